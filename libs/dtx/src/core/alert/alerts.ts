@@ -1,0 +1,140 @@
+import { Inject, Injectable, Logger, OnModuleInit } from '@nestjs/common';
+import type { EntityManager } from 'typeorm';
+import { Database } from '../database/database.service.js';
+import { insertFirst, NOW } from '../database/insert-first.js';
+import type { CoreOptions } from '../options.js';
+import { CORE_OPTIONS } from '../tokens.js';
+import { alertMigrations } from './schema.js';
+
+/** Something gave up and waits for a person. */
+export interface Incident {
+  readonly scheme: string;
+  /** Id of the row that is parked, as `/dtx/transactions/{id}` takes it. */
+  readonly id: string;
+  readonly gid: string | null;
+  /** What it was doing when it gave up. */
+  readonly step: string;
+  readonly lastError: string;
+}
+
+export interface AlertView {
+  id: string;
+  scheme: string;
+  subject: string;
+  gid: string | null;
+  step: string;
+  lastError: string | null;
+  retry: string;
+  openedAt: string;
+  acknowledgedAt: string | null;
+  closedAt: string | null;
+}
+
+/**
+ * One alert per incident (seed: 报警由人工来回滚和补偿): a row under a unique key, written in the transaction that parks.
+ * Log and webhook are told after the commit; a dead webhook delays nothing and is tried again from the row.
+ */
+@Injectable()
+export class Alerts implements OnModuleInit {
+  private readonly logger = new Logger('Alert');
+
+  constructor(
+    private readonly database: Database,
+    @Inject(CORE_OPTIONS) private readonly options: CoreOptions,
+  ) {}
+
+  onModuleInit(): void {
+    this.database.addMigrations('dtx-alert', alertMigrations);
+  }
+
+  /** Opens the incident's alert in the transaction that parks its row; repeated while it is open, it does nothing. */
+  async raise(tx: EntityManager, incident: Incident): Promise<void> {
+    await insertFirst(tx, 'dtx_alert', {
+      id: this.database.newId(),
+      open_key: openKey(incident.scheme, incident.id),
+      scheme: incident.scheme,
+      subject_id: incident.id,
+      gid: incident.gid,
+      step: incident.step.slice(0, 200),
+      alert_error: incident.lastError.slice(0, 4_000),
+      state: this.options.alertWebhook ? 'PENDING' : 'LOGGED',
+      next_attempt_at: this.options.alertWebhook ? NOW : null,
+      opened_at: NOW,
+    });
+  }
+
+  /** Tells the log, after the commit. */
+  announce(incident: Incident): void {
+    const { scheme, id, gid, step, lastError } = incident;
+    this.logger.error(
+      `PARKED ${scheme} ${id} (gid ${gid ?? '-'}) at ${step}: ${lastError}; retry with ${retryCall(id)}`,
+    );
+  }
+
+  /** Closes the incident: it was retried or settled, so a new giving-up is a new incident. */
+  async close(tx: EntityManager, scheme: string, ids: readonly string[]): Promise<void> {
+    if (ids.length === 0) return;
+    await tx.query('UPDATE dtx_alert SET closed_at = UTC_TIMESTAMP(3), open_key = NULL WHERE open_key IN (?)', [
+      ids.map((id) => openKey(scheme, id)),
+    ]);
+  }
+
+  /** Newest first. */
+  async list(limit: number): Promise<AlertView[]> {
+    const rows = await this.database.own.query(`${SELECT} ORDER BY id DESC LIMIT ${Number(limit)}`);
+    return rows.map(view);
+  }
+
+  /** Somebody has seen it. Returns null for an unknown id; a second time changes nothing. */
+  async acknowledge(id: string): Promise<AlertView | null> {
+    await this.database.own.query(
+      'UPDATE dtx_alert SET acknowledged_at = UTC_TIMESTAMP(3) WHERE id = ? AND acknowledged_at IS NULL',
+      [id],
+    );
+    const rows = await this.database.own.query(`${SELECT} WHERE id = ?`, [id]);
+    return rows.length === 1 ? view(rows[0]) : null;
+  }
+
+  /** Writes down what a person did, in the transaction that does it. */
+  async recordOperation(
+    tx: EntityManager,
+    operation: { scheme: string; id: string; action: string; note?: string },
+  ): Promise<void> {
+    await tx.query(
+      'INSERT INTO dtx_operation (id, scheme, subject_id, action, note, at) VALUES (?, ?, ?, ?, ?, UTC_TIMESTAMP(3))',
+      [this.database.newId(), operation.scheme, operation.id, operation.action, operation.note ?? null],
+    );
+  }
+}
+
+const SELECT = `SELECT id, scheme, subject_id, gid, step, alert_error, opened_at, acknowledged_at, closed_at FROM dtx_alert`;
+
+function view(row: Record<string, string | Date | null>): AlertView {
+  return {
+    id: String(row.id),
+    scheme: String(row.scheme),
+    subject: String(row.subject_id),
+    gid: row.gid as string | null,
+    step: String(row.step),
+    lastError: row.alert_error as string | null,
+    retry: retryCall(String(row.subject_id)),
+    openedAt: isoTime(row.opened_at)!,
+    acknowledgedAt: isoTime(row.acknowledged_at),
+    closedAt: isoTime(row.closed_at),
+  };
+}
+
+/** A DATETIME column as ISO 8601 in UTC, whether the driver gives a Date or, by `dateStrings`, text. */
+export function isoTime(value: unknown): string | null {
+  if (value === null || value === undefined) return null;
+  if (value instanceof Date) return value.toISOString();
+  return new Date(`${String(value).replace(' ', 'T')}Z`).toISOString();
+}
+
+function openKey(scheme: string, id: string): string {
+  return `${scheme}:${id}`;
+}
+
+function retryCall(id: string): string {
+  return `POST /dtx/transactions/${id}/retry`;
+}

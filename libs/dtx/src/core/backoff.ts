@@ -1,0 +1,23 @@
+/** Capped exponential backoff. All times in milliseconds. */
+export interface Backoff {
+  readonly firstMs: number;
+  readonly factor: number;
+  readonly capMs: number;
+}
+
+/**
+ * The wait after attempt number `attempt` (1 = the first): exponential, capped, spread by +-25 % so that rows which
+ * failed together do not come back together.
+ */
+export function backoffMs(backoff: Backoff, attempt: number, random: () => number = Math.random): number {
+  const exponent = Math.min(Math.max(attempt, 1) - 1, 62);
+  const plain = Math.min(backoff.capMs, backoff.firstMs * backoff.factor ** exponent);
+  return Math.round(plain * (0.75 + random() * 0.5));
+}
+
+/** The same rule as SQL over an expression that holds the attempt number, for marks that settle many rows at once. */
+export function backoffSql(backoff: Backoff, attempt: string): string {
+  const exponent = `LEAST(GREATEST(${attempt}, 1) - 1, 62)`;
+  const plain = `LEAST(${Number(backoff.capMs)}, ${Number(backoff.firstMs)} * POW(${Number(backoff.factor)}, ${exponent}))`;
+  return `UTC_TIMESTAMP(3) + INTERVAL ROUND(${plain} * (0.75 + RAND() * 0.5) * 1000) MICROSECOND`;
+}

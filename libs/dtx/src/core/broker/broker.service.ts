@@ -1,0 +1,51 @@
+import { Inject, Injectable, OnApplicationBootstrap, OnApplicationShutdown } from '@nestjs/common';
+import type { CoreOptions } from '../options.js';
+import { CORE_OPTIONS } from '../tokens.js';
+import { BrokerConnection } from './connection.js';
+import { type Delivery, QueueConsumer } from './consumer.js';
+import { ConfirmPublisher } from './publisher.js';
+
+/**
+ * The broker as the library sees it: one connection for publishing and one for consuming, since a broker that blocks
+ * publishers (memory or disk alarm) blocks the whole connection, and consuming is what frees it.
+ */
+@Injectable()
+export class Broker implements OnApplicationBootstrap, OnApplicationShutdown {
+  readonly publisher: ConfirmPublisher;
+  private readonly publishing: BrokerConnection;
+  private readonly consuming: BrokerConnection;
+
+  constructor(@Inject(CORE_OPTIONS) private readonly options: CoreOptions) {
+    const { rabbitmqUrl: url, heartbeatSeconds, reconnect, app } = options;
+    this.publishing = new BrokerConnection({ url, heartbeatSeconds, reconnect, name: `dtx ${app} publish` });
+    this.consuming = new BrokerConnection({ url, heartbeatSeconds, reconnect, name: `dtx ${app} consume` });
+    this.publisher = new ConfirmPublisher(this.publishing, {
+      windowMax: options.publishWindowMax,
+      timeoutMs: options.publishTimeoutMs,
+    });
+  }
+
+  get isUp(): boolean {
+    return this.publisher.isUp && this.consuming.isUp;
+  }
+
+  /** A consumer of one queue; it begins when its `start` is called with this service's connection. */
+  consume(
+    queue: string,
+    handle: (delivery: Delivery) => Promise<void>,
+    prefetch = this.options.prefetch,
+  ): QueueConsumer {
+    const consumer = new QueueConsumer(this.consuming, { queue, prefetch }, handle);
+    consumer.start(this.consuming.open);
+    return consumer;
+  }
+
+  onApplicationBootstrap(): void {
+    this.publishing.start();
+    this.consuming.start();
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    await Promise.all([this.publishing.close(), this.consuming.close()]);
+  }
+}

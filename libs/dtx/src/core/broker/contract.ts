@@ -1,0 +1,57 @@
+import type { z } from 'zod';
+import { OptionsError } from '../errors.js';
+
+/**
+ * What sender and receivers agree on. A breaking change is a new `version` beside the old one, never a changed schema.
+ * `consumers` names everyone who must have handled a message before it is done, as `<app>.<consumer>`.
+ */
+export interface Contract<Payload = unknown> {
+  readonly name: string;
+  readonly version: number;
+  readonly schema: z.ZodType<Payload>;
+  readonly consumers: readonly string[];
+  /** The global transaction that a message belongs to. */
+  readonly gid: (payload: Payload) => string;
+}
+
+/** The payload type of a contract. */
+export type MessageOf<C> = C extends Contract<infer Payload> ? Payload : never;
+
+const NAME = /^[a-z][a-z0-9-]*(\.[a-z][a-z0-9-]*)+$/;
+
+/**
+ * Declares a message contract, shared by both sides; both declare the queues from it, so start order does not matter.
+ * @throws OptionsError when a name is malformed or a consumer is named twice
+ */
+export function defineMessage<S extends z.ZodType>(contract: {
+  name: string;
+  version: number;
+  schema: S;
+  consumers: readonly string[];
+  gid: (payload: z.output<S>) => string;
+}): Contract<z.output<S>> {
+  const about = `message contract ${contract.name}`;
+  if (!NAME.test(contract.name)) throw new OptionsError(`${about}: a name is like order.placed`);
+  if (!Number.isInteger(contract.version) || contract.version < 1)
+    throw new OptionsError(`${about}: version is 1, 2, ...`);
+  if (contract.consumers.length === 0)
+    throw new OptionsError(`${about}: name at least one consumer, as <app>.<consumer>`);
+  if (new Set(contract.consumers).size !== contract.consumers.length)
+    throw new OptionsError(`${about}: a consumer is named twice`);
+  for (const consumer of contract.consumers) {
+    if (!/^[a-z][a-z0-9-]{0,31}\.[a-z][a-z0-9-]{0,31}$/.test(consumer)) {
+      throw new OptionsError(`${about}: consumer ${consumer} is not <app>.<consumer>`);
+    }
+  }
+  return Object.freeze({ ...contract }) as Contract<z.output<S>>;
+}
+
+/** The queue of one consumer of one contract. */
+export function queueOf(consumer: string, version: number): string {
+  return `dtx.${consumer}.v${version}`;
+}
+
+/** Where receipts for the messages of an app go. */
+export function receiptQueueOf(app: string): string {
+  return `dtx.${app}.receipts.v1`;
+}

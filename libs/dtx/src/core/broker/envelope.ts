@@ -1,0 +1,55 @@
+import type { Options } from 'amqplib';
+
+/**
+ * What travels beside the payload, in AMQP's own properties: messageId, type (contract name and version), gid as the
+ * correlation id, the receipt queue as replyTo, and W3C traceparent and the scheme as headers.
+ */
+export interface Envelope {
+  readonly messageId: string;
+  readonly type: string;
+  readonly gid: string;
+  readonly scheme: string;
+  readonly replyTo?: string | undefined;
+  readonly traceparent?: string | undefined;
+}
+
+export function typeOf(contract: { name: string; version: number }): string {
+  return `${contract.name}.v${contract.version}`;
+}
+
+export function toProperties(envelope: Envelope): Options.Publish {
+  return {
+    messageId: envelope.messageId,
+    type: envelope.type,
+    correlationId: envelope.gid,
+    contentType: 'application/json',
+    persistent: true,
+    headers: { 'dtx-scheme': envelope.scheme, ...(envelope.traceparent ? { traceparent: envelope.traceparent } : {}) },
+    ...(envelope.replyTo ? { replyTo: envelope.replyTo } : {}),
+  };
+}
+
+interface Properties {
+  messageId?: unknown;
+  type?: unknown;
+  correlationId?: unknown;
+  replyTo?: unknown;
+  headers?: Record<string, unknown> | undefined;
+}
+
+/** Reads an envelope; what is missing or malformed is undefined, since anyone may write to a queue. */
+export function fromProperties(properties: Properties): Partial<Envelope> {
+  const headers = properties.headers ?? {};
+  return {
+    messageId: text(properties.messageId, 64),
+    type: text(properties.type, 128),
+    gid: text(properties.correlationId, 64),
+    replyTo: text(properties.replyTo, 128),
+    scheme: text(headers['dtx-scheme'], 32),
+    traceparent: text(headers.traceparent, 55),
+  };
+}
+
+function text(value: unknown, lengthMax: number): string | undefined {
+  return typeof value === 'string' && /^[\x21-\x7e]+$/.test(value) && value.length <= lengthMax ? value : undefined;
+}

@@ -1,0 +1,82 @@
+import 'reflect-metadata';
+import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
+import { EventPattern, Payload } from '@nestjs/microservices';
+import type { EntityManager } from 'typeorm';
+import { type Rejected } from '../errors.js';
+import type { DeliveryInfo } from '../inbox/incoming.js';
+import { type Contract } from './contract.js';
+import { typeOf } from './envelope.js';
+
+/** The transport these handlers belong to: in a hybrid application no other transport mounts them. */
+export const DTX_TRANSPORT = Symbol('dtx rabbitmq transport');
+
+/** Nest's context object of a delivery: what interceptors, guards and filters see beside the payload. */
+export class MessageContext {
+  constructor(
+    readonly tx: EntityManager,
+    readonly delivery: DeliveryInfo,
+    readonly rejected?: Rejected,
+  ) {}
+}
+
+/** What the transport finds on a mounted handler. */
+export interface HandlerExtras {
+  readonly contract: Contract;
+  readonly consumer: string | undefined;
+  readonly role: 'handle' | 'reject';
+}
+
+const contextValue = (pick: (context: MessageContext) => unknown) =>
+  createParamDecorator((_: unknown, context: ExecutionContext) =>
+    pick(context.switchToRpc().getContext<MessageContext>()),
+  );
+
+const Tx = contextValue((context) => context.tx);
+const RejectedReason = contextValue((context) => context.rejected);
+const Info = contextValue((context) => context.delivery);
+
+/**
+ * Handles a contract's messages: `(tx, message, delivery?)` on an ordinary Nest controller. Inbox row and method run
+ * in one local transaction, `tx`; then the receipt is sent, then the delivery is acked (seed: 本地消息表 3, 4). Throw
+ * `Rejected` for a business no; any other error is retried with backoff and parked with one alert in the end.
+ * @param consumer which of the contract's consumers in this app it is, where there are several
+ * @example
+ *   @OnMessage(orderPlaced)
+ *   async deduct(tx: EntityManager, message: OrderPlaced) { ... }
+ */
+export function OnMessage<P>(contract: Contract<P>, { consumer }: { consumer?: string } = {}) {
+  return <T extends (tx: EntityManager, message: P, delivery: DeliveryInfo) => unknown>(
+    target: object,
+    method: string | symbol,
+    descriptor: TypedPropertyDescriptor<T>,
+  ): void => mount(target, method, descriptor, { contract, consumer, role: 'handle' });
+}
+
+/**
+ * The refusal path of a consumer: `(tx, message, no, delivery?)`, run after its handler threw `Rejected` (and was rolled
+ * back) or when a person rejects a parked delivery. Inbox row and refusal are one transaction.
+ */
+export function OnRejected<P>(contract: Contract<P>, { consumer }: { consumer?: string } = {}) {
+  return <T extends (tx: EntityManager, message: P, no: Rejected, delivery: DeliveryInfo) => unknown>(
+    target: object,
+    method: string | symbol,
+    descriptor: TypedPropertyDescriptor<T>,
+  ): void => mount(target, method, descriptor, { contract, consumer, role: 'reject' });
+}
+
+function mount<T>(
+  target: object,
+  method: string | symbol,
+  descriptor: TypedPropertyDescriptor<T>,
+  extras: Omit<HandlerExtras, 'contract'> & { contract: unknown },
+): void {
+  const parameters = extras.role === 'handle' ? [Tx(), Payload(), Info()] : [Tx(), Payload(), RejectedReason(), Info()];
+  for (const [index, decorate] of parameters.entries()) decorate(target, method, index);
+  const { name, version } = extras.contract as Contract;
+  const pattern = `${typeOf({ name, version })}:${extras.consumer ?? ''}:${extras.role}`;
+  EventPattern(pattern, DTX_TRANSPORT, extras as unknown as Record<string, unknown>)(
+    target,
+    method,
+    descriptor as PropertyDescriptor,
+  );
+}

@@ -1,0 +1,173 @@
+import { EventEmitter } from 'node:events';
+import { Logger } from '@nestjs/common';
+import type { ChannelModel, ConfirmChannel, Replies } from 'amqplib';
+import { BrokerUnavailable, DtxError } from '../errors.js';
+import type { BrokerConnection } from './connection.js';
+import { type Envelope, toProperties } from './envelope.js';
+import { declareQueue } from './topology.js';
+
+/** The queue does not exist although it was declared: somebody deleted it just now. The broker still confirms such a publish. */
+export class Unroutable extends DtxError {}
+/** The broker refused the message (queue full, alarm). Not an attempt: try later. */
+export class Nacked extends BrokerUnavailable {}
+
+export interface PublishOptions {
+  readonly windowMax: number;
+  readonly timeoutMs: number;
+}
+
+interface InFlight {
+  readonly envelope: Envelope;
+  returned: boolean;
+}
+
+/**
+ * Publishes straight to a queue: persistent, mandatory, with confirm and a time limit, many at once in a window
+ * (awaiting each confirm alone costs thirty times). A returned message is a failure although the broker confirms it:
+ * `return` comes before its confirm, so the two are matched by a tag of our own.
+ */
+export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
+  private readonly logger = new Logger('Publisher');
+  private readonly inFlight = new Map<string, InFlight>();
+  private readonly turns: Array<() => void> = [];
+  private declared = new Map<string, Promise<Replies.AssertQueue>>();
+  private channel: ConfirmChannel | undefined;
+  private sequence = 0;
+  private busy = 0;
+
+  constructor(
+    private readonly connection: BrokerConnection,
+    private readonly options: PublishOptions,
+  ) {
+    super();
+    this.setMaxListeners(100);
+    connection.on('up', (opened) => void this.open(opened));
+    connection.on('down', () => this.lose());
+  }
+
+  get isUp(): boolean {
+    return this.channel !== undefined;
+  }
+
+  /**
+   * Resolves once the broker has taken responsibility for the message.
+   * @throws BrokerUnavailable when it is not known to be sent; Nacked when refused; Unroutable when the queue is missing
+   */
+  async publish(queue: string, body: Buffer, envelope: Envelope): Promise<void> {
+    await this.turn();
+    try {
+      try {
+        await this.publishOnce(queue, body, envelope);
+      } catch (error) {
+        if (!(error instanceof Unroutable)) throw error;
+        // Deleted since it was declared: declare it again and try once more before giving up.
+        this.declared.delete(queue);
+        await this.publishOnce(queue, body, envelope);
+      }
+    } finally {
+      this.leave();
+    }
+  }
+
+  /** Declares the queue (again) and tells how many messages and consumers it has now. */
+  async inspect(queue: string): Promise<Replies.AssertQueue> {
+    return this.limited(declareQueue(this.require(), queue), `declaring ${queue}`);
+  }
+
+  /** Waits for a place in the window. */
+  private async turn(): Promise<void> {
+    this.require();
+    if (this.busy < this.options.windowMax) this.busy += 1;
+    else await new Promise<void>((go) => this.turns.push(go));
+  }
+
+  private leave(): void {
+    const next = this.turns.shift();
+    if (next) next();
+    else this.busy -= 1;
+  }
+
+  private async publishOnce(queue: string, body: Buffer, envelope: Envelope): Promise<void> {
+    const channel = this.require();
+    let declared = this.declared.get(queue);
+    if (!declared) {
+      declared = this.limited(declareQueue(channel, queue), `declaring ${queue}`);
+      this.declared.set(queue, declared);
+      declared.catch(() => this.declared.delete(queue));
+    }
+    await declared;
+    const tag = String(++this.sequence);
+    const sent: InFlight = { envelope, returned: false };
+    this.inFlight.set(tag, sent);
+    try {
+      await this.limited(this.send(channel, queue, body, tag), `publishing to ${queue}`);
+    } finally {
+      this.inFlight.delete(tag);
+    }
+    if (sent.returned) throw new Unroutable(`queue ${queue} does not exist`);
+  }
+
+  private send(channel: ConfirmChannel, queue: string, body: Buffer, tag: string): Promise<void> {
+    const properties = toProperties(this.inFlight.get(tag)!.envelope);
+    const headers = { ...(properties.headers as object), 'dtx-tag': tag };
+    return new Promise((resolve, reject) => {
+      channel.publish('', queue, body, { ...properties, headers, mandatory: true }, (error) => {
+        if (!error) resolve();
+        else if (this.channel === channel) reject(new Nacked(`the broker refused a message to ${queue}`));
+        else reject(new BrokerUnavailable(`lost the broker while publishing to ${queue}`));
+      });
+    });
+  }
+
+  private require(): ConfirmChannel {
+    if (!this.channel) throw new BrokerUnavailable('the broker is away');
+    return this.channel;
+  }
+
+  private async limited<T>(step: Promise<T>, what: string): Promise<T> {
+    let timer: NodeJS.Timeout | undefined;
+    const limit = new Promise<never>((_, reject) => {
+      timer = setTimeout(
+        () => reject(new BrokerUnavailable(`${what}: no answer within ${this.options.timeoutMs} ms`)),
+        this.options.timeoutMs,
+      );
+    });
+    try {
+      return await Promise.race([step, limit]);
+    } catch (error) {
+      if (error instanceof DtxError) throw error;
+      throw new BrokerUnavailable(`${what}: ${(error as Error).message}`);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  private async open(connection: ChannelModel): Promise<void> {
+    try {
+      const channel = await connection.createConfirmChannel();
+      channel.on('error', (error) => this.logger.warn(`publishing channel: ${error.message}`));
+      channel.on('return', (message) => {
+        const sent = this.inFlight.get(String(message.properties.headers?.['dtx-tag']));
+        if (sent) sent.returned = true;
+      });
+      channel.once('close', () => {
+        if (this.channel !== channel) return;
+        this.lose();
+        // Only the channel died (a declaration clashed, say): the connection is still good for another.
+        if (this.connection.isUp) setTimeout(() => void this.open(connection), 200);
+      });
+      this.channel = channel;
+      this.declared = new Map();
+      this.emit('up');
+    } catch (error) {
+      if (this.connection.isUp) setTimeout(() => void this.open(connection), 200);
+      this.logger.warn(`cannot open a publishing channel: ${(error as Error).message}`);
+    }
+  }
+
+  private lose(): void {
+    if (!this.channel) return;
+    this.channel = undefined;
+    this.emit('down');
+  }
+}

@@ -1,0 +1,144 @@
+import {
+  Catch,
+  type ExceptionFilter,
+  type INestApplication,
+  Inject,
+  Injectable,
+  OnModuleDestroy,
+} from '@nestjs/common';
+import { type CustomTransportStrategy, type MessageHandler, Server } from '@nestjs/microservices';
+import { lastValueFrom, type Observable, throwError } from 'rxjs';
+import type { EntityManager } from 'typeorm';
+import { Database } from '../database/database.service.js';
+import { OptionsError, type Rejected } from '../errors.js';
+import { HeldDeliveries } from '../inbox/held.js';
+import { Inbox } from '../inbox/inbox.js';
+import type { DeliveryInfo, Endpoint } from '../inbox/incoming.js';
+import type { CoreOptions } from '../options.js';
+import { CORE_OPTIONS } from '../tokens.js';
+import { Broker } from './broker.service.js';
+import type { QueueConsumer } from './consumer.js';
+import { queueOf } from './contract.js';
+import { DTX_TRANSPORT, type HandlerExtras, MessageContext } from './on-message.js';
+
+/**
+ * RabbitMQ as a Nest transport: handlers are ordinary controller methods, so pipes, guards, interceptors and filters
+ * see the message; the inbox around them gives the transaction, the receipt and the ack. Consuming begins when the
+ * database is ready, whenever the broker comes.
+ */
+@Injectable()
+export class DtxTransport extends Server implements CustomTransportStrategy, OnModuleDestroy {
+  override readonly transportId = DTX_TRANSPORT;
+  /** The inbox decides what becomes of a failure; Nest need not log it. (Nest 12; Nest 11 has no such field.) */
+  override readonly propagatesEventHandlerErrors = true;
+  private readonly consumers: QueueConsumer[] = [];
+  private closing: Promise<void> | undefined;
+
+  constructor(
+    private readonly broker: Broker,
+    private readonly database: Database,
+    private readonly inbox: Inbox,
+    private readonly held: HeldDeliveries,
+    @Inject(CORE_OPTIONS) private readonly options: CoreOptions,
+  ) {
+    super();
+  }
+
+  listen(callback: (error?: unknown) => void): void {
+    try {
+      const endpoints = endpointsOf(this.messageHandlers, this.options.app);
+      this.held.start(endpoints);
+      this.database.onReady(() => {
+        if (this.closing) return;
+        for (const endpoint of endpoints) this.consumers.push(this.consume(endpoint));
+      });
+      callback();
+    } catch (error) {
+      callback(error);
+    }
+  }
+
+  /** Takes no more messages and lets those in work finish. */
+  async close(): Promise<void> {
+    this.closing ??= Promise.all(this.consumers.map((c) => c.stop(this.options.drainMs))).then(() => {});
+    await this.closing;
+  }
+
+  /** Before Nest's own shutdown closes the transports, so that the database is still there for what is in work. */
+  async onModuleDestroy(): Promise<void> {
+    await this.close();
+  }
+
+  override on(): never {
+    throw new OptionsError('the dtx transport emits no events of its own');
+  }
+
+  override unwrap<T>(): T {
+    return this.broker as T;
+  }
+
+  private consume(endpoint: Endpoint): QueueConsumer {
+    const queue = queueOf(endpoint.consumer, endpoint.contract.version);
+    return this.broker.consume(queue, (delivery) => this.inbox.receive(delivery, endpoint));
+  }
+}
+
+/** Hands a handler's error on as it is: without it Nest would replace `Rejected` by "Internal server error". */
+@Catch()
+class PassOn implements ExceptionFilter {
+  catch(error: unknown): Observable<never> {
+    return throwError(() => error);
+  }
+}
+
+/** Adds the RabbitMQ transport to an application; call before `startAllMicroservices()`. */
+export function connectDtx(app: INestApplication): void {
+  const microservice = app.connectMicroservice({ strategy: app.get(DtxTransport) });
+  microservice.useGlobalFilters(new PassOn());
+}
+
+/** Finds who consumes what. @throws OptionsError for a handler that is missing, doubled or not among the contract's consumers */
+function endpointsOf(handlers: Map<string, MessageHandler>, app: string): Endpoint[] {
+  const found = new Map<
+    string,
+    { handle?: MessageHandler; reject?: MessageHandler; extras: HandlerExtras; consumer: string }
+  >();
+  for (const handler of handlers.values()) {
+    const extras = handler.extras as unknown as HandlerExtras;
+    const consumer = consumerOf(extras, app);
+    const key = queueOf(consumer, extras.contract.version);
+    const entry = found.get(key) ?? { extras, consumer };
+    if (handler.next || entry[extras.role])
+      throw new OptionsError(`${consumer} has two handlers for ${extras.contract.name}`);
+    entry[extras.role] = handler;
+    found.set(key, entry);
+  }
+  return [...found.values()].map(({ handle, reject, extras, consumer }) => {
+    if (!handle) throw new OptionsError(`${consumer} has an @OnRejected for ${extras.contract.name} but no @OnMessage`);
+    return {
+      consumer,
+      contract: extras.contract,
+      handle: (tx, payload, info) => call(handle, payload, new MessageContext(tx, info)),
+      reject:
+        reject &&
+        ((tx: EntityManager, payload: unknown, no: Rejected, info: DeliveryInfo) =>
+          call(reject, payload, new MessageContext(tx, info, no))),
+    };
+  });
+}
+
+function consumerOf({ contract, consumer }: HandlerExtras, app: string): string {
+  const mine = contract.consumers.filter((name) => name.startsWith(`${app}.`));
+  const named = consumer ? mine.filter((name) => name === `${app}.${consumer}`) : mine;
+  if (named.length === 1) return named[0]!;
+  const choice =
+    mine.length === 0 ? `names no consumer in app ${app}` : `has ${mine.join(', ')} here: name one with { consumer }`;
+  throw new OptionsError(`@OnMessage(${contract.name} v${contract.version}): the contract ${choice}`);
+}
+
+async function call(handler: MessageHandler, payload: unknown, context: MessageContext): Promise<void> {
+  const result: unknown = await handler(payload, context);
+  if (result && typeof (result as Observable<unknown>).subscribe === 'function') {
+    await lastValueFrom(result as Observable<unknown>, { defaultValue: undefined });
+  }
+}

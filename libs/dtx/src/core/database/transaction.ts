@@ -1,0 +1,57 @@
+import type { DataSource, EntityManager, EntitySubscriberInterface, QueryRunner } from 'typeorm';
+import { TransactionRequired } from '../errors.js';
+import { isDeadlock } from './sql-errors.js';
+
+type Hook = () => Promise<void>;
+
+/**
+ * What is to happen right after the caller's COMMIT, and only then. This is what makes the fast path fast: nobody
+ * polls for the new row. If the process dies before the hook runs, the row is on disk and the scan finds it.
+ */
+export class CommitHooks implements EntitySubscriberInterface {
+  private readonly waiting = new WeakMap<QueryRunner, Hook[]>();
+
+  /** Must be called after the DataSource was opened: opening replaces its list of subscribers. */
+  attachTo(source: DataSource): void {
+    if (!source.subscribers.includes(this)) source.subscribers.push(this);
+  }
+
+  afterCommit(tx: EntityManager, hook: Hook): void {
+    const runner = tx.queryRunner!;
+    const hooks = this.waiting.get(runner);
+    if (hooks) hooks.push(hook);
+    else this.waiting.set(runner, [hook]);
+  }
+
+  /** TypeORM calls it for a released savepoint too; only the outermost COMMIT makes anything durable. */
+  async afterTransactionCommit(event: { queryRunner: QueryRunner }): Promise<void> {
+    if (event.queryRunner.isTransactionActive) return;
+    const hooks = this.waiting.get(event.queryRunner);
+    if (!hooks) return;
+    this.waiting.delete(event.queryRunner);
+    for (const hook of hooks) await hook();
+  }
+
+  afterTransactionRollback(event: { queryRunner: QueryRunner }): void {
+    if (!event.queryRunner.isTransactionActive) this.waiting.delete(event.queryRunner);
+  }
+}
+
+/** @throws TransactionRequired unless `tx` is the manager of an open transaction on `source` */
+export function requireTransaction(tx: EntityManager, source: DataSource, call: string): void {
+  const owner = (tx as { dataSource?: DataSource }).dataSource ?? tx.connection;
+  if (!tx.queryRunner?.isTransactionActive || owner !== source) throw new TransactionRequired(call);
+}
+
+const DEADLOCK_TRIES = 4;
+
+/** Runs a unit of work in a transaction, the whole of it again when the server chose it as a deadlock's victim. */
+export async function inTransaction<T>(source: DataSource, work: (tx: EntityManager) => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await source.transaction(work);
+    } catch (error) {
+      if (!isDeadlock(error) || attempt >= DEADLOCK_TRIES) throw error;
+    }
+  }
+}

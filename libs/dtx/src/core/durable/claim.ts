@@ -1,0 +1,69 @@
+import { randomUUID } from 'node:crypto';
+import type { DataSource, EntityManager } from 'typeorm';
+import type { DurableRow, DurableTable } from './durable-table.js';
+
+/**
+ * Claims rows that are due, oldest first: the only SKIP LOCKED of the house. The claim pushes `next_attempt_at` to the
+ * end of the lease and writes a fresh token; a settle that does not carry this token changes nothing. If the process
+ * dies after the COMMIT, the row is due again when the lease ends. All times are the database's.
+ */
+export async function claimDue<Row extends DurableRow>(
+  source: DataSource,
+  table: DurableTable,
+  { limit, leaseMs }: { limit: number; leaseMs: number },
+): Promise<Row[]> {
+  const token = randomUUID();
+  return source.transaction(async (tx) => {
+    const rows: Row[] = await tx.query(
+      `SELECT id, state, attempts, ${table.columns.join(', ')} FROM ${table.name} FORCE INDEX (due)
+       WHERE next_attempt_at <= UTC_TIMESTAMP(3) ORDER BY next_attempt_at LIMIT ${Number(limit)} FOR UPDATE SKIP LOCKED`,
+    );
+    if (rows.length === 0) return rows;
+    await tx.query(`UPDATE ${table.name} SET claim_token = ?, next_attempt_at = ${inFuture(leaseMs)} WHERE id IN (?)`, [
+      token,
+      rows.map((row) => row.id),
+    ]);
+    return rows.map((row) => ({ ...row, attempts: Number(row.attempts), claim_token: token }));
+  });
+}
+
+/**
+ * When a parked row is due: not by itself. A date instead of NULL keeps it among the unfinished rows of the `due` index,
+ * so that listing what is open never reads the finished ones.
+ */
+export const NEVER_BY_ITSELF = `'9999-12-31 00:00:00.000'`;
+
+/** A moment from now by the database's clock, as SQL. */
+export function inFuture(delayMs: number): string {
+  return `UTC_TIMESTAMP(3) + INTERVAL ${Math.round(Number(delayMs) * 1_000)} MICROSECOND`;
+}
+
+/** Puts a claimed row back for a later try. Returns false if the claim was lost meanwhile (fenced out). */
+export async function settleAgain(
+  tx: EntityManager,
+  table: DurableTable,
+  row: DurableRow,
+  { error, delayMs, attempts }: { error: string; delayMs: number; attempts: number },
+): Promise<boolean> {
+  const result = await tx.query(
+    `UPDATE ${table.name} SET attempts = ?, next_attempt_at = ${inFuture(delayMs)}, claim_token = NULL, last_error = ?
+     WHERE id = ? AND claim_token = ?`,
+    [attempts, error, row.id, row.claim_token],
+  );
+  return result.affectedRows === 1;
+}
+
+/** Takes a claimed row out of work until a person puts it back. Returns false if the claim was lost meanwhile. */
+export async function settleParked(
+  tx: EntityManager,
+  table: DurableTable,
+  row: DurableRow,
+  { error, attempts, state = 'PARKED' }: { error: string; attempts: number; state?: string },
+): Promise<boolean> {
+  const result = await tx.query(
+    `UPDATE ${table.name} SET state = ?, attempts = ?, next_attempt_at = ${NEVER_BY_ITSELF}, claim_token = NULL, last_error = ?
+     WHERE id = ? AND claim_token = ?`,
+    [state, attempts, error, row.id, row.claim_token],
+  );
+  return result.affectedRows === 1;
+}

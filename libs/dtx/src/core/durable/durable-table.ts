@@ -1,0 +1,19 @@
+/**
+ * At least once: a table whose rows are work to be done until it is done. Every such table has these columns:
+ * `id` (unique), `state`, `attempts`, `next_attempt_at` (NULL = nothing to do; otherwise due then, which is also when
+ * a lease ends), `claim_token` (the fencing token of whoever works on it), `last_error`, and an index on
+ * `next_attempt_at` alone named `due`: finished rows are NULL there, so a claim costs the same with ten million of them.
+ */
+export interface DurableTable {
+  readonly name: string;
+  /** Columns that the work needs, beside the common ones. */
+  readonly columns: readonly string[];
+}
+
+/** A row as claimed. */
+export type DurableRow<Extra extends object = object> = Extra & {
+  readonly id: string;
+  readonly state: string;
+  readonly attempts: number;
+  readonly claim_token: string;
+};

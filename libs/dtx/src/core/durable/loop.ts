@@ -1,0 +1,148 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { Logger } from '@nestjs/common';
+import type { Alerts } from '../alert/alerts.js';
+import { type Backoff, backoffMs } from '../backoff.js';
+import type { Database } from '../database/database.service.js';
+import { isUnavailable } from '../database/sql-errors.js';
+import { claimDue, settleAgain, settleParked } from './claim.js';
+import type { DurableRow, DurableTable } from './durable-table.js';
+
+/** What became of one try. `settled`: the work has written the row's new state itself, fenced by its token. */
+export type Tried =
+  | { kind: 'settled' }
+  /** What it needs is away: not an attempt; the lease runs out and the row is due again. */
+  | { kind: 'unreachable' }
+  | { kind: 'failed'; error: string }
+  | { kind: 'hopeless'; error: string };
+
+export interface DurableWork<Row extends DurableRow> {
+  readonly scheme: string;
+  readonly table: DurableTable;
+  readonly leaseMs: number;
+  readonly scanIntervalMs: number;
+  /** Rows in work at once. */
+  readonly concurrencyMax: number;
+  readonly attemptsMax: number;
+  readonly backoff: Backoff;
+  /** False while what the work needs is known to be away: nothing is claimed then. */
+  canRun(): boolean;
+  run(row: Row): Promise<Tried>;
+  /** What an alert says about a row that gave up; null raises none. */
+  describe(row: Row): { scheme?: string; gid: string | null; step: string } | null;
+  /** After the row was parked and the alert written, outside the transaction. */
+  parked?(row: Row): Promise<void>;
+}
+
+/**
+ * Drives one durable table: claims what is due, runs it, and is the only place that counts attempts, parks and alerts.
+ * The fast path gives it rows that were inserted already leased to this process (`runNow`); the scan takes over when
+ * that process died.
+ */
+export class DurableLoop<Row extends DurableRow> {
+  private readonly logger: Logger;
+  private readonly inWork = new Set<Promise<void>>();
+  private timer: NodeJS.Timeout | undefined;
+  private scanning = false;
+  private again = false;
+  private stopped = true;
+
+  constructor(
+    private readonly work: DurableWork<Row>,
+    private readonly database: Database,
+    private readonly alerts: Alerts,
+  ) {
+    this.logger = new Logger(`loop ${work.table.name}`);
+  }
+
+  /** Begins to scan. A snapshot of the (empty) async context keeps a request's context out of the timers. */
+  start(): void {
+    if (!this.stopped) return;
+    this.stopped = false;
+    AsyncLocalStorage.snapshot()(() => this.schedule(0));
+  }
+
+  /** Ends scanning and waits for the rows in work. */
+  async stop(): Promise<void> {
+    this.stopped = true;
+    clearTimeout(this.timer);
+    while (this.inWork.size > 0) await Promise.allSettled(this.inWork);
+  }
+
+  /** Scans now: what was missing is back, or a person asked. */
+  wake(): void {
+    if (!this.stopped) this.schedule(0);
+  }
+
+  /** How many more rows may be handed over without waiting. */
+  get room(): number {
+    return this.stopped ? 0 : this.work.concurrencyMax - this.inWork.size;
+  }
+
+  /** Runs a row that is leased to this process; used by the fast path and by the scan alike. */
+  runNow(row: Row): void {
+    const running: Promise<void> = this.runOne(row)
+      .catch((error) => this.logger.warn(`row ${row.id}: ${(error as Error).message}`))
+      .finally(() => {
+        this.inWork.delete(running);
+        if (this.again && this.room > 0) this.wake();
+      });
+    this.inWork.add(running);
+  }
+
+  private schedule(delayMs: number): void {
+    clearTimeout(this.timer);
+    if (!this.stopped) this.timer = setTimeout(() => void this.scan(), delayMs);
+  }
+
+  private async scan(): Promise<void> {
+    if (this.scanning) {
+      this.again = true;
+      return;
+    }
+    this.scanning = true;
+    this.again = false;
+    try {
+      while (!this.stopped && this.work.canRun() && this.room > 0) {
+        const limit = this.room;
+        const rows = await claimDue<Row>(this.database.own, this.work.table, { limit, leaseMs: this.work.leaseMs });
+        for (const row of rows) this.runNow(row);
+        // A full batch means that more is due: go on as soon as there is room, without waiting for the timer.
+        this.again = rows.length === limit;
+        if (rows.length < limit) break;
+      }
+    } catch (error) {
+      if (!isUnavailable(error)) this.logger.error(`scan failed: ${(error as Error).message}`);
+    } finally {
+      this.scanning = false;
+      this.schedule(this.work.scanIntervalMs * (0.8 + Math.random() * 0.4));
+    }
+  }
+
+  private async runOne(row: Row): Promise<void> {
+    const tried = await this.work
+      .run(row)
+      .catch(
+        (error): Tried =>
+          isUnavailable(error) ? { kind: 'unreachable' } : { kind: 'failed', error: (error as Error).message },
+      );
+    if (tried.kind === 'settled' || tried.kind === 'unreachable') return;
+    const attempts = tried.kind === 'hopeless' ? row.attempts : row.attempts + 1;
+    const error = tried.error.slice(0, 1_000);
+    if (tried.kind === 'hopeless' || attempts >= this.work.attemptsMax) return this.park(row, error, attempts);
+    const delayMs = backoffMs(this.work.backoff, attempts);
+    await settleAgain(this.database.own.manager, this.work.table, row, { error, delayMs, attempts });
+  }
+
+  /** The state and its one alert are written together: no row is parked in silence. */
+  private async park(row: Row, error: string, attempts: number): Promise<void> {
+    const about = this.work.describe(row);
+    const parked = await this.database.own.transaction(async (tx) => {
+      if (!(await settleParked(tx, this.work.table, row, { error, attempts }))) return false;
+      if (about) await this.alerts.raise(tx, { scheme: this.work.scheme, id: row.id, lastError: error, ...about });
+      return true;
+    });
+    if (!parked) return;
+    if (about) this.alerts.announce({ scheme: this.work.scheme, id: row.id, lastError: error, ...about });
+    await this.work.parked?.(row);
+  }
+}

@@ -1,0 +1,119 @@
+import { createHash } from 'node:crypto';
+import { Injectable, OnModuleInit } from '@nestjs/common';
+import type { EntityManager } from 'typeorm';
+import { Database } from '../database/database.service.js';
+import { insertFirst, NOW } from '../database/insert-first.js';
+import type { Migration } from '../database/schema.js';
+import { isLockWait } from '../database/sql-errors.js';
+import { requireTransaction } from '../database/transaction.js';
+import { DtxError } from '../errors.js';
+import { assertGid } from '../gid.js';
+
+/** The same key came with another body. */
+export class IdempotencyKeyReused extends DtxError {}
+/** The first call with this key is still running: whether it succeeds is not known yet. */
+export class IdempotencyKeyBusy extends DtxError {}
+
+export interface KeyClaim {
+  /** Keys are scoped to it, for example `POST /orders`. */
+  readonly route: string;
+  readonly key: string;
+  /** The request's body; compared by content, whatever the order of its fields. */
+  readonly body: unknown;
+  /** What the key stands for from now on. */
+  readonly gid: string;
+}
+
+export type KeyOwner = { first: true } | { first: false; gid: string; outcome: unknown };
+
+const migrations: Migration[] = [
+  {
+    version: 1,
+    name: 'Idempotency-Key to gid',
+    up: [
+      `CREATE TABLE IF NOT EXISTS dtx_idempotency (
+        route VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+        idempotency_key VARBINARY(255) NOT NULL,
+        fingerprint CHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+        gid VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+        outcome JSON NULL,
+        created_at DATETIME(3) NOT NULL,
+        PRIMARY KEY (route, idempotency_key),
+        KEY by_age (created_at)
+      ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4`,
+    ],
+  },
+];
+
+/**
+ * One effect per key: the key's row is written in the very transaction that makes the effect exist, so that a caller
+ * who lost the answer finds out with the same key whether it happened.
+ */
+@Injectable()
+export class IdempotencyKeys implements OnModuleInit {
+  constructor(private readonly database: Database) {}
+
+  onModuleInit(): void {
+    this.database.addMigrations('dtx-idempotency', migrations);
+  }
+
+  /**
+   * Claims a key, or tells what it already stands for. While the transaction of the first call is open this waits,
+   * up to the session's lock wait.
+   * @throws IdempotencyKeyReused, IdempotencyKeyBusy, TransactionRequired
+   */
+  async claim(tx: EntityManager, claim: KeyClaim): Promise<KeyOwner> {
+    requireTransaction(tx, this.database.source, 'IdempotencyKeys.claim');
+    const fingerprint = fingerprintOf(claim.body);
+    try {
+      const first = await insertFirst(tx, 'dtx_idempotency', {
+        route: claim.route,
+        idempotency_key: Buffer.from(claim.key),
+        fingerprint,
+        gid: assertGid(claim.gid),
+        created_at: NOW,
+      });
+      return first ? { first } : await this.owner(tx, claim, fingerprint);
+    } catch (error) {
+      if (isLockWait(error)) throw new IdempotencyKeyBusy('the first call with this Idempotency-Key is still running');
+      throw error;
+    }
+  }
+
+  /** Stores an outcome beside the key, for what leaves no other trace (a refusal). */
+  async settle(
+    tx: EntityManager,
+    { route, key, outcome }: { route: string; key: string; outcome: unknown },
+  ): Promise<void> {
+    requireTransaction(tx, this.database.source, 'IdempotencyKeys.settle');
+    await tx.query('UPDATE dtx_idempotency SET outcome = ? WHERE route = ? AND idempotency_key = ?', [
+      JSON.stringify(outcome),
+      route,
+      Buffer.from(key),
+    ]);
+  }
+
+  /** The locking read sees the winner's row whatever the isolation level, and whatever this snapshot saw before. */
+  private async owner(tx: EntityManager, { route, key }: KeyClaim, fingerprint: string): Promise<KeyOwner> {
+    const rows = await tx.query(
+      'SELECT fingerprint, gid, outcome FROM dtx_idempotency WHERE route = ? AND idempotency_key = ? FOR UPDATE',
+      [route, Buffer.from(key)],
+    );
+    if (rows.length === 0)
+      throw new IdempotencyKeyBusy('the first call with this Idempotency-Key has just ended: repeat this one');
+    const [{ fingerprint: known, gid, outcome }] = rows;
+    if (known !== fingerprint) throw new IdempotencyKeyReused('this Idempotency-Key was used with another body');
+    return { first: false, gid, outcome: typeof outcome === 'string' ? JSON.parse(outcome) : outcome };
+  }
+}
+
+/** SHA-256 over the JSON with its fields in order. */
+function fingerprintOf(body: unknown): string {
+  const sorted = (_: string, value: unknown) =>
+    value && typeof value === 'object' && !Array.isArray(value)
+      ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : value;
+  return createHash('sha256')
+    .update(JSON.stringify(body, sorted) ?? 'null')
+    .digest('hex');
+}

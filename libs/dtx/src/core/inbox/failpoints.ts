@@ -1,0 +1,61 @@
+import { defineFailpoint, type Failpoint } from '../failpoint.js';
+
+/** The places where a receiver may die, named by the scheme whose message it handles. */
+export interface InboxFailpoints {
+  readonly inserted: Failpoint;
+  readonly handled: Failpoint;
+  readonly held: Failpoint;
+  readonly parked: Failpoint;
+  readonly receipted: Failpoint;
+}
+
+const byScheme = new Map<string, InboxFailpoints>();
+
+/** Declares a scheme's receiver failpoints; `steps` are the numbers that the scheme's protocol gives to handling and receipt. */
+export function defineInboxFailpoints(
+  scheme: string,
+  app: string,
+  steps: { handle: number; receipt: number },
+): InboxFailpoints {
+  const point = (name: string, step: number, disk: string, finisher: string) =>
+    defineFailpoint({ name: `${scheme}.${name}`, scheme, step, app, disk, finisher });
+  const points: InboxFailpoints = {
+    inserted: point(
+      'inserted',
+      steps.handle,
+      'The receiver has inserted its inbox row but not committed: nothing of the message is on its disk.',
+      'The broker delivers again to any instance of the receiver.',
+    ),
+    handled: point(
+      'handled',
+      steps.handle,
+      'Inbox row, business and next message are committed at the receiver; the delivery is not acked, no receipt is sent.',
+      'The broker delivers again; the inbox row makes it a duplicate, which is receipted and acked; the scan sends the next message.',
+    ),
+    held: point(
+      'held',
+      steps.handle,
+      'The handler failed; the delivery is stored as RETRYING at the receiver and not acked.',
+      'The broker delivers again, which is a duplicate; the loop over the stored row retries the handler.',
+    ),
+    parked: point(
+      'parked',
+      steps.handle,
+      'The delivery cannot be handled; it is stored as PARKED with its one alert and not acked.',
+      'The broker delivers again, which is a duplicate and is receipted as PARKED; a person retries or settles the row.',
+    ),
+    receipted: point(
+      'receipted',
+      steps.receipt,
+      'The receipt is in the sender’s receipt queue; the delivery is not acked.',
+      'The broker delivers again; the duplicate is receipted once more and acked.',
+    ),
+  };
+  byScheme.set(scheme, points);
+  return points;
+}
+
+/** The points of a scheme; undefined for a message of a scheme that is not loaded here. */
+export function inboxFailpoints(scheme: string): InboxFailpoints | undefined {
+  return byScheme.get(scheme);
+}

@@ -1,0 +1,167 @@
+import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
+import type { EntityManager } from 'typeorm';
+import { Alerts, isoTime } from '../alert/alerts.js';
+import { Database } from '../database/database.service.js';
+import { inTransaction } from '../database/transaction.js';
+import type { DurableRow } from '../durable/durable-table.js';
+import { DurableLoop, type Tried } from '../durable/loop.js';
+import { Rejected } from '../errors.js';
+import { failpoint } from '../failpoint.js';
+import type { CoreOptions } from '../options.js';
+import { CORE_OPTIONS } from '../tokens.js';
+import { inboxFailpoints } from './failpoints.js';
+import { Inbox } from './inbox.js';
+import { type Endpoint, type Incoming, read } from './incoming.js';
+import { INBOX } from './schema.js';
+
+export type HeldRow = DurableRow<{
+  message_id: string;
+  consumer: string;
+  gid: string | null;
+  scheme: string;
+  type: string | null;
+  body: Buffer | null;
+  reply_to: string | null;
+  traceparent: string | null;
+  created_at: Date | string;
+}>;
+
+/** Somebody else has the row now (our lease ran out): change nothing. */
+class FencedOut extends Error {}
+
+/**
+ * Retries deliveries whose handler failed, from their stored rows, and parks them with one alert when their attempts
+ * are used up. While a handler runs, its transaction holds the row's lock, so another instance skips it even after the
+ * lease has run out.
+ */
+@Injectable()
+export class HeldDeliveries implements OnModuleDestroy {
+  private readonly endpoints = new Map<string, Endpoint>();
+  private readonly loop: DurableLoop<HeldRow>;
+
+  constructor(
+    private readonly database: Database,
+    private readonly inbox: Inbox,
+    alerts: Alerts,
+    @Inject(CORE_OPTIONS) private readonly options: CoreOptions,
+  ) {
+    this.loop = new DurableLoop<HeldRow>(
+      {
+        scheme: 'inbox',
+        table: INBOX,
+        leaseMs: options.leaseMs,
+        scanIntervalMs: options.scanIntervalMs,
+        concurrencyMax: Math.min(options.prefetch, options.claimBatchMax),
+        attemptsMax: options.inbox.attemptsMax,
+        backoff: options.inbox.backoff,
+        canRun: () => true,
+        run: (row) => this.run(row),
+        describe: (row) => ({ scheme: row.scheme, gid: row.gid, step: `${row.consumer} handling ${row.type}` }),
+        parked: (row) => this.inbox.receipt(incomingOfRow(row), 'PARKED'),
+      },
+      database,
+      alerts,
+    );
+  }
+
+  start(endpoints: readonly Endpoint[]): void {
+    for (const endpoint of endpoints) this.endpoints.set(endpoint.consumer + typeKey(endpoint), endpoint);
+    this.database.onReady(() => this.loop.start());
+  }
+
+  wake(): void {
+    this.loop.wake();
+  }
+
+  async onModuleDestroy(): Promise<void> {
+    await this.loop.stop();
+  }
+
+  /**
+   * The refusal path at a person's word: row and refusal in one transaction, so that a later retry is a duplicate.
+   * Returns false when the consumer has none or the message cannot be read.
+   */
+  async refuse(tx: EntityManager, row: HeldRow, no: Rejected): Promise<boolean> {
+    const endpoint = this.endpointOf(row);
+    const incoming = incomingOfRow(row);
+    if (!endpoint?.reject) return false;
+    const message = read(incoming, endpoint.contract, { nowMs: 0, retentionMs: Number.MAX_SAFE_INTEGER });
+    if (!message.ok) return false;
+    await endpoint.reject(tx, message.payload, no, incoming.info);
+    return true;
+  }
+
+  private endpointOf(row: HeldRow): Endpoint | undefined {
+    return this.endpoints.get(`${row.consumer} ${row.type}`);
+  }
+
+  private async run(row: HeldRow): Promise<Tried> {
+    const endpoint = this.endpointOf(row);
+    const incoming = incomingOfRow(row);
+    if (!endpoint)
+      return { kind: 'hopeless', error: `${row.consumer} has no handler for messages of type ${row.type}` };
+    // Its age when it came counts: since then the stored row itself keeps it from being handled twice.
+    const cameAt = Date.parse(isoTime(row.created_at)!);
+    const message = read(incoming, endpoint.contract, { nowMs: cameAt, retentionMs: this.options.inbox.retentionMs });
+    if (!message.ok) return { kind: 'hopeless', error: message.problem };
+    try {
+      await failpoint(inboxFailpoints(row.scheme)?.handled, () => this.handle(row, endpoint, message.payload));
+    } catch (error) {
+      if (error instanceof FencedOut) return { kind: 'settled' };
+      if (error instanceof Rejected)
+        return { kind: 'hopeless', error: `refused (${error.reason}) and the consumer has no @OnRejected` };
+      if (await this.database.isAway(error)) return { kind: 'unreachable' };
+      return { kind: 'failed', error: (error as Error).message };
+    }
+    // Should this receipt be lost, the sender resends and the duplicate is receipted.
+    await this.inbox.receipt(incoming, 'HANDLED').catch(() => {});
+    return { kind: 'settled' };
+  }
+
+  private async handle(row: HeldRow, endpoint: Endpoint, payload: unknown): Promise<void> {
+    const { info } = incomingOfRow(row);
+    try {
+      await inTransaction(this.database.source, async (tx) => {
+        await this.take(tx, row, null);
+        await endpoint.handle(tx, payload, info);
+      });
+    } catch (error) {
+      const reject = endpoint.reject;
+      if (!(error instanceof Rejected) || !reject) throw error;
+      await inTransaction(this.database.source, async (tx) => {
+        await this.take(tx, row, error.reason);
+        await reject(tx, payload, error, info);
+      });
+    }
+  }
+
+  private async take(tx: EntityManager, row: HeldRow, outcome: string | null): Promise<void> {
+    const result = await tx.query(
+      `UPDATE dtx_inbox SET state = 'HANDLED', outcome = ?, next_attempt_at = NULL, claim_token = NULL, body = NULL,
+       settled_at = UTC_TIMESTAMP(3) WHERE id = ? AND claim_token = ? AND state = 'RETRYING'`,
+      [outcome, row.id, row.claim_token],
+    );
+    if (result.affectedRows !== 1) throw new FencedOut(row.id);
+  }
+}
+
+/** The stored row as the message that it was. */
+export function incomingOfRow(row: HeldRow): Incoming {
+  return {
+    id: row.id,
+    info: {
+      messageId: row.message_id,
+      consumer: row.consumer,
+      gid: row.gid,
+      scheme: row.scheme,
+      traceparent: row.traceparent,
+    },
+    type: row.type,
+    replyTo: row.reply_to,
+    body: row.body ?? Buffer.alloc(0),
+  };
+}
+
+function typeKey(endpoint: Endpoint): string {
+  return ` ${endpoint.contract.name}.v${endpoint.contract.version}`;
+}

@@ -1,0 +1,86 @@
+import { createHash } from 'node:crypto';
+import type { ConsumeMessage } from 'amqplib';
+import type { EntityManager } from 'typeorm';
+import type { Contract } from '../broker/contract.js';
+import { fromProperties, typeOf } from '../broker/envelope.js';
+import type { Rejected } from '../errors.js';
+import { idTimeMs } from '../gid.js';
+
+/** What a handler may know about the delivery beside its payload. */
+export interface DeliveryInfo {
+  readonly messageId: string;
+  readonly consumer: string;
+  readonly gid: string | null;
+  readonly scheme: string;
+  readonly traceparent: string | null;
+}
+
+/** One consumer of one contract in this app, with the user's handler behind Nest's pipes, filters and interceptors. */
+export interface Endpoint {
+  /** `<app>.<consumer>` */
+  readonly consumer: string;
+  readonly contract: Contract;
+  handle(tx: EntityManager, payload: unknown, info: DeliveryInfo): Promise<void>;
+  /** The refusal path, where the consumer has one. */
+  reject: ((tx: EntityManager, payload: unknown, no: Rejected, info: DeliveryInfo) => Promise<void>) | undefined;
+}
+
+/** A message as it came, fresh from the broker or out of its stored row. */
+export interface Incoming {
+  readonly id: string;
+  readonly info: DeliveryInfo;
+  readonly type: string | null;
+  readonly replyTo: string | null;
+  readonly body: Buffer;
+}
+
+/** A parsed payload, or why there is none. */
+export type Read = { ok: true; payload: unknown } | { ok: false; problem: string };
+
+const RECEIPT_QUEUE = /^dtx\.[a-z][a-z0-9-]{0,31}\.receipts\.v1$/;
+const BODY_STORED_MAX = 8 * 1024 * 1024;
+
+/** Reads what can be read from a delivery. Never throws: anyone may write to a queue. */
+export function incomingOf(message: ConsumeMessage, consumer: string): Incoming {
+  const envelope = fromProperties(message.properties);
+  // A message without an id gets one from its content, so that its redelivery is a duplicate as well.
+  const messageId = envelope.messageId ?? createHash('sha256').update(message.content).digest('hex').slice(0, 40);
+  return {
+    id: `${messageId}.${consumer}`,
+    info: {
+      messageId,
+      consumer,
+      gid: envelope.gid ?? null,
+      scheme: envelope.scheme ?? 'unknown',
+      traceparent: envelope.traceparent ?? null,
+    },
+    type: envelope.type ?? null,
+    // Receipts go to receipt queues only: a forged message must not be able to write elsewhere.
+    replyTo: envelope.replyTo && RECEIPT_QUEUE.test(envelope.replyTo) ? envelope.replyTo : null,
+    body: message.content.length > BODY_STORED_MAX ? message.content.subarray(0, BODY_STORED_MAX) : message.content,
+  };
+}
+
+/** Checks age, type, JSON and schema; what fails here can never succeed by itself. */
+export function read(incoming: Incoming, contract: Contract, limits: { nowMs: number; retentionMs: number }): Read {
+  const expected = typeOf(contract);
+  if (incoming.type !== expected)
+    return { ok: false, problem: `expected a message of type ${expected}, got ${incoming.type ?? 'none'}` };
+  const madeAt = idTimeMs(incoming.info.messageId);
+  if (madeAt !== undefined && limits.nowMs - madeAt > limits.retentionMs) {
+    return {
+      ok: false,
+      problem: `older than the inbox remembers (${limits.retentionMs} ms): handling it might repeat it`,
+    };
+  }
+  let json: unknown;
+  try {
+    json = JSON.parse(incoming.body.toString('utf8'));
+  } catch (error) {
+    return { ok: false, problem: `not JSON: ${(error as Error).message}` };
+  }
+  const parsed = contract.schema.safeParse(json);
+  if (parsed.success) return { ok: true, payload: parsed.data };
+  const problems = parsed.error.issues.map((issue) => `${issue.path.join('.') || 'body'}: ${issue.message}`);
+  return { ok: false, problem: `does not fit ${expected}: ${problems.slice(0, 5).join('; ')}` };
+}

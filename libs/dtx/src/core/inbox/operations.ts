@@ -1,0 +1,60 @@
+import { Injectable, OnModuleInit } from '@nestjs/common';
+import type { EntityManager } from 'typeorm';
+import { Alerts, isoTime } from '../alert/alerts.js';
+import { Database } from '../database/database.service.js';
+import { DurableOperations, type OperableTable } from '../durable/operations.js';
+import { Rejected } from '../errors.js';
+import { Operations, type TimelineEntry } from '../operations.js';
+import { HeldDeliveries, type HeldRow, incomingOfRow } from './held.js';
+import { Inbox } from './inbox.js';
+
+/** What a person may do with deliveries that wait here: retry, take as settled, or refuse. */
+@Injectable()
+export class InboxOperations implements OnModuleInit {
+  constructor(
+    private readonly database: Database,
+    private readonly alerts: Alerts,
+    private readonly held: HeldDeliveries,
+    private readonly inbox: Inbox,
+    private readonly operations: Operations,
+  ) {}
+
+  onModuleInit(): void {
+    const shape: OperableTable = {
+      table: 'dtx_inbox',
+      scheme: null,
+      openStates: ['RETRYING', 'PARKED'],
+      retryState: 'RETRYING',
+      what: (row) => `${row.type ?? 'message'} at ${row.consumer}`,
+      timeline,
+      resolve: (tx, row, outcome, note) => this.resolve(tx, row as unknown as HeldRow, outcome, note),
+      wake: () => this.held.wake(),
+    };
+    this.operations.register(new DurableOperations(shape, this.database, this.alerts));
+  }
+
+  /** `done` leaves the business as it is; `reject` commits the refusal with the row, so that a later copy is a duplicate. */
+  private async resolve(tx: EntityManager, row: HeldRow, outcome: 'done' | 'reject', note: string): Promise<boolean> {
+    if (outcome === 'reject' && !(await this.refuseInBusiness(tx, row, note))) return false;
+    await tx.query(
+      `UPDATE dtx_inbox SET state = 'HANDLED', outcome = ?, next_attempt_at = NULL, claim_token = NULL, settled_at = UTC_TIMESTAMP(3) WHERE id = ?`,
+      [outcome === 'done' ? 'by hand' : 'rejected by hand', row.id],
+    );
+    // Its loss is harmless: the sender resends what is not receipted, and the duplicate is receipted.
+    this.database.hooks.afterCommit(tx, async () => {
+      void this.inbox.receipt(incomingOfRow(row), 'HANDLED').catch(() => {});
+    });
+    return true;
+  }
+
+  private refuseInBusiness(tx: EntityManager, row: HeldRow, note: string): Promise<boolean> {
+    return this.held.refuse(tx, row, new Rejected('REJECTED_BY_HAND', note));
+  }
+}
+
+function timeline(row: Record<string, unknown>): TimelineEntry[] {
+  const entries: TimelineEntry[] = [{ at: isoTime(row.created_at)!, event: `received by ${row.consumer}` }];
+  if (row.settled_at)
+    entries.push({ at: isoTime(row.settled_at)!, event: row.outcome ? `settled: ${row.outcome}` : 'handled' });
+  return entries;
+}

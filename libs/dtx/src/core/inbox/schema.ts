@@ -1,0 +1,38 @@
+import type { Migration } from '../database/schema.js';
+import type { DurableTable } from '../durable/durable-table.js';
+
+export const INBOX: DurableTable = {
+  name: 'dtx_inbox',
+  columns: ['message_id', 'consumer', 'gid', 'scheme', 'type', 'body', 'reply_to', 'traceparent', 'created_at'],
+};
+
+export const inboxMigrations: Migration[] = [
+  {
+    version: 1,
+    name: 'inbox: one row per message and consumer, written in the transaction of its effect',
+    up: [
+      `CREATE TABLE IF NOT EXISTS dtx_inbox (
+        id VARCHAR(140) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+        message_id VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+        consumer VARCHAR(65) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+        gid VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NULL,
+        scheme VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+        type VARCHAR(128) CHARACTER SET ascii COLLATE ascii_bin NULL,
+        state VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+        outcome VARCHAR(64) NULL,
+        attempts INT NOT NULL DEFAULT 0,
+        next_attempt_at DATETIME(3) NULL,
+        claim_token CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NULL,
+        last_error TEXT NULL,
+        body MEDIUMBLOB NULL,
+        reply_to VARCHAR(128) CHARACTER SET ascii COLLATE ascii_bin NULL,
+        traceparent VARCHAR(55) CHARACTER SET ascii COLLATE ascii_bin NULL,
+        created_at DATETIME(3) NOT NULL,
+        settled_at DATETIME(3) NULL,
+        KEY due (next_attempt_at),
+        KEY by_gid (gid),
+        KEY by_age (created_at)
+      ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4`,
+    ],
+  },
+];

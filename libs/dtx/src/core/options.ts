@@ -1,0 +1,78 @@
+import { z } from 'zod';
+import { OptionsError } from './errors.js';
+
+const ms = (fallback: number) => z.number().int().min(1).max(2_147_483_647).default(fallback);
+const count = (fallback: number, max = 100_000) => z.number().int().min(1).max(max).default(fallback);
+const url = (protocols: RegExp, text: string) =>
+  z.string().refine((value) => URL.canParse(value) && protocols.test(value), { message: `expected ${text}` });
+
+/** A backoff as an option: first wait, factor and cap. */
+export const backoffOption = (firstMs: number, factor: number, capMs: number) =>
+  z
+    .strictObject({ firstMs: ms(firstMs), factor: z.number().min(1).max(10).default(factor), capMs: ms(capMs) })
+    .prefault({});
+
+export { count as countOption, ms as msOption };
+
+/** Options of the core. Times in milliseconds; `Max` and `Min` are counts. */
+export const coreOptions = z.strictObject({
+  /** Name of this app: part of its queues, 1-32 of [a-z0-9-]. */
+  app: z.string().regex(/^[a-z][a-z0-9-]{0,31}$/),
+  rabbitmqUrl: url(/^amqps?:/, 'an amqp:// or amqps:// URL'),
+  /** Where alerts are posted beside log and table; none by default. */
+  alertWebhook: url(/^https?:/, 'an http(s) URL').optional(),
+  /** The app's own schema, applied together with the library's. */
+  migrations: z
+    .array(z.object({ version: z.number().int().min(1), name: z.string(), up: z.array(z.string()) }))
+    .default([]),
+  /** Session of each new connection of the app's pool; the library's own always uses these values. */
+  lockWaitSeconds: count(3, 600),
+  /** Connections of the library's own pool: scans, marks and recovery never wait behind the business. */
+  ownPoolSize: count(4, 64),
+  scanIntervalMs: ms(1_000),
+  /** How long a claim keeps a row for the process that claimed it. */
+  leaseMs: ms(5_000),
+  claimBatchMax: count(200, 5_000),
+  reconnect: backoffOption(200, 2, 5_000),
+  publishTimeoutMs: ms(10_000),
+  /** Publishes in flight without their confirm. */
+  publishWindowMax: count(500, 10_000),
+  heartbeatSeconds: count(10, 600),
+  prefetch: count(32, 1_000),
+  /** How long a graceful stop waits for the work that is under way. */
+  drainMs: ms(10_000),
+  inbox: z
+    .strictObject({
+      /** Tries of a handler before the delivery is parked. */
+      attemptsMax: count(8, 1_000),
+      backoff: backoffOption(1_000, 3, 600_000),
+      /** How long a handled id is remembered; an older message is parked, never handled. */
+      retentionMs: z
+        .number()
+        .int()
+        .min(60_000)
+        .default(8 * 86_400_000),
+      receiptDelayMs: ms(3),
+      receiptBatchMax: count(100, 1_000),
+    })
+    .prefault({}),
+  idempotencyRetentionMs: z
+    .number()
+    .int()
+    .min(86_400_000)
+    .default(48 * 3_600_000),
+  /** How often finished rows past their retention are removed. */
+  purgeIntervalMs: ms(30_000),
+  purgeBatchMax: count(1_000, 10_000),
+});
+
+export type CoreOptions = z.output<typeof coreOptions>;
+export type CoreOptionsInput = z.input<typeof coreOptions>;
+
+/** Checks options at start. @throws OptionsError, one line that names every wrong option and says what was expected */
+export function parseOptions<S extends z.ZodType>(section: string, schema: S, given: unknown): z.output<S> {
+  const parsed = schema.safeParse(given);
+  if (parsed.success) return parsed.data;
+  const problems = parsed.error.issues.map((i) => `${[section, ...i.path].join('.')}: ${i.message}`);
+  throw new OptionsError(problems.join('; '));
+}

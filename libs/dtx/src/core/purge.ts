@@ -1,0 +1,82 @@
+import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
+import { Database } from './database/database.service.js';
+import { isUnavailable } from './database/sql-errors.js';
+import { inFuture } from './durable/claim.js';
+import type { CoreOptions } from './options.js';
+import { CORE_OPTIONS } from './tokens.js';
+
+/** A DELETE of finished rows past their retention; gets the batch size and must use an index. */
+export interface PurgeTask {
+  readonly name: string;
+  statement(limit: number): { sql: string; values: unknown[] };
+}
+
+/** Removes finished rows past their retention, in bounded batches, so that tables stay as small as their purpose. */
+@Injectable()
+export class Purger implements OnModuleInit, OnModuleDestroy {
+  private readonly logger = new Logger('Purger');
+  private readonly tasks: PurgeTask[] = [];
+  private timer: NodeJS.Timeout | undefined;
+  private running: Promise<void> = Promise.resolve();
+  private stopped = false;
+
+  constructor(
+    private readonly database: Database,
+    @Inject(CORE_OPTIONS) private readonly options: CoreOptions,
+  ) {
+    this.add({
+      name: 'inbox',
+      statement: (limit) => ({
+        sql: `DELETE FROM dtx_inbox WHERE created_at < ${inFuture(-options.inbox.retentionMs - 3_600_000)} AND state = 'HANDLED' ORDER BY created_at LIMIT ${limit}`,
+        values: [],
+      }),
+    });
+    this.add({
+      name: 'idempotency keys',
+      statement: (limit) => ({
+        sql: `DELETE FROM dtx_idempotency WHERE created_at < ${inFuture(-options.idempotencyRetentionMs)} ORDER BY created_at LIMIT ${limit}`,
+        values: [],
+      }),
+    });
+  }
+
+  add(task: PurgeTask): void {
+    this.tasks.push(task);
+  }
+
+  onModuleInit(): void {
+    this.database.onReady(() => this.schedule());
+  }
+
+  async onModuleDestroy(): Promise<void> {
+    this.stopped = true;
+    clearTimeout(this.timer);
+    await this.running;
+  }
+
+  private schedule(): void {
+    if (this.stopped) return;
+    this.timer = setTimeout(
+      () => {
+        this.running = this.purgeAll().finally(() => this.schedule());
+      },
+      this.options.purgeIntervalMs * (0.75 + Math.random() * 0.5),
+    );
+  }
+
+  private async purgeAll(): Promise<void> {
+    for (const task of this.tasks) {
+      try {
+        while (!this.stopped && (await this.purgeBatch(task)) === this.options.purgeBatchMax);
+      } catch (error) {
+        if (!isUnavailable(error)) this.logger.error(`cannot purge ${task.name}: ${(error as Error).message}`);
+      }
+    }
+  }
+
+  private async purgeBatch(task: PurgeTask): Promise<number> {
+    const { sql, values } = task.statement(this.options.purgeBatchMax);
+    const { affectedRows } = await this.database.own.query(sql, values);
+    return affectedRows;
+  }
+}

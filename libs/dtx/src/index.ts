@@ -1,0 +1,38 @@
+/** The public surface of nest-dtx, by hand. */
+export { Alerts, type AlertView, type Incident } from './core/alert/alerts.js';
+export { type Backoff, backoffMs } from './core/backoff.js';
+export { Broker } from './core/broker/broker.service.js';
+export { type Contract, defineMessage, type MessageOf, queueOf, receiptQueueOf } from './core/broker/contract.js';
+export { MessageContext, OnMessage, OnRejected } from './core/broker/on-message.js';
+export { connectDtx, DtxTransport } from './core/broker/transport.js';
+export { Database } from './core/database/database.service.js';
+export { insertFirst, NOW } from './core/database/insert-first.js';
+export { type Migration, migrate } from './core/database/schema.js';
+export { isDeadlock, isDuplicateKey, isLockWait, isUnavailable } from './core/database/sql-errors.js';
+export { inTransaction, requireTransaction } from './core/database/transaction.js';
+export { DtxModule } from './core/dtx.module.js';
+export {
+  BrokerUnavailable,
+  DtxError,
+  OptionsError,
+  OutcomeUnknown,
+  Rejected,
+  TransactionRequired,
+} from './core/errors.js';
+export { allFailpoints, type Failpoint } from './core/failpoint.js';
+export { assertGid, newId } from './core/gid.js';
+export {
+  IdempotencyKeyBusy,
+  IdempotencyKeyReused,
+  IdempotencyKeys,
+  type KeyClaim,
+  type KeyOwner,
+} from './core/idempotency/keys.js';
+export type { DeliveryInfo } from './core/inbox/incoming.js';
+export { Operations, type OperationsSource, type SummaryRow, type TransactionView } from './core/operations.js';
+export type { CoreOptionsInput } from './core/options.js';
+export { currentTraceparent, withTraceparent } from './core/trace.js';
+export { LocalMessageModule } from './local-message/local-message.module.js';
+export type { LocalMessageOptionsInput } from './local-message/options.js';
+export { LocalMessages } from './local-message/outbox.js';
+export { OpsModule } from './ops/ops.module.js';

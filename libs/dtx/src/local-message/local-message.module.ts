@@ -1,0 +1,51 @@
+import { type DynamicModule, Inject, Injectable, Module } from '@nestjs/common';
+import { Database } from '../core/database/database.service.js';
+import { idFloor } from '../core/gid.js';
+import { parseOptions } from '../core/options.js';
+import { Purger } from '../core/purge.js';
+import { LocalMessageOperations } from './operations.js';
+import {
+  LOCAL_MESSAGE_OPTIONS,
+  type LocalMessageOptions,
+  type LocalMessageOptionsInput,
+  localMessageOptions,
+} from './options.js';
+import { LocalMessages } from './outbox.js';
+import { Receipts } from './receipts.js';
+import { Relay } from './relay.js';
+
+/** Ids are made in the order of time, so finished rows are found along the primary key. */
+@Injectable()
+class OutboxPurge {
+  constructor(purger: Purger, database: Database, @Inject(LOCAL_MESSAGE_OPTIONS) options: LocalMessageOptions) {
+    purger.add({
+      name: 'outbox',
+      statement: (limit) => ({
+        sql: `DELETE FROM dtx_outbox WHERE id < ? AND state = 'DONE' ORDER BY id LIMIT ${limit}`,
+        values: [idFloor(database.nowMs() - options.retentionMs)],
+      }),
+    });
+  }
+}
+
+/** The local message table (本地消息表). Import it in the root module beside `DtxModule.forRoot`. */
+@Module({})
+export class LocalMessageModule {
+  /** @throws OptionsError naming what is wrong */
+  static forRoot(options: LocalMessageOptionsInput = {}): DynamicModule {
+    const checked = parseOptions('localMessage', localMessageOptions, options);
+    return {
+      module: LocalMessageModule,
+      global: true,
+      providers: [
+        { provide: LOCAL_MESSAGE_OPTIONS, useValue: checked },
+        LocalMessages,
+        Relay,
+        Receipts,
+        LocalMessageOperations,
+        OutboxPurge,
+      ],
+      exports: [LocalMessages],
+    };
+  }
+}

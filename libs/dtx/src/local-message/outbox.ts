@@ -1,0 +1,91 @@
+// Step 1 of 6 - outbox: the message row joins the caller's transaction; the fast path starts right after its commit.
+import { randomUUID } from 'node:crypto';
+import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
+import type { EntityManager } from 'typeorm';
+import type { Contract } from '../core/broker/contract.js';
+import { Database } from '../core/database/database.service.js';
+import { requireTransaction } from '../core/database/transaction.js';
+import { inFuture } from '../core/durable/claim.js';
+import { DtxError } from '../core/errors.js';
+import { failpoint } from '../core/failpoint.js';
+import { assertGid } from '../core/gid.js';
+import type { CoreOptions } from '../core/options.js';
+import { CORE_OPTIONS } from '../core/tokens.js';
+import { currentTraceparent } from '../core/trace.js';
+import { failpoints } from './failpoints.js';
+import { LOCAL_MESSAGE_OPTIONS, type LocalMessageOptions } from './options.js';
+import { Relay } from './relay.js';
+import { type OutboxRow, outboxMigrations } from './schema.js';
+
+/** The local message table (本地消息表): a message becomes part of the caller's transaction and is sent until it is handled. */
+@Injectable()
+export class LocalMessages implements OnModuleInit {
+  /** Fencing token of the rows that this process inserts already leased to itself. */
+  private readonly token = randomUUID();
+
+  constructor(
+    private readonly database: Database,
+    private readonly relay: Relay,
+    @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
+    @Inject(LOCAL_MESSAGE_OPTIONS) private readonly options: LocalMessageOptions,
+  ) {}
+
+  onModuleInit(): void {
+    this.database.addMigrations('dtx-local-message', outboxMigrations);
+  }
+
+  /**
+   * Appends a message to the caller's transaction (seed: 本地消息表 1): it will be delivered to every consumer of its
+   * contract, at least once, if and only if the transaction commits. Returns the message id.
+   * @throws TransactionRequired outside a transaction; DtxError when the payload does not fit the contract or is too large
+   * @example
+   *   await this.db.transaction(async (tx) => {
+   *     await this.orders.place(tx, purchase);
+   *     await this.messages.append(tx, orderPlaced, { orderId, buyerId, sku, quantity, amount });
+   *   });
+   */
+  async append<P>(tx: EntityManager, contract: Contract<P>, payload: P): Promise<string> {
+    requireTransaction(tx, this.database.source, 'LocalMessages.append');
+    const row = this.rowOf(contract, payload);
+    await failpoint(failpoints.appended, () => this.insert(tx, row));
+    // Only after COMMIT, and only if it succeeds: if the process dies before, the row's lease runs out and the scan sends it.
+    this.database.hooks.afterCommit(tx, () => failpoint(failpoints.committed, async () => this.relay.sendNow(row)));
+    return row.id;
+  }
+
+  private rowOf<P>(contract: Contract<P>, payload: P): OutboxRow {
+    const checked = contract.schema.safeParse(payload);
+    if (!checked.success) {
+      const problems = checked.error.issues.map((issue) => `${issue.path.join('.') || 'payload'}: ${issue.message}`);
+      throw new DtxError(`payload does not fit ${contract.name} v${contract.version}: ${problems.join('; ')}`);
+    }
+    const json = JSON.stringify(checked.data);
+    const bytes = Buffer.byteLength(json);
+    if (bytes > this.options.payloadMaxBytes) {
+      throw new DtxError(
+        `payload of ${contract.name} has ${bytes} bytes, at most ${this.options.payloadMaxBytes} are allowed`,
+      );
+    }
+    return {
+      id: this.database.newId(),
+      gid: assertGid(contract.gid(checked.data)),
+      contract: contract.name,
+      version: contract.version,
+      payload: json,
+      awaiting: `,${contract.consumers.join(',')},`,
+      traceparent: currentTraceparent(),
+      state: 'PENDING',
+      attempts: 0,
+      claim_token: this.token,
+      fresh: true,
+    };
+  }
+
+  private async insert(tx: EntityManager, row: OutboxRow): Promise<void> {
+    await tx.query(
+      `INSERT INTO dtx_outbox (id, gid, contract, version, payload, awaiting, traceparent, state, next_attempt_at, claim_token, created_at)
+       VALUES (?, ?, ?, ?, ?, ?, ?, 'PENDING', ${inFuture(this.core.leaseMs)}, ?, UTC_TIMESTAMP(3))`,
+      [row.id, row.gid, row.contract, row.version, row.payload, row.awaiting, row.traceparent, row.claim_token],
+    );
+  }
+}

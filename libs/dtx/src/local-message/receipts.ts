@@ -1,0 +1,127 @@
+// Step 5 of 6 - receipts: what the receivers settled is marked DONE at the sender, many receipts in one statement.
+import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
+import type { EntityManager } from 'typeorm';
+import { z } from 'zod';
+import { Alerts } from '../core/alert/alerts.js';
+import { Broker } from '../core/broker/broker.service.js';
+import type { Delivery, QueueConsumer } from '../core/broker/consumer.js';
+import { receiptQueueOf } from '../core/broker/contract.js';
+import { Database } from '../core/database/database.service.js';
+import { isUnavailable } from '../core/database/sql-errors.js';
+import { inTransaction } from '../core/database/transaction.js';
+import { Batcher } from '../core/durable/batcher.js';
+import { failpoint } from '../core/failpoint.js';
+import type { Receipt } from '../core/inbox/receipts.js';
+import type { CoreOptions } from '../core/options.js';
+import { CORE_OPTIONS } from '../core/tokens.js';
+import { failpoints, SCHEME } from './failpoints.js';
+import { LOCAL_MESSAGE_OPTIONS, type LocalMessageOptions } from './options.js';
+import { Relay } from './relay.js';
+
+const receiptsBody = z.object({
+  receipts: z.array(
+    z.object({ messageId: z.string().max(64), consumer: z.string().max(65), outcome: z.enum(['HANDLED', 'PARKED']) }),
+  ),
+});
+const GATHER_MS = 5;
+
+/** Consumes this app's receipt queue; any instance may take any receipt. */
+@Injectable()
+export class Receipts implements OnModuleInit, OnModuleDestroy {
+  private readonly logger = new Logger('Receipts');
+  private readonly marks: Batcher<Receipt[]>;
+  private consumer: QueueConsumer | undefined;
+
+  constructor(
+    private readonly database: Database,
+    private readonly broker: Broker,
+    private readonly relay: Relay,
+    private readonly alerts: Alerts,
+    @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
+    @Inject(LOCAL_MESSAGE_OPTIONS) options: LocalMessageOptions,
+  ) {
+    this.marks = new Batcher({ delayMs: GATHER_MS, batchMax: options.markBatchMax }, (groups) =>
+      failpoint(failpoints.done, () => this.markDone(groups.flat())),
+    );
+  }
+
+  onModuleInit(): void {
+    const queue = receiptQueueOf(this.core.app);
+    this.database.onReady(() => {
+      this.consumer = this.broker.consume(queue, (delivery) => this.receive(delivery), 200);
+    });
+  }
+
+  async onModuleDestroy(): Promise<void> {
+    await this.consumer?.stop(this.core.drainMs);
+  }
+
+  private async receive(delivery: Delivery): Promise<void> {
+    const receipts = parse(delivery.message.content);
+    if (!receipts)
+      this.logger.warn(`dropped a receipt that cannot be read: ${delivery.message.content.subarray(0, 200)}`);
+    else await this.marked(receipts, delivery.lost);
+    // A receipt that dies with us before this ack is delivered again and changes nothing.
+    delivery.ack();
+  }
+
+  private async marked(receipts: Receipt[], lost: AbortSignal): Promise<void> {
+    for (;;) {
+      try {
+        return await this.marks.add(receipts);
+      } catch (error) {
+        if (lost.aborted || !isUnavailable(error)) throw error;
+        await new Promise((resolve) => setTimeout(resolve, this.core.reconnect.firstMs));
+      }
+    }
+  }
+
+  private async markDone(receipts: Receipt[]): Promise<void> {
+    this.relay.skipMarks(new Map(receipts.map(({ messageId, consumer }) => [messageId, consumer])));
+    await inTransaction(this.database.own, async (tx) => {
+      for (const consumer of new Set(receipts.map((receipt) => receipt.consumer))) {
+        for (const outcome of ['HANDLED', 'PARKED'] as const) {
+          const ids = receipts.filter((r) => r.consumer === consumer && r.outcome === outcome).map((r) => r.messageId);
+          if (ids.length > 0) await takeOff(tx, ids.sort(), { consumer, outcome });
+        }
+      }
+      // A row that had been given up here and is receipted after all is no incident any more.
+      await this.alerts.close(
+        tx,
+        SCHEME,
+        receipts.map((receipt) => receipt.messageId),
+      );
+    });
+  }
+}
+
+/**
+ * Takes a consumer off `awaiting`; the last one makes the row DONE. A PARKED receipt counts as well: the delivery now
+ * waits for a person at its receiver, one alert, one place. `awaiting` is assigned last, so that the other expressions
+ * read its old value whichever order the server assigns in.
+ */
+async function takeOff(
+  tx: EntityManager,
+  ids: string[],
+  by: { consumer: string; outcome: Receipt['outcome'] },
+): Promise<void> {
+  const rest = `REPLACE(awaiting, ?, ',')`;
+  const gone = `,${by.consumer},`;
+  const note = by.outcome === 'PARKED' ? `parked at ${by.consumer}` : null;
+  await tx.query(
+    `UPDATE dtx_outbox SET
+       state = IF(${rest} = ',', 'DONE', state), done_at = IF(${rest} = ',', UTC_TIMESTAMP(3), done_at),
+       next_attempt_at = IF(${rest} = ',', NULL, next_attempt_at), claim_token = IF(${rest} = ',', NULL, claim_token),
+       sent_at = COALESCE(sent_at, UTC_TIMESTAMP(3)), last_error = COALESCE(?, last_error), awaiting = ${rest}
+     WHERE id IN (?) AND state <> 'DONE'`,
+    [gone, gone, gone, gone, note, gone, ids],
+  );
+}
+
+function parse(content: Buffer): Receipt[] | null {
+  try {
+    return receiptsBody.parse(JSON.parse(content.toString('utf8'))).receipts;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,157 @@
+// Step 2 of 6 - relay: publishes committed rows with confirm and marks them SENT; step 6: resends what was not receipted.
+import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
+import { Alerts } from '../core/alert/alerts.js';
+import { backoffMs, backoffSql } from '../core/backoff.js';
+import { Broker } from '../core/broker/broker.service.js';
+import { queueOf, receiptQueueOf } from '../core/broker/contract.js';
+import { typeOf } from '../core/broker/envelope.js';
+import { Unroutable } from '../core/broker/publisher.js';
+import { Database } from '../core/database/database.service.js';
+import { Batcher } from '../core/durable/batcher.js';
+import { settleAgain } from '../core/durable/claim.js';
+import { DurableLoop, type Tried } from '../core/durable/loop.js';
+import { failpoint } from '../core/failpoint.js';
+import type { CoreOptions } from '../core/options.js';
+import { CORE_OPTIONS } from '../core/tokens.js';
+import { failpoints, SCHEME } from './failpoints.js';
+import { LOCAL_MESSAGE_OPTIONS, type LocalMessageOptions } from './options.js';
+import { OUTBOX, type OutboxRow } from './schema.js';
+
+/**
+ * Sends messages. The fast path (a row just committed by this process, leased to it) and the scan (a row whose process
+ * died, or whose receipts did not come) run the same `send`.
+ */
+@Injectable()
+export class Relay implements OnModuleInit, OnModuleDestroy {
+  private readonly logger = new Logger('Relay');
+  private readonly loop: DurableLoop<OutboxRow>;
+  private readonly sentMarks: Batcher<OutboxRow>;
+
+  constructor(
+    private readonly database: Database,
+    private readonly broker: Broker,
+    alerts: Alerts,
+    @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
+    @Inject(LOCAL_MESSAGE_OPTIONS) private readonly options: LocalMessageOptions,
+  ) {
+    this.sentMarks = new Batcher({ delayMs: options.markDelayMs, batchMax: options.markBatchMax }, (rows) =>
+      failpoint(failpoints.marked, () => this.markSent(rows)),
+    );
+    this.loop = new DurableLoop<OutboxRow>(
+      {
+        scheme: SCHEME,
+        table: OUTBOX,
+        leaseMs: core.leaseMs,
+        scanIntervalMs: core.scanIntervalMs,
+        concurrencyMax: options.relayWindowMax,
+        attemptsMax: options.attemptsMax,
+        backoff: options.resend,
+        canRun: () => broker.publisher.isUp,
+        run: (row) => this.run(row),
+        describe: (row) => ({ gid: row.gid, step: `sending ${row.contract} to ${row.awaiting.slice(1, -1)}` }),
+      },
+      database,
+      alerts,
+    );
+  }
+
+  onModuleInit(): void {
+    this.database.onReady(() => this.loop.start());
+    this.broker.publisher.on('up', () => this.loop.wake());
+  }
+
+  /** Finishes what is being sent and writes down the marks; what is left is leased to us and will be due. */
+  async onModuleDestroy(): Promise<void> {
+    await this.loop.stop();
+    await this.sentMarks.drain();
+  }
+
+  /** The fast path: at once, without polling. Without room or broker the row just waits for its lease to end. */
+  sendNow(row: OutboxRow): void {
+    if (this.broker.publisher.isUp && this.loop.room > 0) this.loop.runNow(row);
+  }
+
+  wake(): void {
+    this.loop.wake();
+  }
+
+  /** All receipts of a message came first: its mark would say less than is known. */
+  skipMarks(receipted: ReadonlyMap<string, string>): void {
+    this.sentMarks.drop((row) => row.awaiting === `,${receipted.get(row.id)},`);
+  }
+
+  private async run(row: OutboxRow): Promise<Tried> {
+    if (!row.fresh) {
+      const tried = await this.beforeResend(row);
+      if (tried) return tried;
+    }
+    try {
+      await failpoint(failpoints.confirmed, () => this.publish(row));
+    } catch (error) {
+      if (error instanceof Unroutable) return { kind: 'failed', error: error.message };
+      throw error; // the broker is away or full: no attempt, the lease runs out
+    }
+    // Not awaited: the window is for publishing. Should the mark fail, the lease runs out and a duplicate is sent.
+    this.sentMarks
+      .add(row)
+      .catch((error) => this.logger.warn(`cannot mark messages SENT: ${(error as Error).message}`));
+    return { kind: 'settled' };
+  }
+
+  /** Whether a row that the scan claimed must wait or be given up instead of being sent. */
+  private async beforeResend(row: OutboxRow): Promise<Tried | null> {
+    await failpoint(failpoints.claimed, async () => {});
+    if (row.attempts >= this.options.attemptsMax) {
+      return {
+        kind: 'hopeless',
+        error: `sent ${row.attempts} times without a receipt from ${row.awaiting.slice(1, -1)}`,
+      };
+    }
+    if (row.state !== 'SENT') return null;
+    const backlogged = await Promise.all(queuesOf(row).map((queue) => this.isBacklogged(queue)));
+    if (!backlogged.some(Boolean)) return null;
+    // The message is most likely still in there: one more copy helps nobody, and it is no attempt.
+    const delayMs = backoffMs(this.options.resend, row.attempts);
+    const error = 'not resent: the queue of a consumer is backlogged';
+    await settleAgain(this.database.own.manager, OUTBOX, row, { error, delayMs, attempts: row.attempts });
+    return { kind: 'settled' };
+  }
+
+  private async isBacklogged(queue: string): Promise<boolean> {
+    const { messageCount, consumerCount } = await this.broker.publisher.inspect(queue);
+    return messageCount >= this.options.backlogMax || (messageCount > 0 && consumerCount === 0);
+  }
+
+  private async publish(row: OutboxRow): Promise<void> {
+    const body = Buffer.from(row.payload);
+    const envelope = {
+      messageId: row.id,
+      type: typeOf({ name: row.contract, version: row.version }),
+      gid: row.gid,
+      scheme: SCHEME,
+      replyTo: receiptQueueOf(this.core.app),
+      traceparent: row.traceparent ?? undefined,
+    };
+    await Promise.all(queuesOf(row).map((queue) => this.broker.publisher.publish(queue, body, envelope)));
+  }
+
+  /** Only forward (a receipt may have made the row DONE) and only under the claim that sent it. */
+  private async markSent(rows: OutboxRow[]): Promise<void> {
+    for (const token of new Set(rows.map((row) => row.claim_token))) {
+      const ids = rows.filter((row) => row.claim_token === token).map((row) => row.id);
+      await this.database.own.query(
+        `UPDATE dtx_outbox SET state = 'SENT', next_attempt_at = ${backoffSql(this.options.resend, '(attempts + 1)')},
+         attempts = attempts + 1, claim_token = NULL, sent_at = COALESCE(sent_at, UTC_TIMESTAMP(3))
+         WHERE id IN (?) AND claim_token = ? AND state IN ('PENDING', 'SENT')`,
+        [ids.sort(), token],
+      );
+    }
+  }
+}
+
+function queuesOf(row: OutboxRow): string[] {
+  return row.awaiting
+    .split(',')
+    .filter(Boolean)
+    .map((consumer) => queueOf(consumer, row.version));
+}

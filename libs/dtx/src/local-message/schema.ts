@@ -1,0 +1,47 @@
+import type { Migration } from '../core/database/schema.js';
+import type { DurableRow, DurableTable } from '../core/durable/durable-table.js';
+
+export const OUTBOX: DurableTable = {
+  name: 'dtx_outbox',
+  columns: ['gid', 'contract', 'version', 'payload', 'awaiting', 'traceparent'],
+};
+
+/** A message that is not done. `awaiting` lists the consumers without a receipt as `,a.b,c.d,`; `,` = none. */
+export type OutboxRow = DurableRow<{
+  gid: string;
+  contract: string;
+  version: number;
+  payload: string;
+  awaiting: string;
+  traceparent: string | null;
+  /** Inserted by this process a moment ago, leased to it: the fast path. */
+  fresh?: true;
+}>;
+
+export const outboxMigrations: Migration[] = [
+  {
+    version: 1,
+    name: 'outbox: the local message table',
+    up: [
+      `CREATE TABLE IF NOT EXISTS dtx_outbox (
+        id CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+        gid VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+        contract VARCHAR(100) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+        version INT NOT NULL,
+        payload MEDIUMTEXT NOT NULL,
+        awaiting VARCHAR(1000) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+        traceparent VARCHAR(55) CHARACTER SET ascii COLLATE ascii_bin NULL,
+        state VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+        attempts INT NOT NULL DEFAULT 0,
+        next_attempt_at DATETIME(3) NULL,
+        claim_token CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NULL,
+        last_error TEXT NULL,
+        created_at DATETIME(3) NOT NULL,
+        sent_at DATETIME(3) NULL,
+        done_at DATETIME(3) NULL,
+        KEY due (next_attempt_at),
+        KEY by_gid (gid)
+      ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4`,
+    ],
+  },
+];

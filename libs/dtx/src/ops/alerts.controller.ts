@@ -1,0 +1,25 @@
+import { Controller, Get, HttpCode, NotFoundException, Param, Post, Query, UseGuards } from '@nestjs/common';
+import { Alerts, type AlertView } from '../core/alert/alerts.js';
+import { AdminGuard } from './admin.guard.js';
+import { check, idParam, limitQuery } from './query.js';
+
+/** `/dtx/alerts`: one per incident, newest first. */
+@Controller('dtx/alerts')
+@UseGuards(AdminGuard)
+export class AlertsController {
+  constructor(private readonly alerts: Alerts) {}
+
+  @Get()
+  async list(@Query() query: unknown): Promise<{ items: AlertView[] }> {
+    return { items: await this.alerts.list(check(limitQuery, query, 'query').limit) };
+  }
+
+  @Post(':id/acknowledge')
+  @HttpCode(200)
+  async acknowledge(@Param('id') given: unknown): Promise<AlertView> {
+    const id = check(idParam, given, 'id');
+    const alert = await this.alerts.acknowledge(id);
+    if (!alert) throw new NotFoundException(`there is no alert ${id}`);
+    return alert;
+  }
+}

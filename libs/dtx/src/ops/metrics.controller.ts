@@ -1,0 +1,52 @@
+import { Controller, Get, Header, Injectable } from '@nestjs/common';
+import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import { Broker } from '../core/broker/broker.service.js';
+import { Operations } from '../core/operations.js';
+
+/** A registry of the application's own: several in one process do not share one. */
+@Injectable()
+export class Metrics {
+  readonly registry = new Registry();
+  private readonly rows: Gauge;
+  private readonly age: Gauge;
+  private readonly up: Gauge;
+
+  constructor(
+    private readonly operations: Operations,
+    private readonly broker: Broker,
+  ) {
+    const registers = [this.registry];
+    collectDefaultMetrics({ register: this.registry });
+    const labelNames = ['scheme', 'source', 'state'];
+    this.rows = new Gauge({ name: 'dtx_open_rows', help: 'Rows that are not final, by state', labelNames, registers });
+    this.age = new Gauge({
+      name: 'dtx_oldest_due_seconds',
+      help: 'Age of the oldest row that is due; grows when recovery does not keep up',
+      labelNames: ['scheme', 'source'],
+      registers,
+    });
+    this.up = new Gauge({ name: 'dtx_broker_up', help: '1 while both connections to the broker are open', registers });
+  }
+
+  async text(): Promise<string> {
+    this.up.set(this.broker.isUp ? 1 : 0);
+    const summaries = await Promise.all(this.operations.sources.map((source) => source.summary().catch(() => [])));
+    this.rows.reset();
+    for (const { scheme, source, states, oldestDueMs } of summaries.flat()) {
+      for (const [state, count] of Object.entries(states)) this.rows.set({ scheme, source, state }, count);
+      this.age.set({ scheme, source }, (oldestDueMs ?? 0) / 1_000);
+    }
+    return this.registry.metrics();
+  }
+}
+
+@Controller('metrics')
+export class MetricsController {
+  constructor(private readonly metrics: Metrics) {}
+
+  @Get()
+  @Header('content-type', 'text/plain; version=0.0.4; charset=utf-8')
+  async get(): Promise<string> {
+    return this.metrics.text();
+  }
+}

@@ -1,0 +1,27 @@
+import { BadRequestException } from '@nestjs/common';
+import { z } from 'zod';
+
+const word = z.string().regex(/^[A-Za-z-]{1,32}$/, 'expected 1 to 32 letters');
+const cursor = z.string().regex(/^[A-Za-z0-9_-]{1,300}$/, 'not a cursor of this list');
+
+export const listQuery = z.strictObject({
+  scheme: word.optional(),
+  state: word.optional(),
+  limit: z.coerce.number().int().min(1).max(100).default(20),
+  cursor: cursor.optional(),
+});
+export const limitQuery = z.strictObject({ limit: z.coerce.number().int().min(1).max(100).default(20) });
+export const idParam = z.string().regex(/^[0-9A-Za-z_.:-]{1,160}$/, 'not an id of this list');
+export const retryBody = z.strictObject({ scheme: word, state: word });
+export const resolveBody = z.strictObject({
+  outcome: z.enum(['done', 'reject']),
+  note: z.string().trim().min(1).max(1_000),
+});
+
+/** @throws BadRequestException with `errors: [{field, why}]` */
+export function check<S extends z.ZodType>(schema: S, value: unknown, where: string): z.output<S> {
+  const parsed = schema.safeParse(value ?? {});
+  if (parsed.success) return parsed.data;
+  const errors = parsed.error.issues.map((issue) => ({ field: issue.path.join('.') || where, why: issue.message }));
+  throw new BadRequestException({ message: errors.map((e) => `${e.field}: ${e.why}`).join('; '), errors });
+}
