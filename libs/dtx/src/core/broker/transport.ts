@@ -91,10 +91,29 @@ class PassOn implements ExceptionFilter {
   }
 }
 
-/** Adds the RabbitMQ transport to an application; call before `startAllMicroservices()`. */
+/** What a hybrid application's microservice can do beside its public interface; the same in Nest 11.1 and 12. */
+interface DeferredMicroservice {
+  useGlobalFilters(filter: ExceptionFilter): void;
+  registerListeners(): void;
+  setIsInitialized(is: boolean): void;
+  setIsInitHookCalled(is: boolean): void;
+}
+
+/**
+ * Adds the RabbitMQ transport to an application; call before `startAllMicroservices()`. Handlers are mounted only after
+ * the filter is in place (Nest would mount them on connecting, with its own filter that hides errors); a global filter
+ * is the last to be asked, so the user's own come first.
+ * @throws OptionsError on a Nest that cannot defer the mounting (before 11.1)
+ */
 export function connectDtx(app: INestApplication): void {
-  const microservice = app.connectMicroservice({ strategy: app.get(DtxTransport) });
+  const transport = app.get(DtxTransport);
+  const connected = app.connectMicroservice({ strategy: transport }, { deferInitialization: true });
+  if (transport.getHandlers().size > 0) throw new OptionsError('connectDtx needs Nest 11.1 or newer');
+  const microservice = connected as unknown as DeferredMicroservice;
   microservice.useGlobalFilters(new PassOn());
+  microservice.registerListeners();
+  microservice.setIsInitialized(true);
+  microservice.setIsInitHookCalled(true);
 }
 
 /** Finds who consumes what. @throws OptionsError for a handler that is missing, doubled or not among the contract's consumers */

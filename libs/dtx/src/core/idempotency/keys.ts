@@ -96,7 +96,7 @@ export class IdempotencyKeys implements OnModuleInit {
   /** The locking read sees the winner's row whatever the isolation level, and whatever this snapshot saw before. */
   private async owner(tx: EntityManager, { route, key }: KeyClaim, fingerprint: string): Promise<KeyOwner> {
     const rows = await tx.query(
-      'SELECT fingerprint, gid, outcome FROM dtx_idempotency WHERE route = ? AND idempotency_key = ? FOR UPDATE',
+      'SELECT fingerprint, gid, outcome FROM dtx_idempotency WHERE route = ? AND idempotency_key = ? LOCK IN SHARE MODE',
       [route, Buffer.from(key)],
     );
     if (rows.length === 0)

@@ -1,0 +1,16 @@
+import { type Env, platformModules, Stock, stockMigrations } from '@nest-dtx/shop';
+import { type DynamicModule, Module } from '@nestjs/common';
+import { StockController } from './stock.controller.js';
+import { TakeStockByLocalMessage } from './take-stock.local-message.js';
+
+@Module({})
+class InventoryModule {}
+
+/** The inventory app: what is on the shelf, and the stock of purchases. */
+export function inventoryModule(env: Env): DynamicModule {
+  return {
+    module: InventoryModule,
+    imports: platformModules(env, { app: 'inventory', entities: [Stock], migrations: stockMigrations }),
+    controllers: [StockController, TakeStockByLocalMessage],
+  };
+}

@@ -1,0 +1,11 @@
+import 'reflect-metadata';
+import { serve } from '@nest-dtx/shop';
+import { inventoryModule } from './inventory.module.js';
+
+await serve({
+  app: 'inventory',
+  port: 3003,
+  title: 'nest-dtx: inventory',
+  description: 'What is on the shelf, and the stock of purchases.',
+  module: inventoryModule,
+});

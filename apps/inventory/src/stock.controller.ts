@@ -1,0 +1,70 @@
+import {
+  AVAILABLE_MAX,
+  Checked,
+  Describe,
+  findStock,
+  isSold,
+  NotFound,
+  type Stock,
+  setAvailable,
+  soldSku,
+  stockChanged,
+} from '@nest-dtx/shop';
+import { Body, Controller, Get, Param, Put } from '@nestjs/common';
+import { inTransaction, LocalMessages } from 'nest-dtx';
+import { DataSource } from 'typeorm';
+import { z } from 'zod';
+
+const pieces = z.int().min(0).max(AVAILABLE_MAX);
+
+const stockBody = z.strictObject({ available: pieces }).meta({ example: { available: 100 } });
+
+const stockView = z
+  .object({ sku: soldSku, available: pieces, reserved: pieces, sold: z.int().min(0) })
+  .meta({ example: { sku: 'book', available: 98, reserved: 0, sold: 2 } });
+type StockView = z.infer<typeof stockView>;
+
+/** Stock: how many pieces of a sku are on the shelf. */
+@Controller('stock')
+export class StockController {
+  constructor(
+    private readonly db: DataSource,
+    private readonly messages: LocalMessages,
+  ) {}
+
+  @Put(':sku')
+  @Describe({
+    summary: 'Sets how many pieces of a sku are available',
+    description: `For setting up a demo; at most ${AVAILABLE_MAX}. The order app's catalog hears of it.`,
+    body: stockBody,
+    answers: { 200: { description: 'The stock', schema: stockView } },
+  })
+  async put(
+    @Param(new Checked(z.object({ sku: soldSku }), 'path')) { sku }: { sku: string },
+    @Body(new Checked(stockBody)) { available }: z.infer<typeof stockBody>,
+  ): Promise<StockView> {
+    return inTransaction(this.db, async (tx) => {
+      const stock = await setAvailable(tx, sku, available);
+      await this.messages.append(tx, stockChanged, { sku, available, version: stock.version });
+      return viewOfStock(stock);
+    });
+  }
+
+  @Get(':sku')
+  @Describe({
+    summary: 'The stock of a sku',
+    answers: { 200: { description: 'The stock', schema: stockView } },
+    problems: { 404: 'The sku is not on the price list, or its stock was never set' },
+  })
+  async get(@Param('sku') sku: string): Promise<StockView> {
+    if (!isSold(sku)) throw new NotFound('this sku is not on the price list: see GET /catalog of the order app');
+    const stock = await findStock(this.db.manager, sku);
+    if (stock === null)
+      throw new NotFound('the stock of this sku was never set: set it with PUT and {"available": 100}');
+    return viewOfStock(stock);
+  }
+}
+
+function viewOfStock({ sku, available, reserved, sold }: Stock): StockView {
+  return { sku, available, reserved, sold };
+}

@@ -1,0 +1,47 @@
+import { Describe, priceList, type StockChanged, stockChanged } from '@nest-dtx/shop';
+import { Controller, Get } from '@nestjs/common';
+import { OnMessage } from 'nest-dtx';
+import { DataSource, EntityManager } from 'typeorm';
+import { z } from 'zod';
+import { allHints, keepNewest } from './stock-hint.js';
+
+const catalog = z
+  .array(
+    z.object({
+      sku: z.string(),
+      price: z.int(),
+      stock: z.object({ available: z.int(), asOf: z.iso.datetime() }).nullable(),
+    }),
+  )
+  .meta({
+    example: [
+      { sku: 'book', price: 1999, stock: { available: 100, asOf: '2026-01-31T09:15:00.123Z' } },
+      { sku: 'mug', price: 990, stock: null },
+    ],
+  });
+
+/** The catalog: what is sold, for how much, and about how much there is. */
+@Controller('catalog')
+export class CatalogController {
+  constructor(private readonly db: DataSource) {}
+
+  @Get()
+  @Describe({
+    summary: 'What is sold',
+    description: 'Prices in cents. `stock` is what inventory last said when somebody set it, null if nobody has.',
+    answers: { 200: { description: 'The catalog', schema: catalog } },
+  })
+  async list(): Promise<z.infer<typeof catalog>> {
+    const hints = await allHints(this.db.manager);
+    return priceList.map(({ sku, price }) => ({ sku, price, stock: hints.get(sku) ?? null }));
+  }
+}
+
+/** Step 3 of 6 - receive: the stock of a sku was set. Hints may come in any order; the newest version stays. */
+@Controller()
+export class StockHintByLocalMessage {
+  @OnMessage(stockChanged)
+  async keep(tx: EntityManager, change: StockChanged): Promise<void> {
+    await keepNewest(tx, change);
+  }
+}

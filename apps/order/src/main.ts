@@ -1,0 +1,11 @@
+import 'reflect-metadata';
+import { serve } from '@nest-dtx/shop';
+import { orderModule } from './order.module.js';
+
+await serve({
+  app: 'order',
+  port: 3001,
+  title: 'nest-dtx: order',
+  description: 'Purchases: asking for one, and following it. Money is integer cents, times are UTC.',
+  module: orderModule,
+});

@@ -1,0 +1,118 @@
+import {
+  absoluteUrl,
+  Checked,
+  Describe,
+  findOrder,
+  goneSignal,
+  type HttpReply,
+  type HttpRequest,
+  IdempotencyKey,
+  InvalidRequest,
+  isOrderId,
+  listOrders,
+  NotFound,
+  name,
+  ORDER_STATUSES,
+  type Purchase,
+  type PurchaseBody,
+  positionOf,
+  purchaseBody,
+  purchaseView,
+  queryNumber,
+  SCHEMES,
+  viewOf,
+} from '@nest-dtx/shop';
+import { Body, Controller, Get, HttpCode, Param, Post, Query, Req, Res } from '@nestjs/common';
+import { DataSource } from 'typeorm';
+import { z } from 'zod';
+import { PlaceOrderByLocalMessage } from './place-order.local-message.js';
+import { SettledOrders } from './settled-orders.js';
+
+const WAIT_MS_MAX = 30_000;
+const PAGE_DEFAULT = 20;
+const PAGE_MAX = 100;
+
+const findQuery = z.strictObject({ waitMs: queryNumber(0, WAIT_MS_MAX).optional() });
+
+const listQuery = z.strictObject({
+  scheme: z.enum(SCHEMES).optional(),
+  status: z.enum(ORDER_STATUSES).optional(),
+  buyerId: name.optional(),
+  limit: queryNumber(1, PAGE_MAX).optional(),
+  cursor: z.string().max(100).optional(),
+});
+
+const page = z.object({ items: z.array(purchaseView), nextCursor: z.string().nullable() });
+
+/** Orders: asking for a purchase, and following it. */
+@Controller('orders')
+export class OrdersController {
+  constructor(
+    private readonly db: DataSource,
+    private readonly localMessage: PlaceOrderByLocalMessage,
+    private readonly settled: SettledOrders,
+  ) {}
+
+  @Post()
+  @HttpCode(202)
+  @Describe({
+    summary: 'Makes a purchase with the local message table',
+    description: 'Accepted at once, also while the broker is away; settles soon. Follow it at Location.',
+    body: purchaseBody,
+    idempotent: true,
+    answers: { 202: { description: 'The purchase, PENDING', schema: purchaseView } },
+  })
+  async place(
+    @Body(new Checked(purchaseBody)) body: PurchaseBody,
+    @IdempotencyKey() key: string | undefined,
+    @Req() request: HttpRequest,
+    @Res({ passthrough: true }) reply: HttpReply,
+  ): Promise<Purchase> {
+    const purchase = await this.localMessage.place(body, key);
+    reply.header('location', absoluteUrl(request, `/orders/${purchase.orderId}`));
+    return purchase;
+  }
+
+  @Get(':orderId')
+  @Describe({
+    summary: 'A purchase',
+    description: 'With waitMs it answers when the purchase is final, or after that time with what it is then.',
+    query: findQuery,
+    answers: { 200: { description: 'The purchase', schema: purchaseView } },
+    problems: { 404: 'There is no such order' },
+  })
+  async find(
+    @Param('orderId') orderId: string,
+    @Query(new Checked(findQuery, 'query')) { waitMs = 0 }: z.infer<typeof findQuery>,
+    @Res({ passthrough: true }) reply: HttpReply,
+  ): Promise<Purchase> {
+    if (!isOrderId(orderId)) throw new NotFound('there is no such order');
+    let order = await findOrder(this.db.manager, orderId);
+    if (waitMs > 0 && (order === null || order.status === 'PENDING')) {
+      // Also for an order that is not there yet: one that another app took arrives with its first message.
+      await this.settled.wait(orderId, waitMs, goneSignal(reply));
+      order = await findOrder(this.db.manager, orderId);
+    }
+    if (order === null) throw new NotFound('there is no such order');
+    return viewOf(order);
+  }
+
+  @Get()
+  @Describe({
+    summary: 'Purchases, newest first',
+    description: `Pages of ${PAGE_DEFAULT}, at most ${PAGE_MAX}. Give nextCursor back as cursor, with the same filters.`,
+    query: listQuery,
+    answers: { 200: { description: 'A page', schema: page } },
+  })
+  async list(
+    @Query(new Checked(listQuery, 'query')) query: z.infer<typeof listQuery>,
+  ): Promise<{ items: Purchase[]; nextCursor: string | null }> {
+    const { limit = PAGE_DEFAULT, cursor, ...filters } = query;
+    const after = cursor === undefined ? undefined : positionOf(cursor, filters);
+    if (after === null) {
+      throw new InvalidRequest([{ field: 'query.cursor', why: 'is not a nextCursor of a call with these filters' }]);
+    }
+    const { items, nextCursor } = await listOrders(this.db.manager, filters, { limit, after });
+    return { items: items.map(viewOf), nextCursor };
+  }
+}

@@ -1,0 +1,74 @@
+import { type BeforeApplicationShutdown, Injectable } from '@nestjs/common';
+import { DataSource } from 'typeorm';
+
+/** Callers that wait at once in this process. More are answered at once with what is known. */
+const WAITERS_MAX = 1_000;
+/** Another instance may settle the order, so the database is asked; one query for all waiters of this process. */
+const POLL_MS = 100;
+/** Lets callers wait until an order is final. */
+@Injectable()
+export class SettledOrders implements BeforeApplicationShutdown {
+  private readonly waiting = new Map<string, Set<() => void>>();
+  private waiters = 0;
+  private timer: NodeJS.Timeout | undefined;
+  private stopping = false;
+
+  constructor(private readonly db: DataSource) {}
+
+  /** The order was settled by this process just now. */
+  wake(orderId: string): void {
+    for (const wake of this.waiting.get(orderId) ?? []) wake();
+  }
+
+  /**
+   * Resolves when the order is final, when `waitMs` have passed, when the caller has gone or when the app stops:
+   * read the order afterwards.
+   */
+  async wait(orderId: string, waitMs: number, gone: AbortSignal): Promise<void> {
+    if (this.waiters >= WAITERS_MAX || this.stopping || gone.aborted) return;
+    this.waiters++;
+    const wakers = this.waiting.get(orderId) ?? new Set();
+    this.waiting.set(orderId, wakers);
+    let wake = (): void => {};
+    const woken = new Promise<void>((resolve) => {
+      wake = resolve;
+    });
+    wakers.add(wake);
+    const timeout = setTimeout(wake, waitMs);
+    gone.addEventListener('abort', wake);
+    this.schedule();
+    await woken;
+    clearTimeout(timeout);
+    gone.removeEventListener('abort', wake);
+    this.waiters--;
+    wakers.delete(wake);
+    if (wakers.size === 0) this.waiting.delete(orderId);
+  }
+
+  /** Answers all who wait, so that a stop does not take as long as the longest wait. */
+  beforeApplicationShutdown(): void {
+    this.stopping = true;
+    clearTimeout(this.timer);
+    for (const orderId of this.waiting.keys()) this.wake(orderId);
+  }
+
+  private schedule(): void {
+    if (this.timer !== undefined || this.stopping || this.waiting.size === 0) return;
+    this.timer = setTimeout(() => void this.look(), POLL_MS);
+  }
+
+  private async look(): Promise<void> {
+    try {
+      const rows: { orderId: string }[] = await this.db.query(
+        `SELECT order_id AS orderId FROM orders WHERE order_id IN (?) AND status <> 'PENDING'`,
+        [[...this.waiting.keys()]],
+      );
+      for (const { orderId } of rows) this.wake(orderId);
+    } catch {
+      // The database is away: whoever waits will find out when its time is up and it reads the order.
+    } finally {
+      this.timer = undefined;
+      this.schedule();
+    }
+  }
+}

@@ -1,0 +1,11 @@
+import 'reflect-metadata';
+import { serve } from '@nest-dtx/shop';
+import { paymentModule } from './payment.module.js';
+
+await serve({
+  app: 'payment',
+  port: 3002,
+  title: 'nest-dtx: payment',
+  description: 'Accounts of buyers, and the money of purchases. Money is integer cents.',
+  module: paymentModule,
+});

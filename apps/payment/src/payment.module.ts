@@ -1,0 +1,17 @@
+import { Account, accountsMigrations, type Env, Payment, platformModules } from '@nest-dtx/shop';
+import { type DynamicModule, Module } from '@nestjs/common';
+import { AccountsController } from './accounts.controller.js';
+import { PaymentsController } from './payments.controller.js';
+import { TakeMoneyByLocalMessage } from './take-money.local-message.js';
+
+@Module({})
+class PaymentModule {}
+
+/** The payment app: accounts, and the money of purchases. */
+export function paymentModule(env: Env): DynamicModule {
+  return {
+    module: PaymentModule,
+    imports: platformModules(env, { app: 'payment', entities: [Account, Payment], migrations: accountsMigrations }),
+    controllers: [AccountsController, PaymentsController, TakeMoneyByLocalMessage],
+  };
+}

@@ -1,0 +1,33 @@
+import { cents, Describe, findPayment, isOrderId, NotFound, name } from '@nest-dtx/shop';
+import { Controller, Get, Param } from '@nestjs/common';
+import { DataSource } from 'typeorm';
+import { z } from 'zod';
+
+const paymentView = z
+  .object({ orderId: z.uuid(), buyerId: name, amount: cents, status: z.enum(['CAPTURED', 'DECLINED']) })
+  .meta({
+    example: {
+      orderId: '01976d2e-8c1b-7d3a-9f00-5a1c2b3d4e5f',
+      buyerId: 'alice',
+      amount: 1999,
+      status: 'CAPTURED',
+    },
+  });
+
+/** Payments: what became of the money of an order. Whoever missed the news of it can ask here. */
+@Controller('payments')
+export class PaymentsController {
+  constructor(private readonly db: DataSource) {}
+
+  @Get(':orderId')
+  @Describe({
+    summary: 'What became of the money of an order',
+    answers: { 200: { description: 'The payment', schema: paymentView } },
+    problems: { 404: 'No money was asked for with this order id, or not yet' },
+  })
+  async get(@Param('orderId') orderId: string): Promise<z.infer<typeof paymentView>> {
+    const payment = isOrderId(orderId) ? await findPayment(this.db.manager, orderId) : null;
+    if (payment === null) throw new NotFound('there is no payment for this order id, or not yet');
+    return { orderId, buyerId: payment.buyerId, amount: payment.amount, status: payment.status };
+  }
+}

@@ -1,0 +1,36 @@
+/**
+ * Step 3 of 6 - receive: the payment app's turn in the local message scheme. The money and the message that tells of
+ * it are one local transaction, and the library's inbox row in the same transaction makes it happen once.
+ */
+import {
+  captureMoney,
+  declinePayment,
+  paymentCaptured,
+  paymentDeclined,
+  type Reason,
+  type StockTaken,
+  stockTaken,
+} from '@nest-dtx/shop';
+import { Controller } from '@nestjs/common';
+import { LocalMessages, OnMessage, OnRejected, type Rejected } from 'nest-dtx';
+import { EntityManager } from 'typeorm';
+
+@Controller()
+export class TakeMoneyByLocalMessage {
+  constructor(private readonly messages: LocalMessages) {}
+
+  /** The stock is taken: take the money, and tell the order app that the purchase is complete. */
+  @OnMessage(stockTaken)
+  async take(tx: EntityManager, purchase: StockTaken): Promise<void> {
+    await captureMoney(tx, purchase);
+    await this.messages.append(tx, paymentCaptured, purchase);
+  }
+
+  /** The money was not to be had: tell the order app, which cancels, and inventory, which puts the stock back. */
+  @OnRejected(stockTaken)
+  async decline(tx: EntityManager, purchase: StockTaken, no: Rejected): Promise<void> {
+    const reason = no.reason as Reason;
+    await declinePayment(tx, purchase, reason);
+    await this.messages.append(tx, paymentDeclined, { ...purchase, reason });
+  }
+}

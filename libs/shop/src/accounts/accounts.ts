@@ -1,0 +1,69 @@
+/** The rules of money. A balance never falls below zero, and each order has at most one payment. */
+import { Rejected } from 'nest-dtx';
+import type { EntityManager } from 'typeorm';
+import type { Changed } from '../columns.js';
+import type { PurchaseOnTheWay } from '../messages.js';
+import type { Reason } from '../purchase.js';
+import { Account } from './account.entity.js';
+import { Payment } from './payment.entity.js';
+
+/**
+ * Opens an account, or sets the balance of one (cents). Money that was captured or is frozen stays so: the opening
+ * balance is what the buyer must have had for all of it.
+ */
+export async function setBalance(tx: EntityManager, buyerId: string, balance: number): Promise<void> {
+  await tx.query(
+    `INSERT INTO account (buyer_id, balance, frozen, captured, opening) VALUES (?, ?, 0, 0, ?)
+     ON DUPLICATE KEY UPDATE balance = VALUES(balance), opening = VALUES(balance) + frozen + captured`,
+    [buyerId, balance, balance],
+  );
+}
+
+/**
+ * Takes the money of a purchase.
+ * @throws Rejected INSUFFICIENT_FUNDS or UNKNOWN_BUYER: the caller's transaction must roll back.
+ */
+export async function captureMoney(tx: EntityManager, purchase: PurchaseOnTheWay): Promise<void> {
+  const { buyerId, amount } = purchase;
+  // The account last: other purchases of this buyer wait for its row until the commit.
+  await insertPayment(tx, purchase, { status: 'CAPTURED', reason: null });
+  const paid: Changed = await tx.query(
+    'UPDATE account SET balance = balance - ?, captured = captured + ? WHERE buyer_id = ? AND balance >= ?',
+    [amount, amount, buyerId, amount],
+  );
+  if (paid.affectedRows === 1) return;
+  throw new Rejected((await accountExists(tx, buyerId)) ? 'INSUFFICIENT_FUNDS' : 'UNKNOWN_BUYER');
+}
+
+/** Records that the money of a purchase was not to be had, so that whoever asks later gets an answer. */
+export async function declinePayment(tx: EntityManager, purchase: PurchaseOnTheWay, reason: Reason): Promise<void> {
+  await insertPayment(tx, purchase, { status: 'DECLINED', reason });
+}
+
+/** The account, or null. Takes the bare manager too: it only reads. */
+export async function findAccount(manager: EntityManager, buyerId: string): Promise<Account | null> {
+  return manager.getRepository(Account).findOneBy({ buyerId });
+}
+
+/** What became of an order's money, or null when nothing has yet. Takes the bare manager too: it only reads. */
+export async function findPayment(manager: EntityManager, orderId: string): Promise<Payment | null> {
+  return manager.getRepository(Payment).findOneBy({ orderId });
+}
+
+/** Plain INSERT: a second payment for an order is a broken promise elsewhere, and must fail loudly. */
+async function insertPayment(
+  tx: EntityManager,
+  { orderId, buyerId, amount }: PurchaseOnTheWay,
+  { status, reason }: Pick<Payment, 'status' | 'reason'>,
+): Promise<void> {
+  await tx.query(
+    `INSERT INTO payment (order_id, buyer_id, amount, status, reason, created_at)
+     VALUES (?, ?, ?, ?, ?, UTC_TIMESTAMP(3))`,
+    [orderId, buyerId, amount, status, reason],
+  );
+}
+
+async function accountExists(tx: EntityManager, buyerId: string): Promise<boolean> {
+  const rows: unknown[] = await tx.query('SELECT 1 FROM account WHERE buyer_id = ?', [buyerId]);
+  return rows.length > 0;
+}

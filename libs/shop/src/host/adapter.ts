@@ -1,0 +1,69 @@
+/** The web framework, set up so that even what never reaches a controller is answered as problem details. */
+import type { Socket } from 'node:net';
+import { FastifyAdapter } from '@nestjs/platform-fastify';
+import type { HttpReply, HttpRequest } from './http.js';
+import { problemOf } from './problem.js';
+import type { RouteTable } from './route-table.js';
+
+/** The largest request of ours is below 3 KiB. */
+const BODY_BYTES_MAX = 64 * 1024;
+/** 64 characters of four bytes, each byte written as %XX, and some room. */
+const PATH_PARAMETER_CHARS_MAX = 1_024;
+/** How long a caller may take to send a request. */
+const REQUEST_TIMEOUT_MS = 30_000;
+
+/** The adapter of an app. Every route that is added to it is also added to `routes`. */
+export function createAdapter(routes: RouteTable): FastifyAdapter {
+  const adapter = new FastifyAdapter({
+    bodyLimit: BODY_BYTES_MAX,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    routerOptions: { maxParamLength: PATH_PARAMETER_CHARS_MAX },
+    frameworkErrors: (error: Error, request: unknown, reply: unknown) =>
+      answerFrameworkError(error, request as HttpRequest, reply as HttpReply),
+    clientErrorHandler: answerBrokenRequest,
+  });
+  const fastify = adapter.getInstance();
+  fastify.addHook('onRoute', (route) => routes.add(route.method, route.url));
+  // JSON is all that is understood: any other type of body is a 415.
+  fastify.removeContentTypeParser('text/plain');
+  return adapter;
+}
+
+/** A path that cannot be decoded or is too long: no route was looked for yet. */
+function answerFrameworkError(error: Error, request: HttpRequest, reply: HttpReply): void {
+  const { problem, headers } = problemOf(error);
+  reply
+    .status(problem.status)
+    .headers({ ...headers, 'content-type': 'application/problem+json; charset=utf-8' })
+    .send(
+      JSON.stringify({ ...problem, detail: 'the path is malformed or too long', instance: request.url.slice(0, 200) }),
+    );
+}
+
+const BROKEN_REQUESTS: Record<string, { status: number; title: string; detail: string }> = {
+  HPE_HEADER_OVERFLOW: {
+    status: 431,
+    title: 'Request Header Fields Too Large',
+    detail: 'path or headers are too large',
+  },
+  ERR_HTTP_REQUEST_TIMEOUT: { status: 408, title: 'Request Timeout', detail: 'the request took too long to arrive' },
+};
+
+/** What is no HTTP request at all, or one with too large a head: there is no request or reply, only the socket. */
+function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || socket.destroyed) return;
+  if (!socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const { status, title, detail } = BROKEN_REQUESTS[error.code ?? ''] ?? {
+    status: 400,
+    title: 'Bad Request',
+    detail: 'this is not an HTTP request',
+  };
+  const body = JSON.stringify({ type: 'about:blank', title, status, detail });
+  socket.end(
+    `HTTP/1.1 ${status} ${title}\r\ncontent-type: application/problem+json; charset=utf-8\r\n` +
+      `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
+  );
+}

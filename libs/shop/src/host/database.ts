@@ -1,0 +1,34 @@
+import type { DynamicModule } from '@nestjs/common';
+import { TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
+import type { EntityTarget, ObjectLiteral } from 'typeorm';
+
+/** Connections that requests and handlers share. Above it they wait, so that a burst cannot exhaust the server. */
+const POOL_SIZE = 32;
+/** Waiters above this are turned away (503): a queue without a limit only grows while the database is slow. */
+const WAITERS_MAX = 1_000;
+const CONNECT_TIMEOUT_MS = 5_000;
+
+/**
+ * The app's own database. It is opened by the library, in the background and for as long as it takes, and with the
+ * session that the protocols count on (UTC, READ COMMITTED, a short lock wait): so an app whose database is away at
+ * start is up, answers 503, and works as soon as it can.
+ */
+export function databaseModule(url: string, entities: EntityTarget<ObjectLiteral>[]): DynamicModule {
+  return TypeOrmModule.forRoot({
+    type: 'mysql',
+    url,
+    entities: entities as TypeOrmModuleOptions['entities'],
+    manualInitialization: true,
+    // DATETIMEs hold UTC; without it the driver would read and write them in the zone of this machine.
+    timezone: 'Z',
+    charset: 'utf8mb4',
+    poolSize: POOL_SIZE,
+    extra: {
+      connectionLimit: POOL_SIZE,
+      queueLimit: WAITERS_MAX,
+      connectTimeout: CONNECT_TIMEOUT_MS,
+      // A reset would undo the session set at connect, and on MariaDB lose a prepared XA branch.
+      resetOnRelease: false,
+    },
+  });
+}

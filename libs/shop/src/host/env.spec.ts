@@ -1,0 +1,58 @@
+import { describe, expect, it } from 'vitest';
+import { readEnv } from './env.js';
+
+const least = {
+  DTX_DATABASE_URL: 'mysql://root:s3cr3t@127.0.0.1:3306/shop',
+  DTX_RABBITMQ_URL: 'amqp://user:s3cr3t@127.0.0.1:5672/shop',
+};
+const read = (more: Record<string, string | undefined> = {}) => readEnv({ ...least, ...more }, { port: 3001 });
+
+describe('the environment', () => {
+  it('has defaults for what may be missing', () => {
+    const env = read({ DTX_REDIS_URL: '', PORT: '' });
+    expect(env).toMatchObject({ port: 3001, host: '127.0.0.1', production: false, adminTokenIsNew: true });
+    expect(env.redisUrl).toBeUndefined();
+    expect(env.options).toEqual({ core: {}, localMessage: {} });
+    expect(read().adminToken).not.toBe(env.adminToken);
+  });
+
+  it('is read', () => {
+    const given = { PORT: '0', NODE_ENV: 'production', DTX_ADMIN_TOKEN: 'a-long-token' };
+    const env = read({ ...given, DTX_OPTIONS: '{"localMessage":{"attemptsMax":3}}' });
+    expect(env).toMatchObject({ port: 0, host: '0.0.0.0', adminToken: 'a-long-token', adminTokenIsNew: false });
+    expect(env.options).toEqual({ core: {}, localMessage: { attemptsMax: 3 } });
+  });
+
+  it.each([
+    ['PORT', '65536'],
+    ['PORT', '-1'],
+    ['PORT', '3001x'],
+    ['PORT', '1e3'],
+    ['DTX_DATABASE_URL', undefined],
+    ['DTX_DATABASE_URL', ''],
+    ['DTX_DATABASE_URL', 'root:s3cr3t@127.0.0.1/shop'],
+    ['DTX_DATABASE_URL', 'postgres://root:s3cr3t@127.0.0.1/shop'],
+    ['DTX_DATABASE_URL', 'mysql://root:s3cr3t@127.0.0.1:3306'],
+    ['DTX_RABBITMQ_URL', undefined],
+    ['DTX_RABBITMQ_URL', 'http://user:s3cr3t@127.0.0.1'],
+    ['DTX_REDIS_URL', 's3cr3t'],
+    ['DTX_ALERT_WEBHOOK', 'ftp://user:s3cr3t@host'],
+    ['DTX_NOTIFY_URL', 's3cr3t'],
+    ['DTX_ADMIN_TOKEN', 's3cr3t'],
+    ['DTX_ADMIN_TOKEN', 's3cr3t with spaces'],
+    ['DTX_OPTIONS', '{s3cr3t}'],
+    ['DTX_OPTIONS', '["s3cr3t"]'],
+    ['DTX_OPTIONS', '{"local":{}}'],
+    ['DTX_OPTIONS', '{"core":"s3cr3t"}'],
+    ['DTX_XA_PAYMENT_DATABASE_URL', 's3cr3t'],
+  ])('is refused in one line that names %s = %j and shows no value', (variable, value) => {
+    expect(() => read({ [variable]: value })).toThrow(new RegExp(`^${variable} is (missing|wrong): [^\n]+$`));
+    expect(() => read({ [variable]: value })).not.toThrow(/s3cr3t/);
+  });
+
+  it('needs a token and no failpoints in production', () => {
+    expect(() => read({ NODE_ENV: 'production' })).toThrow(/^DTX_ADMIN_TOKEN is missing/);
+    const production = { NODE_ENV: 'production', DTX_ADMIN_TOKEN: 'a-long-token' };
+    expect(() => read({ ...production, DTX_FAILPOINTS: 'x=crash' })).toThrow(/^DTX_FAILPOINTS is set/);
+  });
+});

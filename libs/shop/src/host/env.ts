@@ -1,0 +1,141 @@
+/** The environment of an app, read and checked once at start. Values are never echoed: URLs carry passwords. */
+import { randomBytes } from 'node:crypto';
+import { z } from 'zod';
+
+/** An operator's mistake: one line that names the variable and says what it should be. No stack is printed for it. */
+export class EnvError extends Error {}
+
+/** The checked environment of an app. */
+export interface Env {
+  port: number;
+  /** Address to listen on. */
+  host: string;
+  production: boolean;
+  databaseUrl: string;
+  rabbitmqUrl: string;
+  redisUrl?: string;
+  adminToken: string;
+  /** True when this process made the token up, and so has to tell it to somebody. */
+  adminTokenIsNew: boolean;
+  alertWebhook?: string;
+  notifyUrl?: string;
+  notifySecret?: string;
+  notifyAllow?: string;
+  xaPaymentDatabaseUrl?: string;
+  xaInventoryDatabaseUrl?: string;
+  /** Options of the library's parts, by section; each part checks its own. */
+  options: { core: Record<string, unknown>; localMessage: Record<string, unknown> };
+}
+
+const URL_CHARS_MAX = 4_096;
+
+function url(protocols: readonly string[], example: string, withPath = false) {
+  const why = `must be a URL like ${example}`;
+  return z
+    .string()
+    .max(URL_CHARS_MAX, why)
+    .refine((text) => {
+      if (!URL.canParse(text)) return false;
+      const { protocol, hostname, pathname } = new URL(text);
+      return protocols.includes(protocol) && hostname !== '' && (!withPath || pathname.length > 1);
+    }, why);
+}
+
+const mysqlUrl = url(['mysql:', 'mariadb:'], 'mysql://user:password@host:3306/database', true);
+const httpUrl = url(['http:', 'https:'], 'https://host/path');
+const section = z.record(z.string(), z.unknown(), 'must be an object').default({});
+
+const port = z
+  .string()
+  .regex(/^\d{1,5}$/, 'must be a port number, 0 (any free one) to 65535')
+  .transform(Number)
+  .refine((number) => number <= 65_535, 'must be a port number, 0 (any free one) to 65535');
+
+const token = z.string().regex(/^[\x21-\x7e]{8,512}$/, 'must be 8 to 512 visible ASCII characters without spaces');
+
+const options = z
+  .string()
+  .transform((text, context) => {
+    try {
+      return JSON.parse(text) as unknown;
+    } catch {
+      context.addIssue('must be JSON, like {"core": {}, "localMessage": {}}');
+      return z.NEVER;
+    }
+  })
+  .pipe(
+    z.strictObject(
+      { core: section, localMessage: section },
+      {
+        error: (issue) =>
+          issue.code === 'unrecognized_keys'
+            ? `knows no section "${issue.keys.join('", "')}"`
+            : 'must be a JSON object, like {"core": {}, "localMessage": {}}',
+      },
+    ),
+  );
+
+const variables = z.object({
+  PORT: port.optional(),
+  HOST: z.string().max(255).optional(),
+  NODE_ENV: z.string().optional(),
+  DTX_DATABASE_URL: mysqlUrl,
+  DTX_RABBITMQ_URL: url(['amqp:', 'amqps:'], 'amqp://user:password@host:5672/vhost'),
+  DTX_REDIS_URL: url(['redis:', 'rediss:'], 'redis://host:6379/0').optional(),
+  DTX_ADMIN_TOKEN: token.optional(),
+  DTX_ALERT_WEBHOOK: httpUrl.optional(),
+  DTX_NOTIFY_URL: httpUrl.optional(),
+  DTX_NOTIFY_SECRET: z.string().min(16, 'must have at least 16 characters').optional(),
+  DTX_NOTIFY_ALLOW: z.string().optional(),
+  DTX_XA_PAYMENT_DATABASE_URL: mysqlUrl.optional(),
+  DTX_XA_INVENTORY_DATABASE_URL: mysqlUrl.optional(),
+  DTX_OPTIONS: options.prefault('{}'),
+  DTX_FAILPOINTS: z.string().optional(),
+});
+
+/**
+ * Reads the environment. An empty variable counts as missing, as Compose files produce them.
+ * @throws EnvError naming the first variable that is wrong or missing
+ */
+export function readEnv(given: Record<string, string | undefined>, defaults: { port: number }): Env {
+  const present = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined && value !== ''));
+  const checked = variables.safeParse(present);
+  if (!checked.success) throw new EnvError(firstProblem(checked.error.issues[0], present));
+
+  const env = checked.data;
+  const production = env.NODE_ENV === 'production';
+  if (production && env.DTX_ADMIN_TOKEN === undefined) {
+    throw new EnvError('DTX_ADMIN_TOKEN is missing: with NODE_ENV=production it must be given, 8 characters or more');
+  }
+  if (production && env.DTX_FAILPOINTS !== undefined) {
+    throw new EnvError('DTX_FAILPOINTS is set: with NODE_ENV=production failpoints are refused');
+  }
+  return {
+    port: env.PORT ?? defaults.port,
+    host: env.HOST ?? (production ? '0.0.0.0' : '127.0.0.1'),
+    production,
+    databaseUrl: env.DTX_DATABASE_URL,
+    rabbitmqUrl: env.DTX_RABBITMQ_URL,
+    redisUrl: env.DTX_REDIS_URL,
+    adminToken: env.DTX_ADMIN_TOKEN ?? randomBytes(24).toString('base64url'),
+    adminTokenIsNew: env.DTX_ADMIN_TOKEN === undefined,
+    alertWebhook: env.DTX_ALERT_WEBHOOK,
+    notifyUrl: env.DTX_NOTIFY_URL,
+    notifySecret: env.DTX_NOTIFY_SECRET,
+    notifyAllow: env.DTX_NOTIFY_ALLOW,
+    xaPaymentDatabaseUrl: env.DTX_XA_PAYMENT_DATABASE_URL,
+    xaInventoryDatabaseUrl: env.DTX_XA_INVENTORY_DATABASE_URL,
+    options: env.DTX_OPTIONS,
+  };
+}
+
+function firstProblem(issue: z.core.$ZodIssue, present: Record<string, unknown>): string {
+  const [variable, ...inside] = issue.path.map(String);
+  if (!(variable in present)) return `${variable} is missing: ${missing[variable] ?? 'it is required'}`;
+  return `${variable} is wrong: ${inside.length > 0 ? `${inside.join('.')} ` : ''}${issue.message}`;
+}
+
+const missing: Record<string, string> = {
+  DTX_DATABASE_URL: "give the URL of this app's own database, like mysql://user:password@host:3306/database",
+  DTX_RABBITMQ_URL: 'give the URL of the broker, like amqp://user:password@host:5672/vhost',
+};

@@ -1,0 +1,91 @@
+/** OpenAPI from the very schemas that check the requests, so that the document cannot drift from the code. */
+import { applyDecorators } from '@nestjs/common';
+import { ApiBody, ApiHeader, ApiOperation, ApiQuery, ApiResponse } from '@nestjs/swagger';
+import { z } from 'zod';
+
+type Schema = Record<string, unknown>;
+
+/** What a call does, takes and answers. Statuses of `answers` carry a schema; `problems` are problem details. */
+export interface CallDescription {
+  summary: string;
+  description?: string;
+  body?: z.ZodType;
+  query?: z.ZodObject;
+  idempotent?: boolean;
+  answers: Record<number, { description: string; schema?: z.ZodType }>;
+  problems?: Record<number, string>;
+}
+
+/** Describes an HTTP call for the API document. */
+export function Describe(call: CallDescription): MethodDecorator {
+  const { summary, description, body, query, answers } = call;
+  const decorators: MethodDecorator[] = [ApiOperation({ summary, description })];
+  if (body) decorators.push(ApiBody({ schema: schemaOf(body), required: true }));
+  if (query) decorators.push(...queryDecorators(query));
+  if (call.idempotent) decorators.push(idempotencyHeader());
+  for (const [status, { description, schema }] of Object.entries(answers)) {
+    decorators.push(ApiResponse({ status: Number(status), description, ...(schema && { schema: schemaOf(schema) }) }));
+  }
+  for (const [status, description] of Object.entries(problemsOf(call))) {
+    const content = { 'application/problem+json': { schema: problemSchema } };
+    decorators.push(ApiResponse({ status: Number(status), description, content }));
+  }
+  return applyDecorators(...decorators);
+}
+
+/** A zod schema in OpenAPI's dialect. */
+export function schemaOf(schema: z.ZodType): Schema {
+  return z.toJSONSchema(schema, { target: 'openapi-3.0', io: 'input', unrepresentable: 'any' }) as Schema;
+}
+
+/** Problems that any call with such a request may answer, and the call's own. */
+function problemsOf({ body, query, idempotent, problems }: CallDescription): Record<number, string> {
+  const found: Record<number, string> = { 503: 'What this call needs is away: try again after Retry-After' };
+  if (body || query || idempotent) found[400] = 'The request is wrong: which fields, and why';
+  if (body) found[413] = 'The body is too large';
+  if (body) found[415] = 'The body is not application/json';
+  if (idempotent) found[409] = 'The first call with this Idempotency-Key is still running';
+  if (idempotent) found[422] = 'This Idempotency-Key was used with another body';
+  return { ...found, ...problems };
+}
+
+function queryDecorators(query: z.ZodObject): MethodDecorator[] {
+  const { properties = {}, required = [] } = schemaOf(query) as { properties?: Schema; required?: string[] };
+  return Object.entries(properties).map(([name, schema]) =>
+    ApiQuery({ name, required: required.includes(name), schema: schema as Schema }),
+  );
+}
+
+function idempotencyHeader(): MethodDecorator {
+  return ApiHeader({
+    name: 'Idempotency-Key',
+    required: false,
+    description: 'The same key with the same body repeats the first answer instead of the work; kept for 24 h or more.',
+    schema: { type: 'string', minLength: 1, maxLength: 255, pattern: '^[\\x21-\\x7e]+$' },
+  });
+}
+
+const problemSchema = schemaOf(
+  z
+    .object({
+      type: z.string(),
+      title: z.string(),
+      status: z.int(),
+      detail: z.string(),
+      instance: z.string().optional(),
+      errors: z.array(z.object({ field: z.string(), why: z.string() })).optional(),
+      orderId: z.uuid().optional(),
+      orderStatus: z.string().optional(),
+      reason: z.string().optional(),
+    })
+    .meta({
+      example: {
+        type: 'urn:nest-dtx:invalid-request',
+        title: 'Bad Request',
+        status: 400,
+        detail: 'quantity is required',
+        instance: '/orders',
+        errors: [{ field: 'quantity', why: 'is required' }],
+      },
+    }),
+);

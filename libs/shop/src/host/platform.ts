@@ -1,0 +1,28 @@
+import type { DynamicModule } from '@nestjs/common';
+import { DtxModule, LocalMessageModule, type Migration, OpsModule } from 'nest-dtx';
+import type { EntityTarget, ObjectLiteral } from 'typeorm';
+import { databaseModule } from './database.js';
+import type { Env } from './env.js';
+
+/** What an app brings to the platform: its name in queues, its tables, and how to read them. */
+export interface AppParts {
+  app: 'order' | 'payment' | 'inventory';
+  entities: EntityTarget<ObjectLiteral>[];
+  migrations: Migration[];
+}
+
+/** What every app imports: its own database, the library and the schemes that it takes part in. */
+export function platformModules(env: Env, { app, entities, migrations }: AppParts): DynamicModule[] {
+  return [
+    databaseModule(env.databaseUrl, entities),
+    DtxModule.forRoot({
+      ...env.options.core,
+      app,
+      rabbitmqUrl: env.rabbitmqUrl,
+      alertWebhook: env.alertWebhook,
+      migrations,
+    }),
+    LocalMessageModule.forRoot(env.options.localMessage),
+    OpsModule.forRoot({ adminToken: env.adminToken }),
+  ];
+}

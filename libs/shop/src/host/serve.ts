@@ -1,0 +1,102 @@
+/** From a module to a running app: the same for all three. */
+import { ConsoleLogger, type DynamicModule, Logger } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
+import { connectDtx, OptionsError } from 'nest-dtx';
+import { createAdapter } from './adapter.js';
+import { type Env, EnvError, readEnv } from './env.js';
+import { ProblemFilter } from './problem.filter.js';
+import { RouteTable } from './route-table.js';
+
+/** How long a stop waits for requests and handlers under way. Past it they are cut off: recovery finishes them. */
+const STOP_TIMEOUT_MS = 15_000;
+
+/** What to serve. */
+export interface AppToServe {
+  /** Its name in messages to the operator. */
+  app: string;
+  /** Port when `PORT` is not set. */
+  port: number;
+  title: string;
+  description: string;
+  module(env: Env): DynamicModule;
+}
+
+/**
+ * Runs an app until SIGTERM or SIGINT. When it can be asked, it prints `listening on http://...` with the real port,
+ * on a line of its own. Neither a dead database nor a dead broker stops it: see `GET /health/ready`.
+ */
+export async function serve(what: AppToServe): Promise<void> {
+  try {
+    const env = readEnv(process.env, { port: what.port });
+    const app = await createApp(what, env);
+    stopOnSignal(app);
+    await app.startAllMicroservices();
+    await app.listen({ port: env.port, host: env.host });
+    process.stdout.write(`listening on ${addressOf(app)}\n`);
+    if (env.adminTokenIsNew) {
+      new Logger('Env').warn(`DTX_ADMIN_TOKEN is not set; the token for /dtx of this run is ${env.adminToken}`);
+    }
+  } catch (error) {
+    process.stderr.write(`${what.app}: ${startError(error)}\n`);
+    process.exit(1);
+  }
+}
+
+async function createApp(what: AppToServe, env: Env): Promise<NestFastifyApplication> {
+  const routes = new RouteTable();
+  const app = await NestFactory.create<NestFastifyApplication>(what.module(env), createAdapter(routes), {
+    logger: new ConsoleLogger({ json: true, colors: false }),
+    bodyParser: false,
+    abortOnError: false,
+  });
+  app.useGlobalFilters(new ProblemFilter(routes));
+  SwaggerModule.setup('docs', app, () => documentOf(app, what));
+  await connectDtx(app);
+  return app;
+}
+
+function documentOf(app: NestFastifyApplication, { title, description }: AppToServe) {
+  const builder = new DocumentBuilder().setTitle(title).setDescription(description).setVersion('1').addBearerAuth();
+  return SwaggerModule.createDocument(app, builder.build());
+}
+
+/** Stops in order: no new work, what is under way ends, connections close. A second signal ends at once. */
+function stopOnSignal(app: NestFastifyApplication): void {
+  let stopping = false;
+  const stop = (signal: string): void => {
+    if (stopping) process.exit(1);
+    stopping = true;
+    const logger = new Logger('Stop');
+    logger.log(`${signal}: stopping`);
+    setTimeout(() => {
+      logger.warn(`not stopped after ${STOP_TIMEOUT_MS} ms: ending now, recovery finishes what was begun`);
+      process.exit(1);
+    }, STOP_TIMEOUT_MS).unref();
+    app.close().then(
+      () => process.exit(0),
+      (error: unknown) => {
+        logger.error(`stopped with an error: ${String(error)}`, error instanceof Error ? error.stack : undefined);
+        process.exit(1);
+      },
+    );
+  };
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, stop);
+}
+
+function addressOf(app: NestFastifyApplication): string {
+  const { address, family, port } = app.getHttpServer().address() as { address: string; family: string; port: number };
+  if (address === '0.0.0.0' || address === '::') return `http://127.0.0.1:${port}`;
+  return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+}
+
+/** One line for what an operator can put right; the whole error for what only a programmer can. */
+function startError(error: unknown): string {
+  if (error instanceof EnvError) return error.message;
+  if (error instanceof OptionsError)
+    return error.message.startsWith('DTX_') ? error.message : `DTX_OPTIONS is wrong: ${error.message}`;
+  const { code, syscall } = error as NodeJS.ErrnoException;
+  if (syscall === 'listen' || syscall === 'getaddrinfo') return `PORT or HOST cannot be used (${code}): choose another`;
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}

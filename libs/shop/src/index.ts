@@ -1,0 +1,67 @@
+// The money, the goods and the words that the apps share.
+
+export { Account } from './accounts/account.entity.js';
+export { captureMoney, declinePayment, findAccount, findPayment, setBalance } from './accounts/accounts.js';
+export { accountsMigrations } from './accounts/migrations.js';
+export { Payment } from './accounts/payment.entity.js';
+export {
+  bigint,
+  type Changed,
+  databaseNow,
+  NAME_COLUMN,
+  ORDER_ID_COLUMN,
+  WORD_COLUMN,
+  wholeNumber,
+} from './columns.js';
+export { Checked, IdempotencyKey, queryNumber } from './host/checked.pipe.js';
+// How an app is hosted.
+export { type Env, EnvError, readEnv } from './host/env.js';
+export { absoluteUrl, goneSignal, type HttpReply, type HttpRequest } from './host/http.js';
+export { type CallDescription, Describe, schemaOf } from './host/openapi.js';
+export { type AppParts, platformModules } from './host/platform.js';
+export { InvalidRequest, NotFound, PurchaseRefused } from './host/problem.js';
+export { type AppToServe, serve } from './host/serve.js';
+export type {
+  OrderPlaced,
+  PaymentCaptured,
+  PaymentDeclined,
+  PurchaseOnTheWay,
+  StockChanged,
+  StockRejected,
+  StockTaken,
+} from './messages.js';
+export { orderPlaced, paymentCaptured, paymentDeclined, stockChanged, stockRejected, stockTaken } from './messages.js';
+export { ordersMigrations } from './orders/migrations.js';
+// The business, once: rules that take the caller's transaction.
+export { acceptedViewOf, Order, viewOf } from './orders/order.entity.js';
+export {
+  cursorOf,
+  listOrders,
+  type OrderFilters,
+  type OrderPage,
+  type Position,
+  positionOf,
+} from './orders/order-page.js';
+export { cancelOrder, confirmOrder, findOrder, insertOrder, type NewOrder } from './orders/orders.js';
+export { isSold, priceList, priceOf } from './prices.js';
+export type { OrderStatus, Purchase, PurchaseBody, Reason, Scheme } from './purchase.js';
+export {
+  AMOUNT_MAX,
+  AVAILABLE_MAX,
+  amountOf,
+  cents,
+  isOrderId,
+  name,
+  notifyUrl,
+  ORDER_STATUSES,
+  purchaseBody,
+  purchaseView,
+  QUANTITY_MAX,
+  quantity,
+  REASONS,
+  SCHEMES,
+  soldSku,
+} from './purchase.js';
+export { stockMigrations } from './stock/migrations.js';
+export { Stock } from './stock/stock.entity.js';
+export { findStock, putBack, refuseStock, setAvailable, type TakeState, takeStock } from './stock/stock.js';

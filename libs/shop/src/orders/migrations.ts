@@ -1,0 +1,32 @@
+import type { Migration } from 'nest-dtx';
+import { NAME_COLUMN, ORDER_ID_COLUMN, WORD_COLUMN } from '../columns.js';
+
+/**
+ * The order app's business table. Listing goes backwards through (created_at, order_id), so each filter has an index
+ * that ends in that order: a page costs the same on the first and on the millionth row.
+ */
+export const ordersMigrations: Migration[] = [
+  {
+    version: 1,
+    name: 'orders',
+    up: [
+      `CREATE TABLE IF NOT EXISTS orders (
+        order_id ${ORDER_ID_COLUMN} NOT NULL PRIMARY KEY,
+        scheme ${WORD_COLUMN} NOT NULL,
+        buyer_id ${NAME_COLUMN} NOT NULL,
+        sku ${NAME_COLUMN} NOT NULL,
+        quantity INT NOT NULL,
+        amount BIGINT NOT NULL,
+        status ${WORD_COLUMN} NOT NULL,
+        reason ${WORD_COLUMN} NULL,
+        notify_url VARCHAR(2048) CHARACTER SET utf8mb4 NULL,
+        created_at DATETIME(3) NOT NULL,
+        updated_at DATETIME(3) NOT NULL,
+        KEY newest (created_at, order_id),
+        KEY newest_of_buyer (buyer_id, created_at, order_id),
+        KEY newest_of_status (status, created_at, order_id),
+        KEY newest_of_scheme (scheme, created_at, order_id)
+      ) ENGINE=InnoDB`,
+    ],
+  },
+];

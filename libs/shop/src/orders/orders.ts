@@ -1,0 +1,73 @@
+/** The rules of orders. An order moves once, from PENDING to CONFIRMED or CANCELLED, and never again. */
+import type { EntityManager } from 'typeorm';
+import { type Changed, databaseNow } from '../columns.js';
+import type { PurchaseOnTheWay } from '../messages.js';
+import type { OrderStatus, Reason } from '../purchase.js';
+import { Order } from './order.entity.js';
+
+/** An order as it is asked for; its time comes from the database. */
+export type NewOrder = Omit<PurchaseOnTheWay, 'createdAt'>;
+
+/** Writes a PENDING order and gives back its time of creation, by the database's clock. */
+export async function insertOrder(tx: EntityManager, order: NewOrder): Promise<Date> {
+  const createdAt = await databaseNow(tx);
+  await insertRow(tx, order, { status: 'PENDING', reason: null, createdAt, updatedAt: createdAt });
+  return createdAt;
+}
+
+/** PENDING to CONFIRMED. Repeated, it changes nothing. Throws when the order is CANCELLED: a person must look. */
+export async function confirmOrder(tx: EntityManager, purchase: PurchaseOnTheWay): Promise<void> {
+  await settleOrder(tx, purchase, { status: 'CONFIRMED', reason: null });
+}
+
+/** PENDING to CANCELLED. Repeated, it changes nothing. Throws when the order is CONFIRMED: a person must look. */
+export async function cancelOrder(tx: EntityManager, purchase: PurchaseOnTheWay, reason: Reason): Promise<void> {
+  await settleOrder(tx, purchase, { status: 'CANCELLED', reason });
+}
+
+/** The order, or null. Takes the bare manager too: it only reads. */
+export async function findOrder(manager: EntityManager, orderId: string): Promise<Order | null> {
+  return manager.getRepository(Order).findOneBy({ orderId });
+}
+
+interface Outcome {
+  status: Exclude<OrderStatus, 'PENDING'>;
+  reason: Reason | null;
+}
+
+async function settleOrder(tx: EntityManager, purchase: PurchaseOnTheWay, outcome: Outcome): Promise<void> {
+  const { orderId } = purchase;
+  const moved: Changed = await tx.query(
+    `UPDATE orders SET status = ?, reason = ?, updated_at = UTC_TIMESTAMP(3) WHERE order_id = ? AND status = 'PENDING'`,
+    [outcome.status, outcome.reason, orderId],
+  );
+  if (moved.affectedRows === 1) return;
+
+  const rows: { status: OrderStatus }[] = await tx.query('SELECT status FROM orders WHERE order_id = ? FOR UPDATE', [
+    orderId,
+  ]);
+  if (rows.length === 0) await insertSettledOrder(tx, purchase, outcome);
+  else if (rows[0].status !== outcome.status) {
+    throw new Error(`order ${orderId} is ${rows[0].status} and cannot become ${outcome.status}`);
+  }
+}
+
+/** The result came before the order itself: the result carries the whole purchase, so the order is born settled. */
+async function insertSettledOrder(tx: EntityManager, purchase: PurchaseOnTheWay, outcome: Outcome): Promise<void> {
+  const updatedAt = await databaseNow(tx);
+  const createdAt = purchase.createdAt === undefined ? updatedAt : new Date(purchase.createdAt);
+  await insertRow(tx, purchase, { ...outcome, createdAt, updatedAt });
+}
+
+type RowState = Pick<Order, 'status' | 'reason' | 'createdAt' | 'updatedAt'>;
+
+async function insertRow(tx: EntityManager, order: NewOrder, state: RowState): Promise<void> {
+  const { orderId, scheme, buyerId, sku, quantity, amount, notifyUrl = null } = order;
+  const { status, reason, createdAt, updatedAt } = state;
+  await tx.query(
+    `INSERT INTO orders
+       (order_id, scheme, buyer_id, sku, quantity, amount, status, reason, notify_url, created_at, updated_at)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    [orderId, scheme, buyerId, sku, quantity, amount, status, reason, notifyUrl, createdAt, updatedAt],
+  );
+}

@@ -1,0 +1,31 @@
+import type { Migration } from 'nest-dtx';
+import { NAME_COLUMN, ORDER_ID_COLUMN, WORD_COLUMN } from '../columns.js';
+
+/**
+ * The inventory app's business tables. At every commit `opening = available + reserved + sold`, each at least 0.
+ * `version` grows with every change of a row, so that of two hints the newer one is known.
+ * `stock_take.times` counts how often the stock of an order was moved: anything but 1 is what an audit looks for.
+ */
+export const stockMigrations: Migration[] = [
+  {
+    version: 1,
+    name: 'stock and takes',
+    up: [
+      `CREATE TABLE IF NOT EXISTS stock (
+        sku ${NAME_COLUMN} NOT NULL PRIMARY KEY,
+        available BIGINT NOT NULL,
+        reserved BIGINT NOT NULL,
+        sold BIGINT NOT NULL,
+        opening BIGINT NOT NULL,
+        version BIGINT NOT NULL
+      ) ENGINE=InnoDB`,
+      `CREATE TABLE IF NOT EXISTS stock_take (
+        order_id ${ORDER_ID_COLUMN} NOT NULL PRIMARY KEY,
+        sku ${NAME_COLUMN} NOT NULL,
+        quantity INT NOT NULL,
+        state ${WORD_COLUMN} NOT NULL,
+        times INT NOT NULL
+      ) ENGINE=InnoDB`,
+    ],
+  },
+];

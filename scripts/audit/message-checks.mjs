@@ -1,0 +1,73 @@
+// What must hold for messages, queues and the servers once the system is quiet.
+import { countByState, durableTables, unfinishedWork } from './durable.mjs';
+import { oldTransactions, preparedBranches, OLD_AFTER_S } from './open-transactions.mjs';
+import { leftInQueues } from './queues.mjs';
+
+/** Every durable row (message sent, delivery handled, ...) is finished, or PARKED. */
+export async function checkDurableWork({ databases }) {
+  const tables = durableTables(databases);
+  if (tables.length === 0) return null;
+  const figures = {};
+  for (const one of tables) {
+    for (const [state, number] of Object.entries(await countByState(databases, one))) {
+      const key = `${one.table.replace('dtx_', '')} ${state}`;
+      figures[key] = (figures[key] ?? 0) + number;
+    }
+  }
+  return { figures, violations: await unfinishedWork(databases) };
+}
+
+/** What gave up is PARKED with exactly one open alert. */
+export async function checkParked({ databases, parked }) {
+  const apps = databases.apps.filter((app) => databases.has(app, 'dtx_alert'));
+  if (apps.length === 0) return null;
+  const violations = [];
+  const figures = { parked: parked.length, openAlerts: 0 };
+  for (const app of apps) {
+    const rows = await databases.query(
+      app,
+      'SELECT subject_id AS id, COUNT(*) AS number FROM dtx_alert WHERE closed_at IS NULL GROUP BY subject_id',
+    );
+    const alerts = new Map(rows.map(({ id, number }) => [id, Number(number)]));
+    figures.openAlerts += [...alerts.values()].reduce((total, number) => total + number, 0);
+    for (const row of parked.filter((one) => one.app === app)) {
+      const number = alerts.get(row.id) ?? 0;
+      if (number !== 1) violations.push(`${app}.${row.table} ${row.id} is PARKED with ${number} open alerts`);
+    }
+  }
+  return { figures, violations };
+}
+
+/** One purchase per Idempotency-Key, and one key per purchase. */
+export async function checkKeys({ databases }) {
+  const apps = databases.apps.filter((app) => databases.has(app, 'dtx_idempotency'));
+  if (apps.length === 0) return null;
+  const violations = [];
+  let keys = 0n;
+  for (const app of apps) {
+    const [{ number }] = await databases.query(app, 'SELECT COUNT(*) AS number FROM dtx_idempotency');
+    keys += number;
+    const shared = await databases.query(
+      app,
+      'SELECT gid, COUNT(*) AS number FROM dtx_idempotency GROUP BY gid HAVING COUNT(*) > 1 LIMIT 20',
+    );
+    violations.push(...shared.map((row) => `${app}: ${row.gid} was made by ${row.number} different keys`));
+  }
+  return { figures: { keys }, violations };
+}
+
+/** No queue holds a message. */
+export async function checkQueues({ queues }) {
+  if (queues === null) return { figures: {}, violations: ['the queues could not be read'] };
+  const total = (field) => queues.reduce((sum, queue) => sum + queue[field], 0);
+  const figures = { queues: queues.length, ready: total('ready'), unacked: total('unacked'), consumers: total('consumers') };
+  return { figures, violations: leftInQueues(queues) };
+}
+
+/** No database transaction was left open, and no XA branch prepared. */
+export async function checkNothingOpen({ databases }) {
+  if (databases.apps.length === 0) return null;
+  const [old, prepared] = [await oldTransactions(databases), await preparedBranches(databases)];
+  const figures = { databases: databases.apps.length, [`transactions over ${OLD_AFTER_S} s`]: old.length, preparedBranches: prepared.length };
+  return { figures, violations: [...old, ...prepared] };
+}

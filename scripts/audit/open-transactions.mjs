@@ -1,0 +1,49 @@
+// What may lie open inside the database servers themselves: old transactions, and prepared XA branches.
+
+/** The schemes keep their transactions short; one this old is stuck, or was left behind by a process that is gone. */
+export const OLD_AFTER_S = 5;
+
+/**
+ * Transactions older than the bound: those of the world's database, and those that belong to no connection at all (on
+ * MariaDB a branch that a reset connection had prepared shows itself here and nowhere else).
+ */
+export async function oldTransactions(databases) {
+  const found = [];
+  for (const app of databases.apps) {
+    const [{ db }] = await databases.query(app, 'SELECT DATABASE() AS db');
+    const databaseOf = new Map((await databases.query(app, 'SHOW PROCESSLIST')).map((row) => [Number(row.Id), row.db]));
+    for (const { thread, state, age } of await openOnes(databases, app)) {
+      const owner = databaseOf.get(Number(thread));
+      const isOurs = owner === undefined || owner === db;
+      if (isOurs && Number(age) >= OLD_AFTER_S) found.push(`${app}: transaction of connection ${thread}, ${state}, open for ${age} s`);
+    }
+  }
+  return found;
+}
+
+/** `trx_started` is in the server's own time zone, whatever the session's is. */
+async function openOnes(databases, app) {
+  await databases.query(app, "SET SESSION time_zone = 'SYSTEM'");
+  try {
+    return await databases.query(
+      app,
+      `SELECT trx_mysql_thread_id AS thread, trx_state AS state, TIMESTAMPDIFF(SECOND, trx_started, NOW()) AS age
+       FROM information_schema.innodb_trx WHERE trx_mysql_thread_id <> CONNECTION_ID()`,
+    );
+  } finally {
+    await databases.query(app, "SET SESSION time_zone = '+00:00'");
+  }
+}
+
+/**
+ * Prepared XA branches on the world's servers. They belong to a server, not to a database, so branches of other worlds
+ * on the same servers are listed too: they are expected to be gone within the time that an audit waits.
+ */
+export async function preparedBranches(databases) {
+  const found = [];
+  for (const app of databases.apps) {
+    const rows = await databases.query(app, 'XA RECOVER');
+    found.push(...rows.map((row) => `${app}: prepared XA branch, format ${row.formatID}, ${JSON.stringify(String(row.data))}`));
+  }
+  return found;
+}

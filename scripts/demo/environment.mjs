@@ -1,0 +1,42 @@
+// The environment of the demo's apps, and the file that gives a shell the same addresses.
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** What an app needs to know, see the README's table of variables. */
+export function environmentOf(app, { world, token }) {
+  const common = {
+    DTX_DATABASE_URL: world.databases[app],
+    DTX_RABBITMQ_URL: world.rabbitmq,
+    DTX_ADMIN_TOKEN: token,
+  };
+  if (app !== 'order') return common;
+  return {
+    ...common,
+    DTX_REDIS_URL: world.redis,
+    DTX_XA_PAYMENT_DATABASE_URL: world.databases.payment,
+    DTX_XA_INVENTORY_DATABASE_URL: world.databases.inventory,
+  };
+}
+
+/** Writes `.infra/demo/env`, for `. .infra/demo/env` in a shell; only its owner may read the passwords. */
+export function writeEnvFile(dir, { urls, world, token }) {
+  const path = join(dir, 'env');
+  const variables = {
+    ORDER_URL: urls.order,
+    PAYMENT_URL: urls.payment,
+    INVENTORY_URL: urls.inventory,
+    DTX_ORDER_URL: urls.order,
+    DTX_PAYMENT_URL: urls.payment,
+    DTX_INVENTORY_URL: urls.inventory,
+    DTX_ADMIN_TOKEN: token,
+    DTX_ORDER_DATABASE_URL: world.databases.order,
+    DTX_PAYMENT_DATABASE_URL: world.databases.payment,
+    DTX_INVENTORY_DATABASE_URL: world.databases.inventory,
+    DTX_RABBITMQ_URL: world.rabbitmq,
+    DTX_RABBITMQ_MANAGEMENT_URL: world.management,
+    DTX_REDIS_URL: world.redis,
+  };
+  const lines = Object.entries(variables).map(([name, value]) => `export ${name}='${String(value).replaceAll("'", "'\\''")}'`);
+  writeFileSync(path, `${lines.join('\n')}\n`, { mode: 0o600 });
+  return path;
+}

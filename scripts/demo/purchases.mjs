@@ -1,0 +1,49 @@
+// The purchases of the demo: for every scheme the good ones and each way to be refused.
+import { formatTable } from '../command/table.mjs';
+import { expectOk } from './http.mjs';
+import { buy, SCHEMES } from './purchase.mjs';
+
+const ALICE_CENTS = 100_000_000;
+const BOB_CENTS = 500;
+const STOCK = { book: 1_000, mug: 1_000, phone: 2 };
+
+/** A sku that runs out, a buyer without the money, a buyer that nobody knows: each refused for its own reason. */
+const PURCHASES = [
+  { wanted: { buyerId: 'alice', sku: 'book', quantity: 2 }, status: 'CONFIRMED', reason: '' },
+  { wanted: { buyerId: 'alice', sku: 'mug', quantity: 5 }, status: 'CONFIRMED', reason: '' },
+  { wanted: { buyerId: 'alice', sku: 'phone', quantity: 3 }, status: 'CANCELLED', reason: 'OUT_OF_STOCK' },
+  { wanted: { buyerId: 'bob', sku: 'book', quantity: 1 }, status: 'CANCELLED', reason: 'INSUFFICIENT_FUNDS' },
+  { wanted: { buyerId: 'nobody', sku: 'mug', quantity: 1 }, status: 'CANCELLED', reason: 'UNKNOWN_BUYER' },
+];
+
+/** Opens the accounts and fills the shelf. Repeated, it sets them to the same again. */
+export async function setTheScene(urls) {
+  await expectOk('PUT', `${urls.payment}/accounts/alice`, { body: { balance: ALICE_CENTS } });
+  await expectOk('PUT', `${urls.payment}/accounts/bob`, { body: { balance: BOB_CENTS } });
+  for (const [sku, available] of Object.entries(STOCK)) {
+    await expectOk('PUT', `${urls.inventory}/stock/${sku}`, { body: { available } });
+  }
+}
+
+/** Makes every purchase through every scheme, one after another, so that the milliseconds are each one's own. */
+export async function makePurchases(urls, { say }) {
+  const rows = [];
+  for (const scheme of Object.keys(SCHEMES)) {
+    for (const { wanted, status, reason } of PURCHASES) {
+      const made = await buy(urls, scheme, wanted);
+      rows.push({ ...made, note: '', asExpected: made.status === status && made.reason === reason });
+    }
+    say(`${scheme}: ${PURCHASES.length} purchases made`);
+  }
+  return rows;
+}
+
+/** The table of what happened. */
+export function purchaseTable(rows) {
+  const header = ['order', 'scheme', 'buyer', 'what', 'status', 'reason', 'ms', ''];
+  const cells = rows.map(({ orderId, scheme, buyerId, sku, quantity, status, reason, ms, note, asExpected }) => {
+    const remark = asExpected ? note : `NOT AS EXPECTED ${note}`;
+    return [orderId, scheme, buyerId, `${quantity} x ${sku}`, status, reason || '-', ms, remark];
+  });
+  return formatTable(header, cells);
+}

@@ -1,0 +1,109 @@
+// A world: three databases, a vhost and a Redis database number on servers that are shared, so that the demo and each
+// test file have their own and see nothing of one another.
+import { createConnection } from 'mysql2/promise';
+import { management } from './broker-api.mjs';
+import { DATABASES, InfraError } from './place.mjs';
+import { redisCommands } from './redis-wire.mjs';
+import { dropDatabase } from './world-database.mjs';
+
+/**
+ * Makes the world, from scratch unless `fresh` is false (then what exists is kept). Returns the very URLs that the
+ * apps take: { name, databases: {order, payment, inventory}, rabbitmq, management, vhost, redis }.
+ */
+export async function createWorld(servers, worldName, { fresh = true } = {}) {
+  const world = describe(servers, worldName);
+  const databases = DATABASES.map((app) => onServer(servers.databases[app], async (connection) => {
+    if (fresh) await dropDatabase(connection, databaseOf(worldName, app));
+    await connection.query(`CREATE DATABASE IF NOT EXISTS \`${databaseOf(worldName, app)}\` CHARACTER SET utf8mb4`);
+  }));
+  const [number] = await Promise.all([takeRedisNumber(servers.redis, worldName, fresh), createVhost(servers, world.vhost, fresh), ...databases]);
+  return { ...world, redis: withPath(servers.redis, number) };
+}
+
+export async function dropWorld(servers, worldName) {
+  const { vhost } = describe(servers, worldName);
+  await Promise.all([
+    ...DATABASES.map((app) => onServer(servers.databases[app], (connection) => dropDatabase(connection, databaseOf(worldName, app)))),
+    removeVhost(servers, vhost),
+    releaseRedisNumber(servers.redis, worldName),
+  ]);
+}
+
+const databaseOf = (worldName, app) => `dtx_${worldName}_${app}`;
+
+function describe(servers, worldName) {
+  if (!/^[a-z0-9_]{1,40}$/.test(worldName)) throw new InfraError(`"${worldName}" cannot name a world: use 1 to 40 of a-z, 0-9 and _`);
+  const vhost = `dtx_${worldName}`;
+  return {
+    name: worldName,
+    databases: Object.fromEntries(DATABASES.map((app) => [app, withPath(servers.databases[app], databaseOf(worldName, app))])),
+    rabbitmq: withPath(servers.rabbitmq, encodeURIComponent(vhost)),
+    management: servers.management,
+    vhost,
+  };
+}
+
+/** Keeps everything else of the URL as it was given: the encoded password, and options such as those for TLS. */
+function withPath(url, path) {
+  const changed = new URL(url);
+  changed.pathname = `/${path}`;
+  return changed.href;
+}
+
+async function onServer(url, work) {
+  const connection = await createConnection(url).catch((error) => {
+    throw new InfraError(`no connection to the database server at ${new URL(url).host}: ${error.message}`);
+  });
+  try {
+    return await work(connection);
+  } finally {
+    await connection.end();
+  }
+}
+
+async function createVhost(servers, vhost, fresh) {
+  if (fresh) await removeVhost(servers, vhost);
+  const path = encodeURIComponent(vhost);
+  const user = encodeURIComponent(decodeURIComponent(new URL(servers.rabbitmq).username || 'guest'));
+  await management(servers.management, 'PUT', `/vhosts/${path}`, {}, { timeoutMs: 60_000 });
+  await management(servers.management, 'PUT', `/permissions/${path}/${user}`, { configure: '.*', write: '.*', read: '.*' });
+}
+
+const removeVhost = (servers, vhost) =>
+  management(servers.management, 'DELETE', `/vhosts/${encodeURIComponent(vhost)}`, undefined, { timeoutMs: 60_000, allow: [404] });
+
+// The numbers are kept in Redis itself, in database 0, because whoever shares the server must share the list.
+const NUMBERS = 'dtx:worlds';
+
+/** The world's own number if it has one, else the lowest that no other world has; 0 when all are taken. */
+const TAKE = `
+local own = redis.call('HGET', KEYS[1], ARGV[1])
+if own then return tonumber(own) end
+local taken = {}
+for _, number in ipairs(redis.call('HVALS', KEYS[1])) do taken[tonumber(number)] = true end
+for number = 1, tonumber(ARGV[2]) - 1 do
+  if not taken[number] then
+    redis.call('HSET', KEYS[1], ARGV[1], number)
+    return number
+  end
+end
+return 0`;
+
+async function takeRedisNumber(redis, worldName, fresh) {
+  const list = withPath(redis, 0);
+  const databases = await redisCommands(list, [['CONFIG', 'GET', 'databases']])
+    .then(([[, count]]) => Number(count))
+    .catch(() => 16); // a managed Redis may refuse CONFIG; 16 is what Redis has unless told otherwise
+  const [number] = await redisCommands(list, [['EVAL', TAKE, 1, NUMBERS, worldName, databases]]);
+  if (number === 0) throw new InfraError(`all ${databases - 1} Redis databases are taken by worlds: drop one, or raise "databases" of the server`);
+  if (fresh) await redisCommands(withPath(redis, number), [['FLUSHDB']]);
+  return number;
+}
+
+async function releaseRedisNumber(redis, worldName) {
+  const list = withPath(redis, 0);
+  const [number] = await redisCommands(list, [['HGET', NUMBERS, worldName]]);
+  if (number === null) return;
+  await redisCommands(withPath(redis, number), [['FLUSHDB']]);
+  await redisCommands(list, [['HDEL', NUMBERS, worldName]]);
+}

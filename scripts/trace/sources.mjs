@@ -1,0 +1,70 @@
+// Which tables know a purchase, and how to read each. A table that a world does not have is left out.
+
+const SOURCES = [
+  {
+    app: 'order',
+    table: 'orders',
+    by: 'order_id',
+    events: (row) => [
+      [row.created_at, `order placed by ${row.scheme}: ${row.buyer_id} wants ${row.quantity} x ${row.sku} for ${row.amount}`],
+      ...(row.status === 'PENDING' ? [] : [[row.updated_at, `order ${row.status}${row.reason ? ` (${row.reason})` : ''}`]]),
+    ],
+    now: (row) => `orders: ${row.status}${row.reason ? ` (${row.reason})` : ''}`,
+  },
+  {
+    app: 'inventory',
+    table: 'stock_take',
+    by: 'order_id',
+    events: () => [], // it has no time of its own: it is committed with the inbox row of take-stock
+    now: (row) => `stock_take: ${row.state}, ${row.quantity} x ${row.sku}`,
+  },
+  {
+    app: 'payment',
+    table: 'payment',
+    by: 'order_id',
+    events: (row) => [[row.created_at, `payment ${row.status}${row.reason ? ` (${row.reason})` : ''}: ${row.amount} of ${row.buyer_id}`]],
+    now: (row) => `payment: ${row.status}, ${row.amount} of ${row.buyer_id}`,
+  },
+  {
+    table: 'dtx_outbox',
+    events: (row) => [
+      [row.created_at, `${row.contract} written with the business rows, to be sent to ${listOf(row.awaiting) || 'its consumers'}`],
+      [row.sent_at, `${row.contract} sent: the broker has confirmed it`],
+      [row.done_at, `${row.contract} ${row.state}: every consumer has sent its receipt`],
+    ],
+    now: (row) => `dtx_outbox ${row.contract}: ${workOf(row)}${listOf(row.awaiting) ? `, no receipt from ${listOf(row.awaiting)}` : ''}`,
+  },
+  {
+    table: 'dtx_inbox',
+    events: (row) => [
+      ...(isSameTime(row.created_at, row.settled_at) ? [] : [[row.created_at, `${row.consumer} stored ${row.type} to try it again`]]),
+      [row.settled_at, `${row.consumer} ${row.state} ${row.type}${row.outcome ? ` (${row.outcome})` : ''}`],
+    ],
+    now: (row) => `dtx_inbox ${row.consumer}: ${workOf(row)}`,
+  },
+  {
+    table: 'dtx_alert',
+    events: (row) => [
+      [row.opened_at, `ALERT ${row.scheme} ${row.step}: ${row.alert_error ?? row.last_error ?? ''}`],
+      [row.acknowledged_at, `alert ${row.id} acknowledged by a person`],
+      [row.closed_at, `alert ${row.id} closed`],
+    ],
+    now: (row) => `dtx_alert ${row.id}: ${row.closed_at ? 'closed' : 'open'}, ${row.step}`,
+  },
+];
+
+/** The sources that this world has, one entry per app and table. */
+export function sourcesOf(databases) {
+  return SOURCES.flatMap((source) => (source.app ? [source.app] : databases.apps).map((app) => ({ ...source, app }))).filter(
+    ({ app, table }) => databases.has(app, table),
+  );
+}
+
+const listOf = (awaiting) => (awaiting ?? '').split(',').filter(Boolean).join(', ');
+const isSameTime = (one, other) => one?.getTime() === other?.getTime();
+
+function workOf({ state, attempts, next_attempt_at: next, last_error: error }) {
+  const tried = Number(attempts) > 0 ? `, ${attempts} failed attempts` : '';
+  const due = next && state !== 'PARKED' ? `, next attempt at ${next.toISOString().slice(11, 23)}` : '';
+  return `${state}${tried}${due}${error ? `, last error: ${error.split('\n')[0]}` : ''}`;
+}

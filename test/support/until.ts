@@ -1,0 +1,21 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** Waits for a condition, looking often, with a bound; the error says what did not come true and what was seen last. */
+export async function until<T>(
+  what: string,
+  look: () => Promise<T | false | null | undefined> | T | false | null | undefined,
+  { withinMs = 20_000, everyMs = 25 }: { withinMs?: number; everyMs?: number } = {},
+): Promise<T> {
+  const end = performance.now() + withinMs;
+  let last: unknown;
+  for (;;) {
+    try {
+      last = await look();
+    } catch (error) {
+      last = error;
+    }
+    if (last && !(last instanceof Error)) return last as T;
+    if (performance.now() > end) throw new Error(`${what}: not within ${withinMs} ms; last seen: ${String(last)}`);
+    await sleep(everyMs);
+  }
+}

@@ -1,0 +1,21 @@
+import { fileURLToPath } from 'node:url';
+import { defineConfig } from 'vitest/config';
+
+const source = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+
+/**
+ * Units run from source beside the code; everything under test/ drives the built apps as real processes against real
+ * servers. Spec files run side by side, each in a world (databases, vhost) of its own.
+ */
+export default defineConfig({
+  resolve: { alias: { 'nest-dtx': source('./libs/dtx/src/index.ts') } },
+  test: {
+    include: ['libs/*/src/**/*.spec.ts', 'apps/*/src/**/*.spec.ts', 'test/**/*spec.ts'],
+    exclude: ['**/node_modules/**', '**/dist/**', ...(process.env.DTX_TEST_ALL ? [] : ['test/**/*.long.e2e-spec.ts'])],
+    pool: 'forks',
+    maxWorkers: 3,
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
+    teardownTimeout: 20_000,
+  },
+});
