@@ -10,7 +10,11 @@ function readArguments() {
   try {
     const { values, positionals } = parseArgs({
       allowPositionals: true,
-      options: { of: { type: 'string', default: 'demo' }, only: { type: 'string' }, wipe: { type: 'boolean', default: false } },
+      options: {
+        of: { type: 'string', default: 'demo' },
+        only: { type: 'string' },
+        wipe: { type: 'boolean', default: false },
+      },
     });
     const only = values.only?.split(',') ?? KINDS;
     const known = ['up', 'down', 'status'].includes(positionals[0]) && positionals.length === 1;
@@ -24,11 +28,14 @@ function readArguments() {
 async function runUp({ name, only }) {
   const since = Date.now();
   const servers = await up(name, { only });
-  for (const server of Object.keys(servers.databases ?? {})) console.log(`  ${server.padEnd(10)} ${withoutPassword(servers.databases[server])}`);
+  for (const server of Object.keys(servers.databases ?? {}))
+    console.log(`  ${server.padEnd(10)} ${withoutPassword(servers.databases[server])}`);
   for (const server of ['rabbitmq', 'management', 'redis']) {
     if (servers[server]) console.log(`  ${server.padEnd(10)} ${withoutPassword(servers[server])}`);
   }
-  console.log(`servers of ${name} are up after ${((Date.now() - since) / 1000).toFixed(1)} s; with passwords in .infra/${name}/servers.json`);
+  console.log(
+    `servers of ${name} are up after ${((Date.now() - since) / 1000).toFixed(1)} s; with passwords in .infra/${name}/servers.json`,
+  );
 }
 
 async function runDown({ name, wipe }) {
@@ -39,7 +46,9 @@ async function runDown({ name, wipe }) {
 async function runStatus({ name }) {
   const rows = await status(name);
   for (const { server, way, up: isUp, detail, url } of rows) {
-    console.log(`${server.padEnd(10)} ${way.padEnd(8)} ${(isUp ? 'up' : 'down').padEnd(5)} ${url} ${isUp ? '' : `(${detail})`}`.trimEnd());
+    console.log(
+      `${server.padEnd(10)} ${way.padEnd(8)} ${(isUp ? 'up' : 'down').padEnd(5)} ${url} ${isUp ? '' : `(${detail})`}`.trimEnd(),
+    );
   }
   if (rows.some((row) => !row.up)) process.exitCode = 1;
 }

@@ -4,6 +4,9 @@
 /** The states in which a row of a known table is finished. PARKED is neither: it waits for a person. */
 const FINISHED = { dtx_outbox: ['DONE'], dtx_inbox: ['HANDLED'] };
 
+/** The scheme of a table that serves only one; others have a column. */
+const SCHEME = { dtx_outbox: 'local-message' };
+
 /** Telling somebody is retried for as long as nobody listens, and delays nothing. */
 const NOT_WORK = ['dtx_alert'];
 
@@ -42,7 +45,7 @@ export async function unfinishedWork(databases) {
   return lines;
 }
 
-/** Rows that gave up, as { app, table, id, gid, error, retry }. */
+/** Rows that gave up, as { app, table, id, scheme, gid, error, retry }. */
 export async function parkedRows(databases) {
   const found = [];
   for (const { app, table } of durableTables(databases)) {
@@ -50,11 +53,12 @@ export async function parkedRows(databases) {
     const pick = (column) => (columns.has(column) ? column : `NULL AS ${column}`);
     const rows = await databases.query(
       app,
-      `SELECT id, ${pick('gid')}, ${pick('last_error')} FROM ${table} WHERE state = 'PARKED' ORDER BY id LIMIT 10000`,
+      `SELECT id, ${pick('scheme')}, ${pick('gid')}, ${pick('last_error')} FROM ${table} WHERE state = 'PARKED' ORDER BY id LIMIT 10000`,
     );
-    for (const { id, gid, last_error } of rows) {
-      const error = last_error?.split('\n')[0] ?? '';
-      found.push({ app, table, id: String(id), gid, error, retry: `POST /dtx/transactions/${id}/retry of the ${app} app` });
+    for (const row of rows) {
+      const retry = `POST /dtx/transactions/${row.id}/retry of the ${app} app`;
+      const error = row.last_error?.split('\n')[0] ?? '';
+      found.push({ app, table, id: String(row.id), scheme: row.scheme ?? SCHEME[table] ?? null, gid: row.gid, error, retry });
     }
   }
   return found;

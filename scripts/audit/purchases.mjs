@@ -95,7 +95,6 @@ function disagreementsOf({ orderId, order, payment, take }) {
   const isTaken = take?.state === 'TAKEN';
   // A refused purchase may be known to whoever refused it and to nobody else.
   if (!order && (isPaid || isTaken)) says(`there is no order, but payment ${payment?.status ?? 'none'}, stock ${take?.state ?? 'none'}`);
-  if (order && !['CONFIRMED', 'CANCELLED'].includes(order.status)) says(`is ${order.status}, which is not final`);
   if (order && isPaid !== isConfirmed) says(`is ${order.status}, its payment is ${payment?.status ?? 'missing'}`);
   if (order && isTaken !== isConfirmed) says(`is ${order.status}, its stock is ${take?.state ?? 'not taken'}`);
   if (order && payment && (payment.amount !== order.amount || payment.buyer_id !== order.buyer_id)) {
@@ -106,6 +105,7 @@ function disagreementsOf({ orderId, order, payment, take }) {
   }
   const expectedTimes = take?.state === 'REFUSED' ? 0 : 1;
   if (take && take.times !== expectedTimes) says(`its stock was taken ${take.times} times (${take.state})`);
-  if (order && isConfirmed === (order.reason !== null)) says(`is ${order.status} with reason ${order.reason ?? 'none'}`);
+  if (order?.status === 'PENDING') says('is PENDING, which is not final');
+  else if (order && isConfirmed === (order.reason !== null)) says(`is ${order.status} with reason ${order.reason ?? 'none'}`);
   return wrong;
 }

@@ -25,7 +25,7 @@ function parkedLines(parked) {
   return ['  waiting for a person:', ...shorten(lines).map((line) => `            ${line}`)];
 }
 
-const inWords = (key) => (key.includes(' ') ? key : key.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`));
+const inWords = (key) => key.replace(/(?<=[a-z])[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
 
 const shorten = (lines) =>
   lines.length <= SHOWN_MAX ? lines : [...lines.slice(0, SHOWN_MAX), `... and ${lines.length - SHOWN_MAX} more`];

@@ -5,8 +5,8 @@ import { prepare } from '../prepare.mjs';
 const NEAR_MAX = 5;
 
 /** @returns {Promise<Array<{ name: string, scheme: string, step: number, app: string, disk: string, finisher: string }>>} */
-export async function knownFailpoints({ say }) {
-  await prepare({ say });
+export async function knownFailpoints({ say, builds = true }) {
+  await prepare({ say, builds });
   const { allFailpoints } = await import('nest-dtx');
   return allFailpoints();
 }

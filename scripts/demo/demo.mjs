@@ -1,7 +1,7 @@
 // The demo as steps: start, show, serve, stop.
 import { randomBytes } from 'node:crypto';
 import { rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { audit } from '../audit/index.mjs';
 import { exitCodeOf, reportLines } from '../audit/report.mjs';
 import { rememberDemoWorld } from '../audit/worlds.mjs';
@@ -73,7 +73,7 @@ export class Demo {
   #actions() {
     const supervisor = this.#supervisor;
     return {
-      status: async () => ({ urls: supervisor.urls, world: this.#world, isServing: this.isServing }),
+      status: async () => ({ urls: supervisor.urls, world: this.#world, token: this.#token, isServing: this.isServing }),
       restart: ({ app, env, holdMs }) => supervisor.restart(app, { env, holdMs }),
       startSecond: async ({ app }) => supervisor.startSecond(app, await anyFreePort()),
       stopSecond: ({ app }) => supervisor.stopSecond(app),
@@ -110,8 +110,8 @@ export class Demo {
         `payment    ${payment}  (docs ${payment}/docs)`,
         `inventory  ${inventory}  (docs ${inventory}/docs)`,
         `token      ${this.#token}`,
-        `shell      . ${env}`,
-        `logs       ${this.#dir}/*.log`,
+        `shell      . ${relative(process.cwd(), env)}`,
+        `logs       ${relative(process.cwd(), this.#dir)}/*.log`,
         `try        curl -d '{"buyerId":"alice","sku":"book","quantity":1}' -H 'content-type: application/json' ${order}/orders`,
         'break      npm run failpoints, npm run break -- <failpoint>',
         'serving until Ctrl-C',

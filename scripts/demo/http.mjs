@@ -31,14 +31,15 @@ export async function expectOk(method, url, options) {
 
 /**
  * Repeats a call until it is answered with something else than "not now". Only for calls that may be repeated: reads,
- * and writes with an Idempotency-Key. Null when the bound is reached.
+ * and writes with an Idempotency-Key. `isFinal` may send back an answer that only says "later". Null when the bound is
+ * reached.
  */
-export function untilAnswered(method, url, { boundMs, onFailure = () => {}, ...options }) {
+export function untilAnswered(method, url, { boundMs, onFailure = () => {}, isFinal = () => true, ...options }) {
   return until(
     async () => {
       try {
         const answer = await call(method, typeof url === 'function' ? url() : url, options);
-        if (answer.status < 500) return answer;
+        if (answer.status < 500 && isFinal(answer)) return answer;
         onFailure(`answered ${answer.status}`);
       } catch (error) {
         onFailure(reasonOf(error));

@@ -11,13 +11,16 @@ export const SCHEMES = {
 
 const WAIT_MS = 5_000;
 
+/** A conflict that names no order: the first call with this key is still running somewhere, so ask again. */
+const isFinal = ({ status, body }) => status !== 409 || body?.orderId !== undefined;
+
 /**
  * Asks for a purchase. `urls` may change while it runs (another instance takes over), so it is read at every try.
  * @returns {Promise<{ orderId: string, key: string, answered: object }>}
  */
 export async function askForPurchase(urls, scheme, wanted, { key = randomUUID(), boundMs = 60_000, timeoutMs, onFailure } = {}) {
   const { app, path } = SCHEMES[scheme];
-  const options = { body: wanted, headers: { 'idempotency-key': key }, boundMs, timeoutMs, onFailure };
+  const options = { body: wanted, headers: { 'idempotency-key': key }, boundMs, timeoutMs, onFailure, isFinal };
   const answered = await untilAnswered('POST', () => `${urls[app]}${path}`, options);
   const orderId = answered?.body?.orderId;
   if (!orderId) throw new Error(`${path} of the ${app} app gave no order: ${JSON.stringify(answered ?? 'no answer')}`);

@@ -44,14 +44,18 @@ async function choosePackages(kinds, say) {
   }
   const absent = kinds.filter((_, index) => chosen[index] === null);
   if (absent.length > 0) {
-    throw new InfraError(`the package sources have none of ${absent.flatMap((kind) => PACKAGES[kind].flat()).join(', ')}: add a source, or install by hand`);
+    throw new InfraError(
+      `the package sources have none of ${absent.flatMap((kind) => PACKAGES[kind].flat()).join(', ')}: add a source, or install by hand`,
+    );
   }
   return chosen.flat();
 }
 
 async function available(kind) {
   for (const names of PACKAGES[kind]) {
-    const { stdout } = await promisify(execFile)('apt-cache', ['policy', ...names], { env: { ...process.env, LC_ALL: 'C' } });
+    const { stdout } = await promisify(execFile)('apt-cache', ['policy', ...names], {
+      env: { ...process.env, LC_ALL: 'C' },
+    });
     if (stdout.match(/Candidate: (?!\(none\))/g)?.length === names.length) return names;
   }
   return null;

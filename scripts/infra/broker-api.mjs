@@ -15,7 +15,9 @@ export async function management(url, method, path, body, { timeoutMs = 15_000, 
   });
   const text = await response.text();
   if (!response.ok && !allow.includes(response.status)) {
-    throw Object.assign(new Error(`${method} /api${path} answered ${response.status} ${text.slice(0, 200)}`), { status: response.status });
+    throw Object.assign(new Error(`${method} /api${path} answered ${response.status} ${text.slice(0, 200)}`), {
+      status: response.status,
+    });
   }
   return response.ok && text !== '' ? JSON.parse(text) : null;
 }

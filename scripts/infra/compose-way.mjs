@@ -34,7 +34,10 @@ async function docker(args, { seconds = 60, env = {} } = {}) {
 }
 
 const compose = ({ name, state }, args, seconds) =>
-  docker(['compose', '-p', projectOf(name), '-f', join(ROOT, 'docker-compose.yml'), ...args], { seconds, env: environment(state) });
+  docker(['compose', '-p', projectOf(name), '-f', join(ROOT, 'docker-compose.yml'), ...args], {
+    seconds,
+    env: environment(state),
+  });
 
 /** Ports and passwords are ours and stay the same as long as the volumes live; 0 is a port that nobody asked for yet. */
 function environment({ ports, secrets }) {
@@ -87,13 +90,16 @@ export async function startCompose(context, kinds) {
   const running = new Set((await compose(context, ['ps', '--services', '--status', 'running'])).split('\n'));
   await compose(context, ['unpause', ...servicesOf(kinds)]).catch(() => {}); // a test that died may have left one paused
   for (const server of serversOf(kinds).filter((one) => !running.has(serviceOf(one)))) {
-    for (const port of server === 'rabbitmq' ? ['rabbitmq', 'management'] : [server]) await keepOrChoosePort(state, port, say);
+    for (const port of server === 'rabbitmq' ? ['rabbitmq', 'management'] : [server])
+      await keepOrChoosePort(state, port, say);
   }
   state.composed = true;
   save();
   // --no-build and --no-deps in effect: the servers depend on nothing and are never built.
   await compose(context, ['up', '--detach', '--quiet-pull', ...servicesOf(kinds)], 180);
-  const waits = serversOf(kinds).map((server) => untilReady(server, composeUrls(state, kindOf(server)), { say, since }));
+  const waits = serversOf(kinds).map((server) =>
+    untilReady(server, composeUrls(state, kindOf(server)), { say, since }),
+  );
   const failed = (await Promise.allSettled(waits)).find(({ status }) => status === 'rejected');
   if (failed) {
     throw new InfraError(
@@ -106,7 +112,8 @@ export const composeUrls = loopbackUrls;
 
 export async function stopCompose(context, kinds, { wipe = false } = {}) {
   if (!context.state.composed) return;
-  if (await lackingEngine()) return context.say(`no Docker engine answers: containers of ${projectOf(context.name)}, if any, stay as they are`);
+  if (await lackingEngine())
+    return context.say(`no Docker engine answers: containers of ${projectOf(context.name)}, if any, stay as they are`);
   const since = Date.now();
   try {
     if (kinds.length < KINDS.length) await compose(context, ['rm', '--stop', '--force', ...servicesOf(kinds)], 120);
@@ -118,7 +125,10 @@ export async function stopCompose(context, kinds, { wipe = false } = {}) {
   context.say(`containers of ${projectOf(context.name)} stopped in ${((Date.now() - since) / 1000).toFixed(1)} s`);
 }
 
-const toService = (command, ...options) => (context, server) => compose(context, [command, ...options, serviceOf(server)], 120);
+const toService =
+  (command, ...options) =>
+  (context, server) =>
+    compose(context, [command, ...options, serviceOf(server)], 120);
 
 export const composeControl = {
   stop: toService('stop', '--timeout', '15'),

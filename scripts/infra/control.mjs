@@ -19,7 +19,8 @@ function controlOf(name, server) {
     if (!control) throw new InfraError(`${server} of ${name} is not run by us, so it cannot be told to ${action}`);
     const state = readState(name);
     const context = { name, state, say: () => {}, save: () => writeState(name, state) };
-    const exclusively = (work) => withLock(join(ROOT, '.infra', `${name}.lock`), { say: () => {}, what: `the servers of ${name}` }, work);
+    const exclusively = (work) =>
+      withLock(join(ROOT, '.infra', `${name}.lock`), { say: () => {}, what: `the servers of ${name}` }, work);
     await control[action](context, server, exclusively);
   };
   return {

@@ -79,7 +79,13 @@ async function runInstall({ flavour, install }, dir, datadir) {
   const args =
     flavour === 'mysql'
       ? ['--no-defaults', '--initialize-insecure', `--datadir=${datadir}`, ...user]
-      : ['--no-defaults', `--datadir=${datadir}`, '--auth-root-authentication-method=normal', '--skip-test-db', ...user];
+      : [
+          '--no-defaults',
+          `--datadir=${datadir}`,
+          '--auth-root-authentication-method=normal',
+          '--skip-test-db',
+          ...user,
+        ];
   try {
     const env = { ...process.env, ...markFor(dir) }; // should we be ended meanwhile, `down` ends the installation too
     await promisify(execFile)(install, args, { timeout: 180_000, maxBuffer: 1 << 24, env });

@@ -4,14 +4,17 @@ import { randomBytes } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { withLock } from './lock.mjs';
-import { InfraError, KINDS, placeOf, ROOT, readServers, readState, SERVERS, writeServers, writeState } from './place.mjs';
+import { KINDS, placeOf, ROOT, readServers, readState, SERVERS, writeServers, writeState } from './place.mjs';
 import { probe } from './readiness.mjs';
 import { chooseWays, WAYS } from './ways.mjs';
 
 export { control } from './control.mjs';
 export { InfraError, readServers } from './place.mjs';
 
-/** Servers = { name, way, databases: {order, payment, inventory}, rabbitmq, management, redis }: see README, infra. */
+/**
+ * Resolves once everything asked for answers. Servers = { name, way: {databases, rabbitmq, redis}, databases: {order,
+ * payment, inventory}, rabbitmq, management, redis }, all URLs; those of the databases name no database, the broker's no vhost.
+ */
 export async function up(name, { say = console.log, only = KINDS } = {}) {
   return exclusively(name, say, async () => {
     const context = contextOf(name, say);
@@ -20,7 +23,10 @@ export async function up(name, { say = console.log, only = KINDS } = {}) {
     Object.assign(context.state.ways, ways);
     context.save();
     for (const way of new Set(Object.values(ways))) {
-      await WAYS[way].start(context, only.filter((kind) => ways[kind] === way));
+      await WAYS[way].start(
+        context,
+        only.filter((kind) => ways[kind] === way),
+      );
     }
     context.save();
     return publish(context, only);
@@ -96,19 +102,22 @@ async function exclusively(name, say, work) {
   }
 }
 
+const ours = new Set();
+
 /**
  * A handled signal is delivered between two steps, never between starting a server and writing its pid down, so that
  * `down` finds everything. Whoever installed a handler of their own (a test runner, the demo) stays in charge.
  */
 function holdSignals(name, say) {
   const stop = (signal) => {
-    if (process.listenerCount(signal) > 1) return;
+    if (process.listeners(signal).some((listener) => !ours.has(listener))) return;
     say(`interrupted: what was started is written down; "npm run infra -- down --of ${name}" ends it`);
-    rmSync(join(ROOT, '.infra', `${name}.lock`), { force: true });
-    process.exit(signal === 'SIGINT' ? 130 : 143);
+    process.exit(signal === 'SIGINT' ? 130 : 143); // the lock of a process that is gone counts for nothing
   };
+  ours.add(stop);
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, stop);
   return () => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.off(signal, stop);
+    ours.delete(stop);
   };
 }

@@ -1,6 +1,7 @@
 // One command at a time works on a set of servers; the lock of a process that died is broken.
-import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+
 import { randomUUID } from 'node:crypto';
+import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { InfraError, makePrivateDir } from './place.mjs';
@@ -18,7 +19,9 @@ export async function withLock(path, { say, what, boundMs = 600_000 }, work) {
       say(`waiting for process ${JSON.parse(holder).pid}, which is working on ${what}`);
     }
     if (Date.now() > end) {
-      throw new InfraError(`${what} stayed locked for ${boundMs / 1000} s: end the process named in ${path}, then try again`);
+      throw new InfraError(
+        `${what} stayed locked for ${boundMs / 1000} s: end the process named in ${path}, then try again`,
+      );
     }
   }
   try {

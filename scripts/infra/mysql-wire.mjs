@@ -72,7 +72,13 @@ function loginPacket(user, plugin, answer) {
   head.writeUInt32LE(CAPABILITIES, 0);
   head.writeUInt32LE(1 << 24, 4);
   head[8] = UTF8MB4;
-  return Buffer.concat([head, Buffer.from(`${user}\0`), Buffer.from([answer.length]), answer, Buffer.from(`${plugin}\0`)]);
+  return Buffer.concat([
+    head,
+    Buffer.from(`${user}\0`),
+    Buffer.from([answer.length]),
+    answer,
+    Buffer.from(`${plugin}\0`),
+  ]);
 }
 
 function scramble(plugin, password, nonce) {

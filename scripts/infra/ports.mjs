@@ -1,7 +1,8 @@
 // Loopback ports that stay a server's own: below the range the kernel hands out to outgoing connections, so that no
 // client can sit on (or connect to itself on) the port of a server that is down for a moment.
-import { readdirSync } from 'node:fs';
+
 import { randomInt } from 'node:crypto';
+import { readdirSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { InfraError, ROOT, readJson } from './place.mjs';

@@ -32,7 +32,13 @@ export function loopbackUrls(state, kind) {
 
 /** Starts what does not run, in parallel, and returns once everything answers. `save` writes the state down. */
 export async function startPrivate({ name, state, say, save }, kinds) {
-  const context = { name, state, say, save, programs: Object.fromEntries(kinds.map((kind) => [kind, FIND[kind](state)])) };
+  const context = {
+    name,
+    state,
+    say,
+    save,
+    programs: Object.fromEntries(kinds.map((kind) => [kind, FIND[kind](state)])),
+  };
   for (const server of serversOf(kinds)) await settlePorts(context, server);
   save();
   const data = kinds.includes('databases') ? dataFirst(context) : Promise.resolve();
@@ -52,7 +58,10 @@ function throwFirst(results) {
 }
 
 async function dataFirst({ name, state, save, programs }) {
-  await createMissingData(DATABASES.map((server) => dirOf(name, server)), programs.databases);
+  await createMissingData(
+    DATABASES.map((server) => dirOf(name, server)),
+    programs.databases,
+  );
   state.flavour = programs.databases.flavour; // one vendor's data folder is of no use to the other's server
   save();
 }
@@ -96,7 +105,8 @@ export async function stopServer(name, server, { kill = false } = {}) {
   if (mapper) await killProcess(mapper); // it keeps nothing, and ignores polite requests while a node is registered
   await endStrays(dir);
   for (const label of [server, 'epmd']) forgetPid(dir, label);
-  if (strays(dir).length > 0) throw new InfraError(`${server} could not be ended: processes ${strays(dir).join(', ')} remain`);
+  if (strays(dir).length > 0)
+    throw new InfraError(`${server} could not be ended: processes ${strays(dir).join(', ')} remain`);
   return pid !== null;
 }
 
@@ -123,7 +133,8 @@ export const privateControl = {
   pause: async ({ name }, server) => void signal(needPid(name, server), 'SIGSTOP'),
   resume: async ({ name }, server) => void signal(needPid(name, server), 'SIGCONT'),
   // Only the launch is exclusive, not the wait: several servers may come back at the same time.
-  start: async (context, server, exclusively) => (await exclusively(() => beginServer(withProgram(context, server), server)))(),
+  start: async (context, server, exclusively) =>
+    (await exclusively(() => beginServer(withProgram(context, server), server)))(),
 };
 
 function needPid(name, server) {

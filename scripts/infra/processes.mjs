@@ -97,7 +97,9 @@ export const forgetPid = (dir, label) => rmSync(pidFile(dir, label), { force: tr
 export function strays(dir) {
   if (!existsSync('/proc/self/environ')) return [];
   const wanted = `${MARK}=${dir}`;
-  return readdirSync('/proc').filter((entry) => /^\d+$/.test(entry) && Number(entry) !== process.pid && marked(entry, wanted)).map(Number);
+  return readdirSync('/proc')
+    .filter((entry) => /^\d+$/.test(entry) && Number(entry) !== process.pid && marked(entry, wanted))
+    .map(Number);
 }
 
 function marked(pid, wanted) {

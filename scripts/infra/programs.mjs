@@ -3,7 +3,15 @@ import { execFileSync } from 'node:child_process';
 import { accessSync, constants, existsSync, readdirSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 
-const OFTEN = ['/usr/sbin', '/usr/bin', '/usr/local/sbin', '/usr/local/bin', '/usr/local/mysql/bin', '/opt/homebrew/bin', '/opt/homebrew/sbin'];
+const OFTEN = [
+  '/usr/sbin',
+  '/usr/bin',
+  '/usr/local/sbin',
+  '/usr/local/bin',
+  '/usr/local/mysql/bin',
+  '/opt/homebrew/bin',
+  '/opt/homebrew/sbin',
+];
 
 function find(names, first = []) {
   const dirs = [...first, ...(process.env.PATH ?? '').split(delimiter).filter(Boolean), ...OFTEN];
@@ -28,7 +36,8 @@ export function databaseProgram(flavour) {
   const found = [find(['mariadbd']), find(['mysqld'])].filter(Boolean).map(describeDatabase);
   const usable = found.find((program) => !program.lack && (!flavour || program.flavour === flavour));
   if (usable) return usable;
-  if (flavour && !found.some((program) => program.flavour === flavour)) return { lack: `${flavour} (mysqld or mariadbd), which made the data` };
+  if (flavour && !found.some((program) => program.flavour === flavour))
+    return { lack: `${flavour} (mysqld or mariadbd), which made the data` };
   return found[0] ?? { lack: 'MariaDB or MySQL (mariadbd or mysqld)' };
 }
 
@@ -38,7 +47,10 @@ const OLDEST = { mariadb: [10, 6, 0], mysql: [8, 0, 29] };
 function describeDatabase(server) {
   const text = output(server, ['--no-defaults', '--version']);
   const flavour = /mariadb/i.test(text) ? 'mariadb' : 'mysql';
-  const version = text.match(/(\d+)\.(\d+)\.(\d+)/)?.slice(1).map(Number);
+  const version = text
+    .match(/(\d+)\.(\d+)\.(\d+)/)
+    ?.slice(1)
+    .map(Number);
   if (!version) return { flavour, lack: `a working ${server} (its --version says nothing)` };
   if (isOlder(version, OLDEST[flavour])) {
     return { flavour, lack: `${flavour} ${OLDEST[flavour].join('.')} or newer (${server} is ${version.join('.')})` };
@@ -46,7 +58,9 @@ function describeDatabase(server) {
   if (flavour === 'mysql') return { flavour, server, install: server };
   const install = find(['mariadb-install-db', 'mysql_install_db'], [dirname(server)]);
   if (!install) return { flavour, lack: 'mariadb-install-db' };
-  return find(['my_print_defaults']) ? { flavour, server, install } : { flavour, lack: 'my_print_defaults, a client program of MariaDB' };
+  return find(['my_print_defaults'])
+    ? { flavour, server, install }
+    : { flavour, lack: 'my_print_defaults, a client program of MariaDB' };
 }
 
 const isOlder = (version, oldest) => {

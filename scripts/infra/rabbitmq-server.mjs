@@ -16,7 +16,12 @@ export function prepareBroker({ dir, state, program }) {
   writePrivateFile(join(dir, 'rabbitmq-env.conf'), '# empty on purpose: stands in for the machine-wide one\n');
   const env = environment(dir, state);
   return {
-    mapper: { command: program.epmd, args: ['-port', `${state.ports.epmd}`, '-address', '127.0.0.1'], env, log: join(dir, 'epmd.log') },
+    mapper: {
+      command: program.epmd,
+      args: ['-port', `${state.ports.epmd}`, '-address', '127.0.0.1'],
+      env,
+      log: join(dir, 'epmd.log'),
+    },
     broker: { command: program.server, env, log: join(dir, 'server.log') },
   };
 }

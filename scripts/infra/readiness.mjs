@@ -19,7 +19,11 @@ const BOUND_MS = 120_000;
  * Waits until the server answers. `launched` (of a process that we started) ends the wait early when it has died;
  * its log's last lines then say why.
  */
-export async function untilReady(server, servers, { say, launched = null, boundMs = BOUND_MS, since = Date.now(), verb = 'ready' }) {
+export async function untilReady(
+  server,
+  servers,
+  { say, launched = null, boundMs = BOUND_MS, since = Date.now(), verb = 'ready' },
+) {
   let last = null;
   for (let told = since; Date.now() < since + boundMs; await sleep(100)) {
     try {
@@ -35,7 +39,9 @@ export async function untilReady(server, servers, { say, launched = null, boundM
       say(`${server} not ready after ${seconds(since)} s, still waiting (${last.message})`);
     }
   }
-  const why = launched?.exited ? `ended at its start (${launched.exited})` : `was not ready after ${seconds(since)} s (${last.message})`;
+  const why = launched?.exited
+    ? `ended at its start (${launched.exited})`
+    : `was not ready after ${seconds(since)} s (${last.message})`;
   throw new InfraError(`${server} ${why}${launched ? `; the end of ${launched.log}:\n${tailOf(launched.log)}` : ''}`);
 }
 

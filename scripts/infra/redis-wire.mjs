@@ -5,7 +5,9 @@ import { connect as connectTls } from 'node:tls';
 /** Runs the commands one after another on one connection; resolves with their replies, rejects at the first error reply. */
 export function redisCommands(url, commands, { timeoutMs = 5_000 } = {}) {
   const { protocol, hostname, port, username, password, pathname } = new URL(url);
-  const auth = password ? [['AUTH', ...(username ? [decodeURIComponent(username)] : []), decodeURIComponent(password)]] : [];
+  const auth = password
+    ? [['AUTH', ...(username ? [decodeURIComponent(username)] : []), decodeURIComponent(password)]]
+    : [];
   const select = pathname.length > 1 ? [['SELECT', pathname.slice(1)]] : [];
   const all = [...auth, ...select, ...commands.map((command) => command.map(String))];
   return new Promise((resolve, reject) => {
@@ -25,7 +27,8 @@ export function redisCommands(url, commands, { timeoutMs = 5_000 } = {}) {
       for (let reply = parse(received, 0); reply; reply = parse(received, 0)) {
         received = received.subarray(reply.next);
         if (reply.value instanceof Error) return finish(reject, reply.value);
-        if (replies.push(reply.value) === all.length) return finish(resolve, replies.slice(all.length - commands.length));
+        if (replies.push(reply.value) === all.length)
+          return finish(resolve, replies.slice(all.length - commands.length));
       }
     });
     for (const command of all) socket.write(encode(command));

@@ -2,7 +2,9 @@
 import { DATABASES, InfraError, serversOf } from './place.mjs';
 import { probe } from './readiness.mjs';
 
-const DATABASE_VARIABLES = Object.fromEntries(DATABASES.map((server) => [server, `DTX_${server.toUpperCase()}_DATABASE_URL`]));
+const DATABASE_VARIABLES = Object.fromEntries(
+  DATABASES.map((server) => [server, `DTX_${server.toUpperCase()}_DATABASE_URL`]),
+);
 const VARIABLES = { ...DATABASE_VARIABLES, rabbitmq: 'DTX_RABBITMQ_URL', redis: 'DTX_REDIS_URL' };
 const PROTOCOLS = { rabbitmq: ['amqp:', 'amqps:'], redis: ['redis:', 'rediss:'] };
 const DATABASE_PROTOCOLS = ['mysql:', 'mariadb:'];
@@ -56,7 +58,8 @@ function serverUrl(server) {
 function managementUrl({ username, password, hostname }) {
   const given = process.env.DTX_RABBITMQ_MANAGEMENT_URL;
   if (!given) return `http://${username}:${password}@${hostname}:15672`;
-  if (!URL.canParse(given)) throw new InfraError('DTX_RABBITMQ_MANAGEMENT_URL is not a URL like http://user:password@host:15672');
+  if (!URL.canParse(given))
+    throw new InfraError('DTX_RABBITMQ_MANAGEMENT_URL is not a URL like http://user:password@host:15672');
   const url = new URL(given);
   url.username ||= username;
   url.password ||= password;
@@ -74,8 +77,12 @@ async function checkGiven(state, server, say) {
       (error) => error,
     );
     if (!failure) return say(`${server} answers at ${url.host}`);
-    if (failure.errno || Date.now() > end) throw new InfraError(`${hint(server)}: ${url.host} says: ${failure.message}. Correct the URL, or start that server`);
+    if (failure.errno || Date.now() > end)
+      throw new InfraError(
+        `${hint(server)}: ${url.host} says: ${failure.message}. Correct the URL, or start that server`,
+      );
   }
 }
 
-const hint = (server) => (server === 'rabbitmq' ? `${VARIABLES.rabbitmq} (or DTX_RABBITMQ_MANAGEMENT_URL)` : VARIABLES[server]);
+const hint = (server) =>
+  server === 'rabbitmq' ? `${VARIABLES.rabbitmq} (or DTX_RABBITMQ_MANAGEMENT_URL)` : VARIABLES[server];

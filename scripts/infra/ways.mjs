@@ -19,7 +19,9 @@ const FORCIBLE = ['url', 'compose', 'local', 'apt'];
 export async function chooseWays(context, kinds) {
   const forced = process.env.DTX_INFRA || null;
   if (forced && !FORCIBLE.includes(forced)) {
-    throw new InfraError(`DTX_INFRA=${forced} is no way to get servers: use one of ${FORCIBLE.join(', ')}, or leave it out`);
+    throw new InfraError(
+      `DTX_INFRA=${forced} is no way to get servers: use one of ${FORCIBLE.join(', ')}, or leave it out`,
+    );
   }
   if (forced) return force(context, kinds, forced);
   const ways = Object.fromEntries(kinds.filter(isGiven).map((kind) => [kind, 'url']));

@@ -5,7 +5,9 @@ const LOCK_WAIT_TIMEOUT = 1205;
 const NO_SUCH_XID = 1397;
 
 export async function dropDatabase(connection, database) {
-  const [[known]] = await connection.query('SELECT 1 AS known FROM information_schema.schemata WHERE schema_name = ?', [database]);
+  const [[known]] = await connection.query('SELECT 1 AS known FROM information_schema.schemata WHERE schema_name = ?', [
+    database,
+  ]);
   if (!known) return;
   await connection.query('SET SESSION lock_wait_timeout = 5');
   for (let tries = 1; ; tries += 1) {
@@ -16,7 +18,10 @@ export async function dropDatabase(connection, database) {
       return;
     } catch (error) {
       if (error.errno !== LOCK_WAIT_TIMEOUT) throw error;
-      if (tries === 4) throw new InfraError(`${database} cannot be dropped, something holds locks in it: see SHOW PROCESSLIST and XA RECOVER`);
+      if (tries === 4)
+        throw new InfraError(
+          `${database} cannot be dropped, something holds locks in it: see SHOW PROCESSLIST and XA RECOVER`,
+        );
     }
   }
 }
@@ -37,7 +42,9 @@ async function rollBackBranches(connection, database) {
   const branches = await preparedBranches(connection);
   if (branches.length === 0) return;
   const own = await witnessedHere(connection, database);
-  for (const branch of branches.filter(({ gtrid }) => own.has(gtrid.toString('hex')) || own.has(gtrid.toString('latin1')))) {
+  for (const branch of branches.filter(
+    ({ gtrid }) => own.has(gtrid.toString('hex')) || own.has(gtrid.toString('latin1')),
+  )) {
     await rollBack(connection, branch);
   }
 }

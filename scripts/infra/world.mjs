@@ -12,18 +12,26 @@ import { dropDatabase } from './world-database.mjs';
  */
 export async function createWorld(servers, worldName, { fresh = true } = {}) {
   const world = describe(servers, worldName);
-  const databases = DATABASES.map((app) => onServer(servers.databases[app], async (connection) => {
-    if (fresh) await dropDatabase(connection, databaseOf(worldName, app));
-    await connection.query(`CREATE DATABASE IF NOT EXISTS \`${databaseOf(worldName, app)}\` CHARACTER SET utf8mb4`);
-  }));
-  const [number] = await Promise.all([takeRedisNumber(servers.redis, worldName, fresh), createVhost(servers, world.vhost, fresh), ...databases]);
+  const databases = DATABASES.map((app) =>
+    onServer(servers.databases[app], async (connection) => {
+      if (fresh) await dropDatabase(connection, databaseOf(worldName, app));
+      await connection.query(`CREATE DATABASE IF NOT EXISTS \`${databaseOf(worldName, app)}\` CHARACTER SET utf8mb4`);
+    }),
+  );
+  const [number] = await Promise.all([
+    takeRedisNumber(servers.redis, worldName, fresh),
+    createVhost(servers, world.vhost, fresh),
+    ...databases,
+  ]);
   return { ...world, redis: withPath(servers.redis, number) };
 }
 
 export async function dropWorld(servers, worldName) {
   const { vhost } = describe(servers, worldName);
   await Promise.all([
-    ...DATABASES.map((app) => onServer(servers.databases[app], (connection) => dropDatabase(connection, databaseOf(worldName, app)))),
+    ...DATABASES.map((app) =>
+      onServer(servers.databases[app], (connection) => dropDatabase(connection, databaseOf(worldName, app))),
+    ),
     removeVhost(servers, vhost),
     releaseRedisNumber(servers.redis, worldName),
   ]);
@@ -32,11 +40,14 @@ export async function dropWorld(servers, worldName) {
 const databaseOf = (worldName, app) => `dtx_${worldName}_${app}`;
 
 function describe(servers, worldName) {
-  if (!/^[a-z0-9_]{1,40}$/.test(worldName)) throw new InfraError(`"${worldName}" cannot name a world: use 1 to 40 of a-z, 0-9 and _`);
+  if (!/^[a-z0-9_]{1,40}$/.test(worldName))
+    throw new InfraError(`"${worldName}" cannot name a world: use 1 to 40 of a-z, 0-9 and _`);
   const vhost = `dtx_${worldName}`;
   return {
     name: worldName,
-    databases: Object.fromEntries(DATABASES.map((app) => [app, withPath(servers.databases[app], databaseOf(worldName, app))])),
+    databases: Object.fromEntries(
+      DATABASES.map((app) => [app, withPath(servers.databases[app], databaseOf(worldName, app))]),
+    ),
     rabbitmq: withPath(servers.rabbitmq, encodeURIComponent(vhost)),
     management: servers.management,
     vhost,
@@ -66,11 +77,18 @@ async function createVhost(servers, vhost, fresh) {
   const path = encodeURIComponent(vhost);
   const user = encodeURIComponent(decodeURIComponent(new URL(servers.rabbitmq).username || 'guest'));
   await management(servers.management, 'PUT', `/vhosts/${path}`, {}, { timeoutMs: 60_000 });
-  await management(servers.management, 'PUT', `/permissions/${path}/${user}`, { configure: '.*', write: '.*', read: '.*' });
+  await management(servers.management, 'PUT', `/permissions/${path}/${user}`, {
+    configure: '.*',
+    write: '.*',
+    read: '.*',
+  });
 }
 
 const removeVhost = (servers, vhost) =>
-  management(servers.management, 'DELETE', `/vhosts/${encodeURIComponent(vhost)}`, undefined, { timeoutMs: 60_000, allow: [404] });
+  management(servers.management, 'DELETE', `/vhosts/${encodeURIComponent(vhost)}`, undefined, {
+    timeoutMs: 60_000,
+    allow: [404],
+  });
 
 // The numbers are kept in Redis itself, in database 0, because whoever shares the server must share the list.
 const NUMBERS = 'dtx:worlds';
@@ -95,7 +113,10 @@ async function takeRedisNumber(redis, worldName, fresh) {
     .then(([[, count]]) => Number(count))
     .catch(() => 16); // a managed Redis may refuse CONFIG; 16 is what Redis has unless told otherwise
   const [number] = await redisCommands(list, [['EVAL', TAKE, 1, NUMBERS, worldName, databases]]);
-  if (number === 0) throw new InfraError(`all ${databases - 1} Redis databases are taken by worlds: drop one, or raise "databases" of the server`);
+  if (number === 0)
+    throw new InfraError(
+      `all ${databases - 1} Redis databases are taken by worlds: drop one, or raise "databases" of the server`,
+    );
   if (fresh) await redisCommands(withPath(redis, number), [['FLUSHDB']]);
   return number;
 }

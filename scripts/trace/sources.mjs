@@ -28,9 +28,9 @@ const SOURCES = [
   {
     table: 'dtx_outbox',
     events: (row) => [
-      [row.created_at, `${row.contract} written with the business rows, to be sent to ${listOf(row.awaiting) || 'its consumers'}`],
-      [row.sent_at, `${row.contract} sent: the broker has confirmed it`],
-      [row.done_at, `${row.contract} ${row.state}: every consumer has sent its receipt`],
+      [row.created_at, `${row.contract} written with the business rows`],
+      ...(isSameTime(row.sent_at, row.done_at) ? [] : [[row.sent_at, `${row.contract} marked SENT: the broker has confirmed it`]]),
+      [row.done_at, `${row.contract} marked ${row.state}: every consumer has sent its receipt`],
     ],
     now: (row) => `dtx_outbox ${row.contract}: ${workOf(row)}${listOf(row.awaiting) ? `, no receipt from ${listOf(row.awaiting)}` : ''}`,
   },
@@ -64,7 +64,7 @@ const listOf = (awaiting) => (awaiting ?? '').split(',').filter(Boolean).join(',
 const isSameTime = (one, other) => one?.getTime() === other?.getTime();
 
 function workOf({ state, attempts, next_attempt_at: next, last_error: error }) {
-  const tried = Number(attempts) > 0 ? `, ${attempts} failed attempts` : '';
+  const tried = Number(attempts) > 0 ? `, attempts ${attempts}` : '';
   const due = next && state !== 'PARKED' ? `, next attempt at ${next.toISOString().slice(11, 23)}` : '';
   return `${state}${tried}${due}${error ? `, last error: ${error.split('\n')[0]}` : ''}`;
 }

@@ -1,6 +1,7 @@
 import {
   AVAILABLE_MAX,
   Checked,
+  DatabaseOpen,
   Describe,
   findStock,
   isSold,
@@ -10,7 +11,7 @@ import {
   soldSku,
   stockChanged,
 } from '@nest-dtx/shop';
-import { Body, Controller, Get, Param, Put } from '@nestjs/common';
+import { Body, Controller, Get, Param, Put, UseGuards } from '@nestjs/common';
 import { inTransaction, LocalMessages } from 'nest-dtx';
 import { DataSource } from 'typeorm';
 import { z } from 'zod';
@@ -21,11 +22,12 @@ const stockBody = z.strictObject({ available: pieces }).meta({ example: { availa
 
 const stockView = z
   .object({ sku: soldSku, available: pieces, reserved: pieces, sold: z.int().min(0) })
-  .meta({ example: { sku: 'book', available: 98, reserved: 0, sold: 2 } });
+  .meta({ title: 'Stock', example: { sku: 'book', available: 98, reserved: 0, sold: 2 } });
 type StockView = z.infer<typeof stockView>;
 
 /** Stock: how many pieces of a sku are on the shelf. */
 @Controller('stock')
+@UseGuards(DatabaseOpen)
 export class StockController {
   constructor(
     private readonly db: DataSource,

@@ -8,7 +8,7 @@ import {
   type PaymentDeclined,
   paymentDeclined,
   putBack,
-  type Reason,
+  reasonOf,
   refuseStock,
   stockRejected,
   stockTaken,
@@ -33,7 +33,7 @@ export class TakeStockByLocalMessage {
   @OnRejected(orderPlaced)
   async refuse(tx: EntityManager, purchase: OrderPlaced, no: Rejected): Promise<void> {
     await refuseStock(tx, purchase);
-    await this.messages.append(tx, stockRejected, { ...purchase, reason: no.reason as Reason });
+    await this.messages.append(tx, stockRejected, { ...purchase, reason: reasonOf(no) });
   }
 
   /** The payment app said no: undo what was done here. The order app hears the same message and cancels. */

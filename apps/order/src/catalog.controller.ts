@@ -1,5 +1,5 @@
-import { Describe, priceList, type StockChanged, stockChanged } from '@nest-dtx/shop';
-import { Controller, Get } from '@nestjs/common';
+import { DatabaseOpen, Describe, priceList, type StockChanged, stockChanged } from '@nest-dtx/shop';
+import { Controller, Get, UseGuards } from '@nestjs/common';
 import { OnMessage } from 'nest-dtx';
 import { DataSource, EntityManager } from 'typeorm';
 import { z } from 'zod';
@@ -22,6 +22,7 @@ const catalog = z
 
 /** The catalog: what is sold, for how much, and about how much there is. */
 @Controller('catalog')
+@UseGuards(DatabaseOpen)
 export class CatalogController {
   constructor(private readonly db: DataSource) {}
 

@@ -1,6 +1,7 @@
 import {
   absoluteUrl,
   Checked,
+  DatabaseOpen,
   Describe,
   findOrder,
   goneSignal,
@@ -22,7 +23,7 @@ import {
   SCHEMES,
   viewOf,
 } from '@nest-dtx/shop';
-import { Body, Controller, Get, HttpCode, Param, Post, Query, Req, Res } from '@nestjs/common';
+import { Body, Controller, Get, HttpCode, Param, Post, Query, Req, Res, UseGuards } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { z } from 'zod';
 import { PlaceOrderByLocalMessage } from './place-order.local-message.js';
@@ -42,10 +43,13 @@ const listQuery = z.strictObject({
   cursor: z.string().max(100).optional(),
 });
 
-const page = z.object({ items: z.array(purchaseView), nextCursor: z.string().nullable() });
+const page = z
+  .object({ items: z.array(purchaseView), nextCursor: z.string().nullable() })
+  .meta({ title: 'PurchasePage' });
 
 /** Orders: asking for a purchase, and following it. */
 @Controller('orders')
+@UseGuards(DatabaseOpen)
 export class OrdersController {
   constructor(
     private readonly db: DataSource,

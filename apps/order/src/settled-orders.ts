@@ -5,6 +5,7 @@ import { DataSource } from 'typeorm';
 const WAITERS_MAX = 1_000;
 /** Another instance may settle the order, so the database is asked; one query for all waiters of this process. */
 const POLL_MS = 100;
+
 /** Lets callers wait until an order is final. */
 @Injectable()
 export class SettledOrders implements BeforeApplicationShutdown {
@@ -17,7 +18,7 @@ export class SettledOrders implements BeforeApplicationShutdown {
 
   /** The order was settled by this process just now. */
   wake(orderId: string): void {
-    for (const wake of this.waiting.get(orderId) ?? []) wake();
+    for (const done of [...(this.waiting.get(orderId) ?? [])]) done();
   }
 
   /**
@@ -26,30 +27,30 @@ export class SettledOrders implements BeforeApplicationShutdown {
    */
   async wait(orderId: string, waitMs: number, gone: AbortSignal): Promise<void> {
     if (this.waiters >= WAITERS_MAX || this.stopping || gone.aborted) return;
-    this.waiters++;
     const wakers = this.waiting.get(orderId) ?? new Set();
     this.waiting.set(orderId, wakers);
-    let wake = (): void => {};
-    const woken = new Promise<void>((resolve) => {
-      wake = resolve;
-    });
-    wakers.add(wake);
-    const timeout = setTimeout(wake, waitMs);
-    gone.addEventListener('abort', wake);
+    this.waiters++;
     this.schedule();
-    await woken;
-    clearTimeout(timeout);
-    gone.removeEventListener('abort', wake);
-    this.waiters--;
-    wakers.delete(wake);
-    if (wakers.size === 0) this.waiting.delete(orderId);
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        clearTimeout(timeout);
+        gone.removeEventListener('abort', done);
+        if (!wakers.delete(done)) return;
+        if (wakers.size === 0) this.waiting.delete(orderId);
+        this.waiters--;
+        resolve();
+      };
+      const timeout = setTimeout(done, waitMs);
+      gone.addEventListener('abort', done);
+      wakers.add(done);
+    });
   }
 
   /** Answers all who wait, so that a stop does not take as long as the longest wait. */
   beforeApplicationShutdown(): void {
     this.stopping = true;
     clearTimeout(this.timer);
-    for (const orderId of this.waiting.keys()) this.wake(orderId);
+    for (const orderId of [...this.waiting.keys()]) this.wake(orderId);
   }
 
   private schedule(): void {

@@ -1,5 +1,15 @@
-import { AMOUNT_MAX, Checked, cents, Describe, findAccount, NotFound, name, setBalance } from '@nest-dtx/shop';
-import { Body, Controller, Get, Param, Put } from '@nestjs/common';
+import {
+  AMOUNT_MAX,
+  Checked,
+  cents,
+  DatabaseOpen,
+  Describe,
+  findAccount,
+  NotFound,
+  name,
+  setBalance,
+} from '@nest-dtx/shop';
+import { Body, Controller, Get, Param, Put, UseGuards } from '@nestjs/common';
 import { inTransaction } from 'nest-dtx';
 import { DataSource } from 'typeorm';
 import { z } from 'zod';
@@ -8,13 +18,14 @@ const accountBody = z.strictObject({ balance: cents }).meta({ example: { balance
 
 const accountView = z
   .object({ buyerId: name, balance: cents, frozen: cents })
-  .meta({ example: { buyerId: 'alice', balance: 1_000_000, frozen: 0 } });
+  .meta({ title: 'Account', example: { buyerId: 'alice', balance: 1_000_000, frozen: 0 } });
 type AccountView = z.infer<typeof accountView>;
 
 const buyerPath = new Checked(z.object({ buyerId: name }), 'path');
 
 /** Accounts: what a buyer can spend. */
 @Controller('accounts')
+@UseGuards(DatabaseOpen)
 export class AccountsController {
   constructor(private readonly db: DataSource) {}
 

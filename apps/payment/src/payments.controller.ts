@@ -1,11 +1,12 @@
-import { cents, Describe, findPayment, isOrderId, NotFound, name } from '@nest-dtx/shop';
-import { Controller, Get, Param } from '@nestjs/common';
+import { cents, DatabaseOpen, Describe, findPayment, isOrderId, NotFound, name } from '@nest-dtx/shop';
+import { Controller, Get, Param, UseGuards } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { z } from 'zod';
 
 const paymentView = z
   .object({ orderId: z.uuid(), buyerId: name, amount: cents, status: z.enum(['CAPTURED', 'DECLINED']) })
   .meta({
+    title: 'Payment',
     example: {
       orderId: '01976d2e-8c1b-7d3a-9f00-5a1c2b3d4e5f',
       buyerId: 'alice',
@@ -16,6 +17,7 @@ const paymentView = z
 
 /** Payments: what became of the money of an order. Whoever missed the news of it can ask here. */
 @Controller('payments')
+@UseGuards(DatabaseOpen)
 export class PaymentsController {
   constructor(private readonly db: DataSource) {}
 

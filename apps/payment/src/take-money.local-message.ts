@@ -7,7 +7,7 @@ import {
   declinePayment,
   paymentCaptured,
   paymentDeclined,
-  type Reason,
+  reasonOf,
   type StockTaken,
   stockTaken,
 } from '@nest-dtx/shop';
@@ -29,7 +29,7 @@ export class TakeMoneyByLocalMessage {
   /** The money was not to be had: tell the order app, which cancels, and inventory, which puts the stock back. */
   @OnRejected(stockTaken)
   async decline(tx: EntityManager, purchase: StockTaken, no: Rejected): Promise<void> {
-    const reason = no.reason as Reason;
+    const reason = reasonOf(no);
     await declinePayment(tx, purchase, reason);
     await this.messages.append(tx, paymentDeclined, { ...purchase, reason });
   }

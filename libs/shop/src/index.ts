@@ -14,6 +14,7 @@ export {
   wholeNumber,
 } from './columns.js';
 export { Checked, IdempotencyKey, queryNumber } from './host/checked.pipe.js';
+export { DatabaseOpen } from './host/database-open.guard.js';
 // How an app is hosted.
 export { type Env, EnvError, readEnv } from './host/env.js';
 export { absoluteUrl, goneSignal, type HttpReply, type HttpRequest } from './host/http.js';
@@ -59,6 +60,7 @@ export {
   QUANTITY_MAX,
   quantity,
   REASONS,
+  reasonOf,
   SCHEMES,
   soldSku,
 } from './purchase.js';

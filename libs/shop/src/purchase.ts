@@ -26,6 +26,11 @@ export type OrderStatus = (typeof ORDER_STATUSES)[number];
 export const REASONS = ['OUT_OF_STOCK', 'INSUFFICIENT_FUNDS', 'UNKNOWN_BUYER', 'TIMEOUT'] as const;
 export type Reason = (typeof REASONS)[number];
 
+/** A refusal's reason as the outside knows it. A person who rejects what got stuck gives none of the list: its time is up. */
+export function reasonOf(no: { reason: string }): Reason {
+  return REASONS.find((reason) => reason === no.reason) ?? 'TIMEOUT';
+}
+
 /** NUL is no text for a database client, and a lone surrogate has no UTF-8 form: both would come back as other names. */
 function isStorable(text: string): boolean {
   return !/\0|[\uD800-\uDFFF]/u.test(text);
@@ -67,7 +72,7 @@ export const purchaseBody = z
     quantity,
     notifyUrl: notifyUrl.optional(),
   })
-  .meta({ example: { buyerId: 'alice', sku: 'book', quantity: 1 } });
+  .meta({ title: 'PurchaseRequest', example: { buyerId: 'alice', sku: 'book', quantity: 1 } });
 export type PurchaseBody = z.infer<typeof purchaseBody>;
 
 /** A purchase as every app answers it. Times are ISO 8601 in UTC, from the order database's clock. */
@@ -85,6 +90,7 @@ export const purchaseView = z
     updatedAt: z.iso.datetime(),
   })
   .meta({
+    title: 'Purchase',
     example: {
       orderId: '01976d2e-8c1b-7d3a-9f00-5a1c2b3d4e5f',
       scheme: 'local-message',

@@ -26,7 +26,9 @@ interface Armed {
 }
 
 const registry = new Map<string, Failpoint>();
-const armed = parseFailpoints(process.env.DTX_FAILPOINTS);
+/** Kept until the check at start: thrown while modules load, it would be a stack trace instead of one line. */
+let unreadable: unknown;
+const armed = readEnvironment();
 const isArmed = armed.size > 0;
 
 /** Declares a failpoint; each scheme keeps its own in one file. */
@@ -41,8 +43,9 @@ export function allFailpoints(): Failpoint[] {
   return [...registry.values()];
 }
 
-/** Refuses, at start, an armed process in production and a name that no failpoint has. */
+/** Refuses, at start, what cannot be read, an armed process in production and a name that no failpoint has. */
 export function checkFailpoints(): void {
+  if (unreadable) throw unreadable;
   if (!isArmed) return;
   if (process.env.NODE_ENV === 'production')
     throw new OptionsError('DTX_FAILPOINTS is refused with NODE_ENV=production');
@@ -91,6 +94,15 @@ function record(name: string, entry: Armed): void {
   const file = process.env.DTX_FAILPOINT_LOG;
   if (file)
     appendFileSync(file, `${JSON.stringify({ name, action: entry.action.kind, pid: process.pid, at: Date.now() })}\n`);
+}
+
+function readEnvironment(): Map<string, Armed> {
+  try {
+    return parseFailpoints(process.env.DTX_FAILPOINTS);
+  } catch (error) {
+    unreadable = error;
+    return new Map();
+  }
 }
 
 /** Reads `name=crash;other=1*delay(500)`. Exported for its own test. */

@@ -18,10 +18,10 @@ import { failpoints, SCHEME } from './failpoints.js';
 import { LOCAL_MESSAGE_OPTIONS, type LocalMessageOptions } from './options.js';
 import { Relay } from './relay.js';
 
+/** ASCII, as the columns that they are compared with: the server refuses to compare anything else. */
+const ascii = (lengthMax: number) => z.string().regex(new RegExp(`^[!-~]{1,${lengthMax}}$`));
 const receiptsBody = z.object({
-  receipts: z.array(
-    z.object({ messageId: z.string().max(64), consumer: z.string().max(65), outcome: z.enum(['HANDLED', 'PARKED']) }),
-  ),
+  receipts: z.array(z.object({ messageId: ascii(64), consumer: ascii(65), outcome: z.enum(['HANDLED', 'PARKED']) })),
 });
 const GATHER_MS = 5;
 

@@ -11,6 +11,7 @@ const BODY_BYTES_MAX = 64 * 1024;
 const PATH_PARAMETER_CHARS_MAX = 1_024;
 /** How long a caller may take to send a request. */
 const REQUEST_TIMEOUT_MS = 30_000;
+const IDLE_SWEEP_MS = 50;
 
 /** The adapter of an app. Every route that is added to it is also added to `routes`. */
 export function createAdapter(routes: RouteTable): FastifyAdapter {
@@ -21,12 +22,32 @@ export function createAdapter(routes: RouteTable): FastifyAdapter {
     frameworkErrors: (error: Error, request: unknown, reply: unknown) =>
       answerFrameworkError(error, request as HttpRequest, reply as HttpReply),
     clientErrorHandler: answerBrokenRequest,
+    // What still comes on an open connection is answered like any other call, and is the last on it: see below.
+    return503OnClosing: false,
   });
   const fastify = adapter.getInstance();
   fastify.addHook('onRoute', (route) => routes.add(route.method, route.url));
   // JSON is all that is understood: any other type of body is a 415.
   fastify.removeContentTypeParser('text/plain');
+  letConnectionsEnd(adapter);
   return adapter;
+}
+
+/** A stop waits for open connections, and callers keep theirs open: each ends with the answer that is under way on it. */
+function letConnectionsEnd(adapter: FastifyAdapter): void {
+  const fastify = adapter.getInstance();
+  let closing = false;
+  fastify.addHook('preClose', (done) => {
+    closing = true;
+    // For answers whose head was written just before.
+    const sweep = setInterval(() => fastify.server.closeIdleConnections(), IDLE_SWEEP_MS);
+    fastify.server.once('close', () => clearInterval(sweep));
+    done();
+  });
+  fastify.addHook('onSend', (_request, reply, _payload, done) => {
+    if (closing) reply.header('connection', 'close');
+    done();
+  });
 }
 
 /** A path that cannot be decoded or is too long: no route was looked for yet. */

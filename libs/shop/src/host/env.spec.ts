@@ -38,7 +38,7 @@ describe('the environment', () => {
     ['DTX_REDIS_URL', 's3cr3t'],
     ['DTX_ALERT_WEBHOOK', 'ftp://user:s3cr3t@host'],
     ['DTX_NOTIFY_URL', 's3cr3t'],
-    ['DTX_ADMIN_TOKEN', 's3cr3t'],
+    ['DTX_OPTIONS', '{"core":{"rabbitmqUrl":"s3cr3t"}}'],
     ['DTX_ADMIN_TOKEN', 's3cr3t with spaces'],
     ['DTX_OPTIONS', '{s3cr3t}'],
     ['DTX_OPTIONS', '["s3cr3t"]'],

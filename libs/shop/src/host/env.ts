@@ -44,6 +44,12 @@ function url(protocols: readonly string[], example: string, withPath = false) {
 const mysqlUrl = url(['mysql:', 'mariadb:'], 'mysql://user:password@host:3306/database', true);
 const httpUrl = url(['http:', 'https:'], 'https://host/path');
 const section = z.record(z.string(), z.unknown(), 'must be an object').default({});
+/** These have variables of their own, or are the app's nature. */
+const NOT_CORE_OPTIONS = ['app', 'rabbitmqUrl', 'alertWebhook', 'migrations'];
+const coreSection = section.refine(
+  (core) => !NOT_CORE_OPTIONS.some((key) => key in core),
+  `must not contain ${NOT_CORE_OPTIONS.join(', ')}`,
+);
 
 const port = z
   .string()
@@ -51,7 +57,7 @@ const port = z
   .transform(Number)
   .refine((number) => number <= 65_535, 'must be a port number, 0 (any free one) to 65535');
 
-const token = z.string().regex(/^[\x21-\x7e]{8,512}$/, 'must be 8 to 512 visible ASCII characters without spaces');
+const token = z.string().regex(/^[\x21-\x7e]{1,512}$/, 'must be 1 to 512 visible ASCII characters without spaces');
 
 const options = z
   .string()
@@ -65,7 +71,7 @@ const options = z
   })
   .pipe(
     z.strictObject(
-      { core: section, localMessage: section },
+      { core: coreSection, localMessage: section },
       {
         error: (issue) =>
           issue.code === 'unrecognized_keys'
@@ -105,7 +111,7 @@ export function readEnv(given: Record<string, string | undefined>, defaults: { p
   const env = checked.data;
   const production = env.NODE_ENV === 'production';
   if (production && env.DTX_ADMIN_TOKEN === undefined) {
-    throw new EnvError('DTX_ADMIN_TOKEN is missing: with NODE_ENV=production it must be given, 8 characters or more');
+    throw new EnvError('DTX_ADMIN_TOKEN is missing: with NODE_ENV=production it must be given');
   }
   if (production && env.DTX_FAILPOINTS !== undefined) {
     throw new EnvError('DTX_FAILPOINTS is set: with NODE_ENV=production failpoints are refused');

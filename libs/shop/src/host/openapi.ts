@@ -1,6 +1,15 @@
 /** OpenAPI from the very schemas that check the requests, so that the document cannot drift from the code. */
-import { applyDecorators } from '@nestjs/common';
-import { ApiBody, ApiHeader, ApiOperation, ApiQuery, ApiResponse } from '@nestjs/swagger';
+import { applyDecorators, type INestApplication } from '@nestjs/common';
+import {
+  ApiBody,
+  ApiHeader,
+  ApiOperation,
+  ApiQuery,
+  ApiResponse,
+  DocumentBuilder,
+  type OpenAPIObject,
+  SwaggerModule,
+} from '@nestjs/swagger';
 import { z } from 'zod';
 
 type Schema = Record<string, unknown>;
@@ -33,9 +42,45 @@ export function Describe(call: CallDescription): MethodDecorator {
   return applyDecorators(...decorators);
 }
 
-/** A zod schema in OpenAPI's dialect. */
+/** A zod schema in OpenAPI's dialect. A title makes it a component of the document, under that name. */
 export function schemaOf(schema: z.ZodType): Schema {
-  return z.toJSONSchema(schema, { target: 'openapi-3.0', io: 'input', unrepresentable: 'any' }) as Schema;
+  return z.toJSONSchema(schema, {
+    target: 'openapi-3.0',
+    io: 'input',
+    unrepresentable: 'any',
+    override: ({ jsonSchema }) => {
+      // What `format` or `type` says already, as a regular expression for machines.
+      if (jsonSchema.format !== undefined || jsonSchema.type === 'integer') delete jsonSchema.pattern;
+      if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
+      if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum;
+    },
+  }) as Schema;
+}
+
+/** The API document of an app. */
+export function documentOf(
+  app: INestApplication,
+  { title, description }: { title: string; description: string },
+): OpenAPIObject {
+  const builder = new DocumentBuilder().setTitle(title).setDescription(description).setVersion('1').addBearerAuth();
+  const document = SwaggerModule.createDocument(app, builder.build());
+  const schemas: Schema = {};
+  const paths = withReferences(document.paths, schemas) as typeof document.paths;
+  const components = { ...document.components, schemas: { ...document.components?.schemas, ...schemas } };
+  return { ...document, paths, components: components as OpenAPIObject['components'] };
+}
+
+/** Replaces each object schema that has a title by a reference, and collects what it replaced in `schemas`. */
+function withReferences(part: unknown, schemas: Schema): unknown {
+  if (Array.isArray(part)) return part.map((item) => withReferences(item, schemas));
+  if (typeof part !== 'object' || part === null) return part;
+  const copy = Object.fromEntries(
+    Object.entries(part).map(([key, value]) => [key, key === 'example' ? value : withReferences(value, schemas)]),
+  );
+  if (copy.type !== 'object' || typeof copy.title !== 'string') return copy;
+  const { title, ...schema } = copy;
+  schemas[title as string] = schema;
+  return { $ref: `#/components/schemas/${title}` };
 }
 
 /** Problems that any call with such a request may answer, and the call's own. */
@@ -79,6 +124,7 @@ const problemSchema = schemaOf(
       reason: z.string().optional(),
     })
     .meta({
+      title: 'Problem',
       example: {
         type: 'urn:nest-dtx:invalid-request',
         title: 'Bad Request',

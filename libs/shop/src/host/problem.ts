@@ -48,6 +48,9 @@ export class MethodNotAllowed extends Error {
   }
 }
 
+/** What the call needs is away, and nothing was begun: 503. */
+export class Unavailable extends Error {}
+
 /** A purchase that was refused at once: 409. It is readable as CANCELLED or not at all. */
 export class PurchaseRefused extends Error {
   constructor(
@@ -89,7 +92,7 @@ export function problemOf(error: unknown): ProblemAnswer {
     const detail = 'this Idempotency-Key was used with another body: use a new key for a new purchase';
     return answer(422, detail, { type: 'urn:nest-dtx:idempotency-key-reused' });
   }
-  if (isUnavailable(error)) {
+  if (error instanceof Unavailable || isUnavailable(error)) {
     const detail = 'what this call needs is away or busy: try again with the same Idempotency-Key';
     return answer(503, detail, { type: 'urn:nest-dtx:unavailable' }, { 'retry-after': RETRY_AFTER_SECONDS });
   }

@@ -2,10 +2,11 @@
 import { ConsoleLogger, type DynamicModule, Logger } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
-import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
+import { SwaggerModule } from '@nestjs/swagger';
 import { connectDtx, OptionsError } from 'nest-dtx';
 import { createAdapter } from './adapter.js';
 import { type Env, EnvError, readEnv } from './env.js';
+import { documentOf } from './openapi.js';
 import { ProblemFilter } from './problem.filter.js';
 import { RouteTable } from './route-table.js';
 
@@ -33,7 +34,7 @@ export async function serve(what: AppToServe): Promise<void> {
     const app = await createApp(what, env);
     stopOnSignal(app);
     await app.startAllMicroservices();
-    await app.listen({ port: env.port, host: env.host });
+    await listen(app, env);
     process.stdout.write(`listening on ${addressOf(app)}\n`);
     if (env.adminTokenIsNew) {
       new Logger('Env').warn(`DTX_ADMIN_TOKEN is not set; the token for /dtx of this run is ${env.adminToken}`);
@@ -57,9 +58,10 @@ async function createApp(what: AppToServe, env: Env): Promise<NestFastifyApplica
   return app;
 }
 
-function documentOf(app: NestFastifyApplication, { title, description }: AppToServe) {
-  const builder = new DocumentBuilder().setTitle(title).setDescription(description).setVersion('1').addBearerAuth();
-  return SwaggerModule.createDocument(app, builder.build());
+/** Not through the framework's `listen`, which would add an error line of its own to the one below. */
+async function listen(app: NestFastifyApplication, { port, host }: Env): Promise<void> {
+  await app.init();
+  await app.getHttpAdapter().getInstance().listen({ port, host });
 }
 
 /** Stops in order: no new work, what is under way ends, connections close. A second signal ends at once. */

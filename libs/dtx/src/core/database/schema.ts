@@ -21,7 +21,7 @@ export async function migrate(source: DataSource, component: string, migrations:
   const runner = source.createQueryRunner();
   try {
     await runner.connect();
-    const [{ got }] = await runner.query(`SELECT GET_LOCK(CONCAT('dtx-migrate:', MD5(DATABASE())), ?) AS got`, [
+    const [{ got }] = await runner.query(`SELECT GET_LOCK(CONCAT('dtx-migrate:', LEFT(SHA2(DATABASE(), 256), 40)), ?) AS got`, [
       LOCK_WAIT_SECONDS,
     ]);
     if (Number(got) !== 1)
@@ -29,7 +29,7 @@ export async function migrate(source: DataSource, component: string, migrations:
     await apply((sql, values) => runner.query(sql, values), component, migrations);
   } finally {
     if (!runner.isReleased)
-      await runner.query(`SELECT RELEASE_LOCK(CONCAT('dtx-migrate:', MD5(DATABASE())))`).catch(() => {});
+      await runner.query(`SELECT RELEASE_LOCK(CONCAT('dtx-migrate:', LEFT(SHA2(DATABASE(), 256), 40)))`).catch(() => {});
     await runner.release();
   }
 }

@@ -37,14 +37,18 @@ export interface Incoming {
 /** A parsed payload, or why there is none. */
 export type Read = { ok: true; payload: unknown } | { ok: false; problem: string };
 
+/** As `/dtx/transactions/{id}` takes it: a delivery under any other id could not be retried or settled by a person. */
+const MESSAGE_ID = /^[0-9A-Za-z_.:-]{1,64}$/;
 const RECEIPT_QUEUE = /^dtx\.[a-z][a-z0-9-]{0,31}\.receipts\.v1$/;
 const BODY_STORED_MAX = 8 * 1024 * 1024;
 
 /** Reads what can be read from a delivery. Never throws: anyone may write to a queue. */
 export function incomingOf(message: ConsumeMessage, consumer: string): Incoming {
   const envelope = fromProperties(message.properties);
-  // A message without an id gets one from its content, so that its redelivery is a duplicate as well.
-  const messageId = envelope.messageId ?? createHash('sha256').update(message.content).digest('hex').slice(0, 40);
+  // A message without a usable id gets one from what it has, so that its redelivery is a duplicate as well.
+  const given = envelope.messageId ?? '';
+  const digest = () => createHash('sha256').update(given).update(message.content).digest('hex').slice(0, 40);
+  const messageId = MESSAGE_ID.test(given) ? given : digest();
   return {
     id: `${messageId}.${consumer}`,
     info: {

@@ -1,0 +1,72 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { OptionsError } from '../errors.js';
+import { type Contract, defineMessage, type MessageOf, queueOf, receiptQueueOf } from './contract.js';
+
+const good = {
+  name: 'order.placed',
+  version: 1,
+  schema: z.object({ orderId: z.string() }),
+  consumers: ['inventory.take-stock'],
+  gid: (payload: { orderId: string }) => payload.orderId,
+};
+const part = fc.stringMatching(/^[a-z][a-z0-9-]{0,31}$/);
+
+describe('a message contract', () => {
+  it('is what both sides share, and cannot be changed', () => {
+    const contract = defineMessage(good);
+    const message: MessageOf<typeof contract> = { orderId: '7' };
+    expect(contract.gid(message)).toBe('7');
+    expect(() => Object.assign(contract, { version: 2 })).toThrow(TypeError);
+  });
+
+  it.each<[string, Partial<Contract>]>([
+    ['a name of one word', { name: 'order' }],
+    ['a name with capitals', { name: 'Order.placed' }],
+    ['an empty name', { name: '' }],
+    ['a name with a blank', { name: 'order. placed' }],
+    ['version 0', { version: 0 }],
+    ['version 1.5', { version: 1.5 }],
+    ['a version as text', { version: '1' as unknown as number }],
+    ['no consumer', { consumers: [] }],
+    ['a consumer twice', { consumers: ['a.b', 'a.b'] }],
+    ['a consumer without its app', { consumers: ['take-stock'] }],
+    ['a consumer that would break the list of those awaited', { consumers: ['a.b,c.d'] }],
+    ['a consumer that is too long', { consumers: [`a.${'b'.repeat(33)}`] }],
+  ])('is refused with %s, naming the contract', (_, wrong) => {
+    const define = () => defineMessage({ ...good, ...wrong } as typeof good);
+    expect(define).toThrow(OptionsError);
+    expect(define).toThrow(new RegExp(`^message contract ${wrong.name ?? good.name}: [^\n]+$`));
+  });
+
+  it('takes any well-formed name and consumers', () => {
+    const consumers = fc.uniqueArray(
+      fc.tuple(part, part).map((parts) => parts.join('.')),
+      { minLength: 1 },
+    );
+    fc.assert(
+      fc.property(part, part, consumers, (first, second, names) => {
+        const contract = defineMessage({ ...good, name: `${first}.${second}`, consumers: names });
+        expect(contract.consumers).toEqual(names);
+      }),
+    );
+  });
+});
+
+describe('queues', () => {
+  it('are named by app, consumer and version', () => {
+    expect(queueOf('inventory.take-stock', 1)).toBe('dtx.inventory.take-stock.v1');
+    expect(receiptQueueOf('order')).toBe('dtx.order.receipts.v1');
+  });
+
+  it('of two consumers or versions are never the same', () => {
+    const consumer = fc.tuple(part, part).map((parts) => parts.join('.'));
+    const version = fc.integer({ min: 1, max: 999 });
+    fc.assert(
+      fc.property(consumer, version, consumer, version, (a, v, b, w) => {
+        expect(queueOf(a, v) === queueOf(b, w)).toBe(a === b && v === w);
+      }),
+    );
+  });
+});

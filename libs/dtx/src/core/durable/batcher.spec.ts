@@ -1,0 +1,121 @@
+import fc from 'fast-check';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { Batcher } from './batcher.js';
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+/** A flush that is ended by hand. */
+function byHand() {
+  const flushes: Array<{ items: number[]; end: (error?: Error) => void }> = [];
+  const flush = (items: number[]) =>
+    new Promise<void>((resolve, reject) => {
+      flushes.push({ items, end: (error) => (error ? reject(error) : resolve()) });
+    });
+  return { flushes, flush };
+}
+
+describe('a batcher', () => {
+  it('gathers for a moment, then hands all on together and in order', async () => {
+    const flush = vi.fn(async () => {});
+    const batcher = new Batcher<number>({ delayMs: 5, batchMax: 10 }, flush);
+    const added = Promise.all([1, 2, 3].map((item) => batcher.add(item)));
+    await vi.advanceTimersByTimeAsync(4);
+    expect(flush).not.toHaveBeenCalled();
+    await vi.advanceTimersByTimeAsync(1);
+    expect(flush.mock.calls).toEqual([[[1, 2, 3]]]);
+    await added;
+  });
+
+  it('does not wait once it is full', async () => {
+    const flush = vi.fn(async () => {});
+    const batcher = new Batcher<number>({ delayMs: 60_000, batchMax: 2 }, flush);
+    await Promise.all([batcher.add(1), batcher.add(2)]);
+    expect(flush.mock.calls).toEqual([[[1, 2]]]);
+  });
+
+  it('has one flush at a time; what comes meanwhile makes the next one', async () => {
+    const { flushes, flush } = byHand();
+    const batcher = new Batcher<number>({ delayMs: 1, batchMax: 3 }, flush);
+    const added = [1, 2, 3, 4, 5, 6, 7].map((item) => batcher.add(item));
+    await vi.advanceTimersByTimeAsync(100);
+    expect(flushes.map(({ items }) => items)).toEqual([[1, 2, 3]]);
+    for (const ended of [0, 1, 2]) {
+      flushes[ended]!.end();
+      await vi.advanceTimersByTimeAsync(1);
+    }
+    expect(flushes.map(({ items }) => items)).toEqual([[1, 2, 3], [4, 5, 6], [7]]);
+    await Promise.all(added);
+  });
+
+  it('tells each of a failed flush, and only those', async () => {
+    const { flushes, flush } = byHand();
+    const batcher = new Batcher<number>({ delayMs: 1, batchMax: 2 }, flush);
+    const settled = Promise.allSettled([1, 2, 3].map((item) => batcher.add(item)));
+    await vi.advanceTimersByTimeAsync(1);
+    flushes[0]!.end(new Error('the database is away'));
+    await vi.advanceTimersByTimeAsync(1);
+    flushes[1]!.end();
+    expect((await settled).map(({ status }) => status)).toEqual(['rejected', 'rejected', 'fulfilled']);
+  });
+
+  it('drops what need not be flushed any more; whoever added it need not know', async () => {
+    const { flushes, flush } = byHand();
+    const batcher = new Batcher<number>({ delayMs: 1, batchMax: 10 }, flush);
+    const [odd, even, other] = [1, 2, 3].map((item) => batcher.add(item));
+    batcher.drop((item) => item % 2 === 1);
+    await Promise.all([odd, other]);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(flushes.map(({ items }) => items)).toEqual([[2]]);
+    batcher.drop(() => true); // it is on its way: too late
+    flushes[0]!.end(new Error('lost'));
+    await expect(even).rejects.toThrow('lost');
+  });
+
+  it('drains all that waits, without waiting for the moment to pass', async () => {
+    const flushed: number[][] = [];
+    const batcher = new Batcher<number>({ delayMs: 60_000, batchMax: 2 }, async (items) => void flushed.push(items));
+    const added = Promise.all([1, 2, 3, 4, 5].map((item) => batcher.add(item)));
+    await batcher.drain();
+    await added;
+    expect(flushed).toEqual([[1, 2], [3, 4], [5]]);
+    await batcher.drain(); // nothing left: returns at once
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('settles every item exactly once, in order and in bounds, however adds and failures fall', async () => {
+    const steps = fc.array(fc.oneof(fc.constant('add'), fc.constant('wait'), fc.constant('add')), { maxLength: 60 });
+    await fc.assert(
+      fc.asyncProperty(steps, fc.integer({ min: 1, max: 5 }), fc.nat({ max: 4 }), async (plan, batchMax, failEvery) => {
+        const batches: number[][] = [];
+        let running = 0;
+        const batcher = new Batcher<number>({ delayMs: 2, batchMax }, async (items) => {
+          expect(++running).toBe(1);
+          batches.push(items);
+          await new Promise((resolve) => setTimeout(resolve, 3));
+          running--;
+          if (failEvery > 0 && batches.length % failEvery === 0) throw new Error('no');
+        });
+        const outcomes: Promise<string>[] = [];
+        for (const step of plan) {
+          if (step === 'wait') await vi.advanceTimersByTimeAsync(2);
+          else
+            outcomes.push(
+              batcher.add(outcomes.length).then(
+                () => 'done',
+                () => 'failed',
+              ),
+            );
+        }
+        await vi.advanceTimersByTimeAsync(1_000);
+        const fates = batches.flatMap((items, i) =>
+          items.map(() => (failEvery > 0 && (i + 1) % failEvery === 0 ? 'failed' : 'done')),
+        );
+        expect(batches.flat()).toEqual(outcomes.map((_, i) => i));
+        expect(await Promise.all(outcomes)).toEqual(fates);
+        expect(Math.max(0, ...batches.map((items) => items.length))).toBeLessThanOrEqual(batchMax);
+      }),
+      { numRuns: 60 },
+    );
+  });
+});

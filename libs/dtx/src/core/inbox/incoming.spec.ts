@@ -1,0 +1,108 @@
+import type { ConsumeMessage } from 'amqplib';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { type Contract, defineMessage } from '../broker/contract.js';
+import { idFloor, newId } from '../gid.js';
+import { incomingOf, read } from './incoming.js';
+
+const CONSUMER = 'inventory.take-stock';
+const DAY_MS = 86_400_000;
+const now = Date.parse('2026-11-23T12:00:00Z');
+const limits = { nowMs: now, retentionMs: 8 * DAY_MS };
+const contract = defineMessage({
+  name: 'order.placed',
+  version: 1,
+  schema: z.object({ orderId: z.string(), quantity: z.int().min(1) }),
+  consumers: [CONSUMER],
+  gid: (payload) => payload.orderId,
+}) as unknown as Contract;
+const payload = { orderId: 'order-7', quantity: 2 };
+
+function message(body: string | Uint8Array, properties: Record<string, unknown> = {}): ConsumeMessage {
+  return { content: Buffer.from(body as string), properties, fields: {} } as unknown as ConsumeMessage;
+}
+const sent = (body: string | Uint8Array = JSON.stringify(payload), more: Record<string, unknown> = {}) =>
+  incomingOf(message(body, { messageId: newId(now), type: 'order.placed.v1', ...more }), CONSUMER);
+const problemOf = (...given: Parameters<typeof sent>) => {
+  const result = read(sent(...given), contract, limits);
+  return result.ok ? 'none' : result.problem;
+};
+
+describe('a delivery', () => {
+  it('is known by its message id and its consumer', () => {
+    const headers = { 'dtx-scheme': 'local-message', traceparent: '00-x-y-01' };
+    const more = { messageId: 'm-1', correlationId: 'order-7', replyTo: 'dtx.order.receipts.v1', headers };
+    expect(sent('{}', more)).toMatchObject({
+      id: 'm-1.inventory.take-stock',
+      info: { messageId: 'm-1', consumer: CONSUMER, gid: 'order-7', scheme: 'local-message', traceparent: '00-x-y-01' },
+      type: 'order.placed.v1',
+      replyTo: 'dtx.order.receipts.v1',
+    });
+  });
+
+  it('without an id gets one from its content, so that its redelivery is a duplicate', () => {
+    const [first, again, other] = ['a', 'a', 'b'].map((body) => incomingOf(message(body), CONSUMER).id);
+    expect(first).toBe(again);
+    expect(first).not.toBe(other);
+  });
+
+  it.each(['orders', 'dtx.order.confirm.v1', 'dtx.order.receipts.v1x', 'dtx..receipts.v1', 'amq.rabbitmq.reply-to'])(
+    'cannot make its receiver write to %j',
+    (replyTo) => expect(sent('{}', { replyTo }).replyTo).toBeNull(),
+  );
+
+  it('is read whatever was sent, under an id that fits its column and /dtx/transactions/{id}', () => {
+    const text = fc.oneof(fc.string({ maxLength: 70 }), fc.stringMatching(/^[!-~]{1,70}$/), fc.anything());
+    const headers = fc.dictionary(fc.constantFrom('dtx-scheme', 'traceparent'), text);
+    const properties = fc.record({ messageId: text, type: text, correlationId: text, replyTo: text, headers });
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 50 }), properties, (body, given) => {
+        const incoming = incomingOf(message(body, given), CONSUMER);
+        expect(incoming.id).toMatch(/^[0-9A-Za-z_.:-]{1,140}$/);
+        read(incoming, contract, limits); // does not throw
+      }),
+    );
+  });
+});
+
+describe('reading a delivery', () => {
+  it('gives the payload as its schema makes of it', () => {
+    expect(read(sent(), contract, limits)).toEqual({ ok: true, payload });
+    const future = sent(JSON.stringify({ ...payload, since: 'a later version' }));
+    expect(read(future, contract, limits)).toEqual({ ok: true, payload });
+  });
+
+  it.each<[string, Parameters<typeof sent>, RegExp]>([
+    ['no type', [undefined, { type: undefined }], /expected a message of type order\.placed\.v1, got none/],
+    ['another type', [undefined, { type: 'stock.taken.v1' }], /order\.placed\.v1, got stock\.taken\.v1/],
+    ['another version', [undefined, { type: 'order.placed.v2' }], /order\.placed\.v1, got order\.placed\.v2/],
+    ['nothing', [''], /^not JSON: /],
+    ['no JSON', ['{"orderId":'], /^not JSON: /],
+    ['bytes that are no text', [new Uint8Array([0xff, 0x00, 0xfe])], /^not JSON: /],
+    ['null', ['null'], /^does not fit order\.placed\.v1: body: /],
+    ['an array', ['[]'], /^does not fit order\.placed\.v1: body: /],
+    ['a wrong field', ['{"orderId":"7","quantity":0}'], /^does not fit order\.placed\.v1: quantity: /],
+    ['deep nesting', [`${'['.repeat(100_000)}${']'.repeat(100_000)}`], /^(not JSON|does not fit)/],
+  ])('tells why it cannot: %s', (_, given, problem) => {
+    expect(problemOf(...given)).toMatch(problem);
+    expect(problemOf(...given).length).toBeLessThan(1_000);
+  });
+
+  it('refuses what is older than the inbox remembers: handling it might repeat it', () => {
+    const madeAt = (ms: number) => problemOf(undefined, { messageId: idFloor(ms) });
+    expect(madeAt(now - 8 * DAY_MS - 1)).toMatch(/older than the inbox remembers/);
+    expect(madeAt(now - 8 * DAY_MS)).toBe('none');
+    expect(madeAt(now + DAY_MS)).toBe('none'); // another machine's clock
+    expect(problemOf(undefined, { messageId: 'no-time-in-it' })).toBe('none');
+  });
+
+  it('hands on any payload that fits, as it was', () => {
+    const fitting = fc.record({ orderId: fc.string({ unit: 'grapheme' }), quantity: fc.integer({ min: 1, max: 1e9 }) });
+    fc.assert(
+      fc.property(fitting, (given) => {
+        expect(read(sent(JSON.stringify(given)), contract, limits)).toEqual({ ok: true, payload: given });
+      }),
+    );
+  });
+});

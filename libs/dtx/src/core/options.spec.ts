@@ -1,0 +1,74 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { localMessageOptions } from '../local-message/options.js';
+import { OptionsError } from './errors.js';
+import { coreOptions, parseOptions } from './options.js';
+
+const least = { app: 'order', rabbitmqUrl: 'amqp://user:s3cr3t@127.0.0.1/shop' };
+const core = (more: Record<string, unknown> = {}) => parseOptions('core', coreOptions, { ...least, ...more });
+
+describe('options', () => {
+  it('have a default for all but the app and its broker', () => {
+    expect(core()).toMatchObject({ app: 'order', leaseMs: 5_000, inbox: { attemptsMax: 8 }, migrations: [] });
+    expect(parseOptions('localMessage', localMessageOptions, {})).toMatchObject({ attemptsMax: 12, backlogMax: 1_000 });
+    expect(() => parseOptions('core', coreOptions, {})).toThrow(/core\.app.*core\.rabbitmqUrl/);
+  });
+
+  it('are given one by one, also within a group', () => {
+    const { inbox } = core({ inbox: { attemptsMax: 2, backoff: { capMs: 50 } } });
+    expect(inbox).toMatchObject({ attemptsMax: 2, backoff: { firstMs: 1_000, factor: 3, capMs: 50 } });
+    expect(inbox.retentionMs).toBe(core().inbox.retentionMs);
+  });
+
+  it('let the first retry after a kill -9 come within 10 s by default', () => {
+    const { leaseMs, scanIntervalMs } = core();
+    expect(leaseMs + 1.2 * scanIntervalMs).toBeLessThan(10_000);
+  });
+
+  it.each<[string, Record<string, unknown>]>([
+    ['core.app', { app: 'Order' }],
+    ['core.app', { app: 'x'.repeat(33) }],
+    ['core.rabbitmqUrl', { rabbitmqUrl: 'http://user:s3cr3t@127.0.0.1' }],
+    ['core.rabbitmqUrl', { rabbitmqUrl: 's3cr3t' }],
+    ['core.alertWebhook', { alertWebhook: 'ftp://user:s3cr3t@host' }],
+    ['core.leaseMs', { leaseMs: '5000' }],
+    ['core.leaseMs', { leaseMs: 0 }],
+    ['core.leaseMs', { leaseMs: -1 }],
+    ['core.leaseMs', { leaseMs: 1.5 }],
+    ['core.leaseMs', { leaseMs: Number.NaN }],
+    ['core.leaseMs', { leaseMs: null }],
+    ['core.leaseMs', { leaseMs: 2 ** 31 }],
+    ['core.prefetch', { prefetch: 0 }],
+    ['core.inbox.attemptsMax', { inbox: { attemptsMax: 'many' } }],
+    ['core.inbox.backoff.factor', { inbox: { backoff: { factor: 0.5 } } }],
+    ['core.inbox.retentionMs', { inbox: { retentionMs: 10 } }],
+    ['core.idempotencyRetentionMs', { idempotencyRetentionMs: 3_600_000 }],
+    ['core.migrations.0.version', { migrations: [{ version: 0, name: 'x', up: [] }] }],
+    ['leaseMS', { leaseMS: 5_000 }],
+    ['attempts', { inbox: { attempts: 2 } }],
+  ])('name %s in one line when it is wrong: %j', (name, given) => {
+    const refuse = () => core(given);
+    expect(refuse).toThrow(OptionsError);
+    expect(refuse).toThrow(/^core[^\n]+$/);
+    expect(refuse).toThrow(name);
+    expect(refuse).not.toThrow(/s3cr3t/);
+  });
+
+  it('name all that is wrong at once', () => {
+    expect(() => core({ leaseMs: 'x', prefetch: 'y' })).toThrow(/core\.leaseMs: [^\n]+; core\.prefetch: /);
+  });
+
+  it('are refused with an OptionsError or taken, whatever they are', () => {
+    fc.assert(
+      fc.property(fc.anything(), (given) => {
+        for (const schema of [coreOptions, localMessageOptions]) {
+          try {
+            parseOptions('x', schema, given);
+          } catch (error) {
+            expect(error).toBeInstanceOf(OptionsError);
+          }
+        }
+      }),
+    );
+  });
+});

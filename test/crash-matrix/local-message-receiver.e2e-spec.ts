@@ -1,0 +1,4 @@
+import { receiverRows } from './local-message.rows.js';
+import { crashMatrix } from './matrix.js';
+
+crashMatrix('lm_receiver', receiverRows);

@@ -1,0 +1,172 @@
+import { connect } from 'amqplib';
+import { expect } from 'vitest';
+import { ADMIN_TOKEN } from '../support/app-process.js';
+import { call, type Stack } from '../support/stack.js';
+import { until } from '../support/until.js';
+import { type AppName, sql, type World } from '../support/world.js';
+import type { Case, Row } from './row.js';
+
+interface MessageRow {
+  state: string;
+  attempts: number;
+  due: number | null;
+}
+
+/** The message rows of a purchase at one app, by contract. */
+async function messages(world: World, app: AppName, gid: string, contract: string): Promise<MessageRow[]> {
+  return sql<MessageRow>(
+    world,
+    app,
+    'SELECT state, attempts, next_attempt_at <= UTC_TIMESTAMP(3) AS due FROM dtx_outbox WHERE gid = ? AND contract = ?',
+    [gid, contract],
+  );
+}
+
+async function inbox(world: World, app: AppName, gid: string): Promise<Array<{ state: string }>> {
+  return sql(world, app, 'SELECT state FROM dtx_inbox WHERE gid = ?', [gid]);
+}
+
+const contractOf = { order: 'order.placed', inventory: 'stock.taken', payment: 'payment.captured' } as const;
+const before = { inventory: 'order', payment: 'inventory', order: 'payment' } as const;
+
+const sent = (app: AppName) => async ({ shop, attempt }: Case) => {
+  const rows = await messages(shop.world, app, attempt.orderId, contractOf[app]);
+  expect(rows).toHaveLength(1);
+  return rows[0]!;
+};
+
+/** A purchase's message row at its sender: committed but not published, or published and not marked. */
+function sender(app: AppName): Row[] {
+  const row = sent(app);
+  return [
+    { failpoint: 'local-message.committed', app, disk: async (at) => expect(await row(at)).toMatchObject({ state: 'PENDING', attempts: 0 }) },
+    { failpoint: 'local-message.confirmed', app, disk: async (at) => expect(await row(at)).toMatchObject({ state: 'PENDING', attempts: 0 }) },
+    {
+      failpoint: 'local-message.marked',
+      app,
+      // The receiver may be quicker than the disk is looked at; the mark itself must have been there.
+      disk: async (at) => expect(['SENT', 'DONE']).toContain((await row(at)).state),
+    },
+  ];
+}
+
+/** A receiver's transaction, before and after its commit, and the receipt before the ack. */
+function receiver(app: AppName): Row[] {
+  const from = before[app];
+  const upstream = async (at: Case) => (await sent(from)(at)).state;
+  return [
+    {
+      failpoint: 'local-message.inserted',
+      app,
+      transactionOpen: true,
+      disk: async (at) => {
+        expect(await inbox(at.shop.world, app, at.attempt.orderId)).toEqual([]);
+        expect(await upstream(at)).not.toBe('DONE');
+      },
+    },
+    {
+      failpoint: 'local-message.handled',
+      app,
+      disk: async (at) => {
+        expect(await inbox(at.shop.world, app, at.attempt.orderId)).toEqual([{ state: 'HANDLED' }]);
+        expect(await upstream(at)).not.toBe('DONE');
+      },
+    },
+    {
+      failpoint: 'local-message.receipted',
+      app,
+      disk: async (at) => {
+        expect(await inbox(at.shop.world, app, at.attempt.orderId)).toEqual([{ state: 'HANDLED' }]);
+        await until('the receipt arrives at the sender', async () => (await upstream(at)) === 'DONE', { withinMs: 3_000 });
+      },
+    },
+  ];
+}
+
+/** Every handler of the inventory app fails while its table is away. */
+async function breakStock(shop: Stack): Promise<() => Promise<void>> {
+  await sql(shop.world, 'inventory', 'RENAME TABLE stock TO stock_away');
+  return async () => {
+    await sql(shop.world, 'inventory', 'RENAME TABLE stock_away TO stock');
+  };
+}
+
+/** A message that nobody can read, straight into the queue. */
+async function poison(shop: Stack): Promise<string> {
+  const connection = await connect(shop.world.rabbitmq);
+  const channel = await connection.createConfirmChannel();
+  const messageId = `poison-${Date.now()}-${Math.random().toString(36).slice(2)}`;
+  const properties = { messageId, type: 'order.placed.v1', correlationId: messageId, headers: { 'dtx-scheme': 'local-message' } };
+  channel.sendToQueue('dtx.inventory.take-stock.v1', Buffer.from('{"not json'), properties);
+  await channel.waitForConfirms();
+  await connection.close();
+  return messageId;
+}
+
+/** The other instance got the delivery: its row is there, and stays so for a while. */
+async function isAt(shop: Stack, gid: string, state: string): Promise<boolean> {
+  return (await inbox(shop.world, 'inventory', gid)).some((row) => row.state === state);
+}
+
+async function parkedOnce({ shop, attempt }: Case): Promise<void> {
+  const rows = await sql<{ id: string; state: string }>(shop.world, 'inventory', 'SELECT id, state FROM dtx_inbox WHERE gid = ?', [attempt.orderId]);
+  expect(rows.map((row) => row.state)).toEqual(['PARKED']);
+  const alerts = await sql(shop.world, 'inventory', 'SELECT id FROM dtx_alert WHERE subject_id = ? AND closed_at IS NULL', [rows[0]!.id]);
+  expect(alerts).toHaveLength(1);
+}
+
+/** A person settles what is parked, so that the world is clean for the audit. */
+async function settleByHand(at: Case): Promise<void> {
+  await until('it is parked', () => parkedOnce(at).then(() => true));
+  const url = `${at.shop.of('inventory').url}/dtx/transactions/${at.attempt.orderId}.inventory.take-stock/resolve`;
+  const headers = { 'content-type': 'application/json', authorization: `Bearer ${ADMIN_TOKEN}` };
+  const answer = await call(url, { method: 'POST', headers, body: JSON.stringify({ outcome: 'done', note: 'poison of the crash matrix' }) });
+  expect([200, 409]).toContain(answer.status);
+}
+
+export const senderRows: Row[] = [
+  {
+    failpoint: 'local-message.appended',
+    app: 'order',
+    transactionOpen: true,
+    disk: async ({ shop, attempt }) => {
+      const rows = await sql(shop.world, 'order', 'SELECT gid FROM dtx_idempotency WHERE idempotency_key = ?', [attempt.key]);
+      expect(rows).toEqual([]);
+    },
+  },
+  ...sender('order'),
+  {
+    failpoint: 'local-message.claimed',
+    app: 'order',
+    alsoArmed: 'local-message.confirmed=error',
+    disk: async (at) => expect(await sent('order')(at)).toMatchObject({ state: 'PENDING', attempts: 0 }),
+  },
+  {
+    failpoint: 'local-message.done',
+    app: 'order',
+    disk: async (at) => expect(await sent('order')(at)).toMatchObject({ state: 'DONE', due: null }),
+  },
+  ...sender('inventory').slice(0, 2),
+  ...sender('payment').slice(0, 2),
+];
+
+export const receiverRows: Row[] = [
+  ...receiver('inventory'),
+  ...receiver('payment'),
+  ...receiver('order'),
+  {
+    failpoint: 'local-message.held',
+    app: 'inventory',
+    arrange: breakStock,
+    passed: (shop, orderId) => isAt(shop, orderId, 'RETRYING'),
+    disk: async ({ shop, attempt }) => expect(await inbox(shop.world, 'inventory', attempt.orderId)).toEqual([{ state: 'RETRYING' }]),
+  },
+  {
+    failpoint: 'local-message.parked',
+    app: 'inventory',
+    trigger: poison,
+    passed: (shop, messageId) => isAt(shop, messageId, 'PARKED'),
+    disk: parkedOnce,
+    healed: settleByHand,
+  },
+];

@@ -1,0 +1,49 @@
+import type { AppProcess } from '../support/app-process.js';
+import type { Stack } from '../support/stack.js';
+import type { AppName } from '../support/world.js';
+
+/** What is done to the process that reaches the point. */
+export type Mode = 'crash' | 'pause, recover, kill' | 'pause, recover, continue' | 'error' | 'lost';
+
+export const MODES: readonly Mode[] = ['crash', 'pause, recover, kill', 'pause, recover, continue', 'error', 'lost'];
+
+/** One purchase (or message) that the case has set in motion. */
+export interface Attempt {
+  /** Known once somebody has answered; found by the Idempotency-Key when the first answer was lost. */
+  orderId: string;
+  readonly key: string;
+}
+
+export interface Case {
+  readonly shop: Stack;
+  /** The armed instance. */
+  readonly victim: AppProcess;
+  readonly attempt: Attempt;
+}
+
+/**
+ * A row of the matrix: at which failpoint which process dies. Its title is the failpoint's own sentence, and `disk`
+ * proves that the sentence is true while the process is down.
+ */
+export interface Row {
+  readonly failpoint: string;
+  readonly app: AppName;
+  /** More failpoints of the victim, where the point is not met by itself. */
+  readonly alsoArmed?: string;
+  /** Options of the victim beside the common short times. */
+  readonly options?: Record<string, Record<string, unknown>>;
+  /** Modes that this point has; all by default. */
+  readonly modes?: readonly Mode[];
+  /** The victim's transaction is open: while it is only paused the row locks hold everybody off, and nobody may guess. */
+  readonly transactionOpen?: true;
+  /** Makes the handlers fail, or whatever else leads to the point; returns how to undo it. */
+  arrange?(shop: Stack): Promise<() => Promise<void>>;
+  /** Sets the purchase going when a plain order does not reach the point; answers its order id, or '' when it has none. */
+  trigger?(shop: Stack): Promise<string>;
+  /** What must be on disk while the victim is stopped at the point. Throws (expect) if it is not. */
+  disk(at: Case): Promise<void>;
+  /** Whether a purchase went by without the victim, where that is not seen by its being settled. */
+  passed?(shop: Stack, orderId: string): Promise<boolean>;
+  /** What must be true in the end, instead of a CONFIRMED purchase. */
+  healed?(at: Case): Promise<void>;
+}
