@@ -1,17 +1,23 @@
 // Checks the invariants against databases and broker, each with its figures.
 // Usage: npm run audit [-- --of demo|test]     exit code: 0 all hold, 1 one is broken, 2 something PARKED waits
-import { readOptions, runCommand } from './command/entry.mjs';
+
 import { audit } from './audit/index.mjs';
 import { exitCodeOf, reportLines } from './audit/report.mjs';
 import { knownWorlds, SETS, withWorlds } from './audit/worlds.mjs';
+import { readOptions, runCommand } from './command/entry.mjs';
 import { prepare } from './prepare.mjs';
 
 async function main() {
-  const { values } = readOptions('npm run audit [-- --of demo|test]', { options: { of: { type: 'string' } }, allowPositionals: false });
+  const { values } = readOptions('npm run audit [-- --of demo|test]', {
+    options: { of: { type: 'string' } },
+    allowPositionals: false,
+  });
   const sets = values.of ? [values.of] : SETS;
   const worlds = sets.flatMap((of) => knownWorlds(of));
   if (worlds.length === 0) {
-    console.error(`checked nothing: there is no world of ${sets.join(' or ')} yet; "npm run demo" and "npm test" make some`);
+    console.error(
+      `checked nothing: there is no world of ${sets.join(' or ')} yet; "npm run demo" and "npm test" make some`,
+    );
     return 1;
   }
   await prepare({ builds: false });
@@ -32,7 +38,11 @@ async function auditSet(of) {
 function conclude(results) {
   const code = exitCodeOf(results);
   const checked = results.filter(({ nothing }) => !nothing).length;
-  const verdicts = ['all hold', checked === 0 ? 'checked nothing' : 'BROKEN', 'all hold, but something PARKED waits for a person'];
+  const verdicts = [
+    'all hold',
+    checked === 0 ? 'checked nothing' : 'BROKEN',
+    'all hold, but something PARKED waits for a person',
+  ];
   console.log(`audit of ${results.length} worlds: ${verdicts[code]}`);
   return code;
 }

@@ -1,14 +1,17 @@
 // The whole system on this machine: servers, apps, purchases, a crash and its recovery, the audit; then it serves.
 // Usage: npm run demo [-- --once]     --once: stop afterwards, exit 0 only if every invariant holds
 import { OperatorError, readOptions, runCommand } from './command/entry.mjs';
-import { firstSignal } from './demo/signals.mjs';
-import { endSession, takeOver } from './demo/session.mjs';
+import { firstSignal } from './command/signals.mjs';
 import { Demo } from './demo/demo.mjs';
+import { endSession, takeOver } from './demo/session.mjs';
 
 const say = (line) => console.log(line);
 
 async function main() {
-  const { values } = readOptions('npm run demo [-- --once]', { options: { once: { type: 'boolean' } }, allowPositionals: false });
+  const { values } = readOptions('npm run demo [-- --once]', {
+    options: { once: { type: 'boolean' } },
+    allowPositionals: false,
+  });
   await takeOver({ say });
   const interrupt = firstSignal({ say });
   const demo = new Demo({ say, signal: interrupt.signal });

@@ -3,8 +3,8 @@
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { OperatorError, runCommand } from './command/entry.mjs';
-import { ROOT } from './infra/place.mjs';
 import { withLock } from './infra/lock.mjs';
+import { ROOT } from './infra/place.mjs';
 import { build } from './prepare/build.mjs';
 import { installDependencies, whatIsMissing } from './prepare/install.mjs';
 
@@ -28,7 +28,9 @@ function refuseOldNode() {
   const [major, minor] = process.versions.node.split('.').map(Number);
   const [oldMajor, oldMinor] = OLDEST_NODE;
   if (major > oldMajor || (major === oldMajor && minor >= oldMinor)) return;
-  throw new OperatorError(`Node.js ${OLDEST_NODE.join('.')} or newer is needed, this is ${process.versions.node}: install a newer one`);
+  throw new OperatorError(
+    `Node.js ${OLDEST_NODE.join('.')} or newer is needed, this is ${process.versions.node}: install a newer one`,
+  );
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) await runCommand(() => prepare());

@@ -22,7 +22,8 @@ async function main() {
     });
     if (isFound) return 0;
   }
-  const where = searched.length > 0 ? `looked in ${searched.join(', ')}` : 'there is no world yet: "npm run demo" makes one';
+  const where =
+    searched.length > 0 ? `looked in ${searched.join(', ')}` : 'there is no world yet: "npm run demo" makes one';
   throw new OperatorError(`no app knows the purchase ${orderId} (${where})`);
 }
 

@@ -5,11 +5,19 @@ export async function checkMoney({ databases, purchases }) {
   if (!databases.has('payment', 'account')) return null;
   const accounts = await databases.query('payment', 'SELECT buyer_id, balance, frozen, captured, opening FROM account');
   const known = new Set(accounts.map(({ buyer_id }) => buyer_id));
-  const violations = accounts.flatMap((account) => wrongsOfAccount(account, purchases.captured.get(account.buyer_id) ?? 0n));
+  const violations = accounts.flatMap((account) =>
+    wrongsOfAccount(account, purchases.captured.get(account.buyer_id) ?? 0n),
+  );
   for (const [buyer, amount] of purchases.captured) {
     if (!known.has(buyer)) violations.push(`${buyer} has no account, but ${amount} was captured`);
   }
-  violations.push(...gaps(purchases.buyerGap, databases, (buyer, gap) => `${buyer}: captured differs from CONFIRMED orders by ${gap}`));
+  violations.push(
+    ...gaps(
+      purchases.buyerGap,
+      databases,
+      (buyer, gap) => `${buyer}: captured differs from CONFIRMED orders by ${gap}`,
+    ),
+  );
   const figures = {
     accounts: accounts.length,
     opening: sum(accounts, 'opening'),
@@ -24,9 +32,12 @@ export async function checkMoney({ databases, purchases }) {
 function wrongsOfAccount({ buyer_id: buyer, balance, frozen, captured, opening }, capturedByRows) {
   const wrong = [];
   if (frozen !== 0n) wrong.push(`${buyer}: ${frozen} is still frozen`);
-  if (captured !== capturedByRows) wrong.push(`${buyer}: captured is ${captured}, the payments add up to ${capturedByRows}`);
+  if (captured !== capturedByRows)
+    wrong.push(`${buyer}: captured is ${captured}, the payments add up to ${capturedByRows}`);
   if (opening !== balance + frozen + capturedByRows) {
-    wrong.push(`${buyer}: opening ${opening} is not balance ${balance} + frozen ${frozen} + payments ${capturedByRows}`);
+    wrong.push(
+      `${buyer}: opening ${opening} is not balance ${balance} + frozen ${frozen} + payments ${capturedByRows}`,
+    );
   }
   return wrong;
 }
@@ -40,7 +51,9 @@ export async function checkStock({ databases, purchases }) {
   for (const [sku, quantity] of purchases.taken) {
     if (!known.has(sku)) violations.push(`${sku} has no stock row, but ${quantity} were taken`);
   }
-  violations.push(...gaps(purchases.skuGap, databases, (sku, gap) => `${sku}: taken differs from CONFIRMED orders by ${gap}`));
+  violations.push(
+    ...gaps(purchases.skuGap, databases, (sku, gap) => `${sku}: taken differs from CONFIRMED orders by ${gap}`),
+  );
   const figures = {
     skus: shelf.length,
     opening: sum(shelf, 'opening'),
@@ -73,7 +86,8 @@ export async function checkPurchases({ databases, purchases, ordersBefore }) {
   if (!databases.has('order', 'orders')) return null;
   const violations = [...purchases.disagreements];
   const ordersAfter = await fingerprintOfOrders(databases);
-  if (ordersAfter !== ordersBefore) violations.push('a final order changed while the audit was reading: final is not final');
+  if (ordersAfter !== ordersBefore)
+    violations.push('a final order changed while the audit was reading: final is not final');
   return { figures: { purchases: purchases.purchases, ...purchases.byStatus, waiting: purchases.waiting }, violations };
 }
 
@@ -98,7 +112,10 @@ export async function checkNothingNegative({ databases }) {
   const figures = {};
   for (const { app, table, key, columns } of looks) {
     const below = columns.map((column) => `${column} < 0`).join(' OR ');
-    const rows = await databases.query(app, `SELECT ${key} AS name, ${columns.join(', ')} FROM ${table} WHERE ${below}`);
+    const rows = await databases.query(
+      app,
+      `SELECT ${key} AS name, ${columns.join(', ')} FROM ${table} WHERE ${below}`,
+    );
     for (const { name, ...values } of rows) {
       violations.push(`${table} ${name}: ${columns.map((column) => `${column} ${values[column]}`).join(', ')}`);
     }

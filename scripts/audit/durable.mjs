@@ -35,7 +35,9 @@ export async function unfinishedWork(databases) {
   const lines = [];
   for (const { app, table } of durableTables(databases)) {
     const finished = FINISHED[table]?.map((state) => `'${state}'`).join(', ');
-    const isUnfinished = finished ? `(next_attempt_at IS NOT NULL OR state NOT IN (${finished}))` : 'next_attempt_at IS NOT NULL';
+    const isUnfinished = finished
+      ? `(next_attempt_at IS NOT NULL OR state NOT IN (${finished}))`
+      : 'next_attempt_at IS NOT NULL';
     const rows = await databases.query(
       app,
       `SELECT state, COUNT(*) AS number FROM ${table} WHERE state <> 'PARKED' AND ${isUnfinished} GROUP BY state`,
@@ -58,7 +60,15 @@ export async function parkedRows(databases) {
     for (const row of rows) {
       const retry = `POST /dtx/transactions/${row.id}/retry of the ${app} app`;
       const error = row.last_error?.split('\n')[0] ?? '';
-      found.push({ app, table, id: String(row.id), scheme: row.scheme ?? SCHEME[table] ?? null, gid: row.gid, error, retry });
+      found.push({
+        app,
+        table,
+        id: String(row.id),
+        scheme: row.scheme ?? SCHEME[table] ?? null,
+        gid: row.gid,
+        error,
+        retry,
+      });
     }
   }
   return found;

@@ -1,5 +1,11 @@
 // The one implementation of the invariants, for the demo, the tests and `npm run audit`.
-import { checkMoney, checkNothingNegative, checkPurchases, checkStock, fingerprintOfOrders } from './business-checks.mjs';
+import {
+  checkMoney,
+  checkNothingNegative,
+  checkPurchases,
+  checkStock,
+  fingerprintOfOrders,
+} from './business-checks.mjs';
 import { openDatabases } from './databases.mjs';
 import { countByState, durableTables } from './durable.mjs';
 import { checkDurableWork, checkKeys, checkNothingOpen, checkParked, checkQueues } from './message-checks.mjs';
@@ -44,7 +50,13 @@ export async function audit(world, { settleMs = 20_000, brokerLagMs = 5_500 } = 
       if (result) checks.push(toCheck(name, result));
     }
     const nothing = !(await hasAnything(databases, purchases));
-    return { ok: !nothing && checks.every((check) => check.ok), nothing, world: world.name, parked: quiet.parked, checks };
+    return {
+      ok: !nothing && checks.every((check) => check.ok),
+      nothing,
+      world: world.name,
+      parked: quiet.parked,
+      checks,
+    };
   } finally {
     await databases.close();
   }
@@ -58,7 +70,12 @@ function quietCheck({ unsettled, waitedMs }) {
 /** Figures leave as numbers where they fit, as text where they do not, so that a report can be written as JSON. */
 function toCheck(name, { figures, violations }) {
   const plain = ([key, value]) => [key, Number.isSafeInteger(Number(value)) ? Number(value) : String(value)];
-  return { name, ok: violations.length === 0, figures: Object.fromEntries(Object.entries(figures).map(plain)), violations };
+  return {
+    name,
+    ok: violations.length === 0,
+    figures: Object.fromEntries(Object.entries(figures).map(plain)),
+    violations,
+  };
 }
 
 /** A world of the shop without a purchase, and any other without a message, has put nothing to the test. */

@@ -1,6 +1,6 @@
 // What must hold for messages, queues and the servers once the system is quiet.
 import { countByState, durableTables, unfinishedWork } from './durable.mjs';
-import { oldTransactions, preparedBranches, OLD_AFTER_S } from './open-transactions.mjs';
+import { OLD_AFTER_S, oldTransactions, preparedBranches } from './open-transactions.mjs';
 import { leftInQueues } from './queues.mjs';
 
 /** Every durable row (message sent, delivery handled, ...) is finished, or PARKED. */
@@ -60,7 +60,12 @@ export async function checkKeys({ databases }) {
 export async function checkQueues({ queues }) {
   if (queues === null) return { figures: {}, violations: ['the queues could not be read'] };
   const total = (field) => queues.reduce((sum, queue) => sum + queue[field], 0);
-  const figures = { queues: queues.length, ready: total('ready'), unacked: total('unacked'), consumers: total('consumers') };
+  const figures = {
+    queues: queues.length,
+    ready: total('ready'),
+    unacked: total('unacked'),
+    consumers: total('consumers'),
+  };
   return { figures, violations: leftInQueues(queues) };
 }
 
@@ -68,6 +73,10 @@ export async function checkQueues({ queues }) {
 export async function checkNothingOpen({ databases }) {
   if (databases.apps.length === 0) return null;
   const [old, prepared] = [await oldTransactions(databases), await preparedBranches(databases)];
-  const figures = { databases: databases.apps.length, [`transactions over ${OLD_AFTER_S} s`]: old.length, preparedBranches: prepared.length };
+  const figures = {
+    databases: databases.apps.length,
+    [`transactions over ${OLD_AFTER_S} s`]: old.length,
+    preparedBranches: prepared.length,
+  };
   return { figures, violations: [...old, ...prepared] };
 }

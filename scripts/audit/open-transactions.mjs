@@ -15,7 +15,8 @@ export async function oldTransactions(databases) {
     for (const { thread, state, age } of await openOnes(databases, app)) {
       const owner = databaseOf.get(Number(thread));
       const isOurs = owner === undefined || owner === db;
-      if (isOurs && Number(age) >= OLD_AFTER_S) found.push(`${app}: transaction of connection ${thread}, ${state}, open for ${age} s`);
+      if (isOurs && Number(age) >= OLD_AFTER_S)
+        found.push(`${app}: transaction of connection ${thread}, ${state}, open for ${age} s`);
     }
   }
   return found;
@@ -43,7 +44,9 @@ export async function preparedBranches(databases) {
   const found = [];
   for (const app of databases.apps) {
     const rows = await databases.query(app, 'XA RECOVER');
-    found.push(...rows.map((row) => `${app}: prepared XA branch, format ${row.formatID}, ${JSON.stringify(String(row.data))}`));
+    found.push(
+      ...rows.map((row) => `${app}: prepared XA branch, format ${row.formatID}, ${JSON.stringify(String(row.data))}`),
+    );
   }
   return found;
 }

@@ -25,14 +25,17 @@ export async function walkPurchases(databases, visit) {
         byId.set(row.order_id, { ...byId.get(row.order_id), [sources[index].table]: row });
       }
     });
-    for (const [orderId, { orders: order, payment, stock_take: take }] of byId) visit({ orderId, order, payment, take });
+    for (const [orderId, { orders: order, payment, stock_take: take }] of byId)
+      visit({ orderId, order, payment, take });
     after = end;
   }
 }
 
 /** Compared as bytes, in the databases as in here: the two sides must agree on the order of ids. */
 function readChunk(databases, { app, table, columns }, after) {
-  return databases.query(app, `SELECT ${columns} FROM ${table} WHERE order_id > ? ORDER BY order_id LIMIT ${CHUNK}`, [after]);
+  return databases.query(app, `SELECT ${columns} FROM ${table} WHERE order_id > ? ORDER BY order_id LIMIT ${CHUNK}`, [
+    after,
+  ]);
 }
 
 /** The last id up to which every database has been read; null when all have been read to their end. */
@@ -94,7 +97,8 @@ function disagreementsOf({ orderId, order, payment, take }) {
   const isPaid = payment?.status === 'CAPTURED';
   const isTaken = take?.state === 'TAKEN';
   // A refused purchase may be known to whoever refused it and to nobody else.
-  if (!order && (isPaid || isTaken)) says(`there is no order, but payment ${payment?.status ?? 'none'}, stock ${take?.state ?? 'none'}`);
+  if (!order && (isPaid || isTaken))
+    says(`there is no order, but payment ${payment?.status ?? 'none'}, stock ${take?.state ?? 'none'}`);
   if (order && isPaid !== isConfirmed) says(`is ${order.status}, its payment is ${payment?.status ?? 'missing'}`);
   if (order && isTaken !== isConfirmed) says(`is ${order.status}, its stock is ${take?.state ?? 'not taken'}`);
   if (order && payment && (payment.amount !== order.amount || payment.buyer_id !== order.buyer_id)) {
@@ -106,6 +110,7 @@ function disagreementsOf({ orderId, order, payment, take }) {
   const expectedTimes = take?.state === 'REFUSED' ? 0 : 1;
   if (take && take.times !== expectedTimes) says(`its stock was taken ${take.times} times (${take.state})`);
   if (order?.status === 'PENDING') says('is PENDING, which is not final');
-  else if (order && isConfirmed === (order.reason !== null)) says(`is ${order.status} with reason ${order.reason ?? 'none'}`);
+  else if (order && isConfirmed === (order.reason !== null))
+    says(`is ${order.status} with reason ${order.reason ?? 'none'}`);
   return wrong;
 }

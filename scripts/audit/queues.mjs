@@ -9,7 +9,10 @@ export async function readQueues(world) {
   const path = `/queues/${encodeURIComponent(world.vhost)}?columns=name,messages_ready,messages_unacknowledged`;
   const listed = await management(world.management, 'GET', path, undefined, { allow: [404] });
   if (!listed || listed.length === 0) return []; // no such virtual host (any more), or nothing in it
-  const live = await askQueues(world.rabbitmq, listed.map(({ name }) => name));
+  const live = await askQueues(
+    world.rabbitmq,
+    listed.map(({ name }) => name),
+  );
   return listed
     .filter(({ name }) => live.has(name))
     .map(({ name, messages_unacknowledged: unacked = 0 }) => ({ name, unacked, ...live.get(name) }));

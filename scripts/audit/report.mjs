@@ -16,12 +16,18 @@ function headline({ world, ok, nothing, checks, parked }) {
 
 function checkLines({ name, ok, figures, violations }) {
   const shown = Object.entries(figures).map(([key, value]) => `${inWords(key)} ${value}`);
-  return [`  ${ok ? 'holds ' : 'BROKEN'}  ${name.padEnd(18)} ${shown.join(', ')}`, ...shorten(violations).map((line) => `            ${line}`)];
+  return [
+    `  ${ok ? 'holds ' : 'BROKEN'}  ${name.padEnd(18)} ${shown.join(', ')}`,
+    ...shorten(violations).map((line) => `            ${line}`),
+  ];
 }
 
 function parkedLines(parked) {
   if (parked.length === 0) return [];
-  const lines = parked.map(({ app, table, id, gid, error, retry }) => `${app}.${table} ${id} (gid ${gid ?? '-'}): ${error}; retry with ${retry}`);
+  const lines = parked.map(
+    ({ app, table, id, gid, error, retry }) =>
+      `${app}.${table} ${id} (gid ${gid ?? '-'}): ${error}; retry with ${retry}`,
+  );
   return ['  waiting for a person:', ...shorten(lines).map((line) => `            ${line}`)];
 }
 

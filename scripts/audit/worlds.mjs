@@ -2,8 +2,8 @@
 import { chmodSync } from 'node:fs';
 import { join } from 'node:path';
 import { OperatorError } from '../command/entry.mjs';
-import { DATABASES, placeOf, readJson, readServers, writeJson, makePrivateDir } from '../infra/place.mjs';
 import { down, status, up } from '../infra/index.mjs';
+import { DATABASES, makePrivateDir, placeOf, readJson, readServers, writeJson } from '../infra/place.mjs';
 
 /** The sets of servers that have worlds, by the name that `--of` takes. */
 export const SETS = ['demo', 'test'];

@@ -18,7 +18,9 @@ export function findFailpoint(points, name) {
     .map((point) => ({ name: point.name, distance: distanceTo(name, point.name) }))
     .sort((one, other) => one.distance - other.distance)
     .slice(0, NEAR_MAX);
-  throw new OperatorError(`there is no failpoint "${name}"; near it: ${near.map((one) => one.name).join(', ')}. "npm run failpoints" lists all`);
+  throw new OperatorError(
+    `there is no failpoint "${name}"; near it: ${near.map((one) => one.name).join(', ')}. "npm run failpoints" lists all`,
+  );
 }
 
 /** A part of a name counts as nearer than any misspelling. */

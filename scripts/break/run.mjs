@@ -40,14 +40,22 @@ export async function runBreak(context) {
 /** The point is written down before the process dies or stops: without that line nothing was shown. */
 async function untilHit({ point, mode, failpointLog, say }) {
   const hit = await until(() => readHit(failpointLog, point.name), { boundMs: HIT_BOUND_MS });
-  if (!hit) throw new OperatorError(`${point.name} was not reached within ${HIT_BOUND_MS / 1000} s; the app is still armed, restart the demo`);
-  say(`3. process ${hit.pid} ${mode === 'crash' ? 'killed' : 'stopped'} itself at ${point.name}. On disk it is now like this:`);
+  if (!hit)
+    throw new OperatorError(
+      `${point.name} was not reached within ${HIT_BOUND_MS / 1000} s; the app is still armed, restart the demo`,
+    );
+  say(
+    `3. process ${hit.pid} ${mode === 'crash' ? 'killed' : 'stopped'} itself at ${point.name}. On disk it is now like this:`,
+  );
   say(`   "${point.disk}"`);
 }
 
 function readHit(log, name) {
   if (!existsSync(log)) return null;
-  const hits = readFileSync(log, 'utf8').split('\n').filter(Boolean).map((line) => JSON.parse(line));
+  const hits = readFileSync(log, 'utf8')
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line));
   return hits.find((hit) => hit.name === name) ?? null;
 }
 
@@ -65,7 +73,11 @@ async function afterPause({ point, control, watch, events, say }, { stimulus, ur
   urls[point.app] = second.url;
   say(`   the second ${point.app} app is process ${second.pid} at ${second.url}`);
   let gid = await heal(stimulus, watch, HEAL_BESIDE_PAUSED_MS);
-  say(gid ? '5. healed beside the stopped process, which is killed now' : '5. the stopped process still holds the work (an open transaction): it is killed now');
+  say(
+    gid
+      ? '5. healed beside the stopped process, which is killed now'
+      : '5. the stopped process still holds the work (an open transaction): it is killed now',
+  );
   await control.ask('kill', { app: point.app });
   await untilBack(events, point.app);
   gid ??= await heal(stimulus, watch, HEAL_BOUND_MS);
@@ -92,7 +104,8 @@ async function heal(stimulus, watch, boundMs) {
 /** What is PARKED waits for a person; here the person is this command, so that the demo goes on whole. */
 async function settleByHand({ point, status, watch, say }, id) {
   const row = await watch.databases.query(point.app, 'SELECT state FROM dtx_inbox WHERE id = ?', [id]);
-  if (row[0]?.state !== 'PARKED') throw new OperatorError(`${id} should be PARKED, it is ${row[0]?.state ?? 'not there'}`);
+  if (row[0]?.state !== 'PARKED')
+    throw new OperatorError(`${id} should be PARKED, it is ${row[0]?.state ?? 'not there'}`);
   const path = `/dtx/transactions/${id}/resolve`;
   say(`5. it is PARKED with one alert; a person settles it: POST ${path} {"outcome":"done"}`);
   const headers = { authorization: `Bearer ${status.token}` };

@@ -27,7 +27,9 @@ export function sendPurchase({ urls, scheme, say }) {
 
 /** The key's row is committed with the purchase: it names the order even when no answer came. */
 async function gidOfKey(databases, app, key) {
-  const rows = await databases.query(app, 'SELECT gid FROM dtx_idempotency WHERE idempotency_key = ?', [Buffer.from(key)]);
+  const rows = await databases.query(app, 'SELECT gid FROM dtx_idempotency WHERE idempotency_key = ?', [
+    Buffer.from(key),
+  ]);
   return rows[0]?.gid ?? null;
 }
 

@@ -54,7 +54,11 @@ export class Watch {
     if (orders.some(({ status }) => status === 'PENDING')) return false;
     let rows = orders.length;
     for (const { app, table } of durableTables(this.databases)) {
-      const states = await this.databases.query(app, `SELECT state, next_attempt_at AS due FROM ${table} WHERE gid = ?`, [gid]);
+      const states = await this.databases.query(
+        app,
+        `SELECT state, next_attempt_at AS due FROM ${table} WHERE gid = ?`,
+        [gid],
+      );
       if (states.some(({ state, due }) => due !== null && state !== 'PARKED')) return false;
       rows += states.length;
     }

@@ -15,7 +15,10 @@ export async function until(look, { boundMs, everyMs = 100 }) {
 /** Prints a line now and then while `work` runs, so that a long step is never silent. */
 export async function withProgress(work, { say, what, everyMs = 10_000 }) {
   const since = Date.now();
-  const timer = setInterval(() => say(`${what}: still at it after ${Math.round((Date.now() - since) / 1000)} s`), everyMs);
+  const timer = setInterval(
+    () => say(`${what}: still at it after ${Math.round((Date.now() - since) / 1000)} s`),
+    everyMs,
+  );
   try {
     return await work();
   } finally {

@@ -17,7 +17,9 @@ export function readOptions(usage, config, argv = process.argv.slice(2)) {
       options: { help: { type: 'boolean', short: 'h' }, ...config.options },
     });
   } catch (error) {
-    throw new OperatorError(`${error.message.split('\n')[0].replace(/ To specify a positional.*$/, '')}\nusage: ${usage}`);
+    throw new OperatorError(
+      `${error.message.split('\n')[0].replace(/ To specify a positional.*$/, '')}\nusage: ${usage}`,
+    );
   }
   if (parsed.values.help) {
     console.log(`usage: ${usage}`);

@@ -56,6 +56,7 @@ export const isBuilt = (name) => existsSync(join(ROOT, 'apps', name, 'dist', 'ma
  */
 function cleanEnvironment() {
   const KEPT = /^DTX_(OPTIONS|ALERT_WEBHOOK|NOTIFY_\w+)$/;
-  const isUnwanted = (key) => (key.startsWith('DTX_') && !KEPT.test(key)) || /^(PORT|HOST|NODE_ENV|NODE_OPTIONS)$/.test(key);
+  const isUnwanted = (key) =>
+    (key.startsWith('DTX_') && !KEPT.test(key)) || /^(PORT|HOST|NODE_ENV|NODE_OPTIONS)$/.test(key);
   return Object.fromEntries(Object.entries(process.env).filter(([key]) => !isUnwanted(key)));
 }

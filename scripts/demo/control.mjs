@@ -67,7 +67,9 @@ async function answer(socket, actions, line) {
 export async function callControl(path, onEvent) {
   const socket = connect(path);
   await new Promise((resolve, reject) => socket.once('connect', resolve).once('error', reject)).catch((error) => {
-    throw new OperatorError(`the demo does not answer (${error.code}): stop it with Ctrl-C and start it again with "npm run demo"`);
+    throw new OperatorError(
+      `the demo does not answer (${error.code}): stop it with Ctrl-C and start it again with "npm run demo"`,
+    );
   });
   const waiting = new Map();
   socket.on('error', () => {});

@@ -7,7 +7,9 @@ const WANTED = { buyerId: 'alice', sku: 'book', quantity: 1 };
 
 export async function crashAndRecover(supervisor, { say, failpointLog }) {
   say(`arming the order app: it dies at ${FAILPOINT}, right after its commit, before anything is published`);
-  await supervisor.restart('order', { env: { DTX_FAILPOINTS: `${FAILPOINT}=1*crash`, DTX_FAILPOINT_LOG: failpointLog } });
+  await supervisor.restart('order', {
+    env: { DTX_FAILPOINTS: `${FAILPOINT}=1*crash`, DTX_FAILPOINT_LOG: failpointLog },
+  });
   let how = null;
   const onEvent = (event) => {
     if (event.kind === 'died' && event.app === 'order') how ??= event.how;

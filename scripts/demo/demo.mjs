@@ -73,7 +73,12 @@ export class Demo {
   #actions() {
     const supervisor = this.#supervisor;
     return {
-      status: async () => ({ urls: supervisor.urls, world: this.#world, token: this.#token, isServing: this.isServing }),
+      status: async () => ({
+        urls: supervisor.urls,
+        world: this.#world,
+        token: this.#token,
+        isServing: this.isServing,
+      }),
       restart: ({ app, env, holdMs }) => supervisor.restart(app, { env, holdMs }),
       startSecond: async ({ app }) => supervisor.startSecond(app, await anyFreePort()),
       stopSecond: ({ app }) => supervisor.stopSecond(app),

@@ -36,7 +36,9 @@ export function writeEnvFile(dir, { urls, world, token }) {
     DTX_RABBITMQ_MANAGEMENT_URL: world.management,
     DTX_REDIS_URL: world.redis,
   };
-  const lines = Object.entries(variables).map(([name, value]) => `export ${name}='${String(value).replaceAll("'", "'\\''")}'`);
+  const lines = Object.entries(variables).map(
+    ([name, value]) => `export ${name}='${String(value).replaceAll("'", "'\\''")}'`,
+  );
   writeFileSync(path, `${lines.join('\n')}\n`, { mode: 0o600 });
   return path;
 }

@@ -15,7 +15,8 @@ export async function choosePorts({ say }) {
     const asked = readPort(name);
     const wanted = asked ?? usual;
     const isTaken = wanted !== 0 && !(await isFree(wanted));
-    if (isTaken && asked) throw new OperatorError(`port ${wanted}, which ${name} asks for, is taken: name another, or 0 for any free one`);
+    if (isTaken && asked)
+      throw new OperatorError(`port ${wanted}, which ${name} asks for, is taken: name another, or 0 for any free one`);
     ports[app] = wanted === 0 || isTaken ? await anyFreePort() : wanted;
     if (isTaken) say(`port ${wanted} is taken: the ${app} app listens on ${ports[app]} this time`);
   }

@@ -18,7 +18,12 @@ const isFinal = ({ status, body }) => status !== 409 || body?.orderId !== undefi
  * Asks for a purchase. `urls` may change while it runs (another instance takes over), so it is read at every try.
  * @returns {Promise<{ orderId: string, key: string, answered: object }>}
  */
-export async function askForPurchase(urls, scheme, wanted, { key = randomUUID(), boundMs = 60_000, timeoutMs, onFailure } = {}) {
+export async function askForPurchase(
+  urls,
+  scheme,
+  wanted,
+  { key = randomUUID(), boundMs = 60_000, timeoutMs, onFailure } = {},
+) {
   const { app, path } = SCHEMES[scheme];
   const options = { body: wanted, headers: { 'idempotency-key': key }, boundMs, timeoutMs, onFailure, isFinal };
   const answered = await untilAnswered('POST', () => `${urls[app]}${path}`, options);

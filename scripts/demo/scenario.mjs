@@ -15,7 +15,8 @@ async function main() {
   const { urls, world } = readEnvironment();
   for (const [app, url] of Object.entries(urls)) {
     const failure = await untilReady(url, { boundMs: READY_BOUND_MS });
-    if (failure) throw new OperatorError(`the ${app} app at ${url} was not ready after ${READY_BOUND_MS / 1000} s: ${failure}`);
+    if (failure)
+      throw new OperatorError(`the ${app} app at ${url} was not ready after ${READY_BOUND_MS / 1000} s: ${failure}`);
     console.log(`the ${app} app is ready`);
   }
   await setTheScene(urls);
@@ -32,7 +33,10 @@ function readEnvironment() {
   const rabbitmq = readUrl('DTX_RABBITMQ_URL');
   const vhost = decodeURIComponent(new URL(rabbitmq).pathname.slice(1)) || '/';
   const management = readUrl('DTX_RABBITMQ_MANAGEMENT_URL');
-  return { urls: each('URL'), world: { name: 'scenario', databases: each('DATABASE_URL'), rabbitmq, management, vhost } };
+  return {
+    urls: each('URL'),
+    world: { name: 'scenario', databases: each('DATABASE_URL'), rabbitmq, management, vhost },
+  };
 }
 
 function readUrl(name) {

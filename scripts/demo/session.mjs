@@ -25,7 +25,9 @@ async function cleanUp({ say }) {
   const running = runningDemo();
   if (running) {
     const urls = Object.values(running.urls ?? {}).join(' ');
-    throw new OperatorError(`a demo is already running (process ${running.pid}${urls ? `; ${urls}` : ''}): stop it with Ctrl-C first`);
+    throw new OperatorError(
+      `a demo is already running (process ${running.pid}${urls ? `; ${urls}` : ''}): stop it with Ctrl-C first`,
+    );
   }
   const left = readJson(sessionFile());
   for (const { name, pid, start } of left?.apps ?? []) {

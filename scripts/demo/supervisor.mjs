@@ -43,7 +43,9 @@ export class Supervisor extends EventEmitter {
 
   /** Every living process, second instances too. */
   get processes() {
-    return [...this.#apps.values()].flatMap(({ running, second }) => [running, second]).filter((one) => one && !one.exited);
+    return [...this.#apps.values()]
+      .flatMap(({ running, second }) => [running, second])
+      .filter((one) => one && !one.exited);
   }
 
   /**
@@ -65,7 +67,13 @@ export class Supervisor extends EventEmitter {
   async startSecond(name, port) {
     const app = this.#app(name);
     if (app.second && !app.second.exited) throw new OperatorError(`a second ${name} app is already running`);
-    app.second = startApp({ name, port, env: this.options.environmentOf(name), log: this.options.logOf(name), onExit: () => {} });
+    app.second = startApp({
+      name,
+      port,
+      env: this.options.environmentOf(name),
+      log: this.options.logOf(name),
+      onExit: () => {},
+    });
     this.options.record(this.processes);
     await this.#untilReady(name, app.second);
     return { pid: app.second.pid, url: app.second.url };
@@ -90,7 +98,10 @@ export class Supervisor extends EventEmitter {
 
   #app(name) {
     const app = this.#apps.get(name);
-    if (!app) throw new OperatorError(`there is no app ${JSON.stringify(name)}: there are ${[...this.#apps.keys()].join(', ')}`);
+    if (!app)
+      throw new OperatorError(
+        `there is no app ${JSON.stringify(name)}: there are ${[...this.#apps.keys()].join(', ')}`,
+      );
     return app;
   }
 
@@ -118,7 +129,8 @@ export class Supervisor extends EventEmitter {
       untilReady(started.url, { boundMs: READY_BOUND_MS }),
       started.ended.then(() => `it ended (${started.exited})`),
     ]);
-    if (failure && !this.#stopping) throw new OperatorError(`${this.#logTail(name)}\nthe ${name} app did not become ready: ${failure}`);
+    if (failure && !this.#stopping)
+      throw new OperatorError(`${this.#logTail(name)}\nthe ${name} app did not become ready: ${failure}`);
     if (failure) return;
     this.#tell('ready', name, started.pid, { seconds: secondsSince(since) });
   }
@@ -131,7 +143,10 @@ export class Supervisor extends EventEmitter {
   #onExit(app, ended, { how, since }) {
     if (this.#stopping || app.running !== ended) return;
     app.failures = Date.now() - since > STEADY_AFTER_MS ? 0 : app.failures + 1;
-    const backOffMs = Math.min(BACK_OFF_MS.first * BACK_OFF_MS.factor ** Math.max(0, app.failures - 1), BACK_OFF_MS.cap);
+    const backOffMs = Math.min(
+      BACK_OFF_MS.first * BACK_OFF_MS.factor ** Math.max(0, app.failures - 1),
+      BACK_OFF_MS.cap,
+    );
     const waitMs = Math.max(backOffMs, app.holdMs);
     app.holdMs = 0;
     this.options.say(`the ${app.name} app died (${how}): starting it again in ${waitMs / 1000} s`);

@@ -16,7 +16,9 @@ export async function runNpm(args, { root, say, what, quiet = false, signal }) {
   const { code, output } = await withProgress(() => npm(args, root, signal), { say, what });
   if (code !== 0) {
     const tail = output.trimEnd().split('\n').slice(-LAST_LINES).join('\n');
-    throw new OperatorError(`${tail}\n${what} failed: \`npm ${args.join(' ')}\` ended with ${code}; its last lines are above`);
+    throw new OperatorError(
+      `${tail}\n${what} failed: \`npm ${args.join(' ')}\` ended with ${code}; its last lines are above`,
+    );
   }
   if (!quiet || Number(secondsSince(since)) > QUIET_UP_TO_S) say(`${what}: done in ${secondsSince(since)} s`);
 }
@@ -31,7 +33,10 @@ function npm(args, cwd, signal) {
     child.stdout.on('data', keep);
     child.stderr.on('data', keep);
     child.on('error', (error) => {
-      const why = error.name === 'AbortError' ? 'interrupted' : `npm could not be started (${error.message}): install npm beside Node.js`;
+      const why =
+        error.name === 'AbortError'
+          ? 'interrupted'
+          : `npm could not be started (${error.message}): install npm beside Node.js`;
       reject(new OperatorError(why));
     });
     child.on('close', (code, endedBy) => resolve({ code: code ?? endedBy, output }));
@@ -40,6 +45,7 @@ function npm(args, cwd, signal) {
 
 /** NODE_ENV=production, and what an outer `npm run` exports, would make npm leave half of the packages out. */
 function cleanEnvironment() {
-  const isUnwanted = (key) => /^(NODE_ENV|NODE_OPTIONS|npm_config_(omit|only|production|include|workspaces?|global|prefix))$/i.test(key);
+  const isUnwanted = (key) =>
+    /^(NODE_ENV|NODE_OPTIONS|npm_config_(omit|only|production|include|workspaces?|global|prefix))$/i.test(key);
   return Object.fromEntries(Object.entries(process.env).filter(([key]) => !isUnwanted(key)));
 }

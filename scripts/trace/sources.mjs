@@ -6,8 +6,13 @@ const SOURCES = [
     table: 'orders',
     by: 'order_id',
     events: (row) => [
-      [row.created_at, `order placed by ${row.scheme}: ${row.buyer_id} wants ${row.quantity} x ${row.sku} for ${row.amount}`],
-      ...(row.status === 'PENDING' ? [] : [[row.updated_at, `order ${row.status}${row.reason ? ` (${row.reason})` : ''}`]]),
+      [
+        row.created_at,
+        `order placed by ${row.scheme}: ${row.buyer_id} wants ${row.quantity} x ${row.sku} for ${row.amount}`,
+      ],
+      ...(row.status === 'PENDING'
+        ? []
+        : [[row.updated_at, `order ${row.status}${row.reason ? ` (${row.reason})` : ''}`]]),
     ],
     now: (row) => `orders: ${row.status}${row.reason ? ` (${row.reason})` : ''}`,
   },
@@ -22,22 +27,32 @@ const SOURCES = [
     app: 'payment',
     table: 'payment',
     by: 'order_id',
-    events: (row) => [[row.created_at, `payment ${row.status}${row.reason ? ` (${row.reason})` : ''}: ${row.amount} of ${row.buyer_id}`]],
+    events: (row) => [
+      [
+        row.created_at,
+        `payment ${row.status}${row.reason ? ` (${row.reason})` : ''}: ${row.amount} of ${row.buyer_id}`,
+      ],
+    ],
     now: (row) => `payment: ${row.status}, ${row.amount} of ${row.buyer_id}`,
   },
   {
     table: 'dtx_outbox',
     events: (row) => [
       [row.created_at, `${row.contract} written with the business rows`],
-      ...(isSameTime(row.sent_at, row.done_at) ? [] : [[row.sent_at, `${row.contract} marked SENT: the broker has confirmed it`]]),
+      ...(isSameTime(row.sent_at, row.done_at)
+        ? []
+        : [[row.sent_at, `${row.contract} marked SENT: the broker has confirmed it`]]),
       [row.done_at, `${row.contract} marked ${row.state}: every consumer has sent its receipt`],
     ],
-    now: (row) => `dtx_outbox ${row.contract}: ${workOf(row)}${listOf(row.awaiting) ? `, no receipt from ${listOf(row.awaiting)}` : ''}`,
+    now: (row) =>
+      `dtx_outbox ${row.contract}: ${workOf(row)}${listOf(row.awaiting) ? `, no receipt from ${listOf(row.awaiting)}` : ''}`,
   },
   {
     table: 'dtx_inbox',
     events: (row) => [
-      ...(isSameTime(row.created_at, row.settled_at) ? [] : [[row.created_at, `${row.consumer} stored ${row.type} to try it again`]]),
+      ...(isSameTime(row.created_at, row.settled_at)
+        ? []
+        : [[row.created_at, `${row.consumer} stored ${row.type} to try it again`]]),
       [row.settled_at, `${row.consumer} ${row.state} ${row.type}${row.outcome ? ` (${row.outcome})` : ''}`],
     ],
     now: (row) => `dtx_inbox ${row.consumer}: ${workOf(row)}`,
@@ -55,9 +70,9 @@ const SOURCES = [
 
 /** The sources that this world has, one entry per app and table. */
 export function sourcesOf(databases) {
-  return SOURCES.flatMap((source) => (source.app ? [source.app] : databases.apps).map((app) => ({ ...source, app }))).filter(
-    ({ app, table }) => databases.has(app, table),
-  );
+  return SOURCES.flatMap((source) =>
+    (source.app ? [source.app] : databases.apps).map((app) => ({ ...source, app })),
+  ).filter(({ app, table }) => databases.has(app, table));
 }
 
 const listOf = (awaiting) => (awaiting ?? '').split(',').filter(Boolean).join(', ');

@@ -29,18 +29,28 @@ async function inbox(world: World, app: AppName, gid: string): Promise<Array<{ s
 const contractOf = { order: 'order.placed', inventory: 'stock.taken', payment: 'payment.captured' } as const;
 const before = { inventory: 'order', payment: 'inventory', order: 'payment' } as const;
 
-const sent = (app: AppName) => async ({ shop, attempt }: Case) => {
-  const rows = await messages(shop.world, app, attempt.orderId, contractOf[app]);
-  expect(rows).toHaveLength(1);
-  return rows[0]!;
-};
+const sent =
+  (app: AppName) =>
+  async ({ shop, attempt }: Case) => {
+    const rows = await messages(shop.world, app, attempt.orderId, contractOf[app]);
+    expect(rows).toHaveLength(1);
+    return rows[0]!;
+  };
 
 /** A purchase's message row at its sender: committed but not published, or published and not marked. */
 function sender(app: AppName): Row[] {
   const row = sent(app);
   return [
-    { failpoint: 'local-message.committed', app, disk: async (at) => expect(await row(at)).toMatchObject({ state: 'PENDING', attempts: 0 }) },
-    { failpoint: 'local-message.confirmed', app, disk: async (at) => expect(await row(at)).toMatchObject({ state: 'PENDING', attempts: 0 }) },
+    {
+      failpoint: 'local-message.committed',
+      app,
+      disk: async (at) => expect(await row(at)).toMatchObject({ state: 'PENDING', attempts: 0 }),
+    },
+    {
+      failpoint: 'local-message.confirmed',
+      app,
+      disk: async (at) => expect(await row(at)).toMatchObject({ state: 'PENDING', attempts: 0 }),
+    },
     {
       failpoint: 'local-message.marked',
       app,
@@ -77,7 +87,9 @@ function receiver(app: AppName): Row[] {
       app,
       disk: async (at) => {
         expect(await inbox(at.shop.world, app, at.attempt.orderId)).toEqual([{ state: 'HANDLED' }]);
-        await until('the receipt arrives at the sender', async () => (await upstream(at)) === 'DONE', { withinMs: 3_000 });
+        await until('the receipt arrives at the sender', async () => (await upstream(at)) === 'DONE', {
+          withinMs: 3_000,
+        });
       },
     },
   ];
@@ -96,7 +108,12 @@ async function poison(shop: Stack): Promise<string> {
   const connection = await connect(shop.world.rabbitmq);
   const channel = await connection.createConfirmChannel();
   const messageId = `poison-${Date.now()}-${Math.random().toString(36).slice(2)}`;
-  const properties = { messageId, type: 'order.placed.v1', correlationId: messageId, headers: { 'dtx-scheme': 'local-message' } };
+  const properties = {
+    messageId,
+    type: 'order.placed.v1',
+    correlationId: messageId,
+    headers: { 'dtx-scheme': 'local-message' },
+  };
   channel.sendToQueue('dtx.inventory.take-stock.v1', Buffer.from('{"not json'), properties);
   await channel.waitForConfirms();
   await connection.close();
@@ -109,9 +126,19 @@ async function isAt(shop: Stack, gid: string, state: string): Promise<boolean> {
 }
 
 async function parkedOnce({ shop, attempt }: Case): Promise<void> {
-  const rows = await sql<{ id: string; state: string }>(shop.world, 'inventory', 'SELECT id, state FROM dtx_inbox WHERE gid = ?', [attempt.orderId]);
+  const rows = await sql<{ id: string; state: string }>(
+    shop.world,
+    'inventory',
+    'SELECT id, state FROM dtx_inbox WHERE gid = ?',
+    [attempt.orderId],
+  );
   expect(rows.map((row) => row.state)).toEqual(['PARKED']);
-  const alerts = await sql(shop.world, 'inventory', 'SELECT id FROM dtx_alert WHERE subject_id = ? AND closed_at IS NULL', [rows[0]!.id]);
+  const alerts = await sql(
+    shop.world,
+    'inventory',
+    'SELECT id FROM dtx_alert WHERE subject_id = ? AND closed_at IS NULL',
+    [rows[0]!.id],
+  );
   expect(alerts).toHaveLength(1);
 }
 
@@ -120,7 +147,11 @@ async function settleByHand(at: Case): Promise<void> {
   await until('it is parked', () => parkedOnce(at).then(() => true));
   const url = `${at.shop.of('inventory').url}/dtx/transactions/${at.attempt.orderId}.inventory.take-stock/resolve`;
   const headers = { 'content-type': 'application/json', authorization: `Bearer ${ADMIN_TOKEN}` };
-  const answer = await call(url, { method: 'POST', headers, body: JSON.stringify({ outcome: 'done', note: 'poison of the crash matrix' }) });
+  const answer = await call(url, {
+    method: 'POST',
+    headers,
+    body: JSON.stringify({ outcome: 'done', note: 'poison of the crash matrix' }),
+  });
   expect([200, 409]).toContain(answer.status);
 }
 
@@ -130,7 +161,9 @@ export const senderRows: Row[] = [
     app: 'order',
     transactionOpen: true,
     disk: async ({ shop, attempt }) => {
-      const rows = await sql(shop.world, 'order', 'SELECT gid FROM dtx_idempotency WHERE idempotency_key = ?', [attempt.key]);
+      const rows = await sql(shop.world, 'order', 'SELECT gid FROM dtx_idempotency WHERE idempotency_key = ?', [
+        attempt.key,
+      ]);
       expect(rows).toEqual([]);
     },
   },
@@ -159,7 +192,8 @@ export const receiverRows: Row[] = [
     app: 'inventory',
     arrange: breakStock,
     passed: (shop, orderId) => isAt(shop, orderId, 'RETRYING'),
-    disk: async ({ shop, attempt }) => expect(await inbox(shop.world, 'inventory', attempt.orderId)).toEqual([{ state: 'RETRYING' }]),
+    disk: async ({ shop, attempt }) =>
+      expect(await inbox(shop.world, 'inventory', attempt.orderId)).toEqual([{ state: 'RETRYING' }]),
   },
   {
     failpoint: 'local-message.parked',

@@ -29,7 +29,10 @@ const ACTIONS: Record<Mode, string> = {
 /** The times of the instances that recover. They may differ from the victim's in the heartbeat only. */
 function victimOptions(row: Row): Record<string, unknown> {
   const { core, localMessage } = SHORT_TIMES;
-  return { core: { ...core, heartbeatSeconds: 1, ...row.options?.core }, localMessage: { ...localMessage, ...row.options?.localMessage } };
+  return {
+    core: { ...core, heartbeatSeconds: 1, ...row.options?.core },
+    localMessage: { ...localMessage, ...row.options?.localMessage },
+  };
 }
 
 /** Plays one case: arm, trigger until the point is hit, look at the disk, let the others recover, end the victim, look again. */
@@ -108,9 +111,13 @@ function post(url: string, key: string) {
 async function passedBy(shop: Stack, attempt: Attempt, row: Row): Promise<boolean> {
   if (attempt.orderId === '') return false;
   if (row.passed) return (await row.passed(shop, attempt.orderId)) && (await row.passed(shop, attempt.orderId));
-  const rows = await sql<{ state: string }>(shop.world, 'order', 'SELECT state FROM dtx_inbox WHERE gid = ?', [attempt.orderId]);
+  const rows = await sql<{ state: string }>(shop.world, 'order', 'SELECT state FROM dtx_inbox WHERE gid = ?', [
+    attempt.orderId,
+  ]);
   if (!rows.some((one) => one.state === 'HANDLED')) return false;
-  const open = await sql(shop.world, 'order', `SELECT id FROM dtx_outbox WHERE gid = ? AND state <> 'DONE'`, [attempt.orderId]);
+  const open = await sql(shop.world, 'order', `SELECT id FROM dtx_outbox WHERE gid = ? AND state <> 'DONE'`, [
+    attempt.orderId,
+  ]);
   return open.length === 0;
 }
 
@@ -119,7 +126,12 @@ async function findOrderId(shop: Stack, row: Row, attempt: Attempt): Promise<str
   if (row.failpoint === 'local-message.appended') return '';
   return until('the key names the order', async () => {
     if (attempt.orderId) return attempt.orderId;
-    const [found] = await sql<{ gid: string }>(shop.world, 'order', 'SELECT gid FROM dtx_idempotency WHERE idempotency_key = ?', [attempt.key]);
+    const [found] = await sql<{ gid: string }>(
+      shop.world,
+      'order',
+      'SELECT gid FROM dtx_idempotency WHERE idempotency_key = ?',
+      [attempt.key],
+    );
     return found?.gid;
   });
 }
@@ -150,14 +162,28 @@ async function exactlyOnce({ shop, attempt }: Case, row: Row): Promise<void> {
   const open = async () => {
     const counts = await Promise.all(
       (['order', 'payment', 'inventory'] as const).map(async (app) => {
-        const [out] = await sql<{ n: number }>(world, app, `SELECT COUNT(*) AS n FROM dtx_outbox WHERE gid = ? AND state <> 'DONE'`, [id]);
-        const [held] = await sql<{ n: number }>(world, app, `SELECT COUNT(*) AS n FROM dtx_inbox WHERE gid = ? AND state <> 'HANDLED'`, [id]);
+        const [out] = await sql<{ n: number }>(
+          world,
+          app,
+          `SELECT COUNT(*) AS n FROM dtx_outbox WHERE gid = ? AND state <> 'DONE'`,
+          [id],
+        );
+        const [held] = await sql<{ n: number }>(
+          world,
+          app,
+          `SELECT COUNT(*) AS n FROM dtx_inbox WHERE gid = ? AND state <> 'HANDLED'`,
+          [id],
+        );
         return Number(out!.n) + Number(held!.n);
       }),
     );
     return counts.reduce((sum, n) => sum + n, 0);
   };
   await until(`every message of ${id} is done`, async () => (await open()) === 0, { withinMs: 15_000 });
-  expect(await sql(world, 'payment', 'SELECT status FROM payment WHERE order_id = ?', [id])).toEqual([{ status: 'CAPTURED' }]);
-  expect(await sql(world, 'inventory', 'SELECT state, quantity FROM stock_take WHERE order_id = ?', [id])).toMatchObject([{ state: 'TAKEN', quantity: 1 }]);
+  expect(await sql(world, 'payment', 'SELECT status FROM payment WHERE order_id = ?', [id])).toEqual([
+    { status: 'CAPTURED' },
+  ]);
+  expect(
+    await sql(world, 'inventory', 'SELECT state, quantity FROM stock_take WHERE order_id = ?', [id]),
+  ).toMatchObject([{ state: 'TAKEN', quantity: 1 }]);
 }

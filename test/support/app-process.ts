@@ -110,7 +110,9 @@ export class AppProcess {
 }
 
 function environment(app: AppName, { world, env, options, failpoints }: AppOptions, hits: string): NodeJS.ProcessEnv {
-  const base = Object.fromEntries(Object.entries(process.env).filter(([key]) => !/^(DTX_|VITEST|NODE_ENV|NODE_OPTIONS|PORT$|HOST$)/.test(key)));
+  const base = Object.fromEntries(
+    Object.entries(process.env).filter(([key]) => !/^(DTX_|VITEST|NODE_ENV|NODE_OPTIONS|PORT$|HOST$)/.test(key)),
+  );
   return {
     ...base,
     PORT: '0',

@@ -29,7 +29,9 @@ export class Stack {
   ) {}
 
   async start(apps: readonly AppName[] = APPS, options: Omit<AppOptions, 'world'> = {}): Promise<AppProcess[]> {
-    const started = await Promise.all(apps.map((app) => AppProcess.start(app, { ...this.defaults, ...options, world: this.world })));
+    const started = await Promise.all(
+      apps.map((app) => AppProcess.start(app, { ...this.defaults, ...options, world: this.world })),
+    );
     this.instances.push(...started);
     await Promise.all(started.map((instance) => this.untilReady(instance)));
     return started;
@@ -57,7 +59,13 @@ export class Stack {
     return call(`${this.of(app).url}${path}`, { headers: { authorization: `Bearer ${ADMIN_TOKEN}` } });
   }
 
-  send(app: AppName, method: 'POST' | 'PUT', path: string, body: unknown, headers: Record<string, string> = {}): Promise<Answer> {
+  send(
+    app: AppName,
+    method: 'POST' | 'PUT',
+    path: string,
+    body: unknown,
+    headers: Record<string, string> = {},
+  ): Promise<Answer> {
     return call(`${this.of(app).url}${path}`, {
       method,
       headers: { 'content-type': 'application/json', authorization: `Bearer ${ADMIN_TOKEN}`, ...headers },
@@ -102,6 +110,7 @@ export async function call(url: string, init?: RequestInit): Promise<Answer> {
 
 async function expectStatus(answer: Promise<Answer>, status: number): Promise<Answer> {
   const given = await answer;
-  if (given.status !== status) throw new Error(`expected ${status}, got ${given.status}: ${JSON.stringify(given.body)}`);
+  if (given.status !== status)
+    throw new Error(`expected ${status}, got ${given.status}: ${JSON.stringify(given.body)}`);
   return given;
 }

@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createConnection } from 'mysql2/promise';
-import { audit, type AuditReport } from '../../scripts/audit/index.mjs';
+import { type AuditReport, audit } from '../../scripts/audit/index.mjs';
 import { testWorldsFile } from '../../scripts/audit/worlds.mjs';
 import { readServers } from '../../scripts/infra/index.mjs';
 import { withLock } from '../../scripts/infra/lock.mjs';
@@ -28,7 +28,9 @@ export function servers() {
 /** A fresh world; it is kept after the run, and the audit at the end looks at it (unless it is meant to be broken). */
 export async function freshWorld(name: string, { audited = true }: { audited?: boolean } = {}): Promise<World> {
   const world: World = await createWorld(servers(), name);
-  await withLock(`${testWorldsFile()}.lock`, { say: () => {}, what: 'the list of worlds' }, () => register(world, audited));
+  await withLock(`${testWorldsFile()}.lock`, { say: () => {}, what: 'the list of worlds' }, () =>
+    register(world, audited),
+  );
   return world;
 }
 
@@ -46,7 +48,12 @@ function knownWorlds(): World[] {
 }
 
 /** Asks one of the world's databases; BIGINTs that fit come as numbers. */
-export async function sql<Row = Record<string, unknown>>(world: World, app: AppName, query: string, values: unknown[] = []): Promise<Row[]> {
+export async function sql<Row = Record<string, unknown>>(
+  world: World,
+  app: AppName,
+  query: string,
+  values: unknown[] = [],
+): Promise<Row[]> {
   const connection = await createConnection({ uri: world.databases[app], timezone: 'Z', supportBigNumbers: true });
   try {
     const [rows] = await connection.query(query, values);

@@ -23,7 +23,8 @@ export const coreOptions = z.strictObject({
   alertWebhook: url(/^https?:/, 'an http(s) URL').optional(),
   /** The app's own schema, applied together with the library's. */
   migrations: z
-    .array(z.object({ version: z.number().int().min(1), name: z.string(), up: z.array(z.string()).readonly() })).readonly()
+    .array(z.object({ version: z.number().int().min(1), name: z.string(), up: z.array(z.string()).readonly() }))
+    .readonly()
     .default([]),
   /** Session of each new connection of the app's pool; the library's own always uses these values. */
   lockWaitSeconds: count(3, 600),

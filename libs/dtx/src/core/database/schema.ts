@@ -21,15 +21,18 @@ export async function migrate(source: DataSource, component: string, migrations:
   const runner = source.createQueryRunner();
   try {
     await runner.connect();
-    const [{ got }] = await runner.query(`SELECT GET_LOCK(CONCAT('dtx-migrate:', LEFT(SHA2(DATABASE(), 256), 40)), ?) AS got`, [
-      LOCK_WAIT_SECONDS,
-    ]);
+    const [{ got }] = await runner.query(
+      `SELECT GET_LOCK(CONCAT('dtx-migrate:', LEFT(SHA2(DATABASE(), 256), 40)), ?) AS got`,
+      [LOCK_WAIT_SECONDS],
+    );
     if (Number(got) !== 1)
       throw new DtxError(`another instance has held the migration lock for ${LOCK_WAIT_SECONDS} s`);
     await apply((sql, values) => runner.query(sql, values), component, migrations);
   } finally {
     if (!runner.isReleased)
-      await runner.query(`SELECT RELEASE_LOCK(CONCAT('dtx-migrate:', LEFT(SHA2(DATABASE(), 256), 40)))`).catch(() => {});
+      await runner
+        .query(`SELECT RELEASE_LOCK(CONCAT('dtx-migrate:', LEFT(SHA2(DATABASE(), 256), 40)))`)
+        .catch(() => {});
     await runner.release();
   }
 }

@@ -1,0 +1,145 @@
+import request, { type Response } from 'supertest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { AppProcess } from './support/app-process.js';
+import { troubleIn } from './support/logs.js';
+import { expectProblem } from './support/problem.js';
+import { Stack } from './support/stack.js';
+import { until } from './support/until.js';
+import { auditOf, freshWorld, sql, type World } from './support/world.js';
+
+const options = { core: { lockWaitSeconds: 1 } };
+const good = { buyerId: 'alice', sku: 'book', quantity: 1 };
+let world: World;
+let shop: Stack;
+const accepted = new Set<string>();
+const keys = new Set<string>();
+
+beforeAll(async () => {
+  world = await freshWorld('http_idempotency');
+  shop = new Stack(world, { options });
+  await shop.start();
+  await shop.account('alice', 10_000_000);
+  await shop.stock('book', 1_000);
+});
+
+afterAll(() => shop?.stop());
+
+async function place(body: unknown, key?: string, base = shop.of('order').url): Promise<Response> {
+  const response = await request(base)
+    .post('/orders')
+    .set({ 'content-type': 'application/json', ...(key === undefined ? {} : { 'idempotency-key': key }) })
+    .send(typeof body === 'string' ? body : JSON.stringify(body));
+  if (response.status < 300) accepted.add(response.body.orderId);
+  if (response.status < 300 && key !== undefined) keys.add(key);
+  return response;
+}
+
+test.each<[string, string]>([
+  ['empty', ''],
+  ['of 256 characters', 'k'.repeat(256)],
+  ['with a blank in it', 'a b'],
+  ['with a tab in it', 'a\tb'],
+  ['with other letters than ASCII', 'clé'],
+])('a key that is %s is 400, and nothing is bought', async (_, key) => {
+  expectProblem(await place(good, key), 400, 'header.Idempotency-Key');
+});
+
+test('a call without a key is a purchase of its own, every time', async () => {
+  const [first, second] = [await place(good), await place(good)];
+  expect([first.status, second.status]).toEqual([202, 202]);
+  expect(first.body.orderId).not.toBe(second.body.orderId);
+});
+
+describe('a replay', () => {
+  test('repeats status, body and Location of the first answer, also when the purchase is final', async () => {
+    const key = `! ~${'k'.repeat(252)}`.replace(' ', '"');
+    const first = await place(good, key);
+    await shop.settled(first.body.orderId);
+    for (const body of [good, '{ "quantity":1.0, "sku":"book", "buyerId":"alice" }']) {
+      const again = await place(body, key);
+      expect([again.status, again.body, again.headers.location]).toEqual([202, first.body, first.headers.location]);
+    }
+  });
+
+  test('at another instance, or after a restart, is the same', async () => {
+    const first = await place(good, 'everywhere');
+    const [other] = await shop.start(['order']);
+    expect((await place(good, 'everywhere', other!.url)).body).toEqual(first.body);
+    await other!.stop();
+    expect((await place(good, 'everywhere')).body).toEqual(first.body);
+  });
+
+  test('of a purchase that was cancelled later repeats what was told then, and buys nothing', async () => {
+    const first = await place({ ...good, sku: 'phone' }, 'cancelled');
+    expect(await shop.settled(first.body.orderId)).toMatchObject({ status: 'CANCELLED', reason: 'OUT_OF_STOCK' });
+    const again = await place({ ...good, sku: 'phone' }, 'cancelled');
+    expect([again.status, again.body]).toEqual([202, first.body]);
+  });
+
+  test('with another body is 422, and the purchase stays what it was', async () => {
+    const first = await place(good, 'reused');
+    for (const other of [{ quantity: 2 }, { buyerId: 'bob' }, { notifyUrl: 'http://merchant.example/' }]) {
+      const { type } = expectProblem(await place({ ...good, ...other }, 'reused'), 422);
+      expect(type).not.toBe('about:blank');
+    }
+    expect((await place(good, 'reused')).body).toEqual(first.body);
+  });
+});
+
+test('a call that was wrong leaves its key free; capitals make another key', async () => {
+  expectProblem(await place({ ...good, quantity: 0 }, 'free'), 400, 'quantity');
+  const [first, other] = [await place(good, 'free'), await place(good, 'FREE')];
+  expect([first.status, other.status]).toEqual([202, 202]);
+  expect(first.body.orderId).not.toBe(other.body.orderId);
+});
+
+test('twenty calls at once with one key are one purchase', async () => {
+  const answers = await Promise.all(Array.from({ length: 20 }, () => place(good, 'twenty')));
+  expect(new Set(answers.map(({ status, body }) => `${status} ${JSON.stringify(body)}`)).size).toBe(1);
+});
+
+test('while the first call runs, others are 409 of a type of their own; later they repeat it', async () => {
+  const failpoints = 'local-message.appended=1*delay(6000)';
+  const slow = await AppProcess.start('order', { world, failpoints, options, label: 'slow' });
+  shop.instances.push(slow);
+  await shop.untilReady(slow);
+  const running = place(good, 'busy', slow.url);
+  await until('the first call is under way', () => slow.hits().includes('local-message.appended'));
+  const early = await Promise.all([
+    place(good, 'busy'),
+    place(good, 'busy', slow.url),
+    place({ ...good, quantity: 2 }, 'busy'),
+  ]);
+  for (const answer of early) {
+    const { type, orderId } = expectProblem(answer, 409);
+    expect(type).toBe('urn:nest-dtx:idempotency-key-busy');
+    expect(orderId).toBeUndefined(); // a refusal would have one
+    expect(Number(answer.headers['retry-after'])).toBeGreaterThan(0);
+  }
+  const first = await running;
+  expect(first.status).toBe(202);
+  expect((await place(good, 'busy')).body).toEqual(first.body);
+  expectProblem(await place({ ...good, quantity: 2 }, 'busy'), 422);
+});
+
+test('a caller who hung up finds out with the same key what became of it', async () => {
+  const [slow] = await shop.start(['order'], { failpoints: 'local-message.appended=1*delay(1500)', label: 'slower' });
+  const headers = { 'content-type': 'application/json', 'idempotency-key': 'hung-up' };
+  const init = { method: 'POST', headers, body: JSON.stringify(good), signal: AbortSignal.timeout(500) };
+  await expect(fetch(`${slow!.url}/orders`, init)).rejects.toThrow();
+  const found = await until('the call is over', async () => {
+    const answer = await place(good, 'hung-up');
+    return answer.status === 202 && answer;
+  });
+  expect(await shop.settled(found.body.orderId)).toMatchObject({ status: 'CONFIRMED' });
+});
+
+test('all that leaves one purchase for each key, settled, and no error or stack trace in a log', async () => {
+  const report = await auditOf(world);
+  expect(report.checks.flatMap((check) => check.violations)).toEqual([]);
+  const orders = await sql<{ id: string }>(world, 'order', 'SELECT order_id AS id FROM orders');
+  expect(new Set(orders.map(({ id }) => id))).toEqual(accepted);
+  const rows = await sql<{ k: Buffer }>(world, 'order', 'SELECT idempotency_key AS k FROM dtx_idempotency');
+  expect(new Set(rows.map(({ k }) => k.toString()))).toEqual(keys);
+  expect(troubleIn(shop.instances)).toEqual([]);
+});
