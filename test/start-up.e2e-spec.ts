@@ -2,7 +2,7 @@ import { createServer, type Server } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ADMIN_TOKEN, AppProcess } from './support/app-process.js';
 import { logLines } from './support/logs.js';
-import { APPS, call } from './support/stack.js';
+import { call } from './support/stack.js';
 import { until } from './support/until.js';
 import { type AppName, freshWorld, type World } from './support/world.js';
 
@@ -28,7 +28,7 @@ afterAll(async () => {
 async function refused(app: AppName, env: Record<string, string>): Promise<AppProcess> {
   const instance = AppProcess.spawn(app, { world, env });
   started.push(instance);
-  await instance.untilExited();
+  await instance.untilExited(45_000);
   return instance;
 }
 
@@ -45,35 +45,25 @@ function expectOneLine(instance: AppProcess, variable: string): void {
 
 type Case = readonly [AppName, string, string];
 const wrong: Case[] = [
-  ...APPS.flatMap((app): Case[] => [
-    [app, 'DTX_DATABASE_URL', ''],
-    [app, 'DTX_RABBITMQ_URL', ''],
-  ]),
-  ['order', 'DTX_DATABASE_URL', `postgres://root:${SECRET}@127.0.0.1/shop`],
-  ['order', 'DTX_DATABASE_URL', `mysql://root:${SECRET}@127.0.0.1`],
+  ['order', 'DTX_DATABASE_URL', ''],
+  ['payment', 'DTX_DATABASE_URL', `postgres://root:${SECRET}@127.0.0.1/shop`],
+  ['inventory', 'DTX_DATABASE_URL', `mysql://root:${SECRET}@127.0.0.1`],
   ['order', 'DTX_DATABASE_URL', `mysql://root:${SECRET}%zz@127.0.0.1/shop`],
-  ['payment', 'DTX_DATABASE_URL', `root:${SECRET}@127.0.0.1/shop`],
-  ['payment', 'DTX_RABBITMQ_URL', `http://dtx:${SECRET}@127.0.0.1`],
-  ['payment', 'DTX_RABBITMQ_URL', `amqp://dtx:${SECRET}%zz@127.0.0.1/shop`],
-  ['inventory', 'DTX_RABBITMQ_URL', SECRET],
-  ['inventory', 'DTX_REDIS_URL', `${SECRET}:6379`],
-  ['inventory', 'DTX_ALERT_WEBHOOK', `ftp://dtx:${SECRET}@127.0.0.1`],
+  ['payment', 'DTX_RABBITMQ_URL', ''],
+  ['inventory', 'DTX_RABBITMQ_URL', `http://dtx:${SECRET}@127.0.0.1`],
+  ['order', 'DTX_RABBITMQ_URL', `amqp://dtx:${SECRET}%zz@127.0.0.1/shop`],
+  ['order', 'DTX_REDIS_URL', `${SECRET}:6379`],
+  ['payment', 'DTX_ALERT_WEBHOOK', `ftp://dtx:${SECRET}@127.0.0.1`],
   ['order', 'DTX_XA_PAYMENT_DATABASE_URL', SECRET],
-  ['order', 'PORT', '65536'],
-  ['payment', 'PORT', '-1'],
-  ['inventory', 'PORT', '3001 '],
-  ['inventory', 'PORT', 'http'],
-  ['order', 'DTX_OPTIONS', `{"core":${SECRET}`],
-  ['order', 'DTX_OPTIONS', `"${SECRET}"`],
-  ['order', 'DTX_OPTIONS', 'null'],
-  ['payment', 'DTX_OPTIONS', '{"cores":{}}'],
+  ['inventory', 'PORT', '65536'],
+  ['order', 'PORT', 'http'],
+  ['payment', 'DTX_OPTIONS', `{"core":${SECRET}`],
+  ['inventory', 'DTX_OPTIONS', 'null'],
+  ['order', 'DTX_OPTIONS', '{"cores":{}}'],
   ['payment', 'DTX_OPTIONS', '{"core":{"leaseMS":5}}'],
-  ['payment', 'DTX_OPTIONS', '{"core":{"leaseMs":"5000"}}'],
-  ['inventory', 'DTX_OPTIONS', '{"core":{"inbox":{"backoff":{"factor":0}}}}'],
   ['inventory', 'DTX_OPTIONS', '{"localMessage":{"resend":{"first":5}}}'],
   ['order', 'DTX_FAILPOINTS', 'local-message.nowhere=crash'],
   ['payment', 'DTX_FAILPOINTS', 'local-message.handled=explode'],
-  ['inventory', 'DTX_FAILPOINTS', 'crash'],
 ];
 
 describe('a wrong or missing variable stops the app with exit code 1 and one line that names it', () => {
@@ -95,6 +85,7 @@ describe('a wrong or missing variable stops the app with exit code 1 and one lin
 
   test.concurrent('the wrong option is named as well, by its path', async () => {
     const instance = await refused('order', { DTX_OPTIONS: '{"core":{"inbox":{"attemptsMax":"two"}}}' });
+    expectOneLine(instance, 'DTX_OPTIONS');
     expect(instance.log()).toContain('core.inbox.attemptsMax');
   });
 });

@@ -75,15 +75,14 @@ export class AppProcess {
   }
 
   async untilListening(): Promise<void> {
-    this.url = await until(
+    const address = await until(
       `${this.app} listens`,
-      () => {
-        if (this.exited) throw new Error(`it ended: ${this.log().slice(-2_000)}`);
-        return /listening on (http:\S+)/.exec(this.log())?.[1];
-      },
-      { withinMs: 30_000 },
+      () => /listening on (http:\S+)/.exec(this.log())?.[1] ?? (this.exited ? 'ended' : false),
+      { withinMs: 60_000 },
     );
-    await until(`${this.app} is ready`, async () => (await fetch(`${this.url}/health/live`)).ok, { withinMs: 10_000 });
+    if (address === 'ended') throw new Error(`${this.app} ended instead of listening: ${this.log().slice(-2_000)}`);
+    this.url = address;
+    await until(`${this.app} is ready`, async () => (await fetch(`${this.url}/health/live`)).ok, { withinMs: 30_000 });
   }
 
   signal(signal: NodeJS.Signals): void {

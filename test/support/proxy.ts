@@ -4,10 +4,12 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export type Direction = 'to-server' | 'to-client';
-type Listener = (chunk: Buffer) => void;
+/** `connection` tells one connection of the app's pool from another: 1, 2, ... in the order of their opening. */
+type Listener = (chunk: Buffer, connection: number) => void;
 
 /** One connection: the app's socket, the server's, and whether the stream has lost bytes and so can never be whole again. */
 interface Link {
+  id: number;
   client: Socket;
   server: Socket;
   holed: boolean;
@@ -33,10 +35,7 @@ export class TcpProxy {
 
   static async start(targetUrl: string): Promise<TcpProxy> {
     const url = new URL(targetUrl);
-    const target = {
-      host: url.hostname.replace(/^\[|\]$/g, ''),
-      port: Number(url.port),
-    };
+    const target = { host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port) };
     const listening = createServer();
     await new Promise<void>((resolve, reject) => listening.once('error', reject).listen(0, '127.0.0.1', resolve));
     url.hostname = '127.0.0.1';
@@ -98,8 +97,8 @@ export class TcpProxy {
       client.on('error', () => {}).resetAndDestroy();
       return;
     }
-    this.counts.accepted++;
-    const link: Link = { client, server: connect({ ...this.target, noDelay: true }), holed: false };
+    const id = ++this.counts.accepted;
+    const link: Link = { id, client, server: connect({ ...this.target, noDelay: true }), holed: false };
     client.setNoDelay(true);
     this.links.add(link);
     this.pump(link, 'to-server', link.client, link.server);
@@ -111,7 +110,7 @@ export class TcpProxy {
     let tail: Promise<unknown> = Promise.resolve();
     from.on('error', () => {}); // 'close' follows, and is what the other side hears of
     from.on('data', (chunk) => {
-      for (const listener of this.listeners[direction]) listener(chunk);
+      for (const listener of this.listeners[direction]) listener(chunk, link.id);
       if (this.swallows(link, direction, chunk.length)) return;
       const ms = this.delayMs;
       if (ms > 0) tail = tail.then(() => sleep(ms));

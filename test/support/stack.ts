@@ -29,10 +29,10 @@ export class Stack {
   ) {}
 
   async start(apps: readonly AppName[] = APPS, options: Omit<AppOptions, 'world'> = {}): Promise<AppProcess[]> {
-    const started = await Promise.all(
-      apps.map((app) => AppProcess.start(app, { ...this.defaults, ...options, world: this.world })),
-    );
+    // Known before they are up: should one not come up, `stop` still ends its siblings.
+    const started = apps.map((app) => AppProcess.spawn(app, { ...this.defaults, ...options, world: this.world }));
     this.instances.push(...started);
+    await Promise.all(started.map((instance) => instance.untilListening()));
     await Promise.all(started.map((instance) => this.untilReady(instance)));
     return started;
   }

@@ -1,0 +1,60 @@
+import { type ConfirmChannel, connect } from 'amqplib';
+import type { World } from '../support/world.js';
+
+export const TAKE_STOCK = 'dtx.inventory.take-stock.v1';
+export const ORDER_RECEIPTS = 'dtx.order.receipts.v1';
+
+interface QueueState {
+  /** Ready ones: what a consumer has and has not acked is not counted. */
+  readonly messages: number;
+  readonly consumers: number;
+}
+
+/** What a queue holds now, from the queue itself (the management API is seconds late); null when there is none. */
+export function queueState(world: World, queue: string): Promise<QueueState | null> {
+  return onBroker(world, async (channel) => {
+    try {
+      const { messageCount, consumerCount } = await channel.checkQueue(queue);
+      return { messages: messageCount, consumers: consumerCount };
+    } catch (error) {
+      if ((error as { code?: number }).code === 404) return null;
+      throw error;
+    }
+  });
+}
+
+export async function messagesIn(world: World, queue: string): Promise<number | null> {
+  return (await queueState(world, queue))?.messages ?? null;
+}
+
+/** As an operator would, by mistake: with all that is in it, and whether or not it is being consumed. */
+export async function deleteQueue(world: World, queue: string): Promise<void> {
+  await onBroker(world, (channel) => channel.deleteQueue(queue));
+}
+
+/** Delivers a purchase's first message as the order app sends it: the same id again is a duplicate. */
+export async function deliverOrderPlaced(world: World, messageId: string, orderId: string): Promise<void> {
+  const purchase = { orderId, scheme: 'local-message', buyerId: 'alice', sku: 'book', quantity: 1, amount: 1_999 };
+  const properties = {
+    messageId,
+    type: 'order.placed.v1',
+    correlationId: orderId,
+    replyTo: ORDER_RECEIPTS,
+    headers: { 'dtx-scheme': 'local-message' },
+  };
+  await onBroker(world, async (channel) => {
+    channel.sendToQueue(TAKE_STOCK, Buffer.from(JSON.stringify(purchase)), properties);
+    await channel.waitForConfirms();
+  });
+}
+
+async function onBroker<T>(world: World, work: (channel: ConfirmChannel) => Promise<T>): Promise<T> {
+  const connection = await connect(world.rabbitmq);
+  try {
+    const channel = await connection.createConfirmChannel();
+    channel.on('error', () => {}); // a missing queue also closes the channel
+    return await work(channel);
+  } finally {
+    await connection.close();
+  }
+}

@@ -1,0 +1,136 @@
+import type { Edit, Mutant } from './mutant.js';
+
+const INBOX = 'core/inbox/inbox.js';
+const PUBLISHER = 'core/broker/publisher.js';
+const CLAIM = 'core/durable/claim.js';
+const INSERT_INBOX_ROW = `insertFirst(tx, 'dtx_inbox', { ...common, ...row })`;
+
+/** The receiver: inbox row, business, receipt and ack, in the wrong order or not at all. */
+export const noInbox: Mutant = {
+  name: 'no-inbox',
+  does: 'no inbox: each delivery is handled as if it were the first',
+  breaks: 'a duplicate takes the stock twice',
+  foundBy: 'effects of one message',
+  edits: [{ file: INBOX, find: INSERT_INBOX_ROW, replace: 'Promise.resolve(true)' }],
+};
+
+export const inboxRowApart: Mutant = {
+  name: 'inbox-row-apart',
+  does: 'the inbox row is committed in a transaction of its own, before the business',
+  breaks: 'a crash in between makes the redelivery a duplicate of nothing: DONE at the sender, never handled',
+  foundBy: 'stock taken for a message that is DONE',
+  edits: [
+    {
+      file: INBOX,
+      find: INSERT_INBOX_ROW,
+      replace: `inTransaction(this.database.source, (own) => insertFirst(own, 'dtx_inbox', { ...common, ...row }))`,
+    },
+  ],
+};
+
+const BEGIN_OF_RECEIVE = 'const incoming = incomingOf(delivery.message, endpoint.consumer);';
+
+export const ackBeforeCommit: Mutant = {
+  name: 'ack-before-commit',
+  does: 'the delivery is acked before its transaction is committed',
+  breaks: 'the broker forgets a message that died with its receiver, and nothing moves until the sender resends',
+  foundBy: 'messages back in the queue',
+  edits: [
+    { file: INBOX, find: 'delivery.ack();', replace: '' },
+    { file: INBOX, find: BEGIN_OF_RECEIVE, replace: `${BEGIN_OF_RECEIVE} delivery.ack();` },
+  ],
+};
+
+export const receiptBeforeCommit: Mutant = {
+  name: 'receipt-before-commit',
+  does: 'the receipt is sent before the transaction is committed',
+  breaks: 'the sender takes for DONE what only the broker still has; with the queue it is lost',
+  foundBy: 'stock taken for a message that is DONE',
+  edits: [
+    {
+      file: INBOX,
+      find: BEGIN_OF_RECEIVE,
+      replace: `${BEGIN_OF_RECEIVE} await this.receipt(incoming, 'HANDLED');`,
+    },
+  ],
+};
+
+/** The sender: row, publish, confirm and mark, in the wrong order or not at all. */
+export const noRow: Mutant = {
+  name: 'no-row',
+  does: 'the message is published after the commit, without a row in it',
+  breaks: 'a crash in between loses the message',
+  foundBy: 'message rows of a committed order',
+  edits: [
+    {
+      file: 'local-message/outbox.js',
+      find: 'await failpoint(failpoints.appended, () => this.insert(tx, row));',
+      replace: 'await failpoint(failpoints.appended, async () => {});',
+    },
+  ],
+};
+
+export const noConfirm: Mutant = {
+  name: 'no-confirm',
+  does: 'a message counts as sent once it is written to the socket, confirmed or not',
+  breaks: 'it is SENT though the broker never got it',
+  foundBy: 'state of a message that the broker has not got',
+  edits: [{ file: PUBLISHER, find: `channel.publish('',`, replace: `resolve();\nchannel.publish('',` }],
+};
+
+const RETURNED = 'message in the queue that it was SENT to';
+
+export const returnedIsSent: Mutant = {
+  name: 'returned-is-sent',
+  does: 'a message that came back as unroutable counts as sent, since the broker confirmed it',
+  breaks: 'SENT to a queue that somebody had deleted, it is nowhere',
+  foundBy: RETURNED,
+  edits: [{ file: PUBLISHER, find: 'if (sent.returned)', replace: 'if (false)' }],
+};
+
+export const notMandatory: Mutant = {
+  name: 'not-mandatory',
+  does: 'messages are not published as mandatory, so that the broker drops an unroutable one and confirms it',
+  breaks: 'SENT to a queue that somebody had deleted, it is nowhere',
+  foundBy: RETURNED,
+  edits: [{ file: PUBLISHER, find: 'mandatory: true', replace: 'mandatory: false' }],
+};
+
+/** The claim: what is due, and whose it is. */
+export const byId: Mutant = {
+  name: 'by-id',
+  does: 'the scan takes the rows behind the last id that it has seen, instead of all that are due',
+  breaks: 'a row with a smaller id that was committed later is never sent',
+  foundBy: 'the row that was committed last is sent',
+  edits: [
+    {
+      file: CLAIM,
+      find: 'export async function claimDue(',
+      replace: 'const seen = {};\nexport async function claimDue(',
+    },
+    {
+      file: CLAIM,
+      find: 'ORDER BY next_attempt_at LIMIT',
+      replace: `AND id > '\${seen[table.name] ?? ''}' ORDER BY id LIMIT`,
+    },
+    {
+      file: CLAIM,
+      find: '        await tx.query(',
+      replace: 'seen[table.name] = rows.at(-1).id;\n        await tx.query(',
+    },
+  ],
+};
+
+const unfenced = (values: string): Edit => ({
+  file: CLAIM,
+  find: `AND claim_token = ?\`, [${values}, row.claim_token]`,
+  replace: `\`, [${values}]`,
+});
+
+export const noFence: Mutant = {
+  name: 'no-fence',
+  does: 'a claimed row is settled by its id, whoever holds the claim by now',
+  breaks: 'a process that was paused beyond its lease takes the row from the one that works on it',
+  foundBy: 'settled under a claim that was lost',
+  edits: [unfenced('attempts, error, row.id'), unfenced('state, attempts, error, row.id')],
+};

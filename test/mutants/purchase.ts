@@ -1,0 +1,61 @@
+import { SHORT_TIMES } from '../crash-matrix/run-case.js';
+import type { AppProcess } from '../support/app-process.js';
+import { type Answer, call } from '../support/stack.js';
+import { until } from '../support/until.js';
+import { sql, type World } from '../support/world.js';
+
+/**
+ * No resend within the test: what arrives was not lost in the first place. The lease is short, but not so short that on
+ * a busy machine it ends before a message is marked: then the scan would be seen at work where nothing is amiss.
+ */
+export const NO_RESEND = {
+  core: { ...SHORT_TIMES.core, leaseMs: 2_000 },
+  localMessage: { markDelayMs: 1, resend: { firstMs: 600_000, factor: 1, capMs: 600_000 } },
+};
+
+/** The row of an order's first message at its sender. */
+export interface MessageRow {
+  readonly id: string;
+  readonly gid: string;
+  readonly state: string;
+}
+
+/** Asks one instance for a purchase; the key finds it should the answer be lost. */
+export async function place(instance: AppProcess, key: string): Promise<Answer> {
+  return call(`${instance.url}/orders`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', 'idempotency-key': key },
+    body: JSON.stringify({ buyerId: 'alice', sku: 'book', quantity: 1 }),
+  });
+}
+
+/** A purchase that is answered, as it is expected to be. */
+export async function placed(instance: AppProcess, key: string): Promise<string> {
+  const { status, body } = await place(instance, key);
+  if (status !== 202) throw new Error(`expected 202, got ${status}: ${JSON.stringify(body)}`);
+  return String(body.orderId);
+}
+
+export function messageRows(world: World, orderId: string): Promise<MessageRow[]> {
+  return sql<MessageRow>(
+    world,
+    'order',
+    `SELECT id, gid, state FROM dtx_outbox WHERE gid = ? AND contract = 'order.placed'`,
+    [orderId],
+  );
+}
+
+/** Waits until the sender's row has this state. */
+export function untilMessage(world: World, orderId: string, state: 'SENT' | 'DONE'): Promise<unknown> {
+  return until(`the message of ${orderId} is ${state}`, async () =>
+    (await messageRows(world, orderId)).some((row) => row.state === state),
+  );
+}
+
+/** How often the stock of an order was taken; empty when it never was. */
+export async function timesTaken(world: World, orderId: string): Promise<number[]> {
+  const rows = await sql<{ times: number }>(world, 'inventory', 'SELECT times FROM stock_take WHERE order_id = ?', [
+    orderId,
+  ]);
+  return rows.map((row) => row.times);
+}

@@ -1,0 +1,84 @@
+import { randomUUID } from 'node:crypto';
+import { expect } from 'vitest';
+import { SHORT_TIMES } from '../crash-matrix/run-case.js';
+import type { AppProcess } from '../support/app-process.js';
+import { until } from '../support/until.js';
+import { sql } from '../support/world.js';
+import { deleteQueue, deliverOrderPlaced, messagesIn, ORDER_RECEIPTS, queueState, TAKE_STOCK } from './broker.js';
+import { ackBeforeCommit, inboxRowApart, noInbox, receiptBeforeCommit } from './local-message.mutants.js';
+import { NO_RESEND, placed, timesTaken, untilMessage } from './purchase.js';
+import type { Claim, Scenario, Stage } from './stage.js';
+
+/** The test is the sender here, so that it decides when the second copy comes. */
+async function duplicateDelivery({ shop, world }: Stage): Promise<Claim> {
+  await shop.start(['inventory'], { options: SHORT_TIMES });
+  await shop.stock('book', 10);
+  const [messageId, orderId] = [randomUUID(), randomUUID()];
+  for (const receipts of [1, 2]) {
+    await deliverOrderPlaced(world, messageId, orderId);
+    await until('a receipt comes for each copy', async () => (await messagesIn(world, ORDER_RECEIPTS)) === receipts);
+  }
+  return async () => {
+    const [stock] = await sql(world, 'inventory', `SELECT sold FROM stock WHERE sku = 'book'`);
+    const effects = { times: await timesTaken(world, orderId), sold: Number(stock!.sold) };
+    expect(effects, 'effects of one message').toEqual({ times: [1], sold: 1 });
+  };
+}
+
+/** Order and inventory, the latter stopped where its inbox row is inserted and nothing is committed. */
+async function stoppedInTransaction(
+  { shop }: Stage,
+  action: 'crash' | 'pause',
+  options: Record<string, unknown>,
+): Promise<{ orderId: string; victim: AppProcess }> {
+  const failpoints = `local-message.inserted=1*${action}`;
+  const [[order], [victim]] = await Promise.all([
+    shop.start(['order'], { options }),
+    shop.start(['inventory'], { options, failpoints }),
+  ]);
+  await shop.stock('book', 10);
+  const orderId = await placed(order!, 'one');
+  await until('the receiver is inside its transaction', () => victim!.hits().includes('local-message.inserted'));
+  return { orderId, victim: victim! };
+}
+
+async function receiverDies(stage: Stage): Promise<Claim> {
+  const { shop, world } = stage;
+  const { orderId, victim } = await stoppedInTransaction(stage, 'crash', NO_RESEND);
+  await victim.untilExited();
+  await untilMessage(world, orderId, 'SENT');
+  // The queue forgets a consumer and takes back what it had in one step.
+  await until('the broker has noticed', async () => (await queueState(world, TAKE_STOCK))!.consumers === 0);
+  return async () => {
+    expect(await messagesIn(world, TAKE_STOCK), 'messages back in the queue').toBe(1);
+    await shop.start(['inventory'], { options: NO_RESEND });
+    await untilMessage(world, orderId, 'DONE');
+    expect(await timesTaken(world, orderId), 'stock taken for a message that is DONE').toEqual([1]);
+  };
+}
+
+async function queueIsLost(stage: Stage): Promise<Claim> {
+  const { shop, world } = stage;
+  const { orderId, victim } = await stoppedInTransaction(stage, 'pause', SHORT_TIMES);
+  await deleteQueue(world, TAKE_STOCK);
+  await victim.kill();
+  await shop.start(['inventory'], { options: SHORT_TIMES });
+  await untilMessage(world, orderId, 'DONE');
+  return async () => {
+    expect(await timesTaken(world, orderId), 'stock taken for a message that is DONE').toEqual([1]);
+  };
+}
+
+export const receiverScenarios: Scenario[] = [
+  { promise: 'a message delivered twice has one effect', mutants: [noInbox], play: duplicateDelivery },
+  {
+    promise: 'a message whose receiver dies inside its transaction is delivered again and handled, without a resend',
+    mutants: [inboxRowApart, ackBeforeCommit],
+    play: receiverDies,
+  },
+  {
+    promise: 'a message that was not handled is resent, though its queue was deleted with it',
+    mutants: [receiptBeforeCommit],
+    play: queueIsLost,
+  },
+];

@@ -1,0 +1,119 @@
+import { expect } from 'vitest';
+import type { AppProcess } from '../support/app-process.js';
+import { TcpProxy } from '../support/proxy.js';
+import { until } from '../support/until.js';
+import { sql } from '../support/world.js';
+import { deleteQueue, messagesIn, TAKE_STOCK } from './broker.js';
+import { byId, noConfirm, noFence, noRow, notMandatory, returnedIsSent } from './local-message.mutants.js';
+import { type MessageRow, messageRows, NO_RESEND, place, placed, untilMessage } from './purchase.js';
+import type { Claim, Scenario, Stage } from './stage.js';
+import { twoClaims } from './two-claims.js';
+
+async function diesAfterCommit({ shop, world }: Stage): Promise<Claim> {
+  const [victim] = await shop.start(['order'], { options: NO_RESEND, failpoints: 'local-message.committed=crash' });
+  await place(victim!, 'one').catch(() => {}); // the answer dies with the process
+  await victim!.untilExited();
+  const [{ gid: orderId } = { gid: '' }] = await sql<{ gid: string }>(
+    world,
+    'order',
+    'SELECT gid FROM dtx_idempotency',
+  );
+  await shop.start(['order'], { options: NO_RESEND });
+  return async () => {
+    expect(await messageRows(world, orderId), 'message rows of a committed order').toHaveLength(1);
+    await untilInQueue(world, 1);
+  };
+}
+
+/** A first purchase, so that connection and declaration are as they are in an app that has run for a while. */
+async function warmedUp({ shop, world }: Stage, more: { failpoints?: string; env?: Record<string, string> } = {}) {
+  const [order] = await shop.start(['order'], { options: NO_RESEND, ...more });
+  await untilMessage(world, await placed(order!, 'first'), 'SENT');
+  expect(await messagesIn(world, TAKE_STOCK)).toBe(1);
+  return order!;
+}
+
+async function nothingReachesTheBroker(stage: Stage): Promise<Claim> {
+  const { world } = stage;
+  const proxy = stage.keep(await TcpProxy.start(world.rabbitmq));
+  // A delay of nothing only leaves a line when the scan has taken the row up again.
+  const order = await warmedUp(stage, {
+    failpoints: 'local-message.claimed=delay(0)',
+    env: { DTX_RABBITMQ_URL: proxy.url },
+  });
+  const claimedBefore = order.hits().length;
+  proxy.blackHole('to-server');
+  const orderId = await placed(order, 'second');
+  const state = await until('the message is given up for now, or taken as sent', async () => {
+    const [row] = await messageRows(world, orderId);
+    return (row!.state !== 'PENDING' || order.hits().length > claimedBefore) && row!.state;
+  });
+  return async () => {
+    expect(state, 'state of a message that the broker has not got').toBe('PENDING');
+    proxy.heal();
+    await untilInQueue(world, 2);
+  };
+}
+
+async function queueWasDeleted(stage: Stage): Promise<Claim> {
+  const { world } = stage;
+  const order = await warmedUp(stage);
+  await deleteQueue(world, TAKE_STOCK);
+  await untilMessage(world, await placed(order, 'second'), 'SENT');
+  return async () => {
+    expect(await messagesIn(world, TAKE_STOCK), 'message in the queue that it was SENT to').toBe(1);
+  };
+}
+
+/**
+ * Two transactions that commit in the other order than they made their ids. No fast path: the early one dies before
+ * it, the late one fails on it, so that both are left to the scan of the instance that lives.
+ */
+async function commitsOutOfOrder({ shop, world }: Stage): Promise<Claim> {
+  const start = (failpoints: string) => shop.start(['order'], { options: NO_RESEND, failpoints });
+  const [[early], [late]] = (await Promise.all([
+    start('local-message.appended=1*pause;local-message.committed=crash'),
+    start('local-message.confirmed=1*error'),
+  ])) as [[AppProcess], [AppProcess]];
+  void place(early, 'early').catch(() => {});
+  await until('the early row is inserted', () => early.hits().includes('local-message.appended'));
+  const lateId = await placed(late, 'late');
+  await untilMessage(world, lateId, 'SENT');
+  early.signal('SIGCONT');
+  await early.untilExited();
+  const rows = await sql<MessageRow>(world, 'order', 'SELECT id, gid, state FROM dtx_outbox ORDER BY id');
+  expect(rows.map((row) => row.gid === lateId)).toEqual([false, true]);
+  return async () => {
+    const sent = async () => (await messageRows(world, rows[0]!.gid))[0]!.state === 'SENT';
+    await until('the row that was committed last is sent', sent, { withinMs: 8_000 });
+  };
+}
+
+function untilInQueue(world: Stage['world'], count: number): Promise<unknown> {
+  const arrived = async () => (await messagesIn(world, TAKE_STOCK)) === count;
+  return until(`${count} in the queue`, arrived, { everyMs: 100 });
+}
+
+export const senderScenarios: Scenario[] = [
+  {
+    promise: 'a message of a committed order is sent, though its process died right after the commit',
+    mutants: [noRow],
+    play: diesAfterCommit,
+  },
+  {
+    promise: 'a message that the broker has not confirmed is not SENT, and is sent when the network is well again',
+    mutants: [noConfirm],
+    play: nothingReachesTheBroker,
+  },
+  {
+    promise: 'a message to a queue that was deleted since it was declared is SENT only when it is in the queue',
+    mutants: [returnedIsSent, notMandatory],
+    play: queueWasDeleted,
+  },
+  {
+    promise: 'a row that is committed after one with a larger id was sent is sent as well',
+    mutants: [byId],
+    play: commitsOutOfOrder,
+  },
+  { promise: 'a claim that was lost settles nothing', mutants: [noFence], play: twoClaims },
+];

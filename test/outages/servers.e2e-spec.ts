@@ -1,0 +1,141 @@
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { control, down, up } from '../../scripts/infra/index.mjs';
+import { createWorld } from '../../scripts/infra/world.mjs';
+import {
+  expectAuditClean,
+  expectToldTruth,
+  Load,
+  openShop,
+  untilBought,
+  untilPassed,
+  untilSettled,
+} from '../support/load.js';
+import { expectProblem } from '../support/problem.js';
+import { APPS, call, Stack } from '../support/stack.js';
+import { until } from '../support/until.js';
+import { type AppName, sql } from '../support/world.js';
+
+/** Servers of their own, since all other tests need theirs up; the apps run with production times. */
+const SET = 'outage';
+const OUTAGE_MS = 20_000;
+const servers = control(SET);
+let shop: Stack;
+
+beforeAll(async () => {
+  shop = new Stack(await createWorld(await up(SET, { say: () => {} }), SET));
+  await shop.start();
+  await openShop(shop);
+}, 300_000);
+
+afterAll(async () => {
+  await shop?.stop();
+  await down(SET, { say: () => {}, wipe: true });
+}, 120_000);
+
+beforeEach((context) => {
+  context.skip(!servers.rabbitmq.supported || !servers.order.supported, 'the servers were given: not ours to stop');
+});
+
+const startLoad = (name: string) => new Load({ name, urls: () => [shop.of('order').url], callers: 4, restMs: 250 });
+
+const health = async (app: AppName) => {
+  const { status, body } = await call(`${shop.of(app).url}/health/ready`);
+  return status === 200 ? (body.degraded as string[]).join() : `${status}`;
+};
+
+/** What every app says of itself, each on its own: the ones that are not named are well. */
+const untilHealth = (expected: Partial<Record<AppName, string>>, withinMs = 30_000) =>
+  until(
+    `the apps say ${JSON.stringify(expected)}`,
+    async () => {
+      const said = await Promise.all(APPS.map(health));
+      return APPS.every((app, index) => said[index] === (expected[app] ?? ''));
+    },
+    { withinMs },
+  );
+
+const everywhere = (said: string) => Object.fromEntries(APPS.map((app) => [app, said]));
+
+async function count(app: AppName, query: string): Promise<number> {
+  const [row] = await sql<{ n: number }>(shop.world, app, `SELECT COUNT(*) AS n FROM ${query}`);
+  return Number(row!.n);
+}
+
+/** After it nobody was started again, and all is settled. */
+async function expectRecovery(load: Load, pids: unknown[]): Promise<void> {
+  await untilHealth({}, 60_000);
+  await untilBought(load, 20);
+  await load.stop();
+  await untilSettled(shop);
+  await load.replay();
+  await expectToldTruth(shop, load);
+  expect(shop.instances.map((one) => !one.exited && one.child.pid)).toEqual(pids);
+}
+
+const pidsNow = () => shop.instances.map((one) => one.child.pid);
+
+test('the broker dies for 20 s: purchases are accepted all the time and settle after it', async () => {
+  const [pids, load] = [pidsNow(), startLoad('broker-killed')];
+  await untilBought(load, 20);
+  await servers.rabbitmq.kill();
+  const since = performance.now();
+  await untilHealth(everywhere('rabbitmq'));
+  await untilBought(load, 50);
+  const pending = await count('order', `orders WHERE status = 'PENDING'`);
+  expect(pending).toBeGreaterThan(40);
+  await untilPassed(since, OUTAGE_MS);
+  expect(await count('order', `orders WHERE status = 'PENDING'`)).toBeGreaterThan(pending);
+  await servers.rabbitmq.start();
+  await expectRecovery(load, pids);
+  expect([...load.answers.keys()]).toEqual(['202']);
+}, 180_000);
+
+test('the broker hangs past its heartbeat: the apps notice, accept on, and settle when it comes back', async () => {
+  const [pids, load] = [pidsNow(), startLoad('broker-paused')];
+  await untilBought(load, 20);
+  await servers.rabbitmq.pause();
+  try {
+    const since = performance.now();
+    await untilBought(load, 50);
+    await untilHealth(everywhere('rabbitmq'), 60_000);
+    console.log(`the heartbeat was missed after ${Math.round(performance.now() - since)} ms`);
+    expect(await count('order', `orders WHERE status = 'PENDING'`)).toBeGreaterThan(40);
+  } finally {
+    await servers.rabbitmq.resume();
+  }
+  await expectRecovery(load, pids);
+  expect([...load.answers.keys()]).toEqual(['202']);
+}, 180_000);
+
+test("payment's database is away for 20 s: purchases are accepted, wait for their money, and settle after it", async () => {
+  const [pids, load] = [pidsNow(), startLoad('payment-db')];
+  await untilBought(load, 20);
+  await servers.payment.stop();
+  const since = performance.now();
+  await untilHealth({ payment: '503' });
+  expectProblem(await shop.send('payment', 'PUT', '/accounts/alice', { balance: 1 }), 503);
+  await untilBought(load, 50);
+  await untilPassed(since, OUTAGE_MS);
+  expect(await count('order', `orders WHERE status = 'PENDING'`)).toBeGreaterThan(40);
+  await servers.payment.start();
+  await expectRecovery(load, pids);
+  expect([...load.answers.keys()]).toEqual(['202']);
+  // Time away is no attempt: nothing was held for a retry with a backoff, let alone parked.
+  expect(await count('payment', 'dtx_inbox WHERE attempts > 0')).toBe(0);
+}, 180_000);
+
+test("order's database dies: 503 with Retry-After meanwhile, and each key finds its one purchase after it", async () => {
+  const [pids, load] = [pidsNow(), startLoad('order-db')];
+  await untilBought(load, 20);
+  await servers.order.kill();
+  await untilHealth({ order: '503' });
+  const answer = await shop.send('order', 'POST', '/orders', { buyerId: 'alice', sku: 'book', quantity: 1 });
+  expectProblem(answer, 503);
+  expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
+  await until('callers are told to come back', () => (load.answers.get('503') ?? 0) >= 20);
+  await servers.order.start();
+  await expectRecovery(load, pids);
+  expect([...load.answers.keys()].sort()).toEqual(['202', '503']);
+}, 180_000);
+
+test('in the end every invariant holds', () => expectAuditClean(shop));
