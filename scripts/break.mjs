@@ -16,6 +16,7 @@ import { ROOT } from './infra/place.mjs';
 
 const USAGE = 'npm run break -- <failpoint> [--mode crash|pause]';
 const MODES = ['crash', 'pause'];
+const STARTING = 'the demo is still starting, or making its own purchases: wait until it says that it is serving';
 const say = (line) => console.log(line);
 
 async function main() {
@@ -27,8 +28,8 @@ async function main() {
   const session = runningDemo();
   // A running demo was built; building now would change the code under its feet.
   const point = findFailpoint(await knownFailpoints({ say, builds: !session }), positionals[0]);
-  if (!session?.control)
-    throw new OperatorError('no demo is running: start one with "npm run demo" in another terminal');
+  if (!session) throw new OperatorError('no demo is running: start one with "npm run demo" in another terminal');
+  if (!session.control) throw new OperatorError(STARTING);
   const lock = join(ROOT, '.infra', 'demo-break.lock');
   return withLock(lock, { say, what: 'the demo', boundMs: 600_000 }, () => breakDemo(session, point, values.mode));
 }
@@ -37,8 +38,7 @@ async function breakDemo(session, point, mode) {
   const events = new AppEvents();
   const control = await callControl(session.control, (event) => events.add(event));
   const status = await control.ask('status');
-  if (!status.isServing)
-    throw new OperatorError('the demo is still making its own purchases: wait until it says that it is serving');
+  if (!status.isServing) throw new OperatorError(STARTING);
   const databases = await openDatabases(status.world);
   try {
     say(`${point.name}: ${point.scheme}, step ${point.step}, in the ${point.app} app; mode ${mode}\n`);

@@ -23,7 +23,6 @@ async function main() {
   } finally {
     await demo.stop();
     endSession();
-    say('stopped: apps and servers are down; the data stays for "npm run audit" and "npm run trace"');
   }
   return code;
 }

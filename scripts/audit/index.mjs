@@ -8,7 +8,8 @@ import {
 } from './business-checks.mjs';
 import { openDatabases } from './databases.mjs';
 import { countByState, durableTables } from './durable.mjs';
-import { checkDurableWork, checkKeys, checkNothingOpen, checkParked, checkQueues } from './message-checks.mjs';
+import { checkKeys } from './key-checks.mjs';
+import { checkDurableWork, checkNothingOpen, checkParked, checkQueues } from './message-checks.mjs';
 import { summarizePurchases } from './purchases.mjs';
 import { untilQuiet } from './quiet.mjs';
 
@@ -30,8 +31,8 @@ const CHECKS = [
  *
  * @param {{ name: string, databases: Record<string, string>, rabbitmq: string, management: string, vhost: string }} world
  * @param {{ settleMs?: number, brokerLagMs?: number }} options `settleMs`: how long the world may take to come to rest;
- *   a world that does not has failed. `brokerLagMs`: how long a running world must stay at rest, because the broker's
- *   count of unacked messages is up to 5 s old by default.
+ *   a world that does not has failed. `brokerLagMs`: how long a world with consumed quorum queues must stay at rest,
+ *   because their count of unacked messages is up to 5 s old.
  * @returns {Promise<{ ok: boolean, nothing: boolean, world: string, parked: object[],
  *   checks: Array<{ name: string, ok: boolean, figures: object, violations: string[] }> }>}
  *   `nothing`: there was no purchase and no message to check, so `ok` is false without a violation

@@ -38,24 +38,6 @@ export async function checkParked({ databases, parked }) {
   return { figures, violations };
 }
 
-/** One purchase per Idempotency-Key, and one key per purchase. */
-export async function checkKeys({ databases }) {
-  const apps = databases.apps.filter((app) => databases.has(app, 'dtx_idempotency'));
-  if (apps.length === 0) return null;
-  const violations = [];
-  let keys = 0n;
-  for (const app of apps) {
-    const [{ number }] = await databases.query(app, 'SELECT COUNT(*) AS number FROM dtx_idempotency');
-    keys += number;
-    const shared = await databases.query(
-      app,
-      'SELECT gid, COUNT(*) AS number FROM dtx_idempotency GROUP BY gid HAVING COUNT(*) > 1 LIMIT 20',
-    );
-    violations.push(...shared.map((row) => `${app}: ${row.gid} was made by ${row.number} different keys`));
-  }
-  return { figures: { keys }, violations };
-}
-
 /** No queue holds a message. */
 export async function checkQueues({ queues }) {
   if (queues === null) return { figures: {}, violations: ['the queues could not be read'] };

@@ -41,7 +41,7 @@ function readChunk(databases, { app, table, columns }, after) {
 /** The last id up to which every database has been read; null when all have been read to their end. */
 function endOfChunks(chunks) {
   const lastIds = chunks.filter((rows) => rows.length === CHUNK).map((rows) => rows[CHUNK - 1].order_id);
-  return lastIds.length === 0 ? null : lastIds.reduce((least, id) => (id < least ? id : least));
+  return lastIds.sort()[0] ?? null;
 }
 
 /**

@@ -3,14 +3,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parkedRows, unfinishedWork } from './durable.mjs';
 import { oldTransactions, preparedBranches } from './open-transactions.mjs';
-import { leftInQueues, readQueues } from './queues.mjs';
+import { leftInQueues, mayLag, readQueues } from './queues.mjs';
 
 const POLL_MS = 250;
 const LISTED_MAX = 20;
 
 /**
- * Waits until nothing moves and stays so: for two looks, or, while anybody consumes, for as long as the broker's own
- * count of unacked messages may lag behind.
+ * Waits until nothing moves and stays so: for two looks, or for as long as the broker's own count of unacked
+ * messages may lag behind.
  * @returns {Promise<{ unsettled: string[], waitedMs: number, queues: object[] | null, parked: object[] }>}
  *   `unsettled` is empty when the world is quiet, else says what never came to rest
  */
@@ -21,7 +21,7 @@ export async function untilQuiet(world, databases, { settleMs, brokerLagMs }) {
     const look = await lookOnce(world, databases);
     if (look.unsettled.length > 0) quietSince = null;
     else quietSince ??= Date.now();
-    const needed = look.queues?.some(({ consumers }) => consumers > 0) ? brokerLagMs : POLL_MS;
+    const needed = mayLag(look.queues ?? []) ? brokerLagMs : POLL_MS;
     const waitedMs = Date.now() - since;
     if (quietSince !== null && Date.now() - quietSince >= needed) return { ...look, waitedMs };
     if (look.unsettled.length > 0 && waitedMs > settleMs) return { ...look, waitedMs };

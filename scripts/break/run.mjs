@@ -107,7 +107,7 @@ async function settleByHand({ point, status, watch, say }, id) {
   if (row[0]?.state !== 'PARKED')
     throw new OperatorError(`${id} should be PARKED, it is ${row[0]?.state ?? 'not there'}`);
   const path = `/dtx/transactions/${id}/resolve`;
-  say(`5. it is PARKED with one alert; a person settles it: POST ${path} {"outcome":"done"}`);
+  say(`   it is PARKED with one alert; a person settles it: POST ${path} {"outcome":"done"}`);
   const headers = { authorization: `Bearer ${status.token}` };
   const body = { outcome: 'done', note: 'shown by npm run break' };
   await expectOk('POST', `${status.urls[point.app]}${path}`, { body, headers });

@@ -132,6 +132,8 @@ export class Demo {
   async stop() {
     this.#control?.close();
     await this.#supervisor?.stopAll();
-    if (this.#touchedServers) await down('demo', { say: this.say });
+    if (!this.#touchedServers) return;
+    await down('demo', { say: this.say });
+    this.say('stopped: apps and servers are down; the data stays for "npm run audit" and "npm run trace"');
   }
 }

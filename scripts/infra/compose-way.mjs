@@ -1,5 +1,7 @@
 // The "compose" way: the server services of docker-compose.yml, and only those, in a project of their own per name.
+
 import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { DATABASES, InfraError, KINDS, kindOf, ROOT, serversOf } from './place.mjs';
@@ -17,7 +19,8 @@ const PORT_VARIABLES = {
   redis: 'DTX_REDIS_PORT',
 };
 
-const projectOf = (name) => `nest-dtx-${name}`;
+/** With the clone's place in it: two clones have different passwords, so they must not share volumes. */
+const projectOf = (name) => `nest-dtx-${name}-${createHash('sha256').update(ROOT).digest('hex').slice(0, 8)}`;
 const serviceOf = (server) => (DATABASES.includes(server) ? `${server}-db` : server);
 const servicesOf = (kinds) => serversOf(kinds).map(serviceOf);
 

@@ -1,4 +1,5 @@
 import { receiverRows } from './local-message.rows.js';
+import { localMessage } from './local-message.scheme.js';
 import { crashMatrix } from './matrix.js';
 
-crashMatrix('lm_receiver', receiverRows);
+crashMatrix('lm_receiver', localMessage, receiverRows);

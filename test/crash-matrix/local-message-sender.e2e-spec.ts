@@ -1,4 +1,5 @@
 import { senderRows } from './local-message.rows.js';
+import { localMessage } from './local-message.scheme.js';
 import { crashMatrix } from './matrix.js';
 
-crashMatrix('lm_sender', senderRows);
+crashMatrix('lm_sender', localMessage, senderRows);

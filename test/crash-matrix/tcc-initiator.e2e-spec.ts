@@ -1,0 +1,5 @@
+import { crashMatrix } from './matrix.js';
+import { initiatorRows } from './tcc.rows.js';
+import { tcc } from './tcc.scheme.js';
+
+crashMatrix('tcc_initiator', tcc, initiatorRows);

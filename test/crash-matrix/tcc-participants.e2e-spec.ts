@@ -1,0 +1,5 @@
+import { crashMatrix } from './matrix.js';
+import { participantRows } from './tcc.rows.js';
+import { tcc } from './tcc.scheme.js';
+
+crashMatrix('tcc_participants', tcc, participantRows);

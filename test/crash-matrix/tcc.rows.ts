@@ -1,0 +1,161 @@
+import { expect } from 'vitest';
+import { type AppName, sql } from '../support/world.js';
+import type { Case, Mode, Row } from './row.js';
+import { barrier, transaction } from './tcc.scheme.js';
+
+const APPS: readonly AppName[] = ['order', 'payment', 'inventory'];
+const ALL: readonly Mode[] = ['crash', 'pause, recover, kill', 'pause, recover, continue', 'error', 'lost'];
+/** All modes in the long run; else without those that show what another mode of the point, or another point, shows too. */
+const few = (...modes: Mode[]) => (process.env.DTX_TEST_ALL ? ALL : modes);
+const QUICK = few('crash', 'pause, recover, continue', 'error', 'lost');
+const DEAD_OR_LATE = few('crash', 'pause, recover, continue');
+
+const always = (outcome: 'CONFIRMED' | 'CANCELLED' | 'either') => () => outcome;
+const stateOf = async ({ shop, attempt }: Case) => (await transaction(shop, attempt.orderId))?.state;
+
+/** What the three barriers have let through, in the order of APPS. */
+async function passed({ shop, attempt }: Case): Promise<string[]> {
+  const rows = await Promise.all(APPS.map((app) => barrier(shop.world, app, attempt.orderId)));
+  return rows.map((ops) => ops.map(({ op }) => op).join(' '));
+}
+
+const OUT_OF_STOCK = { buyerId: 'alice', sku: 'phone', quantity: 1 };
+
+export const initiatorRows: Row[] = [
+  {
+    failpoint: 'tcc.registered',
+    app: 'payment',
+    modes: QUICK,
+    // An error before the commit leaves the key free: the caller's repetition is a new purchase.
+    outcome: (mode) => (mode === 'error' ? 'CONFIRMED' : 'CANCELLED'),
+    disk: async (at) => {
+      expect(await stateOf(at)).toBe('TRYING');
+      const branches = await sql(at.shop.world, 'payment', 'SELECT branch FROM dtx_tcc_branch WHERE gid = ?', [
+        at.attempt.orderId,
+      ]);
+      expect(branches).toHaveLength(3);
+      expect(await passed(at)).toEqual(['', '', '']);
+    },
+  },
+  {
+    failpoint: 'tcc.tried',
+    app: 'payment',
+    modes: few('crash', 'pause, recover, continue', 'error'),
+    outcome: always('CANCELLED'),
+    disk: async (at) => {
+      expect(await stateOf(at)).toBe('TRYING');
+      expect(await passed(at)).toEqual(['try', 'try', 'try']);
+    },
+  },
+  {
+    failpoint: 'tcc.decided',
+    app: 'payment',
+    modes: QUICK,
+    disk: async (at) => {
+      expect(await stateOf(at)).toBe('CONFIRMING');
+      expect(await passed(at)).toEqual(['try', 'try', 'try']);
+    },
+  },
+  {
+    failpoint: 'tcc.decided',
+    when: 'by the deadline',
+    app: 'payment',
+    alsoArmed: 'tcc.registered=lost',
+    // The victim looks more often than the others, so that its scan is the one that finds the deadline passed.
+    options: { core: { scanIntervalMs: 10 } },
+    modes: QUICK,
+    outcome: always('CANCELLED'),
+    disk: async (at) => {
+      expect(await transaction(at.shop, at.attempt.orderId)).toMatchObject({ state: 'CANCELLING', reason: 'TIMEOUT' });
+      expect(await passed(at)).toEqual(['', '', '']);
+    },
+  },
+  {
+    failpoint: 'tcc.first-branch',
+    app: 'payment',
+    modes: DEAD_OR_LATE,
+    disk: async (at) => {
+      expect(await stateOf(at)).toBe('CONFIRMING');
+      expect(await passed(at)).toContain('try confirm');
+    },
+  },
+  {
+    failpoint: 'tcc.first-branch',
+    when: 'cancelling',
+    app: 'payment',
+    wanted: OUT_OF_STOCK,
+    modes: DEAD_OR_LATE,
+    outcome: always('CANCELLED'),
+    disk: async (at) => {
+      expect(await stateOf(at)).toBe('CANCELLING');
+      expect((await passed(at)).filter((ops) => ops.endsWith('cancel')).length).toBeGreaterThan(0);
+    },
+  },
+  {
+    failpoint: 'tcc.all-branches',
+    app: 'payment',
+    modes: DEAD_OR_LATE,
+    disk: async (at) => {
+      expect(await stateOf(at)).toBe('CONFIRMING');
+      expect(await passed(at)).toEqual(['try confirm', 'try confirm', 'try confirm']);
+    },
+  },
+  {
+    failpoint: 'tcc.marked',
+    app: 'payment',
+    modes: few('crash', 'pause, recover, continue', 'error'),
+    disk: async (at) => expect(await stateOf(at)).toBe('CONFIRMED'),
+  },
+];
+
+/** A participant's two transactions: the first before and after its commit, the second after it. */
+function participant(app: AppName, modes: readonly Mode[]): Row[] {
+  const barrierOf = async ({ shop, attempt }: Case) =>
+    (await barrier(shop.world, app, attempt.orderId)).map(({ op }) => op);
+  return [
+    {
+      failpoint: 'tcc.try-inserted',
+      app,
+      modes,
+      transactionOpen: true,
+      // Whoever gets the call again may still be in time, or not.
+      outcome: (mode) => (mode === 'error' || mode === 'lost' ? 'CANCELLED' : 'either'),
+      disk: async (at) => expect(await barrierOf(at)).toEqual([]),
+    },
+    {
+      failpoint: 'tcc.try-committed',
+      app,
+      modes,
+      outcome: (mode) => (mode === 'crash' && app !== 'payment' ? 'either' : 'CANCELLED'),
+      disk: async (at) => expect(await barrierOf(at)).toEqual(['try']),
+    },
+    {
+      failpoint: 'tcc.second-committed',
+      app,
+      modes,
+      disk: async (at) => expect(await barrierOf(at)).toEqual(['try', 'confirm']),
+    },
+  ];
+}
+
+/** The Cancel of what was tried, and of what was not. */
+function cancelling(app: AppName): Row {
+  return {
+    failpoint: 'tcc.second-committed',
+    when: 'cancelling',
+    app,
+    wanted: OUT_OF_STOCK,
+    modes: DEAD_OR_LATE,
+    outcome: always('CANCELLED'),
+    disk: async ({ shop, attempt }) =>
+      expect((await barrier(shop.world, app, attempt.orderId)).at(-1)).toMatchObject({ op: 'cancel' }),
+  };
+}
+
+export const participantRows: Row[] = [
+  ...participant('inventory', QUICK),
+  ...participant('order', DEAD_OR_LATE),
+  ...participant('payment', DEAD_OR_LATE),
+  cancelling('inventory'),
+  cancelling('order'),
+];
