@@ -1,13 +1,12 @@
 import request, { type Response } from 'supertest';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { AppProcess } from './support/app-process.js';
+import type { AppProcess } from './support/app-process.js';
 import { troubleIn } from './support/logs.js';
 import { expectProblem } from './support/problem.js';
 import { Stack } from './support/stack.js';
 import { until } from './support/until.js';
 import { auditOf, freshWorld, sql, type World } from './support/world.js';
 
-const options = { core: { lockWaitSeconds: 1 } };
 const good = { buyerId: 'alice', sku: 'book', quantity: 1 };
 let world: World;
 let shop: Stack;
@@ -16,7 +15,7 @@ const keys = new Set<string>();
 
 beforeAll(async () => {
   world = await freshWorld('http_idempotency');
-  shop = new Stack(world, { options });
+  shop = new Stack(world, { options: { core: { lockWaitSeconds: 1 } } });
   await shop.start();
   await shop.account('alice', 10_000_000);
   await shop.stock('book', 1_000);
@@ -100,9 +99,7 @@ test('twenty calls at once with one key are one purchase', async () => {
 
 test('while the first call runs, others are 409 of a type of their own; later they repeat it', async () => {
   const failpoints = 'local-message.appended=1*delay(6000)';
-  const slow = await AppProcess.start('order', { world, failpoints, options, label: 'slow' });
-  shop.instances.push(slow);
-  await shop.untilReady(slow);
+  const [slow] = (await shop.start(['order'], { failpoints, label: 'slow' })) as [AppProcess];
   const running = place(good, 'busy', slow.url);
   await until('the first call is under way', () => slow.hits().includes('local-message.appended'));
   const early = await Promise.all([

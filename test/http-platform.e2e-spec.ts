@@ -142,8 +142,9 @@ describe.each(APPS)('the %s app', (app) => {
 
 describe('while something is away', () => {
   const without = async (env: Record<string, string>) => {
-    const started = await AppProcess.start('order', { world, env, options: { core: { reconnect: { capMs: 200 } } } });
+    const started = AppProcess.spawn('order', { world, env, options: { core: { reconnect: { capMs: 200 } } } });
     shop.instances.push(started);
+    await started.untilListening();
     return request(started.url);
   };
 

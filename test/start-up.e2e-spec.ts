@@ -32,6 +32,13 @@ async function refused(app: AppName, env: Record<string, string>): Promise<AppPr
   return instance;
 }
 
+async function up(app: AppName, env: Record<string, string>): Promise<AppProcess> {
+  const instance = AppProcess.spawn(app, { world, env });
+  started.push(instance);
+  await instance.untilListening();
+  return instance;
+}
+
 /** One line for a person; what Nest logs of its modules on the way there is information, not an error. */
 function expectOneLine(instance: AppProcess, variable: string): void {
   expect(instance.child.exitCode, instance.log()).toBe(1);
@@ -67,15 +74,15 @@ const wrong: Case[] = [
 ];
 
 describe('a wrong or missing variable stops the app with exit code 1 and one line that names it', () => {
-  test.concurrent.each(wrong)('%s: %s=%s', async (app, variable, value) => {
+  test.each(wrong)('%s: %s=%s', async (app, variable, value) => {
     expectOneLine(await refused(app, { [variable]: value }), variable);
   });
 
-  test.concurrent('a port that is taken', async () => {
+  test('a port that is taken', async () => {
     expectOneLine(await refused('payment', { PORT: occupiedPort }), 'PORT');
   });
 
-  test.concurrent.each([
+  test.each([
     ['DTX_FAILPOINTS', { DTX_FAILPOINTS: 'local-message.handled=crash' }],
     ['DTX_FAILPOINTS', { DTX_FAILPOINTS: 'crash' }],
     ['DTX_ADMIN_TOKEN', { DTX_ADMIN_TOKEN: '' }],
@@ -83,7 +90,7 @@ describe('a wrong or missing variable stops the app with exit code 1 and one lin
     expectOneLine(await refused('order', { NODE_ENV: 'production', ...env }), variable);
   });
 
-  test.concurrent('the wrong option is named as well, by its path', async () => {
+  test('the wrong option is named as well, by its path', async () => {
     const instance = await refused('order', { DTX_OPTIONS: '{"core":{"inbox":{"attemptsMax":"two"}}}' });
     expectOneLine(instance, 'DTX_OPTIONS');
     expect(instance.log()).toContain('core.inbox.attemptsMax');
@@ -92,8 +99,7 @@ describe('a wrong or missing variable stops the app with exit code 1 and one lin
 
 describe('an app that comes up', () => {
   test('in production takes its token, and listens for others', async () => {
-    const instance = await AppProcess.start('inventory', { world, env: { NODE_ENV: 'production', HOST: '127.0.0.1' } });
-    started.push(instance);
+    const instance = await up('inventory', { NODE_ENV: 'production', HOST: '127.0.0.1' });
     const summary = (token: string) =>
       call(`${instance.url}/dtx/summary`, { headers: { authorization: `Bearer ${token}` } });
     await until('its database is open', async () => (await summary(ADMIN_TOKEN)).status === 200);
@@ -104,8 +110,7 @@ describe('an app that comes up', () => {
   });
 
   test('without a token makes one and tells it', async () => {
-    const instance = await AppProcess.start('payment', { world, env: { DTX_ADMIN_TOKEN: '' } });
-    started.push(instance);
+    const instance = await up('payment', { DTX_ADMIN_TOKEN: '' });
     const token = await until(
       'it tells the token',
       () => /token for \/dtx[^"]* is ([\w-]{20,})/.exec(instance.log())?.[1],
@@ -120,8 +125,7 @@ describe('an app that comes up', () => {
       DTX_DATABASE_URL: withPassword(world.databases.order),
       DTX_RABBITMQ_URL: withPassword(world.rabbitmq),
     };
-    const instance = await AppProcess.start('order', { world, env });
-    started.push(instance);
+    const instance = await up('order', env);
     await until('it says so', () => /Access denied/i.test(instance.log()) && /broker is away/.test(instance.log()));
     expect((await call(`${instance.url}/health/ready`)).status).toBe(503);
     expect(instance.log()).not.toContain(SECRET);

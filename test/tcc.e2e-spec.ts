@@ -36,7 +36,10 @@ describe('a checkout', () => {
     expect((await shop.get('payment', `/checkouts/${answer.body.orderId}`)).body).toEqual(answer.body);
     const payment = await shop.get('payment', `/payments/${answer.body.orderId}`);
     expect(payment.body).toMatchObject({ status: 'CAPTURED', amount: 3_998 });
-    expect((await shop.get('payment', '/accounts/alice')).body).toMatchObject({ balance: 10_000_000 - 3_998, frozen: 0 });
+    expect((await shop.get('payment', '/accounts/alice')).body).toMatchObject({
+      balance: 10_000_000 - 3_998,
+      frozen: 0,
+    });
     expect((await shop.get('inventory', '/stock/book')).body).toMatchObject({ available: 998, reserved: 0, sold: 2 });
   });
 
@@ -44,15 +47,22 @@ describe('a checkout', () => {
     ['alice', 3, 'OUT_OF_STOCK'],
     ['bob', 1, 'INSUFFICIENT_FUNDS'],
     ['nobody', 1, 'UNKNOWN_BUYER'],
-  ])('by %s of %i mugs is 409 %s; nothing moves, and the order is CANCELLED with that reason', async (buyerId, quantity, reason) => {
-    const before = await shop.get('inventory', '/stock/mug');
-    const answer = await checkOut({ buyerId, sku: 'mug', quantity });
-    expect(expectProblem(answer, 409)).toMatchObject({ type: 'urn:nest-dtx:refused', reason, orderStatus: 'CANCELLED' });
-    const { orderId } = answer.body;
-    expect((await shop.get('order', `/orders/${orderId}`)).body).toMatchObject({ status: 'CANCELLED', reason });
-    expect((await shop.get('inventory', '/stock/mug')).body).toEqual(before.body);
-    expect((await shop.get('payment', `/payments/${orderId}`)).status).toBe(404);
-  });
+  ])(
+    'by %s of %i mugs is 409 %s; nothing moves, and the order is CANCELLED with that reason',
+    async (buyerId, quantity, reason) => {
+      const before = await shop.get('inventory', '/stock/mug');
+      const answer = await checkOut({ buyerId, sku: 'mug', quantity });
+      expect(expectProblem(answer, 409)).toMatchObject({
+        type: 'urn:nest-dtx:refused',
+        reason,
+        orderStatus: 'CANCELLED',
+      });
+      const { orderId } = answer.body;
+      expect((await shop.get('order', `/orders/${orderId}`)).body).toMatchObject({ status: 'CANCELLED', reason });
+      expect((await shop.get('inventory', '/stock/mug')).body).toEqual(before.body);
+      expect((await shop.get('payment', `/payments/${orderId}`)).status).toBe(404);
+    },
+  );
 });
 
 test('every invariant holds', async () => {

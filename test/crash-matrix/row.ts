@@ -66,6 +66,8 @@ export interface Row {
   arrange?(shop: Stack): Promise<() => Promise<void>>;
   /** Sets the purchase going when a plain order does not reach the point; answers its order id, or '' when it has none. */
   trigger?(shop: Stack): Promise<string>;
+  /** Done before each further purchase, when the one before has passed by. */
+  beforeNext?(shop: Stack): Promise<void>;
   /** What must be on disk while the victim is stopped at the point. Throws (expect) if it is not. */
   disk(at: Case): Promise<void>;
   /** Whether a purchase went by without the victim, where that is seen in another way than the scheme's own. */

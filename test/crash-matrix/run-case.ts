@@ -111,6 +111,7 @@ async function untilHit(play: Play, victim: AppProcess, attempts: Attempt[]): Pr
       if (isAnswered && !row.unknownYet) attempt.orderId ||= (await idOfKey(play, attempt)) ?? '';
       return (await passedBy(play, attempt)) && (isHit() ? 'hit' : 'passed');
     });
+    if (hit === 'passed') await row.beforeNext?.(shop);
     if (hit === 'hit') {
       // A call that is answered with an error finds its order by its key, later.
       const isNeeded = play.mode.startsWith('pause') || row.trigger;

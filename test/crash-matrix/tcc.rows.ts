@@ -1,4 +1,6 @@
+import { connect } from 'amqplib';
 import { expect } from 'vitest';
+import type { Stack } from '../support/stack.js';
 import { type AppName, sql } from '../support/world.js';
 import type { Case, Mode, Row } from './row.js';
 import { barrier, transaction } from './tcc.scheme.js';
@@ -108,6 +110,25 @@ export const initiatorRows: Row[] = [
   },
 ];
 
+const QUEUES: Partial<Record<AppName, string>> = {
+  order: 'dtx.order.tcc-checkout.v1',
+  inventory: 'dtx.inventory.tcc-stock.v1',
+};
+
+/**
+ * The broker takes turns between two instances, and a checkout is two calls to each participant: one instance would
+ * get every Try and the other every Confirm. One call more, which nobody can read and which is dropped, swaps them.
+ */
+const swapTurns = (app: AppName) => async (shop: Stack) => {
+  const queue = QUEUES[app];
+  if (!queue) return; // in the initiator's own process
+  const connection = await connect(shop.world.rabbitmq);
+  const channel = await connection.createConfirmChannel();
+  channel.sendToQueue(queue, Buffer.from('{"not a call'));
+  await channel.waitForConfirms();
+  await connection.close();
+};
+
 /** A participant's two transactions: the first before and after its commit, the second after it. */
 function participant(app: AppName, modes: readonly Mode[]): Row[] {
   const barrierOf = async ({ shop, attempt }: Case) =>
@@ -117,6 +138,7 @@ function participant(app: AppName, modes: readonly Mode[]): Row[] {
       failpoint: 'tcc.try-inserted',
       app,
       modes,
+      beforeNext: swapTurns(app),
       transactionOpen: true,
       // Whoever gets the call again may still be in time, or not.
       outcome: (mode) => (mode === 'error' || mode === 'lost' ? 'CANCELLED' : 'either'),
@@ -126,6 +148,7 @@ function participant(app: AppName, modes: readonly Mode[]): Row[] {
       failpoint: 'tcc.try-committed',
       app,
       modes,
+      beforeNext: swapTurns(app),
       outcome: (mode) => (mode === 'crash' && app !== 'payment' ? 'either' : 'CANCELLED'),
       disk: async (at) => expect(await barrierOf(at)).toEqual(['try']),
     },
@@ -133,6 +156,7 @@ function participant(app: AppName, modes: readonly Mode[]): Row[] {
       failpoint: 'tcc.second-committed',
       app,
       modes,
+      beforeNext: swapTurns(app),
       disk: async (at) => expect(await barrierOf(at)).toEqual(['try', 'confirm']),
     },
   ];
@@ -146,6 +170,7 @@ function cancelling(app: AppName): Row {
     app,
     wanted: OUT_OF_STOCK,
     modes: DEAD_OR_LATE,
+    beforeNext: swapTurns(app),
     outcome: always('CANCELLED'),
     disk: async ({ shop, attempt }) =>
       expect((await barrier(shop.world, app, attempt.orderId)).at(-1)).toMatchObject({ op: 'cancel' }),

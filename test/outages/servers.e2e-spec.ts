@@ -13,7 +13,7 @@ import {
 import { expectProblem } from '../support/problem.js';
 import { APPS, call, Stack } from '../support/stack.js';
 import { until } from '../support/until.js';
-import { type AppName, sql } from '../support/world.js';
+import { type AppName, sql, type World } from '../support/world.js';
 
 /** Servers of their own, since all other tests need theirs up; the apps run with production times. */
 const SET = 'outage';
@@ -22,7 +22,8 @@ const servers = control(SET);
 let shop: Stack;
 
 beforeAll(async () => {
-  shop = new Stack(await createWorld(await up(SET, { say: () => {} }), SET));
+  const world: unknown = await createWorld(await up(SET, { say: () => {} }), SET);
+  shop = new Stack(world as World);
   await shop.start();
   await openShop(shop);
 }, 300_000);

@@ -151,7 +151,7 @@ function codeOf(error: Error & { cause?: { code?: string } }): string {
 /** Every invariant holds, once the world has come to rest. */
 export async function expectAuditClean(shop: Stack, settleMs = 60_000): Promise<void> {
   const report = await auditOf(shop.world, settleMs);
-  expect(report.checks.flatMap((check) => check.violations)).toEqual([]);
+  expect(report.checks.flatMap(({ violations }: { violations: string[] }) => violations)).toEqual([]);
   expect(report.ok).toBe(true);
 }
 

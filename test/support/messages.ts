@@ -1,6 +1,6 @@
 import { type ChannelModel, type ConfirmChannel, connect, type Options } from 'amqplib';
-import { type Contract, queueOf, receiptQueueOf, typeOf } from '../../libs/dtx/src/core/broker/contract.js';
-import { toProperties } from '../../libs/dtx/src/core/broker/envelope.js';
+import { type Contract, queueOf, receiptQueueOf } from '../../libs/dtx/src/core/broker/contract.js';
+import { toProperties, typeOf } from '../../libs/dtx/src/core/broker/envelope.js';
 import * as contracts from '../../libs/shop/src/messages.js';
 import { management } from '../../scripts/infra/broker-api.mjs';
 import { APPS } from './stack.js';
@@ -17,7 +17,9 @@ export interface SentMessage {
 }
 
 const consumersOf = new Map(
-  Object.values(contracts).map((contract) => [contract.name, contract.consumers as readonly string[]]),
+  Object.values(contracts)
+    .filter((exported): exported is Contract<never> & typeof exported => 'consumers' in exported)
+    .map((contract) => [contract.name, contract.consumers]),
 );
 
 /** The message rows of all senders, or of those made in the last seconds. */
@@ -78,17 +80,22 @@ export class TestPublisher {
 export function propertiesOf({ id, gid, contract, version, sender }: Omit<SentMessage, 'payload'>): Options.Publish {
   return toProperties({
     messageId: id,
-    type: typeOf({ name: contract, version } as Contract),
+    type: typeOf({ name: contract, version }),
     gid,
     scheme: 'local-message',
     replyTo: receiptQueueOf(sender),
   });
 }
 
-/** What the broker itself counts over all queues of a world; a few seconds late. */
+/** What the broker itself has counted over all queues of a world but those of receipts; a few seconds late. */
 export async function brokerCounts(world: World): Promise<{ delivered: number; redelivered: number; acked: number }> {
   const path = `/queues/${encodeURIComponent(world.vhost)}?columns=name,message_stats`;
-  const queues: Array<{ message_stats?: Record<string, number> }> = await management(world.management, 'GET', path);
-  const sum = (key: string) => queues.reduce((total, queue) => total + (queue.message_stats?.[key] ?? 0), 0);
+  const queues: Array<{ name: string; message_stats?: Record<string, number> }> = await management(
+    world.management,
+    'GET',
+    path,
+  );
+  const work = queues.filter(({ name }) => !/\.receipts\./.test(name));
+  const sum = (key: string) => work.reduce((total, queue) => total + (queue.message_stats?.[key] ?? 0), 0);
   return { delivered: sum('deliver'), redelivered: sum('redeliver'), acked: sum('ack') };
 }

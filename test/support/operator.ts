@@ -42,6 +42,10 @@ export class Operator {
     return (await this.get('/transactions?state=PARKED&limit=100')).body.items as Parked[];
   }
 
+  async closeAll(): Promise<void> {
+    for (const { id } of await this.parked()) await this.resolve(id, 'done');
+  }
+
   /** Waits until the purchase has given up here. */
   parkedOf(gid: string): Promise<Parked> {
     return until(`${gid} is parked at ${this.app}`, async () => (await this.parked()).find((one) => one.gid === gid));

@@ -1,5 +1,6 @@
-import { type Env, platformModules, Stock, stockMigrations } from '@nest-dtx/shop';
+import { type Env, inventoryStock, platformModules, Stock, stockMigrations } from '@nest-dtx/shop';
 import { type DynamicModule, Module } from '@nestjs/common';
+import { ReserveStock } from './reserve-stock.tcc.js';
 import { StockController } from './stock.controller.js';
 import { TakeStockByLocalMessage } from './take-stock.local-message.js';
 
@@ -10,7 +11,13 @@ class InventoryModule {}
 export function inventoryModule(env: Env): DynamicModule {
   return {
     module: InventoryModule,
-    imports: platformModules(env, { app: 'inventory', entities: [Stock], migrations: stockMigrations }),
+    imports: platformModules(env, {
+      app: 'inventory',
+      entities: [Stock],
+      migrations: stockMigrations,
+      participates: [inventoryStock],
+    }),
     controllers: [StockController, TakeStockByLocalMessage],
+    providers: [ReserveStock],
   };
 }

@@ -1,6 +1,7 @@
-import { type Env, Order, ordersMigrations, platformModules } from '@nest-dtx/shop';
+import { type Env, Order, orderCheckout, ordersMigrations, platformModules } from '@nest-dtx/shop';
 import { type DynamicModule, Module } from '@nestjs/common';
 import { CatalogController, StockHintByLocalMessage } from './catalog.controller.js';
+import { CheckoutByTcc } from './checkout.tcc.js';
 import { OrdersController } from './orders.controller.js';
 import { PlaceOrderByLocalMessage, SettleOrderByLocalMessage } from './place-order.local-message.js';
 import { SettledOrders } from './settled-orders.js';
@@ -14,8 +15,8 @@ export function orderModule(env: Env): DynamicModule {
   const migrations = [...ordersMigrations, ...stockHintMigrations];
   return {
     module: OrderModule,
-    imports: platformModules(env, { app: 'order', entities: [Order], migrations }),
+    imports: platformModules(env, { app: 'order', entities: [Order], migrations, participates: [orderCheckout] }),
     controllers: [OrdersController, CatalogController, SettleOrderByLocalMessage, StockHintByLocalMessage],
-    providers: [PlaceOrderByLocalMessage, SettledOrders],
+    providers: [PlaceOrderByLocalMessage, CheckoutByTcc, SettledOrders],
   };
 }

@@ -1,6 +1,9 @@
-import { Account, accountsMigrations, type Env, Payment, platformModules } from '@nest-dtx/shop';
+import { Account, accountsMigrations, type Env, Payment, paymentFunds, platformModules } from '@nest-dtx/shop';
 import { type DynamicModule, Module } from '@nestjs/common';
 import { AccountsController } from './accounts.controller.js';
+import { CheckOutByTcc } from './checkout.tcc.js';
+import { CheckoutsController } from './checkouts.controller.js';
+import { FreezeFunds } from './freeze-funds.tcc.js';
 import { PaymentsController } from './payments.controller.js';
 import { TakeMoneyByLocalMessage } from './take-money.local-message.js';
 
@@ -11,7 +14,13 @@ class PaymentModule {}
 export function paymentModule(env: Env): DynamicModule {
   return {
     module: PaymentModule,
-    imports: platformModules(env, { app: 'payment', entities: [Account, Payment], migrations: accountsMigrations }),
-    controllers: [AccountsController, PaymentsController, TakeMoneyByLocalMessage],
+    imports: platformModules(env, {
+      app: 'payment',
+      entities: [Account, Payment],
+      migrations: accountsMigrations,
+      participates: [paymentFunds],
+    }),
+    controllers: [AccountsController, PaymentsController, CheckoutsController, TakeMoneyByLocalMessage],
+    providers: [CheckOutByTcc, FreezeFunds],
   };
 }

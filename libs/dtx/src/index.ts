@@ -20,7 +20,7 @@ export {
   TransactionRequired,
 } from './core/errors.js';
 export { allFailpoints, type Failpoint } from './core/failpoint.js';
-export { assertGid, newId } from './core/gid.js';
+export { assertGid, idTimeMs, newId } from './core/gid.js';
 export {
   IdempotencyKeyBusy,
   IdempotencyKeyReused,
@@ -36,3 +36,10 @@ export { LocalMessageModule } from './local-message/local-message.module.js';
 export type { LocalMessageOptionsInput } from './local-message/options.js';
 export { LocalMessages } from './local-message/outbox.js';
 export { OpsModule } from './ops/ops.module.js';
+export type { TccCalls } from './tcc/branches.js';
+export { type ArgsOf, defineParticipant, type Participant } from './tcc/contract.js';
+export { Cancel, Confirm, type TccBranch, TccParticipant, Try } from './tcc/decorators.js';
+export type { TccOptionsInput } from './tcc/options.js';
+export type { TccOutcome } from './tcc/outcome.js';
+export { TccModule } from './tcc/tcc.module.js';
+export { Tcc, type TccRun } from './tcc/transaction.js';

@@ -1,7 +1,16 @@
 // The money, the goods and the words that the apps share.
 
 export { Account } from './accounts/account.entity.js';
-export { captureMoney, declinePayment, findAccount, findPayment, setBalance } from './accounts/accounts.js';
+export {
+  captureFrozen,
+  captureMoney,
+  declinePayment,
+  findAccount,
+  findPayment,
+  freezeMoney,
+  releaseFrozen,
+  setBalance,
+} from './accounts/accounts.js';
 export { accountsMigrations } from './accounts/migrations.js';
 export { Payment } from './accounts/payment.entity.js';
 export {
@@ -43,7 +52,22 @@ export {
   type Position,
   positionOf,
 } from './orders/order-page.js';
-export { cancelOrder, confirmOrder, findOrder, insertOrder, type NewOrder } from './orders/orders.js';
+export {
+  cancelOrder,
+  confirmOrder,
+  findOrder,
+  insertOrder,
+  insertOrderBegun,
+  type NewOrder,
+} from './orders/orders.js';
+export {
+  type InventoryStock,
+  inventoryStock,
+  type OrderCheckout,
+  orderCheckout,
+  type PaymentFunds,
+  paymentFunds,
+} from './participants.js';
 export { isSold, priceList, priceOf } from './prices.js';
 export type { OrderStatus, Purchase, PurchaseBody, Reason, Scheme } from './purchase.js';
 export {
@@ -66,4 +90,14 @@ export {
 } from './purchase.js';
 export { stockMigrations } from './stock/migrations.js';
 export { Stock } from './stock/stock.entity.js';
-export { findStock, putBack, refuseStock, setAvailable, type TakeState, takeStock } from './stock/stock.js';
+export {
+  findStock,
+  putBack,
+  refuseStock,
+  releaseReserved,
+  reserveStock,
+  sellReserved,
+  setAvailable,
+  type TakeState,
+  takeStock,
+} from './stock/stock.js';

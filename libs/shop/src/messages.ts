@@ -10,7 +10,7 @@ import { AVAILABLE_MAX, cents, name, notifyUrl, quantity, REASONS, SCHEMES } fro
  * A purchase on its way between the apps. The sku is any name: a receiver with an older price list must still be able
  * to undo what others did for it. `createdAt` is missing while the order database has not given the time yet.
  */
-const purchaseOnTheWay = z.object({
+export const purchaseOnTheWay = z.object({
   orderId: z.uuid(),
   scheme: z.enum(SCHEMES),
   buyerId: name,

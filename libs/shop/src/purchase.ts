@@ -75,7 +75,7 @@ export const purchaseBody = z
   .meta({ title: 'PurchaseRequest', example: { buyerId: 'alice', sku: 'book', quantity: 1 } });
 export type PurchaseBody = z.infer<typeof purchaseBody>;
 
-/** A purchase as every app answers it. Times are ISO 8601 in UTC, from the order database's clock. */
+/** A purchase as every app answers it. Times are ISO 8601 in UTC, by the clock of the database where it was begun or settled. */
 export const purchaseView = z
   .object({
     orderId: z.uuid(),

@@ -67,7 +67,7 @@ export class Purger implements OnModuleInit, OnModuleDestroy {
   private async purgeAll(): Promise<void> {
     for (const task of this.tasks) {
       try {
-        while (!this.stopped && (await this.purgeBatch(task)) === this.options.purgeBatchMax);
+        while (!this.stopped && (await this.purgeBatch(task)) >= this.options.purgeBatchMax);
       } catch (error) {
         if (!isUnavailable(error)) this.logger.error(`cannot purge ${task.name}: ${(error as Error).message}`);
       }

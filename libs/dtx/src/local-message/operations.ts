@@ -22,7 +22,7 @@ export class LocalMessageOperations implements OnModuleInit {
       table: 'dtx_outbox',
       scheme: SCHEME,
       openStates: ['PENDING', 'SENT', 'PARKED'],
-      retryState: 'PENDING',
+      retryState: "'PENDING'",
       what: (row) => `${row.contract} v${row.version} to ${String(row.awaiting).slice(1, -1) || 'all its consumers'}`,
       timeline,
       resolve,

@@ -48,7 +48,7 @@ export class Receipts implements OnModuleInit, OnModuleDestroy {
   onModuleInit(): void {
     const queue = receiptQueueOf(this.core.app);
     this.database.onReady(() => {
-      this.consumer = this.broker.consume(queue, (delivery) => this.receive(delivery), 200);
+      this.consumer = this.broker.consume(queue, (delivery) => this.receive(delivery), { prefetch: 200 });
     });
   }
 

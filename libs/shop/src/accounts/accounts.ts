@@ -1,4 +1,7 @@
-/** The rules of money. A balance never falls below zero, and each order has at most one payment. */
+/**
+ * The rules of money. A balance never falls below zero, and each order has at most one payment. Money is taken in one
+ * step (`captureMoney`), or set aside first and then taken or given back (`freezeMoney`, `captureFrozen`, `releaseFrozen`).
+ */
 import { Rejected } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';
 import type { Changed } from '../columns.js';
@@ -6,6 +9,9 @@ import type { PurchaseOnTheWay } from '../messages.js';
 import type { Reason } from '../purchase.js';
 import { Account } from './account.entity.js';
 import { Payment } from './payment.entity.js';
+
+/** Whose, and how much in cents. */
+type Money = Pick<PurchaseOnTheWay, 'buyerId' | 'amount'>;
 
 /**
  * Opens an account, or sets the balance of one (cents). Money that was captured or is frozen stays so: the opening
@@ -35,6 +41,39 @@ export async function captureMoney(tx: EntityManager, purchase: PurchaseOnTheWay
   throw new Rejected((await accountExists(tx, buyerId)) ? 'INSUFFICIENT_FUNDS' : 'UNKNOWN_BUYER');
 }
 
+/**
+ * Sets the money of a purchase aside: out of the balance, not yet spent.
+ * @throws Rejected INSUFFICIENT_FUNDS or UNKNOWN_BUYER: the caller's transaction must roll back.
+ */
+export async function freezeMoney(tx: EntityManager, { buyerId, amount }: Money): Promise<void> {
+  const frozen: Changed = await tx.query(
+    'UPDATE account SET balance = balance - ?, frozen = frozen + ? WHERE buyer_id = ? AND balance >= ?',
+    [amount, amount, buyerId, amount],
+  );
+  if (frozen.affectedRows === 1) return;
+  throw new Rejected((await accountExists(tx, buyerId)) ? 'INSUFFICIENT_FUNDS' : 'UNKNOWN_BUYER');
+}
+
+/** Takes money that was frozen. Throws when it is not there: a person must look. */
+export async function captureFrozen(tx: EntityManager, orderId: string, money: Money): Promise<void> {
+  const { buyerId, amount } = money;
+  await insertPayment(tx, { orderId, ...money }, { status: 'CAPTURED', reason: null });
+  const captured: Changed = await tx.query(
+    'UPDATE account SET frozen = frozen - ?, captured = captured + ? WHERE buyer_id = ? AND frozen >= ?',
+    [amount, amount, buyerId, amount],
+  );
+  if (captured.affectedRows !== 1) throw new Error(`${amount} should be frozen for order ${orderId}, and is not`);
+}
+
+/** Gives frozen money back. Throws when it is not there: a person must look. */
+export async function releaseFrozen(tx: EntityManager, orderId: string, { buyerId, amount }: Money): Promise<void> {
+  const released: Changed = await tx.query(
+    'UPDATE account SET frozen = frozen - ?, balance = balance + ? WHERE buyer_id = ? AND frozen >= ?',
+    [amount, amount, buyerId, amount],
+  );
+  if (released.affectedRows !== 1) throw new Error(`${amount} should be frozen for order ${orderId}, and is not`);
+}
+
 /** Records that the money of a purchase was not to be had, so that whoever asks later gets an answer. */
 export async function declinePayment(tx: EntityManager, purchase: PurchaseOnTheWay, reason: Reason): Promise<void> {
   await insertPayment(tx, purchase, { status: 'DECLINED', reason });
@@ -53,7 +92,7 @@ export async function findPayment(manager: EntityManager, orderId: string): Prom
 /** Plain INSERT: a second payment for an order is a broken promise elsewhere, and must fail loudly. */
 async function insertPayment(
   tx: EntityManager,
-  { orderId, buyerId, amount }: PurchaseOnTheWay,
+  { orderId, buyerId, amount }: Money & { orderId: string },
   { status, reason }: Pick<Payment, 'status' | 'reason'>,
 ): Promise<void> {
   await tx.query(

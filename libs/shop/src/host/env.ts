@@ -24,7 +24,7 @@ export interface Env {
   xaPaymentDatabaseUrl?: string;
   xaInventoryDatabaseUrl?: string;
   /** Options of the library's parts, by section; each part checks its own. */
-  options: { core: Record<string, unknown>; localMessage: Record<string, unknown> };
+  options: { core: Record<string, unknown>; localMessage: Record<string, unknown>; tcc: Record<string, unknown> };
 }
 
 const URL_CHARS_MAX = 4_096;
@@ -36,9 +36,20 @@ function url(protocols: readonly string[], example: string, withPath = false) {
     .max(URL_CHARS_MAX, why)
     .refine((text) => {
       if (!URL.canParse(text)) return false;
-      const { protocol, hostname, pathname } = new URL(text);
+      const { protocol, hostname, pathname, username, password } = new URL(text);
+      if (![username, password, pathname].every(isDecodable)) return false;
       return protocols.includes(protocol) && hostname !== '' && (!withPath || pathname.length > 1);
     }, why);
+}
+
+/** The drivers decode these parts, later and again and again: a "%" that stands for nothing is a mistake of now. */
+function isDecodable(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 const mysqlUrl = url(['mysql:', 'mariadb:'], 'mysql://user:password@host:3306/database', true);
@@ -71,7 +82,7 @@ const options = z
   })
   .pipe(
     z.strictObject(
-      { core: coreSection, localMessage: section },
+      { core: coreSection, localMessage: section, tcc: section },
       {
         error: (issue) =>
           issue.code === 'unrecognized_keys'

@@ -1,5 +1,5 @@
 import type { DynamicModule } from '@nestjs/common';
-import { DtxModule, LocalMessageModule, type Migration, OpsModule } from 'nest-dtx';
+import { DtxModule, LocalMessageModule, type Migration, OpsModule, type Participant, TccModule } from 'nest-dtx';
 import type { EntityTarget, ObjectLiteral } from 'typeorm';
 import { databaseModule } from './database.js';
 import type { Env } from './env.js';
@@ -9,10 +9,12 @@ export interface AppParts {
   app: 'order' | 'payment' | 'inventory';
   entities: EntityTarget<ObjectLiteral>[];
   migrations: Migration[];
+  /** As what it takes part in TCC transactions. */
+  participates: readonly Participant[];
 }
 
 /** What every app imports: its own database, the library and the schemes that it takes part in. */
-export function platformModules(env: Env, { app, entities, migrations }: AppParts): DynamicModule[] {
+export function platformModules(env: Env, { app, entities, migrations, participates }: AppParts): DynamicModule[] {
   return [
     databaseModule(env.databaseUrl, entities),
     DtxModule.forRoot({
@@ -23,6 +25,7 @@ export function platformModules(env: Env, { app, entities, migrations }: AppPart
       migrations,
     }),
     LocalMessageModule.forRoot(env.options.localMessage),
+    TccModule.forRoot({ ...env.options.tcc, participates }),
     OpsModule.forRoot({ adminToken: env.adminToken }),
   ];
 }

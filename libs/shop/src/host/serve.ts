@@ -96,8 +96,9 @@ function addressOf(app: NestFastifyApplication): string {
 /** One line for what an operator can put right; the whole error for what only a programmer can. */
 function startError(error: unknown): string {
   if (error instanceof EnvError) return error.message;
+  // `section.option: ...` is from DTX_OPTIONS; the others name themselves what is wrong.
   if (error instanceof OptionsError)
-    return error.message.startsWith('DTX_') ? error.message : `DTX_OPTIONS is wrong: ${error.message}`;
+    return /^[a-zA-Z]+(\.\w+)*: /.test(error.message) ? `DTX_OPTIONS is wrong: ${error.message}` : error.message;
   const { code, syscall } = error as NodeJS.ErrnoException;
   if (syscall === 'listen' || syscall === 'getaddrinfo') return `PORT or HOST cannot be used (${code}): choose another`;
   return error instanceof Error ? (error.stack ?? error.message) : String(error);

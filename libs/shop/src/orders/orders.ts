@@ -15,14 +15,31 @@ export async function insertOrder(tx: EntityManager, order: NewOrder): Promise<D
   return createdAt;
 }
 
-/** PENDING to CONFIRMED. Repeated, it changes nothing. Throws when the order is CANCELLED: a person must look. */
-export async function confirmOrder(tx: EntityManager, purchase: PurchaseOnTheWay): Promise<void> {
-  await settleOrder(tx, purchase, { status: 'CONFIRMED', reason: null });
+/** Writes a PENDING order that was begun elsewhere, and has its time of creation from there. */
+export async function insertOrderBegun(tx: EntityManager, order: PurchaseOnTheWay): Promise<void> {
+  const createdAt = order.createdAt === undefined ? await databaseNow(tx) : new Date(order.createdAt);
+  await insertRow(tx, order, { status: 'PENDING', reason: null, createdAt, updatedAt: createdAt });
 }
 
-/** PENDING to CANCELLED. Repeated, it changes nothing. Throws when the order is CONFIRMED: a person must look. */
-export async function cancelOrder(tx: EntityManager, purchase: PurchaseOnTheWay, reason: Reason): Promise<void> {
-  await settleOrder(tx, purchase, { status: 'CANCELLED', reason });
+/**
+ * PENDING to CONFIRMED, `at` the time at which that was decided, or now. Repeated, it changes nothing. Throws when the
+ * order is CANCELLED: a person must look.
+ */
+export async function confirmOrder(tx: EntityManager, purchase: PurchaseOnTheWay, at?: Date): Promise<void> {
+  await settleOrder(tx, purchase, { status: 'CONFIRMED', reason: null, at });
+}
+
+/**
+ * PENDING to CANCELLED, `at` the time at which that was decided, or now. Repeated, it changes nothing. Throws when the
+ * order is CONFIRMED: a person must look.
+ */
+export async function cancelOrder(
+  tx: EntityManager,
+  purchase: PurchaseOnTheWay,
+  reason: Reason,
+  at?: Date,
+): Promise<void> {
+  await settleOrder(tx, purchase, { status: 'CANCELLED', reason, at });
 }
 
 /** The order, or null. Takes the bare manager too: it only reads. */
@@ -33,13 +50,15 @@ export async function findOrder(manager: EntityManager, orderId: string): Promis
 interface Outcome {
   status: Exclude<OrderStatus, 'PENDING'>;
   reason: Reason | null;
+  at: Date | undefined;
 }
 
 async function settleOrder(tx: EntityManager, purchase: PurchaseOnTheWay, outcome: Outcome): Promise<void> {
   const { orderId } = purchase;
   const moved: Changed = await tx.query(
-    `UPDATE orders SET status = ?, reason = ?, updated_at = UTC_TIMESTAMP(3) WHERE order_id = ? AND status = 'PENDING'`,
-    [outcome.status, outcome.reason, orderId],
+    `UPDATE orders SET status = ?, reason = ?, updated_at = GREATEST(created_at, COALESCE(?, UTC_TIMESTAMP(3)))
+     WHERE order_id = ? AND status = 'PENDING'`,
+    [outcome.status, outcome.reason, outcome.at ?? null, orderId],
   );
   if (moved.affectedRows === 1) return;
 
@@ -54,8 +73,9 @@ async function settleOrder(tx: EntityManager, purchase: PurchaseOnTheWay, outcom
 
 /** The result came before the order itself: the result carries the whole purchase, so the order is born settled. */
 async function insertSettledOrder(tx: EntityManager, purchase: PurchaseOnTheWay, outcome: Outcome): Promise<void> {
-  const updatedAt = await databaseNow(tx);
-  const createdAt = purchase.createdAt === undefined ? updatedAt : new Date(purchase.createdAt);
+  const settledAt = outcome.at ?? (await databaseNow(tx));
+  const createdAt = purchase.createdAt === undefined ? settledAt : new Date(purchase.createdAt);
+  const updatedAt = new Date(Math.max(createdAt.getTime(), settledAt.getTime()));
   await insertRow(tx, purchase, { ...outcome, createdAt, updatedAt });
 }
 

@@ -1,9 +1,15 @@
-/** The rules of stock. Nothing is oversold: what is available never falls below zero. */
+/**
+ * The rules of stock. Nothing is oversold: what is available never falls below zero. Pieces are sold in one step
+ * (`takeStock`), or set aside first and then sold or put back (`reserveStock`, `sellReserved`, `releaseReserved`).
+ */
 import { Rejected } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';
 import type { Changed } from '../columns.js';
 import type { PurchaseOnTheWay } from '../messages.js';
 import { Stock } from './stock.entity.js';
+
+/** What, and how many pieces. */
+type Pieces = Pick<PurchaseOnTheWay, 'sku' | 'quantity'>;
 
 /** TAKEN from the shelf, RETURNED to it, or REFUSED because there was not enough. */
 export type TakeState = 'TAKEN' | 'RETURNED' | 'REFUSED';
@@ -28,12 +34,7 @@ export async function setAvailable(tx: EntityManager, sku: string, available: nu
  */
 export async function takeStock(tx: EntityManager, purchase: PurchaseOnTheWay): Promise<void> {
   const { orderId, sku, quantity } = purchase;
-  // Counted, not refused: that an order's stock moves once is the inbox's promise, and this is how an audit checks it.
-  await tx.query(
-    `INSERT INTO stock_take (order_id, sku, quantity, state, times) VALUES (?, ?, ?, 'TAKEN', 1)
-     ON DUPLICATE KEY UPDATE times = times + 1`,
-    [orderId, sku, quantity],
-  );
+  await recordTake(tx, orderId, purchase);
   // The shelf last: every other purchase of this sku waits for its row until the commit.
   const taken: Changed = await tx.query(
     `UPDATE stock SET available = available - ?, sold = sold + ?, version = version + 1
@@ -41,6 +42,41 @@ export async function takeStock(tx: EntityManager, purchase: PurchaseOnTheWay): 
     [quantity, quantity, sku, quantity],
   );
   if (taken.affectedRows !== 1) throw new Rejected('OUT_OF_STOCK');
+}
+
+/**
+ * Sets pieces aside for a purchase: no longer available, not yet sold.
+ * @throws Rejected OUT_OF_STOCK: the caller's transaction must roll back.
+ */
+export async function reserveStock(tx: EntityManager, { sku, quantity }: Pieces): Promise<void> {
+  const reserved: Changed = await tx.query(
+    `UPDATE stock SET available = available - ?, reserved = reserved + ?, version = version + 1
+     WHERE sku = ? AND available >= ?`,
+    [quantity, quantity, sku, quantity],
+  );
+  if (reserved.affectedRows !== 1) throw new Rejected('OUT_OF_STOCK');
+}
+
+/** Sells pieces that were reserved. Throws when they are not there: a person must look. */
+export async function sellReserved(tx: EntityManager, orderId: string, { sku, quantity }: Pieces): Promise<void> {
+  await recordTake(tx, orderId, { sku, quantity });
+  const sold: Changed = await tx.query(
+    'UPDATE stock SET reserved = reserved - ?, sold = sold + ?, version = version + 1 WHERE sku = ? AND reserved >= ?',
+    [quantity, quantity, sku, quantity],
+  );
+  if (sold.affectedRows !== 1)
+    throw new Error(`${quantity} x ${sku} should be reserved for order ${orderId}, and are not`);
+}
+
+/** Puts reserved pieces back on the shelf. Throws when they are not there: a person must look. */
+export async function releaseReserved(tx: EntityManager, orderId: string, { sku, quantity }: Pieces): Promise<void> {
+  const released: Changed = await tx.query(
+    `UPDATE stock SET reserved = reserved - ?, available = available + ?, version = version + 1
+     WHERE sku = ? AND reserved >= ?`,
+    [quantity, quantity, sku, quantity],
+  );
+  if (released.affectedRows !== 1)
+    throw new Error(`${quantity} x ${sku} should be reserved for order ${orderId}, and are not`);
 }
 
 /** Records that an order got no stock. Fails on an order that has a record: refused after taken would lose the pieces. */
@@ -72,6 +108,15 @@ export async function putBack(tx: EntityManager, purchase: PurchaseOnTheWay): Pr
   if (rows[0]?.state !== 'RETURNED') {
     throw new Error(`no stock was taken for order ${orderId} (${rows[0]?.state ?? 'no record'}): nothing to put back`);
   }
+}
+
+/** Counted, not refused: that an order's stock moves once is the library's promise, and this is how an audit checks it. */
+async function recordTake(tx: EntityManager, orderId: string, { sku, quantity }: Pieces): Promise<void> {
+  await tx.query(
+    `INSERT INTO stock_take (order_id, sku, quantity, state, times) VALUES (?, ?, ?, 'TAKEN', 1)
+     ON DUPLICATE KEY UPDATE times = times + 1`,
+    [orderId, sku, quantity],
+  );
 }
 
 /** The stock of a sku, or null when it was never set. Takes the bare manager too: it only reads. */

@@ -4,6 +4,7 @@ import { CORE_OPTIONS } from '../tokens.js';
 import { BrokerConnection } from './connection.js';
 import { type Delivery, QueueConsumer } from './consumer.js';
 import { ConfirmPublisher } from './publisher.js';
+import type { QueueKind } from './topology.js';
 
 /**
  * The broker as the library sees it: one connection for publishing and one for consuming, since a broker that blocks
@@ -29,13 +30,13 @@ export class Broker implements OnApplicationBootstrap, OnApplicationShutdown {
     return this.publisher.isUp && this.consuming.isUp;
   }
 
-  /** A consumer of one queue; it begins when its `start` is called with this service's connection. */
+  /** Consumes one queue from now on, whenever the broker is there. */
   consume(
     queue: string,
     handle: (delivery: Delivery) => Promise<void>,
-    prefetch = this.options.prefetch,
+    { prefetch = this.options.prefetch, kind = 'work' }: { prefetch?: number; kind?: QueueKind } = {},
   ): QueueConsumer {
-    const consumer = new QueueConsumer(this.consuming, { queue, prefetch }, handle);
+    const consumer = new QueueConsumer(this.consuming, { queue, prefetch, kind }, handle);
     consumer.start(this.consuming.open);
     return consumer;
   }

@@ -1,10 +1,10 @@
 import { EventEmitter } from 'node:events';
 import { Logger } from '@nestjs/common';
-import type { ChannelModel, ConfirmChannel, Replies } from 'amqplib';
+import type { ChannelModel, ConfirmChannel, Options, Replies } from 'amqplib';
 import { BrokerUnavailable, DtxError } from '../errors.js';
 import type { BrokerConnection } from './connection.js';
 import { type Envelope, toProperties } from './envelope.js';
-import { declareQueue } from './topology.js';
+import { declareQueue, isAnswerQueue, type QueueKind } from './topology.js';
 
 /** The queue does not exist although it was declared: somebody deleted it just now. The broker still confirms such a publish. */
 export class Unroutable extends DtxError {}
@@ -16,8 +16,17 @@ export interface PublishOptions {
   readonly timeoutMs: number;
 }
 
+/** How one message differs from a durable one. */
+export interface Delivery {
+  readonly persistent?: boolean;
+  /** Not worth delivering after this time. */
+  readonly expiresMs?: number;
+  /** What the queue is declared as. */
+  readonly kind?: QueueKind;
+}
+
 interface InFlight {
-  readonly envelope: Envelope;
+  readonly properties: Options.Publish;
   returned: boolean;
 }
 
@@ -53,16 +62,26 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
    * Resolves once the broker has taken responsibility for the message.
    * @throws BrokerUnavailable when it is not known to be sent; Nacked when refused; Unroutable when the queue is missing
    */
-  async publish(queue: string, body: Buffer, envelope: Envelope): Promise<void> {
+  async publish(
+    queue: string,
+    body: Buffer,
+    envelope: Envelope,
+    { persistent = true, expiresMs, kind = 'work' }: Delivery = {},
+  ): Promise<void> {
+    const properties = {
+      ...toProperties(envelope),
+      persistent,
+      ...(expiresMs ? { expiration: Math.ceil(expiresMs) } : {}),
+    };
     await this.turn();
     try {
       try {
-        await this.publishOnce(queue, body, envelope);
+        await this.publishOnce({ queue, kind }, body, properties);
       } catch (error) {
-        if (!(error instanceof Unroutable)) throw error;
+        if (!(error instanceof Unroutable) || isAnswerQueue(queue)) throw error;
         // Deleted since it was declared: declare it again and try once more before giving up.
         this.declared.delete(queue);
-        await this.publishOnce(queue, body, envelope);
+        await this.publishOnce({ queue, kind }, body, properties);
       }
     } finally {
       this.leave();
@@ -70,8 +89,13 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
   }
 
   /** Declares the queue (again) and tells how many messages and consumers it has now. */
-  async inspect(queue: string): Promise<Replies.AssertQueue> {
-    return this.limited(declareQueue(this.require(), queue), `declaring ${queue}`);
+  async inspect(queue: string, kind: QueueKind = 'work'): Promise<Replies.AssertQueue> {
+    return this.limited(declareQueue(this.require(), queue, kind), `declaring ${queue}`);
+  }
+
+  /** Declares a queue, once per connection. */
+  ensure(queue: string, kind: QueueKind): Promise<void> {
+    return this.declare(this.require(), queue, kind);
   }
 
   /** Waits for a place in the window. */
@@ -87,17 +111,15 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     else this.busy -= 1;
   }
 
-  private async publishOnce(queue: string, body: Buffer, envelope: Envelope): Promise<void> {
+  private async publishOnce(
+    { queue, kind }: { queue: string; kind: QueueKind },
+    body: Buffer,
+    properties: Options.Publish,
+  ): Promise<void> {
     const channel = this.require();
-    let declared = this.declared.get(queue);
-    if (!declared) {
-      declared = this.limited(declareQueue(channel, queue), `declaring ${queue}`);
-      this.declared.set(queue, declared);
-      declared.catch(() => this.declared.delete(queue));
-    }
-    await declared;
+    if (!isAnswerQueue(queue)) await this.declare(channel, queue, kind);
     const tag = String(++this.sequence);
-    const sent: InFlight = { envelope, returned: false };
+    const sent: InFlight = { properties, returned: false };
     this.inFlight.set(tag, sent);
     try {
       await this.limited(this.send(channel, queue, body, tag), `publishing to ${queue}`);
@@ -107,8 +129,19 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     if (sent.returned) throw new Unroutable(`queue ${queue} does not exist`);
   }
 
+  /** Once per queue and connection. */
+  private async declare(channel: ConfirmChannel, queue: string, kind: QueueKind): Promise<void> {
+    let declared = this.declared.get(queue);
+    if (!declared) {
+      declared = this.limited(declareQueue(channel, queue, kind), `declaring ${queue}`);
+      this.declared.set(queue, declared);
+      declared.catch(() => this.declared.delete(queue));
+    }
+    await declared;
+  }
+
   private send(channel: ConfirmChannel, queue: string, body: Buffer, tag: string): Promise<void> {
-    const properties = toProperties(this.inFlight.get(tag)!.envelope);
+    const { properties } = this.inFlight.get(tag)!;
     const headers = { ...(properties.headers as object), 'dtx-tag': tag };
     return new Promise((resolve, reject) => {
       channel.publish('', queue, body, { ...properties, headers, mandatory: true }, (error) => {

@@ -9,8 +9,8 @@ import { isDuplicateKey } from './sql-errors.js';
  */
 export async function insertFirst(tx: EntityManager, table: string, row: Record<string, unknown>): Promise<boolean> {
   const columns = Object.keys(row);
-  const values = columns.map((column) => (row[column] instanceof SqlNow ? 'UTC_TIMESTAMP(3)' : '?'));
-  const parameters = columns.filter((column) => !(row[column] instanceof SqlNow)).map((column) => row[column]);
+  const values = columns.map((column) => (row[column] instanceof SqlExpression ? row[column].sql : '?'));
+  const parameters = columns.map((column) => row[column]).filter((value) => !(value instanceof SqlExpression));
   try {
     await tx.query(`INSERT INTO ${table} (${columns.join(', ')}) VALUES (${values.join(', ')})`, parameters);
     return true;
@@ -20,7 +20,10 @@ export async function insertFirst(tx: EntityManager, table: string, row: Record<
   }
 }
 
-class SqlNow {}
+/** A value that the database computes. Never made of anything that came from outside. */
+export class SqlExpression {
+  constructor(readonly sql: string) {}
+}
 
 /** The database's own clock as a value of `insertFirst`. */
-export const NOW = new SqlNow();
+export const NOW = new SqlExpression('UTC_TIMESTAMP(3)');

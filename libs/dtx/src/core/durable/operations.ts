@@ -19,7 +19,7 @@ export interface OperableTable {
   readonly scheme: string | null;
   /** States that are not final; `next_attempt_at` is set in these and NULL in all others. */
   readonly openStates: readonly string[];
-  /** The state a retried row goes back to. */
+  /** The state a retried PARKED row goes back to, as SQL. */
   readonly retryState: string;
   what(row: Row): string;
   timeline(row: Row): TimelineEntry[];
@@ -68,15 +68,21 @@ export class DurableOperations implements OperationsSource {
       at: isoTime(o.at)!,
       event: `${o.action} by a person${o.note ? `: ${o.note}` : ''}`,
     }));
-    const timeline = [...this.shape.timeline(row), ...byPeople].sort((a, b) => (a.at < b.at ? -1 : 1));
+    const incidents: Row[] = await this.database.own.query(
+      'SELECT opened_at, alert_error FROM dtx_alert WHERE subject_id = ? ORDER BY id',
+      [id],
+    );
+    const gaveUp = incidents.map((i) => ({ at: isoTime(i.opened_at)!, event: `gave up: ${i.alert_error}` }));
+    const timeline = [...this.shape.timeline(row), ...gaveUp, ...byPeople].sort((a, b) => a.at.localeCompare(b.at));
     return { ...this.view(row), timeline };
   }
 
   async retry(id: string): Promise<Resolution> {
     return this.change(id, 'retry', undefined, async (tx, row) => {
       await tx.query(
-        `UPDATE ${this.shape.table} SET state = IF(state = 'PARKED', ?, state), attempts = 0, next_attempt_at = UTC_TIMESTAMP(3) WHERE id = ?`,
-        [this.shape.retryState, row.id],
+        `UPDATE ${this.shape.table} SET state = IF(state = 'PARKED', ${this.shape.retryState}, state), attempts = 0,
+           next_attempt_at = UTC_TIMESTAMP(3) WHERE id = ?`,
+        [row.id],
       );
       return true;
     });

@@ -6,7 +6,8 @@ export interface InboxFailpoints {
   readonly handled: Failpoint;
   readonly held: Failpoint;
   readonly parked: Failpoint;
-  readonly receipted: Failpoint;
+  /** Only where receivers send receipts. */
+  readonly receipted: Failpoint | undefined;
 }
 
 const byScheme = new Map<string, InboxFailpoints>();
@@ -15,7 +16,7 @@ const byScheme = new Map<string, InboxFailpoints>();
 export function defineInboxFailpoints(
   scheme: string,
   app: string,
-  steps: { handle: number; receipt: number },
+  steps: { handle: number; receipt?: number },
 ): InboxFailpoints {
   const point = (name: string, step: number, disk: string, finisher: string) =>
     defineFailpoint({ name: `${scheme}.${name}`, scheme, step, app, disk, finisher });
@@ -44,12 +45,15 @@ export function defineInboxFailpoints(
       'The delivery cannot be handled; it is stored as PARKED with its one alert and not acked.',
       'The broker delivers again, which is a duplicate and is receipted as PARKED; a person retries or settles the row.',
     ),
-    receipted: point(
-      'receipted',
-      steps.receipt,
-      'The receipt is in the sender’s receipt queue; the delivery is not acked.',
-      'The broker delivers again; the duplicate is receipted once more and acked.',
-    ),
+    receipted:
+      steps.receipt === undefined
+        ? undefined
+        : point(
+            'receipted',
+            steps.receipt,
+            'The receipt is in the sender’s receipt queue; the delivery is not acked.',
+            'The broker delivers again; the duplicate is receipted once more and acked.',
+          ),
   };
   byScheme.set(scheme, points);
   return points;

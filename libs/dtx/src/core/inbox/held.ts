@@ -149,6 +149,8 @@ export class HeldDeliveries implements OnModuleDestroy {
 export function incomingOfRow(row: HeldRow): Incoming {
   return {
     id: row.id,
+    // Stored under the id it has now: retried by a person, it is handled like any other.
+    isNamed: true,
     info: {
       messageId: row.message_id,
       consumer: row.consumer,

@@ -5,7 +5,7 @@ import { Alerts } from '../alert/alerts.js';
 import { backoffMs } from '../backoff.js';
 import type { Delivery } from '../broker/consumer.js';
 import { Database } from '../database/database.service.js';
-import { insertFirst, NOW } from '../database/insert-first.js';
+import { insertFirst, NOW, SqlExpression } from '../database/insert-first.js';
 import { isUnavailable } from '../database/sql-errors.js';
 import { inTransaction } from '../database/transaction.js';
 import { inFuture } from '../durable/claim.js';
@@ -109,11 +109,9 @@ export class Inbox implements OnModuleInit {
   private hold(incoming: Incoming, error: Error): Promise<InboxOutcome> {
     const { attemptsMax, backoff } = this.options.inbox;
     if (attemptsMax === 1) return this.park(incoming, error.message);
-    const row = { state: 'RETRYING', attempts: 1, last_error: error.message.slice(0, 1_000), ...stored(incoming) };
-    return this.first(incoming, row, async (tx) => {
-      const due = inFuture(backoffMs(backoff, 1));
-      await tx.query(`UPDATE dtx_inbox SET next_attempt_at = ${due} WHERE id = ?`, [incoming.id]);
-    });
+    const due = new SqlExpression(inFuture(backoffMs(backoff, 1)));
+    const held = { state: 'RETRYING', attempts: 1, next_attempt_at: due, last_error: error.message.slice(0, 1_000) };
+    return this.first(incoming, { ...held, ...stored(incoming) }, async () => {});
   }
 
   private async park(incoming: Incoming, problem: string): Promise<InboxOutcome> {

@@ -77,6 +77,8 @@ describe('reading a delivery', () => {
     ['no type', [undefined, { type: undefined }], /expected a message of type order\.placed\.v1, got none/],
     ['another type', [undefined, { type: 'stock.taken.v1' }], /order\.placed\.v1, got stock\.taken\.v1/],
     ['another version', [undefined, { type: 'order.placed.v2' }], /order\.placed\.v1, got order\.placed\.v2/],
+    ['no id', [undefined, { messageId: undefined }], /^no usable message id/],
+    ['an id that cannot be one', [undefined, { messageId: 'a b' }], /^no usable message id/],
     ['nothing', [''], /^not JSON: /],
     ['no JSON', ['{"orderId":'], /^not JSON: /],
     ['bytes that are no text', [new Uint8Array([0xff, 0x00, 0xfe])], /^not JSON: /],

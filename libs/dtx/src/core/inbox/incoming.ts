@@ -28,6 +28,8 @@ export interface Endpoint {
 /** A message as it came, fresh from the broker or out of its stored row. */
 export interface Incoming {
   readonly id: string;
+  /** False when its sender gave it no usable message id: `id` is made of its content then. */
+  readonly isNamed: boolean;
   readonly info: DeliveryInfo;
   readonly type: string | null;
   readonly replyTo: string | null;
@@ -48,9 +50,11 @@ export function incomingOf(message: ConsumeMessage, consumer: string): Incoming 
   // A message without a usable id gets one from what it has, so that its redelivery is a duplicate as well.
   const given = envelope.messageId ?? '';
   const digest = () => createHash('sha256').update(given).update(message.content).digest('hex').slice(0, 40);
-  const messageId = MESSAGE_ID.test(given) ? given : digest();
+  const isNamed = MESSAGE_ID.test(given);
+  const messageId = isNamed ? given : digest();
   return {
     id: `${messageId}.${consumer}`,
+    isNamed,
     info: {
       messageId,
       consumer,
@@ -65,11 +69,13 @@ export function incomingOf(message: ConsumeMessage, consumer: string): Incoming 
   };
 }
 
-/** Checks age, type, JSON and schema; what fails here can never succeed by itself. */
+/** Checks type, id, age, JSON and schema; what fails here can never succeed by itself. */
 export function read(incoming: Incoming, contract: Contract, limits: { nowMs: number; retentionMs: number }): Read {
   const expected = typeOf(contract);
   if (incoming.type !== expected)
     return { ok: false, problem: `expected a message of type ${expected}, got ${incoming.type ?? 'none'}` };
+  // It may be a copy of one that came with its id, or another message with the same content: nobody can tell.
+  if (!incoming.isNamed) return { ok: false, problem: 'no usable message id: handling it might repeat another' };
   const madeAt = idTimeMs(incoming.info.messageId);
   if (madeAt !== undefined && limits.nowMs - madeAt > limits.retentionMs) {
     return {

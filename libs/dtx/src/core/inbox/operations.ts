@@ -24,7 +24,7 @@ export class InboxOperations implements OnModuleInit {
       table: 'dtx_inbox',
       scheme: null,
       openStates: ['RETRYING', 'PARKED'],
-      retryState: 'RETRYING',
+      retryState: "'RETRYING'",
       what: (row) => `${row.type ?? 'message'} at ${row.consumer}`,
       timeline,
       resolve: (tx, row, outcome, note) => this.resolve(tx, row as unknown as HeldRow, outcome, note),

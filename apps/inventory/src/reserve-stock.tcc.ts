@@ -1,0 +1,22 @@
+/** Steps 2 and 4 of 4 - take part: the pieces of a checkout by TCC are reserved, then sold or put back. */
+import { type InventoryStock, inventoryStock, releaseReserved, reserveStock, sellReserved } from '@nest-dtx/shop';
+import { Cancel, Confirm, type TccBranch, TccParticipant, Try } from 'nest-dtx';
+import type { EntityManager } from 'typeorm';
+
+@TccParticipant(inventoryStock)
+export class ReserveStock {
+  @Try()
+  async reserve(tx: EntityManager, pieces: InventoryStock): Promise<void> {
+    await reserveStock(tx, pieces);
+  }
+
+  @Confirm()
+  async sell(tx: EntityManager, pieces: InventoryStock, { gid: orderId }: TccBranch): Promise<void> {
+    await sellReserved(tx, orderId, pieces);
+  }
+
+  @Cancel()
+  async release(tx: EntityManager, pieces: InventoryStock, { gid: orderId }: TccBranch): Promise<void> {
+    await releaseReserved(tx, orderId, pieces);
+  }
+}

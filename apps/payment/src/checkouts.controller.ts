@@ -1,0 +1,69 @@
+import {
+  absoluteUrl,
+  Checked,
+  DatabaseOpen,
+  Describe,
+  type HttpReply,
+  type HttpRequest,
+  IdempotencyKey,
+  isOrderId,
+  NotFound,
+  type Purchase,
+  type PurchaseBody,
+  PurchaseRefused,
+  purchaseBody,
+  purchaseView,
+} from '@nest-dtx/shop';
+import { Body, Controller, Get, Param, Post, Req, Res, UseGuards } from '@nestjs/common';
+import { CheckOutByTcc } from './checkout.tcc.js';
+
+/** Checkouts: a purchase whose outcome is known when the call is answered. */
+@Controller('checkouts')
+@UseGuards(DatabaseOpen)
+export class CheckoutsController {
+  constructor(private readonly tcc: CheckOutByTcc) {}
+
+  @Post()
+  @Describe({
+    summary: 'Makes a purchase with TCC',
+    description:
+      'Final at once: money is frozen, goods are reserved and the order is written by Try; then all is confirmed, or all cancelled.',
+    body: purchaseBody,
+    idempotent: true,
+    answers: {
+      201: { description: 'The purchase, CONFIRMED', schema: purchaseView },
+      202: {
+        description: 'The purchase, PENDING: its outcome is not known yet. Ask at Location',
+        schema: purchaseView,
+      },
+    },
+    problems: {
+      409: 'The purchase was refused, with orderId and reason; or the first call with this Idempotency-Key is still running',
+    },
+  })
+  async checkOut(
+    @Body(new Checked(purchaseBody)) body: PurchaseBody,
+    @IdempotencyKey() key: string | undefined,
+    @Req() request: HttpRequest,
+    @Res({ passthrough: true }) reply: HttpReply,
+  ): Promise<Purchase> {
+    const purchase = await this.tcc.checkOut(body, key);
+    if (purchase.status === 'CANCELLED') throw new PurchaseRefused(purchase.orderId, purchase.reason!);
+    reply.status(purchase.status === 'CONFIRMED' ? 201 : 202);
+    reply.header('location', absoluteUrl(request, `/checkouts/${purchase.orderId}`));
+    return purchase;
+  }
+
+  @Get(':orderId')
+  @Describe({
+    summary: 'A checkout',
+    description: 'The same purchase as GET /orders/{orderId} of the order app, as the app that started it knows it.',
+    answers: { 200: { description: 'The purchase', schema: purchaseView } },
+    problems: { 404: 'There is no such checkout' },
+  })
+  async find(@Param('orderId') orderId: string): Promise<Purchase> {
+    const purchase = isOrderId(orderId) ? await this.tcc.find(orderId) : null;
+    if (purchase === null) throw new NotFound('there is no such checkout');
+    return purchase;
+  }
+}

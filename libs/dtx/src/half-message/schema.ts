@@ -1,0 +1,69 @@
+import type { Migration } from '../core/database/schema.js';
+import type { DurableRow, DurableTable } from '../core/durable/durable-table.js';
+
+const ascii = (length: number) => `VARCHAR(${length}) CHARACTER SET ascii COLLATE ascii_bin`;
+
+/**
+ * Verdicts. `next_attempt_at` of a COMMITTED one that is not SENT is when the sweeper takes it up; before that, the
+ * check of its prepared copy does. ROLLED_BACK and SENT are final.
+ */
+export const HALF: DurableTable = {
+  name: 'dtx_half',
+  columns: ['gid', 'contract', 'version', 'payload', 'consumers', 'traceparent'],
+};
+
+/** Copies whose every check said "unknown": for a person. */
+export const HALF_PARKED: DurableTable = { name: 'dtx_half_parked', columns: ['gid', 'message'] };
+
+/** What a prepared copy carries, and what a verdict remembers: enough to publish the message. */
+export interface HalfMessage {
+  readonly id: string;
+  readonly gid: string;
+  readonly contract: string;
+  readonly version: number;
+  /** JSON */
+  readonly payload: string;
+  /** Names, separated by commas. */
+  readonly consumers: string;
+  readonly traceparent: string | null;
+}
+
+export type HalfRow = DurableRow<Omit<HalfMessage, 'id'>>;
+export type ParkedRow = DurableRow<{ gid: string; message: string }>;
+
+const durable = `
+        attempts INT NOT NULL DEFAULT 0,
+        next_attempt_at DATETIME(3) NULL,
+        claim_token CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NULL,
+        last_error TEXT NULL,
+        created_at DATETIME(3) NOT NULL,
+        sent_at DATETIME(3) NULL,
+        KEY due (next_attempt_at)`;
+
+export const halfMessageMigrations: Migration[] = [
+  {
+    version: 1,
+    name: 'half messages: verdicts, and copies that gave up',
+    up: [
+      `CREATE TABLE IF NOT EXISTS dtx_half (
+        id ${ascii(36)} NOT NULL PRIMARY KEY,
+        gid ${ascii(64)} NOT NULL,
+        contract ${ascii(100)} NOT NULL,
+        version INT NOT NULL,
+        payload MEDIUMTEXT NOT NULL,
+        consumers ${ascii(1000)} NOT NULL,
+        traceparent ${ascii(55)} NULL,
+        verdict ${ascii(16)} NOT NULL,
+        state ${ascii(16)} NOT NULL,${durable},
+        KEY by_gid (gid)
+      ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4`,
+      `CREATE TABLE IF NOT EXISTS dtx_half_parked (
+        id ${ascii(64)} NOT NULL PRIMARY KEY,
+        gid ${ascii(64)} NOT NULL,
+        message MEDIUMTEXT NOT NULL,
+        state ${ascii(16)} NOT NULL,${durable},
+        KEY by_gid (gid)
+      ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4`,
+    ],
+  },
+];

@@ -1,0 +1,82 @@
+import type { EntityManager } from 'typeorm';
+import { insertFirst, NOW } from '../core/database/insert-first.js';
+
+/** Which call it is: the barrier's key is (gid, branch, phase), and Confirm and Cancel share the phase `second`. */
+export interface BranchKey {
+  readonly gid: string;
+  readonly branch: number;
+  readonly participant: string;
+}
+
+/**
+ * What the barrier lets through. `run`: do the business, in this transaction. `repeat`: done before, answer success.
+ * `skip`: success without business (a Cancel without Try, now on record). `late`: a Try after its Cancel, refuse it.
+ * `illegal`: cannot happen unless something is broken: refuse, alert, change nothing.
+ */
+export type Passage =
+  | { kind: 'run'; data: unknown; tried: boolean }
+  | { kind: 'repeat'; data: unknown }
+  | { kind: 'skip' }
+  | { kind: 'late' }
+  | { kind: 'illegal'; what: string };
+
+/**
+ * The barrier: insert first, under a unique key, in the participant's own transaction, before any business. While the
+ * other phase's transaction is open the insert waits; a lock wait timeout is unknown and the call is made again.
+ */
+export async function enterTry(tx: EntityManager, key: BranchKey): Promise<Passage> {
+  if (await record(tx, key, 'try', 'try')) return { kind: 'run', data: undefined, tried: false };
+  const before = await find(tx, key, 'try');
+  return before?.op === 'try' ? { kind: 'repeat', data: before.data } : { kind: 'late' };
+}
+
+/** Keeps what Try returned, for the second phase. */
+export async function keepData(tx: EntityManager, key: BranchKey, data: unknown): Promise<void> {
+  if (data === undefined) return;
+  const sql = `UPDATE dtx_tcc_barrier SET data = ? WHERE gid = ? AND branch = ? AND phase = 'try'`;
+  await tx.query(sql, [JSON.stringify(data), key.gid, key.branch]);
+}
+
+export async function enterConfirm(tx: EntityManager, key: BranchKey): Promise<Passage> {
+  if (!(await record(tx, key, 'second', 'confirm'))) {
+    const before = await find(tx, key, 'second');
+    return before?.op === 'confirm'
+      ? { kind: 'repeat', data: undefined }
+      : { kind: 'illegal', what: 'Confirm after Cancel' };
+  }
+  const tried = await find(tx, key, 'try');
+  if (tried?.op !== 'try') return { kind: 'illegal', what: 'Confirm without Try' };
+  return { kind: 'run', data: tried.data, tried: true };
+}
+
+/** Takes the Try's place first: if it can, the Try never happened, and from now on never will. */
+export async function enterCancel(tx: EntityManager, key: BranchKey, withoutTry: boolean): Promise<Passage> {
+  const untried = await record(tx, key, 'try', 'cancel');
+  const tried = untried ? undefined : await find(tx, key, 'try');
+  if (!(await record(tx, key, 'second', 'cancel'))) {
+    const before = await find(tx, key, 'second');
+    return before?.op === 'cancel'
+      ? { kind: 'repeat', data: undefined }
+      : { kind: 'illegal', what: 'Cancel after Confirm' };
+  }
+  if (tried?.op === 'try') return { kind: 'run', data: tried.data, tried: true };
+  return withoutTry ? { kind: 'run', data: undefined, tried: false } : { kind: 'skip' };
+}
+
+function record(tx: EntityManager, key: BranchKey, phase: 'try' | 'second', op: string): Promise<boolean> {
+  const { gid, branch, participant } = key;
+  return insertFirst(tx, 'dtx_tcc_barrier', { gid, branch, phase, op, participant, created_at: NOW });
+}
+
+/** A shared lock sees the winner's row under every isolation level, and two of them never deadlock on it. */
+async function find(
+  tx: EntityManager,
+  key: BranchKey,
+  phase: string,
+): Promise<{ op: string; data: unknown } | undefined> {
+  const rows = await tx.query(
+    'SELECT op, data FROM dtx_tcc_barrier WHERE gid = ? AND branch = ? AND phase = ? LOCK IN SHARE MODE',
+    [key.gid, key.branch, phase],
+  );
+  return rows[0] && { op: rows[0].op, data: rows[0].data === null ? undefined : JSON.parse(rows[0].data) };
+}

@@ -1,0 +1,145 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
+import { z } from 'zod';
+import { Broker } from '../core/broker/broker.service.js';
+import type { Delivery, QueueConsumer } from '../core/broker/consumer.js';
+import { OutcomeUnknown } from '../core/errors.js';
+import type { CoreOptions } from '../core/options.js';
+import { CORE_OPTIONS } from '../core/tokens.js';
+import { currentTraceparent } from '../core/trace.js';
+import { callQueueOf } from './contract.js';
+import { SCHEME } from './failpoints.js';
+import type { Branch } from './schema.js';
+
+const CALL_TYPE = 'dtx.tcc-call.v1';
+const ANSWER_TYPE = 'dtx.tcc-answer.v1';
+const ANSWERS_PREFETCH = 500;
+const LOOK_MS = 10;
+
+export const callBody = z.object({
+  callId: z.string().max(64),
+  gid: z.string().regex(/^[0-9A-Za-z_.:-]{1,64}$/),
+  branch: z.int().min(0).max(1_000),
+  phase: z.enum(['try', 'confirm', 'cancel']),
+  args: z.unknown(),
+  reason: z.string().max(64).optional(),
+  decidedAt: z.iso.datetime().optional(),
+});
+export type Call = z.output<typeof callBody>;
+
+/**
+ * `refused`: a definite no. `failed`: it did not happen this time. `away`: the participant's database is away, which
+ * is no attempt. `illegal`: the barrier refused it and raised an alert.
+ */
+const answerBody = z.object({
+  callId: z.string().max(64),
+  verdict: z.enum(['ok', 'refused', 'failed', 'away', 'illegal']),
+  reason: z.string().max(1_000).optional(),
+});
+type Answer = z.output<typeof answerBody>;
+export type Verdict = Omit<Answer, 'callId'>;
+
+/**
+ * Calls participants over RabbitMQ and waits for their answers, which come to a queue of this very process; one that
+ * lives in this process is called directly. Calls need not be durable: the initiator's rows drive the retries, and a
+ * call that is lost is an answer that does not come.
+ */
+@Injectable()
+export class Calls implements OnModuleInit {
+  private readonly waiting = new Map<string, (answer: Answer) => void>();
+  private readonly here = new Map<string, (call: Call) => Promise<Verdict>>();
+  private readonly answerQueue: string;
+  private answers: QueueConsumer | undefined;
+
+  constructor(
+    private readonly broker: Broker,
+    @Inject(CORE_OPTIONS) core: CoreOptions,
+  ) {
+    this.answerQueue = `dtx.${core.app}.tcc-answers.${randomUUID()}`;
+  }
+
+  /** Ends with the connection, after everything that may still wait for an answer. */
+  onModuleInit(): void {
+    const prefetch = ANSWERS_PREFETCH;
+    this.answers = this.broker.consume(this.answerQueue, (delivery) => this.receive(delivery), { prefetch });
+  }
+
+  /** Whether a call could be sent and its answer come back. */
+  get isUp(): boolean {
+    return this.broker.publisher.isUp && this.answers?.isAttached === true;
+  }
+
+  /** A connection that was opened just now needs a moment. */
+  async untilUp(limitMs: number): Promise<void> {
+    for (const endsAt = performance.now() + limitMs; !this.isUp && performance.now() < endsAt; ) await sleep(LOOK_MS);
+  }
+
+  /** A participant that lives in this process. */
+  mount(queue: string, take: (call: Call) => Promise<Verdict>): void {
+    this.here.set(queue, take);
+  }
+
+  /**
+   * Makes one call. Whatever is not a clear answer within the time is unknown.
+   * @throws OutcomeUnknown
+   */
+  async call(branch: Branch, about: Omit<Call, 'callId' | 'branch' | 'args'>, timeoutMs: number): Promise<Verdict> {
+    const queue = callQueueOf({ name: branch.participant, version: branch.version });
+    const call: Call = { ...about, callId: randomUUID(), branch: branch.branch, args: branch.args };
+    return new Promise((resolve, reject) => {
+      const end = (settle: () => void) => {
+        clearTimeout(timer);
+        this.waiting.delete(call.callId);
+        settle();
+      };
+      const late = new OutcomeUnknown(`no answer within ${Math.round(timeoutMs)} ms`);
+      const timer = setTimeout(() => end(() => reject(late)), timeoutMs);
+      const answered = (answer: Verdict) => end(() => resolve(answer));
+      this.waiting.set(call.callId, answered);
+      const here = this.here.get(queue);
+      const sent = here ? here(call).then(answered) : this.send(queue, call, timeoutMs);
+      sent.catch((error) => end(() => reject(error)));
+    });
+  }
+
+  /** Whether anybody is there to answer for a participant. */
+  async isThere(branch: Branch): Promise<boolean> {
+    const queue = callQueueOf({ name: branch.participant, version: branch.version });
+    return this.here.has(queue) || (await this.broker.publisher.inspect(queue)).consumerCount > 0;
+  }
+
+  /** Answers whoever called. The initiator may be gone; then nobody needs it, and recovery calls again. */
+  async answer(replyTo: string, answer: Answer): Promise<void> {
+    const envelope = { messageId: answer.callId, type: ANSWER_TYPE, gid: answer.callId, scheme: SCHEME };
+    const body = Buffer.from(JSON.stringify(answer));
+    await this.broker.publisher.publish(replyTo, body, envelope, { persistent: false }).catch(() => {});
+  }
+
+  private send(queue: string, call: Call, timeoutMs: number): Promise<void> {
+    const envelope = {
+      messageId: call.callId,
+      type: CALL_TYPE,
+      gid: call.gid,
+      scheme: SCHEME,
+      replyTo: this.answerQueue,
+      traceparent: currentTraceparent() ?? undefined,
+    };
+    const delivery = { persistent: false, expiresMs: timeoutMs };
+    return this.broker.publisher.publish(queue, Buffer.from(JSON.stringify(call)), envelope, delivery);
+  }
+
+  private async receive(delivery: Delivery): Promise<void> {
+    const answer = answerBody.safeParse(parseJson(delivery.message.content));
+    if (answer.success) this.waiting.get(answer.data.callId)?.(answer.data);
+    delivery.ack();
+  }
+}
+
+export function parseJson(content: Buffer): unknown {
+  try {
+    return JSON.parse(content.toString('utf8'));
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,36 @@
+import type { z } from 'zod';
+import { OptionsError } from '../core/errors.js';
+
+/**
+ * What the initiator and one participant of a TCC transaction agree on. A breaking change is a new `version` beside
+ * the old one: a transaction that is under way ends with the version it began with.
+ */
+export interface Participant<Args = unknown> {
+  /** `<app>.<name>`: the app that takes part, and as what. */
+  readonly name: string;
+  readonly version: number;
+  readonly args: z.ZodType<Args>;
+}
+
+/** The arguments of a participant's three methods. */
+export type ArgsOf<P> = P extends Participant<infer Args> ? Args : never;
+
+/** Declares a participant, shared by both sides. @throws OptionsError when the name is malformed */
+export function defineParticipant<S extends z.ZodType>(contract: {
+  name: string;
+  version: number;
+  args: S;
+}): Participant<z.output<S>> {
+  if (!/^[a-z][a-z0-9-]{0,31}\.[a-z][a-z0-9-]{0,31}$/.test(contract.name)) {
+    throw new OptionsError(`TCC participant ${contract.name}: a name is <app>.<name>`);
+  }
+  if (!Number.isInteger(contract.version) || contract.version < 1) {
+    throw new OptionsError(`TCC participant ${contract.name}: version is 1, 2, ...`);
+  }
+  return Object.freeze({ ...contract }) as Participant<z.output<S>>;
+}
+
+/** The queue in which a participant gets its calls. */
+export function callQueueOf({ name, version }: Pick<Participant, 'name' | 'version'>): string {
+  return `dtx.${name.replace('.', '.tcc-')}.v${version}`;
+}

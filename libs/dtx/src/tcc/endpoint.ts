@@ -1,0 +1,143 @@
+// Participant's side of steps 2 and 4: barrier and business in one local transaction, then the answer, then the ack.
+import { Inject, Injectable, Logger, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
+import type { EntityManager } from 'typeorm';
+import { Alerts } from '../core/alert/alerts.js';
+import { Broker } from '../core/broker/broker.service.js';
+import type { Delivery, QueueConsumer } from '../core/broker/consumer.js';
+import { fromProperties } from '../core/broker/envelope.js';
+import { isAnswerQueue } from '../core/broker/topology.js';
+import { Database } from '../core/database/database.service.js';
+import { guardConnection } from '../core/database/one-connection.js';
+import { isLockWait } from '../core/database/sql-errors.js';
+import { inTransaction } from '../core/database/transaction.js';
+import { Rejected } from '../core/errors.js';
+import { failpoint } from '../core/failpoint.js';
+import type { CoreOptions } from '../core/options.js';
+import { CORE_OPTIONS } from '../core/tokens.js';
+import { withTraceparent } from '../core/trace.js';
+import { type BranchKey, enterCancel, enterConfirm, enterTry, keepData, type Passage } from './barrier.js';
+import { type Call, Calls, callBody, parseJson, type Verdict } from './calls.js';
+import { callQueueOf } from './contract.js';
+import { Explorer, type Mounted } from './explorer.js';
+import { failpoints, SCHEME } from './failpoints.js';
+import { TCC_OPTIONS, type TccOptions } from './options.js';
+import { TIMEOUT } from './outcome.js';
+
+/** Rolls the transaction back, barrier rows included, and carries what is to be answered. */
+class RolledBack extends Error {
+  constructor(readonly verdict: Verdict) {
+    super(verdict.reason);
+  }
+}
+
+/** Takes the calls of this app's participants. Every call is answered and acked: the initiator decides what comes next. */
+@Injectable()
+export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
+  private readonly logger = new Logger('TccParticipant');
+  private readonly consumers: QueueConsumer[] = [];
+  private stopping = false;
+
+  constructor(
+    private readonly explorer: Explorer,
+    private readonly broker: Broker,
+    private readonly calls: Calls,
+    private readonly database: Database,
+    private readonly alerts: Alerts,
+    @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
+    @Inject(TCC_OPTIONS) private readonly options: TccOptions,
+  ) {}
+
+  onApplicationBootstrap(): void {
+    const participants = this.explorer.explore();
+    this.database.onReady(() => {
+      if (!this.stopping) for (const participant of participants) this.serve(participant);
+    });
+  }
+
+  async onModuleDestroy(): Promise<void> {
+    this.stopping = true;
+    await Promise.all(this.consumers.map((consumer) => consumer.stop(this.core.drainMs)));
+  }
+
+  private serve(participant: Mounted): void {
+    const queue = callQueueOf(participant.contract);
+    const { prefetch } = this.options;
+    this.consumers.push(this.broker.consume(queue, (delivery) => this.receive(delivery, participant), { prefetch }));
+    this.calls.mount(queue, (call) => this.take(call, participant));
+  }
+
+  private async receive(delivery: Delivery, participant: Mounted): Promise<void> {
+    const call = callBody.safeParse(parseJson(delivery.message.content));
+    if (call.success) {
+      const { replyTo, traceparent } = fromProperties(delivery.message.properties);
+      const verdict = await withTraceparent(traceparent, () => this.take(call.data, participant));
+      if (replyTo && isAnswerQueue(replyTo)) await this.calls.answer(replyTo, { callId: call.data.callId, ...verdict });
+    } else {
+      const problem = call.error.issues[0]?.message;
+      this.logger.warn(`${participant.contract.name}: dropped a call that cannot be read: ${problem}`);
+    }
+    delivery.ack();
+  }
+
+  /** Never throws: what goes wrong is an answer. */
+  private async take(call: Call, participant: Mounted): Promise<Verdict> {
+    const point = call.phase === 'try' ? failpoints.tryCommitted : failpoints.secondCommitted;
+    try {
+      await failpoint(point, () => this.handle(call, participant));
+      return { verdict: 'ok' };
+    } catch (error) {
+      if (error instanceof RolledBack) return this.refuse(call, participant, error.verdict);
+      if (error instanceof Rejected && call.phase === 'try') return { verdict: 'refused', reason: error.reason };
+      const reason = (error as Error).message.slice(0, 1_000);
+      if (await this.database.isAway(error)) return { verdict: 'away', reason };
+      if (!isLockWait(error))
+        this.logger.error(`${call.phase} of ${participant.contract.name} in ${call.gid}: ${reason}`);
+      return { verdict: 'failed', reason };
+    }
+  }
+
+  private handle(call: Call, participant: Mounted): Promise<void> {
+    const key: BranchKey = { gid: call.gid, branch: call.branch, participant: participant.contract.name };
+    return inTransaction(this.database.source, async (tx) => {
+      const passage = await this.enter(tx, key, call, participant);
+      if (passage.kind === 'late') throw new RolledBack({ verdict: 'refused', reason: TIMEOUT });
+      if (passage.kind === 'illegal') throw new RolledBack({ verdict: 'illegal', reason: passage.what });
+      if (passage.kind === 'run') await this.business(tx, key, { call, participant, data: passage.data });
+    });
+  }
+
+  private enter(tx: EntityManager, key: BranchKey, call: Call, participant: Mounted): Promise<Passage> {
+    if (call.phase === 'try') return failpoint(failpoints.tryInserted, () => enterTry(tx, key));
+    if (call.phase === 'confirm') return enterConfirm(tx, key);
+    return enterCancel(tx, key, participant.cancelWithoutTry);
+  }
+
+  private async business(
+    tx: EntityManager,
+    key: BranchKey,
+    { call, participant, data }: { call: Call; participant: Mounted; data: unknown },
+  ): Promise<void> {
+    const args = participant.contract.args.safeParse(call.args);
+    if (!args.success) throw new Error(`the arguments do not fit: ${args.error.issues[0]?.message}`);
+    const decidedAt = call.decidedAt === undefined ? undefined : new Date(call.decidedAt);
+    const branch = { gid: key.gid, branch: key.branch, data, reason: call.reason, decidedAt };
+    const run = async () => participant[call.phase](tx, args.data, branch);
+    const returned = await guardConnection(this.database.source, tx, run);
+    if (call.phase === 'try') await keepData(tx, key, returned);
+  }
+
+  /** An illegal call cannot happen while everybody keeps the protocol: one alert, however often it comes. */
+  private async refuse(call: Call, { contract }: Mounted, verdict: Verdict): Promise<Verdict> {
+    if (verdict.verdict !== 'illegal') return verdict;
+    const step = `${verdict.reason} at ${contract.name}`;
+    const lastError = `${verdict.reason}: refused, nothing was changed; see what the initiator has decided for ${call.gid}`;
+    const incident = { scheme: SCHEME, id: call.gid, gid: call.gid, step, lastError };
+    try {
+      await this.database.own.transaction((tx) => this.alerts.raise(tx, incident));
+      this.alerts.announce(incident);
+    } catch (error) {
+      return { verdict: 'failed', reason: `${step}, and no alert could be raised: ${(error as Error).message}` };
+    }
+    return verdict;
+  }
+}

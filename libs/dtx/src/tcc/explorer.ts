@@ -1,0 +1,79 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { DiscoveryService, MetadataScanner } from '@nestjs/core';
+import type { EntityManager } from 'typeorm';
+import { OptionsError } from '../core/errors.js';
+import type { CoreOptions } from '../core/options.js';
+import { CORE_OPTIONS } from '../core/tokens.js';
+import type { Participant } from './contract.js';
+import { PARTICIPANT, PHASE, type PhaseMark, type TccBranch } from './decorators.js';
+
+type Bound = (tx: EntityManager, args: unknown, branch: TccBranch) => unknown;
+
+/** A participant's class, ready to be called. */
+export interface Mounted {
+  readonly contract: Participant;
+  readonly try: Bound;
+  readonly confirm: Bound;
+  readonly cancel: Bound;
+  readonly cancelWithoutTry: boolean;
+}
+
+/** Contracts that this app promises to take part in; each must have its class. */
+export const PARTICIPATES = Symbol('dtx tcc participates');
+
+/** Finds the participants of this app at start, and refuses to start when one is not what it says. */
+@Injectable()
+export class Explorer {
+  constructor(
+    private readonly discovery: DiscoveryService,
+    private readonly scanner: MetadataScanner,
+    @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
+    @Inject(PARTICIPATES) private readonly promised: readonly Participant[],
+  ) {}
+
+  /** @throws OptionsError for a missing, doubled, foreign, incomplete or request-scoped participant */
+  explore(): Mounted[] {
+    const found = new Map<string, Mounted>();
+    for (const wrapper of this.discovery.getProviders()) {
+      const type = wrapper.metatype;
+      const contract: Participant | undefined = type && Reflect.getMetadata(PARTICIPANT, type);
+      if (!contract) continue;
+      const who = `TCC participant ${contract.name} v${contract.version} (${type!.name})`;
+      if (!contract.name.startsWith(`${this.core.app}.`))
+        throw new OptionsError(`${who} belongs to another app than ${this.core.app}`);
+      if (!wrapper.isDependencyTreeStatic())
+        throw new OptionsError(`${who} is request-scoped or transient: make it, and what it injects, a singleton`);
+      const key = `${contract.name} v${contract.version}`;
+      if (found.has(key)) throw new OptionsError(`${who} is there twice`);
+      found.set(key, this.mount(contract, wrapper.instance as object, who));
+    }
+    for (const { name, version } of this.promised) {
+      if (!found.has(`${name} v${version}`))
+        throw new OptionsError(`TCC participant ${name} v${version} has no @TccParticipant class among the providers`);
+    }
+    return [...found.values()];
+  }
+
+  private mount(contract: Participant, instance: object, who: string): Mounted {
+    const phases = new Map<string, { run: Bound; withoutTry: boolean }>();
+    for (const name of this.scanner.getAllMethodNames(Object.getPrototypeOf(instance))) {
+      const method = (instance as Record<string, Bound>)[name]!;
+      const mark: PhaseMark | undefined = Reflect.getMetadata(PHASE, method);
+      if (!mark) continue;
+      if (phases.has(mark.phase)) throw new OptionsError(`${who} has two methods for ${mark.phase}`);
+      phases.set(mark.phase, { run: method.bind(instance) as Bound, withoutTry: mark.withoutTry });
+    }
+    const of = (phase: PhaseMark['phase']) => {
+      const method = phases.get(phase);
+      if (!method) throw new OptionsError(`${who} has no method for ${phase}`);
+      return method;
+    };
+    return {
+      contract,
+      try: of('try').run,
+      confirm: of('confirm').run,
+      cancel: of('cancel').run,
+      cancelWithoutTry: of('cancel').withoutTry,
+    };
+  }
+}

@@ -1,0 +1,37 @@
+import { z } from 'zod';
+import type { CoreOptions } from '../core/options.js';
+import { backoffOption, countOption, msOption } from '../core/options.js';
+
+/** Options of TCC. Times in milliseconds. */
+export const tccOptions = z.strictObject({
+  /** How long all Tries together may take, unless the transaction says otherwise. */
+  timeoutMs: msOption(5_000),
+  /** How long one Confirm or Cancel call waits for its answer before the round counts as failed. */
+  callTimeoutMs: msOption(3_000),
+  /** How long the caller waits for the second phase after the decision; the outcome is certain either way. */
+  secondPhaseWaitMs: msOption(2_000),
+  /** Rounds of the second phase before the transaction is parked. It is never flipped. */
+  attemptsMax: countOption(60, 100_000),
+  backoff: backoffOption(500, 2, 60_000),
+  /** Second phases in work at once. */
+  concurrencyMax: countOption(200, 10_000),
+  markDelayMs: msOption(50),
+  markBatchMax: countOption(200, 5_000),
+  /** Calls handled at once per participant. */
+  prefetch: countOption(32, 1_000),
+  /** How long settled transactions and barriers are kept; longer than any call can wander. */
+  retentionMs: z
+    .number()
+    .int()
+    .min(60_000)
+    .default(8 * 86_400_000),
+});
+
+export type TccOptions = z.output<typeof tccOptions>;
+export type TccOptionsInput = z.input<typeof tccOptions>;
+export const TCC_OPTIONS = Symbol('dtx tcc options');
+
+/** A round of the second phase takes as long as its slowest call, and a moment to see whether anybody is there. */
+export function leaseMsOf(core: CoreOptions, options: TccOptions): number {
+  return Math.max(core.leaseMs, 2 * options.callTimeoutMs);
+}

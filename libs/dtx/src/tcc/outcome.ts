@@ -1,0 +1,79 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Injectable } from '@nestjs/common';
+import { Database } from '../core/database/database.service.js';
+import type { Participant } from './contract.js';
+import type { Branch, TccRow } from './schema.js';
+
+/** The reason of a cancel that nobody asked for: a Try was not answered with yes or no in time. */
+export const TIMEOUT = 'TIMEOUT';
+
+/** What really won. */
+export interface TccOutcome {
+  readonly gid: string;
+  /** PENDING: not decided yet, or not known now; ask again with the gid. The other two never change. */
+  readonly status: 'CONFIRMED' | 'CANCELLED' | 'PENDING';
+  /** Why it was cancelled. */
+  readonly reason?: string;
+  readonly decidedAt?: Date;
+  /** Whether every branch has carried it out. */
+  readonly settled: boolean;
+}
+
+const POLL_MS = 25;
+
+/** Reads transactions of this initiator, whoever runs them. */
+@Injectable()
+export class Outcomes {
+  constructor(private readonly database: Database) {}
+
+  async find(gid: string, waitMs: number): Promise<TccOutcome | null> {
+    for (const endsAt = performance.now() + waitMs; ; await sleep(POLL_MS)) {
+      const row = await this.read(gid);
+      if (!row) return null;
+      const settled = row.state === 'CONFIRMED' || row.state === 'CANCELLED';
+      const canSettle = row.state === 'CONFIRMING' || row.state === 'CANCELLING';
+      if (settled || !canSettle || performance.now() >= endsAt) return outcomeOf(row, settled);
+    }
+  }
+
+  async read(gid: string): Promise<TccRow | null> {
+    const rows: TccRow[] = await this.database.source.query(
+      'SELECT id, state, attempts, claim_token, decision, reason, decided_at, traceparent FROM dtx_tcc WHERE id = ?',
+      [gid],
+    );
+    return rows[0] ? { ...rows[0], attempts: Number(rows[0].attempts) } : null;
+  }
+
+  async argsOf<Args>(gid: string, { name, version, args }: Participant<Args>): Promise<Args | null> {
+    const rows: Array<{ args: string }> = await this.database.source.query(
+      'SELECT args FROM dtx_tcc_branch WHERE gid = ? AND participant = ? AND version = ? ORDER BY branch LIMIT 1',
+      [gid, name, version],
+    );
+    return rows[0] ? args.parse(JSON.parse(rows[0].args)) : null;
+  }
+
+  /** The calls that have not carried the decision out, as far as that was written down. */
+  async openBranches(gid: string): Promise<Branch[]> {
+    const rows: Array<Branch & { args: string }> = await this.database.own.query(
+      'SELECT branch, participant, version, args FROM dtx_tcc_branch WHERE gid = ? AND done_at IS NULL ORDER BY branch',
+      [gid],
+    );
+    return rows.map((row) => ({ ...row, branch: Number(row.branch), args: JSON.parse(row.args) }));
+  }
+
+  /** Only written when others have failed: what is done need not be asked again, and a person sees who is missing. */
+  async markDone(gid: string, branches: readonly Branch[]): Promise<void> {
+    if (branches.length === 0) return;
+    await this.database.own.query(
+      'UPDATE dtx_tcc_branch SET done_at = UTC_TIMESTAMP(3) WHERE gid = ? AND branch IN (?)',
+      [gid, branches.map(({ branch }) => branch)],
+    );
+  }
+}
+
+export function outcomeOf(row: TccRow, settled: boolean): TccOutcome {
+  const { id: gid, decision, reason, decided_at: decidedAt } = row;
+  if (decision === null || decidedAt === null) return { gid, status: 'PENDING', settled: false };
+  if (decision === 'CONFIRM') return { gid, status: 'CONFIRMED', decidedAt, settled };
+  return { gid, status: 'CANCELLED', reason: reason ?? TIMEOUT, decidedAt, settled };
+}

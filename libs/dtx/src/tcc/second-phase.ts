@@ -1,0 +1,189 @@
+// Step 4 of 4 - second phase: Confirm or Cancel every branch until each has answered; in any instance, after any crash.
+import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
+import { Alerts } from '../core/alert/alerts.js';
+import { Broker } from '../core/broker/broker.service.js';
+import { Database } from '../core/database/database.service.js';
+import { Batcher } from '../core/durable/batcher.js';
+import { inFuture } from '../core/durable/claim.js';
+import { DurableLoop, type Tried } from '../core/durable/loop.js';
+import { failpoint } from '../core/failpoint.js';
+import type { CoreOptions } from '../core/options.js';
+import { CORE_OPTIONS } from '../core/tokens.js';
+import { withTraceparent } from '../core/trace.js';
+import { Calls, type Verdict } from './calls.js';
+import { failpoints, SCHEME } from './failpoints.js';
+import { leaseMsOf, TCC_OPTIONS, type TccOptions } from './options.js';
+import { Outcomes, TIMEOUT } from './outcome.js';
+import { type Branch, TCC, type TccRow } from './schema.js';
+
+/** What one branch answered. `away`: it cannot be reached, or its database cannot; that is no attempt. */
+interface Carried {
+  readonly verdict: Verdict['verdict'];
+  readonly error: string;
+}
+
+/**
+ * Carries decisions out. The caller's process runs it right after the decision, leased to itself; the scan takes over
+ * when that process died, and is also what cancels transactions whose deadline passed undecided.
+ */
+@Injectable()
+export class SecondPhase implements OnModuleInit, OnModuleDestroy {
+  private readonly logger = new Logger('SecondPhase');
+  private readonly loop: DurableLoop<TccRow>;
+  private readonly marks: Batcher<TccRow>;
+  /** Callers of this process, told when every branch has carried their outcome out. */
+  private readonly waiting = new Map<string, () => void>();
+
+  constructor(
+    private readonly database: Database,
+    private readonly broker: Broker,
+    private readonly calls: Calls,
+    private readonly outcomes: Outcomes,
+    alerts: Alerts,
+    @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
+    @Inject(TCC_OPTIONS) private readonly options: TccOptions,
+  ) {
+    this.marks = new Batcher({ delayMs: options.markDelayMs, batchMax: options.markBatchMax }, (rows) =>
+      failpoint(failpoints.marked, () => this.mark(rows)),
+    );
+    this.loop = new DurableLoop<TccRow>(
+      {
+        scheme: SCHEME,
+        table: TCC,
+        leaseMs: leaseMsOf(core, options),
+        scanIntervalMs: core.scanIntervalMs,
+        concurrencyMax: options.concurrencyMax,
+        attemptsMax: options.attemptsMax,
+        backoff: options.backoff,
+        canRun: () => calls.isUp,
+        run: (row) => withTraceparent(row.traceparent, () => this.run(row)),
+        describe: (row) => ({
+          gid: row.id,
+          step: `carrying out ${row.decision ?? 'the deadline'} of a TCC transaction`,
+        }),
+      },
+      database,
+      alerts,
+    );
+  }
+
+  onModuleInit(): void {
+    this.database.onReady(() => this.loop.start());
+    this.broker.publisher.on('up', () => this.loop.wake());
+  }
+
+  async onModuleDestroy(): Promise<void> {
+    await this.loop.stop();
+    await this.marks.drain();
+  }
+
+  wake(): void {
+    this.loop.wake();
+  }
+
+  /**
+   * The fast path: the decision was made here just now. Waits a little for it to be carried out and answers whether it
+   * was. Without room the row just waits for its lease to end.
+   */
+  runNow(row: TccRow): Promise<boolean> {
+    if (this.loop.room <= 0) return Promise.resolve(false);
+    return new Promise((resolve) => {
+      const end = (carriedOut: boolean) => {
+        clearTimeout(timer);
+        this.waiting.delete(row.id);
+        resolve(carriedOut);
+      };
+      const timer = setTimeout(end, this.options.secondPhaseWaitMs, false);
+      this.waiting.set(row.id, () => end(true));
+      this.loop.runNow(row);
+    });
+  }
+
+  /** A row of ours: undecided past its deadline, or decided and not carried out. */
+  private async run(row: TccRow): Promise<Tried> {
+    const decided = row.decision ? row : await this.cancelOverdue(row);
+    if (!decided) return { kind: 'settled' };
+    return this.round(decided, row.branches ?? (await this.outcomes.openBranches(row.id)));
+  }
+
+  /** The same compare-and-set as the caller's: one of the two wins, and both act on what won. */
+  private async cancelOverdue(row: TccRow): Promise<TccRow | null> {
+    const cancelled = { ...row, state: 'CANCELLING', decision: 'CANCEL', reason: TIMEOUT } as const;
+    const decidedAt = new Date(this.database.nowMs());
+    const { affectedRows } = await failpoint(failpoints.decided, () =>
+      this.database.own.query(
+        `UPDATE dtx_tcc SET state = 'CANCELLING', decision = 'CANCEL', reason = ?, decided_at = ?,
+           next_attempt_at = ${inFuture(leaseMsOf(this.core, this.options))}
+         WHERE id = ? AND claim_token = ? AND state = 'TRYING' AND deadline <= UTC_TIMESTAMP(3)`,
+        [TIMEOUT, decidedAt, row.id, row.claim_token],
+      ),
+    );
+    return affectedRows === 1 ? { ...cancelled, decided_at: decidedAt } : null;
+  }
+
+  /** One round over all branches in parallel: one that fails does not hold back the others. */
+  private async round(row: TccRow, branches: readonly Branch[]): Promise<Tried> {
+    let isFirst = true;
+    const carried = await Promise.all(
+      branches.map(async (branch) => {
+        const one = await this.carryOut(row, branch);
+        if (one.verdict === 'ok' && isFirst) {
+          isFirst = false;
+          await failpoint(failpoints.firstBranch, async () => {});
+        }
+        return one;
+      }),
+    );
+    const failures = carried.filter(({ verdict }) => verdict !== 'ok');
+    if (failures.length > 0) {
+      const done = branches.filter((_, index) => carried[index]!.verdict === 'ok');
+      await this.outcomes.markDone(row.id, done).catch(() => {}); // then they are asked again, which they bear
+      return triedOf(failures);
+    }
+    await failpoint(failpoints.allBranches, async () => {});
+    this.waiting.get(row.id)?.();
+    // Not awaited: should the mark fail, the lease runs out and the branches are asked again, which they bear.
+    this.marks.add(row).catch((error) => this.logger.warn(`cannot mark ${row.id}: ${(error as Error).message}`));
+    return { kind: 'settled' };
+  }
+
+  private async carryOut(row: TccRow, branch: Branch): Promise<Carried> {
+    const phase = row.decision === 'CONFIRM' ? 'confirm' : 'cancel';
+    const about = `${phase} of ${branch.participant}`;
+    const call = {
+      gid: row.id,
+      phase,
+      reason: row.reason ?? undefined,
+      decidedAt: row.decided_at?.toISOString(),
+    } as const;
+    // In a repeat it is likely that somebody is away: to ask is quicker than to wait for an answer that does not come.
+    if (!row.branches && !(await this.isThere(branch))) return { verdict: 'away', error: `${about}: nobody is there` };
+    try {
+      const { verdict, reason = verdict } = await this.calls.call(branch, call, this.options.callTimeoutMs);
+      return { verdict, error: `${about}: ${reason}` };
+    } catch (error) {
+      const verdict = (await this.isThere(branch)) ? 'failed' : 'away';
+      return { verdict, error: `${about}: ${(error as Error).message}` };
+    }
+  }
+
+  private isThere(branch: Branch): Promise<boolean> {
+    return this.calls.isThere(branch).catch(() => false);
+  }
+
+  /** Not fenced by the claim: whoever saw every branch answer knows that it is over, and only forward is possible. */
+  private async mark(rows: TccRow[]): Promise<void> {
+    await this.database.own.query(
+      `UPDATE dtx_tcc SET state = IF(decision = 'CONFIRM', 'CONFIRMED', 'CANCELLED'), next_attempt_at = NULL,
+         claim_token = NULL, settled_at = UTC_TIMESTAMP(3)
+       WHERE id IN (?) AND state IN ('CONFIRMING', 'CANCELLING')`,
+      [rows.map((row) => row.id).sort()],
+    );
+  }
+}
+
+function triedOf(failures: readonly Carried[]): Tried {
+  const error = failures.map((one) => one.error).join('; ');
+  if (failures.some(({ verdict }) => verdict === 'illegal')) return { kind: 'hopeless', error };
+  return failures.every(({ verdict }) => verdict === 'away') ? { kind: 'unreachable' } : { kind: 'failed', error };
+}

@@ -1,0 +1,182 @@
+// Steps 1 to 3 of 4 - transaction: register, Try every branch, decide. Presumes nothing: the row says who won.
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Inject, Injectable, Logger, OnModuleInit } from '@nestjs/common';
+import type { EntityManager } from 'typeorm';
+import { backoffMs } from '../core/backoff.js';
+import { Database } from '../core/database/database.service.js';
+import { insertFirst, NOW, SqlExpression } from '../core/database/insert-first.js';
+import { inTransaction } from '../core/database/transaction.js';
+import { inFuture } from '../core/durable/claim.js';
+import { BrokerUnavailable, DtxError, OutcomeUnknown, Rejected } from '../core/errors.js';
+import { failpoint } from '../core/failpoint.js';
+import { assertGid } from '../core/gid.js';
+import type { CoreOptions } from '../core/options.js';
+import { CORE_OPTIONS } from '../core/tokens.js';
+import { currentTraceparent } from '../core/trace.js';
+import { branchesOf, type TccCalls } from './branches.js';
+import { Calls } from './calls.js';
+import type { Participant } from './contract.js';
+import { failpoints } from './failpoints.js';
+import { leaseMsOf, TCC_OPTIONS, type TccOptions } from './options.js';
+import { Outcomes, outcomeOf, type TccOutcome, TIMEOUT } from './outcome.js';
+import { type Branch, type Decision, type TccRow, tccMigrations } from './schema.js';
+import { SecondPhase } from './second-phase.js';
+
+export interface TccRun {
+  /** How long all Tries together may take, in milliseconds; by the database's clock. */
+  readonly timeoutMs?: number;
+  readonly gid?: string;
+  /** Joins the commit that registers the transaction: an Idempotency-Key, say. May run again after a deadlock. */
+  readonly within?: (tx: EntityManager) => Promise<void>;
+}
+
+const BROKER_WAIT_MS = 1_000;
+const REASON_CHARS_MAX = 64;
+
+/** The coordinator, in the initiator's own process and database: no extra server. */
+@Injectable()
+export class Tcc implements OnModuleInit {
+  private readonly logger = new Logger('Tcc');
+  /** Fencing token of what this process decides, already leased to itself. */
+  private readonly token = randomUUID();
+
+  constructor(
+    private readonly database: Database,
+    private readonly calls: Calls,
+    private readonly outcomes: Outcomes,
+    private readonly secondPhase: SecondPhase,
+    @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
+    @Inject(TCC_OPTIONS) private readonly options: TccOptions,
+  ) {}
+
+  onModuleInit(): void {
+    this.database.addMigrations('dtx-tcc', tccMigrations);
+  }
+
+  /**
+   * Runs a TCC transaction: all branches are tried; all are confirmed, or all are cancelled. Answers what really won;
+   * PENDING only when that cannot be known now.
+   * @throws DtxError for malformed branches, BrokerUnavailable, and what registering throws: then nothing has begun
+   * @example
+   *   const outcome = await this.tcc.run({ timeoutMs: 5_000 }, (t) => {
+   *     t.call(orderContract, {...}); t.call(fundsContract, {...}); t.call(stockContract, {...});
+   *   });
+   */
+  async run(run: TccRun, define: (calls: TccCalls) => void): Promise<TccOutcome> {
+    const gid = assertGid(run.gid ?? this.database.newId());
+    const branches = branchesOf(define);
+    const timeoutMs = run.timeoutMs ?? this.options.timeoutMs;
+    await this.calls.untilUp(BROKER_WAIT_MS);
+    const endsAt = performance.now() + timeoutMs;
+    await failpoint(failpoints.registered, () => this.register(gid, branches, { ...run, timeoutMs }));
+    // From here on the row is there: whatever happens to this process, the scan ends the transaction.
+    const no = await this.tryAll(gid, branches, endsAt);
+    const row = await this.decide(gid, no);
+    if (!row) return { gid, status: 'PENDING', settled: false };
+    if (row.claim_token === this.token) return outcomeOf(row, await this.secondPhase.runNow({ ...row, branches }));
+    // The deadline's scan won, maybe in another instance, and is carrying it out.
+    const found = await this.outcome(gid, this.options.secondPhaseWaitMs).catch(() => null);
+    return found ?? outcomeOf(row, false);
+  }
+
+  /**
+   * What has become of a transaction, or null for an unknown one. A decided one is given up to `waitMs` to be carried
+   * out by every branch.
+   */
+  async outcome(gid: string, waitMs = 0): Promise<TccOutcome | null> {
+    return this.outcomes.find(gid, waitMs);
+  }
+
+  /** What a branch of a transaction was called with, for who must tell later what it was about; null when there is none. */
+  async argsOf<Args>(gid: string, participant: Participant<Args>): Promise<Args | null> {
+    return this.outcomes.argsOf(gid, participant);
+  }
+
+  /** Step 1: the transaction and all its branches in one commit, so that no branch can exist that recovery does not know. */
+  private register(gid: string, branches: Branch[], run: TccRun & { timeoutMs: number }): Promise<void> {
+    return inTransaction(this.database.source, async (tx) => {
+      await run.within?.(tx);
+      // After `within`, which may know the outcome already and needs no broker for that.
+      if (!this.calls.isUp) throw new BrokerUnavailable('the broker is away: nothing was begun');
+      const deadline = new SqlExpression(inFuture(run.timeoutMs));
+      const first = await insertFirst(tx, 'dtx_tcc', {
+        id: gid,
+        gid,
+        state: 'TRYING',
+        deadline,
+        next_attempt_at: deadline,
+        traceparent: currentTraceparent(),
+        created_at: NOW,
+      });
+      if (!first) throw new DtxError(`TCC transaction ${gid} was begun before`);
+      await tx.query('INSERT INTO dtx_tcc_branch (gid, branch, participant, version, args) VALUES ?', [
+        branches.map((one) => [gid, one.branch, one.participant, one.version, JSON.stringify(one.args)]),
+      ]);
+    });
+  }
+
+  /** Step 2: all at once. Answers null if every branch has reserved, else why not; the first no is enough. */
+  private async tryAll(gid: string, branches: Branch[], endsAt: number): Promise<string | null> {
+    try {
+      await Promise.all(branches.map((branch) => this.tryOne(gid, branch, endsAt - performance.now())));
+      await failpoint(failpoints.tried, async () => {});
+      return null;
+    } catch (error) {
+      if (error instanceof Rejected) return error.reason.slice(0, REASON_CHARS_MAX);
+      if (!(error instanceof OutcomeUnknown)) this.logger.error(`${gid}: ${(error as Error).message}`);
+      return TIMEOUT;
+    }
+  }
+
+  /** @throws Rejected for a definite no, OutcomeUnknown for everything else that is not a yes */
+  private async tryOne(gid: string, branch: Branch, timeoutMs: number): Promise<void> {
+    const { verdict, reason = verdict } = await this.calls.call(branch, { gid, phase: 'try' }, Math.max(1, timeoutMs));
+    if (verdict === 'ok') return;
+    if (verdict === 'refused') throw new Rejected(reason);
+    throw new OutcomeUnknown(`Try of ${branch.participant}: ${reason}`);
+  }
+
+  /**
+   * Step 3: one compare-and-set; the deadline's scan competes for the same one. Whoever lost, or whose answer was lost,
+   * learns from the row what really won. Null when the database cannot say for so long that the caller should not wait.
+   */
+  private async decide(gid: string, no: string | null): Promise<TccRow | null> {
+    const giveUpAt = performance.now() + this.options.secondPhaseWaitMs;
+    let [decision, reason]: [Decision, string | null] = [no === null ? 'CONFIRM' : 'CANCEL', no];
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const decided = await failpoint(failpoints.decided, () => this.compareAndSet(gid, decision, reason));
+        if (decided) return decided;
+        const row = await this.outcomes.read(gid);
+        if (!row) throw new DtxError(`TCC transaction ${gid} is gone`);
+        if (row.decision !== null) return row;
+        // Confirm was refused because the deadline has passed, and the scan has not come by yet.
+        [decision, reason] = ['CANCEL', TIMEOUT];
+      } catch (error) {
+        if (performance.now() > giveUpAt) {
+          this.logger.warn(`${gid}: not known whether ${decision} was decided: ${(error as Error).message}`);
+          return null;
+        }
+        await sleep(backoffMs(this.core.reconnect, attempt));
+      }
+    }
+  }
+
+  /** A Confirm is only possible before the deadline, by the database's clock. Null if the row was not TRYING, or it was too late. */
+  private async compareAndSet(gid: string, decision: Decision, reason: string | null): Promise<TccRow | null> {
+    const state = decision === 'CONFIRM' ? 'CONFIRMING' : 'CANCELLING';
+    // For people and views only: nothing is ever decided by it. So it need not be read back from the database.
+    const decidedAt = new Date(this.database.nowMs());
+    const { affectedRows } = await this.database.source.query(
+      `UPDATE dtx_tcc SET state = ?, decision = ?, reason = ?, decided_at = ?, claim_token = ?,
+         next_attempt_at = ${inFuture(leaseMsOf(this.core, this.options))}
+       WHERE id = ? AND state = 'TRYING'${decision === 'CONFIRM' ? ' AND deadline > UTC_TIMESTAMP(3)' : ''}`,
+      [state, decision, reason, decidedAt, this.token, gid],
+    );
+    if (affectedRows !== 1) return null;
+    const traceparent = currentTraceparent();
+    const row = { id: gid, state, attempts: 0, decision, reason, decided_at: decidedAt, traceparent };
+    return { ...row, claim_token: this.token };
+  }
+}

@@ -1,0 +1,127 @@
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { AppProcess } from '../support/app-process.js';
+import { expectAuditClean, expectToldTruth, Load, openShop, untilSettled } from '../support/load.js';
+import { logLines } from '../support/logs.js';
+import { Stack } from '../support/stack.js';
+import { until } from '../support/until.js';
+import { type AppName, freshWorld, sql, type World } from '../support/world.js';
+
+const TEN_MINUTES_MS = 600_000;
+const LEASE_MS = 5_000; // the default
+const PURCHASES = 80;
+const PRELOAD = pathToFileURL(join(import.meta.dirname, '..', 'support', 'shifted-clock.mjs')).href;
+
+let world: World;
+let shop: Stack;
+let right: Stack;
+
+beforeAll(async () => {
+  world = await freshWorld('outage_clocks');
+  right = new Stack(world);
+  await right.start();
+  await openShop(right);
+});
+
+afterAll(() => Promise.all([shop?.stop(), right?.stop()]));
+
+/** A real process whose wall clock is wrong. It notes whenever its scan has claimed a row. */
+async function startShifted(app: AppName, shiftMs: number, failpoints = 'local-message.claimed=delay(1)') {
+  const env = { NODE_OPTIONS: `--import=${PRELOAD}`, TEST_CLOCK_SHIFT_MS: String(shiftMs) };
+  const [started] = (await shop.start([app], { env, failpoints })) as [AppProcess];
+  const { timestamp } = logLines(started)[0] as unknown as { timestamp: number };
+  expect(Math.abs(timestamp - Date.now() - shiftMs)).toBeLessThan(TEN_MINUTES_MS / 5);
+  return started;
+}
+
+interface Times {
+  p50: number;
+  max: number;
+}
+
+/** From the commit of each purchase to its being final, by the database's clock. */
+async function settleTimes(load: Load): Promise<Times> {
+  await load.ended();
+  const rows = await until('all are final', async () => {
+    const found = await sql<{ ms: string }>(
+      world,
+      'order',
+      `SELECT TIMESTAMPDIFF(MICROSECOND, created_at, updated_at) / 1000 AS ms FROM orders
+       WHERE order_id IN (?) AND status <> 'PENDING'`,
+      [[...load.told.values()]],
+    );
+    return found.length === PURCHASES && found;
+  });
+  const sorted = rows.map(({ ms }) => Number(ms)).sort((a, b) => a - b);
+  return { p50: sorted[PURCHASES / 2]!, max: sorted.at(-1)! };
+}
+
+const buyAt = (name: string, at: () => AppProcess[]) =>
+  new Load({ name, urls: () => at().map(({ url }) => url), callers: 2, purchasesMax: PURCHASES });
+
+const ordersOf = (stack: Stack) => stack.instances.filter(({ app, exited }) => app === 'order' && !exited);
+
+test('clocks ten minutes fast and slow: purchases settle as fast as else, nothing is sent twice', async () => {
+  const before = await settleTimes(buyAt('right', () => ordersOf(right)));
+  await untilSettled(right);
+  await right.stop();
+
+  shop = new Stack(world);
+  const shifted = await Promise.all([
+    startShifted('order', TEN_MINUTES_MS),
+    startShifted('order', -TEN_MINUTES_MS),
+    startShifted('inventory', -TEN_MINUTES_MS),
+    startShifted('payment', TEN_MINUTES_MS),
+  ]);
+  const load = buyAt('shifted', () => ordersOf(shop));
+  const after = await settleTimes(load);
+  await untilSettled(shop);
+  console.log(`right: ${JSON.stringify(before)}, shifted: ${JSON.stringify(after)} ms`);
+  expect(after.p50).toBeLessThan(5 * before.p50 + 100);
+  expect(after.max).toBeLessThan(LEASE_MS);
+  // No lease of anybody looked run out to anybody else, and nothing was sent more than once.
+  expect(shifted.flatMap((instance) => instance.hits())).toEqual([]);
+  const sentTwice = 'SELECT id FROM dtx_outbox WHERE attempts > 1';
+  for (const app of ['order', 'inventory', 'payment'] as const) expect(await sql(world, app, sentTwice)).toEqual([]);
+  await expectToldTruth(shop, load);
+}, 120_000);
+
+test.each([
+  ['fast', 'slow', TEN_MINUTES_MS],
+  ['slow', 'fast', -TEN_MINUTES_MS],
+])(
+  'one whose clock is %s dies: one whose clock is %s takes over when the lease is over, not before or never',
+  async (_, __, shiftMs) => {
+    const rescuer = ordersOf(shop).find((instance) => shiftOf(instance) === -shiftMs)!;
+    const others = ordersOf(shop).filter((instance) => instance !== rescuer);
+    await Promise.all(others.map((instance) => instance.stop()));
+    const hitsBefore = rescuer.hits().length;
+    const victim = await startShifted('order', shiftMs, 'local-message.committed=crash');
+
+    const key = `dies-${shiftMs}`;
+    const buy = (url: string) =>
+      fetch(`${url}/orders`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', 'idempotency-key': key },
+        body: JSON.stringify({ buyerId: 'buyer-0', sku: 'item-0001', quantity: 1 }),
+      });
+    await expect(buy(victim.url)).rejects.toThrow();
+    const since = performance.now();
+    await victim.untilExited();
+    const { orderId } = (await (await buy(rescuer.url)).json()) as { orderId: string };
+    expect(await shop.settled(orderId)).toMatchObject({ status: 'CONFIRMED' });
+    const tookMs = performance.now() - since;
+    console.log(`taken over and settled after ${Math.round(tookMs)} ms`);
+    expect(rescuer.hits().length).toBe(hitsBefore + 1);
+    expect(tookMs).toBeGreaterThan(LEASE_MS * 0.8);
+    expect(tookMs).toBeLessThan(3 * LEASE_MS);
+    await startShifted('order', shiftMs);
+  },
+  60_000,
+);
+
+const shiftOf = (instance: AppProcess) =>
+  Math.sign((logLines(instance)[0] as unknown as { timestamp: number }).timestamp - Date.now()) * TEN_MINUTES_MS;
+
+test('in the end every invariant holds', () => expectAuditClean(shop));
