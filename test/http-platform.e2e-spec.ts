@@ -1,9 +1,10 @@
+import { connect } from 'node:net';
 import request from 'supertest';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { AppProcess } from './support/app-process.js';
 import { troubleIn } from './support/logs.js';
 import { expectProblem, headerOf } from './support/problem.js';
-import { APPS, Stack } from './support/stack.js';
+import { APPS, call, Stack } from './support/stack.js';
 import { until } from './support/until.js';
 import { type AppName, freshWorld, sql, type World } from './support/world.js';
 
@@ -176,6 +177,22 @@ describe('while something is away', () => {
     // An instance with a broker takes it over once the lease has run out.
     expect(await shop.settled(placed.body.orderId)).toMatchObject({ status: 'CANCELLED', reason: 'UNKNOWN_BUYER' });
   });
+});
+
+test.each([
+  ['nothing', ''],
+  ['half a head', 'POST /accounts/alice HTTP/1.1\r\nhost: x\r\n'],
+  ['one call, and no more', 'GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n'],
+])('a stop waits for no caller who keeps a connection open and says %s', async (_, said) => {
+  const [payment] = (await shop.start(['payment'])) as [AppProcess];
+  const caller = connect({ port: Number(new URL(payment.url).port), host: '127.0.0.1' });
+  caller.on('error', () => {}); // a reset is as good an end as any
+  await new Promise<void>((connected) => caller.once('connect', connected));
+  caller.write(said);
+  if (said.endsWith('\r\n\r\n')) await new Promise((answered) => caller.once('data', answered));
+  await call(`${payment.url}/health/live`); // by now it has seen the other connection
+  await payment.stop();
+  expect(payment.child.exitCode).toBe(0); // 1 is what it gives when it had to cut itself off
 });
 
 test('no log shows an error, a stack trace or a password', async () => {

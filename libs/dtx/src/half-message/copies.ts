@@ -52,7 +52,7 @@ export class Copies {
     const queue = `dtx.${this.core.app}.half-wait.${ttlMs}ms.v1`;
     const envelope = { messageId: copy.message.id, type: COPY_TYPE, gid: copy.message.gid, scheme: SCHEME };
     await this.broker.publisher.publish(queue, Buffer.from(JSON.stringify(copy)), envelope, {
-      kind: { ttlMs, then: this.checkQueue },
+      kind: { ttlMs, expiredTo: this.checkQueue },
     });
   }
 
@@ -78,7 +78,7 @@ export class Copies {
     for (const ttlMs of this.options.levelsMs) {
       await this.broker.publisher.inspect(`dtx.${this.core.app}.half-wait.${ttlMs}ms.v1`, {
         ttlMs,
-        then: this.checkQueue,
+        expiredTo: this.checkQueue,
       });
     }
   }

@@ -26,8 +26,8 @@ export type Passage =
  */
 export async function enterTry(tx: EntityManager, key: BranchKey): Promise<Passage> {
   if (await record(tx, key, 'try', 'try')) return { kind: 'run', data: undefined, tried: false };
-  const before = await find(tx, key, 'try');
-  return before?.op === 'try' ? { kind: 'repeat', data: before.data } : { kind: 'late' };
+  const { first, second } = await passed(tx, key);
+  return first?.op === 'try' && second?.op !== 'cancel' ? { kind: 'repeat', data: first.data } : { kind: 'late' };
 }
 
 /** Keeps what Try returned, for the second phase. */
@@ -38,29 +38,21 @@ export async function keepData(tx: EntityManager, key: BranchKey, data: unknown)
 }
 
 export async function enterConfirm(tx: EntityManager, key: BranchKey): Promise<Passage> {
-  if (!(await record(tx, key, 'second', 'confirm'))) {
-    const before = await find(tx, key, 'second');
-    return before?.op === 'confirm'
-      ? { kind: 'repeat', data: undefined }
-      : { kind: 'illegal', what: 'Confirm after Cancel' };
-  }
-  const tried = await find(tx, key, 'try');
-  if (tried?.op !== 'try') return { kind: 'illegal', what: 'Confirm without Try' };
-  return { kind: 'run', data: tried.data, tried: true };
+  const isFirst = await record(tx, key, 'second', 'confirm');
+  const { first, second } = await passed(tx, key);
+  if (second?.op !== 'confirm') return { kind: 'illegal', what: 'Confirm after Cancel' };
+  if (first?.op !== 'try') return { kind: 'illegal', what: 'Confirm without Try' };
+  return isFirst ? { kind: 'run', data: first.data, tried: true } : { kind: 'repeat', data: undefined };
 }
 
 /** Takes the Try's place first: if it can, the Try never happened, and from now on never will. */
 export async function enterCancel(tx: EntityManager, key: BranchKey, withoutTry: boolean): Promise<Passage> {
-  const untried = await record(tx, key, 'try', 'cancel');
-  const tried = untried ? undefined : await find(tx, key, 'try');
-  if (!(await record(tx, key, 'second', 'cancel'))) {
-    const before = await find(tx, key, 'second');
-    return before?.op === 'cancel'
-      ? { kind: 'repeat', data: undefined }
-      : { kind: 'illegal', what: 'Cancel after Confirm' };
-  }
-  if (tried?.op === 'try') return { kind: 'run', data: tried.data, tried: true };
-  return withoutTry ? { kind: 'run', data: undefined, tried: false } : { kind: 'skip' };
+  const isUntried = await record(tx, key, 'try', 'cancel');
+  const isFirst = await record(tx, key, 'second', 'cancel');
+  if (isUntried && isFirst) return withoutTry ? { kind: 'run', data: undefined, tried: false } : { kind: 'skip' };
+  const { first, second } = await passed(tx, key);
+  if (second?.op !== 'cancel') return { kind: 'illegal', what: 'Cancel after Confirm' };
+  return isFirst ? { kind: 'run', data: first?.data, tried: true } : { kind: 'repeat', data: undefined };
 }
 
 function record(tx: EntityManager, key: BranchKey, phase: 'try' | 'second', op: string): Promise<boolean> {
@@ -68,15 +60,20 @@ function record(tx: EntityManager, key: BranchKey, phase: 'try' | 'second', op: 
   return insertFirst(tx, 'dtx_tcc_barrier', { gid, branch, phase, op, participant, created_at: NOW });
 }
 
-/** A shared lock sees the winner's row under every isolation level, and two of them never deadlock on it. */
-async function find(
-  tx: EntityManager,
-  key: BranchKey,
-  phase: string,
-): Promise<{ op: string; data: unknown } | undefined> {
-  const rows = await tx.query(
-    'SELECT op, data FROM dtx_tcc_barrier WHERE gid = ? AND branch = ? AND phase = ? LOCK IN SHARE MODE',
-    [key.gid, key.branch, phase],
+interface Passed {
+  readonly op: string;
+  readonly data: unknown;
+}
+
+/** Both rows. A shared lock sees the winner's row under every isolation level, and two of them never deadlock on it. */
+async function passed(tx: EntityManager, { gid, branch }: BranchKey): Promise<{ first?: Passed; second?: Passed }> {
+  const rows: Array<{ phase: string; op: string; data: string | null }> = await tx.query(
+    `SELECT phase, op, data FROM dtx_tcc_barrier WHERE gid = ? AND branch = ? AND phase IN ('try', 'second') LOCK IN SHARE MODE`,
+    [gid, branch],
   );
-  return rows[0] && { op: rows[0].op, data: rows[0].data === null ? undefined : JSON.parse(rows[0].data) };
+  const of = (phase: string) => {
+    const row = rows.find((one) => one.phase === phase);
+    return row && { op: row.op, data: row.data === null ? undefined : JSON.parse(row.data) };
+  };
+  return { first: of('try'), second: of('second') };
 }

@@ -37,8 +37,16 @@ export function createAdapter(routes: RouteTable): FastifyAdapter {
 function letConnectionsEnd(adapter: FastifyAdapter): void {
   const fastify = adapter.getInstance();
   let closing = false;
+  // Nothing was asked on these yet: browsers and pools open them ahead, and to the server they are not even idle.
+  const silent = new Set<Socket>();
+  fastify.server.on('connection', (socket: Socket) => {
+    silent.add(socket);
+    socket.once('close', () => silent.delete(socket));
+  });
+  fastify.server.on('request', ({ socket }: { socket: Socket }) => silent.delete(socket));
   fastify.addHook('preClose', (done) => {
     closing = true;
+    for (const socket of silent) socket.destroy();
     // For answers whose head was written just before.
     const sweep = setInterval(() => fastify.server.closeIdleConnections(), IDLE_SWEEP_MS);
     fastify.server.once('close', () => clearInterval(sweep));

@@ -24,7 +24,8 @@ export interface Env {
   xaPaymentDatabaseUrl?: string;
   xaInventoryDatabaseUrl?: string;
   /** Options of the library's parts, by section; each part checks its own. */
-  options: { core: Record<string, unknown>; localMessage: Record<string, unknown>; tcc: Record<string, unknown> };
+  /** `DTX_OPTIONS`, a section per module of the library. */
+  options: Record<'core' | 'localMessage' | 'tcc' | 'halfMessage', Record<string, unknown>>;
 }
 
 const URL_CHARS_MAX = 4_096;
@@ -82,7 +83,7 @@ const options = z
   })
   .pipe(
     z.strictObject(
-      { core: coreSection, localMessage: section, tcc: section },
+      { core: coreSection, localMessage: section, tcc: section, halfMessage: section },
       {
         error: (issue) =>
           issue.code === 'unrecognized_keys'

@@ -27,7 +27,7 @@ export type QueueKind = 'work' | 'replicated' | WaitingQueue;
  */
 export interface WaitingQueue {
   readonly ttlMs: number;
-  readonly then: string;
+  readonly expiredTo: string;
 }
 
 function argumentsOf(queue: string, kind: QueueKind): Options.AssertQueue {
@@ -41,7 +41,7 @@ function argumentsOf(queue: string, kind: QueueKind): Options.AssertQueue {
       ...quorum,
       'x-message-ttl': kind.ttlMs,
       'x-dead-letter-exchange': '',
-      'x-dead-letter-routing-key': kind.then,
+      'x-dead-letter-routing-key': kind.expiredTo,
       'x-dead-letter-strategy': 'at-least-once',
       'x-overflow': 'reject-publish',
     },

@@ -1,0 +1,136 @@
+/**
+ * The barrier as a model, and calls that arrive in any order, as often as they like, several at once. What the real one
+ * answers must be what the model answers in some order of those that came at once, and the effects must be the model's.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Type } from '@nestjs/common';
+import fc from 'fast-check';
+import type { EntityManager } from 'typeorm';
+import { z } from 'zod';
+import { type Library, type LittleApp, participantOf } from './little-app.js';
+
+type Phase = 'try' | 'confirm' | 'cancel';
+type Answer = 'ok' | 'refused' | 'illegal';
+
+/** Calls in waves: those of one wave are made at once, the next when all have been answered. */
+export interface Arrivals {
+  readonly waves: Phase[][];
+  /** The participant says no to its Try. */
+  readonly isPoor: boolean;
+  readonly withoutTry: boolean;
+}
+
+export const arrivals: fc.Arbitrary<Arrivals> = fc.record({
+  waves: fc.array(fc.array(fc.constantFrom<Phase>('try', 'try', 'confirm', 'cancel'), { minLength: 1, maxLength: 3 }), {
+    minLength: 1,
+    maxLength: 4,
+  }),
+  isPoor: fc.boolean(),
+  withoutTry: fc.boolean(),
+});
+
+interface Model {
+  readonly first: 'none' | 'tried' | 'blocked';
+  readonly second: 'none' | 'confirm' | 'cancel';
+  /** Which business methods have had their effect, in order. */
+  readonly effects: string;
+}
+
+/** One call after the other, as the table of the hazards says. */
+function step(model: Model, phase: Phase, { isPoor, withoutTry }: Arrivals): [Model, Answer] {
+  const { first, second, effects } = model;
+  if (phase === 'try') {
+    if (first === 'blocked' || second === 'cancel') return [model, 'refused'];
+    if (first === 'tried') return [model, 'ok'];
+    return isPoor ? [model, 'refused'] : [{ ...model, first: 'tried', effects: `${effects} try` }, 'ok'];
+  }
+  if (second !== 'none') return [model, second === phase ? 'ok' : 'illegal'];
+  if (phase === 'confirm') {
+    if (first !== 'tried') return [model, 'illegal'];
+    return [{ ...model, second: 'confirm', effects: `${effects} confirm` }, 'ok'];
+  }
+  const isCalled = first === 'tried' || withoutTry;
+  const after = { first: first === 'tried' ? first : 'blocked', second: 'cancel' } as const;
+  return [{ ...after, effects: isCalled ? `${effects} cancel` : effects }, 'ok'];
+}
+
+/** Every model that some order of the wave could have led to with these very answers. */
+function explain(
+  models: readonly Model[],
+  wave: readonly Phase[],
+  answers: readonly Answer[],
+  given: Arrivals,
+): Model[] {
+  const found = new Map<string, Model>();
+  const go = (model: Model, left: readonly number[]): void => {
+    if (left.length === 0) found.set(JSON.stringify(model), model);
+    for (const index of left) {
+      const [next, answer] = step(model, wave[index]!, given);
+      if (answer === answers[index])
+        go(
+          next,
+          left.filter((one) => one !== index),
+        );
+    }
+  };
+  for (const model of models)
+    go(
+      model,
+      wave.map((_, index) => index),
+    );
+  return [...found.values()];
+}
+
+const args = z.object({ isPoor: z.boolean() });
+
+/** Writes an effect down, in the transaction of whoever had it. */
+export const write = (tx: EntityManager, gid: string, phase: string): Promise<unknown> =>
+  tx.query('INSERT INTO effect (gid, phase) VALUES (?, ?)', [gid, phase]);
+
+/** Two participants that write down each effect, in the transaction that they are given. */
+export function recorders(library: Library): Type[] {
+  return [false, true].map((withoutTry) => {
+    const name = withoutTry ? 'payment.always' : 'payment.tried';
+    return participantOf(library, library.decorators.defineParticipant({ name, version: 1, args }), {
+      withoutTry,
+      async try(tx, { isPoor }: z.infer<typeof args>, { gid }) {
+        await write(tx, gid, 'try');
+        if (isPoor) throw new library.Rejected('POOR');
+        return { of: gid };
+      },
+      async confirm(tx, _, { gid, data }) {
+        if (data.of !== gid) throw new Error('Confirm does not see what Try returned');
+        await write(tx, gid, 'confirm');
+      },
+      async cancel(tx, _, { gid }) {
+        await write(tx, gid, 'cancel');
+      },
+    });
+  });
+}
+
+export const EFFECTS =
+  'CREATE TABLE IF NOT EXISTS effect (n INT AUTO_INCREMENT PRIMARY KEY, gid VARCHAR(64), phase VARCHAR(8), KEY (gid))';
+
+/** Makes the calls and says what is wrong, or null. */
+export async function play(app: LittleApp, given: Arrivals): Promise<string | null> {
+  const gid = randomUUID();
+  const participant = given.withoutTry ? 'payment.always' : 'payment.tried';
+  const branch = { branch: 0, participant, version: 1, args: { isPoor: given.isPoor } };
+  let models: Model[] = [{ first: 'none', second: 'none', effects: '' }];
+  const seen: string[] = [];
+  for (const wave of given.waves) {
+    const answers = await Promise.all(
+      wave.map(async (phase) => (await app.calls.call(branch, { gid, phase }, 20_000)).verdict as Answer),
+    );
+    seen.push(wave.map((phase, index) => `${phase}:${answers[index]}`).join('+'));
+    models = explain(models, wave, answers, given);
+    if (models.length === 0) return `no order explains ${seen.join(', then ')}`;
+  }
+  const rows: Array<{ phase: string }> = await app.source.query('SELECT phase FROM effect WHERE gid = ? ORDER BY n', [
+    gid,
+  ]);
+  const effects = rows.map(({ phase }) => ` ${phase}`).join('');
+  if (models.some((model) => model.effects === effects)) return null;
+  return `effects "${effects}" after ${seen.join(', then ')}; explained: ${models.map((model) => `"${model.effects}"`)}`;
+}

@@ -1,0 +1,121 @@
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import type { INestApplicationContext, Type } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { DataSource, type EntityManager } from 'typeorm';
+import type * as Dtx from '../../libs/dtx/src/index.js';
+import type { Calls } from '../../libs/dtx/src/tcc/calls.js';
+import { ROOT } from '../support/app-process.js';
+import { until } from '../support/until.js';
+import type { World } from '../support/world.js';
+
+/** The library as it is built, or a mutant of it, with the parts that its index does not show. */
+export interface Library extends Pick<typeof Dtx, 'DtxModule' | 'TccModule' | 'Tcc' | 'Database' | 'Rejected'> {
+  readonly Calls: Type<Calls>;
+  readonly decorators: Pick<typeof Dtx, 'TccParticipant' | 'Try' | 'Confirm' | 'Cancel' | 'defineParticipant'>;
+}
+
+export async function libraryOf(root = ROOT): Promise<Library> {
+  const load = (file: string) => import(pathToFileURL(join(root, 'libs', 'dtx', 'dist', file)).href);
+  const [index, calls] = await Promise.all([load('index.js'), load('tcc/calls.js')]);
+  return { ...index, Calls: calls.Calls, decorators: index };
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: arguments and data are whatever the test's contract says
+type Method = (tx: EntityManager, args: any, branch: Dtx.TccBranch<any>) => unknown;
+
+/** A participant's class made of three functions; what is not given does nothing. */
+export function participantOf<Args>(
+  { decorators }: Library,
+  contract: Dtx.Participant<Args>,
+  { withoutTry = false, ...methods }: Partial<Record<'try' | 'confirm' | 'cancel', Method>> & { withoutTry?: boolean },
+): Type {
+  const { Try, Confirm, Cancel, TccParticipant } = decorators;
+  class Made {}
+  const phases = [
+    ['try', Try()],
+    ['confirm', Confirm()],
+    ['cancel', Cancel({ withoutTry })],
+  ] as const;
+  for (const [phase, decorate] of phases) {
+    const descriptor = { value: methods[phase] ?? (() => {}), writable: true, configurable: true };
+    // A function of its own per class: the mark is on the function.
+    descriptor.value = descriptor.value.bind(null) as Method;
+    Object.defineProperty(Made.prototype, phase, descriptor);
+    decorate(Made.prototype, phase, descriptor);
+  }
+  TccParticipant(contract)(Made);
+  return Made;
+}
+
+export interface LittleOptions {
+  readonly world: World;
+  readonly library: Library;
+  readonly providers?: Type[];
+  readonly participates?: Parameters<typeof Dtx.TccModule.forRoot>[0];
+  readonly core?: object;
+  readonly isolation?: 'READ COMMITTED' | 'REPEATABLE READ';
+}
+
+/** The library alone in this process, on a real database and broker: initiator and participants in one. */
+export class LittleApp {
+  private constructor(
+    readonly context: INestApplicationContext,
+    readonly source: DataSource,
+    private readonly library: Library,
+  ) {}
+
+  /** @throws what stops the application at start */
+  static async start(options: LittleOptions): Promise<LittleApp> {
+    const { world, library, providers = [], participates = {}, core } = options;
+    const source = new DataSource({
+      type: 'mysql',
+      url: world.databases.payment,
+      timezone: 'Z',
+      poolSize: 32,
+      extra: { connectionLimit: 32 },
+    });
+    if (options.isolation) alwaysAt(source, options.isolation);
+    class Data {}
+    class Little {}
+    const context = await NestFactory.createApplicationContext(
+      {
+        module: Little,
+        providers,
+        imports: [
+          { module: Data, global: true, providers: [{ provide: DataSource, useValue: source }], exports: [DataSource] },
+          library.DtxModule.forRoot({ app: 'payment', rabbitmqUrl: world.rabbitmq, scanIntervalMs: 20, ...core }),
+          library.TccModule.forRoot(participates),
+        ],
+      },
+      { logger: false, abortOnError: false },
+    );
+    const app = new LittleApp(context, source, library);
+    await until('the little app is ready', () => context.get(library.Database).ready && app.calls.isUp);
+    return app;
+  }
+
+  get tcc(): Dtx.Tcc {
+    return this.context.get(this.library.Tcc);
+  }
+
+  get calls(): Calls {
+    return this.context.get(this.library.Calls);
+  }
+
+  async close(): Promise<void> {
+    await this.context.close();
+    await this.source.destroy();
+  }
+}
+
+/** The library asks for no level of its own: it runs at the session's. */
+function alwaysAt(source: DataSource, isolation: 'READ COMMITTED' | 'REPEATABLE READ'): void {
+  const transaction = source.transaction.bind(source) as (
+    level: string,
+    work: (tx: EntityManager) => Promise<unknown>,
+  ) => Promise<unknown>;
+  Object.assign(source, {
+    transaction: (work: (tx: EntityManager) => Promise<unknown>) => transaction(isolation, work),
+  });
+}
