@@ -5,7 +5,6 @@ import { CheckOutByTcc } from './checkout.tcc.js';
 import { CheckoutsController } from './checkouts.controller.js';
 import { FreezeFunds } from './freeze-funds.tcc.js';
 import { PaymentsController } from './payments.controller.js';
-import { TakeFlashMoneyByHalfMessage } from './take-money.half-message.js';
 import { TakeMoneyByLocalMessage } from './take-money.local-message.js';
 
 @Module({})
@@ -21,7 +20,7 @@ export function paymentModule(env: Env): DynamicModule {
       migrations: accountsMigrations,
       participates: [paymentFunds],
     }),
-    controllers: [AccountsController, PaymentsController, CheckoutsController, TakeMoneyByLocalMessage, TakeFlashMoneyByHalfMessage],
+    controllers: [AccountsController, PaymentsController, CheckoutsController, TakeMoneyByLocalMessage],
     providers: [CheckOutByTcc, FreezeFunds],
   };
 }

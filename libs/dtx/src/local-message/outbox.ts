@@ -54,8 +54,6 @@ export class LocalMessages implements OnModuleInit {
   }
 
   private rowOf<P>(contract: Contract<P>, payload: P): OutboxRow {
-    if (contract.replicated)
-      throw new DtxError(`${contract.name} is replicated: that is for messages without a row, use another contract`);
     const checked = contract.schema.safeParse(payload);
     if (!checked.success) {
       const problems = checked.error.issues.map((issue) => `${issue.path.join('.') || 'payload'}: ${issue.message}`);

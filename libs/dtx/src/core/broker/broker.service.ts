@@ -4,7 +4,6 @@ import { CORE_OPTIONS } from '../tokens.js';
 import { BrokerConnection } from './connection.js';
 import { type Delivery, QueueConsumer } from './consumer.js';
 import { ConfirmPublisher } from './publisher.js';
-import type { QueueKind } from './topology.js';
 
 /**
  * The broker as the library sees it: one connection for publishing and one for consuming, since a broker that blocks
@@ -34,9 +33,9 @@ export class Broker implements OnApplicationBootstrap, OnApplicationShutdown {
   consume(
     queue: string,
     handle: (delivery: Delivery) => Promise<void>,
-    { prefetch = this.options.prefetch, kind = 'work' }: { prefetch?: number; kind?: QueueKind } = {},
+    { prefetch = this.options.prefetch }: { prefetch?: number } = {},
   ): QueueConsumer {
-    const consumer = new QueueConsumer(this.consuming, { queue, prefetch, kind }, handle);
+    const consumer = new QueueConsumer(this.consuming, { queue, prefetch }, handle);
     consumer.start(this.consuming.open);
     return consumer;
   }

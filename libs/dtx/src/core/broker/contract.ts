@@ -12,8 +12,6 @@ export interface Contract<Payload = unknown> {
   readonly consumers: readonly string[];
   /** The global transaction that a message belongs to. */
   readonly gid: (payload: Payload) => string;
-  /** Its consumers' queues are quorum queues; needed where no row at the sender would send the message again. */
-  readonly replicated?: boolean | undefined;
 }
 
 /** The payload type of a contract. */
@@ -31,7 +29,6 @@ export function defineMessage<S extends z.ZodType>(contract: {
   schema: S;
   consumers: readonly string[];
   gid: (payload: z.output<S>) => string;
-  replicated?: boolean;
 }): Contract<z.output<S>> {
   const about = `message contract ${contract.name}`;
   if (!NAME.test(contract.name)) throw new OptionsError(`${about}: a name is like order.placed`);

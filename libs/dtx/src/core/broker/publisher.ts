@@ -4,7 +4,7 @@ import type { ChannelModel, ConfirmChannel, Options, Replies } from 'amqplib';
 import { BrokerUnavailable, DtxError } from '../errors.js';
 import type { BrokerConnection } from './connection.js';
 import { type Envelope, toProperties } from './envelope.js';
-import { declareQueue, isAnswerQueue, type QueueKind } from './topology.js';
+import { declareQueue, isAnswerQueue } from './topology.js';
 
 /** The queue does not exist although it was declared: somebody deleted it just now. The broker still confirms such a publish. */
 export class Unroutable extends DtxError {}
@@ -21,8 +21,6 @@ export interface Delivery {
   readonly persistent?: boolean;
   /** Not worth delivering after this time. */
   readonly expiresMs?: number;
-  /** What the queue is declared as. */
-  readonly kind?: QueueKind;
 }
 
 interface InFlight {
@@ -66,7 +64,7 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     queue: string,
     body: Buffer,
     envelope: Envelope,
-    { persistent = true, expiresMs, kind = 'work' }: Delivery = {},
+    { persistent = true, expiresMs }: Delivery = {},
   ): Promise<void> {
     const properties = {
       ...toProperties(envelope),
@@ -76,12 +74,12 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     await this.turn();
     try {
       try {
-        await this.publishOnce({ queue, kind }, body, properties);
+        await this.publishOnce(queue, body, properties);
       } catch (error) {
         if (!(error instanceof Unroutable) || isAnswerQueue(queue)) throw error;
         // Deleted since it was declared: declare it again and try once more before giving up.
         this.declared.delete(queue);
-        await this.publishOnce({ queue, kind }, body, properties);
+        await this.publishOnce(queue, body, properties);
       }
     } finally {
       this.leave();
@@ -89,13 +87,8 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
   }
 
   /** Declares the queue (again) and tells how many messages and consumers it has now. */
-  async inspect(queue: string, kind: QueueKind = 'work'): Promise<Replies.AssertQueue> {
-    return this.limited(declareQueue(this.require(), queue, kind), `declaring ${queue}`);
-  }
-
-  /** Declares a queue, once per connection. */
-  ensure(queue: string, kind: QueueKind): Promise<void> {
-    return this.declare(this.require(), queue, kind);
+  async inspect(queue: string): Promise<Replies.AssertQueue> {
+    return this.limited(declareQueue(this.require(), queue), `declaring ${queue}`);
   }
 
   /** Waits for a place in the window. */
@@ -111,13 +104,9 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     else this.busy -= 1;
   }
 
-  private async publishOnce(
-    { queue, kind }: { queue: string; kind: QueueKind },
-    body: Buffer,
-    properties: Options.Publish,
-  ): Promise<void> {
+  private async publishOnce(queue: string, body: Buffer, properties: Options.Publish): Promise<void> {
     const channel = this.require();
-    if (!isAnswerQueue(queue)) await this.declare(channel, queue, kind);
+    if (!isAnswerQueue(queue)) await this.declare(channel, queue);
     const tag = String(++this.sequence);
     const sent: InFlight = { properties, returned: false };
     this.inFlight.set(tag, sent);
@@ -130,10 +119,10 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
   }
 
   /** Once per queue and connection. */
-  private async declare(channel: ConfirmChannel, queue: string, kind: QueueKind): Promise<void> {
+  private async declare(channel: ConfirmChannel, queue: string): Promise<void> {
     let declared = this.declared.get(queue);
     if (!declared) {
-      declared = this.limited(declareQueue(channel, queue, kind), `declaring ${queue}`);
+      declared = this.limited(declareQueue(channel, queue), `declaring ${queue}`);
       this.declared.set(queue, declared);
       declared.catch(() => this.declared.delete(queue));
     }

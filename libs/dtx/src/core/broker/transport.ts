@@ -79,8 +79,7 @@ export class DtxTransport extends Server implements CustomTransportStrategy, OnM
 
   private consume(endpoint: Endpoint): QueueConsumer {
     const queue = queueOf(endpoint.consumer, endpoint.contract.version);
-    const kind = endpoint.contract.replicated ? 'replicated' : 'work';
-    return this.broker.consume(queue, (delivery) => this.inbox.receive(delivery, endpoint), { kind });
+    return this.broker.consume(queue, (delivery) => this.inbox.receive(delivery, endpoint));
   }
 }
 
