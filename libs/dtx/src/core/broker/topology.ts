@@ -1,5 +1,4 @@
 import type { ConfirmChannel, Options, Replies } from 'amqplib';
-import { queueOf, receiptQueueOf } from './contract.js';
 
 /**
  * Durable classic queues for the work of the local message table: the sender's row is the truth and is resent until
