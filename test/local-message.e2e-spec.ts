@@ -130,7 +130,7 @@ test('1,000 purchases at concurrency 32, a third bound to fail, all settle and e
     while (next < 1_000) orders.push((await shop.order(kinds[next++ % 3]!)).orderId);
   };
   await Promise.all(Array.from({ length: 32 }, client));
-  const report = await auditOf(world, 60_000);
+  const report = await auditOf(world, 120_000);
   expect(report.checks.flatMap((check) => check.violations)).toEqual([]);
   expect(report.ok).toBe(true);
   const [{ pending }] = await sql<{ pending: number }>(
@@ -140,4 +140,4 @@ test('1,000 purchases at concurrency 32, a third bound to fail, all settle and e
   );
   expect(Number(pending)).toBe(0);
   expect(orders.length).toBe(1_000);
-});
+}, 240_000);

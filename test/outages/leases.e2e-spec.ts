@@ -25,9 +25,12 @@ beforeAll(async () => {
   shop = new Stack(world, {
     options: { core: { leaseMs: LEASE_MS, scanIntervalMs: 100, lockWaitSeconds: 10, inbox } },
   });
-  [busy] = (await shop.start(['order'])) as [AppProcess];
-  [watching] = (await shop.start(['order'], { failpoints: 'local-message.claimed=delay(1)' })) as [AppProcess];
-  await shop.start(['inventory', 'inventory', 'payment']);
+  const [busyOrder, watchingOrder] = await Promise.all([
+    shop.start(['order']),
+    shop.start(['order'], { failpoints: 'local-message.claimed=delay(1)' }),
+    shop.start(['inventory', 'inventory', 'payment']),
+  ]);
+  [busy, watching] = [busyOrder[0]!, watchingOrder[0]!];
   await openShop(shop);
   await shop.stock(SKU, 1_000);
   stock = await breakableStock(world);

@@ -6,8 +6,8 @@ import { Stack } from '../support/stack.js';
 import { until } from '../support/until.js';
 import { type AppName, freshWorld, sql, type World } from '../support/world.js';
 
-/** COM_QUERY and the statement: `... READ COMMITTED` of the session does not match. */
-const COMMIT = Buffer.from('\x03COMMIT');
+/** The statement ends its packet, whatever header the server has agreed on: `... READ COMMITTED` does not match. */
+const isCommitOf = (chunk: Buffer) => chunk.subarray(-6).equals(Buffer.from('COMMIT'));
 const SKU = 'item-0042';
 
 let world: World;
@@ -52,7 +52,7 @@ function cutInCommit(network: TcpProxy, fault: Fault, words: readonly string[]):
   const cut = { transactions: 0, isDown: false };
   const swallowedBefore = network.counts.swallowed;
   const endSends = network.onBytes('to-server', (chunk, connection) => {
-    const isCommit = chunk.includes(COMMIT);
+    const isCommit = isCommitOf(chunk);
     if (words.every((word) => chunk.includes(word)) && !matching.has(connection)) {
       matching.add(connection);
       cut.transactions++;

@@ -1,45 +1,45 @@
-import request from 'supertest';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { expectProblem } from './support/problem.js';
-import { Stack } from './support/stack.js';
-import { auditOf, freshWorld, sql, type World } from './support/world.js';
+import { AppProcess } from '../support/app-process.js';
+import { troubleIn } from '../support/logs.js';
+import { expectProblem } from '../support/problem.js';
+import { type Answer, call, Stack } from '../support/stack.js';
+import { until } from '../support/until.js';
+import { auditOf, freshWorld, sql, type World } from '../support/world.js';
 
+const BOOK = { buyerId: 'alice', sku: 'book', quantity: 1 };
+const BALANCE = 10_000_000;
 let world: World;
 let shop: Stack;
 
 beforeAll(async () => {
-  world = await freshWorld('tcc');
+  world = await freshWorld('tcc_checkout');
   shop = new Stack(world);
-  await shop.start();
-  await shop.start(); // two instances of each app
-  await shop.account('alice', 10_000_000);
-  await shop.account('bob', 100);
-  await shop.stock('book', 1_000);
-  await shop.stock('mug', 2);
+  await Promise.all([shop.start(), shop.start()]); // two instances of each app
+  await Promise.all([shop.account('alice', BALANCE), shop.account('bob', 100)]);
+  await Promise.all([shop.stock('book', 1_000), shop.stock('mug', 2)]);
 });
 
 afterAll(() => shop?.stop());
 
-const checkOut = (body: object, key?: string) =>
-  shop.send('payment', 'POST', '/checkouts', body, key ? { 'idempotency-key': key } : {});
+function checkOut(body: object, key?: string, url = shop.of('payment').url): Promise<Answer> {
+  const headers = { 'content-type': 'application/json', ...(key ? { 'idempotency-key': key } : {}) };
+  return call(`${url}/checkouts`, { method: 'POST', headers, body: JSON.stringify(body) });
+}
 
 describe('a checkout', () => {
   test('is 201 CONFIRMED at once; order, money and goods say the same', async () => {
-    const answer = await request(shop.of('payment').url)
-      .post('/checkouts')
-      .send({ buyerId: 'alice', sku: 'book', quantity: 2 });
+    const answer = await checkOut({ ...BOOK, quantity: 2 });
     expect(answer.status).toBe(201);
     expect(answer.body).toMatchObject({ scheme: 'tcc', status: 'CONFIRMED', amount: 3_998, buyerId: 'alice' });
-    const order = await shop.get('order', `/orders/${answer.body.orderId}`);
-    expect(order.body).toEqual(answer.body);
-    expect(answer.headers.location).toBe(`${shop.of('payment').url}/checkouts/${answer.body.orderId}`);
-    expect((await shop.get('payment', `/checkouts/${answer.body.orderId}`)).body).toEqual(answer.body);
-    const payment = await shop.get('payment', `/payments/${answer.body.orderId}`);
-    expect(payment.body).toMatchObject({ status: 'CAPTURED', amount: 3_998 });
-    expect((await shop.get('payment', '/accounts/alice')).body).toMatchObject({
-      balance: 10_000_000 - 3_998,
-      frozen: 0,
+    const { orderId } = answer.body;
+    expect((await shop.get('order', `/orders/${orderId}`)).body).toEqual(answer.body);
+    expect(answer.headers.get('location')).toBe(`${shop.of('payment').url}/checkouts/${orderId}`);
+    expect((await shop.get('payment', `/checkouts/${orderId}`)).body).toEqual(answer.body);
+    expect((await shop.get('payment', `/payments/${orderId}`)).body).toMatchObject({
+      status: 'CAPTURED',
+      amount: 3_998,
     });
+    expect((await shop.get('payment', '/accounts/alice')).body).toMatchObject({ balance: BALANCE - 3_998, frozen: 0 });
     expect((await shop.get('inventory', '/stock/book')).body).toMatchObject({ available: 998, reserved: 0, sold: 2 });
   });
 
@@ -48,26 +48,106 @@ describe('a checkout', () => {
     ['bob', 1, 'INSUFFICIENT_FUNDS'],
     ['nobody', 1, 'UNKNOWN_BUYER'],
   ])(
-    'by %s of %i mugs is 409 %s; nothing moves, and the order is CANCELLED with that reason',
+    'by %s of %i mugs is 409 %s; nothing moves, and the order is CANCELLED for it',
     async (buyerId, quantity, reason) => {
       const before = await shop.get('inventory', '/stock/mug');
       const answer = await checkOut({ buyerId, sku: 'mug', quantity });
-      expect(expectProblem(answer, 409)).toMatchObject({
-        type: 'urn:nest-dtx:refused',
-        reason,
-        orderStatus: 'CANCELLED',
-      });
-      const { orderId } = answer.body;
-      expect((await shop.get('order', `/orders/${orderId}`)).body).toMatchObject({ status: 'CANCELLED', reason });
+      const problem = expectProblem(answer, 409);
+      expect(problem).toMatchObject({ type: 'urn:nest-dtx:refused', reason, orderStatus: 'CANCELLED' });
+      const order = await shop.get('order', `/orders/${problem.orderId}`);
+      expect(order.body).toMatchObject({ status: 'CANCELLED', reason, scheme: 'tcc', buyerId });
+      expect((await shop.get('payment', `/checkouts/${problem.orderId}`)).body).toEqual(order.body);
       expect((await shop.get('inventory', '/stock/mug')).body).toEqual(before.body);
-      expect((await shop.get('payment', `/payments/${orderId}`)).status).toBe(404);
+      expect((await shop.get('payment', `/payments/${problem.orderId}`)).status).toBe(404);
     },
   );
+
+  test('that nobody has made is 404, and a body that is wrong is 400', async () => {
+    expectProblem(await shop.get('payment', '/checkouts/01976d2e-8c1b-7d3a-9f00-5a1c2b3d4e5f'), 404);
+    expectProblem(await shop.get('payment', '/checkouts/none'), 404);
+    expectProblem(await checkOut({ ...BOOK, quantity: 0 }), 400, 'quantity');
+  });
 });
 
-test('every invariant holds', async () => {
+describe('with an Idempotency-Key', () => {
+  test('a replay repeats status and body, at the other instance too, whether it went well or not', async () => {
+    const other = shop.instances.filter(({ app }) => app === 'payment').at(-1)!;
+    for (const [key, wanted, status] of [
+      ['good', BOOK, 201],
+      ['bad', { ...BOOK, buyerId: 'bob' }, 409],
+    ] as const) {
+      const first = await checkOut(wanted, key);
+      expect(first.status).toBe(status);
+      for (const url of [shop.of('payment').url, other.url]) {
+        const again = await checkOut(wanted, key, url);
+        expect([again.status, again.body]).toEqual([first.status, first.body]);
+      }
+      expectProblem(await checkOut({ ...wanted, quantity: 7 }, key), 422);
+    }
+  });
+
+  test('twenty calls at once are one purchase: each is told its outcome, or that the first still runs', async () => {
+    const answers = await Promise.all(Array.from({ length: 20 }, () => checkOut(BOOK, 'twenty')));
+    const running = answers.filter(({ body }) => body.type === 'urn:nest-dtx:idempotency-key-busy');
+    expect(running.map(({ status, body }) => [status, body.orderId])).toEqual(running.map(() => [409, undefined]));
+    const told = answers.filter((answer) => !running.includes(answer));
+    expect(new Set(told.map(({ status, body }) => `${status} ${body.orderId}`)).size).toBe(1);
+    expect((await checkOut(BOOK, 'twenty')).body).toEqual(told[0]!.body);
+  });
+
+  test('while the first call runs, others are 409 of a type of their own; its caller who hung up asks again', async () => {
+    const failpoints = 'tcc.tried=1*delay(2000)';
+    const slow = await AppProcess.start('payment', { world, failpoints, label: 'slow' });
+    shop.instances.push(slow);
+    await shop.untilReady(slow);
+    const init = { method: 'POST', body: JSON.stringify(BOOK), signal: AbortSignal.timeout(1_000) };
+    const headers = { 'content-type': 'application/json', 'idempotency-key': 'hung-up' };
+    await expect(fetch(`${slow.url}/checkouts`, { ...init, headers })).rejects.toThrow();
+    expectProblem(await checkOut(BOOK, 'hung-up'), 409);
+    const found = await until('the call is over', async () => {
+      const answer = await checkOut(BOOK, 'hung-up');
+      return answer.status === 201 && answer;
+    });
+    expect((await shop.get('order', `/orders/${found.body.orderId}`)).body).toEqual(found.body);
+  });
+});
+
+test('without the broker it is 503 before anything is begun, and a replay is answered all the same', async () => {
+  const first = await checkOut(BOOK, 'before');
+  const cut = await AppProcess.start('payment', {
+    world: { ...world, rabbitmq: 'amqp://nobody:nothing@127.0.0.1:1/none' },
+    label: 'cut-off',
+  });
+  shop.instances.push(cut);
+  await until('its database is open', async () => (await fetch(`${cut.url}/health/ready`)).ok);
+  const answer = await checkOut(BOOK, 'cut-off', cut.url);
+  expectProblem(answer, 503);
+  expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
+  const keys = await sql(world, 'payment', `SELECT gid FROM dtx_idempotency WHERE idempotency_key = 'cut-off'`);
+  expect(keys).toEqual([]);
+  expect((await checkOut(BOOK, 'before', cut.url)).body).toEqual(first.body);
+});
+
+test('/dtx shows what became of a transaction, and /docs the call', async () => {
+  const { orderId } = (await checkOut(BOOK)).body;
+  const shown = await until('it is settled', async () => {
+    const { body } = await shop.get('payment', `/dtx/transactions/${orderId}`);
+    return body.state === 'CONFIRMED' && body;
+  });
+  expect(shown).toMatchObject({ scheme: 'tcc', gid: orderId, attempts: 0, nextAttemptAt: null });
+  expect((shown.timeline as Array<{ event: string }>).map(({ event }) => event)).toEqual([
+    'registered with all its branches',
+    'decided to CONFIRM',
+    'carried out by every branch',
+  ]);
+  const docs = await shop.get('payment', '/docs-json');
+  const { post } = (docs.body as { paths: Record<string, { post: { responses: object } }> }).paths['/checkouts']!;
+  expect(Object.keys(post.responses)).toEqual(expect.arrayContaining(['201', '202', '400', '409', '422', '503']));
+});
+
+test('all that leaves every invariant, and no error in a log', async () => {
   const report = await auditOf(world);
-  console.log(JSON.stringify(report.checks.map((c) => [c.name, c.figures])));
-  console.log(await sql(world, 'payment', 'SELECT * FROM dtx_tcc LIMIT 3'));
   expect(report.checks.flatMap((check) => check.violations)).toEqual([]);
+  expect(report.ok).toBe(true);
+  expect(troubleIn(shop.instances)).toEqual([]);
 });

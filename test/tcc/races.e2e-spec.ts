@@ -10,7 +10,7 @@ import { type Library, LittleApp, libraryOf, participantOf } from './little-app.
 
 const NO_ARGS = z.object({});
 /** Long enough for a Try on a busy machine. */
-const TIMEOUT_MS = 150;
+const TIMEOUT_MS = 200;
 let world: World;
 let library: Library;
 const running: LittleApp[] = [];
@@ -79,7 +79,7 @@ test('the deadline against the decision, 1,000 times: one outcome each, and the 
   const losses = { CONFIRM: lost[0]!.CONFIRM + lost[1]!.CONFIRM, CANCEL: lost[0]!.CANCEL + lost[1]!.CANCEL };
   console.log(`told: ${JSON.stringify(counts)}; compare-and-sets that came too late: ${JSON.stringify(losses)}`);
   expect(Math.min(counts.CONFIRMED ?? 0, counts.CANCELLED ?? 0)).toBeGreaterThan(100);
-  expect(Math.min(losses.CONFIRM, losses.CANCEL)).toBeGreaterThan(50);
+  expect(losses.CONFIRM).toBeGreaterThan(100);
 }, 180_000);
 
 /**
@@ -88,6 +88,8 @@ test('the deadline against the decision, 1,000 times: one outcome each, and the 
  */
 function decideAroundTheDeadline(app: LittleApp): Record<Decision, number> {
   const lost = { CONFIRM: 0, CANCEL: 0 };
+  // Earlier after a loss, later after a win: half and half, however busy the machine is.
+  let leadMs = 5;
   type Cas = (gid: string, decision: Decision, reason: string | null) => Promise<unknown>;
   const tcc = app.tcc as unknown as { compareAndSet: Cas };
   const cas = tcc.compareAndSet.bind(app.tcc);
@@ -96,10 +98,11 @@ function decideAroundTheDeadline(app: LittleApp): Record<Decision, number> {
       const query =
         'SELECT TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), deadline) / 1000 AS ms FROM dtx_tcc WHERE id = ?';
       const [{ ms }] = await app.source.query(query, [gid]);
-      await sleep(Math.max(0, Number(ms) + 30 * Math.random() - 15));
+      await sleep(Math.max(0, Number(ms) - 2 * leadMs * Math.random()));
     }
     const decided = await cas(gid, decision, reason);
     if (!decided) lost[decision]++;
+    if (decision === 'CONFIRM') leadMs = Math.max(0, leadMs + (decided ? -1 : 1));
     return decided;
   };
   return lost;
@@ -118,8 +121,8 @@ test('two coordinators recover one transaction at once: each branch has carried 
     // A round gives up long before the participant answers, so that the next claim meets it still at work.
     { callTimeoutMs: 100, secondPhaseWaitMs: 50, backoff: { firstMs: 20, factor: 1, capMs: 20 } },
   );
-  const { gid, status, settled } = await apps[0]!.tcc.run({}, (t) => t.call(contract, {}));
-  expect([status, settled]).toEqual(['CONFIRMED', false]);
+  const { gid, status, waitingFor } = await apps[0]!.tcc.run({}, (t) => t.call(contract, {}));
+  expect([status, waitingFor]).toEqual(['CONFIRMED', [contract.name]]);
   const calls = apps.map((app) => countCalls(app, 'confirm'));
   await until('both coordinators have called while the first Confirm is open', () =>
     calls.every(({ count }) => count > 0),

@@ -17,8 +17,8 @@ import { Database, IdempotencyKeyBusy, IdempotencyKeys, idTimeMs, Tcc, type TccO
 import type { EntityManager } from 'typeorm';
 
 const ROUTE = 'POST /checkouts';
-/** How long a replay waits for an outcome that is being carried out. */
-const REPLAY_WAIT_MS = 2_000;
+/** How long a reader waits for an outcome that is being carried out. */
+const READ_WAIT_MS = 2_000;
 
 /** The key stands for a transaction already: nothing is begun. */
 class BegunBefore extends Error {
@@ -60,8 +60,8 @@ export class CheckOutByTcc {
   }
 
   /** The checkout as this app knows it, or null. */
-  async find(orderId: string, waitMs = 0): Promise<Purchase | null> {
-    const outcome = await this.tcc.outcome(orderId, waitMs);
+  async find(orderId: string): Promise<Purchase | null> {
+    const outcome = await this.tcc.outcome(orderId, READ_WAIT_MS);
     const purchase = outcome && (await this.tcc.argsOf(orderId, orderCheckout));
     return purchase && viewOf(purchase, outcome);
   }
@@ -69,7 +69,7 @@ export class CheckOutByTcc {
   private async replay(orderId: string): Promise<Purchase> {
     const outcome = await this.tcc.outcome(orderId);
     if (outcome?.status === 'PENDING') throw new IdempotencyKeyBusy(`checkout ${orderId} is not decided yet`);
-    const purchase = await this.find(orderId, REPLAY_WAIT_MS);
+    const purchase = await this.find(orderId);
     if (!purchase) throw new Error(`checkout ${orderId} is missing, though its Idempotency-Key is there`);
     return purchase;
   }
@@ -85,12 +85,12 @@ export class CheckOutByTcc {
  * What a caller may be told. A cancel that the order app may not have heard of is PENDING to the caller too: whoever
  * was told of a refusal must never read the order as anything else.
  */
-function viewOf(purchase: OrderCheckout, { status, reason = '', decidedAt, settled }: TccOutcome): Purchase {
+function viewOf(purchase: OrderCheckout, { status, reason = '', decidedAt, waitingFor }: TccOutcome): Purchase {
   const { orderId, scheme, buyerId, sku, quantity, amount } = purchase;
   const createdAt = purchase.createdAt!;
   const view = { orderId, scheme, buyerId, sku, quantity, amount };
-  if (!decidedAt || (status === 'CANCELLED' && !settled))
-    return { ...view, status: 'PENDING', createdAt, updatedAt: createdAt };
+  const isReadable = status !== 'CANCELLED' || !waitingFor.includes(orderCheckout.name);
+  if (!decidedAt || !isReadable) return { ...view, status: 'PENDING', createdAt, updatedAt: createdAt };
   const updatedAt = new Date(Math.max(decidedAt.getTime(), Date.parse(createdAt))).toISOString();
   const why = status === 'CANCELLED' ? { reason: reasonOf({ reason }) } : {};
   return { ...view, status, ...why, createdAt, updatedAt };

@@ -4,13 +4,20 @@ import { z } from 'zod';
 const word = z.string().regex(/^[A-Za-z-]{1,32}$/, 'expected 1 to 32 letters');
 const cursor = z.string().regex(/^[A-Za-z0-9_-]{1,300}$/, 'not a cursor of this list');
 
+/** Digits only, as everywhere else in the API: no 1e1, no 0x10, no spaces. */
+const limit = z
+  .string()
+  .regex(/^\d{1,3}$/, 'expected an integer from 1 to 100')
+  .transform(Number)
+  .pipe(z.int().min(1).max(100));
+
 export const listQuery = z.strictObject({
   scheme: word.optional(),
   state: word.optional(),
-  limit: z.coerce.number().int().min(1).max(100).default(20),
+  limit: limit.default(20),
   cursor: cursor.optional(),
 });
-export const limitQuery = z.strictObject({ limit: z.coerce.number().int().min(1).max(100).default(20) });
+export const limitQuery = z.strictObject({ limit: limit.default(20) });
 export const idParam = z.string().regex(/^[0-9A-Za-z_.:-]{1,160}$/, 'not an id of this list');
 export const retryBody = z.strictObject({ scheme: word, state: word });
 export const resolveBody = z.strictObject({

@@ -6,16 +6,17 @@ import { backoffOption, countOption, msOption } from '../core/options.js';
 export const tccOptions = z.strictObject({
   /** How long all Tries together may take, unless the transaction says otherwise. */
   timeoutMs: msOption(5_000),
-  /** How long one Confirm or Cancel call waits for its answer before the round counts as failed. */
-  callTimeoutMs: msOption(3_000),
-  /** How long the caller waits for the second phase after the decision; the outcome is certain either way. */
-  secondPhaseWaitMs: msOption(2_000),
+  /** How long one Confirm or Cancel call waits for its answer before it counts as failed. */
+  callTimeoutMs: msOption(2_000),
+  /** How long the caller waits for the first round of the second phase; the outcome is certain either way. */
+  secondPhaseWaitMs: msOption(3_000),
   /** Rounds of the second phase before the transaction is parked. It is never flipped. */
   attemptsMax: countOption(60, 100_000),
   backoff: backoffOption(500, 2, 60_000),
   /** Second phases in work at once. */
   concurrencyMax: countOption(200, 10_000),
-  markDelayMs: msOption(50),
+  /** How long final marks are gathered. The caller of a cancelled transaction waits for its mark. */
+  markDelayMs: msOption(25),
   markBatchMax: countOption(200, 5_000),
   /** Calls handled at once per participant. */
   prefetch: countOption(32, 1_000),

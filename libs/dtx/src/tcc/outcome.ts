@@ -15,8 +15,8 @@ export interface TccOutcome {
   /** Why it was cancelled. */
   readonly reason?: string;
   readonly decidedAt?: Date;
-  /** Whether every branch has carried it out. */
-  readonly settled: boolean;
+  /** Participants that have still to carry it out, as far as is known here; none once it is settled. */
+  readonly waitingFor: readonly string[];
 }
 
 const POLL_MS = 25;
@@ -30,9 +30,9 @@ export class Outcomes {
     for (const endsAt = performance.now() + waitMs; ; await sleep(POLL_MS)) {
       const row = await this.read(gid);
       if (!row) return null;
-      const settled = row.state === 'CONFIRMED' || row.state === 'CANCELLED';
-      const canSettle = row.state === 'CONFIRMING' || row.state === 'CANCELLING';
-      if (settled || !canSettle || performance.now() >= endsAt) return outcomeOf(row, settled);
+      if (row.decision === null || isOver(row)) return outcomeOf(row, []);
+      if (performance.now() < endsAt) continue;
+      return outcomeOf(row, namesOf(await this.openBranches(gid)));
     }
   }
 
@@ -71,9 +71,13 @@ export class Outcomes {
   }
 }
 
-export function outcomeOf(row: TccRow, settled: boolean): TccOutcome {
+const isOver = ({ state }: TccRow) => state === 'CONFIRMED' || state === 'CANCELLED';
+
+export const namesOf = (branches: readonly Branch[]): string[] => branches.map(({ participant }) => participant);
+
+export function outcomeOf(row: TccRow, waitingFor: readonly string[]): TccOutcome {
   const { id: gid, decision, reason, decided_at: decidedAt } = row;
-  if (decision === null || decidedAt === null) return { gid, status: 'PENDING', settled: false };
-  if (decision === 'CONFIRM') return { gid, status: 'CONFIRMED', decidedAt, settled };
-  return { gid, status: 'CANCELLED', reason: reason ?? TIMEOUT, decidedAt, settled };
+  if (decision === null || decidedAt === null) return { gid, status: 'PENDING', waitingFor: [] };
+  if (decision === 'CONFIRM') return { gid, status: 'CONFIRMED', decidedAt, waitingFor };
+  return { gid, status: 'CANCELLED', reason: reason ?? TIMEOUT, decidedAt, waitingFor };
 }

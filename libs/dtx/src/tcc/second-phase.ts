@@ -13,7 +13,7 @@ import { withTraceparent } from '../core/trace.js';
 import { Calls, type Verdict } from './calls.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { leaseMsOf, TCC_OPTIONS, type TccOptions } from './options.js';
-import { Outcomes, TIMEOUT } from './outcome.js';
+import { namesOf, Outcomes, TIMEOUT } from './outcome.js';
 import { type Branch, TCC, type TccRow } from './schema.js';
 
 /** What one branch answered. `away`: it cannot be reached, or its database cannot; that is no attempt. */
@@ -31,8 +31,8 @@ export class SecondPhase implements OnModuleInit, OnModuleDestroy {
   private readonly logger = new Logger('SecondPhase');
   private readonly loop: DurableLoop<TccRow>;
   private readonly marks: Batcher<TccRow>;
-  /** Callers of this process, told when every branch has carried their outcome out. */
-  private readonly waiting = new Map<string, () => void>();
+  /** Callers of this process: told, after the first round, who has still to carry their outcome out. */
+  private readonly callers = new Map<string, (waitingFor: readonly string[]) => void>();
 
   constructor(
     private readonly database: Database,
@@ -82,19 +82,20 @@ export class SecondPhase implements OnModuleInit, OnModuleDestroy {
   }
 
   /**
-   * The fast path: the decision was made here just now. Waits a little for it to be carried out and answers whether it
-   * was. Without room the row just waits for its lease to end.
+   * The fast path: the decision was made here just now. Answers, after one round, which participants have still to
+   * carry it out. Without room the row just waits for its lease to end.
    */
-  runNow(row: TccRow): Promise<boolean> {
-    if (this.loop.room <= 0) return Promise.resolve(false);
+  runNow(row: TccRow & { branches: readonly Branch[] }): Promise<readonly string[]> {
+    const everybody = namesOf(row.branches);
+    if (this.loop.room <= 0) return Promise.resolve(everybody);
     return new Promise((resolve) => {
-      const end = (carriedOut: boolean) => {
+      const end = (waitingFor: readonly string[]) => {
         clearTimeout(timer);
-        this.waiting.delete(row.id);
-        resolve(carriedOut);
+        this.callers.delete(row.id);
+        resolve(waitingFor);
       };
-      const timer = setTimeout(end, this.options.secondPhaseWaitMs, false);
-      this.waiting.set(row.id, () => end(true));
+      const timer = setTimeout(end, this.options.secondPhaseWaitMs, everybody);
+      this.callers.set(row.id, end);
       this.loop.runNow(row);
     });
   }
@@ -136,14 +137,22 @@ export class SecondPhase implements OnModuleInit, OnModuleDestroy {
     );
     const failures = carried.filter(({ verdict }) => verdict !== 'ok');
     if (failures.length > 0) {
-      const done = branches.filter((_, index) => carried[index]!.verdict === 'ok');
+      const isDone = (index: number) => carried[index]!.verdict === 'ok';
+      const done = branches.filter((_, index) => isDone(index));
       await this.outcomes.markDone(row.id, done).catch(() => {}); // then they are asked again, which they bear
+      this.callers.get(row.id)?.(namesOf(branches.filter((_, index) => !isDone(index))));
       return triedOf(failures);
     }
     await failpoint(failpoints.allBranches, async () => {});
-    this.waiting.get(row.id)?.();
-    // Not awaited: should the mark fail, the lease runs out and the branches are asked again, which they bear.
-    this.marks.add(row).catch((error) => this.logger.warn(`cannot mark ${row.id}: ${(error as Error).message}`));
+    const marked = this.marks.add(row);
+    // Not awaited here: should the mark fail, the lease runs out and the branches are asked again, which they bear.
+    marked.catch((error) => this.logger.warn(`cannot mark ${row.id}: ${(error as Error).message}`));
+    // A cancel is told once it is on disk, so that nobody who was told of it can find it half done later.
+    const told = row.decision === 'CONFIRM' ? Promise.resolve() : marked;
+    told.then(
+      () => this.callers.get(row.id)?.([]),
+      () => {},
+    );
     return { kind: 'settled' };
   }
 

@@ -19,7 +19,7 @@ import { Calls } from './calls.js';
 import type { Participant } from './contract.js';
 import { failpoints } from './failpoints.js';
 import { leaseMsOf, TCC_OPTIONS, type TccOptions } from './options.js';
-import { Outcomes, outcomeOf, type TccOutcome, TIMEOUT } from './outcome.js';
+import { namesOf, Outcomes, outcomeOf, type TccOutcome, TIMEOUT } from './outcome.js';
 import { type Branch, type Decision, type TccRow, tccMigrations } from './schema.js';
 import { SecondPhase } from './second-phase.js';
 
@@ -72,12 +72,12 @@ export class Tcc implements OnModuleInit {
     await failpoint(failpoints.registered, () => this.register(gid, branches, { ...run, timeoutMs }));
     // From here on the row is there: whatever happens to this process, the scan ends the transaction.
     const no = await this.tryAll(gid, branches, endsAt);
-    const row = await this.decide(gid, no);
-    if (!row) return { gid, status: 'PENDING', settled: false };
+    const row = await within(this.options.secondPhaseWaitMs, this.decide(gid, no));
+    if (!row) return { gid, status: 'PENDING', waitingFor: [] };
     if (row.claim_token === this.token) return outcomeOf(row, await this.secondPhase.runNow({ ...row, branches }));
     // The deadline's scan won, maybe in another instance, and is carrying it out.
     const found = await this.outcome(gid, this.options.secondPhaseWaitMs).catch(() => null);
-    return found ?? outcomeOf(row, false);
+    return found ?? outcomeOf(row, namesOf(branches));
   }
 
   /**
@@ -139,7 +139,7 @@ export class Tcc implements OnModuleInit {
 
   /**
    * Step 3: one compare-and-set; the deadline's scan competes for the same one. Whoever lost, or whose answer was lost,
-   * learns from the row what really won. Null when the database cannot say for so long that the caller should not wait.
+   * learns from the row what really won. Null when the database could not say.
    */
   private async decide(gid: string, no: string | null): Promise<TccRow | null> {
     const giveUpAt = performance.now() + this.options.secondPhaseWaitMs;
@@ -179,4 +179,13 @@ export class Tcc implements OnModuleInit {
     const row = { id: gid, state, attempts: 0, decision, reason, decided_at: decidedAt, traceparent };
     return { ...row, claim_token: this.token };
   }
+}
+
+/** Null when it takes longer: a connection may hang for as long as it likes, a caller must not. */
+async function within<T>(limitMs: number, work: Promise<T>): Promise<T | null> {
+  let timer: NodeJS.Timeout | undefined;
+  const limit = new Promise<null>((resolve) => {
+    timer = setTimeout(resolve, limitMs, null);
+  });
+  return Promise.race([work, limit]).finally(() => clearTimeout(timer));
 }

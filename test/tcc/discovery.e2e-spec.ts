@@ -1,0 +1,101 @@
+import { Scope, SetMetadata, type Type } from '@nestjs/common';
+import { beforeAll, expect, test } from 'vitest';
+import { z } from 'zod';
+import type { Participant } from '../../libs/dtx/src/index.js';
+import { AppProcess } from '../support/app-process.js';
+import { freshWorld, type World } from '../support/world.js';
+import { type Library, LittleApp, libraryOf, participantOf } from './little-app.js';
+
+let world: World;
+let library: Library;
+const contractOf = (name: string, version = 1): Participant<object> =>
+  library.decorators.defineParticipant({ name, version, args: z.object({}) });
+
+beforeAll(async () => {
+  world = await freshWorld('tcc_discovery', { audited: false });
+  library = await libraryOf();
+});
+
+/** Takes a mark off a class: its author has forgotten it. */
+function without(type: Type, phase: 'try' | 'confirm' | 'cancel'): Type {
+  Object.defineProperty(type.prototype, phase, { value: () => {} });
+  return type;
+}
+
+const made = (name: string, version?: number) => participantOf(library, contractOf(name, version), {});
+
+function requestScoped(): Type {
+  const type = made('payment.funds');
+  SetMetadata('__injectable__', true)(type);
+  Reflect.defineMetadata('scope:options', { scope: Scope.REQUEST }, type);
+  return type;
+}
+
+function withTwoTries(): Type {
+  const type = made('payment.funds');
+  const descriptor = { value: () => {}, writable: true, configurable: true };
+  Object.defineProperty(type.prototype, 'again', descriptor);
+  library.decorators.Try()(type.prototype, 'again', descriptor);
+  return type;
+}
+
+const wrong: Array<[string, () => Type[], RegExp]> = [
+  ['that was promised and is missing', () => [], /payment\.funds v1 has no @TccParticipant class/],
+  [
+    'of another version than was promised',
+    () => [made('payment.funds', 2)],
+    /payment\.funds v1 has no @TccParticipant/,
+  ],
+  [
+    'that is there twice',
+    () => [made('payment.funds'), made('payment.funds')],
+    /payment\.funds v1 \(Made\) is there twice/,
+  ],
+  ['that is request-scoped', () => [requestScoped()], /payment\.funds v1 \(Made\) is request-scoped/],
+  ['of another app', () => [made('order.checkout')], /order\.checkout v1 \(Made\) belongs to another app than payment/],
+  [
+    'without Cancel',
+    () => [without(made('payment.funds'), 'cancel')],
+    /payment\.funds v1 \(Made\) has no method for cancel/,
+  ],
+  ['with two methods for Try', () => [withTwoTries()], /payment\.funds v1 \(Made\) has two methods for try/],
+];
+
+test.each(wrong)('a participant %s stops the application at start', async (_, providersOf, error) => {
+  const participates = { participates: [contractOf('payment.funds')] };
+  await expect(LittleApp.start({ world, library, providers: providersOf(), participates })).rejects.toThrow(error);
+});
+
+test('two versions of one participant are two participants', async () => {
+  const providers = [made('payment.funds', 1), made('payment.funds', 2)];
+  const app = await LittleApp.start({ world, library, providers });
+  const outcome = await app.tcc.run({}, (t) => {
+    t.call(contractOf('payment.funds', 1), {});
+    t.call(contractOf('payment.funds', 2), {});
+  });
+  expect(outcome).toMatchObject({ status: 'CONFIRMED', waitingFor: [] });
+  await app.close();
+});
+
+test.each([
+  ['arguments that do not fit', { n: 'one' }, /arguments do not fit TCC participant payment\.funds v1: n: /],
+  ['no branch at all', null, /at least one branch/],
+])('a transaction with %s begins nothing', async (_, args, error) => {
+  const contract = library.decorators.defineParticipant({
+    name: 'payment.funds',
+    version: 1,
+    args: z.object({ n: z.int() }),
+  });
+  const app = await LittleApp.start({ world, library, providers: [participantOf(library, contract, {})] });
+  const begun = async () => (await app.source.query('SELECT COUNT(*) AS n FROM dtx_tcc'))[0].n;
+  const before = await begun();
+  await expect(app.tcc.run({}, (t) => args && t.call(contract, args as never))).rejects.toThrow(error);
+  expect(await begun()).toEqual(before);
+  await app.close();
+});
+
+test('a wrong option stops an app with one line that names it', async () => {
+  const app = AppProcess.spawn('payment', { world, options: { tcc: { timeoutMs: 0 } }, label: 'wrong' });
+  await app.untilExited();
+  expect(app.log()).toMatch(/^payment: DTX_OPTIONS is wrong: tcc\.timeoutMs: .*\n$/m);
+});

@@ -1,0 +1,186 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { AppProcess } from '../support/app-process.js';
+import { TcpProxy } from '../support/proxy.js';
+import { type Answer, call, Stack } from '../support/stack.js';
+import { until } from '../support/until.js';
+import { type AppName, auditOf, freshWorld, sql, type World } from '../support/world.js';
+
+/**
+ * Longer than a lease and a scan with production times, so that the recovery itself has met the outage and not only the
+ * caller; the long run waits as long as an operator would.
+ */
+const OUTAGE_MS = process.env.DTX_TEST_ALL ? 20_000 : 8_000;
+const BOOK = { buyerId: 'alice', sku: 'book', quantity: 1 };
+const NO_STOCK = { buyerId: 'alice', sku: 'phone', quantity: 1 };
+let world: World;
+let shop: Stack;
+
+beforeAll(async () => {
+  world = await freshWorld('tcc_outages');
+  shop = new Stack(world);
+  await shop.start();
+  await Promise.all([shop.account('alice', 10_000_000), shop.stock('book', 1_000)]);
+});
+
+beforeEach(() => shop.untilReady(shop.of('inventory')));
+
+afterAll(() => shop?.stop());
+
+function checkOut(url: string, key: string, body = BOOK): Promise<Answer> {
+  const headers = { 'content-type': 'application/json', 'idempotency-key': key };
+  return call(`${url}/checkouts`, { method: 'POST', headers, body: JSON.stringify(body) });
+}
+
+interface TransactionRow {
+  state: string;
+  attempts: number;
+  last_error: string | null;
+}
+
+async function transactionOf(key: string): Promise<TransactionRow & { id: string }> {
+  const query = `SELECT t.id, t.state, t.attempts, t.last_error FROM dtx_tcc t
+    JOIN dtx_idempotency k ON k.gid = t.id WHERE k.idempotency_key = ?`;
+  return (await sql<TransactionRow & { id: string }>(world, 'payment', query, [key]))[0]!;
+}
+
+const untilState = (key: string, state: string) =>
+  until(`the transaction of ${key} is ${state}`, async () => (await transactionOf(key))?.state === state, {
+    withinMs: 40_000,
+  });
+
+/** An instance of the payment app beside the one that all other calls go to; ended with the test. */
+async function payment(options: Parameters<typeof AppProcess.start>[1]): Promise<AppProcess> {
+  const instance = await AppProcess.start('payment', options);
+  shop.instances.push(instance);
+  await shop.untilReady(instance);
+  return instance;
+}
+
+async function down(app: AppName): Promise<() => Promise<unknown>> {
+  await Promise.all(shop.instances.filter((one) => one.app === app).map((one) => one.kill()));
+  return () => shop.start([app]);
+}
+
+async function expectAllWell(): Promise<void> {
+  const report = await auditOf(world);
+  expect(report.checks.flatMap((check) => check.violations)).toEqual([]);
+}
+
+test('a participant is down while it is tried: cancelled at the deadline, and the caller is told so', async () => {
+  const up = await down('inventory');
+  const answer = await checkOut(shop.of('payment').url, 'try-down');
+  expect([answer.status, answer.body.reason]).toEqual([409, 'TIMEOUT']);
+  const order = await shop.get('order', `/orders/${answer.body.orderId}`);
+  expect(order.body).toMatchObject({ status: 'CANCELLED', reason: 'TIMEOUT' });
+  expect((await shop.get('payment', '/accounts/alice')).body).toMatchObject({ frozen: 0 });
+  expect((await checkOut(shop.of('payment').url, 'try-down')).body).toEqual(answer.body);
+  await up();
+  await untilState('try-down', 'CANCELLED');
+  await expectAllWell();
+}, 90_000);
+
+test(`participants are down for ${OUTAGE_MS / 1_000} s after the decision: it is told, kept, and carried out in the end`, async () => {
+  const slow = await payment({ world, failpoints: 'tcc.decided=2*delay(1500)', label: 'decides-slowly' });
+  const good = checkOut(slow.url, 'confirm-down');
+  const bad = checkOut(slow.url, 'cancel-down', NO_STOCK);
+  await until('both are decided', () => slow.hits().length === 2);
+  const up = [await down('inventory'), await down('order')];
+  const since = performance.now();
+  // The money is captured at once: one participant that is down does not hold back the others.
+  expect(await good).toMatchObject({ status: 201, body: { status: 'CONFIRMED' } });
+  const { orderId } = (await good).body;
+  expect((await shop.get('payment', `/payments/${orderId}`)).body).toMatchObject({ status: 'CAPTURED' });
+  // A refusal that the order app has not heard of is not told: its order can still be read as PENDING there.
+  expect(await bad).toMatchObject({ status: 202, body: { status: 'PENDING' } });
+  await sleep(OUTAGE_MS - (performance.now() - since));
+  // Nobody there is no attempt, however long it takes.
+  expect(await transactionOf('confirm-down')).toMatchObject({ state: 'CONFIRMING', attempts: 0 });
+  expect(await transactionOf('cancel-down')).toMatchObject({ state: 'CANCELLING', attempts: 0 });
+  await Promise.all(up.map((start) => start()));
+  await Promise.all([untilState('confirm-down', 'CONFIRMED'), untilState('cancel-down', 'CANCELLED')]);
+  expect((await shop.get('order', `/orders/${orderId}`)).body).toEqual((await good).body);
+  const later = await checkOut(shop.of('payment').url, 'cancel-down', NO_STOCK);
+  expect([later.status, later.body.reason, later.body.orderId]).toEqual([
+    409,
+    'OUT_OF_STOCK',
+    (await bad).body.orderId,
+  ]);
+  await slow.stop();
+  await expectAllWell();
+}, 120_000);
+
+test.each([
+  ['with the answer to its decision', `'CONFIRMING'`, 'answer'],
+  ['before its second phase', `'second', 'confirm'`, 'call'],
+] as const)(
+  'the initiator loses its database %s: the caller is not left waiting, and the decision stands',
+  async (name, bytes, lost) => {
+    const proxy = await TcpProxy.start(world.databases.payment);
+    const cut = await payment({ world, env: { DTX_DATABASE_URL: proxy.url }, label: `cut-off-${lost}` });
+    const seen = new Promise<void>((resolve) => {
+      const stop = proxy.onBytes('to-server', (chunk) => {
+        if (!chunk.includes(bytes)) return;
+        stop();
+        // The statement itself still arrives in the first case; then the line is dead, and nobody is told.
+        if (lost === 'answer') proxy.blackHole('to-client');
+        else proxy.cut();
+        resolve();
+      });
+    });
+    const since = performance.now();
+    const called = checkOut(cut.url, name);
+    await seen;
+    const answer = await called;
+    expect([201, 202]).toContain(answer.status);
+    expect(performance.now() - since).toBeLessThan(15_000);
+    proxy.cut();
+    await untilState(name, 'CONFIRMED');
+    proxy.heal();
+    const told = await until('the same instance tells it, too', async () => {
+      const again = await checkOut(cut.url, name);
+      return again.status === 201 && again;
+    });
+    expect((await shop.get('order', `/orders/${told.body.orderId}`)).body).toEqual(told.body);
+    await cut.stop();
+    await proxy.close();
+    await expectAllWell();
+  },
+  90_000,
+);
+
+test('a Confirm that fails for ever is PARKED with one alert, never cancelled; a person’s retry finishes it', async () => {
+  const tcc = { attemptsMax: 3, backoff: { firstMs: 100, factor: 1, capMs: 100 } };
+  const back = await down('payment');
+  const start = await down('inventory');
+  const [paying] = await shop.start(['payment'], { options: { tcc } });
+  await shop.start(['inventory'], { failpoints: 'tcc.second-committed=error' });
+  const answer = await checkOut(paying!.url, 'parked');
+  expect(answer.status).toBe(201);
+  await untilState('parked', 'PARKED');
+  const { orderId } = answer.body;
+  expect(await transactionOf('parked')).toMatchObject({
+    attempts: 3,
+    last_error: expect.stringContaining('inventory.stock'),
+  });
+  const { items } = (await shop.get('payment', '/dtx/alerts')).body as {
+    items: Array<{ subject: string; closedAt: string | null }>;
+  };
+  expect(items.filter(({ subject }) => subject === orderId)).toMatchObject([{ closedAt: null }]);
+  expect((await shop.get('order', `/orders/${orderId}`)).body).toMatchObject({ status: 'CONFIRMED' });
+  expect(
+    (await shop.send('payment', 'POST', `/dtx/transactions/${orderId}/resolve`, { outcome: 'reject', note: 'no' }))
+      .status,
+  ).toBe(409);
+  await down('inventory');
+  await start();
+  expect((await shop.send('payment', 'POST', `/dtx/transactions/${orderId}/retry`, {})).status).toBe(200);
+  await untilState('parked', 'CONFIRMED');
+  const alerts = (await shop.get('payment', '/dtx/alerts')).body as {
+    items: Array<{ subject: string; closedAt: string | null }>;
+  };
+  expect(alerts.items.filter(({ subject }) => subject === orderId)).toMatchObject([{ closedAt: expect.any(String) }]);
+  await paying!.stop();
+  await back();
+  await expectAllWell();
+}, 90_000);
