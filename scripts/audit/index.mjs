@@ -12,6 +12,7 @@ import { checkKeys } from './key-checks.mjs';
 import { checkDurableWork, checkNothingOpen, checkParked, checkQueues } from './message-checks.mjs';
 import { summarizePurchases } from './purchases.mjs';
 import { untilQuiet } from './quiet.mjs';
+import { checkTcc } from './tcc-checks.mjs';
 
 /** In the order they are shown. A check gives null where the world has nothing of what it looks at. */
 const CHECKS = [
@@ -21,6 +22,7 @@ const CHECKS = [
   { name: 'nothing negative', run: checkNothingNegative },
   { name: 'idempotency keys', run: checkKeys },
   { name: 'durable work', run: checkDurableWork },
+  { name: 'tcc', run: checkTcc },
   { name: 'parked', run: checkParked },
   { name: 'queues', run: checkQueues },
   { name: 'nothing left open', run: checkNothingOpen },

@@ -5,7 +5,7 @@ import { OperatorError } from '../command/entry.mjs';
 import { expectOk } from '../demo/http.mjs';
 import { untilFinal } from '../demo/purchase.mjs';
 import { sendPurchase, sendUnreadable } from './stimulus.mjs';
-import { wayTo } from './ways.mjs';
+import { endedWell, wayTo } from './ways.mjs';
 
 const HIT_BOUND_MS = 60_000;
 const HEAL_BOUND_MS = 120_000;
@@ -113,7 +113,7 @@ async function settleByHand({ point, status, watch, say }, id) {
   await expectOk('POST', `${status.urls[point.app]}${path}`, { body, headers });
 }
 
-async function conclude({ status, say }, { gid, stimulus }) {
+async function conclude({ point, status, say }, { gid, stimulus }) {
   const answer = await stimulus.answered;
   if (!answer) return true; // no purchase was involved
   if (answer.orderId !== gid) {
@@ -122,5 +122,5 @@ async function conclude({ status, say }, { gid, stimulus }) {
   }
   const final = await untilFinal(status.urls, gid);
   say(`the purchase ${gid} is ${final?.status ?? 'still PENDING'}${final?.reason ? ` (${final.reason})` : ''}`);
-  return final?.status === 'CONFIRMED';
+  return endedWell(point, final);
 }

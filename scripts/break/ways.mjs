@@ -24,6 +24,15 @@ const WAYS = {
   },
 };
 
+/**
+ * Whether a purchase came to what it may come to: with TCC one that nobody had decided when somebody died is cancelled
+ * as a whole at its deadline, which is as good an end as any.
+ */
+export function endedWell(point, final) {
+  if (final?.status === 'CONFIRMED') return true;
+  return point.scheme === 'tcc' && final?.status === 'CANCELLED' && final.reason === 'TIMEOUT';
+}
+
 /** The environment that arms a failpoint, and what to send. */
 export function wayTo(point, { mode, failpointLog }) {
   const { first, options, stimulus = 'purchase', because = null } = WAYS[point.name] ?? {};

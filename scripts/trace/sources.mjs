@@ -58,6 +58,27 @@ const SOURCES = [
     now: (row) => `dtx_inbox ${row.consumer}: ${workOf(row)}`,
   },
   {
+    table: 'dtx_tcc',
+    events: (row) => [
+      [row.created_at, `TCC transaction registered with all its branches; deadline ${timeOf(row.deadline)}`],
+      [row.decided_at, `TCC decided to ${row.decision}${row.reason ? ` (${row.reason})` : ''}`],
+      [row.settled_at, `TCC transaction marked ${row.state}: every branch has answered`],
+    ],
+    now: (row) => `dtx_tcc: ${workOf(row)}${row.reason ? ` (${row.reason})` : ''}`,
+  },
+  {
+    table: 'dtx_tcc_branch',
+    events: (row) => [[row.done_at, `TCC branch ${row.branch} (${row.participant}) marked done, others had failed`]],
+    now: (row) => `dtx_tcc_branch ${row.branch}: ${row.participant} v${row.version} ${row.args}`,
+  },
+  {
+    table: 'dtx_tcc_barrier',
+    events: (row) => [
+      [row.created_at, `${row.participant} let ${wordOf(row)} through its barrier, in one commit with it`],
+    ],
+    now: (row) => `dtx_tcc_barrier ${row.participant} ${row.phase}: ${row.op}`,
+  },
+  {
     table: 'dtx_alert',
     events: (row) => [
       [row.opened_at, `ALERT ${row.scheme} ${row.step}: ${row.alert_error ?? row.last_error ?? ''}`],
@@ -76,6 +97,9 @@ export function sourcesOf(databases) {
 }
 
 const listOf = (awaiting) => (awaiting ?? '').split(',').filter(Boolean).join(', ');
+const timeOf = (date) => date.toISOString().slice(11, 23);
+/** A Cancel in the place of a Try is there to keep the Try out. */
+const wordOf = ({ phase, op }) => (phase === 'try' && op === 'cancel' ? 'no Try from now on' : op);
 const isSameTime = (one, other) => one?.getTime() === other?.getTime();
 
 function workOf({ state, attempts, next_attempt_at: next, last_error: error }) {

@@ -25,8 +25,8 @@ export const localMessage: Scheme = {
   async passed({ world }, gid) {
     const rows = await sql<{ state: string }>(world, 'order', 'SELECT state FROM dtx_inbox WHERE gid = ?', [gid]);
     if (!rows.some((one) => one.state === 'HANDLED')) return false;
-    const open = await sql(world, 'order', `SELECT id FROM dtx_outbox WHERE gid = ? AND state <> 'DONE'`, [gid]);
-    return open.length === 0;
+    // Down to the last receipt: what the victim meets from now on belongs to the next purchase.
+    return (await openMessages(world, gid)) === 0;
   },
 
   async healed({ shop, attempt }) {

@@ -29,24 +29,25 @@ export function mutate(text: string, { file, find, replace }: Edit): string {
 }
 
 const COPIES = join(ROOT, '.infra', 'test', 'mutants');
-const AS_BUILT = join(COPIES, 'as-built');
 
 /**
  * An unchanged copy of the build, which the controls run and the mutants are copied from: the edits are then the only
- * difference between the two, even if somebody builds meanwhile. Returns its root.
+ * difference between the two, even if somebody builds meanwhile. Returns its root; spec files that run side by side have
+ * one each.
  */
-export function copyBuild(): string {
-  copyPackages(ROOT, AS_BUILT);
-  return AS_BUILT;
+export function copyBuild(set: string): string {
+  const asBuilt = join(COPIES, set, 'as-built');
+  copyPackages(ROOT, asBuilt);
+  return asBuilt;
 }
 
 /**
  * Copies that copy and changes it. Returns the root: started from there, apps and shop load the changed library, since
  * its packages are found before those of the house; all other packages are the very same ones.
  */
-export function buildMutant({ name, edits }: Mutant): string {
-  const root = join(COPIES, name);
-  copyPackages(AS_BUILT, root);
+export function buildMutant(asBuilt: string, { name, edits }: Mutant): string {
+  const root = join(asBuilt, '..', name);
+  copyPackages(asBuilt, root);
   for (const edit of edits) {
     const file = join(root, 'libs', 'dtx', 'dist', edit.file);
     writeFileSync(file, mutate(readFileSync(file, 'utf8'), edit));

@@ -26,10 +26,10 @@ export class Stage {
     this.shop = new Stack(world, { root });
   }
 
-  /** Worlds are numbered by stages that are open at the same time, not by mutants: a Redis has few databases to give. */
-  static async open(number: number, root: string): Promise<Stage> {
+  /** Worlds are named by stages that are open at the same time, not by mutants: a Redis has few databases to give. */
+  static async open(name: string, root: string): Promise<Stage> {
     // A mutant leaves behind what the audit exists to find.
-    return new Stage(await freshWorld(`mutants_${number}`, { audited: false }), root);
+    return new Stage(await freshWorld(`mutants_${name}`, { audited: false }), root);
   }
 
   /** Closed in the end, after the apps. */

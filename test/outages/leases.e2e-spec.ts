@@ -1,5 +1,5 @@
 import { createConnection } from 'mysql2/promise';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import type { AppProcess } from '../support/app-process.js';
 import { breakableStock } from '../support/broken-stock.js';
 import { expectAuditClean, expectToldTruth, Load, openShop, untilBought, untilSettled } from '../support/load.js';
@@ -44,18 +44,16 @@ async function one<Row>(app: AppName, query: string, values: unknown[] = []): Pr
   return rows[0]!;
 }
 
-/** Keeps everybody from changing this stock until it is let go. */
+/** Keeps everybody from changing this stock until it is let go, or the test has failed. */
 async function holdStock() {
   const connection = await createConnection(world.databases.inventory);
+  onTestFinished(() => connection.destroy());
   await connection.beginTransaction();
   await connection.query('SELECT available FROM stock WHERE sku = ? FOR UPDATE', [SKU]);
   const since = performance.now();
   return {
     untilHeldLong: () => until('the row was held long', () => performance.now() - since > HELD_MS),
-    letGo: async () => {
-      await connection.rollback();
-      await connection.end();
-    },
+    letGo: () => connection.rollback(),
   };
 }
 
