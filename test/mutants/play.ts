@@ -17,15 +17,13 @@ export function playAll(set: string, scenarios: readonly Scenario[]): void {
   for (const scenario of scenarios) {
     describe(scenario.promise, () => {
       test.concurrent('holds in the build as it is', () =>
-        play(scenario, { name: `${set}_0`, root: asBuilt }, (claim) => claim()),
-      );
+        play(scenario, { name: `${set}_0`, root: asBuilt }, (claim) => claim()));
 
       for (const [index, mutant] of scenario.mutants.entries()) {
         test.concurrent(`mutant ${mutant.name}: ${mutant.does}; ${mutant.breaks}`, () =>
           play(scenario, { name: `${set}_${index + 1}`, root: buildMutant(asBuilt, mutant) }, async (claim) => {
             await expect(claim(), 'the mutant lives: nothing has noticed').rejects.toThrow(mutant.foundBy);
-          }),
-        );
+          }));
       }
     });
   }

@@ -33,10 +33,10 @@ export class Stage {
   }
 
   /** Closed in the end, after the apps. */
-  keep<T extends { close(): Promise<unknown> }>(thing: T): T {
+  readonly keep = <T extends { close(): Promise<unknown> }>(thing: T): T => {
     this.closings.push(() => thing.close());
     return thing;
-  }
+  };
 
   /** Nothing of a mutant deserves a polite stop. */
   async close(): Promise<void> {

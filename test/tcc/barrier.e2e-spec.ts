@@ -10,7 +10,7 @@ let library: Library;
 
 beforeAll(async () => {
   world = await freshWorld('tcc_barrier', { audited: false });
-  library = await libraryOf();
+  library = libraryOf();
   await sql(world, 'payment', EFFECTS);
 });
 

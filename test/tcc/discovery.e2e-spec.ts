@@ -13,7 +13,7 @@ const contractOf = (name: string, version = 1): Participant<object> =>
 
 beforeAll(async () => {
   world = await freshWorld('tcc_discovery', { audited: false });
-  library = await libraryOf();
+  library = libraryOf();
 });
 
 /** Takes a mark off a class: its author has forgotten it. */

@@ -1,5 +1,5 @@
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import type { INestApplicationContext, Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { DataSource, type EntityManager } from 'typeorm';
@@ -15,10 +15,13 @@ export interface Library extends Pick<typeof Dtx, 'DtxModule' | 'TccModule' | 'T
   readonly decorators: Pick<typeof Dtx, 'TccParticipant' | 'Try' | 'Confirm' | 'Cancel' | 'defineParticipant'>;
 }
 
-export async function libraryOf(root = ROOT): Promise<Library> {
-  const load = (file: string) => import(pathToFileURL(join(root, 'libs', 'dtx', 'dist', file)).href);
-  const [index, calls] = await Promise.all([load('index.js'), load('tcc/calls.js')]);
-  return { ...index, Calls: calls.Calls, decorators: index };
+/** Past the test runner, which would transform it: it is the built code that is to be tried. */
+const load = createRequire(import.meta.url);
+
+export function libraryOf(root = ROOT): Library {
+  const file = (name: string) => join(root, 'libs', 'dtx', 'dist', name);
+  const index = load(file('index.js'));
+  return { ...index, Calls: load(file('tcc/calls.js')).Calls, decorators: index };
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: arguments and data are whatever the test's contract says

@@ -1,23 +1,19 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
-import type { TccOutcome } from '../../libs/dtx/src/index.js';
-import type { Decision } from '../../libs/dtx/src/tcc/schema.js';
 import { until } from '../support/until.js';
 import { freshWorld, sql, type World } from '../support/world.js';
 import { EFFECTS, write } from './arrivals.js';
+import { contradictions, racers } from './deadline-race.js';
 import { type Library, LittleApp, libraryOf, participantOf } from './little-app.js';
 
 const NO_ARGS = z.object({});
-/** Long enough for a Try on a busy machine. */
-const TIMEOUT_MS = 200;
 let world: World;
 let library: Library;
 const running: LittleApp[] = [];
 
 beforeAll(async () => {
   world = await freshWorld('tcc_races', { audited: false });
-  library = await libraryOf();
+  library = libraryOf();
   await sql(world, 'payment', EFFECTS);
 });
 
@@ -53,60 +49,17 @@ const untilOver = (gid: string) =>
   until(`${gid} is over`, async () => /^CON.*ED$|^CANCELLED$/.test((await stateOf(gid))?.state ?? ''));
 
 test('the deadline against the decision, 1,000 times: one outcome each, and the caller is told the one on disk', async () => {
-  const { contract, apps } = await twoOf(
-    {
-      try: (tx, _, { gid }) => write(tx, gid, 'try'),
-      confirm: (tx, _, { gid }) => write(tx, gid, 'confirm'),
-      cancel: (tx, _, { gid }) => write(tx, gid, 'cancel'),
-    },
-    'payment.race',
-    { markDelayMs: 5 },
+  const race = await racers(world, library);
+  running.push(...race.apps);
+  const { told, late } = await race.run(1_000);
+  const confirmed = told.filter(({ status }) => status === 'CONFIRMED').length;
+  console.log(
+    `${told.length} told, ${confirmed} of them CONFIRMED; compare-and-sets too late: ${JSON.stringify(late)}`,
   );
-  const lost = apps.map(decideAroundTheDeadline);
-  const told: TccOutcome[] = [];
-  const caller = async (app: LittleApp) => {
-    while (told.length < 1_000) told.push(await app.tcc.run({ timeoutMs: TIMEOUT_MS }, (t) => t.call(contract, {})));
-  };
-  await Promise.all(Array.from({ length: 24 }, (_, n) => caller(apps[n % 2]!)));
-  for (const { gid } of told) await untilOver(gid);
-  const rows = await sql<{ id: string; state: string }>(world, 'payment', 'SELECT id, state FROM dtx_tcc');
-  const onDisk = new Map(rows.map(({ id, state }) => [id, state]));
-  const counts: Record<string, number> = {};
-  for (const { gid, status } of told) {
-    counts[status] = (counts[status] ?? 0) + 1;
-    expect([gid, onDisk.get(gid)]).toEqual([gid, status]);
-  }
-  const losses = { CONFIRM: lost[0]!.CONFIRM + lost[1]!.CONFIRM, CANCEL: lost[0]!.CANCEL + lost[1]!.CANCEL };
-  console.log(`told: ${JSON.stringify(counts)}; compare-and-sets that came too late: ${JSON.stringify(losses)}`);
-  expect(Math.min(counts.CONFIRMED ?? 0, counts.CANCELLED ?? 0)).toBeGreaterThan(100);
-  expect(losses.CONFIRM).toBeGreaterThan(100);
+  expect(await contradictions(world, told)).toEqual([]);
+  expect(told).toHaveLength(1_000);
+  expect(Math.min(confirmed, 1_000 - confirmed, late.CONFIRM)).toBeGreaterThan(100);
 }, 180_000);
-
-/**
- * The caller comes to its decision when the deadline passes, give or take some milliseconds, as the scan does. Counts
- * its compare-and-sets that were too late: only then was there a race at all.
- */
-function decideAroundTheDeadline(app: LittleApp): Record<Decision, number> {
-  const lost = { CONFIRM: 0, CANCEL: 0 };
-  // Earlier after a loss, later after a win: half and half, however busy the machine is.
-  let leadMs = 5;
-  type Cas = (gid: string, decision: Decision, reason: string | null) => Promise<unknown>;
-  const tcc = app.tcc as unknown as { compareAndSet: Cas };
-  const cas = tcc.compareAndSet.bind(app.tcc);
-  tcc.compareAndSet = async (gid, decision, reason) => {
-    if (decision === 'CONFIRM') {
-      const query =
-        'SELECT TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), deadline) / 1000 AS ms FROM dtx_tcc WHERE id = ?';
-      const [{ ms }] = await app.source.query(query, [gid]);
-      await sleep(Math.max(0, Number(ms) - 2 * leadMs * Math.random()));
-    }
-    const decided = await cas(gid, decision, reason);
-    if (!decided) lost[decision]++;
-    if (decision === 'CONFIRM') leadMs = Math.max(0, leadMs + (decided ? -1 : 1));
-    return decided;
-  };
-  return lost;
-}
 
 test('two coordinators recover one transaction at once: each branch has carried it out once', async () => {
   const inConfirm: Array<() => void> = [];

@@ -19,6 +19,7 @@ import { CommitHooks } from './transaction.js';
 
 const CLOCK_INTERVAL_MS = 30_000;
 const PING_LIMIT_MS = 2_000;
+const OWN_SILENCE_SECONDS = 8;
 
 /**
  * The app's database as the library sees it: opened in the background and for as long as it takes (an app whose
@@ -130,7 +131,8 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
     this.hooks.attachTo(this.source);
     if (!this.ownSource) {
       this.ownSource = ownPoolOf(this.source, this.options.ownPoolSize);
-      prepareSessions(this.ownSource, session);
+      // A process that is stopped amid a claim must not keep its row locks: the server takes them back.
+      prepareSessions(this.ownSource, { ...session, silenceSeconds: OWN_SILENCE_SECONDS });
     }
     if (!this.ownSource.isInitialized) await this.ownSource.initialize();
     for (const { component, migrations } of this.components) await migrate(this.ownSource, component, migrations);

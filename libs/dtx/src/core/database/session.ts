@@ -8,12 +8,18 @@ interface RawPool {
   getConnection(done: (error: Error | null, connection: RawConnection & { release(): void }) => void): void;
 }
 
+export interface Session {
+  readonly lockWaitSeconds: number;
+  /** The server ends a connection that is silent for so long, and its transaction: for pools that are always in use. */
+  readonly silenceSeconds?: number;
+}
+
 /**
  * Gives every connection of a pool the session that the protocols count on: UTC, READ COMMITTED (a claim must not
  * lock the gaps between rows), and a lock wait short enough that "unknown" is said soon. mysql2 queues commands per
  * connection, so what is sent in the `connection` event runs before the first statement of whoever asked for it.
  */
-export function prepareSessions(source: DataSource, session: { lockWaitSeconds: number }): void {
+export function prepareSessions(source: DataSource, session: Session): void {
   const driver = source.driver as unknown as { connect(): Promise<void>; pool?: RawPool; dtxSessions?: boolean };
   if (driver.dtxSessions) return;
   driver.dtxSessions = true;
@@ -22,7 +28,7 @@ export function prepareSessions(source: DataSource, session: { lockWaitSeconds: 
     await connect();
     const pool = driver.pool!;
     const prepare = (connection: RawConnection) => {
-      for (const sql of sessionSql(session.lockWaitSeconds)) connection.query(sql, () => {});
+      for (const sql of sessionSql(session)) connection.query(sql, () => {});
     };
     pool.on('connection', prepare);
     await prepareFirst(pool, prepare);
@@ -44,8 +50,9 @@ function prepareFirst(pool: RawPool, prepare: (connection: RawConnection) => voi
   });
 }
 
-function sessionSql(lockWaitSeconds: number): string[] {
+function sessionSql({ lockWaitSeconds, silenceSeconds }: Session): string[] {
   return [
+    ...(silenceSeconds ? [`SET SESSION wait_timeout = ${Number(silenceSeconds)}`] : []),
     `SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = ${Number(lockWaitSeconds)}`,
     'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED',
   ];

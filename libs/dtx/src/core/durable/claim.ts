@@ -12,6 +12,9 @@ export async function claimDue<Row extends DurableRow>(
   table: DurableTable,
   { limit, leaseMs }: { limit: number; leaseMs: number },
 ): Promise<Row[]> {
+  // A locking read also locks the first row that is not due yet. A process that is stopped in the middle of its scan
+  // would hide that row from everybody, so the transaction is only begun when there is something to claim.
+  if (!(await isAnyDue(source, table))) return [];
   const token = randomUUID();
   return source.transaction(async (tx) => {
     const rows: Row[] = await tx.query(
@@ -25,6 +28,13 @@ export async function claimDue<Row extends DurableRow>(
     ]);
     return rows.map((row) => ({ ...row, attempts: Number(row.attempts), claim_token: token }));
   });
+}
+
+async function isAnyDue(source: DataSource, table: DurableTable): Promise<boolean> {
+  const rows: unknown[] = await source.query(
+    `SELECT id FROM ${table.name} FORCE INDEX (due) WHERE next_attempt_at <= UTC_TIMESTAMP(3) LIMIT 1`,
+  );
+  return rows.length > 0;
 }
 
 /**

@@ -1,0 +1,89 @@
+/** Callers whose decision comes when their deadline passes, against the scans of two instances that wait for just that. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { z } from 'zod';
+import type { TccOutcome } from '../../libs/dtx/src/index.js';
+import type { Decision } from '../../libs/dtx/src/tcc/schema.js';
+import { until } from '../support/until.js';
+import { sql, type World } from '../support/world.js';
+import { write } from './arrivals.js';
+import { type Library, LittleApp, participantOf } from './little-app.js';
+
+/** Long enough for a Try on a busy machine. */
+const TIMEOUT_MS = 200;
+const CALLERS = 24;
+
+export interface Race {
+  /** What each caller was told. */
+  readonly told: TccOutcome[];
+  /** How many compare-and-sets of callers came too late: only then was there a race at all. */
+  readonly late: Record<Decision, number>;
+}
+
+/** Two instances of one initiator, and a participant in each that writes its effects down. */
+export async function racers(
+  world: World,
+  library: Library,
+): Promise<{ apps: LittleApp[]; run(times: number): Promise<Race> }> {
+  const args = z.object({});
+  const contract = library.decorators.defineParticipant({ name: 'payment.race', version: 1, args });
+  const type = participantOf(library, contract, {
+    try: (tx, _, { gid }) => write(tx, gid, 'try'),
+    confirm: (tx, _, { gid }) => write(tx, gid, 'confirm'),
+    cancel: (tx, _, { gid }) => write(tx, gid, 'cancel'),
+  });
+  const one = () => LittleApp.start({ world, library, providers: [type], participates: { markDelayMs: 5 } });
+  const apps = await Promise.all([one(), one()]);
+  const late = { CONFIRM: 0, CANCEL: 0 };
+  for (const app of apps) decideAroundTheDeadline(app, late);
+  const run = async (times: number) => {
+    const told: TccOutcome[] = [];
+    let begun = 0;
+    const caller = async (app: LittleApp) => {
+      while (begun++ < times) told.push(await app.tcc.run({ timeoutMs: TIMEOUT_MS }, (t) => t.call(contract, {})));
+    };
+    await Promise.all(Array.from({ length: CALLERS }, (_, n) => caller(apps[n % 2]!)));
+    return { told, late };
+  };
+  return { apps, run };
+}
+
+function decideAroundTheDeadline(app: LittleApp, late: Record<Decision, number>): void {
+  // Earlier after a loss, later after a win: half and half, however busy the machine is.
+  let leadMs = 5;
+  type Cas = (gid: string, decision: Decision, reason: string | null) => Promise<unknown>;
+  const tcc = app.tcc as unknown as { compareAndSet: Cas };
+  const cas = tcc.compareAndSet.bind(app.tcc);
+  const query = 'SELECT TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), deadline) / 1000 AS ms FROM dtx_tcc WHERE id = ?';
+  tcc.compareAndSet = async (gid, decision, reason) => {
+    if (decision === 'CONFIRM') {
+      const [{ ms }] = await app.source.query(query, [gid]);
+      await sleep(Math.max(0, Number(ms) - 2 * leadMs * Math.random()));
+    }
+    const decided = await cas(gid, decision, reason);
+    if (!decided) late[decision]++;
+    if (decision === 'CONFIRM') leadMs = Math.max(0, leadMs + (decided ? -1 : 1));
+    return decided;
+  };
+}
+
+/** Every transaction whose state or effects are not what its caller was told. */
+export async function contradictions(world: World, told: readonly TccOutcome[]): Promise<string[]> {
+  await until('everything is carried out or parked', async () => {
+    const open = await sql(world, 'payment', `SELECT id FROM dtx_tcc WHERE state LIKE '%ING' LIMIT 1`);
+    return open.length === 0;
+  });
+  const states = await sql<{ id: string; state: string }>(world, 'payment', 'SELECT id, state FROM dtx_tcc');
+  const rows = await sql<{ gid: string; effects: string }>(
+    world,
+    'payment',
+    `SELECT gid, GROUP_CONCAT(phase ORDER BY n SEPARATOR ' ') AS effects FROM effect GROUP BY gid`,
+  );
+  const effectsOf = new Map(rows.map(({ gid, effects }) => [gid, effects]));
+  const stateOf = new Map(states.map(({ id, state }) => [id, state]));
+  return told.flatMap(({ gid, status }) => {
+    const effects = effectsOf.get(gid) ?? '';
+    const allowed = status === 'CONFIRMED' ? ['try confirm'] : ['', 'try cancel'];
+    if (stateOf.get(gid) === status && allowed.includes(effects)) return [];
+    return [`${gid}: told ${status}, on disk ${stateOf.get(gid)}, effects: ${effects || 'none'}`];
+  });
+}
