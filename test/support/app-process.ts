@@ -89,7 +89,7 @@ export class AppProcess {
     this.child.kill(signal);
   }
 
-  async untilExited(withinMs = 20_000): Promise<void> {
+  async untilExited(withinMs = 60_000): Promise<void> {
     await until(`${this.app} ends`, () => this.exited, { withinMs, everyMs: 10 });
   }
 
