@@ -79,7 +79,8 @@ export class DtxTransport extends Server implements CustomTransportStrategy, OnM
 
   private consume(endpoint: Endpoint): QueueConsumer {
     const queue = queueOf(endpoint.consumer, endpoint.contract.version);
-    return this.broker.consume(queue, (delivery) => this.inbox.receive(delivery, endpoint));
+    const kind = endpoint.contract.replicated ? 'replicated' : 'work';
+    return this.broker.consume(queue, (delivery) => this.inbox.receive(delivery, endpoint), { kind });
   }
 }
 
