@@ -23,6 +23,14 @@ export const SHORT_TIMES = {
     backoff: { firstMs: 100, factor: 1.5, capMs: 500 },
     markDelayMs: 1,
   },
+  halfMessage: {
+    levelsMs: [1_000, 1_500, 2_000],
+    markDelayMs: 1,
+    // The check comes first: what the sweeper does is a matter of its own rows.
+    sweepAfterMs: 20_000,
+    sweepBackoff: { firstMs: 100, factor: 1.5, capMs: 500 },
+    attemptsMax: 100,
+  },
 };
 
 const TRIES_MAX = 12;
@@ -45,11 +53,12 @@ interface Play {
 
 /** The times of the instances that recover. They may differ from the victim's in the heartbeat only. */
 function victimOptions(row: Row): Record<string, unknown> {
-  const { core, localMessage, tcc } = SHORT_TIMES;
+  const { core, localMessage, tcc, halfMessage } = SHORT_TIMES;
   return {
     core: { ...core, heartbeatSeconds: 1, ...row.options?.core },
     localMessage: { ...localMessage, ...row.options?.localMessage },
     tcc: { ...tcc, ...row.options?.tcc },
+    halfMessage: { ...halfMessage, ...row.options?.halfMessage },
   };
 }
 

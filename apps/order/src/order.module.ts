@@ -4,6 +4,7 @@ import { CatalogController, StockHintByLocalMessage } from './catalog.controller
 import { CheckoutByTcc } from './checkout.tcc.js';
 import { OrdersController } from './orders.controller.js';
 import { PlaceOrderByLocalMessage, SettleOrderByLocalMessage } from './place-order.local-message.js';
+import { RecordFlashSaleByHalfMessage } from './record-sale.half-message.js';
 import { SettledOrders } from './settled-orders.js';
 import { stockHintMigrations } from './stock-hint.js';
 
@@ -16,7 +17,13 @@ export function orderModule(env: Env): DynamicModule {
   return {
     module: OrderModule,
     imports: platformModules(env, { app: 'order', entities: [Order], migrations, participates: [orderCheckout] }),
-    controllers: [OrdersController, CatalogController, SettleOrderByLocalMessage, StockHintByLocalMessage],
+    controllers: [
+      OrdersController,
+      CatalogController,
+      SettleOrderByLocalMessage,
+      StockHintByLocalMessage,
+      RecordFlashSaleByHalfMessage,
+    ],
     providers: [PlaceOrderByLocalMessage, CheckoutByTcc, SettledOrders],
   };
 }

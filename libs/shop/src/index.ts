@@ -32,6 +32,7 @@ export { type AppParts, platformModules } from './host/platform.js';
 export { InvalidRequest, NotFound, PurchaseRefused } from './host/problem.js';
 export { type AppToServe, serve } from './host/serve.js';
 export type {
+  FlashSold,
   OrderPlaced,
   PaymentCaptured,
   PaymentDeclined,
@@ -40,7 +41,15 @@ export type {
   StockRejected,
   StockTaken,
 } from './messages.js';
-export { orderPlaced, paymentCaptured, paymentDeclined, stockChanged, stockRejected, stockTaken } from './messages.js';
+export {
+  flashSold,
+  orderPlaced,
+  paymentCaptured,
+  paymentDeclined,
+  stockChanged,
+  stockRejected,
+  stockTaken,
+} from './messages.js';
 export { ordersMigrations } from './orders/migrations.js';
 // The business, once: rules that take the caller's transaction.
 export { acceptedViewOf, Order, viewOf } from './orders/order.entity.js';
@@ -58,6 +67,7 @@ export {
   findOrder,
   insertOrder,
   insertOrderBegun,
+  insertOrderUnlessSettled,
   type NewOrder,
 } from './orders/orders.js';
 export {

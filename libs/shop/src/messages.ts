@@ -77,6 +77,20 @@ export const paymentDeclined = defineMessage({
 export type PaymentDeclined = MessageOf<typeof paymentDeclined>;
 
 /**
+ * A flash sale: the stock is taken already, the order and the money are to follow. Replicated, since it goes out as a
+ * half message: once the broker has confirmed it, no row of inventory's would send it again.
+ */
+export const flashSold = defineMessage({
+  name: 'flash.sold',
+  version: 1,
+  schema: purchaseOnTheWay,
+  consumers: ['order.record-flash-sale', 'payment.take-flash-money'],
+  gid: ofOrder,
+  replicated: true,
+});
+export type FlashSold = MessageOf<typeof flashSold>;
+
+/**
  * Someone set the stock of a sku. Absolute and versioned, never a difference: the newest version wins, so a lost,
  * repeated or late message does no harm. A hint for the catalog; what can be sold is decided where the stock is.
  */

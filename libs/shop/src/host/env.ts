@@ -25,7 +25,7 @@ export interface Env {
   xaInventoryDatabaseUrl?: string;
   /** Options of the library's parts, by section; each part checks its own. */
   /** `DTX_OPTIONS`, a section per module of the library. */
-  options: Record<'core' | 'localMessage' | 'tcc', Record<string, unknown>>;
+  options: Record<'core' | 'localMessage' | 'tcc' | 'halfMessage', Record<string, unknown>>;
 }
 
 const URL_CHARS_MAX = 4_096;
@@ -83,7 +83,7 @@ const options = z
   })
   .pipe(
     z.strictObject(
-      { core: coreSection, localMessage: section, tcc: section },
+      { core: coreSection, localMessage: section, tcc: section, halfMessage: section },
       {
         error: (issue) =>
           issue.code === 'unrecognized_keys'
