@@ -112,7 +112,8 @@ async function untilHit(play: Play, victim: AppProcess, attempts: Attempt[]): Pr
     let isAnswered = false;
     const placed = row.trigger ? row.trigger(shop) : place(play, victim, attempt.key);
     void placed
-      .then((id) => (attempt.orderId = id))
+      // A call that came back with an error names none; by then the key may have.
+      .then((id) => (attempt.orderId = id || attempt.orderId))
       .catch(() => {})
       .finally(() => (isAnswered = true));
     const hit = await until('the point is hit, or the purchase passed by', async () => {
