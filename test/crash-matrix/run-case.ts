@@ -12,6 +12,7 @@ export const SHORT_TIMES = {
     publishTimeoutMs: 2_000,
     reconnect: { firstMs: 50, factor: 2, capMs: 500 },
     inbox: { attemptsMax: 50, backoff: { firstMs: 100, factor: 1.5, capMs: 500 } },
+    redis: { leaseMs: 1_000, pollMs: 50 },
   },
   // Slow enough that a busy machine makes no duplicates, which the next victim would meet instead of its own purchase.
   localMessage: { resend: { firstMs: 3_000, factor: 1.5, capMs: 5_000 }, attemptsMax: 100, markDelayMs: 1 },

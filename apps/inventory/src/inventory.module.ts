@@ -1,9 +1,11 @@
 import { type Env, inventoryStock, platformModules, Stock, stockMigrations } from '@nest-dtx/shop';
 import { type DynamicModule, Module } from '@nestjs/common';
-import { HalfMessageModule } from 'nest-dtx';
+import { HalfMessageModule, ReliableMessageModule } from 'nest-dtx';
 import { FlashSaleByHalfMessage } from './flash-sale.half-message.js';
 import { FlashSalesController } from './flash-sales.controller.js';
 import { ReserveStock } from './reserve-stock.tcc.js';
+import { RestockByReliableMessage } from './restock.reliable-message.js';
+import { RestocksController } from './restocks.controller.js';
 import { StockController } from './stock.controller.js';
 import { TakeStockByLocalMessage } from './take-stock.local-message.js';
 
@@ -22,8 +24,9 @@ export function inventoryModule(env: Env): DynamicModule {
         participates: [inventoryStock],
       }),
       HalfMessageModule.forRoot(env.options.halfMessage),
+      ReliableMessageModule.forRoot(env.options.reliableMessage),
     ],
-    controllers: [StockController, FlashSalesController, TakeStockByLocalMessage],
-    providers: [ReserveStock, FlashSaleByHalfMessage],
+    controllers: [StockController, FlashSalesController, RestocksController, TakeStockByLocalMessage],
+    providers: [ReserveStock, FlashSaleByHalfMessage, RestockByReliableMessage],
   };
 }

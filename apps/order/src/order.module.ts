@@ -1,10 +1,11 @@
-import { type Env, Order, orderCheckout, ordersMigrations, platformModules } from '@nest-dtx/shop';
+import { type Env, EnvError, Order, orderCheckout, ordersMigrations, platformModules } from '@nest-dtx/shop';
 import { type DynamicModule, Module } from '@nestjs/common';
 import { CatalogController, StockHintByLocalMessage } from './catalog.controller.js';
 import { CheckoutByTcc } from './checkout.tcc.js';
 import { OrdersController } from './orders.controller.js';
 import { PlaceOrderByLocalMessage, SettleOrderByLocalMessage } from './place-order.local-message.js';
 import { RecordFlashSaleByHalfMessage } from './record-sale.half-message.js';
+import { RestockHintByReliableMessage } from './restock-hint.reliable-message.js';
 import { SettledOrders } from './settled-orders.js';
 import { stockHintMigrations } from './stock-hint.js';
 
@@ -13,6 +14,10 @@ class OrderModule {}
 
 /** The order app: takes purchases and knows what became of them. */
 export function orderModule(env: Env): DynamicModule {
+  if (!env.redisUrl)
+    throw new EnvError(
+      'DTX_REDIS_URL is missing: restocks are known again by Redis, give a URL like redis://host:6379/0',
+    );
   const migrations = [...ordersMigrations, ...stockHintMigrations];
   return {
     module: OrderModule,
@@ -23,6 +28,7 @@ export function orderModule(env: Env): DynamicModule {
       SettleOrderByLocalMessage,
       StockHintByLocalMessage,
       RecordFlashSaleByHalfMessage,
+      RestockHintByReliableMessage,
     ],
     providers: [PlaceOrderByLocalMessage, CheckoutByTcc, SettledOrders],
   };

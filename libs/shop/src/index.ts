@@ -39,6 +39,7 @@ export type {
   PurchaseOnTheWay,
   StockChanged,
   StockRejected,
+  StockRestocked,
   StockTaken,
 } from './messages.js';
 export {
@@ -48,6 +49,7 @@ export {
   paymentDeclined,
   stockChanged,
   stockRejected,
+  stockRestocked,
   stockTaken,
 } from './messages.js';
 export { ordersMigrations } from './orders/migrations.js';
@@ -106,6 +108,7 @@ export {
   refuseStock,
   releaseReserved,
   reserveStock,
+  restock,
   sellReserved,
   setAvailable,
   type TakeState,

@@ -90,6 +90,13 @@ export const flashSold = defineMessage({
 });
 export type FlashSold = MessageOf<typeof flashSold>;
 
+/** What the catalog is told of a sku's stock: absolute and versioned, never a difference. */
+const stockHint = z.object({
+  sku: name,
+  available: z.int().min(0).max(AVAILABLE_MAX),
+  version: z.int().min(1),
+});
+
 /**
  * Someone set the stock of a sku. Absolute and versioned, never a difference: the newest version wins, so a lost,
  * repeated or late message does no harm. A hint for the catalog; what can be sold is decided where the stock is.
@@ -97,12 +104,22 @@ export type FlashSold = MessageOf<typeof flashSold>;
 export const stockChanged = defineMessage({
   name: 'stock.changed',
   version: 1,
-  schema: z.object({
-    sku: name,
-    available: z.int().min(0).max(AVAILABLE_MAX),
-    version: z.int().min(1),
-  }),
+  schema: stockHint,
   consumers: ['order.stock-hint'],
   gid: (change) => `stock:${change.sku}:${change.version}`,
 });
 export type StockChanged = MessageOf<typeof stockChanged>;
+
+/**
+ * Goods have come in. Published before its transaction commits and known again by Redis, so it may tell of what was
+ * rolled back, and may be handled twice: the hint bears both, being absolute, versioned, and only a hint.
+ */
+export const stockRestocked = defineMessage({
+  name: 'stock.restocked',
+  version: 1,
+  schema: stockHint,
+  consumers: ['order.restock-hint'],
+  gid: (change) => `restock:${change.sku}:${change.version}`,
+  replicated: true,
+});
+export type StockRestocked = MessageOf<typeof stockRestocked>;
