@@ -132,7 +132,7 @@ async function conclude({ point, status, say }, { gid, stimulus }) {
     say(`BROKEN: the client was answered ${answer.orderId}, the databases know ${gid} under its Idempotency-Key`);
     return false;
   }
-  const final = refusalIn(answer) ?? (await untilFinal(status.urls, gid));
+  const final = refusalIn(answer.answered) ?? (await untilFinal(status.urls, gid));
   say(`the purchase ${gid} is ${final?.status ?? 'still PENDING'}${final?.reason ? ` (${final.reason})` : ''}`);
   return endedWell(point, final);
 }
