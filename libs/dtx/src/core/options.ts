@@ -61,8 +61,8 @@ export const coreOptions = z.strictObject({
     .prefault({}),
   redis: z
     .strictObject({
-      /** How long a claim keeps others from the same message; longer than its work ever takes. */
-      leaseMs: ms(30_000),
+      /** How long a claim keeps others from the same message: longer than its work takes, or that is done twice. */
+      leaseMs: ms(5_000),
       /** How long a message is known to be done. */
       doneTtlMs: ms(8 * 86_400_000),
       /** How often a second delivery looks whether the first is done. */
