@@ -60,6 +60,7 @@ const wrong: Case[] = [
   ['inventory', 'DTX_RABBITMQ_URL', `http://dtx:${SECRET}@127.0.0.1`],
   ['order', 'DTX_RABBITMQ_URL', `amqp://dtx:${SECRET}%zz@127.0.0.1/shop`],
   ['order', 'DTX_REDIS_URL', `${SECRET}:6379`],
+  ['order', 'DTX_REDIS_URL', ''],
   ['payment', 'DTX_ALERT_WEBHOOK', `ftp://dtx:${SECRET}@127.0.0.1`],
   ['order', 'DTX_XA_PAYMENT_DATABASE_URL', SECRET],
   ['inventory', 'PORT', '65536'],

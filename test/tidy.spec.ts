@@ -35,8 +35,8 @@ const rules: Array<[string, RegExp, RegExp]> = [
   ['the core imports no scheme and no operations', /^libs\/dtx\/src\/core\//, /^libs\/dtx\/src\/(?!core\/)/],
   [
     'no scheme imports a scheme',
-    /^libs\/dtx\/src\/(local-message|half-message|tcc|xa|notify)\//,
-    /^libs\/dtx\/src\/(local-message|half-message|tcc|xa|notify|ops)\//,
+    /^libs\/dtx\/src\/(local-message|half-message|reliable-message|tcc|xa|notify)\//,
+    /^libs\/dtx\/src\/(local-message|half-message|reliable-message|tcc|xa|notify|ops)\//,
   ],
   ['operations know no scheme', /^libs\/dtx\/src\/ops\//, /^libs\/dtx\/src\/(?!core\/|ops\/)/],
   ['the library knows neither shop nor apps', /^libs\/dtx\//, /^(libs\/shop|apps|@nest-dtx)\//],
@@ -130,5 +130,12 @@ describe('steps and failpoints', () => {
       .filter((file) => file.startsWith(`libs/dtx/src/${scheme}/`))
       .flatMap((file) => header.exec(read(file))?.[1] ?? []);
     expect(headers.sort()).toEqual(steps);
+  });
+
+  test('the steps of half messages are files of their own, in the order of their numbers', () => {
+    const headers = sources
+      .filter((file) => /^libs\/dtx\/src\/(half|reliable)-message\//.test(file))
+      .flatMap((file) => /^\/\/ Step (\d of \d) - [\w-]+:/.exec(read(file))?.[1] ?? []);
+    expect(headers.sort()).toEqual(['1 of 2', '1 of 6', '4 of 6', '6 of 6']);
   });
 });

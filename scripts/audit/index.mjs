@@ -8,6 +8,7 @@ import {
 } from './business-checks.mjs';
 import { openDatabases } from './databases.mjs';
 import { countByState, durableTables } from './durable.mjs';
+import { checkHalfMessages } from './half-message-checks.mjs';
 import { checkKeys } from './key-checks.mjs';
 import { checkDurableWork, checkNothingOpen, checkParked, checkQueues } from './message-checks.mjs';
 import { summarizePurchases } from './purchases.mjs';
@@ -23,6 +24,7 @@ const CHECKS = [
   { name: 'idempotency keys', run: checkKeys },
   { name: 'durable work', run: checkDurableWork },
   { name: 'tcc', run: checkTcc },
+  { name: 'half messages', run: checkHalfMessages },
   { name: 'parked', run: checkParked },
   { name: 'queues', run: checkQueues },
   { name: 'nothing left open', run: checkNothingOpen },

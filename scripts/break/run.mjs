@@ -3,8 +3,8 @@ import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { until } from '../command/deadline.mjs';
 import { OperatorError } from '../command/entry.mjs';
 import { expectOk } from '../demo/http.mjs';
-import { untilFinal } from '../demo/purchase.mjs';
-import { sendPurchase, sendUnreadable } from './stimulus.mjs';
+import { refusalIn, untilFinal } from '../demo/purchase.mjs';
+import { sendPurchase, sendRestock, sendUnreadable } from './stimulus.mjs';
 import { endedWell, wayTo } from './ways.mjs';
 
 const HIT_BOUND_MS = 60_000;
@@ -28,13 +28,18 @@ export async function runBreak(context) {
   await control.ask('restart', { app: point.app, env: way.env, holdMs: HOLD_MS });
 
   const urls = { ...status.urls };
-  const stimulus =
-    way.stimulus === 'purchase' ? sendPurchase({ urls, scheme: point.scheme, say }) : await sendUnreadable(status);
+  const stimulus = await send(way, { urls, status, scheme: point.scheme, say });
   say(`2. ${stimulus.what}`);
   await untilHit(context);
   const gid = mode === 'crash' ? await afterCrash(context, stimulus) : await afterPause(context, { stimulus, urls });
-  if (stimulus.parkedId) await settleByHand(context, stimulus.parkedId);
+  if (stimulus.parkedId) await settleByHand(context, { table: 'dtx_inbox', id: stimulus.parkedId });
+  if (way.settles) await settleAllByHand(context, way.settles);
   return gid !== null && (await conclude(context, { gid, urls, stimulus }));
+}
+
+function send({ stimulus, wanted }, { urls, status, scheme, say }) {
+  if (stimulus === 'unreadable') return sendUnreadable(status, scheme);
+  return stimulus === 'restock' ? sendRestock({ urls, say }) : sendPurchase({ urls, scheme, wanted, say });
 }
 
 /** The point is written down before the process dies or stops: without that line nothing was shown. */
@@ -98,12 +103,13 @@ async function heal(stimulus, watch, boundMs) {
   // The purchase may not exist before the client has repeated its call: then its id is known only with the answer.
   const gid = await until(() => stimulus.findGid(watch.databases), { boundMs });
   if (!gid) return null;
+  if (stimulus.isHealed) return (await stimulus.isHealed(Math.max(1_000, end - Date.now()))) ? gid : null;
   return (await watch.untilHealed(gid, { boundMs: Math.max(1_000, end - Date.now()) })) ? gid : null;
 }
 
 /** What is PARKED waits for a person; here the person is this command, so that the demo goes on whole. */
-async function settleByHand({ point, status, watch, say }, id) {
-  const row = await watch.databases.query(point.app, 'SELECT state FROM dtx_inbox WHERE id = ?', [id]);
+async function settleByHand({ point, status, watch, say }, { table, id }) {
+  const row = await watch.databases.query(point.app, `SELECT state FROM ${table} WHERE id = ?`, [id]);
   if (row[0]?.state !== 'PARKED')
     throw new OperatorError(`${id} should be PARKED, it is ${row[0]?.state ?? 'not there'}`);
   const path = `/dtx/transactions/${id}/resolve`;
@@ -113,6 +119,12 @@ async function settleByHand({ point, status, watch, say }, id) {
   await expectOk('POST', `${status.urls[point.app]}${path}`, { body, headers });
 }
 
+async function settleAllByHand(context, table) {
+  const { databases } = context.watch;
+  const parked = () => databases.query(context.point.app, `SELECT id FROM ${table} WHERE state = 'PARKED'`);
+  for (const { id } of await parked()) await settleByHand(context, { table, id });
+}
+
 async function conclude({ point, status, say }, { gid, stimulus }) {
   const answer = await stimulus.answered;
   if (!answer) return true; // no purchase was involved
@@ -120,7 +132,7 @@ async function conclude({ point, status, say }, { gid, stimulus }) {
     say(`BROKEN: the client was answered ${answer.orderId}, the databases know ${gid} under its Idempotency-Key`);
     return false;
   }
-  const final = await untilFinal(status.urls, gid);
+  const final = refusalIn(answer.answered) ?? (await untilFinal(status.urls, gid));
   say(`the purchase ${gid} is ${final?.status ?? 'still PENDING'}${final?.reason ? ` (${final.reason})` : ''}`);
   return endedWell(point, final);
 }

@@ -1,27 +1,45 @@
 // What is sent so that an armed app has something to die of: a purchase, or a message that nobody can read.
 import { randomUUID } from 'node:crypto';
 import { askForPurchase, SCHEMES } from '../demo/purchase.mjs';
+import { askForRestock, untilTold } from '../demo/restock.mjs';
 
-const WANTED = { buyerId: 'alice', sku: 'book', quantity: 1 };
+const BOOK = { buyerId: 'alice', sku: 'book', quantity: 1 };
 const ANSWER_BOUND_MS = 120_000;
 
 /**
  * Begins a purchase and keeps repeating the call, with the same Idempotency-Key, until it is answered.
  * @returns {{ what: string, answered: Promise<object>, findGid: (databases: object) => Promise<string | null> }}
  */
-export function sendPurchase({ urls, scheme, say }) {
+export function sendPurchase({ urls, scheme, wanted = BOOK, say }) {
   const key = randomUUID();
-  let told = false;
-  const onFailure = (why) => {
-    if (!told) say(`the client got no answer (${why}): it repeats the call with the same Idempotency-Key`);
-    told = true;
-  };
-  const answered = askForPurchase(urls, scheme, WANTED, { key, boundMs: ANSWER_BOUND_MS, timeoutMs: 5_000, onFailure });
+  const onFailure = sayOnce(say);
+  const answered = askForPurchase(urls, scheme, wanted, { key, boundMs: ANSWER_BOUND_MS, timeoutMs: 5_000, onFailure });
   answered.catch(() => {}); // awaited later; until then nobody listens
   return {
-    what: `${WANTED.buyerId} buys ${WANTED.quantity} x ${WANTED.sku} (POST ${SCHEMES[scheme].path}, Idempotency-Key ${key})`,
+    what: `${wanted.buyerId} buys ${wanted.quantity} x ${wanted.sku} (POST ${SCHEMES[scheme].path}, Idempotency-Key ${key})`,
     answered,
     findGid: (databases) => gidOfKey(databases, SCHEMES[scheme].app, key),
+  };
+}
+
+/** Begins a restock in the same way; it has healed when the catalog shows what the answer said. */
+export function sendRestock({ urls, say }) {
+  const key = randomUUID();
+  const asked = askForRestock(urls, { key, boundMs: ANSWER_BOUND_MS, timeoutMs: 5_000, onFailure: sayOnce(say) });
+  asked.catch(() => {}); // awaited later; until then nobody listens
+  return {
+    what: `10 x book come in (POST /restocks, Idempotency-Key ${key})`,
+    answered: Promise.resolve(null),
+    findGid: (databases) => gidOfKey(databases, 'inventory', key),
+    isHealed: async (boundMs) => untilTold(urls, (await asked).available, { boundMs }),
+  };
+}
+
+function sayOnce(say) {
+  let told = false;
+  return (why) => {
+    if (!told) say(`the client got no answer (${why}): it repeats the call with the same Idempotency-Key`);
+    told = true;
   };
 }
 
@@ -33,19 +51,24 @@ async function gidOfKey(databases, app, key) {
   return rows[0]?.gid ?? null;
 }
 
-const UNREADABLE = { queue: 'dtx.inventory.take-stock.v1', type: 'order.placed.v1', consumer: 'inventory.take-stock' };
+const UNREADABLE = {
+  'local-message': { type: 'order.placed.v1', consumer: 'inventory.take-stock' },
+  'half-message': { type: 'flash.sold.v1', consumer: 'payment.take-flash-money' },
+};
 
-/** Puts a message into a queue that is of the right type and not JSON. */
-export async function sendUnreadable({ world }) {
+/** Puts a message of a scheme into a queue that is of the right type and not JSON. */
+export async function sendUnreadable({ world }, scheme) {
+  const { type, consumer } = UNREADABLE[scheme];
+  const queue = `dtx.${consumer}.v1`;
   const { connect } = await import('amqplib');
   const [gid, messageId] = [randomUUID(), randomUUID()];
   const connection = await connect(world.rabbitmq, { timeout: 10_000 });
   try {
     const channel = await connection.createConfirmChannel();
-    const headers = { 'dtx-scheme': 'local-message' };
-    channel.sendToQueue(UNREADABLE.queue, Buffer.from('not JSON'), {
+    const headers = { 'dtx-scheme': scheme };
+    channel.sendToQueue(queue, Buffer.from('not JSON'), {
       messageId,
-      type: UNREADABLE.type,
+      type,
       correlationId: gid,
       persistent: true,
       headers,
@@ -55,9 +78,9 @@ export async function sendUnreadable({ world }) {
     await connection.close();
   }
   return {
-    what: `a message of type ${UNREADABLE.type} that is not JSON lies in ${UNREADABLE.queue}`,
+    what: `a message of type ${type} that is not JSON lies in ${queue}`,
     answered: Promise.resolve(null),
     findGid: async () => gid,
-    parkedId: `${messageId}.${UNREADABLE.consumer}`,
+    parkedId: `${messageId}.${consumer}`,
   };
 }

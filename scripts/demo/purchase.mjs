@@ -8,6 +8,7 @@ import { call, untilAnswered } from './http.mjs';
 export const SCHEMES = {
   'local-message': { app: 'order', path: '/orders' },
   tcc: { app: 'payment', path: '/checkouts' },
+  'half-message': { app: 'inventory', path: '/flash-sales' },
 };
 
 const WAIT_MS = 5_000;
@@ -45,11 +46,15 @@ export function untilFinal(urls, orderId, { boundMs = 60_000 } = {}) {
   );
 }
 
+/** What a call was refused for, or null. A refused purchase may be readable nowhere: there is nothing to wait for. */
+export const refusalIn = ({ orderStatus, reason }) =>
+  orderStatus === 'CANCELLED' ? { status: orderStatus, reason } : null;
+
 /** Makes a purchase from start to end and says what came of it. */
 export async function buy(urls, scheme, wanted, options = {}) {
   const since = performance.now();
-  const { orderId } = await askForPurchase(urls, scheme, wanted, options);
-  const final = await untilFinal(urls, orderId);
+  const { orderId, answered } = await askForPurchase(urls, scheme, wanted, options);
+  const final = refusalIn(answered) ?? (await untilFinal(urls, orderId));
   const ms = Math.round(performance.now() - since);
   return { orderId, scheme, ...wanted, status: final?.status ?? 'PENDING', reason: final?.reason ?? '', ms };
 }

@@ -2,6 +2,7 @@
 import { formatTable } from '../command/table.mjs';
 import { expectOk } from './http.mjs';
 import { buy, SCHEMES } from './purchase.mjs';
+import { showRestock } from './restock.mjs';
 
 const ALICE_CENTS = 100_000_000;
 const BOB_CENTS = 500;
@@ -35,6 +36,7 @@ export async function makePurchases(urls, { say }) {
     }
     say(`${scheme}: ${PURCHASES.length} purchases made`);
   }
+  await showRestock(urls, { say });
   return rows;
 }
 

@@ -48,6 +48,27 @@ const SOURCES = [
       `dtx_outbox ${row.contract}: ${workOf(row)}${listOf(row.awaiting) ? `, no receipt from ${listOf(row.awaiting)}` : ''}`,
   },
   {
+    table: 'dtx_half',
+    events: (row) => [
+      [
+        row.created_at,
+        row.state === 'ROLLED_BACK'
+          ? `half message ${row.contract} ruled ROLLED_BACK`
+          : `half message ${row.contract}: verdict COMMITTED, written with the business rows`,
+      ],
+      [row.sent_at, `half message ${row.contract} marked SENT: the broker has confirmed it`],
+    ],
+    now: (row) => `dtx_half ${row.contract}: ${workOf(row)}`,
+  },
+  {
+    table: 'dtx_half_parked',
+    events: (row) => [
+      [row.created_at, 'the last check of a prepared copy met an open local transaction'],
+      [row.settled_at, 'the prepared copy is settled'],
+    ],
+    now: (row) => `dtx_half_parked ${row.id}: ${workOf(row)}`,
+  },
+  {
     table: 'dtx_inbox',
     events: (row) => [
       ...(isSameTime(row.created_at, row.settled_at)

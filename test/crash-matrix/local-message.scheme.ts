@@ -7,7 +7,7 @@ import { post } from './run-case.js';
 const APPS: readonly AppName[] = ['order', 'payment', 'inventory'];
 
 /** Messages of a purchase that are not done, sent or received, in all three apps. */
-async function openMessages(world: World, gid: string): Promise<number> {
+export async function openMessages(world: World, gid: string): Promise<number> {
   const counts = await Promise.all(
     APPS.flatMap((app) => [
       sql<{ n: number }>(world, app, `SELECT COUNT(*) AS n FROM dtx_outbox WHERE gid = ? AND state <> 'DONE'`, [gid]),

@@ -7,6 +7,9 @@ export type Mode = 'crash' | 'pause, recover, kill' | 'pause, recover, continue'
 
 export const MODES: readonly Mode[] = ['crash', 'pause, recover, kill', 'pause, recover, continue', 'error', 'lost'];
 
+/** All modes in the long run; else without those that show what another mode of the point, or another point, shows too. */
+export const few = (...modes: Mode[]): readonly Mode[] => (process.env.DTX_TEST_ALL ? MODES : modes);
+
 /** One purchase (or message) that the case has set in motion. */
 export interface Attempt {
   /** Known once somebody has answered; found by the Idempotency-Key when the first answer was lost. */
@@ -53,7 +56,7 @@ export interface Row {
   /** Modes that this point has; all by default. */
   readonly modes?: readonly Mode[];
   /** What is bought: by default what can be had. */
-  readonly wanted?: { buyerId: string; sku: string; quantity: number };
+  readonly wanted?: object;
   /** What the purchase comes to, where the scheme leaves more than one way. */
   outcome?(mode: Mode): 'CONFIRMED' | 'CANCELLED' | 'either';
   /** The victim meets the point as a receiver, also where its app is the one that takes the call. */

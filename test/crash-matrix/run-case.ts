@@ -12,6 +12,7 @@ export const SHORT_TIMES = {
     publishTimeoutMs: 2_000,
     reconnect: { firstMs: 50, factor: 2, capMs: 500 },
     inbox: { attemptsMax: 50, backoff: { firstMs: 100, factor: 1.5, capMs: 500 } },
+    redis: { leaseMs: 1_000, pollMs: 50 },
   },
   // Slow enough that a busy machine makes no duplicates, which the next victim would meet instead of its own purchase.
   localMessage: { resend: { firstMs: 3_000, factor: 1.5, capMs: 5_000 }, attemptsMax: 100, markDelayMs: 1 },
@@ -22,6 +23,14 @@ export const SHORT_TIMES = {
     attemptsMax: 100,
     backoff: { firstMs: 100, factor: 1.5, capMs: 500 },
     markDelayMs: 1,
+  },
+  halfMessage: {
+    levelsMs: [1_000, 1_500, 2_000],
+    markDelayMs: 1,
+    // The check comes first: what the sweeper does is a matter of its own rows.
+    sweepAfterMs: 20_000,
+    sweepBackoff: { firstMs: 100, factor: 1.5, capMs: 500 },
+    attemptsMax: 100,
   },
 };
 
@@ -45,11 +54,12 @@ interface Play {
 
 /** The times of the instances that recover. They may differ from the victim's in the heartbeat only. */
 function victimOptions(row: Row): Record<string, unknown> {
-  const { core, localMessage, tcc } = SHORT_TIMES;
+  const { core, localMessage, tcc, halfMessage } = SHORT_TIMES;
   return {
     core: { ...core, heartbeatSeconds: 1, ...row.options?.core },
     localMessage: { ...localMessage, ...row.options?.localMessage },
     tcc: { ...tcc, ...row.options?.tcc },
+    halfMessage: { ...halfMessage, ...row.options?.halfMessage },
   };
 }
 
@@ -103,7 +113,8 @@ async function untilHit(play: Play, victim: AppProcess, attempts: Attempt[]): Pr
     let isAnswered = false;
     const placed = row.trigger ? row.trigger(shop) : place(play, victim, attempt.key);
     void placed
-      .then((id) => (attempt.orderId = id))
+      // A call that came back with an error names none; by then the key may have.
+      .then((id) => (attempt.orderId = id || attempt.orderId))
       .catch(() => {})
       .finally(() => (isAnswered = true));
     const hit = await until('the point is hit, or the purchase passed by', async () => {

@@ -51,6 +51,11 @@ export class TestPublisher {
     return new TestPublisher(connection, await connection.createConfirmChannel());
   }
 
+  /** A plain durable queue, as somebody might make it by hand. */
+  async declare(queue: string): Promise<void> {
+    await this.channel.assertQueue(queue, { durable: true });
+  }
+
   /** Straight into a queue that is there already, else it fails. */
   async send(queue: string, body: Buffer, properties: Options.Publish): Promise<void> {
     await new Promise<void>((resolve, reject) => {

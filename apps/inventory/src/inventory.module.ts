@@ -1,6 +1,11 @@
 import { type Env, inventoryStock, platformModules, Stock, stockMigrations } from '@nest-dtx/shop';
 import { type DynamicModule, Module } from '@nestjs/common';
+import { HalfMessageModule, ReliableMessageModule } from 'nest-dtx';
+import { FlashSaleByHalfMessage } from './flash-sale.half-message.js';
+import { FlashSalesController } from './flash-sales.controller.js';
 import { ReserveStock } from './reserve-stock.tcc.js';
+import { RestockByReliableMessage } from './restock.reliable-message.js';
+import { RestocksController } from './restocks.controller.js';
 import { StockController } from './stock.controller.js';
 import { TakeStockByLocalMessage } from './take-stock.local-message.js';
 
@@ -11,13 +16,17 @@ class InventoryModule {}
 export function inventoryModule(env: Env): DynamicModule {
   return {
     module: InventoryModule,
-    imports: platformModules(env, {
-      app: 'inventory',
-      entities: [Stock],
-      migrations: stockMigrations,
-      participates: [inventoryStock],
-    }),
-    controllers: [StockController, TakeStockByLocalMessage],
-    providers: [ReserveStock],
+    imports: [
+      ...platformModules(env, {
+        app: 'inventory',
+        entities: [Stock],
+        migrations: stockMigrations,
+        participates: [inventoryStock],
+      }),
+      HalfMessageModule.forRoot(env.options.halfMessage),
+      ReliableMessageModule.forRoot(env.options.reliableMessage),
+    ],
+    controllers: [StockController, FlashSalesController, RestocksController, TakeStockByLocalMessage],
+    providers: [ReserveStock, FlashSaleByHalfMessage, RestockByReliableMessage],
   };
 }

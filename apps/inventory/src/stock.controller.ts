@@ -20,7 +20,7 @@ const pieces = z.int().min(0).max(AVAILABLE_MAX);
 
 const stockBody = z.strictObject({ available: pieces }).meta({ example: { available: 100 } });
 
-const stockView = z
+export const stockView = z
   .object({ sku: soldSku, available: pieces, reserved: pieces, sold: z.int().min(0) })
   .meta({ title: 'Stock', example: { sku: 'book', available: 98, reserved: 0, sold: 2 } });
 type StockView = z.infer<typeof stockView>;

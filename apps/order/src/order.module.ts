@@ -1,9 +1,11 @@
-import { type Env, Order, orderCheckout, ordersMigrations, platformModules } from '@nest-dtx/shop';
+import { type Env, EnvError, Order, orderCheckout, ordersMigrations, platformModules } from '@nest-dtx/shop';
 import { type DynamicModule, Module } from '@nestjs/common';
 import { CatalogController, StockHintByLocalMessage } from './catalog.controller.js';
 import { CheckoutByTcc } from './checkout.tcc.js';
 import { OrdersController } from './orders.controller.js';
 import { PlaceOrderByLocalMessage, SettleOrderByLocalMessage } from './place-order.local-message.js';
+import { RecordFlashSaleByHalfMessage } from './record-sale.half-message.js';
+import { RestockHintByReliableMessage } from './restock-hint.reliable-message.js';
 import { SettledOrders } from './settled-orders.js';
 import { stockHintMigrations } from './stock-hint.js';
 
@@ -12,11 +14,22 @@ class OrderModule {}
 
 /** The order app: takes purchases and knows what became of them. */
 export function orderModule(env: Env): DynamicModule {
+  if (!env.redisUrl)
+    throw new EnvError(
+      'DTX_REDIS_URL is missing: restocks are known again by Redis, give a URL like redis://host:6379/0',
+    );
   const migrations = [...ordersMigrations, ...stockHintMigrations];
   return {
     module: OrderModule,
     imports: platformModules(env, { app: 'order', entities: [Order], migrations, participates: [orderCheckout] }),
-    controllers: [OrdersController, CatalogController, SettleOrderByLocalMessage, StockHintByLocalMessage],
+    controllers: [
+      OrdersController,
+      CatalogController,
+      SettleOrderByLocalMessage,
+      StockHintByLocalMessage,
+      RecordFlashSaleByHalfMessage,
+      RestockHintByReliableMessage,
+    ],
     providers: [PlaceOrderByLocalMessage, CheckoutByTcc, SettledOrders],
   };
 }

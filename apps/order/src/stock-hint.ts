@@ -25,7 +25,11 @@ export interface StockHint {
   asOf: string;
 }
 
-/** Keeps the hint if it is newer than what is there. The version is assigned last: the others compare with the old one. */
+/**
+ * Keeps the hint unless what is there is newer. Of one version the later one counts: a restock whose transaction was
+ * rolled back after it was told leaves a version that the next change has again. The version is assigned last: the
+ * others compare with the old one.
+ */
 export async function keepNewest(
   tx: EntityManager,
   hint: { sku: string; available: number; version: number },
@@ -33,8 +37,8 @@ export async function keepNewest(
   await tx.query(
     `INSERT INTO stock_hint (sku, available, version, as_of) VALUES (?, ?, ?, UTC_TIMESTAMP(3))
      ON DUPLICATE KEY UPDATE
-       available = IF(VALUES(version) > version, VALUES(available), available),
-       as_of = IF(VALUES(version) > version, VALUES(as_of), as_of),
+       available = IF(VALUES(version) >= version, VALUES(available), available),
+       as_of = IF(VALUES(version) >= version, VALUES(as_of), as_of),
        version = GREATEST(version, VALUES(version))`,
     [hint.sku, hint.available, hint.version],
   );

@@ -5,6 +5,7 @@ import { CheckOutByTcc } from './checkout.tcc.js';
 import { CheckoutsController } from './checkouts.controller.js';
 import { FreezeFunds } from './freeze-funds.tcc.js';
 import { PaymentsController } from './payments.controller.js';
+import { TakeFlashMoneyByHalfMessage } from './take-money.half-message.js';
 import { TakeMoneyByLocalMessage } from './take-money.local-message.js';
 
 @Module({})
@@ -20,7 +21,13 @@ export function paymentModule(env: Env): DynamicModule {
       migrations: accountsMigrations,
       participates: [paymentFunds],
     }),
-    controllers: [AccountsController, PaymentsController, CheckoutsController, TakeMoneyByLocalMessage],
+    controllers: [
+      AccountsController,
+      PaymentsController,
+      CheckoutsController,
+      TakeMoneyByLocalMessage,
+      TakeFlashMoneyByHalfMessage,
+    ],
     providers: [CheckOutByTcc, FreezeFunds],
   };
 }

@@ -32,15 +32,26 @@ export { type AppParts, platformModules } from './host/platform.js';
 export { InvalidRequest, NotFound, PurchaseRefused } from './host/problem.js';
 export { type AppToServe, serve } from './host/serve.js';
 export type {
+  FlashSold,
   OrderPlaced,
   PaymentCaptured,
   PaymentDeclined,
   PurchaseOnTheWay,
   StockChanged,
   StockRejected,
+  StockRestocked,
   StockTaken,
 } from './messages.js';
-export { orderPlaced, paymentCaptured, paymentDeclined, stockChanged, stockRejected, stockTaken } from './messages.js';
+export {
+  flashSold,
+  orderPlaced,
+  paymentCaptured,
+  paymentDeclined,
+  stockChanged,
+  stockRejected,
+  stockRestocked,
+  stockTaken,
+} from './messages.js';
 export { ordersMigrations } from './orders/migrations.js';
 // The business, once: rules that take the caller's transaction.
 export { acceptedViewOf, Order, viewOf } from './orders/order.entity.js';
@@ -58,6 +69,7 @@ export {
   findOrder,
   insertOrder,
   insertOrderBegun,
+  insertOrderUnlessSettled,
   type NewOrder,
 } from './orders/orders.js';
 export {
@@ -96,6 +108,7 @@ export {
   refuseStock,
   releaseReserved,
   reserveStock,
+  restock,
   sellReserved,
   setAvailable,
   type TakeState,

@@ -77,18 +77,49 @@ export const paymentDeclined = defineMessage({
 export type PaymentDeclined = MessageOf<typeof paymentDeclined>;
 
 /**
+ * A flash sale: the stock is taken already, the order and the money are to follow. Replicated, since it goes out as a
+ * half message: once the broker has confirmed it, no row of inventory's would send it again.
+ */
+export const flashSold = defineMessage({
+  name: 'flash.sold',
+  version: 1,
+  schema: purchaseOnTheWay,
+  consumers: ['order.record-flash-sale', 'payment.take-flash-money'],
+  gid: ofOrder,
+  replicated: true,
+});
+export type FlashSold = MessageOf<typeof flashSold>;
+
+/** What the catalog is told of a sku's stock: absolute and versioned, never a difference. */
+const stockHint = z.object({
+  sku: name,
+  available: z.int().min(0).max(AVAILABLE_MAX),
+  version: z.int().min(1),
+});
+
+/**
  * Someone set the stock of a sku. Absolute and versioned, never a difference: the newest version wins, so a lost,
  * repeated or late message does no harm. A hint for the catalog; what can be sold is decided where the stock is.
  */
 export const stockChanged = defineMessage({
   name: 'stock.changed',
   version: 1,
-  schema: z.object({
-    sku: name,
-    available: z.int().min(0).max(AVAILABLE_MAX),
-    version: z.int().min(1),
-  }),
+  schema: stockHint,
   consumers: ['order.stock-hint'],
   gid: (change) => `stock:${change.sku}:${change.version}`,
 });
 export type StockChanged = MessageOf<typeof stockChanged>;
+
+/**
+ * Goods have come in. Published before its transaction commits and known again by Redis, so it may tell of what was
+ * rolled back, and may be handled twice: the hint bears both, being absolute, versioned, and only a hint.
+ */
+export const stockRestocked = defineMessage({
+  name: 'stock.restocked',
+  version: 1,
+  schema: stockHint,
+  consumers: ['order.restock-hint'],
+  gid: (change) => `restock:${change.sku}:${change.version}`,
+  replicated: true,
+});
+export type StockRestocked = MessageOf<typeof stockRestocked>;

@@ -6,8 +6,10 @@ import { DtxTransport } from './broker/transport.js';
 import { Database } from './database/database.service.js';
 import { checkFailpoints } from './failpoint.js';
 import { IdempotencyKeys } from './idempotency/keys.js';
+import { RedisClaims } from './idempotency/redis-claims.js';
 import { HeldDeliveries } from './inbox/held.js';
 import { Inbox } from './inbox/inbox.js';
+import { OnceByRedis } from './inbox/once-by-redis.js';
 import { InboxOperations } from './inbox/operations.js';
 import { ReceiptSender } from './inbox/receipts.js';
 import { Operations } from './operations.js';
@@ -29,7 +31,18 @@ class AppMigrations implements OnModuleInit {
   }
 }
 
-const services = [Database, Broker, Alerts, Inbox, HeldDeliveries, IdempotencyKeys, Operations, Purger, DtxTransport];
+const services = [
+  Database,
+  Broker,
+  Alerts,
+  Inbox,
+  HeldDeliveries,
+  IdempotencyKeys,
+  RedisClaims,
+  Operations,
+  Purger,
+  DtxTransport,
+];
 
 /**
  * The mechanisms that every scheme stands on. Needs a TypeORM `DataSource` provider (of `@nestjs/typeorm`, with
@@ -47,6 +60,7 @@ export class DtxModule {
         { provide: CORE_OPTIONS, useValue: checked },
         ...services,
         ReceiptSender,
+        OnceByRedis,
         InboxOperations,
         AlertWebhook,
         AppMigrations,

@@ -19,6 +19,8 @@ export const coreOptions = z.strictObject({
   /** Name of this app: part of its queues, 1-32 of [a-z0-9-]. */
   app: z.string().regex(/^[a-z][a-z0-9-]{0,31}$/),
   rabbitmqUrl: url(/^amqps?:/, 'an amqp:// or amqps:// URL'),
+  /** Needed where a consumer knows duplicates by Redis. */
+  redisUrl: url(/^rediss?:/, 'a redis:// or rediss:// URL').optional(),
   /** Where alerts are posted beside log and table; none by default. */
   alertWebhook: url(/^https?:/, 'an http(s) URL').optional(),
   /** The app's own schema, applied together with the library's. */
@@ -55,6 +57,16 @@ export const coreOptions = z.strictObject({
         .default(8 * 86_400_000),
       receiptDelayMs: ms(3),
       receiptBatchMax: count(100, 1_000),
+    })
+    .prefault({}),
+  redis: z
+    .strictObject({
+      /** How long a claim keeps others from the same message: longer than its work takes, or that is done twice. */
+      leaseMs: ms(5_000),
+      /** How long a message is known to be done. */
+      doneTtlMs: ms(8 * 86_400_000),
+      /** How often a second delivery looks whether the first is done. */
+      pollMs: ms(200),
     })
     .prefault({}),
   idempotencyRetentionMs: z

@@ -54,6 +54,10 @@ export class LocalMessages implements OnModuleInit {
   }
 
   private rowOf<P>(contract: Contract<P>, payload: P): OutboxRow {
+    if (contract.replicated)
+      throw new DtxError(
+        `${contract.name} is replicated, which is for messages without a row: give it its own contract`,
+      );
     const checked = contract.schema.safeParse(payload);
     if (!checked.success) {
       const problems = checked.error.issues.map((issue) => `${issue.path.join('.') || 'payload'}: ${issue.message}`);

@@ -1,6 +1,7 @@
 import { Controller, Get, HttpCode, ServiceUnavailableException } from '@nestjs/common';
 import { Broker } from '../core/broker/broker.service.js';
 import { Database } from '../core/database/database.service.js';
+import { RedisClaims } from '../core/idempotency/redis-claims.js';
 
 const PING_LIMIT_MS = 2_000;
 
@@ -10,6 +11,7 @@ export class HealthController {
   constructor(
     private readonly database: Database,
     private readonly broker: Broker,
+    private readonly redis: RedisClaims,
   ) {}
 
   @Get('live')
@@ -23,6 +25,10 @@ export class HealthController {
     const limit = new Promise<boolean>((resolve) => setTimeout(resolve, PING_LIMIT_MS, false).unref());
     const up = this.database.ready && (await Promise.race([this.database.ping(), limit]));
     if (!up) throw new ServiceUnavailableException('the database of this app is away');
-    return { status: 'ok', degraded: this.broker.isUp ? [] : ['rabbitmq'] };
+    const degraded = [
+      ...(this.broker.isUp ? [] : ['rabbitmq']),
+      ...(this.redis.isUsed && !this.redis.isUp ? ['redis'] : []),
+    ];
+    return { status: 'ok', degraded };
   }
 }

@@ -25,7 +25,7 @@ export interface Env {
   xaInventoryDatabaseUrl?: string;
   /** Options of the library's parts, by section; each part checks its own. */
   /** `DTX_OPTIONS`, a section per module of the library. */
-  options: Record<'core' | 'localMessage' | 'tcc', Record<string, unknown>>;
+  options: Record<'core' | 'localMessage' | 'tcc' | 'halfMessage' | 'reliableMessage', Record<string, unknown>>;
 }
 
 const URL_CHARS_MAX = 4_096;
@@ -57,7 +57,7 @@ const mysqlUrl = url(['mysql:', 'mariadb:'], 'mysql://user:password@host:3306/da
 const httpUrl = url(['http:', 'https:'], 'https://host/path');
 const section = z.record(z.string(), z.unknown(), 'must be an object').default({});
 /** These have variables of their own, or are the app's nature. */
-const NOT_CORE_OPTIONS = ['app', 'rabbitmqUrl', 'alertWebhook', 'migrations'];
+const NOT_CORE_OPTIONS = ['app', 'rabbitmqUrl', 'redisUrl', 'alertWebhook', 'migrations'];
 const coreSection = section.refine(
   (core) => !NOT_CORE_OPTIONS.some((key) => key in core),
   `must not contain ${NOT_CORE_OPTIONS.join(', ')}`,
@@ -83,7 +83,7 @@ const options = z
   })
   .pipe(
     z.strictObject(
-      { core: coreSection, localMessage: section, tcc: section },
+      { core: coreSection, localMessage: section, tcc: section, halfMessage: section, reliableMessage: section },
       {
         error: (issue) =>
           issue.code === 'unrecognized_keys'

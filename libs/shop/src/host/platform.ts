@@ -21,6 +21,7 @@ export function platformModules(env: Env, { app, entities, migrations, participa
       ...env.options.core,
       app,
       rabbitmqUrl: env.rabbitmqUrl,
+      redisUrl: env.redisUrl,
       alertWebhook: env.alertWebhook,
       migrations,
     }),

@@ -1,4 +1,5 @@
 /** The rules of orders. An order moves once, from PENDING to CONFIRMED or CANCELLED, and never again. */
+import { isDuplicateKey } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';
 import { type Changed, databaseNow } from '../columns.js';
 import type { PurchaseOnTheWay } from '../messages.js';
@@ -19,6 +20,15 @@ export async function insertOrder(tx: EntityManager, order: NewOrder): Promise<D
 export async function insertOrderBegun(tx: EntityManager, order: PurchaseOnTheWay): Promise<void> {
   const createdAt = order.createdAt === undefined ? await databaseNow(tx) : new Date(order.createdAt);
   await insertRow(tx, order, { status: 'PENDING', reason: null, createdAt, updatedAt: createdAt });
+}
+
+/** The same, unless the order is there already: its result may have come first, and has made it then. */
+export async function insertOrderUnlessSettled(tx: EntityManager, order: PurchaseOnTheWay): Promise<void> {
+  try {
+    await insertOrderBegun(tx, order);
+  } catch (error) {
+    if (!isDuplicateKey(error)) throw error;
+  }
 }
 
 /**
@@ -65,18 +75,28 @@ async function settleOrder(tx: EntityManager, purchase: PurchaseOnTheWay, outcom
   const rows: { status: OrderStatus }[] = await tx.query('SELECT status FROM orders WHERE order_id = ? FOR UPDATE', [
     orderId,
   ]);
-  if (rows.length === 0) await insertSettledOrder(tx, purchase, outcome);
-  else if (rows[0].status !== outcome.status) {
-    throw new Error(`order ${orderId} is ${rows[0].status} and cannot become ${outcome.status}`);
-  }
+  const found = rows[0]?.status;
+  if (found === undefined && (await insertSettledOrder(tx, purchase, outcome))) return;
+  // The order itself came between two of these statements: it is there now.
+  if (found === undefined || found === 'PENDING') return settleOrder(tx, purchase, outcome);
+  if (found !== outcome.status) throw new Error(`order ${orderId} is ${found} and cannot become ${outcome.status}`);
 }
 
-/** The result came before the order itself: the result carries the whole purchase, so the order is born settled. */
-async function insertSettledOrder(tx: EntityManager, purchase: PurchaseOnTheWay, outcome: Outcome): Promise<void> {
+/**
+ * The result came before the order itself: the result carries the whole purchase, so the order is born settled. False
+ * when the order has come meanwhile.
+ */
+async function insertSettledOrder(tx: EntityManager, purchase: PurchaseOnTheWay, outcome: Outcome): Promise<boolean> {
   const settledAt = outcome.at ?? (await databaseNow(tx));
   const createdAt = purchase.createdAt === undefined ? settledAt : new Date(purchase.createdAt);
   const updatedAt = new Date(Math.max(createdAt.getTime(), settledAt.getTime()));
-  await insertRow(tx, purchase, { ...outcome, createdAt, updatedAt });
+  try {
+    await insertRow(tx, purchase, { ...outcome, createdAt, updatedAt });
+    return true;
+  } catch (error) {
+    if (isDuplicateKey(error)) return false;
+    throw error;
+  }
 }
 
 type RowState = Pick<Order, 'status' | 'reason' | 'createdAt' | 'updatedAt'>;

@@ -6,6 +6,7 @@ import { Rejected } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';
 import type { Changed } from '../columns.js';
 import type { PurchaseOnTheWay } from '../messages.js';
+import { AVAILABLE_MAX } from '../purchase.js';
 import { Stock } from './stock.entity.js';
 
 /** What, and how many pieces. */
@@ -26,6 +27,21 @@ export async function setAvailable(tx: EntityManager, sku: string, available: nu
     [sku, available, available],
   );
   return tx.getRepository(Stock).findOneByOrFail({ sku });
+}
+
+/**
+ * Adds pieces that came in to what is on the shelf, and to the opening stock.
+ * @throws Rejected SHELF_FULL: the caller's transaction must roll back.
+ */
+export async function restock(tx: EntityManager, { sku, quantity }: Pieces): Promise<Stock> {
+  await tx.query(
+    `INSERT INTO stock (sku, available, reserved, sold, opening, version) VALUES (?, ?, 0, 0, ?, 1)
+     ON DUPLICATE KEY UPDATE available = available + VALUES(available), opening = opening + VALUES(opening), version = version + 1`,
+    [sku, quantity, quantity],
+  );
+  const stock = await tx.getRepository(Stock).findOneByOrFail({ sku });
+  if (stock.available > AVAILABLE_MAX) throw new Rejected('SHELF_FULL', `no shelf holds more than ${AVAILABLE_MAX}`);
+  return stock;
 }
 
 /**

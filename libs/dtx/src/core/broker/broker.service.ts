@@ -4,6 +4,7 @@ import { CORE_OPTIONS } from '../tokens.js';
 import { BrokerConnection } from './connection.js';
 import { type Delivery, QueueConsumer } from './consumer.js';
 import { ConfirmPublisher } from './publisher.js';
+import type { QueueKind } from './topology.js';
 
 /**
  * The broker as the library sees it: one connection for publishing and one for consuming, since a broker that blocks
@@ -33,16 +34,21 @@ export class Broker implements OnApplicationBootstrap, OnApplicationShutdown {
   consume(
     queue: string,
     handle: (delivery: Delivery) => Promise<void>,
-    { prefetch = this.options.prefetch }: { prefetch?: number } = {},
+    { prefetch = this.options.prefetch, kind = 'work' }: { prefetch?: number; kind?: QueueKind } = {},
   ): QueueConsumer {
-    const consumer = new QueueConsumer(this.consuming, { queue, prefetch }, handle);
+    const consumer = new QueueConsumer(this.consuming, { queue, prefetch, kind }, handle);
     consumer.start(this.consuming.open);
     return consumer;
   }
 
-  onApplicationBootstrap(): void {
+  /** Begins to connect, once; for those who need the broker while the application still starts. */
+  start(): void {
     this.publishing.start();
     this.consuming.start();
+  }
+
+  onApplicationBootstrap(): void {
+    this.start();
   }
 
   async onApplicationShutdown(): Promise<void> {

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
 import type { Channel, ChannelModel, ConsumeMessage } from 'amqplib';
 import type { BrokerConnection } from './connection.js';
-import { declareQueue } from './topology.js';
+import { declareQueue, type QueueKind } from './topology.js';
 
 /** One delivery, bound to the channel that brought it. */
 export interface Delivery {
@@ -15,6 +15,7 @@ export interface Delivery {
 export interface ConsumerOptions {
   readonly queue: string;
   readonly prefetch: number;
+  readonly kind: QueueKind;
 }
 
 const RETRY_MS = 500;
@@ -77,7 +78,7 @@ export class QueueConsumer {
       channel.on('error', (error) => this.logger.warn(`${this.options.queue}: ${error.message}`));
       channel.once('close', () => this.detach(channel, lost, connection));
       await channel.prefetch(this.options.prefetch);
-      await declareQueue(channel, this.options.queue);
+      await declareQueue(channel, this.options.queue, this.options.kind);
       this.channel = channel;
       const { consumerTag } = await channel.consume(this.options.queue, (message) => {
         if (message) this.take(channel, lost.signal, message);

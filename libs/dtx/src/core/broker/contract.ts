@@ -12,6 +12,11 @@ export interface Contract<Payload = unknown> {
   readonly consumers: readonly string[];
   /** The global transaction that a message belongs to. */
   readonly gid: (payload: Payload) => string;
+  /**
+   * Its consumers' queues are quorum queues: for messages that no row at the sender would send again. Changing it needs
+   * a new version, since a queue cannot be declared again as another kind.
+   */
+  readonly replicated?: boolean | undefined;
 }
 
 /** The payload type of a contract. */
@@ -29,6 +34,7 @@ export function defineMessage<S extends z.ZodType>(contract: {
   schema: S;
   consumers: readonly string[];
   gid: (payload: z.output<S>) => string;
+  replicated?: boolean;
 }): Contract<z.output<S>> {
   const about = `message contract ${contract.name}`;
   if (!NAME.test(contract.name)) throw new OptionsError(`${about}: a name is like order.placed`);

@@ -23,6 +23,7 @@ export class MessageContext {
 export interface HandlerExtras {
   readonly contract: Contract;
   readonly consumer: string | undefined;
+  readonly duplicates?: 'inbox' | 'redis' | undefined;
   readonly role: 'handle' | 'reject';
 }
 
@@ -40,16 +41,21 @@ const Info = contextValue((context) => context.delivery);
  * in one local transaction, `tx`; then the receipt is sent, then the delivery is acked (seed: 本地消息表 3, 4). Throw
  * `Rejected` for a business no; any other error is retried with backoff and parked with one alert in the end.
  * @param consumer which of the contract's consumers in this app it is, where there are several
+ * @param duplicates how they are known: by an inbox row in the transaction of the effect (the default), or by Redis,
+ *   which is cheaper and may let the same message through twice: only for effects that bear it
  * @example
  *   @OnMessage(orderPlaced)
  *   async deduct(tx: EntityManager, message: OrderPlaced) { ... }
  */
-export function OnMessage<P>(contract: Contract<P>, { consumer }: { consumer?: string } = {}) {
+export function OnMessage<P>(
+  contract: Contract<P>,
+  { consumer, duplicates }: { consumer?: string; duplicates?: 'inbox' | 'redis' } = {},
+) {
   return <T extends (tx: EntityManager, message: P, delivery: DeliveryInfo) => unknown>(
     target: object,
     method: string | symbol,
     descriptor: TypedPropertyDescriptor<T>,
-  ): void => mount(target, method, descriptor, { contract, consumer, role: 'handle' });
+  ): void => mount(target, method, descriptor, { contract, consumer, duplicates, role: 'handle' });
 }
 
 /**

@@ -4,10 +4,12 @@ import type { ChannelModel, ConfirmChannel, Options, Replies } from 'amqplib';
 import { BrokerUnavailable, DtxError } from '../errors.js';
 import type { BrokerConnection } from './connection.js';
 import { type Envelope, toProperties } from './envelope.js';
-import { declareQueue, isAnswerQueue } from './topology.js';
+import { declareQueue, isAnswerQueue, type QueueKind } from './topology.js';
 
 /** The queue does not exist although it was declared: somebody deleted it just now. The broker still confirms such a publish. */
 export class Unroutable extends DtxError {}
+/** The broker will not have the queue as it is declared: it cannot, or the queue is there as another kind. Waiting helps nobody. */
+export class QueueRefused extends DtxError {}
 /** The broker refused the message (queue full, alarm). Not an attempt: try later. */
 export class Nacked extends BrokerUnavailable {}
 
@@ -21,7 +23,12 @@ export interface Delivery {
   readonly persistent?: boolean;
   /** Not worth delivering after this time. */
   readonly expiresMs?: number;
+  /** What the queue is declared as. */
+  readonly kind?: QueueKind;
 }
+
+/** PRECONDITION_FAILED and NOT_IMPLEMENTED, as AMQP numbers them. */
+const REFUSALS: unknown[] = [406, 540];
 
 interface InFlight {
   readonly properties: Options.Publish;
@@ -58,13 +65,14 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
 
   /**
    * Resolves once the broker has taken responsibility for the message.
-   * @throws BrokerUnavailable when it is not known to be sent; Nacked when refused; Unroutable when the queue is missing
+   * @throws BrokerUnavailable when it is not known to be sent; Nacked when refused; Unroutable when the queue is missing;
+   *   QueueRefused when the broker will not have it as `kind`
    */
   async publish(
     queue: string,
     body: Buffer,
     envelope: Envelope,
-    { persistent = true, expiresMs }: Delivery = {},
+    { persistent = true, expiresMs, kind = 'work' }: Delivery = {},
   ): Promise<void> {
     const properties = {
       ...toProperties(envelope),
@@ -74,21 +82,29 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     await this.turn();
     try {
       try {
-        await this.publishOnce(queue, body, properties);
+        await this.publishOnce({ queue, kind }, body, properties);
       } catch (error) {
         if (!(error instanceof Unroutable) || isAnswerQueue(queue)) throw error;
         // Deleted since it was declared: declare it again and try once more before giving up.
         this.declared.delete(queue);
-        await this.publishOnce(queue, body, properties);
+        await this.publishOnce({ queue, kind }, body, properties);
       }
     } finally {
       this.leave();
     }
   }
 
-  /** Declares the queue (again) and tells how many messages and consumers it has now. */
-  async inspect(queue: string): Promise<Replies.AssertQueue> {
-    return this.limited(declareQueue(this.require(), queue), `declaring ${queue}`);
+  /**
+   * Declares the queue (again) and tells how many messages and consumers it has now.
+   * @throws QueueRefused; BrokerUnavailable
+   */
+  async inspect(queue: string, kind: QueueKind = 'work'): Promise<Replies.AssertQueue> {
+    return this.limited(declareQueue(this.require(), queue, kind), `declaring ${queue}`);
+  }
+
+  /** Declares a queue, once per connection. */
+  ensure(queue: string, kind: QueueKind): Promise<void> {
+    return this.declare(this.require(), queue, kind);
   }
 
   /** Waits for a place in the window. */
@@ -104,9 +120,13 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     else this.busy -= 1;
   }
 
-  private async publishOnce(queue: string, body: Buffer, properties: Options.Publish): Promise<void> {
+  private async publishOnce(
+    { queue, kind }: { queue: string; kind: QueueKind },
+    body: Buffer,
+    properties: Options.Publish,
+  ): Promise<void> {
     const channel = this.require();
-    if (!isAnswerQueue(queue)) await this.declare(channel, queue);
+    if (!isAnswerQueue(queue)) await this.declare(channel, queue, kind);
     const tag = String(++this.sequence);
     const sent: InFlight = { properties, returned: false };
     this.inFlight.set(tag, sent);
@@ -119,10 +139,10 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
   }
 
   /** Once per queue and connection. */
-  private async declare(channel: ConfirmChannel, queue: string): Promise<void> {
+  private async declare(channel: ConfirmChannel, queue: string, kind: QueueKind): Promise<void> {
     let declared = this.declared.get(queue);
     if (!declared) {
-      declared = this.limited(declareQueue(channel, queue), `declaring ${queue}`);
+      declared = this.limited(declareQueue(channel, queue, kind), `declaring ${queue}`);
       this.declared.set(queue, declared);
       declared.catch(() => this.declared.delete(queue));
     }
@@ -158,6 +178,9 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
       return await Promise.race([step, limit]);
     } catch (error) {
       if (error instanceof DtxError) throw error;
+      if (REFUSALS.includes((error as { code?: unknown }).code)) {
+        throw new QueueRefused(`${what}: ${(error as Error).message}`);
+      }
       throw new BrokerUnavailable(`${what}: ${(error as Error).message}`);
     } finally {
       clearTimeout(timer);

@@ -14,10 +14,45 @@ export function isAnswerQueue(queue: string): boolean {
   return /^dtx\.[a-z][a-z0-9-]{0,31}\.tcc-answers\.[0-9a-f-]{36}$/.test(queue);
 }
 
-/** Both sides declare a queue from its name alone, so that they cannot disagree and start order does not matter. */
+/** From RabbitMQ 4.0 on a quorum queue drops a message after 20 deliveries unless it is told another number. */
+const DELIVERIES_MAX = 1_000_000;
+
+/**
+ * `work`: durable classic. `replicated`: a quorum queue, for messages that no row at the sender would send again: a
+ * confirm means that a majority of the nodes has it on disk.
+ */
+export type QueueKind = 'work' | 'replicated' | WaitingQueue;
+
+/**
+ * Holds messages for a time, then hands them to another queue. The time belongs to the queue (a time per message would
+ * wait behind a longer one, as only the head of a queue expires) and so has to be part of its name: RabbitMQ refuses to
+ * declare a queue again with another one. Handed over at least once, and while the other queue is missing they stay: a
+ * publish is refused rather than an old message dropped.
+ */
+export interface WaitingQueue {
+  readonly ttlMs: number;
+  readonly expiredTo: string;
+}
+
+function argumentsOf(kind: QueueKind): Options.AssertQueue {
+  if (kind === 'work') return WORK_QUEUE;
+  const quorum = { 'x-queue-type': 'quorum' };
+  if (kind === 'replicated') return { durable: true, arguments: { ...quorum, 'x-delivery-limit': DELIVERIES_MAX } };
+  const waiting = {
+    'x-message-ttl': kind.ttlMs,
+    'x-dead-letter-exchange': '',
+    'x-dead-letter-routing-key': kind.expiredTo,
+    'x-dead-letter-strategy': 'at-least-once',
+    'x-overflow': 'reject-publish',
+  };
+  return { durable: true, arguments: { ...quorum, ...waiting } };
+}
+
+/** Both sides declare a queue from its name and kind, so that they cannot disagree and start order does not matter. */
 export function declareQueue(
   channel: Pick<ConfirmChannel, 'assertQueue'>,
   queue: string,
+  kind: QueueKind = 'work',
 ): Promise<Replies.AssertQueue> {
-  return channel.assertQueue(queue, isAnswerQueue(queue) ? ANSWER_QUEUE : WORK_QUEUE);
+  return channel.assertQueue(queue, isAnswerQueue(queue) ? ANSWER_QUEUE : argumentsOf(kind));
 }

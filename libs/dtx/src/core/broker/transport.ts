@@ -11,9 +11,11 @@ import { lastValueFrom, type Observable, throwError } from 'rxjs';
 import type { EntityManager } from 'typeorm';
 import { Database } from '../database/database.service.js';
 import { OptionsError, type Rejected } from '../errors.js';
+import { RedisClaims } from '../idempotency/redis-claims.js';
 import { HeldDeliveries } from '../inbox/held.js';
 import { Inbox } from '../inbox/inbox.js';
 import type { DeliveryInfo, Endpoint } from '../inbox/incoming.js';
+import { OnceByRedis } from '../inbox/once-by-redis.js';
 import type { CoreOptions } from '../options.js';
 import { CORE_OPTIONS } from '../tokens.js';
 import { Broker } from './broker.service.js';
@@ -39,23 +41,15 @@ export class DtxTransport extends Server implements CustomTransportStrategy, OnM
     private readonly database: Database,
     private readonly inbox: Inbox,
     private readonly held: HeldDeliveries,
+    private readonly onceByRedis: OnceByRedis,
+    private readonly claims: RedisClaims,
     @Inject(CORE_OPTIONS) private readonly options: CoreOptions,
   ) {
     super();
   }
 
   listen(callback: (error?: unknown) => void): void {
-    try {
-      const endpoints = endpointsOf(this.messageHandlers, this.options.app);
-      this.held.start(endpoints);
-      this.database.onReady(() => {
-        if (this.closing) return;
-        for (const endpoint of endpoints) this.consumers.push(this.consume(endpoint));
-      });
-      callback();
-    } catch (error) {
-      callback(error);
-    }
+    this.start().then(() => callback(), callback);
   }
 
   /** Takes no more messages and lets those in work finish. */
@@ -77,9 +71,21 @@ export class DtxTransport extends Server implements CustomTransportStrategy, OnM
     return this.broker as T;
   }
 
+  private async start(): Promise<void> {
+    const endpoints = endpointsOf(this.messageHandlers, this.options.app);
+    for (const { consumer, duplicates } of endpoints) if (duplicates === 'redis') await this.claims.open(consumer);
+    this.held.start(endpoints);
+    this.database.onReady(() => {
+      if (this.closing) return;
+      for (const endpoint of endpoints) this.consumers.push(this.consume(endpoint));
+    });
+  }
+
   private consume(endpoint: Endpoint): QueueConsumer {
     const queue = queueOf(endpoint.consumer, endpoint.contract.version);
-    return this.broker.consume(queue, (delivery) => this.inbox.receive(delivery, endpoint));
+    const kind = endpoint.contract.replicated ? 'replicated' : 'work';
+    const receiver = endpoint.duplicates === 'redis' ? this.onceByRedis : this.inbox;
+    return this.broker.consume(queue, (delivery) => receiver.receive(delivery, endpoint), { kind });
   }
 }
 
@@ -137,6 +143,7 @@ function endpointsOf(handlers: Map<string, MessageHandler>, app: string): Endpoi
     return {
       consumer,
       contract: extras.contract,
+      duplicates: (handle.extras as unknown as HandlerExtras).duplicates ?? 'inbox',
       handle: (tx, payload, info) => call(handle, payload, new MessageContext(tx, info)),
       reject:
         reject &&

@@ -2,7 +2,8 @@ import { BrokerUnavailable, OutcomeUnknown } from '../errors.js';
 
 /** Error numbers of MySQL and MariaDB that the protocols tell apart (the servers' error references). */
 const DUPLICATE_KEY = 1062;
-const LOCK_WAIT_TIMEOUT = 1205;
+/** 1205: the wait was too long; 3572: MySQL's answer to NOWAIT, where MariaDB says 1205 as well. */
+const LOCK_WAITS = new Set([1205, 3572]);
 /** Deadlock victim; 1020: snapshot conflict of MariaDB >= 11.6; 1614: MySQL's XA_RBDEADLOCK. */
 const DEADLOCKS = new Set([1213, 1020, 1614]);
 /** Too many connections, shutting down, aborted, read-only server, killed, starting up. */
@@ -29,7 +30,7 @@ export function isDuplicateKey(error: unknown): boolean {
 
 /** The row is locked by a transaction that is still open: unknown, never "absent". */
 export function isLockWait(error: unknown): boolean {
-  return cause(error).errno === LOCK_WAIT_TIMEOUT;
+  return LOCK_WAITS.has(cause(error).errno ?? 0);
 }
 
 /** The server rolled the transaction back to break a deadlock: run the whole unit again. */

@@ -80,6 +80,19 @@ export class IdempotencyKeys implements OnModuleInit {
     }
   }
 
+  /**
+   * What a key stands for already, or null when nobody has used it yet; a first call that is still running is not seen.
+   * For schemes whose first step is not the database: a repeated call then begins nothing.
+   * @throws IdempotencyKeyReused
+   */
+  async look({ route, key, body }: Omit<KeyClaim, 'gid'>): Promise<{ gid: string; outcome: unknown } | null> {
+    const rows: KeyRow[] = await this.database.source.query(
+      'SELECT fingerprint, gid, outcome FROM dtx_idempotency WHERE route = ? AND idempotency_key = ?',
+      [route, Buffer.from(key)],
+    );
+    return rows[0] ? ownerOf(rows[0], fingerprintOf(body)) : null;
+  }
+
   /** Stores an outcome beside the key, for what leaves no other trace (a refusal). */
   async settle(
     tx: EntityManager,
@@ -95,16 +108,26 @@ export class IdempotencyKeys implements OnModuleInit {
 
   /** The locking read sees the winner's row whatever the isolation level, and whatever this snapshot saw before. */
   private async owner(tx: EntityManager, { route, key }: KeyClaim, fingerprint: string): Promise<KeyOwner> {
-    const rows = await tx.query(
+    const rows: KeyRow[] = await tx.query(
       'SELECT fingerprint, gid, outcome FROM dtx_idempotency WHERE route = ? AND idempotency_key = ? LOCK IN SHARE MODE',
       [route, Buffer.from(key)],
     );
-    if (rows.length === 0)
+    if (!rows[0])
       throw new IdempotencyKeyBusy('the first call with this Idempotency-Key has just ended: repeat this one');
-    const [{ fingerprint: known, gid, outcome }] = rows;
-    if (known !== fingerprint) throw new IdempotencyKeyReused('this Idempotency-Key was used with another body');
-    return { first: false, gid, outcome: typeof outcome === 'string' ? JSON.parse(outcome) : outcome };
+    return { first: false, ...ownerOf(rows[0], fingerprint) };
   }
+}
+
+interface KeyRow {
+  fingerprint: string;
+  gid: string;
+  outcome: unknown;
+}
+
+/** MariaDB gives JSON as text, MySQL as what it says. */
+function ownerOf({ fingerprint: known, gid, outcome }: KeyRow, fingerprint: string): { gid: string; outcome: unknown } {
+  if (known !== fingerprint) throw new IdempotencyKeyReused('this Idempotency-Key was used with another body');
+  return { gid, outcome: typeof outcome === 'string' ? JSON.parse(outcome) : outcome };
 }
 
 /** SHA-256 over the JSON with its fields in order. */

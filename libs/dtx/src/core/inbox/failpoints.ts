@@ -59,6 +59,44 @@ export function defineInboxFailpoints(
   return points;
 }
 
+/** The places where a receiver may die that knows duplicates by Redis, named by the scheme whose message it handles. */
+export interface RedisFailpoints {
+  readonly claimed: Failpoint;
+  readonly worked: Failpoint;
+  readonly done: Failpoint;
+}
+
+const redisByScheme = new Map<string, RedisFailpoints>();
+
+/** Declares them; `step` is the number that the scheme's protocol gives to handling. */
+export function defineRedisFailpoints(scheme: string, app: string, step: number): RedisFailpoints {
+  const point = (name: string, disk: string, finisher: string) =>
+    defineFailpoint({ name: `${scheme}.${name}`, scheme, step, app, disk, finisher });
+  const points: RedisFailpoints = {
+    claimed: point(
+      'claimed',
+      'The receiver has claimed the message in Redis, with a lease; its work has not begun.',
+      'The broker delivers again to any instance of the receiver, which waits until the lease has ended and works.',
+    ),
+    worked: point(
+      'worked',
+      'The work is committed at the receiver; Redis still says processing, and the delivery is not acked.',
+      'The broker delivers again; once the lease has ended the work is done a second time, which it must bear.',
+    ),
+    done: point(
+      'done',
+      'The work is committed and Redis says done; the delivery is not acked.',
+      'The broker delivers again; the next receiver finds it done and acks.',
+    ),
+  };
+  redisByScheme.set(scheme, points);
+  return points;
+}
+
+export function redisFailpoints(scheme: string): RedisFailpoints | undefined {
+  return redisByScheme.get(scheme);
+}
+
 /** The points of a scheme; undefined for a message of a scheme that is not loaded here. */
 export function inboxFailpoints(scheme: string): InboxFailpoints | undefined {
   return byScheme.get(scheme);

@@ -45,10 +45,15 @@ export class Inbox implements OnModuleInit {
 
   /** Handles one delivery to its ack. Returns without an ack only when the delivery was lost to us meanwhile. */
   async receive(delivery: Delivery, endpoint: Endpoint): Promise<void> {
+    await this.take(delivery, endpoint);
+    delivery.ack();
+  }
+
+  /** All of it but the ack: from its end on the delivery is handled, or stored here. */
+  async take(delivery: Delivery, endpoint: Endpoint): Promise<void> {
     const incoming = incomingOf(delivery.message, endpoint.consumer);
     const outcome = await this.persist(delivery.lost, () => this.settle(incoming, endpoint));
     await this.persist(delivery.lost, () => this.receipt(incoming, outcome));
-    delivery.ack();
   }
 
   /** Tells the sender, if the message is settled and has one. */

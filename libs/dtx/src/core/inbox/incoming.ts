@@ -20,6 +20,8 @@ export interface Endpoint {
   /** `<app>.<consumer>` */
   readonly consumer: string;
   readonly contract: Contract;
+  /** How a second delivery of a message is known. */
+  readonly duplicates: 'inbox' | 'redis';
   handle(tx: EntityManager, payload: unknown, info: DeliveryInfo): Promise<void>;
   /** The refusal path, where the consumer has one. */
   reject: ((tx: EntityManager, payload: unknown, no: Rejected, info: DeliveryInfo) => Promise<void>) | undefined;

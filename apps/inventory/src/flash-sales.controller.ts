@@ -1,0 +1,39 @@
+import {
+  Checked,
+  DatabaseOpen,
+  Describe,
+  IdempotencyKey,
+  type Purchase,
+  type PurchaseBody,
+  purchaseBody,
+  purchaseView,
+} from '@nest-dtx/shop';
+import { Body, Controller, HttpCode, Post, UseGuards } from '@nestjs/common';
+import { FlashSaleByHalfMessage } from './flash-sale.half-message.js';
+
+/** Flash sales: the stock is what everybody fights for, so it is taken first, and the loser knows at once. */
+@Controller('flash-sales')
+@UseGuards(DatabaseOpen)
+export class FlashSalesController {
+  constructor(private readonly halfMessage: FlashSaleByHalfMessage) {}
+
+  @Post()
+  @HttpCode(202)
+  @Describe({
+    summary: 'Makes a purchase with a half message',
+    description:
+      'The stock is taken or refused at once; order and money follow, so it can be read as GET /orders/{orderId} of the order app at the latest when it has settled. Needs the broker.',
+    body: purchaseBody,
+    idempotent: true,
+    answers: { 202: { description: 'The purchase, PENDING: the stock is taken', schema: purchaseView } },
+    problems: {
+      409: 'OUT_OF_STOCK, with the orderId; or the first call with this Idempotency-Key is still running',
+    },
+  })
+  async sell(
+    @Body(new Checked(purchaseBody)) body: PurchaseBody,
+    @IdempotencyKey() key: string | undefined,
+  ): Promise<Purchase> {
+    return this.halfMessage.sell(body, key);
+  }
+}

@@ -1,0 +1,50 @@
+/**
+ * Step 1 of 2 - restock: goods come in, and the catalog hears of it by a reliable message as any broker can do it: the
+ * message is published inside the transaction, with confirm, before its COMMIT. Without a confirm all is rolled back.
+ */
+import { restock, type Stock, stockRestocked } from '@nest-dtx/shop';
+import { Injectable } from '@nestjs/common';
+import { Database, IdempotencyKeys, inTransaction, ReliableMessages } from 'nest-dtx';
+import { DataSource, EntityManager } from 'typeorm';
+
+const ROUTE = 'POST /restocks';
+
+export interface RestockBody {
+  sku: string;
+  quantity: number;
+}
+
+export type StockLevel = Pick<Stock, 'sku' | 'available' | 'reserved' | 'sold'>;
+
+@Injectable()
+export class RestockByReliableMessage {
+  constructor(
+    private readonly db: DataSource,
+    private readonly database: Database,
+    private readonly keys: IdempotencyKeys,
+    private readonly messages: ReliableMessages,
+  ) {}
+
+  /**
+   * Adds to the stock, and answers what there is then. With a key that was used before it answers as it did then.
+   * @throws IdempotencyKeyReused, IdempotencyKeyBusy; Rejected SHELF_FULL
+   * @throws BrokerUnavailable when the message is not confirmed: nothing has happened
+   */
+  async restock(body: RestockBody, key: string | undefined): Promise<StockLevel> {
+    return inTransaction(this.db, async (tx) => {
+      if (key === undefined) return this.add(tx, body);
+      const owner = await this.keys.claim(tx, { route: ROUTE, key, body, gid: this.database.newId() });
+      if (!owner.first) return owner.outcome as StockLevel;
+      const level = await this.add(tx, body);
+      await this.keys.settle(tx, { route: ROUTE, key, outcome: level });
+      return level;
+    });
+  }
+
+  /** The hole: should the COMMIT after this fail, the catalog has heard of goods that never came, until the next change. */
+  private async add(tx: EntityManager, body: RestockBody): Promise<StockLevel> {
+    const { sku, available, reserved, sold, version } = await restock(tx, body);
+    await this.messages.publish(tx, stockRestocked, { sku, available, version });
+    return { sku, available, reserved, sold };
+  }
+}

@@ -1,0 +1,114 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Inject, Injectable, Logger } from '@nestjs/common';
+import { backoffMs } from '../backoff.js';
+import type { Delivery } from '../broker/consumer.js';
+import { Database } from '../database/database.service.js';
+import { isUnavailable } from '../database/sql-errors.js';
+import { inTransaction } from '../database/transaction.js';
+import { failpoint } from '../failpoint.js';
+import { RedisClaims } from '../idempotency/redis-claims.js';
+import type { CoreOptions } from '../options.js';
+import { CORE_OPTIONS } from '../tokens.js';
+import { redisFailpoints } from './failpoints.js';
+import { Inbox } from './inbox.js';
+import { type Endpoint, type Incoming, incomingOf, read } from './incoming.js';
+
+/**
+ * The consumer side where duplicates are known by Redis and not by an inbox row: claim, work, `done`, ack. One commit
+ * less per message, and two holes that a unique index in the work's own transaction does not have:
+ * - the work is committed and the process dies before `done`: once the lease has ended, it is done again;
+ * - the work takes longer than the lease, or Redis forgets (restart, failover, eviction): the same.
+ * So it is for effects that bear repetition, such as an absolute, versioned value. What cannot be handled falls back to
+ * the inbox, which stores, retries and parks it.
+ */
+@Injectable()
+export class OnceByRedis {
+  private readonly logger = new Logger('OnceByRedis');
+
+  constructor(
+    private readonly claims: RedisClaims,
+    private readonly inbox: Inbox,
+    private readonly database: Database,
+    @Inject(CORE_OPTIONS) private readonly options: CoreOptions,
+  ) {}
+
+  /** Handles one delivery to its ack. A second delivery while the first is at work waits: an ack would say that it is done. */
+  async receive(delivery: Delivery, endpoint: Endpoint): Promise<void> {
+    const { lost } = delivery;
+    const incoming = incomingOf(delivery.message, endpoint.consumer);
+    const limits = { nowMs: this.database.nowMs(), retentionMs: this.options.inbox.retentionMs };
+    const message = read(incoming, endpoint.contract, limits);
+    if (!message.ok) return this.inbox.receive(delivery, endpoint);
+    const key = `dtx:${endpoint.consumer}:${incoming.info.messageId}`;
+    const token = await this.claim(key, incoming, lost);
+    if (token !== null) {
+      await this.work({ delivery, endpoint, incoming, payload: message.payload }, () => this.release(key, token));
+      await this.finish({ key, token }, incoming, lost);
+    }
+    delivery.ack();
+  }
+
+  /** The token of a claim, or null when the work was done before. Waits while somebody is at it, or Redis is away. */
+  private async claim(key: string, { info }: Incoming, lost: AbortSignal): Promise<string | null> {
+    const points = redisFailpoints(info.scheme);
+    for (;;) {
+      const step = () => this.claims.claim(key, this.options.redis.leaseMs);
+      const claimed = await this.persist(lost, () => failpoint(points?.claimed, step));
+      if (claimed.kind === 'claimed') return claimed.token;
+      if (claimed.kind === 'done') return null;
+      await sleep(this.options.redis.pollMs, undefined, { signal: lost });
+    }
+  }
+
+  private async work({ delivery, endpoint, incoming, payload }: Work, release: () => Promise<void>): Promise<void> {
+    const handle = () => inTransaction(this.database.source, (tx) => endpoint.handle(tx, payload, incoming.info));
+    try {
+      await this.persist(delivery.lost, () => failpoint(redisFailpoints(incoming.info.scheme)?.worked, handle));
+    } catch (error) {
+      if (delivery.lost.aborted) {
+        await release();
+        throw error;
+      }
+      this.logger.warn(
+        `${endpoint.consumer} failed on ${incoming.info.messageId}, left to the inbox: ${(error as Error).message}`,
+      );
+      await this.inbox.take(delivery, endpoint);
+    }
+  }
+
+  private async finish(
+    { key, token }: { key: string; token: string },
+    { info }: Incoming,
+    lost: AbortSignal,
+  ): Promise<void> {
+    const { doneTtlMs } = this.options.redis;
+    const step = () => this.claims.finish(key, token, doneTtlMs);
+    const isOurs = await this.persist(lost, () => failpoint(redisFailpoints(info.scheme)?.done, step));
+    if (!isOurs) this.logger.warn(`${info.messageId} took longer than its lease: it may have been handled twice`);
+  }
+
+  /** The delivery is lost to us and will come again: it need not wait for our lease. */
+  private async release(key: string, token: string): Promise<void> {
+    await this.claims.release(key, token).catch((error: Error) => this.logger.warn(error.message));
+  }
+
+  /** Runs a step until it is through, waiting while Redis or the database is away: that is not an attempt. */
+  private async persist<T>(lost: AbortSignal, step: () => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await step();
+      } catch (error) {
+        if (lost.aborted || !isUnavailable(error)) throw error;
+        if (attempt === 1) this.logger.warn(`waiting: ${(error as Error).message}`);
+        await sleep(backoffMs(this.options.reconnect, attempt), undefined, { signal: lost });
+      }
+    }
+  }
+}
+
+interface Work {
+  readonly delivery: Delivery;
+  readonly endpoint: Endpoint;
+  readonly incoming: Incoming;
+  readonly payload: unknown;
+}

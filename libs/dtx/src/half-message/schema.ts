@@ -1,0 +1,68 @@
+import type { Migration } from '../core/database/schema.js';
+import type { DurableRow, DurableTable } from '../core/durable/durable-table.js';
+
+/**
+ * Verdicts, one row per half message, first writer wins. COMMITTED is written by the local transaction itself, and is
+ * work until the message is SENT (or PARKED): `next_attempt_at` is when the sweeper takes it up. ROLLED_BACK is written
+ * by whoever comes first instead. SENT and ROLLED_BACK are final.
+ */
+export const HALF: DurableTable = {
+  name: 'dtx_half',
+  columns: ['gid', 'contract', 'version', 'payload', 'consumers', 'traceparent'],
+};
+
+/** Copies that no check could settle, for a person: PARKED, RECHECK once retried, DONE. */
+export const HALF_PARKED: DurableTable = { name: 'dtx_half_parked', columns: ['gid', 'message'] };
+
+/** What a prepared copy carries and a verdict remembers: enough to publish the message. */
+export interface HalfMessage {
+  readonly id: string;
+  readonly gid: string;
+  readonly contract: string;
+  readonly version: number;
+  /** JSON */
+  readonly payload: string;
+  /** Names, separated by commas. */
+  readonly consumers: string;
+  readonly traceparent: string | null;
+}
+
+export type HalfRow = DurableRow<Omit<HalfMessage, 'id'>>;
+export type ParkedRow = DurableRow<{ gid: string; message: string }>;
+
+const ascii = (length: number) => `VARCHAR(${length}) CHARACTER SET ascii COLLATE ascii_bin`;
+
+const durable = `
+        state ${ascii(16)} NOT NULL,
+        attempts INT NOT NULL DEFAULT 0,
+        next_attempt_at DATETIME(3) NULL,
+        claim_token CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NULL,
+        last_error TEXT NULL,
+        created_at DATETIME(3) NOT NULL,
+        KEY due (next_attempt_at),
+        KEY by_gid (gid)`;
+
+export const halfMessageMigrations: Migration[] = [
+  {
+    version: 1,
+    name: 'half messages: verdicts, and copies that gave up',
+    up: [
+      `CREATE TABLE IF NOT EXISTS dtx_half (
+        id CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+        gid ${ascii(64)} NOT NULL,
+        contract ${ascii(100)} NOT NULL,
+        version INT NOT NULL,
+        payload MEDIUMTEXT NULL,
+        consumers ${ascii(1000)} NOT NULL,
+        traceparent ${ascii(55)} NULL,
+        sent_at DATETIME(3) NULL,${durable}
+      ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4`,
+      `CREATE TABLE IF NOT EXISTS dtx_half_parked (
+        id ${ascii(64)} NOT NULL PRIMARY KEY,
+        gid ${ascii(64)} NOT NULL,
+        message MEDIUMTEXT NOT NULL,
+        settled_at DATETIME(3) NULL,${durable}
+      ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4`,
+    ],
+  },
+];

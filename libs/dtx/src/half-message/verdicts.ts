@@ -1,0 +1,152 @@
+import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
+import type { EntityManager } from 'typeorm';
+import { Alerts } from '../core/alert/alerts.js';
+import { Database } from '../core/database/database.service.js';
+import { insertFirst, NOW, SqlExpression } from '../core/database/insert-first.js';
+import { isLockWait } from '../core/database/sql-errors.js';
+import { inTransaction } from '../core/database/transaction.js';
+import { Batcher } from '../core/durable/batcher.js';
+import { inFuture } from '../core/durable/claim.js';
+import { OutcomeUnknown } from '../core/errors.js';
+import { failpoint } from '../core/failpoint.js';
+import { failpoints, SCHEME } from './failpoints.js';
+import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
+import { type HalfMessage, halfMessageMigrations } from './schema.js';
+
+/** What is known of a half message. `UNKNOWN`: its local transaction is open now. `ABSENT`: nobody has ruled yet. */
+export type Verdict = 'COMMITTED' | 'SENT' | 'PARKED' | 'ROLLED_BACK';
+
+const READ_DELAY_MS = 3;
+const READ_BATCH_MAX = 500;
+
+/**
+ * The rows that say whether a half message is to be sent. At most one verdict per message: whoever inserts the row
+ * first has ruled, the local transaction (COMMITTED, with its business) or anybody else (ROLLED_BACK).
+ */
+@Injectable()
+export class Verdicts implements OnModuleInit, OnModuleDestroy {
+  private readonly reads: Batcher<{ id: string; found?: Verdict }>;
+  private readonly sent: Batcher<string>;
+  private readonly rolledBack: Batcher<HalfMessage>;
+
+  constructor(
+    private readonly database: Database,
+    private readonly alerts: Alerts,
+    @Inject(HALF_MESSAGE_OPTIONS) private readonly options: HalfMessageOptions,
+  ) {
+    const marks = { delayMs: options.markDelayMs, batchMax: options.markBatchMax };
+    this.reads = new Batcher({ delayMs: READ_DELAY_MS, batchMax: READ_BATCH_MAX }, (asked) => this.readAll(asked));
+    this.sent = new Batcher(marks, (ids) => failpoint(failpoints.marked, () => this.writeSent(ids)));
+    this.rolledBack = new Batcher(marks, (all) => failpoint(failpoints.rolledBack, () => this.writeRolledBack(all)));
+  }
+
+  onModuleInit(): void {
+    this.database.addMigrations('dtx-half-message', halfMessageMigrations);
+  }
+
+  async onModuleDestroy(): Promise<void> {
+    await Promise.all([this.sent.drain(), this.rolledBack.drain()]);
+  }
+
+  /** COMMITTED, in the local transaction. False: the check has ruled meanwhile, so that transaction must not commit. */
+  commit(tx: EntityManager, message: HalfMessage): Promise<boolean> {
+    const due = new SqlExpression(inFuture(this.options.sweepAfterMs));
+    return insertFirst(tx, 'dtx_half', { ...message, state: 'COMMITTED', next_attempt_at: due, created_at: NOW });
+  }
+
+  /** What is committed, many asked in one statement. Undefined says nothing: a local transaction may be open. */
+  async read(id: string): Promise<Verdict | undefined> {
+    const asked: { id: string; found?: Verdict } = { id };
+    await this.reads.add(asked);
+    return asked.found;
+  }
+
+  /**
+   * Rules ROLLED_BACK unless somebody has ruled before, and answers who won. A claim, not a read: from its commit on no
+   * local transaction of this message can commit. UNKNOWN while one is open, and then nothing is written.
+   */
+  async claim(message: HalfMessage): Promise<Verdict | 'UNKNOWN'> {
+    try {
+      return await inTransaction(this.database.own, (tx) => this.claimIn(tx, message));
+    } catch (error) {
+      if (isLockWait(error)) return 'UNKNOWN';
+      throw error;
+    }
+  }
+
+  /** The same in a transaction of the caller's. @throws a lock wait (1205, 3572) while the local transaction is open */
+  async claimIn(tx: EntityManager, message: HalfMessage): Promise<Verdict> {
+    // An open transaction is told at once; the insert alone would hold one of the library's few connections for the
+    // whole lock wait, and there may be many such copies.
+    const known = await stateOf(tx, message.id, 'FOR UPDATE NOWAIT');
+    if (known) return known;
+    if (await insertFirst(tx, 'dtx_half', rolledBackRow(message))) return 'ROLLED_BACK';
+    const winner = await stateOf(tx, message.id, 'FOR UPDATE');
+    if (!winner) throw new OutcomeUnknown(`the verdict on half message ${message.id} was there and is gone`);
+    return winner;
+  }
+
+  /** Gathers the mark SENT. A lost one means a duplicate, which the consumers' inboxes know. */
+  markSent(id: string): Promise<void> {
+    return this.sent.add(id);
+  }
+
+  /** Gathers ROLLED_BACK for transactions that are over. A lost one is ruled by the check. */
+  markRolledBack(message: HalfMessage): Promise<void> {
+    return this.rolledBack.add(message);
+  }
+
+  /** The payload that was committed under a gid, or null. */
+  async payloadOf(gid: string, contract: { name: string; version: number }): Promise<string | null> {
+    const rows: Array<{ payload: string }> = await this.database.source.query(
+      `SELECT payload FROM dtx_half WHERE gid = ? AND contract = ? AND version = ? AND state <> 'ROLLED_BACK'`,
+      [gid, contract.name, contract.version],
+    );
+    return rows[0]?.payload ?? null;
+  }
+
+  private async readAll(asked: Array<{ id: string; found?: Verdict }>): Promise<void> {
+    const ids = asked.map(({ id }) => id);
+    const rows = await this.database.own.query('SELECT id, state FROM dtx_half WHERE id IN (?)', [ids]);
+    const states = new Map<string, Verdict>(rows.map((row: { id: string; state: Verdict }) => [row.id, row.state]));
+    for (const one of asked) {
+      const found = states.get(one.id);
+      if (found) one.found = found;
+    }
+  }
+
+  /** Only forward; one that had been given up and is sent after all is no incident any more. */
+  private async writeSent(ids: string[]): Promise<void> {
+    await inTransaction(this.database.own, async (tx) => {
+      await tx.query(
+        `UPDATE dtx_half SET state = 'SENT', next_attempt_at = NULL, claim_token = NULL,
+         sent_at = UTC_TIMESTAMP(3) WHERE id IN (?) AND state IN ('COMMITTED', 'PARKED')`,
+        [[...ids].sort()],
+      );
+      await this.alerts.close(tx, SCHEME, ids);
+    });
+  }
+
+  /** Whatever verdict is there already stays. */
+  private async writeRolledBack(messages: HalfMessage[]): Promise<void> {
+    const rows = messages.map(({ id, gid, contract, version, consumers, traceparent }) => {
+      return [id, gid, contract, version, consumers, traceparent];
+    });
+    const places = rows.map(() => `(?, ?, ?, ?, ?, ?, 'ROLLED_BACK', UTC_TIMESTAMP(3))`).join(', ');
+    await this.database.own.query(
+      `INSERT INTO dtx_half (id, gid, contract, version, consumers, traceparent, state, created_at) VALUES ${places}
+       ON DUPLICATE KEY UPDATE state = state`,
+      rows.flat(),
+    );
+  }
+}
+
+/** Without the payload, which nobody will need. */
+function rolledBackRow({ payload: _, ...message }: HalfMessage): Record<string, unknown> {
+  return { ...message, state: 'ROLLED_BACK', created_at: NOW };
+}
+
+async function stateOf(tx: EntityManager, id: string, lock: string): Promise<Verdict | undefined> {
+  const rows: Array<{ state: Verdict }> = await tx.query(`SELECT state FROM dtx_half WHERE id = ? ${lock}`, [id]);
+  return rows[0]?.state;
+}

@@ -1,0 +1,93 @@
+import { randomUUID } from 'node:crypto';
+import { expect } from 'vitest';
+import { TestPublisher } from '../support/messages.js';
+import { Operator } from '../support/operator.js';
+import type { Stack } from '../support/stack.js';
+import { type AppName, sql } from '../support/world.js';
+import { type Case, few, type Mode, type Row } from './row.js';
+
+const DEAD_OR_LATE = few('crash', 'pause, recover, continue');
+const CONSUMER = { order: 'order.record-flash-sale', payment: 'payment.take-flash-money' } as const;
+
+async function inboxAt(app: 'order' | 'payment', { shop, attempt }: Case): Promise<string[]> {
+  const query = 'SELECT state FROM dtx_inbox WHERE gid = ? AND consumer = ?';
+  const rows = await sql<{ state: string }>(shop.world, app, query, [attempt.orderId, CONSUMER[app]]);
+  return rows.map(({ state }) => state);
+}
+
+/** A consumer's transaction, before and after its commit. No receipt: the broker has the message until the ack. */
+function consumer(app: 'order' | 'payment', modes: readonly Mode[]): Row[] {
+  return [
+    {
+      failpoint: 'half-message.inserted',
+      app,
+      modes,
+      receives: true,
+      transactionOpen: true,
+      disk: async (at) => expect(await inboxAt(app, at)).toEqual([]),
+    },
+    {
+      failpoint: 'half-message.handled',
+      app,
+      modes,
+      receives: true,
+      disk: async (at) => expect(await inboxAt(app, at)).toEqual(['HANDLED']),
+    },
+  ];
+}
+
+/** Every handler of the payment app fails while its table is away. */
+async function breakPayments({ world }: Stack): Promise<() => Promise<void>> {
+  await sql(world, 'payment', 'RENAME TABLE account TO account_away');
+  return async () => {
+    await sql(world, 'payment', 'RENAME TABLE account_away TO account');
+  };
+}
+
+/** A message that nobody can read, straight into the queue. */
+async function poison({ world }: Stack): Promise<string> {
+  const messageId = `poison-${randomUUID()}`;
+  const publisher = await TestPublisher.open(world);
+  await publisher.send('dtx.payment.take-flash-money.v1', Buffer.from('{"not json'), {
+    messageId,
+    type: 'flash.sold.v1',
+    correlationId: messageId,
+    headers: { 'dtx-scheme': 'half-message' },
+  });
+  await publisher.close();
+  return messageId;
+}
+
+const isAt = async ({ world }: Stack, app: AppName, gid: string, state: string) =>
+  (await sql<{ state: string }>(world, app, 'SELECT state FROM dtx_inbox WHERE gid = ?', [gid])).some(
+    (row) => row.state === state,
+  );
+
+export const consumerRows: Row[] = [
+  ...consumer('payment', few('crash', 'pause, recover, kill', 'pause, recover, continue', 'error')),
+  ...consumer('order', DEAD_OR_LATE),
+  {
+    failpoint: 'half-message.held',
+    app: 'payment',
+    modes: DEAD_OR_LATE,
+    receives: true,
+    arrange: breakPayments,
+    passed: (shop, orderId) => isAt(shop, 'payment', orderId, 'RETRYING'),
+    disk: async (at) => expect(await inboxAt('payment', at)).toEqual(['RETRYING']),
+  },
+  {
+    failpoint: 'half-message.parked',
+    app: 'payment',
+    modes: DEAD_OR_LATE,
+    receives: true,
+    trigger: poison,
+    passed: (shop, gid) => isAt(shop, 'payment', gid, 'PARKED'),
+    disk: async (at) => expect(await inboxAt('payment', at)).toEqual(['PARKED']),
+    healed: async ({ shop, attempt }) => {
+      const operator = new Operator(shop, 'payment');
+      const { id } = await operator.parkedOf(attempt.orderId);
+      expect((await operator.alertsOf(id)).filter(({ closedAt }) => closedAt === null)).toHaveLength(1);
+      expect((await operator.resolve(id, 'done')).status).toBe(200);
+    },
+  },
+];

@@ -1,0 +1,189 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { SHORT_TIMES } from '../crash-matrix/run-case.js';
+import { deleteQueue, messagesIn } from '../mutants/broker.js';
+import { AppProcess } from '../support/app-process.js';
+import { expectAuditClean } from '../support/load.js';
+import { propertiesOf, TestPublisher } from '../support/messages.js';
+import { Operator } from '../support/operator.js';
+import { Stack } from '../support/stack.js';
+import { until } from '../support/until.js';
+import { freshWorld, sql, type World } from '../support/world.js';
+import { BOOK, sell, sold, takes, verdicts } from './sales.js';
+
+const CHECKS = 'dtx.inventory.half-check.v1';
+let world: World;
+let shop: Stack;
+let seller: AppProcess | undefined;
+
+beforeAll(async () => {
+  world = await freshWorld('half_checks');
+  shop = new Stack(world, { options: SHORT_TIMES });
+  await shop.start();
+  await Promise.all([shop.account('alice', 1_000_000), shop.stock('book', 100)]);
+  await shop.of('inventory').stop();
+});
+
+afterAll(async () => {
+  await seller?.stop();
+  await shop.start(['inventory']);
+  await expectAuditClean(shop);
+  await shop.stop();
+});
+
+/** The only inventory app there is. The sweeper is far away: what is sent late was sent by a check. */
+async function restart(halfMessage: object, failpoints?: string): Promise<AppProcess> {
+  await seller?.stop();
+  const options = {
+    ...SHORT_TIMES,
+    halfMessage: { ...SHORT_TIMES.halfMessage, sweepAfterMs: 600_000, ...halfMessage },
+  };
+  [seller] = await shop.start(['inventory'], { options, ...(failpoints ? { failpoints } : {}) });
+  return seller!;
+}
+
+const keyOf = async (key: string) =>
+  (
+    await sql<{ gid: string }>(world, 'inventory', 'SELECT gid FROM dtx_idempotency WHERE idempotency_key = ?', [key])
+  )[0];
+
+const untilState = (gid: string, state: string) =>
+  until(`the verdict of ${gid} is ${state}`, async () => (await verdicts(world, gid))[0]?.state === state);
+
+test('the producer is gone for longer than all levels: when it is back, its committed message is delivered', async () => {
+  const levelsMs = [300, 400];
+  const dying = await restart({ levelsMs }, 'half-message.committed=crash');
+  await sell(dying, 'gone').catch(() => {}); // the answer dies with it
+  await dying.untilExited();
+  // Its copy waits at the check queue, where nobody asks; nothing there has a time to live.
+  await until('its first level is over', async () => (await messagesIn(world, CHECKS)) === 1);
+  const since = performance.now();
+  await until('all levels would be over', () => performance.now() - since > 2_000);
+  expect(await messagesIn(world, CHECKS)).toBe(1);
+  await restart({ levelsMs });
+  const { gid } = (await keyOf('gone'))!;
+  expect((await shop.settled(gid)).status).toBe('CONFIRMED');
+  expect(await takes(world, gid)).toEqual([{ state: 'TAKEN', times: 1 }]);
+}, 60_000);
+
+test('a local transaction that is open across three checks is asked for again each time, and then delivered', async () => {
+  const levelsMs = [300, 400, 500, 30_000];
+  const slow = await restart({ levelsMs }, 'half-message.opened=1*delay(3000);half-message.postponed=delay(0)');
+  const orderId = await sold(slow, 'slow');
+  expect(slow.hits().filter((hit) => hit === 'half-message.postponed')).toHaveLength(3);
+  expect((await shop.settled(orderId)).status).toBe('CONFIRMED');
+  // Else the audit would wait for its last level.
+  await deleteQueue(world, 'dtx.inventory.half-wait.30000ms.v1');
+}, 60_000);
+
+test('a message that is delivered twice, by its producer and by its check, has one effect', async () => {
+  const twice = await restart({}, 'half-message.marked=1*error;half-message.checked=delay(0)');
+  const orderId = await sold(twice, 'twice');
+  await until('the check sends it again', () => twice.hits().includes('half-message.checked'));
+  await untilState(orderId, 'SENT');
+  expect((await shop.settled(orderId)).status).toBe('CONFIRMED');
+  expect(await takes(world, orderId)).toEqual([{ state: 'TAKEN', times: 1 }]);
+  const payments = await sql(world, 'payment', 'SELECT status FROM payment WHERE order_id = ?', [orderId]);
+  expect(payments).toEqual([{ status: 'CAPTURED' }]);
+});
+
+test.each<['retry' | 'reject', string]>([
+  ['retry', 'delivered: its transaction has committed after all'],
+  ['reject', 'ruled back: its transaction is gone with its process'],
+])(
+  'a copy that gave up and gets a person’s %s is %s',
+  async (word) => {
+    const levelsMs = [300];
+    const armed = word === 'retry' ? '1*delay(2500);half-message.confirmed=error' : '1*delay(60000)';
+    const stuck = await restart({ levelsMs }, `half-message.opened=${armed}`);
+    const operator = new Operator(shop, 'inventory');
+    const answered = sell(stuck, word).catch(() => null);
+    const copy = await until('it is parked', async () => (await operator.parked())[0]);
+    expect(copy.id).toMatch(/\.check$/);
+    expect(await operator.alertsOf(copy.id)).toMatchObject([{ closedAt: null }]);
+    if (word === 'retry') {
+      expect((await answered)?.status).toBe(202);
+      expect(await verdicts(world, copy.gid!)).toMatchObject([{ state: 'COMMITTED' }]);
+      expect((await operator.retry(copy.id)).status).toBe(200);
+      expect((await shop.settled(copy.gid!)).status).toBe('CONFIRMED');
+    } else {
+      // While it is open nobody may rule: unknown, try again.
+      expect((await operator.resolve(copy.id, 'reject')).status).toBe(503);
+      await stuck.kill();
+      await restart({ levelsMs });
+      const rejected = await until('its connection is gone', async () => {
+        const answer = await operator.resolve(copy.id, 'reject');
+        return answer.status !== 503 && answer;
+      });
+      expect(rejected.status).toBe(200);
+      expect(await verdicts(world, copy.gid!)).toMatchObject([{ state: 'ROLLED_BACK' }]);
+      expect(await takes(world, copy.gid!)).toEqual([]);
+    }
+    expect(await operator.alertsOf(copy.id)).toMatchObject([{ closedAt: expect.any(String) }]);
+    expect(await operator.parked()).toEqual([]);
+  },
+  60_000,
+);
+
+test('an operator deletes a waiting queue: the next sale makes it again', async () => {
+  const app = await restart({});
+  await sold(app, 'before');
+  await deleteQueue(world, 'dtx.inventory.half-wait.1000ms.v1');
+  const orderId = await sold(app, 'after');
+  expect(await messagesIn(world, 'dtx.inventory.half-wait.1000ms.v1')).toBe(1);
+  expect((await shop.settled(orderId)).status).toBe('CONFIRMED');
+});
+
+test('the decline comes to order and inventory before the sale does: cancelled and put back all the same', async () => {
+  const app = await restart({});
+  await shop.of('order').stop();
+  const orderId = await sold(app, 'overtaken', { ...BOOK, buyerId: 'a stranger' });
+  await until('the stock is back', async () => (await takes(world, orderId))[0]?.state === 'RETURNED');
+  // The sale is taken out of the order app's queue, and given back when the decline has been handled.
+  const queue = 'dtx.order.record-flash-sale.v1';
+  await until('the sale waits', async () => (await messagesIn(world, queue)) === 1);
+  const [row] = await sql<{ id: string; payload: string }>(world, 'inventory', 'SELECT * FROM dtx_half WHERE gid = ?', [
+    orderId,
+  ]);
+  await deleteQueue(world, queue);
+  await shop.start(['order']);
+  expect(await shop.settled(orderId)).toMatchObject({ status: 'CANCELLED', reason: 'UNKNOWN_BUYER' });
+  const publisher = await TestPublisher.open(world);
+  const sale = { id: row!.id, gid: orderId, contract: 'flash.sold', version: 1, sender: 'inventory' } as const;
+  const properties = { ...propertiesOf(sale), headers: { 'dtx-scheme': 'half-message' } };
+  delete properties.replyTo;
+  await publisher.send(queue, Buffer.from(row!.payload), properties);
+  await publisher.close();
+  const handled = `SELECT state FROM dtx_inbox WHERE gid = ? AND consumer = 'order.record-flash-sale'`;
+  await until('the sale is heard of', async () => (await sql(world, 'order', handled, [orderId])).length === 1);
+  expect((await shop.get('order', `/orders/${orderId}`)).body).toMatchObject({ status: 'CANCELLED' });
+}, 60_000);
+
+test('payment fails on a sale for ever: parked with one alert; rejected by a person, stock and order are undone', async () => {
+  const app = await restart({});
+  await shop.of('payment').stop();
+  const once = { ...SHORT_TIMES, core: { ...SHORT_TIMES.core, inbox: { attemptsMax: 2, backoff: { firstMs: 100 } } } };
+  await shop.start(['payment'], { options: once });
+  await sql(world, 'payment', 'RENAME TABLE account TO account_away');
+  const orderId = await sold(app, 'broken');
+  const operator = new Operator(shop, 'payment');
+  const { id } = await operator.parkedOf(orderId);
+  await sql(world, 'payment', 'RENAME TABLE account_away TO account');
+  expect(await operator.alertsOf(id)).toMatchObject([{ closedAt: null }]);
+  expect((await operator.resolve(id, 'reject')).status).toBe(200);
+  expect(await shop.settled(orderId)).toMatchObject({ status: 'CANCELLED', reason: 'TIMEOUT' });
+  await until('the stock is back', async () => (await takes(world, orderId))[0]?.state === 'RETURNED');
+}, 60_000);
+
+test('where the broker will not have the queues, the app refuses to start and says why', async () => {
+  const publisher = await TestPublisher.open(world);
+  await publisher.declare('dtx.inventory.half-wait.777ms.v1');
+  const halfMessage = { ...SHORT_TIMES.halfMessage, levelsMs: [777] };
+  const refused = AppProcess.spawn('inventory', { world, options: { ...SHORT_TIMES, halfMessage } });
+  await refused.untilExited();
+  expect(refused.child.exitCode).toBe(1);
+  expect(refused.log()).toMatch(
+    /inventory: half messages need a broker .*RabbitMQ 3\.10.*half-wait\.777ms.*PRECONDITION/,
+  );
+  await publisher.close();
+  await deleteQueue(world, 'dtx.inventory.half-wait.777ms.v1');
+});

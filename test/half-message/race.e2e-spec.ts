@@ -1,0 +1,72 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { SHORT_TIMES } from '../crash-matrix/run-case.js';
+import type { AppProcess } from '../support/app-process.js';
+import { expectAuditClean } from '../support/load.js';
+import { Stack } from '../support/stack.js';
+import { until } from '../support/until.js';
+import { freshWorld, sql, type World } from '../support/world.js';
+import { sell, verdicts } from './sales.js';
+
+const SALES = 1_000;
+const CALLERS = 24;
+/** A copy comes back about as late as the local transaction begins: sooner or later, as it happens. */
+const LEVEL_MS = 120;
+const LATE_MS = [90, 110, 125, 145];
+let world: World;
+let shop: Stack;
+
+beforeAll(async () => {
+  world = await freshWorld('half_race');
+  shop = new Stack(world, {
+    options: { ...SHORT_TIMES, halfMessage: { ...SHORT_TIMES.halfMessage, levelsMs: [LEVEL_MS, 500, 1_000, 2_000] } },
+  });
+  await Promise.all([
+    shop.start(['order', 'payment']),
+    ...LATE_MS.map((ms) => shop.start(['inventory'], { failpoints: `half-message.prepared=delay(${ms})` })),
+  ]);
+  await Promise.all([shop.account('alice', 1_000_000_000), shop.stock('item-0001', 100_000)]);
+});
+
+afterAll(async () => {
+  await expectAuditClean(shop);
+  await shop.stop();
+});
+
+test(`${SALES} verdicts race with their checks, at four instances: one wins, and both sides know which`, async () => {
+  const sellers = shop.instances.filter(({ app }) => app === 'inventory');
+  const told = new Map<string, number>();
+  let next = 0;
+  const caller = async () => {
+    while (next < SALES) {
+      const n = next++;
+      const seller = sellers[n % sellers.length] as AppProcess;
+      const { status } = await sell(seller, `race-${n}`, { buyerId: 'alice', sku: 'item-0001', quantity: 1 });
+      told.set(`race-${n}`, status);
+    }
+  };
+  await Promise.all(Array.from({ length: CALLERS }, caller));
+  const count = (status: number) => [...told.values()].filter((one) => one === status).length;
+  const [accepted, ruledBack] = [count(202), count(503)];
+  console.log(JSON.stringify({ accepted, ruledBack }));
+  expect(accepted + ruledBack).toBe(SALES);
+  // Else there was no race.
+  expect(Math.min(accepted, ruledBack)).toBeGreaterThan(SALES / 50);
+  await until('every message is sent', async () => (await verdicts(world)).every(({ state }) => state !== 'COMMITTED'));
+  const rows = await verdicts(world);
+  expect(rows.filter(({ state }) => state === 'SENT')).toHaveLength(accepted);
+  expect(rows.filter(({ state }) => state === 'ROLLED_BACK')).toHaveLength(ruledBack);
+  const keys = await sql<{ k: string; gid: string }>(
+    world,
+    'inventory',
+    'SELECT CAST(idempotency_key AS CHAR) AS k, gid FROM dtx_idempotency',
+  );
+  expect(keys.map(({ k }) => told.get(k)).filter((status) => status !== 202)).toEqual([]);
+  const gids = keys.map(({ gid }) => gid).sort();
+  expect(rows.flatMap(({ gid, state }) => (state === 'SENT' ? [gid] : [])).sort()).toEqual(gids);
+  const taken = await sql<{ id: string }>(
+    world,
+    'inventory',
+    'SELECT order_id AS id FROM stock_take ORDER BY order_id',
+  );
+  expect(taken.map(({ id }) => id)).toEqual(gids);
+}, 120_000);

@@ -1,0 +1,166 @@
+import { expect } from 'vitest';
+import { SHORT_TIMES } from '../crash-matrix/run-case.js';
+import { sell, sold, takes, verdicts } from '../half-message/sales.js';
+import type { AppProcess } from '../support/app-process.js';
+import { TestPublisher } from '../support/messages.js';
+import { until } from '../support/until.js';
+import { sql } from '../support/world.js';
+import { deleteQueue, messagesIn } from './broker.js';
+import {
+  checkIsARead,
+  countsByXDeath,
+  keyDeletedAfterAck,
+  lastLevelDrops,
+  lateIsLet,
+  noSweeper,
+  verdictApart,
+} from './half-message.mutants.js';
+import type { Claim, Scenario, Stage } from './stage.js';
+
+const NEVER_MS = 3_600_000;
+const SOLD = 'dtx.order.record-flash-sale.v1';
+
+const times = (halfMessage: object) => ({
+  ...SHORT_TIMES,
+  halfMessage: { markDelayMs: 1, sweepAfterMs: NEVER_MS, ...halfMessage },
+});
+
+/** One inventory app, armed, with something on its shelf. */
+async function inventory({ shop }: Stage, failpoints: string, options: object): Promise<AppProcess> {
+  const [app] = await shop.start(['inventory'], { failpoints, options: times(options) });
+  await shop.stock('book', 10);
+  return app!;
+}
+
+const untilSent = ({ world }: Stage) =>
+  until(
+    'message of a committed sale is SENT',
+    async () => (await verdicts(world)).some(({ state }) => state === 'SENT'),
+    {
+      withinMs: 8_000,
+    },
+  );
+
+async function openDuringCheck(stage: Stage): Promise<Claim> {
+  const levelsMs = [500, 2_000];
+  const armed = 'half-message.opened=1*delay(1500);half-message.committed=crash';
+  const victim = await inventory(stage, armed, { levelsMs });
+  await sell(victim, 'one').catch(() => {}); // the answer dies with the process
+  await victim.untilExited();
+  expect(await verdicts(stage.world)).toMatchObject([{ state: 'COMMITTED' }]);
+  await stage.shop.start(['inventory'], { options: times({ levelsMs }) });
+  return async () => {
+    await untilSent(stage);
+  };
+}
+
+async function diesInTransaction(stage: Stage): Promise<Claim> {
+  const { shop, world } = stage;
+  const levelsMs = [500, 500];
+  const victim = await inventory(stage, 'half-message.opened=crash', { levelsMs });
+  await sell(victim, 'one').catch(() => {});
+  await victim.untilExited();
+  await shop.start(['inventory'], { options: times({ levelsMs }) });
+  await until('the copy has come to its verdict', async () =>
+    (await verdicts(world)).some(({ state }) => state !== 'COMMITTED'),
+  );
+  return async () => {
+    expect(await sql(world, 'inventory', 'SELECT * FROM stock_take')).toEqual([]);
+    expect((await messagesIn(world, SOLD)) ?? 0, 'messages of a sale whose stock was never taken').toBe(0);
+  };
+}
+
+/** It checks its own copy while it has not got to its transaction. */
+async function comesTooLate(stage: Stage): Promise<Claim> {
+  const { world } = stage;
+  const late = await inventory(stage, 'half-message.prepared=1*delay(2500)', { levelsMs: [500, 500] });
+  const answer = await sell(late, 'one');
+  return async () => {
+    const [verdict] = await verdicts(world);
+    expect(verdict!.state).toBe('ROLLED_BACK');
+    expect(await takes(world, verdict!.gid), 'stock taken by a sale that was ruled back').toEqual([]);
+    expect(answer.status).toBe(503);
+    await sold(late, 'one');
+  };
+}
+
+async function openForEver(stage: Stage): Promise<Claim> {
+  const { world } = stage;
+  const stuck = await inventory(stage, 'half-message.opened=1*delay(60000)', { levelsMs: [300, 400] });
+  void sell(stuck, 'one').catch(() => {});
+  return async () => {
+    const parked = () => sql(world, 'inventory', `SELECT id FROM dtx_half_parked WHERE state = 'PARKED'`);
+    await until('a copy that gave up waits for a person', async () => (await parked()).length === 1, {
+      withinMs: 8_000,
+    });
+    expect(await sql(world, 'inventory', 'SELECT id FROM dtx_alert WHERE closed_at IS NULL')).toHaveLength(1);
+  };
+}
+
+async function copyIsLost(stage: Stage): Promise<Claim> {
+  const { shop, world } = stage;
+  const options = { levelsMs: [NEVER_MS], sweepAfterMs: 500 };
+  const victim = await inventory(stage, 'half-message.committed=crash', options);
+  await sell(victim, 'one').catch(() => {});
+  await victim.untilExited();
+  await deleteQueue(world, `dtx.inventory.half-wait.${NEVER_MS}ms.v1`);
+  await shop.start(['inventory'], { options: times(options) });
+  return async () => {
+    await untilSent(stage);
+    expect(await messagesIn(world, SOLD)).toBe(1);
+  };
+}
+
+/** A restock's hint that comes twice, the second time when all of the first is over. */
+async function duplicateByRedis({ shop, world }: Stage): Promise<Claim> {
+  const failpoints =
+    'reliable-message.claimed=delay(0);reliable-message.worked=delay(0);reliable-message.done=delay(0)';
+  const [order] = await shop.start(['order'], { failpoints, options: SHORT_TIMES });
+  const hits = (name: string) => order!.hits().filter((hit) => hit === `reliable-message.${name}`).length;
+  const queue = 'dtx.order.restock-hint.v1';
+  const publisher = await TestPublisher.open(world);
+  const properties = { messageId: 'one', type: 'stock.restocked.v1', headers: { 'dtx-scheme': 'reliable-message' } };
+  for (const deliveries of [1, 2]) {
+    await publisher.send(queue, Buffer.from('{"sku":"book","available":3,"version":1}'), properties);
+    await until('it has been looked at', () => hits('claimed') === deliveries);
+    await until('the first is done', () => hits('done') >= 1);
+  }
+  await publisher.close();
+  return async () => {
+    await order!.stop(); // what is in work ends first
+    expect(hits('worked'), 'times that the handler ran').toBe(1);
+  };
+}
+
+export const halfMessageScenarios: Scenario[] = [
+  {
+    promise: 'a message whose local transaction was open at its check is delivered, though its process died then',
+    mutants: [checkIsARead],
+    play: openDuringCheck,
+  },
+  {
+    promise: 'a process that dies inside its local transaction has sent nothing',
+    mutants: [verdictApart],
+    play: diesInTransaction,
+  },
+  {
+    promise: 'a local transaction that comes after its check has ruled does nothing',
+    mutants: [lateIsLet],
+    play: comesTooLate,
+  },
+  {
+    promise: 'a transaction that is open at every check is told to a person',
+    mutants: [lastLevelDrops, countsByXDeath],
+    play: openForEver,
+  },
+  {
+    promise: 'a committed message is sent, though its process died and an operator deleted the waiting queue',
+    mutants: [noSweeper],
+    play: copyIsLost,
+  },
+  {
+    promise: 'a message that comes again, known by Redis, is not handled again',
+    mutants: [keyDeletedAfterAck],
+    play: duplicateByRedis,
+  },
+];
