@@ -121,11 +121,15 @@ describe('steps and failpoints', () => {
     }
   });
 
-  test('each file that is a step of the local message table says which, in order of the numbers', () => {
+  test.each([
+    ['local-message', 6, ['1', '2', '5']],
+    ['tcc', 4, ['1 to 3', '4']],
+  ])('each file of %s that is a step says which of %i, in order of the numbers', (scheme, total, steps) => {
+    const header = new RegExp(`^// Steps? (\\d(?: to \\d)?) of ${total} - [\\w ]+:`);
     const headers = sources
-      .filter((file) => file.startsWith('libs/dtx/src/local-message/'))
-      .flatMap((file) => /^\/\/ Step (\d) of 6 - \w+:/.exec(read(file))?.[1] ?? []);
-    expect(headers.sort()).toEqual(['1', '2', '5']);
+      .filter((file) => file.startsWith(`libs/dtx/src/${scheme}/`))
+      .flatMap((file) => header.exec(read(file))?.[1] ?? []);
+    expect(headers.sort()).toEqual(steps);
   });
 
   test('the steps of half messages are files of their own, in the order of their numbers', () => {

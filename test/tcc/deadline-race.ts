@@ -19,10 +19,14 @@ export interface Race {
   readonly late: Record<Decision, number>;
 }
 
+/** When the caller comes to its decision: about when the deadline passes, or when the scan has decided for sure. */
+type When = 'at the deadline' | 'after the scan';
+
 /** Two instances of one initiator, and a participant in each that writes its effects down. */
 export async function racers(
   world: World,
   library: Library,
+  when: When = 'at the deadline',
 ): Promise<{ apps: LittleApp[]; run(times: number): Promise<Race> }> {
   const args = z.object({});
   const contract = library.decorators.defineParticipant({ name: 'payment.race', version: 1, args });
@@ -34,7 +38,7 @@ export async function racers(
   const one = () => LittleApp.start({ world, library, providers: [type], participates: { markDelayMs: 5 } });
   const apps = await Promise.all([one(), one()]);
   const late = { CONFIRM: 0, CANCEL: 0 };
-  for (const app of apps) decideAroundTheDeadline(app, late);
+  for (const app of apps) decideLate(app, when, late);
   const run = async (times: number) => {
     const told: TccOutcome[] = [];
     let begun = 0;
@@ -47,23 +51,31 @@ export async function racers(
   return { apps, run };
 }
 
-function decideAroundTheDeadline(app: LittleApp, late: Record<Decision, number>): void {
+function decideLate(app: LittleApp, when: When, late: Record<Decision, number>): void {
   // Earlier after a loss, later after a win: half and half, however busy the machine is.
   let leadMs = 5;
   type Cas = (gid: string, decision: Decision, reason: string | null) => Promise<unknown>;
   const tcc = app.tcc as unknown as { compareAndSet: Cas };
   const cas = tcc.compareAndSet.bind(app.tcc);
-  const query = 'SELECT TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), deadline) / 1000 AS ms FROM dtx_tcc WHERE id = ?';
   tcc.compareAndSet = async (gid, decision, reason) => {
-    if (decision === 'CONFIRM') {
-      const [{ ms }] = await app.source.query(query, [gid]);
-      await sleep(Math.max(0, Number(ms) - 2 * leadMs * Math.random()));
-    }
+    if (decision === 'CONFIRM' && when === 'after the scan') await untilDecided(app, gid);
+    else if (decision === 'CONFIRM') await sleep(Math.max(0, (await msLeft(app, gid)) - 2 * leadMs * Math.random()));
     const decided = await cas(gid, decision, reason);
     if (!decided) late[decision]++;
     if (decision === 'CONFIRM') leadMs = Math.max(0, leadMs + (decided ? -1 : 1));
     return decided;
   };
+}
+
+async function msLeft({ source }: LittleApp, gid: string): Promise<number> {
+  const query = 'SELECT TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), deadline) / 1000 AS ms FROM dtx_tcc WHERE id = ?';
+  const [{ ms }] = await source.query(query, [gid]);
+  return Number(ms);
+}
+
+function untilDecided({ source }: LittleApp, gid: string): Promise<unknown> {
+  const query = 'SELECT decision FROM dtx_tcc WHERE id = ?';
+  return until('the scan has decided', async () => (await source.query(query, [gid]))[0].decision !== null);
 }
 
 /** Every transaction whose state or effects are not what its caller was told. */

@@ -1,0 +1,130 @@
+import type { Mutant } from './mutant.js';
+
+const BARRIER = 'tcc/barrier.js';
+const ENDPOINT = 'tcc/endpoint.js';
+const TRANSACTION = 'tcc/transaction.js';
+
+const UNEXPLAINED = 'what calls that arrive in any order came to';
+
+const ENTER = 'const passage = await this.enter(tx, key, call, participant);';
+const RECORD = `return insertFirst(tx, 'dtx_tcc_barrier', { gid, branch, phase, op, participant, created_at: NOW });`;
+
+export const barrierOff: Mutant = {
+  name: 'barrier-off',
+  does: 'every call reaches the participant',
+  breaks: 'a repeated Try freezes twice, a Try after its Cancel is never given back',
+  foundBy: UNEXPLAINED,
+  edits: [{ file: ENDPOINT, find: ENTER, replace: `const passage = { kind: 'run', data: { of: key.gid } };` }],
+};
+
+export const barrierApart: Mutant = {
+  name: 'barrier-apart',
+  does: 'the barrier is committed in a transaction of its own, before the business',
+  breaks: 'a Try that was refused counts as done when it is repeated',
+  foundBy: UNEXPLAINED,
+  edits: [
+    {
+      file: ENDPOINT,
+      find: ENTER,
+      replace: 'const passage = await this.database.own.transaction((own) => this.enter(own, key, call, participant));',
+    },
+  ],
+};
+
+export const checkThenInsert: Mutant = {
+  name: 'check-then-insert',
+  does: 'the barrier looks first whether its row is there, and inserts it if it is not',
+  breaks: 'of two calls at once both find nothing, and both have their effect',
+  foundBy: UNEXPLAINED,
+  edits: [
+    {
+      file: BARRIER,
+      find: RECORD,
+      replace: `return tx.query('SELECT 1 FROM dtx_tcc_barrier WHERE gid = ? AND branch = ? AND phase = ?', [gid, branch, phase])
+        .then((rows) => rows.length > 0 ? false : tx.query('INSERT IGNORE INTO dtx_tcc_barrier (gid, branch, phase, op, participant, created_at) VALUES (?, ?, ?, ?, ?, UTC_TIMESTAMP(3))', [gid, branch, phase, op, participant]).then(() => true));`,
+    },
+  ],
+};
+
+export const cancelUnrecorded: Mutant = {
+  name: 'cancel-unrecorded',
+  does: 'a Cancel without a Try succeeds and leaves nothing in the place of the Try',
+  breaks: 'the Try that comes after it is let through, and what it reserves is never given back',
+  foundBy: UNEXPLAINED,
+  edits: [
+    {
+      file: BARRIER,
+      find: `const isUntried = await record(tx, key, 'try', 'cancel');`,
+      replace: 'const isUntried = !(await passed(tx, key)).first;',
+    },
+    {
+      file: BARRIER,
+      find: `first?.op === 'try' && second?.op !== 'cancel'`,
+      replace: `first?.op === 'try'`,
+    },
+  ],
+};
+
+export const confirmUntried: Mutant = {
+  name: 'confirm-untried',
+  does: 'a Confirm is let through whether or not there was a Try',
+  breaks: 'what was never reserved is sold',
+  foundBy: UNEXPLAINED,
+  edits: [
+    { file: BARRIER, find: `if (first?.op !== 'try')`, replace: 'if (false)' },
+    {
+      file: BARRIER,
+      find: 'data: first.data, tried: true',
+      replace: 'data: first?.data ?? { of: key.gid }, tried: true',
+    },
+  ],
+};
+
+export const casOff: Mutant = {
+  name: 'cas-off',
+  does: 'the caller writes its decision whatever the row says',
+  breaks: 'the caller confirms what the deadline has cancelled',
+  foundBy: 'what callers were told against what happened',
+  edits: [
+    {
+      file: TRANSACTION,
+      find: `AND state = 'TRYING'$`,
+      replace: '$',
+    },
+    { file: TRANSACTION, find: `' AND deadline > UTC_TIMESTAMP(3)' : ''`, replace: `'' : ''` },
+  ],
+};
+
+export const branchesLate: Mutant = {
+  name: 'branches-late',
+  does: 'the branches are written down when they have been tried',
+  breaks: 'a crash in between leaves money frozen that no recovery knows of',
+  foundBy: 'money that is still frozen',
+  edits: [
+    {
+      file: TRANSACTION,
+      find: `await tx.query('INSERT INTO dtx_tcc_branch`,
+      replace: `if (false) await tx.query('INSERT INTO dtx_tcc_branch`,
+    },
+    {
+      file: TRANSACTION,
+      find: 'const no = await this.tryAll(gid, branches, endsAt);',
+      replace: `const no = await this.tryAll(gid, branches, endsAt);
+        await this.database.source.query('INSERT INTO dtx_tcc_branch (gid, branch, participant, version, args) VALUES ?', [branches.map((one) => [gid, one.branch, one.participant, one.version, JSON.stringify(one.args)])]);`,
+    },
+  ],
+};
+
+export const appClock: Mutant = {
+  name: 'app-clock',
+  does: 'the deadline is told by the clock of the app',
+  breaks: 'an app whose clock is slow sees every checkout time out',
+  foundBy: 'a checkout by an app whose clock is slow',
+  edits: [
+    {
+      file: TRANSACTION,
+      find: 'const deadline = new SqlExpression(inFuture(run.timeoutMs));',
+      replace: 'const deadline = new Date(Date.now() + run.timeoutMs);',
+    },
+  ],
+};
