@@ -63,7 +63,7 @@ test('the producer is gone for longer than all levels: when it is back, its comm
   const { gid } = (await keyOf('gone'))!;
   expect((await shop.settled(gid)).status).toBe('CONFIRMED');
   expect(await takes(world, gid)).toEqual([{ state: 'TAKEN', times: 1 }]);
-}, 60_000);
+});
 
 test('a local transaction that is open across three checks is asked for again each time, and then delivered', async () => {
   const levelsMs = [300, 400, 500, 30_000];
@@ -73,7 +73,7 @@ test('a local transaction that is open across three checks is asked for again ea
   expect((await shop.settled(orderId)).status).toBe('CONFIRMED');
   // Else the audit would wait for its last level.
   await deleteQueue(world, 'dtx.inventory.half-wait.30000ms.v1');
-}, 60_000);
+});
 
 test('a message that is delivered twice, by its producer and by its check, has one effect', async () => {
   const twice = await restart({}, 'half-message.marked=1*error;half-message.checked=delay(0)');
@@ -156,7 +156,7 @@ test('the decline comes to order and inventory before the sale does: cancelled a
   const handled = `SELECT state FROM dtx_inbox WHERE gid = ? AND consumer = 'order.record-flash-sale'`;
   await until('the sale is heard of', async () => (await sql(world, 'order', handled, [orderId])).length === 1);
   expect((await shop.get('order', `/orders/${orderId}`)).body).toMatchObject({ status: 'CANCELLED' });
-}, 60_000);
+});
 
 test('payment fails on a sale for ever: parked with one alert; rejected by a person, stock and order are undone', async () => {
   const app = await restart({});
@@ -172,7 +172,7 @@ test('payment fails on a sale for ever: parked with one alert; rejected by a per
   expect((await operator.resolve(id, 'reject')).status).toBe(200);
   expect(await shop.settled(orderId)).toMatchObject({ status: 'CANCELLED', reason: 'TIMEOUT' });
   await until('the stock is back', async () => (await takes(world, orderId))[0]?.state === 'RETURNED');
-}, 60_000);
+});
 
 test('where the broker will not have the queues, the app refuses to start and says why', async () => {
   const publisher = await TestPublisher.open(world);

@@ -69,4 +69,4 @@ test(`${SALES} verdicts race with their checks, at four instances: one wins, and
     'SELECT order_id AS id FROM stock_take ORDER BY order_id',
   );
   expect(taken.map(({ id }) => id)).toEqual(gids);
-}, 120_000);
+}, 240_000);

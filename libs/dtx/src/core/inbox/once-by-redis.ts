@@ -50,11 +50,10 @@ export class OnceByRedis {
 
   /** The token of a claim, or null when the work was done before. Waits while somebody is at it, or Redis is away. */
   private async claim(key: string, { info }: Incoming, lost: AbortSignal): Promise<string | null> {
-    const points = redisFailpoints(info.scheme);
     for (;;) {
-      const step = () => this.claims.claim(key, this.options.redis.leaseMs);
-      const claimed = await this.persist(lost, () => failpoint(points?.claimed, step));
-      if (claimed.kind === 'claimed') return claimed.token;
+      const claimed = await this.persist(lost, () => this.claims.claim(key, this.options.redis.leaseMs));
+      if (claimed.kind === 'claimed')
+        return failpoint(redisFailpoints(info.scheme)?.claimed, async () => claimed.token);
       if (claimed.kind === 'done') return null;
       await sleep(this.options.redis.pollMs, undefined, { signal: lost });
     }
