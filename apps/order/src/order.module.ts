@@ -4,6 +4,7 @@ import { CatalogController, StockHintByLocalMessage } from './catalog.controller
 import { CheckoutByTcc } from './checkout.tcc.js';
 import { OrdersController } from './orders.controller.js';
 import { PlaceOrderByLocalMessage, SettleOrderByLocalMessage } from './place-order.local-message.js';
+import { PlaceOrderByXa } from './place-order.xa.js';
 import { SettledOrders } from './settled-orders.js';
 import { stockHintMigrations } from './stock-hint.js';
 
@@ -17,6 +18,6 @@ export function orderModule(env: Env): DynamicModule {
     module: OrderModule,
     imports: platformModules(env, { app: 'order', entities: [Order], migrations, participates: [orderCheckout] }),
     controllers: [OrdersController, CatalogController, SettleOrderByLocalMessage, StockHintByLocalMessage],
-    providers: [PlaceOrderByLocalMessage, CheckoutByTcc, SettledOrders],
+    providers: [PlaceOrderByLocalMessage, PlaceOrderByXa, CheckoutByTcc, SettledOrders],
   };
 }

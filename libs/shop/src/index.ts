@@ -56,6 +56,7 @@ export {
   cancelOrder,
   confirmOrder,
   findOrder,
+  insertConfirmedOrder,
   insertOrder,
   insertOrderBegun,
   type NewOrder,

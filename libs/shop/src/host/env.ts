@@ -25,7 +25,7 @@ export interface Env {
   xaInventoryDatabaseUrl?: string;
   /** Options of the library's parts, by section; each part checks its own. */
   /** `DTX_OPTIONS`, a section per module of the library. */
-  options: Record<'core' | 'localMessage' | 'tcc', Record<string, unknown>>;
+  options: Record<'core' | 'localMessage' | 'tcc' | 'xa', Record<string, unknown>>;
 }
 
 const URL_CHARS_MAX = 4_096;
@@ -83,7 +83,7 @@ const options = z
   })
   .pipe(
     z.strictObject(
-      { core: coreSection, localMessage: section, tcc: section },
+      { core: coreSection, localMessage: section, tcc: section, xa: section },
       {
         error: (issue) =>
           issue.code === 'unrecognized_keys'
@@ -128,6 +128,7 @@ export function readEnv(given: Record<string, string | undefined>, defaults: { p
   if (production && env.DTX_FAILPOINTS !== undefined) {
     throw new EnvError('DTX_FAILPOINTS is set: with NODE_ENV=production failpoints are refused');
   }
+  refuseHalfOfXa(env);
   return {
     port: env.PORT ?? defaults.port,
     host: env.HOST ?? (production ? '0.0.0.0' : '127.0.0.1'),
@@ -146,6 +147,15 @@ export function readEnv(given: Record<string, string | undefined>, defaults: { p
     options: env.DTX_OPTIONS,
   };
 }
+
+/** An XA transaction spans all three databases: one URL without the other is a slip. */
+function refuseHalfOfXa(env: Partial<Record<(typeof XA_VARIABLES)[number], string>>): void {
+  const given = XA_VARIABLES.filter((variable) => env[variable] !== undefined);
+  const lacking = XA_VARIABLES.find((variable) => env[variable] === undefined);
+  if (given.length > 0 && lacking) throw new EnvError(`${lacking} is missing: XA needs it beside ${given[0]}`);
+}
+
+const XA_VARIABLES = ['DTX_XA_PAYMENT_DATABASE_URL', 'DTX_XA_INVENTORY_DATABASE_URL'] as const;
 
 function firstProblem(issue: z.core.$ZodIssue, present: Record<string, unknown>): string {
   const [variable, ...inside] = issue.path.map(String);

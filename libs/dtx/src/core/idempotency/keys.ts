@@ -80,6 +80,16 @@ export class IdempotencyKeys implements OnModuleInit {
     }
   }
 
+  /**
+   * What a key stands for, as far as that is committed; null for a key that nobody has used. For who can answer a
+   * repetition from its own database, and must not need more than that. It only reads: the claim is what decides.
+   * @throws IdempotencyKeyReused
+   */
+  async find({ route, key, body }: Omit<KeyClaim, 'gid'>): Promise<{ gid: string; outcome: unknown } | null> {
+    const rows: KeyRow[] = await this.database.source.query(SELECT_KEY, [route, Buffer.from(key)]);
+    return rows[0] ? standsFor(rows[0], fingerprintOf(body)) : null;
+  }
+
   /** Stores an outcome beside the key, for what leaves no other trace (a refusal). */
   async settle(
     tx: EntityManager,
@@ -95,16 +105,27 @@ export class IdempotencyKeys implements OnModuleInit {
 
   /** The locking read sees the winner's row whatever the isolation level, and whatever this snapshot saw before. */
   private async owner(tx: EntityManager, { route, key }: KeyClaim, fingerprint: string): Promise<KeyOwner> {
-    const rows = await tx.query(
-      'SELECT fingerprint, gid, outcome FROM dtx_idempotency WHERE route = ? AND idempotency_key = ? LOCK IN SHARE MODE',
-      [route, Buffer.from(key)],
-    );
-    if (rows.length === 0)
+    const rows: KeyRow[] = await tx.query(`${SELECT_KEY} LOCK IN SHARE MODE`, [route, Buffer.from(key)]);
+    if (!rows[0])
       throw new IdempotencyKeyBusy('the first call with this Idempotency-Key has just ended: repeat this one');
-    const [{ fingerprint: known, gid, outcome }] = rows;
-    if (known !== fingerprint) throw new IdempotencyKeyReused('this Idempotency-Key was used with another body');
-    return { first: false, gid, outcome: typeof outcome === 'string' ? JSON.parse(outcome) : outcome };
+    return { first: false, ...standsFor(rows[0], fingerprint) };
   }
+}
+
+interface KeyRow {
+  readonly fingerprint: string;
+  readonly gid: string;
+  readonly outcome: unknown;
+}
+
+const SELECT_KEY = 'SELECT fingerprint, gid, outcome FROM dtx_idempotency WHERE route = ? AND idempotency_key = ?';
+
+function standsFor(
+  { fingerprint: known, gid, outcome }: KeyRow,
+  fingerprint: string,
+): { gid: string; outcome: unknown } {
+  if (known !== fingerprint) throw new IdempotencyKeyReused('this Idempotency-Key was used with another body');
+  return { gid, outcome: typeof outcome === 'string' ? JSON.parse(outcome) : outcome };
 }
 
 /** SHA-256 over the JSON with its fields in order. */
