@@ -1,10 +1,14 @@
 // Step 3 of 5 - decisions: the log. One row per gtrid, the first writer wins, and who comes second learns what was written.
-import { Injectable, OnModuleInit } from '@nestjs/common';
+import { randomUUID } from 'node:crypto';
+import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
 import { Database } from '../core/database/database.service.js';
-import { insertFirst, NOW } from '../core/database/insert-first.js';
+import { insertFirst, NOW, SqlExpression } from '../core/database/insert-first.js';
 import { inFuture } from '../core/durable/claim.js';
 import { DtxError } from '../core/errors.js';
+import type { CoreOptions } from '../core/options.js';
+import { CORE_OPTIONS } from '../core/tokens.js';
 import { NOW_MS } from './branch.js';
+import { leaseMsOf, XA_OPTIONS, type XaOptions } from './options.js';
 import { type Decision, decisionMigrations, type XaRow } from './schema.js';
 import type { Gtrid } from './xid.js';
 
@@ -21,7 +25,18 @@ export class Decisions implements OnModuleInit {
   /** Random, made by the log's first migration; empty until the database is open. */
   logId = '';
 
-  constructor(private readonly database: Database) {}
+  /** How long what this process decides is its own to carry out. */
+  readonly leaseMs: number;
+  /** Fencing token of what this process decides, already leased to itself. */
+  readonly token = randomUUID();
+
+  constructor(
+    private readonly database: Database,
+    @Inject(CORE_OPTIONS) core: CoreOptions,
+    @Inject(XA_OPTIONS) options: XaOptions,
+  ) {
+    this.leaseMs = leaseMsOf(core, options);
+  }
 
   onModuleInit(): void {
     this.database.addMigrations('dtx-xa', decisionMigrations);
@@ -36,30 +51,33 @@ export class Decisions implements OnModuleInit {
    * The statement that decides to commit, for the transaction of the last resource. After the deadline, by this
    * database's own clock, the id is NULL, which no server takes: 1048, and the COMMIT behind it is never read.
    */
-  commitSql(of: Undecided, by: { gtrid: Gtrid; token: string; leaseMs: number }): { sql: string; values: unknown[] } {
-    const { startMs, deadlineMs } = by.gtrid;
+  commitSql(of: Undecided, { startMs, deadlineMs }: Gtrid): { sql: string; values: unknown[] } {
     return {
       sql: `INSERT INTO dtx_xa (id, gid, gtrid, branches, decision, state, next_attempt_at, claim_token, created_at, decided_at)
-        VALUES (IF(${NOW_MS} < ?, ?, NULL), ?, ?, ?, 'COMMIT', 'COMMITTING', ${inFuture(by.leaseMs)}, ?, ?, UTC_TIMESTAMP(3))`,
-      values: [deadlineMs, of.id, of.gid, of.gtrid, of.branches, by.token, new Date(startMs)],
+        VALUES (IF(${NOW_MS} < ?, ?, NULL), ?, ?, ?, 'COMMIT', 'COMMITTING', ${inFuture(this.leaseMs)}, ?, ?, UTC_TIMESTAMP(3))`,
+      values: [deadlineMs, of.id, of.gid, of.gtrid, of.branches, this.token, new Date(startMs)],
     };
   }
 
   /**
-   * Decides to roll back, unless it was decided before; answers what stands. While the transaction that may yet commit
-   * its decision is open, this throws a lock wait (1205): not known, and nothing may be touched.
+   * Decides to roll back, unless it was decided before; answers what stands, with the row where it is new: leased to this
+   * process, for its second phase. While the transaction that may yet commit its decision is open, this throws a lock
+   * wait (1205): not known, and nothing may be touched.
    */
-  async presumeRollback(of: Undecided, startMs: number): Promise<Decision | null> {
+  async presumeRollback(of: Undecided, startMs: number): Promise<{ decision: Decision | null; row?: XaRow }> {
     const { id, gid, gtrid, branches } = of;
-    const row = { id, gid, gtrid, branches, decision: 'ROLLBACK', state: 'ROLLING_BACK' };
-    const times = { next_attempt_at: NOW, created_at: new Date(startMs), decided_at: NOW };
-    if (await insertFirst(this.database.own.manager, 'dtx_xa', { ...row, ...times })) return 'ROLLBACK';
+    const decided = { decision: 'ROLLBACK', state: 'ROLLING_BACK', claim_token: this.token } as const;
+    const row = { id, gid, gtrid, branches, ...decided };
+    const leaseEnd = new SqlExpression(inFuture(this.leaseMs));
+    const times = { next_attempt_at: leaseEnd, created_at: new Date(startMs), decided_at: NOW };
+    if (await insertFirst(this.database.own.manager, 'dtx_xa', { ...row, ...times }))
+      return { decision: 'ROLLBACK', row: { ...row, attempts: 0 } };
     const rows: Array<{ decision: Decision | null }> = await this.database.own.query(
       'SELECT decision FROM dtx_xa WHERE id = ? LOCK IN SHARE MODE',
       [id],
     );
     if (!rows[0]) throw new DtxError(`the decision on ${id} was there and is gone`);
-    return rows[0].decision;
+    return { decision: rows[0].decision };
   }
 
   /** What the log knows of these. Not a locking read: who is not in it has to be decided on by `presumeRollback`. */

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { CoreOptions } from '../core/options.js';
 import { backoffOption, countOption, msOption } from '../core/options.js';
 
 /** The timeout travels in six hex digits of every xid. */
@@ -34,6 +35,11 @@ export const xaOptions = z.strictObject({
 export type XaOptions = z.output<typeof xaOptions>;
 export type XaOptionsInput = z.input<typeof xaOptions>;
 export const XA_OPTIONS = Symbol('dtx xa options');
+
+/** A branch takes one call to be settled from another session, and a moment to write down what came of it. */
+export function leaseMsOf(core: CoreOptions, { callTimeoutMs }: XaOptions): number {
+  return Math.max(core.leaseMs, callTimeoutMs + 1_000);
+}
 
 /** A server ends a session that is silent for so long, and with it the branch of a manager that was stopped. */
 export function silenceSecondsOf({ timeoutMs }: XaOptions): number {

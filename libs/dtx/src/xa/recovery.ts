@@ -112,7 +112,9 @@ export class Recovery implements OnModuleInit {
   private async presume(orphan: Overdue): Promise<void> {
     const about = { id: orphan.id, gid: orphan.id, gtrid: orphan.gtrid, branches: this.allNames() };
     try {
-      await failpoint(failpoints.presumed, () => this.decisions.presumeRollback(about, orphan.startMs));
+      const decide = () => this.decisions.presumeRollback(about, orphan.startMs);
+      const { row } = await failpoint(failpoints.presumed, decide);
+      if (row) this.secondPhase.takeUp(row);
     } catch (error) {
       // Its decision is being committed at this very moment, or hangs there: the next look tells.
       if (!isLockWait(error)) throw error;

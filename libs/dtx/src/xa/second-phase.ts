@@ -11,7 +11,7 @@ import type { XaBranch } from './branch.js';
 import { Decisions } from './decisions.js';
 import { XaUnavailable } from './errors.js';
 import { failpoints, SCHEME } from './failpoints.js';
-import { XA_OPTIONS, type XaOptions } from './options.js';
+import { leaseMsOf, XA_OPTIONS, type XaOptions } from './options.js';
 import { Resources } from './resources.js';
 import { XA, type XaRow } from './schema.js';
 import { commitBranch, rollBackBranch, type Settled } from './settle.js';
@@ -49,7 +49,7 @@ export class SecondPhase {
       {
         scheme: SCHEME,
         table: XA,
-        leaseMs: Math.max(core.leaseMs, options.callTimeoutMs + 1_000),
+        leaseMs: leaseMsOf(core, options),
         scanIntervalMs: core.scanIntervalMs,
         // Room for every transaction of this process, and for as many that others have left.
         concurrencyMax: 2 * options.concurrencyMax,
@@ -98,6 +98,11 @@ export class SecondPhase {
       this.own.set(row.id, { branches: new Map(branches.map((branch) => [branch.name, branch])), told });
       this.loop.runNow(row);
     });
+  }
+
+  /** A row that this process has just decided on for somebody else's branches. Without room it waits for its lease to end. */
+  takeUp(row: XaRow): void {
+    if (this.loop.room > 0) this.loop.runNow(row);
   }
 
   private async run(row: XaRow): Promise<Tried> {

@@ -1,5 +1,5 @@
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
-import { isDatabaseAway } from '../core/database/sql-errors.js';
+import { isDatabaseAway, isDuplicateKey } from '../core/database/sql-errors.js';
 import { DtxError } from '../core/errors.js';
 import { XaUnavailable } from './errors.js';
 
@@ -112,8 +112,9 @@ export class Session {
     const query = this.runner.query.bind(this.runner) as (...args: unknown[]) => Promise<unknown>;
     const guarded = (...args: unknown[]) => {
       if (!this.isOpenToCaller) throw new DtxError('this XA transaction is over: a statement came after its work');
-      // A deadlock has ended a local transaction: what came after it would be committed on the spot.
-      if (this.failure !== undefined) throw this.failure;
+      // A deadlock has ended a local transaction: what came after it would be committed on the spot. A duplicate key has
+      // not, and whoever ran into one may look whose it is; committed it will not be either way.
+      if (this.failure !== undefined && !isDuplicateKey(this.failure)) throw this.failure;
       return this.watch(query(...args)).catch((error) => {
         this.failure ??= error;
         throw error;

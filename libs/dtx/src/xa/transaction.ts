@@ -1,5 +1,4 @@
 // Steps 1 to 3 of 5 - transaction: begin, work on every branch, prepare, decide. Presumed abort: begun is nothing on disk.
-import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, Logger, OnModuleDestroy } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
@@ -47,8 +46,6 @@ const UNKNOWN_WAIT_MS = 3_000;
 export class Xa implements OnModuleDestroy {
   private readonly logger = new Logger('Xa');
   private readonly gate: Gate;
-  /** Fencing token of what this process decides, already leased to itself. */
-  private readonly token = randomUUID();
 
   constructor(
     private readonly database: Database,
@@ -119,7 +116,13 @@ export class Xa implements OnModuleDestroy {
       throw failed.reason;
     }
     const about = { id, gid, gtrid, branches: branches.map(({ name }) => name).join(',') };
-    const row = { ...about, decision: 'COMMIT', state: 'COMMITTING', attempts: 0, claim_token: this.token } as const;
+    const row = {
+      ...about,
+      decision: 'COMMIT',
+      state: 'COMMITTING',
+      attempts: 0,
+      claim_token: this.decisions.token,
+    } as const;
     return { row, gtrid: parseGtrid(gtrid)!, last, branches, everybody: [last, ...branches] };
   }
 
@@ -166,8 +169,7 @@ export class Xa implements OnModuleDestroy {
   /** Step 3: one commit in the database of the log. When this returns, the decision is on its disk. */
   private async decide(begun: Begun): Promise<void> {
     const { row, gtrid, last } = begun;
-    const leaseMs = this.core.leaseMs;
-    const { sql, values } = this.decisions.commitSql(row, { gtrid, token: this.token, leaseMs });
+    const { sql, values } = this.decisions.commitSql(row, gtrid);
     try {
       await failpoint(failpoints.decided, () => last.commitWith(sql, values));
     } catch (error) {
@@ -187,7 +189,8 @@ export class Xa implements OnModuleDestroy {
     const giveUpAt = performance.now() + UNKNOWN_WAIT_MS;
     for (let attempt = 1; ; attempt++) {
       try {
-        return await within(giveUpAt - performance.now(), this.decisions.presumeRollback(row, gtrid.startMs));
+        const stands = this.decisions.presumeRollback(row, gtrid.startMs);
+        return (await within(giveUpAt - performance.now(), stands)).decision;
       } catch (unknown) {
         if (isLockWait(unknown) || performance.now() > giveUpAt) {
           // The COMMIT may still be running. Nothing is touched: without their connections the branches are the recovery's.
