@@ -8,8 +8,8 @@ export interface Participant {
   readonly manager: EntityManager;
   /** The first statement of the caller that failed, if any. */
   readonly failure: unknown;
-  /** The caller has ended its work: nothing more is let through. */
-  leave(): void;
+  /** The caller has ended its work: nothing more is let through. Resolves when what was has been answered. */
+  leave(): Promise<void>;
   rollBack(): Promise<void>;
   /** Ends the connection, whatever was under way on it. */
   giveUp(error?: Error): void;
@@ -52,8 +52,8 @@ export class XaBranch implements Participant {
     return this.session.failure;
   }
 
-  leave(): void {
-    this.session.leave();
+  leave(): Promise<void> {
+    return this.session.leave();
   }
 
   /** Durable, with its locks, until it is told what to do. Whether it was prepared is not known when this throws. */
@@ -126,8 +126,8 @@ export class LastResource implements Participant {
     return this.session.failure;
   }
 
-  leave(): void {
-    this.session.leave();
+  leave(): Promise<void> {
+    return this.session.leave();
   }
 
   /** Sends the decision and the COMMIT together: the second is not looked at unless the first succeeds. */

@@ -26,6 +26,7 @@ export class Session {
   isSound = true;
   private isOpenToCaller = false;
   private isEnded = false;
+  private readonly inFlight = new Set<Promise<unknown>>();
   private abortWith: (error: Error) => void = () => {};
   private readonly aborted: Promise<never>;
 
@@ -72,9 +73,14 @@ export class Session {
     this.isOpenToCaller = true;
   }
 
-  /** The caller is out: what it has forgotten to await finds the branch closed, instead of a connection without one. */
-  leave(): void {
+  /**
+   * The caller is out. What it has begun without awaiting it still belongs to the branch, and is waited for: TypeORM
+   * sends a moment later than it is asked. Whatever comes from now on is refused, instead of meeting a connection without
+   * the branch.
+   */
+  async leave(): Promise<void> {
     this.isOpenToCaller = false;
+    await Promise.allSettled(this.inFlight);
   }
 
   /** A statement of the protocol's own, as text: XA statements cannot be prepared ones. Several go in one round trip. */
@@ -94,7 +100,7 @@ export class Session {
   release(): void {
     if (this.isEnded) return;
     this.isEnded = true;
-    this.leave();
+    this.isOpenToCaller = false;
     Object.assign(this.runner, { isTransactionActive: false, transactionDepth: 0 });
     void this.runner.release();
   }
@@ -103,7 +109,7 @@ export class Session {
   destroy(): void {
     if (this.isEnded) return;
     this.isEnded = true;
-    this.leave();
+    this.isOpenToCaller = false;
     this.abort(new XaUnavailable('the connection was given up'));
     this.connection.destroy();
   }
@@ -115,10 +121,14 @@ export class Session {
       // A deadlock has ended a local transaction: what came after it would be committed on the spot. A duplicate key has
       // not, and whoever ran into one may look whose it is; committed it will not be either way.
       if (this.failure !== undefined && !isDuplicateKey(this.failure)) throw this.failure;
-      return this.watch(query(...args)).catch((error) => {
-        this.failure ??= error;
-        throw error;
-      });
+      const statement: Promise<unknown> = this.watch(query(...args))
+        .catch((error) => {
+          this.failure ??= error;
+          throw error;
+        })
+        .finally(() => this.inFlight.delete(statement));
+      this.inFlight.add(statement);
+      return statement;
     };
     const stream = () => {
       throw new DtxError('results cannot be streamed inside an XA transaction');

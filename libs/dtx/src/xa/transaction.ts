@@ -135,14 +135,12 @@ export class Xa implements OnModuleDestroy {
     try {
       const managers = Object.fromEntries(everybody.map(({ name, manager }) => [name, manager]));
       const result = await failpoint(failpoints.worked, () => work(managers as Record<Name, EntityManager>));
-      for (const one of everybody) one.leave();
+      await Promise.all(everybody.map((one) => one.leave()));
       refuseFailed(everybody);
       await this.prepareAll(branches);
-      // A statement that nobody has awaited was answered before the PREPARE behind it.
-      refuseFailed(everybody);
       return result;
     } catch (error) {
-      for (const one of everybody) one.leave();
+      await Promise.all(everybody.map((one) => one.leave()));
       await this.rollBack(begun);
       throw error;
     }
