@@ -4,7 +4,7 @@ import type { AppProcess } from '../support/app-process.js';
 import { until } from '../support/until.js';
 import { sql } from '../support/world.js';
 import { effectsOf, everywhere, LittleXa, libraryOf, prepareTables } from '../xa/little-xa.js';
-import { buy, decisions, FORMAT_ID, finish, orphan, type Prepared, prepare, preparedOf } from '../xa/shop.js';
+import { buy, decisions, endAll, FORMAT_ID, finish, orphan, type Prepared, prepare, preparedOf } from '../xa/shop.js';
 import type { Claim, Scenario, Stage } from './stage.js';
 import {
   claimAndScanOff,
@@ -20,7 +20,9 @@ import {
 const BOOK = { buyerId: 'alice', sku: 'book', quantity: 1 };
 const options = { ...SHORT_TIMES, xa: { ...SHORT_TIMES.xa, attemptsMax: 5 } };
 
-async function openedShop({ shop }: Stage, failpoints?: string): Promise<AppProcess> {
+async function openedShop({ shop, world, keep }: Stage, failpoints?: string): Promise<AppProcess> {
+  // What a mutant leaves prepared would be found open by the audits of all other worlds on these servers.
+  keep({ close: () => endAll(world) });
   const [[order]] = await Promise.all([
     shop.start(['order'], { options, ...(failpoints ? { failpoints } : {}) }),
     shop.start(['payment', 'inventory'], { options }),

@@ -57,6 +57,7 @@ export interface LittleXaOptions {
   readonly urls?: Partial<Record<AppName, string>>;
   readonly xa?: Dtx.XaOptionsInput;
   readonly schema?: Record<string, number>;
+  readonly core?: object;
 }
 
 /** The transaction manager alone in this process, on three real databases, with work that the test says. */
@@ -67,7 +68,7 @@ export class LittleXa {
     private readonly library: Library,
   ) {}
 
-  static async start({ world, library, urls = {}, xa = {}, schema = {} }: LittleXaOptions): Promise<LittleXa> {
+  static async start({ world, library, urls = {}, xa = {}, schema = {}, core }: LittleXaOptions): Promise<LittleXa> {
     const source = new DataSource({
       type: 'mysql',
       url: urls.order ?? world.databases.order,
@@ -78,7 +79,7 @@ export class LittleXa {
     class Little {}
     const branch = (app: AppName) => ({ url: urls[app] ?? world.databases[app], entities: [Effect], schema });
     const branches = { payment: branch('payment'), inventory: branch('inventory') };
-    const core = { app: 'order', rabbitmqUrl: world.rabbitmq, scanIntervalMs: 100, leaseMs: 700, lockWaitSeconds: 1 };
+    const own = { app: 'order', rabbitmqUrl: world.rabbitmq, scanIntervalMs: 100, leaseMs: 700, lockWaitSeconds: 1 };
     const reconnect = { firstMs: 50, factor: 2, capMs: 200 };
     const times = { timeoutMs: 2_000, callTimeoutMs: 1_500, backoff: { firstMs: 100, factor: 1.5, capMs: 500 } };
     const context = await NestFactory.createApplicationContext(
@@ -86,7 +87,7 @@ export class LittleXa {
         module: Little,
         imports: [
           { module: Data, global: true, providers: [{ provide: DataSource, useValue: source }], exports: [DataSource] },
-          library.DtxModule.forRoot({ ...core, reconnect }),
+          library.DtxModule.forRoot({ ...own, reconnect, ...core }),
           library.XaModule.forRoot({ ...times, ...xa, branches }),
         ],
       },

@@ -125,3 +125,9 @@ function xidOf(gtrid: string, branch: string, formatId: number): string {
 }
 
 const NOW_MS = `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000`;
+
+/** Rolls back whatever this world has left prepared, once its apps have gone. */
+export async function endAll(world: World): Promise<void> {
+  for (const { app, gtrid } of await preparedOf(world))
+    await finish(world, app, { gtrid, formatId: FORMAT_ID, how: 'ROLLBACK' });
+}
