@@ -1,10 +1,11 @@
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import type { INestApplicationContext } from '@nestjs/common';
+import type { INestApplicationContext, Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { DataSource, EntitySchema } from 'typeorm';
 import type * as Dtx from '../../libs/dtx/src/index.js';
 import type { Migration } from '../../libs/dtx/src/index.js';
+import type { Decisions } from '../../libs/dtx/src/xa/decisions.js';
 import { ROOT } from '../support/app-process.js';
 import { until } from '../support/until.js';
 import { type AppName, sql, type World } from '../support/world.js';
@@ -13,6 +14,7 @@ import { BRANCHES } from './shop.js';
 /** The library as it is built, or a mutant of it. */
 export type Library = Pick<typeof Dtx, 'DtxModule' | 'XaModule' | 'Xa' | 'Database' | 'migrate'> & {
   readonly witnessMigrations: Migration[];
+  readonly Decisions: Type<Decisions>;
 };
 
 /** Past the test runner, which would transform it: it is the built code that is to be tried. */
@@ -20,7 +22,7 @@ const load = createRequire(import.meta.url);
 
 export function libraryOf(root = ROOT): Library {
   const file = (name: string) => join(root, 'libs', 'dtx', 'dist', name);
-  return { ...load(file('index.js')), ...load(file('xa/schema.js')) };
+  return { ...load(file('index.js')), ...load(file('xa/schema.js')), ...load(file('xa/decisions.js')) };
 }
 
 export interface Effect {

@@ -1,3 +1,4 @@
+import { createConnection } from 'mysql2/promise';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { until } from '../support/until.js';
 import { freshWorld, sql, type World } from '../support/world.js';
@@ -108,6 +109,34 @@ test('a branch of a decision that was carried out comes back (an older state of 
   await until('it is rolled back again', async () => (await preparedOf(world)).length === 0);
   await untilDone(id);
   expect(await witnesses(world, gtrid)).toEqual(['recovery', 'recovery']);
+});
+
+test('a decision that comes after its deadline, by the clock of the log, is refused and the COMMIT behind it not read', async () => {
+  const app = await start();
+  const [{ ms }] = (await sql<{ ms: number }>(
+    world,
+    'order',
+    `SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 AS ms`,
+  )) as [{ ms: number }];
+  const decide = async (deadlineMs: number, id: string) => {
+    const about = { id, gid: id, gtrid: id, branches: 'payment' };
+    const times = { logId: '', id, startMs: deadlineMs - 2_000, deadlineMs };
+    const statement = app.context.get(library.Decisions).commitSql(about, times);
+    const connection = await createConnection({ uri: world.databases.order, multipleStatements: true });
+    await connection.beginTransaction();
+    await connection.query(`INSERT INTO effect VALUES (?, 1)`, [id]);
+    const ended = await connection.query(`${statement.sql}; COMMIT`, statement.values).then(
+      () => 0,
+      (error) => error.errno,
+    );
+    await connection.end();
+    return ended;
+  };
+  expect(await decide(Number(ms) - 1, 'late')).toBe(1_048);
+  expect(await sql(world, 'order', `SELECT gid FROM effect WHERE gid = 'late'`)).toEqual([]);
+  expect(await decide(Number(ms) + 60_000, 'early')).toBe(0);
+  expect(await sql(world, 'order', `SELECT gid FROM effect WHERE gid = 'early'`)).toHaveLength(1);
+  await sql(world, 'order', `DELETE FROM dtx_xa WHERE id = 'early'`);
 });
 
 test('more callers than connections: who waits too long is told so in time, and the others go through', async () => {

@@ -15,6 +15,12 @@ export interface Participant {
   giveUp(error?: Error): void;
 }
 
+/** How long to wait for a connection, and for the answer to one statement of the protocol; in milliseconds. */
+export interface Limits {
+  readonly withinMs: number;
+  readonly limitMs: number;
+}
+
 /** A branch of an XA transaction. Its connection goes back to the pool only after a second phase that has succeeded on it. */
 export class XaBranch implements Participant {
   private constructor(
@@ -30,9 +36,9 @@ export class XaBranch implements Participant {
   static async start(
     name: string,
     source: DataSource,
-    { gtrid, withinMs }: { gtrid: string; withinMs: number },
+    { gtrid, ...limits }: { gtrid: string } & Limits,
   ): Promise<XaBranch> {
-    const session = await Session.open(source, withinMs);
+    const session = await Session.open(source, limits);
     const branch = new XaBranch(name, session, xidSql(gtrid, name));
     try {
       await session.send(`XA START ${branch.xid}; ${WITNESS_SQL}`, [gtrid, name]);
@@ -104,8 +110,8 @@ export class LastResource implements Participant {
     readonly startMs: number,
   ) {}
 
-  static async start(name: string, source: DataSource, withinMs: number): Promise<LastResource> {
-    const session = await Session.open(source, withinMs);
+  static async start(name: string, source: DataSource, limits: Limits): Promise<LastResource> {
+    const session = await Session.open(source, limits);
     try {
       const [, rows] = await session.send<[unknown, Array<{ ms: string }>]>(
         `START TRANSACTION; SELECT ${NOW_MS} AS ms`,

@@ -85,13 +85,10 @@ export class Resource {
    * given up with its connection.
    */
   async ask<T>(work: (query: Query) => Promise<T>): Promise<T> {
-    const session = await Session.open(this.recovery, this.callTimeoutMs);
-    const limit = setTimeout(() => session.destroy(), this.callTimeoutMs);
+    const session = await Session.open(this.recovery, { withinMs: this.callTimeoutMs, limitMs: this.callTimeoutMs });
     try {
-      const result = await work((sql, values) => session.send(sql, values));
-      return result;
+      return await work((sql, values) => session.send(sql, values));
     } finally {
-      clearTimeout(limit);
       if (session.isSound) session.release();
       else session.destroy();
     }

@@ -9,7 +9,6 @@ import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import type { XaBranch } from './branch.js';
 import { Decisions } from './decisions.js';
-import { XaUnavailable } from './errors.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { leaseMsOf, XA_OPTIONS, type XaOptions } from './options.js';
 import { Resources } from './resources.js';
@@ -153,18 +152,12 @@ export class SecondPhase {
 
   /** On its own connection, which is given up unless the commit has succeeded on it. */
   private async isCommitted(branch: XaBranch): Promise<boolean> {
-    const limit = setTimeout(
-      () => branch.giveUp(new XaUnavailable('no answer to XA COMMIT')),
-      this.options.callTimeoutMs,
-    );
     try {
       await branch.commit();
       return true;
     } catch {
       branch.giveUp();
       return false;
-    } finally {
-      clearTimeout(limit);
     }
   }
 }

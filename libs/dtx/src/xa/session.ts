@@ -33,6 +33,7 @@ export class Session {
   private constructor(
     private readonly runner: QueryRunner,
     private readonly connection: RawConnection,
+    private readonly limitMs: number,
   ) {
     this.aborted = new Promise<never>((_, reject) => {
       this.abortWith = reject;
@@ -41,8 +42,14 @@ export class Session {
     this.guard();
   }
 
-  /** @throws XaUnavailable when the pool has not given a connection in time, and what connecting throws */
-  static async open(source: DataSource, withinMs: number): Promise<Session> {
+  /**
+   * @param limits `withinMs`: how long to wait for the connection; `limitMs`: for the answer to one statement of `send`
+   * @throws XaUnavailable when the pool has not given a connection in time, and what connecting throws
+   */
+  static async open(
+    source: DataSource,
+    { withinMs, limitMs }: { withinMs: number; limitMs: number },
+  ): Promise<Session> {
     const runner = source.createQueryRunner();
     const connecting: Promise<RawConnection> = runner.connect();
     let timer: NodeJS.Timeout | undefined;
@@ -50,7 +57,7 @@ export class Session {
       timer = setTimeout(resolve, withinMs, null);
     });
     const connection = await Promise.race([connecting, limit]).finally(() => clearTimeout(timer));
-    if (connection) return new Session(runner, connection);
+    if (connection) return new Session(runner, connection, limitMs);
     // Whoever waits for it next is to have it.
     connecting.then(
       () => runner.release(),
@@ -88,7 +95,8 @@ export class Session {
     const sent = new Promise<T>((resolve, reject) => {
       this.connection.query(sql, values, (error, result) => (error ? reject(error) : resolve(result as T)));
     });
-    return this.watch(sent);
+    const limit = setTimeout(() => this.abort(new XaUnavailable(`no answer within ${this.limitMs} ms`)), this.limitMs);
+    return this.watch(sent).finally(() => clearTimeout(limit));
   }
 
   /** Ends every wait on this connection with the error: a network that swallows bytes never would. */

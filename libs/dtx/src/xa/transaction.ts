@@ -102,12 +102,13 @@ export class Xa implements OnModuleDestroy {
   /** Step 1: the last resource gives the time, the xid carries it, and every branch begins with its witness. */
   private async begin(names: readonly string[], gid: string): Promise<Begun> {
     const { acquireTimeoutMs: withinMs, timeoutMs } = this.options;
+    const limits = { withinMs, limitMs: timeoutMs };
     const resources = await this.resources.require(names, withinMs);
-    const last = await LastResource.start(this.core.app, this.resources.lastResource, withinMs);
+    const last = await LastResource.start(this.core.app, this.resources.lastResource, limits);
     const id = newId(last.startMs);
     const gtrid = gtridOf(this.decisions.logId, id, timeoutMs);
     const started = await Promise.allSettled(
-      resources.map(({ name, work }) => XaBranch.start(name, work, { gtrid, withinMs })),
+      resources.map(({ name, work }) => XaBranch.start(name, work, { gtrid, ...limits })),
     );
     const branches = started.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
     const failed = started.find((one) => one.status === 'rejected');
