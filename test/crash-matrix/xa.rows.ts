@@ -85,8 +85,9 @@ export const managerRows: Row[] = [
 const ofOrphan = {
   app: 'order',
   receives: true,
-  // The victim looks more often than the others, so that it is the one that finds the orphan.
-  options: { core: { scanIntervalMs: 10 } },
+  // The victim looks more often than the others, so that it is the one that finds the orphan; and what it has decided is
+  // its own for long enough to look at the disk, on a busy machine too.
+  options: { core: { scanIntervalMs: 10, leaseMs: 6_000 } },
   recovered,
   trigger: async ({ world }) => (await orphan(world)).id,
   passed: async ({ world }, id) => (await decisions(world)).some((row) => row.id === id && row.state === 'DONE'),
