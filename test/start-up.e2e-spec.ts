@@ -63,6 +63,7 @@ const wrong: Case[] = [
   ['order', 'DTX_REDIS_URL', ''],
   ['payment', 'DTX_ALERT_WEBHOOK', `ftp://dtx:${SECRET}@127.0.0.1`],
   ['order', 'DTX_XA_PAYMENT_DATABASE_URL', SECRET],
+  ['order', 'DTX_XA_INVENTORY_DATABASE_URL', ''],
   ['inventory', 'PORT', '65536'],
   ['order', 'PORT', 'http'],
   ['payment', 'DTX_OPTIONS', `{"core":${SECRET}`],

@@ -6,6 +6,7 @@ const FINISHED = {
   dtx_outbox: ['DONE'],
   dtx_inbox: ['HANDLED'],
   dtx_tcc: ['CONFIRMED', 'CANCELLED'],
+  dtx_xa: ['DONE'],
   dtx_half: ['SENT', 'ROLLED_BACK'],
   dtx_half_parked: ['DONE'],
 };
@@ -14,6 +15,7 @@ const FINISHED = {
 const SCHEME = {
   dtx_outbox: 'local-message',
   dtx_tcc: 'tcc',
+  dtx_xa: 'xa',
   dtx_half: 'half-message',
   dtx_half_parked: 'half-message',
 };

@@ -14,6 +14,7 @@ import { checkDurableWork, checkNothingOpen, checkParked, checkQueues } from './
 import { summarizePurchases } from './purchases.mjs';
 import { untilQuiet } from './quiet.mjs';
 import { checkTcc } from './tcc-checks.mjs';
+import { checkXa } from './xa-checks.mjs';
 
 /** In the order they are shown. A check gives null where the world has nothing of what it looks at. */
 const CHECKS = [
@@ -24,6 +25,7 @@ const CHECKS = [
   { name: 'idempotency keys', run: checkKeys },
   { name: 'durable work', run: checkDurableWork },
   { name: 'tcc', run: checkTcc },
+  { name: 'xa', run: checkXa },
   { name: 'half messages', run: checkHalfMessages },
   { name: 'parked', run: checkParked },
   { name: 'queues', run: checkQueues },

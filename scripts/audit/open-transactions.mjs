@@ -1,4 +1,5 @@
 // What may lie open inside the database servers themselves: old transactions, and prepared XA branches.
+import { preparedOn } from './xa-branches.mjs';
 
 /** The schemes keep their transactions short; one this old is stuck, or was left behind by a process that is gone. */
 export const OLD_AFTER_S = 5;
@@ -22,13 +23,13 @@ export async function oldTransactions(databases) {
   return found;
 }
 
-/** `trx_started` is in the server's own time zone, whatever the session's is. */
-async function openOnes(databases, app) {
+/** Open transactions of a server. `trx_started` is in the server's own time zone, whatever the session's is. */
+export async function openOnes(databases, app) {
   await databases.query(app, "SET SESSION time_zone = 'SYSTEM'");
   try {
     return await databases.query(
       app,
-      `SELECT trx_mysql_thread_id AS thread, trx_state AS state, TIMESTAMPDIFF(SECOND, trx_started, NOW()) AS age
+      `SELECT trx_mysql_thread_id AS thread, trx_state AS state, trx_rows_locked AS locked, TIMESTAMPDIFF(SECOND, trx_started, NOW()) AS age
        FROM information_schema.innodb_trx WHERE trx_mysql_thread_id <> CONNECTION_ID()`,
     );
   } finally {
@@ -37,16 +38,10 @@ async function openOnes(databases, app) {
 }
 
 /**
- * Prepared XA branches on the world's servers. They belong to a server, not to a database, so branches of other worlds
- * on the same servers are listed too: they are expected to be gone within the time that an audit waits.
+ * Prepared branches of the world's own decision log. Branches belong to a server, not to a database, so those of other
+ * worlds and other programs are on the same list: they are theirs to end, and `npm run xa-doctor` shows them.
  */
 export async function preparedBranches(databases) {
-  const found = [];
-  for (const app of databases.apps) {
-    const rows = await databases.query(app, 'XA RECOVER');
-    found.push(
-      ...rows.map((row) => `${app}: prepared XA branch, format ${row.formatID}, ${JSON.stringify(String(row.data))}`),
-    );
-  }
-  return found;
+  const own = (await preparedOn(databases)).filter(({ whose }) => whose === 'own');
+  return own.map(({ app, id, branch }) => `${app}: prepared XA branch ${branch} of transaction ${id}`);
 }

@@ -1,12 +1,19 @@
 // How work comes to meet each failpoint. An ordinary purchase meets most of them; the others need something to go wrong
 // (or to be early) first.
 
+const XA_ORPHAN = {
+  first: 'xa.prepared-first=1*lost',
+  because: 'the answer to a PREPARE is lost first, so that there is an orphan for the recovery to find at its deadline',
+};
+
 /**
  * `wanted`: what is bought instead of a book; `settles`: the table whose parked rows a person settles in the end;
  * `first`: failpoints armed before the asked one, in the same app; `options`: the app's DTX_OPTIONS for this start;
  * `stimulus`: what is sent instead of a purchase; `because` tells the reader.
  */
 const WAYS = {
+  'xa.presumed': XA_ORPHAN,
+  'xa.claimed': XA_ORPHAN,
   'local-message.claimed': {
     first: 'local-message.committed=1*error',
     because: 'the fast path is made to fail, so that the scan has to claim the row when its lease has run out',

@@ -7,6 +7,7 @@ import { call, untilAnswered } from './http.mjs';
 /** How each scheme is started: which app, which call. A scheme is added here when its endpoint exists. */
 export const SCHEMES = {
   'local-message': { app: 'order', path: '/orders' },
+  xa: { app: 'order', path: '/orders/xa' },
   tcc: { app: 'payment', path: '/checkouts' },
   'half-message': { app: 'inventory', path: '/flash-sales' },
 };

@@ -100,6 +100,18 @@ const SOURCES = [
     now: (row) => `dtx_tcc_barrier ${row.participant} ${row.phase}: ${row.op}`,
   },
   {
+    table: 'dtx_xa',
+    events: (row) => [
+      [row.created_at, `XA transaction begun on ${row.branches}`],
+      [
+        row.decided_at,
+        `XA decided to ${row.decision}${row.decision === 'COMMIT' ? ', in one commit with the order' : ''}`,
+      ],
+      [row.done_at, 'XA transaction marked DONE: every branch has carried it out'],
+    ],
+    now: (row) => `dtx_xa ${row.decision}: ${workOf(row)}`,
+  },
+  {
     table: 'dtx_alert',
     events: (row) => [
       [row.opened_at, `ALERT ${row.scheme} ${row.step}: ${row.alert_error ?? row.last_error ?? ''}`],

@@ -73,6 +73,8 @@ export interface Row {
   beforeNext?(shop: Stack): Promise<void>;
   /** What must be on disk while the victim is stopped at the point. Throws (expect) if it is not. */
   disk(at: Case): Promise<void>;
+  /** What the others must have done while the victim is still stopped, where a final order does not tell. */
+  recovered?(at: Case): Promise<unknown>;
   /** Whether a purchase went by without the victim, where that is seen in another way than the scheme's own. */
   passed?(shop: Stack, orderId: string): Promise<boolean>;
   /** What must be true in the end, instead of what the scheme says. */

@@ -32,6 +32,14 @@ export const SHORT_TIMES = {
     sweepBackoff: { firstMs: 100, factor: 1.5, capMs: 500 },
     attemptsMax: 100,
   },
+  xa: {
+    timeoutMs: 1_500,
+    secondPhaseWaitMs: 1_000,
+    callTimeoutMs: 1_500,
+    attemptsMax: 1_000,
+    backoff: { firstMs: 100, factor: 1.5, capMs: 500 },
+    markDelayMs: 1,
+  },
 };
 
 const TRIES_MAX = 12;
@@ -54,12 +62,13 @@ interface Play {
 
 /** The times of the instances that recover. They may differ from the victim's in the heartbeat only. */
 function victimOptions(row: Row): Record<string, unknown> {
-  const { core, localMessage, tcc, halfMessage } = SHORT_TIMES;
+  const { core, localMessage, tcc, halfMessage, xa } = SHORT_TIMES;
   return {
     core: { ...core, heartbeatSeconds: 1, ...row.options?.core },
     localMessage: { ...localMessage, ...row.options?.localMessage },
     tcc: { ...tcc, ...row.options?.tcc },
     halfMessage: { ...halfMessage, ...row.options?.halfMessage },
+    xa: { ...xa, ...row.options?.xa },
   };
 }
 
@@ -174,7 +183,8 @@ async function idOfKey({ shop, scheme }: Play, { key }: Attempt): Promise<string
 /** The sentence is checked, then the others must finish the work while the victim still believes that it is its own. */
 async function whilePaused(at: Case, row: Row, repair: () => Promise<void>): Promise<void> {
   await row.disk(at);
-  if (row.transactionOpen || row.healed) return;
+  await row.recovered?.(at);
+  if (row.recovered || row.transactionOpen || row.healed) return;
   await repair();
   await at.shop.settled(at.attempt.orderId, 15_000);
 }

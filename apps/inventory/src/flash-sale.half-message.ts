@@ -54,7 +54,7 @@ export class FlashSaleByHalfMessage {
    */
   async sell(body: PurchaseBody, key: string | undefined): Promise<Purchase> {
     // A repeated call needs neither broker nor copy.
-    const known = key === undefined ? null : await this.keys.look({ route: ROUTE, key, body });
+    const known = key === undefined ? null : await this.keys.find({ route: ROUTE, key, body });
     if (known) return this.answerOf(known);
     const orderId = this.database.newId();
     try {

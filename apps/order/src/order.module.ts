@@ -4,6 +4,7 @@ import { CatalogController, StockHintByLocalMessage } from './catalog.controller
 import { CheckoutByTcc } from './checkout.tcc.js';
 import { OrdersController } from './orders.controller.js';
 import { PlaceOrderByLocalMessage, SettleOrderByLocalMessage } from './place-order.local-message.js';
+import { PlaceOrderByXa } from './place-order.xa.js';
 import { RecordFlashSaleByHalfMessage } from './record-sale.half-message.js';
 import { RestockHintByReliableMessage } from './restock-hint.reliable-message.js';
 import { SettledOrders } from './settled-orders.js';
@@ -30,6 +31,6 @@ export function orderModule(env: Env): DynamicModule {
       RecordFlashSaleByHalfMessage,
       RestockHintByReliableMessage,
     ],
-    providers: [PlaceOrderByLocalMessage, CheckoutByTcc, SettledOrders],
+    providers: [PlaceOrderByLocalMessage, PlaceOrderByXa, CheckoutByTcc, SettledOrders],
   };
 }

@@ -16,6 +16,7 @@ import {
   ORDER_STATUSES,
   type Purchase,
   type PurchaseBody,
+  PurchaseRefused,
   positionOf,
   purchaseBody,
   purchaseView,
@@ -27,6 +28,7 @@ import { Body, Controller, Get, HttpCode, Param, Post, Query, Req, Res, UseGuard
 import { DataSource } from 'typeorm';
 import { z } from 'zod';
 import { PlaceOrderByLocalMessage } from './place-order.local-message.js';
+import { PlaceOrderByXa } from './place-order.xa.js';
 import { SettledOrders } from './settled-orders.js';
 
 const WAIT_MS_MAX = 30_000;
@@ -54,6 +56,7 @@ export class OrdersController {
   constructor(
     private readonly db: DataSource,
     private readonly localMessage: PlaceOrderByLocalMessage,
+    private readonly xa: PlaceOrderByXa,
     private readonly settled: SettledOrders,
   ) {}
 
@@ -73,6 +76,32 @@ export class OrdersController {
     @Res({ passthrough: true }) reply: HttpReply,
   ): Promise<Purchase> {
     const purchase = await this.localMessage.place(body, key);
+    reply.header('location', absoluteUrl(request, `/orders/${purchase.orderId}`));
+    return purchase;
+  }
+
+  @Post('xa')
+  @HttpCode(201)
+  @Describe({
+    summary: 'Makes a purchase with XA two-phase commit',
+    description:
+      'Final at once: order, stock and money commit together in three databases, or not at all. Needs those three, and no broker.',
+    body: purchaseBody,
+    idempotent: true,
+    answers: { 201: { description: 'The purchase, CONFIRMED', schema: purchaseView } },
+    problems: {
+      409: 'The purchase was refused, with orderId and reason; or the first call with this Idempotency-Key is still running',
+      503: 'A database is away, too many transactions run, or the outcome is not known now: the same key finds out which',
+    },
+  })
+  async placeByXa(
+    @Body(new Checked(purchaseBody)) body: PurchaseBody,
+    @IdempotencyKey() key: string | undefined,
+    @Req() request: HttpRequest,
+    @Res({ passthrough: true }) reply: HttpReply,
+  ): Promise<Purchase> {
+    const purchase = await this.xa.place(body, key);
+    if (purchase.status === 'CANCELLED') throw new PurchaseRefused(purchase.orderId, purchase.reason!);
     reply.header('location', absoluteUrl(request, `/orders/${purchase.orderId}`));
     return purchase;
   }

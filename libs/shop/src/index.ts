@@ -67,6 +67,7 @@ export {
   cancelOrder,
   confirmOrder,
   findOrder,
+  insertConfirmedOrder,
   insertOrder,
   insertOrderBegun,
   insertOrderUnlessSettled,

@@ -6,10 +6,18 @@ import type { CoreOptions } from './options.js';
 import { CORE_OPTIONS } from './tokens.js';
 
 /** A DELETE of finished rows past their retention; gets the batch size and must use an index. */
-export interface PurgeTask {
+export interface PurgeStatement {
   readonly name: string;
   statement(limit: number): { sql: string; values: unknown[] };
 }
+
+/** The same for what is more than one statement; answers how many rows it has removed. */
+export interface PurgeBatch {
+  readonly name: string;
+  batch(limit: number): Promise<number>;
+}
+
+export type PurgeTask = PurgeStatement | PurgeBatch;
 
 /** Removes finished rows past their retention, in bounded batches, so that tables stay as small as their purpose. */
 @Injectable()
@@ -75,6 +83,7 @@ export class Purger implements OnModuleInit, OnModuleDestroy {
   }
 
   private async purgeBatch(task: PurgeTask): Promise<number> {
+    if ('batch' in task) return task.batch(this.options.purgeBatchMax);
     const { sql, values } = task.statement(this.options.purgeBatchMax);
     const { affectedRows } = await this.database.own.query(sql, values);
     return affectedRows;

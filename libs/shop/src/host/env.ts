@@ -23,9 +23,8 @@ export interface Env {
   notifyAllow?: string;
   xaPaymentDatabaseUrl?: string;
   xaInventoryDatabaseUrl?: string;
-  /** Options of the library's parts, by section; each part checks its own. */
-  /** `DTX_OPTIONS`, a section per module of the library. */
-  options: Record<'core' | 'localMessage' | 'tcc' | 'halfMessage' | 'reliableMessage', Record<string, unknown>>;
+  /** `DTX_OPTIONS`, a section per module of the library; each module checks its own. */
+  options: Record<keyof typeof sections, Record<string, unknown>>;
 }
 
 const URL_CHARS_MAX = 4_096;
@@ -63,6 +62,15 @@ const coreSection = section.refine(
   `must not contain ${NOT_CORE_OPTIONS.join(', ')}`,
 );
 
+const sections = {
+  core: coreSection,
+  localMessage: section,
+  tcc: section,
+  xa: section,
+  halfMessage: section,
+  reliableMessage: section,
+};
+
 const port = z
   .string()
   .regex(/^\d{1,5}$/, 'must be a port number, 0 (any free one) to 65535')
@@ -82,15 +90,12 @@ const options = z
     }
   })
   .pipe(
-    z.strictObject(
-      { core: coreSection, localMessage: section, tcc: section, halfMessage: section, reliableMessage: section },
-      {
-        error: (issue) =>
-          issue.code === 'unrecognized_keys'
-            ? `knows no section "${issue.keys.join('", "')}"`
-            : 'must be a JSON object, like {"core": {}, "localMessage": {}}',
-      },
-    ),
+    z.strictObject(sections, {
+      error: (issue) =>
+        issue.code === 'unrecognized_keys'
+          ? `knows no section "${issue.keys.join('", "')}"`
+          : 'must be a JSON object, like {"core": {}, "localMessage": {}}',
+    }),
   );
 
 const variables = z.object({
@@ -128,6 +133,7 @@ export function readEnv(given: Record<string, string | undefined>, defaults: { p
   if (production && env.DTX_FAILPOINTS !== undefined) {
     throw new EnvError('DTX_FAILPOINTS is set: with NODE_ENV=production failpoints are refused');
   }
+  refuseHalfOfXa(env);
   return {
     port: env.PORT ?? defaults.port,
     host: env.HOST ?? (production ? '0.0.0.0' : '127.0.0.1'),
@@ -146,6 +152,15 @@ export function readEnv(given: Record<string, string | undefined>, defaults: { p
     options: env.DTX_OPTIONS,
   };
 }
+
+/** An XA transaction spans all three databases: one URL without the other is a slip. */
+function refuseHalfOfXa(env: Partial<Record<(typeof XA_VARIABLES)[number], string>>): void {
+  const given = XA_VARIABLES.filter((variable) => env[variable] !== undefined);
+  const lacking = XA_VARIABLES.find((variable) => env[variable] === undefined);
+  if (given.length > 0 && lacking) throw new EnvError(`${lacking} is missing: XA needs it beside ${given[0]}`);
+}
+
+const XA_VARIABLES = ['DTX_XA_PAYMENT_DATABASE_URL', 'DTX_XA_INVENTORY_DATABASE_URL'] as const;
 
 function firstProblem(issue: z.core.$ZodIssue, present: Record<string, unknown>): string {
   const [variable, ...inside] = issue.path.map(String);

@@ -1,8 +1,17 @@
 import type { DynamicModule } from '@nestjs/common';
-import { DtxModule, LocalMessageModule, type Migration, OpsModule, type Participant, TccModule } from 'nest-dtx';
+import {
+  DtxModule,
+  LocalMessageModule,
+  type Migration,
+  OpsModule,
+  type Participant,
+  TccModule,
+  XaModule,
+} from 'nest-dtx';
 import type { EntityTarget, ObjectLiteral } from 'typeorm';
 import { databaseModule } from './database.js';
 import type { Env } from './env.js';
+import { xaBranches } from './xa-branches.js';
 
 /** What an app brings to the platform: its name in queues, its tables, and how to read them. */
 export interface AppParts {
@@ -27,6 +36,7 @@ export function platformModules(env: Env, { app, entities, migrations, participa
     }),
     LocalMessageModule.forRoot(env.options.localMessage),
     TccModule.forRoot({ ...env.options.tcc, participates }),
+    app === 'order' ? XaModule.forRoot({ ...env.options.xa, branches: xaBranches(env) }) : XaModule.forParticipant(),
     OpsModule.forRoot({ adminToken: env.adminToken }),
   ];
 }

@@ -16,6 +16,13 @@ export async function insertOrder(tx: EntityManager, order: NewOrder): Promise<D
   return createdAt;
 }
 
+/** Writes an order that is CONFIRMED from the start, and gives back its time, by the database's clock. */
+export async function insertConfirmedOrder(tx: EntityManager, order: NewOrder): Promise<Date> {
+  const createdAt = await databaseNow(tx);
+  await insertRow(tx, order, { status: 'CONFIRMED', reason: null, createdAt, updatedAt: createdAt });
+  return createdAt;
+}
+
 /** Writes a PENDING order that was begun elsewhere, and has its time of creation from there. */
 export async function insertOrderBegun(tx: EntityManager, order: PurchaseOnTheWay): Promise<void> {
   const createdAt = order.createdAt === undefined ? await databaseNow(tx) : new Date(order.createdAt);

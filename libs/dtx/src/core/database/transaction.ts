@@ -37,10 +37,18 @@ export class CommitHooks implements EntitySubscriberInterface {
   }
 }
 
-/** @throws TransactionRequired unless `tx` is the manager of an open transaction on `source` */
+const databaseOf = new WeakMap<DataSource, DataSource>();
+
+/** Declares `pool` to be another pool of connections to the database of `source`: its transactions are as good. */
+export function declarePool(pool: DataSource, source: DataSource): void {
+  databaseOf.set(pool, source);
+}
+
+/** @throws TransactionRequired unless `tx` is the manager of an open transaction on the database of `source` */
 export function requireTransaction(tx: EntityManager, source: DataSource, call: string): void {
   const owner = (tx as { dataSource?: DataSource }).dataSource ?? tx.connection;
-  if (!tx.queryRunner?.isTransactionActive || owner !== source) throw new TransactionRequired(call);
+  const isOwn = (databaseOf.get(owner) ?? owner) === source;
+  if (!tx.queryRunner?.isTransactionActive || !isOwn) throw new TransactionRequired(call);
 }
 
 const DEADLOCK_TRIES = 4;

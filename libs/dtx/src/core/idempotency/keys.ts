@@ -81,16 +81,13 @@ export class IdempotencyKeys implements OnModuleInit {
   }
 
   /**
-   * What a key stands for already, or null when nobody has used it yet; a first call that is still running is not seen.
-   * For schemes whose first step is not the database: a repeated call then begins nothing.
+   * What a key stands for, as far as that is committed; null for a key that nobody has used. For who can answer a
+   * repetition from its own database, and must not need more than that. It only reads: the claim is what decides.
    * @throws IdempotencyKeyReused
    */
-  async look({ route, key, body }: Omit<KeyClaim, 'gid'>): Promise<{ gid: string; outcome: unknown } | null> {
-    const rows: KeyRow[] = await this.database.source.query(
-      'SELECT fingerprint, gid, outcome FROM dtx_idempotency WHERE route = ? AND idempotency_key = ?',
-      [route, Buffer.from(key)],
-    );
-    return rows[0] ? ownerOf(rows[0], fingerprintOf(body)) : null;
+  async find({ route, key, body }: Omit<KeyClaim, 'gid'>): Promise<{ gid: string; outcome: unknown } | null> {
+    const rows: KeyRow[] = await this.database.source.query(SELECT_KEY, [route, Buffer.from(key)]);
+    return rows[0] ? standsFor(rows[0], fingerprintOf(body)) : null;
   }
 
   /** Stores an outcome beside the key, for what leaves no other trace (a refusal). */
@@ -108,24 +105,25 @@ export class IdempotencyKeys implements OnModuleInit {
 
   /** The locking read sees the winner's row whatever the isolation level, and whatever this snapshot saw before. */
   private async owner(tx: EntityManager, { route, key }: KeyClaim, fingerprint: string): Promise<KeyOwner> {
-    const rows: KeyRow[] = await tx.query(
-      'SELECT fingerprint, gid, outcome FROM dtx_idempotency WHERE route = ? AND idempotency_key = ? LOCK IN SHARE MODE',
-      [route, Buffer.from(key)],
-    );
+    const rows: KeyRow[] = await tx.query(`${SELECT_KEY} LOCK IN SHARE MODE`, [route, Buffer.from(key)]);
     if (!rows[0])
       throw new IdempotencyKeyBusy('the first call with this Idempotency-Key has just ended: repeat this one');
-    return { first: false, ...ownerOf(rows[0], fingerprint) };
+    return { first: false, ...standsFor(rows[0], fingerprint) };
   }
 }
 
 interface KeyRow {
-  fingerprint: string;
-  gid: string;
-  outcome: unknown;
+  readonly fingerprint: string;
+  readonly gid: string;
+  readonly outcome: unknown;
 }
 
-/** MariaDB gives JSON as text, MySQL as what it says. */
-function ownerOf({ fingerprint: known, gid, outcome }: KeyRow, fingerprint: string): { gid: string; outcome: unknown } {
+const SELECT_KEY = 'SELECT fingerprint, gid, outcome FROM dtx_idempotency WHERE route = ? AND idempotency_key = ?';
+
+function standsFor(
+  { fingerprint: known, gid, outcome }: KeyRow,
+  fingerprint: string,
+): { gid: string; outcome: unknown } {
   if (known !== fingerprint) throw new IdempotencyKeyReused('this Idempotency-Key was used with another body');
   return { gid, outcome: typeof outcome === 'string' ? JSON.parse(outcome) : outcome };
 }

@@ -1,0 +1,160 @@
+import type { DataSource, EntityManager } from 'typeorm';
+import { isAnswered, Session } from './session.js';
+import { xidSql } from './xid.js';
+
+/** Something that takes part, on the one connection that it has from its begin to its end. */
+export interface Participant {
+  readonly name: string;
+  readonly manager: EntityManager;
+  /** The first statement of the caller that failed, if any. */
+  readonly failure: unknown;
+  /** The caller has ended its work: nothing more is let through. Resolves when what was has been answered. */
+  leave(): Promise<void>;
+  rollBack(): Promise<void>;
+  /** Ends the connection, whatever was under way on it. */
+  giveUp(error?: Error): void;
+}
+
+/** How long to wait for a connection, and for the answer to one statement of the protocol; in milliseconds. */
+export interface Limits {
+  readonly withinMs: number;
+  readonly limitMs: number;
+}
+
+/** A branch of an XA transaction. Its connection goes back to the pool only after a second phase that has succeeded on it. */
+export class XaBranch implements Participant {
+  private constructor(
+    readonly name: string,
+    private readonly session: Session,
+    private readonly xid: string,
+  ) {}
+
+  /**
+   * Begins the branch with its witness: a row that becomes visible with the branch's commit and that nobody else can
+   * insert before. It also makes every branch a writer, which spares the rules for branches that have only read.
+   */
+  static async start(
+    name: string,
+    source: DataSource,
+    { gtrid, ...limits }: { gtrid: string } & Limits,
+  ): Promise<XaBranch> {
+    const session = await Session.open(source, limits);
+    const branch = new XaBranch(name, session, xidSql(gtrid, name));
+    try {
+      await session.send(`XA START ${branch.xid}; ${WITNESS_SQL}`, [gtrid, name]);
+    } catch (error) {
+      await branch.rollBack();
+      throw error;
+    }
+    session.enter();
+    return branch;
+  }
+
+  get manager(): EntityManager {
+    return this.session.manager;
+  }
+
+  get failure(): unknown {
+    return this.session.failure;
+  }
+
+  leave(): Promise<void> {
+    return this.session.leave();
+  }
+
+  /** Durable, with its locks, until it is told what to do. Whether it was prepared is not known when this throws. */
+  async prepare(): Promise<void> {
+    await this.session.send(`XA END ${this.xid}; XA PREPARE ${this.xid}`);
+  }
+
+  /** On the connection that has prepared it, an answer can be believed. */
+  async commit(): Promise<void> {
+    await this.session.send(`XA COMMIT ${this.xid}`);
+    this.session.release();
+  }
+
+  /**
+   * In whatever state it is: a deadlock's victim refuses XA END and takes XA ROLLBACK. What cannot be rolled back here
+   * ends with its connection, or is found by the recovery if it is prepared.
+   */
+  async rollBack(): Promise<void> {
+    if (!this.session.isSound) return this.giveUp();
+    const isEnded = await this.answered(`XA END ${this.xid}`);
+    const isRolledBack = this.session.isSound && (await this.answered(`XA ROLLBACK ${this.xid}`));
+    if (isEnded !== null && isRolledBack) this.session.release();
+    else this.giveUp();
+  }
+
+  giveUp(error?: Error): void {
+    if (error) this.session.abort(error);
+    this.session.destroy();
+  }
+
+  /** True for OK, false for a refusal, null when there was no answer. */
+  private answered(sql: string): Promise<boolean | null> {
+    return this.session.send(sql).then(
+      () => true,
+      (error) => (isAnswered(error) ? false : null),
+    );
+  }
+}
+
+const WITNESS_SQL = `INSERT INTO dtx_xa_witness (gtrid, branch, who, created_at) VALUES (?, ?, 'branch', UTC_TIMESTAMP(3))`;
+
+/** The last resource: an ordinary local transaction in the database of the decision log, whose commit is the decision. */
+export class LastResource implements Participant {
+  private constructor(
+    readonly name: string,
+    private readonly session: Session,
+    /** When it began, in milliseconds since the epoch: by the clock that also decides whether the deadline has passed. */
+    readonly startMs: number,
+  ) {}
+
+  static async start(name: string, source: DataSource, limits: Limits): Promise<LastResource> {
+    const session = await Session.open(source, limits);
+    try {
+      const [, rows] = await session.send<[unknown, Array<{ ms: string }>]>(
+        `START TRANSACTION; SELECT ${NOW_MS} AS ms`,
+      );
+      session.enter();
+      return new LastResource(name, session, Number(rows[0]!.ms));
+    } catch (error) {
+      session.destroy();
+      throw error;
+    }
+  }
+
+  get manager(): EntityManager {
+    return this.session.manager;
+  }
+
+  get failure(): unknown {
+    return this.session.failure;
+  }
+
+  leave(): Promise<void> {
+    return this.session.leave();
+  }
+
+  /** Sends the decision and the COMMIT together: the second is not looked at unless the first succeeds. */
+  async commitWith(sql: string, values: unknown[]): Promise<void> {
+    await this.session.send(`${sql}; COMMIT`, values);
+    this.session.release();
+  }
+
+  async rollBack(): Promise<void> {
+    if (!this.session.isSound) return this.giveUp();
+    await this.session.send('ROLLBACK').then(
+      () => this.session.release(),
+      () => this.giveUp(),
+    );
+  }
+
+  giveUp(error?: Error): void {
+    if (error) this.session.abort(error);
+    this.session.destroy();
+  }
+}
+
+/** Now, in milliseconds since the epoch, by the clock of the database. */
+export const NOW_MS = `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000`;

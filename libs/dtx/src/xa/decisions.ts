@@ -1,0 +1,108 @@
+// Step 3 of 5 - decisions: the log. One row per gtrid, the first writer wins, and who comes second learns what was written.
+import { randomUUID } from 'node:crypto';
+import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
+import { Database } from '../core/database/database.service.js';
+import { insertFirst, NOW, SqlExpression } from '../core/database/insert-first.js';
+import { inFuture } from '../core/durable/claim.js';
+import { DtxError } from '../core/errors.js';
+import type { CoreOptions } from '../core/options.js';
+import { CORE_OPTIONS } from '../core/tokens.js';
+import { NOW_MS } from './branch.js';
+import { leaseMsOf, XA_OPTIONS, type XaOptions } from './options.js';
+import { type Decision, decisionMigrations, type XaRow } from './schema.js';
+import type { Gtrid } from './xid.js';
+
+/** What a row says beside its decision. */
+export type Undecided = Pick<XaRow, 'id' | 'gid' | 'gtrid' | 'branches'>;
+
+export interface Known {
+  readonly id: string;
+  readonly state: string;
+}
+
+@Injectable()
+export class Decisions implements OnModuleInit {
+  /** Random, made by the log's first migration; empty until the database is open. */
+  logId = '';
+
+  /** How long what this process decides is its own to carry out. */
+  readonly leaseMs: number;
+  /** Fencing token of what this process decides, already leased to itself. */
+  readonly token = randomUUID();
+
+  constructor(
+    private readonly database: Database,
+    @Inject(CORE_OPTIONS) core: CoreOptions,
+    @Inject(XA_OPTIONS) options: XaOptions,
+  ) {
+    this.leaseMs = leaseMsOf(core, options);
+  }
+
+  onModuleInit(): void {
+    this.database.addMigrations('dtx-xa', decisionMigrations);
+  }
+
+  async open(): Promise<void> {
+    const [row] = await this.database.own.query('SELECT log_id FROM dtx_xa_log');
+    this.logId = row.log_id;
+  }
+
+  /**
+   * The statement that decides to commit, for the transaction of the last resource. After the deadline, by this
+   * database's own clock, the id is NULL, which no server takes: 1048, and the COMMIT behind it is never read.
+   */
+  commitSql(of: Undecided, { startMs, deadlineMs }: Gtrid): { sql: string; values: unknown[] } {
+    return {
+      sql: `INSERT INTO dtx_xa (id, gid, gtrid, branches, decision, state, next_attempt_at, claim_token, created_at, decided_at)
+        VALUES (IF(${NOW_MS} < ?, ?, NULL), ?, ?, ?, 'COMMIT', 'COMMITTING', ${inFuture(this.leaseMs)}, ?, ?, UTC_TIMESTAMP(3))`,
+      values: [deadlineMs, of.id, of.gid, of.gtrid, of.branches, this.token, new Date(startMs)],
+    };
+  }
+
+  /**
+   * Decides to roll back, unless it was decided before; answers what stands, with the row where it is new: leased to this
+   * process, for its second phase. While the transaction that may yet commit its decision is open, this throws a lock
+   * wait (1205): not known, and nothing may be touched.
+   */
+  async presumeRollback(of: Undecided, startMs: number): Promise<{ decision: Decision | null; row?: XaRow }> {
+    const { id, gid, gtrid, branches } = of;
+    const decided = { decision: 'ROLLBACK', state: 'ROLLING_BACK', claim_token: this.token } as const;
+    const row = { id, gid, gtrid, branches, ...decided };
+    const leaseEnd = new SqlExpression(inFuture(this.leaseMs));
+    const times = { next_attempt_at: leaseEnd, created_at: new Date(startMs), decided_at: NOW };
+    if (await insertFirst(this.database.own.manager, 'dtx_xa', { ...row, ...times }))
+      return { decision: 'ROLLBACK', row: { ...row, attempts: 0 } };
+    const rows: Array<{ decision: Decision | null }> = await this.database.own.query(
+      'SELECT decision FROM dtx_xa WHERE id = ? LOCK IN SHARE MODE',
+      [id],
+    );
+    if (!rows[0]) throw new DtxError(`the decision on ${id} was there and is gone`);
+    return { decision: rows[0].decision };
+  }
+
+  /** What the log knows of these. Not a locking read: who is not in it has to be decided on by `presumeRollback`. */
+  async known(ids: readonly string[]): Promise<Map<string, Known>> {
+    if (ids.length === 0) return new Map();
+    const rows: Known[] = await this.database.own.query('SELECT id, state FROM dtx_xa WHERE id IN (?)', [ids]);
+    return new Map(rows.map((row) => [row.id, row]));
+  }
+
+  /** A branch that was believed to be over is prepared again (a server came back from an older state): once more. */
+  async reopen(ids: readonly string[]): Promise<void> {
+    if (ids.length === 0) return;
+    await this.database.own.query(
+      `UPDATE dtx_xa SET state = IF(decision = 'COMMIT', 'COMMITTING', 'ROLLING_BACK'), attempts = 0,
+         next_attempt_at = UTC_TIMESTAMP(3) WHERE id IN (?) AND state = 'DONE' AND decision IS NOT NULL`,
+      [ids],
+    );
+  }
+
+  /** Not fenced by the claim: whoever saw every branch in its place knows that it is over, and only forward is possible. */
+  async markDone(ids: readonly string[]): Promise<void> {
+    await this.database.own.query(
+      `UPDATE dtx_xa SET state = 'DONE', next_attempt_at = NULL, claim_token = NULL, done_at = UTC_TIMESTAMP(3)
+       WHERE id IN (?) AND state IN ('COMMITTING', 'ROLLING_BACK')`,
+      [[...ids].sort()],
+    );
+  }
+}

@@ -1,0 +1,120 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Inject, Injectable, Logger, OnApplicationShutdown, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
+import { DataSource } from 'typeorm';
+import { backoffMs } from '../core/backoff.js';
+import { Database } from '../core/database/database.service.js';
+import { prepareSessions } from '../core/database/session.js';
+import { isDatabaseAway } from '../core/database/sql-errors.js';
+import { declarePool } from '../core/database/transaction.js';
+import { DtxError, OptionsError } from '../core/errors.js';
+import type { CoreOptions } from '../core/options.js';
+import { CORE_OPTIONS } from '../core/tokens.js';
+import { Decisions } from './decisions.js';
+import { XaUnavailable } from './errors.js';
+import { silenceSecondsOf, XA_OPTIONS, type XaOptions } from './options.js';
+import { type BranchDatabase, privatePool, Resource } from './resource.js';
+
+export const BRANCHES = Symbol('dtx xa branches');
+const LOOK_EVERY_MS = 25;
+
+/** The databases that take part: the app's own, which holds the decision log, and those of the branches. */
+@Injectable()
+export class Resources implements OnModuleInit, OnModuleDestroy, OnApplicationShutdown {
+  readonly branches: readonly Resource[];
+  private readonly logger = new Logger('Xa');
+  private readonly stopping = new AbortController();
+  private last: DataSource | undefined;
+  private opening: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    private readonly database: Database,
+    private readonly decisions: Decisions,
+    @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
+    @Inject(XA_OPTIONS) private readonly options: XaOptions,
+    @Inject(BRANCHES) branches: Readonly<Record<string, BranchDatabase>>,
+  ) {
+    this.branches = Object.entries(branches).map(([name, database]) => new Resource(name, database, { core, options }));
+  }
+
+  onModuleInit(): void {
+    if (this.branches.length === 0) return;
+    this.database.onReady(() => {
+      this.opening = Promise.all([
+        this.keepTrying('the decision log', () => this.openLog()),
+        ...this.branches.map((branch) => this.keepTrying(branch.name, () => this.openBranch(branch))),
+      ]);
+    });
+  }
+
+  onModuleDestroy(): void {
+    this.stopping.abort();
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    await this.opening;
+    await Promise.all(this.branches.map((branch) => branch.close()));
+    if (this.last?.isInitialized) await this.last.destroy();
+  }
+
+  /** The pool of the last resource. Only after `require`. */
+  get lastResource(): DataSource {
+    return this.last!;
+  }
+
+  /**
+   * The branches of these names, once they are open. The name of the app's own database may be among the names.
+   * @throws DtxError for a name that is not configured; XaUnavailable, which says what is missing, after `waitMs`
+   */
+  async require(names: readonly string[], waitMs: number): Promise<Resource[]> {
+    const wanted = names.filter((name) => name !== this.core.app);
+    if (this.branches.length === 0) throw new XaUnavailable('XA is not configured: it has no databases of branches');
+    const found = wanted.map((name) => {
+      const branch = this.branches.find((one) => one.name === name);
+      if (!branch) throw new DtxError(`XA knows no database ${name}`);
+      return branch;
+    });
+    if (found.length === 0 || new Set(wanted).size < wanted.length)
+      throw new DtxError(`an XA transaction needs branches, each once; got ${names.join(', ')}`);
+    const isOpen = () => this.last?.isInitialized && this.decisions.logId !== '' && found.every((one) => !one.problem);
+    for (const end = performance.now() + waitMs; !isOpen(); await sleep(LOOK_EVERY_MS)) {
+      const problems = found.filter(({ problem }) => problem).map(({ name, problem }) => `${name} ${problem}`);
+      if (performance.now() > end) throw new XaUnavailable(problems.join('; ') || 'the decision log is not open yet');
+    }
+    return found;
+  }
+
+  private async openLog(): Promise<void> {
+    await this.decisions.open();
+    const { options } = this.database.source;
+    const entities = options.entities ?? [];
+    this.last ??= privatePool(options as unknown as Record<string, unknown>, entities, this.options.concurrencyMax);
+    const session = { lockWaitSeconds: this.core.lockWaitSeconds, silenceSeconds: silenceSecondsOf(this.options) };
+    prepareSessions(this.last, session);
+    if (!this.last.isInitialized) await this.last.initialize();
+    declarePool(this.last, this.database.source);
+  }
+
+  private async openBranch(branch: Resource): Promise<void> {
+    const { vendor, version } = await branch.open();
+    this.logger.log(`branch database ${branch.name} is ${vendor} ${version}`);
+  }
+
+  /** A database that is away delays nothing else; one that cannot take part is complained about until it can. */
+  private async keepTrying(name: string, open: () => Promise<void>): Promise<void> {
+    let said = '';
+    for (let attempt = 1; !this.stopping.signal.aborted; attempt++) {
+      try {
+        return await open();
+      } catch (error) {
+        const text = `XA cannot use ${name}: ${(error as Error).message}`;
+        if (text !== said) {
+          if (error instanceof OptionsError || !isDatabaseAway(error)) this.logger.error(text);
+          else this.logger.warn(`${text}; trying on`);
+        }
+        said = text;
+        const { signal } = this.stopping;
+        await sleep(backoffMs(this.core.reconnect, attempt), undefined, { signal }).catch(() => {});
+      }
+    }
+  }
+}

@@ -1,0 +1,177 @@
+// Step 4 of 5 - second phase: what was decided is done to every branch until each is in its place; in any instance.
+import { Inject, Injectable, Logger } from '@nestjs/common';
+import { Alerts } from '../core/alert/alerts.js';
+import { Database } from '../core/database/database.service.js';
+import { Batcher } from '../core/durable/batcher.js';
+import { DurableLoop, type Tried } from '../core/durable/loop.js';
+import { failpoint } from '../core/failpoint.js';
+import type { CoreOptions } from '../core/options.js';
+import { CORE_OPTIONS } from '../core/tokens.js';
+import type { XaBranch } from './branch.js';
+import { Decisions } from './decisions.js';
+import { failpoints, SCHEME } from './failpoints.js';
+import { leaseMsOf, XA_OPTIONS, type XaOptions } from './options.js';
+import { Resources } from './resources.js';
+import { XA, type XaRow } from './schema.js';
+import { commitBranch, rollBackBranch, type Settled } from './settle.js';
+
+/** What came of one branch in one round. `away`: its database does not answer, which is no attempt. */
+interface Carried {
+  readonly settled: Settled | 'away';
+  readonly about: string;
+}
+
+/**
+ * Carries decisions out. The caller's process does it right after the decision, on the connections that have prepared
+ * the branches; the scan takes over when that process died, from sessions of its own, and believes only the witnesses.
+ */
+@Injectable()
+export class SecondPhase {
+  private readonly logger = new Logger('SecondPhase');
+  private readonly loop: DurableLoop<XaRow>;
+  private readonly marks: Batcher<XaRow>;
+  /** Branches of this process's own transactions, by the row's id, and who waits for them. */
+  private readonly own = new Map<string, { branches: ReadonlyMap<string, XaBranch>; told: () => void }>();
+
+  constructor(
+    database: Database,
+    private readonly resources: Resources,
+    private readonly decisions: Decisions,
+    alerts: Alerts,
+    @Inject(CORE_OPTIONS) core: CoreOptions,
+    @Inject(XA_OPTIONS) private readonly options: XaOptions,
+  ) {
+    this.marks = new Batcher({ delayMs: options.markDelayMs, batchMax: options.markBatchMax }, (rows) =>
+      failpoint(failpoints.marked, () => this.decisions.markDone(rows.map(({ id }) => id))),
+    );
+    this.loop = new DurableLoop<XaRow>(
+      {
+        scheme: SCHEME,
+        table: XA,
+        leaseMs: leaseMsOf(core, options),
+        scanIntervalMs: core.scanIntervalMs,
+        // Room for every transaction of this process, and for as many that others have left.
+        concurrencyMax: 2 * options.concurrencyMax,
+        attemptsMax: options.attemptsMax,
+        backoff: options.backoff,
+        canRun: () => true,
+        run: (row) => this.run(row),
+        describe: (row) => ({
+          gid: row.gid,
+          step: `carrying out ${row.decision ?? 'no decision'} of an XA transaction`,
+        }),
+      },
+      database,
+      alerts,
+    );
+  }
+
+  start(): void {
+    this.loop.start();
+  }
+
+  async stop(): Promise<void> {
+    await this.loop.stop();
+    await this.marks.drain();
+  }
+
+  wake(): void {
+    this.loop.wake();
+  }
+
+  /**
+   * The fast path: the decision was made here just now. Resolves after the first round, or when that takes too long;
+   * the outcome is certain either way. Without room the branches are left to the scan.
+   */
+  async runNow(row: XaRow, branches: readonly XaBranch[]): Promise<void> {
+    if (this.loop.room <= 0) {
+      for (const branch of branches) branch.giveUp();
+      return;
+    }
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, this.options.secondPhaseWaitMs);
+      const told = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+      this.own.set(row.id, { branches: new Map(branches.map((branch) => [branch.name, branch])), told });
+      this.loop.runNow(row);
+    });
+  }
+
+  /** A row that this process has just decided on for somebody else's branches. Without room it waits for its lease to end. */
+  takeUp(row: XaRow): void {
+    if (this.loop.room > 0) this.loop.runNow(row);
+  }
+
+  private async run(row: XaRow): Promise<Tried> {
+    const own = this.own.get(row.id);
+    this.own.delete(row.id);
+    try {
+      return await this.round(row, own?.branches ?? new Map());
+    } finally {
+      own?.told();
+    }
+  }
+
+  /** One round over all branches in parallel: one that cannot be reached does not hold back the others. */
+  private async round(row: XaRow, own: ReadonlyMap<string, XaBranch>): Promise<Tried> {
+    if (row.decision === null) return { kind: 'hopeless', error: 'whether it was decided is not known any more' };
+    let isFirst = true;
+    const carried = await Promise.all(
+      row.branches.split(',').map(async (name) => {
+        const one = await this.carryOut(row, name, own.get(name));
+        if (one.settled === 'done' && row.decision === 'COMMIT' && isFirst) {
+          isFirst = false;
+          await failpoint(failpoints.firstBranch, async () => {});
+        }
+        return one;
+      }),
+    );
+    const open = carried.filter(({ settled }) => settled !== 'done');
+    if (open.length > 0) return triedOf(open);
+    await failpoint(row.decision === 'COMMIT' ? failpoints.allBranches : failpoints.claimed, async () => {});
+    // Not awaited: should the mark fail, the lease runs out and the witnesses are looked at again.
+    this.marks.add(row).catch((error) => this.logger.warn(`cannot mark ${row.id}: ${(error as Error).message}`));
+    return { kind: 'settled' };
+  }
+
+  private async carryOut(row: XaRow, name: string, own: XaBranch | undefined): Promise<Carried> {
+    const about = `${row.decision} at ${name}`;
+    if (own && (await this.isCommitted(own))) return { settled: 'done', about };
+    const resource = this.resources.branches.find((one) => one.name === name);
+    if (!resource) return { settled: 'contrary', about: `${about}: this database is not configured any more` };
+    if (!resource.isKnown) return { settled: 'away', about };
+    const settle = row.decision === 'COMMIT' ? commitBranch : rollBackBranch;
+    const settled = await settle(resource, row.gtrid).catch((error) => {
+      this.logger.warn(`${row.id}: ${about}: ${(error as Error).message}`);
+      return 'away' as const;
+    });
+    return { settled, about: `${about}: ${WHY[settled]}` };
+  }
+
+  /** On its own connection, which is given up unless the commit has succeeded on it. */
+  private async isCommitted(branch: XaBranch): Promise<boolean> {
+    try {
+      await branch.commit();
+      return true;
+    } catch {
+      branch.giveUp();
+      return false;
+    }
+  }
+}
+
+const WHY = {
+  done: 'done',
+  away: 'the database does not answer',
+  held: 'a session still holds the branch',
+  contrary: 'the branch is not there and has not left its witness: it has gone the other way (heuristic outcome)',
+};
+
+/** Who holds a branch is alive, or its server will end it for its silence: to wait for that is no attempt. */
+function triedOf(open: readonly Carried[]): Tried {
+  const error = open.map(({ about }) => about).join('; ');
+  if (open.some(({ settled }) => settled === 'contrary')) return { kind: 'hopeless', error };
+  return open.every(({ settled }) => settled === 'away') ? { kind: 'unreachable' } : { kind: 'failed', error };
+}

@@ -1,0 +1,233 @@
+// Steps 1 to 3 of 5 - transaction: begin, work on every branch, prepare, decide. Presumed abort: begun is nothing on disk.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Inject, Injectable, Logger, OnModuleDestroy } from '@nestjs/common';
+import type { EntityManager } from 'typeorm';
+import { backoffMs } from '../core/backoff.js';
+import { Database } from '../core/database/database.service.js';
+import { isDuplicateKey, isLockWait } from '../core/database/sql-errors.js';
+import { OutcomeUnknown } from '../core/errors.js';
+import { failpoint } from '../core/failpoint.js';
+import { assertGid, newId } from '../core/gid.js';
+import type { CoreOptions } from '../core/options.js';
+import { CORE_OPTIONS } from '../core/tokens.js';
+import { LastResource, type Participant, XaBranch } from './branch.js';
+import { Decisions } from './decisions.js';
+import { XaUnavailable } from './errors.js';
+import { failpoints } from './failpoints.js';
+import { Gate } from './gate.js';
+import { XA_OPTIONS, type XaOptions } from './options.js';
+import { Recovery } from './recovery.js';
+import { Resources } from './resources.js';
+import type { Decision, XaRow } from './schema.js';
+import { SecondPhase } from './second-phase.js';
+import { isAnswered } from './session.js';
+import { type Gtrid, gtridOf, parseGtrid } from './xid.js';
+
+export interface XaRun {
+  /** What the transaction is about, for people and traces: an order's id, say. */
+  readonly gid?: string;
+}
+
+/** A transaction on its way to its decision. */
+interface Begun {
+  readonly row: XaRow;
+  readonly gtrid: Gtrid;
+  readonly last: LastResource;
+  readonly branches: readonly XaBranch[];
+  readonly everybody: readonly Participant[];
+}
+
+/** ER_BAD_NULL_ERROR: how the statement that decides says that the deadline has passed. */
+const TOO_LATE = 1048;
+const UNKNOWN_WAIT_MS = 3_000;
+
+/** The transaction manager, inside the one program that reaches all the databases. */
+@Injectable()
+export class Xa implements OnModuleDestroy {
+  private readonly logger = new Logger('Xa');
+  private readonly gate: Gate;
+
+  constructor(
+    private readonly database: Database,
+    private readonly resources: Resources,
+    private readonly decisions: Decisions,
+    private readonly secondPhase: SecondPhase,
+    private readonly recovery: Recovery,
+    @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
+    @Inject(XA_OPTIONS) private readonly options: XaOptions,
+  ) {
+    const { concurrencyMax, waitersMax, acquireTimeoutMs: waitMs } = options;
+    this.gate = new Gate({ concurrencyMax, waitersMax, waitMs });
+  }
+
+  /** In order: no new transactions, those under way end with their second phase, then the scans stop. */
+  async onModuleDestroy(): Promise<void> {
+    await Promise.race([this.gate.close(), sleep(this.core.drainMs, undefined, { ref: false })]);
+    await this.recovery.stop();
+    await this.secondPhase.stop();
+  }
+
+  /**
+   * Runs work that commits in all of the named databases, or in none. The managers are good inside `work` only; any
+   * statement of theirs that fails rolls everything back, also when the work has swallowed the error. Databases must be
+   * locked in one order by everybody: a deadlock across servers is seen by none of them, only by its lock wait.
+   * @throws what the work throws, after everything was rolled back; XaUnavailable when it is rolled back, or was never
+   *   begun, for want of a database, a connection or time; OutcomeUnknown when nobody can say now: ask later
+   * @example
+   *   await this.xa.run(['order', 'payment', 'inventory'], async ({ order, payment, inventory }) => {
+   *     await takeStock(inventory, purchase); await captureMoney(payment, purchase); await insertOrder(order, purchase);
+   *   });
+   */
+  async run<Name extends string, T>(
+    names: readonly Name[],
+    work: (managers: Record<Name, EntityManager>) => Promise<T>,
+    { gid = this.database.newId() }: XaRun = {},
+  ): Promise<T> {
+    assertGid(gid);
+    const leave = await this.gate.enter();
+    try {
+      const begun = await this.begin(names, gid);
+      const result = await this.inTime(begun, async () => {
+        const given = await this.prepared(begun, work);
+        await this.decide(begun);
+        return given;
+      });
+      await this.secondPhase.runNow(begun.row, begun.branches);
+      return result;
+    } finally {
+      leave();
+    }
+  }
+
+  /** Step 1: the last resource gives the time, the xid carries it, and every branch begins with its witness. */
+  private async begin(names: readonly string[], gid: string): Promise<Begun> {
+    const { acquireTimeoutMs: withinMs, timeoutMs } = this.options;
+    const limits = { withinMs, limitMs: timeoutMs };
+    const resources = await this.resources.require(names, withinMs);
+    const last = await LastResource.start(this.core.app, this.resources.lastResource, limits);
+    const id = newId(last.startMs);
+    const gtrid = gtridOf(this.decisions.logId, id, timeoutMs);
+    const started = await Promise.allSettled(
+      resources.map(({ name, work }) => XaBranch.start(name, work, { gtrid, ...limits })),
+    );
+    const branches = started.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+    const failed = started.find((one) => one.status === 'rejected');
+    if (failed) {
+      await Promise.all([last, ...branches].map((one) => one.rollBack()));
+      throw failed.reason;
+    }
+    const about = { id, gid, gtrid, branches: branches.map(({ name }) => name).join(',') };
+    const row = {
+      ...about,
+      decision: 'COMMIT',
+      state: 'COMMITTING',
+      attempts: 0,
+      claim_token: this.decisions.token,
+    } as const;
+    return { row, gtrid: parseGtrid(gtrid)!, last, branches, everybody: [last, ...branches] };
+  }
+
+  /** Step 2: the work, then every branch is prepared. Whatever goes wrong here, all is rolled back. */
+  private async prepared<Name extends string, T>(
+    begun: Begun,
+    work: (managers: Record<Name, EntityManager>) => Promise<T>,
+  ): Promise<T> {
+    const { everybody, branches } = begun;
+    try {
+      const managers = Object.fromEntries(everybody.map(({ name, manager }) => [name, manager]));
+      const result = await failpoint(failpoints.worked, () => work(managers as Record<Name, EntityManager>));
+      await Promise.all(everybody.map((one) => one.leave()));
+      refuseFailed(everybody);
+      await this.prepareAll(branches);
+      return result;
+    } catch (error) {
+      await Promise.all(everybody.map((one) => one.leave()));
+      await this.rollBack(begun);
+      throw error;
+    }
+  }
+
+  /** In parallel. A lost answer counts as no: that branch's connection is given up, and the recovery finds what is left. */
+  private async prepareAll(branches: readonly XaBranch[]): Promise<void> {
+    const all = await Promise.allSettled(
+      branches.map(async (branch, index) => {
+        const prepare = () => branch.prepare();
+        try {
+          await (index === 0 ? failpoint(failpoints.preparedFirst, prepare) : prepare());
+        } catch (error) {
+          if (!isAnswered(error)) branch.giveUp();
+          throw error;
+        }
+      }),
+    );
+    const failed = all.find((one) => one.status === 'rejected');
+    if (failed) throw failed.reason;
+    await failpoint(failpoints.preparedAll, async () => {});
+  }
+
+  /** Step 3: one commit in the database of the log. When this returns, the decision is on its disk. */
+  private async decide(begun: Begun): Promise<void> {
+    const { row, gtrid, last } = begun;
+    const { sql, values } = this.decisions.commitSql(row, gtrid);
+    try {
+      await failpoint(failpoints.decided, () => last.commitWith(sql, values));
+    } catch (error) {
+      // Definite: the row was not written, so the COMMIT behind it was not looked at.
+      const isNo = (error as { errno?: number }).errno === TOO_LATE || isDuplicateKey(error);
+      last.giveUp();
+      if (isNo || (await this.whatStands(begun, error)) === 'ROLLBACK') {
+        await this.rollBack(begun);
+        throw new XaUnavailable(`${row.gid} was not decided before its deadline: rolled back`, { cause: error });
+      }
+    }
+    await this.database.hooks.afterTransactionCommit({ queryRunner: last.manager.queryRunner! });
+  }
+
+  /** The answer to the COMMIT was lost: the log is asked, by writing ROLLBACK into it unless something is there. */
+  private async whatStands({ row, gtrid, everybody }: Begun, error: unknown): Promise<Decision | null> {
+    const giveUpAt = performance.now() + UNKNOWN_WAIT_MS;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const stands = this.decisions.presumeRollback(row, gtrid.startMs);
+        return (await within(giveUpAt - performance.now(), stands)).decision;
+      } catch (unknown) {
+        if (isLockWait(unknown) || performance.now() > giveUpAt) {
+          // The COMMIT may still be running. Nothing is touched: without their connections the branches are the recovery's.
+          for (const one of everybody) one.giveUp();
+          this.logger.warn(`${row.gid}: not known whether it was decided: ${(error as Error).message}`);
+          throw new OutcomeUnknown(`whether ${row.gid} was committed is not known yet`, { cause: error });
+        }
+        await sleep(backoffMs(this.core.reconnect, attempt));
+      }
+    }
+  }
+
+  private async rollBack({ everybody, last }: Begun): Promise<void> {
+    await Promise.all(everybody.map((one) => one.rollBack()));
+    this.database.hooks.afterTransactionRollback({ queryRunner: last.manager.queryRunner! });
+  }
+
+  /** A connection may hang for as long as it likes, a transaction must not: past its deadline all waits end. */
+  private async inTime<T>({ everybody, row }: Begun, steps: () => Promise<T>): Promise<T> {
+    const end = () => {
+      const error = new XaUnavailable(`${row.gid} took longer than ${this.options.timeoutMs} ms`);
+      for (const one of everybody) one.giveUp(error);
+    };
+    const watchdog = setTimeout(end, this.options.timeoutMs);
+    return steps().finally(() => clearTimeout(watchdog));
+  }
+}
+
+function refuseFailed(everybody: readonly Participant[]): void {
+  const failed = everybody.find(({ failure }) => failure !== undefined);
+  if (failed) throw failed.failure;
+}
+
+/** @throws OutcomeUnknown when it takes longer */
+async function within<T>(limitMs: number, work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const limit = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new OutcomeUnknown('the decision log does not answer')), Math.max(1, limitMs));
+  });
+  return Promise.race([work, limit]).finally(() => clearTimeout(timer));
+}

@@ -1,0 +1,161 @@
+import { expect } from 'vitest';
+import { SHORT_TIMES } from '../crash-matrix/run-case.js';
+import type { AppProcess } from '../support/app-process.js';
+import { until } from '../support/until.js';
+import { sql } from '../support/world.js';
+import { effectsOf, everywhere, LittleXa, libraryOf, prepareTables } from '../xa/little-xa.js';
+import { buy, decisions, endAll, FORMAT_ID, finish, orphan, type Prepared, prepare, preparedOf } from '../xa/shop.js';
+import type { Claim, Scenario, Stage } from './stage.js';
+import {
+  claimAndScanOff,
+  claimOff,
+  decidedEarly,
+  logOff,
+  notaIsDone,
+  pooledConnection,
+  scanOff,
+  swallowed,
+} from './xa.mutants.js';
+
+const BOOK = { buyerId: 'alice', sku: 'book', quantity: 1 };
+const options = { ...SHORT_TIMES, xa: { ...SHORT_TIMES.xa, attemptsMax: 5 } };
+
+async function openedShop({ shop, world, keep }: Stage, failpoints?: string): Promise<AppProcess> {
+  // What a mutant leaves prepared would be found open by the audits of all other worlds on these servers.
+  keep({ close: () => endAll(world) });
+  const [[order]] = await Promise.all([
+    shop.start(['order'], { options, ...(failpoints ? { failpoints } : {}) }),
+    shop.start(['payment', 'inventory'], { options }),
+  ]);
+  await Promise.all([shop.account('alice', 100_000), shop.stock('book', 100)]);
+  return order!;
+}
+
+async function diesAfterItsDecision(stage: Stage): Promise<AppProcess> {
+  const dying = await openedShop(stage, 'xa.decided=crash');
+  await buy(dying.url, 'dies', BOOK).catch(() => {}); // the answer dies with the process
+  await dying.untilExited();
+  return dying;
+}
+
+async function decidedIsCarriedOut(stage: Stage): Promise<Claim> {
+  const { shop, world } = stage;
+  await diesAfterItsDecision(stage);
+  await shop.start(['order'], { options });
+  await until('nothing is prepared any more', async () => (await preparedOf(world)).length === 0);
+  return async () => {
+    const orders = await sql<{ order_id: string }>(world, 'order', 'SELECT order_id FROM orders');
+    const ids = orders.map(({ order_id }) => order_id);
+    const paid = await sql<{ order_id: string }>(world, 'payment', 'SELECT order_id FROM payment');
+    const taken = await sql<{ order_id: string }>(world, 'inventory', 'SELECT order_id FROM stock_take');
+    expect(
+      { paid: paid.map(({ order_id }) => order_id), taken: taken.map(({ order_id }) => order_id) },
+      'what a purchase that was decided has come to in the three databases',
+    ).toEqual({ paid: ids, taken: ids });
+    expect(ids).toHaveLength(1);
+  };
+}
+
+async function rolledBackByHand(stage: Stage): Promise<Claim> {
+  const { shop, world } = stage;
+  await diesAfterItsDecision(stage);
+  const { gtrid } = (await preparedOf(world)).find(({ app }) => app === 'payment')!;
+  await finish(world, 'payment', { gtrid, formatId: FORMAT_ID, how: 'ROLLBACK' });
+  await shop.start(['order'], { options });
+  const state = await until('the decision is over, one way or the other', async () => {
+    const [row] = await decisions(world);
+    return row && row.state !== 'COMMITTING' && row.state;
+  });
+  return async () => {
+    expect(state, 'state of a decision to commit whose branch is gone').toBe('PARKED');
+    const { items } = (await shop.get('order', '/dtx/alerts')).body as { items: Array<{ lastError: string }> };
+    expect(items).toMatchObject([{ scheme: 'xa', lastError: expect.stringContaining('heuristic') }]);
+  };
+}
+
+async function lateBranch(stage: Stage): Promise<Claim> {
+  const { world } = stage;
+  await openedShop(stage);
+  const { id, gtrid } = await orphan(world);
+  await until('the orphan is rolled back', async () =>
+    (await decisions(world)).some((row) => row.id === id && row.state === 'DONE'),
+  ).catch(() => {}); // its mutant cannot prove the rollback, and tries on
+  return async () => {
+    const late = prepare(world, 'inventory', { gtrid, formatId: FORMAT_ID }).then(
+      () => 'prepared',
+      (error) => error.code,
+    );
+    expect(await late, 'a branch that comes after its rollback').toBe('ER_DUP_ENTRY');
+  };
+}
+
+async function orphanIsEnded(stage: Stage): Promise<Claim> {
+  const { world } = stage;
+  await openedShop(stage);
+  await orphan(world);
+  let left: Prepared[] = [];
+  const look = async () => {
+    left = await preparedOf(world);
+    return left.length === 0;
+  };
+  await until('nothing is prepared', look, { withinMs: 10_000 }).catch(() => {});
+  return async () => {
+    expect(left, 'branches that nobody will ever end').toEqual([]);
+  };
+}
+
+async function afterARollback(stage: Stage): Promise<Claim> {
+  const order = await openedShop(stage, 'xa.prepared-first=1*error');
+  const first = await until('one was rolled back', async () => {
+    const answer = await buy(order.url, undefined, BOOK);
+    return order.hits().length > 0 && answer;
+  });
+  if (first.status !== 503) throw new Error(`expected 503, got ${first.status}`);
+  const next = await Promise.all([1, 2].map(() => buy(order.url, undefined, BOOK)));
+  return async () => {
+    expect(
+      next.map(({ status }) => status),
+      'the purchase after one that was rolled back',
+    ).toEqual([201, 201]);
+  };
+}
+
+async function swallowsAnError({ world, root, keep }: Stage): Promise<Claim> {
+  const library = libraryOf(root);
+  await prepareTables(world, library);
+  const app = keep(await LittleXa.start({ world, library }));
+  const run = app.run('half', async (managers) => {
+    await everywhere('half')(managers);
+    await managers.payment!.query('INSERT INTO effect (gid, n) VALUES (?, 2)', ['half']).catch(() => {});
+  });
+  await run.catch(() => {});
+  return async () =>
+    expect(await effectsOf(world, 'half'), 'what a transaction in which one statement has failed left behind').toEqual(
+      [],
+    );
+}
+
+export const xaScenarios: Scenario[] = [
+  {
+    promise: 'what was decided is done in every database, after any crash',
+    mutants: [logOff, decidedEarly],
+    play: decidedIsCarriedOut,
+  },
+  {
+    promise: 'a decided branch that has gone the other way is told of, and never counts as done',
+    mutants: [notaIsDone],
+    play: rolledBackByHand,
+  },
+  { promise: 'what was rolled back cannot come back', mutants: [claimOff], play: lateBranch },
+  {
+    promise: 'what a dead process has prepared is rolled back',
+    mutants: [scanOff, claimAndScanOff],
+    play: orphanIsEnded,
+  },
+  {
+    promise: 'a connection on which something is left open is never used again',
+    mutants: [pooledConnection],
+    play: afterARollback,
+  },
+  { promise: 'one statement that has failed rolls all back', mutants: [swallowed], play: swallowsAnError },
+];

@@ -1,0 +1,133 @@
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { TcpProxy } from '../support/proxy.js';
+import { until } from '../support/until.js';
+import { freshWorld, sql, type World } from '../support/world.js';
+import { ALL, effectsOf, everywhere, LittleXa, libraryOf, prepareTables } from './little-xa.js';
+import { decisions, expectNothingLeft } from './shop.js';
+
+const library = libraryOf();
+let world: World;
+let app: LittleXa;
+const proxies: Partial<Record<'order' | 'payment', TcpProxy>> = {};
+let count = 0;
+
+beforeAll(async () => {
+  world = await freshWorld('xa_cuts');
+  await prepareTables(world, library);
+  for (const name of ['order', 'payment'] as const) proxies[name] = await TcpProxy.start(world.databases[name]);
+  app = await LittleXa.start({ world, library, urls: { order: proxies.order!.url, payment: proxies.payment!.url } });
+});
+
+afterEach(async () => {
+  await sql(world, 'order', 'DROP TRIGGER IF EXISTS test_slow_decision');
+});
+
+afterAll(async () => {
+  await app?.close();
+  await Promise.all(Object.values(proxies).map((proxy) => proxy.close()));
+});
+
+type Told = 'committed' | 'rolled back' | 'unknown';
+
+async function toldOf(run: Promise<unknown>): Promise<Told> {
+  return run.then(
+    () => 'committed',
+    // What was lost before anything could be decided may come as the driver's own error.
+    (error: Error) => (error.name === 'OutcomeUnknown' ? 'unknown' : 'rolled back'),
+  );
+}
+
+/** All or nothing, and what was told holds. */
+async function expectTruth(gid: string, told: Told): Promise<void> {
+  await expectNothingLeft(world);
+  const effects = await effectsOf(world, gid);
+  if (told === 'committed') expect(effects).toEqual(ALL);
+  if (told === 'rolled back') expect(effects).toEqual([]);
+  if (told === 'unknown') expect([0, ALL.length]).toContain(effects.length);
+}
+
+/** Every statement of the protocol, and what may be told when the line is lost at it. */
+const STATEMENTS: ReadonlyArray<readonly ['order' | 'payment', string, Record<'call' | 'answer', readonly Told[]>]> = [
+  ['order', 'START TRANSACTION', { call: ['rolled back'], answer: ['rolled back'] }],
+  ['payment', 'XA START', { call: ['rolled back'], answer: ['rolled back'] }],
+  ['payment', 'INSERT INTO effect', { call: ['rolled back'], answer: ['rolled back'] }],
+  ['order', 'INSERT INTO effect', { call: ['rolled back'], answer: ['rolled back'] }],
+  ['payment', 'XA END', { call: ['rolled back'], answer: ['rolled back'] }],
+  ['order', `'COMMIT'`, { call: ['rolled back', 'unknown'], answer: ['committed', 'unknown'] }],
+  ['payment', 'XA COMMIT', { call: ['committed'], answer: ['committed'] }],
+];
+
+for (const [name, statement, outcomes] of STATEMENTS) {
+  test.each(['call', 'answer'] as const)(`the line to ${name} is lost at ${statement}: with the %s`, async (lost) => {
+    const gid = `cut-${++count}`;
+    const proxy = proxies[name]!;
+    let isSeen = false;
+    const stop = proxy.onBytes('to-server', (chunk) => {
+      if (!chunk.includes(statement)) return;
+      stop();
+      isSeen = true;
+      if (lost === 'call') proxy.cut();
+      else proxy.blackHole('to-client');
+    });
+    const told = toldOf(app.run(gid, everywhere(gid)));
+    await until('the line is lost', () => isSeen);
+    if (lost === 'answer') {
+      // The server has had the time to do what it was told; then the connection is seen to be dead.
+      await until('bytes of an answer are swallowed', () => proxy.counts.swallowed > 0);
+      proxy.cut();
+    }
+    proxy.heal();
+    proxy.counts.swallowed = 0;
+    expect(outcomes[lost]).toContain(await told);
+    await expectTruth(gid, await told);
+  });
+}
+
+test('rolling back, the line is lost at XA ROLLBACK: nothing is left', async () => {
+  const gid = `cut-${++count}`;
+  const proxy = proxies.payment!;
+  const stop = proxy.onBytes('to-server', (chunk) => {
+    if (!chunk.includes('XA ROLLBACK')) return;
+    stop();
+    proxy.cut();
+  });
+  const run = app.run(gid, async (managers) => {
+    await everywhere(gid)(managers);
+    throw new Error('no');
+  });
+  await expect(run).rejects.toThrow('no');
+  proxy.heal();
+  await expectTruth(gid, 'rolled back');
+});
+
+test('the COMMIT of the decision still runs when its connection dies: unknown is told, and nothing is touched before it ends', async () => {
+  const gid = `cut-${++count}`;
+  await sql(
+    world,
+    'order',
+    `CREATE TRIGGER test_slow_decision AFTER INSERT ON dtx_xa FOR EACH ROW
+     IF NEW.decision = 'COMMIT' THEN DO SLEEP(4); END IF`,
+  );
+  const proxy = proxies.order!;
+  let isSeen = false;
+  const stop = proxy.onBytes('to-server', (chunk) => {
+    if (!chunk.includes(`'COMMIT'`)) return;
+    stop();
+    isSeen = true;
+  });
+  const told = toldOf(app.run(gid, everywhere(gid)));
+  await until('the decision is on its way', () => isSeen);
+  await until('it is being inserted', async () => {
+    const rows = await sql(world, 'order', `SHOW PROCESSLIST`);
+    return rows.some(({ Info }) => /SLEEP\(4\)|INSERT INTO dtx_xa/.test(String(Info)));
+  });
+  proxy.blackHole('to-client');
+  proxy.cut();
+  proxy.heal();
+  expect(await told).toBe('unknown');
+  expect(await effectsOf(world, gid)).toEqual([]);
+  await until('it has ended', async () => (await decisions(world, gid)).length > 0);
+  await expectNothingLeft(world);
+  const [row] = await decisions(world, gid);
+  expect(await effectsOf(world, gid)).toEqual(row!.decision === 'COMMIT' ? ALL : []);
+});

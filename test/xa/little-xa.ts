@@ -1,0 +1,122 @@
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import type { INestApplicationContext, Type } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { DataSource, EntitySchema } from 'typeorm';
+import type * as Dtx from '../../libs/dtx/src/index.js';
+import type { Migration } from '../../libs/dtx/src/index.js';
+import type { Decisions } from '../../libs/dtx/src/xa/decisions.js';
+import { ROOT } from '../support/app-process.js';
+import { until } from '../support/until.js';
+import { type AppName, sql, type World } from '../support/world.js';
+import { BRANCHES } from './shop.js';
+
+/** The library as it is built, or a mutant of it. */
+export type Library = Pick<typeof Dtx, 'DtxModule' | 'XaModule' | 'Xa' | 'Database' | 'migrate'> & {
+  readonly witnessMigrations: Migration[];
+  readonly Decisions: Type<Decisions>;
+};
+
+/** Past the test runner, which would transform it: it is the built code that is to be tried. */
+const load = createRequire(import.meta.url);
+
+export function libraryOf(root = ROOT): Library {
+  const file = (name: string) => join(root, 'libs', 'dtx', 'dist', name);
+  return { ...load(file('index.js')), ...load(file('xa/schema.js')), ...load(file('xa/decisions.js')) };
+}
+
+export interface Effect {
+  gid: string;
+  n: number;
+}
+export const Effect = new EntitySchema<Effect>({
+  name: 'Effect',
+  tableName: 'effect',
+  columns: { gid: { type: 'varchar', length: 64, primary: true }, n: { type: 'int' } },
+});
+
+export const ALL: readonly AppName[] = ['order', 'payment', 'inventory'];
+export type Managers = Parameters<Parameters<Dtx.Xa['run']>[1]>[0];
+
+/** Tables that a transaction of the test writes to in every database: one row per transaction, and two shelves to lock. */
+export async function prepareTables(world: World, library: Library): Promise<void> {
+  for (const app of ALL) {
+    await sql(world, app, 'CREATE TABLE effect (gid VARCHAR(64) PRIMARY KEY, n INT NOT NULL) ENGINE=InnoDB');
+    await sql(world, app, 'CREATE TABLE shelf (id INT PRIMARY KEY, n INT NOT NULL) ENGINE=InnoDB');
+    await sql(world, app, 'INSERT INTO shelf VALUES (1, 0), (2, 0)');
+  }
+  for (const app of BRANCHES) {
+    const source = await new DataSource({ type: 'mysql', url: world.databases[app] }).initialize();
+    await library.migrate(source, 'dtx-xa-witness', library.witnessMigrations);
+    await source.destroy();
+  }
+}
+
+export interface LittleXaOptions {
+  readonly world: World;
+  readonly library: Library;
+  /** Where a database is reached, if not at its own address: a proxy, say. */
+  readonly urls?: Partial<Record<AppName, string>>;
+  readonly xa?: Dtx.XaOptionsInput;
+  readonly schema?: Record<string, number>;
+  readonly core?: object;
+}
+
+/** The transaction manager alone in this process, on three real databases, with work that the test says. */
+export class LittleXa {
+  private constructor(
+    readonly context: INestApplicationContext,
+    private readonly source: DataSource,
+    private readonly library: Library,
+  ) {}
+
+  static async start({ world, library, urls = {}, xa = {}, schema = {}, core }: LittleXaOptions): Promise<LittleXa> {
+    const source = new DataSource({
+      type: 'mysql',
+      url: urls.order ?? world.databases.order,
+      entities: [Effect],
+      timezone: 'Z',
+    });
+    class Data {}
+    class Little {}
+    const branch = (app: AppName) => ({ url: urls[app] ?? world.databases[app], entities: [Effect], schema });
+    const branches = { payment: branch('payment'), inventory: branch('inventory') };
+    const own = { app: 'order', rabbitmqUrl: world.rabbitmq, scanIntervalMs: 100, leaseMs: 700, lockWaitSeconds: 1 };
+    const reconnect = { firstMs: 50, factor: 2, capMs: 200 };
+    const times = { timeoutMs: 2_000, callTimeoutMs: 1_500, backoff: { firstMs: 100, factor: 1.5, capMs: 500 } };
+    const context = await NestFactory.createApplicationContext(
+      {
+        module: Little,
+        imports: [
+          { module: Data, global: true, providers: [{ provide: DataSource, useValue: source }], exports: [DataSource] },
+          library.DtxModule.forRoot({ ...own, reconnect, ...core }),
+          library.XaModule.forRoot({ ...times, ...xa, branches }),
+        ],
+      },
+      { logger: false, abortOnError: false },
+    );
+    const app = new LittleXa(context, source, library);
+    await until('the little app is ready', () => context.get(library.Database).ready);
+    return app;
+  }
+
+  run<T>(gid: string, work: (managers: Managers) => Promise<T>): Promise<T> {
+    return this.context.get(this.library.Xa).run(['order', 'payment', 'inventory'], work, { gid });
+  }
+
+  async close(): Promise<void> {
+    await this.context.close();
+    await this.source.destroy();
+  }
+}
+
+/** Leaves its row in every database. */
+export const everywhere = (gid: string) => async (managers: Managers) => {
+  for (const app of ALL) await managers[app]!.query('INSERT INTO effect (gid, n) VALUES (?, 1)', [gid]);
+};
+
+/** In how many of the three databases the transaction has taken effect: 3 or 0 when all is well. */
+export async function effectsOf(world: World, gid: string): Promise<AppName[]> {
+  const rows = await Promise.all(ALL.map((app) => sql(world, app, 'SELECT gid FROM effect WHERE gid = ?', [gid])));
+  return ALL.filter((_, index) => rows[index]!.length > 0);
+}

@@ -1,0 +1,197 @@
+import { createConnection } from 'mysql2/promise';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { until } from '../support/until.js';
+import { freshWorld, sql, type World } from '../support/world.js';
+import { ALL, effectsOf, everywhere, LittleXa, type LittleXaOptions, libraryOf, prepareTables } from './little-xa.js';
+import {
+  decisions,
+  expectNothingLeft,
+  FORMAT_ID,
+  finish,
+  orphan,
+  prepare,
+  preparedOf,
+  recover,
+  witnesses,
+} from './shop.js';
+
+const library = libraryOf();
+const HORIZON_MS = 60_000;
+let world: World;
+const running: LittleXa[] = [];
+
+beforeAll(async () => {
+  world = await freshWorld('xa_recovery');
+  await prepareTables(world, library);
+});
+
+afterEach(async () => {
+  await Promise.all(running.splice(0).map((app) => app.close()));
+});
+
+afterAll(() => expectNothingLeft(world));
+
+async function start(options: Partial<LittleXaOptions> = {}): Promise<LittleXa> {
+  const app = await LittleXa.start({ world, library, ...options });
+  running.push(app);
+  return app;
+}
+
+const decisionOn = async (id: string) => (await decisions(world)).find((row) => row.id === id);
+const untilDone = (id: string) => until(`${id} is over`, async () => (await decisionOn(id))?.state === 'DONE');
+
+test('two instances find ten orphans at once: each is rolled back and both its witnesses are claimed', async () => {
+  // The first makes the log, so that there is an id for the orphans to carry.
+  await start();
+  const orphans = await Promise.all(
+    Array.from({ length: 10 }, (_, n) => orphan(world, { app: n % 2 === 0 ? 'payment' : 'inventory' })),
+  );
+  await start();
+  await Promise.all(orphans.map(({ id }) => untilDone(id)));
+  for (const { id, gtrid } of orphans) {
+    expect(await decisionOn(id)).toMatchObject({ decision: 'ROLLBACK', attempts: 0 });
+    expect(await witnesses(world, gtrid)).toEqual(['recovery', 'recovery']);
+  }
+  expect(await preparedOf(world)).toEqual([]);
+});
+
+test('branches of another deployment and of another program stay as they are, while an orphan beside them goes', async () => {
+  await start();
+  const others = { gtrid: '0123456789abcdef.000064.019a0000-0000-7000-8000-000000000000', formatId: FORMAT_ID };
+  const strangers = { gtrid: `stranger of ${world.name}`, formatId: 7 };
+  for (const one of [others, strangers]) await prepare(world, 'payment', one);
+  try {
+    const { id } = await orphan(world);
+    await untilDone(id);
+    // Two more looks at least: an orphan that came later has gone, too.
+    await untilDone((await orphan(world, { app: 'inventory' })).id);
+    const left = (await recover(world, 'payment')).map(({ gtrid }) => gtrid);
+    expect(left).toEqual(expect.arrayContaining([others.gtrid, strangers.gtrid]));
+  } finally {
+    for (const one of [others, strangers]) await finish(world, 'payment', { ...one, how: 'ROLLBACK' });
+  }
+});
+
+test('one that is younger than its deadline is left to its manager', async () => {
+  await start();
+  const { id, gtrid } = await orphan(world, { ageMs: -3_000 });
+  const older = await orphan(world, { app: 'inventory' });
+  await untilDone(older.id);
+  expect(await decisionOn(id)).toBeUndefined();
+  expect((await preparedOf(world)).map((one) => one.gtrid)).toEqual([gtrid]);
+  await untilDone(id);
+});
+
+test('one that is older than the log remembers is PARKED with one alert, and never guessed at', async () => {
+  const app = await start({ xa: { retentionMs: HORIZON_MS } });
+  const { id, gtrid } = await orphan(world, { ageMs: HORIZON_MS + 5_000 });
+  await until('it is parked', async () => (await decisionOn(id))?.state === 'PARKED');
+  await untilDone((await orphan(world, { app: 'inventory', ageMs: 10_000 })).id);
+  expect((await preparedOf(world)).map((one) => one.gtrid)).toEqual([gtrid]);
+  expect(await sql(world, 'order', 'SELECT scheme FROM dtx_alert WHERE subject_id = ?', [id])).toEqual([
+    { scheme: 'xa' },
+  ]);
+  // Nobody else may be let through meanwhile who depends on it.
+  await app.run('beside-a-parked-one', everywhere('beside-a-parked-one'));
+  await finish(world, 'payment', { gtrid, formatId: FORMAT_ID, how: 'ROLLBACK' });
+  await sql(world, 'order', `UPDATE dtx_xa SET state = 'DONE', next_attempt_at = NULL WHERE id = ?`, [id]);
+  await sql(world, 'order', 'UPDATE dtx_alert SET closed_at = UTC_TIMESTAMP(3), open_key = NULL WHERE subject_id = ?', [
+    id,
+  ]);
+});
+
+test('a branch of a decision that was carried out comes back (an older state of its server): it is ended again, as decided', async () => {
+  await start();
+  const { id, gtrid } = await orphan(world);
+  await untilDone(id);
+  await sql(world, 'payment', 'DELETE FROM dtx_xa_witness WHERE gtrid = ?', [gtrid]);
+  await prepare(world, 'payment', { gtrid, formatId: FORMAT_ID });
+  await until('it is rolled back again', async () => (await preparedOf(world)).length === 0);
+  await untilDone(id);
+  expect(await witnesses(world, gtrid)).toEqual(['recovery', 'recovery']);
+});
+
+test('a decision that comes after its deadline, by the clock of the log, is refused and the COMMIT behind it not read', async () => {
+  const app = await start();
+  const [{ ms }] = (await sql<{ ms: number }>(
+    world,
+    'order',
+    `SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 AS ms`,
+  )) as [{ ms: number }];
+  const decide = async (deadlineMs: number, id: string) => {
+    const about = { id, gid: id, gtrid: id, branches: 'payment' };
+    const times = { logId: '', id, startMs: deadlineMs - 2_000, deadlineMs };
+    const statement = app.context.get(library.Decisions).commitSql(about, times);
+    const connection = await createConnection({ uri: world.databases.order, multipleStatements: true });
+    await connection.beginTransaction();
+    await connection.query(`INSERT INTO effect VALUES (?, 1)`, [id]);
+    const ended = await connection.query(`${statement.sql}; COMMIT`, statement.values).then(
+      () => 0,
+      (error) => error.errno,
+    );
+    await connection.end();
+    return ended;
+  };
+  expect(await decide(Number(ms) - 1, 'late')).toBe(1_048);
+  expect(await sql(world, 'order', `SELECT gid FROM effect WHERE gid = 'late'`)).toEqual([]);
+  expect(await decide(Number(ms) + 60_000, 'early')).toBe(0);
+  expect(await sql(world, 'order', `SELECT gid FROM effect WHERE gid = 'early'`)).toHaveLength(1);
+  await sql(world, 'order', `DELETE FROM dtx_xa WHERE id = 'early'`);
+});
+
+test('more callers than connections: who waits too long is told so in time, and the others go through', async () => {
+  const app = await start({ xa: { concurrencyMax: 2, acquireTimeoutMs: 300, waitersMax: 4 } });
+  const since = performance.now();
+  const calls = Array.from({ length: 12 }, async (_, n) => {
+    const gid = `crowd-${n}`;
+    return app.run(gid, async (managers) => {
+      await everywhere(gid)(managers);
+      await managers.payment!.query('SELECT SLEEP(0.2)');
+    });
+  });
+  const ends = await Promise.allSettled(calls);
+  expect(performance.now() - since).toBeLessThan(5_000);
+  const refused = ends.filter((one) => one.status === 'rejected');
+  expect(refused.length).toBeGreaterThanOrEqual(6);
+  for (const { reason } of refused) expect(reason).toMatchObject({ name: 'XaUnavailable' });
+  for (const [n, { status }] of ends.entries())
+    expect(await effectsOf(world, `crowd-${n}`)).toHaveLength(status === 'fulfilled' ? 3 : 0);
+});
+
+test('a database at another schema version than the program knows is not written to', async () => {
+  const app = await start({ schema: { business: 2 }, xa: { acquireTimeoutMs: 200 } });
+  await until('it says why', () =>
+    app.run('wrong-schema', everywhere('wrong-schema')).then(
+      () => Promise.reject(new Error('it was let through')),
+      (error: Error) => /has business at version none, not 2/.test(error.message),
+    ),
+  );
+  expect(await effectsOf(world, 'wrong-schema')).toEqual([]);
+  for (const name of ['payment', 'inventory'] as const)
+    await sql(world, name, `INSERT INTO dtx_schema_version VALUES ('business', 2, 'by hand', UTC_TIMESTAMP(3))`);
+  await until('it is opened', () => app.run('right-schema', everywhere('right-schema')).then(() => true));
+  await sql(world, 'payment', `INSERT INTO dtx_schema_version VALUES ('business', 3, 'by hand', UTC_TIMESTAMP(3))`);
+  await until('it is noticed', () =>
+    app.run('newer-schema', everywhere('newer-schema')).then(
+      () =>
+        Promise.all(ALL.map((name) => sql(world, name, `DELETE FROM effect WHERE gid = 'newer-schema'`))).then(
+          () => false,
+        ),
+      (error: Error) => /version 3, not 2/.test(error.message),
+    ),
+  );
+});
+
+test('finished decisions and their witnesses go after their horizon, and nothing else does', async () => {
+  const app = await start({ xa: { retentionMs: HORIZON_MS }, core: { purgeIntervalMs: 100 } });
+  await app.run('young', everywhere('young'));
+  const old = await orphan(world, { ageMs: HORIZON_MS - 2_000 });
+  await untilDone(old.id);
+  await until('the old one has gone, with its witnesses', async () => {
+    const left = await Promise.all([decisionOn(old.id), witnesses(world, old.gtrid)]);
+    return left[0] === undefined && left[1].join('') === '';
+  });
+  const [young] = await decisions(world, 'young');
+  expect(young).toMatchObject({ state: 'DONE' });
+  expect(await witnesses(world, young!.gtrid)).toEqual(['branch', 'branch']);
+});

@@ -1,0 +1,133 @@
+import { createConnection } from 'mysql2/promise';
+import { newId } from '../../libs/dtx/src/index.js';
+import { type Answer, call } from '../support/stack.js';
+import { until } from '../support/until.js';
+import { type AppName, sql, type World } from '../support/world.js';
+
+export const BRANCHES = ['payment', 'inventory'] as const;
+export const FORMAT_ID = 0x6e647478;
+
+export function buy(url: string, key: string | undefined, body: object): Promise<Answer> {
+  const headers: Record<string, string> = { 'content-type': 'application/json' };
+  if (key !== undefined) headers['idempotency-key'] = key;
+  return call(`${url}/orders/xa`, { method: 'POST', headers, body: JSON.stringify(body) });
+}
+
+/** The id of the world's decision log: its own branches carry it. */
+export async function logIdOf(world: World): Promise<string> {
+  const [row] = await sql<{ log_id: string }>(world, 'order', 'SELECT log_id FROM dtx_xa_log');
+  return row!.log_id;
+}
+
+export interface Prepared {
+  readonly app: AppName;
+  readonly gtrid: string;
+}
+
+/** Branches of this world that are prepared now, on either vendor. */
+export async function preparedOf(world: World): Promise<Prepared[]> {
+  const own = await logIdOf(world);
+  const all = await Promise.all(BRANCHES.map((app) => recover(world, app)));
+  return all.flat().filter(({ gtrid }) => gtrid.startsWith(`${own}.`));
+}
+
+/** Everything that a server has prepared, whoever it belongs to. */
+export async function recover(world: World, app: AppName): Promise<Prepared[]> {
+  const rows = await sql<{ data: string | Buffer; gtrid_length: number }>(world, app, 'XA RECOVER');
+  return rows.map(({ data, gtrid_length: length }) => ({
+    app,
+    gtrid: Buffer.from(data as string).toString('latin1', 0, Number(length)),
+  }));
+}
+
+export interface DecisionRow {
+  id: string;
+  gid: string;
+  gtrid: string;
+  decision: string | null;
+  state: string;
+  attempts: number;
+  last_error: string | null;
+}
+
+export function decisions(world: World, gid?: string): Promise<DecisionRow[]> {
+  const columns = 'SELECT id, gid, gtrid, decision, state, attempts, last_error FROM dtx_xa';
+  return gid === undefined
+    ? sql<DecisionRow>(world, 'order', columns)
+    : sql<DecisionRow>(world, 'order', `${columns} WHERE gid = ?`, [gid]);
+}
+
+/** Who has left a witness at each branch: `branch`, or `recovery` where it was claimed. */
+export async function witnesses(world: World, gtrid: string): Promise<string[]> {
+  const all = await Promise.all(
+    BRANCHES.map((app) => sql<{ who: string }>(world, app, 'SELECT who FROM dtx_xa_witness WHERE gtrid = ?', [gtrid])),
+  );
+  return all.map((rows) => rows.map(({ who }) => who).join());
+}
+
+/** No decision is open, and no branch of this world is prepared. */
+export function expectNothingLeft(world: World, withinMs = 30_000): Promise<unknown> {
+  return until(
+    'nothing is left open',
+    async () => {
+      const [prepared, open] = await Promise.all([
+        preparedOf(world),
+        sql(world, 'order', `SELECT id, decision, state, last_error FROM dtx_xa WHERE state <> 'DONE'`),
+      ]);
+      if (prepared.length + open.length === 0) return true;
+      throw new Error(JSON.stringify({ prepared, open }));
+    },
+    { withinMs },
+  );
+}
+
+/** A prepared branch without a decision, as a dead process leaves it: its witness, its locks, and nobody's connection. */
+export async function orphan(
+  world: World,
+  { app = 'payment', logId, ageMs = 60_000 }: { app?: AppName; logId?: string; ageMs?: number } = {},
+): Promise<{ id: string; gtrid: string }> {
+  const [{ ms }] = (await sql<{ ms: number }>(world, 'order', `SELECT ${NOW_MS} AS ms`)) as [{ ms: number }];
+  const id = newId(Number(ms) - ageMs);
+  const gtrid = `${logId ?? (await logIdOf(world))}.000064.${id}`;
+  await prepare(world, app, { gtrid, formatId: FORMAT_ID });
+  return { id, gtrid };
+}
+
+/** Prepares a branch with its witness on a connection of its own, and ends the connection. */
+export async function prepare(
+  world: World,
+  app: AppName,
+  { gtrid, formatId }: { gtrid: string; formatId: number },
+): Promise<void> {
+  const xid = xidOf(gtrid, app, formatId);
+  const connection = await createConnection({ uri: world.databases[app], multipleStatements: true });
+  await connection.query(
+    `XA START ${xid}; INSERT INTO dtx_xa_witness VALUES (?, ?, 'branch', UTC_TIMESTAMP(3)); XA END ${xid}; XA PREPARE ${xid}`,
+    [gtrid, app],
+  );
+  await connection.end();
+}
+
+/** Ends a branch that nobody but the test will end, once its connection has let go of it. */
+export function finish(
+  world: World,
+  app: AppName,
+  { gtrid, formatId, how }: { gtrid: string; formatId: number; how: 'COMMIT' | 'ROLLBACK' },
+): Promise<unknown> {
+  return until('the branch is ended by hand', () =>
+    sql(world, app, `XA ${how} ${xidOf(gtrid, app, formatId)}`).then(() => true),
+  );
+}
+
+function xidOf(gtrid: string, branch: string, formatId: number): string {
+  const hex = (text: string) => `X'${Buffer.from(text).toString('hex')}'`;
+  return `${hex(gtrid)},${hex(branch)},${formatId}`;
+}
+
+const NOW_MS = `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000`;
+
+/** Rolls back whatever this world has left prepared, once its apps have gone. */
+export async function endAll(world: World): Promise<void> {
+  for (const { app, gtrid } of await preparedOf(world))
+    await finish(world, app, { gtrid, formatId: FORMAT_ID, how: 'ROLLBACK' });
+}

@@ -1,0 +1,132 @@
+import { createConnection } from 'mysql2/promise';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { AppProcess } from '../support/app-process.js';
+import { expectProblem } from '../support/problem.js';
+import { TcpProxy } from '../support/proxy.js';
+import { type Answer, call, Stack } from '../support/stack.js';
+import { until } from '../support/until.js';
+import { freshWorld, sql, type World } from '../support/world.js';
+import { buy, decisions, expectNothingLeft } from './shop.js';
+
+const BOOK = { buyerId: 'alice', sku: 'book', quantity: 1 };
+const MUG = { buyerId: 'alice', sku: 'mug', quantity: 1 };
+let world: World;
+let shop: Stack;
+
+beforeAll(async () => {
+  world = await freshWorld('xa_unavailable');
+  shop = new Stack(world);
+  await shop.start();
+  await Promise.all([shop.account('alice', 10_000_000), shop.stock('book', 1_000), shop.stock('mug', 1_000)]);
+});
+
+afterAll(async () => {
+  await shop?.stop();
+  await expectNothingLeft(world);
+});
+
+async function order(options: Omit<Parameters<typeof AppProcess.start>[1], 'world'>): Promise<AppProcess> {
+  const instance = await AppProcess.start('order', { world, ...options });
+  shop.instances.push(instance);
+  await shop.untilReady(instance);
+  return instance;
+}
+
+function expectUnavailable(answer: Answer): void {
+  expectProblem(answer, 503);
+  expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
+}
+
+const untilBought = (url: string, key: string, body: object) =>
+  until(`${key} is bought`, async () => {
+    const answer = await buy(url, key, body);
+    return answer.status === 201 && answer;
+  });
+
+test('without the URLs of the branches: POST /orders/xa is 503, everything else is served', async () => {
+  const plain = await order({
+    env: { DTX_XA_PAYMENT_DATABASE_URL: '', DTX_XA_INVENTORY_DATABASE_URL: '' },
+    label: 'plain',
+  });
+  expectUnavailable(await buy(plain.url, 'plain', BOOK));
+  const headers = { 'content-type': 'application/json' };
+  expect((await call(`${plain.url}/orders`, { method: 'POST', headers, body: JSON.stringify(BOOK) })).status).toBe(202);
+  await plain.stop();
+});
+
+test('a branch database is away: 503, a known key is answered all the same, and later the key buys once', async () => {
+  const proxy = await TcpProxy.start(world.databases.payment);
+  const cut = await order({ env: { DTX_XA_PAYMENT_DATABASE_URL: proxy.url }, label: 'cut' });
+  const known = await untilBought(cut.url, 'known', BOOK);
+  const refused = await buy(cut.url, 'refused', { ...BOOK, sku: 'phone' });
+  expect(refused.status).toBe(409);
+  proxy.cut();
+  expectUnavailable(await buy(cut.url, 'later', BOOK));
+  expect((await buy(cut.url, 'known', BOOK)).body).toEqual(known.body);
+  expect((await buy(cut.url, 'refused', { ...BOOK, sku: 'phone' })).body).toEqual(refused.body);
+  proxy.heal();
+  const later = await untilBought(cut.url, 'later', BOOK);
+  expect((await buy(shop.of('order').url, 'later', BOOK)).body).toEqual(later.body);
+  await cut.stop();
+  await proxy.close();
+});
+
+test('a row that somebody holds: 503 after the lock wait, who waits for a turn is told so sooner, and later both buy', async () => {
+  const core = { lockWaitSeconds: 1 };
+  const narrow = await order({ options: { core, xa: { concurrencyMax: 1, acquireTimeoutMs: 300 } }, label: 'narrow' });
+  await untilBought(narrow.url, 'narrow', BOOK);
+  const holder = await createConnection({ uri: world.databases.inventory });
+  await holder.beginTransaction();
+  await holder.query(`SELECT * FROM stock WHERE sku = 'mug' FOR UPDATE`);
+  const since = performance.now();
+  const [first, second] = await Promise.all([buy(narrow.url, 'held', MUG), buy(narrow.url, 'waits', BOOK)]);
+  expectUnavailable(first);
+  expectUnavailable(second);
+  expect(performance.now() - since).toBeLessThan(10_000);
+  expect((await decisions(world)).filter(({ state }) => state !== 'DONE')).toEqual([]);
+  await holder.rollback();
+  await holder.end();
+  await untilBought(narrow.url, 'held', MUG);
+  await untilBought(narrow.url, 'waits', BOOK);
+  await narrow.stop();
+});
+
+test('the other apps have migrated to something else: not written to, and the log says what is wrong', async () => {
+  await sql(
+    world,
+    'payment',
+    `INSERT INTO dtx_schema_version VALUES ('payment', 99, 'of a newer program', UTC_TIMESTAMP(3))`,
+  );
+  const old = await order({ options: { xa: { acquireTimeoutMs: 200 } }, label: 'old' });
+  await until('the log says why', () => /XA cannot use payment: has payment at version 99, not 1/.test(old.log()));
+  expectUnavailable(await buy(old.url, 'old', BOOK));
+  await sql(world, 'payment', `DELETE FROM dtx_schema_version WHERE version = 99`);
+  await untilBought(old.url, 'old', BOOK);
+  await old.stop();
+});
+
+test('on MySQL an account that may not list prepared branches is told the exact GRANT', async (context) => {
+  const [{ version }] = (await sql<{ version: string }>(world, 'payment', 'SELECT VERSION() AS version')) as [
+    { version: string },
+  ];
+  context.skip(/mariadb/i.test(version), 'MariaDB needs no privilege for it');
+  const url = new URL(world.databases.payment);
+  const user = `xa_poor_${process.pid}`;
+  await sql(world, 'payment', `CREATE USER '${user}'@'%' IDENTIFIED BY 'poor'`);
+  try {
+    await sql(world, 'payment', `GRANT ALL ON \`${url.pathname.slice(1)}\`.* TO '${user}'@'%'`);
+    Object.assign(url, { username: user, password: 'poor' });
+    const poor = await order({
+      env: { DTX_XA_PAYMENT_DATABASE_URL: url.href },
+      label: 'poor',
+      options: { xa: { acquireTimeoutMs: 200 } },
+    });
+    await until('it says so', () => poor.log().includes(`GRANT XA_RECOVER_ADMIN ON *.* TO '${user}'@'%'`));
+    expectUnavailable(await buy(poor.url, 'poor', BOOK));
+    await sql(world, 'payment', `GRANT XA_RECOVER_ADMIN ON *.* TO '${user}'@'%'`);
+    await untilBought(poor.url, 'poor', BOOK);
+    await poor.stop();
+  } finally {
+    await sql(world, 'payment', `DROP USER '${user}'@'%'`);
+  }
+});
