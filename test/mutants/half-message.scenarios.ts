@@ -119,6 +119,7 @@ async function duplicateByRedis({ shop, world }: Stage): Promise<Claim> {
   const properties = { messageId: 'one', type: 'stock.restocked.v1', headers: { 'dtx-scheme': 'reliable-message' } };
   const handle = async () => {
     const [order] = await shop.start(['order'], { failpoints, options: SHORT_TIMES });
+    await until('its queue is there', async () => (await messagesIn(world, queue)) !== null);
     await publisher.send(queue, Buffer.from('{"sku":"book","available":3,"version":1}'), properties);
     return order!;
   };
