@@ -1,4 +1,4 @@
-// Step 1 of 6 - prepare: the copy waits in the broker; then (2) the local transaction, then (3) the message itself.
+// Steps 1 to 3 of 6 - prepare: the copy waits in the broker; then the local transaction; then the message itself.
 import { Inject, Injectable, Logger, OnModuleDestroy } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import type { Contract } from '../core/broker/contract.js';
