@@ -46,7 +46,7 @@ export class DtxTransport extends Server implements CustomTransportStrategy, OnM
 
   listen(callback: (error?: unknown) => void): void {
     try {
-      const endpoints = endpointsOf(this.messageHandlers, this.options.app);
+      const endpoints = endpointsOf(this.messageHandlers, this.options.app, this.database.source.manager);
       this.held.start(endpoints);
       this.database.onReady(() => {
         if (this.closing) return;
@@ -117,10 +117,10 @@ export function connectDtx(app: INestApplication): void {
 }
 
 /** Finds who consumes what. @throws OptionsError for a handler that is missing, doubled or not among the contract's consumers */
-function endpointsOf(handlers: Map<string, MessageHandler>, app: string): Endpoint[] {
+function endpointsOf(handlers: Map<string, MessageHandler>, app: string, bare: EntityManager): Endpoint[] {
   const found = new Map<
     string,
-    { handle?: MessageHandler; reject?: MessageHandler; extras: HandlerExtras; consumer: string }
+    { [role in HandlerExtras['role']]?: MessageHandler } & { extras: HandlerExtras; consumer: string }
   >();
   for (const handler of handlers.values()) {
     const extras = handler.extras as unknown as HandlerExtras;
@@ -132,8 +132,11 @@ function endpointsOf(handlers: Map<string, MessageHandler>, app: string): Endpoi
     entry[extras.role] = handler;
     found.set(key, entry);
   }
-  return [...found.values()].map(({ handle, reject, extras, consumer }) => {
-    if (!handle) throw new OptionsError(`${consumer} has an @OnRejected for ${extras.contract.name} but no @OnMessage`);
+  return [...found.values()].map(({ handle, reject, 'before-ack': beforeAck, extras, consumer }) => {
+    if (!handle) {
+      const other = reject ? '@OnRejected' : '@BeforeAck';
+      throw new OptionsError(`${consumer} has an ${other} for ${extras.contract.name} but no @OnMessage`);
+    }
     return {
       consumer,
       contract: extras.contract,
@@ -142,6 +145,8 @@ function endpointsOf(handlers: Map<string, MessageHandler>, app: string): Endpoi
         reject &&
         ((tx: EntityManager, payload: unknown, no: Rejected, info: DeliveryInfo) =>
           call(reject, payload, new MessageContext(tx, info, no))),
+      // The bare manager: there is no transaction, and whatever needs one refuses it.
+      beforeAck: beforeAck && ((payload, info) => call(beforeAck, payload, new MessageContext(bare, info))),
     };
   });
 }
