@@ -1,8 +1,11 @@
 import { type Env, Order, orderCheckout, ordersMigrations, platformModules } from '@nest-dtx/shop';
 import { type DynamicModule, Module } from '@nestjs/common';
+import { AskPayments, PAYMENT_URL } from './ask-payments.js';
 import { CatalogController, StockHintByLocalMessage } from './catalog.controller.js';
 import { CheckoutByTcc } from './checkout.tcc.js';
 import { OrdersController } from './orders.controller.js';
+import { NOTIFY_SECRETS, PaymentResultsController } from './payment-results.controller.js';
+import { paymentResultMigrations } from './payment-results.js';
 import { PlaceOrderByLocalMessage, SettleOrderByLocalMessage } from './place-order.local-message.js';
 import { SettledOrders } from './settled-orders.js';
 import { stockHintMigrations } from './stock-hint.js';
@@ -12,11 +15,24 @@ class OrderModule {}
 
 /** The order app: takes purchases and knows what became of them. */
 export function orderModule(env: Env): DynamicModule {
-  const migrations = [...ordersMigrations, ...stockHintMigrations];
+  const migrations = [...ordersMigrations, ...stockHintMigrations, ...paymentResultMigrations];
   return {
     module: OrderModule,
     imports: platformModules(env, { app: 'order', entities: [Order], migrations, participates: [orderCheckout] }),
-    controllers: [OrdersController, CatalogController, SettleOrderByLocalMessage, StockHintByLocalMessage],
-    providers: [PlaceOrderByLocalMessage, CheckoutByTcc, SettledOrders],
+    controllers: [
+      OrdersController,
+      CatalogController,
+      PaymentResultsController,
+      SettleOrderByLocalMessage,
+      StockHintByLocalMessage,
+    ],
+    providers: [
+      PlaceOrderByLocalMessage,
+      CheckoutByTcc,
+      SettledOrders,
+      AskPayments,
+      { provide: PAYMENT_URL, useValue: env.paymentUrl },
+      { provide: NOTIFY_SECRETS, useValue: env.notifySecrets },
+    ],
   };
 }

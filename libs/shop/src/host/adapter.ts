@@ -30,7 +30,25 @@ export function createAdapter(routes: RouteTable): FastifyAdapter {
   // JSON is all that is understood: any other type of body is a 415.
   fastify.removeContentTypeParser('text/plain');
   letConnectionsEnd(adapter);
+  keepSignedBodies(adapter);
   return adapter;
+}
+
+/** A signature is over the bytes that came: what JSON makes of them may be written in another way. */
+function keepSignedBodies(adapter: FastifyAdapter): void {
+  adapter.getInstance().addHook('preParsing', (request, _reply, payload, done) => {
+    if (request.headers['webhook-signature'] !== undefined) {
+      const chunks: Buffer[] = [];
+      let bytes = 0;
+      // Heard beside the parser, which refuses what is larger.
+      payload.on('data', (chunk: Buffer) => {
+        bytes += chunk.length;
+        if (bytes <= BODY_BYTES_MAX) chunks.push(chunk);
+      });
+      payload.once('end', () => Object.assign(request, { rawBody: Buffer.concat(chunks) }));
+    }
+    done(null, payload);
+  });
 }
 
 /** A stop waits for open connections, and callers keep theirs open: each ends with the answer that is under way on it. */

@@ -12,7 +12,7 @@ describe('the environment', () => {
     const env = read({ DTX_REDIS_URL: '', PORT: '' });
     expect(env).toMatchObject({ port: 3001, host: '127.0.0.1', production: false, adminTokenIsNew: true });
     expect(env.redisUrl).toBeUndefined();
-    expect(env.options).toEqual({ core: {}, localMessage: {}, tcc: {} });
+    expect(env.options).toEqual({ core: {}, localMessage: {}, tcc: {}, notify: {} });
     expect(read().adminToken).not.toBe(env.adminToken);
   });
 
@@ -20,7 +20,7 @@ describe('the environment', () => {
     const given = { PORT: '0', NODE_ENV: 'production', DTX_ADMIN_TOKEN: 'a-long-token' };
     const env = read({ ...given, DTX_OPTIONS: '{"localMessage":{"attemptsMax":3}}' });
     expect(env).toMatchObject({ port: 0, host: '0.0.0.0', adminToken: 'a-long-token', adminTokenIsNew: false });
-    expect(env.options).toEqual({ core: {}, localMessage: { attemptsMax: 3 }, tcc: {} });
+    expect(env.options).toEqual({ core: {}, localMessage: { attemptsMax: 3 }, tcc: {}, notify: {} });
   });
 
   it.each([

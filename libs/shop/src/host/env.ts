@@ -1,5 +1,6 @@
 /** The environment of an app, read and checked once at start. Values are never echoed: URLs carry passwords. */
 import { randomBytes } from 'node:crypto';
+import { isAllowEntry } from 'nest-dtx';
 import { z } from 'zod';
 
 /** An operator's mistake: one line that names the variable and says what it should be. No stack is printed for it. */
@@ -19,13 +20,15 @@ export interface Env {
   adminTokenIsNew: boolean;
   alertWebhook?: string;
   notifyUrl?: string;
-  notifySecret?: string;
-  notifyAllow?: string;
+  /** Secrets that notifications are signed with, the newest first; without any nobody is notified. */
+  notifySecrets: string[];
+  notifyAllow: string[];
+  /** Where the order app asks for payments whose result never came. */
+  paymentUrl?: string;
   xaPaymentDatabaseUrl?: string;
   xaInventoryDatabaseUrl?: string;
-  /** Options of the library's parts, by section; each part checks its own. */
   /** `DTX_OPTIONS`, a section per module of the library. */
-  options: Record<'core' | 'localMessage' | 'tcc', Record<string, unknown>>;
+  options: Record<'core' | 'localMessage' | 'tcc' | 'notify', Record<string, unknown>>;
 }
 
 const URL_CHARS_MAX = 4_096;
@@ -63,6 +66,34 @@ const coreSection = section.refine(
   `must not contain ${NOT_CORE_OPTIONS.join(', ')}`,
 );
 
+const NOT_NOTIFY_OPTIONS = ['service', 'secrets', 'defaultTarget', 'allow'];
+const notifySection = section.refine(
+  (notify) => !NOT_NOTIFY_OPTIONS.some((key) => key in notify),
+  `must not contain ${NOT_NOTIFY_OPTIONS.join(', ')}`,
+);
+
+/** The newest secret and, while receivers change over, the one before it. */
+const secrets = z
+  .string()
+  .transform((text) => text.split(/\s+/).filter(Boolean))
+  .refine(
+    (list) => list.length <= 5 && list.every((one) => one.length >= 16),
+    'must have at least 16 characters, or be up to 5 such secrets with spaces between',
+  );
+
+const allowedTargets = z
+  .string()
+  .transform((text) =>
+    text
+      .split(',')
+      .map((entry) => entry.trim())
+      .filter(Boolean),
+  )
+  .refine(
+    (list) => list.every(isAllowEntry),
+    'must be a list of host, host:port, address or CIDR range, with commas between',
+  );
+
 const port = z
   .string()
   .regex(/^\d{1,5}$/, 'must be a port number, 0 (any free one) to 65535')
@@ -83,7 +114,7 @@ const options = z
   })
   .pipe(
     z.strictObject(
-      { core: coreSection, localMessage: section, tcc: section },
+      { core: coreSection, localMessage: section, tcc: section, notify: notifySection },
       {
         error: (issue) =>
           issue.code === 'unrecognized_keys'
@@ -103,8 +134,9 @@ const variables = z.object({
   DTX_ADMIN_TOKEN: token.optional(),
   DTX_ALERT_WEBHOOK: httpUrl.optional(),
   DTX_NOTIFY_URL: httpUrl.optional(),
-  DTX_NOTIFY_SECRET: z.string().min(16, 'must have at least 16 characters').optional(),
-  DTX_NOTIFY_ALLOW: z.string().optional(),
+  DTX_NOTIFY_SECRET: secrets.optional(),
+  DTX_NOTIFY_ALLOW: allowedTargets.optional(),
+  DTX_PAYMENT_URL: httpUrl.optional(),
   DTX_XA_PAYMENT_DATABASE_URL: mysqlUrl.optional(),
   DTX_XA_INVENTORY_DATABASE_URL: mysqlUrl.optional(),
   DTX_OPTIONS: options.prefault('{}'),
@@ -128,6 +160,9 @@ export function readEnv(given: Record<string, string | undefined>, defaults: { p
   if (production && env.DTX_FAILPOINTS !== undefined) {
     throw new EnvError('DTX_FAILPOINTS is set: with NODE_ENV=production failpoints are refused');
   }
+  if (env.DTX_NOTIFY_URL !== undefined && env.DTX_NOTIFY_SECRET === undefined) {
+    throw new EnvError('DTX_NOTIFY_SECRET is missing: what is sent to DTX_NOTIFY_URL is signed with it');
+  }
   return {
     port: env.PORT ?? defaults.port,
     host: env.HOST ?? (production ? '0.0.0.0' : '127.0.0.1'),
@@ -139,8 +174,9 @@ export function readEnv(given: Record<string, string | undefined>, defaults: { p
     adminTokenIsNew: env.DTX_ADMIN_TOKEN === undefined,
     alertWebhook: env.DTX_ALERT_WEBHOOK,
     notifyUrl: env.DTX_NOTIFY_URL,
-    notifySecret: env.DTX_NOTIFY_SECRET,
-    notifyAllow: env.DTX_NOTIFY_ALLOW,
+    notifySecrets: env.DTX_NOTIFY_SECRET ?? [],
+    notifyAllow: env.DTX_NOTIFY_ALLOW ?? [],
+    paymentUrl: env.DTX_PAYMENT_URL,
     xaPaymentDatabaseUrl: env.DTX_XA_PAYMENT_DATABASE_URL,
     xaInventoryDatabaseUrl: env.DTX_XA_INVENTORY_DATABASE_URL,
     options: env.DTX_OPTIONS,

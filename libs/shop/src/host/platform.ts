@@ -1,5 +1,13 @@
 import type { DynamicModule } from '@nestjs/common';
-import { DtxModule, LocalMessageModule, type Migration, OpsModule, type Participant, TccModule } from 'nest-dtx';
+import {
+  DtxModule,
+  LocalMessageModule,
+  type Migration,
+  NotifyModule,
+  OpsModule,
+  type Participant,
+  TccModule,
+} from 'nest-dtx';
 import type { EntityTarget, ObjectLiteral } from 'typeorm';
 import { databaseModule } from './database.js';
 import type { Env } from './env.js';
@@ -26,6 +34,14 @@ export function platformModules(env: Env, { app, entities, migrations, participa
     }),
     LocalMessageModule.forRoot(env.options.localMessage),
     TccModule.forRoot({ ...env.options.tcc, participates }),
+    notifyModule(env, app),
     OpsModule.forRoot({ adminToken: env.adminToken }),
   ];
+}
+
+/** Merchants are told by the payment app; whoever else has a payment result publishes to it. */
+function notifyModule({ notifySecrets: secrets, notifyUrl, notifyAllow, options }: Env, app: string): DynamicModule {
+  const service = 'payment';
+  if (app !== service) return NotifyModule.forPublisher({ ...options.notify, service, secrets });
+  return NotifyModule.forService({ ...options.notify, service, secrets, defaultTarget: notifyUrl, allow: notifyAllow });
 }
