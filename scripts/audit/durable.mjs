@@ -2,10 +2,15 @@
 // tables of a scheme that comes later are audited without being named here.
 
 /** The states in which a row of a known table is finished. PARKED is neither: it waits for a person. */
-const FINISHED = { dtx_outbox: ['DONE'], dtx_inbox: ['HANDLED'], dtx_tcc: ['CONFIRMED', 'CANCELLED'] };
+const FINISHED = {
+  dtx_outbox: ['DONE'],
+  dtx_inbox: ['HANDLED'],
+  dtx_tcc: ['CONFIRMED', 'CANCELLED'],
+  dtx_notification: ['DELIVERED', 'CLOSED'],
+};
 
 /** The scheme of a table that serves only one; others have a column. */
-const SCHEME = { dtx_outbox: 'local-message', dtx_tcc: 'tcc' };
+const SCHEME = { dtx_outbox: 'local-message', dtx_tcc: 'tcc', dtx_notification: 'notify' };
 
 /** Telling somebody is retried for as long as nobody listens, and delays nothing. */
 const NOT_WORK = ['dtx_alert'];

@@ -10,6 +10,7 @@ import { openDatabases } from './databases.mjs';
 import { countByState, durableTables } from './durable.mjs';
 import { checkKeys } from './key-checks.mjs';
 import { checkDurableWork, checkNothingOpen, checkParked, checkQueues } from './message-checks.mjs';
+import { checkNotifications } from './notify-checks.mjs';
 import { summarizePurchases } from './purchases.mjs';
 import { untilQuiet } from './quiet.mjs';
 import { checkTcc } from './tcc-checks.mjs';
@@ -23,6 +24,7 @@ const CHECKS = [
   { name: 'idempotency keys', run: checkKeys },
   { name: 'durable work', run: checkDurableWork },
   { name: 'tcc', run: checkTcc },
+  { name: 'notifications', run: checkNotifications },
   { name: 'parked', run: checkParked },
   { name: 'queues', run: checkQueues },
   { name: 'nothing left open', run: checkNothingOpen },
