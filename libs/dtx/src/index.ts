@@ -31,7 +31,7 @@ export {
 export type { DeliveryInfo } from './core/inbox/incoming.js';
 export { Operations, type OperationsSource, type SummaryRow, type TransactionView } from './core/operations.js';
 export type { CoreOptionsInput } from './core/options.js';
-export { currentTraceparent, withTraceparent } from './core/trace.js';
+export { currentGid, currentTraceparent, traceparentFrom, withGid, withTraceparent } from './core/trace.js';
 export { LocalMessageModule } from './local-message/local-message.module.js';
 export type { LocalMessageOptionsInput } from './local-message/options.js';
 export { LocalMessages } from './local-message/outbox.js';

@@ -59,9 +59,8 @@ export class Records implements OnModuleInit, OnModuleDestroy {
   private async receive(delivery: Delivery): Promise<void> {
     const read = this.read(delivery);
     const { lost } = delivery;
-    await persist({ lost, reconnect: this.core.reconnect }, () =>
-      read.ok ? this.record(read.row) : this.park(read, delivery),
-    );
+    const write = () => (read.ok ? this.record(read.row) : this.park(read, delivery));
+    await persist({ lost, reconnect: this.core.reconnect }, write);
     // A message that dies with us before this ack is delivered again and changes nothing.
     delivery.ack();
   }

@@ -14,7 +14,7 @@ import { BrokerUnavailable, Rejected } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
-import { withTraceparent } from '../core/trace.js';
+import { withGid, withTraceparent } from '../core/trace.js';
 import { type BranchKey, enterCancel, enterConfirm, enterTry, keepData, type Passage } from './barrier.js';
 import { type Call, Calls, callBody, parseJson, type Verdict } from './calls.js';
 import { callQueueOf } from './contract.js';
@@ -70,7 +70,9 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
     const call = callBody.safeParse(parseJson(delivery.message.content));
     if (call.success) {
       const { replyTo, traceparent } = fromProperties(delivery.message.properties);
-      const verdict = await withTraceparent(traceparent, () => this.take(call.data, participant));
+      const verdict = await withTraceparent(traceparent, () =>
+        withGid(call.data.gid, () => this.take(call.data, participant)),
+      );
       if (replyTo && isAnswerQueue(replyTo)) await this.calls.answer(replyTo, { callId: call.data.callId, ...verdict });
     } else {
       const problem = call.error.issues[0]?.message;

@@ -4,6 +4,7 @@ import type { Alerts } from '../alert/alerts.js';
 import { type Backoff, backoffMs, type Ladder } from '../backoff.js';
 import type { Database } from '../database/database.service.js';
 import { isUnavailable } from '../database/sql-errors.js';
+import { withGid, withTraceparent } from '../trace.js';
 import { claimDue, giveBack, settleAgain, settleParked } from './claim.js';
 import type { DurableRow, DurableTable } from './durable-table.js';
 
@@ -91,7 +92,8 @@ export class DurableLoop<Row extends DurableRow> {
   /** Runs a row that is leased to this process; used by the fast path and by the scan alike. */
   runNow(row: Row): void {
     const leaveLane = this.enterLane(row);
-    const running: Promise<void> = this.runOne(row)
+    const { traceparent, gid } = row as { traceparent?: string | null; gid?: string | null };
+    const running: Promise<void> = withTraceparent(traceparent, () => withGid(gid, () => this.runOne(row)))
       .catch((error) => this.logger.warn(`row ${row.id}: ${(error as Error).message}`))
       .finally(() => {
         this.inWork.delete(running);

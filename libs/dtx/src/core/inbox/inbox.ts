@@ -12,6 +12,7 @@ import { failpoint } from '../failpoint.js';
 import type { CoreOptions } from '../options.js';
 import { persist } from '../persist.js';
 import { CORE_OPTIONS } from '../tokens.js';
+import { withGid, withTraceparent } from '../trace.js';
 import { inboxFailpoints } from './failpoints.js';
 import { ANY_AGE, type Endpoint, type Incoming, incomingOf, read } from './incoming.js';
 import { ReceiptSender } from './receipts.js';
@@ -45,6 +46,11 @@ export class Inbox implements OnModuleInit {
   /** Handles one delivery to its ack. Returns without an ack only when the delivery was lost to us meanwhile. */
   async receive(delivery: Delivery, endpoint: Endpoint): Promise<void> {
     const incoming = incomingOf(delivery.message, endpoint.consumer);
+    const { traceparent, gid } = incoming.info;
+    await withTraceparent(traceparent, () => withGid(gid, () => this.take(delivery, incoming, endpoint)));
+  }
+
+  private async take(delivery: Delivery, incoming: Incoming, endpoint: Endpoint): Promise<void> {
     const patience = { lost: delivery.lost, reconnect: this.options.reconnect };
     const settled = await persist(patience, () => this.settle(incoming, endpoint));
     const outcome = await persist(patience, () => this.beforeAck(incoming, endpoint, settled));
