@@ -2,7 +2,7 @@ import http from 'node:http';
 import https from 'node:https';
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import { TargetGuard, TargetRefused } from './guard.js';
-import { NOTIFY_OPTIONS, type NotifyOptions } from './options.js';
+import { BODY_GRACE_MS, NOTIFY_OPTIONS, type NotifyOptions } from './options.js';
 
 export interface Answer {
   readonly status: number;
@@ -10,8 +10,6 @@ export interface Answer {
   readonly retryAfterMs: number;
 }
 
-/** How long an answer's body may still take once its status is known: it is only read to keep the connection. */
-const BODY_GRACE_MS = 1_000;
 const HEADERS_MAX_BYTES = 16 * 1024;
 
 /**
@@ -67,8 +65,9 @@ export class TargetCaller implements OnModuleDestroy {
         request.destroy(new Error(`no answer within ${this.options.callTimeoutMs} ms`));
       }, leftMs);
       request.once('response', (response) => {
-        this.drain(response, leftMs).then(() => {
-          clearTimeout(timer);
+        // The status says all that matters; what is still to come has a bound of its own.
+        clearTimeout(timer);
+        this.drain(response).then(() => {
           resolve({ status: response.statusCode ?? 0, retryAfterMs: retryAfterMsOf(response.headers) });
         });
       });
@@ -81,12 +80,12 @@ export class TargetCaller implements OnModuleDestroy {
     });
   }
 
-  /** The status says all that matters. A short rest is read, so that the connection can be used again; more is cut off. */
-  private drain(response: http.IncomingMessage, leftMs: number): Promise<void> {
+  /** A short rest is read, so that the connection can be used again; more is cut off. */
+  private drain(response: http.IncomingMessage): Promise<void> {
     return new Promise((resolve) => {
       let bytes = 0;
       const cut = () => response.destroy();
-      const timer = setTimeout(cut, Math.min(leftMs, BODY_GRACE_MS));
+      const timer = setTimeout(cut, BODY_GRACE_MS);
       response.on('data', (chunk: Buffer) => {
         bytes += chunk.length;
         if (bytes > this.options.answerMaxBytes) cut();

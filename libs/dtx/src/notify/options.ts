@@ -3,6 +3,9 @@ import type { CoreOptions } from '../core/options.js';
 import { countOption, msOption } from '../core/options.js';
 import { isAllowEntry } from './guard.js';
 
+/** How long an answer's body may still take once its status is known: it is only read to keep the connection. */
+export const BODY_GRACE_MS = 1_000;
+
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
 
@@ -44,7 +47,7 @@ export const notifyOptions = z.strictObject({
       60 * MINUTE,
       60 * MINUTE,
     ]),
-  /** From connecting to the last byte of the answer. */
+  /** From connecting to the status of the answer; its body may take a second more. */
   callTimeoutMs: msOption(10_000),
   /** A longer `Retry-After` is taken for this. */
   retryAfterMaxMs: msOption(3_600_000),
@@ -74,5 +77,5 @@ export const NOTIFY_OPTIONS = Symbol('dtx notify options');
 
 /** A call takes its time limit at most, and its mark a moment. */
 export function leaseMsOf(core: CoreOptions, options: NotifyOptions): number {
-  return Math.max(core.leaseMs, Math.round(options.callTimeoutMs * 1.2));
+  return Math.max(core.leaseMs, Math.round(options.callTimeoutMs * 1.2) + BODY_GRACE_MS);
 }
