@@ -74,7 +74,7 @@ async function diesBeforePublishing({ shop, keep }: Stage): Promise<Claim> {
   await shop.start(['payment'], warm);
   return async () => {
     const isTold = () => target.of(`${orderId}.CAPTURED`).length > 0;
-    await until('the target hears of the payment', isTold, { withinMs: 10_000 });
+    await until('the target hears of the payment', isTold, { withinMs: 15_000 });
   };
 }
 

@@ -29,8 +29,16 @@ export {
   type KeyOwner,
 } from './core/idempotency/keys.js';
 export type { DeliveryInfo } from './core/inbox/incoming.js';
-export { Operations, type OperationsSource, type SummaryRow, type TransactionView } from './core/operations.js';
+export {
+  type ListPage,
+  Operations,
+  type OperationsSource,
+  type SummaryRow,
+  type TransactionView,
+  type Word,
+} from './core/operations.js';
 export type { CoreOptionsInput } from './core/options.js';
+export { measure, onMeasured, type Telemetry } from './core/telemetry.js';
 export { currentGid, currentTraceparent, traceparentFrom, withGid, withTraceparent } from './core/trace.js';
 export { LocalMessageModule } from './local-message/local-message.module.js';
 export type { LocalMessageOptionsInput } from './local-message/options.js';

@@ -7,6 +7,7 @@ import { giveBack } from '../core/durable/claim.js';
 import { DurableLoop, type Tried } from '../core/durable/loop.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
+import { measure } from '../core/telemetry.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { type Answer, TargetCaller } from './call.js';
 import { failpoints, SCHEME } from './failpoints.js';
@@ -120,5 +121,6 @@ export class Deliveries implements OnModuleInit, OnModuleDestroy {
          settled_at = UTC_TIMESTAMP(3) WHERE id IN (?) AND state = 'PENDING'`,
       [rows.map((row) => row.id).sort()],
     );
+    for (const { id } of rows) measure('settled', { scheme: SCHEME, ms: this.database.ageMs(id) });
   }
 }

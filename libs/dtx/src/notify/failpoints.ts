@@ -43,6 +43,6 @@ export const failpoints = {
     'delivered',
     3,
     'The target has answered 2xx and the notification is DELIVERED: nothing is left to do.',
-    'Nobody has to.',
+    'Nobody has to: the result is told.',
   ),
 };

@@ -11,6 +11,7 @@ import { inFuture } from '../core/durable/claim.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
 import { persist } from '../core/persist.js';
+import { measure } from '../core/telemetry.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { Deliveries } from './delivery.js';
 import { failpoints, SCHEME } from './failpoints.js';
@@ -108,6 +109,7 @@ export class Records implements OnModuleInit, OnModuleDestroy {
       insertFirst(this.database.own.manager, 'dtx_notification', values),
     );
     if (!isFirst) return;
+    measure('started', { scheme: SCHEME });
     if (isNow) await this.deliveries.deliverNow(row);
     else this.deliveries.wake();
   }

@@ -1,15 +1,17 @@
-import { Controller, Get, Header, Injectable } from '@nestjs/common';
+import { Controller, Get, Header, Injectable, OnModuleDestroy } from '@nestjs/common';
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import { Broker } from '../core/broker/broker.service.js';
 import { Operations } from '../core/operations.js';
+import { countInto } from './counters.js';
 
 /** A registry of the application's own: several in one process do not share one. */
 @Injectable()
-export class Metrics {
+export class Metrics implements OnModuleDestroy {
   readonly registry = new Registry();
   private readonly rows: Gauge;
   private readonly age: Gauge;
   private readonly up: Gauge;
+  private readonly endCounting: () => void;
 
   constructor(
     private readonly operations: Operations,
@@ -17,6 +19,7 @@ export class Metrics {
   ) {
     const registers = [this.registry];
     collectDefaultMetrics({ register: this.registry });
+    this.endCounting = countInto(this.registry);
     const labelNames = ['scheme', 'source', 'state'];
     this.rows = new Gauge({ name: 'dtx_open_rows', help: 'Rows that are not final, by state', labelNames, registers });
     this.age = new Gauge({
@@ -26,6 +29,10 @@ export class Metrics {
       registers,
     });
     this.up = new Gauge({ name: 'dtx_broker_up', help: '1 while both connections to the broker are open', registers });
+  }
+
+  onModuleDestroy(): void {
+    this.endCounting();
   }
 
   async text(): Promise<string> {

@@ -4,6 +4,7 @@ import type { Alerts } from '../alert/alerts.js';
 import { type Backoff, backoffMs, type Ladder } from '../backoff.js';
 import type { Database } from '../database/database.service.js';
 import { isUnavailable } from '../database/sql-errors.js';
+import { measure } from '../telemetry.js';
 import { withGid, withTraceparent } from '../trace.js';
 import { claimDue, giveBack, settleAgain, settleParked } from './claim.js';
 import type { DurableRow, DurableTable } from './durable-table.js';
@@ -175,6 +176,7 @@ export class DurableLoop<Row extends DurableRow> {
     const error = tried.error.slice(0, 1_000);
     if (tried.kind === 'hopeless' || attempts >= this.work.attemptsMax) return this.park(row, error, attempts);
     const atLeastMs = tried.kind === 'failed' ? (tried.atLeastMs ?? 0) : 0;
+    measure('retried', { scheme: this.work.describe(row)?.scheme ?? this.work.scheme });
     const delayMs = Math.max(atLeastMs, backoffMs(this.work.backoff, attempts));
     await settleAgain(this.database.own.manager, this.work.table, row, { error, delayMs, attempts });
   }

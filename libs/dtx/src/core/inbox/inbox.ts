@@ -11,6 +11,7 @@ import { OutcomeUnknown, Rejected } from '../errors.js';
 import { failpoint } from '../failpoint.js';
 import type { CoreOptions } from '../options.js';
 import { persist } from '../persist.js';
+import { measure } from '../telemetry.js';
 import { CORE_OPTIONS } from '../tokens.js';
 import { withGid, withTraceparent } from '../trace.js';
 import { inboxFailpoints } from './failpoints.js';
@@ -51,6 +52,7 @@ export class Inbox implements OnModuleInit {
   }
 
   private async take(delivery: Delivery, incoming: Incoming, endpoint: Endpoint): Promise<void> {
+    measure('delivered', { consumer: endpoint.consumer, lagMs: this.database.ageMs(incoming.info.messageId) });
     const patience = { lost: delivery.lost, reconnect: this.options.reconnect };
     const settled = await persist(patience, () => this.settle(incoming, endpoint));
     const outcome = await persist(patience, () => this.beforeAck(incoming, endpoint, settled));
