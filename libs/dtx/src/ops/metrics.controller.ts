@@ -2,7 +2,7 @@ import { Controller, Get, Header, Injectable, OnModuleDestroy } from '@nestjs/co
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import { Broker } from '../core/broker/broker.service.js';
 import { Operations } from '../core/operations.js';
-import { countInto } from './counters.js';
+import { countInto, schemeLabel } from './counters.js';
 
 /** A registry of the application's own: several in one process do not share one. */
 @Injectable()
@@ -39,10 +39,14 @@ export class Metrics implements OnModuleDestroy {
     this.up.set(this.broker.isUp ? 1 : 0);
     const summaries = await Promise.all(this.operations.sources.map((source) => source.summary().catch(() => [])));
     this.rows.reset();
-    for (const { scheme, source, states, oldestDueMs } of summaries.flat()) {
-      for (const [state, count] of Object.entries(states)) this.rows.set({ scheme, source, state }, count);
-      this.age.set({ scheme, source }, (oldestDueMs ?? 0) / 1_000);
+    const oldest = new Map<string, { scheme: string; source: string; ms: number }>();
+    for (const { scheme: given, source, states, oldestDueMs } of summaries.flat()) {
+      const scheme = schemeLabel(given);
+      for (const [state, count] of Object.entries(states)) this.rows.inc({ scheme, source, state }, count);
+      const ms = Math.max(oldestDueMs ?? 0, oldest.get(`${scheme} ${source}`)?.ms ?? 0);
+      oldest.set(`${scheme} ${source}`, { scheme, source, ms });
     }
+    for (const { scheme, source, ms } of oldest.values()) this.age.set({ scheme, source }, ms / 1_000);
     return this.registry.metrics();
   }
 }
