@@ -19,7 +19,7 @@ export class Demo {
   isServing = false;
   #dir = demoDir();
   #token = process.env.DTX_ADMIN_TOKEN || randomBytes(24).toString('base64url');
-  #notifySecret = `whsec_${randomBytes(24).toString('base64')}`;
+  #notifySecret = process.env.DTX_NOTIFY_SECRET || `whsec_${randomBytes(24).toString('base64')}`;
   #touchedServers = false;
   #world = null;
   #supervisor = null;

@@ -13,7 +13,8 @@ export function environmentOf(app, { world, token, urls, notifySecret }) {
   // The merchant, whose part the order app plays, is on this machine: a private target has to be allowed.
   if (app === 'payment') {
     const merchant = new URL('/payment-results', urls.order);
-    return { ...common, DTX_NOTIFY_URL: merchant.href, DTX_NOTIFY_ALLOW: merchant.host };
+    const { DTX_NOTIFY_URL = merchant.href, DTX_NOTIFY_ALLOW = merchant.host } = process.env;
+    return { ...common, DTX_NOTIFY_URL, DTX_NOTIFY_ALLOW };
   }
   if (app !== 'order') return common;
   return {
