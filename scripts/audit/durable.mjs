@@ -9,6 +9,7 @@ const FINISHED = {
   dtx_xa: ['DONE'],
   dtx_half: ['SENT', 'ROLLED_BACK'],
   dtx_half_parked: ['DONE'],
+  dtx_notification: ['DELIVERED', 'CLOSED'],
 };
 
 /** The scheme of a table that serves only one; others have a column. */
@@ -18,6 +19,7 @@ const SCHEME = {
   dtx_xa: 'xa',
   dtx_half: 'half-message',
   dtx_half_parked: 'half-message',
+  dtx_notification: 'notify',
 };
 
 /** Telling somebody is retried for as long as nobody listens, and delays nothing. */

@@ -11,6 +11,7 @@ import { countByState, durableTables } from './durable.mjs';
 import { checkHalfMessages } from './half-message-checks.mjs';
 import { checkKeys } from './key-checks.mjs';
 import { checkDurableWork, checkNothingOpen, checkParked, checkQueues } from './message-checks.mjs';
+import { checkNotifications } from './notify-checks.mjs';
 import { summarizePurchases } from './purchases.mjs';
 import { untilQuiet } from './quiet.mjs';
 import { checkTcc } from './tcc-checks.mjs';
@@ -27,6 +28,7 @@ const CHECKS = [
   { name: 'tcc', run: checkTcc },
   { name: 'xa', run: checkXa },
   { name: 'half messages', run: checkHalfMessages },
+  { name: 'notifications', run: checkNotifications },
   { name: 'parked', run: checkParked },
   { name: 'queues', run: checkQueues },
   { name: 'nothing left open', run: checkNothingOpen },

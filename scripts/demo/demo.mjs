@@ -19,6 +19,7 @@ export class Demo {
   isServing = false;
   #dir = demoDir();
   #token = process.env.DTX_ADMIN_TOKEN || randomBytes(24).toString('base64url');
+  #notifySecret = process.env.DTX_NOTIFY_SECRET || `whsec_${randomBytes(24).toString('base64')}`;
   #touchedServers = false;
   #world = null;
   #supervisor = null;
@@ -49,9 +50,11 @@ export class Demo {
   }
 
   async #startApps(ports) {
+    const urls = Object.fromEntries(Object.entries(ports).map(([app, port]) => [app, `http://127.0.0.1:${port}`]));
+    const common = { world: this.#world, token: this.#token, notifySecret: this.#notifySecret, urls };
     this.#supervisor = new Supervisor({
       say: this.say,
-      environmentOf: (app) => environmentOf(app, { world: this.#world, token: this.#token }),
+      environmentOf: (app) => environmentOf(app, common),
       logOf: (app) => join(this.#dir, `${app}.log`),
       record: () => this.#record(),
     });

@@ -3,15 +3,23 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** What an app needs to know, see the README's table of variables. */
-export function environmentOf(app, { world, token }) {
+export function environmentOf(app, { world, token, urls, notifySecret }) {
   const common = {
     DTX_DATABASE_URL: world.databases[app],
     DTX_RABBITMQ_URL: world.rabbitmq,
     DTX_ADMIN_TOKEN: token,
+    DTX_NOTIFY_SECRET: notifySecret,
   };
+  // The merchant, whose part the order app plays, is on this machine: a private target has to be allowed.
+  if (app === 'payment') {
+    const merchant = new URL('/payment-results', urls.order);
+    const { DTX_NOTIFY_URL = merchant.href, DTX_NOTIFY_ALLOW = merchant.host } = process.env;
+    return { ...common, DTX_NOTIFY_URL, DTX_NOTIFY_ALLOW };
+  }
   if (app !== 'order') return common;
   return {
     ...common,
+    DTX_PAYMENT_URL: urls.payment,
     DTX_REDIS_URL: world.redis,
     DTX_XA_PAYMENT_DATABASE_URL: world.databases.payment,
     DTX_XA_INVENTORY_DATABASE_URL: world.databases.inventory,

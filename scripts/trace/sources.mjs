@@ -1,4 +1,6 @@
 // Which tables know a purchase, and how to read each. A table that a world does not have is left out.
+import { NOTIFY_SOURCES } from './notify-sources.mjs';
+import { workOf } from './work.mjs';
 
 const SOURCES = [
   {
@@ -99,6 +101,7 @@ const SOURCES = [
     ],
     now: (row) => `dtx_tcc_barrier ${row.participant} ${row.phase}: ${row.op}`,
   },
+  ...NOTIFY_SOURCES,
   {
     table: 'dtx_xa',
     events: (row) => [
@@ -134,9 +137,3 @@ const timeOf = (date) => date.toISOString().slice(11, 23);
 /** A Cancel in the place of a Try is there to keep the Try out. */
 const wordOf = ({ phase, op }) => (phase === 'try' && op === 'cancel' ? 'no Try from now on' : op);
 const isSameTime = (one, other) => one?.getTime() === other?.getTime();
-
-function workOf({ state, attempts, next_attempt_at: next, last_error: error }) {
-  const tried = Number(attempts) > 0 ? `, attempts ${attempts}` : '';
-  const due = next && state !== 'PARKED' ? `, next attempt at ${next.toISOString().slice(11, 23)}` : '';
-  return `${state}${tried}${due}${error ? `, last error: ${error.split('\n')[0]}` : ''}`;
-}

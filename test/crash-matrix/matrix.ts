@@ -15,7 +15,7 @@ export function crashMatrix(name: string, scheme: Scheme, rows: readonly Row[]):
   let shop: Stack;
 
   beforeAll(async () => {
-    shop = new Stack(await freshWorld(`crash_${name}`), { options: SHORT_TIMES });
+    shop = new Stack(await freshWorld(`crash_${name}`), { options: SHORT_TIMES, env: scheme.env });
     await shop.start();
     await shop.account('alice', 1_000_000_000);
     await shop.stock('book', 100_000);

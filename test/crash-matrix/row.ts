@@ -32,6 +32,8 @@ export interface Scheme {
   /** The app that takes the call, and where. */
   readonly app: AppName;
   readonly path: string;
+  /** Environment of every instance beside the common one. */
+  readonly env?: Record<string, string>;
   /** Whether a purchase went by without the victim: it is over, and the victim has not met its point. */
   passed(shop: Stack, orderId: string): Promise<boolean>;
   /** What the caller finds out with its key once the others have recovered. Throws (expect) if that may not be. */

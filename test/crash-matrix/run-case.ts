@@ -40,6 +40,7 @@ export const SHORT_TIMES = {
     backoff: { firstMs: 100, factor: 1.5, capMs: 500 },
     markDelayMs: 1,
   },
+  notify: { ladderMs: Array(20).fill(200), callTimeoutMs: 500, markDelayMs: 1 },
 };
 
 const TRIES_MAX = 12;
@@ -62,13 +63,14 @@ interface Play {
 
 /** The times of the instances that recover. They may differ from the victim's in the heartbeat only. */
 function victimOptions(row: Row): Record<string, unknown> {
-  const { core, localMessage, tcc, halfMessage, xa } = SHORT_TIMES;
+  const { core, localMessage, tcc, halfMessage, xa, notify } = SHORT_TIMES;
   return {
     core: { ...core, heartbeatSeconds: 1, ...row.options?.core },
     localMessage: { ...localMessage, ...row.options?.localMessage },
     tcc: { ...tcc, ...row.options?.tcc },
     halfMessage: { ...halfMessage, ...row.options?.halfMessage },
     xa: { ...xa, ...row.options?.xa },
+    notify: { ...notify, ...row.options?.notify },
   };
 }
 
@@ -76,7 +78,8 @@ function victimOptions(row: Row): Record<string, unknown> {
 export async function runCase(play: Play): Promise<void> {
   const { shop, scheme, row, mode } = play;
   const armed = [row.alsoArmed, `${row.failpoint}=1*${ACTIONS[mode]}`].filter(Boolean).join(';');
-  const victim = await AppProcess.start(row.app, { world: shop.world, failpoints: armed, options: victimOptions(row) });
+  const options = victimOptions(row);
+  const victim = await AppProcess.start(row.app, { world: shop.world, failpoints: armed, options, env: scheme.env });
   try {
     await shop.untilReady(victim);
     const attempts = await toTheEnd(play, victim);

@@ -2,13 +2,10 @@ import { connect } from 'amqplib';
 import { expect } from 'vitest';
 import type { Stack } from '../support/stack.js';
 import { type AppName, sql } from '../support/world.js';
-import type { Case, Mode, Row } from './row.js';
+import { type Case, few, type Row } from './row.js';
 import { barrier, transaction } from './tcc.scheme.js';
 
 const APPS: readonly AppName[] = ['order', 'payment', 'inventory'];
-const ALL: readonly Mode[] = ['crash', 'pause, recover, kill', 'pause, recover, continue', 'error', 'lost'];
-/** All modes in the long run; else without those that show what another mode of the point, or another point, shows too. */
-const few = (...modes: Mode[]) => (process.env.DTX_TEST_ALL ? ALL : modes);
 const QUICK = few('crash', 'pause, recover, continue', 'error', 'lost');
 const DEAD_OR_LATE = few('crash', 'pause, recover, continue');
 

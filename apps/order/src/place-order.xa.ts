@@ -11,12 +11,13 @@ import {
   type NewOrder,
   type Purchase,
   type PurchaseBody,
+  paymentNotification,
   reasonOf,
   takeStock,
   viewOf,
 } from '@nest-dtx/shop';
 import { Injectable } from '@nestjs/common';
-import { Database, IdempotencyKeys, inTransaction, Rejected, Xa } from 'nest-dtx';
+import { Database, IdempotencyKeys, inTransaction, Notifications, Rejected, Xa } from 'nest-dtx';
 import { DataSource, type EntityManager } from 'typeorm';
 
 const ROUTE = 'POST /orders/xa';
@@ -35,7 +36,10 @@ export class PlaceOrderByXa {
     private readonly database: Database,
     private readonly keys: IdempotencyKeys,
     private readonly xa: Xa,
-  ) {}
+    private readonly notifications: Notifications,
+  ) {
+    xa.beforeDone((orderId) => this.tell(orderId));
+  }
 
   /**
    * Makes a purchase, CONFIRMED or CANCELLED when this returns, or tells what the one of the same key came to.
@@ -87,6 +91,14 @@ export class PlaceOrderByXa {
       if (error instanceof PlacedBefore) return this.placedBefore(error.orderId);
       throw error;
     }
+  }
+
+  /** The money of this purchase was taken here, so it is this app that tells of it, as the payment app does of its own. */
+  private async tell(orderId: string): Promise<void> {
+    const order = await findOrder(this.db.manager, orderId);
+    if (order === null || !this.notifications.isFor(order.notifyUrl ?? undefined)) return;
+    const payment = { ...order, status: 'CAPTURED' as const };
+    await this.notifications.publish(paymentNotification(payment, order.notifyUrl ?? undefined));
   }
 
   private async placedBefore(orderId: string): Promise<Purchase> {

@@ -44,12 +44,12 @@ export class CheckOutByTcc {
     // The id carries its time, by this database's clock.
     const createdAt = new Date(idTimeMs(orderId)!).toISOString();
     const purchase = { ...body, orderId, scheme: 'tcc' as const, amount: amountOf(body), createdAt };
-    const { buyerId, sku, quantity, amount } = purchase;
+    const { buyerId, sku, quantity, amount, notifyUrl } = purchase;
     const within = key === undefined ? {} : { within: (tx: EntityManager) => this.claim(tx, { key, body, orderId }) };
     try {
       const outcome = await this.tcc.run({ gid: orderId, ...within }, (t) => {
         t.call(orderCheckout, purchase);
-        t.call(paymentFunds, { buyerId, amount });
+        t.call(paymentFunds, { buyerId, amount, notifyUrl });
         t.call(inventoryStock, { sku, quantity });
       });
       return viewOf(purchase, outcome);

@@ -10,14 +10,19 @@ import {
   paymentCaptured,
   paymentDeclined,
   reasonOf,
+  tellPaymentResult,
 } from '@nest-dtx/shop';
 import { Controller } from '@nestjs/common';
-import { LocalMessages, OnMessage, OnRejected, type Rejected } from 'nest-dtx';
-import { EntityManager } from 'typeorm';
+import { BeforeAck, LocalMessages, Notifications, OnMessage, OnRejected, type Rejected } from 'nest-dtx';
+import { DataSource, EntityManager } from 'typeorm';
 
 @Controller()
 export class TakeFlashMoneyByHalfMessage {
-  constructor(private readonly messages: LocalMessages) {}
+  constructor(
+    private readonly messages: LocalMessages,
+    private readonly notifications: Notifications,
+    private readonly db: DataSource,
+  ) {}
 
   /** The stock is sold: take the money, and tell the order app that the purchase is complete. */
   @OnMessage(flashSold)
@@ -35,5 +40,11 @@ export class TakeFlashMoneyByHalfMessage {
     const reason = reasonOf(no);
     await declinePayment(tx, sale, reason);
     await this.messages.append(tx, paymentDeclined, { ...sale, reason });
+  }
+
+  /** The result is committed, whichever it is: the merchant is to hear of it, also when this delivery is a repetition. */
+  @BeforeAck(flashSold)
+  async tell(sale: FlashSold): Promise<void> {
+    await tellPaymentResult(this.notifications, this.db.manager, sale);
   }
 }

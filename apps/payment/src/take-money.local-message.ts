@@ -10,14 +10,19 @@ import {
   reasonOf,
   type StockTaken,
   stockTaken,
+  tellPaymentResult,
 } from '@nest-dtx/shop';
 import { Controller } from '@nestjs/common';
-import { LocalMessages, OnMessage, OnRejected, type Rejected } from 'nest-dtx';
-import { EntityManager } from 'typeorm';
+import { BeforeAck, LocalMessages, Notifications, OnMessage, OnRejected, type Rejected } from 'nest-dtx';
+import { DataSource, EntityManager } from 'typeorm';
 
 @Controller()
 export class TakeMoneyByLocalMessage {
-  constructor(private readonly messages: LocalMessages) {}
+  constructor(
+    private readonly messages: LocalMessages,
+    private readonly notifications: Notifications,
+    private readonly db: DataSource,
+  ) {}
 
   /** The stock is taken: take the money, and tell the order app that the purchase is complete. */
   @OnMessage(stockTaken)
@@ -32,5 +37,11 @@ export class TakeMoneyByLocalMessage {
     const reason = reasonOf(no);
     await declinePayment(tx, purchase, reason);
     await this.messages.append(tx, paymentDeclined, { ...purchase, reason });
+  }
+
+  /** The result is committed, whichever it is: the merchant is to hear of it, also when this delivery is a repetition. */
+  @BeforeAck(stockTaken)
+  async tell(purchase: StockTaken): Promise<void> {
+    await tellPaymentResult(this.notifications, this.db.manager, purchase);
   }
 }

@@ -3,7 +3,7 @@ export { Alerts, type AlertView, type Incident } from './core/alert/alerts.js';
 export { type Backoff, backoffMs } from './core/backoff.js';
 export { Broker } from './core/broker/broker.service.js';
 export { type Contract, defineMessage, type MessageOf, queueOf, receiptQueueOf } from './core/broker/contract.js';
-export { MessageContext, OnMessage, OnRejected } from './core/broker/on-message.js';
+export { BeforeAck, MessageContext, OnMessage, OnRejected } from './core/broker/on-message.js';
 export { connectDtx, DtxTransport } from './core/broker/transport.js';
 export { Database } from './core/database/database.service.js';
 export { insertFirst, NOW } from './core/database/insert-first.js';
@@ -29,22 +29,36 @@ export {
   type KeyOwner,
 } from './core/idempotency/keys.js';
 export type { DeliveryInfo } from './core/inbox/incoming.js';
-export { Operations, type OperationsSource, type SummaryRow, type TransactionView } from './core/operations.js';
+export {
+  type ListPage,
+  Operations,
+  type OperationsSource,
+  type SummaryRow,
+  type TransactionView,
+  type Word,
+} from './core/operations.js';
 export type { CoreOptionsInput } from './core/options.js';
-export { currentTraceparent, withTraceparent } from './core/trace.js';
+export { measure, onMeasured, type Telemetry } from './core/telemetry.js';
+export { currentGid, currentTraceparent, traceparentFrom, withGid, withTraceparent } from './core/trace.js';
 export { HalfMessageModule } from './half-message/half-message.module.js';
 export type { HalfMessageOptionsInput } from './half-message/options.js';
 export { HalfMessages, RuledBack } from './half-message/prepare.js';
 export { LocalMessageModule } from './local-message/local-message.module.js';
 export type { LocalMessageOptionsInput } from './local-message/options.js';
 export { LocalMessages } from './local-message/outbox.js';
+export { isAllowEntry } from './notify/guard.js';
+export { type Inquiries, Inquiry } from './notify/inquiry.js';
+export { NotifyModule } from './notify/notify.module.js';
+export type { NotifyOptionsInput } from './notify/options.js';
+export { type Notification, Notifications } from './notify/publish.js';
+export { SignatureInvalid, verifySignature } from './notify/signature.js';
 export { OpsModule } from './ops/ops.module.js';
 export type { ReliableMessageOptionsInput } from './reliable-message/options.js';
 export { ReliableMessages } from './reliable-message/publish.js';
 export { ReliableMessageModule } from './reliable-message/reliable-message.module.js';
 export type { TccCalls } from './tcc/branches.js';
 export { type ArgsOf, defineParticipant, type Participant } from './tcc/contract.js';
-export { Cancel, Confirm, type TccBranch, TccParticipant, Try } from './tcc/decorators.js';
+export { Cancel, Confirm, Confirmed, type TccBranch, TccParticipant, Try } from './tcc/decorators.js';
 export type { TccOptionsInput } from './tcc/options.js';
 export type { TccOutcome } from './tcc/outcome.js';
 export { TccModule } from './tcc/tcc.module.js';

@@ -81,6 +81,13 @@ export {
   type PaymentFunds,
   paymentFunds,
 } from './participants.js';
+export {
+  type PaymentResult,
+  paymentNotification,
+  paymentResult,
+  paymentResultBody,
+  tellPaymentResult,
+} from './payment-results.js';
 export { isSold, priceList, priceOf } from './prices.js';
 export type { OrderStatus, Purchase, PurchaseBody, Reason, Scheme } from './purchase.js';
 export {

@@ -2,7 +2,7 @@
 import { type ArgsOf, defineParticipant } from 'nest-dtx';
 import { z } from 'zod';
 import { purchaseOnTheWay } from './messages.js';
-import { cents, name, quantity } from './purchase.js';
+import { cents, name, notifyUrl, quantity } from './purchase.js';
 
 /** The order: PENDING, then CONFIRMED or CANCELLED. It gets the whole purchase, since it must be able to write it at any step. */
 export const orderCheckout = defineParticipant({ name: 'order.checkout', version: 1, args: purchaseOnTheWay });
@@ -12,7 +12,8 @@ export type OrderCheckout = ArgsOf<typeof orderCheckout>;
 export const paymentFunds = defineParticipant({
   name: 'payment.funds',
   version: 1,
-  args: z.object({ buyerId: name, amount: cents }),
+  // Where to tell of the result, too: known to the one who captures, and to nobody else.
+  args: z.object({ buyerId: name, amount: cents, notifyUrl: notifyUrl.optional() }),
 });
 export type PaymentFunds = ArgsOf<typeof paymentFunds>;
 

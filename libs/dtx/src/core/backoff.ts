@@ -5,13 +5,21 @@ export interface Backoff {
   readonly capMs: number;
 }
 
+/** Waits that are listed one by one, the last of them for all that follow. Milliseconds. */
+export interface Ladder {
+  readonly stepsMs: readonly number[];
+}
+
 /**
- * The wait after attempt number `attempt` (1 = the first): exponential, capped, spread by +-25 % so that rows which
- * failed together do not come back together.
+ * The wait after attempt number `attempt` (1 = the first): exponential and capped, or a step of a ladder,
+ * spread by +-25 % so that rows which failed together do not come back together.
  */
-export function backoffMs(backoff: Backoff, attempt: number, random: () => number = Math.random): number {
+export function backoffMs(backoff: Backoff | Ladder, attempt: number, random: () => number = Math.random): number {
   const exponent = Math.min(Math.max(attempt, 1) - 1, 62);
-  const plain = Math.min(backoff.capMs, backoff.firstMs * backoff.factor ** exponent);
+  const plain =
+    'stepsMs' in backoff
+      ? (backoff.stepsMs[Math.min(exponent, backoff.stepsMs.length - 1)] ?? 0)
+      : Math.min(backoff.capMs, backoff.firstMs * backoff.factor ** exponent);
   return Math.round(plain * (0.75 + random() * 0.5));
 }
 

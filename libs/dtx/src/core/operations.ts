@@ -27,6 +27,19 @@ export interface ListQuery {
   readonly before?: string | undefined;
 }
 
+/** A stretch of a list. */
+export interface ListPage {
+  readonly items: TransactionView[];
+  /** What sorts below this id was not looked at, since a list reads only so far at once; null: all was looked at. */
+  readonly through: string | null;
+}
+
+/** Who says so, and why, as far as they said it: for the record. */
+export interface Word {
+  readonly by?: string | undefined;
+  readonly note?: string | undefined;
+}
+
 export interface SummaryRow {
   readonly scheme: string;
   readonly source: string;
@@ -42,13 +55,13 @@ export type Resolution = 'done' | 'unknown-id' | 'not-possible';
 /** What a scheme, or the inbox, lets a person see and do. */
 export interface OperationsSource {
   /** Newest first. */
-  list(query: ListQuery): Promise<TransactionView[]>;
+  list(query: ListQuery): Promise<ListPage>;
   get(id: string): Promise<(TransactionView & { timeline: TimelineEntry[] }) | null>;
   /** Makes it due now, with its attempts counted anew; only what is open. */
-  retry(id: string): Promise<Resolution>;
+  retry(id: string, word: Word): Promise<Resolution>;
   /** The same for all that match; returns how many. */
-  retryAll(query: { scheme: string; state: string }): Promise<number>;
-  resolve(id: string, outcome: 'done' | 'reject', note: string): Promise<Resolution>;
+  retryAll(query: { scheme: string; state: string }, word: Word): Promise<number>;
+  resolve(id: string, outcome: 'done' | 'reject', word: Word & { note: string }): Promise<Resolution>;
   summary(): Promise<SummaryRow[]>;
 }
 

@@ -1,14 +1,14 @@
 // Step 4 of 6 - check-back: copies whose time has ended come back and are settled by the verdict, or rule it.
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
-import { backoffMs } from '../core/backoff.js';
 import { Broker } from '../core/broker/broker.service.js';
 import type { Delivery, QueueConsumer } from '../core/broker/consumer.js';
 import { Database } from '../core/database/database.service.js';
 import { isUnavailable } from '../core/database/sql-errors.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
+import { persist } from '../core/persist.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
+import { withGid, withTraceparent } from '../core/trace.js';
 import { Copies, type Copy, readCopy } from './copies.js';
 import { failpoints } from './failpoints.js';
 import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
@@ -48,26 +48,21 @@ export class CheckBack implements OnModuleInit, OnModuleDestroy {
   private async receive(delivery: Delivery): Promise<void> {
     const { content } = delivery.message;
     const copy = readCopy(content);
-    if (copy) await this.persist(delivery.lost, () => this.check(copy));
+    // A database or broker that is away is no check: hold on to what was delivered, take no more, count nothing.
+    const patience = { lost: delivery.lost, reconnect: this.core.reconnect };
+    if (copy) await persist(patience, () => this.check(copy));
     // Should it have been a copy of a committed message, the sweeper sends that one.
     else this.logger.error(`dropped what is no copy from the check queue: ${content.subarray(0, 200)}`);
     delivery.ack();
   }
 
-  /** A database or broker that is away is no check: hold on to what was delivered, take no more, count nothing. */
-  private async persist(lost: AbortSignal, step: () => Promise<void>): Promise<void> {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await step();
-      } catch (error) {
-        if (lost.aborted || !isUnavailable(error)) throw error;
-        await sleep(backoffMs(this.core.reconnect, attempt), undefined, { signal: lost });
-      }
-    }
+  /** Settles one copy: publish, drop, or ask again later. */
+  private check(copy: Copy): Promise<void> {
+    const { gid, traceparent } = copy.message;
+    return withTraceparent(traceparent, () => withGid(gid, () => this.settle(copy)));
   }
 
-  /** Settles one copy: publish, drop, or ask again later. */
-  private async check(copy: Copy): Promise<void> {
+  private async settle(copy: Copy): Promise<void> {
     const verdict = (await this.verdicts.read(copy.message.id)) ?? (await this.rule(copy.message));
     switch (verdict) {
       case 'COMMITTED':

@@ -8,9 +8,10 @@ import { inTransaction } from '../core/database/transaction.js';
 import { DtxError, OutcomeUnknown } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { assertGid } from '../core/gid.js';
+import { measure } from '../core/telemetry.js';
 import { currentTraceparent } from '../core/trace.js';
 import { Copies } from './copies.js';
-import { failpoints } from './failpoints.js';
+import { failpoints, SCHEME } from './failpoints.js';
 import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
 import type { HalfMessage } from './schema.js';
 import { Verdicts } from './verdicts.js';
@@ -54,6 +55,7 @@ export class HalfMessages implements OnModuleDestroy {
   async send<P, T>(contract: Contract<P>, payload: P, work: (tx: EntityManager) => Promise<T>): Promise<T> {
     const message = this.messageOf(contract, payload);
     await failpoint(failpoints.prepared, () => this.copies.wait({ checks: 0, message }));
+    measure('started', { scheme: SCHEME });
     const result = await this.commit(message, work);
     this.sendNow(message);
     return result;

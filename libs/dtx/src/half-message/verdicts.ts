@@ -9,6 +9,7 @@ import { Batcher } from '../core/durable/batcher.js';
 import { inFuture } from '../core/durable/claim.js';
 import { OutcomeUnknown } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
+import { measure } from '../core/telemetry.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
 import { type HalfMessage, halfMessageMigrations } from './schema.js';
@@ -80,7 +81,10 @@ export class Verdicts implements OnModuleInit, OnModuleDestroy {
     // whole lock wait, and there may be many such copies.
     const known = await stateOf(tx, message.id, 'FOR UPDATE NOWAIT');
     if (known) return known;
-    if (await insertFirst(tx, 'dtx_half', rolledBackRow(message))) return 'ROLLED_BACK';
+    if (await insertFirst(tx, 'dtx_half', rolledBackRow(message))) {
+      this.measureSettled([message.id]);
+      return 'ROLLED_BACK';
+    }
     const winner = await stateOf(tx, message.id, 'FOR UPDATE');
     if (!winner) throw new OutcomeUnknown(`the verdict on half message ${message.id} was there and is gone`);
     return winner;
@@ -125,6 +129,7 @@ export class Verdicts implements OnModuleInit, OnModuleDestroy {
       );
       await this.alerts.close(tx, SCHEME, ids);
     });
+    this.measureSettled(ids);
   }
 
   /** Whatever verdict is there already stays. */
@@ -138,6 +143,11 @@ export class Verdicts implements OnModuleInit, OnModuleDestroy {
        ON DUPLICATE KEY UPDATE state = state`,
       rows.flat(),
     );
+    this.measureSettled(messages.map(({ id }) => id));
+  }
+
+  private measureSettled(ids: readonly string[]): void {
+    for (const id of ids) measure('settled', { scheme: SCHEME, ms: this.database.ageMs(id) });
   }
 }
 

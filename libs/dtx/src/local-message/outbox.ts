@@ -10,9 +10,10 @@ import { DtxError } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { assertGid } from '../core/gid.js';
 import type { CoreOptions } from '../core/options.js';
+import { measure } from '../core/telemetry.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { currentTraceparent } from '../core/trace.js';
-import { failpoints } from './failpoints.js';
+import { failpoints, SCHEME } from './failpoints.js';
 import { LOCAL_MESSAGE_OPTIONS, type LocalMessageOptions } from './options.js';
 import { Relay } from './relay.js';
 import { type OutboxRow, outboxMigrations } from './schema.js';
@@ -50,6 +51,7 @@ export class LocalMessages implements OnModuleInit {
     await failpoint(failpoints.appended, () => this.insert(tx, row));
     // Only after COMMIT, and only if it succeeds: if the process dies before, the row's lease runs out and the scan sends it.
     this.database.hooks.afterCommit(tx, () => failpoint(failpoints.committed, async () => this.relay.sendNow(row)));
+    measure('started', { scheme: SCHEME });
     return row.id;
   }
 

@@ -13,6 +13,7 @@ import { Batcher } from '../core/durable/batcher.js';
 import { failpoint } from '../core/failpoint.js';
 import type { Receipt } from '../core/inbox/receipts.js';
 import type { CoreOptions } from '../core/options.js';
+import { measure } from '../core/telemetry.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { LOCAL_MESSAGE_OPTIONS, type LocalMessageOptions } from './options.js';
@@ -92,6 +93,7 @@ export class Receipts implements OnModuleInit, OnModuleDestroy {
         receipts.map((receipt) => receipt.messageId),
       );
     });
+    for (const { messageId } of receipts) measure('settled', { scheme: SCHEME, ms: this.database.ageMs(messageId) });
   }
 }
 

@@ -1,7 +1,7 @@
-import { Controller, Get, HttpCode, NotFoundException, Param, Post, Query, UseGuards } from '@nestjs/common';
+import { Controller, Get, Headers, HttpCode, NotFoundException, Param, Post, Query, UseGuards } from '@nestjs/common';
 import { Alerts, type AlertView } from '../core/alert/alerts.js';
 import { AdminGuard } from './admin.guard.js';
-import { check, idParam, limitQuery } from './query.js';
+import { check, idParam, limitQuery, who } from './query.js';
 
 /** `/dtx/alerts`: one per incident, newest first. */
 @Controller('dtx/alerts')
@@ -16,9 +16,9 @@ export class AlertsController {
 
   @Post(':id/acknowledge')
   @HttpCode(200)
-  async acknowledge(@Param('id') given: unknown): Promise<AlertView> {
+  async acknowledge(@Param('id') given: unknown, @Headers('dtx-operator') operator: unknown): Promise<AlertView> {
     const id = check(idParam, given, 'id');
-    const alert = await this.alerts.acknowledge(id);
+    const alert = await this.alerts.acknowledge(id, { by: who(operator) });
     if (!alert) throw new NotFoundException(`there is no alert ${id}`);
     return alert;
   }

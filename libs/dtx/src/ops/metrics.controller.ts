@@ -1,15 +1,17 @@
-import { Controller, Get, Header, Injectable } from '@nestjs/common';
+import { Controller, Get, Header, Injectable, OnModuleDestroy } from '@nestjs/common';
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import { Broker } from '../core/broker/broker.service.js';
 import { Operations } from '../core/operations.js';
+import { countInto, schemeLabel } from './counters.js';
 
 /** A registry of the application's own: several in one process do not share one. */
 @Injectable()
-export class Metrics {
+export class Metrics implements OnModuleDestroy {
   readonly registry = new Registry();
   private readonly rows: Gauge;
   private readonly age: Gauge;
   private readonly up: Gauge;
+  private readonly endCounting: () => void;
 
   constructor(
     private readonly operations: Operations,
@@ -17,6 +19,7 @@ export class Metrics {
   ) {
     const registers = [this.registry];
     collectDefaultMetrics({ register: this.registry });
+    this.endCounting = countInto(this.registry);
     const labelNames = ['scheme', 'source', 'state'];
     this.rows = new Gauge({ name: 'dtx_open_rows', help: 'Rows that are not final, by state', labelNames, registers });
     this.age = new Gauge({
@@ -28,14 +31,22 @@ export class Metrics {
     this.up = new Gauge({ name: 'dtx_broker_up', help: '1 while both connections to the broker are open', registers });
   }
 
+  onModuleDestroy(): void {
+    this.endCounting();
+  }
+
   async text(): Promise<string> {
     this.up.set(this.broker.isUp ? 1 : 0);
     const summaries = await Promise.all(this.operations.sources.map((source) => source.summary().catch(() => [])));
     this.rows.reset();
-    for (const { scheme, source, states, oldestDueMs } of summaries.flat()) {
-      for (const [state, count] of Object.entries(states)) this.rows.set({ scheme, source, state }, count);
-      this.age.set({ scheme, source }, (oldestDueMs ?? 0) / 1_000);
+    const oldest = new Map<string, { scheme: string; source: string; ms: number }>();
+    for (const { scheme: given, source, states, oldestDueMs } of summaries.flat()) {
+      const scheme = schemeLabel(given);
+      for (const [state, count] of Object.entries(states)) this.rows.inc({ scheme, source, state }, count);
+      const ms = Math.max(oldestDueMs ?? 0, oldest.get(`${scheme} ${source}`)?.ms ?? 0);
+      oldest.set(`${scheme} ${source}`, { scheme, source, ms });
     }
+    for (const { scheme, source, ms } of oldest.values()) this.age.set({ scheme, source }, ms / 1_000);
     return this.registry.metrics();
   }
 }

@@ -19,10 +19,17 @@ export const listQuery = z.strictObject({
 });
 export const limitQuery = z.strictObject({ limit: limit.default(20) });
 export const idParam = z.string().regex(/^[0-9A-Za-z_.:-]{1,160}$/, 'not an id of this list');
+const note = z.string().trim().min(1).max(1_000);
+/** Who is at work: there is one token for all, so it is what they say of themselves, for the record. */
+const operatorHeader = z
+  .string()
+  .regex(/^[ -~]{1,64}$/, 'expected 1 to 64 printable ASCII characters')
+  .optional();
 export const retryBody = z.strictObject({ scheme: word, state: word });
+export const retryOneBody = z.strictObject({ note: note.optional() });
 export const resolveBody = z.strictObject({
   outcome: z.enum(['done', 'reject']),
-  note: z.string().trim().min(1).max(1_000),
+  note,
 });
 
 /** @throws BadRequestException with `errors: [{field, why}]` */
@@ -31,4 +38,15 @@ export function check<S extends z.ZodType>(schema: S, value: unknown, where: str
   if (parsed.success) return parsed.data;
   const errors = parsed.error.issues.map((issue) => ({ field: issue.path.join('.') || where, why: issue.message }));
   throw new BadRequestException({ message: errors.map((e) => `${e.field}: ${e.why}`).join('; '), errors });
+}
+
+/** @throws BadRequestException */
+export function who(operator: unknown): string | undefined {
+  const parsed = operatorHeader.safeParse(operator);
+  if (parsed.success) return parsed.data;
+  const why = parsed.error.issues[0]!.message;
+  throw new BadRequestException({
+    message: `header.DTX-Operator: ${why}`,
+    errors: [{ field: 'header.DTX-Operator', why }],
+  });
 }

@@ -3,6 +3,7 @@ import {
   ConflictException,
   Controller,
   Get,
+  Headers,
   HttpCode,
   NotFoundException,
   Param,
@@ -12,7 +13,10 @@ import {
 } from '@nestjs/common';
 import { Operations, type Resolution, type SummaryRow, type TransactionView } from '../core/operations.js';
 import { AdminGuard } from './admin.guard.js';
-import { check, idParam, listQuery, resolveBody, retryBody } from './query.js';
+import { check, idParam, listQuery, resolveBody, retryBody, retryOneBody, who } from './query.js';
+
+/** Says who is at work, for the record; optional. */
+const OPERATOR = 'dtx-operator';
 
 /** `/dtx/transactions` and `/dtx/summary`: what this app drives or parked, and what a person may do about it. */
 @Controller('dtx')
@@ -25,13 +29,16 @@ export class TransactionsController {
     const { scheme, state, limit, cursor } = check(listQuery, query, 'query');
     const before =
       cursor === undefined ? undefined : check(idParam, Buffer.from(cursor, 'base64url').toString(), 'cursor');
-    const lists = await Promise.all(
+    const pages = await Promise.all(
       this.operations.sources.map((s) => s.list({ scheme, state, limit: limit + 1, before })),
     );
-    const all = lists.flat().sort((a, b) => (a.id < b.id ? 1 : -1));
+    // Only as far as every source has looked: a page may be short, or empty, and still have one after it.
+    const floor = pages.reduce((lowest, { through }) => (through !== null && through > lowest ? through : lowest), '');
+    const all = pages.flatMap((page) => page.items).filter(({ id }) => id >= floor);
+    all.sort((a, b) => (a.id < b.id ? 1 : -1));
     const items = all.slice(0, limit);
-    const more = all.length > limit;
-    return { items, nextCursor: more ? Buffer.from(items.at(-1)!.id).toString('base64url') : null };
+    const next = all.length > limit ? items.at(-1)!.id : floor;
+    return { items, nextCursor: next === '' ? null : Buffer.from(next).toString('base64url') };
   }
 
   @Get('transactions/:id')
@@ -46,28 +53,38 @@ export class TransactionsController {
 
   @Post('transactions/retry')
   @HttpCode(200)
-  async retryAll(@Body() body: unknown): Promise<{ retried: number }> {
+  async retryAll(@Body() body: unknown, @Headers(OPERATOR) operator: unknown): Promise<{ retried: number }> {
     const query = check(retryBody, body, 'body');
-    const counts = await Promise.all(this.operations.sources.map((source) => source.retryAll(query)));
+    const word = { by: who(operator) };
+    const counts = await Promise.all(this.operations.sources.map((source) => source.retryAll(query, word)));
     return { retried: counts.reduce((sum, count) => sum + count, 0) };
   }
 
   @Post('transactions/:id/retry')
   @HttpCode(200)
-  async retry(@Param('id') given: unknown): Promise<object> {
+  async retry(
+    @Param('id') given: unknown,
+    @Body() body: unknown,
+    @Headers(OPERATOR) operator: unknown,
+  ): Promise<object> {
     const id = check(idParam, given, 'id');
-    await this.act(id, (source) => source.retry(id), 'it is settled: there is nothing to retry');
+    const word = { ...check(retryOneBody, body, 'body'), by: who(operator) };
+    await this.act(id, (source) => source.retry(id, word), 'it is settled: there is nothing to retry');
     return this.one(id);
   }
 
   @Post('transactions/:id/resolve')
   @HttpCode(200)
-  async resolve(@Param('id') given: unknown, @Body() body: unknown): Promise<object> {
+  async resolve(
+    @Param('id') given: unknown,
+    @Body() body: unknown,
+    @Headers(OPERATOR) operator: unknown,
+  ): Promise<object> {
     const id = check(idParam, given, 'id');
     const { outcome, note } = check(resolveBody, body, 'body');
     const refusal =
       outcome === 'reject' ? 'it is settled, or its scheme has no refusal path here' : 'it is settled already';
-    await this.act(id, (source) => source.resolve(id, outcome, note), refusal);
+    await this.act(id, (source) => source.resolve(id, outcome, { note, by: who(operator) }), refusal);
     return this.one(id);
   }
 

@@ -8,7 +8,7 @@ export interface TccBranch<Data = unknown> {
   readonly gid: string;
   /** Which call of the transaction this is, from 0. */
   readonly branch: number;
-  /** What Try returned; undefined in Try, and in a Cancel without Try. */
+  /** What Try returned; undefined in Try, in a Cancel without Try, and in what comes after Confirm. */
   readonly data: Data | undefined;
   /** Why it is cancelled. */
   readonly reason: string | undefined;
@@ -23,7 +23,7 @@ export const PARTICIPANT = Symbol('dtx tcc participant');
 export const PHASE = Symbol('dtx tcc phase');
 
 export interface PhaseMark {
-  readonly phase: 'try' | 'confirm' | 'cancel';
+  readonly phase: 'try' | 'confirm' | 'cancel' | 'confirmed';
   readonly withoutTry: boolean;
 }
 
@@ -60,3 +60,18 @@ export const Confirm = () => mark('confirm', false);
 
 /** Gives back what Try reserved (seed: 补偿). Not called when Try never took effect, unless `withoutTry` asks for it. */
 export const Cancel = ({ withoutTry = false }: { withoutTry?: boolean } = {}) => mark('cancel', withoutTry);
+
+// biome-ignore lint/suspicious/noExplicitAny: arguments are of the participant's own type; the contract checks them at run time
+type Aftermath = (args: any, branch: TccBranch) => unknown;
+
+/**
+ * What a participant does between the commit of Confirm and its answer: `(args, branch)`, without a transaction, and
+ * again for every repeat, so at least once before the transaction is over. When it throws, Confirm is answered as failed
+ * and is called again; while the broker is away (`BrokerUnavailable`) that is no attempt. A participant need not have one.
+ */
+export const Confirmed =
+  () =>
+  <T extends Aftermath>(_target: object, _method: string | symbol, descriptor: TypedPropertyDescriptor<T>): void => {
+    const phase: PhaseMark = { phase: 'confirmed', withoutTry: false };
+    Reflect.defineMetadata(PHASE, phase, descriptor.value!);
+  };

@@ -10,11 +10,11 @@ import { Database } from '../core/database/database.service.js';
 import { guardConnection } from '../core/database/one-connection.js';
 import { isLockWait } from '../core/database/sql-errors.js';
 import { inTransaction } from '../core/database/transaction.js';
-import { Rejected } from '../core/errors.js';
+import { BrokerUnavailable, Rejected } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
-import { withTraceparent } from '../core/trace.js';
+import { withGid, withTraceparent } from '../core/trace.js';
 import { type BranchKey, enterCancel, enterConfirm, enterTry, keepData, type Passage } from './barrier.js';
 import { type Call, Calls, callBody, parseJson, type Verdict } from './calls.js';
 import { callQueueOf } from './contract.js';
@@ -70,7 +70,9 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
     const call = callBody.safeParse(parseJson(delivery.message.content));
     if (call.success) {
       const { replyTo, traceparent } = fromProperties(delivery.message.properties);
-      const verdict = await withTraceparent(traceparent, () => this.take(call.data, participant));
+      const verdict = await withTraceparent(traceparent, () =>
+        withGid(call.data.gid, () => this.take(call.data, participant)),
+      );
       if (replyTo && isAnswerQueue(replyTo)) await this.calls.answer(replyTo, { callId: call.data.callId, ...verdict });
     } else {
       const problem = call.error.issues[0]?.message;
@@ -84,12 +86,13 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
     const point = call.phase === 'try' ? failpoints.tryCommitted : failpoints.secondCommitted;
     try {
       await failpoint(point, () => this.handle(call, participant));
+      if (call.phase === 'confirm') await this.afterConfirm(call, participant);
       return { verdict: 'ok' };
     } catch (error) {
       if (error instanceof RolledBack) return this.refuse(call, participant, error.verdict);
       if (error instanceof Rejected && call.phase === 'try') return { verdict: 'refused', reason: error.reason };
       const reason = (error as Error).message.slice(0, 1_000);
-      if (await this.database.isAway(error)) return { verdict: 'away', reason };
+      if (error instanceof BrokerUnavailable || (await this.database.isAway(error))) return { verdict: 'away', reason };
       if (!isLockWait(error))
         this.logger.error(`${call.phase} of ${participant.contract.name} in ${call.gid}: ${reason}`);
       return { verdict: 'failed', reason };
@@ -104,6 +107,13 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
       if (passage.kind === 'illegal') throw new RolledBack({ verdict: 'illegal', reason: passage.what });
       if (passage.kind === 'run') await this.business(tx, key, { call, participant, data: passage.data });
     });
+  }
+
+  /** Committed, not answered: should the process die here, the initiator confirms again, and comes by here again. */
+  private async afterConfirm({ gid, branch, ...call }: Call, { contract, confirmed }: Mounted): Promise<void> {
+    if (!confirmed) return;
+    const decidedAt = call.decidedAt === undefined ? undefined : new Date(call.decidedAt);
+    await confirmed(contract.args.parse(call.args), { gid, branch, data: undefined, reason: call.reason, decidedAt });
   }
 
   private enter(tx: EntityManager, key: BranchKey, call: Call, participant: Mounted): Promise<Passage> {

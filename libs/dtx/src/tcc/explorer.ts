@@ -16,6 +16,8 @@ export interface Mounted {
   readonly confirm: Bound;
   readonly cancel: Bound;
   readonly cancelWithoutTry: boolean;
+  /** What it does between the commit of Confirm and its answer, if anything. */
+  readonly confirmed: ((args: unknown, branch: TccBranch) => unknown) | undefined;
 }
 
 /** Contracts that this app promises to take part in; each must have its class. */
@@ -55,7 +57,7 @@ export class Explorer {
   }
 
   private mount(contract: Participant, instance: object, who: string): Mounted {
-    const phases = new Map<string, { run: Bound; withoutTry: boolean }>();
+    const phases = new Map<PhaseMark['phase'], { run: Bound; withoutTry: boolean }>();
     for (const name of this.scanner.getAllMethodNames(Object.getPrototypeOf(instance))) {
       const method = (instance as Record<string, Bound>)[name]!;
       const mark: PhaseMark | undefined = Reflect.getMetadata(PHASE, method);
@@ -74,6 +76,7 @@ export class Explorer {
       confirm: of('confirm').run,
       cancel: of('cancel').run,
       cancelWithoutTry: of('cancel').withoutTry,
+      confirmed: phases.get('confirmed')?.run as unknown as Mounted['confirmed'],
     };
   }
 }

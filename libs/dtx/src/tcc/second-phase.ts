@@ -8,6 +8,7 @@ import { inFuture } from '../core/durable/claim.js';
 import { DurableLoop, type Tried } from '../core/durable/loop.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
+import { measure } from '../core/telemetry.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { withTraceparent } from '../core/trace.js';
 import { Calls, type Verdict } from './calls.js';
@@ -188,6 +189,7 @@ export class SecondPhase implements OnModuleInit, OnModuleDestroy {
        WHERE id IN (?) AND state IN ('CONFIRMING', 'CANCELLING')`,
       [rows.map((row) => row.id).sort()],
     );
+    for (const { id } of rows) measure('settled', { scheme: SCHEME, ms: this.database.ageMs(id) });
   }
 }
 

@@ -12,12 +12,13 @@ import { BrokerUnavailable, DtxError, OutcomeUnknown, Rejected } from '../core/e
 import { failpoint } from '../core/failpoint.js';
 import { assertGid } from '../core/gid.js';
 import type { CoreOptions } from '../core/options.js';
+import { measure } from '../core/telemetry.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { currentTraceparent } from '../core/trace.js';
 import { branchesOf, type TccCalls } from './branches.js';
 import { Calls } from './calls.js';
 import type { Participant } from './contract.js';
-import { failpoints } from './failpoints.js';
+import { failpoints, SCHEME } from './failpoints.js';
 import { leaseMsOf, TCC_OPTIONS, type TccOptions } from './options.js';
 import { namesOf, Outcomes, outcomeOf, type TccOutcome, TIMEOUT } from './outcome.js';
 import { type Branch, type Decision, type TccRow, tccMigrations } from './schema.js';
@@ -70,6 +71,7 @@ export class Tcc implements OnModuleInit {
     await this.calls.untilUp(BROKER_WAIT_MS);
     const endsAt = performance.now() + timeoutMs;
     await failpoint(failpoints.registered, () => this.register(gid, branches, { ...run, timeoutMs }));
+    measure('started', { scheme: SCHEME });
     // From here on the row is there: whatever happens to this process, the scan ends the transaction.
     const no = await this.tryAll(gid, branches, endsAt);
     const row = await within(this.options.secondPhaseWaitMs, this.decide(gid, no));

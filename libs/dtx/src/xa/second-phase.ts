@@ -4,8 +4,10 @@ import { Alerts } from '../core/alert/alerts.js';
 import { Database } from '../core/database/database.service.js';
 import { Batcher } from '../core/durable/batcher.js';
 import { DurableLoop, type Tried } from '../core/durable/loop.js';
+import { OptionsError } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
+import { measure } from '../core/telemetry.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import type { XaBranch } from './branch.js';
 import { Decisions } from './decisions.js';
@@ -14,6 +16,9 @@ import { leaseMsOf, XA_OPTIONS, type XaOptions } from './options.js';
 import { Resources } from './resources.js';
 import { XA, type XaRow } from './schema.js';
 import { commitBranch, rollBackBranch, type Settled } from './settle.js';
+
+/** What follows a committed transaction, named by its gid. */
+export type BeforeDone = (gid: string) => Promise<void>;
 
 /** What came of one branch in one round. `away`: its database does not answer, which is no attempt. */
 interface Carried {
@@ -33,6 +38,8 @@ export class SecondPhase {
   /** Branches of this process's own transactions, by the row's id, and who waits for them. */
   private readonly own = new Map<string, { branches: ReadonlyMap<string, XaBranch>; told: () => void }>();
 
+  private beforeDone: BeforeDone | undefined;
+
   constructor(
     database: Database,
     private readonly resources: Resources,
@@ -41,9 +48,10 @@ export class SecondPhase {
     @Inject(CORE_OPTIONS) core: CoreOptions,
     @Inject(XA_OPTIONS) private readonly options: XaOptions,
   ) {
-    this.marks = new Batcher({ delayMs: options.markDelayMs, batchMax: options.markBatchMax }, (rows) =>
-      failpoint(failpoints.marked, () => this.decisions.markDone(rows.map(({ id }) => id))),
-    );
+    this.marks = new Batcher({ delayMs: options.markDelayMs, batchMax: options.markBatchMax }, async (rows) => {
+      await failpoint(failpoints.marked, () => this.decisions.markDone(rows.map(({ id }) => id)));
+      for (const { id } of rows) measure('settled', { scheme: SCHEME, ms: database.ageMs(id) });
+    });
     this.loop = new DurableLoop<XaRow>(
       {
         scheme: SCHEME,
@@ -64,6 +72,12 @@ export class SecondPhase {
       database,
       alerts,
     );
+  }
+
+  /** @throws OptionsError for a second one */
+  setBeforeDone(hook: BeforeDone): void {
+    if (this.beforeDone) throw new OptionsError('xa.beforeDone was given twice');
+    this.beforeDone = hook;
   }
 
   start(): void {
@@ -108,14 +122,20 @@ export class SecondPhase {
     const own = this.own.get(row.id);
     this.own.delete(row.id);
     try {
-      return await this.round(row, own?.branches ?? new Map());
+      const open = await this.round(row, own?.branches ?? new Map());
+      if (open) return open;
     } finally {
+      // What is left to do for it is nothing that a caller waits for.
       own?.told();
     }
+    return this.finish(row);
   }
 
-  /** One round over all branches in parallel: one that cannot be reached does not hold back the others. */
-  private async round(row: XaRow, own: ReadonlyMap<string, XaBranch>): Promise<Tried> {
+  /**
+   * One round over all branches in parallel: one that cannot be reached does not hold back the others. Null when every
+   * one of them is in its place.
+   */
+  private async round(row: XaRow, own: ReadonlyMap<string, XaBranch>): Promise<Tried | null> {
     if (row.decision === null) return { kind: 'hopeless', error: 'whether it was decided is not known any more' };
     let isFirst = true;
     const carried = await Promise.all(
@@ -131,6 +151,12 @@ export class SecondPhase {
     const open = carried.filter(({ settled }) => settled !== 'done');
     if (open.length > 0) return triedOf(open);
     await failpoint(row.decision === 'COMMIT' ? failpoints.allBranches : failpoints.claimed, async () => {});
+    return null;
+  }
+
+  /** What follows a commit comes before the mark: should it fail, or the process die, the row is due again. */
+  private async finish(row: XaRow): Promise<Tried> {
+    if (row.decision === 'COMMIT') await this.beforeDone?.(row.gid);
     // Not awaited: should the mark fail, the lease runs out and the witnesses are looked at again.
     this.marks.add(row).catch((error) => this.logger.warn(`cannot mark ${row.id}: ${(error as Error).message}`));
     return { kind: 'settled' };

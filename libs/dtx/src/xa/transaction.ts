@@ -9,17 +9,18 @@ import { OutcomeUnknown } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { assertGid, newId } from '../core/gid.js';
 import type { CoreOptions } from '../core/options.js';
+import { measure } from '../core/telemetry.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { LastResource, type Participant, XaBranch } from './branch.js';
 import { Decisions } from './decisions.js';
 import { XaUnavailable } from './errors.js';
-import { failpoints } from './failpoints.js';
+import { failpoints, SCHEME } from './failpoints.js';
 import { Gate } from './gate.js';
 import { XA_OPTIONS, type XaOptions } from './options.js';
 import { Recovery } from './recovery.js';
 import { Resources } from './resources.js';
 import type { Decision, XaRow } from './schema.js';
-import { SecondPhase } from './second-phase.js';
+import { type BeforeDone, SecondPhase } from './second-phase.js';
 import { isAnswered } from './session.js';
 import { type Gtrid, gtridOf, parseGtrid } from './xid.js';
 
@@ -68,6 +69,16 @@ export class Xa implements OnModuleDestroy {
   }
 
   /**
+   * What is done for every committed transaction, named by its gid, before it counts as done: in whichever instance, and
+   * again after a crash, so that it happens at least once. No caller waits for it. `BrokerUnavailable` is no attempt;
+   * any other error is retried, and in the end the transaction is PARKED, which changes nothing of its outcome.
+   * @throws OptionsError when there is one already
+   */
+  beforeDone(hook: BeforeDone): void {
+    this.secondPhase.setBeforeDone(hook);
+  }
+
+  /**
    * Runs work that commits in all of the named databases, or in none. The managers are good inside `work` only; any
    * statement of theirs that fails rolls everything back, also when the work has swallowed the error. Databases must be
    * locked in one order by everybody: a deadlock across servers is seen by none of them, only by its lock wait.
@@ -87,6 +98,7 @@ export class Xa implements OnModuleDestroy {
     const leave = await this.gate.enter();
     try {
       const begun = await this.begin(names, gid);
+      measure('started', { scheme: SCHEME });
       const result = await this.inTime(begun, async () => {
         const given = await this.prepared(begun, work);
         await this.decide(begun);

@@ -1,6 +1,7 @@
 /** The web framework, set up so that even what never reaches a controller is answered as problem details. */
 import type { Socket } from 'node:net';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
+import { traceparentFrom, withTraceparent } from 'nest-dtx';
 import type { HttpReply, HttpRequest } from './http.js';
 import { problemOf } from './problem.js';
 import type { RouteTable } from './route-table.js';
@@ -30,7 +31,33 @@ export function createAdapter(routes: RouteTable): FastifyAdapter {
   // JSON is all that is understood: any other type of body is a 415.
   fastify.removeContentTypeParser('text/plain');
   letConnectionsEnd(adapter);
+  keepSignedBodies(adapter);
+  traceCalls(adapter);
   return adapter;
+}
+
+/** Each call belongs to its caller's trace or begins one. After the body was read: that leaves the context it came in. */
+function traceCalls(adapter: FastifyAdapter): void {
+  adapter.getInstance().addHook('preValidation', (request, _reply, done) => {
+    withTraceparent(traceparentFrom(request.headers.traceparent), done);
+  });
+}
+
+/** A signature is over the bytes that came: what JSON makes of them may be written in another way. */
+function keepSignedBodies(adapter: FastifyAdapter): void {
+  adapter.getInstance().addHook('preParsing', (request, _reply, payload, done) => {
+    if (request.headers['webhook-signature'] !== undefined) {
+      const chunks: Buffer[] = [];
+      let bytes = 0;
+      // Heard beside the parser, which refuses what is larger, and may have the stream decode its bytes to text.
+      payload.on('data', (chunk: Buffer | string) => {
+        bytes += chunk.length;
+        if (bytes <= BODY_BYTES_MAX) chunks.push(Buffer.from(chunk as string));
+      });
+      payload.once('end', () => Object.assign(request, { rawBody: Buffer.concat(chunks) }));
+    }
+    done(null, payload);
+  });
 }
 
 /** A stop waits for open connections, and callers keep theirs open: each ends with the answer that is under way on it. */

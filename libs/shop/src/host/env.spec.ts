@@ -12,7 +12,7 @@ describe('the environment', () => {
     const env = read({ DTX_REDIS_URL: '', PORT: '' });
     expect(env).toMatchObject({ port: 3001, host: '127.0.0.1', production: false, adminTokenIsNew: true });
     expect(env.redisUrl).toBeUndefined();
-    const sections = { core: {}, localMessage: {}, tcc: {}, xa: {}, halfMessage: {}, reliableMessage: {} };
+    const sections = { core: {}, localMessage: {}, tcc: {}, xa: {}, halfMessage: {}, reliableMessage: {}, notify: {} };
     expect(env.options).toEqual(sections);
     expect(read().adminToken).not.toBe(env.adminToken);
   });
@@ -21,7 +21,7 @@ describe('the environment', () => {
     const given = { PORT: '0', NODE_ENV: 'production', DTX_ADMIN_TOKEN: 'a-long-token' };
     const env = read({ ...given, DTX_OPTIONS: '{"localMessage":{"attemptsMax":3}}' });
     expect(env).toMatchObject({ port: 0, host: '0.0.0.0', adminToken: 'a-long-token', adminTokenIsNew: false });
-    const sections = { core: {}, tcc: {}, xa: {}, halfMessage: {}, reliableMessage: {} };
+    const sections = { core: {}, tcc: {}, xa: {}, halfMessage: {}, reliableMessage: {}, notify: {} };
     expect(env.options).toEqual({ ...sections, localMessage: { attemptsMax: 3 } });
   });
 

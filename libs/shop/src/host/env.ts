@@ -1,5 +1,6 @@
 /** The environment of an app, read and checked once at start. Values are never echoed: URLs carry passwords. */
 import { randomBytes } from 'node:crypto';
+import { isAllowEntry } from 'nest-dtx';
 import { z } from 'zod';
 
 /** An operator's mistake: one line that names the variable and says what it should be. No stack is printed for it. */
@@ -19,8 +20,11 @@ export interface Env {
   adminTokenIsNew: boolean;
   alertWebhook?: string;
   notifyUrl?: string;
-  notifySecret?: string;
-  notifyAllow?: string;
+  /** Secrets that notifications are signed with, the newest first; without any nobody is notified. */
+  notifySecrets: string[];
+  notifyAllow: string[];
+  /** Where the order app asks for payments whose result never came. */
+  paymentUrl?: string;
   xaPaymentDatabaseUrl?: string;
   xaInventoryDatabaseUrl?: string;
   /** `DTX_OPTIONS`, a section per module of the library; each module checks its own. */
@@ -62,6 +66,12 @@ const coreSection = section.refine(
   `must not contain ${NOT_CORE_OPTIONS.join(', ')}`,
 );
 
+const NOT_NOTIFY_OPTIONS = ['service', 'secrets', 'defaultTarget', 'allow'];
+const notifySection = section.refine(
+  (notify) => !NOT_NOTIFY_OPTIONS.some((key) => key in notify),
+  `must not contain ${NOT_NOTIFY_OPTIONS.join(', ')}`,
+);
+
 const sections = {
   core: coreSection,
   localMessage: section,
@@ -69,7 +79,30 @@ const sections = {
   xa: section,
   halfMessage: section,
   reliableMessage: section,
+  notify: notifySection,
 };
+
+/** The newest secret and, while receivers change over, the one before it. */
+const secrets = z
+  .string()
+  .transform((text) => text.split(/\s+/).filter(Boolean))
+  .refine(
+    (list) => list.length <= 5 && list.every((one) => one.length >= 16),
+    'must have at least 16 characters, or be up to 5 such secrets with spaces between',
+  );
+
+const allowedTargets = z
+  .string()
+  .transform((text) =>
+    text
+      .split(',')
+      .map((entry) => entry.trim())
+      .filter(Boolean),
+  )
+  .refine(
+    (list) => list.every(isAllowEntry),
+    'must be a list of host, host:port, address or CIDR range, with commas between',
+  );
 
 const port = z
   .string()
@@ -108,8 +141,9 @@ const variables = z.object({
   DTX_ADMIN_TOKEN: token.optional(),
   DTX_ALERT_WEBHOOK: httpUrl.optional(),
   DTX_NOTIFY_URL: httpUrl.optional(),
-  DTX_NOTIFY_SECRET: z.string().min(16, 'must have at least 16 characters').optional(),
-  DTX_NOTIFY_ALLOW: z.string().optional(),
+  DTX_NOTIFY_SECRET: secrets.optional(),
+  DTX_NOTIFY_ALLOW: allowedTargets.optional(),
+  DTX_PAYMENT_URL: httpUrl.optional(),
   DTX_XA_PAYMENT_DATABASE_URL: mysqlUrl.optional(),
   DTX_XA_INVENTORY_DATABASE_URL: mysqlUrl.optional(),
   DTX_OPTIONS: options.prefault('{}'),
@@ -134,6 +168,9 @@ export function readEnv(given: Record<string, string | undefined>, defaults: { p
     throw new EnvError('DTX_FAILPOINTS is set: with NODE_ENV=production failpoints are refused');
   }
   refuseHalfOfXa(env);
+  if (env.DTX_NOTIFY_URL !== undefined && env.DTX_NOTIFY_SECRET === undefined) {
+    throw new EnvError('DTX_NOTIFY_SECRET is missing: what is sent to DTX_NOTIFY_URL is signed with it');
+  }
   return {
     port: env.PORT ?? defaults.port,
     host: env.HOST ?? (production ? '0.0.0.0' : '127.0.0.1'),
@@ -145,8 +182,9 @@ export function readEnv(given: Record<string, string | undefined>, defaults: { p
     adminTokenIsNew: env.DTX_ADMIN_TOKEN === undefined,
     alertWebhook: env.DTX_ALERT_WEBHOOK,
     notifyUrl: env.DTX_NOTIFY_URL,
-    notifySecret: env.DTX_NOTIFY_SECRET,
-    notifyAllow: env.DTX_NOTIFY_ALLOW,
+    notifySecrets: env.DTX_NOTIFY_SECRET ?? [],
+    notifyAllow: env.DTX_NOTIFY_ALLOW ?? [],
+    paymentUrl: env.DTX_PAYMENT_URL,
     xaPaymentDatabaseUrl: env.DTX_XA_PAYMENT_DATABASE_URL,
     xaInventoryDatabaseUrl: env.DTX_XA_INVENTORY_DATABASE_URL,
     options: env.DTX_OPTIONS,

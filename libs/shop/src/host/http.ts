@@ -12,6 +12,8 @@ export interface HttpRequest {
   /** True when no route matched. */
   readonly is404: boolean;
   readonly raw: IncomingMessage;
+  /** The body byte for byte, of requests that carry a signature over it. */
+  readonly rawBody?: Buffer;
 }
 
 export interface HttpReply {

@@ -3,6 +3,7 @@ import {
   DtxModule,
   LocalMessageModule,
   type Migration,
+  NotifyModule,
   OpsModule,
   type Participant,
   TccModule,
@@ -37,6 +38,14 @@ export function platformModules(env: Env, { app, entities, migrations, participa
     LocalMessageModule.forRoot(env.options.localMessage),
     TccModule.forRoot({ ...env.options.tcc, participates }),
     app === 'order' ? XaModule.forRoot({ ...env.options.xa, branches: xaBranches(env) }) : XaModule.forParticipant(),
+    notifyModule(env, app),
     OpsModule.forRoot({ adminToken: env.adminToken }),
   ];
+}
+
+/** Merchants are told by the payment app; whoever else has a payment result publishes to it. */
+function notifyModule({ notifySecrets: secrets, notifyUrl, notifyAllow, options }: Env, app: string): DynamicModule {
+  const service = 'payment';
+  if (app !== service) return NotifyModule.forPublisher({ ...options.notify, service, secrets });
+  return NotifyModule.forService({ ...options.notify, service, secrets, defaultTarget: notifyUrl, allow: notifyAllow });
 }

@@ -1,11 +1,12 @@
 /** From a module to a running app: the same for all three. */
-import { ConsoleLogger, type DynamicModule, Logger } from '@nestjs/common';
+import { type DynamicModule, Logger } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { SwaggerModule } from '@nestjs/swagger';
 import { connectDtx, OptionsError } from 'nest-dtx';
 import { createAdapter } from './adapter.js';
 import { type Env, EnvError, readEnv } from './env.js';
+import { TracedLogger } from './logger.js';
 import { documentOf } from './openapi.js';
 import { ProblemFilter } from './problem.filter.js';
 import { RouteTable } from './route-table.js';
@@ -48,7 +49,7 @@ export async function serve(what: AppToServe): Promise<void> {
 async function createApp(what: AppToServe, env: Env): Promise<NestFastifyApplication> {
   const routes = new RouteTable();
   const app = await NestFactory.create<NestFastifyApplication>(what.module(env), createAdapter(routes), {
-    logger: new ConsoleLogger({ json: true, colors: false }),
+    logger: new TracedLogger(),
     bodyParser: false,
     abortOnError: false,
   });

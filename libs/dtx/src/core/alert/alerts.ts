@@ -2,7 +2,9 @@ import { Inject, Injectable, Logger, OnModuleInit } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { Database } from '../database/database.service.js';
 import { insertFirst, NOW } from '../database/insert-first.js';
+import type { Word } from '../operations.js';
 import type { CoreOptions } from '../options.js';
+import { measure } from '../telemetry.js';
 import { CORE_OPTIONS } from '../tokens.js';
 import { alertMigrations } from './schema.js';
 
@@ -66,6 +68,7 @@ export class Alerts implements OnModuleInit {
   /** Tells the log, after the commit. */
   announce(incident: Incident): void {
     const { scheme, id, gid, step, lastError } = incident;
+    measure('parked', { scheme });
     this.logger.error(
       `PARKED ${scheme} ${id} (gid ${gid ?? '-'}) at ${step}: ${lastError}; retry with ${retryCall(id)}`,
     );
@@ -86,23 +89,29 @@ export class Alerts implements OnModuleInit {
   }
 
   /** Somebody has seen it. Returns null for an unknown id; a second time changes nothing. */
-  async acknowledge(id: string): Promise<AlertView | null> {
-    await this.database.own.query(
-      'UPDATE dtx_alert SET acknowledged_at = UTC_TIMESTAMP(3) WHERE id = ? AND acknowledged_at IS NULL',
-      [id],
-    );
-    const rows = await this.database.own.query(`${SELECT} WHERE id = ?`, [id]);
-    return rows.length === 1 ? view(rows[0]) : null;
+  async acknowledge(id: string, word: Word): Promise<AlertView | null> {
+    return this.database.own.transaction(async (tx) => {
+      const { affectedRows } = await tx.query(
+        'UPDATE dtx_alert SET acknowledged_at = UTC_TIMESTAMP(3) WHERE id = ? AND acknowledged_at IS NULL',
+        [id],
+      );
+      const [row] = await tx.query(`${SELECT} WHERE id = ?`, [id]);
+      if (!row) return null;
+      const { scheme, subject_id: subject } = row;
+      if (affectedRows === 1) await this.recordOperation(tx, { scheme, id: subject, action: 'acknowledge', ...word });
+      return view(row);
+    });
   }
 
-  /** Writes down what a person did, in the transaction that does it. */
+  /** Writes down who did what, when and why, in the transaction that does it. */
   async recordOperation(
     tx: EntityManager,
-    operation: { scheme: string; id: string; action: string; note?: string },
+    { scheme, id, action, by, note }: Word & { scheme: string; id: string; action: string },
   ): Promise<void> {
     await tx.query(
-      'INSERT INTO dtx_operation (id, scheme, subject_id, action, note, at) VALUES (?, ?, ?, ?, ?, UTC_TIMESTAMP(3))',
-      [this.database.newId(), operation.scheme, operation.id, operation.action, operation.note ?? null],
+      `INSERT INTO dtx_operation (id, scheme, subject_id, action, operator, note, at)
+       VALUES (?, ?, ?, ?, ?, ?, UTC_TIMESTAMP(3))`,
+      [this.database.newId(), scheme, id, action, by ?? null, note ?? null],
     );
   }
 }

@@ -31,6 +31,7 @@ export const alertMigrations: Migration[] = [
         scheme VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
         subject_id VARCHAR(160) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
         action VARCHAR(32) NOT NULL,
+        operator VARCHAR(64) NULL,
         note VARCHAR(1000) NULL,
         at DATETIME(3) NOT NULL,
         KEY by_subject (subject_id)

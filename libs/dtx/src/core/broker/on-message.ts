@@ -24,7 +24,7 @@ export interface HandlerExtras {
   readonly contract: Contract;
   readonly consumer: string | undefined;
   readonly duplicates?: 'inbox' | 'redis' | undefined;
-  readonly role: 'handle' | 'reject';
+  readonly role: 'handle' | 'reject' | 'before-ack';
 }
 
 const contextValue = (pick: (context: MessageContext) => unknown) =>
@@ -70,14 +70,37 @@ export function OnRejected<P>(contract: Contract<P>, { consumer }: { consumer?: 
   ): void => mount(target, method, descriptor, { contract, consumer, role: 'reject' });
 }
 
+/**
+ * What a consumer does between its commit and the ack: `(message, delivery?)`, without a transaction, after `@OnMessage`
+ * or `@OnRejected` was committed, whether by the broker's delivery, a later retry or a person, and again for every
+ * duplicate. So it happens at least once; it finds out from the database what was committed. While the broker is away
+ * (`BrokerUnavailable`) the delivery waits; any other error is retried with backoff and parked with one alert in the
+ * end, without touching the business again.
+ * @example
+ *   @BeforeAck(stockTaken)
+ *   async tell(message: StockTaken) { await this.notifications.publish(await this.resultOf(message)); }
+ */
+export function BeforeAck<P>(contract: Contract<P>, { consumer }: { consumer?: string } = {}) {
+  return <T extends (message: P, delivery: DeliveryInfo) => unknown>(
+    target: object,
+    method: string | symbol,
+    descriptor: TypedPropertyDescriptor<T>,
+  ): void => mount(target, method, descriptor, { contract, consumer, role: 'before-ack' });
+}
+
+const PARAMETERS: Record<HandlerExtras['role'], ReadonlyArray<() => ParameterDecorator>> = {
+  handle: [Tx, Payload, Info],
+  reject: [Tx, Payload, RejectedReason, Info],
+  'before-ack': [Payload, Info],
+};
+
 function mount<T>(
   target: object,
   method: string | symbol,
   descriptor: TypedPropertyDescriptor<T>,
   extras: Omit<HandlerExtras, 'contract'> & { contract: unknown },
 ): void {
-  const parameters = extras.role === 'handle' ? [Tx(), Payload(), Info()] : [Tx(), Payload(), RejectedReason(), Info()];
-  for (const [index, decorate] of parameters.entries()) decorate(target, method, index);
+  for (const [index, decorate] of PARAMETERS[extras.role].entries()) decorate()(target, method, index);
   const { name, version } = extras.contract as Contract;
   const pattern = `${typeOf({ name, version })}:${extras.consumer ?? ''}:${extras.role}`;
   EventPattern(pattern, DTX_TRANSPORT, extras as unknown as Record<string, unknown>)(

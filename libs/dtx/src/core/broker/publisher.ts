@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events';
 import { Logger } from '@nestjs/common';
 import type { ChannelModel, ConfirmChannel, Options, Replies } from 'amqplib';
 import { BrokerUnavailable, DtxError } from '../errors.js';
+import { measure } from '../telemetry.js';
 import type { BrokerConnection } from './connection.js';
 import { type Envelope, toProperties } from './envelope.js';
 import { declareQueue, isAnswerQueue, type QueueKind } from './topology.js';
@@ -80,6 +81,8 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
       ...(expiresMs ? { expiration: Math.ceil(expiresMs) } : {}),
     };
     await this.turn();
+    const since = performance.now();
+    let outcome: 'confirmed' | 'failed' = 'failed';
     try {
       try {
         await this.publishOnce({ queue, kind }, body, properties);
@@ -89,7 +92,9 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
         this.declared.delete(queue);
         await this.publishOnce({ queue, kind }, body, properties);
       }
+      outcome = 'confirmed';
     } finally {
+      measure('published', { outcome, ms: performance.now() - since });
       this.leave();
     }
   }

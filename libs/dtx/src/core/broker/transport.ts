@@ -72,7 +72,7 @@ export class DtxTransport extends Server implements CustomTransportStrategy, OnM
   }
 
   private async start(): Promise<void> {
-    const endpoints = endpointsOf(this.messageHandlers, this.options.app);
+    const endpoints = endpointsOf(this.messageHandlers, this.options.app, this.database.source.manager);
     for (const { consumer, duplicates } of endpoints) if (duplicates === 'redis') await this.claims.open(consumer);
     this.held.start(endpoints);
     this.database.onReady(() => {
@@ -123,10 +123,10 @@ export function connectDtx(app: INestApplication): void {
 }
 
 /** Finds who consumes what. @throws OptionsError for a handler that is missing, doubled or not among the contract's consumers */
-function endpointsOf(handlers: Map<string, MessageHandler>, app: string): Endpoint[] {
+function endpointsOf(handlers: Map<string, MessageHandler>, app: string, bare: EntityManager): Endpoint[] {
   const found = new Map<
     string,
-    { handle?: MessageHandler; reject?: MessageHandler; extras: HandlerExtras; consumer: string }
+    { [role in HandlerExtras['role']]?: MessageHandler } & { extras: HandlerExtras; consumer: string }
   >();
   for (const handler of handlers.values()) {
     const extras = handler.extras as unknown as HandlerExtras;
@@ -138,17 +138,25 @@ function endpointsOf(handlers: Map<string, MessageHandler>, app: string): Endpoi
     entry[extras.role] = handler;
     found.set(key, entry);
   }
-  return [...found.values()].map(({ handle, reject, extras, consumer }) => {
-    if (!handle) throw new OptionsError(`${consumer} has an @OnRejected for ${extras.contract.name} but no @OnMessage`);
+  return [...found.values()].map(({ handle, reject, 'before-ack': beforeAck, extras, consumer }) => {
+    if (!handle) {
+      const other = reject ? '@OnRejected' : '@BeforeAck';
+      throw new OptionsError(`${consumer} has an ${other} for ${extras.contract.name} but no @OnMessage`);
+    }
+    const { duplicates = 'inbox' } = handle.extras as unknown as HandlerExtras;
+    if (beforeAck && duplicates !== 'inbox')
+      throw new OptionsError(`${consumer}: @BeforeAck needs the inbox, not duplicates: '${duplicates}'`);
     return {
       consumer,
       contract: extras.contract,
-      duplicates: (handle.extras as unknown as HandlerExtras).duplicates ?? 'inbox',
+      duplicates,
       handle: (tx, payload, info) => call(handle, payload, new MessageContext(tx, info)),
       reject:
         reject &&
         ((tx: EntityManager, payload: unknown, no: Rejected, info: DeliveryInfo) =>
           call(reject, payload, new MessageContext(tx, info, no))),
+      // The bare manager: there is no transaction, and whatever needs one refuses it.
+      beforeAck: beforeAck && ((payload, info) => call(beforeAck, payload, new MessageContext(bare, info))),
     };
   });
 }

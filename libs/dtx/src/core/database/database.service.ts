@@ -9,7 +9,7 @@ import {
 } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { backoffMs } from '../backoff.js';
-import { newId } from '../gid.js';
+import { idTimeMs, newId } from '../gid.js';
 import { type CoreOptions } from '../options.js';
 import { CORE_OPTIONS } from '../tokens.js';
 import { type Migration, migrate } from './schema.js';
@@ -64,6 +64,12 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
   /** Milliseconds since the epoch by the database's clock, as last compared; good for ids and ages, never for claims. */
   nowMs(): number {
     return Date.now() + this.clockOffsetMs;
+  }
+
+  /** How long ago an id was made, in milliseconds; undefined for one that does not tell. */
+  ageMs(id: string): number | undefined {
+    const madeAt = idTimeMs(id);
+    return madeAt === undefined ? undefined : this.nowMs() - madeAt;
   }
 
   newId(): string {

@@ -10,16 +10,17 @@ import type { DurableRow, DurableTable } from './durable-table.js';
 export async function claimDue<Row extends DurableRow>(
   source: DataSource,
   table: DurableTable,
-  { limit, leaseMs }: { limit: number; leaseMs: number },
+  { limit, leaseMs, fullLanes = [] }: { limit: number; leaseMs: number; fullLanes?: readonly string[] },
 ): Promise<Row[]> {
   // A locking read also locks the first row that is not due yet. A process that is stopped in the middle of its scan
   // would hide that row from everybody, so the transaction is only begun when there is something to claim.
-  if (!(await isAnyDue(source, table))) return [];
+  if (!(await isAnyDue(source, table, fullLanes))) return [];
   const token = randomUUID();
   return source.transaction(async (tx) => {
     const rows: Row[] = await tx.query(
       `SELECT id, state, attempts, ${table.columns.join(', ')} FROM ${table.name} FORCE INDEX (due)
-       WHERE next_attempt_at <= UTC_TIMESTAMP(3) ORDER BY next_attempt_at LIMIT ${Number(limit)} FOR UPDATE SKIP LOCKED`,
+       WHERE ${due(table, fullLanes)} ORDER BY next_attempt_at LIMIT ${Number(limit)} FOR UPDATE SKIP LOCKED`,
+      fullLanes.length > 0 ? [fullLanes] : [],
     );
     if (rows.length === 0) return rows;
     await tx.query(`UPDATE ${table.name} SET claim_token = ?, next_attempt_at = ${inFuture(leaseMs)} WHERE id IN (?)`, [
@@ -30,11 +31,16 @@ export async function claimDue<Row extends DurableRow>(
   });
 }
 
-async function isAnyDue(source: DataSource, table: DurableTable): Promise<boolean> {
+async function isAnyDue(source: DataSource, table: DurableTable, fullLanes: readonly string[]): Promise<boolean> {
   const rows: unknown[] = await source.query(
-    `SELECT id FROM ${table.name} FORCE INDEX (due) WHERE next_attempt_at <= UTC_TIMESTAMP(3) LIMIT 1`,
+    `SELECT id FROM ${table.name} FORCE INDEX (due) WHERE ${due(table, fullLanes)} LIMIT 1`,
+    fullLanes.length > 0 ? [fullLanes] : [],
   );
   return rows.length > 0;
+}
+
+function due({ lane }: DurableTable, fullLanes: readonly string[]): string {
+  return `next_attempt_at <= UTC_TIMESTAMP(3)${fullLanes.length > 0 ? ` AND ${lane} NOT IN (?)` : ''}`;
 }
 
 /**
@@ -61,6 +67,15 @@ export async function settleAgain(
     [attempts, error, row.id, row.claim_token],
   );
   return result.affectedRows === 1;
+}
+
+/** Puts back claimed rows that were not begun: due now, behind those that were due before. */
+export async function giveBack(tx: EntityManager, table: DurableTable, rows: readonly DurableRow[]): Promise<void> {
+  if (rows.length === 0) return;
+  await tx.query(
+    `UPDATE ${table.name} SET next_attempt_at = UTC_TIMESTAMP(3), claim_token = NULL WHERE id IN (?) AND claim_token = ?`,
+    [rows.map((row) => row.id).sort(), rows[0]!.claim_token],
+  );
 }
 
 /** Takes a claimed row out of work until a person puts it back. Returns false if the claim was lost meanwhile. */

@@ -2,12 +2,17 @@
  * At least once: a table whose rows are work to be done until it is done. Every such table has these columns:
  * `id` (unique), `state`, `attempts`, `next_attempt_at` (NULL = nothing to do; otherwise due then, which is also when
  * a lease ends), `claim_token` (the fencing token of whoever works on it), `last_error`, and an index on
- * `next_attempt_at` alone named `due`: finished rows are NULL there, so a claim costs the same with ten million of them.
+ * `next_attempt_at` named `due`: finished rows are NULL there, so a claim costs the same with ten million of them.
  */
 export interface DurableTable {
   readonly name: string;
   /** Columns that the work needs, beside the common ones. */
   readonly columns: readonly string[];
+  /**
+   * A column among `columns` by which rows share a bound on how many are in work at once, so that a slow lane holds up
+   * no other. It is the second column of the index `due`: full lanes are passed over in the index.
+   */
+  readonly lane?: string;
 }
 
 /** A row as claimed. */

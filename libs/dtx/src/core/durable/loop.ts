@@ -1,10 +1,12 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { Logger } from '@nestjs/common';
 import type { Alerts } from '../alert/alerts.js';
-import { type Backoff, backoffMs } from '../backoff.js';
+import { type Backoff, backoffMs, type Ladder } from '../backoff.js';
 import type { Database } from '../database/database.service.js';
 import { isUnavailable } from '../database/sql-errors.js';
-import { claimDue, settleAgain, settleParked } from './claim.js';
+import { measure } from '../telemetry.js';
+import { withGid, withTraceparent } from '../trace.js';
+import { claimDue, giveBack, settleAgain, settleParked } from './claim.js';
 import type { DurableRow, DurableTable } from './durable-table.js';
 
 /** What became of one try. `settled`: the work has written the row's new state itself, fenced by its token. */
@@ -12,7 +14,8 @@ export type Tried =
   | { kind: 'settled' }
   /** What it needs is away: not an attempt; the lease runs out and the row is due again. */
   | { kind: 'unreachable' }
-  | { kind: 'failed'; error: string }
+  /** `atLeastMs`: whoever failed it has asked for that much time. */
+  | { kind: 'failed'; error: string; atLeastMs?: number }
   | { kind: 'hopeless'; error: string };
 
 export interface DurableWork<Row extends DurableRow> {
@@ -22,8 +25,10 @@ export interface DurableWork<Row extends DurableRow> {
   readonly scanIntervalMs: number;
   /** Rows in work at once. */
   readonly concurrencyMax: number;
+  /** Rows of one lane in work at once, where the table has lanes. */
+  readonly laneMax?: number;
   readonly attemptsMax: number;
-  readonly backoff: Backoff;
+  readonly backoff: Backoff | Ladder;
   /** False while what the work needs is known to be away: nothing is claimed then. */
   canRun(): boolean;
   run(row: Row): Promise<Tried>;
@@ -41,6 +46,8 @@ export interface DurableWork<Row extends DurableRow> {
 export class DurableLoop<Row extends DurableRow> {
   private readonly logger: Logger;
   private readonly inWork = new Set<Promise<void>>();
+  /** How many rows of each lane are in work. */
+  private readonly lanes = new Map<string, number>();
   private timer: NodeJS.Timeout | undefined;
   private scanning = false;
   private again = false;
@@ -78,15 +85,41 @@ export class DurableLoop<Row extends DurableRow> {
     return this.stopped ? 0 : this.work.concurrencyMax - this.inWork.size;
   }
 
+  /** Whether a row of this lane may be handed over without waiting. */
+  hasRoomIn(lane: string): boolean {
+    return this.room > 0 && (this.lanes.get(lane) ?? 0) < (this.work.laneMax ?? Number.POSITIVE_INFINITY);
+  }
+
   /** Runs a row that is leased to this process; used by the fast path and by the scan alike. */
   runNow(row: Row): void {
-    const running: Promise<void> = this.runOne(row)
+    const leaveLane = this.enterLane(row);
+    const { traceparent, gid } = row as { traceparent?: string | null; gid?: string | null };
+    const running: Promise<void> = withTraceparent(traceparent, () => withGid(gid, () => this.runOne(row)))
       .catch((error) => this.logger.warn(`row ${row.id}: ${(error as Error).message}`))
       .finally(() => {
         this.inWork.delete(running);
-        if (this.again && this.room > 0) this.wake();
+        const wasFull = leaveLane();
+        if ((this.again || wasFull) && this.room > 0) this.wake();
       });
     this.inWork.add(running);
+  }
+
+  /** Counts a row in its lane; the function it returns counts it out and tells whether the lane was full. */
+  private enterLane(row: Row): () => boolean {
+    if (!this.work.table.lane) return () => false;
+    const lane = this.laneOf(row);
+    this.lanes.set(lane, (this.lanes.get(lane) ?? 0) + 1);
+    return () => {
+      const wasFull = !this.hasRoomIn(lane);
+      const left = this.lanes.get(lane)! - 1;
+      if (left > 0) this.lanes.set(lane, left);
+      else this.lanes.delete(lane);
+      return wasFull;
+    };
+  }
+
+  private laneOf(row: Row): string {
+    return String((row as Record<string, unknown>)[this.work.table.lane!]);
   }
 
   private schedule(delayMs: number): void {
@@ -104,8 +137,7 @@ export class DurableLoop<Row extends DurableRow> {
     try {
       while (!this.stopped && this.work.canRun() && this.room > 0) {
         const limit = this.room;
-        const rows = await claimDue<Row>(this.database.own, this.work.table, { limit, leaseMs: this.work.leaseMs });
-        for (const row of rows) this.runNow(row);
+        const rows = await this.claim(limit);
         // A full batch means that more is due: go on as soon as there is room, without waiting for the timer.
         this.again = rows.length === limit;
         if (rows.length < limit) break;
@@ -116,6 +148,20 @@ export class DurableLoop<Row extends DurableRow> {
       this.scanning = false;
       this.schedule(this.work.scanIntervalMs * (0.8 + Math.random() * 0.4));
     }
+  }
+
+  /** Claims and begins; what came of a lane that is full by now is put back at once. */
+  private async claim(limit: number): Promise<Row[]> {
+    const { table, leaseMs, laneMax = Number.POSITIVE_INFINITY } = this.work;
+    const fullLanes = [...this.lanes].filter(([, inWork]) => inWork >= laneMax).map(([lane]) => lane);
+    const rows = await claimDue<Row>(this.database.own, table, { limit, leaseMs, fullLanes });
+    const over: Row[] = [];
+    for (const row of rows) {
+      if (!table.lane || this.hasRoomIn(this.laneOf(row))) this.runNow(row);
+      else over.push(row);
+    }
+    await giveBack(this.database.own.manager, table, over);
+    return rows;
   }
 
   private async runOne(row: Row): Promise<void> {
@@ -129,7 +175,9 @@ export class DurableLoop<Row extends DurableRow> {
     const attempts = tried.kind === 'hopeless' ? row.attempts : row.attempts + 1;
     const error = tried.error.slice(0, 1_000);
     if (tried.kind === 'hopeless' || attempts >= this.work.attemptsMax) return this.park(row, error, attempts);
-    const delayMs = backoffMs(this.work.backoff, attempts);
+    const atLeastMs = tried.kind === 'failed' ? (tried.atLeastMs ?? 0) : 0;
+    measure('retried', { scheme: this.work.describe(row)?.scheme ?? this.work.scheme });
+    const delayMs = Math.max(atLeastMs, backoffMs(this.work.backoff, attempts));
     await settleAgain(this.database.own.manager, this.work.table, row, { error, delayMs, attempts });
   }
 

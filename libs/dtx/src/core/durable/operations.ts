@@ -2,15 +2,26 @@ import type { EntityManager } from 'typeorm';
 import { type Alerts, isoTime } from '../alert/alerts.js';
 import type { Database } from '../database/database.service.js';
 import type {
+  ListPage,
   ListQuery,
   OperationsSource,
   Resolution,
   SummaryRow,
   TimelineEntry,
   TransactionView,
+  Word,
 } from '../operations.js';
 
 type Row = Record<string, unknown> & { id: string; state: string; scheme?: string };
+
+/** A condition and its value. */
+type Filter = readonly [sql: string, value: unknown];
+const whereOf = (filters: readonly Filter[]) =>
+  filters.length > 0 ? `WHERE ${filters.map(([sql]) => sql).join(' AND ')}` : '';
+const valuesOf = (filters: readonly Filter[]) => filters.map(([, value]) => value);
+
+/** How many rows a list looks at in one call when it is filtered by what no index knows. */
+const STRETCH_ROWS = 5_000;
 
 /** How a durable table shows itself to `/dtx`. */
 export interface OperableTable {
@@ -36,23 +47,42 @@ export class DurableOperations implements OperationsSource {
     private readonly alerts: Alerts,
   ) {}
 
-  async list({ scheme, state, limit, before }: ListQuery): Promise<TransactionView[]> {
-    if (this.shape.scheme && scheme && scheme !== this.shape.scheme) return [];
-    const filters: string[] = [];
-    const values: unknown[] = [];
-    const filter = (sql: string, value: unknown) => {
-      filters.push(sql);
-      values.push(value);
-    };
-    if (state) filter('state = ?', state);
-    if (scheme && !this.shape.scheme) filter('scheme = ?', scheme);
-    if (before) filter('id < ?', before);
+  async list({ scheme, state, limit, before }: ListQuery): Promise<ListPage> {
+    if (this.shape.scheme && scheme && scheme !== this.shape.scheme) return { items: [], through: null };
+    const filters: Filter[] = [];
+    if (state) filters.push(['state = ?', state]);
+    if (scheme && !this.shape.scheme) filters.push(['scheme = ?', scheme]);
+    const from: Filter[] = before ? [['id < ?', before]] : [];
     // Open rows are few and stand together in the `due` index; everything else is read along the primary key.
     const isOpen = state !== undefined && this.shape.openStates.includes(state);
-    if (isOpen) filters.push('next_attempt_at IS NOT NULL');
-    const where = filters.length > 0 ? `WHERE ${filters.join(' AND ')}` : '';
-    const index = isOpen ? 'FORCE INDEX (due)' : 'FORCE INDEX (PRIMARY)';
-    const sql = `SELECT * FROM ${this.shape.table} ${index} ${where} ORDER BY id DESC LIMIT ${Number(limit)}`;
+    if (isOpen) {
+      const where = `${whereOf([...filters, ...from])} AND next_attempt_at IS NOT NULL`;
+      return { items: await this.rows('due', where, valuesOf([...filters, ...from]), limit), through: null };
+    }
+    if (filters.length > 0) return this.stretch(filters, from, limit);
+    return { items: await this.rows('PRIMARY', whereOf(from), valuesOf(from), limit), through: null };
+  }
+
+  /** What matches among the next rows: looking for something rare must not read a table of millions in one call. */
+  private async stretch(filters: readonly Filter[], from: readonly Filter[], limit: number): Promise<ListPage> {
+    const { table, scheme } = this.shape;
+    const source = `FROM ${table} FORCE INDEX (PRIMARY) ${whereOf(from)} ORDER BY id DESC`;
+    const [last]: Row[] = await this.database.own.query(
+      `SELECT id ${source} LIMIT 1 OFFSET ${STRETCH_ROWS - 1}`,
+      valuesOf(from),
+    );
+    const found: Row[] = await this.database.own.query(
+      `SELECT id FROM (SELECT id, state${scheme ? '' : ', scheme'} ${source} LIMIT ${STRETCH_ROWS}) AS stretch
+       ${whereOf(filters)} ORDER BY id DESC LIMIT ${Number(limit)}`,
+      [...valuesOf(from), ...valuesOf(filters)],
+    );
+    const ids = found.map((row) => row.id);
+    const items = ids.length === 0 ? [] : await this.rows('PRIMARY', 'WHERE id IN (?)', [ids], limit);
+    return { items, through: last?.id ?? null };
+  }
+
+  private async rows(index: string, where: string, values: unknown[], limit: number): Promise<TransactionView[]> {
+    const sql = `SELECT * FROM ${this.shape.table} FORCE INDEX (${index}) ${where} ORDER BY id DESC LIMIT ${Number(limit)}`;
     const rows: Row[] = await this.database.own.query(sql, values);
     return rows.map((row) => this.view(row));
   }
@@ -66,7 +96,7 @@ export class DurableOperations implements OperationsSource {
     );
     const byPeople = operations.map((o) => ({
       at: isoTime(o.at)!,
-      event: `${o.action} by a person${o.note ? `: ${o.note}` : ''}`,
+      event: `${o.action} by ${o.operator ?? 'a person'}${o.note ? `: ${o.note}` : ''}`,
     }));
     const incidents: Row[] = await this.database.own.query(
       'SELECT opened_at, alert_error FROM dtx_alert WHERE subject_id = ? ORDER BY id',
@@ -77,8 +107,8 @@ export class DurableOperations implements OperationsSource {
     return { ...this.view(row), timeline };
   }
 
-  async retry(id: string): Promise<Resolution> {
-    return this.change(id, 'retry', undefined, async (tx, row) => {
+  async retry(id: string, word: Word): Promise<Resolution> {
+    return this.change(id, { ...word, action: 'retry' }, async (tx, row) => {
       await tx.query(
         `UPDATE ${this.shape.table} SET state = IF(state = 'PARKED', ${this.shape.retryState}, state), attempts = 0,
            next_attempt_at = UTC_TIMESTAMP(3) WHERE id = ?`,
@@ -88,20 +118,20 @@ export class DurableOperations implements OperationsSource {
     });
   }
 
-  async retryAll({ scheme, state }: { scheme: string; state: string }): Promise<number> {
+  async retryAll({ scheme, state }: { scheme: string; state: string }, word: Word): Promise<number> {
     if (!this.shape.openStates.includes(state)) return 0;
     let retried = 0;
     for (;;) {
-      const rows = await this.list({ scheme, state, limit: 500, before: undefined });
+      const { items: rows } = await this.list({ scheme, state, limit: 500, before: undefined });
       const due = rows.filter((row) => row.state === 'PARKED' || row.nextAttemptAt !== null);
-      for (const row of due) if ((await this.retry(row.id)) === 'done') retried += 1;
+      for (const row of due) if ((await this.retry(row.id, word)) === 'done') retried += 1;
       // Only PARKED rows leave their state by this, so only they can be taken in rounds.
       if (rows.length < 500 || state !== 'PARKED') return retried;
     }
   }
 
-  async resolve(id: string, outcome: 'done' | 'reject', note: string): Promise<Resolution> {
-    return this.change(id, outcome, note, (tx, row) => this.shape.resolve(tx, row, outcome, note));
+  async resolve(id: string, outcome: 'done' | 'reject', word: Word & { note: string }): Promise<Resolution> {
+    return this.change(id, { ...word, action: outcome }, (tx, row) => this.shape.resolve(tx, row, outcome, word.note));
   }
 
   async summary(): Promise<SummaryRow[]> {
@@ -127,8 +157,7 @@ export class DurableOperations implements OperationsSource {
   /** Lock, act, close the incident, write down who-did-what: one transaction. Two people at once take turns. */
   private async change(
     id: string,
-    action: string,
-    note: string | undefined,
+    said: Word & { action: string },
     act: (tx: EntityManager, row: Row) => Promise<boolean>,
   ): Promise<Resolution> {
     // On the app's own pool: a refusal path is business and may use the app's entities.
@@ -138,7 +167,7 @@ export class DurableOperations implements OperationsSource {
       if (!this.shape.openStates.includes(row.state) || !(await act(tx, row))) return 'not-possible';
       const scheme = this.shape.scheme ?? String(row.scheme);
       await this.alerts.close(tx, scheme, [id]);
-      await this.alerts.recordOperation(tx, { scheme, id, action, ...(note === undefined ? {} : { note }) });
+      await this.alerts.recordOperation(tx, { ...said, scheme, id });
       return 'done';
     });
     if (result === 'done') this.shape.wake();

@@ -5,13 +5,13 @@ import { Database } from '../database/database.service.js';
 import { inTransaction } from '../database/transaction.js';
 import type { DurableRow } from '../durable/durable-table.js';
 import { DurableLoop, type Tried } from '../durable/loop.js';
-import { Rejected } from '../errors.js';
+import { BrokerUnavailable, Rejected } from '../errors.js';
 import { failpoint } from '../failpoint.js';
 import type { CoreOptions } from '../options.js';
 import { CORE_OPTIONS } from '../tokens.js';
 import { inboxFailpoints } from './failpoints.js';
 import { Inbox } from './inbox.js';
-import { type Endpoint, type Incoming, read } from './incoming.js';
+import { ANY_AGE, type Endpoint, type Incoming, read } from './incoming.js';
 import { INBOX } from './schema.js';
 
 export type HeldRow = DurableRow<{
@@ -24,7 +24,12 @@ export type HeldRow = DurableRow<{
   reply_to: string | null;
   traceparent: string | null;
   created_at: Date | string;
+  /** Set while the row is still open: its business is committed, and what comes before the ack is not done yet. */
+  settled_at: Date | string | null;
 }>;
+
+/** A row at its end, in SQL. */
+const CLOSED = `state = 'HANDLED', next_attempt_at = NULL, claim_token = NULL, body = NULL,`;
 
 /** Somebody else has the row now (our lease ran out): change nothing. */
 class FencedOut extends Error {}
@@ -85,10 +90,15 @@ export class HeldDeliveries implements OnModuleDestroy {
     const endpoint = this.endpointOf(row);
     const incoming = incomingOfRow(row);
     if (!endpoint?.reject) return false;
-    const message = read(incoming, endpoint.contract, { nowMs: 0, retentionMs: Number.MAX_SAFE_INTEGER });
+    const message = read(incoming, endpoint.contract, ANY_AGE);
     if (!message.ok) return false;
     await endpoint.reject(tx, message.payload, no, incoming.info);
     return true;
+  }
+
+  /** Whether its consumer has something to do between the commit and the ack. */
+  hasBeforeAck(row: HeldRow): boolean {
+    return this.endpointOf(row)?.beforeAck !== undefined;
   }
 
   private endpointOf(row: HeldRow): Endpoint | undefined {
@@ -105,9 +115,13 @@ export class HeldDeliveries implements OnModuleDestroy {
     const message = read(incoming, endpoint.contract, { nowMs: cameAt, retentionMs: this.options.inbox.retentionMs });
     if (!message.ok) return { kind: 'hopeless', error: message.problem };
     try {
-      await failpoint(inboxFailpoints(row.scheme)?.handled, () => this.handle(row, endpoint, message.payload));
+      if (!row.settled_at)
+        await failpoint(inboxFailpoints(row.scheme)?.handled, () => this.handle(row, endpoint, message.payload));
+      if (endpoint.beforeAck) await this.finish(row, () => endpoint.beforeAck!(message.payload, incoming.info));
     } catch (error) {
       if (error instanceof FencedOut) return { kind: 'settled' };
+      // The step before the ack could not reach the broker: no attempt, the lease runs out.
+      if (error instanceof BrokerUnavailable) return { kind: 'unreachable' };
       if (error instanceof Rejected)
         return { kind: 'hopeless', error: `refused (${error.reason}) and the consumer has no @OnRejected` };
       if (await this.database.isAway(error)) return { kind: 'unreachable' };
@@ -122,26 +136,40 @@ export class HeldDeliveries implements OnModuleDestroy {
     const { info } = incomingOfRow(row);
     try {
       await inTransaction(this.database.source, async (tx) => {
-        await this.take(tx, row, null);
+        await this.take(tx, row, { outcome: null, isLast: !endpoint.beforeAck });
         await endpoint.handle(tx, payload, info);
       });
     } catch (error) {
       const reject = endpoint.reject;
       if (!(error instanceof Rejected) || !reject) throw error;
       await inTransaction(this.database.source, async (tx) => {
-        await this.take(tx, row, error.reason);
+        await this.take(tx, row, { outcome: error.reason, isLast: !endpoint.beforeAck });
         await reject(tx, payload, error, info);
       });
     }
   }
 
-  private async take(tx: EntityManager, row: HeldRow, outcome: string | null): Promise<void> {
+  /** With a step before the ack the row stays open and leased: should the process die, the scan goes on with that step. */
+  private async take(
+    tx: EntityManager,
+    row: HeldRow,
+    { outcome, isLast }: { outcome: string | null; isLast: boolean },
+  ): Promise<void> {
     const result = await tx.query(
-      `UPDATE dtx_inbox SET state = 'HANDLED', outcome = ?, next_attempt_at = NULL, claim_token = NULL, body = NULL,
-       settled_at = UTC_TIMESTAMP(3) WHERE id = ? AND claim_token = ? AND state = 'RETRYING'`,
+      `UPDATE dtx_inbox SET ${isLast ? CLOSED : ''} outcome = ?, settled_at = UTC_TIMESTAMP(3)
+       WHERE id = ? AND claim_token = ? AND state = 'RETRYING' AND settled_at IS NULL`,
       [outcome, row.id, row.claim_token],
     );
     if (result.affectedRows !== 1) throw new FencedOut(row.id);
+  }
+
+  /** The step before the ack, then the end of the row. Not fenced by business: the step bears being repeated. */
+  private async finish(row: HeldRow, beforeAck: () => Promise<void>): Promise<void> {
+    await beforeAck();
+    await this.database.own.query(
+      `UPDATE dtx_inbox SET ${CLOSED} last_error = NULL WHERE id = ? AND claim_token = ? AND state = 'RETRYING'`,
+      [row.id, row.claim_token],
+    );
   }
 }
 

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, Logger, OnModuleInit } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { Alerts } from '../alert/alerts.js';
@@ -6,15 +5,17 @@ import { backoffMs } from '../backoff.js';
 import type { Delivery } from '../broker/consumer.js';
 import { Database } from '../database/database.service.js';
 import { insertFirst, NOW, SqlExpression } from '../database/insert-first.js';
-import { isUnavailable } from '../database/sql-errors.js';
 import { inTransaction } from '../database/transaction.js';
 import { inFuture } from '../durable/claim.js';
-import { Rejected } from '../errors.js';
+import { OutcomeUnknown, Rejected } from '../errors.js';
 import { failpoint } from '../failpoint.js';
 import type { CoreOptions } from '../options.js';
+import { persist } from '../persist.js';
+import { measure } from '../telemetry.js';
 import { CORE_OPTIONS } from '../tokens.js';
+import { withGid, withTraceparent } from '../trace.js';
 import { inboxFailpoints } from './failpoints.js';
-import { type Endpoint, type Incoming, incomingOf, read } from './incoming.js';
+import { ANY_AGE, type Endpoint, type Incoming, incomingOf, read } from './incoming.js';
 import { ReceiptSender } from './receipts.js';
 import { inboxMigrations } from './schema.js';
 
@@ -52,8 +53,16 @@ export class Inbox implements OnModuleInit {
   /** All of it but the ack: from its end on the delivery is handled, or stored here. */
   async take(delivery: Delivery, endpoint: Endpoint): Promise<void> {
     const incoming = incomingOf(delivery.message, endpoint.consumer);
-    const outcome = await this.persist(delivery.lost, () => this.settle(incoming, endpoint));
-    await this.persist(delivery.lost, () => this.receipt(incoming, outcome));
+    const { traceparent, gid } = incoming.info;
+    await withTraceparent(traceparent, () => withGid(gid, () => this.takeOne(delivery, incoming, endpoint)));
+  }
+
+  private async takeOne({ lost }: Delivery, incoming: Incoming, endpoint: Endpoint): Promise<void> {
+    measure('delivered', { consumer: endpoint.consumer, lagMs: this.database.ageMs(incoming.info.messageId) });
+    const patience = { lost, reconnect: this.options.reconnect };
+    const settled = await persist(patience, () => this.settle(incoming, endpoint));
+    const outcome = await persist(patience, () => this.beforeAck(incoming, endpoint, settled));
+    await persist(patience, () => this.receipt(incoming, outcome));
   }
 
   /** Tells the sender, if the message is settled and has one. */
@@ -66,15 +75,23 @@ export class Inbox implements OnModuleInit {
     );
   }
 
-  /** Runs a step until it is through, waiting while the database or the broker is away: that is not an attempt. */
-  private async persist<T>(lost: AbortSignal, step: () => Promise<T>): Promise<T> {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await step();
-      } catch (error) {
-        if (lost.aborted || !isUnavailable(error)) throw error;
-        await sleep(backoffMs(this.options.reconnect, attempt), undefined, { signal: lost });
-      }
+  /**
+   * What the consumer does between its commit and the ack, also for a duplicate: should the process die in between, the
+   * redelivery comes by here again. When it fails for another reason than an outage, the row is held although its
+   * business is settled, and the loop over held rows goes on with this step alone.
+   */
+  private async beforeAck(incoming: Incoming, endpoint: Endpoint, outcome: InboxOutcome): Promise<InboxOutcome> {
+    if (outcome !== 'HANDLED' || !endpoint.beforeAck) return outcome;
+    const message = read(incoming, endpoint.contract, ANY_AGE);
+    // A person has settled what nobody could read: there is nothing to act on.
+    if (!message.ok) return outcome;
+    try {
+      await endpoint.beforeAck(message.payload, incoming.info);
+      return outcome;
+    } catch (error) {
+      if (error instanceof OutcomeUnknown || (await this.database.isAway(error))) throw error;
+      this.logger.warn(`${endpoint.consumer} before the ack of ${incoming.id}: ${(error as Error).message}`);
+      return this.holdSettled(incoming, error as Error);
     }
   }
 
@@ -117,6 +134,16 @@ export class Inbox implements OnModuleInit {
     const due = new SqlExpression(inFuture(backoffMs(backoff, 1)));
     const held = { state: 'RETRYING', attempts: 1, next_attempt_at: due, last_error: error.message.slice(0, 1_000) };
     return this.first(incoming, { ...held, ...stored(incoming) }, async () => {});
+  }
+
+  private async holdSettled(incoming: Incoming, error: Error): Promise<InboxOutcome> {
+    const { body, reply_to, traceparent } = stored(incoming);
+    await this.database.own.query(
+      `UPDATE dtx_inbox SET state = 'RETRYING', attempts = 1, next_attempt_at = ${inFuture(backoffMs(this.options.inbox.backoff, 1))},
+       last_error = ?, body = ?, reply_to = ?, traceparent = ? WHERE id = ? AND state = 'HANDLED'`,
+      [error.message.slice(0, 1_000), body, reply_to, traceparent, incoming.id],
+    );
+    return 'HELD';
   }
 
   private async park(incoming: Incoming, problem: string): Promise<InboxOutcome> {

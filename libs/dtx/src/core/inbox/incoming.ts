@@ -25,6 +25,8 @@ export interface Endpoint {
   handle(tx: EntityManager, payload: unknown, info: DeliveryInfo): Promise<void>;
   /** The refusal path, where the consumer has one. */
   reject: ((tx: EntityManager, payload: unknown, no: Rejected, info: DeliveryInfo) => Promise<void>) | undefined;
+  /** After the commit and before receipt and ack, also for a duplicate, where the consumer has one. */
+  beforeAck: ((payload: unknown, info: DeliveryInfo) => Promise<void>) | undefined;
 }
 
 /** A message as it came, fresh from the broker or out of its stored row. */
@@ -37,6 +39,9 @@ export interface Incoming {
   readonly replyTo: string | null;
   readonly body: Buffer;
 }
+
+/** Limits under which no message is too old: for one whose row is there already, which keeps it from being handled twice. */
+export const ANY_AGE = { nowMs: 0, retentionMs: Number.MAX_SAFE_INTEGER };
 
 /** A parsed payload, or why there is none. */
 export type Read = { ok: true; payload: unknown } | { ok: false; problem: string };

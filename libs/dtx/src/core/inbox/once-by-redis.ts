@@ -1,14 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import { backoffMs } from '../backoff.js';
 import type { Delivery } from '../broker/consumer.js';
 import { Database } from '../database/database.service.js';
-import { isUnavailable } from '../database/sql-errors.js';
 import { inTransaction } from '../database/transaction.js';
 import { failpoint } from '../failpoint.js';
 import { RedisClaims } from '../idempotency/redis-claims.js';
 import type { CoreOptions } from '../options.js';
+import { persist } from '../persist.js';
+import { measure } from '../telemetry.js';
 import { CORE_OPTIONS } from '../tokens.js';
+import { withGid, withTraceparent } from '../trace.js';
 import { redisFailpoints } from './failpoints.js';
 import { Inbox } from './inbox.js';
 import { type Endpoint, type Incoming, incomingOf, read } from './incoming.js';
@@ -34,14 +35,20 @@ export class OnceByRedis {
 
   /** Handles one delivery to its ack. A second delivery while the first is at work waits: an ack would say that it is done. */
   async receive(delivery: Delivery, endpoint: Endpoint): Promise<void> {
-    const { lost } = delivery;
     const incoming = incomingOf(delivery.message, endpoint.consumer);
+    const { traceparent, gid } = incoming.info;
+    await withTraceparent(traceparent, () => withGid(gid, () => this.receiveOne(delivery, incoming, endpoint)));
+  }
+
+  private async receiveOne(delivery: Delivery, incoming: Incoming, endpoint: Endpoint): Promise<void> {
+    const { lost } = delivery;
     const limits = { nowMs: this.database.nowMs(), retentionMs: this.options.inbox.retentionMs };
     const message = read(incoming, endpoint.contract, limits);
     if (!message.ok) return this.inbox.receive(delivery, endpoint);
     const key = `dtx:${endpoint.consumer}:${incoming.info.messageId}`;
     const token = await this.claim(key, incoming, lost);
     if (token !== null) {
+      measure('delivered', { consumer: endpoint.consumer, lagMs: this.database.ageMs(incoming.info.messageId) });
       await this.work({ delivery, endpoint, incoming, payload: message.payload }, () => this.release(key, token));
       await this.finish({ key, token }, incoming, lost);
     }
@@ -91,17 +98,10 @@ export class OnceByRedis {
     await this.claims.release(key, token).catch((error: Error) => this.logger.warn(error.message));
   }
 
-  /** Runs a step until it is through, waiting while Redis or the database is away: that is not an attempt. */
-  private async persist<T>(lost: AbortSignal, step: () => Promise<T>): Promise<T> {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await step();
-      } catch (error) {
-        if (lost.aborted || !isUnavailable(error)) throw error;
-        if (attempt === 1) this.logger.warn(`waiting: ${(error as Error).message}`);
-        await sleep(backoffMs(this.options.reconnect, attempt), undefined, { signal: lost });
-      }
-    }
+  /** Redis or the database away is no attempt: the consumer waits and says so. */
+  private persist<T>(lost: AbortSignal, step: () => Promise<T>): Promise<T> {
+    const waiting = (error: Error) => this.logger.warn(`waiting: ${error.message}`);
+    return persist({ lost, reconnect: this.options.reconnect, waiting }, step);
   }
 }
 

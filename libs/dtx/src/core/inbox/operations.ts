@@ -35,20 +35,36 @@ export class InboxOperations implements OnModuleInit {
 
   /** `done` leaves the business as it is; `reject` commits the refusal with the row, so that a later copy is a duplicate. */
   private async resolve(tx: EntityManager, row: HeldRow, outcome: 'done' | 'reject', note: string): Promise<boolean> {
-    if (outcome === 'reject' && !(await this.refuseInBusiness(tx, row, note))) return false;
+    if (outcome === 'reject') return this.reject(tx, row, note);
     await tx.query(
       `UPDATE dtx_inbox SET state = 'HANDLED', outcome = ?, next_attempt_at = NULL, claim_token = NULL, settled_at = UTC_TIMESTAMP(3) WHERE id = ?`,
-      [outcome === 'done' ? 'by hand' : 'rejected by hand', row.id],
+      ['by hand', row.id],
     );
-    // Its loss is harmless: the sender resends what is not receipted, and the duplicate is receipted.
-    this.database.hooks.afterCommit(tx, async () => {
-      void this.inbox.receipt(incomingOfRow(row), 'HANDLED').catch(() => {});
-    });
+    this.receiptAfterCommit(tx, row);
     return true;
   }
 
-  private refuseInBusiness(tx: EntityManager, row: HeldRow, note: string): Promise<boolean> {
-    return this.held.refuse(tx, row, new Rejected('REJECTED_BY_HAND', note));
+  private async reject(tx: EntityManager, row: HeldRow, note: string): Promise<boolean> {
+    // Its business is committed: only what comes before the ack is left, and that cannot be refused.
+    if (row.settled_at) return false;
+    if (!(await this.held.refuse(tx, row, new Rejected('REJECTED_BY_HAND', note)))) return false;
+    // Where something comes before the ack, the row stays open for it, and the loop sends the receipt.
+    const isLast = !this.held.hasBeforeAck(row);
+    const state = isLast ? `'HANDLED', next_attempt_at = NULL` : `'RETRYING', next_attempt_at = UTC_TIMESTAMP(3)`;
+    await tx.query(
+      `UPDATE dtx_inbox SET state = ${state}, attempts = 0, outcome = 'rejected by hand', claim_token = NULL,
+       settled_at = UTC_TIMESTAMP(3) WHERE id = ?`,
+      [row.id],
+    );
+    if (isLast) this.receiptAfterCommit(tx, row);
+    return true;
+  }
+
+  /** Its loss is harmless: the sender resends what is not receipted, and the duplicate is receipted. */
+  private receiptAfterCommit(tx: EntityManager, row: HeldRow): void {
+    this.database.hooks.afterCommit(tx, async () => {
+      void this.inbox.receipt(incomingOfRow(row), 'HANDLED').catch(() => {});
+    });
   }
 }
 

@@ -3,7 +3,18 @@ import type { DurableTable } from '../durable/durable-table.js';
 
 export const INBOX: DurableTable = {
   name: 'dtx_inbox',
-  columns: ['message_id', 'consumer', 'gid', 'scheme', 'type', 'body', 'reply_to', 'traceparent', 'created_at'],
+  columns: [
+    'message_id',
+    'consumer',
+    'gid',
+    'scheme',
+    'type',
+    'body',
+    'reply_to',
+    'traceparent',
+    'created_at',
+    'settled_at',
+  ],
 };
 
 export const inboxMigrations: Migration[] = [

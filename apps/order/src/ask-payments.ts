@@ -1,0 +1,66 @@
+/** Step 5 of 5 - inquire: for orders whose payment result never came, the payment app is asked what became of it. */
+import { findOrder, paymentResult } from '@nest-dtx/shop';
+import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
+import { type Inquiries, Inquiry, inTransaction } from 'nest-dtx';
+import { DataSource } from 'typeorm';
+import { keepNoResult, keepResult } from './payment-results.js';
+
+/** Base URL of the payment app, or undefined: then nobody is asked. */
+export const PAYMENT_URL = Symbol('payment app');
+
+/** Orders older than that are not asked for any more. */
+const HORIZON_HOURS = 24;
+
+@Injectable()
+export class AskPayments implements OnModuleInit, Inquiries {
+  readonly name = 'payment result';
+  /** How far the present pass has come; in this process only, since asking twice does no harm. */
+  private after: { createdAt: Date; orderId: string } | undefined;
+
+  constructor(
+    private readonly db: DataSource,
+    private readonly inquiry: Inquiry,
+    @Inject(PAYMENT_URL) private readonly paymentUrl: string | undefined,
+  ) {}
+
+  onModuleInit(): void {
+    if (this.paymentUrl !== undefined) this.inquiry.start(this);
+  }
+
+  urlOf(orderId: string): string {
+    return `${this.paymentUrl!.replace(/\/$/, '')}/payments/${orderId}`;
+  }
+
+  /** Along the index of creation times, a bounded stretch at a time. */
+  async missing({ olderThanMs, limit }: { olderThanMs: number; limit: number }): Promise<string[]> {
+    const rows: { orderId: string; createdAt: Date }[] = await this.db.query(
+      `SELECT o.order_id AS orderId, o.created_at AS createdAt FROM orders o FORCE INDEX (newest)
+       LEFT JOIN payment_result r ON r.order_id = o.order_id
+       WHERE o.created_at > UTC_TIMESTAMP(3) - INTERVAL ${HORIZON_HOURS} HOUR
+         AND o.created_at < UTC_TIMESTAMP(3) - INTERVAL ? MICROSECOND
+         AND (o.created_at > ? OR (o.created_at = ? AND o.order_id > ?)) AND r.event_id IS NULL
+       ORDER BY o.created_at, o.order_id LIMIT ?`,
+      [olderThanMs * 1_000, ...this.position(), limit],
+    );
+    const last = rows.at(-1);
+    this.after = rows.length === limit ? last : undefined;
+    return rows.map(({ orderId }) => orderId);
+  }
+
+  async keep(orderId: string, result: unknown): Promise<void> {
+    const known = paymentResult.parse(result);
+    if (known.orderId !== orderId) throw new Error(`asked for ${orderId}, was answered for ${known.orderId}`);
+    await inTransaction(this.db, (tx) => keepResult(tx, known, 'asked'));
+  }
+
+  /** For a cancelled order no money was ever taken; for any other there is none yet, and it is asked for again. */
+  async none(orderId: string): Promise<void> {
+    const order = await findOrder(this.db.manager, orderId);
+    if (order?.status === 'CANCELLED') await inTransaction(this.db, (tx) => keepNoResult(tx, orderId));
+  }
+
+  private position(): [Date, Date, string] {
+    const { createdAt, orderId } = this.after ?? { createdAt: new Date(0), orderId: '' };
+    return [createdAt, createdAt, orderId];
+  }
+}

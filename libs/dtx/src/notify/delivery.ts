@@ -1,0 +1,126 @@
+// Steps 3 and 4 of 5 - deliver: the target is called until it has answered 2xx; on a ladder, then a person is asked.
+import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
+import { Alerts } from '../core/alert/alerts.js';
+import { Database } from '../core/database/database.service.js';
+import { Batcher } from '../core/durable/batcher.js';
+import { giveBack } from '../core/durable/claim.js';
+import { DurableLoop, type Tried } from '../core/durable/loop.js';
+import { failpoint } from '../core/failpoint.js';
+import type { CoreOptions } from '../core/options.js';
+import { measure } from '../core/telemetry.js';
+import { CORE_OPTIONS } from '../core/tokens.js';
+import { type Answer, TargetCaller } from './call.js';
+import { failpoints, SCHEME } from './failpoints.js';
+import { TargetRefused } from './guard.js';
+import { leaseMsOf, NOTIFY_OPTIONS, type NotifyOptions } from './options.js';
+import { NOTIFICATIONS, type NotificationRow } from './schema.js';
+import { signatureHeaders } from './signature.js';
+
+const MARK_BATCH_MAX = 200;
+/** The target has said that it is gone for good (RFC 9110, 15.5.11). */
+const GONE = 410;
+
+/** Calls targets (seed: 最大努力通知 2, 3). A row just recorded and one that the scan has claimed take the same way. */
+@Injectable()
+export class Deliveries implements OnModuleInit, OnModuleDestroy {
+  private readonly loop: DurableLoop<NotificationRow>;
+  private readonly marks: Batcher<NotificationRow>;
+
+  constructor(
+    private readonly database: Database,
+    private readonly caller: TargetCaller,
+    alerts: Alerts,
+    @Inject(CORE_OPTIONS) core: CoreOptions,
+    @Inject(NOTIFY_OPTIONS) private readonly options: NotifyOptions,
+  ) {
+    this.marks = new Batcher({ delayMs: options.markDelayMs, batchMax: MARK_BATCH_MAX }, (rows) =>
+      failpoint(failpoints.delivered, () => this.markDelivered(rows)),
+    );
+    this.loop = new DurableLoop<NotificationRow>(
+      {
+        scheme: SCHEME,
+        table: NOTIFICATIONS,
+        leaseMs: leaseMsOf(core, options),
+        scanIntervalMs: core.scanIntervalMs,
+        concurrencyMax: options.concurrencyMax,
+        laneMax: options.targetConcurrencyMax,
+        attemptsMax: options.ladderMs.length + 1,
+        backoff: { stepsMs: options.ladderMs },
+        canRun: () => true,
+        run: (row) => this.run(row),
+        describe: (row) => ({ gid: row.gid, step: `telling ${row.target_host} of ${row.type}` }),
+      },
+      database,
+      alerts,
+    );
+  }
+
+  onModuleInit(): void {
+    this.database.onReady(() => this.loop.start());
+  }
+
+  async onModuleDestroy(): Promise<void> {
+    await this.loop.stop();
+    await this.marks.drain();
+  }
+
+  wake(): void {
+    this.loop.wake();
+  }
+
+  hasRoomFor(row: NotificationRow): boolean {
+    return this.loop.hasRoomIn(row.target_host);
+  }
+
+  /** The fast path: recorded by this process just now and leased to it. Somebody else may have taken the room meanwhile. */
+  async deliverNow(row: NotificationRow): Promise<void> {
+    if (this.hasRoomFor(row)) this.loop.runNow(row);
+    else await giveBack(this.database.own.manager, NOTIFICATIONS, [row]);
+  }
+
+  private async run(row: NotificationRow): Promise<Tried> {
+    if (!row.fresh) await failpoint(failpoints.claimed, async () => {});
+    const answer = await failpoint(failpoints.called, () => this.call(row));
+    if ('kind' in answer) return answer;
+    if (answer.status < 200 || answer.status > 299) return this.refused(row, answer);
+    // Should the process die before the mark, the target hears of it again, under the same id.
+    await this.marks.add(row);
+    return { kind: 'settled' };
+  }
+
+  /** @throws nothing but a failpoint's error: what goes wrong with a call is an attempt, whatever it looks like */
+  private async call(row: NotificationRow): Promise<Answer | Tried> {
+    if (row.target === null || row.body === null)
+      return { kind: 'hopeless', error: 'there is nothing that could be told' };
+    const { secrets } = this.options;
+    const headers = {
+      'content-type': 'application/json',
+      'user-agent': 'nest-dtx',
+      ...signatureHeaders({ id: row.id, body: row.body, secrets, nowMs: this.database.nowMs() }),
+      ...(row.traceparent ? { traceparent: row.traceparent } : {}),
+    };
+    try {
+      return await this.caller.post(row.target, headers, row.body);
+    } catch (error) {
+      const text = `${row.target_host}: ${(error as Error).message}`;
+      return error instanceof TargetRefused ? { kind: 'hopeless', error: text } : { kind: 'failed', error: text };
+    }
+  }
+
+  /** A redirect is an answer like any other that is not 2xx: nobody follows it. */
+  private refused({ target_host }: NotificationRow, { status, retryAfterMs }: Answer): Tried {
+    const error = `${target_host} answered ${status}`;
+    if (status === GONE) return { kind: 'hopeless', error };
+    return { kind: 'failed', error, atLeastMs: Math.min(retryAfterMs, this.options.retryAfterMaxMs) };
+  }
+
+  /** Not fenced by the claim: whoever was answered 2xx knows that it is over. */
+  private async markDelivered(rows: NotificationRow[]): Promise<void> {
+    await this.database.own.query(
+      `UPDATE dtx_notification SET state = 'DELIVERED', attempts = attempts + 1, next_attempt_at = NULL, claim_token = NULL,
+         settled_at = UTC_TIMESTAMP(3) WHERE id IN (?) AND state = 'PENDING'`,
+      [rows.map((row) => row.id).sort()],
+    );
+    for (const { id } of rows) measure('settled', { scheme: SCHEME, ms: this.database.ageMs(id) });
+  }
+}

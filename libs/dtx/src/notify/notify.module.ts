@@ -1,0 +1,64 @@
+import { type DynamicModule, Inject, Injectable, Logger, Module, OnModuleInit } from '@nestjs/common';
+import { inFuture } from '../core/durable/claim.js';
+import { parseOptions } from '../core/options.js';
+import { Purger } from '../core/purge.js';
+import { TargetCaller } from './call.js';
+import { Deliveries } from './delivery.js';
+import { Inquiry } from './inquiry.js';
+import { NotifyOperations } from './operations.js';
+import { NOTIFY_OPTIONS, type NotifyOptions, type NotifyOptionsInput, notifyOptions } from './options.js';
+import { Notifications } from './publish.js';
+import { Records } from './record.js';
+
+@Injectable()
+class NotifyPurge {
+  constructor(purger: Purger, @Inject(NOTIFY_OPTIONS) options: NotifyOptions) {
+    const old = `created_at < ${inFuture(-options.retentionMs)}`;
+    purger.add({
+      name: 'notifications',
+      statement: (limit) => ({
+        sql: `DELETE FROM dtx_notification WHERE ${old} AND state IN ('DELIVERED', 'CLOSED') ORDER BY created_at LIMIT ${limit}`,
+        values: [],
+      }),
+    });
+  }
+}
+
+/** Says at start what is otherwise only noticed by somebody who was not told. */
+@Injectable()
+class NotifyNotice implements OnModuleInit {
+  constructor(@Inject(NOTIFY_OPTIONS) private readonly options: NotifyOptions) {}
+
+  onModuleInit(): void {
+    if (this.options.secrets.length === 0)
+      new Logger('Notify').log('there is no secret to sign with: nobody is notified');
+  }
+}
+
+/**
+ * Best-effort notification (最大努力通知). `forService` where the notification service runs: one app; `forPublisher` in
+ * every other app that has something to tell.
+ */
+@Module({})
+export class NotifyModule {
+  /** @throws OptionsError naming what is wrong */
+  static forService(options: NotifyOptionsInput): DynamicModule {
+    const service = [TargetCaller, Deliveries, Records, NotifyOperations, NotifyPurge, NotifyNotice];
+    return NotifyModule.with(options, service);
+  }
+
+  /** @throws OptionsError naming what is wrong */
+  static forPublisher(options: NotifyOptionsInput): DynamicModule {
+    return NotifyModule.with(options, []);
+  }
+
+  private static with(options: NotifyOptionsInput, providers: NonNullable<DynamicModule['providers']>): DynamicModule {
+    const checked = parseOptions('notify', notifyOptions, options);
+    return {
+      module: NotifyModule,
+      global: true,
+      providers: [{ provide: NOTIFY_OPTIONS, useValue: checked }, Notifications, Inquiry, ...providers],
+      exports: [Notifications, Inquiry],
+    };
+  }
+}

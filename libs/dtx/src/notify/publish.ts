@@ -1,0 +1,97 @@
+// Step 1 of 5 - publish: a committed result is given to the broker before the step that it belongs to is ended.
+import { Inject, Injectable } from '@nestjs/common';
+import { z } from 'zod';
+import { Broker } from '../core/broker/broker.service.js';
+import { queueOf } from '../core/broker/contract.js';
+import { DtxError } from '../core/errors.js';
+import { failpoint } from '../core/failpoint.js';
+import { assertGid } from '../core/gid.js';
+import type { CoreOptions } from '../core/options.js';
+import { CORE_OPTIONS } from '../core/tokens.js';
+import { currentTraceparent } from '../core/trace.js';
+import { failpoints, SCHEME } from './failpoints.js';
+import { NOTIFY_OPTIONS, type NotifyOptions } from './options.js';
+
+export const NOTIFICATION_TYPE = 'dtx.notification.v1';
+
+/** What somebody outside is to be told. */
+export interface Notification {
+  /** The event's own id, the same for every repetition of it: 1 to 64 of [0-9A-Za-z_.:-]. Goes out as `webhook-id`. */
+  readonly id: string;
+  readonly gid: string;
+  /** Like `payment.captured`. */
+  readonly type: string;
+  /** When it happened. */
+  readonly at: Date;
+  /** An http(s) URL; the service's default target when it is missing. */
+  readonly target?: string | undefined;
+  readonly data: object;
+}
+
+/** The message as the notification service gets it. */
+export const notificationBody = z.object({
+  id: z.string().regex(/^[0-9A-Za-z_.:-]{1,64}$/),
+  gid: z.string().regex(/^[0-9A-Za-z_.:-]{1,64}$/),
+  type: z.string().min(1).max(100),
+  target: z.string().max(2_048).nullable(),
+  payload: z.object({ type: z.string(), timestamp: z.iso.datetime(), data: z.record(z.string(), z.unknown()) }),
+});
+
+/** Where the notification service of an app takes what is to be told. */
+export function notifyQueueOf(service: string): string {
+  return queueOf(`${service}.notify`, 1);
+}
+
+/** Publishes results for the notification service (seed: 最大努力通知 1). */
+@Injectable()
+export class Notifications {
+  constructor(
+    private readonly broker: Broker,
+    @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
+    @Inject(NOTIFY_OPTIONS) private readonly options: NotifyOptions,
+  ) {}
+
+  /** Whether a notification has anywhere to go, its own target given or not; otherwise publishing does nothing. */
+  isFor(target: string | undefined): boolean {
+    const { secrets, service, defaultTarget } = this.options;
+    // Only the service itself knows its default target.
+    return secrets.length > 0 && (target !== undefined || defaultTarget !== undefined || service !== this.core.app);
+  }
+
+  /**
+   * Resolves once the broker has the notification; from then on its target will be told of it, or a person. Call it after
+   * the commit of what is told, and before whatever ends the step that committed it: the ack of a message (`@BeforeAck`),
+   * the answer of a TCC phase (`@Confirmed`), the done mark of an XA transaction. Call it again when that step is
+   * repeated: the id makes it a duplicate.
+   * @throws BrokerUnavailable when it is not known to be sent; DtxError when it is malformed or too large
+   */
+  async publish(notification: Notification): Promise<void> {
+    const { id, gid, target } = notification;
+    if (!this.isFor(target)) return;
+    const body = this.bodyOf(notification);
+    await failpoint(failpoints.committed, async () => {});
+    const envelope = {
+      messageId: id,
+      type: NOTIFICATION_TYPE,
+      gid: assertGid(gid),
+      scheme: SCHEME,
+      traceparent: currentTraceparent() ?? undefined,
+    };
+    const queue = notifyQueueOf(this.options.service);
+    await failpoint(failpoints.published, () => this.broker.publisher.publish(queue, body, envelope));
+  }
+
+  private bodyOf({ id, gid, type, at, target = undefined, data }: Notification): Buffer {
+    const message = { id, gid, type, target: target ?? null, payload: { type, timestamp: at.toISOString(), data } };
+    const checked = notificationBody.safeParse(message);
+    if (!checked.success) {
+      const problems = checked.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
+      throw new DtxError(`notification ${JSON.stringify(id)} is malformed: ${problems.join('; ')}`);
+    }
+    const body = Buffer.from(JSON.stringify(checked.data));
+    if (body.length <= this.options.payloadMaxBytes) return body;
+    throw new DtxError(
+      `notification ${id} has ${body.length} bytes, at most ${this.options.payloadMaxBytes} are allowed`,
+    );
+  }
+}

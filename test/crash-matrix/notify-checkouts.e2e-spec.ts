@@ -1,0 +1,8 @@
+import { afterAll } from 'vitest';
+import { Target } from '../support/target.js';
+import { crashMatrix } from './matrix.js';
+import { checkoutRows, ofCheckouts } from './notify.scheme.js';
+
+const target = await Target.start();
+crashMatrix('notify_checkouts', ofCheckouts(target), checkoutRows);
+afterAll(() => target.close());

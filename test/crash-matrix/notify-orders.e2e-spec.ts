@@ -1,0 +1,8 @@
+import { afterAll } from 'vitest';
+import { Target } from '../support/target.js';
+import { crashMatrix } from './matrix.js';
+import { ofOrders, orderRows } from './notify.scheme.js';
+
+const target = await Target.start();
+crashMatrix('notify_orders', ofOrders(target), orderRows(target));
+afterAll(() => target.close());

@@ -1,0 +1,104 @@
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { expect } from 'vitest';
+import { SHORT_TIMES } from '../crash-matrix/run-case.js';
+import { ROOT } from '../support/app-process.js';
+import { NOTIFY_SECRET, NOTIFY_TIMES } from '../support/merchant.js';
+import { NOTIFY_QUEUE, NotifyQueue } from '../support/notify-queue.js';
+import { QueueProbe } from '../support/queue-probe.js';
+import { Target } from '../support/target.js';
+import { until } from '../support/until.js';
+import { ackBeforePublish, checkedBeforehand, noEventId, noLanes, redirectsFollowed } from './notify.mutants.js';
+import { NO_RESEND, placed } from './purchase.js';
+import type { Claim, Scenario, Stage } from './stage.js';
+
+const OPTIONS = { core: SHORT_TIMES.core, notify: NOTIFY_TIMES };
+const ENV = { DTX_NOTIFY_SECRET: NOTIFY_SECRET, DTX_NOTIFY_ALLOW: '127.0.0.0/8' };
+
+/** The payment app alone, which is the notification service; the test is the publisher and the target. */
+async function service({ shop, world, keep }: Stage, { env = {}, notify = {} } = {}) {
+  const options = { ...OPTIONS, notify: { ...NOTIFY_TIMES, ...notify } };
+  await shop.start(['payment'], { options, env: { ...ENV, ...env } });
+  const probe = keep(await QueueProbe.open(world));
+  return { probe, queue: new NotifyQueue(world, probe), target: keep(await Target.start()) };
+}
+
+async function toldTwice(stage: Stage): Promise<Claim> {
+  const { probe, queue, target } = await service(stage);
+  const id = await queue.tell(target.url('/one'), { id: 'event.one' });
+  await until('the target is called', () => target.of(id).length > 0);
+  await queue.tell(target.url('/one'), { id });
+  await until('the duplicate is taken', async () => (await probe.waiting(NOTIFY_QUEUE)) === 0);
+  const behind = await queue.tell(target.url('/behind'));
+  await until('what came later is told', () => target.of(behind).length > 0);
+  return async () => {
+    expect(target.of(id), 'calls of one event').toHaveLength(1);
+  };
+}
+
+async function redirected(stage: Stage): Promise<Claim> {
+  const { queue, target } = await service(stage);
+  const id = await queue.tell(
+    target.behave('/moved', (response) => response.writeHead(307, { location: '/there' }).end()),
+  );
+  await until('it has been called twice', () => target.of(id).length >= 2);
+  return async () => {
+    const there = target.calls.filter(({ path }) => path === '/there');
+    expect(there, 'calls at the place of the redirect').toEqual([]);
+  };
+}
+
+async function turning(stage: Stage): Promise<Claim> {
+  const preload = pathToFileURL(join(ROOT, 'test', 'support', 'turning-names.mjs')).href;
+  const env = { DTX_NOTIFY_ALLOW: '', NODE_OPTIONS: `--import=${preload}` };
+  const { queue, target } = await service(stage, { env, notify: { callTimeoutMs: 500 } });
+  const id = await queue.tell(target.url('/private').replace('127.0.0.1', 'turning.test'));
+  await until('it is over', async () => /DELIVERED|PARKED/.test((await queue.row(id))?.state ?? ''));
+  return async () => {
+    expect(target.calls, 'calls of a private target').toEqual([]);
+  };
+}
+
+async function diesBeforePublishing({ shop, keep }: Stage): Promise<Claim> {
+  const target = keep(await Target.start());
+  const env = { ...ENV, DTX_NOTIFY_URL: target.url('/told') };
+  const options = { ...NO_RESEND, notify: NOTIFY_TIMES };
+  const [[order], [victim]] = await Promise.all([
+    shop.start(['order', 'inventory'], { options, env: ENV }),
+    shop.start(['payment'], { options, env, failpoints: 'notify.committed=crash' }),
+  ]);
+  const warm = { options, env };
+  await Promise.all([shop.account('alice', 1_000_000), shop.stock('book', 10)]);
+  const orderId = await placed(order!, 'one');
+  await victim!.untilExited();
+  await shop.start(['payment'], warm);
+  return async () => {
+    const isTold = () => target.of(`${orderId}.CAPTURED`).length > 0;
+    await until('the target hears of the payment', isTold, { withinMs: 15_000 });
+  };
+}
+
+async function hanging(stage: Stage): Promise<Claim> {
+  const notify = { callTimeoutMs: 60_000, concurrencyMax: 8, targetConcurrencyMax: 2 };
+  const { queue, target } = await service(stage, { notify });
+  const other = stage.keep(await Target.start());
+  const url = target.behave('/hangs', () => {});
+  for (let n = 0; n < 20; n++) await queue.tell(url);
+  await until('as many hang as may', () => target.calls.length >= 2);
+  const id = await queue.tell(other.url('/quick'));
+  return async () => {
+    await until('one target is told while another hangs', () => other.of(id).length > 0, { withinMs: 10_000 });
+  };
+}
+
+export const notifyScenarios: Scenario[] = [
+  { promise: 'an event is told once, however often its message comes', mutants: [noEventId], play: toldTwice },
+  { promise: 'a redirect is not followed', mutants: [redirectsFollowed], play: redirected },
+  { promise: 'a private address is not connected to', mutants: [checkedBeforehand], play: turning },
+  {
+    promise: 'a result whose teller dies before publishing is told',
+    mutants: [ackBeforePublish],
+    play: diesBeforePublishing,
+  },
+  { promise: 'a target that hangs holds up no other', mutants: [noLanes], play: hanging },
+];

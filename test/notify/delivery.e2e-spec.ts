@@ -1,0 +1,211 @@
+import type { ServerResponse } from 'node:http';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { NOTIFY_SECRET, NOTIFY_TIMES } from '../support/merchant.js';
+import { NotifyQueue } from '../support/notify-queue.js';
+import { Operator } from '../support/operator.js';
+import { expectProblem } from '../support/problem.js';
+import { QueueProbe } from '../support/queue-probe.js';
+import { Stack } from '../support/stack.js';
+import { type Behaviour, Target } from '../support/target.js';
+import { until } from '../support/until.js';
+import { auditOf, freshWorld, type World } from '../support/world.js';
+
+const CALLS_MAX = NOTIFY_TIMES.ladderMs.length + 1;
+const RETRY_AFTER_MAX_MS = 1_500;
+let world: World;
+let shop: Stack;
+let probe: QueueProbe;
+let queue: NotifyQueue;
+let target: Target;
+let payment: Operator;
+
+beforeAll(async () => {
+  world = await freshWorld('notify_delivery');
+  const notify = { ...NOTIFY_TIMES, retryAfterMaxMs: RETRY_AFTER_MAX_MS };
+  const env = { DTX_NOTIFY_SECRET: `${NOTIFY_SECRET} the-secret-before`, DTX_NOTIFY_ALLOW: '127.0.0.0/8' };
+  shop = new Stack(world, { env, options: { core: { scanIntervalMs: 50 }, notify } });
+  await shop.start(['payment']);
+  probe = await QueueProbe.open(world);
+  queue = new NotifyQueue(world, probe);
+  target = await Target.start();
+  payment = new Operator(shop, 'payment');
+});
+
+afterAll(async () => {
+  await shop?.stop();
+  await probe?.close();
+  await target?.close();
+});
+
+const status = (code: number, headers: Record<string, string> = {}): Behaviour => {
+  return (response) => response.writeHead(code, headers).end();
+};
+const inTurn = (...behaviours: Behaviour[]): Behaviour => {
+  return (response, about) => behaviours[Math.min(about.nth, behaviours.length - 1)]!(response, about);
+};
+/** Writes for ever, a byte at a time. */
+const drip = (response: ServerResponse, write: () => unknown) => {
+  const timer = setInterval(write, 50);
+  response.once('close', () => clearInterval(timer));
+};
+const waits = (id: string) => {
+  const times = target.of(id).map(({ atMs }) => atMs);
+  return times.slice(1).map((at, index) => at - times[index]!);
+};
+
+describe('a target that answers 2xx is told once', () => {
+  const endless = Buffer.alloc(1024 * 1024);
+  let sentMegabytes = 0;
+  test.each<[string, Behaviour]>([
+    ['200', status(200)],
+    ['201', status(201)],
+    ['204', status(204)],
+    ['299', status(299)],
+    ['200 and a body that never ends', (response) => drip(response, () => response.write('.'))],
+    [
+      '200 and 100 MB',
+      (response) => {
+        response.writeHead(200, { 'content-length': String(100 * endless.length) });
+        const more = () => {
+          while (sentMegabytes < 100 && !response.destroyed) {
+            sentMegabytes += 1;
+            if (!response.write(endless)) return response.once('drain', more);
+          }
+        };
+        more();
+      },
+    ],
+    ['200 and half of its body', (response) => response.writeHead(200, { 'content-length': '10' }).end('half')],
+  ])('%s', async (name, behaviour) => {
+    const id = await queue.tell(target.behave(`/${encodeURIComponent(name)}`, behaviour));
+    expect(await queue.untilState(id, 'DELIVERED')).toMatchObject({ attempts: 1, last_error: null });
+    await queue.tell(target.url('/again'), { id }); // a duplicate of the event, whatever it says
+    const behind = await queue.tell(target.url('/behind'));
+    await queue.untilState(behind, 'DELIVERED');
+    expect(target.of(id)).toHaveLength(1);
+  });
+
+  test('and no more than a little of a long body is read', () => {
+    expect(sentMegabytes).toBeGreaterThan(0);
+    expect(sentMegabytes).toBeLessThan(50);
+  });
+});
+
+describe('a target that does not take it', () => {
+  const elsewhere = () => target.calls.filter(({ path }) => path === '/elsewhere');
+  test.each<[string, Behaviour, RegExp]>([
+    ['301', (response) => status(301, { location: target.url('/elsewhere') })(response, {} as never), /answered 301/],
+    ['307', (response) => status(307, { location: '/elsewhere' })(response, {} as never), /answered 307/],
+    ['400', status(400), /answered 400/],
+    ['404', status(404), /answered 404/],
+    ['500', status(500), /answered 500/],
+    ['a closed connection', (response) => response.destroy(), /hang up|ECONNRESET|closed/],
+    ['nothing', () => {}, /no answer within 1000 ms/],
+    ['a status line that never ends', (response) => drip(response, () => response.socket?.write('H')), /\w/],
+    [
+      'headers that never end',
+      (response) => {
+        response.socket!.write('HTTP/1.1 200 OK\r\n');
+        drip(response, () => response.socket?.write('x: y\r\n'));
+      },
+      /no answer within 1000 ms/,
+    ],
+    [
+      'headers without a measure',
+      (response) => response.socket!.write(`HTTP/1.1 200 OK\r\nx: ${'y'.repeat(100_000)}\r\n\r\n`),
+      /verflow/,
+    ],
+    ['no HTTP', (response) => response.socket!.end('SSH-2.0-OpenSSH\r\n'), /[Pp]arse|expected/],
+  ])('%s: is called on the ladder, then one alert, PARKED', async (name, behaviour, why) => {
+    const id = await queue.tell(target.behave(`/${encodeURIComponent(name)}`, behaviour));
+    const parked = await queue.untilState(id, 'PARKED');
+    expect(parked).toMatchObject({ attempts: CALLS_MAX, last_error: expect.stringMatching(why) });
+    // A kept connection that ends at once is tried anew within the same attempt.
+    const calls = target.of(id).length;
+    if (name === 'a closed connection') expect([CALLS_MAX, CALLS_MAX + 1]).toContain(calls);
+    else expect(calls).toBe(CALLS_MAX);
+    if (calls === CALLS_MAX) for (const ms of waits(id)) expect(ms).toBeGreaterThan(0.7 * NOTIFY_TIMES.ladderMs[0]!);
+    expect(await payment.alertsOf(id)).toEqual([expect.objectContaining({ closedAt: null, gid: id })]);
+    expect(elsewhere()).toEqual([]);
+  });
+
+  test('every call carries the same id and body, and a signature of its own by each secret', async () => {
+    const id = await queue.tell(target.behave('/signed', inTurn(status(500), status(500), status(204))));
+    expect(await queue.untilState(id, 'DELIVERED')).toMatchObject({ attempts: 3 });
+    const calls = target.of(id);
+    expect(new Set(calls.map(({ body }) => body.toString())).size).toBe(1);
+    for (const { headers } of calls) expect(headers['webhook-signature']).toMatch(/^v1,\S+ v1,\S+$/);
+  });
+
+  test('410: is gone for good, one call', async () => {
+    const id = await queue.tell(target.behave('/gone', status(410)));
+    expect(await queue.untilState(id, 'PARKED')).toMatchObject({ last_error: expect.stringMatching(/answered 410/) });
+    expect(target.of(id)).toHaveLength(1);
+  });
+
+  test.each([
+    ['429', '1', 1_000],
+    ['503', '1', 1_000],
+    ['429', '100000', RETRY_AFTER_MAX_MS],
+    ['429', 'a date', 900],
+    ['429', 'nonsense', 100],
+  ])('%s with Retry-After %s is not called before, within bounds', async (code, after, leastMs) => {
+    const header = after === 'a date' ? new Date(Date.now() + 2_000).toUTCString() : after;
+    const path = `/${code}-${encodeURIComponent(after)}`;
+    const id = await queue.tell(
+      target.behave(path, inTurn(status(Number(code), { 'retry-after': header }), status(204))),
+    );
+    await queue.untilState(id, 'DELIVERED');
+    expect(waits(id)[0]).toBeGreaterThanOrEqual(leastMs * 0.95);
+  });
+});
+
+test('while one target hangs, another is told at once', async () => {
+  const other = await Target.start();
+  try {
+    const hanging = await Promise.all(Array.from({ length: 20 }, () => queue.tell(target.behave('/hangs', () => {}))));
+    await until('the first hang', () => target.calls.some(({ path }) => path === '/hangs'));
+    const id = await queue.tell(other.url('/quick'));
+    await queue.untilState(id, 'DELIVERED', 900);
+    target.behave('/hangs', status(204));
+    for (const one of hanging) await queue.untilState(one, 'DELIVERED');
+  } finally {
+    await other.close();
+  }
+});
+
+describe('what gave up', () => {
+  test('is told once the target is back and a person has said so; who and why is on record', async () => {
+    const id = await queue.tell(target.behave('/down', status(500)));
+    await queue.untilState(id, 'PARKED');
+    target.behave('/down', status(204));
+    expect((await payment.retry(id)).status).toBe(200);
+    await queue.untilState(id, 'DELIVERED');
+    expect(await payment.alertsOf(id)).toEqual([expect.objectContaining({ closedAt: expect.any(String) })]);
+    expectProblem(await payment.retry(id), 409);
+  });
+
+  test('can be closed by hand, and not refused', async () => {
+    const id = await queue.tell(target.behave('/closed', status(410)));
+    await queue.untilState(id, 'PARKED');
+    expectProblem(await payment.resolve(id, 'reject'), 409);
+    expect((await payment.resolve(id, 'done')).body.state).toBe('CLOSED');
+  });
+
+  test('includes what nobody can read: PARKED with one alert, however often it comes', async () => {
+    for (const _ of [1, 2]) await probe.publish('dtx.payment.notify.v1', 'nonsense', { type: 'dtx.notification.v1' });
+    const found = await until('it is parked', async () => {
+      const parked = (await payment.parked()).filter(({ id }) => id.startsWith('unreadable.'));
+      return parked.length > 0 && (await probe.waiting('dtx.payment.notify.v1')) === 0 && parked;
+    });
+    expect(found).toHaveLength(1);
+    expect(await payment.alertsOf(found[0]!.id)).toHaveLength(1);
+  });
+
+  test('is all that is left', async () => {
+    await payment.closeAll();
+    const report = await auditOf(world);
+    expect(report.checks.flatMap((check: { violations: string[] }) => check.violations)).toEqual([]);
+    expect(report.parked).toEqual([]);
+  });
+});

@@ -1,0 +1,51 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { NOTIFY_TIMES, notificationsOf, resultsOf, shopWithMerchant } from '../support/merchant.js';
+import type { Stack } from '../support/stack.js';
+import { Target } from '../support/target.js';
+import { until } from '../support/until.js';
+import { auditOf, freshWorld, type World } from '../support/world.js';
+
+let world: World;
+let shop: Stack;
+let target: Target;
+
+beforeAll(async () => {
+  world = await freshWorld('notify_inquiry');
+  target = await Target.start();
+  target.behave('/gone', (response) => response.writeHead(410).end());
+  const notify = { ...NOTIFY_TIMES, askAfterMs: 300, askIntervalMs: 100 };
+  shop = await shopWithMerchant(world, { options: { notify }, payment: { DTX_NOTIFY_URL: target.url('/gone') } });
+  await shop.account('alice', 1_000_000);
+  await shop.stock('book', 10);
+});
+
+afterAll(async () => {
+  await shop?.stop();
+  await target?.close();
+});
+
+const known = (orderId: string) =>
+  until(`the merchant knows of ${orderId}`, async () => {
+    const results = await resultsOf(world, orderId);
+    return results.length > 0 && results;
+  });
+
+test('an order whose result never came is asked for, whichever way it ended', async () => {
+  const [bought, declined, refused] = await Promise.all([
+    shop.order({ buyerId: 'alice', sku: 'book', quantity: 1 }),
+    shop.order({ buyerId: 'nobody', sku: 'book', quantity: 1 }),
+    shop.order({ buyerId: 'alice', sku: 'phone', quantity: 1 }),
+  ]);
+  expect(await known(bought!.orderId)).toEqual([{ status: 'CAPTURED', source: 'asked' }]);
+  expect(await known(declined!.orderId)).toEqual([{ status: 'DECLINED', source: 'asked' }]);
+  expect(await known(refused!.orderId)).toEqual([{ status: 'NONE', source: 'asked' }]);
+  expect(await notificationsOf(world, bought!.orderId)).toMatchObject([{ state: 'PARKED' }]);
+});
+
+test('while the payment app is away nothing is lost: it is asked again', async () => {
+  const { orderId } = await shop.order({ buyerId: 'alice', sku: 'book', quantity: 1 });
+  await shop.settled(orderId);
+  await known(orderId);
+  const report = await auditOf(world);
+  expect(report.checks.flatMap((check: { violations: string[] }) => check.violations)).toEqual([]);
+});

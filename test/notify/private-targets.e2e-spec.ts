@@ -1,0 +1,75 @@
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { ROOT } from '../support/app-process.js';
+import { NOTIFY_SECRET, NOTIFY_TIMES } from '../support/merchant.js';
+import { NotifyQueue } from '../support/notify-queue.js';
+import { Operator } from '../support/operator.js';
+import { QueueProbe } from '../support/queue-probe.js';
+import { Stack } from '../support/stack.js';
+import { Target } from '../support/target.js';
+import { auditOf, freshWorld, type World } from '../support/world.js';
+
+const PRELOAD = pathToFileURL(join(ROOT, 'test', 'support', 'turning-names.mjs')).href;
+let world: World;
+let shop: Stack;
+let probe: QueueProbe;
+let queue: NotifyQueue;
+let target: Target;
+
+beforeAll(async () => {
+  world = await freshWorld('notify_private');
+  const env = { DTX_NOTIFY_SECRET: NOTIFY_SECRET, NODE_OPTIONS: `--import=${PRELOAD}` };
+  // The public address answers nothing here: one attempt waits so long for it.
+  shop = new Stack(world, {
+    env,
+    options: { core: { scanIntervalMs: 50 }, notify: { ...NOTIFY_TIMES, callTimeoutMs: 300 } },
+  });
+  await shop.start(['payment']);
+  probe = await QueueProbe.open(world);
+  queue = new NotifyQueue(world, probe);
+  target = await Target.start();
+});
+
+afterAll(async () => {
+  await shop?.stop();
+  await probe?.close();
+  await target?.close();
+});
+
+/** The target's own port under another name of this machine. */
+const at = (host: string) => target.url('/private').replace('127.0.0.1', host);
+
+test.each([
+  '127.0.0.1',
+  '127.1',
+  '0x7f000001',
+  '2130706433',
+  '0177.0.0.1',
+  '0',
+  'localhost',
+  'LOCALHOST',
+  '[::1]',
+  '[::ffff:127.0.0.1]',
+  '[::ffff:7f00:1]',
+  '[::]',
+  'local.test',
+])('%s is not called; a person is asked', async (host) => {
+  const id = await queue.tell(at(host));
+  const parked = await queue.untilState(id, 'PARKED');
+  expect([parked.attempts, parked.last_error]).toEqual([0, expect.stringMatching(/not public|ENOTFOUND/)]);
+  expect(await new Operator(shop, 'payment').alertsOf(id)).toHaveLength(1);
+  expect(target.calls).toEqual([]);
+});
+
+test('a name that turns to this machine at its second look-up is not called there', async () => {
+  const id = await queue.tell(at('turning.test'));
+  const parked = await queue.untilState(id, 'PARKED');
+  expect(parked.last_error).toMatch(/127\.0\.0\.1 is not public/);
+  expect(target.calls).toEqual([]);
+});
+
+test('in the end every invariant holds', async () => {
+  const report = await auditOf(world);
+  expect(report.checks.flatMap((check: { violations: string[] }) => check.violations)).toEqual([]);
+});

@@ -1,0 +1,84 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { logLines } from './support/logs.js';
+import { resultsOf, shopWithMerchant } from './support/merchant.js';
+import { QueueProbe } from './support/queue-probe.js';
+import { APPS, call, type Stack } from './support/stack.js';
+import { until } from './support/until.js';
+import { type AppName, auditOf, freshWorld, type World } from './support/world.js';
+
+const TRACE = '0af7651916cd43dd8448eb211c80319c';
+let world: World;
+let shop: Stack;
+
+beforeAll(async () => {
+  world = await freshWorld('operations_metrics');
+  const inbox = { attemptsMax: 3, backoff: { firstMs: 50, factor: 1, capMs: 50 } };
+  shop = await shopWithMerchant(world, { options: { core: { scanIntervalMs: 100, inbox } } });
+  await shop.account('alice', 1_000_000);
+  await shop.stock('book', 100);
+});
+
+afterAll(() => shop?.stop());
+
+/** The samples of one app, as `name{labels} value`. */
+async function samples(app: AppName): Promise<string[]> {
+  const { body } = await call(`${shop.of(app).url}/metrics`);
+  return String(body.text)
+    .split('\n')
+    .filter((line) => line.startsWith('dtx_'));
+}
+
+function sum(lines: readonly string[], start: string): number {
+  const found = lines.filter((line) => line.startsWith(start)).map((line) => Number(line.split(' ').at(-1)));
+  return found.reduce((total, value) => total + value, 0);
+}
+
+test('what was begun, settled, published and received is counted, with its times', async () => {
+  const { orderId } = await shop.order({ buyerId: 'alice', sku: 'book', quantity: 1 });
+  await shop.send('payment', 'POST', '/checkouts', { buyerId: 'alice', sku: 'book', quantity: 1 });
+  await until('the merchant knows', async () => (await resultsOf(world, orderId)).length === 1);
+  await until('all is settled', async () => (await auditOf(world)).ok);
+  const [order, payment] = [await samples('order'), await samples('payment')];
+  for (const name of ['dtx_started_total', 'dtx_settled_total', 'dtx_settle_seconds_count']) {
+    expect(sum(order, `${name}{scheme="local-message"}`), name).toBe(1);
+    expect(sum(payment, `${name}{scheme="tcc"}`), name).toBe(1);
+    expect(sum(payment, `${name}{scheme="notify"}`), name).toBe(2);
+  }
+  expect(sum(payment, 'dtx_publish_seconds_count{outcome="confirmed"}')).toBeGreaterThan(0);
+  expect(sum(payment, 'dtx_consumer_lag_seconds_count{consumer="payment.take-money"}')).toBe(1);
+  expect(payment.some((line) => line.startsWith('dtx_oldest_due_seconds{scheme="notify"'))).toBe(true);
+});
+
+test('retries and what gave up are counted, and no message chooses a label', async () => {
+  const before = (await samples('inventory')).length;
+  const probe = await QueueProbe.open(world);
+  try {
+    for (let n = 0; n < 30; n++) {
+      const headers = { 'dtx-scheme': `forged-${n}` };
+      const properties = { messageId: `forged-${n}`, type: 'order.placed.v1', headers };
+      await probe.deliver('dtx.inventory.take-stock.v1', 'nonsense', properties);
+    }
+  } finally {
+    await probe.close();
+  }
+  const lines = await samples('inventory');
+  expect(sum(lines, 'dtx_parked_total{scheme="other"}')).toBe(30);
+  expect(lines.filter((line) => line.includes('forged'))).toEqual([]);
+  expect(lines.length).toBeLessThan(before + 10);
+});
+
+test('a log line of a purchase carries its gid and its trace, in every app that it comes to', async () => {
+  const traceparent = `00-${TRACE}-b7ad6b7169203331-01`;
+  // The merchant cannot be reached by name: the notification service says so, in its own trace.
+  const body = { buyerId: 'nobody', sku: 'book', quantity: 1 };
+  await call(`${shop.of('order').url}/orders`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', traceparent },
+    body: JSON.stringify({ ...body, notifyUrl: 'http://10.0.0.1/never' }),
+  });
+  const line = await until('it has given up, and is in the log', () =>
+    logLines(shop.of('payment')).find(({ message }) => message.startsWith('PARKED notify')),
+  );
+  expect(line).toMatchObject({ gid: expect.any(String), traceId: TRACE });
+  for (const app of APPS) expect(shop.of(app).exited).toBe(false);
+});

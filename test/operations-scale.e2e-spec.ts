@@ -1,0 +1,142 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Operator } from './support/operator.js';
+import { expectProblem } from './support/problem.js';
+import { type Answer, call, Stack } from './support/stack.js';
+import { freshWorld, sql, type World } from './support/world.js';
+
+const ROWS = 1_000_000;
+const BOUND_MS = 100;
+const PARKED = 'order.placed.parked-one.inventory.take-stock';
+let world: World;
+let shop: Stack;
+let inventory: Operator;
+
+/** A million finished deliveries, and ten that gave up, of which one is not like the others. */
+beforeAll(async () => {
+  world = await freshWorld('operations_scale', { audited: false });
+  shop = new Stack(world);
+  await shop.start(['inventory']);
+  await sql(
+    world,
+    'inventory',
+    'CREATE TABLE test_digit (d INT) AS SELECT 0 d UNION SELECT 1 UNION SELECT 2 UNION SELECT 3 UNION SELECT 4 UNION SELECT 5 UNION SELECT 6 UNION SELECT 7 UNION SELECT 8 UNION SELECT 9',
+  );
+  const columns = 'id, message_id, consumer, gid, scheme, type, state, next_attempt_at, created_at, settled_at, body';
+  const number = ['a', 'b', 'c', 'd', 'e', 'f'].map((one, place) => `${one}.d * ${10 ** place}`).join(' + ');
+  const digits = ['a', 'b', 'c', 'd', 'e', 'f'].map((one) => `test_digit ${one}`).join(' JOIN ');
+  await sql(
+    world,
+    'inventory',
+    `INSERT INTO dtx_inbox (${columns})
+     SELECT CONCAT('m', LPAD(n, 9, '0'), '.inventory.take-stock'), CONCAT('m', LPAD(n, 9, '0')), 'inventory.take-stock',
+       CONCAT('g', n), 'local-message', 'order.placed.v1', 'HANDLED', NULL, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3), NULL
+     FROM (SELECT ${number} AS n FROM ${digits}) AS numbers ORDER BY n`,
+  );
+  await sql(
+    world,
+    'inventory',
+    `INSERT INTO dtx_inbox (${columns}) VALUES
+     (?, 'parked-one', 'inventory.take-stock', 'g', 'half-message', 'order.placed.v1', 'PARKED', '9999-12-31', UTC_TIMESTAMP(3), NULL, 'x')`,
+    [PARKED],
+  );
+  inventory = new Operator(shop, 'inventory');
+}, 180_000);
+
+afterAll(() => shop?.stop());
+
+/** The best of a few: what is measured is the call, not what else this machine does. */
+async function quick(ask: () => Promise<Answer>): Promise<Answer> {
+  let best = Number.POSITIVE_INFINITY;
+  let answer!: Answer;
+  for (let n = 0; n < 20 && best >= BOUND_MS; n++) {
+    const since = performance.now();
+    answer = await ask();
+    best = Math.min(best, performance.now() - since);
+  }
+  expect(best).toBeLessThan(BOUND_MS);
+  return answer;
+}
+
+describe(`with ${ROWS} finished rows every call is answered within ${BOUND_MS} ms`, () => {
+  test('there are so many', async () => {
+    const [{ n }] = (await sql<{ n: number }>(world, 'inventory', 'SELECT COUNT(*) AS n FROM dtx_inbox')) as [
+      { n: number },
+    ];
+    expect(Number(n)).toBe(ROWS + 1);
+  });
+
+  test.each([
+    '?limit=100',
+    '?state=HANDLED&limit=100',
+    '?scheme=local-message&limit=100',
+    '?state=PARKED',
+    '?state=RETRYING',
+    '?state=DONE',
+    '?state=nonsense&scheme=nonsense',
+    '?scheme=half-message',
+    '?scheme=tcc',
+    '?scheme=half-message&state=HANDLED',
+  ])('GET /dtx/transactions%s, the first page and one from the middle', async (query) => {
+    await quick(() => inventory.get(`/transactions${query}`));
+    const cursor = Buffer.from('m000500000.inventory.take-stock').toString('base64url');
+    const { status } = await quick(() => inventory.get(`/transactions${query}&cursor=${cursor}`));
+    expect(status).toBe(200);
+  });
+
+  test('one, its timeline, and the summary', async () => {
+    expect((await quick(() => inventory.get('/transactions/m000777777.inventory.take-stock'))).body.state).toBe(
+      'HANDLED',
+    );
+    expectProblem(await quick(() => inventory.get('/transactions/unknown')), 404);
+    const { body } = await quick(() => inventory.get('/summary'));
+    expect(JSON.stringify(body)).toContain('"parked":1');
+    await quick(() => inventory.get('/alerts'));
+    await quick(() => call(`${shop.of('inventory').url}/metrics`));
+  });
+
+  test('retry and resolve', async () => {
+    await quick(() => inventory.post('/transactions/retry', { scheme: 'local-message', state: 'PARKED' }));
+    expectProblem(await quick(() => inventory.retry('m000000001.inventory.take-stock')), 409);
+    await quick(() => inventory.resolve(PARKED, 'done'));
+    expectProblem(await inventory.resolve(PARKED, 'done'), 409);
+  });
+});
+
+test('what is rare is found page by page, none skipped and none twice', async () => {
+  await sql(
+    world,
+    'inventory',
+    `UPDATE dtx_inbox SET scheme = 'tcc' WHERE id IN ('m000000003.inventory.take-stock', 'm000500000.inventory.take-stock', 'm000999999.inventory.take-stock')`,
+  );
+  const seen: string[] = [];
+  let pages = 0;
+  for (let cursor: string | null = ''; cursor !== null; pages++) {
+    const { body } = await inventory.get(`/transactions?scheme=tcc&limit=2${cursor && `&cursor=${cursor}`}`);
+    seen.push(...(body.items as Array<{ id: string }>).map(({ id }) => id));
+    cursor = body.nextCursor as string | null;
+  }
+  expect(seen.map((id) => id.slice(0, 10))).toEqual(['m000999999', 'm000500000', 'm000000003']);
+  expect(pages).toBeGreaterThan(50);
+});
+
+test('who did what, when and why is on record', async () => {
+  const id = 'order.placed.audited.inventory.take-stock';
+  await sql(
+    world,
+    'inventory',
+    `INSERT INTO dtx_inbox (id, message_id, consumer, gid, scheme, type, state, next_attempt_at, created_at, body)
+     VALUES (?, 'audited', 'inventory.take-stock', 'g', 'local-message', 'order.placed.v1', 'PARKED', '9999-12-31', UTC_TIMESTAMP(3), 'x')`,
+    [id],
+  );
+  const by = { 'dtx-operator': 'carol' };
+  const path = `/dtx/transactions/${id}/resolve`;
+  const answer = await shop.send('inventory', 'POST', path, { outcome: 'done', note: 'counted by hand' }, by);
+  expect(answer.status).toBe(200);
+  expect(JSON.stringify(answer.body.timeline)).toContain('done by carol: counted by hand');
+  const wrong = { 'dtx-operator': 'x'.repeat(65) };
+  expectProblem(
+    await shop.send('inventory', 'POST', path, { outcome: 'done', note: 'x' }, wrong),
+    400,
+    'header.DTX-Operator',
+  );
+});
