@@ -1,12 +1,18 @@
 // What must hold between orders, money and stock. Each check gives its figures and what violates it.
 
-/** Money: per buyer, opening balance = balance + amounts of CONFIRMED orders, and nothing frozen. */
-export async function checkMoney({ databases, purchases }) {
+/**
+ * Money: per buyer, opening balance = balance + amounts of CONFIRMED orders, and nothing frozen but what waits for a
+ * person.
+ */
+export async function checkMoney({ databases, purchases, held }) {
   if (!databases.has('payment', 'account')) return null;
   const accounts = await databases.query('payment', 'SELECT buyer_id, balance, frozen, captured, opening FROM account');
   const known = new Set(accounts.map(({ buyer_id }) => buyer_id));
   const violations = accounts.flatMap((account) =>
-    wrongsOfAccount(account, purchases.captured.get(account.buyer_id) ?? 0n),
+    wrongsOfAccount(account, {
+      capturedByRows: purchases.captured.get(account.buyer_id) ?? 0n,
+      held: held.frozen.get(account.buyer_id) ?? 0n,
+    }),
   );
   for (const [buyer, amount] of purchases.captured) {
     if (!known.has(buyer)) violations.push(`${buyer} has no account, but ${amount} was captured`);
@@ -29,9 +35,9 @@ export async function checkMoney({ databases, purchases }) {
   return { figures, violations };
 }
 
-function wrongsOfAccount({ buyer_id: buyer, balance, frozen, captured, opening }, capturedByRows) {
+function wrongsOfAccount({ buyer_id: buyer, balance, frozen, captured, opening }, { capturedByRows, held }) {
   const wrong = [];
-  if (frozen !== 0n) wrong.push(`${buyer}: ${frozen} is still frozen`);
+  if (frozen !== held) wrong.push(`${buyer}: ${frozen} is still frozen, ${held} of it by what waits for a person`);
   if (captured !== capturedByRows)
     wrong.push(`${buyer}: captured is ${captured}, the payments add up to ${capturedByRows}`);
   if (opening !== balance + frozen + capturedByRows) {
@@ -42,12 +48,17 @@ function wrongsOfAccount({ buyer_id: buyer, balance, frozen, captured, opening }
   return wrong;
 }
 
-/** Stock: per sku, opening = available + sold, sold = quantity of CONFIRMED orders, nothing reserved. */
-export async function checkStock({ databases, purchases }) {
+/**
+ * Stock: per sku, opening = available + sold, sold = quantity of CONFIRMED orders, nothing reserved but what waits for a
+ * person.
+ */
+export async function checkStock({ databases, purchases, held }) {
   if (!databases.has('inventory', 'stock')) return null;
   const shelf = await databases.query('inventory', 'SELECT sku, available, reserved, sold, opening FROM stock');
   const known = new Set(shelf.map(({ sku }) => sku));
-  const violations = shelf.flatMap((stock) => wrongsOfStock(stock, purchases.taken.get(stock.sku) ?? 0n));
+  const violations = shelf.flatMap((stock) =>
+    wrongsOfStock(stock, { taken: purchases.taken.get(stock.sku) ?? 0n, held: held.reserved.get(stock.sku) ?? 0n }),
+  );
   for (const [sku, quantity] of purchases.taken) {
     if (!known.has(sku)) violations.push(`${sku} has no stock row, but ${quantity} were taken`);
   }
@@ -65,9 +76,10 @@ export async function checkStock({ databases, purchases }) {
   return { figures, violations };
 }
 
-function wrongsOfStock({ sku, available, reserved, sold, opening }, taken) {
+function wrongsOfStock({ sku, available, reserved, sold, opening }, { taken, held }) {
   const wrong = [];
-  if (reserved !== 0n) wrong.push(`${sku}: ${reserved} are still reserved`);
+  if (reserved !== held)
+    wrong.push(`${sku}: ${reserved} are still reserved, ${held} of them by what waits for a person`);
   if (sold !== taken) wrong.push(`${sku}: sold is ${sold}, the takes add up to ${taken}`);
   if (opening !== available + reserved + taken) {
     wrong.push(`${sku}: opening ${opening} is not available ${available} + reserved ${reserved} + taken ${taken}`);

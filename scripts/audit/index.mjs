@@ -15,6 +15,7 @@ import { checkNotifications } from './notify-checks.mjs';
 import { summarizePurchases } from './purchases.mjs';
 import { untilQuiet } from './quiet.mjs';
 import { checkTcc } from './tcc-checks.mjs';
+import { heldByParkedTcc } from './tcc-held.mjs';
 import { checkXa } from './xa-checks.mjs';
 
 /** In the order they are shown. A check gives null where the world has nothing of what it looks at. */
@@ -52,7 +53,8 @@ export async function audit(world, { settleMs = 20_000, brokerLagMs = 5_500 } = 
     const ordersBefore = await fingerprintOfOrders(databases);
     const parkedGids = new Set(quiet.parked.map(({ gid }) => gid).filter(Boolean));
     const purchases = await summarizePurchases(databases, parkedGids);
-    const context = { ...quiet, databases, purchases, ordersBefore };
+    const held = await heldByParkedTcc(databases, quiet.parked);
+    const context = { ...quiet, databases, purchases, ordersBefore, held };
     const checks = [quietCheck(quiet)];
     for (const { name, run } of CHECKS) {
       const result = await run(context);

@@ -172,6 +172,10 @@ test('a Confirm that fails for ever is PARKED with one alert, never cancelled; a
   };
   expect(items.filter(({ subject }) => subject === orderId)).toMatchObject([{ closedAt: null }]);
   expect((await shop.get('order', `/orders/${orderId}`)).body).toMatchObject({ status: 'CONFIRMED' });
+  // What it still holds is not lost: the audit lists it, and finds nothing broken.
+  const report = await auditOf(world);
+  expect(report.checks.flatMap((check) => check.violations)).toEqual([]);
+  expect(report.parked).toMatchObject([{ gid: orderId }]);
   expect(
     (await shop.send('payment', 'POST', `/dtx/transactions/${orderId}/resolve`, { outcome: 'reject', note: 'no' }))
       .status,

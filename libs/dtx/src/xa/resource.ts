@@ -3,6 +3,7 @@ import { prepareSessions } from '../core/database/session.js';
 import { OptionsError } from '../core/errors.js';
 import type { CoreOptions } from '../core/options.js';
 import { type Dialect, dialectOf, type Query } from './dialect.js';
+import { XaUnavailable } from './errors.js';
 import { silenceSecondsOf, type XaOptions } from './options.js';
 import { WITNESS } from './schema.js';
 import { Session } from './session.js';
@@ -28,6 +29,8 @@ const RECOVERY_SILENCE_SECONDS = 8;
 export class Resource {
   /** Why nothing can be begun here, or empty. */
   problem = 'is not open yet';
+  /** Whether all that is wrong with the schema is what its own app has yet to do. */
+  private isBehind = true;
   private dialect: Dialect | undefined;
   readonly work: DataSource;
   private readonly recovery: DataSource;
@@ -57,12 +60,15 @@ export class Resource {
     return this.dialect !== undefined;
   }
 
-  /** @throws OptionsError for a server or a schema that will not do, and what connecting throws */
+  /**
+   * @throws OptionsError for a server or a schema that will not do, XaUnavailable for a schema that its own app may still
+   *   bring up to date, and what connecting throws
+   */
   async open(): Promise<Dialect> {
     for (const pool of [this.recovery, this.work]) if (!pool.isInitialized) await pool.initialize();
     this.dialect ??= await this.ask((query) => dialectOf(query));
     await this.checkSchema();
-    if (this.problem) throw new OptionsError(this.problem);
+    if (this.problem) throw this.isBehind ? new XaUnavailable(this.problem) : new OptionsError(this.problem);
     return this.dialect;
   }
 
@@ -75,6 +81,7 @@ export class Resource {
     });
     const has = new Map(versions.map(({ component, version }) => [String(component), Number(version)]));
     const wrong = Object.entries(wanted).filter(([component, version]) => has.get(component) !== version);
+    this.isBehind = wrong.every(([component, version]) => (has.get(component) ?? 0) < version);
     this.problem = wrong
       .map(([component, version]) => `has ${component} at version ${has.get(component) ?? 'none'}, not ${version}`)
       .join(', ');

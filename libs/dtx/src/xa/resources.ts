@@ -6,7 +6,7 @@ import { Database } from '../core/database/database.service.js';
 import { prepareSessions } from '../core/database/session.js';
 import { isDatabaseAway } from '../core/database/sql-errors.js';
 import { declarePool } from '../core/database/transaction.js';
-import { DtxError, OptionsError } from '../core/errors.js';
+import { DtxError } from '../core/errors.js';
 import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { Decisions } from './decisions.js';
@@ -108,8 +108,9 @@ export class Resources implements OnModuleInit, OnModuleDestroy, OnApplicationSh
       } catch (error) {
         const text = `XA cannot use ${name}: ${(error as Error).message}`;
         if (text !== said) {
-          if (error instanceof OptionsError || !isDatabaseAway(error)) this.logger.error(text);
-          else this.logger.warn(`${text}; trying on`);
+          // Apps may start in any order: what another one has not migrated yet is waited for like a server.
+          if (isDatabaseAway(error) || error instanceof XaUnavailable) this.logger.warn(`${text}; trying on`);
+          else this.logger.error(text);
         }
         said = text;
         const { signal } = this.stopping;
