@@ -29,7 +29,9 @@ function consumer(app: 'order' | 'payment', modes: readonly Mode[]): Row[] {
     {
       failpoint: 'half-message.handled',
       app,
-      modes,
+      // The sale and its result come to the order app at one moment: paused here, it may be in the middle of the result's
+      // transaction as well, and keep that very order locked until it dies. That is no matter of this point.
+      modes: app === 'order' ? modes.filter((mode) => !mode.startsWith('pause')) : modes,
       receives: true,
       disk: async (at) => expect(await inboxAt(app, at)).toEqual(['HANDLED']),
     },
