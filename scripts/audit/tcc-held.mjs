@@ -6,10 +6,9 @@
  */
 export async function heldByParkedTcc(databases, parked) {
   const held = { frozen: new Map(), reserved: new Map() };
-  const initiator = databases.apps.find((app) => databases.has(app, 'dtx_tcc_branch'));
   const gids = [...new Set(parked.map(({ gid }) => gid).filter(Boolean))];
-  if (!initiator || gids.length === 0) return held;
-  for (const { participant, args } of await openBranches(databases, initiator, gids)) {
+  if (gids.length === 0) return held;
+  for (const { participant, args } of await openBranches(databases, gids)) {
     const given = JSON.parse(args);
     if (participant === 'payment.funds') add(held.frozen, given.buyerId, given.amount);
     if (participant === 'inventory.stock') add(held.reserved, given.sku, given.quantity);
@@ -17,21 +16,23 @@ export async function heldByParkedTcc(databases, parked) {
   return held;
 }
 
-/** Branches whose participant has let a Try through and nothing after it. */
-async function openBranches(databases, initiator, gids) {
-  const branches = await databases.query(
-    initiator,
-    'SELECT gid, branch, participant, args FROM dtx_tcc_branch WHERE gid IN (?)',
-    [gids],
+/** Branches, whichever app has begun them, whose participant has let a Try through and nothing after it. */
+async function openBranches(databases, gids) {
+  const from = (table, sql) =>
+    Promise.all(
+      databases.apps.filter((app) => databases.has(app, table)).map((app) => databases.query(app, sql, [gids])),
+    );
+  const barriers = await from(
+    'dtx_tcc_barrier',
+    'SELECT gid, branch, participant, op FROM dtx_tcc_barrier WHERE gid IN (?)',
   );
-  const open = [];
-  for (const app of databases.apps.filter((one) => databases.has(one, 'dtx_tcc_barrier'))) {
-    const barriers = await databases.query(app, 'SELECT gid, branch, op FROM dtx_tcc_barrier WHERE gid IN (?)', [gids]);
-    const opsOf = ({ gid, branch }) =>
-      barriers.filter((one) => one.gid === gid && Number(one.branch) === Number(branch)).map(({ op }) => op);
-    open.push(...branches.filter((one) => one.participant.startsWith(`${app}.`) && opsOf(one).join() === 'try'));
-  }
-  return open;
+  const branches = await from(
+    'dtx_tcc_branch',
+    'SELECT gid, branch, participant, args FROM dtx_tcc_branch WHERE gid IN (?)',
+  );
+  const keyOf = ({ gid, branch, participant }) => `${gid} ${branch} ${participant}`;
+  const opsOf = (one) => barriers.flat().filter((row) => keyOf(row) === keyOf(one));
+  return branches.flat().filter((one) => String(opsOf(one).map(({ op }) => op)) === 'try');
 }
 
 function add(map, key, amount) {
