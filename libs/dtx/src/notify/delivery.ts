@@ -1,4 +1,4 @@
-// Steps 3 and 4 of 5 - deliver: the target is called until it has answered 2xx; on a ladder, then a person is asked.
+// Steps 3 to 4 of 5 - deliver: the target is called until it has answered 2xx; on a ladder, then a person is asked.
 import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { Alerts } from '../core/alert/alerts.js';
 import { Database } from '../core/database/database.service.js';
