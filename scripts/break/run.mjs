@@ -28,7 +28,7 @@ export async function runBreak(context) {
   await control.ask('restart', { app: point.app, env: way.env, holdMs: HOLD_MS });
 
   const urls = { ...status.urls };
-  const stimulus = await send(way, { urls, status, scheme: point.scheme, say });
+  const stimulus = await send(way, { urls, status, say });
   say(`2. ${stimulus.what}`);
   await untilHit(context);
   const gid = mode === 'crash' ? await afterCrash(context, stimulus) : await afterPause(context, { stimulus, urls });
@@ -37,7 +37,7 @@ export async function runBreak(context) {
   return gid !== null && (await conclude(context, { gid, urls, stimulus }));
 }
 
-function send({ stimulus, wanted }, { urls, status, scheme, say }) {
+function send({ stimulus, scheme, wanted }, { urls, status, say }) {
   if (stimulus === 'unreadable') return sendUnreadable(status, scheme);
   return stimulus === 'restock' ? sendRestock({ urls, say }) : sendPurchase({ urls, scheme, wanted, say });
 }

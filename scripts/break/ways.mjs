@@ -57,6 +57,10 @@ const WAYS = {
     options: { halfMessage: { sweepAfterMs: 1000 } },
     because: 'the fast path is made to fail after the commit, and the sweeper comes before the check',
   },
+  'notify.claimed': {
+    first: 'notify.recorded=1*lost',
+    because: 'the fast path is made to fail once the notification is recorded, so that the scan calls the target',
+  },
   'half-message.held': {
     first: 'half-message.handled=1*error',
     because: 'the handler is made to fail once, so that the delivery is stored to be tried again',
@@ -77,6 +81,9 @@ export function endedWell(point, final) {
   return point.scheme === 'tcc' && final?.status === 'CANCELLED' && final.reason === 'TIMEOUT';
 }
 
+/** What is bought to meet a point: a notification follows any purchase, an ordinary one will do. */
+const schemeOf = ({ scheme }) => (scheme === 'notify' ? 'local-message' : scheme);
+
 /** The environment that arms a failpoint, and what to send. */
 export function wayTo(point, { mode, failpointLog }) {
   const { first, options, because = null, ...rest } = WAYS[point.name] ?? {};
@@ -86,5 +93,5 @@ export function wayTo(point, { mode, failpointLog }) {
     DTX_FAILPOINT_LOG: failpointLog,
     ...(options ? { DTX_OPTIONS: JSON.stringify(options) } : {}),
   };
-  return { env, stimulus, wanted, settles, because };
+  return { env, stimulus, scheme: schemeOf(point), wanted, settles, because };
 }
