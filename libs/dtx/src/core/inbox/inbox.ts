@@ -57,9 +57,9 @@ export class Inbox implements OnModuleInit {
     await withTraceparent(traceparent, () => withGid(gid, () => this.takeOne(delivery, incoming, endpoint)));
   }
 
-  private async takeOne({ lost }: Delivery, incoming: Incoming, endpoint: Endpoint): Promise<void> {
+  private async takeOne(delivery: Delivery, incoming: Incoming, endpoint: Endpoint): Promise<void> {
     measure('delivered', { consumer: endpoint.consumer, lagMs: this.database.ageMs(incoming.info.messageId) });
-    const patience = { lost, reconnect: this.options.reconnect };
+    const patience = { lost: delivery.lost, reconnect: this.options.reconnect };
     const settled = await persist(patience, () => this.settle(incoming, endpoint));
     const outcome = await persist(patience, () => this.beforeAck(incoming, endpoint, settled));
     await persist(patience, () => this.receipt(incoming, outcome));
