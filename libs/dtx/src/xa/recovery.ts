@@ -112,9 +112,10 @@ export class Recovery implements OnModuleInit {
   private async presume(orphan: Overdue): Promise<void> {
     const about = { id: orphan.id, gid: orphan.id, gtrid: orphan.gtrid, branches: this.allNames() };
     try {
-      const decide = () => this.decisions.presumeRollback(about, orphan.startMs);
-      const { row } = await failpoint(failpoints.presumed, decide);
-      if (row) this.secondPhase.takeUp(row);
+      const { row } = await this.decisions.presumeRollback(about, orphan.startMs);
+      if (!row) return; // another instance was first, and carries it out
+      await failpoint(failpoints.presumed, async () => {});
+      this.secondPhase.takeUp(row);
     } catch (error) {
       // Its decision is being committed at this very moment, or hangs there: the next look tells.
       if (!isLockWait(error)) throw error;
