@@ -26,7 +26,13 @@ export function environmentOf(app, { world, token, urls, notifySecret }) {
   };
 }
 
-/** Writes `.infra/demo/env`, for `. .infra/demo/env` in a shell; only its owner may read the passwords. */
+/** What a shell hands on to the programs that it starts. */
+const EXPORTED = ['ORDER_URL', 'PAYMENT_URL', 'INVENTORY_URL', 'DTX_ADMIN_TOKEN'];
+
+/**
+ * Writes `.infra/demo/env`, for `. .infra/demo/env` in a shell; only its owner may read the passwords. The addresses of
+ * the servers are the shell's alone: handed on, they would be servers that somebody gives, and `npm test` would take them.
+ */
 export function writeEnvFile(dir, { urls, world, token }) {
   const path = join(dir, 'env');
   const variables = {
@@ -45,7 +51,7 @@ export function writeEnvFile(dir, { urls, world, token }) {
     DTX_REDIS_URL: world.redis,
   };
   const lines = Object.entries(variables).map(
-    ([name, value]) => `export ${name}='${String(value).replaceAll("'", "'\\''")}'`,
+    ([name, value]) => `${EXPORTED.includes(name) ? 'export ' : ''}${name}='${String(value).replaceAll("'", "'\\''")}'`,
   );
   writeFileSync(path, `${lines.join('\n')}\n`, { mode: 0o600 });
   return path;

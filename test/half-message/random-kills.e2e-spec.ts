@@ -36,7 +36,7 @@ test(`${SALES} flash sales of one sku by ${CALLERS} at once, stock for ${STOCK},
     callers: CALLERS,
     total: SALES,
     bodyOf: () => ({ buyerId: 'alice', sku: SKU, quantity: 1 }),
-    sellers,
+    urls: sellers,
   });
   const pick = random(seed);
   const kills: Record<string, number> = {};

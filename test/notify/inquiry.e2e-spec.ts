@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { NOTIFY_TIMES, notificationsOf, resultsOf, shopWithMerchant } from '../support/merchant.js';
+import { NOTIFY_SECRET, NOTIFY_TIMES, notificationsOf, resultsOf, shopWithMerchant } from '../support/merchant.js';
 import type { Stack } from '../support/stack.js';
 import { Target } from '../support/target.js';
 import { until } from '../support/until.js';
@@ -14,7 +14,7 @@ beforeAll(async () => {
   target = await Target.start();
   target.behave('/gone', (response) => response.writeHead(410).end());
   const notify = { ...NOTIFY_TIMES, askAfterMs: 300, askIntervalMs: 100 };
-  shop = await shopWithMerchant(world, { options: { notify }, payment: { DTX_NOTIFY_URL: target.url('/gone') } });
+  shop = await shopWithMerchant(world, { options: { notify }, payment: paymentEnv() });
   await shop.account('alice', 1_000_000);
   await shop.stock('book', 10);
 });
@@ -22,6 +22,12 @@ beforeAll(async () => {
 afterAll(async () => {
   await shop?.stop();
   await target?.close();
+});
+
+const paymentEnv = () => ({
+  DTX_NOTIFY_SECRET: NOTIFY_SECRET,
+  DTX_NOTIFY_URL: target.url('/gone'),
+  DTX_NOTIFY_ALLOW: '127.0.0.0/8',
 });
 
 const known = (orderId: string) =>
@@ -43,9 +49,14 @@ test('an order whose result never came is asked for, whichever way it ended', as
 });
 
 test('while the payment app is away nothing is lost: it is asked again', async () => {
+  const away = shop.of('payment');
+  await away.kill();
   const { orderId } = await shop.order({ buyerId: 'alice', sku: 'book', quantity: 1 });
-  await shop.settled(orderId);
-  await known(orderId);
+  const isAskedInVain = () => shop.of('order').log().includes(`payment result ${orderId}: `);
+  await until('the order app has asked in vain', isAskedInVain);
+  expect(await resultsOf(world, orderId)).toEqual([]);
+  await shop.start(['payment'], { env: { ...paymentEnv(), PORT: new URL(away.url).port } });
+  expect(await known(orderId)).toEqual([{ status: 'CAPTURED', source: 'asked' }]);
   const report = await auditOf(world);
   expect(report.checks.flatMap((check: { violations: string[] }) => check.violations)).toEqual([]);
 });

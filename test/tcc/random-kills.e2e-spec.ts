@@ -51,14 +51,10 @@ afterAll(() => Promise.all(houses.map((house) => house.close())));
 test(`${CHECKOUTS} checkouts while apps are killed at random: every outcome told is the one on disk`, async () => {
   onTestFailed(() => console.error(`the kills were those of TEST_SEED=${seed}`));
   const urlsOf = (app: AppName) => () => houses.filter((one) => one.app === app && one.url).map(({ url }) => url);
-  const load = new Checkouts({
-    name: 'kills',
-    callers: CALLERS,
-    total: CHECKOUTS,
-    bodyOf,
-    payments: urlsOf('payment'),
-    orders: urlsOf('order'),
-  });
+  const load = new Checkouts(
+    { name: 'kills', callers: CALLERS, total: CHECKOUTS, bodyOf, urls: urlsOf('payment') },
+    urlsOf('order'),
+  );
   const pick = random(seed);
   const running = load.run();
   for (const [n, app] of KILLS.entries()) {
