@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { logLines } from './support/logs.js';
 import { resultsOf, shopWithMerchant } from './support/merchant.js';
+import { Operator } from './support/operator.js';
 import { QueueProbe } from './support/queue-probe.js';
 import { APPS, call, type Stack } from './support/stack.js';
 import { until } from './support/until.js';
@@ -9,16 +10,22 @@ import { type AppName, auditOf, freshWorld, type World } from './support/world.j
 const TRACE = '0af7651916cd43dd8448eb211c80319c';
 let world: World;
 let shop: Stack;
+let probe: QueueProbe;
 
 beforeAll(async () => {
   world = await freshWorld('operations_metrics');
+  probe = await QueueProbe.open(world);
   const inbox = { attemptsMax: 3, backoff: { firstMs: 50, factor: 1, capMs: 50 } };
   shop = await shopWithMerchant(world, { options: { core: { scanIntervalMs: 100, inbox } } });
   await shop.account('alice', 1_000_000);
   await shop.stock('book', 100);
 });
 
-afterAll(() => shop?.stop());
+afterAll(async () => {
+  if (shop) await Operator.closeEverything(shop);
+  await shop?.stop();
+  await probe?.close(); // after the receipts of what was settled just now
+});
 
 /** The samples of one app, as `name{labels} value`. */
 async function samples(app: AppName): Promise<string[]> {
@@ -51,15 +58,10 @@ test('what was begun, settled, published and received is counted, with its times
 
 test('retries and what gave up are counted, and no message chooses a label', async () => {
   const before = (await samples('inventory')).length;
-  const probe = await QueueProbe.open(world);
-  try {
-    for (let n = 0; n < 30; n++) {
-      const headers = { 'dtx-scheme': `forged-${n}` };
-      const properties = { messageId: `forged-${n}`, type: 'order.placed.v1', headers };
-      await probe.deliver('dtx.inventory.take-stock.v1', 'nonsense', properties);
-    }
-  } finally {
-    await probe.close();
+  for (let n = 0; n < 30; n++) {
+    const headers = { 'dtx-scheme': `forged-${n}` };
+    const properties = { messageId: `forged-${n}`, type: 'order.placed.v1', headers };
+    await probe.deliver('dtx.inventory.take-stock.v1', 'nonsense', properties);
   }
   const lines = await samples('inventory');
   expect(sum(lines, 'dtx_parked_total{scheme="other"}')).toBe(30);

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { NOTIFY_SECRET, NOTIFY_TIMES, notificationsOf, resultsOf, shopWithMerchant } from '../support/merchant.js';
+import { Operator } from '../support/operator.js';
 import type { Stack } from '../support/stack.js';
 import { Target } from '../support/target.js';
 import { until } from '../support/until.js';
@@ -20,6 +21,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
+  if (shop) await Operator.closeEverything(shop);
   await shop?.stop();
   await target?.close();
 });

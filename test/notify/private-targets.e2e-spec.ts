@@ -32,6 +32,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
+  if (shop) await Operator.closeEverything(shop);
   await shop?.stop();
   await probe?.close();
   await target?.close();

@@ -51,7 +51,7 @@ export class AppProcess {
     for (const file of Object.values(files)) rmSync(file, { force: true });
     const out = openSync(files.log, 'a');
     const main = join(options.root ?? ROOT, 'apps', app, 'dist', 'main.js');
-    const child = spawn(process.execPath, ['--enable-source-maps', main], {
+    const child = spawn(process.execPath, [main], {
       cwd: options.root ?? ROOT,
       stdio: ['ignore', out, out],
       env: environment(app, options, files.hits),

@@ -46,6 +46,12 @@ export class Operator {
     for (const { id } of await this.parked()) await this.resolve(id, 'done');
   }
 
+  /** A person at every app that lives: what tests have parked on purpose is not left behind. */
+  static async closeEverything(shop: Stack): Promise<void> {
+    const apps = new Set(shop.instances.filter(({ exited }) => !exited).map(({ app }) => app));
+    for (const app of apps) await new Operator(shop, app).closeAll();
+  }
+
   /** Waits until the purchase has given up here. */
   parkedOf(gid: string): Promise<Parked> {
     return until(`${gid} is parked at ${this.app}`, async () => (await this.parked()).find((one) => one.gid === gid));
