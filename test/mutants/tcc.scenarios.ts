@@ -42,7 +42,8 @@ async function deadlineRace({ world, root, keep }: Stage): Promise<Claim> {
   const race = await racers(world, libraryOf(root), 'after the scan');
   for (const app of race.apps) keep(app);
   return async () => {
-    const { told } = await race.run(20);
+    const { told, wouldConfirm } = await race.run(20);
+    expect(wouldConfirm, 'callers with something to confirm').toBeGreaterThan(10);
     expect(await contradictions(world, told), 'what callers were told against what happened').toEqual([]);
   };
 }

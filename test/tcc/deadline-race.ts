@@ -8,8 +8,8 @@ import { sql, type World } from '../support/world.js';
 import { write } from './arrivals.js';
 import { type Library, LittleApp, participantOf } from './little-app.js';
 
-/** Long enough for a Try on a busy machine. */
-const TIMEOUT_MS = 200;
+/** Long enough for most Tries; where every one of them has to be in time, for a Try on a busy machine. */
+const TIMEOUT_MS = { 'at the deadline': 200, 'after the scan': 3_000 } as const;
 const CALLERS = 24;
 
 export interface Race {
@@ -17,6 +17,8 @@ export interface Race {
   readonly told: TccOutcome[];
   /** How many compare-and-sets of callers came too late: only then was there a race at all. */
   readonly late: Record<Decision, number>;
+  /** Callers whose every Try was in time: only they have anything to confirm. */
+  readonly wouldConfirm: number;
 }
 
 /** When the caller comes to its decision: about when the deadline passes, or when the scan has decided for sure. */
@@ -35,29 +37,38 @@ export async function racers(
     confirm: (tx, _, { gid }) => write(tx, gid, 'confirm'),
     cancel: (tx, _, { gid }) => write(tx, gid, 'cancel'),
   });
-  const one = () => LittleApp.start({ world, library, providers: [type], participates: { markDelayMs: 5 } });
+  // Whoever is held up until the scan has decided must not be answered before.
+  const patience = when === 'after the scan' ? { secondPhaseWaitMs: 30_000 } : {};
+  const participates = { markDelayMs: 5, ...patience };
+  const one = () => LittleApp.start({ world, library, providers: [type], participates });
   const apps = await Promise.all([one(), one()]);
   const late = { CONFIRM: 0, CANCEL: 0 };
-  for (const app of apps) decideLate(app, when, late);
+  let wouldConfirm = 0;
+  for (const app of apps) decideLate(app, { when, late, onConfirm: () => wouldConfirm++ });
   const run = async (times: number) => {
     const told: TccOutcome[] = [];
     let begun = 0;
     const caller = async (app: LittleApp) => {
-      while (begun++ < times) told.push(await app.tcc.run({ timeoutMs: TIMEOUT_MS }, (t) => t.call(contract, {})));
+      while (begun++ < times)
+        told.push(await app.tcc.run({ timeoutMs: TIMEOUT_MS[when] }, (t) => t.call(contract, {})));
     };
     await Promise.all(Array.from({ length: CALLERS }, (_, n) => caller(apps[n % 2]!)));
-    return { told, late };
+    return { told, late, wouldConfirm };
   };
   return { apps, run };
 }
 
-function decideLate(app: LittleApp, when: When, late: Record<Decision, number>): void {
+function decideLate(
+  app: LittleApp,
+  { when, late, onConfirm }: { when: When; late: Record<Decision, number>; onConfirm: () => void },
+): void {
   // Earlier after a loss, later after a win: half and half, however busy the machine is.
   let leadMs = 5;
   type Cas = (gid: string, decision: Decision, reason: string | null) => Promise<unknown>;
   const tcc = app.tcc as unknown as { compareAndSet: Cas };
   const cas = tcc.compareAndSet.bind(app.tcc);
   tcc.compareAndSet = async (gid, decision, reason) => {
+    if (decision === 'CONFIRM') onConfirm();
     if (decision === 'CONFIRM' && when === 'after the scan') await untilDecided(app, gid);
     else if (decision === 'CONFIRM') await sleep(Math.max(0, (await msLeft(app, gid)) - 2 * leadMs * Math.random()));
     const decided = await cas(gid, decision, reason);

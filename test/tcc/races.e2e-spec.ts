@@ -124,7 +124,8 @@ test('a Confirm that fails five times and then works: CONFIRMED in the end, neve
 test('a deadlock between two Tries is retried: both are told yes', async () => {
   await sql(world, 'payment', 'CREATE TABLE shelf (id INT PRIMARY KEY, n INT NOT NULL)');
   await sql(world, 'payment', 'INSERT INTO shelf VALUES (1, 0), (2, 0)');
-  const runs: number[] = [];
+  let runs = 0;
+  const held = new Set<number>();
   let meet: () => void = () => {};
   const met = new Promise<void>((resolve) => (meet = resolve));
   const contract = library.decorators.defineParticipant({
@@ -134,9 +135,11 @@ test('a deadlock between two Tries is retried: both are told yes', async () => {
   });
   const type = participantOf(library, contract, {
     try: async (tx, { ids }) => {
-      runs.push(ids[0]);
+      runs++;
       await tx.query('UPDATE shelf SET n = n + 1 WHERE id = ?', [ids[0]]);
-      if (new Set(runs).size === 2) meet();
+      // Not before the lock is there: else one of them may get both while the other is still on its way to its first.
+      held.add(ids[0]);
+      if (held.size === 2) meet();
       await met; // both hold what the other wants
       await tx.query('UPDATE shelf SET n = n + 1 WHERE id = ?', [ids[1]]);
     },
@@ -146,7 +149,7 @@ test('a deadlock between two Tries is retried: both are told yes', async () => {
   const run = (ids: number[]) => app.tcc.run({ timeoutMs: 20_000 }, (t) => t.call(contract, { ids }));
   const outcomes = await Promise.all([run([1, 2]), run([2, 1])]);
   expect(outcomes.map(({ status }) => status)).toEqual(['CONFIRMED', 'CONFIRMED']);
-  expect(runs.length).toBeGreaterThan(2); // one was the victim
+  expect(runs).toBeGreaterThan(2); // one was the victim
   expect(await sql(world, 'payment', 'SELECT n FROM shelf')).toEqual([{ n: 2 }, { n: 2 }]);
 });
 
