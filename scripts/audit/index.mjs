@@ -36,15 +36,20 @@ const CHECKS = [
 ];
 
 /**
+ * @typedef {{ name: string, ok: boolean, figures: Record<string, number | string>, violations: string[] }} AuditCheck
+ * @typedef {{ ok: boolean, nothing: boolean, world: string, parked: Array<Record<string, unknown>>,
+ *   checks: AuditCheck[] }} AuditReport `nothing`: there was no purchase and no message to check, so `ok` is false
+ *   without a violation
+ */
+
+/**
  * Checks the invariants of a world once it is quiet.
  *
  * @param {{ name: string, databases: Record<string, string>, rabbitmq: string, management: string, vhost: string }} world
  * @param {{ settleMs?: number, brokerLagMs?: number }} options `settleMs`: how long the world may take to come to rest;
  *   a world that does not has failed. `brokerLagMs`: how long a world with consumed quorum queues must stay at rest,
  *   because their count of unacked messages is up to 5 s old.
- * @returns {Promise<{ ok: boolean, nothing: boolean, world: string, parked: object[],
- *   checks: Array<{ name: string, ok: boolean, figures: object, violations: string[] }> }>}
- *   `nothing`: there was no purchase and no message to check, so `ok` is false without a violation
+ * @returns {Promise<AuditReport>}
  */
 export async function audit(world, { settleMs = 20_000, brokerLagMs = 5_500 } = {}) {
   const databases = await openDatabases(world);

@@ -7,8 +7,14 @@ import { redisCommands } from './redis-wire.mjs';
 import { dropDatabase } from './world-database.mjs';
 
 /**
- * Makes the world, from scratch unless `fresh` is false (then what exists is kept). Returns the very URLs that the
- * apps take: { name, databases: {order, payment, inventory}, rabbitmq, management, vhost, redis }.
+ * @typedef {{ name: string, databases: { order: string, payment: string, inventory: string }, rabbitmq: string,
+ *   management: string, vhost: string, redis: string }} World the very URLs that the apps take
+ */
+
+/**
+ * Makes the world, from scratch unless `fresh` is false (then what exists is kept).
+ *
+ * @returns {Promise<World>}
  */
 export async function createWorld(servers, worldName, { fresh = true } = {}) {
   const world = describe(servers, worldName);

@@ -5,6 +5,7 @@ import { Operator } from '../support/operator.js';
 import type { Stack } from '../support/stack.js';
 import { type AppName, sql } from '../support/world.js';
 import { type Case, few, type Mode, type Row } from './row.js';
+import { tableAway } from './table-away.js';
 
 const DEAD_OR_LATE = few('crash', 'pause, recover, continue');
 const CONSUMER = { order: 'order.record-flash-sale', payment: 'payment.take-flash-money' } as const;
@@ -38,14 +39,6 @@ function consumer(app: 'order' | 'payment', modes: readonly Mode[]): Row[] {
   ];
 }
 
-/** Every handler of the payment app fails while its table is away. */
-async function breakPayments({ world }: Stack): Promise<() => Promise<void>> {
-  await sql(world, 'payment', 'RENAME TABLE account TO account_away');
-  return async () => {
-    await sql(world, 'payment', 'RENAME TABLE account_away TO account');
-  };
-}
-
 /** A message that nobody can read, straight into the queue. */
 async function poison({ world }: Stack): Promise<string> {
   const messageId = `poison-${randomUUID()}`;
@@ -73,7 +66,7 @@ export const consumerRows: Row[] = [
     app: 'payment',
     modes: DEAD_OR_LATE,
     receives: true,
-    arrange: breakPayments,
+    ...tableAway('payment', 'account'),
     passed: (shop, orderId) => isAt(shop, 'payment', orderId, 'RETRYING'),
     disk: async (at) => expect(await inboxAt('payment', at)).toEqual(['RETRYING']),
   },

@@ -5,6 +5,7 @@ import { call, type Stack } from '../support/stack.js';
 import { until } from '../support/until.js';
 import { type AppName, sql, type World } from '../support/world.js';
 import type { Case, Row } from './row.js';
+import { tableAway } from './table-away.js';
 
 interface MessageRow {
   state: string;
@@ -107,14 +108,6 @@ function receiver(app: AppName): Row[] {
   ];
 }
 
-/** Every handler of the inventory app fails while its table is away. */
-async function breakStock(shop: Stack): Promise<() => Promise<void>> {
-  await sql(shop.world, 'inventory', 'RENAME TABLE stock TO stock_away');
-  return async () => {
-    await sql(shop.world, 'inventory', 'RENAME TABLE stock_away TO stock');
-  };
-}
-
 /** A message that nobody can read, straight into the queue. */
 async function poison(shop: Stack): Promise<string> {
   const connection = await connect(shop.world.rabbitmq);
@@ -204,7 +197,7 @@ export const receiverRows: Row[] = [
   {
     failpoint: 'local-message.held',
     app: 'inventory',
-    arrange: breakStock,
+    ...tableAway('inventory', 'stock'),
     passed: (shop, orderId) => isAt(shop, orderId, 'RETRYING'),
     disk: async ({ shop, attempt }) =>
       expect(await inbox(shop.world, 'inventory', attempt.orderId)).toEqual([{ state: 'RETRYING' }]),

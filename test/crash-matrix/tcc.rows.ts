@@ -2,7 +2,7 @@ import { connect } from 'amqplib';
 import { expect } from 'vitest';
 import type { Stack } from '../support/stack.js';
 import { type AppName, sql } from '../support/world.js';
-import { type Case, few, type Row } from './row.js';
+import { type Case, few, type Mode, type Row } from './row.js';
 import { barrier, transaction } from './tcc.scheme.js';
 
 const APPS: readonly AppName[] = ['order', 'payment', 'inventory'];

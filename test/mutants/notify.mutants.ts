@@ -10,8 +10,8 @@ export const noEventId: Mutant = {
   edits: [
     {
       file: 'notify/record.js',
-      find: `insertFirst(this.database.own.manager, 'dtx_notification', values)`,
-      replace: `insertFirst(this.database.own.manager, 'dtx_notification', { ...values, id: randomUUID() })`,
+      find: 'const { id, gid: ownGid, type, target, payload } = parsed.data;',
+      replace: 'const { gid: ownGid, type, target, payload } = parsed.data; const id = randomUUID();',
     },
   ],
 };

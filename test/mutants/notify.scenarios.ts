@@ -25,14 +25,15 @@ async function service({ shop, world, keep }: Stage, { env = {}, notify = {} } =
 
 async function toldTwice(stage: Stage): Promise<Claim> {
   const { probe, queue, target } = await service(stage);
+  const calls = () => target.calls.filter(({ path }) => path === '/one');
   const id = await queue.tell(target.url('/one'), { id: 'event.one' });
-  await until('the target is called', () => target.of(id).length > 0);
+  await until('the target is called', () => calls().length > 0);
   await queue.tell(target.url('/one'), { id });
   await until('the duplicate is taken', async () => (await probe.waiting(NOTIFY_QUEUE)) === 0);
-  const behind = await queue.tell(target.url('/behind'));
-  await until('what came later is told', () => target.of(behind).length > 0);
+  await queue.tell(target.url('/behind'));
+  await until('what came later is told', () => target.calls.some(({ path }) => path === '/behind'));
   return async () => {
-    expect(target.of(id), 'calls of one event').toHaveLength(1);
+    expect(calls(), 'calls of one event').toHaveLength(1);
   };
 }
 

@@ -21,9 +21,17 @@ export class QueueProbe {
     return new QueueProbe(connection, await connection.createConfirmChannel());
   }
 
+  /** Until the queue is there to take it: an app declares its queues in a moment after it is ready. */
   async publish(queue: string, body: string | Buffer, properties: Options.Publish = {}): Promise<void> {
-    this.channel.sendToQueue(queue, Buffer.from(body), { persistent: true, ...properties });
-    await this.channel.waitForConfirms();
+    await until(`there is a queue ${queue}`, async () => {
+      let isReturned = false;
+      const returned = () => (isReturned = true);
+      this.channel.once('return', returned);
+      this.channel.sendToQueue(queue, Buffer.from(body), { persistent: true, mandatory: true, ...properties });
+      await this.channel.waitForConfirms();
+      this.channel.off('return', returned);
+      return !isReturned;
+    });
   }
 
   /**
