@@ -1,3 +1,4 @@
+import { createConnection } from 'mysql2/promise';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { logLines } from './support/logs.js';
 import { Operator } from './support/operator.js';
@@ -126,6 +127,17 @@ describe('a purchase whose handler keeps failing', () => {
   afterEach(mendShelf);
   const buyPhone = () => shop.order({ buyerId: 'alice', sku: 'phone', quantity: 1 });
 
+  /** Transactions of this world's inventory that wait for a row: other worlds are on the same server. */
+  async function lockWaits(): Promise<number> {
+    const waits = await sql(
+      world,
+      'inventory',
+      `SELECT t.trx_id FROM information_schema.innodb_trx t JOIN information_schema.processlist p ON p.id = t.trx_mysql_thread_id
+       WHERE t.trx_state = 'LOCK WAIT' AND p.db = DATABASE()`,
+    );
+    return waits.length;
+  }
+
   test('is PARKED with one alert and waits; others flow; retried once the cause is gone it settles', async () => {
     const { orderId } = await buyPhone();
     const other = await shop.order({ buyerId: 'alice', sku: 'book', quantity: 1 });
@@ -177,6 +189,39 @@ describe('a purchase whose handler keeps failing', () => {
     expect((await shop.get('order', `/orders/${orderId}`)).body).toEqual(cancelled);
     const { timeline } = (await inventory.get(`/transactions/${id}`)).body;
     expect(JSON.stringify(timeline)).toContain('looked into it'); // the note
+  });
+
+  test('retried by one and refused by another at once comes to one of the two', async () => {
+    const { orderId } = await buyPhone();
+    const { id } = await inventory.parkedOf(orderId);
+    await mendShelf();
+    const answers = await Promise.all([inventory.retry(id), inventory.resolve(id, 'reject')]);
+    for (const { status } of answers) expect([200, 409]).toContain(status);
+    const isRefused = answers[1]!.status === 200;
+    expect(await shop.settled(orderId)).toMatchObject({ status: isRefused ? 'CANCELLED' : 'CONFIRMED' });
+    for (const again of [inventory.retry(id), inventory.resolve(id, 'reject')]) expectProblem(await again, 409);
+  });
+
+  test('that is being worked on at this moment can be neither retried nor settled by hand: both wait, and come too late', async () => {
+    const { orderId } = await buyPhone();
+    const { id } = await inventory.parkedOf(orderId);
+    await mendShelf();
+    const hold = await createConnection({ uri: world.databases.inventory });
+    try {
+      await hold.beginTransaction();
+      await hold.query(`SELECT sku FROM stock WHERE sku = 'phone' FOR UPDATE`);
+      expect((await inventory.retry(id)).status).toBe(200);
+      await until('its handler waits for the shelf', async () => (await lockWaits()) === 1);
+      const late = [inventory.retry(id), inventory.resolve(id, 'done'), inventory.resolve(id, 'reject')];
+      await until('they wait for the handler', async () => (await lockWaits()) === 4);
+      await hold.rollback();
+      for (const answer of late) expectProblem(await answer, 409);
+    } finally {
+      await hold.end();
+    }
+    expect(await shop.settled(orderId)).toMatchObject({ status: 'CONFIRMED' });
+    const [take] = await sql(world, 'inventory', 'SELECT state, times FROM stock_take WHERE order_id = ?', [orderId]);
+    expect(take).toMatchObject({ state: 'TAKEN', times: 1 });
   });
 
   test('can be retried with all others like it', async () => {

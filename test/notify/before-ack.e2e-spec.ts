@@ -1,0 +1,113 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { NOTIFY_SECRET, NOTIFY_TIMES, notificationsOf, resultsOf, shopWithMerchant } from '../support/merchant.js';
+import { Operator } from '../support/operator.js';
+import { expectProblem } from '../support/problem.js';
+import type { Stack } from '../support/stack.js';
+import { until } from '../support/until.js';
+import { auditOf, freshWorld, sql, type World } from '../support/world.js';
+
+// What a consumer does between its commit and its ack fails, although nothing is away: no notification is small enough.
+const optionsWith = (notify: object) => ({
+  core: { scanIntervalMs: 100, inbox: { attemptsMax: 2, backoff: { firstMs: 50, factor: 1, capMs: 50 } } },
+  notify: { ...NOTIFY_TIMES, ...notify },
+});
+const BREAK = `CREATE TRIGGER broken BEFORE UPDATE ON account FOR EACH ROW
+  SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'out of order'`;
+const WANTED = { buyerId: 'alice', sku: 'book', quantity: 1 };
+let world: World;
+let shop: Stack;
+let payment: Operator;
+
+beforeAll(async () => {
+  world = await freshWorld('notify_before_ack');
+  shop = await shopWithMerchant(world, { options: optionsWith({ payloadMaxBytes: 10 }) });
+  payment = new Operator(shop, 'payment');
+  await shop.account('alice', 1_000_000);
+  await shop.stock('book', 100);
+});
+
+afterAll(() => shop?.stop());
+
+const alertsOpen = async (id: string) => (await payment.alertsOf(id)).filter(({ closedAt }) => closedAt === null);
+
+/** The cause is removed by a person: the payment app comes back with options that let notifications through. */
+async function removeTheCause(): Promise<void> {
+  const wrong = shop.of('payment');
+  await wrong.stop();
+  const target = new URL('/payment-results', shop.of('order').url).href;
+  const env = { DTX_NOTIFY_SECRET: NOTIFY_SECRET, DTX_NOTIFY_URL: target, DTX_NOTIFY_ALLOW: '127.0.0.0/8' };
+  await shop.start(['payment'], { options: optionsWith({}), env: { ...env, PORT: new URL(wrong.url).port } });
+}
+
+const known = (orderId: string) =>
+  until(`the merchant knows of ${orderId}`, async () => {
+    const results = await resultsOf(world, orderId);
+    return results.length > 0 && results;
+  });
+
+const handled = (id: string) =>
+  until(`${id} is handled`, async () => {
+    const [row] = await sql<{ state: string; outcome: string | null }>(
+      world,
+      'payment',
+      'SELECT state, outcome FROM dtx_inbox WHERE id = ?',
+      [id],
+    );
+    return row?.state === 'HANDLED' && row;
+  });
+
+test('its row is held though its business is settled, and gives up with one alert; once the cause is gone a retry ends it', async () => {
+  // Money is taken, and nobody can be told.
+  const taken = await shop.order(WANTED);
+  const one = await payment.parkedOf(taken.orderId);
+  expect(await shop.settled(taken.orderId)).toMatchObject({ status: 'CONFIRMED' });
+  expect((await payment.get(`/transactions/${one.id}`)).body).toMatchObject({ state: 'PARKED', attempts: 2 });
+  expect(one.lastError).toMatch(/bytes, at most 10 are allowed/);
+  expect(await alertsOpen(one.id)).toHaveLength(1);
+  // Committed is committed: this can only be told, or left.
+  expectProblem(await payment.resolve(one.id, 'reject'), 409);
+
+  // A handler gave up, a person refuses, and of this refusal nobody can be told either: that is an incident of its own.
+  await sql(world, 'payment', BREAK);
+  const refused = await shop.order(WANTED);
+  const other = await payment.parkedOf(refused.orderId);
+  expect(other.lastError).toBe('out of order');
+  await sql(world, 'payment', 'DROP TRIGGER broken');
+  expect((await payment.resolve(other.id, 'reject')).status).toBe(200);
+  expect(await shop.settled(refused.orderId)).toMatchObject({ status: 'CANCELLED' });
+  await until('it gives up again', async () => (await payment.alertsOf(other.id)).length === 2);
+  expect(await alertsOpen(other.id)).toHaveLength(1);
+  expectProblem(await payment.resolve(other.id, 'reject'), 409);
+  const { ok, parked } = await auditOf(world);
+  expect([ok, parked.map(({ gid }) => gid).sort()]).toEqual([true, [taken.orderId, refused.orderId].sort()]);
+  for (const { orderId } of [taken, refused]) expect(await notificationsOf(world, orderId)).toEqual([]);
+
+  await removeTheCause();
+  for (const { id } of [one, other]) expect((await payment.retry(id)).status).toBe(200);
+  expect(await known(taken.orderId)).toEqual([{ status: 'CAPTURED', source: 'told' }]);
+  expect(await known(refused.orderId)).toEqual([{ status: 'DECLINED', source: 'told' }]);
+  expect((await handled(one.id)).outcome).toBe(null);
+  expect((await handled(other.id)).outcome).toBe('rejected by hand');
+  for (const { id } of [one, other]) {
+    expect(await alertsOpen(id)).toEqual([]);
+    expectProblem(await payment.retry(id), 409);
+  }
+  for (const { orderId } of [taken, refused]) expect(await notificationsOf(world, orderId)).toHaveLength(1);
+});
+
+test('what a person refuses is told to the merchant like any other refusal', async () => {
+  await sql(world, 'payment', BREAK);
+  const { orderId } = await shop.order(WANTED);
+  const { id } = await payment.parkedOf(orderId);
+  expect((await payment.resolve(id, 'reject')).status).toBe(200);
+  await sql(world, 'payment', 'DROP TRIGGER broken');
+  expect(await known(orderId)).toEqual([{ status: 'DECLINED', source: 'told' }]);
+  expect((await handled(id)).outcome).toBe('rejected by hand');
+  expect(await shop.settled(orderId)).toMatchObject({ status: 'CANCELLED' });
+});
+
+test('in the end nothing waits for a person, and every invariant holds', async () => {
+  const report = await auditOf(world);
+  expect(report.checks.flatMap((check) => check.violations)).toEqual([]);
+  expect([report.ok, report.parked]).toEqual([true, []]);
+});
