@@ -1,6 +1,7 @@
 // A world: three databases, a vhost and a Redis database number on servers that are shared, so that the demo and each
 // test file have their own and see nothing of one another.
 import { createConnection } from 'mysql2/promise';
+import { until } from '../command/deadline.mjs';
 import { management } from './broker-api.mjs';
 import { DATABASES, InfraError } from './place.mjs';
 import { redisCommands } from './redis-wire.mjs';
@@ -90,11 +91,32 @@ async function createVhost(servers, vhost, fresh) {
   });
 }
 
-const removeVhost = (servers, vhost) =>
-  management(servers.management, 'DELETE', `/vhosts/${encodeURIComponent(vhost)}`, undefined, {
-    timeoutMs: 60_000,
-    allow: [404],
-  });
+async function removeVhost(servers, vhost) {
+  const path = encodeURIComponent(vhost);
+  await untilDeadLettersSettled(servers, path);
+  await management(servers.management, 'DELETE', `/vhosts/${path}`, undefined, { timeoutMs: 60_000, allow: [404] });
+}
+
+const FRESH_MS = 30_000;
+const SETTLED_BOUND_MS = 20_000;
+
+/**
+ * RabbitMQ's dead-letter workers have a supervisor that ends for good at the second crash within 5 s
+ * (rabbit_fifo_dlx_sup), and a worker that has just been started crashes twice when its queue is deleted. All of them are
+ * started when the broker is: so queues of that kind are left alone until their first figures are there, which come with
+ * the tick after their election. With a broker that has been up for a while nobody waits.
+ */
+async function untilDeadLettersSettled({ management: url }, path) {
+  const nodes = await management(url, 'GET', '/nodes');
+  if (nodes.every(({ uptime }) => uptime > FRESH_MS)) return;
+  const isSettled = (queue) =>
+    queue.arguments?.['x-dead-letter-strategy'] !== 'at-least-once' || queue.messages !== undefined;
+  const look = async () => {
+    const queues = await management(url, 'GET', `/queues/${path}`, undefined, { allow: [404] });
+    return (queues ?? []).every(isSettled);
+  };
+  await until(look, { boundMs: SETTLED_BOUND_MS, everyMs: 250 });
+}
 
 // The numbers are kept in Redis itself, in database 0, because whoever shares the server must share the list.
 const NUMBERS = 'dtx:worlds';

@@ -10,7 +10,7 @@ const SETTLE_MS = 10_000;
 /** Forgets the worlds of earlier runs and drops their data. */
 export async function dropOldWorlds(servers) {
   const { dropWorld } = await import('../infra/world.mjs');
-  for (const { name } of knownWorlds('test')) await dropWorld(servers, name);
+  await Promise.all(knownWorlds('test').map(({ name }) => dropWorld(servers, name)));
   rmSync(testWorldsFile(), { force: true });
 }
 
