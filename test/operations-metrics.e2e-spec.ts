@@ -5,7 +5,7 @@ import { Operator } from './support/operator.js';
 import { QueueProbe } from './support/queue-probe.js';
 import { APPS, call, type Stack } from './support/stack.js';
 import { until } from './support/until.js';
-import { type AppName, auditOf, freshWorld, type World } from './support/world.js';
+import { type AppName, auditOf, freshWorld, sql, type World } from './support/world.js';
 
 const TRACE = '0af7651916cd43dd8448eb211c80319c';
 let world: World;
@@ -56,7 +56,21 @@ test('what was begun, settled, published and received is counted, with its times
   expect(payment.some((line) => line.startsWith('dtx_oldest_due_seconds{scheme="notify"'))).toBe(true);
 });
 
-test('retries and what gave up are counted, and no message chooses a label', async () => {
+test('retries and what gave up are counted', async () => {
+  const out = `FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'out of order'`;
+  await sql(world, 'payment', `CREATE TRIGGER broken BEFORE INSERT ON payment ${out}`);
+  const { orderId } = await shop.order({ buyerId: 'alice', sku: 'book', quantity: 1 });
+  const payment = new Operator(shop, 'payment');
+  const { id } = await payment.parkedOf(orderId);
+  const lines = await samples('payment');
+  expect(sum(lines, 'dtx_retries_total{scheme="local-message"}')).toBe(2);
+  expect(sum(lines, 'dtx_parked_total{scheme="local-message"}')).toBe(1);
+  await sql(world, 'payment', 'DROP TRIGGER broken');
+  await payment.retry(id);
+  expect(await shop.settled(orderId)).toMatchObject({ status: 'CONFIRMED' });
+});
+
+test('no message chooses a label', async () => {
   const before = (await samples('inventory')).length;
   for (let n = 0; n < 30; n++) {
     const headers = { 'dtx-scheme': `forged-${n}` };

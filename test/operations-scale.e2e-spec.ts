@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Operator } from './support/operator.js';
 import { expectProblem } from './support/problem.js';
 import { type Answer, call, Stack } from './support/stack.js';
+import { until } from './support/until.js';
 import { freshWorld, sql, type World } from './support/world.js';
 
 const ROWS = 1_000_000;
@@ -117,6 +118,26 @@ test('what is rare is found page by page, none skipped and none twice', async ()
   }
   expect(seen.map((id) => id.slice(0, 10))).toEqual(['m000999999', 'm000500000', 'm000000003']);
   expect(pages).toBeGreaterThan(50);
+});
+
+test('retrying all ends, and retries each once, also when every one gives up again at once', async () => {
+  const hopeless = 700;
+  const columns = 'id, message_id, consumer, gid, scheme, type, state, next_attempt_at, created_at, body';
+  await sql(
+    world,
+    'inventory',
+    `INSERT INTO dtx_inbox (${columns})
+     SELECT CONCAT('hopeless', n, '.inventory.nobody'), CONCAT('hopeless', n), 'inventory.nobody', 'g', 'xa', 'order.placed.v1', 'PARKED', '9999-12-31',
+       UTC_TIMESTAMP(3), 'x' FROM (SELECT a.d + 10 * b.d + 100 * c.d AS n FROM test_digit a JOIN test_digit b JOIN test_digit c) AS numbers
+     WHERE n < ${hopeless}`,
+  );
+  const { body } = await inventory.post('/transactions/retry', { scheme: 'xa', state: 'PARKED' });
+  expect(body).toEqual({ retried: hopeless });
+  const again = `SELECT COUNT(*) AS n FROM dtx_inbox WHERE scheme = 'xa' AND state = 'PARKED' AND next_attempt_at IS NOT NULL`;
+  await until('all have given up again', async () => {
+    const [row] = await sql<{ n: number }>(world, 'inventory', again);
+    return Number(row!.n) === hopeless;
+  });
 });
 
 test('who did what, when and why is on record', async () => {

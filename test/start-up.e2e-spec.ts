@@ -62,6 +62,7 @@ const wrong: Case[] = [
   ['order', 'DTX_REDIS_URL', `${SECRET}:6379`],
   ['order', 'DTX_REDIS_URL', ''],
   ['payment', 'DTX_ALERT_WEBHOOK', `ftp://dtx:${SECRET}@127.0.0.1`],
+  ['inventory', 'DTX_ALERT_WEBHOOK', `https://dtx:${SECRET}@127.0.0.1/alerts`],
   ['order', 'DTX_XA_PAYMENT_DATABASE_URL', SECRET],
   ['order', 'DTX_XA_INVENTORY_DATABASE_URL', ''],
   ['inventory', 'PORT', '65536'],

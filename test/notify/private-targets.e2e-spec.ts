@@ -20,10 +20,10 @@ let target: Target;
 beforeAll(async () => {
   world = await freshWorld('notify_private');
   const env = { DTX_NOTIFY_SECRET: NOTIFY_SECRET, NODE_OPTIONS: `--import=${PRELOAD}` };
-  // The public address answers nothing here: one attempt waits so long for it.
+  // The public address answers nothing here: one attempt waits so long for it, and every look-up has to be quicker.
   shop = new Stack(world, {
     env,
-    options: { core: { scanIntervalMs: 50 }, notify: { ...NOTIFY_TIMES, callTimeoutMs: 300 } },
+    options: { core: { scanIntervalMs: 50 }, notify: { ...NOTIFY_TIMES, callTimeoutMs: 2_000 } },
   });
   await shop.start(['payment']);
   probe = await QueueProbe.open(world);
@@ -58,7 +58,7 @@ test.each([
 ])('%s is not called; a person is asked', async (host) => {
   const id = await queue.tell(at(host));
   const parked = await queue.untilState(id, 'PARKED');
-  expect([parked.attempts, parked.last_error]).toEqual([0, expect.stringMatching(/not public|ENOTFOUND/)]);
+  expect([parked.attempts, parked.last_error]).toEqual([0, expect.stringMatching(/not public/)]);
   expect(await new Operator(shop, 'payment').alertsOf(id)).toHaveLength(1);
   expect(target.calls).toEqual([]);
 });

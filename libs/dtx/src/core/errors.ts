@@ -1,3 +1,5 @@
+import { inspect } from 'node:util';
+
 /**
  * The three verdicts of every protocol, as values: a definite no (`Rejected`), not known (`OutcomeUnknown`), and
  * anything else, which is a bug or an operating error. A duplicate is a normal return, never an error.
@@ -9,6 +11,12 @@ export class DtxError extends Error {
     super(message, options);
     this.name = new.target.name;
   }
+}
+
+/** What can be said of anything that was thrown: a handler may throw what is no Error. */
+export function textOf(thrown: unknown): string {
+  if (thrown instanceof Error) return thrown.message;
+  return typeof thrown === 'string' ? thrown : inspect(thrown);
 }
 
 /** A definite business no: roll back, do not retry. `reason` is a short code such as `OUT_OF_STOCK`. */

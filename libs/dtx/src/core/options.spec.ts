@@ -26,6 +26,7 @@ describe('options', () => {
   });
 
   it.each<[string, Record<string, unknown>]>([
+    ['core.alertWebhook', { alertWebhook: 'https://user:s3cr3t@127.0.0.1/alerts' }],
     ['core.app', { app: 'Order' }],
     ['core.app', { app: 'x'.repeat(33) }],
     ['core.rabbitmqUrl', { rabbitmqUrl: 'http://user:s3cr3t@127.0.0.1' }],

@@ -6,6 +6,15 @@ const count = (fallback: number, max = 100_000) => z.number().int().min(1).max(m
 const url = (protocols: RegExp, text: string) =>
   z.string().refine((value) => URL.canParse(value) && protocols.test(value), { message: `expected ${text}` });
 
+/** An http(s) URL that can be called. One with a password in it cannot (Fetch standard), and would end up in logs. */
+export const httpUrlOption = z
+  .string()
+  .refine(
+    (text) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol) && !hasUser(new URL(text)),
+    'expected an http(s) URL without user and password',
+  );
+const hasUser = ({ username, password }: URL) => username !== '' || password !== '';
+
 /** A backoff as an option: first wait, factor and cap. */
 export const backoffOption = (firstMs: number, factor: number, capMs: number) =>
   z
@@ -22,7 +31,7 @@ export const coreOptions = z.strictObject({
   /** Needed where a consumer knows duplicates by Redis. */
   redisUrl: url(/^rediss?:/, 'a redis:// or rediss:// URL').optional(),
   /** Where alerts are posted beside log and table; none by default. */
-  alertWebhook: url(/^https?:/, 'an http(s) URL').optional(),
+  alertWebhook: httpUrlOption.optional(),
   /** The app's own schema, applied together with the library's. */
   migrations: z
     .array(z.object({ version: z.number().int().min(1), name: z.string(), up: z.array(z.string()).readonly() }))

@@ -11,6 +11,8 @@ export interface Answer {
 }
 
 const HEADERS_MAX_BYTES = 16 * 1024;
+/** How long a connection is kept that nobody uses: a target that never closes one would keep a descriptor for ever. */
+const IDLE_MS = 30_000;
 
 /**
  * Makes one call to a target that nobody here trusts: within a total time, without following redirects, reading only so
@@ -23,7 +25,8 @@ export class TargetCaller implements OnModuleDestroy {
 
   constructor(@Inject(NOTIFY_OPTIONS) private readonly options: NotifyOptions) {
     this.guard = new TargetGuard(options.allow);
-    const keeping = { keepAlive: true, maxSockets: options.targetConcurrencyMax, maxFreeSockets: 1 };
+    const bounds = { maxSockets: options.targetConcurrencyMax, maxFreeSockets: 1, timeout: IDLE_MS };
+    const keeping = { keepAlive: true, ...bounds };
     this.agents = { 'http:': new http.Agent(keeping), 'https:': new https.Agent(keeping) };
   }
 
@@ -62,8 +65,17 @@ export class TargetCaller implements OnModuleDestroy {
         lookup: this.guard.lookupFor(url),
       });
       const timer = setTimeout(() => {
-        request.destroy(new Error(`no answer within ${this.options.callTimeoutMs} ms`));
+        const late = new Error(`no answer within ${this.options.callTimeoutMs} ms`);
+        request.destroy(late);
+        // Not by the request's own word alone: whatever became of it, the call is over.
+        reject(late);
       }, leftMs);
+      // The connection is no request's any more: neither `response` nor `error` would follow.
+      request.once('upgrade', (response, socket) => {
+        clearTimeout(timer);
+        socket.destroy();
+        resolve({ status: response.statusCode ?? 0, retryAfterMs: 0 });
+      });
       request.once('response', (response) => {
         // The status says all that matters; what is still to come has a bound of its own.
         clearTimeout(timer);

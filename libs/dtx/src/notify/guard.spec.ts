@@ -103,6 +103,8 @@ describe('a target', () => {
     await expect(lookup(allowing('order'), 'http://order:3000/')).resolves.toHaveLength(1);
     await expect(lookup(allowing('order:3000'), 'http://order:3000/')).resolves.toHaveLength(1);
     await expect(lookup(allowing('order:3000'), 'http://order:3001/')).rejects.toThrow(TargetRefused);
+    await expect(lookup(allowing('order:443'), 'https://order/')).resolves.toHaveLength(1);
+    await expect(lookup(allowing('order:443'), 'http://order/')).rejects.toThrow(TargetRefused);
     await expect(lookup(allowing('10.0.0.0/8'), 'http://order/')).resolves.toHaveLength(1);
     await expect(lookup(allowing('10.0.0.0/16'), 'http://order/')).rejects.toThrow(TargetRefused);
     expect(allowing('127.0.0.1:3001').check('http://127.0.0.1:3001/').port).toBe('3001');

@@ -52,6 +52,8 @@ export function isPublic(address: string): boolean {
 const notPublic = new BlockList();
 for (const [network, bits] of NOT_PUBLIC) notPublic.addSubnet(network, bits, familyOf(network));
 
+const DEFAULT_PORTS: Record<string, string> = { 'http:': '80', 'https:': '443' };
+
 type Resolver = (
   host: string,
   options: LookupOptions & { all: true },
@@ -98,8 +100,10 @@ export class TargetGuard {
     };
   }
 
-  private mayConnect({ hostname, host }: URL, address: string): boolean {
-    if (this.hosts.has(bareHost(hostname)) || this.hosts.has(host)) return true;
+  private mayConnect({ hostname, port, protocol }: URL, address: string): boolean {
+    // A URL leaves out the port that its protocol has anyway.
+    const hostAndPort = `${hostname}:${port || DEFAULT_PORTS[protocol]}`;
+    if (this.hosts.has(bareHost(hostname)) || this.hosts.has(hostAndPort)) return true;
     return isPublic(address) || (isIP(address) !== 0 && this.allowed.check(address, familyOf(address)));
   }
 

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { CoreOptions } from '../core/options.js';
-import { countOption, msOption } from '../core/options.js';
+import { countOption, httpUrlOption, msOption } from '../core/options.js';
 import { isAllowEntry } from './guard.js';
 
 /** How long an answer's body may still take once its status is known: it is only read to keep the connection. */
@@ -19,10 +19,7 @@ export const notifyOptions = z.strictObject({
    */
   secrets: z.array(z.string().min(16)).max(5).default([]),
   /** Whom a notification without a target of its own goes to; nobody by default. */
-  defaultTarget: z
-    .string()
-    .refine((text) => URL.canParse(text) && /^https?:/.test(text), 'expected an http(s) URL')
-    .optional(),
+  defaultTarget: httpUrlOption.optional(),
   /** Targets that may be private all the same: `host`, `host:port`, an address or a CIDR range. */
   allow: z.array(z.string().refine(isAllowEntry, 'expected host, host:port, an address or a CIDR range')).default([]),
   /** The waits between calls (seed: 定时重新调用, 反复 N 次): one call more than steps, then the notification is parked. */

@@ -1,8 +1,10 @@
 import { Controller, Get, Header, Injectable, OnModuleDestroy } from '@nestjs/common';
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import { Broker } from '../core/broker/broker.service.js';
-import { Operations } from '../core/operations.js';
+import { Operations, type SummaryRow } from '../core/operations.js';
 import { countInto, schemeLabel } from './counters.js';
+
+const SUMMARY_LIMIT_MS = 2_000;
 
 /** A registry of the application's own: several in one process do not share one. */
 @Injectable()
@@ -37,8 +39,13 @@ export class Metrics implements OnModuleDestroy {
 
   async text(): Promise<string> {
     this.up.set(this.broker.isUp ? 1 : 0);
-    const summaries = await Promise.all(this.operations.sources.map((source) => source.summary().catch(() => [])));
+    // A database that does not answer must not take the other figures away as well.
+    const limit = new Promise<SummaryRow[]>((resolve) => setTimeout(resolve, SUMMARY_LIMIT_MS, []).unref());
+    const summaries = await Promise.all(
+      this.operations.sources.map((source) => Promise.race([limit, source.summary().catch(() => [])])),
+    );
     this.rows.reset();
+    this.age.reset(); // a scheme without open rows tells nothing of itself any more
     const oldest = new Map<string, { scheme: string; source: string; ms: number }>();
     for (const { scheme: given, source, states, oldestDueMs } of summaries.flat()) {
       const scheme = schemeLabel(given);

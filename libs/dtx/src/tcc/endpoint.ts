@@ -143,8 +143,8 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
     const lastError = `${verdict.reason}: refused, nothing was changed; see what the initiator has decided for ${call.gid}`;
     const incident = { scheme: SCHEME, id: call.gid, gid: call.gid, step, lastError };
     try {
-      await this.database.own.transaction((tx) => this.alerts.raise(tx, incident));
-      this.alerts.announce(incident);
+      const isNew = await this.database.own.transaction((tx) => this.alerts.raise(tx, incident));
+      if (isNew) this.alerts.announce(incident);
     } catch (error) {
       return { verdict: 'failed', reason: `${step}, and no alert could be raised: ${(error as Error).message}` };
     }

@@ -57,7 +57,11 @@ function isDecodable(text: string): boolean {
 }
 
 const mysqlUrl = url(['mysql:', 'mariadb:'], 'mysql://user:password@host:3306/database', true);
-const httpUrl = url(['http:', 'https:'], 'https://host/path');
+const httpUrl = url(['http:', 'https:'], 'https://host/path').refine((text) => {
+  // Not one of them is called with a user and a password in it, and it would end up in logs.
+  const { username, password } = new URL(text);
+  return username === '' && password === '';
+}, 'must be a URL without user and password');
 const section = z.record(z.string(), z.unknown(), 'must be an object').default({});
 /** These have variables of their own, or are the app's nature. */
 const NOT_CORE_OPTIONS = ['app', 'rabbitmqUrl', 'redisUrl', 'alertWebhook', 'migrations'];

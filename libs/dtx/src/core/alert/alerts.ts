@@ -49,9 +49,12 @@ export class Alerts implements OnModuleInit {
     this.database.addMigrations('dtx-alert', alertMigrations);
   }
 
-  /** Opens the incident's alert in the transaction that parks its row; repeated while it is open, it does nothing. */
-  async raise(tx: EntityManager, incident: Incident): Promise<void> {
-    await insertFirst(tx, 'dtx_alert', {
+  /**
+   * Opens the incident's alert in the transaction that parks its row. Repeated while it is open, it does nothing and gives
+   * false: then there is nothing to announce.
+   */
+  async raise(tx: EntityManager, incident: Incident): Promise<boolean> {
+    return insertFirst(tx, 'dtx_alert', {
       id: this.database.newId(),
       open_key: openKey(incident.scheme, incident.id),
       scheme: incident.scheme,

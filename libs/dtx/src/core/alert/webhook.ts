@@ -34,11 +34,12 @@ export class AlertWebhook implements OnModuleInit, OnModuleDestroy {
         leaseMs: Math.max(options.leaseMs, 2 * CALL_LIMIT_MS),
         scanIntervalMs: options.scanIntervalMs,
         concurrencyMax: 4,
-        attemptsMax: 50,
+        // For as long as it takes: an alert that is not told is one that nobody hears of.
+        attemptsMax: Number.POSITIVE_INFINITY,
         backoff: { firstMs: 1_000, factor: 2, capMs: 600_000 },
         canRun: () => true,
         run: (row) => this.post(row),
-        // An alert that cannot be delivered must not raise another: the row and the log line remain.
+        // An alert that cannot be delivered must not raise another.
         describe: () => null,
       },
       database,

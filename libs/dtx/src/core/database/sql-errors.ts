@@ -38,6 +38,11 @@ export function isDeadlock(error: unknown): boolean {
   return DEADLOCKS.has(cause(error).errno ?? 0);
 }
 
+/** Rows that it needs are locked by others: nothing is wrong with the work, and it may be done later. */
+export function isBusy(error: unknown): boolean {
+  return isLockWait(error) || isDeadlock(error);
+}
+
 /** The database cannot be reached, or the connection was lost: what was sent last may or may not have happened. */
 export function isDatabaseAway(error: unknown): boolean {
   const { errno, code, message } = cause(error);
@@ -50,5 +55,5 @@ export function isDatabaseAway(error: unknown): boolean {
 /** Nothing is wrong with the request: what it needs is away or busy now, the same call may succeed later. */
 export function isUnavailable(error: unknown): boolean {
   if (error instanceof BrokerUnavailable || error instanceof OutcomeUnknown) return true;
-  return isDatabaseAway(error) || isLockWait(error) || isDeadlock(error);
+  return isDatabaseAway(error) || isBusy(error);
 }

@@ -4,6 +4,7 @@ import type { Alerts } from '../alert/alerts.js';
 import { type Backoff, backoffMs, type Ladder } from '../backoff.js';
 import type { Database } from '../database/database.service.js';
 import { isUnavailable } from '../database/sql-errors.js';
+import { textOf } from '../errors.js';
 import { measure } from '../telemetry.js';
 import { withGid, withTraceparent } from '../trace.js';
 import { claimDue, giveBack, settleAgain, settleParked } from './claim.js';
@@ -52,6 +53,8 @@ export class DurableLoop<Row extends DurableRow> {
   private scanning = false;
   private again = false;
   private stopped = true;
+  /** Whoever wakes the loop must not have its trace and gid go on in the scans. */
+  private readonly outside = AsyncLocalStorage.snapshot();
 
   constructor(
     private readonly work: DurableWork<Row>,
@@ -61,11 +64,11 @@ export class DurableLoop<Row extends DurableRow> {
     this.logger = new Logger(`loop ${work.table.name}`);
   }
 
-  /** Begins to scan. A snapshot of the (empty) async context keeps a request's context out of the timers. */
+  /** Begins to scan. */
   start(): void {
     if (!this.stopped) return;
     this.stopped = false;
-    AsyncLocalStorage.snapshot()(() => this.schedule(0));
+    this.schedule(0);
   }
 
   /** Ends scanning and waits for the rows in work. */
@@ -93,7 +96,8 @@ export class DurableLoop<Row extends DurableRow> {
   /** Runs a row that is leased to this process; used by the fast path and by the scan alike. */
   runNow(row: Row): void {
     const leaveLane = this.enterLane(row);
-    const { traceparent, gid } = row as { traceparent?: string | null; gid?: string | null };
+    const { traceparent } = row as { traceparent?: string | null };
+    const gid = this.work.describe(row)?.gid;
     const running: Promise<void> = withTraceparent(traceparent, () => withGid(gid, () => this.runOne(row)))
       .catch((error) => this.logger.warn(`row ${row.id}: ${(error as Error).message}`))
       .finally(() => {
@@ -124,7 +128,7 @@ export class DurableLoop<Row extends DurableRow> {
 
   private schedule(delayMs: number): void {
     clearTimeout(this.timer);
-    if (!this.stopped) this.timer = setTimeout(() => void this.scan(), delayMs);
+    if (!this.stopped) this.outside(() => (this.timer = setTimeout(() => void this.scan(), delayMs)));
   }
 
   private async scan(): Promise<void> {
@@ -168,8 +172,7 @@ export class DurableLoop<Row extends DurableRow> {
     const tried = await this.work
       .run(row)
       .catch(
-        (error): Tried =>
-          isUnavailable(error) ? { kind: 'unreachable' } : { kind: 'failed', error: (error as Error).message },
+        (error): Tried => (isUnavailable(error) ? { kind: 'unreachable' } : { kind: 'failed', error: textOf(error) }),
       );
     if (tried.kind === 'settled' || tried.kind === 'unreachable') return;
     const attempts = tried.kind === 'hopeless' ? row.attempts : row.attempts + 1;

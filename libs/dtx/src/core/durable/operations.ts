@@ -1,6 +1,7 @@
 import type { EntityManager } from 'typeorm';
 import { type Alerts, isoTime } from '../alert/alerts.js';
 import type { Database } from '../database/database.service.js';
+import { isLockWait } from '../database/sql-errors.js';
 import type {
   ListPage,
   ListQuery,
@@ -22,6 +23,7 @@ const valuesOf = (filters: readonly Filter[]) => filters.map(([, value]) => valu
 
 /** How many rows a list looks at in one call when it is filtered by what no index knows. */
 const STRETCH_ROWS = 5_000;
+const RETRIED_AT_ONCE = 500;
 
 /** How a durable table shows itself to `/dtx`. */
 export interface OperableTable {
@@ -109,9 +111,10 @@ export class DurableOperations implements OperationsSource {
 
   async retry(id: string, word: Word): Promise<Resolution> {
     return this.change(id, { ...word, action: 'retry' }, async (tx, row) => {
+      // Whoever is at it now is fenced out: what it writes about its attempt would undo what the person asked for.
       await tx.query(
         `UPDATE ${this.shape.table} SET state = IF(state = 'PARKED', ${this.shape.retryState}, state), attempts = 0,
-           next_attempt_at = UTC_TIMESTAMP(3) WHERE id = ?`,
+           claim_token = NULL, next_attempt_at = UTC_TIMESTAMP(3) WHERE id = ?`,
         [row.id],
       );
       return true;
@@ -121,12 +124,23 @@ export class DurableOperations implements OperationsSource {
   async retryAll({ scheme, state }: { scheme: string; state: string }, word: Word): Promise<number> {
     if (!this.shape.openStates.includes(state)) return 0;
     let retried = 0;
+    let before: string | undefined;
+    // Downwards through the list, once: what gives up again meanwhile is not retried again.
     for (;;) {
-      const { items: rows } = await this.list({ scheme, state, limit: 500, before: undefined });
-      const due = rows.filter((row) => row.state === 'PARKED' || row.nextAttemptAt !== null);
-      for (const row of due) if ((await this.retry(row.id, word)) === 'done') retried += 1;
-      // Only PARKED rows leave their state by this, so only they can be taken in rounds.
-      if (rows.length < 500 || state !== 'PARKED') return retried;
+      const { items } = await this.list({ scheme, state, limit: RETRIED_AT_ONCE, before });
+      for (const { id } of items) if (await this.retryUnlocked(id, word)) retried += 1;
+      if (items.length < RETRIED_AT_ONCE) return retried;
+      before = items.at(-1)!.id;
+    }
+  }
+
+  /** One of many: a row that somebody works on for as long as a lock wait is passed over. */
+  private async retryUnlocked(id: string, word: Word): Promise<boolean> {
+    try {
+      return (await this.retry(id, word)) === 'done';
+    } catch (error) {
+      if (isLockWait(error)) return false;
+      throw error;
     }
   }
 

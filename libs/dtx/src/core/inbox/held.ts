@@ -2,10 +2,11 @@ import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { Alerts, isoTime } from '../alert/alerts.js';
 import { Database } from '../database/database.service.js';
+import { isBusy } from '../database/sql-errors.js';
 import { inTransaction } from '../database/transaction.js';
 import type { DurableRow } from '../durable/durable-table.js';
 import { DurableLoop, type Tried } from '../durable/loop.js';
-import { BrokerUnavailable, Rejected } from '../errors.js';
+import { BrokerUnavailable, Rejected, textOf } from '../errors.js';
 import { failpoint } from '../failpoint.js';
 import type { CoreOptions } from '../options.js';
 import { CORE_OPTIONS } from '../tokens.js';
@@ -124,8 +125,8 @@ export class HeldDeliveries implements OnModuleDestroy {
       if (error instanceof BrokerUnavailable) return { kind: 'unreachable' };
       if (error instanceof Rejected)
         return { kind: 'hopeless', error: `refused (${error.reason}) and the consumer has no @OnRejected` };
-      if (await this.database.isAway(error)) return { kind: 'unreachable' };
-      return { kind: 'failed', error: (error as Error).message };
+      if (isBusy(error) || (await this.database.isAway(error))) return { kind: 'unreachable' };
+      return { kind: 'failed', error: textOf(error) };
     }
     // Should this receipt be lost, the sender resends and the duplicate is receipted.
     await this.inbox.receipt(incoming, 'HANDLED').catch(() => {});

@@ -5,9 +5,10 @@ import { backoffMs } from '../backoff.js';
 import type { Delivery } from '../broker/consumer.js';
 import { Database } from '../database/database.service.js';
 import { insertFirst, NOW, SqlExpression } from '../database/insert-first.js';
+import { isBusy } from '../database/sql-errors.js';
 import { inTransaction } from '../database/transaction.js';
 import { inFuture } from '../durable/claim.js';
-import { OutcomeUnknown, Rejected } from '../errors.js';
+import { OutcomeUnknown, Rejected, textOf } from '../errors.js';
 import { failpoint } from '../failpoint.js';
 import type { CoreOptions } from '../options.js';
 import { persist } from '../persist.js';
@@ -90,8 +91,8 @@ export class Inbox implements OnModuleInit {
       return outcome;
     } catch (error) {
       if (error instanceof OutcomeUnknown || (await this.database.isAway(error))) throw error;
-      this.logger.warn(`${endpoint.consumer} before the ack of ${incoming.id}: ${(error as Error).message}`);
-      return this.holdSettled(incoming, error as Error);
+      this.logger.warn(`${endpoint.consumer} before the ack of ${incoming.id}: ${textOf(error)}`);
+      return this.holdSettled(incoming, textOf(error));
     }
   }
 
@@ -109,8 +110,8 @@ export class Inbox implements OnModuleInit {
           this.park(incoming, `refused (${error.reason}) and the consumer has no @OnRejected`),
         );
       }
-      this.logger.warn(`${endpoint.consumer} failed on ${incoming.info.messageId}: ${(error as Error).message}`);
-      return failpoint(points?.held, () => this.hold(incoming, error as Error));
+      this.logger.warn(`${endpoint.consumer} failed on ${incoming.info.messageId}: ${textOf(error)}`);
+      return failpoint(points?.held, () => this.hold(incoming, error));
     }
   }
 
@@ -128,20 +129,24 @@ export class Inbox implements OnModuleInit {
     }
   }
 
-  private hold(incoming: Incoming, error: Error): Promise<InboxOutcome> {
+  private hold(incoming: Incoming, error: unknown): Promise<InboxOutcome> {
     const { attemptsMax, backoff } = this.options.inbox;
-    if (attemptsMax === 1) return this.park(incoming, error.message);
+    // A row that somebody else holds is nothing that the handler has failed at.
+    const attempts = isBusy(error) ? 0 : 1;
+    if (attempts >= attemptsMax) return this.park(incoming, textOf(error));
+    measure('retried', { scheme: incoming.info.scheme });
     const due = new SqlExpression(inFuture(backoffMs(backoff, 1)));
-    const held = { state: 'RETRYING', attempts: 1, next_attempt_at: due, last_error: error.message.slice(0, 1_000) };
+    const held = { state: 'RETRYING', attempts, next_attempt_at: due, last_error: textOf(error).slice(0, 1_000) };
     return this.first(incoming, { ...held, ...stored(incoming) }, async () => {});
   }
 
-  private async holdSettled(incoming: Incoming, error: Error): Promise<InboxOutcome> {
+  private async holdSettled(incoming: Incoming, problem: string): Promise<InboxOutcome> {
+    measure('retried', { scheme: incoming.info.scheme });
     const { body, reply_to, traceparent } = stored(incoming);
     await this.database.own.query(
       `UPDATE dtx_inbox SET state = 'RETRYING', attempts = 1, next_attempt_at = ${inFuture(backoffMs(this.options.inbox.backoff, 1))},
        last_error = ?, body = ?, reply_to = ?, traceparent = ? WHERE id = ? AND state = 'HANDLED'`,
-      [error.message.slice(0, 1_000), body, reply_to, traceparent, incoming.id],
+      [problem.slice(0, 1_000), body, reply_to, traceparent, incoming.id],
     );
     return 'HELD';
   }

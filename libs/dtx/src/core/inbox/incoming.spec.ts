@@ -91,6 +91,15 @@ describe('reading a delivery', () => {
     expect(problemOf(...given).length).toBeLessThan(1_000);
   });
 
+  it.each<[string, (orderId: string) => unknown, RegExp]>([
+    ['throws', () => new URL('no URL'), /its schema throws: .*URL/],
+    ['is asynchronous', async () => true, /its schema throws: .*[Pp]romise/],
+  ])('tells why it cannot when its schema %s', (_, refine, problem) => {
+    const schema = z.object({ orderId: z.string().refine(refine as () => boolean) });
+    const result = read(sent(), { ...contract, schema } as unknown as Contract, limits);
+    expect(result).toEqual({ ok: false, problem: expect.stringMatching(problem) });
+  });
+
   it('refuses what is older than the inbox remembers: handling it might repeat it', () => {
     const madeAt = (ms: number) => problemOf(undefined, { messageId: idFloor(ms) });
     expect(madeAt(now - 8 * DAY_MS - 1)).toMatch(/older than the inbox remembers/);

@@ -3,7 +3,7 @@ import type { ConsumeMessage } from 'amqplib';
 import type { EntityManager } from 'typeorm';
 import type { Contract } from '../broker/contract.js';
 import { fromProperties, typeOf } from '../broker/envelope.js';
-import type { Rejected } from '../errors.js';
+import { type Rejected, textOf } from '../errors.js';
 import { idTimeMs } from '../gid.js';
 
 /** What a handler may know about the delivery beside its payload. */
@@ -76,7 +76,7 @@ export function incomingOf(message: ConsumeMessage, consumer: string): Incoming 
   };
 }
 
-/** Checks type, id, age, JSON and schema; what fails here can never succeed by itself. */
+/** Checks type, id, age, JSON and schema; what fails here can never succeed by itself. Never throws. */
 export function read(incoming: Incoming, contract: Contract, limits: { nowMs: number; retentionMs: number }): Read {
   const expected = typeOf(contract);
   if (incoming.type !== expected)
@@ -96,8 +96,18 @@ export function read(incoming: Incoming, contract: Contract, limits: { nowMs: nu
   } catch (error) {
     return { ok: false, problem: `not JSON: ${(error as Error).message}` };
   }
-  const parsed = contract.schema.safeParse(json);
-  if (parsed.success) return { ok: true, payload: parsed.data };
-  const problems = parsed.error.issues.map((issue) => `${issue.path.join('.') || 'body'}: ${issue.message}`);
+  const { payload, problems } = fit(json, contract);
+  if (problems.length === 0) return { ok: true, payload };
   return { ok: false, problem: `does not fit ${expected}: ${problems.slice(0, 5).join('; ')}` };
+}
+
+/** A schema with code in it (`refine`, `transform`) may throw, or be asynchronous: that is no fit either. */
+function fit(json: unknown, { schema }: Contract): { payload?: unknown; problems: string[] } {
+  try {
+    const parsed = schema.safeParse(json);
+    if (parsed.success) return { payload: parsed.data, problems: [] };
+    return { problems: parsed.error.issues.map(({ path, message }) => `${path.join('.') || 'body'}: ${message}`) };
+  } catch (error) {
+    return { problems: [`its schema throws: ${textOf(error)}`] };
+  }
 }

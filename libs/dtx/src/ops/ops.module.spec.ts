@@ -1,0 +1,8 @@
+import { expect, it } from 'vitest';
+import { OptionsError } from '../core/errors.js';
+import { OpsModule } from './ops.module.js';
+
+it('an empty admin token, which everybody would know, is refused', () => {
+  expect(() => OpsModule.forRoot({ adminToken: process.env.NOWHERE_SET ?? '' })).toThrow(OptionsError);
+  expect(OpsModule.forRoot({ adminToken: 'a token' }).module).toBe(OpsModule);
+});
