@@ -1,6 +1,6 @@
-import { lookup as dnsLookup, type LookupAddress, type LookupOptions } from 'node:dns';
 import { BlockList, isIP, type LookupFunction } from 'node:net';
 import { DtxError } from '../core/errors.js';
+import { type LookUp, lookUpBy } from './names.js';
 
 /** A target that must not be called, now or later: a person has to allow or to correct it. */
 export class TargetRefused extends DtxError {}
@@ -54,12 +54,6 @@ for (const [network, bits] of NOT_PUBLIC) notPublic.addSubnet(network, bits, fam
 
 const DEFAULT_PORTS: Record<string, string> = { 'http:': '80', 'https:': '443' };
 
-type Resolver = (
-  host: string,
-  options: LookupOptions & { all: true },
-  done: (error: Error | null, found: LookupAddress[]) => void,
-) => void;
-
 /**
  * Lets through public targets, and private ones that are allowed by name or address. A name is judged by the addresses
  * that the connection itself is given, so that what it resolves to for others, or resolved to a moment ago, is no matter.
@@ -70,7 +64,7 @@ export class TargetGuard {
 
   constructor(
     allow: readonly string[],
-    private readonly resolve: Resolver = dnsLookup,
+    private readonly lookUp: LookUp = lookUpBy(),
   ) {
     for (const entry of allow) this.add(entry);
   }
@@ -90,7 +84,7 @@ export class TargetGuard {
   /** The look-up of one call's connection: gives only addresses that may be connected to. */
   lookupFor(url: URL): LookupFunction {
     return (host, options, done) => {
-      this.resolve(host, { ...options, all: true }, (error, found) => {
+      this.lookUp(host, { ...options, all: true }, (error, found) => {
         if (error) return done(error, []);
         const good = found.filter(({ address }) => this.mayConnect(url, address));
         if (good.length === 0) return done(refusal(found.map(({ address }) => address).join(', ')), []);
