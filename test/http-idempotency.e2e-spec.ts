@@ -92,9 +92,14 @@ test('a call that was wrong leaves its key free; capitals make another key', asy
   expect(first.body.orderId).not.toBe(other.body.orderId);
 });
 
-test('twenty calls at once with one key are one purchase', async () => {
+test('twenty calls at once with one key are one purchase: each is told it, or that the first still runs', async () => {
   const answers = await Promise.all(Array.from({ length: 20 }, () => place(good, 'twenty')));
-  expect(new Set(answers.map(({ status, body }) => `${status} ${JSON.stringify(body)}`)).size).toBe(1);
+  const running = answers.filter(({ body }) => body.type === 'urn:nest-dtx:idempotency-key-busy');
+  expect(running.map(({ status, body }) => [status, body.orderId])).toEqual(running.map(() => [409, undefined]));
+  const told = answers.filter((answer) => !running.includes(answer));
+  expect(new Set(told.map(({ status, body }) => `${status} ${JSON.stringify(body)}`)).size).toBe(1);
+  const again = await place(good, 'twenty');
+  expect([again.status, again.body]).toEqual([202, told[0]!.body]);
 });
 
 test('while the first call runs, others are 409 of a type of their own; later they repeat it', async () => {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { expect } from 'vitest';
-import { TestPublisher } from '../support/messages.js';
 import { Operator } from '../support/operator.js';
+import { QueueProbe } from '../support/queue-probe.js';
 import type { Stack } from '../support/stack.js';
 import { type AppName, sql } from '../support/world.js';
 import { type Case, few, type Mode, type Row } from './row.js';
@@ -42,14 +42,14 @@ function consumer(app: 'order' | 'payment', modes: readonly Mode[]): Row[] {
 /** A message that nobody can read, straight into the queue. */
 async function poison({ world }: Stack): Promise<string> {
   const messageId = `poison-${randomUUID()}`;
-  const publisher = await TestPublisher.open(world);
-  await publisher.send('dtx.payment.take-flash-money.v1', Buffer.from('{"not json'), {
+  const probe = await QueueProbe.open(world);
+  await probe.publish('dtx.payment.take-flash-money.v1', '{"not json', {
     messageId,
     type: 'flash.sold.v1',
     correlationId: messageId,
     headers: { 'dtx-scheme': 'half-message' },
   });
-  await publisher.close();
+  await probe.close();
   return messageId;
 }
 

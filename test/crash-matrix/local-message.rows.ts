@@ -1,10 +1,10 @@
-import { connect } from 'amqplib';
 import { expect } from 'vitest';
 import { ADMIN_TOKEN } from '../support/app-process.js';
+import { QueueProbe } from '../support/queue-probe.js';
 import { call, type Stack } from '../support/stack.js';
 import { until } from '../support/until.js';
 import { type AppName, sql, type World } from '../support/world.js';
-import type { Case, Row } from './row.js';
+import { type Case, MODES, type Row } from './row.js';
 import { tableAway } from './table-away.js';
 
 interface MessageRow {
@@ -38,9 +38,6 @@ const sent =
     return rows[0]!;
   };
 
-/** The victim's rows stay its own long enough for the disk to be looked at before the others take over. */
-const LONG_LEASE = { core: { leaseMs: 2_500 } };
-
 /** A purchase's message row at its sender: committed but not published, or published and not marked. */
 function sender(app: AppName): Row[] {
   const row = sent(app);
@@ -48,13 +45,11 @@ function sender(app: AppName): Row[] {
     {
       failpoint: 'local-message.committed',
       app,
-      options: LONG_LEASE,
       disk: async (at) => expect(await row(at)).toMatchObject({ state: 'PENDING', attempts: 0 }),
     },
     {
       failpoint: 'local-message.confirmed',
       app,
-      options: LONG_LEASE,
       // The receiver may be quicker than the disk is looked at; what matters is that no mark was made.
       disk: async (at) => {
         const { state, attempts } = await row(at);
@@ -64,6 +59,9 @@ function sender(app: AppName): Row[] {
     {
       failpoint: 'local-message.marked',
       app,
+      // Not paused in the order app: it may be in the middle of the transaction that confirms this very order as well,
+      // and keep that locked until it dies. That is no matter of this point.
+      modes: MODES.filter((mode) => mode.startsWith('pause') === (app === 'inventory')),
       // The receiver may be quicker than the disk is looked at; the mark itself must have been there.
       disk: async (at) => expect(['SENT', 'DONE']).toContain((await row(at)).state),
     },
@@ -89,9 +87,12 @@ function receiver(app: AppName): Row[] {
       failpoint: 'local-message.handled',
       app,
       receives: true,
+      // A delay of nothing leaves a line for every receipt of the victim's; that the sender has none does not last: the
+      // broker takes the delivery from a silent victim, and the other instance receipts it as a duplicate.
+      alsoArmed: 'local-message.receipted=delay(0)',
       disk: async (at) => {
         expect(await inbox(at.shop.world, app, at.attempt.orderId)).toEqual([{ state: 'HANDLED' }]);
-        expect(await upstream(at)).not.toBe('DONE');
+        expect(at.victim.hits()).toEqual(['local-message.handled']);
       },
     },
     {
@@ -101,7 +102,7 @@ function receiver(app: AppName): Row[] {
       disk: async (at) => {
         expect(await inbox(at.shop.world, app, at.attempt.orderId)).toEqual([{ state: 'HANDLED' }]);
         await until('the receipt arrives at the sender', async () => (await upstream(at)) === 'DONE', {
-          withinMs: 3_000,
+          withinMs: 15_000,
         });
       },
     },
@@ -110,8 +111,6 @@ function receiver(app: AppName): Row[] {
 
 /** A message that nobody can read, straight into the queue. */
 async function poison(shop: Stack): Promise<string> {
-  const connection = await connect(shop.world.rabbitmq);
-  const channel = await connection.createConfirmChannel();
   const messageId = `poison-${Date.now()}-${Math.random().toString(36).slice(2)}`;
   const properties = {
     messageId,
@@ -119,9 +118,9 @@ async function poison(shop: Stack): Promise<string> {
     correlationId: messageId,
     headers: { 'dtx-scheme': 'local-message' },
   };
-  channel.sendToQueue('dtx.inventory.take-stock.v1', Buffer.from('{"not json'), properties);
-  await channel.waitForConfirms();
-  await connection.close();
+  const probe = await QueueProbe.open(shop.world);
+  await probe.publish('dtx.inventory.take-stock.v1', '{"not json', properties);
+  await probe.close();
   return messageId;
 }
 
@@ -178,6 +177,8 @@ export const senderRows: Row[] = [
     failpoint: 'local-message.claimed',
     app: 'order',
     alsoArmed: 'local-message.confirmed=error',
+    // The victim looks more often than the others, so that its scan is the one that finds the lease run out.
+    options: { core: { scanIntervalMs: 10 } },
     disk: async (at) => expect(await sent('order')(at)).toMatchObject({ state: 'PENDING', attempts: 0 }),
   },
   {
@@ -186,7 +187,7 @@ export const senderRows: Row[] = [
     app: 'inventory',
     disk: async (at) => expect(await sent('inventory')(at)).toMatchObject({ state: 'DONE', due: null }),
   },
-  ...sender('inventory').slice(0, 2),
+  ...sender('inventory'),
   ...sender('payment').slice(0, 2),
 ];
 

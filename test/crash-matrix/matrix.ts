@@ -28,7 +28,7 @@ export function crashMatrix(name: string, scheme: Scheme, rows: readonly Row[]):
       test.each((row.modes ?? MODES).map((mode) => [mode]))(
         '%s',
         (mode) => runCase({ shop, scheme, row, mode }),
-        60_000,
+        90_000,
       );
     });
   }

@@ -59,10 +59,12 @@ export const orderRows = (target: Target): Row[] => {
       failpoint: 'notify.committed',
       app: 'payment',
       modes: few('crash', 'pause, recover, continue', 'error'),
+      // From a silent victim the broker would soon take the delivery, and the other instance would tell of the payment.
+      options: { core: { heartbeatSeconds: 10 } },
       disk: async (at) => {
+        expect(await statesOf(at)).toEqual([]);
         expect(await paymentOf(at)).toEqual(CAPTURED);
         expect(await deliveryOf(at)).toEqual([{ state: 'HANDLED' }]);
-        expect(await statesOf(at)).toEqual([]);
       },
     },
     {

@@ -67,7 +67,7 @@ test('the producer is gone for longer than all levels: when it is back, its comm
 
 test('a local transaction that is open across three checks is asked for again each time, and then delivered', async () => {
   const levelsMs = [300, 400, 500, 30_000];
-  const slow = await restart({ levelsMs }, 'half-message.opened=1*delay(3000);half-message.postponed=delay(0)');
+  const slow = await restart({ levelsMs }, 'half-message.opened=1*delay(8000);half-message.postponed=delay(0)');
   const orderId = await sold(slow, 'slow');
   expect(slow.hits().filter((hit) => hit === 'half-message.postponed')).toHaveLength(3);
   expect((await shop.settled(orderId)).status).toBe('CONFIRMED');
@@ -93,7 +93,7 @@ test.each<['retry' | 'reject', string]>([
   'a copy that gave up and gets a person’s %s is %s',
   async (word) => {
     const levelsMs = [300];
-    const armed = word === 'retry' ? '1*delay(2500);half-message.confirmed=error' : '1*delay(60000)';
+    const armed = word === 'retry' ? '1*delay(6000);half-message.confirmed=error' : '1*delay(60000)';
     const stuck = await restart({ levelsMs }, `half-message.opened=${armed}`);
     const operator = new Operator(shop, 'inventory');
     const answered = sell(stuck, word).catch(() => null);
@@ -125,11 +125,13 @@ test.each<['retry' | 'reject', string]>([
 );
 
 test('an operator deletes a waiting queue: the next sale makes it again', async () => {
-  const app = await restart({});
+  // A level long enough to be looked at.
+  const app = await restart({ levelsMs: [10_000] });
+  const queue = 'dtx.inventory.half-wait.10000ms.v1';
   await sold(app, 'before');
-  await deleteQueue(world, 'dtx.inventory.half-wait.1000ms.v1');
+  await deleteQueue(world, queue);
   const orderId = await sold(app, 'after');
-  expect(await messagesIn(world, 'dtx.inventory.half-wait.1000ms.v1')).toBe(1);
+  expect(await messagesIn(world, queue)).toBe(1);
   expect((await shop.settled(orderId)).status).toBe('CONFIRMED');
 });
 

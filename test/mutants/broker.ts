@@ -1,4 +1,5 @@
 import { type ConfirmChannel, connect } from 'amqplib';
+import { QueueProbe } from '../support/queue-probe.js';
 import type { World } from '../support/world.js';
 
 export const TAKE_STOCK = 'dtx.inventory.take-stock.v1';
@@ -42,10 +43,9 @@ export async function deliverOrderPlaced(world: World, messageId: string, orderI
     replyTo: ORDER_RECEIPTS,
     headers: { 'dtx-scheme': 'local-message' },
   };
-  await onBroker(world, async (channel) => {
-    channel.sendToQueue(TAKE_STOCK, Buffer.from(JSON.stringify(purchase)), properties);
-    await channel.waitForConfirms();
-  });
+  const probe = await QueueProbe.open(world);
+  await probe.publish(TAKE_STOCK, JSON.stringify(purchase), properties);
+  await probe.close();
 }
 
 async function onBroker<T>(world: World, work: (channel: ConfirmChannel) => Promise<T>): Promise<T> {

@@ -37,13 +37,14 @@ const untilSent = ({ world }: Stage) =>
     'message of a committed sale is SENT',
     async () => (await verdicts(world)).some(({ state }) => state === 'SENT'),
     {
-      withinMs: 8_000,
+      withinMs: 15_000,
     },
   );
 
 async function openDuringCheck(stage: Stage): Promise<Claim> {
-  const levelsMs = [500, 2_000];
-  const armed = 'half-message.opened=1*delay(1500);half-message.committed=crash';
+  // Open at the first check, however late that comes, and dead before the second.
+  const levelsMs = [500, 6_000];
+  const armed = 'half-message.opened=1*delay(5000);half-message.committed=crash';
   const victim = await inventory(stage, armed, { levelsMs });
   await sell(victim, 'one').catch(() => {}); // the answer dies with the process
   await victim.untilExited();
@@ -73,7 +74,7 @@ async function diesInTransaction(stage: Stage): Promise<Claim> {
 /** It checks its own copy while it has not got to its transaction. */
 async function comesTooLate(stage: Stage): Promise<Claim> {
   const { world } = stage;
-  const late = await inventory(stage, 'half-message.prepared=1*delay(2500)', { levelsMs: [500, 500] });
+  const late = await inventory(stage, 'half-message.prepared=1*delay(6000)', { levelsMs: [500, 500] });
   const answer = await sell(late, 'one');
   return async () => {
     const [verdict] = await verdicts(world);

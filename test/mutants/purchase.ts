@@ -5,11 +5,11 @@ import { until } from '../support/until.js';
 import { sql, type World } from '../support/world.js';
 
 /**
- * No resend within the test: what arrives was not lost in the first place. The lease is short, but not so short that on
- * a busy machine it ends before a message is marked: then the scan would be seen at work where nothing is amiss.
+ * No resend within the test: what arrives was not lost in the first place. Plays wait for the lease to end, but on a busy
+ * machine it does not end before a message is marked: then the scan would be seen at work where nothing is amiss.
  */
 export const NO_RESEND = {
-  core: { ...SHORT_TIMES.core, leaseMs: 2_000 },
+  core: { ...SHORT_TIMES.core, leaseMs: 8_000 },
   localMessage: { markDelayMs: 1, resend: { firstMs: 600_000, factor: 1, capMs: 600_000 } },
 };
 

@@ -85,7 +85,7 @@ async function commitsOutOfOrder({ shop, world }: Stage): Promise<Claim> {
   expect(rows.map((row) => row.gid === lateId)).toEqual([false, true]);
   return async () => {
     const sent = async () => (await messageRows(world, rows[0]!.gid))[0]!.state === 'SENT';
-    await until('the row that was committed last is sent', sent, { withinMs: 8_000 });
+    await until('the row that was committed last is sent', sent, { withinMs: 20_000 });
   };
 }
 

@@ -96,13 +96,18 @@ describe('with an Idempotency-Key', () => {
   });
 
   test('while the first call runs, others are 409 of a type of their own; its caller who hung up asks again', async () => {
-    const failpoints = 'tcc.tried=1*delay(2000)';
-    const slow = await AppProcess.start('payment', { world, failpoints, label: 'slow' });
+    const failpoints = 'tcc.tried=1*delay(6000)';
+    const options = { tcc: { timeoutMs: 30_000 } };
+    const slow = await AppProcess.start('payment', { world, options, failpoints, label: 'slow' });
     shop.instances.push(slow);
     await shop.untilReady(slow);
-    const init = { method: 'POST', body: JSON.stringify(BOOK), signal: AbortSignal.timeout(1_000) };
+    const caller = new AbortController();
+    const init = { method: 'POST', body: JSON.stringify(BOOK), signal: caller.signal };
     const headers = { 'content-type': 'application/json', 'idempotency-key': 'hung-up' };
-    await expect(fetch(`${slow.url}/checkouts`, { ...init, headers })).rejects.toThrow();
+    const hungUp = expect(fetch(`${slow.url}/checkouts`, { ...init, headers })).rejects.toThrow();
+    await until('the first call is under way', () => slow.hits().length === 1);
+    caller.abort();
+    await hungUp;
     expectProblem(await checkOut(BOOK, 'hung-up'), 409);
     const found = await until('the call is over', async () => {
       const answer = await checkOut(BOOK, 'hung-up');

@@ -7,10 +7,13 @@ const SET = 'count';
 const CHECKOUTS = 50;
 const COMMITS_MAX = 8;
 const NEVER_MS = 3_600_000;
-/** No scan and no purge of its own accord, and the final marks, which are batched and do not count, come later. */
+/**
+ * No scan and no purge of its own accord, and the final marks, which are batched and do not count, come later. Nothing
+ * is late, however busy the machine: a checkout that is cancelled, or a call that is made again, has other commits.
+ */
 const STILL = {
   core: { scanIntervalMs: NEVER_MS, purgeIntervalMs: NEVER_MS },
-  tcc: { markDelayMs: NEVER_MS },
+  tcc: { markDelayMs: NEVER_MS, timeoutMs: 60_000, callTimeoutMs: 60_000, secondPhaseWaitMs: 60_000 },
 };
 let shop: Stack;
 

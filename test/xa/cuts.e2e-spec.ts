@@ -15,7 +15,9 @@ beforeAll(async () => {
   world = await freshWorld('xa_cuts');
   await prepareTables(world, library);
   for (const name of ['order', 'payment'] as const) proxies[name] = await TcpProxy.start(world.databases[name]);
-  app = await LittleXa.start({ world, library, urls: { order: proxies.order!.url, payment: proxies.payment!.url } });
+  const urls = { order: proxies.order!.url, payment: proxies.payment!.url };
+  // The line is what ends a transaction here, not the deadline.
+  app = await LittleXa.start({ world, library, urls, xa: { timeoutMs: 5_000 } });
 });
 
 afterEach(async () => {
