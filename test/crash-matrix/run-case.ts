@@ -71,7 +71,7 @@ interface Play {
   readonly mode: Mode;
 }
 
-/** The times of the instances that recover, but for the heartbeat, the leases of one to be paused, and the row's own. */
+/** The times of the instances that recover, but for the heartbeat, a paused one's leases, and the row's own. */
 function victimOptions({ row, mode }: Play): Record<string, unknown> {
   const { core, localMessage, tcc, halfMessage, xa, notify } = SHORT_TIMES;
   const held = { leaseMs: HELD_MS, redis: { ...core.redis, leaseMs: HELD_MS } };

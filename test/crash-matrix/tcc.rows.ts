@@ -60,8 +60,9 @@ export const initiatorRows: Row[] = [
     when: 'by the deadline',
     app: 'payment',
     alsoArmed: 'tcc.registered=lost',
-    // The victim looks more often than the others, so that its scan is the one that finds the deadline passed.
-    options: { core: { scanIntervalMs: 10 } },
+    // The victim looks more often than the others, so that its scan is the one that finds the deadline passed. Nothing has
+    // to be done before the deadline here, so there is no need to wait long for it.
+    options: { core: { scanIntervalMs: 10 }, tcc: { timeoutMs: 2_000 } },
     modes: QUICK,
     outcome: always('CANCELLED'),
     disk: async (at) => {

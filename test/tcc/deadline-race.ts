@@ -21,7 +21,7 @@ export interface Race {
   readonly wouldConfirm: number;
 }
 
-/** When the caller comes to its decision: about when the deadline passes, or when the scan has decided for sure. */
+/** When the caller comes to its decision: about when the deadline passes, or when the scan has decided and cancelled for sure. */
 type When = 'at the deadline' | 'after the scan';
 
 /** Two instances of one initiator, and a participant in each that writes its effects down. */
@@ -69,7 +69,7 @@ function decideLate(
   const cas = tcc.compareAndSet.bind(app.tcc);
   tcc.compareAndSet = async (gid, decision, reason) => {
     if (decision === 'CONFIRM') onConfirm();
-    if (decision === 'CONFIRM' && when === 'after the scan') await untilDecided(app, gid);
+    if (decision === 'CONFIRM' && when === 'after the scan') await untilCancelled(app, gid);
     else if (decision === 'CONFIRM') await sleep(Math.max(0, (await msLeft(app, gid)) - 2 * leadMs * Math.random()));
     const decided = await cas(gid, decision, reason);
     if (!decided) late[decision]++;
@@ -84,9 +84,10 @@ async function msLeft({ source }: LittleApp, gid: string): Promise<number> {
   return Number(ms);
 }
 
-function untilDecided({ source }: LittleApp, gid: string): Promise<unknown> {
-  const query = 'SELECT decision FROM dtx_tcc WHERE id = ?';
-  return until('the scan has decided', async () => (await source.query(query, [gid]))[0].decision !== null);
+/** Down to its mark: a caller that is wrong, but quicker than the scan's own Cancel, would have its way everywhere. */
+function untilCancelled({ source }: LittleApp, gid: string): Promise<unknown> {
+  const query = 'SELECT state FROM dtx_tcc WHERE id = ?';
+  return until('the scan has cancelled', async () => (await source.query(query, [gid]))[0].state === 'CANCELLED');
 }
 
 /** Every transaction whose state or effects are not what its caller was told. */
