@@ -128,3 +128,18 @@ test('work that never ends is given up at its deadline, and its place goes to th
   // Should it wake up after all, it finds its transaction over.
   await expect(late.payment!.query(`INSERT INTO effect VALUES ('endless', 2)`)).rejects.toThrow('is over');
 });
+
+test('a hook that cannot know what it has done is told of, and keeps neither branches nor connections', async () => {
+  const app = await start({ xa: { ...NARROW, timeoutMs: 10_000 } });
+  const { hooks } = app.context.get(library.Database);
+  const run = app.run('unknowing', async (managers) => {
+    await everywhere('unknowing')(managers);
+    hooks.afterCommit(managers.order!, async () => {
+      throw new library.OutcomeUnknown('not known');
+    });
+  });
+  await expect(run).rejects.toThrow('not known');
+  await app.run('after-unknowing', everywhere('after-unknowing'));
+  for (const gid of ['unknowing', 'after-unknowing']) expect(await effectsOf(world, gid)).toHaveLength(3);
+  await untilAllAreOver();
+});

@@ -71,8 +71,9 @@ export class Xa implements OnModuleDestroy {
 
   /**
    * What is done for every committed transaction, named by its gid, before it counts as done: in whichever instance, and
-   * again after a crash, so that it happens at least once. No caller waits for it. `BrokerUnavailable` is no attempt;
-   * any other error is retried, and in the end the transaction is PARKED, which changes nothing of its outcome.
+   * again after a crash, so that it happens at least once. No caller waits for it. `BrokerUnavailable` is no attempt: it
+   * is done again after a wait that grows to a minute. Any other error is retried, and in the end the transaction is
+   * PARKED, which changes nothing of its outcome.
    * @throws OptionsError when there is one already
    */
   beforeDone(hook: BeforeDone): void {
@@ -108,7 +109,9 @@ export class Xa implements OnModuleDestroy {
         await this.decide(begun);
         return given;
       });
-      await this.secondPhase.runNow(begun.row, begun.branches);
+      // Side by side: a hook that cannot know what it has done keeps no branch from its commit.
+      const committed = this.database.hooks.afterTransactionCommit({ queryRunner: begun.last.manager.queryRunner! });
+      await Promise.all([this.secondPhase.runNow(begun.row, begun.branches), committed]);
       return result;
     } finally {
       leave();
@@ -196,7 +199,6 @@ export class Xa implements OnModuleDestroy {
         throw new XaUnavailable(`${row.gid} was not decided before its deadline: rolled back`, { cause: error });
       }
     }
-    await this.database.hooks.afterTransactionCommit({ queryRunner: last.manager.queryRunner! });
   }
 
   /** The answer to the COMMIT was lost: the log is asked, by writing ROLLBACK into it unless something is there. */
