@@ -58,6 +58,10 @@ export interface LittleOptions {
   readonly participates?: Parameters<typeof Dtx.TccModule.forRoot>[0];
   readonly core?: object;
   readonly isolation?: 'READ COMMITTED' | 'REPEATABLE READ';
+  /** How the app's own DataSource differs. */
+  readonly source?: { readonly dateStrings?: boolean };
+  /** The DataSource is open before the library sees it, as `TypeOrmModule` opens it unless told otherwise. */
+  readonly isOpenBefore?: boolean;
 }
 
 /** The library alone in this process, on a real database and broker: initiator and participants in one. */
@@ -77,7 +81,9 @@ export class LittleApp {
       timezone: 'Z',
       poolSize: 32,
       extra: { connectionLimit: 32 },
+      ...options.source,
     });
+    if (options.isOpenBefore) await source.initialize();
     if (options.isolation) alwaysAt(source, options.isolation);
     class Data {}
     class Little {}

@@ -12,7 +12,7 @@ import { type AppName, sql, type World } from '../support/world.js';
 import { BRANCHES } from './shop.js';
 
 /** The library as it is built, or a mutant of it. */
-export type Library = Pick<typeof Dtx, 'DtxModule' | 'XaModule' | 'Xa' | 'Database' | 'migrate'> & {
+export type Library = Pick<typeof Dtx, 'DtxModule' | 'XaModule' | 'Xa' | 'Database' | 'OutcomeUnknown' | 'migrate'> & {
   readonly witnessMigrations: Migration[];
   readonly Decisions: Type<Decisions>;
 };

@@ -10,7 +10,9 @@ export const tccOptions = z.strictObject({
   callTimeoutMs: msOption(2_000),
   /** How long the caller waits for the first round of the second phase; the outcome is certain either way. */
   secondPhaseWaitMs: msOption(3_000),
-  /** Rounds of the second phase before the transaction is parked. It is never flipped. */
+  /** How long after the decision it is no attempt that nobody serves a participant: a restart or a deployment takes a while. */
+  absentMs: msOption(300_000),
+  /** Rounds of the second phase before the transaction is parked: about an hour. It is never flipped. */
   attemptsMax: countOption(60, 100_000),
   backoff: backoffOption(500, 2, 60_000),
   /** Second phases in work at once. */

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
+import { isoTime } from '../core/alert/alerts.js';
 import { Database } from '../core/database/database.service.js';
 import type { Participant } from './contract.js';
 import type { Branch, TccRow } from './schema.js';
@@ -76,8 +77,10 @@ const isOver = ({ state }: TccRow) => state === 'CONFIRMED' || state === 'CANCEL
 export const namesOf = (branches: readonly Branch[]): string[] => branches.map(({ participant }) => participant);
 
 export function outcomeOf(row: TccRow, waitingFor: readonly string[]): TccOutcome {
-  const { id: gid, decision, reason, decided_at: decidedAt } = row;
-  if (decision === null || decidedAt === null) return { gid, status: 'PENDING', waitingFor: [] };
+  const { id: gid, decision, reason } = row;
+  const at = isoTime(row.decided_at);
+  if (decision === null || at === null) return { gid, status: 'PENDING', waitingFor: [] };
+  const decidedAt = new Date(at);
   if (decision === 'CONFIRM') return { gid, status: 'CONFIRMED', decidedAt, waitingFor };
   return { gid, status: 'CANCELLED', reason: reason ?? TIMEOUT, decidedAt, waitingFor };
 }

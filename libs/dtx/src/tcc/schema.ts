@@ -10,7 +10,8 @@ export const TCC: DurableTable = { name: 'dtx_tcc', columns: ['decision', 'reaso
 export type TccRow = DurableRow<{
   decision: Decision | null;
   reason: string | null;
-  decided_at: Date | null;
+  /** Text where the app's DataSource has `dateStrings`: read it by `isoTime`. */
+  decided_at: Date | string | null;
   traceparent: string | null;
   /** Decided by this process a moment ago, leased to it: the fast path has the branches at hand. */
   branches?: readonly Branch[];

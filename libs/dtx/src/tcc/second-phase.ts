@@ -1,8 +1,9 @@
 // Step 4 of 4 - second phase: Confirm or Cancel every branch until each has answered; in any instance, after any crash.
 import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
-import { Alerts } from '../core/alert/alerts.js';
+import { Alerts, isoTime } from '../core/alert/alerts.js';
 import { Broker } from '../core/broker/broker.service.js';
 import { Database } from '../core/database/database.service.js';
+import { isUnavailable } from '../core/database/sql-errors.js';
 import { Batcher } from '../core/durable/batcher.js';
 import { inFuture } from '../core/durable/claim.js';
 import { DurableLoop, type Tried } from '../core/durable/loop.js';
@@ -17,7 +18,7 @@ import { leaseMsOf, TCC_OPTIONS, type TccOptions } from './options.js';
 import { namesOf, Outcomes, TIMEOUT } from './outcome.js';
 import { type Branch, TCC, type TccRow } from './schema.js';
 
-/** What one branch answered. `away`: it cannot be reached, or its database cannot; that is no attempt. */
+/** What one branch answered. `away`: it cannot be reached for now, or its database cannot; that is no attempt. */
 interface Carried {
   readonly verdict: Verdict['verdict'];
   readonly error: string;
@@ -164,21 +165,32 @@ export class SecondPhase implements OnModuleInit, OnModuleDestroy {
       gid: row.id,
       phase,
       reason: row.reason ?? undefined,
-      decidedAt: row.decided_at?.toISOString(),
+      decidedAt: isoTime(row.decided_at) ?? undefined,
     } as const;
     // In a repeat it is likely that somebody is away: to ask is quicker than to wait for an answer that does not come.
-    if (!row.branches && !(await this.isThere(branch))) return { verdict: 'away', error: `${about}: nobody is there` };
+    const absent = row.branches ? null : await this.absence(row, branch);
+    if (absent) return { ...absent, error: `${about}: ${absent.error}` };
     try {
       const { verdict, reason = verdict } = await this.calls.call(branch, call, this.options.callTimeoutMs);
       return { verdict, error: `${about}: ${reason}` };
     } catch (error) {
-      const verdict = (await this.isThere(branch)) ? 'failed' : 'away';
+      const { verdict } = (await this.absence(row, branch)) ?? { verdict: 'failed' };
       return { verdict, error: `${about}: ${(error as Error).message}` };
     }
   }
 
-  private isThere(branch: Branch): Promise<boolean> {
-    return this.calls.isThere(branch).catch(() => false);
+  /**
+   * Null when somebody is there to answer. That nobody is counts once it has lasted: else a participant that was taken
+   * away for good would leave its transactions unfinished, and nobody would ever be told.
+   */
+  private async absence(row: TccRow, branch: Branch): Promise<Carried | null> {
+    try {
+      if (await this.calls.isThere(branch)) return null;
+    } catch (error) {
+      return { verdict: isUnavailable(error) ? 'away' : 'failed', error: (error as Error).message };
+    }
+    const forMs = this.database.nowMs() - Date.parse(isoTime(row.decided_at)!);
+    return { verdict: forMs > this.options.absentMs ? 'failed' : 'away', error: 'nobody is there' };
   }
 
   /** Not fenced by the claim: whoever saw every branch answer knows that it is over, and only forward is possible. */

@@ -21,6 +21,8 @@ const WITNESS_VERSION = 1;
 const CONNECT_TIMEOUT_MS = 5_000;
 const IDLE_MS = 2_000;
 const RECOVERY_POOL = 4;
+/** Who waits for one of its few connections waits for a time, whoever else does: a queue that is full says nothing of the database. */
+const RECOVERY_QUEUE = 10_000;
 /** The recovery does not wait for a lock: whoever holds it is the answer. */
 const RECOVERY_LOCK_WAIT_SECONDS = 1;
 const RECOVERY_SILENCE_SECONDS = 8;
@@ -43,12 +45,12 @@ export class Resource {
   ) {
     const url = { type: 'mysql', url: database.url, timezone: 'Z', charset: 'utf8mb4' };
     this.callTimeoutMs = options.callTimeoutMs;
-    this.work = privatePool(url, database.entities ?? [], options.concurrencyMax);
+    this.work = privatePool(url, { entities: database.entities ?? [], size: options.concurrencyMax });
     prepareSessions(this.work, {
       lockWaitSeconds: core.lockWaitSeconds,
       silenceSeconds: silenceSecondsOf(options),
     });
-    this.recovery = privatePool(url, [], RECOVERY_POOL);
+    this.recovery = privatePool(url, { entities: [], size: RECOVERY_POOL, queueMax: RECOVERY_QUEUE });
     prepareSessions(this.recovery, {
       lockWaitSeconds: RECOVERY_LOCK_WAIT_SECONDS,
       silenceSeconds: RECOVERY_SILENCE_SECONDS,
@@ -119,12 +121,15 @@ const SCHEMA_SQL = 'SELECT component, MAX(version) AS version FROM dtx_schema_ve
  * Connections that have nothing to do are closed before the server would end them for their silence, and none is ever
  * reset: on MariaDB a reset loses a prepared branch without a word.
  */
-export function privatePool(options: Record<string, unknown>, entities: unknown, size: number): DataSource {
+export function privatePool(
+  options: Record<string, unknown>,
+  { entities, size, queueMax = size }: { entities: unknown; size: number; queueMax?: number },
+): DataSource {
   const extra = {
     connectTimeout: CONNECT_TIMEOUT_MS,
     ...(options.extra as object | undefined),
     connectionLimit: size,
-    queueLimit: size,
+    queueLimit: queueMax,
     maxIdle: size - 1,
     idleTimeout: IDLE_MS,
     resetOnRelease: false,

@@ -87,7 +87,8 @@ export class Resources implements OnModuleInit, OnModuleDestroy, OnApplicationSh
     await this.decisions.open();
     const { options } = this.database.source;
     const entities = options.entities ?? [];
-    this.last ??= privatePool(options as unknown as Record<string, unknown>, entities, this.options.concurrencyMax);
+    const size = this.options.concurrencyMax;
+    this.last ??= privatePool(options as unknown as Record<string, unknown>, { entities, size });
     const session = { lockWaitSeconds: this.core.lockWaitSeconds, silenceSeconds: silenceSecondsOf(this.options) };
     prepareSessions(this.last, session);
     if (!this.last.isInitialized) await this.last.initialize();

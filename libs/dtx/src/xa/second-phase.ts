@@ -2,7 +2,9 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { Alerts } from '../core/alert/alerts.js';
 import { Database } from '../core/database/database.service.js';
+import { isUnavailable } from '../core/database/sql-errors.js';
 import { Batcher } from '../core/durable/batcher.js';
+import { settleAgain } from '../core/durable/claim.js';
 import { DurableLoop, type Tried } from '../core/durable/loop.js';
 import { OptionsError } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
@@ -26,6 +28,10 @@ interface Carried {
   readonly about: string;
 }
 
+/** A row that waits for what follows its commit waits again for this part of its age, at most so long. */
+const FOLLOW_AGAIN_PART = 1 / 4;
+const FOLLOW_AGAIN_MS_MAX = 60_000;
+
 /**
  * Carries decisions out. The caller's process does it right after the decision, on the connections that have prepared
  * the branches; the scan takes over when that process died, from sessions of its own, and believes only the witnesses.
@@ -39,13 +45,15 @@ export class SecondPhase {
   private readonly own = new Map<string, { branches: ReadonlyMap<string, XaBranch>; told: () => void }>();
 
   private beforeDone: BeforeDone | undefined;
+  /** Rows that are in work for nothing else than what follows their commit. */
+  private following = 0;
 
   constructor(
-    database: Database,
+    private readonly database: Database,
     private readonly resources: Resources,
     private readonly decisions: Decisions,
     alerts: Alerts,
-    @Inject(CORE_OPTIONS) core: CoreOptions,
+    @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
     @Inject(XA_OPTIONS) private readonly options: XaOptions,
   ) {
     this.marks = new Batcher({ delayMs: options.markDelayMs, batchMax: options.markBatchMax }, async (rows) => {
@@ -95,22 +103,24 @@ export class SecondPhase {
 
   /**
    * The fast path: the decision was made here just now. Resolves after the first round, or when that takes too long;
-   * the outcome is certain either way. Without room the branches are left to the scan.
+   * the outcome is certain either way.
    */
   async runNow(row: XaRow, branches: readonly XaBranch[]): Promise<void> {
-    if (this.loop.room <= 0) {
-      for (const branch of branches) branch.giveUp();
-      return;
-    }
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, this.options.secondPhaseWaitMs);
       const told = () => {
         clearTimeout(timer);
         resolve();
       };
+      if (this.loop.room <= 0) return void this.commitOnly(branches).then(told);
       this.own.set(row.id, { branches: new Map(branches.map((branch) => [branch.name, branch])), told });
       this.loop.runNow(row);
     });
+  }
+
+  /** Without room the locks are let go of all the same; the row, whose lease runs out, is left to the scan. */
+  private async commitOnly(branches: readonly XaBranch[]): Promise<void> {
+    await Promise.all(branches.map((branch) => this.isCommitted(branch)));
   }
 
   /** A row that this process has just decided on for somebody else's branches. Without room it waits for its lease to end. */
@@ -156,9 +166,42 @@ export class SecondPhase {
 
   /** What follows a commit comes before the mark: should it fail, or the process die, the row is due again. */
   private async finish(row: XaRow): Promise<Tried> {
-    if (row.decision === 'COMMIT') await this.beforeDone?.(row.gid);
+    if (row.decision === 'COMMIT' && this.beforeDone) {
+      const away = await this.follow(row, this.beforeDone);
+      if (away !== null) return this.followLater(row, away);
+    }
     // Not awaited: should the mark fail, the lease runs out and the witnesses are looked at again.
     this.marks.add(row).catch((error) => this.logger.warn(`cannot mark ${row.id}: ${(error as Error).message}`));
+    return { kind: 'settled' };
+  }
+
+  /**
+   * Null once it is done, else what it needs and cannot have now. Half of the room is kept from it: what it needs may
+   * hang, and branches that hold locks must not wait for that.
+   */
+  private async follow({ gid }: XaRow, hook: BeforeDone): Promise<string | null> {
+    if (this.following >= this.options.concurrencyMax) return 'too many others wait for what follows their commit';
+    this.following++;
+    try {
+      await hook(gid);
+      return null;
+    } catch (error) {
+      if (!isUnavailable(error)) throw error;
+      return (error as Error).message;
+    } finally {
+      this.following--;
+    }
+  }
+
+  /**
+   * Not an attempt. All its branches are in their places, so it may wait, and the longer it has waited the longer: a
+   * broker that is away for hours makes a thousand such rows, and none of them may crowd out one that holds locks.
+   */
+  private async followLater(row: XaRow, error: string): Promise<Tried> {
+    const ageMs = this.database.ageMs(row.id) ?? 0;
+    const longest = Math.min(ageMs * FOLLOW_AGAIN_PART, FOLLOW_AGAIN_MS_MAX);
+    const delayMs = Math.max(longest, leaseMsOf(this.core, this.options));
+    await settleAgain(this.database.own.manager, XA, row, { error, delayMs, attempts: row.attempts });
     return { kind: 'settled' };
   }
 

@@ -22,6 +22,7 @@ import { Resources } from './resources.js';
 import type { Decision, XaRow } from './schema.js';
 import { type BeforeDone, SecondPhase } from './second-phase.js';
 import { isAnswered } from './session.js';
+import { inTime, within } from './time-limits.js';
 import { type Gtrid, gtridOf, parseGtrid } from './xid.js';
 
 export interface XaRun {
@@ -70,8 +71,9 @@ export class Xa implements OnModuleDestroy {
 
   /**
    * What is done for every committed transaction, named by its gid, before it counts as done: in whichever instance, and
-   * again after a crash, so that it happens at least once. No caller waits for it. `BrokerUnavailable` is no attempt;
-   * any other error is retried, and in the end the transaction is PARKED, which changes nothing of its outcome.
+   * again after a crash, so that it happens at least once. No caller waits for it. `BrokerUnavailable` is no attempt: it
+   * is done again after a wait that grows to a minute. Any other error is retried, and in the end the transaction is
+   * PARKED, which changes nothing of its outcome.
    * @throws OptionsError when there is one already
    */
   beforeDone(hook: BeforeDone): void {
@@ -80,7 +82,8 @@ export class Xa implements OnModuleDestroy {
 
   /**
    * Runs work that commits in all of the named databases, or in none. The managers are good inside `work` only; any
-   * statement of theirs that fails rolls everything back, also when the work has swallowed the error. Databases must be
+   * statement of theirs that fails rolls everything back, also when the work has swallowed the error. Work that is not
+   * done by the deadline is not waited for: it may run on, but no statement of it is let through. Databases must be
    * locked in one order by everybody: a deadlock across servers is seen by none of them, only by its lock wait.
    * @throws what the work throws, after everything was rolled back; XaUnavailable when it is rolled back, or was never
    *   begun, for want of a database, a connection or time; OutcomeUnknown when nobody can say now: ask later
@@ -99,12 +102,16 @@ export class Xa implements OnModuleDestroy {
     try {
       const begun = await this.begin(names, gid);
       measure('started', { scheme: SCHEME });
-      const result = await this.inTime(begun, async () => {
-        const given = await this.prepared(begun, work);
+      const result = await inTime(begun.everybody, { gid, limitMs: this.options.timeoutMs }, async (late) => {
+        const given = await this.prepared(begun, (managers: Record<Name, EntityManager>) =>
+          Promise.race([work(managers), late]),
+        );
         await this.decide(begun);
         return given;
       });
-      await this.secondPhase.runNow(begun.row, begun.branches);
+      // Side by side: a hook that cannot know what it has done keeps no branch from its commit.
+      const committed = this.database.hooks.afterTransactionCommit({ queryRunner: begun.last.manager.queryRunner! });
+      await Promise.all([this.secondPhase.runNow(begun.row, begun.branches), committed]);
       return result;
     } finally {
       leave();
@@ -192,7 +199,6 @@ export class Xa implements OnModuleDestroy {
         throw new XaUnavailable(`${row.gid} was not decided before its deadline: rolled back`, { cause: error });
       }
     }
-    await this.database.hooks.afterTransactionCommit({ queryRunner: last.manager.queryRunner! });
   }
 
   /** The answer to the COMMIT was lost: the log is asked, by writing ROLLBACK into it unless something is there. */
@@ -218,28 +224,9 @@ export class Xa implements OnModuleDestroy {
     await Promise.all(everybody.map((one) => one.rollBack()));
     this.database.hooks.afterTransactionRollback({ queryRunner: last.manager.queryRunner! });
   }
-
-  /** A connection may hang for as long as it likes, a transaction must not: past its deadline all waits end. */
-  private async inTime<T>({ everybody, row }: Begun, steps: () => Promise<T>): Promise<T> {
-    const end = () => {
-      const error = new XaUnavailable(`${row.gid} took longer than ${this.options.timeoutMs} ms`);
-      for (const one of everybody) one.giveUp(error);
-    };
-    const watchdog = setTimeout(end, this.options.timeoutMs);
-    return steps().finally(() => clearTimeout(watchdog));
-  }
 }
 
 function refuseFailed(everybody: readonly Participant[]): void {
   const failed = everybody.find(({ failure }) => failure !== undefined);
   if (failed) throw failed.failure;
-}
-
-/** @throws OutcomeUnknown when it takes longer */
-async function within<T>(limitMs: number, work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const limit = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new OutcomeUnknown('the decision log does not answer')), Math.max(1, limitMs));
-  });
-  return Promise.race([work, limit]).finally(() => clearTimeout(timer));
 }

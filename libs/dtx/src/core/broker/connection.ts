@@ -16,12 +16,14 @@ const CONNECT_LIMIT_MS = 10_000;
 
 /**
  * One connection that comes back by itself for as long as the process lives. Emits `up` with the new connection and
- * `down`; everything on it (channels, consumers, confirms) belongs to that connection and dies with it.
+ * `down`; everything on it (channels, consumers, confirms) belongs to that connection and dies with it. While it is up
+ * the broker may block it, which `blocked` and `unblocked` tell.
  */
 export class BrokerConnection extends EventEmitter<{ up: [ChannelModel]; down: []; blocked: []; unblocked: [] }> {
   private readonly logger = new Logger('Broker');
   private readonly stopping = new AbortController();
   private current: ChannelModel | undefined;
+  private blocked = false;
   private running: Promise<void> | undefined;
 
   constructor(private readonly options: ConnectionOptions) {
@@ -31,6 +33,11 @@ export class BrokerConnection extends EventEmitter<{ up: [ChannelModel]; down: [
 
   get isUp(): boolean {
     return this.current !== undefined;
+  }
+
+  /** The broker takes nothing from it now (memory or disk alarm): what is sent stays unread, and unanswered. */
+  get isBlocked(): boolean {
+    return this.blocked;
   }
 
   /** The connection that is open now. */
@@ -70,6 +77,13 @@ export class BrokerConnection extends EventEmitter<{ up: [ChannelModel]; down: [
     }
   }
 
+  private setBlocked(isBlocked: boolean, reason = ''): void {
+    this.blocked = isBlocked;
+    if (isBlocked) this.logger.warn(`${this.options.name}: the broker has blocked it: ${reason}`);
+    else this.logger.log(`${this.options.name}: the broker takes messages again`);
+    this.emit(isBlocked ? 'blocked' : 'unblocked');
+  }
+
   private dial(): Promise<ChannelModel> {
     const url = new URL(this.options.url);
     url.searchParams.set('heartbeat', String(this.options.heartbeatSeconds));
@@ -84,10 +98,11 @@ export class BrokerConnection extends EventEmitter<{ up: [ChannelModel]; down: [
     return new Promise((resolve) => {
       // A connection error is always followed by `close`; without a listener it would end the process.
       connection.on('error', (error) => this.logger.warn(`${this.options.name}: ${describe(error)}`));
-      connection.on('blocked', () => this.emit('blocked'));
-      connection.on('unblocked', () => this.emit('unblocked'));
+      connection.on('blocked', (reason) => this.setBlocked(true, String(reason)));
+      connection.on('unblocked', () => this.setBlocked(false));
       connection.once('close', () => {
         this.current = undefined;
+        this.blocked = false;
         this.emit('down');
         resolve();
       });

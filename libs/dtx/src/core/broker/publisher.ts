@@ -6,6 +6,7 @@ import { measure } from '../telemetry.js';
 import type { BrokerConnection } from './connection.js';
 import { type Envelope, toProperties } from './envelope.js';
 import { declareQueue, isAnswerQueue, type QueueKind } from './topology.js';
+import { Window } from './window.js';
 
 /** The queue does not exist although it was declared: somebody deleted it just now. The broker still confirms such a publish. */
 export class Unroutable extends DtxError {}
@@ -31,6 +32,8 @@ export interface Delivery {
 /** PRECONDITION_FAILED and NOT_IMPLEMENTED, as AMQP numbers them. */
 const REFUSALS: unknown[] = [406, 540];
 
+const REOPEN_MS = 200;
+
 interface InFlight {
   readonly properties: Options.Publish;
   returned: boolean;
@@ -44,11 +47,11 @@ interface InFlight {
 export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
   private readonly logger = new Logger('Publisher');
   private readonly inFlight = new Map<string, InFlight>();
-  private readonly turns: Array<() => void> = [];
+  private readonly window: Window;
   private declared = new Map<string, Promise<Replies.AssertQueue>>();
   private channel: ConfirmChannel | undefined;
   private sequence = 0;
-  private busy = 0;
+  private wasUp = false;
 
   constructor(
     private readonly connection: BrokerConnection,
@@ -56,16 +59,21 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
   ) {
     super();
     this.setMaxListeners(100);
+    this.window = new Window(options.windowMax);
     connection.on('up', (opened) => void this.open(opened));
     connection.on('down', () => this.lose());
+    connection.on('blocked', () => this.tell());
+    connection.on('unblocked', () => this.tell());
   }
 
+  /** Whether a message could be sent now, and would be read. */
   get isUp(): boolean {
-    return this.channel !== undefined;
+    return this.channel !== undefined && !this.connection.isBlocked;
   }
 
   /**
-   * Resolves once the broker has taken responsibility for the message.
+   * Resolves once the broker has taken responsibility for the message; waiting for a place in the window counts into the
+   * time limit.
    * @throws BrokerUnavailable when it is not known to be sent; Nacked when refused; Unroutable when the queue is missing;
    *   QueueRefused when the broker will not have it as `kind`
    */
@@ -80,22 +88,24 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
       persistent,
       ...(expiresMs ? { expiration: Math.ceil(expiresMs) } : {}),
     };
-    await this.turn();
+    const endsAt = performance.now() + this.options.timeoutMs;
+    this.require();
+    await this.window.enter(this.options.timeoutMs);
     const since = performance.now();
     let outcome: 'confirmed' | 'failed' = 'failed';
     try {
       try {
-        await this.publishOnce({ queue, kind }, body, properties);
+        await this.publishOnce({ queue, kind, endsAt }, body, properties);
       } catch (error) {
         if (!(error instanceof Unroutable) || isAnswerQueue(queue)) throw error;
         // Deleted since it was declared: declare it again and try once more before giving up.
         this.declared.delete(queue);
-        await this.publishOnce({ queue, kind }, body, properties);
+        await this.publishOnce({ queue, kind, endsAt }, body, properties);
       }
       outcome = 'confirmed';
     } finally {
       measure('published', { outcome, ms: performance.now() - since });
-      this.leave();
+      this.window.leave();
     }
   }
 
@@ -112,21 +122,8 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     return this.declare(this.require(), queue, kind);
   }
 
-  /** Waits for a place in the window. */
-  private async turn(): Promise<void> {
-    this.require();
-    if (this.busy < this.options.windowMax) this.busy += 1;
-    else await new Promise<void>((go) => this.turns.push(go));
-  }
-
-  private leave(): void {
-    const next = this.turns.shift();
-    if (next) next();
-    else this.busy -= 1;
-  }
-
   private async publishOnce(
-    { queue, kind }: { queue: string; kind: QueueKind },
+    { queue, kind, endsAt }: { queue: string; kind: QueueKind; endsAt: number },
     body: Buffer,
     properties: Options.Publish,
   ): Promise<void> {
@@ -136,7 +133,7 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     const sent: InFlight = { properties, returned: false };
     this.inFlight.set(tag, sent);
     try {
-      await this.limited(this.send(channel, queue, body, tag), `publishing to ${queue}`);
+      await this.limited(this.send(channel, queue, body, tag), `publishing to ${queue}`, endsAt);
     } finally {
       this.inFlight.delete(tag);
     }
@@ -168,16 +165,19 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
 
   private require(): ConfirmChannel {
     if (!this.channel) throw new BrokerUnavailable('the broker is away');
+    if (this.connection.isBlocked) throw new BrokerUnavailable('the broker has blocked those who publish');
     return this.channel;
   }
 
-  private async limited<T>(step: Promise<T>, what: string): Promise<T> {
+  private async limited<T>(
+    step: Promise<T>,
+    what: string,
+    endsAt = performance.now() + this.options.timeoutMs,
+  ): Promise<T> {
     let timer: NodeJS.Timeout | undefined;
     const limit = new Promise<never>((_, reject) => {
-      timer = setTimeout(
-        () => reject(new BrokerUnavailable(`${what}: no answer within ${this.options.timeoutMs} ms`)),
-        this.options.timeoutMs,
-      );
+      const giveUp = () => reject(new BrokerUnavailable(`${what}: no answer within ${this.options.timeoutMs} ms`));
+      timer = setTimeout(giveUp, Math.max(1, endsAt - performance.now()));
     });
     try {
       return await Promise.race([step, limit]);
@@ -204,20 +204,33 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
         if (this.channel !== channel) return;
         this.lose();
         // Only the channel died (a declaration clashed, say): the connection is still good for another.
-        if (this.connection.isUp) setTimeout(() => void this.open(connection), 200);
+        this.openLater(connection);
       });
       this.channel = channel;
       this.declared = new Map();
-      this.emit('up');
+      this.tell();
     } catch (error) {
-      if (this.connection.isUp) setTimeout(() => void this.open(connection), 200);
       this.logger.warn(`cannot open a publishing channel: ${(error as Error).message}`);
+      this.openLater(connection);
     }
   }
 
+  /** Only while this very connection lives; a new one announces itself. */
+  private openLater(connection: ChannelModel): void {
+    setTimeout(() => {
+      if (this.connection.isCurrent(connection) && !this.channel) void this.open(connection);
+    }, REOPEN_MS);
+  }
+
   private lose(): void {
-    if (!this.channel) return;
     this.channel = undefined;
-    this.emit('down');
+    this.tell();
+  }
+
+  /** Once per change. */
+  private tell(): void {
+    if (this.isUp === this.wasUp) return;
+    this.wasUp = this.isUp;
+    this.emit(this.isUp ? 'up' : 'down');
   }
 }

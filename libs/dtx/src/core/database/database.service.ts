@@ -130,10 +130,8 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
 
   private async openOnce(): Promise<void> {
     const session = { lockWaitSeconds: this.options.lockWaitSeconds };
-    if (!this.source.isInitialized) {
-      prepareSessions(this.source, session);
-      await this.source.initialize();
-    }
+    prepareSessions(this.source, session);
+    if (!this.source.isInitialized) await this.source.initialize();
     this.hooks.attachTo(this.source);
     if (!this.ownSource) {
       this.ownSource = ownPoolOf(this.source, this.options.ownPoolSize);

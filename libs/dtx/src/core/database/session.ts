@@ -4,8 +4,7 @@ interface RawConnection {
   query(sql: string, done: (error: Error | null) => void): void;
 }
 interface RawPool {
-  on(event: 'connection', listener: (connection: RawConnection) => void): void;
-  getConnection(done: (error: Error | null, connection: RawConnection & { release(): void }) => void): void;
+  on(event: 'acquire', listener: (connection: RawConnection) => void): void;
 }
 
 export interface Session {
@@ -16,37 +15,31 @@ export interface Session {
 
 /**
  * Gives every connection of a pool the session that the protocols count on: UTC, READ COMMITTED (a claim must not
- * lock the gaps between rows), and a lock wait short enough that "unknown" is said soon. mysql2 queues commands per
- * connection, so what is sent in the `connection` event runs before the first statement of whoever asked for it.
+ * lock the gaps between rows), and a lock wait short enough that "unknown" is said soon. Also those that are open
+ * already: a DataSource may have been opened by whoever made it.
  */
 export function prepareSessions(source: DataSource, session: Session): void {
   const driver = source.driver as unknown as { connect(): Promise<void>; pool?: RawPool; dtxSessions?: boolean };
   if (driver.dtxSessions) return;
   driver.dtxSessions = true;
+  if (driver.pool) prepareEach(driver.pool, session);
   const connect = driver.connect.bind(driver);
   driver.connect = async () => {
     await connect();
-    const pool = driver.pool!;
-    const prepare = (connection: RawConnection) => {
-      for (const sql of sessionSql(session)) connection.query(sql, () => {});
-    };
-    pool.on('connection', prepare);
-    await prepareFirst(pool, prepare);
+    prepareEach(driver.pool!, session);
   };
 }
 
-/** TypeORM opens one connection to see whether it can; it is in the pool before the listener is. */
-function prepareFirst(pool: RawPool, prepare: (connection: RawConnection) => void): Promise<void> {
-  return new Promise((resolve, reject) => {
-    pool.getConnection((error, connection) => {
-      if (error) return reject(error);
-      prepare(connection);
-      connection.query('DO 0', (failed) => {
-        connection.release();
-        if (failed) reject(failed);
-        else resolve();
-      });
-    });
+/**
+ * Before it is used for the first time from now on. mysql2 queues commands per connection, so what is sent while the pool
+ * hands it out runs before the first statement of whoever asked for it.
+ */
+function prepareEach(pool: RawPool, session: Session): void {
+  const prepared = new WeakSet<RawConnection>();
+  pool.on('acquire', (connection) => {
+    if (prepared.has(connection)) return;
+    prepared.add(connection);
+    for (const sql of sessionSql(session)) connection.query(sql, () => {});
   });
 }
 

@@ -1,5 +1,6 @@
+import { Logger } from '@nestjs/common';
 import type { DataSource, EntityManager, EntitySubscriberInterface, QueryRunner } from 'typeorm';
-import { TransactionRequired } from '../errors.js';
+import { OutcomeUnknown, TransactionRequired } from '../errors.js';
 import { isDeadlock } from './sql-errors.js';
 
 type Hook = () => Promise<void>;
@@ -9,6 +10,7 @@ type Hook = () => Promise<void>;
  * polls for the new row. If the process dies before the hook runs, the row is on disk and the scan finds it.
  */
 export class CommitHooks implements EntitySubscriberInterface {
+  private readonly logger = new Logger('Database');
   private readonly waiting = new WeakMap<QueryRunner, Hook[]>();
 
   /** Must be called after the DataSource was opened: opening replaces its list of subscribers. */
@@ -23,13 +25,27 @@ export class CommitHooks implements EntitySubscriberInterface {
     else this.waiting.set(runner, [hook]);
   }
 
-  /** TypeORM calls it for a released savepoint too; only the outermost COMMIT makes anything durable. */
+  /**
+   * TypeORM calls it for a released savepoint too; only the outermost COMMIT makes anything durable. A hook that fails
+   * undoes nothing and holds up no other one.
+   * @throws OutcomeUnknown what a hook has thrown of it: whoever waits for the commit is to be told that they cannot know
+   */
   async afterTransactionCommit(event: { queryRunner: QueryRunner }): Promise<void> {
     if (event.queryRunner.isTransactionActive) return;
     const hooks = this.waiting.get(event.queryRunner);
     if (!hooks) return;
     this.waiting.delete(event.queryRunner);
-    for (const hook of hooks) await hook();
+    let unknown: OutcomeUnknown | undefined;
+    for (const hook of hooks) {
+      try {
+        await hook();
+      } catch (error) {
+        if (error instanceof OutcomeUnknown) unknown ??= error;
+        // Passed on, TypeORM would take it for a failed COMMIT, and a deadlock of its own would have the unit run again.
+        else this.logger.error(`a hook failed after its COMMIT, which stands: ${(error as Error).message}`);
+      }
+    }
+    if (unknown) throw unknown;
   }
 
   afterTransactionRollback(event: { queryRunner: QueryRunner }): void {

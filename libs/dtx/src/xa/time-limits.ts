@@ -1,0 +1,35 @@
+import { OutcomeUnknown } from '../core/errors.js';
+import type { Participant } from './branch.js';
+import { XaUnavailable } from './errors.js';
+
+/**
+ * A connection may hang for as long as it likes, a transaction must not: past its deadline all waits on connections end.
+ * The work may wait for something else, for which there is `late`, which rejects then. Nothing else may be raced with
+ * it: what the other steps wait for is what became of the decision.
+ */
+export async function inTime<T>(
+  everybody: readonly Participant[],
+  { gid, limitMs }: { gid: string; limitMs: number },
+  steps: (late: Promise<never>) => Promise<T>,
+): Promise<T> {
+  let watchdog: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const end = () => {
+      const error = new XaUnavailable(`${gid} took longer than ${limitMs} ms`);
+      for (const one of everybody) one.giveUp(error);
+      reject(error);
+    };
+    watchdog = setTimeout(end, limitMs);
+  });
+  late.catch(() => {}); // heard by the work, if that is what takes so long
+  return steps(late).finally(() => clearTimeout(watchdog));
+}
+
+/** @throws OutcomeUnknown when it takes longer, in milliseconds */
+export async function within<T>(limitMs: number, work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const limit = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new OutcomeUnknown('the decision log does not answer')), Math.max(1, limitMs));
+  });
+  return Promise.race([work, limit]).finally(() => clearTimeout(timer));
+}

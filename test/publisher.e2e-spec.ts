@@ -1,0 +1,105 @@
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { Logger } from '@nestjs/common';
+import { afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import type { BrokerConnection } from '../libs/dtx/src/core/broker/connection.js';
+import type { ConfirmPublisher } from '../libs/dtx/src/core/broker/publisher.js';
+import { ROOT } from './support/app-process.js';
+import { TcpProxy } from './support/proxy.js';
+import { until } from './support/until.js';
+import { freshWorld, type World } from './support/world.js';
+
+const TIMEOUT_MS = 600;
+const QUEUE = 'dtx.test.publisher.v1';
+/** Past the test runner, which would transform it: it is the built code that is to be tried. */
+const load = createRequire(import.meta.url);
+const built = (name: string) => load(join(ROOT, 'libs', 'dtx', 'dist', 'core', 'broker', name));
+const warnings: string[] = [];
+let world: World;
+let proxy: TcpProxy;
+let connection: BrokerConnection;
+let publisher: ConfirmPublisher;
+
+beforeAll(async () => {
+  world = await freshWorld('publisher', { audited: false });
+  const keep = (...said: unknown[]) => void warnings.push(said.join(' '));
+  Logger.overrideLogger({ log: () => {}, error: keep, warn: keep });
+});
+
+beforeEach(async () => {
+  proxy = await TcpProxy.start(world.rabbitmq);
+  const reconnect = { firstMs: 20, factor: 1, capMs: 20 };
+  connection = new (built('connection.js').BrokerConnection)({
+    url: proxy.url,
+    heartbeatSeconds: 10,
+    reconnect,
+    name: 'test',
+  });
+  publisher = new (built('publisher.js').ConfirmPublisher)(connection, { windowMax: 1, timeoutMs: TIMEOUT_MS });
+  connection.start();
+  await until('the publisher is up', () => publisher.isUp);
+  warnings.length = 0;
+});
+
+afterEach(async () => {
+  await connection.close();
+  await proxy.close();
+});
+
+const publish = (id: string) =>
+  publisher.publish(QUEUE, Buffer.from('{}'), { messageId: id, type: 'test', gid: id, scheme: 'test' });
+const isAway = expect.objectContaining({ name: 'BrokerUnavailable' });
+
+test('messages that wait for a place in the window do so within their time limit, and leave the place to others', async () => {
+  await publish('declares the queue');
+  proxy.blackHole('to-client');
+  const since = performance.now();
+  const ends = await Promise.allSettled(Array.from({ length: 8 }, (_, n) => publish(`unanswered-${n}`)));
+  expect(performance.now() - since).toBeLessThan(2 * TIMEOUT_MS);
+  expect(ends).toEqual(ends.map(() => ({ status: 'rejected', reason: isAway })));
+  proxy.heal();
+  await until('it publishes again', () => publish('after').then(() => true));
+  // Each has given its place back, or never had one.
+  await Promise.all(Array.from({ length: 20 }, (_, n) => publish(`after-${n}`)));
+});
+
+test('a broker that blocks those who publish is away for them, and says so at once', async () => {
+  const told: string[] = [];
+  publisher.on('down', () => told.push('down')).on('up', () => told.push('up'));
+  await publish('before');
+  const raw = (connection.open as unknown as { connection: NodeJS.EventEmitter }).connection;
+  raw.emit('blocked', 'low on memory');
+  expect(publisher.isUp).toBe(false);
+  const since = performance.now();
+  await expect(publish('blocked')).rejects.toEqual(isAway);
+  await expect(publisher.inspect(QUEUE)).rejects.toEqual(isAway);
+  expect(performance.now() - since).toBeLessThan(TIMEOUT_MS / 2);
+  raw.emit('unblocked');
+  expect(publisher.isUp).toBe(true);
+  await publish('after');
+  expect(told).toEqual(['down', 'up']);
+});
+
+test('a connection that is lost while it is blocked leaves no block behind', async () => {
+  const told: string[] = [];
+  publisher.on('down', () => told.push('down')).on('up', () => told.push('up'));
+  const lost = connection.open;
+  (lost as unknown as { connection: NodeJS.EventEmitter }).connection.emit('blocked', 'low on disk');
+  proxy.reset();
+  await until('another connection is there', () => publisher.isUp && connection.open !== lost);
+  await publish('after');
+  expect(told).toEqual(['down', 'up']);
+});
+
+test('a channel is not opened again on a connection that is lost meanwhile: nothing is tried for ever', async () => {
+  await publish('declares the queue');
+  const lost = connection.open;
+  // The broker closes the channel for this; then the connection is lost before the channel is opened again.
+  await expect(publisher.inspect(QUEUE, 'replicated')).rejects.toMatchObject({ name: 'QueueRefused' });
+  proxy.reset();
+  await until('another connection is there', () => publisher.isUp && connection.open !== lost);
+  warnings.length = 0;
+  const since = performance.now();
+  await until('a second has passed', () => publish('meanwhile').then(() => performance.now() - since > 1_000));
+  expect(warnings).toEqual([]);
+});

@@ -1,0 +1,110 @@
+import { afterEach, beforeAll, expect, test } from 'vitest';
+import { z } from 'zod';
+import type { Participant } from '../../libs/dtx/src/index.js';
+import { until } from '../support/until.js';
+import { freshWorld, sql, type World } from '../support/world.js';
+import { type Library, LittleApp, type LittleOptions, libraryOf, participantOf } from './little-app.js';
+
+const TIMES = { timeoutMs: 300, callTimeoutMs: 200, secondPhaseWaitMs: 500, markDelayMs: 1 };
+const BACKOFF = { firstMs: 30, factor: 1, capMs: 30 };
+let world: World;
+let library: Library;
+let contract: Participant<object>;
+const running: LittleApp[] = [];
+
+beforeAll(async () => {
+  world = await freshWorld('tcc_absence', { audited: false });
+  library = libraryOf();
+  contract = library.decorators.defineParticipant({ name: 'payment.absent', version: 1, args: z.object({}) });
+});
+
+afterEach(async () => {
+  await Promise.all(running.splice(0).map((app) => app.close()));
+});
+
+async function start(options: Partial<LittleOptions> = {}): Promise<LittleApp> {
+  const app = await LittleApp.start({ world, library, core: { leaseMs: 300 }, ...options });
+  running.push(app);
+  return app;
+}
+
+/** Nobody answers the Try, so it is cancelled; and nobody is there to cancel either. */
+async function leaveOpen(gid: string, tcc: LittleOptions['participates']): Promise<LittleApp> {
+  const app = await start({ participates: { ...TIMES, ...tcc, backoff: BACKOFF } });
+  const outcome = await app.tcc.run({ gid }, (calls) => void calls.call(contract, {}));
+  expect(outcome).toMatchObject({ status: 'CANCELLED', reason: 'TIMEOUT', waitingFor: ['payment.absent'] });
+  return app;
+}
+
+const rowOf = async (gid: string) =>
+  (
+    await sql<{ state: string; attempts: number; last_error: string }>(
+      world,
+      'payment',
+      'SELECT state, attempts, last_error FROM dtx_tcc WHERE id = ?',
+      [gid],
+    )
+  )[0]!;
+const untilIs = (gid: string, state: string) =>
+  until(`${gid} is ${state}`, async () => (await rowOf(gid)).state === state, { withinMs: 15_000 });
+const alertsOn = (gid: string) => sql(world, 'payment', 'SELECT id FROM dtx_alert WHERE subject_id = ?', [gid]);
+const participant = () => participantOf(library, contract, { withoutTry: true });
+
+test('a participant that is away for a while costs no attempt, and what waits for it is carried out when it is back', async () => {
+  await leaveOpen('short', { absentMs: 60_000, attemptsMax: 2 });
+  const calls = async () =>
+    (
+      await sql(
+        world,
+        'payment',
+        'SELECT 1 FROM dtx_tcc WHERE id = ? AND next_attempt_at > UTC_TIMESTAMP(3) + INTERVAL 150000 MICROSECOND',
+        ['short'],
+      )
+    ).length;
+  // It was claimed anew so often that counted attempts would have been used up.
+  for (let rounds = 0; rounds < 3; rounds++) {
+    await until('it is claimed', async () => (await calls()) === 1);
+    await until('its lease runs out', async () => (await calls()) === 0);
+  }
+  expect(await rowOf('short')).toMatchObject({ state: 'CANCELLING', attempts: 0 });
+  await start({ providers: [participant()] });
+  await untilIs('short', 'CANCELLED');
+  expect(await alertsOn('short')).toEqual([]);
+});
+
+test('one that nobody serves any more is told of, once; when it is there again a person’s retry finishes it', async () => {
+  const app = await leaveOpen('long', { absentMs: 400, attemptsMax: 3 });
+  await untilIs('long', 'PARKED');
+  expect(await rowOf('long')).toMatchObject({ attempts: 3, last_error: expect.stringContaining('nobody is there') });
+  expect(await alertsOn('long')).toHaveLength(1);
+  running.splice(running.indexOf(app), 1);
+  await app.close();
+  await start({ providers: [participant()] });
+  await sql(
+    world,
+    'payment',
+    `UPDATE dtx_tcc SET state = 'CANCELLING', attempts = 0, next_attempt_at = UTC_TIMESTAMP(3) WHERE id = 'long'`,
+  );
+  await untilIs('long', 'CANCELLED');
+});
+
+test('dates that come as text (dateStrings) are read: a decision is told, and carried out in a second round', async () => {
+  let isBroken = true;
+  const confirm = () => {
+    if (isBroken) throw new Error('not this time');
+  };
+  const { decorators } = library;
+  const failing = decorators.defineParticipant({ name: 'payment.failing', version: 1, args: z.object({}) });
+  const app = await start({
+    providers: [participantOf(library, failing, { confirm })],
+    participates: { ...TIMES, backoff: BACKOFF, attemptsMax: 1_000 },
+    source: { dateStrings: true },
+  });
+  const outcome = await app.tcc.run({ gid: 'text' }, (calls) => void calls.call(failing, {}));
+  expect(outcome).toMatchObject({ status: 'CONFIRMED', waitingFor: ['payment.failing'] });
+  await until('a second round has failed', async () => (await rowOf('text')).attempts >= 2);
+  expect(await rowOf('text')).toMatchObject({ last_error: expect.stringContaining('not this time') });
+  isBroken = false;
+  await untilIs('text', 'CONFIRMED');
+  expect((await app.tcc.outcome('text'))?.decidedAt?.getTime()).toBe(outcome.decidedAt?.getTime());
+});

@@ -1,0 +1,145 @@
+import { createConnection } from 'mysql2/promise';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { until } from '../support/until.js';
+import { freshWorld, sql, type World } from '../support/world.js';
+import { effectsOf, everywhere, LittleXa, type LittleXaOptions, libraryOf, prepareTables } from './little-xa.js';
+import { decisions, expectNothingLeft, orphan, preparedOf, witnesses } from './shop.js';
+
+const library = libraryOf();
+/** One transaction at once has room for two second phases. */
+const NARROW = { concurrencyMax: 1 };
+let world: World;
+const running: LittleXa[] = [];
+
+beforeAll(async () => {
+  world = await freshWorld('xa_room');
+  await prepareTables(world, library);
+  await close(await start()); // makes the log, so that there is an id for leftovers to carry
+});
+
+afterEach(async () => {
+  await Promise.all(running.splice(0).map((app) => app.close()));
+});
+
+afterAll(() => expectNothingLeft(world));
+
+async function start(options: Partial<LittleXaOptions> = {}): Promise<LittleXa> {
+  const app = await LittleXa.start({ world, library, ...options });
+  running.push(app);
+  return app;
+}
+
+function close(app: LittleXa): Promise<void> {
+  running.splice(running.indexOf(app), 1);
+  return app.close();
+}
+
+const stateOf = async (gid: string) => (await decisions(world, gid))[0]?.state;
+
+const untilAllAreOver = () =>
+  until('all are over', async () => (await decisions(world)).every(({ state }) => state === 'DONE'));
+
+/** Writes down that it is decided to commit branches at the payment database, as processes do that die right then. */
+async function decide(gtrids: ReadonlyMap<string, string>): Promise<void> {
+  const rows = [...gtrids].map(([id, gtrid]) => [id, id, gtrid, 'payment', 'COMMIT', 'COMMITTING']);
+  await sql(
+    world,
+    'order',
+    `INSERT INTO dtx_xa (id, gid, gtrid, branches, decision, state, created_at, next_attempt_at)
+     VALUES ${rows.map(() => '(?, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))').join()}`,
+    rows,
+  );
+}
+
+test('forty decided transactions of dead processes are carried out at once, on the few connections of the recovery', async () => {
+  // One that was not reached would be tried again when its lease ends.
+  const app = await start({ core: { leaseMs: 20_000 } });
+  await app.run('all-is-open', everywhere('all-is-open'));
+  const left = await Promise.all(Array.from({ length: 40 }, () => orphan(world, { ageMs: -60_000 })));
+  const since = performance.now();
+  await decide(new Map(left.map(({ id, gtrid }) => [id, gtrid])));
+  await untilAllAreOver();
+  expect(performance.now() - since).toBeLessThan(12_000);
+  expect(await preparedOf(world)).toEqual([]);
+  for (const { gtrid } of left) expect((await witnesses(world, gtrid))[0]).toBe('branch');
+});
+
+test('what follows a commit hangs: branches are committed before their caller is answered, and orphans are ended', async () => {
+  const app = await start({ xa: NARROW });
+  const told: string[] = [];
+  let isThere = (): void => {};
+  const receiver = new Promise<void>((resolve) => {
+    isThere = resolve;
+  });
+  app.context.get(library.Xa).beforeDone(async (gid) => {
+    await receiver;
+    told.push(gid);
+  });
+  const gids = Array.from({ length: 6 }, (_, n) => `told-late-${n}`);
+  for (const gid of gids) {
+    await app.run(gid, everywhere(gid));
+    expect(await preparedOf(world)).toEqual([]);
+    expect(await effectsOf(world, gid)).toHaveLength(3);
+  }
+  const { id } = await orphan(world);
+  await until('the orphan is rolled back', async () => (await stateOf(id)) === 'DONE', { withinMs: 10_000 });
+  expect(told).toEqual([]);
+  isThere();
+  await untilAllAreOver();
+  expect([...new Set(told)].sort()).toEqual(gids);
+  for (const gid of gids) expect(await decisions(world, gid)).toMatchObject([{ attempts: 0 }]);
+});
+
+test('second phases of others take all the room: branches are still committed before their caller is answered', async () => {
+  const holder = await createConnection({ uri: world.databases.payment });
+  await holder.beginTransaction();
+  const held = Array.from({ length: 6 }, (_, n) => `held-by-a-session-${n}`);
+  for (const gid of held)
+    await holder.query(`INSERT INTO dtx_xa_witness VALUES (?, 'payment', 'branch', UTC_TIMESTAMP(3))`, [gid]);
+  await decide(new Map(held.map((gid) => [gid, gid])));
+  const app = await start({ xa: { ...NARROW, attemptsMax: 1_000 } });
+  const attempts = async () => (await decisions(world)).filter((row) => row.attempts > 0).length;
+  await until('the room is taken', async () => (await attempts()) > 0);
+  for (let n = 0; n < 8; n++) {
+    await app.run(`no-room-${n}`, everywhere(`no-room-${n}`));
+    expect(await preparedOf(world)).toEqual([]);
+    expect(await effectsOf(world, `no-room-${n}`)).toHaveLength(3);
+  }
+  await holder.commit();
+  await holder.end();
+  await untilAllAreOver();
+});
+
+test('work that never ends is given up at its deadline, and its place goes to the next one', async () => {
+  const timeoutMs = 500;
+  const app = await start({ xa: { ...NARROW, timeoutMs } });
+  const since = performance.now();
+  let late: Record<string, { query(sql: string): Promise<unknown> }> = {};
+  const endless = app.run('endless', async (managers) => {
+    late = managers;
+    await everywhere('endless')(managers);
+    await new Promise(() => {});
+  });
+  await expect(endless).rejects.toMatchObject({ name: 'XaUnavailable' });
+  expect(performance.now() - since).toBeLessThan(timeoutMs + 2_000);
+  expect(await effectsOf(world, 'endless')).toEqual([]);
+  await app.run('after-endless', everywhere('after-endless'));
+  expect(await effectsOf(world, 'after-endless')).toHaveLength(3);
+  // Should it wake up after all, it finds its transaction over.
+  await expect(late.payment!.query(`INSERT INTO effect VALUES ('endless', 2)`)).rejects.toThrow('is over');
+});
+
+test('a hook that cannot know what it has done is told of, and keeps neither branches nor connections', async () => {
+  const app = await start({ xa: { ...NARROW, timeoutMs: 10_000 } });
+  const { hooks } = app.context.get(library.Database);
+  const run = app.run('unknowing', async (managers) => {
+    await everywhere('unknowing')(managers);
+    hooks.afterCommit(managers.order!, async () => {
+      throw new library.OutcomeUnknown('not known');
+    });
+  });
+  await expect(run).rejects.toThrow('not known');
+  await app.run('after-unknowing', everywhere('after-unknowing'));
+  for (const gid of ['unknowing', 'after-unknowing']) expect(await effectsOf(world, gid)).toHaveLength(3);
+  await untilAllAreOver();
+});
