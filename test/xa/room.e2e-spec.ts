@@ -121,7 +121,7 @@ test('work that never ends is given up at its deadline, and its place goes to th
     await new Promise(() => {});
   });
   await expect(endless).rejects.toMatchObject({ name: 'XaUnavailable' });
-  expect(performance.now() - since).toBeLessThan(timeoutMs + 2_000);
+  expect(performance.now() - since).toBeLessThan(timeoutMs + 10_000);
   expect(await effectsOf(world, 'endless')).toEqual([]);
   await app.run('after-endless', everywhere('after-endless'));
   expect(await effectsOf(world, 'after-endless')).toHaveLength(3);
