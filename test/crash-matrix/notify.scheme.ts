@@ -90,8 +90,8 @@ export const orderRows = (target: Target): Row[] => {
       failpoint: 'notify.claimed',
       app: 'payment',
       modes: few('crash'),
-      // The first call is not made; the victim looks more often than the others, so that its scan finds the lease run out.
-      alsoArmed: 'notify.called=1*error',
+      // The victim makes no call; it looks more often than the others, so that its scan finds the lease run out.
+      alsoArmed: 'notify.called=error',
       options: { core: { scanIntervalMs: 10 } },
       disk: async (at) => {
         expect(await statesOf(at)).toEqual(['PENDING']);
