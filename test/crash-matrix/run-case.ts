@@ -19,7 +19,7 @@ export const SHORT_TIMES = {
   localMessage: { resend: { firstMs: 3_000, factor: 1.5, capMs: 5_000 }, attemptsMax: 100, markDelayMs: 1 },
   tcc: {
     // A fresh victim's first checkout takes its time on a busy machine; who waits for the deadline waits for this.
-    timeoutMs: 6_000,
+    timeoutMs: 4_000,
     callTimeoutMs: 500,
     secondPhaseWaitMs: 1_000,
     attemptsMax: 100,
