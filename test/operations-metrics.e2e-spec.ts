@@ -2,10 +2,11 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { logLines } from './support/logs.js';
 import { resultsOf, shopWithMerchant } from './support/merchant.js';
 import { Operator } from './support/operator.js';
+import { mended, outOfOrder } from './support/out-of-order.js';
 import { QueueProbe } from './support/queue-probe.js';
 import { APPS, call, type Stack } from './support/stack.js';
 import { until } from './support/until.js';
-import { type AppName, auditOf, freshWorld, sql, type World } from './support/world.js';
+import { type AppName, auditOf, freshWorld, type World } from './support/world.js';
 
 const TRACE = '0af7651916cd43dd8448eb211c80319c';
 let world: World;
@@ -57,15 +58,14 @@ test('what was begun, settled, published and received is counted, with its times
 });
 
 test('retries and what gave up are counted', async () => {
-  const out = `FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'out of order'`;
-  await sql(world, 'payment', `CREATE TRIGGER broken BEFORE INSERT ON payment ${out}`);
+  await outOfOrder(world, 'payment', 'payment', { on: 'INSERT' });
   const { orderId } = await shop.order({ buyerId: 'alice', sku: 'book', quantity: 1 });
   const payment = new Operator(shop, 'payment');
   const { id } = await payment.parkedOf(orderId);
   const lines = await samples('payment');
   expect(sum(lines, 'dtx_retries_total{scheme="local-message"}')).toBe(2);
   expect(sum(lines, 'dtx_parked_total{scheme="local-message"}')).toBe(1);
-  await sql(world, 'payment', 'DROP TRIGGER broken');
+  await mended(world, 'payment');
   await payment.retry(id);
   expect(await shop.settled(orderId)).toMatchObject({ status: 'CONFIRMED' });
 });

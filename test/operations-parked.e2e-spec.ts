@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { logLines } from './support/logs.js';
 import { Operator } from './support/operator.js';
+import { mended, outOfOrder } from './support/out-of-order.js';
 import { expectProblem } from './support/problem.js';
 import { QueueProbe } from './support/queue-probe.js';
 import { Stack } from './support/stack.js';
@@ -31,11 +32,6 @@ afterAll(async () => {
 
 const parkedLines = (id: string) =>
   logLines(shop.of('inventory')).filter(({ message }) => message.startsWith('PARKED') && message.includes(id));
-
-/** A cause that a person can put right: the database refuses some changes. */
-const refuse = (table: string, when: string) =>
-  `CREATE TRIGGER broken BEFORE UPDATE ON ${table} FOR EACH ROW
-   IF ${when} THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'out of order'; END IF`;
 
 describe('a message that cannot be read', () => {
   const type = 'order.placed.v1';
@@ -117,8 +113,9 @@ describe('a message that cannot be read', () => {
 });
 
 describe('a purchase whose handler keeps failing', () => {
-  const breakShelf = () => sql(world, 'inventory', refuse('stock', `NEW.sku = 'phone' AND NEW.sold > OLD.sold`));
-  const mendShelf = () => sql(world, 'inventory', 'DROP TRIGGER IF EXISTS broken');
+  const breakShelf = () =>
+    outOfOrder(world, 'inventory', 'stock', { when: `NEW.sku = 'phone' AND NEW.sold > OLD.sold` });
+  const mendShelf = () => mended(world, 'inventory');
   beforeEach(async () => {
     await shop.stock('phone', 10);
     await breakShelf();
@@ -185,11 +182,11 @@ describe('a purchase that got stuck further on', () => {
   test('at the payment can be refused there: the stock is put back, no money moves', async () => {
     const payment = new Operator(shop, 'payment');
     const before = [await shop.get('inventory', '/stock/book'), await shop.get('payment', '/accounts/alice')];
-    await sql(world, 'payment', refuse('account', 'NEW.captured > OLD.captured'));
+    await outOfOrder(world, 'payment', 'account', { when: 'NEW.captured > OLD.captured' });
     const { orderId } = await shop.order({ buyerId: 'alice', sku: 'book', quantity: 3 });
     const { id } = await payment.parkedOf(orderId);
     expect((await payment.resolve(id, 'reject')).status).toBe(200);
-    await sql(world, 'payment', 'DROP TRIGGER broken');
+    await mended(world, 'payment');
     expect(await shop.settled(orderId)).toMatchObject({
       status: 'CANCELLED',
       reason: expect.stringMatching(/^[A-Z_]+$/),
@@ -204,11 +201,11 @@ describe('a purchase that got stuck further on', () => {
 
   test('at the order app has no refusal path left, since the money is taken: 409, and a retry settles it', async () => {
     const order = new Operator(shop, 'order');
-    await sql(world, 'order', refuse('orders', `NEW.status = 'CONFIRMED'`));
+    await outOfOrder(world, 'order', 'orders', { when: `NEW.status = 'CONFIRMED'` });
     const { orderId } = await shop.order({ buyerId: 'alice', sku: 'book', quantity: 1 });
     const { id } = await order.parkedOf(orderId);
     expectProblem(await order.resolve(id, 'reject'), 409);
-    await sql(world, 'order', 'DROP TRIGGER broken');
+    await mended(world, 'order');
     expect((await order.retry(id)).status).toBe(200);
     expect(await shop.settled(orderId)).toMatchObject({ status: 'CONFIRMED' });
   });

@@ -1,6 +1,7 @@
 import { createConnection } from 'mysql2/promise';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { Operator } from './support/operator.js';
+import { mended, outOfOrder } from './support/out-of-order.js';
 import { expectProblem } from './support/problem.js';
 import { QueueProbe } from './support/queue-probe.js';
 import { Stack } from './support/stack.js';
@@ -29,15 +30,14 @@ afterAll(async () => {
   await shop?.stop();
 });
 
-/** A cause that a person can put right: no phone can be sold. */
-const breakShelf = `CREATE TRIGGER broken BEFORE UPDATE ON stock FOR EACH ROW
-  IF NEW.sku = 'phone' AND NEW.sold > OLD.sold THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'out of order'; END IF`;
-const mendShelf = () => sql(world, 'inventory', 'DROP TRIGGER IF EXISTS broken');
+/** No phone can be sold. */
+const breakShelf = () => outOfOrder(world, 'inventory', 'stock', { when: `NEW.sku = 'phone' AND NEW.sold > OLD.sold` });
+const mendShelf = () => mended(world, 'inventory');
 const buyPhone = () => shop.order({ buyerId: 'alice', sku: 'phone', quantity: 1 });
 
 beforeEach(async () => {
   await shop.stock('phone', 10);
-  await sql(world, 'inventory', breakShelf);
+  await breakShelf();
 });
 afterEach(mendShelf);
 

@@ -2,8 +2,18 @@
 import { createConnection } from 'mysql2/promise';
 
 export const TRIGGERS = {
-  money: { app: 'payment', table: 'payment', on: 'INSERT', what: 'no payment can be written: local messages and TCC' },
-  stock: { app: 'inventory', table: 'stock', on: 'UPDATE', what: 'no stock can be changed: local messages' },
+  money: {
+    app: 'payment',
+    table: 'payment',
+    on: 'INSERT',
+    what: 'no payment can be written: every purchase but a declined one stops there',
+  },
+  stock: {
+    app: 'inventory',
+    table: 'stock',
+    on: 'UPDATE',
+    what: 'no stock can be changed: no purchase gets beyond that',
+  },
   merchant: { app: 'order', table: 'payment_result', on: 'INSERT', what: 'the merchant answers 500: notifications' },
 };
 

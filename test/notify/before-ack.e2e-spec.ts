@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { NOTIFY_SECRET, NOTIFY_TIMES, notificationsOf, resultsOf, shopWithMerchant } from '../support/merchant.js';
 import { Operator } from '../support/operator.js';
+import { mended, outOfOrder } from '../support/out-of-order.js';
 import { expectProblem } from '../support/problem.js';
 import type { Stack } from '../support/stack.js';
 import { until } from '../support/until.js';
@@ -11,8 +12,6 @@ const optionsWith = (notify: object) => ({
   core: { scanIntervalMs: 100, inbox: { attemptsMax: 2, backoff: { firstMs: 50, factor: 1, capMs: 50 } } },
   notify: { ...NOTIFY_TIMES, ...notify },
 });
-const BREAK = `CREATE TRIGGER broken BEFORE UPDATE ON account FOR EACH ROW
-  SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'out of order'`;
 const WANTED = { buyerId: 'alice', sku: 'book', quantity: 1 };
 let world: World;
 let shop: Stack;
@@ -68,11 +67,11 @@ test('its row is held though its business is settled, and gives up with one aler
   expectProblem(await payment.resolve(one.id, 'reject'), 409);
 
   // A handler gave up, a person refuses, and of this refusal nobody can be told either: that is an incident of its own.
-  await sql(world, 'payment', BREAK);
+  await outOfOrder(world, 'payment', 'account');
   const refused = await shop.order(WANTED);
   const other = await payment.parkedOf(refused.orderId);
   expect(other.lastError).toBe('out of order');
-  await sql(world, 'payment', 'DROP TRIGGER broken');
+  await mended(world, 'payment');
   expect((await payment.resolve(other.id, 'reject')).status).toBe(200);
   expect(await shop.settled(refused.orderId)).toMatchObject({ status: 'CANCELLED' });
   await until('it gives up again', async () => (await payment.alertsOf(other.id)).length === 2);
@@ -96,11 +95,11 @@ test('its row is held though its business is settled, and gives up with one aler
 });
 
 test('what a person refuses is told to the merchant like any other refusal', async () => {
-  await sql(world, 'payment', BREAK);
+  await outOfOrder(world, 'payment', 'account');
   const { orderId } = await shop.order(WANTED);
   const { id } = await payment.parkedOf(orderId);
   expect((await payment.resolve(id, 'reject')).status).toBe(200);
-  await sql(world, 'payment', 'DROP TRIGGER broken');
+  await mended(world, 'payment');
   expect(await known(orderId)).toEqual([{ status: 'DECLINED', source: 'told' }]);
   expect((await handled(id)).outcome).toBe('rejected by hand');
   expect(await shop.settled(orderId)).toMatchObject({ status: 'CANCELLED' });

@@ -110,6 +110,28 @@ export class LittleXa {
   }
 }
 
+/** The little apps of a spec file: each is started with what the file says of all, and none outlives its test. */
+export class LittleXas {
+  private readonly running = new Set<LittleXa>();
+
+  constructor(private readonly common: () => LittleXaOptions) {}
+
+  async start(options: Partial<LittleXaOptions> = {}): Promise<LittleXa> {
+    const app = await LittleXa.start({ ...this.common(), ...options });
+    this.running.add(app);
+    return app;
+  }
+
+  async close(app: LittleXa): Promise<void> {
+    this.running.delete(app);
+    await app.close();
+  }
+
+  async closeAll(): Promise<void> {
+    await Promise.all([...this.running].map((app) => this.close(app)));
+  }
+}
+
 /** Leaves its row in every database. */
 export const everywhere = (gid: string) => async (managers: Managers) => {
   for (const app of ALL) await managers[app]!.query('INSERT INTO effect (gid, n) VALUES (?, 1)', [gid]);

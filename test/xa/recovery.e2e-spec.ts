@@ -2,7 +2,7 @@ import { createConnection } from 'mysql2/promise';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { until } from '../support/until.js';
 import { freshWorld, sql, type World } from '../support/world.js';
-import { ALL, effectsOf, everywhere, LittleXa, type LittleXaOptions, libraryOf, prepareTables } from './little-xa.js';
+import { ALL, effectsOf, everywhere, LittleXa, LittleXas, libraryOf, prepareTables } from './little-xa.js';
 import {
   decisions,
   expectNothingLeft,
@@ -18,24 +18,16 @@ import {
 const library = libraryOf();
 const HORIZON_MS = 60_000;
 let world: World;
-const running: LittleXa[] = [];
+const apps = new LittleXas(() => ({ world, library }));
 
 beforeAll(async () => {
   world = await freshWorld('xa_recovery');
   await prepareTables(world, library);
 });
 
-afterEach(async () => {
-  await Promise.all(running.splice(0).map((app) => app.close()));
-});
+afterEach(() => apps.closeAll());
 
 afterAll(() => expectNothingLeft(world));
-
-async function start(options: Partial<LittleXaOptions> = {}): Promise<LittleXa> {
-  const app = await LittleXa.start({ world, library, ...options });
-  running.push(app);
-  return app;
-}
 
 const decisionOn = async (id: string) => (await decisions(world)).find((row) => row.id === id);
 const untilDone = (id: string) => until(`${id} is over`, async () => (await decisionOn(id))?.state === 'DONE');
@@ -48,7 +40,7 @@ test('two instances find ten orphans at once: each is rolled back and both its w
   const orphans = await Promise.all(
     Array.from({ length: 10 }, (_, n) => orphan(world, { app: n % 2 === 0 ? 'payment' : 'inventory' })),
   );
-  await Promise.all([start(), start()]);
+  await Promise.all([apps.start(), apps.start()]);
   await Promise.all(orphans.map(({ id }) => untilDone(id)));
   for (const { id, gtrid } of orphans) {
     expect(await decisionOn(id)).toMatchObject({ decision: 'ROLLBACK', attempts: 0 });
@@ -58,7 +50,7 @@ test('two instances find ten orphans at once: each is rolled back and both its w
 });
 
 test('branches of another deployment and of another program stay as they are, while an orphan beside them goes', async () => {
-  await start();
+  await apps.start();
   const others = { gtrid: '0123456789abcdef.000064.019a0000-0000-7000-8000-000000000000', formatId: FORMAT_ID };
   const strangers = { gtrid: `stranger of ${world.name}`, formatId: 7 };
   for (const one of [others, strangers]) await prepare(world, 'payment', one);
@@ -75,7 +67,7 @@ test('branches of another deployment and of another program stay as they are, wh
 });
 
 test('one that is younger than its deadline is left to its manager', async () => {
-  await start();
+  await apps.start();
   const { id, gtrid } = await orphan(world, { ageMs: -10_000 });
   const older = await orphan(world, { app: 'inventory' });
   await untilDone(older.id);
@@ -85,7 +77,7 @@ test('one that is younger than its deadline is left to its manager', async () =>
 });
 
 test('one that is older than the log remembers is PARKED with one alert, and never guessed at', async () => {
-  const app = await start({ xa: { retentionMs: HORIZON_MS } });
+  const app = await apps.start({ xa: { retentionMs: HORIZON_MS } });
   const { id, gtrid } = await orphan(world, { ageMs: HORIZON_MS + 5_000 });
   await until('it is parked', async () => (await decisionOn(id))?.state === 'PARKED');
   await untilDone((await orphan(world, { app: 'inventory', ageMs: 10_000 })).id);
@@ -103,7 +95,7 @@ test('one that is older than the log remembers is PARKED with one alert, and nev
 });
 
 test('a branch of a decision that was carried out comes back (an older state of its server): it is ended again, as decided', async () => {
-  await start();
+  await apps.start();
   const { id, gtrid } = await orphan(world);
   await untilDone(id);
   await sql(world, 'payment', 'DELETE FROM dtx_xa_witness WHERE gtrid = ?', [gtrid]);
@@ -114,7 +106,7 @@ test('a branch of a decision that was carried out comes back (an older state of 
 });
 
 test('a decision that comes after its deadline, by the clock of the log, is refused and the COMMIT behind it not read', async () => {
-  const app = await start();
+  const app = await apps.start();
   const [{ ms }] = (await sql<{ ms: number }>(
     world,
     'order',
@@ -142,7 +134,7 @@ test('a decision that comes after its deadline, by the clock of the log, is refu
 });
 
 test('more callers than connections: who waits too long is told so in time, and the others go through', async () => {
-  const app = await start({ xa: { concurrencyMax: 2, acquireTimeoutMs: 300, waitersMax: 4 } });
+  const app = await apps.start({ xa: { concurrencyMax: 2, acquireTimeoutMs: 300, waitersMax: 4 } });
   const since = performance.now();
   const calls = Array.from({ length: 12 }, async (_, n) => {
     const gid = `crowd-${n}`;
@@ -161,7 +153,7 @@ test('more callers than connections: who waits too long is told so in time, and 
 });
 
 test('a database at another schema version than the program knows is not written to', async () => {
-  const app = await start({ schema: { business: 2 }, xa: { acquireTimeoutMs: 200 } });
+  const app = await apps.start({ schema: { business: 2 }, xa: { acquireTimeoutMs: 200 } });
   await until('it says why', () =>
     app.run('wrong-schema', everywhere('wrong-schema')).then(
       () => Promise.reject(new Error('it was let through')),
@@ -185,7 +177,7 @@ test('a database at another schema version than the program knows is not written
 });
 
 test('finished decisions and their witnesses go after their horizon, and nothing else does', async () => {
-  const app = await start({ xa: { retentionMs: HORIZON_MS }, core: { purgeIntervalMs: 100 } });
+  const app = await apps.start({ xa: { retentionMs: HORIZON_MS }, core: { purgeIntervalMs: 100 } });
   await app.run('young', everywhere('young'));
   const old = await orphan(world, { ageMs: HORIZON_MS - 10_000 });
   // Then its decision is there, or was: it may go before anybody has seen it DONE.

@@ -2,37 +2,24 @@ import { createConnection } from 'mysql2/promise';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { until } from '../support/until.js';
 import { freshWorld, sql, type World } from '../support/world.js';
-import { effectsOf, everywhere, LittleXa, type LittleXaOptions, libraryOf, prepareTables } from './little-xa.js';
+import { effectsOf, everywhere, LittleXas, libraryOf, prepareTables } from './little-xa.js';
 import { decisions, expectNothingLeft, orphan, preparedOf, witnesses } from './shop.js';
 
 const library = libraryOf();
 /** One transaction at once has room for two second phases. */
 const NARROW = { concurrencyMax: 1 };
 let world: World;
-const running: LittleXa[] = [];
+const apps = new LittleXas(() => ({ world, library }));
 
 beforeAll(async () => {
   world = await freshWorld('xa_room');
   await prepareTables(world, library);
-  await close(await start()); // makes the log, so that there is an id for leftovers to carry
+  await apps.close(await apps.start()); // makes the log, so that there is an id for leftovers to carry
 });
 
-afterEach(async () => {
-  await Promise.all(running.splice(0).map((app) => app.close()));
-});
+afterEach(() => apps.closeAll());
 
 afterAll(() => expectNothingLeft(world));
-
-async function start(options: Partial<LittleXaOptions> = {}): Promise<LittleXa> {
-  const app = await LittleXa.start({ world, library, ...options });
-  running.push(app);
-  return app;
-}
-
-function close(app: LittleXa): Promise<void> {
-  running.splice(running.indexOf(app), 1);
-  return app.close();
-}
 
 const stateOf = async (gid: string) => (await decisions(world, gid))[0]?.state;
 
@@ -53,7 +40,7 @@ async function decide(gtrids: ReadonlyMap<string, string>): Promise<void> {
 
 test('forty decided transactions of dead processes are carried out at once, on the few connections of the recovery', async () => {
   // One that was not reached would be tried again when its lease ends.
-  const app = await start({ core: { leaseMs: 20_000 } });
+  const app = await apps.start({ core: { leaseMs: 20_000 } });
   await app.run('all-is-open', everywhere('all-is-open'));
   const left = await Promise.all(Array.from({ length: 40 }, () => orphan(world, { ageMs: -60_000 })));
   const since = performance.now();
@@ -65,7 +52,7 @@ test('forty decided transactions of dead processes are carried out at once, on t
 });
 
 test('what follows a commit hangs: branches are committed before their caller is answered, and orphans are ended', async () => {
-  const app = await start({ xa: NARROW });
+  const app = await apps.start({ xa: NARROW });
   const told: string[] = [];
   let isThere = (): void => {};
   const receiver = new Promise<void>((resolve) => {
@@ -97,7 +84,7 @@ test('second phases of others take all the room: branches are still committed be
   for (const gid of held)
     await holder.query(`INSERT INTO dtx_xa_witness VALUES (?, 'payment', 'branch', UTC_TIMESTAMP(3))`, [gid]);
   await decide(new Map(held.map((gid) => [gid, gid])));
-  const app = await start({ xa: { ...NARROW, attemptsMax: 1_000 } });
+  const app = await apps.start({ xa: { ...NARROW, attemptsMax: 1_000 } });
   const attempts = async () => (await decisions(world)).filter((row) => row.attempts > 0).length;
   await until('the room is taken', async () => (await attempts()) > 0);
   for (let n = 0; n < 8; n++) {
@@ -112,7 +99,7 @@ test('second phases of others take all the room: branches are still committed be
 
 test('work that never ends is given up at its deadline, and its place goes to the next one', async () => {
   const timeoutMs = 500;
-  const app = await start({ xa: { ...NARROW, timeoutMs } });
+  const app = await apps.start({ xa: { ...NARROW, timeoutMs } });
   const since = performance.now();
   let late: Record<string, { query(sql: string): Promise<unknown> }> = {};
   const endless = app.run('endless', async (managers) => {
@@ -130,7 +117,7 @@ test('work that never ends is given up at its deadline, and its place goes to th
 });
 
 test('a hook that cannot know what it has done is told of, and keeps neither branches nor connections', async () => {
-  const app = await start({ xa: { ...NARROW, timeoutMs: 10_000 } });
+  const app = await apps.start({ xa: { ...NARROW, timeoutMs: 10_000 } });
   const { hooks } = app.context.get(library.Database);
   const run = app.run('unknowing', async (managers) => {
     await everywhere('unknowing')(managers);

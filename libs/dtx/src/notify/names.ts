@@ -21,13 +21,7 @@ const UNANSWERED = new Set(['ETIMEOUT', 'ETIMEDOUT', 'ESERVFAIL', 'ECANCELLED'])
 export function lookUpBy(servers: Resolver = systemServers, system: LookUp = lookup): LookUp {
   return (host, options, done) => {
     if (!host.includes('.') || /\.localhost\.?$/i.test(host)) return system(host, options, done);
-    const families =
-      options.family === 4 || options.family === 'IPv4'
-        ? [4]
-        : options.family === 6 || options.family === 'IPv6'
-          ? [6]
-          : [4, 6];
-    void Promise.allSettled(families.map((family) => ask(servers, host, family))).then((answers) => {
+    void Promise.allSettled(familiesOf(options).map((family) => ask(servers, host, family))).then((answers) => {
       const found = answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []));
       if (found.length > 0) return done(null, found);
       const errors = answers.flatMap((answer) =>
@@ -38,6 +32,12 @@ export function lookUpBy(servers: Resolver = systemServers, system: LookUp = loo
       else system(host, options, done);
     });
   };
+}
+
+function familiesOf({ family }: LookupOptions): number[] {
+  if (family === 4 || family === 'IPv4') return [4];
+  if (family === 6 || family === 'IPv6') return [6];
+  return [4, 6];
 }
 
 const systemServers = new Resolver({ timeout: ANSWER_MS, tries: TRIES });
