@@ -91,7 +91,7 @@ export const orderRows = (target: Target): Row[] => {
       app: 'payment',
       modes: few('crash'),
       // The victim makes no call; it looks more often than the others, so that its scan finds the lease run out.
-      alsoArmed: 'notify.called=error',
+      alsoArmed: 'notify.called=6*error',
       options: { core: { scanIntervalMs: 10 } },
       disk: async (at) => {
         expect(await statesOf(at)).toEqual(['PENDING']);
