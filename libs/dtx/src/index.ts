@@ -8,7 +8,9 @@ export { connectDtx, DtxTransport } from './core/broker/transport.js';
 export { Database } from './core/database/database.service.js';
 export { insertFirst, NOW } from './core/database/insert-first.js';
 export { type Migration, migrate } from './core/database/schema.js';
+export { pinSessions } from './core/database/session.js';
 export { isDeadlock, isDuplicateKey, isLockWait, isUnavailable } from './core/database/sql-errors.js';
+export { outsideTransaction } from './core/database/stray.js';
 export { inTransaction, requireTransaction } from './core/database/transaction.js';
 export { DtxModule } from './core/dtx.module.js';
 export {
@@ -17,6 +19,7 @@ export {
   OptionsError,
   OutcomeUnknown,
   Rejected,
+  TransactionEnded,
   TransactionRequired,
 } from './core/errors.js';
 export { allFailpoints, type Failpoint } from './core/failpoint.js';

@@ -27,7 +27,7 @@ class AppMigrations implements OnModuleInit {
 
   onModuleInit(): void {
     checkFailpoints();
-    this.database.addMigrations(this.options.app, this.options.migrations);
+    this.database.addMigrations(this.options.app, this.options.migrations, { isUsers: true });
   }
 }
 

@@ -34,11 +34,32 @@ export class OutcomeUnknown extends DtxError {}
 
 /** A transactional call was given a bare manager: the effect would not be atomic with the caller's work. */
 export class TransactionRequired extends DtxError {
-  constructor(call: string) {
-    super(
-      `${call} needs the EntityManager of an open transaction: call it inside dataSource.transaction(async (tx) => ...)`,
-    );
+  constructor(
+    call: string,
+    message = `${call} needs the EntityManager of an open transaction: call it inside dataSource.transaction(async (tx) => ...)`,
+  ) {
+    super(message);
   }
+}
+
+/**
+ * The transaction is not the one that was begun any more, or would not have been: a statement of the caller's has ended it
+ * (COMMIT, ROLLBACK, DDL, a deadlock), or was refused because it would have. Let it roll everything back.
+ */
+export class TransactionEnded extends DtxError {
+  /** The statement was carried out: what came before it may be committed, and cannot be rolled back. */
+  readonly isCommittedInPart: boolean;
+
+  constructor(why: string, { isCommittedInPart = false } = {}) {
+    super(`this transaction cannot be committed as a whole: ${why}`);
+    this.isCommittedInPart = isCommittedInPart;
+  }
+}
+
+/** Whether work that has failed with this error is done in part, and cannot be undone by a rollback or done again. */
+export function isDoneInPart(error: unknown): error is Error {
+  const { cause } = (error ?? {}) as { cause?: unknown };
+  return [error, cause].some((one) => one instanceof TransactionEnded && one.isCommittedInPart);
 }
 
 /** An option or environment value is wrong; the message is one line that names it. */

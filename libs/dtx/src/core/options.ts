@@ -37,10 +37,17 @@ export const coreOptions = z.strictObject({
     .array(z.object({ version: z.number().int().min(1), name: z.string(), up: z.array(z.string()).readonly() }))
     .readonly()
     .default([]),
-  /** Session of each new connection of the app's pool; the library's own always uses these values. */
+  /** How long a statement in a session of the library's waits for a row or a table. The app's own pool is left as it is. */
   lockWaitSeconds: count(3, 600),
   /** Connections of the library's own pool: scans, marks and recovery never wait behind the business. */
   ownPoolSize: count(4, 64),
+  /** Connections for handlers and participants; as many as the app's own pool has unless this says otherwise. */
+  workPoolSize: z.number().int().min(1).max(1_000).optional(),
+  /**
+   * What to do with SQL on another connection inside a handler or participant: it is not undone with the transaction, and
+   * done again at each retry. `count` lets it through and counts it (`dtx_stray_statements_total`).
+   */
+  strayStatements: z.enum(['refuse', 'count']).default('refuse'),
   scanIntervalMs: ms(1_000),
   /** How long a claim keeps a row for the process that claimed it. */
   leaseMs: ms(5_000),

@@ -1,5 +1,6 @@
 import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { Database } from './database/database.service.js';
+import type { SqlValue } from './database/literal.js';
 import { isUnavailable } from './database/sql-errors.js';
 import { inFuture } from './durable/claim.js';
 import type { CoreOptions } from './options.js';
@@ -8,7 +9,7 @@ import { CORE_OPTIONS } from './tokens.js';
 /** A DELETE of finished rows past their retention; gets the batch size and must use an index. */
 export interface PurgeStatement {
   readonly name: string;
-  statement(limit: number): { sql: string; values: unknown[] };
+  statement(limit: number): { sql: string; values: SqlValue[] };
 }
 
 /** The same for what is more than one statement; answers how many rows it has removed. */

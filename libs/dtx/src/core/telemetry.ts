@@ -13,6 +13,8 @@ export interface Telemetry {
   parked: { scheme: string };
   /** An attempt has failed and will be made again. */
   retried: { scheme: string };
+  /** Code inside a transaction of the library's has used another connection. */
+  strayed: { what: string };
   published: { outcome: 'confirmed' | 'failed'; ms: number };
   /** A message came to its handler, this long after it was made. */
   delivered: { consumer: string; lagMs: number | undefined };
@@ -23,6 +25,7 @@ const channels = {
   settled: channel('nest-dtx:settled'),
   parked: channel('nest-dtx:parked'),
   retried: channel('nest-dtx:retried'),
+  strayed: channel('nest-dtx:strayed'),
   published: channel('nest-dtx:published'),
   delivered: channel('nest-dtx:delivered'),
 };

@@ -2,6 +2,7 @@ import { Injectable, OnModuleInit } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { Alerts, isoTime } from '../core/alert/alerts.js';
 import { Database } from '../core/database/database.service.js';
+import { sqlOf } from '../core/database/sql.js';
 import { DurableOperations, type OperableTable } from '../core/durable/operations.js';
 import { Operations, type TimelineEntry } from '../core/operations.js';
 import { halfMessage } from './copies.js';
@@ -10,7 +11,7 @@ import { ParkedCopies } from './parked-copies.js';
 import { Sweeper } from './sweeper.js';
 import { Verdicts } from './verdicts.js';
 
-type Row = Record<string, unknown>;
+type Row = { id: string; [column: string]: unknown };
 
 /** What a person may do with verdicts that are not sent, and with copies that no check could settle. */
 @Injectable()
@@ -62,9 +63,9 @@ export class HalfMessageOperations implements OnModuleInit {
   private async settleCopy(tx: EntityManager, row: Row, outcome: 'done' | 'reject'): Promise<boolean> {
     if (outcome === 'reject') {
       const message = halfMessage.parse(JSON.parse(String(row.message)));
-      if ((await this.verdicts.claimIn(tx, message)) !== 'ROLLED_BACK') return false;
+      if ((await this.verdicts.claimIn(sqlOf(tx), message)) !== 'ROLLED_BACK') return false;
     }
-    await tx.query(
+    await sqlOf(tx).query(
       `UPDATE dtx_half_parked SET state = 'DONE', next_attempt_at = NULL, claim_token = NULL,
        settled_at = UTC_TIMESTAMP(3) WHERE id = ?`,
       [row.id],
@@ -76,7 +77,7 @@ export class HalfMessageOperations implements OnModuleInit {
 /** `done`: delivered by hand. What is committed has no refusal path at its producer: the consumers have theirs. */
 async function settleVerdict(tx: EntityManager, row: Row, outcome: 'done' | 'reject'): Promise<boolean> {
   if (outcome === 'reject') return false;
-  await tx.query(
+  await sqlOf(tx).query(
     `UPDATE dtx_half SET state = 'SENT', next_attempt_at = NULL, claim_token = NULL, sent_at = UTC_TIMESTAMP(3) WHERE id = ?`,
     [row.id],
   );

@@ -1,9 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
-import type { EntityManager } from 'typeorm';
 import { Alerts } from '../core/alert/alerts.js';
 import { Database } from '../core/database/database.service.js';
 import { insertFirst, NOW, SqlExpression } from '../core/database/insert-first.js';
-import { inTransaction } from '../core/database/transaction.js';
+import type { Sql } from '../core/database/sql.js';
 import { NEVER_BY_ITSELF } from '../core/durable/claim.js';
 import { DurableLoop, type Tried } from '../core/durable/loop.js';
 import type { CoreOptions } from '../core/options.js';
@@ -62,9 +61,9 @@ export class ParkedCopies {
     const lastError = `its local transaction was still open at check ${checks}, the last one`;
     const step = `checking half message ${message.contract}`;
     const incident = { scheme: SCHEME, id: `${message.id}.check`, gid: message.gid, step, lastError };
-    const isNew = await inTransaction(this.database.own, async (tx) => {
-      const isParked = await this.store(tx, message, { id: incident.id, attempts: checks, last_error: lastError });
-      if (isParked) await this.alerts.raise(tx, incident);
+    const isNew = await this.database.own.transaction(async (sql) => {
+      const isParked = await this.store(sql, message, { id: incident.id, attempts: checks, last_error: lastError });
+      if (isParked) await this.alerts.raise(sql, incident);
       return isParked;
     });
     if (isNew) this.alerts.announce(incident);
@@ -72,15 +71,15 @@ export class ParkedCopies {
 
   /** True if it is PARKED by this: it was not there, or a person had put it back to work, whose claim on it ends here. */
   private async store(
-    tx: EntityManager,
+    sql: Sql,
     message: HalfMessage,
     { id, attempts, last_error }: { id: string; attempts: number; last_error: string },
   ): Promise<boolean> {
     const next_attempt_at = new SqlExpression(NEVER_BY_ITSELF);
     const parked = { state: 'PARKED', attempts, last_error, next_attempt_at, created_at: NOW };
     const stored = { id, gid: message.gid, message: JSON.stringify(message) };
-    if (await insertFirst(tx, 'dtx_half_parked', { ...stored, ...parked })) return true;
-    const again = await tx.query(
+    if (await insertFirst(sql, 'dtx_half_parked', { ...stored, ...parked })) return true;
+    const again = await sql.query(
       `UPDATE dtx_half_parked SET state = 'PARKED', attempts = ?, last_error = ?, next_attempt_at = ${NEVER_BY_ITSELF},
        claim_token = NULL, settled_at = NULL WHERE id = ? AND state <> 'PARKED'`,
       [attempts, last_error, id],

@@ -4,7 +4,6 @@ import type { EntityManager } from 'typeorm';
 import type { Contract } from '../core/broker/contract.js';
 import { Database } from '../core/database/database.service.js';
 import { isDatabaseAway } from '../core/database/sql-errors.js';
-import { inTransaction } from '../core/database/transaction.js';
 import { DtxError, OutcomeUnknown } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { assertGid } from '../core/gid.js';
@@ -71,10 +70,14 @@ export class HalfMessages implements OnModuleDestroy {
   private async commit<T>(message: HalfMessage, work: (tx: EntityManager) => Promise<T>): Promise<T> {
     try {
       return await failpoint(failpoints.committed, () =>
-        inTransaction(this.database.source, async (tx) => {
-          const isFirst = await failpoint(failpoints.opened, () => this.verdicts.commit(tx, message));
-          if (!isFirst) throw new RuledBack(message.id);
-          return work(tx);
+        this.database.work.run({
+          what: `the work of half message ${message.contract} v${message.version}`,
+          first: { ...this.verdicts.committed(message), ifThere: () => new RuledBack(message.id) },
+          run: async (tx, scope) => {
+            scope.depend({ afterEarlyCommit: () => this.verdicts.withdraw(message.id) });
+            await failpoint(failpoints.opened, async () => {});
+            return work(tx);
+          },
         }),
       );
     } catch (error) {

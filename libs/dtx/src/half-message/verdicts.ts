@@ -1,10 +1,10 @@
 import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
-import type { EntityManager } from 'typeorm';
 import { Alerts } from '../core/alert/alerts.js';
 import { Database } from '../core/database/database.service.js';
-import { insertFirst, NOW, SqlExpression } from '../core/database/insert-first.js';
+import { insertFirst, insertOf, NOW, SqlExpression, type Values } from '../core/database/insert-first.js';
+import type { SqlValue } from '../core/database/literal.js';
+import type { Sql } from '../core/database/sql.js';
 import { isLockWait } from '../core/database/sql-errors.js';
-import { inTransaction } from '../core/database/transaction.js';
 import { Batcher } from '../core/durable/batcher.js';
 import { inFuture } from '../core/durable/claim.js';
 import { OutcomeUnknown } from '../core/errors.js';
@@ -49,10 +49,26 @@ export class Verdicts implements OnModuleInit, OnModuleDestroy {
     await Promise.all([this.sent.drain(), this.rolledBack.drain()]);
   }
 
-  /** COMMITTED, in the local transaction. False: the check has ruled meanwhile, so that transaction must not commit. */
-  commit(tx: EntityManager, message: HalfMessage): Promise<boolean> {
+  /**
+   * The statement that writes COMMITTED in the local transaction. A duplicate key: the check has ruled meanwhile, so that
+   * transaction must not commit.
+   */
+  committed(message: HalfMessage): { statement: string; values: SqlValue[] } {
     const due = new SqlExpression(inFuture(this.options.sweepAfterMs));
-    return insertFirst(tx, 'dtx_half', { ...message, state: 'COMMITTED', next_attempt_at: due, created_at: NOW });
+    return insertOf('dtx_half', { ...message, state: 'COMMITTED', next_attempt_at: due, created_at: NOW });
+  }
+
+  /**
+   * Takes COMMITTED back, which a statement of the user's has committed before its time.
+   * @throws OutcomeUnknown when the message was sent meanwhile
+   */
+  async withdraw(id: string): Promise<void> {
+    await this.database.own.query(
+      `UPDATE dtx_half SET state = 'ROLLED_BACK', next_attempt_at = NULL WHERE id = ? AND state = 'COMMITTED'`,
+      [id],
+    );
+    const verdict = await this.read(id);
+    if (verdict !== 'ROLLED_BACK') throw new OutcomeUnknown(`half message ${id} is ${verdict ?? 'not known'}`);
   }
 
   /** What is committed, many asked in one statement. Undefined says nothing: a local transaction may be open. */
@@ -68,7 +84,7 @@ export class Verdicts implements OnModuleInit, OnModuleDestroy {
    */
   async claim(message: HalfMessage): Promise<Verdict | 'UNKNOWN'> {
     try {
-      return await inTransaction(this.database.own, (tx) => this.claimIn(tx, message));
+      return await this.database.own.transaction((sql) => this.claimIn(sql, message));
     } catch (error) {
       if (isLockWait(error)) return 'UNKNOWN';
       throw error;
@@ -76,16 +92,16 @@ export class Verdicts implements OnModuleInit, OnModuleDestroy {
   }
 
   /** The same in a transaction of the caller's. @throws a lock wait (1205, 3572) while the local transaction is open */
-  async claimIn(tx: EntityManager, message: HalfMessage): Promise<Verdict> {
+  async claimIn(sql: Sql, message: HalfMessage): Promise<Verdict> {
     // An open transaction is told at once; the insert alone would hold one of the library's few connections for the
     // whole lock wait, and there may be many such copies.
-    const known = await stateOf(tx, message.id, 'FOR UPDATE NOWAIT');
+    const known = await stateOf(sql, message.id, 'FOR UPDATE NOWAIT');
     if (known) return known;
-    if (await insertFirst(tx, 'dtx_half', rolledBackRow(message))) {
+    if (await insertFirst(sql, 'dtx_half', rolledBackRow(message))) {
       this.measureSettled([message.id]);
       return 'ROLLED_BACK';
     }
-    const winner = await stateOf(tx, message.id, 'FOR UPDATE');
+    const winner = await stateOf(sql, message.id, 'FOR UPDATE');
     if (!winner) throw new OutcomeUnknown(`the verdict on half message ${message.id} was there and is gone`);
     return winner;
   }
@@ -102,7 +118,7 @@ export class Verdicts implements OnModuleInit, OnModuleDestroy {
 
   /** The payload that was committed under a gid, or null. */
   async payloadOf(gid: string, contract: { name: string; version: number }): Promise<string | null> {
-    const rows: Array<{ payload: string }> = await this.database.source.query(
+    const rows: Array<{ payload: string }> = await this.database.work.query(
       `SELECT payload FROM dtx_half WHERE gid = ? AND contract = ? AND version = ? AND state <> 'ROLLED_BACK'`,
       [gid, contract.name, contract.version],
     );
@@ -112,7 +128,7 @@ export class Verdicts implements OnModuleInit, OnModuleDestroy {
   private async readAll(asked: Array<{ id: string; found?: Verdict }>): Promise<void> {
     const ids = asked.map(({ id }) => id);
     const rows = await this.database.own.query('SELECT id, state FROM dtx_half WHERE id IN (?)', [ids]);
-    const states = new Map<string, Verdict>(rows.map((row: { id: string; state: Verdict }) => [row.id, row.state]));
+    const states = new Map<string, Verdict>(rows.map((row) => [row.id, row.state]));
     for (const one of asked) {
       const found = states.get(one.id);
       if (found) one.found = found;
@@ -121,13 +137,13 @@ export class Verdicts implements OnModuleInit, OnModuleDestroy {
 
   /** Only forward; one that had been given up and is sent after all is no incident any more. */
   private async writeSent(ids: string[]): Promise<void> {
-    await inTransaction(this.database.own, async (tx) => {
-      await tx.query(
+    await this.database.own.transaction(async (sql) => {
+      await sql.query(
         `UPDATE dtx_half SET state = 'SENT', next_attempt_at = NULL, claim_token = NULL,
          sent_at = UTC_TIMESTAMP(3) WHERE id IN (?) AND state IN ('COMMITTED', 'PARKED')`,
         [[...ids].sort()],
       );
-      await this.alerts.close(tx, SCHEME, ids);
+      await this.alerts.close(sql, SCHEME, ids);
     });
     this.measureSettled(ids);
   }
@@ -152,11 +168,11 @@ export class Verdicts implements OnModuleInit, OnModuleDestroy {
 }
 
 /** Without the payload, which nobody will need. */
-function rolledBackRow({ payload: _, ...message }: HalfMessage): Record<string, unknown> {
+function rolledBackRow({ payload: _, ...message }: HalfMessage): Values {
   return { ...message, state: 'ROLLED_BACK', created_at: NOW };
 }
 
-async function stateOf(tx: EntityManager, id: string, lock: string): Promise<Verdict | undefined> {
-  const rows: Array<{ state: Verdict }> = await tx.query(`SELECT state FROM dtx_half WHERE id = ? ${lock}`, [id]);
+async function stateOf(sql: Sql, id: string, lock: string): Promise<Verdict | undefined> {
+  const rows: Array<{ state: Verdict }> = await sql.query(`SELECT state FROM dtx_half WHERE id = ? ${lock}`, [id]);
   return rows[0]?.state;
 }

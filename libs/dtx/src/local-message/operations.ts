@@ -2,6 +2,7 @@ import { Injectable, OnModuleInit } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { Alerts, isoTime } from '../core/alert/alerts.js';
 import { Database } from '../core/database/database.service.js';
+import { sqlOf } from '../core/database/sql.js';
 import { DurableOperations, type OperableTable } from '../core/durable/operations.js';
 import { Operations, type TimelineEntry } from '../core/operations.js';
 import { SCHEME } from './failpoints.js';
@@ -35,7 +36,7 @@ export class LocalMessageOperations implements OnModuleInit {
 /** A sender has no refusal path: what is refused is refused at a receiver. */
 async function resolve(tx: EntityManager, row: { id: string }, outcome: 'done' | 'reject'): Promise<boolean> {
   if (outcome === 'reject') return false;
-  await tx.query(
+  await sqlOf(tx).query(
     `UPDATE dtx_outbox SET state = 'DONE', next_attempt_at = NULL, claim_token = NULL, done_at = UTC_TIMESTAMP(3) WHERE id = ?`,
     [row.id],
   );

@@ -4,9 +4,11 @@ import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import type { Contract } from '../core/broker/contract.js';
 import { Database } from '../core/database/database.service.js';
-import { requireTransaction } from '../core/database/transaction.js';
+import { clockStopped, NOW_IN_ANY_SESSION } from '../core/database/insert-first.js';
+import type { Sql } from '../core/database/sql.js';
+import { joinTransaction } from '../core/database/transaction.js';
 import { inFuture } from '../core/durable/claim.js';
-import { DtxError } from '../core/errors.js';
+import { DtxError, OutcomeUnknown } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { assertGid } from '../core/gid.js';
 import type { CoreOptions } from '../core/options.js';
@@ -46,11 +48,14 @@ export class LocalMessages implements OnModuleInit {
    *   });
    */
   async append<P>(tx: EntityManager, contract: Contract<P>, payload: P): Promise<string> {
-    requireTransaction(tx, this.database.source, 'LocalMessages.append');
     const row = this.rowOf(contract, payload);
-    await failpoint(failpoints.appended, () => this.insert(tx, row));
-    // Only after COMMIT, and only if it succeeds: if the process dies before, the row's lease runs out and the scan sends it.
-    this.database.hooks.afterCommit(tx, () => failpoint(failpoints.committed, async () => this.relay.sendNow(row)));
+    const scope = await joinTransaction(tx, this.database.source, 'LocalMessages.append');
+    await failpoint(failpoints.appended, () => this.insert(scope, row).catch(clockStopped));
+    scope.depend({
+      // Only after COMMIT, and only if it succeeds: if the process dies before, the row's lease runs out and the scan sends it.
+      afterCommit: () => failpoint(failpoints.committed, async () => this.relay.sendNow(row)),
+      afterEarlyCommit: () => this.withdraw(row),
+    });
     measure('started', { scheme: SCHEME });
     return row.id;
   }
@@ -87,11 +92,36 @@ export class LocalMessages implements OnModuleInit {
     };
   }
 
-  private async insert(tx: EntityManager, row: OutboxRow): Promise<void> {
-    await tx.query(
-      `INSERT INTO dtx_outbox (id, gid, contract, version, payload, awaiting, traceparent, state, next_attempt_at, claim_token, created_at)
-       VALUES (?, ?, ?, ?, ?, ?, ?, 'PENDING', ${inFuture(this.core.leaseMs)}, ?, UTC_TIMESTAMP(3))`,
-      [row.id, row.gid, row.contract, row.version, row.payload, row.awaiting, row.traceparent, row.claim_token],
+  private async insert(sql: Sql, row: OutboxRow): Promise<void> {
+    await sql.query(
+      `INSERT INTO ${this.database.tableIn('dtx_outbox')}
+         (id, gid, contract, version, payload, awaiting, traceparent, state, next_attempt_at, claim_token, created_at)
+       VALUES (?, ?, ?, ?, ?, ?, ?, 'PENDING', ${inFuture(this.core.leaseMs)}, ?, ?)`,
+      [
+        row.id,
+        row.gid,
+        row.contract,
+        row.version,
+        row.payload,
+        row.awaiting,
+        row.traceparent,
+        row.claim_token,
+        NOW_IN_ANY_SESSION,
+      ],
     );
+  }
+
+  /**
+   * A statement of the caller's has committed the row, and the caller is told of an error. The row is still leased to this
+   * process: nobody else has sent it.
+   * @throws OutcomeUnknown when it was sent all the same
+   */
+  private async withdraw({ id, claim_token }: OutboxRow): Promise<void> {
+    await this.database.own.query(`DELETE FROM dtx_outbox WHERE id = ? AND state = 'PENDING' AND claim_token = ?`, [
+      id,
+      claim_token,
+    ]);
+    const rows = await this.database.own.query('SELECT id FROM dtx_outbox WHERE id = ?', [id]);
+    if (rows.length > 0) throw new OutcomeUnknown(`message ${id} is on its way`);
   }
 }

@@ -1,14 +1,13 @@
 // Step 5 of 6 - receipts: what the receivers settled is marked DONE at the sender, many receipts in one statement.
 import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
-import type { EntityManager } from 'typeorm';
 import { z } from 'zod';
 import { Alerts } from '../core/alert/alerts.js';
 import { Broker } from '../core/broker/broker.service.js';
 import type { Delivery, QueueConsumer } from '../core/broker/consumer.js';
 import { receiptQueueOf } from '../core/broker/contract.js';
 import { Database } from '../core/database/database.service.js';
+import type { Sql } from '../core/database/sql.js';
 import { isUnavailable } from '../core/database/sql-errors.js';
-import { inTransaction } from '../core/database/transaction.js';
 import { Batcher } from '../core/durable/batcher.js';
 import { failpoint } from '../core/failpoint.js';
 import type { Receipt } from '../core/inbox/receipts.js';
@@ -79,16 +78,16 @@ export class Receipts implements OnModuleInit, OnModuleDestroy {
 
   private async markDone(receipts: Receipt[]): Promise<void> {
     this.relay.skipMarks(new Map(receipts.map(({ messageId, consumer }) => [messageId, consumer])));
-    await inTransaction(this.database.own, async (tx) => {
+    await this.database.own.transaction(async (sql) => {
       for (const consumer of new Set(receipts.map((receipt) => receipt.consumer))) {
         for (const outcome of ['HANDLED', 'PARKED'] as const) {
           const ids = receipts.filter((r) => r.consumer === consumer && r.outcome === outcome).map((r) => r.messageId);
-          if (ids.length > 0) await takeOff(tx, ids.sort(), { consumer, outcome });
+          if (ids.length > 0) await takeOff(sql, ids.sort(), { consumer, outcome });
         }
       }
       // A row that had been given up here and is receipted after all is no incident any more.
       await this.alerts.close(
-        tx,
+        sql,
         SCHEME,
         receipts.map((receipt) => receipt.messageId),
       );
@@ -102,15 +101,11 @@ export class Receipts implements OnModuleInit, OnModuleDestroy {
  * waits for a person at its receiver, one alert, one place. `awaiting` is assigned last, so that the other expressions
  * read its old value whichever order the server assigns in.
  */
-async function takeOff(
-  tx: EntityManager,
-  ids: string[],
-  by: { consumer: string; outcome: Receipt['outcome'] },
-): Promise<void> {
+async function takeOff(sql: Sql, ids: string[], by: { consumer: string; outcome: Receipt['outcome'] }): Promise<void> {
   const rest = `REPLACE(awaiting, ?, ',')`;
   const gone = `,${by.consumer},`;
   const note = by.outcome === 'PARKED' ? `parked at ${by.consumer}` : null;
-  await tx.query(
+  await sql.query(
     `UPDATE dtx_outbox SET
        state = IF(${rest} = ',', 'DONE', state), done_at = IF(${rest} = ',', UTC_TIMESTAMP(3), done_at),
        next_attempt_at = IF(${rest} = ',', NULL, next_attempt_at), claim_token = IF(${rest} = ',', NULL, claim_token),

@@ -113,7 +113,7 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
     // The message is most likely still in there: one more copy helps nobody, and it is no attempt.
     const delayMs = backoffMs(this.options.resend, row.attempts);
     const error = 'not resent: the queue of a consumer is backlogged';
-    await settleAgain(this.database.own.manager, OUTBOX, row, { error, delayMs, attempts: row.attempts });
+    await settleAgain(this.database.own, OUTBOX, row, { error, delayMs, attempts: row.attempts });
     return { kind: 'settled' };
   }
 

@@ -75,7 +75,7 @@ export class Deliveries implements OnModuleInit, OnModuleDestroy {
   /** The fast path: recorded by this process just now and leased to it. Somebody else may have taken the room meanwhile. */
   async deliverNow(row: NotificationRow): Promise<void> {
     if (this.hasRoomFor(row)) this.loop.runNow(row);
-    else await giveBack(this.database.own.manager, NOTIFICATIONS, [row]);
+    else await giveBack(this.database.own, NOTIFICATIONS, [row]);
   }
 
   private async run(row: NotificationRow): Promise<Tried> {

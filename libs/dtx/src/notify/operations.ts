@@ -2,6 +2,7 @@ import { Injectable, OnModuleInit } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { Alerts, isoTime } from '../core/alert/alerts.js';
 import { Database } from '../core/database/database.service.js';
+import { sqlOf } from '../core/database/sql.js';
 import { DurableOperations, type OperableTable } from '../core/durable/operations.js';
 import { Operations, type TimelineEntry } from '../core/operations.js';
 import { Deliveries } from './delivery.js';
@@ -35,7 +36,7 @@ export class NotifyOperations implements OnModuleInit {
 /** What was told is a fact: there is nothing that could be refused. */
 async function resolve(tx: EntityManager, row: { id: string }, outcome: 'done' | 'reject'): Promise<boolean> {
   if (outcome === 'reject') return false;
-  await tx.query(
+  await sqlOf(tx).query(
     `UPDATE dtx_notification SET state = 'CLOSED', next_attempt_at = NULL, claim_token = NULL, settled_at = UTC_TIMESTAMP(3) WHERE id = ?`,
     [row.id],
   );

@@ -106,7 +106,7 @@ export class Records implements OnModuleInit, OnModuleDestroy {
       : { claim_token: null, next_attempt_at: NOW };
     const values = { id, gid, type, target, target_host, body, traceparent, state, ...lease, created_at: NOW };
     const isFirst = await failpoint(failpoints.recorded, () =>
-      insertFirst(this.database.own.manager, 'dtx_notification', values),
+      insertFirst(this.database.own, 'dtx_notification', values),
     );
     if (!isFirst) return;
     measure('started', { scheme: SCHEME });
@@ -129,9 +129,9 @@ export class Records implements OnModuleInit, OnModuleDestroy {
       last_error: problem.slice(0, 1_000),
       created_at: NOW,
     };
-    const isFirst = await this.database.own.transaction(async (tx) => {
-      if (!(await insertFirst(tx, 'dtx_notification', values))) return false;
-      await this.alerts.raise(tx, incident);
+    const isFirst = await this.database.own.transaction(async (sql) => {
+      if (!(await insertFirst(sql, 'dtx_notification', values))) return false;
+      await this.alerts.raise(sql, incident);
       return true;
     });
     if (isFirst) this.alerts.announce(incident);

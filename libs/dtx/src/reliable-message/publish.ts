@@ -8,7 +8,7 @@ import { type Contract, queueOf } from '../core/broker/contract.js';
 import { type Envelope, typeOf } from '../core/broker/envelope.js';
 import { Database } from '../core/database/database.service.js';
 import { isUnavailable } from '../core/database/sql-errors.js';
-import { requireTransaction } from '../core/database/transaction.js';
+import { joinTransaction } from '../core/database/transaction.js';
 import { DtxError } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { assertGid } from '../core/gid.js';
@@ -47,7 +47,6 @@ export class ReliableMessages {
    *   });
    */
   async publish<P>(tx: EntityManager, contract: Contract<P>, payload: P): Promise<string> {
-    requireTransaction(tx, this.database.source, 'ReliableMessages.publish');
     const about = `${contract.name} v${contract.version}`;
     if (!contract.replicated)
       throw new DtxError(`${about} cannot be published so: once sent, only the broker has it; make it replicated`);
@@ -63,14 +62,14 @@ export class ReliableMessages {
       scheme: SCHEME,
       traceparent: currentTraceparent() ?? undefined,
     };
+    const scope = await joinTransaction(tx, this.database.source, 'ReliableMessages.publish');
     measure('started', { scheme: SCHEME });
     const queues = contract.consumers.map((consumer) => queueOf(consumer, contract.version));
     const body = Buffer.from(JSON.stringify(checked.data));
     await failpoint(failpoints.published, () => this.untilConfirmed(queues, body, envelope));
     // All that this scheme does for a message ends with the COMMIT: from then on it is the broker's and its consumers'.
-    this.database.hooks.afterCommit(tx, async () => {
-      measure('settled', { scheme: SCHEME, ms: this.database.ageMs(envelope.messageId) });
-    });
+    const settled = async () => measure('settled', { scheme: SCHEME, ms: this.database.ageMs(envelope.messageId) });
+    scope.depend({ afterCommit: settled });
     return envelope.messageId;
   }
 

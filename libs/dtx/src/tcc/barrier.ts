@@ -1,5 +1,5 @@
-import type { EntityManager } from 'typeorm';
 import { insertFirst, NOW } from '../core/database/insert-first.js';
+import type { Sql } from '../core/database/sql.js';
 
 /** Which call it is: the barrier's key is (gid, branch, phase), and Confirm and Cancel share the phase `second`. */
 export interface BranchKey {
@@ -24,40 +24,40 @@ export type Passage =
  * The barrier: insert first, under a unique key, in the participant's own transaction, before any business. While the
  * other phase's transaction is open the insert waits; a lock wait timeout is unknown and the call is made again.
  */
-export async function enterTry(tx: EntityManager, key: BranchKey): Promise<Passage> {
-  if (await record(tx, key, 'try', 'try')) return { kind: 'run', data: undefined, tried: false };
-  const { first, second } = await passed(tx, key);
+export async function enterTry(sql: Sql, key: BranchKey): Promise<Passage> {
+  if (await record(sql, key, 'try', 'try')) return { kind: 'run', data: undefined, tried: false };
+  const { first, second } = await passed(sql, key);
   return first?.op === 'try' && second?.op !== 'cancel' ? { kind: 'repeat', data: first.data } : { kind: 'late' };
 }
 
 /** Keeps what Try returned, for the second phase. */
-export async function keepData(tx: EntityManager, key: BranchKey, data: unknown): Promise<void> {
+export async function keepData(sql: Sql, key: BranchKey, data: unknown): Promise<void> {
   if (data === undefined) return;
-  const sql = `UPDATE dtx_tcc_barrier SET data = ? WHERE gid = ? AND branch = ? AND phase = 'try'`;
-  await tx.query(sql, [JSON.stringify(data), key.gid, key.branch]);
+  const keep = `UPDATE dtx_tcc_barrier SET data = ? WHERE gid = ? AND branch = ? AND phase = 'try'`;
+  await sql.query(keep, [JSON.stringify(data), key.gid, key.branch]);
 }
 
-export async function enterConfirm(tx: EntityManager, key: BranchKey): Promise<Passage> {
-  const isFirst = await record(tx, key, 'second', 'confirm');
-  const { first, second } = await passed(tx, key);
+export async function enterConfirm(sql: Sql, key: BranchKey): Promise<Passage> {
+  const isFirst = await record(sql, key, 'second', 'confirm');
+  const { first, second } = await passed(sql, key);
   if (second?.op !== 'confirm') return { kind: 'illegal', what: 'Confirm after Cancel' };
   if (first?.op !== 'try') return { kind: 'illegal', what: 'Confirm without Try' };
   return isFirst ? { kind: 'run', data: first.data, tried: true } : { kind: 'repeat', data: undefined };
 }
 
 /** Takes the Try's place first: if it can, the Try never happened, and from now on never will. */
-export async function enterCancel(tx: EntityManager, key: BranchKey, withoutTry: boolean): Promise<Passage> {
-  const isUntried = await record(tx, key, 'try', 'cancel');
-  const isFirst = await record(tx, key, 'second', 'cancel');
+export async function enterCancel(sql: Sql, key: BranchKey, withoutTry: boolean): Promise<Passage> {
+  const isUntried = await record(sql, key, 'try', 'cancel');
+  const isFirst = await record(sql, key, 'second', 'cancel');
   if (isUntried && isFirst) return withoutTry ? { kind: 'run', data: undefined, tried: false } : { kind: 'skip' };
-  const { first, second } = await passed(tx, key);
+  const { first, second } = await passed(sql, key);
   if (second?.op !== 'cancel') return { kind: 'illegal', what: 'Cancel after Confirm' };
   return isFirst ? { kind: 'run', data: first?.data, tried: true } : { kind: 'repeat', data: undefined };
 }
 
-function record(tx: EntityManager, key: BranchKey, phase: 'try' | 'second', op: string): Promise<boolean> {
+function record(sql: Sql, key: BranchKey, phase: 'try' | 'second', op: string): Promise<boolean> {
   const { gid, branch, participant } = key;
-  return insertFirst(tx, 'dtx_tcc_barrier', { gid, branch, phase, op, participant, created_at: NOW });
+  return insertFirst(sql, 'dtx_tcc_barrier', { gid, branch, phase, op, participant, created_at: NOW });
 }
 
 interface Passed {
@@ -66,8 +66,8 @@ interface Passed {
 }
 
 /** Both rows. A shared lock sees the winner's row under every isolation level, and two of them never deadlock on it. */
-async function passed(tx: EntityManager, { gid, branch }: BranchKey): Promise<{ first?: Passed; second?: Passed }> {
-  const rows: Array<{ phase: string; op: string; data: string | null }> = await tx.query(
+async function passed(sql: Sql, { gid, branch }: BranchKey): Promise<{ first?: Passed; second?: Passed }> {
+  const rows: Array<{ phase: string; op: string; data: string | null }> = await sql.query(
     `SELECT phase, op, data FROM dtx_tcc_barrier WHERE gid = ? AND branch = ? AND phase IN ('try', 'second') LOCK IN SHARE MODE`,
     [gid, branch],
   );

@@ -7,9 +7,8 @@ import type { Delivery, QueueConsumer } from '../core/broker/consumer.js';
 import { fromProperties } from '../core/broker/envelope.js';
 import { isAnswerQueue } from '../core/broker/topology.js';
 import { Database } from '../core/database/database.service.js';
-import { guardConnection } from '../core/database/one-connection.js';
+import type { Sql } from '../core/database/sql.js';
 import { isLockWait } from '../core/database/sql-errors.js';
-import { inTransaction } from '../core/database/transaction.js';
 import { BrokerUnavailable, Rejected } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
@@ -101,12 +100,15 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
 
   private handle(call: Call, participant: Mounted): Promise<void> {
     const key: BranchKey = { gid: call.gid, branch: call.branch, participant: participant.contract.name };
-    return inTransaction(this.database.source, async (tx) => {
-      const passage = await this.enter(tx, key, call, participant);
+    const run = async (tx: EntityManager, sql: Sql) => {
+      const passage = await this.enter(sql, key, call, participant);
       if (passage.kind === 'late') throw new RolledBack({ verdict: 'refused', reason: TIMEOUT });
       if (passage.kind === 'illegal') throw new RolledBack({ verdict: 'illegal', reason: passage.what });
-      if (passage.kind === 'run') await this.business(tx, key, { call, participant, data: passage.data });
-    });
+      if (passage.kind !== 'run') return;
+      const returned = await this.business(tx, key, { call, participant, data: passage.data });
+      if (call.phase === 'try') await keepData(sql, key, returned);
+    };
+    return this.database.work.run({ what: `${call.phase} of ${participant.contract.name}`, run });
   }
 
   /** Committed, not answered: should the process die here, the initiator confirms again, and comes by here again. */
@@ -116,24 +118,22 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
     await confirmed(contract.args.parse(call.args), { gid, branch, data: undefined, reason: call.reason, decidedAt });
   }
 
-  private enter(tx: EntityManager, key: BranchKey, call: Call, participant: Mounted): Promise<Passage> {
-    if (call.phase === 'try') return failpoint(failpoints.tryInserted, () => enterTry(tx, key));
-    if (call.phase === 'confirm') return enterConfirm(tx, key);
-    return enterCancel(tx, key, participant.cancelWithoutTry);
+  private enter(sql: Sql, key: BranchKey, call: Call, participant: Mounted): Promise<Passage> {
+    if (call.phase === 'try') return failpoint(failpoints.tryInserted, () => enterTry(sql, key));
+    if (call.phase === 'confirm') return enterConfirm(sql, key);
+    return enterCancel(sql, key, participant.cancelWithoutTry);
   }
 
   private async business(
     tx: EntityManager,
     key: BranchKey,
     { call, participant, data }: { call: Call; participant: Mounted; data: unknown },
-  ): Promise<void> {
+  ): Promise<unknown> {
     const args = participant.contract.args.safeParse(call.args);
     if (!args.success) throw new Error(`the arguments do not fit: ${args.error.issues[0]?.message}`);
     const decidedAt = call.decidedAt === undefined ? undefined : new Date(call.decidedAt);
     const branch = { gid: key.gid, branch: key.branch, data, reason: call.reason, decidedAt };
-    const run = async () => participant[call.phase](tx, args.data, branch);
-    const returned = await guardConnection(this.database.source, tx, run);
-    if (call.phase === 'try') await keepData(tx, key, returned);
+    return participant[call.phase](tx, args.data, branch);
   }
 
   /** An illegal call cannot happen while everybody keeps the protocol: one alert, however often it comes. */
@@ -143,7 +143,7 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
     const lastError = `${verdict.reason}: refused, nothing was changed; see what the initiator has decided for ${call.gid}`;
     const incident = { scheme: SCHEME, id: call.gid, gid: call.gid, step, lastError };
     try {
-      const isNew = await this.database.own.transaction((tx) => this.alerts.raise(tx, incident));
+      const isNew = await this.database.own.transaction((sql) => this.alerts.raise(sql, incident));
       if (isNew) this.alerts.announce(incident);
     } catch (error) {
       return { verdict: 'failed', reason: `${step}, and no alert could be raised: ${(error as Error).message}` };

@@ -2,6 +2,7 @@ import { Injectable, OnModuleInit } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { Alerts, isoTime } from '../core/alert/alerts.js';
 import { Database } from '../core/database/database.service.js';
+import { sqlOf } from '../core/database/sql.js';
 import { DurableOperations, type OperableTable } from '../core/durable/operations.js';
 import { Operations, type TimelineEntry } from '../core/operations.js';
 import { SCHEME } from './failpoints.js';
@@ -34,9 +35,13 @@ export class TccOperations implements OnModuleInit {
 }
 
 /** Only a decided one can be settled by hand, as what was decided; a decision is never reversed. */
-async function resolve(tx: EntityManager, row: Record<string, unknown>, outcome: 'done' | 'reject'): Promise<boolean> {
+async function resolve(
+  tx: EntityManager,
+  row: { id: string; [column: string]: unknown },
+  outcome: 'done' | 'reject',
+): Promise<boolean> {
   if (outcome === 'reject' || !row.decision) return false;
-  await tx.query(
+  await sqlOf(tx).query(
     `UPDATE dtx_tcc SET state = IF(decision = 'CONFIRM', 'CONFIRMED', 'CANCELLED'), next_attempt_at = NULL,
        claim_token = NULL, settled_at = UTC_TIMESTAMP(3) WHERE id = ?`,
     [row.id],

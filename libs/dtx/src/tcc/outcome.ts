@@ -38,7 +38,7 @@ export class Outcomes {
   }
 
   async read(gid: string): Promise<TccRow | null> {
-    const rows: TccRow[] = await this.database.source.query(
+    const rows: TccRow[] = await this.database.work.query(
       'SELECT id, state, attempts, claim_token, decision, reason, decided_at, traceparent FROM dtx_tcc WHERE id = ?',
       [gid],
     );
@@ -46,7 +46,7 @@ export class Outcomes {
   }
 
   async argsOf<Args>(gid: string, { name, version, args }: Participant<Args>): Promise<Args | null> {
-    const rows: Array<{ args: string }> = await this.database.source.query(
+    const rows: Array<{ args: string }> = await this.database.work.query(
       'SELECT args FROM dtx_tcc_branch WHERE gid = ? AND participant = ? AND version = ? ORDER BY branch LIMIT 1',
       [gid, name, version],
     );

@@ -6,7 +6,7 @@ import type { EntityManager } from 'typeorm';
 import { backoffMs } from '../core/backoff.js';
 import { Database } from '../core/database/database.service.js';
 import { insertFirst, NOW, SqlExpression } from '../core/database/insert-first.js';
-import { inTransaction } from '../core/database/transaction.js';
+import type { Sql } from '../core/database/sql.js';
 import { inFuture } from '../core/durable/claim.js';
 import { BrokerUnavailable, DtxError, OutcomeUnknown, Rejected } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
@@ -97,12 +97,12 @@ export class Tcc implements OnModuleInit {
 
   /** Step 1: the transaction and all its branches in one commit, so that no branch can exist that recovery does not know. */
   private register(gid: string, branches: Branch[], run: TccRun & { timeoutMs: number }): Promise<void> {
-    return inTransaction(this.database.source, async (tx) => {
+    const begin = async (tx: EntityManager, sql: Sql) => {
       await run.within?.(tx);
       // After `within`, which may know the outcome already and needs no broker for that.
       if (!this.calls.isUp) throw new BrokerUnavailable('the broker is away: nothing was begun');
       const deadline = new SqlExpression(inFuture(run.timeoutMs));
-      const first = await insertFirst(tx, 'dtx_tcc', {
+      const first = await insertFirst(sql, 'dtx_tcc', {
         id: gid,
         gid,
         state: 'TRYING',
@@ -112,10 +112,11 @@ export class Tcc implements OnModuleInit {
         created_at: NOW,
       });
       if (!first) throw new DtxError(`TCC transaction ${gid} was begun before`);
-      await tx.query('INSERT INTO dtx_tcc_branch (gid, branch, participant, version, args) VALUES ?', [
+      await sql.query('INSERT INTO dtx_tcc_branch (gid, branch, participant, version, args) VALUES ?', [
         branches.map((one) => [gid, one.branch, one.participant, one.version, JSON.stringify(one.args)]),
       ]);
-    });
+    };
+    return this.database.work.run({ what: `beginning TCC transaction ${gid}`, run: begin });
   }
 
   /** Step 2: all at once. Answers null if every branch has reserved, else why not; the first no is enough. */
@@ -170,7 +171,7 @@ export class Tcc implements OnModuleInit {
     const state = decision === 'CONFIRM' ? 'CONFIRMING' : 'CANCELLING';
     // For people and views only: nothing is ever decided by it. So it need not be read back from the database.
     const decidedAt = new Date(this.database.nowMs());
-    const { affectedRows } = await this.database.source.query(
+    const { affectedRows } = await this.database.work.query(
       `UPDATE dtx_tcc SET state = ?, decision = ?, reason = ?, decided_at = ?, claim_token = ?,
          next_attempt_at = ${inFuture(leaseMsOf(this.core, this.options))}
        WHERE id = ? AND state = 'TRYING'${decision === 'CONFIRM' ? ' AND deadline > UTC_TIMESTAMP(3)' : ''}`,

@@ -1,5 +1,10 @@
-import type { DataSource, EntityManager } from 'typeorm';
-import { isAnswered, Session } from './session.js';
+import type { EntityManager } from 'typeorm';
+import type { BoundRunner } from '../core/database/bound-runner.js';
+import { BEGUN } from '../core/database/evidence.js';
+import type { SqlValue } from '../core/database/literal.js';
+import type { Hook } from '../core/database/savepoints.js';
+import type { Place } from './resource.js';
+import { isAnswered, type Limits, Session } from './session.js';
 import { xidSql } from './xid.js';
 
 /** Something that takes part, on the one connection that it has from its begin to its end. */
@@ -13,12 +18,6 @@ export interface Participant {
   rollBack(): Promise<void>;
   /** Ends the connection, whatever was under way on it. */
   giveUp(error?: Error): void;
-}
-
-/** How long to wait for a connection, and for the answer to one statement of the protocol; in milliseconds. */
-export interface Limits {
-  readonly withinMs: number;
-  readonly limitMs: number;
 }
 
 /** A branch of an XA transaction. Its connection goes back to the pool only after a second phase that has succeeded on it. */
@@ -35,10 +34,10 @@ export class XaBranch implements Participant {
    */
   static async start(
     name: string,
-    source: DataSource,
+    { source, pool }: Place,
     { gtrid, ...limits }: { gtrid: string } & Limits,
   ): Promise<XaBranch> {
-    const session = await Session.open(source, limits);
+    const session = await Session.open(pool, limits);
     const branch = new XaBranch(name, session, xidSql(gtrid, name));
     try {
       await session.send(`XA START ${branch.xid}; ${WITNESS_SQL}`, [gtrid, name]);
@@ -46,7 +45,7 @@ export class XaBranch implements Participant {
       await branch.rollBack();
       throw error;
     }
-    session.enter();
+    session.enter(source, { withSavepoint: false });
     return branch;
   }
 
@@ -70,7 +69,7 @@ export class XaBranch implements Participant {
   /** On the connection that has prepared it, an answer can be believed. */
   async commit(): Promise<void> {
     await this.session.send(`XA COMMIT ${this.xid}`);
-    this.session.release();
+    this.session.release('committed');
   }
 
   /**
@@ -81,7 +80,7 @@ export class XaBranch implements Participant {
     if (!this.session.isSound) return this.giveUp();
     const isEnded = await this.answered(`XA END ${this.xid}`);
     const isRolledBack = this.session.isSound && (await this.answered(`XA ROLLBACK ${this.xid}`));
-    if (isEnded !== null && isRolledBack) this.session.release();
+    if (isEnded !== null && isRolledBack) this.session.release('rolled back');
     else this.giveUp();
   }
 
@@ -106,18 +105,20 @@ export class LastResource implements Participant {
   private constructor(
     readonly name: string,
     private readonly session: Session,
+    private readonly bound: BoundRunner,
     /** When it began, in milliseconds since the epoch: by the clock that also decides whether the deadline has passed. */
     readonly startMs: number,
   ) {}
 
-  static async start(name: string, source: DataSource, limits: Limits): Promise<LastResource> {
-    const session = await Session.open(source, limits);
+  static async start(name: string, { source, pool }: Place, limits: Limits): Promise<LastResource> {
+    const session = await Session.open(pool, limits);
     try {
-      const [, rows] = await session.send<[unknown, Array<{ ms: string }>]>(
-        `START TRANSACTION; SELECT ${NOW_MS} AS ms`,
+      const [, , rows] = await session.send<[unknown, unknown, Array<{ ms: string }>]>(
+        `START TRANSACTION; SAVEPOINT ${BEGUN}; SELECT ${NOW_MS} AS ms`,
       );
-      session.enter();
-      return new LastResource(name, session, Number(rows[0]!.ms));
+      const bound = session.enter(source, { withSavepoint: true });
+      await bound.tell('AfterTransactionStart');
+      return new LastResource(name, session, bound, Number(rows[0]!.ms));
     } catch (error) {
       session.destroy();
       throw error;
@@ -136,16 +137,34 @@ export class LastResource implements Participant {
     return this.session.leave();
   }
 
-  /** Sends the decision and the COMMIT together: the second is not looked at unless the first succeeds. */
-  async commitWith(sql: string, values: unknown[]): Promise<void> {
-    await this.session.send(`${sql}; COMMIT`, values);
-    this.session.release();
+  /** Tells the user's subscribers, whose statements are still part of it. */
+  async beforeCommit(): Promise<void> {
+    await this.bound.tell('BeforeTransactionCommit');
+  }
+
+  /**
+   * Sends the proof that this is the transaction that was begun, the decision and the COMMIT together: none is looked at
+   * unless the one before it succeeds. A session whose clock the caller has stopped would tell the deadline by that.
+   */
+  async commitWith(statement: string, values: readonly SqlValue[]): Promise<void> {
+    const clock = this.session.scope.isAltered ? 'SET timestamp = DEFAULT; ' : '';
+    await this.session.send(`${clock}RELEASE SAVEPOINT ${BEGUN}; ${statement}; COMMIT`, values);
+    this.session.release('committed');
+  }
+
+  /** The decision to commit stands: what was to follow the commit, once. */
+  takeHooks(): Hook[] {
+    return this.session.scope.takeHooks();
+  }
+
+  async tellCommitted(): Promise<void> {
+    await this.bound.tell('AfterTransactionCommit');
   }
 
   async rollBack(): Promise<void> {
     if (!this.session.isSound) return this.giveUp();
     await this.session.send('ROLLBACK').then(
-      () => this.session.release(),
+      () => this.session.release('rolled back'),
       () => this.giveUp(),
     );
   }

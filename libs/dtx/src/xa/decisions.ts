@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
 import { Database } from '../core/database/database.service.js';
 import { insertFirst, NOW, SqlExpression } from '../core/database/insert-first.js';
+import type { SqlValue } from '../core/database/literal.js';
 import { inFuture } from '../core/durable/claim.js';
 import { DtxError } from '../core/errors.js';
 import type { CoreOptions } from '../core/options.js';
@@ -51,7 +52,7 @@ export class Decisions implements OnModuleInit {
    * The statement that decides to commit, for the transaction of the last resource. After the deadline, by this
    * database's own clock, the id is NULL, which no server takes: 1048, and the COMMIT behind it is never read.
    */
-  commitSql(of: Undecided, { startMs, deadlineMs }: Gtrid): { sql: string; values: unknown[] } {
+  commitSql(of: Undecided, { startMs, deadlineMs }: Gtrid): { sql: string; values: SqlValue[] } {
     return {
       sql: `INSERT INTO dtx_xa (id, gid, gtrid, branches, decision, state, next_attempt_at, claim_token, created_at, decided_at)
         VALUES (IF(${NOW_MS} < ?, ?, NULL), ?, ?, ?, 'COMMIT', 'COMMITTING', ${inFuture(this.leaseMs)}, ?, ?, UTC_TIMESTAMP(3))`,
@@ -70,7 +71,7 @@ export class Decisions implements OnModuleInit {
     const row = { id, gid, gtrid, branches, ...decided };
     const leaseEnd = new SqlExpression(inFuture(this.leaseMs));
     const times = { next_attempt_at: leaseEnd, created_at: new Date(startMs), decided_at: NOW };
-    if (await insertFirst(this.database.own.manager, 'dtx_xa', { ...row, ...times }))
+    if (await insertFirst(this.database.own, 'dtx_xa', { ...row, ...times }))
       return { decision: 'ROLLBACK', row: { ...row, attempts: 0 } };
     const rows: Array<{ decision: Decision | null }> = await this.database.own.query(
       'SELECT decision FROM dtx_xa WHERE id = ? LOCK IN SHARE MODE',

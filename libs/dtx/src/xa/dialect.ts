@@ -1,7 +1,8 @@
+import type { SqlValue } from '../core/database/literal.js';
 import { OptionsError } from '../core/errors.js';
 import type { Xid } from './xid.js';
 
-export type Query = (sql: string, values?: unknown[]) => Promise<Array<Record<string, unknown>>>;
+export type Query = (sql: string, values?: readonly SqlValue[]) => Promise<Array<Record<string, unknown>>>;
 
 /** What differs between the servers. */
 export interface Dialect {

@@ -126,15 +126,15 @@ export class Recovery implements OnModuleInit {
   private async giveUp({ id, gtrid, startMs, branch }: Overdue): Promise<void> {
     const error = `prepared at ${branch}, and older than the decision log remembers: commit or roll it back by hand`;
     const incident = { scheme: SCHEME, id, gid: id, step: 'recovering an XA branch', lastError: error };
-    const isNew = await this.database.own.transaction(async (tx) => {
+    const isNew = await this.database.own.transaction(async (sql) => {
       const about = { id, gid: id, gtrid, branches: branch, decision: null, state: 'PARKED', last_error: error };
       const times = {
         next_attempt_at: new SqlExpression(NEVER_BY_ITSELF),
         created_at: new Date(startMs),
         decided_at: NOW,
       };
-      if (!(await insertFirst(tx, 'dtx_xa', { ...about, ...times }))) return false;
-      await this.alerts.raise(tx, incident);
+      if (!(await insertFirst(sql, 'dtx_xa', { ...about, ...times }))) return false;
+      await this.alerts.raise(sql, incident);
       return true;
     });
     if (isNew) this.alerts.announce(incident);

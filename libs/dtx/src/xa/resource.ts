@@ -1,5 +1,6 @@
 import { DataSource, type EntityTarget, type ObjectLiteral } from 'typeorm';
-import { prepareSessions } from '../core/database/session.js';
+import { pinningSql } from '../core/database/session.js';
+import { poolBeside, poolOf, type SessionPool } from '../core/database/session-pool.js';
 import { OptionsError } from '../core/errors.js';
 import type { CoreOptions } from '../core/options.js';
 import { type Dialect, dialectOf, type Query } from './dialect.js';
@@ -19,13 +20,19 @@ export interface BranchDatabase {
 
 const WITNESS_VERSION = 1;
 const CONNECT_TIMEOUT_MS = 5_000;
-const IDLE_MS = 2_000;
+export const IDLE_MS = 2_000;
 const RECOVERY_POOL = 4;
 /** Who waits for one of its few connections waits for a time, whoever else does: a queue that is full says nothing of the database. */
 const RECOVERY_QUEUE = 10_000;
 /** The recovery does not wait for a lock: whoever holds it is the answer. */
 const RECOVERY_LOCK_WAIT_SECONDS = 1;
 const RECOVERY_SILENCE_SECONDS = 8;
+
+/** Where a transaction works: whose entities it knows, and whose connections it takes. */
+export interface Place {
+  readonly source: DataSource;
+  readonly pool: SessionPool;
+}
 
 /** One branch database: a private pool for branches at work, a small one for the recovery, and what the server is. */
 export class Resource {
@@ -34,27 +41,35 @@ export class Resource {
   /** Whether all that is wrong with the schema is what its own app has yet to do. */
   private isBehind = true;
   private dialect: Dialect | undefined;
-  readonly work: DataSource;
-  private readonly recovery: DataSource;
+  private readonly source: DataSource;
   private readonly callTimeoutMs: number;
+  private readonly pins: Record<'work' | 'recovery', string[]>;
+  private pools: { work: SessionPool; recovery: SessionPool } | undefined;
 
   constructor(
     readonly name: string,
     private readonly database: BranchDatabase,
     { core, options }: { core: CoreOptions; options: XaOptions },
   ) {
-    const url = { type: 'mysql', url: database.url, timezone: 'Z', charset: 'utf8mb4' };
     this.callTimeoutMs = options.callTimeoutMs;
-    this.work = privatePool(url, { entities: database.entities ?? [], size: options.concurrencyMax });
-    prepareSessions(this.work, {
-      lockWaitSeconds: core.lockWaitSeconds,
-      silenceSeconds: silenceSecondsOf(options),
-    });
-    this.recovery = privatePool(url, { entities: [], size: RECOVERY_POOL, queueMax: RECOVERY_QUEUE });
-    prepareSessions(this.recovery, {
-      lockWaitSeconds: RECOVERY_LOCK_WAIT_SECONDS,
-      silenceSeconds: RECOVERY_SILENCE_SECONDS,
-    });
+    this.source = branchSource(database, options.concurrencyMax);
+    this.pins = {
+      work: pinningSql({ lockWaitSeconds: core.lockWaitSeconds, silenceSeconds: silenceSecondsOf(options) }),
+      recovery: pinningSql({
+        lockWaitSeconds: RECOVERY_LOCK_WAIT_SECONDS,
+        silenceSeconds: RECOVERY_SILENCE_SECONDS,
+      }),
+    };
+  }
+
+  /** Where branches work. Only once it is open. */
+  get work(): Place {
+    return { source: this.source, pool: this.opened.work };
+  }
+
+  private get opened(): { work: SessionPool; recovery: SessionPool } {
+    if (!this.pools) throw new XaUnavailable(`${this.name} is not open yet`);
+    return this.pools;
   }
 
   /** True once the server has been asked what it is: from then on the recovery may work here, whatever the schema is. */
@@ -67,7 +82,15 @@ export class Resource {
    *   bring up to date, and what connecting throws
    */
   async open(): Promise<Dialect> {
-    for (const pool of [this.recovery, this.work]) if (!pool.isInitialized) await pool.initialize();
+    if (!this.source.isInitialized) await this.source.initialize();
+    this.pools ??= {
+      work: poolOf(this.source, this.pins.work),
+      recovery: poolBeside(this.source, this.pins.recovery, {
+        size: RECOVERY_POOL,
+        queueMax: RECOVERY_QUEUE,
+        idleMs: IDLE_MS,
+      }),
+    };
     this.dialect ??= await this.ask((query) => dialectOf(query));
     await this.checkSchema();
     if (this.problem) throw this.isBehind ? new XaUnavailable(this.problem) : new OptionsError(this.problem);
@@ -94,11 +117,14 @@ export class Resource {
    * given up with its connection.
    */
   async ask<T>(work: (query: Query) => Promise<T>): Promise<T> {
-    const session = await Session.open(this.recovery, { withinMs: this.callTimeoutMs, limitMs: this.callTimeoutMs });
+    const session = await Session.open(this.opened.recovery, {
+      withinMs: this.callTimeoutMs,
+      limitMs: this.callTimeoutMs,
+    });
     try {
       return await work((sql, values) => session.send(sql, values));
     } finally {
-      if (session.isSound) session.release();
+      if (session.isSound) session.release('committed');
       else session.destroy();
     }
   }
@@ -109,7 +135,8 @@ export class Resource {
   }
 
   async close(): Promise<void> {
-    for (const pool of [this.work, this.recovery]) if (pool.isInitialized) await pool.destroy();
+    await this.pools?.recovery.end();
+    if (this.source.isInitialized) await this.source.destroy();
   }
 }
 
@@ -117,24 +144,20 @@ const NO_SUCH_TABLE = 1146;
 const SCHEMA_SQL = 'SELECT component, MAX(version) AS version FROM dtx_schema_version GROUP BY component';
 
 /**
- * A pool that only XA uses. Several statements may go in one round trip: what is joined are literals of this library.
- * Connections that have nothing to do are closed before the server would end them for their silence, and none is ever
- * reset: on MariaDB a reset loses a prepared branch without a word.
+ * A DataSource that only XA uses. Several statements may go in one round trip: what is joined are literals of this
+ * library. Connections that have nothing to do are closed before the server would end them for their silence, and none is
+ * ever reset: on MariaDB a reset loses a prepared branch without a word.
  */
-export function privatePool(
-  options: Record<string, unknown>,
-  { entities, size, queueMax = size }: { entities: unknown; size: number; queueMax?: number },
-): DataSource {
+function branchSource({ url, entities = [] }: BranchDatabase, size: number): DataSource {
   const extra = {
     connectTimeout: CONNECT_TIMEOUT_MS,
-    ...(options.extra as object | undefined),
     connectionLimit: size,
-    queueLimit: queueMax,
+    queueLimit: size,
     maxIdle: size - 1,
     idleTimeout: IDLE_MS,
     resetOnRelease: false,
     multipleStatements: true,
   };
-  const own = { ...options, entities, subscribers: [], migrations: [], synchronize: false, poolSize: size, extra };
-  return new DataSource(own as unknown as ConstructorParameters<typeof DataSource>[0]);
+  const options = { type: 'mysql', url, timezone: 'Z', charset: 'utf8mb4', entities, poolSize: size, extra };
+  return new DataSource(options as unknown as ConstructorParameters<typeof DataSource>[0]);
 }

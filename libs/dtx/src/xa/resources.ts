@@ -1,18 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, Logger, OnApplicationShutdown, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
-import { DataSource } from 'typeorm';
 import { backoffMs } from '../core/backoff.js';
 import { Database } from '../core/database/database.service.js';
-import { prepareSessions } from '../core/database/session.js';
+import { pinningSql } from '../core/database/session.js';
+import { poolLike, type SessionPool } from '../core/database/session-pool.js';
 import { isDatabaseAway } from '../core/database/sql-errors.js';
-import { declarePool } from '../core/database/transaction.js';
 import { DtxError } from '../core/errors.js';
 import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { Decisions } from './decisions.js';
 import { XaUnavailable } from './errors.js';
 import { silenceSecondsOf, XA_OPTIONS, type XaOptions } from './options.js';
-import { type BranchDatabase, privatePool, Resource } from './resource.js';
+import { type BranchDatabase, IDLE_MS, type Place, Resource } from './resource.js';
 
 export const BRANCHES = Symbol('dtx xa branches');
 const LOOK_EVERY_MS = 25;
@@ -23,7 +22,7 @@ export class Resources implements OnModuleInit, OnModuleDestroy, OnApplicationSh
   readonly branches: readonly Resource[];
   private readonly logger = new Logger('Xa');
   private readonly stopping = new AbortController();
-  private last: DataSource | undefined;
+  private last: SessionPool | undefined;
   private opening: Promise<unknown> = Promise.resolve();
 
   constructor(
@@ -53,12 +52,12 @@ export class Resources implements OnModuleInit, OnModuleDestroy, OnApplicationSh
   async onApplicationShutdown(): Promise<void> {
     await this.opening;
     await Promise.all(this.branches.map((branch) => branch.close()));
-    if (this.last?.isInitialized) await this.last.destroy();
+    await this.last?.end();
   }
 
-  /** The pool of the last resource. Only after `require`. */
-  get lastResource(): DataSource {
-    return this.last!;
+  /** Where the last resource works, with the user's entities. Only after `require`. */
+  get lastResource(): Place {
+    return { source: this.database.source, pool: this.last! };
   }
 
   /**
@@ -75,7 +74,7 @@ export class Resources implements OnModuleInit, OnModuleDestroy, OnApplicationSh
     });
     if (found.length === 0 || new Set(wanted).size < wanted.length)
       throw new DtxError(`an XA transaction needs branches, each once; got ${names.join(', ')}`);
-    const isOpen = () => this.last?.isInitialized && this.decisions.logId !== '' && found.every((one) => !one.problem);
+    const isOpen = () => this.last && this.decisions.logId !== '' && found.every((one) => !one.problem);
     for (const end = performance.now() + waitMs; !isOpen(); await sleep(LOOK_EVERY_MS)) {
       const problems = found.filter(({ problem }) => problem).map(({ name, problem }) => `${name} ${problem}`);
       if (performance.now() > end) throw new XaUnavailable(problems.join('; ') || 'the decision log is not open yet');
@@ -85,14 +84,13 @@ export class Resources implements OnModuleInit, OnModuleDestroy, OnApplicationSh
 
   private async openLog(): Promise<void> {
     await this.decisions.open();
-    const { options } = this.database.source;
-    const entities = options.entities ?? [];
+    const pins = pinningSql({
+      lockWaitSeconds: this.core.lockWaitSeconds,
+      silenceSeconds: silenceSecondsOf(this.options),
+      asTheUsers: this.database.userSession,
+    });
     const size = this.options.concurrencyMax;
-    this.last ??= privatePool(options as unknown as Record<string, unknown>, { entities, size });
-    const session = { lockWaitSeconds: this.core.lockWaitSeconds, silenceSeconds: silenceSecondsOf(this.options) };
-    prepareSessions(this.last, session);
-    if (!this.last.isInitialized) await this.last.initialize();
-    declarePool(this.last, this.database.source);
+    this.last ??= poolLike(this.database.source, pins, { size, queueMax: size, idleMs: IDLE_MS });
   }
 
   private async openBranch(branch: Resource): Promise<void> {

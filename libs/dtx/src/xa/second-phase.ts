@@ -201,7 +201,7 @@ export class SecondPhase {
     const ageMs = this.database.ageMs(row.id) ?? 0;
     const longest = Math.min(ageMs * FOLLOW_AGAIN_PART, FOLLOW_AGAIN_MS_MAX);
     const delayMs = Math.max(longest, leaseMsOf(this.core, this.options));
-    await settleAgain(this.database.own.manager, XA, row, { error, delayMs, attempts: row.attempts });
+    await settleAgain(this.database.own, XA, row, { error, delayMs, attempts: row.attempts });
     return { kind: 'settled' };
   }
 

@@ -1,102 +1,91 @@
-import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
-import { isDatabaseAway, isDuplicateKey } from '../core/database/sql-errors.js';
-import { DtxError } from '../core/errors.js';
+import type { DataSource, EntityManager } from 'typeorm';
+import { BoundRunner } from '../core/database/bound-runner.js';
+import type { SqlValue } from '../core/database/literal.js';
+import type { Row, Tap } from '../core/database/raw-connection.js';
+import type { SessionPool } from '../core/database/session-pool.js';
+import { errnoOf, isDatabaseAway, SERVER_ERRNO_MIN } from '../core/database/sql-errors.js';
+import type { TransactionScope } from '../core/database/transaction-scope.js';
 import { XaUnavailable } from './errors.js';
 
-interface RawConnection {
-  query(sql: string, values: unknown[], done: (error: unknown, result: unknown) => void): void;
-  destroy(): void;
+/** How long to wait for a connection, and for the answer to one statement of the protocol; in milliseconds. */
+export interface Limits {
+  readonly withinMs: number;
+  readonly limitMs: number;
 }
 
-export type Rows = Array<Record<string, unknown>>;
-
-/** Lowest error number of the servers; lower ones are the operating system's. */
-const SERVER_ERRNO_MIN = 1_000;
-
 /**
- * One connection on which one branch lives and dies, and the only place that reaches into TypeORM: a query runner that
- * believes itself in a transaction, so that `save` begins none of its own, which an XA branch would refuse. It remembers
- * the first error of the caller's statements, for a branch in which one has failed must not be prepared even if the
- * caller has swallowed it: after a lock wait the servers would gladly prepare the half that is left.
+ * One connection on which one branch lives and dies. The caller's statements go through the guard of every transaction of
+ * the library's, and the first that fails is the end of the branch: after a lock wait the servers would gladly prepare the
+ * half that is left.
  */
 export class Session {
-  /** Why the branch cannot be committed any more: the first statement of the caller that failed. */
-  failure: unknown;
   /** Whether the connection still does what it is told; if not, only its end is certain. */
   isSound = true;
-  private isOpenToCaller = false;
   private isEnded = false;
-  private readonly inFlight = new Set<Promise<unknown>>();
+  private bound: BoundRunner | undefined;
   private abortWith: (error: Error) => void = () => {};
   private readonly aborted: Promise<never>;
 
   private constructor(
-    private readonly runner: QueryRunner,
-    private readonly connection: RawConnection,
+    private readonly tap: Tap,
     private readonly limitMs: number,
   ) {
     this.aborted = new Promise<never>((_, reject) => {
       this.abortWith = reject;
     });
     this.aborted.catch(() => {}); // heard by whoever waits for a statement
-    this.guard();
   }
 
-  /**
-   * @param limits `withinMs`: how long to wait for the connection; `limitMs`: for the answer to one statement of `send`
-   * @throws XaUnavailable when the pool has not given a connection in time, and what connecting throws
-   */
-  static async open(
-    source: DataSource,
-    { withinMs, limitMs }: { withinMs: number; limitMs: number },
-  ): Promise<Session> {
-    const runner = source.createQueryRunner();
-    const connecting: Promise<RawConnection> = runner.connect();
+  /** @throws XaUnavailable when the pool has not given a connection in time, and what connecting throws */
+  static async open(pool: SessionPool, { withinMs, limitMs }: Limits): Promise<Session> {
+    const connecting = pool.acquire();
     let timer: NodeJS.Timeout | undefined;
     const limit = new Promise<null>((resolve) => {
       timer = setTimeout(resolve, withinMs, null);
     });
-    const connection = await Promise.race([connecting, limit]).finally(() => clearTimeout(timer));
-    if (connection) return new Session(runner, connection, limitMs);
+    const tap = await Promise.race([connecting, limit]).finally(() => clearTimeout(timer));
+    if (tap) return new Session(tap, limitMs);
     // Whoever waits for it next is to have it.
     connecting.then(
-      () => runner.release(),
+      (late) => late.release(),
       () => {},
     );
     throw new XaUnavailable(`no connection within ${withinMs} ms`);
   }
 
   get manager(): EntityManager {
-    return this.runner.manager;
+    return this.bound!.manager;
   }
 
-  get queryRunner(): QueryRunner {
-    return this.runner;
+  get scope(): TransactionScope {
+    return this.bound!.scope;
   }
 
-  /** From now on the caller may use the manager, and TypeORM takes the transaction for its own. */
-  enter(): void {
-    Object.assign(this.runner, { isTransactionActive: true, transactionDepth: 1 });
-    this.isOpenToCaller = true;
+  /** Why the branch cannot be committed any more. */
+  get failure(): unknown {
+    return this.bound?.scope.failure ?? this.bound?.scope.evidence.firstError;
+  }
+
+  /** From now on the caller may use the manager, with the entities of `source`. */
+  enter(source: DataSource, { withSavepoint }: { withSavepoint: boolean }): BoundRunner {
+    this.bound = new BoundRunner(source, this.tap, { everyErrorEnds: true }, (statement) => this.watch(statement));
+    this.bound.open({ withSavepoint });
+    return this.bound;
   }
 
   /**
-   * The caller is out. What it has begun without awaiting it still belongs to the branch, and is waited for: TypeORM
-   * sends a moment later than it is asked. Whatever comes from now on is refused, instead of meeting a connection without
-   * the branch.
+   * The caller is out. What it has begun without awaiting it still belongs to the branch, and is waited for. Whatever
+   * comes from now on is refused, instead of meeting a connection without the branch.
    */
   async leave(): Promise<void> {
-    this.isOpenToCaller = false;
-    await Promise.allSettled(this.inFlight);
+    this.bound?.close();
+    await this.watch(this.bound?.settled() ?? Promise.resolve()).catch(() => {});
   }
 
   /** A statement of the protocol's own, as text: XA statements cannot be prepared ones. Several go in one round trip. */
-  async send<T = Rows>(sql: string, values: unknown[] = []): Promise<T> {
-    const sent = new Promise<T>((resolve, reject) => {
-      this.connection.query(sql, values, (error, result) => (error ? reject(error) : resolve(result as T)));
-    });
+  async send<T = Row[]>(statement: string, values?: readonly SqlValue[]): Promise<T> {
     const limit = setTimeout(() => this.abort(new XaUnavailable(`no answer within ${this.limitMs} ms`)), this.limitMs);
-    return this.watch(sent).finally(() => clearTimeout(limit));
+    return this.watch(this.tap.ask<T>(statement, values)).finally(() => clearTimeout(limit));
   }
 
   /** Ends every wait on this connection with the error: a network that swallows bytes never would. */
@@ -104,44 +93,22 @@ export class Session {
     this.abortWith(error);
   }
 
-  /** Back to its private pool. Only for a connection on which nothing is left open. */
-  release(): void {
+  /** Back to its pool. Only for a connection on which nothing is left open; one that the caller has changed ends. */
+  release(state: 'committed' | 'rolled back'): void {
     if (this.isEnded) return;
     this.isEnded = true;
-    this.isOpenToCaller = false;
-    Object.assign(this.runner, { isTransactionActive: false, transactionDepth: 0 });
-    void this.runner.release();
+    this.bound?.end(state);
+    if (this.bound?.scope.isAltered) this.tap.connection.destroy();
+    else this.tap.release();
   }
 
   /** Ends the connection. What was not prepared is rolled back by the server, what was is left to the recovery. */
   destroy(): void {
     if (this.isEnded) return;
     this.isEnded = true;
-    this.isOpenToCaller = false;
+    this.bound?.end('rolled back');
     this.abort(new XaUnavailable('the connection was given up'));
-    this.connection.destroy();
-  }
-
-  private guard(): void {
-    const query = this.runner.query.bind(this.runner) as (...args: unknown[]) => Promise<unknown>;
-    const guarded = (...args: unknown[]) => {
-      if (!this.isOpenToCaller) throw new DtxError('this XA transaction is over: a statement came after its work');
-      // A deadlock has ended a local transaction: what came after it would be committed on the spot. A duplicate key has
-      // not, and whoever ran into one may look whose it is; committed it will not be either way.
-      if (this.failure !== undefined && !isDuplicateKey(this.failure)) throw this.failure;
-      const statement: Promise<unknown> = this.watch(query(...args))
-        .catch((error) => {
-          this.failure ??= error;
-          throw error;
-        })
-        .finally(() => this.inFlight.delete(statement));
-      this.inFlight.add(statement);
-      return statement;
-    };
-    const stream = () => {
-      throw new DtxError('results cannot be streamed inside an XA transaction');
-    };
-    Object.assign(this.runner, { query: async (...args: unknown[]) => guarded(...args), stream });
+    this.tap.connection.destroy();
   }
 
   private async watch<T>(statement: Promise<T>): Promise<T> {
@@ -156,6 +123,5 @@ export class Session {
 
 /** Whether the server has said no. Anything else leaves open whether the statement was carried out. */
 export function isAnswered(error: unknown): boolean {
-  const { driverError, errno } = error as { driverError?: { errno?: number }; errno?: number };
-  return (driverError?.errno ?? errno ?? 0) >= SERVER_ERRNO_MIN && !isDatabaseAway(error);
+  return errnoOf(error) >= SERVER_ERRNO_MIN && !isDatabaseAway(error);
 }

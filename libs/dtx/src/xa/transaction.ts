@@ -104,14 +104,13 @@ export class Xa implements OnModuleDestroy {
       measure('started', { scheme: SCHEME });
       const result = await inTime(begun.everybody, { gid, limitMs: this.options.timeoutMs }, async (late) => {
         const given = await this.prepared(begun, (managers: Record<Name, EntityManager>) =>
-          Promise.race([work(managers), late]),
+          Promise.race([this.database.guard.inside(`the work of XA transaction ${gid}`, () => work(managers)), late]),
         );
         await this.decide(begun);
         return given;
       });
       // Side by side: a hook that cannot know what it has done keeps no branch from its commit.
-      const committed = this.database.hooks.afterTransactionCommit({ queryRunner: begun.last.manager.queryRunner! });
-      await Promise.all([this.secondPhase.runNow(begun.row, begun.branches), committed]);
+      await Promise.all([this.secondPhase.runNow(begun.row, begun.branches), this.afterCommit(begun)]);
       return result;
     } finally {
       leave();
@@ -155,6 +154,7 @@ export class Xa implements OnModuleDestroy {
     try {
       const managers = Object.fromEntries(everybody.map(({ name, manager }) => [name, manager]));
       const result = await failpoint(failpoints.worked, () => work(managers as Record<Name, EntityManager>));
+      await begun.last.beforeCommit();
       await Promise.all(everybody.map((one) => one.leave()));
       refuseFailed(everybody);
       await this.prepareAll(branches);
@@ -220,9 +220,17 @@ export class Xa implements OnModuleDestroy {
     }
   }
 
-  private async rollBack({ everybody, last }: Begun): Promise<void> {
+  private async rollBack({ everybody }: Begun): Promise<void> {
     await Promise.all(everybody.map((one) => one.rollBack()));
-    this.database.hooks.afterTransactionRollback({ queryRunner: last.manager.queryRunner! });
+  }
+
+  /** Whatever a subscriber of the user's throws now, the transaction is committed. */
+  private async afterCommit({ last }: Begun): Promise<void> {
+    const hooks = last.takeHooks();
+    await last.tellCommitted().catch((error: Error) => {
+      this.logger.error(`a subscriber failed (the transaction is committed): ${error.message}`);
+    });
+    await this.database.hooks.run(hooks);
   }
 }
 

@@ -1,6 +1,7 @@
-import type { DynamicModule } from '@nestjs/common';
+import { type DynamicModule, Injectable, Module } from '@nestjs/common';
 import { TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
-import type { EntityTarget, ObjectLiteral } from 'typeorm';
+import { pinSessions } from 'nest-dtx';
+import { DataSource, type EntityTarget, type ObjectLiteral } from 'typeorm';
 
 /** Connections that requests and handlers share. Above it they wait, so that a burst cannot exhaust the server. */
 const POOL_SIZE = 32;
@@ -9,12 +10,12 @@ const WAITERS_MAX = 1_000;
 const CONNECT_TIMEOUT_MS = 5_000;
 
 /**
- * The app's own database. It is opened by the library, in the background and for as long as it takes, and with the
- * session that the protocols count on (UTC, READ COMMITTED, a short lock wait): so an app whose database is away at
- * start is up, answers 503, and works as soon as it can.
+ * The app's own database. It is opened by the library, in the background and for as long as it takes: so an app whose
+ * database is away at start is up, answers 503, and works as soon as it can. Its sessions are the app's own business, and
+ * this app pins them: what it stores is UTC, and what does not fit is an error.
  */
 export function databaseModule(url: string, entities: EntityTarget<ObjectLiteral>[]): DynamicModule {
-  return TypeOrmModule.forRoot({
+  const typeOrm = TypeOrmModule.forRoot({
     type: 'mysql',
     url,
     entities: entities as TypeOrmModuleOptions['entities'],
@@ -27,8 +28,20 @@ export function databaseModule(url: string, entities: EntityTarget<ObjectLiteral
       connectionLimit: POOL_SIZE,
       queueLimit: WAITERS_MAX,
       connectTimeout: CONNECT_TIMEOUT_MS,
-      // A reset would undo the session set at connect, and on MariaDB lose a prepared XA branch.
+      // A reset would undo the session that was pinned.
       resetOnRelease: false,
     },
   });
+  return { module: PinnedDatabase, imports: [typeOrm], providers: [PinnedSessions] };
 }
+
+/** Before the library opens it. */
+@Injectable()
+class PinnedSessions {
+  constructor(source: DataSource) {
+    pinSessions(source);
+  }
+}
+
+@Module({})
+class PinnedDatabase {}

@@ -1,7 +1,7 @@
 import { Inject, Injectable, Logger, OnModuleInit } from '@nestjs/common';
-import type { EntityManager } from 'typeorm';
 import { Database } from '../database/database.service.js';
 import { insertFirst, NOW } from '../database/insert-first.js';
+import type { Sql } from '../database/sql.js';
 import type { Word } from '../operations.js';
 import type { CoreOptions } from '../options.js';
 import { measure } from '../telemetry.js';
@@ -53,8 +53,8 @@ export class Alerts implements OnModuleInit {
    * Opens the incident's alert in the transaction that parks its row. Repeated while it is open, it does nothing and gives
    * false: then there is nothing to announce.
    */
-  async raise(tx: EntityManager, incident: Incident): Promise<boolean> {
-    return insertFirst(tx, 'dtx_alert', {
+  async raise(sql: Sql, incident: Incident): Promise<boolean> {
+    return insertFirst(sql, 'dtx_alert', {
       id: this.database.newId(),
       open_key: openKey(incident.scheme, incident.id),
       scheme: incident.scheme,
@@ -78,9 +78,9 @@ export class Alerts implements OnModuleInit {
   }
 
   /** Closes the incident: it was retried or settled, so a new giving-up is a new incident. */
-  async close(tx: EntityManager, scheme: string, ids: readonly string[]): Promise<void> {
+  async close(sql: Sql, scheme: string, ids: readonly string[]): Promise<void> {
     if (ids.length === 0) return;
-    await tx.query('UPDATE dtx_alert SET closed_at = UTC_TIMESTAMP(3), open_key = NULL WHERE open_key IN (?)', [
+    await sql.query('UPDATE dtx_alert SET closed_at = UTC_TIMESTAMP(3), open_key = NULL WHERE open_key IN (?)', [
       ids.map((id) => openKey(scheme, id)),
     ]);
   }
@@ -93,25 +93,25 @@ export class Alerts implements OnModuleInit {
 
   /** Somebody has seen it. Returns null for an unknown id; a second time changes nothing. */
   async acknowledge(id: string, word: Word): Promise<AlertView | null> {
-    return this.database.own.transaction(async (tx) => {
-      const { affectedRows } = await tx.query(
+    return this.database.own.transaction(async (sql) => {
+      const { affectedRows } = await sql.query(
         'UPDATE dtx_alert SET acknowledged_at = UTC_TIMESTAMP(3) WHERE id = ? AND acknowledged_at IS NULL',
         [id],
       );
-      const [row] = await tx.query(`${SELECT} WHERE id = ?`, [id]);
+      const [row] = await sql.query(`${SELECT} WHERE id = ?`, [id]);
       if (!row) return null;
       const { scheme, subject_id: subject } = row;
-      if (affectedRows === 1) await this.recordOperation(tx, { scheme, id: subject, action: 'acknowledge', ...word });
+      if (affectedRows === 1) await this.recordOperation(sql, { scheme, id: subject, action: 'acknowledge', ...word });
       return view(row);
     });
   }
 
   /** Writes down who did what, when and why, in the transaction that does it. */
   async recordOperation(
-    tx: EntityManager,
+    sql: Sql,
     { scheme, id, action, by, note }: Word & { scheme: string; id: string; action: string },
   ): Promise<void> {
-    await tx.query(
+    await sql.query(
       `INSERT INTO dtx_operation (id, scheme, subject_id, action, operator, note, at)
        VALUES (?, ?, ?, ?, ?, ?, UTC_TIMESTAMP(3))`,
       [this.database.newId(), scheme, id, action, by ?? null, note ?? null],

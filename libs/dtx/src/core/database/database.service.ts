@@ -12,30 +12,49 @@ import { backoffMs } from '../backoff.js';
 import { idTimeMs, newId } from '../gid.js';
 import { type CoreOptions } from '../options.js';
 import { CORE_OPTIONS } from '../tokens.js';
-import { type Migration, migrate } from './schema.js';
-import { prepareSessions } from './session.js';
+import { type Migration, migrateOn } from './schema.js';
+import { pinningSql, type UserSession } from './session.js';
+import { connectionOptionsOf, poolBeside, poolLike, type SessionPool } from './session-pool.js';
 import { isDatabaseAway, isUnavailable } from './sql-errors.js';
+import { StrayGuard } from './stray.js';
 import { CommitHooks } from './transaction.js';
+import { readUserSession } from './user-session.js';
+import { WorkTransactions } from './work.js';
 
 const CLOCK_INTERVAL_MS = 30_000;
 const PING_LIMIT_MS = 2_000;
 const OWN_SILENCE_SECONDS = 8;
+const QUEUE_MAX = 10_000;
+/** How long a migration waits for a table that is in use. */
+const MIGRATION_WAIT_SECONDS = 60;
+
+/** What runs on sessions of the library's: see `docs/sessions.md`. */
+interface Pools {
+  readonly own: SessionPool;
+  readonly workPool: SessionPool;
+  readonly work: WorkTransactions;
+  readonly guard: StrayGuard;
+  readonly userSession: UserSession;
+}
 
 /**
  * The app's database as the library sees it: opened in the background and for as long as it takes (an app whose
- * database is away at start stays up and says so), migrated, then announced to all who wait for it. Scans, marks
- * and recovery use a small pool of their own, so that they never wait behind the business for a connection.
+ * database is away at start stays up and says so), migrated, then announced to all who wait for it. The pool of the
+ * DataSource is the user's: the library only takes part in transactions that the user begins there. Scans, marks and
+ * recovery use a small pool of their own, so that they never wait behind the business for a connection; the transactions
+ * that the library begins for the user's code use another one.
  */
 @Injectable()
 export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnApplicationShutdown {
   readonly hooks = new CommitHooks();
   private readonly logger = new Logger('Database');
-  private readonly components: Array<{ component: string; migrations: readonly Migration[] }> = [];
+  private readonly components: Array<{ component: string; migrations: readonly Migration[]; isUsers: boolean }> = [];
   private readonly listeners: Array<() => void> = [];
   private readonly stopping = new AbortController();
   private opening: Promise<void> = Promise.resolve();
   private clockOffsetMs = 0;
-  private ownSource: DataSource | undefined;
+  private name = '';
+  private pools: Pools | undefined;
   ready = false;
 
   constructor(
@@ -43,22 +62,40 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
     @Inject(CORE_OPTIONS) private readonly options: CoreOptions,
   ) {}
 
-  /** The library's own pool. Only valid once ready. */
-  get own(): DataSource {
-    if (!this.ownSource?.isInitialized)
-      throw Object.assign(new Error('the database is not open yet'), { code: 'POOL_NOT_OPEN' });
-    return this.ownSource;
+  /** The library's own pool: scans, marks and recovery. Only valid once ready. */
+  get own(): SessionPool {
+    return this.opened.own;
   }
 
-  /** Registers a component's schema; call before the application starts. */
-  addMigrations(component: string, migrations: readonly Migration[]): void {
-    this.components.push({ component, migrations });
+  /** Transactions that the library begins for the user's code. Only valid once ready. */
+  get work(): WorkTransactions {
+    return this.opened.work;
+  }
+
+  /** Keeps the user's code on the transaction that it was given. Only valid once ready. */
+  get guard(): StrayGuard {
+    return this.opened.guard;
+  }
+
+  /** What a session of the library's needs so that statements of the user's mean the same there. Only valid once ready. */
+  get userSession(): UserSession {
+    return this.opened.userSession;
+  }
+
+  /** Registers a component's schema; call before the application starts. `isUsers`: its statements are the user's. */
+  addMigrations(component: string, migrations: readonly Migration[], { isUsers = false } = {}): void {
+    this.components.push({ component, migrations, isUsers });
   }
 
   /** Calls back once the database is open and migrated; at once if it already is. */
   onReady(listener: () => void): void {
     if (this.ready) listener();
     else this.listeners.push(listener);
+  }
+
+  /** A table of the library's, for a session whose default database may be another one. */
+  tableIn(table: string): string {
+    return `\`${this.name.replaceAll('`', '``')}\`.${table}`;
   }
 
   /** Milliseconds since the epoch by the database's clock, as last compared; good for ids and ages, never for claims. */
@@ -106,7 +143,7 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
 
   async onApplicationShutdown(): Promise<void> {
     await this.opening;
-    if (this.ownSource?.isInitialized) await this.ownSource.destroy();
+    await Promise.all([this.pools?.own.end(), this.pools?.work.end()]);
   }
 
   private async open(): Promise<void> {
@@ -128,19 +165,44 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
     }
   }
 
+  private get opened(): Pools {
+    if (!this.pools) throw Object.assign(new Error('the database is not open yet'), { code: 'POOL_NOT_OPEN' });
+    return this.pools;
+  }
+
   private async openOnce(): Promise<void> {
-    const session = { lockWaitSeconds: this.options.lockWaitSeconds };
-    prepareSessions(this.source, session);
     if (!this.source.isInitialized) await this.source.initialize();
     this.hooks.attachTo(this.source);
-    if (!this.ownSource) {
-      this.ownSource = ownPoolOf(this.source, this.options.ownPoolSize);
-      // A process that is stopped amid a claim must not keep its row locks: the server takes them back.
-      prepareSessions(this.ownSource, { ...session, silenceSeconds: OWN_SILENCE_SECONDS });
-    }
-    if (!this.ownSource.isInitialized) await this.ownSource.initialize();
-    for (const { component, migrations } of this.components) await migrate(this.ownSource, component, migrations);
+    this.pools ??= this.makePools(await readUserSession(this.source));
+    const [row] = await this.own.query('SELECT DATABASE() AS name');
+    this.name = String(row!.name);
+    for (const component of this.components) await this.migrate(component);
     await this.readClock();
+  }
+
+  private makePools(userSession: UserSession): Pools {
+    const { lockWaitSeconds, ownPoolSize, strayStatements } = this.options;
+    // A process that is stopped amid a claim must not keep its row locks: the server takes them back.
+    const ownPins = pinningSql({ lockWaitSeconds, silenceSeconds: OWN_SILENCE_SECONDS });
+    const own = poolBeside(this.source, ownPins, { size: ownPoolSize, queueMax: QUEUE_MAX });
+    const size = this.options.workPoolSize ?? poolSizeOf(this.source);
+    const workPins = pinningSql({ lockWaitSeconds, asTheUsers: userSession });
+    const workPool = poolLike(this.source, workPins, { size, queueMax: QUEUE_MAX });
+    const guard = new StrayGuard(this.source, strayStatements);
+    const work = new WorkTransactions(this.source, workPool, this.hooks, guard);
+    return { own, workPool, work, guard, userSession };
+  }
+
+  /** On a connection that is not used again: what a migration does to its session ends with it. */
+  private async migrate({ component, migrations, isUsers }: (typeof this.components)[number]): Promise<void> {
+    const { own, workPool } = this.opened;
+    const tap = await (isUsers ? workPool : own).acquire();
+    try {
+      await tap.ask(`SET SESSION lock_wait_timeout = ${MIGRATION_WAIT_SECONDS}`);
+      await migrateOn((sql) => tap.ask(sql), component, migrations);
+    } finally {
+      tap.connection.destroy();
+    }
   }
 
   private async keepClock(): Promise<void> {
@@ -159,10 +221,8 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
   }
 }
 
-/** Same server and database, no entities, few connections. */
-function ownPoolOf(source: DataSource, size: number): DataSource {
-  const options = source.options as unknown as Record<string, unknown>;
-  const extra = { ...(options.extra as object | undefined), connectionLimit: size, queueLimit: 10_000 };
-  const own = { ...options, entities: [], subscribers: [], migrations: [], synchronize: false, poolSize: size, extra };
-  return new DataSource(own as unknown as ConstructorParameters<typeof DataSource>[0]);
+/** As many as the user has for requests: mysql2 takes ten unless it is told otherwise. */
+function poolSizeOf(source: DataSource): number {
+  const { connectionLimit } = connectionOptionsOf(source);
+  return Number(connectionLimit) || 10;
 }

@@ -1,5 +1,6 @@
 import type { DataSource } from 'typeorm';
 import { DtxError } from '../errors.js';
+import { bind } from './literal.js';
 
 /**
  * One step of a schema's history. DDL commits by itself on MySQL and MariaDB, so each statement must bear being run
@@ -13,44 +14,53 @@ export interface Migration {
 
 const LOCK_WAIT_SECONDS = 60;
 
+/** One connection that only a migration uses. */
+export type Query = (sql: string) => Promise<Array<Record<string, unknown>>>;
+
 /**
  * Brings the schema of one component up to date. Several instances may do it at once: a named lock of the server
- * lets one through, and is released by the server itself should its holder die.
+ * lets one through, and is released by the server itself if its holder dies.
+ * @throws DtxError when another instance holds the lock for longer than a minute
  */
+export async function migrateOn(query: Query, component: string, migrations: readonly Migration[]): Promise<void> {
+  const [row] = await query(`SELECT GET_LOCK(${LOCK}, ${LOCK_WAIT_SECONDS}) AS got`);
+  if (Number(row!.got) !== 1)
+    throw new DtxError(`another instance has held the migration lock for ${LOCK_WAIT_SECONDS} s`);
+  try {
+    await apply(query, component, migrations);
+  } finally {
+    await query(`SELECT RELEASE_LOCK(${LOCK})`).catch(() => {});
+  }
+}
+
+const LOCK = `CONCAT('dtx-migrate:', LEFT(SHA2(DATABASE(), 256), 40))`;
+
+/** The same for a DataSource, on a connection of its pool. */
 export async function migrate(source: DataSource, component: string, migrations: readonly Migration[]): Promise<void> {
   const runner = source.createQueryRunner();
   try {
     await runner.connect();
-    const [{ got }] = await runner.query(
-      `SELECT GET_LOCK(CONCAT('dtx-migrate:', LEFT(SHA2(DATABASE(), 256), 40)), ?) AS got`,
-      [LOCK_WAIT_SECONDS],
-    );
-    if (Number(got) !== 1)
-      throw new DtxError(`another instance has held the migration lock for ${LOCK_WAIT_SECONDS} s`);
-    await apply((sql, values) => runner.query(sql, values), component, migrations);
+    await migrateOn((sql) => runner.query(sql), component, migrations);
   } finally {
-    if (!runner.isReleased)
-      await runner
-        .query(`SELECT RELEASE_LOCK(CONCAT('dtx-migrate:', LEFT(SHA2(DATABASE(), 256), 40)))`)
-        .catch(() => {});
     await runner.release();
   }
 }
-
-type Query = (sql: string, values?: unknown[]) => Promise<Array<Record<string, unknown>>>;
 
 async function apply(query: Query, component: string, migrations: readonly Migration[]): Promise<void> {
   await query(`CREATE TABLE IF NOT EXISTS dtx_schema_version (
     component VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL, version INT NOT NULL, name VARCHAR(128) NOT NULL,
     applied_at DATETIME(3) NOT NULL, PRIMARY KEY (component, version)) ENGINE=InnoDB`);
-  const rows = await query('SELECT version FROM dtx_schema_version WHERE component = ?', [component]);
+  const rows = await query(bind('SELECT version FROM dtx_schema_version WHERE component = ?', [component]));
   const done = new Set(rows.map((row) => Number(row.version)));
   for (const migration of [...migrations].sort((a, b) => a.version - b.version)) {
     if (done.has(migration.version)) continue;
     for (const statement of migration.up) await query(statement);
     await query(
-      'INSERT INTO dtx_schema_version (component, version, name, applied_at) VALUES (?, ?, ?, UTC_TIMESTAMP(3))',
-      [component, migration.version, migration.name],
+      bind('INSERT INTO dtx_schema_version (component, version, name, applied_at) VALUES (?, ?, ?, UTC_TIMESTAMP(3))', [
+        component,
+        migration.version,
+        migration.name,
+      ]),
     );
   }
 }

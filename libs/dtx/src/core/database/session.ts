@@ -1,52 +1,115 @@
+import { Logger } from '@nestjs/common';
 import type { DataSource } from 'typeorm';
+import { OptionsError } from '../errors.js';
+import { bind } from './literal.js';
+
+/** What the protocols count on in a session; see `docs/sessions.md` for every setting of the servers, and why. */
+export interface Session {
+  readonly lockWaitSeconds: number;
+  /** The server ends a connection that is silent for so long, and its transaction. */
+  readonly silenceSeconds?: number;
+  /** Settings of the user's own sessions that a statement of the user's must find here too. */
+  readonly asTheUsers?: UserSession;
+}
+
+/** The user's settings by name, as the server shows them. */
+export type UserSession = ReadonlyMap<string, string>;
+
+/** A text that is too long or of the wrong type is an error, and nothing else about how a text is read is unusual. */
+const SQL_MODE = 'STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION';
+
+/**
+ * Settings that change what a statement of the user's means or returns, and nothing that a protocol counts on: where the
+ * library begins the transaction they are as in the user's own sessions.
+ */
+export const AS_THE_USERS = [
+  'time_zone', 'sql_mode', 'collation_connection', 'foreign_key_checks', 'check_constraint_checks',
+  'div_precision_increment', 'group_concat_max_len', 'lc_time_names', 'default_week_format', 'max_sort_length',
+  'low_priority_updates', 'old_mode', 'system_versioning_asof', 'system_versioning_alter_history', 'sql_quote_show_create',
+  'auto_increment_increment', 'auto_increment_offset', 'max_statement_time', 'max_execution_time',
+]; // biome-ignore format: a list of words
+
+/** The statements that pin a session. */
+export function pinningSql({ lockWaitSeconds, silenceSeconds, asTheUsers = new Map() }: Session): string[] {
+  const wait = Number(lockWaitSeconds);
+  const collation = asTheUsers.get('collation_connection') ?? '';
+  return [
+    `SET NAMES utf8mb4${/^utf8mb4_\w+$/.test(collation) ? ` COLLATE ${collation}` : ''}`,
+    `SET SESSION time_zone = '+00:00', SESSION sql_mode = '${SQL_MODE}', SESSION autocommit = 1,
+       SESSION completion_type = 'NO_CHAIN', SESSION innodb_lock_wait_timeout = ${wait}, SESSION lock_wait_timeout = ${wait},
+       SESSION unique_checks = 1, SESSION sql_safe_updates = 0, SESSION sql_big_selects = 1, SESSION sql_auto_is_null = 0,
+       SESSION sql_select_limit = DEFAULT, timestamp = DEFAULT`,
+    // READ COMMITTED: a claim must not lock the gaps between rows.
+    'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE',
+    ...(silenceSeconds ? [`SET SESSION wait_timeout = ${Number(silenceSeconds)}`] : []),
+    ...[...asTheUsers].filter(([name]) => name !== 'collation_connection').map(asTheUser),
+  ];
+}
+
+function asTheUser([name, value]: readonly [string, string]): string {
+  const literal = /^-?\d+(\.\d+)?$/.test(value) ? value : bind('?', [name === 'sql_mode' ? safeMode(value) : value]);
+  return `SET SESSION ${name} = ${literal}`;
+}
+
+/**
+ * The user's mode, so that a statement means the same in a handler as in a request, but for two things: what does not fit
+ * is an error, and the backslashes that the driver writes into a text are read as it means them.
+ */
+function safeMode(mode: string): string {
+  const kept = mode.split(',').filter((word) => word !== '' && word !== 'NO_BACKSLASH_ESCAPES');
+  return [...new Set([...kept, 'STRICT_TRANS_TABLES'])].join(',');
+}
 
 interface RawConnection {
   query(sql: string, done: (error: Error | null) => void): void;
+  destroy(): void;
 }
 interface RawPool {
   on(event: 'acquire', listener: (connection: RawConnection) => void): void;
 }
 
-export interface Session {
-  readonly lockWaitSeconds: number;
-  /** The server ends a connection that is silent for so long, and its transaction: for pools that are always in use. */
-  readonly silenceSeconds?: number;
+/**
+ * Pins the sessions of a DataSource of your own to what the library's are: UTF-8 names, UTC (give the DataSource
+ * `timezone: 'Z'` with it), strict mode without NO_BACKSLASH_ESCAPES, READ COMMITTED, short lock waits. The library never
+ * does this by itself: dates that a service has stored in another zone would be read as other times. Call it before the
+ * application starts; sessions that are open already are pinned before their next statement.
+ * @param lockWaitSeconds how long a statement waits for a row lock, or for a table's metadata
+ * @throws OptionsError for a DataSource with `replication`, whose pools the driver does not show
+ * @example
+ *   const source = new DataSource({ type: 'mysql', url, timezone: 'Z', charset: 'utf8mb4', entities });
+ *   pinSessions(source);
+ */
+export function pinSessions(source: DataSource, { lockWaitSeconds = 3 }: { lockWaitSeconds?: number } = {}): void {
+  pinEach(source, pinningSql({ lockWaitSeconds }));
 }
 
-/**
- * Gives every connection of a pool the session that the protocols count on: UTC, READ COMMITTED (a claim must not
- * lock the gaps between rows), and a lock wait short enough that "unknown" is said soon. Also those that are open
- * already: a DataSource may have been opened by whoever made it.
- */
-export function prepareSessions(source: DataSource, session: Session): void {
-  const driver = source.driver as unknown as { connect(): Promise<void>; pool?: RawPool; dtxSessions?: boolean };
-  if (driver.dtxSessions) return;
-  driver.dtxSessions = true;
-  if (driver.pool) prepareEach(driver.pool, session);
+/** Also those that are open already: a DataSource may have been opened by whoever made it. */
+export function pinEach(source: DataSource, statements: readonly string[]): void {
+  if ('replication' in source.options && source.options.replication)
+    throw new OptionsError('pinSessions: a DataSource with replication has no pool whose sessions could be pinned');
+  const driver = source.driver as unknown as { connect(): Promise<void>; pool?: RawPool };
+  if (driver.pool) pinPool(driver.pool, statements);
   const connect = driver.connect.bind(driver);
   driver.connect = async () => {
     await connect();
-    prepareEach(driver.pool!, session);
+    pinPool(driver.pool!, statements);
   };
 }
 
 /**
- * Before it is used for the first time from now on. mysql2 queues commands per connection, so what is sent while the pool
- * hands it out runs before the first statement of whoever asked for it.
+ * mysql2 queues commands per connection, so what is sent while the pool hands it out runs before the first statement of
+ * the caller's. A connection that cannot be pinned is closed: whatever the caller has sent behind it fails.
  */
-function prepareEach(pool: RawPool, session: Session): void {
-  const prepared = new WeakSet<RawConnection>();
+function pinPool(pool: RawPool, statements: readonly string[]): void {
+  const pinned = new WeakSet<RawConnection>();
   pool.on('acquire', (connection) => {
-    if (prepared.has(connection)) return;
-    prepared.add(connection);
-    for (const sql of sessionSql(session)) connection.query(sql, () => {});
+    if (pinned.has(connection)) return;
+    pinned.add(connection);
+    for (const sql of statements) connection.query(sql, (error) => error && giveUp(connection, error));
   });
 }
 
-function sessionSql({ lockWaitSeconds, silenceSeconds }: Session): string[] {
-  return [
-    ...(silenceSeconds ? [`SET SESSION wait_timeout = ${Number(silenceSeconds)}`] : []),
-    `SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = ${Number(lockWaitSeconds)}`,
-    'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED',
-  ];
+function giveUp(connection: RawConnection, error: Error): void {
+  connection.destroy();
+  new Logger('Database').error(`cannot pin a session, closed its connection: ${error.message}`);
 }

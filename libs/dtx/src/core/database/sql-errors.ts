@@ -8,6 +8,10 @@ const LOCK_WAITS = new Set([1205, 3572]);
 const DEADLOCKS = new Set([1213, 1020, 1614]);
 /** Too many connections, shutting down, aborted, read-only server, killed, starting up. */
 const SERVER_AWAY = new Set([1040, 1053, 1152, 1290, 1836, 1927, 3032, 3168, 4031]);
+/** Lowest error number of the servers; lower ones are the operating system's, and of a lost connection. */
+export const SERVER_ERRNO_MIN = 1_000;
+/** The server takes no writes any more, and a connection to it will not come to another by itself. */
+const READ_ONLY = new Set([1290, 1792, 1836]);
 const CONNECTION_CODES =
   /^(ECONNREFUSED|ECONNRESET|ECONNABORTED|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|PROTOCOL_.*|ER_SERVER_SHUTDOWN|POOL_.*)$/;
 
@@ -21,6 +25,11 @@ interface SqlError {
 function cause(error: unknown): SqlError {
   const given = (error ?? {}) as SqlError;
   return (given.driverError as SqlError | undefined) ?? given;
+}
+
+/** The server's number for an error, however TypeORM has wrapped it; 0 for what is not the server's. */
+export function errnoOf(error: unknown): number {
+  return cause(error).errno ?? 0;
 }
 
 /** Another row already has this unique key. */
@@ -38,6 +47,25 @@ export function isDeadlock(error: unknown): boolean {
   return DEADLOCKS.has(cause(error).errno ?? 0);
 }
 
+/** ER_SP_DOES_NOT_EXIST: how the servers answer for a savepoint that is gone. */
+const NO_SAVEPOINT = 1305;
+/**
+ * Errors that roll back their statement and nothing else: duplicate and NULL keys, unknown tables and columns, syntax,
+ * foreign keys and checks, values out of range or too long (MySQL manual, "InnoDB Error Handling").
+ */
+const STATEMENT_ONLY = new Set([
+  1048, 1052, 1054, 1060, 1062, 1064, 1136, 1146, 1216, 1217, 1242, 1264, 1265, 1292, 1364, 1365, 1366, 1406, 1451,
+  1452, 1644, 1690, 3819, 4025,
+]);
+
+/** What an error has left of the transaction that it came in. `unknown`: the next answer of the server tells. */
+export function effectOf(error: unknown): 'none' | 'ended' | 'no savepoint' | 'unknown' {
+  const { errno = 0 } = cause(error);
+  if (STATEMENT_ONLY.has(errno)) return 'none';
+  if (errno === NO_SAVEPOINT) return 'no savepoint';
+  return isDeadlock(error) || isDatabaseAway(error) || errno < SERVER_ERRNO_MIN ? 'ended' : 'unknown';
+}
+
 /** Rows that it needs are locked by others: nothing is wrong with the work, and it may be done later. */
 export function isBusy(error: unknown): boolean {
   return isLockWait(error) || isDeadlock(error);
@@ -50,6 +78,11 @@ export function isDatabaseAway(error: unknown): boolean {
   return /closed state|Pool is closed|Queue limit reached|not established|No connections available/i.test(
     message ?? '',
   );
+}
+
+/** The connection that said so is of no use: it leads to a server that takes no writes, or is lost. */
+export function isConnectionLost(error: unknown): boolean {
+  return READ_ONLY.has(cause(error).errno ?? 0) || isDatabaseAway(error);
 }
 
 /** Nothing is wrong with the request: what it needs is away or busy now, the same call may succeed later. */

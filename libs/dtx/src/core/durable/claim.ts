@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import type { DataSource, EntityManager } from 'typeorm';
+import type { SessionPool } from '../database/session-pool.js';
+import type { Sql } from '../database/sql.js';
 import type { DurableRow, DurableTable } from './durable-table.js';
 
 /**
@@ -8,31 +9,31 @@ import type { DurableRow, DurableTable } from './durable-table.js';
  * dies after the COMMIT, the row is due again when the lease ends. All times are the database's.
  */
 export async function claimDue<Row extends DurableRow>(
-  source: DataSource,
+  pool: SessionPool,
   table: DurableTable,
   { limit, leaseMs, fullLanes = [] }: { limit: number; leaseMs: number; fullLanes?: readonly string[] },
 ): Promise<Row[]> {
   // A locking read also locks the first row that is not due yet. A process that is stopped in the middle of its scan
   // would hide that row from everybody, so the transaction is only begun when there is something to claim.
-  if (!(await isAnyDue(source, table, fullLanes))) return [];
+  if (!(await isAnyDue(pool, table, fullLanes))) return [];
   const token = randomUUID();
-  return source.transaction(async (tx) => {
-    const rows: Row[] = await tx.query(
+  return pool.transaction(async (sql) => {
+    const rows: Row[] = await sql.query(
       `SELECT id, state, attempts, ${table.columns.join(', ')} FROM ${table.name} FORCE INDEX (due)
        WHERE ${due(table, fullLanes)} ORDER BY next_attempt_at LIMIT ${Number(limit)} FOR UPDATE SKIP LOCKED`,
       fullLanes.length > 0 ? [fullLanes] : [],
     );
     if (rows.length === 0) return rows;
-    await tx.query(`UPDATE ${table.name} SET claim_token = ?, next_attempt_at = ${inFuture(leaseMs)} WHERE id IN (?)`, [
-      token,
-      rows.map((row) => row.id),
-    ]);
+    await sql.query(
+      `UPDATE ${table.name} SET claim_token = ?, next_attempt_at = ${inFuture(leaseMs)} WHERE id IN (?)`,
+      [token, rows.map((row) => row.id)],
+    );
     return rows.map((row) => ({ ...row, attempts: Number(row.attempts), claim_token: token }));
   });
 }
 
-async function isAnyDue(source: DataSource, table: DurableTable, fullLanes: readonly string[]): Promise<boolean> {
-  const rows: unknown[] = await source.query(
+async function isAnyDue(sql: Sql, table: DurableTable, fullLanes: readonly string[]): Promise<boolean> {
+  const rows: unknown[] = await sql.query(
     `SELECT id FROM ${table.name} FORCE INDEX (due) WHERE ${due(table, fullLanes)} LIMIT 1`,
     fullLanes.length > 0 ? [fullLanes] : [],
   );
@@ -56,12 +57,12 @@ export function inFuture(delayMs: number): string {
 
 /** Puts a claimed row back for a later try. Returns false if the claim was lost meanwhile (fenced out). */
 export async function settleAgain(
-  tx: EntityManager,
+  sql: Sql,
   table: DurableTable,
   row: DurableRow,
   { error, delayMs, attempts }: { error: string; delayMs: number; attempts: number },
 ): Promise<boolean> {
-  const result = await tx.query(
+  const result = await sql.query(
     `UPDATE ${table.name} SET attempts = ?, next_attempt_at = ${inFuture(delayMs)}, claim_token = NULL, last_error = ?
      WHERE id = ? AND claim_token = ?`,
     [attempts, error, row.id, row.claim_token],
@@ -70,9 +71,9 @@ export async function settleAgain(
 }
 
 /** Puts back claimed rows that were not begun: due now, behind those that were due before. */
-export async function giveBack(tx: EntityManager, table: DurableTable, rows: readonly DurableRow[]): Promise<void> {
+export async function giveBack(sql: Sql, table: DurableTable, rows: readonly DurableRow[]): Promise<void> {
   if (rows.length === 0) return;
-  await tx.query(
+  await sql.query(
     `UPDATE ${table.name} SET next_attempt_at = UTC_TIMESTAMP(3), claim_token = NULL WHERE id IN (?) AND claim_token = ?`,
     [rows.map((row) => row.id).sort(), rows[0]!.claim_token],
   );
@@ -80,12 +81,12 @@ export async function giveBack(tx: EntityManager, table: DurableTable, rows: rea
 
 /** Takes a claimed row out of work until a person puts it back. Returns false if the claim was lost meanwhile. */
 export async function settleParked(
-  tx: EntityManager,
+  sql: Sql,
   table: DurableTable,
   row: DurableRow,
   { error, attempts, state = 'PARKED' }: { error: string; attempts: number; state?: string },
 ): Promise<boolean> {
-  const result = await tx.query(
+  const result = await sql.query(
     `UPDATE ${table.name} SET state = ?, attempts = ?, next_attempt_at = ${NEVER_BY_ITSELF}, claim_token = NULL, last_error = ?
      WHERE id = ? AND claim_token = ?`,
     [state, attempts, error, row.id, row.claim_token],

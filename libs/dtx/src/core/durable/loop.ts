@@ -164,7 +164,7 @@ export class DurableLoop<Row extends DurableRow> {
       if (!table.lane || this.hasRoomIn(this.laneOf(row))) this.runNow(row);
       else over.push(row);
     }
-    await giveBack(this.database.own.manager, table, over);
+    await giveBack(this.database.own, table, over);
     return rows;
   }
 
@@ -181,15 +181,15 @@ export class DurableLoop<Row extends DurableRow> {
     const atLeastMs = tried.kind === 'failed' ? (tried.atLeastMs ?? 0) : 0;
     measure('retried', { scheme: this.work.describe(row)?.scheme ?? this.work.scheme });
     const delayMs = Math.max(atLeastMs, backoffMs(this.work.backoff, attempts));
-    await settleAgain(this.database.own.manager, this.work.table, row, { error, delayMs, attempts });
+    await settleAgain(this.database.own, this.work.table, row, { error, delayMs, attempts });
   }
 
   /** The state and its one alert are written together: no row is parked in silence. */
   private async park(row: Row, error: string, attempts: number): Promise<void> {
     const about = this.work.describe(row);
-    const parked = await this.database.own.transaction(async (tx) => {
-      if (!(await settleParked(tx, this.work.table, row, { error, attempts }))) return false;
-      if (about) await this.alerts.raise(tx, { scheme: this.work.scheme, id: row.id, lastError: error, ...about });
+    const parked = await this.database.own.transaction(async (sql) => {
+      if (!(await settleParked(sql, this.work.table, row, { error, attempts }))) return false;
+      if (about) await this.alerts.raise(sql, { scheme: this.work.scheme, id: row.id, lastError: error, ...about });
       return true;
     });
     if (!parked) return;

@@ -1,6 +1,8 @@
 import type { EntityManager } from 'typeorm';
 import { type Alerts, isoTime } from '../alert/alerts.js';
 import type { Database } from '../database/database.service.js';
+import type { SqlValue } from '../database/literal.js';
+import { type Sql, sqlOf } from '../database/sql.js';
 import { isLockWait } from '../database/sql-errors.js';
 import type {
   ListPage,
@@ -16,7 +18,7 @@ import type {
 type Row = Record<string, unknown> & { id: string; state: string; scheme?: string };
 
 /** A condition and its value. */
-type Filter = readonly [sql: string, value: unknown];
+type Filter = readonly [sql: string, value: string];
 const whereOf = (filters: readonly Filter[]) =>
   filters.length > 0 ? `WHERE ${filters.map(([sql]) => sql).join(' AND ')}` : '';
 const valuesOf = (filters: readonly Filter[]) => filters.map(([, value]) => value);
@@ -83,7 +85,12 @@ export class DurableOperations implements OperationsSource {
     return { items, through: last?.id ?? null };
   }
 
-  private async rows(index: string, where: string, values: unknown[], limit: number): Promise<TransactionView[]> {
+  private async rows(
+    index: string,
+    where: string,
+    values: readonly SqlValue[],
+    limit: number,
+  ): Promise<TransactionView[]> {
     const sql = `SELECT * FROM ${this.shape.table} FORCE INDEX (${index}) ${where} ORDER BY id DESC LIMIT ${Number(limit)}`;
     const rows: Row[] = await this.database.own.query(sql, values);
     return rows.map((row) => this.view(row));
@@ -112,7 +119,7 @@ export class DurableOperations implements OperationsSource {
   async retry(id: string, word: Word): Promise<Resolution> {
     return this.change(id, { ...word, action: 'retry' }, async (tx, row) => {
       // Whoever is at it now is fenced out: what it writes about its attempt would undo what the person asked for.
-      await tx.query(
+      await sqlOf(tx).query(
         `UPDATE ${this.shape.table} SET state = IF(state = 'PARKED', ${this.shape.retryState}, state), attempts = 0,
            claim_token = NULL, next_attempt_at = UTC_TIMESTAMP(3) WHERE id = ?`,
         [row.id],
@@ -174,16 +181,17 @@ export class DurableOperations implements OperationsSource {
     said: Word & { action: string },
     act: (tx: EntityManager, row: Row) => Promise<boolean>,
   ): Promise<Resolution> {
-    // On the app's own pool: a refusal path is business and may use the app's entities.
-    const result = await this.database.source.transaction(async (tx): Promise<Resolution> => {
-      const [row]: Row[] = await tx.query(`SELECT * FROM ${this.shape.table} WHERE id = ? FOR UPDATE`, [id]);
+    // A refusal path is code of the user's.
+    const run = async (tx: EntityManager, sql: Sql): Promise<Resolution> => {
+      const [row]: Row[] = await sql.query(`SELECT * FROM ${this.shape.table} WHERE id = ? FOR UPDATE`, [id]);
       if (!row) return 'unknown-id';
       if (!this.shape.openStates.includes(row.state) || !(await act(tx, row))) return 'not-possible';
       const scheme = this.shape.scheme ?? String(row.scheme);
-      await this.alerts.close(tx, scheme, [id]);
-      await this.alerts.recordOperation(tx, { ...said, scheme, id });
+      await this.alerts.close(sql, scheme, [id]);
+      await this.alerts.recordOperation(sql, { ...said, scheme, id });
       return 'done';
-    });
+    };
+    const result = await this.database.work.run({ what: `${said.action} of ${id} by a person`, run });
     if (result === 'done') this.shape.wake();
     return result;
   }

@@ -2,10 +2,11 @@ import { createHash } from 'node:crypto';
 import { Injectable, OnModuleInit } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { Database } from '../database/database.service.js';
-import { insertFirst, NOW } from '../database/insert-first.js';
+import { clockStopped, insertFirst, NOW_IN_ANY_SESSION } from '../database/insert-first.js';
 import type { Migration } from '../database/schema.js';
+import type { Sql } from '../database/sql.js';
 import { isLockWait } from '../database/sql-errors.js';
-import { requireTransaction } from '../database/transaction.js';
+import { joinTransaction } from '../database/transaction.js';
 import { DtxError } from '../errors.js';
 import { assertGid } from '../gid.js';
 
@@ -25,6 +26,10 @@ export interface KeyClaim {
 }
 
 export type KeyOwner = { first: true } | { first: false; gid: string; outcome: unknown };
+
+/** As long as its columns are. */
+const ROUTE_CHARS_MAX = 64;
+const KEY_BYTES_MAX = 255;
 
 const migrations: Migration[] = [
   {
@@ -63,17 +68,15 @@ export class IdempotencyKeys implements OnModuleInit {
    * @throws IdempotencyKeyReused, IdempotencyKeyBusy, TransactionRequired
    */
   async claim(tx: EntityManager, claim: KeyClaim): Promise<KeyOwner> {
-    requireTransaction(tx, this.database.source, 'IdempotencyKeys.claim');
+    assertKey(claim);
     const fingerprint = fingerprintOf(claim.body);
+    const gid = assertGid(claim.gid);
+    const scope = await joinTransaction(tx, this.database.source, 'IdempotencyKeys.claim');
+    const idempotency_key = Buffer.from(claim.key);
+    const row = { route: claim.route, idempotency_key, fingerprint, gid, created_at: NOW_IN_ANY_SESSION };
     try {
-      const first = await insertFirst(tx, 'dtx_idempotency', {
-        route: claim.route,
-        idempotency_key: Buffer.from(claim.key),
-        fingerprint,
-        gid: assertGid(claim.gid),
-        created_at: NOW,
-      });
-      return first ? { first } : await this.owner(tx, claim, fingerprint);
+      const first = await insertFirst(scope, this.table, row).catch(clockStopped);
+      return first ? { first } : await this.owner(scope, claim, fingerprint);
     } catch (error) {
       if (isLockWait(error)) throw new IdempotencyKeyBusy('the first call with this Idempotency-Key is still running');
       throw error;
@@ -86,7 +89,8 @@ export class IdempotencyKeys implements OnModuleInit {
    * @throws IdempotencyKeyReused
    */
   async find({ route, key, body }: Omit<KeyClaim, 'gid'>): Promise<{ gid: string; outcome: unknown } | null> {
-    const rows: KeyRow[] = await this.database.source.query(SELECT_KEY, [route, Buffer.from(key)]);
+    assertKey({ route, key });
+    const rows: KeyRow[] = await this.database.work.query(this.selectKey, [route, Buffer.from(key)]);
     return rows[0] ? standsFor(rows[0], fingerprintOf(body)) : null;
   }
 
@@ -95,37 +99,60 @@ export class IdempotencyKeys implements OnModuleInit {
     tx: EntityManager,
     { route, key, outcome }: { route: string; key: string; outcome: unknown },
   ): Promise<void> {
-    requireTransaction(tx, this.database.source, 'IdempotencyKeys.settle');
-    await tx.query('UPDATE dtx_idempotency SET outcome = ? WHERE route = ? AND idempotency_key = ?', [
-      JSON.stringify(outcome),
-      route,
-      Buffer.from(key),
-    ]);
+    assertKey({ route, key });
+    const json = JSON.stringify(outcome);
+    const scope = await joinTransaction(tx, this.database.source, 'IdempotencyKeys.settle');
+    const statement = `UPDATE ${this.table} SET outcome = ? WHERE route = ? AND idempotency_key = ?`;
+    await scope.query(statement, [json, route, Buffer.from(key)]);
+  }
+
+  private get table(): string {
+    return this.database.tableIn('dtx_idempotency');
+  }
+
+  /** The outcome as hex: the session may give texts in a character set that has no such letters. */
+  private get selectKey(): string {
+    return `SELECT fingerprint, gid, HEX(CAST(outcome AS CHAR CHARACTER SET utf8mb4)) AS outcome FROM ${this.table}
+      WHERE route = ? AND idempotency_key = ?`;
   }
 
   /** The locking read sees the winner's row whatever the isolation level, and whatever this snapshot saw before. */
-  private async owner(tx: EntityManager, { route, key }: KeyClaim, fingerprint: string): Promise<KeyOwner> {
-    const rows: KeyRow[] = await tx.query(`${SELECT_KEY} LOCK IN SHARE MODE`, [route, Buffer.from(key)]);
+  private async owner(sql: Sql, { route, key }: KeyClaim, fingerprint: string): Promise<KeyOwner> {
+    const rows: KeyRow[] = await sql.query(`${this.selectKey} LOCK IN SHARE MODE`, [route, Buffer.from(key)]);
     if (!rows[0])
       throw new IdempotencyKeyBusy('the first call with this Idempotency-Key has just ended: repeat this one');
     return { first: false, ...standsFor(rows[0], fingerprint) };
   }
 }
 
+/**
+ * Refuses what its columns would not hold as it is, whatever the session makes of that: a key that is cut short would
+ * stand for another one, and one route with a space behind it is the same route to the server.
+ * @throws DtxError
+ */
+function assertKey({ route, key }: Pick<KeyClaim, 'route' | 'key'>): void {
+  if (!/^[!-~]([ -~]{0,62}[!-~])?$/.test(route))
+    throw new DtxError(
+      `a route is 1 to ${ROUTE_CHARS_MAX} ASCII characters without spaces around them, got ${JSON.stringify(route).slice(0, 80)}`,
+    );
+  const bytes = Buffer.byteLength(key);
+  if (bytes < 1 || bytes > KEY_BYTES_MAX)
+    throw new DtxError(`an Idempotency-Key has 1 to ${KEY_BYTES_MAX} bytes, got ${bytes}`);
+}
+
 interface KeyRow {
   readonly fingerprint: string;
   readonly gid: string;
-  readonly outcome: unknown;
+  /** JSON as hex. */
+  readonly outcome: string | null;
 }
-
-const SELECT_KEY = 'SELECT fingerprint, gid, outcome FROM dtx_idempotency WHERE route = ? AND idempotency_key = ?';
 
 function standsFor(
   { fingerprint: known, gid, outcome }: KeyRow,
   fingerprint: string,
 ): { gid: string; outcome: unknown } {
   if (known !== fingerprint) throw new IdempotencyKeyReused('this Idempotency-Key was used with another body');
-  return { gid, outcome: typeof outcome === 'string' ? JSON.parse(outcome) : outcome };
+  return { gid, outcome: outcome === null ? null : JSON.parse(Buffer.from(outcome, 'hex').toString()) };
 }
 
 /** SHA-256 over the JSON with its fields in order. */

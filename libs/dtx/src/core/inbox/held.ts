@@ -2,11 +2,11 @@ import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { Alerts, isoTime } from '../alert/alerts.js';
 import { Database } from '../database/database.service.js';
+import { type Sql, sqlOf } from '../database/sql.js';
 import { isBusy } from '../database/sql-errors.js';
-import { inTransaction } from '../database/transaction.js';
 import type { DurableRow } from '../durable/durable-table.js';
 import { DurableLoop, type Tried } from '../durable/loop.js';
-import { BrokerUnavailable, Rejected, textOf } from '../errors.js';
+import { BrokerUnavailable, isDoneInPart, Rejected, textOf } from '../errors.js';
 import { failpoint } from '../failpoint.js';
 import type { CoreOptions } from '../options.js';
 import { CORE_OPTIONS } from '../tokens.js';
@@ -125,6 +125,11 @@ export class HeldDeliveries implements OnModuleDestroy {
       if (error instanceof BrokerUnavailable) return { kind: 'unreachable' };
       if (error instanceof Rejected)
         return { kind: 'hopeless', error: `refused (${error.reason}) and the consumer has no @OnRejected` };
+      if (isDoneInPart(error)) {
+        await this.inbox.parkInPart(incoming, error);
+        await this.inbox.receipt(incoming, 'PARKED').catch(() => {});
+        return { kind: 'settled' };
+      }
       if (isBusy(error) || (await this.database.isAway(error))) return { kind: 'unreachable' };
       return { kind: 'failed', error: textOf(error) };
     }
@@ -135,28 +140,30 @@ export class HeldDeliveries implements OnModuleDestroy {
 
   private async handle(row: HeldRow, endpoint: Endpoint, payload: unknown): Promise<void> {
     const { info } = incomingOfRow(row);
+    const { work } = this.database;
+    const isLast = !endpoint.beforeAck;
+    const run = (work: (tx: EntityManager) => Promise<void>, outcome: string | null) => async (tx: EntityManager) => {
+      await this.take(sqlOf(tx), row, { outcome, isLast });
+      await work(tx);
+    };
     try {
-      await inTransaction(this.database.source, async (tx) => {
-        await this.take(tx, row, { outcome: null, isLast: !endpoint.beforeAck });
-        await endpoint.handle(tx, payload, info);
-      });
+      const handle = run((tx) => endpoint.handle(tx, payload, info), null);
+      await work.run({ what: `@OnMessage(${row.type}) of ${row.consumer}`, run: handle });
     } catch (error) {
       const reject = endpoint.reject;
       if (!(error instanceof Rejected) || !reject) throw error;
-      await inTransaction(this.database.source, async (tx) => {
-        await this.take(tx, row, { outcome: error.reason, isLast: !endpoint.beforeAck });
-        await reject(tx, payload, error, info);
-      });
+      const refuse = run((tx) => reject(tx, payload, error, info), error.reason.slice(0, 64));
+      await work.run({ what: `@OnRejected(${row.type}) of ${row.consumer}`, run: refuse });
     }
   }
 
   /** With a step before the ack the row stays open and leased: should the process die, the scan goes on with that step. */
   private async take(
-    tx: EntityManager,
+    sql: Sql,
     row: HeldRow,
     { outcome, isLast }: { outcome: string | null; isLast: boolean },
   ): Promise<void> {
-    const result = await tx.query(
+    const result = await sql.query(
       `UPDATE dtx_inbox SET ${isLast ? CLOSED : ''} outcome = ?, settled_at = UTC_TIMESTAMP(3)
        WHERE id = ? AND claim_token = ? AND state = 'RETRYING' AND settled_at IS NULL`,
       [outcome, row.id, row.claim_token],

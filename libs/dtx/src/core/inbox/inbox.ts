@@ -4,11 +4,10 @@ import { Alerts } from '../alert/alerts.js';
 import { backoffMs } from '../backoff.js';
 import type { Delivery } from '../broker/consumer.js';
 import { Database } from '../database/database.service.js';
-import { insertFirst, NOW, SqlExpression } from '../database/insert-first.js';
+import { insertFirst, insertOf, NOW, SqlExpression, type Values } from '../database/insert-first.js';
 import { isBusy } from '../database/sql-errors.js';
-import { inTransaction } from '../database/transaction.js';
-import { inFuture } from '../durable/claim.js';
-import { OutcomeUnknown, Rejected, textOf } from '../errors.js';
+import { inFuture, NEVER_BY_ITSELF } from '../durable/claim.js';
+import { isDoneInPart, OutcomeUnknown, Rejected, textOf } from '../errors.js';
 import { failpoint } from '../failpoint.js';
 import type { CoreOptions } from '../options.js';
 import { persist } from '../persist.js';
@@ -111,6 +110,7 @@ export class Inbox implements OnModuleInit {
         );
       }
       this.logger.warn(`${endpoint.consumer} failed on ${incoming.info.messageId}: ${textOf(error)}`);
+      if (isDoneInPart(error)) return failpoint(points?.parked, () => this.parkInPart(incoming, error));
       return failpoint(points?.held, () => this.hold(incoming, error));
     }
   }
@@ -118,18 +118,20 @@ export class Inbox implements OnModuleInit {
   /** Inbox row and business in one transaction; a refusal rolls that back and commits row and refusal instead. */
   private async handle(incoming: Incoming, endpoint: Endpoint, payload: unknown): Promise<InboxOutcome> {
     try {
-      return await this.first(incoming, { state: 'HANDLED', settled_at: NOW }, (tx) =>
+      const what = `@OnMessage(${incoming.type}) of ${endpoint.consumer}`;
+      return await this.first(incoming, { state: 'HANDLED', settled_at: NOW }, what, (tx) =>
         endpoint.handle(tx, payload, incoming.info),
       );
     } catch (error) {
       const reject = endpoint.reject;
       if (!(error instanceof Rejected) || !reject) throw error;
       const row = { state: 'HANDLED', outcome: error.reason.slice(0, 64), settled_at: NOW };
-      return this.first(incoming, row, (tx) => reject(tx, payload, error, incoming.info));
+      const what = `@OnRejected(${incoming.type}) of ${endpoint.consumer}`;
+      return this.first(incoming, row, what, (tx) => reject(tx, payload, error, incoming.info));
     }
   }
 
-  private hold(incoming: Incoming, error: unknown): Promise<InboxOutcome> {
+  private async hold(incoming: Incoming, error: unknown): Promise<InboxOutcome> {
     const { attemptsMax, backoff } = this.options.inbox;
     // A row that somebody else holds is nothing that the handler has failed at.
     const attempts = isBusy(error) ? 0 : 1;
@@ -137,7 +139,12 @@ export class Inbox implements OnModuleInit {
     measure('retried', { scheme: incoming.info.scheme });
     const due = new SqlExpression(inFuture(backoffMs(backoff, 1)));
     const held = { state: 'RETRYING', attempts, next_attempt_at: due, last_error: textOf(error).slice(0, 1_000) };
-    return this.first(incoming, { ...held, ...stored(incoming) }, async () => {});
+    const isFirst = await insertFirst(this.database.work, 'dtx_inbox', {
+      ...rowOf(incoming),
+      ...held,
+      ...stored(incoming),
+    });
+    return isFirst ? 'HELD' : this.outcomeOf(incoming.id);
   }
 
   private async holdSettled(incoming: Incoming, problem: string): Promise<InboxOutcome> {
@@ -155,46 +162,61 @@ export class Inbox implements OnModuleInit {
     const { info } = incoming;
     const step = `${info.consumer} reading ${incoming.type ?? 'a message without a type'}`;
     const incident = { scheme: info.scheme, id: incoming.id, gid: info.gid, step, lastError: problem };
-    const row = {
-      state: 'PARKED',
-      last_error: problem.slice(0, 1_000),
-      next_attempt_at: '9999-12-31 00:00:00.000',
-      ...stored(incoming),
-    };
-    let raised = false;
-    const outcome = await this.first(incoming, row, async (tx) => {
-      await this.alerts.raise(tx, incident);
-      raised = true;
+    const row = { ...rowOf(incoming), ...parkedFor(problem), ...stored(incoming) };
+    const isFirst = await this.database.own.transaction(async (sql) => {
+      if (!(await insertFirst(sql, 'dtx_inbox', row))) return false;
+      await this.alerts.raise(sql, incident);
+      return true;
     });
-    if (raised) this.alerts.announce(incident);
-    return outcome;
+    if (!isFirst) return this.outcomeOf(incoming.id);
+    this.alerts.announce(incident);
+    return 'PARKED';
+  }
+
+  /**
+   * A statement of the handler's has committed a part of its work, and maybe the inbox row with it. To run it again would
+   * do that part twice, to call it handled would leave the rest undone: a person must look. Repeated, it changes nothing.
+   */
+  async parkInPart(incoming: Incoming, error: Error): Promise<InboxOutcome> {
+    const { info } = incoming;
+    const step = `${info.consumer} handling ${incoming.type}`;
+    const lastError = `a part of it may be done: ${error.message}`;
+    const incident = { scheme: info.scheme, id: incoming.id, gid: info.gid, step, lastError };
+    const isNew = await this.database.own.transaction(async (sql) => {
+      const parked = { ...parkedFor(lastError), ...stored(incoming) };
+      if (!(await insertFirst(sql, 'dtx_inbox', { ...rowOf(incoming), ...parked }))) {
+        const { state, last_error, next_attempt_at, body, reply_to, traceparent } = parked;
+        const { affectedRows } = await sql.query(
+          `UPDATE dtx_inbox SET state = ?, last_error = ?, next_attempt_at = ?, body = ?, reply_to = ?, traceparent = ?,
+             settled_at = NULL, claim_token = NULL WHERE id = ? AND state <> 'PARKED'`,
+          [state, last_error, next_attempt_at, body, reply_to, traceparent, incoming.id],
+        );
+        if (affectedRows !== 1) return false;
+      }
+      return this.alerts.raise(sql, incident);
+    });
+    if (isNew) this.alerts.announce(incident);
+    return 'PARKED';
   }
 
   /** At most once per message and consumer: whoever inserts the row first does the work, all others learn its state. */
   private async first(
     incoming: Incoming,
-    row: Record<string, unknown>,
+    row: Values,
+    what: string,
     work: (tx: EntityManager) => Promise<void>,
   ): Promise<InboxOutcome> {
-    const { messageId, consumer, gid, scheme } = incoming.info;
-    const common = {
-      id: incoming.id,
-      message_id: messageId,
-      consumer,
-      gid,
-      scheme,
-      type: incoming.type,
-      created_at: NOW,
-    };
+    const insert = insertOf('dtx_inbox', { ...rowOf(incoming), ...row });
     try {
-      await inTransaction(this.database.source, async (tx) => {
-        const isFirst = await failpoint(inboxFailpoints(scheme)?.inserted, () =>
-          insertFirst(tx, 'dtx_inbox', { ...common, ...row }),
-        );
-        if (!isFirst) throw new AlreadyThere();
-        await work(tx);
+      await this.database.work.run({
+        what,
+        first: { ...insert, ifThere: () => new AlreadyThere() },
+        run: async (tx) => {
+          await failpoint(inboxFailpoints(incoming.info.scheme)?.inserted, async () => {});
+          await work(tx);
+        },
       });
-      return row.state === 'RETRYING' ? 'HELD' : (row.state as InboxOutcome);
+      return 'HANDLED';
     } catch (error) {
       if (error instanceof AlreadyThere) return this.outcomeOf(incoming.id);
       throw error;
@@ -202,13 +224,23 @@ export class Inbox implements OnModuleInit {
   }
 
   private async outcomeOf(id: string): Promise<InboxOutcome> {
-    const rows = await this.database.source.query('SELECT state FROM dtx_inbox WHERE id = ?', [id]);
+    const rows = await this.database.work.query('SELECT state FROM dtx_inbox WHERE id = ?', [id]);
     const state = rows[0]?.state;
     return state === 'RETRYING' ? 'HELD' : state === 'PARKED' ? 'PARKED' : 'HANDLED';
   }
 }
 
+/** What every row of the inbox has, whatever became of its message. */
+function rowOf({ id, info, type }: Incoming): Values {
+  const { messageId: message_id, consumer, gid, scheme } = info;
+  return { id, message_id, consumer, gid, scheme, type, created_at: NOW };
+}
+
 /** What a row needs to be handled later without the broker. */
-function stored(incoming: Incoming): Record<string, unknown> {
-  return { body: incoming.body, reply_to: incoming.replyTo, traceparent: incoming.info.traceparent };
+function stored({ body, replyTo: reply_to, info: { traceparent } }: Incoming) {
+  return { body, reply_to, traceparent };
+}
+
+function parkedFor(problem: string) {
+  return { state: 'PARKED', last_error: problem.slice(0, 1_000), next_attempt_at: new SqlExpression(NEVER_BY_ITSELF) };
 }

@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, Logger } from '@nestjs/common';
+import type { EntityManager } from 'typeorm';
 import type { Delivery } from '../broker/consumer.js';
 import { Database } from '../database/database.service.js';
-import { inTransaction } from '../database/transaction.js';
+import { isDoneInPart } from '../errors.js';
 import { failpoint } from '../failpoint.js';
 import { RedisClaims } from '../idempotency/redis-claims.js';
 import type { CoreOptions } from '../options.js';
@@ -67,7 +68,11 @@ export class OnceByRedis {
   }
 
   private async work({ delivery, endpoint, incoming, payload }: Work, release: () => Promise<void>): Promise<void> {
-    const handle = () => inTransaction(this.database.source, (tx) => endpoint.handle(tx, payload, incoming.info));
+    const unit = {
+      what: `@OnMessage(${incoming.type}) of ${endpoint.consumer}`,
+      run: (tx: EntityManager) => endpoint.handle(tx, payload, incoming.info),
+    };
+    const handle = () => this.database.work.run(unit);
     try {
       await this.persist(delivery.lost, () => failpoint(redisFailpoints(incoming.info.scheme)?.worked, handle));
     } catch (error) {
@@ -78,7 +83,8 @@ export class OnceByRedis {
       this.logger.warn(
         `${endpoint.consumer} failed on ${incoming.info.messageId}, left to the inbox: ${(error as Error).message}`,
       );
-      await this.inbox.take(delivery, endpoint);
+      if (isDoneInPart(error)) await this.inbox.parkInPart(incoming, error);
+      else await this.inbox.take(delivery, endpoint);
     }
   }
 

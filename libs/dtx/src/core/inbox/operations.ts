@@ -2,6 +2,7 @@ import { Injectable, OnModuleInit } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { Alerts, isoTime } from '../alert/alerts.js';
 import { Database } from '../database/database.service.js';
+import { sqlOf } from '../database/sql.js';
 import { DurableOperations, type OperableTable } from '../durable/operations.js';
 import { Rejected } from '../errors.js';
 import { Operations, type TimelineEntry } from '../operations.js';
@@ -36,7 +37,7 @@ export class InboxOperations implements OnModuleInit {
   /** `done` leaves the business as it is; `reject` commits the refusal with the row, so that a later copy is a duplicate. */
   private async resolve(tx: EntityManager, row: HeldRow, outcome: 'done' | 'reject', note: string): Promise<boolean> {
     if (outcome === 'reject') return this.reject(tx, row, note);
-    await tx.query(
+    await sqlOf(tx).query(
       `UPDATE dtx_inbox SET state = 'HANDLED', outcome = ?, next_attempt_at = NULL, claim_token = NULL, settled_at = UTC_TIMESTAMP(3) WHERE id = ?`,
       ['by hand', row.id],
     );
@@ -51,7 +52,7 @@ export class InboxOperations implements OnModuleInit {
     // Where something comes before the ack, the row stays open for it, and the loop sends the receipt.
     const isLast = !this.held.hasBeforeAck(row);
     const state = isLast ? `'HANDLED', next_attempt_at = NULL` : `'RETRYING', next_attempt_at = UTC_TIMESTAMP(3)`;
-    await tx.query(
+    await sqlOf(tx).query(
       `UPDATE dtx_inbox SET state = ${state}, attempts = 0, outcome = 'rejected by hand', claim_token = NULL,
        settled_at = UTC_TIMESTAMP(3) WHERE id = ?`,
       [row.id],

@@ -1,0 +1,65 @@
+import { Logger } from '@nestjs/common';
+import type { DataSource } from 'typeorm';
+import { OptionsError } from '../errors.js';
+import { AS_THE_USERS, type UserSession } from './session.js';
+import { connectionOptionsOf } from './session-pool.js';
+
+/** These have a value of the library's own unless the user's is given. */
+const ALWAYS_GIVEN = ['time_zone', 'sql_mode', 'collation_connection'];
+
+/**
+ * Looks at a session of the user's pool, and changes nothing in it. Answers what a session of the library's needs so that a
+ * statement of the user's means the same there.
+ * @throws OptionsError naming the setting under which the library cannot work
+ */
+export async function readUserSession(source: DataSource): Promise<UserSession> {
+  const options = connectionOptionsOf(source);
+  if (options.queryFormat)
+    throw new OptionsError('DataSource option extra.queryFormat rewrites statements of the library: take it out');
+  const [session, server] = [await variables(source, 'SESSION'), await variables(source, 'GLOBAL')];
+  refuseOtherCharacterSet(session, options.charset);
+  warnOfBackslashes(session.get('sql_mode') ?? '');
+  const isGiven = ([name, value]: [string, string]) =>
+    AS_THE_USERS.includes(name) && (ALWAYS_GIVEN.includes(name) || server.get(name) !== value);
+  return new Map([...session].filter(isGiven));
+}
+
+async function variables(source: DataSource, scope: 'SESSION' | 'GLOBAL'): Promise<Map<string, string>> {
+  return new Map(pairsOf(await source.query(`SHOW ${scope} VARIABLES`)));
+}
+
+/** Whatever form the user's options give to rows. */
+function pairsOf(rows: unknown): Array<[string, string]> {
+  const flat = (value: unknown): string[] =>
+    value !== null && typeof value === 'object' ? Object.values(value).flatMap(flat) : [String(value)];
+  return (rows as unknown[]).map((row) => flat(row) as [string, string]);
+}
+
+/** The driver sends and reads the bytes of the character set that it has asked for, whatever the server makes of that. */
+function refuseOtherCharacterSet(session: UserSession, charset: unknown): void {
+  const asked = serverName(typeof charset === 'string' ? charset : 'utf8mb4');
+  for (const name of ['character_set_client', 'character_set_connection', 'character_set_results']) {
+    const given = session.get(name) ?? '';
+    if (serverName(given) === asked) continue;
+    throw new OptionsError(
+      `the server gives the sessions of the DataSource ${name} = ${given}, the driver has asked for ${asked}: texts would ` +
+        'be stored as other texts; let the server take the character set of its clients, or call pinSessions(dataSource)',
+    );
+  }
+}
+
+/** MySQL's old name for the three-byte set, and collations beside their sets. */
+function serverName(charset: string): string {
+  return charset
+    .toLowerCase()
+    .split('_')[0]!
+    .replace(/^utf8$/, 'utf8mb3');
+}
+
+function warnOfBackslashes(mode: string): void {
+  if (!mode.split(',').includes('NO_BACKSLASH_ESCAPES')) return;
+  new Logger('Database').warn(
+    'sql_mode of the DataSource has NO_BACKSLASH_ESCAPES, and mysql2 escapes with backslashes: texts in your own ' +
+      'statements can leave their quotes. Take it out of sql_mode, or call pinSessions(dataSource)',
+  );
+}
