@@ -34,6 +34,8 @@ export interface ServiceOptions {
   readonly source?: Partial<DataSourceOptions>;
   /** Before the library opens the DataSource. */
   readonly prepare?: (source: DataSource) => void;
+  /** The DataSource is open before the library sees it, as `TypeOrmModule` opens it unless told otherwise. */
+  readonly isOpenBefore?: boolean;
 }
 
 const SHORT = { firstMs: 100, factor: 1, capMs: 100 };
@@ -50,6 +52,7 @@ export class LittleService {
     const url = options.url ?? world.databases[name];
     const source = new DataSource({ type: 'mysql', url, ...options.source } as DataSourceOptions);
     prepare?.(source);
+    if (options.isOpenBefore) await source.initialize();
     class Data {}
     class Service {}
     const data = {
@@ -72,11 +75,13 @@ export class LittleService {
     await app.startAllMicroservices();
     await app.init();
     const service = new LittleService(app, source);
-    const isUp = () => app.get(library.Database).ready && app.get(library.Broker).isUp;
-    await until('the service is ready', isUp).catch(async (error) => {
+    const database = app.get(library.Database);
+    const isUp = () => database.ready && app.get(library.Broker).isUp;
+    await until('the service is ready, or refused', () => isUp() || database.problem);
+    if (!isUp()) {
       await app.close();
-      throw error;
-    });
+      throw new Error(database.problem);
+    }
     return service;
   }
 
@@ -138,8 +143,8 @@ export function controllerOf(methods: ReadonlyArray<readonly [decorate: unknown,
   for (const [index, [decorate, method]] of methods.entries()) {
     const name = `method${index}`;
     const descriptor = { value: method.bind(null), writable: true, configurable: true };
-    Object.defineProperty(Made.prototype, name, descriptor);
     (decorate as MethodDecorator)(Made.prototype, name, descriptor);
+    Object.defineProperty(Made.prototype, name, descriptor);
   }
   return Made;
 }

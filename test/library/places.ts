@@ -1,3 +1,5 @@
+import { randomUUID } from 'node:crypto';
+import { Redis } from 'ioredis';
 import type { EntityManager } from 'typeorm';
 import { z } from 'zod';
 import type * as Dtx from '../../libs/dtx/src/index.js';
@@ -11,15 +13,21 @@ export type Unit = (tx: EntityManager, gid: string) => Promise<void>;
 
 /** A service with a unit of work at every place where the library, or its user, runs one in a transaction. */
 export class Places {
+  /** What the messages of the units have said. */
+  readonly texts = new Map<string, string | undefined>();
   private unit: Unit = async () => {};
   private count = 0;
+  private readonly redis: Redis;
+  private readonly name = randomUUID().slice(0, 8);
 
   private constructor(
     readonly service: LittleService,
     private readonly library: Library,
     private readonly world: World,
     private readonly contracts: ReturnType<typeof contractsOf>,
-  ) {}
+  ) {
+    this.redis = new Redis(world.redis);
+  }
 
   static async open(options: Omit<ServiceOptions, 'controllers' | 'providers'>, root?: string): Promise<Places> {
     const { library, world } = options;
@@ -29,7 +37,7 @@ export class Places {
     const service = await LittleService.start({
       core: { inbox: { attemptsMax: 2 } },
       ...options,
-      controllers: [handlersOf(library, contracts, world, run)],
+      controllers: [handlersOf(library, contracts, { world, run, hear: (gid, text) => places.texts.set(gid, text) })],
       providers: participantsOf(root, contracts, run),
     });
     places = new Places(service, library, world, contracts);
@@ -38,7 +46,7 @@ export class Places {
 
   /** Runs a unit at a place, to its end. What the caller was told: nothing is a success. */
   async run(place: Place, unit: Unit): Promise<{ gid: string; error: unknown }> {
-    const gid = `${place}-${++this.count}`.replace(/[^0-9A-Za-z.-]/g, '-');
+    const gid = `${place}-${this.name}-${++this.count}`.replace(/[^0-9A-Za-z.-]/g, '-');
     this.unit = unit;
     const error = await this.acts[place](gid).then(
       () => undefined,
@@ -48,8 +56,8 @@ export class Places {
   }
 
   /** A message that says whether its transaction was committed. */
-  tell(tx: EntityManager, gid: string): Promise<string> {
-    return this.service.get(this.library.LocalMessages).append(tx, this.contracts.told, { gid });
+  tell(tx: EntityManager, gid: string, text?: string): Promise<string> {
+    return this.service.get(this.library.LocalMessages).append(tx, this.contracts.told, { gid, text });
   }
 
   /** Every message of the unit that is on its way has come: the rows of its senders are done, or there are none. */
@@ -78,8 +86,9 @@ export class Places {
     return isCallers ? Number(error !== undefined) : alerts.length;
   }
 
-  close(): Promise<void> {
-    return this.service.close();
+  async close(): Promise<void> {
+    this.redis.disconnect();
+    await this.service.close();
   }
 
   private readonly acts: Record<Place, (gid: string) => Promise<unknown>> = {
@@ -107,19 +116,19 @@ export class Places {
       contract.replicated
         ? this.service.get(this.library.ReliableMessages).publish(tx, contract, payload)
         : this.service.get(this.library.LocalMessages).append(tx, contract, payload);
-    await source.transaction(publish);
+    const id = await source.transaction(publish);
     await until(`${payload.gid} is handled or parked`, async () => {
       const of = `gid = ? AND consumer = ? AND state IN ('HANDLED', 'PARKED')`;
       const rows = await sql(this.world, 'payment', `SELECT 1 FROM dtx_inbox WHERE ${of}`, [
         payload.gid,
         contract.consumers[0],
       ]);
-      return rows.length > 0 || (await this.isDoneByRedis(payload.gid));
+      return rows.length > 0 || (contract === this.contracts.redis && (await this.isDoneByRedis(id)));
     });
   }
 
-  private async isDoneByRedis(gid: string): Promise<boolean> {
-    return gid.startsWith('Redis') && (await stepsOf(this.world, gid)).length > 1;
+  private async isDoneByRedis(messageId: string): Promise<boolean> {
+    return (await this.redis.get(`dtx:payment.redis:${messageId}`)) === 'done';
   }
 
   private async tcc(gid: string, participant: Dtx.Participant<object>): Promise<void> {
@@ -177,12 +186,17 @@ function contractsOf(library: Library) {
   };
 }
 
-function handlersOf(library: Library, contracts: ReturnType<typeof contractsOf>, world: World, run: Unit) {
+function handlersOf(
+  library: Library,
+  contracts: ReturnType<typeof contractsOf>,
+  { world, run, hear }: { world: World; run: Unit; hear: (gid: string, text?: string) => void },
+) {
   const { OnMessage, OnRejected, Rejected } = library;
   const failed = new Set<string>();
   const heard =
     (suffix = '') =>
-    async (_: EntityManager, { gid }: { gid: string }) => {
+    async (_: EntityManager, { gid, text }: { gid: string; text?: string }) => {
+      hear(gid + suffix, text);
       await sql(world, 'payment', 'INSERT INTO heard VALUES (?)', [gid + suffix]);
     };
   const handle = async (tx: EntityManager, { gid, text }: { gid: string; text?: string }) => {

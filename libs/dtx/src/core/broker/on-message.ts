@@ -1,8 +1,9 @@
 import 'reflect-metadata';
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import { EventPattern, Payload } from '@nestjs/microservices';
+import { isObservable, tap } from 'rxjs';
 import type { EntityManager } from 'typeorm';
-import { type Rejected } from '../errors.js';
+import { DtxError, type Rejected } from '../errors.js';
 import type { DeliveryInfo } from '../inbox/incoming.js';
 import { type Contract } from './contract.js';
 import { typeOf } from './envelope.js';
@@ -12,11 +13,35 @@ export const DTX_TRANSPORT = Symbol('dtx rabbitmq transport');
 
 /** Nest's context object of a delivery: what interceptors, guards and filters see beside the payload. */
 export class MessageContext {
+  private outcome: { failed: false } | { failed: true; error: unknown } | undefined;
+
   constructor(
     readonly tx: EntityManager,
     readonly delivery: DeliveryInfo,
     readonly rejected?: Rejected,
   ) {}
+
+  /** What the method itself has come to, whatever filters and interceptors make of it. A failure stays. */
+  note(error?: { error: unknown }): void {
+    if (!this.outcome?.failed) this.outcome = error ? { failed: true, ...error } : { failed: false };
+  }
+
+  get hasFailed(): boolean {
+    return this.outcome?.failed === true;
+  }
+
+  /**
+   * Ends a handling as its method has ended it: an interceptor or filter that swallows an error must not have half of the
+   * work committed.
+   * @throws what the method has thrown; DtxError when it has not run
+   */
+  settle(): void {
+    if (this.outcome?.failed) throw this.outcome.error;
+    if (this.outcome) return;
+    throw new DtxError(
+      `${this.delivery.consumer}: the handler has not run, a guard, pipe, filter or interceptor has answered for it`,
+    );
+  }
 }
 
 /** What the transport finds on a mounted handler. */
@@ -35,6 +60,7 @@ const contextValue = (pick: (context: MessageContext) => unknown) =>
 const Tx = contextValue((context) => context.tx);
 const RejectedReason = contextValue((context) => context.rejected);
 const Info = contextValue((context) => context.delivery);
+const Context = contextValue((context) => context);
 
 /**
  * Handles a contract's messages: `(tx, message, delivery?)` on an ordinary Nest controller. Inbox row and method run
@@ -100,7 +126,9 @@ function mount<T>(
   descriptor: TypedPropertyDescriptor<T>,
   extras: Omit<HandlerExtras, 'contract'> & { contract: unknown },
 ): void {
-  for (const [index, decorate] of PARAMETERS[extras.role].entries()) decorate()(target, method, index);
+  const parameters = [...PARAMETERS[extras.role], Context];
+  for (const [index, decorate] of parameters.entries()) decorate()(target, method, index);
+  descriptor.value = noting(descriptor.value as Method, parameters.length - 1) as T;
   const { name, version } = extras.contract as Contract;
   const pattern = `${typeOf({ name, version })}:${extras.consumer ?? ''}:${extras.role}`;
   EventPattern(pattern, DTX_TRANSPORT, extras as unknown as Record<string, unknown>)(
@@ -108,4 +136,27 @@ function mount<T>(
     method,
     descriptor as PropertyDescriptor,
   );
+}
+
+type Method = (...args: unknown[]) => unknown;
+
+/** The method, which tells its context what has become of it. Called without one, by a test of the user's, it is itself. */
+function noting(method: Method, contextAt: number): Method {
+  async function noted(this: unknown, ...args: unknown[]): Promise<unknown> {
+    const context = args[contextAt] instanceof MessageContext ? (args[contextAt] as MessageContext) : undefined;
+    try {
+      const result = await method.apply(this, args.slice(0, contextAt));
+      if (isObservable(result))
+        return result.pipe(tap({ complete: () => context?.note(), error: (error) => context?.note({ error }) }));
+      context?.note();
+      return result;
+    } catch (error) {
+      context?.note({ error });
+      throw error;
+    }
+  }
+  // What decorators below this one have said of the method.
+  for (const key of Reflect.getMetadataKeys(method))
+    Reflect.defineMetadata(key, Reflect.getMetadata(key, method), noted);
+  return Object.defineProperty(noted, 'name', { value: method.name });
 }

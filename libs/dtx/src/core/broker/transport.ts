@@ -7,7 +7,7 @@ import {
   OnModuleDestroy,
 } from '@nestjs/common';
 import { type CustomTransportStrategy, type MessageHandler, Server } from '@nestjs/microservices';
-import { lastValueFrom, type Observable, throwError } from 'rxjs';
+import { isObservable, lastValueFrom, type Observable, throwError } from 'rxjs';
 import type { EntityManager } from 'typeorm';
 import { Database } from '../database/database.service.js';
 import { OptionsError, type Rejected } from '../errors.js';
@@ -170,9 +170,14 @@ function consumerOf({ contract, consumer }: HandlerExtras, app: string): string 
   throw new OptionsError(`@OnMessage(${contract.name} v${contract.version}): the contract ${choice}`);
 }
 
+/** @throws what the handler itself has thrown, whatever the pipeline has made of it */
 async function call(handler: MessageHandler, payload: unknown, context: MessageContext): Promise<void> {
-  const result: unknown = await handler(payload, context);
-  if (result && typeof (result as Observable<unknown>).subscribe === 'function') {
-    await lastValueFrom(result as Observable<unknown>, { defaultValue: undefined });
+  try {
+    const result: unknown = await handler(payload, context);
+    if (isObservable(result)) await lastValueFrom(result, { defaultValue: undefined });
+  } catch (error) {
+    if (context.hasFailed) context.settle();
+    throw error;
   }
+  context.settle();
 }

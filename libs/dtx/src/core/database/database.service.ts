@@ -54,6 +54,8 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
   private opening: Promise<void> = Promise.resolve();
   private clockOffsetMs = 0;
   private name = '';
+  /** Why it does not open, where that will not pass by itself; empty otherwise. */
+  problem = '';
   private pools: Pools | undefined;
   ready = false;
 
@@ -150,19 +152,27 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
     for (let attempt = 1; !this.stopping.signal.aborted; attempt++) {
       try {
         await this.openOnce();
+        this.problem = '';
         this.ready = true;
         for (const listener of this.listeners.splice(0)) listener();
         void this.keepClock();
         return;
       } catch (error) {
         const reason = (error as Error).message;
-        if (!isDatabaseAway(error)) this.logger.error(`cannot open or migrate the database: ${reason}`);
+        if (!isDatabaseAway(error)) this.complain(reason);
         else if (attempt % 10 === 1) this.logger.warn(`the database is away, trying on: ${reason}`);
         await sleep(backoffMs(this.options.reconnect, attempt), undefined, { signal: this.stopping.signal }).catch(
           () => {},
         );
       }
     }
+  }
+
+  /** Once for each reason: it is tried again, since a person may change the server meanwhile. */
+  private complain(reason: string): void {
+    if (this.problem === reason) return;
+    this.problem = reason;
+    this.logger.error(`cannot use the database: ${reason}`);
   }
 
   private get opened(): Pools {
@@ -173,18 +183,22 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
   private async openOnce(): Promise<void> {
     if (!this.source.isInitialized) await this.source.initialize();
     this.hooks.attachTo(this.source);
-    this.pools ??= this.makePools(await readUserSession(this.source));
+    this.pools ??= await this.makePools();
     const [row] = await this.own.query('SELECT DATABASE() AS name');
     this.name = String(row!.name);
     for (const component of this.components) await this.migrate(component);
     await this.readClock();
   }
 
-  private makePools(userSession: UserSession): Pools {
+  private async makePools(): Promise<Pools> {
     const { lockWaitSeconds, ownPoolSize, strayStatements } = this.options;
     // A process that is stopped amid a claim must not keep its row locks: the server takes them back.
     const ownPins = pinningSql({ lockWaitSeconds, silenceSeconds: OWN_SILENCE_SECONDS });
     const own = poolBeside(this.source, ownPins, { size: ownPoolSize, queueMax: QUEUE_MAX });
+    const userSession = await readUserSession(this.source, own).catch(async (error) => {
+      await own.end();
+      throw error;
+    });
     const size = this.options.workPoolSize ?? poolSizeOf(this.source);
     const workPins = pinningSql({ lockWaitSeconds, asTheUsers: userSession });
     const workPool = poolLike(this.source, workPins, { size, queueMax: QUEUE_MAX });

@@ -3,20 +3,28 @@ import type { DataSource } from 'typeorm';
 import { OptionsError } from '../errors.js';
 import { AS_THE_USERS, type UserSession } from './session.js';
 import { connectionOptionsOf } from './session-pool.js';
+import type { Sql } from './sql.js';
 
 /** These have a value of the library's own unless the user's is given. */
 const ALWAYS_GIVEN = ['time_zone', 'sql_mode', 'collation_connection'];
+const CHARACTER_SETS = ['character_set_client', 'character_set_connection', 'character_set_results'];
 
 /**
  * Looks at a session of the user's pool, and changes nothing in it. Answers what a session of the library's needs so that a
  * statement of the user's means the same there.
+ * @param own a session of the library's, which tells what the server gives to everybody
  * @throws OptionsError naming the setting under which the library cannot work
  */
-export async function readUserSession(source: DataSource): Promise<UserSession> {
+export async function readUserSession(source: DataSource, own: Sql): Promise<UserSession> {
   const options = connectionOptionsOf(source);
   if (options.queryFormat)
     throw new OptionsError('DataSource option extra.queryFormat rewrites statements of the library: take it out');
-  const [session, server] = [await variables(source, 'SESSION'), await variables(source, 'GLOBAL')];
+  const server = new Map<string, string>();
+  for (const { Variable_name, Value } of await own.query('SHOW GLOBAL VARIABLES')) server.set(Variable_name, Value);
+  const session = await settingsOf(
+    source,
+    [...AS_THE_USERS, ...CHARACTER_SETS].filter((name) => server.has(name)),
+  );
   refuseOtherCharacterSet(session, options.charset);
   warnOfBackslashes(session.get('sql_mode') ?? '');
   const isGiven = ([name, value]: [string, string]) =>
@@ -24,21 +32,29 @@ export async function readUserSession(source: DataSource): Promise<UserSession> 
   return new Map([...session].filter(isGiven));
 }
 
-async function variables(source: DataSource, scope: 'SESSION' | 'GLOBAL'): Promise<Map<string, string>> {
-  return new Map(pairsOf(await source.query(`SHOW ${scope} VARIABLES`)));
+/** In one row, of texts: whatever limit the session has, and whatever form the user's options give to rows and numbers. */
+async function settingsOf(source: DataSource, names: readonly string[]): Promise<Map<string, string>> {
+  const columns = names.map((name, index) => `CAST(@@SESSION.${name} AS CHAR) AS v${index}`);
+  const rows: unknown = await source.query(`SELECT ${columns.join(', ')}`);
+  const values = flat(rows);
+  return new Map(names.map((name, index) => [name, spelled(values[index] ?? '', name)]));
 }
 
-/** Whatever form the user's options give to rows. */
-function pairsOf(rows: unknown): Array<[string, string]> {
-  const flat = (value: unknown): string[] =>
-    value !== null && typeof value === 'object' ? Object.values(value).flatMap(flat) : [String(value)];
-  return (rows as unknown[]).map((row) => flat(row) as [string, string]);
+const flat = (value: unknown): string[] =>
+  value !== null && typeof value === 'object' ? Object.values(value).flatMap(flat) : [String(value)];
+
+/** SHOW has words for what a SELECT has numbers for. */
+function spelled(value: string, name: string): string {
+  const isSwitch = /^(foreign_key_checks|check_constraint_checks|low_priority_updates|sql_quote_show_create)$/.test(
+    name,
+  );
+  return isSwitch ? value.replace(/^1$/, 'ON').replace(/^0$/, 'OFF') : value;
 }
 
 /** The driver sends and reads the bytes of the character set that it has asked for, whatever the server makes of that. */
 function refuseOtherCharacterSet(session: UserSession, charset: unknown): void {
   const asked = serverName(typeof charset === 'string' ? charset : 'utf8mb4');
-  for (const name of ['character_set_client', 'character_set_connection', 'character_set_results']) {
+  for (const name of CHARACTER_SETS) {
     const given = session.get(name) ?? '';
     if (serverName(given) === asked) continue;
     throw new OptionsError(
