@@ -7,7 +7,7 @@ const TRANSACTION = 'tcc/transaction.js';
 const UNEXPLAINED = 'what calls that arrive in any order came to';
 
 const ENTER = 'const passage = await this.enter(tx, key, call, participant);';
-const RECORD = `return insertFirst(tx, 'dtx_tcc_barrier', { gid, branch, phase, op, participant, created_at: NOW });`;
+const INSERT = `return insertFirst(tx, 'dtx_tcc_barrier', { ...name, ...row, participant, created_at: NOW });`;
 
 export const barrierOff: Mutant = {
   name: 'barrier-off',
@@ -39,9 +39,9 @@ export const checkThenInsert: Mutant = {
   edits: [
     {
       file: BARRIER,
-      find: RECORD,
-      replace: `return tx.query('SELECT 1 FROM dtx_tcc_barrier WHERE gid = ? AND branch = ? AND phase = ?', [gid, branch, phase])
-        .then((rows) => rows.length > 0 ? false : tx.query('INSERT IGNORE INTO dtx_tcc_barrier (gid, branch, phase, op, participant, created_at) VALUES (?, ?, ?, ?, ?, UTC_TIMESTAMP(3))', [gid, branch, phase, op, participant]).then(() => true));`,
+      find: INSERT,
+      replace: `return tx.query('SELECT 1 FROM dtx_tcc_barrier WHERE gid = ? AND branch = ? AND phase = ?', [gid, branch, row.phase])
+        .then((rows) => rows.length > 0 ? false : tx.query('INSERT IGNORE INTO dtx_tcc_barrier (gid, branch, initiator, incarnation, phase, op, participant, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, UTC_TIMESTAMP(3))', [gid, branch, initiator, incarnation, row.phase, row.op, participant]).then(() => true));`,
     },
   ],
 };
@@ -54,13 +54,8 @@ export const cancelUnrecorded: Mutant = {
   edits: [
     {
       file: BARRIER,
-      find: `const isUntried = await record(tx, key, 'try', 'cancel');`,
-      replace: 'const isUntried = !(await passed(tx, key)).first;',
-    },
-    {
-      file: BARRIER,
-      find: `first?.op === 'try' && second?.op !== 'cancel'`,
-      replace: `first?.op === 'try'`,
+      find: `const isUntried = await take(tx, key, 'try', 'cancel');`,
+      replace: 'const isUntried = !ownRows(await rowsOf(tx, key), key).first;',
     },
   ],
 };
@@ -71,11 +66,11 @@ export const confirmUntried: Mutant = {
   breaks: 'what was never reserved is sold',
   foundBy: UNEXPLAINED,
   edits: [
-    { file: BARRIER, find: `if (first?.op !== 'try')`, replace: 'if (false)' },
     {
       file: BARRIER,
-      find: 'data: first.data, tried: true',
-      replace: 'data: first?.data ?? { of: key.gid }, tried: true',
+      find: `if (first?.op !== 'try')`,
+      replace: `if (!first) return { kind: isFirst ? 'run' : 'repeat', data: { of: key.gid } };
+        if (false)`,
     },
   ],
 };

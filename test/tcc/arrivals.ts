@@ -40,7 +40,7 @@ interface Model {
 function step(model: Model, phase: Phase, { isPoor, withoutTry }: Arrivals): [Model, Answer] {
   const { first, second, effects } = model;
   if (phase === 'try') {
-    if (first === 'blocked' || second === 'cancel') return [model, 'refused'];
+    if (first === 'blocked' || second !== 'none') return [model, 'refused'];
     if (first === 'tried') return [model, 'ok'];
     return isPoor ? [model, 'refused'] : [{ ...model, first: 'tried', effects: `${effects} try` }, 'ok'];
   }
