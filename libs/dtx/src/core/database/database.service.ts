@@ -9,6 +9,7 @@ import {
 } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { backoffMs } from '../backoff.js';
+import { DtxError } from '../errors.js';
 import { idTimeMs, newId } from '../gid.js';
 import { type CoreOptions } from '../options.js';
 import { CORE_OPTIONS } from '../tokens.js';
@@ -35,6 +36,7 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
   private readonly stopping = new AbortController();
   private opening: Promise<void> = Promise.resolve();
   private clockOffsetMs = 0;
+  private isMigrated = false;
   private ownSource: DataSource | undefined;
   ready = false;
 
@@ -50,9 +52,17 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
     return this.ownSource;
   }
 
-  /** Registers a component's schema; call before the application starts. */
+  /**
+   * Registers a component's schema; call before the application starts.
+   * @throws DtxError when the database has been migrated already, or other migrations have the name of this component
+   */
   addMigrations(component: string, migrations: readonly Migration[]): void {
-    this.components.push({ component, migrations });
+    const known = this.components.find((one) => one.component === component);
+    // The record of what was applied is kept by name: the versions of one would pass for those of the other.
+    if (known && known.migrations !== migrations)
+      throw new DtxError(`two components have migrations under the name ${component}: one of them must be renamed`);
+    if (this.isMigrated) throw new DtxError(`migrations of ${component} came after the database was migrated`);
+    if (!known) this.components.push({ component, migrations });
   }
 
   /** Calls back once the database is open and migrated; at once if it already is. */
@@ -140,6 +150,7 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
     }
     if (!this.ownSource.isInitialized) await this.ownSource.initialize();
     for (const { component, migrations } of this.components) await migrate(this.ownSource, component, migrations);
+    this.isMigrated = true;
     await this.readClock();
   }
 
