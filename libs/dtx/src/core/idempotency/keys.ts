@@ -90,17 +90,21 @@ export class IdempotencyKeys implements OnModuleInit {
     return rows[0] ? standsFor(rows[0], fingerprintOf(body)) : null;
   }
 
-  /** Stores an outcome beside the key, for what leaves no other trace (a refusal). */
+  /**
+   * Stores an outcome beside the key, for what leaves no other trace (a refusal). Once: a caller may have been told it.
+   * @throws DtxError when the key was not claimed, or has an outcome; TransactionRequired
+   */
   async settle(
     tx: EntityManager,
     { route, key, outcome }: { route: string; key: string; outcome: unknown },
   ): Promise<void> {
     requireTransaction(tx, this.database.source, 'IdempotencyKeys.settle');
-    await tx.query('UPDATE dtx_idempotency SET outcome = ? WHERE route = ? AND idempotency_key = ?', [
-      JSON.stringify(outcome),
-      route,
-      Buffer.from(key),
-    ]);
+    const { affectedRows } = await tx.query(
+      'UPDATE dtx_idempotency SET outcome = ? WHERE route = ? AND idempotency_key = ? AND outcome IS NULL',
+      [JSON.stringify(outcome), route, Buffer.from(key)],
+    );
+    if (affectedRows !== 1)
+      throw new DtxError(`cannot settle an Idempotency-Key of ${route}: it was not claimed, or has an outcome already`);
   }
 
   /** The locking read sees the winner's row whatever the isolation level, and whatever this snapshot saw before. */
