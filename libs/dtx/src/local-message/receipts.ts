@@ -86,12 +86,8 @@ export class Receipts implements OnModuleInit, OnModuleDestroy {
           if (ids.length > 0) await takeOff(tx, ids.sort(), { consumer, outcome });
         }
       }
-      // A row that had been given up here and is receipted after all is no incident any more.
-      await this.alerts.close(
-        tx,
-        SCHEME,
-        receipts.map((receipt) => receipt.messageId),
-      );
+      // A row that had been given up here and is receipted after all is no incident any more. One receipt is not all.
+      await this.alerts.close(tx, SCHEME, await doneOf(tx, receipts));
     });
     for (const { messageId } of receipts) measure('settled', { scheme: SCHEME, ms: this.database.ageMs(messageId) });
   }
@@ -118,6 +114,15 @@ async function takeOff(
      WHERE id IN (?) AND state <> 'DONE'`,
     [gone, gone, gone, gone, note, gone, ids],
   );
+}
+
+/** The messages for which no receipt is missing any more. */
+async function doneOf(tx: EntityManager, receipts: readonly Receipt[]): Promise<string[]> {
+  const ids = [...new Set(receipts.map(({ messageId }) => messageId))].sort();
+  const rows: Array<{ id: string }> = await tx.query(`SELECT id FROM dtx_outbox WHERE id IN (?) AND state = 'DONE'`, [
+    ids,
+  ]);
+  return rows.map(({ id }) => id);
 }
 
 function parse(content: Buffer): Receipt[] | null {
