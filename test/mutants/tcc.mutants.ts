@@ -3,6 +3,7 @@ import type { Mutant } from './mutant.js';
 const BARRIER = 'tcc/barrier.js';
 const ENDPOINT = 'tcc/endpoint.js';
 const TRANSACTION = 'tcc/transaction.js';
+const BRANCHES = 'tcc/branches.js';
 
 const UNEXPLAINED = 'what calls that arrive in any order came to';
 
@@ -75,6 +76,53 @@ export const confirmUntried: Mutant = {
   ],
 };
 
+export const lateTryPasses: Mutant = {
+  name: 'late-try-passes',
+  does: 'a Try that comes after its Confirm passes for a repeat',
+  breaks: 'another transaction under the name of one that is over is told of a success and has none',
+  foundBy: UNEXPLAINED,
+  edits: [{ file: BARRIER, find: '|| second ||', replace: `|| second?.op === 'cancel' ||` }],
+};
+
+export const gidOnly: Mutant = {
+  name: 'gid-only',
+  does: 'the barrier knows a transaction by its gid alone',
+  breaks: 'of two initiators that use one gid, one is told of a success and has none',
+  foundBy: 'effects of two transactions of one gid',
+  edits: [
+    {
+      file: ENDPOINT,
+      find: 'const { gid, branch, initiator = UNKNOWN, incarnation = UNKNOWN } = call;',
+      replace: 'const { gid, branch } = call; const [initiator, incarnation] = [UNKNOWN, UNKNOWN];',
+    },
+  ],
+};
+
+export const neverClosed: Mutant = {
+  name: 'never-closed',
+  does: 'branches may join when define has returned',
+  breaks: 'a branch that joins late is confirmed from memory, or stays reserved for ever',
+  foundBy: 'a transaction that lacks a branch',
+  edits: [
+    { file: BRANCHES, find: `if (state !== 'open')`, replace: 'if (false)' },
+    { file: BRANCHES, find: 'refuseThenable(define({ call }));', replace: 'define({ call });' },
+  ],
+};
+
+export const placeOff: Mutant = {
+  name: 'place-off',
+  does: 'no key is left for instances of the version before to collide with',
+  breaks: 'a Try and its Cancel that two versions take both have their way',
+  foundBy: UNEXPLAINED,
+  edits: [
+    {
+      file: 'tcc/schema.js',
+      find: `,\n          ADD UNIQUE KEY one_in_place (gid, branch, phase, place)`,
+      replace: '',
+    },
+  ],
+};
+
 export const casOff: Mutant = {
   name: 'cas-off',
   does: 'the caller writes its decision whatever the row says',
@@ -103,8 +151,8 @@ export const branchesLate: Mutant = {
     },
     {
       file: TRANSACTION,
-      find: 'const no = await this.tryAll(gid, branches, endsAt);',
-      replace: `const no = await this.tryAll(gid, branches, endsAt);
+      find: 'const no = (await this.tryAll(begun, endsAt)) ?? (calls.isIncomplete() ? INCOMPLETE : null);',
+      replace: `const no = await this.tryAll(begun, endsAt);
         await this.database.source.query('INSERT INTO dtx_tcc_branch (gid, branch, participant, version, args) VALUES ?', [branches.map((one) => [gid, one.branch, one.participant, one.version, JSON.stringify(one.args)])]);`,
     },
   ],
