@@ -199,6 +199,6 @@ test('the version before goes on while the table is altered, and beside those wh
   opened.push(await instance);
   when = 'after';
   await played;
-  expect(Math.min(playedWhen.meanwhile, playedWhen.after)).toBeGreaterThan(5);
+  expect([playedWhen.meanwhile > 0, playedWhen.after]).toEqual([true, 100]);
   await expectMigrated(source);
 }, 240_000);
