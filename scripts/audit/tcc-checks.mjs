@@ -1,11 +1,22 @@
 // What must hold for TCC: every transaction is decided and carried out by all its branches, the barriers let through no
 // illegal pair, and the orders say what the transactions say.
+import { fits, OF_ONE_TRANSACTION } from './tcc-names.mjs';
 
 const CHUNK = 1_000;
 const LISTED_MAX = 20;
 
+/** Rows in the place of a Try with what came second, and the other way round: a second phase alone is a violation, too. */
+const PAIRS = [
+  `SELECT first.gid, first.branch, first.op AS first_op, second.op AS second_op FROM dtx_tcc_barrier AS first
+   LEFT JOIN dtx_tcc_barrier AS second ON second.phase = 'second' AND ${OF_ONE_TRANSACTION}
+   WHERE first.phase = 'try'`,
+  `SELECT second.gid, second.branch, NULL AS first_op, second.op AS second_op FROM dtx_tcc_barrier AS second
+   LEFT JOIN dtx_tcc_barrier AS first ON first.phase = 'try' AND ${OF_ONE_TRANSACTION}
+   WHERE second.phase = 'second' AND first.op IS NULL`,
+];
+
 /** A pair of one branch that the barrier must never let through: what was tried, and what came second. */
-const ILLEGAL = `first.op IS NULL OR (second.op = 'confirm' AND first.op <> 'try') OR (first.op = 'cancel' AND COALESCE(second.op, '') <> 'cancel')`;
+const ILLEGAL = `first_op IS NULL OR (second_op = 'confirm' AND first_op <> 'try') OR (first_op = 'cancel' AND COALESCE(second_op, '') <> 'cancel')`;
 
 export async function checkTcc({ databases, parked }) {
   const waiting = new Set(parked.map(({ gid }) => gid));
@@ -28,7 +39,7 @@ export async function checkTcc({ databases, parked }) {
 
 async function* chunksOf(databases, app) {
   for (let after = ''; after !== null; ) {
-    const sql = `SELECT id, state FROM dtx_tcc WHERE id > ? ORDER BY id LIMIT ${CHUNK}`;
+    const sql = `SELECT id, incarnation, state FROM dtx_tcc WHERE id > ? ORDER BY id LIMIT ${CHUNK}`;
     const rows = await databases.query(app, sql, [after]);
     if (rows.length > 0) yield rows;
     after = rows.length === CHUNK ? rows[CHUNK - 1].id : null;
@@ -55,10 +66,11 @@ async function disagreements(databases, initiator, transactions) {
   const barriers = await barriersOf(databases, ids);
   const orders = await ordersOf(databases, ids);
   const found = [];
-  for (const { id, state } of transactions.filter(({ id }) => !byHand.has(id))) {
+  for (const { id, incarnation, state } of transactions.filter(({ id }) => !byHand.has(id))) {
     const wanted = state === 'CONFIRMED' ? 'try confirm' : 'cancel';
     for (const { branch, participant } of branches.filter(({ gid }) => gid === id)) {
-      const ops = barriers.get(`${participant} ${id} ${branch}`) ?? 'nothing';
+      const rows = barriers.get(`${participant} ${id} ${branch}`) ?? [];
+      const ops = opsOf(rows.filter((row) => fits(row, { initiator, incarnation }))) || 'nothing';
       if (!ops.endsWith(wanted))
         found.push(`transaction ${id} is ${state}, but ${participant} has let through: ${ops}`);
       if (participant === 'order.checkout' && orders && orders.get(id) !== state)
@@ -71,22 +83,25 @@ async function disagreements(databases, initiator, transactions) {
 /** A person has closed it without its branches. */
 async function settledByHand(databases, app, ids) {
   if (!databases.has(app, 'dtx_operation')) return new Set();
-  const sql = `SELECT subject_id AS id FROM dtx_operation WHERE subject_id IN (?) AND action = 'done'`;
+  const sql = `SELECT subject_id AS id FROM dtx_operation WHERE subject_id IN (?) AND scheme = 'tcc' AND action = 'done'`;
   return new Set((await databases.query(app, sql, [ids])).map(({ id }) => id));
 }
 
-/** Per participant, transaction and branch: what its barrier has let through, in order. */
+/** Per participant, gid and branch: what its barrier has let through, in order, for whichever initiator. */
 async function barriersOf(databases, ids) {
   const found = new Map();
   for (const app of databases.apps.filter((one) => databases.has(one, 'dtx_tcc_barrier'))) {
-    const sql = `SELECT gid, branch, participant, op FROM dtx_tcc_barrier WHERE gid IN (?) ORDER BY gid, branch, phase DESC`;
-    for (const { gid, branch, participant, op } of await databases.query(app, sql, [ids])) {
-      const key = `${participant} ${gid} ${branch}`;
-      found.set(key, found.has(key) ? `${found.get(key)} ${op}` : op);
+    const sql = `SELECT gid, branch, participant, initiator, incarnation, op FROM dtx_tcc_barrier WHERE gid IN (?)
+      ORDER BY gid, branch, phase DESC`;
+    for (const row of await databases.query(app, sql, [ids])) {
+      const key = `${row.participant} ${row.gid} ${row.branch}`;
+      found.set(key, [...(found.get(key) ?? []), row]);
     }
   }
   return found;
 }
+
+const opsOf = (rows) => rows.map(({ op }) => op).join(' ');
 
 async function ordersOf(databases, ids) {
   if (!databases.has('order', 'orders')) return null;
@@ -97,11 +112,7 @@ async function ordersOf(databases, ids) {
 async function illegalPairs(databases, app) {
   const rows = await databases.query(
     app,
-    `SELECT one.gid, one.branch, first.op AS first_op, second.op AS second_op
-     FROM (SELECT DISTINCT gid, branch FROM dtx_tcc_barrier) AS one
-     LEFT JOIN dtx_tcc_barrier AS first ON first.gid = one.gid AND first.branch = one.branch AND first.phase = 'try'
-     LEFT JOIN dtx_tcc_barrier AS second ON second.gid = one.gid AND second.branch = one.branch AND second.phase = 'second'
-     WHERE ${ILLEGAL} LIMIT ${LISTED_MAX}`,
+    `SELECT * FROM (${PAIRS.join(' UNION ALL ')}) AS pair WHERE ${ILLEGAL} LIMIT ${LISTED_MAX}`,
   );
   return rows.map(
     ({ gid, branch, first_op, second_op }) =>
@@ -114,7 +125,7 @@ async function leftReserved(databases, app, waiting) {
   const rows = await databases.query(
     app,
     `SELECT first.gid, first.branch FROM dtx_tcc_barrier AS first
-     LEFT JOIN dtx_tcc_barrier AS second ON second.gid = first.gid AND second.branch = first.branch AND second.phase = 'second'
+     LEFT JOIN dtx_tcc_barrier AS second ON second.phase = 'second' AND ${OF_ONE_TRANSACTION}
      WHERE first.phase = 'try' AND first.op = 'try' AND second.op IS NULL LIMIT ${LISTED_MAX + waiting.size}`,
   );
   const left = rows.filter(({ gid }) => !waiting.has(gid));

@@ -1,4 +1,5 @@
 // What TCC transactions that wait for a person rightly still hold: their Try is done, their second phase is not.
+import { fits } from './tcc-names.mjs';
 
 /**
  * @param {{ gid: string | null }[]} parked what waits for a person
@@ -18,21 +19,24 @@ export async function heldByParkedTcc(databases, parked) {
 
 /** Branches, whichever app has begun them, whose participant has let a Try through and nothing after it. */
 async function openBranches(databases, gids) {
-  const from = (table, sql) =>
-    Promise.all(
-      databases.apps.filter((app) => databases.has(app, table)).map((app) => databases.query(app, sql, [gids])),
-    );
+  const from = async (table, sql) => {
+    const apps = databases.apps.filter((app) => databases.has(app, table));
+    const found = await Promise.all(apps.map((app) => databases.query(app, sql, [gids])));
+    return found.flatMap((rows, index) => rows.map((row) => ({ ...row, app: apps[index] })));
+  };
   const barriers = await from(
     'dtx_tcc_barrier',
-    'SELECT gid, branch, participant, op FROM dtx_tcc_barrier WHERE gid IN (?)',
+    'SELECT gid, branch, participant, initiator, incarnation, op FROM dtx_tcc_barrier WHERE gid IN (?)',
   );
   const branches = await from(
     'dtx_tcc_branch',
-    'SELECT gid, branch, participant, args FROM dtx_tcc_branch WHERE gid IN (?)',
+    `SELECT b.gid, b.branch, b.participant, b.args, t.incarnation
+     FROM dtx_tcc_branch AS b JOIN dtx_tcc AS t ON t.id = b.gid WHERE b.gid IN (?)`,
   );
   const keyOf = ({ gid, branch, participant }) => `${gid} ${branch} ${participant}`;
-  const opsOf = (one) => barriers.flat().filter((row) => keyOf(row) === keyOf(one));
-  return branches.flat().filter((one) => String(opsOf(one).map(({ op }) => op)) === 'try');
+  const rowsOf = (one) =>
+    barriers.filter((row) => keyOf(row) === keyOf(one) && fits(row, { ...one, initiator: one.app }));
+  return branches.filter((one) => String(rowsOf(one).map(({ op }) => op)) === 'try');
 }
 
 function add(map, key, amount) {

@@ -97,9 +97,12 @@ const SOURCES = [
   {
     table: 'dtx_tcc_barrier',
     events: (row) => [
-      [row.created_at, `${row.participant} let ${wordOf(row)} through its barrier, in one commit with it`],
+      [
+        row.created_at,
+        `${row.participant} let ${wordOf(row)} of ${row.initiator} through its barrier, in one commit with it`,
+      ],
     ],
-    now: (row) => `dtx_tcc_barrier ${row.participant} ${row.phase}: ${row.op}`,
+    now: (row) => `dtx_tcc_barrier ${row.participant} ${row.phase} of ${row.initiator}: ${row.op}`,
   },
   ...NOTIFY_SOURCES,
   {
@@ -135,5 +138,5 @@ export function sourcesOf(databases) {
 const listOf = (awaiting) => (awaiting ?? '').split(',').filter(Boolean).join(', ');
 const timeOf = (date) => date.toISOString().slice(11, 23);
 /** A Cancel in the place of a Try is there to keep the Try out. */
-const wordOf = ({ phase, op }) => (phase === 'try' && op === 'cancel' ? 'no Try from now on' : op);
+const wordOf = ({ phase, op }) => (phase === 'try' && op === 'cancel' ? 'no more Try' : op);
 const isSameTime = (one, other) => one?.getTime() === other?.getTime();

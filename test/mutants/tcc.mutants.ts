@@ -3,11 +3,12 @@ import type { Mutant } from './mutant.js';
 const BARRIER = 'tcc/barrier.js';
 const ENDPOINT = 'tcc/endpoint.js';
 const TRANSACTION = 'tcc/transaction.js';
+const BRANCHES = 'tcc/branches.js';
 
 const UNEXPLAINED = 'what calls that arrive in any order came to';
 
 const ENTER = 'const passage = await this.enter(tx, key, call, participant);';
-const RECORD = `return insertFirst(tx, 'dtx_tcc_barrier', { gid, branch, phase, op, participant, created_at: NOW });`;
+const INSERT = `return insertFirst(tx, 'dtx_tcc_barrier', { ...name, ...row, participant, created_at: NOW });`;
 
 export const barrierOff: Mutant = {
   name: 'barrier-off',
@@ -39,9 +40,9 @@ export const checkThenInsert: Mutant = {
   edits: [
     {
       file: BARRIER,
-      find: RECORD,
-      replace: `return tx.query('SELECT 1 FROM dtx_tcc_barrier WHERE gid = ? AND branch = ? AND phase = ?', [gid, branch, phase])
-        .then((rows) => rows.length > 0 ? false : tx.query('INSERT IGNORE INTO dtx_tcc_barrier (gid, branch, phase, op, participant, created_at) VALUES (?, ?, ?, ?, ?, UTC_TIMESTAMP(3))', [gid, branch, phase, op, participant]).then(() => true));`,
+      find: INSERT,
+      replace: `return tx.query('SELECT 1 FROM dtx_tcc_barrier WHERE gid = ? AND branch = ? AND phase = ?', [gid, branch, row.phase])
+        .then((rows) => rows.length > 0 ? false : tx.query('INSERT IGNORE INTO dtx_tcc_barrier (gid, branch, initiator, incarnation, phase, op, participant, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, UTC_TIMESTAMP(3))', [gid, branch, initiator, incarnation, row.phase, row.op, participant]).then(() => true));`,
     },
   ],
 };
@@ -54,13 +55,8 @@ export const cancelUnrecorded: Mutant = {
   edits: [
     {
       file: BARRIER,
-      find: `const isUntried = await record(tx, key, 'try', 'cancel');`,
-      replace: 'const isUntried = !(await passed(tx, key)).first;',
-    },
-    {
-      file: BARRIER,
-      find: `first?.op === 'try' && second?.op !== 'cancel'`,
-      replace: `first?.op === 'try'`,
+      find: `const isUntried = await take(tx, key, 'try', 'cancel');`,
+      replace: 'const isUntried = !ownRows(await rowsOf(tx, key), key).first;',
     },
   ],
 };
@@ -71,11 +67,58 @@ export const confirmUntried: Mutant = {
   breaks: 'what was never reserved is sold',
   foundBy: UNEXPLAINED,
   edits: [
-    { file: BARRIER, find: `if (first?.op !== 'try')`, replace: 'if (false)' },
     {
       file: BARRIER,
-      find: 'data: first.data, tried: true',
-      replace: 'data: first?.data ?? { of: key.gid }, tried: true',
+      find: `if (first?.op !== 'try')`,
+      replace: `if (!first) return { kind: isFirst ? 'run' : 'repeat', data: { of: key.gid } };
+        if (false)`,
+    },
+  ],
+};
+
+export const lateTryPasses: Mutant = {
+  name: 'late-try-passes',
+  does: 'a Try that comes after its Confirm passes for a repeat',
+  breaks: 'another transaction under the name of one that is over is told of a success and has none',
+  foundBy: UNEXPLAINED,
+  edits: [{ file: BARRIER, find: '|| second ||', replace: `|| second?.op === 'cancel' ||` }],
+};
+
+export const gidOnly: Mutant = {
+  name: 'gid-only',
+  does: 'the barrier knows a transaction by its gid alone',
+  breaks: 'of two initiators that use one gid, one is told of a success and has none',
+  foundBy: 'effects of two transactions of one gid',
+  edits: [
+    {
+      file: ENDPOINT,
+      find: 'const { gid, branch, initiator = UNKNOWN, incarnation = UNKNOWN } = call;',
+      replace: 'const { gid, branch } = call; const [initiator, incarnation] = [UNKNOWN, UNKNOWN];',
+    },
+  ],
+};
+
+export const neverClosed: Mutant = {
+  name: 'never-closed',
+  does: 'branches may join when define has returned',
+  breaks: 'a branch that joins late is confirmed from memory, or stays reserved for ever',
+  foundBy: 'a transaction that lacks a branch',
+  edits: [
+    { file: BRANCHES, find: `if (state !== 'open')`, replace: 'if (false)' },
+    { file: BRANCHES, find: 'refuseThenable(define({ call }));', replace: 'define({ call });' },
+  ],
+};
+
+export const placeOff: Mutant = {
+  name: 'place-off',
+  does: 'no key is left for instances of the version before to collide with',
+  breaks: 'a Try and its Cancel that two versions take both have their way',
+  foundBy: UNEXPLAINED,
+  edits: [
+    {
+      file: 'tcc/schema.js',
+      find: `,\n          ADD UNIQUE KEY one_in_place (gid, branch, phase, place)`,
+      replace: '',
     },
   ],
 };
@@ -108,8 +151,8 @@ export const branchesLate: Mutant = {
     },
     {
       file: TRANSACTION,
-      find: 'const no = await this.tryAll(gid, branches, endsAt);',
-      replace: `const no = await this.tryAll(gid, branches, endsAt);
+      find: 'const no = (await this.tryAll(begun, endsAt)) ?? (calls.isIncomplete() ? INCOMPLETE : null);',
+      replace: `const no = await this.tryAll(begun, endsAt);
         await this.database.source.query('INSERT INTO dtx_tcc_branch (gid, branch, participant, version, args) VALUES ?', [branches.map((one) => [gid, one.branch, one.participant, one.version, JSON.stringify(one.args)])]);`,
     },
   ],

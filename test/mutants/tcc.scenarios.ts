@@ -2,13 +2,16 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import fc from 'fast-check';
 import { expect } from 'vitest';
+import { z } from 'zod';
+import type { TccCalls } from '../../libs/dtx/src/index.js';
 import { SHORT_TIMES } from '../crash-matrix/run-case.js';
 import { call } from '../support/stack.js';
 import { until } from '../support/until.js';
 import { sql } from '../support/world.js';
-import { arrivals, EFFECTS, play, recorders } from '../tcc/arrivals.js';
+import { arrivals, EFFECTS, play, recorders, write } from '../tcc/arrivals.js';
 import { contradictions, racers } from '../tcc/deadline-race.js';
-import { LittleApp, libraryOf } from '../tcc/little-app.js';
+import { type Library, LittleApp, libraryOf, participantOf } from '../tcc/little-app.js';
+import { versionBefore } from '../tcc/version-before.js';
 import type { Claim, Scenario, Stage } from './stage.js';
 import {
   appClock,
@@ -19,6 +22,10 @@ import {
   casOff,
   checkThenInsert,
   confirmUntried,
+  gidOnly,
+  lateTryPasses,
+  neverClosed,
+  placeOff,
 } from './tcc.mutants.js';
 
 const SEED = 4;
@@ -35,6 +42,66 @@ async function anyOrder({ world, root, keep }: Stage): Promise<Claim> {
       expect(await play(app, given), 'what calls that arrive in any order came to').toBeNull();
     }
   };
+}
+
+/** The same, while an instance of the version before takes every other call. */
+async function bothVersions({ world, root, keep }: Stage): Promise<Claim> {
+  await sql(world, 'payment', EFFECTS);
+  const libraries = [libraryOf(root), versionBefore(world.name)];
+  const start = (library: Library) => LittleApp.start({ world, library, providers: recorders(library) });
+  const [app] = [keep(await start(libraries[0]!)), keep(await start(libraries[1]!))];
+  const caller = keep(await LittleApp.start({ world, library: libraries[0]!, app: 'order' }));
+  return async () => {
+    for (const given of fc.sample(arrivals, { numRuns: 150, seed: SEED })) {
+      const played = play(app, { ...given, isMixed: true }, (branch, about) => {
+        return caller.calls.call(branch, { ...about, incarnation: 'a1' }, 20_000);
+      });
+      expect(await played, 'what calls that arrive in any order came to').toBeNull();
+    }
+  };
+}
+
+/** Two initiators, one gid, one participant. */
+async function oneGid({ world, root, keep }: Stage): Promise<Claim> {
+  const library = libraryOf(root);
+  await sql(world, 'inventory', EFFECTS);
+  const contract = library.decorators.defineParticipant({ name: 'inventory.pick', version: 1, args: z.object({}) });
+  const pick = participantOf(library, contract, {
+    try: (tx, _, { gid }) => write(tx, gid, 'try'),
+    confirm: (tx, _, { gid }) => write(tx, gid, 'confirm'),
+  });
+  const [order, payment] = await Promise.all([
+    LittleApp.start({ world, library, app: 'order' }),
+    LittleApp.start({ world, library, app: 'payment' }),
+    LittleApp.start({ world, library, app: 'inventory', providers: [pick] }).then(keep),
+  ]);
+  for (const app of [keep(order), keep(payment)]) await app.tcc.run({ gid: 'one' }, (t) => t.call(contract, {}));
+  return async () => {
+    const rows = await sql<{ phase: string }>(world, 'inventory', 'SELECT phase FROM effect ORDER BY n');
+    const effects = rows.map(({ phase }) => phase);
+    expect(effects, 'effects of two transactions of one gid').toEqual(['try', 'confirm', 'try', 'confirm']);
+  };
+}
+
+/** A call that comes while the branches are tried. */
+async function lateCall({ world, root, keep }: Stage): Promise<Claim> {
+  const library = libraryOf(root);
+  const name = (of: string) =>
+    library.decorators.defineParticipant({ name: `payment.${of}`, version: 1, args: z.object({}) });
+  const [money, goods] = [name('money'), name('goods')];
+  let late: TccCalls | undefined;
+  const joins = () => {
+    try {
+      late!.call(goods, {});
+    } catch {} // whoever is refused may not care
+  };
+  const providers = [participantOf(library, money, { try: joins }), participantOf(library, goods, {})];
+  const app = keep(await LittleApp.start({ world, library, providers }));
+  const outcome = await app.tcc.run({}, (t) => {
+    late = t;
+    t.call(money, {});
+  });
+  return async () => expect(outcome.status, 'a transaction that lacks a branch').toBe('CANCELLED');
 }
 
 async function deadlineRace({ world, root, keep }: Stage): Promise<Claim> {
@@ -88,9 +155,16 @@ async function slowClock({ shop }: Stage): Promise<Claim> {
 export const tccScenarios: Scenario[] = [
   {
     promise: 'calls of a branch may arrive in any order, as often as they like: each has its effect once, or none',
-    mutants: [barrierOff, barrierApart, checkThenInsert, cancelUnrecorded, confirmUntried],
+    mutants: [barrierOff, barrierApart, checkThenInsert, cancelUnrecorded, confirmUntried, lateTryPasses],
     play: anyOrder,
   },
+  {
+    promise: 'two versions of a participant take the calls of one transaction as one',
+    mutants: [placeOff],
+    play: bothVersions,
+  },
+  { promise: 'two transactions of one gid have effects of their own', mutants: [gidOnly], play: oneGid },
+  { promise: 'a transaction is closed before it begins', mutants: [neverClosed], play: lateCall },
   { promise: 'the deadline and the decision exclude one another', mutants: [casOff], play: deadlineRace },
   {
     promise: 'what was reserved before a crash is given back, whoever was asked to reserve it',

@@ -8,6 +8,7 @@ import { sql } from '../support/world.js';
 import type { Claim, Stage } from './stage.js';
 
 type Modules = typeof import('../../libs/dtx/src/core/database/schema.js') &
+  typeof import('../../libs/dtx/src/core/database/session-pool.js') &
   typeof import('../../libs/dtx/src/core/durable/claim.js') &
   typeof import('../../libs/dtx/src/local-message/schema.js');
 
@@ -16,7 +17,12 @@ type Modules = typeof import('../../libs/dtx/src/core/database/schema.js') &
  * database. Node loads them, as it does for the apps; vitest would look for their sources.
  */
 function modulesOf(root: string): Modules {
-  const files = ['core/database/schema.js', 'core/durable/claim.js', 'local-message/schema.js'];
+  const files = [
+    'core/database/schema.js',
+    'core/database/session-pool.js',
+    'core/durable/claim.js',
+    'local-message/schema.js',
+  ];
   const load = createRequire(import.meta.url);
   return Object.assign({}, ...files.map((file) => load(join(root, 'libs', 'dtx', 'dist', file))));
 }
@@ -31,26 +37,24 @@ async function oneDueRow(source: DataSource): Promise<void> {
 
 /** One claims a row and is slow; its lease ends and another claims it; then the first comes back to settle. */
 export async function twoClaims(stage: Stage): Promise<Claim> {
-  const { migrate, claimDue, settleAgain, settleParked, OUTBOX, outboxMigrations } = modulesOf(stage.root);
+  const { migrate, poolBeside, claimDue, settleAgain, settleParked, OUTBOX, outboxMigrations } = modulesOf(stage.root);
   const source = await new DataSource({ type: 'mysql', url: stage.world.databases.order }).initialize();
-  stage.keep({ close: () => source.destroy() });
+  const pool = poolBeside(source, ['SELECT 1'], { size: 2, queueMax: 10 });
+  stage.keep({ close: () => pool.end().then(() => source.destroy()) });
   await migrate(source, 'dtx-local-message', outboxMigrations);
   await oneDueRow(source);
-  const [slow] = await claimDue(source, OUTBOX, { limit: 10, leaseMs: 20 });
+  const [slow] = await claimDue(pool, OUTBOX, { limit: 10, leaseMs: 20 });
   const [holder] = await until('the lease has run out', async () => {
-    const rows = await claimDue(source, OUTBOX, { limit: 10, leaseMs: 600_000 });
+    const rows = await claimDue(pool, OUTBOX, { limit: 10, leaseMs: 600_000 });
     return rows.length > 0 && rows;
   });
   expect(holder!.id).toBe(slow!.id);
   const claimed = await sql(stage.world, 'order', 'SELECT * FROM dtx_outbox');
   const failed = { error: 'too late', delayMs: 1, attempts: 7 };
   return async () => {
-    const settled = [
-      await settleAgain(source.manager, OUTBOX, slow!, failed),
-      await settleParked(source.manager, OUTBOX, slow!, failed),
-    ];
+    const settled = [await settleAgain(pool, OUTBOX, slow!, failed), await settleParked(pool, OUTBOX, slow!, failed)];
     expect(settled, 'settled under a claim that was lost').toEqual([false, false]);
     expect(await sql(stage.world, 'order', 'SELECT * FROM dtx_outbox')).toEqual(claimed);
-    expect(await settleAgain(source.manager, OUTBOX, holder!, failed)).toBe(true);
+    expect(await settleAgain(pool, OUTBOX, holder!, failed)).toBe(true);
   };
 }

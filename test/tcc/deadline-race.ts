@@ -64,14 +64,15 @@ function decideLate(
 ): void {
   // Earlier after a loss, later after a win: half and half, however busy the machine is.
   let leadMs = 5;
-  type Cas = (gid: string, decision: Decision, reason: string | null) => Promise<unknown>;
+  type Cas = (begun: { gid: string }, decision: Decision, reason: string | null) => Promise<unknown>;
   const tcc = app.tcc as unknown as { compareAndSet: Cas };
   const cas = tcc.compareAndSet.bind(app.tcc);
-  tcc.compareAndSet = async (gid, decision, reason) => {
+  tcc.compareAndSet = async (begun, decision, reason) => {
     if (decision === 'CONFIRM') onConfirm();
-    if (decision === 'CONFIRM' && when === 'after the scan') await untilCancelled(app, gid);
-    else if (decision === 'CONFIRM') await sleep(Math.max(0, (await msLeft(app, gid)) - 2 * leadMs * Math.random()));
-    const decided = await cas(gid, decision, reason);
+    if (decision === 'CONFIRM' && when === 'after the scan') await untilCancelled(app, begun.gid);
+    else if (decision === 'CONFIRM')
+      await sleep(Math.max(0, (await msLeft(app, begun.gid)) - 2 * leadMs * Math.random()));
+    const decided = await cas(begun, decision, reason);
     if (!decided) late[decision]++;
     if (decision === 'CONFIRM') leadMs = Math.max(0, leadMs + (decided ? -1 : 1));
     return decided;

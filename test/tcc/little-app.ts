@@ -7,7 +7,7 @@ import type * as Dtx from '../../libs/dtx/src/index.js';
 import type { Calls } from '../../libs/dtx/src/tcc/calls.js';
 import { ROOT } from '../support/app-process.js';
 import { until } from '../support/until.js';
-import type { World } from '../support/world.js';
+import type { AppName, World } from '../support/world.js';
 
 /** The library as it is built, or a mutant of it, with the parts that its index does not show. */
 export interface Library extends Pick<typeof Dtx, 'DtxModule' | 'TccModule' | 'Tcc' | 'Database' | 'Rejected'> {
@@ -54,6 +54,8 @@ export function participantOf<Args>(
 export interface LittleOptions {
   readonly world: World;
   readonly library: Library;
+  /** Who it is, and whose database it has: payment unless told otherwise. */
+  readonly app?: AppName;
   readonly providers?: Type[];
   readonly participates?: Parameters<typeof Dtx.TccModule.forRoot>[0];
   readonly core?: object;
@@ -74,10 +76,10 @@ export class LittleApp {
 
   /** @throws what stops the application at start */
   static async start(options: LittleOptions): Promise<LittleApp> {
-    const { world, library, providers = [], participates = {}, core } = options;
+    const { world, library, app: name = 'payment', providers = [], participates = {}, core } = options;
     const source = new DataSource({
       type: 'mysql',
-      url: world.databases.payment,
+      url: world.databases[name],
       timezone: 'Z',
       poolSize: 32,
       extra: { connectionLimit: 32 },
@@ -93,7 +95,7 @@ export class LittleApp {
         providers,
         imports: [
           { module: Data, global: true, providers: [{ provide: DataSource, useValue: source }], exports: [DataSource] },
-          library.DtxModule.forRoot({ app: 'payment', rabbitmqUrl: world.rabbitmq, scanIntervalMs: 20, ...core }),
+          library.DtxModule.forRoot({ app: name, rabbitmqUrl: world.rabbitmq, scanIntervalMs: 20, ...core }),
           library.TccModule.forRoot(participates),
         ],
       },

@@ -7,7 +7,7 @@ export { BeforeAck, MessageContext, OnMessage, OnRejected } from './core/broker/
 export { connectDtx, DtxTransport } from './core/broker/transport.js';
 export { Database } from './core/database/database.service.js';
 export { insertFirst, NOW } from './core/database/insert-first.js';
-export { type Migration, migrate } from './core/database/schema.js';
+export { hasColumn, type Migration, migrate, type Once } from './core/database/schema.js';
 export { pinSessions } from './core/database/session.js';
 export { isDeadlock, isDuplicateKey, isLockWait, isUnavailable } from './core/database/sql-errors.js';
 export { outsideTransaction } from './core/database/stray.js';

@@ -23,6 +23,9 @@ export const backoffOption = (firstMs: number, factor: number, capMs: number) =>
 
 export { count as countOption, ms as msOption };
 
+/** A statement of a migration, as `Migration` describes it. */
+const statement = z.union([z.string(), z.strictObject({ unless: z.string(), sql: z.string() })]);
+
 /** Options of the core. Times in milliseconds; `Max` and `Min` are counts. */
 export const coreOptions = z.strictObject({
   /** Name of this app: part of its queues, 1-32 of [a-z0-9-]. */
@@ -34,7 +37,7 @@ export const coreOptions = z.strictObject({
   alertWebhook: httpUrlOption.optional(),
   /** The app's own schema, applied together with the library's. */
   migrations: z
-    .array(z.object({ version: z.number().int().min(1), name: z.string(), up: z.array(z.string()).readonly() }))
+    .array(z.object({ version: z.number().int().min(1), name: z.string(), up: z.array(statement).readonly() }))
     .readonly()
     .default([]),
   /** How long a statement in a session of the library's waits for a row or a table. The app's own pool is left as it is. */

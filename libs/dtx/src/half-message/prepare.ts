@@ -60,7 +60,10 @@ export class HalfMessages implements OnModuleDestroy {
     return result;
   }
 
-  /** What was committed under a gid, or null: for whoever must answer a repeated call. Kept as long as the verdict is. */
+  /**
+   * What was committed under a gid, or null, to answer a repeated call. Kept as long as the verdict is. A gid names no
+   * single message: of several, this is the first.
+   */
   async committed<P>(contract: Contract<P>, gid: string): Promise<P | null> {
     const payload = await this.verdicts.payloadOf(gid, contract);
     return payload === null ? null : contract.schema.parse(JSON.parse(payload));

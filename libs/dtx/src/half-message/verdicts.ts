@@ -116,10 +116,11 @@ export class Verdicts implements OnModuleInit, OnModuleDestroy {
     return this.rolledBack.add(message);
   }
 
-  /** The payload that was committed under a gid, or null. */
+  /** The payload that was committed first under a gid, or null. */
   async payloadOf(gid: string, contract: { name: string; version: number }): Promise<string | null> {
     const rows: Array<{ payload: string }> = await this.database.work.query(
-      `SELECT payload FROM dtx_half WHERE gid = ? AND contract = ? AND version = ? AND state <> 'ROLLED_BACK'`,
+      `SELECT payload FROM dtx_half WHERE gid = ? AND contract = ? AND version = ? AND state <> 'ROLLED_BACK'
+       ORDER BY id LIMIT 1`,
       [gid, contract.name, contract.version],
     );
     return rows[0]?.payload ?? null;

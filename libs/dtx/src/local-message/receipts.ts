@@ -85,12 +85,8 @@ export class Receipts implements OnModuleInit, OnModuleDestroy {
           if (ids.length > 0) await takeOff(sql, ids.sort(), { consumer, outcome });
         }
       }
-      // A row that had been given up here and is receipted after all is no incident any more.
-      await this.alerts.close(
-        sql,
-        SCHEME,
-        receipts.map((receipt) => receipt.messageId),
-      );
+      // A row that had been given up here and is receipted after all is no incident any more. One receipt is not all.
+      await this.alerts.close(sql, SCHEME, await doneOf(sql, receipts));
     });
     for (const { messageId } of receipts) measure('settled', { scheme: SCHEME, ms: this.database.ageMs(messageId) });
   }
@@ -113,6 +109,15 @@ async function takeOff(sql: Sql, ids: string[], by: { consumer: string; outcome:
      WHERE id IN (?) AND state <> 'DONE'`,
     [gone, gone, gone, gone, note, gone, ids],
   );
+}
+
+/** The messages for which no receipt is missing any more. */
+async function doneOf(sql: Sql, receipts: readonly Receipt[]): Promise<string[]> {
+  const ids = [...new Set(receipts.map(({ messageId }) => messageId))].sort();
+  const rows: Array<{ id: string }> = await sql.query(`SELECT id FROM dtx_outbox WHERE id IN (?) AND state = 'DONE'`, [
+    ids,
+  ]);
+  return rows.map(({ id }) => id);
 }
 
 function parse(content: Buffer): Receipt[] | null {

@@ -7,7 +7,7 @@ import type { Delivery, QueueConsumer } from '../core/broker/consumer.js';
 import { fromProperties } from '../core/broker/envelope.js';
 import { Database } from '../core/database/database.service.js';
 import { insertFirst, NOW, SqlExpression } from '../core/database/insert-first.js';
-import { inFuture } from '../core/durable/claim.js';
+import { inFuture, NEVER_BY_ITSELF } from '../core/durable/claim.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
 import { persist } from '../core/persist.js';
@@ -108,27 +108,41 @@ export class Records implements OnModuleInit, OnModuleDestroy {
     const isFirst = await failpoint(failpoints.recorded, () =>
       insertFirst(this.database.own, 'dtx_notification', values),
     );
-    if (!isFirst) return;
+    if (!isFirst) return this.compare(row);
     measure('started', { scheme: SCHEME });
     if (isNow) await this.deliveries.deliverNow(row);
     else this.deliveries.wake();
   }
 
-  /** Nobody can make a call of it: kept for a person, under one alert. */
+  /**
+   * A repetition of an event is nothing to do. Another event under its id would be lost if it passed for one: it is kept
+   * under an id of its own, for a person who may have it delivered.
+   */
+  private async compare({ id, gid, type, target, target_host, body, traceparent }: NotificationRow): Promise<void> {
+    const [known]: Array<Pick<NotificationRow, 'gid' | 'type'>> = await this.database.own.query(
+      'SELECT gid, type FROM dtx_notification WHERE id = ?',
+      [id],
+    );
+    if (!known || (known.gid === gid && known.type === type)) return;
+    const digest = createHash('sha256').update(JSON.stringify([id, gid, type, target]));
+    const problem = `event ${id} is ${known.type} of ${known.gid}, and came as ${type} of ${gid}; give it an id of its own`;
+    const own = { id: `renamed.${digest.digest('hex').slice(0, 40)}`, gid };
+    await this.keep({ ...own, type, target, target_host, body, traceparent }, problem);
+  }
+
+  /** Nobody can make a call of it. */
   private async park({ id, gid, problem }: Read & { ok: false }, { message }: Delivery): Promise<void> {
+    const body = message.content.toString('utf8').slice(0, TEXT_STORED_MAX);
+    const nowhere = { target: null, target_host: '-', traceparent: null };
+    await this.keep({ id, gid, type: 'unreadable', body, ...nowhere }, problem);
+  }
+
+  /** PARKED from the start, with one alert. */
+  private async keep(row: Omit<NotificationRow, 'state' | 'attempts' | 'claim_token'>, problem: string): Promise<void> {
+    const { id, gid } = row;
     const incident = { scheme: SCHEME, id, gid, step: 'recording a notification', lastError: problem };
-    const values = {
-      id,
-      gid,
-      type: 'unreadable',
-      target: null,
-      target_host: '-',
-      body: message.content.toString('utf8').slice(0, TEXT_STORED_MAX),
-      state: 'PARKED',
-      next_attempt_at: '9999-12-31 00:00:00.000',
-      last_error: problem.slice(0, 1_000),
-      created_at: NOW,
-    };
+    const next_attempt_at = new SqlExpression(NEVER_BY_ITSELF);
+    const values = { ...row, state: 'PARKED', next_attempt_at, last_error: problem.slice(0, 1_000), created_at: NOW };
     const isFirst = await this.database.own.transaction(async (sql) => {
       if (!(await insertFirst(sql, 'dtx_notification', values))) return false;
       await this.alerts.raise(sql, incident);

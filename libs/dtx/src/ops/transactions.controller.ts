@@ -44,11 +44,12 @@ export class TransactionsController {
   @Get('transactions/:id')
   async one(@Param('id') given: unknown): Promise<object> {
     const id = check(idParam, given, 'id');
-    for (const source of this.operations.sources) {
-      const found = await source.get(id);
-      if (found) return found;
-    }
-    throw new NotFoundException(`this app knows no transaction ${id}`);
+    const found = await Promise.all(this.operations.sources.map((source) => source.get(id)));
+    const known = found.filter((one) => one !== null);
+    // Two schemes may know an id. What waits for a person goes first: it is what the person came for.
+    const view = known.find(({ state }) => state === 'PARKED') ?? known[0];
+    if (!view) throw new NotFoundException(`this app knows no transaction ${id}`);
+    return view;
   }
 
   @Post('transactions/retry')
@@ -99,11 +100,14 @@ export class TransactionsController {
     act: (source: Operations['sources'][number]) => Promise<Resolution>,
     refusal: string,
   ): Promise<void> {
+    let isKnown = false;
+    // Two schemes may know an id. What is settled in one of them is no reason to leave the other as it is.
     for (const source of this.operations.sources) {
       const result = await act(source);
       if (result === 'done') return;
-      if (result === 'not-possible') throw new ConflictException(`${id}: ${refusal}`);
+      isKnown ||= result === 'not-possible';
     }
+    if (isKnown) throw new ConflictException(`${id}: ${refusal}`);
     throw new NotFoundException(`this app knows no transaction ${id}`);
   }
 }

@@ -1,79 +1,120 @@
 import { insertFirst, NOW } from '../core/database/insert-first.js';
 import type { Sql } from '../core/database/sql.js';
-
-/** Which call it is: the barrier's key is (gid, branch, phase), and Confirm and Cancel share the phase `second`. */
-export interface BranchKey {
-  readonly gid: string;
-  readonly branch: number;
-  readonly participant: string;
-}
+import { type BarrierRow, type BranchKey, hasSameName, isRepeatOf, knownParts, ownRows } from './branch-rows.js';
 
 /**
  * What the barrier lets through. `run`: do the business, in this transaction. `repeat`: done before, answer success.
- * `skip`: success without business (a Cancel without Try, now on record). `late`: a Try after its Cancel, refuse it.
- * `illegal`: cannot happen unless something is broken: refuse, alert, change nothing.
+ * `skip`: success without business (a Cancel without Try, now on record). `late`: a Try after a second phase, or after a
+ * Try of another transaction under this name: refuse it. `illegal`: cannot happen unless something is broken: refuse,
+ * alert, change nothing. `unclear`: not known whose rows these are: answer failed, a later call may say.
  */
 export type Passage =
   | { kind: 'run'; data: unknown; tried: boolean }
   | { kind: 'repeat'; data: unknown }
   | { kind: 'skip' }
   | { kind: 'late' }
-  | { kind: 'illegal'; what: string };
+  | { kind: 'illegal' | 'unclear'; what: string };
+
+/** The place that (gid, branch, phase) has once; NULL stands beside it (see the second migration). */
+const IN_PLACE = 1;
+const BESIDE = null;
 
 /**
  * The barrier: insert first, under a unique key, in the participant's own transaction, before any business. While the
  * other phase's transaction is open the insert waits; a lock wait timeout is unknown and the call is made again.
  */
 export async function enterTry(sql: Sql, key: BranchKey): Promise<Passage> {
-  if (await record(sql, key, 'try', 'try')) return { kind: 'run', data: undefined, tried: false };
-  const { first, second } = await passed(sql, key);
-  return first?.op === 'try' && second?.op !== 'cancel' ? { kind: 'repeat', data: first.data } : { kind: 'late' };
+  if (await take(sql, key, 'try', 'try')) return { kind: 'run', data: undefined, tried: false };
+  const { first, second, problem } = ownRows(await rowsOf(sql, key), key);
+  if (problem?.kind === 'illegal') return problem;
+  // A Try that is refused is safe: its transaction is cancelled. One that passes for a repeat would have no effect.
+  if (problem || !first || second || !isRepeatOf(first, key)) return { kind: 'late' };
+  return { kind: 'repeat', data: parsed(first) };
 }
 
-/** Keeps what Try returned, for the second phase. */
+/** Keeps what Try returned, for the second phase. The row is the one that this very call has inserted. */
 export async function keepData(sql: Sql, key: BranchKey, data: unknown): Promise<void> {
   if (data === undefined) return;
-  const keep = `UPDATE dtx_tcc_barrier SET data = ? WHERE gid = ? AND branch = ? AND phase = 'try'`;
-  await sql.query(keep, [JSON.stringify(data), key.gid, key.branch]);
+  const { gid, branch, initiator, incarnation } = key;
+  const keep = `UPDATE dtx_tcc_barrier SET data = ?
+    WHERE gid = ? AND branch = ? AND phase = 'try' AND initiator = ? AND incarnation = ?`;
+  await sql.query(keep, [JSON.stringify(data), gid, branch, initiator, incarnation]);
 }
 
 export async function enterConfirm(sql: Sql, key: BranchKey): Promise<Passage> {
-  const isFirst = await record(sql, key, 'second', 'confirm');
-  const { first, second } = await passed(sql, key);
+  const isFirst = await take(sql, key, 'second', 'confirm');
+  const { first, second, problem } = ownRows(await rowsOf(sql, key), key);
+  if (problem) return problem;
   if (second?.op !== 'confirm') return { kind: 'illegal', what: 'Confirm after Cancel' };
   if (first?.op !== 'try') return { kind: 'illegal', what: 'Confirm without Try' };
-  return isFirst ? { kind: 'run', data: first.data, tried: true } : { kind: 'repeat', data: undefined };
+  if (!isFirst) return { kind: 'repeat', data: undefined };
+  await nameAlike(sql, key, first);
+  return { kind: 'run', data: parsed(first), tried: true };
 }
 
 /** Takes the Try's place first: if it can, the Try never happened, and from now on never will. */
 export async function enterCancel(sql: Sql, key: BranchKey, withoutTry: boolean): Promise<Passage> {
-  const isUntried = await record(sql, key, 'try', 'cancel');
-  const isFirst = await record(sql, key, 'second', 'cancel');
+  const isUntried = await take(sql, key, 'try', 'cancel');
+  const isFirst = await take(sql, key, 'second', 'cancel');
   if (isUntried && isFirst) return withoutTry ? { kind: 'run', data: undefined, tried: false } : { kind: 'skip' };
-  const { first, second } = await passed(sql, key);
+  const { first, second, problem } = ownRows(await rowsOf(sql, key), key);
+  if (problem) return problem;
   if (second?.op !== 'cancel') return { kind: 'illegal', what: 'Cancel after Confirm' };
-  return isFirst ? { kind: 'run', data: first?.data, tried: true } : { kind: 'repeat', data: undefined };
+  if (!isFirst || !first) return { kind: 'repeat', data: undefined };
+  await nameAlike(sql, key, first);
+  return { kind: 'run', data: parsed(first), tried: true };
 }
 
-function record(sql: Sql, key: BranchKey, phase: 'try' | 'second', op: string): Promise<boolean> {
-  const { gid, branch, participant } = key;
-  return insertFirst(sql, 'dtx_tcc_barrier', { gid, branch, phase, op, participant, created_at: NOW });
+type Op = BarrierRow['op'];
+
+/**
+ * Takes a phase of a branch for this call. False when a row of its own transaction, or nobody knows whose, is there.
+ * The row of another transaction of this gid is no reason to wait: this one then stands beside it.
+ */
+async function take(sql: Sql, key: BranchKey, phase: BarrierRow['phase'], op: Op): Promise<boolean> {
+  if (await insert(sql, key, { phase, op, place: IN_PLACE })) return true;
+  if (isTaken(await rowsOf(sql, key), key, phase)) return false;
+  // Two calls of one transaction may differ in what they know of its name, and would not meet under the primary key:
+  // the lock on the other transaction's rows lets them in one after the other.
+  if (isTaken(await rowsOf(sql, key, 'FOR UPDATE'), key, phase)) return false;
+  return insert(sql, key, { phase, op, place: BESIDE });
 }
 
-interface Passed {
-  readonly op: string;
-  readonly data: unknown;
+function isTaken(rows: readonly BarrierRow[], key: BranchKey, phase: BarrierRow['phase']): boolean {
+  const { first, second, problem } = ownRows(rows, key);
+  return problem !== undefined || (phase === 'try' ? first : second) !== undefined;
 }
 
-/** Both rows. A shared lock sees the winner's row under every isolation level, and two of them never deadlock on it. */
-async function passed(sql: Sql, { gid, branch }: BranchKey): Promise<{ first?: Passed; second?: Passed }> {
-  const rows: Array<{ phase: string; op: string; data: string | null }> = await sql.query(
-    `SELECT phase, op, data FROM dtx_tcc_barrier WHERE gid = ? AND branch = ? AND phase IN ('try', 'second') LOCK IN SHARE MODE`,
+function insert(
+  sql: Sql,
+  { gid, branch, participant, initiator, incarnation }: BranchKey,
+  row: { phase: BarrierRow['phase']; op: Op; place: 1 | null },
+): Promise<boolean> {
+  const name = { gid, branch, initiator, incarnation };
+  return insertFirst(sql, 'dtx_tcc_barrier', { ...name, ...row, participant, created_at: NOW });
+}
+
+/** Every row of the branch. A locking read sees the winner's row under every isolation level. */
+function rowsOf(sql: Sql, { gid, branch }: BranchKey, lock = 'LOCK IN SHARE MODE'): Promise<BarrierRow[]> {
+  return sql.query(
+    `SELECT phase, op, participant, initiator, incarnation, data FROM dtx_tcc_barrier
+     WHERE gid = ? AND branch = ? ${lock}`,
     [gid, branch],
   );
-  const of = (phase: string) => {
-    const row = rows.find((one) => one.phase === phase);
-    return row && { op: row.op, data: row.data === null ? undefined : JSON.parse(row.data) };
-  };
-  return { first: of('try'), second: of('second') };
+}
+
+/** Gives both rows of a transaction the fuller of their names, so that whoever reads them later can pair them. */
+async function nameAlike(sql: Sql, key: BranchKey, first: BarrierRow): Promise<void> {
+  if (hasSameName(first, key)) return;
+  const [phase, from, to] =
+    knownParts(key) > knownParts(first) ? (['try', first, key] as const) : (['second', key, first] as const);
+  await sql.query(
+    `UPDATE dtx_tcc_barrier SET initiator = ?, incarnation = ?
+     WHERE gid = ? AND branch = ? AND phase = ? AND initiator = ? AND incarnation = ?`,
+    [to.initiator, to.incarnation, key.gid, key.branch, phase, from.initiator, from.incarnation],
+  );
+}
+
+function parsed({ data }: BarrierRow): unknown {
+  return data === null ? undefined : JSON.parse(data);
 }

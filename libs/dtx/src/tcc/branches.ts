@@ -1,32 +1,75 @@
+import { types } from 'node:util';
 import { DtxError } from '../core/errors.js';
 import type { Participant } from './contract.js';
 import type { Branch } from './schema.js';
 
 const BRANCHES_MAX = 100;
 
-/** Collects the calls of a transaction. */
+/** Collects the calls of a transaction, until `define` returns. */
 export interface TccCalls {
+  /**
+   * Adds a branch. The arguments are copied.
+   * @throws DtxError when the arguments do not fit the participant's contract, or `define` has returned already
+   */
   call<Args>(participant: Participant<Args>, args: Args): void;
 }
 
-/** The branches as they are stored. @throws DtxError when there is none, too many, or arguments do not fit */
-export function branchesOf(define: (calls: TccCalls) => void): Branch[] {
+/** The calls of one transaction. Nothing can be added to them. */
+export interface Closed {
+  readonly branches: readonly Branch[];
+  /** Whether `call` was used since: it threw, and the transaction lacks a branch that it was meant to have. */
+  isIncomplete(): boolean;
+}
+
+/**
+ * The branches as they are stored. `define` makes all calls before it returns: the branches are registered in one
+ * commit, and a later one would be unknown to recovery.
+ * @throws DtxError when there is none, too many, arguments do not fit, or `define` is asynchronous; what `define` throws
+ */
+export function branchesOf(define: (calls: TccCalls) => unknown): Closed {
   const branches: Branch[] = [];
-  define({
-    call: ({ name: participant, version, args: schema }, given) => {
-      const checked = schema.safeParse(given);
-      if (!checked.success) {
-        const problems = checked.error.issues.map(
-          (issue) => `${issue.path.join('.') || 'arguments'}: ${issue.message}`,
-        );
-        throw new DtxError(`arguments do not fit TCC participant ${participant} v${version}: ${problems.join('; ')}`);
-      }
-      // As the participant will get them, whether by message or directly.
-      const args: unknown = JSON.parse(JSON.stringify(checked.data ?? null));
-      branches.push({ branch: branches.length, participant, version, args });
-    },
-  });
+  let state: 'open' | 'closed' | 'incomplete' = 'open';
+  const call: TccCalls['call'] = (participant, given) => {
+    if (state !== 'open') {
+      state = 'incomplete';
+      throw new DtxError(
+        `call of TCC participant ${participant.name} v${participant.version} came after define had returned: ` +
+          'make all calls before it returns',
+      );
+    }
+    branches.push(branchOf(participant, given, branches.length));
+  };
+  try {
+    refuseThenable(define({ call }));
+  } finally {
+    state = 'closed';
+  }
   if (branches.length === 0) throw new DtxError('a TCC transaction needs at least one branch');
   if (branches.length > BRANCHES_MAX) throw new DtxError(`a TCC transaction has at most ${BRANCHES_MAX} branches`);
-  return branches;
+  return { branches, isIncomplete: () => state === 'incomplete' };
+}
+
+function branchOf<Args>(
+  { name: participant, version, args: schema }: Participant<Args>,
+  given: Args,
+  branch: number,
+): Branch {
+  const checked = schema.safeParse(given);
+  if (!checked.success) {
+    const problems = checked.error.issues.map((issue) => `${issue.path.join('.') || 'arguments'}: ${issue.message}`);
+    throw new DtxError(`arguments do not fit TCC participant ${participant} v${version}: ${problems.join('; ')}`);
+  }
+  // A copy, as the participant will get it, whether by message or directly.
+  const args: unknown = JSON.parse(JSON.stringify(checked.data ?? null));
+  return { branch, participant, version, args };
+}
+
+/** TypeScript takes an async function for one that returns nothing. */
+function refuseThenable(returned: unknown): void {
+  if (typeof (returned as { then?: unknown } | null | undefined)?.then !== 'function') return;
+  // Its next call will throw inside it. The caller hears of the first error, and nobody waits for this one.
+  if (types.isPromise(returned)) returned.catch(() => {});
+  throw new DtxError(
+    'define of a TCC transaction is asynchronous: await what the arguments need before run, then make all calls at once',
+  );
 }

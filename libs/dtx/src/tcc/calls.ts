@@ -4,6 +4,7 @@ import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
 import { z } from 'zod';
 import { Broker } from '../core/broker/broker.service.js';
 import type { Delivery, QueueConsumer } from '../core/broker/consumer.js';
+import { isAnswerQueue } from '../core/broker/topology.js';
 import { OutcomeUnknown } from '../core/errors.js';
 import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
@@ -21,12 +22,23 @@ export const callBody = z.object({
   callId: z.string().max(64),
   gid: z.string().regex(/^[0-9A-Za-z_.:-]{1,64}$/),
   branch: z.int().min(0).max(1_000),
+  /** Missing in calls of the version before. It ignores both. */
+  initiator: z
+    .string()
+    .regex(/^[a-z][a-z0-9-]{0,31}$/)
+    .optional(),
+  incarnation: z
+    .string()
+    .regex(/^[0-9A-Za-z_]{1,16}$/)
+    .optional(),
   phase: z.enum(['try', 'confirm', 'cancel']),
   args: z.unknown(),
   reason: z.string().max(64).optional(),
   decidedAt: z.iso.datetime().optional(),
 });
 export type Call = z.output<typeof callBody>;
+/** What a caller says of a call. The rest is the branch's and this process's own. */
+export type About = Omit<Call, 'callId' | 'initiator' | 'branch' | 'args'>;
 
 /**
  * `refused`: a definite no. `failed`: it did not happen this time. `away`: the participant's database is away, which
@@ -54,7 +66,7 @@ export class Calls implements OnModuleInit {
 
   constructor(
     private readonly broker: Broker,
-    @Inject(CORE_OPTIONS) core: CoreOptions,
+    @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
   ) {
     this.answerQueue = `dtx.${core.app}.tcc-answers.${randomUUID()}`;
   }
@@ -84,9 +96,10 @@ export class Calls implements OnModuleInit {
    * Makes one call. Whatever is not a clear answer within the time is unknown.
    * @throws OutcomeUnknown
    */
-  async call(branch: Branch, about: Omit<Call, 'callId' | 'branch' | 'args'>, timeoutMs: number): Promise<Verdict> {
+  async call(branch: Branch, about: About, timeoutMs: number): Promise<Verdict> {
     const queue = callQueueOf({ name: branch.participant, version: branch.version });
-    const call: Call = { ...about, callId: randomUUID(), branch: branch.branch, args: branch.args };
+    const initiator = this.core.app;
+    const call: Call = { ...about, initiator, callId: randomUUID(), branch: branch.branch, args: branch.args };
     return new Promise((resolve, reject) => {
       const end = (settle: () => void) => {
         clearTimeout(timer);
@@ -134,6 +147,11 @@ export class Calls implements OnModuleInit {
     if (answer.success) this.waiting.get(answer.data.callId)?.(answer.data);
     delivery.ack();
   }
+}
+
+/** The app whose answer queue this is: who called, also when a version that does not name itself has made the call. */
+export function callerOf(replyTo: string | undefined): string | undefined {
+  return replyTo && isAnswerQueue(replyTo) ? replyTo.split('.')[1] : undefined;
 }
 
 export function parseJson(content: Buffer): unknown {

@@ -15,7 +15,10 @@ export interface Participant<Args = unknown> {
 /** The arguments of a participant's three methods. */
 export type ArgsOf<P> = P extends Participant<infer Args> ? Args : never;
 
-/** Declares a participant, shared by both sides. @throws OptionsError when the name is malformed */
+/** The queues in which initiators get their answers begin with it. */
+const RESERVED = /\.answers$/;
+
+/** Declares a participant, shared by both sides. @throws OptionsError when the name is malformed or the library's own */
 export function defineParticipant<S extends z.ZodType>(contract: {
   name: string;
   version: number;
@@ -23,6 +26,11 @@ export function defineParticipant<S extends z.ZodType>(contract: {
 }): Participant<z.output<S>> {
   if (!/^[a-z][a-z0-9-]{0,31}\.[a-z][a-z0-9-]{0,31}$/.test(contract.name)) {
     throw new OptionsError(`TCC participant ${contract.name}: a name is <app>.<name>`);
+  }
+  if (RESERVED.test(contract.name)) {
+    throw new OptionsError(
+      `TCC participant ${contract.name}: answers have the queues of this name: choose another one`,
+    );
   }
   if (!Number.isInteger(contract.version) || contract.version < 1) {
     throw new OptionsError(`TCC participant ${contract.name}: version is 1, 2, ...`);

@@ -6,6 +6,11 @@ import type { Participant } from './contract.js';
 /** What a participant's method may know beside its arguments. */
 export interface TccBranch<Data = unknown> {
   readonly gid: string;
+  /**
+   * The app that began the transaction. A gid is unique among the transactions of one initiator, so what a participant
+   * that serves several keeps under a gid belongs under both.
+   */
+  readonly initiator: string | undefined;
   /** Which call of the transaction this is, from 0. */
   readonly branch: number;
   /** What Try returned; undefined in Try, in a Cancel without Try, and in what comes after Confirm. */

@@ -14,13 +14,16 @@ import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { withGid, withTraceparent } from '../core/trace.js';
-import { type BranchKey, enterCancel, enterConfirm, enterTry, keepData, type Passage } from './barrier.js';
-import { type Call, Calls, callBody, parseJson, type Verdict } from './calls.js';
+import { enterCancel, enterConfirm, enterTry, keepData, type Passage } from './barrier.js';
+import type { BranchKey } from './branch-rows.js';
+import { type Call, Calls, callBody, callerOf, parseJson, type Verdict } from './calls.js';
 import { callQueueOf } from './contract.js';
+import type { TccBranch } from './decorators.js';
 import { Explorer, type Mounted } from './explorer.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { TCC_OPTIONS, type TccOptions } from './options.js';
 import { TIMEOUT } from './outcome.js';
+import { UNKNOWN } from './schema.js';
 
 /** Rolls the transaction back, barrier rows included, and carries what is to be answered. */
 class RolledBack extends Error {
@@ -69,9 +72,8 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
     const call = callBody.safeParse(parseJson(delivery.message.content));
     if (call.success) {
       const { replyTo, traceparent } = fromProperties(delivery.message.properties);
-      const verdict = await withTraceparent(traceparent, () =>
-        withGid(call.data.gid, () => this.take(call.data, participant)),
-      );
+      const named = { ...call.data, initiator: call.data.initiator ?? callerOf(replyTo) };
+      const verdict = await withTraceparent(traceparent, () => withGid(named.gid, () => this.take(named, participant)));
       if (replyTo && isAnswerQueue(replyTo)) await this.calls.answer(replyTo, { callId: call.data.callId, ...verdict });
     } else {
       const problem = call.error.issues[0]?.message;
@@ -99,23 +101,23 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   private handle(call: Call, participant: Mounted): Promise<void> {
-    const key: BranchKey = { gid: call.gid, branch: call.branch, participant: participant.contract.name };
+    const { gid, branch, initiator = UNKNOWN, incarnation = UNKNOWN } = call;
+    const key: BranchKey = { gid, branch, participant: participant.contract.name, initiator, incarnation };
     const run = async (tx: EntityManager, sql: Sql) => {
       const passage = await this.enter(sql, key, call, participant);
       if (passage.kind === 'late') throw new RolledBack({ verdict: 'refused', reason: TIMEOUT });
       if (passage.kind === 'illegal') throw new RolledBack({ verdict: 'illegal', reason: passage.what });
+      if (passage.kind === 'unclear') throw new RolledBack({ verdict: 'failed', reason: passage.what });
       if (passage.kind !== 'run') return;
-      const returned = await this.business(tx, key, { call, participant, data: passage.data });
+      const returned = await this.business(tx, { call, participant, data: passage.data });
       if (call.phase === 'try') await keepData(sql, key, returned);
     };
     return this.database.work.run({ what: `${call.phase} of ${participant.contract.name}`, run });
   }
 
   /** Committed, not answered: should the process die here, the initiator confirms again, and comes by here again. */
-  private async afterConfirm({ gid, branch, ...call }: Call, { contract, confirmed }: Mounted): Promise<void> {
-    if (!confirmed) return;
-    const decidedAt = call.decidedAt === undefined ? undefined : new Date(call.decidedAt);
-    await confirmed(contract.args.parse(call.args), { gid, branch, data: undefined, reason: call.reason, decidedAt });
+  private async afterConfirm(call: Call, { contract, confirmed }: Mounted): Promise<void> {
+    if (confirmed) await confirmed(contract.args.parse(call.args), branchOf(call, undefined));
   }
 
   private enter(sql: Sql, key: BranchKey, call: Call, participant: Mounted): Promise<Passage> {
@@ -126,21 +128,19 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
 
   private async business(
     tx: EntityManager,
-    key: BranchKey,
     { call, participant, data }: { call: Call; participant: Mounted; data: unknown },
   ): Promise<unknown> {
     const args = participant.contract.args.safeParse(call.args);
     if (!args.success) throw new Error(`the arguments do not fit: ${args.error.issues[0]?.message}`);
-    const decidedAt = call.decidedAt === undefined ? undefined : new Date(call.decidedAt);
-    const branch = { gid: key.gid, branch: key.branch, data, reason: call.reason, decidedAt };
-    return participant[call.phase](tx, args.data, branch);
+    return participant[call.phase](tx, args.data, branchOf(call, data));
   }
 
   /** An illegal call cannot happen while everybody keeps the protocol: one alert, however often it comes. */
   private async refuse(call: Call, { contract }: Mounted, verdict: Verdict): Promise<Verdict> {
     if (verdict.verdict !== 'illegal') return verdict;
     const step = `${verdict.reason} at ${contract.name}`;
-    const lastError = `${verdict.reason}: refused, nothing was changed; see what the initiator has decided for ${call.gid}`;
+    const initiator = call.initiator ?? 'the initiator';
+    const lastError = `${verdict.reason}: refused, nothing was changed; see what ${initiator} has decided for ${call.gid}`;
     const incident = { scheme: SCHEME, id: call.gid, gid: call.gid, step, lastError };
     try {
       const isNew = await this.database.own.transaction((sql) => this.alerts.raise(sql, incident));
@@ -150,4 +150,9 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
     }
     return verdict;
   }
+}
+
+function branchOf<Data>({ gid, branch, initiator, reason, decidedAt }: Call, data: Data | undefined): TccBranch<Data> {
+  const at = decidedAt === undefined ? undefined : new Date(decidedAt);
+  return { gid, branch, initiator, data, reason, decidedAt: at };
 }

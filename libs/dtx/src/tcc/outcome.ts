@@ -22,27 +22,33 @@ export interface TccOutcome {
 
 const POLL_MS = 25;
 
+/** A process that was stopped for as long as rows are kept may come back to another transaction of the same gid. */
+type Transaction = Pick<TccRow, 'id' | 'incarnation'>;
+
 /** Reads transactions of this initiator, whoever runs them. */
 @Injectable()
 export class Outcomes {
   constructor(private readonly database: Database) {}
 
-  async find(gid: string, waitMs: number): Promise<TccOutcome | null> {
+  /** @param incarnation where the caller knows it: another transaction of this gid is none of its business */
+  async find(gid: string, waitMs: number, incarnation?: string): Promise<TccOutcome | null> {
     for (const endsAt = performance.now() + waitMs; ; await sleep(POLL_MS)) {
-      const row = await this.read(gid);
+      const row = await this.read(gid, incarnation);
       if (!row) return null;
       if (row.decision === null || isOver(row)) return outcomeOf(row, []);
       if (performance.now() < endsAt) continue;
-      return outcomeOf(row, namesOf(await this.openBranches(gid)));
+      return outcomeOf(row, namesOf(await this.openBranches(row)));
     }
   }
 
-  async read(gid: string): Promise<TccRow | null> {
-    const rows: TccRow[] = await this.database.work.query(
-      'SELECT id, state, attempts, claim_token, decision, reason, decided_at, traceparent FROM dtx_tcc WHERE id = ?',
+  async read(gid: string, incarnation?: string): Promise<TccRow | null> {
+    const [row]: TccRow[] = await this.database.work.query(
+      `SELECT id, state, attempts, claim_token, incarnation, decision, reason, decided_at, traceparent
+       FROM dtx_tcc WHERE id = ?`,
       [gid],
     );
-    return rows[0] ? { ...rows[0], attempts: Number(rows[0].attempts) } : null;
+    if (!row || (incarnation !== undefined && row.incarnation !== incarnation)) return null;
+    return { ...row, attempts: Number(row.attempts) };
   }
 
   async argsOf<Args>(gid: string, { name, version, args }: Participant<Args>): Promise<Args | null> {
@@ -54,20 +60,22 @@ export class Outcomes {
   }
 
   /** The calls that have not carried the decision out, as far as that was written down. */
-  async openBranches(gid: string): Promise<Branch[]> {
+  async openBranches({ id, incarnation }: Transaction): Promise<Branch[]> {
     const rows: Array<Branch & { args: string }> = await this.database.own.query(
-      'SELECT branch, participant, version, args FROM dtx_tcc_branch WHERE gid = ? AND done_at IS NULL ORDER BY branch',
-      [gid],
+      `SELECT b.branch, b.participant, b.version, b.args FROM dtx_tcc_branch AS b JOIN dtx_tcc AS t ON t.id = b.gid
+       WHERE t.id = ? AND t.incarnation <=> ? AND b.done_at IS NULL ORDER BY b.branch`,
+      [id, incarnation],
     );
     return rows.map((row) => ({ ...row, branch: Number(row.branch), args: JSON.parse(row.args) }));
   }
 
   /** Only written when others have failed: what is done need not be asked again, and a person sees who is missing. */
-  async markDone(gid: string, branches: readonly Branch[]): Promise<void> {
+  async markDone({ id, incarnation }: Transaction, branches: readonly Branch[]): Promise<void> {
     if (branches.length === 0) return;
     await this.database.own.query(
-      'UPDATE dtx_tcc_branch SET done_at = UTC_TIMESTAMP(3) WHERE gid = ? AND branch IN (?)',
-      [gid, branches.map(({ branch }) => branch)],
+      `UPDATE dtx_tcc_branch AS b JOIN dtx_tcc AS t ON t.id = b.gid SET b.done_at = UTC_TIMESTAMP(3)
+       WHERE t.id = ? AND t.incarnation <=> ? AND b.branch IN (?)`,
+      [id, incarnation, branches.map(({ branch }) => branch)],
     );
   }
 }

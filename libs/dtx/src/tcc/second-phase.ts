@@ -16,7 +16,7 @@ import { Calls, type Verdict } from './calls.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { leaseMsOf, TCC_OPTIONS, type TccOptions } from './options.js';
 import { namesOf, Outcomes, TIMEOUT } from './outcome.js';
-import { type Branch, TCC, type TccRow } from './schema.js';
+import { type Branch, TCC, type TccRow, UNKNOWN } from './schema.js';
 
 /** What one branch answered. `away`: it cannot be reached for now, or its database cannot; that is no attempt. */
 interface Carried {
@@ -106,7 +106,7 @@ export class SecondPhase implements OnModuleInit, OnModuleDestroy {
   private async run(row: TccRow): Promise<Tried> {
     const decided = row.decision ? row : await this.cancelOverdue(row);
     if (!decided) return { kind: 'settled' };
-    return this.round(decided, row.branches ?? (await this.outcomes.openBranches(row.id)));
+    return this.round(decided, row.branches ?? (await this.outcomes.openBranches(row)));
   }
 
   /** The same compare-and-set as the caller's: one of the two wins, and both act on what won. */
@@ -141,7 +141,7 @@ export class SecondPhase implements OnModuleInit, OnModuleDestroy {
     if (failures.length > 0) {
       const isDone = (index: number) => carried[index]!.verdict === 'ok';
       const done = branches.filter((_, index) => isDone(index));
-      await this.outcomes.markDone(row.id, done).catch(() => {}); // then they are asked again, which they bear
+      await this.outcomes.markDone(row, done).catch(() => {}); // then they are asked again, which they bear
       this.callers.get(row.id)?.(namesOf(branches.filter((_, index) => !isDone(index))));
       return triedOf(failures);
     }
@@ -163,6 +163,7 @@ export class SecondPhase implements OnModuleInit, OnModuleDestroy {
     const about = `${phase} of ${branch.participant}`;
     const call = {
       gid: row.id,
+      incarnation: row.incarnation ?? undefined,
       phase,
       reason: row.reason ?? undefined,
       decidedAt: isoTime(row.decided_at) ?? undefined,
@@ -198,8 +199,8 @@ export class SecondPhase implements OnModuleInit, OnModuleDestroy {
     await this.database.own.query(
       `UPDATE dtx_tcc SET state = IF(decision = 'CONFIRM', 'CONFIRMED', 'CANCELLED'), next_attempt_at = NULL,
          claim_token = NULL, settled_at = UTC_TIMESTAMP(3)
-       WHERE id IN (?) AND state IN ('CONFIRMING', 'CANCELLING')`,
-      [rows.map((row) => row.id).sort()],
+       WHERE id IN (?) AND (id, COALESCE(incarnation, '${UNKNOWN}')) IN (?) AND state IN ('CONFIRMING', 'CANCELLING')`,
+      [rows.map(({ id }) => id).sort(), rows.map(({ id, incarnation }) => [id, incarnation ?? UNKNOWN])],
     );
     for (const { id } of rows) measure('settled', { scheme: SCHEME, ms: this.database.ageMs(id) });
   }

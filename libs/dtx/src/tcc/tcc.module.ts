@@ -14,13 +14,16 @@ import { SecondPhase } from './second-phase.js';
 import { Tcc } from './transaction.js';
 
 /**
- * Transactions go with their branches, barriers in pairs: a Try whose second phase is still to come, however late (a
- * parked transaction waits for a person), must be known for as long as that takes.
+ * Transactions go with their branches. Barrier rows go with all others of their gid and branch, when every one of them is
+ * old and every Try has its second phase: a Try whose second phase is still to come, however late (a parked transaction
+ * waits for a person), must be known for as long as that takes. And the row in place must not go before those that stand
+ * beside it, or a late call of theirs would find the place free.
  */
 @Injectable()
 class TccPurge {
   constructor(purger: Purger, @Inject(TCC_OPTIONS) options: TccOptions) {
-    const old = `created_at < ${inFuture(-options.retentionMs)}`;
+    const horizon = inFuture(-options.retentionMs);
+    const old = `created_at < ${horizon}`;
     const task = (name: string, sql: (limit: number) => string) =>
       purger.add({ name, statement: (limit) => ({ sql: sql(limit), values: [] }) });
     task(
@@ -32,7 +35,10 @@ class TccPurge {
     task(
       'tcc barriers',
       (limit) => `DELETE b FROM dtx_tcc_barrier b
-        JOIN (SELECT gid, branch FROM dtx_tcc_barrier WHERE ${old} AND phase = 'second' ORDER BY created_at LIMIT ${limit}) AS finished
+        JOIN (SELECT gid, branch FROM dtx_tcc_barrier AS one WHERE ${old} AND phase = 'second' AND NOT EXISTS
+          (SELECT 1 FROM dtx_tcc_barrier AS other WHERE other.gid = one.gid AND other.branch = one.branch
+            HAVING MAX(other.created_at) >= ${horizon} OR SUM(IF(other.phase = 'try', 1, -1)) <> 0)
+          ORDER BY created_at LIMIT ${limit}) AS finished
         ON finished.gid = b.gid AND finished.branch = b.branch`,
     );
   }

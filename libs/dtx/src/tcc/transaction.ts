@@ -1,5 +1,5 @@
 // Steps 1 to 3 of 4 - transaction: register, Try every branch, decide. Presumes nothing: the row says who won.
-import { randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, Logger, OnModuleInit } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
@@ -15,8 +15,8 @@ import type { CoreOptions } from '../core/options.js';
 import { measure } from '../core/telemetry.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { currentTraceparent } from '../core/trace.js';
-import { branchesOf, type TccCalls } from './branches.js';
-import { Calls } from './calls.js';
+import { branchesOf, type Closed, type TccCalls } from './branches.js';
+import { type About, Calls } from './calls.js';
 import type { Participant } from './contract.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { leaseMsOf, TCC_OPTIONS, type TccOptions } from './options.js';
@@ -34,6 +34,15 @@ export interface TccRun {
 
 const BROKER_WAIT_MS = 1_000;
 const REASON_CHARS_MAX = 64;
+/** The reason of a cancel after a branch was added too late. */
+const INCOMPLETE = 'INCOMPLETE';
+
+/** A transaction on its way to its decision. */
+interface Begun {
+  readonly gid: string;
+  readonly incarnation: string;
+  readonly calls: Closed;
+}
 
 /** The coordinator, in the initiator's own process and database: no extra server. */
 @Injectable()
@@ -58,7 +67,10 @@ export class Tcc implements OnModuleInit {
   /**
    * Runs a TCC transaction: all branches are tried; all are confirmed, or all are cancelled. Answers what really won;
    * PENDING only when that cannot be known now.
-   * @throws DtxError for malformed branches, BrokerUnavailable, and what registering throws: then nothing has begun
+   * `define` makes all calls before it returns; one that comes later throws where it is made. Until the decision it also
+   * keeps the transaction from being confirmed without it.
+   * @throws DtxError for malformed branches, an asynchronous `define` and a gid that this app has used and still knows,
+   *   BrokerUnavailable, and what registering throws: then nothing has begun
    * @example
    *   const outcome = await this.tcc.run({ timeoutMs: 5_000 }, (t) => {
    *     t.call(orderContract, {...}); t.call(fundsContract, {...}); t.call(stockContract, {...});
@@ -66,19 +78,21 @@ export class Tcc implements OnModuleInit {
    */
   async run(run: TccRun, define: (calls: TccCalls) => void): Promise<TccOutcome> {
     const gid = assertGid(run.gid ?? this.database.newId());
-    const branches = branchesOf(define);
+    const calls = branchesOf(define);
+    const begun = { gid, incarnation: newIncarnation(), calls };
+    const { branches } = calls;
     const timeoutMs = run.timeoutMs ?? this.options.timeoutMs;
     await this.calls.untilUp(BROKER_WAIT_MS);
     const endsAt = performance.now() + timeoutMs;
-    await failpoint(failpoints.registered, () => this.register(gid, branches, { ...run, timeoutMs }));
+    await failpoint(failpoints.registered, () => this.register(begun, { ...run, timeoutMs }));
     measure('started', { scheme: SCHEME });
     // From here on the row is there: whatever happens to this process, the scan ends the transaction.
-    const no = await this.tryAll(gid, branches, endsAt);
-    const row = await within(this.options.secondPhaseWaitMs, this.decide(gid, no));
+    const no = (await this.tryAll(begun, endsAt)) ?? (calls.isIncomplete() ? INCOMPLETE : null);
+    const row = await within(this.options.secondPhaseWaitMs, this.decide(begun, no));
     if (!row) return { gid, status: 'PENDING', waitingFor: [] };
     if (row.claim_token === this.token) return outcomeOf(row, await this.secondPhase.runNow({ ...row, branches }));
     // The deadline's scan won, maybe in another instance, and is carrying it out.
-    const found = await this.outcome(gid, this.options.secondPhaseWaitMs).catch(() => null);
+    const found = await this.outcomes.find(gid, this.options.secondPhaseWaitMs, begun.incarnation).catch(() => null);
     return found ?? outcomeOf(row, namesOf(branches));
   }
 
@@ -96,7 +110,7 @@ export class Tcc implements OnModuleInit {
   }
 
   /** Step 1: the transaction and all its branches in one commit, so that no branch can exist that recovery does not know. */
-  private register(gid: string, branches: Branch[], run: TccRun & { timeoutMs: number }): Promise<void> {
+  private register({ gid, incarnation, calls }: Begun, run: TccRun & { timeoutMs: number }): Promise<void> {
     const begin = async (tx: EntityManager, sql: Sql) => {
       await run.within?.(tx);
       // After `within`, which may know the outcome already and needs no broker for that.
@@ -105,6 +119,7 @@ export class Tcc implements OnModuleInit {
       const first = await insertFirst(sql, 'dtx_tcc', {
         id: gid,
         gid,
+        incarnation,
         state: 'TRYING',
         deadline,
         next_attempt_at: deadline,
@@ -113,16 +128,18 @@ export class Tcc implements OnModuleInit {
       });
       if (!first) throw new DtxError(`TCC transaction ${gid} was begun before`);
       await sql.query('INSERT INTO dtx_tcc_branch (gid, branch, participant, version, args) VALUES ?', [
-        branches.map((one) => [gid, one.branch, one.participant, one.version, JSON.stringify(one.args)]),
+        calls.branches.map((one) => [gid, one.branch, one.participant, one.version, JSON.stringify(one.args)]),
       ]);
+      if (calls.isIncomplete()) throw new DtxError(`TCC transaction ${gid} was not begun: a call came after define`);
     };
     return this.database.work.run({ what: `beginning TCC transaction ${gid}`, run: begin });
   }
 
   /** Step 2: all at once. Answers null if every branch has reserved, else why not; the first no is enough. */
-  private async tryAll(gid: string, branches: Branch[], endsAt: number): Promise<string | null> {
+  private async tryAll({ gid, incarnation, calls }: Begun, endsAt: number): Promise<string | null> {
+    const about = { gid, incarnation, phase: 'try' } as const;
     try {
-      await Promise.all(branches.map((branch) => this.tryOne(gid, branch, endsAt - performance.now())));
+      await Promise.all(calls.branches.map((branch) => this.tryOne(branch, about, endsAt - performance.now())));
       await failpoint(failpoints.tried, async () => {});
       return null;
     } catch (error) {
@@ -133,8 +150,8 @@ export class Tcc implements OnModuleInit {
   }
 
   /** @throws Rejected for a definite no, OutcomeUnknown for everything else that is not a yes */
-  private async tryOne(gid: string, branch: Branch, timeoutMs: number): Promise<void> {
-    const { verdict, reason = verdict } = await this.calls.call(branch, { gid, phase: 'try' }, Math.max(1, timeoutMs));
+  private async tryOne(branch: Branch, about: About, timeoutMs: number): Promise<void> {
+    const { verdict, reason = verdict } = await this.calls.call(branch, about, Math.max(1, timeoutMs));
     if (verdict === 'ok') return;
     if (verdict === 'refused') throw new Rejected(reason);
     throw new OutcomeUnknown(`Try of ${branch.participant}: ${reason}`);
@@ -144,14 +161,15 @@ export class Tcc implements OnModuleInit {
    * Step 3: one compare-and-set; the deadline's scan competes for the same one. Whoever lost, or whose answer was lost,
    * learns from the row what really won. Null when the database could not say.
    */
-  private async decide(gid: string, no: string | null): Promise<TccRow | null> {
+  private async decide(begun: Begun, no: string | null): Promise<TccRow | null> {
+    const { gid, incarnation } = begun;
     const giveUpAt = performance.now() + this.options.secondPhaseWaitMs;
     let [decision, reason]: [Decision, string | null] = [no === null ? 'CONFIRM' : 'CANCEL', no];
     for (let attempt = 1; ; attempt++) {
       try {
-        const decided = await failpoint(failpoints.decided, () => this.compareAndSet(gid, decision, reason));
+        const decided = await failpoint(failpoints.decided, () => this.compareAndSet(begun, decision, reason));
         if (decided) return decided;
-        const row = await this.outcomes.read(gid);
+        const row = await this.outcomes.read(gid, incarnation);
         if (!row) throw new DtxError(`TCC transaction ${gid} is gone`);
         if (row.decision !== null) return row;
         // Confirm was refused because the deadline has passed, and the scan has not come by yet.
@@ -167,21 +185,30 @@ export class Tcc implements OnModuleInit {
   }
 
   /** A Confirm is only possible before the deadline, by the database's clock. Null if the row was not TRYING, or it was too late. */
-  private async compareAndSet(gid: string, decision: Decision, reason: string | null): Promise<TccRow | null> {
+  private async compareAndSet(
+    { gid, incarnation }: Begun,
+    decision: Decision,
+    reason: string | null,
+  ): Promise<TccRow | null> {
     const state = decision === 'CONFIRM' ? 'CONFIRMING' : 'CANCELLING';
     // For people and views only: nothing is ever decided by it. So it need not be read back from the database.
     const decidedAt = new Date(this.database.nowMs());
     const { affectedRows } = await this.database.work.query(
       `UPDATE dtx_tcc SET state = ?, decision = ?, reason = ?, decided_at = ?, claim_token = ?,
          next_attempt_at = ${inFuture(leaseMsOf(this.core, this.options))}
-       WHERE id = ? AND state = 'TRYING'${decision === 'CONFIRM' ? ' AND deadline > UTC_TIMESTAMP(3)' : ''}`,
-      [state, decision, reason, decidedAt, this.token, gid],
+       WHERE id = ? AND incarnation = ? AND state = 'TRYING'${decision === 'CONFIRM' ? ' AND deadline > UTC_TIMESTAMP(3)' : ''}`,
+      [state, decision, reason, decidedAt, this.token, gid, incarnation],
     );
     if (affectedRows !== 1) return null;
     const traceparent = currentTraceparent();
-    const row = { id: gid, state, attempts: 0, decision, reason, decided_at: decidedAt, traceparent };
+    const row = { id: gid, state, attempts: 0, incarnation, decision, reason, decided_at: decidedAt, traceparent };
     return { ...row, claim_token: this.token };
   }
+}
+
+/** Tells two transactions of one gid apart: the second may come when this app has forgotten the first. */
+function newIncarnation(): string {
+  return randomBytes(8).toString('hex');
 }
 
 /** Null when it takes longer: a connection may hang for as long as it likes, a caller must not. */

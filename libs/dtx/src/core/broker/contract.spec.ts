@@ -34,6 +34,11 @@ describe('a message contract', () => {
     ['a consumer without its app', { consumers: ['take-stock'] }],
     ['a consumer that would break the list of those awaited', { consumers: ['a.b,c.d'] }],
     ['a consumer that is too long', { consumers: [`a.${'b'.repeat(33)}`] }],
+    ['a consumer with the queue of receipts', { consumers: ['order.receipts'] }],
+    ['a consumer with the queue of notifications', { consumers: ['inventory.take-stock', 'payment.notify'] }],
+    ['a consumer with the queue of half messages', { consumers: ['inventory.half-check'] }],
+    ['a consumer with the queue of a TCC participant', { consumers: ['payment.tcc-funds'] }],
+    ['a consumer of another contract', { name: 'order.copied' }],
   ])('is refused with %s, naming the contract', (_, wrong) => {
     const define = () => defineMessage({ ...good, ...wrong } as typeof good);
     expect(define).toThrow(OptionsError);
@@ -45,12 +50,28 @@ describe('a message contract', () => {
       fc.tuple(part, part).map((parts) => parts.join('.')),
       { minLength: 1 },
     );
+    let version = 1; // a consumer belongs to one contract of a version
     fc.assert(
       fc.property(part, part, consumers, (first, second, names) => {
-        const contract = defineMessage({ ...good, name: `${first}.${second}`, consumers: names });
+        const contract = defineMessage({ ...good, name: `${first}.${second}`, version: version++, consumers: names });
         expect(contract.consumers).toEqual(names);
       }),
     );
+  });
+
+  it('leaves its consumers to nobody else, and takes none when one is taken', () => {
+    const first = { ...good, name: 'first.contract', consumers: ['audit.one'] };
+    const second = { ...good, name: 'second.contract', consumers: ['audit.two', 'audit.one'] };
+    defineMessage(first);
+    expect(() => defineMessage(second)).toThrow(
+      /^message contract second\.contract: consumer audit\.one v1 belongs to first\.contract$/,
+    );
+    expect(defineMessage({ ...first, consumers: ['audit.two'] }).consumers).toEqual(['audit.two']);
+    expect(defineMessage({ ...second, version: 2 }).version).toBe(2);
+  });
+
+  it('may be defined again, by a second copy of its module', () => {
+    expect(defineMessage(good)).toEqual(defineMessage(good));
   });
 });
 

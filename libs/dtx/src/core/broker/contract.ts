@@ -22,11 +22,21 @@ export interface Contract<Payload = unknown> {
 /** The payload type of a contract. */
 export type MessageOf<C> = C extends Contract<infer Payload> ? Payload : never;
 
+/**
+ * Consumers that would share a queue with the library itself: receipts, notifications, checks of half messages, and the
+ * calls and answers of TCC.
+ */
+const RESERVED = /\.(receipts|notify|half-check|half-wait|tcc-.*)$/;
+
+/** Which contract each consumer's queue belongs to, for all contracts of this process. */
+const contractOfQueue = new Map<string, string>();
+
 const NAME = /^[a-z][a-z0-9-]*(\.[a-z][a-z0-9-]*)+$/;
 
 /**
  * Declares a message contract, shared by both sides; both declare the queues from it, so start order does not matter.
- * @throws OptionsError when a name is malformed or a consumer is named twice
+ * @throws OptionsError when a name is malformed, or a consumer is named twice, belongs to another contract or shares a
+ *   queue with the library
  */
 export function defineMessage<S extends z.ZodType>(contract: {
   name: string;
@@ -48,8 +58,24 @@ export function defineMessage<S extends z.ZodType>(contract: {
     if (!/^[a-z][a-z0-9-]{0,31}\.[a-z][a-z0-9-]{0,31}$/.test(consumer)) {
       throw new OptionsError(`${about}: consumer ${consumer} is not <app>.<consumer>`);
     }
+    if (RESERVED.test(consumer))
+      throw new OptionsError(`${about}: consumer ${consumer} has the queue of the library itself: choose another name`);
   }
+  takeQueues(contract);
   return Object.freeze({ ...contract }) as Contract<z.output<S>>;
+}
+
+/**
+ * A queue carries the messages of one contract: a consumer parks those of another. The same contract may be defined
+ * again, by a second copy of its module.
+ */
+function takeQueues({ name, version, consumers }: Pick<Contract, 'name' | 'version' | 'consumers'>): void {
+  for (const consumer of consumers) {
+    const owner = contractOfQueue.get(queueOf(consumer, version)) ?? name;
+    if (owner !== name)
+      throw new OptionsError(`message contract ${name}: consumer ${consumer} v${version} belongs to ${owner}`);
+  }
+  for (const consumer of consumers) contractOfQueue.set(queueOf(consumer, version), name);
 }
 
 /** The queue of one consumer of one contract. */

@@ -9,10 +9,11 @@ import {
 } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { backoffMs } from '../backoff.js';
+import { DtxError } from '../errors.js';
 import { idTimeMs, newId } from '../gid.js';
 import { type CoreOptions } from '../options.js';
 import { CORE_OPTIONS } from '../tokens.js';
-import { type Migration, migrateOn } from './schema.js';
+import { type Migration, migrateOn, TABLE_WAIT_SECONDS } from './schema.js';
 import { pinningSql, type UserSession } from './session.js';
 import { connectionOptionsOf, poolBeside, poolLike, type SessionPool } from './session-pool.js';
 import { isDatabaseAway, isUnavailable } from './sql-errors.js';
@@ -25,8 +26,6 @@ const CLOCK_INTERVAL_MS = 30_000;
 const PING_LIMIT_MS = 2_000;
 const OWN_SILENCE_SECONDS = 8;
 const QUEUE_MAX = 10_000;
-/** How long a migration waits for a table that is in use. */
-const MIGRATION_WAIT_SECONDS = 60;
 
 /** What runs on sessions of the library's: see `docs/sessions.md`. */
 interface Pools {
@@ -57,6 +56,7 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
   /** Why it does not open, where that will not pass by itself; empty otherwise. */
   problem = '';
   private pools: Pools | undefined;
+  private isMigrated = false;
   ready = false;
 
   constructor(
@@ -84,9 +84,17 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
     return this.opened.userSession;
   }
 
-  /** Registers a component's schema; call before the application starts. `isUsers`: its statements are the user's. */
+  /**
+   * Registers a component's schema; call before the application starts. `isUsers`: its statements are the user's.
+   * @throws DtxError when the database has been migrated already, or other migrations have the name of this component
+   */
   addMigrations(component: string, migrations: readonly Migration[], { isUsers = false } = {}): void {
-    this.components.push({ component, migrations, isUsers });
+    const known = this.components.find((one) => one.component === component);
+    // The record of what was applied is kept by name: the versions of one would pass for those of the other.
+    if (known && known.migrations !== migrations)
+      throw new DtxError(`two components have migrations under the name ${component}: one of them must be renamed`);
+    if (this.isMigrated) throw new DtxError(`migrations of ${component} came after the database was migrated`);
+    if (!known) this.components.push({ component, migrations, isUsers });
   }
 
   /** Calls back once the database is open and migrated; at once if it already is. */
@@ -187,6 +195,7 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
     const [row] = await this.own.query('SELECT DATABASE() AS name');
     this.name = String(row!.name);
     for (const component of this.components) await this.migrate(component);
+    this.isMigrated = true;
     await this.readClock();
   }
 
@@ -212,7 +221,7 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
     const { own, workPool } = this.opened;
     const tap = await (isUsers ? workPool : own).acquire();
     try {
-      await tap.ask(`SET SESSION lock_wait_timeout = ${MIGRATION_WAIT_SECONDS}`);
+      await tap.ask(`SET SESSION lock_wait_timeout = ${TABLE_WAIT_SECONDS}`);
       await migrateOn((sql) => tap.ask(sql), component, migrations);
     } finally {
       tap.connection.destroy();

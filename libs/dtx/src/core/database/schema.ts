@@ -3,16 +3,36 @@ import { DtxError } from '../errors.js';
 import { bind } from './literal.js';
 
 /**
- * One step of a schema's history. DDL commits by itself on MySQL and MariaDB, so each statement must bear being run
- * again: a process that dies between two of them leaves the version unrecorded, and the next start repeats it.
+ * One step of a schema's history. DDL commits by itself on MySQL and MariaDB, so each statement must be idempotent:
+ * a process that dies between two of them leaves the version unrecorded, and the next start repeats all of them.
  */
 export interface Migration {
   readonly version: number;
   readonly name: string;
-  readonly up: readonly string[];
+  readonly up: ReadonlyArray<string | Once>;
+}
+
+/**
+ * A statement that cannot run twice, such as ALTER TABLE. `unless` is a SELECT that gives a row once the statement has
+ * taken effect. The statement must be atomic: both servers undo an ALTER TABLE that was interrupted.
+ */
+export interface Once {
+  readonly unless: string;
+  readonly sql: string;
+}
+
+/** The `unless` of a statement that adds a column to a table. Names are constants, never input. */
+export function hasColumn(table: string, column: string): string {
+  return `SELECT 1 AS found FROM information_schema.columns
+    WHERE table_schema = DATABASE() AND table_name = '${table}' AND column_name = '${column}'`;
 }
 
 const LOCK_WAIT_SECONDS = 60;
+/**
+ * How long a statement waits for transactions that have the table open. Everybody else waits behind it meanwhile, so it
+ * gives up soon. The start repeats the migration.
+ */
+export const TABLE_WAIT_SECONDS = 5;
 
 /** One connection that only a migration uses. */
 export type Query = (sql: string) => Promise<Array<Record<string, unknown>>>;
@@ -46,6 +66,12 @@ export async function migrate(source: DataSource, component: string, migrations:
   }
 }
 
+/** Under the migration lock: between the look and the statement no other instance runs it. */
+async function run(query: Query, statement: string | Once): Promise<void> {
+  if (typeof statement === 'string') await query(statement);
+  else if ((await query(statement.unless)).length === 0) await query(statement.sql);
+}
+
 async function apply(query: Query, component: string, migrations: readonly Migration[]): Promise<void> {
   await query(`CREATE TABLE IF NOT EXISTS dtx_schema_version (
     component VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL, version INT NOT NULL, name VARCHAR(128) NOT NULL,
@@ -54,7 +80,7 @@ async function apply(query: Query, component: string, migrations: readonly Migra
   const done = new Set(rows.map((row) => Number(row.version)));
   for (const migration of [...migrations].sort((a, b) => a.version - b.version)) {
     if (done.has(migration.version)) continue;
-    for (const statement of migration.up) await query(statement);
+    for (const statement of migration.up) await run(query, statement);
     await query(
       bind('INSERT INTO dtx_schema_version (component, version, name, applied_at) VALUES (?, ?, ?, UTC_TIMESTAMP(3))', [
         component,

@@ -99,17 +99,19 @@ export class DurableOperations implements OperationsSource {
   async get(id: string): Promise<(TransactionView & { timeline: TimelineEntry[] }) | null> {
     const [row]: Row[] = await this.database.own.query(`SELECT * FROM ${this.shape.table} WHERE id = ?`, [id]);
     if (!row) return null;
+    // An id is unique in its scheme only: a caller may name a transaction of one and an event of another alike.
+    const scheme = this.shape.scheme ?? String(row.scheme);
     const operations: Row[] = await this.database.own.query(
-      'SELECT * FROM dtx_operation WHERE subject_id = ? ORDER BY id',
-      [id],
+      'SELECT * FROM dtx_operation WHERE subject_id = ? AND scheme = ? ORDER BY id',
+      [id, scheme],
     );
     const byPeople = operations.map((o) => ({
       at: isoTime(o.at)!,
       event: `${o.action} by ${o.operator ?? 'a person'}${o.note ? `: ${o.note}` : ''}`,
     }));
     const incidents: Row[] = await this.database.own.query(
-      'SELECT opened_at, alert_error FROM dtx_alert WHERE subject_id = ? ORDER BY id',
-      [id],
+      'SELECT opened_at, alert_error FROM dtx_alert WHERE subject_id = ? AND scheme = ? ORDER BY id',
+      [id, scheme],
     );
     const gaveUp = incidents.map((i) => ({ at: isoTime(i.opened_at)!, event: `gave up: ${i.alert_error}` }));
     const timeline = [...this.shape.timeline(row), ...gaveUp, ...byPeople].sort((a, b) => a.at.localeCompare(b.at));

@@ -94,7 +94,10 @@ export class IdempotencyKeys implements OnModuleInit {
     return rows[0] ? standsFor(rows[0], fingerprintOf(body)) : null;
   }
 
-  /** Stores an outcome beside the key, for what leaves no other trace (a refusal). */
+  /**
+   * Stores an outcome beside the key, for what leaves no other trace (a refusal). Once: a caller may have been told it.
+   * @throws DtxError when the key was not claimed, or has an outcome; TransactionRequired
+   */
   async settle(
     tx: EntityManager,
     { route, key, outcome }: { route: string; key: string; outcome: unknown },
@@ -102,8 +105,10 @@ export class IdempotencyKeys implements OnModuleInit {
     assertKey({ route, key });
     const json = JSON.stringify(outcome);
     const scope = await joinTransaction(tx, this.database.source, 'IdempotencyKeys.settle');
-    const statement = `UPDATE ${this.table} SET outcome = ? WHERE route = ? AND idempotency_key = ?`;
-    await scope.query(statement, [json, route, Buffer.from(key)]);
+    const statement = `UPDATE ${this.table} SET outcome = ? WHERE route = ? AND idempotency_key = ? AND outcome IS NULL`;
+    const { affectedRows } = await scope.query(statement, [json, route, Buffer.from(key)]);
+    if (affectedRows !== 1)
+      throw new DtxError(`cannot settle an Idempotency-Key of ${route}: it was not claimed, or has an outcome already`);
   }
 
   private get table(): string {

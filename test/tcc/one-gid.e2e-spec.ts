@@ -1,0 +1,234 @@
+import { afterEach, beforeAll, expect, test } from 'vitest';
+import { z } from 'zod';
+import type { Participant } from '../../libs/dtx/src/index.js';
+import { until } from '../support/until.js';
+import { type AppName, freshWorld, sql, type World } from '../support/world.js';
+import { type Library, LittleApp, type LittleOptions, libraryOf, participantOf } from './little-app.js';
+
+/** Two apps, payment and order, begin transactions under the same gid. Inventory takes part in both. */
+const EFFECTS = 'CREATE TABLE effect (n INT AUTO_INCREMENT PRIMARY KEY, gid VARCHAR(64), what VARCHAR(64), KEY (gid))';
+const KEPT = { scanIntervalMs: 20 };
+
+type Methods = Parameters<typeof participantOf>[2];
+
+let world: World;
+let library: Library;
+const running: LittleApp[] = [];
+
+beforeAll(async () => {
+  world = await freshWorld('tcc_one_gid', { audited: false });
+  library = libraryOf();
+  await sql(world, 'inventory', EFFECTS);
+});
+
+afterEach(() => Promise.all(running.splice(0).map((app) => app.close())));
+
+const contractOf = (name: string): Participant<object> =>
+  library.decorators.defineParticipant({ name, version: 1, args: z.object({}) });
+const [PICK, SHIP] = ['inventory.pick', 'inventory.ship'] as const;
+
+/** A participant of inventory that writes down for whom it does what. */
+function recorder(name: string) {
+  const write = (phase: string): NonNullable<Methods['try']> => {
+    return (tx, _, { gid, initiator }) =>
+      tx.query('INSERT INTO effect (gid, what) VALUES (?, ?)', [
+        gid,
+        `${name.split('.')[1]} ${phase} for ${initiator}`,
+      ]);
+  };
+  return participantOf(library, contractOf(name), {
+    try: write('try'),
+    confirm: write('confirm'),
+    cancel: write('cancel'),
+  });
+}
+
+async function start(app: AppName, options: Partial<LittleOptions> = {}): Promise<LittleApp> {
+  const started = await LittleApp.start({ world, library, app, core: KEPT, ...options });
+  running.push(started);
+  return started;
+}
+
+const inventory = () => start('inventory', { providers: [recorder(PICK), recorder(SHIP)] });
+const effectsOf = async (gid: string) =>
+  (await sql<{ what: string }>(world, 'inventory', 'SELECT what FROM effect WHERE gid = ? ORDER BY n', [gid])).map(
+    ({ what }) => what,
+  );
+const stateOf = async (app: AppName, gid: string) =>
+  (await sql<{ state: string }>(world, app, 'SELECT state FROM dtx_tcc WHERE id = ?', [gid]))[0]?.state;
+const alertsOn = (app: AppName, gid: string) =>
+  sql<{ step: string }>(world, app, 'SELECT step FROM dtx_alert WHERE subject_id = ?', [gid]);
+
+test('two initiators use one gid one after the other, and each has its own effects', async () => {
+  const [payment, order] = [await start('payment'), await start('order'), await inventory()];
+  const gid = 'one-after-the-other';
+  const outcomes = [
+    await payment.tcc.run({ gid }, (t) => t.call(contractOf(PICK), {})),
+    await order.tcc.run({ gid }, (t) => t.call(contractOf(SHIP), {})),
+    await order.tcc.outcome(gid),
+  ];
+  expect(outcomes.map((outcome) => outcome?.status)).toEqual(['CONFIRMED', 'CONFIRMED', 'CONFIRMED']);
+  expect(await effectsOf(gid)).toEqual([
+    'pick try for payment',
+    'pick confirm for payment',
+    'ship try for order',
+    'ship confirm for order',
+  ]);
+});
+
+test('two initiators use one gid with the same participant, and each has its own effects', async () => {
+  const [payment, order] = [await start('payment'), await start('order'), await inventory()];
+  const gid = 'same-participant';
+  const run = (app: LittleApp) => app.tcc.run({ gid }, (t) => t.call(contractOf(PICK), {}));
+  const outcomes = await Promise.all([run(payment), run(order)]);
+  expect(outcomes.map(({ status }) => status)).toEqual(['CONFIRMED', 'CONFIRMED']);
+  expect((await effectsOf(gid)).sort()).toEqual(
+    ['order', 'payment']
+      .flatMap((app) => [`pick confirm for ${app}`])
+      .concat(['order', 'payment'].map((app) => `pick try for ${app}`)),
+  );
+});
+
+test('of two transactions that overlap under one gid, one is cancelled and the other confirmed', async () => {
+  let isHeld: () => void = () => {};
+  const held = new Promise<void>((resolve) => (isHeld = resolve));
+  let release: () => void = () => {};
+  const released = new Promise<void>((resolve) => (release = resolve));
+  const slow = participantOf(library, contractOf('payment.slow'), {
+    try: () => {
+      isHeld();
+      return released;
+    },
+  });
+  const refuse = participantOf(library, contractOf('order.refuse'), {
+    try: () => {
+      throw new library.Rejected('NO');
+    },
+  });
+  const payment = await start('payment', { providers: [slow] });
+  const order = await start('order', { providers: [refuse] });
+  await inventory();
+  const gid = 'overlapping';
+  const one = payment.tcc.run({ gid, timeoutMs: 30_000 }, (t) => {
+    t.call(contractOf(PICK), {});
+    t.call(contractOf('payment.slow'), {});
+  });
+  await held;
+  await until('the first has picked', async () => (await effectsOf(gid)).length === 1);
+  const other = await order.tcc.run({ gid }, (t) => {
+    t.call(contractOf(SHIP), {});
+    t.call(contractOf('order.refuse'), {});
+  });
+  release();
+  expect(other).toMatchObject({ status: 'CANCELLED', reason: 'NO' });
+  expect(await one).toMatchObject({ status: 'CONFIRMED', waitingFor: [] });
+  const states = async () => [await stateOf('payment', gid), await stateOf('order', gid)].join(' ');
+  await until('both are marked', async () => (await states()) === 'CONFIRMED CANCELLED');
+  const effects = await effectsOf(gid);
+  // The Cancel of ship may come before its Try, which then has no effect at all.
+  expect(effects.filter((what) => what.startsWith('ship')).join(', ')).toMatch(
+    /^(ship try for order, ship cancel for order)?$/,
+  );
+  expect(effects.filter((what) => what.startsWith('pick'))).toEqual([
+    'pick try for payment',
+    'pick confirm for payment',
+  ]);
+  expect(await alertsOn('inventory', gid)).toEqual([]);
+});
+
+test('an initiator uses a gid again that it has forgotten, and the participant that remembers has effects of its own', async () => {
+  const payment = await start('payment');
+  await inventory();
+  const gid = 'used-again';
+  const run = () => payment.tcc.run({ gid }, (t) => t.call(contractOf(PICK), {}));
+  expect((await run()).status).toBe('CONFIRMED');
+  await until('it is marked', async () => (await stateOf('payment', gid)) === 'CONFIRMED');
+  // What the purge does once its retention is over.
+  await sql(world, 'payment', 'DELETE t, b FROM dtx_tcc t JOIN dtx_tcc_branch b ON b.gid = t.id WHERE t.id = ?', [gid]);
+  expect((await run()).status).toBe('CONFIRMED');
+  expect(await effectsOf(gid)).toEqual([1, 2].flatMap(() => ['pick try for payment', 'pick confirm for payment']));
+});
+
+test('a call under the name of a branch of another participant is illegal, with one alert, and changes nothing', async () => {
+  const payment = await start('payment');
+  await inventory();
+  const [gid, incarnation] = ['not-its-branch', 'a1'];
+  const call = (participant: string, phase: 'try' | 'confirm' | 'cancel') =>
+    payment.calls.call({ branch: 0, participant, version: 1, args: {} }, { gid, incarnation, phase }, 5_000);
+  const barrier = () => sql(world, 'inventory', 'SELECT * FROM dtx_tcc_barrier WHERE gid = ?', [gid]);
+  expect(await call(PICK, 'try')).toMatchObject({ verdict: 'ok' });
+  const before = await barrier();
+  for (const phase of ['try', 'confirm', 'cancel'] as const)
+    expect(await call(SHIP, phase)).toEqual({
+      callId: expect.any(String),
+      verdict: 'illegal',
+      reason: 'branch 0 belongs to inventory.pick',
+    });
+  expect(await barrier()).toEqual(before);
+  expect(await effectsOf(gid)).toEqual(['pick try for payment']);
+  expect(await alertsOn('inventory', gid)).toEqual([{ step: 'branch 0 belongs to inventory.pick at inventory.ship' }]);
+  expect(await call(PICK, 'confirm')).toMatchObject({ verdict: 'ok' });
+});
+
+test.each(['confirm', 'cancel'] as const)(
+  'a Try that comes after its %s is refused and has no effect',
+  async (phase) => {
+    const payment = await start('payment');
+    await inventory();
+    const about = { gid: `late-after-${phase}`, incarnation: 'a1' };
+    const branch = { branch: 0, participant: PICK, version: 1, args: {} };
+    const call = async (made: 'try' | 'confirm' | 'cancel') =>
+      (await payment.calls.call(branch, { ...about, phase: made }, 5_000)).verdict;
+    expect([await call('try'), await call(phase), await call('try')]).toEqual(['ok', 'ok', 'refused']);
+    expect(await effectsOf(about.gid)).toEqual(['pick try for payment', `pick ${phase} for payment`]);
+  },
+);
+
+test('a process that comes back late to its transaction decides nothing about another one of the same gid', async () => {
+  const gid = 'comes-back';
+  const meanwhile = participantOf(library, contractOf('payment.slow'), {
+    // While it was stopped its transaction was cancelled and forgotten, and its gid used again.
+    try: () => sql(world, 'payment', `UPDATE dtx_tcc SET incarnation = 'b2' WHERE id = ?`, [gid]),
+  });
+  const payment = await start('payment', { providers: [meanwhile], participates: { secondPhaseWaitMs: 300 } });
+  await inventory();
+  const run = payment.tcc.run({ gid, timeoutMs: 60_000 }, (t) => {
+    t.call(contractOf(PICK), {});
+    t.call(contractOf('payment.slow'), {});
+  });
+  expect(await run).toEqual({ gid, status: 'PENDING', waitingFor: [] });
+  expect(await stateOf('payment', gid)).toBe('TRYING');
+  expect(await effectsOf(gid)).toEqual(['pick try for payment']);
+});
+
+test('the purge leaves a gid alone until every transaction under it is over and old', async () => {
+  const payment = await start('payment');
+  const inventoryApp = await start('inventory', {
+    providers: [recorder(PICK), recorder(SHIP)],
+    core: { ...KEPT, purgeIntervalMs: 50 },
+    participates: { retentionMs: 60_000 },
+  });
+  const call = (gid: string, incarnation: string, phase: 'try' | 'confirm' | 'cancel') =>
+    payment.calls.call({ branch: 0, participant: PICK, version: 1, args: {} }, { gid, incarnation, phase }, 5_000);
+  const age = (incarnation: string) =>
+    inventoryApp.source.query(
+      `UPDATE dtx_tcc_barrier SET created_at = created_at - INTERVAL 2 MINUTE WHERE incarnation = ?`,
+      [incarnation],
+    );
+  const rowsOf = async (gid: string) =>
+    (await inventoryApp.source.query('SELECT 1 FROM dtx_tcc_barrier WHERE gid = ?', [gid])).length;
+  for (const gid of ['purge-over', 'purge-open', 'purge-young']) {
+    await call(gid, 'first', 'try');
+    await call(gid, 'first', 'confirm');
+  }
+  await call('purge-open', 'second', 'try');
+  await call('purge-young', 'third', 'cancel');
+  await age('first');
+  await age('second');
+  await until('what is over and old is purged', async () => (await rowsOf('purge-over')) === 0);
+  expect([await rowsOf('purge-open'), await rowsOf('purge-young')]).toEqual([3, 4]);
+  await call('purge-open', 'second', 'confirm');
+  await age('second');
+  await age('third');
+  await until('the others follow', async () => (await rowsOf('purge-open')) + (await rowsOf('purge-young')) === 0);
+});
