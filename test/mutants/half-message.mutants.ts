@@ -2,6 +2,7 @@ import type { Mutant } from './mutant.js';
 
 const CHECK = 'half-message/check-back.js';
 const PREPARE = 'half-message/prepare.js';
+const VERDICT = 'first: { ...this.verdicts.committed(message), ifThere: () => new RuledBack(message.id) },';
 const DELIVERED = 'message of a committed sale is SENT';
 const GAVE_UP = 'a copy that gave up waits for a person';
 
@@ -19,10 +20,13 @@ export const verdictApart: Mutant = {
   breaks: 'a crash in between sends a message of what never was',
   foundBy: 'messages of a sale whose stock was never taken',
   edits: [
+    { file: PREPARE, find: VERDICT, replace: '' },
     {
       file: PREPARE,
-      find: '() => this.verdicts.commit(tx, message)',
-      replace: '() => inTransaction(this.database.source, (own) => this.verdicts.commit(own, message))',
+      find: 'return await failpoint(failpoints.committed,',
+      replace: `const verdict = this.verdicts.committed(message);
+        await this.database.own.query(verdict.statement, verdict.values);
+        return await failpoint(failpoints.committed,`,
     },
   ],
 };
@@ -32,7 +36,16 @@ export const lateIsLet: Mutant = {
   does: 'a local transaction goes on though the check has ruled ROLLED_BACK before it began',
   breaks: 'the stock is taken and nobody ever hears of it',
   foundBy: 'stock taken by a sale that was ruled back',
-  edits: [{ file: PREPARE, find: 'if (!isFirst)', replace: 'if (false)' }],
+  edits: [
+    { file: PREPARE, find: VERDICT, replace: '' },
+    {
+      file: PREPARE,
+      find: 'return work(tx);',
+      replace: `const verdict = this.verdicts.committed(message);
+        await this.database.own.query(verdict.statement, verdict.values).catch(() => {});
+        return work(tx);`,
+    },
+  ],
 };
 
 export const lastLevelDrops: Mutant = {

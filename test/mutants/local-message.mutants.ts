@@ -3,7 +3,8 @@ import type { Edit, Mutant } from './mutant.js';
 const INBOX = 'core/inbox/inbox.js';
 const PUBLISHER = 'core/broker/publisher.js';
 const CLAIM = 'core/durable/claim.js';
-const INSERT_INBOX_ROW = `insertFirst(tx, 'dtx_inbox', { ...common, ...row })`;
+const INBOX_ROW = 'first: { ...insert, ifThere: () => new AlreadyThere() },';
+const INBOX_INSERT = `const insert = insertOf('dtx_inbox', { ...rowOf(incoming), ...row });`;
 
 /** The receiver: inbox row, business, receipt and ack, in the wrong order or not at all. */
 export const noInbox: Mutant = {
@@ -11,7 +12,7 @@ export const noInbox: Mutant = {
   does: 'no inbox: each delivery is handled as if it were the first',
   breaks: 'a duplicate takes the stock twice',
   foundBy: 'effects of one message',
-  edits: [{ file: INBOX, find: INSERT_INBOX_ROW, replace: 'Promise.resolve(true)' }],
+  edits: [{ file: INBOX, find: INBOX_ROW, replace: '' }],
 };
 
 export const inboxRowApart: Mutant = {
@@ -20,10 +21,12 @@ export const inboxRowApart: Mutant = {
   breaks: 'a crash in between makes the redelivery a duplicate of nothing: DONE at the sender, never handled',
   foundBy: 'stock taken for a message that is DONE',
   edits: [
+    { file: INBOX, find: INBOX_ROW, replace: '' },
     {
       file: INBOX,
-      find: INSERT_INBOX_ROW,
-      replace: `inTransaction(this.database.source, (own) => insertFirst(own, 'dtx_inbox', { ...common, ...row }))`,
+      find: INBOX_INSERT,
+      replace: `if (!(await insertFirst(this.database.own, 'dtx_inbox', { ...rowOf(incoming), ...row })))
+        return this.outcomeOf(incoming.id);`,
     },
   ],
 };
@@ -64,7 +67,7 @@ export const noRow: Mutant = {
   edits: [
     {
       file: 'local-message/outbox.js',
-      find: 'await failpoint(failpoints.appended, () => this.insert(tx, row));',
+      find: 'await failpoint(failpoints.appended, () => this.insert(scope, row).catch(clockStopped));',
       replace: 'await failpoint(failpoints.appended, async () => {});',
     },
   ],
@@ -115,8 +118,8 @@ export const byId: Mutant = {
     },
     {
       file: CLAIM,
-      find: '        await tx.query(',
-      replace: 'seen[table.name] = rows.at(-1).id;\n        await tx.query(',
+      find: 'return rows;',
+      replace: 'return rows;\n        seen[table.name] = rows.at(-1).id;',
     },
   ],
 };

@@ -7,8 +7,8 @@ const BRANCHES = 'tcc/branches.js';
 
 const UNEXPLAINED = 'what calls that arrive in any order came to';
 
-const ENTER = 'const passage = await this.enter(tx, key, call, participant);';
-const INSERT = `return insertFirst(tx, 'dtx_tcc_barrier', { ...name, ...row, participant, created_at: NOW });`;
+const ENTER = 'const passage = await this.enter(sql, key, call, participant);';
+const INSERT = `return insertFirst(sql, 'dtx_tcc_barrier', { ...name, ...row, participant, created_at: NOW });`;
 
 export const barrierOff: Mutant = {
   name: 'barrier-off',
@@ -41,8 +41,8 @@ export const checkThenInsert: Mutant = {
     {
       file: BARRIER,
       find: INSERT,
-      replace: `return tx.query('SELECT 1 FROM dtx_tcc_barrier WHERE gid = ? AND branch = ? AND phase = ?', [gid, branch, row.phase])
-        .then((rows) => rows.length > 0 ? false : tx.query('INSERT IGNORE INTO dtx_tcc_barrier (gid, branch, initiator, incarnation, phase, op, participant, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, UTC_TIMESTAMP(3))', [gid, branch, initiator, incarnation, row.phase, row.op, participant]).then(() => true));`,
+      replace: `return sql.query('SELECT 1 FROM dtx_tcc_barrier WHERE gid = ? AND branch = ? AND phase = ?', [gid, branch, row.phase])
+        .then((rows) => rows.length > 0 ? false : sql.query('INSERT IGNORE INTO dtx_tcc_barrier (gid, branch, initiator, incarnation, phase, op, participant, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, UTC_TIMESTAMP(3))', [gid, branch, initiator, incarnation, row.phase, row.op, participant]).then(() => true));`,
     },
   ],
 };
@@ -55,8 +55,8 @@ export const cancelUnrecorded: Mutant = {
   edits: [
     {
       file: BARRIER,
-      find: `const isUntried = await take(tx, key, 'try', 'cancel');`,
-      replace: 'const isUntried = !ownRows(await rowsOf(tx, key), key).first;',
+      find: `const isUntried = await take(sql, key, 'try', 'cancel');`,
+      replace: 'const isUntried = !ownRows(await rowsOf(sql, key), key).first;',
     },
   ],
 };
@@ -146,14 +146,14 @@ export const branchesLate: Mutant = {
   edits: [
     {
       file: TRANSACTION,
-      find: `await tx.query('INSERT INTO dtx_tcc_branch`,
-      replace: `if (false) await tx.query('INSERT INTO dtx_tcc_branch`,
+      find: `await sql.query('INSERT INTO dtx_tcc_branch`,
+      replace: `if (false) await sql.query('INSERT INTO dtx_tcc_branch`,
     },
     {
       file: TRANSACTION,
       find: 'const no = (await this.tryAll(begun, endsAt)) ?? (calls.isIncomplete() ? INCOMPLETE : null);',
       replace: `const no = await this.tryAll(begun, endsAt);
-        await this.database.source.query('INSERT INTO dtx_tcc_branch (gid, branch, participant, version, args) VALUES ?', [branches.map((one) => [gid, one.branch, one.participant, one.version, JSON.stringify(one.args)])]);`,
+        await this.database.own.query('INSERT INTO dtx_tcc_branch (gid, branch, participant, version, args) VALUES ?', [branches.map((one) => [gid, one.branch, one.participant, one.version, JSON.stringify(one.args)])]);`,
     },
   ],
 };

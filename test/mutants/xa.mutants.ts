@@ -84,7 +84,13 @@ export const pooledConnection: Mutant = {
   does: 'a connection goes back to the pool whatever is still open on it',
   breaks: 'the next transaction gets a connection that refuses to begin, and the branch is never let go of',
   foundBy: NEXT,
-  edits: [{ file: SESSION, find: 'this.connection.destroy();', replace: 'void this.runner.release();' }],
+  edits: [
+    {
+      file: SESSION,
+      find: `given up'));\n        this.tap.connection.destroy();`,
+      replace: `given up'));\n        this.tap.release();`,
+    },
+  ],
 };
 
 export const swallowed: Mutant = {
@@ -98,6 +104,6 @@ export const swallowed: Mutant = {
       find: 'const failed = everybody.find(({ failure }) => failure !== undefined);',
       replace: 'const failed = undefined;',
     },
-    { file: SESSION, find: 'if (this.failure !== undefined && !isDuplicateKey(this.failure))', replace: 'if (false)' },
+    { file: SESSION, find: 'everyErrorEnds: true', replace: 'everyErrorEnds: false' },
   ],
 };

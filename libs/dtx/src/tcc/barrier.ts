@@ -103,6 +103,21 @@ function rowsOf(sql: Sql, { gid, branch }: BranchKey, lock = 'LOCK IN SHARE MODE
   );
 }
 
+/**
+ * Writes down that a phase has committed a part of its business, and maybe its row with it: each later call of the branch
+ * is then illegal, whatever its initiator decides. In a transaction of its own, after that of the business.
+ */
+export async function markBroken(sql: Sql, key: BranchKey, phase: BarrierRow['phase']): Promise<void> {
+  if (await take(sql, key, phase, 'broken')) return;
+  const { first, second } = ownRows(await rowsOf(sql, key, 'FOR UPDATE'), key);
+  const { initiator, incarnation } = (phase === 'try' ? first : second) ?? key;
+  await sql.query(
+    `UPDATE dtx_tcc_barrier SET op = 'broken'
+     WHERE gid = ? AND branch = ? AND phase = ? AND initiator = ? AND incarnation = ?`,
+    [key.gid, key.branch, phase, initiator, incarnation],
+  );
+}
+
 /** Gives both rows of a transaction the fuller of their names, so that whoever reads them later can pair them. */
 async function nameAlike(sql: Sql, key: BranchKey, first: BarrierRow): Promise<void> {
   if (hasSameName(first, key)) return;

@@ -22,7 +22,8 @@ export interface BranchKey extends TransactionName {
 /** A row of dtx_tcc_barrier under one (gid, branch). */
 export interface BarrierRow {
   readonly phase: 'try' | 'second';
-  readonly op: 'try' | 'confirm' | 'cancel';
+  /** `broken`: this phase has committed a part of its business and no more. Nothing may build on it. */
+  readonly op: 'try' | 'confirm' | 'cancel' | 'broken';
   readonly participant: string;
   readonly initiator: string;
   readonly incarnation: string;
@@ -34,7 +35,7 @@ export interface BarrierRow {
 export interface OwnRows {
   readonly first: BarrierRow | undefined;
   readonly second: BarrierRow | undefined;
-  /** Why the rows do not say whose they are. `belongs to`: illegal. `unclear`: to be asked again with a full name. */
+  /** Why nothing can be done. `unclear`: the rows do not say whose they are, and must be asked again with a full name. */
   readonly problem: { readonly kind: 'illegal' | 'unclear'; readonly what: string } | undefined;
 }
 
@@ -66,6 +67,11 @@ export function ownRows(rows: readonly BarrierRow[], key: BranchKey): OwnRows {
     return own ? [own] : rows.filter((row) => row.phase === phase && mayBeOf(row, key));
   };
   const [first, second] = [inPhase('try'), inPhase('second')];
+  const broken = [...first, ...second].find(({ op }) => op === 'broken');
+  if (broken) {
+    const what = `the ${broken.phase === 'try' ? 'Try' : 'second phase'} of branch ${key.branch} is done in part`;
+    return { first: first[0], second: second[0], problem: { kind: 'illegal', what } };
+  }
   const isUnclear = first.length > 1 || second.length > 1;
   const what = `several transactions of gid ${key.gid} fit a call that does not say which one it belongs to`;
   return { first: first[0], second: second[0], problem: isUnclear ? { kind: 'unclear', what } : undefined };

@@ -9,12 +9,12 @@ import { isAnswerQueue } from '../core/broker/topology.js';
 import { Database } from '../core/database/database.service.js';
 import type { Sql } from '../core/database/sql.js';
 import { isLockWait } from '../core/database/sql-errors.js';
-import { BrokerUnavailable, Rejected } from '../core/errors.js';
+import { BrokerUnavailable, isDoneInPart, Rejected } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { withGid, withTraceparent } from '../core/trace.js';
-import { enterCancel, enterConfirm, enterTry, keepData, type Passage } from './barrier.js';
+import { enterCancel, enterConfirm, enterTry, keepData, markBroken, type Passage } from './barrier.js';
 import type { BranchKey } from './branch-rows.js';
 import { type Call, Calls, callBody, callerOf, parseJson, type Verdict } from './calls.js';
 import { callQueueOf } from './contract.js';
@@ -91,6 +91,7 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
       return { verdict: 'ok' };
     } catch (error) {
       if (error instanceof RolledBack) return this.refuse(call, participant, error.verdict);
+      if (isDoneInPart(error)) return this.keepBroken(call, participant, error);
       if (error instanceof Rejected && call.phase === 'try') return { verdict: 'refused', reason: error.reason };
       const reason = (error as Error).message.slice(0, 1_000);
       if (error instanceof BrokerUnavailable || (await this.database.isAway(error))) return { verdict: 'away', reason };
@@ -101,8 +102,7 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   private handle(call: Call, participant: Mounted): Promise<void> {
-    const { gid, branch, initiator = UNKNOWN, incarnation = UNKNOWN } = call;
-    const key: BranchKey = { gid, branch, participant: participant.contract.name, initiator, incarnation };
+    const key = keyOf(call, participant);
     const run = async (tx: EntityManager, sql: Sql) => {
       const passage = await this.enter(sql, key, call, participant);
       if (passage.kind === 'late') throw new RolledBack({ verdict: 'refused', reason: TIMEOUT });
@@ -141,15 +141,44 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
     const step = `${verdict.reason} at ${contract.name}`;
     const initiator = call.initiator ?? 'the initiator';
     const lastError = `${verdict.reason}: refused, nothing was changed; see what ${initiator} has decided for ${call.gid}`;
-    const incident = { scheme: SCHEME, id: call.gid, gid: call.gid, step, lastError };
+    return this.callForHelp({ step, lastError }, call);
+  }
+
+  /**
+   * A statement of the business has committed a part of it, and maybe the barrier's row with it: to run it again would do
+   * that part twice, to answer ok would leave the rest undone. If the process dies before this commits, the call comes
+   * again: the row, if it is there, then passes for done. The error names the statement, which must not be there at all.
+   */
+  private keepBroken(call: Call, participant: Mounted, { message }: Error): Promise<Verdict> {
+    const step = `${call.phase} of branch ${call.branch} at ${participant.contract.name}`;
+    this.logger.error(`${step} in ${call.gid} is done in part: ${message}`);
+    const phase = call.phase === 'try' ? 'try' : 'second';
+    const keep = (sql: Sql) => markBroken(sql, keyOf(call, participant), phase);
+    return this.callForHelp({ step, lastError: `a part of it may be done: ${message}` }, call, keep);
+  }
+
+  /** One alert, however often it comes. The initiator parks its transaction. */
+  private async callForHelp(
+    { step, lastError }: { step: string; lastError: string },
+    { gid }: Call,
+    keep: (sql: Sql) => Promise<void> = async () => {},
+  ): Promise<Verdict> {
+    const incident = { scheme: SCHEME, id: gid, gid, step, lastError };
     try {
-      const isNew = await this.database.own.transaction((sql) => this.alerts.raise(sql, incident));
+      const isNew = await this.database.own.transaction(async (sql) => {
+        await keep(sql);
+        return this.alerts.raise(sql, incident);
+      });
       if (isNew) this.alerts.announce(incident);
     } catch (error) {
       return { verdict: 'failed', reason: `${step}, and no alert could be raised: ${(error as Error).message}` };
     }
-    return verdict;
+    return { verdict: 'illegal', reason: lastError.slice(0, 1_000) };
   }
+}
+
+function keyOf({ gid, branch, initiator = UNKNOWN, incarnation = UNKNOWN }: Call, { contract }: Mounted): BranchKey {
+  return { gid, branch, participant: contract.name, initiator, incarnation };
 }
 
 function branchOf<Data>({ gid, branch, initiator, reason, decidedAt }: Call, data: Data | undefined): TccBranch<Data> {
