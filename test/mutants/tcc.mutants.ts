@@ -92,8 +92,8 @@ export const gidOnly: Mutant = {
   edits: [
     {
       file: ENDPOINT,
-      find: 'const { gid, branch, initiator = UNKNOWN, incarnation = UNKNOWN } = call;',
-      replace: 'const { gid, branch } = call; const [initiator, incarnation] = [UNKNOWN, UNKNOWN];',
+      find: 'return { gid, branch, participant: contract.name, initiator, incarnation };',
+      replace: 'return { gid, branch, participant: contract.name, initiator: UNKNOWN, incarnation: UNKNOWN };',
     },
   ],
 };

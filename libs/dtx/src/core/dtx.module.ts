@@ -12,6 +12,7 @@ import { Inbox } from './inbox/inbox.js';
 import { OnceByRedis } from './inbox/once-by-redis.js';
 import { InboxOperations } from './inbox/operations.js';
 import { ReceiptSender } from './inbox/receipts.js';
+import { Served } from './inbox/served.js';
 import { Operations } from './operations.js';
 import { type CoreOptions, type CoreOptionsInput, coreOptions, parseOptions } from './options.js';
 import { Purger } from './purge.js';
@@ -61,6 +62,7 @@ export class DtxModule {
         ...services,
         ReceiptSender,
         OnceByRedis,
+        Served,
         InboxOperations,
         AlertWebhook,
         AppMigrations,

@@ -55,6 +55,11 @@ export const coreOptions = z.strictObject({
   /** How long a claim keeps a row for the process that claimed it. */
   leaseMs: ms(5_000),
   claimBatchMax: count(200, 5_000),
+  /**
+   * How long nobody may serve a consumer before a person is told: a restart or a deployment takes a while. Also how long a
+   * message may be without a report from its consumers.
+   */
+  absentMs: ms(300_000),
   reconnect: backoffOption(200, 2, 5_000),
   publishTimeoutMs: ms(10_000),
   /** Publishes in flight without their confirm. */

@@ -14,6 +14,11 @@ export const localMessageOptions = z.strictObject({
   relayWindowMax: countOption(500, 10_000),
   /** No resend while a queue has this many messages waiting, or any and no consumer. */
   backlogMax: countOption(1_000, 10_000_000),
+  /**
+   * How long a consumer may have no instance, and a message no receipt, before a person is told. Sending goes on. From then
+   * on each look at a queue that nobody serves is an attempt.
+   */
+  absentMs: msOption(300_000),
   /** How long a finished message is kept. */
   retentionMs: z
     .number()

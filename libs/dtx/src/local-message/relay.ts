@@ -10,6 +10,7 @@ import { Database } from '../core/database/database.service.js';
 import { Batcher } from '../core/durable/batcher.js';
 import { settleAgain } from '../core/durable/claim.js';
 import { DurableLoop, type Tried } from '../core/durable/loop.js';
+import { Unreceipted } from '../core/durable/unreceipted.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
@@ -26,6 +27,7 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
   private readonly logger = new Logger('Relay');
   private readonly loop: DurableLoop<OutboxRow>;
   private readonly sentMarks: Batcher<OutboxRow>;
+  private readonly unreceipted: Unreceipted;
 
   constructor(
     private readonly database: Database,
@@ -37,6 +39,7 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
     this.sentMarks = new Batcher({ delayMs: options.markDelayMs, batchMax: options.markBatchMax }, (rows) =>
       failpoint(failpoints.marked, () => this.markSent(rows)),
     );
+    this.unreceipted = new Unreceipted(database, broker.publisher, alerts, options);
     this.loop = new DurableLoop<OutboxRow>(
       {
         scheme: SCHEME,
@@ -48,7 +51,7 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
         backoff: options.resend,
         canRun: () => broker.publisher.isUp,
         run: (row) => this.run(row),
-        describe: (row) => ({ gid: row.gid, step: `sending ${row.contract} to ${row.awaiting.slice(1, -1)}` }),
+        describe: (row) => ({ gid: row.gid, step: stepOf(row) }),
       },
       database,
       alerts,
@@ -108,18 +111,14 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
       };
     }
     if (row.state !== 'SENT') return null;
-    const backlogged = await Promise.all(queuesOf(row).map((queue) => this.isBacklogged(queue)));
-    if (!backlogged.some(Boolean)) return null;
-    // The message is most likely still in there: one more copy helps nobody, and it is no attempt.
+    const { id, gid, sent_at: sentAt } = row;
+    const sent = { scheme: SCHEME, id, gid, step: stepOf(row), sentAt, queues: queuesOf(row), kind: 'work' } as const;
+    const advice = await this.unreceipted.look(sent);
+    if (advice.kind === 'resend') return null;
+    if (advice.kind === 'abandoned') return { kind: 'failed', error: advice.why };
     const delayMs = backoffMs(this.options.resend, row.attempts);
-    const error = 'not resent: the queue of a consumer is backlogged';
-    await settleAgain(this.database.own, OUTBOX, row, { error, delayMs, attempts: row.attempts });
+    await settleAgain(this.database.own, OUTBOX, row, { error: advice.why, delayMs, attempts: row.attempts });
     return { kind: 'settled' };
-  }
-
-  private async isBacklogged(queue: string): Promise<boolean> {
-    const { messageCount, consumerCount } = await this.broker.publisher.inspect(queue);
-    return messageCount >= this.options.backlogMax || (messageCount > 0 && consumerCount === 0);
   }
 
   private async publish(row: OutboxRow): Promise<void> {
@@ -147,6 +146,10 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
       );
     }
   }
+}
+
+function stepOf({ contract, awaiting }: OutboxRow): string {
+  return `sending ${contract} to ${awaiting.slice(1, -1)}`;
 }
 
 function queuesOf(row: OutboxRow): string[] {

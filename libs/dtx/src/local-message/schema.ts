@@ -3,7 +3,7 @@ import type { DurableRow, DurableTable } from '../core/durable/durable-table.js'
 
 export const OUTBOX: DurableTable = {
   name: 'dtx_outbox',
-  columns: ['gid', 'contract', 'version', 'payload', 'awaiting', 'traceparent'],
+  columns: ['gid', 'contract', 'version', 'payload', 'awaiting', 'traceparent', 'sent_at'],
 };
 
 /** A message that is not done. `awaiting` lists the consumers without a receipt as `,a.b,c.d,`; `,` = none. */
@@ -14,6 +14,8 @@ export type OutboxRow = DurableRow<{
   payload: string;
   awaiting: string;
   traceparent: string | null;
+  /** When it was sent first. Text where the app's DataSource has `dateStrings`: read it by `isoTime`. */
+  sent_at?: Date | string | null;
   /** Inserted by this process a moment ago, leased to it: the fast path. */
   fresh?: true;
 }>;

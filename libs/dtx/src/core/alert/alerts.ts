@@ -17,6 +17,8 @@ export interface Incident {
   /** What it was doing when it gave up. */
   readonly step: string;
   readonly lastError: string;
+  /** Nothing has given up: it has been silent for too long, and goes on by itself. The alert closes when it is done. */
+  readonly isSilence?: boolean;
 }
 
 export interface AlertView {
@@ -70,11 +72,10 @@ export class Alerts implements OnModuleInit {
 
   /** Tells the log, after the commit. */
   announce(incident: Incident): void {
-    const { scheme, id, gid, step, lastError } = incident;
-    measure('parked', { scheme });
-    this.logger.error(
-      `PARKED ${scheme} ${id} (gid ${gid ?? '-'}) at ${step}: ${lastError}; retry with ${retryCall(id)}`,
-    );
+    const { scheme, id, gid, step, lastError, isSilence } = incident;
+    const about = `${scheme} ${id} (gid ${gid ?? '-'}) at ${step}: ${lastError}`;
+    if (!isSilence) measure('parked', { scheme });
+    this.logger.error(isSilence ? `SILENT ${about}` : `PARKED ${about}; retry with ${retryCall(id)}`);
   }
 
   /** Closes the incident: it was retried or settled, so a new giving-up is a new incident. */

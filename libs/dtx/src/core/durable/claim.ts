@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { SessionPool } from '../database/session-pool.js';
 import type { Sql } from '../database/sql.js';
-import type { DurableRow, DurableTable } from './durable-table.js';
+import type { Condition, DurableRow, DurableTable } from './durable-table.js';
 
 /**
  * Claims rows that are due, oldest first: the only SKIP LOCKED of the house. The claim pushes `next_attempt_at` to the
@@ -11,37 +11,49 @@ import type { DurableRow, DurableTable } from './durable-table.js';
 export async function claimDue<Row extends DurableRow>(
   pool: SessionPool,
   table: DurableTable,
-  { limit, leaseMs, fullLanes = [] }: { limit: number; leaseMs: number; fullLanes?: readonly string[] },
+  { limit, leaseMs, ...which }: { limit: number; leaseMs: number } & Which,
 ): Promise<Row[]> {
   // A locking read also locks the first row that is not due yet. A process that is stopped in the middle of its scan
   // would hide that row from everybody, so the transaction is only begun when there is something to claim.
-  if (!(await isAnyDue(pool, table, fullLanes))) return [];
+  const { sql: isDue, values } = due(table, which);
+  if (!(await isAnyDue(pool, table, { sql: isDue, values }))) return [];
   const token = randomUUID();
+  const counted = table.countsLostLeases ? 'attempts = attempts + (claim_token IS NOT NULL), ' : '';
   return pool.transaction(async (sql) => {
     const rows: Row[] = await sql.query(
-      `SELECT id, state, attempts, ${table.columns.join(', ')} FROM ${table.name} FORCE INDEX (due)
-       WHERE ${due(table, fullLanes)} ORDER BY next_attempt_at LIMIT ${Number(limit)} FOR UPDATE SKIP LOCKED`,
-      fullLanes.length > 0 ? [fullLanes] : [],
+      `SELECT id, state, attempts, claim_token, ${table.columns.join(', ')} FROM ${table.name} FORCE INDEX (due)
+       WHERE ${isDue} ORDER BY next_attempt_at LIMIT ${Number(limit)} FOR UPDATE SKIP LOCKED`,
+      values,
     );
     if (rows.length === 0) return rows;
     await sql.query(
-      `UPDATE ${table.name} SET claim_token = ?, next_attempt_at = ${inFuture(leaseMs)} WHERE id IN (?)`,
+      `UPDATE ${table.name} SET ${counted}claim_token = ?, next_attempt_at = ${inFuture(leaseMs)} WHERE id IN (?)`,
       [token, rows.map((row) => row.id)],
     );
-    return rows.map((row) => ({ ...row, attempts: Number(row.attempts), claim_token: token }));
+    return rows.map((row) => {
+      const lost = table.countsLostLeases && row.claim_token !== null ? 1 : 0;
+      return { ...row, attempts: Number(row.attempts) + lost, claim_token: token };
+    });
   });
 }
 
-async function isAnyDue(sql: Sql, table: DurableTable, fullLanes: readonly string[]): Promise<boolean> {
-  const rows: unknown[] = await sql.query(
-    `SELECT id FROM ${table.name} FORCE INDEX (due) WHERE ${due(table, fullLanes)} LIMIT 1`,
-    fullLanes.length > 0 ? [fullLanes] : [],
-  );
+/** Which of the rows that are due. */
+export interface Which {
+  readonly fullLanes?: readonly string[];
+  readonly only?: Condition | undefined;
+}
+
+async function isAnyDue(sql: Sql, { name }: DurableTable, isDue: Condition): Promise<boolean> {
+  const select = `SELECT id FROM ${name} FORCE INDEX (due) WHERE ${isDue.sql} LIMIT 1`;
+  const rows: unknown[] = await sql.query(select, isDue.values);
   return rows.length > 0;
 }
 
-function due({ lane }: DurableTable, fullLanes: readonly string[]): string {
-  return `next_attempt_at <= UTC_TIMESTAMP(3)${fullLanes.length > 0 ? ` AND ${lane} NOT IN (?)` : ''}`;
+function due({ lane }: DurableTable, { fullLanes = [], only }: Which): Condition {
+  const parts: Condition[] = [{ sql: 'next_attempt_at <= UTC_TIMESTAMP(3)', values: [] }];
+  if (fullLanes.length > 0) parts.push({ sql: `${lane} NOT IN (?)`, values: [fullLanes] });
+  if (only) parts.push(only);
+  return { sql: parts.map(({ sql }) => sql).join(' AND '), values: parts.flatMap(({ values }) => values) };
 }
 
 /**
@@ -68,6 +80,14 @@ export async function settleAgain(
     [attempts, error, row.id, row.claim_token],
   );
   return result.affectedRows === 1;
+}
+
+/** Puts a claimed row off, as no attempt: what it needs is away. */
+export async function putOff(sql: Sql, table: DurableTable, row: DurableRow, delayMs: number): Promise<void> {
+  await sql.query(
+    `UPDATE ${table.name} SET next_attempt_at = ${inFuture(delayMs)}, claim_token = NULL WHERE id = ? AND claim_token = ?`,
+    [row.id, row.claim_token],
+  );
 }
 
 /** Puts back claimed rows that were not begun: due now, behind those that were due before. */

@@ -1,3 +1,5 @@
+import type { SqlValue } from '../database/literal.js';
+
 /**
  * At least once: a table whose rows are work to be done until it is done. Every such table has these columns:
  * `id` (unique), `state`, `attempts`, `next_attempt_at` (NULL = nothing to do; otherwise due then, which is also when
@@ -13,6 +15,17 @@ export interface DurableTable {
    * no other. It is the second column of the index `due`: full lanes are passed over in the index.
    */
   readonly lane?: string;
+  /**
+   * The work is the user's and may end the process. A lease that ran out is then an attempt like any other: without that,
+   * a row that kills whoever takes it would be taken for ever.
+   */
+  readonly countsLostLeases?: boolean;
+}
+
+/** A condition on the rows of a table, and its values. */
+export interface Condition {
+  readonly sql: string;
+  readonly values: readonly SqlValue[];
 }
 
 /** A row as claimed. */

@@ -7,8 +7,8 @@ import { isUnavailable } from '../database/sql-errors.js';
 import { textOf } from '../errors.js';
 import { measure } from '../telemetry.js';
 import { withGid, withTraceparent } from '../trace.js';
-import { claimDue, giveBack, settleAgain, settleParked } from './claim.js';
-import type { DurableRow, DurableTable } from './durable-table.js';
+import { claimDue, giveBack, putOff, settleAgain, settleParked } from './claim.js';
+import type { Condition, DurableRow, DurableTable } from './durable-table.js';
 
 /** What became of one try. `settled`: the work has written the row's new state itself, fenced by its token. */
 export type Tried =
@@ -30,6 +30,8 @@ export interface DurableWork<Row extends DurableRow> {
   readonly laneMax?: number;
   readonly attemptsMax: number;
   readonly backoff: Backoff | Ladder;
+  /** The rows that this process can do; all of them where it is not given. Others are left to other instances. */
+  mine?(): Condition;
   /** False while what the work needs is known to be away: nothing is claimed then. */
   canRun(): boolean;
   run(row: Row): Promise<Tried>;
@@ -158,7 +160,7 @@ export class DurableLoop<Row extends DurableRow> {
   private async claim(limit: number): Promise<Row[]> {
     const { table, leaseMs, laneMax = Number.POSITIVE_INFINITY } = this.work;
     const fullLanes = [...this.lanes].filter(([, inWork]) => inWork >= laneMax).map(([lane]) => lane);
-    const rows = await claimDue<Row>(this.database.own, table, { limit, leaseMs, fullLanes });
+    const rows = await claimDue<Row>(this.database.own, table, { limit, leaseMs, fullLanes, only: this.work.mine?.() });
     const over: Row[] = [];
     for (const row of rows) {
       if (!table.lane || this.hasRoomIn(this.laneOf(row))) this.runNow(row);
@@ -174,7 +176,8 @@ export class DurableLoop<Row extends DurableRow> {
       .catch(
         (error): Tried => (isUnavailable(error) ? { kind: 'unreachable' } : { kind: 'failed', error: textOf(error) }),
       );
-    if (tried.kind === 'settled' || tried.kind === 'unreachable') return;
+    if (tried.kind === 'settled') return;
+    if (tried.kind === 'unreachable') return this.putOff(row);
     const attempts = tried.kind === 'hopeless' ? row.attempts : row.attempts + 1;
     const error = tried.error.slice(0, 1_000);
     if (tried.kind === 'hopeless' || attempts >= this.work.attemptsMax) return this.park(row, error, attempts);
@@ -184,8 +187,16 @@ export class DurableLoop<Row extends DurableRow> {
     await settleAgain(this.database.own, this.work.table, row, { error, delayMs, attempts });
   }
 
-  /** The state and its one alert are written together: no row is parked in silence. */
-  private async park(row: Row, error: string, attempts: number): Promise<void> {
+  /** The lease runs out. Where that is counted as the end of a process, the row says that it was none. */
+  private async putOff(row: Row): Promise<void> {
+    const { table, leaseMs } = this.work;
+    if (table.countsLostLeases) await putOff(this.database.own, table, row, leaseMs);
+  }
+
+  /**
+   * Gives up a row that is claimed. The state and its one alert are written together: no row is parked in silence.
+   */
+  async park(row: Row, error: string, attempts: number): Promise<void> {
     const about = this.work.describe(row);
     const parked = await this.database.own.transaction(async (sql) => {
       if (!(await settleParked(sql, this.work.table, row, { error, attempts }))) return false;

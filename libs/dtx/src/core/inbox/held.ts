@@ -4,6 +4,7 @@ import { Alerts, isoTime } from '../alert/alerts.js';
 import { Database } from '../database/database.service.js';
 import { type Sql, sqlOf } from '../database/sql.js';
 import { isBusy } from '../database/sql-errors.js';
+import { claimDue } from '../durable/claim.js';
 import type { DurableRow } from '../durable/durable-table.js';
 import { DurableLoop, type Tried } from '../durable/loop.js';
 import { BrokerUnavailable, isDoneInPart, Rejected, textOf } from '../errors.js';
@@ -14,6 +15,7 @@ import { inboxFailpoints } from './failpoints.js';
 import { Inbox } from './inbox.js';
 import { ANY_AGE, type Endpoint, type Incoming, read } from './incoming.js';
 import { INBOX } from './schema.js';
+import { Served } from './served.js';
 
 export type HeldRow = DurableRow<{
   message_id: string;
@@ -27,10 +29,14 @@ export type HeldRow = DurableRow<{
   created_at: Date | string;
   /** Set while the row is still open: its business is committed, and what comes before the ack is not done yet. */
   settled_at: Date | string | null;
+  /** Whether something comes before the ack where it was taken: only an instance that has that too may end it. */
+  before_ack: number | boolean;
 }>;
 
 /** A row at its end, in SQL. */
 const CLOSED = `state = 'HANDLED', next_attempt_at = NULL, claim_token = NULL, body = NULL,`;
+
+const KILLS = 'each try has ended with its process, or with its connection to the database';
 
 /** Somebody else has the row now (our lease ran out): change nothing. */
 class FencedOut extends Error {}
@@ -48,6 +54,7 @@ export class HeldDeliveries implements OnModuleDestroy {
   constructor(
     private readonly database: Database,
     private readonly inbox: Inbox,
+    private readonly served: Served,
     alerts: Alerts,
     @Inject(CORE_OPTIONS) private readonly options: CoreOptions,
   ) {
@@ -60,6 +67,7 @@ export class HeldDeliveries implements OnModuleDestroy {
         concurrencyMax: Math.min(options.prefetch, options.claimBatchMax),
         attemptsMax: options.inbox.attemptsMax,
         backoff: options.inbox.backoff,
+        mine: () => served.mine(),
         canRun: () => true,
         run: (row) => this.run(row),
         describe: (row) => ({ scheme: row.scheme, gid: row.gid, step: `${row.consumer} handling ${row.type}` }),
@@ -72,7 +80,11 @@ export class HeldDeliveries implements OnModuleDestroy {
 
   start(endpoints: readonly Endpoint[]): void {
     for (const endpoint of endpoints) this.endpoints.set(endpoint.consumer + typeKey(endpoint), endpoint);
-    this.database.onReady(() => this.loop.start());
+    this.inbox.onHeld(() => this.loop.wake());
+    this.database.onReady(() => {
+      this.loop.start();
+      this.served.start(endpoints, () => this.giveUpNobodys());
+    });
   }
 
   wake(): void {
@@ -99,7 +111,19 @@ export class HeldDeliveries implements OnModuleDestroy {
 
   /** Whether its consumer has something to do between the commit and the ack. */
   hasBeforeAck(row: HeldRow): boolean {
-    return this.endpointOf(row)?.beforeAck !== undefined;
+    return Boolean(row.before_ack) || this.endpointOf(row)?.beforeAck !== undefined;
+  }
+
+  /** Parks what no instance has served for `absentMs`, with one alert each. */
+  private async giveUpNobodys(): Promise<void> {
+    const only = this.served.nobodys();
+    if (!only) return;
+    const { claimBatchMax: limit, leaseMs, absentMs } = this.options;
+    for (const row of await claimDue<HeldRow>(this.database.own, INBOX, { limit, leaseMs, only })) {
+      const step = row.before_ack || row.settled_at ? ' and its step before the ack' : '';
+      const error = `no instance has served ${row.consumer} for ${row.type}${step} for ${absentMs} ms: start one, then retry`;
+      await this.loop.park(row, error, row.attempts);
+    }
   }
 
   private endpointOf(row: HeldRow): Endpoint | undefined {
@@ -111,6 +135,7 @@ export class HeldDeliveries implements OnModuleDestroy {
     const incoming = incomingOfRow(row);
     if (!endpoint)
       return { kind: 'hopeless', error: `${row.consumer} has no handler for messages of type ${row.type}` };
+    if (row.attempts >= this.options.inbox.attemptsMax) return { kind: 'hopeless', error: KILLS };
     // Its age when it came counts: since then the stored row itself keeps it from being handled twice.
     const cameAt = Date.parse(isoTime(row.created_at)!);
     const message = read(incoming, endpoint.contract, { nowMs: cameAt, retentionMs: this.options.inbox.retentionMs });
@@ -126,7 +151,7 @@ export class HeldDeliveries implements OnModuleDestroy {
       if (error instanceof Rejected)
         return { kind: 'hopeless', error: `refused (${error.reason}) and the consumer has no @OnRejected` };
       if (isDoneInPart(error)) {
-        await this.inbox.parkInPart(incoming, error);
+        await this.inbox.parkInPart(incoming, endpoint, error);
         await this.inbox.receipt(incoming, 'PARKED').catch(() => {});
         return { kind: 'settled' };
       }
@@ -144,6 +169,7 @@ export class HeldDeliveries implements OnModuleDestroy {
     const isLast = !endpoint.beforeAck;
     const run = (work: (tx: EntityManager) => Promise<void>, outcome: string | null) => async (tx: EntityManager) => {
       await this.take(sqlOf(tx), row, { outcome, isLast });
+      await failpoint(inboxFailpoints(row.scheme)?.inserted, async () => {});
       await work(tx);
     };
     try {

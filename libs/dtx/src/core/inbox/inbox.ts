@@ -7,7 +7,7 @@ import { Database } from '../database/database.service.js';
 import { insertFirst, insertOf, NOW, SqlExpression, type Values } from '../database/insert-first.js';
 import { isBusy } from '../database/sql-errors.js';
 import { inFuture, NEVER_BY_ITSELF } from '../durable/claim.js';
-import { isDoneInPart, OutcomeUnknown, Rejected, textOf } from '../errors.js';
+import { BrokerUnavailable, isDoneInPart, Rejected, textOf } from '../errors.js';
 import { failpoint } from '../failpoint.js';
 import type { CoreOptions } from '../options.js';
 import { persist } from '../persist.js';
@@ -32,6 +32,7 @@ class AlreadyThere extends Error {}
 @Injectable()
 export class Inbox implements OnModuleInit {
   private readonly logger = new Logger('Inbox');
+  private heard: () => void = () => {};
 
   constructor(
     private readonly database: Database,
@@ -44,6 +45,11 @@ export class Inbox implements OnModuleInit {
     this.database.addMigrations('dtx-inbox', inboxMigrations);
   }
 
+  /** Calls back when a delivery was stored that is due at once. */
+  onHeld(listener: () => void): void {
+    this.heard = listener;
+  }
+
   /** Handles one delivery to its ack. Returns without an ack only when the delivery was lost to us meanwhile. */
   async receive(delivery: Delivery, endpoint: Endpoint): Promise<void> {
     await this.take(delivery, endpoint);
@@ -51,18 +57,21 @@ export class Inbox implements OnModuleInit {
   }
 
   /** All of it but the ack: from its end on the delivery is handled, or stored here. */
-  async take(delivery: Delivery, endpoint: Endpoint): Promise<void> {
+  async take(delivery: Delivery, endpoint: Endpoint): Promise<InboxOutcome> {
     const incoming = incomingOf(delivery.message, endpoint.consumer);
     const { traceparent, gid } = incoming.info;
-    await withTraceparent(traceparent, () => withGid(gid, () => this.takeOne(delivery, incoming, endpoint)));
+    return withTraceparent(traceparent, () => withGid(gid, () => this.takeOne(delivery, incoming, endpoint)));
   }
 
-  private async takeOne(delivery: Delivery, incoming: Incoming, endpoint: Endpoint): Promise<void> {
+  private async takeOne(delivery: Delivery, incoming: Incoming, endpoint: Endpoint): Promise<InboxOutcome> {
     measure('delivered', { consumer: endpoint.consumer, lagMs: this.database.ageMs(incoming.info.messageId) });
     const patience = { lost: delivery.lost, reconnect: this.options.reconnect };
-    const settled = await persist(patience, () => this.settle(incoming, endpoint));
+    const isAgain = delivery.message.fields.redelivered;
+    const settle = () => (isAgain ? this.holdAgain(incoming, endpoint) : this.settle(incoming, endpoint));
+    const settled = await persist(patience, settle);
     const outcome = await persist(patience, () => this.beforeAck(incoming, endpoint, settled));
     await persist(patience, () => this.receipt(incoming, outcome));
+    return outcome;
   }
 
   /** Tells the sender, if the message is settled and has one. */
@@ -89,7 +98,8 @@ export class Inbox implements OnModuleInit {
       await endpoint.beforeAck(message.payload, incoming.info);
       return outcome;
     } catch (error) {
-      if (error instanceof OutcomeUnknown || (await this.database.isAway(error))) throw error;
+      // Of what the step may throw, only this says that it can be waited for: another one that is unknown may stay so.
+      if (error instanceof BrokerUnavailable || (await this.database.isAway(error))) throw error;
       this.logger.warn(`${endpoint.consumer} before the ack of ${incoming.id}: ${textOf(error)}`);
       return this.holdSettled(incoming, textOf(error));
     }
@@ -99,19 +109,19 @@ export class Inbox implements OnModuleInit {
     const points = inboxFailpoints(incoming.info.scheme);
     const limits = { nowMs: this.database.nowMs(), retentionMs: this.options.inbox.retentionMs };
     const message = read(incoming, endpoint.contract, limits);
-    if (!message.ok) return failpoint(points?.parked, () => this.park(incoming, message.problem));
+    if (!message.ok) return failpoint(points?.parked, () => this.park(incoming, endpoint, message.problem));
     try {
       return await failpoint(points?.handled, () => this.handle(incoming, endpoint, message.payload));
     } catch (error) {
       if (await this.database.isAway(error)) throw error;
       if (error instanceof Rejected) {
         return failpoint(points?.parked, () =>
-          this.park(incoming, `refused (${error.reason}) and the consumer has no @OnRejected`),
+          this.park(incoming, endpoint, `refused (${error.reason}) and the consumer has no @OnRejected`),
         );
       }
       this.logger.warn(`${endpoint.consumer} failed on ${incoming.info.messageId}: ${textOf(error)}`);
-      if (isDoneInPart(error)) return failpoint(points?.parked, () => this.parkInPart(incoming, error));
-      return failpoint(points?.held, () => this.hold(incoming, error));
+      if (isDoneInPart(error)) return failpoint(points?.parked, () => this.parkInPart(incoming, endpoint, error));
+      return failpoint(points?.held, () => this.hold(incoming, endpoint, error));
     }
   }
 
@@ -131,38 +141,53 @@ export class Inbox implements OnModuleInit {
     }
   }
 
-  private async hold(incoming: Incoming, error: unknown): Promise<InboxOutcome> {
+  private async hold(incoming: Incoming, endpoint: Endpoint, error: unknown): Promise<InboxOutcome> {
     const { attemptsMax, backoff } = this.options.inbox;
     // A row that somebody else holds is nothing that the handler has failed at.
     const attempts = isBusy(error) ? 0 : 1;
-    if (attempts >= attemptsMax) return this.park(incoming, textOf(error));
+    if (attempts >= attemptsMax) return this.park(incoming, endpoint, textOf(error));
+    const next_attempt_at = new SqlExpression(inFuture(backoffMs(backoff, 1)));
+    return this.store(incoming, endpoint, { attempts, next_attempt_at, last_error: textOf(error).slice(0, 1_000) });
+  }
+
+  /**
+   * A delivery that comes again may have ended the process that had it. It counts as an attempt, in a commit of its own
+   * before anything else: where only a process that lives counts them, such a message would end them all, for ever.
+   */
+  private async holdAgain(incoming: Incoming, endpoint: Endpoint): Promise<InboxOutcome> {
+    const attempts = Math.min(1, this.options.inbox.attemptsMax - 1);
+    const again = { attempts, next_attempt_at: NOW, last_error: 'delivered before, and not acked' };
+    const outcome = await failpoint(inboxFailpoints(incoming.info.scheme)?.held, () =>
+      this.store(incoming, endpoint, again),
+    );
+    if (outcome === 'HELD') this.heard();
+    return outcome;
+  }
+
+  /** The delivery as a row, from which it is handled without the broker. */
+  private async store(incoming: Incoming, endpoint: Endpoint, due: Values): Promise<InboxOutcome> {
     measure('retried', { scheme: incoming.info.scheme });
-    const due = new SqlExpression(inFuture(backoffMs(backoff, 1)));
-    const held = { state: 'RETRYING', attempts, next_attempt_at: due, last_error: textOf(error).slice(0, 1_000) };
-    const isFirst = await insertFirst(this.database.work, 'dtx_inbox', {
-      ...rowOf(incoming),
-      ...held,
-      ...stored(incoming),
-    });
+    const row = { ...rowOf(incoming), state: 'RETRYING', ...due, ...stored(incoming, endpoint) };
+    const isFirst = await insertFirst(this.database.work, 'dtx_inbox', row);
     return isFirst ? 'HELD' : this.outcomeOf(incoming.id);
   }
 
   private async holdSettled(incoming: Incoming, problem: string): Promise<InboxOutcome> {
     measure('retried', { scheme: incoming.info.scheme });
-    const { body, reply_to, traceparent } = stored(incoming);
+    const { body, reply_to, traceparent } = stored(incoming, undefined);
     await this.database.own.query(
       `UPDATE dtx_inbox SET state = 'RETRYING', attempts = 1, next_attempt_at = ${inFuture(backoffMs(this.options.inbox.backoff, 1))},
-       last_error = ?, body = ?, reply_to = ?, traceparent = ? WHERE id = ? AND state = 'HANDLED'`,
+       last_error = ?, body = ?, reply_to = ?, traceparent = ?, before_ack = 1 WHERE id = ? AND state = 'HANDLED'`,
       [problem.slice(0, 1_000), body, reply_to, traceparent, incoming.id],
     );
     return 'HELD';
   }
 
-  private async park(incoming: Incoming, problem: string): Promise<InboxOutcome> {
+  private async park(incoming: Incoming, endpoint: Endpoint, problem: string): Promise<InboxOutcome> {
     const { info } = incoming;
     const step = `${info.consumer} reading ${incoming.type ?? 'a message without a type'}`;
     const incident = { scheme: info.scheme, id: incoming.id, gid: info.gid, step, lastError: problem };
-    const row = { ...rowOf(incoming), ...parkedFor(problem), ...stored(incoming) };
+    const row = { ...rowOf(incoming), ...parkedFor(problem), ...stored(incoming, endpoint) };
     const isFirst = await this.database.own.transaction(async (sql) => {
       if (!(await insertFirst(sql, 'dtx_inbox', row))) return false;
       await this.alerts.raise(sql, incident);
@@ -177,13 +202,13 @@ export class Inbox implements OnModuleInit {
    * A statement of the handler's has committed a part of its work, and maybe the inbox row with it. To run it again would
    * do that part twice, to call it handled would leave the rest undone: a person must look. Repeated, it changes nothing.
    */
-  async parkInPart(incoming: Incoming, error: Error): Promise<InboxOutcome> {
+  async parkInPart(incoming: Incoming, endpoint: Endpoint, error: Error): Promise<InboxOutcome> {
     const { info } = incoming;
     const step = `${info.consumer} handling ${incoming.type}`;
     const lastError = `a part of it may be done: ${error.message}`;
     const incident = { scheme: info.scheme, id: incoming.id, gid: info.gid, step, lastError };
     const isNew = await this.database.own.transaction(async (sql) => {
-      const parked = { ...parkedFor(lastError), ...stored(incoming) };
+      const parked = { ...parkedFor(lastError), ...stored(incoming, endpoint) };
       if (!(await insertFirst(sql, 'dtx_inbox', { ...rowOf(incoming), ...parked }))) {
         const { state, last_error, next_attempt_at, body, reply_to, traceparent } = parked;
         const { affectedRows } = await sql.query(
@@ -223,7 +248,8 @@ export class Inbox implements OnModuleInit {
     }
   }
 
-  private async outcomeOf(id: string): Promise<InboxOutcome> {
+  /** What has become of a delivery; HANDLED where there is no row. */
+  async outcomeOf(id: string): Promise<InboxOutcome> {
     const rows = await this.database.work.query('SELECT state FROM dtx_inbox WHERE id = ?', [id]);
     const state = rows[0]?.state;
     return state === 'RETRYING' ? 'HELD' : state === 'PARKED' ? 'PARKED' : 'HANDLED';
@@ -237,8 +263,8 @@ function rowOf({ id, info, type }: Incoming): Values {
 }
 
 /** What a row needs to be handled later without the broker. */
-function stored({ body, replyTo: reply_to, info: { traceparent } }: Incoming) {
-  return { body, reply_to, traceparent };
+function stored({ body, replyTo: reply_to, info: { traceparent } }: Incoming, endpoint: Endpoint | undefined) {
+  return { body, reply_to, traceparent, before_ack: endpoint?.beforeAck ? 1 : 0 };
 }
 
 function parkedFor(problem: string) {

@@ -12,7 +12,7 @@ import { measure } from '../telemetry.js';
 import { CORE_OPTIONS } from '../tokens.js';
 import { withGid, withTraceparent } from '../trace.js';
 import { redisFailpoints } from './failpoints.js';
-import { Inbox } from './inbox.js';
+import { Inbox, type InboxOutcome } from './inbox.js';
 import { type Endpoint, type Incoming, incomingOf, read } from './incoming.js';
 
 /**
@@ -48,12 +48,24 @@ export class OnceByRedis {
     if (!message.ok) return this.inbox.receive(delivery, endpoint);
     const key = `dtx:${endpoint.consumer}:${incoming.info.messageId}`;
     const token = await this.claim(key, incoming, lost);
-    if (token !== null) {
-      measure('delivered', { consumer: endpoint.consumer, lagMs: this.database.ageMs(incoming.info.messageId) });
-      await this.work({ delivery, endpoint, incoming, payload: message.payload }, () => this.release(key, token));
-      await this.finish({ key, token }, incoming, lost);
-    }
+    const work = { delivery, endpoint, incoming, payload: message.payload };
+    const outcome = token === null ? await this.doneBefore(work) : await this.take(work, { key, token });
+    // Should the process die before the receipt, the delivery comes again, is known to be done, and is receipted then.
+    await this.persist(lost, () => this.inbox.receipt(incoming, outcome));
     delivery.ack();
+  }
+
+  private async take(work: Work, { key, token }: { key: string; token: string }): Promise<InboxOutcome> {
+    const { delivery, endpoint, incoming } = work;
+    measure('delivered', { consumer: endpoint.consumer, lagMs: this.database.ageMs(incoming.info.messageId) });
+    const outcome = await this.work(work, () => this.release(key, token));
+    await this.finish({ key, token }, incoming, delivery.lost);
+    return outcome;
+  }
+
+  /** Done here, or left to the inbox: that has a row then, and tells its sender by itself what becomes of it. */
+  private doneBefore({ delivery, incoming }: Work): Promise<InboxOutcome> {
+    return this.persist(delivery.lost, () => this.inbox.outcomeOf(incoming.id));
   }
 
   /** The token of a claim, or null when the work was done before. Waits while somebody is at it, or Redis is away. */
@@ -67,7 +79,12 @@ export class OnceByRedis {
     }
   }
 
-  private async work({ delivery, endpoint, incoming, payload }: Work, release: () => Promise<void>): Promise<void> {
+  private async work(
+    { delivery, endpoint, incoming, payload }: Work,
+    release: () => Promise<void>,
+  ): Promise<InboxOutcome> {
+    // It may have ended the process that had it: the inbox counts that.
+    if (delivery.message.fields.redelivered) return this.inbox.take(delivery, endpoint);
     const unit = {
       what: `@OnMessage(${incoming.type}) of ${endpoint.consumer}`,
       run: (tx: EntityManager) => endpoint.handle(tx, payload, incoming.info),
@@ -75,6 +92,7 @@ export class OnceByRedis {
     const handle = () => this.database.work.run(unit);
     try {
       await this.persist(delivery.lost, () => failpoint(redisFailpoints(incoming.info.scheme)?.worked, handle));
+      return 'HANDLED';
     } catch (error) {
       if (delivery.lost.aborted) {
         await release();
@@ -83,8 +101,8 @@ export class OnceByRedis {
       this.logger.warn(
         `${endpoint.consumer} failed on ${incoming.info.messageId}, left to the inbox: ${(error as Error).message}`,
       );
-      if (isDoneInPart(error)) await this.inbox.parkInPart(incoming, error);
-      else await this.inbox.take(delivery, endpoint);
+      if (isDoneInPart(error)) return this.inbox.parkInPart(incoming, endpoint, error);
+      return this.inbox.take(delivery, endpoint);
     }
   }
 

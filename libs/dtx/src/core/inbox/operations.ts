@@ -51,7 +51,9 @@ export class InboxOperations implements OnModuleInit {
     if (!(await this.held.refuse(tx, row, new Rejected('REJECTED_BY_HAND', note)))) return false;
     // Where something comes before the ack, the row stays open for it, and the loop sends the receipt.
     const isLast = !this.held.hasBeforeAck(row);
-    const state = isLast ? `'HANDLED', next_attempt_at = NULL` : `'RETRYING', next_attempt_at = UTC_TIMESTAMP(3)`;
+    const state = isLast
+      ? `'HANDLED', next_attempt_at = NULL`
+      : `'RETRYING', before_ack = 1, next_attempt_at = UTC_TIMESTAMP(3)`;
     await sqlOf(tx).query(
       `UPDATE dtx_inbox SET state = ${state}, attempts = 0, outcome = 'rejected by hand', claim_token = NULL,
        settled_at = UTC_TIMESTAMP(3) WHERE id = ?`,

@@ -1,4 +1,4 @@
-import type { Migration } from '../database/schema.js';
+import { hasColumn, type Migration } from '../database/schema.js';
 import type { DurableTable } from '../durable/durable-table.js';
 
 export const INBOX: DurableTable = {
@@ -14,7 +14,9 @@ export const INBOX: DurableTable = {
     'traceparent',
     'created_at',
     'settled_at',
+    'before_ack',
   ],
+  countsLostLeases: true,
 };
 
 export const inboxMigrations: Migration[] = [
@@ -43,6 +45,30 @@ export const inboxMigrations: Migration[] = [
         KEY due (next_attempt_at),
         KEY by_gid (gid),
         KEY by_age (created_at)
+      ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4`,
+    ],
+  },
+  // Instances of the version before insert without it: what they hold, they would end without a step before the ack as well.
+  {
+    version: 2,
+    name: 'inbox: whether there is a step before the ack',
+    up: [
+      {
+        unless: hasColumn('dtx_inbox', 'before_ack'),
+        sql: 'ALTER TABLE dtx_inbox ADD COLUMN before_ack TINYINT NOT NULL DEFAULT 0',
+      },
+    ],
+  },
+];
+
+export const servedMigrations: Migration[] = [
+  {
+    version: 1,
+    name: 'what the instances serve, and when they have last said so',
+    up: [
+      `CREATE TABLE IF NOT EXISTS dtx_served (
+        name VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+        seen_at DATETIME(3) NOT NULL
       ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4`,
     ],
   },

@@ -1,0 +1,142 @@
+import { randomUUID } from 'node:crypto';
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { AppProcess } from '../support/app-process.js';
+import { QueueProbe } from '../support/queue-probe.js';
+import { until } from '../support/until.js';
+import { freshWorld, sql, type World } from '../support/world.js';
+import { contractOf, controllerOf, LittleService, libraryOf, type ServiceOptions } from './little-service.js';
+
+/** Nothing that was accepted falls silent: each scheme has a row whose owner notices, and tells a person once. */
+const library = libraryOf();
+const SHORT = { firstMs: 200, factor: 1, capMs: 200 };
+let world: World;
+let service: LittleService;
+let gid = '';
+
+beforeAll(async () => {
+  world = await freshWorld('silence', { audited: false });
+});
+beforeEach(() => {
+  gid = `message-${randomUUID()}`;
+});
+afterEach(() => service?.close());
+
+const start = async (options: Partial<ServiceOptions>) => {
+  service = await LittleService.start({ world, library, ...options });
+};
+const alerts = () =>
+  sql<{ alert_error: string; closed_at: Date | null }>(
+    world,
+    'payment',
+    'SELECT alert_error, closed_at FROM dtx_alert WHERE gid = ?',
+    [gid],
+  );
+const messageState = async () =>
+  (await sql<{ state: string }>(world, 'payment', 'SELECT state FROM dtx_outbox WHERE gid = ?', [gid]))[0]?.state;
+const inboxState = async (of = gid) =>
+  (await sql<{ state: string }>(world, 'payment', 'SELECT state FROM dtx_inbox WHERE gid = ?', [of]))[0]?.state;
+const untilOver: typeof until = (what, is) => until(what, is, { withinMs: 60_000 });
+
+describe('a message whose consumer nobody serves', () => {
+  const contract = contractOf(library, 'gone');
+  const append = () =>
+    service.source.transaction((tx) => service.get(library.LocalMessages).append(tx, contract, { gid }));
+
+  test('is told of once it has lasted, and is handled when somebody comes: that ends the alert', async () => {
+    const localMessage = { resend: SHORT, absentMs: 1_000, attemptsMax: 10_000 };
+    await start({ localMessage });
+    await append();
+    const [alert] = await untilOver('a person is told', async () => {
+      const told = await alerts();
+      return told.length > 0 && told;
+    });
+    expect(alert!.alert_error).toContain('nobody consumes dtx.payment.gone.v1');
+    expect(await messageState()).toBe('SENT');
+    await service.close();
+    await start({ localMessage, controllers: [controllerOf([[library.OnMessage(contract), async () => {}]])] });
+    await untilOver('it is done', async () => (await messageState()) === 'DONE');
+    expect(await alerts()).toEqual([{ ...alert, closed_at: expect.any(Date) }]);
+  });
+
+  test('is parked in the end, under the same alert', async () => {
+    await start({ localMessage: { resend: SHORT, absentMs: 1_000, attemptsMax: 4 } });
+    await append();
+    await untilOver('it is parked', async () => (await messageState()) === 'PARKED');
+    expect(await alerts()).toHaveLength(1);
+  });
+
+  test('is no incident while that has not lasted', async () => {
+    await start({ localMessage: { resend: SHORT, attemptsMax: 2 } });
+    await append();
+    const query = 'SELECT last_error FROM dtx_outbox WHERE gid = ?';
+    await untilOver('it was looked at', async () =>
+      /nobody consumes/.test(String((await sql(world, 'payment', query, [gid]))[0]?.last_error)),
+    );
+    expect([await messageState(), await alerts()]).toEqual(['SENT', []]);
+  });
+});
+
+test('a consumer that knows duplicates by Redis says that a message is handled', async () => {
+  const contract = contractOf(library, 'by-redis');
+  let handled = 0;
+  const handle = async () => void handled++;
+  const controllers = [controllerOf([[library.OnMessage(contract, { duplicates: 'redis' }), handle]])];
+  await start({ controllers, localMessage: { resend: SHORT, attemptsMax: 5 } });
+  await service.source.transaction((tx) => service.get(library.LocalMessages).append(tx, contract, { gid }));
+  await untilOver('it is over', async () => /DONE|PARKED/.test((await messageState()) ?? ''));
+  expect([await messageState(), handled, await alerts()]).toEqual(['DONE', 1, []]);
+});
+
+test('a step before the ack whose outcome is unknown is tried again and parked; only a broker that is away is waited for', async () => {
+  const contract = contractOf(library, 'unknowing');
+  const step = async ({ text }: { text?: string }) => {
+    if (text === 'bad') throw new library.OutcomeUnknown('the answer was lost');
+  };
+  const controllers = [
+    controllerOf([
+      [library.OnMessage(contract), async () => {}],
+      [library.BeforeAck(contract), step],
+    ]),
+  ];
+  await start({ controllers, core: { prefetch: 2, inbox: { attemptsMax: 2 } } });
+  const bad = [1, 2].map((n) => `${gid}-bad-${n}`);
+  await service.source.transaction(async (tx) => {
+    for (const one of bad) await service.get(library.LocalMessages).append(tx, contract, { gid: one, text: 'bad' });
+  });
+  for (const one of bad) await untilOver('it is parked', async () => (await inboxState(one)) === 'PARKED');
+  await service.source.transaction((tx) => service.get(library.LocalMessages).append(tx, contract, { gid }));
+  await untilOver('the one behind them is handled', async () => (await inboxState()) === 'HANDLED');
+});
+
+test('a message that ends its process each time is parked with one alert, and those behind it are handled', async () => {
+  const own = await freshWorld('silence_poison', { audited: false });
+  const options = { core: { leaseMs: 300, scanIntervalMs: 50, inbox: { attemptsMax: 3 } } };
+  const probe = await QueueProbe.open(own);
+  const poisoned = { world: own, options, failpoints: 'local-message.inserted=crash' };
+  const body = { orderId: gid, scheme: 'local-message', buyerId: 'alice', sku: 'book', quantity: 1, amount: 100 };
+  const state = async () =>
+    (await sql<{ state: string }>(own, 'inventory', 'SELECT state FROM dtx_inbox WHERE gid = ?', [gid]))[0]?.state;
+  let app = await AppProcess.start('inventory', poisoned);
+  await probe.publish('dtx.inventory.take-stock.v1', JSON.stringify(body), {
+    messageId: randomUUID(),
+    type: 'order.placed.v1',
+    correlationId: gid,
+    headers: { 'dtx-scheme': 'local-message' },
+  });
+  let starts = 1;
+  await until(
+    'it is parked',
+    async () => {
+      if (app.exited) {
+        app = AppProcess.spawn('inventory', poisoned);
+        starts++;
+      }
+      return (await state().catch(() => undefined)) === 'PARKED';
+    },
+    { withinMs: 120_000 },
+  );
+  expect(starts).toBeLessThan(8);
+  expect(await sql(own, 'inventory', 'SELECT gid FROM dtx_alert')).toEqual([{ gid }]);
+  await app.kill();
+  await probe.close();
+});
