@@ -37,6 +37,12 @@ export const notificationBody = z.object({
   payload: z.object({ type: z.string(), timestamp: z.iso.datetime(), data: z.record(z.string(), z.unknown()) }),
 });
 
+/**
+ * No row at its publisher would send a notification again, so its queue outlives a node and drops nothing, however often
+ * the service dies with it. Versions before declared a classic queue, which stays one until somebody deletes it.
+ */
+export const NOTIFY_QUEUE_KIND = 'replicated-if-new';
+
 /** Where the notification service of an app takes what is to be told. */
 export function notifyQueueOf(service: string): string {
   return queueOf(`${service}.notify`, 1);
@@ -78,7 +84,9 @@ export class Notifications {
       traceparent: currentTraceparent() ?? undefined,
     };
     const queue = notifyQueueOf(this.options.service);
-    await failpoint(failpoints.published, () => this.broker.publisher.publish(queue, body, envelope));
+    await failpoint(failpoints.published, () =>
+      this.broker.publisher.publish(queue, body, envelope, { kind: NOTIFY_QUEUE_KIND }),
+    );
   }
 
   private bodyOf({ id, gid, type, at, target = undefined, data }: Notification): Buffer {

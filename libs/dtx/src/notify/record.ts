@@ -16,7 +16,7 @@ import { CORE_OPTIONS } from '../core/tokens.js';
 import { Deliveries } from './delivery.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { leaseMsOf, NOTIFY_OPTIONS, type NotifyOptions } from './options.js';
-import { notificationBody, notifyQueueOf } from './publish.js';
+import { NOTIFY_QUEUE_KIND, notificationBody, notifyQueueOf } from './publish.js';
 import { type NotificationRow, notifyMigrations } from './schema.js';
 
 /** A message as a row, or why it is none. */
@@ -47,7 +47,10 @@ export class Records implements OnModuleInit, OnModuleDestroy {
     const { prefetch, service } = this.options;
     this.database.onReady(() => {
       if (this.stopping) return;
-      this.consumer = this.broker.consume(notifyQueueOf(service), (one) => this.receive(one), { prefetch });
+      this.consumer = this.broker.consume(notifyQueueOf(service), (one) => this.receive(one), {
+        prefetch,
+        kind: NOTIFY_QUEUE_KIND,
+      });
     });
   }
 

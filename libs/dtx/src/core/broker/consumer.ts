@@ -78,7 +78,7 @@ export class QueueConsumer {
       channel.on('error', (error) => this.logger.warn(`${this.options.queue}: ${error.message}`));
       channel.once('close', () => this.detach(channel, lost, connection));
       await channel.prefetch(this.options.prefetch);
-      await declareQueue(channel, this.options.queue, this.options.kind);
+      await declareQueue({ connection, channel }, this.options.queue, this.options.kind);
       this.channel = channel;
       const { consumerTag } = await channel.consume(this.options.queue, (message) => {
         if (message) this.take(channel, lost.signal, message);

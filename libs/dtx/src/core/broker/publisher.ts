@@ -5,7 +5,7 @@ import { BrokerUnavailable, DtxError } from '../errors.js';
 import { measure } from '../telemetry.js';
 import type { BrokerConnection } from './connection.js';
 import { type Envelope, toProperties } from './envelope.js';
-import { declareQueue, isAnswerQueue, type QueueKind } from './topology.js';
+import { declareQueue, isAnswerQueue, type OpenChannel, type QueueKind } from './topology.js';
 import { Window } from './window.js';
 
 /** The queue does not exist although it was declared: somebody deleted it just now. The broker still confirms such a publish. */
@@ -114,12 +114,12 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
    * @throws QueueRefused; BrokerUnavailable
    */
   async inspect(queue: string, kind: QueueKind = 'work'): Promise<Replies.AssertQueue> {
-    return this.limited(declareQueue(this.require(), queue, kind), `declaring ${queue}`);
+    return this.limited(declareQueue(this.openChannel(), queue, kind), `declaring ${queue}`);
   }
 
   /** Declares a queue, once per connection. */
   ensure(queue: string, kind: QueueKind): Promise<void> {
-    return this.declare(this.require(), queue, kind);
+    return this.declare(queue, kind);
   }
 
   private async publishOnce(
@@ -128,7 +128,7 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     properties: Options.Publish,
   ): Promise<void> {
     const channel = this.require();
-    if (!isAnswerQueue(queue)) await this.declare(channel, queue, kind);
+    if (!isAnswerQueue(queue)) await this.declare(queue, kind);
     const tag = String(++this.sequence);
     const sent: InFlight = { properties, returned: false };
     this.inFlight.set(tag, sent);
@@ -141,10 +141,10 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
   }
 
   /** Once per queue and connection. */
-  private async declare(channel: ConfirmChannel, queue: string, kind: QueueKind): Promise<void> {
+  private async declare(queue: string, kind: QueueKind): Promise<void> {
     let declared = this.declared.get(queue);
     if (!declared) {
-      declared = this.limited(declareQueue(channel, queue, kind), `declaring ${queue}`);
+      declared = this.limited(declareQueue(this.openChannel(), queue, kind), `declaring ${queue}`);
       this.declared.set(queue, declared);
       declared.catch(() => this.declared.delete(queue));
     }
@@ -161,6 +161,11 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
         else reject(new BrokerUnavailable(`lost the broker while publishing to ${queue}`));
       });
     });
+  }
+
+  private openChannel(): OpenChannel {
+    const channel = this.require();
+    return { connection: this.connection.open!, channel };
   }
 
   private require(): ConfirmChannel {
