@@ -1,10 +1,12 @@
 // Participant's side of steps 2 and 4: barrier and business in one local transaction, then the answer, then the ack.
 import { Inject, Injectable, Logger, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
+import { z } from 'zod';
 import { Alerts } from '../core/alert/alerts.js';
 import { Broker } from '../core/broker/broker.service.js';
 import type { Delivery, QueueConsumer } from '../core/broker/consumer.js';
 import { fromProperties } from '../core/broker/envelope.js';
+import { checkedJson } from '../core/broker/payload.js';
 import { isAnswerQueue } from '../core/broker/topology.js';
 import { Database } from '../core/database/database.service.js';
 import { guardConnection } from '../core/database/one-connection.js';
@@ -22,6 +24,9 @@ import { Explorer, type Mounted } from './explorer.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { TCC_OPTIONS, type TccOptions } from './options.js';
 import { TIMEOUT } from './outcome.js';
+
+/** What Try returns has no contract but JSON. */
+const ANYTHING = z.unknown();
 
 /** Rolls the transaction back, barrier rows included, and carries what is to be answered. */
 class RolledBack extends Error {
@@ -113,7 +118,13 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
   private async afterConfirm({ gid, branch, ...call }: Call, { contract, confirmed }: Mounted): Promise<void> {
     if (!confirmed) return;
     const decidedAt = call.decidedAt === undefined ? undefined : new Date(call.decidedAt);
-    await confirmed(contract.args.parse(call.args), { gid, branch, data: undefined, reason: call.reason, decidedAt });
+    await confirmed(contract.args.parse(structuredClone(call.args)), {
+      gid,
+      branch,
+      data: undefined,
+      reason: call.reason,
+      decidedAt,
+    });
   }
 
   private enter(tx: EntityManager, key: BranchKey, call: Call, participant: Mounted): Promise<Passage> {
@@ -127,13 +138,22 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
     key: BranchKey,
     { call, participant, data }: { call: Call; participant: Mounted; data: unknown },
   ): Promise<void> {
-    const args = participant.contract.args.safeParse(call.args);
+    // A copy for every run: a method may change its arguments, and so may a schema. A call in this process is not encoded.
+    const args = participant.contract.args.safeParse(structuredClone(call.args));
     if (!args.success) throw new Error(`the arguments do not fit: ${args.error.issues[0]?.message}`);
     const decidedAt = call.decidedAt === undefined ? undefined : new Date(call.decidedAt);
     const branch = { gid: key.gid, branch: key.branch, data, reason: call.reason, decidedAt };
     const run = async () => participant[call.phase](tx, args.data, branch);
     const returned = await guardConnection(this.database.source, tx, run);
-    if (call.phase === 'try') await keepData(tx, key, returned);
+    if (call.phase === 'try') await keepData(tx, key, this.resultOf(participant, returned));
+  }
+
+  /** What Try returned, as Confirm and Cancel will see it. @throws DtxError when it cannot be kept: the Try is undone */
+  private resultOf({ contract: { name, version } }: Mounted, returned: unknown): unknown {
+    if (returned === undefined) return undefined;
+    const misfit = `result of Try does not fit TCC participant ${name} v${version}`;
+    const subject = { whole: 'result', misfit, option: 'payloadMaxBytes' } as const;
+    return checkedJson(subject, ANYTHING, returned, this.options.payloadMaxBytes).value;
   }
 
   /** An illegal call cannot happen while everybody keeps the protocol: one alert, however often it comes. */

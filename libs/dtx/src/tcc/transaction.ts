@@ -15,7 +15,7 @@ import type { CoreOptions } from '../core/options.js';
 import { measure } from '../core/telemetry.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { currentTraceparent } from '../core/trace.js';
-import { branchesOf, type TccCalls } from './branches.js';
+import { branchesOf, rowsOf, type TccCalls } from './branches.js';
 import { Calls } from './calls.js';
 import type { Participant } from './contract.js';
 import { failpoints, SCHEME } from './failpoints.js';
@@ -66,7 +66,7 @@ export class Tcc implements OnModuleInit {
    */
   async run(run: TccRun, define: (calls: TccCalls) => void): Promise<TccOutcome> {
     const gid = assertGid(run.gid ?? this.database.newId());
-    const branches = branchesOf(define);
+    const branches = branchesOf(define, this.options.payloadMaxBytes);
     const timeoutMs = run.timeoutMs ?? this.options.timeoutMs;
     await this.calls.untilUp(BROKER_WAIT_MS);
     const endsAt = performance.now() + timeoutMs;
@@ -112,9 +112,8 @@ export class Tcc implements OnModuleInit {
         created_at: NOW,
       });
       if (!first) throw new DtxError(`TCC transaction ${gid} was begun before`);
-      await tx.query('INSERT INTO dtx_tcc_branch (gid, branch, participant, version, args) VALUES ?', [
-        branches.map((one) => [gid, one.branch, one.participant, one.version, JSON.stringify(one.args)]),
-      ]);
+      const into = 'INSERT INTO dtx_tcc_branch (gid, branch, participant, version, args) VALUES ?';
+      for (const rows of rowsOf(gid, branches)) await tx.query(into, [rows]);
     });
   }
 

@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import { Injectable, OnModuleInit } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
+import { z } from 'zod';
+import { checkedJson } from '../broker/payload.js';
 import { Database } from '../database/database.service.js';
 import { insertFirst, NOW } from '../database/insert-first.js';
 import type { Migration } from '../database/schema.js';
@@ -90,14 +92,17 @@ export class IdempotencyKeys implements OnModuleInit {
     return rows[0] ? standsFor(rows[0], fingerprintOf(body)) : null;
   }
 
-  /** Stores an outcome beside the key, for what leaves no other trace (a refusal). */
+  /**
+   * Stores an outcome beside the key, for what leaves no other trace (a refusal).
+   * @throws DtxError when the outcome is not JSON or is too large; TransactionRequired
+   */
   async settle(
     tx: EntityManager,
     { route, key, outcome }: { route: string; key: string; outcome: unknown },
   ): Promise<void> {
     requireTransaction(tx, this.database.source, 'IdempotencyKeys.settle');
     await tx.query('UPDATE dtx_idempotency SET outcome = ? WHERE route = ? AND idempotency_key = ?', [
-      JSON.stringify(outcome),
+      outcome === undefined ? null : checkedJson(OUTCOME, z.unknown(), outcome, OUTCOME_MAX_BYTES).json,
       route,
       Buffer.from(key),
     ]);
@@ -111,6 +116,9 @@ export class IdempotencyKeys implements OnModuleInit {
     return { first: false, ...standsFor(rows[0], fingerprint) };
   }
 }
+
+const OUTCOME = { whole: 'outcome', misfit: 'outcome does not fit an Idempotency-Key' };
+const OUTCOME_MAX_BYTES = 256 * 1024;
 
 interface KeyRow {
   readonly fingerprint: string;
