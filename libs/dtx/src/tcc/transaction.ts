@@ -112,8 +112,8 @@ export class Tcc implements OnModuleInit {
         created_at: NOW,
       });
       if (!first) throw new DtxError(`TCC transaction ${gid} was begun before`);
-      const into = 'INSERT INTO dtx_tcc_branch (gid, branch, participant, version, args) VALUES ?';
-      for (const rows of rowsOf(gid, branches)) await tx.query(into, [rows]);
+      for (const rows of rowsOf(gid, branches))
+        await tx.query('INSERT INTO dtx_tcc_branch (gid, branch, participant, version, args) VALUES ?', [rows]);
     });
   }
 
