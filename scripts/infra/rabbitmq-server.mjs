@@ -24,7 +24,7 @@ export function prepareBroker({ dir, state, program }) {
       args: ['-port', `${state.ports.epmd}`, '-address', '127.0.0.1'],
       env,
       // It keeps nothing and asks nobody for a password.
-      account: leastAccount(['nobody']),
+      account: leastAccount(['nobody'], program.epmd),
       log: join(dir, 'epmd.log'),
     },
     broker: { command: program.server, env, log: join(dir, 'server.log') },

@@ -33,6 +33,6 @@ export function prepareRedis({ dir, state, program }) {
     '',
   ];
   writePrivateFile(conf, lines.join('\n'));
-  const account = giveFolder(data, leastAccount(['redis', 'valkey', 'nobody']));
+  const account = giveFolder(data, leastAccount(['redis', 'valkey', 'nobody'], program.server));
   return { command: program.server, args: ['-'], cwd: data, input: conf, account, log: join(dir, 'server.log') };
 }
