@@ -1,5 +1,4 @@
 // Which worlds exist: the demo's, and those that the tests have registered.
-import { chmodSync } from 'node:fs';
 import { join } from 'node:path';
 import { OperatorError } from '../command/entry.mjs';
 import { down, status, up } from '../infra/index.mjs';
@@ -17,7 +16,6 @@ export const testWorldsFile = () => join(placeOf('test'), 'worlds.json');
 export function rememberDemoWorld(world) {
   makePrivateDir(placeOf('demo'));
   writeJson(demoFile(), world);
-  chmodSync(demoFile(), 0o600);
 }
 
 /** The worlds of a set, as they were written down. */

@@ -1,19 +1,23 @@
 // The running demo's ear: other commands ask it, over a socket that only its owner can open, to restart an app. One JSON
 // value per line; each request is answered under its id, and what happens to the apps is told to everybody.
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, rmSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join, relative } from 'node:path';
 import { createInterface } from 'node:readline';
 import { OperatorError } from '../command/entry.mjs';
 
 // The kernel's limit for the path of a socket is 107 bytes on Linux and 103 on others.
 const LONGEST_PATH = 100;
 
-/** Where the socket lies: in the demo's folder, or in a short one of its own when that path is too long. */
-export function chooseSocketPath(dir) {
-  const inside = join(dir, 'control.sock');
-  return Buffer.byteLength(inside) <= LONGEST_PATH ? inside : join(mkdtempSync(join(tmpdir(), 'dtx-')), 'control.sock');
+/** Where the socket of a demo lies. */
+export const socketPathOf = (dir) => join(dir, 'control.sock');
+
+/** The path as the kernel takes it: npm runs its commands inside the clone, and from there it is short. */
+function shortened(path) {
+  const inside = relative(process.cwd(), path);
+  if (Buffer.byteLength(path) <= LONGEST_PATH) return path;
+  if (Buffer.byteLength(inside) <= LONGEST_PATH) return inside;
+  throw new OperatorError(`${path} is too long for a socket: run the command inside the clone`);
 }
 
 /**
@@ -21,6 +25,7 @@ export function chooseSocketPath(dir) {
  * @param {Record<string, (request: object) => Promise<object>>} actions by the name that a request's `do` gives
  */
 export async function listen(path, actions) {
+  const address = shortened(path);
   rmSync(path, { force: true });
   const clients = new Set();
   const server = createServer((socket) => {
@@ -31,7 +36,7 @@ export async function listen(path, actions) {
       .on('line', (line) => void answer(socket, actions, line))
       .on('error', () => {});
   });
-  await new Promise((resolve, reject) => server.once('error', reject).listen(path, resolve));
+  await new Promise((resolve, reject) => server.once('error', reject).listen(address, resolve));
   chmodSync(path, 0o600);
   return {
     tell: (event) => {
@@ -41,7 +46,6 @@ export async function listen(path, actions) {
       server.close();
       for (const socket of clients) socket.destroy();
       rmSync(path, { force: true });
-      if (dirname(path).startsWith(join(tmpdir(), 'dtx-'))) rmSync(dirname(path), { recursive: true, force: true });
     },
   };
 }
@@ -65,7 +69,7 @@ async function answer(socket, actions, line) {
  * @param {(event: { kind: string, app: string, pid: number, at: number }) => void} onEvent
  */
 export async function callControl(path, onEvent) {
-  const socket = connect(path);
+  const socket = connect(shortened(path));
   await new Promise((resolve, reject) => socket.once('connect', resolve).once('error', reject)).catch((error) => {
     throw new OperatorError(
       `the demo does not answer (${error.code}): stop it with Ctrl-C and start it again with "npm run demo"`,

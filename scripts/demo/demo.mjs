@@ -7,7 +7,7 @@ import { exitCodeOf, reportLines } from '../audit/report.mjs';
 import { rememberDemoWorld } from '../audit/worlds.mjs';
 import { down, up } from '../infra/index.mjs';
 import { prepare } from '../prepare.mjs';
-import { chooseSocketPath, listen } from './control.mjs';
+import { listen, socketPathOf } from './control.mjs';
 import { crashAndRecover } from './crash-step.mjs';
 import { environmentOf, writeEnvFile } from './environment.mjs';
 import { anyFreePort, choosePorts } from './ports.mjs';
@@ -58,7 +58,7 @@ export class Demo {
       logOf: (app) => join(this.#dir, `${app}.log`),
       record: () => this.#record(),
     });
-    this.#controlPath = chooseSocketPath(this.#dir);
+    this.#controlPath = socketPathOf(this.#dir);
     this.#control = await listen(this.#controlPath, this.#actions());
     this.#supervisor.on('event', (event) => this.#control.tell(event));
     this.say('starting the apps ...');

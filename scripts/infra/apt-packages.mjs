@@ -1,11 +1,10 @@
 // The "apt" way: installs the missing server programs from the distribution, without letting it start any service.
 import { execFile, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { withLock } from './lock.mjs';
-import { InfraError } from './place.mjs';
+import { HEAL, INSTALL, UPDATE } from './apt-script.mjs';
+import { InfraError, makePrivateDir, ROOT, writePrivateFile } from './place.mjs';
 import { lackingPrograms } from './private-way.mjs';
 import { tailOf } from './processes.mjs';
 
@@ -16,6 +15,13 @@ const PACKAGES = {
   redis: [['redis-server'], ['valkey-server']],
 };
 
+/** The machine's own files: its policy on starting services, and a folder that everybody who installs packages can lock. */
+const MACHINE = { policy: '/usr/sbin/policy-rc.d', lock: '/var/lib/dpkg' };
+/** Of this clone. A set of servers cannot have this name. */
+const DIR = join(ROOT, '.infra', '.apt');
+/** Lists the packages of an installation that is under way, or was killed. */
+const MARK = join(DIR, 'under-way');
+
 /** Why packages cannot be installed here, or null when they can. */
 export function lackingForApt() {
   if (!['/usr/bin/apt-get', '/bin/apt-get'].some((path) => existsSync(path))) return 'apt-get';
@@ -25,21 +31,28 @@ export function lackingForApt() {
 export async function installMissing({ state, say }, kinds) {
   const wanting = kinds.filter((kind) => lackingPrograms(state, [kind]).length > 0);
   if (wanting.length === 0) return;
-  // One installation at a time on the whole machine: the policy file below is the machine's, too.
-  await withLock('/run/nest-dtx-apt.lock', { say, what: 'the packages of this machine' }, async () => {
-    const packages = await choosePackages(wanting, say);
-    const since = Date.now();
-    say(`installing ${packages.join(', ')} with apt-get, services not started`);
-    await runQuietly(INSTALL, packages);
-    say(`installed in ${((Date.now() - since) / 1000).toFixed(1)} s`);
-  });
+  await install(await choosePackages(wanting, say), say);
+}
+
+/** Packages that are unpacked and not set up, or whose services the next boot would start, after a kill in the middle. */
+export async function completeInterrupted(say) {
+  if (!existsSync(MARK) || lackingForApt()) return;
+  say('an installation of packages was interrupted: completing it');
+  await install(readFileSync(MARK, 'utf8').split('\n').filter(Boolean), say);
+}
+
+async function install(packages, say) {
+  const since = Date.now();
+  say(`installing ${packages.join(', ')} with apt-get, services not started`);
+  await runQuietly(INSTALL, packages);
+  say(`installed in ${((Date.now() - since) / 1000).toFixed(1)} s`);
 }
 
 async function choosePackages(kinds, say) {
   let chosen = await Promise.all(kinds.map(available));
   if (chosen.includes(null)) {
     say('refreshing the package lists with apt-get update');
-    await runQuietly('exec apt-get -qq -o DPkg::Lock::Timeout=300 update', []);
+    await runQuietly(UPDATE, []);
     chosen = await Promise.all(kinds.map(available));
   }
   const absent = kinds.filter((_, index) => chosen[index] === null);
@@ -61,52 +74,32 @@ async function available(kind) {
   return null;
 }
 
-/**
- * While policy-rc.d answers 101, no package starts its service. A machine's own policy file is set aside and put back,
- * by the shell itself and whatever happens to us. `--no-upgrade` so that nothing which runs already is touched. Disabled
- * at the end, as we only want the programs: the next boot of the machine shall not start what nobody asked for, either.
- */
-const INSTALL = `
-policy=/usr/sbin/policy-rc.d
-aside=$policy.nest-dtx
-restore() { rm -f "$policy"; if [ -e "$aside" ]; then mv -f "$aside" "$policy"; fi; }
-if [ -e "$policy" ] && [ ! -e "$aside" ]; then mv "$policy" "$aside"; fi
-trap restore EXIT
-trap '' INT HUP
-printf '#!/bin/sh\\nexit 101\\n' >"$policy" && chmod 755 "$policy" || exit 1
-apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends --no-upgrade "$@"
-code=$?
-for package in "$@"; do systemctl disable "$package" >/dev/null 2>&1; done
-exit "$code"
-`;
-
-async function runQuietly(script, args) {
-  const dir = mkdtempSync(join(tmpdir(), 'nest-dtx-apt-'));
-  const log = join(dir, 'log');
-  writeFileSync(log, '');
-  const code = await shell(`exec >"$0" 2>&1\n${script}`, [log, ...args]);
-  const said = tailOf(log, 15);
-  const stale = /Unable to fetch|404 +Not Found/.test(readFileSync(log, 'utf8'));
-  rmSync(dir, { recursive: true, force: true });
+async function runQuietly(script, packages, { isAgain = false } = {}) {
+  const log = join(makePrivateDir(DIR), 'log');
+  writePrivateFile(log, '');
+  const code = await runScript(script, packages, { ...MACHINE, mark: MARK, log });
   if (code === 0) return;
-  if (stale && script === INSTALL) return refreshAndRetry(args);
-  throw new InfraError(`apt-get failed:\n${said}`);
+  const stale = /Unable to fetch|404 +Not Found/.test(readFileSync(log, 'utf8'));
+  const said = tailOf(log, 15);
+  if (code === null) await runScript(HEAL, [], { ...MACHINE, mark: MARK, log });
+  if (!stale || script !== INSTALL || isAgain) throw new InfraError(`apt-get failed:\n${said}`);
+  // Package lists that are older than the archive name files which are gone.
+  await runQuietly(UPDATE, []);
+  await runQuietly(INSTALL, packages, { isAgain: true });
 }
 
-/** Package lists that are older than the archive name files which are gone. */
-async function refreshAndRetry(packages) {
-  await runQuietly('exec apt-get -qq -o DPkg::Lock::Timeout=300 update', []);
-  await runQuietly(`${INSTALL}# again`, packages);
-}
-
-/** Detached, so that Ctrl-C cannot interrupt dpkg in the middle; the shell cleans up by itself. */
-const shell = (script, args) =>
-  new Promise((resolve, reject) => {
-    const child = spawn('sh', ['-c', script, ...args], {
+/**
+ * Runs a script of apt-script.mjs to its end. Detached, so that Ctrl-C cannot interrupt dpkg in the middle, and in a
+ * session of its own, by which its policy knows that it lives. Resolves with its exit code, null when it was killed.
+ */
+export function runScript(script, packages, { policy, lock, mark, log, env = {} }) {
+  return new Promise((resolve, reject) => {
+    const child = spawn('sh', ['-c', `exec >>"$0" 2>&1\n${script}`, log, policy, lock, mark, ...packages], {
       detached: true,
       stdio: 'ignore',
-      env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive', LC_ALL: 'C' },
+      env: { ...process.env, ...env, DEBIAN_FRONTEND: 'noninteractive', LC_ALL: 'C' },
     });
     child.on('error', reject);
     child.on('exit', resolve);
   });
+}

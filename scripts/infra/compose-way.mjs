@@ -45,7 +45,12 @@ const compose = ({ name, state }, args, seconds) =>
 /** Ports and passwords are ours and stay the same as long as the volumes live; 0 is a port that nobody asked for yet. */
 function environment({ ports, secrets }) {
   const published = Object.entries(PORT_VARIABLES).map(([port, variable]) => [variable, String(ports[port] ?? 0)]);
-  return { ...Object.fromEntries(published), DTX_DB_PASSWORD: secrets.database, DTX_RABBITMQ_PASSWORD: secrets.broker };
+  return {
+    ...Object.fromEntries(published),
+    DTX_DB_PASSWORD: secrets.database,
+    DTX_RABBITMQ_PASSWORD: secrets.broker,
+    DTX_REDIS_PASSWORD: secrets.redis,
+  };
 }
 
 /** Why Compose cannot run these servers here, or null when it can. Images that are missing are pulled, within a bound. */

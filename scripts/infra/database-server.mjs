@@ -1,28 +1,30 @@
 // A private MariaDB or MySQL server: its folder, its settings and its first data.
 import { execFile } from 'node:child_process';
-import { cpSync, existsSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, existsSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { InfraError, makePrivateDir, writePrivateFile } from './place.mjs';
 import { markFor } from './processes.mjs';
 
 const isRoot = process.getuid?.() === 0;
-const LONGEST_SOCKET_PATH = 100; // the kernel's limit is 107 bytes; the server appends to it in places
 
 /** Writes the settings anew at every start, so that a moved repository or a changed port is never a stale file. */
 export function prepareDatabase({ dir, server, state, program }) {
   makePrivateDir(dir);
-  writePrivateFile(join(dir, 'init.sql'), accounts(state.secrets.database));
+  writePrivateFile(join(dir, 'init.sql'), accounts(state.secrets.database, program.flavour));
   writePrivateFile(join(dir, 'my.cnf'), settings({ dir, server, state, program }));
   return { command: program.server, args: [`--defaults-file=${join(dir, 'my.cnf')}`], log: join(dir, 'server.log') };
 }
+
+/** What a server that is killed leaves of its work stays in its own folder. */
+const makeTemporaryDir = (dir) => makePrivateDir(join(dir, 'tmp'));
 
 function settings({ dir, server, state, program }) {
   return [
     '[mysqld]',
     `datadir=${join(dir, 'data')}`,
-    `socket=${socketOf(dir, server, state)}`,
+    'socket=mysqld.sock', // in the data folder: an absolute path may be longer than the kernel takes
+    `tmpdir=${makeTemporaryDir(dir)}`,
     `pid-file=${join(dir, 'mysqld.pid')}`,
     `init-file=${join(dir, 'init.sql')}`,
     `port=${state.ports[server]}`,
@@ -43,22 +45,22 @@ function settings({ dir, server, state, program }) {
   ].join('\n');
 }
 
-function socketOf(dir, server, state) {
-  const inside = join(dir, 'mysqld.sock');
-  if (Buffer.byteLength(inside) <= LONGEST_SOCKET_PATH) return inside;
-  state.socketDirs ??= {};
-  if (!existsSync(state.socketDirs[server] ?? '')) state.socketDirs[server] = mkdtempSync(join(tmpdir(), 'dtx-'));
-  return join(state.socketDirs[server], 'mysqld.sock');
-}
-
-/** Run by the server at each start before it listens: the password holds from the first connection on. */
-function accounts(password) {
+/**
+ * Run by the server at each start before it listens: the password holds from the first connection on. MariaDB's
+ * installation adds an account of root under the machine's name, without a password.
+ */
+function accounts(password, flavour) {
   const root = (host) => [
     `CREATE USER IF NOT EXISTS 'root'@'${host}' IDENTIFIED BY '${password}';`,
     `ALTER USER 'root'@'${host}' IDENTIFIED BY '${password}';`,
     `GRANT ALL PRIVILEGES ON *.* TO 'root'@'${host}' WITH GRANT OPTION;`,
   ];
-  return `${[...root('127.0.0.1'), ...root('localhost'), "DROP USER IF EXISTS 'root'@'::1';"].join('\n')}\n`;
+  const others = "(User = 'root' AND Host NOT IN ('127.0.0.1', 'localhost')) OR User = ''";
+  const dropped =
+    flavour === 'mysql'
+      ? ["DROP USER IF EXISTS 'root'@'::1';"]
+      : [`DELETE FROM mysql.global_priv WHERE ${others};`, 'FLUSH PRIVILEGES;'];
+  return `${[...root('127.0.0.1'), ...root('localhost'), ...dropped].join('\n')}\n`;
 }
 
 /** Creates the data of the servers that have none: made once, then copied, because making it takes seconds each. */
@@ -87,7 +89,8 @@ async function runInstall({ flavour, install }, dir, datadir) {
           ...user,
         ];
   try {
-    const env = { ...process.env, ...markFor(dir) }; // should we be ended meanwhile, `down` ends the installation too
+    // If we are ended meanwhile, `down` ends the installation too.
+    const env = { ...process.env, TMPDIR: makeTemporaryDir(dir), ...markFor(dir) };
     await promisify(execFile)(install, args, { timeout: 180_000, maxBuffer: 1 << 24, env });
   } catch (error) {
     const said = `${error.stderr ?? ''}${error.stdout ?? ''}`.trim().split('\n').slice(0, 8).join('\n');

@@ -72,6 +72,8 @@ function contextOf(name, say) {
   const state = readState(name);
   state.secrets.database ??= randomBytes(18).toString('hex');
   state.secrets.broker ??= randomBytes(18).toString('hex');
+  state.secrets.redis ??= randomBytes(18).toString('hex');
+  state.secrets.cookie ??= randomBytes(18).toString('hex');
   return { name, state, say, save: () => writeState(name, state) };
 }
 

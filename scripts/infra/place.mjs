@@ -1,5 +1,5 @@
 // Where a set of servers keeps what it must remember: `.infra/<name>/` of the repository, never outside it.
-import { chmodSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -21,10 +21,12 @@ export function placeOf(name) {
   return join(ROOT, '.infra', name);
 }
 
-/** Only the owner may look inside: passwords are kept here. */
+/**
+ * Makes a folder that only its owner may look into, since passwords are kept there. One that exists keeps its mode: it is
+ * not ours to change, and the files with passwords are private by themselves.
+ */
 export function makePrivateDir(dir) {
   mkdirSync(dir, { recursive: true, mode: 0o700 });
-  chmodSync(dir, 0o700);
   return dir;
 }
 

@@ -8,7 +8,7 @@ import { endProcess, endStrays, forgetPid, killProcess, launch, pidOf, signal, s
 import { brokerProgram, databaseProgram, redisProgram } from './programs.mjs';
 import { prepareBroker } from './rabbitmq-server.mjs';
 import { untilReady } from './readiness.mjs';
-import { prepareRedis } from './redis-server.mjs';
+import { isOpenRedis, prepareRedis } from './redis-server.mjs';
 
 const FIND = { databases: (state) => databaseProgram(state.flavour), rabbitmq: brokerProgram, redis: redisProgram };
 const PORTS = { rabbitmq: ['rabbitmq', 'management', 'epmd', 'dist'] };
@@ -21,7 +21,7 @@ export const lackingPrograms = (state, kinds) => kinds.map((kind) => FIND[kind](
 /** Where our servers are, in containers or not: always on this machine, with our passwords. */
 export function loopbackUrls(state, kind) {
   const { ports, secrets } = state;
-  if (kind === 'redis') return { redis: `redis://127.0.0.1:${ports.redis}` };
+  if (kind === 'redis') return { redis: `redis://:${secrets.redis}@127.0.0.1:${ports.redis}` };
   if (kind === 'rabbitmq') {
     const at = (port) => `dtx:${secrets.broker}@127.0.0.1:${port}`;
     return { rabbitmq: `amqp://${at(ports.rabbitmq)}`, management: `http://${at(ports.management)}` };
@@ -67,6 +67,8 @@ async function dataFirst({ name, state, save, programs }) {
 }
 
 async function settlePorts({ name, state, say }, server) {
+  if (server === 'redis' && isOpenRedis(dirOf(name, server)) && (await stopServer(name, server)))
+    say('redis was started without a password: starting it again with one');
   if (pidOf(dirOf(name, server), server)) return;
   await endStrays(dirOf(name, server));
   for (const port of portsOf(server)) await keepOrChoosePort(state, port, say);
@@ -123,7 +125,6 @@ async function stopAndForget({ name, state, say }, server, wipe) {
   if (!wipe) return;
   rmSync(dirOf(name, server), { recursive: true, force: true });
   for (const port of portsOf(server)) delete state.ports[port];
-  if (state.socketDirs?.[server]) rmSync(state.socketDirs[server], { recursive: true, force: true });
 }
 
 /** For outage tests. A start keeps the port and the data: that is what a client which has been waiting relies on. */

@@ -23,15 +23,20 @@ export function startOf(pid) {
   }
 }
 
-/** Spawning and writing the pid down happen in one turn of the event loop: a Ctrl-C that is handled cannot fall between. */
-export function launch(dir, label, { command, args = [], env = {}, cwd = dir, log }) {
+/**
+ * Spawning and writing the pid down happen in one turn of the event loop: a Ctrl-C that is handled cannot fall between.
+ * `input` is a file to read from; `account` is whose rights the process has, ours by default.
+ */
+export function launch(dir, label, { command, args = [], env = {}, cwd = dir, input, account, log }) {
   const out = openSync(log, 'a', 0o600);
+  const stdin = input ? openSync(input, 'r') : null;
   try {
     const child = spawn(command, args, {
       cwd,
       detached: true,
-      stdio: ['ignore', out, out],
+      stdio: [stdin ?? 'ignore', out, out],
       env: { ...process.env, ...env, ...markFor(dir) },
+      ...account,
     });
     const launched = { label, log, exited: null };
     child.on('error', (error) => {
@@ -45,6 +50,7 @@ export function launch(dir, label, { command, args = [], env = {}, cwd = dir, lo
     return launched;
   } finally {
     closeSync(out);
+    if (stdin !== null) closeSync(stdin);
   }
 }
 

@@ -1,6 +1,7 @@
 // A private RabbitMQ broker: its own home, data, cookie, port mapper and node name, so that brokers share nothing.
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
+import { leastAccount } from './accounts.mjs';
 import { makePrivateDir, writePrivateFile } from './place.mjs';
 
 /**
@@ -11,6 +12,8 @@ export function prepareBroker({ dir, state, program }) {
   state.nodeName ??= `dtx_${createHash('sha256').update(dir).digest('hex').slice(0, 10)}@localhost`;
   makePrivateDir(dir);
   for (const inner of ['home', 'data', 'conf.d']) makePrivateDir(join(dir, inner));
+  // What lets one Erlang node command another. The one that Erlang would make by itself is guessed more easily.
+  writePrivateFile(join(dir, 'home', '.erlang.cookie'), state.secrets.cookie);
   writePrivateFile(join(dir, 'rabbitmq.conf'), settings(state));
   writePrivateFile(join(dir, 'enabled_plugins'), '[rabbitmq_management].\n');
   writePrivateFile(join(dir, 'rabbitmq-env.conf'), '# empty on purpose: stands in for the machine-wide one\n');
@@ -20,6 +23,8 @@ export function prepareBroker({ dir, state, program }) {
       command: program.epmd,
       args: ['-port', `${state.ports.epmd}`, '-address', '127.0.0.1'],
       env,
+      // It keeps nothing and asks nobody for a password.
+      account: leastAccount(['nobody'], program.epmd),
       log: join(dir, 'epmd.log'),
     },
     broker: { command: program.server, env, log: join(dir, 'server.log') },

@@ -1,6 +1,6 @@
 // How each kind of server is to be had here, tried in this order: given by URL, Docker Compose, installed programs,
 // packages. Decided per kind, so that databases may be given while broker and Redis are started here.
-import { installMissing, lackingForApt } from './apt-packages.mjs';
+import { completeInterrupted, installMissing, lackingForApt } from './apt-packages.mjs';
 import { composeControl, composeUrls, lackingForCompose, startCompose, stopCompose } from './compose-way.mjs';
 import { InfraError } from './place.mjs';
 import { lackingPrograms, loopbackUrls, privateControl, startPrivate, stopPrivate } from './private-way.mjs';
@@ -23,6 +23,7 @@ export async function chooseWays(context, kinds) {
       `DTX_INFRA=${forced} is no way to get servers: use one of ${FORCIBLE.join(', ')}, or leave it out`,
     );
   }
+  await completeInterrupted(context.say);
   if (forced) return force(context, kinds, forced);
   const ways = Object.fromEntries(kinds.filter(isGiven).map((kind) => [kind, 'url']));
   const open = kinds.filter((kind) => !ways[kind]);

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { ROOT } from '../infra/place.mjs';
+import { makePrivateDir, placeOf, ROOT } from '../infra/place.mjs';
 
 /** A suite that hangs must still end with a summary. */
 const BOUND_MS = 60 * 60_000;
@@ -47,7 +47,10 @@ export async function runVitest(args, { isAll, report, signal, say }) {
 
 function testEnvironment(isAll) {
   const { NODE_ENV, ...env } = process.env; // the caller's production must not become the tests'
-  return isAll ? { ...env, DTX_TEST_ALL: '1' } : env;
+  // A run that is killed leaves its temporary files in the clone, and the next one removes them.
+  const temporary = join(placeOf('test'), 'tmp');
+  rmSync(temporary, { recursive: true, force: true });
+  return { ...env, TMPDIR: makePrivateDir(temporary), ...(isAll ? { DTX_TEST_ALL: '1' } : {}) };
 }
 
 function signalGroup(pid, name) {

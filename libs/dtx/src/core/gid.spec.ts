@@ -55,6 +55,10 @@ describe('a gid', () => {
     expect(() => assertGid(gid)).toThrow(DtxError),
   );
 
+  it.each([undefined, null, 42, ['a'], { a: 1 }])('may not be %j, which is no text', (gid) =>
+    expect(() => assertGid(gid as unknown as string)).toThrow(/^a gid is 1 to 64 of .*, got /),
+  );
+
   it('that is refused is shown in one short line', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary', maxLength: 120 }), (text) => {

@@ -24,7 +24,8 @@ export function idTimeMs(id: string): number | undefined {
 
 /** Refuses what cannot be a global transaction id before it reaches SQL, headers or logs. */
 export function assertGid(gid: string): string {
-  if (!GID.test(gid))
-    throw new DtxError(`a gid is 1 to 64 of [0-9A-Za-z_.:-], got ${JSON.stringify(gid).slice(0, 80)}`);
+  // A number, or undefined, would pass the test as text, and would be something else in a row and on the wire.
+  if (typeof gid !== 'string' || !GID.test(gid))
+    throw new DtxError(`a gid is 1 to 64 of [0-9A-Za-z_.:-], got ${String(JSON.stringify(gid)).slice(0, 80)}`);
   return gid;
 }

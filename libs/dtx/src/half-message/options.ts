@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { payloadMaxBytesOption } from '../core/broker/payload.js';
 import { backoffOption, countOption, msOption } from '../core/options.js';
 
 /** Options of half messages. Times in milliseconds. */
@@ -31,7 +32,7 @@ export const halfMessageOptions = z.strictObject({
     .min(60_000)
     .default(8 * 86_400_000),
   /** Largest payload, in bytes of JSON. */
-  payloadMaxBytes: countOption(256 * 1024, 8 * 1024 * 1024),
+  payloadMaxBytes: payloadMaxBytesOption(),
 });
 
 export type HalfMessageOptions = z.output<typeof halfMessageOptions>;

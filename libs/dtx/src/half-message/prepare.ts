@@ -2,6 +2,7 @@
 import { Inject, Injectable, Logger, OnModuleDestroy } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import type { Contract } from '../core/broker/contract.js';
+import { checkedJson, payloadOf } from '../core/broker/payload.js';
 import { Database } from '../core/database/database.service.js';
 import { isDatabaseAway } from '../core/database/sql-errors.js';
 import { DtxError, OutcomeUnknown } from '../core/errors.js';
@@ -47,7 +48,8 @@ export class HalfMessages implements OnModuleDestroy {
    * @throws what `work` throws: all was rolled back, and there is no message
    * @throws RuledBack when the copy's first check came before the local transaction: nothing has happened
    * @throws OutcomeUnknown, or the driver's error, when the COMMIT's answer was lost: the check finds out
-   * @throws DtxError when the contract is not `replicated`, or the payload does not fit it or is too large
+   * @throws DtxError when the contract is not `replicated`, or the payload does not fit it, does not come back from JSON
+   *   as it is, or is too large: nothing has happened
    * @example
    *   await this.halfMessages.send(flashSold, payload, async (tx) => { await this.stock.take(tx, sku, quantity); });
    */
@@ -109,21 +111,14 @@ export class HalfMessages implements OnModuleDestroy {
   }
 
   private messageOf<P>(contract: Contract<P>, payload: P): HalfMessage {
-    const about = `${contract.name} v${contract.version}`;
-    if (!contract.replicated)
+    if (!contract.replicated) {
+      const about = `${contract.name} v${contract.version}`;
       throw new DtxError(`${about} cannot be a half message: once sent, only the broker has it; make it replicated`);
-    const checked = contract.schema.safeParse(payload);
-    if (!checked.success) {
-      const problems = checked.error.issues.map((issue) => `${issue.path.join('.') || 'payload'}: ${issue.message}`);
-      throw new DtxError(`payload does not fit ${about}: ${problems.join('; ')}`);
     }
-    const json = JSON.stringify(checked.data);
-    const bytes = Buffer.byteLength(json);
-    if (bytes > this.options.payloadMaxBytes)
-      throw new DtxError(`payload of ${about} has ${bytes} bytes, at most ${this.options.payloadMaxBytes} are allowed`);
+    const { json, value } = checkedJson(payloadOf(contract), contract.schema, payload, this.options.payloadMaxBytes);
     return {
       id: this.database.newId(),
-      gid: assertGid(contract.gid(checked.data)),
+      gid: assertGid(contract.gid(value)),
       contract: contract.name,
       version: contract.version,
       payload: json,

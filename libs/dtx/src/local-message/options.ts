@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { payloadMaxBytesOption } from '../core/broker/payload.js';
 import { backoffOption, countOption, msOption } from '../core/options.js';
 
 /** Options of the local message table. Times in milliseconds. */
@@ -26,7 +27,7 @@ export const localMessageOptions = z.strictObject({
     .min(1_000)
     .default(7 * 86_400_000),
   /** Largest payload, in bytes of JSON. */
-  payloadMaxBytes: countOption(256 * 1024, 8 * 1024 * 1024),
+  payloadMaxBytes: payloadMaxBytesOption(),
 });
 
 export type LocalMessageOptions = z.output<typeof localMessageOptions>;

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import type { Contract } from '../core/broker/contract.js';
+import { checkedJson, payloadOf } from '../core/broker/payload.js';
 import { Database } from '../core/database/database.service.js';
 import { clockStopped, NOW_IN_ANY_SESSION } from '../core/database/insert-first.js';
 import type { Sql } from '../core/database/sql.js';
@@ -39,8 +40,10 @@ export class LocalMessages implements OnModuleInit {
 
   /**
    * Appends a message to the caller's transaction (seed: 本地消息表 1): it will be delivered to every consumer of its
-   * contract, at least once, if and only if the transaction commits. Returns the message id.
-   * @throws TransactionRequired outside a transaction; DtxError when the payload does not fit the contract or is too large
+   * contract, at least once, if and only if the transaction commits. Returns the message id. The payload is read before
+   * this returns its promise: the caller may change it afterwards.
+   * @throws TransactionRequired outside a transaction; DtxError when the payload does not fit the contract, does not come
+   *   back from JSON as it is, or is too large
    * @example
    *   await this.db.transaction(async (tx) => {
    *     await this.orders.place(tx, purchase);
@@ -65,21 +68,10 @@ export class LocalMessages implements OnModuleInit {
       throw new DtxError(
         `${contract.name} is replicated, which is for messages without a row: give it its own contract`,
       );
-    const checked = contract.schema.safeParse(payload);
-    if (!checked.success) {
-      const problems = checked.error.issues.map((issue) => `${issue.path.join('.') || 'payload'}: ${issue.message}`);
-      throw new DtxError(`payload does not fit ${contract.name} v${contract.version}: ${problems.join('; ')}`);
-    }
-    const json = JSON.stringify(checked.data);
-    const bytes = Buffer.byteLength(json);
-    if (bytes > this.options.payloadMaxBytes) {
-      throw new DtxError(
-        `payload of ${contract.name} has ${bytes} bytes, at most ${this.options.payloadMaxBytes} are allowed`,
-      );
-    }
+    const { json, value } = checkedJson(payloadOf(contract), contract.schema, payload, this.options.payloadMaxBytes);
     return {
       id: this.database.newId(),
-      gid: assertGid(contract.gid(checked.data)),
+      gid: assertGid(contract.gid(value)),
       contract: contract.name,
       version: contract.version,
       payload: json,

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { payloadMaxBytesOption } from '../core/broker/payload.js';
 import type { CoreOptions } from '../core/options.js';
 import { countOption, httpUrlOption, msOption } from '../core/options.js';
 import { isAllowEntry } from './guard.js';
@@ -50,7 +51,8 @@ export const notifyOptions = z.strictObject({
   retryAfterMaxMs: msOption(3_600_000),
   /** More of an answer is not read. */
   answerMaxBytes: countOption(64 * 1024, 8 * 1024 * 1024),
-  payloadMaxBytes: countOption(256 * 1024, 8 * 1024 * 1024),
+  /** Largest notification, in bytes of JSON. */
+  payloadMaxBytes: payloadMaxBytesOption(),
   /** Calls at once, in this process, to all targets together and to any one of them. */
   concurrencyMax: countOption(128, 10_000),
   targetConcurrencyMax: countOption(4, 1_000),

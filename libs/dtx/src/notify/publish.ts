@@ -1,9 +1,10 @@
 // Step 1 of 5 - publish: a committed result is given to the broker before the step that it belongs to is ended.
+import { types } from 'node:util';
 import { Inject, Injectable } from '@nestjs/common';
 import { z } from 'zod';
 import { Broker } from '../core/broker/broker.service.js';
 import { queueOf } from '../core/broker/contract.js';
-import { DtxError } from '../core/errors.js';
+import { checkedJson } from '../core/broker/payload.js';
 import { failpoint } from '../core/failpoint.js';
 import { assertGid } from '../core/gid.js';
 import type { CoreOptions } from '../core/options.js';
@@ -42,6 +43,12 @@ export const notificationBody = z.object({
  * the service dies with it. Versions before declared a classic queue, which stays one until somebody deletes it.
  */
 export const NOTIFY_QUEUE_KIND = 'replicated-if-new';
+const timeOf = (at: unknown) => (types.isDate(at) && !Number.isNaN(at.getTime()) ? at.toISOString() : at);
+
+/** The same before it is sent: its time as the caller has it. */
+const notificationToSend = notificationBody.extend({
+  payload: notificationBody.shape.payload.extend({ timestamp: z.preprocess(timeOf, z.iso.datetime()) }),
+});
 
 /** Where the notification service of an app takes what is to be told. */
 export function notifyQueueOf(service: string): string {
@@ -69,7 +76,7 @@ export class Notifications {
    * the commit of what is told, and before whatever ends the step that committed it: the ack of a message (`@BeforeAck`),
    * the answer of a TCC phase (`@Confirmed`), the done mark of an XA transaction. Call it again when that step is
    * repeated: the id makes it a duplicate.
-   * @throws BrokerUnavailable when it is not known to be sent; DtxError when it is malformed or too large
+   * @throws BrokerUnavailable when it is not known to be sent; DtxError when it is malformed, not JSON, or too large
    */
   async publish(notification: Notification): Promise<void> {
     const { id, gid, target } = notification;
@@ -90,16 +97,9 @@ export class Notifications {
   }
 
   private bodyOf({ id, gid, type, at, target = undefined, data }: Notification): Buffer {
-    const message = { id, gid, type, target: target ?? null, payload: { type, timestamp: at.toISOString(), data } };
-    const checked = notificationBody.safeParse(message);
-    if (!checked.success) {
-      const problems = checked.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
-      throw new DtxError(`notification ${JSON.stringify(id)} is malformed: ${problems.join('; ')}`);
-    }
-    const body = Buffer.from(JSON.stringify(checked.data));
-    if (body.length <= this.options.payloadMaxBytes) return body;
-    throw new DtxError(
-      `notification ${id} has ${body.length} bytes, at most ${this.options.payloadMaxBytes} are allowed`,
-    );
+    const message = { id, gid, type, target: target ?? null, payload: { type, timestamp: at, data } };
+    const misfit = `notification ${JSON.stringify(id)} does not fit ${NOTIFICATION_TYPE}`;
+    const subject = { whole: 'notification', misfit, option: 'payloadMaxBytes' } as const;
+    return Buffer.from(checkedJson(subject, notificationToSend, message, this.options.payloadMaxBytes).json);
   }
 }

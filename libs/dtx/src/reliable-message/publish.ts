@@ -6,6 +6,7 @@ import { backoffMs } from '../core/backoff.js';
 import { Broker } from '../core/broker/broker.service.js';
 import { type Contract, queueOf } from '../core/broker/contract.js';
 import { type Envelope, typeOf } from '../core/broker/envelope.js';
+import { checkedJson, payloadOf } from '../core/broker/payload.js';
 import { Database } from '../core/database/database.service.js';
 import { isUnavailable } from '../core/database/sql-errors.js';
 import { joinTransaction } from '../core/database/transaction.js';
@@ -38,8 +39,8 @@ export class ReliableMessages {
    * Publishes now, and resolves when every consumer's queue has the message. Call it last: what it tells should be all
    * but committed. Returns the message id.
    * @throws BrokerUnavailable when it is not confirmed after the last try: let it roll the transaction back
-   * @throws TransactionRequired outside a transaction; DtxError when the contract is not `replicated` or the payload
-   *   does not fit it
+   * @throws TransactionRequired outside a transaction; DtxError when the contract is not `replicated`, or the payload
+   *   does not fit it, does not come back from JSON as it is, or is too large
    * @example
    *   await this.db.transaction(async (tx) => {
    *     const stock = await restock(tx, sku, quantity);
@@ -47,25 +48,22 @@ export class ReliableMessages {
    *   });
    */
   async publish<P>(tx: EntityManager, contract: Contract<P>, payload: P): Promise<string> {
-    const about = `${contract.name} v${contract.version}`;
-    if (!contract.replicated)
+    if (!contract.replicated) {
+      const about = `${contract.name} v${contract.version}`;
       throw new DtxError(`${about} cannot be published so: once sent, only the broker has it; make it replicated`);
-    const checked = contract.schema.safeParse(payload);
-    if (!checked.success) {
-      const problems = checked.error.issues.map((issue) => `${issue.path.join('.') || 'payload'}: ${issue.message}`);
-      throw new DtxError(`payload does not fit ${about}: ${problems.join('; ')}`);
     }
+    const { json, value } = checkedJson(payloadOf(contract), contract.schema, payload, this.options.payloadMaxBytes);
     const envelope = {
       messageId: this.database.newId(),
       type: typeOf(contract),
-      gid: assertGid(contract.gid(checked.data)),
+      gid: assertGid(contract.gid(value)),
       scheme: SCHEME,
       traceparent: currentTraceparent() ?? undefined,
     };
     const scope = await joinTransaction(tx, this.database.source, 'ReliableMessages.publish');
     measure('started', { scheme: SCHEME });
     const queues = contract.consumers.map((consumer) => queueOf(consumer, contract.version));
-    const body = Buffer.from(JSON.stringify(checked.data));
+    const body = Buffer.from(json);
     await failpoint(failpoints.published, () => this.untilConfirmed(queues, body, envelope));
     // All that this scheme does for a message ends with the COMMIT: from then on it is the broker's and its consumers'.
     const settled = async () => measure('settled', { scheme: SCHEME, ms: this.database.ageMs(envelope.messageId) });

@@ -1,4 +1,5 @@
 import { types } from 'node:util';
+import { checkedJson } from '../core/broker/payload.js';
 import { DtxError } from '../core/errors.js';
 import type { Participant } from './contract.js';
 import type { Branch } from './schema.js';
@@ -24,9 +25,10 @@ export interface Closed {
 /**
  * The branches as they are stored. `define` makes all calls before it returns: the branches are registered in one
  * commit, and a later one would be unknown to recovery.
+ * @param bytesMax the largest arguments of one branch, in bytes of JSON
  * @throws DtxError when there is none, too many, arguments do not fit, or `define` is asynchronous; what `define` throws
  */
-export function branchesOf(define: (calls: TccCalls) => unknown): Closed {
+export function branchesOf(define: (calls: TccCalls) => unknown, bytesMax: number): Closed {
   const branches: Branch[] = [];
   let state: 'open' | 'closed' | 'incomplete' = 'open';
   const call: TccCalls['call'] = (participant, given) => {
@@ -37,7 +39,7 @@ export function branchesOf(define: (calls: TccCalls) => unknown): Closed {
           'make all calls before it returns',
       );
     }
-    branches.push(branchOf(participant, given, branches.length));
+    branches.push(branchOf(participant, given, { branch: branches.length, bytesMax }));
   };
   try {
     refuseThenable(define({ call }));
@@ -49,18 +51,19 @@ export function branchesOf(define: (calls: TccCalls) => unknown): Closed {
   return { branches, isIncomplete: () => state === 'incomplete' };
 }
 
+/** Arguments are read when they are given, and shared with nobody. */
 function branchOf<Args>(
   { name: participant, version, args: schema }: Participant<Args>,
   given: Args,
-  branch: number,
+  { branch, bytesMax }: { branch: number; bytesMax: number },
 ): Branch {
-  const checked = schema.safeParse(given);
-  if (!checked.success) {
-    const problems = checked.error.issues.map((issue) => `${issue.path.join('.') || 'arguments'}: ${issue.message}`);
-    throw new DtxError(`arguments do not fit TCC participant ${participant} v${version}: ${problems.join('; ')}`);
-  }
-  // A copy, as the participant will get it, whether by message or directly.
-  const args: unknown = JSON.parse(JSON.stringify(checked.data ?? null));
+  const subject = {
+    whole: 'arguments',
+    misfit: `arguments do not fit TCC participant ${participant} v${version}`,
+    option: 'payloadMaxBytes',
+  } as const;
+  // As the participant will get them, whether by message or directly.
+  const args: unknown = JSON.parse(checkedJson(subject, schema, given, bytesMax).json);
   return { branch, participant, version, args };
 }
 
@@ -72,4 +75,23 @@ function refuseThenable(returned: unknown): void {
   throw new DtxError(
     'define of a TCC transaction is asynchronous: await what the arguments need before run, then make all calls at once',
   );
+}
+
+/** Characters of arguments that one statement may have, unless one branch alone has more: servers bound a statement. */
+const ROWS_CHARS_MAX = 1_000_000;
+
+/** The branches as rows, in as many statements as they need: nearly always one. */
+export function rowsOf(gid: string, branches: readonly Branch[]): Array<Array<Array<string | number>>> {
+  const statements: Array<Array<Array<string | number>>> = [];
+  let room = 0;
+  for (const { branch, participant, version, args } of branches) {
+    const json = JSON.stringify(args);
+    if (json.length > room || statements.length === 0) {
+      statements.push([]);
+      room = ROWS_CHARS_MAX;
+    }
+    statements.at(-1)!.push([gid, branch, participant, version, json]);
+    room -= json.length;
+  }
+  return statements;
 }

@@ -9,6 +9,7 @@ export interface Participant<Args = unknown> {
   /** `<app>.<name>`: the app that takes part, and as what. */
   readonly name: string;
   readonly version: number;
+  /** Applied at the initiator and once more at the participant, to the JSON: it must leave its own result as it is. */
   readonly args: z.ZodType<Args>;
 }
 

@@ -1,10 +1,12 @@
 // Participant's side of steps 2 and 4: barrier and business in one local transaction, then the answer, then the ack.
 import { Inject, Injectable, Logger, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
+import { z } from 'zod';
 import { Alerts } from '../core/alert/alerts.js';
 import { Broker } from '../core/broker/broker.service.js';
 import type { Delivery, QueueConsumer } from '../core/broker/consumer.js';
 import { fromProperties } from '../core/broker/envelope.js';
+import { checkedJson } from '../core/broker/payload.js';
 import { isAnswerQueue } from '../core/broker/topology.js';
 import { Database } from '../core/database/database.service.js';
 import type { Sql } from '../core/database/sql.js';
@@ -24,6 +26,9 @@ import { failpoints, SCHEME } from './failpoints.js';
 import { TCC_OPTIONS, type TccOptions } from './options.js';
 import { TIMEOUT } from './outcome.js';
 import { UNKNOWN } from './schema.js';
+
+/** What Try returns has no contract but JSON. */
+const ANYTHING = z.unknown();
 
 /** Rolls the transaction back, barrier rows included, and carries what is to be answered. */
 class RolledBack extends Error {
@@ -110,14 +115,14 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
       if (passage.kind === 'unclear') throw new RolledBack({ verdict: 'failed', reason: passage.what });
       if (passage.kind !== 'run') return;
       const returned = await this.business(tx, { call, participant, data: passage.data });
-      if (call.phase === 'try') await keepData(sql, key, returned);
+      if (call.phase === 'try') await keepData(sql, key, this.resultOf(participant, returned));
     };
     return this.database.work.run({ what: `${call.phase} of ${participant.contract.name}`, run });
   }
 
   /** Committed, not answered: should the process die here, the initiator confirms again, and comes by here again. */
   private async afterConfirm(call: Call, { contract, confirmed }: Mounted): Promise<void> {
-    if (confirmed) await confirmed(contract.args.parse(call.args), branchOf(call, undefined));
+    if (confirmed) await confirmed(contract.args.parse(structuredClone(call.args)), branchOf(call, undefined));
   }
 
   private enter(sql: Sql, key: BranchKey, call: Call, participant: Mounted): Promise<Passage> {
@@ -130,9 +135,18 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
     tx: EntityManager,
     { call, participant, data }: { call: Call; participant: Mounted; data: unknown },
   ): Promise<unknown> {
-    const args = participant.contract.args.safeParse(call.args);
+    // A copy for every run: a method may change its arguments, and so may a schema. A call in this process is not encoded.
+    const args = participant.contract.args.safeParse(structuredClone(call.args));
     if (!args.success) throw new Error(`the arguments do not fit: ${args.error.issues[0]?.message}`);
     return participant[call.phase](tx, args.data, branchOf(call, data));
+  }
+
+  /** What Try returned, as Confirm and Cancel will see it. @throws DtxError when it cannot be kept: the Try is undone */
+  private resultOf({ contract: { name, version } }: Mounted, returned: unknown): unknown {
+    if (returned === undefined) return undefined;
+    const misfit = `result of Try does not fit TCC participant ${name} v${version}`;
+    const subject = { whole: 'result', misfit, option: 'payloadMaxBytes' } as const;
+    return checkedJson(subject, ANYTHING, returned, this.options.payloadMaxBytes).value;
   }
 
   /** An illegal call cannot happen while everybody keeps the protocol: one alert, however often it comes. */

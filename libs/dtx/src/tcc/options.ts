@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { payloadMaxBytesOption } from '../core/broker/payload.js';
 import type { CoreOptions } from '../core/options.js';
 import { backoffOption, countOption, msOption } from '../core/options.js';
 
@@ -22,6 +23,8 @@ export const tccOptions = z.strictObject({
   markBatchMax: countOption(200, 5_000),
   /** Calls handled at once per participant. */
   prefetch: countOption(32, 1_000),
+  /** Largest arguments of one branch, and largest result of a Try, in bytes of JSON. */
+  payloadMaxBytes: payloadMaxBytesOption(),
   /** How long settled transactions and barriers are kept; longer than any call can wander. */
   retentionMs: z
     .number()

@@ -15,7 +15,7 @@ import type { CoreOptions } from '../core/options.js';
 import { measure } from '../core/telemetry.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { currentTraceparent } from '../core/trace.js';
-import { branchesOf, type Closed, type TccCalls } from './branches.js';
+import { branchesOf, type Closed, rowsOf, type TccCalls } from './branches.js';
 import { type About, Calls } from './calls.js';
 import type { Participant } from './contract.js';
 import { failpoints, SCHEME } from './failpoints.js';
@@ -78,7 +78,7 @@ export class Tcc implements OnModuleInit {
    */
   async run(run: TccRun, define: (calls: TccCalls) => void): Promise<TccOutcome> {
     const gid = assertGid(run.gid ?? this.database.newId());
-    const calls = branchesOf(define);
+    const calls = branchesOf(define, this.options.payloadMaxBytes);
     const begun = { gid, incarnation: newIncarnation(), calls };
     const { branches } = calls;
     const timeoutMs = run.timeoutMs ?? this.options.timeoutMs;
@@ -127,9 +127,8 @@ export class Tcc implements OnModuleInit {
         created_at: NOW,
       });
       if (!first) throw new DtxError(`TCC transaction ${gid} was begun before`);
-      await sql.query('INSERT INTO dtx_tcc_branch (gid, branch, participant, version, args) VALUES ?', [
-        calls.branches.map((one) => [gid, one.branch, one.participant, one.version, JSON.stringify(one.args)]),
-      ]);
+      for (const rows of rowsOf(gid, calls.branches))
+        await sql.query('INSERT INTO dtx_tcc_branch (gid, branch, participant, version, args) VALUES ?', [rows]);
       if (calls.isIncomplete()) throw new DtxError(`TCC transaction ${gid} was not begun: a call came after define`);
     };
     return this.database.work.run({ what: `beginning TCC transaction ${gid}`, run: begin });

@@ -11,6 +11,7 @@ const good = {
   consumers: ['inventory.take-stock'],
   gid: (payload: { orderId: string }) => payload.orderId,
 };
+const manyConsumers = Array.from({ length: 17 }, (_, n) => `${'a'.repeat(30)}${n + 10}.${'b'.repeat(32)}`);
 const part = fc.stringMatching(/^[a-z][a-z0-9-]{0,31}$/);
 
 describe('a message contract', () => {
@@ -19,6 +20,7 @@ describe('a message contract', () => {
     const message: MessageOf<typeof contract> = { orderId: '7' };
     expect(contract.gid(message)).toBe('7');
     expect(() => Object.assign(contract, { version: 2 })).toThrow(TypeError);
+    expect(() => (contract.consumers as string[]).push('order.another')).toThrow(TypeError);
   });
 
   it.each<[string, Partial<Contract>]>([
@@ -26,6 +28,8 @@ describe('a message contract', () => {
     ['a name with capitals', { name: 'Order.placed' }],
     ['an empty name', { name: '' }],
     ['a name with a blank', { name: 'order. placed' }],
+    ['a name that no column takes', { name: `order.${'x'.repeat(95)}` }],
+    ['more consumers than a column takes', { consumers: manyConsumers }],
     ['version 0', { version: 0 }],
     ['version 1.5', { version: 1.5 }],
     ['a version as text', { version: '1' as unknown as number }],
@@ -48,7 +52,7 @@ describe('a message contract', () => {
   it('takes any well-formed name and consumers', () => {
     const consumers = fc.uniqueArray(
       fc.tuple(part, part).map((parts) => parts.join('.')),
-      { minLength: 1 },
+      { minLength: 1, maxLength: 15 },
     );
     let version = 1; // a consumer belongs to one contract of a version
     fc.assert(

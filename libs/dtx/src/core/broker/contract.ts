@@ -8,6 +8,10 @@ import { OptionsError } from '../errors.js';
 export interface Contract<Payload = unknown> {
   readonly name: string;
   readonly version: number;
+  /**
+   * Applied at the sender and once more at the receiver, to the JSON: it must leave its own result as it is. A sender is
+   * refused what would arrive as another value.
+   */
   readonly schema: z.ZodType<Payload>;
   readonly consumers: readonly string[];
   /** The global transaction that a message belongs to. */
@@ -32,6 +36,10 @@ const RESERVED = /\.(receipts|notify|half-check|half-wait|tcc-.*)$/;
 const contractOfQueue = new Map<string, string>();
 
 const NAME = /^[a-z][a-z0-9-]*(\.[a-z][a-z0-9-]*)+$/;
+/** As long as its columns, and short enough for what a receiver takes as a type. */
+const NAME_CHARS_MAX = 100;
+/** All of them stand in one column, with commas around them. */
+const CONSUMERS_CHARS_MAX = 998;
 
 /**
  * Declares a message contract, shared by both sides; both declare the queues from it, so start order does not matter.
@@ -48,6 +56,8 @@ export function defineMessage<S extends z.ZodType>(contract: {
 }): Contract<z.output<S>> {
   const about = `message contract ${contract.name}`;
   if (!NAME.test(contract.name)) throw new OptionsError(`${about}: a name is like order.placed`);
+  if (contract.name.length > NAME_CHARS_MAX)
+    throw new OptionsError(`${about}: a name has at most ${NAME_CHARS_MAX} characters`);
   if (!Number.isInteger(contract.version) || contract.version < 1)
     throw new OptionsError(`${about}: version is 1, 2, ...`);
   if (contract.consumers.length === 0)
@@ -61,8 +71,10 @@ export function defineMessage<S extends z.ZodType>(contract: {
     if (RESERVED.test(consumer))
       throw new OptionsError(`${about}: consumer ${consumer} has the queue of the library itself: choose another name`);
   }
+  if (contract.consumers.join(',').length > CONSUMERS_CHARS_MAX)
+    throw new OptionsError(`${about}: the names of its consumers have more than ${CONSUMERS_CHARS_MAX} characters`);
   takeQueues(contract);
-  return Object.freeze({ ...contract }) as Contract<z.output<S>>;
+  return Object.freeze({ ...contract, consumers: Object.freeze([...contract.consumers]) }) as Contract<z.output<S>>;
 }
 
 /**

@@ -14,7 +14,7 @@ import { OptionsError, type Rejected } from '../errors.js';
 import { RedisClaims } from '../idempotency/redis-claims.js';
 import { HeldDeliveries } from '../inbox/held.js';
 import { Inbox } from '../inbox/inbox.js';
-import type { DeliveryInfo, Endpoint } from '../inbox/incoming.js';
+import type { DeliveryInfo, Endpoint, PayloadReader } from '../inbox/incoming.js';
 import { OnceByRedis } from '../inbox/once-by-redis.js';
 import type { CoreOptions } from '../options.js';
 import { CORE_OPTIONS } from '../tokens.js';
@@ -150,13 +150,15 @@ function endpointsOf(handlers: Map<string, MessageHandler>, app: string, bare: E
       consumer,
       contract: extras.contract,
       duplicates,
-      handle: (tx, payload, info) => call(handle, payload, new MessageContext(tx, info)),
+      // Each run of a user's code has a message and a context of its own, to change as it likes.
+      handle: async (tx, payload, info) => call(handle, payload(), new MessageContext(tx, { ...info })),
       reject:
         reject &&
-        ((tx: EntityManager, payload: unknown, no: Rejected, info: DeliveryInfo) =>
-          call(reject, payload, new MessageContext(tx, info, no))),
+        (async (tx: EntityManager, payload: PayloadReader, no: Rejected, info: DeliveryInfo) =>
+          call(reject, payload(), new MessageContext(tx, { ...info }, no))),
       // The bare manager: there is no transaction, and whatever needs one refuses it.
-      beforeAck: beforeAck && ((payload, info) => call(beforeAck, payload, new MessageContext(bare, info))),
+      beforeAck:
+        beforeAck && (async (payload, info) => call(beforeAck, payload(), new MessageContext(bare, { ...info }))),
     };
   });
 }

@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import { Injectable, OnModuleInit } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
+import { z } from 'zod';
+import { checkedJson } from '../broker/payload.js';
 import { Database } from '../database/database.service.js';
 import { clockStopped, insertFirst, NOW_IN_ANY_SESSION } from '../database/insert-first.js';
 import type { Migration } from '../database/schema.js';
@@ -96,14 +98,15 @@ export class IdempotencyKeys implements OnModuleInit {
 
   /**
    * Stores an outcome beside the key, for what leaves no other trace (a refusal). Once: a caller may have been told it.
-   * @throws DtxError when the key was not claimed, or has an outcome; TransactionRequired
+   * @throws DtxError when the key was not claimed or has an outcome, or when the outcome is not JSON or is too large;
+   *   TransactionRequired
    */
   async settle(
     tx: EntityManager,
     { route, key, outcome }: { route: string; key: string; outcome: unknown },
   ): Promise<void> {
     assertKey({ route, key });
-    const json = JSON.stringify(outcome);
+    const json = outcome === undefined ? null : checkedJson(OUTCOME, z.unknown(), outcome, OUTCOME_MAX_BYTES).json;
     const scope = await joinTransaction(tx, this.database.source, 'IdempotencyKeys.settle');
     const statement = `UPDATE ${this.table} SET outcome = ? WHERE route = ? AND idempotency_key = ? AND outcome IS NULL`;
     const { affectedRows } = await scope.query(statement, [json, route, Buffer.from(key)]);
@@ -144,6 +147,8 @@ function assertKey({ route, key }: Pick<KeyClaim, 'route' | 'key'>): void {
   if (bytes < 1 || bytes > KEY_BYTES_MAX)
     throw new DtxError(`an Idempotency-Key has 1 to ${KEY_BYTES_MAX} bytes, got ${bytes}`);
 }
+const OUTCOME = { whole: 'outcome', misfit: 'outcome does not fit an Idempotency-Key' };
+const OUTCOME_MAX_BYTES = 256 * 1024;
 
 interface KeyRow {
   readonly fingerprint: string;

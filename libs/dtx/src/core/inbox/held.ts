@@ -13,7 +13,7 @@ import type { CoreOptions } from '../options.js';
 import { CORE_OPTIONS } from '../tokens.js';
 import { inboxFailpoints } from './failpoints.js';
 import { Inbox } from './inbox.js';
-import { ANY_AGE, type Endpoint, type Incoming, read } from './incoming.js';
+import { ANY_AGE, type Endpoint, type Incoming, type PayloadReader, read } from './incoming.js';
 import { INBOX } from './schema.js';
 import { Served } from './served.js';
 
@@ -163,7 +163,7 @@ export class HeldDeliveries implements OnModuleDestroy {
     return { kind: 'settled' };
   }
 
-  private async handle(row: HeldRow, endpoint: Endpoint, payload: unknown): Promise<void> {
+  private async handle(row: HeldRow, endpoint: Endpoint, payload: PayloadReader): Promise<void> {
     const { info } = incomingOfRow(row);
     const { work } = this.database;
     const isLast = !endpoint.beforeAck;

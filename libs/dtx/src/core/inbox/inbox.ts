@@ -15,7 +15,7 @@ import { measure } from '../telemetry.js';
 import { CORE_OPTIONS } from '../tokens.js';
 import { withGid, withTraceparent } from '../trace.js';
 import { inboxFailpoints } from './failpoints.js';
-import { ANY_AGE, type Endpoint, type Incoming, incomingOf, read } from './incoming.js';
+import { ANY_AGE, type Endpoint, type Incoming, incomingOf, type PayloadReader, read } from './incoming.js';
 import { ReceiptSender } from './receipts.js';
 import { inboxMigrations } from './schema.js';
 
@@ -126,7 +126,7 @@ export class Inbox implements OnModuleInit {
   }
 
   /** Inbox row and business in one transaction; a refusal rolls that back and commits row and refusal instead. */
-  private async handle(incoming: Incoming, endpoint: Endpoint, payload: unknown): Promise<InboxOutcome> {
+  private async handle(incoming: Incoming, endpoint: Endpoint, payload: PayloadReader): Promise<InboxOutcome> {
     try {
       const what = `@OnMessage(${incoming.type}) of ${endpoint.consumer}`;
       return await this.first(incoming, { state: 'HANDLED', settled_at: NOW }, what, (tx) =>

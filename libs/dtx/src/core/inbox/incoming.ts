@@ -15,6 +15,12 @@ export interface DeliveryInfo {
   readonly traceparent: string | null;
 }
 
+/**
+ * Gives the payload as it arrived, a value of its own at each call: a handler that changes its message does not change
+ * the message that its next run, its refusal path or the step before the ack gets.
+ */
+export type PayloadReader = () => unknown;
+
 /** One consumer of one contract in this app, with the user's handler behind Nest's pipes, filters and interceptors. */
 export interface Endpoint {
   /** `<app>.<consumer>` */
@@ -22,11 +28,11 @@ export interface Endpoint {
   readonly contract: Contract;
   /** How a second delivery of a message is known. */
   readonly duplicates: 'inbox' | 'redis';
-  handle(tx: EntityManager, payload: unknown, info: DeliveryInfo): Promise<void>;
+  handle(tx: EntityManager, payload: PayloadReader, info: DeliveryInfo): Promise<void>;
   /** The refusal path, where the consumer has one. */
-  reject: ((tx: EntityManager, payload: unknown, no: Rejected, info: DeliveryInfo) => Promise<void>) | undefined;
+  reject: ((tx: EntityManager, payload: PayloadReader, no: Rejected, info: DeliveryInfo) => Promise<void>) | undefined;
   /** After the commit and before receipt and ack, also for a duplicate, where the consumer has one. */
-  beforeAck: ((payload: unknown, info: DeliveryInfo) => Promise<void>) | undefined;
+  beforeAck: ((payload: PayloadReader, info: DeliveryInfo) => Promise<void>) | undefined;
 }
 
 /** A message as it came, fresh from the broker or out of its stored row. */
@@ -43,13 +49,17 @@ export interface Incoming {
 /** Limits under which no message is too old: for one whose row is there already, which keeps it from being handled twice. */
 export const ANY_AGE = { nowMs: 0, retentionMs: Number.MAX_SAFE_INTEGER };
 
-/** A parsed payload, or why there is none. */
-export type Read = { ok: true; payload: unknown } | { ok: false; problem: string };
+/** A payload that fits its contract, or why there is none. */
+export type Read = { ok: true; payload: PayloadReader } | { ok: false; problem: string };
 
 /** As `/dtx/transactions/{id}` takes it: a delivery under any other id could not be retried or settled by a person. */
 const MESSAGE_ID = /^[0-9A-Za-z_.:-]{1,64}$/;
 const RECEIPT_QUEUE = /^dtx\.[a-z][a-z0-9-]{0,31}\.receipts\.v1$/;
-const BODY_STORED_MAX = 8 * 1024 * 1024;
+/**
+ * A stored body is written as hex, two bytes for one, into a statement, of which MariaDB takes 16 MiB unless told
+ * otherwise. A longer message is cut off, which no JSON survives: it is parked for a person.
+ */
+const BODY_STORED_MAX = 8_000_000;
 
 /** Reads what can be read from a delivery. Never throws: anyone may write to a queue. */
 export function incomingOf(message: ConsumeMessage, consumer: string): Incoming {
@@ -90,15 +100,28 @@ export function read(incoming: Incoming, contract: Contract, limits: { nowMs: nu
       problem: `older than the inbox remembers (${limits.retentionMs} ms): handling it might repeat it`,
     };
   }
+  const text = incoming.body.toString('utf8');
   let json: unknown;
   try {
-    json = JSON.parse(incoming.body.toString('utf8'));
+    json = JSON.parse(text);
   } catch (error) {
-    return { ok: false, problem: `not JSON: ${(error as Error).message}` };
+    const cut = incoming.body.length < BODY_STORED_MAX ? '' : `; only its first ${BODY_STORED_MAX} bytes are kept`;
+    return { ok: false, problem: `not JSON: ${(error as Error).message}${cut}` };
   }
   const { payload, problems } = fit(json, contract);
-  if (problems.length === 0) return { ok: true, payload };
+  if (problems.length === 0)
+    return { ok: true, payload: readerOf(payload, () => contract.schema.parse(JSON.parse(text))) };
   return { ok: false, problem: `does not fit ${expected}: ${problems.slice(0, 5).join('; ')}` };
+}
+
+/** The value that is there already goes to the first reader. Most messages have only one. */
+function readerOf(first: unknown, parse: () => unknown): PayloadReader {
+  let isUsed = false;
+  return () => {
+    const payload = isUsed ? parse() : first;
+    isUsed = true;
+    return payload;
+  };
 }
 
 /** A schema with code in it (`refine`, `transform`) may throw, or be asynchronous: that is no fit either. */

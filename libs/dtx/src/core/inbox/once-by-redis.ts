@@ -13,7 +13,7 @@ import { CORE_OPTIONS } from '../tokens.js';
 import { withGid, withTraceparent } from '../trace.js';
 import { redisFailpoints } from './failpoints.js';
 import { Inbox, type InboxOutcome } from './inbox.js';
-import { type Endpoint, type Incoming, incomingOf, read } from './incoming.js';
+import { type Endpoint, type Incoming, incomingOf, type PayloadReader, read } from './incoming.js';
 
 /**
  * The consumer side where duplicates are known by Redis and not by an inbox row: claim, work, `done`, ack. One commit
@@ -133,5 +133,5 @@ interface Work {
   readonly delivery: Delivery;
   readonly endpoint: Endpoint;
   readonly incoming: Incoming;
-  readonly payload: unknown;
+  readonly payload: PayloadReader;
 }
