@@ -1,6 +1,6 @@
 // What must hold for XA: every decision is carried out, each branch has left the witness that proves it, no branch has
 // taken effect without a decision, and the orders say what the log says.
-import { logIdOf, preparedOn } from './xa-branches.mjs';
+import { isOfLog, logIdOf, logStateOf, preparedOn, startOf } from './xa-branches.mjs';
 
 const CHUNK = 1_000;
 const LISTED_MAX = 20;
@@ -13,7 +13,9 @@ export async function checkXa({ databases, parked }) {
   const violations = [];
   for (let after = ''; after !== null; ) {
     const sql = `SELECT id, gid, gtrid, branches, decision, state FROM dtx_xa WHERE id > ? ORDER BY id LIMIT ${CHUNK}`;
-    const rows = await databases.query('order', sql, [after]);
+    const found = await databases.query('order', sql, [after]);
+    // What the log says of itself is no decision; a fault of it is PARKED, and listed with all that is.
+    const rows = found.filter(({ id }) => !isOfLog(id));
     for (const row of rows) {
       figures.decisions += 1;
       if (row.decision !== null) figures[row.decision] += 1;
@@ -21,11 +23,22 @@ export async function checkXa({ databases, parked }) {
       if (row.state !== 'DONE' && !waiting.has(row.id)) violations.push(`decision ${row.id} is ${row.state}, not DONE`);
     }
     violations.push(...(await disagreements(databases, rows)));
-    after = rows.length === CHUNK ? rows[CHUNK - 1].id : null;
+    after = found.length === CHUNK ? found[CHUNK - 1].id : null;
   }
-  violations.push(...(await witnessesWithoutDecision(databases, logId)), ...(await ordersWithoutDecision(databases)));
+  const log = await logStateOf(databases);
+  violations.push(...faultsOf(log));
+  violations.push(...(await witnessesWithoutDecision(databases, logId, log)));
+  violations.push(...(await ordersWithoutDecision(databases)));
   figures.branchesOfOthers = (await preparedOn(databases)).filter(({ whose }) => whose !== 'own').length;
   return figures.decisions === 0 && violations.length === 0 ? null : { figures, violations };
+}
+
+/** A log that is not where it belongs, or has lost rows, proves nothing of what it does not say. */
+function faultsOf({ isWhole, isHome, home, here }) {
+  return [
+    ...(isWhole ? [] : ['the decision log has lost its sentinel row: rows are missing']),
+    ...(isHome ? [] : [`the decision log is bound to ${home}, and is read from ${here}`]),
+  ];
 }
 
 /** COMMIT and DONE: every branch's own witness is there. ROLLBACK and DONE: every one was claimed. */
@@ -72,14 +85,17 @@ async function ordersOf(databases, rows) {
   return new Map(orders.map(({ id, status }) => [id, status]));
 }
 
-/** A branch that has taken effect although nobody decided so. Witnesses are removed before their decisions. */
-async function witnessesWithoutDecision(databases, logId) {
+/**
+ * A branch that has taken effect although nobody decided so. Witnesses are removed before their decisions. What a person
+ * has looked at, since the log had lost its end, is settled.
+ */
+async function witnessesWithoutDecision(databases, logId, { trustedFromMs }) {
   const found = [];
   for (const app of branchApps(databases)) {
     for (let after = ''; after !== null; ) {
       const sql = `SELECT DISTINCT gtrid FROM dtx_xa_witness WHERE gtrid > ? AND gtrid LIKE ? ORDER BY gtrid LIMIT ${CHUNK}`;
       const gtrids = (await databases.query(app, sql, [after, `${logId}.%`])).map(({ gtrid }) => gtrid);
-      const ids = gtrids.map((gtrid) => gtrid.slice(-36));
+      const ids = gtrids.map((gtrid) => gtrid.slice(-36)).filter((id) => startOf(id) >= trustedFromMs);
       const known =
         ids.length === 0 ? [] : await databases.query('order', 'SELECT id FROM dtx_xa WHERE id IN (?)', [ids]);
       const decided = new Set(known.map(({ id }) => id));

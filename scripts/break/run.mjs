@@ -4,7 +4,7 @@ import { until } from '../command/deadline.mjs';
 import { OperatorError } from '../command/entry.mjs';
 import { expectOk } from '../demo/http.mjs';
 import { refusalIn, untilFinal } from '../demo/purchase.mjs';
-import { sendPurchase, sendRestock, sendUnreadable } from './stimulus.mjs';
+import { loseDecision, sendPurchase, sendRestock, sendUnreadable } from './stimulus.mjs';
 import { endedWell, wayTo } from './ways.mjs';
 
 const HIT_BOUND_MS = 60_000;
@@ -39,6 +39,7 @@ export async function runBreak(context) {
 
 function send({ stimulus, scheme, wanted }, { urls, status, say }) {
   if (stimulus === 'unreadable') return sendUnreadable(status, scheme);
+  if (stimulus === 'lost-decision') return loseDecision(status);
   return stimulus === 'restock' ? sendRestock({ urls, say }) : sendPurchase({ urls, scheme, wanted, say });
 }
 

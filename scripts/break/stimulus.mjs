@@ -84,3 +84,27 @@ export async function sendUnreadable({ world }, scheme) {
     parkedId: `${messageId}.${consumer}`,
   };
 }
+
+/** What is left when a decision log has lost its end: the witness of a branch that was committed, and no decision. */
+export async function loseDecision({ world }) {
+  const [{ createConnection }, { v7 }] = await Promise.all([import('mysql2/promise'), import('uuid')]);
+  const order = await createConnection({ uri: world.databases.order, connectTimeout: 10_000 });
+  const payment = await createConnection({ uri: world.databases.payment, connectTimeout: 10_000 });
+  try {
+    const [[log]] = await order.query(
+      `SELECT log_id, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 AS ms FROM dtx_xa_log`,
+    );
+    const id = v7({ msecs: Number(log.ms) - 10_000 });
+    await payment.query(
+      `INSERT INTO dtx_xa_witness (gtrid, branch, who, created_at) VALUES (?, 'payment', 'branch', UTC_TIMESTAMP(3))`,
+      [`${log.log_id}.001388.${id}`],
+    );
+    return {
+      what: `the payment database has committed a branch of XA transaction ${id}, which the log does not know`,
+      answered: Promise.resolve(null),
+      findGid: async () => 'xa-log',
+    };
+  } finally {
+    await Promise.all([order.end(), payment.end()]);
+  }
+}

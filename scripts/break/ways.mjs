@@ -14,6 +14,11 @@ const XA_ORPHAN = {
 const WAYS = {
   'xa.presumed': XA_ORPHAN,
   'xa.claimed': XA_ORPHAN,
+  'xa.doubted': {
+    stimulus: 'lost-decision',
+    settles: 'dtx_xa',
+    because: 'a branch is written down as committed of which the decision log knows nothing; no purchase is involved',
+  },
   'local-message.claimed': {
     first: 'local-message.committed=1*error',
     because: 'the fast path is made to fail, so that the scan has to claim the row when its lease has run out',

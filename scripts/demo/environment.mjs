@@ -23,7 +23,21 @@ export function environmentOf(app, { world, token, urls, notifySecret }) {
     DTX_REDIS_URL: world.redis,
     DTX_XA_PAYMENT_DATABASE_URL: world.databases.payment,
     DTX_XA_INVENTORY_DATABASE_URL: world.databases.inventory,
+    DTX_OPTIONS: withDeployment(process.env.DTX_OPTIONS, world.name),
   };
+}
+
+/**
+ * The decision log of XA is bound to the world's name: the servers are the demo's own, wherever this folder is moved and
+ * whatever this machine is called tomorrow. What is no JSON is left to the app to refuse.
+ */
+export function withDeployment(given, name) {
+  try {
+    const options = JSON.parse(given || '{}');
+    return JSON.stringify({ ...options, xa: { deployment: name, ...options.xa } });
+  } catch {
+    return given;
+  }
 }
 
 /** What a shell hands on to the programs that it starts. */

@@ -1,6 +1,6 @@
 // What a person wants to know of branches that are in doubt. It only reads.
 import { openOnes } from '../audit/open-transactions.mjs';
-import { logIdOf, preparedOn } from '../audit/xa-branches.mjs';
+import { logIdOf, logStateOf, preparedOn } from '../audit/xa-branches.mjs';
 import { formatTable } from '../command/table.mjs';
 
 /** A round of the recovery, and a lease: after that an overdue branch of ours is stuck, not late. */
@@ -8,27 +8,30 @@ const PATIENCE_MS = 10_000;
 const OPEN_MAX = 100;
 
 /**
- * @returns {Promise<{ isWell: boolean, logId: string | null, branches: object[], decisions: object[], locks: object[] }>}
+ * @returns {Promise<{ isWell: boolean, logId: string | null, log: object, branches: object[], decisions: object[], locks: object[] }>}
  */
 export async function examine(databases) {
   const logId = await logIdOf(databases);
+  const log = await logStateOf(databases);
   const prepared = await preparedOn(databases);
   const decisions = logId === null ? [] : await openDecisions(databases);
   const known = await knownDecisions(databases, prepared, logId);
   const nowMs = await serverNow(databases);
   const branches = prepared.map((branch) => ({
     ...branch,
-    ...verdictOn(branch, known.get(branch.id), nowMs),
+    ...verdictOn(branch, known.get(branch.id), { log, nowMs }),
     preparedForMs: branch.startMs === undefined ? null : nowMs - branch.startMs,
   }));
   const isLate = ({ whose, deadlineMs }) => whose === 'own' && nowMs > deadlineMs + PATIENCE_MS;
-  const isWell = !branches.some(isLate) && !decisions.some(({ state }) => state === 'PARKED');
-  return { isWell, logId, branches, decisions, locks: await locksOf(databases) };
+  const isWell =
+    !branches.some(isLate) && !decisions.some(({ state }) => state === 'PARKED') && log.isWhole && log.isHome;
+  return { isWell, logId, log, branches, decisions, locks: await locksOf(databases) };
 }
 
 /** What the log says of a branch, and what will be done. */
-function verdictOn({ whose, deadlineMs }, decision, nowMs) {
+function verdictOn({ whose, startMs, deadlineMs }, decision, { log, nowMs }) {
   if (whose !== 'own') return { log: '-', next: 'nothing: it is not ours, its own manager ends it' };
+  if (!log.isHome) return { log: '-', next: 'nothing: the log is not where it belongs, a person says whose it is' };
   if (decision?.state === 'PARKED')
     return { log: 'PARKED', next: 'nothing by itself: a person decides, see the alert' };
   if (decision?.decision === 'COMMIT')
@@ -36,6 +39,8 @@ function verdictOn({ whose, deadlineMs }, decision, nowMs) {
   if (decision?.decision === 'ROLLBACK') return { log: 'ROLLBACK', next: 'it is rolled back by the next scan' };
   const leftMs = deadlineMs - nowMs;
   if (leftMs > 0) return { log: 'undecided', next: `at work: it has ${leftMs} ms to be decided` };
+  if (startMs <= log.doubtedUntilMs)
+    return { log: 'unknown: it has lost rows', next: 'nothing by itself: a person decides, see the alert' };
   return { log: 'undecided', next: 'past its deadline: the next scan decides ROLLBACK and rolls it back' };
 }
 
@@ -72,8 +77,10 @@ async function serverNow(databases) {
 }
 
 /** The findings as text. */
-export function reportOf({ world, isWell, logId, branches, decisions, locks }) {
+export function reportOf({ world, isWell, logId, log, branches, decisions, locks }) {
   const lines = [`world ${world}: ${isWell ? 'well' : 'NOT WELL'}; decision log ${logId ?? 'none yet'}`];
+  if (!log.isHome) lines.push(`  the log is bound to ${log.home}, and is read from ${log.here}`);
+  if (!log.isWhole) lines.push('  the log has lost its sentinel row: rows are missing');
   if (branches.length === 0) lines.push('  no server has a prepared branch');
   else lines.push(...indent(branchTable(branches)));
   if (decisions.length > 0) {

@@ -1,6 +1,20 @@
 import { expect } from 'vitest';
+import { Operator } from '../support/operator.js';
+import type { Stack } from '../support/stack.js';
 import { until } from '../support/until.js';
-import { decisions, expectNothingLeft, orphan, preparedOf, witnesses } from '../xa/shop.js';
+import { sql } from '../support/world.js';
+import {
+  begin,
+  decisions,
+  expectNothingLeft,
+  FORMAT_ID,
+  finish,
+  openAlerts,
+  orphan,
+  prepare,
+  preparedOf,
+  witnesses,
+} from '../xa/shop.js';
 import type { Case, Mode, Row } from './row.js';
 
 const ALL: readonly Mode[] = ['crash', 'pause, recover, kill', 'pause, recover, continue', 'error', 'lost'];
@@ -104,7 +118,61 @@ const ofOrphan = {
 const orphanOf = async ({ shop, attempt }: Case) =>
   (await decisions(shop.world)).find(({ id }) => id === attempt.orderId);
 
+/**
+ * The log has lost a decision whose payment was committed: the money's branch is over, the stock's is prepared. Nothing is
+ * rolled back, however often whoever finds it dies.
+ */
+async function lostDecision({ world }: Stack): Promise<string> {
+  const { id, gtrid } = await begin(world, { ageMs: 0, timeoutMs: 3_000 });
+  await prepare(world, 'payment', { gtrid, formatId: FORMAT_ID });
+  await finish(world, 'payment', { gtrid, formatId: FORMAT_ID, how: 'COMMIT' });
+  await prepare(world, 'inventory', { gtrid, formatId: FORMAT_ID });
+  return id;
+}
+
+const faults = async ({ world }: Stack) =>
+  (await decisions(world)).filter(({ id, state }) => id === 'log.tail' && state === 'PARKED');
+
+/** A person ends what is left by hand and says so; what the test has committed goes with it. */
+async function settledByHand(shop: Stack): Promise<void> {
+  const left = await preparedOf(shop.world);
+  for (const { app, gtrid } of left) {
+    await finish(shop.world, app, { gtrid, formatId: FORMAT_ID, how: 'ROLLBACK' });
+    await sql(shop.world, 'payment', 'DELETE FROM dtx_xa_witness WHERE gtrid = ?', [gtrid]);
+  }
+  const { status } = await new Operator(shop, 'order').resolve('log.tail', 'done');
+  expect(status).toBe(200);
+}
+
 export const recoveryRows: Row[] = [
+  {
+    failpoint: 'xa.doubted',
+    app: 'order',
+    modes: few('crash', 'pause, recover, continue', 'error'),
+    receives: true,
+    options: { core: { scanIntervalMs: 10 } },
+    trigger: lostDecision,
+    passed: async (shop) => (await faults(shop)).length > 0,
+    beforeNext: settledByHand,
+    recovered: (at) => until('it is known', async () => (await faults(at.shop)).length === 1),
+    disk: async (at) => {
+      // In the mode `error` another instance may have to write it down.
+      await until('it is parked', async () => (await faults(at.shop)).length === 1);
+      expect(await preparedNow(at)).toEqual(['inventory']);
+    },
+    healed: async (at) => {
+      if (at.attempt !== at.met) return;
+      const [fault] = await until('it is parked', async () => {
+        const found = await faults(at.shop);
+        return found.length === 1 && found;
+      });
+      expect(fault!.last_error).toContain(at.attempt.orderId);
+      expect((await openAlerts(at.shop.world)).map(({ subject }) => subject)).toEqual(['log.tail']);
+      expect(await preparedNow(at)).toEqual(['inventory']);
+      expect((await decisions(at.shop.world)).map(({ id }) => id)).not.toContain(at.attempt.orderId);
+      await settledByHand(at.shop);
+    },
+  },
   {
     ...ofOrphan,
     failpoint: 'xa.presumed',

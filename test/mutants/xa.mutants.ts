@@ -2,7 +2,7 @@ import type { Mutant } from './mutant.js';
 
 const TRANSACTION = 'xa/transaction.js';
 const SETTLE = 'xa/settle.js';
-const RECOVERY = 'xa/recovery.js';
+const PRESUMING = 'xa/orphans.js';
 const SESSION = 'xa/session.js';
 
 const EFFECTS = 'what a purchase that was decided has come to in the three databases';
@@ -43,6 +43,12 @@ export const notaIsDone: Mutant = {
   edits: [
     {
       file: SETTLE,
+      find: `if (before !== 'held')
+            return before === 'branch' ? 'done' : 'contrary';`,
+      replace: '',
+    },
+    {
+      file: SETTLE,
       find: `if (who === 'held')
             return 'held';
         return who === 'branch'`,
@@ -52,8 +58,8 @@ export const notaIsDone: Mutant = {
   ],
 };
 
-const CLAIM_OFF = { file: SETTLE, find: 'await query(CLAIM_SQL, [gtrid, resource.name]);', replace: '' };
-const SCAN_OFF = { file: RECOVERY, find: 'await this.presume(orphan);', replace: ';' };
+const CLAIM_OFF = { file: SETTLE, find: 'await query(CLAIM_SQL, [gtrid, branch]);', replace: '' };
+const SCAN_OFF = { file: PRESUMING, find: '(orphan) => this.presume(orphan)', replace: 'async () => {}' };
 
 export const claimOff: Mutant = {
   name: 'claim-off',

@@ -19,7 +19,7 @@ import {
 
 const BOOK = { buyerId: 'alice', sku: 'book', quantity: 1 };
 /** Plays have one call to reach their point: it has time on a busy machine, too. Orphans carry a short time of their own. */
-const xa = { ...SHORT_TIMES.xa, timeoutMs: 10_000, attemptsMax: 5 };
+const xa = { ...SHORT_TIMES.xa, timeoutMs: 10_000, attemptsMax: 40 };
 const options = { ...SHORT_TIMES, xa };
 
 async function openedShop({ shop, world, keep }: Stage, failpoints?: string): Promise<AppProcess> {

@@ -12,7 +12,10 @@ import { type AppName, sql, type World } from '../support/world.js';
 import { BRANCHES } from './shop.js';
 
 /** The library as it is built, or a mutant of it. */
-export type Library = Pick<typeof Dtx, 'DtxModule' | 'XaModule' | 'Xa' | 'Database' | 'OutcomeUnknown' | 'migrate'> & {
+export type Library = Pick<
+  typeof Dtx,
+  'DtxModule' | 'XaModule' | 'Xa' | 'Database' | 'OutcomeUnknown' | 'Operations' | 'migrate'
+> & {
   readonly witnessMigrations: Migration[];
   readonly Decisions: Type<Decisions>;
 };
@@ -45,11 +48,13 @@ export async function prepareTables(world: World, library: Library): Promise<voi
     await sql(world, app, 'CREATE TABLE shelf (id INT PRIMARY KEY, n INT NOT NULL) ENGINE=InnoDB');
     await sql(world, app, 'INSERT INTO shelf VALUES (1, 0), (2, 0)');
   }
-  for (const app of BRANCHES) {
-    const source = await new DataSource({ type: 'mysql', url: world.databases[app] }).initialize();
-    await library.migrate(source, 'dtx-xa-witness', library.witnessMigrations);
-    await source.destroy();
-  }
+  for (const app of BRANCHES) await prepareWitnesses(world.databases[app], library);
+}
+
+export async function prepareWitnesses(url: string, library: Library): Promise<void> {
+  const source = await new DataSource({ type: 'mysql', url }).initialize();
+  await library.migrate(source, 'dtx-xa-witness', library.witnessMigrations);
+  await source.destroy();
 }
 
 export interface LittleXaOptions {
@@ -57,6 +62,8 @@ export interface LittleXaOptions {
   readonly library: Library;
   /** Where a database is reached, if not at its own address: a proxy, say. */
   readonly urls?: Partial<Record<AppName, string>>;
+  /** The branch databases by the names that this app has for them, instead of payment and inventory. */
+  readonly branches?: Readonly<Record<string, string>>;
   readonly xa?: Dtx.XaOptionsInput;
   readonly schema?: Record<string, number>;
   readonly core?: object;
@@ -70,7 +77,8 @@ export class LittleXa {
     private readonly library: Library,
   ) {}
 
-  static async start({ world, library, urls = {}, xa = {}, schema = {}, core }: LittleXaOptions): Promise<LittleXa> {
+  static async start(options: LittleXaOptions): Promise<LittleXa> {
+    const { world, library, urls = {}, xa = {}, schema = {}, core } = options;
     const source = new DataSource({
       type: 'mysql',
       url: urls.order ?? world.databases.order,
@@ -79,8 +87,10 @@ export class LittleXa {
     });
     class Data {}
     class Little {}
-    const branch = (app: AppName) => ({ url: urls[app] ?? world.databases[app], entities: [Effect], schema });
-    const branches = { payment: branch('payment'), inventory: branch('inventory') };
+    const usual = Object.fromEntries(BRANCHES.map((app) => [app, urls[app] ?? world.databases[app]]));
+    const branches = Object.fromEntries(
+      Object.entries(options.branches ?? usual).map(([name, url]) => [name, { url, entities: [Effect], schema }]),
+    );
     const own = { app: 'order', rabbitmqUrl: world.rabbitmq, scanIntervalMs: 100, leaseMs: 700, lockWaitSeconds: 1 };
     const reconnect = { firstMs: 50, factor: 2, capMs: 200 };
     const times = { timeoutMs: 2_000, callTimeoutMs: 1_500, backoff: { firstMs: 100, factor: 1.5, capMs: 500 } };
@@ -102,6 +112,15 @@ export class LittleXa {
 
   run<T>(gid: string, work: (managers: Managers) => Promise<T>): Promise<T> {
     return this.context.get(this.library.Xa).run(['order', 'payment', 'inventory'], work, { gid });
+  }
+
+  /** A person's word about a row, as `/dtx/transactions/{id}/resolve` passes it on. */
+  async resolve(id: string, outcome: 'done' | 'reject'): Promise<string | undefined> {
+    for (const source of this.context.get(this.library.Operations).sources) {
+      const said = await source.resolve(id, outcome, { note: 'looked into it' });
+      if (said !== 'unknown-id') return said;
+    }
+    return undefined;
   }
 
   async close(): Promise<void> {

@@ -81,29 +81,76 @@ export function expectNothingLeft(world: World, withinMs = 30_000): Promise<unkn
   );
 }
 
+export interface OpenAlert {
+  subject: string;
+  error: string;
+}
+
+/** Alerts of the order database that nobody has closed. */
+export function openAlerts(world: World): Promise<OpenAlert[]> {
+  return sql<OpenAlert>(
+    world,
+    'order',
+    'SELECT subject_id AS subject, alert_error AS error FROM dtx_alert WHERE closed_at IS NULL ORDER BY id',
+  );
+}
+
+/** Writes down a decision to commit, as a process does that dies right then; due at once, or never. */
+export async function decideToCommit(
+  world: World,
+  {
+    id,
+    gtrid,
+    branches = 'payment,inventory',
+    isDue = true,
+  }: { id: string; gtrid: string; branches?: string; isDue?: boolean },
+): Promise<void> {
+  const due = isDue ? 'UTC_TIMESTAMP(3)' : 'UTC_TIMESTAMP(3) + INTERVAL 1 HOUR';
+  await sql(
+    world,
+    'order',
+    `INSERT INTO dtx_xa (id, gid, gtrid, branches, decision, state, created_at, decided_at, next_attempt_at)
+     VALUES (?, ?, ?, ?, 'COMMIT', 'COMMITTING', UTC_TIMESTAMP(3), UTC_TIMESTAMP(3), ${due})`,
+    [id, id, gtrid, branches],
+  );
+}
+
 /** A prepared branch without a decision, as a dead process leaves it: its witness, its locks, and nobody's connection. */
 export async function orphan(
   world: World,
   { app = 'payment', logId, ageMs = 60_000 }: { app?: AppName; logId?: string; ageMs?: number } = {},
 ): Promise<{ id: string; gtrid: string }> {
+  const begun = await begin(world, { logId, ageMs });
+  await prepare(world, app, { gtrid: begun.gtrid, formatId: FORMAT_ID });
+  return begun;
+}
+
+/** The ids of a transaction that was begun so long ago, and how long it had. */
+export async function begin(
+  world: World,
+  { logId, ageMs = 60_000, timeoutMs = 100 }: { logId?: string | undefined; ageMs?: number; timeoutMs?: number } = {},
+): Promise<{ id: string; gtrid: string }> {
   const [{ ms }] = (await sql<{ ms: number }>(world, 'order', `SELECT ${NOW_MS} AS ms`)) as [{ ms: number }];
   const id = newId(Number(ms) - ageMs);
-  const gtrid = `${logId ?? (await logIdOf(world))}.000064.${id}`;
-  await prepare(world, app, { gtrid, formatId: FORMAT_ID });
-  return { id, gtrid };
+  return { id, gtrid: `${logId ?? (await logIdOf(world))}.${timeoutMs.toString(16).padStart(6, '0')}.${id}` };
 }
 
 /** Prepares a branch with its witness on a connection of its own, and ends the connection. */
-export async function prepare(
-  world: World,
-  app: AppName,
+export function prepare(world: World, app: AppName, of: { gtrid: string; formatId: number }): Promise<void> {
+  return prepareIn(world.databases[app], app, of);
+}
+
+/** The same in any database, by the name that its manager has for it. */
+export async function prepareIn(
+  url: string,
+  branch: string,
   { gtrid, formatId }: { gtrid: string; formatId: number },
 ): Promise<void> {
-  const xid = xidOf(gtrid, app, formatId);
-  const connection = await createConnection({ uri: world.databases[app], multipleStatements: true });
+  const xid = xidOf(gtrid, branch, formatId);
+  const connection = await createConnection({ uri: url, multipleStatements: true });
   await connection.query(
     `XA START ${xid}; INSERT INTO dtx_xa_witness VALUES (?, ?, 'branch', UTC_TIMESTAMP(3)); XA END ${xid}; XA PREPARE ${xid}`,
-    [gtrid, app],
+    [gtrid, branch],
   );
   await connection.end();
 }
@@ -119,7 +166,7 @@ export function finish(
   );
 }
 
-function xidOf(gtrid: string, branch: string, formatId: number): string {
+export function xidOf(gtrid: string, branch: string, formatId: number): string {
   const hex = (text: string) => `X'${Buffer.from(text).toString('hex')}'`;
   return `${hex(gtrid)},${hex(branch)},${formatId}`;
 }

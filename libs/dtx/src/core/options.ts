@@ -25,6 +25,18 @@ export { count as countOption, ms as msOption };
 
 /** A statement of a migration, as `Migration` describes it. */
 const statement = z.union([z.string(), z.strictObject({ unless: z.string(), sql: z.string() })]);
+/** A row that keeps late comers out must outlast the longest that they may take, and the disorder of an outage. */
+const RETENTION_TIMES_TIMEOUT = 10;
+
+/** For `superRefine` of a section with both: a retention that ends while a transaction may still be running is refused. */
+export function retentionOutlastsTimeout(
+  { timeoutMs, retentionMs }: { timeoutMs: number; retentionMs: number },
+  context: { addIssue(issue: { code: 'custom'; path: string[]; message: string }): void },
+): void {
+  if (retentionMs >= RETENTION_TIMES_TIMEOUT * timeoutMs) return;
+  const message = `${retentionMs} is less than ${RETENTION_TIMES_TIMEOUT} times timeoutMs, which is ${timeoutMs}`;
+  context.addIssue({ code: 'custom', path: ['retentionMs'], message });
+}
 
 /** Options of the core. Times in milliseconds; `Max` and `Min` are counts. */
 export const coreOptions = z.strictObject({

@@ -3,6 +3,7 @@ import { Database } from './database/database.service.js';
 import type { SqlValue } from './database/literal.js';
 import { isUnavailable } from './database/sql-errors.js';
 import { inFuture } from './durable/claim.js';
+import { INBOX_SLACK_MS } from './inbox/incoming.js';
 import type { CoreOptions } from './options.js';
 import { CORE_OPTIONS } from './tokens.js';
 
@@ -20,6 +21,16 @@ export interface PurgeBatch {
 
 export type PurgeTask = PurgeStatement | PurgeBatch;
 
+/**
+ * The condition of a finished row past its retention, by the database's clock and the row's own columns. Its id says
+ * nothing: rows may be imported, or come late. `created_at` is what the index `by_age` gives the order of; the retention
+ * counts from the row's end, for a row may have waited for a person for longer than that.
+ */
+export function pastRetention(retentionMs: number, endedAt: string): string {
+  const old = inFuture(-retentionMs);
+  return `created_at < ${old} AND COALESCE(${endedAt}, created_at) < ${old}`;
+}
+
 /** Removes finished rows past their retention, in bounded batches, so that tables stay as small as their purpose. */
 @Injectable()
 export class Purger implements OnModuleInit, OnModuleDestroy {
@@ -36,7 +47,8 @@ export class Purger implements OnModuleInit, OnModuleDestroy {
     this.add({
       name: 'inbox',
       statement: (limit) => ({
-        sql: `DELETE FROM dtx_inbox WHERE created_at < ${inFuture(-options.inbox.retentionMs - 3_600_000)} AND state = 'HANDLED' ORDER BY created_at LIMIT ${limit}`,
+        sql: `DELETE FROM dtx_inbox WHERE ${pastRetention(options.inbox.retentionMs + INBOX_SLACK_MS, 'settled_at')}
+          AND state = 'HANDLED' ORDER BY created_at LIMIT ${limit}`,
         values: [],
       }),
     });

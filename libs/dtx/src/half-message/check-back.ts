@@ -84,7 +84,8 @@ export class CheckBack implements OnModuleInit, OnModuleDestroy {
 
   private async deliver(message: HalfMessage): Promise<void> {
     try {
-      await failpoint(failpoints.checked, () => this.copies.deliver(message));
+      const madeAtMs = await this.verdicts.madeAtMs(message.id);
+      await failpoint(failpoints.checked, () => this.copies.deliver(message, madeAtMs));
     } catch (error) {
       if (isUnavailable(error)) throw error;
       // Its row is work for the sweeper, which counts its tries and gives up in the open.

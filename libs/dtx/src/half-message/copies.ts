@@ -68,14 +68,18 @@ export class Copies {
     await publisher.publish(queue, Buffer.from(JSON.stringify(copy)), envelope, { kind });
   }
 
-  /** Publishes the message itself to every consumer, with confirm. The same id each time, so that their inboxes know it. */
-  async deliver(message: HalfMessage): Promise<void> {
+  /**
+   * Publishes the message itself to every consumer, with confirm. The same id each time, so that their inboxes know it.
+   * @param madeAtMs when its verdict was written, in milliseconds since the epoch by the database's clock
+   */
+  async deliver(message: HalfMessage, madeAtMs: number): Promise<void> {
     const envelope = {
       messageId: message.id,
       type: typeOf({ name: message.contract, version: message.version }),
       gid: message.gid,
       scheme: SCHEME,
       traceparent: message.traceparent ?? undefined,
+      madeAtMs,
     };
     const queues = message.consumers.split(',').map((consumer) => queueOf(consumer, message.version));
     const body = Buffer.from(message.payload);

@@ -1,8 +1,6 @@
 import { type DynamicModule, Inject, Injectable, Module } from '@nestjs/common';
-import { Database } from '../core/database/database.service.js';
-import { idFloor } from '../core/gid.js';
 import { parseOptions } from '../core/options.js';
-import { Purger } from '../core/purge.js';
+import { Purger, pastRetention } from '../core/purge.js';
 import { BrokerCheck } from './broker-check.js';
 import { CheckBack } from './check-back.js';
 import { Copies } from './copies.js';
@@ -18,6 +16,7 @@ import { ParkedCopies } from './parked-copies.js';
 import { HalfMessages } from './prepare.js';
 import { Sweeper } from './sweeper.js';
 import { Verdicts } from './verdicts.js';
+import { WholeVerdicts } from './whole.js';
 
 /**
  * Final verdicts only, and beyond the last level: before, a check would find no row and rule anew. A copy that comes
@@ -26,18 +25,17 @@ import { Verdicts } from './verdicts.js';
  */
 @Injectable()
 class VerdictPurge {
-  constructor(purger: Purger, database: Database, @Inject(HALF_MESSAGE_OPTIONS) options: HalfMessageOptions) {
-    const values = () => [idFloor(database.nowMs() - horizonMs(options) - options.retentionMs)];
-    const task = (table: string, states: string) =>
-      purger.add({
-        name: table,
-        statement: (limit) => ({
-          sql: `DELETE FROM ${table} WHERE id < ? AND state IN (${states}) ORDER BY id LIMIT ${limit}`,
-          values: values(),
-        }),
+  constructor(purger: Purger, @Inject(HALF_MESSAGE_OPTIONS) options: HalfMessageOptions) {
+    const task = (table: string, endedAt: string, states: string) => {
+      const old = pastRetention(horizonMs(options) + options.retentionMs, endedAt);
+      const statement = (limit: number) => ({
+        sql: `DELETE FROM ${table} WHERE ${old} AND state IN (${states}) ORDER BY created_at LIMIT ${limit}`,
+        values: [],
       });
-    task('dtx_half', `'SENT', 'ROLLED_BACK'`);
-    task('dtx_half_parked', `'DONE'`);
+      purger.add({ name: table, statement });
+    };
+    task('dtx_half', 'sent_at', `'SENT', 'ROLLED_BACK'`);
+    task('dtx_half_parked', 'settled_at', `'DONE'`);
   }
 }
 
@@ -52,6 +50,7 @@ export class HalfMessageModule {
       providers: [
         { provide: HALF_MESSAGE_OPTIONS, useValue: parseOptions('halfMessage', halfMessageOptions, options) },
         Copies,
+        WholeVerdicts,
         Verdicts,
         HalfMessages,
         ParkedCopies,

@@ -10,6 +10,7 @@ import { SCHEME } from './failpoints.js';
 import { ParkedCopies } from './parked-copies.js';
 import { Sweeper } from './sweeper.js';
 import { Verdicts } from './verdicts.js';
+import { trustVerdicts, VERDICTS_LOST } from './whole.js';
 
 type Row = { id: string; [column: string]: unknown };
 
@@ -49,7 +50,7 @@ export class HalfMessageOperations implements OnModuleInit {
       scheme: SCHEME,
       openStates: ['RECHECK', 'PARKED'],
       retryState: "'RECHECK'",
-      what: () => 'prepared copy without a verdict',
+      what: (row) => (row.id === VERDICTS_LOST ? 'the verdicts of half messages' : 'prepared copy without a verdict'),
       timeline: copyTimeline,
       resolve: (tx, row, outcome) => this.settleCopy(tx, row, outcome),
       wake: () => this.parked.wake(),
@@ -61,7 +62,10 @@ export class HalfMessageOperations implements OnModuleInit {
    * while it is open (503: end it first). `done` leaves the verdict, should one come, to the sweeper.
    */
   private async settleCopy(tx: EntityManager, row: Row, outcome: 'done' | 'reject'): Promise<boolean> {
-    if (outcome === 'reject') {
+    if (row.id === VERDICTS_LOST) {
+      if (outcome === 'reject') return false;
+      await trustVerdicts(tx);
+    } else if (outcome === 'reject') {
       const message = halfMessage.parse(JSON.parse(String(row.message)));
       if ((await this.verdicts.claimIn(sqlOf(tx), message)) !== 'ROLLED_BACK') return false;
     }
@@ -95,7 +99,7 @@ function verdictTimeline(row: Row): TimelineEntry[] {
 
 function copyTimeline(row: Row): TimelineEntry[] {
   const moments: Array<[unknown, string]> = [
-    [row.created_at, 'the last check met an open local transaction'],
+    [row.created_at, 'the last check did not learn whether its local transaction has committed'],
     [row.settled_at, 'settled'],
   ];
   return moments.filter(([at]) => at).map(([at, event]) => ({ at: isoTime(at)!, event }));

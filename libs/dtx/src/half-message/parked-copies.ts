@@ -11,6 +11,7 @@ import { halfMessage } from './copies.js';
 import { SCHEME } from './failpoints.js';
 import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
 import { HALF_PARKED, type HalfMessage, type ParkedRow } from './schema.js';
+import { VERDICTS_LOST } from './whole.js';
 
 /** Copies whose every check met an open local transaction. Stored with one alert; put back to work by a person. */
 @Injectable()
@@ -58,7 +59,7 @@ export class ParkedCopies {
 
   /** Stores a copy that gave up, with its alert; a copy of it that comes again finds it stored. */
   async park(message: HalfMessage, checks: number): Promise<void> {
-    const lastError = `its local transaction was still open at check ${checks}, the last one`;
+    const lastError = `whether its local transaction has committed was not known at check ${checks}, the last one: it was open, or verdicts are missing`;
     const step = `checking half message ${message.contract}`;
     const incident = { scheme: SCHEME, id: `${message.id}.check`, gid: message.gid, step, lastError };
     const isNew = await this.database.own.transaction(async (sql) => {
@@ -89,6 +90,7 @@ export class ParkedCopies {
 
   /** As if it had come for its first check. Should that park it once more, our claim is gone and DONE is not written. */
   private async recheck(row: ParkedRow): Promise<Tried> {
+    if (row.id === VERDICTS_LOST) return { kind: 'hopeless', error: row.last_error ?? 'verdicts are missing' };
     const message = halfMessage.parse(JSON.parse(row.message));
     await this.check!(message);
     // Should we die before this, the lease ends and it is checked once more, which changes nothing.

@@ -96,7 +96,7 @@ export class HalfMessages implements OnModuleDestroy {
   /** Step 3. In the background: the caller's answer needs only the commit. */
   private sendNow(message: HalfMessage): void {
     if (this.inWork.size >= this.options.sendingMax) return;
-    const sent = failpoint(failpoints.confirmed, () => this.copies.deliver(message));
+    const sent = failpoint(failpoints.confirmed, () => this.copies.deliver(message, this.database.nowMs()));
     this.inBackground(
       sent.then(() => this.verdicts.markSent(message.id)),
       message,

@@ -1,3 +1,5 @@
+import { msOf } from '../core/database/clock-sql.js';
+import { addIndexOnce } from '../core/database/online-ddl.js';
 import type { Migration } from '../core/database/schema.js';
 import type { DurableRow, DurableTable } from '../core/durable/durable-table.js';
 
@@ -8,11 +10,11 @@ import type { DurableRow, DurableTable } from '../core/durable/durable-table.js'
  */
 export const HALF: DurableTable = {
   name: 'dtx_half',
-  columns: ['gid', 'contract', 'version', 'payload', 'consumers', 'traceparent'],
+  columns: ['gid', 'contract', 'version', 'payload', 'consumers', 'traceparent', `${msOf('created_at')} AS made_at_ms`],
 };
 
 /** Copies that no check could settle, for a person: PARKED, RECHECK once retried, DONE. */
-export const HALF_PARKED: DurableTable = { name: 'dtx_half_parked', columns: ['gid', 'message'] };
+export const HALF_PARKED: DurableTable = { name: 'dtx_half_parked', columns: ['gid', 'message', 'last_error'] };
 
 /** What a prepared copy carries and a verdict remembers: enough to publish the message. */
 export interface HalfMessage {
@@ -27,8 +29,9 @@ export interface HalfMessage {
   readonly traceparent: string | null;
 }
 
-export type HalfRow = DurableRow<Omit<HalfMessage, 'id'>>;
-export type ParkedRow = DurableRow<{ gid: string; message: string }>;
+/** `made_at_ms`: when the verdict was written, by the database's clock: the receivers tell the message's age by it. */
+export type HalfRow = DurableRow<Omit<HalfMessage, 'id'> & { made_at_ms: number | string }>;
+export type ParkedRow = DurableRow<{ gid: string; message: string; last_error: string | null }>;
 
 const ascii = (length: number) => `VARCHAR(${length}) CHARACTER SET ascii COLLATE ascii_bin`;
 
@@ -63,6 +66,18 @@ export const halfMessageMigrations: Migration[] = [
         message MEDIUMTEXT NOT NULL,
         settled_at DATETIME(3) NULL,${durable}
       ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4`,
+    ],
+  },
+  {
+    version: 2,
+    name: 'half messages: finished rows by their age, and a mark that tells whether verdicts are missing',
+    up: [
+      ...['dtx_half', 'dtx_half_parked'].flatMap((table) => addIndexOnce(table, 'by_age', 'created_at')),
+      `CREATE TABLE IF NOT EXISTS dtx_half_mark (
+        one TINYINT NOT NULL PRIMARY KEY,
+        id CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+        created_at DATETIME(3) NOT NULL
+      ) ENGINE=InnoDB`,
     ],
   },
 ];

@@ -63,7 +63,7 @@ export class Sweeper implements OnModuleInit, OnModuleDestroy {
 
   /** Both ways of failing end in the loop: what is away is no attempt, anything else is one. */
   private async sweep(row: HalfRow): Promise<Tried> {
-    await failpoint(failpoints.swept, () => this.copies.deliver(row));
+    await failpoint(failpoints.swept, () => this.copies.deliver(row, Number(row.made_at_ms)));
     await this.verdicts.markSent(row.id);
     return { kind: 'settled' };
   }

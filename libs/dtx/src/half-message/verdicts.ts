@@ -1,5 +1,6 @@
 import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { Alerts } from '../core/alert/alerts.js';
+import { msOf } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
 import { insertFirst, insertOf, NOW, SqlExpression, type Values } from '../core/database/insert-first.js';
 import type { SqlValue } from '../core/database/literal.js';
@@ -13,6 +14,7 @@ import { measure } from '../core/telemetry.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
 import { type HalfMessage, halfMessageMigrations } from './schema.js';
+import { VerdictsLost, WholeVerdicts } from './whole.js';
 
 /** What is known of a half message. `UNKNOWN`: its local transaction is open now. `ABSENT`: nobody has ruled yet. */
 export type Verdict = 'COMMITTED' | 'SENT' | 'PARKED' | 'ROLLED_BACK';
@@ -33,6 +35,7 @@ export class Verdicts implements OnModuleInit, OnModuleDestroy {
   constructor(
     private readonly database: Database,
     private readonly alerts: Alerts,
+    private readonly whole: WholeVerdicts,
     @Inject(HALF_MESSAGE_OPTIONS) private readonly options: HalfMessageOptions,
   ) {
     const marks = { delayMs: options.markDelayMs, batchMax: options.markBatchMax };
@@ -80,23 +83,28 @@ export class Verdicts implements OnModuleInit, OnModuleDestroy {
 
   /**
    * Rules ROLLED_BACK unless somebody has ruled before, and answers who won. A claim, not a read: from its commit on no
-   * local transaction of this message can commit. UNKNOWN while one is open, and then nothing is written.
+   * local transaction of this message can commit. UNKNOWN while one is open, or when verdicts are missing, and then
+   * nothing is written.
    */
   async claim(message: HalfMessage): Promise<Verdict | 'UNKNOWN'> {
     try {
       return await this.database.own.transaction((sql) => this.claimIn(sql, message));
     } catch (error) {
-      if (isLockWait(error)) return 'UNKNOWN';
+      if (isLockWait(error) || error instanceof VerdictsLost) return 'UNKNOWN';
       throw error;
     }
   }
 
-  /** The same in a transaction of the caller's. @throws a lock wait (1205, 3572) while the local transaction is open */
+  /**
+   * The same in a transaction of the caller's.
+   * @throws a lock wait (1205, 3572) while the local transaction is open; VerdictsLost when verdicts are missing
+   */
   async claimIn(sql: Sql, message: HalfMessage): Promise<Verdict> {
     // An open transaction is told at once; the insert alone would hold one of the library's few connections for the
     // whole lock wait, and there may be many such copies.
     const known = await stateOf(sql, message.id, 'FOR UPDATE NOWAIT');
     if (known) return known;
+    await this.whole.require(sql);
     if (await insertFirst(sql, 'dtx_half', rolledBackRow(message))) {
       this.measureSettled([message.id]);
       return 'ROLLED_BACK';
@@ -104,6 +112,16 @@ export class Verdicts implements OnModuleInit, OnModuleDestroy {
     const winner = await stateOf(sql, message.id, 'FOR UPDATE');
     if (!winner) throw new OutcomeUnknown(`the verdict on half message ${message.id} was there and is gone`);
     return winner;
+  }
+
+  /**
+   * When the verdict on a committed message was written, in milliseconds since the epoch by the database's clock; now for
+   * one whose row was purged meanwhile.
+   */
+  async madeAtMs(id: string): Promise<number> {
+    const made = msOf(`COALESCE((SELECT created_at FROM dtx_half WHERE id = ?), UTC_TIMESTAMP(3))`);
+    const [row] = await this.database.own.query(`SELECT ${made} AS ms`, [id]);
+    return Number(row.ms);
   }
 
   /** Gathers the mark SENT. A lost one means a duplicate, which the consumers' inboxes know. */

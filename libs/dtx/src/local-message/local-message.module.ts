@@ -1,8 +1,6 @@
 import { type DynamicModule, Inject, Injectable, Module } from '@nestjs/common';
-import { Database } from '../core/database/database.service.js';
-import { idFloor } from '../core/gid.js';
 import { parseOptions } from '../core/options.js';
-import { Purger } from '../core/purge.js';
+import { Purger, pastRetention } from '../core/purge.js';
 import { LocalMessageOperations } from './operations.js';
 import {
   LOCAL_MESSAGE_OPTIONS,
@@ -14,15 +12,15 @@ import { LocalMessages } from './outbox.js';
 import { Receipts } from './receipts.js';
 import { Relay } from './relay.js';
 
-/** Ids are made in the order of time, so finished rows are found along the primary key. */
 @Injectable()
 class OutboxPurge {
-  constructor(purger: Purger, database: Database, @Inject(LOCAL_MESSAGE_OPTIONS) options: LocalMessageOptions) {
+  constructor(purger: Purger, @Inject(LOCAL_MESSAGE_OPTIONS) options: LocalMessageOptions) {
     purger.add({
       name: 'outbox',
       statement: (limit) => ({
-        sql: `DELETE FROM dtx_outbox WHERE id < ? AND state = 'DONE' ORDER BY id LIMIT ${limit}`,
-        values: [idFloor(database.nowMs() - options.retentionMs)],
+        sql: `DELETE FROM dtx_outbox WHERE ${pastRetention(options.retentionMs, 'done_at')} AND state = 'DONE'
+          ORDER BY created_at LIMIT ${limit}`,
+        values: [],
       }),
     });
   }

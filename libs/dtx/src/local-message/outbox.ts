@@ -11,7 +11,7 @@ import { joinTransaction } from '../core/database/transaction.js';
 import { inFuture } from '../core/durable/claim.js';
 import { DtxError, OutcomeUnknown } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
-import { assertGid } from '../core/gid.js';
+import { assertGid, newId } from '../core/gid.js';
 import type { CoreOptions } from '../core/options.js';
 import { measure } from '../core/telemetry.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
@@ -69,14 +69,16 @@ export class LocalMessages implements OnModuleInit {
         `${contract.name} is replicated, which is for messages without a row: give it its own contract`,
       );
     const { json, value } = checkedJson(payloadOf(contract), contract.schema, payload, this.options.payloadMaxBytes);
+    const nowMs = this.database.nowMs();
     return {
-      id: this.database.newId(),
+      id: newId(nowMs),
       gid: assertGid(contract.gid(value)),
       contract: contract.name,
       version: contract.version,
       payload: json,
       awaiting: `,${contract.consumers.join(',')},`,
       traceparent: currentTraceparent(),
+      made_at_ms: nowMs,
       state: 'PENDING',
       attempts: 0,
       claim_token: this.token,

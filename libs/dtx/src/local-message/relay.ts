@@ -130,6 +130,7 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
       scheme: SCHEME,
       replyTo: receiptQueueOf(this.core.app),
       traceparent: row.traceparent ?? undefined,
+      madeAtMs: Number(row.made_at_ms),
     };
     await Promise.all(queuesOf(row).map((queue) => this.broker.publisher.publish(queue, body, envelope)));
   }

@@ -1,9 +1,20 @@
+import { msOf } from '../core/database/clock-sql.js';
+import { addIndexOnce } from '../core/database/online-ddl.js';
 import type { Migration } from '../core/database/schema.js';
 import type { DurableRow, DurableTable } from '../core/durable/durable-table.js';
 
 export const OUTBOX: DurableTable = {
   name: 'dtx_outbox',
-  columns: ['gid', 'contract', 'version', 'payload', 'awaiting', 'traceparent', 'sent_at'],
+  columns: [
+    'gid',
+    'contract',
+    'version',
+    'payload',
+    'awaiting',
+    'traceparent',
+    'sent_at',
+    `${msOf('created_at')} AS made_at_ms`,
+  ],
 };
 
 /** A message that is not done. `awaiting` lists the consumers without a receipt as `,a.b,c.d,`; `,` = none. */
@@ -16,6 +27,8 @@ export type OutboxRow = DurableRow<{
   traceparent: string | null;
   /** When it was sent first. Text where the app's DataSource has `dateStrings`: read it by `isoTime`. */
   sent_at?: Date | string | null;
+  /** When the row was made, in milliseconds since the epoch by the database's clock: its receivers tell its age by it. */
+  made_at_ms: number | string;
   /** Inserted by this process a moment ago, leased to it: the fast path. */
   fresh?: true;
 }>;
@@ -46,4 +59,5 @@ export const outboxMigrations: Migration[] = [
       ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4`,
     ],
   },
+  { version: 2, name: 'outbox: finished rows by their age', up: addIndexOnce('dtx_outbox', 'by_age', 'created_at') },
 ];

@@ -1,7 +1,6 @@
 import { type DynamicModule, Inject, Injectable, Logger, Module, OnModuleInit } from '@nestjs/common';
-import { inFuture } from '../core/durable/claim.js';
 import { parseOptions } from '../core/options.js';
-import { Purger } from '../core/purge.js';
+import { Purger, pastRetention } from '../core/purge.js';
 import { TargetCaller } from './call.js';
 import { Deliveries } from './delivery.js';
 import { Inquiry } from './inquiry.js';
@@ -13,7 +12,7 @@ import { Records } from './record.js';
 @Injectable()
 class NotifyPurge {
   constructor(purger: Purger, @Inject(NOTIFY_OPTIONS) options: NotifyOptions) {
-    const old = `created_at < ${inFuture(-options.retentionMs)}`;
+    const old = pastRetention(options.retentionMs, 'settled_at');
     purger.add({
       name: 'notifications',
       statement: (limit) => ({

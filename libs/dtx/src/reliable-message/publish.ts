@@ -12,7 +12,7 @@ import { isUnavailable } from '../core/database/sql-errors.js';
 import { joinTransaction } from '../core/database/transaction.js';
 import { DtxError } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
-import { assertGid } from '../core/gid.js';
+import { assertGid, newId } from '../core/gid.js';
 import { measure } from '../core/telemetry.js';
 import { currentTraceparent } from '../core/trace.js';
 import { failpoints, SCHEME } from './failpoints.js';
@@ -53,8 +53,10 @@ export class ReliableMessages {
       throw new DtxError(`${about} cannot be published so: once sent, only the broker has it; make it replicated`);
     }
     const { json, value } = checkedJson(payloadOf(contract), contract.schema, payload, this.options.payloadMaxBytes);
+    const madeAtMs = this.database.nowMs();
     const envelope = {
-      messageId: this.database.newId(),
+      messageId: newId(madeAtMs),
+      madeAtMs,
       type: typeOf(contract),
       gid: assertGid(contract.gid(value)),
       scheme: SCHEME,

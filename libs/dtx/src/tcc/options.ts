@@ -1,10 +1,9 @@
 import { z } from 'zod';
 import { payloadMaxBytesOption } from '../core/broker/payload.js';
 import type { CoreOptions } from '../core/options.js';
-import { backoffOption, countOption, msOption } from '../core/options.js';
+import { backoffOption, countOption, msOption, retentionOutlastsTimeout } from '../core/options.js';
 
-/** Options of TCC. Times in milliseconds. */
-export const tccOptions = z.strictObject({
+const fields = z.strictObject({
   /** How long all Tries together may take, unless the transaction says otherwise. */
   timeoutMs: msOption(5_000),
   /** How long one Confirm or Cancel call waits for its answer before it counts as failed. */
@@ -32,6 +31,9 @@ export const tccOptions = z.strictObject({
     .min(60_000)
     .default(8 * 86_400_000),
 });
+
+/** Options of TCC. Times in milliseconds. */
+export const tccOptions = fields.superRefine(retentionOutlastsTimeout);
 
 export type TccOptions = z.output<typeof tccOptions>;
 export type TccOptionsInput = z.input<typeof tccOptions>;

@@ -2,7 +2,7 @@ import { type DynamicModule, Inject, Injectable, Module } from '@nestjs/common';
 import { DiscoveryModule } from '@nestjs/core';
 import { inFuture } from '../core/durable/claim.js';
 import { parseOptions } from '../core/options.js';
-import { Purger } from '../core/purge.js';
+import { Purger, pastRetention } from '../core/purge.js';
 import { Calls } from './calls.js';
 import type { Participant } from './contract.js';
 import { TccEndpoint } from './endpoint.js';
@@ -24,12 +24,13 @@ class TccPurge {
   constructor(purger: Purger, @Inject(TCC_OPTIONS) options: TccOptions) {
     const horizon = inFuture(-options.retentionMs);
     const old = `created_at < ${horizon}`;
+    const over = pastRetention(options.retentionMs, 'settled_at');
     const task = (name: string, sql: (limit: number) => string) =>
       purger.add({ name, statement: (limit) => ({ sql: sql(limit), values: [] }) });
     task(
       'tcc transactions',
       (limit) => `DELETE t, b FROM dtx_tcc t LEFT JOIN dtx_tcc_branch b ON b.gid = t.id
-        JOIN (SELECT id FROM dtx_tcc WHERE ${old} AND settled_at IS NOT NULL ORDER BY created_at LIMIT ${limit}) AS finished
+        JOIN (SELECT id FROM dtx_tcc WHERE ${over} AND settled_at IS NOT NULL ORDER BY created_at LIMIT ${limit}) AS finished
         ON finished.id = t.id`,
     );
     task(

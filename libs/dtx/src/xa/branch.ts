@@ -3,6 +3,7 @@ import type { BoundRunner } from '../core/database/bound-runner.js';
 import { BEGUN } from '../core/database/evidence.js';
 import type { SqlValue } from '../core/database/literal.js';
 import type { Hook } from '../core/database/savepoints.js';
+import { type LogPlace, NOWHERE } from './log.js';
 import type { Place } from './resource.js';
 import { isAnswered, type Limits, Session } from './session.js';
 import { xidSql } from './xid.js';
@@ -106,19 +107,24 @@ export class LastResource implements Participant {
     readonly name: string,
     private readonly session: Session,
     private readonly bound: BoundRunner,
-    /** When it began, in milliseconds since the epoch: by the clock that also decides whether the deadline has passed. */
-    readonly startMs: number,
+    /** Where it began, and when: by the clock that also decides whether the deadline has passed. */
+    readonly place: LogPlace,
   ) {}
 
-  static async start(name: string, { source, pool }: Place, limits: Limits): Promise<LastResource> {
+  /** @param placeSql reads where it has begun, see `DecisionLog` */
+  static async start(
+    name: string,
+    { source, pool }: Place,
+    { placeSql, ...limits }: { placeSql: string } & Limits,
+  ): Promise<LastResource> {
     const session = await Session.open(pool, limits);
     try {
-      const [, , rows] = await session.send<[unknown, unknown, Array<{ ms: string }>]>(
-        `START TRANSACTION; SAVEPOINT ${BEGUN}; SELECT ${NOW_MS} AS ms`,
+      const [, , rows] = await session.send<[unknown, unknown, LogPlace[]]>(
+        `START TRANSACTION; SAVEPOINT ${BEGUN}; ${placeSql}`,
       );
       const bound = session.enter(source, { withSavepoint: true });
       await bound.tell('AfterTransactionStart');
-      return new LastResource(name, session, bound, Number(rows[0]!.ms));
+      return new LastResource(name, session, bound, rows[0] ?? NOWHERE);
     } catch (error) {
       session.destroy();
       throw error;
@@ -174,6 +180,3 @@ export class LastResource implements Participant {
     this.session.destroy();
   }
 }
-
-/** Now, in milliseconds since the epoch, by the clock of the database. */
-export const NOW_MS = `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000`;

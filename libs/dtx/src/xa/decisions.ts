@@ -1,16 +1,21 @@
 // Step 3 of 5 - decisions: the log. One row per gtrid, the first writer wins, and who comes second learns what was written.
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
+import { backoffMs } from '../core/backoff.js';
+import { NOW_MS } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
 import { insertFirst, NOW, SqlExpression } from '../core/database/insert-first.js';
 import type { SqlValue } from '../core/database/literal.js';
-import { inFuture } from '../core/durable/claim.js';
+import type { Sql } from '../core/database/sql.js';
+import { isLockWait } from '../core/database/sql-errors.js';
+import { inFuture, NEVER_BY_ITSELF } from '../core/durable/claim.js';
 import { DtxError } from '../core/errors.js';
 import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
-import { NOW_MS } from './branch.js';
 import { leaseMsOf, XA_OPTIONS, type XaOptions } from './options.js';
 import { type Decision, decisionMigrations, type XaRow } from './schema.js';
+import { within } from './time-limits.js';
 import type { Gtrid } from './xid.js';
 
 /** What a row says beside its decision. */
@@ -21,11 +26,10 @@ export interface Known {
   readonly state: string;
 }
 
+const UNKNOWN_WAIT_MS = 3_000;
+
 @Injectable()
 export class Decisions implements OnModuleInit {
-  /** Random, made by the log's first migration; empty until the database is open. */
-  logId = '';
-
   /** How long what this process decides is its own to carry out. */
   readonly leaseMs: number;
   /** Fencing token of what this process decides, already leased to itself. */
@@ -33,19 +37,14 @@ export class Decisions implements OnModuleInit {
 
   constructor(
     private readonly database: Database,
-    @Inject(CORE_OPTIONS) core: CoreOptions,
-    @Inject(XA_OPTIONS) options: XaOptions,
+    @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
+    @Inject(XA_OPTIONS) private readonly options: XaOptions,
   ) {
     this.leaseMs = leaseMsOf(core, options);
   }
 
   onModuleInit(): void {
     this.database.addMigrations('dtx-xa', decisionMigrations);
-  }
-
-  async open(): Promise<void> {
-    const [row] = await this.database.own.query('SELECT log_id FROM dtx_xa_log');
-    this.logId = row.log_id;
   }
 
   /**
@@ -81,6 +80,37 @@ export class Decisions implements OnModuleInit {
     return { decision: rows[0].decision };
   }
 
+  /**
+   * What stands about a transaction whose decision was sent and not answered: ROLLBACK is written unless something is
+   * there. Null when nobody can say: its COMMIT may still be running, the log does not answer, or the recovery has given
+   * it up. Then nothing may be touched.
+   */
+  async whatStands(of: Undecided, startMs: number): Promise<Decision | null> {
+    const giveUpAt = performance.now() + UNKNOWN_WAIT_MS;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return (await within(giveUpAt - performance.now(), this.presumeRollback(of, startMs))).decision;
+      } catch (unknown) {
+        if (isLockWait(unknown) || performance.now() > giveUpAt) return null;
+        await sleep(backoffMs(this.core.reconnect, attempt));
+      }
+    }
+  }
+
+  /**
+   * Whether the decision on it is being written at this very moment: its row is there and not committed. Said at once: a
+   * COMMIT may hang for long, and others wait to be looked at.
+   */
+  async isBeingDecided(id: string): Promise<boolean> {
+    try {
+      await this.database.own.query('SELECT id FROM dtx_xa WHERE id = ? FOR UPDATE NOWAIT', [id]);
+      return false;
+    } catch (error) {
+      if (isLockWait(error)) return true;
+      throw error;
+    }
+  }
+
   /** What the log knows of these. Not a locking read: who is not in it has to be decided on by `presumeRollback`. */
   async known(ids: readonly string[]): Promise<Map<string, Known>> {
     if (ids.length === 0) return new Map();
@@ -88,14 +118,29 @@ export class Decisions implements OnModuleInit {
     return new Map(rows.map((row) => [row.id, row]));
   }
 
-  /** A branch that was believed to be over is prepared again (a server came back from an older state): once more. */
-  async reopen(ids: readonly string[]): Promise<void> {
-    if (ids.length === 0) return;
-    await this.database.own.query(
-      `UPDATE dtx_xa SET state = IF(decision = 'COMMIT', 'COMMITTING', 'ROLLING_BACK'), attempts = 0,
-         next_attempt_at = UTC_TIMESTAMP(3) WHERE id IN (?) AND state = 'DONE' AND decision IS NOT NULL`,
-      [ids],
+  /**
+   * A branch that was believed to be over is prepared again (a server was set back), or was not known to take part (its
+   * database was configured after the decision): once more, with that branch.
+   * @returns false for one that is not DONE, or has come back so often that it must not again
+   */
+  async reopen({ id, branch }: { id: string; branch: string }): Promise<boolean> {
+    const { affectedRows } = await this.database.own.query(
+      `UPDATE dtx_xa SET state = IF(decision = 'COMMIT', 'COMMITTING', 'ROLLING_BACK'), attempts = attempts + 1,
+         branches = IF(FIND_IN_SET(?, branches), branches, CONCAT(branches, ',', ?)), next_attempt_at = UTC_TIMESTAMP(3)
+       WHERE id = ? AND state = 'DONE' AND decision IS NOT NULL AND attempts < ?`,
+      [branch, branch, id, this.options.attemptsMax],
     );
+    return affectedRows === 1;
+  }
+
+  /** Parks a row that is DONE again and again while its branch stays. False unless it is parked by this. */
+  async parkReopened(sql: Sql, { id, error }: { id: string; error: string }): Promise<boolean> {
+    const { affectedRows } = await sql.query(
+      `UPDATE dtx_xa SET state = 'PARKED', next_attempt_at = ${NEVER_BY_ITSELF}, last_error = ?
+       WHERE id = ? AND state = 'DONE' AND decision IS NOT NULL AND attempts >= ?`,
+      [error, id, this.options.attemptsMax],
+    );
+    return affectedRows === 1;
   }
 
   /** Not fenced by the claim: whoever saw every branch in its place knows that it is over, and only forward is possible. */

@@ -8,9 +8,30 @@ export type Query = (sql: string, values?: readonly SqlValue[]) => Promise<Array
 export interface Dialect {
   readonly vendor: 'MySQL' | 'MariaDB';
   readonly version: string;
+  /** Behind a SELECT: reads only what no other transaction has written and not ended, and says so at once otherwise. */
+  readonly sharedNowait: string;
   /** Lists every prepared branch of the server, whoever has prepared it. */
   recover(query: Query): Promise<Xid[]>;
 }
+
+/** Columns, for any SELECT, of what a server does before it answers a COMMIT. */
+export const FLUSH_COLUMNS = `VERSION() AS server, @@GLOBAL.innodb_flush_log_at_trx_commit AS flush_log,
+  @@GLOBAL.log_bin AS log_bin, @@GLOBAL.sync_binlog AS sync_binlog`;
+
+/** Values of `innodb_flush_log_at_trx_commit` with which a COMMIT is on the disk before it is answered. */
+const FLUSHES = { MySQL: [1], MariaDB: [1, 3] };
+
+/** Null for a server that has on its disk what it has answered, else what is wrong with it and what to do about it. */
+export function flushFlaw(row: Record<string, unknown>): string | null {
+  const [flushLog, syncBinlog] = [Number(row.flush_log), Number(row.sync_binlog)];
+  const wrong = FLUSHES[vendorOf(row.server)].includes(flushLog)
+    ? Number(row.log_bin) === 1 && syncBinlog !== 1 && `sync_binlog = ${syncBinlog} with log_bin on`
+    : `innodb_flush_log_at_trx_commit = ${flushLog}`;
+  if (!wrong) return null;
+  return `has ${wrong}, not 1: a crash may lose what it has committed; set it to 1, or set xa.acceptUnflushed`;
+}
+
+const vendorOf = (version: unknown) => (/mariadb/i.test(String(version)) ? 'MariaDB' : 'MySQL');
 
 const OLDEST = { MySQL: [8, 0, 29], MariaDB: [10, 6, 0] } as const;
 /** XAER_RMERR: on MySQL what an account without the privilege is answered. */
@@ -20,10 +41,13 @@ const REFUSED = 1401;
 export async function dialectOf(query: Query): Promise<Dialect> {
   const [row] = await query('SELECT VERSION() AS version, CURRENT_USER() AS account');
   const version = String(row!.version);
-  const vendor = /mariadb/i.test(version) ? 'MariaDB' : 'MySQL';
+  const vendor = vendorOf(version);
   if (isOlder(version, OLDEST[vendor]))
     throw new OptionsError(`XA needs ${vendor} ${OLDEST[vendor].join('.')} or newer; this server is ${version}`);
-  const dialect: Dialect = { vendor, version, recover: vendor === 'MySQL' ? recoverMySql : recoverMariaDb };
+  const dialect: Dialect =
+    vendor === 'MySQL'
+      ? { vendor, version, sharedNowait: 'FOR SHARE NOWAIT', recover: recoverMySql }
+      : { vendor, version, sharedNowait: 'LOCK IN SHARE MODE NOWAIT', recover: recoverMariaDb };
   try {
     await dialect.recover(query);
   } catch (error) {

@@ -52,6 +52,12 @@ export const failpoints = {
     'The decision is marked DONE: nothing is left to do.',
     'Nobody has to; a caller without an answer finds the outcome with its Idempotency-Key.',
   ),
+  doubted: point(
+    'doubted',
+    5,
+    'The log is found not to be whole: that is PARKED with its one alert, and what is prepared stays prepared.',
+    'A person, who ends by hand what must be committed, and says that the rest may be rolled back.',
+  ),
   presumed: point(
     'presumed',
     5,

@@ -6,6 +6,9 @@ import { sqlOf } from '../core/database/sql.js';
 import { DurableOperations, type OperableTable } from '../core/durable/operations.js';
 import { Operations, type TimelineEntry } from '../core/operations.js';
 import { SCHEME } from './failpoints.js';
+import { isLogFault } from './incidents.js';
+import { DecisionLog } from './log.js';
+import { SENTINEL } from './schema.js';
 import { SecondPhase } from './second-phase.js';
 
 /** What a person may do with decisions that are not carried out, and with heuristic outcomes. */
@@ -15,6 +18,7 @@ export class XaOperations implements OnModuleInit {
     private readonly database: Database,
     private readonly alerts: Alerts,
     private readonly secondPhase: SecondPhase,
+    private readonly log: DecisionLog,
     private readonly operations: Operations,
   ) {}
 
@@ -25,9 +29,17 @@ export class XaOperations implements OnModuleInit {
       openStates: ['COMMITTING', 'ROLLING_BACK', 'PARKED'],
       // Never flipped: a retry goes on with what was decided.
       retryState: `CASE decision WHEN 'COMMIT' THEN 'COMMITTING' WHEN 'ROLLBACK' THEN 'ROLLING_BACK' ELSE 'PARKED' END`,
-      what: (row) => `XA transaction over ${row.branches}, decision ${row.decision ?? 'not known'}`,
+      below: SENTINEL,
+      what: (row) =>
+        isLogFault(row.id)
+          ? 'the decision log of XA'
+          : `XA transaction over ${row.branches}, decision ${row.decision ?? 'not known'}`,
       timeline,
-      resolve,
+      resolve: async (tx, row, outcome) => {
+        if (isLogFault(row.id) ? !(await this.log.settle(tx, row.id, outcome)) : outcome === 'reject') return false;
+        await close(tx, row.id);
+        return true;
+      },
       wake: () => this.secondPhase.wake(),
     };
     this.operations.register(new DurableOperations(shape, this.database, this.alerts));
@@ -35,20 +47,15 @@ export class XaOperations implements OnModuleInit {
 }
 
 /** Settled by hand, as what was decided; a decision is never reversed, and there is no other way to refuse. */
-async function resolve(
-  tx: EntityManager,
-  row: { id: string; [column: string]: unknown },
-  outcome: 'done' | 'reject',
-): Promise<boolean> {
-  if (outcome === 'reject') return false;
+async function close(tx: EntityManager, id: string): Promise<void> {
   await sqlOf(tx).query(
     `UPDATE dtx_xa SET state = 'DONE', next_attempt_at = NULL, claim_token = NULL, done_at = UTC_TIMESTAMP(3) WHERE id = ?`,
-    [row.id],
+    [id],
   );
-  return true;
 }
 
 function timeline(row: Record<string, unknown>): TimelineEntry[] {
+  if (isLogFault(String(row.id))) return [{ at: isoTime(row.created_at)!, event: 'found' }];
   const moments: Array<[unknown, string]> = [
     [row.created_at, `begun on ${row.branches}`],
     [

@@ -1,12 +1,12 @@
 import { z } from 'zod';
+import type { Backoff } from '../core/backoff.js';
 import type { CoreOptions } from '../core/options.js';
-import { backoffOption, countOption, msOption } from '../core/options.js';
+import { backoffOption, countOption, msOption, retentionOutlastsTimeout } from '../core/options.js';
 
 /** The timeout travels in six hex digits of every xid. */
 const TIMEOUT_MS_MAX = 600_000;
 
-/** Options of XA. Times in milliseconds. */
-export const xaOptions = z.strictObject({
+const fields = z.strictObject({
   /** From the begin to the decision, by the clock of the database that holds the decision log. */
   timeoutMs: z.number().int().min(100).max(TIMEOUT_MS_MAX).default(5_000),
   /** Transactions at once in this process; each holds one connection to every database that takes part. */
@@ -30,6 +30,35 @@ export const xaOptions = z.strictObject({
     .int()
     .min(60_000)
     .default(8 * 86_400_000),
+  /**
+   * The name of this deployment, like `orders-production`. The decision log is bound to it, so that a failover to another
+   * server is recognized, and a copy of the database under another name is not taken for the original. Without a name the
+   * log is bound to its server, and a person confirms a failover.
+   */
+  deployment: z
+    .string()
+    .regex(/^[0-9A-Za-z_.:-]{1,64}$/)
+    .optional(),
+  /**
+   * Use servers that answer a COMMIT before it is on their disk. A crash of such a server may then leave a transaction in
+   * some databases only.
+   */
+  acceptUnflushed: z.boolean().default(false),
+  /** How often the decision log is compared with the branches that have been committed. */
+  logCheckIntervalMs: msOption(10_000),
+  /** A decided branch in a database that no instance has configured waits for so long before a person is told. */
+  unknownBranchMs: msOption(3_600_000),
+});
+
+/** Options of XA. Times in milliseconds. */
+export const xaOptions = fields.superRefine((options, context) => {
+  retentionOutlastsTimeout(options, context);
+  const budgetMs = leastWaitMs(options.backoff, options.attemptsMax);
+  const silenceMs = silenceSecondsOf(options) * 1_000;
+  if (budgetMs >= silenceMs) return;
+  const attempts = `${options.attemptsMax} attempts with this backoff are over after ${budgetMs} ms`;
+  const session = `a server ends the session of a stopped process after ${silenceMs} ms (timeoutMs is ${options.timeoutMs})`;
+  context.addIssue({ code: 'custom', path: ['attemptsMax'], message: `${attempts}, before ${session}` });
 });
 
 export type XaOptions = z.output<typeof xaOptions>;
@@ -42,6 +71,27 @@ export function leaseMsOf(core: CoreOptions, { callTimeoutMs }: XaOptions): numb
 }
 
 /** A server ends a session that is silent for so long, and with it the branch of a manager that was stopped. */
-export function silenceSecondsOf({ timeoutMs }: XaOptions): number {
+export function silenceSecondsOf({ timeoutMs }: Pick<XaOptions, 'timeoutMs'>): number {
   return Math.ceil(timeoutMs / 1_000) + 2;
+}
+
+/**
+ * From its begin on, a transaction may be in a living session for so long, in milliseconds: its last statement comes
+ * before the deadline, and then the server waits for the session's silence.
+ */
+export function heldForMs(options: Pick<XaOptions, 'timeoutMs'>): number {
+  return options.timeoutMs + silenceSecondsOf(options) * 1_000 + HELD_MARGIN_MS;
+}
+
+/** A server ends silent sessions when it comes by, not on the dot. */
+const HELD_MARGIN_MS = 1_000;
+
+/** The waits between so many attempts without their spread, in milliseconds. */
+function leastWaitMs({ firstMs, factor, capMs }: Backoff, attempts: number): number {
+  let total = 0;
+  for (let attempt = 0, wait = firstMs; attempt < attempts; attempt++, wait *= factor) {
+    if (wait >= capMs) return total + (attempts - attempt) * capMs;
+    total += wait;
+  }
+  return Math.round(total);
 }

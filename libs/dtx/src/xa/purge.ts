@@ -1,9 +1,11 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { Database } from '../core/database/database.service.js';
-import { idFloor } from '../core/gid.js';
+import { inFuture } from '../core/durable/claim.js';
 import { Purger } from '../core/purge.js';
-import { XA_OPTIONS, type XaOptions } from './options.js';
+import { DecisionLog } from './log.js';
+import { heldForMs, XA_OPTIONS, type XaOptions } from './options.js';
 import { Resources } from './resources.js';
+import { SENTINEL } from './schema.js';
 
 /** A decision goes when all its branches are in their places and its horizon has passed; its witnesses go before it. */
 @Injectable()
@@ -11,6 +13,7 @@ export class XaPurge {
   constructor(
     private readonly database: Database,
     private readonly resources: Resources,
+    private readonly log: DecisionLog,
     @Inject(XA_OPTIONS) private readonly options: XaOptions,
     purger: Purger,
   ) {
@@ -18,12 +21,17 @@ export class XaPurge {
       purger.add({ name: 'xa decisions', batch: (limit) => this.removeFinished(limit) });
   }
 
-  /** Should we die in between, the decisions are still there, and the next batch is the same again. */
+  /**
+   * The retention counts from the begin, as the recovery's own memory does; and no decision goes while a session may have
+   * a branch of it. If the process dies in between, the decisions are still there, and the next batch is the same again.
+   */
   private async removeFinished(limit: number): Promise<number> {
-    const old = idFloor(this.database.nowMs() - this.options.retentionMs);
+    // A copy of a log removes nothing that the original has left in the branches.
+    if (this.log.id === '') return 0;
     const rows: Array<{ id: string; gtrid: string }> = await this.database.own.query(
-      `SELECT id, gtrid FROM dtx_xa WHERE id < ? AND state = 'DONE' ORDER BY id LIMIT ${Number(limit)}`,
-      [old],
+      `SELECT id, gtrid FROM dtx_xa FORCE INDEX (by_age) WHERE created_at < ${inFuture(-this.options.retentionMs)}
+         AND state = 'DONE' AND COALESCE(done_at, created_at) < ${inFuture(-heldForMs(this.options))}
+         AND id <> '${SENTINEL}' ORDER BY created_at LIMIT ${Number(limit)}`,
     );
     if (rows.length === 0) return 0;
     const gtrids = rows.map(({ gtrid }) => gtrid);

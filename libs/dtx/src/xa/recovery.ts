@@ -1,54 +1,53 @@
-// Step 5 of 5 - recovery: what was prepared and never decided is rolled back; in every instance, at start and for ever.
+// Step 5 of 5 - recovery: what is prepared is compared with the log; in every instance, at start and for ever.
 import { Inject, Injectable, Logger, OnModuleInit } from '@nestjs/common';
 import { Alerts } from '../core/alert/alerts.js';
 import { Database } from '../core/database/database.service.js';
-import { insertFirst, NOW, SqlExpression } from '../core/database/insert-first.js';
-import { isLockWait, isUnavailable } from '../core/database/sql-errors.js';
-import { NEVER_BY_ITSELF } from '../core/durable/claim.js';
-import { failpoint } from '../core/failpoint.js';
+import { isUnavailable } from '../core/database/sql-errors.js';
 import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
-import { NOW_MS } from './branch.js';
-import { Decisions } from './decisions.js';
-import { failpoints, SCHEME } from './failpoints.js';
-import { XA_OPTIONS, type XaOptions } from './options.js';
+import { Decisions, type Known } from './decisions.js';
+import { SCHEME } from './failpoints.js';
+import { ForeignBranches } from './foreign.js';
+import { LogIncidents } from './incidents.js';
+import { DecisionLog, type LogState } from './log.js';
+import { Orphans, type Prepared } from './orphans.js';
 import type { Resource } from './resource.js';
 import { Resources } from './resources.js';
 import { SecondPhase } from './second-phase.js';
-import { FORMAT_ID, type Gtrid, parseGtrid, type Xid } from './xid.js';
+import { traceOf } from './settle.js';
+import { TailCheck } from './tail.js';
+import { BRANCH_NAME, FORMAT_ID, parseGtrid, type Xid } from './xid.js';
 
-/** A branch that has been prepared for longer than its transaction was given. */
-interface Overdue extends Gtrid {
-  readonly gtrid: string;
-  readonly branch: string;
-}
-
-/** How long a branch that is not ours may stay before it is spoken of: others have their own recovery. */
-const FOREIGN_AFTER_MS = 60_000;
+/** A branch from further in the future than this is told of; one from nearer is waited for. */
+const AHEAD_MS = 60_000;
 
 /** Finds orphans. Whatever is not of our own format and our own decision log is reported and never touched. */
 @Injectable()
 export class Recovery implements OnModuleInit {
   private readonly logger = new Logger('XaRecovery');
+  private readonly foreign = new ForeignBranches(this.logger);
   private timer: NodeJS.Timeout | undefined;
   private scanning: Promise<void> = Promise.resolve();
   private isStopped = false;
-  private foreignSince = new Map<string, number>();
 
   constructor(
     private readonly database: Database,
     private readonly resources: Resources,
+    private readonly log: DecisionLog,
     private readonly decisions: Decisions,
+    private readonly orphans: Orphans,
+    private readonly tail: TailCheck,
+    private readonly incidents: LogIncidents,
     private readonly secondPhase: SecondPhase,
     private readonly alerts: Alerts,
     @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
-    @Inject(XA_OPTIONS) private readonly options: XaOptions,
   ) {}
 
   onModuleInit(): void {
     if (this.resources.branches.length === 0) return;
     this.database.onReady(() => {
       this.secondPhase.start();
+      this.tail.start();
       this.schedule(0);
     });
   }
@@ -68,7 +67,7 @@ export class Recovery implements OnModuleInit {
 
   /** One look at every server. A server that is away hides its orphans for as long as it is, and delays nothing else. */
   private async scan(): Promise<void> {
-    if (this.decisions.logId === '') return;
+    if (this.log.id === '') return;
     const known = this.resources.branches.filter((resource) => resource.isKnown);
     const looks = await Promise.allSettled(known.map((resource) => this.look(resource)));
     for (const look of looks) {
@@ -80,82 +79,73 @@ export class Recovery implements OnModuleInit {
   private async look(resource: Resource): Promise<void> {
     await resource.checkSchema();
     const listed = await resource.prepared();
-    const ours = listed.flatMap((xid) => this.oursOf(xid));
-    this.reportForeign(resource.name, listed);
-    if (ours.length === 0) return;
-    const [{ ms }] = await this.database.own.query(`SELECT ${NOW_MS} AS ms`);
-    const overdue = ours.filter(({ deadlineMs }) => deadlineMs < Number(ms));
-    if (overdue.length > 0) await this.resolve(overdue, Number(ms));
+    const ours = listed.flatMap((xid) => this.oursOf(resource, xid));
+    const strangers = listed.filter((xid) => this.oursOf(resource, xid).length === 0);
+    if (ours.length === 0) return this.foreign.report(resource.name, strangers);
+    const state = await this.log.read();
+    await this.tellOfFuture(ours, state);
+    const overdue = ours.filter(({ deadlineMs }) => deadlineMs < state.nowMs);
+    // The log before the traces: one that is prepared although it was DONE has come back, and was not ended in between.
+    const known = await this.decisions.known(overdue.map(({ id }) => id));
+    const here = await this.here(overdue);
+    const elsewhere = overdue.filter((one) => !here.includes(one) && !this.isOfAnother(one));
+    this.foreign.report(resource.name, [...strangers, ...elsewhere.map(xidOf)]);
+    if (here.length > 0) await this.resolve(here, { known, state });
   }
 
-  private oursOf({ formatId, gtrid, branch }: Xid): Overdue[] {
+  /** By its xid. */
+  private oursOf(resource: Resource, { formatId, gtrid, branch }: Xid): Prepared[] {
     const parsed = parseGtrid(gtrid);
-    if (formatId !== FORMAT_ID || parsed?.logId !== this.decisions.logId) return [];
-    return [{ ...parsed, gtrid, branch }];
+    const isOurs = formatId === FORMAT_ID && parsed?.logId === this.log.id && BRANCH_NAME.test(branch);
+    return isOurs ? [{ ...parsed, resource, gtrid, branch }] : [];
   }
 
   /**
-   * A branch with a decision is the second phase's, at once if it had been believed to be over. One without is decided
-   * now, unless it is from before the log's memory: then nobody knows, and a person must.
+   * Those whose witness is held in this very database. A server lists the branches of all its databases, also those of
+   * another deployment whose log was copied from ours, or ours from its, so that both have one id. Those are not ours to
+   * end.
    */
-  private async resolve(overdue: readonly Overdue[], nowMs: number): Promise<void> {
-    const known = await this.decisions.known(overdue.map(({ id }) => id));
-    await this.decisions.reopen(overdue.map(({ id }) => id).filter((id) => known.get(id)?.state === 'DONE'));
-    for (const orphan of overdue.filter(({ id }) => !known.has(id))) {
-      if (orphan.startMs < nowMs - this.options.retentionMs) await this.giveUp(orphan);
-      else await this.presume(orphan);
-    }
+  private async here(prepared: readonly Prepared[]): Promise<Prepared[]> {
+    const traces = await Promise.all(prepared.map((one) => traceOf(one)));
+    return prepared.filter((_, index) => traces[index] === 'held');
+  }
+
+  /** A branch of another database of ours on the same server is that one's to look at. */
+  private isOfAnother({ resource, branch }: Prepared): boolean {
+    return branch !== resource.name && this.resources.branches.some(({ name }) => name === branch);
+  }
+
+  private async tellOfFuture(ours: readonly Prepared[], { nowMs }: LogState): Promise<void> {
+    const first = ours.find(({ startMs, deadlineMs }) => startMs > nowMs + (deadlineMs - startMs) + AHEAD_MS);
+    if (!first) return;
+    const seen = `${first.gtrid} at ${first.branch} began at ${new Date(first.startMs).toISOString()}`;
+    await this.incidents.raise('clock', seen, { gtrid: first.gtrid });
+  }
+
+  /** A branch with a decision is the second phase's, at once if it had been believed to be over. */
+  private async resolve(
+    overdue: readonly Prepared[],
+    { known, state }: { known: ReadonlyMap<string, Known>; state: LogState },
+  ): Promise<void> {
+    for (const one of overdue) if (known.get(one.id)?.state === 'DONE') await this.reopen(one);
+    await this.orphans.decide(
+      overdue.filter(({ id }) => !known.has(id)),
+      state,
+    );
     this.secondPhase.wake();
   }
 
-  /** Every branch database may have a branch of it: one that is not prepared yet must find its witness taken. */
-  private async presume(orphan: Overdue): Promise<void> {
-    const about = { id: orphan.id, gid: orphan.id, gtrid: orphan.gtrid, branches: this.allNames() };
-    try {
-      const { row } = await this.decisions.presumeRollback(about, orphan.startMs);
-      if (!row) return; // another instance was first, and carries it out
-      await failpoint(failpoints.presumed, async () => {});
-      this.secondPhase.takeUp(row);
-    } catch (error) {
-      // Its decision is being committed at this very moment, or hangs there: the next look tells.
-      if (!isLockWait(error)) throw error;
-    }
-  }
-
-  /** The row and its one alert are written together. */
-  private async giveUp({ id, gtrid, startMs, branch }: Overdue): Promise<void> {
-    const error = `prepared at ${branch}, and older than the decision log remembers: commit or roll it back by hand`;
+  /** One that comes back again and again is a person's: what ends it is not in our power. */
+  private async reopen({ id, branch }: Prepared): Promise<void> {
+    if (await this.decisions.reopen({ id, branch })) return;
+    const error = `its branch at ${branch} is prepared again each time it was ended: end it by hand, then retry`;
     const incident = { scheme: SCHEME, id, gid: id, step: 'recovering an XA branch', lastError: error };
-    const isNew = await this.database.own.transaction(async (sql) => {
-      const about = { id, gid: id, gtrid, branches: branch, decision: null, state: 'PARKED', last_error: error };
-      const times = {
-        next_attempt_at: new SqlExpression(NEVER_BY_ITSELF),
-        created_at: new Date(startMs),
-        decided_at: NOW,
-      };
-      if (!(await insertFirst(sql, 'dtx_xa', { ...about, ...times }))) return false;
-      await this.alerts.raise(sql, incident);
-      return true;
+    const isParked = await this.database.own.transaction(async (sql) => {
+      if (!(await this.decisions.parkReopened(sql, { id, error }))) return false;
+      return this.alerts.raise(sql, incident);
     });
-    if (isNew) this.alerts.announce(incident);
-  }
-
-  private allNames(): string {
-    return this.resources.branches.map(({ name }) => name).join(',');
-  }
-
-  /** Once per branch and process, when it has been there for long: it holds locks that somebody will run into. */
-  private reportForeign(server: string, listed: readonly Xid[]): void {
-    const foreign = listed.filter((xid) => this.oursOf(xid).length === 0);
-    const keys = new Set(foreign.map(({ formatId, gtrid, branch }) => `${server} ${formatId} ${gtrid} ${branch}`));
-    for (const key of this.foreignSince.keys())
-      if (key.startsWith(`${server} `) && !keys.has(key)) this.foreignSince.delete(key);
-    for (const key of keys) {
-      const since = this.foreignSince.get(key) ?? performance.now();
-      const isOld = performance.now() - since > FOREIGN_AFTER_MS;
-      if (isOld)
-        this.logger.warn(`a prepared branch that is not ours stays at ${JSON.stringify(key)}; it is left alone`);
-      this.foreignSince.set(key, isOld ? Number.POSITIVE_INFINITY : since);
-    }
+    if (isParked) this.alerts.announce(incident);
   }
 }
+
+const xidOf = ({ gtrid, branch }: Prepared): Xid => ({ formatId: FORMAT_ID, gtrid, branch });

@@ -3,7 +3,7 @@ import { pinningSql } from '../core/database/session.js';
 import { poolBeside, poolOf, type SessionPool } from '../core/database/session-pool.js';
 import { OptionsError } from '../core/errors.js';
 import type { CoreOptions } from '../core/options.js';
-import { type Dialect, dialectOf, type Query } from './dialect.js';
+import { type Dialect, dialectOf, FLUSH_COLUMNS, flushFlaw, type Query } from './dialect.js';
 import { XaUnavailable } from './errors.js';
 import { silenceSecondsOf, type XaOptions } from './options.js';
 import { WITNESS } from './schema.js';
@@ -45,6 +45,7 @@ export class Resource {
   private readonly callTimeoutMs: number;
   private readonly pins: Record<'work' | 'recovery', string[]>;
   private pools: { work: SessionPool; recovery: SessionPool } | undefined;
+  private readonly acceptUnflushed: boolean;
 
   constructor(
     readonly name: string,
@@ -52,6 +53,7 @@ export class Resource {
     { core, options }: { core: CoreOptions; options: XaOptions },
   ) {
     this.callTimeoutMs = options.callTimeoutMs;
+    this.acceptUnflushed = options.acceptUnflushed;
     this.source = branchSource(database, options.concurrencyMax);
     this.pins = {
       work: pinningSql({ lockWaitSeconds: core.lockWaitSeconds, silenceSeconds: silenceSecondsOf(options) }),
@@ -77,6 +79,11 @@ export class Resource {
     return this.dialect !== undefined;
   }
 
+  /** Behind a SELECT: see the dialect. Only for one that is known. */
+  get sharedNowait(): string {
+    return this.dialect!.sharedNowait;
+  }
+
   /**
    * @throws OptionsError for a server or a schema that will not do, XaUnavailable for a schema that its own app may still
    *   bring up to date, and what connecting throws
@@ -97,19 +104,27 @@ export class Resource {
     return this.dialect;
   }
 
-  /** Looks whether the other app has migrated its database to what this program knows, and not beyond. */
+  /**
+   * Looks whether the other app has migrated its database to what this program knows, and not beyond; and whether its
+   * server flushes what it commits, which can be changed while it runs.
+   */
   async checkSchema(): Promise<void> {
     const wanted = { ...this.database.schema, [WITNESS]: WITNESS_VERSION };
     const versions = await this.ask((query) => query(SCHEMA_SQL)).catch((error) => {
-      if ((error as { errno?: number }).errno === NO_SUCH_TABLE) return [];
+      if (isNoTable(error)) return [];
       throw error;
     });
     const has = new Map(versions.map(({ component, version }) => [String(component), Number(version)]));
     const wrong = Object.entries(wanted).filter(([component, version]) => has.get(component) !== version);
     this.isBehind = wrong.every(([component, version]) => (has.get(component) ?? 0) < version);
-    this.problem = wrong
-      .map(([component, version]) => `has ${component} at version ${has.get(component) ?? 'none'}, not ${version}`)
-      .join(', ');
+    const flaw = this.acceptUnflushed || !versions[0] ? null : flushFlaw(versions[0]);
+    if (flaw) this.isBehind = false;
+    this.problem = [
+      ...wrong.map(
+        ([component, version]) => `has ${component} at version ${has.get(component) ?? 'none'}, not ${version}`,
+      ),
+      ...(flaw ? [flaw] : []),
+    ].join(', ');
   }
 
   /**
@@ -141,7 +156,14 @@ export class Resource {
 }
 
 const NO_SUCH_TABLE = 1146;
-const SCHEMA_SQL = 'SELECT component, MAX(version) AS version FROM dtx_schema_version GROUP BY component';
+
+/** The app of this database has not migrated it yet: no branch has ever worked here. */
+export function isNoTable(error: unknown): boolean {
+  return (error as { errno?: number }).errno === NO_SUCH_TABLE;
+}
+
+const SCHEMA_SQL = `SELECT component, MAX(version) AS version, ${FLUSH_COLUMNS}
+  FROM dtx_schema_version GROUP BY component`;
 
 /**
  * A DataSource that only XA uses. Several statements may go in one round trip: what is joined are literals of this

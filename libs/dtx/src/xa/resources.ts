@@ -8,8 +8,8 @@ import { isDatabaseAway } from '../core/database/sql-errors.js';
 import { DtxError } from '../core/errors.js';
 import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
-import { Decisions } from './decisions.js';
 import { XaUnavailable } from './errors.js';
+import { DecisionLog } from './log.js';
 import { silenceSecondsOf, XA_OPTIONS, type XaOptions } from './options.js';
 import { type BranchDatabase, IDLE_MS, type Place, Resource } from './resource.js';
 
@@ -24,10 +24,11 @@ export class Resources implements OnModuleInit, OnModuleDestroy, OnApplicationSh
   private readonly stopping = new AbortController();
   private last: SessionPool | undefined;
   private opening: Promise<unknown> = Promise.resolve();
+  private isOpeningLog = false;
 
   constructor(
     private readonly database: Database,
-    private readonly decisions: Decisions,
+    private readonly log: DecisionLog,
     @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
     @Inject(XA_OPTIONS) private readonly options: XaOptions,
     @Inject(BRANCHES) branches: Readonly<Record<string, BranchDatabase>>,
@@ -37,9 +38,10 @@ export class Resources implements OnModuleInit, OnModuleDestroy, OnApplicationSh
 
   onModuleInit(): void {
     if (this.branches.length === 0) return;
+    this.log.whenLost(() => void this.reopenLog());
     this.database.onReady(() => {
       this.opening = Promise.all([
-        this.keepTrying('the decision log', () => this.openLog()),
+        this.reopenLog(),
         ...this.branches.map((branch) => this.keepTrying(branch.name, () => this.openBranch(branch))),
       ]);
     });
@@ -74,16 +76,25 @@ export class Resources implements OnModuleInit, OnModuleDestroy, OnApplicationSh
     });
     if (found.length === 0 || new Set(wanted).size < wanted.length)
       throw new DtxError(`an XA transaction needs branches, each once; got ${names.join(', ')}`);
-    const isOpen = () => this.last && this.decisions.logId !== '' && found.every((one) => !one.problem);
+    const isOpen = () => this.last && !this.log.problem && found.every((one) => !one.problem);
     for (const end = performance.now() + waitMs; !isOpen(); await sleep(LOOK_EVERY_MS)) {
       const problems = found.filter(({ problem }) => problem).map(({ name, problem }) => `${name} ${problem}`);
-      if (performance.now() > end) throw new XaUnavailable(problems.join('; ') || 'the decision log is not open yet');
+      const said = [...(this.log.problem ? [this.log.problem] : []), ...problems].join('; ');
+      if (performance.now() > end) throw new XaUnavailable(said || 'the decision log is not open yet');
     }
     return found;
   }
 
+  /** Until it is open: one that is somewhere else may come back, or be confirmed by a person. */
+  private async reopenLog(): Promise<void> {
+    if (this.isOpeningLog) return;
+    this.isOpeningLog = true;
+    await this.keepTrying('the decision log', () => this.openLog());
+    this.isOpeningLog = false;
+  }
+
   private async openLog(): Promise<void> {
-    await this.decisions.open();
+    await this.log.open();
     const pins = pinningSql({
       lockWaitSeconds: this.core.lockWaitSeconds,
       silenceSeconds: silenceSecondsOf(this.options),

@@ -1,9 +1,21 @@
+import { msOf } from '../core/database/clock-sql.js';
+import { addIndexOnce, alterOnce } from '../core/database/online-ddl.js';
 import type { Migration } from '../core/database/schema.js';
 import type { DurableRow, DurableTable } from '../core/durable/durable-table.js';
 
 export type Decision = 'COMMIT' | 'ROLLBACK';
 
-export const XA: DurableTable = { name: 'dtx_xa', columns: ['gid', 'gtrid', 'branches', 'decision'] };
+export const XA: DurableTable = {
+  name: 'dtx_xa',
+  columns: [
+    'gid',
+    'gtrid',
+    'branches',
+    'decision',
+    'last_error',
+    `${msOf('UTC_TIMESTAMP(3)')} - (${msOf('created_at')}) AS age_ms`,
+  ],
+};
 
 /** A decision that is not carried out. No decision: a branch that is older than what the log remembers. */
 export type XaRow = DurableRow<{
@@ -12,10 +24,23 @@ export type XaRow = DurableRow<{
   /** Names of the databases that take part as branches, as `payment,inventory`. */
   branches: string;
   decision: Decision | null;
+  /** What was wrong in an earlier round; a row that was made by this process just now has none. */
+  last_error?: string | null;
+  /** Since its transaction began, by the database's clock, when it was claimed; unknown of one made just now. */
+  age_ms?: number | string;
 }>;
 
 /** The component's name in `dtx_schema_version` of a database that takes part as a branch. */
 export const WITNESS = 'dtx-xa-witness';
+
+/**
+ * The id of the row that says that `dtx_xa` is whole. A log that was emptied, or swept by hand, has lost it; one that was
+ * made before there was such a row gets it once, by its migration. It sorts behind every other row, so that instances of
+ * an older version, which purge by id, leave it.
+ */
+export const SENTINEL = 'log~sentinel';
+/** The gid of the rows that are about the log itself. */
+export const LOG_GID = 'xa-log';
 
 const ascii = (length: number) => `VARCHAR(${length}) CHARACTER SET ascii COLLATE ascii_bin`;
 
@@ -33,8 +58,7 @@ export const decisionMigrations: Migration[] = [
         log_id CHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
         created_at DATETIME(3) NOT NULL
       ) ENGINE=InnoDB`,
-      `INSERT IGNORE INTO dtx_xa_log (one, log_id, created_at)
-       VALUES (1, LEFT(SHA2(CONCAT_WS('/', UUID(), RAND(), NOW(6), CONNECTION_ID()), 256), 16), UTC_TIMESTAMP(3))`,
+      `INSERT IGNORE INTO dtx_xa_log (one, log_id, created_at) VALUES (1, ${newLogId()}, UTC_TIMESTAMP(3))`,
       `CREATE TABLE IF NOT EXISTS dtx_xa (
         id CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
         gid ${ascii(64)} NOT NULL,
@@ -54,7 +78,29 @@ export const decisionMigrations: Migration[] = [
       ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4`,
     ],
   },
+  {
+    version: 2,
+    name: 'XA: the log knows where it is and that it is whole; finished decisions by their age',
+    up: [
+      ...alterOnce(
+        'dtx_xa_log',
+        { column: 'home' },
+        `ADD COLUMN home VARCHAR(700) NULL, ADD COLUMN deployment VARCHAR(64) NULL,
+         ADD COLUMN whole_since DATETIME(3) NULL, ADD COLUMN trusted_from DATETIME(3) NULL`,
+      ),
+      // Only a log that has never had one: should this run again on a log that was emptied since, it stays without.
+      `INSERT IGNORE INTO dtx_xa (id, gid, gtrid, branches, state, created_at)
+       SELECT '${SENTINEL}', '${LOG_GID}', '', '-', 'DONE', UTC_TIMESTAMP(3) FROM dtx_xa_log WHERE whole_since IS NULL`,
+      'UPDATE dtx_xa_log SET whole_since = UTC_TIMESTAMP(3) WHERE whole_since IS NULL',
+      ...addIndexOnce('dtx_xa', 'by_age', 'created_at'),
+    ],
+  },
 ];
+
+/** A random log id, as SQL. */
+export function newLogId(): string {
+  return `LEFT(SHA2(CONCAT_WS('/', UUID(), RAND(), NOW(6), CONNECTION_ID()), 256), 16)`;
+}
 
 /** In every database that takes part as a branch: proof of what became of it, since the server forgets what it was told. */
 export const witnessMigrations: Migration[] = [

@@ -1,36 +1,28 @@
 // Step 4 of 5 - second phase: what was decided is done to every branch until each is in its place; in any instance.
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { Alerts } from '../core/alert/alerts.js';
+import { backoffMs } from '../core/backoff.js';
 import { Database } from '../core/database/database.service.js';
-import { isUnavailable } from '../core/database/sql-errors.js';
 import { Batcher } from '../core/durable/batcher.js';
 import { settleAgain } from '../core/durable/claim.js';
 import { DurableLoop, type Tried } from '../core/durable/loop.js';
-import { OptionsError } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
 import { measure } from '../core/telemetry.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
+import { AfterCommit, type BeforeDone } from './after-commit.js';
 import type { XaBranch } from './branch.js';
+import { type Carried, CarryOut } from './carry-out.js';
 import { Decisions } from './decisions.js';
 import { failpoints, SCHEME } from './failpoints.js';
-import { leaseMsOf, XA_OPTIONS, type XaOptions } from './options.js';
-import { Resources } from './resources.js';
+import { isLogFault } from './incidents.js';
+import { DecisionLog } from './log.js';
+import { heldForMs, leaseMsOf, XA_OPTIONS, type XaOptions } from './options.js';
 import { XA, type XaRow } from './schema.js';
-import { commitBranch, rollBackBranch, type Settled } from './settle.js';
+import { parseGtrid } from './xid.js';
 
-/** What follows a committed transaction, named by its gid. */
-export type BeforeDone = (gid: string) => Promise<void>;
-
-/** What came of one branch in one round. `away`: its database does not answer, which is no attempt. */
-interface Carried {
-  readonly settled: Settled | 'away';
-  readonly about: string;
-}
-
-/** A row that waits for what follows its commit waits again for this part of its age, at most so long. */
-const FOLLOW_AGAIN_PART = 1 / 4;
-const FOLLOW_AGAIN_MS_MAX = 60_000;
+/** A branch that a session holds is looked at again after this part of its transaction's age. */
+const HELD_AGAIN_PART = 1 / 4;
 
 /**
  * Carries decisions out. The caller's process does it right after the decision, on the connections that have prepared
@@ -41,41 +33,38 @@ export class SecondPhase {
   private readonly logger = new Logger('SecondPhase');
   private readonly loop: DurableLoop<XaRow>;
   private readonly marks: Batcher<XaRow>;
+  private readonly afterCommit: AfterCommit;
   /** Branches of this process's own transactions, by the row's id, and who waits for them. */
   private readonly own = new Map<string, { branches: ReadonlyMap<string, XaBranch>; told: () => void }>();
 
-  private beforeDone: BeforeDone | undefined;
-  /** Rows that are in work for nothing else than what follows their commit. */
-  private following = 0;
-
   constructor(
     private readonly database: Database,
-    private readonly resources: Resources,
+    private readonly log: DecisionLog,
+    private readonly carryOut: CarryOut,
     private readonly decisions: Decisions,
-    alerts: Alerts,
-    @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
+    private readonly alerts: Alerts,
+    @Inject(CORE_OPTIONS) core: CoreOptions,
     @Inject(XA_OPTIONS) private readonly options: XaOptions,
   ) {
-    this.marks = new Batcher({ delayMs: options.markDelayMs, batchMax: options.markBatchMax }, async (rows) => {
-      await failpoint(failpoints.marked, () => this.decisions.markDone(rows.map(({ id }) => id)));
-      for (const { id } of rows) measure('settled', { scheme: SCHEME, ms: database.ageMs(id) });
-    });
+    this.marks = new Batcher({ delayMs: options.markDelayMs, batchMax: options.markBatchMax }, (rows) =>
+      this.mark(rows),
+    );
+    const leaseMs = leaseMsOf(core, options);
+    this.afterCommit = new AfterCommit(database, { inWorkMax: options.concurrencyMax, leaseMs });
     this.loop = new DurableLoop<XaRow>(
       {
         scheme: SCHEME,
         table: XA,
-        leaseMs: leaseMsOf(core, options),
+        leaseMs,
         scanIntervalMs: core.scanIntervalMs,
         // Room for every transaction of this process, and for as many that others have left.
         concurrencyMax: 2 * options.concurrencyMax,
         attemptsMax: options.attemptsMax,
         backoff: options.backoff,
-        canRun: () => true,
+        // What a copy has brought along is not its own to carry out.
+        canRun: () => log.id !== '',
         run: (row) => this.run(row),
-        describe: (row) => ({
-          gid: row.gid,
-          step: `carrying out ${row.decision ?? 'no decision'} of an XA transaction`,
-        }),
+        describe: (row) => ({ gid: row.gid, step: stepOf(row) }),
       },
       database,
       alerts,
@@ -84,8 +73,7 @@ export class SecondPhase {
 
   /** @throws OptionsError for a second one */
   setBeforeDone(hook: BeforeDone): void {
-    if (this.beforeDone) throw new OptionsError('xa.beforeDone was given twice');
-    this.beforeDone = hook;
+    this.afterCommit.set(hook);
   }
 
   start(): void {
@@ -120,15 +108,21 @@ export class SecondPhase {
 
   /** Without room the locks are let go of all the same; the row, whose lease runs out, is left to the scan. */
   private async commitOnly(branches: readonly XaBranch[]): Promise<void> {
-    await Promise.all(branches.map((branch) => this.isCommitted(branch)));
+    await Promise.all(branches.map((branch) => this.carryOut.isCommitted(branch)));
   }
 
-  /** A row that this process has just decided on for somebody else's branches. Without room it waits for its lease to end. */
+  /** A row that this process has just decided on for branches of others. Without room it waits for its lease to end. */
   takeUp(row: XaRow): void {
     if (this.loop.room > 0) this.loop.runNow(row);
   }
 
   private async run(row: XaRow): Promise<Tried> {
+    // A person has asked for another look at the log itself, and whoever looks at it next parks it again.
+    if (isLogFault(row.id)) return { kind: 'hopeless', error: row.last_error ?? 'the decision log cannot be believed' };
+    // Copied along with its log, which has an id of its own now: the branches are the original's.
+    const logId = parseGtrid(row.gtrid)?.logId ?? this.log.id;
+    if (this.log.id !== '' && logId !== this.log.id)
+      return { kind: 'hopeless', error: `it was decided by another decision log, ${logId}` };
     const own = this.own.get(row.id);
     this.own.delete(row.id);
     try {
@@ -150,7 +144,7 @@ export class SecondPhase {
     let isFirst = true;
     const carried = await Promise.all(
       row.branches.split(',').map(async (name) => {
-        const one = await this.carryOut(row, name, own.get(name));
+        const one = await this.carryOut.one(row, name, own.get(name));
         if (one.settled === 'done' && row.decision === 'COMMIT' && isFirst) {
           isFirst = false;
           await failpoint(failpoints.firstBranch, async () => {});
@@ -159,88 +153,66 @@ export class SecondPhase {
       }),
     );
     const open = carried.filter(({ settled }) => settled !== 'done');
-    if (open.length > 0) return triedOf(open);
+    if (open.length > 0) return this.triedOf(row, open);
     await failpoint(row.decision === 'COMMIT' ? failpoints.allBranches : failpoints.claimed, async () => {});
     return null;
   }
 
-  /** What follows a commit comes before the mark: should it fail, or the process die, the row is due again. */
-  private async finish(row: XaRow): Promise<Tried> {
-    if (row.decision === 'COMMIT' && this.beforeDone) {
-      const away = await this.follow(row, this.beforeDone);
-      if (away !== null) return this.followLater(row, away);
-    }
-    // Not awaited: should the mark fail, the lease runs out and the witnesses are looked at again.
-    this.marks.add(row).catch((error) => this.logger.warn(`cannot mark ${row.id}: ${(error as Error).message}`));
-    return { kind: 'settled' };
+  /**
+   * A branch that has gone the other way is a person's; the row is theirs once nothing is left to do for the others. A
+   * name that is not known here is not an attempt: another instance may have the database.
+   */
+  private async triedOf(row: XaRow, open: readonly Carried[]): Promise<Tried> {
+    const error = open.map(({ about }) => about).join('; ');
+    const has = (state: Carried['settled']) => open.some(({ settled }) => settled === state);
+    if (open.every(({ settled }) => settled === 'contrary')) return { kind: 'hopeless', error };
+    const isUnknownForLong = has('unknown') && Number(row.age_ms ?? 0) > this.options.unknownBranchMs;
+    if (has('contrary') || isUnknownForLong) await this.tell(row, error);
+    if (!has('held')) return { kind: 'unreachable' };
+    return this.isStillHeld(row) ? this.waitForSession(row, error) : { kind: 'failed', error };
   }
 
-  /**
-   * Null once it is done, else what it needs and cannot have now. Half of the room is kept from it: what it needs may
-   * hang, and branches that hold locks must not wait for that.
-   */
-  private async follow({ gid }: XaRow, hook: BeforeDone): Promise<string | null> {
-    if (this.following >= this.options.concurrencyMax) return 'too many others wait for what follows their commit';
-    this.following++;
-    try {
-      await hook(gid);
-      return null;
-    } catch (error) {
-      if (!isUnavailable(error)) throw error;
-      return (error as Error).message;
-    } finally {
-      this.following--;
-    }
+  /** Whoever holds a branch is alive, or its server will end it for its silence: to wait for that is not an attempt. */
+  private isStillHeld(row: XaRow): boolean {
+    return Number(row.age_ms ?? 0) < heldForMs(this.options);
   }
 
-  /**
-   * Not an attempt. All its branches are in their places, so it may wait, and the longer it has waited the longer: a
-   * broker that is away for hours makes a thousand such rows, and none of them may crowd out one that holds locks.
-   */
-  private async followLater(row: XaRow, error: string): Promise<Tried> {
-    const ageMs = this.database.ageMs(row.id) ?? 0;
-    const longest = Math.min(ageMs * FOLLOW_AGAIN_PART, FOLLOW_AGAIN_MS_MAX);
-    const delayMs = Math.max(longest, leaseMsOf(this.core, this.options));
+  private async waitForSession(row: XaRow, error: string): Promise<Tried> {
+    const { firstMs, capMs } = this.options.backoff;
+    const plainMs = Math.min(Math.max(Number(row.age_ms ?? 0) * HELD_AGAIN_PART, firstMs), capMs);
+    const delayMs = backoffMs({ firstMs: plainMs, factor: 1, capMs }, 1);
     await settleAgain(this.database.own, XA, row, { error, delayMs, attempts: row.attempts });
     return { kind: 'settled' };
   }
 
-  private async carryOut(row: XaRow, name: string, own: XaBranch | undefined): Promise<Carried> {
-    const about = `${row.decision} at ${name}`;
-    if (own && (await this.isCommitted(own))) return { settled: 'done', about };
-    const resource = this.resources.branches.find((one) => one.name === name);
-    if (!resource) return { settled: 'contrary', about: `${about}: this database is not configured any more` };
-    if (!resource.isKnown) return { settled: 'away', about };
-    const settle = row.decision === 'COMMIT' ? commitBranch : rollBackBranch;
-    const settled = await settle(resource, row.gtrid).catch((error) => {
-      this.logger.warn(`${row.id}: ${about}: ${(error as Error).message}`);
-      return 'away' as const;
+  /** The alert is raised beside the work, which goes on; once for as long as it is open. */
+  private async tell(row: XaRow, error: string): Promise<void> {
+    const incident = { scheme: SCHEME, id: row.id, gid: row.gid, step: stepOf(row), lastError: error };
+    const isNew = await this.database.own.transaction(async (tx) => {
+      // Kept with the row, so that whoever finishes it knows that there is an alert to close.
+      await tx.query('UPDATE dtx_xa SET last_error = ? WHERE id = ?', [error.slice(0, 1_000), row.id]);
+      return this.alerts.raise(tx, incident);
     });
-    return { settled, about: `${about}: ${WHY[settled]}` };
+    if (isNew) this.alerts.announce(incident, 'OPEN');
   }
 
-  /** On its own connection, which is given up unless the commit has succeeded on it. */
-  private async isCommitted(branch: XaBranch): Promise<boolean> {
-    try {
-      await branch.commit();
-      return true;
-    } catch {
-      branch.giveUp();
-      return false;
-    }
+  /** What follows a commit comes before the mark: if it fails, or the process dies, the row is due again. */
+  private async finish(row: XaRow): Promise<Tried> {
+    const later = await this.afterCommit.follow(row);
+    if (later) return later;
+    // Not awaited: if the mark fails, the lease runs out and the witnesses are looked at again.
+    this.marks.add(row).catch((error) => this.logger.warn(`cannot mark ${row.id}: ${(error as Error).message}`));
+    return { kind: 'settled' };
+  }
+
+  private async mark(rows: readonly XaRow[]): Promise<void> {
+    await failpoint(failpoints.marked, () => this.decisions.markDone(rows.map(({ id }) => id)));
+    for (const { id } of rows) measure('settled', { scheme: SCHEME, ms: this.database.ageMs(id) });
+    const told = rows.filter(({ last_error: error }) => error).map(({ id }) => id);
+    if (told.length > 0) await this.alerts.close(this.database.own, SCHEME, told);
   }
 }
 
-const WHY = {
-  done: 'done',
-  away: 'the database does not answer',
-  held: 'a session still holds the branch',
-  contrary: 'the branch is not there and has not left its witness: it has gone the other way (heuristic outcome)',
-};
-
-/** Who holds a branch is alive, or its server will end it for its silence: to wait for that is no attempt. */
-function triedOf(open: readonly Carried[]): Tried {
-  const error = open.map(({ about }) => about).join('; ');
-  if (open.some(({ settled }) => settled === 'contrary')) return { kind: 'hopeless', error };
-  return open.every(({ settled }) => settled === 'away') ? { kind: 'unreachable' } : { kind: 'failed', error };
+function stepOf({ decision }: XaRow): string {
+  return `carrying out ${decision ?? 'no decision'} of an XA transaction`;
 }

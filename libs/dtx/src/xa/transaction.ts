@@ -2,27 +2,27 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, Logger, OnModuleDestroy } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
-import { backoffMs } from '../core/backoff.js';
 import { Database } from '../core/database/database.service.js';
-import { isDuplicateKey, isLockWait } from '../core/database/sql-errors.js';
 import { OutcomeUnknown } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { assertGid, newId } from '../core/gid.js';
 import type { CoreOptions } from '../core/options.js';
 import { measure } from '../core/telemetry.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
+import type { BeforeDone } from './after-commit.js';
 import { LastResource, type Participant, XaBranch } from './branch.js';
 import { Decisions } from './decisions.js';
 import { XaUnavailable } from './errors.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { Gate } from './gate.js';
+import { DecisionLog } from './log.js';
 import { XA_OPTIONS, type XaOptions } from './options.js';
 import { Recovery } from './recovery.js';
 import { Resources } from './resources.js';
-import type { Decision, XaRow } from './schema.js';
-import { type BeforeDone, SecondPhase } from './second-phase.js';
-import { isAnswered } from './session.js';
-import { inTime, within } from './time-limits.js';
+import type { XaRow } from './schema.js';
+import { SecondPhase } from './second-phase.js';
+import { isAnswered, type Limits } from './session.js';
+import { inTime } from './time-limits.js';
 import { type Gtrid, gtridOf, parseGtrid } from './xid.js';
 
 export interface XaRun {
@@ -41,7 +41,6 @@ interface Begun {
 
 /** ER_BAD_NULL_ERROR: how the statement that decides says that the deadline has passed. */
 const TOO_LATE = 1048;
-const UNKNOWN_WAIT_MS = 3_000;
 
 /** The transaction manager, inside the one program that reaches all the databases. */
 @Injectable()
@@ -52,6 +51,7 @@ export class Xa implements OnModuleDestroy {
   constructor(
     private readonly database: Database,
     private readonly resources: Resources,
+    private readonly log: DecisionLog,
     private readonly decisions: Decisions,
     private readonly secondPhase: SecondPhase,
     private readonly recovery: Recovery,
@@ -122,9 +122,9 @@ export class Xa implements OnModuleDestroy {
     const { acquireTimeoutMs: withinMs, timeoutMs } = this.options;
     const limits = { withinMs, limitMs: timeoutMs };
     const resources = await this.resources.require(names, withinMs);
-    const last = await LastResource.start(this.core.app, this.resources.lastResource, limits);
-    const id = newId(last.startMs);
-    const gtrid = gtridOf(this.decisions.logId, id, timeoutMs);
+    const last = await this.beginLast(limits);
+    const id = newId(Number(last.place.ms));
+    const gtrid = gtridOf(last.place.log_id, id, timeoutMs);
     const started = await Promise.allSettled(
       resources.map(({ name, work }) => XaBranch.start(name, work, { gtrid, ...limits })),
     );
@@ -143,6 +143,19 @@ export class Xa implements OnModuleDestroy {
       claim_token: this.decisions.token,
     } as const;
     return { row, gtrid: parseGtrid(gtrid)!, last, branches, everybody: [last, ...branches] };
+  }
+
+  /** @throws XaUnavailable when it has begun in another log than was opened */
+  private async beginLast(limits: Limits): Promise<LastResource> {
+    const { placeSql } = this.log;
+    const last = await LastResource.start(this.core.app, this.resources.lastResource, { placeSql, ...limits });
+    try {
+      this.log.confirm(last.place);
+      return last;
+    } catch (error) {
+      await last.rollBack();
+      throw error;
+    }
   }
 
   /** Step 2: the work, then every branch is prepared. Whatever goes wrong here, all is rolled back. */
@@ -186,37 +199,25 @@ export class Xa implements OnModuleDestroy {
 
   /** Step 3: one commit in the database of the log. When this returns, the decision is on its disk. */
   private async decide(begun: Begun): Promise<void> {
-    const { row, gtrid, last } = begun;
+    const { row, gtrid, last, everybody } = begun;
     const { sql, values } = this.decisions.commitSql(row, gtrid);
     try {
       await failpoint(failpoints.decided, () => last.commitWith(sql, values));
     } catch (error) {
-      // Definite: the row was not written, so the COMMIT behind it was not looked at.
-      const isNo = (error as { errno?: number }).errno === TOO_LATE || isDuplicateKey(error);
+      // Definite: the row was not written, so the COMMIT behind it was not looked at. A duplicate key says no such thing:
+      // what was there before may be this very decision, written when its answer was lost and it was sent once more.
+      const isNo = (error as { errno?: number }).errno === TOO_LATE;
       last.giveUp();
-      if (isNo || (await this.whatStands(begun, error)) === 'ROLLBACK') {
+      const stands = isNo ? 'ROLLBACK' : await this.decisions.whatStands(row, gtrid.startMs);
+      if (stands === 'COMMIT') return;
+      if (stands === 'ROLLBACK') {
         await this.rollBack(begun);
         throw new XaUnavailable(`${row.gid} was not decided before its deadline: rolled back`, { cause: error });
       }
-    }
-  }
-
-  /** The answer to the COMMIT was lost: the log is asked, by writing ROLLBACK into it unless something is there. */
-  private async whatStands({ row, gtrid, everybody }: Begun, error: unknown): Promise<Decision | null> {
-    const giveUpAt = performance.now() + UNKNOWN_WAIT_MS;
-    for (let attempt = 1; ; attempt++) {
-      try {
-        const stands = this.decisions.presumeRollback(row, gtrid.startMs);
-        return (await within(giveUpAt - performance.now(), stands)).decision;
-      } catch (unknown) {
-        if (isLockWait(unknown) || performance.now() > giveUpAt) {
-          // The COMMIT may still be running. Nothing is touched: without their connections the branches are the recovery's.
-          for (const one of everybody) one.giveUp();
-          this.logger.warn(`${row.gid}: not known whether it was decided: ${(error as Error).message}`);
-          throw new OutcomeUnknown(`whether ${row.gid} was committed is not known yet`, { cause: error });
-        }
-        await sleep(backoffMs(this.core.reconnect, attempt));
-      }
+      // The COMMIT may still be running. Nothing is touched: without their connections the branches are the recovery's.
+      for (const one of everybody) one.giveUp();
+      this.logger.warn(`${row.gid}: not known whether it was decided: ${(error as Error).message}`);
+      throw new OutcomeUnknown(`whether ${row.gid} was committed is not known yet`, { cause: error });
     }
   }
 

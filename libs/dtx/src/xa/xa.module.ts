@@ -2,16 +2,22 @@ import { type DynamicModule, Injectable, Module, OnModuleInit } from '@nestjs/co
 import { Database } from '../core/database/database.service.js';
 import { OptionsError } from '../core/errors.js';
 import { parseOptions } from '../core/options.js';
+import { CarryOut } from './carry-out.js';
 import { Decisions } from './decisions.js';
+import { LogIncidents } from './incidents.js';
+import { DecisionLog } from './log.js';
 import { XaOperations } from './operations.js';
 import { XA_OPTIONS, type XaOptionsInput, xaOptions } from './options.js';
+import { Orphans } from './orphans.js';
 import { XaPurge } from './purge.js';
 import { Recovery } from './recovery.js';
 import type { BranchDatabase } from './resource.js';
 import { BRANCHES, Resources } from './resources.js';
 import { WITNESS, witnessMigrations } from './schema.js';
 import { SecondPhase } from './second-phase.js';
+import { TailCheck } from './tail.js';
 import { Xa } from './transaction.js';
+import { BRANCH_NAME } from './xid.js';
 
 /** The table that branches in this app's database leave their witnesses in. */
 @Injectable()
@@ -22,8 +28,6 @@ class WitnessSchema implements OnModuleInit {
     this.database.addMigrations(WITNESS, witnessMigrations);
   }
 }
-
-const BRANCH_NAME = /^[a-z][a-z0-9-]{0,31}$/;
 
 /** XA two-phase commit. Import it in the root module beside `DtxModule.forRoot`. */
 @Module({})
@@ -45,9 +49,14 @@ export class XaModule {
       providers: [
         { provide: XA_OPTIONS, useValue: parseOptions('xa', xaOptions, rest) },
         { provide: BRANCHES, useValue: branches },
+        DecisionLog,
+        LogIncidents,
         Decisions,
         Resources,
+        CarryOut,
         SecondPhase,
+        TailCheck,
+        Orphans,
         Recovery,
         Xa,
         XaOperations,

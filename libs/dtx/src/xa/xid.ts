@@ -3,6 +3,9 @@ import { idTimeMs } from '../core/gid.js';
 /** 'ndtx': private to this library, so that branches of other transaction managers are told apart. */
 export const FORMAT_ID = 0x6e647478;
 
+/** What names a branch. */
+export const BRANCH_NAME = /^[a-z][a-z0-9-]{0,31}$/;
+
 /** A branch as `XA RECOVER` lists it. */
 export interface Xid {
   readonly formatId: number;

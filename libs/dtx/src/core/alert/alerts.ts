@@ -17,8 +17,6 @@ export interface Incident {
   /** What it was doing when it gave up. */
   readonly step: string;
   readonly lastError: string;
-  /** Nothing has given up: it has been silent for too long, and goes on by itself. The alert closes when it is done. */
-  readonly isSilence?: boolean;
 }
 
 export interface AlertView {
@@ -70,12 +68,14 @@ export class Alerts implements OnModuleInit {
     });
   }
 
-  /** Tells the log, after the commit. */
-  announce(incident: Incident): void {
-    const { scheme, id, gid, step, lastError, isSilence } = incident;
-    const about = `${scheme} ${id} (gid ${gid ?? '-'}) at ${step}: ${lastError}`;
-    if (!isSilence) measure('parked', { scheme });
-    this.logger.error(isSilence ? `SILENT ${about}` : `PARKED ${about}; retry with ${retryCall(id)}`);
+  /** Tells the log, after the commit. `OPEN`: the work goes on, and a person has to see to a part of it. `SILENT`:
+   * it goes on, and nobody has said anything for too long; the alert closes when it is done. */
+  announce(incident: Incident, what: 'PARKED' | 'OPEN' | 'SILENT' = 'PARKED'): void {
+    const { scheme, id, gid, step, lastError } = incident;
+    if (what === 'PARKED') measure('parked', { scheme });
+    this.logger.error(
+      `${what} ${scheme} ${id} (gid ${gid ?? '-'}) at ${step}: ${lastError}; retry with ${retryCall(id)}`,
+    );
   }
 
   /** Closes the incident: it was retried or settled, so a new giving-up is a new incident. */

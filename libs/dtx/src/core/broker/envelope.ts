@@ -2,7 +2,7 @@ import type { Options } from 'amqplib';
 
 /**
  * What travels beside the payload, in AMQP's own properties: messageId, type (contract name and version), gid as the
- * correlation id, the receipt queue as replyTo, and W3C traceparent and the scheme as headers.
+ * correlation id, the receipt queue as replyTo; and as headers W3C traceparent, the scheme and when it was made.
  */
 export interface Envelope {
   readonly messageId: string;
@@ -11,6 +11,11 @@ export interface Envelope {
   readonly scheme: string;
   readonly replyTo?: string | undefined;
   readonly traceparent?: string | undefined;
+  /**
+   * When the message was made, in milliseconds since the epoch, by the clock of its sender's database; the same at every
+   * repetition. Its receiver tells its age by it: an id need not have a time in it.
+   */
+  readonly madeAtMs?: number | undefined;
 }
 
 export function typeOf(contract: { name: string; version: number }): string {
@@ -24,7 +29,12 @@ export function toProperties(envelope: Envelope): Options.Publish {
     correlationId: envelope.gid,
     contentType: 'application/json',
     persistent: true,
-    headers: { 'dtx-scheme': envelope.scheme, ...(envelope.traceparent ? { traceparent: envelope.traceparent } : {}) },
+    headers: {
+      'dtx-scheme': envelope.scheme,
+      ...(envelope.traceparent ? { traceparent: envelope.traceparent } : {}),
+      // As text: what becomes of a large number is up to the client library of whoever reads it.
+      ...(envelope.madeAtMs === undefined ? {} : { 'dtx-made-at': String(Math.round(envelope.madeAtMs)) }),
+    },
     ...(envelope.replyTo ? { replyTo: envelope.replyTo } : {}),
   };
 }
@@ -47,9 +57,14 @@ export function fromProperties(properties: Properties): Partial<Envelope> {
     replyTo: text(properties.replyTo, 128),
     scheme: text(headers['dtx-scheme'], 32),
     traceparent: text(headers.traceparent, 55),
+    madeAtMs: milliseconds(headers['dtx-made-at']),
   };
 }
 
 function text(value: unknown, lengthMax: number): string | undefined {
   return typeof value === 'string' && /^[\x21-\x7e]+$/.test(value) && value.length <= lengthMax ? value : undefined;
+}
+
+function milliseconds(value: unknown): number | undefined {
+  return typeof value === 'string' && /^\d{1,15}$/.test(value) ? Number(value) : undefined;
 }

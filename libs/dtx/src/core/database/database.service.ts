@@ -13,6 +13,7 @@ import { DtxError } from '../errors.js';
 import { idTimeMs, newId } from '../gid.js';
 import { type CoreOptions } from '../options.js';
 import { CORE_OPTIONS } from '../tokens.js';
+import { NOW_MS } from './clock-sql.js';
 import { type Migration, migrateOn, TABLE_WAIT_SECONDS } from './schema.js';
 import { pinningSql, type UserSession } from './session.js';
 import { connectionOptionsOf, poolBeside, poolLike, type SessionPool } from './session-pool.js';
@@ -51,7 +52,8 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
   private readonly listeners: Array<() => void> = [];
   private readonly stopping = new AbortController();
   private opening: Promise<void> = Promise.resolve();
-  private clockOffsetMs = 0;
+  /** What the database's clock said, and when that was by this process's steady clock, which nobody can set. */
+  private clock = { ms: Date.now(), at: performance.now() };
   private name = '';
   /** Why it does not open, where that will not pass by itself; empty otherwise. */
   problem = '';
@@ -108,9 +110,18 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
     return `\`${this.name.replaceAll('`', '``')}\`.${table}`;
   }
 
-  /** Milliseconds since the epoch by the database's clock, as last compared; good for ids and ages, never for claims. */
+  /**
+   * Milliseconds since the epoch by the database's clock, as last read; good for ids and views, never for claims. The
+   * clock of this machine may be wrong or jump: it has no part in this.
+   */
   nowMs(): number {
-    return Date.now() + this.clockOffsetMs;
+    return Math.round(this.clock.ms + performance.now() - this.clock.at);
+  }
+
+  /** The same, read from the database now: for what is decided by it. */
+  async readNowMs(): Promise<number> {
+    await this.readClock();
+    return this.nowMs();
   }
 
   /** How long ago an id was made, in milliseconds; undefined for one that does not tell. */
@@ -236,11 +247,9 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
   }
 
   private async readClock(): Promise<void> {
-    const before = Date.now();
-    const [{ ms }] = await this.own.query(
-      `SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) / 1000 AS ms`,
-    );
-    this.clockOffsetMs = Math.round(Number(ms) - (before + Date.now()) / 2);
+    const before = performance.now();
+    const [{ ms }] = await this.own.query(`SELECT ${NOW_MS} AS ms`);
+    this.clock = { ms: Number(ms), at: (before + performance.now()) / 2 };
   }
 }
 

@@ -32,6 +32,8 @@ export interface OperableTable {
   readonly table: string;
   /** The scheme of every row, or null where a column `scheme` tells. */
   readonly scheme: string | null;
+  /** Rows from this id on are the table's own and are not listed. */
+  readonly below?: string;
   /** States that are not final; `next_attempt_at` is set in these and NULL in all others. */
   readonly openStates: readonly string[];
   /** The state a retried PARKED row goes back to, as SQL. */
@@ -56,7 +58,8 @@ export class DurableOperations implements OperationsSource {
     const filters: Filter[] = [];
     if (state) filters.push(['state = ?', state]);
     if (scheme && !this.shape.scheme) filters.push(['scheme = ?', scheme]);
-    const from: Filter[] = before ? [['id < ?', before]] : [];
+    const top = before ?? this.shape.below;
+    const from: Filter[] = top ? [['id < ?', top]] : [];
     // Open rows are few and stand together in the `due` index; everything else is read along the primary key.
     const isOpen = state !== undefined && this.shape.openStates.includes(state);
     if (isOpen) {

@@ -59,7 +59,8 @@ export class Unreceipted {
 
   /** One alert, however often. Whatever ends the row closes it. */
   private async tell({ scheme, id, gid, step }: Sent, lastError: string): Promise<void> {
-    const incident = { scheme, id, gid, step, lastError, isSilence: true };
-    if (await this.database.own.transaction((sql) => this.alerts.raise(sql, incident))) this.alerts.announce(incident);
+    const incident = { scheme, id, gid, step, lastError };
+    const isNew = await this.database.own.transaction((sql) => this.alerts.raise(sql, incident));
+    if (isNew) this.alerts.announce(incident, 'SILENT');
   }
 }

@@ -1,6 +1,6 @@
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
-import { Alerts, isoTime } from '../alert/alerts.js';
+import { Alerts } from '../alert/alerts.js';
 import { Database } from '../database/database.service.js';
 import { type Sql, sqlOf } from '../database/sql.js';
 import { isBusy } from '../database/sql-errors.js';
@@ -136,9 +136,8 @@ export class HeldDeliveries implements OnModuleDestroy {
     if (!endpoint)
       return { kind: 'hopeless', error: `${row.consumer} has no handler for messages of type ${row.type}` };
     if (row.attempts >= this.options.inbox.attemptsMax) return { kind: 'hopeless', error: KILLS };
-    // Its age when it came counts: since then the stored row itself keeps it from being handled twice.
-    const cameAt = Date.parse(isoTime(row.created_at)!);
-    const message = read(incoming, endpoint.contract, { nowMs: cameAt, retentionMs: this.options.inbox.retentionMs });
+    // The stored row keeps it from being handled twice. One that was parked for its age is here by a person's word.
+    const message = read(incoming, endpoint.contract, ANY_AGE);
     if (!message.ok) return { kind: 'hopeless', error: message.problem };
     try {
       if (!row.settled_at)
@@ -222,6 +221,7 @@ export function incomingOfRow(row: HeldRow): Incoming {
     },
     type: row.type,
     replyTo: row.reply_to,
+    madeAtMs: undefined,
     body: row.body ?? Buffer.alloc(0),
   };
 }

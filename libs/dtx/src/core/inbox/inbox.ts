@@ -15,7 +15,7 @@ import { measure } from '../telemetry.js';
 import { CORE_OPTIONS } from '../tokens.js';
 import { withGid, withTraceparent } from '../trace.js';
 import { inboxFailpoints } from './failpoints.js';
-import { ANY_AGE, type Endpoint, type Incoming, incomingOf, type PayloadReader, read } from './incoming.js';
+import { ANY_AGE, type Endpoint, type Incoming, incomingOf, type PayloadReader, type Read, read } from './incoming.js';
 import { ReceiptSender } from './receipts.js';
 import { inboxMigrations } from './schema.js';
 
@@ -105,10 +105,17 @@ export class Inbox implements OnModuleInit {
     }
   }
 
+  /** That a message is too old is said by the database's own clock: it may have jumped since it was last read. */
+  async read(incoming: Incoming, { contract }: Endpoint): Promise<Read> {
+    const { retentionMs } = this.options.inbox;
+    const message = read(incoming, contract, { nowMs: this.database.nowMs(), retentionMs });
+    if (message.ok || !message.isTooOld) return message;
+    return read(incoming, contract, { nowMs: await this.database.readNowMs(), retentionMs });
+  }
+
   private async settle(incoming: Incoming, endpoint: Endpoint): Promise<InboxOutcome> {
     const points = inboxFailpoints(incoming.info.scheme);
-    const limits = { nowMs: this.database.nowMs(), retentionMs: this.options.inbox.retentionMs };
-    const message = read(incoming, endpoint.contract, limits);
+    const message = await this.read(incoming, endpoint);
     if (!message.ok) return failpoint(points?.parked, () => this.park(incoming, endpoint, message.problem));
     try {
       return await failpoint(points?.handled, () => this.handle(incoming, endpoint, message.payload));

@@ -125,12 +125,37 @@ describe('reading a delivery', () => {
   });
 
   it('refuses what is older than the inbox remembers: handling it might repeat it', () => {
-    const madeAt = (ms: number) => problemOf(undefined, { messageId: idFloor(ms) });
-    expect(madeAt(now - 8 * DAY_MS - 1)).toMatch(/older than the inbox remembers/);
+    const madeAt = (ms: number) => problemOf(undefined, { headers: { 'dtx-made-at': String(ms) } });
+    expect(madeAt(now - 9 * DAY_MS)).toMatch(/older than the inbox remembers/);
     expect(madeAt(now - 8 * DAY_MS)).toBe('none');
-    expect(madeAt(now + DAY_MS)).toBe('none'); // another machine's clock
-    expect(problemOf(undefined, { messageId: 'no-time-in-it' })).toBe('none');
+    expect(madeAt(now + DAY_MS)).toBe('none'); // another server's clock
   });
+
+  it('bears that the clocks of two database servers differ by ten minutes', () => {
+    const madeAt = (ms: number) => problemOf(undefined, { headers: { 'dtx-made-at': String(ms) } });
+    expect(madeAt(now - 8 * DAY_MS - 600_000)).toBe('none');
+    expect(madeAt(now - 8 * DAY_MS - 600_001)).toMatch(/older than the inbox remembers/);
+  });
+
+  it('goes by what the database of its sender has written, whatever its id says', () => {
+    const of = (messageId: string, madeAtMs: number) =>
+      problemOf(undefined, { messageId, headers: { 'dtx-made-at': String(madeAtMs) } });
+    for (const id of ['42', 'f47ac10b-58cc-4372-a567-0e02b2c3d479', newId(now), idFloor(now - 30 * DAY_MS)]) {
+      expect(of(id, now)).toBe('none');
+      expect(of(id, now - 9 * DAY_MS)).toMatch(/older than the inbox remembers/);
+    }
+  });
+
+  it('goes by its id when an older sender has not said when it was made', () => {
+    const made = (ms: number) => problemOf(undefined, { messageId: idFloor(ms) });
+    expect(made(now - 9 * DAY_MS)).toMatch(/older than the inbox remembers/);
+    expect(made(now - 7 * DAY_MS)).toBe('none');
+  });
+
+  it.each([undefined, 'yesterday', '-1', '1e3', '', 1_700_000_000_000, {}])(
+    'is handed on when nobody can tell its age: header %j and an id without a time',
+    (header) => expect(problemOf(undefined, { messageId: '42', headers: { 'dtx-made-at': header } })).toBe('none'),
+  );
 
   it('hands on any payload that fits, as it was', () => {
     const fitting = fc.record({ orderId: fc.string({ unit: 'grapheme' }), quantity: fc.integer({ min: 1, max: 1e9 }) });

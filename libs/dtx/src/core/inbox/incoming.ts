@@ -43,14 +43,24 @@ export interface Incoming {
   readonly info: DeliveryInfo;
   readonly type: string | null;
   readonly replyTo: string | null;
+  /**
+   * When it was made, in milliseconds since the epoch, by the clock of its sender's database. Undefined when nobody can
+   * tell: no header, and no time in its id. Such a message is handled, since every one of a foreign sender is like that.
+   */
+  readonly madeAtMs: number | undefined;
   readonly body: Buffer;
 }
+
+/** Clocks of two database servers may differ by so much, either way. */
+const CLOCK_SKEW_MS = 600_000;
+/** A handled row is kept for so much longer than messages are taken: skew of the clocks, and the time of the handling. */
+export const INBOX_SLACK_MS = 6 * CLOCK_SKEW_MS;
 
 /** Limits under which no message is too old: for one whose row is there already, which keeps it from being handled twice. */
 export const ANY_AGE = { nowMs: 0, retentionMs: Number.MAX_SAFE_INTEGER };
 
 /** A payload that fits its contract, or why there is none. */
-export type Read = { ok: true; payload: PayloadReader } | { ok: false; problem: string };
+export type Read = { ok: true; payload: PayloadReader } | { ok: false; problem: string; isTooOld?: true };
 
 /** As `/dtx/transactions/{id}` takes it: a delivery under any other id could not be retried or settled by a person. */
 const MESSAGE_ID = /^[0-9A-Za-z_.:-]{1,64}$/;
@@ -82,6 +92,8 @@ export function incomingOf(message: ConsumeMessage, consumer: string): Incoming 
     type: envelope.type ?? null,
     // Receipts go to receipt queues only: a forged message must not be able to write elsewhere.
     replyTo: envelope.replyTo && RECEIPT_QUEUE.test(envelope.replyTo) ? envelope.replyTo : null,
+    // Who sends no header is older than the header, and its ids are made in the order of time.
+    madeAtMs: envelope.madeAtMs ?? idTimeMs(messageId),
     body: message.content.length > BODY_STORED_MAX ? message.content.subarray(0, BODY_STORED_MAX) : message.content,
   };
 }
@@ -93,10 +105,11 @@ export function read(incoming: Incoming, contract: Contract, limits: { nowMs: nu
     return { ok: false, problem: `expected a message of type ${expected}, got ${incoming.type ?? 'none'}` };
   // It may be a copy of one that came with its id, or another message with the same content: nobody can tell.
   if (!incoming.isNamed) return { ok: false, problem: 'no usable message id: handling it might repeat another' };
-  const madeAt = idTimeMs(incoming.info.messageId);
-  if (madeAt !== undefined && limits.nowMs - madeAt > limits.retentionMs) {
+  const { madeAtMs } = incoming;
+  if (madeAtMs !== undefined && limits.nowMs - madeAtMs > limits.retentionMs + CLOCK_SKEW_MS) {
     return {
       ok: false,
+      isTooOld: true,
       problem: `older than the inbox remembers (${limits.retentionMs} ms): handling it might repeat it`,
     };
   }

@@ -13,7 +13,7 @@ import { CORE_OPTIONS } from '../tokens.js';
 import { withGid, withTraceparent } from '../trace.js';
 import { redisFailpoints } from './failpoints.js';
 import { Inbox, type InboxOutcome } from './inbox.js';
-import { type Endpoint, type Incoming, incomingOf, type PayloadReader, read } from './incoming.js';
+import { type Endpoint, type Incoming, incomingOf, type PayloadReader } from './incoming.js';
 
 /**
  * The consumer side where duplicates are known by Redis and not by an inbox row: claim, work, `done`, ack. One commit
@@ -43,8 +43,8 @@ export class OnceByRedis {
 
   private async receiveOne(delivery: Delivery, incoming: Incoming, endpoint: Endpoint): Promise<void> {
     const { lost } = delivery;
-    const limits = { nowMs: this.database.nowMs(), retentionMs: this.options.inbox.retentionMs };
-    const message = read(incoming, endpoint.contract, limits);
+    // The database may be away: the consumer waits, as for its work.
+    const message = await this.persist(lost, () => this.inbox.read(incoming, endpoint));
     if (!message.ok) return this.inbox.receive(delivery, endpoint);
     const key = `dtx:${endpoint.consumer}:${incoming.info.messageId}`;
     const token = await this.claim(key, incoming, lost);

@@ -1,0 +1,11 @@
+import { expect, it } from 'vitest';
+import { parseOptions } from '../core/options.js';
+import { tccOptions } from './options.js';
+
+it('barriers that go while a Try may still be running are refused', () => {
+  const given = { timeoutMs: 60_000, retentionMs: 60_000 };
+  expect(() => parseOptions('tcc', tccOptions, given)).toThrow(
+    'tcc.retentionMs: 60000 is less than 10 times timeoutMs, which is 60000',
+  );
+  expect(parseOptions('tcc', tccOptions, {}).timeoutMs).toBe(5_000);
+});

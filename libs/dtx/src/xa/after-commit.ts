@@ -1,0 +1,67 @@
+import type { Database } from '../core/database/database.service.js';
+import { isUnavailable } from '../core/database/sql-errors.js';
+import { settleAgain } from '../core/durable/claim.js';
+import type { Tried } from '../core/durable/loop.js';
+import { OptionsError } from '../core/errors.js';
+import { XA, type XaRow } from './schema.js';
+
+/** What follows a committed transaction, named by its gid. */
+export type BeforeDone = (gid: string) => Promise<void>;
+
+/** A row that waits for what follows its commit waits again for this part of its age, at most so long. */
+const AGAIN_PART = 1 / 4;
+const AGAIN_MS_MAX = 60_000;
+
+/** What the app does for every committed transaction before it counts as done. */
+export class AfterCommit {
+  private hook: BeforeDone | undefined;
+  /** Rows that are in work for nothing else. */
+  private inWork = 0;
+
+  constructor(
+    private readonly database: Database,
+    private readonly limits: { inWorkMax: number; leaseMs: number },
+  ) {}
+
+  /** @throws OptionsError for a second one */
+  set(hook: BeforeDone): void {
+    if (this.hook) throw new OptionsError('xa.beforeDone was given twice');
+    this.hook = hook;
+  }
+
+  /** Null once it is done, or for a transaction that nothing follows; else what becomes of the row. */
+  async follow(row: XaRow): Promise<Tried | null> {
+    if (row.decision !== 'COMMIT' || !this.hook) return null;
+    const away = await this.run(row, this.hook);
+    return away === null ? null : this.later(row, away);
+  }
+
+  /**
+   * Null once it is done, else what it needs and cannot have now. Half of the room is kept from it: what it needs may
+   * hang, and branches that hold locks must not wait for that.
+   */
+  private async run({ gid }: XaRow, hook: BeforeDone): Promise<string | null> {
+    if (this.inWork >= this.limits.inWorkMax) return 'too many others wait for what follows their commit';
+    this.inWork++;
+    try {
+      await hook(gid);
+      return null;
+    } catch (error) {
+      if (isUnavailable(error)) return (error as Error).message;
+      throw error;
+    } finally {
+      this.inWork--;
+    }
+  }
+
+  /**
+   * Not an attempt. All its branches are in their places, so it may wait, and the longer it has waited the longer: a
+   * broker that is away for hours makes a thousand such rows, and none of them may crowd out one that holds locks.
+   */
+  private async later(row: XaRow, error: string): Promise<Tried> {
+    const longest = Math.min(Number(row.age_ms ?? 0) * AGAIN_PART, AGAIN_MS_MAX);
+    const delayMs = Math.max(longest, this.limits.leaseMs);
+    await settleAgain(this.database.own, XA, row, { error, delayMs, attempts: row.attempts });
+    return { kind: 'settled' };
+  }
+}

@@ -1,0 +1,79 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { SHORT_TIMES } from '../crash-matrix/run-case.js';
+import { expectAuditClean } from '../support/load.js';
+import { Operator } from '../support/operator.js';
+import { Stack } from '../support/stack.js';
+import { until } from '../support/until.js';
+import { freshWorld, sql, type World } from '../support/world.js';
+import { sell, sold, takes, verdicts } from './sales.js';
+
+const options = { ...SHORT_TIMES, core: { ...SHORT_TIMES.core, purgeIntervalMs: 100 } };
+let world: World;
+let shop: Stack;
+let operator: Operator;
+
+beforeAll(async () => {
+  world = await freshWorld('lost_verdicts');
+  shop = new Stack(world, { options });
+  operator = new Operator(shop, 'inventory');
+  await shop.start();
+  await Promise.all([shop.account('alice', 1_000_000), shop.stock('book', 100)]);
+});
+
+afterAll(() => shop?.stop());
+
+test('a table of verdicts that was emptied rules nothing back: the sale waits for a person, who has it sent', async () => {
+  await shop.settled(await sold(shop.of('inventory'), 'before'));
+  await until(
+    'a verdict is remembered',
+    async () => (await sql(world, 'inventory', 'SELECT id FROM dtx_half_mark')).length > 0,
+  );
+  await until('all is sent', async () => (await verdicts(world)).every(({ state }) => state === 'SENT'));
+  await shop.of('inventory').kill();
+  const [dying] = await shop.start(['inventory'], { failpoints: 'half-message.committed=1*crash' });
+  await sell(dying!, 'dies').catch(() => {}); // the answer dies with the process
+  await dying!.untilExited();
+  const rows = await sql<Record<string, unknown>>(world, 'inventory', 'SELECT * FROM dtx_half');
+  const verdict = rows.find(({ state }) => state === 'COMMITTED');
+  const gid = String(verdict!.gid);
+  await sql(world, 'inventory', 'TRUNCATE dtx_half');
+
+  await shop.start(['inventory']);
+  const [fault] = await until('it is told', async () => {
+    const parked = (await operator.parked()).filter(({ id }) => id === 'verdicts.lost');
+    return parked.length > 0 && parked;
+  });
+  expect(fault!.lastError).toMatch(/resolve \{"outcome":"done"\}/);
+  expect(await operator.alertsOf('verdicts.lost')).toHaveLength(1);
+  const copy = await until('its checks are used up', async () =>
+    (await operator.parked()).find((one) => one.gid === gid),
+  );
+  expect(copy.lastError).toMatch(/was not known at check 3, the last one/);
+  expect(await verdicts(world, gid)).toEqual([]);
+  expect(await takes(world, gid)).toEqual([{ state: 'TAKEN', times: 1 }]);
+  expect((await operator.resolve(copy.id, 'reject')).status).toBe(503);
+  expect((await operator.resolve('verdicts.lost', 'reject')).status).toBe(409);
+
+  const columns = Object.keys(verdict!);
+  const values = rows.map((row) => columns.map((name) => row[name]));
+  await sql(world, 'inventory', `INSERT INTO dtx_half (${columns.join(', ')}) VALUES ?`, [values]);
+  expect((await operator.resolve('verdicts.lost', 'done')).status).toBe(200);
+  expect((await operator.retry(copy.id)).status).toBe(200);
+  expect(await shop.settled(gid)).toMatchObject({ status: 'CONFIRMED' });
+});
+
+test('once a person has looked, a sale whose process died before its commit is ruled back as ever', async () => {
+  await until('another verdict is remembered', async () => {
+    return (
+      (await sql(world, 'inventory', 'SELECT m.id FROM dtx_half_mark m JOIN dtx_half h ON h.id = m.id')).length > 0
+    );
+  });
+  await shop.of('inventory').kill();
+  const [dying] = await shop.start(['inventory'], { failpoints: 'half-message.prepared=1*crash' });
+  await sell(dying!, 'dies-early').catch(() => {});
+  await dying!.untilExited();
+  await shop.start(['inventory']);
+  await until('it is ruled back', async () => (await verdicts(world)).some(({ state }) => state === 'ROLLED_BACK'));
+  expect(await operator.parked()).toEqual([]);
+  await expectAuditClean(shop);
+});

@@ -1,0 +1,181 @@
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { TcpProxy } from '../support/proxy.js';
+import { until } from '../support/until.js';
+import { freshWorld, sql, type World } from '../support/world.js';
+import { ALL, LittleXas, libraryOf, prepareTables } from './little-xa.js';
+import {
+  begin,
+  decideToCommit,
+  decisions,
+  endAll,
+  FORMAT_ID,
+  finish,
+  openAlerts,
+  orphan,
+  prepare,
+  preparedOf,
+  witnesses,
+} from './shop.js';
+
+const library = libraryOf();
+let world: World;
+let count = 0;
+const apps = new LittleXas(() => ({ world, library, xa: { logCheckIntervalMs: 300 } }));
+
+/** Each log is damaged in another way, so each test has one of its own. */
+beforeEach(async () => {
+  world = await freshWorld(`xa_whole_${++count}`, { audited: false });
+  await prepareTables(world, library);
+  await apps.close(await apps.start()); // makes the log
+});
+
+afterEach(async () => {
+  await apps.closeAll();
+  await endAll(world);
+});
+
+const preparedAt = async (gtrid: string) =>
+  (await preparedOf(world)).filter((one) => one.gtrid === gtrid).map(({ app }) => app);
+const untilAlert = (subject: string) =>
+  until(`the alert ${subject} is open`, async () => (await openAlerts(world)).find((one) => one.subject === subject));
+
+/** Prepared in both databases, as a process leaves it that dies before its second phase. */
+async function inBoth(ageMs?: number): Promise<{ id: string; gtrid: string }> {
+  const begun = await begin(world, ageMs === undefined ? {} : { ageMs });
+  for (const app of ['payment', 'inventory'] as const)
+    await prepare(world, app, { gtrid: begun.gtrid, formatId: FORMAT_ID });
+  return begun;
+}
+
+/** Looks were taken since: an orphan that began after the fault was found is rolled back. */
+async function aNewerOneIsRolledBack(): Promise<void> {
+  const { gtrid } = await orphan(world, { ageMs: 0 });
+  await until('a newer orphan is rolled back', async () => (await preparedAt(gtrid)).length === 0);
+}
+
+test('a log that was emptied is evidence of nothing: what is prepared stays so, under one alert, until a person has looked', async () => {
+  const decided = await inBoth();
+  await decideToCommit(world, { ...decided, isDue: false });
+  const undecided = await orphan(world, { app: 'inventory' });
+  await sql(world, 'order', 'TRUNCATE dtx_xa');
+
+  const [app] = await Promise.all([apps.start(), apps.start()]);
+  const alert = await untilAlert('log.truncated');
+  expect(alert.error).toMatch(/POST \/dtx\/transactions\/log\.truncated\/resolve/);
+  await aNewerOneIsRolledBack();
+  expect(await preparedAt(decided.gtrid)).toEqual(['payment', 'inventory']);
+  expect(await preparedAt(undecided.gtrid)).toEqual(['inventory']);
+  expect(await openAlerts(world)).toEqual([alert]);
+
+  for (const name of ['payment', 'inventory'] as const)
+    await finish(world, name, { gtrid: decided.gtrid, formatId: FORMAT_ID, how: 'COMMIT' });
+  expect(await app.resolve('log.truncated', 'reject')).toBe('not-possible');
+  expect(await app.resolve('log.truncated', 'done')).toBe('done');
+  await until('the rest is rolled back', async () => (await preparedOf(world)).length === 0);
+  expect(await witnesses(world, decided.gtrid)).toEqual(['branch', 'branch']);
+  await aNewerOneIsRolledBack();
+  // What the person has committed by hand is no news.
+  expect(await openAlerts(world)).toEqual([]);
+
+  await sql(world, 'order', 'TRUNCATE dtx_xa');
+  await untilAlert('log.truncated');
+});
+
+test('a branch whose sibling was committed is never rolled back, though the log knows of no decision', async () => {
+  const { id, gtrid } = await inBoth();
+  await finish(world, 'payment', { gtrid, formatId: FORMAT_ID, how: 'COMMIT' });
+  const other = await orphan(world);
+  const [app] = await Promise.all([apps.start(), apps.start()]);
+  const alert = await untilAlert('log.tail');
+  expect(alert.error).toMatch(new RegExp(`has committed ${gtrid}`));
+  await aNewerOneIsRolledBack();
+  expect(await preparedAt(gtrid)).toEqual(['inventory']);
+  expect(await preparedAt(other.gtrid)).toEqual(['payment']);
+  expect(await witnesses(world, gtrid)).toEqual(['branch', '']);
+  expect((await decisions(world)).map((row) => row.id)).not.toContain(id);
+  expect(await openAlerts(world)).toHaveLength(1);
+
+  await finish(world, 'inventory', { gtrid, formatId: FORMAT_ID, how: 'COMMIT' });
+  expect(await app.resolve('log.tail', 'done')).toBe('done');
+  await until('the other one is rolled back', async () => (await preparedOf(world)).length === 0);
+  await aNewerOneIsRolledBack();
+  expect(await openAlerts(world)).toEqual([]);
+});
+
+test('a log that has lost its end is told of, also when nothing is prepared any more', async () => {
+  const app = await apps.start();
+  await app.run('kept', async (managers) => {
+    for (const name of ALL) await managers[name]!.query(`INSERT INTO effect (gid, n) VALUES ('kept', 1)`);
+  });
+  expect(await openAlerts(world)).toEqual([]);
+  await app.run('lost', async (managers) => {
+    for (const name of ALL) await managers[name]!.query(`INSERT INTO effect (gid, n) VALUES ('lost', 1)`);
+  });
+  // What a replica that lagged has not got: the decision and the business that was committed with it.
+  await until('it is over', async () => (await decisions(world, 'lost'))[0]?.state === 'DONE');
+  await sql(world, 'order', `DELETE FROM dtx_xa WHERE gid = 'lost'`);
+  await sql(world, 'order', `DELETE FROM effect WHERE gid = 'lost'`);
+  await untilAlert('log.tail');
+  // Told once, for as long as it lasts.
+  await aNewerOneIsRolledBack();
+  expect(await openAlerts(world)).toHaveLength(1);
+});
+
+test('a log of a version that had no sentinel is not taken for an emptied one, and its migration may run again', async () => {
+  const undo = [
+    'ALTER TABLE dtx_xa DROP INDEX by_age',
+    'ALTER TABLE dtx_xa_log DROP COLUMN home, DROP COLUMN deployment, DROP COLUMN whole_since, DROP COLUMN trusted_from',
+    `DELETE FROM dtx_xa WHERE id LIKE 'log%'`,
+    `DELETE FROM dtx_schema_version WHERE component = 'dtx-xa' AND version = 2`,
+  ];
+  for (const statement of undo) await sql(world, 'order', statement);
+  const { gtrid } = await orphan(world);
+  await apps.close(await apps.start());
+  await sql(world, 'order', `DELETE FROM dtx_schema_version WHERE component = 'dtx-xa' AND version = 2`);
+  const app = await apps.start();
+  await until('the orphan is rolled back', async () => (await preparedAt(gtrid)).length === 0);
+  expect(await openAlerts(world)).toEqual([]);
+  await apps.close(app);
+
+  // Once it has had its sentinel, running the migration again does not make an emptied log a whole one.
+  await sql(world, 'order', 'TRUNCATE dtx_xa');
+  await sql(world, 'order', `DELETE FROM dtx_schema_version WHERE component = 'dtx-xa' AND version = 2`);
+  await apps.start();
+  await untilAlert('log.truncated');
+});
+
+test('a database that does not answer holds up an orphan only if the log may have been set back since it began', async () => {
+  const proxy = await TcpProxy.start(world.databases.payment);
+  const first = await apps.start({ urls: { payment: proxy.url } });
+  try {
+    await until('payment is open', () =>
+      first.run('opened', async ({ order }) => order!.query('SELECT 1')).then(() => true),
+    );
+    proxy.cut();
+    const younger = await orphan(world, { app: 'inventory', ageMs: 1_000 });
+    await until('it is rolled back', async () => (await preparedAt(younger.gtrid)).length === 0);
+    const [uptime] = await sql<{ Value: string }>(world, 'order', `SHOW GLOBAL STATUS LIKE 'Uptime'`);
+    const older = await orphan(world, { app: 'inventory', ageMs: Number(uptime!.Value) * 1_000 + 10_000 });
+    const marker = await orphan(world, { app: 'inventory', ageMs: 1_000 });
+    await until('a later one is rolled back', async () => (await preparedAt(marker.gtrid)).length === 0);
+    expect(await preparedAt(older.gtrid)).toEqual(['inventory']);
+    proxy.heal();
+    await until('it is rolled back', async () => (await preparedAt(older.gtrid)).length === 0);
+    expect(await openAlerts(world)).toEqual([]);
+  } finally {
+    await apps.closeAll();
+    await proxy.close();
+  }
+});
+
+test('a branch from the future of the clock of the log is told of once, and left', async () => {
+  await apps.start();
+  const hour = 3_600_000;
+  const { id, gtrid } = await orphan(world, { ageMs: -hour });
+  const alert = await untilAlert('log.clock');
+  expect(alert.error).toContain(gtrid);
+  await aNewerOneIsRolledBack();
+  expect(await preparedAt(gtrid)).toEqual(['payment']);
+  expect((await decisions(world)).map((row) => row.id)).not.toContain(id);
+  expect(await openAlerts(world)).toHaveLength(1);
+});
