@@ -53,16 +53,3 @@ test('a hook may say that nobody can know: the caller is told so, of what is com
   await expect(unitWith(source, 'unknown', [unknowing])).rejects.toThrow('not known');
   expect(await effects('unknown')).toBe(1);
 });
-
-/** As the server of either vendor names and shows them. */
-const SESSION = `SHOW SESSION VARIABLES WHERE Variable_name IN
-  ('tx_isolation', 'transaction_isolation', 'innodb_lock_wait_timeout', 'time_zone')`;
-
-test.each([false, true])('every session is as the protocols need it; opened before: %s', async (isOpenBefore) => {
-  const source = await start({ isOpenBefore });
-  const runners = Array.from({ length: 4 }, () => source.createQueryRunner());
-  const sessions = await Promise.all(runners.map((runner) => runner.query(SESSION)));
-  await Promise.all(runners.map((runner) => runner.release()));
-  for (const session of sessions)
-    expect(session.map((row: { Value: string }) => row.Value).sort()).toEqual(['+00:00', '3', 'READ-COMMITTED']);
-});

@@ -58,9 +58,13 @@ const SOURCES = [
           ? `half message ${row.contract} ruled ROLLED_BACK`
           : `half message ${row.contract}: verdict COMMITTED, written with the business rows`,
       ],
-      [row.sent_at, `half message ${row.contract} marked SENT: the broker has confirmed it`],
+      ...(isSameTime(row.sent_at, row.done_at)
+        ? []
+        : [[row.sent_at, `half message ${row.contract} marked SENT: the broker has confirmed it`]]),
+      [row.done_at, `half message ${row.contract} marked ${row.state}: every consumer has sent its receipt`],
     ],
-    now: (row) => `dtx_half ${row.contract}: ${workOf(row)}`,
+    now: (row) =>
+      `dtx_half ${row.contract}: ${workOf(row)}${listOf(row.awaiting) ? `, no receipt from ${listOf(row.awaiting)}` : ''}`,
   },
   {
     table: 'dtx_half_parked',

@@ -134,13 +134,13 @@ export const producerRows: Row[] = [
     app: 'inventory',
     modes: few('crash', 'pause, recover, continue', 'error'),
     // The check of another instance may be quicker than the look at the disk.
-    disk: async (at) => expect(['COMMITTED', 'SENT']).toContain(await verdictOf(at)),
+    disk: async (at) => expect(['COMMITTED', 'SENT', 'DONE']).toContain(await verdictOf(at)),
   },
   {
     failpoint: 'half-message.marked',
     app: 'inventory',
     modes: few('crash', 'error'),
-    disk: async (at) => expect(await verdictOf(at)).toBe('SENT'),
+    disk: async (at) => expect(['SENT', 'DONE']).toContain(await verdictOf(at)),
   },
   {
     failpoint: 'half-message.rolled-back',
@@ -164,8 +164,8 @@ export const producerRows: Row[] = [
     failpoint: 'half-message.checked',
     app: 'inventory',
     modes: few('crash', 'pause, recover, continue', 'error'),
-    alsoArmed: 'half-message.confirmed=error',
-    disk: async (at) => expect(['COMMITTED', 'SENT']).toContain(await verdictOf(at)),
+    alsoArmed: 'half-message.confirmed=error;half-message.done=error',
+    disk: async (at) => expect(['COMMITTED', 'SENT', 'DONE']).toContain(await verdictOf(at)),
   },
   {
     failpoint: 'half-message.postponed',
@@ -193,12 +193,17 @@ export const producerRows: Row[] = [
     healed: settledByHand,
   },
   {
+    failpoint: 'half-message.done',
+    app: 'inventory',
+    disk: async (at) => expect(await verdictOf(at)).toBe('DONE'),
+  },
+  {
     failpoint: 'half-message.swept',
     app: 'inventory',
     modes: few('crash', 'pause, recover, continue', 'error'),
     alsoArmed: 'half-message.confirmed=error',
     // The sweeper comes before the check, and the victim's before the others'.
     options: { core: { scanIntervalMs: 10 }, halfMessage: { sweepAfterMs: 100 } },
-    disk: async (at) => expect(['COMMITTED', 'SENT']).toContain(await verdictOf(at)),
+    disk: async (at) => expect(['COMMITTED', 'SENT', 'DONE']).toContain(await verdictOf(at)),
   },
 ];

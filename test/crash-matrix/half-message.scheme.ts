@@ -24,7 +24,7 @@ const CONSUMERS = ['order.confirm', 'order.record-flash-sale', 'payment.take-fla
 /** Nothing of it is left to do but for the copy, which dies by its check. */
 async function isOver(shop: Stack, gid: string): Promise<boolean> {
   const [verdict] = await verdicts(shop.world, gid);
-  if (verdict?.state !== 'SENT') return false;
+  if (verdict?.state !== 'DONE') return false;
   const handled = await handledBy(shop, gid);
   return CONSUMERS.every((one) => handled.includes(one)) && (await openMessages(shop.world, gid)) === 0;
 }
@@ -51,6 +51,6 @@ export const halfMessages: Scheme = {
       { status: 'CAPTURED' },
     ]);
     expect(await takes(world, orderId)).toEqual([{ state: 'TAKEN', times: 1 }]);
-    expect(await verdicts(world, orderId)).toMatchObject([{ state: 'SENT' }]);
+    expect(await verdicts(world, orderId)).toMatchObject([{ state: 'DONE' }]);
   },
 };

@@ -28,7 +28,7 @@ test('a sale takes stock and money, and is an order of the scheme', async () => 
   expect(await shop.settled(orderId)).toMatchObject({ status: 'CONFIRMED', scheme: 'half-message', amount: 1_999 });
   expect(await takes(world, orderId)).toEqual([{ state: 'TAKEN', times: 1 }]);
   expect((await shop.get('payment', `/payments/${orderId}`)).body).toMatchObject({ status: 'CAPTURED' });
-  await until('it is marked', async () => (await verdicts(world, orderId))[0]?.state === 'SENT');
+  await until('it is marked', async () => (await verdicts(world, orderId))[0]?.state === 'DONE');
 });
 
 test('a repeated call is answered with the same purchase, whatever came of it since', async () => {

@@ -5,7 +5,7 @@ import { Operator } from '../support/operator.js';
 import { Stack } from '../support/stack.js';
 import { until } from '../support/until.js';
 import { freshWorld, sql, type World } from '../support/world.js';
-import { sell, sold, takes, verdicts } from './sales.js';
+import { isSent, sell, sold, takes, verdicts } from './sales.js';
 
 const options = { ...SHORT_TIMES, core: { ...SHORT_TIMES.core, purgeIntervalMs: 100 } };
 let world: World;
@@ -28,7 +28,7 @@ test('a table of verdicts that was emptied rules nothing back: the sale waits fo
     'a verdict is remembered',
     async () => (await sql(world, 'inventory', 'SELECT id FROM dtx_half_mark')).length > 0,
   );
-  await until('all is sent', async () => (await verdicts(world)).every(({ state }) => state === 'SENT'));
+  await until('all is sent', async () => (await verdicts(world)).every(isSent));
   await shop.of('inventory').kill();
   const [dying] = await shop.start(['inventory'], { failpoints: 'half-message.committed=1*crash' });
   await sell(dying!, 'dies').catch(() => {}); // the answer dies with the process

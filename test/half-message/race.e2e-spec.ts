@@ -5,7 +5,7 @@ import { expectAuditClean } from '../support/load.js';
 import { Stack } from '../support/stack.js';
 import { until } from '../support/until.js';
 import { freshWorld, sql, type World } from '../support/world.js';
-import { sell, verdicts } from './sales.js';
+import { isSent, sell, verdicts } from './sales.js';
 
 const SALES = 1_000;
 const CALLERS = 24;
@@ -53,7 +53,7 @@ test(`${SALES} verdicts race with their checks, at four instances: one wins, and
   expect(Math.min(accepted, ruledBack)).toBeGreaterThan(SALES / 50);
   await until('every message is sent', async () => (await verdicts(world)).every(({ state }) => state !== 'COMMITTED'));
   const rows = await verdicts(world);
-  expect(rows.filter(({ state }) => state === 'SENT')).toHaveLength(accepted);
+  expect(rows.filter(isSent)).toHaveLength(accepted);
   expect(rows.filter(({ state }) => state === 'ROLLED_BACK')).toHaveLength(ruledBack);
   const keys = await sql<{ k: string; gid: string }>(
     world,
@@ -62,7 +62,12 @@ test(`${SALES} verdicts race with their checks, at four instances: one wins, and
   );
   expect(keys.map(({ k }) => told.get(k)).filter((status) => status !== 202)).toEqual([]);
   const gids = keys.map(({ gid }) => gid).sort();
-  expect(rows.flatMap(({ gid, state }) => (state === 'SENT' ? [gid] : [])).sort()).toEqual(gids);
+  expect(
+    rows
+      .filter(isSent)
+      .map(({ gid }) => gid)
+      .sort(),
+  ).toEqual(gids);
   const taken = await sql<{ id: string }>(
     world,
     'inventory',

@@ -33,6 +33,9 @@ export function verdicts(world: World, gid?: string): Promise<VerdictRow[]> {
   return sql<VerdictRow>(world, 'inventory', `SELECT id, gid, state FROM dtx_half ${where} ORDER BY id`, [gid]);
 }
 
+/** With or without the receipts of its consumers. */
+export const isSent = ({ state }: { state: string }): boolean => state === 'SENT' || state === 'DONE';
+
 /** What inventory has done to the stock of an order: its state and how often. */
 export function takes(world: World, orderId: string): Promise<Array<{ state: string; times: number }>> {
   return sql(world, 'inventory', 'SELECT state, times FROM stock_take WHERE order_id = ?', [orderId]);

@@ -73,7 +73,7 @@ export class Places {
   /** Sent and handled, or ruled back. */
   private async isHalfQuiet(gid: string): Promise<boolean> {
     const rows = await sql<{ state: string }>(this.world, 'payment', 'SELECT state FROM dtx_half WHERE gid = ?', [gid]);
-    if (rows.some(({ state }) => state === 'SENT')) return (await heardOf(this.world, `${gid}.half`)) > 0;
+    if (rows.some(({ state }) => state === 'DONE')) return (await heardOf(this.world, `${gid}.half`)) > 0;
     return rows.every(({ state }) => state === 'ROLLED_BACK');
   }
 

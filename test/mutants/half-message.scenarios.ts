@@ -1,6 +1,6 @@
 import { expect } from 'vitest';
 import { SHORT_TIMES } from '../crash-matrix/run-case.js';
-import { sell, sold, takes, verdicts } from '../half-message/sales.js';
+import { isSent, sell, sold, takes, verdicts } from '../half-message/sales.js';
 import type { AppProcess } from '../support/app-process.js';
 import { TestPublisher } from '../support/messages.js';
 import { until } from '../support/until.js';
@@ -33,13 +33,9 @@ async function inventory({ shop }: Stage, failpoints: string, options: object): 
 }
 
 const untilSent = ({ world }: Stage) =>
-  until(
-    'message of a committed sale is SENT',
-    async () => (await verdicts(world)).some(({ state }) => state === 'SENT'),
-    {
-      withinMs: 15_000,
-    },
-  );
+  until('message of a committed sale is SENT', async () => (await verdicts(world)).some(isSent), {
+    withinMs: 15_000,
+  });
 
 async function openDuringCheck(stage: Stage): Promise<Claim> {
   // Open at the first check, however late that comes, and dead before the second.

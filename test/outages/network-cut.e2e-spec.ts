@@ -91,7 +91,7 @@ describe.each(FAULTS)('the network is cut in a COMMIT: %s', (fault) => {
     const network = networks.order;
     const key = `cut-${isDone}`;
     const body = { buyerId: 'alice', sku: SKU, quantity: 1 };
-    const cut = cutInCommit(network, fault, ['INSERT INTO dtx_idempotency', Buffer.from(key).toString('hex')]);
+    const cut = cutInCommit(network, fault, ['INSERT INTO', 'dtx_idempotency', Buffer.from(key).toString('hex')]);
     const first = shop.send('order', 'POST', '/orders', body, { 'idempotency-key': key });
     await cut.happened;
     const answer = await first;

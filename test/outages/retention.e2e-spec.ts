@@ -44,7 +44,7 @@ const TABLES: Kept[] = [
     ended: 'done_at',
     row: (id) => ({ id, gid: 'g', contract: 'order.placed', version: 1, payload: '{}', awaiting: ',', state: 'DONE' }),
   },
-  { app: 'inventory', table: 'dtx_half', ended: 'sent_at', row: (id) => ({ id, ...half, state: 'SENT' }) },
+  { app: 'inventory', table: 'dtx_half', ended: 'done_at', row: (id) => ({ id, ...half, state: 'DONE' }) },
   {
     app: 'inventory',
     table: 'dtx_half_parked',

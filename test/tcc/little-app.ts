@@ -59,7 +59,6 @@ export interface LittleOptions {
   readonly providers?: Type[];
   readonly participates?: Parameters<typeof Dtx.TccModule.forRoot>[0];
   readonly core?: object;
-  readonly isolation?: 'READ COMMITTED' | 'REPEATABLE READ';
   /** How the app's own DataSource differs. */
   readonly source?: { readonly dateStrings?: boolean };
   /** The DataSource is open before the library sees it, as `TypeOrmModule` opens it unless told otherwise. */
@@ -86,7 +85,6 @@ export class LittleApp {
       ...options.source,
     });
     if (options.isOpenBefore) await source.initialize();
-    if (options.isolation) alwaysAt(source, options.isolation);
     class Data {}
     class Little {}
     const context = await NestFactory.createApplicationContext(
@@ -118,15 +116,4 @@ export class LittleApp {
     await this.context.close();
     await this.source.destroy();
   }
-}
-
-/** The library asks for no level of its own: it runs at the session's. */
-function alwaysAt(source: DataSource, isolation: 'READ COMMITTED' | 'REPEATABLE READ'): void {
-  const transaction = source.transaction.bind(source) as (
-    level: string,
-    work: (tx: EntityManager) => Promise<unknown>,
-  ) => Promise<unknown>;
-  Object.assign(source, {
-    transaction: (work: (tx: EntityManager) => Promise<unknown>) => transaction(isolation, work),
-  });
 }

@@ -118,7 +118,7 @@ test(`participants are down for ${OUTAGE_MS / 1_000} s after the decision: it is
 
 test.each([
   ['with the answer to its decision', `'CONFIRMING'`, 'answer'],
-  ['before its second phase', `'second', 'confirm'`, 'call'],
+  ['before its second phase', `'second', _utf8mb4'confirm'`, 'call'],
 ] as const)(
   'the initiator loses its database %s: the caller is not left waiting, and the decision stands',
   async (_, bytes, lost) => {

@@ -166,6 +166,9 @@ test('business SQL on another connection than the barrier is refused, and its ow
   running.push(app);
   const branch = { branch: 0, participant: contract.name, version: 1, args: {} };
   const answer = await app.calls.call(branch, { gid: 'strays', phase: 'try' }, 5_000);
-  expect(answer).toMatchObject({ verdict: 'failed', reason: expect.stringMatching(/tx that it was given/) });
+  expect(answer).toMatchObject({
+    verdict: 'failed',
+    reason: expect.stringMatching(/another connection.*Use the tx that was given/),
+  });
   expect(await effectsOf('strays')).toBe('');
 });

@@ -14,7 +14,7 @@ import { BRANCHES } from './shop.js';
 /** The library as it is built, or a mutant of it. */
 export type Library = Pick<
   typeof Dtx,
-  'DtxModule' | 'XaModule' | 'Xa' | 'Database' | 'OutcomeUnknown' | 'Operations' | 'migrate'
+  'DtxModule' | 'XaModule' | 'Xa' | 'Database' | 'OutcomeUnknown' | 'BrokerUnavailable' | 'Operations' | 'migrate'
 > & {
   readonly witnessMigrations: Migration[];
   readonly Decisions: Type<Decisions>;

@@ -93,7 +93,7 @@ export class CheckBack implements OnModuleInit, OnModuleDestroy {
     }
     // Not awaited: should the mark be lost, the message is sent once more, and its consumers' inboxes know it.
     void this.verdicts
-      .markSent(message.id)
+      .markSent(message)
       .catch((error) => this.logger.warn(`cannot mark ${message.id} SENT: ${(error as Error).message}`));
   }
 

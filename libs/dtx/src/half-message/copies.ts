@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { z } from 'zod';
 import { Broker } from '../core/broker/broker.service.js';
-import { queueOf } from '../core/broker/contract.js';
+import { halfReceiptQueueOf, queueOf } from '../core/broker/contract.js';
 import { typeOf } from '../core/broker/envelope.js';
 import type { WaitingQueue } from '../core/broker/topology.js';
 import type { CoreOptions } from '../core/options.js';
@@ -78,6 +78,7 @@ export class Copies {
       type: typeOf({ name: message.contract, version: message.version }),
       gid: message.gid,
       scheme: SCHEME,
+      replyTo: halfReceiptQueueOf(this.core.app),
       traceparent: message.traceparent ?? undefined,
       madeAtMs,
     };

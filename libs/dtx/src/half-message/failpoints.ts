@@ -63,6 +63,12 @@ export const failpoints = {
     'The last level is used up without a verdict: the copy is stored as PARKED with its one alert, and is not acked.',
     'The broker delivers the copy again, which finds it stored; a person retries, rejects or settles it.',
   ),
+  done: point(
+    'done',
+    6,
+    'The receipts of every consumer are written down: the verdict is DONE; the receipts are not acked.',
+    'The broker delivers the receipts again, which change nothing.',
+  ),
   swept: point(
     'swept',
     6,

@@ -14,6 +14,7 @@ import {
 } from './options.js';
 import { ParkedCopies } from './parked-copies.js';
 import { HalfMessages } from './prepare.js';
+import { HalfReceipts } from './receipts.js';
 import { Sweeper } from './sweeper.js';
 import { Verdicts } from './verdicts.js';
 import { WholeVerdicts } from './whole.js';
@@ -26,16 +27,21 @@ import { WholeVerdicts } from './whole.js';
 @Injectable()
 class VerdictPurge {
   constructor(purger: Purger, @Inject(HALF_MESSAGE_OPTIONS) options: HalfMessageOptions) {
-    const task = (table: string, endedAt: string, states: string) => {
+    const task = (table: string, endedAt: string, isFinal: string) => {
       const old = pastRetention(horizonMs(options) + options.retentionMs, endedAt);
       const statement = (limit: number) => ({
-        sql: `DELETE FROM ${table} WHERE ${old} AND state IN (${states}) ORDER BY created_at LIMIT ${limit}`,
+        sql: `DELETE FROM ${table} WHERE ${old} AND (${isFinal}) ORDER BY created_at LIMIT ${limit}`,
         values: [],
       });
       purger.add({ name: table, statement });
     };
-    task('dtx_half', 'sent_at', `'SENT', 'ROLLED_BACK'`);
-    task('dtx_half_parked', 'settled_at', `'DONE'`);
+    // A SENT without anybody to wait for is of a version that asked for no receipts.
+    task(
+      'dtx_half',
+      'COALESCE(done_at, sent_at)',
+      `state IN ('DONE', 'ROLLED_BACK') OR (state = 'SENT' AND awaiting IS NULL)`,
+    );
+    task('dtx_half_parked', 'settled_at', `state = 'DONE'`);
   }
 }
 
@@ -56,6 +62,7 @@ export class HalfMessageModule {
         ParkedCopies,
         CheckBack,
         Sweeper,
+        HalfReceipts,
         HalfMessageOperations,
         VerdictPurge,
         BrokerCheck,

@@ -35,9 +35,10 @@ export class HalfMessageOperations implements OnModuleInit {
     return {
       table: 'dtx_half',
       scheme: SCHEME,
-      openStates: ['COMMITTED', 'PARKED'],
+      openStates: ['COMMITTED', 'SENT', 'PARKED'],
       retryState: "'COMMITTED'",
-      what: (row) => `half message ${row.contract} v${row.version} to ${row.consumers}`,
+      what: (row) =>
+        `half message ${row.contract} v${row.version} to ${String(row.awaiting ?? row.consumers).replaceAll(/^,|,$/g, '') || 'all its consumers'}`,
       timeline: verdictTimeline,
       resolve: settleVerdict,
       wake: () => this.sweeper.wake(),
@@ -82,7 +83,7 @@ export class HalfMessageOperations implements OnModuleInit {
 async function settleVerdict(tx: EntityManager, row: Row, outcome: 'done' | 'reject'): Promise<boolean> {
   if (outcome === 'reject') return false;
   await sqlOf(tx).query(
-    `UPDATE dtx_half SET state = 'SENT', next_attempt_at = NULL, claim_token = NULL, sent_at = UTC_TIMESTAMP(3) WHERE id = ?`,
+    `UPDATE dtx_half SET state = 'DONE', next_attempt_at = NULL, claim_token = NULL, done_at = UTC_TIMESTAMP(3) WHERE id = ?`,
     [row.id],
   );
   return true;
@@ -92,7 +93,8 @@ function verdictTimeline(row: Row): TimelineEntry[] {
   const ruled = row.state === 'ROLLED_BACK' ? 'ruled ROLLED_BACK' : 'COMMITTED with the business';
   const moments: Array<[unknown, string]> = [
     [row.created_at, ruled],
-    [row.sent_at, 'marked SENT: the broker has confirmed it'],
+    [row.sent_at, 'confirmed by the broker for the first time'],
+    [row.done_at, 'every consumer has settled it'],
   ];
   return moments.filter(([at]) => at).map(([at, event]) => ({ at: isoTime(at)!, event }));
 }

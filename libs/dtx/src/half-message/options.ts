@@ -22,9 +22,17 @@ export const halfMessageOptions = z.strictObject({
   sendingMax: countOption(5_000, 100_000),
   /** When the sweeper takes up a verdict that was never marked as sent. Longer than the first level: the check comes first. */
   sweepAfterMs: msOption(60_000),
+  /** Wait of the sweeper before a message without its receipts is sent again: first, factor, cap. */
   sweepBackoff: backoffOption(60_000, 2, 3_600_000),
-  /** Tries of the sweeper before a message is parked. */
+  /** Sends of one message before it is parked. */
   attemptsMax: countOption(12, 10_000),
+  /** No resend while a queue has this many messages waiting, or any and no consumer. */
+  backlogMax: countOption(1_000, 10_000_000),
+  /**
+   * How long a consumer may have no instance, and a message no receipt, before a person is told. Sending goes on. From then
+   * on each look at a queue that nobody serves is an attempt.
+   */
+  absentMs: msOption(300_000),
   /** How long final verdicts are kept beyond the end of the last level; longer than any Idempotency-Key. */
   retentionMs: z
     .number()

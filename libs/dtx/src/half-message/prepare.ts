@@ -98,7 +98,7 @@ export class HalfMessages implements OnModuleDestroy {
     if (this.inWork.size >= this.options.sendingMax) return;
     const sent = failpoint(failpoints.confirmed, () => this.copies.deliver(message, this.database.nowMs()));
     this.inBackground(
-      sent.then(() => this.verdicts.markSent(message.id)),
+      sent.then(() => this.verdicts.markSent(message)),
       message,
     );
   }

@@ -1,16 +1,27 @@
 import { msOf } from '../core/database/clock-sql.js';
-import { addIndexOnce } from '../core/database/online-ddl.js';
+import { addIndexOnce, alterOnce } from '../core/database/online-ddl.js';
 import type { Migration } from '../core/database/schema.js';
 import type { DurableRow, DurableTable } from '../core/durable/durable-table.js';
 
 /**
  * Verdicts, one row per half message, first writer wins. COMMITTED is written by the local transaction itself, and is
- * work until the message is SENT (or PARKED): `next_attempt_at` is when the sweeper takes it up. ROLLED_BACK is written
- * by whoever comes first instead. SENT and ROLLED_BACK are final.
+ * work until every consumer has sent its receipt (DONE): `next_attempt_at` is when the sweeper takes it up, COMMITTED or
+ * SENT. ROLLED_BACK is written by whoever comes first instead. DONE and ROLLED_BACK are final, and so is a SENT that
+ * awaits nobody (`awaiting` is NULL): it was sent by a version that asked for no receipts.
  */
 export const HALF: DurableTable = {
   name: 'dtx_half',
-  columns: ['gid', 'contract', 'version', 'payload', 'consumers', 'traceparent', `${msOf('created_at')} AS made_at_ms`],
+  columns: [
+    'gid',
+    'contract',
+    'version',
+    'payload',
+    'consumers',
+    'awaiting',
+    'traceparent',
+    'sent_at',
+    `${msOf('created_at')} AS made_at_ms`,
+  ],
 };
 
 /** Copies that no check could settle, for a person: PARKED, RECHECK once retried, DONE. */
@@ -29,8 +40,16 @@ export interface HalfMessage {
   readonly traceparent: string | null;
 }
 
-/** `made_at_ms`: when the verdict was written, by the database's clock: the receivers tell the message's age by it. */
-export type HalfRow = DurableRow<Omit<HalfMessage, 'id'> & { made_at_ms: number | string }>;
+export type HalfRow = DurableRow<
+  Omit<HalfMessage, 'id'> & {
+    /** The consumers without a receipt, as `,a.b,c.d,`. Null: written by a version that asked for no receipts. */
+    awaiting: string | null;
+    /** When it was sent first. */
+    sent_at?: Date | string | null;
+    /** When the verdict was written, by the database's clock: the receivers tell the message's age by it. */
+    made_at_ms: number | string;
+  }
+>;
 export type ParkedRow = DurableRow<{ gid: string; message: string; last_error: string | null }>;
 
 const ascii = (length: number) => `VARCHAR(${length}) CHARACTER SET ascii COLLATE ascii_bin`;
@@ -79,5 +98,14 @@ export const halfMessageMigrations: Migration[] = [
         created_at DATETIME(3) NOT NULL
       ) ENGINE=InnoDB`,
     ],
+  },
+  {
+    version: 3,
+    name: 'half messages: done by the receipts of their consumers',
+    up: alterOnce(
+      'dtx_half',
+      { column: 'awaiting' },
+      `ADD COLUMN awaiting ${ascii(1000)} NULL, ADD COLUMN done_at DATETIME(3) NULL`,
+    ),
   },
 ];

@@ -1,9 +1,10 @@
-// Step 6 of 6 - sweeper: the last net, over COMMITTED verdicts that were never marked as sent, should the broker lose a copy.
+// Step 6 of 6 - sweeper: the last net, over verdicts that were never marked as sent, or have no receipt, should the broker lose a copy or a message.
 import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { Alerts } from '../core/alert/alerts.js';
 import { Broker } from '../core/broker/broker.service.js';
 import { Database } from '../core/database/database.service.js';
 import { DurableLoop, type Tried } from '../core/durable/loop.js';
+import { Unreceipted } from '../core/durable/unreceipted.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
@@ -16,10 +17,12 @@ import { Verdicts } from './verdicts.js';
 /**
  * Needed because the broker holds the only other trace of a committed message that was not sent: a waiting queue that
  * an operator deletes, or a node that loses its disk, takes the copies along. Comes after the first check, not before.
+ * And a queue that expires, or drops what is delivered too often, loses the message itself: no receipt comes.
  */
 @Injectable()
 export class Sweeper implements OnModuleInit, OnModuleDestroy {
   private readonly loop: DurableLoop<HalfRow>;
+  private readonly unreceipted: Unreceipted;
 
   constructor(
     private readonly database: Database,
@@ -30,6 +33,8 @@ export class Sweeper implements OnModuleInit, OnModuleDestroy {
     @Inject(CORE_OPTIONS) core: CoreOptions,
     @Inject(HALF_MESSAGE_OPTIONS) options: HalfMessageOptions,
   ) {
+    const patience = { ...options, resend: options.sweepBackoff };
+    this.unreceipted = new Unreceipted(HALF, database, broker.publisher, alerts, patience);
     this.loop = new DurableLoop<HalfRow>(
       {
         scheme: SCHEME,
@@ -41,7 +46,7 @@ export class Sweeper implements OnModuleInit, OnModuleDestroy {
         backoff: options.sweepBackoff,
         canRun: () => broker.publisher.isUp,
         run: (row) => this.sweep(row),
-        describe: (row) => ({ gid: row.gid, step: `sending ${row.contract} to ${row.consumers}` }),
+        describe: (row) => ({ gid: row.gid, step: stepOf(row) }),
       },
       database,
       alerts,
@@ -63,8 +68,22 @@ export class Sweeper implements OnModuleInit, OnModuleDestroy {
 
   /** Both ways of failing end in the loop: what is away is no attempt, anything else is one. */
   private async sweep(row: HalfRow): Promise<Tried> {
-    await failpoint(failpoints.swept, () => this.copies.deliver(row, Number(row.made_at_ms)));
-    await this.verdicts.markSent(row.id);
+    const { id, gid, version, sent_at: sentAt } = row;
+    const message = { scheme: SCHEME, id, gid, step: stepOf(row), sentAt, version, awaiting: awaitingOf(row) };
+    const tried = await this.unreceipted.beforeSend(row, { ...message, kind: 'replicated' });
+    if (tried) return tried;
+    // Those that have sent their receipt already get no copy more.
+    const still = { ...row, consumers: message.awaiting.join(',') };
+    await failpoint(failpoints.swept, () => this.copies.deliver(still, Number(row.made_at_ms)));
+    await this.verdicts.markSent(row);
     return { kind: 'settled' };
   }
+}
+
+function stepOf(row: HalfRow): string {
+  return `sending ${row.contract} to ${awaitingOf(row).join(',')}`;
+}
+
+function awaitingOf({ awaiting, consumers }: HalfRow): string[] {
+  return (awaiting ?? consumers).split(',').filter(Boolean);
 }

@@ -1,5 +1,5 @@
 import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
-import { Alerts } from '../core/alert/alerts.js';
+import { backoffSql } from '../core/backoff.js';
 import { msOf } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
 import { insertFirst, insertOf, NOW, SqlExpression, type Values } from '../core/database/insert-first.js';
@@ -17,7 +17,7 @@ import { type HalfMessage, halfMessageMigrations } from './schema.js';
 import { VerdictsLost, WholeVerdicts } from './whole.js';
 
 /** What is known of a half message. `UNKNOWN`: its local transaction is open now. `ABSENT`: nobody has ruled yet. */
-export type Verdict = 'COMMITTED' | 'SENT' | 'PARKED' | 'ROLLED_BACK';
+export type Verdict = 'COMMITTED' | 'SENT' | 'DONE' | 'PARKED' | 'ROLLED_BACK';
 
 const READ_DELAY_MS = 3;
 const READ_BATCH_MAX = 500;
@@ -29,18 +29,19 @@ const READ_BATCH_MAX = 500;
 @Injectable()
 export class Verdicts implements OnModuleInit, OnModuleDestroy {
   private readonly reads: Batcher<{ id: string; found?: Verdict }>;
-  private readonly sent: Batcher<string>;
+  private readonly sent: Batcher<Pick<HalfMessage, 'id' | 'consumers'>>;
   private readonly rolledBack: Batcher<HalfMessage>;
 
   constructor(
     private readonly database: Database,
-    private readonly alerts: Alerts,
     private readonly whole: WholeVerdicts,
     @Inject(HALF_MESSAGE_OPTIONS) private readonly options: HalfMessageOptions,
   ) {
     const marks = { delayMs: options.markDelayMs, batchMax: options.markBatchMax };
     this.reads = new Batcher({ delayMs: READ_DELAY_MS, batchMax: READ_BATCH_MAX }, (asked) => this.readAll(asked));
-    this.sent = new Batcher(marks, (ids) => failpoint(failpoints.marked, () => this.writeSent(ids)));
+    this.sent = new Batcher(marks, (all) =>
+      failpoint(failpoints.marked, () => this.writeSent(all.map(({ id }) => id))),
+    );
     this.rolledBack = new Batcher(marks, (all) => failpoint(failpoints.rolledBack, () => this.writeRolledBack(all)));
   }
 
@@ -58,7 +59,8 @@ export class Verdicts implements OnModuleInit, OnModuleDestroy {
    */
   committed(message: HalfMessage): { statement: string; values: SqlValue[] } {
     const due = new SqlExpression(inFuture(this.options.sweepAfterMs));
-    return insertOf('dtx_half', { ...message, state: 'COMMITTED', next_attempt_at: due, created_at: NOW });
+    const awaiting = `,${message.consumers},`;
+    return insertOf('dtx_half', { ...message, awaiting, state: 'COMMITTED', next_attempt_at: due, created_at: NOW });
   }
 
   /**
@@ -125,8 +127,13 @@ export class Verdicts implements OnModuleInit, OnModuleDestroy {
   }
 
   /** Gathers the mark SENT. A lost one means a duplicate, which the consumers' inboxes know. */
-  markSent(id: string): Promise<void> {
-    return this.sent.add(id);
+  markSent({ id, consumers }: Pick<HalfMessage, 'id' | 'consumers'>): Promise<void> {
+    return this.sent.add({ id, consumers });
+  }
+
+  /** All receipts of a message came first: its mark would say less than is known. */
+  skipMarks(receipted: ReadonlyMap<string, string>): void {
+    this.sent.drop(({ id, consumers }) => consumers === receipted.get(id));
   }
 
   /** Gathers ROLLED_BACK for transactions that are over. A lost one is ruled by the check. */
@@ -154,17 +161,15 @@ export class Verdicts implements OnModuleInit, OnModuleDestroy {
     }
   }
 
-  /** Only forward; one that had been given up and is sent after all is no incident any more. */
+  /** Only forward, and due again unless receipts come. An alert about it stays open until they do. */
   private async writeSent(ids: string[]): Promise<void> {
-    await this.database.own.transaction(async (sql) => {
-      await sql.query(
-        `UPDATE dtx_half SET state = 'SENT', next_attempt_at = NULL, claim_token = NULL,
-         sent_at = UTC_TIMESTAMP(3) WHERE id IN (?) AND state IN ('COMMITTED', 'PARKED')`,
-        [[...ids].sort()],
-      );
-      await this.alerts.close(sql, SCHEME, ids);
-    });
-    this.measureSettled(ids);
+    await this.database.own.query(
+      `UPDATE dtx_half SET next_attempt_at = ${backoffSql(this.options.sweepBackoff, '(attempts + 1)')},
+         attempts = attempts + 1, claim_token = NULL, sent_at = COALESCE(sent_at, UTC_TIMESTAMP(3)),
+         awaiting = COALESCE(awaiting, CONCAT(',', consumers, ',')), state = 'SENT'
+         WHERE id IN (?) AND state IN ('COMMITTED', 'SENT', 'PARKED')`,
+      [[...ids].sort()],
+    );
   }
 
   /** Whatever verdict is there already stays. */

@@ -1,14 +1,13 @@
 // Step 2 of 6 - relay: publishes committed rows with confirm and marks them SENT; step 6: resends what was not receipted.
 import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { Alerts } from '../core/alert/alerts.js';
-import { backoffMs, backoffSql } from '../core/backoff.js';
+import { backoffSql } from '../core/backoff.js';
 import { Broker } from '../core/broker/broker.service.js';
 import { queueOf, receiptQueueOf } from '../core/broker/contract.js';
 import { typeOf } from '../core/broker/envelope.js';
 import { Unroutable } from '../core/broker/publisher.js';
 import { Database } from '../core/database/database.service.js';
 import { Batcher } from '../core/durable/batcher.js';
-import { settleAgain } from '../core/durable/claim.js';
 import { DurableLoop, type Tried } from '../core/durable/loop.js';
 import { Unreceipted } from '../core/durable/unreceipted.js';
 import { failpoint } from '../core/failpoint.js';
@@ -39,7 +38,7 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
     this.sentMarks = new Batcher({ delayMs: options.markDelayMs, batchMax: options.markBatchMax }, (rows) =>
       failpoint(failpoints.marked, () => this.markSent(rows)),
     );
-    this.unreceipted = new Unreceipted(database, broker.publisher, alerts, options);
+    this.unreceipted = new Unreceipted(OUTBOX, database, broker.publisher, alerts, options);
     this.loop = new DurableLoop<OutboxRow>(
       {
         scheme: SCHEME,
@@ -104,21 +103,9 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
   /** Whether a row that the scan claimed must wait or be given up instead of being sent. */
   private async beforeResend(row: OutboxRow): Promise<Tried | null> {
     await failpoint(failpoints.claimed, async () => {});
-    if (row.attempts >= this.options.attemptsMax) {
-      return {
-        kind: 'hopeless',
-        error: `sent ${row.attempts} times without a receipt from ${row.awaiting.slice(1, -1)}`,
-      };
-    }
-    if (row.state !== 'SENT') return null;
-    const { id, gid, sent_at: sentAt } = row;
-    const sent = { scheme: SCHEME, id, gid, step: stepOf(row), sentAt, queues: queuesOf(row), kind: 'work' } as const;
-    const advice = await this.unreceipted.look(sent);
-    if (advice.kind === 'resend') return null;
-    if (advice.kind === 'abandoned') return { kind: 'failed', error: advice.why };
-    const delayMs = backoffMs(this.options.resend, row.attempts);
-    await settleAgain(this.database.own, OUTBOX, row, { error: advice.why, delayMs, attempts: row.attempts });
-    return { kind: 'settled' };
+    const { id, gid, version, sent_at: sentAt } = row;
+    const message = { scheme: SCHEME, id, gid, step: stepOf(row), sentAt, version, awaiting: awaitingOf(row) };
+    return this.unreceipted.beforeSend(row, { ...message, kind: 'work' });
   }
 
   private async publish(row: OutboxRow): Promise<void> {
@@ -132,7 +119,8 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
       traceparent: row.traceparent ?? undefined,
       madeAtMs: Number(row.made_at_ms),
     };
-    await Promise.all(queuesOf(row).map((queue) => this.broker.publisher.publish(queue, body, envelope)));
+    const queues = awaitingOf(row).map((consumer) => queueOf(consumer, row.version));
+    await Promise.all(queues.map((queue) => this.broker.publisher.publish(queue, body, envelope)));
   }
 
   /** Only forward (a receipt may have made the row DONE) and only under the claim that sent it. */
@@ -153,9 +141,6 @@ function stepOf({ contract, awaiting }: OutboxRow): string {
   return `sending ${contract} to ${awaiting.slice(1, -1)}`;
 }
 
-function queuesOf(row: OutboxRow): string[] {
-  return row.awaiting
-    .split(',')
-    .filter(Boolean)
-    .map((consumer) => queueOf(consumer, row.version));
+function awaitingOf({ awaiting }: OutboxRow): string[] {
+  return awaiting.split(',').filter(Boolean);
 }

@@ -10,7 +10,10 @@ const fields = z.strictObject({
   callTimeoutMs: msOption(2_000),
   /** How long the caller waits for the first round of the second phase; the outcome is certain either way. */
   secondPhaseWaitMs: msOption(3_000),
-  /** How long after the decision it is no attempt that nobody serves a participant: a restart or a deployment takes a while. */
+  /**
+   * How long after the decision it is no attempt that nobody serves a participant: a restart or a deployment takes a while.
+   * At a participant, how long a Try may wait for its second phase before a person is told.
+   */
   absentMs: msOption(300_000),
   /** Rounds of the second phase before the transaction is parked: about an hour. It is never flipped. */
   attemptsMax: countOption(60, 100_000),

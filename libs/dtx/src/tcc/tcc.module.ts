@@ -7,6 +7,7 @@ import { Calls } from './calls.js';
 import type { Participant } from './contract.js';
 import { TccEndpoint } from './endpoint.js';
 import { Explorer, PARTICIPATES } from './explorer.js';
+import { OpenTries } from './open-tries.js';
 import { TccOperations } from './operations.js';
 import { TCC_OPTIONS, type TccOptions, type TccOptionsInput, tccOptions } from './options.js';
 import { Outcomes } from './outcome.js';
@@ -64,6 +65,7 @@ export class TccModule {
         Tcc,
         Explorer,
         TccEndpoint,
+        OpenTries,
         TccOperations,
         TccPurge,
       ],

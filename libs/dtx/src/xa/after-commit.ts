@@ -20,8 +20,13 @@ export class AfterCommit {
 
   constructor(
     private readonly database: Database,
-    private readonly limits: { inWorkMax: number; leaseMs: number },
+    private readonly limits: { inWorkMax: number; leaseMs: number; absentMs: number },
+    private readonly tell: (row: XaRow, error: string) => Promise<void>,
   ) {}
+
+  get isSet(): boolean {
+    return this.hook !== undefined;
+  }
 
   /** @throws OptionsError for a second one */
   set(hook: BeforeDone): void {
@@ -31,7 +36,8 @@ export class AfterCommit {
 
   /** Null once it is done, or for a transaction that nothing follows; else what becomes of the row. */
   async follow(row: XaRow): Promise<Tried | null> {
-    if (row.decision !== 'COMMIT' || !this.hook) return null;
+    if (row.decision !== 'COMMIT') return null;
+    if (!this.hook) return row.before_done ? this.leave(row) : null;
     const away = await this.run(row, this.hook);
     return away === null ? null : this.later(row, away);
   }
@@ -52,6 +58,13 @@ export class AfterCommit {
     } finally {
       this.inWork--;
     }
+  }
+
+  /** Decided by an instance of other code. The next one that looks may have what follows; that none has is told of. */
+  private async leave(row: XaRow): Promise<Tried> {
+    const error = 'what follows its commit (xa.beforeDone) is not in this instance';
+    if (Number(row.age_ms ?? 0) > this.limits.absentMs) await this.tell(row, error);
+    return this.later(row, error);
   }
 
   /**

@@ -51,11 +51,14 @@ export class Decisions implements OnModuleInit {
    * The statement that decides to commit, for the transaction of the last resource. After the deadline, by this
    * database's own clock, the id is NULL, which no server takes: 1048, and the COMMIT behind it is never read.
    */
-  commitSql(of: Undecided, { startMs, deadlineMs }: Gtrid): { sql: string; values: SqlValue[] } {
+  commitSql(
+    of: Undecided & Pick<XaRow, 'before_done'>,
+    { startMs, deadlineMs }: Gtrid,
+  ): { sql: string; values: SqlValue[] } {
     return {
-      sql: `INSERT INTO dtx_xa (id, gid, gtrid, branches, decision, state, next_attempt_at, claim_token, created_at, decided_at)
-        VALUES (IF(${NOW_MS} < ?, ?, NULL), ?, ?, ?, 'COMMIT', 'COMMITTING', ${inFuture(this.leaseMs)}, ?, ?, UTC_TIMESTAMP(3))`,
-      values: [deadlineMs, of.id, of.gid, of.gtrid, of.branches, this.token, new Date(startMs)],
+      sql: `INSERT INTO dtx_xa (id, gid, gtrid, branches, before_done, decision, state, next_attempt_at, claim_token, created_at, decided_at)
+        VALUES (IF(${NOW_MS} < ?, ?, NULL), ?, ?, ?, ?, 'COMMIT', 'COMMITTING', ${inFuture(this.leaseMs)}, ?, ?, UTC_TIMESTAMP(3))`,
+      values: [deadlineMs, of.id, of.gid, of.gtrid, of.branches, of.before_done ?? 0, this.token, new Date(startMs)],
     };
   }
 

@@ -12,6 +12,7 @@ export const XA: DurableTable = {
     'gtrid',
     'branches',
     'decision',
+    'before_done',
     'last_error',
     `${msOf('UTC_TIMESTAMP(3)')} - (${msOf('created_at')}) AS age_ms`,
   ],
@@ -24,6 +25,8 @@ export type XaRow = DurableRow<{
   /** Names of the databases that take part as branches, as `payment,inventory`. */
   branches: string;
   decision: Decision | null;
+  /** 1 when something follows its commit (`xa.beforeDone`): whoever has no such hook must not call it DONE. */
+  before_done?: number;
   /** What was wrong in an earlier round; a row that was made by this process just now has none. */
   last_error?: string | null;
   /** Since its transaction began, by the database's clock, when it was claimed; unknown of one made just now. */
@@ -94,6 +97,11 @@ export const decisionMigrations: Migration[] = [
       'UPDATE dtx_xa_log SET whole_since = UTC_TIMESTAMP(3) WHERE whole_since IS NULL',
       ...addIndexOnce('dtx_xa', 'by_age', 'created_at'),
     ],
+  },
+  {
+    version: 3,
+    name: 'XA: whether something follows the commit',
+    up: alterOnce('dtx_xa', { column: 'before_done' }, 'ADD COLUMN before_done TINYINT NOT NULL DEFAULT 0'),
   },
 ];
 

@@ -50,7 +50,8 @@ export class SecondPhase {
       this.mark(rows),
     );
     const leaseMs = leaseMsOf(core, options);
-    this.afterCommit = new AfterCommit(database, { inWorkMax: options.concurrencyMax, leaseMs });
+    const limits = { inWorkMax: options.concurrencyMax, leaseMs, absentMs: core.absentMs };
+    this.afterCommit = new AfterCommit(database, limits, (row, error) => this.tell(row, error));
     this.loop = new DurableLoop<XaRow>(
       {
         scheme: SCHEME,
@@ -74,6 +75,10 @@ export class SecondPhase {
   /** @throws OptionsError for a second one */
   setBeforeDone(hook: BeforeDone): void {
     this.afterCommit.set(hook);
+  }
+
+  get hasBeforeDone(): boolean {
+    return this.afterCommit.isSet;
   }
 
   start(): void {

@@ -137,6 +137,7 @@ export class Xa implements OnModuleDestroy {
     const about = { id, gid, gtrid, branches: branches.map(({ name }) => name).join(',') };
     const row = {
       ...about,
+      before_done: this.secondPhase.hasBeforeDone ? 1 : 0,
       decision: 'COMMIT',
       state: 'COMMITTING',
       attempts: 0,

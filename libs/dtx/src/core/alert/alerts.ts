@@ -2,6 +2,7 @@ import { Inject, Injectable, Logger, OnModuleInit } from '@nestjs/common';
 import { Database } from '../database/database.service.js';
 import { insertFirst, NOW } from '../database/insert-first.js';
 import type { Sql } from '../database/sql.js';
+import type { Condition } from '../durable/durable-table.js';
 import type { Word } from '../operations.js';
 import type { CoreOptions } from '../options.js';
 import { measure } from '../telemetry.js';
@@ -84,6 +85,16 @@ export class Alerts implements OnModuleInit {
     await sql.query('UPDATE dtx_alert SET closed_at = UTC_TIMESTAMP(3), open_key = NULL WHERE open_key IN (?)', [
       ids.map((id) => openKey(scheme, id)),
     ]);
+  }
+
+  /**
+   * The same as a part of an UPDATE of the rows themselves, joined to their open alerts as `a`: closed where the condition
+   * holds, which is in `close` twice.
+   */
+  closeWith({ scheme, id, when }: { scheme: string; id: string; when: string }): { join: Condition; close: string } {
+    const join = { sql: `LEFT JOIN dtx_alert a ON a.open_key = CONCAT(?, ${id})`, values: [openKey(scheme, '')] };
+    const close = `a.closed_at = IF(${when}, UTC_TIMESTAMP(3), a.closed_at), a.open_key = IF(${when}, NULL, a.open_key)`;
+    return { join, close };
   }
 
   /** Newest first. */

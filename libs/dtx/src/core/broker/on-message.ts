@@ -129,6 +129,8 @@ function mount<T>(
   const parameters = [...PARAMETERS[extras.role], Context];
   for (const [index, decorate] of parameters.entries()) decorate()(target, method, index);
   descriptor.value = noting(descriptor.value as Method, parameters.length - 1) as T;
+  // At once: the compiler writes the descriptor back, and who decorates by hand may not.
+  Object.defineProperty(target, method, descriptor);
   const { name, version } = extras.contract as Contract;
   const pattern = `${typeOf({ name, version })}:${extras.consumer ?? ''}:${extras.role}`;
   EventPattern(pattern, DTX_TRANSPORT, extras as unknown as Record<string, unknown>)(

@@ -1,54 +1,79 @@
 import { type Alerts, type Incident, isoTime } from '../alert/alerts.js';
+import { type Backoff, backoffMs } from '../backoff.js';
+import { queueOf } from '../broker/contract.js';
 import type { ConfirmPublisher } from '../broker/publisher.js';
 import type { QueueKind } from '../broker/topology.js';
 import type { Database } from '../database/database.service.js';
+import { settleAgain } from './claim.js';
+import type { DurableRow, DurableTable } from './durable-table.js';
+import type { Tried } from './loop.js';
 
 export interface Patience {
+  /** Sends of one message before it is parked. */
+  readonly attemptsMax: number;
+  /** Wait before the next look at a message without its receipts. */
+  readonly resend: Backoff;
   /** How long nobody may say anything, from the first send on, before a person is told. In milliseconds. */
   readonly absentMs: number;
   /** A queue with as many messages gets no more. */
   readonly backlogMax: number;
 }
 
-/** A message that was sent, and of which its consumers have not said that it is settled. */
-export interface Sent extends Pick<Incident, 'scheme' | 'id' | 'gid' | 'step'> {
+/** A message of which not every consumer has said that it is settled. */
+export interface Message extends Pick<Incident, 'scheme' | 'id' | 'gid' | 'step'> {
   readonly sentAt: Date | string | null | undefined;
-  /** Of the consumers that have said nothing. */
-  readonly queues: readonly string[];
+  /** The consumers that have said nothing. */
+  readonly awaiting: readonly string[];
+  readonly version: number;
   readonly kind: QueueKind;
 }
 
-/**
- * What to do next. `wait`: it is most likely still in its queue, where one more copy helps nobody. `abandoned`: the same,
- * and nobody has consumed from there for too long.
- */
-export type Advice = { kind: 'resend' } | { kind: 'wait' | 'abandoned'; why: string };
+/** `wait`: it is most likely still in its queue, where one more copy helps nobody. `abandoned`: nobody consumes there. */
+type Advice = { kind: 'send' } | { kind: 'wait' | 'abandoned'; why: string };
 
 /** Looks after messages without a receipt: none of them falls silent. */
 export class Unreceipted {
   constructor(
+    private readonly table: DurableTable,
     private readonly database: Database,
     private readonly publisher: ConfirmPublisher,
     private readonly alerts: Alerts,
     private readonly patience: Patience,
   ) {}
 
-  /** @throws BrokerUnavailable, QueueRefused */
-  async look(sent: Sent): Promise<Advice> {
-    const looks = await Promise.all(sent.queues.map((queue) => this.lookAt(queue, sent.kind)));
-    const silentMs = this.database.nowMs() - Date.parse(isoTime(sent.sentAt) ?? '');
+  /**
+   * Whether a row that a scan claimed must wait or be given up instead of being sent; null when it is to be sent.
+   * @throws BrokerUnavailable, QueueRefused
+   */
+  async beforeSend(row: DurableRow, message: Message): Promise<Tried | null> {
+    const { attempts } = row;
+    if (attempts >= this.patience.attemptsMax)
+      return { kind: 'hopeless', error: `sent ${attempts} times without a receipt from ${message.awaiting.join(',')}` };
+    if (row.state !== 'SENT') return null;
+    const advice = await this.look(message);
+    if (advice.kind === 'send') return null;
+    if (advice.kind === 'abandoned') return { kind: 'failed', error: advice.why };
+    const delayMs = backoffMs(this.patience.resend, attempts);
+    await settleAgain(this.database.own, this.table, row, { error: advice.why, delayMs, attempts });
+    return { kind: 'settled' };
+  }
+
+  private async look(message: Message): Promise<Advice> {
+    const queues = message.awaiting.map((consumer) => queueOf(consumer, message.version));
+    const looks = await Promise.all(queues.map((queue) => this.lookAt(queue, message.kind)));
+    const silentMs = this.database.nowMs() - Date.parse(isoTime(message.sentAt) ?? '');
     const isLong = silentMs > this.patience.absentMs;
     const forSeconds = `${Math.round(silentMs / 1_000)} s after it was sent`;
     const abandoned = looks.filter(({ isAbandoned }) => isAbandoned).map(({ queue }) => queue);
     if (abandoned.length > 0) {
       const why = `nobody consumes ${abandoned.join(', ')}`;
-      if (isLong) await this.tell(sent, `${why}, ${forSeconds}`);
+      if (isLong) await this.tell(message, `${why}, ${forSeconds}`);
       return { kind: isLong ? 'abandoned' : 'wait', why };
     }
     if (looks.some(({ isBacklogged }) => isBacklogged))
       return { kind: 'wait', why: 'not resent: the queue of a consumer is backlogged' };
-    if (isLong) await this.tell(sent, `no receipt ${forSeconds}`);
-    return { kind: 'resend' };
+    if (isLong) await this.tell(message, `no receipt ${forSeconds}`);
+    return { kind: 'send' };
   }
 
   private async lookAt(queue: string, kind: QueueKind) {
@@ -58,7 +83,7 @@ export class Unreceipted {
   }
 
   /** One alert, however often. Whatever ends the row closes it. */
-  private async tell({ scheme, id, gid, step }: Sent, lastError: string): Promise<void> {
+  private async tell({ scheme, id, gid, step }: Message, lastError: string): Promise<void> {
     const incident = { scheme, id, gid, step, lastError };
     const isNew = await this.database.own.transaction((sql) => this.alerts.raise(sql, incident));
     if (isNew) this.alerts.announce(incident, 'SILENT');

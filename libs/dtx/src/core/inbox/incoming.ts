@@ -64,7 +64,8 @@ export type Read = { ok: true; payload: PayloadReader } | { ok: false; problem: 
 
 /** As `/dtx/transactions/{id}` takes it: a delivery under any other id could not be retried or settled by a person. */
 const MESSAGE_ID = /^[0-9A-Za-z_.:-]{1,64}$/;
-const RECEIPT_QUEUE = /^dtx\.[a-z][a-z0-9-]{0,31}\.receipts\.v1$/;
+/** The name of an app, and of which of its schemes. */
+const RECEIPT_QUEUE = /^dtx\.[a-z][a-z0-9-]{0,39}\.receipts\.v1$/;
 /**
  * A stored body is written as hex, two bytes for one, into a statement, of which MariaDB takes 16 MiB unless told
  * otherwise. A longer message is cut off, which no JSON survives: it is parked for a person.

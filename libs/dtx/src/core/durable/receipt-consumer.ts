@@ -1,0 +1,131 @@
+import { Logger } from '@nestjs/common';
+import { z } from 'zod';
+import type { Alerts } from '../alert/alerts.js';
+import type { Broker } from '../broker/broker.service.js';
+import type { Delivery, QueueConsumer } from '../broker/consumer.js';
+import type { Database } from '../database/database.service.js';
+import { isUnavailable } from '../database/sql-errors.js';
+import { type Failpoint, failpoint } from '../failpoint.js';
+import type { Receipt } from '../inbox/receipts.js';
+import type { CoreOptions } from '../options.js';
+import { measure } from '../telemetry.js';
+import { Batcher } from './batcher.js';
+
+/** ASCII, as the columns that they are compared with: the server refuses to compare anything else. */
+const ascii = (lengthMax: number) => z.string().regex(new RegExp(`^[!-~]{1,${lengthMax}}$`));
+const receiptsBody = z.object({
+  receipts: z.array(z.object({ messageId: ascii(64), consumer: ascii(65), outcome: z.enum(['HANDLED', 'PARKED']) })),
+});
+const GATHER_MS = 5;
+const PREFETCH = 200;
+
+/** Messages that are done when each of their consumers has sent its receipt. */
+export interface Receipted {
+  readonly scheme: string;
+  /**
+   * A durable table with the columns `awaiting` (the consumers without a receipt, as `,a.b,c.d,`), `sent_at` and
+   * `done_at`.
+   */
+  readonly table: string;
+  /** States in which a receipt says something. */
+  readonly openStates: readonly string[];
+  readonly queue: string;
+  readonly batchMax: number;
+  /** Around what marks. */
+  readonly failpoint: Failpoint;
+  /** Told what is about to be marked: the last consumer of each message. */
+  arrived(receipts: ReadonlyMap<string, string>): void;
+}
+
+/** Consumes the receipts of one table; any instance may take any receipt, and many are marked in one statement. */
+export class ReceiptConsumer {
+  private readonly logger = new Logger('Receipts');
+  private readonly marks: Batcher<Receipt[]>;
+  private consumer: QueueConsumer | undefined;
+
+  constructor(
+    private readonly of: Receipted,
+    private readonly database: Database,
+    private readonly broker: Broker,
+    private readonly alerts: Alerts,
+    private readonly core: CoreOptions,
+  ) {
+    this.marks = new Batcher({ delayMs: GATHER_MS, batchMax: of.batchMax }, (groups) =>
+      failpoint(of.failpoint, () => this.markDone(groups.flat())),
+    );
+  }
+
+  start(): void {
+    this.consumer = this.broker.consume(this.of.queue, (one) => this.receive(one), { prefetch: PREFETCH });
+  }
+
+  async stop(): Promise<void> {
+    await this.consumer?.stop(this.core.drainMs);
+  }
+
+  private async receive(delivery: Delivery): Promise<void> {
+    const receipts = parse(delivery.message.content);
+    if (!receipts)
+      this.logger.warn(`dropped a receipt that cannot be read: ${delivery.message.content.subarray(0, 200)}`);
+    else await this.marked(receipts, delivery.lost);
+    // A receipt that dies with us before this ack is delivered again and changes nothing.
+    delivery.ack();
+  }
+
+  private async marked(receipts: Receipt[], lost: AbortSignal): Promise<void> {
+    for (;;) {
+      try {
+        return await this.marks.add(receipts);
+      } catch (error) {
+        if (lost.aborted || !isUnavailable(error)) throw error;
+        await new Promise((resolve) => setTimeout(resolve, this.core.reconnect.firstMs));
+      }
+    }
+  }
+
+  /** Each statement stands for itself: a receipt whose mark was lost is delivered again. */
+  private async markDone(receipts: Receipt[]): Promise<void> {
+    const { scheme, table } = this.of;
+    this.of.arrived(new Map(receipts.map(({ messageId, consumer }) => [messageId, consumer])));
+    for (const consumer of new Set(receipts.map((receipt) => receipt.consumer))) {
+      for (const outcome of ['HANDLED', 'PARKED'] as const) {
+        const ids = receipts.filter((r) => r.consumer === consumer && r.outcome === outcome).map((r) => r.messageId);
+        if (ids.length > 0) await this.takeOff(ids.sort(), { consumer, outcome });
+      }
+    }
+    const ids = [...new Set(receipts.map(({ messageId }) => messageId))].sort();
+    const done = await this.database.own.query(`SELECT id FROM ${table} WHERE id IN (?) AND state = 'DONE'`, [ids]);
+    for (const { id } of done) measure('settled', { scheme, ms: this.database.ageMs(String(id)) });
+  }
+
+  /**
+   * Takes a consumer off `awaiting`; the last one makes the row DONE, and what had been given up here no incident any
+   * more. A PARKED receipt counts as well: the delivery now waits for a person at its receiver, one alert, one place.
+   * In whichever order the server assigns, the expressions say the same: to take a consumer off twice changes nothing.
+   */
+  private async takeOff(ids: string[], by: Pick<Receipt, 'consumer' | 'outcome'>): Promise<void> {
+    const { scheme, table, openStates } = this.of;
+    const rest = `REPLACE(m.awaiting, ?, ',')`;
+    const gone = `,${by.consumer},`;
+    const note = by.outcome === 'PARKED' ? `parked at ${by.consumer}` : null;
+    const { join, close } = this.alerts.closeWith({ scheme, id: 'm.id', when: `${rest} = ','` });
+    await this.database.own.query(
+      `UPDATE ${table} m ${join.sql} SET
+         m.state = IF(${rest} = ',', 'DONE', m.state), m.done_at = IF(${rest} = ',', UTC_TIMESTAMP(3), m.done_at),
+         m.next_attempt_at = IF(${rest} = ',', NULL, m.next_attempt_at),
+         m.claim_token = IF(${rest} = ',', NULL, m.claim_token), ${close},
+         m.sent_at = COALESCE(m.sent_at, UTC_TIMESTAMP(3)), m.last_error = COALESCE(?, m.last_error),
+         m.awaiting = ${rest}
+       WHERE m.id IN (?) AND m.state IN (?)`,
+      [...join.values, gone, gone, gone, gone, gone, gone, note, gone, ids, [...openStates]],
+    );
+  }
+}
+
+function parse(content: Buffer): Receipt[] | null {
+  try {
+    return receiptsBody.parse(JSON.parse(content.toString('utf8'))).receipts;
+  } catch {
+    return null;
+  }
+}

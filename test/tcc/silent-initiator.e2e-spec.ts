@@ -1,0 +1,85 @@
+import { afterEach, beforeAll, expect, test } from 'vitest';
+import { z } from 'zod';
+import { until } from '../support/until.js';
+import { freshWorld, sql, type World } from '../support/world.js';
+import { type Library, LittleApp, libraryOf, participantOf } from './little-app.js';
+
+let world: World;
+let library: Library;
+const running: LittleApp[] = [];
+
+beforeAll(async () => {
+  world = await freshWorld('tcc_silent_initiator', { audited: false });
+  library = libraryOf();
+});
+
+afterEach(() => Promise.all(running.splice(0).map((app) => app.close())));
+
+async function start(absentMs: number): Promise<LittleApp> {
+  const contract = library.decorators.defineParticipant({ name: 'payment.hold', version: 1, args: z.object({}) });
+  const providers = [participantOf(library, contract, {})];
+  const app = await LittleApp.start({ world, library, providers, participates: { absentMs } });
+  running.push(app);
+  return app;
+}
+
+/** A call as an initiator makes it that dies after it. */
+const call = (app: LittleApp, gid: string, { branch = 0, phase }: { branch?: number; phase: 'try' | 'cancel' }) =>
+  app.calls.call(
+    { branch, participant: 'payment.hold', version: 1, args: {} },
+    { gid, incarnation: 'a1', phase },
+    5_000,
+  );
+
+const alertsOf = (gid: string) =>
+  sql<{ step: string; alert_error: string; closed_at: Date | null }>(
+    world,
+    'payment',
+    'SELECT step, alert_error, closed_at FROM dtx_alert WHERE gid = ?',
+    [gid],
+  );
+
+test('Tries whose initiator falls silent are told of once, until their second phase has come', async () => {
+  // Two of them look at the same rows.
+  const [app] = [await start(1_000), await start(1_000)];
+  for (const branch of [0, 1])
+    expect(await call(app, 'silent', { branch, phase: 'try' })).toMatchObject({ verdict: 'ok' });
+  await call(app, 'heard', { phase: 'try' });
+  await call(app, 'heard', { phase: 'cancel' });
+  await call(app, 'never-tried', { phase: 'cancel' });
+  await until('a person is told', async () => (await alertsOf('silent')).length > 0);
+  await call(app, 'silent', { branch: 0, phase: 'cancel' });
+  await call(app, 'later', { phase: 'try' });
+  await until('the next one is told of', async () => (await alertsOf('later')).length > 0);
+  expect(await alertsOf('silent')).toEqual([
+    {
+      step: 'waiting for the second phase at payment.hold',
+      alert_error: expect.stringMatching(/no second phase has come.*payment has decided for silent/),
+      closed_at: null,
+    },
+  ]);
+  for (const gid of ['heard', 'never-tried']) expect(await alertsOf(gid)).toEqual([]);
+  for (const [gid, branch] of [
+    ['silent', 1],
+    ['later', 0],
+  ] as const)
+    await call(app, gid, { branch, phase: 'cancel' });
+  for (const gid of ['silent', 'later'])
+    await until(`the alert on ${gid} is closed`, async () => (await alertsOf(gid))[0]!.closed_at !== null);
+});
+
+test('a Try that was open before the start is told of as well, and one that is young is not', async () => {
+  const first = await start(600_000);
+  await call(first, 'from-before', { phase: 'try' });
+  await first.close();
+  running.pop();
+  await sql(
+    world,
+    'payment',
+    `UPDATE dtx_tcc_barrier SET created_at = created_at - INTERVAL 1 HOUR WHERE gid = 'from-before'`,
+  );
+  const app = await start(600_000);
+  await call(app, 'young', { phase: 'try' });
+  await until('a person is told', async () => (await alertsOf('from-before')).length > 0);
+  expect(await alertsOf('young')).toEqual([]);
+});

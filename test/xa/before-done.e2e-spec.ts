@@ -1,0 +1,73 @@
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { until } from '../support/until.js';
+import { freshWorld, sql, type World } from '../support/world.js';
+import { effectsOf, everywhere, LittleXas, libraryOf, prepareTables } from './little-xa.js';
+import { decisions, expectNothingLeft, preparedOf } from './shop.js';
+
+const library = libraryOf();
+let world: World;
+const apps = new LittleXas(() => ({ world, library }));
+
+beforeAll(async () => {
+  world = await freshWorld('xa_before_done');
+  await prepareTables(world, library);
+});
+
+afterEach(() => apps.closeAll());
+
+afterAll(() => expectNothingLeft(world));
+
+const stateOf = async (gid: string) => (await decisions(world, gid))[0]?.state;
+const alertsOf = (gid: string) =>
+  sql<{ alert_error: string; closed_at: Date | null }>(
+    world,
+    'order',
+    'SELECT alert_error, closed_at FROM dtx_alert WHERE gid = ?',
+    [gid],
+  );
+
+/** A transaction whose caller has its answer, and whose app is gone before it could do what follows the commit. */
+async function leftByAnother(gid: string): Promise<void> {
+  const young = await apps.start();
+  young.context.get(library.Xa).beforeDone(async () => {
+    throw new library.BrokerUnavailable('the broker is away');
+  });
+  await young.run(gid, everywhere(gid));
+  await apps.close(young);
+  expect(await stateOf(gid)).toBe('COMMITTING');
+}
+
+test('an instance without the hook carries branches out, and leaves what follows the commit to one that has it', async () => {
+  await leftByAnother('left');
+  const old = await apps.start();
+  await old.run('of-the-old', everywhere('of-the-old'));
+  await until('the old one is done with its own', async () => (await stateOf('of-the-old')) === 'DONE');
+  const looks = () =>
+    sql(world, 'order', `SELECT 1 FROM dtx_xa WHERE gid = 'left' AND last_error LIKE '%not in this instance'`);
+  await until('the old one has looked at it', async () => (await looks()).length === 1, { withinMs: 10_000 });
+  expect(await preparedOf(world)).toEqual([]);
+  expect(await effectsOf(world, 'left')).toHaveLength(3);
+  expect(await decisions(world, 'left')).toMatchObject([{ state: 'COMMITTING', attempts: 0 }]);
+
+  const told: string[] = [];
+  const young = await apps.start();
+  young.context.get(library.Xa).beforeDone(async (gid) => void told.push(gid));
+  await until('it is done', async () => (await stateOf('left')) === 'DONE', { withinMs: 20_000 });
+  expect(told).toEqual(['left']);
+  expect(await alertsOf('left')).toEqual([]);
+});
+
+test('what no instance does after a commit is told of once, and the alert closes when one does it', async () => {
+  await leftByAnother('nobodys');
+  await apps.start({ core: { absentMs: 1_000 } });
+  await until('a person is told', async () => (await alertsOf('nobodys')).length === 1, { withinMs: 20_000 });
+  expect((await alertsOf('nobodys'))[0]).toMatchObject({
+    alert_error: expect.stringContaining('xa.beforeDone'),
+    closed_at: null,
+  });
+  const young = await apps.start();
+  young.context.get(library.Xa).beforeDone(async () => {});
+  await until('it is done', async () => (await stateOf('nobodys')) === 'DONE', { withinMs: 20_000 });
+  await until('the alert is closed', async () => (await alertsOf('nobodys'))[0]!.closed_at !== null);
+  expect(await alertsOf('nobodys')).toHaveLength(1);
+});
