@@ -36,7 +36,10 @@ export async function prepareStrange(world: World): Promise<string[]> {
   const isMariaDb = /mariadb/i.test(version);
   const all = { ...STRANGE, ...(isMariaDb ? ONLY_MARIADB : {}) };
   for (const app of APPS) {
-    for (const name of Object.keys(all)) await makeAccount(world, app, name);
+    for (const name of Object.keys(all)) {
+      await makeAccount(world, app, name);
+      if (!isMariaDb) await sql(world, app, `GRANT XA_RECOVER_ADMIN ON *.* TO '${accountOf(name)}'@'%'`);
+    }
     await sql(world, app, 'SET GLOBAL init_connect = ?', [initConnect(all, isMariaDb)]);
   }
   return Object.keys(all);

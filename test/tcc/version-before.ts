@@ -44,6 +44,7 @@ const edits: Edit[] = [
 ];
 
 const BARRIER = `import { insertFirst, NOW } from '../core/database/insert-first.js';
+export async function markBroken() {}
 export async function enterTry(tx, key) {
   if (await record(tx, key, 'try', 'try')) return { kind: 'run', data: undefined, tried: false };
   const { first, second } = await passed(tx, key);

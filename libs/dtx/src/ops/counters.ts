@@ -26,6 +26,11 @@ export function countInto(registry: Registry): () => void {
   const settled = counter('dtx_settled_total', 'Those that came to their end; a message once per consumer');
   const parked = counter('dtx_parked_total', 'Those that gave up and wait for a person');
   const retried = counter('dtx_retries_total', 'Attempts that failed and will be made again');
+  const strayed = counter(
+    'dtx_stray_statements_total',
+    'Statements that went past the transaction of their handler',
+    [],
+  );
   const latency = histogram('dtx_settle_seconds', 'From beginning to end', ['scheme']);
   const confirms = histogram('dtx_publish_seconds', 'From publishing to the confirm of the broker', ['outcome']);
   const lag = histogram('dtx_consumer_lag_seconds', 'Age of a message when its handler gets it', ['consumer']);
@@ -34,6 +39,7 @@ export function countInto(registry: Registry): () => void {
     onMeasured('started', (event) => started.inc(labelOf(event))),
     onMeasured('parked', (event) => parked.inc(labelOf(event))),
     onMeasured('retried', (event) => retried.inc(labelOf(event))),
+    onMeasured('strayed', () => strayed.inc()),
     onMeasured('settled', (event) => {
       settled.inc(labelOf(event));
       if (event.ms !== undefined) latency.observe(labelOf(event), Math.max(0, event.ms) / 1_000);

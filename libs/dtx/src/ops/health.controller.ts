@@ -24,6 +24,8 @@ export class HealthController {
   async ready(): Promise<object> {
     const limit = new Promise<boolean>((resolve) => setTimeout(resolve, PING_LIMIT_MS, false).unref());
     const up = this.database.ready && (await Promise.race([this.database.ping(), limit]));
+    const { problem } = this.database;
+    if (!up && problem) throw new ServiceUnavailableException(`the database of this app cannot be used: ${problem}`);
     if (!up) throw new ServiceUnavailableException('the database of this app is away');
     const degraded = [
       ...(this.broker.isUp ? [] : ['rabbitmq']),
