@@ -127,7 +127,7 @@ test('retrying all ends, and retries each once, also when every one gives up aga
     world,
     'inventory',
     `INSERT INTO dtx_inbox (${columns})
-     SELECT CONCAT('hopeless', n, '.inventory.nobody'), CONCAT('hopeless', n), 'inventory.nobody', 'g', 'xa', 'order.placed.v1', 'PARKED', '9999-12-31',
+     SELECT CONCAT('hopeless', n, '.inventory.take-stock'), CONCAT('hopeless', n), 'inventory.take-stock', 'g', 'xa', 'order.placed.v1', 'PARKED', '9999-12-31',
        UTC_TIMESTAMP(3), 'x' FROM (SELECT a.d + 10 * b.d + 100 * c.d AS n FROM test_digit a JOIN test_digit b JOIN test_digit c) AS numbers
      WHERE n < ${hopeless}`,
   );

@@ -125,7 +125,7 @@ describe('steps and failpoints', () => {
     ['local-message', 6, ['1', '2', '5']],
     ['tcc', 4, ['1 to 3', '4']],
     ['xa', 5, ['1 to 3', '3', '4', '4', '5']],
-    ['half-message', 6, ['1 to 3', '4', '6']],
+    ['half-message', 6, ['1 to 3', '4', '6', '6']],
     ['reliable-message', 2, ['1']],
     ['notify', 5, ['1', '2', '3 to 4', '5']],
   ])('each file of %s that is a step says which of %i, in order of the numbers', (scheme, total, steps) => {

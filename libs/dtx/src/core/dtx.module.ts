@@ -13,6 +13,7 @@ import { OnceByRedis } from './inbox/once-by-redis.js';
 import { InboxOperations } from './inbox/operations.js';
 import { ReceiptSender } from './inbox/receipts.js';
 import { Served } from './inbox/served.js';
+import { StoredDeliveries } from './inbox/stored.js';
 import { Operations } from './operations.js';
 import { type CoreOptions, type CoreOptionsInput, coreOptions, parseOptions } from './options.js';
 import { Purger } from './purge.js';
@@ -63,6 +64,7 @@ export class DtxModule {
         ReceiptSender,
         OnceByRedis,
         Served,
+        StoredDeliveries,
         InboxOperations,
         AlertWebhook,
         AppMigrations,

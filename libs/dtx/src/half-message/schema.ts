@@ -1,6 +1,5 @@
 import { msOf } from '../core/database/clock-sql.js';
-import { addIndexOnce, alterOnce } from '../core/database/online-ddl.js';
-import type { Migration } from '../core/database/schema.js';
+import { addIndexOnce, hasColumn, type Migration } from '../core/database/schema.js';
 import type { DurableRow, DurableTable } from '../core/durable/durable-table.js';
 
 /**
@@ -91,7 +90,7 @@ export const halfMessageMigrations: Migration[] = [
     version: 2,
     name: 'half messages: finished rows by their age, and a mark that tells whether verdicts are missing',
     up: [
-      ...['dtx_half', 'dtx_half_parked'].flatMap((table) => addIndexOnce(table, 'by_age', 'created_at')),
+      ...['dtx_half', 'dtx_half_parked'].map((table) => addIndexOnce(table, 'by_age', 'created_at')),
       `CREATE TABLE IF NOT EXISTS dtx_half_mark (
         one TINYINT NOT NULL PRIMARY KEY,
         id CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
@@ -102,10 +101,11 @@ export const halfMessageMigrations: Migration[] = [
   {
     version: 3,
     name: 'half messages: done by the receipts of their consumers',
-    up: alterOnce(
-      'dtx_half',
-      { column: 'awaiting' },
-      `ADD COLUMN awaiting ${ascii(1000)} NULL, ADD COLUMN done_at DATETIME(3) NULL`,
-    ),
+    up: [
+      {
+        unless: hasColumn('dtx_half', 'awaiting'),
+        sql: `ALTER TABLE dtx_half ADD COLUMN awaiting ${ascii(1000)} NULL, ADD COLUMN done_at DATETIME(3) NULL`,
+      },
+    ],
   },
 ];

@@ -1,6 +1,5 @@
 import { msOf } from '../core/database/clock-sql.js';
-import { addIndexOnce } from '../core/database/online-ddl.js';
-import type { Migration } from '../core/database/schema.js';
+import { addIndexOnce, type Migration } from '../core/database/schema.js';
 import type { DurableRow, DurableTable } from '../core/durable/durable-table.js';
 
 export const OUTBOX: DurableTable = {
@@ -59,5 +58,5 @@ export const outboxMigrations: Migration[] = [
       ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4`,
     ],
   },
-  { version: 2, name: 'outbox: finished rows by their age', up: addIndexOnce('dtx_outbox', 'by_age', 'created_at') },
+  { version: 2, name: 'outbox: finished rows by their age', up: [addIndexOnce('dtx_outbox', 'by_age', 'created_at')] },
 ];

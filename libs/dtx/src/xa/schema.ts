@@ -1,6 +1,5 @@
 import { msOf } from '../core/database/clock-sql.js';
-import { addIndexOnce, alterOnce } from '../core/database/online-ddl.js';
-import type { Migration } from '../core/database/schema.js';
+import { addIndexOnce, hasColumn, type Migration } from '../core/database/schema.js';
 import type { DurableRow, DurableTable } from '../core/durable/durable-table.js';
 
 export type Decision = 'COMMIT' | 'ROLLBACK';
@@ -85,23 +84,27 @@ export const decisionMigrations: Migration[] = [
     version: 2,
     name: 'XA: the log knows where it is and that it is whole; finished decisions by their age',
     up: [
-      ...alterOnce(
-        'dtx_xa_log',
-        { column: 'home' },
-        `ADD COLUMN home VARCHAR(700) NULL, ADD COLUMN deployment VARCHAR(64) NULL,
+      {
+        unless: hasColumn('dtx_xa_log', 'home'),
+        sql: `ALTER TABLE dtx_xa_log ADD COLUMN home VARCHAR(700) NULL, ADD COLUMN deployment VARCHAR(64) NULL,
          ADD COLUMN whole_since DATETIME(3) NULL, ADD COLUMN trusted_from DATETIME(3) NULL`,
-      ),
+      },
       // Only a log that has never had one: should this run again on a log that was emptied since, it stays without.
       `INSERT IGNORE INTO dtx_xa (id, gid, gtrid, branches, state, created_at)
        SELECT '${SENTINEL}', '${LOG_GID}', '', '-', 'DONE', UTC_TIMESTAMP(3) FROM dtx_xa_log WHERE whole_since IS NULL`,
       'UPDATE dtx_xa_log SET whole_since = UTC_TIMESTAMP(3) WHERE whole_since IS NULL',
-      ...addIndexOnce('dtx_xa', 'by_age', 'created_at'),
+      addIndexOnce('dtx_xa', 'by_age', 'created_at'),
     ],
   },
   {
     version: 3,
     name: 'XA: whether something follows the commit',
-    up: alterOnce('dtx_xa', { column: 'before_done' }, 'ADD COLUMN before_done TINYINT NOT NULL DEFAULT 0'),
+    up: [
+      {
+        unless: hasColumn('dtx_xa', 'before_done'),
+        sql: 'ALTER TABLE dtx_xa ADD COLUMN before_done TINYINT NOT NULL DEFAULT 0',
+      },
+    ],
   },
 ];
 

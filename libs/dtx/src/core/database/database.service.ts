@@ -14,28 +14,17 @@ import { idTimeMs, newId } from '../gid.js';
 import { type CoreOptions } from '../options.js';
 import { CORE_OPTIONS } from '../tokens.js';
 import { NOW_MS } from './clock-sql.js';
+import { openPools, type Pools } from './pools.js';
 import { type Migration, migrateOn, TABLE_WAIT_SECONDS } from './schema.js';
-import { pinningSql, type UserSession } from './session.js';
-import { connectionOptionsOf, poolBeside, poolLike, type SessionPool } from './session-pool.js';
+import type { UserSession } from './session.js';
+import type { SessionPool } from './session-pool.js';
 import { isDatabaseAway, isUnavailable } from './sql-errors.js';
-import { StrayGuard } from './stray.js';
+import type { StrayGuard } from './stray.js';
 import { CommitHooks } from './transaction.js';
-import { readUserSession } from './user-session.js';
-import { WorkTransactions } from './work.js';
+import type { WorkTransactions } from './work.js';
 
 const CLOCK_INTERVAL_MS = 30_000;
 const PING_LIMIT_MS = 2_000;
-const OWN_SILENCE_SECONDS = 8;
-const QUEUE_MAX = 10_000;
-
-/** What runs on sessions of the library's: see `docs/sessions.md`. */
-interface Pools {
-  readonly own: SessionPool;
-  readonly workPool: SessionPool;
-  readonly work: WorkTransactions;
-  readonly guard: StrayGuard;
-  readonly userSession: UserSession;
-}
 
 /**
  * The app's database as the library sees it: opened in the background and for as long as it takes (an app whose
@@ -202,29 +191,12 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
   private async openOnce(): Promise<void> {
     if (!this.source.isInitialized) await this.source.initialize();
     this.hooks.attachTo(this.source);
-    this.pools ??= await this.makePools();
+    this.pools ??= await openPools(this.source, this.hooks, this.options);
     const [row] = await this.own.query('SELECT DATABASE() AS name');
     this.name = String(row!.name);
     for (const component of this.components) await this.migrate(component);
     this.isMigrated = true;
     await this.readClock();
-  }
-
-  private async makePools(): Promise<Pools> {
-    const { lockWaitSeconds, ownPoolSize, strayStatements } = this.options;
-    // A process that is stopped amid a claim must not keep its row locks: the server takes them back.
-    const ownPins = pinningSql({ lockWaitSeconds, silenceSeconds: OWN_SILENCE_SECONDS });
-    const own = poolBeside(this.source, ownPins, { size: ownPoolSize, queueMax: QUEUE_MAX });
-    const userSession = await readUserSession(this.source, own).catch(async (error) => {
-      await own.end();
-      throw error;
-    });
-    const size = this.options.workPoolSize ?? poolSizeOf(this.source);
-    const workPins = pinningSql({ lockWaitSeconds, asTheUsers: userSession });
-    const workPool = poolLike(this.source, workPins, { size, queueMax: QUEUE_MAX });
-    const guard = new StrayGuard(this.source, strayStatements);
-    const work = new WorkTransactions(this.source, workPool, this.hooks, guard);
-    return { own, workPool, work, guard, userSession };
   }
 
   /** On a connection that is not used again: what a migration does to its session ends with it. */
@@ -251,10 +223,4 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
     const [{ ms }] = await this.own.query(`SELECT ${NOW_MS} AS ms`);
     this.clock = { ms: Number(ms), at: (before + performance.now()) / 2 };
   }
-}
-
-/** As many as the user has for requests: mysql2 takes ten unless it is told otherwise. */
-function poolSizeOf(source: DataSource): number {
-  const { connectionLimit } = connectionOptionsOf(source);
-  return Number(connectionLimit) || 10;
 }

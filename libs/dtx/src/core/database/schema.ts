@@ -27,6 +27,21 @@ export function hasColumn(table: string, column: string): string {
     WHERE table_schema = DATABASE() AND table_name = '${table}' AND column_name = '${column}'`;
 }
 
+/** The `unless` of a statement that adds an index to a table. Names are constants, never input. */
+function hasIndex(table: string, index: string): string {
+  return `SELECT 1 AS found FROM information_schema.statistics
+    WHERE table_schema = DATABASE() AND table_name = '${table}' AND index_name = '${index}' LIMIT 1`;
+}
+
+/**
+ * An index for a table of any size: both servers build it while others read and write the table, which costs them a lock
+ * of the table at its beginning and at its end.
+ */
+export function addIndexOnce(table: string, index: string, columns: string): Once {
+  const sql = `ALTER TABLE ${table} ADD INDEX ${index} (${columns}), ALGORITHM=INPLACE, LOCK=NONE`;
+  return { unless: hasIndex(table, index), sql };
+}
+
 const LOCK_WAIT_SECONDS = 60;
 /**
  * How long a statement waits for transactions that have the table open. Everybody else waits behind it meanwhile, so it
@@ -55,12 +70,18 @@ export async function migrateOn(query: Query, component: string, migrations: rea
 
 const LOCK = `CONCAT('dtx-migrate:', LEFT(SHA2(DATABASE(), 256), 40))`;
 
-/** The same for a DataSource, on a connection of its pool. */
+/** The same for a DataSource, on a connection of its pool, which gets its own lock wait back. */
 export async function migrate(source: DataSource, component: string, migrations: readonly Migration[]): Promise<void> {
   const runner = source.createQueryRunner();
   try {
     await runner.connect();
-    await migrateOn((sql) => runner.query(sql), component, migrations);
+    const [row] = await runner.query('SELECT @@SESSION.lock_wait_timeout AS seconds');
+    await runner.query(`SET SESSION lock_wait_timeout = ${TABLE_WAIT_SECONDS}`);
+    try {
+      await migrateOn((sql) => runner.query(sql), component, migrations);
+    } finally {
+      await runner.query(`SET SESSION lock_wait_timeout = ${Number(row.seconds)}`).catch(() => {});
+    }
   } finally {
     await runner.release();
   }

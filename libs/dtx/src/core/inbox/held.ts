@@ -16,6 +16,7 @@ import { Inbox } from './inbox.js';
 import { ANY_AGE, type Endpoint, type Incoming, type PayloadReader, read } from './incoming.js';
 import { INBOX } from './schema.js';
 import { Served } from './served.js';
+import { StoredDeliveries } from './stored.js';
 
 export type HeldRow = DurableRow<{
   message_id: string;
@@ -33,8 +34,8 @@ export type HeldRow = DurableRow<{
   before_ack: number | boolean;
 }>;
 
-/** A row at its end, in SQL. */
-const CLOSED = `state = 'HANDLED', next_attempt_at = NULL, claim_token = NULL, body = NULL,`;
+/** A row at its end, in SQL that is also read in the user's mode: a word of PL/SQL under ORACLE has to be quoted. */
+const CLOSED = `state = 'HANDLED', next_attempt_at = NULL, claim_token = NULL, \`body\` = NULL,`;
 
 const KILLS = 'each try has ended with its process, or with its connection to the database';
 
@@ -54,6 +55,7 @@ export class HeldDeliveries implements OnModuleDestroy {
   constructor(
     private readonly database: Database,
     private readonly inbox: Inbox,
+    private readonly stored: StoredDeliveries,
     private readonly served: Served,
     alerts: Alerts,
     @Inject(CORE_OPTIONS) private readonly options: CoreOptions,
@@ -80,7 +82,7 @@ export class HeldDeliveries implements OnModuleDestroy {
 
   start(endpoints: readonly Endpoint[]): void {
     for (const endpoint of endpoints) this.endpoints.set(endpoint.consumer + typeKey(endpoint), endpoint);
-    this.inbox.onHeld(() => this.loop.wake());
+    this.stored.onHeld(() => this.loop.wake());
     this.database.onReady(() => {
       this.loop.start();
       this.served.start(endpoints, () => this.giveUpNobodys());
@@ -150,7 +152,7 @@ export class HeldDeliveries implements OnModuleDestroy {
       if (error instanceof Rejected)
         return { kind: 'hopeless', error: `refused (${error.reason}) and the consumer has no @OnRejected` };
       if (isDoneInPart(error)) {
-        await this.inbox.parkInPart(incoming, endpoint, error);
+        await this.stored.parkInPart(incoming, endpoint, error);
         await this.inbox.receipt(incoming, 'PARKED').catch(() => {});
         return { kind: 'settled' };
       }

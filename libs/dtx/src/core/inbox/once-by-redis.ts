@@ -12,8 +12,9 @@ import { measure } from '../telemetry.js';
 import { CORE_OPTIONS } from '../tokens.js';
 import { withGid, withTraceparent } from '../trace.js';
 import { redisFailpoints } from './failpoints.js';
-import { Inbox, type InboxOutcome } from './inbox.js';
+import { Inbox } from './inbox.js';
 import { type Endpoint, type Incoming, incomingOf, type PayloadReader } from './incoming.js';
+import { type InboxOutcome, StoredDeliveries } from './stored.js';
 
 /**
  * The consumer side where duplicates are known by Redis and not by an inbox row: claim, work, `done`, ack. One commit
@@ -30,6 +31,7 @@ export class OnceByRedis {
   constructor(
     private readonly claims: RedisClaims,
     private readonly inbox: Inbox,
+    private readonly stored: StoredDeliveries,
     private readonly database: Database,
     @Inject(CORE_OPTIONS) private readonly options: CoreOptions,
   ) {}
@@ -65,7 +67,7 @@ export class OnceByRedis {
 
   /** Done here, or left to the inbox: that has a row then, and tells its sender by itself what becomes of it. */
   private doneBefore({ delivery, incoming }: Work): Promise<InboxOutcome> {
-    return this.persist(delivery.lost, () => this.inbox.outcomeOf(incoming.id));
+    return this.persist(delivery.lost, () => this.stored.outcomeOf(incoming.id));
   }
 
   /** The token of a claim, or null when the work was done before. Waits while somebody is at it, or Redis is away. */
@@ -101,7 +103,7 @@ export class OnceByRedis {
       this.logger.warn(
         `${endpoint.consumer} failed on ${incoming.info.messageId}, left to the inbox: ${(error as Error).message}`,
       );
-      if (isDoneInPart(error)) return this.inbox.parkInPart(incoming, endpoint, error);
+      if (isDoneInPart(error)) return this.stored.parkInPart(incoming, endpoint, error);
       return this.inbox.take(delivery, endpoint);
     }
   }

@@ -1,0 +1,44 @@
+import type { DataSource } from 'typeorm';
+import type { CoreOptions } from '../options.js';
+import { pinningSql, type UserSession } from './session.js';
+import { connectionOptionsOf, poolBeside, poolLike, type SessionPool } from './session-pool.js';
+import { StrayGuard } from './stray.js';
+import type { CommitHooks } from './transaction.js';
+import { readUserSession } from './user-session.js';
+import { WorkTransactions } from './work.js';
+
+const OWN_SILENCE_SECONDS = 8;
+const QUEUE_MAX = 10_000;
+
+/** What runs on sessions of the library's: see `docs/sessions.md`. */
+export interface Pools {
+  readonly own: SessionPool;
+  readonly workPool: SessionPool;
+  readonly work: WorkTransactions;
+  readonly guard: StrayGuard;
+  readonly userSession: UserSession;
+}
+
+/** Opens both pools, and reads what the user's sessions are like. Throws what the database answers, with nothing left open. */
+export async function openPools(source: DataSource, hooks: CommitHooks, options: CoreOptions): Promise<Pools> {
+  const { lockWaitSeconds, ownPoolSize, strayStatements } = options;
+  // A process that is stopped amid a claim must not keep its row locks: the server takes them back.
+  const ownPins = pinningSql({ lockWaitSeconds, silenceSeconds: OWN_SILENCE_SECONDS });
+  const own = poolBeside(source, ownPins, { size: ownPoolSize, queueMax: QUEUE_MAX });
+  const userSession = await readUserSession(source, own).catch(async (error) => {
+    await own.end();
+    throw error;
+  });
+  const size = options.workPoolSize ?? poolSizeOf(source);
+  const workPins = pinningSql({ lockWaitSeconds, asTheUsers: userSession });
+  const workPool = poolLike(source, workPins, { size, queueMax: QUEUE_MAX });
+  const guard = new StrayGuard(source, strayStatements);
+  const work = new WorkTransactions(source, workPool, hooks, guard);
+  return { own, workPool, work, guard, userSession };
+}
+
+/** As many as the user has for requests: mysql2 takes ten unless it is told otherwise. */
+function poolSizeOf(source: DataSource): number {
+  const { connectionLimit } = connectionOptionsOf(source);
+  return Number(connectionLimit) || 10;
+}
