@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { deleteQueue } from '../mutants/broker.js';
 import { AppProcess } from '../support/app-process.js';
 import { QueueProbe } from '../support/queue-probe.js';
 import { until } from '../support/until.js';
@@ -74,6 +75,78 @@ describe('a message whose consumer nobody serves', () => {
     );
     expect([await messageState(), await alerts()]).toEqual(['SENT', []]);
   });
+});
+
+describe('a half message', () => {
+  const contract = contractOf(library, 'half-gone', { replicated: true });
+  const queue = 'dtx.payment.half-gone.v1';
+  const QUICK = { markDelayMs: 1, sweepAfterMs: 300, sweepBackoff: SHORT, absentMs: 1_000, attemptsMax: 10_000 };
+  const verdict = async () =>
+    (await sql<{ state: string }>(world, 'payment', 'SELECT state FROM dtx_half WHERE gid = ?', [gid]))[0]?.state;
+  const send = () => service.get(library.HalfMessages).send(contract, { gid }, async () => {});
+  const consumer = () => controllerOf([[library.OnMessage(contract), async () => {}]]);
+  const untilAlert = () =>
+    untilOver('a person is told', async () => {
+      const told = await alerts();
+      return told.length > 0 && told;
+    });
+
+  test('whose consumer nobody serves is told of once, and is done when somebody has handled it', async () => {
+    await start({ halfMessage: QUICK });
+    await send();
+    const [alert] = await untilAlert();
+    expect(alert!.alert_error).toContain(`nobody consumes ${queue}`);
+    expect(await verdict()).toBe('SENT');
+    await service.close();
+    await start({ halfMessage: QUICK, controllers: [consumer()] });
+    await untilOver('it is done', async () => (await verdict()) === 'DONE');
+    expect(await alerts()).toEqual([{ ...alert, closed_at: expect.any(Date) }]);
+    expect(await inboxState()).toBe('HANDLED');
+  });
+
+  test('that its queue has lost is sent again from its row', async () => {
+    await start({ halfMessage: { ...QUICK, absentMs: 600_000 } });
+    await send();
+    await untilOver('it is sent', async () => (await verdict()) === 'SENT');
+    await deleteQueue(world, queue);
+    await service.close();
+    await start({ halfMessage: QUICK, controllers: [consumer()] });
+    await untilOver('it is done', async () => (await verdict()) === 'DONE');
+    expect(await inboxState()).toBe('HANDLED');
+  });
+
+  test('that was given up is sent again from its row by a person’s retry', async () => {
+    await start({ halfMessage: { ...QUICK, absentMs: 500, attemptsMax: 3 } });
+    await send();
+    await untilOver('it is parked', async () => (await verdict()) === 'PARKED');
+    expect(await alerts()).toHaveLength(1);
+    await deleteQueue(world, queue);
+    await service.close();
+    await start({ halfMessage: QUICK, controllers: [consumer()] });
+    const [{ id }] = (await sql<{ id: string }>(world, 'payment', 'SELECT id FROM dtx_half WHERE gid = ?', [gid])) as [
+      { id: string },
+    ];
+    for (const source of service.get(library.Operations).sources) await source.retry(id, {});
+    await untilOver('it is done', async () => (await verdict()) === 'DONE');
+    expect((await alerts()).filter(({ closed_at: at }) => at === null)).toEqual([]);
+  });
+});
+
+test('messages that no row stands for and nobody consumes are told of once, until somebody does', async () => {
+  const contract = contractOf(library, 'reliable-gone', { replicated: true });
+  const core = { absentMs: 1_000 };
+  const told = () =>
+    sql<{ closed_at: Date | null }>(world, 'payment', 'SELECT closed_at FROM dtx_alert WHERE subject_id = ?', [
+      'dtx.payment.reliable-gone.v1',
+    ]);
+  await start({ core });
+  for (let n = 0; n < 3; n++)
+    await service.source.transaction((tx) => service.get(library.ReliableMessages).publish(tx, contract, { gid }));
+  await untilOver('a person is told', async () => (await told()).length > 0);
+  await service.close();
+  await start({ core, controllers: [controllerOf([[library.OnMessage(contract), async () => {}]])] });
+  await untilOver('the alert is closed', async () => (await told())[0]!.closed_at !== null);
+  expect(await told()).toHaveLength(1);
 });
 
 test('a consumer that knows duplicates by Redis says that a message is handled', async () => {

@@ -4,6 +4,7 @@ import { AlertWebhook } from './alert/webhook.js';
 import { Broker } from './broker/broker.service.js';
 import { DtxTransport } from './broker/transport.js';
 import { Database } from './database/database.service.js';
+import { QueueWatch } from './durable/queue-watch.js';
 import { checkFailpoints } from './failpoint.js';
 import { IdempotencyKeys } from './idempotency/keys.js';
 import { RedisClaims } from './idempotency/redis-claims.js';
@@ -43,6 +44,7 @@ const services = [
   RedisClaims,
   Operations,
   Purger,
+  QueueWatch,
   DtxTransport,
 ];
 

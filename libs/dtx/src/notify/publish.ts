@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { Broker } from '../core/broker/broker.service.js';
 import { queueOf } from '../core/broker/contract.js';
 import { checkedJson } from '../core/broker/payload.js';
+import { QueueWatch } from '../core/durable/queue-watch.js';
 import { failpoint } from '../core/failpoint.js';
 import { assertGid } from '../core/gid.js';
 import type { CoreOptions } from '../core/options.js';
@@ -60,6 +61,7 @@ export function notifyQueueOf(service: string): string {
 export class Notifications {
   constructor(
     private readonly broker: Broker,
+    private readonly queueWatch: QueueWatch,
     @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
     @Inject(NOTIFY_OPTIONS) private readonly options: NotifyOptions,
   ) {}
@@ -91,6 +93,7 @@ export class Notifications {
       traceparent: currentTraceparent() ?? undefined,
     };
     const queue = notifyQueueOf(this.options.service);
+    await this.queueWatch.use({ name: queue, kind: NOTIFY_QUEUE_KIND, scheme: SCHEME });
     await failpoint(failpoints.published, () =>
       this.broker.publisher.publish(queue, body, envelope, { kind: NOTIFY_QUEUE_KIND }),
     );

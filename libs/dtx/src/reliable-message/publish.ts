@@ -10,6 +10,7 @@ import { checkedJson, payloadOf } from '../core/broker/payload.js';
 import { Database } from '../core/database/database.service.js';
 import { isUnavailable } from '../core/database/sql-errors.js';
 import { joinTransaction } from '../core/database/transaction.js';
+import { QueueWatch } from '../core/durable/queue-watch.js';
 import { DtxError } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { assertGid, newId } from '../core/gid.js';
@@ -32,6 +33,7 @@ export class ReliableMessages {
   constructor(
     private readonly database: Database,
     private readonly broker: Broker,
+    private readonly queueWatch: QueueWatch,
     @Inject(RELIABLE_MESSAGE_OPTIONS) private readonly options: ReliableMessageOptions,
   ) {}
 
@@ -65,6 +67,7 @@ export class ReliableMessages {
     const scope = await joinTransaction(tx, this.database.source, 'ReliableMessages.publish');
     measure('started', { scheme: SCHEME });
     const queues = contract.consumers.map((consumer) => queueOf(consumer, contract.version));
+    for (const name of queues) await this.queueWatch.use({ name, kind: 'replicated', scheme: SCHEME });
     const body = Buffer.from(json);
     await failpoint(failpoints.published, () => this.untilConfirmed(queues, body, envelope));
     // All that this scheme does for a message ends with the COMMIT: from then on it is the broker's and its consumers'.

@@ -1,0 +1,135 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
+import { Alerts } from '../alert/alerts.js';
+import { Broker } from '../broker/broker.service.js';
+import type { QueueKind } from '../broker/topology.js';
+import { msOf } from '../database/clock-sql.js';
+import { Database } from '../database/database.service.js';
+import type { Migration } from '../database/schema.js';
+import { isUnavailable } from '../database/sql-errors.js';
+import type { CoreOptions } from '../options.js';
+import { CORE_OPTIONS } from '../tokens.js';
+import { inFuture } from './claim.js';
+
+/** How often it looks, in parts of `absentMs`. */
+const LOOKS = 4;
+const LOOK_EVERY_MAX_MS = 60_000;
+/** A queue that nothing was published to for so long is not looked at: to look declares it. */
+const USED_MS = 8 * 86_400_000;
+const SAY_AGAIN_MS = 86_400_000;
+
+export const queueWatchMigrations: Migration[] = [
+  {
+    version: 1,
+    name: 'queues whose messages no row of their sender would send again',
+    up: [
+      `CREATE TABLE IF NOT EXISTS dtx_queue (
+        name VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+        kind VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+        scheme VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+        used_at DATETIME(3) NOT NULL,
+        unattended_since DATETIME(3) NULL
+      ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4`,
+    ],
+  },
+];
+
+type Kind = Extract<QueueKind, string>;
+
+interface Watched {
+  readonly name: string;
+  readonly kind: Kind;
+  readonly scheme: string;
+  /** Null while it has a consumer, or nothing for one. */
+  readonly unattended_ms: number | string | null;
+}
+
+/**
+ * Where no row at the sender stands for a message, one row stands for its queue. Any instance of the sender looks at it:
+ * messages, and nobody who consumes them, for `absentMs`. A person is told once, until somebody does.
+ */
+@Injectable()
+export class QueueWatch implements OnModuleInit, OnModuleDestroy {
+  private readonly logger = new Logger('QueueWatch');
+  private readonly stopping = new AbortController();
+  private looking: Promise<void> = Promise.resolve();
+  /** When this process has last written down that a queue is used, by its steady clock. */
+  private readonly said = new Map<string, number>();
+
+  constructor(
+    private readonly database: Database,
+    private readonly broker: Broker,
+    private readonly alerts: Alerts,
+    @Inject(CORE_OPTIONS) private readonly options: CoreOptions,
+  ) {}
+
+  onModuleInit(): void {
+    this.database.addMigrations('dtx-queue', queueWatchMigrations);
+    this.database.onReady(() => {
+      this.looking = this.keepLooking();
+    });
+  }
+
+  async onModuleDestroy(): Promise<void> {
+    this.stopping.abort();
+    await this.looking;
+  }
+
+  /** Before the first message of this process: from the row on its queue is looked after, whoever dies. */
+  async use(queue: { name: string; kind: Kind; scheme: string }): Promise<void> {
+    const said = this.said.get(queue.name);
+    if (said !== undefined && performance.now() - said < SAY_AGAIN_MS) return;
+    await this.database.own.query(
+      `INSERT INTO dtx_queue (name, kind, scheme, used_at) VALUES (?, ?, ?, UTC_TIMESTAMP(3))
+       ON DUPLICATE KEY UPDATE used_at = UTC_TIMESTAMP(3)`,
+      [queue.name, queue.kind, queue.scheme],
+    );
+    this.said.set(queue.name, performance.now());
+  }
+
+  private async keepLooking(): Promise<void> {
+    const { signal } = this.stopping;
+    const everyMs = Math.min(this.options.absentMs / LOOKS, LOOK_EVERY_MAX_MS);
+    while (!signal.aborted) {
+      await sleep(everyMs, undefined, { signal, ref: false }).catch(() => {});
+      if (signal.aborted || !this.broker.publisher.isUp) continue;
+      await this.lookAtAll().catch((error: Error) => {
+        if (!isUnavailable(error)) this.logger.error(`cannot look at the queues: ${error.message}`);
+      });
+    }
+  }
+
+  private async lookAtAll(): Promise<void> {
+    const watched: Watched[] = await this.database.own.query(
+      `SELECT name, kind, scheme, ${msOf('UTC_TIMESTAMP(3)')} - (${msOf('unattended_since')}) AS unattended_ms
+       FROM dtx_queue WHERE used_at > ${inFuture(-USED_MS)}`,
+    );
+    for (const queue of watched) await this.look(queue);
+  }
+
+  private async look(queue: Watched): Promise<void> {
+    const { messageCount, consumerCount } = await this.broker.publisher.inspect(queue.name, queue.kind);
+    const isUnattended = messageCount > 0 && consumerCount === 0;
+    if (!isUnattended) return queue.unattended_ms === null ? undefined : this.close(queue);
+    if (queue.unattended_ms === null)
+      await this.database.own.query(
+        'UPDATE dtx_queue SET unattended_since = UTC_TIMESTAMP(3) WHERE name = ? AND unattended_since IS NULL',
+        [queue.name],
+      );
+    else if (Number(queue.unattended_ms) > this.options.absentMs) await this.tell(queue, messageCount);
+  }
+
+  private async tell({ name, scheme, unattended_ms: ms }: Watched, messages: number): Promise<void> {
+    const lastError = `nobody has consumed ${name} for ${Math.round(Number(ms) / 1_000)} s: ${messages} messages wait there`;
+    const incident = { scheme, id: name, gid: null, step: 'waiting for a consumer', lastError };
+    const isNew = await this.database.own.transaction((sql) => this.alerts.raise(sql, incident));
+    if (isNew) this.alerts.announce(incident, 'SILENT');
+  }
+
+  private async close({ name, scheme }: Watched): Promise<void> {
+    await this.database.own.transaction(async (sql) => {
+      await sql.query('UPDATE dtx_queue SET unattended_since = NULL WHERE name = ?', [name]);
+      await this.alerts.close(sql, scheme, [name]);
+    });
+  }
+}
