@@ -6,7 +6,7 @@ import { libraryOf } from './little-service.js';
 import { heardOf, PLACES, type Place, Places, stepsOf } from './places.js';
 import { deadlock, ENDING, HARMLESS, HIDDEN, prepareWays, type Way } from './ways.js';
 
-/** The transaction that is committed is the one that was begun, at every place where one is. */
+/** The transaction that is committed is the one that was begun, at every place where one is; control: `unguarded`. */
 let world: World;
 let places: Places;
 const library = libraryOf();
