@@ -63,7 +63,10 @@ function initConnect(all: typeof STRANGE, isMariaDb: boolean): string {
       .filter(([, settings]) => name in settings)
       .map(([account, settings]) => `WHEN '${accountOf(account)}' THEN ${textOf(settings[name]!)}`);
     const variable = `@@SESSION.${own(name)}`;
-    return `${variable} = CASE SUBSTRING_INDEX(USER(), '@', 1) ${cases.join(' ')} ELSE ${variable} END`;
+    const value = `CASE SUBSTRING_INDEX(USER(), '@', 1) ${cases.join(' ')} ELSE ${variable} END`;
+    const isNumber = Object.values(all).every((settings) => /^\d+$/.test(settings[name] ?? '0'));
+    // To MySQL a choice between numbers is no number that a variable can have.
+    return `${variable} = ${isNumber ? `CAST(${value} AS UNSIGNED)` : value}`;
   });
   return `SET ${values.join(', ')}`;
 }
