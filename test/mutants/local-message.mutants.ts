@@ -22,11 +22,12 @@ export const inboxRowApart: Mutant = {
   foundBy: 'stock taken for a message that is DONE',
   edits: [
     { file: INBOX, find: INBOX_ROW, replace: '' },
+    { file: INBOX, find: 'import { insertOf,', replace: 'import { insertFirst, insertOf,' },
     {
       file: INBOX,
       find: INBOX_INSERT,
       replace: `if (!(await insertFirst(this.database.own, 'dtx_inbox', { ...rowOf(incoming), ...row })))
-        return this.outcomeOf(incoming.id);`,
+        return this.stored.outcomeOf(incoming.id);`,
     },
   ],
 };

@@ -60,29 +60,38 @@ const STATEMENTS: ReadonlyArray<readonly ['order' | 'payment', string, Record<'c
 ];
 
 for (const [name, statement, outcomes] of STATEMENTS) {
-  test.each(['call', 'answer'] as const)(`the line to ${name} is lost at ${statement}: with the %s`, async (lost) => {
-    const gid = `cut-${++count}`;
-    const proxy = proxies[name]!;
-    let isSeen = false;
-    const stop = proxy.onBytes('to-server', (chunk) => {
-      if (!chunk.includes(statement)) return;
-      stop();
-      isSeen = true;
-      if (lost === 'call') proxy.cut();
-      else proxy.blackHole('to-client');
-    });
-    const told = toldOf(app.run(gid, everywhere(gid)));
-    await until('the line is lost', () => isSeen);
-    if (lost === 'answer') {
-      // The server has had the time to do what it was told; then the connection is seen to be dead.
-      await until('bytes of an answer are swallowed', () => proxy.counts.swallowed > 0);
-      proxy.cut();
-    }
-    proxy.heal();
-    proxy.counts.swallowed = 0;
-    expect(outcomes[lost]).toContain(await told);
-    await expectTruth(gid, await told);
-  });
+  test.each(['call', 'answer'] as const)(
+    `the line to ${name} is lost at ${statement}, with the %s: all or nothing, as is told, and hooks where it stands`,
+    async (lost) => {
+      const gid = `cut-${++count}`;
+      const proxy = proxies[name]!;
+      let isSeen = false;
+      const stop = proxy.onBytes('to-server', (chunk) => {
+        if (!chunk.includes(statement)) return;
+        stop();
+        isSeen = true;
+        if (lost === 'call') proxy.cut();
+        else proxy.blackHole('to-client');
+      });
+      let hooksRun = 0;
+      const run = app.run(gid, async (managers) => {
+        await everywhere(gid)(managers);
+        app.context.get(library.Database).hooks.afterCommit(managers.order!, async () => void hooksRun++);
+      });
+      const told = toldOf(run);
+      await until('the line is lost', () => isSeen);
+      if (lost === 'answer') {
+        // The server has had the time to do what it was told; then the connection is seen to be dead.
+        await until('bytes of an answer are swallowed', () => proxy.counts.swallowed > 0);
+        proxy.cut();
+      }
+      proxy.heal();
+      proxy.counts.swallowed = 0;
+      expect(outcomes[lost]).toContain(await told);
+      expect(hooksRun).toBe((await told) === 'committed' ? 1 : 0);
+      await expectTruth(gid, await told);
+    },
+  );
 }
 
 test('rolling back, the line is lost at XA ROLLBACK: nothing is left', async () => {

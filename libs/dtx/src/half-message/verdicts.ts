@@ -16,7 +16,7 @@ import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
 import { type HalfMessage, halfMessageMigrations } from './schema.js';
 import { VerdictsLost, WholeVerdicts } from './whole.js';
 
-/** What is known of a half message. `UNKNOWN`: its local transaction is open now. `ABSENT`: nobody has ruled yet. */
+/** What was ruled on a half message, and how far a committed one has come. */
 export type Verdict = 'COMMITTED' | 'SENT' | 'DONE' | 'PARKED' | 'ROLLED_BACK';
 
 const READ_DELAY_MS = 3;
