@@ -7,7 +7,7 @@ const FINISHED = {
   dtx_inbox: ['HANDLED'],
   dtx_tcc: ['CONFIRMED', 'CANCELLED'],
   dtx_xa: ['DONE'],
-  // A SENT that awaits nobody has no time to act: it was sent by a version that asked for no receipts.
+  // A SENT without a time to act was sent by a version that asked for no receipts.
   dtx_half: ['DONE', 'SENT', 'ROLLED_BACK'],
   dtx_half_parked: ['DONE'],
   dtx_notification: ['DELIVERED', 'CLOSED'],

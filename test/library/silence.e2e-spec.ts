@@ -115,6 +115,23 @@ describe('a half message', () => {
     expect(await inboxState()).toBe('HANDLED');
   });
 
+  test('that a version without receipts has committed is done by its receipt', async () => {
+    await start({ halfMessage: { ...QUICK, sweepAfterMs: 600_000 } });
+    const id = randomUUID();
+    await sql(
+      world,
+      'payment',
+      `INSERT INTO dtx_half (id, gid, contract, version, payload, consumers, state, next_attempt_at, created_at)
+       VALUES (?, ?, ?, 1, ?, 'payment.half-gone', 'COMMITTED', UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))`,
+      [id, gid, contract.name, JSON.stringify({ gid })],
+    );
+    await service.close();
+    // The receipt comes before the mark.
+    await start({ halfMessage: { ...QUICK, markDelayMs: 500 }, controllers: [consumer()] });
+    await untilOver('it is done', async () => (await verdict()) === 'DONE');
+    expect([await inboxState(), await alerts()]).toEqual(['HANDLED', []]);
+  });
+
   test('that was given up is sent again from its row by a person’s retry', async () => {
     await start({ halfMessage: { ...QUICK, absentMs: 500, attemptsMax: 3 } });
     await send();

@@ -35,11 +35,11 @@ class VerdictPurge {
       });
       purger.add({ name: table, statement });
     };
-    // A SENT without anybody to wait for is of a version that asked for no receipts.
+    // A SENT with nothing more to do was sent by a version that asked for no receipts.
     task(
       'dtx_half',
       'COALESCE(done_at, sent_at)',
-      `state IN ('DONE', 'ROLLED_BACK') OR (state = 'SENT' AND awaiting IS NULL)`,
+      `state IN ('DONE', 'ROLLED_BACK') OR (state = 'SENT' AND next_attempt_at IS NULL)`,
     );
     task('dtx_half_parked', 'settled_at', `state = 'DONE'`);
   }

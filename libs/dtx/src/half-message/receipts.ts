@@ -27,6 +27,8 @@ export class HalfReceipts implements OnModuleInit, OnModuleDestroy {
     const messages = {
       scheme: SCHEME,
       table: 'dtx_half',
+      // One that was committed by a version that asked for no receipts, and sent by this one.
+      awaited: `COALESCE(m.awaiting, CONCAT(',', m.consumers, ','))`,
       openStates: ['COMMITTED', 'SENT', 'PARKED'],
       queue: halfReceiptQueueOf(core.app),
       batchMax: options.markBatchMax,

@@ -5,8 +5,8 @@ import type { DurableRow, DurableTable } from '../core/durable/durable-table.js'
 /**
  * Verdicts, one row per half message, first writer wins. COMMITTED is written by the local transaction itself, and is
  * work until every consumer has sent its receipt (DONE): `next_attempt_at` is when the sweeper takes it up, COMMITTED or
- * SENT. ROLLED_BACK is written by whoever comes first instead. DONE and ROLLED_BACK are final, and so is a SENT that
- * awaits nobody (`awaiting` is NULL): it was sent by a version that asked for no receipts.
+ * SENT. ROLLED_BACK is written by whoever comes first instead. DONE and ROLLED_BACK are final, and so is a SENT without
+ * `next_attempt_at`: it was sent by a version that asked for no receipts.
  */
 export const HALF: DurableTable = {
   name: 'dtx_half',

@@ -27,6 +27,7 @@ export class Receipts implements OnModuleInit, OnModuleDestroy {
     const messages = {
       scheme: SCHEME,
       table: 'dtx_outbox',
+      awaited: 'm.awaiting',
       openStates: ['PENDING', 'SENT', 'PARKED'],
       queue: receiptQueueOf(core.app),
       batchMax: options.markBatchMax,

@@ -107,7 +107,7 @@ export class OpenTries implements OnModuleInit, OnModuleDestroy {
     const { own } = this.database;
     const told: Array<{ id: string }> = await own.query(
       `SELECT a.subject_id AS id FROM dtx_alert a
-       WHERE a.open_key LIKE '${SCHEME}:%${SUFFIX}' AND NOT EXISTS
+       WHERE a.open_key LIKE '${SCHEME}:%${SUFFIX}' AND a.subject_id = CONCAT(a.gid, '${SUFFIX}') AND NOT EXISTS
          (SELECT 1 FROM dtx_tcc_barrier b WHERE b.gid = a.gid AND b.phase = 'try' AND b.op = 'try' AND ${isOpen('b')})`,
     );
     const ids = told.map(({ id }) => id);

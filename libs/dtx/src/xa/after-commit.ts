@@ -39,7 +39,9 @@ export class AfterCommit {
     if (row.decision !== 'COMMIT') return null;
     if (!this.hook) return row.before_done ? this.leave(row) : null;
     const away = await this.run(row, this.hook);
-    return away === null ? null : this.later(row, away);
+    if (away === null) return null;
+    await this.tellIfOld(row, away);
+    return this.later(row, away);
   }
 
   /**
@@ -63,8 +65,13 @@ export class AfterCommit {
   /** Decided by an instance of other code. The next one that looks may have what follows; that none has is told of. */
   private async leave(row: XaRow): Promise<Tried> {
     const error = 'what follows its commit (xa.beforeDone) is not in this instance';
-    if (Number(row.age_ms ?? 0) > this.limits.absentMs) await this.tell(row, error);
+    await this.tellIfOld(row, error);
     return this.later(row, error);
+  }
+
+  /** What is away may never come back, and what a hook has thrown may say so of something else. */
+  private async tellIfOld(row: XaRow, error: string): Promise<void> {
+    if (Number(row.age_ms ?? 0) > this.limits.absentMs) await this.tell(row, error);
   }
 
   /**

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
+import { Alerts } from '../core/alert/alerts.js';
 import { backoffMs } from '../core/backoff.js';
 import { NOW_MS } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
@@ -13,6 +14,7 @@ import { inFuture, NEVER_BY_ITSELF } from '../core/durable/claim.js';
 import { DtxError } from '../core/errors.js';
 import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
+import { SCHEME } from './failpoints.js';
 import { leaseMsOf, XA_OPTIONS, type XaOptions } from './options.js';
 import { type Decision, decisionMigrations, type XaRow } from './schema.js';
 import { within } from './time-limits.js';
@@ -37,6 +39,7 @@ export class Decisions implements OnModuleInit {
 
   constructor(
     private readonly database: Database,
+    private readonly alerts: Alerts,
     @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
     @Inject(XA_OPTIONS) private readonly options: XaOptions,
   ) {
@@ -146,12 +149,17 @@ export class Decisions implements OnModuleInit {
     return affectedRows === 1;
   }
 
-  /** Not fenced by the claim: whoever saw every branch in its place knows that it is over, and only forward is possible. */
+  /**
+   * With its alert, if there is one. Not fenced by the claim: whoever saw every branch in its place knows that it is over,
+   * and only forward is possible.
+   */
   async markDone(ids: readonly string[]): Promise<void> {
+    const { join, close } = this.alerts.closeWith({ scheme: SCHEME, id: 'm.id', when: 'TRUE' });
     await this.database.own.query(
-      `UPDATE dtx_xa SET state = 'DONE', next_attempt_at = NULL, claim_token = NULL, done_at = UTC_TIMESTAMP(3)
-       WHERE id IN (?) AND state IN ('COMMITTING', 'ROLLING_BACK')`,
-      [[...ids].sort()],
+      `UPDATE dtx_xa m ${join.sql} SET m.state = 'DONE', m.next_attempt_at = NULL, m.claim_token = NULL,
+         m.done_at = UTC_TIMESTAMP(3), ${close}
+       WHERE m.id IN (?) AND m.state IN ('COMMITTING', 'ROLLING_BACK')`,
+      [...join.values, [...ids].sort()],
     );
   }
 }

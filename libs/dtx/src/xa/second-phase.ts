@@ -194,7 +194,10 @@ export class SecondPhase {
   private async tell(row: XaRow, error: string): Promise<void> {
     const incident = { scheme: SCHEME, id: row.id, gid: row.gid, step: stepOf(row), lastError: error };
     const isNew = await this.database.own.transaction(async (tx) => {
-      // Kept with the row, so that whoever finishes it knows that there is an alert to close.
+      // Its lease may have run out meanwhile, and another instance has finished it: that has closed what was to be closed.
+      const open = `SELECT id FROM dtx_xa WHERE id = ? AND state IN ('COMMITTING', 'ROLLING_BACK') FOR UPDATE`;
+      const rows: unknown[] = await tx.query(open, [row.id]);
+      if (rows.length === 0) return false;
       await tx.query('UPDATE dtx_xa SET last_error = ? WHERE id = ?', [error.slice(0, 1_000), row.id]);
       return this.alerts.raise(tx, incident);
     });
@@ -213,8 +216,6 @@ export class SecondPhase {
   private async mark(rows: readonly XaRow[]): Promise<void> {
     await failpoint(failpoints.marked, () => this.decisions.markDone(rows.map(({ id }) => id)));
     for (const { id } of rows) measure('settled', { scheme: SCHEME, ms: this.database.ageMs(id) });
-    const told = rows.filter(({ last_error: error }) => error).map(({ id }) => id);
-    if (told.length > 0) await this.alerts.close(this.database.own, SCHEME, told);
   }
 }
 

@@ -102,9 +102,13 @@ export class QueueWatch implements OnModuleInit, OnModuleDestroy {
   private async lookAtAll(): Promise<void> {
     const watched: Watched[] = await this.database.own.query(
       `SELECT name, kind, scheme, ${msOf('UTC_TIMESTAMP(3)')} - (${msOf('unattended_since')}) AS unattended_ms
-       FROM dtx_queue WHERE used_at > ${inFuture(-USED_MS)}`,
+       FROM dtx_queue WHERE used_at > ${inFuture(-USED_MS)} OR unattended_since IS NOT NULL`,
     );
-    for (const queue of watched) await this.look(queue);
+    // One that the broker refuses hides none of the others.
+    for (const queue of watched)
+      await this.look(queue).catch((error: Error) =>
+        this.logger.warn(`cannot look at ${queue.name}: ${error.message}`),
+      );
   }
 
   private async look(queue: Watched): Promise<void> {
@@ -122,7 +126,12 @@ export class QueueWatch implements OnModuleInit, OnModuleDestroy {
   private async tell({ name, scheme, unattended_ms: ms }: Watched, messages: number): Promise<void> {
     const lastError = `nobody has consumed ${name} for ${Math.round(Number(ms) / 1_000)} s: ${messages} messages wait there`;
     const incident = { scheme, id: name, gid: null, step: 'waiting for a consumer', lastError };
-    const isNew = await this.database.own.transaction((sql) => this.alerts.raise(sql, incident));
+    // Another instance may have seen a consumer meanwhile, and has closed it.
+    const isNew = await this.database.own.transaction(async (sql) => {
+      const still = 'SELECT name FROM dtx_queue WHERE name = ? AND unattended_since IS NOT NULL FOR UPDATE';
+      const rows: unknown[] = await sql.query(still, [name]);
+      return rows.length > 0 && this.alerts.raise(sql, incident);
+    });
     if (isNew) this.alerts.announce(incident, 'SILENT');
   }
 

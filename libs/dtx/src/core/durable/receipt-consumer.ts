@@ -27,6 +27,8 @@ export interface Receipted {
    * `done_at`.
    */
   readonly table: string;
+  /** What a row `m` of it awaits, as SQL. */
+  readonly awaited: string;
   /** States in which a receipt says something. */
   readonly openStates: readonly string[];
   readonly queue: string;
@@ -102,8 +104,8 @@ export class ReceiptConsumer {
    * In whichever order the server assigns, the expressions say the same: to take a consumer off twice changes nothing.
    */
   private async takeOff(ids: string[], by: Pick<Receipt, 'consumer' | 'outcome'>): Promise<void> {
-    const { scheme, table, openStates } = this.of;
-    const rest = `REPLACE(m.awaiting, ?, ',')`;
+    const { scheme, table, awaited, openStates } = this.of;
+    const rest = `REPLACE(${awaited}, ?, ',')`;
     const gone = `,${by.consumer},`;
     const note = by.outcome === 'PARKED' ? `parked at ${by.consumer}` : null;
     const { join, close } = this.alerts.closeWith({ scheme, id: 'm.id', when: `${rest} = ','` });

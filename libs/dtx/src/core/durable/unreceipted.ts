@@ -50,7 +50,7 @@ export class Unreceipted {
     if (attempts >= this.patience.attemptsMax)
       return { kind: 'hopeless', error: `sent ${attempts} times without a receipt from ${message.awaiting.join(',')}` };
     if (row.state !== 'SENT') return null;
-    const advice = await this.look(message);
+    const advice = await this.look(row, message);
     if (advice.kind === 'send') return null;
     if (advice.kind === 'abandoned') return { kind: 'failed', error: advice.why };
     const delayMs = backoffMs(this.patience.resend, attempts);
@@ -58,7 +58,7 @@ export class Unreceipted {
     return { kind: 'settled' };
   }
 
-  private async look(message: Message): Promise<Advice> {
+  private async look(row: DurableRow, message: Message): Promise<Advice> {
     const queues = message.awaiting.map((consumer) => queueOf(consumer, message.version));
     const looks = await Promise.all(queues.map((queue) => this.lookAt(queue, message.kind)));
     const silentMs = this.database.nowMs() - Date.parse(isoTime(message.sentAt) ?? '');
@@ -67,12 +67,12 @@ export class Unreceipted {
     const abandoned = looks.filter(({ isAbandoned }) => isAbandoned).map(({ queue }) => queue);
     if (abandoned.length > 0) {
       const why = `nobody consumes ${abandoned.join(', ')}`;
-      if (isLong) await this.tell(message, `${why}, ${forSeconds}`);
+      if (isLong) await this.tell(row, message, `${why}, ${forSeconds}`);
       return { kind: isLong ? 'abandoned' : 'wait', why };
     }
+    if (isLong) await this.tell(row, message, `no receipt ${forSeconds}`);
     if (looks.some(({ isBacklogged }) => isBacklogged))
       return { kind: 'wait', why: 'not resent: the queue of a consumer is backlogged' };
-    if (isLong) await this.tell(message, `no receipt ${forSeconds}`);
     return { kind: 'send' };
   }
 
@@ -82,10 +82,17 @@ export class Unreceipted {
     return { queue, isAbandoned, isBacklogged: messageCount >= this.patience.backlogMax };
   }
 
-  /** One alert, however often. Whatever ends the row closes it. */
-  private async tell({ scheme, id, gid, step }: Message, lastError: string): Promise<void> {
+  /**
+   * One alert, however often. Whatever ends the row closes it; so it is raised only while the row is claimed, which is over
+   * once its last receipt has come.
+   */
+  private async tell(row: DurableRow, { scheme, id, gid, step }: Message, lastError: string): Promise<void> {
     const incident = { scheme, id, gid, step, lastError };
-    const isNew = await this.database.own.transaction((sql) => this.alerts.raise(sql, incident));
+    const isNew = await this.database.own.transaction(async (sql) => {
+      const ours = `SELECT id FROM ${this.table.name} WHERE id = ? AND claim_token = ? FOR UPDATE`;
+      const rows: unknown[] = await sql.query(ours, [row.id, row.claim_token]);
+      return rows.length > 0 && this.alerts.raise(sql, incident);
+    });
     if (isNew) this.alerts.announce(incident, 'SILENT');
   }
 }

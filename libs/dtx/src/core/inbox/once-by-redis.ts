@@ -3,7 +3,7 @@ import { Inject, Injectable, Logger } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import type { Delivery } from '../broker/consumer.js';
 import { Database } from '../database/database.service.js';
-import { isDoneInPart } from '../errors.js';
+import { isDoneInPart, textOf } from '../errors.js';
 import { failpoint } from '../failpoint.js';
 import { RedisClaims } from '../idempotency/redis-claims.js';
 import type { CoreOptions } from '../options.js';
@@ -15,6 +15,13 @@ import { redisFailpoints } from './failpoints.js';
 import { Inbox } from './inbox.js';
 import { type Endpoint, type Incoming, incomingOf, type PayloadReader } from './incoming.js';
 import { type InboxOutcome, StoredDeliveries } from './stored.js';
+
+/** The handler has failed, whatever its error says of itself: only the database's being away is waited for. */
+class Failed extends Error {
+  constructor(error: unknown) {
+    super(textOf(error), { cause: error });
+  }
+}
 
 /**
  * The consumer side where duplicates are known by Redis and not by an inbox row: claim, work, `done`, ack. One commit
@@ -91,7 +98,10 @@ export class OnceByRedis {
       what: `@OnMessage(${incoming.type}) of ${endpoint.consumer}`,
       run: (tx: EntityManager) => endpoint.handle(tx, payload, incoming.info),
     };
-    const handle = () => this.database.work.run(unit);
+    const handle = () =>
+      this.database.work.run(unit).catch(async (error) => {
+        throw (await this.database.isAway(error)) ? error : new Failed(error);
+      });
     try {
       await this.persist(delivery.lost, () => failpoint(redisFailpoints(incoming.info.scheme)?.worked, handle));
       return 'HANDLED';

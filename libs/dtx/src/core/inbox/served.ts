@@ -68,7 +68,11 @@ export class Served implements OnModuleInit, OnModuleDestroy {
     while (!signal.aborted) {
       await this.say()
         .then(beat)
-        .catch((error: Error) => this.logger.warn(`cannot say what is served here: ${error.message}`));
+        .catch((error: Error) => {
+          this.logger.warn(`cannot say what is served here: ${error.message}`);
+          // Nor can the others: what they have said is old for that reason only.
+          this.since = performance.now();
+        });
       await sleep(this.options.absentMs / BEATS, undefined, { signal, ref: false }).catch(() => {});
     }
   }
