@@ -130,10 +130,10 @@ describe('a target that does not take it', () => {
     const id = await queue.tell(target.behave(`/${encodeURIComponent(name)}`, behaviour));
     const parked = await queue.untilState(id, 'PARKED');
     expect(parked).toMatchObject({ attempts: CALLS_MAX, last_error: expect.stringMatching(why) });
-    // A kept connection that ends at once is tried anew within the same attempt.
+    // A kept connection that ends at once is tried anew within the same attempt, at each attempt that finds one kept.
     const calls = target.of(id).length;
-    if (name === 'a closed connection') expect([CALLS_MAX, CALLS_MAX + 1]).toContain(calls);
-    else expect(calls).toBe(CALLS_MAX);
+    expect(calls).toBeGreaterThanOrEqual(CALLS_MAX);
+    expect(calls).toBeLessThanOrEqual(name === 'a closed connection' ? 2 * CALLS_MAX : CALLS_MAX);
     if (calls === CALLS_MAX) for (const ms of waits(id)) expect(ms).toBeGreaterThan(0.7 * NOTIFY_TIMES.ladderMs[0]!);
     expect(await payment.alertsOf(id)).toEqual([expect.objectContaining({ closedAt: null, gid: id })]);
     expect(elsewhere()).toEqual([]);
