@@ -47,19 +47,23 @@ async function leftBy(place: Place, way: Way, how: { isSwallowed: boolean }) {
   return { gid, error, steps: await stepsOf(world, gid), heard };
 }
 
+/** In the short run each way is tried at every other place, and each place has every other way. */
+const some = (ways: readonly Way[], place: Place) =>
+  ways.filter((_, index) => process.env.DTX_TEST_ALL || (index + PLACES.indexOf(place)) % 2 === 0);
+
 describe.each(PLACES)('at the place %s', (place) => {
-  test.each(ENDING)('nothing of the unit is committed when it fails on $name', async (way) => {
+  test.each(some(ENDING, place))('nothing of the unit is committed when it fails on $name', async (way) => {
     const { steps, heard } = await leftBy(place, way, { isSwallowed: false });
     expect({ steps, heard }).toEqual({ steps: [], heard: 0 });
   });
 
-  test.each(ENDING)('all of the unit is committed when it swallows the refusal of $name', async (way) => {
+  test.each(some(ENDING, place))('all of the unit is committed when it swallows the refusal of $name', async (way) => {
     const { steps, heard } = await leftBy(place, way, { isSwallowed: true });
     expect({ steps, heard }).toEqual({ steps: [1, 2], heard: 1 });
   });
 
   // In XA a statement that fails is the end of the transaction, by its own rule.
-  const harmless = HARMLESS.filter(({ fails }) => !fails || place !== 'last resource of XA');
+  const harmless = some(HARMLESS, place).filter(({ fails }) => !fails || place !== 'last resource of XA');
 
   test.each(harmless)('$name goes on working', async (way) => {
     const { steps, heard } = await leftBy(place, way, { isSwallowed: false });
