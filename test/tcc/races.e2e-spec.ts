@@ -58,7 +58,8 @@ test('the deadline against the decision, 1,000 times: one outcome each, and the 
   );
   expect(await contradictions(world, told)).toEqual([]);
   expect(told).toHaveLength(1_000);
-  expect(Math.min(confirmed, 1_000 - confirmed, late.CONFIRM)).toBeGreaterThan(100);
+  // Else there was no race. A busy machine shifts it to one side.
+  expect(Math.min(confirmed, 1_000 - confirmed, late.CONFIRM)).toBeGreaterThan(20);
 }, 180_000);
 
 test('two coordinators recover one transaction at once: each branch has carried it out once', async () => {
