@@ -1,11 +1,11 @@
 // Participant's side of step 4: a Try whose second phase does not come is told of, for its initiator may be gone.
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { Alerts } from '../core/alert/alerts.js';
 import { msOf } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
 import { isUnavailable } from '../core/database/sql-errors.js';
 import { inFuture } from '../core/durable/claim.js';
+import { Periodic } from '../core/durable/periodic.js';
 import { SCHEME } from './failpoints.js';
 import { TCC_OPTIONS, type TccOptions } from './options.js';
 
@@ -31,8 +31,7 @@ interface OpenTry {
 @Injectable()
 export class OpenTries implements OnModuleInit, OnModuleDestroy {
   private readonly logger = new Logger('TccParticipant');
-  private readonly stopping = new AbortController();
-  private looking: Promise<void> = Promise.resolve();
+  private readonly looks: Periodic;
   /** Rows older than this were looked at; in milliseconds since the epoch by the database's clock. */
   private seenMs: number | undefined;
 
@@ -40,31 +39,25 @@ export class OpenTries implements OnModuleInit, OnModuleDestroy {
     private readonly database: Database,
     private readonly alerts: Alerts,
     @Inject(TCC_OPTIONS) private readonly options: TccOptions,
-  ) {}
+  ) {
+    const everyMs = Math.min(options.absentMs / LOOKS, LOOK_EVERY_MAX_MS);
+    const failed = (error: Error) => {
+      if (!isUnavailable(error)) this.logger.error(`cannot look for open Tries: ${error.message}`);
+    };
+    this.looks = new Periodic(everyMs, (stopping) => this.look(stopping), failed);
+  }
 
   onModuleInit(): void {
-    this.database.onReady(() => {
-      this.looking = this.keepLooking();
-    });
+    this.database.onReady(() => this.looks.start());
   }
 
   async onModuleDestroy(): Promise<void> {
-    this.stopping.abort();
-    await this.looking;
+    await this.looks.stop();
   }
 
-  private async keepLooking(): Promise<void> {
-    const { signal } = this.stopping;
-    const everyMs = Math.min(this.options.absentMs / LOOKS, LOOK_EVERY_MAX_MS);
-    while (!signal.aborted) {
-      try {
-        await this.closeOver();
-        while (!signal.aborted && (await this.lookOn()));
-      } catch (error) {
-        if (!isUnavailable(error)) this.logger.error(`cannot look for open Tries: ${(error as Error).message}`);
-      }
-      await sleep(everyMs, undefined, { signal, ref: false }).catch(() => {});
-    }
+  private async look(stopping: AbortSignal): Promise<void> {
+    await this.closeOver();
+    while (!stopping.aborted && (await this.lookOn()));
   }
 
   /** Looks at the next rows that have become old enough. False when those were all. */
@@ -98,9 +91,7 @@ export class OpenTries implements OnModuleInit, OnModuleDestroy {
     const waits = `${Math.round(Number(ms) / 1_000)} s after its Try no second phase has come`;
     const lastError = `${waits}: what it has reserved stays so. See what ${initiator} has decided for ${gid}`;
     const step = `waiting for the second phase at ${what}`;
-    const incident = { scheme: SCHEME, id: gid + SUFFIX, gid, step, lastError };
-    const isNew = await this.database.own.transaction((sql) => this.alerts.raise(sql, incident));
-    if (isNew) this.alerts.announce(incident, 'SILENT');
+    await this.alerts.tell({ scheme: SCHEME, id: gid + SUFFIX, gid, step, lastError }, 'SILENT');
   }
 
   private async closeOver(): Promise<void> {

@@ -193,15 +193,14 @@ export class SecondPhase {
   /** The alert is raised beside the work, which goes on; once for as long as it is open. */
   private async tell(row: XaRow, error: string): Promise<void> {
     const incident = { scheme: SCHEME, id: row.id, gid: row.gid, step: stepOf(row), lastError: error };
-    const isNew = await this.database.own.transaction(async (tx) => {
+    await this.alerts.tell(incident, 'OPEN', async (sql) => {
       // Its lease may have run out meanwhile, and another instance has finished it: that has closed what was to be closed.
       const open = `SELECT id FROM dtx_xa WHERE id = ? AND state IN ('COMMITTING', 'ROLLING_BACK') FOR UPDATE`;
-      const rows: unknown[] = await tx.query(open, [row.id]);
+      const rows: unknown[] = await sql.query(open, [row.id]);
       if (rows.length === 0) return false;
-      await tx.query('UPDATE dtx_xa SET last_error = ? WHERE id = ?', [error.slice(0, 1_000), row.id]);
-      return this.alerts.raise(tx, incident);
+      await sql.query('UPDATE dtx_xa SET last_error = ? WHERE id = ?', [error.slice(0, 1_000), row.id]);
+      return true;
     });
-    if (isNew) this.alerts.announce(incident, 'OPEN');
   }
 
   /** What follows a commit comes before the mark: if it fails, or the process dies, the row is due again. */

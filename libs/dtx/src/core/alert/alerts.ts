@@ -69,6 +69,19 @@ export class Alerts implements OnModuleInit {
     });
   }
 
+  /**
+   * Opens and announces the alert of work that goes on, in a transaction of its own.
+   * @param isStill looks once more, under a lock, whether it is as it was seen: an alert on what is over would never close
+   */
+  async tell(
+    incident: Incident,
+    what: 'OPEN' | 'SILENT',
+    isStill: (sql: Sql) => Promise<boolean> = async () => true,
+  ): Promise<void> {
+    const isNew = await this.database.own.transaction(async (sql) => (await isStill(sql)) && this.raise(sql, incident));
+    if (isNew) this.announce(incident, what);
+  }
+
   /** Tells the log, after the commit. `OPEN`: the work goes on, and a person has to see to a part of it. `SILENT`:
    * it goes on, and nobody has said anything for too long; the alert closes when it is done. */
   announce(incident: Incident, what: 'PARKED' | 'OPEN' | 'SILENT' = 'PARKED'): void {

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { Alerts } from '../alert/alerts.js';
 import { Broker } from '../broker/broker.service.js';
@@ -10,6 +9,7 @@ import { isUnavailable } from '../database/sql-errors.js';
 import type { CoreOptions } from '../options.js';
 import { CORE_OPTIONS } from '../tokens.js';
 import { inFuture } from './claim.js';
+import { Periodic } from './periodic.js';
 
 /** How often it looks, in parts of `absentMs`. */
 const LOOKS = 4;
@@ -51,8 +51,7 @@ interface Watched {
 @Injectable()
 export class QueueWatch implements OnModuleInit, OnModuleDestroy {
   private readonly logger = new Logger('QueueWatch');
-  private readonly stopping = new AbortController();
-  private looking: Promise<void> = Promise.resolve();
+  private readonly looks: Periodic;
   /** When this process has last written down that a queue is used, by its steady clock. */
   private readonly said = new Map<string, number>();
 
@@ -61,18 +60,21 @@ export class QueueWatch implements OnModuleInit, OnModuleDestroy {
     private readonly broker: Broker,
     private readonly alerts: Alerts,
     @Inject(CORE_OPTIONS) private readonly options: CoreOptions,
-  ) {}
+  ) {
+    const everyMs = Math.min(options.absentMs / LOOKS, LOOK_EVERY_MAX_MS);
+    const failed = (error: Error) => {
+      if (!isUnavailable(error)) this.logger.error(`cannot look at the queues: ${error.message}`);
+    };
+    this.looks = new Periodic(everyMs, () => this.lookAtAll(), failed);
+  }
 
   onModuleInit(): void {
     this.database.addMigrations('dtx-queue', queueWatchMigrations);
-    this.database.onReady(() => {
-      this.looking = this.keepLooking();
-    });
+    this.database.onReady(() => this.looks.start());
   }
 
   async onModuleDestroy(): Promise<void> {
-    this.stopping.abort();
-    await this.looking;
+    await this.looks.stop();
   }
 
   /** Before the first message of this process: from the row on its queue is looked after, whoever dies. */
@@ -87,19 +89,8 @@ export class QueueWatch implements OnModuleInit, OnModuleDestroy {
     this.said.set(queue.name, performance.now());
   }
 
-  private async keepLooking(): Promise<void> {
-    const { signal } = this.stopping;
-    const everyMs = Math.min(this.options.absentMs / LOOKS, LOOK_EVERY_MAX_MS);
-    while (!signal.aborted) {
-      await sleep(everyMs, undefined, { signal, ref: false }).catch(() => {});
-      if (signal.aborted || !this.broker.publisher.isUp) continue;
-      await this.lookAtAll().catch((error: Error) => {
-        if (!isUnavailable(error)) this.logger.error(`cannot look at the queues: ${error.message}`);
-      });
-    }
-  }
-
   private async lookAtAll(): Promise<void> {
+    if (!this.broker.publisher.isUp) return;
     const watched: Watched[] = await this.database.own.query(
       `SELECT name, kind, scheme, ${msOf('UTC_TIMESTAMP(3)')} - (${msOf('unattended_since')}) AS unattended_ms
        FROM dtx_queue WHERE used_at > ${inFuture(-USED_MS)} OR unattended_since IS NOT NULL`,
@@ -127,12 +118,11 @@ export class QueueWatch implements OnModuleInit, OnModuleDestroy {
     const lastError = `nobody has consumed ${name} for ${Math.round(Number(ms) / 1_000)} s: ${messages} messages wait there`;
     const incident = { scheme, id: name, gid: null, step: 'waiting for a consumer', lastError };
     // Another instance may have seen a consumer meanwhile, and has closed it.
-    const isNew = await this.database.own.transaction(async (sql) => {
+    await this.alerts.tell(incident, 'SILENT', async (sql) => {
       const still = 'SELECT name FROM dtx_queue WHERE name = ? AND unattended_since IS NOT NULL FOR UPDATE';
       const rows: unknown[] = await sql.query(still, [name]);
-      return rows.length > 0 && this.alerts.raise(sql, incident);
+      return rows.length > 0;
     });
-    if (isNew) this.alerts.announce(incident, 'SILENT');
   }
 
   private async close({ name, scheme }: Watched): Promise<void> {

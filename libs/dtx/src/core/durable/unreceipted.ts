@@ -87,12 +87,10 @@ export class Unreceipted {
    * once its last receipt has come.
    */
   private async tell(row: DurableRow, { scheme, id, gid, step }: Message, lastError: string): Promise<void> {
-    const incident = { scheme, id, gid, step, lastError };
-    const isNew = await this.database.own.transaction(async (sql) => {
+    await this.alerts.tell({ scheme, id, gid, step, lastError }, 'SILENT', async (sql) => {
       const ours = `SELECT id FROM ${this.table.name} WHERE id = ? AND claim_token = ? FOR UPDATE`;
       const rows: unknown[] = await sql.query(ours, [row.id, row.claim_token]);
-      return rows.length > 0 && this.alerts.raise(sql, incident);
+      return rows.length > 0;
     });
-    if (isNew) this.alerts.announce(incident, 'SILENT');
   }
 }

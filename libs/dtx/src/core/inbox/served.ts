@@ -1,8 +1,8 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { typeOf } from '../broker/envelope.js';
 import { Database } from '../database/database.service.js';
 import type { Condition } from '../durable/durable-table.js';
+import { Periodic } from '../durable/periodic.js';
 import type { CoreOptions } from '../options.js';
 import { CORE_OPTIONS } from '../tokens.js';
 import type { Endpoint } from './incoming.js';
@@ -22,9 +22,8 @@ const BEATS = 5;
 @Injectable()
 export class Served implements OnModuleInit, OnModuleDestroy {
   private readonly logger = new Logger('Served');
-  private readonly stopping = new AbortController();
   private names: readonly string[] = [];
-  private beating: Promise<void> = Promise.resolve();
+  private beats: Periodic | undefined;
   /** When this instance began to watch, by its own clock. Before `absentMs` more the others may just not be up yet. */
   private since = Number.POSITIVE_INFINITY;
 
@@ -38,15 +37,20 @@ export class Served implements OnModuleInit, OnModuleDestroy {
   }
 
   async onModuleDestroy(): Promise<void> {
-    this.stopping.abort();
-    await this.beating;
+    await this.beats?.stop();
   }
 
   /** From now on this instance serves these. `beat` is called after each time that it has said so. */
   start(endpoints: readonly Endpoint[], beat: () => Promise<void>): void {
     this.names = endpoints.flatMap(namesOf).sort();
     this.since = performance.now();
-    this.beating = this.keepBeating(beat);
+    const failed = (error: Error) => {
+      this.logger.warn(`cannot say what is served here: ${error.message}`);
+      // Nor can the others: what they have said is old for that reason only.
+      this.since = performance.now();
+    };
+    this.beats = new Periodic(this.options.absentMs / BEATS, () => this.say().then(beat), failed);
+    this.beats.start();
   }
 
   /** The rows whose need this instance meets. */
@@ -61,20 +65,6 @@ export class Served implements OnModuleInit, OnModuleDestroy {
     const sql = `${NEED} NOT IN (SELECT name FROM dtx_served
       WHERE seen_at > UTC_TIMESTAMP(3) - INTERVAL ${this.options.absentMs * 1_000} MICROSECOND)`;
     return { sql, values: [] };
-  }
-
-  private async keepBeating(beat: () => Promise<void>): Promise<void> {
-    const { signal } = this.stopping;
-    while (!signal.aborted) {
-      await this.say()
-        .then(beat)
-        .catch((error: Error) => {
-          this.logger.warn(`cannot say what is served here: ${error.message}`);
-          // Nor can the others: what they have said is old for that reason only.
-          this.since = performance.now();
-        });
-      await sleep(this.options.absentMs / BEATS, undefined, { signal, ref: false }).catch(() => {});
-    }
   }
 
   private async say(): Promise<void> {
