@@ -4,6 +4,8 @@ import { APPS, type Stack } from './stack.js';
 import { until } from './until.js';
 import type { AppName, World } from './world.js';
 
+export { random } from '../../scripts/chaos/random.mjs';
+
 const LIMIT = { withinMs: 60_000 };
 
 /** One instance of an app, and somebody who starts it again whenever it has died, as an operator's supervisor does. */
@@ -47,17 +49,6 @@ export class House {
       await ended;
     }
   }
-}
-
-/** mulberry32: the same seed kills the same apps in the same order. */
-export function random(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
-  };
 }
 
 /** Two houses of every app. */

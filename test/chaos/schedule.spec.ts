@@ -1,0 +1,34 @@
+import { expect, test } from 'vitest';
+import { NEMESES } from '../../scripts/chaos/nemeses.mjs';
+import { scheduleOf } from '../../scripts/chaos/schedule.mjs';
+
+const of = (seed: number) => scheduleOf({ seed, minutes: 2, instances: 3 });
+const seeds = Array.from({ length: 100 }, (_, seed) => seed);
+
+test('a seed gives the same accidents each time, another seed gives others', () => {
+  expect(of(7)).toEqual(of(7));
+  expect(of(7)).not.toEqual(of(8));
+});
+
+test('every kind of accident happens, and the end of a run is left whole', () => {
+  const all = seeds.flatMap(of);
+  expect(new Set(all.map(({ nemesis }) => nemesis))).toEqual(new Set(NEMESES.map(({ name }) => name)));
+  expect(Math.max(...all.map(({ atMs }) => atMs))).toBeLessThanOrEqual(110_000);
+});
+
+test('at most three things are broken at once, and none of them twice', () => {
+  for (const steps of seeds.map(of)) {
+    for (const { atMs } of steps) {
+      const running = steps.filter((step) => step.atMs <= atMs && step.atMs + step.lastsMs > atMs);
+      const targets = running.map(({ nemesis, target }) => [NEMESES.find(({ name }) => name === nemesis)?.on, target]);
+      expect(running.length).toBeLessThanOrEqual(3);
+      expect(new Set(targets.map((one) => JSON.stringify(one))).size).toBe(running.length);
+    }
+  }
+});
+
+test('what the servers do not allow is left out', () => {
+  const steps = scheduleOf({ seed: 1, minutes: 5, instances: 1, can: ({ on }) => on === 'path' });
+  expect(steps.length).toBeGreaterThan(20);
+  expect(steps.every(({ target }) => target.path !== undefined && target.instance === 0)).toBe(true);
+});
