@@ -7,8 +7,8 @@ import { runCase, SHORT_TIMES } from './run-case.js';
 
 const sentences = new Map(allFailpoints().map((point) => [point.name, point.disk]));
 
-/** In the short run every fifth row has one more mode than its first, another one each time. */
-const MORE_EVERY = 5;
+/** In the short run every tenth row has one more mode than its first, another one each time. */
+const MORE_EVERY = 10;
 
 /** All modes of a row in the long run; else its first, which is a crash wherever a process can die there, and some more. */
 function modesOf({ modes = MODES }: Row, index: number): readonly Mode[] {

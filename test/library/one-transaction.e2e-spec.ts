@@ -47,9 +47,9 @@ async function leftBy(place: Place, way: Way, how: { isSwallowed: boolean }) {
   return { gid, error, steps: await stepsOf(world, gid), heard };
 }
 
-/** In the short run each way is tried at every other place, and each place has every other way. */
+/** In the short run each way is tried at every third place, and each place has every third way. */
 const some = (ways: readonly Way[], place: Place) =>
-  ways.filter((_, index) => process.env.DTX_TEST_ALL || (index + PLACES.indexOf(place)) % 2 === 0);
+  ways.filter((_, index) => process.env.DTX_TEST_ALL || (index + PLACES.indexOf(place)) % 3 === 0);
 
 describe.each(PLACES)('at the place %s', (place) => {
   test.each(some(ENDING, place))('nothing of the unit is committed when it fails on $name', async (way) => {

@@ -1,0 +1,48 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { ROOT } from '../support/app-process.js';
+
+/** The table of waits in `docs/operations.md`, and the options that it names with their defaults. */
+const page = readFileSync(join(ROOT, 'docs', 'operations.md'), 'utf8');
+const folders: Record<string, string> = { xa: 'xa', tcc: 'tcc', notify: 'notify', half: 'half-message' };
+const lists: Record<string, string> = {
+  xa: 'xaOptions',
+  tcc: 'tccOptions',
+  notify: 'notifyOptions',
+  reliableMessage: 'reliableMessageOptions',
+  localMessage: 'localMessageOptions',
+  halfMessage: 'halfMessageOptions',
+};
+
+const rows = page
+  .split('\n')
+  .filter((line) => /^\|.*\|$/.test(line) && /`[\w.]+` \|$/.test(line))
+  .map((line) =>
+    line
+      .split('|')
+      .slice(1, -1)
+      .map((cell) => cell.trim()),
+  )
+  .map(([wait = '', bound = '', , option = '']) => ({ wait, bound, option: option.replaceAll('`', '') }));
+
+async function defaultOf(option: string): Promise<unknown> {
+  const path = option.split('.');
+  const section = lists[path[0]!] ? path.shift()! : undefined;
+  const folder = section?.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  const file = section ? `${folders[section] ?? folder}/options.js` : 'core/options.js';
+  const schemas = await import(join(ROOT, 'libs', 'dtx', 'dist', file));
+  const given = section === 'notify' ? { service: 'a' } : section ? {} : { app: 'a', rabbitmqUrl: 'amqp://h' };
+  const options = schemas[section ? lists[section]! : 'coreOptions'].parse(given);
+  return path.reduce((value, key) => value?.[key], options);
+}
+
+test('the page names options', () => {
+  expect(rows.length).toBeGreaterThan(12);
+});
+
+test.each(rows)('$option: its default is the bound of "$wait"', async ({ bound, option }) => {
+  const known = await defaultOf(option);
+  expect(known, `${option} is no option, or has no default`).toBeTypeOf('number');
+  expect(Number(/\d+/.exec(bound)?.[0])).toBe(known);
+});
