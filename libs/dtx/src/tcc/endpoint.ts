@@ -11,7 +11,7 @@ import { isAnswerQueue } from '../core/broker/topology.js';
 import { Database } from '../core/database/database.service.js';
 import type { Sql } from '../core/database/sql.js';
 import { isLockWait } from '../core/database/sql-errors.js';
-import { BrokerUnavailable, isDoneInPart, Rejected } from '../core/errors.js';
+import { isBrokerAway, isDoneInPart, Rejected } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
@@ -99,7 +99,7 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
       if (isDoneInPart(error)) return this.keepBroken(call, participant, error);
       if (error instanceof Rejected && call.phase === 'try') return { verdict: 'refused', reason: error.reason };
       const reason = (error as Error).message.slice(0, 1_000);
-      if (error instanceof BrokerUnavailable || (await this.database.isAway(error))) return { verdict: 'away', reason };
+      if (isBrokerAway(error) || (await this.database.isAway(error))) return { verdict: 'away', reason };
       if (!isLockWait(error))
         this.logger.error(`${call.phase} of ${participant.contract.name} in ${call.gid}: ${reason}`);
       return { verdict: 'failed', reason };

@@ -2,7 +2,7 @@ import type { Database } from '../core/database/database.service.js';
 import { isUnavailable } from '../core/database/sql-errors.js';
 import { settleAgain } from '../core/durable/claim.js';
 import type { Tried } from '../core/durable/loop.js';
-import { OptionsError } from '../core/errors.js';
+import { isBrokerAway, OptionsError, OutcomeUnknown } from '../core/errors.js';
 import { XA, type XaRow } from './schema.js';
 
 /** What follows a committed transaction, named by its gid. */
@@ -55,7 +55,9 @@ export class AfterCommit {
       await hook(gid);
       return null;
     } catch (error) {
-      if (isUnavailable(error)) return (error as Error).message;
+      // An outcome that the hook itself does not know may stay unknown for ever: that is a failed attempt.
+      const isItsOwn = error instanceof OutcomeUnknown && !isBrokerAway(error);
+      if (isUnavailable(error) && !isItsOwn) return (error as Error).message;
       throw error;
     } finally {
       this.inWork--;

@@ -1,4 +1,4 @@
-import { BrokerUnavailable, OutcomeUnknown } from '../errors.js';
+import { DtxError, OutcomeUnknown, Unavailable } from '../errors.js';
 
 /** Error numbers of MySQL and MariaDB that the protocols tell apart (the servers' error references). */
 const DUPLICATE_KEY = 1062;
@@ -8,6 +8,8 @@ const LOCK_WAITS = new Set([1205, 3572]);
 const DEADLOCKS = new Set([1213, 1020, 1614]);
 /** Too many connections, shutting down, aborted, read-only server, killed, starting up. */
 const SERVER_AWAY = new Set([1040, 1053, 1152, 1290, 1836, 1927, 3032, 3168, 4031]);
+/** The connection was ended by the server, maybe amid a COMMIT: shut down, aborted, killed, gone for its silence. */
+const ANSWER_LOST = new Set([1053, 1152, 1927, 3168, 4031]);
 /** Lowest error number of the servers; lower ones are the operating system's, and of a lost connection. */
 export const SERVER_ERRNO_MIN = 1_000;
 /** The server takes no writes any more, and a connection to it will not come to another by itself. */
@@ -18,6 +20,7 @@ const CONNECTION_CODES =
 interface SqlError {
   errno?: number;
   code?: string;
+  syscall?: string;
   message?: string;
   driverError?: unknown;
 }
@@ -85,8 +88,19 @@ export function isConnectionLost(error: unknown): boolean {
   return READ_ONLY.has(cause(error).errno ?? 0) || isDatabaseAway(error);
 }
 
-/** Nothing is wrong with the request: what it needs is away or busy now, the same call may succeed later. */
+/**
+ * Nothing is wrong with the request: a dependency is unavailable or busy now, or has not answered. The same call may be
+ * made again later. `isOutcomeUnknown` tells whether it may have happened.
+ */
 export function isUnavailable(error: unknown): boolean {
-  if (error instanceof BrokerUnavailable || error instanceof OutcomeUnknown) return true;
+  if (error instanceof Unavailable || error instanceof OutcomeUnknown) return true;
   return isDatabaseAway(error) || isBusy(error);
+}
+
+/** The step may have happened: its answer was lost, or never came. Ask before it is done in another way. */
+export function isOutcomeUnknown(error: unknown): boolean {
+  if (error instanceof DtxError) return error instanceof OutcomeUnknown;
+  const { code = '', syscall } = cause(error);
+  if (ANSWER_LOST.has(errnoOf(error))) return true;
+  return /^(ECONNRESET|ECONNABORTED|EPIPE|ETIMEDOUT|PROTOCOL_.*)$/.test(code) && syscall !== 'connect';
 }

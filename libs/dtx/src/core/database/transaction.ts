@@ -48,6 +48,7 @@ export class CommitHooks implements EntitySubscriberInterface {
       try {
         await hook();
       } catch (error) {
+        // `Unavailable` says that nothing happened, which is not true after a commit.
         if (error instanceof OutcomeUnknown) unknown ??= error;
         // Passed on, TypeORM would take it for a failed COMMIT, and a deadlock of its own would have the unit run again.
         else this.logger.error(`afterCommit hook failed (the transaction is committed): ${(error as Error).message}`);

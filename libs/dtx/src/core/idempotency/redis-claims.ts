@@ -2,12 +2,15 @@ import { randomUUID } from 'node:crypto';
 import { Inject, Injectable, Logger, OnApplicationShutdown } from '@nestjs/common';
 import type { Redis } from 'ioredis';
 import { backoffMs } from '../backoff.js';
-import { OptionsError, OutcomeUnknown } from '../errors.js';
+import { OptionsError, Unavailable } from '../errors.js';
 import type { CoreOptions } from '../options.js';
 import { CORE_OPTIONS } from '../tokens.js';
 
-/** Redis cannot be reached, or has not answered in time. Not an attempt: wait. */
-export class RedisUnavailable extends OutcomeUnknown {}
+/**
+ * Redis cannot be reached, or has not answered in time. Not an attempt: wait. A claim whose answer was lost ends with its
+ * lease, so that the same call may be repeated.
+ */
+export class RedisUnavailable extends Unavailable {}
 
 /** `claimed`: the work is ours until the lease ends. `busy`: somebody is at it. `done`: it was done. */
 export type Claimed = { kind: 'claimed'; token: string } | { kind: 'busy' } | { kind: 'done' };

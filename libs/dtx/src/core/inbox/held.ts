@@ -7,7 +7,7 @@ import { isBusy } from '../database/sql-errors.js';
 import { claimDue } from '../durable/claim.js';
 import type { DurableRow } from '../durable/durable-table.js';
 import { DurableLoop, type Tried } from '../durable/loop.js';
-import { BrokerUnavailable, isDoneInPart, Rejected, textOf } from '../errors.js';
+import { isBrokerAway, isDoneInPart, Rejected, textOf } from '../errors.js';
 import { failpoint } from '../failpoint.js';
 import type { CoreOptions } from '../options.js';
 import { CORE_OPTIONS } from '../tokens.js';
@@ -148,7 +148,7 @@ export class HeldDeliveries implements OnModuleDestroy {
     } catch (error) {
       if (error instanceof FencedOut) return { kind: 'settled' };
       // The step before the ack could not reach the broker: no attempt, the lease runs out.
-      if (error instanceof BrokerUnavailable) return { kind: 'unreachable' };
+      if (isBrokerAway(error)) return { kind: 'unreachable' };
       if (error instanceof Rejected)
         return { kind: 'hopeless', error: `refused (${error.reason}) and the consumer has no @OnRejected` };
       if (isDoneInPart(error)) {

@@ -3,7 +3,7 @@ import type { EntityManager } from 'typeorm';
 import type { Delivery } from '../broker/consumer.js';
 import { Database } from '../database/database.service.js';
 import { insertOf, NOW, type Values } from '../database/insert-first.js';
-import { BrokerUnavailable, isDoneInPart, Rejected, textOf } from '../errors.js';
+import { isBrokerAway, isDoneInPart, Rejected, textOf } from '../errors.js';
 import { failpoint } from '../failpoint.js';
 import type { CoreOptions } from '../options.js';
 import { persist } from '../persist.js';
@@ -87,7 +87,7 @@ export class Inbox implements OnModuleInit {
       return outcome;
     } catch (error) {
       // Of what the step may throw, only this says that it can be waited for: another one that is unknown may stay so.
-      if (error instanceof BrokerUnavailable || (await this.database.isAway(error))) throw error;
+      if (isBrokerAway(error) || (await this.database.isAway(error))) throw error;
       this.logger.warn(`${endpoint.consumer} before the ack of ${incoming.id}: ${textOf(error)}`);
       return this.stored.holdSettled(incoming, textOf(error));
     }
