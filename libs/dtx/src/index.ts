@@ -12,14 +12,17 @@ export { pinSessions } from './core/database/session.js';
 export { isDeadlock, isDuplicateKey, isLockWait, isOutcomeUnknown, isUnavailable } from './core/database/sql-errors.js';
 export { outsideTransaction } from './core/database/stray.js';
 export { inTransaction, requireTransaction } from './core/database/transaction.js';
+export { limitWaits, type WaitLimits } from './core/database/user-pool.js';
 export { DtxModule } from './core/dtx.module.js';
 export {
   BrokerUnavailable,
+  DatabaseUnavailable,
   DtxError,
   isBrokerAway,
   OptionsError,
   OutcomeUnknown,
   Rejected,
+  TookTooLong,
   TransactionEnded,
   TransactionRequired,
   Unavailable,

@@ -33,6 +33,29 @@ export class Rejected extends DtxError {
 /** A dependency is unavailable or busy. Nothing happened: the same call may succeed later. */
 export class Unavailable extends DtxError {}
 
+/**
+ * No connection to the database could be had, or the server refused a statement for a reason that passes: too many
+ * connections, a full disk, a server without writes. Nothing happened. Not an attempt of a message.
+ */
+export class DatabaseUnavailable extends Unavailable {
+  /** The driver's error: its number and code are those of this one. */
+  readonly driverError: unknown;
+  readonly code: string | undefined;
+  readonly errno: number | undefined;
+
+  constructor(doing: string, cause: unknown) {
+    super(`${doing}: ${textOf(cause)}`, { cause });
+    const { driverError = cause } = cause as { driverError?: unknown };
+    const { code, errno } = (driverError ?? {}) as { code?: string; errno?: number };
+    this.driverError = driverError;
+    this.code = code;
+    this.errno = errno;
+  }
+}
+
+/** The user's code took longer than it may. What it did in its transaction is rolled back. Counts as a failed attempt. */
+export class TookTooLong extends DtxError {}
+
 /** The step may or may not have happened (timeout, lost connection, lost COMMIT reply): ask or retry, never guess. */
 export class OutcomeUnknown extends DtxError {}
 

@@ -14,6 +14,7 @@ import { isLockWait } from '../core/database/sql-errors.js';
 import { isBrokerAway, isDoneInPart, Rejected } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
+import { inTimeOf } from '../core/time-limit.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { withGid, withTraceparent } from '../core/trace.js';
 import { enterCancel, enterConfirm, enterTry, keepData, markBroken, type Passage } from './barrier.js';
@@ -122,7 +123,9 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
 
   /** Committed, not answered: should the process die here, the initiator confirms again, and comes by here again. */
   private async afterConfirm(call: Call, { contract, confirmed }: Mounted): Promise<void> {
-    if (confirmed) await confirmed(contract.args.parse(structuredClone(call.args)), branchOf(call, undefined));
+    if (!confirmed) return;
+    const limits = { what: `@Confirmed of ${contract.name}`, limitMs: this.core.handlerTimeoutMs };
+    await inTimeOf(limits, () => confirmed(contract.args.parse(structuredClone(call.args)), branchOf(call, undefined)));
   }
 
   private enter(sql: Sql, key: BranchKey, call: Call, participant: Mounted): Promise<Passage> {

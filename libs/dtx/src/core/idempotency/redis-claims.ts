@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Inject, Injectable, Logger, OnApplicationShutdown } from '@nestjs/common';
 import type { Redis } from 'ioredis';
 import { backoffMs } from '../backoff.js';
+import { KEEP_ALIVE_MS } from '../database/session-pool.js';
 import { OptionsError, Unavailable } from '../errors.js';
 import type { CoreOptions } from '../options.js';
 import { CORE_OPTIONS } from '../tokens.js';
@@ -58,6 +59,7 @@ export class RedisClaims implements OnApplicationShutdown {
       enableOfflineQueue: false,
       maxRetriesPerRequest: 0,
       commandTimeout: COMMAND_LIMIT_MS,
+      keepAlive: KEEP_ALIVE_MS,
       retryStrategy: (times) => backoffMs(this.options.reconnect, times),
     }).on('error', () => {}); // said by `close`, and by whoever asks
     this.redis.on('ready', () => this.logger.log('connected'));

@@ -10,6 +10,7 @@ import { DurableLoop, type Tried } from '../durable/loop.js';
 import { isBrokerAway, isDoneInPart, Rejected, textOf } from '../errors.js';
 import { failpoint } from '../failpoint.js';
 import type { CoreOptions } from '../options.js';
+import { inTimeOf } from '../time-limit.js';
 import { CORE_OPTIONS } from '../tokens.js';
 import { inboxFailpoints } from './failpoints.js';
 import { Inbox } from './inbox.js';
@@ -200,7 +201,8 @@ export class HeldDeliveries implements OnModuleDestroy {
 
   /** The step before the ack, then the end of the row. Not fenced by business: the step bears being repeated. */
   private async finish(row: HeldRow, beforeAck: () => Promise<void>): Promise<void> {
-    await beforeAck();
+    const what = `@BeforeAck(${row.type}) of ${row.consumer}`;
+    await inTimeOf({ what, limitMs: this.options.handlerTimeoutMs }, beforeAck);
     await this.database.own.query(
       `UPDATE dtx_inbox SET ${CLOSED} last_error = NULL WHERE id = ? AND claim_token = ? AND state = 'RETRYING'`,
       [row.id, row.claim_token],

@@ -8,6 +8,7 @@ import { failpoint } from '../failpoint.js';
 import type { CoreOptions } from '../options.js';
 import { persist } from '../persist.js';
 import { measure } from '../telemetry.js';
+import { inTimeOf } from '../time-limit.js';
 import { CORE_OPTIONS } from '../tokens.js';
 import { withGid, withTraceparent } from '../trace.js';
 import { inboxFailpoints } from './failpoints.js';
@@ -83,7 +84,10 @@ export class Inbox implements OnModuleInit {
     // A person has settled what nobody could read: there is nothing to act on.
     if (!message.ok) return outcome;
     try {
-      await endpoint.beforeAck(message.payload, incoming.info);
+      const { beforeAck } = endpoint;
+      const what = `@BeforeAck(${incoming.type}) of ${endpoint.consumer}`;
+      const limitMs = this.options.handlerTimeoutMs;
+      await inTimeOf({ what, limitMs }, () => beforeAck(message.payload, incoming.info));
       return outcome;
     } catch (error) {
       // Of what the step may throw, only this says that it can be waited for: another one that is unknown may stay so.
