@@ -13,6 +13,7 @@ interface Link {
   client: Socket;
   server: Socket;
   holed: boolean;
+  isForgotten: boolean;
 }
 
 export class TcpProxy {
@@ -63,6 +64,11 @@ export class TcpProxy {
     this.delayMs = ms;
   }
 
+  /** A firewall forgets the connections that are open: from now on their bytes go nowhere. New ones are let through. */
+  forget(): void {
+    for (const link of this.links) link.isForgotten = true;
+  }
+
   /** RST on every existing connection; new ones are let through. */
   reset(): void {
     for (const link of this.links) this.end(link, (socket) => socket.resetAndDestroy());
@@ -98,7 +104,13 @@ export class TcpProxy {
       return;
     }
     const id = ++this.counts.accepted;
-    const link: Link = { id, client, server: connect({ ...this.target, noDelay: true }), holed: false };
+    const link: Link = {
+      id,
+      client,
+      server: connect({ ...this.target, noDelay: true }),
+      holed: false,
+      isForgotten: false,
+    };
     client.setNoDelay(true);
     this.links.add(link);
     this.pump(link, 'to-server', link.client, link.server);
@@ -124,7 +136,7 @@ export class TcpProxy {
   /** Whether these bytes (or this end of the stream, at 0 bytes) go no further. */
   private swallows(link: Link, direction: Direction, bytes: number): boolean {
     if (!this.links.has(link)) return true;
-    if (!this.holes.has(direction)) return false;
+    if (!this.holes.has(direction) && !link.isForgotten) return false;
     link.holed = true;
     this.counts.swallowed += bytes;
     return true;
