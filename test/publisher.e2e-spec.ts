@@ -57,7 +57,9 @@ test('messages that wait for a place in the window do so within their time limit
   const ends = await Promise.allSettled(Array.from({ length: 8 }, (_, n) => publish(`unanswered-${n}`)));
   // One after the other they would take eight times the limit.
   expect(performance.now() - since).toBeLessThan(6 * TIMEOUT_MS);
-  expect(ends).toEqual(ends.map(() => ({ status: 'rejected', reason: isAway })));
+  const names = ends.map((end) => end.status === 'rejected' && end.reason.name);
+  // The one in the window may have arrived. The others were never sent.
+  expect(new Set(names)).toEqual(new Set(['Unconfirmed', 'BrokerUnavailable']));
   proxy.heal();
   await until('it publishes again', () => publish('after').then(() => true));
   // Each has given its place back, or never had one.

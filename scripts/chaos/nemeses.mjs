@@ -61,6 +61,13 @@ export const NEMESES = [
     end: async () => {},
   },
   {
+    name: 'a firewall forgets all connections',
+    on: 'path',
+    lastsMs: [5_000, 15_000],
+    begin: async (proxy) => proxy.forget(),
+    end: async (proxy) => proxy.heal(),
+  },
+  {
     name: 'a slow network (200 ms)',
     on: 'path',
     lastsMs: [2_000, 8_000],

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 /**
  * @typedef {'to-server' | 'to-client'} Direction
- * @typedef {{ id: number, client: import('node:net').Socket, server: import('node:net').Socket, holed: boolean }} Link
+ * @typedef {{ id: number, client: import('node:net').Socket, server: import('node:net').Socket, holed: boolean, isForgotten: boolean }} Link
  *   one connection: the app's socket, the server's, and whether the stream has lost bytes and can never be whole again
  */
 
@@ -64,6 +64,11 @@ export class TcpProxy {
     this.#delayMs = ms;
   }
 
+  /** A firewall forgets the connections that are open: from now on their bytes go nowhere. New ones are let through. */
+  forget() {
+    for (const link of this.#links) link.isForgotten = true;
+  }
+
   /** RST on every existing connection; new ones are let through. */
   reset() {
     for (const link of this.#links) this.#end(link, (socket) => socket.resetAndDestroy());
@@ -101,7 +106,7 @@ export class TcpProxy {
       return;
     }
     const id = ++this.counts.accepted;
-    const link = { id, client, server: connect({ ...this.#target, noDelay: true }), holed: false };
+    const link = { id, client, server: connect({ ...this.#target, noDelay: true }), holed: false, isForgotten: false };
     client.setNoDelay(true);
     this.#links.add(link);
     this.#pump(link, 'to-server', link.client, link.server);
@@ -128,7 +133,7 @@ export class TcpProxy {
   /** Whether these bytes (or this end of the stream, at 0 bytes) go no further. */
   #swallows(link, direction, bytes) {
     if (!this.#links.has(link)) return true;
-    if (!this.#holes.has(direction)) return false;
+    if (!this.#holes.has(direction) && !link.isForgotten) return false;
     link.holed = true;
     this.counts.swallowed += bytes;
     return true;

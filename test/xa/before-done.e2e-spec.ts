@@ -17,6 +17,9 @@ afterEach(() => apps.closeAll());
 
 afterAll(() => expectNothingLeft(world));
 
+/** More attempts in all than a stopped process can hold its session: XA refuses fewer. */
+const SHORT = { firstMs: 2_200, factor: 1, capMs: 2_200 };
+
 const stateOf = async (gid: string) => (await decisions(world, gid))[0]?.state;
 const alertsOf = (gid: string) =>
   sql<{ alert_error: string; closed_at: Date | null }>(
@@ -70,4 +73,26 @@ test('what no instance does after a commit is told of once, and the alert closes
   await until('it is done', async () => (await stateOf('nobodys')) === 'DONE', { withinMs: 20_000 });
   await until('the alert is closed', async () => (await alertsOf('nobodys'))[0]!.closed_at !== null);
   expect(await alertsOf('nobodys')).toHaveLength(1);
+});
+
+test('a hook that never ends is a failed attempt each time: in the end a person is told, and the effects stand', async () => {
+  const app = await apps.start({
+    core: { handlerTimeoutMs: 200 },
+    xa: { attemptsMax: 2, backoff: SHORT, timeoutMs: 100 },
+  });
+  app.context.get(library.Xa).beforeDone(() => new Promise(() => {}));
+  await app.run('endless-hook', everywhere('endless-hook'));
+  await until('it is parked', async () => (await stateOf('endless-hook')) === 'PARKED', { withinMs: 20_000 });
+  expect(await decisions(world, 'endless-hook')).toMatchObject([{ decision: 'COMMIT', attempts: 2 }]);
+  expect((await alertsOf('endless-hook'))[0]!.alert_error).toContain('has not ended within 200 ms (handlerTimeoutMs)');
+  expect(await effectsOf(world, 'endless-hook')).toHaveLength(3);
+  await apps.close(app);
+  const young = await apps.start();
+  young.context.get(library.Xa).beforeDone(async () => {});
+  await sql(
+    world,
+    'order',
+    `UPDATE dtx_xa SET state = 'COMMITTING', next_attempt_at = UTC_TIMESTAMP(3) WHERE gid = 'endless-hook'`,
+  );
+  await until('it is done', async () => (await stateOf('endless-hook')) === 'DONE', { withinMs: 20_000 });
 });

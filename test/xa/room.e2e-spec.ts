@@ -132,3 +132,15 @@ test('a hook that cannot know what it has done is told of, and keeps neither bra
   for (const gid of ['unknowing', 'after-unknowing']) expect(await effectsOf(world, gid)).toHaveLength(3);
   await untilAllAreOver();
 });
+
+test('a hook that never ends keeps neither its caller nor its place: both go on when the second phase has had its time', async () => {
+  const app = await apps.start({ xa: { ...NARROW, secondPhaseWaitMs: 300 } });
+  const { hooks } = app.context.get(library.Database);
+  await app.run('hook-endless', async (managers) => {
+    await everywhere('hook-endless')(managers);
+    hooks.afterCommit(managers.order!, () => new Promise(() => {}));
+  });
+  await app.run('after-the-hook', everywhere('after-the-hook'));
+  for (const gid of ['hook-endless', 'after-the-hook']) expect(await effectsOf(world, gid)).toHaveLength(3);
+  await untilAllAreOver();
+});

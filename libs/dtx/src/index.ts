@@ -9,18 +9,24 @@ export { Database } from './core/database/database.service.js';
 export { insertFirst, NOW } from './core/database/insert-first.js';
 export { hasColumn, type Migration, migrate, type Once } from './core/database/schema.js';
 export { pinSessions } from './core/database/session.js';
-export { isDeadlock, isDuplicateKey, isLockWait, isUnavailable } from './core/database/sql-errors.js';
+export { isDeadlock, isDuplicateKey, isLockWait, isOutcomeUnknown, isUnavailable } from './core/database/sql-errors.js';
 export { outsideTransaction } from './core/database/stray.js';
 export { inTransaction, requireTransaction } from './core/database/transaction.js';
+export { limitWaits, type WaitLimits } from './core/database/user-pool.js';
 export { DtxModule } from './core/dtx.module.js';
 export {
   BrokerUnavailable,
+  DatabaseUnavailable,
   DtxError,
+  isBrokerAway,
   OptionsError,
   OutcomeUnknown,
   Rejected,
+  TookTooLong,
   TransactionEnded,
   TransactionRequired,
+  Unavailable,
+  Unconfirmed,
 } from './core/errors.js';
 export { allFailpoints, type Failpoint } from './core/failpoint.js';
 export { assertGid, idTimeMs, newId } from './core/gid.js';

@@ -1,8 +1,9 @@
 import { inspect } from 'node:util';
 
 /**
- * The three verdicts of every protocol, as values: a definite no (`Rejected`), not known (`OutcomeUnknown`), and
- * anything else, which is a bug or an operating error. A duplicate is a normal return, never an error.
+ * The verdicts of every protocol, as values: a definite no (`Rejected`), not now (`Unavailable`: nothing happened, retry),
+ * not known (`OutcomeUnknown`: it may have happened, ask), and anything else, which is a bug or an operating error. A
+ * duplicate is a normal return, never an error.
  */
 
 /** Base of every error this library throws. It carries no HTTP status: mapping is the application's business. */
@@ -28,6 +29,32 @@ export class Rejected extends DtxError {
     super(message);
   }
 }
+
+/** A dependency is unavailable or busy. Nothing happened: the same call may succeed later. */
+export class Unavailable extends DtxError {}
+
+/**
+ * No connection to the database could be had, or the server refused a statement for a reason that passes: too many
+ * connections, a full disk, a server without writes. Nothing happened. Not an attempt of a message.
+ */
+export class DatabaseUnavailable extends Unavailable {
+  /** The driver's error: its number and code are those of this one. */
+  readonly driverError: unknown;
+  readonly code: string | undefined;
+  readonly errno: number | undefined;
+
+  constructor(doing: string, cause: unknown) {
+    super(`${doing}: ${textOf(cause)}`, { cause });
+    const { driverError = cause } = cause as { driverError?: unknown };
+    const { code, errno } = (driverError ?? {}) as { code?: string; errno?: number };
+    this.driverError = driverError;
+    this.code = code;
+    this.errno = errno;
+  }
+}
+
+/** The user's code took longer than it may. What it did in its transaction is rolled back. Counts as a failed attempt. */
+export class TookTooLong extends DtxError {}
 
 /** The step may or may not have happened (timeout, lost connection, lost COMMIT reply): ask or retry, never guess. */
 export class OutcomeUnknown extends DtxError {}
@@ -65,5 +92,13 @@ export function isDoneInPart(error: unknown): error is Error {
 /** An option or environment value is wrong; the message is one line that names it. */
 export class OptionsError extends DtxError {}
 
-/** The broker cannot be reached now. Not an attempt: nothing was sent, or it is not known to have been. */
-export class BrokerUnavailable extends OutcomeUnknown {}
+/** The broker cannot be reached, or takes no messages now. Nothing was sent. Not an attempt of a delivery. */
+export class BrokerUnavailable extends Unavailable {}
+
+/** A message was given to the broker, and its publisher confirm is missing: consumers may get it. Not an attempt either. */
+export class Unconfirmed extends OutcomeUnknown {}
+
+/** The broker is the reason: a publish may be repeated once it is back. */
+export function isBrokerAway(error: unknown): boolean {
+  return error instanceof BrokerUnavailable || error instanceof Unconfirmed;
+}

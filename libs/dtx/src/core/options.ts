@@ -38,6 +38,9 @@ export function retentionOutlastsTimeout(
   context.addIssue({ code: 'custom', path: ['retentionMs'], message });
 }
 
+/** The broker takes a message from a consumer that has not acknowledged it for 30 minutes. */
+const HANDLER_TIMEOUT_MS_MAX = 25 * 60_000;
+
 /** Options of the core. Times in milliseconds; `Max` and `Min` are counts. */
 export const coreOptions = z.strictObject({
   /** Name of this app: part of its queues, 1-32 of [a-z0-9-]. */
@@ -54,6 +57,23 @@ export const coreOptions = z.strictObject({
     .default([]),
   /** How long a statement in a session of the library's waits for a row or a table. The app's own pool is left as it is. */
   lockWaitSeconds: count(3, 600),
+  /** How long the library waits for a connection of its pools. Then the call is `DatabaseUnavailable`. */
+  acquireTimeoutMs: ms(5_000),
+  /**
+   * How long one statement of the library's own may take. Then its connection is closed, and the loop goes on. At least two
+   * seconds more than `lockWaitSeconds`, whatever is given. Migrations are not limited by it.
+   */
+  statementTimeoutMs: ms(5_000),
+  /**
+   * How long the user's code may take in one go: a handler, a participant, the work of a half message, a hook. Then its
+   * transaction is ended, and the attempt has failed. Keep it below the broker's `consumer_timeout` (30 minutes).
+   */
+  handlerTimeoutMs: z.number().int().min(100).max(HANDLER_TIMEOUT_MS_MAX).default(60_000),
+  /**
+   * After so long without a sign of life of this process, the server ends the session and the transaction of a handler.
+   * While user code is slow, this process gives that sign itself.
+   */
+  workSilenceSeconds: z.number().int().min(3).max(28_800).default(20),
   /** Connections of the library's own pool: scans, marks and recovery never wait behind the business. */
   ownPoolSize: count(4, 64),
   /** Connections for handlers and participants; as many as the app's own pool has unless this says otherwise. */

@@ -5,7 +5,7 @@ import type { Contract } from '../core/broker/contract.js';
 import { checkedJson, payloadOf } from '../core/broker/payload.js';
 import { Database } from '../core/database/database.service.js';
 import { isDatabaseAway } from '../core/database/sql-errors.js';
-import { DtxError, OutcomeUnknown } from '../core/errors.js';
+import { DtxError, OutcomeUnknown, Unavailable } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { assertGid } from '../core/gid.js';
 import { measure } from '../core/telemetry.js';
@@ -17,7 +17,7 @@ import type { HalfMessage } from './schema.js';
 import { Verdicts } from './verdicts.js';
 
 /** The check was first: it has ruled that this message never was, so the local transaction was rolled back. Try again. */
-export class RuledBack extends OutcomeUnknown {
+export class RuledBack extends Unavailable {
   constructor(id: string) {
     super(`half message ${id} came to its local transaction after its check had ruled it back: nothing has happened`);
   }
@@ -44,7 +44,7 @@ export class HalfMessages implements OnModuleDestroy {
   /**
    * Does local work and sends a message, both or neither (seed: RocketMQ 的实现方案 1 and 2). Answers what `work` answered.
    * `work` is given the local transaction, and may be run again should the server break a deadlock by it.
-   * @throws BrokerUnavailable when the copy could not be prepared: nothing has happened
+   * @throws BrokerUnavailable or Unconfirmed when the copy could not be prepared: nothing has happened
    * @throws what `work` throws: all was rolled back, and there is no message
    * @throws RuledBack when the copy's first check came before the local transaction: nothing has happened
    * @throws OutcomeUnknown, or the driver's error, when the COMMIT's answer was lost: the check finds out
@@ -87,7 +87,8 @@ export class HalfMessages implements OnModuleDestroy {
       );
     } catch (error) {
       // Where the COMMIT's answer may be what was lost, only the check may rule. Else this saves it the work.
-      const isUnknown = error instanceof OutcomeUnknown || isDatabaseAway(error);
+      // A message that was ruled back has its verdict already.
+      const isUnknown = error instanceof OutcomeUnknown || error instanceof RuledBack || isDatabaseAway(error);
       if (!isUnknown) this.inBackground(this.verdicts.markRolledBack(message), message);
       throw error;
     }

@@ -11,9 +11,10 @@ import { isAnswerQueue } from '../core/broker/topology.js';
 import { Database } from '../core/database/database.service.js';
 import type { Sql } from '../core/database/sql.js';
 import { isLockWait } from '../core/database/sql-errors.js';
-import { BrokerUnavailable, isDoneInPart, Rejected } from '../core/errors.js';
+import { isBrokerAway, isDoneInPart, Rejected } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
+import { inTimeOf } from '../core/time-limit.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { withGid, withTraceparent } from '../core/trace.js';
 import { enterCancel, enterConfirm, enterTry, keepData, markBroken, type Passage } from './barrier.js';
@@ -99,7 +100,7 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
       if (isDoneInPart(error)) return this.keepBroken(call, participant, error);
       if (error instanceof Rejected && call.phase === 'try') return { verdict: 'refused', reason: error.reason };
       const reason = (error as Error).message.slice(0, 1_000);
-      if (error instanceof BrokerUnavailable || (await this.database.isAway(error))) return { verdict: 'away', reason };
+      if (isBrokerAway(error) || (await this.database.isAway(error))) return { verdict: 'away', reason };
       if (!isLockWait(error))
         this.logger.error(`${call.phase} of ${participant.contract.name} in ${call.gid}: ${reason}`);
       return { verdict: 'failed', reason };
@@ -122,7 +123,9 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
 
   /** Committed, not answered: should the process die here, the initiator confirms again, and comes by here again. */
   private async afterConfirm(call: Call, { contract, confirmed }: Mounted): Promise<void> {
-    if (confirmed) await confirmed(contract.args.parse(structuredClone(call.args)), branchOf(call, undefined));
+    if (!confirmed) return;
+    const limits = { what: `@Confirmed of ${contract.name}`, limitMs: this.core.handlerTimeoutMs };
+    await inTimeOf(limits, () => confirmed(contract.args.parse(structuredClone(call.args)), branchOf(call, undefined)));
   }
 
   private enter(sql: Sql, key: BranchKey, call: Call, participant: Mounted): Promise<Passage> {

@@ -7,6 +7,7 @@ import { backoffMs } from '../core/backoff.js';
 import { Database } from '../core/database/database.service.js';
 import { insertFirst, NOW, SqlExpression } from '../core/database/insert-first.js';
 import type { Sql } from '../core/database/sql.js';
+import { isUnavailable } from '../core/database/sql-errors.js';
 import { inFuture } from '../core/durable/claim.js';
 import { BrokerUnavailable, DtxError, OutcomeUnknown, Rejected } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
@@ -143,7 +144,7 @@ export class Tcc implements OnModuleInit {
       return null;
     } catch (error) {
       if (error instanceof Rejected) return error.reason.slice(0, REASON_CHARS_MAX);
-      if (!(error instanceof OutcomeUnknown)) this.logger.error(`${gid}: ${(error as Error).message}`);
+      if (!isUnavailable(error)) this.logger.error(`${gid}: ${(error as Error).message}`);
       return TIMEOUT;
     }
   }

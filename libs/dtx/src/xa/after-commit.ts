@@ -2,7 +2,8 @@ import type { Database } from '../core/database/database.service.js';
 import { isUnavailable } from '../core/database/sql-errors.js';
 import { settleAgain } from '../core/durable/claim.js';
 import type { Tried } from '../core/durable/loop.js';
-import { OptionsError } from '../core/errors.js';
+import { isBrokerAway, OptionsError, OutcomeUnknown } from '../core/errors.js';
+import { inTimeOf } from '../core/time-limit.js';
 import { XA, type XaRow } from './schema.js';
 
 /** What follows a committed transaction, named by its gid. */
@@ -20,7 +21,7 @@ export class AfterCommit {
 
   constructor(
     private readonly database: Database,
-    private readonly limits: { inWorkMax: number; leaseMs: number; absentMs: number },
+    private readonly limits: { inWorkMax: number; leaseMs: number; absentMs: number; hookMs: number },
     private readonly tell: (row: XaRow, error: string) => Promise<void>,
   ) {}
 
@@ -52,10 +53,12 @@ export class AfterCommit {
     if (this.inWork >= this.limits.inWorkMax) return 'too many others wait for what follows their commit';
     this.inWork++;
     try {
-      await hook(gid);
+      await inTimeOf({ what: `xa.beforeDone of ${gid}`, limitMs: this.limits.hookMs }, () => hook(gid));
       return null;
     } catch (error) {
-      if (isUnavailable(error)) return (error as Error).message;
+      // An outcome that the hook itself does not know may stay unknown for ever: that is a failed attempt.
+      const isItsOwn = error instanceof OutcomeUnknown && !isBrokerAway(error);
+      if (isUnavailable(error) && !isItsOwn) return (error as Error).message;
       throw error;
     } finally {
       this.inWork--;

@@ -62,15 +62,19 @@ export class Orphans {
     const state = this.tail.isFresh ? seen : await this.compared();
     if (state === null) return;
     const isOlder = ({ startMs }: Prepared) => startMs < state.nowMs - this.options.retentionMs;
-    for (const orphan of orphans.filter(isOlder))
-      await this.giveUp(orphan, 'and older than the decision log remembers');
+    await this.each(orphans.filter(isOlder), (one) => this.giveUp(one, 'and older than the decision log remembers'));
     const presumable = await this.presumable(
       orphans.filter((one) => !isOlder(one)),
       state,
     );
-    for (let at = 0; at < presumable.length; at += GROUP) {
-      const group = presumable.slice(at, at + GROUP);
-      const ends = await Promise.allSettled(group.map((orphan) => this.presume(orphan)));
+    await this.each(presumable, (one) => this.presume(one));
+  }
+
+  /** Side by side, some at once: one that meets a lock or fails holds up no other. */
+  private async each(orphans: readonly Prepared[], step: (one: Prepared) => Promise<void>): Promise<void> {
+    for (let at = 0; at < orphans.length; at += GROUP) {
+      const group = orphans.slice(at, at + GROUP);
+      const ends = await Promise.allSettled(group.map(step));
       for (const [index, end] of ends.entries())
         if (end.status === 'rejected')
           this.logger.warn(`cannot decide on ${group[index]!.id}: ${(end.reason as Error).message}`);
@@ -92,11 +96,9 @@ export class Orphans {
     const half = certain.filter(({ id, gtrid }) => committed.has(gtrid) && !decided.has(id));
     const isTrusted = ({ startMs }: Prepared) => startMs < state.trustedFromMs;
     // A person has looked at the log since, and has left this one as it is.
-    for (const one of half.filter(isTrusted))
-      await this.giveUp(
-        one,
-        `while ${committed.get(one.gtrid)} has committed its branch, and nobody knows the decision`,
-      );
+    await this.each(half.filter(isTrusted), (one) =>
+      this.giveUp(one, `while ${committed.get(one.gtrid)} has committed its branch, and nobody knows the decision`),
+    );
     const news = half.filter((one) => !isTrusted(one)).map(({ gtrid }) => gtrid);
     // That is about the log, so none of those that were prepared by now is decided on.
     if (news.length > 0) {

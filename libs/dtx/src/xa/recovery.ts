@@ -127,7 +127,11 @@ export class Recovery implements OnModuleInit {
     overdue: readonly Prepared[],
     { known, state }: { known: ReadonlyMap<string, Known>; state: LogState },
   ): Promise<void> {
-    for (const one of overdue) if (known.get(one.id)?.state === 'DONE') await this.reopen(one);
+    for (const one of overdue) {
+      if (known.get(one.id)?.state !== 'DONE') continue;
+      // One that fails holds up no other: the next look comes by here again.
+      await this.reopen(one).catch((error: Error) => this.logger.warn(`cannot reopen ${one.id}: ${error.message}`));
+    }
     await this.orphans.decide(
       overdue.filter(({ id }) => !known.has(id)),
       state,

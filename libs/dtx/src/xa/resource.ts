@@ -1,6 +1,6 @@
 import { DataSource, type EntityTarget, type ObjectLiteral } from 'typeorm';
 import { pinningSql } from '../core/database/session.js';
-import { poolBeside, poolOf, type SessionPool } from '../core/database/session-pool.js';
+import { KEEP_ALIVE_MS, poolBeside, poolOf, type SessionPool } from '../core/database/session-pool.js';
 import { OptionsError } from '../core/errors.js';
 import type { CoreOptions } from '../core/options.js';
 import { type Dialect, dialectOf, FLUSH_COLUMNS, flushFlaw, type Query } from './dialect.js';
@@ -173,6 +173,7 @@ const SCHEMA_SQL = `SELECT component, MAX(version) AS version, ${FLUSH_COLUMNS}
 function branchSource({ url, entities = [] }: BranchDatabase, size: number): DataSource {
   const extra = {
     connectTimeout: CONNECT_TIMEOUT_MS,
+    keepAliveInitialDelay: KEEP_ALIVE_MS,
     connectionLimit: size,
     queueLimit: size,
     maxIdle: size - 1,

@@ -50,7 +50,8 @@ export class SecondPhase {
       this.mark(rows),
     );
     const leaseMs = leaseMsOf(core, options);
-    const limits = { inWorkMax: options.concurrencyMax, leaseMs, absentMs: core.absentMs };
+    const { absentMs, handlerTimeoutMs: hookMs } = core;
+    const limits = { inWorkMax: options.concurrencyMax, leaseMs, absentMs, hookMs };
     this.afterCommit = new AfterCommit(database, limits, (row, error) => this.tell(row, error));
     this.loop = new DurableLoop<XaRow>(
       {

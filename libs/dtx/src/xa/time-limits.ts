@@ -1,4 +1,6 @@
-import { OutcomeUnknown } from '../core/errors.js';
+import type { Logger } from '@nestjs/common';
+import { OutcomeUnknown, TookTooLong } from '../core/errors.js';
+import { inTimeOf } from '../core/time-limit.js';
 import type { Participant } from './branch.js';
 import { XaUnavailable } from './errors.js';
 
@@ -32,4 +34,22 @@ export async function within<T>(limitMs: number, work: Promise<T>): Promise<T> {
     timer = setTimeout(() => reject(new OutcomeUnknown('the decision log does not answer')), Math.max(1, limitMs));
   });
   return Promise.race([work, limit]).finally(() => clearTimeout(timer));
+}
+
+/**
+ * Waits for the hooks after a commit as long as for the second phase. The transaction is committed: hooks that take longer go
+ * on without their caller, whose place is the next one's.
+ * @throws what a hook throws in time
+ */
+export async function followed(
+  { gid, limitMs }: { gid: string; limitMs: number },
+  hooks: Promise<void>,
+  logger: Logger,
+): Promise<void> {
+  const limit = { what: `a hook after the commit of ${gid}`, limitMs, option: 'xa.secondPhaseWaitMs' };
+  await inTimeOf(limit, () => hooks).catch((error) => {
+    if (!(error instanceof TookTooLong)) throw error;
+    logger.error(`${error.message}: it goes on without its caller (the transaction is committed)`);
+    hooks.catch((late: Error) => logger.error(`a late hook of ${gid} failed: ${late.message}`));
+  });
 }

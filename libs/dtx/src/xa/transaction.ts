@@ -22,7 +22,7 @@ import { Resources } from './resources.js';
 import type { XaRow } from './schema.js';
 import { SecondPhase } from './second-phase.js';
 import { isAnswered, type Limits } from './session.js';
-import { inTime } from './time-limits.js';
+import { followed, inTime } from './time-limits.js';
 import { type Gtrid, gtridOf, parseGtrid } from './xid.js';
 
 export interface XaRun {
@@ -110,7 +110,8 @@ export class Xa implements OnModuleDestroy {
         return given;
       });
       // Side by side: a hook that cannot know what it has done keeps no branch from its commit.
-      await Promise.all([this.secondPhase.runNow(begun.row, begun.branches), this.afterCommit(begun)]);
+      const hooks = followed({ gid, limitMs: this.options.secondPhaseWaitMs }, this.afterCommit(begun), this.logger);
+      await Promise.all([this.secondPhase.runNow(begun.row, begun.branches), hooks]);
       return result;
     } finally {
       leave();

@@ -1,6 +1,5 @@
 import { type CanActivate, Injectable } from '@nestjs/common';
-import { Database } from 'nest-dtx';
-import { Unavailable } from './problem.js';
+import { Database, Unavailable } from 'nest-dtx';
 
 /**
  * For controllers that use the app's database: 503 until it was opened and migrated for the first time. Before that

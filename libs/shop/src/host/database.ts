@@ -1,6 +1,6 @@
 import { type DynamicModule, Injectable, Module } from '@nestjs/common';
 import { TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
-import { pinSessions } from 'nest-dtx';
+import { limitWaits, pinSessions } from 'nest-dtx';
 import { DataSource, type EntityTarget, type ObjectLiteral } from 'typeorm';
 
 /** Connections that requests and handlers share. Above it they wait, so that a burst cannot exhaust the server. */
@@ -8,6 +8,13 @@ const POOL_SIZE = 32;
 /** Waiters above this are turned away (503): a queue without a limit only grows while the database is slow. */
 const WAITERS_MAX = 1_000;
 const CONNECT_TIMEOUT_MS = 5_000;
+/** For a connection, and for the answer to each statement: then a request is answered 503. */
+const WAIT_MS = 5_000;
+/** After so long the server ends the transaction of a process that was stopped. */
+const SILENCE_SECONDS = 20;
+/** Before a server that knows no other limit would end what is idle for its silence. */
+const IDLE_MS = 10_000;
+const KEEP_ALIVE_MS = 10_000;
 
 /**
  * The app's own database. It is opened by the library, in the background and for as long as it takes: so an app whose
@@ -28,6 +35,9 @@ export function databaseModule(url: string, entities: EntityTarget<ObjectLiteral
       connectionLimit: POOL_SIZE,
       queueLimit: WAITERS_MAX,
       connectTimeout: CONNECT_TIMEOUT_MS,
+      keepAliveInitialDelay: KEEP_ALIVE_MS,
+      maxIdle: POOL_SIZE - 1,
+      idleTimeout: IDLE_MS,
       // A reset would undo the session that was pinned.
       resetOnRelease: false,
     },
@@ -40,6 +50,7 @@ export function databaseModule(url: string, entities: EntityTarget<ObjectLiteral
 class PinnedSessions {
   constructor(source: DataSource) {
     pinSessions(source);
+    limitWaits(source, { acquireMs: WAIT_MS, statementMs: WAIT_MS, silenceSeconds: SILENCE_SECONDS });
   }
 }
 

@@ -1,5 +1,5 @@
 import { NotFoundException } from '@nestjs/common';
-import { IdempotencyKeyBusy, IdempotencyKeyReused, Rejected } from 'nest-dtx';
+import { IdempotencyKeyBusy, IdempotencyKeyReused, OutcomeUnknown, Rejected, Unavailable } from 'nest-dtx';
 import { describe, expect, it } from 'vitest';
 import { purchaseBody } from '../purchase.js';
 import { Checked, queryNumber } from './checked.pipe.js';
@@ -33,6 +33,18 @@ describe('the problem of an error', () => {
     ].map((error) => problemOf(error).problem);
     expect([busy.status, reused.status, refused.status]).toEqual([409, 422, 409]);
     expect(new Set([busy.type, reused.type, refused.type]).size).toBe(3);
+  });
+
+  it('says of an unavailable service that nothing was done, and of a lost answer that it may have been', () => {
+    const lost = Object.assign(new Error('no'), { code: 'ECONNRESET' });
+    const details = [new Unavailable('no'), new OutcomeUnknown('no'), lost].map((error) => {
+      const { problem, headers } = problemOf(error);
+      expect([problem.status, Number(headers['retry-after'])]).toEqual([503, 2]);
+      return problem.detail;
+    });
+    expect(details[0]).toContain('nothing was done');
+    expect(details[1]).toContain('may have been carried out');
+    expect(details[2]).toBe(details[1]);
   });
 
   it.each([

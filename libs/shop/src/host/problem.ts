@@ -1,7 +1,7 @@
 /** Every error of every app as RFC 9457 problem details. */
 import { STATUS_CODES } from 'node:http';
 import { HttpException } from '@nestjs/common';
-import { IdempotencyKeyBusy, IdempotencyKeyReused, isUnavailable, Rejected } from 'nest-dtx';
+import { IdempotencyKeyBusy, IdempotencyKeyReused, isOutcomeUnknown, isUnavailable, Rejected } from 'nest-dtx';
 import type { z } from 'zod';
 
 /** One field of a request that is wrong, and why. */
@@ -48,9 +48,6 @@ export class MethodNotAllowed extends Error {
   }
 }
 
-/** What the call needs is away, and nothing was begun: 503. */
-export class Unavailable extends Error {}
-
 /** A purchase that was refused at once: 409. It is readable as CANCELLED or not at all. */
 export class PurchaseRefused extends Error {
   constructor(
@@ -63,6 +60,9 @@ export class PurchaseRefused extends Error {
 
 const INVALID_REQUEST = 'urn:nest-dtx:invalid-request';
 const RETRY_AFTER_SECONDS = '2';
+const UNAVAILABLE = 'a required service is unavailable or busy: nothing was done; retry with the same Idempotency-Key';
+const UNKNOWN =
+  'a required service has not answered: the call may have been carried out; retry with the same Idempotency-Key to find out';
 const ERRORS_SHOWN_MAX = 20;
 const FIELD_CHARS_MAX = 100;
 
@@ -92,8 +92,8 @@ export function problemOf(error: unknown): ProblemAnswer {
     const detail = 'this Idempotency-Key was used with another body: use a new key for a new purchase';
     return answer(422, detail, { type: 'urn:nest-dtx:idempotency-key-reused' });
   }
-  if (error instanceof Unavailable || isUnavailable(error)) {
-    const detail = 'what this call needs is away or busy: try again with the same Idempotency-Key';
+  if (isUnavailable(error)) {
+    const detail = isOutcomeUnknown(error) ? UNKNOWN : UNAVAILABLE;
     return answer(503, detail, { type: 'urn:nest-dtx:unavailable' }, { 'retry-after': RETRY_AFTER_SECONDS });
   }
   return httpProblem(error) ?? { ...answer(500, 'an error on our side; it was logged'), unexpected: true };

@@ -5,6 +5,7 @@ import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { SwaggerModule } from '@nestjs/swagger';
 import { connectDtx, OptionsError } from 'nest-dtx';
 import { createAdapter } from './adapter.js';
+import { AnswerDeadline } from './deadline.interceptor.js';
 import { type Env, EnvError, readEnv } from './env.js';
 import { TracedLogger } from './logger.js';
 import { documentOf } from './openapi.js';
@@ -54,6 +55,7 @@ async function createApp(what: AppToServe, env: Env): Promise<NestFastifyApplica
     abortOnError: false,
   });
   app.useGlobalFilters(new ProblemFilter(routes));
+  app.useGlobalInterceptors(new AnswerDeadline());
   SwaggerModule.setup('docs', app, () => documentOf(app, what));
   await connectDtx(app);
   return app;

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { Logger } from '@nestjs/common';
 import type { ChannelModel, ConfirmChannel, Options, Replies } from 'amqplib';
-import { BrokerUnavailable, DtxError } from '../errors.js';
+import { BrokerUnavailable, DtxError, Unconfirmed } from '../errors.js';
 import { measure } from '../telemetry.js';
 import type { BrokerConnection } from './connection.js';
 import { type Envelope, toProperties } from './envelope.js';
@@ -33,6 +33,9 @@ export interface Delivery {
 const REFUSALS: unknown[] = [406, 540];
 
 const REOPEN_MS = 200;
+
+/** How to say that there was no answer: by whether anything was sent. */
+type AwayError = new (message: string) => DtxError;
 
 interface InFlight {
   readonly properties: Options.Publish;
@@ -74,8 +77,8 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
   /**
    * Resolves once the broker has taken responsibility for the message; waiting for a place in the window counts into the
    * time limit.
-   * @throws BrokerUnavailable when it is not known to be sent; Nacked when refused; Unroutable when the queue is missing;
-   *   QueueRefused when the broker will not have it as `kind`
+   * @throws BrokerUnavailable when nothing was sent; Unconfirmed when it may have been; Nacked when refused; Unroutable when
+   *   the queue is missing; QueueRefused when the broker will not have it as `kind`
    */
   async publish(
     queue: string,
@@ -133,7 +136,7 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     const sent: InFlight = { properties, returned: false };
     this.inFlight.set(tag, sent);
     try {
-      await this.limited(this.send(channel, queue, body, tag), `publishing to ${queue}`, endsAt);
+      await this.limited(this.send(channel, queue, body, tag), `publishing to ${queue}`, { endsAt, Away: Unconfirmed });
     } finally {
       this.inFlight.delete(tag);
     }
@@ -158,7 +161,7 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
       channel.publish('', queue, body, { ...properties, headers, mandatory: true }, (error) => {
         if (!error) resolve();
         else if (this.channel === channel) reject(new Nacked(`the broker refused a message to ${queue}`));
-        else reject(new BrokerUnavailable(`lost the broker while publishing to ${queue}`));
+        else reject(new Unconfirmed(`lost the broker while publishing to ${queue}`));
       });
     });
   }
@@ -177,11 +180,11 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
   private async limited<T>(
     step: Promise<T>,
     what: string,
-    endsAt = performance.now() + this.options.timeoutMs,
+    { endsAt = performance.now() + this.options.timeoutMs, Away = BrokerUnavailable as AwayError } = {},
   ): Promise<T> {
     let timer: NodeJS.Timeout | undefined;
     const limit = new Promise<never>((_, reject) => {
-      const giveUp = () => reject(new BrokerUnavailable(`${what}: no answer within ${this.options.timeoutMs} ms`));
+      const giveUp = () => reject(new Away(`${what}: no answer within ${this.options.timeoutMs} ms`));
       timer = setTimeout(giveUp, Math.max(1, endsAt - performance.now()));
     });
     try {
@@ -191,7 +194,7 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
       if (REFUSALS.includes((error as { code?: unknown }).code)) {
         throw new QueueRefused(`${what}: ${(error as Error).message}`);
       }
-      throw new BrokerUnavailable(`${what}: ${(error as Error).message}`);
+      throw new Away(`${what}: ${(error as Error).message}`);
     } finally {
       clearTimeout(timer);
     }

@@ -9,7 +9,7 @@ import {
 } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { backoffMs } from '../backoff.js';
-import { DtxError } from '../errors.js';
+import { DatabaseUnavailable, DtxError } from '../errors.js';
 import { idTimeMs, newId } from '../gid.js';
 import { type CoreOptions } from '../options.js';
 import { CORE_OPTIONS } from '../tokens.js';
@@ -18,9 +18,10 @@ import { openPools, type Pools } from './pools.js';
 import { type Migration, migrateOn, TABLE_WAIT_SECONDS } from './schema.js';
 import type { UserSession } from './session.js';
 import type { SessionPool } from './session-pool.js';
-import { isDatabaseAway, isUnavailable } from './sql-errors.js';
+import { isAccountRefused, isDatabaseAway, isStarved, isUnavailable } from './sql-errors.js';
 import type { StrayGuard } from './stray.js';
 import { CommitHooks } from './transaction.js';
+import { guardUserPool } from './user-pool.js';
 import type { WorkTransactions } from './work.js';
 
 const CLOCK_INTERVAL_MS = 30_000;
@@ -35,7 +36,7 @@ const PING_LIMIT_MS = 2_000;
  */
 @Injectable()
 export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnApplicationShutdown {
-  readonly hooks = new CommitHooks();
+  readonly hooks: CommitHooks;
   private readonly logger = new Logger('Database');
   private readonly components: Array<{ component: string; migrations: readonly Migration[]; isUsers: boolean }> = [];
   private readonly listeners: Array<() => void> = [];
@@ -53,7 +54,9 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
   constructor(
     readonly source: DataSource,
     @Inject(CORE_OPTIONS) private readonly options: CoreOptions,
-  ) {}
+  ) {
+    this.hooks = new CommitHooks(options.handlerTimeoutMs);
+  }
 
   /** The library's own pool: scans, marks and recovery. Only valid once ready. */
   get own(): SessionPool {
@@ -128,6 +131,7 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
    * connection of its own, and that is a failed attempt.
    */
   async isAway(error: unknown): Promise<boolean> {
+    if (error instanceof DatabaseUnavailable) return true;
     if (!isUnavailable(error)) return false;
     const limit = sleep(PING_LIMIT_MS, true, { ref: false });
     return Promise.race([limit, this.ping().then((up) => !up)]);
@@ -167,8 +171,8 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
         return;
       } catch (error) {
         const reason = (error as Error).message;
-        if (!isDatabaseAway(error)) this.complain(reason);
-        else if (attempt % 10 === 1) this.logger.warn(`the database is away, trying on: ${reason}`);
+        if (!willPass(error)) this.complain(reason);
+        else if (attempt % 10 === 1) this.logger.warn(`cannot open the database, retrying: ${reason}`);
         await sleep(backoffMs(this.options.reconnect, attempt), undefined, { signal: this.stopping.signal }).catch(
           () => {},
         );
@@ -191,6 +195,7 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
   private async openOnce(): Promise<void> {
     if (!this.source.isInitialized) await this.source.initialize();
     this.hooks.attachTo(this.source);
+    guardUserPool(this.source);
     this.pools ??= await openPools(this.source, this.hooks, this.options);
     const [row] = await this.own.query('SELECT DATABASE() AS name');
     this.name = String(row!.name);
@@ -204,6 +209,8 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
     const { own, workPool } = this.opened;
     const tap = await (isUsers ? workPool : own).acquire();
     try {
+      // Building an index takes as long as its table is large.
+      tap.limitMs = 0;
       await tap.ask(`SET SESSION lock_wait_timeout = ${TABLE_WAIT_SECONDS}`);
       await migrateOn((sql) => tap.ask(sql), component, migrations);
     } finally {
@@ -223,4 +230,10 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
     const [{ ms }] = await this.own.query(`SELECT ${NOW_MS} AS ms`);
     this.clock = { ms: Number(ms), at: (before + performance.now()) / 2 };
   }
+}
+
+/** Before the database was open for the first time, a refused account is a wrong setting. */
+function willPass(error: unknown): boolean {
+  const root = error instanceof DatabaseUnavailable ? error.cause : error;
+  return (isDatabaseAway(root) || isStarved(root)) && !isAccountRefused(root);
 }

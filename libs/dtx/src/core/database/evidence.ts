@@ -1,7 +1,7 @@
 import { DtxError, TransactionEnded } from '../errors.js';
 import type { Tap } from './raw-connection.js';
 import { isOnSavepoint, Savepoints } from './savepoints.js';
-import { effectOf, isDuplicateKey } from './sql-errors.js';
+import { effectOf, isDuplicateKey, isPassing } from './sql-errors.js';
 import type { Statement } from './statement.js';
 
 /** Set with BEGIN, released with COMMIT: gone with whatever transaction it was set in. Nobody else takes these names. */
@@ -20,6 +20,8 @@ export class Evidence {
   failure: unknown;
   /** The first statement that has failed. */
   firstError: unknown;
+  /** The first one that says nothing of the work: the server takes no writes, or lacks a resource. */
+  passing: unknown;
   readonly savepoints = new Savepoints();
   private isDoubted = false;
   private needsSavepoint = false;
@@ -73,6 +75,7 @@ export class Evidence {
 
   failed(error: unknown): void {
     this.firstError ??= error;
+    if (isPassing(error)) this.passing ??= error;
     const effect = effectOf(error);
     if (effect === 'ended') this.failure ??= error;
     else if (effect !== 'none') this.isDoubted = true;

@@ -1,7 +1,7 @@
 import type { DataSource } from 'typeorm';
 import type { CoreOptions } from '../options.js';
 import { pinningSql, type UserSession } from './session.js';
-import { connectionOptionsOf, poolBeside, poolLike, type SessionPool } from './session-pool.js';
+import { connectionOptionsOf, poolBeside, poolLike, type SessionPool, type Waits } from './session-pool.js';
 import { StrayGuard } from './stray.js';
 import type { CommitHooks } from './transaction.js';
 import { readUserSession } from './user-session.js';
@@ -21,20 +21,31 @@ export interface Pools {
 
 /** Opens both pools, and reads what the user's sessions are like. Throws what the database answers, with nothing left open. */
 export async function openPools(source: DataSource, hooks: CommitHooks, options: CoreOptions): Promise<Pools> {
-  const { lockWaitSeconds, ownPoolSize, strayStatements } = options;
+  const { lockWaitSeconds, ownPoolSize, strayStatements, workSilenceSeconds } = options;
+  const waits = waitsOf(options);
   // A process that is stopped amid a claim must not keep its row locks: the server takes them back.
   const ownPins = pinningSql({ lockWaitSeconds, silenceSeconds: OWN_SILENCE_SECONDS });
-  const own = poolBeside(source, ownPins, { size: ownPoolSize, queueMax: QUEUE_MAX });
+  const own = poolBeside(source, ownPins, { size: ownPoolSize, queueMax: QUEUE_MAX, ...waits });
   const userSession = await readUserSession(source, own).catch(async (error) => {
     await own.end();
     throw error;
   });
   const size = options.workPoolSize ?? poolSizeOf(source);
-  const workPins = pinningSql({ lockWaitSeconds, asTheUsers: userSession });
-  const workPool = poolLike(source, workPins, { size, queueMax: QUEUE_MAX });
+  const workPins = pinningSql({ lockWaitSeconds, asTheUsers: userSession, silenceSeconds: workSilenceSeconds });
+  const idleMs = (workSilenceSeconds * 1_000) / 2;
+  const workPool = poolLike(source, workPins, { size, queueMax: QUEUE_MAX, idleMs, ...waits });
   const guard = new StrayGuard(source, strayStatements);
-  const work = new WorkTransactions(source, workPool, hooks, guard);
+  const limits = { limitMs: options.handlerTimeoutMs, pingMs: (workSilenceSeconds * 1_000) / 4 };
+  const work = new WorkTransactions({ source, pool: workPool, hooks, guard, limits });
   return { own, workPool, work, guard, userSession };
+}
+
+/** A statement that waits for a lock is answered by the server first. */
+const BEYOND_LOCK_WAIT_MS = 2_000;
+
+export function waitsOf({ acquireTimeoutMs, statementTimeoutMs, lockWaitSeconds }: CoreOptions): Required<Waits> {
+  const statementMs = Math.max(statementTimeoutMs, lockWaitSeconds * 1_000 + BEYOND_LOCK_WAIT_MS);
+  return { acquireMs: acquireTimeoutMs, statementMs };
 }
 
 /** As many as the user has for requests: mysql2 takes ten unless it is told otherwise. */

@@ -1,4 +1,5 @@
 import { DtxError } from '../errors.js';
+import { breakOff } from './connection-watch.js';
 import { bind, type SqlValue } from './literal.js';
 
 export type Done = (error: unknown, result?: unknown, fields?: unknown) => void;
@@ -22,6 +23,7 @@ export interface RawConnection {
   prepare(text: string | { sql: string }, done: (error: unknown, statement?: Prepared) => void): unknown;
   changeUser(...args: unknown[]): unknown;
   reset(...args: unknown[]): unknown;
+  ping(done: (error: unknown) => void): unknown;
   release(): void;
   destroy(): void;
   readonly config: { readonly queryFormat?: unknown; readonly multipleStatements?: boolean };
@@ -75,6 +77,8 @@ export function tapOf(connection: RawConnection): Tap {
  */
 export class Tap {
   gate: Gate | undefined;
+  /** How long the answer to a statement of the library's own may take, in milliseconds. 0: as long as it likes. */
+  limitMs = 0;
   private readonly direct: Pick<RawConnection, 'query' | 'execute' | 'prepare' | 'release' | 'changeUser' | 'reset'>;
   private readonly tapped = new WeakSet<Prepared>();
 
@@ -96,11 +100,30 @@ export class Tap {
     }
   }
 
-  /** Sends a statement of the library's own. Several, with `;` between, only where the pool allows it. */
+  /**
+   * Sends a statement of the library's own. Several, with `;` between, only where the pool allows it. One that is not
+   * answered within `limitMs` ends the connection.
+   */
   ask<T = Row[] & Changed>(statement: string, values?: readonly SqlValue[]): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const done: Done = (error, result) => (error ? reject(error) : resolve(result as T));
+    return this.limited((done) => {
       this.direct.query.call(this.connection, { ...READ_AS, sql: bind(statement, values) }, done as never);
+    });
+  }
+
+  /** Says that this process is alive, and changes nothing that a statement could see. */
+  ping(): Promise<void> {
+    return this.limited((done) => this.connection.ping(done));
+  }
+
+  private limited<T>(send: (done: Done) => unknown): Promise<T> {
+    const { limitMs, connection } = this;
+    return new Promise((resolve, reject) => {
+      const timer = limitMs > 0 ? setTimeout(() => reject(breakOff(connection, limitMs)), limitMs) : undefined;
+      send((error, result) => {
+        clearTimeout(timer);
+        if (error) reject(error);
+        else resolve(result as T);
+      });
     });
   }
 

@@ -1,8 +1,10 @@
 import type { DataSource } from 'typeorm';
+import { DatabaseUnavailable } from '../errors.js';
+import { PoolWatch, watchOf } from './connection-watch.js';
 import type { SqlValue } from './literal.js';
 import { type Changed, type RawConnection, type Row, type Tap, tapOf } from './raw-connection.js';
 import type { Sql } from './sql.js';
-import { isConnectionLost, isDeadlock } from './sql-errors.js';
+import { isDatabaseAway, isDeadlock } from './sql-errors.js';
 
 interface RawPool {
   getConnection(done: (error: unknown, connection: RawConnection) => void): void;
@@ -18,6 +20,8 @@ export interface Driver {
 
 const DEADLOCK_TRIES = 4;
 const CONNECT_TIMEOUT_MS = 5_000;
+/** After so long without an answer the kernel asks whether the other side is still there. */
+export const KEEP_ALIVE_MS = 10_000;
 
 /**
  * A pool of connections whose sessions are the library's own: each is pinned before its first statement, and one that
@@ -25,28 +29,40 @@ const CONNECT_TIMEOUT_MS = 5_000;
  */
 export class SessionPool implements Sql {
   private readonly pinned = new WeakSet<RawConnection>();
+  private readonly watch = new PoolWatch();
   private isEnded = false;
 
   constructor(
     private readonly pool: RawPool,
     private readonly pins: readonly string[],
+    private readonly waits: Waits = {},
   ) {}
 
-  /** @throws what connecting or pinning throws */
+  /**
+   * A pinned connection. A statement of the library's own on it has `statementMs`, and so has the pinning.
+   * @throws DatabaseUnavailable when connecting or pinning fails, or takes too long: nothing has happened
+   */
   async acquire(): Promise<Tap> {
-    const connection = await new Promise<RawConnection>((resolve, reject) =>
-      this.pool.getConnection((error, given) => (error ? reject(error) : resolve(given))),
-    );
-    const tap = tapOf(connection);
-    if (this.pinned.has(connection)) return tap;
+    try {
+      const get = () => nextIn(this.pool);
+      const connection = await connectionOf(get, this.watch, this.waits.acquireMs);
+      const tap = tapOf(connection);
+      tap.limitMs = this.waits.statementMs ?? 0;
+      if (!this.pinned.has(connection)) await this.pin(tap);
+      return tap;
+    } catch (error) {
+      throw new DatabaseUnavailable('cannot get a connection to the database', error);
+    }
+  }
+
+  private async pin(tap: Tap): Promise<void> {
     try {
       await tap.ask(this.pins.join('; '));
     } catch (error) {
-      connection.destroy();
+      tap.connection.destroy();
       throw error;
     }
-    this.pinned.add(connection);
-    return tap;
+    this.pinned.add(tap.connection);
   }
 
   async query<T = Row[] & Changed>(statement: string, values?: readonly SqlValue[]): Promise<T> {
@@ -77,11 +93,17 @@ export class SessionPool implements Sql {
       tap.release();
       return result;
     } catch (error) {
-      if (isConnectionLost(error) || error instanceof NotRolledBack) tap.connection.destroy();
+      if (isDatabaseAway(error) || error instanceof NotRolledBack) tap.connection.destroy();
       else tap.release();
       throw error instanceof NotRolledBack ? error.cause : error;
     }
   }
+}
+
+function nextIn(pool: RawPool): Promise<RawConnection> {
+  return new Promise((resolve, reject) =>
+    pool.getConnection((error, given) => (error ? reject(error) : resolve(given))),
+  );
 }
 
 /** The connection still has its transaction, or nobody knows. */
@@ -101,6 +123,43 @@ async function once<T>(tap: Tap, work: (sql: Sql) => Promise<T>): Promise<T> {
   }
 }
 
+/** How long to wait, in milliseconds; without a number, as long as it takes. */
+export interface Waits {
+  /** For a connection. */
+  readonly acquireMs?: number;
+  /** For the answer to one statement of the library's own. Then its connection is closed. */
+  readonly statementMs?: number;
+}
+
+/** A connection of a pool that is good. Those that were condemned while they were idle are closed on the way. */
+export async function connectionOf(get: Get, watch: PoolWatch, acquireMs = 0): Promise<RawConnection> {
+  for (const endsAt = performance.now() + acquireMs; ; ) {
+    const leftMs = acquireMs > 0 ? Math.max(1, endsAt - performance.now()) : 0;
+    const connection = await nextOf(get, leftMs, acquireMs);
+    if (!watchOf(connection, watch).isUseless) return connection;
+    connection.destroy();
+  }
+}
+
+type Get = () => Promise<RawConnection>;
+
+/** One that comes too late is for whoever waits next. */
+async function nextOf(get: Get, leftMs: number, limitMs: number): Promise<RawConnection> {
+  const coming = get();
+  if (leftMs === 0) return coming;
+  let timer: NodeJS.Timeout | undefined;
+  const limit = new Promise<null>((resolve) => {
+    timer = setTimeout(resolve, leftMs, null);
+  });
+  const given = await Promise.race([coming, limit]).finally(() => clearTimeout(timer));
+  if (given) return given;
+  coming.then(
+    (late) => late.release(),
+    () => {},
+  );
+  throw Object.assign(new Error(`no connection within ${limitMs} ms`), { code: 'POOL_ACQUIRE_TIMEOUT' });
+}
+
 /** What a pool of the library's needs to know of the user's to reach the same database in the same way. */
 const ADDRESS = [
   'host', 'port', 'user', 'password', 'password1', 'password2', 'password3', 'passwordSha1', 'database', 'socketPath',
@@ -112,7 +171,7 @@ const ADDRESS = [
 export function poolBeside(source: DataSource, pins: readonly string[], limits: Limits): SessionPool {
   const given = connectionOptionsOf(source);
   const address = Object.fromEntries(ADDRESS.filter((key) => given[key] !== undefined).map((key) => [key, given[key]]));
-  return new SessionPool(rawPool(source, address, limits), pins);
+  return new SessionPool(rawPool(source, address, limits), pins, limits);
 }
 
 /** The pool of a DataSource that is the library's own. */
@@ -122,10 +181,10 @@ export function poolOf(source: DataSource, pins: readonly string[]): SessionPool
 
 /** A pool that reads and writes values as the DataSource does: for statements of the user's. */
 export function poolLike(source: DataSource, pins: readonly string[], limits: Limits): SessionPool {
-  return new SessionPool(rawPool(source, connectionOptionsOf(source), limits), pins);
+  return new SessionPool(rawPool(source, connectionOptionsOf(source), limits), pins, limits);
 }
 
-export interface Limits {
+export interface Limits extends Waits {
   /** Connections at the most. */
   readonly size: number;
   /** Callers that wait for one. */
@@ -139,6 +198,7 @@ function rawPool(source: DataSource, options: object, { size, queueMax, idleMs }
   const { mysql } = source.driver as unknown as Driver;
   return mysql.createPool({
     connectTimeout: CONNECT_TIMEOUT_MS,
+    keepAliveInitialDelay: KEEP_ALIVE_MS,
     ...options,
     multipleStatements: true,
     resetOnRelease: false,

@@ -1,4 +1,4 @@
-import { BrokerUnavailable, OutcomeUnknown } from '../errors.js';
+import { DatabaseUnavailable, DtxError, OutcomeUnknown, Unavailable } from '../errors.js';
 
 /** Error numbers of MySQL and MariaDB that the protocols tell apart (the servers' error references). */
 const DUPLICATE_KEY = 1062;
@@ -6,18 +6,30 @@ const DUPLICATE_KEY = 1062;
 const LOCK_WAITS = new Set([1205, 3572]);
 /** Deadlock victim; 1020: snapshot conflict of MariaDB >= 11.6; 1614: MySQL's XA_RBDEADLOCK. */
 const DEADLOCKS = new Set([1213, 1020, 1614]);
-/** Too many connections, shutting down, aborted, read-only server, killed, starting up. */
-const SERVER_AWAY = new Set([1040, 1053, 1152, 1290, 1836, 1927, 3032, 3168, 4031]);
+/** Shutting down, aborted, killed, starting up, ended for its silence. */
+const SERVER_AWAY = new Set([1053, 1152, 1927, 3032, 3168, 4031]);
+/** Too many connections: of the server (1040), from a host with errors (1129), of all accounts (1203), of one (1226). */
+const NO_CONNECTION = new Set([1040, 1129, 1203, 1226]);
+/** The server is up and lacks disk (1021, 1114), memory (1037, 1041) or threads (1135). The statement alone is undone. */
+const STARVED = new Set([1021, 1037, 1041, 1114, 1135]);
+/**
+ * The server takes no writes, and a connection to it does not move to another by itself: read-only (1290, 1792, 1836), out
+ * of its group (3100), not ready in its cluster (1047).
+ */
+const CONDEMNED = new Set([1047, 1290, 1792, 1836, 3100]);
+/** The account, its password or its database: refused until a person changes something, if it was never let in before. */
+const ACCOUNT_REFUSED = new Set([1044, 1045, 1049, 1130, 1251, 1698, 1862, 3118, 3159, 4151]);
+/** The connection was ended by the server, maybe amid a COMMIT: shut down, aborted, killed, gone for its silence. */
+const ANSWER_LOST = new Set([1047, 1053, 1152, 1927, 3168, 4031]);
 /** Lowest error number of the servers; lower ones are the operating system's, and of a lost connection. */
 export const SERVER_ERRNO_MIN = 1_000;
-/** The server takes no writes any more, and a connection to it will not come to another by itself. */
-const READ_ONLY = new Set([1290, 1792, 1836]);
 const CONNECTION_CODES =
   /^(ECONNREFUSED|ECONNRESET|ECONNABORTED|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|PROTOCOL_.*|ER_SERVER_SHUTDOWN|POOL_.*)$/;
 
 interface SqlError {
   errno?: number;
   code?: string;
+  syscall?: string;
   message?: string;
   driverError?: unknown;
 }
@@ -73,20 +85,49 @@ export function isBusy(error: unknown): boolean {
 
 /** The database cannot be reached, or the connection was lost: what was sent last may or may not have happened. */
 export function isDatabaseAway(error: unknown): boolean {
+  if (error instanceof DatabaseUnavailable) return true;
   const { errno, code, message } = cause(error);
-  if (SERVER_AWAY.has(errno ?? 0) || CONNECTION_CODES.test(code ?? '')) return true;
+  const number = errno ?? 0;
+  if (SERVER_AWAY.has(number) || NO_CONNECTION.has(number) || CONDEMNED.has(number)) return true;
+  if (CONNECTION_CODES.test(code ?? '')) return true;
   return /closed state|Pool is closed|Queue limit reached|not established|No connections available/i.test(
     message ?? '',
   );
 }
 
-/** The connection that said so is of no use: it leads to a server that takes no writes, or is lost. */
-export function isConnectionLost(error: unknown): boolean {
-  return READ_ONLY.has(cause(error).errno ?? 0) || isDatabaseAway(error);
+/** The connection that said so leads to a server that takes no writes: it must not serve anybody again. */
+export function isCondemned(error: unknown): boolean {
+  return CONDEMNED.has(errnoOf(error));
 }
 
-/** Nothing is wrong with the request: what it needs is away or busy now, the same call may succeed later. */
+/** The server is up and lacks a resource. The statement was not carried out, and nothing is wrong with it. */
+export function isStarved(error: unknown): boolean {
+  return STARVED.has(errnoOf(error));
+}
+
+/** A reason that passes without a change of the work: a server without writes, or without a resource. */
+export function isPassing(error: unknown): boolean {
+  return isCondemned(error) || isStarved(error) || NO_CONNECTION.has(errnoOf(error));
+}
+
+/** The server does not let this account in. Before the first time, a person has to put that right. */
+export function isAccountRefused(error: unknown): boolean {
+  return ACCOUNT_REFUSED.has(errnoOf(error));
+}
+
+/**
+ * Nothing is wrong with the request: a dependency is unavailable or busy now, or has not answered. The same call may be
+ * made again later. `isOutcomeUnknown` tells whether it may have happened.
+ */
 export function isUnavailable(error: unknown): boolean {
-  if (error instanceof BrokerUnavailable || error instanceof OutcomeUnknown) return true;
-  return isDatabaseAway(error) || isBusy(error);
+  if (error instanceof Unavailable || error instanceof OutcomeUnknown) return true;
+  return isDatabaseAway(error) || isStarved(error) || isBusy(error);
+}
+
+/** The step may have happened: its answer was lost, or never came. Ask before it is done in another way. */
+export function isOutcomeUnknown(error: unknown): boolean {
+  if (error instanceof DtxError) return error instanceof OutcomeUnknown;
+  const { code = '', syscall } = cause(error);
+  if (ANSWER_LOST.has(errnoOf(error))) return true;
+  return /^(ECONNRESET|ECONNABORTED|EPIPE|ETIMEDOUT|PROTOCOL_.*)$/.test(code) && syscall !== 'connect';
 }

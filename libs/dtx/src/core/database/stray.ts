@@ -39,7 +39,8 @@ export class StrayGuard {
     }
   }
 
-  private check(): void {
+  /** @throws TransactionRequired inside a transaction of the library's on this database */
+  check(): void {
     const inside = current.getStore();
     if (inside?.source !== this.source || inside.isOver) return;
     measure('strayed', { what: inside.what });

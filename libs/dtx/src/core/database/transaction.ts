@@ -1,6 +1,7 @@
 import { Logger } from '@nestjs/common';
 import type { DataSource, EntityManager, EntitySubscriberInterface, QueryRunner } from 'typeorm';
 import { OutcomeUnknown, TransactionRequired } from '../errors.js';
+import { inTimeOf } from '../time-limit.js';
 import type { Hook } from './savepoints.js';
 import { isOutermost, markCallbacks, scopeOf, watch } from './scopes.js';
 import type { Sql } from './sql.js';
@@ -13,6 +14,9 @@ import type { TransactionScope } from './transaction-scope.js';
  */
 export class CommitHooks implements EntitySubscriberInterface {
   private readonly logger = new Logger('Database');
+
+  /** @param limitMs how long one hook is waited for */
+  constructor(private readonly limitMs: number) {}
 
   /** Must be called after the DataSource was opened: opening replaces its list of subscribers. */
   attachTo(source: DataSource): void {
@@ -46,8 +50,9 @@ export class CommitHooks implements EntitySubscriberInterface {
     let unknown: OutcomeUnknown | undefined;
     for (const hook of hooks) {
       try {
-        await hook();
+        await inTimeOf({ what: 'an afterCommit hook', limitMs: this.limitMs }, hook);
       } catch (error) {
+        // `Unavailable` says that nothing happened, which is not true after a commit.
         if (error instanceof OutcomeUnknown) unknown ??= error;
         // Passed on, TypeORM would take it for a failed COMMIT, and a deadlock of its own would have the unit run again.
         else this.logger.error(`afterCommit hook failed (the transaction is committed): ${(error as Error).message}`);

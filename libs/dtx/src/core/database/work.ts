@@ -1,12 +1,15 @@
 import { Logger } from '@nestjs/common';
 import type { DataSource, EntityManager } from 'typeorm';
+import { DatabaseUnavailable, Rejected, TookTooLong } from '../errors.js';
+import { inTimeOf } from '../time-limit.js';
 import { BoundRunner } from './bound-runner.js';
+import { breakOff, quietMsOf } from './connection-watch.js';
 import { BEGUN } from './evidence.js';
 import type { SqlValue } from './literal.js';
 import type { Changed, Row, Tap } from './raw-connection.js';
 import type { SessionPool } from './session-pool.js';
 import type { Sql } from './sql.js';
-import { isConnectionLost, isDeadlock, isDuplicateKey } from './sql-errors.js';
+import { isDatabaseAway, isDeadlock, isDuplicateKey, isOutcomeUnknown, isPassing } from './sql-errors.js';
 import type { StrayGuard } from './stray.js';
 import type { CommitHooks } from './transaction.js';
 import type { TransactionScope } from './transaction-scope.js';
@@ -33,13 +36,13 @@ export interface Unit<T> {
  */
 export class WorkTransactions implements Sql {
   private readonly logger = new Logger('Database');
+  private readonly source: DataSource;
+  private readonly pool: SessionPool;
 
-  constructor(
-    private readonly source: DataSource,
-    private readonly pool: SessionPool,
-    private readonly hooks: CommitHooks,
-    private readonly guard: StrayGuard,
-  ) {}
+  constructor(private readonly of: Parts) {
+    this.source = of.source;
+    this.pool = of.pool;
+  }
 
   /** One statement of the library's own, in no transaction. */
   query<T = Row[] & Changed>(statement: string, values?: readonly SqlValue[]): Promise<T> {
@@ -48,9 +51,12 @@ export class WorkTransactions implements Sql {
 
   /**
    * Runs a unit, the whole of it again when it was a deadlock's victim, also when the user's code has swallowed that.
-   * @throws TransactionEnded when a statement of the user's has ended the transaction
+   * @throws TransactionEnded when a statement of the user's has ended the transaction; TookTooLong, with everything rolled
+   *   back; DatabaseUnavailable when there is no connection, or the server refuses work for a reason that passes;
+   *   TransactionRequired inside another unit, which would hold a second connection
    */
   async run<T>(unit: Unit<T>): Promise<T> {
+    this.of.guard.check();
     for (let attempt = 1; ; attempt++) {
       const tap = await this.pool.acquire();
       const bound = new BoundRunner(this.source, tap);
@@ -70,26 +76,56 @@ export class WorkTransactions implements Sql {
     let result: T;
     try {
       await begin(bound, tap, first);
-      result = await this.guard.inside(what, () => run(bound.manager, bound.scope));
+      result = await this.limited(what, tap, () => run(bound.manager, bound.scope));
       await commit(bound, tap);
     } catch (error) {
       await rollBack(bound, tap, error);
-      throw bound.scope.failure ?? error;
+      throw sorted(bound, error, what);
     }
     const hooks = bound.scope.takeHooks();
     await bound.tell('AfterTransactionCommit').catch((error: Error) => {
       this.logger.error(`a subscriber failed (the transaction is committed): ${error.message}`);
     });
-    await this.hooks.run(hooks);
+    await this.of.hooks.run(hooks);
     return result;
   }
+
+  /** The user's code. While it is slow, the server is told that this process lives: it ends sessions that are silent. */
+  private async limited<T>(what: string, tap: Tap, work: () => Promise<T>): Promise<T> {
+    const { guard, limits } = this.of;
+    const { limitMs, pingMs } = limits;
+    const ping = () => quietMsOf(tap.connection) >= pingMs && tap.ping().catch(() => {});
+    const pings = setInterval(ping, pingMs);
+    const onLate = () => breakOff(tap.connection, limitMs);
+    try {
+      return await inTimeOf({ what, limitMs, onLate }, () => guard.inside(what, work));
+    } finally {
+      clearInterval(pings);
+    }
+  }
+}
+
+/**
+ * What the unit has failed with. A server without writes or without a resource is not the fault of the user's code, whatever
+ * that has made of the refusal. A refusal of the business is its own, and so is a COMMIT whose end is not known.
+ */
+function sorted({ scope }: BoundRunner, error: unknown, what: string): unknown {
+  const failure = scope.failure ?? error;
+  const { passing } = scope.evidence;
+  if (error instanceof TookTooLong) return error;
+  const isItsOwn = isDeadlock(failure) || isOutcomeUnknown(failure) || failure instanceof Rejected;
+  if (isItsOwn || failure instanceof DatabaseUnavailable) return failure;
+  return passing === undefined ? failure : new DatabaseUnavailable(`the database refused ${what}`, passing);
 }
 
 async function begin(bound: BoundRunner, tap: Tap, first: Unit<unknown>['first']): Promise<void> {
   await bound.tell('BeforeTransactionStart');
   const statement = `START TRANSACTION; SAVEPOINT ${BEGUN}`;
   await tap.ask(first ? `${statement}; ${first.statement}` : statement, first?.values).catch((error) => {
-    throw first && isDuplicateKey(error) ? first.ifThere() : error;
+    if (first && isDuplicateKey(error)) throw first.ifThere();
+    throw isDatabaseAway(error) || isPassing(error)
+      ? new DatabaseUnavailable('cannot begin a transaction', error)
+      : error;
   });
   bound.open({ withSavepoint: true });
   await bound.tell('AfterTransactionStart');
@@ -107,12 +143,26 @@ async function commit(bound: BoundRunner, tap: Tap): Promise<void> {
   else tap.release();
 }
 
+interface Parts {
+  readonly source: DataSource;
+  readonly pool: SessionPool;
+  readonly hooks: CommitHooks;
+  readonly guard: StrayGuard;
+  readonly limits: {
+    /** How long the user's code may take in one unit, in milliseconds. */
+    readonly limitMs: number;
+    /** After so long without a statement the connection is pinged, in milliseconds. */
+    readonly pingMs: number;
+  };
+}
+
 /** A connection on which a ROLLBACK was not answered ends, and with it whatever was open on it. */
 async function rollBack(bound: BoundRunner, tap: Tap, cause: unknown): Promise<void> {
   await bound.settled();
   await bound.tell('BeforeTransactionRollback').catch(() => {});
   bound.end('rolled back');
-  const isSound = !isConnectionLost(cause) && !isConnectionLost(bound.scope.failure);
+  const { failure, evidence } = bound.scope;
+  const isSound = ![cause, failure, evidence.passing].some(isDatabaseAway);
   const isRolledBack = isSound && (await isAnswered(tap.ask('ROLLBACK')));
   if (isRolledBack && !bound.scope.isAltered) tap.release();
   else tap.connection.destroy();

@@ -2,12 +2,16 @@ import { randomUUID } from 'node:crypto';
 import { Inject, Injectable, Logger, OnApplicationShutdown } from '@nestjs/common';
 import type { Redis } from 'ioredis';
 import { backoffMs } from '../backoff.js';
-import { OptionsError, OutcomeUnknown } from '../errors.js';
+import { KEEP_ALIVE_MS } from '../database/session-pool.js';
+import { OptionsError, Unavailable } from '../errors.js';
 import type { CoreOptions } from '../options.js';
 import { CORE_OPTIONS } from '../tokens.js';
 
-/** Redis cannot be reached, or has not answered in time. Not an attempt: wait. */
-export class RedisUnavailable extends OutcomeUnknown {}
+/**
+ * Redis cannot be reached, or has not answered in time. Not an attempt: wait. A claim whose answer was lost ends with its
+ * lease, so that the same call may be repeated.
+ */
+export class RedisUnavailable extends Unavailable {}
 
 /** `claimed`: the work is ours until the lease ends. `busy`: somebody is at it. `done`: it was done. */
 export type Claimed = { kind: 'claimed'; token: string } | { kind: 'busy' } | { kind: 'done' };
@@ -55,6 +59,7 @@ export class RedisClaims implements OnApplicationShutdown {
       enableOfflineQueue: false,
       maxRetriesPerRequest: 0,
       commandTimeout: COMMAND_LIMIT_MS,
+      keepAlive: KEEP_ALIVE_MS,
       retryStrategy: (times) => backoffMs(this.options.reconnect, times),
     }).on('error', () => {}); // said by `close`, and by whoever asks
     this.redis.on('ready', () => this.logger.log('connected'));

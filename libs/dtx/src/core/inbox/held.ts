@@ -7,9 +7,10 @@ import { isBusy } from '../database/sql-errors.js';
 import { claimDue } from '../durable/claim.js';
 import type { DurableRow } from '../durable/durable-table.js';
 import { DurableLoop, type Tried } from '../durable/loop.js';
-import { BrokerUnavailable, isDoneInPart, Rejected, textOf } from '../errors.js';
+import { isBrokerAway, isDoneInPart, Rejected, textOf } from '../errors.js';
 import { failpoint } from '../failpoint.js';
 import type { CoreOptions } from '../options.js';
+import { inTimeOf } from '../time-limit.js';
 import { CORE_OPTIONS } from '../tokens.js';
 import { inboxFailpoints } from './failpoints.js';
 import { Inbox } from './inbox.js';
@@ -148,7 +149,7 @@ export class HeldDeliveries implements OnModuleDestroy {
     } catch (error) {
       if (error instanceof FencedOut) return { kind: 'settled' };
       // The step before the ack could not reach the broker: no attempt, the lease runs out.
-      if (error instanceof BrokerUnavailable) return { kind: 'unreachable' };
+      if (isBrokerAway(error)) return { kind: 'unreachable' };
       if (error instanceof Rejected)
         return { kind: 'hopeless', error: `refused (${error.reason}) and the consumer has no @OnRejected` };
       if (isDoneInPart(error)) {
@@ -200,7 +201,8 @@ export class HeldDeliveries implements OnModuleDestroy {
 
   /** The step before the ack, then the end of the row. Not fenced by business: the step bears being repeated. */
   private async finish(row: HeldRow, beforeAck: () => Promise<void>): Promise<void> {
-    await beforeAck();
+    const what = `@BeforeAck(${row.type}) of ${row.consumer}`;
+    await inTimeOf({ what, limitMs: this.options.handlerTimeoutMs }, beforeAck);
     await this.database.own.query(
       `UPDATE dtx_inbox SET ${CLOSED} last_error = NULL WHERE id = ? AND claim_token = ? AND state = 'RETRYING'`,
       [row.id, row.claim_token],

@@ -3,11 +3,12 @@ import type { EntityManager } from 'typeorm';
 import type { Delivery } from '../broker/consumer.js';
 import { Database } from '../database/database.service.js';
 import { insertOf, NOW, type Values } from '../database/insert-first.js';
-import { BrokerUnavailable, isDoneInPart, Rejected, textOf } from '../errors.js';
+import { isBrokerAway, isDoneInPart, Rejected, textOf } from '../errors.js';
 import { failpoint } from '../failpoint.js';
 import type { CoreOptions } from '../options.js';
 import { persist } from '../persist.js';
 import { measure } from '../telemetry.js';
+import { inTimeOf } from '../time-limit.js';
 import { CORE_OPTIONS } from '../tokens.js';
 import { withGid, withTraceparent } from '../trace.js';
 import { inboxFailpoints } from './failpoints.js';
@@ -83,11 +84,14 @@ export class Inbox implements OnModuleInit {
     // A person has settled what nobody could read: there is nothing to act on.
     if (!message.ok) return outcome;
     try {
-      await endpoint.beforeAck(message.payload, incoming.info);
+      const { beforeAck } = endpoint;
+      const what = `@BeforeAck(${incoming.type}) of ${endpoint.consumer}`;
+      const limitMs = this.options.handlerTimeoutMs;
+      await inTimeOf({ what, limitMs }, () => beforeAck(message.payload, incoming.info));
       return outcome;
     } catch (error) {
       // Of what the step may throw, only this says that it can be waited for: another one that is unknown may stay so.
-      if (error instanceof BrokerUnavailable || (await this.database.isAway(error))) throw error;
+      if (isBrokerAway(error) || (await this.database.isAway(error))) throw error;
       this.logger.warn(`${endpoint.consumer} before the ack of ${incoming.id}: ${textOf(error)}`);
       return this.stored.holdSettled(incoming, textOf(error));
     }

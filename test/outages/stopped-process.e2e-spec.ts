@@ -1,0 +1,40 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expectAuditClean } from '../support/load.js';
+import { Stack } from '../support/stack.js';
+import { until } from '../support/until.js';
+import { freshWorld, type World } from '../support/world.js';
+
+const SKU = 'item-0001';
+const BODY = { buyerId: 'buyer-stopped', sku: SKU, quantity: 1 };
+
+let world: World;
+let shop: Stack;
+
+beforeAll(async () => {
+  world = await freshWorld('outage_stopped_process');
+  const core = { workSilenceSeconds: 3, heartbeatSeconds: 1, leaseMs: 500, scanIntervalMs: 100 };
+  shop = new Stack(world, { options: { core } });
+  await shop.start(['order', 'payment', 'inventory']);
+  await shop.account(BODY.buyerId, 100_000);
+  await shop.stock(SKU, 100);
+});
+
+afterAll(() => shop?.stop());
+
+test('a process that is stopped in the middle of a handler keeps no row: the server ends its session, and others go on', async () => {
+  const [stopped] = await shop.start(['inventory'], { failpoints: 'local-message.appended=1*pause' });
+  const isStopped = () => stopped!.hits().includes('local-message.appended');
+  const orders: string[] = [];
+  const isHit = async () => {
+    if (isStopped()) return true;
+    orders.push((await shop.order(BODY)).orderId);
+    return isStopped();
+  };
+  await until('an instance is stopped with the row of the stock locked', isHit, { everyMs: 100 });
+  for (let n = 0; n < 3; n++) orders.push((await shop.order(BODY)).orderId);
+  // While it is stopped. Its own deliveries are of the broker again when its heartbeats are missed.
+  for (const orderId of orders) await shop.settled(orderId, 60_000);
+  expect(stopped!.exited).toBe(false);
+  stopped!.signal('SIGCONT');
+  await expectAuditClean(shop);
+});
