@@ -4,6 +4,7 @@ export { type Backoff, backoffMs } from './core/backoff.js';
 export { Broker } from './core/broker/broker.service.js';
 export { type Contract, defineMessage, type MessageOf, queueOf, receiptQueueOf } from './core/broker/contract.js';
 export { BeforeAck, MessageContext, OnMessage, OnRejected } from './core/broker/on-message.js';
+export { QueueRefused } from './core/broker/refusal.js';
 export { connectDtx, DtxTransport } from './core/broker/transport.js';
 export { Database } from './core/database/database.service.js';
 export { insertFirst, NOW } from './core/database/insert-first.js';
