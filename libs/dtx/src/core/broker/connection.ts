@@ -26,6 +26,8 @@ const KEEP_ALIVE_MS = 10_000;
  * the broker may block it, which `blocked` and `unblocked` tell.
  */
 export class BrokerConnection extends EventEmitter<{ up: [ChannelModel]; down: []; blocked: []; unblocked: [] }> {
+  /** It has left a goodbye without an answer: those who end now need not wait for theirs. */
+  isSilent = false;
   private readonly logger = new Logger('Broker');
   private readonly stopping = new AbortController();
   private current: ChannelModel | undefined;
@@ -127,6 +129,7 @@ export class BrokerConnection extends EventEmitter<{ up: [ChannelModel]; down: [
         resolve();
       });
       this.current = connection;
+      this.isSilent = false;
       this.logger.log(`${this.options.name}: connected`);
       this.emit('up', connection);
     });

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
 import type { Channel, ConsumeMessage } from 'amqplib';
 import { type Backoff, backoffMs } from '../backoff.js';
-import { textOf } from '../errors.js';
+import { BrokerUnavailable, textOf } from '../errors.js';
 import type { BrokerConnection } from './connection.js';
 import { CLOSE_LIMIT_MS, within } from './limit.js';
 import { leave, type Queues } from './queues.js';
@@ -84,12 +84,23 @@ export class QueueConsumer {
     this.connection.off('up', this.attach);
     const { channel, tag } = this;
     if (!channel) return;
-    if (tag) await bounded(() => channel.cancel(tag));
+    if (tag) await this.goodbye(() => channel.cancel(tag));
     const done = Promise.allSettled(this.inWork);
     let timer: NodeJS.Timeout | undefined;
     await Promise.race([done, new Promise((resolve) => (timer = setTimeout(resolve, drainMs)))]);
     clearTimeout(timer);
-    await bounded(() => channel.close());
+    await this.goodbye(() => channel.close());
+  }
+
+  /** Not waited for for long, and not at all on a connection where another one has waited in vain. */
+  private async goodbye(say: () => Promise<unknown>): Promise<void> {
+    try {
+      const said = say();
+      await within(this.connection.isSilent ? 0 : CLOSE_LIMIT_MS, 'closing a channel', said);
+    } catch (error) {
+      // It ends with its connection. On a channel that is closed already there is nothing to say.
+      if (error instanceof BrokerUnavailable) this.connection.isSilent = true;
+    }
   }
 
   private readonly attach = async (): Promise<void> => {
@@ -188,14 +199,5 @@ function unlessClosed(lost: AbortSignal, settle: () => void): void {
     settle();
   } catch {
     // It is closing, and `close` has yet to come.
-  }
-}
-
-/** A goodbye that is not waited for for long: the channel may be closed, or the broker silent. */
-async function bounded(goodbye: () => Promise<unknown>): Promise<void> {
-  try {
-    await within(CLOSE_LIMIT_MS, 'closing a channel', goodbye());
-  } catch {
-    // Left as it is: it ends with its connection.
   }
 }

@@ -1,7 +1,7 @@
 import { BrokerUnavailable } from '../errors.js';
 
 /** How long a channel or a connection may take to close before it is left behind. Milliseconds. */
-export const CLOSE_LIMIT_MS = 2_000;
+export const CLOSE_LIMIT_MS = 1_500;
 
 /**
  * Waits for a step of the broker for a limited time, or until a signal. The step itself goes on: its late end is nobody's

@@ -38,7 +38,7 @@ export async function openPools(source: DataSource, hooks: CommitHooks, options:
 }
 
 /** As many as the user has for requests: mysql2 takes ten unless it is told otherwise. */
-function poolSizeOf(source: DataSource): number {
+export function poolSizeOf(source: DataSource): number {
   const { connectionLimit } = connectionOptionsOf(source);
   return Number(connectionLimit) || 10;
 }
