@@ -4,6 +4,7 @@ export { type Backoff, backoffMs } from './core/backoff.js';
 export { Broker } from './core/broker/broker.service.js';
 export { type Contract, defineMessage, type MessageOf, queueOf, receiptQueueOf } from './core/broker/contract.js';
 export { BeforeAck, MessageContext, OnMessage, OnRejected } from './core/broker/on-message.js';
+export { QueueRefused } from './core/broker/refusal.js';
 export { connectDtx, DtxTransport } from './core/broker/transport.js';
 export { Database } from './core/database/database.service.js';
 export { insertFirst, NOW } from './core/database/insert-first.js';
@@ -49,6 +50,7 @@ export {
 export type { CoreOptionsInput } from './core/options.js';
 export { measure, onMeasured, type Telemetry } from './core/telemetry.js';
 export { currentGid, currentTraceparent, traceparentFrom, withGid, withTraceparent } from './core/trace.js';
+export { databaseAddress, parseServerUrl, problemOfServerUrl, type ServerKind, type ServerUrl } from './core/url.js';
 export { HalfMessageModule } from './half-message/half-message.module.js';
 export type { HalfMessageOptionsInput } from './half-message/options.js';
 export { HalfMessages, RuledBack } from './half-message/prepare.js';

@@ -1,10 +1,15 @@
 import { z } from 'zod';
 import { OptionsError } from './errors.js';
+import { problemOfServerUrl, type ServerKind } from './url.js';
 
 const ms = (fallback: number) => z.number().int().min(1).max(2_147_483_647).default(fallback);
 const count = (fallback: number, max = 100_000) => z.number().int().min(1).max(max).default(fallback);
-const url = (protocols: RegExp, text: string) =>
-  z.string().refine((value) => URL.canParse(value) && protocols.test(value), { message: `expected ${text}` });
+/** The URL of a server. What is wrong with it is told without the value, which may contain a password. */
+const serverUrl = (kind: ServerKind) =>
+  z.string().superRefine((text, context) => {
+    const problem = problemOfServerUrl(kind, text);
+    if (problem !== null) context.addIssue({ code: 'custom', message: problem });
+  });
 
 /** An http(s) URL that can be called. One with a password in it cannot (Fetch standard), and would end up in logs. */
 export const httpUrlOption = z
@@ -45,9 +50,9 @@ const HANDLER_TIMEOUT_MS_MAX = 25 * 60_000;
 export const coreOptions = z.strictObject({
   /** Name of this app: part of its queues, 1-32 of [a-z0-9-]. */
   app: z.string().regex(/^[a-z][a-z0-9-]{0,31}$/),
-  rabbitmqUrl: url(/^amqps?:/, 'an amqp:// or amqps:// URL'),
+  rabbitmqUrl: serverUrl('broker'),
   /** Needed where a consumer knows duplicates by Redis. */
-  redisUrl: url(/^rediss?:/, 'a redis:// or rediss:// URL').optional(),
+  redisUrl: serverUrl('redis').optional(),
   /** Where alerts are posted beside log and table; none by default. */
   alertWebhook: httpUrlOption.optional(),
   /** The app's own schema, applied together with the library's. */

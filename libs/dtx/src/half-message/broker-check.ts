@@ -1,6 +1,6 @@
 import { Injectable, Logger, OnApplicationBootstrap } from '@nestjs/common';
 import { Broker } from '../core/broker/broker.service.js';
-import { QueueRefused } from '../core/broker/publisher.js';
+import { QueueRefused } from '../core/broker/refusal.js';
 import { OptionsError } from '../core/errors.js';
 import { Copies } from './copies.js';
 

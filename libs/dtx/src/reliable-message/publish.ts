@@ -8,15 +8,19 @@ import { type Contract, queueOf } from '../core/broker/contract.js';
 import { type Envelope, typeOf } from '../core/broker/envelope.js';
 import { checkedJson, payloadOf } from '../core/broker/payload.js';
 import { Database } from '../core/database/database.service.js';
+import { poolSizeOf } from '../core/database/pools.js';
 import { isUnavailable } from '../core/database/sql-errors.js';
 import { joinTransaction } from '../core/database/transaction.js';
 import { QueueWatch } from '../core/durable/queue-watch.js';
 import { DtxError } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { assertGid, newId } from '../core/gid.js';
+import type { CoreOptions } from '../core/options.js';
 import { measure } from '../core/telemetry.js';
+import { CORE_OPTIONS } from '../core/tokens.js';
 import { currentTraceparent } from '../core/trace.js';
 import { failpoints, SCHEME } from './failpoints.js';
+import { PublishGate } from './gate.js';
 import { RELIABLE_MESSAGE_OPTIONS, type ReliableMessageOptions } from './options.js';
 
 /**
@@ -30,17 +34,22 @@ import { RELIABLE_MESSAGE_OPTIONS, type ReliableMessageOptions } from './options
  */
 @Injectable()
 export class ReliableMessages {
+  private gate: PublishGate | undefined;
+
   constructor(
     private readonly database: Database,
     private readonly broker: Broker,
     private readonly queueWatch: QueueWatch,
+    @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
     @Inject(RELIABLE_MESSAGE_OPTIONS) private readonly options: ReliableMessageOptions,
   ) {}
 
   /**
    * Publishes now, and resolves when every consumer's queue has the message. Call it last: what it tells should be all
    * but committed. Returns the message id.
-   * @throws BrokerUnavailable when it is not confirmed after the last try: let it roll the transaction back
+   * @throws BrokerUnavailable when it is not confirmed after the last try, or within `timeoutMs`, or when too many wait for
+   *   the broker already: let it roll the transaction back
+   * @throws QueueRefused when the broker refuses a consumer's queue: the same, and waiting does not help
    * @throws TransactionRequired outside a transaction; DtxError when the contract is not `replicated`, or the payload
    *   does not fit it, does not come back from JSON as it is, or is too large
    * @example
@@ -76,18 +85,35 @@ export class ReliableMessages {
     return envelope.messageId;
   }
 
-  /** The same id at every try: whoever got an earlier one knows it. */
+  /** The same id at every try: whoever got an earlier one knows it. One limit for all of them, and only few at once. */
   private async untilConfirmed(queues: readonly string[], body: Buffer, envelope: Envelope): Promise<void> {
-    const { triesMax, backoff } = this.options;
-    for (let tries = 1; ; tries++) {
-      try {
-        const publish = (queue: string) => this.broker.publisher.publish(queue, body, envelope, { kind: 'replicated' });
-        await Promise.all(queues.map(publish));
-        return;
-      } catch (error) {
-        if (tries >= triesMax || !isUnavailable(error)) throw error;
-        await sleep(backoffMs(backoff, tries));
+    const { triesMax, backoff, timeoutMs } = this.options;
+    const endsAt = performance.now() + Math.min(timeoutMs, this.core.lockWaitSeconds * LOCK_WAIT_SHARE_MS);
+    this.gate ??= new PublishGate(this.options.concurrencyMax ?? shareOf(poolSizeOf(this.database.source)));
+    const leave = await this.gate.enter(endsAt);
+    try {
+      for (let tries = 1; ; tries++) {
+        try {
+          const how = { kind: 'replicated', withinMs: endsAt - performance.now() } as const;
+          await Promise.all(queues.map((queue) => this.broker.publisher.publish(queue, body, envelope, how)));
+          return;
+        } catch (error) {
+          const waitMs = backoffMs(backoff, tries);
+          const isOver = tries >= triesMax || performance.now() + waitMs >= endsAt;
+          if (isOver || !isUnavailable(error)) throw error;
+          await sleep(waitMs);
+        }
       }
+    } finally {
+      leave();
     }
   }
+}
+
+/** Four fifths of a second, for each second of the lock wait. */
+const LOCK_WAIT_SHARE_MS = 800;
+
+/** The rest of the pool is left to those who need no broker. */
+function shareOf(poolSize: number): number {
+  return Math.max(1, Math.floor(poolSize / 4));
 }

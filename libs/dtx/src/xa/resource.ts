@@ -1,8 +1,10 @@
 import { DataSource, type EntityTarget, type ObjectLiteral } from 'typeorm';
 import { pinningSql } from '../core/database/session.js';
-import { KEEP_ALIVE_MS, poolBeside, poolOf, type SessionPool } from '../core/database/session-pool.js';
+import { poolBeside, poolOf, type SessionPool } from '../core/database/session-pool.js';
 import { OptionsError } from '../core/errors.js';
+import { KEEP_ALIVE_MS } from '../core/keep-alive.js';
 import type { CoreOptions } from '../core/options.js';
+import { databaseAddress } from '../core/url.js';
 import { type Dialect, dialectOf, FLUSH_COLUMNS, flushFlaw, type Query } from './dialect.js';
 import { XaUnavailable } from './errors.js';
 import { silenceSecondsOf, type XaOptions } from './options.js';
@@ -54,7 +56,7 @@ export class Resource {
   ) {
     this.callTimeoutMs = options.callTimeoutMs;
     this.acceptUnflushed = options.acceptUnflushed;
-    this.source = branchSource(database, options.concurrencyMax);
+    this.source = branchSource(name, database, options.concurrencyMax);
     this.pins = {
       work: pinningSql({ lockWaitSeconds: core.lockWaitSeconds, silenceSeconds: silenceSecondsOf(options) }),
       recovery: pinningSql({
@@ -170,7 +172,7 @@ const SCHEMA_SQL = `SELECT component, MAX(version) AS version, ${FLUSH_COLUMNS}
  * library. Connections that have nothing to do are closed before the server would end them for their silence, and none is
  * ever reset: on MariaDB a reset loses a prepared branch without a word.
  */
-function branchSource({ url, entities = [] }: BranchDatabase, size: number): DataSource {
+function branchSource(name: string, { url, entities = [] }: BranchDatabase, size: number): DataSource {
   const extra = {
     connectTimeout: CONNECT_TIMEOUT_MS,
     keepAliveInitialDelay: KEEP_ALIVE_MS,
@@ -181,6 +183,23 @@ function branchSource({ url, entities = [] }: BranchDatabase, size: number): Dat
     resetOnRelease: false,
     multipleStatements: true,
   };
-  const options = { type: 'mysql', url, timezone: 'Z', charset: 'utf8mb4', entities, poolSize: size, extra };
+  const options = {
+    type: 'mysql',
+    ...addressOf(name, url),
+    timezone: 'Z',
+    charset: 'utf8mb4',
+    entities,
+    poolSize: size,
+    extra,
+  };
   return new DataSource(options as unknown as ConstructorParameters<typeof DataSource>[0]);
+}
+
+/** @throws OptionsError that names the branch */
+function addressOf(name: string, url: string) {
+  try {
+    return databaseAddress(url);
+  } catch (error) {
+    throw new OptionsError(`xa.branches.${name}.url ${(error as Error).message}`);
+  }
 }

@@ -1,6 +1,6 @@
 import { type DynamicModule, Injectable, Module } from '@nestjs/common';
 import { TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
-import { limitWaits, pinSessions } from 'nest-dtx';
+import { databaseAddress, limitWaits, pinSessions } from 'nest-dtx';
 import { DataSource, type EntityTarget, type ObjectLiteral } from 'typeorm';
 
 /** Connections that requests and handlers share. Above it they wait, so that a burst cannot exhaust the server. */
@@ -24,7 +24,7 @@ const KEEP_ALIVE_MS = 10_000;
 export function databaseModule(url: string, entities: EntityTarget<ObjectLiteral>[]): DynamicModule {
   const typeOrm = TypeOrmModule.forRoot({
     type: 'mysql',
-    url,
+    ...databaseAddress(url),
     entities: entities as TypeOrmModuleOptions['entities'],
     manualInitialization: true,
     // DATETIMEs hold UTC; without it the driver would read and write them in the zone of this machine.

@@ -1,6 +1,6 @@
 /** The environment of an app, read and checked once at start. Values are never echoed: URLs carry passwords. */
 import { randomBytes } from 'node:crypto';
-import { isAllowEntry } from 'nest-dtx';
+import { isAllowEntry, problemOfServerUrl, type ServerKind } from 'nest-dtx';
 import { z } from 'zod';
 
 /** An operator's mistake: one line that names the variable and says what it should be. No stack is printed for it. */
@@ -33,36 +33,24 @@ export interface Env {
 
 const URL_CHARS_MAX = 4_096;
 
-function url(protocols: readonly string[], example: string, withPath = false) {
-  const why = `must be a URL like ${example}`;
-  return z
-    .string()
-    .max(URL_CHARS_MAX, why)
-    .refine((text) => {
-      if (!URL.canParse(text)) return false;
-      const { protocol, hostname, pathname, username, password } = new URL(text);
-      if (![username, password, pathname].every(isDecodable)) return false;
-      return protocols.includes(protocol) && hostname !== '' && (!withPath || pathname.length > 1);
-    }, why);
-}
+/** Read by the parser that also gives its parts to the drivers. */
+const serverUrl = (kind: ServerKind) =>
+  z.string().superRefine((text, context) => {
+    const problem = problemOfServerUrl(kind, text);
+    if (problem !== null) context.addIssue(problem);
+  });
 
-/** The drivers decode these parts, later and again and again: a "%" that stands for nothing is a mistake of now. */
-function isDecodable(text: string): boolean {
-  try {
-    decodeURIComponent(text);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-const mysqlUrl = url(['mysql:', 'mariadb:'], 'mysql://user:password@host:3306/database', true);
-const httpUrl = url(['http:', 'https:'], 'https://host/path').refine((text) => {
-  // Not one of them is called with a user and a password in it, and it would end up in logs.
-  if (!URL.canParse(text)) return true; // has been said already
-  const { username, password } = new URL(text);
-  return username === '' && password === '';
-}, 'must be a URL without user and password');
+const HTTP_URL = 'must be a URL like https://host/path';
+const httpUrl = z
+  .string()
+  .max(URL_CHARS_MAX, HTTP_URL)
+  .refine((text) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol), HTTP_URL)
+  .refine((text) => {
+    // Not one of them is called with a user and a password in it, and it would end up in logs.
+    if (!URL.canParse(text)) return true; // has been said already
+    const { username, password } = new URL(text);
+    return username === '' && password === '';
+  }, 'must be a URL without user and password');
 const section = z.record(z.string(), z.unknown(), 'must be an object').default({});
 /** These have variables of their own, or are the app's nature. */
 const NOT_CORE_OPTIONS = ['app', 'rabbitmqUrl', 'redisUrl', 'alertWebhook', 'migrations'];
@@ -140,17 +128,17 @@ const variables = z.object({
   PORT: port.optional(),
   HOST: z.string().max(255).optional(),
   NODE_ENV: z.string().optional(),
-  DTX_DATABASE_URL: mysqlUrl,
-  DTX_RABBITMQ_URL: url(['amqp:', 'amqps:'], 'amqp://user:password@host:5672/vhost'),
-  DTX_REDIS_URL: url(['redis:', 'rediss:'], 'redis://host:6379/0').optional(),
+  DTX_DATABASE_URL: serverUrl('database'),
+  DTX_RABBITMQ_URL: serverUrl('broker'),
+  DTX_REDIS_URL: serverUrl('redis').optional(),
   DTX_ADMIN_TOKEN: token.optional(),
   DTX_ALERT_WEBHOOK: httpUrl.optional(),
   DTX_NOTIFY_URL: httpUrl.optional(),
   DTX_NOTIFY_SECRET: secrets.optional(),
   DTX_NOTIFY_ALLOW: allowedTargets.optional(),
   DTX_PAYMENT_URL: httpUrl.optional(),
-  DTX_XA_PAYMENT_DATABASE_URL: mysqlUrl.optional(),
-  DTX_XA_INVENTORY_DATABASE_URL: mysqlUrl.optional(),
+  DTX_XA_PAYMENT_DATABASE_URL: serverUrl('database').optional(),
+  DTX_XA_INVENTORY_DATABASE_URL: serverUrl('database').optional(),
   DTX_OPTIONS: options.prefault('{}'),
   DTX_FAILPOINTS: z.string().optional(),
 });

@@ -4,6 +4,7 @@ import { CORE_OPTIONS } from '../tokens.js';
 import { BrokerConnection } from './connection.js';
 import { type Delivery, QueueConsumer } from './consumer.js';
 import { ConfirmPublisher } from './publisher.js';
+import { Queues } from './queues.js';
 import type { QueueKind } from './topology.js';
 
 /**
@@ -15,11 +16,15 @@ export class Broker implements OnApplicationBootstrap, OnApplicationShutdown {
   readonly publisher: ConfirmPublisher;
   private readonly publishing: BrokerConnection;
   private readonly consuming: BrokerConnection;
+  /** Of those that consume: an answer queue belongs to the connection that declares it. */
+  private readonly consumed: Queues;
+  private readonly consumers: QueueConsumer[] = [];
 
   constructor(@Inject(CORE_OPTIONS) private readonly options: CoreOptions) {
     const { rabbitmqUrl: url, heartbeatSeconds, reconnect, app } = options;
     this.publishing = new BrokerConnection({ url, heartbeatSeconds, reconnect, name: `dtx ${app} publish` });
     this.consuming = new BrokerConnection({ url, heartbeatSeconds, reconnect, name: `dtx ${app} consume` });
+    this.consumed = new Queues(this.consuming, options.publishTimeoutMs);
     this.publisher = new ConfirmPublisher(this.publishing, {
       windowMax: options.publishWindowMax,
       timeoutMs: options.publishTimeoutMs,
@@ -36,9 +41,16 @@ export class Broker implements OnApplicationBootstrap, OnApplicationShutdown {
     handle: (delivery: Delivery) => Promise<void>,
     { prefetch = this.options.prefetch, kind = 'work' }: { prefetch?: number; kind?: QueueKind } = {},
   ): QueueConsumer {
-    const consumer = new QueueConsumer(this.consuming, { queue, prefetch, kind }, handle);
-    consumer.start(this.consuming.open);
+    const limitMs = this.options.publishTimeoutMs;
+    const consumer = new QueueConsumer(this.consuming, this.consumed, { queue, prefetch, kind, limitMs }, handle);
+    this.consumers.push(consumer);
+    consumer.start();
     return consumer;
+  }
+
+  /** Queues of which the broker delivers nothing to this process now, and why. Empty when all is well. */
+  consumerProblems(): Array<{ queue: string; reason: string }> {
+    return this.consumers.flatMap(({ queue, problem }) => (problem === undefined ? [] : [{ queue, reason: problem }]));
   }
 
   /** Begins to connect, once; for those who need the broker while the application still starts. */

@@ -1,8 +1,12 @@
 import { EventEmitter } from 'node:events';
+import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
-import { type ChannelModel, connect } from 'amqplib';
+import { type ChannelModel, connect, type Options } from 'amqplib';
 import { type Backoff, backoffMs } from '../backoff.js';
+import { KEEP_ALIVE_MS } from '../keep-alive.js';
+import { parseServerUrl } from '../url.js';
+import { CLOSE_LIMIT_MS, within } from './limit.js';
 
 export interface ConnectionOptions {
   readonly url: string;
@@ -12,6 +16,7 @@ export interface ConnectionOptions {
   readonly name: string;
 }
 
+/** From the first packet to the open connection. */
 const CONNECT_LIMIT_MS = 10_000;
 
 /**
@@ -20,14 +25,19 @@ const CONNECT_LIMIT_MS = 10_000;
  * the broker may block it, which `blocked` and `unblocked` tell.
  */
 export class BrokerConnection extends EventEmitter<{ up: [ChannelModel]; down: []; blocked: []; unblocked: [] }> {
+  /** It has left a goodbye without an answer: those who end now need not wait for theirs. */
+  isSilent = false;
   private readonly logger = new Logger('Broker');
   private readonly stopping = new AbortController();
   private current: ChannelModel | undefined;
   private blocked = false;
   private running: Promise<void> | undefined;
+  private readonly address: Options.Connect;
 
+  /** @throws OptionsError for a URL that cannot be read */
   constructor(private readonly options: ConnectionOptions) {
     super();
+    this.address = addressOf(options.url);
     this.setMaxListeners(100);
   }
 
@@ -54,10 +64,11 @@ export class BrokerConnection extends EventEmitter<{ up: [ChannelModel]; down: [
     this.running ??= this.run();
   }
 
+  /** Bounded: a broker that does not answer is left without its goodbye. */
   async close(): Promise<void> {
     this.stopping.abort();
-    await this.current?.close().catch(() => {});
-    await this.running;
+    if (this.current) await hangUp(this.current);
+    await within(CLOSE_LIMIT_MS, 'closing', this.running ?? Promise.resolve()).catch(() => {});
   }
 
   private async run(): Promise<void> {
@@ -68,7 +79,7 @@ export class BrokerConnection extends EventEmitter<{ up: [ChannelModel]; down: [
         await this.untilClosed(connection);
       } catch (error) {
         if (attempt % 10 === 1)
-          this.logger.warn(`${this.options.name}: the broker is away, trying on: ${describe(error)}`);
+          this.logger.warn(`${this.options.name}: cannot connect to RabbitMQ, retrying: ${describe(error)}`);
       }
       if (this.stopping.signal.aborted) return;
       await sleep(backoffMs(this.options.reconnect, attempt + 1), undefined, { signal: this.stopping.signal }).catch(
@@ -84,17 +95,27 @@ export class BrokerConnection extends EventEmitter<{ up: [ChannelModel]; down: [
     this.emit(isBlocked ? 'blocked' : 'unblocked');
   }
 
-  private dial(): Promise<ChannelModel> {
-    const url = new URL(this.options.url);
-    url.searchParams.set('heartbeat', String(this.options.heartbeatSeconds));
-    return connect(url.href, {
-      timeout: CONNECT_LIMIT_MS,
-      clientProperties: { connection_name: this.options.name },
-    }) as Promise<ChannelModel>;
+  private async dial(): Promise<ChannelModel> {
+    const { heartbeatSeconds: heartbeat, name } = this.options;
+    const dialing = connect(
+      { ...this.address, heartbeat },
+      {
+        timeout: CONNECT_LIMIT_MS,
+        keepAlive: true,
+        keepAliveDelay: KEEP_ALIVE_MS,
+        clientProperties: { connection_name: name },
+      },
+    ) as Promise<ChannelModel>;
+    try {
+      return await within(CONNECT_LIMIT_MS, 'connecting', dialing, this.stopping.signal);
+    } catch (error) {
+      dialing.then(hangUp, () => {});
+      throw error;
+    }
   }
 
   private untilClosed(connection: ChannelModel): Promise<void> {
-    if (this.stopping.signal.aborted) return connection.close().catch(() => {});
+    if (this.stopping.signal.aborted) return hangUp(connection);
     return new Promise((resolve) => {
       // A connection error is always followed by `close`; without a listener it would end the process.
       connection.on('error', (error) => this.logger.warn(`${this.options.name}: ${describe(error)}`));
@@ -107,6 +128,7 @@ export class BrokerConnection extends EventEmitter<{ up: [ChannelModel]; down: [
         resolve();
       });
       this.current = connection;
+      this.isSilent = false;
       this.logger.log(`${this.options.name}: connected`);
       this.emit('up', connection);
     });
@@ -117,4 +139,28 @@ export class BrokerConnection extends EventEmitter<{ up: [ChannelModel]; down: [
 function describe(error: unknown): string {
   const { message, code } = error as { message?: string; code?: string };
   return message || code || String(error);
+}
+
+/** As an object: the client library reads a URL in its own way, and takes an encoded password for Latin-1. */
+function addressOf(url: string): Options.Connect {
+  const { protocol, host: hostname, port, user: username, password, path, query } = parseServerUrl('broker', url);
+  const numbers = ['channelMax', 'frameMax', 'maxFrameSize'].filter((name) => name in query);
+  return {
+    protocol,
+    hostname,
+    port,
+    // Without both it is guest.
+    ...(username === undefined && password === undefined ? {} : { username: username ?? '', password: password ?? '' }),
+    // The library decodes it, in an object too. Without a name it is "/".
+    vhost: encodeURIComponent(path || '/'),
+    ...(query.locale ? { locale: query.locale } : {}),
+    ...Object.fromEntries(numbers.map((name) => [name, Number(query[name])])),
+  };
+}
+
+/** Says goodbye, and ends the socket of a broker that does not answer. */
+async function hangUp(connection: ChannelModel): Promise<void> {
+  connection.on('error', () => {});
+  const { stream } = connection.connection as unknown as { stream?: Duplex };
+  await within(CLOSE_LIMIT_MS, 'closing', connection.close()).catch((error) => stream?.destroy(error));
 }

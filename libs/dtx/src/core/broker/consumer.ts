@@ -1,8 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
-import type { Channel, ChannelModel, ConsumeMessage } from 'amqplib';
+import type { Channel, ConsumeMessage } from 'amqplib';
+import { type Backoff, backoffMs } from '../backoff.js';
+import { BrokerUnavailable, textOf } from '../errors.js';
 import type { BrokerConnection } from './connection.js';
-import { declareQueue, type QueueKind } from './topology.js';
+import { CLOSE_LIMIT_MS, within } from './limit.js';
+import { leave, type Queues } from './queues.js';
+import { meaningOf, QueueRefused } from './refusal.js';
+import type { QueueKind } from './topology.js';
 
 /** One delivery, bound to the channel that brought it. */
 export interface Delivery {
@@ -16,9 +21,12 @@ export interface ConsumerOptions {
   readonly queue: string;
   readonly prefetch: number;
   readonly kind: QueueKind;
+  /** How long each step of attaching may take, in milliseconds. */
+  readonly limitMs: number;
 }
 
-const RETRY_MS = 500;
+const RETRY: Backoff = { firstMs: 500, factor: 2, capMs: 5_000 };
+const GIVE_BACK_MS = 500;
 
 /**
  * Consumes one queue for as long as the process lives: re-attached after a lost connection, a closed channel or a
@@ -30,18 +38,33 @@ export class QueueConsumer {
   private readonly inWork = new Set<Promise<void>>();
   private channel: Channel | undefined;
   private tag: string | undefined;
-  private stopped = true;
-  private attaching = false;
+  private isStopped = true;
+  private isAttaching = false;
+  /** Why the last try to attach has failed. */
+  private failure: string | undefined;
+  private tries = 0;
 
   constructor(
     private readonly connection: BrokerConnection,
+    private readonly queues: Queues,
     private readonly options: ConsumerOptions,
     private readonly handle: (delivery: Delivery) => Promise<void>,
   ) {}
 
+  get queue(): string {
+    return this.options.queue;
+  }
+
   /** Whether the queue is there and the broker delivers from it now. */
   get isAttached(): boolean {
     return this.tag !== undefined;
+  }
+
+  /** Why the broker delivers nothing to it. Undefined while it does, and once it was stopped. */
+  get problem(): string | undefined {
+    if (this.isStopped || this.isAttached) return undefined;
+    if (!this.connection.isUp) return 'no connection to RabbitMQ';
+    return this.failure ?? 'not attached yet';
   }
 
   /** Deliveries that are being handled now. */
@@ -49,85 +72,132 @@ export class QueueConsumer {
     return this.inWork.size;
   }
 
-  start(current: ChannelModel | undefined): void {
-    this.stopped = false;
+  start(): void {
+    this.isStopped = false;
     this.connection.on('up', this.attach);
-    if (current) void this.attach(current);
+    if (this.connection.isUp) void this.attach();
   }
 
   /** Takes no more, waits for what is in work (bounded), then closes the channel: the rest is delivered again. */
   async stop(drainMs: number): Promise<void> {
-    this.stopped = true;
+    this.isStopped = true;
     this.connection.off('up', this.attach);
-    const channel = this.channel;
+    const { channel, tag } = this;
     if (!channel) return;
-    if (this.tag) await channel.cancel(this.tag).catch(() => {});
+    if (tag) await this.goodbye(() => channel.cancel(tag));
     const done = Promise.allSettled(this.inWork);
     let timer: NodeJS.Timeout | undefined;
     await Promise.race([done, new Promise((resolve) => (timer = setTimeout(resolve, drainMs)))]);
     clearTimeout(timer);
-    await channel.close().catch(() => {});
+    await this.goodbye(() => channel.close());
   }
 
-  private readonly attach = async (connection: ChannelModel): Promise<void> => {
-    if (this.stopped || this.attaching) return;
-    this.attaching = true;
+  /** Not waited for for long, and not at all on a connection where another one has waited in vain. */
+  private async goodbye(say: () => Promise<unknown>): Promise<void> {
     try {
-      const channel = await connection.createChannel();
-      const lost = new AbortController();
-      channel.on('error', (error) => this.logger.warn(`${this.options.queue}: ${error.message}`));
-      channel.once('close', () => this.detach(channel, lost, connection));
-      await channel.prefetch(this.options.prefetch);
-      await declareQueue({ connection, channel }, this.options.queue, this.options.kind);
-      this.channel = channel;
-      const { consumerTag } = await channel.consume(this.options.queue, (message) => {
-        if (message) this.take(channel, lost.signal, message);
-        else void channel.close().catch(() => {}); // cancelled by the broker: begin anew
-      });
-      this.tag = consumerTag;
+      const said = say();
+      await within(this.connection.isSilent ? 0 : CLOSE_LIMIT_MS, 'closing a channel', said);
     } catch (error) {
-      if (this.connection.isUp) this.logger.warn(`cannot consume ${this.options.queue}: ${(error as Error).message}`);
-      this.retryLater(connection);
-    } finally {
-      this.attaching = false;
+      // It ends with its connection. On a channel that is closed already there is nothing to say.
+      if (error instanceof BrokerUnavailable) this.connection.isSilent = true;
     }
+  }
+
+  private readonly attach = async (): Promise<void> => {
+    const connection = this.connection.open;
+    if (this.isStopped || this.isAttaching || this.channel || !connection) return;
+    this.isAttaching = true;
+    const { queue, kind, limitMs } = this.options;
+    const what = `cannot consume ${queue}`;
+    try {
+      // On another channel: a refusal closes that one. Not from memory of an earlier declaration: it may have been deleted.
+      await this.queues.inspect(queue, kind);
+      const opening = connection.createChannel();
+      const channel = await within(limitMs, what, opening).catch((error) => {
+        void opening.then(leave, () => {});
+        throw error;
+      });
+      try {
+        await this.consume(channel, what);
+      } catch (error) {
+        leave(channel);
+        throw error;
+      }
+      this.failure = undefined;
+      this.tries = 0;
+    } catch (error) {
+      this.fail(meaningOf(error, { what, queue, right: 'read' }));
+    } finally {
+      this.isAttaching = false;
+    }
+    // Stopped meanwhile: nobody else closes this channel.
+    if (this.isStopped && this.channel) leave(this.channel);
+    else if (!this.channel) this.retryLater();
   };
 
-  private detach(channel: Channel, lost: AbortController, connection: ChannelModel): void {
+  private async consume(channel: Channel, what: string): Promise<void> {
+    const { queue, prefetch, limitMs } = this.options;
+    const lost = new AbortController();
+    // While it is being attached the error is the answer to the step, too.
+    channel.on('error', (error) => this.tag && this.logger.warn(`${queue}: ${error.message}`));
+    channel.once('close', () => this.detach(channel, lost));
+    await within(limitMs, what, channel.prefetch(prefetch));
+    const consuming = channel.consume(queue, (message) => {
+      if (message) return this.take(channel, lost.signal, message);
+      // Cancelled by the broker: begin anew. Until it answers nothing may be acked here, or given back.
+      this.detach(channel, lost);
+      leave(channel);
+    });
+    const { consumerTag } = await within(limitMs, what, consuming);
+    if (lost.signal.aborted) return;
+    this.channel = channel;
+    this.tag = consumerTag;
+  }
+
+  /** Each reason is told once. Only a refusal makes the next tries rarer: all else may pass at any moment. */
+  private fail(error: Error): void {
+    if (this.connection.isUp && this.failure !== error.message) this.logger.warn(error.message);
+    this.failure = error.message;
+    this.tries = error instanceof QueueRefused ? this.tries + 1 : 0;
+  }
+
+  private detach(channel: Channel, lost: AbortController): void {
     lost.abort();
     if (this.channel !== channel) return;
     this.channel = undefined;
     this.tag = undefined;
-    this.retryLater(connection);
+    this.retryLater();
   }
 
-  /** Only while this very connection lives; a new one announces itself. */
-  private retryLater(connection: ChannelModel): void {
-    if (this.stopped) return;
-    setTimeout(() => {
-      if (this.connection.isCurrent(connection) && !this.channel) void this.attach(connection);
-    }, RETRY_MS);
+  /** Nothing to do without a connection: the next one announces itself. */
+  private retryLater(): void {
+    if (this.isStopped) return;
+    setTimeout(() => void this.attach(), backoffMs(RETRY, Math.max(1, this.tries)));
   }
 
   /** Not handled and not stored either: back to the broker, after a moment so that it cannot spin. */
-  private async giveBack(channel: Channel, { message, lost }: Delivery, error: Error): Promise<void> {
+  private async giveBack(channel: Channel, { message, lost }: Delivery, error: unknown): Promise<void> {
     if (lost.aborted) return;
-    this.logger.warn(`${this.options.queue}: given back: ${error.message}`);
-    await sleep(RETRY_MS, undefined, { signal: lost }).catch(() => {});
-    if (!lost.aborted) channel.nack(message, false, true);
+    this.logger.warn(`${this.options.queue}: given back: ${textOf(error)}`);
+    await sleep(GIVE_BACK_MS, undefined, { signal: lost }).catch(() => {});
+    unlessClosed(lost, () => channel.nack(message, false, true));
   }
 
   private take(channel: Channel, lost: AbortSignal, message: ConsumeMessage): void {
-    const delivery: Delivery = {
-      message,
-      lost,
-      ack: () => {
-        if (!lost.aborted) channel.ack(message);
-      },
-    };
+    const delivery: Delivery = { message, lost, ack: () => unlessClosed(lost, () => channel.ack(message)) };
     const running: Promise<void> = this.handle(delivery)
-      .catch((error) => this.giveBack(channel, delivery, error as Error))
+      .catch((error) => this.giveBack(channel, delivery, error))
       .finally(() => this.inWork.delete(running));
     this.inWork.add(running);
+  }
+}
+
+/** On a channel that is closing the client library throws. The broker delivers again what was on it. */
+function unlessClosed(lost: AbortSignal, settle: () => void): void {
+  if (lost.aborted) return;
+  try {
+    settle();
+  } catch {
+    // It is closing, and `close` has yet to come.
   }
 }

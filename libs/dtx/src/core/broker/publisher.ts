@@ -5,13 +5,14 @@ import { BrokerUnavailable, DtxError, Unconfirmed } from '../errors.js';
 import { measure } from '../telemetry.js';
 import type { BrokerConnection } from './connection.js';
 import { type Envelope, toProperties } from './envelope.js';
-import { declareQueue, isAnswerQueue, type OpenChannel, type QueueKind } from './topology.js';
+import { within } from './limit.js';
+import { BrokerBlocked, leave, Queues } from './queues.js';
+import { ACCESS_REFUSED, meaningOf, QueueRefused } from './refusal.js';
+import { isAnswerQueue, type QueueKind } from './topology.js';
 import { Window } from './window.js';
 
 /** The queue does not exist although it was declared: somebody deleted it just now. The broker still confirms such a publish. */
 export class Unroutable extends DtxError {}
-/** The broker will not have the queue as it is declared: it cannot, or the queue is there as another kind. Waiting helps nobody. */
-export class QueueRefused extends DtxError {}
 /** The broker refused the message (queue full, alarm). Not an attempt: try later. */
 export class Nacked extends BrokerUnavailable {}
 
@@ -27,15 +28,13 @@ export interface Delivery {
   readonly expiresMs?: number;
   /** What the queue is declared as. */
   readonly kind?: QueueKind;
+  /** How long to wait for the confirm, in milliseconds; `publishTimeoutMs` at the most, and unless it is given. */
+  readonly withinMs?: number;
 }
 
-/** PRECONDITION_FAILED and NOT_IMPLEMENTED, as AMQP numbers them. */
-const REFUSALS: unknown[] = [406, 540];
-
 const REOPEN_MS = 200;
-
-/** How to say that there was no answer: by whether anything was sent. */
-type AwayError = new (message: string) => DtxError;
+/** An account without the right to publish closes the channel at each try. For so long nobody tries again. */
+const REFUSED_MS = 5_000;
 
 interface InFlight {
   readonly properties: Options.Publish;
@@ -51,7 +50,11 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
   private readonly logger = new Logger('Publisher');
   private readonly inFlight = new Map<string, InFlight>();
   private readonly window: Window;
-  private declared = new Map<string, Promise<Replies.AssertQueue>>();
+  private readonly queues: Queues;
+  /** The account may not publish at all, as the broker said just now. */
+  private refusal: { readonly message: string; readonly until: number } | undefined;
+  /** Channels that were closed for that. */
+  private readonly refused = new WeakSet<ConfirmChannel>();
   private channel: ConfirmChannel | undefined;
   private sequence = 0;
   private wasUp = false;
@@ -62,7 +65,11 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
   ) {
     super();
     this.setMaxListeners(100);
-    this.window = new Window(options.windowMax);
+    this.window = new Window(
+      options.windowMax,
+      (ms) => `${options.windowMax} messages were unconfirmed for ${ms} ms: not sent`,
+    );
+    this.queues = new Queues(connection, options.timeoutMs, (refused) => this.logger.warn(refused.message));
     connection.on('up', (opened) => void this.open(opened));
     connection.on('down', () => this.lose());
     connection.on('blocked', () => this.tell());
@@ -78,22 +85,23 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
    * Resolves once the broker has taken responsibility for the message; waiting for a place in the window counts into the
    * time limit.
    * @throws BrokerUnavailable when nothing was sent; Unconfirmed when it may have been; Nacked when refused; Unroutable when
-   *   the queue is missing; QueueRefused when the broker will not have it as `kind`
+   *   the queue is missing; QueueRefused when the broker will not have the queue as `kind`, or takes nothing from this account
    */
   async publish(
     queue: string,
     body: Buffer,
     envelope: Envelope,
-    { persistent = true, expiresMs, kind = 'work' }: Delivery = {},
+    { persistent = true, expiresMs, kind = 'work', withinMs }: Delivery = {},
   ): Promise<void> {
     const properties = {
       ...toProperties(envelope),
       persistent,
       ...(expiresMs ? { expiration: Math.ceil(expiresMs) } : {}),
     };
-    const endsAt = performance.now() + this.options.timeoutMs;
+    const limitMs = Math.min(withinMs ?? this.options.timeoutMs, this.options.timeoutMs);
+    const endsAt = performance.now() + limitMs;
     this.require();
-    await this.window.enter(this.options.timeoutMs);
+    await this.window.enter(limitMs);
     const since = performance.now();
     let outcome: 'confirmed' | 'failed' = 'failed';
     try {
@@ -102,7 +110,7 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
       } catch (error) {
         if (!(error instanceof Unroutable) || isAnswerQueue(queue)) throw error;
         // Deleted since it was declared: declare it again and try once more before giving up.
-        this.declared.delete(queue);
+        this.queues.forget(queue, kind);
         await this.publishOnce({ queue, kind, endsAt }, body, properties);
       }
       outcome = 'confirmed';
@@ -116,13 +124,13 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
    * Declares the queue (again) and tells how many messages and consumers it has now.
    * @throws QueueRefused; BrokerUnavailable
    */
-  async inspect(queue: string, kind: QueueKind = 'work'): Promise<Replies.AssertQueue> {
-    return this.limited(declareQueue(this.openChannel(), queue, kind), `declaring ${queue}`);
+  inspect(queue: string, kind: QueueKind = 'work'): Promise<Replies.AssertQueue> {
+    return this.queues.inspect(queue, kind);
   }
 
-  /** Declares a queue, once per connection. */
+  /** Declares a queue, once per connection. @throws QueueRefused; BrokerUnavailable */
   ensure(queue: string, kind: QueueKind): Promise<void> {
-    return this.declare(queue, kind);
+    return this.queues.ensure(queue, kind);
   }
 
   private async publishOnce(
@@ -130,28 +138,22 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     body: Buffer,
     properties: Options.Publish,
   ): Promise<void> {
+    const leftMs = () => endsAt - performance.now();
+    if (!isAnswerQueue(queue)) await within(leftMs(), `cannot declare queue ${queue}`, this.queues.ensure(queue, kind));
     const channel = this.require();
-    if (!isAnswerQueue(queue)) await this.declare(queue, kind);
+    if (this.refusal && performance.now() < this.refusal.until)
+      throw new QueueRefused(queue, ACCESS_REFUSED, this.refusal.message);
     const tag = String(++this.sequence);
     const sent: InFlight = { properties, returned: false };
     this.inFlight.set(tag, sent);
     try {
-      await this.limited(this.send(channel, queue, body, tag), `publishing to ${queue}`, { endsAt, Away: Unconfirmed });
+      await within(leftMs(), `cannot publish to ${queue}`, this.send(channel, queue, body, tag));
+    } catch (error) {
+      throw onceSent(meaningOf(error, { what: `cannot publish to ${queue}`, queue, right: 'write' }));
     } finally {
       this.inFlight.delete(tag);
     }
     if (sent.returned) throw new Unroutable(`queue ${queue} does not exist`);
-  }
-
-  /** Once per queue and connection. */
-  private async declare(queue: string, kind: QueueKind): Promise<void> {
-    let declared = this.declared.get(queue);
-    if (!declared) {
-      declared = this.limited(declareQueue(this.openChannel(), queue, kind), `declaring ${queue}`);
-      this.declared.set(queue, declared);
-      declared.catch(() => this.declared.delete(queue));
-    }
-    await declared;
   }
 
   private send(channel: ConfirmChannel, queue: string, body: Buffer, tag: string): Promise<void> {
@@ -160,50 +162,24 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     return new Promise((resolve, reject) => {
       channel.publish('', queue, body, { ...properties, headers, mandatory: true }, (error) => {
         if (!error) resolve();
+        else if (this.refused.has(channel)) reject(new QueueRefused(queue, ACCESS_REFUSED, this.refusal!.message));
         else if (this.channel === channel) reject(new Nacked(`the broker refused a message to ${queue}`));
         else reject(new Unconfirmed(`lost the broker while publishing to ${queue}`));
       });
     });
   }
 
-  private openChannel(): OpenChannel {
-    const channel = this.require();
-    return { connection: this.connection.open!, channel };
-  }
-
   private require(): ConfirmChannel {
-    if (!this.channel) throw new BrokerUnavailable('the broker is away');
-    if (this.connection.isBlocked) throw new BrokerUnavailable('the broker has blocked those who publish');
+    if (!this.channel) throw new BrokerUnavailable('no connection to RabbitMQ');
+    if (this.connection.isBlocked) throw new BrokerBlocked('RabbitMQ has blocked the connection: it takes no messages');
     return this.channel;
   }
 
-  private async limited<T>(
-    step: Promise<T>,
-    what: string,
-    { endsAt = performance.now() + this.options.timeoutMs, Away = BrokerUnavailable as AwayError } = {},
-  ): Promise<T> {
-    let timer: NodeJS.Timeout | undefined;
-    const limit = new Promise<never>((_, reject) => {
-      const giveUp = () => reject(new Away(`${what}: no answer within ${this.options.timeoutMs} ms`));
-      timer = setTimeout(giveUp, Math.max(1, endsAt - performance.now()));
-    });
-    try {
-      return await Promise.race([step, limit]);
-    } catch (error) {
-      if (error instanceof DtxError) throw error;
-      if (REFUSALS.includes((error as { code?: unknown }).code)) {
-        throw new QueueRefused(`${what}: ${(error as Error).message}`);
-      }
-      throw new Away(`${what}: ${(error as Error).message}`);
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-
   private async open(connection: ChannelModel): Promise<void> {
+    const opening = connection.createConfirmChannel();
     try {
-      const channel = await connection.createConfirmChannel();
-      channel.on('error', (error) => this.logger.warn(`publishing channel: ${error.message}`));
+      const channel = await within(this.options.timeoutMs, 'opening a channel', opening);
+      channel.on('error', (error) => this.failed(channel, error));
       channel.on('return', (message) => {
         const sent = this.inFlight.get(String(message.properties.headers?.['dtx-tag']));
         if (sent) sent.returned = true;
@@ -211,16 +187,25 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
       channel.once('close', () => {
         if (this.channel !== channel) return;
         this.lose();
-        // Only the channel died (a declaration clashed, say): the connection is still good for another.
+        // Only the channel died: the connection is still good for another.
         this.openLater(connection);
       });
       this.channel = channel;
-      this.declared = new Map();
       this.tell();
     } catch (error) {
+      opening.then(leave, () => {});
       this.logger.warn(`cannot open a publishing channel: ${(error as Error).message}`);
       this.openLater(connection);
     }
+  }
+
+  /** Before the channel is closed, and before its publishes are told that it is. */
+  private failed(channel: ConfirmChannel, error: Error & { code?: number }): void {
+    const message = meaningOf(error, { what: 'cannot publish', queue: '', right: 'write' }).message;
+    if (error.code !== ACCESS_REFUSED || this.refusal?.message !== message) this.logger.warn(message);
+    if (error.code !== ACCESS_REFUSED) return;
+    this.refusal = { message, until: performance.now() + REFUSED_MS };
+    this.refused.add(channel);
   }
 
   /** Only while this very connection lives; a new one announces itself. */
@@ -241,4 +226,9 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     this.wasUp = this.isUp;
     this.emit(this.isUp ? 'up' : 'down');
   }
+}
+
+/** The broker may have what was sent, unless it has said no. */
+function onceSent(error: DtxError): DtxError {
+  return error instanceof BrokerUnavailable && !(error instanceof Nacked) ? new Unconfirmed(error.message) : error;
 }

@@ -1,4 +1,4 @@
-import type { Channel, ChannelModel, Options, Replies } from 'amqplib';
+import type { Options } from 'amqplib';
 
 /**
  * Durable classic queues for the work of the local message table: the sender's row is the truth and is resent until
@@ -14,8 +14,6 @@ export function isAnswerQueue(queue: string): boolean {
   return /^dtx\.[a-z][a-z0-9-]{0,31}\.tcc-answers\.[0-9a-f-]{36}$/.test(queue);
 }
 
-/** As AMQP numbers it. */
-const NOT_FOUND = 404;
 /** From RabbitMQ 4.0 on a quorum queue drops a message after 20 deliveries unless it is told another number. */
 const DELIVERIES_MAX = 1_000_000;
 
@@ -37,10 +35,16 @@ export interface WaitingQueue {
   readonly expiredTo: string;
 }
 
-function argumentsOf(kind: Exclude<QueueKind, 'replicated-if-new'>): Options.AssertQueue {
+/**
+ * What a queue is declared with. Both sides declare it from its name and kind, so that they cannot disagree and the order
+ * of their starts does not matter.
+ */
+export function argumentsOf(queue: string, kind: QueueKind): Options.AssertQueue {
+  if (isAnswerQueue(queue)) return ANSWER_QUEUE;
   if (kind === 'work') return WORK_QUEUE;
   const quorum = { 'x-queue-type': 'quorum' };
-  if (kind === 'replicated') return { durable: true, arguments: { ...quorum, 'x-delivery-limit': DELIVERIES_MAX } };
+  if (kind === 'replicated' || kind === 'replicated-if-new')
+    return { durable: true, arguments: { ...quorum, 'x-delivery-limit': DELIVERIES_MAX } };
   const waiting = {
     'x-message-ttl': kind.ttlMs,
     'x-dead-letter-exchange': '',
@@ -49,35 +53,4 @@ function argumentsOf(kind: Exclude<QueueKind, 'replicated-if-new'>): Options.Ass
     'x-overflow': 'reject-publish',
   };
   return { durable: true, arguments: { ...quorum, ...waiting } };
-}
-
-/** A channel and the connection that it is on. */
-export interface OpenChannel {
-  readonly connection: ChannelModel;
-  readonly channel: Pick<Channel, 'assertQueue'>;
-}
-
-/** Both sides declare a queue from its name and kind, so that they cannot disagree and start order does not matter. */
-export async function declareQueue(
-  { connection, channel }: OpenChannel,
-  queue: string,
-  kind: QueueKind = 'work',
-): Promise<Replies.AssertQueue> {
-  if (kind === 'replicated-if-new')
-    return (await found(connection, queue)) ?? channel.assertQueue(queue, argumentsOf('replicated'));
-  return channel.assertQueue(queue, isAnswerQueue(queue) ? ANSWER_QUEUE : argumentsOf(kind));
-}
-
-/** What is there under a name; null when nothing is. On a channel of its own, which the broker closes for asking in vain. */
-async function found(connection: ChannelModel, queue: string): Promise<Replies.AssertQueue | null> {
-  const channel = await connection.createChannel();
-  channel.on('error', () => {});
-  try {
-    return await channel.checkQueue(queue);
-  } catch (error) {
-    if ((error as { code?: unknown }).code === NOT_FOUND) return null;
-    throw error;
-  } finally {
-    await channel.close().catch(() => {});
-  }
 }

@@ -1,11 +1,15 @@
 import { BrokerUnavailable } from '../errors.js';
 
-/** Lets so many publishes be unconfirmed at once; the others wait for a place, in order and for a limited time. */
+/** Lets so many do something at once. The others wait for a place, in order and for a limited time. */
 export class Window {
   private inside = 0;
   private readonly waiting = new Set<() => void>();
 
-  constructor(private readonly placesMax: number) {}
+  /** `full`: what is told to one that has waited in vain, given for how many milliseconds. */
+  constructor(
+    private readonly placesMax: number,
+    private readonly full: (limitMs: number) => string,
+  ) {}
 
   /** Resolves with a place. @throws BrokerUnavailable when there is none within so many milliseconds: nothing was sent */
   async enter(limitMs: number): Promise<void> {
@@ -18,10 +22,13 @@ export class Window {
         clearTimeout(timer);
         resolve();
       };
-      const timer = setTimeout(() => {
-        this.waiting.delete(go);
-        reject(new BrokerUnavailable(`${this.placesMax} messages were unconfirmed for ${limitMs} ms: not sent`));
-      }, limitMs);
+      const timer = setTimeout(
+        () => {
+          this.waiting.delete(go);
+          reject(new BrokerUnavailable(this.full(Math.round(limitMs))));
+        },
+        Math.max(1, limitMs),
+      );
       this.waiting.add(go);
     });
   }

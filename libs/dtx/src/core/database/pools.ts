@@ -49,7 +49,7 @@ export function waitsOf({ acquireTimeoutMs, statementTimeoutMs, lockWaitSeconds 
 }
 
 /** As many as the user has for requests: mysql2 takes ten unless it is told otherwise. */
-function poolSizeOf(source: DataSource): number {
+export function poolSizeOf(source: DataSource): number {
   const { connectionLimit } = connectionOptionsOf(source);
   return Number(connectionLimit) || 10;
 }

@@ -1,5 +1,6 @@
 import type { DataSource } from 'typeorm';
 import { DatabaseUnavailable } from '../errors.js';
+import { KEEP_ALIVE_MS } from '../keep-alive.js';
 import { PoolWatch, watchOf } from './connection-watch.js';
 import type { SqlValue } from './literal.js';
 import { type Changed, type RawConnection, type Row, type Tap, tapOf } from './raw-connection.js';
@@ -20,8 +21,6 @@ export interface Driver {
 
 const DEADLOCK_TRIES = 4;
 const CONNECT_TIMEOUT_MS = 5_000;
-/** After so long without an answer the kernel asks whether the other side is still there. */
-export const KEEP_ALIVE_MS = 10_000;
 
 /**
  * A pool of connections whose sessions are the library's own: each is pinned before its first statement, and one that

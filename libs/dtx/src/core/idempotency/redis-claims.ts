@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { Inject, Injectable, Logger, OnApplicationShutdown } from '@nestjs/common';
-import type { Redis } from 'ioredis';
+import type { Redis, RedisOptions } from 'ioredis';
 import { backoffMs } from '../backoff.js';
-import { KEEP_ALIVE_MS } from '../database/session-pool.js';
 import { OptionsError, Unavailable } from '../errors.js';
+import { KEEP_ALIVE_MS } from '../keep-alive.js';
 import type { CoreOptions } from '../options.js';
 import { CORE_OPTIONS } from '../tokens.js';
+import { parseServerUrl } from '../url.js';
 
 /**
  * Redis cannot be reached, or has not answered in time. Not an attempt: wait. A claim whose answer was lost ends with its
@@ -18,6 +19,7 @@ export type Claimed = { kind: 'claimed'; token: string } | { kind: 'busy' } | { 
 
 const DONE = 'done';
 const COMMAND_LIMIT_MS = 2_000;
+const CONNECT_LIMIT_MS = 10_000;
 
 /** Only whoever still holds the claim may end it: after the lease another may have begun. */
 const FINISH = `if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) return 1 end return 0`;
@@ -55,10 +57,12 @@ export class RedisClaims implements OnApplicationShutdown {
       throw new OptionsError(`consumer ${who} knows duplicates by Redis: install ioredis 5 (${error.message})`);
     });
     // Nothing is queued while it is away: whoever asks waits and asks again, and says so.
-    this.redis ??= new Redis(redisUrl, {
+    this.redis ??= new Redis({
+      ...addressOf(redisUrl),
       enableOfflineQueue: false,
       maxRetriesPerRequest: 0,
       commandTimeout: COMMAND_LIMIT_MS,
+      connectTimeout: CONNECT_LIMIT_MS,
       keepAlive: KEEP_ALIVE_MS,
       retryStrategy: (times) => backoffMs(this.options.reconnect, times),
     }).on('error', () => {}); // said by `close`, and by whoever asks
@@ -98,4 +102,20 @@ export class RedisClaims implements OnApplicationShutdown {
       throw new RedisUnavailable(`redis: ${(error as Error).message}`);
     }
   }
+}
+
+/** As an object, like every server's address. The options of the URL are those of ioredis. */
+function addressOf(url: string): RedisOptions {
+  const { protocol, host, port, user, password, path, query } = parseServerUrl('redis', url);
+  const { family, ...named } = query;
+  return {
+    ...named,
+    ...(family ? { family: Number(family) } : {}),
+    host,
+    port,
+    username: user,
+    password,
+    db: Number(path || 0),
+    ...(protocol === 'rediss' ? { tls: {} } : {}),
+  };
 }

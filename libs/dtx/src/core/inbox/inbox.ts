@@ -1,6 +1,7 @@
 import { Inject, Injectable, Logger, OnModuleInit } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import type { Delivery } from '../broker/consumer.js';
+import { BrokerBlocked } from '../broker/queues.js';
 import { Database } from '../database/database.service.js';
 import { insertOf, NOW, type Values } from '../database/insert-first.js';
 import { isBrokerAway, isDoneInPart, Rejected, textOf } from '../errors.js';
@@ -90,6 +91,8 @@ export class Inbox implements OnModuleInit {
       await inTimeOf({ what, limitMs }, () => beforeAck(message.payload, incoming.info));
       return outcome;
     } catch (error) {
+      // Blocked for an alarm, which only consuming may end: the step is done later, from its row, and this delivery acked.
+      if (error instanceof BrokerBlocked) return this.stored.holdSettled(incoming, textOf(error));
       // Of what the step may throw, only this says that it can be waited for: another one that is unknown may stay so.
       if (isBrokerAway(error) || (await this.database.isAway(error))) throw error;
       this.logger.warn(`${endpoint.consumer} before the ack of ${incoming.id}: ${textOf(error)}`);

@@ -1,5 +1,8 @@
-import { Inject, Injectable } from '@nestjs/common';
+import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import { Broker } from '../broker/broker.service.js';
+import { Unroutable } from '../broker/publisher.js';
+import { QueueRefused } from '../broker/refusal.js';
+import { isUnavailable } from '../database/sql-errors.js';
 import { Batcher } from '../durable/batcher.js';
 import type { CoreOptions } from '../options.js';
 import { CORE_OPTIONS } from '../tokens.js';
@@ -13,31 +16,96 @@ export interface Receipt {
 
 export const RECEIPT_TYPE = 'dtx.receipt.v1';
 
-/** Sends receipts, several in one message, with confirm. A receipt that is lost heals: the sender resends, the duplicate is receipted. */
+/** Receipts that are kept in memory while the broker takes none. The rest is dropped. */
+const LATER_MAX = 20_000;
+const LATER_BATCH_MAX = 1_000;
+const LOOK_MS = 1_000;
+
+/**
+ * Sends receipts, several in one message, with confirm. While the broker takes no messages they are kept, and the delivery
+ * is acked without: consuming is what ends a memory alarm. A receipt that is lost heals, also one that is kept when the
+ * process dies: the row at the sender stays open, the sender resends, and the duplicate is receipted.
+ */
 @Injectable()
-export class ReceiptSender {
+export class ReceiptSender implements OnModuleDestroy {
   private readonly batchers = new Map<string, Batcher<Receipt>>();
+  private readonly later = new Map<string, Receipt[]>();
+  private kept = 0;
+  private timer: NodeJS.Timeout | undefined;
+  private isStopped = false;
 
   constructor(
     private readonly broker: Broker,
     @Inject(CORE_OPTIONS) private readonly options: CoreOptions,
-  ) {}
+  ) {
+    broker.publisher.on('up', () => void this.sendKept());
+  }
 
-  /** Resolves once the broker has it. @throws BrokerUnavailable */
+  onModuleDestroy(): void {
+    this.isStopped = true;
+    clearTimeout(this.timer);
+  }
+
+  /** Resolves once the broker has it, or it is kept until the broker takes messages again. */
   send(queue: string, receipt: Receipt): Promise<void> {
     let batcher = this.batchers.get(queue);
     if (!batcher) {
       const { receiptDelayMs, receiptBatchMax } = this.options.inbox;
       batcher = new Batcher({ delayMs: receiptDelayMs, batchMax: receiptBatchMax }, (receipts) =>
-        this.publish(queue, receipts),
+        this.sendOrKeep(queue, receipts),
       );
       this.batchers.set(queue, batcher);
     }
     return batcher.add(receipt);
   }
 
-  private publish(queue: string, receipts: Receipt[]): Promise<void> {
+  private async sendOrKeep(queue: string, receipts: Receipt[]): Promise<void> {
+    try {
+      if (!(await this.publish(queue, receipts))) this.keep(queue, receipts);
+    } catch (error) {
+      // Nobody can receipt there, and the publisher has said why. The sender's row ends in the open: PARKED, without a receipt.
+      if (error instanceof QueueRefused || error instanceof Unroutable) return;
+      if (!isUnavailable(error)) throw error;
+      this.keep(queue, receipts);
+    }
+  }
+
+  /** False when the broker has begun to block meanwhile: its confirm may be long in coming. */
+  private async publish(queue: string, receipts: Receipt[]): Promise<boolean> {
+    const { publisher } = this.broker;
     const envelope = { messageId: receipts[0]!.messageId, type: RECEIPT_TYPE, gid: 'receipts', scheme: 'receipt' };
-    return this.broker.publisher.publish(queue, Buffer.from(JSON.stringify({ receipts })), envelope);
+    const body = Buffer.from(JSON.stringify({ receipts }));
+    let down: (() => void) | undefined;
+    const blocked = new Promise<boolean>((resolve) => {
+      down = () => resolve(false);
+      publisher.once('down', down);
+    });
+    try {
+      return await Promise.race([publisher.publish(queue, body, envelope).then(() => true), blocked]);
+    } finally {
+      if (down) publisher.off('down', down);
+    }
+  }
+
+  private keep(queue: string, receipts: Receipt[]): void {
+    if (this.kept + receipts.length > LATER_MAX) return;
+    this.kept += receipts.length;
+    this.later.set(queue, [...(this.later.get(queue) ?? []), ...receipts]);
+    // What failed for another reason than a block is tried again as well.
+    if (!this.isStopped) this.timer ??= setTimeout(() => void this.sendKept(), LOOK_MS);
+  }
+
+  private async sendKept(): Promise<void> {
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    if (this.isStopped || this.kept === 0) return;
+    if (!this.broker.publisher.isUp) return; // `up` comes
+    const all = [...this.later];
+    this.later.clear();
+    this.kept = 0;
+    for (const [queue, receipts] of all) {
+      for (let start = 0; start < receipts.length; start += LATER_BATCH_MAX)
+        await this.sendOrKeep(queue, receipts.slice(start, start + LATER_BATCH_MAX)).catch(() => {});
+    }
   }
 }

@@ -1,0 +1,54 @@
+import { beforeAll, expect, onTestFinished, test } from 'vitest';
+import { TcpProxy } from '../support/proxy.js';
+import { call, Stack } from '../support/stack.js';
+import { freshWorld, sql, type World } from '../support/world.js';
+
+/** A read that waits for restocks to give up takes tens of seconds; one that does not takes milliseconds. */
+const READ_MS_MAX = 5_000;
+const RESTOCKS = 40;
+let world: World;
+
+beforeAll(async () => {
+  world = await freshWorld('silent_broker');
+});
+
+test('while the broker is silent restocks are refused, and reads of the same app go on', async () => {
+  const proxy = await TcpProxy.start(world.rabbitmq);
+  onTestFinished(() => proxy.close());
+  const shop = new Stack(world, { options: { core: { heartbeatSeconds: 600 } } });
+  onTestFinished(() => shop.stop());
+  const [inventory] = await shop.start(['inventory'], { env: { DTX_RABBITMQ_URL: proxy.url } });
+  const sku = (n: number) => `item-${String(n + 1).padStart(4, '0')}`;
+  await shop.stock('book', 7);
+  for (let n = 0; n < RESTOCKS; n++) await shop.stock(sku(n), 1);
+  const restock = (n: number) => shop.send('inventory', 'POST', '/restocks', { sku: sku(n), quantity: 1 });
+  expect((await restock(0)).status).toBe(201);
+
+  proxy.blackHole('both');
+  let pending = RESTOCKS;
+  const statuses: number[] = [];
+  const restocks = Array.from({ length: RESTOCKS }, async (_, n) => {
+    statuses.push((await restock(n)).status);
+    pending--;
+  });
+  const readsMs: number[] = [];
+  while (pending > 0) {
+    const since = performance.now();
+    expect((await call(`${inventory!.url}/stock/book`)).body).toMatchObject({ available: 7 });
+    readsMs.push(performance.now() - since);
+  }
+  await Promise.all(restocks);
+  expect(statuses).toEqual(statuses.map(() => 503));
+  expect(readsMs.length).toBeGreaterThan(10);
+  expect(Math.max(...readsMs)).toBeLessThan(READ_MS_MAX);
+  // Nothing has happened: only the restock before the silence counts.
+  const [sum] = await sql<{ n: number }>(
+    world,
+    'inventory',
+    `SELECT SUM(available) AS n FROM stock WHERE sku LIKE 'item-%'`,
+  );
+  expect(Number(sum!.n)).toBe(RESTOCKS + 1);
+  // Nor is the end of the app held up: it is not cut short.
+  await inventory!.stop();
+  expect(inventory!.log()).not.toContain('not stopped after');
+});
