@@ -28,7 +28,7 @@ export interface Env {
   xaPaymentDatabaseUrl?: string;
   xaInventoryDatabaseUrl?: string;
   /** `DTX_OPTIONS`, a section per module of the library; each module checks its own. */
-  options: Record<keyof typeof sections, Record<string, unknown>>;
+  options: Record<Exclude<keyof typeof sections, 'ops'>, Record<string, unknown>> & { ops?: Record<string, unknown> };
 }
 
 const URL_CHARS_MAX = 4_096;
@@ -77,6 +77,12 @@ const notifySection = section.refine(
   `must not contain ${NOT_NOTIFY_OPTIONS.join(', ')}`,
 );
 
+const NOT_OPS_OPTIONS = ['adminToken'];
+const opsSection = z
+  .record(z.string(), z.unknown(), 'must be an object')
+  .refine((ops) => !NOT_OPS_OPTIONS.some((key) => key in ops), `must not contain ${NOT_OPS_OPTIONS.join(', ')}`)
+  .optional();
+
 const sections = {
   core: coreSection,
   localMessage: section,
@@ -85,6 +91,7 @@ const sections = {
   halfMessage: section,
   reliableMessage: section,
   notify: notifySection,
+  ops: opsSection,
 };
 
 /** The newest secret and, while receivers change over, the one before it. */

@@ -15,6 +15,7 @@ export class Broker implements OnApplicationBootstrap, OnApplicationShutdown {
   readonly publisher: ConfirmPublisher;
   private readonly publishing: BrokerConnection;
   private readonly consuming: BrokerConnection;
+  private readonly consumers: QueueConsumer[] = [];
 
   constructor(@Inject(CORE_OPTIONS) private readonly options: CoreOptions) {
     const { rabbitmqUrl: url, heartbeatSeconds, reconnect, app } = options;
@@ -37,8 +38,14 @@ export class Broker implements OnApplicationBootstrap, OnApplicationShutdown {
     { prefetch = this.options.prefetch, kind = 'work' }: { prefetch?: number; kind?: QueueKind } = {},
   ): QueueConsumer {
     const consumer = new QueueConsumer(this.consuming, { queue, prefetch, kind }, handle);
+    this.consumers.push(consumer);
     consumer.start(this.consuming.open);
     return consumer;
+  }
+
+  /** Queues that this process is to consume and does not, and why. */
+  consumerProblems(): Array<{ queue: string; reason: string }> {
+    return this.consumers.flatMap(({ queue, problem }) => (problem ? [{ queue, reason: problem }] : []));
   }
 
   /** Begins to connect, once; for those who need the broker while the application still starts. */

@@ -32,6 +32,7 @@ export class QueueConsumer {
   private tag: string | undefined;
   private stopped = true;
   private attaching = false;
+  private failure = '';
 
   constructor(
     private readonly connection: BrokerConnection,
@@ -42,6 +43,16 @@ export class QueueConsumer {
   /** Whether the queue is there and the broker delivers from it now. */
   get isAttached(): boolean {
     return this.tag !== undefined;
+  }
+
+  get queue(): string {
+    return this.options.queue;
+  }
+
+  /** Why it does not consume, or empty: also once it was stopped. */
+  get problem(): string {
+    if (this.stopped || this.isAttached) return '';
+    return this.failure || 'not attached yet';
   }
 
   /** Deliveries that are being handled now. */
@@ -85,7 +96,9 @@ export class QueueConsumer {
         else void channel.close().catch(() => {}); // cancelled by the broker: begin anew
       });
       this.tag = consumerTag;
+      this.failure = '';
     } catch (error) {
+      this.failure = (error as Error).message;
       if (this.connection.isUp) this.logger.warn(`cannot consume ${this.options.queue}: ${(error as Error).message}`);
       this.retryLater(connection);
     } finally {
