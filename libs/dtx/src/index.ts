@@ -43,6 +43,7 @@ export {
 export type { CoreOptionsInput } from './core/options.js';
 export { measure, onMeasured, type Telemetry } from './core/telemetry.js';
 export { currentGid, currentTraceparent, traceparentFrom, withGid, withTraceparent } from './core/trace.js';
+export { databaseAddress, parseServerUrl, problemOfServerUrl, type ServerKind, type ServerUrl } from './core/url.js';
 export { HalfMessageModule } from './half-message/half-message.module.js';
 export type { HalfMessageOptionsInput } from './half-message/options.js';
 export { HalfMessages, RuledBack } from './half-message/prepare.js';
