@@ -3,6 +3,7 @@ import { pinningSql } from '../core/database/session.js';
 import { poolBeside, poolOf, type SessionPool } from '../core/database/session-pool.js';
 import { OptionsError } from '../core/errors.js';
 import type { CoreOptions } from '../core/options.js';
+import { databaseAddress } from '../core/url.js';
 import { type Dialect, dialectOf, FLUSH_COLUMNS, flushFlaw, type Query } from './dialect.js';
 import { XaUnavailable } from './errors.js';
 import { silenceSecondsOf, type XaOptions } from './options.js';
@@ -12,6 +13,11 @@ import { Session } from './session.js';
 /** A database that takes part as a branch: another app's, which migrates it itself. */
 export interface BranchDatabase {
   readonly url: string;
+  /**
+   * Options of the driver with which it is reached, as in the DataSource of the app: `ssl`, `socketPath`, `connectTimeout`,
+   * `authPlugins`, `compress`, ... What the protocol depends on is set by the library and cannot be changed here.
+   */
+  readonly options?: Readonly<Record<string, unknown>>;
   /** What the managers of its branches know. */
   readonly entities?: readonly EntityTarget<ObjectLiteral>[];
   /** Its schema as this program writes to it: the very version of each component, or nothing is written. */
@@ -209,9 +215,10 @@ const SCHEMA_SQL = `SELECT component, MAX(version) AS version, ${FLUSH_COLUMNS}
  * library. Connections that have nothing to do are closed before the server would end them for their silence, and none is
  * ever reset: on MariaDB a reset loses a prepared branch without a word.
  */
-function branchSource({ url, entities = [] }: BranchDatabase, size: number): DataSource {
+function branchSource({ url, options: given = {}, entities = [] }: BranchDatabase, size: number): DataSource {
   const extra = {
     connectTimeout: CONNECT_TIMEOUT_MS,
+    ...given,
     connectionLimit: size,
     queueLimit: size,
     maxIdle: size - 1,
@@ -219,6 +226,14 @@ function branchSource({ url, entities = [] }: BranchDatabase, size: number): Dat
     resetOnRelease: false,
     multipleStatements: true,
   };
-  const options = { type: 'mysql', url, timezone: 'Z', charset: 'utf8mb4', entities, poolSize: size, extra };
+  const options = {
+    type: 'mysql',
+    ...databaseAddress(url),
+    timezone: 'Z',
+    charset: 'utf8mb4',
+    entities,
+    poolSize: size,
+    extra,
+  };
   return new DataSource(options as unknown as ConstructorParameters<typeof DataSource>[0]);
 }

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { isAllowEntry } from 'nest-dtx';
 import { z } from 'zod';
+import { problemOfDatabaseUrl } from './database-options.js';
 
 /** An operator's mistake: one line that names the variable and says what it should be. No stack is printed for it. */
 export class EnvError extends Error {}
@@ -56,7 +57,13 @@ function isDecodable(text: string): boolean {
   }
 }
 
-const mysqlUrl = url(['mysql:', 'mariadb:'], 'mysql://user:password@host:3306/database', true);
+const mysqlUrl = url(['mysql:', 'mariadb:'], 'mysql://user:password@host:3306/database', true).superRefine(
+  (text, context) => {
+    if (context.issues.length > 0) return; // has been said already
+    const problem = problemOfDatabaseUrl(text);
+    if (problem !== null) context.addIssue(problem);
+  },
+);
 const httpUrl = url(['http:', 'https:'], 'https://host/path').refine((text) => {
   // Not one of them is called with a user and a password in it, and it would end up in logs.
   if (!URL.canParse(text)) return true; // has been said already
