@@ -29,7 +29,7 @@ export { type Env, EnvError, readEnv } from './host/env.js';
 export { absoluteUrl, goneSignal, type HttpReply, type HttpRequest } from './host/http.js';
 export { type CallDescription, Describe, schemaOf } from './host/openapi.js';
 export { type AppParts, platformModules } from './host/platform.js';
-export { InvalidRequest, NotFound, PurchaseRefused } from './host/problem.js';
+export { InvalidRequest, NotFound, PurchaseRefused, Unavailable } from './host/problem.js';
 export { type AppToServe, serve } from './host/serve.js';
 export type {
   FlashSold,

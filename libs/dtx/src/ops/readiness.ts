@@ -1,6 +1,6 @@
 import { Inject, Injectable, Logger, OnApplicationShutdown, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { Broker } from '../core/broker/broker.service.js';
-import { Conditions } from '../core/conditions.js';
+import { type Condition, Conditions } from '../core/conditions.js';
 import { Database } from '../core/database/database.service.js';
 import type { Migration } from '../core/database/schema.js';
 import { SidePool } from '../core/database/side-pool.js';
@@ -15,6 +15,7 @@ import { StateLog } from './state-log.js';
 /** Redis only degrades, so readiness does not wait for it as long as for the database. */
 const REDIS_LIMIT_MS = 800;
 const WATCH_EVERY_MS = 1_000;
+const OWN_DATABASE = 'own database';
 
 export const probeMigrations: Migration[] = [
   {
@@ -64,7 +65,7 @@ export class Readiness implements OnModuleInit, OnModuleDestroy, OnApplicationSh
 
   onModuleInit(): void {
     this.db.addMigrations('dtx-ready', probeMigrations);
-    this.timer = setInterval(() => this.log.tell(this.known()), WATCH_EVERY_MS).unref();
+    this.timer = setInterval(() => this.log.tell(textsOf(this.found())), WATCH_EVERY_MS).unref();
   }
 
   onModuleDestroy(): void {
@@ -89,27 +90,29 @@ export class Readiness implements OnModuleInit, OnModuleDestroy, OnApplicationSh
   async look(): Promise<Ready> {
     if (this.stopping.aborted) return { refusal: 'this instance is stopping', reasons: {} };
     await Promise.all([this.db.ready && this.database.problem(), this.claims.isUp && this.redis.problem()]);
-    const { 'own database': refusal = null, ...reasons } = this.known();
-    return { refusal, reasons };
-  }
-
-  /** By name, what does not work, as far as that is known. */
-  private known(): Record<string, string> {
-    const { scans } = this.db;
-    const found = [
-      { name: 'own database', reason: this.databaseProblem() },
+    this.log.tell(textsOf(this.found()));
+    const refusal = this.databaseProblem();
+    const others = [
       { name: 'rabbitmq', reason: this.broker.isUp ? '' : 'not connected' },
-      { name: 'redis', reason: this.redisProblem() },
+      { name: 'redis', reason: this.claims.isUsed && !this.claims.isUp ? 'not connected' : '' },
       // Without a connection no queue is consumed: that is one problem.
       ...(this.broker.isUp ? this.broker.consumerProblems() : []).map(({ queue, reason }) => ({
         name: `consumer ${queue}`,
         reason,
       })),
       ...this.conditions.all,
-      ...scans.all.map((scan) => ({ name: `scan ${scan.name}`, reason: scan.problem })),
     ];
-    const told = found.filter(({ name, reason }) => reason && !this.isIgnored(name));
-    return Object.fromEntries(told.map(({ name, reason }) => [name, reason]));
+    const found = [...others, ...this.found()].filter(({ name }) => name !== OWN_DATABASE && !this.isIgnored(name));
+    return { refusal: refusal || null, reasons: textsOf(found) };
+  }
+
+  /** What only readiness finds. Everything else is told in the log by who finds it. */
+  private found(): Condition[] {
+    return [
+      { name: OWN_DATABASE, reason: this.db.ready ? this.databaseProblem() : '' },
+      { name: 'redis', reason: this.redis.known },
+      ...this.db.scans.all.map((scan) => ({ name: `scan ${scan.name}`, reason: scan.problem })),
+    ];
   }
 
   private isIgnored(name: string): boolean {
@@ -122,11 +125,6 @@ export class Readiness implements OnModuleInit, OnModuleDestroy, OnApplicationSh
     const { problem } = this.db;
     if (this.db.ready) return this.database.known && `the database of this app takes no write: ${this.database.known}`;
     return problem ? `the database of this app cannot be used: ${problem}` : 'the database of this app is away';
-  }
-
-  private redisProblem(): string {
-    if (!this.claims.isUsed) return '';
-    return this.claims.isUp ? this.redis.known : 'not connected';
   }
 
   /** A write of its own, since an account may be above what makes a server read-only. */
@@ -143,4 +141,9 @@ export class Readiness implements OnModuleInit, OnModuleDestroy, OnApplicationSh
       throw error;
     }
   }
+}
+
+/** The reasons by their names. What works has none. */
+function textsOf(found: readonly Condition[]): Record<string, string> {
+  return Object.fromEntries(found.filter(({ reason }) => reason).map(({ name, reason }) => [name, reason]));
 }

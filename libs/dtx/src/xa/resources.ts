@@ -27,8 +27,8 @@ export class Resources implements OnModuleInit, OnModuleDestroy, OnApplicationSh
   private last: SessionPool | undefined;
   private opening: Promise<unknown> = Promise.resolve();
   private isOpeningLog = false;
-  /** What an attempt was made to open, and which branches were opened. */
-  private readonly tried = new Set<string>();
+  /** Why the last attempt to open one of them has failed, or an empty text. Without an entry none was made. */
+  private readonly tried = new Map<string, string>();
   private readonly openedOnce = new Set<Resource>();
   /** What was last told of a branch that was opened. */
   private readonly told = new Map<Resource, string>();
@@ -110,8 +110,11 @@ export class Resources implements OnModuleInit, OnModuleDestroy, OnApplicationSh
   private troubles(): Condition[] {
     const log = { name: LOG_NAME, title: 'xa log', reason: this.log.problem };
     const branches = this.branches.map(({ name, trouble }) => ({ name, title: `xa ${name}`, reason: trouble }));
-    const known = [log, ...branches].filter(({ name, reason }) => reason && this.tried.has(name));
-    return known.map(({ title, reason }) => ({ name: title, reason }));
+    return [log, ...branches].flatMap(({ name, title, reason }) => {
+      const failure = this.tried.get(name);
+      if (!reason || failure === undefined) return [];
+      return [{ name: title, reason: failure && failure !== reason ? `${reason}: ${failure}` : reason }];
+    });
   }
 
   /** Until it is open: one that is somewhere else may come back, or be confirmed by a person. */
@@ -145,10 +148,10 @@ export class Resources implements OnModuleInit, OnModuleDestroy, OnApplicationSh
     for (let attempt = 1; !this.stopping.signal.aborted; attempt++) {
       try {
         await open();
-        this.tried.add(name);
+        this.tried.set(name, '');
         return;
       } catch (error) {
-        this.tried.add(name);
+        this.tried.set(name, (error as Error).message);
         const text = `XA cannot use ${name}: ${(error as Error).message}`;
         if (text !== said) {
           // Apps may start in any order: what another one has not migrated yet is waited for like a server.
