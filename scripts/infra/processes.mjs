@@ -26,6 +26,9 @@ export function startOf(pid) {
 /**
  * Spawning and writing the pid down happen in one turn of the event loop: a Ctrl-C that is handled cannot fall between.
  * `input` is a file to read from; `account` is whose rights the process has, ours by default.
+ * @param {string} dir
+ * @param {string} label
+ * @param {{ command: string, args?: string[], env?: object, cwd?: string, input?: string, account?: object, log: string }} what
  */
 export function launch(dir, label, { command, args = [], env = {}, cwd = dir, input, account, log }) {
   const out = openSync(log, 'a', 0o600);

@@ -6,8 +6,12 @@ import { restock, type Stock, stockRestocked } from '@nest-dtx/shop';
 import { Injectable } from '@nestjs/common';
 import { Database, IdempotencyKeys, inTransaction, ReliableMessages } from 'nest-dtx';
 import { DataSource, EntityManager } from 'typeorm';
+import { FewAtOnce } from './few-at-once.js';
 
 const ROUTE = 'POST /restocks';
+/** A restock holds a connection until the broker confirms. A broker that does not must leave most of the pool to others. */
+const AT_ONCE = 8;
+const TURN_WAIT_MS = 1_000;
 
 export interface RestockBody {
   sku: string;
@@ -18,6 +22,8 @@ export type StockLevel = Pick<Stock, 'sku' | 'available' | 'reserved' | 'sold'>;
 
 @Injectable()
 export class RestockByReliableMessage {
+  private readonly few = new FewAtOnce(AT_ONCE, TURN_WAIT_MS);
+
   constructor(
     private readonly db: DataSource,
     private readonly database: Database,
@@ -28,9 +34,14 @@ export class RestockByReliableMessage {
   /**
    * Adds to the stock, and answers what there is then. With a key that was used before it answers as it did then.
    * @throws IdempotencyKeyReused, IdempotencyKeyBusy; Rejected SHELF_FULL
+   * @throws Unavailable when too many restocks wait for the broker: nothing has happened
    * @throws BrokerUnavailable when the message is not confirmed: nothing has happened
    */
   async restock(body: RestockBody, key: string | undefined): Promise<StockLevel> {
+    return this.few.run(() => this.restockOnce(body, key));
+  }
+
+  private restockOnce(body: RestockBody, key: string | undefined): Promise<StockLevel> {
     return inTransaction(this.db, async (tx) => {
       if (key === undefined) return this.add(tx, body);
       const owner = await this.keys.claim(tx, { route: ROUTE, key, body, gid: this.database.newId() });

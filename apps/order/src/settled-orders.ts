@@ -1,4 +1,5 @@
-import { type BeforeApplicationShutdown, Injectable } from '@nestjs/common';
+import { type BeforeApplicationShutdown, Injectable, Optional } from '@nestjs/common';
+import { Readiness } from 'nest-dtx';
 import { DataSource } from 'typeorm';
 
 /** Callers that wait at once in this process. More are answered at once with what is known. */
@@ -14,7 +15,12 @@ export class SettledOrders implements BeforeApplicationShutdown {
   private timer: NodeJS.Timeout | undefined;
   private stopping = false;
 
-  constructor(private readonly db: DataSource) {}
+  constructor(
+    private readonly db: DataSource,
+    @Optional() readiness?: Readiness,
+  ) {
+    readiness?.stopping.addEventListener('abort', () => this.beforeApplicationShutdown());
+  }
 
   /** The order was settled by this process just now. */
   wake(orderId: string): void {

@@ -64,6 +64,8 @@ export type { NotifyOptionsInput } from './notify/options.js';
 export { type Notification, Notifications } from './notify/publish.js';
 export { SignatureInvalid, verifySignature } from './notify/signature.js';
 export { OpsModule } from './ops/ops.module.js';
+export type { OpsOptionsInput } from './ops/options.js';
+export { Readiness } from './ops/readiness.js';
 export type { ReliableMessageOptionsInput } from './reliable-message/options.js';
 export { ReliableMessages } from './reliable-message/publish.js';
 export { ReliableMessageModule } from './reliable-message/reliable-message.module.js';

@@ -3,6 +3,7 @@ import { Alerts } from './alert/alerts.js';
 import { AlertWebhook } from './alert/webhook.js';
 import { Broker } from './broker/broker.service.js';
 import { DtxTransport } from './broker/transport.js';
+import { Conditions } from './conditions.js';
 import { Database } from './database/database.service.js';
 import { QueueWatch } from './durable/queue-watch.js';
 import { checkFailpoints } from './failpoint.js';
@@ -37,6 +38,7 @@ class AppMigrations implements OnModuleInit {
 const services = [
   Database,
   Broker,
+  Conditions,
   Alerts,
   Inbox,
   HeldDeliveries,

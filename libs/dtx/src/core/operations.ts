@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import type { Sql } from './database/sql.js';
 
 /** One entry of `/dtx/transactions`. Times are ISO 8601 in UTC. */
 export interface TransactionView {
@@ -62,7 +63,8 @@ export interface OperationsSource {
   /** The same for all that match; returns how many. */
   retryAll(query: { scheme: string; state: string }, word: Word): Promise<number>;
   resolve(id: string, outcome: 'done' | 'reject', word: Word & { note: string }): Promise<Resolution>;
-  summary(): Promise<SummaryRow[]>;
+  /** Counts by `sql`, which may end a count that takes too long. */
+  summary(sql: Sql): Promise<SummaryRow[]>;
 }
 
 /** Everything that `/dtx` can reach; each source registers itself at start. */

@@ -1,5 +1,5 @@
 import { msOf } from '../core/database/clock-sql.js';
-import { addIndexOnce, hasColumn, type Migration } from '../core/database/schema.js';
+import { addIndexOnce, hasColumn, type Migration, widenIndexOnce } from '../core/database/schema.js';
 import type { DurableRow, DurableTable } from '../core/durable/durable-table.js';
 
 /**
@@ -107,5 +107,10 @@ export const halfMessageMigrations: Migration[] = [
         sql: `ALTER TABLE dtx_half ADD COLUMN awaiting ${ascii(1000)} NULL, ADD COLUMN done_at DATETIME(3) NULL`,
       },
     ],
+  },
+  {
+    version: 4,
+    name: 'half messages: open rows are counted in the index',
+    up: ['dtx_half', 'dtx_half_parked'].map((table) => widenIndexOnce(table, 'due', 'next_attempt_at, state')),
   },
 ];

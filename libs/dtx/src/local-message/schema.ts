@@ -1,5 +1,5 @@
 import { msOf } from '../core/database/clock-sql.js';
-import { addIndexOnce, type Migration } from '../core/database/schema.js';
+import { addIndexOnce, type Migration, widenIndexOnce } from '../core/database/schema.js';
 import type { DurableRow, DurableTable } from '../core/durable/durable-table.js';
 
 export const OUTBOX: DurableTable = {
@@ -59,4 +59,9 @@ export const outboxMigrations: Migration[] = [
     ],
   },
   { version: 2, name: 'outbox: finished rows by their age', up: [addIndexOnce('dtx_outbox', 'by_age', 'created_at')] },
+  {
+    version: 3,
+    name: 'outbox: open rows are counted in the index',
+    up: [widenIndexOnce('dtx_outbox', 'due', 'next_attempt_at, state')],
+  },
 ];

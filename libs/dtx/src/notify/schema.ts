@@ -1,4 +1,4 @@
-import type { Migration } from '../core/database/schema.js';
+import { type Migration, widenIndexOnce } from '../core/database/schema.js';
 import type { DurableRow, DurableTable } from '../core/durable/durable-table.js';
 
 /** A target's rows are a lane: however slow it is, only so many calls to it are under way. */
@@ -48,5 +48,10 @@ export const notifyMigrations: Migration[] = [
         KEY by_age (created_at)
       ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4`,
     ],
+  },
+  {
+    version: 2,
+    name: 'notifications: open rows are counted in the index',
+    up: [widenIndexOnce('dtx_notification', 'due', 'next_attempt_at, target_host, state')],
   },
 ];

@@ -1,10 +1,9 @@
 import { Controller, Get, Header, Injectable, OnModuleDestroy } from '@nestjs/common';
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import { Broker } from '../core/broker/broker.service.js';
-import { Operations, type SummaryRow } from '../core/operations.js';
+import { Database } from '../core/database/database.service.js';
 import { countInto, schemeLabel } from './counters.js';
-
-const SUMMARY_LIMIT_MS = 2_000;
+import { Counts } from './counts.js';
 
 /** A registry of the application's own: several in one process do not share one. */
 @Injectable()
@@ -12,11 +11,15 @@ export class Metrics implements OnModuleDestroy {
   readonly registry = new Registry();
   private readonly rows: Gauge;
   private readonly age: Gauge;
+  private readonly countedAgo: Gauge;
+  private readonly scanned: Gauge;
   private readonly up: Gauge;
+  private making: Promise<string> | undefined;
   private readonly endCounting: () => void;
 
   constructor(
-    private readonly operations: Operations,
+    private readonly counts: Counts,
+    private readonly database: Database,
     private readonly broker: Broker,
   ) {
     const registers = [this.registry];
@@ -30,6 +33,18 @@ export class Metrics implements OnModuleDestroy {
       labelNames: ['scheme', 'source'],
       registers,
     });
+    this.countedAgo = new Gauge({
+      name: 'dtx_open_rows_age_seconds',
+      help: 'Age of the figures about open rows; grows while they cannot be counted',
+      labelNames: ['source'],
+      registers,
+    });
+    this.scanned = new Gauge({
+      name: 'dtx_last_scan_seconds',
+      help: 'Time since the loop has last completed a scan',
+      labelNames: ['loop'],
+      registers,
+    });
     this.up = new Gauge({ name: 'dtx_broker_up', help: '1 while both connections to the broker are open', registers });
   }
 
@@ -37,24 +52,34 @@ export class Metrics implements OnModuleDestroy {
     this.endCounting();
   }
 
-  async text(): Promise<string> {
+  /** Made once for all who ask at the same time. */
+  text(): Promise<string> {
+    this.making ??= this.make().finally(() => {
+      this.making = undefined;
+    });
+    return this.making;
+  }
+
+  private async make(): Promise<string> {
+    await this.countOpenRows();
     this.up.set(this.broker.isUp ? 1 : 0);
-    // A database that does not answer must not take the other figures away as well.
-    const limit = new Promise<SummaryRow[]>((resolve) => setTimeout(resolve, SUMMARY_LIMIT_MS, []).unref());
-    const summaries = await Promise.all(
-      this.operations.sources.map((source) => Promise.race([limit, source.summary().catch(() => [])])),
-    );
-    this.rows.reset();
-    this.age.reset(); // a scheme without open rows tells nothing of itself any more
+    this.scanned.reset();
+    for (const { name, ageMs } of this.database.scans.all) this.scanned.set({ loop: name }, ageMs / 1_000);
+    return this.registry.metrics();
+  }
+
+  private async countOpenRows(): Promise<void> {
+    const counted = await this.counts.read();
+    for (const gauge of [this.rows, this.age, this.countedAgo]) gauge.reset(); // one without open rows tells nothing of itself
     const oldest = new Map<string, { scheme: string; source: string; ms: number }>();
-    for (const { scheme: given, source, states, oldestDueMs } of summaries.flat()) {
+    for (const { scheme: given, source, states, oldestDueMs, ageMs } of counted) {
       const scheme = schemeLabel(given);
       for (const [state, count] of Object.entries(states)) this.rows.inc({ scheme, source, state }, count);
       const ms = Math.max(oldestDueMs ?? 0, oldest.get(`${scheme} ${source}`)?.ms ?? 0);
       oldest.set(`${scheme} ${source}`, { scheme, source, ms });
+      this.countedAgo.set({ source }, ageMs / 1_000);
     }
     for (const { scheme, source, ms } of oldest.values()) this.age.set({ scheme, source }, ms / 1_000);
-    return this.registry.metrics();
   }
 }
 

@@ -13,6 +13,7 @@ import {
 } from '@nestjs/common';
 import { Operations, type Resolution, type SummaryRow, type TransactionView } from '../core/operations.js';
 import { AdminGuard } from './admin.guard.js';
+import { Counts } from './counts.js';
 import { check, idParam, listQuery, resolveBody, retryBody, retryOneBody, who } from './query.js';
 
 /** Says who is at work, for the record; optional. */
@@ -22,7 +23,10 @@ const OPERATOR = 'dtx-operator';
 @Controller('dtx')
 @UseGuards(AdminGuard)
 export class TransactionsController {
-  constructor(private readonly operations: Operations) {}
+  constructor(
+    private readonly operations: Operations,
+    private readonly counts: Counts,
+  ) {}
 
   @Get('transactions')
   async list(@Query() query: unknown): Promise<{ items: TransactionView[]; nextCursor: string | null }> {
@@ -58,6 +62,7 @@ export class TransactionsController {
     const query = check(retryBody, body, 'body');
     const word = { by: who(operator) };
     const counts = await Promise.all(this.operations.sources.map((source) => source.retryAll(query, word)));
+    this.counts.forget();
     return { retried: counts.reduce((sum, count) => sum + count, 0) };
   }
 
@@ -90,9 +95,8 @@ export class TransactionsController {
   }
 
   @Get('summary')
-  async summary(): Promise<{ schemes: SummaryRow[] }> {
-    const rows = await Promise.all(this.operations.sources.map((source) => source.summary()));
-    return { schemes: rows.flat() };
+  async summary(): Promise<{ schemes: Array<SummaryRow & { ageMs: number }> }> {
+    return { schemes: await this.counts.readOrFail() };
   }
 
   private async act(
@@ -104,6 +108,7 @@ export class TransactionsController {
     // Two schemes may know an id. What is settled in one of them is no reason to leave the other as it is.
     for (const source of this.operations.sources) {
       const result = await act(source);
+      this.counts.forget();
       if (result === 'done') return;
       isKnown ||= result === 'not-possible';
     }

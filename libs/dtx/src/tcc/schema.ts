@@ -1,4 +1,4 @@
-import { hasColumn, type Migration } from '../core/database/schema.js';
+import { hasColumn, type Migration, widenIndexOnce } from '../core/database/schema.js';
 import type { DurableRow, DurableTable } from '../core/durable/durable-table.js';
 
 export type Decision = 'CONFIRM' | 'CANCEL';
@@ -114,5 +114,10 @@ export const tccMigrations: Migration[] = [
           ADD UNIQUE KEY one_in_place (gid, branch, phase, place)`,
       },
     ],
+  },
+  {
+    version: 3,
+    name: 'TCC: open rows are counted in the index',
+    up: [widenIndexOnce('dtx_tcc', 'due', 'next_attempt_at, state')],
   },
 ];

@@ -10,7 +10,7 @@ export interface Dialect {
   readonly version: string;
   /** Behind a SELECT: reads only what no other transaction has written and not ended, and says so at once otherwise. */
   readonly sharedNowait: string;
-  /** Lists every prepared branch of the server, whoever has prepared it. */
+  /** Lists every prepared branch of the server, whoever has prepared it. @throws OptionsError where the account may not */
   recover(query: Query): Promise<Xid[]>;
 }
 
@@ -44,28 +44,33 @@ export async function dialectOf(query: Query): Promise<Dialect> {
   const vendor = vendorOf(version);
   if (isOlder(version, OLDEST[vendor]))
     throw new OptionsError(`XA needs ${vendor} ${OLDEST[vendor].join('.')} or newer; this server is ${version}`);
-  const dialect: Dialect =
-    vendor === 'MySQL'
-      ? { vendor, version, sharedNowait: 'FOR SHARE NOWAIT', recover: recoverMySql }
-      : { vendor, version, sharedNowait: 'LOCK IN SHARE MODE NOWAIT', recover: recoverMariaDb };
-  try {
-    await dialect.recover(query);
-  } catch (error) {
-    if ((error as { errno?: number }).errno !== REFUSED) throw error;
-    const [user, host] = String(row!.account).split(/@(?=[^@]*$)/);
-    throw new OptionsError(
-      `this account may not list prepared branches: GRANT XA_RECOVER_ADMIN ON *.* TO '${user}'@'${host}'`,
-    );
-  }
+  const isMySql = vendor === 'MySQL';
+  const list = isMySql ? recoverMySql : recoverMariaDb;
+  const dialect: Dialect = {
+    vendor,
+    version,
+    sharedNowait: isMySql ? 'FOR SHARE NOWAIT' : 'LOCK IN SHARE MODE NOWAIT',
+    recover: (ask) => list(ask).catch((error) => explainRefusal(error, row!.account)),
+  };
+  await dialect.recover(query);
   return dialect;
+}
+
+/** @throws OptionsError for an account that may not list branches, also where it was allowed to before; else the error */
+function explainRefusal(error: unknown, account: unknown): never {
+  if ((error as { errno?: number }).errno !== REFUSED) throw error;
+  const [user, host] = String(account).split(/@(?=[^@]*$)/);
+  throw new OptionsError(
+    `this account may not list prepared branches: GRANT XA_RECOVER_ADMIN ON *.* TO '${user}'@'${host}'`,
+  );
 }
 
 /** MySQL answers with text, which would garble bytes, unless asked for hex; MariaDB has no CONVERT XID and answers with bytes. */
 const recoverMySql = (query: Query) =>
-  list(query, 'XA RECOVER CONVERT XID', (data) => Buffer.from(String(data).slice(2), 'hex'));
-const recoverMariaDb = (query: Query) => list(query, 'XA RECOVER', (data) => Buffer.from(data as Buffer));
+  branchesOf(query, 'XA RECOVER CONVERT XID', (data) => Buffer.from(String(data).slice(2), 'hex'));
+const recoverMariaDb = (query: Query) => branchesOf(query, 'XA RECOVER', (data) => Buffer.from(data as Buffer));
 
-async function list(query: Query, sql: string, bytesOf: (data: unknown) => Buffer): Promise<Xid[]> {
+async function branchesOf(query: Query, sql: string, bytesOf: (data: unknown) => Buffer): Promise<Xid[]> {
   const rows = await query(sql);
   return rows.map(({ data, formatID, gtrid_length: length }) => {
     const bytes = bytesOf(data);

@@ -4,6 +4,7 @@ import { Alerts } from '../core/alert/alerts.js';
 import { Database } from '../core/database/database.service.js';
 import { isUnavailable } from '../core/database/sql-errors.js';
 import type { CoreOptions } from '../core/options.js';
+import type { Scan } from '../core/scans.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { Decisions, type Known } from './decisions.js';
 import { SCHEME } from './failpoints.js';
@@ -29,6 +30,7 @@ export class Recovery implements OnModuleInit {
   private timer: NodeJS.Timeout | undefined;
   private scanning: Promise<void> = Promise.resolve();
   private isStopped = false;
+  private scanned: Scan | undefined;
 
   constructor(
     private readonly database: Database,
@@ -46,6 +48,7 @@ export class Recovery implements OnModuleInit {
   onModuleInit(): void {
     if (this.resources.branches.length === 0) return;
     this.database.onReady(() => {
+      this.scanned = this.database.scans.begin('xa recovery', this.core.scanIntervalMs);
       this.secondPhase.start();
       this.tail.start();
       this.schedule(0);
@@ -54,6 +57,7 @@ export class Recovery implements OnModuleInit {
 
   async stop(): Promise<void> {
     this.isStopped = true;
+    this.database.scans.end(this.scanned);
     clearTimeout(this.timer);
     await this.scanning;
   }
@@ -61,7 +65,10 @@ export class Recovery implements OnModuleInit {
   private schedule(delayMs: number): void {
     if (this.isStopped) return;
     this.timer = setTimeout(() => {
-      this.scanning = this.scan().finally(() => this.schedule(this.core.scanIntervalMs * (0.8 + Math.random() * 0.4)));
+      this.scanning = this.scan().finally(() => {
+        this.scanned?.completed();
+        this.schedule(this.core.scanIntervalMs * (0.8 + Math.random() * 0.4));
+      });
     }, delayMs);
   }
 
@@ -74,11 +81,12 @@ export class Recovery implements OnModuleInit {
       if (look.status === 'rejected' && !isUnavailable(look.reason))
         this.logger.error(`scan failed: ${(look.reason as Error).message}`);
     }
+    this.resources.tellChanges();
   }
 
   private async look(resource: Resource): Promise<void> {
-    await resource.checkSchema();
-    const listed = await resource.prepared();
+    const listed = await this.listed(resource);
+    if (!listed) return;
     const ours = listed.flatMap((xid) => this.oursOf(resource, xid));
     const strangers = listed.filter((xid) => this.oursOf(resource, xid).length === 0);
     if (ours.length === 0) return this.foreign.report(resource.name, strangers);
@@ -91,6 +99,17 @@ export class Recovery implements OnModuleInit {
     const elsewhere = overdue.filter((one) => !here.includes(one) && !this.isOfAnother(one));
     this.foreign.report(resource.name, [...strangers, ...elsewhere.map(xidOf)]);
     if (here.length > 0) await this.resolve(here, { known, state });
+  }
+
+  /** What is prepared there; null where the look has failed, which the database then says of itself. */
+  private async listed(resource: Resource): Promise<Xid[] | null> {
+    try {
+      await resource.checkSchema();
+      return await resource.prepared();
+    } catch (error) {
+      resource.lookFailed(error as Error);
+      return null;
+    }
   }
 
   /** By its xid. */

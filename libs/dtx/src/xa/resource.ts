@@ -14,6 +14,11 @@ import { Session } from './session.js';
 /** A database that takes part as a branch: another app's, which migrates it itself. */
 export interface BranchDatabase {
   readonly url: string;
+  /**
+   * Options of the driver with which it is reached, as in the DataSource of the app: `ssl`, `socketPath`, `connectTimeout`,
+   * `authPlugins`, `compress`, ... What the protocol depends on is set by the library and cannot be changed here.
+   */
+  readonly options?: Readonly<Record<string, unknown>>;
   /** What the managers of its branches know. */
   readonly entities?: readonly EntityTarget<ObjectLiteral>[];
   /** Its schema as this program writes to it: the very version of each component, or nothing is written. */
@@ -29,6 +34,9 @@ const RECOVERY_QUEUE = 10_000;
 /** The recovery does not wait for a lock: whoever holds it is the answer. */
 const RECOVERY_LOCK_WAIT_SECONDS = 1;
 const RECOVERY_SILENCE_SECONDS = 8;
+/** A look is late when several scans have passed. One scan may wait for a connection and for an answer. */
+const LOOK_LATE_SCANS = 5;
+const LOOK_LATE_AT_LEAST_MS = 5_000;
 
 /** Where a transaction works: whose entities it knows, and whose connections it takes. */
 export interface Place {
@@ -38,13 +46,18 @@ export interface Place {
 
 /** One branch database: a private pool for branches at work, a small one for the recovery, and what the server is. */
 export class Resource {
-  /** Why nothing can be begun here, or empty. */
-  problem = 'is not open yet';
+  private schemaProblem = 'is not open yet';
+  /** Why the server does not list prepared branches, or empty. */
+  private refusal = '';
+  /** When the recovery has last seen what is prepared here, by the steady clock, and why it has not since. */
+  private lookedAt = performance.now();
+  private lookFailure = '';
   /** Whether all that is wrong with the schema is what its own app has yet to do. */
   private isBehind = true;
   private dialect: Dialect | undefined;
   private readonly source: DataSource;
   private readonly callTimeoutMs: number;
+  private readonly lookLateMs: number;
   private readonly pins: Record<'work' | 'recovery', string[]>;
   private pools: { work: SessionPool; recovery: SessionPool } | undefined;
   private readonly acceptUnflushed: boolean;
@@ -55,6 +68,7 @@ export class Resource {
     { core, options }: { core: CoreOptions; options: XaOptions },
   ) {
     this.callTimeoutMs = options.callTimeoutMs;
+    this.lookLateMs = Math.max(LOOK_LATE_AT_LEAST_MS, LOOK_LATE_SCANS * core.scanIntervalMs);
     this.acceptUnflushed = options.acceptUnflushed;
     this.source = branchSource(name, database, options.concurrencyMax);
     this.pins = {
@@ -64,6 +78,26 @@ export class Resource {
         silenceSeconds: RECOVERY_SILENCE_SECONDS,
       }),
     };
+  }
+
+  /** Why nothing can be begun here, or empty. Without its list of prepared branches an orphan here would stay for ever. */
+  get problem(): string {
+    return [this.schemaProblem, this.refusal].filter(Boolean).join(', ');
+  }
+
+  /** Why this database is not known to be well, or empty: also one that does not answer the recovery. */
+  get trouble(): string {
+    if (this.problem) return this.problem;
+    const ageMs = performance.now() - this.lookedAt;
+    if (ageMs < this.lookLateMs) return '';
+    const why = this.lookFailure || 'no answer';
+    return `was not looked at for ${Math.round(ageMs / 1_000)} s: ${why}`;
+  }
+
+  /** The recovery has failed to look at this database. */
+  lookFailed(error: Error): void {
+    this.lookFailure = error.message;
+    if (error instanceof OptionsError) this.refusal = error.message;
   }
 
   /** Where branches work. Only once it is open. */
@@ -100,10 +134,16 @@ export class Resource {
         idleMs: IDLE_MS,
       }),
     };
-    this.dialect ??= await this.ask((query) => dialectOf(query));
+    this.dialect ??= await this.firstLook();
     await this.checkSchema();
     if (this.problem) throw this.isBehind ? new XaUnavailable(this.problem) : new OptionsError(this.problem);
     return this.dialect;
+  }
+
+  private async firstLook(): Promise<Dialect> {
+    const dialect = await this.ask((query) => dialectOf(query));
+    this.lookedAt = performance.now();
+    return dialect;
   }
 
   /**
@@ -121,7 +161,7 @@ export class Resource {
     this.isBehind = wrong.every(([component, version]) => (has.get(component) ?? 0) < version);
     const flaw = this.acceptUnflushed || !versions[0] ? null : flushFlaw(versions[0]);
     if (flaw) this.isBehind = false;
-    this.problem = [
+    this.schemaProblem = [
       ...wrong.map(
         ([component, version]) => `has ${component} at version ${has.get(component) ?? 'none'}, not ${version}`,
       ),
@@ -147,8 +187,12 @@ export class Resource {
   }
 
   /** Every prepared branch of this server, whoever has prepared it. */
-  prepared(): ReturnType<Dialect['recover']> {
-    return this.ask((query) => this.dialect!.recover(query));
+  async prepared(): ReturnType<Dialect['recover']> {
+    const branches = await this.ask((query) => this.dialect!.recover(query));
+    this.lookedAt = performance.now();
+    this.lookFailure = '';
+    this.refusal = '';
+    return branches;
   }
 
   async close(): Promise<void> {
@@ -172,10 +216,15 @@ const SCHEMA_SQL = `SELECT component, MAX(version) AS version, ${FLUSH_COLUMNS}
  * library. Connections that have nothing to do are closed before the server would end them for their silence, and none is
  * ever reset: on MariaDB a reset loses a prepared branch without a word.
  */
-function branchSource(name: string, { url, entities = [] }: BranchDatabase, size: number): DataSource {
+function branchSource(
+  name: string,
+  { url, options: given = {}, entities = [] }: BranchDatabase,
+  size: number,
+): DataSource {
   const extra = {
     connectTimeout: CONNECT_TIMEOUT_MS,
     keepAliveInitialDelay: KEEP_ALIVE_MS,
+    ...given,
     connectionLimit: size,
     queueLimit: size,
     maxIdle: size - 1,

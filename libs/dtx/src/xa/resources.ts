@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, Logger, OnApplicationShutdown, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { backoffMs } from '../core/backoff.js';
+import { type Condition, Conditions } from '../core/conditions.js';
 import { Database } from '../core/database/database.service.js';
 import { pinningSql } from '../core/database/session.js';
 import { poolLike, type SessionPool } from '../core/database/session-pool.js';
@@ -15,6 +16,7 @@ import { type BranchDatabase, IDLE_MS, type Place, Resource } from './resource.j
 
 export const BRANCHES = Symbol('dtx xa branches');
 const LOOK_EVERY_MS = 25;
+const LOG_NAME = 'the decision log';
 
 /** The databases that take part: the app's own, which holds the decision log, and those of the branches. */
 @Injectable()
@@ -25,10 +27,16 @@ export class Resources implements OnModuleInit, OnModuleDestroy, OnApplicationSh
   private last: SessionPool | undefined;
   private opening: Promise<unknown> = Promise.resolve();
   private isOpeningLog = false;
+  /** Why the last attempt to open one of them has failed, or an empty text. Without an entry none was made. */
+  private readonly tried = new Map<string, string>();
+  private readonly openedOnce = new Set<Resource>();
+  /** What was last told of a branch that was opened. */
+  private readonly told = new Map<Resource, string>();
 
   constructor(
     private readonly database: Database,
     private readonly log: DecisionLog,
+    private readonly conditions: Conditions,
     @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
     @Inject(XA_OPTIONS) private readonly options: XaOptions,
     @Inject(BRANCHES) branches: Readonly<Record<string, BranchDatabase>>,
@@ -39,6 +47,7 @@ export class Resources implements OnModuleInit, OnModuleDestroy, OnApplicationSh
   onModuleInit(): void {
     if (this.branches.length === 0) return;
     this.log.whenLost(() => void this.reopenLog());
+    this.conditions.register(() => this.troubles());
     this.database.onReady(() => {
       this.opening = Promise.all([
         this.reopenLog(),
@@ -85,11 +94,34 @@ export class Resources implements OnModuleInit, OnModuleDestroy, OnApplicationSh
     return found;
   }
 
+  /** Once per change of what is wrong with a branch database. */
+  tellChanges(): void {
+    for (const branch of this.openedOnce) {
+      const { name, problem, trouble } = branch;
+      const state = problem || (trouble && 'late');
+      if (state === (this.told.get(branch) ?? '')) continue;
+      this.told.set(branch, state);
+      if (state) this.logger.warn(`branch database ${name} ${trouble}`);
+      else this.logger.log(`branch database ${name} works again`);
+    }
+  }
+
+  /** What is being opened for the first time is not degraded yet. */
+  private troubles(): Condition[] {
+    const log = { name: LOG_NAME, title: 'xa log', reason: this.log.problem };
+    const branches = this.branches.map(({ name, trouble }) => ({ name, title: `xa ${name}`, reason: trouble }));
+    return [log, ...branches].flatMap(({ name, title, reason }) => {
+      const failure = this.tried.get(name);
+      if (!reason || failure === undefined) return [];
+      return [{ name: title, reason: failure && failure !== reason ? `${reason}: ${failure}` : reason }];
+    });
+  }
+
   /** Until it is open: one that is somewhere else may come back, or be confirmed by a person. */
   private async reopenLog(): Promise<void> {
     if (this.isOpeningLog) return;
     this.isOpeningLog = true;
-    await this.keepTrying('the decision log', () => this.openLog());
+    await this.keepTrying(LOG_NAME, () => this.openLog());
     this.isOpeningLog = false;
   }
 
@@ -106,6 +138,7 @@ export class Resources implements OnModuleInit, OnModuleDestroy, OnApplicationSh
 
   private async openBranch(branch: Resource): Promise<void> {
     const { vendor, version } = await branch.open();
+    this.openedOnce.add(branch);
     this.logger.log(`branch database ${branch.name} is ${vendor} ${version}`);
   }
 
@@ -114,8 +147,11 @@ export class Resources implements OnModuleInit, OnModuleDestroy, OnApplicationSh
     let said = '';
     for (let attempt = 1; !this.stopping.signal.aborted; attempt++) {
       try {
-        return await open();
+        await open();
+        this.tried.set(name, '');
+        return;
       } catch (error) {
+        this.tried.set(name, (error as Error).message);
         const text = `XA cannot use ${name}: ${(error as Error).message}`;
         if (text !== said) {
           // Apps may start in any order: what another one has not migrated yet is waited for like a server.

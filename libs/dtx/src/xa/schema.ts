@@ -1,5 +1,5 @@
 import { msOf } from '../core/database/clock-sql.js';
-import { addIndexOnce, hasColumn, type Migration } from '../core/database/schema.js';
+import { addIndexOnce, hasColumn, type Migration, widenIndexOnce } from '../core/database/schema.js';
 import type { DurableRow, DurableTable } from '../core/durable/durable-table.js';
 
 export type Decision = 'COMMIT' | 'ROLLBACK';
@@ -105,6 +105,11 @@ export const decisionMigrations: Migration[] = [
         sql: 'ALTER TABLE dtx_xa ADD COLUMN before_done TINYINT NOT NULL DEFAULT 0',
       },
     ],
+  },
+  {
+    version: 4,
+    name: 'XA: open rows are counted in the index',
+    up: [widenIndexOnce('dtx_xa', 'due', 'next_attempt_at, state')],
   },
 ];
 

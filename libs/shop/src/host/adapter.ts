@@ -2,6 +2,7 @@
 import type { Socket } from 'node:net';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { traceparentFrom, withTraceparent } from 'nest-dtx';
+import type { Calls } from './calls.js';
 import type { HttpReply, HttpRequest } from './http.js';
 import { problemOf } from './problem.js';
 import type { RouteTable } from './route-table.js';
@@ -14,8 +15,8 @@ const PATH_PARAMETER_CHARS_MAX = 1_024;
 const REQUEST_TIMEOUT_MS = 30_000;
 const IDLE_SWEEP_MS = 50;
 
-/** The adapter of an app. Every route that is added to it is also added to `routes`. */
-export function createAdapter(routes: RouteTable): FastifyAdapter {
+/** The adapter of an app. Every route that is added to it is also added to `routes`, and every call is counted in `calls`. */
+export function createAdapter(routes: RouteTable, calls: Calls): FastifyAdapter {
   const adapter = new FastifyAdapter({
     bodyLimit: BODY_BYTES_MAX,
     requestTimeout: REQUEST_TIMEOUT_MS,
@@ -30,7 +31,8 @@ export function createAdapter(routes: RouteTable): FastifyAdapter {
   fastify.addHook('onRoute', (route) => routes.add(route.method, route.url));
   // JSON is all that is understood: any other type of body is a 415.
   fastify.removeContentTypeParser('text/plain');
-  letConnectionsEnd(adapter);
+  countCalls(adapter, calls);
+  letConnectionsEnd(adapter, calls);
   keepSignedBodies(adapter);
   traceCalls(adapter);
   return adapter;
@@ -60,10 +62,19 @@ function keepSignedBodies(adapter: FastifyAdapter): void {
   });
 }
 
-/** A stop waits for open connections, and callers keep theirs open: each ends with the answer that is under way on it. */
-function letConnectionsEnd(adapter: FastifyAdapter): void {
+function countCalls(adapter: FastifyAdapter, calls: Calls): void {
   const fastify = adapter.getInstance();
-  let closing = false;
+  fastify.addHook('onRequest', (_request, reply, done) => {
+    calls.begun();
+    // Also of a call whose caller has hung up.
+    reply.raw.once('close', () => calls.ended());
+    done();
+  });
+}
+
+/** A stop waits for open connections, and callers keep theirs open: each ends with the answer that is under way on it. */
+function letConnectionsEnd(adapter: FastifyAdapter, calls: Calls): void {
+  const fastify = adapter.getInstance();
   // Nothing was asked on these yet: browsers and pools open them ahead, and to the server they are not even idle.
   const silent = new Set<Socket>();
   fastify.server.on('connection', (socket: Socket) => {
@@ -72,7 +83,6 @@ function letConnectionsEnd(adapter: FastifyAdapter): void {
   });
   fastify.server.on('request', ({ socket }: { socket: Socket }) => silent.delete(socket));
   fastify.addHook('preClose', (done) => {
-    closing = true;
     for (const socket of silent) socket.destroy();
     // For answers whose head was written just before.
     const sweep = setInterval(() => fastify.server.closeIdleConnections(), IDLE_SWEEP_MS);
@@ -80,7 +90,7 @@ function letConnectionsEnd(adapter: FastifyAdapter): void {
     done();
   });
   fastify.addHook('onSend', (_request, reply, _payload, done) => {
-    if (closing) reply.header('connection', 'close');
+    if (calls.areEnding) reply.header('connection', 'close');
     done();
   });
 }

@@ -1,7 +1,8 @@
 import { type DynamicModule, Injectable, Module } from '@nestjs/common';
 import { TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
-import { databaseAddress, limitWaits, pinSessions } from 'nest-dtx';
+import { limitWaits, pinSessions } from 'nest-dtx';
 import { DataSource, type EntityTarget, type ObjectLiteral } from 'typeorm';
+import { databaseOptions } from './database-options.js';
 
 /** Connections that requests and handlers share. Above it they wait, so that a burst cannot exhaust the server. */
 const POOL_SIZE = 32;
@@ -22,9 +23,10 @@ const KEEP_ALIVE_MS = 10_000;
  * this app pins them: what it stores is UTC, and what does not fit is an error.
  */
 export function databaseModule(url: string, entities: EntityTarget<ObjectLiteral>[]): DynamicModule {
+  const { extra, ...address } = databaseOptions(url);
   const typeOrm = TypeOrmModule.forRoot({
     type: 'mysql',
-    ...databaseAddress(url),
+    ...address,
     entities: entities as TypeOrmModuleOptions['entities'],
     manualInitialization: true,
     // DATETIMEs hold UTC; without it the driver would read and write them in the zone of this machine.
@@ -32,10 +34,11 @@ export function databaseModule(url: string, entities: EntityTarget<ObjectLiteral
     charset: 'utf8mb4',
     poolSize: POOL_SIZE,
     extra: {
-      connectionLimit: POOL_SIZE,
-      queueLimit: WAITERS_MAX,
       connectTimeout: CONNECT_TIMEOUT_MS,
       keepAliveInitialDelay: KEEP_ALIVE_MS,
+      ...extra,
+      connectionLimit: POOL_SIZE,
+      queueLimit: WAITERS_MAX,
       maxIdle: POOL_SIZE - 1,
       idleTimeout: IDLE_MS,
       // A reset would undo the session that was pinned.

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { isAllowEntry, problemOfServerUrl, type ServerKind } from 'nest-dtx';
 import { z } from 'zod';
+import { problemOfDatabaseUrl } from './database-options.js';
 
 /** An operator's mistake: one line that names the variable and says what it should be. No stack is printed for it. */
 export class EnvError extends Error {}
@@ -28,7 +29,7 @@ export interface Env {
   xaPaymentDatabaseUrl?: string;
   xaInventoryDatabaseUrl?: string;
   /** `DTX_OPTIONS`, a section per module of the library; each module checks its own. */
-  options: Record<keyof typeof sections, Record<string, unknown>>;
+  options: Record<Exclude<keyof typeof sections, 'ops'>, Record<string, unknown>> & { ops?: Record<string, unknown> };
 }
 
 const URL_CHARS_MAX = 4_096;
@@ -39,6 +40,12 @@ const serverUrl = (kind: ServerKind) =>
     const problem = problemOfServerUrl(kind, text);
     if (problem !== null) context.addIssue(problem);
   });
+
+/** What follows the `?` is for the driver: it is read as well. */
+const databaseUrl = z.string().superRefine((text, context) => {
+  const problem = problemOfDatabaseUrl(text);
+  if (problem !== null) context.addIssue(problem);
+});
 
 const HTTP_URL = 'must be a URL like https://host/path';
 const httpUrl = z
@@ -65,6 +72,12 @@ const notifySection = section.refine(
   `must not contain ${NOT_NOTIFY_OPTIONS.join(', ')}`,
 );
 
+const NOT_OPS_OPTIONS = ['adminToken'];
+const opsSection = z
+  .record(z.string(), z.unknown(), 'must be an object')
+  .refine((ops) => !NOT_OPS_OPTIONS.some((key) => key in ops), `must not contain ${NOT_OPS_OPTIONS.join(', ')}`)
+  .optional();
+
 const sections = {
   core: coreSection,
   localMessage: section,
@@ -73,6 +86,7 @@ const sections = {
   halfMessage: section,
   reliableMessage: section,
   notify: notifySection,
+  ops: opsSection,
 };
 
 /** The newest secret and, while receivers change over, the one before it. */
@@ -128,7 +142,7 @@ const variables = z.object({
   PORT: port.optional(),
   HOST: z.string().max(255).optional(),
   NODE_ENV: z.string().optional(),
-  DTX_DATABASE_URL: serverUrl('database'),
+  DTX_DATABASE_URL: databaseUrl,
   DTX_RABBITMQ_URL: serverUrl('broker'),
   DTX_REDIS_URL: serverUrl('redis').optional(),
   DTX_ADMIN_TOKEN: token.optional(),
@@ -137,8 +151,8 @@ const variables = z.object({
   DTX_NOTIFY_SECRET: secrets.optional(),
   DTX_NOTIFY_ALLOW: allowedTargets.optional(),
   DTX_PAYMENT_URL: httpUrl.optional(),
-  DTX_XA_PAYMENT_DATABASE_URL: serverUrl('database').optional(),
-  DTX_XA_INVENTORY_DATABASE_URL: serverUrl('database').optional(),
+  DTX_XA_PAYMENT_DATABASE_URL: databaseUrl.optional(),
+  DTX_XA_INVENTORY_DATABASE_URL: databaseUrl.optional(),
   DTX_OPTIONS: options.prefault('{}'),
   DTX_FAILPOINTS: z.string().optional(),
 });

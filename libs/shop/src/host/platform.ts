@@ -39,7 +39,7 @@ export function platformModules(env: Env, { app, entities, migrations, participa
     TccModule.forRoot({ ...env.options.tcc, participates }),
     app === 'order' ? XaModule.forRoot({ ...env.options.xa, branches: xaBranches(env) }) : XaModule.forParticipant(),
     notifyModule(env, app),
-    OpsModule.forRoot({ adminToken: env.adminToken }),
+    OpsModule.forRoot({ ...env.options.ops, adminToken: env.adminToken }),
   ];
 }
 

@@ -1,10 +1,12 @@
 /** From a module to a running app: the same for all three. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type DynamicModule, Logger } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { SwaggerModule } from '@nestjs/swagger';
-import { connectDtx, OptionsError } from 'nest-dtx';
+import { connectDtx, OptionsError, Readiness } from 'nest-dtx';
 import { createAdapter } from './adapter.js';
+import { Calls } from './calls.js';
 import { AnswerDeadline } from './deadline.interceptor.js';
 import { type Env, EnvError, readEnv } from './env.js';
 import { TracedLogger } from './logger.js';
@@ -14,6 +16,10 @@ import { RouteTable } from './route-table.js';
 
 /** How long a stop waits for requests and handlers under way. Past it they are cut off: recovery finishes them. */
 const STOP_TIMEOUT_MS = 15_000;
+/** How long of it new calls are still taken, while others are under way: whoever spreads the load learns that it stops. */
+const STILL_LISTENING_MS = 4_000;
+/** How long of it the calls that were taken have for their answers, before the loops and consumers stop. */
+const LAST_ANSWERS_MS = 4_000;
 
 /** What to serve. */
 export interface AppToServe {
@@ -33,8 +39,9 @@ export interface AppToServe {
 export async function serve(what: AppToServe): Promise<void> {
   try {
     const env = readEnv(process.env, { port: what.port });
-    const app = await createApp(what, env);
-    stopOnSignal(app);
+    const calls = new Calls();
+    const app = await createApp(what, env, calls);
+    stopOnSignal(app, calls);
     await app.startAllMicroservices();
     await listen(app, env);
     process.stdout.write(`listening on ${addressOf(app)}\n`);
@@ -47,9 +54,9 @@ export async function serve(what: AppToServe): Promise<void> {
   }
 }
 
-async function createApp(what: AppToServe, env: Env): Promise<NestFastifyApplication> {
+async function createApp(what: AppToServe, env: Env, calls: Calls): Promise<NestFastifyApplication> {
   const routes = new RouteTable();
-  const app = await NestFactory.create<NestFastifyApplication>(what.module(env), createAdapter(routes), {
+  const app = await NestFactory.create<NestFastifyApplication>(what.module(env), createAdapter(routes, calls), {
     logger: new TracedLogger(),
     bodyParser: false,
     abortOnError: false,
@@ -67,8 +74,12 @@ async function listen(app: NestFastifyApplication, { port, host }: Env): Promise
   await app.getHttpAdapter().getInstance().listen({ port, host });
 }
 
-/** Stops in order: no new work, what is under way ends, connections close. A second signal ends at once. */
-function stopOnSignal(app: NestFastifyApplication): void {
+/**
+ * Stops in order. Readiness is 503 from the signal on. The listener closes when the last call has its answer: until then
+ * loops and consumers run, so each answer is what it would have been before. Then the work that is under way ends, and the
+ * connections close. A second signal ends at once.
+ */
+function stopOnSignal(app: NestFastifyApplication, calls: Calls): void {
   let stopping = false;
   const stop = (signal: string): void => {
     if (stopping) process.exit(1);
@@ -79,7 +90,7 @@ function stopOnSignal(app: NestFastifyApplication): void {
       logger.warn(`not stopped after ${STOP_TIMEOUT_MS} ms: ending now, recovery finishes what was begun`);
       process.exit(1);
     }, STOP_TIMEOUT_MS).unref();
-    app.close().then(
+    close(app, calls).then(
       () => process.exit(0),
       (error: unknown) => {
         logger.error(`stopped with an error: ${String(error)}`, error instanceof Error ? error.stack : undefined);
@@ -88,6 +99,15 @@ function stopOnSignal(app: NestFastifyApplication): void {
     );
   };
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, stop);
+}
+
+async function close(app: NestFastifyApplication, calls: Calls): Promise<void> {
+  app.get(Readiness, { strict: false }).stop();
+  await calls.end(STILL_LISTENING_MS);
+  const closed = app.getHttpAdapter().getInstance().close();
+  // A call without an answer by now needs what is closed next. It is waited for there.
+  await Promise.race([closed, sleep(LAST_ANSWERS_MS)]);
+  await app.close();
 }
 
 function addressOf(app: NestFastifyApplication): string {

@@ -4,6 +4,7 @@ import { accountsMigrations } from '../accounts/migrations.js';
 import { Payment } from '../accounts/payment.entity.js';
 import { stockMigrations } from '../stock/migrations.js';
 import { Stock } from '../stock/stock.entity.js';
+import { databaseOptions } from './database-options.js';
 import type { Env } from './env.js';
 
 /**
@@ -14,16 +15,22 @@ export function xaBranches({ xaPaymentDatabaseUrl, xaInventoryDatabaseUrl }: Env
   if (xaPaymentDatabaseUrl === undefined || xaInventoryDatabaseUrl === undefined) return {};
   return {
     payment: {
-      url: xaPaymentDatabaseUrl,
+      ...place(xaPaymentDatabaseUrl),
       entities: [Account, Payment],
       schema: { payment: versionOf(accountsMigrations) },
     },
     inventory: {
-      url: xaInventoryDatabaseUrl,
+      ...place(xaInventoryDatabaseUrl),
       entities: [Stock],
       schema: { inventory: versionOf(stockMigrations) },
     },
   };
+}
+
+/** The library reads the address from the URL, and takes the rest as options. */
+function place(url: string): Pick<BranchDatabase, 'url' | 'options'> {
+  const { ssl, extra } = databaseOptions(url);
+  return { url, options: { ...extra, ...(ssl ? { ssl } : {}) } };
 }
 
 const versionOf = (migrations: readonly Migration[]): number => Math.max(...migrations.map(({ version }) => version));

@@ -12,12 +12,14 @@ import { backoffMs } from '../backoff.js';
 import { DatabaseUnavailable, DtxError } from '../errors.js';
 import { idTimeMs, newId } from '../gid.js';
 import { type CoreOptions } from '../options.js';
+import { Scans } from '../scans.js';
 import { CORE_OPTIONS } from '../tokens.js';
 import { NOW_MS } from './clock-sql.js';
 import { openPools, type Pools } from './pools.js';
 import { type Migration, migrateOn, TABLE_WAIT_SECONDS } from './schema.js';
 import type { UserSession } from './session.js';
 import type { SessionPool } from './session-pool.js';
+import { SidePool } from './side-pool.js';
 import { isAccountRefused, isDatabaseAway, isStarved, isUnavailable } from './sql-errors.js';
 import type { StrayGuard } from './stray.js';
 import { CommitHooks } from './transaction.js';
@@ -26,6 +28,8 @@ import type { WorkTransactions } from './work.js';
 
 const CLOCK_INTERVAL_MS = 30_000;
 const PING_LIMIT_MS = 2_000;
+/** Lists for people: a few at once, each for so long. */
+const READS = { size: 2, limitMs: 5_000 };
 
 /**
  * The app's database as the library sees it: opened in the background and for as long as it takes (an app whose
@@ -37,6 +41,8 @@ const PING_LIMIT_MS = 2_000;
 @Injectable()
 export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnApplicationShutdown {
   readonly hooks: CommitHooks;
+  /** When each loop has last completed a scan. */
+  readonly scans = new Scans();
   private readonly logger = new Logger('Database');
   private readonly components: Array<{ component: string; migrations: readonly Migration[]; isUsers: boolean }> = [];
   private readonly listeners: Array<() => void> = [];
@@ -48,6 +54,7 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
   /** Why it does not open, where that will not pass by itself; empty otherwise. */
   problem = '';
   private pools: Pools | undefined;
+  private readonly readers: SidePool;
   private isMigrated = false;
   ready = false;
 
@@ -56,11 +63,18 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
     @Inject(CORE_OPTIONS) private readonly options: CoreOptions,
   ) {
     this.hooks = new CommitHooks(options.handlerTimeoutMs);
+    this.readers = new SidePool(source, READS);
   }
 
   /** The library's own pool: scans, marks and recovery. Only valid once ready. */
   get own(): SessionPool {
     return this.opened.own;
+  }
+
+  /** For lists that people ask for and that may read much: beside all other pools. Only valid once migrated. */
+  get reads(): SidePool {
+    if (!this.isMigrated) throw notOpen();
+    return this.readers;
   }
 
   /** Transactions that the library begins for the user's code. Only valid once ready. */
@@ -157,7 +171,7 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
 
   async onApplicationShutdown(): Promise<void> {
     await this.opening;
-    await Promise.all([this.pools?.own.end(), this.pools?.work.end()]);
+    await Promise.all([this.pools?.own.end(), this.pools?.work.end(), this.readers.end()]);
   }
 
   private async open(): Promise<void> {
@@ -188,7 +202,7 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
   }
 
   private get opened(): Pools {
-    if (!this.pools) throw Object.assign(new Error('the database is not open yet'), { code: 'POOL_NOT_OPEN' });
+    if (!this.pools) throw notOpen();
     return this.pools;
   }
 
@@ -236,4 +250,8 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
 function willPass(error: unknown): boolean {
   const root = error instanceof DatabaseUnavailable ? error.cause : error;
   return (isDatabaseAway(root) || isStarved(root)) && !isAccountRefused(root);
+}
+
+function notOpen(): Error {
+  return Object.assign(new Error('the database is not open yet'), { code: 'POOL_NOT_OPEN' });
 }

@@ -1,6 +1,7 @@
 import type { DataSource } from 'typeorm';
 import { DtxError } from '../errors.js';
 import { bind } from './literal.js';
+import { errnoOf } from './sql-errors.js';
 
 /**
  * One step of a schema's history. DDL commits by itself on MySQL and MariaDB, so each statement must be idempotent:
@@ -42,6 +43,15 @@ export function addIndexOnce(table: string, index: string, columns: string): Onc
   return { unless: hasIndex(table, index), sql };
 }
 
+/** Gives an index of a table other columns, under the same name. One statement, so the table is never without it. */
+export function widenIndexOnce(table: string, index: string, columns: string): Once {
+  const last = columns.split(/\s*,\s*/).at(-1);
+  const unless = `SELECT 1 AS found FROM information_schema.statistics WHERE table_schema = DATABASE()
+    AND table_name = '${table}' AND index_name = '${index}' AND column_name = '${last}' LIMIT 1`;
+  const change = `DROP INDEX ${index}, ADD INDEX ${index} (${columns})`;
+  return { unless, sql: `ALTER TABLE ${table} ${change}, ALGORITHM=INPLACE, LOCK=NONE` };
+}
+
 const LOCK_WAIT_SECONDS = 60;
 /**
  * How long a statement waits for transactions that have the table open. Everybody else waits behind it meanwhile, so it
@@ -54,10 +64,12 @@ export type Query = (sql: string) => Promise<Array<Record<string, unknown>>>;
 
 /**
  * Brings the schema of one component up to date. Several instances may do it at once: a named lock of the server
- * lets one through, and is released by the server itself if its holder dies.
- * @throws DtxError when another instance holds the lock for longer than a minute
+ * lets one through, and is released by the server itself if its holder dies. A component that is up to date is only looked
+ * at: rights on rows are enough for that.
+ * @throws DtxError when another instance holds the lock for longer than a minute, or the account lacks a right
  */
 export async function migrateOn(query: Query, component: string, migrations: readonly Migration[]): Promise<void> {
+  if (missingOf(migrations, await recorded(query, component)).length === 0) return;
   const [row] = await query(`SELECT GET_LOCK(${LOCK}, ${LOCK_WAIT_SECONDS}) AS got`);
   if (Number(row!.got) !== 1)
     throw new DtxError(`another instance has held the migration lock for ${LOCK_WAIT_SECONDS} s`);
@@ -94,20 +106,59 @@ async function run(query: Query, statement: string | Once): Promise<void> {
 }
 
 async function apply(query: Query, component: string, migrations: readonly Migration[]): Promise<void> {
-  await query(`CREATE TABLE IF NOT EXISTS dtx_schema_version (
+  let done = await recorded(query, component);
+  if (!done) {
+    await withRight(`the table of schema versions`, () => query(VERSIONS_SQL));
+    done = await recorded(query, component);
+  }
+  for (const migration of missingOf(migrations, done)) {
+    const { version, name, up } = migration;
+    await withRight(`${component} version ${version} (${name})`, async () => {
+      for (const statement of up) await run(query, statement);
+      await query(
+        bind(
+          'INSERT INTO dtx_schema_version (component, version, name, applied_at) VALUES (?, ?, ?, UTC_TIMESTAMP(3))',
+          [component, version, name],
+        ),
+      );
+    });
+  }
+}
+
+const VERSIONS_SQL = `CREATE TABLE IF NOT EXISTS dtx_schema_version (
     component VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL, version INT NOT NULL, name VARCHAR(128) NOT NULL,
-    applied_at DATETIME(3) NOT NULL, PRIMARY KEY (component, version)) ENGINE=InnoDB`);
-  const rows = await query(bind('SELECT version FROM dtx_schema_version WHERE component = ?', [component]));
-  const done = new Set(rows.map((row) => Number(row.version)));
-  for (const migration of [...migrations].sort((a, b) => a.version - b.version)) {
-    if (done.has(migration.version)) continue;
-    for (const statement of migration.up) await run(query, statement);
-    await query(
-      bind('INSERT INTO dtx_schema_version (component, version, name, applied_at) VALUES (?, ?, ?, UTC_TIMESTAMP(3))', [
-        component,
-        migration.version,
-        migration.name,
-      ]),
-    );
+    applied_at DATETIME(3) NOT NULL, PRIMARY KEY (component, version)) ENGINE=InnoDB`;
+
+/** The versions that this database has; null where it has no table of them yet. */
+async function recorded(query: Query, component: string): Promise<ReadonlySet<number> | null> {
+  const select = bind('SELECT version FROM dtx_schema_version WHERE component = ?', [component]);
+  try {
+    const rows = await withRight(`the look at the version of ${component}`, () => query(select));
+    return new Set(rows.map((row) => Number(row.version)));
+  } catch (error) {
+    if (errnoOf(error) === NO_SUCH_TABLE) return null;
+    throw error;
+  }
+}
+
+/** In the order of their versions. */
+function missingOf(migrations: readonly Migration[], done: ReadonlySet<number> | null): Migration[] {
+  return migrations.filter(({ version }) => !done?.has(version)).sort((a, b) => a.version - b.version);
+}
+
+const NO_SUCH_TABLE = 1146;
+/** Access denied: to a database, a command on a table, a column, a global privilege, a routine. */
+const NO_RIGHT = new Set([1044, 1142, 1143, 1227, 1370]);
+
+/** @throws DtxError where the account lacks a right; the server's text names the right and the table */
+async function withRight<T>(what: string, ask: () => Promise<T>): Promise<T> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (!NO_RIGHT.has(errnoOf(error))) throw error;
+    const advice = 'grant it, or start once with an account that has it';
+    throw new DtxError(`the account lacks a right for ${what}: ${(error as Error).message}; ${advice}`, {
+      cause: error,
+    });
   }
 }

@@ -5,6 +5,7 @@ import { type Backoff, backoffMs, type Ladder } from '../backoff.js';
 import type { Database } from '../database/database.service.js';
 import { isUnavailable } from '../database/sql-errors.js';
 import { textOf } from '../errors.js';
+import type { Scan } from '../scans.js';
 import { measure } from '../telemetry.js';
 import { withGid, withTraceparent } from '../trace.js';
 import { claimDue, giveBack, putOff, settleAgain, settleParked } from './claim.js';
@@ -55,6 +56,7 @@ export class DurableLoop<Row extends DurableRow> {
   private scanning = false;
   private again = false;
   private stopped = true;
+  private scanned: Scan | undefined;
   /** Whoever wakes the loop must not have its trace and gid go on in the scans. */
   private readonly outside = AsyncLocalStorage.snapshot();
 
@@ -70,12 +72,14 @@ export class DurableLoop<Row extends DurableRow> {
   start(): void {
     if (!this.stopped) return;
     this.stopped = false;
+    this.scanned = this.database.scans.begin(this.work.table.name, this.work.scanIntervalMs);
     this.schedule(0);
   }
 
   /** Ends scanning and waits for the rows in work. */
   async stop(): Promise<void> {
     this.stopped = true;
+    this.database.scans.end(this.scanned);
     clearTimeout(this.timer);
     while (this.inWork.size > 0) await Promise.allSettled(this.inWork);
   }
@@ -140,15 +144,21 @@ export class DurableLoop<Row extends DurableRow> {
     }
     this.scanning = true;
     this.again = false;
+    // A loop that waits for a dependency has nothing to look for.
+    let isCompleted = !this.work.canRun();
     try {
       while (!this.stopped && this.work.canRun() && this.room > 0) {
         const limit = this.room;
         const rows = await this.claim(limit);
+        isCompleted = true;
         // A full batch means that more is due: go on as soon as there is room, without waiting for the timer.
         this.again = rows.length === limit;
         if (rows.length < limit) break;
       }
+      if (isCompleted) this.scanned?.completed();
+      else this.scanned?.failed(`${this.inWork.size} rows are in work, and there is no room for more`);
     } catch (error) {
+      this.scanned?.failed((error as Error).message);
       if (!isUnavailable(error)) this.logger.error(`scan failed: ${(error as Error).message}`);
     } finally {
       this.scanning = false;

@@ -64,47 +64,50 @@ export class DurableOperations implements OperationsSource {
     const isOpen = state !== undefined && this.shape.openStates.includes(state);
     if (isOpen) {
       const where = `${whereOf([...filters, ...from])} AND next_attempt_at IS NOT NULL`;
-      return { items: await this.rows('due', where, valuesOf([...filters, ...from]), limit), through: null };
+      // The index alone tells which: of a million open rows only those that are shown are read.
+      const found: Row[] = await this.database.reads.query(
+        `SELECT id FROM ${this.shape.table} FORCE INDEX (due) ${where} ORDER BY id DESC LIMIT ${Number(limit)}`,
+        valuesOf([...filters, ...from]),
+      );
+      return { items: await this.these(found), through: null };
     }
     if (filters.length > 0) return this.stretch(filters, from, limit);
-    return { items: await this.rows('PRIMARY', whereOf(from), valuesOf(from), limit), through: null };
+    return { items: await this.rows(whereOf(from), valuesOf(from), limit), through: null };
   }
 
   /** What matches among the next rows: looking for something rare must not read a table of millions in one call. */
   private async stretch(filters: readonly Filter[], from: readonly Filter[], limit: number): Promise<ListPage> {
     const { table, scheme } = this.shape;
     const source = `FROM ${table} FORCE INDEX (PRIMARY) ${whereOf(from)} ORDER BY id DESC`;
-    const [last]: Row[] = await this.database.own.query(
+    const [last]: Row[] = await this.database.reads.query(
       `SELECT id ${source} LIMIT 1 OFFSET ${STRETCH_ROWS - 1}`,
       valuesOf(from),
     );
-    const found: Row[] = await this.database.own.query(
+    const found: Row[] = await this.database.reads.query(
       `SELECT id FROM (SELECT id, state${scheme ? '' : ', scheme'} ${source} LIMIT ${STRETCH_ROWS}) AS stretch
        ${whereOf(filters)} ORDER BY id DESC LIMIT ${Number(limit)}`,
       [...valuesOf(from), ...valuesOf(filters)],
     );
-    const ids = found.map((row) => row.id);
-    const items = ids.length === 0 ? [] : await this.rows('PRIMARY', 'WHERE id IN (?)', [ids], limit);
-    return { items, through: last?.id ?? null };
+    return { items: await this.these(found), through: last?.id ?? null };
   }
 
-  private async rows(
-    index: string,
-    where: string,
-    values: readonly SqlValue[],
-    limit: number,
-  ): Promise<TransactionView[]> {
-    const sql = `SELECT * FROM ${this.shape.table} FORCE INDEX (${index}) ${where} ORDER BY id DESC LIMIT ${Number(limit)}`;
-    const rows: Row[] = await this.database.own.query(sql, values);
+  private async these(found: readonly Row[]): Promise<TransactionView[]> {
+    const ids = found.map((row) => row.id);
+    return ids.length === 0 ? [] : this.rows('WHERE id IN (?)', [ids], ids.length);
+  }
+
+  private async rows(where: string, values: readonly SqlValue[], limit: number): Promise<TransactionView[]> {
+    const sql = `SELECT * FROM ${this.shape.table} FORCE INDEX (PRIMARY) ${where} ORDER BY id DESC LIMIT ${Number(limit)}`;
+    const rows: Row[] = await this.database.reads.query(sql, values);
     return rows.map((row) => this.view(row));
   }
 
   async get(id: string): Promise<(TransactionView & { timeline: TimelineEntry[] }) | null> {
-    const [row]: Row[] = await this.database.own.query(`SELECT * FROM ${this.shape.table} WHERE id = ?`, [id]);
+    const [row]: Row[] = await this.database.reads.query(`SELECT * FROM ${this.shape.table} WHERE id = ?`, [id]);
     if (!row) return null;
     // An id is unique in its scheme only: a caller may name a transaction of one and an event of another alike.
     const scheme = this.shape.scheme ?? String(row.scheme);
-    const operations: Row[] = await this.database.own.query(
+    const operations: Row[] = await this.database.reads.query(
       'SELECT * FROM dtx_operation WHERE subject_id = ? AND scheme = ? ORDER BY id',
       [id, scheme],
     );
@@ -112,7 +115,7 @@ export class DurableOperations implements OperationsSource {
       at: isoTime(o.at)!,
       event: `${o.action} by ${o.operator ?? 'a person'}${o.note ? `: ${o.note}` : ''}`,
     }));
-    const incidents: Row[] = await this.database.own.query(
+    const incidents: Row[] = await this.database.reads.query(
       'SELECT opened_at, alert_error FROM dtx_alert WHERE subject_id = ? AND scheme = ? ORDER BY id',
       [id, scheme],
     );
@@ -160,9 +163,10 @@ export class DurableOperations implements OperationsSource {
     return this.change(id, { ...word, action: outcome }, (tx, row) => this.shape.resolve(tx, row, outcome, word.note));
   }
 
-  async summary(): Promise<SummaryRow[]> {
+  /** Reads the index `due` and no row of the table. */
+  async summary(sql: Sql): Promise<SummaryRow[]> {
     const scheme = this.shape.scheme ? `'${this.shape.scheme}'` : 'scheme';
-    const rows: Row[] = await this.database.own.query(
+    const rows: Row[] = await sql.query(
       `SELECT ${scheme} AS scheme, state, COUNT(*) AS n,
        TIMESTAMPDIFF(MICROSECOND, MIN(next_attempt_at), UTC_TIMESTAMP(3)) / 1000 AS age
        FROM ${this.shape.table} FORCE INDEX (due) WHERE next_attempt_at IS NOT NULL GROUP BY 1, 2`,

@@ -20,6 +20,7 @@ export type Claimed = { kind: 'claimed'; token: string } | { kind: 'busy' } | { 
 const DONE = 'done';
 const COMMAND_LIMIT_MS = 2_000;
 const CONNECT_LIMIT_MS = 10_000;
+const PROBE_TTL_MS = 10_000;
 
 /** Only whoever still holds the claim may end it: after the lease another may have begun. */
 const FINISH = `if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) return 1 end return 0`;
@@ -88,6 +89,20 @@ export class RedisClaims implements OnApplicationShutdown {
   /** The work was not done: the next delivery need not wait for the lease. @throws RedisUnavailable */
   async release(key: string, token: string): Promise<void> {
     await this.ask((redis) => redis.eval(RELEASE, 1, key, token));
+  }
+
+  /**
+   * Writes as `claim` and `finish` do, under a key that nothing else uses.
+   * @returns why Redis takes no claims, or an empty text
+   */
+  async probe(key: string): Promise<string> {
+    try {
+      await this.ask((redis) => redis.set(key, DONE, 'PX', PROBE_TTL_MS));
+      await this.ask((redis) => redis.eval(FINISH, 1, key, DONE, DONE, PROBE_TTL_MS));
+      return '';
+    } catch (error) {
+      return (error as Error).message;
+    }
   }
 
   onApplicationShutdown(): void {

@@ -1,4 +1,4 @@
-import { hasColumn, type Migration } from '../database/schema.js';
+import { hasColumn, type Migration, widenIndexOnce } from '../database/schema.js';
 import type { DurableTable } from '../durable/durable-table.js';
 
 export const INBOX: DurableTable = {
@@ -58,6 +58,11 @@ export const inboxMigrations: Migration[] = [
         sql: 'ALTER TABLE dtx_inbox ADD COLUMN before_ack TINYINT NOT NULL DEFAULT 0',
       },
     ],
+  },
+  {
+    version: 3,
+    name: 'inbox: open rows are counted in the index',
+    up: [widenIndexOnce('dtx_inbox', 'due', 'next_attempt_at, state, scheme')],
   },
 ];
 

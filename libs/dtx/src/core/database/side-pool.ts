@@ -1,0 +1,73 @@
+import type { DataSource } from 'typeorm';
+import type { SqlValue } from './literal.js';
+import type { Changed, Row } from './raw-connection.js';
+import { pinningSql } from './session.js';
+import { poolBeside, type SessionPool } from './session-pool.js';
+import type { Sql } from './sql.js';
+import { errnoOf } from './sql-errors.js';
+
+export interface SideLimits {
+  /** Connections at the most. */
+  readonly size: number;
+  /** The server ends a statement after this time, in milliseconds. */
+  readonly limitMs: number;
+}
+
+const LOCK_WAIT_SECONDS = 1;
+const SILENCE_SECONDS = 8;
+const IDLE_MS = 2_000;
+const WAITERS_MAX = 100;
+/** The server ends a statement by its own clock. An answer that is later than this is not waited for. */
+const ANSWER_MARGIN_MS = 500;
+/** The server ended the statement because its time was over: MariaDB, MySQL. */
+const TIME_IS_OVER = new Set([1969, 3024]);
+
+/**
+ * A few connections to a database beside the pools that the business and the recovery use. The server ends each
+ * statement when its time is over, so a statement whose caller has gone does not run on. A connection that does not answer
+ * is closed. A connection is opened at its first use, and closed when it is idle.
+ */
+export class SidePool implements Sql {
+  private pool: SessionPool | undefined;
+  private isEnded = false;
+
+  constructor(
+    private readonly source: DataSource,
+    private readonly limits: SideLimits,
+  ) {}
+
+  /**
+   * @throws what the server answers, DatabaseUnavailable without a connection in time, and after `end` an error of code
+   *   POOL_CLOSED
+   */
+  async query<T = Row[] & Changed>(statement: string, values?: readonly SqlValue[]): Promise<T> {
+    if (this.isEnded) throw Object.assign(new Error('the pool has ended'), { code: 'POOL_CLOSED' });
+    this.pool ??= this.open();
+    return this.pool.query<T>(statement, values);
+  }
+
+  async end(): Promise<void> {
+    this.isEnded = true;
+    await this.pool?.end();
+  }
+
+  private open(): SessionPool {
+    const { size, limitMs } = this.limits;
+    const waits = { acquireMs: limitMs + ANSWER_MARGIN_MS, statementMs: limitMs + ANSWER_MARGIN_MS };
+    return poolBeside(this.source, pinsOf(limitMs), { size, queueMax: WAITERS_MAX, idleMs: IDLE_MS, ...waits });
+  }
+}
+
+/** Whether the server ended a statement because its time was over. */
+export function isTimeOver(error: unknown): boolean {
+  return TIME_IS_OVER.has(errnoOf(error));
+}
+
+/** Each server reads its own setting and takes that of the other for a comment. */
+function pinsOf(limitMs: number): string[] {
+  const limit = `/*M! SESSION max_statement_time = ${limitMs / 1_000}, */ /*!80000 SESSION max_execution_time = ${limitMs}, */`;
+  return [
+    ...pinningSql({ lockWaitSeconds: LOCK_WAIT_SECONDS, silenceSeconds: SILENCE_SECONDS }),
+    `SET ${limit} SESSION autocommit = 1`,
+  ];
+}

@@ -1,0 +1,109 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createConnection } from 'mysql2/promise';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Operator } from './support/operator.js';
+import { TcpProxy } from './support/proxy.js';
+import { type Answer, call, Stack } from './support/stack.js';
+import { until } from './support/until.js';
+import { freshWorld, type World } from './support/world.js';
+
+const CALLERS = 50;
+const FLOOD_MS = 4_000;
+/** Generous: what is asked takes a few milliseconds on a machine that does nothing else. */
+const ANSWER_MS = 5_000;
+/** How a count begins, as it is sent to the server. */
+const COUNT = /AS scheme, state, COUNT\(\*\)/g;
+
+let world: World;
+let proxy: TcpProxy;
+let shop: Stack;
+let counts = 0;
+
+beforeAll(async () => {
+  world = await freshWorld('operations_flood', { audited: false });
+  proxy = await TcpProxy.start(world.databases.inventory);
+  proxy.onBytes('to-server', (chunk) => {
+    counts += chunk.toString('latin1').match(COUNT)?.length ?? 0;
+  });
+  shop = new Stack(world, { env: { DTX_DATABASE_URL: proxy.url } });
+  await shop.start(['inventory']);
+  await shop.stock('book', 1);
+});
+
+afterAll(async () => {
+  await shop?.stop();
+  await proxy?.close();
+});
+
+const metrics = () => call(`${shop.of('inventory').url}/metrics`);
+
+interface Flood {
+  answers: Answer[];
+  ready: number[];
+  slowestMs: number;
+}
+
+/** So many callers, each of which asks again as soon as it is answered, and one that looks whether the app is ready. */
+async function flood(ask: () => Promise<Answer>): Promise<Flood> {
+  const seen: Flood = { answers: [], ready: [], slowestMs: 0 };
+  const end = performance.now() + FLOOD_MS;
+  const caller = async () => {
+    while (performance.now() < end) {
+      const since = performance.now();
+      seen.answers.push(await ask());
+      seen.slowestMs = Math.max(seen.slowestMs, performance.now() - since);
+      await sleep(20);
+    }
+  };
+  const looker = async () => {
+    for (; performance.now() < end; await sleep(200))
+      seen.ready.push((await call(`${shop.of('inventory').url}/health/ready`)).status);
+  };
+  await Promise.all([looker(), ...Array.from({ length: CALLERS }, caller)]);
+  return seen;
+}
+
+test('however many callers ask for the figures, each table is counted a few times, and the app stays ready', async () => {
+  const { body } = await new Operator(shop, 'inventory').get('/summary');
+  const tables = new Set((body.schemes as Array<{ source: string }>).map(({ source }) => source));
+  counts = 0;
+  const { answers, ready, slowestMs } = await flood(metrics);
+  const summaries = await flood(() => shop.get('inventory', '/dtx/summary'));
+  expect(answers.length).toBeGreaterThan(CALLERS);
+  expect([...answers, ...summaries.answers].filter(({ status }) => status !== 200)).toEqual([]);
+  expect([...ready, ...summaries.ready].filter((status) => status !== 200)).toEqual([]);
+  expect(Math.max(slowestMs, summaries.slowestMs)).toBeLessThan(ANSWER_MS);
+  // Figures are two seconds old at the most, and the floods take eight: a few rounds, and never one per caller.
+  expect(tables.size).toBeGreaterThan(0);
+  expect(counts).toBeLessThan(10 * (tables.size + 2));
+});
+
+test('while one table cannot be counted the app stays ready, and the last figures are there with their age', async () => {
+  await until('the tables were counted', async () =>
+    /dtx_open_rows_age_seconds/.test(String((await metrics()).body.text)),
+  );
+  const locker = await createConnection(world.databases.inventory);
+  try {
+    await locker.query('LOCK TABLES dtx_tcc WRITE');
+    const { answers, ready, slowestMs } = await flood(metrics);
+    expect(answers.filter(({ status }) => status !== 200)).toEqual([]);
+    expect(ready.filter((status) => status !== 200)).toEqual([]);
+    expect(slowestMs).toBeLessThan(ANSWER_MS);
+    const ageOf = (text: string) => Number(/^dtx_open_rows_age_seconds\{source="dtx_tcc"\} (\S+)$/m.exec(text)?.[1]);
+    const text = await until('the figures of the locked table are old', async () => {
+      const now = String((await metrics()).body.text);
+      return ageOf(now) > 3 && now;
+    });
+    expect(text).toMatch(/^dtx_last_scan_seconds\{loop="dtx_inbox"\} /m);
+    const [waiting] = await locker.query<never>(
+      `SELECT COUNT(*) AS n FROM information_schema.processlist WHERE db = DATABASE() AND info LIKE '%COUNT(*)%' AND id <> CONNECTION_ID()`,
+    );
+    expect(Number((waiting as Array<{ n: number }>)[0]!.n)).toBeLessThan(2);
+  } finally {
+    await locker.end();
+  }
+  await until('the figures are new again', async () => {
+    const { body } = await metrics();
+    return Number(/^dtx_open_rows_age_seconds\{source="dtx_tcc"\} (\S+)$/m.exec(String(body.text))?.[1]) < 3;
+  });
+});
