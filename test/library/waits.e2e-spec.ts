@@ -175,7 +175,7 @@ describe('a transaction inside a transaction', () => {
   test('of a handler is refused, since it would hold a second connection of the pool that it waits for', async () => {
     const funds = library.defineParticipant({ name: 'payment.test-funds', version: 1, args: z.object({}) });
     const handle: Handle = () => service!.get(library.Tcc).run({}, (t) => t.call(funds, {}));
-    await start({ handle }, { providers: [participant(funds)], core: { inbox: { attemptsMax: 1 } } });
+    await start({ handle }, { providers: [participant(funds)], core: { workPoolSize: 1, inbox: { attemptsMax: 1 } } });
     const gid = nextGid();
     await append(gid);
     const { last_error } = await untilInbox(gid, 'PARKED');
