@@ -6,6 +6,7 @@ import { pathToFileURL } from 'node:url';
 import { audit } from '../audit/index.mjs';
 import { exitCodeOf, reportLines } from '../audit/report.mjs';
 import { OperatorError, runCommand } from '../command/entry.mjs';
+import { serverUrlParts } from '../infra/server-url.mjs';
 import { untilReady } from './http.mjs';
 import { makePurchases, purchaseTable, setTheScene } from './purchases.mjs';
 
@@ -31,7 +32,7 @@ function readEnvironment() {
   const names = ['ORDER', 'PAYMENT', 'INVENTORY'];
   const each = (suffix) => Object.fromEntries(names.map((app) => [app.toLowerCase(), readUrl(`DTX_${app}_${suffix}`)]));
   const rabbitmq = readUrl('DTX_RABBITMQ_URL');
-  const vhost = decodeURIComponent(new URL(rabbitmq).pathname.slice(1)) || '/';
+  const vhost = serverUrlParts(rabbitmq).path || '/';
   const management = readUrl('DTX_RABBITMQ_MANAGEMENT_URL');
   return {
     urls: each('URL'),

@@ -1,5 +1,6 @@
 // The broker as seen from outside: its management HTTP API, and whether its AMQP port answers at all.
 import { connect } from 'node:net';
+import { serverUrlParts } from './server-url.mjs';
 
 /** One call to the management API. `allow` lists the statuses, beside 2xx, that are an answer and not a failure. */
 export async function management(url, method, path, body, { timeoutMs = 15_000, allow = [] } = {}) {
@@ -24,10 +25,10 @@ export async function management(url, method, path, body, { timeoutMs = 15_000, 
 
 /** An AMQP server answers a protocol header that it does not speak with the header it wants, then hangs up. */
 export function amqpAnswers(url, { timeoutMs = 5_000 } = {}) {
-  const { hostname, port, protocol } = new URL(url);
-  if (protocol === 'amqps:') return Promise.resolve(); // a TLS listener: left to the management API and to the apps
+  const { host, port, protocol } = serverUrlParts(url);
+  if (protocol === 'amqps') return Promise.resolve(); // a TLS listener: left to the management API and to the apps
   return new Promise((resolve, reject) => {
-    const socket = connect({ host: hostname.replace(/^\[|\]$/g, ''), port: Number(port || 5672) });
+    const socket = connect({ host, port });
     const finish = (settle, value) => {
       socket.destroy();
       settle(value);

@@ -2,6 +2,7 @@
 // installed, and with the very account, address and password that the apps will use.
 import { constants, createHash, publicEncrypt } from 'node:crypto';
 import { connect } from 'node:net';
+import { serverUrlParts } from './server-url.mjs';
 
 const CAPABILITIES = 0x1 | 0x200 | 0x2000 | 0x8000 | 0x80000; // long password, 4.1 protocol, transactions, secure, plugins
 const UTF8MB4 = 45;
@@ -9,10 +10,10 @@ const [OK, MORE, SWITCH, FAILED] = [0x00, 0x01, 0xfe, 0xff];
 
 /** Resolves with the server's version once it has answered the statement; rejects with what it said instead. */
 export function ask(url, sql, { timeoutMs = 5_000 } = {}) {
-  const { hostname, port, username, password } = new URL(url);
-  const login = { user: decodeURIComponent(username), password: decodeURIComponent(password) };
+  const { host, port, user = '', password = '' } = serverUrlParts(url);
+  const login = { user, password };
   return new Promise((resolve, reject) => {
-    const socket = connect({ host: hostname.replace(/^\[|\]$/g, ''), port: Number(port || 3306) });
+    const socket = connect({ host, port });
     const finish = (settle, value) => {
       socket.destroy();
       settle(value);

@@ -1,18 +1,17 @@
 // Just enough of the Redis protocol for readiness and for giving each world a database number of its own.
-import { connect } from 'node:net';
+import { connect, isIP } from 'node:net';
 import { connect as connectTls } from 'node:tls';
+import { serverUrlParts } from './server-url.mjs';
 
 /** Runs the commands one after another on one connection; resolves with their replies, rejects at the first error reply. */
 export function redisCommands(url, commands, { timeoutMs = 5_000 } = {}) {
-  const { protocol, hostname, port, username, password, pathname } = new URL(url);
-  const auth = password
-    ? [['AUTH', ...(username ? [decodeURIComponent(username)] : []), decodeURIComponent(password)]]
-    : [];
-  const select = pathname.length > 1 ? [['SELECT', pathname.slice(1)]] : [];
+  const { protocol, host, port, user, password, path } = serverUrlParts(url);
+  const auth = password ? [['AUTH', ...(user ? [user] : []), password]] : [];
+  const select = path ? [['SELECT', path]] : [];
   const all = [...auth, ...select, ...commands.map((command) => command.map(String))];
   return new Promise((resolve, reject) => {
-    const open = protocol === 'rediss:' ? connectTls : connect;
-    const socket = open({ host: hostname.replace(/^\[|\]$/g, ''), port: Number(port || 6379), servername: hostname });
+    const open = protocol === 'rediss' ? connectTls : connect;
+    const socket = open({ host, port, servername: isIP(host) ? undefined : host });
     const finish = (settle, value) => {
       socket.destroy();
       settle(value);

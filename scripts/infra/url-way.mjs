@@ -1,6 +1,7 @@
 // The "url" way: servers that somebody else runs, named by DTX_*_URL. We create worlds on them and stop nothing.
 import { DATABASES, InfraError, serversOf } from './place.mjs';
 import { probe } from './readiness.mjs';
+import { serverUrlParts } from './server-url.mjs';
 
 const DATABASE_VARIABLES = Object.fromEntries(
   DATABASES.map((server) => [server, `DTX_${server.toUpperCase()}_DATABASE_URL`]),
@@ -46,11 +47,15 @@ function readGiven(kind) {
 /** Without its path: which database, vhost or number is used on the server is a world's business. */
 function serverUrl(server) {
   const variable = VARIABLES[server];
-  const url = URL.canParse(process.env[variable]) ? new URL(process.env[variable]) : null;
   const protocols = PROTOCOLS[server] ?? DATABASE_PROTOCOLS;
-  if (!url || !protocols.includes(url.protocol) || !url.hostname) {
-    throw new InfraError(`${variable} is not a URL like ${protocols[0]}//user:password@host:port`);
+  const no = (why) => new InfraError(`${variable} is not a URL like ${protocols[0]}//user:password@host:port: ${why}`);
+  try {
+    serverUrlParts(process.env[variable]);
+  } catch (error) {
+    throw no(error.message);
   }
+  const url = new URL(process.env[variable]);
+  if (!protocols.includes(url.protocol)) throw no(`its protocol must be ${protocols.join(' or ')}`);
   url.pathname = '';
   return url.href.replace(/^mariadb:/, 'mysql:');
 }

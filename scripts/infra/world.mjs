@@ -5,6 +5,7 @@ import { until } from '../command/deadline.mjs';
 import { management } from './broker-api.mjs';
 import { DATABASES, InfraError } from './place.mjs';
 import { redisCommands } from './redis-wire.mjs';
+import { serverUrlParts } from './server-url.mjs';
 import { dropDatabase } from './world-database.mjs';
 
 /**
@@ -82,7 +83,7 @@ async function onServer(url, work) {
 async function createVhost(servers, vhost, fresh) {
   if (fresh) await removeVhost(servers, vhost);
   const path = encodeURIComponent(vhost);
-  const user = encodeURIComponent(decodeURIComponent(new URL(servers.rabbitmq).username || 'guest'));
+  const user = encodeURIComponent(serverUrlParts(servers.rabbitmq).user ?? 'guest');
   await management(servers.management, 'PUT', `/vhosts/${path}`, {}, { timeoutMs: 60_000 });
   await management(servers.management, 'PUT', `/permissions/${path}/${user}`, {
     configure: '.*',

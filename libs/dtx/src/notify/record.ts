@@ -7,6 +7,7 @@ import type { Delivery, QueueConsumer } from '../core/broker/consumer.js';
 import { fromProperties } from '../core/broker/envelope.js';
 import { Database } from '../core/database/database.service.js';
 import { insertFirst, NOW, SqlExpression } from '../core/database/insert-first.js';
+import { whyUnstorable } from '../core/database/unstorable.js';
 import { inFuture, NEVER_BY_ITSELF } from '../core/durable/claim.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
@@ -110,7 +111,12 @@ export class Records implements OnModuleInit, OnModuleDestroy {
     const values = { id, gid, type, target, target_host, body, traceparent, state, ...lease, created_at: NOW };
     const isFirst = await failpoint(failpoints.recorded, () =>
       insertFirst(this.database.own, 'dtx_notification', values),
-    );
+    ).catch(async (error) => {
+      const why = await whyUnstorable(this.database.own, error, body ?? '');
+      if (why === null) throw error;
+      return this.keepWithoutBody(row, why);
+    });
+    if (isFirst === 'kept') return;
     if (!isFirst) return this.compare(row);
     measure('started', { scheme: SCHEME });
     if (isNow) await this.deliveries.deliverNow(row);
@@ -140,8 +146,25 @@ export class Records implements OnModuleInit, OnModuleDestroy {
     await this.keep({ id, gid, type: 'unreadable', body, ...nowhere }, problem);
   }
 
-  /** PARKED from the start, with one alert. */
-  private async keep(row: Omit<NotificationRow, 'state' | 'attempts' | 'claim_token'>, problem: string): Promise<void> {
+  /** PARKED from the start, with one alert. What cannot be written with its body is written without. */
+  private async keep(row: Kept, problem: string): Promise<void> {
+    try {
+      await this.keepRow(row, problem);
+    } catch (error) {
+      const why = await whyUnstorable(this.database.own, error, row.body ?? '');
+      if (why === null) throw error;
+      await this.keepWithoutBody(row, `${problem}; ${why}`);
+    }
+  }
+
+  /** A person sees what it was. Without its body it can be delivered to nobody, so it names no target. */
+  private async keepWithoutBody({ id, gid, type, target }: Kept, problem: string): Promise<'kept'> {
+    const bare = { id, gid, type: 'unstorable', target: null, target_host: '-', body: null, traceparent: null };
+    await this.keepRow(bare, `${problem}; it was ${type} for ${target ?? 'nobody'}`);
+    return 'kept';
+  }
+
+  private async keepRow(row: Kept, problem: string): Promise<void> {
     const { id, gid } = row;
     const incident = { scheme: SCHEME, id, gid, step: 'recording a notification', lastError: problem };
     const next_attempt_at = new SqlExpression(NEVER_BY_ITSELF);
@@ -154,6 +177,8 @@ export class Records implements OnModuleInit, OnModuleDestroy {
     if (isFirst) this.alerts.announce(incident);
   }
 }
+
+type Kept = Pick<NotificationRow, 'id' | 'gid' | 'type' | 'target' | 'target_host' | 'body' | 'traceparent'>;
 
 function parseJson(content: Buffer): unknown {
   try {

@@ -26,7 +26,10 @@ export interface ConsumerOptions {
 }
 
 const RETRY: Backoff = { firstMs: 500, factor: 2, capMs: 5_000 };
-const GIVE_BACK_MS = 500;
+/** Pauses before the same message is given back for the first, second, ... time. */
+const GIVE_BACK: Backoff = { firstMs: 500, factor: 2, capMs: 30_000 };
+/** Messages whose give-backs are remembered. */
+const GIVEN_BACK_MAX = 1_000;
 
 /**
  * Consumes one queue for as long as the process lives: re-attached after a lost connection, a closed channel or a
@@ -36,6 +39,9 @@ const GIVE_BACK_MS = 500;
 export class QueueConsumer {
   private readonly logger = new Logger('Consumer');
   private readonly inWork = new Set<Promise<void>>();
+  /** How often each message was given back since it was acked. */
+  private readonly givenBack = new Map<string, number>();
+  private readonly stopping = new AbortController();
   private channel: Channel | undefined;
   private tag: string | undefined;
   private isStopped = true;
@@ -81,6 +87,7 @@ export class QueueConsumer {
   /** Takes no more, waits for what is in work (bounded), then closes the channel: the rest is delivered again. */
   async stop(drainMs: number): Promise<void> {
     this.isStopped = true;
+    this.stopping.abort();
     this.connection.off('up', this.attach);
     const { channel, tag } = this;
     if (!channel) return;
@@ -175,16 +182,26 @@ export class QueueConsumer {
     setTimeout(() => void this.attach(), backoffMs(RETRY, Math.max(1, this.tries)));
   }
 
-  /** Not handled and not stored either: back to the broker, after a moment so that it cannot spin. */
+  /** Not handled and not stored either: back to the broker, after a pause that grows, so that it cannot spin. */
   private async giveBack(channel: Channel, { message, lost }: Delivery, error: unknown): Promise<void> {
     if (lost.aborted) return;
+    const key = keyOf(message);
+    const times = (this.givenBack.get(key) ?? 0) + 1;
+    this.givenBack.delete(key);
+    if (this.givenBack.size >= GIVEN_BACK_MAX) this.givenBack.delete(this.givenBack.keys().next().value!);
+    this.givenBack.set(key, times);
     this.logger.warn(`${this.options.queue}: given back: ${textOf(error)}`);
-    await sleep(GIVE_BACK_MS, undefined, { signal: lost }).catch(() => {});
+    const signal = AbortSignal.any([lost, this.stopping.signal]);
+    await sleep(backoffMs(GIVE_BACK, times), undefined, { signal }).catch(() => {});
     unlessClosed(lost, () => channel.nack(message, false, true));
   }
 
   private take(channel: Channel, lost: AbortSignal, message: ConsumeMessage): void {
-    const delivery: Delivery = { message, lost, ack: () => unlessClosed(lost, () => channel.ack(message)) };
+    const ack = () => {
+      this.givenBack.delete(keyOf(message));
+      unlessClosed(lost, () => channel.ack(message));
+    };
+    const delivery: Delivery = { message, lost, ack };
     const running: Promise<void> = this.handle(delivery)
       .catch((error) => this.giveBack(channel, delivery, error))
       .finally(() => this.inWork.delete(running));
@@ -200,4 +217,9 @@ function unlessClosed(lost: AbortSignal, settle: () => void): void {
   } catch {
     // It is closing, and `close` has yet to come.
   }
+}
+
+/** One that has no id is told from others by its size. */
+function keyOf({ properties, content }: ConsumeMessage): string {
+  return String(properties.messageId ?? `${content.length} bytes`).slice(0, 200);
 }

@@ -51,6 +51,12 @@ function scalar(value: SqlScalar): string {
   throw new DtxError(`not a value that SQL can be given: ${String(value).slice(0, 40)}`);
 }
 
+/** How many bytes a text or a body is in a statement, at the least. */
+export function literalBytes(value: string | Buffer): number {
+  const bytes = Buffer.byteLength(value);
+  return typeof value === 'string' && PLAIN.test(value) ? bytes : 2 * bytes;
+}
+
 /** The character set stands beside the text: what the session says about its client's does not count then. */
 function quoted(text: string): string {
   return PLAIN.test(text) ? `_utf8mb4'${text}'` : `_utf8mb4 X'${Buffer.from(text).toString('hex')}'`;

@@ -92,11 +92,11 @@ export class Inbox implements OnModuleInit {
       return outcome;
     } catch (error) {
       // Blocked for an alarm, which only consuming may end: the step is done later, from its row, and this delivery acked.
-      if (error instanceof BrokerBlocked) return this.stored.holdSettled(incoming, textOf(error));
+      if (error instanceof BrokerBlocked) return this.stored.holdSettled(incoming, endpoint, textOf(error));
       // Of what the step may throw, only this says that it can be waited for: another one that is unknown may stay so.
       if (isBrokerAway(error) || (await this.database.isAway(error))) throw error;
       this.logger.warn(`${endpoint.consumer} before the ack of ${incoming.id}: ${textOf(error)}`);
-      return this.stored.holdSettled(incoming, textOf(error));
+      return this.stored.holdSettled(incoming, endpoint, textOf(error));
     }
   }
 

@@ -4,6 +4,7 @@ import { backoffMs } from '../backoff.js';
 import { Database } from '../database/database.service.js';
 import { insertFirst, NOW, SqlExpression, type Values } from '../database/insert-first.js';
 import { isBusy } from '../database/sql-errors.js';
+import { whyUnstorable } from '../database/unstorable.js';
 import { inFuture, NEVER_BY_ITSELF } from '../durable/claim.js';
 import { textOf } from '../errors.js';
 import { failpoint } from '../failpoint.js';
@@ -63,25 +64,58 @@ export class StoredDeliveries {
   private async store(incoming: Incoming, endpoint: Endpoint, due: Values): Promise<InboxOutcome> {
     measure('retried', { scheme: incoming.info.scheme });
     const row = { ...rowOf(incoming), state: 'RETRYING', ...due, ...stored(incoming, endpoint) };
-    // Not with the user's mode: under ORACLE `body` is no name for a column.
-    const isFirst = await insertFirst(this.database.own, 'dtx_inbox', row);
-    return isFirst ? 'HELD' : this.outcomeOf(incoming.id);
+    try {
+      // Not with the user's mode: under ORACLE `body` is no name for a column.
+      const isFirst = await insertFirst(this.database.own, 'dtx_inbox', row);
+      return isFirst ? 'HELD' : this.outcomeOf(incoming.id);
+    } catch (error) {
+      const why = await whyUnstorable(this.database.own, error, incoming.body);
+      if (why === null) throw error;
+      return this.parkRow(withoutBody(incoming), endpoint, why);
+    }
+  }
+
+  /**
+   * Writes a row with its body and, where that can never be written, without: a delivery that circles for ever would take
+   * the place of those that can be handled. If this fails as well, the delivery is given back, rarer each time.
+   */
+  private async orWithoutBody<T>(incoming: Incoming, write: (one: Incoming, why?: string) => Promise<T>): Promise<T> {
+    try {
+      return await write(incoming);
+    } catch (error) {
+      const why = await whyUnstorable(this.database.own, error, incoming.body);
+      if (why === null) throw error;
+      return write(withoutBody(incoming), why);
+    }
   }
 
   /** Its business is committed, and what comes before the ack has failed: that step alone is due again. */
-  async holdSettled(incoming: Incoming, problem: string): Promise<InboxOutcome> {
+  async holdSettled(incoming: Incoming, endpoint: Endpoint, problem: string): Promise<InboxOutcome> {
     measure('retried', { scheme: incoming.info.scheme });
     const { body, reply_to, traceparent } = stored(incoming, undefined);
-    await this.database.own.query(
-      `UPDATE dtx_inbox SET state = 'RETRYING', attempts = 1, next_attempt_at = ${inFuture(backoffMs(this.options.inbox.backoff, 1))},
-       last_error = ?, body = ?, reply_to = ?, traceparent = ?, before_ack = 1 WHERE id = ? AND state = 'HANDLED'`,
-      [problem.slice(0, 1_000), body, reply_to, traceparent, incoming.id],
-    );
-    return 'HELD';
+    try {
+      await this.database.own.query(
+        `UPDATE dtx_inbox SET state = 'RETRYING', attempts = 1, next_attempt_at = ${inFuture(backoffMs(this.options.inbox.backoff, 1))},
+         last_error = ?, body = ?, reply_to = ?, traceparent = ?, before_ack = 1 WHERE id = ? AND state = 'HANDLED'`,
+        [problem.slice(0, 1_000), body, reply_to, traceparent, incoming.id],
+      );
+      return 'HELD';
+    } catch (error) {
+      const why = await whyUnstorable(this.database.own, error, incoming.body);
+      if (why === null) throw error;
+      const step = `${incoming.info.consumer} before the ack of ${incoming.type}`;
+      return this.parkThere(withoutBody(incoming), endpoint, { step, lastError: `${problem}; ${why}` });
+    }
   }
 
   /** It cannot be handled, however often: for a person, with one alert. */
-  async park(incoming: Incoming, endpoint: Endpoint, problem: string): Promise<InboxOutcome> {
+  park(incoming: Incoming, endpoint: Endpoint, problem: string): Promise<InboxOutcome> {
+    return this.orWithoutBody(incoming, (one, why) =>
+      this.parkRow(one, endpoint, why === undefined ? problem : `${problem}; ${why}`),
+    );
+  }
+
+  private async parkRow(incoming: Incoming, endpoint: Endpoint, problem: string): Promise<InboxOutcome> {
     const { info } = incoming;
     const step = `${info.consumer} reading ${incoming.type ?? 'a message without a type'}`;
     const incident = { scheme: info.scheme, id: incoming.id, gid: info.gid, step, lastError: problem };
@@ -100,10 +134,21 @@ export class StoredDeliveries {
    * A statement of the handler's has committed a part of its work, and maybe the inbox row with it. To run it again would
    * do that part twice, to call it handled would leave the rest undone: a person must look. Repeated, it changes nothing.
    */
-  async parkInPart(incoming: Incoming, endpoint: Endpoint, error: Error): Promise<InboxOutcome> {
-    const { info } = incoming;
-    const step = `${info.consumer} handling ${incoming.type}`;
+  parkInPart(incoming: Incoming, endpoint: Endpoint, error: Error): Promise<InboxOutcome> {
+    const step = `${incoming.info.consumer} handling ${incoming.type}`;
     const lastError = `a part of it may be done: ${error.message}`;
+    return this.orWithoutBody(incoming, (one, why) =>
+      this.parkThere(one, endpoint, { step, lastError: why === undefined ? lastError : `${lastError}; ${why}` }),
+    );
+  }
+
+  /** Whether its row is there or not: PARKED, with one alert. */
+  private async parkThere(
+    incoming: Incoming,
+    endpoint: Endpoint,
+    { step, lastError }: { step: string; lastError: string },
+  ): Promise<InboxOutcome> {
+    const { info } = incoming;
     const incident = { scheme: info.scheme, id: incoming.id, gid: info.gid, step, lastError };
     const isNew = await this.database.own.transaction(async (sql) => {
       const parked = { ...parkedFor(lastError), ...stored(incoming, endpoint) };
@@ -139,6 +184,10 @@ export function rowOf({ id, info, type }: Incoming): Values {
 /** What a row needs to be handled later without the broker. */
 function stored({ body, replyTo: reply_to, info: { traceparent } }: Incoming, endpoint: Endpoint | undefined) {
   return { body, reply_to, traceparent, before_ack: endpoint?.beforeAck ? 1 : 0 };
+}
+
+function withoutBody(incoming: Incoming): Incoming {
+  return { ...incoming, body: Buffer.alloc(0) };
 }
 
 function parkedFor(problem: string) {
