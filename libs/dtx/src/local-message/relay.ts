@@ -1,4 +1,5 @@
 // Step 2 of 6 - relay: publishes committed rows with confirm and marks them SENT; step 6: resends what was not receipted.
+
 import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { Alerts } from '../core/alert/alerts.js';
 import { backoffSql } from '../core/backoff.js';
@@ -10,6 +11,7 @@ import { Database } from '../core/database/database.service.js';
 import { Batcher } from '../core/durable/batcher.js';
 import { DurableLoop, type Tried } from '../core/durable/loop.js';
 import { Unreceipted } from '../core/durable/unreceipted.js';
+import { textOf } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
@@ -94,9 +96,7 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
       throw error; // the broker is away or full: no attempt, the lease runs out
     }
     // Not awaited: the window is for publishing. Should the mark fail, the lease runs out and a duplicate is sent.
-    this.sentMarks
-      .add(row)
-      .catch((error) => this.logger.warn(`cannot mark messages SENT: ${(error as Error).message}`));
+    this.sentMarks.add(row).catch((error) => this.logger.warn(`cannot mark messages SENT: ${textOf(error)}`));
     return { kind: 'settled' };
   }
 

@@ -1,10 +1,12 @@
 // Steps 3 to 4 of 5 - deliver: the target is called until it has answered 2xx; on a ladder, then a person is asked.
+
 import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { Alerts } from '../core/alert/alerts.js';
 import { Database } from '../core/database/database.service.js';
 import { Batcher } from '../core/durable/batcher.js';
 import { giveBack } from '../core/durable/claim.js';
 import { DurableLoop, type Tried } from '../core/durable/loop.js';
+import { textOf } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
 import { measure } from '../core/telemetry.js';
@@ -102,7 +104,7 @@ export class Deliveries implements OnModuleInit, OnModuleDestroy {
     try {
       return await this.caller.post(row.target, headers, row.body);
     } catch (error) {
-      const text = `${row.target_host}: ${(error as Error).message}`;
+      const text = `${row.target_host}: ${textOf(error)}`;
       return error instanceof TargetRefused ? { kind: 'hopeless', error: text } : { kind: 'failed', error: text };
     }
   }

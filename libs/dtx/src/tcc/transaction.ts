@@ -8,7 +8,7 @@ import { Database } from '../core/database/database.service.js';
 import { insertFirst, NOW, SqlExpression } from '../core/database/insert-first.js';
 import type { Sql } from '../core/database/sql.js';
 import { inFuture } from '../core/durable/claim.js';
-import { BrokerUnavailable, DtxError, OutcomeUnknown, Rejected } from '../core/errors.js';
+import { BrokerUnavailable, DtxError, OutcomeUnknown, Rejected, textOf } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { assertGid } from '../core/gid.js';
 import type { CoreOptions } from '../core/options.js';
@@ -143,7 +143,7 @@ export class Tcc implements OnModuleInit {
       return null;
     } catch (error) {
       if (error instanceof Rejected) return error.reason.slice(0, REASON_CHARS_MAX);
-      if (!(error instanceof OutcomeUnknown)) this.logger.error(`${gid}: ${(error as Error).message}`);
+      if (!(error instanceof OutcomeUnknown)) this.logger.error(`${gid}: ${textOf(error)}`);
       return TIMEOUT;
     }
   }
@@ -175,7 +175,7 @@ export class Tcc implements OnModuleInit {
         [decision, reason] = ['CANCEL', TIMEOUT];
       } catch (error) {
         if (performance.now() > giveUpAt) {
-          this.logger.warn(`${gid}: not known whether ${decision} was decided: ${(error as Error).message}`);
+          this.logger.warn(`${gid}: not known whether ${decision} was decided: ${textOf(error)}`);
           return null;
         }
         await sleep(backoffMs(this.core.reconnect, attempt));

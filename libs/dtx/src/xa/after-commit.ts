@@ -2,7 +2,7 @@ import type { Database } from '../core/database/database.service.js';
 import { isUnavailable } from '../core/database/sql-errors.js';
 import { settleAgain } from '../core/durable/claim.js';
 import type { Tried } from '../core/durable/loop.js';
-import { OptionsError } from '../core/errors.js';
+import { OptionsError, textOf } from '../core/errors.js';
 import { XA, type XaRow } from './schema.js';
 
 /** What follows a committed transaction, named by its gid. */
@@ -55,7 +55,7 @@ export class AfterCommit {
       await hook(gid);
       return null;
     } catch (error) {
-      if (isUnavailable(error)) return (error as Error).message;
+      if (isUnavailable(error)) return textOf(error);
       throw error;
     } finally {
       this.inWork--;

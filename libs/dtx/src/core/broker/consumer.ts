@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
 import type { Channel, ChannelModel, ConsumeMessage } from 'amqplib';
+import { textOf } from '../errors.js';
 import type { BrokerConnection } from './connection.js';
 import { declareQueue, type QueueKind } from './topology.js';
 
@@ -86,7 +87,7 @@ export class QueueConsumer {
       });
       this.tag = consumerTag;
     } catch (error) {
-      if (this.connection.isUp) this.logger.warn(`cannot consume ${this.options.queue}: ${(error as Error).message}`);
+      if (this.connection.isUp) this.logger.warn(`cannot consume ${this.options.queue}: ${textOf(error)}`);
       this.retryLater(connection);
     } finally {
       this.attaching = false;
@@ -110,9 +111,9 @@ export class QueueConsumer {
   }
 
   /** Not handled and not stored either: back to the broker, after a moment so that it cannot spin. */
-  private async giveBack(channel: Channel, { message, lost }: Delivery, error: Error): Promise<void> {
+  private async giveBack(channel: Channel, { message, lost }: Delivery, error: unknown): Promise<void> {
     if (lost.aborted) return;
-    this.logger.warn(`${this.options.queue}: given back: ${error.message}`);
+    this.logger.warn(`${this.options.queue}: given back: ${textOf(error)}`);
     await sleep(RETRY_MS, undefined, { signal: lost }).catch(() => {});
     if (!lost.aborted) channel.nack(message, false, true);
   }
@@ -126,7 +127,7 @@ export class QueueConsumer {
       },
     };
     const running: Promise<void> = this.handle(delivery)
-      .catch((error) => this.giveBack(channel, delivery, error as Error))
+      .catch((error) => this.giveBack(channel, delivery, error))
       .finally(() => this.inWork.delete(running));
     this.inWork.add(running);
   }

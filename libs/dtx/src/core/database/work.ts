@@ -1,5 +1,6 @@
 import { Logger } from '@nestjs/common';
 import type { DataSource, EntityManager } from 'typeorm';
+import { textOf } from '../errors.js';
 import { BoundRunner } from './bound-runner.js';
 import { BEGUN } from './evidence.js';
 import type { SqlValue } from './literal.js';
@@ -77,8 +78,8 @@ export class WorkTransactions implements Sql {
       throw bound.scope.failure ?? error;
     }
     const hooks = bound.scope.takeHooks();
-    await bound.tell('AfterTransactionCommit').catch((error: Error) => {
-      this.logger.error(`a subscriber failed (the transaction is committed): ${error.message}`);
+    await bound.tell('AfterTransactionCommit').catch((error) => {
+      this.logger.error(`a subscriber failed (the transaction is committed): ${textOf(error)}`);
     });
     await this.hooks.run(hooks);
     return result;

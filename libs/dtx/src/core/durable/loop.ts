@@ -101,7 +101,7 @@ export class DurableLoop<Row extends DurableRow> {
     const { traceparent } = row as { traceparent?: string | null };
     const gid = this.work.describe(row)?.gid;
     const running: Promise<void> = withTraceparent(traceparent, () => withGid(gid, () => this.runOne(row)))
-      .catch((error) => this.logger.warn(`row ${row.id}: ${(error as Error).message}`))
+      .catch((error) => this.logger.warn(`row ${row.id}: ${textOf(error)}`))
       .finally(() => {
         this.inWork.delete(running);
         const wasFull = leaveLane();
@@ -149,7 +149,7 @@ export class DurableLoop<Row extends DurableRow> {
         if (rows.length < limit) break;
       }
     } catch (error) {
-      if (!isUnavailable(error)) this.logger.error(`scan failed: ${(error as Error).message}`);
+      if (!isUnavailable(error)) this.logger.error(`scan failed: ${textOf(error)}`);
     } finally {
       this.scanning = false;
       this.schedule(this.work.scanIntervalMs * (0.8 + Math.random() * 0.4));
