@@ -1,6 +1,6 @@
 import { msOf } from '../core/database/clock-sql.js';
 import { addIndexOnce, hasColumn, type Migration } from '../core/database/schema.js';
-import type { DurableRow, DurableTable } from '../core/durable/durable-table.js';
+import { type DurableRow, type DurableTable, dueByLaneOnce } from '../core/durable/durable-table.js';
 
 /**
  * Verdicts, one row per half message, first writer wins. COMMITTED is written by the local transaction itself, and is
@@ -10,6 +10,7 @@ import type { DurableRow, DurableTable } from '../core/durable/durable-table.js'
  */
 export const HALF: DurableTable = {
   name: 'dtx_half',
+  lane: 'contract',
   columns: [
     'gid',
     'contract',
@@ -108,4 +109,5 @@ export const halfMessageMigrations: Migration[] = [
       },
     ],
   },
+  { version: 4, name: 'half messages: due rows by their contract', up: [dueByLaneOnce('dtx_half', 'contract')] },
 ];

@@ -48,6 +48,7 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
         leaseMs: core.leaseMs,
         scanIntervalMs: core.scanIntervalMs,
         concurrencyMax: options.relayWindowMax,
+        laneMax: Math.min(options.consumerWindowMax, options.relayWindowMax),
         attemptsMax: options.attemptsMax,
         backoff: options.resend,
         canRun: () => broker.publisher.isUp,
@@ -72,7 +73,7 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
 
   /** The fast path: at once, without polling. Without room or broker the row just waits for its lease to end. */
   sendNow(row: OutboxRow): void {
-    if (this.broker.publisher.isUp && this.loop.room > 0) this.loop.runNow(row);
+    if (this.broker.publisher.isUp && this.loop.room > 0) this.loop.runNow(row, { isInLane: false });
   }
 
   wake(): void {

@@ -1,9 +1,11 @@
 import { msOf } from '../core/database/clock-sql.js';
 import { addIndexOnce, type Migration } from '../core/database/schema.js';
-import type { DurableRow, DurableTable } from '../core/durable/durable-table.js';
+import { type DurableRow, type DurableTable, dueByLaneOnce } from '../core/durable/durable-table.js';
 
+/** Messages that wait for the same consumers are a lane: the backlog of a dead consumer delays no other one's messages. */
 export const OUTBOX: DurableTable = {
   name: 'dtx_outbox',
+  lane: 'awaiting',
   columns: [
     'gid',
     'contract',
@@ -59,4 +61,9 @@ export const outboxMigrations: Migration[] = [
     ],
   },
   { version: 2, name: 'outbox: finished rows by their age', up: [addIndexOnce('dtx_outbox', 'by_age', 'created_at')] },
+  {
+    version: 3,
+    name: 'outbox: due rows by the consumers they wait for',
+    up: [dueByLaneOnce('dtx_outbox', 'awaiting')],
+  },
 ];

@@ -1,4 +1,5 @@
 import type { SqlValue } from '../database/literal.js';
+import type { Once } from '../database/schema.js';
 
 /**
  * At least once: a table whose rows are work to be done until it is done. Every such table has these columns:
@@ -12,7 +13,7 @@ export interface DurableTable {
   readonly columns: readonly string[];
   /**
    * A column among `columns` by which rows share a bound on how many are in work at once, so that a slow lane holds up
-   * no other. It is the second column of the index `due`: full lanes are passed over in the index.
+   * no other (see `Lanes`). It is the second column of the index `due`: rows of a full lane are passed over in the index.
    */
   readonly lane?: string;
   /**
@@ -20,6 +21,18 @@ export interface DurableTable {
    * a row that kills whoever takes it would be taken for ever.
    */
   readonly countsLostLeases?: boolean;
+}
+
+/**
+ * Gives a table its lane: `due` with the lane behind the time. One statement, since instances of the version before name
+ * this index in their claims, so it must be there at any time.
+ */
+export function dueByLaneOnce(table: string, lane: string): Once {
+  return {
+    unless: `SELECT 1 AS found FROM information_schema.statistics WHERE table_schema = DATABASE()
+      AND table_name = '${table}' AND index_name = 'due' AND column_name = '${lane}'`,
+    sql: `ALTER TABLE ${table} DROP INDEX due, ADD INDEX due (next_attempt_at, ${lane}), ALGORITHM=INPLACE, LOCK=NONE`,
+  };
 }
 
 /** A condition on the rows of a table, and its values. */
