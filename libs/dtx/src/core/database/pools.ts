@@ -33,7 +33,7 @@ export async function openPools(source: DataSource, hooks: CommitHooks, options:
   const workPins = pinningSql({ lockWaitSeconds, asTheUsers: userSession });
   const workPool = poolLike(source, workPins, { size, queueMax: QUEUE_MAX });
   const guard = new StrayGuard(source, strayStatements);
-  const work = new WorkTransactions(source, workPool, hooks, guard);
+  const work = new WorkTransactions(source, workPool, hooks, guard, lockWaitSeconds);
   return { own, workPool, work, guard, userSession };
 }
 

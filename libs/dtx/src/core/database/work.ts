@@ -25,6 +25,8 @@ export interface Unit<T> {
     readonly ifThere: () => Error;
   };
   readonly run: (tx: EntityManager, scope: TransactionScope) => Promise<T>;
+  /** How long a statement waits for a row lock, in seconds; `lockWaitSeconds` of the core without it. */
+  readonly lockWaitSeconds?: number | undefined;
 }
 
 /**
@@ -34,12 +36,15 @@ export interface Unit<T> {
  */
 export class WorkTransactions implements Sql {
   private readonly logger = new Logger('Database');
+  /** Sessions whose lock wait is another one than they were pinned with. */
+  private readonly otherWaits = new WeakMap<Tap['connection'], number>();
 
   constructor(
     private readonly source: DataSource,
     private readonly pool: SessionPool,
     private readonly hooks: CommitHooks,
     private readonly guard: StrayGuard,
+    private readonly lockWaitSeconds: number,
   ) {}
 
   /** One statement of the library's own, in no transaction. */
@@ -67,10 +72,18 @@ export class WorkTransactions implements Sql {
     return this.pool.end();
   }
 
-  private async once<T>(bound: BoundRunner, tap: Tap, { what, first, run }: Unit<T>): Promise<T> {
+  /** What brings a session to the lock wait of its next transaction; goes with its begin. */
+  private setLockWait({ connection }: Tap, seconds = this.lockWaitSeconds): string {
+    const now = this.otherWaits.get(connection) ?? this.lockWaitSeconds;
+    if (now === seconds) return '';
+    this.otherWaits.set(connection, seconds);
+    return `SET SESSION innodb_lock_wait_timeout = ${Number(seconds)}; `;
+  }
+
+  private async once<T>(bound: BoundRunner, tap: Tap, { what, first, run, lockWaitSeconds }: Unit<T>): Promise<T> {
     let result: T;
     try {
-      await begin(bound, tap, first);
+      await begin(bound, tap, first, this.setLockWait(tap, lockWaitSeconds));
       result = await this.guard.inside(what, () => run(bound.manager, bound.scope));
       await commit(bound, tap);
     } catch (error) {
@@ -86,9 +99,9 @@ export class WorkTransactions implements Sql {
   }
 }
 
-async function begin(bound: BoundRunner, tap: Tap, first: Unit<unknown>['first']): Promise<void> {
+async function begin(bound: BoundRunner, tap: Tap, first: Unit<unknown>['first'], setting: string): Promise<void> {
   await bound.tell('BeforeTransactionStart');
-  const statement = `START TRANSACTION; SAVEPOINT ${BEGUN}`;
+  const statement = `${setting}START TRANSACTION; SAVEPOINT ${BEGUN}`;
   await tap.ask(first ? `${statement}; ${first.statement}` : statement, first?.values).catch((error) => {
     throw first && isDuplicateKey(error) ? first.ifThere() : error;
   });

@@ -15,8 +15,8 @@ import { HOLD_MS, Lanes } from './lanes.js';
 /** What became of one try. `settled`: the work has written the row's new state itself, fenced by its token. */
 export type Tried =
   | { kind: 'settled' }
-  /** What it needs is away: not an attempt; the lease runs out and the row is due again. */
-  | { kind: 'unreachable' }
+  /** What it needs is away: not an attempt; the row is due again when its lease expires, or after `delayMs`. */
+  | { kind: 'unreachable'; delayMs?: number }
   /** `atLeastMs`: whoever failed it has asked for that much time. `isSilent`: there was no answer (see `Lanes`). */
   | { kind: 'failed'; error: string; atLeastMs?: number; isSilent?: boolean }
   | { kind: 'hopeless'; error: string };
@@ -212,7 +212,7 @@ export class DurableLoop<Row extends DurableRow> {
 
   private async conclude(row: Row, tried: Tried): Promise<void> {
     if (tried.kind === 'settled') return;
-    if (tried.kind === 'unreachable') return this.putOff(row);
+    if (tried.kind === 'unreachable') return this.putOff(row, tried.delayMs);
     const attempts = tried.kind === 'hopeless' ? row.attempts : row.attempts + 1;
     const error = tried.error.slice(0, 1_000);
     if (tried.kind === 'hopeless' || attempts >= this.work.attemptsMax) return this.park(row, error, attempts);
@@ -223,9 +223,10 @@ export class DurableLoop<Row extends DurableRow> {
   }
 
   /** The lease runs out. Where that is counted as the end of a process, the row says that it was none. */
-  private async putOff(row: Row): Promise<void> {
+  private async putOff(row: Row, delayMs?: number): Promise<void> {
     const { table, leaseMs } = this.work;
-    if (table.countsLostLeases) await putOff(this.database.own, table, row, leaseMs);
+    if (table.countsLostLeases || delayMs !== undefined)
+      await putOff(this.database.own, table, row, delayMs ?? leaseMs);
   }
 
   /**
