@@ -100,6 +100,8 @@ export const notMandatory: Mutant = {
   edits: [{ file: PUBLISHER, find: 'mandatory: true', replace: 'mandatory: false' }],
 };
 
+const LANE_CLAIM = 'core/durable/lane-claim.js';
+
 /** The claim: what is due, and whose it is. */
 export const byId: Mutant = {
   name: 'by-id',
@@ -108,19 +110,19 @@ export const byId: Mutant = {
   foundBy: 'the row that was committed last is sent',
   edits: [
     {
-      file: CLAIM,
-      find: 'export async function claimDue(',
-      replace: 'const seen = {};\nexport async function claimDue(',
+      file: LANE_CLAIM,
+      find: 'class LaneClaim {',
+      replace: "class LaneClaim {\n    seen = '';",
     },
     {
-      file: CLAIM,
+      file: LANE_CLAIM,
       find: 'ORDER BY next_attempt_at LIMIT',
-      replace: `AND id > '\${seen[table.name] ?? ''}' ORDER BY id LIMIT`,
+      replace: `AND id > '\${this.seen}' ORDER BY id LIMIT`,
     },
     {
-      file: CLAIM,
-      find: 'return rows;',
-      replace: 'return rows;\n        seen[table.name] = rows.at(-1).id;',
+      file: LANE_CLAIM,
+      find: 'return { rows, isMore',
+      replace: 'this.seen = rows.at(-1)?.id ?? this.seen;\n        return { rows, isMore',
     },
   ],
 };

@@ -14,10 +14,16 @@ export class DtxError extends Error {
   }
 }
 
-/** What can be said of anything that was thrown: a handler may throw what is no Error. */
+/** A text for any thrown value. User code may throw a value that is not an Error, or an Error without a text. Never throws. */
 export function textOf(thrown: unknown): string {
-  if (thrown instanceof Error) return thrown.message;
-  return typeof thrown === 'string' ? thrown : inspect(thrown);
+  try {
+    if (typeof thrown === 'string') return thrown || 'an empty text was thrown';
+    if (!(thrown instanceof Error)) return inspect(thrown);
+    const { message, code, name } = thrown as NodeJS.ErrnoException;
+    return [message, code, name].find((text) => typeof text === 'string' && text !== '') ?? 'an Error without a text';
+  } catch {
+    return 'a value that cannot be read was thrown';
+  }
 }
 
 /** A definite business no: roll back, do not retry. `reason` is a short code such as `OUT_OF_STOCK`. */

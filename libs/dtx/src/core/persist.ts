@@ -7,7 +7,7 @@ export interface Patience {
   readonly lost: AbortSignal;
   readonly reconnect: Backoff;
   /** Told once per step that has to wait. */
-  readonly waiting?: (error: Error) => void;
+  readonly waiting?: (error: unknown) => void;
 }
 
 /**
@@ -20,7 +20,7 @@ export async function persist<T>({ lost, reconnect, waiting }: Patience, step: (
       return await step();
     } catch (error) {
       if (lost.aborted || !isUnavailable(error)) throw error;
-      if (attempt === 1) waiting?.(error as Error);
+      if (attempt === 1) waiting?.(error);
       await sleep(backoffMs(reconnect, attempt), undefined, { signal: lost });
     }
   }

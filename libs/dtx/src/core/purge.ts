@@ -3,6 +3,7 @@ import { Database } from './database/database.service.js';
 import type { SqlValue } from './database/literal.js';
 import { isUnavailable } from './database/sql-errors.js';
 import { inFuture } from './durable/claim.js';
+import { textOf } from './errors.js';
 import { INBOX_SLACK_MS } from './inbox/incoming.js';
 import type { CoreOptions } from './options.js';
 import { CORE_OPTIONS } from './tokens.js';
@@ -90,7 +91,7 @@ export class Purger implements OnModuleInit, OnModuleDestroy {
       try {
         while (!this.stopped && (await this.purgeBatch(task)) >= this.options.purgeBatchMax);
       } catch (error) {
-        if (!isUnavailable(error)) this.logger.error(`cannot purge ${task.name}: ${(error as Error).message}`);
+        if (!isUnavailable(error)) this.logger.error(`cannot purge ${task.name}: ${textOf(error)}`);
       }
     }
   }

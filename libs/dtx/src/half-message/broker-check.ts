@@ -1,7 +1,7 @@
 import { Injectable, Logger, OnApplicationBootstrap } from '@nestjs/common';
 import { Broker } from '../core/broker/broker.service.js';
 import { QueueRefused } from '../core/broker/refusal.js';
-import { OptionsError } from '../core/errors.js';
+import { OptionsError, textOf } from '../core/errors.js';
 import { Copies } from './copies.js';
 
 /** How long a start waits for the broker before it goes on without: an app need not wait for its broker. */
@@ -25,7 +25,7 @@ export class BrokerCheck implements OnApplicationBootstrap {
     const { publisher } = this.broker;
     const isUp = publisher.isUp || (await this.cameUp());
     if (isUp) await this.declare();
-    else publisher.once('up', () => void this.declare().catch((error: Error) => this.logger.error(error.message)));
+    else publisher.once('up', () => void this.declare().catch((error) => this.logger.error(textOf(error))));
   }
 
   private cameUp(): Promise<boolean> {
@@ -48,7 +48,7 @@ export class BrokerCheck implements OnApplicationBootstrap {
       await this.copies.declare();
     } catch (error) {
       // Lost again meanwhile: whoever publishes declares as well.
-      if (!(error instanceof QueueRefused)) return this.logger.warn((error as Error).message);
+      if (!(error instanceof QueueRefused)) return this.logger.warn(textOf(error));
       throw new OptionsError(
         `half messages need a broker with quorum queues that have a TTL and dead-letter at least once (RabbitMQ 3.10 or ` +
           `newer), and queues of these names that were declared so: ${error.message}`,

@@ -1,9 +1,11 @@
 // Step 4 of 6 - check-back: copies whose time has ended come back and are settled by the verdict, or rule it.
+
 import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { Broker } from '../core/broker/broker.service.js';
 import type { Delivery, QueueConsumer } from '../core/broker/consumer.js';
 import { Database } from '../core/database/database.service.js';
 import { isUnavailable } from '../core/database/sql-errors.js';
+import { textOf } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
 import { persist } from '../core/persist.js';
@@ -89,12 +91,12 @@ export class CheckBack implements OnModuleInit, OnModuleDestroy {
     } catch (error) {
       if (isUnavailable(error)) throw error;
       // Its row is work for the sweeper, which counts its tries and gives up in the open.
-      return this.logger.warn(`half message ${message.id} is left to the sweeper: ${(error as Error).message}`);
+      return this.logger.warn(`half message ${message.id} is left to the sweeper: ${textOf(error)}`);
     }
     // Not awaited: should the mark be lost, the message is sent once more, and its consumers' inboxes know it.
     void this.verdicts
       .markSent(message)
-      .catch((error) => this.logger.warn(`cannot mark ${message.id} SENT: ${(error as Error).message}`));
+      .catch((error) => this.logger.warn(`cannot mark ${message.id} SENT: ${textOf(error)}`));
   }
 
   /** The local transaction is open. This, and only this, uses up a check. After the last one a person must look. */

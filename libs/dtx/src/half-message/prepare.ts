@@ -5,7 +5,7 @@ import type { Contract } from '../core/broker/contract.js';
 import { checkedJson, payloadOf } from '../core/broker/payload.js';
 import { Database } from '../core/database/database.service.js';
 import { isDatabaseAway } from '../core/database/sql-errors.js';
-import { DtxError, OutcomeUnknown, Unavailable } from '../core/errors.js';
+import { DtxError, OutcomeUnknown, textOf, Unavailable } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { assertGid } from '../core/gid.js';
 import { measure } from '../core/telemetry.js';
@@ -106,7 +106,7 @@ export class HalfMessages implements OnModuleDestroy {
 
   private inBackground(work: Promise<void>, { id }: HalfMessage): void {
     const running: Promise<void> = work
-      .catch((error) => this.logger.warn(`half message ${id} is left to its check: ${(error as Error).message}`))
+      .catch((error) => this.logger.warn(`half message ${id} is left to its check: ${textOf(error)}`))
       .finally(() => this.inWork.delete(running));
     this.inWork.add(running);
   }

@@ -10,6 +10,7 @@ import type { DurableRow, DurableTable } from '../core/durable/durable-table.js'
  */
 export const HALF: DurableTable = {
   name: 'dtx_half',
+  lane: 'contract',
   columns: [
     'gid',
     'contract',
@@ -110,7 +111,10 @@ export const halfMessageMigrations: Migration[] = [
   },
   {
     version: 4,
-    name: 'half messages: open rows are counted in the index',
-    up: ['dtx_half', 'dtx_half_parked'].map((table) => widenIndexOnce(table, 'due', 'next_attempt_at, state')),
+    name: 'half messages: due rows by their contract; open rows are counted in the index',
+    up: [
+      widenIndexOnce('dtx_half', 'due', 'next_attempt_at, contract, state'),
+      widenIndexOnce('dtx_half_parked', 'due', 'next_attempt_at, state'),
+    ],
   },
 ];

@@ -14,6 +14,9 @@ import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
 import { HALF, type HalfRow } from './schema.js';
 import { Verdicts } from './verdicts.js';
 
+/** The messages of one contract take this part of the places at the most: a consumer that is gone delays no other contract. */
+const LANES = 4;
+
 /**
  * Needed because the broker holds the only other trace of a committed message that was not sent: a waiting queue that
  * an operator deletes, or a node that loses its disk, takes the copies along. Comes after the first check, not before.
@@ -42,6 +45,7 @@ export class Sweeper implements OnModuleInit, OnModuleDestroy {
         leaseMs: core.leaseMs,
         scanIntervalMs: core.scanIntervalMs,
         concurrencyMax: core.claimBatchMax,
+        laneMax: Math.ceil(core.claimBatchMax / LANES),
         attemptsMax: options.attemptsMax,
         backoff: options.sweepBackoff,
         canRun: () => broker.publisher.isUp,

@@ -13,6 +13,11 @@ export const localMessageOptions = z.strictObject({
   markBatchMax: countOption(200, 5_000),
   /** Rows in work at once, fast path and scan together. */
   relayWindowMax: countOption(500, 10_000),
+  /**
+   * Rows in work at once, of those that a scan has claimed, that wait for the same consumers. The backlog of a consumer
+   * that is gone takes no more of the scan.
+   */
+  consumerWindowMax: countOption(50, 10_000),
   /** No resend while a queue has this many messages waiting, or any and no consumer. */
   backlogMax: countOption(1_000, 10_000_000),
   /**

@@ -1,4 +1,5 @@
 // Step 2 of 6 - relay: publishes committed rows with confirm and marks them SENT; step 6: resends what was not receipted.
+
 import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { Alerts } from '../core/alert/alerts.js';
 import { backoffSql } from '../core/backoff.js';
@@ -10,6 +11,7 @@ import { Database } from '../core/database/database.service.js';
 import { Batcher } from '../core/durable/batcher.js';
 import { DurableLoop, type Tried } from '../core/durable/loop.js';
 import { Unreceipted } from '../core/durable/unreceipted.js';
+import { textOf } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
@@ -46,6 +48,7 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
         leaseMs: core.leaseMs,
         scanIntervalMs: core.scanIntervalMs,
         concurrencyMax: options.relayWindowMax,
+        laneMax: Math.min(options.consumerWindowMax, options.relayWindowMax),
         attemptsMax: options.attemptsMax,
         backoff: options.resend,
         canRun: () => broker.publisher.isUp,
@@ -70,7 +73,7 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
 
   /** The fast path: at once, without polling. Without room or broker the row just waits for its lease to end. */
   sendNow(row: OutboxRow): void {
-    if (this.broker.publisher.isUp && this.loop.room > 0) this.loop.runNow(row);
+    if (this.broker.publisher.isUp && this.loop.room > 0) this.loop.runNow(row, { isInLane: false });
   }
 
   wake(): void {
@@ -94,9 +97,7 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
       throw error; // the broker is away or full: no attempt, the lease runs out
     }
     // Not awaited: the window is for publishing. Should the mark fail, the lease runs out and a duplicate is sent.
-    this.sentMarks
-      .add(row)
-      .catch((error) => this.logger.warn(`cannot mark messages SENT: ${(error as Error).message}`));
+    this.sentMarks.add(row).catch((error) => this.logger.warn(`cannot mark messages SENT: ${textOf(error)}`));
     return { kind: 'settled' };
   }
 

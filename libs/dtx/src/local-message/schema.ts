@@ -2,8 +2,10 @@ import { msOf } from '../core/database/clock-sql.js';
 import { addIndexOnce, type Migration, widenIndexOnce } from '../core/database/schema.js';
 import type { DurableRow, DurableTable } from '../core/durable/durable-table.js';
 
+/** Messages that wait for the same consumers are a lane: the backlog of a dead consumer delays no other one's messages. */
 export const OUTBOX: DurableTable = {
   name: 'dtx_outbox',
+  lane: 'awaiting',
   columns: [
     'gid',
     'contract',
@@ -61,7 +63,7 @@ export const outboxMigrations: Migration[] = [
   { version: 2, name: 'outbox: finished rows by their age', up: [addIndexOnce('dtx_outbox', 'by_age', 'created_at')] },
   {
     version: 3,
-    name: 'outbox: open rows are counted in the index',
-    up: [widenIndexOnce('dtx_outbox', 'due', 'next_attempt_at, state')],
+    name: 'outbox: due rows by the consumers they wait for; open rows are counted in the index',
+    up: [widenIndexOnce('dtx_outbox', 'due', 'next_attempt_at, awaiting, state')],
   },
 ];

@@ -1,10 +1,12 @@
 // Steps 3 to 4 of 5 - deliver: the target is called until it has answered 2xx; on a ladder, then a person is asked.
+
 import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { Alerts } from '../core/alert/alerts.js';
 import { Database } from '../core/database/database.service.js';
 import { Batcher } from '../core/durable/batcher.js';
 import { giveBack } from '../core/durable/claim.js';
 import { DurableLoop, type Tried } from '../core/durable/loop.js';
+import { textOf } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
 import { measure } from '../core/telemetry.js';
@@ -47,7 +49,7 @@ export class Deliveries implements OnModuleInit, OnModuleDestroy {
         attemptsMax: options.ladderMs.length + 1,
         backoff: { stepsMs: options.ladderMs },
         canRun: () => true,
-        run: (row) => this.run(row),
+        run: (row, answered) => this.run(row, answered),
         describe: (row) => ({ gid: row.gid, step: `telling ${row.target_host} of ${row.type}` }),
       },
       database,
@@ -78,11 +80,12 @@ export class Deliveries implements OnModuleInit, OnModuleDestroy {
     else await giveBack(this.database.own, NOTIFICATIONS, [row]);
   }
 
-  private async run(row: NotificationRow): Promise<Tried> {
+  private async run(row: NotificationRow, answered: () => void): Promise<Tried> {
     if (!row.fresh) await failpoint(failpoints.claimed, async () => {});
     const answer = await failpoint(failpoints.called, () => this.call(row));
     if ('kind' in answer) return answer;
     if (answer.status < 200 || answer.status > 299) return this.refused(row, answer);
+    answered();
     // Should the process die before the mark, the target hears of it again, under the same id.
     await this.marks.add(row);
     return { kind: 'settled' };
@@ -102,8 +105,9 @@ export class Deliveries implements OnModuleInit, OnModuleDestroy {
     try {
       return await this.caller.post(row.target, headers, row.body);
     } catch (error) {
-      const text = `${row.target_host}: ${(error as Error).message}`;
-      return error instanceof TargetRefused ? { kind: 'hopeless', error: text } : { kind: 'failed', error: text };
+      const text = `${row.target_host}: ${textOf(error)}`;
+      if (error instanceof TargetRefused) return { kind: 'hopeless', error: text };
+      return { kind: 'failed', error: text, isSilent: true };
     }
   }
 

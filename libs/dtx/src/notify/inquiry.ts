@@ -1,7 +1,9 @@
 // Step 5 of 5 - inquire: whoever was to be told and was not asks; notification is best effort, asking makes it certain.
+
 import { Inject, Injectable, Logger, OnModuleDestroy } from '@nestjs/common';
 import { Database } from '../core/database/database.service.js';
 import { isUnavailable } from '../core/database/sql-errors.js';
+import { textOf } from '../core/errors.js';
 import { NOTIFY_OPTIONS, type NotifyOptions } from './options.js';
 
 /** What is asked about, by the receiver of notifications. */
@@ -67,7 +69,7 @@ export class Inquiry implements OnModuleDestroy {
         if (outcomes.every((outcome) => outcome === 'away')) return;
       }
     } catch (error) {
-      if (!isUnavailable(error)) this.logger.error(`${inquiries.name}: ${(error as Error).message}`);
+      if (!isUnavailable(error)) this.logger.error(`${inquiries.name}: ${textOf(error)}`);
     }
   }
 
@@ -78,7 +80,7 @@ export class Inquiry implements OnModuleDestroy {
       const response = await fetch(inquiries.urlOf(id), { redirect: 'manual', signal });
       answer = { status: response.status, result: response.ok ? await response.json() : await response.body?.cancel() };
     } catch (error) {
-      if (!this.stopping.signal.aborted) this.logger.warn(`${inquiries.name} ${id}: ${(error as Error).message}`);
+      if (!this.stopping.signal.aborted) this.logger.warn(`${inquiries.name} ${id}: ${textOf(error)}`);
       return 'away';
     }
     if (answer.status === 200) await inquiries.keep(id, answer.result);

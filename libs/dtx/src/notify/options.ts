@@ -53,7 +53,10 @@ export const notifyOptions = z.strictObject({
   answerMaxBytes: countOption(64 * 1024, 8 * 1024 * 1024),
   /** Largest notification, in bytes of JSON. */
   payloadMaxBytes: payloadMaxBytesOption(),
-  /** Calls at once, in this process, to all targets together and to any one of them. */
+  /**
+   * Calls at once, in this process, to all targets together and to any one of them. A target without an answer has one
+   * call at once, and all targets without an answer together have half of `concurrencyMax`.
+   */
   concurrencyMax: countOption(128, 10_000),
   targetConcurrencyMax: countOption(4, 1_000),
   /** Messages recorded at once. */

@@ -17,6 +17,7 @@ const CALL_TYPE = 'dtx.tcc-call.v1';
 const ANSWER_TYPE = 'dtx.tcc-answer.v1';
 const ANSWERS_PREFETCH = 500;
 const LOOK_MS = 10;
+export const REASON_CHARS_MAX = 1_000;
 
 export const callBody = z.object({
   callId: z.string().max(64),
@@ -47,7 +48,7 @@ export type About = Omit<Call, 'callId' | 'initiator' | 'branch' | 'args'>;
 const answerBody = z.object({
   callId: z.string().max(64),
   verdict: z.enum(['ok', 'refused', 'failed', 'away', 'illegal']),
-  reason: z.string().max(1_000).optional(),
+  reason: z.string().max(REASON_CHARS_MAX).optional(),
 });
 type Answer = z.output<typeof answerBody>;
 export type Verdict = Omit<Answer, 'callId'>;

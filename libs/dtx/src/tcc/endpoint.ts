@@ -11,7 +11,7 @@ import { isAnswerQueue } from '../core/broker/topology.js';
 import { Database } from '../core/database/database.service.js';
 import type { Sql } from '../core/database/sql.js';
 import { isLockWait } from '../core/database/sql-errors.js';
-import { isBrokerAway, isDoneInPart, Rejected } from '../core/errors.js';
+import { isBrokerAway, isDoneInPart, Rejected, textOf } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
 import { inTimeOf } from '../core/time-limit.js';
@@ -19,7 +19,7 @@ import { CORE_OPTIONS } from '../core/tokens.js';
 import { withGid, withTraceparent } from '../core/trace.js';
 import { enterCancel, enterConfirm, enterTry, keepData, markBroken, type Passage } from './barrier.js';
 import type { BranchKey } from './branch-rows.js';
-import { type Call, Calls, callBody, callerOf, parseJson, type Verdict } from './calls.js';
+import { type Call, Calls, callBody, callerOf, parseJson, REASON_CHARS_MAX, type Verdict } from './calls.js';
 import { callQueueOf } from './contract.js';
 import type { TccBranch } from './decorators.js';
 import { Explorer, type Mounted } from './explorer.js';
@@ -98,8 +98,9 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
     } catch (error) {
       if (error instanceof RolledBack) return this.refuse(call, participant, error.verdict);
       if (isDoneInPart(error)) return this.keepBroken(call, participant, error);
-      if (error instanceof Rejected && call.phase === 'try') return { verdict: 'refused', reason: error.reason };
-      const reason = (error as Error).message.slice(0, 1_000);
+      if (error instanceof Rejected && call.phase === 'try')
+        return { verdict: 'refused', reason: cut(textOf(error.reason)) };
+      const reason = cut(textOf(error));
       if (isBrokerAway(error) || (await this.database.isAway(error))) return { verdict: 'away', reason };
       if (!isLockWait(error))
         this.logger.error(`${call.phase} of ${participant.contract.name} in ${call.gid}: ${reason}`);
@@ -188,10 +189,15 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
       });
       if (isNew) this.alerts.announce(incident);
     } catch (error) {
-      return { verdict: 'failed', reason: `${step}, and no alert could be raised: ${(error as Error).message}` };
+      return { verdict: 'failed', reason: cut(`${step}, and no alert could be raised: ${textOf(error)}`) };
     }
-    return { verdict: 'illegal', reason: lastError.slice(0, 1_000) };
+    return { verdict: 'illegal', reason: cut(lastError) };
   }
+}
+
+/** An answer with a longer reason would not be read by its initiator. */
+function cut(reason: string): string {
+  return reason.slice(0, REASON_CHARS_MAX);
 }
 
 function keyOf({ gid, branch, initiator = UNKNOWN, incarnation = UNKNOWN }: Call, { contract }: Mounted): BranchKey {

@@ -1,4 +1,5 @@
 // Participant's side of step 4: a Try whose second phase does not come is told of, for its initiator may be gone.
+
 import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { Alerts } from '../core/alert/alerts.js';
 import { msOf } from '../core/database/clock-sql.js';
@@ -6,6 +7,7 @@ import { Database } from '../core/database/database.service.js';
 import { isUnavailable } from '../core/database/sql-errors.js';
 import { inFuture } from '../core/durable/claim.js';
 import { Periodic } from '../core/durable/periodic.js';
+import { textOf } from '../core/errors.js';
 import { SCHEME } from './failpoints.js';
 import { TCC_OPTIONS, type TccOptions } from './options.js';
 
@@ -41,8 +43,8 @@ export class OpenTries implements OnModuleInit, OnModuleDestroy {
     @Inject(TCC_OPTIONS) private readonly options: TccOptions,
   ) {
     const everyMs = Math.min(options.absentMs / LOOKS, LOOK_EVERY_MAX_MS);
-    const failed = (error: Error) => {
-      if (!isUnavailable(error)) this.logger.error(`cannot look for open Tries: ${error.message}`);
+    const failed = (error: unknown) => {
+      if (!isUnavailable(error)) this.logger.error(`cannot look for open Tries: ${textOf(error)}`);
     };
     this.looks = new Periodic(everyMs, (stopping) => this.look(stopping), failed);
   }

@@ -1,4 +1,5 @@
 // Step 4 of 4 - second phase: Confirm or Cancel every branch until each has answered; in any instance, after any crash.
+
 import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { Alerts, isoTime } from '../core/alert/alerts.js';
 import { Broker } from '../core/broker/broker.service.js';
@@ -7,6 +8,7 @@ import { isUnavailable } from '../core/database/sql-errors.js';
 import { Batcher } from '../core/durable/batcher.js';
 import { inFuture } from '../core/durable/claim.js';
 import { DurableLoop, type Tried } from '../core/durable/loop.js';
+import { textOf } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
 import { measure } from '../core/telemetry.js';
@@ -148,7 +150,7 @@ export class SecondPhase implements OnModuleInit, OnModuleDestroy {
     await failpoint(failpoints.allBranches, async () => {});
     const marked = this.marks.add(row);
     // Not awaited here: should the mark fail, the lease runs out and the branches are asked again, which they bear.
-    marked.catch((error) => this.logger.warn(`cannot mark ${row.id}: ${(error as Error).message}`));
+    marked.catch((error) => this.logger.warn(`cannot mark ${row.id}: ${textOf(error)}`));
     // A cancel is told once it is on disk, so that nobody who was told of it can find it half done later.
     const told = row.decision === 'CONFIRM' ? Promise.resolve() : marked;
     told.then(
@@ -176,7 +178,7 @@ export class SecondPhase implements OnModuleInit, OnModuleDestroy {
       return { verdict, error: `${about}: ${reason}` };
     } catch (error) {
       const { verdict } = (await this.absence(row, branch)) ?? { verdict: 'failed' };
-      return { verdict, error: `${about}: ${(error as Error).message}` };
+      return { verdict, error: `${about}: ${textOf(error)}` };
     }
   }
 
@@ -188,7 +190,7 @@ export class SecondPhase implements OnModuleInit, OnModuleDestroy {
     try {
       if (await this.calls.isThere(branch)) return null;
     } catch (error) {
-      return { verdict: isUnavailable(error) ? 'away' : 'failed', error: (error as Error).message };
+      return { verdict: isUnavailable(error) ? 'away' : 'failed', error: textOf(error) };
     }
     const forMs = this.database.nowMs() - Date.parse(isoTime(row.decided_at)!);
     return { verdict: forMs > this.options.absentMs ? 'failed' : 'away', error: 'nobody is there' };

@@ -9,7 +9,7 @@ import { insertFirst, NOW, SqlExpression } from '../core/database/insert-first.j
 import type { Sql } from '../core/database/sql.js';
 import { isUnavailable } from '../core/database/sql-errors.js';
 import { inFuture } from '../core/durable/claim.js';
-import { BrokerUnavailable, DtxError, OutcomeUnknown, Rejected } from '../core/errors.js';
+import { BrokerUnavailable, DtxError, OutcomeUnknown, Rejected, textOf } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { assertGid } from '../core/gid.js';
 import type { CoreOptions } from '../core/options.js';
@@ -144,7 +144,7 @@ export class Tcc implements OnModuleInit {
       return null;
     } catch (error) {
       if (error instanceof Rejected) return error.reason.slice(0, REASON_CHARS_MAX);
-      if (!isUnavailable(error)) this.logger.error(`${gid}: ${(error as Error).message}`);
+      if (!isUnavailable(error)) this.logger.error(`${gid}: ${textOf(error)}`);
       return TIMEOUT;
     }
   }
@@ -176,7 +176,7 @@ export class Tcc implements OnModuleInit {
         [decision, reason] = ['CANCEL', TIMEOUT];
       } catch (error) {
         if (performance.now() > giveUpAt) {
-          this.logger.warn(`${gid}: not known whether ${decision} was decided: ${(error as Error).message}`);
+          this.logger.warn(`${gid}: not known whether ${decision} was decided: ${textOf(error)}`);
           return null;
         }
         await sleep(backoffMs(this.core.reconnect, attempt));

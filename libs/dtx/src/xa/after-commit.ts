@@ -2,7 +2,7 @@ import type { Database } from '../core/database/database.service.js';
 import { isUnavailable } from '../core/database/sql-errors.js';
 import { settleAgain } from '../core/durable/claim.js';
 import type { Tried } from '../core/durable/loop.js';
-import { isBrokerAway, OptionsError, OutcomeUnknown } from '../core/errors.js';
+import { isBrokerAway, OptionsError, OutcomeUnknown, textOf } from '../core/errors.js';
 import { inTimeOf } from '../core/time-limit.js';
 import { XA, type XaRow } from './schema.js';
 
@@ -58,7 +58,7 @@ export class AfterCommit {
     } catch (error) {
       // An outcome that the hook itself does not know may stay unknown for ever: that is a failed attempt.
       const isItsOwn = error instanceof OutcomeUnknown && !isBrokerAway(error);
-      if (isUnavailable(error) && !isItsOwn) return (error as Error).message;
+      if (isUnavailable(error) && !isItsOwn) return textOf(error);
       throw error;
     } finally {
       this.inWork--;

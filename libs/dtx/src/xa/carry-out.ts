@@ -1,5 +1,7 @@
 // For step 4, second phase: what was decided is done to one branch, wherever it works.
+
 import { Injectable, Logger } from '@nestjs/common';
+import { textOf } from '../core/errors.js';
 import type { XaBranch } from './branch.js';
 import { Resources } from './resources.js';
 import type { XaRow } from './schema.js';
@@ -32,7 +34,7 @@ export class CarryOut {
   /** @param own the branch on the connection that has prepared it, if that is here */
   async one(row: XaRow, name: string, own: XaBranch | undefined): Promise<Carried> {
     const settled = await this.settle(row, name, own).catch((error) => {
-      this.logger.warn(`${row.id}: ${row.decision} at ${name}: ${(error as Error).message}`);
+      this.logger.warn(`${row.id}: ${row.decision} at ${name}: ${textOf(error)}`);
       return 'away' as const;
     });
     return { settled, about: `${row.decision} at ${name}: ${WHY[settled]}` };

@@ -1,10 +1,12 @@
 // For step 5, recovery: what is prepared past its deadline and has no decision is rolled back, if that proves anything.
+
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { Alerts } from '../core/alert/alerts.js';
 import { Database } from '../core/database/database.service.js';
 import { insertFirst, NOW, SqlExpression } from '../core/database/insert-first.js';
 import { isLockWait } from '../core/database/sql-errors.js';
 import { NEVER_BY_ITSELF } from '../core/durable/claim.js';
+import { textOf } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { Decisions } from './decisions.js';
 import { failpoints, SCHEME } from './failpoints.js';
@@ -76,8 +78,7 @@ export class Orphans {
       const group = orphans.slice(at, at + GROUP);
       const ends = await Promise.allSettled(group.map(step));
       for (const [index, end] of ends.entries())
-        if (end.status === 'rejected')
-          this.logger.warn(`cannot decide on ${group[index]!.id}: ${(end.reason as Error).message}`);
+        if (end.status === 'rejected') this.logger.warn(`cannot decide on ${group[index]!.id}: ${textOf(end.reason)}`);
     }
   }
 
@@ -127,7 +128,7 @@ export class Orphans {
             });
           for (const { gtrid } of rows) committed.set(String(gtrid), resource.name);
         } catch (error) {
-          silent.push(`${resource.name} (${(error as Error).message})`);
+          silent.push(`${resource.name} (${textOf(error)})`);
         }
       }),
     );

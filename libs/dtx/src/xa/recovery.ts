@@ -1,8 +1,10 @@
 // Step 5 of 5 - recovery: what is prepared is compared with the log; in every instance, at start and for ever.
+
 import { Inject, Injectable, Logger, OnModuleInit } from '@nestjs/common';
 import { Alerts } from '../core/alert/alerts.js';
 import { Database } from '../core/database/database.service.js';
 import { isUnavailable } from '../core/database/sql-errors.js';
+import { textOf } from '../core/errors.js';
 import type { CoreOptions } from '../core/options.js';
 import type { Scan } from '../core/scans.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
@@ -79,7 +81,7 @@ export class Recovery implements OnModuleInit {
     const looks = await Promise.allSettled(known.map((resource) => this.look(resource)));
     for (const look of looks) {
       if (look.status === 'rejected' && !isUnavailable(look.reason))
-        this.logger.error(`scan failed: ${(look.reason as Error).message}`);
+        this.logger.error(`scan failed: ${textOf(look.reason)}`);
     }
     this.resources.tellChanges();
   }

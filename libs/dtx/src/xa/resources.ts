@@ -6,7 +6,7 @@ import { Database } from '../core/database/database.service.js';
 import { pinningSql } from '../core/database/session.js';
 import { poolLike, type SessionPool } from '../core/database/session-pool.js';
 import { isDatabaseAway } from '../core/database/sql-errors.js';
-import { DtxError } from '../core/errors.js';
+import { DtxError, textOf } from '../core/errors.js';
 import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { XaUnavailable } from './errors.js';
@@ -151,8 +151,8 @@ export class Resources implements OnModuleInit, OnModuleDestroy, OnApplicationSh
         this.tried.set(name, '');
         return;
       } catch (error) {
-        this.tried.set(name, (error as Error).message);
-        const text = `XA cannot use ${name}: ${(error as Error).message}`;
+        this.tried.set(name, textOf(error));
+        const text = `XA cannot use ${name}: ${textOf(error)}`;
         if (text !== said) {
           // Apps may start in any order: what another one has not migrated yet is waited for like a server.
           if (isDatabaseAway(error) || error instanceof XaUnavailable) this.logger.warn(`${text}; trying on`);

@@ -1,4 +1,5 @@
 // Step 4 of 5 - second phase: what was decided is done to every branch until each is in its place; in any instance.
+
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { Alerts } from '../core/alert/alerts.js';
 import { backoffMs } from '../core/backoff.js';
@@ -6,6 +7,7 @@ import { Database } from '../core/database/database.service.js';
 import { Batcher } from '../core/durable/batcher.js';
 import { settleAgain } from '../core/durable/claim.js';
 import { DurableLoop, type Tried } from '../core/durable/loop.js';
+import { textOf } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
 import { measure } from '../core/telemetry.js';
@@ -209,7 +211,7 @@ export class SecondPhase {
     const later = await this.afterCommit.follow(row);
     if (later) return later;
     // Not awaited: if the mark fails, the lease runs out and the witnesses are looked at again.
-    this.marks.add(row).catch((error) => this.logger.warn(`cannot mark ${row.id}: ${(error as Error).message}`));
+    this.marks.add(row).catch((error) => this.logger.warn(`cannot mark ${row.id}: ${textOf(error)}`));
     return { kind: 'settled' };
   }
 

@@ -1,8 +1,10 @@
 // For step 5, recovery: a branch that was committed proves its decision; a log that does not know of it has lost its end.
+
 import { Inject, Injectable, Logger, OnModuleDestroy } from '@nestjs/common';
 import { Database } from '../core/database/database.service.js';
 import type { Sql } from '../core/database/sql.js';
 import { isUnavailable } from '../core/database/sql-errors.js';
+import { textOf } from '../core/errors.js';
 import { idFloor } from '../core/gid.js';
 import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
@@ -105,8 +107,7 @@ export class TailCheck implements OnModuleDestroy {
 
   private say(error: unknown): void {
     const isExpected = isUnavailable(error) || isNoTable(error);
-    if (!isExpected)
-      this.logger.error(`cannot compare the decision log with the branches: ${(error as Error).message}`);
+    if (!isExpected) this.logger.error(`cannot compare the decision log with the branches: ${textOf(error)}`);
   }
 
   private async compare(resource: Resource, state: LogState): Promise<void> {

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, Logger, OnModuleDestroy } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { Database } from '../core/database/database.service.js';
-import { OutcomeUnknown } from '../core/errors.js';
+import { OutcomeUnknown, textOf } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { assertGid, newId } from '../core/gid.js';
 import type { CoreOptions } from '../core/options.js';
@@ -218,7 +218,7 @@ export class Xa implements OnModuleDestroy {
       }
       // The COMMIT may still be running. Nothing is touched: without their connections the branches are the recovery's.
       for (const one of everybody) one.giveUp();
-      this.logger.warn(`${row.gid}: not known whether it was decided: ${(error as Error).message}`);
+      this.logger.warn(`${row.gid}: not known whether it was decided: ${textOf(error)}`);
       throw new OutcomeUnknown(`whether ${row.gid} was committed is not known yet`, { cause: error });
     }
   }
@@ -230,8 +230,8 @@ export class Xa implements OnModuleDestroy {
   /** Whatever a subscriber of the user's throws now, the transaction is committed. */
   private async afterCommit({ last }: Begun): Promise<void> {
     const hooks = last.takeHooks();
-    await last.tellCommitted().catch((error: Error) => {
-      this.logger.error(`a subscriber failed (the transaction is committed): ${error.message}`);
+    await last.tellCommitted().catch((error) => {
+      this.logger.error(`a subscriber failed (the transaction is committed): ${textOf(error)}`);
     });
     await this.database.hooks.run(hooks);
   }

@@ -9,7 +9,7 @@ import {
 } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { backoffMs } from '../backoff.js';
-import { DatabaseUnavailable, DtxError } from '../errors.js';
+import { DatabaseUnavailable, DtxError, textOf } from '../errors.js';
 import { idTimeMs, newId } from '../gid.js';
 import { type CoreOptions } from '../options.js';
 import { Scans } from '../scans.js';
@@ -184,7 +184,7 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
         void this.keepClock();
         return;
       } catch (error) {
-        const reason = (error as Error).message;
+        const reason = textOf(error);
         if (!willPass(error)) this.complain(reason);
         else if (attempt % 10 === 1) this.logger.warn(`cannot open the database, retrying: ${reason}`);
         await sleep(backoffMs(this.options.reconnect, attempt), undefined, { signal: this.stopping.signal }).catch(

@@ -35,7 +35,7 @@ export async function openPools(source: DataSource, hooks: CommitHooks, options:
   const idleMs = (workSilenceSeconds * 1_000) / 2;
   const workPool = poolLike(source, workPins, { size, queueMax: QUEUE_MAX, idleMs, ...waits });
   const guard = new StrayGuard(source, strayStatements);
-  const limits = { limitMs: options.handlerTimeoutMs, pingMs: (workSilenceSeconds * 1_000) / 4 };
+  const limits = { limitMs: options.handlerTimeoutMs, pingMs: (workSilenceSeconds * 1_000) / 4, lockWaitSeconds };
   const work = new WorkTransactions({ source, pool: workPool, hooks, guard, limits });
   return { own, workPool, work, guard, userSession };
 }

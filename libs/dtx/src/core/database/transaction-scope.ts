@@ -1,4 +1,4 @@
-import { DtxError, OutcomeUnknown, TransactionEnded } from '../errors.js';
+import { DtxError, OutcomeUnknown, TransactionEnded, textOf } from '../errors.js';
 import { BEGUN, Evidence } from './evidence.js';
 import type { SqlValue } from './literal.js';
 import type { Changed, Done, Gate, Row, Tap } from './raw-connection.js';
@@ -194,8 +194,8 @@ export class TransactionScope implements Gate, Sql {
   /** What was committed early and has no right to be: its rows are still leased to this process. */
   private async undo(): Promise<void> {
     for (const { afterEarlyCommit } of this.evidence.savepoints.takeDependents()) {
-      await afterEarlyCommit?.().catch((error: Error) => {
-        const known = `${(this.failure as Error).message}; and what was committed early is not undone: ${error.message}`;
+      await afterEarlyCommit?.().catch((error) => {
+        const known = `${textOf(this.failure)}; and what was committed early is not undone: ${textOf(error)}`;
         this.evidence.failure = new OutcomeUnknown(known, { cause: this.failure });
       });
     }

@@ -1,6 +1,6 @@
 import { Logger } from '@nestjs/common';
 import type { DataSource, EntityManager, EntitySubscriberInterface, QueryRunner } from 'typeorm';
-import { OutcomeUnknown, TransactionRequired } from '../errors.js';
+import { OutcomeUnknown, TransactionRequired, textOf } from '../errors.js';
 import { inTimeOf } from '../time-limit.js';
 import type { Hook } from './savepoints.js';
 import { isOutermost, markCallbacks, scopeOf, watch } from './scopes.js';
@@ -55,7 +55,7 @@ export class CommitHooks implements EntitySubscriberInterface {
         // `Unavailable` says that nothing happened, which is not true after a commit.
         if (error instanceof OutcomeUnknown) unknown ??= error;
         // Passed on, TypeORM would take it for a failed COMMIT, and a deadlock of its own would have the unit run again.
-        else this.logger.error(`afterCommit hook failed (the transaction is committed): ${(error as Error).message}`);
+        else this.logger.error(`afterCommit hook failed (the transaction is committed): ${textOf(error)}`);
       }
     }
     if (unknown) throw unknown;

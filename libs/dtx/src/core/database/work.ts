@@ -1,6 +1,6 @@
 import { Logger } from '@nestjs/common';
 import type { DataSource, EntityManager } from 'typeorm';
-import { DatabaseUnavailable, Rejected, TookTooLong } from '../errors.js';
+import { DatabaseUnavailable, Rejected, TookTooLong, textOf } from '../errors.js';
 import { inTimeOf } from '../time-limit.js';
 import { BoundRunner } from './bound-runner.js';
 import { breakOff, quietMsOf } from './connection-watch.js';
@@ -27,6 +27,8 @@ export interface Unit<T> {
     readonly ifThere: () => Error;
   };
   readonly run: (tx: EntityManager, scope: TransactionScope) => Promise<T>;
+  /** How long a statement waits for a row lock, in seconds; `lockWaitSeconds` of the core without it. */
+  readonly lockWaitSeconds?: number | undefined;
 }
 
 /**
@@ -38,6 +40,8 @@ export class WorkTransactions implements Sql {
   private readonly logger = new Logger('Database');
   private readonly source: DataSource;
   private readonly pool: SessionPool;
+  /** Sessions whose lock wait is another one than they were pinned with. */
+  private readonly otherWaits = new WeakMap<Tap['connection'], number>();
 
   constructor(private readonly of: Parts) {
     this.source = of.source;
@@ -72,10 +76,18 @@ export class WorkTransactions implements Sql {
     return this.pool.end();
   }
 
-  private async once<T>(bound: BoundRunner, tap: Tap, { what, first, run }: Unit<T>): Promise<T> {
+  /** What brings a session to the lock wait of its next transaction; goes with its begin. */
+  private setLockWait({ connection }: Tap, seconds = this.of.limits.lockWaitSeconds): string {
+    const now = this.otherWaits.get(connection) ?? this.of.limits.lockWaitSeconds;
+    if (now === seconds) return '';
+    this.otherWaits.set(connection, seconds);
+    return `SET SESSION innodb_lock_wait_timeout = ${Number(seconds)}; `;
+  }
+
+  private async once<T>(bound: BoundRunner, tap: Tap, { what, first, run, lockWaitSeconds }: Unit<T>): Promise<T> {
     let result: T;
     try {
-      await begin(bound, tap, first);
+      await begin(bound, tap, first, this.setLockWait(tap, lockWaitSeconds));
       result = await this.limited(what, tap, () => run(bound.manager, bound.scope));
       await commit(bound, tap);
     } catch (error) {
@@ -83,8 +95,8 @@ export class WorkTransactions implements Sql {
       throw sorted(bound, error, what);
     }
     const hooks = bound.scope.takeHooks();
-    await bound.tell('AfterTransactionCommit').catch((error: Error) => {
-      this.logger.error(`a subscriber failed (the transaction is committed): ${error.message}`);
+    await bound.tell('AfterTransactionCommit').catch((error) => {
+      this.logger.error(`a subscriber failed (the transaction is committed): ${textOf(error)}`);
     });
     await this.of.hooks.run(hooks);
     return result;
@@ -118,9 +130,9 @@ function sorted({ scope }: BoundRunner, error: unknown, what: string): unknown {
   return passing === undefined ? failure : new DatabaseUnavailable(`the database refused ${what}`, passing);
 }
 
-async function begin(bound: BoundRunner, tap: Tap, first: Unit<unknown>['first']): Promise<void> {
+async function begin(bound: BoundRunner, tap: Tap, first: Unit<unknown>['first'], setting: string): Promise<void> {
   await bound.tell('BeforeTransactionStart');
-  const statement = `START TRANSACTION; SAVEPOINT ${BEGUN}`;
+  const statement = `${setting}START TRANSACTION; SAVEPOINT ${BEGUN}`;
   await tap.ask(first ? `${statement}; ${first.statement}` : statement, first?.values).catch((error) => {
     if (first && isDuplicateKey(error)) throw first.ifThere();
     throw isDatabaseAway(error) || isPassing(error)
@@ -153,6 +165,8 @@ interface Parts {
     readonly limitMs: number;
     /** After so long without a statement the connection is pinged, in milliseconds. */
     readonly pingMs: number;
+    /** What the sessions are pinned with, in seconds. */
+    readonly lockWaitSeconds: number;
   };
 }
 

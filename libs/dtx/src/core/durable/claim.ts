@@ -11,14 +11,12 @@ import type { Condition, DurableRow, DurableTable } from './durable-table.js';
 export async function claimDue<Row extends DurableRow>(
   pool: SessionPool,
   table: DurableTable,
-  { limit, leaseMs, ...which }: { limit: number; leaseMs: number } & Which,
+  { limit, leaseMs, only }: { limit: number; leaseMs: number; only?: Condition | undefined },
 ): Promise<Row[]> {
   // A locking read also locks the first row that is not due yet. A process that is stopped in the middle of its scan
   // would hide that row from everybody, so the transaction is only begun when there is something to claim.
-  const { sql: isDue, values } = due(table, which);
+  const { sql: isDue, values } = due(only);
   if (!(await isAnyDue(pool, table, { sql: isDue, values }))) return [];
-  const token = randomUUID();
-  const counted = table.countsLostLeases ? 'attempts = attempts + (claim_token IS NOT NULL), ' : '';
   return pool.transaction(async (sql) => {
     const rows: Row[] = await sql.query(
       `SELECT id, state, attempts, claim_token, ${table.columns.join(', ')} FROM ${table.name} FORCE INDEX (due)
@@ -26,21 +24,41 @@ export async function claimDue<Row extends DurableRow>(
       values,
     );
     if (rows.length === 0) return rows;
-    await sql.query(
-      `UPDATE ${table.name} SET ${counted}claim_token = ?, next_attempt_at = ${inFuture(leaseMs)} WHERE id IN (?)`,
-      [token, rows.map((row) => row.id)],
-    );
-    return rows.map((row) => {
-      const lost = table.countsLostLeases && row.claim_token !== null ? 1 : 0;
-      return { ...row, attempts: Number(row.attempts) + lost, claim_token: token };
-    });
+    return lease(sql, table, rows, leaseMs);
   });
 }
 
-/** Which of the rows that are due. */
-export interface Which {
-  readonly fullLanes?: readonly string[];
-  readonly only?: Condition | undefined;
+/** The same for rows that a look has found. Rows that are locked or no longer due are left out. */
+export async function claimByIds<Row extends DurableRow>(
+  pool: SessionPool,
+  table: DurableTable,
+  { ids, leaseMs }: { ids: readonly string[]; leaseMs: number },
+): Promise<Row[]> {
+  return pool.transaction(async (sql) => {
+    const rows: Row[] = await sql.query(
+      `SELECT id, state, attempts, claim_token, ${table.columns.join(', ')} FROM ${table.name} FORCE INDEX (PRIMARY)
+       WHERE id IN (?) AND next_attempt_at <= UTC_TIMESTAMP(3) FOR UPDATE SKIP LOCKED`,
+      [[...ids].sort()],
+    );
+    if (rows.length === 0) return [];
+    const order = new Map(ids.map((id, index) => [id, index]));
+    rows.sort((one, other) => order.get(one.id)! - order.get(other.id)!);
+    return lease(sql, table, rows, leaseMs);
+  });
+}
+
+/** Gives locked rows to this process, under a new token. */
+async function lease<Row extends DurableRow>(sql: Sql, table: DurableTable, rows: Row[], leaseMs: number) {
+  const token = randomUUID();
+  const counted = table.countsLostLeases ? 'attempts = attempts + (claim_token IS NOT NULL), ' : '';
+  await sql.query(
+    `UPDATE ${table.name} SET ${counted}claim_token = ?, next_attempt_at = ${inFuture(leaseMs)} WHERE id IN (?)`,
+    [token, rows.map((row) => row.id)],
+  );
+  return rows.map((row): Row => {
+    const lost = table.countsLostLeases && row.claim_token !== null ? 1 : 0;
+    return { ...row, attempts: Number(row.attempts) + lost, claim_token: token };
+  });
 }
 
 async function isAnyDue(sql: Sql, { name }: DurableTable, isDue: Condition): Promise<boolean> {
@@ -49,11 +67,9 @@ async function isAnyDue(sql: Sql, { name }: DurableTable, isDue: Condition): Pro
   return rows.length > 0;
 }
 
-function due({ lane }: DurableTable, { fullLanes = [], only }: Which): Condition {
-  const parts: Condition[] = [{ sql: 'next_attempt_at <= UTC_TIMESTAMP(3)', values: [] }];
-  if (fullLanes.length > 0) parts.push({ sql: `${lane} NOT IN (?)`, values: [fullLanes] });
-  if (only) parts.push(only);
-  return { sql: parts.map(({ sql }) => sql).join(' AND '), values: parts.flatMap(({ values }) => values) };
+function due(only: Condition | undefined): Condition {
+  const isDue = 'next_attempt_at <= UTC_TIMESTAMP(3)';
+  return only ? { sql: `${isDue} AND ${only.sql}`, values: only.values } : { sql: isDue, values: [] };
 }
 
 /**
@@ -92,11 +108,13 @@ export async function putOff(sql: Sql, table: DurableTable, row: DurableRow, del
 
 /** Puts back claimed rows that were not begun: due now, behind those that were due before. */
 export async function giveBack(sql: Sql, table: DurableTable, rows: readonly DurableRow[]): Promise<void> {
-  if (rows.length === 0) return;
-  await sql.query(
-    `UPDATE ${table.name} SET next_attempt_at = UTC_TIMESTAMP(3), claim_token = NULL WHERE id IN (?) AND claim_token = ?`,
-    [rows.map((row) => row.id).sort(), rows[0]!.claim_token],
-  );
+  for (const token of new Set(rows.map((row) => row.claim_token))) {
+    const ids = rows.filter((row) => row.claim_token === token).map((row) => row.id);
+    await sql.query(
+      `UPDATE ${table.name} SET next_attempt_at = UTC_TIMESTAMP(3), claim_token = NULL WHERE id IN (?) AND claim_token = ?`,
+      [ids.sort(), token],
+    );
+  }
 }
 
 /** Takes a claimed row out of work until a person puts it back. Returns false if the claim was lost meanwhile. */

@@ -12,7 +12,7 @@ export interface DurableTable {
   readonly columns: readonly string[];
   /**
    * A column among `columns` by which rows share a bound on how many are in work at once, so that a slow lane holds up
-   * no other. It is the second column of the index `due`: full lanes are passed over in the index.
+   * no other (see `Lanes`). It is the second column of the index `due`: rows of a full lane are passed over in the index.
    */
   readonly lane?: string;
   /**

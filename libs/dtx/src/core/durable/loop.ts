@@ -10,14 +10,16 @@ import { measure } from '../telemetry.js';
 import { withGid, withTraceparent } from '../trace.js';
 import { claimDue, giveBack, putOff, settleAgain, settleParked } from './claim.js';
 import type { Condition, DurableRow, DurableTable } from './durable-table.js';
+import { LaneClaim } from './lane-claim.js';
+import { HOLD_MS, Lanes } from './lanes.js';
 
 /** What became of one try. `settled`: the work has written the row's new state itself, fenced by its token. */
 export type Tried =
   | { kind: 'settled' }
-  /** What it needs is away: not an attempt; the lease runs out and the row is due again. */
-  | { kind: 'unreachable' }
-  /** `atLeastMs`: whoever failed it has asked for that much time. */
-  | { kind: 'failed'; error: string; atLeastMs?: number }
+  /** What it needs is away: not an attempt; the row is due again when its lease expires, or after `delayMs`. */
+  | { kind: 'unreachable'; delayMs?: number }
+  /** `atLeastMs`: whoever failed it has asked for that much time. `isSilent`: there was no answer (see `Lanes`). */
+  | { kind: 'failed'; error: string; atLeastMs?: number; isSilent?: boolean }
   | { kind: 'hopeless'; error: string };
 
 export interface DurableWork<Row extends DurableRow> {
@@ -27,7 +29,7 @@ export interface DurableWork<Row extends DurableRow> {
   readonly scanIntervalMs: number;
   /** Rows in work at once. */
   readonly concurrencyMax: number;
-  /** Rows of one lane in work at once, where the table has lanes. */
+  /** Rows of one lane in work at once, where the table has lanes. Without it there are none. */
   readonly laneMax?: number;
   readonly attemptsMax: number;
   readonly backoff: Backoff | Ladder;
@@ -35,12 +37,16 @@ export interface DurableWork<Row extends DurableRow> {
   mine?(): Condition;
   /** False while what the work needs is known to be away: nothing is claimed then. */
   canRun(): boolean;
-  run(row: Row): Promise<Tried>;
+  /** @param answered gives the place in its lane back, before what is left to do here is done */
+  run(row: Row, answered: () => void): Promise<Tried>;
   /** What an alert says about a row that gave up; null raises none. */
   describe(row: Row): { scheme?: string; gid: string | null; step: string } | null;
   /** After the row was parked and the alert written, outside the transaction. */
   parked?(row: Row): Promise<void>;
 }
+
+/** Rows of one claim where lanes bound what may begin. */
+const CLAIM_ROWS = 200;
 
 /**
  * Drives one durable table: claims what is due, runs it, and is the only place that counts attempts, parks and alerts.
@@ -50,8 +56,8 @@ export interface DurableWork<Row extends DurableRow> {
 export class DurableLoop<Row extends DurableRow> {
   private readonly logger: Logger;
   private readonly inWork = new Set<Promise<void>>();
-  /** How many rows of each lane are in work. */
-  private readonly lanes = new Map<string, number>();
+  /** Where the table has lanes, and the work a bound on them. */
+  private readonly lanes: { readonly places: Lanes<Row>; readonly claims: LaneClaim<Row> } | undefined;
   private timer: NodeJS.Timeout | undefined;
   private scanning = false;
   private again = false;
@@ -66,6 +72,11 @@ export class DurableLoop<Row extends DurableRow> {
     private readonly alerts: Alerts,
   ) {
     this.logger = new Logger(`loop ${work.table.name}`);
+    const { table, laneMax, concurrencyMax, leaseMs } = work;
+    if (table.lane && laneMax) {
+      const places = new Lanes<Row>(table.lane, { concurrencyMax, laneMax });
+      this.lanes = { places, claims: new LaneClaim(() => database.own, table, leaseMs + HOLD_MS) };
+    }
   }
 
   /** Begins to scan. */
@@ -81,6 +92,7 @@ export class DurableLoop<Row extends DurableRow> {
     this.stopped = true;
     this.database.scans.end(this.scanned);
     clearTimeout(this.timer);
+    await this.giveBackWaiting({ all: true });
     while (this.inWork.size > 0) await Promise.allSettled(this.inWork);
   }
 
@@ -96,40 +108,55 @@ export class DurableLoop<Row extends DurableRow> {
 
   /** Whether a row of this lane may be handed over without waiting. */
   hasRoomIn(lane: string): boolean {
-    return this.room > 0 && (this.lanes.get(lane) ?? 0) < (this.work.laneMax ?? Number.POSITIVE_INFINITY);
+    return this.room > 0 && (this.lanes?.places.room(lane) ?? 1) > 0;
   }
 
-  /** Runs a row that is leased to this process; used by the fast path and by the scan alike. */
-  runNow(row: Row): void {
-    const leaveLane = this.enterLane(row);
+  /**
+   * Runs a row that is leased to this process; used by the fast path and by the scan alike.
+   * @param isInLane false for a row that takes no place in its lane
+   */
+  runNow(row: Row, { isInLane = true } = {}): void {
+    const lane = isInLane ? this.lanes?.places.of(row) : undefined;
+    let leave = lane === undefined ? undefined : this.lanes?.places.enter(lane);
+    const leaveLane = (isSilent: boolean) => {
+      leave?.(isSilent);
+      leave = undefined;
+      this.beginWaiting();
+    };
     const { traceparent } = row as { traceparent?: string | null };
     const gid = this.work.describe(row)?.gid;
-    const running: Promise<void> = withTraceparent(traceparent, () => withGid(gid, () => this.runOne(row)))
-      .catch((error) => this.logger.warn(`row ${row.id}: ${(error as Error).message}`))
+    let isSilent = false;
+    const running: Promise<void> = withTraceparent(traceparent, () =>
+      withGid(gid, () => this.runOne(row, () => leaveLane(false))),
+    )
+      .then((tried) => {
+        isSilent = tried.kind === 'failed' && tried.isSilent === true;
+      })
+      .catch((error) => this.logger.warn(`row ${row.id}: ${textOf(error)}`))
       .finally(() => {
         this.inWork.delete(running);
-        const wasFull = leaveLane();
-        if ((this.again || wasFull) && this.room > 0) this.wake();
+        leaveLane(isSilent);
+        const isLeft = lane !== undefined && this.lanes?.claims.hasLeft(lane) && this.lanes.places.wanted(lane) > 0;
+        if ((this.again || isLeft) && this.room > 0) this.wake();
       });
     this.inWork.add(running);
   }
 
-  /** Counts a row in its lane; the function it returns counts it out and tells whether the lane was full. */
-  private enterLane(row: Row): () => boolean {
-    if (!this.work.table.lane) return () => false;
-    const lane = this.laneOf(row);
-    this.lanes.set(lane, (this.lanes.get(lane) ?? 0) + 1);
-    return () => {
-      const wasFull = !this.hasRoomIn(lane);
-      const left = this.lanes.get(lane)! - 1;
-      if (left > 0) this.lanes.set(lane, left);
-      else this.lanes.delete(lane);
-      return wasFull;
-    };
+  /** Begins rows that a claim took for a lane without a free place, as far as there is one now. */
+  private beginWaiting(): void {
+    while (this.room > 0) {
+      const row = this.lanes?.places.next();
+      if (!row) return;
+      this.runNow(row);
+    }
   }
 
-  private laneOf(row: Row): string {
-    return String((row as Record<string, unknown>)[this.work.table.lane!]);
+  /** A process that dies before this leaves them leased: they are due again when the lease expires. */
+  private async giveBackWaiting({ all = false } = {}): Promise<void> {
+    const rows = this.lanes?.places.takeWaiting({ all }) ?? [];
+    await giveBack(this.database.own, this.work.table, rows).catch((error) =>
+      this.logger.warn(`cannot give rows back before their lease expires: ${textOf(error)}`),
+    );
   }
 
   private schedule(delayMs: number): void {
@@ -147,47 +174,55 @@ export class DurableLoop<Row extends DurableRow> {
     // A loop that waits for a dependency has nothing to look for.
     let isCompleted = !this.work.canRun();
     try {
+      await this.giveBackWaiting();
       while (!this.stopped && this.work.canRun() && this.room > 0) {
-        const limit = this.room;
-        const rows = await this.claim(limit);
+        // More may be due: go on as soon as there is room, without waiting for the timer.
+        this.again = await this.claim(this.room);
         isCompleted = true;
-        // A full batch means that more is due: go on as soon as there is room, without waiting for the timer.
-        this.again = rows.length === limit;
-        if (rows.length < limit) break;
+        if (!this.again) break;
       }
       if (isCompleted) this.scanned?.completed();
       else this.scanned?.failed(`${this.inWork.size} rows are in work, and there is no room for more`);
     } catch (error) {
-      this.scanned?.failed((error as Error).message);
-      if (!isUnavailable(error)) this.logger.error(`scan failed: ${(error as Error).message}`);
+      this.scanned?.failed(textOf(error));
+      if (!isUnavailable(error)) this.logger.error(`scan failed: ${textOf(error)}`);
     } finally {
       this.scanning = false;
       this.schedule(this.work.scanIntervalMs * (0.8 + Math.random() * 0.4));
     }
   }
 
-  /** Claims and begins; what came of a lane that is full by now is put back at once. */
-  private async claim(limit: number): Promise<Row[]> {
-    const { table, leaseMs, laneMax = Number.POSITIVE_INFINITY } = this.work;
-    const fullLanes = [...this.lanes].filter(([, inWork]) => inWork >= laneMax).map(([lane]) => lane);
-    const rows = await claimDue<Row>(this.database.own, table, { limit, leaseMs, fullLanes, only: this.work.mine?.() });
-    const over: Row[] = [];
-    for (const row of rows) {
-      if (!table.lane || this.hasRoomIn(this.laneOf(row))) this.runNow(row);
-      else over.push(row);
-    }
-    await giveBack(this.database.own, table, over);
-    return rows;
+  /** Claims and begins rows. Returns whether more may be due. */
+  private async claim(limit: number): Promise<boolean> {
+    if (this.lanes) return this.claimOfLanes(this.lanes);
+    const { table, leaseMs } = this.work;
+    const rows = await claimDue<Row>(this.database.own, table, { limit, leaseMs, only: this.work.mine?.() });
+    for (const row of rows) this.runNow(row);
+    return rows.length === limit;
   }
 
-  private async runOne(row: Row): Promise<void> {
+  private async claimOfLanes({ places, claims }: NonNullable<typeof this.lanes>): Promise<boolean> {
+    const wanted = (lane: string) => places.wanted(lane);
+    const { rows, isMore } = await claims.claim(Math.max(this.work.concurrencyMax, CLAIM_ROWS), wanted, places.full());
+    places.add(rows);
+    if (this.stopped) await this.giveBackWaiting({ all: true });
+    this.beginWaiting();
+    return isMore;
+  }
+
+  private async runOne(row: Row, answered: () => void): Promise<Tried> {
     const tried = await this.work
-      .run(row)
+      .run(row, answered)
       .catch(
         (error): Tried => (isUnavailable(error) ? { kind: 'unreachable' } : { kind: 'failed', error: textOf(error) }),
       );
+    await this.conclude(row, tried);
+    return tried;
+  }
+
+  private async conclude(row: Row, tried: Tried): Promise<void> {
     if (tried.kind === 'settled') return;
-    if (tried.kind === 'unreachable') return this.putOff(row);
+    if (tried.kind === 'unreachable') return this.putOff(row, tried.delayMs);
     const attempts = tried.kind === 'hopeless' ? row.attempts : row.attempts + 1;
     const error = tried.error.slice(0, 1_000);
     if (tried.kind === 'hopeless' || attempts >= this.work.attemptsMax) return this.park(row, error, attempts);
@@ -198,9 +233,10 @@ export class DurableLoop<Row extends DurableRow> {
   }
 
   /** The lease runs out. Where that is counted as the end of a process, the row says that it was none. */
-  private async putOff(row: Row): Promise<void> {
+  private async putOff(row: Row, delayMs?: number): Promise<void> {
     const { table, leaseMs } = this.work;
-    if (table.countsLostLeases) await putOff(this.database.own, table, row, leaseMs);
+    if (table.countsLostLeases || delayMs !== undefined)
+      await putOff(this.database.own, table, row, delayMs ?? leaseMs);
   }
 
   /**

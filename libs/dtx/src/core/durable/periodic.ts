@@ -9,7 +9,7 @@ export class Periodic {
   constructor(
     private readonly everyMs: number,
     private readonly work: (stopping: AbortSignal) => Promise<void>,
-    private readonly failed: (error: Error) => void,
+    private readonly failed: (error: unknown) => void,
   ) {}
 
   start(): void {

@@ -6,6 +6,7 @@ import { msOf } from '../database/clock-sql.js';
 import { Database } from '../database/database.service.js';
 import type { Migration } from '../database/schema.js';
 import { isUnavailable } from '../database/sql-errors.js';
+import { textOf } from '../errors.js';
 import type { CoreOptions } from '../options.js';
 import { CORE_OPTIONS } from '../tokens.js';
 import { inFuture } from './claim.js';
@@ -62,8 +63,8 @@ export class QueueWatch implements OnModuleInit, OnModuleDestroy {
     @Inject(CORE_OPTIONS) private readonly options: CoreOptions,
   ) {
     const everyMs = Math.min(options.absentMs / LOOKS, LOOK_EVERY_MAX_MS);
-    const failed = (error: Error) => {
-      if (!isUnavailable(error)) this.logger.error(`cannot look at the queues: ${error.message}`);
+    const failed = (error: unknown) => {
+      if (!isUnavailable(error)) this.logger.error(`cannot look at the queues: ${textOf(error)}`);
     };
     this.looks = new Periodic(everyMs, () => this.lookAtAll(), failed);
   }
@@ -97,9 +98,7 @@ export class QueueWatch implements OnModuleInit, OnModuleDestroy {
     );
     // One that the broker refuses hides none of the others.
     for (const queue of watched)
-      await this.look(queue).catch((error: Error) =>
-        this.logger.warn(`cannot look at ${queue.name}: ${error.message}`),
-      );
+      await this.look(queue).catch((error) => this.logger.warn(`cannot look at ${queue.name}: ${textOf(error)}`));
   }
 
   private async look(queue: Watched): Promise<void> {

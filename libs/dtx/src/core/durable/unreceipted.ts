@@ -1,10 +1,10 @@
 import { type Alerts, type Incident, isoTime } from '../alert/alerts.js';
-import { type Backoff, backoffMs } from '../backoff.js';
+import { type Backoff, backoffSql } from '../backoff.js';
 import { queueOf } from '../broker/contract.js';
 import type { ConfirmPublisher } from '../broker/publisher.js';
 import type { QueueKind } from '../broker/topology.js';
 import type { Database } from '../database/database.service.js';
-import { settleAgain } from './claim.js';
+import { Batcher } from './batcher.js';
 import type { DurableRow, DurableTable } from './durable-table.js';
 import type { Tried } from './loop.js';
 
@@ -31,15 +31,37 @@ export interface Message extends Pick<Incident, 'scheme' | 'id' | 'gid' | 'step'
 /** `wait`: it is most likely still in its queue, where one more copy helps nobody. `abandoned`: nobody consumes there. */
 type Advice = { kind: 'send' } | { kind: 'wait' | 'abandoned'; why: string };
 
+/** What a queue looked like is believed for so long: a backlog of many messages asks the broker once, not once for each. */
+const LOOK_KEPT_MS = 1_000;
+const QUEUES_KEPT = 1_000;
+const WAIT_BATCH = { delayMs: 5, batchMax: 200 };
+
+interface Wait {
+  readonly row: DurableRow;
+  readonly why: string;
+}
+const keyOf = ({ row, why }: Wait) => `${row.claim_token} ${why}`;
+
+interface Look {
+  readonly queue: string;
+  readonly isAbandoned: boolean;
+  readonly isBacklogged: boolean;
+}
+
 /** Looks after messages without a receipt: none of them falls silent. */
 export class Unreceipted {
+  private readonly looks = new Map<string, { readonly atMs: number; readonly look: Promise<Look> }>();
+  private readonly waits: Batcher<Wait>;
+
   constructor(
     private readonly table: DurableTable,
     private readonly database: Database,
     private readonly publisher: ConfirmPublisher,
     private readonly alerts: Alerts,
     private readonly patience: Patience,
-  ) {}
+  ) {
+    this.waits = new Batcher(WAIT_BATCH, (waits) => this.putOff(waits));
+  }
 
   /**
    * Whether a row that a scan claimed must wait or be given up instead of being sent; null when it is to be sent.
@@ -53,9 +75,21 @@ export class Unreceipted {
     const advice = await this.look(row, message);
     if (advice.kind === 'send') return null;
     if (advice.kind === 'abandoned') return { kind: 'failed', error: advice.why };
-    const delayMs = backoffMs(this.patience.resend, attempts);
-    await settleAgain(this.database.own, this.table, row, { error: advice.why, delayMs, attempts });
+    await this.waits.add({ row, why: advice.why });
     return { kind: 'settled' };
+  }
+
+  /** No attempt: each is due again after the wait of its attempts. A row whose claim was lost is left as it is. */
+  private async putOff(waits: readonly Wait[]): Promise<void> {
+    for (const key of new Set(waits.map(keyOf))) {
+      const group = waits.filter((one) => keyOf(one) === key);
+      const { row, why } = group[0]!;
+      await this.database.own.query(
+        `UPDATE ${this.table.name} SET next_attempt_at = ${backoffSql(this.patience.resend, 'attempts')}, claim_token = NULL,
+         last_error = ? WHERE id IN (?) AND claim_token = ?`,
+        [why, group.map((one) => one.row.id).sort(), row.claim_token],
+      );
+    }
   }
 
   private async look(row: DurableRow, message: Message): Promise<Advice> {
@@ -76,7 +110,17 @@ export class Unreceipted {
     return { kind: 'send' };
   }
 
-  private async lookAt(queue: string, kind: QueueKind) {
+  private lookAt(queue: string, kind: QueueKind): Promise<Look> {
+    const known = this.looks.get(queue);
+    if (known && performance.now() - known.atMs < LOOK_KEPT_MS) return known.look;
+    if (this.looks.size >= QUEUES_KEPT) this.looks.clear();
+    const look = this.lookNow(queue, kind);
+    this.looks.set(queue, { atMs: performance.now(), look });
+    look.catch(() => this.looks.delete(queue));
+    return look;
+  }
+
+  private async lookNow(queue: string, kind: QueueKind): Promise<Look> {
     const { messageCount, consumerCount } = await this.publisher.inspect(queue, kind);
     const isAbandoned = messageCount > 0 && consumerCount === 0;
     return { queue, isAbandoned, isBacklogged: messageCount >= this.patience.backlogMax };

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Inject, Injectable, Logger, OnApplicationShutdown } from '@nestjs/common';
 import type { Redis, RedisOptions } from 'ioredis';
 import { backoffMs } from '../backoff.js';
-import { OptionsError, Unavailable } from '../errors.js';
+import { OptionsError, textOf, Unavailable } from '../errors.js';
 import { KEEP_ALIVE_MS } from '../keep-alive.js';
 import type { CoreOptions } from '../options.js';
 import { CORE_OPTIONS } from '../tokens.js';
@@ -54,8 +54,8 @@ export class RedisClaims implements OnApplicationShutdown {
   async open(who: string): Promise<void> {
     const { redisUrl } = this.options;
     if (!redisUrl) throw new OptionsError(`consumer ${who} knows duplicates by Redis, and the core has no redisUrl`);
-    const { Redis } = await import('ioredis').catch((error: Error) => {
-      throw new OptionsError(`consumer ${who} knows duplicates by Redis: install ioredis 5 (${error.message})`);
+    const { Redis } = await import('ioredis').catch((error) => {
+      throw new OptionsError(`consumer ${who} knows duplicates by Redis: install ioredis 5 (${textOf(error)})`);
     });
     // Nothing is queued while it is away: whoever asks waits and asks again, and says so.
     this.redis ??= new Redis({
@@ -114,7 +114,7 @@ export class RedisClaims implements OnApplicationShutdown {
     try {
       return await command(this.redis!);
     } catch (error) {
-      throw new RedisUnavailable(`redis: ${(error as Error).message}`);
+      throw new RedisUnavailable(`redis: ${textOf(error)}`);
     }
   }
 }

@@ -12,6 +12,7 @@ import { failpoint } from '../failpoint.js';
 import type { CoreOptions } from '../options.js';
 import { inTimeOf } from '../time-limit.js';
 import { CORE_OPTIONS } from '../tokens.js';
+import { Crowd } from './crowd.js';
 import { inboxFailpoints } from './failpoints.js';
 import { Inbox } from './inbox.js';
 import { ANY_AGE, type Endpoint, type Incoming, type PayloadReader, read } from './incoming.js';
@@ -52,6 +53,7 @@ class FencedOut extends Error {}
 export class HeldDeliveries implements OnModuleDestroy {
   private readonly endpoints = new Map<string, Endpoint>();
   private readonly loop: DurableLoop<HeldRow>;
+  private readonly crowd: Crowd;
 
   constructor(
     private readonly database: Database,
@@ -61,13 +63,15 @@ export class HeldDeliveries implements OnModuleDestroy {
     alerts: Alerts,
     @Inject(CORE_OPTIONS) private readonly options: CoreOptions,
   ) {
+    const places = Math.min(options.prefetch, options.claimBatchMax);
+    this.crowd = new Crowd(places);
     this.loop = new DurableLoop<HeldRow>(
       {
         scheme: 'inbox',
         table: INBOX,
         leaseMs: options.leaseMs,
         scanIntervalMs: options.scanIntervalMs,
-        concurrencyMax: Math.min(options.prefetch, options.claimBatchMax),
+        concurrencyMax: this.crowd.share,
         attemptsMax: options.inbox.attemptsMax,
         backoff: options.inbox.backoff,
         mine: () => served.mine(),
@@ -157,9 +161,11 @@ export class HeldDeliveries implements OnModuleDestroy {
         await this.inbox.receipt(incoming, 'PARKED').catch(() => {});
         return { kind: 'settled' };
       }
-      if (isBusy(error) || (await this.database.isAway(error))) return { kind: 'unreachable' };
+      if (isBusy(error)) return { kind: 'unreachable', delayMs: this.crowd.restMsOf(row.id) };
+      if (await this.database.isAway(error)) return { kind: 'unreachable' };
       return { kind: 'failed', error: textOf(error) };
     }
+    this.crowd.forget(row.id);
     // Should this receipt be lost, the sender resends and the duplicate is receipted.
     await this.inbox.receipt(incoming, 'HANDLED').catch(() => {});
     return { kind: 'settled' };

@@ -12,6 +12,7 @@ import { measure } from '../telemetry.js';
 import { inTimeOf } from '../time-limit.js';
 import { CORE_OPTIONS } from '../tokens.js';
 import { withGid, withTraceparent } from '../trace.js';
+import { Crowd } from './crowd.js';
 import { inboxFailpoints } from './failpoints.js';
 import { ANY_AGE, type Endpoint, type Incoming, incomingOf, type PayloadReader, type Read, read } from './incoming.js';
 import { ReceiptSender } from './receipts.js';
@@ -28,13 +29,16 @@ class AlreadyThere extends Error {}
 @Injectable()
 export class Inbox implements OnModuleInit {
   private readonly logger = new Logger('Inbox');
+  private readonly crowd: Crowd;
 
   constructor(
     private readonly database: Database,
     private readonly stored: StoredDeliveries,
     private readonly receipts: ReceiptSender,
     @Inject(CORE_OPTIONS) private readonly options: CoreOptions,
-  ) {}
+  ) {
+    this.crowd = new Crowd(options.prefetch);
+  }
 
   onModuleInit(): void {
     this.database.addMigrations('dtx-inbox', inboxMigrations);
@@ -153,14 +157,17 @@ export class Inbox implements OnModuleInit {
   ): Promise<InboxOutcome> {
     const insert = insertOf('dtx_inbox', { ...rowOf(incoming), ...row });
     try {
-      await this.database.work.run({
-        what,
-        first: { ...insert, ifThere: () => new AlreadyThere() },
-        run: async (tx) => {
-          await failpoint(inboxFailpoints(incoming.info.scheme)?.inserted, async () => {});
-          await work(tx);
-        },
-      });
+      await this.crowd.within(incoming.info.consumer, (lockWaitSeconds) =>
+        this.database.work.run({
+          what,
+          lockWaitSeconds,
+          first: { ...insert, ifThere: () => new AlreadyThere() },
+          run: async (tx) => {
+            await failpoint(inboxFailpoints(incoming.info.scheme)?.inserted, async () => {});
+            await work(tx);
+          },
+        }),
+      );
       return 'HANDLED';
     } catch (error) {
       if (error instanceof AlreadyThere) return this.stored.outcomeOf(incoming.id);

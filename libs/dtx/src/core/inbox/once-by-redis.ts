@@ -111,7 +111,7 @@ export class OnceByRedis {
         throw error;
       }
       this.logger.warn(
-        `${endpoint.consumer} failed on ${incoming.info.messageId}, left to the inbox: ${(error as Error).message}`,
+        `${endpoint.consumer} failed on ${incoming.info.messageId}, left to the inbox: ${textOf(error)}`,
       );
       if (isDoneInPart(error)) return this.stored.parkInPart(incoming, endpoint, error);
       return this.inbox.take(delivery, endpoint);
@@ -131,12 +131,12 @@ export class OnceByRedis {
 
   /** The delivery is lost to us and will come again: it need not wait for our lease. */
   private async release(key: string, token: string): Promise<void> {
-    await this.claims.release(key, token).catch((error: Error) => this.logger.warn(error.message));
+    await this.claims.release(key, token).catch((error) => this.logger.warn(textOf(error)));
   }
 
   /** Redis or the database away is no attempt: the consumer waits and says so. */
   private persist<T>(lost: AbortSignal, step: () => Promise<T>): Promise<T> {
-    const waiting = (error: Error) => this.logger.warn(`waiting: ${error.message}`);
+    const waiting = (error: unknown) => this.logger.warn(`waiting: ${textOf(error)}`);
     return persist({ lost, reconnect: this.options.reconnect, waiting }, step);
   }
 }

@@ -3,6 +3,7 @@ import { typeOf } from '../broker/envelope.js';
 import { Database } from '../database/database.service.js';
 import type { Condition } from '../durable/durable-table.js';
 import { Periodic } from '../durable/periodic.js';
+import { textOf } from '../errors.js';
 import type { CoreOptions } from '../options.js';
 import { CORE_OPTIONS } from '../tokens.js';
 import type { Endpoint } from './incoming.js';
@@ -44,8 +45,8 @@ export class Served implements OnModuleInit, OnModuleDestroy {
   start(endpoints: readonly Endpoint[], beat: () => Promise<void>): void {
     this.names = endpoints.flatMap(namesOf).sort();
     this.since = performance.now();
-    const failed = (error: Error) => {
-      this.logger.warn(`cannot say what is served here: ${error.message}`);
+    const failed = (error: unknown) => {
+      this.logger.warn(`cannot say what is served here: ${textOf(error)}`);
       // Nor can the others: what they have said is old for that reason only.
       this.since = performance.now();
     };

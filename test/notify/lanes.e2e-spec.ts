@@ -1,0 +1,113 @@
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { NOTIFY_SECRET, NOTIFY_TIMES } from '../support/merchant.js';
+import { Stack } from '../support/stack.js';
+import { until } from '../support/until.js';
+import { freshWorld, sql, type World } from '../support/world.js';
+
+const DEAD_TARGETS = 40;
+const ROWS_OF_FAST_TARGET = 800;
+const CALL_TIMEOUT_MS = 8_000;
+let world: World;
+let shop: Stack;
+let merchant: { server: Server; port: number; calls: Map<string, number> };
+
+beforeAll(async () => {
+  world = await freshWorld('notify_lanes', { audited: false });
+  merchant = await startMerchant();
+  const env = { DTX_NOTIFY_SECRET: NOTIFY_SECRET, DTX_NOTIFY_ALLOW: '127.0.0.0/8' };
+  // As many places as the defaults give, and a call that lasts far longer than what the tests wait for.
+  const notify = { ...NOTIFY_TIMES, callTimeoutMs: CALL_TIMEOUT_MS, ladderMs: [600_000] };
+  shop = new Stack(world, { env, options: { core: { scanIntervalMs: 200 }, notify } });
+  await shop.start(['payment']);
+});
+
+afterAll(async () => {
+  await shop?.stop();
+  merchant?.server.closeAllConnections();
+  merchant?.server.close();
+});
+
+/** Each address of the loopback network is a target. Those below 127.0.0.100 accept a call and never answer it. */
+async function startMerchant(): Promise<typeof merchant> {
+  const calls = new Map<string, number>();
+  const server = createServer((request, response) => {
+    const host = request.headers.host!;
+    calls.set(host, (calls.get(host) ?? 0) + 1);
+    if (Number(host.split(':')[0]!.split('.')[3]) < 100) return;
+    request.resume().once('end', () => response.writeHead(204).end());
+  });
+  await new Promise<void>((resolve) => server.listen(0, '0.0.0.0', resolve));
+  return { server, port: (server.address() as AddressInfo).port, calls };
+}
+
+/** Due now, by the clock of the database. */
+const NOW = null;
+
+const hostOf = (n: number) => `127.0.0.${n}:${merchant.port}`;
+const callsOf = (n: number) => merchant.calls.get(hostOf(n)) ?? 0;
+
+/** Puts due notifications into the table, as a process that died has left them. */
+async function leave(round: string, targets: readonly number[], each: number, due: string | null): Promise<void> {
+  const rows = targets.flatMap((n) =>
+    Array.from({ length: each }, (_, i) => [
+      `${round}.${n}.${i}`,
+      'test',
+      `http://${hostOf(n)}/`,
+      hostOf(n),
+      '{}',
+      'PENDING',
+      '2020-01-01',
+    ]),
+  );
+  const columns = 'id, type, target, target_host, body, state, created_at, next_attempt_at';
+  const values = rows.map(() => '(?, COALESCE(?, UTC_TIMESTAMP(3)))').join(', ');
+  const bound = rows.flatMap((row) => [row, due]);
+  await sql(world, 'payment', `INSERT INTO dtx_notification (${columns}) VALUES ${values}`, bound);
+}
+
+const readsOf = async () =>
+  Number((await sql<{ Value: string }>(world, 'payment', `SHOW GLOBAL STATUS LIKE 'Handler_read_next'`))[0]!.Value);
+const open = async (host: string) =>
+  Number(
+    (
+      await sql<{ n: number }>(
+        world,
+        'payment',
+        `SELECT COUNT(*) AS n FROM dtx_notification WHERE target_host = ? AND state = 'PENDING'`,
+        [host],
+      )
+    )[0]!.n,
+  );
+
+test(`${ROWS_OF_FAST_TARGET} rows of one fast target are claimed about once each`, async () => {
+  const reads = await readsOf();
+  await leave('fast', [110], ROWS_OF_FAST_TARGET, '2021-06-01');
+  await until('the fast target is told of all', () => callsOf(110) >= ROWS_OF_FAST_TARGET, { withinMs: 60_000 });
+  await until('all is marked', async () => (await open(hostOf(110))) === 0);
+  expect(callsOf(110)).toBe(ROWS_OF_FAST_TARGET);
+  // Where each answer claims anew and puts the rest back, it is more than a hundred for each row.
+  expect((await readsOf()) - reads).toBeLessThan(40 * ROWS_OF_FAST_TARGET);
+});
+
+test(`the backlog of ${DEAD_TARGETS} dead targets, due first, does not keep a live target from its calls`, async () => {
+  const dead = Array.from({ length: DEAD_TARGETS }, (_, i) => i + 1);
+  await leave('dead', dead, 30, '2020-01-01');
+  await until('the dead targets are called', () => dead.every((n) => callsOf(n) > 0));
+  await leave('live', [100, 101, 102], 10, NOW);
+  const isTold = () => [100, 101, 102].every((n) => callsOf(n) >= 10);
+  await until('the live targets are told', isTold, { withinMs: CALL_TIMEOUT_MS / 2 });
+  // None of the dead ones has got to its second round: the live ones have not waited for a time limit.
+  expect(Math.max(...dead.map(callsOf))).toBeLessThan(8);
+});
+
+test('dead targets, once known, leave half of all places to targets that answer', async () => {
+  const dead = Array.from({ length: DEAD_TARGETS }, (_, i) => i + 1);
+  await until('each dead target has had its time limit', () => dead.every((n) => callsOf(n) >= 2));
+  const before = dead.map(callsOf);
+  await leave('again', [103], 200, NOW);
+  await until('the live target is told', () => callsOf(103) >= 200, { withinMs: CALL_TIMEOUT_MS });
+  const during = dead.map((n, i) => callsOf(n) - before[i]!);
+  expect(Math.max(...during)).toBeLessThanOrEqual(2);
+});
