@@ -5,7 +5,7 @@ import { BrokerUnavailable, DtxError } from '../errors.js';
 import { measure } from '../telemetry.js';
 import type { BrokerConnection } from './connection.js';
 import { type Envelope, toProperties } from './envelope.js';
-import { declareQueue, isAnswerQueue, type OpenChannel, type QueueKind } from './topology.js';
+import { declareQueue, found, isAnswerQueue, type OpenChannel, type QueueKind } from './topology.js';
 import { Window } from './window.js';
 
 /** The queue does not exist although it was declared: somebody deleted it just now. The broker still confirms such a publish. */
@@ -115,6 +115,11 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
    */
   async inspect(queue: string, kind: QueueKind = 'work'): Promise<Replies.AssertQueue> {
     return this.limited(declareQueue(this.openChannel(), queue, kind), `declaring ${queue}`);
+  }
+
+  /** What is there under a name, without declaring it; null when nothing is. @throws BrokerUnavailable */
+  async find(queue: string): Promise<Replies.AssertQueue | null> {
+    return this.limited(found(this.openChannel().connection, queue), `looking for ${queue}`);
   }
 
   /** Declares a queue, once per connection. */

@@ -69,7 +69,7 @@ export async function declareQueue(
 }
 
 /** What is there under a name; null when nothing is. On a channel of its own, which the broker closes for asking in vain. */
-async function found(connection: ChannelModel, queue: string): Promise<Replies.AssertQueue | null> {
+export async function found(connection: ChannelModel, queue: string): Promise<Replies.AssertQueue | null> {
   const channel = await connection.createChannel();
   channel.on('error', () => {});
   try {

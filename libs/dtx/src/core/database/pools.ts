@@ -14,6 +14,8 @@ const QUEUE_MAX = 10_000;
 export interface Pools {
   readonly own: SessionPool;
   readonly workPool: SessionPool;
+  /** Connections of `workPool` at the most. */
+  readonly workSize: number;
   readonly work: WorkTransactions;
   readonly guard: StrayGuard;
   readonly userSession: UserSession;
@@ -34,7 +36,7 @@ export async function openPools(source: DataSource, hooks: CommitHooks, options:
   const workPool = poolLike(source, workPins, { size, queueMax: QUEUE_MAX });
   const guard = new StrayGuard(source, strayStatements);
   const work = new WorkTransactions(source, workPool, hooks, guard, lockWaitSeconds);
-  return { own, workPool, work, guard, userSession };
+  return { own, workPool, workSize: size, work, guard, userSession };
 }
 
 /** As many as the user has for requests: mysql2 takes ten unless it is told otherwise. */
