@@ -4,8 +4,8 @@ import { buildMutant, copyBuild, type Edit } from '../mutants/mutant.js';
 import { type Library, libraryOf } from './little-app.js';
 
 /**
- * The library as it was before a transaction had initiator and incarnation, to run beside the one as built: the same
- * build, with that taken back, and the barrier word for word as it was.
+ * The library as it was before a transaction had initiator and incarnation, and before second phases had a queue of their
+ * own, to run beside the one as built: the same build, with that taken back, and the barrier word for word as it was.
  */
 export function versionBefore(set: string): Library {
   const root = buildMutant(copyBuild(set), {
@@ -36,6 +36,11 @@ const edits: Edit[] = [
   off('outcome', '[id, incarnation, branches', '[id, branches'),
   off('second-phase', ` AND (id, COALESCE(incarnation, '\${UNKNOWN}')) IN (?)`),
   off('second-phase', ', rows.map(({ id, incarnation }) => [id, incarnation ?? UNKNOWN])'),
+  off('calls', `call.phase === 'try' || !(await this.isServed(second))`, 'true'),
+  off(
+    'endpoint',
+    ', this.broker.consume(secondQueueOf(participant.contract), receive, { prefetch: secondPhasePrefetch })',
+  ),
   off(
     'calls',
     'const call = { ...about, initiator, callId',

@@ -205,3 +205,38 @@ test.each(VERSIONS)(
     expect(effects.map(({ phase }) => phase)).toEqual(['try', 'confirm']);
   },
 );
+
+test('a participant that goes to this version, back and to it again gets each second phase of one initiator', async () => {
+  const participates = { callTimeoutMs: 500, secondPhaseWaitMs: 200, backoff: { firstMs: 30, factor: 1, capMs: 30 } };
+  const initiator = await LittleApp.start({
+    world,
+    library: libraries.new,
+    app: 'order',
+    participates,
+    core: { leaseMs: 500 },
+  });
+  running.push(initiator);
+  const contract = libraries.new.decorators.defineParticipant({
+    name: 'payment.moving',
+    version: 1,
+    args: z.object({}),
+  });
+  const done: string[] = [];
+  for (const [round, version] of (['old', 'new', 'old', 'new'] as const).entries()) {
+    const confirm = () => done.push(`${version} ${round}`);
+    const providers = [participantOf(libraries[version], contract, { confirm })];
+    const app = await participant(version, { providers });
+    await until('its queue is consumed', () =>
+      initiator.calls.isThere({ participant: contract.name, version: 1 } as never),
+    );
+    const gid = `moving-${round}`;
+    expect(await initiator.tcc.run({ gid }, (t) => t.call(contract, {}))).toMatchObject({ status: 'CONFIRMED' });
+    await until('it is carried out', async () => {
+      const rows = await sql<{ state: string }>(world, 'order', 'SELECT state FROM dtx_tcc WHERE id = ?', [gid]);
+      return rows[0]?.state === 'CONFIRMED';
+    });
+    running.splice(running.indexOf(app), 1);
+    await app.close();
+  }
+  expect(done).toEqual(['old 0', 'new 1', 'old 2', 'new 3']);
+});

@@ -9,7 +9,7 @@ import { OutcomeUnknown } from '../core/errors.js';
 import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { currentTraceparent } from '../core/trace.js';
-import { callQueueOf } from './contract.js';
+import { callQueueOf, secondQueueOf } from './contract.js';
 import { SCHEME } from './failpoints.js';
 import type { Branch } from './schema.js';
 
@@ -17,6 +17,11 @@ const CALL_TYPE = 'dtx.tcc-call.v1';
 const ANSWER_TYPE = 'dtx.tcc-answer.v1';
 const ANSWERS_PREFETCH = 500;
 const LOOK_MS = 10;
+/** How long a look at a queue of second phases is believed. No call waits for the next one. */
+const LOOK_AGAIN_MS = 5_000;
+const LOOK_LIMIT_MS = 500;
+/** After this part of its time a second phase without an answer looks whether its queue is still consumed. */
+const LOOK_BACK_PARTS = 4;
 export const REASON_CHARS_MAX = 1_000;
 
 export const callBody = z.object({
@@ -49,9 +54,14 @@ const answerBody = z.object({
   callId: z.string().max(64),
   verdict: z.enum(['ok', 'refused', 'failed', 'away', 'illegal']),
   reason: z.string().max(REASON_CHARS_MAX).optional(),
+  /** With `away`: a row that it needs is locked. An initiator of the version before knows `away` only. */
+  isBusy: z.boolean().optional(),
 });
 type Answer = z.output<typeof answerBody>;
 export type Verdict = Omit<Answer, 'callId'>;
+
+/** How a participant takes a call in its own process. @throws OutcomeUnknown when it has no place for it in time */
+type Take = (call: Call, timeoutMs: number) => Promise<Verdict>;
 
 /**
  * Calls participants over RabbitMQ and waits for their answers, which come to a queue of this very process; one that
@@ -61,7 +71,9 @@ export type Verdict = Omit<Answer, 'callId'>;
 @Injectable()
 export class Calls implements OnModuleInit {
   private readonly waiting = new Map<string, (answer: Answer) => void>();
-  private readonly here = new Map<string, (call: Call) => Promise<Verdict>>();
+  private readonly here = new Map<string, Take>();
+  /** Queues of second phases, whether a participant consumes them, and when that was seen. */
+  private readonly secondQueues = new Map<string, { isServed: boolean; atMs: number }>();
   private readonly answerQueue: string;
   private answers: QueueConsumer | undefined;
 
@@ -89,7 +101,7 @@ export class Calls implements OnModuleInit {
   }
 
   /** A participant that lives in this process. */
-  mount(queue: string, take: (call: Call) => Promise<Verdict>): void {
+  mount(queue: string, take: Take): void {
     this.here.set(queue, take);
   }
 
@@ -112,7 +124,7 @@ export class Calls implements OnModuleInit {
       const answered = (answer: Verdict) => end(() => resolve(answer));
       this.waiting.set(call.callId, answered);
       const here = this.here.get(queue);
-      const sent = here ? here(call).then(answered) : this.send(queue, call, timeoutMs);
+      const sent = here ? here(call, timeoutMs).then(answered) : this.sendTo(branch, call, timeoutMs);
       sent.catch((error) => end(() => reject(error)));
     });
   }
@@ -128,6 +140,39 @@ export class Calls implements OnModuleInit {
     const envelope = { messageId: answer.callId, type: ANSWER_TYPE, gid: answer.callId, scheme: SCHEME };
     const body = Buffer.from(JSON.stringify(answer));
     await this.broker.publisher.publish(replyTo, body, envelope, { persistent: false }).catch(() => {});
+  }
+
+  private async sendTo({ participant: name, version }: Branch, call: Call, timeoutMs: number): Promise<void> {
+    const endsAt = performance.now() + timeoutMs;
+    const leftMs = () => Math.max(1, endsAt - performance.now());
+    const first = callQueueOf({ name, version });
+    const second = secondQueueOf({ name, version });
+    if (call.phase === 'try' || !(await this.isServed(second))) return this.send(first, call, leftMs());
+    await this.send(second, call, leftMs());
+    await sleep(timeoutMs / LOOK_BACK_PARTS, undefined, { ref: false });
+    // The instance that consumed it is gone, and one of the version before is in its place. The barrier bears a repetition.
+    if (this.waiting.has(call.callId) && !(await this.look(second))) await this.send(first, call, leftMs());
+  }
+
+  /**
+   * Whether a participant consumes its queue of second phases. By evidence, since one of the version before does not: while
+   * a deployment is under way, and after it was taken back. Where it cannot be known, the other queue is right in any case.
+   */
+  private async isServed(queue: string): Promise<boolean> {
+    const known = this.secondQueues.get(queue);
+    if (!known) return Promise.race([sleep(LOOK_LIMIT_MS, false, { ref: false }), this.look(queue)]);
+    if (performance.now() - known.atMs > LOOK_AGAIN_MS) {
+      known.atMs = performance.now();
+      void this.look(queue);
+    }
+    return known.isServed;
+  }
+
+  private async look(queue: string): Promise<boolean> {
+    const found = await this.broker.publisher.find(queue).catch(() => null);
+    const isServed = found !== null && found.consumerCount > 0;
+    this.secondQueues.set(queue, { isServed, atMs: performance.now() });
+    return isServed;
   }
 
   private send(queue: string, call: Call, timeoutMs: number): Promise<void> {

@@ -43,3 +43,11 @@ export function defineParticipant<S extends z.ZodType>(contract: {
 export function callQueueOf({ name, version }: Pick<Participant, 'name' | 'version'>): string {
   return `dtx.${name.replace('.', '.tcc-')}.v${version}`;
 }
+
+/**
+ * The queue in which a participant gets Confirm and Cancel, so that they never wait behind its Tries. A participant of the
+ * version before has none: its initiators send all calls to the other queue, which each version consumes for every phase.
+ */
+export function secondQueueOf({ name, version }: Pick<Participant, 'name' | 'version'>): string {
+  return `dtx.${name.replace('.', '.tcc-')}.second.v${version}`;
+}

@@ -20,12 +20,13 @@ import { withGid, withTraceparent } from '../core/trace.js';
 import { enterCancel, enterConfirm, enterTry, keepData, markBroken, type Passage } from './barrier.js';
 import type { BranchKey } from './branch-rows.js';
 import { type Call, Calls, callBody, callerOf, parseJson, REASON_CHARS_MAX, type Verdict } from './calls.js';
-import { callQueueOf } from './contract.js';
+import { callQueueOf, secondQueueOf } from './contract.js';
 import type { TccBranch } from './decorators.js';
 import { Explorer, type Mounted } from './explorer.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { TCC_OPTIONS, type TccOptions } from './options.js';
 import { TIMEOUT } from './outcome.js';
+import { NoPlace, Places } from './places.js';
 import { UNKNOWN } from './schema.js';
 
 /** What Try returns has no contract but JSON. */
@@ -44,6 +45,8 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly logger = new Logger('TccParticipant');
   private readonly consumers: QueueConsumer[] = [];
   private stopping = false;
+  /** Tries of all participants together: they leave connections to the second phases, whatever they wait for. */
+  private triesAtOnce: Places | undefined;
 
   constructor(
     private readonly explorer: Explorer,
@@ -69,9 +72,18 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
 
   private serve(participant: Mounted): void {
     const queue = callQueueOf(participant.contract);
-    const { prefetch } = this.options;
-    this.consumers.push(this.broker.consume(queue, (delivery) => this.receive(delivery, participant), { prefetch }));
-    this.calls.mount(queue, (call) => this.take(call, participant));
+    const { prefetch, secondPhasePrefetch } = this.options;
+    const receive = (delivery: Delivery) => this.receive(delivery, participant);
+    this.consumers.push(
+      this.broker.consume(queue, receive, { prefetch }),
+      this.broker.consume(secondQueueOf(participant.contract), receive, { prefetch: secondPhasePrefetch }),
+    );
+    // As many as come by the queues: a call in this process waits for its place, and is not begun when its time is up.
+    const tries = new Places(`Try of ${participant.contract.name}`, prefetch);
+    const seconds = new Places(`second phase of ${participant.contract.name}`, secondPhasePrefetch);
+    this.calls.mount(queue, (call, timeoutMs) =>
+      (call.phase === 'try' ? tries : seconds).within(timeoutMs, () => this.take(call, participant)),
+    );
   }
 
   private async receive(delivery: Delivery, participant: Mounted): Promise<void> {
@@ -102,7 +114,9 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
         return { verdict: 'refused', reason: cut(textOf(error.reason)) };
       const reason = cut(textOf(error));
       if (isBrokerAway(error) || (await this.database.isAway(error))) return { verdict: 'away', reason };
-      if (!isLockWait(error))
+      // A row that is locked, or a process without a free place, is busy: the second phase is asked for again.
+      if (isLockWait(error) && call.phase !== 'try') return { verdict: 'away', reason, isBusy: true };
+      if (!isLockWait(error) && !(error instanceof NoPlace))
         this.logger.error(`${call.phase} of ${participant.contract.name} in ${call.gid}: ${reason}`);
       return { verdict: 'failed', reason };
     }
@@ -119,7 +133,16 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
       const returned = await this.business(tx, { call, participant, data: passage.data });
       if (call.phase === 'try') await keepData(sql, key, this.resultOf(participant, returned));
     };
-    return this.database.work.run({ what: `${call.phase} of ${participant.contract.name}`, run });
+    const unit = { what: `${call.phase} of ${participant.contract.name}`, run };
+    const { work, workSize } = this.database;
+    if (call.phase !== 'try') return work.run({ ...unit, lockWaitSeconds: this.secondLockWaitSeconds });
+    this.triesAtOnce ??= new Places('Try', Math.max(1, Math.floor((workSize * 3) / 4)));
+    return this.triesAtOnce.within(this.options.timeoutMs, () => work.run(unit));
+  }
+
+  /** Shorter than the call, so that a locked row is answered before the initiator gives the call up. */
+  private get secondLockWaitSeconds(): number {
+    return Math.max(1, Math.min(this.core.lockWaitSeconds, Math.floor((this.options.callTimeoutMs * 0.75) / 1_000)));
   }
 
   /** Committed, not answered: should the process die here, the initiator confirms again, and comes by here again. */

@@ -23,8 +23,10 @@ const fields = z.strictObject({
   /** How long final marks are gathered. The caller of a cancelled transaction waits for its mark. */
   markDelayMs: msOption(25),
   markBatchMax: countOption(200, 5_000),
-  /** Calls handled at once per participant. */
+  /** Calls handled at once per participant: Tries, and whatever initiators of the version before send. */
   prefetch: countOption(32, 1_000),
+  /** Confirms and Cancels handled at once per participant, beside its Tries. */
+  secondPhasePrefetch: countOption(16, 1_000),
   /** Largest arguments of one branch, and largest result of a Try, in bytes of JSON. */
   payloadMaxBytes: payloadMaxBytesOption(),
   /** How long settled transactions and barriers are kept; longer than any call can wander. */

@@ -2,6 +2,7 @@
 
 import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { Alerts, isoTime } from '../core/alert/alerts.js';
+import { backoffMs } from '../core/backoff.js';
 import { Broker } from '../core/broker/broker.service.js';
 import { Database } from '../core/database/database.service.js';
 import { isUnavailable } from '../core/database/sql-errors.js';
@@ -20,10 +21,15 @@ import { leaseMsOf, TCC_OPTIONS, type TccOptions } from './options.js';
 import { namesOf, Outcomes, TIMEOUT } from './outcome.js';
 import { type Branch, TCC, type TccRow, UNKNOWN } from './schema.js';
 
+/** A participant that is busy is asked again as after so many attempts. */
+const BUSY_REST = 3;
+
 /** What one branch answered. `away`: it cannot be reached for now, or its database cannot; that is no attempt. */
 interface Carried {
   readonly verdict: Verdict['verdict'];
   readonly error: string;
+  /** It is there, and had no time or a locked row: it is asked again sooner than one that is away. */
+  readonly isBusy?: boolean;
 }
 
 /**
@@ -145,7 +151,7 @@ export class SecondPhase implements OnModuleInit, OnModuleDestroy {
       const done = branches.filter((_, index) => isDone(index));
       await this.outcomes.markDone(row, done).catch(() => {}); // then they are asked again, which they bear
       this.callers.get(row.id)?.(namesOf(branches.filter((_, index) => !isDone(index))));
-      return triedOf(failures);
+      return triedOf(failures, backoffMs(this.options.backoff, BUSY_REST));
     }
     await failpoint(failpoints.allBranches, async () => {});
     const marked = this.marks.add(row);
@@ -174,12 +180,18 @@ export class SecondPhase implements OnModuleInit, OnModuleDestroy {
     const absent = row.branches ? null : await this.absence(row, branch);
     if (absent) return { ...absent, error: `${about}: ${absent.error}` };
     try {
-      const { verdict, reason = verdict } = await this.calls.call(branch, call, this.options.callTimeoutMs);
-      return { verdict, error: `${about}: ${reason}` };
+      const { verdict, reason = verdict, isBusy } = await this.calls.call(branch, call, this.options.callTimeoutMs);
+      return { verdict: isBusy ? this.whileShort(row) : verdict, error: `${about}: ${reason}`, isBusy };
     } catch (error) {
-      const { verdict } = (await this.absence(row, branch)) ?? { verdict: 'failed' };
-      return { verdict, error: `${about}: ${textOf(error)}` };
+      const absent = await this.absence(row, branch);
+      return { verdict: absent?.verdict ?? this.whileShort(row), error: `${about}: ${textOf(error)}`, isBusy: !absent };
     }
+  }
+
+  /** A participant that is there and does not answer is busy. Like its absence, that counts once it has lasted. */
+  private whileShort(row: TccRow): 'away' | 'failed' {
+    const forMs = this.database.nowMs() - Date.parse(isoTime(row.decided_at)!);
+    return forMs > this.options.absentMs ? 'failed' : 'away';
   }
 
   /**
@@ -192,8 +204,7 @@ export class SecondPhase implements OnModuleInit, OnModuleDestroy {
     } catch (error) {
       return { verdict: isUnavailable(error) ? 'away' : 'failed', error: textOf(error) };
     }
-    const forMs = this.database.nowMs() - Date.parse(isoTime(row.decided_at)!);
-    return { verdict: forMs > this.options.absentMs ? 'failed' : 'away', error: 'nobody is there' };
+    return { verdict: this.whileShort(row), error: 'nobody is there' };
   }
 
   /** Not fenced by the claim: whoever saw every branch answer knows that it is over, and only forward is possible. */
@@ -208,8 +219,9 @@ export class SecondPhase implements OnModuleInit, OnModuleDestroy {
   }
 }
 
-function triedOf(failures: readonly Carried[]): Tried {
+function triedOf(failures: readonly Carried[], busyRestMs: number): Tried {
   const error = failures.map((one) => one.error).join('; ');
   if (failures.some(({ verdict }) => verdict === 'illegal')) return { kind: 'hopeless', error };
-  return failures.every(({ verdict }) => verdict === 'away') ? { kind: 'unreachable' } : { kind: 'failed', error };
+  if (!failures.every(({ verdict }) => verdict === 'away')) return { kind: 'failed', error };
+  return failures.some(({ isBusy }) => isBusy) ? { kind: 'unreachable', delayMs: busyRestMs } : { kind: 'unreachable' };
 }

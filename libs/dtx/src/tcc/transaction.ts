@@ -24,6 +24,7 @@ import { leaseMsOf, TCC_OPTIONS, type TccOptions } from './options.js';
 import { namesOf, Outcomes, outcomeOf, type TccOutcome, TIMEOUT } from './outcome.js';
 import { type Branch, type Decision, type TccRow, tccMigrations } from './schema.js';
 import { SecondPhase } from './second-phase.js';
+import { within } from './time-limit.js';
 
 export interface TccRun {
   /** How long all Tries together may take, in milliseconds; by the database's clock. */
@@ -34,6 +35,8 @@ export interface TccRun {
 }
 
 const BROKER_WAIT_MS = 1_000;
+/** A shorter time limit is for the Tries: what was registered late is cancelled, and its caller is told so. */
+const REGISTER_LIMIT_MIN_MS = 2_000;
 const REASON_CHARS_MAX = 64;
 /** The reason of a cancel after a branch was added too late. */
 const INCOMPLETE = 'INCOMPLETE';
@@ -71,7 +74,8 @@ export class Tcc implements OnModuleInit {
    * `define` makes all calls before it returns; one that comes later throws where it is made. Until the decision it also
    * keeps the transaction from being confirmed without it.
    * @throws DtxError for malformed branches, an asynchronous `define` and a gid that this app has used and still knows,
-   *   BrokerUnavailable, and what registering throws: then nothing has begun
+   *   BrokerUnavailable, and what registering throws: then nothing has begun; OutcomeUnknown when registering takes longer
+   *   than the time limit: then nothing has begun, or its deadline cancels it
    * @example
    *   const outcome = await this.tcc.run({ timeoutMs: 5_000 }, (t) => {
    *     t.call(orderContract, {...}); t.call(fundsContract, {...}); t.call(stockContract, {...});
@@ -85,7 +89,7 @@ export class Tcc implements OnModuleInit {
     const timeoutMs = run.timeoutMs ?? this.options.timeoutMs;
     await this.calls.untilUp(BROKER_WAIT_MS);
     const endsAt = performance.now() + timeoutMs;
-    await failpoint(failpoints.registered, () => this.register(begun, { ...run, timeoutMs }));
+    await failpoint(failpoints.registered, () => this.registerInTime(begun, { ...run, timeoutMs }));
     measure('started', { scheme: SCHEME });
     // From here on the row is there: whatever happens to this process, the scan ends the transaction.
     const no = (await this.tryAll(begun, endsAt)) ?? (calls.isIncomplete() ? INCOMPLETE : null);
@@ -110,10 +114,37 @@ export class Tcc implements OnModuleInit {
     return this.outcomes.argsOf(gid, participant);
   }
 
+  /**
+   * The time limit holds for registering too (from 2 s on): a connection, or a row that `within` needs, may be long in coming. What was
+   * not committed by then is rolled back. A commit under way at that moment leaves a row whose deadline cancels it.
+   */
+  private async registerInTime(begun: Begun, run: TccRun & { timeoutMs: number }): Promise<void> {
+    const limitMs = Math.max(run.timeoutMs, REGISTER_LIMIT_MIN_MS);
+    const late = new OutcomeUnknown(`TCC transaction ${begun.gid} was not registered within ${limitMs} ms`);
+    const limit = new AbortController();
+    const registered = this.register(begun, run, () => {
+      if (limit.signal.aborted) throw late;
+    });
+    registered.catch(() => {}); // heard below, or by nobody once it is late
+    const isDone = await within(
+      limitMs,
+      registered.then(() => true),
+    );
+    if (isDone) return;
+    limit.abort();
+    throw late;
+  }
+
   /** Step 1: the transaction and all its branches in one commit, so that no branch can exist that recovery does not know. */
-  private register({ gid, incarnation, calls }: Begun, run: TccRun & { timeoutMs: number }): Promise<void> {
+  private register(
+    { gid, incarnation, calls }: Begun,
+    run: TccRun & { timeoutMs: number },
+    mustBeInTime: () => void,
+  ): Promise<void> {
     const begin = async (tx: EntityManager, sql: Sql) => {
+      mustBeInTime();
       await run.within?.(tx);
+      mustBeInTime();
       // After `within`, which may know the outcome already and needs no broker for that.
       if (!this.calls.isUp) throw new BrokerUnavailable('the broker is away: nothing was begun');
       const deadline = new SqlExpression(inFuture(run.timeoutMs));
@@ -131,6 +162,7 @@ export class Tcc implements OnModuleInit {
       for (const rows of rowsOf(gid, calls.branches))
         await sql.query('INSERT INTO dtx_tcc_branch (gid, branch, participant, version, args) VALUES ?', [rows]);
       if (calls.isIncomplete()) throw new DtxError(`TCC transaction ${gid} was not begun: a call came after define`);
+      mustBeInTime();
     };
     return this.database.work.run({ what: `beginning TCC transaction ${gid}`, run: begin });
   }
@@ -209,13 +241,4 @@ export class Tcc implements OnModuleInit {
 /** Tells two transactions of one gid apart: the second may come when this app has forgotten the first. */
 function newIncarnation(): string {
   return randomBytes(8).toString('hex');
-}
-
-/** Null when it takes longer: a connection may hang for as long as it likes, a caller must not. */
-async function within<T>(limitMs: number, work: Promise<T>): Promise<T | null> {
-  let timer: NodeJS.Timeout | undefined;
-  const limit = new Promise<null>((resolve) => {
-    timer = setTimeout(resolve, limitMs, null);
-  });
-  return Promise.race([work, limit]).finally(() => clearTimeout(timer));
 }

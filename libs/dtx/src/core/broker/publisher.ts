@@ -128,6 +128,11 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     return this.queues.inspect(queue, kind);
   }
 
+  /** What is there under a name, without declaring it; null when nothing is. @throws QueueRefused; BrokerUnavailable */
+  find(queue: string): Promise<Replies.AssertQueue | null> {
+    return this.queues.find(queue);
+  }
+
   /** Declares a queue, once per connection. @throws QueueRefused; BrokerUnavailable */
   ensure(queue: string, kind: QueueKind): Promise<void> {
     return this.queues.ensure(queue, kind);

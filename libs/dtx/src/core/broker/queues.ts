@@ -113,8 +113,8 @@ export class Queues {
     }
   }
 
-  /** What is there under a name. Null when nothing is. */
-  private async find(queue: string): Promise<Replies.AssertQueue | null> {
+  /** What is there under a name, without declaring it. Null when nothing is. @throws QueueRefused; BrokerUnavailable */
+  async find(queue: string): Promise<Replies.AssertQueue | null> {
     const asked = { what: `cannot look at queue ${queue}`, queue, right: 'read' } as const;
     try {
       return await this.onChannel(asked, (channel) => channel.checkQueue(queue));

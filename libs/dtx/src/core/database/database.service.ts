@@ -82,6 +82,11 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
     return this.opened.work;
   }
 
+  /** How many transactions of `work` may be open at once. Only valid once ready. */
+  get workSize(): number {
+    return this.opened.workSize;
+  }
+
   /** Keeps the user's code on the transaction that it was given. Only valid once ready. */
   get guard(): StrayGuard {
     return this.opened.guard;

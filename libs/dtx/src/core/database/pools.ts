@@ -14,6 +14,8 @@ const QUEUE_MAX = 10_000;
 export interface Pools {
   readonly own: SessionPool;
   readonly workPool: SessionPool;
+  /** Connections of `workPool` at the most. */
+  readonly workSize: number;
   readonly work: WorkTransactions;
   readonly guard: StrayGuard;
   readonly userSession: UserSession;
@@ -37,7 +39,7 @@ export async function openPools(source: DataSource, hooks: CommitHooks, options:
   const guard = new StrayGuard(source, strayStatements);
   const limits = { limitMs: options.handlerTimeoutMs, pingMs: (workSilenceSeconds * 1_000) / 4, lockWaitSeconds };
   const work = new WorkTransactions({ source, pool: workPool, hooks, guard, limits });
-  return { own, workPool, work, guard, userSession };
+  return { own, workPool, workSize: size, work, guard, userSession };
 }
 
 /** A statement that waits for a lock is answered by the server first. */
