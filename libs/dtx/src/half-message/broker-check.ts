@@ -1,7 +1,9 @@
 import { Injectable, Logger, OnApplicationBootstrap } from '@nestjs/common';
 import { Broker } from '../core/broker/broker.service.js';
-import { QueueRefused } from '../core/broker/refusal.js';
+
+import { ACCESS_REFUSED, QueueRefused } from '../core/broker/refusal.js';
 import { OptionsError, textOf } from '../core/errors.js';
+
 import { Copies } from './copies.js';
 
 /** How long a start waits for the broker before it goes on without: an app need not wait for its broker. */
@@ -47,8 +49,8 @@ export class BrokerCheck implements OnApplicationBootstrap {
     try {
       await this.copies.declare();
     } catch (error) {
-      // Lost again meanwhile: whoever publishes declares as well.
-      if (!(error instanceof QueueRefused)) return this.logger.warn(textOf(error));
+      // Lost again meanwhile, or a right is missing, which a person may give while it runs: whoever publishes declares as well.
+      if (!(error instanceof QueueRefused) || error.code === ACCESS_REFUSED) return this.logger.warn(textOf(error));
       throw new OptionsError(
         `half messages need a broker with quorum queues that have a TTL and dead-letter at least once (RabbitMQ 3.10 or ` +
           `newer), and queues of these names that were declared so: ${error.message}`,

@@ -3,6 +3,7 @@
 import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { Broker } from '../core/broker/broker.service.js';
 import type { Delivery, QueueConsumer } from '../core/broker/consumer.js';
+import { BrokerBlocked } from '../core/broker/queues.js';
 import { Database } from '../core/database/database.service.js';
 import { isUnavailable } from '../core/database/sql-errors.js';
 import { textOf } from '../core/errors.js';
@@ -89,7 +90,8 @@ export class CheckBack implements OnModuleInit, OnModuleDestroy {
       const madeAtMs = await this.verdicts.madeAtMs(message.id);
       await failpoint(failpoints.checked, () => this.copies.deliver(message, madeAtMs));
     } catch (error) {
-      if (isUnavailable(error)) throw error;
+      // Blocked for an alarm, which only consuming may end: its row is work for the sweeper.
+      if (isUnavailable(error) && !(error instanceof BrokerBlocked)) throw error;
       // Its row is work for the sweeper, which counts its tries and gives up in the open.
       return this.logger.warn(`half message ${message.id} is left to the sweeper: ${textOf(error)}`);
     }
