@@ -58,10 +58,12 @@ const untilInbox = (gid: string, state: string) =>
 const effects = async (gid: string) =>
   (await sql(world, 'payment', 'SELECT 1 FROM effect WHERE gid = ?', [gid])).length;
 
-function participant(contract: ReturnType<typeof library.defineParticipant>) {
+function participant(contract: ReturnType<typeof library.defineParticipant>, tryIt?: Handle) {
   const { Try, Confirm, Cancel, TccParticipant } = library;
   class Funds {
-    reserve() {}
+    reserve(tx: EntityManager) {
+      return tryIt?.(tx, '');
+    }
     use() {}
     giveBack() {}
   }
@@ -155,6 +157,22 @@ describe('a handler that never ends', () => {
     const { last_error } = await untilInbox(gid, 'PARKED');
     expect(last_error).toContain('@BeforeAck(test.waits.v1)');
     expect([calls, await effects(gid)]).toEqual([2, 1]);
+  });
+});
+
+describe('a participant that never ends', () => {
+  test('has not reserved anything: its Try is rolled back, and the transaction is cancelled', async () => {
+    const funds = library.defineParticipant({ name: 'payment.test-funds', version: 1, args: z.object({}) });
+    const gid = nextGid();
+    const reserve: Handle = async (tx) => {
+      await insert(tx, gid);
+      await FOR_EVER();
+    };
+    await start({}, { providers: [participant(funds, reserve)], core: { handlerTimeoutMs: 300 } });
+    const outcome = await service!.get(library.Tcc).run({ timeoutMs: 2_000 }, (t) => t.call(funds, {}));
+    expect(outcome.status).toBe('CANCELLED');
+    // Its row is nobody's: neither there, nor locked.
+    await sql(world, 'payment', 'INSERT INTO effect VALUES (?)', [gid]);
   });
 });
 

@@ -32,6 +32,15 @@ afterAll(() => expectNothingLeft(world));
 const decisionOn = async (id: string) => (await decisions(world)).find((row) => row.id === id);
 const untilDone = (id: string) => until(`${id} is over`, async () => (await decisionOn(id))?.state === 'DONE');
 
+/** What a person does with one that is parked. */
+async function endByHand({ id, gtrid }: { id: string; gtrid: string }): Promise<void> {
+  await finish(world, 'payment', { gtrid, formatId: FORMAT_ID, how: 'ROLLBACK' });
+  await sql(world, 'order', `UPDATE dtx_xa SET state = 'DONE', next_attempt_at = NULL WHERE id = ?`, [id]);
+  await sql(world, 'order', 'UPDATE dtx_alert SET closed_at = UTC_TIMESTAMP(3), open_key = NULL WHERE subject_id = ?', [
+    id,
+  ]);
+}
+
 test('two instances find ten orphans at once: each is rolled back and both its witnesses are claimed', async () => {
   // It makes the log, so that there is an id for the orphans to carry; one that scans could find an orphan in the making,
   // which its own session still holds, and count that as an attempt.
@@ -87,11 +96,27 @@ test('one that is older than the log remembers is PARKED with one alert, and nev
   ]);
   // Nobody else may be let through meanwhile who depends on it.
   await app.run('beside-a-parked-one', everywhere('beside-a-parked-one'));
-  await finish(world, 'payment', { gtrid, formatId: FORMAT_ID, how: 'ROLLBACK' });
-  await sql(world, 'order', `UPDATE dtx_xa SET state = 'DONE', next_attempt_at = NULL WHERE id = ?`, [id]);
-  await sql(world, 'order', 'UPDATE dtx_alert SET closed_at = UTC_TIMESTAMP(3), open_key = NULL WHERE subject_id = ?', [
-    id,
-  ]);
+  await endByHand({ id, gtrid });
+});
+
+test('one that cannot be given up now holds up no other that was found with it', async () => {
+  const old = await Promise.all([1, 2, 3].map(() => orphan(world, { ageMs: HORIZON_MS + 5_000 })));
+  const [listedFirst] = await preparedOf(world);
+  const refused = old.find(({ gtrid }) => gtrid === listedFirst!.gtrid)!;
+  await sql(
+    world,
+    'order',
+    `CREATE TRIGGER test_refuse BEFORE INSERT ON dtx_xa FOR EACH ROW
+     IF NEW.id = '${refused.id}' THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'refused by the test'; END IF`,
+  );
+  await apps.start({ xa: { retentionMs: HORIZON_MS } });
+  const untilParked = ({ id }: { id: string }) =>
+    until('it is parked', async () => (await decisionOn(id))?.state === 'PARKED');
+  await Promise.all(old.filter((one) => one !== refused).map(untilParked));
+  expect(await decisionOn(refused.id)).toBeUndefined();
+  await sql(world, 'order', 'DROP TRIGGER test_refuse');
+  await untilParked(refused);
+  for (const one of old) await endByHand(one);
 });
 
 test('a branch of a decision that was carried out comes back (an older state of its server): it is ended again, as decided', async () => {

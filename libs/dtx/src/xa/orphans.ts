@@ -69,7 +69,7 @@ export class Orphans {
       orphans.filter((one) => !isOlder(one)),
       state,
     );
-    await this.each(presumable, (one) => this.presume(one));
+    await this.each(presumable, (orphan) => this.presume(orphan));
   }
 
   /** Side by side, some at once: one that meets a lock or fails holds up no other. */
