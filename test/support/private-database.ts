@@ -35,7 +35,8 @@ export class PrivateDatabase {
     const state = { secrets: { database: PASSWORD }, ports: { order: port } };
     const server = prepareDatabase({ dir, server: 'order', state, program });
     const tls = [`--ssl-ca=${certificate}`, `--ssl-cert=${certificate}`, `--ssl-key=${key}`];
-    launch(dir, 'order', { ...server, args: [...server.args, ...tls] });
+    const launched = { ...server, args: [...server.args, ...tls] } as unknown as Parameters<typeof launch>[2];
+    launch(dir, 'order', launched);
     const url = `mysql://root:${PASSWORD}@127.0.0.1:${port}/?ssl={"rejectUnauthorized":false}`;
     const started = new PrivateDatabase(pidOf(dir, 'order'), url, certificate);
     await until('the private database answers', () => started.sql('SELECT 1'), { withinMs: 100_000, everyMs: 200 });

@@ -22,7 +22,7 @@ import type { Participant } from './contract.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { leaseMsOf, TCC_OPTIONS, type TccOptions } from './options.js';
 import { namesOf, Outcomes, outcomeOf, type TccOutcome, TIMEOUT } from './outcome.js';
-import { type Branch, type Decision, type TccRow, tccMigrations } from './schema.js';
+import { type Branch, type Decision, type TccRow, tccIndexMigrations, tccMigrations } from './schema.js';
 import { SecondPhase } from './second-phase.js';
 import { within } from './time-limit.js';
 
@@ -66,6 +66,7 @@ export class Tcc implements OnModuleInit {
 
   onModuleInit(): void {
     this.database.addMigrations('dtx-tcc', tccMigrations);
+    this.database.addMigrations('dtx-tcc-index', tccIndexMigrations);
   }
 
   /**
