@@ -9,10 +9,11 @@ import { isDatabaseAway } from '../core/database/sql-errors.js';
 import { DtxError, textOf } from '../core/errors.js';
 import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
+import { type BranchDatabase, IDLE_MS } from './branch-database.js';
 import { XaUnavailable } from './errors.js';
 import { DecisionLog } from './log.js';
 import { silenceSecondsOf, XA_OPTIONS, type XaOptions } from './options.js';
-import { type BranchDatabase, IDLE_MS, type Place, Resource } from './resource.js';
+import { type Place, Resource } from './resource.js';
 
 export const BRANCHES = Symbol('dtx xa branches');
 const LOOK_EVERY_MS = 25;

@@ -2,6 +2,7 @@ import { type DynamicModule, Injectable, Module, OnModuleInit } from '@nestjs/co
 import { Database } from '../core/database/database.service.js';
 import { OptionsError } from '../core/errors.js';
 import { parseOptions } from '../core/options.js';
+import type { BranchDatabase } from './branch-database.js';
 import { CarryOut } from './carry-out.js';
 import { Decisions } from './decisions.js';
 import { LogIncidents } from './incidents.js';
@@ -11,7 +12,6 @@ import { XA_OPTIONS, type XaOptionsInput, xaOptions } from './options.js';
 import { Orphans } from './orphans.js';
 import { XaPurge } from './purge.js';
 import { Recovery } from './recovery.js';
-import type { BranchDatabase } from './resource.js';
 import { BRANCHES, Resources } from './resources.js';
 import { WITNESS, witnessMigrations } from './schema.js';
 import { SecondPhase } from './second-phase.js';

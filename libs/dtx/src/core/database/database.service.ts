@@ -14,7 +14,7 @@ import { idTimeMs, newId } from '../gid.js';
 import { type CoreOptions } from '../options.js';
 import { Scans } from '../scans.js';
 import { CORE_OPTIONS } from '../tokens.js';
-import { NOW_MS } from './clock-sql.js';
+import { DatabaseClock } from './clock.js';
 import { openPools, type Pools } from './pools.js';
 import { type Migration, migrateOn, TABLE_WAIT_SECONDS } from './schema.js';
 import type { UserSession } from './session.js';
@@ -26,7 +26,6 @@ import { CommitHooks } from './transaction.js';
 import { guardUserPool } from './user-pool.js';
 import type { WorkTransactions } from './work.js';
 
-const CLOCK_INTERVAL_MS = 30_000;
 const PING_LIMIT_MS = 2_000;
 /** Lists for people: a few at once, each for so long. */
 const READS = { size: 2, limitMs: 5_000 };
@@ -48,8 +47,7 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
   private readonly listeners: Array<() => void> = [];
   private readonly stopping = new AbortController();
   private opening: Promise<void> = Promise.resolve();
-  /** What the database's clock said, and when that was by this process's steady clock, which nobody can set. */
-  private clock = { ms: Date.now(), at: performance.now() };
+  private readonly clock = new DatabaseClock(() => this.own);
   private name = '';
   /** Why it does not open, where that will not pass by itself; empty otherwise. */
   problem = '';
@@ -126,12 +124,12 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
    * clock of this machine may be wrong or jump: it has no part in this.
    */
   nowMs(): number {
-    return Math.round(this.clock.ms + performance.now() - this.clock.at);
+    return this.clock.nowMs();
   }
 
   /** The same, read from the database now: for what is decided by it. */
   async readNowMs(): Promise<number> {
-    await this.readClock();
+    await this.clock.read();
     return this.nowMs();
   }
 
@@ -186,7 +184,7 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
         this.problem = '';
         this.ready = true;
         for (const listener of this.listeners.splice(0)) listener();
-        void this.keepClock();
+        void this.clock.keep(this.stopping.signal);
         return;
       } catch (error) {
         const reason = textOf(error);
@@ -220,7 +218,7 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
     this.name = String(row!.name);
     for (const component of this.components) await this.migrate(component);
     this.isMigrated = true;
-    await this.readClock();
+    await this.clock.read();
   }
 
   /** On a connection that is not used again: what a migration does to its session ends with it. */
@@ -235,19 +233,6 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
     } finally {
       tap.connection.destroy();
     }
-  }
-
-  private async keepClock(): Promise<void> {
-    while (!this.stopping.signal.aborted) {
-      await sleep(CLOCK_INTERVAL_MS, undefined, { signal: this.stopping.signal, ref: false }).catch(() => {});
-      if (!this.stopping.signal.aborted) await this.readClock().catch(() => {});
-    }
-  }
-
-  private async readClock(): Promise<void> {
-    const before = performance.now();
-    const [{ ms }] = await this.own.query(`SELECT ${NOW_MS} AS ms`);
-    this.clock = { ms: Number(ms), at: (before + performance.now()) / 2 };
   }
 }
 

@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { Logger } from '@nestjs/common';
 import type { Alerts } from '../alert/alerts.js';
-import { type Backoff, backoffMs, type Ladder } from '../backoff.js';
+import { backoffMs } from '../backoff.js';
 import type { Database } from '../database/database.service.js';
 import { isUnavailable } from '../database/sql-errors.js';
 import { textOf } from '../errors.js';
@@ -9,41 +9,12 @@ import type { Scan } from '../scans.js';
 import { measure } from '../telemetry.js';
 import { withGid, withTraceparent } from '../trace.js';
 import { claimDue, giveBack, putOff, settleAgain, settleParked } from './claim.js';
-import type { Condition, DurableRow, DurableTable } from './durable-table.js';
+import type { DurableRow } from './durable-table.js';
+import type { DurableWork, Tried } from './durable-work.js';
 import { LaneClaim } from './lane-claim.js';
 import { HOLD_MS, Lanes } from './lanes.js';
 
-/** What became of one try. `settled`: the work has written the row's new state itself, fenced by its token. */
-export type Tried =
-  | { kind: 'settled' }
-  /** What it needs is away: not an attempt; the row is due again when its lease expires, or after `delayMs`. */
-  | { kind: 'unreachable'; delayMs?: number }
-  /** `atLeastMs`: whoever failed it has asked for that much time. `isSilent`: there was no answer (see `Lanes`). */
-  | { kind: 'failed'; error: string; atLeastMs?: number; isSilent?: boolean }
-  | { kind: 'hopeless'; error: string };
-
-export interface DurableWork<Row extends DurableRow> {
-  readonly scheme: string;
-  readonly table: DurableTable;
-  readonly leaseMs: number;
-  readonly scanIntervalMs: number;
-  /** Rows in work at once. */
-  readonly concurrencyMax: number;
-  /** Rows of one lane in work at once, where the table has lanes. Without it there are none. */
-  readonly laneMax?: number;
-  readonly attemptsMax: number;
-  readonly backoff: Backoff | Ladder;
-  /** The rows that this process can do; all of them where it is not given. Others are left to other instances. */
-  mine?(): Condition;
-  /** False while what the work needs is known to be away: nothing is claimed then. */
-  canRun(): boolean;
-  /** @param answered gives the place in its lane back, before what is left to do here is done */
-  run(row: Row, answered: () => void): Promise<Tried>;
-  /** What an alert says about a row that gave up; null raises none. */
-  describe(row: Row): { scheme?: string; gid: string | null; step: string } | null;
-  /** After the row was parked and the alert written, outside the transaction. */
-  parked?(row: Row): Promise<void>;
-}
+export type { DurableWork, Tried } from './durable-work.js';
 
 /** Rows of one claim where lanes bound what may begin. */
 const CLAIM_ROWS = 200;
