@@ -10,9 +10,17 @@ const lists: Record<string, string> = {
   xa: 'xaOptions',
   tcc: 'tccOptions',
   notify: 'notifyOptions',
+  ops: 'opsOptions',
   reliableMessage: 'reliableMessageOptions',
   localMessage: 'localMessageOptions',
   halfMessage: 'halfMessageOptions',
+};
+
+/** What has no default. */
+const required: Record<string, object> = {
+  core: { app: 'a', rabbitmqUrl: 'amqp://h' },
+  notify: { service: 'a' },
+  ops: { adminToken: 'a' },
 };
 
 const rows = page
@@ -32,7 +40,7 @@ async function defaultOf(option: string): Promise<unknown> {
   const folder = section?.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
   const file = section ? `${folders[section] ?? folder}/options.js` : 'core/options.js';
   const schemas = await import(join(ROOT, 'libs', 'dtx', 'dist', file));
-  const given = section === 'notify' ? { service: 'a' } : section ? {} : { app: 'a', rabbitmqUrl: 'amqp://h' };
+  const given = required[section ?? 'core'] ?? {};
   const options = schemas[section ? lists[section]! : 'coreOptions'].parse(given);
   return path.reduce((value, key) => value?.[key], options);
 }
