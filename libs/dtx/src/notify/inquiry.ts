@@ -4,6 +4,9 @@ import { Inject, Injectable, Logger, OnModuleDestroy } from '@nestjs/common';
 import { Database } from '../core/database/database.service.js';
 import { isUnavailable } from '../core/database/sql-errors.js';
 import { textOf } from '../core/errors.js';
+import type { CoreOptions } from '../core/options.js';
+import { inTimeOf } from '../core/time-limit.js';
+import { CORE_OPTIONS } from '../core/tokens.js';
 import { NOTIFY_OPTIONS, type NotifyOptions } from './options.js';
 
 /** What is asked about, by the receiver of notifications. */
@@ -33,6 +36,7 @@ export class Inquiry implements OnModuleDestroy {
 
   constructor(
     private readonly database: Database,
+    @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
     @Inject(NOTIFY_OPTIONS) private readonly options: NotifyOptions,
   ) {}
 
@@ -62,7 +66,8 @@ export class Inquiry implements OnModuleDestroy {
 
   private async round(inquiries: Inquiries): Promise<void> {
     try {
-      const ids = await inquiries.missing({ olderThanMs: this.options.askAfterMs, limit: ROUND_MAX });
+      const about = { olderThanMs: this.options.askAfterMs, limit: ROUND_MAX };
+      const ids = await this.inTime(inquiries, 'missing', () => inquiries.missing(about));
       for (let at = 0; at < ids.length && !this.stopping.signal.aborted; at += AT_ONCE_MAX) {
         const outcomes = await Promise.all(ids.slice(at, at + AT_ONCE_MAX).map((id) => this.ask(inquiries, id)));
         // Nobody answers: the others would wait as long for nothing.
@@ -83,12 +88,17 @@ export class Inquiry implements OnModuleDestroy {
       if (!this.stopping.signal.aborted) this.logger.warn(`${inquiries.name} ${id}: ${textOf(error)}`);
       return 'away';
     }
-    if (answer.status === 200) await inquiries.keep(id, answer.result);
-    else if (answer.status === 404) await inquiries.none(id);
+    if (answer.status === 200) await this.inTime(inquiries, 'keep', () => inquiries.keep(id, answer.result));
+    else if (answer.status === 404) await this.inTime(inquiries, 'none', () => inquiries.none(id));
     else {
       this.logger.warn(`${inquiries.name} ${id}: answered ${answer.status}`);
       return 'away';
     }
     return answer.status === 200 ? 'known' : 'none';
+  }
+
+  /** Code of the user's: a round that hangs would be the last one. */
+  private inTime<T>({ name }: Inquiries, step: string, work: () => Promise<T>): Promise<T> {
+    return inTimeOf({ what: `${step} of the inquiries ${name}`, limitMs: this.core.handlerTimeoutMs }, work);
   }
 }

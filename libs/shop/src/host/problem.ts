@@ -1,7 +1,14 @@
 /** Every error of every app as RFC 9457 problem details. */
 import { STATUS_CODES } from 'node:http';
 import { HttpException } from '@nestjs/common';
-import { IdempotencyKeyBusy, IdempotencyKeyReused, isOutcomeUnknown, isUnavailable, Rejected } from 'nest-dtx';
+import {
+  IdempotencyKeyBusy,
+  IdempotencyKeyReused,
+  isOutcomeUnknown,
+  isUnavailable,
+  QueueRefused,
+  Rejected,
+} from 'nest-dtx';
 import type { z } from 'zod';
 
 /** One field of a request that is wrong, and why. */
@@ -63,6 +70,9 @@ const RETRY_AFTER_SECONDS = '2';
 const UNAVAILABLE = 'a required service is unavailable or busy: nothing was done; retry with the same Idempotency-Key';
 const UNKNOWN =
   'a required service has not answered: the call may have been carried out; retry with the same Idempotency-Key to find out';
+/** Which queue, and which right is missing, is in the log: it is for who runs the app. */
+const REFUSED =
+  'the message broker refuses what this call needs: nothing was done; the log of this app says what is missing';
 const ERRORS_SHOWN_MAX = 20;
 const FIELD_CHARS_MAX = 100;
 
@@ -92,6 +102,8 @@ export function problemOf(error: unknown): ProblemAnswer {
     const detail = 'this Idempotency-Key was used with another body: use a new key for a new purchase';
     return answer(422, detail, { type: 'urn:nest-dtx:idempotency-key-reused' });
   }
+  if (error instanceof QueueRefused)
+    return answer(503, REFUSED, { type: 'urn:nest-dtx:unavailable' }, { 'retry-after': RETRY_AFTER_SECONDS });
   if (isUnavailable(error)) {
     const detail = isOutcomeUnknown(error) ? UNKNOWN : UNAVAILABLE;
     return answer(503, detail, { type: 'urn:nest-dtx:unavailable' }, { 'retry-after': RETRY_AFTER_SECONDS });

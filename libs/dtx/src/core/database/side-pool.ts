@@ -1,4 +1,5 @@
 import type { DataSource } from 'typeorm';
+import { DatabaseUnavailable } from '../errors.js';
 import type { SqlValue } from './literal.js';
 import type { Changed, Row } from './raw-connection.js';
 import { pinningSql } from './session.js';
@@ -37,13 +38,16 @@ export class SidePool implements Sql {
   ) {}
 
   /**
-   * @throws what the server answers, DatabaseUnavailable without a connection in time, and after `end` an error of code
-   *   POOL_CLOSED
+   * @throws what the server answers, DatabaseUnavailable without a connection or an answer in time, and after `end` an error
+   *   of code POOL_CLOSED
    */
   async query<T = Row[] & Changed>(statement: string, values?: readonly SqlValue[]): Promise<T> {
     if (this.isEnded) throw Object.assign(new Error('the pool has ended'), { code: 'POOL_CLOSED' });
     this.pool ??= this.open();
-    return this.pool.query<T>(statement, values);
+    return this.pool.query<T>(statement, values).catch((error) => {
+      if (!isTimeOver(error)) throw error;
+      throw new DatabaseUnavailable(`the server has ended a statement after ${this.limits.limitMs} ms`, error);
+    });
   }
 
   async end(): Promise<void> {
@@ -58,8 +62,7 @@ export class SidePool implements Sql {
   }
 }
 
-/** Whether the server ended a statement because its time was over. */
-export function isTimeOver(error: unknown): boolean {
+function isTimeOver(error: unknown): boolean {
   return TIME_IS_OVER.has(errnoOf(error));
 }
 
