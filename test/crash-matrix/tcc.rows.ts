@@ -1,6 +1,4 @@
-import { connect } from 'amqplib';
 import { expect } from 'vitest';
-import type { Stack } from '../support/stack.js';
 import { type AppName, sql } from '../support/world.js';
 import { type Case, few, type Mode, type Row } from './row.js';
 import { barrier, transaction } from './tcc.scheme.js';
@@ -108,25 +106,6 @@ export const initiatorRows: Row[] = [
   },
 ];
 
-const QUEUES: Partial<Record<AppName, string>> = {
-  order: 'dtx.order.tcc-checkout.v1',
-  inventory: 'dtx.inventory.tcc-stock.v1',
-};
-
-/**
- * The broker takes turns between two instances, and a checkout is two calls to each participant: one instance would
- * get every Try and the other every Confirm. One call more, which nobody can read and which is dropped, swaps them.
- */
-const swapTurns = (app: AppName) => async (shop: Stack) => {
-  const queue = QUEUES[app];
-  if (!queue) return; // in the initiator's own process
-  const connection = await connect(shop.world.rabbitmq);
-  const channel = await connection.createConfirmChannel();
-  channel.sendToQueue(queue, Buffer.from('{"not a call'));
-  await channel.waitForConfirms();
-  await connection.close();
-};
-
 /** A participant's two transactions: the first before and after its commit, the second after it. */
 function participant(app: AppName, modes: readonly Mode[]): Row[] {
   const barrierOf = async ({ shop, attempt }: Case) =>
@@ -136,7 +115,6 @@ function participant(app: AppName, modes: readonly Mode[]): Row[] {
       failpoint: 'tcc.try-inserted',
       app,
       modes,
-      beforeNext: swapTurns(app),
       transactionOpen: true,
       // Whoever gets the call again may still be in time, or not.
       outcome: (mode) => (mode === 'error' || mode === 'lost' ? 'CANCELLED' : 'either'),
@@ -146,7 +124,6 @@ function participant(app: AppName, modes: readonly Mode[]): Row[] {
       failpoint: 'tcc.try-committed',
       app,
       modes,
-      beforeNext: swapTurns(app),
       // A dead or silent one's call comes to the other, which finds the Try done and may still be in time to say so.
       outcome: (mode) => (app !== 'payment' && /crash|pause/.test(mode) ? 'either' : 'CANCELLED'),
       disk: async (at) => expect(await barrierOf(at)).toEqual(['try']),
@@ -155,7 +132,6 @@ function participant(app: AppName, modes: readonly Mode[]): Row[] {
       failpoint: 'tcc.second-committed',
       app,
       modes,
-      beforeNext: swapTurns(app),
       disk: async (at) => expect(await barrierOf(at)).toEqual(['try', 'confirm']),
     },
   ];
@@ -169,7 +145,6 @@ function cancelling(app: AppName): Row {
     app,
     wanted: OUT_OF_STOCK,
     modes: DEAD_OR_LATE,
-    beforeNext: swapTurns(app),
     outcome: always('CANCELLED'),
     disk: async ({ shop, attempt }) =>
       expect((await barrier(shop.world, app, attempt.orderId)).at(-1)).toMatchObject({ op: 'cancel' }),

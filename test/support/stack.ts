@@ -51,7 +51,9 @@ export class Stack {
   untilReady(instance: AppProcess): Promise<unknown> {
     return until(`${instance.app} is ready and connected`, async () => {
       const { status, body } = await call(`${instance.url}/health/ready`);
-      return status === 200 && (body as { degraded: string[] }).degraded.length === 0;
+      const { degraded } = body as { degraded: string[] };
+      // The branch of an app that a test does not start has no tables.
+      return status === 200 && degraded.every((name) => name.startsWith('xa '));
     });
   }
 

@@ -49,7 +49,12 @@ export class DatabaseUnavailable extends Unavailable {
   readonly code: string | undefined;
   readonly errno: number | undefined;
 
-  constructor(doing: string, cause: unknown) {
+  /** @param of the DataSource whose pool it was; without one, a pool of the library's */
+  constructor(
+    doing: string,
+    cause: unknown,
+    readonly of?: object,
+  ) {
     super(`${doing}: ${textOf(cause)}`, { cause });
     const { driverError = cause } = cause as { driverError?: unknown };
     const { code, errno } = (driverError ?? {}) as { code?: string; errno?: number };

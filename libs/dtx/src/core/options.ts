@@ -43,8 +43,11 @@ export function retentionOutlastsTimeout(
   context.addIssue({ code: 'custom', path: ['retentionMs'], message });
 }
 
-/** The broker takes a message from a consumer that has not acknowledged it for 30 minutes. */
-const HANDLER_TIMEOUT_MS_MAX = 25 * 60_000;
+/**
+ * The broker takes a message from a consumer that has not acknowledged it for 30 minutes. Until then a handler, its
+ * `@OnRejected` and its `@BeforeAck` may each take their time.
+ */
+const HANDLER_TIMEOUT_MS_MAX = 9 * 60_000;
 
 /** Options of the core. Times in milliseconds; `Max` and `Min` are counts. */
 export const coreOptions = z.strictObject({

@@ -14,6 +14,7 @@ import { isLockWait } from '../core/database/sql-errors.js';
 import { isBrokerAway, isDoneInPart, Rejected, textOf } from '../core/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
+import { NoPlace, Places } from '../core/places.js';
 import { inTimeOf } from '../core/time-limit.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { withGid, withTraceparent } from '../core/trace.js';
@@ -26,7 +27,6 @@ import { Explorer, type Mounted } from './explorer.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { TCC_OPTIONS, type TccOptions } from './options.js';
 import { TIMEOUT } from './outcome.js';
-import { NoPlace, Places } from './places.js';
 import { UNKNOWN } from './schema.js';
 
 /** What Try returns has no contract but JSON. */

@@ -1,6 +1,7 @@
 import type { Database } from '../core/database/database.service.js';
 import { isUnavailable } from '../core/database/sql-errors.js';
 import { settleAgain } from '../core/durable/claim.js';
+import { whileLeased } from '../core/durable/lease.js';
 import type { Tried } from '../core/durable/loop.js';
 import { isBrokerAway, OptionsError, OutcomeUnknown, textOf } from '../core/errors.js';
 import { inTimeOf } from '../core/time-limit.js';
@@ -49,11 +50,14 @@ export class AfterCommit {
    * Null once it is done, else what it needs and cannot have now. Half of the room is kept from it: what it needs may
    * hang, and branches that hold locks must not wait for that.
    */
-  private async run({ gid }: XaRow, hook: BeforeDone): Promise<string | null> {
+  private async run(row: XaRow, hook: BeforeDone): Promise<string | null> {
     if (this.inWork >= this.limits.inWorkMax) return 'too many others wait for what follows their commit';
     this.inWork++;
     try {
-      await inTimeOf({ what: `xa.beforeDone of ${gid}`, limitMs: this.limits.hookMs }, () => hook(gid));
+      const { hookMs: limitMs, leaseMs } = this.limits;
+      await whileLeased({ sql: this.database.own, table: XA, row, leaseMs }, () =>
+        inTimeOf({ what: `xa.beforeDone of ${row.gid}`, limitMs }, () => hook(row.gid)),
+      );
       return null;
     } catch (error) {
       // An outcome that the hook itself does not know may stay unknown for ever: that is a failed attempt.

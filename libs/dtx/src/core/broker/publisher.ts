@@ -32,6 +32,8 @@ export interface Delivery {
   readonly withinMs?: number;
 }
 
+/** What the client library says of a nack of the broker's; everything else is the end of the channel, with the message on it. */
+const NACKED = 'message nacked';
 const REOPEN_MS = 200;
 /** An account without the right to publish closes the channel at each try. For so long nobody tries again. */
 const REFUSED_MS = 5_000;
@@ -168,7 +170,7 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
       channel.publish('', queue, body, { ...properties, headers, mandatory: true }, (error) => {
         if (!error) resolve();
         else if (this.refused.has(channel)) reject(new QueueRefused(queue, ACCESS_REFUSED, this.refusal!.message));
-        else if (this.channel === channel) reject(new Nacked(`the broker refused a message to ${queue}`));
+        else if (error.message === NACKED) reject(new Nacked(`the broker refused a message to ${queue}`));
         else reject(new Unconfirmed(`lost the broker while publishing to ${queue}`));
       });
     });

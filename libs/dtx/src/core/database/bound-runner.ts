@@ -1,5 +1,6 @@
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { DtxError, TransactionEnded } from '../errors.js';
+import { inTimeOf } from '../time-limit.js';
 import type { Tap } from './raw-connection.js';
 import { bindScope, isOutermost, unwrapped } from './scopes.js';
 import { type ScopeOptions, TransactionScope } from './transaction-scope.js';
@@ -15,6 +16,8 @@ type Event = `${'Before' | 'After'}Transaction${'Start' | 'Commit' | 'Rollback'}
 export class BoundRunner {
   readonly runner: Runner;
   readonly scope: TransactionScope;
+  /** How long the user's subscribers may take for one event, in milliseconds; 0 for as long as they like. */
+  subscribersMs = 0;
   private readonly inFlight = new Set<Promise<unknown>>();
   private isOpen = false;
 
@@ -67,9 +70,11 @@ export class BoundRunner {
     Object.assign(this.runner, { isTransactionActive: false, transactionDepth: 0, isReleased: true });
   }
 
-  /** Tells the user's subscribers. */
+  /** Tells the user's subscribers. @throws TookTooLong, and what they throw */
   tell(event: Event): Promise<void> {
-    return this.runner.broadcaster.broadcast(event);
+    const told = () => this.runner.broadcaster.broadcast(event);
+    const { subscribersMs: limitMs } = this;
+    return limitMs > 0 ? inTimeOf({ what: `a subscriber's ${event}`, limitMs }, told) : told();
   }
 
   /** The methods that would end the transaction, lose it, or be heard of after it. */

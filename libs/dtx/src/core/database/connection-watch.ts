@@ -110,6 +110,8 @@ export class ConnectionWatch {
         over(answer[0]);
         onResult.apply(command, answer);
       };
+      // A prepare that has failed is told by the driver to whom it knows from before.
+      command.once('end', () => isOver || over());
     } else {
       command.once('error', (error) => isOver || over(error));
       command.once('end', () => isOver || over());

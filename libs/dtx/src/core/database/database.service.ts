@@ -148,7 +148,8 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
    * connection of its own, and that is a failed attempt.
    */
   async isAway(error: unknown): Promise<boolean> {
-    if (error instanceof DatabaseUnavailable) return true;
+    // Of another DataSource it is the handler's own affair.
+    if (error instanceof DatabaseUnavailable) return error.of === undefined || error.of === this.source;
     if (!isUnavailable(error)) return false;
     const limit = sleep(PING_LIMIT_MS, true, { ref: false });
     return Promise.race([limit, this.ping().then((up) => !up)]);
@@ -173,7 +174,8 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
   }
 
   async onApplicationShutdown(): Promise<void> {
-    await this.opening;
+    // A server that is frozen while its tables are looked at must not hold up the stop.
+    await Promise.race([this.opening, sleep(this.options.drainMs, undefined, { ref: false })]);
     await Promise.all([this.pools?.own.end(), this.pools?.work.end(), this.readers.end()]);
   }
 

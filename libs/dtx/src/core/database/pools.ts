@@ -6,6 +6,7 @@ import { StrayGuard } from './stray.js';
 import type { CommitHooks } from './transaction.js';
 import { readUserSession } from './user-session.js';
 import { WorkTransactions } from './work.js';
+import { WorkShares } from './work-shares.js';
 
 const OWN_SILENCE_SECONDS = 8;
 const QUEUE_MAX = 10_000;
@@ -38,7 +39,7 @@ export async function openPools(source: DataSource, hooks: CommitHooks, options:
   const workPool = poolLike(source, workPins, { size, queueMax: QUEUE_MAX, idleMs, ...waits });
   const guard = new StrayGuard(source, strayStatements);
   const limits = { limitMs: options.handlerTimeoutMs, pingMs: (workSilenceSeconds * 1_000) / 4, lockWaitSeconds };
-  const work = new WorkTransactions({ source, pool: workPool, hooks, guard, limits });
+  const work = new WorkTransactions({ source, pool: workPool, hooks, guard, shares: new WorkShares(size), limits });
   return { own, workPool, workSize: size, work, guard, userSession };
 }
 

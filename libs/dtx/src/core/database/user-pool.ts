@@ -33,7 +33,7 @@ export function guardUserPool(source: DataSource): { waits: Waits } {
         watchOf(connection, pool).statementMs = statementMs;
         return connection;
       } catch (error) {
-        throw new DatabaseUnavailable('cannot get a connection to the database', error);
+        throw new DatabaseUnavailable('cannot get a connection to the database', error, source);
       }
     };
   }

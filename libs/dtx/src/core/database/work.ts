@@ -1,6 +1,7 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
 import type { DataSource, EntityManager } from 'typeorm';
-import { DatabaseUnavailable, Rejected, TookTooLong, textOf } from '../errors.js';
+import { DatabaseUnavailable, isDoneInPart, Rejected, TookTooLong, textOf } from '../errors.js';
 import { inTimeOf } from '../time-limit.js';
 import { BoundRunner } from './bound-runner.js';
 import { breakOff, quietMsOf } from './connection-watch.js';
@@ -16,6 +17,8 @@ import type { TransactionScope } from './transaction-scope.js';
 
 const DEADLOCK_TRIES = 4;
 
+import type { WorkShares } from './work-shares.js';
+
 export interface Unit<T> {
   /** What the user's code is, for errors: `@OnMessage(order.placed.v1) of inventory.take-stock`. */
   readonly what: string;
@@ -29,6 +32,8 @@ export interface Unit<T> {
   readonly run: (tx: EntityManager, scope: TransactionScope) => Promise<T>;
   /** How long a statement waits for a row lock, in seconds; `lockWaitSeconds` of the core without it. */
   readonly lockWaitSeconds?: number | undefined;
+  /** The consumer whose handler it is: it waits for a place of that consumer's (see `WorkShares`). */
+  readonly consumer?: string;
 }
 
 /**
@@ -61,9 +66,14 @@ export class WorkTransactions implements Sql {
    */
   async run<T>(unit: Unit<T>): Promise<T> {
     this.of.guard.check();
+    return this.of.shares.within(unit.consumer, () => this.untilCommitted(unit));
+  }
+
+  private async untilCommitted<T>(unit: Unit<T>): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       const tap = await this.pool.acquire();
       const bound = new BoundRunner(this.source, tap);
+      bound.subscribersMs = this.of.limits.limitMs;
       try {
         return await this.once(bound, tap, unit);
       } catch (error) {
@@ -123,6 +133,8 @@ export class WorkTransactions implements Sql {
  */
 function sorted({ scope }: BoundRunner, error: unknown, what: string): unknown {
   const failure = scope.failure ?? error;
+  // Known to be done in part: whatever else went wrong, it must not be run again.
+  if (isDoneInPart(failure)) return failure;
   const { passing } = scope.evidence;
   if (error instanceof TookTooLong) return error;
   const isItsOwn = isDeadlock(failure) || isOutcomeUnknown(failure) || failure instanceof Rejected;
@@ -160,6 +172,7 @@ interface Parts {
   readonly pool: SessionPool;
   readonly hooks: CommitHooks;
   readonly guard: StrayGuard;
+  readonly shares: WorkShares;
   readonly limits: {
     /** How long the user's code may take in one unit, in milliseconds. */
     readonly limitMs: number;
@@ -170,9 +183,14 @@ interface Parts {
   };
 }
 
+/** A stream whose connection has ended tells nobody: the place of its unit must not wait for it. */
+const SETTLE_LIMIT_MS = 10_000;
+
 /** A connection on which a ROLLBACK was not answered ends, and with it whatever was open on it. */
 async function rollBack(bound: BoundRunner, tap: Tap, cause: unknown): Promise<void> {
-  await bound.settled();
+  // Code that goes on after its time, or does not await what it asks for, gets no further statement in.
+  bound.close();
+  await Promise.race([bound.settled(), sleep(SETTLE_LIMIT_MS, undefined, { ref: false })]);
   await bound.tell('BeforeTransactionRollback').catch(() => {});
   bound.end('rolled back');
   const { failure, evidence } = bound.scope;

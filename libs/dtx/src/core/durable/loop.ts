@@ -168,7 +168,8 @@ export class DurableLoop<Row extends DurableRow> {
     if (this.lanes) return this.claimOfLanes(this.lanes);
     const { table, leaseMs } = this.work;
     const rows = await claimDue<Row>(this.database.own, table, { limit, leaseMs, only: this.work.mine?.() });
-    for (const row of rows) this.runNow(row);
+    if (this.stopped) await giveBack(this.database.own, table, rows);
+    else for (const row of rows) this.runNow(row);
     return rows.length === limit;
   }
 

@@ -47,6 +47,11 @@ export class Crowd {
     return backoffMs(WAITS, times);
   }
 
+  /** How long a held row waits for a lock, in seconds: one that has met it before does not hold up the others. */
+  waitOf(id: string): number | undefined {
+    return this.met.has(id) ? SHORT_WAIT_SECONDS : undefined;
+  }
+
   forget(id: string): void {
     this.met.delete(id);
   }

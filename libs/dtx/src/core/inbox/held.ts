@@ -6,6 +6,7 @@ import { type Sql, sqlOf } from '../database/sql.js';
 import { isBusy } from '../database/sql-errors.js';
 import { claimDue } from '../durable/claim.js';
 import type { DurableRow } from '../durable/durable-table.js';
+import { whileLeased } from '../durable/lease.js';
 import { DurableLoop, type Tried } from '../durable/loop.js';
 import { isBrokerAway, isDoneInPart, Rejected, textOf } from '../errors.js';
 import { failpoint } from '../failpoint.js';
@@ -30,6 +31,8 @@ export type HeldRow = DurableRow<{
   reply_to: string | null;
   traceparent: string | null;
   created_at: Date | string;
+  /** By the database's clock, as of the claim. */
+  age_ms?: number | string;
   /** Set while the row is still open: its business is committed, and what comes before the ack is not done yet. */
   settled_at: Date | string | null;
   /** Whether something comes before the ack where it was taken: only an instance that has that too may end it. */
@@ -161,7 +164,8 @@ export class HeldDeliveries implements OnModuleDestroy {
         await this.inbox.receipt(incoming, 'PARKED').catch(() => {});
         return { kind: 'settled' };
       }
-      if (isBusy(error)) return { kind: 'unreachable', delayMs: this.crowd.restMsOf(row.id) };
+      // Busy for so long is not busy: it may wait for a lock of its own.
+      if (isBusy(error) && !this.isOld(row)) return { kind: 'unreachable', delayMs: this.crowd.restMsOf(row.id) };
       if (await this.database.isAway(error)) return { kind: 'unreachable' };
       return { kind: 'failed', error: textOf(error) };
     }
@@ -169,6 +173,10 @@ export class HeldDeliveries implements OnModuleDestroy {
     // Should this receipt be lost, the sender resends and the duplicate is receipted.
     await this.inbox.receipt(incoming, 'HANDLED').catch(() => {});
     return { kind: 'settled' };
+  }
+
+  private isOld({ age_ms }: HeldRow): boolean {
+    return Number(age_ms ?? 0) > this.options.absentMs;
   }
 
   private async handle(row: HeldRow, endpoint: Endpoint, payload: PayloadReader): Promise<void> {
@@ -182,12 +190,18 @@ export class HeldDeliveries implements OnModuleDestroy {
     };
     try {
       const handle = run((tx) => endpoint.handle(tx, payload, info), null);
-      await work.run({ what: `@OnMessage(${row.type}) of ${row.consumer}`, run: handle });
+      const lockWaitSeconds = this.crowd.waitOf(row.id);
+      await work.run({
+        what: `@OnMessage(${row.type}) of ${row.consumer}`,
+        consumer: row.consumer,
+        lockWaitSeconds,
+        run: handle,
+      });
     } catch (error) {
       const reject = endpoint.reject;
       if (!(error instanceof Rejected) || !reject) throw error;
       const refuse = run((tx) => reject(tx, payload, error, info), error.reason.slice(0, 64));
-      await work.run({ what: `@OnRejected(${row.type}) of ${row.consumer}`, run: refuse });
+      await work.run({ what: `@OnRejected(${row.type}) of ${row.consumer}`, consumer: row.consumer, run: refuse });
     }
   }
 
@@ -208,7 +222,10 @@ export class HeldDeliveries implements OnModuleDestroy {
   /** The step before the ack, then the end of the row. Not fenced by business: the step bears being repeated. */
   private async finish(row: HeldRow, beforeAck: () => Promise<void>): Promise<void> {
     const what = `@BeforeAck(${row.type}) of ${row.consumer}`;
-    await inTimeOf({ what, limitMs: this.options.handlerTimeoutMs }, beforeAck);
+    // No lock of the row's keeps others from it now.
+    await whileLeased({ sql: this.database.own, table: INBOX, row, leaseMs: this.options.leaseMs }, () =>
+      inTimeOf({ what, limitMs: this.options.handlerTimeoutMs }, beforeAck),
+    );
     await this.database.own.query(
       `UPDATE dtx_inbox SET ${CLOSED} last_error = NULL WHERE id = ? AND claim_token = ? AND state = 'RETRYING'`,
       [row.id, row.claim_token],

@@ -160,6 +160,7 @@ export class Inbox implements OnModuleInit {
       await this.crowd.within(incoming.info.consumer, (lockWaitSeconds) =>
         this.database.work.run({
           what,
+          consumer: incoming.info.consumer,
           lockWaitSeconds,
           first: { ...insert, ifThere: () => new AlreadyThere() },
           run: async (tx) => {

@@ -96,6 +96,7 @@ export class OnceByRedis {
     if (delivery.message.fields.redelivered) return this.inbox.take(delivery, endpoint);
     const unit = {
       what: `@OnMessage(${incoming.type}) of ${endpoint.consumer}`,
+      consumer: endpoint.consumer,
       run: (tx: EntityManager) => endpoint.handle(tx, payload, incoming.info),
     };
     const handle = () =>

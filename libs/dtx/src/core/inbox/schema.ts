@@ -1,3 +1,4 @@
+import { msOf } from '../database/clock-sql.js';
 import { hasColumn, type Migration, widenIndexOnce } from '../database/schema.js';
 import type { DurableTable } from '../durable/durable-table.js';
 
@@ -15,6 +16,7 @@ export const INBOX: DurableTable = {
     'created_at',
     'settled_at',
     'before_ack',
+    `${msOf('UTC_TIMESTAMP(3)')} - (${msOf('created_at')}) AS age_ms`,
   ],
   countsLostLeases: true,
 };

@@ -1,4 +1,4 @@
-import { OutcomeUnknown } from '../core/errors.js';
+import { OutcomeUnknown } from './errors.js';
 
 /** There was no place in time: the work was not begun, and will not be. */
 export class NoPlace extends OutcomeUnknown {}
