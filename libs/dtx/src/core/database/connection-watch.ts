@@ -97,25 +97,27 @@ export class ConnectionWatch {
     };
     const timer = limit > 0 ? setTimeout(end, limit) : undefined;
     const over = (error?: unknown) => {
+      if (isOver) return;
       isOver = true;
       clearTimeout(timer);
       this.inFlight--;
       this.quietSince = performance.now();
       if (error && isCondemned(error)) this.condemn();
     };
+    // Also of one that was never sent, because its prepare has failed: the driver tells that to whom it knows from before.
+    command.once('end', () => over());
     const { onResult } = command;
-    if (onResult) {
-      command.onResult = (...answer) => {
-        if (isOver) return;
-        over(answer[0]);
-        onResult.apply(command, answer);
-      };
-      // A prepare that has failed is told by the driver to whom it knows from before.
-      command.once('end', () => isOver || over());
-    } else {
-      command.once('error', (error) => isOver || over(error));
-      command.once('end', () => isOver || over());
+    if (!onResult) {
+      command.once('error', over);
+      return;
     }
+    let isAnswered = false;
+    command.onResult = (...answer) => {
+      if (isAnswered) return;
+      isAnswered = true;
+      over(answer[0]);
+      onResult.apply(command, answer);
+    };
   }
 
   private condemn(): void {
