@@ -129,7 +129,10 @@ describe('an app that comes up', () => {
       DTX_RABBITMQ_URL: withPassword(world.rabbitmq),
     };
     const instance = await up('order', env);
-    await until('it says so', () => /Access denied/i.test(instance.log()) && /cannot connect to RabbitMQ/.test(instance.log()));
+    await until(
+      'it says so',
+      () => /Access denied/i.test(instance.log()) && /cannot connect to RabbitMQ/.test(instance.log()),
+    );
     expect((await call(`${instance.url}/health/ready`)).status).toBe(503);
     expect(instance.log()).not.toContain(SECRET);
   });

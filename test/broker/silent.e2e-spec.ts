@@ -9,7 +9,7 @@ const RESTOCKS = 40;
 let world: World;
 
 beforeAll(async () => {
-  world = await freshWorld('silent_broker');
+  world = await freshWorld('silent_broker', { audited: false });
 });
 
 test('while the broker is silent restocks are refused, and reads of the same app go on', async () => {
