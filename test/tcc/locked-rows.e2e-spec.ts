@@ -70,7 +70,7 @@ const locked = async (app: AppName) => {
 };
 const flood = (app: LittleApp, contract: typeof stock, name: string) =>
   Array.from({ length: FLOOD }, (_, n) =>
-    app.tcc.run({ gid: `${name}-${n}`, timeoutMs: 10_000 }, (t) => t.call(contract, { row: 'held' })),
+    app.tcc.run({ gid: `${name}-${n}`, timeoutMs: 60_000 }, (t) => t.call(contract, { row: 'held' })),
   );
 
 describe('a locked row at a participant', () => {

@@ -55,5 +55,13 @@ function timeline(row: Record<string, unknown>): TimelineEntry[] {
     [row.decided_at, `decided to ${row.decision}${row.reason ? ` (${row.reason})` : ''}`],
     [row.settled_at, 'carried out by every branch'],
   ];
-  return moments.filter(([at]) => at).map(([at, event]) => ({ at: isoTime(at)!, event }));
+  let last = '';
+  return moments
+    .filter(([at]) => at)
+    .map(([at, event]) => {
+      // The decision's time is this process's reckoning of the database's clock: it must not seem to come after its effect.
+      const time = isoTime(at)!;
+      last = time > last ? time : last;
+      return { at: last, event };
+    });
 }

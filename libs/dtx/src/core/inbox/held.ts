@@ -5,7 +5,6 @@ import { Database } from '../database/database.service.js';
 import { type Sql, sqlOf } from '../database/sql.js';
 import { isBusy } from '../database/sql-errors.js';
 import { claimDue } from '../durable/claim.js';
-import type { DurableRow } from '../durable/durable-table.js';
 import { whileLeased } from '../durable/lease.js';
 import { DurableLoop, type Tried } from '../durable/loop.js';
 import { isBrokerAway, isDoneInPart, Rejected, textOf } from '../errors.js';
@@ -15,29 +14,12 @@ import { inTimeOf } from '../time-limit.js';
 import { CORE_OPTIONS } from '../tokens.js';
 import { Crowd } from './crowd.js';
 import { inboxFailpoints } from './failpoints.js';
+import { type HeldRow, incomingOfRow } from './held-row.js';
 import { Inbox } from './inbox.js';
-import { ANY_AGE, type Endpoint, type Incoming, type PayloadReader, read } from './incoming.js';
+import { ANY_AGE, type Endpoint, type PayloadReader, read } from './incoming.js';
 import { INBOX } from './schema.js';
 import { Served } from './served.js';
 import { StoredDeliveries } from './stored.js';
-
-export type HeldRow = DurableRow<{
-  message_id: string;
-  consumer: string;
-  gid: string | null;
-  scheme: string;
-  type: string | null;
-  body: Buffer | null;
-  reply_to: string | null;
-  traceparent: string | null;
-  created_at: Date | string;
-  /** By the database's clock, as of the claim. */
-  age_ms?: number | string;
-  /** Set while the row is still open: its business is committed, and what comes before the ack is not done yet. */
-  settled_at: Date | string | null;
-  /** Whether something comes before the ack where it was taken: only an instance that has that too may end it. */
-  before_ack: number | boolean;
-}>;
 
 /** A row at its end, in SQL that is also read in the user's mode: a word of PL/SQL under ORACLE has to be quoted. */
 const CLOSED = `state = 'HANDLED', next_attempt_at = NULL, claim_token = NULL, \`body\` = NULL,`;
@@ -231,26 +213,6 @@ export class HeldDeliveries implements OnModuleDestroy {
       [row.id, row.claim_token],
     );
   }
-}
-
-/** The stored row as the message that it was. */
-export function incomingOfRow(row: HeldRow): Incoming {
-  return {
-    id: row.id,
-    // Stored under the id it has now: retried by a person, it is handled like any other.
-    isNamed: true,
-    info: {
-      messageId: row.message_id,
-      consumer: row.consumer,
-      gid: row.gid,
-      scheme: row.scheme,
-      traceparent: row.traceparent,
-    },
-    type: row.type,
-    replyTo: row.reply_to,
-    madeAtMs: undefined,
-    body: row.body ?? Buffer.alloc(0),
-  };
 }
 
 function typeKey(endpoint: Endpoint): string {

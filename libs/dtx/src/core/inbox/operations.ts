@@ -6,7 +6,8 @@ import { sqlOf } from '../database/sql.js';
 import { DurableOperations, type OperableTable } from '../durable/operations.js';
 import { Rejected } from '../errors.js';
 import { Operations, type TimelineEntry } from '../operations.js';
-import { HeldDeliveries, type HeldRow, incomingOfRow } from './held.js';
+import { HeldDeliveries } from './held.js';
+import { type HeldRow, incomingOfRow } from './held-row.js';
 import { Inbox } from './inbox.js';
 
 /** What a person may do with deliveries that wait here: retry, take as settled, or refuse. */
