@@ -84,8 +84,11 @@ async function hanging(stage: Stage): Promise<Claim> {
   const { queue, target } = await service(stage, { notify });
   const other = stage.keep(await Target.start());
   const url = target.behave('/hangs', () => {});
-  for (let n = 0; n < 20; n++) await queue.tell(url);
-  await until('as many hang as may', () => target.calls.length >= 2);
+  const told: string[] = [];
+  for (let n = 0; n < 20; n++) told.push(await queue.tell(url));
+  // A target that has never answered has one place. Where there are no lanes, all twenty want one by now.
+  await until('a call hangs', () => target.calls.length > 0);
+  await until('all are recorded', async () => (await Promise.all(told.map((one) => queue.row(one)))).every(Boolean));
   const id = await queue.tell(other.url('/quick'));
   return async () => {
     await until('one target is told while another hangs', () => other.of(id).length > 0, { withinMs: 10_000 });
