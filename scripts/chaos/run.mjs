@@ -1,5 +1,6 @@
 // One run: servers, instances, clients, the nemeses in their time, then rest and judgement.
 import { randomBytes } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { until, withProgress } from '../command/deadline.mjs';
@@ -35,6 +36,7 @@ export class ChaosRun {
   #running = new Map();
 
   constructor({ say, signal, seed, minutes, instances, callers }) {
+    setMaxListeners(0, signal); // every step that waits listens to it
     Object.assign(this, { say, signal, seed, minutes, count: instances, callers });
   }
 
