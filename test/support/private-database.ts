@@ -75,7 +75,7 @@ export function reachedBy(world: World, change: (url: URL) => void): World {
   return { ...world, databases: { order: changed(order), payment: changed(payment), inventory: changed(inventory) } };
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const taken = createServer();
   await new Promise<void>((listening) => taken.listen(0, '127.0.0.1', listening));
   const { port } = taken.address() as { port: number };

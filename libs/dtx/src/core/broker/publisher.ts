@@ -7,7 +7,8 @@ import type { BrokerConnection } from './connection.js';
 import { type Envelope, toProperties } from './envelope.js';
 import { within } from './limit.js';
 import { BrokerBlocked, leave, Queues } from './queues.js';
-import { ACCESS_REFUSED, meaningOf, QueueRefused } from './refusal.js';
+import { meaningOf } from './refusal.js';
+import { SendRefusals } from './send-refusals.js';
 import { isAnswerQueue, type QueueKind } from './topology.js';
 import { Window } from './window.js';
 
@@ -35,8 +36,6 @@ export interface Delivery {
 /** What the client library says of a nack of the broker's; everything else is the end of the channel, with the message on it. */
 const NACKED = 'message nacked';
 const REOPEN_MS = 200;
-/** An account without the right to publish closes the channel at each try. For so long nobody tries again. */
-const REFUSED_MS = 5_000;
 
 interface InFlight {
   readonly properties: Options.Publish;
@@ -53,10 +52,7 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
   private readonly inFlight = new Map<string, InFlight>();
   private readonly window: Window;
   private readonly queues: Queues;
-  /** The account may not publish at all, as the broker said just now. */
-  private refusal: { readonly message: string; readonly until: number } | undefined;
-  /** Channels that were closed for that. */
-  private readonly refused = new WeakSet<ConfirmChannel>();
+  private readonly refusals = new SendRefusals((message) => this.logger.warn(message));
   private channel: ConfirmChannel | undefined;
   private sequence = 0;
   private wasUp = false;
@@ -73,7 +69,10 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     );
     this.queues = new Queues(connection, options.timeoutMs, (refused) => this.logger.warn(refused.message));
     connection.on('up', (opened) => void this.open(opened));
-    connection.on('down', () => this.lose());
+    connection.on('down', () => {
+      this.refusals.forgetSize();
+      this.lose();
+    });
     connection.on('blocked', () => this.tell());
     connection.on('unblocked', () => this.tell());
   }
@@ -87,7 +86,8 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
    * Resolves once the broker has taken responsibility for the message; waiting for a place in the window counts into the
    * time limit.
    * @throws BrokerUnavailable when nothing was sent; Unconfirmed when it may have been; Nacked when refused; Unroutable when
-   *   the queue is missing; QueueRefused when the broker will not have the queue as `kind`, or takes nothing from this account
+   *   the queue is missing; QueueRefused when the broker will not have the queue as `kind`, takes nothing from this account,
+   *   or no message of this size
    */
   async publish(
     queue: string,
@@ -148,8 +148,8 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     const leftMs = () => endsAt - performance.now();
     if (!isAnswerQueue(queue)) await within(leftMs(), `cannot declare queue ${queue}`, this.queues.ensure(queue, kind));
     const channel = this.require();
-    if (this.refusal && performance.now() < this.refusal.until)
-      throw new QueueRefused(queue, ACCESS_REFUSED, this.refusal.message);
+    const refused = this.refusals.before(queue, body.length);
+    if (refused) throw refused;
     const tag = String(++this.sequence);
     const sent: InFlight = { properties, returned: false };
     this.inFlight.set(tag, sent);
@@ -168,8 +168,9 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     const headers = { ...(properties.headers as object), 'dtx-tag': tag };
     return new Promise((resolve, reject) => {
       channel.publish('', queue, body, { ...properties, headers, mandatory: true }, (error) => {
-        if (!error) resolve();
-        else if (this.refused.has(channel)) reject(new QueueRefused(queue, ACCESS_REFUSED, this.refusal!.message));
+        if (!error) return resolve();
+        const refused = this.refusals.of(channel, queue, body.length);
+        if (refused) reject(refused);
         else if (error.message === NACKED) reject(new Nacked(`the broker refused a message to ${queue}`));
         else reject(new Unconfirmed(`lost the broker while publishing to ${queue}`));
       });
@@ -186,7 +187,8 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     const opening = connection.createConfirmChannel();
     try {
       const channel = await within(this.options.timeoutMs, 'opening a channel', opening);
-      channel.on('error', (error) => this.failed(channel, error));
+      // Before the channel is closed, and before its publishes are told that it is.
+      channel.on('error', (error) => this.refusals.closed(channel, error));
       channel.on('return', (message) => {
         const sent = this.inFlight.get(String(message.properties.headers?.['dtx-tag']));
         if (sent) sent.returned = true;
@@ -204,15 +206,6 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
       this.logger.warn(`cannot open a publishing channel: ${(error as Error).message}`);
       this.openLater(connection);
     }
-  }
-
-  /** Before the channel is closed, and before its publishes are told that it is. */
-  private failed(channel: ConfirmChannel, error: Error & { code?: number }): void {
-    const message = meaningOf(error, { what: 'cannot publish', queue: '', right: 'write' }).message;
-    if (error.code !== ACCESS_REFUSED || this.refusal?.message !== message) this.logger.warn(message);
-    if (error.code !== ACCESS_REFUSED) return;
-    this.refusal = { message, until: performance.now() + REFUSED_MS };
-    this.refused.add(channel);
   }
 
   /** Only while this very connection lives; a new one announces itself. */

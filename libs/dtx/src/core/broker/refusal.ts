@@ -22,7 +22,7 @@ export type Right = 'configure' | 'read' | 'write';
 export const ACCESS_REFUSED = 403;
 export const NOT_FOUND = 404;
 const RESOURCE_LOCKED = 405;
-const PRECONDITION_FAILED = 406;
+export const PRECONDITION_FAILED = 406;
 const NOT_IMPLEMENTED = 540;
 
 const WHY: Record<number, string> = {
