@@ -16,7 +16,7 @@ import { Scans } from '../scans.js';
 import { CORE_OPTIONS } from '../tokens.js';
 import { DatabaseClock } from './clock.js';
 import { openPools, type Pools } from './pools.js';
-import { type Migration, migrateOn, TABLE_WAIT_SECONDS } from './schema.js';
+import { type Migration, migrateOver } from './schema.js';
 import type { UserSession } from './session.js';
 import type { SessionPool } from './session-pool.js';
 import { SidePool } from './side-pool.js';
@@ -228,10 +228,7 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
     const { own, workPool } = this.opened;
     const tap = await (isUsers ? workPool : own).acquire();
     try {
-      // Building an index takes as long as its table is large.
-      tap.limitMs = 0;
-      await tap.ask(`SET SESSION lock_wait_timeout = ${TABLE_WAIT_SECONDS}`);
-      await migrateOn((sql) => tap.ask(sql), component, migrations);
+      await migrateOver(tap, component, migrations);
     } finally {
       tap.connection.destroy();
     }

@@ -1,6 +1,7 @@
 import type { DataSource } from 'typeorm';
 import { DtxError } from '../errors.js';
 import { bind } from './literal.js';
+import type { Tap } from './raw-connection.js';
 import { errnoOf } from './sql-errors.js';
 
 /**
@@ -45,9 +46,9 @@ export function addIndexOnce(table: string, index: string, columns: string): Onc
 
 /** Gives an index of a table other columns, under the same name. One statement, so the table is never without it. */
 export function widenIndexOnce(table: string, index: string, columns: string): Once {
-  const last = columns.split(/\s*,\s*/).at(-1);
   const unless = `SELECT 1 AS found FROM information_schema.statistics WHERE table_schema = DATABASE()
-    AND table_name = '${table}' AND index_name = '${index}' AND column_name = '${last}' LIMIT 1`;
+    AND table_name = '${table}' AND index_name = '${index}'
+    HAVING GROUP_CONCAT(column_name ORDER BY seq_in_index SEPARATOR ', ') = '${columns}'`;
   const change = `DROP INDEX ${index}, ADD INDEX ${index} (${columns})`;
   return { unless, sql: `ALTER TABLE ${table} ${change}, ALGORITHM=INPLACE, LOCK=NONE` };
 }
@@ -57,10 +58,15 @@ const LOCK_WAIT_SECONDS = 60;
  * How long a statement waits for transactions that have the table open. Everybody else waits behind it meanwhile, so it
  * gives up soon. The start repeats the migration.
  */
-export const TABLE_WAIT_SECONDS = 5;
+const TABLE_WAIT_SECONDS = 5;
 
-/** One connection that only a migration uses. */
-export type Query = (sql: string) => Promise<Array<Record<string, unknown>>>;
+/**
+ * One connection that only a migration uses. `limitMs`: how long the answer may take, where that is not the usual limit of
+ * the connection. 0: as long as it likes.
+ */
+type Query = (sql: string, limitMs?: number) => Promise<Array<Record<string, unknown>>>;
+/** Building an index takes as long as its table is large. */
+const NO_LIMIT = 0;
 
 /**
  * Brings the schema of one component up to date. Several instances may do it at once: a named lock of the server
@@ -68,9 +74,9 @@ export type Query = (sql: string) => Promise<Array<Record<string, unknown>>>;
  * at: rights on rows are enough for that.
  * @throws DtxError when another instance holds the lock for longer than a minute, or the account lacks a right
  */
-export async function migrateOn(query: Query, component: string, migrations: readonly Migration[]): Promise<void> {
+async function migrateOn(query: Query, component: string, migrations: readonly Migration[]): Promise<void> {
   if (missingOf(migrations, await recorded(query, component)).length === 0) return;
-  const [row] = await query(`SELECT GET_LOCK(${LOCK}, ${LOCK_WAIT_SECONDS}) AS got`);
+  const [row] = await query(`SELECT GET_LOCK(${LOCK}, ${LOCK_WAIT_SECONDS}) AS got`, 1_000 * (LOCK_WAIT_SECONDS + 5));
   if (Number(row!.got) !== 1)
     throw new DtxError(`another instance has held the migration lock for ${LOCK_WAIT_SECONDS} s`);
   try {
@@ -81,6 +87,17 @@ export async function migrateOn(query: Query, component: string, migrations: rea
 }
 
 const LOCK = `CONCAT('dtx-migrate:', LEFT(SHA2(DATABASE(), 256), 40))`;
+
+/** The same over a connection that is not used again: what a migration does to its session ends with it. */
+export async function migrateOver(tap: Tap, component: string, migrations: readonly Migration[]): Promise<void> {
+  const usualMs = tap.limitMs;
+  await tap.ask(`SET SESSION lock_wait_timeout = ${TABLE_WAIT_SECONDS}`);
+  const query: Query = (sql, limitMs = usualMs) => {
+    tap.limitMs = limitMs;
+    return tap.ask(sql);
+  };
+  await migrateOn(query, component, migrations);
+}
 
 /** The same for a DataSource, on a connection of its pool, which gets its own lock wait back. */
 export async function migrate(source: DataSource, component: string, migrations: readonly Migration[]): Promise<void> {
@@ -101,8 +118,8 @@ export async function migrate(source: DataSource, component: string, migrations:
 
 /** Under the migration lock: between the look and the statement no other instance runs it. */
 async function run(query: Query, statement: string | Once): Promise<void> {
-  if (typeof statement === 'string') await query(statement);
-  else if ((await query(statement.unless)).length === 0) await query(statement.sql);
+  if (typeof statement === 'string') await query(statement, NO_LIMIT);
+  else if ((await query(statement.unless)).length === 0) await query(statement.sql, NO_LIMIT);
 }
 
 async function apply(query: Query, component: string, migrations: readonly Migration[]): Promise<void> {
