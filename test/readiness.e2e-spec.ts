@@ -7,7 +7,7 @@ import { logLines } from './support/logs.js';
 import { TcpProxy } from './support/proxy.js';
 import { call, Stack } from './support/stack.js';
 import { until } from './support/until.js';
-import { freshWorld, type World } from './support/world.js';
+import { freshWorld, sql, type World } from './support/world.js';
 
 const options = { core: { reconnect: { capMs: 300 } } };
 let world: World;
@@ -116,6 +116,24 @@ test('a branch database that does not answer the recovery is degraded, and told 
   expect(lines.map(({ level }) => level)).toEqual(['warn', 'log']);
   await instance.stop();
   await proxy.close();
+});
+
+test('a loop that cannot scan is degraded by the name of its table and with the reason, and told once', async () => {
+  const instance = await another('inventory', {});
+  await sql(world, 'inventory', 'RENAME TABLE dtx_outbox TO outbox_away');
+  try {
+    const found = await until('its loop is named', async () => {
+      const { status, reasons } = await readiness(instance);
+      return status === 200 && reasons['scan dtx_outbox'];
+    });
+    expect(found).toMatch(/^no scan was completed for \d+ s: .*dtx_outbox.* doesn't exist/);
+  } finally {
+    await sql(world, 'inventory', 'RENAME TABLE outbox_away TO dtx_outbox');
+  }
+  await untilDegraded(instance, []);
+  const about = logLines(instance).filter(({ message }) => message.startsWith('scan dtx_outbox'));
+  expect(about.map(({ level }) => level)).toEqual(['warn', 'log']);
+  await instance.stop();
 });
 
 test('from the signal to stop on readiness is 503, and until the last call is answered each answer is what it was before', async () => {

@@ -1,6 +1,7 @@
 import { createConnection } from 'mysql2/promise';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { AppProcess } from '../support/app-process.js';
+import { Operator } from '../support/operator.js';
 import { expectProblem } from '../support/problem.js';
 import { TcpProxy } from '../support/proxy.js';
 import { type Answer, call, Stack } from '../support/stack.js';
@@ -42,6 +43,11 @@ const untilBought = (url: string, key: string, body: object) =>
     const answer = await buy(url, key, body);
     return answer.status === 201 && answer;
   });
+
+async function reasonOf({ url }: AppProcess, name: string): Promise<string | undefined> {
+  const { body } = await call(`${url}/health/ready`);
+  return (body.reasons as Record<string, string> | undefined)?.[name];
+}
 
 test('without the URLs of the branches: POST /orders/xa is 503, everything else is served', async () => {
   const plain = await order({
@@ -105,6 +111,18 @@ test('the other apps have migrated to something else: not written to, and the lo
   await old.stop();
 });
 
+test('a decision log that is not where it belongs degrades the instance by name, until a person has said that it does', async () => {
+  const moved = await order({ label: 'moved', options: { xa: { logCheckIntervalMs: 300 } } });
+  await sql(world, 'order', `UPDATE dtx_xa_log SET home = 'old-primary/1/data'`);
+  const reason = () => reasonOf(moved, 'xa log');
+  expect(await until('it is named', reason)).toMatch(/not where it belongs.*old-primary/);
+  const person = new Operator(shop, 'order');
+  await until('a person has confirmed it', async () => (await person.resolve('log.moved', 'done')).status < 300);
+  await until('nothing is degraded', async () => (await reason()) === undefined);
+  await untilBought(moved.url, 'moved', BOOK);
+  await moved.stop();
+});
+
 test('on MySQL an account that may not list prepared branches is told the exact GRANT', async (context) => {
   const [{ version }] = (await sql<{ version: string }>(world, 'payment', 'SELECT VERSION() AS version')) as [
     { version: string },
@@ -125,6 +143,12 @@ test('on MySQL an account that may not list prepared branches is told the exact 
     expectUnavailable(await buy(poor.url, 'poor', BOOK));
     await sql(world, 'payment', `GRANT XA_RECOVER_ADMIN ON *.* TO '${user}'@'%'`);
     await untilBought(poor.url, 'poor', BOOK);
+    // Taken away under a running app, it is named in what is degraded.
+    await sql(world, 'payment', `REVOKE XA_RECOVER_ADMIN ON *.* FROM '${user}'@'%'`);
+    const reason = () => reasonOf(poor, 'xa payment');
+    expect(await until('it is named', reason)).toContain(`GRANT XA_RECOVER_ADMIN ON *.* TO '${user}'@'%'`);
+    await sql(world, 'payment', `GRANT XA_RECOVER_ADMIN ON *.* TO '${user}'@'%'`);
+    await until('it works again', async () => (await reason()) === undefined);
     await poor.stop();
   } finally {
     await sql(world, 'payment', `DROP USER '${user}'@'%'`);

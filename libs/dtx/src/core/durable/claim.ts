@@ -32,13 +32,14 @@ export async function claimDue<Row extends DurableRow>(
 export async function claimByIds<Row extends DurableRow>(
   pool: SessionPool,
   table: DurableTable,
-  { ids, leaseMs }: { ids: readonly string[]; leaseMs: number },
+  { ids, leaseMs, only }: { ids: readonly string[]; leaseMs: number; only?: Condition | undefined },
 ): Promise<Row[]> {
+  const { sql: isDue, values } = due(only);
   return pool.transaction(async (sql) => {
     const rows: Row[] = await sql.query(
       `SELECT id, state, attempts, claim_token, ${table.columns.join(', ')} FROM ${table.name} FORCE INDEX (PRIMARY)
-       WHERE id IN (?) AND next_attempt_at <= UTC_TIMESTAMP(3) FOR UPDATE SKIP LOCKED`,
-      [[...ids].sort()],
+       WHERE id IN (?) AND ${isDue} FOR UPDATE SKIP LOCKED`,
+      [[...ids].sort(), ...values],
     );
     if (rows.length === 0) return [];
     const order = new Map(ids.map((id, index) => [id, index]));

@@ -1,6 +1,6 @@
 import type { SessionPool } from '../database/session-pool.js';
 import { claimByIds } from './claim.js';
-import type { DurableRow, DurableTable } from './durable-table.js';
+import type { Condition, DurableRow, DurableTable } from './durable-table.js';
 
 /** A look at all due rows, also at those that were passed over before, takes this part of the time at the most. */
 const LOOK_AT_ALL_SHARE = 20;
@@ -16,6 +16,14 @@ interface Candidate {
   readonly id: string;
   readonly lane: string;
   readonly due_at: string;
+}
+
+/** A look at the due rows of some lanes from a moment on. `lanes` is a comparison with `names`. */
+interface Look {
+  readonly from: string;
+  readonly lanes: string;
+  readonly names: string | readonly string[];
+  readonly limit: number;
 }
 
 /** How many rows of a lane a claim may take now. */
@@ -39,6 +47,8 @@ export class LaneClaim<Row extends DurableRow> {
     private readonly pool: () => SessionPool,
     private readonly table: DurableTable,
     private readonly leaseMs: number,
+    /** The rows that this process can do; all where it is not given. Others are left where they are, and keep no place. */
+    private readonly mine?: () => Condition,
   ) {}
 
   /** Whether rows of this lane are due that a claim has left. */
@@ -59,7 +69,9 @@ export class LaneClaim<Row extends DurableRow> {
     // Nothing is passed over: the next claim may look from the beginning.
     if (this.passed.size === 0) this.from = BEGINNING;
     if (picked.ids.size === 0) return { rows: [], isMore: false };
-    const rows = await claimByIds<Row>(this.pool(), this.table, { ids: [...picked.ids], leaseMs: this.leaseMs });
+    const only = this.mine?.();
+    const ids = [...picked.ids];
+    const rows = await claimByIds<Row>(this.pool(), this.table, { ids, leaseMs: this.leaseMs, only });
     return { rows, isMore: rows.length > 0 && picked.left === 0 };
   }
 
@@ -73,9 +85,14 @@ export class LaneClaim<Row extends DurableRow> {
   private async pickPassed(picked: Picked): Promise<void> {
     const open = [...this.passed].filter(([lane]) => picked.wanted(lane) > 0).slice(0, LANES_AT_ONCE);
     if (open.length === 0) return;
-    const looks = open.map(() => `(${this.select('= ?')})`).join(' UNION ALL ');
-    const values = open.flatMap(([lane, from]) => [from, lane, Math.min(picked.left, picked.wanted(lane)) + 1]);
-    const rows: Candidate[] = await this.pool().query(looks, values);
+    const looks = open.map(([lane, from]) =>
+      this.select({ from, lanes: '= ?', names: lane, limit: Math.min(picked.left, picked.wanted(lane)) + 1 }),
+    );
+    const sql = looks.map((look) => `(${look.sql})`).join(' UNION ALL ');
+    const rows: Candidate[] = await this.pool().query(
+      sql,
+      looks.flatMap((look) => look.values),
+    );
     for (const [lane] of open) {
       const left = rows.filter((row) => row.lane === lane).find((row) => !picked.take(row));
       if (left) this.passed.set(lane, left.due_at);
@@ -104,18 +121,21 @@ export class LaneClaim<Row extends DurableRow> {
 
   /** The next rows of other lanes, and the time up to which rows were due. */
   private async lookAt(lanes: readonly string[], stretch: number): Promise<{ rows: Candidate[]; now: string }> {
-    const look = `(${this.select('NOT IN (?)')}) UNION ALL SELECT NULL, NULL, CAST(UTC_TIMESTAMP(3) AS CHAR)`;
-    const rows: Candidate[] = await this.pool().query(look, [this.from, lanes, stretch]);
+    const look = this.select({ from: this.from, lanes: 'NOT IN (?)', names: lanes, limit: stretch });
+    const sql = `(${look.sql}) UNION ALL SELECT NULL, NULL, CAST(UTC_TIMESTAMP(3) AS CHAR)`;
+    const rows: Candidate[] = await this.pool().query(sql, look.values);
     const { due_at: now } = rows.find(({ id }) => id === null)!;
     return { rows: rows.filter(({ id }) => id !== null), now };
   }
 
   /** Not a locking read: it locks none of the rows that it passes over. */
-  private select(condition: string): string {
+  private select({ from, lanes, names, limit }: Look) {
     const { name, lane } = this.table;
-    return `SELECT id, ${lane} AS lane, CAST(next_attempt_at AS CHAR) AS due_at FROM ${name} FORCE INDEX (due)
-      WHERE next_attempt_at >= ? AND next_attempt_at <= UTC_TIMESTAMP(3) AND ${lane} ${condition}
+    const { sql: isMine, values } = this.mine?.() ?? { sql: 'TRUE', values: [] };
+    const sql = `SELECT id, ${lane} AS lane, CAST(next_attempt_at AS CHAR) AS due_at FROM ${name} FORCE INDEX (due)
+      WHERE next_attempt_at >= ? AND next_attempt_at <= UTC_TIMESTAMP(3) AND ${lane} ${lanes} AND ${isMine}
       ORDER BY next_attempt_at LIMIT ?`;
+    return { sql, values: [from, names, ...values, limit] };
   }
 }
 

@@ -43,10 +43,10 @@ export class DurableLoop<Row extends DurableRow> {
     private readonly alerts: Alerts,
   ) {
     this.logger = new Logger(`loop ${work.table.name}`);
-    const { table, laneMax, concurrencyMax, leaseMs } = work;
+    const { table, laneMax, concurrencyMax, leaseMs, mine } = work;
     if (table.lane && laneMax) {
       const places = new Lanes<Row>(table.lane, { concurrencyMax, laneMax });
-      this.lanes = { places, claims: new LaneClaim(() => database.own, table, leaseMs + HOLD_MS) };
+      this.lanes = { places, claims: new LaneClaim(() => database.own, table, leaseMs + HOLD_MS, mine) };
     }
   }
 

@@ -7,7 +7,7 @@ import { isBusy } from '../database/sql-errors.js';
 import { claimDue } from '../durable/claim.js';
 import { whileLeased } from '../durable/lease.js';
 import { DurableLoop, type Tried } from '../durable/loop.js';
-import { isBrokerAway, isDoneInPart, Rejected, textOf } from '../errors.js';
+import { isBrokerAway, isDoneInPart, Rejected, TookTooLong, textOf } from '../errors.js';
 import { failpoint } from '../failpoint.js';
 import type { CoreOptions } from '../options.js';
 import { inTimeOf } from '../time-limit.js';
@@ -56,7 +56,9 @@ export class HeldDeliveries implements OnModuleDestroy {
         table: INBOX,
         leaseMs: options.leaseMs,
         scanIntervalMs: options.scanIntervalMs,
-        concurrencyMax: this.crowd.share,
+        // A handler that hangs has one of them at the most.
+        concurrencyMax: Math.max(2, this.crowd.share),
+        laneMax: this.crowd.share,
         attemptsMax: options.inbox.attemptsMax,
         backoff: options.inbox.backoff,
         mine: () => served.mine(),
@@ -149,7 +151,7 @@ export class HeldDeliveries implements OnModuleDestroy {
       // Busy for so long is not busy: it may wait for a lock of its own.
       if (isBusy(error) && !this.isOld(row)) return { kind: 'unreachable', delayMs: this.crowd.restMsOf(row.id) };
       if (await this.database.isAway(error)) return { kind: 'unreachable' };
-      return { kind: 'failed', error: textOf(error) };
+      return { kind: 'failed', error: textOf(error), isSilent: error instanceof TookTooLong };
     }
     this.crowd.forget(row.id);
     // Should this receipt be lost, the sender resends and the duplicate is receipted.

@@ -2,8 +2,10 @@ import { msOf } from '../database/clock-sql.js';
 import { hasColumn, type Migration, widenIndexOnce } from '../database/schema.js';
 import type { DurableTable } from '../durable/durable-table.js';
 
+/** A consumer's rows are a lane: handlers that hang or wait for a lock hold up no other consumer's. */
 export const INBOX: DurableTable = {
   name: 'dtx_inbox',
+  lane: 'consumer',
   columns: [
     'message_id',
     'consumer',
@@ -65,6 +67,11 @@ export const inboxMigrations: Migration[] = [
     version: 3,
     name: 'inbox: open rows are counted in the index',
     up: [widenIndexOnce('dtx_inbox', 'due', 'next_attempt_at, state, scheme')],
+  },
+  {
+    version: 4,
+    name: 'inbox: a claim passes over the rows of a full consumer in the index',
+    up: [widenIndexOnce('dtx_inbox', 'due', 'next_attempt_at, consumer, state, scheme')],
   },
 ];
 
