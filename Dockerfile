@@ -8,6 +8,7 @@ ARG NPM_CONFIG_REGISTRY=
 # The manifests first: as long as they do not change, the installed packages come from the layer cache.
 COPY package.json package-lock.json .npmrc ./
 COPY libs/dtx/package.json libs/dtx/
+COPY libs/host/package.json libs/host/
 COPY libs/shop/package.json libs/shop/
 COPY apps/order/package.json apps/order/
 COPY apps/payment/package.json apps/payment/

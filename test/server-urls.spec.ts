@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { parseServerUrl, type ServerKind } from '../libs/dtx/src/core/url.js';
+import { parseServerUrl, type ServerKind } from '../libs/dtx/src/core/server-url.js';
 import { serverUrlParts } from '../scripts/infra/server-url.mjs';
 
 /** The scripts run before the library is built, so they have a reader of their own. Neither may know a URL as another. */

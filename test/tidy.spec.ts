@@ -30,21 +30,26 @@ function importsOf(file: string): string[] {
   return found.map((name) => (name.startsWith('.') ? relative(ROOT, resolve(ROOT, dirname(file), name)) : name));
 }
 
-/** apps -> libs/shop -> libs/dtx/<scheme> -> libs/dtx/core; each rule names who may not import what. */
+/** apps -> libs/shop -> libs/host -> libs/dtx/<scheme> -> libs/dtx/core; each rule names who may not import what. */
 const rules: Array<[string, RegExp, RegExp]> = [
   ['the core imports no scheme and no operations', /^libs\/dtx\/src\/core\//, /^libs\/dtx\/src\/(?!core\/)/],
   [
     'no scheme imports a scheme',
-    /^libs\/dtx\/src\/(local-message|half-message|reliable-message|tcc|xa|notify)\//,
-    /^libs\/dtx\/src\/(local-message|half-message|reliable-message|tcc|xa|notify|ops)\//,
+    /^libs\/dtx\/src\/(local-message|half-message|confirmed-publish|tcc|xa|notify)\//,
+    /^libs\/dtx\/src\/(local-message|half-message|confirmed-publish|tcc|xa|notify|ops)\//,
   ],
   ['operations know no scheme', /^libs\/dtx\/src\/ops\//, /^libs\/dtx\/src\/(?!core\/|ops\/)/],
-  ['the library knows neither shop nor apps', /^libs\/dtx\//, /^(libs\/shop|apps|@nest-dtx)\//],
+  ['the library knows neither host nor shop nor apps', /^libs\/dtx\//, /^(libs\/host|libs\/shop|apps|@nest-dtx)\//],
+  [
+    'the host knows neither shop nor apps',
+    /^libs\/host\//,
+    /^(libs\/shop|apps\/|@nest-dtx\/(shop|order|payment|inventory))/,
+  ],
   ['the shop knows no app', /^libs\/shop\//, /^(apps\/|@nest-dtx\/(order|payment|inventory))/],
   [
     'no app imports an app, and none reaches into a library',
     /^apps\//,
-    /^(@nest-dtx\/(order|payment|inventory)|nest-dtx\/|@nest-dtx\/shop\/|libs\/)/,
+    /^(@nest-dtx\/(order|payment|inventory)|@nest-dtx\/(shop|host)\/|libs\/)/,
   ],
   ['nothing uses the stock RabbitMQ transport', /./, /^amqp-connection-manager$/],
 ];
@@ -126,7 +131,7 @@ describe('steps and failpoints', () => {
     ['tcc', 4, ['1 to 3', '4']],
     ['xa', 5, ['1 to 3', '3', '4', '4', '5']],
     ['half-message', 6, ['1 to 3', '4', '6', '6']],
-    ['reliable-message', 2, ['1']],
+    ['confirmed-publish', 2, ['1']],
     ['notify', 5, ['1', '2', '3 to 4', '5']],
   ])('each file of %s that is a step says which of %i, in order of the numbers', (scheme, total, steps) => {
     const header = new RegExp(`^// Steps? (\\d(?: to \\d)?) of ${total} - [\\w -]+:`);

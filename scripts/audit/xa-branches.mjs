@@ -15,7 +15,7 @@ export async function logIdOf(databases) {
   return rows[0]?.log_id ?? null;
 }
 
-/** The row without which the log has lost rows, see libs/dtx/src/xa/schema.ts. */
+/** The row without which the log has lost rows, see libs/dtx/src/xa/xa-tables.ts. */
 const SENTINEL = 'log~sentinel';
 
 /** Whether a row of the log is about the log itself: its sentinel, or a fault of it. */

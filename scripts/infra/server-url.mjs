@@ -1,4 +1,4 @@
-// The URL of a server in its parts, each decoded. The rules are those of the library (libs/dtx/src/core/url.ts), which a
+// The URL of a server in its parts, each decoded. The rules are those of the library (libs/dtx/src/core/server-url.ts), which a
 // script cannot import: it brings up servers before anything is installed or built. A test holds the two together.
 const PORTS = { mysql: 3306, mariadb: 3306, amqp: 5672, amqps: 5671, redis: 6379, rediss: 6379 };
 const URL_CHARS_MAX = 4_096;

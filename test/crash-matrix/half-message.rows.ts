@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { expect } from 'vitest';
-import { newId } from '../../libs/dtx/src/core/gid.js';
+import { newId } from '../../libs/dtx/src/core/ids.js';
 import { takes, verdicts } from '../half-message/sales.js';
 import { TestPublisher } from '../support/messages.js';
 import { Operator } from '../support/operator.js';

@@ -92,7 +92,7 @@ export const keyDeletedAfterAck: Mutant = {
   foundBy: 'times that the handler ran',
   edits: [
     {
-      file: 'core/inbox/once-by-redis.js',
+      file: 'core/consumer/redis-dedup.js',
       find: 'delivery.ack();',
       replace: 'delivery.ack();\n        await this.claims.redis.del(key);',
     },

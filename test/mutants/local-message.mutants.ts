@@ -1,7 +1,7 @@
 import type { Edit, Mutant } from './mutant.js';
 
-const INBOX = 'core/inbox/inbox.js';
-const PUBLISHER = 'core/broker/publisher.js';
+const INBOX = 'core/consumer/inbox.js';
+const PUBLISHER = 'core/broker/confirm-publisher.js';
 const CLAIM = 'core/durable/claim.js';
 const INBOX_ROW = 'first: { ...insert, ifThere: () => new AlreadyThere() },';
 const INBOX_INSERT = `const insert = insertOf('dtx_inbox', { ...rowOf(incoming), ...row });`;

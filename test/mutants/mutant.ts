@@ -83,5 +83,5 @@ function linkPackages(root: string): void {
       symlinkSync(join(ROOT, 'node_modules', name), join(packages, name));
   }
   symlinkSync(join(root, 'libs', 'dtx'), join(packages, 'nest-dtx'));
-  symlinkSync(join(root, 'libs', 'shop'), join(packages, '@nest-dtx', 'shop'));
+  for (const name of ['host', 'shop']) symlinkSync(join(root, 'libs', name), join(packages, '@nest-dtx', name));
 }

@@ -1,6 +1,6 @@
 import type { Mutant } from './mutant.js';
 
-const CALL = 'notify/call.js';
+const CALL = 'notify/webhook-client.js';
 
 export const noEventId: Mutant = {
   name: 'no-event-id',
@@ -9,7 +9,7 @@ export const noEventId: Mutant = {
   foundBy: 'calls of one event',
   edits: [
     {
-      file: 'notify/record.js',
+      file: 'notify/notification-consumer.js',
       find: 'const { id, gid: ownGid, type, target, payload } = parsed.data;',
       replace: 'const { gid: ownGid, type, target, payload } = parsed.data; const id = randomUUID();',
     },
@@ -61,7 +61,7 @@ export const ackBeforePublish: Mutant = {
   foundBy: 'the target hears of the payment',
   edits: [
     {
-      file: 'core/inbox/inbox.js',
+      file: 'core/consumer/inbox.js',
       find: 'const outcome = await persist(patience, () => this.beforeAck(incoming, endpoint, settled));',
       replace: `delivery.ack();
         const outcome = await persist(patience, () => this.beforeAck(incoming, endpoint, settled));`,

@@ -116,7 +116,7 @@ export const placeOff: Mutant = {
   foundBy: UNEXPLAINED,
   edits: [
     {
-      file: 'tcc/schema.js',
+      file: 'tcc/tcc-tables.js',
       find: `,\n          ADD UNIQUE KEY one_in_place (gid, branch, phase, place)`,
       replace: '',
     },

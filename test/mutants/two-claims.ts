@@ -7,10 +7,10 @@ import { until } from '../support/until.js';
 import { sql } from '../support/world.js';
 import type { Claim, Stage } from './stage.js';
 
-type Modules = typeof import('../../libs/dtx/src/core/database/schema.js') &
+type Modules = typeof import('../../libs/dtx/src/core/database/migrate.js') &
   typeof import('../../libs/dtx/src/core/database/session-pool.js') &
   typeof import('../../libs/dtx/src/core/durable/claim.js') &
-  typeof import('../../libs/dtx/src/local-message/schema.js');
+  typeof import('../../libs/dtx/src/local-message/outbox-table.js');
 
 /**
  * The build's own modules: a fence shows itself from outside only by luck, so it is driven directly, against the real
@@ -18,10 +18,10 @@ type Modules = typeof import('../../libs/dtx/src/core/database/schema.js') &
  */
 function modulesOf(root: string): Modules {
   const files = [
-    'core/database/schema.js',
+    'core/database/migrate.js',
     'core/database/session-pool.js',
     'core/durable/claim.js',
-    'local-message/schema.js',
+    'local-message/outbox-table.js',
   ];
   const load = createRequire(import.meta.url);
   return Object.assign({}, ...files.map((file) => load(join(root, 'libs', 'dtx', 'dist', file))));

@@ -5,7 +5,7 @@ const LOG = 'xa/log.js';
 const ORPHANS = 'xa/orphans.js';
 const TAIL = 'xa/tail.js';
 const RECOVERY = 'xa/recovery.js';
-const SETTLE = 'xa/settle.js';
+const SETTLE = 'xa/in-doubt-branch.js';
 
 export const sentinelOff: Mutant = {
   name: 'sentinel-off',

@@ -1,7 +1,7 @@
 import type { Mutant } from './mutant.js';
 
 const TRANSACTION = 'xa/transaction.js';
-const SETTLE = 'xa/settle.js';
+const SETTLE = 'xa/in-doubt-branch.js';
 const PRESUMING = 'xa/orphans.js';
 const SESSION = 'xa/session.js';
 

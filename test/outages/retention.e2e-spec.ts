@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { newId } from '../../libs/dtx/src/core/gid.js';
+import { newId } from '../../libs/dtx/src/core/ids.js';
 import { ROOT } from '../support/app-process.js';
 import { expectAuditClean, untilSettled } from '../support/load.js';
 import { propertiesOf, TestPublisher } from '../support/messages.js';

@@ -7,7 +7,7 @@ import type { Type } from '@nestjs/common';
 import fc from 'fast-check';
 import type { EntityManager } from 'typeorm';
 import { z } from 'zod';
-import type { Branch } from '../../libs/dtx/src/tcc/schema.js';
+import type { Branch } from '../../libs/dtx/src/tcc/tcc-tables.js';
 import { type Library, type LittleApp, participantOf } from './little-app.js';
 
 type Phase = 'try' | 'confirm' | 'cancel';

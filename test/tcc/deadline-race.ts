@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import type { TccOutcome } from '../../libs/dtx/src/index.js';
-import type { Decision } from '../../libs/dtx/src/tcc/schema.js';
+import type { Decision } from '../../libs/dtx/src/tcc/tcc-tables.js';
 import { until } from '../support/until.js';
 import { sql, type World } from '../support/world.js';
 import { write } from './arrivals.js';

@@ -20,9 +20,9 @@ const MANY_ROWS = 120_000;
 const file = (name: string) => join(ROOT, 'libs', 'dtx', 'dist', name);
 const load = createRequire(import.meta.url);
 const { migrate } = load(
-  file('core/database/schema.js'),
-) as typeof import('../../libs/dtx/src/core/database/schema.js');
-const { tccMigrations } = load(file('tcc/schema.js')) as typeof import('../../libs/dtx/src/tcc/schema.js');
+  file('core/database/migrate.js'),
+) as typeof import('../../libs/dtx/src/core/database/migrate.js');
+const { tccMigrations } = load(file('tcc/tcc-tables.js')) as typeof import('../../libs/dtx/src/tcc/tcc-tables.js');
 const [first, second] = tccMigrations as [Migration, Migration];
 
 let world: World;
@@ -103,8 +103,8 @@ test('several instances may migrate at once', async () => {
 function migratingProcess() {
   const script = `
     import { DataSource } from 'typeorm';
-    import { migrate } from ${JSON.stringify(file('core/database/schema.js'))};
-    import { tccMigrations } from ${JSON.stringify(file('tcc/schema.js'))};
+    import { migrate } from ${JSON.stringify(file('core/database/migrate.js'))};
+    import { tccMigrations } from ${JSON.stringify(file('tcc/tcc-tables.js'))};
     const source = await new DataSource({ type: 'mysql', url: process.env.URL }).initialize();
     await migrate(source, '${COMPONENT}', tccMigrations);
     await source.destroy();`;

@@ -25,7 +25,7 @@ const load = createRequire(import.meta.url);
 
 export function libraryOf(root = ROOT): Library {
   const file = (name: string) => join(root, 'libs', 'dtx', 'dist', name);
-  return { ...load(file('index.js')), ...load(file('xa/schema.js')), ...load(file('xa/decisions.js')) };
+  return { ...load(file('index.js')), ...load(file('xa/xa-tables.js')), ...load(file('xa/decisions.js')) };
 }
 
 export interface Effect {

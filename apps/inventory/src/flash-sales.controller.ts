@@ -1,13 +1,5 @@
-import {
-  Checked,
-  DatabaseOpen,
-  Describe,
-  IdempotencyKey,
-  type Purchase,
-  type PurchaseBody,
-  purchaseBody,
-  purchaseView,
-} from '@nest-dtx/shop';
+import { Checked, DatabaseOpen, Describe, IdempotencyKey } from '@nest-dtx/host';
+import { type Purchase, type PurchaseBody, purchaseBody, purchaseView } from '@nest-dtx/shop';
 import { Body, Controller, HttpCode, Post, UseGuards } from '@nestjs/common';
 import { FlashSaleByHalfMessage } from './flash-sale.half-message.js';
 

@@ -1,4 +1,5 @@
-import { type Env, inventoryStock, platformModules, Stock, stockMigrations } from '@nest-dtx/shop';
+import { type Env, platformModules } from '@nest-dtx/host';
+import { inventoryStock, NOTIFIER, Stock, stockMigrations } from '@nest-dtx/shop';
 import { type DynamicModule, Module } from '@nestjs/common';
 import { HalfMessageModule, ReliableMessageModule } from 'nest-dtx';
 import { FlashSaleByHalfMessage } from './flash-sale.half-message.js';
@@ -19,6 +20,7 @@ export function inventoryModule(env: Env): DynamicModule {
     imports: [
       ...platformModules(env, {
         app: 'inventory',
+        notifier: NOTIFIER,
         entities: [Stock],
         migrations: stockMigrations,
         participates: [inventoryStock],

@@ -1,4 +1,5 @@
-import { AVAILABLE_MAX, Checked, DatabaseOpen, Describe, IdempotencyKey, soldSku } from '@nest-dtx/shop';
+import { Checked, DatabaseOpen, Describe, IdempotencyKey } from '@nest-dtx/host';
+import { AVAILABLE_MAX, soldSku } from '@nest-dtx/shop';
 import { Body, Controller, Post, UseGuards } from '@nestjs/common';
 import { z } from 'zod';
 import { type RestockBody, RestockByReliableMessage, type StockLevel } from './restock.reliable-message.js';

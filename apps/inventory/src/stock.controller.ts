@@ -1,16 +1,5 @@
-import {
-  AVAILABLE_MAX,
-  Checked,
-  DatabaseOpen,
-  Describe,
-  findStock,
-  isSold,
-  NotFound,
-  type Stock,
-  setAvailable,
-  soldSku,
-  stockChanged,
-} from '@nest-dtx/shop';
+import { Checked, DatabaseOpen, Describe, NotFound } from '@nest-dtx/host';
+import { AVAILABLE_MAX, findStock, isSold, type Stock, setAvailable, soldSku, stockChanged } from '@nest-dtx/shop';
 import { Body, Controller, Get, Param, Put, UseGuards } from '@nestjs/common';
 import { inTransaction, LocalMessages } from 'nest-dtx';
 import { DataSource } from 'typeorm';

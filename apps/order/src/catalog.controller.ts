@@ -1,4 +1,5 @@
-import { DatabaseOpen, Describe, priceList, type StockChanged, stockChanged } from '@nest-dtx/shop';
+import { DatabaseOpen, Describe } from '@nest-dtx/host';
+import { priceList, type StockChanged, stockChanged } from '@nest-dtx/shop';
 import { Controller, Get, UseGuards } from '@nestjs/common';
 import { OnMessage } from 'nest-dtx';
 import { DataSource, EntityManager } from 'typeorm';

@@ -1,4 +1,5 @@
-import { type Env, EnvError, Order, orderCheckout, ordersMigrations, platformModules } from '@nest-dtx/shop';
+import { type Env, EnvError, platformModules } from '@nest-dtx/host';
+import { NOTIFIER, Order, orderCheckout, ordersMigrations, xaBranches } from '@nest-dtx/shop';
 import { type DynamicModule, Module } from '@nestjs/common';
 import { AskPayments, PAYMENT_URL } from './ask-payments.js';
 import { CatalogController, StockHintByLocalMessage } from './catalog.controller.js';
@@ -25,7 +26,14 @@ export function orderModule(env: Env): DynamicModule {
   const migrations = [...ordersMigrations, ...stockHintMigrations, ...paymentResultMigrations];
   return {
     module: OrderModule,
-    imports: platformModules(env, { app: 'order', entities: [Order], migrations, participates: [orderCheckout] }),
+    imports: platformModules(env, {
+      app: 'order',
+      notifier: NOTIFIER,
+      branches: xaBranches(env),
+      entities: [Order],
+      migrations,
+      participates: [orderCheckout],
+    }),
     controllers: [
       OrdersController,
       CatalogController,

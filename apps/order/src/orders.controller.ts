@@ -3,15 +3,18 @@ import {
   Checked,
   DatabaseOpen,
   Describe,
-  findOrder,
   goneSignal,
   type HttpReply,
   type HttpRequest,
   IdempotencyKey,
   InvalidRequest,
+  NotFound,
+  queryNumber,
+} from '@nest-dtx/host';
+import {
+  findOrder,
   isOrderId,
   listOrders,
-  NotFound,
   name,
   ORDER_STATUSES,
   type Purchase,
@@ -20,7 +23,6 @@ import {
   positionOf,
   purchaseBody,
   purchaseView,
-  queryNumber,
   SCHEMES,
   viewOf,
 } from '@nest-dtx/shop';

@@ -1,4 +1,5 @@
-import { Checked, DatabaseOpen, Describe, type HttpRequest, InvalidRequest, paymentResultBody } from '@nest-dtx/shop';
+import { Checked, DatabaseOpen, Describe, type HttpRequest, InvalidRequest } from '@nest-dtx/host';
+import { paymentResultBody } from '@nest-dtx/shop';
 import { Body, Controller, HttpCode, Inject, Post, Req, UnauthorizedException, UseGuards } from '@nestjs/common';
 import { Database, inTransaction, SignatureInvalid, verifySignature } from 'nest-dtx';
 import { DataSource } from 'typeorm';

@@ -1,14 +1,5 @@
-import {
-  AMOUNT_MAX,
-  Checked,
-  cents,
-  DatabaseOpen,
-  Describe,
-  findAccount,
-  NotFound,
-  name,
-  setBalance,
-} from '@nest-dtx/shop';
+import { Checked, DatabaseOpen, Describe, NotFound } from '@nest-dtx/host';
+import { AMOUNT_MAX, cents, findAccount, name, setBalance } from '@nest-dtx/shop';
 import { Body, Controller, Get, Param, Put, UseGuards } from '@nestjs/common';
 import { inTransaction } from 'nest-dtx';
 import { DataSource } from 'typeorm';

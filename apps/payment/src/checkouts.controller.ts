@@ -6,8 +6,10 @@ import {
   type HttpReply,
   type HttpRequest,
   IdempotencyKey,
-  isOrderId,
   NotFound,
+} from '@nest-dtx/host';
+import {
+  isOrderId,
   type Purchase,
   type PurchaseBody,
   PurchaseRefused,

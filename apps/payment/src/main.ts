@@ -1,5 +1,5 @@
 import 'reflect-metadata';
-import { serve } from '@nest-dtx/shop';
+import { serve } from '@nest-dtx/host';
 import { paymentModule } from './payment.module.js';
 
 await serve({

@@ -1,4 +1,5 @@
-import { Account, accountsMigrations, type Env, Payment, paymentFunds, platformModules } from '@nest-dtx/shop';
+import { type Env, platformModules } from '@nest-dtx/host';
+import { Account, accountsMigrations, NOTIFIER, Payment, paymentFunds } from '@nest-dtx/shop';
 import { type DynamicModule, Module } from '@nestjs/common';
 import { AccountsController } from './accounts.controller.js';
 import { CheckOutByTcc } from './checkout.tcc.js';
@@ -17,6 +18,7 @@ export function paymentModule(env: Env): DynamicModule {
     module: PaymentModule,
     imports: platformModules(env, {
       app: 'payment',
+      notifier: NOTIFIER,
       entities: [Account, Payment],
       migrations: accountsMigrations,
       participates: [paymentFunds],

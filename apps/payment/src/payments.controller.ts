@@ -1,4 +1,5 @@
-import { cents, DatabaseOpen, Describe, findPayment, isOrderId, NotFound, name } from '@nest-dtx/shop';
+import { DatabaseOpen, Describe, NotFound } from '@nest-dtx/host';
+import { cents, findPayment, isOrderId, name } from '@nest-dtx/shop';
 import { Controller, Get, Param, UseGuards } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { z } from 'zod';

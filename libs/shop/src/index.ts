@@ -22,15 +22,6 @@ export {
   WORD_COLUMN,
   wholeNumber,
 } from './columns.js';
-export { Checked, IdempotencyKey, queryNumber } from './host/checked.pipe.js';
-export { DatabaseOpen } from './host/database-open.guard.js';
-// How an app is hosted.
-export { type Env, EnvError, readEnv } from './host/env.js';
-export { absoluteUrl, goneSignal, type HttpReply, type HttpRequest } from './host/http.js';
-export { type CallDescription, Describe, schemaOf } from './host/openapi.js';
-export { type AppParts, platformModules } from './host/platform.js';
-export { InvalidRequest, NotFound, PurchaseRefused } from './host/problem.js';
-export { type AppToServe, serve } from './host/serve.js';
 export type {
   FlashSold,
   OrderPlaced,
@@ -76,6 +67,7 @@ export {
 export {
   type InventoryStock,
   inventoryStock,
+  NOTIFIER,
   type OrderCheckout,
   orderCheckout,
   type PaymentFunds,
@@ -108,6 +100,7 @@ export {
   SCHEMES,
   soldSku,
 } from './purchase.js';
+export { PurchaseRefused } from './purchase-refused.js';
 export { stockMigrations } from './stock/migrations.js';
 export { Stock } from './stock/stock.entity.js';
 export {
@@ -122,3 +115,4 @@ export {
   type TakeState,
   takeStock,
 } from './stock/stock.js';
+export { xaBranches } from './xa-branches.js';

@@ -24,3 +24,6 @@ export const inventoryStock = defineParticipant({
   args: z.object({ sku: name, quantity }),
 });
 export type InventoryStock = ArgsOf<typeof inventoryStock>;
+
+/** The app that calls the merchants for all apps. */
+export const NOTIFIER = 'payment';

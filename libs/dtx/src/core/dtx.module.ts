@@ -1,24 +1,24 @@
 import { type DynamicModule, Inject, Injectable, Module, OnModuleInit } from '@nestjs/common';
-import { Alerts } from './alert/alerts.js';
-import { AlertWebhook } from './alert/webhook.js';
 import { Broker } from './broker/broker.service.js';
-import { DtxTransport } from './broker/transport.js';
 import { Conditions } from './conditions.js';
+import { Inbox } from './consumer/inbox.js';
+import { InboxOperations } from './consumer/inbox-operations.js';
+import { HeldDeliveries } from './consumer/inbox-retry.js';
+import { DtxTransport } from './consumer/nest-transport.js';
+import { ReceiptSender } from './consumer/receipt-sender.js';
+import { RedisClaims } from './consumer/redis-claims.js';
+import { OnceByRedis } from './consumer/redis-dedup.js';
+import { Served } from './consumer/served-contracts.js';
+import { StoredDeliveries } from './consumer/stored-deliveries.js';
 import { Database } from './database/database.service.js';
+import { IdempotencyKeys } from './database/idempotency-keys.js';
+import { AlertWebhook } from './durable/alert-webhook.js';
+import { Alerts } from './durable/alerts.js';
+import { Operations } from './durable/operations.js';
+import { Purger } from './durable/purge.js';
 import { QueueWatch } from './durable/queue-watch.js';
 import { checkFailpoints } from './failpoint.js';
-import { IdempotencyKeys } from './idempotency/keys.js';
-import { RedisClaims } from './idempotency/redis-claims.js';
-import { HeldDeliveries } from './inbox/held.js';
-import { Inbox } from './inbox/inbox.js';
-import { OnceByRedis } from './inbox/once-by-redis.js';
-import { InboxOperations } from './inbox/operations.js';
-import { ReceiptSender } from './inbox/receipts.js';
-import { Served } from './inbox/served.js';
-import { StoredDeliveries } from './inbox/stored.js';
-import { Operations } from './operations.js';
 import { type CoreOptions, type CoreOptionsInput, coreOptions, parseOptions } from './options.js';
-import { Purger } from './purge.js';
 import { CORE_OPTIONS } from './tokens.js';
 
 /** The app's own schema goes the same way as the library's. */

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { OptionsError } from './errors.js';
+import { OptionsError } from './errors/errors.js';
 import { type Failpoint, parseFailpoints } from './failpoint.js';
 
 const point: Failpoint = { name: 'test.step', scheme: 'test', step: 1, app: 'order', disk: 'nothing', finisher: 'no' };

@@ -1,6 +1,6 @@
 import { appendFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { OptionsError, OutcomeUnknown } from './errors.js';
+import { OptionsError, OutcomeUnknown } from './errors/errors.js';
 
 /**
  * A named place where a process may be made to die, stop or fail, to show that the protocol holds there. It stands

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { localMessageOptions } from '../local-message/options.js';
-import { OptionsError } from './errors.js';
+import { OptionsError } from './errors/errors.js';
 import { coreOptions, parseOptions } from './options.js';
 
 const least = { app: 'order', rabbitmqUrl: 'amqp://user:s3cr3t@127.0.0.1/shop' };

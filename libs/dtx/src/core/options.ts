@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { OptionsError } from './errors.js';
-import { problemOfServerUrl, type ServerKind } from './url.js';
+import { OptionsError } from './errors/errors.js';
+import { problemOfServerUrl, type ServerKind } from './server-url.js';
 
 const ms = (fallback: number) => z.number().int().min(1).max(2_147_483_647).default(fallback);
 const count = (fallback: number, max = 100_000) => z.number().int().min(1).max(max).default(fallback);

@@ -2,9 +2,9 @@ import { Injectable, Logger, OnApplicationBootstrap } from '@nestjs/common';
 import { Broker } from '../core/broker/broker.service.js';
 
 import { ACCESS_REFUSED, QueueRefused } from '../core/broker/refusal.js';
-import { OptionsError, textOf } from '../core/errors.js';
+import { OptionsError, textOf } from '../core/errors/errors.js';
 
-import { Copies } from './copies.js';
+import { Copies } from './prepared-messages.js';
 
 /** How long a start waits for the broker before it goes on without: an app need not wait for its broker. */
 const BROKER_WAIT_MS = 3_000;

@@ -1,22 +1,22 @@
 // Step 4 of 6 - check-back: copies whose time has ended come back and are settled by the verdict, or rule it.
 
 import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
+import { persist } from '../core/async/retry-while-unavailable.js';
 import { Broker } from '../core/broker/broker.service.js';
-import type { Delivery, QueueConsumer } from '../core/broker/consumer.js';
-import { BrokerBlocked } from '../core/broker/queues.js';
+import type { Delivery, QueueConsumer } from '../core/broker/queue-consumer.js';
+import { BrokerBlocked } from '../core/broker/queue-declarer.js';
 import { Database } from '../core/database/database.service.js';
-import { isUnavailable } from '../core/database/sql-errors.js';
-import { textOf } from '../core/errors.js';
+import { textOf } from '../core/errors/errors.js';
+import { isUnavailable } from '../core/errors/sql-errors.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
-import { persist } from '../core/persist.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { withGid, withTraceparent } from '../core/trace.js';
-import { Copies, type Copy, readCopy } from './copies.js';
 import { failpoints } from './failpoints.js';
+import type { HalfMessage } from './half-message-table.js';
 import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
-import { ParkedCopies } from './parked-copies.js';
-import type { HalfMessage } from './schema.js';
+import { ParkedCopies } from './parked-prepared-messages.js';
+import { Copies, type Copy, readCopy } from './prepared-messages.js';
 import { type Verdict, Verdicts } from './verdicts.js';
 
 /** Asks back (seed: RocketMQ 4), in any live instance of the producer. The verdict's row is the answer: the user writes none. */

@@ -1,10 +1,10 @@
 import { type DynamicModule, Inject, Injectable, Module } from '@nestjs/common';
+import { Purger, pastRetention } from '../core/durable/purge.js';
 import { parseOptions } from '../core/options.js';
-import { Purger, pastRetention } from '../core/purge.js';
 import { BrokerCheck } from './broker-check.js';
 import { CheckBack } from './check-back.js';
-import { Copies } from './copies.js';
-import { HalfMessageOperations } from './operations.js';
+import { HalfMessageOperations } from './half-message-operations.js';
+import { HalfReceipts } from './half-message-receipts.js';
 import {
   HALF_MESSAGE_OPTIONS,
   type HalfMessageOptions,
@@ -12,9 +12,9 @@ import {
   halfMessageOptions,
   horizonMs,
 } from './options.js';
-import { ParkedCopies } from './parked-copies.js';
+import { ParkedCopies } from './parked-prepared-messages.js';
 import { HalfMessages } from './prepare.js';
-import { HalfReceipts } from './receipts.js';
+import { Copies } from './prepared-messages.js';
 import { Sweeper } from './sweeper.js';
 import { Verdicts } from './verdicts.js';
 import { WholeVerdicts } from './whole.js';

@@ -4,16 +4,16 @@ import type { EntityManager } from 'typeorm';
 import type { Contract } from '../core/broker/contract.js';
 import { checkedJson, payloadOf } from '../core/broker/payload.js';
 import { Database } from '../core/database/database.service.js';
-import { isDatabaseAway } from '../core/database/sql-errors.js';
-import { DtxError, OutcomeUnknown, textOf, Unavailable } from '../core/errors.js';
+import { DtxError, OutcomeUnknown, textOf, Unavailable } from '../core/errors/errors.js';
+import { isDatabaseAway } from '../core/errors/sql-errors.js';
 import { failpoint } from '../core/failpoint.js';
-import { assertGid } from '../core/gid.js';
+import { assertGid } from '../core/ids.js';
 import { measure } from '../core/telemetry.js';
 import { currentTraceparent } from '../core/trace.js';
-import { Copies } from './copies.js';
 import { failpoints, SCHEME } from './failpoints.js';
+import type { HalfMessage } from './half-message-table.js';
 import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
-import type { HalfMessage } from './schema.js';
+import { Copies } from './prepared-messages.js';
 import { Verdicts } from './verdicts.js';
 
 /** The check was first: it has ruled that this message never was, so the local transaction was rolled back. Try again. */

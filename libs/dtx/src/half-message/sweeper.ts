@@ -1,17 +1,17 @@
 // Step 6 of 6 - sweeper: the last net, over verdicts that were never marked as sent, or have no receipt, should the broker lose a copy or a message.
 import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
-import { Alerts } from '../core/alert/alerts.js';
 import { Broker } from '../core/broker/broker.service.js';
 import { Database } from '../core/database/database.service.js';
+import { Alerts } from '../core/durable/alerts.js';
 import { DurableLoop, type Tried } from '../core/durable/loop.js';
 import { Unreceipted } from '../core/durable/unreceipted.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
-import { Copies } from './copies.js';
 import { failpoints, SCHEME } from './failpoints.js';
+import { HALF, type HalfRow } from './half-message-table.js';
 import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
-import { HALF, type HalfRow } from './schema.js';
+import { Copies } from './prepared-messages.js';
 import { Verdicts } from './verdicts.js';
 
 /** The messages of one contract take this part of the places at the most: a consumer that is gone delays no other contract. */

@@ -1,19 +1,19 @@
 import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
-import { backoffSql } from '../core/backoff.js';
+import { backoffSql } from '../core/async/backoff.js';
+import { Batcher } from '../core/async/batcher.js';
 import { msOf } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
 import { insertFirst, insertOf, NOW, SqlExpression, type Values } from '../core/database/insert-first.js';
 import type { SqlValue } from '../core/database/literal.js';
 import type { Sql } from '../core/database/sql.js';
-import { isLockWait } from '../core/database/sql-errors.js';
-import { Batcher } from '../core/durable/batcher.js';
 import { inFuture } from '../core/durable/claim.js';
-import { OutcomeUnknown } from '../core/errors.js';
+import { OutcomeUnknown } from '../core/errors/errors.js';
+import { isLockWait } from '../core/errors/sql-errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { measure } from '../core/telemetry.js';
 import { failpoints, SCHEME } from './failpoints.js';
+import { type HalfMessage, halfMessageMigrations } from './half-message-table.js';
 import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
-import { type HalfMessage, halfMessageMigrations } from './schema.js';
 import { VerdictsLost, WholeVerdicts } from './whole.js';
 
 /** What was ruled on a half message, and how far a committed one has come. */

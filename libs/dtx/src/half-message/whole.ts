@@ -1,12 +1,12 @@
 // For step 4, check-back: that there is no verdict says something only while the table of verdicts has lost none.
 import { Inject, Injectable } from '@nestjs/common';
-import { Alerts } from '../core/alert/alerts.js';
 import { Database } from '../core/database/database.service.js';
 import { insertFirst, NOW, SqlExpression } from '../core/database/insert-first.js';
 import type { Sql } from '../core/database/sql.js';
+import { Alerts } from '../core/durable/alerts.js';
 import { inFuture, NEVER_BY_ITSELF } from '../core/durable/claim.js';
-import { OutcomeUnknown } from '../core/errors.js';
-import { Purger } from '../core/purge.js';
+import { Purger } from '../core/durable/purge.js';
+import { OutcomeUnknown } from '../core/errors/errors.js';
 import { SCHEME } from './failpoints.js';
 import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
 

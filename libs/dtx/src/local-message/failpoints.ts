@@ -1,5 +1,5 @@
+import { defineInboxFailpoints } from '../core/consumer/failpoints.js';
 import { defineFailpoint } from '../core/failpoint.js';
-import { defineInboxFailpoints } from '../core/inbox/failpoints.js';
 
 export const SCHEME = 'local-message';
 

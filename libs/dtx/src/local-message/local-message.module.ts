@@ -1,7 +1,6 @@
 import { type DynamicModule, Inject, Injectable, Module } from '@nestjs/common';
+import { Purger, pastRetention } from '../core/durable/purge.js';
 import { parseOptions } from '../core/options.js';
-import { Purger, pastRetention } from '../core/purge.js';
-import { LocalMessageOperations } from './operations.js';
 import {
   LOCAL_MESSAGE_OPTIONS,
   type LocalMessageOptions,
@@ -9,7 +8,8 @@ import {
   localMessageOptions,
 } from './options.js';
 import { LocalMessages } from './outbox.js';
-import { Receipts } from './receipts.js';
+import { LocalMessageOperations } from './outbox-operations.js';
+import { Receipts } from './outbox-receipts.js';
 import { Relay } from './relay.js';
 
 @Injectable()

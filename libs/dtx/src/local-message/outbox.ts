@@ -9,17 +9,17 @@ import { clockStopped, NOW_IN_ANY_SESSION } from '../core/database/insert-first.
 import type { Sql } from '../core/database/sql.js';
 import { joinTransaction } from '../core/database/transaction.js';
 import { inFuture } from '../core/durable/claim.js';
-import { DtxError, OutcomeUnknown } from '../core/errors.js';
+import { DtxError, OutcomeUnknown } from '../core/errors/errors.js';
 import { failpoint } from '../core/failpoint.js';
-import { assertGid, newId } from '../core/gid.js';
+import { assertGid, newId } from '../core/ids.js';
 import type { CoreOptions } from '../core/options.js';
 import { measure } from '../core/telemetry.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { currentTraceparent } from '../core/trace.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { LOCAL_MESSAGE_OPTIONS, type LocalMessageOptions } from './options.js';
+import { type OutboxRow, outboxMigrations } from './outbox-table.js';
 import { Relay } from './relay.js';
-import { type OutboxRow, outboxMigrations } from './schema.js';
 
 /** The local message table (本地消息表): a message becomes part of the caller's transaction and is sent until it is handled. */
 @Injectable()

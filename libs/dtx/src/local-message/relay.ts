@@ -1,23 +1,23 @@
 // Step 2 of 6 - relay: publishes committed rows with confirm and marks them SENT; step 6: resends what was not receipted.
 
 import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
-import { Alerts } from '../core/alert/alerts.js';
-import { backoffSql } from '../core/backoff.js';
+import { backoffSql } from '../core/async/backoff.js';
+import { Batcher } from '../core/async/batcher.js';
 import { Broker } from '../core/broker/broker.service.js';
+import { Unroutable } from '../core/broker/confirm-publisher.js';
 import { queueOf, receiptQueueOf } from '../core/broker/contract.js';
 import { typeOf } from '../core/broker/envelope.js';
-import { Unroutable } from '../core/broker/publisher.js';
 import { Database } from '../core/database/database.service.js';
-import { Batcher } from '../core/durable/batcher.js';
+import { Alerts } from '../core/durable/alerts.js';
 import { DurableLoop, type Tried } from '../core/durable/loop.js';
 import { Unreceipted } from '../core/durable/unreceipted.js';
-import { textOf } from '../core/errors.js';
+import { textOf } from '../core/errors/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { LOCAL_MESSAGE_OPTIONS, type LocalMessageOptions } from './options.js';
-import { OUTBOX, type OutboxRow } from './schema.js';
+import { OUTBOX, type OutboxRow } from './outbox-table.js';
 
 /**
  * Sends messages. The fast path (a row just committed by this process, leased to it) and the scan (a row whose process

@@ -1,22 +1,22 @@
 // Steps 3 to 4 of 5 - deliver: the target is called until it has answered 2xx; on a ladder, then a person is asked.
 
 import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
-import { Alerts } from '../core/alert/alerts.js';
+import { Batcher } from '../core/async/batcher.js';
 import { Database } from '../core/database/database.service.js';
-import { Batcher } from '../core/durable/batcher.js';
+import { Alerts } from '../core/durable/alerts.js';
 import { giveBack } from '../core/durable/claim.js';
 import { DurableLoop, type Tried } from '../core/durable/loop.js';
-import { textOf } from '../core/errors.js';
+import { textOf } from '../core/errors/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
 import { measure } from '../core/telemetry.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
-import { type Answer, TargetCaller } from './call.js';
 import { failpoints, SCHEME } from './failpoints.js';
-import { TargetRefused } from './guard.js';
+import { NOTIFICATIONS, type NotificationRow } from './notification-table.js';
 import { leaseMsOf, NOTIFY_OPTIONS, type NotifyOptions } from './options.js';
-import { NOTIFICATIONS, type NotificationRow } from './schema.js';
 import { signatureHeaders } from './signature.js';
+import { TargetRefused } from './ssrf-guard.js';
+import { type Answer, TargetCaller } from './webhook-client.js';
 
 const MARK_BATCH_MAX = 200;
 /** The target has said that it is gone for good (RFC 9110, 15.5.11). */

@@ -1,11 +1,11 @@
 // Step 5 of 5 - inquire: whoever was to be told and was not asks; notification is best effort, asking makes it certain.
 
 import { Inject, Injectable, Logger, OnModuleDestroy } from '@nestjs/common';
+import { inTimeOf } from '../core/async/time-limit.js';
 import { Database } from '../core/database/database.service.js';
-import { isUnavailable } from '../core/database/sql-errors.js';
-import { textOf } from '../core/errors.js';
+import { textOf } from '../core/errors/errors.js';
+import { isUnavailable } from '../core/errors/sql-errors.js';
 import type { CoreOptions } from '../core/options.js';
-import { inTimeOf } from '../core/time-limit.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { NOTIFY_OPTIONS, type NotifyOptions } from './options.js';
 

@@ -1,13 +1,13 @@
 import { type DynamicModule, Inject, Injectable, Logger, Module, OnModuleInit } from '@nestjs/common';
+import { Purger, pastRetention } from '../core/durable/purge.js';
 import { parseOptions } from '../core/options.js';
-import { Purger, pastRetention } from '../core/purge.js';
-import { TargetCaller } from './call.js';
 import { Deliveries } from './delivery.js';
 import { Inquiry } from './inquiry.js';
-import { NotifyOperations } from './operations.js';
+import { Records } from './notification-consumer.js';
+import { NotifyOperations } from './notification-operations.js';
 import { NOTIFY_OPTIONS, type NotifyOptions, type NotifyOptionsInput, notifyOptions } from './options.js';
 import { Notifications } from './publish.js';
-import { Records } from './record.js';
+import { TargetCaller } from './webhook-client.js';
 
 @Injectable()
 class NotifyPurge {

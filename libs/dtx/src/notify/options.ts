@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { payloadMaxBytesOption } from '../core/broker/payload.js';
 import type { CoreOptions } from '../core/options.js';
 import { countOption, httpUrlOption, msOption } from '../core/options.js';
-import { isAllowEntry } from './guard.js';
+import { isAllowEntry } from './ssrf-guard.js';
 
 /** How long an answer's body may still take once its status is known: it is only read to keep the connection. */
 export const BODY_GRACE_MS = 1_000;

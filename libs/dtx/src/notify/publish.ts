@@ -7,7 +7,7 @@ import { queueOf } from '../core/broker/contract.js';
 import { checkedJson } from '../core/broker/payload.js';
 import { QueueWatch } from '../core/durable/queue-watch.js';
 import { failpoint } from '../core/failpoint.js';
-import { assertGid } from '../core/gid.js';
+import { assertGid } from '../core/ids.js';
 import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { currentTraceparent } from '../core/trace.js';

@@ -1,5 +1,5 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
-import { DtxError } from '../core/errors.js';
+import { DtxError } from '../core/errors/errors.js';
 
 /** Not from whom it says, changed on the way, or too old: answer 401. */
 export class SignatureInvalid extends DtxError {}

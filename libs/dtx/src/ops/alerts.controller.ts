@@ -1,5 +1,5 @@
 import { Controller, Get, Headers, HttpCode, NotFoundException, Param, Post, Query, UseGuards } from '@nestjs/common';
-import { Alerts, type AlertView } from '../core/alert/alerts.js';
+import { Alerts, type AlertView } from '../core/durable/alerts.js';
 import { AdminGuard } from './admin.guard.js';
 import { check, idParam, limitQuery, who } from './query.js';
 

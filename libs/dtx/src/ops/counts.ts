@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, OnApplicationShutdown, OnModuleInit } from '@nestjs/common';
 import { Database } from '../core/database/database.service.js';
 import { SidePool } from '../core/database/side-pool.js';
-import { Operations, type OperationsSource, type SummaryRow } from '../core/operations.js';
+import { Operations, type OperationsSource, type SummaryRow } from '../core/durable/operations.js';
 import { OPS_OPTIONS, type OpsOptions } from './options.js';
 
 /** How long a caller waits for a count that is under way. Then it gets the figures before it. */

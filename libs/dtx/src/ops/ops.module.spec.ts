@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { OptionsError } from '../core/errors.js';
+import { OptionsError } from '../core/errors/errors.js';
 import { OpsModule } from './ops.module.js';
 
 it('an empty admin token, which everybody would know, is refused', () => {

@@ -1,11 +1,11 @@
 import { Inject, Injectable, Logger, OnApplicationShutdown, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { Broker } from '../core/broker/broker.service.js';
 import { type Condition, Conditions } from '../core/conditions.js';
+import { RedisClaims } from '../core/consumer/redis-claims.js';
 import { Database } from '../core/database/database.service.js';
-import type { Migration } from '../core/database/schema.js';
+import type { Migration } from '../core/database/migrate.js';
 import { SidePool } from '../core/database/side-pool.js';
-import { isDeadlock } from '../core/database/sql-errors.js';
-import { RedisClaims } from '../core/idempotency/redis-claims.js';
+import { isDeadlock } from '../core/errors/sql-errors.js';
 import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { OPS_OPTIONS, type OpsOptions } from './options.js';

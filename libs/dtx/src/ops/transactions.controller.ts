@@ -11,7 +11,7 @@ import {
   Query,
   UseGuards,
 } from '@nestjs/common';
-import { Operations, type Resolution, type SummaryRow, type TransactionView } from '../core/operations.js';
+import { Operations, type Resolution, type SummaryRow, type TransactionView } from '../core/durable/operations.js';
 import { AdminGuard } from './admin.guard.js';
 import { Counts } from './counts.js';
 import { check, idParam, listQuery, resolveBody, retryBody, retryOneBody, who } from './query.js';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { type BarrierRow, type BranchKey, isRepeatOf, knownParts, ownRows } from './branch-rows.js';
-import { UNKNOWN } from './schema.js';
+import { UNKNOWN } from './tcc-tables.js';
 
 const key: BranchKey = {
   gid: 'order-4711',

@@ -1,5 +1,5 @@
 // Whose rows of the barrier are whose: rules without a database.
-import { UNKNOWN } from './schema.js';
+import { UNKNOWN } from './tcc-tables.js';
 
 /** Names a transaction: two that differ in any of these have nothing to do with one another. */
 export interface TransactionName {

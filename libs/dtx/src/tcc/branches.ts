@@ -1,8 +1,8 @@
 import { types } from 'node:util';
 import { checkedJson } from '../core/broker/payload.js';
-import { DtxError } from '../core/errors.js';
+import { DtxError } from '../core/errors/errors.js';
 import type { Participant } from './contract.js';
-import type { Branch } from './schema.js';
+import type { Branch } from './tcc-tables.js';
 
 const BRANCHES_MAX = 100;
 

@@ -3,15 +3,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
 import { z } from 'zod';
 import { Broker } from '../core/broker/broker.service.js';
-import type { Delivery, QueueConsumer } from '../core/broker/consumer.js';
+import type { Delivery, QueueConsumer } from '../core/broker/queue-consumer.js';
 import { isAnswerQueue } from '../core/broker/topology.js';
-import { OutcomeUnknown } from '../core/errors.js';
+import { OutcomeUnknown } from '../core/errors/errors.js';
 import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { currentTraceparent } from '../core/trace.js';
 import { callQueueOf, secondQueueOf } from './contract.js';
 import { SCHEME } from './failpoints.js';
-import type { Branch } from './schema.js';
+import type { Branch } from './tcc-tables.js';
 
 const CALL_TYPE = 'dtx.tcc-call.v1';
 const ANSWER_TYPE = 'dtx.tcc-answer.v1';

@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import { OptionsError } from '../core/errors.js';
+import { OptionsError } from '../core/errors/errors.js';
 
 /**
  * What the initiator and one participant of a TCC transaction agree on. A breaking change is a new `version` beside

@@ -2,20 +2,20 @@
 import { Inject, Injectable, Logger, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { z } from 'zod';
-import { Alerts } from '../core/alert/alerts.js';
+import { NoPlace, Places } from '../core/async/semaphore.js';
+import { inTimeOf } from '../core/async/time-limit.js';
 import { Broker } from '../core/broker/broker.service.js';
-import type { Delivery, QueueConsumer } from '../core/broker/consumer.js';
 import { fromProperties } from '../core/broker/envelope.js';
 import { checkedJson } from '../core/broker/payload.js';
+import type { Delivery, QueueConsumer } from '../core/broker/queue-consumer.js';
 import { isAnswerQueue } from '../core/broker/topology.js';
 import { Database } from '../core/database/database.service.js';
 import type { Sql } from '../core/database/sql.js';
-import { isLockWait } from '../core/database/sql-errors.js';
-import { isBrokerAway, isDoneInPart, Rejected, textOf } from '../core/errors.js';
+import { Alerts } from '../core/durable/alerts.js';
+import { isBrokerAway, isDoneInPart, Rejected, textOf } from '../core/errors/errors.js';
+import { isLockWait } from '../core/errors/sql-errors.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
-import { NoPlace, Places } from '../core/places.js';
-import { inTimeOf } from '../core/time-limit.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { withGid, withTraceparent } from '../core/trace.js';
 import { enterCancel, enterConfirm, enterTry, keepData, markBroken, type Passage } from './barrier.js';
@@ -27,7 +27,7 @@ import { Explorer, type Mounted } from './explorer.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { TCC_OPTIONS, type TccOptions } from './options.js';
 import { TIMEOUT } from './outcome.js';
-import { UNKNOWN } from './schema.js';
+import { UNKNOWN } from './tcc-tables.js';
 
 /** What Try returns has no contract but JSON. */
 const ANYTHING = z.unknown();

@@ -1,13 +1,13 @@
 // Participant's side of step 4: a Try whose second phase does not come is told of, for its initiator may be gone.
 
 import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
-import { Alerts } from '../core/alert/alerts.js';
+import { Periodic } from '../core/async/periodic-task.js';
 import { msOf } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
-import { isUnavailable } from '../core/database/sql-errors.js';
+import { Alerts } from '../core/durable/alerts.js';
 import { inFuture } from '../core/durable/claim.js';
-import { Periodic } from '../core/durable/periodic.js';
-import { textOf } from '../core/errors.js';
+import { textOf } from '../core/errors/errors.js';
+import { isUnavailable } from '../core/errors/sql-errors.js';
 import { SCHEME } from './failpoints.js';
 import { TCC_OPTIONS, type TccOptions } from './options.js';
 

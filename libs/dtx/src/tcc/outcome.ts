@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
-import { isoTime } from '../core/alert/alerts.js';
 import { Database } from '../core/database/database.service.js';
+import { isoTime } from '../core/durable/alerts.js';
 import type { Participant } from './contract.js';
-import type { Branch, TccRow } from './schema.js';
+import type { Branch, TccRow } from './tcc-tables.js';
 
 /** The reason of a cancel that nobody asked for: a Try was not answered with yes or no in time. */
 export const TIMEOUT = 'TIMEOUT';

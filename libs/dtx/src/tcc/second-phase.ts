@@ -1,15 +1,15 @@
 // Step 4 of 4 - second phase: Confirm or Cancel every branch until each has answered; in any instance, after any crash.
 
 import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
-import { Alerts, isoTime } from '../core/alert/alerts.js';
-import { backoffMs } from '../core/backoff.js';
+import { backoffMs } from '../core/async/backoff.js';
+import { Batcher } from '../core/async/batcher.js';
 import { Broker } from '../core/broker/broker.service.js';
 import { Database } from '../core/database/database.service.js';
-import { isUnavailable } from '../core/database/sql-errors.js';
-import { Batcher } from '../core/durable/batcher.js';
+import { Alerts, isoTime } from '../core/durable/alerts.js';
 import { inFuture } from '../core/durable/claim.js';
 import { DurableLoop, type Tried } from '../core/durable/loop.js';
-import { textOf } from '../core/errors.js';
+import { textOf } from '../core/errors/errors.js';
+import { isUnavailable } from '../core/errors/sql-errors.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
 import { measure } from '../core/telemetry.js';
@@ -19,7 +19,7 @@ import { Calls, type Verdict } from './calls.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { leaseMsOf, TCC_OPTIONS, type TccOptions } from './options.js';
 import { namesOf, Outcomes, TIMEOUT } from './outcome.js';
-import { type Branch, TCC, type TccRow, UNKNOWN } from './schema.js';
+import { type Branch, TCC, type TccRow, UNKNOWN } from './tcc-tables.js';
 
 /** A participant that is busy is asked again as after so many attempts. */
 const BUSY_REST = 3;

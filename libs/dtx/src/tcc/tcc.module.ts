@@ -1,17 +1,17 @@
 import { type DynamicModule, Inject, Injectable, Module } from '@nestjs/common';
 import { DiscoveryModule } from '@nestjs/core';
 import { inFuture } from '../core/durable/claim.js';
+import { Purger, pastRetention } from '../core/durable/purge.js';
 import { parseOptions } from '../core/options.js';
-import { Purger, pastRetention } from '../core/purge.js';
 import { Calls } from './calls.js';
 import type { Participant } from './contract.js';
 import { TccEndpoint } from './endpoint.js';
 import { Explorer, PARTICIPATES } from './explorer.js';
 import { OpenTries } from './open-tries.js';
-import { TccOperations } from './operations.js';
 import { TCC_OPTIONS, type TccOptions, type TccOptionsInput, tccOptions } from './options.js';
 import { Outcomes } from './outcome.js';
 import { SecondPhase } from './second-phase.js';
+import { TccOperations } from './tcc-operations.js';
 import { Tcc } from './transaction.js';
 
 /**

@@ -1,11 +1,11 @@
+import { inTimeOf } from '../core/async/time-limit.js';
 import type { Database } from '../core/database/database.service.js';
-import { isUnavailable } from '../core/database/sql-errors.js';
 import { settleAgain } from '../core/durable/claim.js';
 import { whileLeased } from '../core/durable/lease.js';
 import type { Tried } from '../core/durable/loop.js';
-import { isBrokerAway, OptionsError, OutcomeUnknown, textOf } from '../core/errors.js';
-import { inTimeOf } from '../core/time-limit.js';
-import { XA, type XaRow } from './schema.js';
+import { isBrokerAway, OptionsError, OutcomeUnknown, textOf } from '../core/errors/errors.js';
+import { isUnavailable } from '../core/errors/sql-errors.js';
+import { XA, type XaRow } from './xa-tables.js';
 
 /** What follows a committed transaction, named by its gid. */
 export type BeforeDone = (gid: string) => Promise<void>;

@@ -4,7 +4,7 @@ import { BEGUN } from '../core/database/evidence.js';
 import type { SqlValue } from '../core/database/literal.js';
 import type { Hook } from '../core/database/savepoints.js';
 import { type LogPlace, NOWHERE } from './log.js';
-import type { Place } from './resource.js';
+import type { Place } from './resource-manager.js';
 import { isAnswered, type Limits, Session } from './session.js';
 import { xidSql } from './xid.js';
 

@@ -1,11 +1,11 @@
 // For step 4, second phase: what was decided is done to one branch, wherever it works.
 
 import { Injectable, Logger } from '@nestjs/common';
-import { textOf } from '../core/errors.js';
+import { textOf } from '../core/errors/errors.js';
 import type { XaBranch } from './branch.js';
-import { Resources } from './resources.js';
-import type { XaRow } from './schema.js';
-import { commitBranch, type Place, rollBackBranch, type Settled, traceOf } from './settle.js';
+import { commitBranch, type Place, rollBackBranch, type Settled, traceOf } from './in-doubt-branch.js';
+import { Resources } from './resource-managers.js';
+import type { XaRow } from './xa-tables.js';
 
 /**
  * What came of one branch in one round. `away`: its database does not answer. `unknown`: no database that is configured

@@ -2,22 +2,22 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
-import { Alerts } from '../core/alert/alerts.js';
-import { backoffMs } from '../core/backoff.js';
+import { backoffMs } from '../core/async/backoff.js';
 import { NOW_MS } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
 import { insertFirst, NOW, SqlExpression } from '../core/database/insert-first.js';
 import type { SqlValue } from '../core/database/literal.js';
 import type { Sql } from '../core/database/sql.js';
-import { isLockWait } from '../core/database/sql-errors.js';
+import { Alerts } from '../core/durable/alerts.js';
 import { inFuture, NEVER_BY_ITSELF } from '../core/durable/claim.js';
-import { DtxError } from '../core/errors.js';
+import { DtxError } from '../core/errors/errors.js';
+import { isLockWait } from '../core/errors/sql-errors.js';
 import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { SCHEME } from './failpoints.js';
 import { leaseMsOf, XA_OPTIONS, type XaOptions } from './options.js';
-import { type Decision, decisionMigrations, type XaRow } from './schema.js';
 import { within } from './time-limits.js';
+import { type Decision, decisionMigrations, type XaRow } from './xa-tables.js';
 import type { Gtrid } from './xid.js';
 
 /** What a row says beside its decision. */

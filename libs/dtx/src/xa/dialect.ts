@@ -1,5 +1,5 @@
 import type { SqlValue } from '../core/database/literal.js';
-import { OptionsError } from '../core/errors.js';
+import { OptionsError } from '../core/errors/errors.js';
 import type { Xid } from './xid.js';
 
 export type Query = (sql: string, values?: readonly SqlValue[]) => Promise<Array<Record<string, unknown>>>;

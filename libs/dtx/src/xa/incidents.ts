@@ -1,13 +1,13 @@
 import { Injectable } from '@nestjs/common';
-import { Alerts, type Incident } from '../core/alert/alerts.js';
 import { msOf } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
 import { insertFirst, NOW, SqlExpression, type Values } from '../core/database/insert-first.js';
 import type { Sql } from '../core/database/sql.js';
+import { Alerts, type Incident } from '../core/durable/alerts.js';
 import { NEVER_BY_ITSELF } from '../core/durable/claim.js';
 import { failpoint } from '../core/failpoint.js';
 import { failpoints, SCHEME } from './failpoints.js';
-import { LOG_GID, SENTINEL } from './schema.js';
+import { LOG_GID, SENTINEL } from './xa-tables.js';
 import { parseGtrid } from './xid.js';
 
 /**

@@ -1,10 +1,10 @@
 // The decision log itself: whose it is, where it is read, and whether it can be believed.
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import { Alerts } from '../core/alert/alerts.js';
 import { msOf, NOW_MS } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
 import type { Sql } from '../core/database/sql.js';
-import { OptionsError } from '../core/errors.js';
+import { Alerts } from '../core/durable/alerts.js';
+import { OptionsError } from '../core/errors/errors.js';
 import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { FLUSH_COLUMNS, flushFlaw } from './dialect.js';
@@ -12,7 +12,7 @@ import { XaUnavailable } from './errors.js';
 import { SCHEME } from './failpoints.js';
 import { DOUBTS, LogIncidents, MOVED } from './incidents.js';
 import { XA_OPTIONS, type XaOptions } from './options.js';
-import { newLogId, SENTINEL } from './schema.js';
+import { newLogId, SENTINEL } from './xa-tables.js';
 
 /** Where a log is read, and where it belongs: one row of one statement. */
 export interface LogPlace {

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { Backoff } from '../core/backoff.js';
+import type { Backoff } from '../core/async/backoff.js';
 import type { CoreOptions } from '../core/options.js';
 import { backoffOption, countOption, msOption, retentionOutlastsTimeout } from '../core/options.js';
 

@@ -1,21 +1,21 @@
 // For step 5, recovery: what is prepared past its deadline and has no decision is rolled back, if that proves anything.
 
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import { Alerts } from '../core/alert/alerts.js';
 import { Database } from '../core/database/database.service.js';
 import { insertFirst, NOW, SqlExpression } from '../core/database/insert-first.js';
-import { isLockWait } from '../core/database/sql-errors.js';
+import { Alerts } from '../core/durable/alerts.js';
 import { NEVER_BY_ITSELF } from '../core/durable/claim.js';
-import { textOf } from '../core/errors.js';
+import { textOf } from '../core/errors/errors.js';
+import { isLockWait } from '../core/errors/sql-errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { Decisions } from './decisions.js';
 import { failpoints, SCHEME } from './failpoints.js';
+import type { Place } from './in-doubt-branch.js';
 import { DecisionLog, type LogState } from './log.js';
 import { XA_OPTIONS, type XaOptions } from './options.js';
-import { isNoTable } from './resource.js';
-import { Resources } from './resources.js';
+import { isNoTable } from './resource-manager.js';
+import { Resources } from './resource-managers.js';
 import { SecondPhase } from './second-phase.js';
-import type { Place } from './settle.js';
 import { TailCheck } from './tail.js';
 import type { Gtrid } from './xid.js';
 

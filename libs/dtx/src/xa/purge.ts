@@ -1,11 +1,11 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { Database } from '../core/database/database.service.js';
 import { inFuture } from '../core/durable/claim.js';
-import { Purger } from '../core/purge.js';
+import { Purger } from '../core/durable/purge.js';
 import { DecisionLog } from './log.js';
 import { heldForMs, XA_OPTIONS, type XaOptions } from './options.js';
-import { Resources } from './resources.js';
-import { SENTINEL } from './schema.js';
+import { Resources } from './resource-managers.js';
+import { SENTINEL } from './xa-tables.js';
 
 /** A decision goes when all its branches are in their places and its horizon has passed; its witnesses go before it. */
 @Injectable()

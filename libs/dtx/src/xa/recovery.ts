@@ -1,23 +1,23 @@
 // Step 5 of 5 - recovery: what is prepared is compared with the log; in every instance, at start and for ever.
 
 import { Inject, Injectable, Logger, OnModuleInit } from '@nestjs/common';
-import { Alerts } from '../core/alert/alerts.js';
 import { Database } from '../core/database/database.service.js';
-import { isUnavailable } from '../core/database/sql-errors.js';
-import { textOf } from '../core/errors.js';
+import { Alerts } from '../core/durable/alerts.js';
+import { textOf } from '../core/errors/errors.js';
+import { isUnavailable } from '../core/errors/sql-errors.js';
 import type { CoreOptions } from '../core/options.js';
-import type { Scan } from '../core/scans.js';
+import type { Scan } from '../core/scan-status.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { Decisions, type Known } from './decisions.js';
 import { SCHEME } from './failpoints.js';
 import { ForeignBranches } from './foreign.js';
+import { traceOf } from './in-doubt-branch.js';
 import { LogIncidents } from './incidents.js';
 import { DecisionLog, type LogState } from './log.js';
 import { Orphans, type Prepared } from './orphans.js';
-import type { Resource } from './resource.js';
-import { Resources } from './resources.js';
+import type { Resource } from './resource-manager.js';
+import { Resources } from './resource-managers.js';
 import { SecondPhase } from './second-phase.js';
-import { traceOf } from './settle.js';
 import { TailCheck } from './tail.js';
 import { BRANCH_NAME, FORMAT_ID, parseGtrid, type Xid } from './xid.js';
 

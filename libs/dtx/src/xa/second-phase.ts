@@ -1,13 +1,13 @@
 // Step 4 of 5 - second phase: what was decided is done to every branch until each is in its place; in any instance.
 
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import { Alerts } from '../core/alert/alerts.js';
-import { backoffMs } from '../core/backoff.js';
+import { backoffMs } from '../core/async/backoff.js';
+import { Batcher } from '../core/async/batcher.js';
 import { Database } from '../core/database/database.service.js';
-import { Batcher } from '../core/durable/batcher.js';
+import { Alerts } from '../core/durable/alerts.js';
 import { settleAgain } from '../core/durable/claim.js';
 import { DurableLoop, type Tried } from '../core/durable/loop.js';
-import { textOf } from '../core/errors.js';
+import { textOf } from '../core/errors/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
 import { measure } from '../core/telemetry.js';
@@ -20,7 +20,7 @@ import { failpoints, SCHEME } from './failpoints.js';
 import { isLogFault } from './incidents.js';
 import { DecisionLog } from './log.js';
 import { heldForMs, leaseMsOf, XA_OPTIONS, type XaOptions } from './options.js';
-import { XA, type XaRow } from './schema.js';
+import { XA, type XaRow } from './xa-tables.js';
 import { parseGtrid } from './xid.js';
 
 /** A branch that a session holds is looked at again after this part of its transaction's age. */

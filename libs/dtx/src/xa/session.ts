@@ -3,8 +3,8 @@ import { BoundRunner } from '../core/database/bound-runner.js';
 import type { SqlValue } from '../core/database/literal.js';
 import type { Row, Tap } from '../core/database/raw-connection.js';
 import type { SessionPool } from '../core/database/session-pool.js';
-import { errnoOf, isDatabaseAway, SERVER_ERRNO_MIN } from '../core/database/sql-errors.js';
 import type { TransactionScope } from '../core/database/transaction-scope.js';
+import { errnoOf, isDatabaseAway, SERVER_ERRNO_MIN } from '../core/errors/sql-errors.js';
 import { XaUnavailable } from './errors.js';
 
 /** How long to wait for a connection, and for the answer to one statement of the protocol; in milliseconds. */

@@ -3,17 +3,17 @@
 import { Inject, Injectable, Logger, OnModuleDestroy } from '@nestjs/common';
 import { Database } from '../core/database/database.service.js';
 import type { Sql } from '../core/database/sql.js';
-import { isUnavailable } from '../core/database/sql-errors.js';
-import { textOf } from '../core/errors.js';
-import { idFloor } from '../core/gid.js';
+import { textOf } from '../core/errors/errors.js';
+import { isUnavailable } from '../core/errors/sql-errors.js';
+import { idFloor } from '../core/ids.js';
 import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import type { Query } from './dialect.js';
 import { LogIncidents } from './incidents.js';
 import { DecisionLog, type LogState } from './log.js';
 import { XA_OPTIONS, type XaOptions } from './options.js';
-import { isNoTable, type Resource } from './resource.js';
-import { Resources } from './resources.js';
+import { isNoTable, type Resource } from './resource-manager.js';
+import { Resources } from './resource-managers.js';
 import { parseGtrid } from './xid.js';
 
 /** So many of the newest witnesses are looked at each time, and all that have come since the last time. */

@@ -1,6 +1,6 @@
 import type { Logger } from '@nestjs/common';
-import { OutcomeUnknown, TookTooLong } from '../core/errors.js';
-import { inTimeOf } from '../core/time-limit.js';
+import { inTimeOf } from '../core/async/time-limit.js';
+import { OutcomeUnknown, TookTooLong } from '../core/errors/errors.js';
 import type { Participant } from './branch.js';
 import { XaUnavailable } from './errors.js';
 

@@ -3,9 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, Logger, OnModuleDestroy } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { Database } from '../core/database/database.service.js';
-import { OutcomeUnknown, textOf } from '../core/errors.js';
+import { OutcomeUnknown, textOf } from '../core/errors/errors.js';
 import { failpoint } from '../core/failpoint.js';
-import { assertGid, newId } from '../core/gid.js';
+import { assertGid, newId } from '../core/ids.js';
 import type { CoreOptions } from '../core/options.js';
 import { measure } from '../core/telemetry.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
@@ -18,11 +18,11 @@ import { Gate } from './gate.js';
 import { DecisionLog } from './log.js';
 import { XA_OPTIONS, type XaOptions } from './options.js';
 import { Recovery } from './recovery.js';
-import { Resources } from './resources.js';
-import type { XaRow } from './schema.js';
+import { Resources } from './resource-managers.js';
 import { SecondPhase } from './second-phase.js';
 import { isAnswered, type Limits } from './session.js';
 import { followed, inTime } from './time-limits.js';
+import type { XaRow } from './xa-tables.js';
 import { type Gtrid, gtridOf, parseGtrid } from './xid.js';
 
 export interface XaRun {

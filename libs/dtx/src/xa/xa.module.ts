@@ -1,22 +1,22 @@
 import { type DynamicModule, Injectable, Module, OnModuleInit } from '@nestjs/common';
 import { Database } from '../core/database/database.service.js';
-import { OptionsError } from '../core/errors.js';
+import { OptionsError } from '../core/errors/errors.js';
 import { parseOptions } from '../core/options.js';
 import type { BranchDatabase } from './branch-database.js';
 import { CarryOut } from './carry-out.js';
 import { Decisions } from './decisions.js';
 import { LogIncidents } from './incidents.js';
 import { DecisionLog } from './log.js';
-import { XaOperations } from './operations.js';
 import { XA_OPTIONS, type XaOptionsInput, xaOptions } from './options.js';
 import { Orphans } from './orphans.js';
 import { XaPurge } from './purge.js';
 import { Recovery } from './recovery.js';
-import { BRANCHES, Resources } from './resources.js';
-import { WITNESS, witnessMigrations } from './schema.js';
+import { BRANCHES, Resources } from './resource-managers.js';
 import { SecondPhase } from './second-phase.js';
 import { TailCheck } from './tail.js';
 import { Xa } from './transaction.js';
+import { XaOperations } from './xa-operations.js';
+import { WITNESS, witnessMigrations } from './xa-tables.js';
 import { BRANCH_NAME } from './xid.js';
 
 /** The table that branches in this app's database leave their witnesses in. */

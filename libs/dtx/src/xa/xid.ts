@@ -1,4 +1,4 @@
-import { idTimeMs } from '../core/gid.js';
+import { idTimeMs } from '../core/ids.js';
 
 /** 'ndtx': private to this library, so that branches of other transaction managers are told apart. */
 export const FORMAT_ID = 0x6e647478;

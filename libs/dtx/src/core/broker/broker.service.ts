@@ -1,10 +1,10 @@
 import { Inject, Injectable, OnApplicationBootstrap, OnApplicationShutdown } from '@nestjs/common';
 import type { CoreOptions } from '../options.js';
 import { CORE_OPTIONS } from '../tokens.js';
+import { ConfirmPublisher } from './confirm-publisher.js';
 import { BrokerConnection } from './connection.js';
-import { type Delivery, QueueConsumer } from './consumer.js';
-import { ConfirmPublisher } from './publisher.js';
-import { Queues } from './queues.js';
+import { type Delivery, QueueConsumer } from './queue-consumer.js';
+import { Queues } from './queue-declarer.js';
 import type { QueueKind } from './topology.js';
 
 /**

@@ -3,9 +3,9 @@ import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
 import { type ChannelModel, connect, type Options } from 'amqplib';
-import { type Backoff, backoffMs } from '../backoff.js';
+import { type Backoff, backoffMs } from '../async/backoff.js';
 import { KEEP_ALIVE_MS } from '../keep-alive.js';
-import { parseServerUrl } from '../url.js';
+import { parseServerUrl } from '../server-url.js';
 import { CLOSE_LIMIT_MS, within } from './limit.js';
 
 export interface ConnectionOptions {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { OptionsError } from '../errors.js';
+import { OptionsError } from '../errors/errors.js';
 import { type Contract, defineMessage, type MessageOf, queueOf, receiptQueueOf } from './contract.js';
 
 const good = {

@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import { OptionsError } from '../errors.js';
+import { OptionsError } from '../errors/errors.js';
 
 /**
  * What sender and receivers agree on. A breaking change is a new `version` beside the old one, never a changed schema.

@@ -1,4 +1,4 @@
-import { textOf } from '../errors.js';
+import { textOf } from '../errors/errors.js';
 
 /** A place inside a value: names of fields and places in lists. */
 export type Path = readonly (string | number)[];

@@ -1,4 +1,4 @@
-import { BrokerUnavailable } from '../errors.js';
+import { BrokerUnavailable } from '../errors/errors.js';
 
 /** How long a channel or a connection may take to close before it is left behind. Milliseconds. */
 export const CLOSE_LIMIT_MS = 1_500;

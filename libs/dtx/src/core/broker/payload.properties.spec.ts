@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { DtxError } from '../errors.js';
+import { DtxError } from '../errors/errors.js';
 import { checkedJson, payloadOf } from './payload.js';
 
 const subject = payloadOf({ name: 'order.placed', version: 3 });

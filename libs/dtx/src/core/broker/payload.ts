@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import { DtxError, textOf } from '../errors.js';
+import { DtxError, textOf } from '../errors/errors.js';
 import { countOption } from '../options.js';
 import {
   differenceOf,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { BrokerUnavailable, DtxError } from '../errors.js';
+import { BrokerUnavailable, DtxError } from '../errors/errors.js';
 import { meaningOf, QueueRefused } from './refusal.js';
 
 const asked = { what: 'cannot declare queue dtx.a.b.v1', queue: 'dtx.a.b.v1', right: 'configure' } as const;

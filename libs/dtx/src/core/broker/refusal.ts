@@ -1,4 +1,4 @@
-import { BrokerUnavailable, DtxError } from '../errors.js';
+import { BrokerUnavailable, DtxError } from '../errors/errors.js';
 import { isAnswerQueue } from './topology.js';
 
 /**

@@ -1,4 +1,4 @@
-import { BrokerUnavailable } from '../errors.js';
+import { BrokerUnavailable } from '../errors/errors.js';
 
 /** Lets so many do something at once. The others wait for a place, in order and for a limited time. */
 export class Window {

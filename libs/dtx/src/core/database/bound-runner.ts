@@ -1,6 +1,6 @@
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
-import { DtxError, TransactionEnded } from '../errors.js';
-import { inTimeOf } from '../time-limit.js';
+import { inTimeOf } from '../async/time-limit.js';
+import { DtxError, TransactionEnded } from '../errors/errors.js';
 import type { Tap } from './raw-connection.js';
 import { bindScope, isOutermost, unwrapped } from './scopes.js';
 import { type ScopeOptions, TransactionScope } from './transaction-scope.js';

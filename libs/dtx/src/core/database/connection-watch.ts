@@ -1,5 +1,5 @@
+import { isCondemned } from '../errors/sql-errors.js';
 import type { RawConnection } from './raw-connection.js';
-import { isCondemned } from './sql-errors.js';
 
 /** A command of the driver: a query, a prepared statement, a ping. */
 interface DriverCommand {

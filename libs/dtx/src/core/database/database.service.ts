@@ -8,23 +8,23 @@ import {
   OnModuleDestroy,
 } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import { backoffMs } from '../backoff.js';
-import { DatabaseUnavailable, DtxError, textOf } from '../errors.js';
-import { idTimeMs, newId } from '../gid.js';
+import { backoffMs } from '../async/backoff.js';
+import { DatabaseUnavailable, DtxError, textOf } from '../errors/errors.js';
+import { isAccountRefused, isDatabaseAway, isStarved, isUnavailable } from '../errors/sql-errors.js';
+import { idTimeMs, newId } from '../ids.js';
 import { type CoreOptions } from '../options.js';
-import { Scans } from '../scans.js';
+import { Scans } from '../scan-status.js';
 import { CORE_OPTIONS } from '../tokens.js';
 import { DatabaseClock } from './clock.js';
+import { type Migration, migrateOver } from './migrate.js';
 import { openPools, type Pools } from './pools.js';
-import { type Migration, migrateOver } from './schema.js';
 import type { UserSession } from './session.js';
 import type { SessionPool } from './session-pool.js';
 import { SidePool } from './side-pool.js';
-import { isAccountRefused, isDatabaseAway, isStarved, isUnavailable } from './sql-errors.js';
-import type { StrayGuard } from './stray.js';
+import type { StrayGuard } from './stray-guard.js';
 import { CommitHooks } from './transaction.js';
 import { guardUserPool } from './user-pool.js';
-import type { WorkTransactions } from './work.js';
+import type { WorkTransactions } from './work-transactions.js';
 
 const PING_LIMIT_MS = 2_000;
 /** Lists for people: a few at once, each for so long. */

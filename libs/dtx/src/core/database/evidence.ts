@@ -1,7 +1,7 @@
-import { DtxError, TransactionEnded } from '../errors.js';
+import { DtxError, TransactionEnded } from '../errors/errors.js';
+import { effectOf, isDuplicateKey, isPassing } from '../errors/sql-errors.js';
 import type { Tap } from './raw-connection.js';
 import { isOnSavepoint, Savepoints } from './savepoints.js';
-import { effectOf, isDuplicateKey, isPassing } from './sql-errors.js';
 import type { Statement } from './statement.js';
 
 /** Set with BEGIN, released with COMMIT: gone with whatever transaction it was set in. Nobody else takes these names. */

@@ -1,4 +1,4 @@
-import { DtxError } from '../errors.js';
+import { DtxError } from '../errors/errors.js';
 
 /** A value that the database computes. Never made of anything that came from outside. */
 export class SqlExpression {

@@ -2,11 +2,11 @@ import type { DataSource } from 'typeorm';
 import type { CoreOptions } from '../options.js';
 import { pinningSql, type UserSession } from './session.js';
 import { connectionOptionsOf, poolBeside, poolLike, type SessionPool, type Waits } from './session-pool.js';
-import { StrayGuard } from './stray.js';
+import { StrayGuard } from './stray-guard.js';
 import type { CommitHooks } from './transaction.js';
 import { readUserSession } from './user-session.js';
-import { WorkTransactions } from './work.js';
 import { WorkShares } from './work-shares.js';
+import { WorkTransactions } from './work-transactions.js';
 
 const OWN_SILENCE_SECONDS = 8;
 const QUEUE_MAX = 10_000;

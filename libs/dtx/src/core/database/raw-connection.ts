@@ -1,4 +1,4 @@
-import { DtxError } from '../errors.js';
+import { DtxError } from '../errors/errors.js';
 import { breakOff } from './connection-watch.js';
 import { bind, type SqlValue } from './literal.js';
 

@@ -1,5 +1,5 @@
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
-import { DtxError, TransactionEnded } from '../errors.js';
+import { DtxError, TransactionEnded } from '../errors/errors.js';
 import { type RawConnection, tapOf } from './raw-connection.js';
 import { TransactionScope } from './transaction-scope.js';
 

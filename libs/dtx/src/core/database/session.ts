@@ -1,6 +1,6 @@
 import { Logger } from '@nestjs/common';
 import type { DataSource } from 'typeorm';
-import { OptionsError } from '../errors.js';
+import { OptionsError } from '../errors/errors.js';
 import { bind } from './literal.js';
 
 /** What the protocols count on in a session; see `docs/sessions.md` for every setting of the servers, and why. */

@@ -1,11 +1,11 @@
 import type { DataSource } from 'typeorm';
-import { DatabaseUnavailable } from '../errors.js';
+import { DatabaseUnavailable } from '../errors/errors.js';
+import { errnoOf } from '../errors/sql-errors.js';
 import type { SqlValue } from './literal.js';
 import type { Changed, Row } from './raw-connection.js';
 import { pinningSql } from './session.js';
 import { poolBeside, type SessionPool } from './session-pool.js';
 import type { Sql } from './sql.js';
-import { errnoOf } from './sql-errors.js';
 
 export interface SideLimits {
   /** Connections at the most. */

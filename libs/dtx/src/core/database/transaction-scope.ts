@@ -1,4 +1,4 @@
-import { DtxError, OutcomeUnknown, TransactionEnded, textOf } from '../errors.js';
+import { DtxError, OutcomeUnknown, TransactionEnded, textOf } from '../errors/errors.js';
 import { BEGUN, Evidence } from './evidence.js';
 import type { SqlValue } from './literal.js';
 import type { Changed, Done, Gate, Row, Tap } from './raw-connection.js';

@@ -1,11 +1,11 @@
 import { Logger } from '@nestjs/common';
 import type { DataSource, EntityManager, EntitySubscriberInterface, QueryRunner } from 'typeorm';
-import { OutcomeUnknown, TransactionRequired, textOf } from '../errors.js';
-import { inTimeOf } from '../time-limit.js';
+import { inTimeOf } from '../async/time-limit.js';
+import { OutcomeUnknown, TransactionRequired, textOf } from '../errors/errors.js';
+import { isDeadlock } from '../errors/sql-errors.js';
 import type { Hook } from './savepoints.js';
 import { isOutermost, markCallbacks, scopeOf, watch } from './scopes.js';
 import type { Sql } from './sql.js';
-import { isDeadlock } from './sql-errors.js';
 import type { TransactionScope } from './transaction-scope.js';
 
 /**

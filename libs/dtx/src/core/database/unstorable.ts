@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { DtxError, textOf } from '../errors.js';
+import { DtxError, textOf } from '../errors/errors.js';
+import { errnoOf, isUnavailable } from '../errors/sql-errors.js';
 import { literalBytes } from './literal.js';
 import type { Sql } from './sql.js';
-import { errnoOf, isUnavailable } from './sql-errors.js';
 
 /** A smaller statement has never been too large: 1 MiB is the least that a server takes by default. */
 const LARGE_BYTES = 500_000;

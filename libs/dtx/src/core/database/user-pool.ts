@@ -1,5 +1,5 @@
 import type { DataSource } from 'typeorm';
-import { DatabaseUnavailable } from '../errors.js';
+import { DatabaseUnavailable } from '../errors/errors.js';
 import { PoolWatch, watchOf } from './connection-watch.js';
 import type { RawConnection } from './raw-connection.js';
 import { pinEach } from './session.js';

@@ -1,6 +1,6 @@
 import { Logger } from '@nestjs/common';
 import type { DataSource } from 'typeorm';
-import { OptionsError } from '../errors.js';
+import { OptionsError } from '../errors/errors.js';
 import { AS_THE_USERS, type UserSession } from './session.js';
 import { connectionOptionsOf } from './session-pool.js';
 import type { Sql } from './sql.js';

@@ -1,4 +1,4 @@
-import { Places } from '../places.js';
+import { Places } from '../async/semaphore.js';
 
 const ONE_CONSUMER = 1 / 2;
 const ALL_CONSUMERS = 3 / 4;

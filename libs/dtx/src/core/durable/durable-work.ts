@@ -1,4 +1,4 @@
-import type { Backoff, Ladder } from '../backoff.js';
+import type { Backoff, Ladder } from '../async/backoff.js';
 import type { Condition, DurableRow, DurableTable } from './durable-table.js';
 
 /** What became of one try. `settled`: the work has written the row's new state itself, fenced by its token. */

@@ -1,13 +1,13 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { Logger } from '@nestjs/common';
-import type { Alerts } from '../alert/alerts.js';
-import { backoffMs } from '../backoff.js';
+import { backoffMs } from '../async/backoff.js';
 import type { Database } from '../database/database.service.js';
-import { isUnavailable } from '../database/sql-errors.js';
-import { textOf } from '../errors.js';
-import type { Scan } from '../scans.js';
+import { textOf } from '../errors/errors.js';
+import { isUnavailable } from '../errors/sql-errors.js';
+import type { Scan } from '../scan-status.js';
 import { measure } from '../telemetry.js';
 import { withGid, withTraceparent } from '../trace.js';
+import type { Alerts } from './alerts.js';
 import { claimDue, giveBack, putOff, settleAgain, settleParked } from './claim.js';
 import type { DurableRow } from './durable-table.js';
 import type { DurableWork, Tried } from './durable-work.js';

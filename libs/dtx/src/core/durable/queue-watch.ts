@@ -1,16 +1,16 @@
 import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
-import { Alerts } from '../alert/alerts.js';
+import { Periodic } from '../async/periodic-task.js';
 import { Broker } from '../broker/broker.service.js';
 import type { QueueKind } from '../broker/topology.js';
 import { msOf } from '../database/clock-sql.js';
 import { Database } from '../database/database.service.js';
-import type { Migration } from '../database/schema.js';
-import { isUnavailable } from '../database/sql-errors.js';
-import { textOf } from '../errors.js';
+import type { Migration } from '../database/migrate.js';
+import { textOf } from '../errors/errors.js';
+import { isUnavailable } from '../errors/sql-errors.js';
 import type { CoreOptions } from '../options.js';
 import { CORE_OPTIONS } from '../tokens.js';
+import { Alerts } from './alerts.js';
 import { inFuture } from './claim.js';
-import { Periodic } from './periodic.js';
 
 /** How often it looks, in parts of `absentMs`. */
 const LOOKS = 4;

@@ -1,15 +1,15 @@
 import { Logger } from '@nestjs/common';
 import { z } from 'zod';
-import type { Alerts } from '../alert/alerts.js';
+import { Batcher } from '../async/batcher.js';
 import type { Broker } from '../broker/broker.service.js';
-import type { Delivery, QueueConsumer } from '../broker/consumer.js';
+import type { Delivery, QueueConsumer } from '../broker/queue-consumer.js';
+import type { Receipt } from '../consumer/receipt-sender.js';
 import type { Database } from '../database/database.service.js';
-import { isUnavailable } from '../database/sql-errors.js';
+import { isUnavailable } from '../errors/sql-errors.js';
 import { type Failpoint, failpoint } from '../failpoint.js';
-import type { Receipt } from '../inbox/receipts.js';
 import type { CoreOptions } from '../options.js';
 import { measure } from '../telemetry.js';
-import { Batcher } from './batcher.js';
+import type { Alerts } from './alerts.js';
 
 /** ASCII, as the columns that they are compared with: the server refuses to compare anything else. */
 const ascii = (lengthMax: number) => z.string().regex(new RegExp(`^[!-~]{1,${lengthMax}}$`));

@@ -1,10 +1,10 @@
-import { type Alerts, type Incident, isoTime } from '../alert/alerts.js';
-import { type Backoff, backoffSql } from '../backoff.js';
+import { type Backoff, backoffSql } from '../async/backoff.js';
+import { Batcher } from '../async/batcher.js';
+import type { ConfirmPublisher } from '../broker/confirm-publisher.js';
 import { queueOf } from '../broker/contract.js';
-import type { ConfirmPublisher } from '../broker/publisher.js';
 import type { QueueKind } from '../broker/topology.js';
 import type { Database } from '../database/database.service.js';
-import { Batcher } from './batcher.js';
+import { type Alerts, type Incident, isoTime } from './alerts.js';
 import type { DurableRow, DurableTable } from './durable-table.js';
 import type { Tried } from './loop.js';
 

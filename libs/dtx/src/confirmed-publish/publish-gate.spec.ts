@@ -1,0 +1,46 @@
+import { describe, expect, it } from 'vitest';
+import { BrokerUnavailable } from '../core/errors/errors.js';
+import { PublishGate } from './publish-gate.js';
+
+const soon = () => performance.now() + 5_000;
+
+describe('the gate of publishes inside transactions', () => {
+  it('lets so many in at once, and the next one when a place is given back', async () => {
+    const gate = new PublishGate(2);
+    const [first] = [await gate.enter(soon()), await gate.enter(soon())];
+    let isIn = false;
+    const third = gate.enter(soon()).then((leave) => {
+      isIn = true;
+      return leave;
+    });
+    await Promise.resolve();
+    expect(isIn).toBe(false);
+    first();
+    (await third)();
+    expect(isIn).toBe(true);
+  });
+
+  it('goes on through a queue of many while the broker answers', async () => {
+    const gate = new PublishGate(2);
+    let done = 0;
+    const one = async () => {
+      const leave = await gate.enter(soon());
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      done++;
+      leave();
+    };
+    await Promise.all(Array.from({ length: 60 }, one));
+    expect(done).toBe(60);
+  });
+
+  it('refuses at the end of the time, and at once when those inside are not answered', async () => {
+    const gate = new PublishGate(1);
+    await gate.enter(soon());
+    await expect(gate.enter(performance.now() + 50)).rejects.toBeInstanceOf(BrokerUnavailable);
+    await expect(gate.enter(soon())).rejects.toThrow(/1 publishes inside transactions wait for RabbitMQ/);
+    // The one inside has been there for long by now.
+    const since = performance.now();
+    await expect(gate.enter(soon())).rejects.toBeInstanceOf(BrokerUnavailable);
+    expect(performance.now() - since).toBeLessThan(2_000);
+  });
+});

@@ -1,0 +1,89 @@
+import { msOf } from '../database/clock-sql.js';
+import { hasColumn, type Migration, widenIndexOnce } from '../database/migrate.js';
+import type { DurableTable } from '../durable/durable-table.js';
+
+/** A consumer's rows are a lane: handlers that hang or wait for a lock hold up no other consumer's. */
+export const INBOX: DurableTable = {
+  name: 'dtx_inbox',
+  lane: 'consumer',
+  columns: [
+    'message_id',
+    'consumer',
+    'gid',
+    'scheme',
+    'type',
+    'body',
+    'reply_to',
+    'traceparent',
+    'created_at',
+    'settled_at',
+    'before_ack',
+    `${msOf('UTC_TIMESTAMP(3)')} - (${msOf('created_at')}) AS age_ms`,
+  ],
+  countsLostLeases: true,
+};
+
+export const inboxMigrations: Migration[] = [
+  {
+    version: 1,
+    name: 'inbox: one row per message and consumer, written in the transaction of its effect',
+    up: [
+      `CREATE TABLE IF NOT EXISTS dtx_inbox (
+        id VARCHAR(140) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+        message_id VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+        consumer VARCHAR(65) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+        gid VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NULL,
+        scheme VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+        type VARCHAR(128) CHARACTER SET ascii COLLATE ascii_bin NULL,
+        state VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+        outcome VARCHAR(64) NULL,
+        attempts INT NOT NULL DEFAULT 0,
+        next_attempt_at DATETIME(3) NULL,
+        claim_token CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NULL,
+        last_error TEXT NULL,
+        body MEDIUMBLOB NULL,
+        reply_to VARCHAR(128) CHARACTER SET ascii COLLATE ascii_bin NULL,
+        traceparent VARCHAR(55) CHARACTER SET ascii COLLATE ascii_bin NULL,
+        created_at DATETIME(3) NOT NULL,
+        settled_at DATETIME(3) NULL,
+        KEY due (next_attempt_at),
+        KEY by_gid (gid),
+        KEY by_age (created_at)
+      ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4`,
+    ],
+  },
+  // Instances of the version before insert without it: what they hold, they would end without a step before the ack as well.
+  {
+    version: 2,
+    name: 'inbox: whether there is a step before the ack',
+    up: [
+      {
+        unless: hasColumn('dtx_inbox', 'before_ack'),
+        sql: 'ALTER TABLE dtx_inbox ADD COLUMN before_ack TINYINT NOT NULL DEFAULT 0',
+      },
+    ],
+  },
+  {
+    version: 3,
+    name: 'inbox: open rows are counted in the index',
+    up: [widenIndexOnce('dtx_inbox', 'due', 'next_attempt_at, state, scheme')],
+  },
+  {
+    version: 4,
+    name: 'inbox: a claim passes over the rows of a full consumer in the index',
+    up: [widenIndexOnce('dtx_inbox', 'due', 'next_attempt_at, consumer, state, scheme')],
+  },
+];
+
+export const servedMigrations: Migration[] = [
+  {
+    version: 1,
+    name: 'what the instances serve, and when they have last said so',
+    up: [
+      `CREATE TABLE IF NOT EXISTS dtx_served (
+        name VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+        seen_at DATETIME(3) NOT NULL
+      ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4`,
+    ],
+  },
+];

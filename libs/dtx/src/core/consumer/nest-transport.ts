@@ -1,0 +1,185 @@
+import {
+  Catch,
+  type ExceptionFilter,
+  type INestApplication,
+  Inject,
+  Injectable,
+  OnModuleDestroy,
+} from '@nestjs/common';
+import { type CustomTransportStrategy, type MessageHandler, Server } from '@nestjs/microservices';
+import { isObservable, lastValueFrom, type Observable, throwError } from 'rxjs';
+import type { EntityManager } from 'typeorm';
+import { Broker } from '../broker/broker.service.js';
+import { queueOf } from '../broker/contract.js';
+import type { QueueConsumer } from '../broker/queue-consumer.js';
+import { Database } from '../database/database.service.js';
+import { OptionsError, type Rejected } from '../errors/errors.js';
+import type { CoreOptions } from '../options.js';
+import { CORE_OPTIONS } from '../tokens.js';
+import { Inbox } from './inbox.js';
+import { HeldDeliveries } from './inbox-retry.js';
+import type { DeliveryInfo, Endpoint, PayloadReader } from './incoming-message.js';
+import { DTX_TRANSPORT, type HandlerExtras, MessageContext } from './on-message.js';
+import { RedisClaims } from './redis-claims.js';
+import { OnceByRedis } from './redis-dedup.js';
+
+/**
+ * RabbitMQ as a Nest transport: handlers are ordinary controller methods, so pipes, guards, interceptors and filters
+ * see the message; the inbox around them gives the transaction, the receipt and the ack. Consuming begins when the
+ * database is ready, whenever the broker comes.
+ */
+@Injectable()
+export class DtxTransport extends Server implements CustomTransportStrategy, OnModuleDestroy {
+  override readonly transportId = DTX_TRANSPORT;
+  /** The inbox decides what becomes of a failure; Nest need not log it. (Nest 12; Nest 11 has no such field.) */
+  override readonly propagatesEventHandlerErrors = true;
+  private readonly consumers: QueueConsumer[] = [];
+  private closing: Promise<void> | undefined;
+
+  constructor(
+    private readonly broker: Broker,
+    private readonly database: Database,
+    private readonly inbox: Inbox,
+    private readonly held: HeldDeliveries,
+    private readonly onceByRedis: OnceByRedis,
+    private readonly claims: RedisClaims,
+    @Inject(CORE_OPTIONS) private readonly options: CoreOptions,
+  ) {
+    super();
+  }
+
+  listen(callback: (error?: unknown) => void): void {
+    this.start().then(() => callback(), callback);
+  }
+
+  /** Takes no more messages and lets those in work finish. */
+  async close(): Promise<void> {
+    this.closing ??= Promise.all(this.consumers.map((c) => c.stop(this.options.drainMs))).then(() => {});
+    await this.closing;
+  }
+
+  /** Before Nest's own shutdown closes the transports, so that the database is still there for what is in work. */
+  async onModuleDestroy(): Promise<void> {
+    await this.close();
+  }
+
+  override on(): never {
+    throw new OptionsError('the dtx transport emits no events of its own');
+  }
+
+  override unwrap<T>(): T {
+    return this.broker as T;
+  }
+
+  private async start(): Promise<void> {
+    const endpoints = endpointsOf(this.messageHandlers, this.options.app, this.database.source.manager);
+    for (const { consumer, duplicates } of endpoints) if (duplicates === 'redis') await this.claims.open(consumer);
+    this.held.start(endpoints);
+    this.database.onReady(() => {
+      if (this.closing) return;
+      for (const endpoint of endpoints) this.consumers.push(this.consume(endpoint));
+    });
+  }
+
+  private consume(endpoint: Endpoint): QueueConsumer {
+    const queue = queueOf(endpoint.consumer, endpoint.contract.version);
+    const kind = endpoint.contract.replicated ? 'replicated' : 'work';
+    const receiver = endpoint.duplicates === 'redis' ? this.onceByRedis : this.inbox;
+    return this.broker.consume(queue, (delivery) => receiver.receive(delivery, endpoint), { kind });
+  }
+}
+
+/** Hands a handler's error on as it is: without it Nest would replace `Rejected` by "Internal server error". */
+@Catch()
+class PassOn implements ExceptionFilter {
+  catch(error: unknown): Observable<never> {
+    return throwError(() => error);
+  }
+}
+
+/** What a hybrid application's microservice can do beside its public interface; the same in Nest 11.1 and 12. */
+interface DeferredMicroservice {
+  useGlobalFilters(filter: ExceptionFilter): void;
+  registerListeners(): void;
+  setIsInitialized(is: boolean): void;
+  setIsInitHookCalled(is: boolean): void;
+}
+
+/**
+ * Adds the RabbitMQ transport to an application; call before `startAllMicroservices()`. Handlers are mounted only after
+ * the filter is in place (Nest would mount them on connecting, with its own filter that hides errors); a global filter
+ * is the last to be asked, so the user's own come first.
+ * @throws OptionsError on a Nest that cannot defer the mounting (before 11.1)
+ */
+export function connectDtx(app: INestApplication): void {
+  const transport = app.get(DtxTransport);
+  const connected = app.connectMicroservice({ strategy: transport }, { deferInitialization: true });
+  if (transport.getHandlers().size > 0) throw new OptionsError('connectDtx needs Nest 11.1 or newer');
+  const microservice = connected as unknown as DeferredMicroservice;
+  microservice.useGlobalFilters(new PassOn());
+  microservice.registerListeners();
+  microservice.setIsInitialized(true);
+  microservice.setIsInitHookCalled(true);
+}
+
+/** Finds who consumes what. @throws OptionsError for a handler that is missing, doubled or not among the contract's consumers */
+function endpointsOf(handlers: Map<string, MessageHandler>, app: string, bare: EntityManager): Endpoint[] {
+  const found = new Map<
+    string,
+    { [role in HandlerExtras['role']]?: MessageHandler } & { extras: HandlerExtras; consumer: string }
+  >();
+  for (const handler of handlers.values()) {
+    const extras = handler.extras as unknown as HandlerExtras;
+    const consumer = consumerOf(extras, app);
+    const key = queueOf(consumer, extras.contract.version);
+    const entry = found.get(key) ?? { extras, consumer };
+    if (handler.next || entry[extras.role])
+      throw new OptionsError(`${consumer} has two handlers for ${extras.contract.name}`);
+    entry[extras.role] = handler;
+    found.set(key, entry);
+  }
+  return [...found.values()].map(({ handle, reject, 'before-ack': beforeAck, extras, consumer }) => {
+    if (!handle) {
+      const other = reject ? '@OnRejected' : '@BeforeAck';
+      throw new OptionsError(`${consumer} has an ${other} for ${extras.contract.name} but no @OnMessage`);
+    }
+    const { duplicates = 'inbox' } = handle.extras as unknown as HandlerExtras;
+    if (beforeAck && duplicates !== 'inbox')
+      throw new OptionsError(`${consumer}: @BeforeAck needs the inbox, not duplicates: '${duplicates}'`);
+    return {
+      consumer,
+      contract: extras.contract,
+      duplicates,
+      // Each run of a user's code has a message and a context of its own, to change as it likes.
+      handle: async (tx, payload, info) => call(handle, payload(), new MessageContext(tx, { ...info })),
+      reject:
+        reject &&
+        (async (tx: EntityManager, payload: PayloadReader, no: Rejected, info: DeliveryInfo) =>
+          call(reject, payload(), new MessageContext(tx, { ...info }, no))),
+      // The bare manager: there is no transaction, and whatever needs one refuses it.
+      beforeAck:
+        beforeAck && (async (payload, info) => call(beforeAck, payload(), new MessageContext(bare, { ...info }))),
+    };
+  });
+}
+
+function consumerOf({ contract, consumer }: HandlerExtras, app: string): string {
+  const mine = contract.consumers.filter((name) => name.startsWith(`${app}.`));
+  const named = consumer ? mine.filter((name) => name === `${app}.${consumer}`) : mine;
+  if (named.length === 1) return named[0]!;
+  const choice =
+    mine.length === 0 ? `names no consumer in app ${app}` : `has ${mine.join(', ')} here: name one with { consumer }`;
+  throw new OptionsError(`@OnMessage(${contract.name} v${contract.version}): the contract ${choice}`);
+}
+
+/** @throws what the handler itself has thrown, whatever the pipeline has made of it */
+async function call(handler: MessageHandler, payload: unknown, context: MessageContext): Promise<void> {
+  try {
+    const result: unknown = await handler(payload, context);
+    if (isObservable(result)) await lastValueFrom(result, { defaultValue: undefined });
+  } catch (error) {
+    if (context.hasFailed) context.settle();
+    throw error;
+  }
+  context.settle();
+}

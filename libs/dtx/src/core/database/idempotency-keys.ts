@@ -1,0 +1,177 @@
+import { createHash } from 'node:crypto';
+import { Injectable, OnModuleInit } from '@nestjs/common';
+import type { EntityManager } from 'typeorm';
+import { z } from 'zod';
+import { checkedJson } from '../broker/payload.js';
+import { DtxError } from '../errors/errors.js';
+import { isLockWait } from '../errors/sql-errors.js';
+import { assertGid } from '../ids.js';
+import { Database } from './database.service.js';
+import { clockStopped, insertFirst, NOW_IN_ANY_SESSION } from './insert-first.js';
+import type { Migration } from './migrate.js';
+import type { Sql } from './sql.js';
+import { joinTransaction } from './transaction.js';
+
+/** The same key came with another body. */
+export class IdempotencyKeyReused extends DtxError {}
+/** The first call with this key is still running: whether it succeeds is not known yet. */
+export class IdempotencyKeyBusy extends DtxError {}
+
+export interface KeyClaim {
+  /** Keys are scoped to it, for example `POST /orders`. */
+  readonly route: string;
+  readonly key: string;
+  /** The request's body; compared by content, whatever the order of its fields. */
+  readonly body: unknown;
+  /** What the key stands for from now on. */
+  readonly gid: string;
+}
+
+export type KeyOwner = { first: true } | { first: false; gid: string; outcome: unknown };
+
+/** As long as its columns are. */
+const ROUTE_CHARS_MAX = 64;
+const KEY_BYTES_MAX = 255;
+
+const migrations: Migration[] = [
+  {
+    version: 1,
+    name: 'Idempotency-Key to gid',
+    up: [
+      `CREATE TABLE IF NOT EXISTS dtx_idempotency (
+        route VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+        idempotency_key VARBINARY(255) NOT NULL,
+        fingerprint CHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+        gid VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+        outcome JSON NULL,
+        created_at DATETIME(3) NOT NULL,
+        PRIMARY KEY (route, idempotency_key),
+        KEY by_age (created_at)
+      ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4`,
+    ],
+  },
+];
+
+/**
+ * One effect per key: the key's row is written in the very transaction that makes the effect exist, so that a caller
+ * who lost the answer finds out with the same key whether it happened.
+ */
+@Injectable()
+export class IdempotencyKeys implements OnModuleInit {
+  constructor(private readonly database: Database) {}
+
+  onModuleInit(): void {
+    this.database.addMigrations('dtx-idempotency', migrations);
+  }
+
+  /**
+   * Claims a key, or tells what it already stands for. While the transaction of the first call is open this waits,
+   * up to the session's lock wait.
+   * @throws IdempotencyKeyReused, IdempotencyKeyBusy, TransactionRequired
+   */
+  async claim(tx: EntityManager, claim: KeyClaim): Promise<KeyOwner> {
+    assertKey(claim);
+    const fingerprint = fingerprintOf(claim.body);
+    const gid = assertGid(claim.gid);
+    const scope = await joinTransaction(tx, this.database.source, 'IdempotencyKeys.claim');
+    const idempotency_key = Buffer.from(claim.key);
+    const row = { route: claim.route, idempotency_key, fingerprint, gid, created_at: NOW_IN_ANY_SESSION };
+    try {
+      const first = await insertFirst(scope, this.table, row).catch(clockStopped);
+      return first ? { first } : await this.owner(scope, claim, fingerprint);
+    } catch (error) {
+      if (isLockWait(error)) throw new IdempotencyKeyBusy('the first call with this Idempotency-Key is still running');
+      throw error;
+    }
+  }
+
+  /**
+   * What a key stands for, as far as that is committed; null for a key that nobody has used. For who can answer a
+   * repetition from its own database, and must not need more than that. It only reads: the claim is what decides.
+   * @throws IdempotencyKeyReused
+   */
+  async find({ route, key, body }: Omit<KeyClaim, 'gid'>): Promise<{ gid: string; outcome: unknown } | null> {
+    assertKey({ route, key });
+    const rows: KeyRow[] = await this.database.work.query(this.selectKey, [route, Buffer.from(key)]);
+    return rows[0] ? standsFor(rows[0], fingerprintOf(body)) : null;
+  }
+
+  /**
+   * Stores an outcome beside the key, for what leaves no other trace (a refusal). Once: a caller may have been told it.
+   * @throws DtxError when the key was not claimed or has an outcome, or when the outcome is not JSON or is too large;
+   *   TransactionRequired
+   */
+  async settle(
+    tx: EntityManager,
+    { route, key, outcome }: { route: string; key: string; outcome: unknown },
+  ): Promise<void> {
+    assertKey({ route, key });
+    const json = outcome === undefined ? null : checkedJson(OUTCOME, z.unknown(), outcome, OUTCOME_MAX_BYTES).json;
+    const scope = await joinTransaction(tx, this.database.source, 'IdempotencyKeys.settle');
+    const statement = `UPDATE ${this.table} SET outcome = ? WHERE route = ? AND idempotency_key = ? AND outcome IS NULL`;
+    const { affectedRows } = await scope.query(statement, [json, route, Buffer.from(key)]);
+    if (affectedRows !== 1)
+      throw new DtxError(`cannot settle an Idempotency-Key of ${route}: it was not claimed, or has an outcome already`);
+  }
+
+  private get table(): string {
+    return this.database.tableIn('dtx_idempotency');
+  }
+
+  /** The outcome as hex: the session may give texts in a character set that has no such letters. */
+  private get selectKey(): string {
+    return `SELECT fingerprint, gid, HEX(CAST(outcome AS CHAR CHARACTER SET utf8mb4)) AS outcome FROM ${this.table}
+      WHERE route = ? AND idempotency_key = ?`;
+  }
+
+  /** The locking read sees the winner's row whatever the isolation level, and whatever this snapshot saw before. */
+  private async owner(sql: Sql, { route, key }: KeyClaim, fingerprint: string): Promise<KeyOwner> {
+    const rows: KeyRow[] = await sql.query(`${this.selectKey} LOCK IN SHARE MODE`, [route, Buffer.from(key)]);
+    if (!rows[0])
+      throw new IdempotencyKeyBusy('the first call with this Idempotency-Key has just ended: repeat this one');
+    return { first: false, ...standsFor(rows[0], fingerprint) };
+  }
+}
+
+/**
+ * Refuses what its columns would not hold as it is, whatever the session makes of that: a key that is cut short would
+ * stand for another one, and one route with a space behind it is the same route to the server.
+ * @throws DtxError
+ */
+function assertKey({ route, key }: Pick<KeyClaim, 'route' | 'key'>): void {
+  if (!/^[!-~]([ -~]{0,62}[!-~])?$/.test(route))
+    throw new DtxError(
+      `a route is 1 to ${ROUTE_CHARS_MAX} ASCII characters without spaces around them, got ${JSON.stringify(route).slice(0, 80)}`,
+    );
+  const bytes = Buffer.byteLength(key);
+  if (bytes < 1 || bytes > KEY_BYTES_MAX)
+    throw new DtxError(`an Idempotency-Key has 1 to ${KEY_BYTES_MAX} bytes, got ${bytes}`);
+}
+const OUTCOME = { whole: 'outcome', misfit: 'outcome does not fit an Idempotency-Key' };
+const OUTCOME_MAX_BYTES = 256 * 1024;
+
+interface KeyRow {
+  readonly fingerprint: string;
+  readonly gid: string;
+  /** JSON as hex. */
+  readonly outcome: string | null;
+}
+
+function standsFor(
+  { fingerprint: known, gid, outcome }: KeyRow,
+  fingerprint: string,
+): { gid: string; outcome: unknown } {
+  if (known !== fingerprint) throw new IdempotencyKeyReused('this Idempotency-Key was used with another body');
+  return { gid, outcome: outcome === null ? null : JSON.parse(Buffer.from(outcome, 'hex').toString()) };
+}
+
+/** SHA-256 over the JSON with its fields in order. */
+function fingerprintOf(body: unknown): string {
+  const sorted = (_: string, value: unknown) =>
+    value && typeof value === 'object' && !Array.isArray(value)
+      ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : value;
+  return createHash('sha256')
+    .update(JSON.stringify(body, sorted) ?? 'null')
+    .digest('hex');
+}

@@ -1,0 +1,41 @@
+import type { Migration } from '../database/migrate.js';
+
+export const alertMigrations: Migration[] = [
+  {
+    version: 1,
+    name: 'alerts and the record of what people did about them',
+    up: [
+      `CREATE TABLE IF NOT EXISTS dtx_alert (
+        id CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+        open_key VARCHAR(200) CHARACTER SET ascii COLLATE ascii_bin NULL,
+        scheme VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+        subject_id VARCHAR(160) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+        gid VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NULL,
+        step VARCHAR(200) NOT NULL,
+        state VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+        attempts INT NOT NULL DEFAULT 0,
+        next_attempt_at DATETIME(3) NULL,
+        claim_token CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NULL,
+        alert_error TEXT NULL,
+        last_error TEXT NULL,
+        opened_at DATETIME(3) NOT NULL,
+        acknowledged_at DATETIME(3) NULL,
+        closed_at DATETIME(3) NULL,
+        UNIQUE KEY one_open_per_incident (open_key),
+        KEY due (next_attempt_at),
+        KEY by_subject (subject_id),
+        KEY by_gid (gid)
+      ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4`,
+      `CREATE TABLE IF NOT EXISTS dtx_operation (
+        id CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+        scheme VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+        subject_id VARCHAR(160) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+        action VARCHAR(32) NOT NULL,
+        operator VARCHAR(64) NULL,
+        note VARCHAR(1000) NULL,
+        at DATETIME(3) NOT NULL,
+        KEY by_subject (subject_id)
+      ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4`,
+    ],
+  },
+];

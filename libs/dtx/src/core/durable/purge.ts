@@ -1,0 +1,105 @@
+import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
+import { INBOX_SLACK_MS } from '../consumer/incoming-message.js';
+import { Database } from '../database/database.service.js';
+import type { SqlValue } from '../database/literal.js';
+import { textOf } from '../errors/errors.js';
+import { isUnavailable } from '../errors/sql-errors.js';
+import type { CoreOptions } from '../options.js';
+import { CORE_OPTIONS } from '../tokens.js';
+import { inFuture } from './claim.js';
+
+/** A DELETE of finished rows past their retention; gets the batch size and must use an index. */
+export interface PurgeStatement {
+  readonly name: string;
+  statement(limit: number): { sql: string; values: SqlValue[] };
+}
+
+/** The same for what is more than one statement; answers how many rows it has removed. */
+export interface PurgeBatch {
+  readonly name: string;
+  batch(limit: number): Promise<number>;
+}
+
+export type PurgeTask = PurgeStatement | PurgeBatch;
+
+/**
+ * The condition of a finished row past its retention, by the database's clock and the row's own columns. Its id says
+ * nothing: rows may be imported, or come late. `created_at` is what the index `by_age` gives the order of; the retention
+ * counts from the row's end, for a row may have waited for a person for longer than that.
+ */
+export function pastRetention(retentionMs: number, endedAt: string): string {
+  const old = inFuture(-retentionMs);
+  return `created_at < ${old} AND COALESCE(${endedAt}, created_at) < ${old}`;
+}
+
+/** Removes finished rows past their retention, in bounded batches, so that tables stay as small as their purpose. */
+@Injectable()
+export class Purger implements OnModuleInit, OnModuleDestroy {
+  private readonly logger = new Logger('Purger');
+  private readonly tasks: PurgeTask[] = [];
+  private timer: NodeJS.Timeout | undefined;
+  private running: Promise<void> = Promise.resolve();
+  private stopped = false;
+
+  constructor(
+    private readonly database: Database,
+    @Inject(CORE_OPTIONS) private readonly options: CoreOptions,
+  ) {
+    this.add({
+      name: 'inbox',
+      statement: (limit) => ({
+        sql: `DELETE FROM dtx_inbox WHERE ${pastRetention(options.inbox.retentionMs + INBOX_SLACK_MS, 'settled_at')}
+          AND state = 'HANDLED' ORDER BY created_at LIMIT ${limit}`,
+        values: [],
+      }),
+    });
+    this.add({
+      name: 'idempotency keys',
+      statement: (limit) => ({
+        sql: `DELETE FROM dtx_idempotency WHERE created_at < ${inFuture(-options.idempotencyRetentionMs)} ORDER BY created_at LIMIT ${limit}`,
+        values: [],
+      }),
+    });
+  }
+
+  add(task: PurgeTask): void {
+    this.tasks.push(task);
+  }
+
+  onModuleInit(): void {
+    this.database.onReady(() => this.schedule());
+  }
+
+  async onModuleDestroy(): Promise<void> {
+    this.stopped = true;
+    clearTimeout(this.timer);
+    await this.running;
+  }
+
+  private schedule(): void {
+    if (this.stopped) return;
+    this.timer = setTimeout(
+      () => {
+        this.running = this.purgeAll().finally(() => this.schedule());
+      },
+      this.options.purgeIntervalMs * (0.75 + Math.random() * 0.5),
+    );
+  }
+
+  private async purgeAll(): Promise<void> {
+    for (const task of this.tasks) {
+      try {
+        while (!this.stopped && (await this.purgeBatch(task)) >= this.options.purgeBatchMax);
+      } catch (error) {
+        if (!isUnavailable(error)) this.logger.error(`cannot purge ${task.name}: ${textOf(error)}`);
+      }
+    }
+  }
+
+  private async purgeBatch(task: PurgeTask): Promise<number> {
+    if ('batch' in task) return task.batch(this.options.purgeBatchMax);
+    const { sql, values } = task.statement(this.options.purgeBatchMax);
+    const { affectedRows } = await this.database.own.query(sql, values);
+    return affectedRows;
+  }
+}

@@ -1,0 +1,74 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { DtxError } from './errors/errors.js';
+import { assertGid, idFloor, idTimeMs, newId } from './ids.js';
+
+const anyTime = fc.integer({ min: 0, max: 2 ** 48 - 2 });
+
+describe('an id', () => {
+  it('is a UUID v7 in its usual form, and no two are the same', () => {
+    const ids = Array.from({ length: 1_000 }, () => newId());
+    for (const id of ids) expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+    expect(new Set(ids).size).toBe(1_000);
+    const sameMoment = Array.from({ length: 1_000 }, () => newId(1_795_000_000_000));
+    expect(new Set(sameMoment).size).toBe(1_000);
+  });
+
+  it('tells when it was made', () => {
+    fc.assert(fc.property(anyTime, (ms) => idTimeMs(newId(ms)) === ms));
+  });
+
+  it('sorts after every id of an earlier moment, as text and so as a key', () => {
+    fc.assert(
+      fc.property(anyTime, fc.integer({ min: 1, max: 10_000_000 }), (ms, later) => {
+        fc.pre(ms + later < 2 ** 48);
+        expect(newId(ms) < newId(ms + later)).toBe(true);
+      }),
+    );
+  });
+
+  it('has a floor: the ids of a moment are above it, those made before are below', () => {
+    fc.assert(
+      fc.property(anyTime, (ms) => {
+        expect(idFloor(ms) <= newId(ms)).toBe(true);
+        expect(idFloor(ms + 1) > newId(ms)).toBe(true);
+        expect(idTimeMs(idFloor(ms))).toBe(ms);
+      }),
+    );
+    expect(idFloor(-5)).toBe('00000000-0000-7000-8000-000000000000');
+    expect(idFloor(1.9)).toBe(idFloor(1));
+  });
+
+  it.each(['', 'x', '01976d2e-8c1b-4d3a-9f00-5a1c2b3d4e5f', '01976D2E-8C1B-7D3A-9F00-5A1C2B3D4E5F', 'order-7'])(
+    'that is no UUID v7 tells no time: %j',
+    (id) => expect(idTimeMs(id)).toBeUndefined(),
+  );
+});
+
+describe('a gid', () => {
+  it.each(['a', '01976d2e-8c1b-7d3a-9f00-5a1c2b3d4e5f', 'stock:item-0001:7', 'x'.repeat(64), 'A_b.c:d-9'])(
+    'may be %j',
+    (gid) => expect(assertGid(gid)).toBe(gid),
+  );
+
+  it.each(['', 'x'.repeat(65), 'a b', 'a\n', 'é', '😀', "' OR 1=1", 'a/b', 'a\0', '%', 'a"b'])('may not be %j', (gid) =>
+    expect(() => assertGid(gid)).toThrow(DtxError),
+  );
+
+  it.each([undefined, null, 42, ['a'], { a: 1 }])('may not be %j, which is no text', (gid) =>
+    expect(() => assertGid(gid as unknown as string)).toThrow(/^a gid is 1 to 64 of .*, got /),
+  );
+
+  it('that is refused is shown in one short line', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary', maxLength: 120 }), (text) => {
+        try {
+          assertGid(text);
+        } catch (error) {
+          expect((error as Error).message).not.toMatch(/[\n\r\0]/);
+          expect((error as Error).message.length).toBeLessThan(200);
+        }
+      }),
+    );
+  });
+});

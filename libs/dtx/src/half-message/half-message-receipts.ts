@@ -1,0 +1,48 @@
+// Step 6 of 6 - receipts: what the consumers settled is marked DONE at the producer.
+import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
+import { Broker } from '../core/broker/broker.service.js';
+import { halfReceiptQueueOf } from '../core/broker/contract.js';
+import { Database } from '../core/database/database.service.js';
+import { Alerts } from '../core/durable/alerts.js';
+import { ReceiptConsumer } from '../core/durable/receipt-consumer.js';
+import type { CoreOptions } from '../core/options.js';
+import { CORE_OPTIONS } from '../core/tokens.js';
+import { failpoints, SCHEME } from './failpoints.js';
+import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
+import { Verdicts } from './verdicts.js';
+
+/** The receipts of half messages. A message that has none is the sweeper's. */
+@Injectable()
+export class HalfReceipts implements OnModuleInit, OnModuleDestroy {
+  private readonly consumer: ReceiptConsumer;
+
+  constructor(
+    private readonly database: Database,
+    broker: Broker,
+    verdicts: Verdicts,
+    alerts: Alerts,
+    @Inject(CORE_OPTIONS) core: CoreOptions,
+    @Inject(HALF_MESSAGE_OPTIONS) options: HalfMessageOptions,
+  ) {
+    const messages = {
+      scheme: SCHEME,
+      table: 'dtx_half',
+      // One that was committed by a version that asked for no receipts, and sent by this one.
+      awaited: `COALESCE(m.awaiting, CONCAT(',', m.consumers, ','))`,
+      openStates: ['COMMITTED', 'SENT', 'PARKED'],
+      queue: halfReceiptQueueOf(core.app),
+      batchMax: options.markBatchMax,
+      failpoint: failpoints.done,
+      arrived: (receipts: ReadonlyMap<string, string>) => verdicts.skipMarks(receipts),
+    };
+    this.consumer = new ReceiptConsumer(messages, database, broker, alerts, core);
+  }
+
+  onModuleInit(): void {
+    this.database.onReady(() => this.consumer.start());
+  }
+
+  async onModuleDestroy(): Promise<void> {
+    await this.consumer.stop();
+  }
+}

@@ -1,0 +1,120 @@
+import { msOf } from '../core/database/clock-sql.js';
+import { addIndexOnce, hasColumn, type Migration, widenIndexOnce } from '../core/database/migrate.js';
+import type { DurableRow, DurableTable } from '../core/durable/durable-table.js';
+
+/**
+ * Verdicts, one row per half message, first writer wins. COMMITTED is written by the local transaction itself, and is
+ * work until every consumer has sent its receipt (DONE): `next_attempt_at` is when the sweeper takes it up, COMMITTED or
+ * SENT. ROLLED_BACK is written by whoever comes first instead. DONE and ROLLED_BACK are final, and so is a SENT without
+ * `next_attempt_at`: it was sent by a version that asked for no receipts.
+ */
+export const HALF: DurableTable = {
+  name: 'dtx_half',
+  lane: 'contract',
+  columns: [
+    'gid',
+    'contract',
+    'version',
+    'payload',
+    'consumers',
+    'awaiting',
+    'traceparent',
+    'sent_at',
+    `${msOf('created_at')} AS made_at_ms`,
+  ],
+};
+
+/** Copies that no check could settle, for a person: PARKED, RECHECK once retried, DONE. */
+export const HALF_PARKED: DurableTable = { name: 'dtx_half_parked', columns: ['gid', 'message', 'last_error'] };
+
+/** What a prepared copy carries and a verdict remembers: enough to publish the message. */
+export interface HalfMessage {
+  readonly id: string;
+  readonly gid: string;
+  readonly contract: string;
+  readonly version: number;
+  /** JSON */
+  readonly payload: string;
+  /** Names, separated by commas. */
+  readonly consumers: string;
+  readonly traceparent: string | null;
+}
+
+export type HalfRow = DurableRow<
+  Omit<HalfMessage, 'id'> & {
+    /** The consumers without a receipt, as `,a.b,c.d,`. Null: written by a version that asked for no receipts. */
+    awaiting: string | null;
+    /** When it was sent first. */
+    sent_at?: Date | string | null;
+    /** When the verdict was written, by the database's clock: the receivers tell the message's age by it. */
+    made_at_ms: number | string;
+  }
+>;
+export type ParkedRow = DurableRow<{ gid: string; message: string; last_error: string | null }>;
+
+const ascii = (length: number) => `VARCHAR(${length}) CHARACTER SET ascii COLLATE ascii_bin`;
+
+const durable = `
+        state ${ascii(16)} NOT NULL,
+        attempts INT NOT NULL DEFAULT 0,
+        next_attempt_at DATETIME(3) NULL,
+        claim_token CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NULL,
+        last_error TEXT NULL,
+        created_at DATETIME(3) NOT NULL,
+        KEY due (next_attempt_at),
+        KEY by_gid (gid)`;
+
+export const halfMessageMigrations: Migration[] = [
+  {
+    version: 1,
+    name: 'half messages: verdicts, and copies that gave up',
+    up: [
+      `CREATE TABLE IF NOT EXISTS dtx_half (
+        id CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+        gid ${ascii(64)} NOT NULL,
+        contract ${ascii(100)} NOT NULL,
+        version INT NOT NULL,
+        payload MEDIUMTEXT NULL,
+        consumers ${ascii(1000)} NOT NULL,
+        traceparent ${ascii(55)} NULL,
+        sent_at DATETIME(3) NULL,${durable}
+      ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4`,
+      `CREATE TABLE IF NOT EXISTS dtx_half_parked (
+        id ${ascii(64)} NOT NULL PRIMARY KEY,
+        gid ${ascii(64)} NOT NULL,
+        message MEDIUMTEXT NOT NULL,
+        settled_at DATETIME(3) NULL,${durable}
+      ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4`,
+    ],
+  },
+  {
+    version: 2,
+    name: 'half messages: finished rows by their age, and a mark that tells whether verdicts are missing',
+    up: [
+      ...['dtx_half', 'dtx_half_parked'].map((table) => addIndexOnce(table, 'by_age', 'created_at')),
+      `CREATE TABLE IF NOT EXISTS dtx_half_mark (
+        one TINYINT NOT NULL PRIMARY KEY,
+        id CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+        created_at DATETIME(3) NOT NULL
+      ) ENGINE=InnoDB`,
+    ],
+  },
+  {
+    version: 3,
+    name: 'half messages: done by the receipts of their consumers',
+    up: [
+      {
+        unless: hasColumn('dtx_half', 'awaiting'),
+        sql: `ALTER TABLE dtx_half ADD COLUMN awaiting ${ascii(1000)} NULL, ADD COLUMN done_at DATETIME(3) NULL`,
+      },
+    ],
+  },
+  {
+    version: 4,
+    name: 'half messages: due rows by their contract; open rows are counted in the index',
+    up: [
+      widenIndexOnce('dtx_half', 'due', 'next_attempt_at, contract, state'),
+      widenIndexOnce('dtx_half_parked', 'due', 'next_attempt_at, state'),
+    ],
+  },
+];

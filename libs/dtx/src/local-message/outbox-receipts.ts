@@ -1,0 +1,47 @@
+// Step 5 of 6 - receipts: what the receivers settled is marked DONE at the sender, many receipts in one statement.
+import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
+import { Broker } from '../core/broker/broker.service.js';
+import { receiptQueueOf } from '../core/broker/contract.js';
+import { Database } from '../core/database/database.service.js';
+import { Alerts } from '../core/durable/alerts.js';
+import { ReceiptConsumer } from '../core/durable/receipt-consumer.js';
+import type { CoreOptions } from '../core/options.js';
+import { CORE_OPTIONS } from '../core/tokens.js';
+import { failpoints, SCHEME } from './failpoints.js';
+import { LOCAL_MESSAGE_OPTIONS, type LocalMessageOptions } from './options.js';
+import { Relay } from './relay.js';
+
+/** The receipts of the local message table. */
+@Injectable()
+export class Receipts implements OnModuleInit, OnModuleDestroy {
+  private readonly consumer: ReceiptConsumer;
+
+  constructor(
+    private readonly database: Database,
+    broker: Broker,
+    relay: Relay,
+    alerts: Alerts,
+    @Inject(CORE_OPTIONS) core: CoreOptions,
+    @Inject(LOCAL_MESSAGE_OPTIONS) options: LocalMessageOptions,
+  ) {
+    const messages = {
+      scheme: SCHEME,
+      table: 'dtx_outbox',
+      awaited: 'm.awaiting',
+      openStates: ['PENDING', 'SENT', 'PARKED'],
+      queue: receiptQueueOf(core.app),
+      batchMax: options.markBatchMax,
+      failpoint: failpoints.done,
+      arrived: (receipts: ReadonlyMap<string, string>) => relay.skipMarks(receipts),
+    };
+    this.consumer = new ReceiptConsumer(messages, database, broker, alerts, core);
+  }
+
+  onModuleInit(): void {
+    this.database.onReady(() => this.consumer.start());
+  }
+
+  async onModuleDestroy(): Promise<void> {
+    await this.consumer.stop();
+  }
+}

@@ -1,0 +1,57 @@
+import { type Migration, widenIndexOnce } from '../core/database/migrate.js';
+import type { DurableRow, DurableTable } from '../core/durable/durable-table.js';
+
+/** A target's rows are a lane: however slow it is, only so many calls to it are under way. */
+export const NOTIFICATIONS: DurableTable = {
+  name: 'dtx_notification',
+  columns: ['gid', 'type', 'target', 'target_host', 'body', 'traceparent'],
+  lane: 'target_host',
+};
+
+/** A notification that is not delivered. Its id is the event's, the same over all its calls. */
+export type NotificationRow = DurableRow<{
+  gid: string | null;
+  type: string;
+  /** Null where the message could not be read: such a row is born PARKED. */
+  target: string | null;
+  target_host: string;
+  body: string | null;
+  traceparent: string | null;
+  /** Recorded by this process a moment ago, leased to it: the fast path. */
+  fresh?: true;
+}>;
+
+const ascii = (length: number) => `VARCHAR(${length}) CHARACTER SET ascii COLLATE ascii_bin`;
+
+export const notifyMigrations: Migration[] = [
+  {
+    version: 1,
+    name: 'notifications: one row per event, called until its target has taken it',
+    up: [
+      `CREATE TABLE IF NOT EXISTS dtx_notification (
+        id ${ascii(64)} NOT NULL PRIMARY KEY,
+        gid ${ascii(64)} NULL,
+        type VARCHAR(100) NOT NULL,
+        target VARCHAR(2048) NULL,
+        target_host VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+        body MEDIUMTEXT NULL,
+        traceparent ${ascii(55)} NULL,
+        state ${ascii(16)} NOT NULL,
+        attempts INT NOT NULL DEFAULT 0,
+        next_attempt_at DATETIME(3) NULL,
+        claim_token CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NULL,
+        last_error TEXT NULL,
+        created_at DATETIME(3) NOT NULL,
+        settled_at DATETIME(3) NULL,
+        KEY due (next_attempt_at, target_host),
+        KEY by_gid (gid),
+        KEY by_age (created_at)
+      ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4`,
+    ],
+  },
+  {
+    version: 2,
+    name: 'notifications: open rows are counted in the index',
+    up: [widenIndexOnce('dtx_notification', 'due', 'next_attempt_at, target_host, state')],
+  },
+];

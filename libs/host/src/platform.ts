@@ -1,0 +1,56 @@
+import type { DynamicModule } from '@nestjs/common';
+import {
+  type BranchDatabase,
+  DtxModule,
+  LocalMessageModule,
+  type Migration,
+  NotifyModule,
+  OpsModule,
+  type Participant,
+  TccModule,
+  XaModule,
+} from 'nest-dtx';
+import type { EntityTarget, ObjectLiteral } from 'typeorm';
+import { databaseModule } from './database.js';
+import type { Env } from './env.js';
+
+/** What an app brings to the platform: its name in queues, its tables, and how to read them. */
+export interface AppParts {
+  app: string;
+  entities: EntityTarget<ObjectLiteral>[];
+  migrations: Migration[];
+  /** As what it takes part in TCC transactions. */
+  participates: readonly Participant[];
+  /** The app that sends notifications for all apps. */
+  notifier: string;
+  /** Databases of an app that begins XA transactions. Others only take part. */
+  branches?: Record<string, BranchDatabase>;
+}
+
+/** What every app imports: its own database, the library and the schemes that it takes part in. */
+export function platformModules(env: Env, parts: AppParts): DynamicModule[] {
+  const { app, entities, migrations, participates, branches, notifier } = parts;
+  return [
+    databaseModule(env.databaseUrl, entities),
+    DtxModule.forRoot({
+      ...env.options.core,
+      app,
+      rabbitmqUrl: env.rabbitmqUrl,
+      redisUrl: env.redisUrl,
+      alertWebhook: env.alertWebhook,
+      migrations,
+    }),
+    LocalMessageModule.forRoot(env.options.localMessage),
+    TccModule.forRoot({ ...env.options.tcc, participates }),
+    branches ? XaModule.forRoot({ ...env.options.xa, branches }) : XaModule.forParticipant(),
+    notifyModule(env, app, notifier),
+    OpsModule.forRoot({ ...env.options.ops, adminToken: env.adminToken }),
+  ];
+}
+
+/** One app calls the merchants. The others publish their notifications to it. */
+function notifyModule(env: Env, app: string, service: string): DynamicModule {
+  const { notifySecrets: secrets, notifyUrl: defaultTarget, notifyAllow: allow, options } = env;
+  if (app !== service) return NotifyModule.forPublisher({ ...options.notify, service, secrets });
+  return NotifyModule.forService({ ...options.notify, service, secrets, defaultTarget, allow });
+}

@@ -1,0 +1,98 @@
+import { NotFoundException } from '@nestjs/common';
+import { IdempotencyKeyBusy, IdempotencyKeyReused, OutcomeUnknown, Rejected, Unavailable } from 'nest-dtx';
+import { describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { Checked, queryNumber } from './checked.pipe.js';
+import { InvalidRequest, MethodNotAllowed, NotFound, type Problem, ProblemError, problemOf } from './problem.js';
+
+class Refused extends ProblemError {
+  override readonly status = 409;
+  override readonly members = { type: 'urn:test:refused', orderId: 'order-1' };
+}
+const body = z.strictObject({ buyerId: z.string(), sku: z.enum(['book', 'mug']), quantity: z.int() });
+
+describe('the problem of an error', () => {
+  it.each<[string, unknown, Partial<Problem>]>([
+    ['a wrong request', new InvalidRequest([{ field: 'x', why: 'is wrong' }]), { status: 400, detail: 'x is wrong' }],
+    ['nothing there', new NotFound('no such order'), { status: 404, detail: 'no such order' }],
+    ['an unknown path', new NotFoundException('Cannot GET /x'), { status: 404, detail: 'Cannot GET /x' }],
+    ['a wrong method', new MethodNotAllowed(['GET', 'PUT']), { status: 405 }],
+    ['an answer of the business', new Refused('no'), { status: 409, detail: 'no', orderId: 'order-1' }],
+    ['a business no', new Rejected('OUT_OF_STOCK'), { status: 409, reason: 'OUT_OF_STOCK' }],
+    ['a body that is too large', Object.assign(new Error('too large'), { statusCode: 413 }), { status: 413 }],
+    ['a dead database', Object.assign(new Error('no'), { code: 'ECONNREFUSED' }), { status: 503 }],
+  ])('of %s', (_, error, expected) => {
+    const { problem, unexpected } = problemOf(error);
+    expect(problem).toMatchObject(expected);
+    expect(problem.type).not.toBe('');
+    expect(problem.title).not.toBe('');
+    expect(unexpected).toBe(false);
+  });
+
+  it('tells a busy key, a reused key and a refusal apart', () => {
+    const [busy, reused, refused] = [
+      Object.create(IdempotencyKeyBusy.prototype),
+      Object.create(IdempotencyKeyReused.prototype),
+      new Rejected('X'),
+    ].map((error) => problemOf(error).problem);
+    expect([busy.status, reused.status, refused.status]).toEqual([409, 422, 409]);
+    expect(new Set([busy.type, reused.type, refused.type]).size).toBe(3);
+  });
+
+  it('says of an unavailable service that nothing was done, and of a lost answer that it may have been', () => {
+    const lost = Object.assign(new Error('no'), { code: 'ECONNRESET' });
+    const details = [new Unavailable('no'), new OutcomeUnknown('no'), lost].map((error) => {
+      const { problem, headers } = problemOf(error);
+      expect([problem.status, Number(headers['retry-after'])]).toEqual([503, 2]);
+      return problem.detail;
+    });
+    expect(details[0]).toContain('nothing was done');
+    expect(details[1]).toContain('may have been carried out');
+    expect(details[2]).toBe(details[1]);
+  });
+
+  it.each([
+    new Error('the password is s3cr3t'),
+    'the password is s3cr3t',
+    null,
+    undefined,
+    Object.assign(new Error('s3cr3t'), { statusCode: 500 }),
+    Object.assign(new Error('s3cr3t'), { code: 'ER_PARSE_ERROR' }),
+  ])('of anything else shows nothing of its inside: %s', (error) => {
+    const { problem, unexpected } = problemOf(error);
+    expect(problem.status).toBe(500);
+    expect(JSON.stringify(problem)).not.toContain('s3cr3t');
+    expect(unexpected).toBe(true);
+  });
+});
+
+describe('a checked request', () => {
+  const errorsOf = (check: () => unknown): InvalidRequest['errors'] => {
+    try {
+      check();
+    } catch (error) {
+      if (error instanceof InvalidRequest) return error.errors;
+      throw error;
+    }
+    return [];
+  };
+
+  it('names each wrong field', () => {
+    const errors = errorsOf(() => new Checked(body).transform({ buyerId: 7, sku: 'car', qty: 1, x: 2 }));
+    expect(errors.map(({ field }) => field).sort()).toEqual(['buyerId', 'qty', 'quantity', 'sku', 'x']);
+    expect(errors).toContainEqual({ field: 'quantity', why: 'is required' });
+    expect(errorsOf(() => new Checked(body).transform(undefined))).toEqual([{ field: 'body', why: 'is required' }]);
+  });
+
+  it.each(['', ' 7', '7 ', '+7', '-7', '1e1', '0x7', '7.0', '101', '99999999999', ['7', '8'], {}, '٧'])(
+    'does not take %j for a number from 0 to 100',
+    (value) => {
+      expect(queryNumber(0, 100).safeParse(value).success).toBe(false);
+    },
+  );
+
+  it('takes numbers', () => {
+    expect(queryNumber(0, 100).parse('0')).toBe(0);
+    expect(queryNumber(0, 100).parse('100')).toBe(100);
+  });
+});

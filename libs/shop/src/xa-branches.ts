@@ -1,0 +1,35 @@
+import { databaseOptions, type Env } from '@nest-dtx/host';
+import type { BranchDatabase, Migration } from 'nest-dtx';
+import { Account } from './accounts/account.entity.js';
+import { accountsMigrations } from './accounts/migrations.js';
+import { Payment } from './accounts/payment.entity.js';
+import { stockMigrations } from './stock/migrations.js';
+import { Stock } from './stock/stock.entity.js';
+
+/**
+ * The databases that the order app reaches by XA. They belong to the other apps, which migrate them: this program runs
+ * the same rules there, and writes only to the very schema that it knows.
+ */
+export function xaBranches({ xaPaymentDatabaseUrl, xaInventoryDatabaseUrl }: Env): Record<string, BranchDatabase> {
+  if (xaPaymentDatabaseUrl === undefined || xaInventoryDatabaseUrl === undefined) return {};
+  return {
+    payment: {
+      ...place(xaPaymentDatabaseUrl),
+      entities: [Account, Payment],
+      schema: { payment: versionOf(accountsMigrations) },
+    },
+    inventory: {
+      ...place(xaInventoryDatabaseUrl),
+      entities: [Stock],
+      schema: { inventory: versionOf(stockMigrations) },
+    },
+  };
+}
+
+/** The library reads the address from the URL, and takes the rest as options. */
+function place(url: string): Pick<BranchDatabase, 'url' | 'options'> {
+  const { ssl, extra } = databaseOptions(url);
+  return { url, options: { ...extra, ...(ssl ? { ssl } : {}) } };
+}
+
+const versionOf = (migrations: readonly Migration[]): number => Math.max(...migrations.map(({ version }) => version));
