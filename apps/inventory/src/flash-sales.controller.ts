@@ -1,7 +1,7 @@
 import { Checked, DatabaseOpen, Describe, IdempotencyKey } from '@nest-dtx/host';
 import { type Purchase, type PurchaseBody, purchaseBody, purchaseView } from '@nest-dtx/shop';
 import { Body, Controller, HttpCode, Post, UseGuards } from '@nestjs/common';
-import { FlashSaleByHalfMessage } from './flash-sale.half-message.js';
+import { FlashSaleByHalfMessage } from './flash-sale.initiator.js';
 
 /** Flash sales: the stock is what everybody fights for, so it is taken first, and the loser knows at once. */
 @Controller('flash-sales')

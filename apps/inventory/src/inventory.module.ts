@@ -2,13 +2,13 @@ import { type Env, platformModules } from '@nest-dtx/host';
 import { inventoryStock, NOTIFIER, Stock, stockMigrations } from '@nest-dtx/shop';
 import { type DynamicModule, Module } from '@nestjs/common';
 import { HalfMessageModule, ReliableMessageModule } from 'nest-dtx';
-import { FlashSaleByHalfMessage } from './flash-sale.half-message.js';
+import { FlashSaleByHalfMessage } from './flash-sale.initiator.js';
 import { FlashSalesController } from './flash-sales.controller.js';
-import { ReserveStock } from './reserve-stock.tcc.js';
-import { RestockByReliableMessage } from './restock.reliable-message.js';
+import { ReserveStock } from './reserve-stock.participant.js';
+import { RestockByReliableMessage } from './restock.initiator.js';
 import { RestocksController } from './restocks.controller.js';
 import { StockController } from './stock.controller.js';
-import { TakeStockByLocalMessage } from './take-stock.local-message.js';
+import { TakeStockByLocalMessage } from './take-stock.consumer.js';
 
 @Module({})
 class InventoryModule {}

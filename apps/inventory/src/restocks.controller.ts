@@ -2,7 +2,7 @@ import { Checked, DatabaseOpen, Describe, IdempotencyKey } from '@nest-dtx/host'
 import { AVAILABLE_MAX, soldSku } from '@nest-dtx/shop';
 import { Body, Controller, Post, UseGuards } from '@nestjs/common';
 import { z } from 'zod';
-import { type RestockBody, RestockByReliableMessage, type StockLevel } from './restock.reliable-message.js';
+import { type RestockBody, RestockByReliableMessage, type StockLevel } from './restock.initiator.js';
 import { stockView } from './stock.controller.js';
 
 const restockBody = z

@@ -1,10 +1,9 @@
 import { DatabaseOpen, Describe } from '@nest-dtx/host';
-import { priceList, type StockChanged, stockChanged } from '@nest-dtx/shop';
+import { priceList } from '@nest-dtx/shop';
 import { Controller, Get, UseGuards } from '@nestjs/common';
-import { OnMessage } from 'nest-dtx';
-import { DataSource, EntityManager } from 'typeorm';
+import { DataSource } from 'typeorm';
 import { z } from 'zod';
-import { allHints, keepNewest } from './stock-hint.js';
+import { allHints } from './stock-hint.js';
 
 const catalog = z
   .array(
@@ -36,14 +35,5 @@ export class CatalogController {
   async list(): Promise<z.infer<typeof catalog>> {
     const hints = await allHints(this.db.manager);
     return priceList.map(({ sku, price }) => ({ sku, price, stock: hints.get(sku) ?? null }));
-  }
-}
-
-/** Step 3 of 6 - receive: the stock of a sku was set. Hints may come in any order; the newest version stays. */
-@Controller()
-export class StockHintByLocalMessage {
-  @OnMessage(stockChanged)
-  async keep(tx: EntityManager, change: StockChanged): Promise<void> {
-    await keepNewest(tx, change);
   }
 }

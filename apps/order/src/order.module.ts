@@ -2,16 +2,18 @@ import { type Env, EnvError, platformModules } from '@nest-dtx/host';
 import { NOTIFIER, Order, orderCheckout, ordersMigrations, xaBranches } from '@nest-dtx/shop';
 import { type DynamicModule, Module } from '@nestjs/common';
 import { AskPayments, PAYMENT_URL } from './ask-payments.js';
-import { CatalogController, StockHintByLocalMessage } from './catalog.controller.js';
-import { CheckoutByTcc } from './checkout.tcc.js';
+import { CatalogController } from './catalog.controller.js';
+import { OrderCheckoutParticipant } from './order-checkout.participant.js';
 import { OrdersController } from './orders.controller.js';
 import { NOTIFY_SECRETS, PaymentResultsController } from './payment-results.controller.js';
 import { paymentResultMigrations } from './payment-results.js';
-import { PlaceOrderByLocalMessage, SettleOrderByLocalMessage } from './place-order.local-message.js';
-import { PlaceOrderByXa } from './place-order.xa.js';
-import { RecordFlashSaleByHalfMessage } from './record-sale.half-message.js';
-import { RestockHintByReliableMessage } from './restock-hint.reliable-message.js';
+import { PlaceOrderByLocalMessage } from './place-order-by-local-message.initiator.js';
+import { PlaceOrderByXa } from './place-order-by-xa.initiator.js';
+import { RecordFlashSaleByHalfMessage } from './record-flash-sale.consumer.js';
+import { RestockHintByReliableMessage } from './restock-hint.consumer.js';
+import { SettleOrderByLocalMessage } from './settle-order.consumer.js';
 import { SettledOrders } from './settled-orders.js';
+import { StockHintByLocalMessage } from './stock-hint.consumer.js';
 import { stockHintMigrations } from './stock-hint.js';
 
 @Module({})
@@ -46,7 +48,7 @@ export function orderModule(env: Env): DynamicModule {
     providers: [
       PlaceOrderByLocalMessage,
       PlaceOrderByXa,
-      CheckoutByTcc,
+      OrderCheckoutParticipant,
       SettledOrders,
       AskPayments,
       { provide: PAYMENT_URL, useValue: env.paymentUrl },

@@ -29,8 +29,8 @@ import {
 import { Body, Controller, Get, HttpCode, Param, Post, Query, Req, Res, UseGuards } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { z } from 'zod';
-import { PlaceOrderByLocalMessage } from './place-order.local-message.js';
-import { PlaceOrderByXa } from './place-order.xa.js';
+import { PlaceOrderByLocalMessage } from './place-order-by-local-message.initiator.js';
+import { PlaceOrderByXa } from './place-order-by-xa.initiator.js';
 import { SettledOrders } from './settled-orders.js';
 
 const WAIT_MS_MAX = 30_000;

@@ -17,13 +17,13 @@ import {
   purchaseView,
 } from '@nest-dtx/shop';
 import { Body, Controller, Get, Param, Post, Req, Res, UseGuards } from '@nestjs/common';
-import { CheckOutByTcc } from './checkout.tcc.js';
+import { PurchaseByTcc } from './check-out-by-tcc.initiator.js';
 
 /** Checkouts: a purchase whose outcome is known when the call is answered. */
 @Controller('checkouts')
 @UseGuards(DatabaseOpen)
 export class CheckoutsController {
-  constructor(private readonly tcc: CheckOutByTcc) {}
+  constructor(private readonly tcc: PurchaseByTcc) {}
 
   @Post()
   @Describe({

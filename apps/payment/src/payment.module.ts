@@ -2,12 +2,12 @@ import { type Env, platformModules } from '@nest-dtx/host';
 import { Account, accountsMigrations, NOTIFIER, Payment, paymentFunds } from '@nest-dtx/shop';
 import { type DynamicModule, Module } from '@nestjs/common';
 import { AccountsController } from './accounts.controller.js';
-import { CheckOutByTcc } from './checkout.tcc.js';
+import { PurchaseByTcc } from './check-out-by-tcc.initiator.js';
 import { CheckoutsController } from './checkouts.controller.js';
-import { FreezeFunds } from './freeze-funds.tcc.js';
+import { FreezeFunds } from './freeze-funds.participant.js';
 import { PaymentsController } from './payments.controller.js';
-import { TakeFlashMoneyByHalfMessage } from './take-money.half-message.js';
-import { TakeMoneyByLocalMessage } from './take-money.local-message.js';
+import { TakeFlashMoneyByHalfMessage } from './take-flash-money.consumer.js';
+import { TakeMoneyByLocalMessage } from './take-money.consumer.js';
 
 @Module({})
 class PaymentModule {}
@@ -30,6 +30,6 @@ export function paymentModule(env: Env): DynamicModule {
       TakeMoneyByLocalMessage,
       TakeFlashMoneyByHalfMessage,
     ],
-    providers: [CheckOutByTcc, FreezeFunds],
+    providers: [PurchaseByTcc, FreezeFunds],
   };
 }

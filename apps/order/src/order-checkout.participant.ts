@@ -15,7 +15,7 @@ import type { EntityManager } from 'typeorm';
 import { SettledOrders } from './settled-orders.js';
 
 @TccParticipant(orderCheckout)
-export class CheckoutByTcc {
+export class OrderCheckoutParticipant {
   constructor(
     private readonly database: Database,
     private readonly settled: SettledOrders,

@@ -1,29 +1,19 @@
 /**
  * Step 1 of 6 - place: the order app's turns in the local message scheme. One local transaction writes the order, the
- * caller's key and the message; from its commit on the purchase will be settled, whatever dies. The consumers below
- * are step 3, when the other apps have done their part or said no.
+ * caller's key and the message; from its commit on the purchase will be settled, whatever dies.
  */
 import {
   acceptedViewOf,
   amountOf,
-  cancelOrder,
-  confirmOrder,
   findOrder,
   insertOrder,
   orderPlaced,
-  type PaymentCaptured,
-  type PaymentDeclined,
   type Purchase,
   type PurchaseBody,
-  paymentCaptured,
-  paymentDeclined,
-  type StockRejected,
-  stockRejected,
 } from '@nest-dtx/shop';
-import { Controller, Injectable } from '@nestjs/common';
-import { Database, IdempotencyKeys, inTransaction, LocalMessages, OnMessage } from 'nest-dtx';
+import { Injectable } from '@nestjs/common';
+import { Database, IdempotencyKeys, inTransaction, LocalMessages } from 'nest-dtx';
 import { DataSource, EntityManager } from 'typeorm';
-import { SettledOrders } from './settled-orders.js';
 
 const ROUTE = 'POST /orders';
 
@@ -59,37 +49,5 @@ export class PlaceOrderByLocalMessage {
     const order = await findOrder(tx, orderId);
     if (order === null) throw new Error(`order ${orderId} is missing, though its Idempotency-Key is there`);
     return acceptedViewOf(order);
-  }
-}
-
-/** Hears what became of the purchase. Each message carries all of it, so they may come in any order. */
-@Controller()
-export class SettleOrderByLocalMessage {
-  constructor(
-    private readonly database: Database,
-    private readonly settled: SettledOrders,
-  ) {}
-
-  @OnMessage(paymentCaptured)
-  async confirm(tx: EntityManager, purchase: PaymentCaptured): Promise<void> {
-    await confirmOrder(tx, purchase);
-    this.wakeAfterCommit(tx, purchase);
-  }
-
-  @OnMessage(stockRejected)
-  async cancelRejected(tx: EntityManager, purchase: StockRejected): Promise<void> {
-    await cancelOrder(tx, purchase, purchase.reason);
-    this.wakeAfterCommit(tx, purchase);
-  }
-
-  @OnMessage(paymentDeclined)
-  async cancelDeclined(tx: EntityManager, purchase: PaymentDeclined): Promise<void> {
-    await cancelOrder(tx, purchase, purchase.reason);
-    this.wakeAfterCommit(tx, purchase);
-  }
-
-  /** For callers that wait in this process. Only a convenience: should it be lost, they find out by asking. */
-  private wakeAfterCommit(tx: EntityManager, { orderId }: { orderId: string }): void {
-    this.database.hooks.afterCommit(tx, async () => this.settled.wake(orderId));
   }
 }

@@ -28,7 +28,7 @@ class BegunBefore extends Error {
 }
 
 @Injectable()
-export class CheckOutByTcc {
+export class PurchaseByTcc {
   constructor(
     private readonly tcc: Tcc,
     private readonly database: Database,

@@ -1,0 +1,46 @@
+import {
+  cancelOrder,
+  confirmOrder,
+  type PaymentCaptured,
+  type PaymentDeclined,
+  paymentCaptured,
+  paymentDeclined,
+  type StockRejected,
+  stockRejected,
+} from '@nest-dtx/shop';
+import { Controller } from '@nestjs/common';
+import { Database, OnMessage } from 'nest-dtx';
+import type { EntityManager } from 'typeorm';
+import { SettledOrders } from './settled-orders.js';
+
+/** Step 3 of 6 - settle: hears what became of the purchase. Each message carries all of it, so they may come in any order. */
+@Controller()
+export class SettleOrderByLocalMessage {
+  constructor(
+    private readonly database: Database,
+    private readonly settled: SettledOrders,
+  ) {}
+
+  @OnMessage(paymentCaptured)
+  async confirm(tx: EntityManager, purchase: PaymentCaptured): Promise<void> {
+    await confirmOrder(tx, purchase);
+    this.wakeAfterCommit(tx, purchase);
+  }
+
+  @OnMessage(stockRejected)
+  async cancelRejected(tx: EntityManager, purchase: StockRejected): Promise<void> {
+    await cancelOrder(tx, purchase, purchase.reason);
+    this.wakeAfterCommit(tx, purchase);
+  }
+
+  @OnMessage(paymentDeclined)
+  async cancelDeclined(tx: EntityManager, purchase: PaymentDeclined): Promise<void> {
+    await cancelOrder(tx, purchase, purchase.reason);
+    this.wakeAfterCommit(tx, purchase);
+  }
+
+  /** For callers that wait in this process. Only a convenience: should it be lost, they find out by asking. */
+  private wakeAfterCommit(tx: EntityManager, { orderId }: { orderId: string }): void {
+    this.database.hooks.afterCommit(tx, async () => this.settled.wake(orderId));
+  }
+}

@@ -1,0 +1,14 @@
+import { type StockChanged, stockChanged } from '@nest-dtx/shop';
+import { Controller } from '@nestjs/common';
+import { OnMessage } from 'nest-dtx';
+import type { EntityManager } from 'typeorm';
+import { keepNewest } from './stock-hint.js';
+
+/** Step 3 of 6 - receive: the stock of a sku was set. Hints may come in any order; the newest version stays. */
+@Controller()
+export class StockHintByLocalMessage {
+  @OnMessage(stockChanged)
+  async keep(tx: EntityManager, change: StockChanged): Promise<void> {
+    await keepNewest(tx, change);
+  }
+}
