@@ -2,7 +2,7 @@
 import { Inject, Injectable, Logger, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { z } from 'zod';
-import { NoPlace, Places } from '../core/async/semaphore.js';
+import { Semaphore } from '../core/async/semaphore.js';
 import { inTimeOf } from '../core/async/time-limit.js';
 import { Broker } from '../core/broker/broker.service.js';
 import { fromProperties } from '../core/broker/envelope.js';
@@ -12,7 +12,7 @@ import { isAnswerQueue } from '../core/broker/topology.js';
 import { Database } from '../core/database/database.service.js';
 import type { Sql } from '../core/database/sql.js';
 import { Alerts } from '../core/durable/alerts.js';
-import { isBrokerAway, isDoneInPart, Rejected, textOf } from '../core/errors/errors.js';
+import { isBrokerAway, isDoneInPart, OutcomeUnknown, Rejected, textOf } from '../core/errors/errors.js';
 import { isLockWait } from '../core/errors/sql-errors.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
@@ -32,6 +32,13 @@ import { UNKNOWN } from './tcc-tables.js';
 /** What Try returns has no contract but JSON. */
 const ANYTHING = z.unknown();
 
+/** A call waited for its place longer than its caller does. It was not begun. */
+class NoPlace extends OutcomeUnknown {}
+
+function semaphore(what: string, permits: number): Semaphore {
+  return new Semaphore(permits, (ms) => new NoPlace(`${what}: no place within ${ms} ms, not begun`));
+}
+
 /** Rolls the transaction back, barrier rows included, and carries what is to be answered. */
 class RolledBack extends Error {
   constructor(readonly verdict: Verdict) {
@@ -46,7 +53,7 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly consumers: QueueConsumer[] = [];
   private stopping = false;
   /** Tries of all participants together: they leave connections to the second phases, whatever they wait for. */
-  private triesAtOnce: Places | undefined;
+  private triesAtOnce: Semaphore | undefined;
 
   constructor(
     private readonly explorer: Explorer,
@@ -79,8 +86,8 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
       this.broker.consume(secondQueueOf(participant.contract), receive, { prefetch: secondPhasePrefetch }),
     );
     // As many as come by the queues: a call in this process waits for its place, and is not begun when its time is up.
-    const tries = new Places(`Try of ${participant.contract.name}`, prefetch);
-    const seconds = new Places(`second phase of ${participant.contract.name}`, secondPhasePrefetch);
+    const tries = semaphore(`Try of ${participant.contract.name}`, prefetch);
+    const seconds = semaphore(`second phase of ${participant.contract.name}`, secondPhasePrefetch);
     this.calls.mount(queue, (call, timeoutMs) =>
       (call.phase === 'try' ? tries : seconds).within(timeoutMs, () => this.take(call, participant)),
     );
@@ -136,7 +143,7 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
     const unit = { what: `${call.phase} of ${participant.contract.name}`, run };
     const { work, workSize } = this.database;
     if (call.phase !== 'try') return work.run({ ...unit, lockWaitSeconds: this.secondLockWaitSeconds });
-    this.triesAtOnce ??= new Places('Try', Math.max(1, Math.floor((workSize * 3) / 4)));
+    this.triesAtOnce ??= semaphore('Try', Math.max(1, Math.floor((workSize * 3) / 4)));
     return this.triesAtOnce.within(this.options.timeoutMs, () => work.run(unit));
   }
 

@@ -1,7 +1,7 @@
 // Step 3 of 5 - decisions: the log. One row per gtrid, the first writer wins, and who comes second learns what was written.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { backoffMs } from '../core/async/backoff.js';
 import { NOW_MS } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
@@ -17,7 +17,7 @@ import { CORE_OPTIONS } from '../core/tokens.js';
 import { SCHEME } from './failpoints.js';
 import { leaseMsOf, XA_OPTIONS, type XaOptions } from './options.js';
 import { within } from './time-limits.js';
-import { type Decision, decisionMigrations, type XaRow } from './xa-tables.js';
+import { type Decision, type XaRow } from './xa-tables.js';
 import type { Gtrid } from './xid.js';
 
 /** What a row says beside its decision. */
@@ -31,7 +31,7 @@ export interface Known {
 const UNKNOWN_WAIT_MS = 3_000;
 
 @Injectable()
-export class Decisions implements OnModuleInit {
+export class Decisions {
   /** How long what this process decides is its own to carry out. */
   readonly leaseMs: number;
   /** Fencing token of what this process decides, already leased to itself. */
@@ -44,10 +44,6 @@ export class Decisions implements OnModuleInit {
     @Inject(XA_OPTIONS) private readonly options: XaOptions,
   ) {
     this.leaseMs = leaseMsOf(core, options);
-  }
-
-  onModuleInit(): void {
-    this.database.addMigrations('dtx-xa', decisionMigrations);
   }
 
   /**

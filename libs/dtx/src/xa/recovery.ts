@@ -1,6 +1,6 @@
 // Step 5 of 5 - recovery: what is prepared is compared with the log; in every instance, at start and for ever.
 
-import { Inject, Injectable, Logger, OnModuleInit } from '@nestjs/common';
+import { Inject, Injectable, Logger } from '@nestjs/common';
 import { Database } from '../core/database/database.service.js';
 import { Alerts } from '../core/durable/alerts.js';
 import { textOf } from '../core/errors/errors.js';
@@ -18,7 +18,6 @@ import { Orphans, type Prepared } from './orphans.js';
 import type { Resource } from './resource-manager.js';
 import { Resources } from './resource-managers.js';
 import { SecondPhase } from './second-phase.js';
-import { TailCheck } from './tail.js';
 import { BRANCH_NAME, FORMAT_ID, parseGtrid, type Xid } from './xid.js';
 
 /** A branch from further in the future than this is told of; one from nearer is waited for. */
@@ -26,7 +25,7 @@ const AHEAD_MS = 60_000;
 
 /** Finds orphans. Whatever is not of our own format and our own decision log is reported and never touched. */
 @Injectable()
-export class Recovery implements OnModuleInit {
+export class Recovery {
   private readonly logger = new Logger('XaRecovery');
   private readonly foreign = new ForeignBranches(this.logger);
   private timer: NodeJS.Timeout | undefined;
@@ -40,21 +39,16 @@ export class Recovery implements OnModuleInit {
     private readonly log: DecisionLog,
     private readonly decisions: Decisions,
     private readonly orphans: Orphans,
-    private readonly tail: TailCheck,
     private readonly incidents: LogIncidents,
     private readonly secondPhase: SecondPhase,
     private readonly alerts: Alerts,
     @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
   ) {}
 
-  onModuleInit(): void {
-    if (this.resources.branches.length === 0) return;
-    this.database.onReady(() => {
-      this.scanned = this.database.scans.begin('xa recovery', this.core.scanIntervalMs);
-      this.secondPhase.start();
-      this.tail.start();
-      this.schedule(0);
-    });
+  /** Begins to scan. */
+  start(): void {
+    this.scanned = this.database.scans.begin('xa recovery', this.core.scanIntervalMs);
+    this.schedule(0);
   }
 
   async stop(): Promise<void> {

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Inject, Injectable, Logger, OnApplicationShutdown, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
+import { Inject, Injectable, Logger } from '@nestjs/common';
 import { backoffMs } from '../core/async/backoff.js';
 import { type Condition, Conditions } from '../core/conditions.js';
 import { Database } from '../core/database/database.service.js';
@@ -21,7 +21,7 @@ const LOG_NAME = 'the decision log';
 
 /** The databases that take part: the app's own, which holds the decision log, and those of the branches. */
 @Injectable()
-export class Resources implements OnModuleInit, OnModuleDestroy, OnApplicationShutdown {
+export class Resources {
   readonly branches: readonly Resource[];
   private readonly logger = new Logger('Xa');
   private readonly stopping = new AbortController();
@@ -45,23 +45,21 @@ export class Resources implements OnModuleInit, OnModuleDestroy, OnApplicationSh
     this.branches = Object.entries(branches).map(([name, database]) => new Resource(name, database, { core, options }));
   }
 
-  onModuleInit(): void {
-    if (this.branches.length === 0) return;
+  /** Begins to open the decision log and the branch databases. Each is retried until it is open. */
+  open(): void {
     this.log.whenLost(() => void this.reopenLog());
     this.conditions.register(() => this.troubles());
-    this.database.onReady(() => {
-      this.opening = Promise.all([
-        this.reopenLog(),
-        ...this.branches.map((branch) => this.keepTrying(branch.name, () => this.openBranch(branch))),
-      ]);
-    });
+    this.opening = Promise.all([
+      this.reopenLog(),
+      ...this.branches.map((branch) => this.keepTrying(branch.name, () => this.openBranch(branch))),
+    ]);
   }
 
-  onModuleDestroy(): void {
+  stopOpening(): void {
     this.stopping.abort();
   }
 
-  async onApplicationShutdown(): Promise<void> {
+  async close(): Promise<void> {
     await this.opening;
     await Promise.all(this.branches.map((branch) => branch.close()));
     await this.last?.end();

@@ -1,6 +1,6 @@
 // For step 5, recovery: a branch that was committed proves its decision; a log that does not know of it has lost its end.
 
-import { Inject, Injectable, Logger, OnModuleDestroy } from '@nestjs/common';
+import { Inject, Injectable, Logger } from '@nestjs/common';
 import { Database } from '../core/database/database.service.js';
 import type { Sql } from '../core/database/sql.js';
 import { textOf } from '../core/errors/errors.js';
@@ -29,7 +29,7 @@ const PREFIX_CHARS = 24;
  * the log alone: everything in it is set back together.
  */
 @Injectable()
-export class TailCheck implements OnModuleDestroy {
+export class TailCheck {
   private readonly logger = new Logger('XaLog');
   /** Up to where the witnesses of a database were looked at, by their prefix and database. */
   private readonly seen = new Map<string, string>();
@@ -52,7 +52,7 @@ export class TailCheck implements OnModuleDestroy {
     this.schedule(0);
   }
 
-  async onModuleDestroy(): Promise<void> {
+  async stop(): Promise<void> {
     this.isStopped = true;
     clearTimeout(this.timer);
     await this.checking?.catch(() => {});

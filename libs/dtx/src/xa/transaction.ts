@@ -1,6 +1,5 @@
 // Steps 1 to 3 of 5 - transaction: begin, work on every branch, prepare, decide. Presumed abort: begun is nothing on disk.
-import { setTimeout as sleep } from 'node:timers/promises';
-import { Inject, Injectable, Logger, OnModuleDestroy } from '@nestjs/common';
+import { Inject, Injectable, Logger } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { Database } from '../core/database/database.service.js';
 import { OutcomeUnknown, textOf } from '../core/errors/errors.js';
@@ -9,15 +8,14 @@ import { assertGid, newId } from '../core/ids.js';
 import type { CoreOptions } from '../core/options.js';
 import { measure } from '../core/telemetry.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
+import { Admission } from './admission.js';
 import type { BeforeDone } from './after-commit.js';
 import { LastResource, type Participant, XaBranch } from './branch.js';
 import { Decisions } from './decisions.js';
 import { XaUnavailable } from './errors.js';
 import { failpoints, SCHEME } from './failpoints.js';
-import { Gate } from './gate.js';
 import { DecisionLog } from './log.js';
 import { XA_OPTIONS, type XaOptions } from './options.js';
-import { Recovery } from './recovery.js';
 import { Resources } from './resource-managers.js';
 import { SecondPhase } from './second-phase.js';
 import { isAnswered, type Limits } from './session.js';
@@ -44,9 +42,9 @@ const TOO_LATE = 1048;
 
 /** The transaction manager, inside the one program that reaches all the databases. */
 @Injectable()
-export class Xa implements OnModuleDestroy {
+export class Xa {
   private readonly logger = new Logger('Xa');
-  private readonly gate: Gate;
+  private readonly admission: Admission;
 
   constructor(
     private readonly database: Database,
@@ -54,19 +52,16 @@ export class Xa implements OnModuleDestroy {
     private readonly log: DecisionLog,
     private readonly decisions: Decisions,
     private readonly secondPhase: SecondPhase,
-    private readonly recovery: Recovery,
     @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
     @Inject(XA_OPTIONS) private readonly options: XaOptions,
   ) {
     const { concurrencyMax, waitersMax, acquireTimeoutMs: waitMs } = options;
-    this.gate = new Gate({ concurrencyMax, waitersMax, waitMs });
+    this.admission = new Admission({ concurrencyMax, waitersMax, waitMs });
   }
 
-  /** In order: no new transactions, those under way end with their second phase, then the scans stop. */
-  async onModuleDestroy(): Promise<void> {
-    await Promise.race([this.gate.close(), sleep(this.core.drainMs, undefined, { ref: false })]);
-    await this.recovery.stop();
-    await this.secondPhase.stop();
+  /** Refuses new transactions. Resolves when those that run have ended. */
+  drain(): Promise<void> {
+    return this.admission.close();
   }
 
   /**
@@ -98,7 +93,7 @@ export class Xa implements OnModuleDestroy {
     { gid = this.database.newId() }: XaRun = {},
   ): Promise<T> {
     assertGid(gid);
-    const leave = await this.gate.enter();
+    const leave = await this.admission.enter();
     try {
       const begun = await this.begin(names, gid);
       measure('started', { scheme: SCHEME });

@@ -6,6 +6,7 @@ import type { BranchDatabase } from './branch-database.js';
 import { CarryOut } from './carry-out.js';
 import { Decisions } from './decisions.js';
 import { LogIncidents } from './incidents.js';
+import { XaLifeCycle } from './life-cycle.js';
 import { DecisionLog } from './log.js';
 import { XA_OPTIONS, type XaOptionsInput, xaOptions } from './options.js';
 import { Orphans } from './orphans.js';
@@ -59,6 +60,7 @@ export class XaModule {
         Orphans,
         Recovery,
         Xa,
+        XaLifeCycle,
         XaOperations,
         XaPurge,
       ],

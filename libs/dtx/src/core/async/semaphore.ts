@@ -1,56 +1,85 @@
-import { OutcomeUnknown } from '../errors/errors.js';
+/** The longest that a timer of Node's can wait, in milliseconds. */
+const TIMER_MS_MAX = 2_147_483_647;
 
-/** There was no place in time: the work was not begun, and will not be. */
-export class NoPlace extends OutcomeUnknown {}
-
-/** Bounds how much work of one kind is under way. The rest waits for a place, in order and for a limited time. */
-export class Places {
+/**
+ * Bounds how many pieces of work run at once. The others wait in order, each for a limited time. The holder with the
+ * longest wait gets the next permit.
+ */
+export class Semaphore {
   private free: number;
-  private readonly waiting = new Set<() => void>();
+  private readonly waiters = new Set<Waiter>();
+  private readonly idle = new Set<() => void>();
+  private closedWith: Error | undefined;
 
+  /** @param timedOut makes the error for a caller that waited `limitMs` in vain: its work has not begun */
   constructor(
-    private readonly what: string,
-    placesMax: number,
+    private readonly permits: number,
+    private readonly timedOut: (limitMs: number) => Error,
   ) {
-    this.free = placesMax;
+    this.free = permits;
   }
 
-  /** @throws NoPlace when there is none within `limitMs`, and what the work throws */
+  /** How many callers wait for a permit. */
+  get waiting(): number {
+    return this.waiters.size;
+  }
+
+  /** Resolves with the function that gives the permit back. A second call of it does nothing. @throws what `timedOut` makes */
+  async acquire(limitMs: number): Promise<() => void> {
+    if (this.closedWith) throw this.closedWith;
+    if (this.free > 0) this.free -= 1;
+    else await this.turn(limitMs);
+    let isHeld = true;
+    return () => {
+      if (isHeld) this.release();
+      isHeld = false;
+    };
+  }
+
+  /** Runs the work with a permit. @throws what `timedOut` makes, or what the work throws */
   async within<T>(limitMs: number, work: () => Promise<T>): Promise<T> {
-    await this.enter(limitMs);
+    const release = await this.acquire(limitMs);
     try {
       return await work();
     } finally {
-      this.leave();
+      release();
     }
   }
 
-  private async enter(limitMs: number): Promise<void> {
-    if (this.free > 0) {
-      this.free -= 1;
-      return;
-    }
-    await new Promise<void>((resolve, reject) => {
-      const go = () => {
+  /** Refuses those who wait and all later callers with this error. Resolves when every permit is back. */
+  async close(error: Error): Promise<void> {
+    this.closedWith = error;
+    for (const { refuse } of [...this.waiters]) refuse(error);
+    if (this.free < this.permits) await new Promise<void>((resolve) => this.idle.add(resolve));
+  }
+
+  private turn(limitMs: number): Promise<void> {
+    return new Promise<void>((resolve, reject) => {
+      const settle = (end: () => void) => () => {
         clearTimeout(timer);
-        resolve();
+        this.waiters.delete(waiter);
+        end();
       };
-      const timer = setTimeout(() => {
-        this.waiting.delete(go);
-        reject(new NoPlace(`${this.what}: no place within ${Math.round(limitMs)} ms, not begun`));
-      }, limitMs);
-      this.waiting.add(go);
+      const waiter: Waiter = { go: settle(resolve), refuse: (error) => settle(() => reject(error))() };
+      const expire = () => waiter.refuse(this.timedOut(Math.round(limitMs)));
+      const timer = setTimeout(expire, Math.min(Math.max(1, limitMs), TIMER_MS_MAX));
+      this.waiters.add(waiter);
     });
   }
 
-  /** The place goes to the work that has waited longest. */
-  private leave(): void {
-    const [next] = this.waiting;
-    if (!next) {
-      this.free += 1;
+  /** The permit goes straight to the first waiter. */
+  private release(): void {
+    const [next] = this.waiters;
+    if (next) {
+      next.go();
       return;
     }
-    this.waiting.delete(next);
-    next();
+    this.free += 1;
+    if (this.free === this.permits) for (const resolve of this.idle) resolve();
   }
+}
+
+interface Waiter {
+  readonly go: () => void;
+  readonly refuse: (error: Error) => void;
 }

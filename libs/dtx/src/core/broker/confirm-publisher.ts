@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { Logger } from '@nestjs/common';
 import type { ChannelModel, ConfirmChannel, Options, Replies } from 'amqplib';
+import { Semaphore } from '../async/semaphore.js';
 import { BrokerUnavailable, DtxError, Unconfirmed } from '../errors/errors.js';
 import { measure } from '../telemetry.js';
 import type { BrokerConnection } from './connection.js';
@@ -10,7 +11,6 @@ import { BrokerBlocked, leave, Queues } from './queue-declarer.js';
 import { meaningOf } from './refusal.js';
 import { SendRefusals } from './send-refusals.js';
 import { isAnswerQueue, type QueueKind } from './topology.js';
-import { Window } from './window.js';
 
 /** The queue does not exist although it was declared: somebody deleted it just now. The broker still confirms such a publish. */
 export class Unroutable extends DtxError {}
@@ -50,7 +50,7 @@ interface InFlight {
 export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
   private readonly logger = new Logger('Publisher');
   private readonly inFlight = new Map<string, InFlight>();
-  private readonly window: Window;
+  private readonly window: Semaphore;
   private readonly queues: Queues;
   private readonly refusals = new SendRefusals((message) => this.logger.warn(message));
   private channel: ConfirmChannel | undefined;
@@ -63,9 +63,9 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
   ) {
     super();
     this.setMaxListeners(100);
-    this.window = new Window(
+    this.window = new Semaphore(
       options.windowMax,
-      (ms) => `${options.windowMax} messages were unconfirmed for ${ms} ms: not sent`,
+      (ms) => new BrokerUnavailable(`${options.windowMax} messages were unconfirmed for ${ms} ms: not sent`),
     );
     this.queues = new Queues(connection, options.timeoutMs, (refused) => this.logger.warn(refused.message));
     connection.on('up', (opened) => void this.open(opened));
@@ -103,7 +103,7 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     const limitMs = Math.min(withinMs ?? this.options.timeoutMs, this.options.timeoutMs);
     const endsAt = performance.now() + limitMs;
     this.require();
-    await this.window.enter(limitMs);
+    const release = await this.window.acquire(limitMs);
     const since = performance.now();
     let outcome: 'confirmed' | 'failed' = 'failed';
     try {
@@ -118,7 +118,7 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
       outcome = 'confirmed';
     } finally {
       measure('published', { outcome, ms: performance.now() - since });
-      this.window.leave();
+      release();
     }
   }
 

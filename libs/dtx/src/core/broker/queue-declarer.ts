@@ -1,10 +1,10 @@
 import type { Channel, ChannelModel, Replies } from 'amqplib';
+import { Semaphore } from '../async/semaphore.js';
 import { BrokerUnavailable } from '../errors/errors.js';
 import type { BrokerConnection } from './connection.js';
 import { CLOSE_LIMIT_MS, within } from './limit.js';
 import { ACCESS_REFUSED, type Asked, meaningOf, NOT_FOUND, QueueRefused } from './refusal.js';
 import { argumentsOf, type QueueKind } from './topology.js';
-import { Window } from './window.js';
 
 /** The broker blocks this connection (memory or disk alarm): it reads nothing that is sent on it. Nothing was sent. */
 export class BrokerBlocked extends BrokerUnavailable {}
@@ -27,9 +27,9 @@ interface Refusal {
  * closing the channel. A refusal is remembered for a moment, so that the many who need the queue ask once.
  */
 export class Queues {
-  private readonly places = new Window(
+  private readonly places = new Semaphore(
     CHANNELS_MAX,
-    (ms) => `${CHANNELS_MAX} questions about queues have had no answer for ${ms} ms`,
+    (ms) => new BrokerUnavailable(`${CHANNELS_MAX} queue declarations have had no answer for ${ms} ms`),
   );
   private readonly declared = new Map<string, Promise<unknown>>();
   private readonly looks = new Map<string, Promise<Replies.AssertQueue>>();
@@ -137,7 +137,7 @@ export class Queues {
     const connection = this.connection.open;
     if (!connection) throw new BrokerUnavailable(`${asked.what}: no connection to RabbitMQ`);
     if (this.connection.isBlocked) throw new BrokerBlocked(`${asked.what}: RabbitMQ has blocked the connection`);
-    await this.places.enter(this.limitMs);
+    const release = await this.places.acquire(this.limitMs);
     let channel: Channel | undefined;
     try {
       channel = this.idle.pop() ?? (await this.openChannel(connection, endsAt));
@@ -149,7 +149,7 @@ export class Queues {
       if (channel) leave(channel);
       throw meaningOf(error, asked);
     } finally {
-      this.places.leave();
+      release();
     }
   }
 

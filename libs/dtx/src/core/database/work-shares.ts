@@ -1,4 +1,5 @@
-import { Places } from '../async/semaphore.js';
+import { Semaphore } from '../async/semaphore.js';
+import { DtxError } from '../errors/errors.js';
 
 const ONE_CONSUMER = 1 / 2;
 const ALL_CONSUMERS = 3 / 4;
@@ -10,23 +11,28 @@ const AS_LONG_AS_IT_TAKES_MS = 2_147_483_647;
  * three quarters. The rest is for participants, half messages, and what requests ask for.
  */
 export class WorkShares {
-  private readonly each = new Map<string, Places>();
-  private readonly all: Places;
+  private readonly each = new Map<string, Semaphore>();
+  private readonly all: Semaphore;
 
   /** @param size connections of the pool */
   constructor(private readonly size: number) {
-    this.all = new Places('handlers', atLeastOne(size * ALL_CONSUMERS));
+    this.all = semaphore('all consumers', size * ALL_CONSUMERS);
   }
 
   within<T>(consumer: string | undefined, work: () => Promise<T>): Promise<T> {
     if (consumer === undefined) return work();
     let own = this.each.get(consumer);
     if (!own) {
-      own = new Places(consumer, atLeastOne(this.size * ONE_CONSUMER));
+      own = semaphore(consumer, this.size * ONE_CONSUMER);
       this.each.set(consumer, own);
     }
     return own.within(AS_LONG_AS_IT_TAKES_MS, () => this.all.within(AS_LONG_AS_IT_TAKES_MS, work));
   }
 }
 
-const atLeastOne = (places: number) => Math.max(1, Math.floor(places));
+function semaphore(whose: string, permits: number): Semaphore {
+  return new Semaphore(
+    Math.max(1, Math.floor(permits)),
+    (ms) => new DtxError(`${whose}: no connection within ${ms} ms`),
+  );
+}
