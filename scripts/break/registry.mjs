@@ -8,7 +8,8 @@ const NEAR_MAX = 5;
 export async function knownFailpoints({ say, builds = true }) {
   await prepare({ say, builds });
   const { allFailpoints } = await import('nest-dtx');
-  return allFailpoints();
+  const { appOf } = await import('@nest-dtx/shop');
+  return allFailpoints().map((point) => ({ ...point, app: appOf(point) }));
 }
 
 export function findFailpoint(points, name) {

@@ -112,7 +112,7 @@ function schemesOf(
     }),
     library.LocalMessageModule.forRoot(localMessage),
     library.HalfMessageModule.forRoot({ levelsMs: [1_000, 2_000, 3_000], ...halfMessage }),
-    library.ReliableMessageModule.forRoot(),
+    library.ConfirmedPublishModule.forRoot(),
     library.TccModule.forRoot({ timeoutMs: 3_000, attemptsMax: 2, backoff: SHORT }),
     ...(xa ? [library.XaModule.forRoot(xa)] : []),
   ];

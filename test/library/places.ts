@@ -114,7 +114,7 @@ export class Places {
     const { source } = this.service;
     const publish = (tx: EntityManager) =>
       contract.replicated
-        ? this.service.get(this.library.ReliableMessages).publish(tx, contract, payload)
+        ? this.service.get(this.library.ConfirmedMessages).publish(tx, contract, payload)
         : this.service.get(this.library.LocalMessages).append(tx, contract, payload);
     const id = await source.transaction(publish);
     await until(`${payload.gid} is handled or parked`, async () => {

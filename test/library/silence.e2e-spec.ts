@@ -158,7 +158,7 @@ test('messages that no row stands for and nobody consumes are told of once, unti
     ]);
   await start({ core });
   for (let n = 0; n < 3; n++)
-    await service.source.transaction((tx) => service.get(library.ReliableMessages).publish(tx, contract, { gid }));
+    await service.source.transaction((tx) => service.get(library.ConfirmedMessages).publish(tx, contract, { gid }));
   await untilOver('a person is told', async () => (await told()).length > 0);
   await service.close();
   await start({ core, controllers: [controllerOf([[library.OnMessage(contract), async () => {}]])] });

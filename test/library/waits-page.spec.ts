@@ -11,7 +11,7 @@ const lists: Record<string, string> = {
   tcc: 'tccOptions',
   notify: 'notifyOptions',
   ops: 'opsOptions',
-  reliableMessage: 'reliableMessageOptions',
+  reliableMessage: 'confirmedPublishOptions',
   localMessage: 'localMessageOptions',
   halfMessage: 'halfMessageOptions',
 };

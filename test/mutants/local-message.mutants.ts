@@ -127,8 +127,8 @@ export const byId: Mutant = {
   ],
 };
 
-const unfenced = (values: string): Edit => ({
-  file: CLAIM,
+const unfenced = (file: string, values: string): Edit => ({
+  file,
   find: `AND claim_token = ?\`, [${values}, row.claim_token]`,
   replace: `\`, [${values}]`,
 });
@@ -138,5 +138,8 @@ export const noFence: Mutant = {
   does: 'a claimed row is settled by its id, whoever holds the claim by now',
   breaks: 'a process that was paused beyond its lease takes the row from the one that works on it',
   foundBy: 'settled under a claim that was lost',
-  edits: [unfenced('attempts, error, row.id'), unfenced('state, attempts, error, row.id')],
+  edits: [
+    unfenced(CLAIM, 'attempts, error, row.id'),
+    unfenced('core/durable/settle.js', 'attempts, error.slice(0, ERROR_CHARS_MAX), row.id'),
+  ],
 };

@@ -91,8 +91,8 @@ export class EveryScheme {
     return this.app.get(dtx.HalfMessages);
   }
 
-  get reliable(): Dtx.ReliableMessages {
-    return this.app.get(dtx.ReliableMessages);
+  get reliable(): Dtx.ConfirmedMessages {
+    return this.app.get(dtx.ConfirmedMessages);
   }
 
   get tcc(): Dtx.Tcc {
@@ -126,7 +126,7 @@ function moduleOf(
       dtx.DtxModule.forRoot({ app: name, rabbitmqUrl, redisUrl, scanIntervalMs: 20, ...core }),
       dtx.LocalMessageModule.forRoot(localMessage),
       dtx.HalfMessageModule.forRoot(halfMessage),
-      dtx.ReliableMessageModule.forRoot(reliableMessage),
+      dtx.ConfirmedPublishModule.forRoot(reliableMessage),
       dtx.TccModule.forRoot(tcc),
       dtx.NotifyModule.forService({ service: name, secrets: ['a-secret-of-some-length'], ...notify }),
     ],

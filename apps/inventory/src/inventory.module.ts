@@ -1,7 +1,7 @@
 import { type Env, platformModules } from '@nest-dtx/host';
 import { inventoryStock, NOTIFIER, Stock, stockMigrations } from '@nest-dtx/shop';
 import { type DynamicModule, Module } from '@nestjs/common';
-import { HalfMessageModule, ReliableMessageModule } from 'nest-dtx';
+import { ConfirmedPublishModule, HalfMessageModule } from 'nest-dtx';
 import { FlashSaleByHalfMessage } from './flash-sale.initiator.js';
 import { FlashSalesController } from './flash-sales.controller.js';
 import { ReserveStock } from './reserve-stock.participant.js';
@@ -26,7 +26,7 @@ export function inventoryModule(env: Env): DynamicModule {
         participates: [inventoryStock],
       }),
       HalfMessageModule.forRoot(env.options.halfMessage),
-      ReliableMessageModule.forRoot(env.options.reliableMessage),
+      ConfirmedPublishModule.forRoot(env.options.reliableMessage),
     ],
     controllers: [StockController, FlashSalesController, RestocksController, TakeStockByLocalMessage],
     providers: [ReserveStock, FlashSaleByHalfMessage, RestockByReliableMessage],

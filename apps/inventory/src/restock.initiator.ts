@@ -4,7 +4,7 @@
  */
 import { restock, type Stock, stockRestocked } from '@nest-dtx/shop';
 import { Injectable } from '@nestjs/common';
-import { Database, IdempotencyKeys, inTransaction, ReliableMessages } from 'nest-dtx';
+import { ConfirmedMessages, Database, IdempotencyKeys, inTransaction } from 'nest-dtx';
 import { DataSource, EntityManager } from 'typeorm';
 import { FewAtOnce } from './few-at-once.js';
 
@@ -28,7 +28,7 @@ export class RestockByReliableMessage {
     private readonly db: DataSource,
     private readonly database: Database,
     private readonly keys: IdempotencyKeys,
-    private readonly messages: ReliableMessages,
+    private readonly messages: ConfirmedMessages,
   ) {}
 
   /**

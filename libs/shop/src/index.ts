@@ -22,6 +22,7 @@ export {
   WORD_COLUMN,
   wholeNumber,
 } from './columns.js';
+export { appOf } from './failpoint-apps.js';
 export type {
   FlashSold,
   OrderPlaced,

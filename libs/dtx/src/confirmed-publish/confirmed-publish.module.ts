@@ -1,19 +1,19 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import { parseOptions } from '../core/options.js';
-import { RELIABLE_MESSAGE_OPTIONS, type ReliableMessageOptionsInput, reliableMessageOptions } from './options.js';
-import { ReliableMessages } from './publish.js';
+import { CONFIRMED_PUBLISH_OPTIONS, type ConfirmedPublishOptionsInput, confirmedPublishOptions } from './options.js';
+import { ConfirmedMessages } from './publish.js';
 
 /** Reliable messages on any broker (可靠消息, 其他MQ). Import it beside `DtxModule.forRoot` where they are published. */
 @Module({})
-export class ReliableMessageModule {
+export class ConfirmedPublishModule {
   /** @throws OptionsError naming what is wrong */
-  static forRoot(options: ReliableMessageOptionsInput = {}): DynamicModule {
-    const checked = parseOptions('reliableMessage', reliableMessageOptions, options);
+  static forRoot(options: ConfirmedPublishOptionsInput = {}): DynamicModule {
+    const checked = parseOptions('reliableMessage', confirmedPublishOptions, options);
     return {
-      module: ReliableMessageModule,
+      module: ConfirmedPublishModule,
       global: true,
-      providers: [{ provide: RELIABLE_MESSAGE_OPTIONS, useValue: checked }, ReliableMessages],
-      exports: [ReliableMessages],
+      providers: [{ provide: CONFIRMED_PUBLISH_OPTIONS, useValue: checked }, ConfirmedMessages],
+      exports: [ConfirmedMessages],
     };
   }
 }

@@ -3,7 +3,7 @@ import { payloadMaxBytesOption } from '../core/broker/payload.js';
 import { backoffOption, countOption, msOption } from '../core/options.js';
 
 /** Options of reliable messages. Times in milliseconds. */
-export const reliableMessageOptions = z.strictObject({
+export const confirmedPublishOptions = z.strictObject({
   /** Tries to publish before the transaction is rolled back. Its locks are held meanwhile: few and short. */
   triesMax: countOption(3, 100),
   backoff: backoffOption(100, 2, 1_000),
@@ -21,6 +21,6 @@ export const reliableMessageOptions = z.strictObject({
   payloadMaxBytes: payloadMaxBytesOption(),
 });
 
-export type ReliableMessageOptions = z.output<typeof reliableMessageOptions>;
-export type ReliableMessageOptionsInput = z.input<typeof reliableMessageOptions>;
-export const RELIABLE_MESSAGE_OPTIONS = Symbol('dtx reliable message options');
+export type ConfirmedPublishOptions = z.output<typeof confirmedPublishOptions>;
+export type ConfirmedPublishOptionsInput = z.input<typeof confirmedPublishOptions>;
+export const CONFIRMED_PUBLISH_OPTIONS = Symbol('dtx reliable message options');

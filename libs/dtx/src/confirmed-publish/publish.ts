@@ -20,7 +20,7 @@ import { measure } from '../core/telemetry.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { currentTraceparent } from '../core/trace.js';
 import { failpoints, SCHEME } from './failpoints.js';
-import { RELIABLE_MESSAGE_OPTIONS, type ReliableMessageOptions } from './options.js';
+import { CONFIRMED_PUBLISH_OPTIONS, type ConfirmedPublishOptions } from './options.js';
 import { PublishGate } from './publish-gate.js';
 
 /**
@@ -33,7 +33,7 @@ import { PublishGate } from './publish-gate.js';
  * the local message table.
  */
 @Injectable()
-export class ReliableMessages {
+export class ConfirmedMessages {
   private gate: PublishGate | undefined;
 
   constructor(
@@ -41,7 +41,7 @@ export class ReliableMessages {
     private readonly broker: Broker,
     private readonly queueWatch: QueueWatch,
     @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
-    @Inject(RELIABLE_MESSAGE_OPTIONS) private readonly options: ReliableMessageOptions,
+    @Inject(CONFIRMED_PUBLISH_OPTIONS) private readonly options: ConfirmedPublishOptions,
   ) {}
 
   /**
@@ -73,7 +73,7 @@ export class ReliableMessages {
       scheme: SCHEME,
       traceparent: currentTraceparent() ?? undefined,
     };
-    const scope = await joinTransaction(tx, this.database.source, 'ReliableMessages.publish');
+    const scope = await joinTransaction(tx, this.database.source, 'ConfirmedMessages.publish');
     measure('started', { scheme: SCHEME });
     const queues = contract.consumers.map((consumer) => queueOf(consumer, contract.version));
     for (const name of queues) await this.queueWatch.use({ name, kind: 'replicated', scheme: SCHEME });

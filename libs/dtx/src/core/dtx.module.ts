@@ -2,7 +2,6 @@ import { type DynamicModule, Inject, Injectable, Module, OnModuleInit } from '@n
 import { Broker } from './broker/broker.service.js';
 import { Conditions } from './conditions.js';
 import { Inbox } from './consumer/inbox.js';
-import { InboxOperations } from './consumer/inbox-operations.js';
 import { HeldDeliveries } from './consumer/inbox-retry.js';
 import { DtxTransport } from './consumer/nest-transport.js';
 import { ReceiptSender } from './consumer/receipt-sender.js';
@@ -10,10 +9,12 @@ import { RedisClaims } from './consumer/redis-claims.js';
 import { OnceByRedis } from './consumer/redis-dedup.js';
 import { Served } from './consumer/served-contracts.js';
 import { StoredDeliveries } from './consumer/stored-deliveries.js';
+import { CorePurge } from './core-purge.js';
 import { Database } from './database/database.service.js';
 import { IdempotencyKeys } from './database/idempotency-keys.js';
 import { AlertWebhook } from './durable/alert-webhook.js';
 import { Alerts } from './durable/alerts.js';
+import { DurableLoops } from './durable/loops.js';
 import { Operations } from './durable/operations.js';
 import { Purger } from './durable/purge.js';
 import { QueueWatch } from './durable/queue-watch.js';
@@ -45,6 +46,7 @@ const services = [
   IdempotencyKeys,
   RedisClaims,
   Operations,
+  DurableLoops,
   Purger,
   QueueWatch,
   DtxTransport,
@@ -69,9 +71,9 @@ export class DtxModule {
         OnceByRedis,
         Served,
         StoredDeliveries,
-        InboxOperations,
         AlertWebhook,
         AppMigrations,
+        CorePurge,
       ],
       exports: [CORE_OPTIONS, ...services],
     };

@@ -6,7 +6,14 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { OptionsError } from './errors/errors.js';
 import { type Failpoint, parseFailpoints } from './failpoint.js';
 
-const point: Failpoint = { name: 'test.step', scheme: 'test', step: 1, app: 'order', disk: 'nothing', finisher: 'no' };
+const point: Failpoint = {
+  name: 'test.step',
+  scheme: 'test',
+  step: 1,
+  role: 'sender',
+  disk: 'nothing',
+  finisher: 'no',
+};
 
 describe('DTX_FAILPOINTS', () => {
   it.each([

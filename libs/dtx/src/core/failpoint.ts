@@ -2,6 +2,9 @@ import { appendFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OptionsError, OutcomeUnknown } from './errors/errors.js';
 
+/** The part that a process plays in a scheme. */
+export type Role = 'sender' | 'receiver' | 'initiator' | 'participant' | 'service';
+
 /**
  * A named place where a process may be made to die, stop or fail, to show that the protocol holds there. It stands
  * after an awaited durable effect: in Node a crash behind a bare `publish()` tests nothing, the bytes have not left.
@@ -11,8 +14,8 @@ export interface Failpoint {
   readonly scheme: string;
   /** The step of the scheme's protocol, as numbered in the header of the file that holds the point. */
   readonly step: number;
-  /** The demo app in which a purchase meets it. */
-  readonly app: string;
+  /** The part that a process plays in the scheme when it meets the point. */
+  readonly role: Role;
   /** What is true on disk when a process dies here. */
   readonly disk: string;
   /** Who finishes the work. */

@@ -73,7 +73,7 @@ export const coreOptions = z.strictObject({
    */
   statementTimeoutMs: ms(5_000),
   /**
-   * How long the user's code may take in one go: a handler, a participant, the work of a half message, a hook. Then its
+   * How long the user's code may take in one go: a handler, a participant, a hook. Then its
    * transaction is ended, and the attempt has failed. Keep it below the broker's `consumer_timeout` (30 minutes).
    */
   handlerTimeoutMs: z.number().int().min(100).max(HANDLER_TIMEOUT_MS_MAX).default(60_000),

@@ -38,14 +38,12 @@ export class CheckBack implements OnModuleInit, OnModuleDestroy {
   onModuleInit(): void {
     const how = { prefetch: this.options.checkPrefetch, kind: 'replicated' } as const;
     this.database.onReady(() => {
-      this.parked.start((message) => this.check({ checks: 0, message }));
       this.consumer = this.broker.consume(this.copies.checkQueue, (delivery) => this.receive(delivery), how);
     });
   }
 
   async onModuleDestroy(): Promise<void> {
     await this.consumer?.stop(this.core.drainMs);
-    await this.parked.stop();
   }
 
   private async receive(delivery: Delivery): Promise<void> {
@@ -60,7 +58,7 @@ export class CheckBack implements OnModuleInit, OnModuleDestroy {
   }
 
   /** Settles one copy: publish, drop, or ask again later. */
-  private check(copy: Copy): Promise<void> {
+  check(copy: Copy): Promise<void> {
     const { gid, traceparent } = copy.message;
     return withTraceparent(traceparent, () => withGid(gid, () => this.settle(copy)));
   }

@@ -1,10 +1,11 @@
 import { defineInboxFailpoints } from '../core/consumer/failpoints.js';
 import { defineFailpoint } from '../core/failpoint.js';
+import { defineScheme } from '../core/scheme.js';
 
-export const SCHEME = 'half-message';
+export const SCHEME = defineScheme('half-message');
 
 const point = (name: string, step: number, disk: string, finisher: string) =>
-  defineFailpoint({ name: `${SCHEME}.${name}`, scheme: SCHEME, step, app: 'inventory', disk, finisher });
+  defineFailpoint({ name: `${SCHEME}.${name}`, scheme: SCHEME, step, role: 'sender', disk, finisher });
 
 /** The producer's crash points, in the order of the protocol. */
 export const failpoints = {
@@ -77,4 +78,4 @@ export const failpoints = {
   ),
 };
 
-defineInboxFailpoints(SCHEME, 'payment', { handle: 5 });
+defineInboxFailpoints(SCHEME, { handle: 5 });

@@ -1,14 +1,15 @@
 // Step 6 of 6 - receipts: what the consumers settled is marked DONE at the producer.
 import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { Broker } from '../core/broker/broker.service.js';
-import { halfReceiptQueueOf } from '../core/broker/contract.js';
 import { Database } from '../core/database/database.service.js';
 import { Alerts } from '../core/durable/alerts.js';
 import { ReceiptConsumer } from '../core/durable/receipt-consumer.js';
 import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { failpoints, SCHEME } from './failpoints.js';
+import { HALF } from './half-message-table.js';
 import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
+import { halfReceiptQueueOf } from './queues.js';
 import { Verdicts } from './verdicts.js';
 
 /** The receipts of half messages. A message that has none is the sweeper's. */
@@ -26,10 +27,9 @@ export class HalfReceipts implements OnModuleInit, OnModuleDestroy {
   ) {
     const messages = {
       scheme: SCHEME,
-      table: 'dtx_half',
+      table: HALF,
       // One that was committed by a version that asked for no receipts, and sent by this one.
       awaited: `COALESCE(m.awaiting, CONCAT(',', m.consumers, ','))`,
-      openStates: ['COMMITTED', 'SENT', 'PARKED'],
       queue: halfReceiptQueueOf(core.app),
       batchMax: options.markBatchMax,
       failpoint: failpoints.done,

@@ -1,6 +1,7 @@
 import { msOf } from '../core/database/clock-sql.js';
 import { addIndexOnce, hasColumn, type Migration, widenIndexOnce } from '../core/database/migrate.js';
 import type { DurableRow, DurableTable } from '../core/durable/durable-table.js';
+import { SCHEME } from './failpoints.js';
 
 /**
  * Verdicts, one row per half message, first writer wins. COMMITTED is written by the local transaction itself, and is
@@ -10,6 +11,9 @@ import type { DurableRow, DurableTable } from '../core/durable/durable-table.js'
  */
 export const HALF: DurableTable = {
   name: 'dtx_half',
+  openStates: ['COMMITTED', 'SENT', 'PARKED'],
+  finalState: `'DONE'`,
+  endedAt: 'done_at',
   lane: 'contract',
   columns: [
     'gid',
@@ -22,10 +26,39 @@ export const HALF: DurableTable = {
     'sent_at',
     `${msOf('created_at')} AS made_at_ms`,
   ],
+  shown: {
+    scheme: SCHEME,
+    retryState: `'COMMITTED'`,
+    what: (row) =>
+      `half message ${row.contract} v${row.version} to ${String(row.awaiting ?? row.consumers).replaceAll(/^,|,$/g, '') || 'all its consumers'}`,
+    moments: (row) => [
+      [row.created_at, row.state === 'ROLLED_BACK' ? 'ruled ROLLED_BACK' : 'COMMITTED with the business'],
+      [row.sent_at, 'confirmed by the broker for the first time'],
+      [row.done_at, 'every consumer has settled it'],
+    ],
+  },
 };
 
+/** The row of `dtx_half_parked` that says so, for as long as nobody has looked into it. */
+export const VERDICTS_LOST = 'verdicts.lost';
+
 /** Copies that no check could settle, for a person: PARKED, RECHECK once retried, DONE. */
-export const HALF_PARKED: DurableTable = { name: 'dtx_half_parked', columns: ['gid', 'message', 'last_error'] };
+export const HALF_PARKED: DurableTable = {
+  name: 'dtx_half_parked',
+  columns: ['gid', 'message', 'last_error'],
+  openStates: ['RECHECK', 'PARKED'],
+  finalState: `'DONE'`,
+  endedAt: 'settled_at',
+  shown: {
+    scheme: SCHEME,
+    retryState: `'RECHECK'`,
+    what: (row) => (row.id === VERDICTS_LOST ? 'the verdicts of half messages' : 'prepared copy without a verdict'),
+    moments: (row) => [
+      [row.created_at, 'the last check did not learn whether its local transaction has committed'],
+      [row.settled_at, 'settled'],
+    ],
+  },
+};
 
 /** What a prepared copy carries and a verdict remembers: enough to publish the message. */
 export interface HalfMessage {

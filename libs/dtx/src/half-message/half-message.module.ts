@@ -3,7 +3,6 @@ import { Purger, pastRetention } from '../core/durable/purge.js';
 import { parseOptions } from '../core/options.js';
 import { BrokerCheck } from './broker-check.js';
 import { CheckBack } from './check-back.js';
-import { HalfMessageOperations } from './half-message-operations.js';
 import { HalfReceipts } from './half-message-receipts.js';
 import {
   HALF_MESSAGE_OPTIONS,
@@ -15,6 +14,7 @@ import {
 import { ParkedCopies } from './parked-prepared-messages.js';
 import { HalfMessages } from './prepare.js';
 import { Copies } from './prepared-messages.js';
+import { Recheck } from './recheck.js';
 import { Sweeper } from './sweeper.js';
 import { Verdicts } from './verdicts.js';
 import { WholeVerdicts } from './whole.js';
@@ -63,7 +63,7 @@ export class HalfMessageModule {
         CheckBack,
         Sweeper,
         HalfReceipts,
-        HalfMessageOperations,
+        Recheck,
         VerdictPurge,
         BrokerCheck,
       ],

@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { z } from 'zod';
 import { Broker } from '../core/broker/broker.service.js';
-import { halfReceiptQueueOf, queueOf } from '../core/broker/contract.js';
+import { queueOf } from '../core/broker/contract.js';
 import { typeOf } from '../core/broker/envelope.js';
 import type { WaitingQueue } from '../core/broker/topology.js';
 import type { CoreOptions } from '../core/options.js';
@@ -9,6 +9,7 @@ import { CORE_OPTIONS } from '../core/tokens.js';
 import { SCHEME } from './failpoints.js';
 import type { HalfMessage } from './half-message-table.js';
 import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
+import { halfReceiptQueueOf } from './queues.js';
 
 const COPY_TYPE = 'dtx.half-copy.v1';
 

@@ -3,7 +3,8 @@ import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/commo
 import { Broker } from '../core/broker/broker.service.js';
 import { Database } from '../core/database/database.service.js';
 import { Alerts } from '../core/durable/alerts.js';
-import { DurableLoop, type Tried } from '../core/durable/loop.js';
+import type { DurableLoop, Tried } from '../core/durable/loop.js';
+import { DurableLoops } from '../core/durable/loops.js';
 import { Unreceipted } from '../core/durable/unreceipted.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
@@ -33,28 +34,25 @@ export class Sweeper implements OnModuleInit, OnModuleDestroy {
     private readonly copies: Copies,
     private readonly verdicts: Verdicts,
     alerts: Alerts,
+    loops: DurableLoops,
     @Inject(CORE_OPTIONS) core: CoreOptions,
     @Inject(HALF_MESSAGE_OPTIONS) options: HalfMessageOptions,
   ) {
     const patience = { ...options, resend: options.sweepBackoff };
     this.unreceipted = new Unreceipted(HALF, database, broker.publisher, alerts, patience);
-    this.loop = new DurableLoop<HalfRow>(
-      {
-        scheme: SCHEME,
-        table: HALF,
-        leaseMs: core.leaseMs,
-        scanIntervalMs: core.scanIntervalMs,
-        concurrencyMax: core.claimBatchMax,
-        laneMax: Math.ceil(core.claimBatchMax / LANES),
-        attemptsMax: options.attemptsMax,
-        backoff: options.sweepBackoff,
-        canRun: () => broker.publisher.isUp,
-        run: (row) => this.sweep(row),
-        describe: (row) => ({ gid: row.gid, step: stepOf(row) }),
-      },
-      database,
-      alerts,
-    );
+    this.loop = loops.create<HalfRow>({
+      scheme: SCHEME,
+      table: HALF,
+      leaseMs: core.leaseMs,
+      scanIntervalMs: core.scanIntervalMs,
+      concurrencyMax: core.claimBatchMax,
+      laneMax: Math.ceil(core.claimBatchMax / LANES),
+      attemptsMax: options.attemptsMax,
+      backoff: options.sweepBackoff,
+      canRun: () => broker.publisher.isUp,
+      run: (row) => this.sweep(row),
+      describe: (row) => ({ gid: row.gid, step: stepOf(row) }),
+    });
   }
 
   onModuleInit(): void {

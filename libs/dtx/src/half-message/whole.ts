@@ -1,20 +1,19 @@
 // For step 4, check-back: that there is no verdict says something only while the table of verdicts has lost none.
 import { Inject, Injectable } from '@nestjs/common';
 import { Database } from '../core/database/database.service.js';
-import { insertFirst, NOW, SqlExpression } from '../core/database/insert-first.js';
+import { insertFirst, NOW } from '../core/database/insert-first.js';
 import type { Sql } from '../core/database/sql.js';
 import { Alerts } from '../core/durable/alerts.js';
-import { inFuture, NEVER_BY_ITSELF } from '../core/durable/claim.js';
+import { inFuture } from '../core/durable/claim.js';
 import { Purger } from '../core/durable/purge.js';
+import { NEVER_BY_ITSELF, parkedColumns } from '../core/durable/settle.js';
 import { OutcomeUnknown } from '../core/errors/errors.js';
 import { SCHEME } from './failpoints.js';
+import { VERDICTS_LOST } from './half-message-table.js';
 import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
 
 /** `dtx_half` has lost rows: nothing can be ruled, since what is not in it may have been committed. */
 export class VerdictsLost extends OutcomeUnknown {}
-
-/** The row of `dtx_half_parked` that says so, for as long as nobody has looked into it. */
-export const VERDICTS_LOST = 'verdicts.lost';
 
 const TEXT =
   'dtx_half has lost rows (emptied or swept): the copies of half messages that it knows nothing of are not ruled back. ' +
@@ -69,9 +68,7 @@ export class WholeVerdicts {
   private async report(): Promise<void> {
     const incident = { scheme: SCHEME, id: VERDICTS_LOST, gid: null, step: 'ruling half messages', lastError: TEXT };
     const isNew = await this.database.own.transaction(async (sql) => {
-      const never = new SqlExpression(NEVER_BY_ITSELF);
-      const parked = { state: 'PARKED', last_error: TEXT, next_attempt_at: never, created_at: NOW };
-      const row = { id: VERDICTS_LOST, gid: 'half-verdicts', message: '{}', ...parked };
+      const row = { id: VERDICTS_LOST, gid: 'half-verdicts', message: '{}', ...parkedColumns(TEXT), created_at: NOW };
       if (!(await insertFirst(sql, 'dtx_half_parked', row)))
         await sql.query(
           `UPDATE dtx_half_parked SET state = 'PARKED', next_attempt_at = ${NEVER_BY_ITSELF}, settled_at = NULL WHERE id = ?`,

@@ -1,10 +1,11 @@
 import { defineInboxFailpoints } from '../core/consumer/failpoints.js';
 import { defineFailpoint } from '../core/failpoint.js';
+import { defineScheme } from '../core/scheme.js';
 
-export const SCHEME = 'local-message';
+export const SCHEME = defineScheme('local-message');
 
 const point = (name: string, step: number, disk: string, finisher: string) =>
-  defineFailpoint({ name: `${SCHEME}.${name}`, scheme: SCHEME, step, app: 'order', disk, finisher });
+  defineFailpoint({ name: `${SCHEME}.${name}`, scheme: SCHEME, step, role: 'sender', disk, finisher });
 
 /** The sender's crash points, in the order of the protocol; a file boundary is a crash boundary. */
 export const failpoints = {
@@ -46,4 +47,4 @@ export const failpoints = {
   ),
 };
 
-defineInboxFailpoints(SCHEME, 'inventory', { handle: 3, receipt: 4 });
+defineInboxFailpoints(SCHEME, { handle: 3, receipt: 4 });

@@ -8,7 +8,6 @@ import {
   localMessageOptions,
 } from './options.js';
 import { LocalMessages } from './outbox.js';
-import { LocalMessageOperations } from './outbox-operations.js';
 import { Receipts } from './outbox-receipts.js';
 import { Relay } from './relay.js';
 
@@ -35,14 +34,7 @@ export class LocalMessageModule {
     return {
       module: LocalMessageModule,
       global: true,
-      providers: [
-        { provide: LOCAL_MESSAGE_OPTIONS, useValue: checked },
-        LocalMessages,
-        Relay,
-        Receipts,
-        LocalMessageOperations,
-        OutboxPurge,
-      ],
+      providers: [{ provide: LOCAL_MESSAGE_OPTIONS, useValue: checked }, LocalMessages, Relay, Receipts, OutboxPurge],
       exports: [LocalMessages],
     };
   }

@@ -9,6 +9,7 @@ import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { LOCAL_MESSAGE_OPTIONS, type LocalMessageOptions } from './options.js';
+import { OUTBOX } from './outbox-table.js';
 import { Relay } from './relay.js';
 
 /** The receipts of the local message table. */
@@ -26,9 +27,8 @@ export class Receipts implements OnModuleInit, OnModuleDestroy {
   ) {
     const messages = {
       scheme: SCHEME,
-      table: 'dtx_outbox',
+      table: OUTBOX,
       awaited: 'm.awaiting',
-      openStates: ['PENDING', 'SENT', 'PARKED'],
       queue: receiptQueueOf(core.app),
       batchMax: options.markBatchMax,
       failpoint: failpoints.done,

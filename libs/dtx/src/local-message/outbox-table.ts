@@ -1,10 +1,14 @@
 import { msOf } from '../core/database/clock-sql.js';
 import { addIndexOnce, type Migration, widenIndexOnce } from '../core/database/migrate.js';
 import type { DurableRow, DurableTable } from '../core/durable/durable-table.js';
+import { SCHEME } from './failpoints.js';
 
 /** Messages that wait for the same consumers are a lane: the backlog of a dead consumer delays no other one's messages. */
 export const OUTBOX: DurableTable = {
   name: 'dtx_outbox',
+  openStates: ['PENDING', 'SENT', 'PARKED'],
+  finalState: `'DONE'`,
+  endedAt: 'done_at',
   lane: 'awaiting',
   columns: [
     'gid',
@@ -16,6 +20,16 @@ export const OUTBOX: DurableTable = {
     'sent_at',
     `${msOf('created_at')} AS made_at_ms`,
   ],
+  shown: {
+    scheme: SCHEME,
+    retryState: `'PENDING'`,
+    what: (row) => `${row.contract} v${row.version} to ${String(row.awaiting).slice(1, -1) || 'all its consumers'}`,
+    moments: (row) => [
+      [row.created_at, 'committed with the business'],
+      [row.sent_at, 'confirmed by the broker for the first time'],
+      [row.done_at, 'every consumer has settled it'],
+    ],
+  },
 };
 
 /** A message that is not done. `awaiting` lists the consumers without a receipt as `,a.b,c.d,`; `,` = none. */

@@ -9,7 +9,8 @@ import { queueOf, receiptQueueOf } from '../core/broker/contract.js';
 import { typeOf } from '../core/broker/envelope.js';
 import { Database } from '../core/database/database.service.js';
 import { Alerts } from '../core/durable/alerts.js';
-import { DurableLoop, type Tried } from '../core/durable/loop.js';
+import type { DurableLoop, Tried } from '../core/durable/loop.js';
+import { DurableLoops } from '../core/durable/loops.js';
 import { Unreceipted } from '../core/durable/unreceipted.js';
 import { textOf } from '../core/errors/errors.js';
 import { failpoint } from '../core/failpoint.js';
@@ -34,6 +35,7 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
     private readonly database: Database,
     private readonly broker: Broker,
     alerts: Alerts,
+    loops: DurableLoops,
     @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
     @Inject(LOCAL_MESSAGE_OPTIONS) private readonly options: LocalMessageOptions,
   ) {
@@ -41,23 +43,19 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
       failpoint(failpoints.marked, () => this.markSent(rows)),
     );
     this.unreceipted = new Unreceipted(OUTBOX, database, broker.publisher, alerts, options);
-    this.loop = new DurableLoop<OutboxRow>(
-      {
-        scheme: SCHEME,
-        table: OUTBOX,
-        leaseMs: core.leaseMs,
-        scanIntervalMs: core.scanIntervalMs,
-        concurrencyMax: options.relayWindowMax,
-        laneMax: Math.min(options.consumerWindowMax, options.relayWindowMax),
-        attemptsMax: options.attemptsMax,
-        backoff: options.resend,
-        canRun: () => broker.publisher.isUp,
-        run: (row) => this.run(row),
-        describe: (row) => ({ gid: row.gid, step: stepOf(row) }),
-      },
-      database,
-      alerts,
-    );
+    this.loop = loops.create<OutboxRow>({
+      scheme: SCHEME,
+      table: OUTBOX,
+      leaseMs: core.leaseMs,
+      scanIntervalMs: core.scanIntervalMs,
+      concurrencyMax: options.relayWindowMax,
+      laneMax: Math.min(options.consumerWindowMax, options.relayWindowMax),
+      attemptsMax: options.attemptsMax,
+      backoff: options.resend,
+      canRun: () => broker.publisher.isUp,
+      run: (row) => this.run(row),
+      describe: (row) => ({ gid: row.gid, step: stepOf(row) }),
+    });
   }
 
   onModuleInit(): void {

@@ -1,11 +1,14 @@
 // Steps 3 to 4 of 5 - deliver: the target is called until it has answered 2xx; on a ladder, then a person is asked.
 
 import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
+import type { EntityManager } from 'typeorm';
 import { Batcher } from '../core/async/batcher.js';
 import { Database } from '../core/database/database.service.js';
-import { Alerts } from '../core/durable/alerts.js';
+import { sqlOf } from '../core/database/sql.js';
 import { giveBack } from '../core/durable/claim.js';
-import { DurableLoop, type Tried } from '../core/durable/loop.js';
+import type { DurableLoop, Tried } from '../core/durable/loop.js';
+import { DurableLoops } from '../core/durable/loops.js';
+import { settleFinal } from '../core/durable/settle.js';
 import { textOf } from '../core/errors/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
@@ -31,30 +34,27 @@ export class Deliveries implements OnModuleInit, OnModuleDestroy {
   constructor(
     private readonly database: Database,
     private readonly caller: TargetCaller,
-    alerts: Alerts,
+    loops: DurableLoops,
     @Inject(CORE_OPTIONS) core: CoreOptions,
     @Inject(NOTIFY_OPTIONS) private readonly options: NotifyOptions,
   ) {
     this.marks = new Batcher({ delayMs: options.markDelayMs, batchMax: MARK_BATCH_MAX }, (rows) =>
       failpoint(failpoints.delivered, () => this.markDelivered(rows)),
     );
-    this.loop = new DurableLoop<NotificationRow>(
-      {
-        scheme: SCHEME,
-        table: NOTIFICATIONS,
-        leaseMs: leaseMsOf(core, options),
-        scanIntervalMs: core.scanIntervalMs,
-        concurrencyMax: options.concurrencyMax,
-        laneMax: options.targetConcurrencyMax,
-        attemptsMax: options.ladderMs.length + 1,
-        backoff: { stepsMs: options.ladderMs },
-        canRun: () => true,
-        run: (row, answered) => this.run(row, answered),
-        describe: (row) => ({ gid: row.gid, step: `telling ${row.target_host} of ${row.type}` }),
-      },
-      database,
-      alerts,
-    );
+    this.loop = loops.create<NotificationRow>({
+      scheme: SCHEME,
+      table: NOTIFICATIONS,
+      leaseMs: leaseMsOf(core, options),
+      scanIntervalMs: core.scanIntervalMs,
+      concurrencyMax: options.concurrencyMax,
+      laneMax: options.targetConcurrencyMax,
+      attemptsMax: options.ladderMs.length + 1,
+      backoff: { stepsMs: options.ladderMs },
+      canRun: () => true,
+      run: (row, answered) => this.run(row, answered),
+      describe: (row) => ({ gid: row.gid, step: `telling ${row.target_host} of ${row.type}` }),
+      resolve: async (tx, row, outcome) => outcome === 'done' && close(tx, row.id),
+    });
   }
 
   onModuleInit(): void {
@@ -120,11 +120,17 @@ export class Deliveries implements OnModuleInit, OnModuleDestroy {
 
   /** Not fenced by the claim: whoever was answered 2xx knows that it is over. */
   private async markDelivered(rows: NotificationRow[]): Promise<void> {
-    await this.database.own.query(
-      `UPDATE dtx_notification SET state = 'DELIVERED', attempts = attempts + 1, next_attempt_at = NULL, claim_token = NULL,
-         settled_at = UTC_TIMESTAMP(3) WHERE id IN (?) AND state = 'PENDING'`,
-      [rows.map((row) => row.id).sort()],
-    );
+    await settleFinal(this.database.own, NOTIFICATIONS, {
+      ids: rows.map((row) => row.id),
+      also: { sql: 'm.attempts = m.attempts + 1', values: [] },
+      only: { sql: `m.state = 'PENDING'`, values: [] },
+    });
     for (const { id } of rows) measure('settled', { scheme: SCHEME, ms: this.database.ageMs(id) });
   }
+}
+
+/** A person takes it as delivered. A fact cannot be refused. */
+async function close(tx: EntityManager, id: string): Promise<boolean> {
+  await settleFinal(sqlOf(tx), NOTIFICATIONS, { ids: [id], state: `'CLOSED'` });
+  return true;
 }

@@ -1,9 +1,10 @@
 import { defineFailpoint } from '../core/failpoint.js';
+import { defineScheme } from '../core/scheme.js';
 
-export const SCHEME = 'notify';
+export const SCHEME = defineScheme('notify');
 
 const point = (name: string, step: number, disk: string, finisher: string) =>
-  defineFailpoint({ name: `${SCHEME}.${name}`, scheme: SCHEME, step, app: 'payment', disk, finisher });
+  defineFailpoint({ name: `${SCHEME}.${name}`, scheme: SCHEME, step, role: 'service', disk, finisher });
 
 const SCAN = 'The scan of any instance of the notification service, once the lease has run out.';
 

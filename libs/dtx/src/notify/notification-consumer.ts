@@ -9,7 +9,8 @@ import { Database } from '../core/database/database.service.js';
 import { insertFirst, NOW, SqlExpression } from '../core/database/insert-first.js';
 import { whyUnstorable } from '../core/database/unstorable.js';
 import { Alerts } from '../core/durable/alerts.js';
-import { inFuture, NEVER_BY_ITSELF } from '../core/durable/claim.js';
+import { inFuture } from '../core/durable/claim.js';
+import { parkedColumns } from '../core/durable/settle.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
 import { measure } from '../core/telemetry.js';
@@ -167,8 +168,7 @@ export class Records implements OnModuleInit, OnModuleDestroy {
   private async keepRow(row: Kept, problem: string): Promise<void> {
     const { id, gid } = row;
     const incident = { scheme: SCHEME, id, gid, step: 'recording a notification', lastError: problem };
-    const next_attempt_at = new SqlExpression(NEVER_BY_ITSELF);
-    const values = { ...row, state: 'PARKED', next_attempt_at, last_error: problem.slice(0, 1_000), created_at: NOW };
+    const values = { ...row, ...parkedColumns(problem), created_at: NOW };
     const isFirst = await this.database.own.transaction(async (sql) => {
       if (!(await insertFirst(sql, 'dtx_notification', values))) return false;
       await this.alerts.raise(sql, incident);

@@ -1,11 +1,24 @@
 import { type Migration, widenIndexOnce } from '../core/database/migrate.js';
 import type { DurableRow, DurableTable } from '../core/durable/durable-table.js';
+import { SCHEME } from './failpoints.js';
 
 /** A target's rows are a lane: however slow it is, only so many calls to it are under way. */
 export const NOTIFICATIONS: DurableTable = {
   name: 'dtx_notification',
   columns: ['gid', 'type', 'target', 'target_host', 'body', 'traceparent'],
+  openStates: ['PENDING', 'PARKED'],
+  finalState: `'DELIVERED'`,
+  endedAt: 'settled_at',
   lane: 'target_host',
+  shown: {
+    scheme: SCHEME,
+    retryState: `'PENDING'`,
+    what: (row) => `${row.type} to ${row.target_host}`,
+    moments: (row) => [
+      [row.created_at, 'recorded by the notification service'],
+      [row.settled_at, row.state === 'DELIVERED' ? `${row.target_host} has taken it` : 'closed by hand'],
+    ],
+  },
 };
 
 /** A notification that is not delivered. Its id is the event's, the same over all its calls. */

@@ -4,7 +4,6 @@ import { parseOptions } from '../core/options.js';
 import { Deliveries } from './delivery.js';
 import { Inquiry } from './inquiry.js';
 import { Records } from './notification-consumer.js';
-import { NotifyOperations } from './notification-operations.js';
 import { NOTIFY_OPTIONS, type NotifyOptions, type NotifyOptionsInput, notifyOptions } from './options.js';
 import { Notifications } from './publish.js';
 import { TargetCaller } from './webhook-client.js';
@@ -42,7 +41,7 @@ class NotifyNotice implements OnModuleInit {
 export class NotifyModule {
   /** @throws OptionsError naming what is wrong */
   static forService(options: NotifyOptionsInput): DynamicModule {
-    const service = [TargetCaller, Deliveries, Records, NotifyOperations, NotifyPurge, NotifyNotice];
+    const service = [TargetCaller, Deliveries, Records, NotifyPurge, NotifyNotice];
     return NotifyModule.with(options, service);
   }
 

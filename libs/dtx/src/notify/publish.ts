@@ -3,7 +3,7 @@ import { types } from 'node:util';
 import { Inject, Injectable } from '@nestjs/common';
 import { z } from 'zod';
 import { Broker } from '../core/broker/broker.service.js';
-import { queueOf } from '../core/broker/contract.js';
+import { queueOf, reserveConsumers } from '../core/broker/contract.js';
 import { checkedJson } from '../core/broker/payload.js';
 import { QueueWatch } from '../core/durable/queue-watch.js';
 import { failpoint } from '../core/failpoint.js';
@@ -50,6 +50,8 @@ const timeOf = (at: unknown) => (types.isDate(at) && !Number.isNaN(at.getTime())
 const notificationToSend = notificationBody.extend({
   payload: notificationBody.shape.payload.extend({ timestamp: z.preprocess(timeOf, z.iso.datetime()) }),
 });
+
+reserveConsumers(/^notify$/);
 
 /** Where the notification service of an app takes what is to be told. */
 export function notifyQueueOf(service: string): string {

@@ -1,14 +1,9 @@
 import { Counter, Histogram, type Registry } from 'prom-client';
-import { allFailpoints } from '../core/failpoint.js';
+import { schemeLabel } from '../core/scheme.js';
 import { onMeasured } from '../core/telemetry.js';
 
 /** From a confirm on the same machine to a purchase that waited for a person. */
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3_600];
-
-/** A scheme as a label: one that is loaded here, or `other`, since a message may claim any. */
-export function schemeLabel(scheme: string): string {
-  return allFailpoints().some((point) => point.scheme === scheme) ? scheme : 'other';
-}
 
 /**
  * Counts what happens. Labels are bounded whatever comes in: a scheme that a message only claims to have is `other`, and

@@ -2,7 +2,8 @@ import { Controller, Get, Header, Injectable, OnModuleDestroy } from '@nestjs/co
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import { Broker } from '../core/broker/broker.service.js';
 import { Database } from '../core/database/database.service.js';
-import { countInto, schemeLabel } from './counters.js';
+import { schemeLabel } from '../core/scheme.js';
+import { countInto } from './counters.js';
 import { Counts } from './counts.js';
 
 /** A registry of the application's own: several in one process do not share one. */

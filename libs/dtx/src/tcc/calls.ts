@@ -4,12 +4,11 @@ import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
 import { z } from 'zod';
 import { Broker } from '../core/broker/broker.service.js';
 import type { Delivery, QueueConsumer } from '../core/broker/queue-consumer.js';
-import { isAnswerQueue } from '../core/broker/topology.js';
 import { OutcomeUnknown } from '../core/errors/errors.js';
 import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { currentTraceparent } from '../core/trace.js';
-import { callQueueOf, secondQueueOf } from './contract.js';
+import { answerQueueOf, callQueueOf, isAnswerQueue, secondQueueOf } from './contract.js';
 import { SCHEME } from './failpoints.js';
 import type { Branch } from './tcc-tables.js';
 
@@ -81,7 +80,7 @@ export class Calls implements OnModuleInit {
     private readonly broker: Broker,
     @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
   ) {
-    this.answerQueue = `dtx.${core.app}.tcc-answers.${randomUUID()}`;
+    this.answerQueue = answerQueueOf(core.app, randomUUID());
   }
 
   /** Ends with the connection, after everything that may still wait for an answer. */

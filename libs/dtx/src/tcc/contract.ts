@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { reserveConsumers } from '../core/broker/contract.js';
 import { OptionsError } from '../core/errors/errors.js';
 
 /**
@@ -15,6 +16,8 @@ export interface Participant<Args = unknown> {
 
 /** The arguments of a participant's three methods. */
 export type ArgsOf<P> = P extends Participant<infer Args> ? Args : never;
+
+reserveConsumers(/^tcc-/);
 
 /** The queues in which initiators get their answers begin with it. */
 const RESERVED = /\.answers$/;
@@ -50,4 +53,14 @@ export function callQueueOf({ name, version }: Pick<Participant, 'name' | 'versi
  */
 export function secondQueueOf({ name, version }: Pick<Participant, 'name' | 'version'>): string {
   return `dtx.${name.replace('.', '.tcc-')}.second.v${version}`;
+}
+
+/** The queue in which one process of an initiator gets its answers. */
+export function answerQueueOf(app: string, processId: string): string {
+  return `dtx.${app}.tcc-answers.${processId}`;
+}
+
+/** Whether a queue is one in which an initiator gets its answers. */
+export function isAnswerQueue(queue: string): boolean {
+  return /^dtx\.[a-z][a-z0-9-]{0,31}\.tcc-answers\.[0-9a-f-]{36}$/.test(queue);
 }

@@ -1,12 +1,13 @@
-import { defineFailpoint } from '../core/failpoint.js';
+import { defineFailpoint, type Role } from '../core/failpoint.js';
+import { defineScheme } from '../core/scheme.js';
 
-export const SCHEME = 'tcc';
+export const SCHEME = defineScheme('tcc');
 
-const point = (app: string) => (name: string, step: number, disk: string, finisher: string) =>
-  defineFailpoint({ name: `${SCHEME}.${name}`, scheme: SCHEME, step, app, disk, finisher });
+const point = (role: Role) => (name: string, step: number, disk: string, finisher: string) =>
+  defineFailpoint({ name: `${SCHEME}.${name}`, scheme: SCHEME, step, role, disk, finisher });
 
-const initiator = point('payment');
-const participant = point('inventory');
+const initiator = point('initiator');
+const participant = point('participant');
 const DEADLINE = 'The scan of any instance of the initiator cancels when the deadline has passed.';
 const SECOND_PHASE = 'The scan of any instance of the initiator repeats the second phase when the lease has run out.';
 

@@ -1,13 +1,19 @@
 // Step 4 of 4 - second phase: Confirm or Cancel every branch until each has answered; in any instance, after any crash.
 
 import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
+import type { EntityManager } from 'typeorm';
 import { backoffMs } from '../core/async/backoff.js';
 import { Batcher } from '../core/async/batcher.js';
 import { Broker } from '../core/broker/broker.service.js';
 import { Database } from '../core/database/database.service.js';
-import { Alerts, isoTime } from '../core/durable/alerts.js';
+import { sqlOf } from '../core/database/sql.js';
+import { isoTime } from '../core/durable/alerts.js';
 import { inFuture } from '../core/durable/claim.js';
-import { DurableLoop, type Tried } from '../core/durable/loop.js';
+import type { TableRow } from '../core/durable/durable-table.js';
+import type { Outcome } from '../core/durable/durable-work.js';
+import type { DurableLoop, Tried } from '../core/durable/loop.js';
+import { DurableLoops } from '../core/durable/loops.js';
+import { settleFinal } from '../core/durable/settle.js';
 import { textOf } from '../core/errors/errors.js';
 import { isUnavailable } from '../core/errors/sql-errors.js';
 import { failpoint } from '../core/failpoint.js';
@@ -49,32 +55,29 @@ export class SecondPhase implements OnModuleInit, OnModuleDestroy {
     private readonly broker: Broker,
     private readonly calls: Calls,
     private readonly outcomes: Outcomes,
-    alerts: Alerts,
+    loops: DurableLoops,
     @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
     @Inject(TCC_OPTIONS) private readonly options: TccOptions,
   ) {
     this.marks = new Batcher({ delayMs: options.markDelayMs, batchMax: options.markBatchMax }, (rows) =>
       failpoint(failpoints.marked, () => this.mark(rows)),
     );
-    this.loop = new DurableLoop<TccRow>(
-      {
-        scheme: SCHEME,
-        table: TCC,
-        leaseMs: leaseMsOf(core, options),
-        scanIntervalMs: core.scanIntervalMs,
-        concurrencyMax: options.concurrencyMax,
-        attemptsMax: options.attemptsMax,
-        backoff: options.backoff,
-        canRun: () => calls.isUp,
-        run: (row) => withTraceparent(row.traceparent, () => this.run(row)),
-        describe: (row) => ({
-          gid: row.id,
-          step: `carrying out ${row.decision ?? 'the deadline'} of a TCC transaction`,
-        }),
-      },
-      database,
-      alerts,
-    );
+    this.loop = loops.create<TccRow>({
+      scheme: SCHEME,
+      table: TCC,
+      leaseMs: leaseMsOf(core, options),
+      scanIntervalMs: core.scanIntervalMs,
+      concurrencyMax: options.concurrencyMax,
+      attemptsMax: options.attemptsMax,
+      backoff: options.backoff,
+      canRun: () => calls.isUp,
+      run: (row) => withTraceparent(row.traceparent, () => this.run(row)),
+      describe: (row) => ({
+        gid: row.id,
+        step: `carrying out ${row.decision ?? 'the deadline'} of a TCC transaction`,
+      }),
+      resolve: (tx, row, outcome) => resolve(tx, row, outcome),
+    });
   }
 
   onModuleInit(): void {
@@ -209,12 +212,9 @@ export class SecondPhase implements OnModuleInit, OnModuleDestroy {
 
   /** Not fenced by the claim: whoever saw every branch answer knows that it is over, and only forward is possible. */
   private async mark(rows: TccRow[]): Promise<void> {
-    await this.database.own.query(
-      `UPDATE dtx_tcc SET state = IF(decision = 'CONFIRM', 'CONFIRMED', 'CANCELLED'), next_attempt_at = NULL,
-         claim_token = NULL, settled_at = UTC_TIMESTAMP(3)
-       WHERE id IN (?) AND (id, COALESCE(incarnation, '${UNKNOWN}')) IN (?) AND state IN ('CONFIRMING', 'CANCELLING')`,
-      [rows.map(({ id }) => id).sort(), rows.map(({ id, incarnation }) => [id, incarnation ?? UNKNOWN])],
-    );
+    const names = rows.map(({ id, incarnation }) => [id, incarnation ?? UNKNOWN]);
+    const sql = `(m.id, COALESCE(m.incarnation, '${UNKNOWN}')) IN (?) AND m.state IN ('CONFIRMING', 'CANCELLING')`;
+    await settleFinal(this.database.own, TCC, { ids: rows.map(({ id }) => id), only: { sql, values: [names] } });
     for (const { id } of rows) measure('settled', { scheme: SCHEME, ms: this.database.ageMs(id) });
   }
 }
@@ -224,4 +224,11 @@ function triedOf(failures: readonly Carried[], busyRestMs: number): Tried {
   if (failures.some(({ verdict }) => verdict === 'illegal')) return { kind: 'hopeless', error };
   if (!failures.every(({ verdict }) => verdict === 'away')) return { kind: 'failed', error };
   return failures.some(({ isBusy }) => isBusy) ? { kind: 'unreachable', delayMs: busyRestMs } : { kind: 'unreachable' };
+}
+
+/** By hand only as it was decided: a decision is never reversed. */
+async function resolve(tx: EntityManager, row: TableRow, outcome: Outcome): Promise<boolean> {
+  if (outcome === 'reject' || !row.decision) return false;
+  await settleFinal(sqlOf(tx), TCC, { ids: [row.id] });
+  return true;
 }

@@ -1,5 +1,6 @@
 import { hasColumn, type Migration, widenIndexOnce } from '../core/database/migrate.js';
 import type { DurableRow, DurableTable } from '../core/durable/durable-table.js';
+import { SCHEME } from './failpoints.js';
 
 export type Decision = 'CONFIRM' | 'CANCEL';
 
@@ -7,6 +8,20 @@ export type Decision = 'CONFIRM' | 'CANCEL';
 export const TCC: DurableTable = {
   name: 'dtx_tcc',
   columns: ['incarnation', 'decision', 'reason', 'decided_at', 'traceparent'],
+  openStates: ['TRYING', 'CONFIRMING', 'CANCELLING', 'PARKED'],
+  finalState: `IF(m.decision = 'CONFIRM', 'CONFIRMED', 'CANCELLED')`,
+  endedAt: 'settled_at',
+  shown: {
+    scheme: SCHEME,
+    // A decision is never reversed: a retry goes on with it.
+    retryState: `CASE decision WHEN 'CONFIRM' THEN 'CONFIRMING' WHEN 'CANCEL' THEN 'CANCELLING' ELSE 'TRYING' END`,
+    what: (row) => `TCC transaction${row.reason ? `, ${row.reason}` : ''}`,
+    moments: (row) => [
+      [row.created_at, 'registered with all its branches'],
+      [row.decided_at, `decided to ${row.decision}${row.reason ? ` (${row.reason})` : ''}`],
+      [row.settled_at, 'carried out by every branch'],
+    ],
+  },
 };
 
 /** A transaction that is not over. Its id is its gid. */

@@ -11,7 +11,6 @@ import { OpenTries } from './open-tries.js';
 import { TCC_OPTIONS, type TccOptions, type TccOptionsInput, tccOptions } from './options.js';
 import { Outcomes } from './outcome.js';
 import { SecondPhase } from './second-phase.js';
-import { TccOperations } from './tcc-operations.js';
 import { Tcc } from './transaction.js';
 
 /**
@@ -66,7 +65,6 @@ export class TccModule {
         Explorer,
         TccEndpoint,
         OpenTries,
-        TccOperations,
         TccPurge,
       ],
       exports: [Tcc],

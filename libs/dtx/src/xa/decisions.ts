@@ -9,7 +9,8 @@ import { insertFirst, NOW, SqlExpression } from '../core/database/insert-first.j
 import type { SqlValue } from '../core/database/literal.js';
 import type { Sql } from '../core/database/sql.js';
 import { Alerts } from '../core/durable/alerts.js';
-import { inFuture, NEVER_BY_ITSELF } from '../core/durable/claim.js';
+import { inFuture } from '../core/durable/claim.js';
+import { NEVER_BY_ITSELF, settleFinal } from '../core/durable/settle.js';
 import { DtxError } from '../core/errors/errors.js';
 import { isLockWait } from '../core/errors/sql-errors.js';
 import type { CoreOptions } from '../core/options.js';
@@ -17,7 +18,7 @@ import { CORE_OPTIONS } from '../core/tokens.js';
 import { SCHEME } from './failpoints.js';
 import { leaseMsOf, XA_OPTIONS, type XaOptions } from './options.js';
 import { within } from './time-limits.js';
-import { type Decision, type XaRow } from './xa-tables.js';
+import { type Decision, XA, type XaRow } from './xa-tables.js';
 import type { Gtrid } from './xid.js';
 
 /** What a row says beside its decision. */
@@ -151,11 +152,11 @@ export class Decisions {
    */
   async markDone(ids: readonly string[]): Promise<void> {
     const { join, close } = this.alerts.closeWith({ scheme: SCHEME, id: 'm.id', when: 'TRUE' });
-    await this.database.own.query(
-      `UPDATE dtx_xa m ${join.sql} SET m.state = 'DONE', m.next_attempt_at = NULL, m.claim_token = NULL,
-         m.done_at = UTC_TIMESTAMP(3), ${close}
-       WHERE m.id IN (?) AND m.state IN ('COMMITTING', 'ROLLING_BACK')`,
-      [...join.values, [...ids].sort()],
-    );
+    await settleFinal(this.database.own, XA, {
+      ids,
+      join,
+      also: { sql: close, values: [] },
+      only: { sql: `m.state IN ('COMMITTING', 'ROLLING_BACK')`, values: [] },
+    });
   }
 }

@@ -1,9 +1,10 @@
 import { defineFailpoint } from '../core/failpoint.js';
+import { defineScheme } from '../core/scheme.js';
 
-export const SCHEME = 'xa';
+export const SCHEME = defineScheme('xa');
 
 const point = (name: string, step: number, disk: string, finisher: string) =>
-  defineFailpoint({ name: `${SCHEME}.${name}`, scheme: SCHEME, step, app: 'order', disk, finisher });
+  defineFailpoint({ name: `${SCHEME}.${name}`, scheme: SCHEME, step, role: 'initiator', disk, finisher });
 
 const PRESUMED = 'The recovery of any instance rolls back what is prepared once the deadline has passed.';
 const SECOND_PHASE = 'The scan of any instance commits what is still prepared when the lease has run out.';

@@ -1,10 +1,10 @@
 import { Injectable } from '@nestjs/common';
 import { msOf } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
-import { insertFirst, NOW, SqlExpression, type Values } from '../core/database/insert-first.js';
+import { insertFirst, NOW, type Values } from '../core/database/insert-first.js';
 import type { Sql } from '../core/database/sql.js';
 import { Alerts, type Incident } from '../core/durable/alerts.js';
-import { NEVER_BY_ITSELF } from '../core/durable/claim.js';
+import { NEVER_BY_ITSELF, parkedColumns } from '../core/durable/settle.js';
 import { failpoint } from '../core/failpoint.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { LOG_GID, SENTINEL } from './xa-tables.js';
@@ -27,9 +27,6 @@ export const MOVED = idOf('moved');
 
 /** Faults with which the absence of a decision says nothing of what began before they were found. */
 export const DOUBTS = [idOf('truncated'), idOf('tail')];
-
-/** Whether a row is about the log itself. */
-export const isLogFault = (id: string): boolean => id.startsWith('log.');
 
 const AFTER_DOUBT =
   'Nothing that was prepared before is rolled back by itself. Compare the business of the databases, end by hand what must ' +
@@ -113,8 +110,7 @@ export class LogIncidents {
     { id, gtrid, last_error }: { id: string; gtrid: string; last_error: string },
     seenAtMs: number,
   ): Promise<boolean> {
-    const never = new SqlExpression(NEVER_BY_ITSELF);
-    const row = { id, gid: LOG_GID, gtrid, branches: '-', state: 'PARKED', last_error, next_attempt_at: never };
+    const row = { id, gid: LOG_GID, gtrid, branches: '-', ...parkedColumns(last_error) };
     if (await insertFirst(sql, 'dtx_xa', { ...row, created_at: NOW })) return true;
     const { affectedRows } = await sql.query(
       `UPDATE dtx_xa SET state = 'PARKED', gtrid = ?, last_error = ?, next_attempt_at = ${NEVER_BY_ITSELF},

@@ -4,6 +4,7 @@ import { msOf, NOW_MS } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
 import type { Sql } from '../core/database/sql.js';
 import { Alerts } from '../core/durable/alerts.js';
+import { settleFinal } from '../core/durable/settle.js';
 import { OptionsError } from '../core/errors/errors.js';
 import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
@@ -12,7 +13,7 @@ import { XaUnavailable } from './errors.js';
 import { SCHEME } from './failpoints.js';
 import { DOUBTS, LogIncidents, MOVED } from './incidents.js';
 import { XA_OPTIONS, type XaOptions } from './options.js';
-import { newLogId, SENTINEL } from './xa-tables.js';
+import { newLogId, SENTINEL, XA } from './xa-tables.js';
 
 /** Where a log is read, and where it belongs: one row of one statement. */
 export interface LogPlace {
@@ -155,11 +156,8 @@ export class DecisionLog {
     );
     if (left.length === 0) return;
     const ids = left.map((row) => row.id);
-    await sql.query(
-      `UPDATE dtx_xa SET state = 'DONE', next_attempt_at = NULL, claim_token = NULL, done_at = UTC_TIMESTAMP(3),
-         last_error = 'belongs to the decision log that this one was copied from' WHERE id IN (?)`,
-      [ids],
-    );
+    const text = 'belongs to the decision log that this one was copied from';
+    await settleFinal(sql, XA, { ids, also: { sql: 'm.last_error = ?', values: [text] } });
     await this.alerts.close(sql, SCHEME, ids);
   }
 

@@ -2,9 +2,9 @@
 
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { Database } from '../core/database/database.service.js';
-import { insertFirst, NOW, SqlExpression } from '../core/database/insert-first.js';
+import { insertFirst, NOW } from '../core/database/insert-first.js';
 import { Alerts } from '../core/durable/alerts.js';
-import { NEVER_BY_ITSELF } from '../core/durable/claim.js';
+import { parkedColumns } from '../core/durable/settle.js';
 import { textOf } from '../core/errors/errors.js';
 import { isLockWait } from '../core/errors/sql-errors.js';
 import { failpoint } from '../core/failpoint.js';
@@ -167,12 +167,8 @@ export class Orphans {
     const error = `prepared at ${branch}, ${why}: commit or roll it back by hand`;
     const incident = { scheme: SCHEME, id, gid: id, step: 'recovering an XA branch', lastError: error };
     const isNew = await this.database.own.transaction(async (tx) => {
-      const about = { id, gid: id, gtrid, branches: branch, decision: null, state: 'PARKED', last_error: error };
-      const times = {
-        next_attempt_at: new SqlExpression(NEVER_BY_ITSELF),
-        created_at: new Date(startMs),
-        decided_at: NOW,
-      };
+      const about = { id, gid: id, gtrid, branches: branch, decision: null, ...parkedColumns(error) };
+      const times = { created_at: new Date(startMs), decided_at: NOW };
       if (!(await insertFirst(tx, 'dtx_xa', { ...about, ...times }))) return false;
       await this.alerts.raise(tx, incident);
       return true;

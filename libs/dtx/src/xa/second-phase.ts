@@ -4,9 +4,14 @@ import { Inject, Injectable, Logger } from '@nestjs/common';
 import { backoffMs } from '../core/async/backoff.js';
 import { Batcher } from '../core/async/batcher.js';
 import { Database } from '../core/database/database.service.js';
+import { type Sql, sqlOf } from '../core/database/sql.js';
 import { Alerts } from '../core/durable/alerts.js';
 import { settleAgain } from '../core/durable/claim.js';
-import { DurableLoop, type Tried } from '../core/durable/loop.js';
+import type { TableRow } from '../core/durable/durable-table.js';
+import type { Outcome } from '../core/durable/durable-work.js';
+import type { DurableLoop, Tried } from '../core/durable/loop.js';
+import { DurableLoops } from '../core/durable/loops.js';
+import { settleFinal } from '../core/durable/settle.js';
 import { textOf } from '../core/errors/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
@@ -17,10 +22,9 @@ import type { XaBranch } from './branch.js';
 import { type Carried, CarryOut } from './carry-out.js';
 import { Decisions } from './decisions.js';
 import { failpoints, SCHEME } from './failpoints.js';
-import { isLogFault } from './incidents.js';
 import { DecisionLog } from './log.js';
 import { heldForMs, leaseMsOf, XA_OPTIONS, type XaOptions } from './options.js';
-import { XA, type XaRow } from './xa-tables.js';
+import { isLogFault, XA, type XaRow } from './xa-tables.js';
 import { parseGtrid } from './xid.js';
 
 /** A branch that a session holds is looked at again after this part of its transaction's age. */
@@ -45,6 +49,7 @@ export class SecondPhase {
     private readonly carryOut: CarryOut,
     private readonly decisions: Decisions,
     private readonly alerts: Alerts,
+    loops: DurableLoops,
     @Inject(CORE_OPTIONS) core: CoreOptions,
     @Inject(XA_OPTIONS) private readonly options: XaOptions,
   ) {
@@ -55,24 +60,28 @@ export class SecondPhase {
     const { absentMs, handlerTimeoutMs: hookMs } = core;
     const limits = { inWorkMax: options.concurrencyMax, leaseMs, absentMs, hookMs };
     this.afterCommit = new AfterCommit(database, limits, (row, error) => this.tell(row, error));
-    this.loop = new DurableLoop<XaRow>(
-      {
-        scheme: SCHEME,
-        table: XA,
-        leaseMs,
-        scanIntervalMs: core.scanIntervalMs,
-        // Room for every transaction of this process, and for as many that others have left.
-        concurrencyMax: 2 * options.concurrencyMax,
-        attemptsMax: options.attemptsMax,
-        backoff: options.backoff,
-        // What a copy has brought along is not its own to carry out.
-        canRun: () => log.id !== '',
-        run: (row) => this.run(row),
-        describe: (row) => ({ gid: row.gid, step: stepOf(row) }),
-      },
-      database,
-      alerts,
-    );
+    this.loop = loops.create<XaRow>({
+      scheme: SCHEME,
+      table: XA,
+      leaseMs,
+      scanIntervalMs: core.scanIntervalMs,
+      // Room for every transaction of this process, and for as many that others have left.
+      concurrencyMax: 2 * options.concurrencyMax,
+      attemptsMax: options.attemptsMax,
+      backoff: options.backoff,
+      // What a copy has brought along is not its own to carry out.
+      canRun: () => log.id !== '',
+      run: (row) => this.run(row),
+      describe: (row) => ({ gid: row.gid, step: stepOf(row) }),
+      resolve: (tx, row, outcome) => this.resolve(sqlOf(tx), row, outcome),
+    });
+  }
+
+  /** By hand only as it was decided: a decision is never reversed. A fault of the log has answers of its own. */
+  private async resolve(sql: Sql, row: TableRow, outcome: Outcome): Promise<boolean> {
+    if (isLogFault(row.id) ? !(await this.log.settle(sql, row.id, outcome)) : outcome === 'reject') return false;
+    await settleFinal(sql, XA, { ids: [row.id] });
+    return true;
   }
 
   /** @throws OptionsError for a second one */

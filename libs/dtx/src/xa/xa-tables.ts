@@ -1,8 +1,20 @@
 import { msOf } from '../core/database/clock-sql.js';
 import { addIndexOnce, hasColumn, type Migration, widenIndexOnce } from '../core/database/migrate.js';
 import type { DurableRow, DurableTable } from '../core/durable/durable-table.js';
+import { SCHEME } from './failpoints.js';
 
 export type Decision = 'COMMIT' | 'ROLLBACK';
+
+/**
+ * The id of the row that says that `dtx_xa` is whole. A log that was emptied, or swept by hand, has lost it; one that was
+ * made before there was such a row gets it once, by its migration. It sorts behind every other row, so that instances of
+ * an older version, which purge by id, leave it.
+ */
+export const SENTINEL = 'log~sentinel';
+/** The gid of the rows that are about the log itself. */
+export const LOG_GID = 'xa-log';
+/** Whether a row is about the log itself. */
+export const isLogFault = (id: string): boolean => id.startsWith('log.');
 
 export const XA: DurableTable = {
   name: 'dtx_xa',
@@ -15,6 +27,30 @@ export const XA: DurableTable = {
     'last_error',
     `${msOf('UTC_TIMESTAMP(3)')} - (${msOf('created_at')}) AS age_ms`,
   ],
+  openStates: ['COMMITTING', 'ROLLING_BACK', 'PARKED'],
+  finalState: `'DONE'`,
+  endedAt: 'done_at',
+  shown: {
+    scheme: SCHEME,
+    // A decision is never reversed: a retry goes on with it.
+    retryState: `CASE decision WHEN 'COMMIT' THEN 'COMMITTING' WHEN 'ROLLBACK' THEN 'ROLLING_BACK' ELSE 'PARKED' END`,
+    below: SENTINEL,
+    what: (row) =>
+      isLogFault(row.id)
+        ? 'the decision log of XA'
+        : `XA transaction over ${row.branches}, decision ${row.decision ?? 'not known'}`,
+    moments: (row) =>
+      isLogFault(row.id)
+        ? [[row.created_at, 'found']]
+        : [
+            [row.created_at, `begun on ${row.branches}`],
+            [
+              row.decided_at,
+              row.decision ? `decided to ${row.decision}` : 'found prepared, with no decision that is remembered',
+            ],
+            [row.done_at, 'carried out at every branch'],
+          ],
+  },
 };
 
 /** A decision that is not carried out. No decision: a branch that is older than what the log remembers. */
@@ -34,15 +70,6 @@ export type XaRow = DurableRow<{
 
 /** The component's name in `dtx_schema_version` of a database that takes part as a branch. */
 export const WITNESS = 'dtx-xa-witness';
-
-/**
- * The id of the row that says that `dtx_xa` is whole. A log that was emptied, or swept by hand, has lost it; one that was
- * made before there was such a row gets it once, by its migration. It sorts behind every other row, so that instances of
- * an older version, which purge by id, leave it.
- */
-export const SENTINEL = 'log~sentinel';
-/** The gid of the rows that are about the log itself. */
-export const LOG_GID = 'xa-log';
 
 const ascii = (length: number) => `VARCHAR(${length}) CHARACTER SET ascii COLLATE ascii_bin`;
 

@@ -16,7 +16,6 @@ import { BRANCHES, Resources } from './resource-managers.js';
 import { SecondPhase } from './second-phase.js';
 import { TailCheck } from './tail.js';
 import { Xa } from './transaction.js';
-import { XaOperations } from './xa-operations.js';
 import { WITNESS, witnessMigrations } from './xa-tables.js';
 import { BRANCH_NAME } from './xid.js';
 
@@ -61,7 +60,6 @@ export class XaModule {
         Recovery,
         Xa,
         XaLifeCycle,
-        XaOperations,
         XaPurge,
       ],
       exports: [Xa],

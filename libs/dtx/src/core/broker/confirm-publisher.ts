@@ -10,7 +10,7 @@ import { within } from './limit.js';
 import { BrokerBlocked, leave, Queues } from './queue-declarer.js';
 import { meaningOf } from './refusal.js';
 import { SendRefusals } from './send-refusals.js';
-import { isAnswerQueue, type QueueKind } from './topology.js';
+import { isProcessQueue, type QueueKind } from './topology.js';
 
 /** The queue does not exist although it was declared: somebody deleted it just now. The broker still confirms such a publish. */
 export class Unroutable extends DtxError {}
@@ -110,7 +110,7 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
       try {
         await this.publishOnce({ queue, kind, endsAt }, body, properties);
       } catch (error) {
-        if (!(error instanceof Unroutable) || isAnswerQueue(queue)) throw error;
+        if (!(error instanceof Unroutable) || isProcessQueue(queue)) throw error;
         // Deleted since it was declared: declare it again and try once more before giving up.
         this.queues.forget(queue, kind);
         await this.publishOnce({ queue, kind, endsAt }, body, properties);
@@ -146,7 +146,8 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     properties: Options.Publish,
   ): Promise<void> {
     const leftMs = () => endsAt - performance.now();
-    if (!isAnswerQueue(queue)) await within(leftMs(), `cannot declare queue ${queue}`, this.queues.ensure(queue, kind));
+    if (!isProcessQueue(queue))
+      await within(leftMs(), `cannot declare queue ${queue}`, this.queues.ensure(queue, kind));
     const channel = this.require();
     const refused = this.refusals.before(queue, body.length);
     if (refused) throw refused;

@@ -39,9 +39,6 @@ describe('a message contract', () => {
     ['a consumer that would break the list of those awaited', { consumers: ['a.b,c.d'] }],
     ['a consumer that is too long', { consumers: [`a.${'b'.repeat(33)}`] }],
     ['a consumer with the queue of receipts', { consumers: ['order.receipts'] }],
-    ['a consumer with the queue of notifications', { consumers: ['inventory.take-stock', 'payment.notify'] }],
-    ['a consumer with the queue of half messages', { consumers: ['inventory.half-check'] }],
-    ['a consumer with the queue of a TCC participant', { consumers: ['payment.tcc-funds'] }],
     ['a consumer of another contract', { name: 'order.copied' }],
   ])('is refused with %s, naming the contract', (_, wrong) => {
     const define = () => defineMessage({ ...good, ...wrong } as typeof good);

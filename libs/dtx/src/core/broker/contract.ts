@@ -26,11 +26,13 @@ export interface Contract<Payload = unknown> {
 /** The payload type of a contract. */
 export type MessageOf<C> = C extends Contract<infer Payload> ? Payload : never;
 
-/**
- * Consumers that would share a queue with the library itself: receipts, notifications, checks of half messages, and the
- * calls and answers of TCC.
- */
-const RESERVED = /\.(receipts|notify|half-check|half-wait|tcc-.*)$/;
+/** Names, behind the app's, of consumers that would share a queue with the library itself. */
+const reserved: RegExp[] = [/^receipts$/];
+
+/** Keeps names of consumers for queues of a scheme. The pattern sees the name behind the app's. */
+export function reserveConsumers(pattern: RegExp): void {
+  reserved.push(pattern);
+}
 
 /** Which contract each consumer's queue belongs to, for all contracts of this process. */
 const contractOfQueue = new Map<string, string>();
@@ -68,7 +70,8 @@ export function defineMessage<S extends z.ZodType>(contract: {
     if (!/^[a-z][a-z0-9-]{0,31}\.[a-z][a-z0-9-]{0,31}$/.test(consumer)) {
       throw new OptionsError(`${about}: consumer ${consumer} is not <app>.<consumer>`);
     }
-    if (RESERVED.test(consumer))
+    const name = consumer.slice(consumer.indexOf('.') + 1);
+    if (reserved.some((pattern) => pattern.test(name)))
       throw new OptionsError(`${about}: consumer ${consumer} has the queue of the library itself: choose another name`);
   }
   if (contract.consumers.join(',').length > CONSUMERS_CHARS_MAX)
@@ -98,12 +101,4 @@ export function queueOf(consumer: string, version: number): string {
 /** Where receipts for the messages of an app go. */
 export function receiptQueueOf(app: string): string {
   return `dtx.${app}.receipts.v1`;
-}
-
-/**
- * Where receipts for the half messages of an app go. A queue of their own, since an app may have one of the two schemes
- * only; named like the others, since receivers of an older version send receipts to nothing else.
- */
-export function halfReceiptQueueOf(app: string): string {
-  return receiptQueueOf(`${app}--half`);
 }

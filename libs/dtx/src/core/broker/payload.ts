@@ -37,7 +37,7 @@ export function payloadOf({ name, version }: { name: string; version: number }):
 
 /**
  * The option `payloadMaxBytes`: the largest value, in bytes of JSON. Its ceiling is what every place on the way takes
- * with the servers' defaults. The narrowest is a parked half message: its JSON stands as a string inside JSON inside an
+ * with the servers' defaults. The narrowest is a message inside a message that is parked: its JSON stands as a string inside JSON inside an
  * SQL literal, which may take four bytes for one, and MariaDB takes statements of 16 MiB.
  */
 export const payloadMaxBytesOption = () => countOption(256 * 1024, 4_000_000);

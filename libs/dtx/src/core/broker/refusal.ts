@@ -1,5 +1,5 @@
 import { BrokerUnavailable, DtxError } from '../errors/errors.js';
-import { isAnswerQueue } from './topology.js';
+import { isProcessQueue } from './topology.js';
 
 /**
  * The broker refuses a queue for a reason that does not pass by itself: a right of the account is missing, or the queue, or
@@ -59,5 +59,5 @@ function lacks(queue: string, right: Right): string {
   if (right === 'write') return 'the account lacks the right "write" on exchange amq.default';
   const missing = `the account lacks the right "${right}" on ${queue}`;
   // The name is new in every process: only a pattern can grant it.
-  return isAnswerQueue(queue) ? `${missing} (grant it on ^${queue.slice(0, -36).replaceAll('.', '\\.')})` : missing;
+  return isProcessQueue(queue) ? `${missing} (grant it on ^${queue.slice(0, -36).replaceAll('.', '\\.')})` : missing;
 }

@@ -6,12 +6,12 @@ import type { Options } from 'amqplib';
  */
 const WORK_QUEUE: Options.AssertQueue = { durable: true };
 
-/** The queue of one process, gone with its connection: answers to calls that only this process waits for. */
-const ANSWER_QUEUE: Options.AssertQueue = { exclusive: true, autoDelete: true, durable: false };
+/** The queue of one process, gone with its connection: for messages that only this process waits for. */
+const PROCESS_QUEUE: Options.AssertQueue = { exclusive: true, autoDelete: true, durable: false };
 
-/** Only its owner may declare an answer queue; to everybody else it is there or it is not. */
-export function isAnswerQueue(queue: string): boolean {
-  return /^dtx\.[a-z][a-z0-9-]{0,31}\.tcc-answers\.[0-9a-f-]{36}$/.test(queue);
+/** Whether a name is of the form `dtx.<app>.<purpose>.<uuid>`. Only its owner may declare such a queue. */
+export function isProcessQueue(queue: string): boolean {
+  return /^dtx\.[a-z][a-z0-9-]{0,31}\.[a-z][a-z0-9-]*\.[0-9a-f-]{36}$/.test(queue);
 }
 
 /** From RabbitMQ 4.0 on a quorum queue drops a message after 20 deliveries unless it is told another number. */
@@ -40,7 +40,7 @@ export interface WaitingQueue {
  * of their starts does not matter.
  */
 export function argumentsOf(queue: string, kind: QueueKind): Options.AssertQueue {
-  if (isAnswerQueue(queue)) return ANSWER_QUEUE;
+  if (isProcessQueue(queue)) return PROCESS_QUEUE;
   if (kind === 'work') return WORK_QUEUE;
   const quorum = { 'x-queue-type': 'quorum' };
   if (kind === 'replicated' || kind === 'replicated-if-new')

@@ -13,13 +13,9 @@ export interface InboxFailpoints {
 const byScheme = new Map<string, InboxFailpoints>();
 
 /** Declares a scheme's receiver failpoints; `steps` are the numbers that the scheme's protocol gives to handling and receipt. */
-export function defineInboxFailpoints(
-  scheme: string,
-  app: string,
-  steps: { handle: number; receipt?: number },
-): InboxFailpoints {
+export function defineInboxFailpoints(scheme: string, steps: { handle: number; receipt?: number }): InboxFailpoints {
   const point = (name: string, step: number, disk: string, finisher: string) =>
-    defineFailpoint({ name: `${scheme}.${name}`, scheme, step, app, disk, finisher });
+    defineFailpoint({ name: `${scheme}.${name}`, scheme, step, role: 'receiver', disk, finisher });
   const points: InboxFailpoints = {
     inserted: point(
       'inserted',
@@ -69,9 +65,9 @@ export interface RedisFailpoints {
 const redisByScheme = new Map<string, RedisFailpoints>();
 
 /** Declares them; `step` is the number that the scheme's protocol gives to handling. */
-export function defineRedisFailpoints(scheme: string, app: string, step: number): RedisFailpoints {
+export function defineRedisFailpoints(scheme: string, step: number): RedisFailpoints {
   const point = (name: string, disk: string, finisher: string) =>
-    defineFailpoint({ name: `${scheme}.${name}`, scheme, step, app, disk, finisher });
+    defineFailpoint({ name: `${scheme}.${name}`, scheme, step, role: 'receiver', disk, finisher });
   const points: RedisFailpoints = {
     claimed: point(
       'claimed',

@@ -3,10 +3,10 @@ import type { EntityManager } from 'typeorm';
 import { inTimeOf } from '../async/time-limit.js';
 import { Database } from '../database/database.service.js';
 import { type Sql, sqlOf } from '../database/sql.js';
-import { Alerts } from '../durable/alerts.js';
 import { claimDue } from '../durable/claim.js';
 import { whileLeased } from '../durable/lease.js';
-import { DurableLoop, type Tried } from '../durable/loop.js';
+import type { DurableLoop, Tried } from '../durable/loop.js';
+import { DurableLoops } from '../durable/loops.js';
 import { isBrokerAway, isDoneInPart, Rejected, TookTooLong, textOf } from '../errors/errors.js';
 import { isBusy } from '../errors/sql-errors.js';
 import { failpoint } from '../failpoint.js';
@@ -14,6 +14,7 @@ import type { CoreOptions } from '../options.js';
 import { CORE_OPTIONS } from '../tokens.js';
 import { inboxFailpoints } from './failpoints.js';
 import { Inbox } from './inbox.js';
+import { resolveHeld } from './inbox-resolution.js';
 import { type HeldRow, incomingOfRow } from './inbox-row.js';
 import { INBOX } from './inbox-table.js';
 import { ANY_AGE, type Endpoint, type PayloadReader, read } from './incoming-message.js';
@@ -45,31 +46,28 @@ export class HeldDeliveries implements OnModuleDestroy {
     private readonly inbox: Inbox,
     private readonly stored: StoredDeliveries,
     private readonly served: Served,
-    alerts: Alerts,
+    loops: DurableLoops,
     @Inject(CORE_OPTIONS) private readonly options: CoreOptions,
   ) {
     const places = Math.min(options.prefetch, options.claimBatchMax);
     this.crowd = new Crowd(places);
-    this.loop = new DurableLoop<HeldRow>(
-      {
-        scheme: 'inbox',
-        table: INBOX,
-        leaseMs: options.leaseMs,
-        scanIntervalMs: options.scanIntervalMs,
-        // A handler that hangs has one of them at the most.
-        concurrencyMax: Math.max(2, this.crowd.share),
-        laneMax: this.crowd.share,
-        attemptsMax: options.inbox.attemptsMax,
-        backoff: options.inbox.backoff,
-        mine: () => served.mine(),
-        canRun: () => true,
-        run: (row) => this.run(row),
-        describe: (row) => ({ scheme: row.scheme, gid: row.gid, step: `${row.consumer} handling ${row.type}` }),
-        parked: (row) => this.inbox.receipt(incomingOfRow(row), 'PARKED'),
-      },
-      database,
-      alerts,
-    );
+    this.loop = loops.create<HeldRow>({
+      scheme: 'inbox',
+      table: INBOX,
+      leaseMs: options.leaseMs,
+      scanIntervalMs: options.scanIntervalMs,
+      // A handler that hangs has one of them at the most.
+      concurrencyMax: Math.max(2, this.crowd.share),
+      laneMax: this.crowd.share,
+      attemptsMax: options.inbox.attemptsMax,
+      backoff: options.inbox.backoff,
+      mine: () => served.mine(),
+      canRun: () => true,
+      run: (row) => this.run(row),
+      describe: (row) => ({ scheme: row.scheme, gid: row.gid, step: `${row.consumer} handling ${row.type}` }),
+      resolve: (tx, row, outcome, note) => resolveHeld(this.operable, tx, row as unknown as HeldRow, { outcome, note }),
+      parked: (row) => this.inbox.receipt(incomingOfRow(row), 'PARKED'),
+    });
   }
 
   start(endpoints: readonly Endpoint[]): void {
@@ -81,19 +79,24 @@ export class HeldDeliveries implements OnModuleDestroy {
     });
   }
 
-  wake(): void {
-    this.loop.wake();
-  }
-
   async onModuleDestroy(): Promise<void> {
     await this.loop.stop();
+  }
+
+  private get operable() {
+    return {
+      hooks: this.database.hooks,
+      refuse: (tx: EntityManager, row: HeldRow, no: Rejected) => this.refuse(tx, row, no),
+      hasBeforeAck: (row: HeldRow) => this.hasBeforeAck(row),
+      receipt: (row: HeldRow) => this.inbox.receipt(incomingOfRow(row), 'HANDLED'),
+    };
   }
 
   /**
    * The refusal path at a person's word: row and refusal in one transaction, so that a later retry is a duplicate.
    * Returns false when the consumer has none or the message cannot be read.
    */
-  async refuse(tx: EntityManager, row: HeldRow, no: Rejected): Promise<boolean> {
+  private async refuse(tx: EntityManager, row: HeldRow, no: Rejected): Promise<boolean> {
     const endpoint = this.endpointOf(row);
     const incoming = incomingOfRow(row);
     if (!endpoint?.reject) return false;
@@ -104,7 +107,7 @@ export class HeldDeliveries implements OnModuleDestroy {
   }
 
   /** Whether its consumer has something to do between the commit and the ack. */
-  hasBeforeAck(row: HeldRow): boolean {
+  private hasBeforeAck(row: HeldRow): boolean {
     return Boolean(row.before_ack) || this.endpointOf(row)?.beforeAck !== undefined;
   }
 

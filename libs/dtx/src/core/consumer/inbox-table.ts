@@ -5,6 +5,9 @@ import type { DurableTable } from '../durable/durable-table.js';
 /** A consumer's rows are a lane: handlers that hang or wait for a lock hold up no other consumer's. */
 export const INBOX: DurableTable = {
   name: 'dtx_inbox',
+  openStates: ['RETRYING', 'PARKED'],
+  finalState: `'HANDLED'`,
+  endedAt: 'settled_at',
   lane: 'consumer',
   columns: [
     'message_id',
@@ -21,6 +24,15 @@ export const INBOX: DurableTable = {
     `${msOf('UTC_TIMESTAMP(3)')} - (${msOf('created_at')}) AS age_ms`,
   ],
   countsLostLeases: true,
+  shown: {
+    scheme: null,
+    retryState: `'RETRYING'`,
+    what: (row) => `${row.type ?? 'message'} at ${row.consumer}`,
+    moments: (row) => [
+      [row.created_at, `received by ${row.consumer}`],
+      [row.settled_at, row.outcome ? `settled: ${row.outcome}` : 'handled'],
+    ],
+  },
 };
 
 export const inboxMigrations: Migration[] = [

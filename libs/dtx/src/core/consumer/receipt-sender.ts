@@ -3,16 +3,10 @@ import { Batcher } from '../async/batcher.js';
 import { Broker } from '../broker/broker.service.js';
 import { Unroutable } from '../broker/confirm-publisher.js';
 import { QueueRefused } from '../broker/refusal.js';
+import type { Receipt } from '../durable/receipt-consumer.js';
 import { isUnavailable } from '../errors/sql-errors.js';
 import type { CoreOptions } from '../options.js';
 import { CORE_OPTIONS } from '../tokens.js';
-
-/** What a receiver tells the sender: settled here, one way or the other, so stop resending. */
-export interface Receipt {
-  readonly messageId: string;
-  readonly consumer: string;
-  readonly outcome: 'HANDLED' | 'PARKED';
-}
 
 export const RECEIPT_TYPE = 'dtx.receipt.v1';
 

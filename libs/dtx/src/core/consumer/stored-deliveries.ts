@@ -4,7 +4,8 @@ import { Database } from '../database/database.service.js';
 import { insertFirst, NOW, SqlExpression, type Values } from '../database/insert-first.js';
 import { whyUnstorable } from '../database/unstorable.js';
 import { Alerts } from '../durable/alerts.js';
-import { inFuture, NEVER_BY_ITSELF } from '../durable/claim.js';
+import { inFuture } from '../durable/claim.js';
+import { parkedColumns } from '../durable/settle.js';
 import { textOf } from '../errors/errors.js';
 import { isBusy } from '../errors/sql-errors.js';
 import { failpoint } from '../failpoint.js';
@@ -119,7 +120,7 @@ export class StoredDeliveries {
     const { info } = incoming;
     const step = `${info.consumer} reading ${incoming.type ?? 'a message without a type'}`;
     const incident = { scheme: info.scheme, id: incoming.id, gid: info.gid, step, lastError: problem };
-    const row = { ...rowOf(incoming), ...parkedFor(problem), ...stored(incoming, endpoint) };
+    const row = { ...rowOf(incoming), ...parkedColumns(problem), ...stored(incoming, endpoint) };
     const isFirst = await this.database.own.transaction(async (sql) => {
       if (!(await insertFirst(sql, 'dtx_inbox', row))) return false;
       await this.alerts.raise(sql, incident);
@@ -151,7 +152,7 @@ export class StoredDeliveries {
     const { info } = incoming;
     const incident = { scheme: info.scheme, id: incoming.id, gid: info.gid, step, lastError };
     const isNew = await this.database.own.transaction(async (sql) => {
-      const parked = { ...parkedFor(lastError), ...stored(incoming, endpoint) };
+      const parked = { ...parkedColumns(lastError), ...stored(incoming, endpoint) };
       if (!(await insertFirst(sql, 'dtx_inbox', { ...rowOf(incoming), ...parked }))) {
         const { state, last_error, next_attempt_at, body, reply_to, traceparent } = parked;
         const { affectedRows } = await sql.query(
@@ -188,8 +189,4 @@ function stored({ body, replyTo: reply_to, info: { traceparent } }: Incoming, en
 
 function withoutBody(incoming: Incoming): Incoming {
   return { ...incoming, body: Buffer.alloc(0) };
-}
-
-function parkedFor(problem: string) {
-  return { state: 'PARKED', last_error: problem.slice(0, 1_000), next_attempt_at: new SqlExpression(NEVER_BY_ITSELF) };
 }

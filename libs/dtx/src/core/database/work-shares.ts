@@ -8,7 +8,7 @@ const AS_LONG_AS_IT_TAKES_MS = 2_147_483_647;
 
 /**
  * Leaves connections of the work pool to others: a consumer whose handlers hang takes half of them, all consumers together
- * three quarters. The rest is for participants, half messages, and what requests ask for.
+ * three quarters. The rest is for everything else that begins transactions.
  */
 export class WorkShares {
   private readonly each = new Map<string, Semaphore>();

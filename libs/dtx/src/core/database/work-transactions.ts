@@ -37,7 +37,7 @@ export interface Unit<T> {
 }
 
 /**
- * Transactions that the library begins and that run the user's code: handlers, participants, the work of a half message.
+ * Transactions that the library begins and that run the user's code: handlers, participants, the work between a prepared message and its verdict.
  * They run on sessions of the library's, with the user's entities and subscribers: a query runner of the user's DataSource
  * on a connection of this pool. Begin and commit, each with its proof, take one round trip.
  */

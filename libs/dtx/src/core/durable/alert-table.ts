@@ -1,4 +1,13 @@
 import type { Migration } from '../database/migrate.js';
+import type { DurableTable } from './durable-table.js';
+
+/** One row per incident. PENDING until the webhook has taken it, LOGGED where there is no webhook. */
+export const ALERTS: DurableTable = {
+  name: 'dtx_alert',
+  columns: ['scheme', 'subject_id', 'gid', 'step', 'alert_error'],
+  openStates: ['PENDING'],
+  finalState: `'DELIVERED'`,
+};
 
 export const alertMigrations: Migration[] = [
   {

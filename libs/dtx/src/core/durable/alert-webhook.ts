@@ -2,9 +2,11 @@ import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/commo
 import { Database } from '../database/database.service.js';
 import type { CoreOptions } from '../options.js';
 import { CORE_OPTIONS } from '../tokens.js';
-import { Alerts } from './alerts.js';
-import type { DurableRow, DurableTable } from './durable-table.js';
-import { DurableLoop, type Tried } from './loop.js';
+import { ALERTS } from './alert-table.js';
+import type { DurableRow } from './durable-table.js';
+import type { DurableLoop, Tried } from './loop.js';
+import { DurableLoops } from './loops.js';
+import { settleFinal } from './settle.js';
 
 type AlertRow = DurableRow<{
   scheme: string;
@@ -14,7 +16,6 @@ type AlertRow = DurableRow<{
   alert_error: string | null;
 }>;
 
-const TABLE: DurableTable = { name: 'dtx_alert', columns: ['scheme', 'subject_id', 'gid', 'step', 'alert_error'] };
 const CALL_LIMIT_MS = 5_000;
 
 /** Posts alerts to the configured URL from their own rows, so that an alert sink that is down delays nothing else. */
@@ -24,27 +25,23 @@ export class AlertWebhook implements OnModuleInit, OnModuleDestroy {
 
   constructor(
     private readonly database: Database,
-    alerts: Alerts,
+    loops: DurableLoops,
     @Inject(CORE_OPTIONS) private readonly options: CoreOptions,
   ) {
-    this.loop = new DurableLoop<AlertRow>(
-      {
-        scheme: 'alert',
-        table: TABLE,
-        leaseMs: Math.max(options.leaseMs, 2 * CALL_LIMIT_MS),
-        scanIntervalMs: options.scanIntervalMs,
-        concurrencyMax: 4,
-        // For as long as it takes: an alert that is not told is one that nobody hears of.
-        attemptsMax: Number.POSITIVE_INFINITY,
-        backoff: { firstMs: 1_000, factor: 2, capMs: 600_000 },
-        canRun: () => true,
-        run: (row) => this.post(row),
-        // An alert that cannot be delivered must not raise another.
-        describe: () => null,
-      },
-      database,
-      alerts,
-    );
+    this.loop = loops.create<AlertRow>({
+      scheme: 'alert',
+      table: ALERTS,
+      leaseMs: Math.max(options.leaseMs, 2 * CALL_LIMIT_MS),
+      scanIntervalMs: options.scanIntervalMs,
+      concurrencyMax: 4,
+      // For as long as it takes: an alert that is not told is one that nobody hears of.
+      attemptsMax: Number.POSITIVE_INFINITY,
+      backoff: { firstMs: 1_000, factor: 2, capMs: 600_000 },
+      canRun: () => true,
+      run: (row) => this.post(row),
+      // An alert that cannot be delivered must not raise another.
+      describe: () => null,
+    });
   }
 
   onModuleInit(): void {
@@ -74,10 +71,8 @@ export class AlertWebhook implements OnModuleInit, OnModuleDestroy {
     if (response instanceof Error) return { kind: 'failed', error: `alert webhook: ${response.message}` };
     await response.body?.cancel();
     if (!response.ok) return { kind: 'failed', error: `alert webhook answered ${response.status}` };
-    await this.database.own.query(
-      `UPDATE dtx_alert SET state = 'DELIVERED', next_attempt_at = NULL, claim_token = NULL WHERE id = ? AND claim_token = ?`,
-      [row.id, row.claim_token],
-    );
+    const only = { sql: 'm.claim_token = ?', values: [row.claim_token] };
+    await settleFinal(this.database.own, ALERTS, { ids: [row.id], only });
     return { kind: 'settled' };
   }
 }

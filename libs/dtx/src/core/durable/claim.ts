@@ -73,12 +73,6 @@ function due(only: Condition | undefined): Condition {
   return only ? { sql: `${isDue} AND ${only.sql}`, values: only.values } : { sql: isDue, values: [] };
 }
 
-/**
- * When a parked row is due: not by itself. A date instead of NULL keeps it among the unfinished rows of the `due` index,
- * so that listing what is open never reads the finished ones.
- */
-export const NEVER_BY_ITSELF = `'9999-12-31 00:00:00.000'`;
-
 /** A moment from now by the database's clock, as SQL. */
 export function inFuture(delayMs: number): string {
   return `UTC_TIMESTAMP(3) + INTERVAL ${Math.round(Number(delayMs) * 1_000)} MICROSECOND`;
@@ -116,19 +110,4 @@ export async function giveBack(sql: Sql, table: DurableTable, rows: readonly Dur
       [ids.sort(), token],
     );
   }
-}
-
-/** Takes a claimed row out of work until a person puts it back. Returns false if the claim was lost meanwhile. */
-export async function settleParked(
-  sql: Sql,
-  table: DurableTable,
-  row: DurableRow,
-  { error, attempts, state = 'PARKED' }: { error: string; attempts: number; state?: string },
-): Promise<boolean> {
-  const result = await sql.query(
-    `UPDATE ${table.name} SET state = ?, attempts = ?, next_attempt_at = ${NEVER_BY_ITSELF}, claim_token = NULL, last_error = ?
-     WHERE id = ? AND claim_token = ?`,
-    [state, attempts, error, row.id, row.claim_token],
-  );
-  return result.affectedRows === 1;
 }

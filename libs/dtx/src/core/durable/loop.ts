@@ -8,11 +8,12 @@ import type { Scan } from '../scan-status.js';
 import { measure } from '../telemetry.js';
 import { withGid, withTraceparent } from '../trace.js';
 import type { Alerts } from './alerts.js';
-import { claimDue, giveBack, putOff, settleAgain, settleParked } from './claim.js';
+import { claimDue, giveBack, putOff, settleAgain } from './claim.js';
 import type { DurableRow } from './durable-table.js';
 import type { DurableWork, Tried } from './durable-work.js';
 import { LaneClaim } from './lane-claim.js';
 import { HOLD_MS, Lanes } from './lanes.js';
+import { park } from './settle.js';
 
 export type { DurableWork, Tried } from './durable-work.js';
 
@@ -217,7 +218,7 @@ export class DurableLoop<Row extends DurableRow> {
   async park(row: Row, error: string, attempts: number): Promise<void> {
     const about = this.work.describe(row);
     const parked = await this.database.own.transaction(async (sql) => {
-      if (!(await settleParked(sql, this.work.table, row, { error, attempts }))) return false;
+      if (!(await park(sql, this.work.table, row, { error, attempts }))) return false;
       if (about) await this.alerts.raise(sql, { scheme: this.work.scheme, id: row.id, lastError: error, ...about });
       return true;
     });

@@ -1,5 +1,4 @@
 import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
-import { INBOX_SLACK_MS } from '../consumer/incoming-message.js';
 import { Database } from '../database/database.service.js';
 import type { SqlValue } from '../database/literal.js';
 import { textOf } from '../errors/errors.js';
@@ -44,23 +43,7 @@ export class Purger implements OnModuleInit, OnModuleDestroy {
   constructor(
     private readonly database: Database,
     @Inject(CORE_OPTIONS) private readonly options: CoreOptions,
-  ) {
-    this.add({
-      name: 'inbox',
-      statement: (limit) => ({
-        sql: `DELETE FROM dtx_inbox WHERE ${pastRetention(options.inbox.retentionMs + INBOX_SLACK_MS, 'settled_at')}
-          AND state = 'HANDLED' ORDER BY created_at LIMIT ${limit}`,
-        values: [],
-      }),
-    });
-    this.add({
-      name: 'idempotency keys',
-      statement: (limit) => ({
-        sql: `DELETE FROM dtx_idempotency WHERE created_at < ${inFuture(-options.idempotencyRetentionMs)} ORDER BY created_at LIMIT ${limit}`,
-        values: [],
-      }),
-    });
-  }
+  ) {}
 
   add(task: PurgeTask): void {
     this.tasks.push(task);

@@ -3,13 +3,13 @@ import { z } from 'zod';
 import { Batcher } from '../async/batcher.js';
 import type { Broker } from '../broker/broker.service.js';
 import type { Delivery, QueueConsumer } from '../broker/queue-consumer.js';
-import type { Receipt } from '../consumer/receipt-sender.js';
 import type { Database } from '../database/database.service.js';
 import { isUnavailable } from '../errors/sql-errors.js';
 import { type Failpoint, failpoint } from '../failpoint.js';
 import type { CoreOptions } from '../options.js';
 import { measure } from '../telemetry.js';
 import type { Alerts } from './alerts.js';
+import type { DurableTable } from './durable-table.js';
 
 /** ASCII, as the columns that they are compared with: the server refuses to compare anything else. */
 const ascii = (lengthMax: number) => z.string().regex(new RegExp(`^[!-~]{1,${lengthMax}}$`));
@@ -19,6 +19,13 @@ const receiptsBody = z.object({
 const GATHER_MS = 5;
 const PREFETCH = 200;
 
+/** What a receiver tells the sender: settled here, one way or the other, so stop resending. */
+export interface Receipt {
+  readonly messageId: string;
+  readonly consumer: string;
+  readonly outcome: 'HANDLED' | 'PARKED';
+}
+
 /** Messages that are done when each of their consumers has sent its receipt. */
 export interface Receipted {
   readonly scheme: string;
@@ -26,11 +33,9 @@ export interface Receipted {
    * A durable table with the columns `awaiting` (the consumers without a receipt, as `,a.b,c.d,`), `sent_at` and
    * `done_at`.
    */
-  readonly table: string;
+  readonly table: DurableTable;
   /** What a row `m` of it awaits, as SQL. */
   readonly awaited: string;
-  /** States in which a receipt says something. */
-  readonly openStates: readonly string[];
   readonly queue: string;
   readonly batchMax: number;
   /** Around what marks. */
@@ -104,20 +109,20 @@ export class ReceiptConsumer {
    * In whichever order the server assigns, the expressions say the same: to take a consumer off twice changes nothing.
    */
   private async takeOff(ids: string[], by: Pick<Receipt, 'consumer' | 'outcome'>): Promise<void> {
-    const { scheme, table, awaited, openStates } = this.of;
+    const { scheme, table, awaited } = this.of;
     const rest = `REPLACE(${awaited}, ?, ',')`;
     const gone = `,${by.consumer},`;
     const note = by.outcome === 'PARKED' ? `parked at ${by.consumer}` : null;
     const { join, close } = this.alerts.closeWith({ scheme, id: 'm.id', when: `${rest} = ','` });
     await this.database.own.query(
-      `UPDATE ${table} m ${join.sql} SET
+      `UPDATE ${table.name} m ${join.sql} SET
          m.state = IF(${rest} = ',', 'DONE', m.state), m.done_at = IF(${rest} = ',', UTC_TIMESTAMP(3), m.done_at),
          m.next_attempt_at = IF(${rest} = ',', NULL, m.next_attempt_at),
          m.claim_token = IF(${rest} = ',', NULL, m.claim_token), ${close},
          m.sent_at = COALESCE(m.sent_at, UTC_TIMESTAMP(3)), m.last_error = COALESCE(?, m.last_error),
          m.awaiting = ${rest}
        WHERE m.id IN (?) AND m.state IN (?)`,
-      [...join.values, gone, gone, gone, gone, gone, gone, note, gone, ids, [...openStates]],
+      [...join.values, gone, gone, gone, gone, gone, gone, note, gone, ids, [...table.openStates]],
     );
   }
 }

@@ -4,6 +4,8 @@ import type { SqlValue } from '../database/literal.js';
 import { type Sql, sqlOf } from '../database/sql.js';
 import { isLockWait } from '../errors/sql-errors.js';
 import { type Alerts, isoTime } from './alerts.js';
+import type { DurableRow, DurableTable, Moment, ShownTable, TableRow } from './durable-table.js';
+import type { DurableWork, Outcome } from './durable-work.js';
 import type {
   ListPage,
   ListQuery,
@@ -14,8 +16,9 @@ import type {
   TransactionView,
   Word,
 } from './operations.js';
+import { settleFinal } from './settle.js';
 
-type Row = Record<string, unknown> & { id: string; state: string; scheme?: string };
+type Row = TableRow;
 
 /** A condition and its value. */
 type Filter = readonly [sql: string, value: string];
@@ -27,46 +30,36 @@ const valuesOf = (filters: readonly Filter[]) => filters.map(([, value]) => valu
 const STRETCH_ROWS = 5_000;
 const RETRIED_AT_ONCE = 500;
 
-/** How a durable table shows itself to `/dtx`. */
-export interface OperableTable {
-  readonly table: string;
-  /** The scheme of every row, or null where a column `scheme` tells. */
-  readonly scheme: string | null;
-  /** Rows from this id on are the table's own and are not listed. */
-  readonly below?: string;
-  /** States that are not final; `next_attempt_at` is set in these and NULL in all others. */
-  readonly openStates: readonly string[];
-  /** The state a retried PARKED row goes back to, as SQL. */
-  readonly retryState: string;
-  what(row: Row): string;
-  timeline(row: Row): TimelineEntry[];
-  /** Settles a row by hand; false if the scheme has no such outcome for it. The row is locked. */
-  resolve(tx: EntityManager, row: Row, outcome: 'done' | 'reject', note: string): Promise<boolean>;
+/** A table as people work on it. */
+interface Operable {
+  readonly table: DurableTable;
+  readonly shown: ShownTable;
+  readonly resolve?: DurableWork<DurableRow>['resolve'];
   wake(): void;
 }
 
 /** The operations of one durable table, once for all: list, look, retry, resolve, summary. */
-export class DurableOperations implements OperationsSource {
+export class TableOperations implements OperationsSource {
   constructor(
-    private readonly shape: OperableTable,
+    private readonly of: Operable,
     private readonly database: Database,
     private readonly alerts: Alerts,
   ) {}
 
   async list({ scheme, state, limit, before }: ListQuery): Promise<ListPage> {
-    if (this.shape.scheme && scheme && scheme !== this.shape.scheme) return { items: [], through: null };
+    if (this.of.shown.scheme && scheme && scheme !== this.of.shown.scheme) return { items: [], through: null };
     const filters: Filter[] = [];
     if (state) filters.push(['state = ?', state]);
-    if (scheme && !this.shape.scheme) filters.push(['scheme = ?', scheme]);
-    const top = before ?? this.shape.below;
+    if (scheme && !this.of.shown.scheme) filters.push(['scheme = ?', scheme]);
+    const top = before ?? this.of.shown.below;
     const from: Filter[] = top ? [['id < ?', top]] : [];
     // Open rows are few and stand together in the `due` index; everything else is read along the primary key.
-    const isOpen = state !== undefined && this.shape.openStates.includes(state);
+    const isOpen = state !== undefined && this.of.table.openStates.includes(state);
     if (isOpen) {
       const where = `${whereOf([...filters, ...from])} AND next_attempt_at IS NOT NULL`;
       // The index alone tells which: of a million open rows only those that are shown are read.
       const found: Row[] = await this.database.reads.query(
-        `SELECT id FROM ${this.shape.table} FORCE INDEX (due) ${where} ORDER BY id DESC LIMIT ${Number(limit)}`,
+        `SELECT id FROM ${this.of.table.name} FORCE INDEX (due) ${where} ORDER BY id DESC LIMIT ${Number(limit)}`,
         valuesOf([...filters, ...from]),
       );
       return { items: await this.these(found), through: null };
@@ -77,14 +70,14 @@ export class DurableOperations implements OperationsSource {
 
   /** What matches among the next rows: looking for something rare must not read a table of millions in one call. */
   private async stretch(filters: readonly Filter[], from: readonly Filter[], limit: number): Promise<ListPage> {
-    const { table, scheme } = this.shape;
-    const source = `FROM ${table} FORCE INDEX (PRIMARY) ${whereOf(from)} ORDER BY id DESC`;
+    const { table, shown } = this.of;
+    const source = `FROM ${table.name} FORCE INDEX (PRIMARY) ${whereOf(from)} ORDER BY id DESC`;
     const [last]: Row[] = await this.database.reads.query(
       `SELECT id ${source} LIMIT 1 OFFSET ${STRETCH_ROWS - 1}`,
       valuesOf(from),
     );
     const found: Row[] = await this.database.reads.query(
-      `SELECT id FROM (SELECT id, state${scheme ? '' : ', scheme'} ${source} LIMIT ${STRETCH_ROWS}) AS stretch
+      `SELECT id FROM (SELECT id, state${shown.scheme ? '' : ', scheme'} ${source} LIMIT ${STRETCH_ROWS}) AS stretch
        ${whereOf(filters)} ORDER BY id DESC LIMIT ${Number(limit)}`,
       [...valuesOf(from), ...valuesOf(filters)],
     );
@@ -97,16 +90,16 @@ export class DurableOperations implements OperationsSource {
   }
 
   private async rows(where: string, values: readonly SqlValue[], limit: number): Promise<TransactionView[]> {
-    const sql = `SELECT * FROM ${this.shape.table} FORCE INDEX (PRIMARY) ${where} ORDER BY id DESC LIMIT ${Number(limit)}`;
+    const sql = `SELECT * FROM ${this.of.table.name} FORCE INDEX (PRIMARY) ${where} ORDER BY id DESC LIMIT ${Number(limit)}`;
     const rows: Row[] = await this.database.reads.query(sql, values);
     return rows.map((row) => this.view(row));
   }
 
   async get(id: string): Promise<(TransactionView & { timeline: TimelineEntry[] }) | null> {
-    const [row]: Row[] = await this.database.reads.query(`SELECT * FROM ${this.shape.table} WHERE id = ?`, [id]);
+    const [row]: Row[] = await this.database.reads.query(`SELECT * FROM ${this.of.table.name} WHERE id = ?`, [id]);
     if (!row) return null;
     // An id is unique in its scheme only: a caller may name a transaction of one and an event of another alike.
-    const scheme = this.shape.scheme ?? String(row.scheme);
+    const scheme = this.of.shown.scheme ?? String(row.scheme);
     const operations: Row[] = await this.database.reads.query(
       'SELECT * FROM dtx_operation WHERE subject_id = ? AND scheme = ? ORDER BY id',
       [id, scheme],
@@ -120,7 +113,9 @@ export class DurableOperations implements OperationsSource {
       [id, scheme],
     );
     const gaveUp = incidents.map((i) => ({ at: isoTime(i.opened_at)!, event: `gave up: ${i.alert_error}` }));
-    const timeline = [...this.shape.timeline(row), ...gaveUp, ...byPeople].sort((a, b) => a.at.localeCompare(b.at));
+    const timeline = [...timelineOf(this.of.shown.moments(row)), ...gaveUp, ...byPeople].sort((a, b) =>
+      a.at.localeCompare(b.at),
+    );
     return { ...this.view(row), timeline };
   }
 
@@ -128,7 +123,7 @@ export class DurableOperations implements OperationsSource {
     return this.change(id, { ...word, action: 'retry' }, async (tx, row) => {
       // Whoever is at it now is fenced out: what it writes about its attempt would undo what the person asked for.
       await sqlOf(tx).query(
-        `UPDATE ${this.shape.table} SET state = IF(state = 'PARKED', ${this.shape.retryState}, state), attempts = 0,
+        `UPDATE ${this.of.table.name} SET state = IF(state = 'PARKED', ${this.of.shown.retryState}, state), attempts = 0,
            claim_token = NULL, next_attempt_at = UTC_TIMESTAMP(3) WHERE id = ?`,
         [row.id],
       );
@@ -137,7 +132,7 @@ export class DurableOperations implements OperationsSource {
   }
 
   async retryAll({ scheme, state }: { scheme: string; state: string }, word: Word): Promise<number> {
-    if (!this.shape.openStates.includes(state)) return 0;
+    if (!this.of.table.openStates.includes(state)) return 0;
     let retried = 0;
     let before: string | undefined;
     // Downwards through the list, once: what gives up again meanwhile is not retried again.
@@ -159,26 +154,34 @@ export class DurableOperations implements OperationsSource {
     }
   }
 
-  async resolve(id: string, outcome: 'done' | 'reject', word: Word & { note: string }): Promise<Resolution> {
-    return this.change(id, { ...word, action: outcome }, (tx, row) => this.shape.resolve(tx, row, outcome, word.note));
+  async resolve(id: string, outcome: Outcome, word: Word & { note: string }): Promise<Resolution> {
+    return this.change(id, { ...word, action: outcome }, (tx, row) => this.settle(tx, row, outcome, word.note));
+  }
+
+  private async settle(tx: EntityManager, row: Row, outcome: Outcome, note: string): Promise<boolean> {
+    const { table, resolve } = this.of;
+    if (resolve) return resolve(tx, row, outcome, note);
+    if (outcome === 'reject') return false;
+    await settleFinal(sqlOf(tx), table, { ids: [row.id] });
+    return true;
   }
 
   /** Reads the index `due` and no row of the table. */
   async summary(sql: Sql): Promise<SummaryRow[]> {
-    const scheme = this.shape.scheme ? `'${this.shape.scheme}'` : 'scheme';
+    const scheme = this.of.shown.scheme ? `'${this.of.shown.scheme}'` : 'scheme';
     const rows: Row[] = await sql.query(
       `SELECT ${scheme} AS scheme, state, COUNT(*) AS n,
        TIMESTAMPDIFF(MICROSECOND, MIN(next_attempt_at), UTC_TIMESTAMP(3)) / 1000 AS age
-       FROM ${this.shape.table} FORCE INDEX (due) WHERE next_attempt_at IS NOT NULL GROUP BY 1, 2`,
+       FROM ${this.of.table.name} FORCE INDEX (due) WHERE next_attempt_at IS NOT NULL GROUP BY 1, 2`,
     );
     const schemes = new Set([
-      ...(this.shape.scheme ? [this.shape.scheme] : []),
+      ...(this.of.shown.scheme ? [this.of.shown.scheme] : []),
       ...rows.map((row) => String(row.scheme)),
     ]);
     return [...schemes].map((name) =>
       summaryRow(
         name,
-        this.shape.table,
+        this.of.table.name,
         rows.filter((row) => row.scheme === name),
       ),
     );
@@ -192,16 +195,16 @@ export class DurableOperations implements OperationsSource {
   ): Promise<Resolution> {
     // A refusal path is code of the user's.
     const run = async (tx: EntityManager, sql: Sql): Promise<Resolution> => {
-      const [row]: Row[] = await sql.query(`SELECT * FROM ${this.shape.table} WHERE id = ? FOR UPDATE`, [id]);
+      const [row]: Row[] = await sql.query(`SELECT * FROM ${this.of.table.name} WHERE id = ? FOR UPDATE`, [id]);
       if (!row) return 'unknown-id';
-      if (!this.shape.openStates.includes(row.state) || !(await act(tx, row))) return 'not-possible';
-      const scheme = this.shape.scheme ?? String(row.scheme);
+      if (!this.of.table.openStates.includes(row.state) || !(await act(tx, row))) return 'not-possible';
+      const scheme = this.of.shown.scheme ?? String(row.scheme);
       await this.alerts.close(sql, scheme, [id]);
       await this.alerts.recordOperation(sql, { ...said, scheme, id });
       return 'done';
     };
     const result = await this.database.work.run({ what: `${said.action} of ${id} by a person`, run });
-    if (result === 'done') this.shape.wake();
+    if (result === 'done') this.of.wake();
     return result;
   }
 
@@ -209,8 +212,8 @@ export class DurableOperations implements OperationsSource {
     return {
       id: row.id,
       gid: (row.gid as string | null) ?? null,
-      scheme: this.shape.scheme ?? String(row.scheme),
-      what: this.shape.what(row),
+      scheme: this.of.shown.scheme ?? String(row.scheme),
+      what: this.of.shown.what(row),
       state: row.state,
       attempts: Number(row.attempts),
       nextAttemptAt: row.state === 'PARKED' ? null : isoTime(row.next_attempt_at),
@@ -225,4 +228,15 @@ function summaryRow(scheme: string, source: string, rows: Row[]): SummaryRow {
   const ages = rows.filter((row) => row.state !== 'PARKED').map((row) => Number(row.age));
   const oldest = Math.max(...ages, Number.NEGATIVE_INFINITY);
   return { scheme, source, states, parked: states.PARKED ?? 0, oldestDueMs: oldest > 0 ? Math.round(oldest) : null };
+}
+
+/** In order: a time that is earlier than the one before was read from another clock, and must not seem to come first. */
+function timelineOf(moments: readonly Moment[]): TimelineEntry[] {
+  let last = '';
+  return moments.flatMap(([at, event]) => {
+    const time = isoTime(at);
+    if (!time) return [];
+    last = time > last ? time : last;
+    return [{ at: last, event }];
+  });
 }

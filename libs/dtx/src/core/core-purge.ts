@@ -1,0 +1,29 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { INBOX_SLACK_MS } from './consumer/incoming-message.js';
+import { inFuture } from './durable/claim.js';
+import { Purger, pastRetention } from './durable/purge.js';
+import type { CoreOptions } from './options.js';
+import { CORE_OPTIONS } from './tokens.js';
+
+/** The tables of the core that lose finished rows: the inbox and the Idempotency-Keys. */
+@Injectable()
+export class CorePurge {
+  constructor(purger: Purger, @Inject(CORE_OPTIONS) options: CoreOptions) {
+    const { inbox, idempotencyRetentionMs } = options;
+    purger.add({
+      name: 'inbox',
+      statement: (limit) => ({
+        sql: `DELETE FROM dtx_inbox WHERE ${pastRetention(inbox.retentionMs + INBOX_SLACK_MS, 'settled_at')}
+          AND state = 'HANDLED' ORDER BY created_at LIMIT ${limit}`,
+        values: [],
+      }),
+    });
+    purger.add({
+      name: 'idempotency keys',
+      statement: (limit) => ({
+        sql: `DELETE FROM dtx_idempotency WHERE created_at < ${inFuture(-idempotencyRetentionMs)} ORDER BY created_at LIMIT ${limit}`,
+        values: [],
+      }),
+    });
+  }
+}

@@ -1,0 +1,53 @@
+/** The mechanisms that every scheme stands on: module, contracts, handlers, errors, transactions, operations. */
+export { type Backoff, backoffMs } from './async/backoff.js';
+export { Broker } from './broker/broker.service.js';
+export { type Contract, defineMessage, type MessageOf, queueOf, receiptQueueOf } from './broker/contract.js';
+export { QueueRefused } from './broker/refusal.js';
+export type { DeliveryInfo } from './consumer/incoming-message.js';
+export { connectDtx, DtxTransport } from './consumer/nest-transport.js';
+export { BeforeAck, MessageContext, OnMessage, OnRejected } from './consumer/on-message.js';
+export { Database } from './database/database.service.js';
+export {
+  IdempotencyKeyBusy,
+  IdempotencyKeyReused,
+  IdempotencyKeys,
+  type KeyClaim,
+  type KeyOwner,
+} from './database/idempotency-keys.js';
+export { insertFirst, NOW } from './database/insert-first.js';
+export { hasColumn, type Migration, migrate, type Once } from './database/migrate.js';
+export { pinSessions } from './database/session.js';
+export { outsideTransaction } from './database/stray-guard.js';
+export { inTransaction, requireTransaction } from './database/transaction.js';
+export { limitWaits, type WaitLimits } from './database/user-pool.js';
+export { DtxModule } from './dtx.module.js';
+export { Alerts, type AlertView, type Incident } from './durable/alerts.js';
+export {
+  type ListPage,
+  Operations,
+  type OperationsSource,
+  type SummaryRow,
+  type TransactionView,
+  type Word,
+} from './durable/operations.js';
+export {
+  BrokerUnavailable,
+  DatabaseUnavailable,
+  DtxError,
+  isBrokerAway,
+  OptionsError,
+  OutcomeUnknown,
+  Rejected,
+  TookTooLong,
+  TransactionEnded,
+  TransactionRequired,
+  Unavailable,
+  Unconfirmed,
+} from './errors/errors.js';
+export { isDeadlock, isDuplicateKey, isLockWait, isOutcomeUnknown, isUnavailable } from './errors/sql-errors.js';
+export { allFailpoints, type Failpoint } from './failpoint.js';
+export { assertGid, idTimeMs, newId } from './ids.js';
+export type { CoreOptionsInput } from './options.js';
+export { databaseAddress, parseServerUrl, problemOfServerUrl, type ServerKind, type ServerUrl } from './server-url.js';
+export { measure, onMeasured, type Telemetry } from './telemetry.js';
+export { currentGid, currentTraceparent, traceparentFrom, withGid, withTraceparent } from './trace.js';

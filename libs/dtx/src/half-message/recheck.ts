@@ -1,0 +1,82 @@
+import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
+import type { EntityManager } from 'typeorm';
+import { Database } from '../core/database/database.service.js';
+import { sqlOf } from '../core/database/sql.js';
+import type { TableRow } from '../core/durable/durable-table.js';
+import type { Outcome } from '../core/durable/durable-work.js';
+import type { DurableLoop, Tried } from '../core/durable/loop.js';
+import { DurableLoops } from '../core/durable/loops.js';
+import { settleFinal } from '../core/durable/settle.js';
+import type { CoreOptions } from '../core/options.js';
+import { CORE_OPTIONS } from '../core/tokens.js';
+import { CheckBack } from './check-back.js';
+import { SCHEME } from './failpoints.js';
+import { HALF_PARKED, type ParkedRow, VERDICTS_LOST } from './half-message-table.js';
+import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
+import { halfMessage } from './prepared-messages.js';
+import { Verdicts } from './verdicts.js';
+import { trustVerdicts } from './whole.js';
+
+/** Prepared messages that gave up and that a person works on: checked once more, ruled, or taken as settled. */
+@Injectable()
+export class Recheck implements OnModuleInit, OnModuleDestroy {
+  private readonly loop: DurableLoop<ParkedRow>;
+
+  constructor(
+    private readonly database: Database,
+    private readonly checkBack: CheckBack,
+    private readonly verdicts: Verdicts,
+    loops: DurableLoops,
+    @Inject(CORE_OPTIONS) core: CoreOptions,
+    @Inject(HALF_MESSAGE_OPTIONS) options: HalfMessageOptions,
+  ) {
+    this.loop = loops.create<ParkedRow>({
+      scheme: SCHEME,
+      table: HALF_PARKED,
+      leaseMs: core.leaseMs,
+      scanIntervalMs: core.scanIntervalMs,
+      concurrencyMax: options.checkPrefetch,
+      attemptsMax: options.attemptsMax,
+      backoff: options.sweepBackoff,
+      canRun: () => true,
+      run: (row) => this.recheck(row),
+      describe: (row) => ({ gid: row.gid, step: 'checking a half message again' }),
+      resolve: (tx, row, outcome) => this.resolve(tx, row, outcome),
+    });
+  }
+
+  onModuleInit(): void {
+    this.database.onReady(() => this.loop.start());
+  }
+
+  async onModuleDestroy(): Promise<void> {
+    await this.loop.stop();
+  }
+
+  /** The same as its first check. If that parks it once more, this claim is gone and DONE is not written. */
+  private async recheck(row: ParkedRow): Promise<Tried> {
+    if (row.id === VERDICTS_LOST) return { kind: 'hopeless', error: row.last_error ?? 'verdicts are missing' };
+    await this.checkBack.check({ checks: 0, message: halfMessage.parse(JSON.parse(row.message)) });
+    // If the process dies before this, the lease expires and it is checked once more, which changes nothing.
+    const only = { sql: 'm.claim_token = ?', values: [row.claim_token] };
+    await settleFinal(this.database.own, HALF_PARKED, { ids: [row.id], only });
+    return { kind: 'settled' };
+  }
+
+  /**
+   * `reject` rules ROLLED_BACK: the local transaction fails if it still comes. It is refused where that transaction has
+   * committed (409) or is open (503: end it first). `done` leaves a verdict that still comes to the sweeper.
+   */
+  private async resolve(tx: EntityManager, row: TableRow, outcome: Outcome): Promise<boolean> {
+    const sql = sqlOf(tx);
+    if (row.id === VERDICTS_LOST) {
+      if (outcome === 'reject') return false;
+      await trustVerdicts(sql);
+    } else if (outcome === 'reject') {
+      const message = halfMessage.parse(JSON.parse(String(row.message)));
+      if ((await this.verdicts.claimIn(sql, message)) !== 'ROLLED_BACK') return false;
+    }
+    await settleFinal(sql, HALF_PARKED, { ids: [row.id] });
+    return true;
+  }
+}

@@ -1,0 +1,7 @@
+/** Best-effort notification: signed webhooks, retried on a schedule, with an inquiry for a receiver that missed one. */
+export { type Inquiries, Inquiry } from './inquiry.js';
+export { NotifyModule } from './notify.module.js';
+export type { NotifyOptionsInput } from './options.js';
+export { type Notification, Notifications } from './publish.js';
+export { SignatureInvalid, verifySignature } from './signature.js';
+export { isAllowEntry } from './ssrf-guard.js';

@@ -1,0 +1,8 @@
+/** Try, Confirm, Cancel with a barrier at the participants. */
+export type { TccCalls } from './branches.js';
+export { type ArgsOf, defineParticipant, type Participant } from './contract.js';
+export { Cancel, Confirm, Confirmed, type TccBranch, TccParticipant, Try } from './decorators.js';
+export type { TccOptionsInput } from './options.js';
+export type { TccOutcome } from './outcome.js';
+export { TccModule } from './tcc.module.js';
+export { Tcc, type TccRun } from './transaction.js';

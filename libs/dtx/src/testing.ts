@@ -1,0 +1,24 @@
+/** For tests and tools: the failpoints, and a description of every durable table. */
+import { INBOX } from './core/consumer/inbox-table.js';
+import { ALERTS } from './core/durable/alert-table.js';
+import type { DurableTable } from './core/durable/durable-table.js';
+import { HALF, HALF_PARKED } from './half-message/half-message-table.js';
+import { OUTBOX } from './local-message/outbox-table.js';
+import { NOTIFICATIONS } from './notify/notification-table.js';
+import { TCC } from './tcc/tcc-tables.js';
+import { XA } from './xa/xa-tables.js';
+
+export type { DurableTable, ShownTable } from './core/durable/durable-table.js';
+export { allFailpoints, type Failpoint } from './core/failpoint.js';
+
+/** Every durable table of the library, whichever schemes an app uses. */
+export const durableTables: readonly DurableTable[] = [
+  INBOX,
+  OUTBOX,
+  HALF,
+  HALF_PARKED,
+  TCC,
+  XA,
+  NOTIFICATIONS,
+  ALERTS,
+];

@@ -1,0 +1,7 @@
+/** Two-phase commit over several databases, with presumed abort and the last resource as decision log. */
+export type { BranchDatabase } from './branch-database.js';
+export { XaUnavailable } from './errors.js';
+export type { XaOptionsInput } from './options.js';
+export { Xa, type XaRun } from './transaction.js';
+export { XaModule } from './xa.module.js';
+export { FORMAT_ID as XA_FORMAT_ID, parseGtrid as parseXaGtrid } from './xid.js';
