@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, Logger, OnModuleInit } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { backoffMs } from '../core/async/backoff.js';
+import { withTimeout } from '../core/async/with-timeout.js';
 import { Database } from '../core/database/database.service.js';
 import { insertFirst, NOW, SqlExpression } from '../core/database/insert-first.js';
 import type { Sql } from '../core/database/sql.js';
@@ -24,7 +25,6 @@ import { leaseMsOf, TCC_OPTIONS, type TccOptions } from './options.js';
 import { namesOf, Outcomes, outcomeOf, type TccOutcome, TIMEOUT } from './outcome.js';
 import { SecondPhase } from './second-phase.js';
 import { type Branch, type Decision, type TccRow, tccIndexMigrations, tccMigrations } from './tcc-tables.js';
-import { within } from './time-limit.js';
 
 export interface TccRun {
   /** How long all Tries together may take, in milliseconds; by the database's clock. */
@@ -94,7 +94,7 @@ export class Tcc implements OnModuleInit {
     measure('started', { scheme: SCHEME });
     // From here on the row is there: whatever happens to this process, the scan ends the transaction.
     const no = (await this.tryAll(begun, endsAt)) ?? (calls.isIncomplete() ? INCOMPLETE : null);
-    const row = await within(this.options.secondPhaseWaitMs, this.decide(begun, no));
+    const row = await withTimeout(this.options.secondPhaseWaitMs, this.decide(begun, no), () => null);
     if (!row) return { gid, status: 'PENDING', waitingFor: [] };
     if (row.claim_token === this.token) return outcomeOf(row, await this.secondPhase.runNow({ ...row, branches }));
     // The deadline's scan won, maybe in another instance, and is carrying it out.
@@ -116,7 +116,7 @@ export class Tcc implements OnModuleInit {
   }
 
   /**
-   * The time limit holds for registering too (from 2 s on): a connection, or a row that `within` needs, may be long in coming. What was
+   * The time limit holds for registering too (from 2 s on): a connection, or a row that a check needs, may be long in coming. What was
    * not committed by then is rolled back. A commit under way at that moment leaves a row whose deadline cancels it.
    */
   private async registerInTime(begun: Begun, run: TccRun & { timeoutMs: number }): Promise<void> {
@@ -127,9 +127,10 @@ export class Tcc implements OnModuleInit {
       if (limit.signal.aborted) throw late;
     });
     registered.catch(() => {}); // heard below, or by nobody once it is late
-    const isDone = await within(
+    const isDone = await withTimeout(
       limitMs,
       registered.then(() => true),
+      () => false,
     );
     if (isDone) return;
     limit.abort();

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable } from '@nestjs/common';
 import { backoffMs } from '../core/async/backoff.js';
+import { withTimeout } from '../core/async/with-timeout.js';
 import { NOW_MS } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
 import { insertFirst, NOW, SqlExpression } from '../core/database/insert-first.js';
@@ -11,13 +12,12 @@ import type { Sql } from '../core/database/sql.js';
 import { Alerts } from '../core/durable/alerts.js';
 import { inFuture } from '../core/durable/claim.js';
 import { NEVER_BY_ITSELF, settleFinal } from '../core/durable/settle.js';
-import { DtxError } from '../core/errors/errors.js';
+import { DtxError, OutcomeUnknown } from '../core/errors/errors.js';
 import { isLockWait } from '../core/errors/sql-errors.js';
 import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { SCHEME } from './failpoints.js';
 import { leaseMsOf, XA_OPTIONS, type XaOptions } from './options.js';
-import { within } from './time-limits.js';
 import { type Decision, XA, type XaRow } from './xa-tables.js';
 import type { Gtrid } from './xid.js';
 
@@ -92,7 +92,7 @@ export class Decisions {
     const giveUpAt = performance.now() + UNKNOWN_WAIT_MS;
     for (let attempt = 1; ; attempt++) {
       try {
-        return (await within(giveUpAt - performance.now(), this.presumeRollback(of, startMs))).decision;
+        return (await withTimeout(giveUpAt - performance.now(), this.presumeRollback(of, startMs), silent)).decision;
       } catch (unknown) {
         if (isLockWait(unknown) || performance.now() > giveUpAt) return null;
         await sleep(backoffMs(this.core.reconnect, attempt));
@@ -159,4 +159,8 @@ export class Decisions {
       only: { sql: `m.state IN ('COMMITTING', 'ROLLING_BACK')`, values: [] },
     });
   }
+}
+
+function silent(): never {
+  throw new OutcomeUnknown('the decision log does not answer');
 }

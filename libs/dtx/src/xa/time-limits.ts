@@ -1,6 +1,6 @@
 import type { Logger } from '@nestjs/common';
 import { inTimeOf } from '../core/async/time-limit.js';
-import { OutcomeUnknown, TookTooLong } from '../core/errors/errors.js';
+import { TookTooLong } from '../core/errors/errors.js';
 import type { Participant } from './branch.js';
 import { XaUnavailable } from './errors.js';
 
@@ -25,15 +25,6 @@ export async function inTime<T>(
   });
   late.catch(() => {}); // heard by the work, if that is what takes so long
   return steps(late).finally(() => clearTimeout(watchdog));
-}
-
-/** @throws OutcomeUnknown when it takes longer, in milliseconds */
-export async function within<T>(limitMs: number, work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const limit = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new OutcomeUnknown('the decision log does not answer')), Math.max(1, limitMs));
-  });
-  return Promise.race([work, limit]).finally(() => clearTimeout(timer));
 }
 
 /**

@@ -1,7 +1,5 @@
 import { TookTooLong } from '../errors/errors.js';
-
-/** The longest that a timer of Node's can wait. */
-const TIMER_MS_MAX = 2_147_483_647;
+import { withTimeout } from './with-timeout.js';
 
 interface Limit {
   /** What is waited for, as the subject of the error. */
@@ -21,17 +19,9 @@ export async function inTimeOf<T>(
   { what, limitMs, option = 'handlerTimeoutMs', onLate }: Limit,
   work: () => T | Promise<T>,
 ): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    const end = () => {
-      reject(new TookTooLong(`${what} has not ended within ${limitMs} ms (${option})`));
-      onLate?.();
-    };
-    timer = setTimeout(end, Math.min(limitMs, TIMER_MS_MAX));
+  const begun = (async () => work())();
+  return withTimeout(limitMs, begun, () => {
+    onLate?.();
+    throw new TookTooLong(`${what} has not ended within ${limitMs} ms (${option})`);
   });
-  try {
-    return await Promise.race([work(), late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

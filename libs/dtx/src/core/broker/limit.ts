@@ -1,3 +1,4 @@
+import { withTimeout } from '../async/with-timeout.js';
 import { BrokerUnavailable } from '../errors/errors.js';
 
 /** How long a channel or a connection may take to close before it is left behind. Milliseconds. */
@@ -9,19 +10,18 @@ export const CLOSE_LIMIT_MS = 1_500;
  * @throws BrokerUnavailable at the end of the time
  */
 export async function within<T>(limitMs: number, what: string, step: Promise<T>, stop?: AbortSignal): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  let stopped: (() => void) | undefined;
-  const limit = new Promise<never>((_, reject) => {
-    const giveUp = () => reject(new BrokerUnavailable(`${what}: no answer within ${Math.round(limitMs)} ms`));
-    timer = setTimeout(giveUp, Math.max(1, limitMs));
-    stopped = () => reject(new BrokerUnavailable(`${what}: the application stops`));
-    if (stop?.aborted) stopped();
-    stop?.addEventListener('abort', stopped);
+  const stopped = `${what}: the application stops`;
+  let onStop!: () => void;
+  const stopping = new Promise<never>((_, reject) => {
+    onStop = () => reject(new BrokerUnavailable(stopped));
   });
+  if (stop?.aborted) onStop();
+  stop?.addEventListener('abort', onStop);
   try {
-    return await Promise.race([step, limit]);
+    return await withTimeout(limitMs, Promise.race([step, stopping]), () => {
+      throw new BrokerUnavailable(`${what}: no answer within ${Math.round(limitMs)} ms`);
+    });
   } finally {
-    clearTimeout(timer);
-    if (stopped) stop?.removeEventListener('abort', stopped);
+    stop?.removeEventListener('abort', onStop);
   }
 }
