@@ -5,7 +5,7 @@ import { channel } from 'node:diagnostics_channel';
  * it costs one boolean. Listeners of a process hear all applications in it.
  */
 export interface Telemetry {
-  /** Work of a scheme was begun: a message appended, a transaction registered, a notification recorded. */
+  /** Work of a scheme was begun: a message stored, a transaction registered. */
   started: { scheme: string };
   /** It came to its end; `ms` since it was begun, where its id tells. A message counts once per consumer. */
   settled: { scheme: string; ms: number | undefined };

@@ -1,7 +1,7 @@
 import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { Database } from '../core/database/database.service.js';
-import { sqlOf } from '../core/database/sql.js';
+import { sqlOf } from '../core/database/sql-of.js';
 import type { TableRow } from '../core/durable/durable-table.js';
 import type { Outcome } from '../core/durable/durable-work.js';
 import type { DurableLoop, Tried } from '../core/durable/loop.js';

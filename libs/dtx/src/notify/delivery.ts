@@ -4,7 +4,7 @@ import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/commo
 import type { EntityManager } from 'typeorm';
 import { Batcher } from '../core/async/batcher.js';
 import { Database } from '../core/database/database.service.js';
-import { sqlOf } from '../core/database/sql.js';
+import { sqlOf } from '../core/database/sql-of.js';
 import { giveBack } from '../core/durable/claim.js';
 import type { DurableLoop, Tried } from '../core/durable/loop.js';
 import { DurableLoops } from '../core/durable/loops.js';

@@ -6,7 +6,7 @@ import { backoffMs } from '../core/async/backoff.js';
 import { Batcher } from '../core/async/batcher.js';
 import { Broker } from '../core/broker/broker.service.js';
 import { Database } from '../core/database/database.service.js';
-import { sqlOf } from '../core/database/sql.js';
+import { sqlOf } from '../core/database/sql-of.js';
 import { isoTime } from '../core/durable/alerts.js';
 import { inFuture } from '../core/durable/claim.js';
 import type { TableRow } from '../core/durable/durable-table.js';

@@ -1,8 +1,9 @@
 import type { DataSource, EntityManager } from 'typeorm';
 import { BoundRunner } from '../core/database/bound-runner.js';
 import type { SqlValue } from '../core/database/literal.js';
-import type { Row, Tap } from '../core/database/raw-connection.js';
+import type { Row } from '../core/database/raw-connection.js';
 import type { SessionPool } from '../core/database/session-pool.js';
+import type { Tap } from '../core/database/tap.js';
 import type { TransactionScope } from '../core/database/transaction-scope.js';
 import { errnoOf, isDatabaseAway, SERVER_ERRNO_MIN } from '../core/errors/sql-errors.js';
 import { XaUnavailable } from './errors.js';

@@ -57,7 +57,7 @@ export function defineMessage<S extends z.ZodType>(contract: {
   replicated?: boolean;
 }): Contract<z.output<S>> {
   const about = `message contract ${contract.name}`;
-  if (!NAME.test(contract.name)) throw new OptionsError(`${about}: a name is like order.placed`);
+  if (!NAME.test(contract.name)) throw new OptionsError(`${about}: a name is like invoice.issued`);
   if (contract.name.length > NAME_CHARS_MAX)
     throw new OptionsError(`${about}: a name has at most ${NAME_CHARS_MAX} characters`);
   if (!Number.isInteger(contract.version) || contract.version < 1)

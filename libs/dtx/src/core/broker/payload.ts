@@ -24,7 +24,7 @@ export interface Sendable<T> {
 export interface Subject {
   /** The value itself, where no field of it is to blame: `payload`. */
   readonly whole: string;
-  /** `payload does not fit order.placed v1` */
+  /** `payload does not fit invoice.issued v1` */
   readonly misfit: string;
   /** The option that limits its size, if one does. */
   readonly option?: 'payloadMaxBytes';

@@ -37,7 +37,7 @@ const NODE_DOWN = /down or inaccessible/;
 
 /** One step with a queue, as an error names it. */
 export interface Asked {
-  /** Like `cannot declare queue dtx.order.x.v1`. */
+  /** Like `cannot declare queue dtx.billing.send-invoice.v1`. */
   readonly what: string;
   readonly queue: string;
   /** The right that the step needs. */

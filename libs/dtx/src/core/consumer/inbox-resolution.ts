@@ -1,5 +1,5 @@
 import type { EntityManager } from 'typeorm';
-import { sqlOf } from '../database/sql.js';
+import { sqlOf } from '../database/sql-of.js';
 import type { CommitHooks } from '../database/transaction.js';
 import type { Outcome } from '../durable/durable-work.js';
 import { settleFinal } from '../durable/settle.js';

@@ -103,8 +103,8 @@ export function OnRejected<P>(contract: Contract<P>, { consumer }: { consumer?: 
  * (`BrokerUnavailable`) the delivery waits; any other error is retried with backoff and parked with one alert in the
  * end, without touching the business again.
  * @example
- *   @BeforeAck(stockTaken)
- *   async tell(message: StockTaken) { await this.notifications.publish(await this.resultOf(message)); }
+ *   @BeforeAck(invoiceIssued)
+ *   async print(message: InvoiceIssued) { await this.printer.enqueue(await this.invoiceOf(message)); }
  */
 export function BeforeAck<P>(contract: Contract<P>, { consumer }: { consumer?: string } = {}) {
   return <T extends (message: P, delivery: DeliveryInfo) => unknown>(

@@ -1,8 +1,8 @@
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { inTimeOf } from '../async/time-limit.js';
 import { DtxError, TransactionEnded } from '../errors/errors.js';
-import type { Tap } from './raw-connection.js';
 import { bindScope, isOutermost, unwrapped } from './scopes.js';
+import type { Tap } from './tap.js';
 import { type ScopeOptions, TransactionScope } from './transaction-scope.js';
 
 /** TypeORM's own, which it shows to nobody. */

@@ -1,8 +1,8 @@
 import { DtxError, TransactionEnded } from '../errors/errors.js';
 import { effectOf, isDuplicateKey, isPassing } from '../errors/sql-errors.js';
-import type { Tap } from './raw-connection.js';
 import { isOnSavepoint, Savepoints } from './savepoints.js';
 import type { Statement } from './statement.js';
+import type { Tap } from './tap.js';
 
 /** Set with BEGIN, released with COMMIT: gone with whatever transaction it was set in. Nobody else takes these names. */
 export const BEGUN = 'dtx_begun';

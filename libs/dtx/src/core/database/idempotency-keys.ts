@@ -165,7 +165,7 @@ function standsFor(
   return { gid, outcome: outcome === null ? null : JSON.parse(Buffer.from(outcome, 'hex').toString()) };
 }
 
-/** SHA-256 over the JSON with its fields in order. */
+/** SHA-256 over the JSON with its fields sorted by name. */
 function fingerprintOf(body: unknown): string {
   const sorted = (_: string, value: unknown) =>
     value && typeof value === 'object' && !Array.isArray(value)

@@ -2,7 +2,8 @@ import type { EntityManager } from 'typeorm';
 import { DtxError } from '../errors/errors.js';
 import { errnoOf, isDuplicateKey } from '../errors/sql-errors.js';
 import { SqlExpression, type SqlValue } from './literal.js';
-import { type Sql, sqlOf } from './sql.js';
+import { type Sql } from './sql.js';
+import { sqlOf } from './sql-of.js';
 
 /**
  * At most once: inserts a row under a unique key in the transaction of the effect. The first writer wins.

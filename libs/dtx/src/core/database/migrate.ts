@@ -2,7 +2,7 @@ import type { DataSource } from 'typeorm';
 import { DtxError } from '../errors/errors.js';
 import { errnoOf } from '../errors/sql-errors.js';
 import { bind } from './literal.js';
-import type { Tap } from './raw-connection.js';
+import type { Tap } from './tap.js';
 
 /**
  * One step of a schema's history. DDL commits by itself on MySQL and MariaDB, so each statement must be idempotent:

@@ -1,6 +1,7 @@
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { DtxError, TransactionEnded } from '../errors/errors.js';
-import { type RawConnection, tapOf } from './raw-connection.js';
+import { type RawConnection } from './raw-connection.js';
+import { tapOf } from './tap.js';
 import { TransactionScope } from './transaction-scope.js';
 
 /** TypeORM's own, which it shows to nobody. */

@@ -4,8 +4,9 @@ import { isDatabaseAway, isDeadlock } from '../errors/sql-errors.js';
 import { KEEP_ALIVE_MS } from '../keep-alive.js';
 import { PoolWatch, watchOf } from './connection-watch.js';
 import type { SqlValue } from './literal.js';
-import { type Changed, type RawConnection, type Row, type Tap, tapOf } from './raw-connection.js';
+import { type Changed, type RawConnection, type Row } from './raw-connection.js';
 import type { Sql } from './sql.js';
+import { type Tap, tapOf } from './tap.js';
 
 interface RawPool {
   getConnection(done: (error: unknown, connection: RawConnection) => void): void;

@@ -1,10 +1,11 @@
 import { DtxError, OutcomeUnknown, TransactionEnded, textOf } from '../errors/errors.js';
 import { BEGUN, Evidence } from './evidence.js';
 import type { SqlValue } from './literal.js';
-import type { Changed, Done, Gate, Row, Tap } from './raw-connection.js';
+import type { Changed, Done, Gate, Row } from './raw-connection.js';
 import { type Dependent, type Hook, isOnSavepoint } from './savepoints.js';
 import type { Sql } from './sql.js';
 import { countStatements, type Statement, statementOf } from './statement.js';
+import type { Tap } from './tap.js';
 
 export interface ScopeOptions {
   /** Several statements in one query, as the user's DataSource allows it or not. */

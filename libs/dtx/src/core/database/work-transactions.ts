@@ -8,10 +8,11 @@ import { BoundRunner } from './bound-runner.js';
 import { breakOff, quietMsOf } from './connection-watch.js';
 import { BEGUN } from './evidence.js';
 import type { SqlValue } from './literal.js';
-import type { Changed, Row, Tap } from './raw-connection.js';
+import type { Changed, Row } from './raw-connection.js';
 import type { SessionPool } from './session-pool.js';
 import type { Sql } from './sql.js';
 import type { StrayGuard } from './stray-guard.js';
+import type { Tap } from './tap.js';
 import type { CommitHooks } from './transaction.js';
 import type { TransactionScope } from './transaction-scope.js';
 
@@ -20,7 +21,7 @@ const DEADLOCK_TRIES = 4;
 import type { WorkShares } from './work-shares.js';
 
 export interface Unit<T> {
-  /** What the user's code is, for errors: `@OnMessage(order.placed.v1) of inventory.take-stock`. */
+  /** What the user's code is, for errors: `@OnMessage(invoice.issued.v1) of mail.send-invoice`. */
   readonly what: string;
   /** The transaction's first statement, sent with its begin. */
   readonly first?: {

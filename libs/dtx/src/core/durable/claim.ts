@@ -42,8 +42,8 @@ export async function claimByIds<Row extends DurableRow>(
       [[...ids].sort(), ...values],
     );
     if (rows.length === 0) return [];
-    const order = new Map(ids.map((id, index) => [id, index]));
-    rows.sort((one, other) => order.get(one.id)! - order.get(other.id)!);
+    const place = new Map(ids.map((id, index) => [id, index]));
+    rows.sort((one, other) => place.get(one.id)! - place.get(other.id)!);
     return lease(sql, table, rows, leaseMs);
   });
 }

@@ -41,7 +41,7 @@ export interface ShownTable {
   readonly retryState: string;
   /** Rows from this id on belong to the library and are not listed. */
   readonly below?: string;
-  /** One line about a row, such as `order.placed v1 to inventory.take-stock`. */
+  /** One line about a row, such as `invoice.issued v1 to mail.send-invoice`. */
   readonly what: (row: TableRow) => string;
   /** The moments of a row in order. Those without a time are left out. */
   readonly moments: (row: TableRow) => readonly Moment[];

@@ -6,7 +6,7 @@ export interface TransactionView {
   readonly id: string;
   readonly gid: string | null;
   readonly scheme: string;
-  /** What it is, in words: `order.placed to inventory.take-stock`. */
+  /** What it is, in words: `invoice.issued v1 to mail.send-invoice`. */
   readonly what: string;
   readonly state: string;
   readonly attempts: number;

@@ -1,7 +1,8 @@
 import type { EntityManager } from 'typeorm';
 import type { Database } from '../database/database.service.js';
 import type { SqlValue } from '../database/literal.js';
-import { type Sql, sqlOf } from '../database/sql.js';
+import { type Sql } from '../database/sql.js';
+import { sqlOf } from '../database/sql-of.js';
 import { isLockWait } from '../errors/sql-errors.js';
 import { type Alerts, isoTime } from './alerts.js';
 import type { DurableRow, DurableTable, Moment, ShownTable, TableRow } from './durable-table.js';
