@@ -4,17 +4,18 @@ import { backoffOption, countOption, msOption } from '../core/options.js';
 
 /** Options of reliable messages. Times in milliseconds. */
 export const confirmedPublishOptions = z.strictObject({
-  /** Tries to publish before the transaction is rolled back. Its locks are held meanwhile: few and short. */
+  /** Publish attempts before the transaction is rolled back. Its row locks are held meanwhile, so keep it small. */
   triesMax: countOption(3, 100),
+  /** Backoff between publish attempts: first wait, factor, cap. */
   backoff: backoffOption(100, 2, 1_000),
   /**
-   * How long all tries of one message may take together. Four fifths of `lockWaitSeconds` at the most: those who wait for
-   * the rows of this transaction must not give up before it does.
+   * Time limit for all attempts of one message. The effective limit is at most four fifths of `lockWaitSeconds`, so
+   * that waiting transactions do not fail first.
    */
   timeoutMs: msOption(2_000),
   /**
-   * Messages at once that wait for their confirm. Each holds a connection of the app's pool meanwhile. A quarter of that
-   * pool unless this says otherwise.
+   * Messages that may wait for a confirm at the same time. Each one holds a connection of the app's pool. The default
+   * is a quarter of that pool.
    */
   concurrencyMax: z.number().int().min(1).max(1_000).optional(),
   /** Largest payload, in bytes of JSON. */

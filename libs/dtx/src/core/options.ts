@@ -51,95 +51,111 @@ const HANDLER_TIMEOUT_MS_MAX = 9 * 60_000;
 
 /** Options of the core. Times in milliseconds; `Max` and `Min` are counts. */
 export const coreOptions = z.strictObject({
-  /** Name of this app: part of its queues, 1-32 of [a-z0-9-]. */
+  /** Name of this app, the first part of its queue names. */
   app: z.string().regex(/^[a-z][a-z0-9-]{0,31}$/),
+  /** AMQP URL of the broker, or several separated by commas (nodes of one cluster). */
   rabbitmqUrl: serverUrl('broker'),
-  /** Needed where a consumer knows duplicates by Redis. */
+  /** URL of Redis. Required where a consumer has `duplicates: 'redis'`. */
   redisUrl: serverUrl('redis').optional(),
-  /** Where alerts are posted beside log and table; none by default. */
+  /** URL that each new alert is posted to, in addition to the log and the table `dtx_alert`. */
   alertWebhook: httpUrlOption.optional(),
-  /** The app's own schema, applied together with the library's. */
+  /** The app's own migrations, applied together with those of the library. */
   migrations: z
     .array(z.object({ version: z.number().int().min(1), name: z.string(), up: z.array(statement).readonly() }))
     .readonly()
     .default([]),
-  /** How long a statement in a session of the library's waits for a row or a table. The app's own pool is left as it is. */
+  /** Lock wait of the library's sessions, for a row or a table. The app's own pool is not changed. */
   lockWaitSeconds: count(3, 600),
-  /** How long the library waits for a connection of its pools. Then the call is `DatabaseUnavailable`. */
+  /** Time limit for a connection of the library's pools. After it the call fails with `DatabaseUnavailable`. */
   acquireTimeoutMs: ms(5_000),
   /**
-   * How long one statement of the library's own may take. Then its connection is closed, and the loop goes on. At least two
-   * seconds more than `lockWaitSeconds`, whatever is given. Migrations are not limited by it.
+   * Time limit for one statement in the library's own sessions. At the limit the connection is closed and the work is
+   * retried. The effective limit is at least `lockWaitSeconds` plus 2 s. Migrations have no limit.
    */
   statementTimeoutMs: ms(5_000),
   /**
-   * How long the user's code may take in one go: a handler, a participant, a hook. Then its
-   * transaction is ended, and the attempt has failed. Keep it below the broker's `consumer_timeout` (30 minutes).
+   * Time limit for one run of user code: a handler, a participant, the work of a message, a hook. At the limit its
+   * transaction is rolled back and the attempt fails. Keep it below the broker's `consumer_timeout` (30 minutes).
    */
   handlerTimeoutMs: z.number().int().min(100).max(HANDLER_TIMEOUT_MS_MAX).default(60_000),
   /**
-   * After so long without a sign of life of this process, the server ends the session and the transaction of a handler.
-   * While user code is slow, this process gives that sign itself.
+   * A server ends the session of a handler after this time without a sign of life from its process. A live process
+   * gives that sign while user code is slow.
    */
   workSilenceSeconds: z.number().int().min(3).max(28_800).default(20),
-  /** Connections of the library's own pool: scans, marks and recovery never wait behind the business. */
+  /** Connections for scans, marks and recovery. They never wait behind business transactions. */
   ownPoolSize: count(4, 64),
-  /** Connections for handlers and participants; as many as the app's own pool has unless this says otherwise. */
+  /** Connections for handlers and participants. The default is the pool size of the app's DataSource. */
   workPoolSize: z.number().int().min(1).max(1_000).optional(),
   /**
-   * What to do with SQL on another connection inside a handler or participant: it is not undone with the transaction, and
-   * done again at each retry. `count` lets it through and counts it (`dtx_stray_statements_total`).
+   * Reaction to SQL on another connection inside a handler. A rollback does not undo such SQL, and each retry repeats
+   * it. `refuse` throws, `count` only counts it in `dtx_stray_statements_total`.
    */
   strayStatements: z.enum(['refuse', 'count']).default('refuse'),
+  /** Interval between two scans of a table, with 20 percent of jitter. */
   scanIntervalMs: ms(1_000),
-  /** How long a claim keeps a row for the process that claimed it. */
+  /** Lifetime of a claim. If the process dies, another instance takes the row after this time. */
   leaseMs: ms(5_000),
+  /** Largest number of stored deliveries in one claim, and of rows in work at once in a sweep. */
   claimBatchMax: count(200, 5_000),
   /**
-   * How long nobody may serve a consumer before a person is told: a restart or a deployment takes a while. Also how long a
-   * message may be without a report from its consumers.
+   * Grace period for a consumer without any running instance, before an alert is raised. Covers restarts and
+   * deployments.
    */
   absentMs: ms(300_000),
+  /** Backoff between attempts to reach the broker, the database or Redis: first wait, factor, cap. */
   reconnect: backoffOption(200, 2, 5_000),
+  /** Time limit for one publish with its confirm, and for each call on a channel. */
   publishTimeoutMs: ms(10_000),
-  /** Publishes in flight without their confirm. */
+  /** Largest number of publishes without a confirm. */
   publishWindowMax: count(500, 10_000),
+  /** AMQP heartbeat. A connection is closed after two missed ones. */
   heartbeatSeconds: count(10, 600),
+  /** Unacknowledged deliveries per consumer, which is also its concurrency. */
   prefetch: count(32, 1_000),
-  /** How long a graceful stop waits for the work that is under way. */
+  /** Time limit for work in progress during a graceful stop. */
   drainMs: ms(10_000),
   inbox: z
     .strictObject({
-      /** Tries of a handler before the delivery is parked. */
+      /** Attempts of a handler before the delivery is parked. */
       attemptsMax: count(8, 1_000),
+      /** Backoff between attempts of a handler: first wait, factor, cap. */
       backoff: backoffOption(1_000, 3, 600_000),
-      /** How long a handled id is remembered; an older message is parked, never handled. */
+      /**
+       * Duplicate detection window: how long a handled message id is kept. An older message is parked, never handled.
+       */
       retentionMs: z
         .number()
         .int()
         .min(60_000)
         .default(8 * 86_400_000),
+      /** How long receipts are collected before they are sent as one message. */
       receiptDelayMs: ms(3),
+      /** Largest number of receipts in one message. */
       receiptBatchMax: count(100, 1_000),
     })
     .prefault({}),
   redis: z
     .strictObject({
-      /** How long a claim keeps others from the same message: longer than its work takes, or that is done twice. */
+      /**
+       * Lifetime of a claim in Redis. It must exceed the handler's time, otherwise another delivery repeats the work.
+       */
       leaseMs: ms(5_000),
-      /** How long a message is known to be done. */
+      /** Duplicate detection window in Redis: how long a message id is marked as done. */
       doneTtlMs: ms(8 * 86_400_000),
-      /** How often a second delivery looks whether the first is done. */
+      /** Interval at which a duplicate delivery checks whether the first one is done. */
       pollMs: ms(200),
     })
     .prefault({}),
+  /** How long an `Idempotency-Key` and its outcome are kept. */
   idempotencyRetentionMs: z
     .number()
     .int()
     .min(86_400_000)
     .default(48 * 3_600_000),
-  /** How often finished rows past their retention are removed. */
+  /** Interval between two removals of finished rows past their retention. */
   purgeIntervalMs: ms(30_000),
+  /** Largest number of rows removed by one statement. */
   purgeBatchMax: count(1_000, 10_000),
 });
 

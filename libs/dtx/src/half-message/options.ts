@@ -5,35 +5,38 @@ import { backoffOption, countOption, msOption } from '../core/options.js';
 /** Options of half messages. Times in milliseconds. */
 export const halfMessageOptions = z.strictObject({
   /**
-   * How long a prepared copy waits before its first check, its second, and so on: as many checks as levels. Part of the
-   * waiting queues' names, so that changing them makes new queues; what waits in the old ones still comes to its check.
+   * Delays before the first check, the second check and so on. The delays are part of the queue names. After a change
+   * the old queues still deliver their messages.
    */
   levelsMs: z
     .array(z.number().int().min(100).max(86_400_000))
     .min(1)
     .max(12)
     .default([5_000, 15_000, 60_000, 300_000, 900_000]),
-  /** Copies checked at once. */
+  /** Prepared messages checked at the same time. */
   checkPrefetch: countOption(100, 1_000),
-  /** How long marks (SENT, ROLLED_BACK) are gathered; a lost one costs a check or a duplicate. */
+  /** How long marks (SENT, ROLLED_BACK) are collected. A lost mark costs one check or one duplicate. */
   markDelayMs: msOption(100),
+  /** Largest number of marks in one statement. */
   markBatchMax: countOption(200, 5_000),
-  /** Messages being published after their commit; more are left to their checks. */
+  /** Messages published after their commit at the same time. Further ones are left to their check. */
   sendingMax: countOption(5_000, 100_000),
-  /** When the sweeper takes up a verdict that was never marked as sent. Longer than the first level: the check comes first. */
+  /** Delay before the sweeper takes a verdict that was never marked SENT. It should exceed the first check delay. */
   sweepAfterMs: msOption(60_000),
-  /** Wait of the sweeper before a message without its receipts is sent again: first, factor, cap. */
+  /** Backoff of the sweeper before a message without all receipts is sent again: first wait, factor, cap. */
   sweepBackoff: backoffOption(60_000, 2, 3_600_000),
   /** Sends of one message before it is parked. */
   attemptsMax: countOption(12, 10_000),
-  /** No resend while a queue has this many messages waiting, or any and no consumer. */
+  /** No message is resent while its queue holds this many messages, or any message without a consumer. */
   backlogMax: countOption(1_000, 10_000_000),
   /**
-   * How long a consumer may have no instance, and a message no receipt, before a person is told. Sending goes on. From then
-   * on each look at a queue that nobody serves is an attempt.
+   * Time without a consumer or without a receipt before an alert is raised. Sending continues. After this time each
+   * look at an unconsumed queue counts as an attempt.
    */
   absentMs: msOption(300_000),
-  /** How long final verdicts are kept beyond the end of the last level; longer than any Idempotency-Key. */
+  /**
+   * How long final verdicts are kept after the last check delay. It should exceed the lifetime of an `Idempotency-Key`.
+   */
   retentionMs: z
     .number()
     .int()

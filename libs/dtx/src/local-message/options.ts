@@ -4,25 +4,25 @@ import { backoffOption, countOption, msOption } from '../core/options.js';
 
 /** Options of the local message table. Times in milliseconds. */
 export const localMessageOptions = z.strictObject({
-  /** Wait before a message without its receipts is sent again: first, factor, cap. */
+  /** Backoff before a message without all receipts is sent again: first wait, factor, cap. */
   resend: backoffOption(60_000, 2, 3_600_000),
   /** Sends of one message before it is parked. */
   attemptsMax: countOption(12, 10_000),
-  /** How long the mark SENT is gathered; a receipt that comes first makes it unnecessary. */
+  /** How long SENT marks are collected. A receipt that arrives first makes the mark unnecessary. */
   markDelayMs: msOption(100),
+  /** Largest number of marks in one statement. */
   markBatchMax: countOption(200, 5_000),
-  /** Rows in work at once, fast path and scan together. */
+  /** Rows in work at the same time, fast path and scan together. */
   relayWindowMax: countOption(500, 10_000),
   /**
-   * Rows in work at once, of those that a scan has claimed, that wait for the same consumers. The backlog of a consumer
-   * that is gone takes no more of the scan.
+   * Rows of a scan in work at the same time for the same consumers. It limits the effect of a consumer that is down.
    */
   consumerWindowMax: countOption(50, 10_000),
-  /** No resend while a queue has this many messages waiting, or any and no consumer. */
+  /** No message is resent while its queue holds this many messages, or any message without a consumer. */
   backlogMax: countOption(1_000, 10_000_000),
   /**
-   * How long a consumer may have no instance, and a message no receipt, before a person is told. Sending goes on. From then
-   * on each look at a queue that nobody serves is an attempt.
+   * Time without a consumer or without a receipt before an alert is raised. Sending continues. After this time each
+   * look at an unconsumed queue counts as an attempt.
    */
   absentMs: msOption(300_000),
   /** How long a finished message is kept. */

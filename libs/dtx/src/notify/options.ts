@@ -12,18 +12,20 @@ const MINUTE = 60 * SECOND;
 
 /** Options of best-effort notification. Times in milliseconds. */
 export const notifyOptions = z.strictObject({
-  /** The app that runs the notification service; all others only publish to it. */
+  /** Name of the app that runs the notification service. All other apps only publish to it. */
   service: z.string().regex(/^[a-z][a-z0-9-]{0,31}$/),
   /**
-   * Standard Webhooks secrets; each signs, so that a receiver may go from the old one to the new one in its own time.
-   * Without any nobody is notified.
+   * Standard Webhooks secrets. Each one signs, so that receivers can change to a new secret at any time. Without a
+   * secret no notification is sent.
    */
   secrets: z.array(z.string().min(16)).max(5).default([]),
-  /** Whom a notification without a target of its own goes to; nobody by default. */
+  /** Target of notifications that name none. Without it such notifications are not sent. */
   defaultTarget: httpUrlOption.optional(),
-  /** Targets that may be private all the same: `host`, `host:port`, an address or a CIDR range. */
+  /** Private targets that may be called: `host`, `host:port`, an address or a CIDR range. */
   allow: z.array(z.string().refine(isAllowEntry, 'expected host, host:port, an address or a CIDR range')).default([]),
-  /** The waits between calls (seed: 定时重新调用, 反复 N 次): one call more than steps, then the notification is parked. */
+  /**
+   * Retry schedule: the waits between two calls. After one call more than there are waits, the notification is parked.
+   */
   ladderMs: z
     .array(
       z
@@ -45,27 +47,27 @@ export const notifyOptions = z.strictObject({
       60 * MINUTE,
       60 * MINUTE,
     ]),
-  /** From connecting to the status of the answer; its body may take a second more. */
+  /** Time limit from connecting to the status of the answer. The body may take one second more. */
   callTimeoutMs: msOption(10_000),
-  /** A longer `Retry-After` is taken for this. */
+  /** Upper limit for a wait that `Retry-After` asks for. */
   retryAfterMaxMs: msOption(3_600_000),
-  /** More of an answer is not read. */
+  /** Largest part of an answer's body that is read. */
   answerMaxBytes: countOption(64 * 1024, 8 * 1024 * 1024),
   /** Largest notification, in bytes of JSON. */
   payloadMaxBytes: payloadMaxBytesOption(),
-  /**
-   * Calls at once, in this process, to all targets together and to any one of them. A target without an answer has one
-   * call at once, and all targets without an answer together have half of `concurrencyMax`.
-   */
+  /** Calls at the same time in this process, to all targets together. Targets without an answer share half of it. */
   concurrencyMax: countOption(128, 10_000),
+  /** Calls at the same time to one target. A target without an answer gets one. */
   targetConcurrencyMax: countOption(4, 1_000),
-  /** Messages recorded at once. */
+  /** Notifications recorded at the same time. */
   prefetch: countOption(64, 1_000),
+  /** How long delivery marks are collected. */
   markDelayMs: msOption(5),
-  /** The receiver asks for a result that has not come this long after it should have, looking so often. */
+  /** Delay after which a receiver asks for a result that has not arrived. */
   askAfterMs: msOption(120_000),
+  /** Interval at which a receiver looks for missing results. */
   askIntervalMs: msOption(15_000),
-  /** How long what was delivered is kept. */
+  /** How long delivered notifications are kept. */
   retentionMs: z
     .number()
     .int()

@@ -5,15 +5,15 @@ import { msOption } from '../core/options.js';
 export const opsOptions = z.strictObject({
   /** Bearer token of `/dtx`. */
   adminToken: z.string().min(1, 'must not be empty'),
-  /** How old counts of open rows may be before they are counted again. A count that takes long is made less often. */
+  /** Largest age of the counts of open rows before they are counted again. Slow counts are repeated less often. */
   countsFreshMs: msOption(2_000),
-  /** The server ends the count of one table after this time. The figures before it stay, with their age. */
+  /** Time limit for the count of one table. After it the last counts stay, with their age. */
   countLimitMs: msOption(10_000),
-  /** How old the last write to the app's database, and to Redis, may be before readiness writes again. */
+  /** Largest age of the last test write to the database and to Redis, before readiness writes again. */
   probeFreshMs: msOption(1_000),
-  /** A write that takes longer counts as none. */
+  /** Time limit for a test write. After it the write counts as failed. */
   probeLimitMs: msOption(2_000),
-  /** Names that `degraded` does not list, for what a deployment does without. A name that ends in `*` is a beginning. */
+  /** Names that `degraded` does not list. A name that ends in `*` is a prefix. */
   ignoreDegraded: z.array(z.string().min(1)).readonly().default([]),
 });
 

@@ -4,32 +4,37 @@ import type { CoreOptions } from '../core/options.js';
 import { backoffOption, countOption, msOption, retentionOutlastsTimeout } from '../core/options.js';
 
 const fields = z.strictObject({
-  /** How long all Tries together may take, unless the transaction says otherwise. */
+  /** Time limit for registering a transaction and all its Tries, unless `run` gives another one. */
   timeoutMs: msOption(5_000),
-  /** How long one Confirm or Cancel call waits for its answer before it counts as failed. */
+  /** Time limit for the answer to one Confirm or Cancel call. */
   callTimeoutMs: msOption(2_000),
-  /** How long the caller waits for the first round of the second phase; the outcome is certain either way. */
+  /** How long the caller waits for the first round of the second phase. The outcome is certain either way. */
   secondPhaseWaitMs: msOption(3_000),
   /**
-   * How long after the decision it is no attempt that nobody serves a participant: a restart or a deployment takes a while.
-   * At a participant, how long a Try may wait for its second phase before a person is told.
+   * Grace period after the decision during which a missing participant does not count as a failed attempt. At a
+   * participant: time without a second phase after a Try before an alert is raised.
    */
   absentMs: msOption(300_000),
-  /** Rounds of the second phase before the transaction is parked: about an hour. It is never flipped. */
+  /**
+   * Rounds of the second phase before the transaction is parked, about an hour by default. The decision is never
+   * changed.
+   */
   attemptsMax: countOption(60, 100_000),
+  /** Backoff between rounds of the second phase: first wait, factor, cap. */
   backoff: backoffOption(500, 2, 60_000),
-  /** Second phases in work at once. */
+  /** Second phases in work at the same time. */
   concurrencyMax: countOption(200, 10_000),
-  /** How long final marks are gathered. The caller of a cancelled transaction waits for its mark. */
+  /** How long final marks are collected. The caller of a cancelled transaction waits for its mark. */
   markDelayMs: msOption(25),
+  /** Largest number of marks in one statement. */
   markBatchMax: countOption(200, 5_000),
-  /** Calls handled at once per participant: Tries, and whatever initiators of the version before send. */
+  /** Tries handled at the same time per participant, and all calls of initiators of the previous version. */
   prefetch: countOption(32, 1_000),
-  /** Confirms and Cancels handled at once per participant, beside its Tries. */
+  /** Confirm and Cancel calls handled at the same time per participant, in addition to its Tries. */
   secondPhasePrefetch: countOption(16, 1_000),
   /** Largest arguments of one branch, and largest result of a Try, in bytes of JSON. */
   payloadMaxBytes: payloadMaxBytesOption(),
-  /** How long settled transactions and barriers are kept; longer than any call can wander. */
+  /** How long settled transactions and barrier rows are kept. It must exceed the lifetime of any late call. */
   retentionMs: z
     .number()
     .int()

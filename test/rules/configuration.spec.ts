@@ -1,0 +1,8 @@
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { ROOT } from '../support/app-process.js';
+import { configurationPage } from './configuration.js';
+
+test('docs/configuration.md lists every option of every module as its schema has it', async () => {
+  await expect(configurationPage()).toMatchFileSnapshot(join(ROOT, 'docs', 'configuration.md'));
+});
