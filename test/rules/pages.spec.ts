@@ -1,0 +1,73 @@
+import { existsSync } from 'node:fs';
+import { dirname, join, normalize } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { allFailpoints } from '../../libs/dtx/src/index.js';
+import { ROOT } from '../support/app-process.js';
+import { read, tracked } from './texts.js';
+
+/** The pages against the code: links, commands, tables, failpoints and the pairs of languages. */
+const pages = tracked('*.md');
+const SCHEME_PAGES = ['local-message', 'xa', 'tcc', 'half-message', 'confirmed-publish', 'notification'];
+const LANGUAGES = ['.md', '.zh-CN.md'];
+/** How GitHub names the anchor of a heading. */
+const anchorOf = (heading: string) =>
+  heading
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N}\s_-]/gu, '')
+    .trim()
+    .replace(/\s/g, '-');
+
+describe.each(pages)('the page %s', (page) => {
+  const text = read(page);
+
+  test('has only relative links that lead to a file and a heading', () => {
+    const links = [...text.matchAll(/\]\(([^)\s]+)\)/g)]
+      .map(([, link]) => link!)
+      .filter((link) => !/^https?:/.test(link));
+    const broken = links.filter((link) => {
+      const [path = '', anchor] = link.split('#');
+      const file = path === '' ? page : normalize(join(dirname(page), path));
+      if (!existsSync(join(ROOT, file))) return true;
+      const headings = anchor ? [...read(file).matchAll(/^#+ (.*)$/gm)].map(([, heading]) => anchorOf(heading!)) : [];
+      return anchor !== undefined && !headings.includes(anchor);
+    });
+    expect(broken).toEqual([]);
+  });
+});
+
+test.each(pages.filter((page) => /^(README|docs\/)/.test(page)))(
+  '%s names only commands that package.json has',
+  (page) => {
+    const { scripts } = JSON.parse(read('package.json'));
+    const commands = [...read(page).matchAll(/npm run ([a-z][\w:-]*)/g)].map(([, command]) => command!);
+    expect(commands.filter((command) => !(command in scripts))).toEqual([]);
+  },
+);
+
+test('docs/states.md has a section or a row for every table that a migration creates', () => {
+  const states = read('docs/states.md');
+  const code = tracked(':(glob)libs/dtx/src/**/*.ts').map((file) => read(file));
+  const tables = new Set(
+    code.flatMap((text) => [...text.matchAll(/CREATE TABLE IF NOT EXISTS (dtx_\w+)/g)].map((m) => m[1]!)),
+  );
+  expect(tables.size).toBeGreaterThan(10);
+  const isNamed = (table: string) => states.includes(`\n## ${table}\n`) || states.includes(`\n| \`${table}\` |`);
+  expect([...tables].filter((table) => !isNamed(table))).toEqual([]);
+});
+
+describe.each(SCHEME_PAGES.flatMap((page) => LANGUAGES.map((ending) => `docs/schemes/${page}${ending}`)))(
+  '%s',
+  (page) => {
+    test('has steps that are numbered from 1 on, and names its failpoints only', () => {
+      const text = read(page);
+      const steps = /\n## (?:Steps|步骤)\n([\s\S]*?)\n(?:\||## )/.exec(text)?.[1] ?? '';
+      const numbers = [...steps.matchAll(/^(\d+)\. /gm)].map(([, number]) => Number(number));
+      expect(numbers.length).toBeGreaterThan(1);
+      expect(numbers).toEqual(numbers.map((_, index) => index + 1));
+      const named = [...text.matchAll(/^\| `([a-z-]+\.[a-z-]+)` \|/gm)].map(([, name]) => name!);
+      const known = allFailpoints().map(({ name }) => name);
+      const scheme = known.find((name) => named.includes(name))?.split('.')[0];
+      expect(named.toSorted()).toEqual(known.filter((name) => name.startsWith(`${scheme}.`)).toSorted());
+    });
+  },
+);

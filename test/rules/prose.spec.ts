@@ -1,0 +1,82 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { ROOT } from '../support/app-process.js';
+import { allTexts, englishPages, type Kind, sentencesOf, type Text } from './texts.js';
+
+/**
+ * How the repository speaks. Each phrase has a committed count per kind of text, which may only fall. Lower the counts
+ * after an edit with `PROSE=lower npx vitest run test/rules/prose.spec.ts`. A phrase that is 0 stays 0.
+ */
+const PHRASES: Record<string, RegExp> = {
+  'what is/was/comes as a noun': /\bwhat(ever)? (is|was|are|were|comes|came|has|had)\b/gi,
+  nobody: /\bnobody\b/gi,
+  somebody: /\bsomebody\b/gi,
+  whoever: /\bwhoever\b/gi,
+  'is no': /\b(is|are|was|were) no (?!longer\b)/gi,
+  'is away': /\b(is|are|was|were) away\b/gi,
+  'comes to': /\bcomes to\b/gi,
+  bears: /\bbears\b/gi,
+  'is told': /\b(is|are|was|were) told\b/gi,
+  'should it ...': /(^|[,:.]\s+)should (it|the|a|an|he|they|we|this|that)\b/gi,
+  'for want of': /\bfor want of\b/gi,
+  'has its way': /\bha(s|ve) (its|their) way\b/gi,
+};
+const WORDS_MAX = 25;
+const SHOWN_MAX = 40;
+const COUNTS = join(ROOT, 'test', 'rules', 'prose.counts.json');
+const IS_LOWERING = process.env.PROSE === 'lower';
+
+type Counts = Record<string, Record<Kind, number>>;
+const allowed: Counts = JSON.parse(readFileSync(COUNTS, 'utf8'));
+const texts = allTexts();
+const kinds = Object.keys(texts) as Kind[];
+
+function occurrences(pieces: readonly Text[], phrase: RegExp): string[] {
+  return pieces.flatMap(({ file, line, text }) =>
+    [...text.matchAll(phrase)].map(() => `${file}:${line}  ${text.trim().slice(0, 140)}`),
+  );
+}
+
+const found = new Map(
+  Object.entries(PHRASES).map(([name, phrase]) => [
+    name,
+    Object.fromEntries(kinds.map((kind) => [kind, occurrences(texts[kind], phrase)])) as Record<Kind, string[]>,
+  ]),
+);
+
+if (IS_LOWERING) {
+  for (const [name, byKind] of found) {
+    const known = allowed[name];
+    const lowered = kinds.map((kind) => [
+      kind,
+      Math.min(known?.[kind] ?? Number.POSITIVE_INFINITY, byKind[kind].length),
+    ]);
+    allowed[name] = Object.fromEntries(lowered) as Record<Kind, number>;
+  }
+  writeFileSync(COUNTS, `${JSON.stringify(allowed, null, 2)}\n`);
+}
+
+describe.each([...found])('the phrase "%s"', (name, byKind) => {
+  test.each(kinds)('occurs in %s at most as often as its committed count', (kind) => {
+    const places = byKind[kind];
+    const most = allowed[name]?.[kind] ?? 0;
+    const text = `${places.length} of "${name}" in ${kind}, ${most} allowed:\n${places.slice(0, SHOWN_MAX).join('\n')}`;
+    expect(places.length, text).toBeLessThanOrEqual(most);
+  });
+});
+
+describe.each(englishPages())('the page %s', (file) => {
+  const sentences = sentencesOf(file);
+
+  test(`has no sentence of more than ${WORDS_MAX} words`, () => {
+    const wordsOf = (text: string) => text.split(/\s+/).filter((word) => /[\p{L}\p{N}]/u.test(word)).length;
+    const long = sentences.filter(({ text }) => wordsOf(text) > WORDS_MAX);
+    expect(long.map(({ line, text }) => `${file}:${line}  ${wordsOf(text)} words: ${text}`)).toEqual([]);
+  });
+
+  test('has no semicolon outside code', () => {
+    const joined = sentences.filter(({ text }) => text.includes(';'));
+    expect(joined.map(({ line, text }) => `${file}:${line}  ${text}`)).toEqual([]);
+  });
+});
