@@ -20,7 +20,7 @@ const anchorOf = (heading: string) =>
 describe.each(pages)('the page %s', (page) => {
   const text = read(page);
 
-  test('has only relative links that lead to a file and a heading', () => {
+  test('the relative links lead to a file and a heading', () => {
     const links = [...text.matchAll(/\]\(([^)\s]+)\)/g)]
       .map(([, link]) => link!)
       .filter((link) => !/^https?:/.test(link));
@@ -58,7 +58,7 @@ test('docs/states.md has a section or a row for every table that a migration cre
 describe.each(SCHEME_PAGES.flatMap((page) => LANGUAGES.map((ending) => `docs/schemes/${page}${ending}`)))(
   '%s',
   (page) => {
-    test('has steps that are numbered from 1 on, and names its failpoints only', () => {
+    test('the steps are numbered from 1, and the crash points are the failpoints of the scheme', () => {
       const text = read(page);
       const steps = /\n## (?:Steps|步骤)\n([\s\S]*?)\n(?:\||## )/.exec(text)?.[1] ?? '';
       const numbers = [...steps.matchAll(/^(\d+)\. /gm)].map(([, number]) => Number(number));

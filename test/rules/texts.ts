@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import ts from 'typescript';
 import { ROOT } from '../support/app-process.js';
 
-/** A piece of text that people read, and where it stands. */
+/** A piece of text that people read, and the line where it begins. A page and a comment are one piece each. */
 export interface Text {
   readonly file: string;
   readonly line: number;
@@ -34,15 +34,11 @@ const GATE = /^test\/rules\/prose/;
 /** Everything that is judged, by kind. Parsed, not searched: a string is no comment and code is neither. */
 export function allTexts(): Record<Kind, Text[]> {
   const texts: Record<Kind, Text[]> = { docs: [], titles: [], strings: [], comments: [] };
-  for (const file of englishPages()) texts.docs.push(...linesOf(file, read(file)));
+  for (const file of englishPages()) texts.docs.push({ file, line: 1, text: read(file) });
   for (const file of tracked(...SOURCES.map((pattern) => `:(glob)${pattern}`))) {
     if (!GATE.test(file)) collect(file, read(file), texts);
   }
   return texts;
-}
-
-function linesOf(file: string, text: string): Text[] {
-  return text.split('\n').map((line, index) => ({ file, line: index + 1, text: line }));
 }
 
 function collect(file: string, code: string, texts: Record<Kind, Text[]>): void {
@@ -87,29 +83,26 @@ function titleOf(call: ts.CallExpression): ts.Node | undefined {
   return first && (ts.isStringLiteralLike(first) || ts.isTemplateExpression(first)) ? first : undefined;
 }
 
-/** Line by line, outside the given literals. */
+/** Outside the given literals. Line comments that follow each other are one piece. */
 function commentsOf(file: string, code: string, literals: ReadonlyArray<readonly [number, number]>): Text[] {
   const found: Text[] = [];
   let next = 0;
-  let line = 1;
   for (let at = 0; at < code.length; at++) {
     while (next < literals.length && literals[next]![1] <= at) next += 1;
     const literal = literals[next];
     if (literal && at >= literal[0]) {
-      line += code.slice(at, literal[1]).split('\n').length - 1;
       at = literal[1] - 1;
-    } else if (code[at] === '\n') line += 1;
-    else if (code[at] === '/' && (code[at + 1] === '/' || code[at + 1] === '*')) {
-      const closing = code[at + 1] === '*' ? code.indexOf('*/', at) + 1 : code.indexOf('\n', at) - 1;
-      const end = closing <= at ? code.length - 1 : closing;
-      const lines = code.slice(at, end + 1).split('\n');
-      found.push(...lines.map((text, index) => ({ file, line: line + index, text })));
-      line += lines.length - 1;
-      at = end;
+      continue;
     }
+    COMMENT.lastIndex = at;
+    const text = code[at] === '/' ? COMMENT.exec(code)?.[0] : undefined;
+    if (text === undefined) continue;
+    found.push({ file, line: code.slice(0, at).split('\n').length, text });
+    at += text.length - 1;
   }
   return found;
 }
+const COMMENT = /\/\*[\s\S]*?\*\/|\/\/.*(\n\s*\/\/.*)*/y;
 
 /** A page as its sentences, without code, tables' rules, links' targets and marks of Markdown. */
 export function sentencesOf(file: string): Text[] {
