@@ -71,3 +71,26 @@ describe.each(SCHEME_PAGES.flatMap((page) => LANGUAGES.map((ending) => `docs/sch
     });
   },
 );
+
+describe.each(pages.filter((page) => page.endsWith('.zh-CN.md')))('%s', (page) => {
+  const english = page.replace('.zh-CN.md', '.md');
+
+  test('the page has the code, the sections and the table rows of its English page', () => {
+    expect(outlineOf(page)).toEqual(outlineOf(english));
+  });
+});
+
+/** What two languages have in common: code without its comments and notes, levels of headings, sizes of tables. */
+function outlineOf(page: string) {
+  const [text, ...code] = [
+    read(page).replace(/```[\s\S]*?```/g, ''),
+    ...read(page).matchAll(/```(?:sh|ts)\n([\s\S]*?)```/g),
+  ];
+  const bare = (block: string) => block.replace(/"note":"[^"]*"/g, '').replace(/ *(#|\/\/) .*$/gm, '');
+  return {
+    code: code.map(([, block]) => bare(block!)),
+    headings: [...text.matchAll(/^(#+) /gm)].map(([, level]) => level!.length),
+    steps: [...text.matchAll(/^(\d+)\. /gm)].length,
+    rows: [...text.matchAll(/^\|/gm)].length,
+  };
+}
