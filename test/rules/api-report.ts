@@ -22,19 +22,31 @@ interface Export {
 
 export function apiReport(): string {
   const { name, exports } = JSON.parse(read(`${LIBRARY}/package.json`));
-  const sections = Object.entries<{ types?: string }>(exports)
-    .filter(([, target]) => target.types !== undefined)
-    .map(([path, { types }]) => sectionOf(join(name, path), join(LIBRARY, types!)));
-  return [HEAD, ...sections].join('\n');
+  const entries = Object.entries<{ types?: string }>(exports).filter(([, target]) => target.types !== undefined);
+  const surfaces = entries.map(([path, { types }]) => [join(name, path), surfaceOf(join(LIBRARY, types!))] as const);
+  const [root, ...subpaths] = surfaces;
+  const known = new Set(subpaths.flatMap(([, surface]) => [...surface.keys()]));
+  return [HEAD, sectionOf(root!, known), ...subpaths.map((surface) => sectionOf(surface))].join('\n');
 }
 
-function sectionOf(subpath: string, entry: string): string {
-  const exported = exportsOf(entry).sort((one, other) => (one.name < other.name ? -1 : 1));
-  const texts = exported.map(({ name, file, local }) => {
+type Surface = ReadonlyMap<string, Export>;
+
+/** By name, in order. A type and a value of one name are one. */
+function surfaceOf(entry: string): Surface {
+  const byName = new Map(exportsOf(entry).map((one) => [one.name, one]));
+  return new Map([...byName].sort(([one], [other]) => (one < other ? -1 : 1)));
+}
+
+/** @param elsewhere names that another section declares: they are only listed here */
+function sectionOf([subpath, surface]: readonly [string, Surface], elsewhere: ReadonlySet<string> = new Set()): string {
+  const declared = [...surface.values()].filter(({ name }) => !elsewhere.has(name));
+  const listed = [...surface.keys()].filter((name) => elsewhere.has(name)).map((name) => `\`${name}\``);
+  const texts = declared.map(({ name, file, local }) => {
     const as = name === local ? '' : `// ${local} as ${name}\n`;
     return as + declarationsOf(file, local).join('\n');
   });
-  return `## ${subpath}\n\n${exported.length} names.\n\n\`\`\`ts\n${texts.join('\n\n')}\n\`\`\`\n`;
+  const also = listed.length > 0 ? `\nAlso, from the subpaths below: ${listed.join(', ')}.\n` : '';
+  return `## ${subpath}\n\n${surface.size} names.\n\n\`\`\`ts\n${texts.join('\n\n')}\n\`\`\`\n${also}`;
 }
 
 const sources = new Map<string, ts.SourceFile>();
@@ -59,18 +71,32 @@ function exportsOf(file: string): Export[] {
 }
 
 function reExports(file: string, { moduleSpecifier, exportClause }: ts.ExportDeclaration): Export[] {
-  const from = moduleSpecifier ? resolved(file, (moduleSpecifier as ts.StringLiteral).text) : file;
-  if (!exportClause) return exportsOf(from);
+  const from = moduleSpecifier && resolved(file, moduleSpecifier);
+  if (!exportClause) return from ? exportsOf(from) : [];
   if (!ts.isNamedExports(exportClause)) return [];
   return exportClause.elements.map(({ name, propertyName }) => {
     const local = (propertyName ?? name).text;
-    const origin = from === file ? undefined : exportsOf(from).find((one) => one.name === local);
-    return { name: name.text, file: origin?.file ?? from, local: origin?.local ?? local };
+    return { ...(from ? exportOf(from, local) : importOf(file, local)), name: name.text };
   });
 }
 
-function resolved(file: string, specifier: string): string {
-  return join(dirname(file), specifier.replace(/\.js$/, '.d.ts'));
+function exportOf(file: string, name: string): Export {
+  return exportsOf(file).find((one) => one.name === name) ?? { name, file, local: name };
+}
+
+/** Where a name that a file exports without `from` is declared: there, or in the file that it was imported from. */
+function importOf(file: string, local: string): Export {
+  for (const statement of sourceOf(file).statements) {
+    if (!ts.isImportDeclaration(statement)) continue;
+    const bindings = statement.importClause?.namedBindings;
+    const found = bindings && ts.isNamedImports(bindings) && bindings.elements.find(({ name }) => name.text === local);
+    if (found) return exportOf(resolved(file, statement.moduleSpecifier), (found.propertyName ?? found.name).text);
+  }
+  return { name: local, file, local };
+}
+
+function resolved(file: string, specifier: ts.Expression): string {
+  return join(dirname(file), (specifier as ts.StringLiteral).text.replace(/\.js$/, '.d.ts'));
 }
 
 function namesOf(statement: ts.Statement): string[] {
@@ -92,7 +118,8 @@ const printer = ts.createPrinter({ removeComments: true });
 function textOf(statement: ts.Statement): string {
   const shown = ts.isClassDeclaration(statement) ? withoutPrivates(statement) : statement;
   const text = printer.printNode(ts.EmitHint.Unspecified, shown, statement.getSourceFile());
-  return text.replace(/^export (declare )?/, '').replace(/^ {4,}/gm, (indent) => ' '.repeat(indent.length / 2));
+  const mark = ts.getJSDocDeprecatedTag(statement) ? '// deprecated\n' : '';
+  return mark + text.replace(/^export (declare )?/, '').replace(/^ {4,}/gm, (indent) => ' '.repeat(indent.length / 2));
 }
 
 function withoutPrivates(node: ts.ClassDeclaration): ts.ClassDeclaration {

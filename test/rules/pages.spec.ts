@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { allFailpoints } from '../../libs/dtx/src/index.js';
+import { durableTables } from '../../libs/dtx/src/testing.js';
 import { ROOT } from '../support/app-process.js';
 import { read, tracked } from './texts.js';
 
@@ -54,6 +55,24 @@ test('docs/states.md has a section or a row for every table that a migration cre
   const isNamed = (table: string) => states.includes(`\n## ${table}\n`) || states.includes(`\n| \`${table}\` |`);
   expect([...tables].filter((table) => !isNamed(table))).toEqual([]);
 });
+
+test.each(durableTables)(
+  'docs/states.md draws the open and the final states of $name',
+  ({ name, openStates, finalState }) => {
+    const section =
+      read('docs/states.md')
+        .split(/^## /m)
+        .find((text) => text.startsWith(`${name}\n`)) ?? '';
+    const edges = [...section.matchAll(/^ {2}(\S+) --> (\w+|\[\*\]): /gm)].map(([, from, to]) => [from!, to!] as const);
+    const states = new Set(edges.flat().filter((state) => state !== '[*]'));
+    const isFinal = (state: string) =>
+      edges.every(([from, to]) => from !== state || to === '[*]') ||
+      edges.some(([from, to]) => from === state && to === '[*]');
+    expect([...states].filter((state) => !isFinal(state)).toSorted()).toEqual([...openStates].toSorted());
+    const finals = [...finalState.matchAll(/(?<!= )'(\w+)'/g)].map(([, state]) => state!);
+    expect([...states].filter(isFinal)).toEqual(expect.arrayContaining(finals));
+  },
+);
 
 describe.each(SCHEME_PAGES.flatMap((page) => LANGUAGES.map((ending) => `docs/schemes/${page}${ending}`)))(
   '%s',
