@@ -38,8 +38,8 @@ async function defaultOf(option: string): Promise<unknown> {
   const path = option.split('.');
   const section = lists[path[0]!] ? path.shift()! : undefined;
   const folder = section?.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-  const file = section ? `${folders[section] ?? folder}/options.js` : 'core/options.js';
-  const schemas = await import(join(ROOT, 'libs', 'dtx', 'dist', file));
+  const file = section ? `${folders[section] ?? folder}/options.ts` : 'core/options.ts';
+  const schemas = await import(join(ROOT, 'libs', 'dtx', 'src', file));
   const given = required[section ?? 'core'] ?? {};
   const options = schemas[section ? lists[section]! : 'coreOptions'].parse(given);
   return path.reduce((value, key) => value?.[key], options);
