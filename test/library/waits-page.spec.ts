@@ -5,7 +5,7 @@ import { ROOT } from '../support/app-process.js';
 
 /** The table of waits in `docs/operations.md`, and the options that it names with their defaults. */
 const page = readFileSync(join(ROOT, 'docs', 'operations.md'), 'utf8');
-const folders: Record<string, string> = { xa: 'xa', tcc: 'tcc', notify: 'notify', half: 'half-message' };
+const folders: Record<string, string> = { reliableMessage: 'confirmed-publish' };
 const lists: Record<string, string> = {
   xa: 'xaOptions',
   tcc: 'tccOptions',
