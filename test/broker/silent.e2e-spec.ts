@@ -3,8 +3,8 @@ import { TcpProxy } from '../support/proxy.js';
 import { call, Stack } from '../support/stack.js';
 import { freshWorld, sql, type World } from '../support/world.js';
 
-/** A read that waits for restocks to give up takes tens of seconds; one that does not takes milliseconds. */
-const READ_MS_MAX = 5_000;
+/** If each read waited until the restocks before it had given up, there would be one or two. */
+const READS_MIN = 10;
 const RESTOCKS = 40;
 let world: World;
 
@@ -31,16 +31,14 @@ test('while the broker is silent restocks are refused, and reads of the same app
     statuses.push((await restock(n)).status);
     pending--;
   });
-  const readsMs: number[] = [];
+  let reads = 0;
   while (pending > 0) {
-    const since = performance.now();
     expect((await call(`${inventory!.url}/stock/book`)).body).toMatchObject({ available: 7 });
-    readsMs.push(performance.now() - since);
+    reads++;
   }
   await Promise.all(restocks);
   expect(statuses).toEqual(statuses.map(() => 503));
-  expect(readsMs.length).toBeGreaterThan(10);
-  expect(Math.max(...readsMs)).toBeLessThan(READ_MS_MAX);
+  expect(reads).toBeGreaterThan(READS_MIN);
   // Nothing has happened: only the restock before the silence counts.
   const [sum] = await sql<{ n: number }>(
     world,

@@ -39,9 +39,9 @@ export class Wire {
       reconnect,
       name: 'wire',
     });
-    this.queues = new (built('queues.js').Queues)(this.connection, LIMIT_MS);
+    this.queues = new (built('queue-declarer.js').Queues)(this.connection, LIMIT_MS);
     const options = { windowMax: 500, timeoutMs: LIMIT_MS };
-    this.publisher = new (built('publisher.js').ConfirmPublisher)(this.connection, options);
+    this.publisher = new (built('confirm-publisher.js').ConfirmPublisher)(this.connection, options);
     this.connection.start();
   }
 
@@ -52,7 +52,7 @@ export class Wire {
 
   consume(queue: string, handle: (delivery: Delivery) => Promise<void>, kind: QueueKind = 'work'): QueueConsumer {
     const options = { queue, kind, prefetch: 10, limitMs: LIMIT_MS };
-    const consumer = new (built('consumer.js').QueueConsumer)(this.connection, this.queues, options, handle);
+    const consumer = new (built('queue-consumer.js').QueueConsumer)(this.connection, this.queues, options, handle);
     this.consumers.push(consumer);
     consumer.start();
     return consumer;

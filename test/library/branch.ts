@@ -16,7 +16,7 @@ export async function prepareBranch(
   root = ROOT,
 ): Promise<ServiceOptions['xa']> {
   const { witnessMigrations }: { witnessMigrations: Migration[] } = load(
-    join(root, 'libs', 'dtx', 'dist', 'xa', 'schema.js'),
+    join(root, 'libs', 'dtx', 'dist', 'xa', 'xa-tables.js'),
   );
   const source = await new DataSource({ type: 'mysql', url: world.databases[app] }).initialize();
   await library.migrate(source, 'dtx-xa-witness', witnessMigrations);

@@ -10,7 +10,6 @@ import type { AddressInfo } from 'node:net';
 export interface TargetCall {
   readonly path: string;
   readonly id: string;
-  readonly atMs: number;
   readonly headers: IncomingHttpHeaders;
   readonly body: Buffer;
 }
@@ -61,7 +60,7 @@ export class Target {
       const body = Buffer.concat(await request.toArray());
       const [path, id] = [request.url!, String(request.headers['webhook-id'])];
       const nth = this.calls.filter((call) => call.path === path && call.id === id).length;
-      this.calls.push({ path, id, atMs: performance.now(), headers: request.headers, body });
+      this.calls.push({ path, id, headers: request.headers, body });
       (this.behaviours.get(path) ?? OK)(response, { nth, request });
     });
     server.keepAliveTimeout = 60_000;
