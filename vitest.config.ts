@@ -21,8 +21,8 @@ class LongestFirst extends BaseSequencer {
  * unit: `*.spec.ts`, rules without servers. component: `*.component-spec.ts`, the library against real servers.
  * e2e: `*.e2e-spec.ts`, the apps as processes. crash and mutants: their folders.
  */
-const projects: Record<string, { include: string[]; exclude?: string[] }> = {
-  unit: { include: ['{libs,apps}/*/src/**/*.spec.ts', 'test/**/*.spec.ts'] },
+const projects: Record<string, { include: string[]; exclude?: string[]; testTimeout?: number }> = {
+  unit: { include: ['{libs,apps}/*/src/**/*.spec.ts', 'test/**/*.spec.ts'], testTimeout: 20_000 },
   component: { include: ['test/**/*.component-spec.ts'] },
   e2e: { include: ['test/**/*.e2e-spec.ts'], exclude: ['test/{crash-matrix,mutants}/**'] },
   crash: { include: ['test/crash-matrix/**/*.e2e-spec.ts'] },
@@ -48,9 +48,9 @@ export default defineConfig({
     testTimeout: 120_000,
     hookTimeout: 120_000,
     teardownTimeout: 20_000,
-    projects: Object.entries(projects).map(([name, { include, exclude = [] }]) => ({
+    projects: Object.entries(projects).map(([name, { include, exclude = [], ...rest }]) => ({
       extends: true,
-      test: { name, include, exclude: ['**/node_modules/**', '**/dist/**', ...exclude, ...long] },
+      test: { ...rest, name, include, exclude: ['**/node_modules/**', '**/dist/**', ...exclude, ...long] },
     })),
   },
 });

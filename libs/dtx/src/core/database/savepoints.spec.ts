@@ -45,6 +45,8 @@ describe('Savepoints', () => {
     savepoints.depend(b);
     savepoints.follow(rollbackTo('one'));
     expect(savepoints.takeDependents()).toEqual([a]);
+    savepoints.follow(release('one'));
+    expect(savepoints.has('one')).toBe(false);
   });
 
   it('drops everything by a rollback to a savepoint that it has not seen', () => {
