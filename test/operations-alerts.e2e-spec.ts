@@ -117,7 +117,7 @@ test('while the sink is down nothing waits for it; once it is up it is told once
 });
 
 test('a sink that answers with an error or a redirect is asked again, and nowhere else', async () => {
-  sink.answer = (_, nth) => [500, 302][nth] ?? 200;
+  sink.reply = (_, nth) => [500, 302][nth] ?? 200;
   const subject = await park('wrong');
   await untilTold(subject);
   const calls = sink.about(subject).map(({ path, answered }) => [path, answered]);
@@ -127,7 +127,7 @@ test('a sink that answers with an error or a redirect is asked again, and nowher
 
 test('a sink that does not answer delays neither purchases nor other alerts', async () => {
   let hangs = true;
-  sink.answer = (subject) => (hangs && subject === 'hanging.inventory.take-stock' ? 'hang' : 200);
+  sink.reply = (subject) => (hangs && subject === 'hanging.inventory.take-stock' ? 'hang' : 200);
   const hanging = await park('hanging');
   await until('the call hangs', () => sink.about(hanging).length > 0);
   await expectPurchaseBefore(hanging);

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { mended, outOfOrder } from './support/failing-table.js';
 import { logLines } from './support/logs.js';
 import { resultsOf, shopWithMerchant } from './support/merchant.js';
 import { Operator } from './support/operator.js';
-import { mended, outOfOrder } from './support/out-of-order.js';
 import { QueueProbe } from './support/queue-probe.js';
 import { APPS, call, type Stack } from './support/stack.js';
 import { until } from './support/until.js';

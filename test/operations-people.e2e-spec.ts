@@ -1,7 +1,7 @@
 import { createConnection } from 'mysql2/promise';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { mended, outOfOrder } from './support/failing-table.js';
 import { Operator } from './support/operator.js';
-import { mended, outOfOrder } from './support/out-of-order.js';
 import { expectProblem } from './support/problem.js';
 import { QueueProbe } from './support/queue-probe.js';
 import { Stack } from './support/stack.js';

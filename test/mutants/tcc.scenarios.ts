@@ -140,7 +140,7 @@ async function diesBeforeItsDecision({ shop, world }: Stage): Promise<Claim> {
   };
 }
 
-const PRELOAD = pathToFileURL(join(import.meta.dirname, '..', 'support', 'shifted-clock.mjs')).href;
+const PRELOAD = pathToFileURL(join(import.meta.dirname, '..', 'support', 'wrong-clock.mjs')).href;
 
 async function slowClock({ shop }: Stage): Promise<Claim> {
   const env = { NODE_OPTIONS: `--import=${PRELOAD}`, TEST_CLOCK_SHIFT_MS: '-300000' };

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { mended, outOfOrder } from '../support/failing-table.js';
 import { NOTIFY_SECRET, NOTIFY_TIMES, notificationsOf, resultsOf, shopWithMerchant } from '../support/merchant.js';
 import { Operator } from '../support/operator.js';
-import { mended, outOfOrder } from '../support/out-of-order.js';
 import { expectProblem } from '../support/problem.js';
 import type { Stack } from '../support/stack.js';
 import { until } from '../support/until.js';

@@ -11,7 +11,7 @@ import { type AppName, freshWorld, sql, type World } from '../support/world.js';
 const TEN_MINUTES_MS = 600_000;
 const LEASE_MS = 5_000; // the default
 const PURCHASES = 80;
-const PRELOAD = pathToFileURL(join(import.meta.dirname, '..', 'support', 'shifted-clock.mjs')).href;
+const PRELOAD = pathToFileURL(join(import.meta.dirname, '..', 'support', 'wrong-clock.mjs')).href;
 
 let world: World;
 let shop: Stack;

@@ -1,7 +1,7 @@
 import { createConnection } from 'mysql2/promise';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import type { AppProcess } from '../support/app-process.js';
-import { breakableStock } from '../support/broken-stock.js';
+import { breakableStock } from '../support/failing-table.js';
 import { expectAuditClean, expectToldTruth, Load, openShop, untilBought, untilSettled } from '../support/load.js';
 import { Stack } from '../support/stack.js';
 import { until } from '../support/until.js';

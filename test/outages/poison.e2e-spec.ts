@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { newId } from '../../libs/dtx/src/core/ids.js';
-import { breakableStock } from '../support/broken-stock.js';
+import { breakableStock } from '../support/failing-table.js';
 import { expectAuditClean, expectToldTruth, Load, openShop, untilSettled } from '../support/load.js';
 import { brokerCounts, propertiesOf, TestPublisher } from '../support/messages.js';
 import { type Purchase, Stack } from '../support/stack.js';

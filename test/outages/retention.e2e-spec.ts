@@ -10,7 +10,7 @@ import { type AppName, freshWorld, sql, type World } from '../support/world.js';
 import { buy, decisions, witnesses } from '../xa/shop.js';
 
 const DAY_MS = 86_400_000;
-const JUMP = join(ROOT, 'test', 'support', 'jumping-clock.mjs');
+const CLOCK = join(ROOT, 'test', 'support', 'wrong-clock.mjs');
 const BOOK = { buyerId: 'alice', sku: 'book', quantity: 1 };
 let world: World;
 let shop: Stack;
@@ -19,7 +19,7 @@ let shop: Stack;
 beforeAll(async () => {
   // In the end messages are sent of purchases that nobody has made.
   world = await freshWorld('retention', { audited: false });
-  const env = { NODE_OPTIONS: `--import ${JUMP}`, TEST_CLOCK_JUMP_MS: String(9 * DAY_MS) };
+  const env = { NODE_OPTIONS: `--import ${CLOCK}`, TEST_CLOCK_JUMP_MS: String(9 * DAY_MS) };
   shop = new Stack(world, { env, options: { core: { purgeIntervalMs: 100 } } });
   await shop.start();
   await Promise.all([shop.account('alice', 1_000_000), shop.stock('book', 1_000)]);

@@ -1,5 +1,5 @@
-import { createServer, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { HttpStub } from './http-stub.js';
 
 export interface Received {
   readonly path: string;
@@ -8,49 +8,26 @@ export interface Received {
   readonly answered: number | 'hang';
 }
 
-/** Where alerts are posted to. It can be down, slow or wrong. */
-export class AlertSink {
+/** The receiver of alerts. It can be down, slow or wrong. */
+export class AlertSink extends HttpStub {
   readonly received: Received[] = [];
-  /** How a call is answered, by what it is about and how many came before it. `hang`: not at all. */
-  answer: (subject: unknown, nth: number) => number | 'hang' = () => 204;
-  private server: Server | undefined;
-  private port = 0;
+  /** The status of an answer, by the subject of the alert and the number of alerts about it before. `hang`: no answer. */
+  reply: (subject: unknown, nth: number) => number | 'hang' = () => 204;
 
   get url(): string {
-    return `http://127.0.0.1:${this.port}/alerts`;
+    return `http://${this.host}/alerts`;
   }
 
-  /** On any free port the first time, on the same one after that. */
-  async up(): Promise<void> {
-    const server = createServer(async (request, response) => {
-      const body = JSON.parse(Buffer.concat(await request.toArray()).toString());
-      const answered = this.answer(body.subject, this.about(body.subject).length);
-      this.received.push({ path: request.url!, type: request.headers['content-type'], body, answered });
-      this.reply(response, answered);
-    });
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen(this.port, '127.0.0.1', resolve);
-    });
-    this.server = server;
-    this.port = (server.address() as AddressInfo).port;
-  }
-
-  async down(): Promise<void> {
-    const server = this.server;
-    this.server = undefined;
-    if (!server) return;
-    server.closeAllConnections();
-    await new Promise((closed) => server.close(closed));
-  }
-
-  /** What came in about one parked row. */
+  /** The alerts about one parked row. */
   about(subject: string): Received[] {
     return this.received.filter(({ body }) => body.subject === subject);
   }
 
-  private reply(response: ServerResponse, answer: number | 'hang'): void {
-    if (answer === 'hang') return;
-    response.writeHead(answer, answer === 302 ? { location: '/elsewhere' } : {}).end();
+  protected answer({ url, headers }: IncomingMessage, content: Buffer, response: ServerResponse): void {
+    const body = JSON.parse(content.toString());
+    const answered = this.reply(body.subject, this.about(body.subject).length);
+    this.received.push({ path: url!, type: headers['content-type'], body, answered });
+    if (answered === 'hang') return;
+    response.writeHead(answered, answered === 302 ? { location: '/elsewhere' } : {}).end();
   }
 }

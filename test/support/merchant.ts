@@ -1,8 +1,6 @@
-import { randomInt } from 'node:crypto';
-import { createServer } from 'node:net';
 import type { AppOptions } from './app-process.js';
+import { freePort } from './free-port.js';
 import { Stack } from './stack.js';
-import { until } from './until.js';
 import { sql, type World } from './world.js';
 
 export const NOTIFY_SECRET = 'whsec_dGhlIHNlY3JldCBvZiB0aGUgdGVzdHM=';
@@ -53,23 +51,4 @@ export function notificationsOf(world: World, gid: string): Promise<Notification
 /** What the merchant knows of an order's payment. */
 export function resultsOf(world: World, orderId: string): Promise<Array<{ status: string; source: string }>> {
   return sql(world, 'order', 'SELECT status, source FROM payment_result WHERE order_id = ?', [orderId]);
-}
-
-/**
- * Below the range that the kernel gives from: everything else that starts here asks for any port, and would be given one
- * that is free for as long as the order app takes to start.
- */
-function freePort(): Promise<number> {
-  return until('a port is free', async () => {
-    const port = randomInt(20_000, 32_000);
-    return (await isFree(port)) && port;
-  });
-}
-
-function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const probe = createServer();
-    probe.once('error', () => resolve(false));
-    probe.listen({ port, host: '127.0.0.1', exclusive: true }, () => probe.close(() => resolve(true)));
-  });
 }

@@ -1,8 +1,9 @@
-import { type ChannelModel, type ConfirmChannel, connect, type Options } from 'amqplib';
+import type { Options } from 'amqplib';
 import { type Contract, queueOf, receiptQueueOf } from '../../libs/dtx/src/core/broker/contract.js';
 import { toProperties, typeOf } from '../../libs/dtx/src/core/broker/envelope.js';
 import * as contracts from '../../libs/shop/src/messages.js';
 import { management } from '../../scripts/infra/broker-api.mjs';
+import { QueueProbe } from './queue-probe.js';
 import { APPS } from './stack.js';
 import { type AppName, sql, type World } from './world.js';
 
@@ -37,48 +38,13 @@ export async function sentMessages(
   return rows.flat();
 }
 
-/** Publishes what a test wants into a world's queues, with confirm; counts. */
-export class TestPublisher {
-  published = 0;
-
-  private constructor(
-    private readonly connection: ChannelModel,
-    private readonly channel: ConfirmChannel,
-  ) {}
-
-  static async open(world: World): Promise<TestPublisher> {
-    const connection = await connect(world.rabbitmq);
-    return new TestPublisher(connection, await connection.createConfirmChannel());
-  }
-
-  /** A plain durable queue, as somebody might make it by hand. */
-  async declare(queue: string): Promise<void> {
-    await this.channel.assertQueue(queue, { durable: true });
-  }
-
-  /** Straight into a queue that is there already, else it fails. */
-  async send(queue: string, body: Buffer, properties: Options.Publish): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      const fail = () => reject(new Error(`there is no queue ${queue}`));
-      this.channel.once('return', fail);
-      this.channel.publish('', queue, body, { persistent: true, mandatory: true, ...properties }, (error) => {
-        this.channel.off('return', fail);
-        if (error) reject(error);
-        else resolve();
-      });
-    });
-    this.published++;
-  }
-
+/** Publishes copies of messages that senders have in their tables. */
+export class TestPublisher extends QueueProbe {
   /** The very message that its sender publishes, to every consumer of its contract. */
   async repeat(message: SentMessage): Promise<void> {
     for (const consumer of consumersOf.get(message.contract)!) {
       await this.send(queueOf(consumer, message.version), Buffer.from(message.payload), propertiesOf(message));
     }
-  }
-
-  async close(): Promise<void> {
-    await this.connection.close();
   }
 }
 

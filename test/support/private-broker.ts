@@ -7,7 +7,7 @@ import { endProcess, killProcess, launch, pidOf } from '../../scripts/infra/proc
 import { brokerProgram } from '../../scripts/infra/programs.mjs';
 import { prepareBroker } from '../../scripts/infra/rabbitmq-server.mjs';
 import { createWorld } from '../../scripts/infra/world.mjs';
-import { freePort } from './private-database.js';
+import { freePort } from './free-port.js';
 import { until } from './until.js';
 import { servers, type World } from './world.js';
 

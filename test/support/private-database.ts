@@ -1,6 +1,5 @@
 import { execFile } from 'node:child_process';
 import { rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { createConnection } from 'mysql2/promise';
@@ -9,6 +8,7 @@ import { makePrivateDir, placeOf } from '../../scripts/infra/place.mjs';
 import { endProcess, launch, pidOf } from '../../scripts/infra/processes.mjs';
 import { databaseProgram } from '../../scripts/infra/programs.mjs';
 import { createWorld } from '../../scripts/infra/world.mjs';
+import { freePort } from './free-port.js';
 import { until } from './until.js';
 import { servers, type World } from './world.js';
 
@@ -73,14 +73,6 @@ export function reachedBy(world: World, change: (url: URL) => void): World {
   };
   const { order, payment, inventory } = world.databases;
   return { ...world, databases: { order: changed(order), payment: changed(payment), inventory: changed(inventory) } };
-}
-
-export async function freePort(): Promise<number> {
-  const taken = createServer();
-  await new Promise<void>((listening) => taken.listen(0, '127.0.0.1', listening));
-  const { port } = taken.address() as { port: number };
-  await new Promise((closed) => taken.close(closed));
-  return port;
 }
 
 /** A certificate that is its own authority, for this address only. */

@@ -8,20 +8,48 @@ export interface Receipt {
   outcome: 'HANDLED' | 'PARKED';
 }
 
-/** Anyone may write to a queue: this does, and hears the receipts as a sender would. */
+/** Publishes into any queue of a world, with publisher confirms, and hears the receipts as a sender does. */
 export class QueueProbe {
+  /** Messages that `send` has published. */
+  published = 0;
   private readonly replyQueues: string[] = [];
-  private constructor(
+
+  constructor(
     private readonly connection: ChannelModel,
     private readonly channel: ConfirmChannel,
   ) {}
 
-  static async open(world: World): Promise<QueueProbe> {
+  static async open<Probe extends QueueProbe>(
+    this: new (
+      connection: ChannelModel,
+      channel: ConfirmChannel,
+    ) => Probe,
+    world: World,
+  ): Promise<Probe> {
     const connection = await connect(world.rabbitmq);
-    return new QueueProbe(connection, await connection.createConfirmChannel());
+    return new this(connection, await connection.createConfirmChannel());
   }
 
-  /** Until the queue is there to take it: an app declares its queues in a moment after it is ready. */
+  /** Declares a plain durable queue, as an administrator might. */
+  async declare(queue: string): Promise<void> {
+    await this.channel.assertQueue(queue, { durable: true });
+  }
+
+  /** Publishes into a queue that exists. @throws if it does not */
+  async send(queue: string, body: Buffer, properties: Options.Publish): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      const fail = () => reject(new Error(`there is no queue ${queue}`));
+      this.channel.once('return', fail);
+      this.channel.publish('', queue, body, { persistent: true, mandatory: true, ...properties }, (error) => {
+        this.channel.off('return', fail);
+        if (error) reject(error);
+        else resolve();
+      });
+    });
+    this.published++;
+  }
+
+  /** Publishes as soon as the queue exists. An app declares its queues a moment after it is ready. */
   async publish(queue: string, body: string | Buffer, properties: Options.Publish = {}): Promise<void> {
     await until(`there is a queue ${queue}`, async () => {
       let isReturned = false;
@@ -35,8 +63,8 @@ export class QueueProbe {
   }
 
   /**
-   * Publishes, and waits for what its receiver makes of it. Each delivery has a receipt queue of its own: a receipt
-   * that comes late, when a person settles the row, belongs to the delivery that made the row.
+   * Publishes, and waits for the receipt. Each delivery has a receipt queue of its own, because a receipt may come late,
+   * when a person settles the row.
    */
   async deliver(queue: string, body: string | Buffer, properties: Options.Publish = {}): Promise<Receipt> {
     const replyTo = `dtx.probe-${this.replyQueues.length}.receipts.v1`;

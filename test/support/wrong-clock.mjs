@@ -1,6 +1,7 @@
-// Loaded into an app by NODE_OPTIONS=--import: its wall clock jumps by TEST_CLOCK_JUMP_MS when it gets SIGUSR2, as it does
-// when somebody sets the clock of a machine. Timers and performance.now() follow the monotonic clock and go on.
-let shiftMs = 0;
+// Loaded into an app by NODE_OPTIONS=--import. Its wall clock is wrong by TEST_CLOCK_SHIFT_MS from its first line on, and
+// by TEST_CLOCK_JUMP_MS from a SIGUSR2 on, as if an operator had set the clock of the machine. Timers and performance.now()
+// follow the monotonic clock, as they do on such a machine.
+let shiftMs = Number(process.env.TEST_CLOCK_SHIFT_MS ?? 0);
 process.on('SIGUSR2', () => {
   shiftMs = Number(process.env.TEST_CLOCK_JUMP_MS ?? 0);
   console.log(`the clock is set to ${new Date().toISOString()}`);
