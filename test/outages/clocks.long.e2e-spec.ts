@@ -39,12 +39,12 @@ async function startShifted(app: AppName, shiftMs: number, failpoints = 'local-m
 async function settle(load: Load): Promise<void> {
   await load.ended();
   const query = `SELECT order_id FROM orders WHERE order_id IN (?) AND status <> 'PENDING'`;
-  const final = async () => (await sql(world, 'order', query, [[...load.told.values()]])).length;
+  const final = async () => (await sql(world, 'order', query, [load.orderIds])).length;
   await until('all are final', async () => (await final()) === PURCHASES);
 }
 
 const buyAt = (name: string, at: () => AppProcess[]) =>
-  new Load({ name, urls: () => at().map(({ url }) => url), callers: 2, purchasesMax: PURCHASES });
+  new Load({ name, urls: () => at().map(({ url }) => url), callers: 2, total: PURCHASES });
 
 const ordersOf = (stack: Stack) => stack.instances.filter(({ app, exited }) => app === 'order' && !exited);
 

@@ -23,7 +23,7 @@ beforeAll(async () => {
 afterAll(() => shop?.stop());
 
 const startLoad = (name: string) =>
-  new Load({ name, urls: () => [shop.of('order').url], callers: 8, purchasesMax: PURCHASES });
+  new Load({ name, urls: () => [shop.of('order').url], callers: 8, total: PURCHASES });
 
 async function countAll(query: string): Promise<number> {
   const counts = await Promise.all(

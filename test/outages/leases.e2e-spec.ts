@@ -145,7 +145,7 @@ test('a relay that was paused past its lease comes back: what it still believes 
   await load.stop();
   await untilSettled(shop);
   await expectToldTruth(shop, load);
-  const ids = [...load.told.values()];
+  const ids = load.orderIds;
   // Whoever was fenced out has counted nothing: SENT was marked once, by the last claim, or the receipt came first.
   const rows = await sql<{ attempts: number; token: string | null; due: Date | null }>(
     world,

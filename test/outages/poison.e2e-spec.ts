@@ -141,9 +141,9 @@ test('poison among good messages: the good ones flow on while the bad ones are t
   [stray, unreadable] = await Promise.all([sendStray(), appendUnreadable()]);
   await until('all bad ones have been tried once', async () => (await heldOf(gidsOf(throwing))).length === THROWING);
 
-  load = new Load({ name: 'good', urls: () => [shop.of('order').url], callers: 4, purchasesMax: GOOD });
+  load = new Load({ name: 'good', urls: () => [shop.of('order').url], callers: 4, total: GOOD });
   await load.ended();
-  for (const orderId of load.told.values()) await shop.settled(orderId);
+  for (const orderId of load.orderIds) await shop.settled(orderId);
   // Had a good one waited for a bad one, all bad ones would have used up their tries by now.
   const states = (await heldOf(gidsOf(throwing))).map(({ state }) => state);
   expect(states).toEqual(Array(THROWING).fill('RETRYING'));

@@ -4,9 +4,12 @@ export interface CallersOptions {
   /** Part of every Idempotency-Key. */
   readonly name: string;
   readonly callers: number;
-  readonly total: number;
+  /** Keys in all. Without it the callers go on until `stop`. */
+  readonly total?: number;
+  /** A caller's rest between two keys. */
+  readonly restMs?: number;
   readonly bodyOf: (n: number) => object;
-  /** Apps to call, asked before each try: instances come and go. */
+  /** The apps to call. Read before each try, since instances come and go. */
   readonly urls: () => readonly string[];
 }
 
@@ -20,38 +23,48 @@ export interface Reply {
 const RETRY_REST_MS = 100;
 const CALL_LIMIT_MS = 15_000;
 
-/** Callers who ask, each with its own key, until they are told an outcome, whoever dies meanwhile, and remember every word. */
+/** Callers who repeat a call with its own key until the answer is an outcome, and who remember every answer. */
 export abstract class Callers<Outcome> {
-  /** What each key was told, and of which order. */
+  /** The outcome and the order that each key was told. */
   readonly told = new Map<string, { orderId: string; status: Outcome }>();
+  /** How often each answer came: a status, or the code of the error where there was none. */
   readonly answers = new Map<string, number>();
-  /** Answers that no caller should ever get, and words that were broken. */
+  /** Answers that no caller should ever get, and answers that contradict an earlier one. */
   readonly wrong: string[] = [];
   private next = 0;
+  private isStopping = false;
 
   constructor(
     private readonly path: string,
     protected readonly options: CallersOptions,
   ) {}
 
-  /** The outcome that an answer tells, or null for one that tells none. */
+  /** The outcome in an answer, or null for an answer without one. */
   protected abstract outcomeOf(reply: Reply): Outcome | null;
 
-  /** Whether an answer without an outcome is one that a caller may be given: come again. */
+  /** Whether an answer without an outcome is allowed: it asks the caller to come again. */
   protected isFair({ status, retryAfter }: Reply): boolean {
     return [409, 503].includes(status) && retryAfter > 0;
   }
 
-  /** Resolves once all have been told. */
+  /** Resolves when all keys have their outcome. */
   async run(): Promise<void> {
-    const { name, callers, total } = this.options;
+    const { name, callers, total = Number.POSITIVE_INFINITY, restMs } = this.options;
     const caller = async () => {
-      while (this.next < total) await this.untilTold(`${name}-${this.next++}`);
+      while (!this.isStopping && this.next < total) {
+        await this.untilTold(`${name}-${this.next++}`);
+        if (restMs) await sleep(restMs);
+      }
     };
     await Promise.all(Array.from({ length: callers }, caller));
   }
 
-  /** Asks every key once more: it must be told the same. */
+  /** Begins no new key. */
+  protected endSoon(): void {
+    this.isStopping = true;
+  }
+
+  /** Asks every key once more. The answer must be the same. */
   async replay(): Promise<void> {
     const keys = [...this.told.keys()];
     const caller = async () => {
@@ -68,10 +81,13 @@ export abstract class Callers<Outcome> {
     this.told.set(key, { orderId, status });
   }
 
-  /** Null when nobody has answered. */
+  /** Null without an answer. */
   protected async fetch(urls: readonly string[], path: string, init: RequestInit): Promise<Reply | null> {
     const url = urls[Math.floor(Math.random() * urls.length)];
-    if (!url) return null;
+    if (!url) {
+      if (init.method) this.count('no app runs');
+      return null;
+    }
     const headers = { 'content-type': 'application/json', ...init.headers };
     try {
       const response = await fetch(`${url}${path}`, { ...init, headers, signal: AbortSignal.timeout(CALL_LIMIT_MS) });

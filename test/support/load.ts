@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
+import { Callers, type CallersOptions, type Reply } from './callers.js';
 import { APPS, type Stack } from './stack.js';
 import { until } from './until.js';
 import { type AppName, auditOf, sql } from './world.js';
@@ -10,21 +10,8 @@ export interface PurchaseBody {
   quantity: number;
 }
 
-export interface LoadOptions {
-  /** Part of every Idempotency-Key: two loads on one world must not share keys. */
-  readonly name: string;
-  /** Order apps to call. Asked before each try, since instances come and go. */
-  readonly urls: () => readonly string[];
-  readonly callers: number;
-  /** Purchases in all; without it the callers go on until `stop`. */
-  readonly purchasesMax?: number;
-  /** A caller's rest between two purchases. */
-  readonly restMs?: number;
-  readonly bodyOf?: (n: number) => PurchaseBody;
-}
+export type LoadOptions = Omit<CallersOptions, 'bodyOf'> & { readonly bodyOf?: (n: number) => PurchaseBody };
 
-const RETRY_REST_MS = 100;
-const CALL_LIMIT_MS = 15_000;
 /** Many buyers and skus: on one hot row all purchases would wait for each other, and so would the test. */
 const SPREAD = 20;
 const sku = (n: number) => `item-${String(1 + (n % SPREAD)).padStart(4, '0')}`;
@@ -44,21 +31,14 @@ export async function openShop(shop: Stack): Promise<void> {
   await Promise.all(each.map((n) => shop.stock(sku(n), 100_000)));
 }
 
-/** Callers who buy. Each repeats its call with the same Idempotency-Key until it is told 202, and remembers what it was told. */
-export class Load {
-  /** What each key was told: the order's id. */
-  readonly told = new Map<string, string>();
-  /** How often each answer came: a status, or the code of the error when there was none. */
-  readonly answers = new Map<string, number>();
-  /** Answers that no caller should ever get, and words that were broken. */
-  readonly wrong: string[] = [];
+/** Callers who buy, from the beginning on. An order is accepted by 202, and must stay what it was once it is final. */
+export class Load extends Callers<202> {
   private readonly finals = new Map<string, string>();
-  private readonly callers: Promise<void>[];
-  private stopping = false;
-  private next = 0;
+  private readonly running: Promise<void>;
 
-  constructor(private readonly options: LoadOptions) {
-    this.callers = Array.from({ length: options.callers }, () => this.caller());
+  constructor(options: LoadOptions) {
+    super('/orders', { bodyOf: mixedBody, ...options });
+    this.running = this.run();
   }
 
   /** Calls that were answered other than by 202. */
@@ -66,86 +46,37 @@ export class Load {
     return [...this.answers].reduce((sum, [answer, count]) => sum + (answer === '202' ? 0 : count), 0);
   }
 
-  /** No new purchases; resolves once every one begun has been answered. */
+  get orderIds(): string[] {
+    return [...this.told.values()].map(({ orderId }) => orderId);
+  }
+
+  /** No new purchases. Resolves when every one that was begun is accepted. */
   stop(): Promise<void> {
-    this.stopping = true;
-    return this.ended();
+    this.endSoon();
+    return this.running;
   }
 
-  /** Resolves once all purchases have been made. */
-  async ended(): Promise<void> {
-    await Promise.all(this.callers);
+  /** Resolves when all purchases are accepted. */
+  ended(): Promise<void> {
+    return this.running;
   }
 
-  /** Asks every key once more: whatever happened since, it must be told the same. */
-  async replay(): Promise<void> {
-    const keys = [...this.told.keys()];
-    await Promise.all(
-      this.callers.map(async () => {
-        for (let key = keys.pop(); key !== undefined; key = keys.pop()) await this.buy(key);
-      }),
-    );
-  }
-
-  private async caller(): Promise<void> {
-    while (!this.stopping && this.next < (this.options.purchasesMax ?? Number.POSITIVE_INFINITY)) {
-      await this.buy(`${this.options.name}-${this.next++}`);
-      if (this.options.restMs) await sleep(this.options.restMs);
-    }
-  }
-
-  private async buy(key: string): Promise<void> {
-    while (!(await this.tryToBuy(key))) await sleep(RETRY_REST_MS);
-  }
-
-  private async tryToBuy(key: string): Promise<boolean> {
-    const urls = this.options.urls();
-    const url = urls[Math.floor(Math.random() * urls.length)];
-    if (!url) return this.count('nobody to ask', false);
-    const number = Number(key.slice(key.lastIndexOf('-') + 1));
-    const response = await fetch(`${url}/orders`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json', 'idempotency-key': key },
-      body: JSON.stringify((this.options.bodyOf ?? mixedBody)(number)),
-      signal: AbortSignal.timeout(CALL_LIMIT_MS),
-    }).catch(codeOf);
-    if (typeof response === 'string') return this.count(response, false);
-    const body = (await response.json().catch(() => ({}))) as Record<string, unknown>;
-    this.count(String(response.status), true);
-    if (response.status === 202) return this.remember(key, String(body.orderId ?? ''), url);
-    const isFair = [409, 503].includes(response.status) && Number(response.headers.get('retry-after')) > 0;
-    if (!isFair) this.wrong.push(`${key}: ${response.status} ${JSON.stringify(body)}`);
-    return false;
-  }
-
-  /** Told twice, a key must name the same order; once final, an order must stay what it was. */
-  private async remember(key: string, orderId: string, url: string): Promise<boolean> {
-    if (orderId === '') return false; // the connection broke in the middle of the answer
-    const before = this.told.get(key);
-    if (before !== undefined && before !== orderId) this.wrong.push(`${key}: first ${before}, then ${orderId}`);
-    this.told.set(key, before ?? orderId);
-    const order = (await fetch(`${url}/orders/${orderId}`, { signal: AbortSignal.timeout(CALL_LIMIT_MS) })
-      .then((response) => (response.ok ? response.json() : {}))
-      .catch(() => ({}))) as { status?: string };
-    if (order.status === 'CONFIRMED' || order.status === 'CANCELLED') this.rememberFinal(orderId, order.status);
-    return true;
-  }
-
-  /** @internal */
   rememberFinal(orderId: string, status: string): void {
     const before = this.finals.get(orderId);
     if (before !== undefined && before !== status) this.wrong.push(`order ${orderId}: first ${before}, then ${status}`);
     this.finals.set(orderId, status);
   }
 
-  private count<T>(answer: string, result: T): T {
-    this.answers.set(answer, (this.answers.get(answer) ?? 0) + 1);
-    return result;
+  protected outcomeOf({ status }: Reply): 202 | null {
+    return status === 202 ? status : null;
   }
-}
 
-function codeOf(error: Error & { cause?: { code?: string } }): string {
-  return error.cause?.code ?? error.name;
+  protected override async remember(key: string, orderId: string, status: 202): Promise<void> {
+    await super.remember(key, orderId, status);
+    const order = await this.fetch(this.options.urls(), `/orders/${orderId}`, {});
+    const read = String(order?.json.status);
+    if (order?.status === 200 && read !== 'PENDING') this.rememberFinal(orderId, read);
+  }
 }
 
 /** Every invariant holds, once the world has come to rest. */
@@ -180,14 +111,14 @@ export async function expectToldTruth(shop: Stack, load: Load): Promise<Record<s
   );
   const statuses = new Map(rows.map(({ id, status }) => [id, status]));
   const counts: Record<string, number> = { CONFIRMED: 0, CANCELLED: 0 };
-  for (const [key, orderId] of load.told) {
+  for (const [key, { orderId }] of load.told) {
     const status = statuses.get(orderId) ?? 'missing';
     if (status in counts) counts[status] = counts[status]! + 1;
     else load.wrong.push(`${key} was told ${orderId}, which is ${status}`);
     load.rememberFinal(orderId, status);
   }
   expect(load.wrong).toEqual([]);
-  expect(new Set(load.told.values()).size).toBe(load.told.size);
+  expect(new Set(load.orderIds).size).toBe(load.told.size);
   expect(Math.min(counts.CONFIRMED!, load.told.size)).toBeGreaterThan(0);
   return counts;
 }
