@@ -73,7 +73,7 @@ async function isQuick(url: string): Promise<boolean> {
   }
 }
 
-test('while rows of the business are locked each GET of each app is answered within a second', async () => {
+test('each GET of each app is answered within a second while business rows are locked', async () => {
   const lockers = await Promise.all(APPS.map((app) => createConnection(world.databases[app])));
   const rows = [`orders`, `account WHERE buyer_id = 'alice'`, `stock WHERE sku = 'book'`];
   try {
@@ -94,7 +94,7 @@ test('while rows of the business are locked each GET of each app is answered wit
   }
 });
 
-test(`while ${CALLERS} callers ask for the metrics of each app each GET is answered within a second`, async () => {
+test(`each GET of each app is answered within a second while ${CALLERS} callers ask for its metrics`, async () => {
   let isOver = false;
   const caller = async (app: AppName) => {
     while (!isOver) {
@@ -111,7 +111,7 @@ test(`while ${CALLERS} callers ask for the metrics of each app each GET is answe
   }
 });
 
-test('while the broker is frozen each GET of each app is answered within a second, and orders are taken', async () => {
+test('each GET of each app is answered within a second, and orders are accepted, while the broker is frozen', async () => {
   broker.blackHole('both');
   const restocks = Array.from({ length: RESTOCKS }, (_, n) =>
     shop.send('inventory', 'POST', '/restocks', { sku: `item-${String(n + 1).padStart(4, '0')}`, quantity: 1 }),

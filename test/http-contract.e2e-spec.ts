@@ -98,12 +98,12 @@ describe('POST /orders answers 400 and says why for', () => {
     expect(JSON.stringify(problem).length).toBeLessThan(4_000);
   });
 
-  test('several mistakes at once: each of them', async () => {
+  test('POST /orders names every mistake of a body with several', async () => {
     const { errors } = expectProblem(await place({ buyerId: 7, sku: 'car', qty: 1 }), 400);
     expect(errors?.map(({ field }) => field).sort()).toEqual(['buyerId', 'qty', 'quantity', 'sku']);
   });
 
-  test('a thousand unknown fields: some of them', async () => {
+  test('POST /orders names some of a thousand unknown fields', async () => {
     const many = Object.fromEntries(Array.from({ length: 1_000 }, (_, i) => [`field-${i}`, i]));
     const problem = expectProblem(await place({ ...good, ...many }), 400, 'field-0');
     expect(JSON.stringify(problem).length).toBeLessThan(4_000);
@@ -111,7 +111,7 @@ describe('POST /orders answers 400 and says why for', () => {
 });
 
 describe('a body that is not even read', () => {
-  test('of 100,000 bytes is 413', async () => {
+  test('a body of 100,000 bytes answers 413', async () => {
     const body = { ...good, buyerId: 'x'.repeat(100_000) };
     expectProblem(await request(shop.of('order').url).post('/orders').send(body), 413);
   });
@@ -151,7 +151,7 @@ describe('a body that is not even read', () => {
     expectProblem(await place(good, type), 415);
   });
 
-  test('is 415 for a PUT as well', async () => {
+  test('a PUT with another media type answers 415', async () => {
     for (const [app, path] of [
       ['payment', '/accounts/alice'],
       ['inventory', '/stock/book'],
@@ -162,7 +162,7 @@ describe('a body that is not even read', () => {
   });
 });
 
-test('all that leaves the accepted purchases, settled, and no error or stack trace in a log', async () => {
+test('only the accepted purchases exist, settled, and no log has an error or a stack trace', async () => {
   const report = await auditOf(world);
   expect(report.checks.flatMap((check) => check.violations)).toEqual([]);
   expect(report.ok).toBe(true);

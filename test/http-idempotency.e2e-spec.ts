@@ -43,14 +43,14 @@ test.each<[string, string]>([
   expectProblem(await place(good, key), 400, 'header.Idempotency-Key');
 });
 
-test('a call without a key is a purchase of its own, every time', async () => {
+test('each call without a key makes a purchase of its own', async () => {
   const [first, second] = [await place(good), await place(good)];
   expect([first.status, second.status]).toEqual([202, 202]);
   expect(first.body.orderId).not.toBe(second.body.orderId);
 });
 
 describe('a replay', () => {
-  test('repeats status, body and Location of the first answer, also when the purchase is final', async () => {
+  test('a replay repeats status, body and Location of the first answer, also after the purchase is final', async () => {
     const key = `! ~${'k'.repeat(252)}`.replace(' ', '"');
     const first = await place(good, key);
     await shop.settled(first.body.orderId);
@@ -60,7 +60,7 @@ describe('a replay', () => {
     }
   });
 
-  test('at another instance, or after a restart, is the same', async () => {
+  test('a replay at another instance or after a restart returns the same answer', async () => {
     const first = await place(good, 'everywhere');
     const [other] = await shop.start(['order']);
     expect((await place(good, 'everywhere', other!.url)).body).toEqual(first.body);
@@ -68,14 +68,14 @@ describe('a replay', () => {
     expect((await place(good, 'everywhere')).body).toEqual(first.body);
   });
 
-  test('of a purchase that was cancelled later repeats what was told then, and buys nothing', async () => {
+  test('a replay of a purchase that was cancelled later repeats the first answer and buys nothing', async () => {
     const first = await place({ ...good, sku: 'phone' }, 'cancelled');
     expect(await shop.settled(first.body.orderId)).toMatchObject({ status: 'CANCELLED', reason: 'OUT_OF_STOCK' });
     const again = await place({ ...good, sku: 'phone' }, 'cancelled');
     expect([again.status, again.body]).toEqual([202, first.body]);
   });
 
-  test('with another body is 422, and the purchase stays what it was', async () => {
+  test('a replay with another body answers 422 and does not change the purchase', async () => {
     const first = await place(good, 'reused');
     for (const other of [{ quantity: 2 }, { buyerId: 'bob' }, { notifyUrl: 'http://merchant.example/' }]) {
       const { type } = expectProblem(await place({ ...good, ...other }, 'reused'), 422);
@@ -85,14 +85,14 @@ describe('a replay', () => {
   });
 });
 
-test('a call that was wrong leaves its key free; capitals make another key', async () => {
+test('an invalid call leaves its key free, and keys differ by case', async () => {
   expectProblem(await place({ ...good, quantity: 0 }, 'free'), 400, 'quantity');
   const [first, other] = [await place(good, 'free'), await place(good, 'FREE')];
   expect([first.status, other.status]).toEqual([202, 202]);
   expect(first.body.orderId).not.toBe(other.body.orderId);
 });
 
-test('twenty calls at once with one key are one purchase: each is told it, or that the first still runs', async () => {
+test('twenty concurrent calls with one key make one purchase, and each returns it or answers that the first still runs', async () => {
   const answers = await Promise.all(Array.from({ length: 20 }, () => place(good, 'twenty')));
   const running = answers.filter(({ body }) => body.type === 'urn:nest-dtx:idempotency-key-busy');
   expect(running.map(({ status, body }) => [status, body.orderId])).toEqual(running.map(() => [409, undefined]));
@@ -102,7 +102,7 @@ test('twenty calls at once with one key are one purchase: each is told it, or th
   expect([again.status, again.body]).toEqual([202, told[0]!.body]);
 });
 
-test('while the first call runs, others are 409 of a type of their own; later they repeat it', async () => {
+test('calls with the key of a running call answer 409 of their own type, and repeat its answer later', async () => {
   const failpoints = 'local-message.appended=1*delay(6000)';
   const [slow] = (await shop.start(['order'], { failpoints, label: 'slow' })) as [AppProcess];
   const running = place(good, 'busy', slow.url);
@@ -124,7 +124,7 @@ test('while the first call runs, others are 409 of a type of their own; later th
   expectProblem(await place({ ...good, quantity: 2 }, 'busy'), 422);
 });
 
-test('a caller who hung up finds out with the same key what became of it', async () => {
+test('a caller that hung up gets the outcome by the same key', async () => {
   const [slow] = await shop.start(['order'], { failpoints: 'local-message.appended=1*delay(1500)', label: 'slower' });
   const headers = { 'content-type': 'application/json', 'idempotency-key': 'hung-up' };
   const init = { method: 'POST', headers, body: JSON.stringify(good), signal: AbortSignal.timeout(500) };
@@ -136,7 +136,7 @@ test('a caller who hung up finds out with the same key what became of it', async
   expect(await shop.settled(found.body.orderId)).toMatchObject({ status: 'CONFIRMED' });
 });
 
-test('all that leaves one purchase for each key, settled, and no error or stack trace in a log', async () => {
+test('one settled purchase exists for each key, and no log has an error or a stack trace', async () => {
   const report = await auditOf(world);
   expect(report.checks.flatMap((check) => check.violations)).toEqual([]);
   const orders = await sql<{ id: string }>(world, 'order', 'SELECT order_id AS id FROM orders');

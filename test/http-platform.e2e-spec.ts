@@ -24,7 +24,7 @@ afterAll(() => shop?.stop());
 
 const get = (app: AppName, path: string) => request(shop.of(app).url).get(path);
 
-describe('what is not there is 404', () => {
+describe('a missing resource', () => {
   const ids = [
     UNKNOWN_ID,
     UNKNOWN_ID.toUpperCase(),
@@ -36,7 +36,7 @@ describe('what is not there is 404', () => {
     '\0',
     '💰',
   ];
-  test.each(ids)('order and payment %j', async (id) => {
+  test.each(ids)('GET answers 404 for the order and the payment %j', async (id) => {
     expectProblem(await get('order', `/orders/${encodeURIComponent(id)}`), 404);
     expectProblem(await get('payment', `/payments/${encodeURIComponent(id)}`), 404);
   });
@@ -58,7 +58,7 @@ describe('what is not there is 404', () => {
     expectProblem(await get(app, path), 404);
   });
 
-  test('whatever is sent there', async () => {
+  test('every method answers 404 at an unknown path', async () => {
     for (const body of ['{', 'x'.repeat(100_000)]) {
       const response = await request(shop.of('order').url)
         .post('/nothing')
@@ -89,7 +89,7 @@ describe('what is not there is 404', () => {
   });
 });
 
-test('GET /catalog tells every sku with its price, and the stock where it is known', async () => {
+test('GET /catalog lists every sku with its price, and the stock if it is known', async () => {
   const book = await until('the hint arrives', async () => {
     const { body } = await get('order', '/catalog').expect(200);
     expect(body).toHaveLength(1_003);
@@ -104,12 +104,12 @@ test('GET /catalog tells every sku with its price, and the stock where it is kno
 });
 
 describe.each(APPS)('the %s app', (app) => {
-  test('is live and ready, with nothing degraded', async () => {
+  test('the app is live and ready with nothing degraded', async () => {
     await get(app, '/health/live').expect(200);
     expect((await get(app, '/health/ready').expect(200)).body).toMatchObject({ degraded: [] });
   });
 
-  test('shows its metrics to Prometheus', async () => {
+  test('the app serves metrics in the format of Prometheus', async () => {
     const { text, headers } = await get(app, '/metrics').expect(200);
     expect(headers['content-type']).toMatch(/^text\/plain; version=0\.0\.4/);
     expect(text).toMatch(/^dtx_broker_up 1$/m);
@@ -118,7 +118,7 @@ describe.each(APPS)('the %s app', (app) => {
     }
   });
 
-  test('has a page and a document of its API, with its problems', async () => {
+  test('the app serves a page and a document of its API that lists its problems', async () => {
     const page = await get(app, '/docs').redirects(1);
     expect([page.status, page.type]).toEqual([200, 'text/html']);
     const { body } = await get(app, '/docs-json').expect(200);
@@ -141,7 +141,7 @@ describe.each(APPS)('the %s app', (app) => {
   });
 });
 
-describe('while something is away', () => {
+describe('an app without one of its servers', () => {
   const without = async (env: Record<string, string>) => {
     const started = AppProcess.spawn('order', { world, env, options: { core: { reconnect: { capMs: 200 } } } });
     shop.instances.push(started);
@@ -149,7 +149,7 @@ describe('while something is away', () => {
     return request(started.url);
   };
 
-  test('its database: the app is live but not ready, and every call that needs it is 503 with Retry-After', async () => {
+  test('an app without its database is live but not ready, and calls that need it answer 503 with Retry-After', async () => {
     const order = await without({ DTX_DATABASE_URL: `mysql://root:s3cr3t@${NOBODY_LISTENS}/shop` });
     await order.get('/health/live').expect(200);
     const place = order.post('/orders').send({ buyerId: 'alice', sku: 'book', quantity: 1 });
@@ -168,7 +168,7 @@ describe('while something is away', () => {
     }
   });
 
-  test('the broker: the app is ready and says what is degraded; a purchase is accepted, and settles later', async () => {
+  test('an app without the broker is ready, lists it as degraded, and accepts a purchase that settles later', async () => {
     const order = await without({ DTX_RABBITMQ_URL: `amqp://dtx:s3cr3t@${NOBODY_LISTENS}/shop` });
     await until('its database is open', async () => (await order.get('/health/ready')).status === 200);
     expect((await order.get('/health/ready')).body).toMatchObject({ degraded: ['rabbitmq'] });
@@ -195,7 +195,7 @@ test.each([
   expect(payment.child.exitCode).toBe(0); // 1 is what it gives when it had to cut itself off
 });
 
-test('no log shows an error, a stack trace or a password', async () => {
+test('no log has an error, a stack trace or a password', async () => {
   expect(troubleIn(shop.instances)).toEqual([]);
   for (const instance of shop.instances) expect(instance.log()).not.toContain('s3cr3t');
   const [{ orders }] = await sql<{ orders: number }>(world, 'order', 'SELECT COUNT(*) AS orders FROM orders');

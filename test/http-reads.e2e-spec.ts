@@ -36,7 +36,7 @@ const put = (app: AppName, path: string, body: unknown) =>
 const LONGEST_WAIT_MS = 30_000;
 
 describe('GET /orders/{id}', () => {
-  test('tells what became of the purchase, and nothing else', async () => {
+  test('GET /orders/{id} returns the outcome of the purchase and no other field', async () => {
     const fields = ['orderId', 'scheme', 'buyerId', 'sku', 'quantity', 'amount', 'status', 'createdAt', 'updatedAt'];
     const { body, status, type } = await get('order', `/orders/${confirmed.orderId}`);
     expect([status, type, Object.keys(body)]).toEqual([200, 'application/json', fields]);
@@ -46,7 +46,7 @@ describe('GET /orders/{id}', () => {
     for (const at of ['createdAt', 'updatedAt']) expect(new Date(refused[at]).toISOString()).toBe(refused[at]);
   });
 
-  test('with waitMs answers at once when it is final, and after waitMs when there is none', async () => {
+  test('GET /orders/{id} with waitMs answers at once for a final order, and after waitMs for an unknown one', async () => {
     await get('order', `/orders/${confirmed.orderId}?waitMs=${LONGEST_WAIT_MS}`)
       .timeout(LONGEST_WAIT_MS / 2)
       .expect(200);
@@ -58,7 +58,7 @@ describe('GET /orders/{id}', () => {
   });
 
   test.each(['-1', '30001', 'abc', '', '1.5', '1e3', '0x10', ' 5', '5&waitMs=6', '99999999999999999999', 'null', '٣'])(
-    'with waitMs=%s is 400',
+    'GET /orders/{id} answers 400 for waitMs=%s',
     async (waitMs) => {
       expectProblem(
         await get('order', encodeURI(`/orders/${confirmed.orderId}?waitMs=${waitMs}`)),
@@ -68,7 +68,7 @@ describe('GET /orders/{id}', () => {
     },
   );
 
-  test('with another query is 400', async () => {
+  test('GET /orders/{id} answers 400 for an unknown query parameter', async () => {
     expectProblem(await get('order', `/orders/${confirmed.orderId}?wait=5`), 400, 'query.wait');
   });
 });
@@ -76,7 +76,7 @@ describe('GET /orders/{id}', () => {
 describe('GET /orders', () => {
   const list = (query: string) => get('order', `/orders${query}`);
 
-  test('filters by each field and by all together', async () => {
+  test('GET /orders filters by each field and by all together', async () => {
     const filters = `buyerId=${encodeURIComponent('💰 & co')}&scheme=local-message`;
     expect((await list(`?${filters}`)).body).toMatchObject({ nextCursor: null, items: Array(4).fill({ sku: 'book' }) });
     const mine = (await list('?buyerId=alice&status=CONFIRMED')).body.items;
@@ -85,7 +85,7 @@ describe('GET /orders', () => {
     expect((await list('')).body.items).toHaveLength(6);
   });
 
-  test('goes on where the cursor stands, with the filters that it was made with and no others', async () => {
+  test('GET /orders continues at a cursor with the filters of that cursor only', async () => {
     const first = (await list('?limit=4')).body;
     const rest = (await list(`?limit=4&cursor=${first.nextCursor}`)).body;
     expect([first.items.length, rest.items.length, rest.nextCursor]).toEqual([4, 2, null]);
@@ -129,7 +129,7 @@ describe('GET /orders', () => {
 });
 
 describe('accounts and stock', () => {
-  test('are set, and are what they were set to', async () => {
+  test('accounts and stock have the values that were set', async () => {
     const buyer = encodeURIComponent(`O'Neil / 💰`);
     for (const balance of [0, 1_000_000_000_000]) {
       const account = { buyerId: `O'Neil / 💰`, balance, frozen: 0 };
@@ -165,7 +165,7 @@ describe('accounts and stock', () => {
     },
   );
 
-  test('have names as purchases have', async () => {
+  test('accounts and stock follow the rules for names of purchases', async () => {
     for (const name of ['x'.repeat(65), '%00', encodeURIComponent('🦊'.repeat(65))]) {
       expectProblem(await put('payment', `/accounts/${name}`, { balance: 1 }), 400, 'path.buyerId');
       expectProblem(await get('payment', `/accounts/${name}`), 400, 'path.buyerId');
@@ -176,7 +176,7 @@ describe('accounts and stock', () => {
   });
 });
 
-test('GET /payments/{orderId} tells of the money, taken or not', async () => {
+test('GET /payments/{orderId} returns a captured and a declined payment', async () => {
   const { orderId } = confirmed;
   const paid = { orderId, buyerId: 'alice', amount: 3_998, status: 'CAPTURED' };
   expect((await get('payment', `/payments/${orderId}`).expect(200)).body).toEqual(paid);
@@ -184,7 +184,7 @@ test('GET /payments/{orderId} tells of the money, taken or not', async () => {
   expect(refused).toEqual({ orderId: cancelled.orderId, buyerId: 'nobody', amount: 1_999, status: 'DECLINED' });
 });
 
-test('all that changed nothing, and left no error or stack trace in a log', async () => {
+test('the reads have changed nothing, and no log has an error or a stack trace', async () => {
   const report = await auditOf(world);
   expect(report.checks.flatMap((check) => check.violations)).toEqual([]);
   const accounts = await sql(world, 'payment', 'SELECT buyer_id AS b FROM account ORDER BY b');

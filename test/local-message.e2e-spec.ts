@@ -21,7 +21,7 @@ beforeAll(async () => {
 afterAll(() => shop?.stop());
 
 describe('a purchase through the local message table', () => {
-  test('is accepted as PENDING with a Location, settles CONFIRMED, takes stock and money once', async () => {
+  test('a purchase is accepted as PENDING with a Location, settles CONFIRMED, and takes stock and money once', async () => {
     const placed = await request(shop.of('order').url)
       .post('/orders')
       .send({ buyerId: 'alice', sku: 'book', quantity: 2 })
@@ -34,7 +34,7 @@ describe('a purchase through the local message table', () => {
     expect(payment.body).toMatchObject({ status: 'CAPTURED', amount: 3_998, buyerId: 'alice' });
   });
 
-  test('is CANCELLED with OUT_OF_STOCK when there is not enough, and no money moves', async () => {
+  test('a purchase above the stock is CANCELLED with OUT_OF_STOCK and moves no money', async () => {
     const before = await shop.get('payment', '/accounts/alice');
     const { orderId } = await shop.order({ buyerId: 'alice', sku: 'mug', quantity: 3 });
     expect(await shop.settled(orderId)).toMatchObject({ status: 'CANCELLED', reason: 'OUT_OF_STOCK' });
@@ -45,7 +45,7 @@ describe('a purchase through the local message table', () => {
   test.each([
     ['bob', 'INSUFFICIENT_FUNDS'],
     ['nobody', 'UNKNOWN_BUYER'],
-  ])('is CANCELLED for %s with %s, and the stock is put back', async (buyerId, reason) => {
+  ])('a purchase by %s is CANCELLED with %s, and its stock is restored', async (buyerId, reason) => {
     const before = (await shop.get('inventory', '/stock/mug')).body;
     const { orderId } = await shop.order({ buyerId, sku: 'mug', quantity: 1 });
     expect(await shop.settled(orderId)).toMatchObject({ status: 'CANCELLED', reason });
@@ -56,7 +56,7 @@ describe('a purchase through the local message table', () => {
     expect((await shop.get('inventory', '/stock/mug')).body).toEqual(before);
   });
 
-  test('with one Idempotency-Key sent ten times at once is one purchase, and a replay repeats status and body', async () => {
+  test('ten concurrent calls with one Idempotency-Key make one purchase, and a replay repeats status and body', async () => {
     const body = { buyerId: 'alice', sku: 'book', quantity: 1 };
     const answers = await Promise.all(
       Array.from({ length: 10 }, () => shop.send('order', 'POST', '/orders', body, { 'idempotency-key': 'same' })),
@@ -70,7 +70,7 @@ describe('a purchase through the local message table', () => {
     expect(other.status).toBe(422);
   });
 
-  test('lists newest first, in pages that neither skip nor repeat', async () => {
+  test('purchases are listed newest first, in pages that neither skip nor repeat', async () => {
     for (let i = 0; i < 5; i++) await shop.order({ buyerId: 'pager', sku: 'book', quantity: 1 });
     const seen: string[] = [];
     let cursor = '';
@@ -84,7 +84,7 @@ describe('a purchase through the local message table', () => {
     expect(seen).toEqual(all.map((order) => order.orderId));
   });
 
-  test('tells the catalog what stock there is', async () => {
+  test('a change of stock reaches the catalog', async () => {
     await shop.stock('item-0007', 7);
     const hint = await until('the hint arrives', async () => {
       const { body } = await shop.get('order', '/catalog');
@@ -96,7 +96,7 @@ describe('a purchase through the local message table', () => {
   });
 });
 
-test('1,000 purchases at concurrency 32, a third bound to fail, all settle and every invariant holds', async () => {
+test('1,000 purchases at concurrency 32, a third of which fail, all settle, and every invariant holds', async () => {
   const kinds = [
     { buyerId: 'alice', sku: 'item-0001', quantity: 1 },
     { buyerId: 'alice', sku: 'item-0002', quantity: 1 },

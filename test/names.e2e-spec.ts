@@ -46,7 +46,7 @@ async function tell(event: { id: string; gid: string; type: string; target: stri
   await probe.publish(NOTIFY_QUEUE, JSON.stringify({ ...event, payload }), properties);
 }
 
-test('an event of another publisher under a known id is kept for a person, who can have it delivered', async () => {
+test('an event of another publisher under a known id is parked, and an operator’s retry delivers it', async () => {
   const queue = new NotifyQueue(world, probe);
   const first = { id: 'event-1', gid: 'order-1', type: 'payment.captured', target: target.url('/first') };
   const other = { id: 'event-1', gid: 'order-2', type: 'payment.declined', target: target.url('/other') };
@@ -63,7 +63,7 @@ test('an event of another publisher under a known id is kept for a person, who c
   expect(target.of('event-1')).toHaveLength(1);
 });
 
-test('a transaction that is settled does not hide a notification of the same id from a person', async () => {
+test('a settled transaction does not hide a notification of the same id from an operator', async () => {
   const id = 'order-3';
   await sql(
     world,
@@ -86,7 +86,7 @@ test('a transaction that is settled does not hide a notification of the same id 
   expect(JSON.stringify(transaction.timeline)).not.toContain('retry');
 });
 
-test('a receipt of one consumer does not close the alert for another that has sent none', async () => {
+test('a receipt of one consumer does not close the alert for another without a receipt', async () => {
   const id = '01976d2e-8c1b-7d3a-9f00-5a1c2b3d4e5f';
   await sql(
     world,
@@ -129,7 +129,7 @@ async function start(options: Partial<LittleOptions> = {}): Promise<LittleApp> {
   return app;
 }
 
-test('an outcome of an Idempotency-Key is written once, and only for a key that was claimed', async () => {
+test('the outcome of an Idempotency-Key is written once, and only for a claimed key', async () => {
   const { context, source } = await start();
   const keys = context.get(library.IdempotencyKeys);
   const [route, key, body] = ['POST /things', 'key-1', {}];
@@ -141,13 +141,13 @@ test('an outcome of an Idempotency-Key is written once, and only for a key that 
   expect(await keys.find({ route, key, body })).toEqual({ gid: 'thing-1', outcome: { told: 'first' } });
 });
 
-test('migrations that come when the database is migrated are refused, not forgotten', async () => {
+test('migrations that are added after the migration of the database are refused', async () => {
   const { context } = await start();
   const late = [{ version: 1, name: 'late', up: ['CREATE TABLE late (id INT)'] }];
   expect(() => context.get(library.Database).addMigrations('late', late)).toThrow(/late came after the database/);
 });
 
-test('an app with the name of a component of the library is refused, as their migrations share one record', async () => {
+test('an app with the name of a component of the library is refused, because their migrations share one table', async () => {
   const migrations = [{ version: 1, name: 'own', up: ['CREATE TABLE own (id INT)'] }];
   await expect(start({ core: { app: 'dtx-tcc', migrations } })).rejects.toThrow(
     /two components have migrations under the name dtx-tcc/,

@@ -71,7 +71,7 @@ async function expectPurchaseBefore(untold: string): Promise<void> {
   expect((await rowsOf(untold))[0]!.state).toBe('PENDING');
 }
 
-test('an incident is posted once, with all that a person needs', async () => {
+test('an incident is posted once with all fields of the contract', async () => {
   const subject = await park('first');
   await untilTold(subject);
   await probe.deliver('dtx.inventory.take-stock.v1', 'nonsense', { messageId: 'first', type: 'order.placed.v1' });
@@ -95,7 +95,7 @@ test('an incident is posted once, with all that a person needs', async () => {
   ]);
 });
 
-test('an incident of its own is posted for each time that it gives up', async () => {
+test('each time that a row gives up posts an incident of its own', async () => {
   const subject = await park('again');
   await untilTold(subject);
   expect((await inventory.retry(subject)).status).toBe(200);
@@ -104,7 +104,7 @@ test('an incident of its own is posted for each time that it gives up', async ()
   expect([ids.length, new Set(ids).size]).toEqual([2, 2]);
 });
 
-test('while the sink is down nothing waits for it; once it is up it is told once', async () => {
+test('a sink that is down delays nothing and gets each incident once when it is up', async () => {
   await sink.down();
   const subject = await park('down');
   await failedOnce(subject);
@@ -116,7 +116,7 @@ test('while the sink is down nothing waits for it; once it is up it is told once
   expect(sink.about(subject)).toHaveLength(1);
 });
 
-test('a sink that answers with an error or a redirect is asked again, and nowhere else', async () => {
+test('an error or a redirect of the sink leads to another post to the same URL', async () => {
   sink.reply = (_, nth) => [500, 302][nth] ?? 200;
   const subject = await park('wrong');
   await untilTold(subject);
@@ -125,7 +125,7 @@ test('a sink that answers with an error or a redirect is asked again, and nowher
   expect(new Set(sink.about(subject).map(({ body }) => body.id)).size).toBe(1);
 });
 
-test('a sink that does not answer delays neither purchases nor other alerts', async () => {
+test('a hanging sink delays neither purchases nor other alerts', async () => {
   let hangs = true;
   sink.reply = (subject) => (hangs && subject === 'hanging.inventory.take-stock' ? 'hang' : 200);
   const hanging = await park('hanging');
@@ -141,7 +141,7 @@ test('a sink that does not answer delays neither purchases nor other alerts', as
   }
 });
 
-test('every incident is in the log once as well, and all can be closed', async () => {
+test('every incident is in the log once, and all can be closed', async () => {
   const lines = shop.instances.flatMap((instance) => logLines(instance)).filter(({ level }) => level === 'error');
   const parked = await inventory.parked();
   expect(parked).toHaveLength(6);

@@ -47,7 +47,7 @@ async function answered(ask: () => Promise<Answer>): Promise<Answer> {
   return answer;
 }
 
-test('a million open rows are counted, and the figures are in the metrics and in the summary', async () => {
+test('the metrics and the summary show the count of a million open rows', async () => {
   const metrics = () => answered(() => call(`${shop.of(APP).url}/metrics`));
   const text = await until('the rows are counted', async () => {
     const { body } = await metrics();
@@ -58,7 +58,7 @@ test('a million open rows are counted, and the figures are in the metrics and in
   expect(JSON.stringify(body)).toContain('"states":{"PARKED":1,"SENT":1000000}');
 });
 
-test('of a million open rows each page of a list is answered', async () => {
+test('each page of a list of a million open rows is answered', async () => {
   const parked = await answered(() => operator.get('/transactions?state=PARKED'));
   expect(parked.body.items).toHaveLength(1);
   const sent = await answered(() => operator.get('/transactions?state=SENT&limit=20'));
@@ -66,7 +66,7 @@ test('of a million open rows each page of a list is answered', async () => {
   await answered(() => operator.get('/transactions?limit=20'));
 });
 
-test('the server ends a count that takes too long, and the pool of the recovery knows nothing of it', async () => {
+test('the server ends a count that takes too long, and the connections of the recovery stay usable', async () => {
   const limits = { countLimitMs: 1, countsFreshMs: 100 };
   const [instance] = await shop.start([APP], { options: { ops: limits } });
   const watcher = await createConnection(world.databases[APP]);

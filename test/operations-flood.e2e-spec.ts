@@ -62,7 +62,7 @@ async function flood(ask: () => Promise<Answer>): Promise<Flood> {
   return seen;
 }
 
-test('however many callers ask for the figures, each table is counted a few times, and the app stays ready', async () => {
+test(`${CALLERS} callers who ask for the figures again and again have each table counted a few times, and the app stays ready`, async () => {
   const { body } = await new Operator(shop, 'inventory').get('/summary');
   const tables = new Set((body.schemes as Array<{ source: string }>).map(({ source }) => source));
   counts = 0;
@@ -75,7 +75,7 @@ test('however many callers ask for the figures, each table is counted a few time
   expect(counts).toBeLessThanOrEqual(ROUNDS_MAX * tables.size);
 });
 
-test('while one table cannot be counted the app stays ready, and the last figures are there with their age', async () => {
+test('the app stays ready and shows the last figures with their age while a table cannot be counted', async () => {
   await shop.of('inventory').stop();
   await shop.start(['inventory']);
   await until('the tables were counted', async () =>

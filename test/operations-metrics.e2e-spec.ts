@@ -41,7 +41,7 @@ function sum(lines: readonly string[], start: string): number {
   return found.reduce((total, value) => total + value, 0);
 }
 
-test('what was begun, settled, published and received is counted, with its times', async () => {
+test('the metrics count begun, settled, published and received messages with their times', async () => {
   const { orderId } = await shop.order({ buyerId: 'alice', sku: 'book', quantity: 1 });
   await shop.send('payment', 'POST', '/checkouts', { buyerId: 'alice', sku: 'book', quantity: 1 });
   await until('the merchant knows', async () => (await resultsOf(world, orderId)).length === 1);
@@ -57,7 +57,7 @@ test('what was begun, settled, published and received is counted, with its times
   expect(payment.some((line) => line.startsWith('dtx_oldest_due_seconds{scheme="notify"'))).toBe(true);
 });
 
-test('retries and what gave up are counted', async () => {
+test('the metrics count retries and parked rows', async () => {
   await outOfOrder(world, 'payment', 'payment', { on: 'INSERT' });
   const { orderId } = await shop.order({ buyerId: 'alice', sku: 'book', quantity: 1 });
   const payment = new Operator(shop, 'payment');
@@ -70,7 +70,7 @@ test('retries and what gave up are counted', async () => {
   expect(await shop.settled(orderId)).toMatchObject({ status: 'CONFIRMED' });
 });
 
-test('no message chooses a label', async () => {
+test('no message can choose a label of the metrics', async () => {
   const before = (await samples('inventory')).length;
   for (let n = 0; n < 30; n++) {
     const headers = { 'dtx-scheme': `forged-${n}` };
@@ -83,7 +83,7 @@ test('no message chooses a label', async () => {
   expect(lines.length).toBeLessThan(before + 10);
 });
 
-test('a log line of a purchase carries its gid and its trace, in every app that it comes to', async () => {
+test('each log line of a purchase has its gid and its trace in every app', async () => {
   const traceparent = `00-${TRACE}-b7ad6b7169203331-01`;
   // The merchant cannot be reached by name: the notification service says so, in its own trace.
   const body = { buyerId: 'nobody', sku: 'book', quantity: 1 };

@@ -82,7 +82,7 @@ describe('a message that cannot be read', () => {
     },
   );
 
-  test('when retried gives up again, which is a second incident', async () => {
+  test('an unreadable message gives up again when it is retried, which is a second incident', async () => {
     const { messageId } = await probe.deliver(TAKE_STOCK, 'nonsense', { messageId: 'again', type });
     const id = `${messageId}.inventory.take-stock`;
     expect((await inventory.retry(id)).status).toBe(200);
@@ -96,7 +96,7 @@ describe('a message that cannot be read', () => {
     expect((await inventory.alertsOf(id)).filter(({ closedAt }) => closedAt === null)).toEqual([]);
   });
 
-  test('among receipts is dropped and holds up none of them', async () => {
+  test('an unreadable receipt is discarded and does not block the receipts behind it', async () => {
     const receipt = { consumer: 'inventory.take-stock', outcome: 'HANDLED' };
     const bodies = ['', '{', 'null', '[]', '{}', '{"receipts":null}', '{"receipts":[{}]}'];
     const ids = ['', 'é', '💰', "' OR 1=1", 'x'.repeat(65), null, 7];
@@ -123,7 +123,7 @@ describe('a purchase whose handler keeps failing', () => {
   afterEach(mendShelf);
   const buyPhone = () => shop.order({ buyerId: 'alice', sku: 'phone', quantity: 1 });
 
-  test('is PARKED with one alert and waits; others flow; retried once the cause is gone it settles', async () => {
+  test('a purchase with a failing handler is PARKED with one alert, blocks no other, and settles by a retry', async () => {
     const { orderId } = await buyPhone();
     const other = await shop.order({ buyerId: 'alice', sku: 'book', quantity: 1 });
     expect(await shop.settled(other.orderId)).toMatchObject({ status: 'CONFIRMED' });
@@ -150,7 +150,7 @@ describe('a purchase whose handler keeps failing', () => {
     expectProblem(await inventory.retry(id), 409);
   });
 
-  test('can be retried with all others like it', async () => {
+  test('all parked purchases of one kind can be retried at once', async () => {
     const orders = await Promise.all([buyPhone(), buyPhone(), buyPhone()]);
     for (const { orderId } of orders) await inventory.parkedOf(orderId);
     await mendShelf();
@@ -162,7 +162,7 @@ describe('a purchase whose handler keeps failing', () => {
     expect(await inventory.parked()).toEqual([]);
   });
 
-  test('can be acknowledged, which is written down once and closes nothing', async () => {
+  test('the alert of a parked purchase can be acknowledged once and stays open', async () => {
     const { orderId } = await buyPhone();
     const { id } = await inventory.parkedOf(orderId);
     const [alert] = await inventory.alertsOf(id);
@@ -179,7 +179,7 @@ describe('a purchase whose handler keeps failing', () => {
 });
 
 describe('a purchase that got stuck further on', () => {
-  test('at the payment can be refused there: the stock is put back, no money moves', async () => {
+  test('a purchase that is parked at the payment can be rejected: its stock is restored, and no money moves', async () => {
     const payment = new Operator(shop, 'payment');
     const before = [await shop.get('inventory', '/stock/book'), await shop.get('payment', '/accounts/alice')];
     await outOfOrder(world, 'payment', 'account', { when: 'NEW.captured > OLD.captured' });
@@ -199,7 +199,7 @@ describe('a purchase that got stuck further on', () => {
     });
   });
 
-  test('at the order app has no refusal path left, since the money is taken: 409, and a retry settles it', async () => {
+  test('a purchase that is parked at the order app cannot be rejected, since its money is taken, and settles by a retry', async () => {
     const order = new Operator(shop, 'order');
     await outOfOrder(world, 'order', 'orders', { when: `NEW.status = 'CONFIRMED'` });
     const { orderId } = await shop.order({ buyerId: 'alice', sku: 'book', quantity: 1 });
@@ -211,7 +211,7 @@ describe('a purchase that got stuck further on', () => {
   });
 });
 
-test('in the end nothing waits for a person, and every invariant holds', async () => {
+test('no row waits for an operator after the tests, and every invariant holds', async () => {
   const report = await auditOf(world);
   expect(report.checks.flatMap((check) => check.violations)).toEqual([]);
   expect([report.ok, report.parked]).toEqual([true, []]);

@@ -49,7 +49,7 @@ async function lockWaits(): Promise<number> {
   return (await sql(world, 'inventory', waits)).length;
 }
 
-test('what gave up can be refused, by one of two people who do so at once: the order is CANCELLED, a later copy changes nothing', async () => {
+test('a parked row that two operators reject at once is rejected by one, and a later duplicate changes nothing', async () => {
   const { orderId } = await buyPhone();
   const { id } = await inventory.parkedOf(orderId);
   const before = (await shop.get('inventory', '/stock/phone')).body;
@@ -75,7 +75,7 @@ test('what gave up can be refused, by one of two people who do so at once: the o
   expect(JSON.stringify(timeline)).toContain('looked into it'); // the note
 });
 
-test('what gave up, retried by one and refused by another at once comes to one of the two', async () => {
+test('a parked row that one operator retries while another rejects it has one of the two outcomes', async () => {
   const { orderId } = await buyPhone();
   const { id } = await inventory.parkedOf(orderId);
   await mendShelf();
@@ -86,7 +86,7 @@ test('what gave up, retried by one and refused by another at once comes to one o
   for (const again of [inventory.retry(id), inventory.resolve(id, 'reject')]) expectProblem(await again, 409);
 });
 
-test('what is being worked on at this moment can be neither retried nor settled by hand: both wait, and come too late', async () => {
+test('a retry and a rejection of a row in work wait for it and come too late', async () => {
   const { orderId } = await buyPhone();
   const { id } = await inventory.parkedOf(orderId);
   await mendShelf();
@@ -108,7 +108,7 @@ test('what is being worked on at this moment can be neither retried nor settled 
   expect(take).toMatchObject({ state: 'TAKEN', times: 1 });
 });
 
-test('in the end nothing waits for a person, and every invariant holds', async () => {
+test('no row waits for an operator after the tests, and every invariant holds', async () => {
   const report = await auditOf(world);
   expect(report.checks.flatMap((check) => check.violations)).toEqual([]);
   expect([report.ok, report.parked]).toEqual([true, []]);

@@ -61,7 +61,7 @@ async function readsFewRows(ask: () => Promise<Answer>): Promise<Answer> {
 }
 
 describe(`with ${ROWS} finished rows a call reads fewer than ${READS_MAX} rows`, () => {
-  test('there are so many', async () => {
+  test('the table holds that many rows', async () => {
     const [{ n }] = (await sql<{ n: number }>(world, 'inventory', 'SELECT COUNT(*) AS n FROM dtx_inbox')) as [
       { n: number },
     ];
@@ -86,7 +86,7 @@ describe(`with ${ROWS} finished rows a call reads fewer than ${READS_MAX} rows`,
     expect(status).toBe(200);
   });
 
-  test('one, its timeline, and the summary', async () => {
+  test('one transaction, its timeline, the summary, alerts and metrics read few rows', async () => {
     expect((await readsFewRows(() => inventory.get('/transactions/m000777777.inventory.take-stock'))).body.state).toBe(
       'HANDLED',
     );
@@ -97,7 +97,7 @@ describe(`with ${ROWS} finished rows a call reads fewer than ${READS_MAX} rows`,
     await readsFewRows(() => call(`${shop.of('inventory').url}/metrics`));
   });
 
-  test('retry and resolve', async () => {
+  test('retry and resolve read few rows', async () => {
     await readsFewRows(() => inventory.post('/transactions/retry', { scheme: 'local-message', state: 'PARKED' }));
     expectProblem(await readsFewRows(() => inventory.retry('m000000001.inventory.take-stock')), 409);
     await readsFewRows(() => inventory.resolve(PARKED, 'done'));
@@ -105,7 +105,7 @@ describe(`with ${ROWS} finished rows a call reads fewer than ${READS_MAX} rows`,
   });
 });
 
-test('what is rare is found page by page, none skipped and none twice', async () => {
+test('a rare row is found page by page, with no row skipped and none twice', async () => {
   await sql(
     world,
     'inventory',
@@ -122,7 +122,7 @@ test('what is rare is found page by page, none skipped and none twice', async ()
   expect(pages).toBeGreaterThan(50);
 });
 
-test('retrying all ends, and retries each once, also when every one gives up again at once', async () => {
+test('a retry of all rows retries each once, also when every row gives up again at once', async () => {
   const hopeless = 700;
   const columns = 'id, message_id, consumer, gid, scheme, type, state, next_attempt_at, created_at, body';
   await sql(
@@ -142,7 +142,7 @@ test('retrying all ends, and retries each once, also when every one gives up aga
   });
 });
 
-test('who did what, when and why is on record', async () => {
+test('every action of an operator is on record with its time and reason', async () => {
   const id = 'order.placed.audited.inventory.take-stock';
   await sql(
     world,

@@ -48,7 +48,7 @@ describe('without the token everything below /dtx is 401', () => {
     ['POST', `/dtx/alerts/${UNKNOWN_ID}/acknowledge`],
     ['GET', '/dtx/summary'],
   ] as const;
-  test.each(calls)('%s %s', async (method, path) => {
+  test.each(calls)('%s %s answers 401 without the token', async (method, path) => {
     for (const app of APPS) {
       const answer = await call(`${shop.of(app).url}${path}`, { method });
       expectProblem(answer, 401);
@@ -75,13 +75,13 @@ describe('without the token everything below /dtx is 401', () => {
     expect(JSON.stringify(problem)).not.toContain(ADMIN_TOKEN);
   });
 
-  test('not even in the query or a cookie', async () => {
+  test('the token in the query or in a cookie does not count', async () => {
     const { url } = shop.of('order');
     expectProblem(await call(`${url}/dtx/summary?access_token=${ADMIN_TOKEN}&token=${ADMIN_TOKEN}`), 401);
     expectProblem(await call(`${url}/dtx/summary`, { headers: { cookie: `token=${ADMIN_TOKEN}` } }), 401);
   });
 
-  test('with it everything is open; the scheme may be written in any case', async () => {
+  test('the token opens everything, with its scheme in any case', async () => {
     for (const app of APPS) await get('/dtx/summary', app).expect(200);
     await get('/dtx/summary').set('authorization', `bearer ${ADMIN_TOKEN}`).expect(200);
   });
@@ -91,7 +91,7 @@ describe('GET /dtx/transactions', () => {
   type Item = { id: string; state: string };
   const list = async (query: string, app?: AppName) => (await get(`/dtx/transactions${query}`, app).expect(200)).body;
 
-  test('tells of each what the contract says, newest first', async () => {
+  test('GET /dtx/transactions lists the fields of the contract, newest first', async () => {
     const { items } = await list('?scheme=local-message&limit=100');
     const [{ n }] = await sql<{ n: number }>(world, 'order', `SELECT ${SENT} + ${RECEIVED} AS n`);
     expect(items.length).toBe(Number(n));
@@ -103,7 +103,7 @@ describe('GET /dtx/transactions', () => {
     expect(items.at(0).createdAt >= items.at(-1).createdAt).toBe(true);
   });
 
-  test('goes through all, page by page, and neither skips nor repeats', async () => {
+  test('pages of GET /dtx/transactions neither skip nor repeat', async () => {
     for (const app of APPS) {
       const all = (await list('?limit=100', app)).items.map((item: Item) => item.id);
       const seen: string[] = [];
@@ -120,7 +120,7 @@ describe('GET /dtx/transactions', () => {
     }
   });
 
-  test('filters by scheme and state', async () => {
+  test('GET /dtx/transactions filters by scheme and state', async () => {
     const states = async (query: string) => (await list(query)).items.map((item: Item) => item.state);
     expect(await states('?state=DONE&scheme=local-message')).toEqual(Array(5).fill('DONE'));
     expect(new Set(await states('?state=HANDLED'))).toEqual(new Set(['HANDLED']));
@@ -153,7 +153,7 @@ describe('GET /dtx/transactions', () => {
 });
 
 describe('one transaction', () => {
-  test('has a timeline of its own rows, in order', async () => {
+  test('a transaction has a timeline of its own rows in order', async () => {
     const [sent] = (await get('/dtx/transactions?state=DONE&limit=1')).body.items;
     const { body } = await get(`/dtx/transactions/${sent.id}`).expect(200);
     expect(body).toMatchObject(sent);
@@ -164,7 +164,7 @@ describe('one transaction', () => {
       expect([new Date(at).toISOString(), event.length > 5]).toEqual([at, true]);
   });
 
-  test('that is settled can neither be retried nor resolved: 409', async () => {
+  test('a settled transaction answers 409 to retry and resolve', async () => {
     const { items } = (await get('/dtx/transactions?limit=2')).body;
     for (const { id } of items) {
       expectProblem(await post(`/dtx/transactions/${id}/retry`), 409);
@@ -225,13 +225,13 @@ describe('one transaction', () => {
   });
 });
 
-test('GET /dtx/alerts lists none, and takes a limit only', async () => {
+test('GET /dtx/alerts lists none and allows a limit only', async () => {
   expect((await get('/dtx/alerts').expect(200)).body).toMatchObject({ items: [] });
   for (const query of ['limit=0', 'limit=101', 'limit=x', 'state=open'])
     expectProblem(await get(`/dtx/alerts?${query}`), 400);
 });
 
-test('retrying all that match, when none does, retries none', async () => {
+test('a retry of all rows that match retries none if none matches', async () => {
   for (const state of ['PARKED', 'DONE', 'nonsense']) {
     expect((await post('/dtx/transactions/retry', { scheme: 'local-message', state }).expect(200)).body).toEqual({
       retried: 0,
@@ -239,7 +239,7 @@ test('retrying all that match, when none does, retries none', async () => {
   }
 });
 
-test('all that changed nothing, and left no error or stack trace in a log', async () => {
+test('the reads have changed nothing, and no log has an error or a stack trace', async () => {
   const report = await auditOf(world);
   expect(report.checks.flatMap((check) => check.violations)).toEqual([]);
   expect(report.parked).toEqual([]);

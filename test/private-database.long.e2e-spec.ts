@@ -51,20 +51,20 @@ async function expectPurchases(stack: Stack): Promise<void> {
 const readyOf = async (instance: AppProcess) => (await call(`${instance.url}/health/ready`)).status;
 
 describe('a server that demands TLS', () => {
-  test('is used by all apps and for XA branches, with an authority that the process was told of', async () => {
+  test('a server that demands TLS is used by all apps and XA branches with a known authority', async () => {
     const stack = stackOf(withQuery(root, '?ssl=true'), { NODE_EXTRA_CA_CERTS: server.authority });
     await stack.start(); // migrates
     await expectPurchases(stack);
     await stack.stop();
   });
 
-  test('is used with any certificate where the URL says so, and for XA branches as well', async () => {
+  test('a server that demands TLS is used with any certificate if the URL allows it', async () => {
     const stack = stackOf(withQuery(root, '?sslmode=REQUIRED'));
     await stack.start(['order']);
     await stack.stop();
   });
 
-  test('is not used without TLS, nor with a certificate of an unknown authority', async () => {
+  test('a server that demands TLS is not used without TLS or with an unknown authority', async () => {
     const plain = AppProcess.spawn('payment', { world: withQuery(root, '') });
     const unknown = AppProcess.spawn('payment', { world: withQuery(root, '?ssl=true') });
     try {
@@ -94,7 +94,7 @@ describe('an account with rights on rows only', () => {
     });
   });
 
-  test('is enough for a little service whose schema is up to date', async () => {
+  test('an account with rights on rows suffices for a service with a current schema', async () => {
     const library = libraryOf();
     const ssl = { rejectUnauthorized: false };
     const asRoot = await LittleService.start({ world: root, library, source: { ssl } as object });
@@ -103,14 +103,14 @@ describe('an account with rights on rows only', () => {
     await asRows.close();
   });
 
-  test('is enough for the three apps once they are migrated, and purchases are made with it', async () => {
+  test('an account with rights on rows suffices for the migrated apps and their purchases', async () => {
     const stack = stackOf(rows);
     await stack.start();
     await expectPurchases(stack);
     await stack.stop();
   });
 
-  test('is not enough for a schema that is behind, and one line says which right is missing on what', async () => {
+  test('an account with rights on rows cannot migrate, and one line names the missing right and table', async () => {
     const database = new URL(root.databases.inventory).pathname.slice(1);
     await server.sql(`DROP TABLE \`${database}\`.stock`);
     await server.sql(`DELETE FROM \`${database}\`.dtx_schema_version WHERE component = 'inventory'`);
@@ -129,7 +129,7 @@ describe('an account with rights on rows only', () => {
     }
   });
 
-  test('makes readiness say 503 while the server takes no writes, and 200 again when it does', async () => {
+  test('readiness answers 503 while the server takes no writes, and 200 again after it', async () => {
     const stack = stackOf(rows);
     const [payment] = (await stack.start(['payment'])) as [AppProcess];
     await server.sql('SET GLOBAL read_only = ON');

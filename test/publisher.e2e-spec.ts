@@ -54,7 +54,7 @@ const publish = (id: string) =>
   publisher.publish(QUEUE, Buffer.from('{}'), { messageId: id, type: 'test', gid: id, scheme: 'test' });
 const isBlocked = expect.objectContaining({ name: 'BrokerBlocked' });
 
-test('messages that wait for a place in the window do so within their time limit, and leave the place to others', async () => {
+test('messages wait for a place in the window within their own time limit and leave the place to others', async () => {
   await publish('declares the queue');
   proxy.blackHole('to-client');
   const ends = await Promise.allSettled(Array.from({ length: 8 }, (_, n) => publish(`unanswered-${n}`)));
@@ -69,7 +69,7 @@ test('messages that wait for a place in the window do so within their time limit
   await Promise.all(Array.from({ length: 20 }, (_, n) => publish(`after-${n}`)));
 });
 
-test('a broker that blocks those who publish is away for them, and says so at once', async () => {
+test('a publish to a broker that blocks publishers fails at once', async () => {
   const told: string[] = [];
   publisher.on('down', () => told.push('down')).on('up', () => told.push('up'));
   await publish('before');
@@ -86,7 +86,7 @@ test('a broker that blocks those who publish is away for them, and says so at on
   expect(told).toEqual(['down', 'up']);
 });
 
-test('a connection that is lost while it is blocked leaves no block behind', async () => {
+test('a new connection after a blocked one is not blocked', async () => {
   const told: string[] = [];
   publisher.on('down', () => told.push('down')).on('up', () => told.push('up'));
   const lost = connection.open;
@@ -97,7 +97,7 @@ test('a connection that is lost while it is blocked leaves no block behind', asy
   expect(told).toEqual(['down', 'up']);
 });
 
-test('a channel is not opened again on a connection that is lost meanwhile: nothing is tried for ever', async () => {
+test('a channel is not reopened on a lost connection', async () => {
   await publish('declares the queue');
   const lost = connection.open;
   // The broker closes the channel for this. The connection is lost before the channel is opened again.

@@ -25,7 +25,7 @@ beforeAll(async () => {
 
 afterAll(() => Promise.all(houses.map((house) => house.close())));
 
-test(`${PURCHASES} purchases while a random app is killed every 3 s: all settle, every invariant holds`, async () => {
+test(`${PURCHASES} purchases settle, and every invariant holds, while a random app is killed every 3 s`, async () => {
   onTestFailed(() => console.error(`the kills were those of TEST_SEED=${seed}`));
   const urls = () => houses.filter(({ app, url }) => app === 'order' && url).map(({ url }) => url);
   const load = new Load({ name: 'kills', urls, callers: CALLERS });

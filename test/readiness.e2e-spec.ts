@@ -57,7 +57,7 @@ async function unready(app: 'inventory', env: Record<string, string>): Promise<A
   return instance;
 }
 
-test('a queue that the broker does not let be consumed is degraded by name and with the reason', async () => {
+test('readiness names a queue that the broker refuses to deliver, with the reason', async () => {
   const [name, password] = ['readiness_writer', 'writer-secret'];
   await management(world.management, 'PUT', `/users/${name}`, { password, tags: '' });
   const rights = { configure: '.*', write: '.*', read: '^(?!dtx\\.inventory\\.take-stock).*$' };
@@ -77,7 +77,7 @@ test('a queue that the broker does not let be consumed is degraded by name and w
   await instance.stop();
 });
 
-test('a Redis that takes no writes is degraded, and told once', async () => {
+test('readiness names a Redis without writes, and the log has it once', async () => {
   const redis = new Redis(world.redis);
   const may = (rights: string[]) =>
     redis.call('ACL', 'SETUSER', 'readiness', 'reset', 'on', '>reader-secret', '~*', ...rights);
@@ -100,7 +100,7 @@ test('a Redis that takes no writes is degraded, and told once', async () => {
   await instance.stop();
 });
 
-test('a branch database that does not answer the recovery is degraded, and told once with the reason', async () => {
+test('readiness names a silent branch database, and the log has the reason once', async () => {
   const proxy = await TcpProxy.start(world.databases.payment);
   const instance = await another('order', { DTX_XA_PAYMENT_DATABASE_URL: proxy.url });
   await until('it is open', () => /branch database payment is /.test(instance.log()));
@@ -118,7 +118,7 @@ test('a branch database that does not answer the recovery is degraded, and told 
   await proxy.close();
 });
 
-test('a loop that cannot scan is degraded by the name of its table and with the reason, and told once', async () => {
+test('readiness names the table of a loop that cannot scan, and the log has the reason once', async () => {
   const instance = await another('inventory', {});
   await sql(world, 'inventory', 'RENAME TABLE dtx_outbox TO outbox_away');
   try {
@@ -136,7 +136,7 @@ test('a loop that cannot scan is degraded by the name of its table and with the 
   await instance.stop();
 });
 
-test('from the signal to stop on readiness is 503, and until the last call is answered each answer is what it was before', async () => {
+test('readiness answers 503 from the stop signal on, and all other calls are answered as before', async () => {
   const [payment] = (await shop.start(['payment'])) as [AppProcess];
   const locker = await createConnection(world.databases.payment);
   await locker.query('START TRANSACTION');
@@ -171,7 +171,7 @@ test('from the signal to stop on readiness is 503, and until the last call is an
   }
 });
 
-test('a stop does not wait for a call that waits for an order', async () => {
+test('a stop does not wait for a long poll of an order', async () => {
   const [order] = (await shop.start(['order'])) as [AppProcess];
   const waiting = call(`${order.url}/orders/01976d2e-8c1b-7d3a-9f00-5a1c2b3d4e5f?waitMs=30000`);
   await until('the call has come', async () => (await call(`${order.url}/health/ready`)).status === 200);

@@ -81,7 +81,7 @@ describe('a wrong or missing variable stops the app with exit code 1 and one lin
     expectOneLine(await refused(app, { [variable]: value }), variable);
   });
 
-  test('a port that is taken', async () => {
+  test('a port that is taken stops the app', async () => {
     expectOneLine(await refused('payment', { PORT: occupiedPort }), 'PORT');
   });
 
@@ -93,7 +93,7 @@ describe('a wrong or missing variable stops the app with exit code 1 and one lin
     expectOneLine(await refused('order', { NODE_ENV: 'production', ...env }), variable);
   });
 
-  test('the wrong option is named as well, by its path', async () => {
+  test('the error names a wrong option by its path', async () => {
     const instance = await refused('order', { DTX_OPTIONS: '{"core":{"inbox":{"attemptsMax":"two"}}}' });
     expectOneLine(instance, 'DTX_OPTIONS');
     expect(instance.log()).toContain('core.inbox.attemptsMax');
@@ -101,7 +101,7 @@ describe('a wrong or missing variable stops the app with exit code 1 and one lin
 });
 
 describe('an app that comes up', () => {
-  test('in production takes its token, and listens for others', async () => {
+  test('an app in production uses the given token and listens on all addresses', async () => {
     const instance = await up('inventory', { NODE_ENV: 'production', HOST: '127.0.0.1' });
     const summary = (token: string) =>
       call(`${instance.url}/dtx/summary`, { headers: { authorization: `Bearer ${token}` } });
@@ -112,7 +112,7 @@ describe('an app that comes up', () => {
     expect(instance.child.exitCode).toBe(0);
   });
 
-  test('without a token makes one and tells it', async () => {
+  test('an app without a token makes one and prints it', async () => {
     const instance = await up('payment', { DTX_ADMIN_TOKEN: '' });
     const token = await until(
       'it tells the token',
@@ -122,7 +122,7 @@ describe('an app that comes up', () => {
     await until('the token opens', async () => (await call(`${instance.url}/dtx/summary`, { headers })).status === 200);
   });
 
-  test('with a password that the servers refuse stays up, says what is away, and never shows the password', async () => {
+  test('an app with a refused password stays up, names the unavailable servers, and never shows the password', async () => {
     const withPassword = (url: string) => Object.assign(new URL(url), { password: SECRET }).href;
     const env = {
       DTX_DATABASE_URL: withPassword(world.databases.order),

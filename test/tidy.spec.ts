@@ -110,7 +110,7 @@ function longFunctions(file: string): string[] {
 }
 
 describe('steps and failpoints', () => {
-  test('a failpoint has a sentence on the disk, a finisher, a place in the code and a row in the crash matrix', () => {
+  test('each failpoint has a sentence on the disk, a finisher, a place in the code and a row in the crash matrix', () => {
     const code = sources.map((file) => read(file)).join('\n');
     const matrix = files('test/crash-matrix')
       .map((file) => read(file))

@@ -34,7 +34,7 @@ function unitWith(source: DataSource, gid: string, hooks: Array<() => Promise<vo
   });
 }
 
-test('a hook that fails after the COMMIT does not have the unit run again, nor hold up the other hooks', async () => {
+test('a hook that fails after the COMMIT neither repeats the unit nor stops the other hooks', async () => {
   const source = await start();
   let ran = 0;
   const failing = async () => {
@@ -45,7 +45,7 @@ test('a hook that fails after the COMMIT does not have the unit run again, nor h
   expect([await effects('hooked'), ran]).toEqual([1, 1]);
 });
 
-test('a hook may say that nobody can know: the caller is told so, of what is committed once', async () => {
+test('a hook that throws OutcomeUnknown passes it to the caller, and the unit is committed once', async () => {
   const source = await start();
   const unknowing = async () => {
     throw new library.OutcomeUnknown('not known');

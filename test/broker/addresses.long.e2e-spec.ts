@@ -49,7 +49,7 @@ async function grant(app: 'order' | 'payment' | 'inventory'): Promise<void> {
   await sql(world, app, 'GRANT ALL ON *.* TO ?', [USER]);
 }
 
-test('IPv6 addresses, and names and passwords with any character, lead to every server of an app', async () => {
+test('an app reaches every server by an IPv6 address and by a name and password with any character', async () => {
   await admin.account(USER, PASSWORD, ALL);
   for (const app of ['order', 'payment', 'inventory'] as const) await grant(app);
   const address = async (url: string) => withAccount(await overIpv6(url));
@@ -77,7 +77,7 @@ test('IPv6 addresses, and names and passwords with any character, lead to every 
   expect(order!.log()).not.toContain(PASSWORD);
 });
 
-test('a URL that cannot be read ends the start in one line that names it and shows no password', async () => {
+test('an app with a malformed URL ends at start with one line that names the URL and shows no password', async () => {
   const secret = 's3cr3t';
   const wrong = `amqp://dtx:1#${secret}@127.0.0.1/shop`;
   const order = AppProcess.spawn('order', { world, env: { DTX_RABBITMQ_URL: wrong } });

@@ -68,7 +68,7 @@ async function receipted(): Promise<Set<string>> {
   return ids;
 }
 
-test('under an alarm of the broker its queues are worked off, and the receipts are sent when it is over', async () => {
+test('consumers work off their queues during an alarm of the broker and send the receipts after it', async () => {
   const contract = contractOf(library, 'while-blocked');
   const service = await start([[library.OnMessage(contract), async () => {}]]);
   const alarm = alarmOf(service);
@@ -80,7 +80,7 @@ test('under an alarm of the broker its queues are worked off, and the receipts a
   await until('each has its receipt', () => ids.size === MESSAGES);
 });
 
-test('under an alarm of the broker a step before the ack is put off, and done when it is over', async () => {
+test('a step before the ack waits for the end of an alarm of the broker', async () => {
   const contract = contractOf(library, 'told-later');
   let told = 0;
   let service: LittleService | undefined;

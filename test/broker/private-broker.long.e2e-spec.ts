@@ -55,7 +55,7 @@ async function administrator(): Promise<ChannelModel> {
   return connection;
 }
 
-test('while the broker is short of memory its queues are worked off, and all is sent and receipted when it is over', async () => {
+test('consumers work off their queues while the broker is short of memory, and every message is sent and receipted after it', async () => {
   const contract = contractOf(library, 'in-alarm');
   let letGo!: () => void;
   const gate = new Promise<void>((open) => {
@@ -82,7 +82,7 @@ test('while the broker is short of memory its queues are worked off, and all is 
   expect((await sent(contract)).length).toBe(MESSAGES + 1);
 });
 
-test('a message that is larger than the broker takes is parked and named, and keeps no other from being sent', async () => {
+test('a message above the size limit of the broker is parked by name, and the messages behind it are sent', async () => {
   await broker.ctl('eval', `application:set_env(rabbit, max_message_size, ${64 * KB}).`);
   await broker.ctl('eval', `persistent_term:put(max_message_size, ${64 * KB}).`);
   const contract = contractOf(library, 'large');

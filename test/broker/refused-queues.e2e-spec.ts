@@ -40,7 +40,7 @@ async function wireWith(rights: { configure: string; write: string; read: string
 const refusedWith = (code: number, text: RegExp) =>
   expect.objectContaining({ name: 'QueueRefused', code, message: expect.stringMatching(text) });
 
-test('a queue that exists with other arguments takes nothing along that goes to other queues', async () => {
+test('a queue that exists with other arguments fails only its own messages', async () => {
   const wire = await wireOf(world.rabbitmq);
   await admin.declare('dtx.test.clash.v1', 'quorum');
   await wire.publish('dtx.test.good.v1', 'first');
@@ -63,7 +63,7 @@ test('a queue that exists with other arguments takes nothing along that goes to 
   expect(logged.filter((line) => line.includes('dtx.test.clash.v1'))).toHaveLength(1);
 });
 
-test('an account without "configure" publishes to queues that are there, and consumes them', async () => {
+test('an account without "configure" publishes to existing queues and consumes them', async () => {
   const { wire } = await wireWith(CONFIGURE_LESS);
   await admin.declare('dtx.test.there.v1', 'classic');
   await admin.declare('dtx.test.there-replicated.v1', 'quorum');
@@ -84,7 +84,7 @@ test('an account without "configure" publishes to queues that are there, and con
   expect(logged).toEqual([]);
 });
 
-test('a missing right is an attempt that names the right and the queue, not an outage', async () => {
+test('a missing right counts as a failed attempt that names the right and the queue', async () => {
   const { wire } = await wireWith(CONFIGURE_LESS);
   const missing = refusedWith(403, /lacks the right "configure" on dtx\.test\.absent\.v1/);
   await expect(wire.publish('dtx.test.absent.v1', 'one')).rejects.toEqual(missing);
@@ -95,7 +95,7 @@ test('a missing right is an attempt that names the right and the queue, not an o
   expect(wire.publisher.isUp).toBe(true);
 });
 
-test('an account that may not publish is told so once, and its publisher does not open channel after channel', async () => {
+test('a publisher without the right to publish reports it once and opens no further channels', async () => {
   const { wire } = await wireWith({ configure: ALL, write: NONE, read: ALL });
   const refused = refusedWith(403, /lacks the right "write" on exchange amq\.default/);
   const tries = async () => {
@@ -108,7 +108,7 @@ test('an account that may not publish is told so once, and its publisher does no
   expect(logged.filter((line) => line.includes('cannot publish'))).toHaveLength(1);
 });
 
-test('a consumer that the broker refuses says which right is missing, and takes up its work once it has it', async () => {
+test('a refused consumer names the missing right and begins to work once it is granted', async () => {
   const { user, wire } = await wireWith({ configure: ALL, write: ALL, read: NONE });
   const arrived: string[] = [];
   const consumer = wire.consume('dtx.test.unreadable.v1', async (delivery) => {
@@ -125,7 +125,7 @@ test('a consumer that the broker refuses says which right is missing, and takes 
   expect(logged.filter((line) => line.includes('cannot consume'))).toHaveLength(1);
 });
 
-test('an answer queue that cannot be made says which pattern to grant', async () => {
+test('an answer queue without the right to declare it names the pattern to grant', async () => {
   const { wire } = await wireWith(CONFIGURE_LESS);
   const consumer = wire.consume(`dtx.order.tcc-answers.${randomUUID()}`, async (delivery) => delivery.ack());
   const problem = await until('it is refused', () => /right/.test(consumer.problem ?? '') && consumer.problem);
@@ -133,7 +133,7 @@ test('an answer queue that cannot be made says which pattern to grant', async ()
   expect(problem).toContain('(grant it on ^dtx\\.order\\.tcc-answers\\.)');
 });
 
-test('a delivery that is given back while its channel is closing ends no process', async () => {
+test('returning a delivery on a closing channel does not end the process', async () => {
   const unhandled: unknown[] = [];
   const keep = (reason: unknown) => void unhandled.push(reason);
   process.on('unhandledRejection', keep);
@@ -160,7 +160,7 @@ test('a delivery that is given back while its channel is closing ends no process
   await until('it is attached again', () => consumer.isAttached);
 });
 
-test('a broker that has fallen silent holds up neither the end of a consumer nor that of a connection', async () => {
+test('a silent broker delays neither the stop of a consumer nor the close of a connection', async () => {
   const proxy = await TcpProxy.start(world.rabbitmq);
   onTestFinished(() => proxy.close());
   const wire = await wireOf(proxy.url);

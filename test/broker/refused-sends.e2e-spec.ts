@@ -52,7 +52,7 @@ const allAre = async (contract: typeof fine, state: string) =>
 const alertsAbout = async ({ name }: { name: string }) =>
   (await sql(world, 'payment', 'SELECT id FROM dtx_alert WHERE gid LIKE ?', [`${name}-%`])).length;
 
-test('messages to a queue of other arguments are parked with an alert each, and all others are delivered', async () => {
+test('messages to a queue with other arguments are parked with an alert each, and all others are delivered', async () => {
   await admin.declare('dtx.other.clash.v1', 'quorum');
   const service = await start(world.rabbitmq);
   await append(service, clash, 10);
@@ -67,7 +67,7 @@ test('messages to a queue of other arguments are parked with an alert each, and 
   expect(await alertsAbout(clash)).toBe(10);
 });
 
-test('messages to a queue that the account may not declare are parked, and name the right and the queue', async () => {
+test('messages to a queue that the account may not declare are parked with the right and the queue in their error', async () => {
   const rights = { configure: '^(?!dtx\\.other\\.).*$', write: ALL, read: ALL };
   const service = await start(await admin.account(USERS[0]!, 'secret', rights));
   await append(service, absent, 5);
@@ -77,7 +77,7 @@ test('messages to a queue that the account may not declare are parked, and name 
   expect(await alertsAbout(absent)).toBe(5);
 });
 
-test('an account without "configure" works on the queues that are there, and names the one that it cannot make', async () => {
+test('an account without "configure" works on the existing queues and names the one that it cannot declare', async () => {
   const first = await start(world.rabbitmq);
   await until('the first start has declared all', () => first.get(library.Broker).consumerProblems().length === 0);
   await first.close();

@@ -12,7 +12,7 @@ beforeAll(async () => {
   world = await freshWorld('silent_broker', { audited: false });
 });
 
-test('while the broker is silent restocks are refused, and reads of the same app go on', async () => {
+test('an app refuses restocks and goes on with reads while the broker is silent', async () => {
   const proxy = await TcpProxy.start(world.rabbitmq);
   onTestFinished(() => proxy.close());
   const shop = new Stack(world, { options: { core: { heartbeatSeconds: 600 } } });

@@ -27,7 +27,7 @@ const alertsAbout = async (like: string) =>
   (await sql(world, 'payment', 'SELECT id FROM dtx_alert WHERE subject_id LIKE ? AND closed_at IS NULL', [like]))
     .length;
 
-test('deliveries whose bodies no column takes are parked without them, and hold up none behind them', async () => {
+test('a delivery with a body that no column takes is parked without it and does not block the deliveries behind it', async () => {
   const unreadable = contractOf(library, 'unreadable');
   const failing = contractOf(library, 'failing');
   const handled: string[] = [];
@@ -74,7 +74,7 @@ test('deliveries whose bodies no column takes are parked without them, and hold 
   await until('none is left', async () => (await probe.waiting(queue)) === 0);
 });
 
-test('a notification that is larger than a statement of the server may be is parked without its body', async () => {
+test('a notification above max_allowed_packet is parked without its body', async () => {
   const shop = new Stack(world);
   onTestFinished(() => shop.stop());
   await shop.start(['payment'], { env: { DTX_NOTIFY_SECRET: 'a-secret-of-some-length' } });
@@ -100,7 +100,7 @@ test('a notification that is larger than a statement of the server may be is par
   await until('none is left', async () => (await probe.waiting(queue)) === 0);
 });
 
-test('a delivery that cannot be stored in any way comes back ever more rarely', async () => {
+test('a delivery that cannot be stored in any way comes back with growing waits', async () => {
   const wire = new Wire(world.rabbitmq);
   onTestFinished(() => wire.close());
   let tries = 0;

@@ -22,7 +22,7 @@ beforeAll(async () => {
 
 afterAll(() => shop?.stop());
 
-test('a table of verdicts that was emptied rules nothing back: the sale waits for a person, who has it sent', async () => {
+test('a sale waits for an operator if the table of verdicts was emptied, and is sent by the operator’s retry', async () => {
   await shop.settled(await sold(shop.of('inventory'), 'before'));
   await until(
     'a verdict is remembered',
@@ -62,7 +62,7 @@ test('a table of verdicts that was emptied rules nothing back: the sale waits fo
   expect(await shop.settled(gid)).toMatchObject({ status: 'CONFIRMED' });
 });
 
-test('once a person has looked, a sale whose process died before its commit is ruled back as ever', async () => {
+test('a sale whose process died before the commit is rolled back again once an operator has looked at the table', async () => {
   await until('another verdict is remembered', async () => {
     return (
       (await sql(world, 'inventory', 'SELECT m.id FROM dtx_half_mark m JOIN dtx_half h ON h.id = m.id')).length > 0

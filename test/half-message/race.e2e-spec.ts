@@ -32,7 +32,7 @@ afterAll(async () => {
   await shop.stop();
 });
 
-test(`${SALES} verdicts race with their checks, at four instances: one wins, and both sides know which`, async () => {
+test(`${SALES} verdicts that race with their checks at four instances have one winner each, known to both sides`, async () => {
   const sellers = shop.instances.filter(({ app }) => app === 'inventory');
   const told = new Map<string, number>();
   let next = 0;

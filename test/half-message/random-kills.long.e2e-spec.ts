@@ -28,7 +28,7 @@ beforeAll(async () => {
 
 afterAll(() => Promise.all(houses.map((house) => house.close())));
 
-test(`${SALES} flash sales of one sku by ${CALLERS} at once, stock for ${STOCK}, a random app killed every ${KILL_EVERY_MS} ms`, async () => {
+test(`${SALES} flash sales by ${CALLERS} callers sell a stock of ${STOCK} once while a random app is killed every ${KILL_EVERY_MS} ms`, async () => {
   onTestFailed(() => console.error(`the kills were those of TEST_SEED=${seed}`));
   const sellers = () => houses.filter(({ app, url }) => app === 'inventory' && url).map(({ url }) => url);
   const sales = new FlashSales({

@@ -53,18 +53,18 @@ async function tell(available: number, version: number, messageId: string): Prom
 }
 
 describe('a restock', () => {
-  test('is 201 with the stock as it is now; the catalog hears of it', async () => {
+  test('a restock answers 201 with the new stock, and the catalog hears of it', async () => {
     const answer = await restock({ sku: 'book', quantity: 7 });
     expect([answer.status, answer.body]).toEqual([201, { sku: 'book', available: 12, reserved: 0, sold: 0 }]);
     await untilHint('book', 12);
   });
 
-  test('of a sku that was never there makes its shelf', async () => {
+  test('a restock of a new sku creates its row', async () => {
     expect((await restock({ sku: 'item-0007', quantity: 3 })).body).toMatchObject({ available: 3 });
     await untilHint('item-0007', 3);
   });
 
-  test('repeated with its key adds nothing, and is answered as before', async () => {
+  test('a restock repeated with its key adds nothing and answers as before', async () => {
     const first = await restock({ sku: 'item-0008', quantity: 3 }, 'once');
     const again = await restock({ sku: 'item-0008', quantity: 3 }, 'once');
     expect([again.status, again.body]).toEqual([201, first.body]);
@@ -72,7 +72,7 @@ describe('a restock', () => {
     expectProblem(await restock({ sku: 'item-0008', quantity: 4 }, 'once'), 422);
   });
 
-  test('that is no restock is 400, and one that no shelf holds 409', async () => {
+  test('a malformed restock answers 400, and one above the capacity answers 409', async () => {
     expectProblem(await restock({ sku: 'book', quantity: 0 }), 400, 'quantity');
     expectProblem(await restock({ sku: 'car', quantity: 1 }), 400, 'sku');
     expect(expectProblem(await restock({ sku: 'book', quantity: 1_000_000_000 }), 409)).toMatchObject({
@@ -81,7 +81,7 @@ describe('a restock', () => {
     expect((await shop.get('inventory', '/stock/book')).body).toMatchObject({ available: 12 });
   });
 
-  test('whose message the broker does not confirm is rolled back: 503, and nothing came in', async () => {
+  test('a restock without a publisher confirm answers 503 and is rolled back', async () => {
     const proxy = await TcpProxy.start(world.rabbitmq);
     const cut = await AppProcess.start('inventory', {
       world,
@@ -113,7 +113,7 @@ describe('a restock', () => {
 });
 
 describe('the hint', () => {
-  test('bears whatever comes twice, late, or of what was rolled back', async () => {
+  test('a hint that arrives twice, late or after a rollback does not change the catalog wrongly', async () => {
     await tell(10, 5, 'a');
     await untilHint('mug', 10);
     await tell(7, 4, 'late');
@@ -124,7 +124,7 @@ describe('the hint', () => {
     await untilHint('mug', 12);
   });
 
-  test('waits while Redis is away, and the app says so; then nothing is lost', async () => {
+  test('hints wait while Redis is unavailable, the app reports it, and none is lost', async () => {
     const proxy = await TcpProxy.start(world.redis);
     await Promise.all(shop.instances.filter(({ app }) => app === 'order').map((one) => one.stop()));
     const order = await AppProcess.start('order', { world, env: { DTX_REDIS_URL: proxy.url }, options: SHORT_TIMES });

@@ -51,7 +51,7 @@ const areAll = async (contract: Contract, count: number, state: string) => {
 };
 const gidsOf = (name: string, count: number) => Array.from({ length: count }, (_, n) => `${name}-${n}`);
 
-test('a handler that meets a lock for longer than absentMs has attempts for it, and a person is told in the end', async () => {
+test('a handler that meets a lock for longer than absentMs uses up its attempts and raises an alert', async () => {
   const contract = contractOf(library, 'locked-out');
   const take = (tx: EntityManager) => tx.query(`UPDATE shelf SET taken = taken + 1 WHERE sku = 'book'`);
   await start([[library.OnMessage(contract), take]], { core: { absentMs: 3_000, inbox: { attemptsMax: 3 } } });
@@ -65,7 +65,7 @@ test('a handler that meets a lock for longer than absentMs has attempts for it, 
   expect(rows[0]).toMatchObject({ attempts: 3, last_error: expect.stringMatching(/lock wait timeout/i) });
 });
 
-test('a consumer whose handlers hang leaves connections to the others', async () => {
+test('a consumer with hanging handlers leaves connections to the other consumers', async () => {
   const [hanging, fine] = [contractOf(library, 'hangs'), contractOf(library, 'goes-on')];
   let letGo!: () => void;
   let begun = 0;
@@ -90,7 +90,7 @@ test('a consumer whose handlers hang leaves connections to the others', async ()
   await until('then all are handled', () => areAll(hanging, 12, 'HANDLED'));
 });
 
-test('a step before the ack that takes longer than the lease is carried out by one instance', async () => {
+test('a step before the ack that outlasts its lease runs at one instance', async () => {
   const contract = contractOf(library, 'slow-step');
   const LONG_MS = 3_000;
   let calls = 0;
@@ -110,7 +110,7 @@ test('a step before the ack that takes longer than the lease is carried out by o
   expect(calls).toBe(2);
 });
 
-test('another database of the handler’s that is away is a failed attempt, and its consumer goes on', async () => {
+test('an unavailable second database of a handler counts as a failed attempt, and its consumer goes on', async () => {
   const contract = contractOf(library, 'elsewhere');
   const proxy = await TcpProxy.start(world.databases.order);
   const other = await new DataSource({ type: 'mysql', url: proxy.url }).initialize();
@@ -132,7 +132,7 @@ test('another database of the handler’s that is away is a failed attempt, and 
   expect(rows.map(({ state }) => state).sort()).toEqual(['HANDLED', 'HANDLED', 'PARKED']);
 });
 
-test('a large message that cannot be stored for a reason that passes keeps its body', async () => {
+test('a large message that cannot be stored for a passing reason keeps its body', async () => {
   const contract = contractOf(library, 'keeps-body');
   const text = 'x'.repeat(700_000);
   const lengths: number[] = [];

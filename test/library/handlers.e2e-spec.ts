@@ -84,7 +84,7 @@ describe('SQL on another connection inside a handler', () => {
     },
   );
 
-  test('has its effect as often as the handler is tried where it is only counted', async () => {
+  test('SQL on another connection takes effect at each attempt of the handler if it is only counted', async () => {
     let calls = 0;
     const strays: string[] = [];
     const end = library.onMeasured('strayed', ({ what }) => strays.push(what));
@@ -101,7 +101,7 @@ describe('SQL on another connection inside a handler', () => {
     expect(strays).toHaveLength(2);
   });
 
-  test('is let through by outsideTransaction, and stays when the handler is rolled back', async () => {
+  test('outsideTransaction allows SQL on another connection, which stays when the handler is rolled back', async () => {
     await start(async (tx, { gid }) => {
       await tx.query(INSERT, [gid]);
       await library.outsideTransaction(() => service.source.query(INSERT, [`${gid}.audit`]));
@@ -111,7 +111,7 @@ describe('SQL on another connection inside a handler', () => {
     expect([await effects(gid), await effects(`${gid}.audit`), await effects(`${gid}.refused`)]).toEqual([0, 1, 1]);
   });
 
-  test('is no matter once the handler is over: what it has begun in the background is its own', async () => {
+  test('SQL on another connection is allowed in background work after the handler has ended', async () => {
     let later: Promise<unknown> = Promise.resolve();
     await start(async (tx, { gid }) => {
       await tx.query(INSERT, [gid]);
@@ -174,7 +174,7 @@ describe('the pipeline around a handler', () => {
     expect([state, await effects(`${gid}.refused`)]).toEqual(['HANDLED', 1]);
   });
 
-  test('an interceptor that answers for the handler does not make a message handled that was not', async () => {
+  test('a message is not handled if an interceptor answers instead of the handler', async () => {
     await start(half, { decorate: [UseInterceptors(new AnswersItself())] });
     const { state, error } = await handled();
     expect(state).toBe('PARKED');

@@ -61,7 +61,7 @@ const states = async ({ name }: { name: string }) =>
   ).map(({ state, attempts }) => `${state} ${attempts}`);
 const all = (count: number, state: string) => Array<string>(count).fill(state);
 
-test('held deliveries of a consumer that hangs do not delay those of another', async () => {
+test('held deliveries of a hanging consumer do not delay those of another consumer', async () => {
   await (await start()).close(); // migrates
   await hold(hanging, HANGING, '2021-01-01');
   await hold(fine, FINE, '2021-01-02');

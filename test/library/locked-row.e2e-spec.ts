@@ -38,7 +38,7 @@ const taken = async (sku: string) =>
 const inbox = (where: string) =>
   sql<{ attempts: number }>(world, 'payment', `SELECT attempts FROM dtx_inbox WHERE ${where}`);
 
-test('deliveries that wait for a locked row leave places to those behind them, and cost no attempt', async () => {
+test('deliveries that wait for a locked row leave places to the ones behind them and use up no attempt', async () => {
   const holder = await createConnection({ uri: world.databases.payment });
   try {
     await holder.query('START TRANSACTION');

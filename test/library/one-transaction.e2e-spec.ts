@@ -52,12 +52,12 @@ const some = (ways: readonly Way[], place: Place) =>
   ways.filter((_, index) => process.env.DTX_TEST_ALL || (index + PLACES.indexOf(place)) % 3 === 0);
 
 describe.each(PLACES)('at the place %s', (place) => {
-  test.each(some(ENDING, place))('nothing of the unit is committed when it fails on $name', async (way) => {
+  test.each(some(ENDING, place))('the unit commits nothing when it fails on $name', async (way) => {
     const { steps, heard } = await leftBy(place, way, { isSwallowed: false });
     expect({ steps, heard }).toEqual({ steps: [], heard: 0 });
   });
 
-  test.each(some(ENDING, place))('all of the unit is committed when it swallows the refusal of $name', async (way) => {
+  test.each(some(ENDING, place))('the unit commits as a whole when it swallows the refusal of $name', async (way) => {
     const { steps, heard } = await leftBy(place, way, { isSwallowed: true });
     expect({ steps, heard }).toEqual({ steps: [1, 2], heard: 1 });
   });
@@ -65,18 +65,21 @@ describe.each(PLACES)('at the place %s', (place) => {
   // In XA a statement that fails is the end of the transaction, by its own rule.
   const harmless = some(HARMLESS, place).filter(({ fails }) => !fails || place !== 'last resource of XA');
 
-  test.each(harmless)('$name goes on working', async (way) => {
+  test.each(harmless)('the unit may use $name', async (way) => {
     const { steps, heard } = await leftBy(place, way, { isSwallowed: false });
     expect({ steps, heard }).toEqual({ steps: [1, 2], heard: 1 });
   });
 
-  test.each(HIDDEN)('nothing comes after $name, no message goes out, and it is told', async (way) => {
-    const { gid, error, steps, heard } = await leftBy(place, way, { isSwallowed: true });
-    expect({ steps, heard }).toEqual({ steps: [1], heard: 0 });
-    expect(await places.told(place, gid, error), 'somebody is told, once').toBe(1);
-  });
+  test.each(HIDDEN)(
+    'the unit ends at $name: no later statement runs, no message is sent, and the end is reported',
+    async (way) => {
+      const { gid, error, steps, heard } = await leftBy(place, way, { isSwallowed: true });
+      expect({ steps, heard }).toEqual({ steps: [1], heard: 0 });
+      expect(await places.told(place, gid, error), 'one report of the end').toBe(1);
+    },
+  );
 
-  test('a deadlock that is swallowed is no commit of the rest: the unit runs again as a whole', async () => {
+  test('the unit runs again as a whole after a deadlock that its code has swallowed', async () => {
     let isFirst = true;
     const way = {
       name: 'deadlock',

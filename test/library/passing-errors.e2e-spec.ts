@@ -57,7 +57,7 @@ async function untilHandled(gid: string): Promise<void> {
   expect(await rows()).toEqual([{ state: 'HANDLED', attempts: 0 }]);
 }
 
-test('after a switchover the pool of the user moves with the first refused write, and the others of it are not used again', async () => {
+test('the first refused write after a switchover replaces all connections of the user’s pool', async () => {
   const size = 4;
   const { source } = await start({ source: { poolSize: size, extra: { connectionLimit: size } } });
   const runners = Array.from({ length: size }, () => source.createQueryRunner());
@@ -71,7 +71,7 @@ test('after a switchover the pool of the user moves with the first refused write
   for (const one of next) await untilHandled(one);
 });
 
-test('sessions of the library that lead to a server without writes are closed, and no message has an attempt for it', async () => {
+test('the library closes sessions to a server without writes and counts no attempt', async () => {
   const { source, get } = await start({ core: { workPoolSize: 1, ownPoolSize: 1 } }).then((one) => ({
     source: one.source,
     get: one.get.bind(one),
@@ -85,7 +85,7 @@ test('sessions of the library that lead to a server without writes are closed, a
   expect(await source.query('SELECT gid FROM effect WHERE gid = ?', [gid])).toHaveLength(1);
 });
 
-test('a server without room refuses the statement of a handler: it is tried again, and has no attempt for it', async () => {
+test('a handler is repeated without a counted attempt after a server without disk space refused its statement', async () => {
   // An engine that keeps its rows in memory says the same as a full disk does (1114), and does no harm to others.
   const filler = await createConnection({ uri: world.databases.payment });
   await filler.query('SET SESSION max_heap_table_size = 16384');
@@ -117,7 +117,7 @@ async function endSessions(): Promise<void> {
   for (const { id } of sessions) await sql(world, 'payment', `KILL ${Number(id)}`).catch(() => {});
 }
 
-test('an account that is refused once the database was open is unavailable, and works as soon as it is let in again', async () => {
+test('an account that is refused after the database was open counts as unavailable and works once it is allowed again', async () => {
   const account = `'${ACCOUNT}'@'%'`;
   await sql(world, 'payment', `DROP USER IF EXISTS ${account}`);
   await sql(world, 'payment', `CREATE USER ${account} IDENTIFIED BY '${PASSWORD}'`);

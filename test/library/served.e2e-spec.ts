@@ -57,7 +57,7 @@ const untilRow = (what: string, is: (one: Row) => boolean) =>
     return one && is(one) && one;
   });
 
-test('a delivery that failed is retried by the instance that has its consumer, not parked by one that has not', async () => {
+test('a failed delivery is retried by an instance with its consumer and not parked by one without it', async () => {
   const api = await start([]);
   let tries = 0;
   const work = async () => {
@@ -69,7 +69,7 @@ test('a delivery that failed is retried by the instance that has its consumer, n
   expect([tries, await alerts()]).toEqual([4, []]);
 });
 
-test('a step before the ack that failed is left to the instance that has it', async () => {
+test('a failed step before the ack is left to an instance that has the step', async () => {
   let isReady = false;
   const told: string[] = [];
   const tell = async (message: { gid: string }) => {
@@ -98,7 +98,7 @@ test('a step before the ack that failed is left to the instance that has it', as
   expect(told).toEqual([gid]);
 });
 
-test('what no instance serves any more is parked with one alert, and a retry handles it once somebody does', async () => {
+test('a delivery without a consumer in any instance is parked with one alert, and a retry handles it once a consumer runs', async () => {
   const failing = async () => {
     throw new Error('not yet');
   };

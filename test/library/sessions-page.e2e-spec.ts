@@ -55,7 +55,7 @@ beforeAll(async () => {
 afterAll(() => service?.close());
 
 describe('the settings of the servers', () => {
-  test('are all there: each that a session of this server can have has one decision and a reason', async () => {
+  test('the page has one decision and a reason for each setting of a session of this server', async () => {
     const isMariaDb = handler.has('system_versioning_asof');
     const query = isMariaDb
       ? `SELECT LOWER(variable_name) AS name FROM information_schema.system_variables WHERE variable_scope LIKE '%SESSION%'`
@@ -68,7 +68,7 @@ describe('the settings of the servers', () => {
     expect(settingRows.filter(({ because }) => because.length < 10)).toEqual([]);
   });
 
-  test('that are pinned have their value in the sessions of the library', async () => {
+  test('the sessions of the library have the values that the page calls pinned', async () => {
     const rows: Array<{ Variable_name: string; Value: string }> = await service
       .get(library.Database)
       .own.query('SHOW SESSION VARIABLES');
@@ -98,14 +98,14 @@ describe('the settings of the servers', () => {
     expect(named).toEqual(expect.arrayContaining(Object.keys(pinned)));
   });
 
-  test('that are yours are the ones that the library takes over', () => {
+  test('the library takes over the settings that the page calls the user’s', () => {
     const yours = settingRows.filter(({ decision }) => decision.includes('yours')).flatMap(({ names }) => names);
     const { AS_THE_USERS } = load(join(ROOT, 'libs', 'dtx', 'dist', 'core', 'database', 'session.js'));
     expect(yours.sort()).toEqual([...AS_THE_USERS].sort());
   });
 });
 
-test('the options of the driver are all there', () => {
+test('the page lists every option of the driver', () => {
   const text = readFileSync(join(dirname(load.resolve('mysql2/package.json')), 'lib', 'connection_config.js'), 'utf8');
   const known = /const validOptions = \{([^}]*)\}/.exec(text)![1]!.replace(/\/\/.*/g, '');
   const options = [...known.matchAll(/(\w+):/g)].map((match) => match[1]!);
@@ -114,7 +114,7 @@ test('the options of the driver are all there', () => {
   expect(options.filter((name) => !listed.includes(name))).toEqual([]);
 });
 
-test('the options of the DataSource are all there', () => {
+test('the page lists every option of the DataSource', () => {
   const root = dirname(load.resolve('typeorm'));
   const files = ['driver/mysql/MysqlDataSourceOptions.d.ts', 'data-source/BaseDataSourceOptions.d.ts'];
   const options = files.flatMap((file) =>

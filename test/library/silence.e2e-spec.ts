@@ -38,12 +38,12 @@ const inboxState = async (of = gid) =>
   (await sql<{ state: string }>(world, 'payment', 'SELECT state FROM dtx_inbox WHERE gid = ?', [of]))[0]?.state;
 const untilOver: typeof until = (what, is) => until(what, is, { withinMs: 60_000 });
 
-describe('a message whose consumer nobody serves', () => {
+describe('a message without a consumer', () => {
   const contract = contractOf(library, 'gone');
   const append = () =>
     service.source.transaction((tx) => service.get(library.LocalMessages).append(tx, contract, { gid }));
 
-  test('is told of once it has lasted, and is handled when somebody comes: that ends the alert', async () => {
+  test('a message without a consumer raises one alert after a while, which closes when a consumer handles it', async () => {
     const localMessage = { resend: SHORT, absentMs: 1_000, attemptsMax: 10_000 };
     await start({ localMessage });
     await append();
@@ -59,14 +59,14 @@ describe('a message whose consumer nobody serves', () => {
     expect(await alerts()).toEqual([{ ...alert, closed_at: expect.any(Date) }]);
   });
 
-  test('is parked in the end, under the same alert', async () => {
+  test('a message without a consumer is parked under the same alert when its attempts are used up', async () => {
     await start({ localMessage: { resend: SHORT, absentMs: 1_000, attemptsMax: 4 } });
     await append();
     await untilOver('it is parked', async () => (await messageState()) === 'PARKED');
     expect(await alerts()).toHaveLength(1);
   });
 
-  test('is no incident while that has not lasted', async () => {
+  test('a message without a consumer raises no alert at first', async () => {
     await start({ localMessage: { resend: SHORT, attemptsMax: 2 } });
     await append();
     const query = 'SELECT last_error FROM dtx_outbox WHERE gid = ?';
@@ -91,7 +91,7 @@ describe('a half message', () => {
       return told.length > 0 && told;
     });
 
-  test('whose consumer nobody serves is told of once, and is done when somebody has handled it', async () => {
+  test('a half message without a consumer raises one alert and is done when a consumer has handled it', async () => {
     await start({ halfMessage: QUICK });
     await send();
     const [alert] = await untilAlert();
@@ -104,7 +104,7 @@ describe('a half message', () => {
     expect(await inboxState()).toBe('HANDLED');
   });
 
-  test('that its queue has lost is sent again from its row', async () => {
+  test('a half message that its queue has lost is sent again from its row', async () => {
     await start({ halfMessage: { ...QUICK, absentMs: 600_000 } });
     await send();
     await untilOver('it is sent', async () => (await verdict()) === 'SENT');
@@ -115,7 +115,7 @@ describe('a half message', () => {
     expect(await inboxState()).toBe('HANDLED');
   });
 
-  test('that a version without receipts has committed is done by its receipt', async () => {
+  test('a half message of a version without receipts is done by its receipt', async () => {
     await start({ halfMessage: { ...QUICK, sweepAfterMs: 600_000 } });
     const id = randomUUID();
     await sql(
@@ -132,7 +132,7 @@ describe('a half message', () => {
     expect([await inboxState(), await alerts()]).toEqual(['HANDLED', []]);
   });
 
-  test('that was given up is sent again from its row by a person’s retry', async () => {
+  test('a parked half message is sent again from its row by an operator’s retry', async () => {
     await start({ halfMessage: { ...QUICK, absentMs: 500, attemptsMax: 3 } });
     await send();
     await untilOver('it is parked', async () => (await verdict()) === 'PARKED');
@@ -149,7 +149,7 @@ describe('a half message', () => {
   });
 });
 
-test('messages that no row stands for and nobody consumes are told of once, until somebody does', async () => {
+test('messages without a row and without a consumer raise one alert until a consumer comes', async () => {
   const contract = contractOf(library, 'reliable-gone', { replicated: true });
   const core = { absentMs: 1_000 };
   const told = () =>
@@ -166,7 +166,7 @@ test('messages that no row stands for and nobody consumes are told of once, unti
   expect(await told()).toHaveLength(1);
 });
 
-test('a consumer that knows duplicates by Redis says that a message is handled', async () => {
+test('a consumer with `duplicates: redis` sends the receipt of a handled message', async () => {
   const contract = contractOf(library, 'by-redis');
   let handled = 0;
   const handle = async () => void handled++;
@@ -177,7 +177,7 @@ test('a consumer that knows duplicates by Redis says that a message is handled',
   expect([await messageState(), handled, await alerts()]).toEqual(['DONE', 1, []]);
 });
 
-test('a step before the ack whose outcome is unknown is tried again and parked; only a broker that is away is waited for', async () => {
+test('a step before the ack with an unknown outcome is retried and parked, and only an unavailable broker is waited for', async () => {
   const contract = contractOf(library, 'unknowing');
   const step = async ({ text }: { text?: string }) => {
     if (text === 'bad') throw new library.OutcomeUnknown('the answer was lost');
@@ -198,7 +198,7 @@ test('a step before the ack whose outcome is unknown is tried again and parked; 
   await untilOver('the one behind them is handled', async () => (await inboxState()) === 'HANDLED');
 });
 
-test('a message that ends its process each time is parked with one alert, and those behind it are handled', async () => {
+test('a message that ends its process each time is parked with one alert, and the messages behind it are handled', async () => {
   const own = await freshWorld('silence_poison', { audited: false });
   const options = { core: { leaseMs: 300, scanIntervalMs: 50, inbox: { attemptsMax: 3 } } };
   const probe = await QueueProbe.open(own);

@@ -36,7 +36,7 @@ describe.each([
   });
   afterAll(() => shop?.stop());
 
-  test.each(SCHEMES)('a purchase at %s%s is one purchase, and its names are as they were given', async (app, path) => {
+  test.each(SCHEMES)('a purchase at %s%s is made once and keeps its names', async (app, path) => {
     const key = `${name}${path}\\'OR"1"=1--\\`;
     const body = { buyerId: BUYER, sku, quantity: 1 };
     const buy = () => shop.send(app, 'POST', path, body, { 'idempotency-key': key });
@@ -50,7 +50,7 @@ describe.each([
     expect(rows).toEqual([{ buyer_id: BUYER }]);
   });
 
-  test('nothing else was bought, and every invariant holds', async () => {
+  test('no other purchase exists, and every invariant holds', async () => {
     expect((await shop.get('inventory', `/stock/${sku}`)).body.available).toBe(10 - SCHEMES.length);
     const report = await auditOf(world);
     expect(report.checks.flatMap(({ violations }) => violations)).toEqual([]);

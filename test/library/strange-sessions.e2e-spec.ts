@@ -60,17 +60,17 @@ describe('a server whose sessions are', () => {
   // Known only once the servers are asked: MariaDB has more modes than MySQL.
   const all = [...Object.keys(STRANGE), 'empty', 'oracle', 'simultaneous'].filter((name) => name !== 'latin');
 
-  test.each(all)('%s: every scheme stores and sends what it was given', async (name) => {
+  test.each(all)('every scheme stores and sends its values unchanged in sessions that are %s', async (name) => {
     if (!names.includes(name)) return;
     await withPlaces({ url: strangeUrl(world, 'payment', name) }, tryAll);
   });
 
-  test('in another character set than its clients ask for is refused in one line that names it', async () => {
+  test('a server that forces another character set is refused in one line that names it', async () => {
     const open = Places.open({ world, url: strangeUrl(world, 'payment', 'latin'), library });
     await expect(open).rejects.toThrow('character_set_client');
   });
 
-  test('in another character set works once the DataSource pins its sessions', async () => {
+  test('a server that forces another character set works if the DataSource pins its sessions', async () => {
     await withPlaces({ url: strangeUrl(world, 'payment', 'latin'), prepare: library.pinSessions }, tryAll);
   });
 });
@@ -100,7 +100,7 @@ describe('a DataSource whose driver is told', () => {
     await withPlaces({ source: source as object }, tryAll);
   });
 
-  test('to rewrite statements is refused', async () => {
+  test('a DataSource whose driver rewrites statements is refused', async () => {
     const source = { extra: { queryFormat: (query: string) => query } };
     await expect(Places.open({ world, library, source })).rejects.toThrow('queryFormat');
   });

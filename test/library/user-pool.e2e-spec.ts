@@ -92,7 +92,7 @@ describe.each([
   ['the driver is told UTC', 'east', { timezone: 'Z' }],
   ['the server says nothing', 'loose', {}],
 ])('%s', (_, account, source) => {
-  test('a date that a handler writes is the same in a request, and the reverse', async () => {
+  test('a date that a handler writes is the same in a request, and vice versa', async () => {
     const created = new Date(Date.UTC(2026, 0, 31, 12, 0, 0, 5));
     const seen: Date[] = [];
     await start(
@@ -116,7 +116,7 @@ describe.each([
   });
 });
 
-test('what the user has set for the sessions of the pool holds in a handler as well', async () => {
+test('the settings of the user’s pool hold in a handler too', async () => {
   const seen: unknown[] = [];
   const ask = `SELECT @@SESSION.group_concat_max_len AS length, @@SESSION.time_zone AS zone, @@SESSION.sql_mode AS mode,
     @@SESSION.lc_time_names AS words, @@SESSION.div_precision_increment AS digits`;
@@ -180,7 +180,7 @@ describe('in a transaction of the user whose session', () => {
     ['has a zone of its own', [`SET SESSION time_zone = '-11:00'`]],
   ];
 
-  test.each(setUp)('%s, a message is stored and sent as it was given', async (_, statements) => {
+  test.each(setUp)('a message is stored and sent unchanged in a session that %s', async (_, statements) => {
     const heard: string[] = [];
     await start(async (_tx, gid) => void heard.push(gid));
     const runner = service.source.createQueryRunner();
@@ -205,7 +205,7 @@ describe('in a transaction of the user whose session', () => {
     expect(Number(row!.late)).toBe(0);
   });
 
-  test('has stopped its clock, a message is refused in words', async () => {
+  test('a message is refused with a reason in a session that has stopped its clock', async () => {
     await start(async () => {});
     const unit = async (tx: EntityManager) => {
       await tx.query('SET timestamp = 4102444800');

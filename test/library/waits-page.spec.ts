@@ -45,11 +45,11 @@ async function defaultOf(option: string): Promise<unknown> {
   return path.reduce((value, key) => value?.[key], options);
 }
 
-test('the page names options', () => {
+test('the page of waits names more than twelve options', () => {
   expect(rows.length).toBeGreaterThan(12);
 });
 
-test.each(rows)('$option: its default is the bound of "$wait"', async ({ bound, option }) => {
+test.each(rows)('the page gives the default of $option as the bound of "$wait"', async ({ bound, option }) => {
   const known = await defaultOf(option);
   expect(known, `${option} is no option, or has no default`).toBeTypeOf('number');
   expect(Number(/\d+/.exec(bound)?.[0])).toBe(known);

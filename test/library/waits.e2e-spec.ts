@@ -77,7 +77,7 @@ function participant(contract: ReturnType<typeof library.defineParticipant>, try
 }
 
 describe('a database whose answers are lost', () => {
-  test('is given up with each connection, and calls, loops and handlers go on over new ones', async () => {
+  test('calls, loops and handlers go on over new connections after a database has lost their answers', async () => {
     proxy = await TcpProxy.start(world.databases.payment);
     const core = { acquireTimeoutMs: 2_000, statementTimeoutMs: 2_000 };
     const prepare: ServiceOptions['prepare'] = (source) =>
@@ -106,7 +106,7 @@ describe('a database whose answers are lost', () => {
 });
 
 describe('a handler that never ends', () => {
-  test('loses its transaction and counts as a failed attempt: it is parked, and the message behind it is handled', async () => {
+  test('a handler that never ends loses its transaction, is parked, and does not block the message behind it', async () => {
     const [hanging, good] = [nextGid(), nextGid()];
     const handle: Handle = async (tx, gid) => {
       await insert(tx, gid);
@@ -127,7 +127,7 @@ describe('a handler that never ends', () => {
     expect(alerts).toHaveLength(1);
   });
 
-  test('and is slow, and not stopped, keeps its session: this process pings while the handler sends nothing', async () => {
+  test('a slow handler keeps its session, because the process pings while the handler sends nothing', async () => {
     const workSilenceSeconds = 3;
     const seen: unknown[] = [];
     const handle: Handle = async (tx, gid) => {
@@ -145,7 +145,7 @@ describe('a handler that never ends', () => {
     expect(seen).toEqual([workSilenceSeconds]);
   });
 
-  test('before the ack is a failed attempt of that step alone: its business stands, and it is parked in the end', async () => {
+  test('a step before the ack that never ends is parked, and the business before it stays committed', async () => {
     let calls = 0;
     const beforeAck = () => {
       calls++;
@@ -161,7 +161,7 @@ describe('a handler that never ends', () => {
 });
 
 describe('a participant that never ends', () => {
-  test('has not reserved anything: its Try is rolled back, and the transaction is cancelled', async () => {
+  test('a participant that never ends reserves nothing: its Try is rolled back, and the transaction is cancelled', async () => {
     const funds = library.defineParticipant({ name: 'payment.test-funds', version: 1, args: z.object({}) });
     const gid = nextGid();
     const reserve: Handle = async (tx) => {
@@ -177,7 +177,7 @@ describe('a participant that never ends', () => {
 });
 
 describe('a transaction inside a transaction', () => {
-  test('of the user is never waited for by TCC: as many at once as the pool has connections all end', async () => {
+  test('as many TCC calls inside transactions of the user as the pool has connections all end', async () => {
     const funds = library.defineParticipant({ name: 'payment.test-funds', version: 1, args: z.object({}) });
     await start({}, { providers: [participant(funds)], source: { poolSize: 4, extra: { connectionLimit: 4 } } });
     const one = () =>
@@ -190,7 +190,7 @@ describe('a transaction inside a transaction', () => {
     await service!.source.query('SELECT 1');
   });
 
-  test('of a handler is refused, since it would hold a second connection of the pool that it waits for', async () => {
+  test('a transaction inside that of a handler is refused, since it would need a second connection of the pool', async () => {
     const funds = library.defineParticipant({ name: 'payment.test-funds', version: 1, args: z.object({}) });
     const handle: Handle = () => service!.get(library.Tcc).run({}, (t) => t.call(funds, {}));
     await start({ handle }, { providers: [participant(funds)], core: { workPoolSize: 1, inbox: { attemptsMax: 1 } } });

@@ -55,7 +55,7 @@ const handled = (id: string) =>
     return row?.state === 'HANDLED' && row;
   });
 
-test('its row is held though its business is settled, and gives up with one alert; once the cause is gone a retry ends it', async () => {
+test('a delivery whose step before the ack fails is parked with one alert after its business has settled, and a retry ends it', async () => {
   // Money is taken, and nobody can be told.
   const taken = await shop.order(WANTED);
   const one = await payment.parkedOf(taken.orderId);
@@ -94,7 +94,7 @@ test('its row is held though its business is settled, and gives up with one aler
   for (const { orderId } of [taken, refused]) expect(await notificationsOf(world, orderId)).toHaveLength(1);
 });
 
-test('what a person refuses is told to the merchant like any other refusal', async () => {
+test('the merchant is notified of a refusal by an operator like of any other', async () => {
   await outOfOrder(world, 'payment', 'account');
   const { orderId } = await shop.order(WANTED);
   const { id } = await payment.parkedOf(orderId);
@@ -105,7 +105,7 @@ test('what a person refuses is told to the merchant like any other refusal', asy
   expect(await shop.settled(orderId)).toMatchObject({ status: 'CANCELLED' });
 });
 
-test('in the end nothing waits for a person, and every invariant holds', async () => {
+test('no row waits for an operator after the tests, and every invariant holds', async () => {
   const report = await auditOf(world);
   expect(report.checks.flatMap((check) => check.violations)).toEqual([]);
   expect([report.ok, report.parked]).toEqual([true, []]);

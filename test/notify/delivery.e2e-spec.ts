@@ -61,7 +61,7 @@ const minutesLeft = async (id: string) => {
   return Number((await sql<{ n: number }>(world, 'payment', query, [id]))[0]!.n);
 };
 
-describe('a target that answers 2xx is told once', () => {
+describe('a target that answers 2xx', () => {
   const endless = Buffer.alloc(1024 * 1024);
   let sentMegabytes = 0;
   test.each<[string, Behaviour]>([
@@ -84,7 +84,7 @@ describe('a target that answers 2xx is told once', () => {
       },
     ],
     ['200 and half of its body', (response) => response.writeHead(200, { 'content-length': '10' }).end('half')],
-  ])('%s', async (name, behaviour) => {
+  ])('a target that answers %s is called once', async (name, behaviour) => {
     const id = await queue.tell(target.behave(`/${encodeURIComponent(name)}`, behaviour));
     expect(await queue.untilState(id, 'DELIVERED')).toMatchObject({ attempts: 1, last_error: null });
     await queue.tell(target.url('/again'), { id }); // a duplicate of the event, whatever it says
@@ -93,7 +93,7 @@ describe('a target that answers 2xx is told once', () => {
     expect(target.of(id)).toHaveLength(1);
   });
 
-  test('and no more than a little of a long body is read', () => {
+  test('a call reads only a part of a long body', () => {
     expect(sentMegabytes).toBeGreaterThan(0);
     expect(sentMegabytes).toBeLessThan(50);
   });
@@ -132,17 +132,20 @@ describe('a target that does not take it', () => {
       /verflow/,
     ],
     ['no HTTP', (response) => response.socket!.end('SSH-2.0-OpenSSH\r\n'), /[Pp]arse|expected/],
-  ])('%s: is called on the ladder, then one alert, PARKED', async (name, behaviour, why) => {
-    const id = await queue.tell(target.behave(`/${encodeURIComponent(name)}`, behaviour));
-    const parked = await queue.untilState(id, 'PARKED');
-    expect(parked).toMatchObject({ attempts: CALLS_MAX, last_error: expect.stringMatching(why) });
-    // A kept connection that ends at once is tried anew within the same attempt, at each attempt that finds one kept.
-    const calls = target.of(id).length;
-    expect(calls).toBeGreaterThanOrEqual(CALLS_MAX);
-    expect(calls).toBeLessThanOrEqual(name === 'a closed connection' ? 2 * CALLS_MAX : CALLS_MAX);
-    expect(await payment.alertsOf(id)).toEqual([expect.objectContaining({ closedAt: null, gid: id })]);
-    expect(elsewhere()).toEqual([]);
-  });
+  ])(
+    'a target that answers %s is called by the schedule, then its event is PARKED with one alert',
+    async (name, behaviour, why) => {
+      const id = await queue.tell(target.behave(`/${encodeURIComponent(name)}`, behaviour));
+      const parked = await queue.untilState(id, 'PARKED');
+      expect(parked).toMatchObject({ attempts: CALLS_MAX, last_error: expect.stringMatching(why) });
+      // A kept connection that ends at once is tried anew within the same attempt, at each attempt that finds one kept.
+      const calls = target.of(id).length;
+      expect(calls).toBeGreaterThanOrEqual(CALLS_MAX);
+      expect(calls).toBeLessThanOrEqual(name === 'a closed connection' ? 2 * CALLS_MAX : CALLS_MAX);
+      expect(await payment.alertsOf(id)).toEqual([expect.objectContaining({ closedAt: null, gid: id })]);
+      expect(elsewhere()).toEqual([]);
+    },
+  );
 
   test('every call carries the same id and body, and a signature of its own by each secret', async () => {
     const id = await queue.tell(target.behave('/signed', inTurn(status(500), status(500), status(204))));
@@ -152,7 +155,7 @@ describe('a target that does not take it', () => {
     for (const { headers } of calls) expect(headers['webhook-signature']).toMatch(/^v1,\S+ v1,\S+$/);
   });
 
-  test('410: is gone for good, one call', async () => {
+  test('a target that answers 410 is called once', async () => {
     const id = await queue.tell(target.behave('/gone', status(410)));
     expect(await queue.untilState(id, 'PARKED')).toMatchObject({ last_error: expect.stringMatching(/answered 410/) });
     expect(target.of(id)).toHaveLength(1);
@@ -163,29 +166,32 @@ describe('a target that does not take it', () => {
     ['503', '3600', 60],
     ['429', '1000000', 120],
     ['429', 'a date', 60],
-  ])('is not called again before its Retry-After, within bounds: %s with %s', async (code, after, minutes) => {
-    const later: Behaviour = (response, about) => {
-      const header = after === 'a date' ? new Date(Date.now() + 3_600_000).toUTCString() : after;
-      status(Number(code), { 'retry-after': header })(response, about);
-    };
-    const id = await queue.tell(target.behave(`/${code}-${after.length}`, inTurn(later, status(204))));
-    await until('the answer is noted', async () => (await queue.row(id))?.attempts === 1);
-    const left = await minutesLeft(id);
-    expect(left).toBeLessThanOrEqual(minutes);
-    expect(left).toBeGreaterThan(minutes - SLOW_MINUTES);
-    expect(target.of(id)).toHaveLength(1);
-    expect((await payment.retry(id)).status).toBe(200);
-    await queue.untilState(id, 'DELIVERED');
-  });
+  ])(
+    'a target that answers %s with Retry-After %s is not called before, within bounds',
+    async (code, after, minutes) => {
+      const later: Behaviour = (response, about) => {
+        const header = after === 'a date' ? new Date(Date.now() + 3_600_000).toUTCString() : after;
+        status(Number(code), { 'retry-after': header })(response, about);
+      };
+      const id = await queue.tell(target.behave(`/${code}-${after.length}`, inTurn(later, status(204))));
+      await until('the answer is noted', async () => (await queue.row(id))?.attempts === 1);
+      const left = await minutesLeft(id);
+      expect(left).toBeLessThanOrEqual(minutes);
+      expect(left).toBeGreaterThan(minutes - SLOW_MINUTES);
+      expect(target.of(id)).toHaveLength(1);
+      expect((await payment.retry(id)).status).toBe(200);
+      await queue.untilState(id, 'DELIVERED');
+    },
+  );
 
-  test('is called by the schedule after a Retry-After that cannot be read', async () => {
+  test('a target with a malformed Retry-After is called by the schedule', async () => {
     const nonsense = status(429, { 'retry-after': 'nonsense' });
     const id = await queue.tell(target.behave('/429-nonsense', inTurn(nonsense, status(204))));
     expect(await queue.untilState(id, 'DELIVERED')).toMatchObject({ attempts: 2 });
   });
 });
 
-test('while one target hangs, another is told at once', async () => {
+test('a hanging target does not delay the calls of another target', async () => {
   const other = await Target.start();
   try {
     const hanging = await Promise.all(Array.from({ length: 20 }, () => queue.tell(target.behave('/hangs', () => {}))));
@@ -201,8 +207,8 @@ test('while one target hangs, another is told at once', async () => {
   }
 });
 
-describe('what gave up', () => {
-  test('is told once the target is back and a person has said so; who and why is on record', async () => {
+describe('a parked event', () => {
+  test('a parked event is delivered by an operator’s retry once its target works again', async () => {
     const id = await queue.tell(target.behave('/down', status(500)));
     await queue.untilState(id, 'PARKED');
     target.behave('/down', status(204));
@@ -212,7 +218,7 @@ describe('what gave up', () => {
     expectProblem(await payment.retry(id), 409);
   });
 
-  test('or is about to: retried while its last call hangs, it is called again and never parked', async () => {
+  test('an event that is retried during its last call is called again and never parked', async () => {
     const bad = Array.from({ length: CALLS_MAX - 1 }, () => status(500));
     const url = target.behave(
       '/hangs-last',
@@ -228,14 +234,14 @@ describe('what gave up', () => {
     for (const id of others) await queue.untilState(id, 'PARKED');
   });
 
-  test('can be closed by hand, and not refused', async () => {
+  test('an operator can close a parked event and cannot reject it', async () => {
     const id = await queue.tell(target.behave('/closed', status(410)));
     await queue.untilState(id, 'PARKED');
     expectProblem(await payment.resolve(id, 'reject'), 409);
     expect((await payment.resolve(id, 'done')).body.state).toBe('CLOSED');
   });
 
-  test('includes what nobody can read: PARKED with one alert, however often it comes', async () => {
+  test('an unreadable message is PARKED with one alert, however often it arrives', async () => {
     for (const _ of [1, 2]) await probe.publish('dtx.payment.notify.v1', 'nonsense', { type: 'dtx.notification.v1' });
     const found = await until('it is parked', async () => {
       const parked = (await payment.parked()).filter(({ id }) => id.startsWith('unreadable.'));
@@ -245,7 +251,7 @@ describe('what gave up', () => {
     expect(await payment.alertsOf(found[0]!.id)).toHaveLength(1);
   });
 
-  test('is all that is left', async () => {
+  test('no other event is left, and every invariant holds', async () => {
     await payment.closeAll();
     const report = await auditOf(world);
     expect(report.checks.flatMap((check: { violations: string[] }) => check.violations)).toEqual([]);

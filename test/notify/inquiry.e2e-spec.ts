@@ -38,7 +38,7 @@ const known = (orderId: string) =>
     return results.length > 0 && results;
   });
 
-test('an order whose result never came is asked for, whichever way it ended', async () => {
+test('the order app asks for the result of an order without a notification, captured or declined', async () => {
   const [bought, declined, refused] = await Promise.all([
     shop.order({ buyerId: 'alice', sku: 'book', quantity: 1 }),
     shop.order({ buyerId: 'nobody', sku: 'book', quantity: 1 }),
@@ -51,7 +51,7 @@ test('an order whose result never came is asked for, whichever way it ended', as
   await until('nobody could be told', async () => (await told()).join() === 'PARKED');
 });
 
-test('while the payment app is away nothing is lost: it is asked again', async () => {
+test('the order app asks again for a result after the payment app was unavailable', async () => {
   const away = shop.of('payment');
   await away.kill();
   const { orderId } = await shop.order({ buyerId: 'alice', sku: 'book', quantity: 1 });

@@ -103,7 +103,7 @@ test(`the backlog of ${DEAD_TARGETS} dead targets, due first, does not keep a li
   expect(Math.max(...dead.map(callsOf))).toBeLessThan(DEAD_CALLS_MAX);
 });
 
-test('dead targets, once known, leave half of all places to targets that answer', async () => {
+test('targets without answers leave half of all places to targets that answer', async () => {
   const dead = Array.from({ length: DEAD_TARGETS }, (_, i) => i + 1);
   await until('each dead target has had its time limit', () => dead.every((n) => callsOf(n) >= 2));
   const before = dead.map(callsOf);

@@ -63,14 +63,14 @@ test.each([
   expect(target.calls).toEqual([]);
 });
 
-test('a name that turns to this machine at its second look-up is not called there', async () => {
+test('a name that resolves to this machine at its second look-up is not called', async () => {
   const id = await queue.tell(at('turning.test'));
   const parked = await queue.untilState(id, 'PARKED');
   expect(parked.last_error).toMatch(/127\.0\.0\.1 is not public/);
   expect(target.calls).toEqual([]);
 });
 
-test('in the end every invariant holds', async () => {
+test('every invariant holds after the tests', async () => {
   const report = await auditOf(world);
   expect(report.checks.flatMap((check: { violations: string[] }) => check.violations)).toEqual([]);
 });

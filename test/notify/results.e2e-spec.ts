@@ -34,18 +34,18 @@ const known = (orderId: string) =>
   });
 
 describe('the merchant is told', () => {
-  test('of a purchase through the local message table: CAPTURED, once', async () => {
+  test('the merchant is notified once that a purchase through the local message table is CAPTURED', async () => {
     const { orderId } = await shop.order(wanted);
     expect(await known(orderId)).toEqual([{ status: 'CAPTURED', source: 'told' }]);
     expect(await notificationsOf(world, orderId)).toMatchObject([{ id: `${orderId}.CAPTURED` }]);
   });
 
-  test('of one that was declined', async () => {
+  test('the merchant is notified of a declined purchase', async () => {
     const { orderId } = await shop.order({ ...wanted, buyerId: 'bob' });
     expect(await known(orderId)).toEqual([{ status: 'DECLINED', source: 'told' }]);
   });
 
-  test('of a checkout by TCC', async () => {
+  test('the merchant is notified of a checkout by TCC', async () => {
     const { status, body } = await shop.send('payment', 'POST', '/checkouts', wanted);
     expect(status).toBe(201);
     expect(await known(String(body.orderId))).toEqual([{ status: 'CAPTURED', source: 'told' }]);
@@ -99,7 +99,7 @@ describe('POST /payment-results', () => {
   });
   const id = `${orderId}.CAPTURED`;
 
-  test('is 204 every time, with one effect', async () => {
+  test('POST /payment-results answers 204 every time and has one effect', async () => {
     for (const at of [now(), now() - 60, now()]) {
       // A receiver that knows the new secret accepts what is signed with both.
       const both = `v1,${Buffer.alloc(32).toString('base64')} ${signature(id, at, body)}`;
@@ -123,13 +123,13 @@ describe('POST /payment-results', () => {
     expectProblem(await send(body, headers), 401);
   });
 
-  test('with an id that is not of its result is 400', async () => {
+  test('POST /payment-results answers 400 for an id of another result', async () => {
     const other = `${orderId}.DECLINED`;
     expectProblem(await send(body, headersOf(other, at, signature(other, at, body))), 400, 'header.webhook-id');
   });
 });
 
-test('in the end every invariant holds', async () => {
+test('every invariant holds after the tests', async () => {
   const report = await auditOf(world);
   expect(report.checks.flatMap((check: { violations: string[] }) => check.violations)).toEqual([]);
   expect(report.checks.map(({ name }: { name: string }) => name)).toContain('notifications');

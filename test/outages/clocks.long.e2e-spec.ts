@@ -48,7 +48,7 @@ const buyAt = (name: string, at: () => AppProcess[]) =>
 
 const ordersOf = (stack: Stack) => stack.instances.filter(({ app, exited }) => app === 'order' && !exited);
 
-test('clocks ten minutes fast and slow: purchases settle as fast as else, nothing is sent twice', async () => {
+test('purchases settle without a scan, and nothing is sent twice, while clocks are ten minutes fast and slow', async () => {
   await settle(buyAt('right', () => ordersOf(right)));
   await untilSettled(right);
   await right.stop();
@@ -75,7 +75,7 @@ test.each([
   ['fast', 'slow', TEN_MINUTES_MS],
   ['slow', 'fast', -TEN_MINUTES_MS],
 ])(
-  'one whose clock is %s dies: one whose clock is %s takes over when the lease is over, not before or never',
+  'an instance whose clock is %s dies, and one whose clock is %s takes over after the lease',
   async (_, __, shiftMs) => {
     const rescuer = ordersOf(shop).find((instance) => shiftOf(instance) === -shiftMs)!;
     const others = ordersOf(shop).filter((instance) => instance !== rescuer);
@@ -106,4 +106,4 @@ test.each([
 const shiftOf = (instance: AppProcess) =>
   Math.sign((logLines(instance)[0] as unknown as { timestamp: number }).timestamp - Date.now()) * TEN_MINUTES_MS;
 
-test('in the end every invariant holds', () => expectAuditClean(shop));
+test('every invariant holds after the tests', () => expectAuditClean(shop));

@@ -61,7 +61,7 @@ function repeatAlong(publisher: TestPublisher) {
   };
 }
 
-test('every delivery comes twice or more, shuffled, also long after: each has one effect', async () => {
+test('each delivery has one effect if it arrives twice or more, shuffled and late', async () => {
   const publisher = await TestPublisher.open(world);
   const repeater = repeatAlong(publisher);
   const load = startLoad('twice');
@@ -101,7 +101,7 @@ async function stealReceipts() {
   return thief;
 }
 
-test('receipts are lost: the sender resends, the copy is receipted, and nothing happens twice', async () => {
+test('a sender resends after lost receipts, the duplicate is receipted, and nothing happens twice', async () => {
   const thief = await stealReceipts();
   const load = startLoad('stolen');
   const resends = () => shop.instances.flatMap((instance) => instance.hits()).length;

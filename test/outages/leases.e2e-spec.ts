@@ -68,7 +68,7 @@ const takes = (orderId: string) =>
   sql(world, 'inventory', 'SELECT state, times FROM stock_take WHERE order_id = ?', [orderId]);
 
 describe('a handler that takes longer than its time', () => {
-  test('than the lease of its held delivery: no other instance begins it too, and it has one effect', async () => {
+  test('a handler that outlasts the lease of its held delivery is not begun by another instance and has one effect', async () => {
     await stock.break(SKU);
     const { orderId } = await shop.order(BODY);
     const held = () =>
@@ -95,7 +95,7 @@ describe('a handler that takes longer than its time', () => {
     console.log(`the lease was over for ${Math.round(overdue)} ms while its handler ran`);
   });
 
-  test("than its sender's resend: the copies wait for it, and it has one effect", async () => {
+  test('duplicates wait for a handler that outlasts its sender’s resend, and it has one effect', async () => {
     const lock = await holdStock();
     const { orderId } = await shop.order(BODY);
     await until('its handler waits for the row', async () => (await waitingHandlers()) === 1);
@@ -128,7 +128,7 @@ async function pausePastLease(): Promise<number> {
   }
 }
 
-test('a relay that was paused past its lease comes back: what it still believes to hold changes nothing', async () => {
+test('a relay that was paused past its lease changes nothing when it continues', async () => {
   const load = new Load({ name: 'paused', urls: () => [busy.url], callers: 16 });
   let taken = 0;
   let pauses = 0;
@@ -158,4 +158,4 @@ test('a relay that was paused past its lease comes back: what it still believes 
   expect(busy.exited).toBe(false);
 }, 120_000);
 
-test('in the end every invariant holds', () => expectAuditClean(shop));
+test('every invariant holds after the tests', () => expectAuditClean(shop));

@@ -134,7 +134,7 @@ let stray: Map<string, string[]>;
 let unreadable: string[];
 let load: Load;
 
-test('poison among good messages: the good ones flow on while the bad ones are tried', async () => {
+test('good messages settle while poison messages are retried', async () => {
   await stock.break(SKU);
   const body = { buyerId: 'buyer-0', sku: SKU, quantity: 1 };
   throwing = await Promise.all(Array.from({ length: THROWING }, () => shop.order(body)));
@@ -149,7 +149,7 @@ test('poison among good messages: the good ones flow on while the bad ones are t
   expect(states).toEqual(Array(THROWING).fill('RETRYING'));
 }, 90_000);
 
-test('each is parked after its tries with exactly one alert, and costs next to nothing meanwhile', async () => {
+test('each poison message is parked after its attempts with one alert and costs little processor time', async () => {
   const [cpuBefore, since] = [await cpuSeconds(), performance.now()];
   const elapsed = () => (performance.now() - since) / 1_000;
   const areParked = async () => (await heldOf(gidsOf(throwing))).every(({ state }) => state === 'PARKED');
@@ -170,7 +170,7 @@ test('each is parked after its tries with exactly one alert, and costs next to n
   expect(cpu / seconds).toBeLessThan(0.5);
 }, 90_000);
 
-test('their senders stop resending, and the broker has not carried one of them in circles', async () => {
+test('the senders of poison messages stop resending, and the broker has redelivered none', async () => {
   const gids = [...gidsOf(throwing), ...unreadable];
   const rows = await until('the senders are told', async () => {
     const query = `SELECT state, attempts, last_error AS error, next_attempt_at AS due FROM dtx_outbox
@@ -190,7 +190,7 @@ test('their senders stop resending, and the broker has not carried one of them i
   expect(counts.redelivered).toBe(0);
 }, 60_000);
 
-test('a person settles them: retried, refused or closed; then every invariant holds', async () => {
+test('an operator settles poison messages by retry, rejection and close, and every invariant holds', async () => {
   await stock.repair(SKU);
   const held = await heldOf(gidsOf(throwing));
   const [retried, refused] = [held.slice(0, THROWING / 2), held.slice(THROWING / 2)];

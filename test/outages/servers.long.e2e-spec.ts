@@ -75,7 +75,7 @@ async function expectRecovery(load: Load, pids: unknown[]): Promise<void> {
 
 const pidsNow = () => shop.instances.map((one) => one.child.pid);
 
-test('the broker dies for 20 s: purchases are accepted all the time and settle after it', async () => {
+test('purchases are accepted while the broker is down for 20 s and settle after it', async () => {
   const [pids, load] = [pidsNow(), startLoad('broker-killed')];
   await untilBought(load, 20);
   await servers.rabbitmq.kill();
@@ -91,7 +91,7 @@ test('the broker dies for 20 s: purchases are accepted all the time and settle a
   expect([...load.answers.keys()]).toEqual(['202']);
 }, 180_000);
 
-test('the broker hangs past its heartbeat: the apps notice, accept on, and settle when it comes back', async () => {
+test('the apps detect a hanging broker, go on accepting purchases, and settle them when it continues', async () => {
   const [pids, load] = [pidsNow(), startLoad('broker-paused')];
   await untilBought(load, 20);
   await servers.rabbitmq.pause();
@@ -108,7 +108,7 @@ test('the broker hangs past its heartbeat: the apps notice, accept on, and settl
   expect([...load.answers.keys()]).toEqual(['202']);
 }, 180_000);
 
-test("payment's database is away for 20 s: purchases are accepted, wait for their money, and settle after it", async () => {
+test('purchases are accepted while the payment database is down for 20 s, and settle after it', async () => {
   const [pids, load] = [pidsNow(), startLoad('payment-db')];
   await untilBought(load, 20);
   await servers.payment.stop();
@@ -125,7 +125,7 @@ test("payment's database is away for 20 s: purchases are accepted, wait for thei
   expect(await count('payment', 'dtx_inbox WHERE attempts > 0')).toBe(0);
 }, 180_000);
 
-test("order's database dies: 503 with Retry-After meanwhile, and each key finds its one purchase after it", async () => {
+test('purchases answer 503 with Retry-After while the order database is down, and each key finds its one purchase after it', async () => {
   const [pids, load] = [pidsNow(), startLoad('order-db')];
   await untilBought(load, 20);
   await servers.order.kill();
@@ -139,4 +139,4 @@ test("order's database dies: 503 with Retry-After meanwhile, and each key finds 
   expect([...load.answers.keys()].sort()).toEqual(['202', '503']);
 }, 180_000);
 
-test('in the end every invariant holds', () => expectAuditClean(shop));
+test('every invariant holds after the tests', () => expectAuditClean(shop));

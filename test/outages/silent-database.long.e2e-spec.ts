@@ -40,7 +40,7 @@ async function expectUnavailable(calls: ReadonlyArray<Promise<Awaited<ReturnType
   }
 }
 
-test('a database that does not answer: every call is answered 503 in time, and works when it answers again', async () => {
+test('every call answers 503 in time while a database is silent, and works when it answers again', async () => {
   const { orderId } = await shop.order(BODY);
   await shop.settled(orderId);
   proxy.blackHole('to-client');
@@ -58,7 +58,7 @@ test('a database that does not answer: every call is answered 503 in time, and w
   await expectAuditClean(shop);
 });
 
-test('a table that is locked: purchases and reads are answered 503 in time, and work when it is let go', async () => {
+test('purchases and reads answer 503 in time while a table is locked, and work when it is unlocked', async () => {
   const holder = await createConnection({ uri: world.databases.order });
   await holder.query('LOCK TABLES orders WRITE');
   await expectUnavailable([shop.get('order', '/orders'), post('/orders', 'locked-1')]);

@@ -21,7 +21,7 @@ beforeAll(async () => {
 
 afterAll(() => shop?.stop());
 
-test('a process that is stopped in the middle of a handler keeps no row: the server ends its session, and others go on', async () => {
+test('a process that is stopped inside a handler keeps no row, because the server ends its session', async () => {
   const [stopped] = await shop.start(['inventory'], { failpoints: 'local-message.appended=1*pause' });
   const isStopped = () => stopped!.hits().includes('local-message.appended');
   const orders: string[] = [];

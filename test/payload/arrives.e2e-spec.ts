@@ -140,7 +140,7 @@ const settled = (table: string, id: string) =>
   });
 
 describe('a message arrives as it was given, whatever its sender and its handlers do to their own', () => {
-  test('by the local message table: at each consumer, run, refusal and step before the ack', async () => {
+  test('a local message arrives unchanged at each consumer, attempt, rejection and step before the ack', async () => {
     next.set('one', [deadlock, fail, reject]);
     next.set('one before the ack', [fail]);
     await app.source.transaction(async (tx) => {
@@ -158,7 +158,7 @@ describe('a message arrives as it was given, whatever its sender and its handler
     expect(seenBy('two before the ack')).toEqual([message]);
   });
 
-  test('by a half message, and so does what was committed', async () => {
+  test('a half message and its committed result arrive unchanged', async () => {
     next.set('half', [deadlock, reject]);
     const payload = given('half-1');
     const sent = app.half.send(half, payload, async () => spoil(payload));
@@ -172,7 +172,7 @@ describe('a message arrives as it was given, whatever its sender and its handler
     expect(await app.half.committed(half, 'half-1')).toEqual(message);
   });
 
-  test('by a reliable message, also where Redis knows duplicates and the inbox takes over', async () => {
+  test('a reliable message arrives unchanged, also with `duplicates: redis` and the inbox as fallback', async () => {
     next.set('reliable', [deadlock, fail, fail]);
     await app.source.transaction(async (tx) => {
       const payload = given('reliable-1');
@@ -185,7 +185,7 @@ describe('a message arrives as it was given, whatever its sender and its handler
     expect(seenBy('reliable')).toEqual([message, message, message, message]);
   });
 
-  test('by a notification', async () => {
+  test('a notification arrives unchanged', async () => {
     const data = { ...given('event-1') };
     const at = new Date('2026-11-23T12:00:00Z');
     const published = app.notifications.publish({
@@ -217,7 +217,7 @@ describe('arguments of a TCC transaction arrive as they were given, in each phas
     return running;
   }
 
-  test('when it is confirmed', async () => {
+  test('arguments arrive unchanged in Try and Confirm of each branch', async () => {
     for (const { name } of PARTICIPANTS) {
       next.set(`${name} try`, [deadlock]);
       next.set(`${name} confirm`, [deadlock, fail]);
@@ -237,7 +237,7 @@ describe('arguments of a TCC transaction arrive as they were given, in each phas
     expect(await app.tcc.argsOf('tcc-1', there!)).toEqual(message);
   });
 
-  test('when it is cancelled', async () => {
+  test('arguments arrive unchanged in Try and Cancel of each branch', async () => {
     next.set('inventory.there try', [reject]);
     next.set('payment.here cancel', [fail]);
     expect(await run('tcc-2')).toMatchObject({ status: 'CANCELLED', reason: 'OUT_OF_STOCK' });

@@ -128,7 +128,7 @@ describe.each(senders)('%s refuses at its sender, with nothing begun', (_, contr
     await expectRefused(() => send(z.object({ order: schema }), { order: value }), contract, ': order: ');
   });
 
-  test('a payload that is too large, by contract and both sizes', async () => {
+  test('the error of a payload that is too large has the contract and both sizes', async () => {
     const order = 'é'.repeat(MAX_BYTES / 2);
     const bytes = Buffer.byteLength(JSON.stringify({ order }));
     await expectRefused(
@@ -148,12 +148,12 @@ describe('a notification refuses at its sender', () => {
     await expectRefused(() => app.notifications.publish(about(data)), '"event-1"', `: payload.data.order${within}: `);
   });
 
-  test('a time that is none', async () => {
+  test('a notification with an invalid time is refused', async () => {
     const at = new Date(Number.NaN);
     await expectRefused(() => app.notifications.publish(about({}, at)), '"event-1"', ': payload.timestamp: ');
   });
 
-  test('what is too large, by its id and both sizes', async () => {
+  test('the error of a notification that is too large has its id and both sizes', async () => {
     const data = { order: 'x'.repeat(MAX_BYTES) };
     await expectRefused(() => app.notifications.publish(about(data)), '"event-1"', `at most ${MAX_BYTES}`);
   });
@@ -176,7 +176,7 @@ describe('what Try returns', () => {
     },
   );
 
-  test('is handed to Confirm as it was returned', async () => {
+  test('the result of Try reaches Confirm unchanged', async () => {
     for (const value of [{ n: 1, text: '\ud800', list: [null, { a: '' }] }, 'text', 0, null, false, undefined]) {
       returned = value;
       expect(await run()).toMatchObject({ status: 'CONFIRMED' });

@@ -83,13 +83,13 @@ const untilHandled = (id: string) =>
   until(`${id} is handled`, () => handled.get(id) === largest(id).text.length, { withinMs: 60_000 });
 
 describe('the largest payload that is allowed is stored and sent', () => {
-  test('by the local message table, and stored by a consumer that fails', async () => {
+  test('a local message of the largest size is sent, and stored by a consumer that fails', async () => {
     await app.source.transaction((tx) => app.local.append(tx, local, largest('local-1')));
     await untilHandled('local-1');
     await until('it is done', async () => (await rowsOf('dtx_outbox', 'local-1'))[0]?.state === 'DONE');
   });
 
-  test('by a half message, and parked when its local transaction stays open', async () => {
+  test('a half message of the largest size is sent, and parked when its local transaction stays open', async () => {
     const isParked = async () => (await rowsOf('dtx_half_parked', 'half-1'))[0]?.state === 'PARKED';
     await app.half.send(half, largest('half-1'), async () => {
       await until('the copy is parked', isParked);
@@ -98,12 +98,12 @@ describe('the largest payload that is allowed is stored and sent', () => {
     expect(await app.half.committed(half, 'half-1')).toEqual(largest('half-1'));
   });
 
-  test('by a reliable message', async () => {
+  test('a reliable message of the largest size is sent', async () => {
     await app.source.transaction((tx) => app.reliable.publish(tx, reliable, largest('reliable-1')));
     await untilHandled('reliable-1');
   });
 
-  test('as arguments of several branches of one transaction, and as what each Try returns', async () => {
+  test('arguments of several branches and results of Try may have the largest size', async () => {
     const ids = ['a', 'b', 'c'];
     const outcome = await app.tcc.run({ gid: 'tcc-1', timeoutMs: 60_000 }, (t) => {
       for (const id of ids) t.call(part, largest(id));
@@ -116,7 +116,7 @@ describe('the largest payload that is allowed is stored and sent', () => {
     }
   });
 
-  test('as a notification', async () => {
+  test('a notification of the largest size is sent', async () => {
     const about = { id: 'event-1', gid: 'event-1', type: 'probe.told', at: new Date(0), target: target.url() };
     const empty = JSON.stringify({
       id: about.id,
@@ -135,7 +135,7 @@ describe('the largest payload that is allowed is stored and sent', () => {
 });
 
 describe('a message that is larger than any sender of ours may send', () => {
-  test.each([8_500_000, 15_000_000])('is parked and blocks nothing behind it: %i bytes', async (bytes) => {
+  test.each([8_500_000, 15_000_000])('a message of %i bytes is parked and blocks none behind it', async (bytes) => {
     const body = Buffer.alloc(bytes, 'x');
     const properties = { messageId: `stray-${bytes}`, type: 'large.local.v1' };
     const receipt = await probe.deliver('dtx.payment.local.v1', body, properties);

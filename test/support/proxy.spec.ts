@@ -56,7 +56,7 @@ async function talking(word = 'hello ') {
 
 const ended = (seen: { ended: string }) => until('the connection ends', () => seen.ended);
 
-test('passes bytes both ways, keeps the rest of the URL, and counts', async () => {
+test('the proxy passes bytes both ways, keeps the rest of the URL, and counts', async () => {
   const { port } = new URL(proxy.url);
   expect(proxy.url).toBe(`amqp://u:p%2F@127.0.0.1:${port}/v%2Fh?heartbeat=3`);
   const big = 'x'.repeat(3_000_000);
@@ -74,7 +74,7 @@ test('the end of one side ends the other', async () => {
   expect(await ended(second)).toBe('closed');
 });
 
-test('cut closes what is open and resets what comes, until it is healed', async () => {
+test('a cut closes open connections and resets new ones until it is healed', async () => {
   const before = await talking();
   proxy.cut();
   await ended(before);
@@ -84,14 +84,14 @@ test('cut closes what is open and resets what comes, until it is healed', async 
   await talking();
 });
 
-test('reset gives RST, and new connections go through', async () => {
+test('a reset sends RST, and new connections work', async () => {
   const before = await talking();
   proxy.reset();
   expect(await ended(before)).toBe('ECONNRESET');
   await talking();
 });
 
-test('a black hole to the server: neither bytes nor the end arrive; healing resets that connection', async () => {
+test('a black hole to the server swallows bytes and the end, and healing resets the connection', async () => {
   const seen = await talking();
   proxy.blackHole('to-server');
   seen.socket.write('lost');
@@ -102,7 +102,7 @@ test('a black hole to the server: neither bytes nor the end arrive; healing rese
   await talking();
 });
 
-test('a black hole to the client: the server hears, its answer is lost', async () => {
+test('a black hole to the client loses the answers of the server', async () => {
   const seen = await talking();
   proxy.blackHole('to-client');
   seen.socket.write('again');
@@ -112,7 +112,7 @@ test('a black hole to the client: the server hears, its answer is lost', async (
   expect([seen.text, seen.ended]).toEqual(['HELLO ', '']);
 });
 
-test('a delay keeps the order, also of the end', async () => {
+test('a delay keeps the order of bytes and end', async () => {
   const seen = await talking();
   proxy.delay(100);
   const began = performance.now();
@@ -122,7 +122,7 @@ test('a delay keeps the order, also of the end', async () => {
   expect(performance.now() - began).toBeGreaterThan(95);
 });
 
-test('what a listener does already holds for the chunk it was shown', async () => {
+test('a cut by a listener already stops the chunk that it was shown', async () => {
   const seen = await talking();
   const stop = proxy.onBytes('to-server', (chunk) => chunk.includes('COMMIT') && proxy.cut());
   seen.socket.write('COMMIT');
