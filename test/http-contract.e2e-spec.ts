@@ -147,7 +147,7 @@ describe('a body that is not even read', () => {
     'application/vnd.api+json',
     'nonsense',
     null,
-  ])('of type %s is 415', async (type) => {
+  ])('a body of type %s answers 415', async (type) => {
     expectProblem(await place(good, type), 415);
   });
 

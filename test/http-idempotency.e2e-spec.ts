@@ -39,7 +39,7 @@ test.each<[string, string]>([
   ['with a blank in it', 'a b'],
   ['with a tab in it', 'a\tb'],
   ['with other letters than ASCII', 'clé'],
-])('a key that is %s is 400, and nothing is bought', async (_, key) => {
+])('a call whose key is %s answers 400 and buys nothing', async (_, key) => {
   expectProblem(await place(good, key), 400, 'header.Idempotency-Key');
 });
 

@@ -73,7 +73,7 @@ describe('a missing resource', () => {
     ['order', '/orders/%zz'],
     ['payment', '/accounts/%ED%A0%80'],
     ['inventory', '/stock/%ff'],
-  ])('but 400 is what cannot be decoded: %s %s', async (app, path) => {
+  ])('a path that cannot be decoded answers 400: %s %s', async (app, path) => {
     expectProblem(await get(app, path), 400);
   });
 
@@ -82,7 +82,7 @@ describe('a missing resource', () => {
     ['order', 'put', `/orders/${UNKNOWN_ID}`, 'GET, HEAD'],
     ['payment', 'post', '/accounts/alice', 'GET, HEAD, PUT'],
     ['inventory', 'patch', '/stock/book', 'GET, HEAD, PUT'],
-  ] as const)('and 405 is a method that the path does not know: %s %s %s', async (app, method, path, allow) => {
+  ] as const)('a method that the path does not have answers 405: %s %s %s', async (app, method, path, allow) => {
     const response = await request(shop.of(app).url)[method](path).send({ any: 'thing' });
     expectProblem(response, 405);
     expect(response.headers.allow).toBe(allow);
@@ -183,7 +183,7 @@ test.each([
   ['nothing', ''],
   ['half a head', 'POST /accounts/alice HTTP/1.1\r\nhost: x\r\n'],
   ['one call, and no more', 'GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n'],
-])('a stop waits for no caller who keeps a connection open and says %s', async (_, said) => {
+])('a stop does not wait for a caller that keeps a connection open and sends %s', async (_, said) => {
   const [payment] = (await shop.start(['payment'])) as [AppProcess];
   const caller = connect({ port: Number(new URL(payment.url).port), host: '127.0.0.1' });
   caller.on('error', () => {}); // a reset is as good an end as any

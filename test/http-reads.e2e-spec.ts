@@ -123,7 +123,7 @@ describe('GET /orders', () => {
     [`cursor=${'A'.repeat(5_000)}`, 'query.cursor'],
     ['sort=asc', 'query.sort'],
     ['__proto__=x', 'query.__proto__'],
-  ])('with %s is 400', async (query, field) => {
+  ])('GET /orders answers 400 for %s', async (query, field) => {
     expectProblem(await list(encodeURI(`?${query}`)), 400, field);
   });
 });
@@ -149,14 +149,14 @@ describe('accounts and stock', () => {
     ['inventory', '/stock/book', 'available'],
   ] as const;
   test.each(cases.flatMap(([app, path, field]) => values.map((value) => [app, path, field, value] as const)))(
-    '%s %s: %s %s is 400',
+    '%s %s answers 400 if %s is %s',
     async (app, path, field, value) => {
       expectProblem(await put(app, path, `{"${field}":${value}}`), 400, field);
     },
   );
 
   test.each(cases)(
-    '%s %s: a body that is missing, of another kind or with more in it is 400',
+    '%s %s answers 400 for a body that is missing, of another kind or with more fields',
     async (app, path, field) => {
       for (const body of ['', 'null', '[]', '7', '{']) expectProblem(await put(app, path, body), 400, 'body');
       expectProblem(await put(app, path, '{}'), 400, field);

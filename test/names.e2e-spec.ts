@@ -1,4 +1,4 @@
-/** Two things that share a part of their names are two things: neither passes for the other, or ends what is the other's. */
+/** Two rows that share a part of their names stay two: neither is taken for the other, and neither ends the other's work. */
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import type { IdempotencyKeys } from '../libs/dtx/src/index.js';
 import { NOTIFY_SECRET, NOTIFY_TIMES } from './support/merchant.js';

@@ -25,7 +25,7 @@ beforeAll(async () => {
 afterAll(async () => {
   if (shop) await Operator.closeEverything(shop);
   await shop?.stop();
-  await probe?.close(); // after the receipts of what was settled just now
+  await probe?.close(); // after the receipts of the rows that were settled just now
 });
 
 /** The samples of one app, as `name{labels} value`. */

@@ -53,7 +53,7 @@ describe('a message that cannot be read', () => {
   afterEach(() => inventory.closeAll()); // so that one that fails takes no other with it
 
   test.each(cases)(
-    '%s: is PARKED with one alert, a copy is a duplicate, those behind flow, a person closes it',
+    'an unreadable message is PARKED with one alert and does not block those behind it: %s',
     async (...one) => {
       const [, body, properties, why] = one;
       const receipt = await probe.deliver(TAKE_STOCK, body, properties);

@@ -43,7 +43,7 @@ afterEach(mendShelf);
 
 /** Statements of this world's inventory that wait for a row; other worlds are on the same server. */
 async function lockWaits(): Promise<number> {
-  // Not innodb_trx: that is only read anew when nobody has looked for 0.1 s.
+  // Not innodb_trx: the server refreshes it only if it was not read for 0.1 s.
   const waits = `SELECT id FROM information_schema.processlist
     WHERE db = DATABASE() AND (info LIKE 'UPDATE stock %' OR info LIKE '%FOR UPDATE') AND id <> CONNECTION_ID()`;
   return (await sql(world, 'inventory', waits)).length;

@@ -79,7 +79,7 @@ describe(`with ${ROWS} finished rows a call reads fewer than ${READS_MAX} rows`,
     '?scheme=half-message',
     '?scheme=tcc',
     '?scheme=half-message&state=HANDLED',
-  ])('GET /dtx/transactions%s, the first page and one from the middle', async (query) => {
+  ])('GET /dtx/transactions%s reads few rows, at the first page and at one from the middle', async (query) => {
     await readsFewRows(() => inventory.get(`/transactions${query}`));
     const cursor = Buffer.from('m000500000.inventory.take-stock').toString('base64url');
     const { status } = await readsFewRows(() => inventory.get(`/transactions${query}&cursor=${cursor}`));

@@ -69,7 +69,7 @@ describe('without the token everything below /dtx is 401', () => {
     `Basic ${Buffer.from(`admin:${ADMIN_TOKEN}`).toString('base64')}`,
     `Token ${ADMIN_TOKEN}`,
     `Bearer${ADMIN_TOKEN}`,
-  ])('with another: %s', async (authorization) => {
+  ])('a wrong token answers 401: %s', async (authorization) => {
     const answer = await call(`${shop.of('order').url}/dtx/summary`, { headers: { authorization } });
     const problem = expectProblem(answer, 401);
     expect(JSON.stringify(problem)).not.toContain(ADMIN_TOKEN);
@@ -146,7 +146,7 @@ describe('GET /dtx/transactions', () => {
     [`cursor=${Buffer.from("x' OR '1'='1").toString('base64url')}`, 'cursor'],
     [`cursor=${'A'.repeat(1_000)}`, 'cursor'],
     ['order=asc', undefined],
-  ])('with %s is 400', async (query, field) => {
+  ])('GET /dtx/transactions answers 400 for %s', async (query, field) => {
     const problem = expectProblem(await get(encodeURI(`/dtx/transactions?${query}`)), 400, field);
     expect(problem.detail).toContain(query.split('=')[0]);
   });
@@ -175,7 +175,7 @@ describe('one transaction', () => {
   });
 
   test.each([UNKNOWN_ID, 'x', `${UNKNOWN_ID}.order.confirm`, 'retry', '__proto__', '0', '...'])(
-    'that does not exist is 404: %s',
+    'an unknown transaction answers 404: %s',
     async (id) => {
       const path = `/dtx/transactions/${id}`;
       expectProblem(await get(path), 404);
@@ -188,7 +188,7 @@ describe('one transaction', () => {
   );
 
   test.each(["' OR 1=1--", '\0', '💰', 'x'.repeat(161), 'a/b', 'a b', '%'])(
-    'under a forged id is 400: %j',
+    'a forged id answers 400: %j',
     async (id) => {
       const path = `/dtx/transactions/${encodeURIComponent(id)}`;
       expectProblem(await get(path), 400, 'id');
@@ -209,7 +209,7 @@ describe('one transaction', () => {
     [{ outcome: 'done', note: 'x', force: true }, undefined],
     [[], 'body'],
     ['done', 'body'],
-  ])('is not resolved with %j: 400', async (body, field) => {
+  ])('resolve answers 400 for the body %j', async (body, field) => {
     expectProblem(await post(`/dtx/transactions/${UNKNOWN_ID}/resolve`, body), 400, field);
   });
 
@@ -220,7 +220,7 @@ describe('one transaction', () => {
     [{ scheme: 'local-message', state: ['PARKED'] }, 'state'],
     [{ scheme: 'local-message', state: "PARKED' OR '1" }, 'state'],
     [{ scheme: 'local-message', state: 'PARKED', limit: 5 }, undefined],
-  ])('and all of them are not retried with %j: 400', async (body, field) => {
+  ])('a retry of all rows answers 400 for the body %j', async (body, field) => {
     expectProblem(await post('/dtx/transactions/retry', body), 400, field);
   });
 });

@@ -77,7 +77,7 @@ const wrong: Case[] = [
 ];
 
 describe('a wrong or missing variable stops the app with exit code 1 and one line that names it', () => {
-  test.each(wrong)('%s: %s=%s', async (app, variable, value) => {
+  test.each(wrong)('the %s app does not start with %s=%s', async (app, variable, value) => {
     expectOneLine(await refused(app, { [variable]: value }), variable);
   });
 
@@ -89,7 +89,7 @@ describe('a wrong or missing variable stops the app with exit code 1 and one lin
     ['DTX_FAILPOINTS', { DTX_FAILPOINTS: 'local-message.handled=crash' }],
     ['DTX_FAILPOINTS', { DTX_FAILPOINTS: 'crash' }],
     ['DTX_ADMIN_TOKEN', { DTX_ADMIN_TOKEN: '' }],
-  ])('with NODE_ENV=production: %s=%j', async (variable, env) => {
+  ])('an app with NODE_ENV=production does not start with %s=%j', async (variable, env) => {
     expectOneLine(await refused('order', { NODE_ENV: 'production', ...env }), variable);
   });
 

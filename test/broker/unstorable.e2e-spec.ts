@@ -48,7 +48,7 @@ test('a delivery with a body that no column takes is parked without it and does 
     ],
   });
   onTestFinished(() => service.close());
-  // 64 KiB, where the library's own is 16 MiB: what is larger is refused like any value that a column does not take.
+  // 64 KiB, where the library's own is 16 MiB. A larger value is refused like any value that a column does not take.
   await sql(world, 'payment', 'ALTER TABLE dtx_inbox MODIFY body BLOB NULL');
   const queue = 'dtx.payment.unreadable.v1';
   const large = 'x'.repeat(100_000);

@@ -30,7 +30,7 @@ afterAll(async () => {
   await shop.stop();
 });
 
-/** The only inventory app there is. The sweeper is far away: what is sent late was sent by a check. */
+/** The only inventory app. The sweeper runs too rarely to matter, so a message that is sent late was sent by a check. */
 async function restart(halfMessage: object, failpoints?: string): Promise<AppProcess> {
   await seller?.stop();
   const options = {
@@ -54,7 +54,7 @@ test('a committed message is delivered by a producer that was down for longer th
   const dying = await restart({ levelsMs }, 'half-message.committed=crash');
   await sell(dying, 'gone').catch(() => {}); // the answer dies with it
   await dying.untilExited();
-  // Its copy waits at the check queue, where nobody asks; nothing there has a time to live.
+  // Its prepared message waits in the check queue without a consumer. Messages there do not expire.
   await until('its first level is over', async () => (await messagesIn(world, CHECKS)) === 1);
   const since = performance.now();
   await until('all levels would be over', () => performance.now() - since > 2_000);
@@ -93,7 +93,7 @@ test.each<['retry' | 'reject', string]>([
   ['retry', 'delivered: its transaction has committed after all'],
   ['reject', 'ruled back: its transaction is gone with its process'],
 ])(
-  'a copy that gave up and gets a person’s %s is %s',
+  'a parked prepared message that an operator settles by %s is %s',
   async (word) => {
     const levelsMs = [300];
     const armed = word === 'retry' ? '1*delay(6000);half-message.confirmed=error' : '1*delay(60000)';
@@ -109,7 +109,7 @@ test.each<['retry' | 'reject', string]>([
       expect((await operator.retry(copy.id)).status).toBe(200);
       expect((await shop.settled(copy.gid!)).status).toBe('CONFIRMED');
     } else {
-      // While it is open nobody may rule: unknown, try again.
+      // While the transaction is open the outcome is unknown, and the check is repeated.
       expect((await operator.resolve(copy.id, 'reject')).status).toBe(503);
       await stuck.kill();
       await restart({ levelsMs });

@@ -54,7 +54,7 @@ test('a sale without stock is refused at once and leaves only a verdict and a pr
 test.each([
   ['bob', 'INSUFFICIENT_FUNDS'],
   ['a stranger', 'UNKNOWN_BUYER'],
-])('payment cannot take the money of %s: the stock is put back and the order cancelled', async (buyerId, reason) => {
+])('the stock is restored and the order cancelled if payment cannot take the money of %s', async (buyerId, reason) => {
   const orderId = await sold(inventory(), `poor-${reason}`, { ...BOOK, buyerId });
   expect(await shop.settled(orderId)).toMatchObject({ status: 'CANCELLED', reason });
   await until('the stock is back', async () => (await takes(world, orderId))[0]?.state === 'RETURNED');

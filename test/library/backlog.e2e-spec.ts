@@ -69,7 +69,7 @@ test.each([
     unsent: 'COMMITTED',
   },
 ] as const)(
-  'in $table a backlog of a consumer that is gone does not delay what other processes have left',
+  'a backlog of a missing consumer in $table does not delay rows that other processes have left',
   async (one) => {
     const { table, contract, consumer, dead, unsent } = one;
     const sent = {

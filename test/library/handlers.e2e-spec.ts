@@ -68,7 +68,7 @@ const effects = async (gid: string) =>
 
 describe('SQL on another connection inside a handler', () => {
   test.each(['development', 'production'])(
-    'is refused, with NODE_ENV=%s too, and the error says what to do',
+    'SQL on another connection inside a handler is refused with NODE_ENV=%s, and the error says what to do',
     async (env) => {
       const before = process.env.NODE_ENV;
       process.env.NODE_ENV = env;
@@ -156,7 +156,7 @@ describe('the pipeline around a handler', () => {
     ['a filter that answers nothing', UseFilters(new Silent())],
     ['a filter that only logs', UseFilters(new OnlyLogs())],
     ['an interceptor that swallows the error', UseInterceptors(new Swallows())],
-  ])('%s commits no half of its work', async (_, decorate) => {
+  ])('a handler does not commit a part of its work after %s', async (_, decorate) => {
     await start(half, { decorate: [decorate] });
     const { gid, state, error } = await handled();
     expect([state, error, await effects(gid)]).toEqual(['PARKED', 'after its first half', 0]);
@@ -165,7 +165,7 @@ describe('the pipeline around a handler', () => {
   test.each([
     ['a filter that answers nothing', UseFilters(new Silent())],
     ['a filter that only logs', UseFilters(new OnlyLogs())],
-  ])('%s does not hide a refusal', async (_, decorate) => {
+  ])('a refusal is not hidden by %s', async (_, decorate) => {
     const refuse: Handle = async () => {
       throw new library.Rejected('NO');
     };

@@ -114,12 +114,12 @@ test('a delivery without a consumer in any instance is parked with one alert, an
   expect(await alerts()).toHaveLength(1);
   await start([[library.OnMessage(contract), async () => {}]]);
   const { id } = (await sql<{ id: string }>(world, 'payment', 'SELECT id FROM dtx_inbox WHERE gid = ?', [gid]))[0]!;
-  for (const source of others[0]!.get(library.Operations).sources) await source.retry(id, { by: 'somebody' });
+  for (const source of others[0]!.get(library.Operations).sources) await source.retry(id, { by: 'operator' });
   await untilRow('it is over', ({ state }) => state === 'HANDLED');
   expect(await alerts()).toEqual([{ closed_at: expect.any(Date) }]);
 });
 
-/** The loops of whoever runs have passed all that was due: a delivery that was held after it is handled. */
+/** The loops have passed all due rows: a delivery that was held after them is handled. */
 async function scanned(service: LittleService): Promise<void> {
   const own = { gid: `probe-${++count}` };
   await service.source.transaction((tx) => service.get(library.LocalMessages).append(tx, probe, own));

@@ -7,7 +7,7 @@ import { until } from '../support/until.js';
 import { freshWorld, sql, type World } from '../support/world.js';
 import { contractOf, controllerOf, LittleService, libraryOf } from './little-service.js';
 
-/** The page that lists every setting of a session with a decision says what is. */
+/** The page that lists every setting of a session with a decision is complete and true. */
 const page = readFileSync(join(ROOT, 'docs', 'sessions.md'), 'utf8');
 const load = createRequire(import.meta.url);
 const library = libraryOf();

@@ -65,7 +65,7 @@ function initConnect(all: typeof STRANGE, isMariaDb: boolean): string {
     const variable = `@@SESSION.${own(name)}`;
     const value = `CASE SUBSTRING_INDEX(USER(), '@', 1) ${cases.join(' ')} ELSE ${variable} END`;
     const isNumber = Object.values(all).every((settings) => /^\d+$/.test(settings[name] ?? '0'));
-    // To MySQL a choice between numbers is no number that a variable can have.
+    // MySQL does not take a choice between numbers as the value of a variable.
     return `${variable} = ${isNumber ? `CAST(${value} AS UNSIGNED)` : value}`;
   });
   return `SET ${values.join(', ')}`;

@@ -7,7 +7,7 @@ import { heardOf, PLACES, Places, stepsOf } from './places.js';
 import { prepareStrange, STRANGE, strangeUrl } from './strange-servers.js';
 import { prepareWays } from './ways.js';
 
-/** Whatever sessions a server gives, and whatever the driver is told, what is stored is what was given. */
+/** The library stores values unchanged, whatever the sessions of the server and the options of the driver are. */
 const library = libraryOf();
 const TRICKY = `o'brien \\ \\' " \`?:name ; COMMIT -- é 你好 🎉 \n\t\u0001 ' OR 1=1 -- `;
 let world: World;

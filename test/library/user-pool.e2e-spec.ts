@@ -5,7 +5,7 @@ import { freshWorld, sql, type World } from '../support/world.js';
 import { contractOf, controllerOf, LittleService, libraryOf, type ServiceOptions } from './little-service.js';
 import { prepareStrange, strangeUrl } from './strange-servers.js';
 
-/** The pool of the user stays as the user has it, and what the library does in the user's transactions bears it. */
+/** The library does not change the user's pool, and works in the user's transactions with any settings of it. */
 const library = libraryOf();
 const contract = contractOf(library, 'message');
 let world: World;

@@ -51,6 +51,6 @@ test('the page of waits names more than twelve options', () => {
 
 test.each(rows)('the page gives the default of $option as the bound of "$wait"', async ({ bound, option }) => {
   const known = await defaultOf(option);
-  expect(known, `${option} is no option, or has no default`).toBeTypeOf('number');
+  expect(known, `${option} is not an option, or has no default`).toBeTypeOf('number');
   expect(Number(/\d+/.exec(bound)?.[0])).toBe(known);
 });

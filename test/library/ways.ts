@@ -73,7 +73,7 @@ export const ENDING: readonly Way[] = [
   { name: 'queryRunner.clearTable', run: (tx) => runnerOf(tx).clearTable('nothing') },
 ];
 
-/** End it inside, where nobody can see: only the server tells. */
+/** End it inside a statement. Only the answer of the server shows it. */
 export const HIDDEN: readonly Way[] = [
   text('CALL commits()'),
   text('CALL commits_and_begins()'),

@@ -7,7 +7,7 @@ import type { Stack } from '../support/stack.js';
 import { until } from '../support/until.js';
 import { auditOf, freshWorld, sql, type World } from '../support/world.js';
 
-// What a consumer does between its commit and its ack fails, although nothing is away: no notification is small enough.
+// The step between commit and ack fails although every server is available: no notification is small enough.
 const optionsWith = (notify: object) => ({
   core: { scanIntervalMs: 100, inbox: { attemptsMax: 2, backoff: { firstMs: 50, factor: 1, capMs: 50 } } },
   notify: { ...NOTIFY_TIMES, ...notify },
@@ -56,7 +56,7 @@ const handled = (id: string) =>
   });
 
 test('a delivery whose step before the ack fails is parked with one alert after its business has settled, and a retry ends it', async () => {
-  // Money is taken, and nobody can be told.
+  // The money is taken, and the notification cannot be stored.
   const taken = await shop.order(WANTED);
   const one = await payment.parkedOf(taken.orderId);
   expect(await shop.settled(taken.orderId)).toMatchObject({ status: 'CONFIRMED' });
@@ -66,7 +66,7 @@ test('a delivery whose step before the ack fails is parked with one alert after 
   // Committed is committed: this can only be told, or left.
   expectProblem(await payment.resolve(one.id, 'reject'), 409);
 
-  // A handler gave up, a person refuses, and of this refusal nobody can be told either: that is an incident of its own.
+  // A handler gave up and an operator rejects. The notification of this rejection fails too, as an incident of its own.
   await outOfOrder(world, 'payment', 'account');
   const refused = await shop.order(WANTED);
   const other = await payment.parkedOf(refused.orderId);

@@ -48,7 +48,7 @@ test('the order app asks for the result of an order without a notification, capt
   expect(await known(declined!.orderId)).toEqual([{ status: 'DECLINED', source: 'asked' }]);
   expect(await known(refused!.orderId)).toEqual([{ status: 'NONE', source: 'asked' }]);
   const told = async () => (await notificationsOf(world, bought!.orderId)).map(({ state }) => state);
-  await until('nobody could be told', async () => (await told()).join() === 'PARKED');
+  await until('the notification is parked', async () => (await told()).join() === 'PARKED');
 });
 
 test('the order app asks again for a result after the payment app was unavailable', async () => {

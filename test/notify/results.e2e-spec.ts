@@ -54,24 +54,27 @@ describe('the merchant is told', () => {
   test.each([
     ['order', '/orders'],
     ['payment', '/checkouts'],
-  ] as const)('at the notifyUrl of the purchase instead, signed, with its trace: %s %s', async (app, path) => {
-    const notifyUrl = target.url(`/of${path}`);
-    const { body } = await shop.send(app, 'POST', path, { ...wanted, notifyUrl }, { traceparent: TRACEPARENT });
-    const id = `${body.orderId}.CAPTURED`;
-    const [told] = await until('the target is called', () => target.of(id).length > 0 && target.of(id));
-    expect(told!.path).toBe(`/of${path}`);
-    const { headers } = told!;
-    const signed = `${id}.${headers['webhook-timestamp']}.${told!.body}`;
-    const key = Buffer.from(NOTIFY_SECRET.slice(6), 'base64');
-    expect(headers['webhook-signature']).toBe(`v1,${createHmac('sha256', key).update(signed).digest('base64')}`);
-    expect(headers.traceparent).toContain(TRACEPARENT.slice(3, 35));
-    expect(JSON.parse(told!.body.toString())).toEqual({
-      type: 'payment.captured',
-      timestamp: expect.any(String),
-      data: { orderId: body.orderId, buyerId: 'alice', amount: 1_999, status: 'CAPTURED' },
-    });
-    expect(await resultsOf(world, String(body.orderId))).toEqual([]);
-  });
+  ] as const)(
+    'the notifyUrl of a purchase is notified instead, signed and with its trace: %s %s',
+    async (app, path) => {
+      const notifyUrl = target.url(`/of${path}`);
+      const { body } = await shop.send(app, 'POST', path, { ...wanted, notifyUrl }, { traceparent: TRACEPARENT });
+      const id = `${body.orderId}.CAPTURED`;
+      const [told] = await until('the target is called', () => target.of(id).length > 0 && target.of(id));
+      expect(told!.path).toBe(`/of${path}`);
+      const { headers } = told!;
+      const signed = `${id}.${headers['webhook-timestamp']}.${told!.body}`;
+      const key = Buffer.from(NOTIFY_SECRET.slice(6), 'base64');
+      expect(headers['webhook-signature']).toBe(`v1,${createHmac('sha256', key).update(signed).digest('base64')}`);
+      expect(headers.traceparent).toContain(TRACEPARENT.slice(3, 35));
+      expect(JSON.parse(told!.body.toString())).toEqual({
+        type: 'payment.captured',
+        timestamp: expect.any(String),
+        data: { orderId: body.orderId, buyerId: 'alice', amount: 1_999, status: 'CAPTURED' },
+      });
+      expect(await resultsOf(world, String(body.orderId))).toEqual([]);
+    },
+  );
 });
 
 describe('POST /payment-results', () => {
@@ -101,7 +104,7 @@ describe('POST /payment-results', () => {
 
   test('POST /payment-results answers 204 every time and has one effect', async () => {
     for (const at of [now(), now() - 60, now()]) {
-      // A receiver that knows the new secret accepts what is signed with both.
+      // A receiver with the new secret accepts an event that is signed with both.
       const both = `v1,${Buffer.alloc(32).toString('base64')} ${signature(id, at, body)}`;
       expect((await send(body, headersOf(id, at, both))).status).toBe(204);
     }
@@ -119,7 +122,7 @@ describe('POST /payment-results', () => {
     ['of another version', headersOf(id, at, signature(id, at, body).replace('v1,', 'v2,'))],
     ['of an hour ago', headersOf(id, at - 3_600, signature(id, at - 3_600, body))],
     ['of the future', headersOf(id, at + 3_600, signature(id, at + 3_600, body))],
-  ])('%s is 401', async (_, headers) => {
+  ])('POST /payment-results answers 401 for %s', async (_, headers) => {
     expectProblem(await send(body, headers), 401);
   });
 

@@ -146,7 +146,7 @@ test('a relay that was paused past its lease changes nothing when it continues',
   await untilSettled(shop);
   await expectToldTruth(shop, load);
   const ids = load.orderIds;
-  // Whoever was fenced out has counted nothing: SENT was marked once, by the last claim, or the receipt came first.
+  // A fenced-out claim has counted nothing: SENT was marked once, by the last claim, or the receipt came first.
   const rows = await sql<{ attempts: number; token: string | null; due: Date | null }>(
     world,
     'order',

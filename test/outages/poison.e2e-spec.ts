@@ -48,7 +48,7 @@ const orderPlaced = () =>
     amount: 990,
   });
 
-/** What nobody's sender keeps in a table; each must be recognized for what it is. */
+/** Messages that no sender keeps in a table. Each kind must get the error of its kind. */
 const STRAY: Array<{
   kind: string;
   problem: RegExp;
@@ -195,7 +195,7 @@ test('an operator settles poison messages by retry, rejection and close, and eve
   const held = await heldOf(gidsOf(throwing));
   const [retried, refused] = [held.slice(0, THROWING / 2), held.slice(THROWING / 2)];
   for (const { id } of retried) await byHand(id, 'retry');
-  for (const { id } of refused) await byHand(id, 'resolve', { outcome: 'reject', note: 'nobody repairs this one' });
+  for (const { id } of refused) await byHand(id, 'resolve', { outcome: 'reject', note: 'not worth a repair' });
   for (const { id } of await heldOf([...[...stray.values()].flat(), ...unreadable])) {
     await byHand(id, 'resolve', { outcome: 'done', note: 'not ours' });
   }

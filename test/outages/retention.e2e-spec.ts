@@ -17,7 +17,7 @@ let shop: Stack;
 
 /** Rows are kept for eight days by default, and looked at often. */
 beforeAll(async () => {
-  // In the end messages are sent of purchases that nobody has made.
+  // At the end the tests send messages about purchases that do not exist.
   world = await freshWorld('retention', { audited: false });
   const env = { NODE_OPTIONS: `--import ${CLOCK}`, TEST_CLOCK_JUMP_MS: String(9 * DAY_MS) };
   shop = new Stack(world, { env, options: { core: { purgeIntervalMs: 100 } } });
@@ -105,7 +105,7 @@ const OLD = ['42', 'f47ac10b-58cc-4372-a567-0e02b2c3d479', newId(), newId(Date.n
 const YOUNG = ['43', 'e37ac10b-58cc-4372-a567-0e02b2c3d479', newId(Date.now() - 400 * DAY_MS), newId(Date.now())];
 
 test.each(TABLES.map((table) => [table.table, table] as const))(
-  'finished rows of %s go by when they were made and ended, whatever their ids are',
+  'finished rows of %s are purged by their times, whatever their ids are',
   async (_, table) => {
     for (const id of OLD) await insert(table, id, { days: 60 });
     for (const id of YOUNG) await insert(table, id, { days: 1 });

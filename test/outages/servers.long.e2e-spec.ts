@@ -62,7 +62,7 @@ async function count(app: AppName, query: string): Promise<number> {
   return Number(row!.n);
 }
 
-/** After it nobody was started again, and all is settled. */
+/** No app was restarted, and all is settled. */
 async function expectRecovery(load: Load, pids: unknown[]): Promise<void> {
   await untilHealth({}, 60_000);
   await untilBought(load, 20);
@@ -121,7 +121,7 @@ test('purchases are accepted while the payment database is down for 20 s, and se
   await servers.payment.start();
   await expectRecovery(load, pids);
   expect([...load.answers.keys()]).toEqual(['202']);
-  // Time away is no attempt: nothing was held for a retry with a backoff, let alone parked.
+  // An unavailable database does not count as an attempt: no delivery was held for a retry or parked.
   expect(await count('payment', 'dtx_inbox WHERE attempts > 0')).toBe(0);
 }, 180_000);
 

@@ -92,7 +92,7 @@ const values: Array<[string, () => unknown, string]> = [
   ['a field named __proto__', () => JSON.parse('{"__proto__":{"isAdmin":true}}'), '.__proto__'],
 ];
 
-/** Schemas that make another value of what was sent. */
+/** Schemas that change the value that was sent. */
 const schemas: Array<[string, z.ZodType, unknown]> = [
   ['a transform that multiplies', z.number().transform((n) => n * 100), 5],
   ['a transform into another type', z.string().transform(Number), '5'],
@@ -119,14 +119,17 @@ async function expectRefused(send: () => Promise<unknown>, ...said: string[]): P
 }
 
 describe.each(senders)('%s refuses at its sender, with nothing begun', (_, contract, send) => {
-  test.each(values)('%s, by contract and field', async (_name, value, within) => {
+  test.each(values)('a payload with %s is refused by contract and field', async (_name, value, within) => {
     const schema = z.object({ order: z.any() });
     await expectRefused(() => send(schema, { order: value() }), contract, `: order${within}: `);
   });
 
-  test.each(schemas)('%s, by contract and field', async (_name, schema, value) => {
-    await expectRefused(() => send(z.object({ order: schema }), { order: value }), contract, ': order: ');
-  });
+  test.each(schemas)(
+    'a payload that its schema changes is refused by contract and field: %s',
+    async (_name, schema, value) => {
+      await expectRefused(() => send(z.object({ order: schema }), { order: value }), contract, ': order: ');
+    },
+  );
 
   test('the error of a payload that is too large has the contract and both sizes', async () => {
     const order = 'é'.repeat(MAX_BYTES / 2);
@@ -143,7 +146,7 @@ describe.each(senders)('%s refuses at its sender, with nothing begun', (_, contr
 describe('a notification refuses at its sender', () => {
   const about = (data: object, at = new Date()) => ({ id: 'event-1', gid: 'g-1', type: 'payment.captured', at, data });
 
-  test.each(values)('%s, by its id and field', async (_name, value, within) => {
+  test.each(values)('a notification with %s is refused by its id and field', async (_name, value, within) => {
     const data = { order: value() };
     await expectRefused(() => app.notifications.publish(about(data)), '"event-1"', `: payload.data.order${within}: `);
   });
@@ -163,7 +166,7 @@ describe('what Try returns', () => {
   const run = () => app.tcc.run({ timeoutMs: 2_000 }, (t) => t.call(returning, {}));
 
   test.each([...values, ['too much', () => 'x'.repeat(MAX_BYTES), ''] as const])(
-    'is refused at the participant, and the transaction is cancelled: %s',
+    'a Try that returns %s is refused at the participant, and its transaction is cancelled',
     async (_name, value, within) => {
       returned = { order: value() };
       expect(await run()).toMatchObject({ status: 'CANCELLED' });

@@ -8,7 +8,7 @@ export { random } from '../../scripts/chaos/random.mjs';
 
 const LIMIT = { withinMs: 60_000 };
 
-/** One instance of an app, and somebody who starts it again whenever it has died, as an operator's supervisor does. */
+/** One instance of an app under a supervisor that starts it again whenever it has died. */
 export class House {
   current: AppProcess | undefined;
   starts = 0;
@@ -23,12 +23,12 @@ export class House {
     this.living = this.live();
   }
 
-  /** Where it can be asked now; nothing while it starts. */
+  /** Its URL, or empty while it starts. */
   get url(): string {
     return this.current && !this.current.exited ? this.current.url : '';
   }
 
-  /** Answers whether there was anybody to kill: it may be just starting, or in the middle of its work. */
+  /** Returns whether a process was killed. It may have been starting, or in the middle of its work. */
   async kill(): Promise<boolean> {
     if (!this.current || this.current.exited) return false;
     await this.current.kill();
@@ -69,7 +69,7 @@ export const untilAllReady = (shop: Stack, houses: readonly House[]) =>
     LIMIT,
   );
 
-/** Kills one of them, if it is not just starting, and most others live: else all would only be kept down. Answers which. */
+/** Kills one of them once most of them live, since otherwise all would only be kept down. Returns which. */
 export async function killOne(
   houses: readonly House[],
   pick: () => number,

@@ -12,12 +12,12 @@ export interface PurchaseBody {
 
 export type LoadOptions = Omit<CallersOptions, 'bodyOf'> & { readonly bodyOf?: (n: number) => PurchaseBody };
 
-/** Many buyers and skus: on one hot row all purchases would wait for each other, and so would the test. */
+/** Many buyers and skus, since all purchases would wait for each other on one hot row. */
 const SPREAD = 20;
 const sku = (n: number) => `item-${String(1 + (n % SPREAD)).padStart(4, '0')}`;
 const buyer = (n: number) => `buyer-${n % SPREAD}`;
 
-/** Nine of ten purchases can be had; one buyer is too poor, so that refusals and their way back are under way too. */
+/** One of ten purchases is declined, because its buyer is too poor. So cancellations are under way too. */
 export const mixedBody = (n: number): PurchaseBody => ({
   buyerId: n % 10 === 9 ? 'bob' : buyer(n),
   sku: sku(n),
@@ -79,14 +79,14 @@ export class Load extends Callers<202> {
   }
 }
 
-/** Every invariant holds, once the world has come to rest. */
+/** Every invariant holds once the world is at rest. */
 export async function expectAuditClean(shop: Stack, settleMs = 60_000): Promise<void> {
   const report = await auditOf(shop.world, settleMs);
   expect(report.checks.flatMap(({ violations }: { violations: string[] }) => violations)).toEqual([]);
   expect(report.ok).toBe(true);
 }
 
-/** Nothing is under way any more: every order is final and every message done. The audit looks closer, and slower. */
+/** Every order is final and every message done. The audit examines more, and takes longer. */
 export async function untilSettled(shop: Stack, withinMs = 60_000): Promise<void> {
   const open = async (app: AppName, from: string) =>
     Number((await sql<{ n: number }>(shop.world, app, `SELECT COUNT(*) AS n FROM ${from}`))[0]!.n);
@@ -102,7 +102,7 @@ export async function untilSettled(shop: Stack, withinMs = 60_000): Promise<void
   );
 }
 
-/** All that callers were told is true, now that all is settled. Answers how many purchases ended which way. */
+/** All answers to callers are true, now that all is settled. Returns how many purchases have each status. */
 export async function expectToldTruth(shop: Stack, load: Load): Promise<Record<string, number>> {
   const rows = await sql<{ id: string; status: string }>(
     shop.world,
@@ -123,7 +123,7 @@ export async function expectToldTruth(shop: Stack, load: Load): Promise<Record<s
   return counts;
 }
 
-/** The load has been answered so many more times than at this moment. */
+/** Waits until so many more purchases are accepted. */
 export function untilBought(load: Load, more: number, withinMs = 30_000): Promise<unknown> {
   const goal = load.told.size + more;
   return until(`${more} more purchases are accepted`, () => load.told.size >= goal, { withinMs });

@@ -7,7 +7,7 @@ export interface LogLine {
   stack?: string;
 }
 
-/** What an app has logged so far; what is no JSON (a crash, a print) is taken as a line of its own level. */
+/** The log lines of an app so far. A line that is not JSON (a crash, a print) gets a level of its own. */
 export function logLines(instance: AppProcess): LogLine[] {
   const lines = instance.log().split('\n').filter(Boolean);
   return lines.map((line) => {
@@ -19,7 +19,7 @@ export function logLines(instance: AppProcess): LogLine[] {
   });
 }
 
-/** Lines that a user's mistake must not leave behind: errors, and stack traces of whatever level. */
+/** Lines that a user's mistake must not cause: errors, and stack traces of any level. */
 export function troubleIn(instances: readonly AppProcess[]): string[] {
   return instances.flatMap((instance) =>
     logLines(instance)

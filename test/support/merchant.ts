@@ -5,7 +5,7 @@ import { sql, type World } from './world.js';
 
 export const NOTIFY_SECRET = 'whsec_dGhlIHNlY3JldCBvZiB0aGUgdGVzdHM=';
 
-/** Short waits; askAfterMs so long that a test which is not about it never asks. */
+/** Short waits. askAfterMs is so long that only tests of the inquiry ask. */
 export const NOTIFY_TIMES = {
   ladderMs: [150, 150, 150],
   callTimeoutMs: 1_000,
@@ -13,7 +13,7 @@ export const NOTIFY_TIMES = {
   askIntervalMs: 200,
 };
 
-/** The three apps with payment results on: the payment app tells, the order app is the merchant and asks. */
+/** The three apps with payment results. The payment app notifies, the order app is the merchant and asks. */
 export async function shopWithMerchant(
   world: World,
   {
@@ -48,7 +48,7 @@ export function notificationsOf(world: World, gid: string): Promise<Notification
   return sql(world, 'payment', `SELECT ${columns} FROM dtx_notification WHERE gid = ? ORDER BY id`, [gid]);
 }
 
-/** What the merchant knows of an order's payment. */
+/** The results of an order's payment at the merchant. */
 export function resultsOf(world: World, orderId: string): Promise<Array<{ status: string; source: string }>> {
   return sql(world, 'order', 'SELECT status, source FROM payment_result WHERE order_id = ?', [orderId]);
 }

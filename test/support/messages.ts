@@ -40,7 +40,7 @@ export async function sentMessages(
 
 /** Publishes copies of messages that senders have in their tables. */
 export class TestPublisher extends QueueProbe {
-  /** The very message that its sender publishes, to every consumer of its contract. */
+  /** Publishes a message as its sender does, to every consumer of its contract. */
   async repeat(message: SentMessage): Promise<void> {
     for (const consumer of consumersOf.get(message.contract)!) {
       await this.send(queueOf(consumer, message.version), Buffer.from(message.payload), propertiesOf(message));
@@ -58,7 +58,7 @@ export function propertiesOf({ id, gid, contract, version, sender }: Omit<SentMe
   });
 }
 
-/** What the broker itself has counted over all queues of a world but those of receipts; a few seconds late. */
+/** The counters of the broker over all queues of a world but those of receipts. They are a few seconds late. */
 export async function brokerCounts(world: World): Promise<{ delivered: number; redelivered: number; acked: number }> {
   const path = `/queues/${encodeURIComponent(world.vhost)}?columns=name,message_stats`;
   const queues: Array<{ name: string; message_stats?: Record<string, number> }> = await management(

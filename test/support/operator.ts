@@ -15,7 +15,7 @@ export interface Alert {
   acknowledgedAt: string | null;
 }
 
-/** A person at `/dtx` of one app. */
+/** An operator at `/dtx` of one app. */
 export class Operator {
   constructor(
     private readonly shop: Stack,
@@ -46,13 +46,13 @@ export class Operator {
     for (const { id } of await this.parked()) await this.resolve(id, 'done');
   }
 
-  /** A person at every app that lives: what tests have parked on purpose is not left behind. */
+  /** Closes the parked rows of every running app, which tests have parked on purpose. */
   static async closeEverything(shop: Stack): Promise<void> {
     const apps = new Set(shop.instances.filter(({ exited }) => !exited).map(({ app }) => app));
     for (const app of apps) await new Operator(shop, app).closeAll();
   }
 
-  /** Waits until the purchase has given up here. */
+  /** Waits until the purchase is parked at this app. */
   parkedOf(gid: string): Promise<Parked> {
     return until(`${gid} is parked at ${this.app}`, async () => (await this.parked()).find((one) => one.gid === gid));
   }

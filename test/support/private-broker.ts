@@ -53,7 +53,7 @@ export class PrivateBroker {
     return (await createWorld({ ...servers(), rabbitmq, management }, name)) as unknown as World;
   }
 
-  /** What its administrator says to it. */
+  /** Runs rabbitmqctl. */
   async ctl(...args: string[]): Promise<string> {
     const { stdout } = await promisify(execFile)(this.command, ['--quiet', ...args], {
       env: this.env,

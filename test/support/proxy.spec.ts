@@ -65,7 +65,7 @@ test('the proxy passes bytes both ways, keeps the rest of the URL, and counts', 
   expect(proxy.counts).toEqual({ accepted: 1, refused: 0, swallowed: 0 });
 });
 
-test('the end of one side ends the other', async () => {
+test('the proxy passes on the end of each side', async () => {
   const first = await talking();
   first.socket.end();
   await until('the proxy forgets the connection', () => proxy.open() === 0);

@@ -19,7 +19,7 @@ export interface Answer<Body = Record<string, unknown>> {
   readonly headers: Headers;
 }
 
-/** The three apps of one world, with what a person would do to them. */
+/** The three apps of one world, with the calls of a user. */
 export class Stack {
   readonly instances: AppProcess[] = [];
 
@@ -29,7 +29,7 @@ export class Stack {
   ) {}
 
   async start(apps: readonly AppName[] = APPS, options: Omit<AppOptions, 'world'> = {}): Promise<AppProcess[]> {
-    // Known before they are up: should one not come up, `stop` still ends its siblings.
+    // Known before they are up. If one does not come up, `stop` still ends the others.
     const started = apps.map((app) => AppProcess.spawn(app, { ...this.defaults, ...options, world: this.world }));
     this.instances.push(...started);
     await Promise.all(started.map((instance) => instance.untilListening()));

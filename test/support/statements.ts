@@ -4,7 +4,7 @@ import { APPS } from './stack.js';
 import { until } from './until.js';
 import { type AppName, servers, sql, type World } from './world.js';
 
-/** What makes a server write its log to disk, since it was made to write down what it is told. */
+/** Events that make a server write its log to disk, since the recording began. */
 export interface DurableWrites {
   prepares: number;
   branchCommits: number;
@@ -13,8 +13,8 @@ export interface DurableWrites {
 }
 
 /**
- * A world on database servers of its own that write down every statement: what they were told is then only ours. The
- * broker counts nothing and may be shared. InnoDB's own counters would also count what a server does for itself.
+ * A world on database servers of its own that record every statement, so that the record has no statement of other tests.
+ * The broker may be shared. InnoDB's own counters would also count what a server does for itself.
  */
 export async function recordedWorld(set: string): Promise<World> {
   const { databases } = await up(set, { say: () => {}, only: ['databases'] });
@@ -53,7 +53,7 @@ async function statements(world: World, app: AppName): Promise<Array<{ thread: n
   return lines.flatMap(({ thread, statement }) => statement.split(/;\s*/).map((one) => ({ thread, statement: one })));
 }
 
-/** Resolves with a count that is the same at two looks: what the preparation has set in motion is over. */
+/** Resolves with a count that is the same at two looks, when the work of the preparation has ended. */
 export function untilStill<Count>(count: () => Promise<Count>): Promise<Count> {
   let last = '';
   return until(

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Waits for a condition, looking often, with a bound; the error says what did not come true and what was seen last. */
+/** Waits for a condition with a bound. The error has the condition and the last value that was seen. */
 export async function until<T>(
   what: string,
   look: () => Promise<T | false | null | undefined> | T | false | null | undefined,

@@ -8,7 +8,7 @@ import { createWorld } from '../../scripts/infra/world.mjs';
 
 export type AppName = 'order' | 'payment' | 'inventory';
 
-/** What one spec file has to itself on the shared servers. */
+/** The databases, vhost and Redis number of one spec file on the shared servers. */
 export interface World {
   readonly name: string;
   readonly databases: Record<AppName, string>;
@@ -25,7 +25,7 @@ export function servers() {
   return found;
 }
 
-/** A fresh world; it is kept after the run, and the audit at the end looks at it (unless it is meant to be broken). */
+/** A fresh world. It is kept after the run, and the audit at the end examines it, unless the tests break it on purpose. */
 export async function freshWorld(name: string, { audited = true }: { audited?: boolean } = {}): Promise<World> {
   const world: World = await createWorld(servers(), name);
   await withLock(`${testWorldsFile()}.lock`, { say: () => {}, what: 'the list of worlds' }, () =>
