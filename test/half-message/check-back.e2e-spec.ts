@@ -1,13 +1,13 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { SHORT_TIMES } from '../crash-matrix/run-case.js';
+import { AppProcess } from '../fixtures/app-process.js';
+import { expectAuditClean } from '../fixtures/load.js';
+import { propertiesOf, TestPublisher } from '../fixtures/messages.js';
+import { Operator } from '../fixtures/operator.js';
+import { Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { freshWorld, sql, type World } from '../fixtures/world.js';
 import { deleteQueue, messagesIn } from '../mutants/broker.js';
-import { AppProcess } from '../support/app-process.js';
-import { expectAuditClean } from '../support/load.js';
-import { propertiesOf, TestPublisher } from '../support/messages.js';
-import { Operator } from '../support/operator.js';
-import { Stack } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { freshWorld, sql, type World } from '../support/world.js';
 import { BOOK, sell, sold, takes, verdicts } from './sales.js';
 
 const CHECKS = 'dtx.inventory.half-check.v1';

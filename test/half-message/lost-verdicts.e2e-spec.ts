@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { SHORT_TIMES } from '../crash-matrix/run-case.js';
-import { expectAuditClean } from '../support/load.js';
-import { Operator } from '../support/operator.js';
-import { Stack } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { freshWorld, sql, type World } from '../support/world.js';
+import { expectAuditClean } from '../fixtures/load.js';
+import { Operator } from '../fixtures/operator.js';
+import { Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { freshWorld, sql, type World } from '../fixtures/world.js';
 import { isSent, sell, sold, takes, verdicts } from './sales.js';
 
 const options = { ...SHORT_TIMES, core: { ...SHORT_TIMES.core, purgeIntervalMs: 100 } };

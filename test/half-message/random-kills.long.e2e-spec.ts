@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, onTestFailed, test } from 'vitest';
-import { type House, housesIn, killOne, random, untilAllReady } from '../support/houses.js';
-import { expectAuditClean, untilPassed } from '../support/load.js';
-import { Stack } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { freshWorld, sql } from '../support/world.js';
+import { type House, housesIn, killOne, random, untilAllReady } from '../fixtures/houses.js';
+import { expectAuditClean, untilPassed } from '../fixtures/load.js';
+import { Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { freshWorld, sql } from '../fixtures/world.js';
 import { FlashSales } from './flash-sales.js';
 import { isSent, verdicts } from './sales.js';
 

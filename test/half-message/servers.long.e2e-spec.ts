@@ -2,13 +2,13 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { control, down, up } from '../../scripts/infra/index.mjs';
 import { createWorld } from '../../scripts/infra/world.mjs';
 import { SHORT_TIMES } from '../crash-matrix/run-case.js';
+import type { AppProcess } from '../fixtures/app-process.js';
+import { expectAuditClean, untilPassed } from '../fixtures/load.js';
+import { expectProblem } from '../fixtures/problem.js';
+import { Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { sql, type World } from '../fixtures/world.js';
 import { messagesIn } from '../mutants/broker.js';
-import type { AppProcess } from '../support/app-process.js';
-import { expectAuditClean, untilPassed } from '../support/load.js';
-import { expectProblem } from '../support/problem.js';
-import { Stack } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { sql, type World } from '../support/world.js';
 import { sell, sold, verdicts } from './sales.js';
 
 /** Servers of their own, since all other tests need theirs up. */

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { mended, outOfOrder } from '../support/failing-table.js';
-import { NOTIFY_SECRET, NOTIFY_TIMES, notificationsOf, resultsOf, shopWithMerchant } from '../support/merchant.js';
-import { Operator } from '../support/operator.js';
-import { expectProblem } from '../support/problem.js';
-import type { Stack } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { auditOf, freshWorld, sql, type World } from '../support/world.js';
+import { mended, outOfOrder } from '../fixtures/failing-table.js';
+import { NOTIFY_SECRET, NOTIFY_TIMES, notificationsOf, resultsOf, shopWithMerchant } from '../fixtures/merchant.js';
+import { Operator } from '../fixtures/operator.js';
+import { expectProblem } from '../fixtures/problem.js';
+import type { Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { auditOf, freshWorld, sql, type World } from '../fixtures/world.js';
 
 // The step between commit and ack fails although every server is available: no notification is small enough.
 const optionsWith = (notify: object) => ({

@@ -1,14 +1,14 @@
 import type { ServerResponse } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { NOTIFY_SECRET, NOTIFY_TIMES } from '../support/merchant.js';
-import { NotifyQueue } from '../support/notify-queue.js';
-import { Operator } from '../support/operator.js';
-import { expectProblem } from '../support/problem.js';
-import { QueueProbe } from '../support/queue-probe.js';
-import { Stack } from '../support/stack.js';
-import { type Behaviour, Target } from '../support/target.js';
-import { until } from '../support/until.js';
-import { auditOf, freshWorld, sql, type World } from '../support/world.js';
+import { NOTIFY_SECRET, NOTIFY_TIMES } from '../fixtures/merchant.js';
+import { NotifyQueue } from '../fixtures/notify-queue.js';
+import { Operator } from '../fixtures/operator.js';
+import { expectProblem } from '../fixtures/problem.js';
+import { QueueProbe } from '../fixtures/queue-probe.js';
+import { Stack } from '../fixtures/stack.js';
+import { type Behaviour, Target } from '../fixtures/target.js';
+import { until } from '../fixtures/until.js';
+import { auditOf, freshWorld, sql, type World } from '../fixtures/world.js';
 
 const CALLS_MAX = NOTIFY_TIMES.ladderMs.length + 1;
 /** Far longer than the schedule and the file: a row that waits for it is seen in its state, not by a clock. */

@@ -1,10 +1,10 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { NOTIFY_SECRET, NOTIFY_TIMES } from '../support/merchant.js';
-import { Stack } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { freshWorld, sql, type World } from '../support/world.js';
+import { NOTIFY_SECRET, NOTIFY_TIMES } from '../fixtures/merchant.js';
+import { Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { freshWorld, sql, type World } from '../fixtures/world.js';
 
 const TARGETS = 50;
 /** 10,000 in all with `npm run test:all`. The short suite shows the same with fewer. */

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { NOTIFY_SECRET, NOTIFY_TIMES, notificationsOf, resultsOf, shopWithMerchant } from '../support/merchant.js';
-import { Operator } from '../support/operator.js';
-import type { Stack } from '../support/stack.js';
-import { Target } from '../support/target.js';
-import { until } from '../support/until.js';
-import { auditOf, freshWorld, type World } from '../support/world.js';
+import { NOTIFY_SECRET, NOTIFY_TIMES, notificationsOf, resultsOf, shopWithMerchant } from '../fixtures/merchant.js';
+import { Operator } from '../fixtures/operator.js';
+import type { Stack } from '../fixtures/stack.js';
+import { Target } from '../fixtures/target.js';
+import { until } from '../fixtures/until.js';
+import { auditOf, freshWorld, type World } from '../fixtures/world.js';
 
 let world: World;
 let shop: Stack;

@@ -1,11 +1,11 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { NOTIFY_SECRET, NOTIFY_TIMES } from '../support/merchant.js';
-import { rowsRead } from '../support/rows-read.js';
-import { Stack } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { freshWorld, sql, type World } from '../support/world.js';
+import { NOTIFY_SECRET, NOTIFY_TIMES } from '../fixtures/merchant.js';
+import { rowsRead } from '../fixtures/rows-read.js';
+import { Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { freshWorld, sql, type World } from '../fixtures/world.js';
 
 const DEAD_TARGETS = 40;
 const ROWS_OF_FAST_TARGET = 800;

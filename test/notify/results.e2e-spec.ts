@@ -1,11 +1,11 @@
 import { createHmac } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { NOTIFY_SECRET, notificationsOf, resultsOf, shopWithMerchant } from '../support/merchant.js';
-import { expectProblem } from '../support/problem.js';
-import { call, type Stack } from '../support/stack.js';
-import { Target } from '../support/target.js';
-import { until } from '../support/until.js';
-import { auditOf, freshWorld, type World } from '../support/world.js';
+import { NOTIFY_SECRET, notificationsOf, resultsOf, shopWithMerchant } from '../fixtures/merchant.js';
+import { expectProblem } from '../fixtures/problem.js';
+import { call, type Stack } from '../fixtures/stack.js';
+import { Target } from '../fixtures/target.js';
+import { until } from '../fixtures/until.js';
+import { auditOf, freshWorld, type World } from '../fixtures/world.js';
 
 const TRACEPARENT = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
 let world: World;

@@ -1,17 +1,17 @@
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { AppProcess } from '../support/app-process.js';
-import { expectAuditClean, expectToldTruth, Load, openShop, untilSettled } from '../support/load.js';
-import { logLines } from '../support/logs.js';
-import { Stack } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { type AppName, freshWorld, sql, type World } from '../support/world.js';
+import type { AppProcess } from '../fixtures/app-process.js';
+import { expectAuditClean, expectToldTruth, Load, openShop, untilSettled } from '../fixtures/load.js';
+import { logLines } from '../fixtures/logs.js';
+import { Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { type AppName, freshWorld, sql, type World } from '../fixtures/world.js';
 
 const TEN_MINUTES_MS = 600_000;
 const LEASE_MS = 5_000; // the default
 const PURCHASES = 80;
-const PRELOAD = pathToFileURL(join(import.meta.dirname, '..', 'support', 'wrong-clock.mjs')).href;
+const PRELOAD = pathToFileURL(join(import.meta.dirname, '..', 'fixtures', 'wrong-clock.mjs')).href;
 
 let world: World;
 let shop: Stack;

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { AppProcess } from '../support/app-process.js';
-import { expectAuditClean, expectToldTruth, Load, openShop, untilBought, untilSettled } from '../support/load.js';
-import { APPS, Stack } from '../support/stack.js';
-import { type AppName, freshWorld } from '../support/world.js';
+import type { AppProcess } from '../fixtures/app-process.js';
+import { expectAuditClean, expectToldTruth, Load, openShop, untilBought, untilSettled } from '../fixtures/load.js';
+import { APPS, Stack } from '../fixtures/stack.js';
+import { type AppName, freshWorld } from '../fixtures/world.js';
 
 /** What an app allows itself, and a little for a busy machine. */
 const STOP_MS = 15_000 + 2_000;

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { expectAuditClean } from '../support/load.js';
-import { expectProblem } from '../support/problem.js';
-import { TcpProxy } from '../support/proxy.js';
-import { Stack } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { type AppName, freshWorld, sql, type World } from '../support/world.js';
+import { expectAuditClean } from '../fixtures/load.js';
+import { expectProblem } from '../fixtures/problem.js';
+import { TcpProxy } from '../fixtures/proxy.js';
+import { Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { type AppName, freshWorld, sql, type World } from '../fixtures/world.js';
 
 /** The statement ends its packet, whatever header the server has agreed on: `... READ COMMITTED` does not match. */
 const isCommitOf = (chunk: Buffer) => chunk.subarray(-6).equals(Buffer.from('COMMIT'));

@@ -9,11 +9,11 @@ import {
   untilBought,
   untilPassed,
   untilSettled,
-} from '../support/load.js';
-import { expectProblem } from '../support/problem.js';
-import { APPS, call, Stack } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { type AppName, sql, type World } from '../support/world.js';
+} from '../fixtures/load.js';
+import { expectProblem } from '../fixtures/problem.js';
+import { APPS, call, Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { type AppName, sql, type World } from '../fixtures/world.js';
 
 /** Servers of their own, since all other tests need theirs up; the apps run with production times. */
 const SET = 'outage';

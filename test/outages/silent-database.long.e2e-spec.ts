@@ -1,10 +1,10 @@
 import { createConnection } from 'mysql2/promise';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { expectAuditClean } from '../support/load.js';
-import { TcpProxy } from '../support/proxy.js';
-import { call, Stack } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { freshWorld, type World } from '../support/world.js';
+import { expectAuditClean } from '../fixtures/load.js';
+import { TcpProxy } from '../fixtures/proxy.js';
+import { call, Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { freshWorld, type World } from '../fixtures/world.js';
 
 const SKU = 'item-0001';
 const BODY = { buyerId: 'buyer-silent', sku: SKU, quantity: 1 };

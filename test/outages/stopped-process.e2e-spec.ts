@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { expectAuditClean } from '../support/load.js';
-import { Stack } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { freshWorld, type World } from '../support/world.js';
+import { expectAuditClean } from '../fixtures/load.js';
+import { Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { freshWorld, type World } from '../fixtures/world.js';
 
 const SKU = 'item-0001';
 const BODY = { buyerId: 'buyer-stopped', sku: SKU, quantity: 1 };
