@@ -1,4 +1,3 @@
-import type { ServerResponse } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { NOTIFY_SECRET, NOTIFY_TIMES } from '../fixtures/merchant.js';
 import { NotifyQueue } from '../fixtures/notify-queue.js';
@@ -6,7 +5,7 @@ import { Operator } from '../fixtures/operator.js';
 import { expectProblem } from '../fixtures/problem.js';
 import { QueueProbe } from '../fixtures/queue-probe.js';
 import { Stack } from '../fixtures/stack.js';
-import { type Behaviour, Target } from '../fixtures/target.js';
+import { type Behaviour, drip, inTurn, status, Target } from '../fixtures/target.js';
 import { until } from '../fixtures/until.js';
 import { auditOf, freshWorld, sql, type World } from '../fixtures/world.js';
 
@@ -43,17 +42,6 @@ afterAll(async () => {
   await target?.close();
 });
 
-const status = (code: number, headers: Record<string, string> = {}): Behaviour => {
-  return (response) => response.writeHead(code, headers).end();
-};
-const inTurn = (...behaviours: Behaviour[]): Behaviour => {
-  return (response, about) => behaviours[Math.min(about.nth, behaviours.length - 1)]!(response, about);
-};
-/** Writes for ever, a byte at a time. */
-const drip = (response: ServerResponse, write: () => unknown) => {
-  const timer = setInterval(write, 50);
-  response.once('close', () => clearInterval(timer));
-};
 /** Minutes until an event's next call, by the database's clock. */
 const minutesLeft = async (id: string) => {
   const query =
@@ -132,20 +120,17 @@ describe('a target that does not take it', () => {
       /verflow/,
     ],
     ['no HTTP', (response) => response.socket!.end('SSH-2.0-OpenSSH\r\n'), /[Pp]arse|expected/],
-  ])(
-    'a target that answers %s is called by the schedule, then its event is PARKED with one alert',
-    async (name, behaviour, why) => {
-      const id = await queue.tell(target.behave(`/${encodeURIComponent(name)}`, behaviour));
-      const parked = await queue.untilState(id, 'PARKED');
-      expect(parked).toMatchObject({ attempts: CALLS_MAX, last_error: expect.stringMatching(why) });
-      // A kept connection that ends at once is tried anew within the same attempt, at each attempt that finds one kept.
-      const calls = target.of(id).length;
-      expect(calls).toBeGreaterThanOrEqual(CALLS_MAX);
-      expect(calls).toBeLessThanOrEqual(name === 'a closed connection' ? 2 * CALLS_MAX : CALLS_MAX);
-      expect(await payment.alertsOf(id)).toEqual([expect.objectContaining({ closedAt: null, gid: id })]);
-      expect(elsewhere()).toEqual([]);
-    },
-  );
+  ])('an event is PARKED with one alert after its calls if the target answers %s', async (name, behaviour, why) => {
+    const id = await queue.tell(target.behave(`/${encodeURIComponent(name)}`, behaviour));
+    const parked = await queue.untilState(id, 'PARKED');
+    expect(parked).toMatchObject({ attempts: CALLS_MAX, last_error: expect.stringMatching(why) });
+    // A kept connection that ends at once is tried anew within the same attempt, at each attempt that finds one kept.
+    const calls = target.of(id).length;
+    expect(calls).toBeGreaterThanOrEqual(CALLS_MAX);
+    expect(calls).toBeLessThanOrEqual(name === 'a closed connection' ? 2 * CALLS_MAX : CALLS_MAX);
+    expect(await payment.alertsOf(id)).toEqual([expect.objectContaining({ closedAt: null, gid: id })]);
+    expect(elsewhere()).toEqual([]);
+  });
 
   test('every call carries the same id and body, and a signature of its own by each secret', async () => {
     const id = await queue.tell(target.behave('/signed', inTurn(status(500), status(500), status(204))));

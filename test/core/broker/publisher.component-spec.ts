@@ -1,12 +1,10 @@
-import { createRequire } from 'node:module';
-import { join } from 'node:path';
 import { setImmediate as aTurn } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
 import type { Channel } from 'amqplib';
 import { afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import type { ConfirmPublisher } from '../../../libs/dtx/src/core/broker/confirm-publisher.js';
 import type { BrokerConnection } from '../../../libs/dtx/src/core/broker/connection.js';
-import { ROOT } from '../../fixtures/app-process.js';
+import { built } from '../../fixtures/built.js';
 import { TcpProxy } from '../../fixtures/proxy.js';
 import { until } from '../../fixtures/until.js';
 import { freshWorld, type World } from '../../fixtures/world.js';
@@ -15,9 +13,6 @@ const TIMEOUT_MS = 600;
 /** The message in the window, and those that got its place in the moment in which all time limits end. */
 const SENT_MAX = 4;
 const QUEUE = 'dtx.test.publisher.v1';
-/** Past the test runner, which would transform it: it is the built code that is to be tried. */
-const load = createRequire(import.meta.url);
-const built = (name: string) => load(join(ROOT, 'libs', 'dtx', 'dist', 'core', 'broker', name));
 const warnings: string[] = [];
 let world: World;
 let proxy: TcpProxy;
@@ -33,13 +28,16 @@ beforeAll(async () => {
 beforeEach(async () => {
   proxy = await TcpProxy.start(world.rabbitmq);
   const reconnect = { firstMs: 20, factor: 1, capMs: 20 };
-  connection = new (built('connection.js').BrokerConnection)({
+  connection = new (built('core/broker/connection.js').BrokerConnection)({
     url: proxy.url,
     heartbeatSeconds: 10,
     reconnect,
     name: 'test',
   });
-  publisher = new (built('confirm-publisher.js').ConfirmPublisher)(connection, { windowMax: 1, timeoutMs: TIMEOUT_MS });
+  publisher = new (built('core/broker/confirm-publisher.js').ConfirmPublisher)(connection, {
+    windowMax: 1,
+    timeoutMs: TIMEOUT_MS,
+  });
   connection.start();
   await until('the publisher is up', () => publisher.isUp);
   warnings.length = 0;

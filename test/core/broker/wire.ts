@@ -1,5 +1,3 @@
-import { createRequire } from 'node:module';
-import { join } from 'node:path';
 import { Logger } from '@nestjs/common';
 import { type ChannelModel, connect } from 'amqplib';
 import type { ConfirmPublisher } from '../../../libs/dtx/src/core/broker/confirm-publisher.js';
@@ -8,12 +6,9 @@ import type { Delivery, QueueConsumer } from '../../../libs/dtx/src/core/broker/
 import type { Queues } from '../../../libs/dtx/src/core/broker/queue-declarer.js';
 import type { QueueKind } from '../../../libs/dtx/src/core/broker/topology.js';
 import { management } from '../../../scripts/infra/broker-api.mjs';
-import { ROOT } from '../../fixtures/app-process.js';
+import { built } from '../../fixtures/built.js';
 import type { World } from '../../fixtures/world.js';
 
-/** Past the test runner, which would transform it: it is the built code that is to be tried. */
-const load = createRequire(import.meta.url);
-const built = (name: string) => load(join(ROOT, 'libs', 'dtx', 'dist', 'core', 'broker', name));
 const LIMIT_MS = 5_000;
 
 /** What the library has logged since the start of the file. */
@@ -33,15 +28,15 @@ export class Wire {
 
   constructor(url: string) {
     const reconnect = { firstMs: 20, factor: 1, capMs: 20 };
-    this.connection = new (built('connection.js').BrokerConnection)({
+    this.connection = new (built('core/broker/connection.js').BrokerConnection)({
       url,
       heartbeatSeconds: 60,
       reconnect,
       name: 'wire',
     });
-    this.queues = new (built('queue-declarer.js').Queues)(this.connection, LIMIT_MS);
+    this.queues = new (built('core/broker/queue-declarer.js').Queues)(this.connection, LIMIT_MS);
     const options = { windowMax: 500, timeoutMs: LIMIT_MS };
-    this.publisher = new (built('confirm-publisher.js').ConfirmPublisher)(this.connection, options);
+    this.publisher = new (built('core/broker/confirm-publisher.js').ConfirmPublisher)(this.connection, options);
     this.connection.start();
   }
 
@@ -52,7 +47,12 @@ export class Wire {
 
   consume(queue: string, handle: (delivery: Delivery) => Promise<void>, kind: QueueKind = 'work'): QueueConsumer {
     const options = { queue, kind, prefetch: 10, limitMs: LIMIT_MS };
-    const consumer = new (built('queue-consumer.js').QueueConsumer)(this.connection, this.queues, options, handle);
+    const consumer = new (built('core/broker/queue-consumer.js').QueueConsumer)(
+      this.connection,
+      this.queues,
+      options,
+      handle,
+    );
     this.consumers.push(consumer);
     consumer.start();
     return consumer;
