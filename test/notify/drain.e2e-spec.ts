@@ -9,8 +9,10 @@ import { freshWorld, sql, type World } from '../fixtures/world.js';
 const TARGETS = 50;
 /** 10,000 in all with `npm run test:all`. The short suite shows the same with fewer. */
 const EACH = process.env.DTX_TEST_ALL ? 200 : 40;
-/** A target without an answer has one call at once. The second is for a run that outlasts the time limit of a call. */
-const DEAD_CALLS_MAX = 2;
+/** Longer than the test: the dead target's first call never ends. */
+const CALL_TIMEOUT_MS = 600_000;
+/** Generous: on an idle machine all are told within seconds. */
+const DRAIN_MS_MAX = 240_000;
 let world: World;
 let shop: Stack;
 let merchant: { server: Server; port: number; calls: { live: number; dead: number } };
@@ -21,7 +23,7 @@ beforeAll(async () => {
   const env = { DTX_NOTIFY_SECRET: NOTIFY_SECRET, DTX_NOTIFY_ALLOW: '127.0.0.0/8' };
   // Fewer calls at once than the dead target has notifications. Without lanes its calls would take every place for longer
   // than the test lasts.
-  const notify = { ...NOTIFY_TIMES, callTimeoutMs: 120_000, ladderMs: [600_000], concurrencyMax: 16 };
+  const notify = { ...NOTIFY_TIMES, callTimeoutMs: CALL_TIMEOUT_MS, ladderMs: [600_000], concurrencyMax: 16 };
   shop = new Stack(world, { env, options: { core: { scanIntervalMs: 50 }, notify } });
   await shop.start(['payment']);
 });
@@ -60,12 +62,11 @@ async function leave(): Promise<void> {
 test(`${TARGETS - 1} live targets get all their notifications while a dead target keeps one call open`, async () => {
   await leave();
   const told = (TARGETS - 1) * EACH;
-  await until(`${told} are told`, () => merchant.calls.live >= told, { withinMs: 90_000 });
-  expect(merchant.calls.dead).toBeGreaterThan(0);
-  expect(merchant.calls.dead).toBeLessThanOrEqual(DEAD_CALLS_MAX);
+  await until(`${told} are told`, () => merchant.calls.live >= told, { withinMs: DRAIN_MS_MAX });
+  expect(merchant.calls.dead).toBe(1);
   const left = `SELECT COUNT(*) AS n FROM dtx_notification WHERE state = 'PENDING'`;
   await until(
     'only those of the dead target are left',
     async () => Number((await sql<{ n: number }>(world, 'payment', left))[0]!.n) === EACH,
   );
-});
+}, 300_000);
