@@ -121,7 +121,7 @@ describe('a handler that never ends', () => {
     expect(parked.last_error).toMatch(
       /@OnMessage\(test\.waits\.v1\) .* has not ended within 500 ms \(handlerTimeoutMs\)/,
     );
-    // Its row is nobody's: neither there, nor locked.
+    // Its row does not exist and is not locked.
     await sql(world, 'payment', 'INSERT INTO effect VALUES (?)', [hanging]);
     const alerts = await sql(world, 'payment', 'SELECT 1 FROM dtx_alert WHERE gid = ?', [hanging]);
     expect(alerts).toHaveLength(1);
@@ -171,7 +171,7 @@ describe('a participant that never ends', () => {
     await start({}, { providers: [participant(funds, reserve)], core: { handlerTimeoutMs: 300 } });
     const outcome = await service!.get(library.Tcc).run({ timeoutMs: 2_000 }, (t) => t.call(funds, {}));
     expect(outcome.status).toBe('CANCELLED');
-    // Its row is nobody's: neither there, nor locked.
+    // Its row does not exist and is not locked.
     await sql(world, 'payment', 'INSERT INTO effect VALUES (?)', [gid]);
   });
 });

@@ -39,7 +39,7 @@ test('a sale waits for an operator if the table of verdicts was emptied, and is 
   await sql(world, 'inventory', 'TRUNCATE dtx_half');
 
   await shop.start(['inventory']);
-  const [fault] = await until('it is told', async () => {
+  const [fault] = await until('the fault is reported', async () => {
     const parked = (await operator.parked()).filter(({ id }) => id === 'verdicts.lost');
     return parked.length > 0 && parked;
   });

@@ -8,7 +8,7 @@ import { until } from '../fixtures/until.js';
 import { type AppName, freshWorld, sql, type World } from '../fixtures/world.js';
 
 const BOUND_MS = 1_000;
-/** A machine that is busy with other things slows single answers down. What waits for the fault is slow each time. */
+/** A busy machine delays single answers. An answer that waits for the fault is late each time. */
 const TRIES = 5;
 const CALLERS = 50;
 const RESTOCKS = 40;

@@ -72,7 +72,7 @@ describe('POST /orders answers 400 and says why for', () => {
     ['JSON that ends too early', '{"buyerId":"alice"', 'body'],
     ['JSON with a comma too many', '{"buyerId":"alice",}', 'body'],
     ['no JSON', 'buyerId=alice', 'body'],
-    ['bytes that are no text', new Uint8Array([0x7b, 0xff, 0xfe, 0x7d]), 'body'],
+    ['bytes that are not UTF-8', new Uint8Array([0x7b, 0xff, 0xfe, 0x7d]), 'body'],
     ['JSON nested 30,000 deep', `{"buyerId":${'['.repeat(30_000)}${']'.repeat(30_000)}}`, 'buyerId'],
     ['a key __proto__', withMore('"__proto__":{"admin":true}'), 'body'],
     ['a key constructor.prototype', withMore('"constructor":{"prototype":{"admin":true}}'), 'body'],

@@ -107,7 +107,7 @@ test('readiness names a silent branch database, and the log has the reason once'
   proxy.cut();
   const { reasons } = await untilDegraded(instance, ['xa payment']);
   expect(reasons['xa payment']).toMatch(/was not looked at for \d+ s: .+/);
-  await until('it is told', () =>
+  await until('the log has it', () =>
     logLines(instance).some(({ message }) => /branch database payment was not/.test(message)),
   );
   proxy.heal();

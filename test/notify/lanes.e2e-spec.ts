@@ -87,7 +87,7 @@ const open = async (host: string) =>
 test(`${ROWS_OF_FAST_TARGET} rows of one fast target are claimed about once each`, async () => {
   const reads = await rowsRead(world, 'payment');
   await leave('fast', [110], ROWS_OF_FAST_TARGET, '2021-06-01');
-  await until('the fast target is told of all', () => callsOf(110) >= ROWS_OF_FAST_TARGET, { withinMs: 60_000 });
+  await until('the fast target has all its calls', () => callsOf(110) >= ROWS_OF_FAST_TARGET, { withinMs: 60_000 });
   await until('all is marked', async () => (await open(hostOf(110))) === 0);
   expect(callsOf(110)).toBe(ROWS_OF_FAST_TARGET);
   expect((await rowsRead(world, 'payment')) - reads).toBeLessThan(READS_PER_ROW_MAX * ROWS_OF_FAST_TARGET);
@@ -108,7 +108,7 @@ test('targets without answers leave half of all places to targets that answer', 
   await until('each dead target has had its time limit', () => dead.every((n) => callsOf(n) >= 2));
   const before = dead.map(callsOf);
   await leave('again', [103], 200, NOW);
-  await until('the live target is told', () => callsOf(103) >= 200);
+  await until('the live target has all its calls', () => callsOf(103) >= 200);
   const during = dead.map((n, i) => callsOf(n) - before[i]!);
   expect(Math.max(...during)).toBeLessThanOrEqual(2);
 });

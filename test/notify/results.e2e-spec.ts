@@ -33,7 +33,7 @@ const known = (orderId: string) =>
     return results.length > 0 && results;
   });
 
-describe('the merchant is told', () => {
+describe('the merchant', () => {
   test('the merchant is notified once that a purchase through the local message table is CAPTURED', async () => {
     const { orderId } = await shop.order(wanted);
     expect(await known(orderId)).toEqual([{ status: 'CAPTURED', source: 'told' }]);

@@ -56,7 +56,7 @@ const rowsOf = (subject: string) =>
 
 /** Told, and so never told again: nothing is due any more. */
 const untilTold = (subject: string, incidents = 1) =>
-  until(`the alert of ${subject} is told`, async () => {
+  until(`the alert of ${subject} is posted`, async () => {
     const rows = await rowsOf(subject);
     return rows.length === incidents && rows.every(({ state }) => state === 'DELIVERED');
   });

@@ -16,7 +16,7 @@ const lists: Record<string, string> = {
   halfMessage: 'halfMessageOptions',
 };
 
-/** What has no default. */
+/** Values of options without a default. */
 const required: Record<string, object> = {
   core: { app: 'a', rabbitmqUrl: 'amqp://h' },
   notify: { service: 'a' },

@@ -53,7 +53,7 @@ describe('a message without a consumer', () => {
     const localMessage = { resend: SHORT, absentMs: 1_000, attemptsMax: 10_000 };
     await start({ localMessage });
     await append();
-    const [alert] = await untilOver('a person is told', async () => {
+    const [alert] = await untilOver('an alert is raised', async () => {
       const told = await alerts();
       return told.length > 0 && told;
     });
@@ -92,7 +92,7 @@ describe('a half message', () => {
   const send = () => service.get(library.HalfMessages).send(contract, { gid }, async () => {});
   const consumer = () => controllerOf([[library.OnMessage(contract), async () => {}]]);
   const untilAlert = () =>
-    untilOver('a person is told', async () => {
+    untilOver('an alert is raised', async () => {
       const told = await alerts();
       return told.length > 0 && told;
     });
@@ -165,7 +165,7 @@ test('messages without a row and without a consumer raise one alert until a cons
   await start({ core });
   for (let n = 0; n < 3; n++)
     await service.source.transaction((tx) => service.get(library.ReliableMessages).publish(tx, contract, { gid }));
-  await untilOver('a person is told', async () => (await told()).length > 0);
+  await untilOver('an alert is raised', async () => (await told()).length > 0);
   await service.close();
   await start({ core, controllers: [controllerOf([[library.OnMessage(contract), async () => {}]])] });
   await untilOver('the alert is closed', async () => (await told())[0]!.closed_at !== null);

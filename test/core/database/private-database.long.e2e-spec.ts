@@ -145,7 +145,7 @@ describe('an account with rights on rows only', () => {
     }
     await until('readiness says yes', async () => (await readyOf(payment)) === 200);
     const told = () => logLines(payment).filter(({ context }) => context === 'Readiness');
-    await until('it is told that it works again', () => told().length === 2);
+    await until('the log says that it works again', () => told().length === 2);
     expect(told().map(({ level }) => level)).toEqual(['warn', 'log']);
   });
 });

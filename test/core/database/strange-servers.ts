@@ -54,7 +54,7 @@ async function makeAccount(world: World, app: (typeof APPS)[number], name: strin
   await sql(world, app, `GRANT ALL ON \`${database}\`.* TO ${account}`);
 }
 
-/** One SET for all accounts: a variable is what its account is to have, or stays what it is. */
+/** One SET for all accounts. A variable gets the value of its account, or keeps its own. */
 function initConnect(all: typeof STRANGE, isMariaDb: boolean): string {
   const names = new Set(Object.values(all).flatMap((settings) => Object.keys(settings)));
   const own = (name: string) => (isMariaDb ? name.replace(/^transaction_/, 'tx_') : name);

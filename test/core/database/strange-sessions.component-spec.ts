@@ -85,7 +85,7 @@ const oddly = (field: Field, next: () => unknown) => {
   return /DATE|TIME/.test(field.type) ? field.string()?.slice(0, 10) : next();
 };
 
-describe('a DataSource whose driver is told', () => {
+describe('a DataSource whose driver is set', () => {
   test.each([
     ['dateStrings', { dateStrings: true }],
     ['to read values in its own way', { extra: { typeCast: oddly } }],

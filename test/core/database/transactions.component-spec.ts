@@ -25,7 +25,7 @@ const deadlock = () => Object.assign(new Error('a deadlock of its own'), { errno
 const effects = async (gid: string) =>
   (await sql(world, 'payment', 'SELECT gid FROM effect WHERE gid = ?', [gid])).length;
 
-/** Runs a unit of work whose hooks do what they are told, after its COMMIT. */
+/** Runs a unit of work with hooks after its COMMIT. */
 function unitWith(source: DataSource, gid: string, hooks: Array<() => Promise<void>>): Promise<string> {
   return library.inTransaction(source, async (tx) => {
     await tx.query('INSERT INTO effect VALUES (?)', [gid]);

@@ -58,7 +58,7 @@ async function handle(gid = nextGid()): Promise<string | null> {
   return row!.error;
 }
 
-/** All settings of a session but those that count what has happened in it. */
+/** All settings of a session but its counters. */
 async function settings(query: (text: string) => Promise<Array<{ Variable_name: string; Value: string }>>) {
   const rows = await query('SHOW SESSION VARIABLES');
   const passing =
@@ -93,9 +93,9 @@ const Invoice = new EntitySchema<{ id: number; who: string; created: Date; issue
 });
 
 describe.each([
-  ['the zone of the server is UTC+8, the driver is told nothing', 'east', {}],
+  ['the zone of the server is UTC+8, the driver has no time zone', 'east', {}],
   ['server and driver are both told UTC+8', 'east', { timezone: '+08:00' }],
-  ['the driver is told UTC', 'east', { timezone: 'Z' }],
+  ['the driver has UTC', 'east', { timezone: 'Z' }],
   ['the server says nothing', 'loose', {}],
 ])('%s', (_, account, source) => {
   test('a date that a handler writes is the same in a request, and vice versa', async () => {
