@@ -5,8 +5,8 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 const source = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
 /**
- * The crash matrices first: their files are the smallest, which is what vitest goes by, and run the longest. Begun last,
- * one of them would run on alone while the other workers have nothing left to do.
+ * Sorts the crash matrices first. Their files are the smallest, so vitest would start them last, but they run the
+ * longest. The last one would then run alone while the other workers have no work left.
  */
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
@@ -17,19 +17,40 @@ class LongestFirst extends BaseSequencer {
 }
 
 /**
- * Units run from source beside the code; everything under test/ drives the built apps as real processes against real
- * servers. Spec files run side by side, each in a world (databases, vhost) of its own.
+ * The file name decides the project. `scripts/test/projects.mjs` reads the same names, to tell a run that needs servers.
+ * unit: `*.spec.ts`, rules without servers. component: `*.component-spec.ts`, the library against real servers.
+ * e2e: `*.e2e-spec.ts`, the apps as processes. crash and mutants: their folders.
  */
+const projects: Record<string, { include: string[]; exclude?: string[]; testTimeout?: number }> = {
+  unit: { include: ['{libs,apps}/*/src/**/*.spec.ts', 'test/**/*.spec.ts'], testTimeout: 20_000 },
+  component: { include: ['test/**/*.component-spec.ts'] },
+  e2e: { include: ['test/**/*.e2e-spec.ts'], exclude: ['test/{crash-matrix,mutants}/**'] },
+  crash: { include: ['test/crash-matrix/**/*.e2e-spec.ts'] },
+  mutants: { include: ['test/mutants/**/*.e2e-spec.ts'] },
+};
+
+/** `*.long.*` files run only in `npm run test:all` and with `--all`. */
+const long = process.env.DTX_TEST_ALL ? [] : ['test/**/*.long.*'];
+
+/** Each spec file that uses servers has databases and a vhost of its own, so files run side by side. */
 export default defineConfig({
-  resolve: { alias: { 'nest-dtx': source('./libs/dtx/src/index.ts') } },
+  resolve: {
+    alias: [
+      { find: /^nest-dtx$/, replacement: source('./libs/dtx/src/index.ts') },
+      { find: /^nest-dtx\/([\w-]+)$/, replacement: source('./libs/dtx/src/$1/index.ts') },
+      { find: /^@nest-dtx\/(host|shop)$/, replacement: source('./libs/$1/src/index.ts') },
+    ],
+  },
   test: {
-    include: ['libs/*/src/**/*.spec.ts', 'apps/*/src/**/*.spec.ts', 'test/**/*spec.ts'],
-    exclude: ['**/node_modules/**', '**/dist/**', ...(process.env.DTX_TEST_ALL ? [] : ['test/**/*.long.e2e-spec.ts'])],
     pool: 'forks',
     sequence: { sequencer: LongestFirst },
     maxWorkers: 3,
     testTimeout: 120_000,
     hookTimeout: 120_000,
     teardownTimeout: 20_000,
+    projects: Object.entries(projects).map(([name, { include, exclude = [], ...rest }]) => ({
+      extends: true,
+      test: { ...rest, name, include, exclude: ['**/node_modules/**', '**/dist/**', ...exclude, ...long] },
+    })),
   },
 });

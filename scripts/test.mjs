@@ -1,5 +1,6 @@
 // The tests on servers of their own, then the invariants over everything that they did.
 // Usage: npm test [-- <vitest filters and options>]     npm run test:all: the long ones too
+// A run of unit specs alone starts no servers and needs no build.
 // The last line is the result: `N passed, N failed`. The audit counts as one test.
 import { join } from 'node:path';
 import { isUp } from './audit/worlds.mjs';
@@ -9,6 +10,7 @@ import { down, up } from './infra/index.mjs';
 import { withLock } from './infra/lock.mjs';
 import { makePrivateDir, placeOf, ROOT } from './infra/place.mjs';
 import { prepare } from './prepare.mjs';
+import { needsServers } from './test/projects.mjs';
 import { runVitest } from './test/vitest.mjs';
 import { auditTestWorlds, dropOldWorlds } from './test/worlds.mjs';
 
@@ -21,15 +23,21 @@ async function main() {
   let counts = { passed: 0, failed: 1 };
   try {
     const lock = join(ROOT, '.infra', 'test-run.lock'); // two runs at once would drop each other's databases
-    counts = await withLock(lock, { say, what: 'the tests', boundMs: 3_600_000 }, () =>
-      run(filters, { isAll, interrupt }),
-    );
+    counts = needsServers(filters)
+      ? await withLock(lock, { say, what: 'the tests', boundMs: 3_600_000 }, () => run(filters, { isAll, interrupt }))
+      : await runUnits(filters, interrupt);
   } catch (error) {
     if (!interrupt.signal.aborted) console.error(error instanceof OperatorError ? error.message : error);
   }
   say(`${counts.passed} passed, ${counts.failed} failed`);
   if (interrupt.signal.aborted) return 130;
   return counts.passed > 0 && counts.failed === 0 ? 0 : 1;
+}
+
+/** Beside a run with servers, so its files are in a folder of its own. */
+async function runUnits(filters, { signal }) {
+  await prepare({ say, builds: false, signal });
+  return runVitest(filters, { isAll: true, place: makePrivateDir(placeOf('unit')), signal, say });
 }
 
 /** Servers that were up before stay up: somebody else uses them, or wants the next run to be quick. */
@@ -41,8 +49,7 @@ async function run(filters, { isAll, interrupt }) {
     const servers = await up('test', { say });
     signal.throwIfAborted();
     await dropOldWorlds(servers);
-    const report = join(makePrivateDir(placeOf('test')), 'report.json');
-    const counts = await runVitest(filters, { isAll, report, signal, say });
+    const counts = await runVitest(filters, { isAll, place: makePrivateDir(placeOf('test')), signal, say });
     if (!signal.aborted) await addAudit(counts, { isFiltered: filters.length > 0 });
     return counts;
   } finally {

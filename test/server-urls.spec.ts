@@ -24,7 +24,7 @@ describe('a URL of a server', () => {
     ['broker', 'amqps://u@h/a%2Fb'],
     ['redis', 'rediss://:pw@[2001:db8::7]/3'],
     ['redis', 'redis://h'],
-  ])('of a %s is the same to the scripts and to the library: %s', (kind, text) => {
+  ])('the scripts and the library read the URL of a %s alike: %s', (kind, text) => {
     const [ofScripts, ofLibrary] = both(kind, text);
     expect(ofScripts).toEqual(ofLibrary);
     expect(ofScripts).toMatchObject({ host: expect.any(String) });
@@ -40,11 +40,11 @@ describe('a URL of a server', () => {
     ['broker', 'amqp://u:%zz@h/v'],
     ['broker', 'amqp://%e4@h/v'],
     ['redis', `redis://${'h'.repeat(5_000)}`],
-  ])('of a %s is refused by the scripts and by the library: %s', (kind, text) => {
+  ])('the scripts and the library both refuse the URL of a %s: %s', (kind, text) => {
     expect(both(kind, text)).toEqual(['refused', 'refused']);
   });
 
-  it('is the same to both, whatever is in it', () => {
+  it('a URL with any user, password and path is the same to the scripts and to the library', () => {
     const any = fc.string({ unit: 'grapheme', maxLength: 12 });
     fc.assert(
       fc.property(any, any, any, fc.boolean(), (user, password, path, isEncoded) => {

@@ -2,18 +2,19 @@
 import { spawn } from 'node:child_process';
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { makePrivateDir, placeOf, ROOT } from '../infra/place.mjs';
+import { makePrivateDir, ROOT } from '../infra/place.mjs';
 
 /** A suite that hangs must still end with a summary. */
 const BOUND_MS = 60 * 60_000;
 const POLITE_MS = 15_000;
 
 /**
- * @param {string[]} args filters and options that are passed on
- * @param {{ isAll: boolean, report: string, signal: AbortSignal, say: (line: string) => void }} options
+ * @param {string[]} args filters and options that are passed on; `place` is the folder of the report and temporary files
+ * @param {{ isAll: boolean, place: string, signal: AbortSignal, say: (line: string) => void }} options
  * @returns {Promise<{ passed: number, failed: number }>}
  */
-export async function runVitest(args, { isAll, report, signal, say }) {
+export async function runVitest(args, { isAll, place, signal, say }) {
+  const report = join(place, 'report.json');
   rmSync(report, { force: true });
   const child = spawn(
     process.execPath,
@@ -26,7 +27,7 @@ export async function runVitest(args, { isAll, report, signal, say }) {
       ...args,
     ],
     // A group of its own: Ctrl-C reaches it through us, and whatever a killed test left running can be ended with it.
-    { cwd: ROOT, detached: true, stdio: ['ignore', 'inherit', 'inherit'], env: testEnvironment(isAll) },
+    { cwd: ROOT, detached: true, stdio: ['ignore', 'inherit', 'inherit'], env: testEnvironment({ isAll, place }) },
   );
   const ended = new Promise((resolve) => {
     child.on('error', (error) => resolve(error.message));
@@ -45,10 +46,10 @@ export async function runVitest(args, { isAll, report, signal, say }) {
   return countTests(report, code);
 }
 
-function testEnvironment(isAll) {
+function testEnvironment({ isAll, place }) {
   const { NODE_ENV, ...env } = process.env; // the caller's production must not become the tests'
   // A run that is killed leaves its temporary files in the clone, and the next one removes them.
-  const temporary = join(placeOf('test'), 'tmp');
+  const temporary = join(place, 'tmp');
   rmSync(temporary, { recursive: true, force: true });
   return { ...env, TMPDIR: makePrivateDir(temporary), ...(isAll ? { DTX_TEST_ALL: '1' } : {}) };
 }

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { expect } from 'vitest';
-import { Operator } from '../support/operator.js';
-import { QueueProbe } from '../support/queue-probe.js';
-import type { Stack } from '../support/stack.js';
-import { type AppName, sql } from '../support/world.js';
+import { Operator } from '../fixtures/operator.js';
+import { QueueProbe } from '../fixtures/queue-probe.js';
+import type { Stack } from '../fixtures/stack.js';
+import { type AppName, sql } from '../fixtures/world.js';
 import { type Case, few, type Mode, type Row } from './row.js';
 import { tableAway } from './table-away.js';
 

@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { expect } from 'vitest';
 import { newId } from '../../libs/dtx/src/core/ids.js';
+import { TestPublisher } from '../fixtures/messages.js';
+import { Operator } from '../fixtures/operator.js';
+import type { Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { sql } from '../fixtures/world.js';
 import { takes, verdicts } from '../half-message/sales.js';
-import { TestPublisher } from '../support/messages.js';
-import { Operator } from '../support/operator.js';
-import type { Stack } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { sql } from '../support/world.js';
 import { halfMessages } from './half-message.scheme.js';
 import { type Case, few, type Row } from './row.js';
 import { post } from './run-case.js';

@@ -1,8 +1,8 @@
 import { expect } from 'vitest';
+import type { Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { sql } from '../fixtures/world.js';
 import { takes, verdicts } from '../half-message/sales.js';
-import type { Stack } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { sql } from '../support/world.js';
 import { openMessages } from './local-message.scheme.js';
 import type { Case, Scheme } from './row.js';
 import { post } from './run-case.js';

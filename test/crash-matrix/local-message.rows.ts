@@ -1,9 +1,9 @@
 import { expect } from 'vitest';
-import { ADMIN_TOKEN } from '../support/app-process.js';
-import { QueueProbe } from '../support/queue-probe.js';
-import { call, type Stack } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { type AppName, sql, type World } from '../support/world.js';
+import { ADMIN_TOKEN } from '../fixtures/app-process.js';
+import { QueueProbe } from '../fixtures/queue-probe.js';
+import { call, type Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { type AppName, sql, type World } from '../fixtures/world.js';
 import { type Case, MODES, type Row } from './row.js';
 import { tableAway } from './table-away.js';
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { allFailpoints } from '../../libs/dtx/src/index.js';
-import { Stack } from '../support/stack.js';
-import { auditOf, freshWorld } from '../support/world.js';
+import { Stack } from '../fixtures/stack.js';
+import { auditOf, freshWorld } from '../fixtures/world.js';
 import { MODES, type Mode, type Row, type Scheme } from './row.js';
 import { runCase, SHORT_TIMES } from './run-case.js';
 

@@ -1,8 +1,8 @@
 import { expect } from 'vitest';
-import { NOTIFY_SECRET, notificationsOf } from '../support/merchant.js';
-import type { Target } from '../support/target.js';
-import { until } from '../support/until.js';
-import { sql } from '../support/world.js';
+import { NOTIFY_SECRET, notificationsOf } from '../fixtures/merchant.js';
+import type { Target } from '../fixtures/target.js';
+import { until } from '../fixtures/until.js';
+import { sql } from '../fixtures/world.js';
 import { localMessage } from './local-message.scheme.js';
 import { type Case, few, type Row, type Scheme } from './row.js';
 import { tcc } from './tcc.scheme.js';

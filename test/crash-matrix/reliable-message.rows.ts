@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis';
 import { expect } from 'vitest';
-import { until } from '../support/until.js';
+import { until } from '../fixtures/until.js';
 import { hintOf, isTold, RESTOCK, stockOf } from './reliable-message.scheme.js';
 import { type Case, few, type Row } from './row.js';
 

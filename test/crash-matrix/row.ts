@@ -1,6 +1,6 @@
-import type { AppProcess } from '../support/app-process.js';
-import type { Stack } from '../support/stack.js';
-import type { AppName } from '../support/world.js';
+import type { AppProcess } from '../fixtures/app-process.js';
+import type { Stack } from '../fixtures/stack.js';
+import type { AppName } from '../fixtures/world.js';
 
 /** What is done to the process that reaches the point. */
 export type Mode = 'crash' | 'pause, recover, kill' | 'pause, recover, continue' | 'error' | 'lost';

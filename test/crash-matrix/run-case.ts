@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { AppProcess } from '../support/app-process.js';
-import { type Answer, call, type Stack } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { sql } from '../support/world.js';
+import { AppProcess } from '../fixtures/app-process.js';
+import { type Answer, call, type Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { sql } from '../fixtures/world.js';
 import type { Attempt, Case, Mode, Row, Scheme } from './row.js';
 
 /** Short times, so that a case takes about three seconds; the victim's heartbeat lets the broker notice a paused one. */

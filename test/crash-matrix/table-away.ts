@@ -1,6 +1,6 @@
-import type { Stack } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { type AppName, sql } from '../support/world.js';
+import type { Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { type AppName, sql } from '../fixtures/world.js';
 import type { Row } from './row.js';
 
 /**

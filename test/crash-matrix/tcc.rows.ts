@@ -1,5 +1,5 @@
 import { expect } from 'vitest';
-import { type AppName, sql } from '../support/world.js';
+import { type AppName, sql } from '../fixtures/world.js';
 import { type Case, few, type Mode, type Row } from './row.js';
 import { barrier, transaction } from './tcc.scheme.js';
 

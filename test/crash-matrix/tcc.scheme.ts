@@ -1,7 +1,7 @@
 import { expect } from 'vitest';
-import type { Stack } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { type AppName, sql, type World } from '../support/world.js';
+import type { Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { type AppName, sql, type World } from '../fixtures/world.js';
 import type { Case, Scheme } from './row.js';
 import { post } from './run-case.js';
 

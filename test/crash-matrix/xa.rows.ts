@@ -1,8 +1,8 @@
 import { expect } from 'vitest';
-import { Operator } from '../support/operator.js';
-import type { Stack } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { sql } from '../support/world.js';
+import { Operator } from '../fixtures/operator.js';
+import type { Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { sql } from '../fixtures/world.js';
 import {
   begin,
   decisions,

@@ -1,6 +1,6 @@
 import { expect } from 'vitest';
-import { until } from '../support/until.js';
-import { sql } from '../support/world.js';
+import { until } from '../fixtures/until.js';
+import { sql } from '../fixtures/world.js';
 import { decisions, witnesses } from '../xa/shop.js';
 import type { Scheme } from './row.js';
 import { post } from './run-case.js';

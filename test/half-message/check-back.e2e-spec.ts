@@ -1,13 +1,13 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { SHORT_TIMES } from '../crash-matrix/run-case.js';
+import { AppProcess } from '../fixtures/app-process.js';
+import { expectAuditClean } from '../fixtures/load.js';
+import { propertiesOf, TestPublisher } from '../fixtures/messages.js';
+import { Operator } from '../fixtures/operator.js';
+import { Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { freshWorld, sql, type World } from '../fixtures/world.js';
 import { deleteQueue, messagesIn } from '../mutants/broker.js';
-import { AppProcess } from '../support/app-process.js';
-import { expectAuditClean } from '../support/load.js';
-import { propertiesOf, TestPublisher } from '../support/messages.js';
-import { Operator } from '../support/operator.js';
-import { Stack } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { freshWorld, sql, type World } from '../support/world.js';
 import { BOOK, sell, sold, takes, verdicts } from './sales.js';
 
 const CHECKS = 'dtx.inventory.half-check.v1';
@@ -30,7 +30,7 @@ afterAll(async () => {
   await shop.stop();
 });
 
-/** The only inventory app there is. The sweeper is far away: what is sent late was sent by a check. */
+/** The only inventory app. The sweeper runs too rarely to matter, so a message that is sent late was sent by a check. */
 async function restart(halfMessage: object, failpoints?: string): Promise<AppProcess> {
   await seller?.stop();
   const options = {
@@ -49,12 +49,12 @@ const keyOf = async (key: string) =>
 const untilState = (gid: string, state: string) =>
   until(`the verdict of ${gid} is ${state}`, async () => (await verdicts(world, gid))[0]?.state === state);
 
-test('the producer is gone for longer than all levels: when it is back, its committed message is delivered', async () => {
+test('a committed message is delivered by a producer that was down for longer than all check delays', async () => {
   const levelsMs = [300, 400];
   const dying = await restart({ levelsMs }, 'half-message.committed=crash');
   await sell(dying, 'gone').catch(() => {}); // the answer dies with it
   await dying.untilExited();
-  // Its copy waits at the check queue, where nobody asks; nothing there has a time to live.
+  // Its prepared message waits in the check queue without a consumer. Messages there do not expire.
   await until('its first level is over', async () => (await messagesIn(world, CHECKS)) === 1);
   const since = performance.now();
   await until('all levels would be over', () => performance.now() - since > 2_000);
@@ -65,7 +65,7 @@ test('the producer is gone for longer than all levels: when it is back, its comm
   expect(await takes(world, gid)).toEqual([{ state: 'TAKEN', times: 1 }]);
 });
 
-test('a local transaction that is open across three checks is asked for again each time, and then delivered', async () => {
+test('a local transaction that stays open is checked again at each delay, and its message is delivered after the commit', async () => {
   const levelsMs = [300, 400, 500, 30_000];
   const slow = await restart({ levelsMs }, 'half-message.opened=1*delay(8000);half-message.postponed=delay(0)');
   const orderId = await sold(slow, 'slow');
@@ -75,7 +75,7 @@ test('a local transaction that is open across three checks is asked for again ea
   await deleteQueue(world, 'dtx.inventory.half-wait.30000ms.v1');
 });
 
-test('a message that is delivered twice, by its producer and by its check, has one effect', async () => {
+test('a message that its producer and its check both deliver has one effect', async () => {
   // Neither that it was sent is written down, nor what its consumers say of it.
   const armed = 'half-message.marked=1*error;half-message.done=error;half-message.checked=delay(0)';
   const twice = await restart({}, armed);
@@ -93,7 +93,7 @@ test.each<['retry' | 'reject', string]>([
   ['retry', 'delivered: its transaction has committed after all'],
   ['reject', 'ruled back: its transaction is gone with its process'],
 ])(
-  'a copy that gave up and gets a person’s %s is %s',
+  'a parked prepared message that an operator settles by %s is %s',
   async (word) => {
     const levelsMs = [300];
     const armed = word === 'retry' ? '1*delay(6000);half-message.confirmed=error' : '1*delay(60000)';
@@ -109,7 +109,7 @@ test.each<['retry' | 'reject', string]>([
       expect((await operator.retry(copy.id)).status).toBe(200);
       expect((await shop.settled(copy.gid!)).status).toBe('CONFIRMED');
     } else {
-      // While it is open nobody may rule: unknown, try again.
+      // While the transaction is open the outcome is unknown, and the check is repeated.
       expect((await operator.resolve(copy.id, 'reject')).status).toBe(503);
       await stuck.kill();
       await restart({ levelsMs });
@@ -127,7 +127,7 @@ test.each<['retry' | 'reject', string]>([
   60_000,
 );
 
-test('an operator deletes a waiting queue: the next sale makes it again', async () => {
+test('the next sale declares a waiting queue again that an operator has deleted', async () => {
   // A level long enough to be looked at.
   const app = await restart({ levelsMs: [10_000] });
   const queue = 'dtx.inventory.half-wait.10000ms.v1';
@@ -138,7 +138,7 @@ test('an operator deletes a waiting queue: the next sale makes it again', async 
   expect((await shop.settled(orderId)).status).toBe('CONFIRMED');
 });
 
-test('the decline comes to order and inventory before the sale does: cancelled and put back all the same', async () => {
+test('a decline that overtakes its sale cancels the order and restores the stock', async () => {
   const app = await restart({});
   await shop.of('order').stop();
   const orderId = await sold(app, 'overtaken', { ...BOOK, buyerId: 'a stranger' });
@@ -163,7 +163,7 @@ test('the decline comes to order and inventory before the sale does: cancelled a
   expect((await shop.get('order', `/orders/${orderId}`)).body).toMatchObject({ status: 'CANCELLED' });
 });
 
-test('payment fails on a sale for ever: parked with one alert; rejected by a person, stock and order are undone', async () => {
+test('a sale whose payment keeps failing is parked with one alert, and its rejection by an operator undoes stock and order', async () => {
   const app = await restart({});
   await shop.of('payment').stop();
   const once = { ...SHORT_TIMES, core: { ...SHORT_TIMES.core, inbox: { attemptsMax: 2, backoff: { firstMs: 100 } } } };
@@ -179,7 +179,7 @@ test('payment fails on a sale for ever: parked with one alert; rejected by a per
   await until('the stock is back', async () => (await takes(world, orderId))[0]?.state === 'RETURNED');
 });
 
-test('where the broker will not have the queues, the app refuses to start and says why', async () => {
+test('an app does not start if the broker refuses its queues, and says why', async () => {
   const publisher = await TestPublisher.open(world);
   await publisher.declare('dtx.inventory.half-wait.777ms.v1');
   const halfMessage = { ...SHORT_TIMES.halfMessage, levelsMs: [777] };

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { SHORT_TIMES } from '../crash-matrix/run-case.js';
-import { expectAuditClean } from '../support/load.js';
-import { Stack } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { freshWorld, type World } from '../support/world.js';
+import { expectAuditClean } from '../fixtures/load.js';
+import { Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { freshWorld, type World } from '../fixtures/world.js';
 import { BOOK, sell, sold, takes, verdicts } from './sales.js';
 
 let world: World;
@@ -23,7 +23,7 @@ afterAll(async () => {
   await shop.stop();
 });
 
-test('a sale takes stock and money, and is an order of the scheme', async () => {
+test('a flash sale takes stock and money and creates an order of its scheme', async () => {
   const orderId = await sold(inventory(), 'good');
   expect(await shop.settled(orderId)).toMatchObject({ status: 'CONFIRMED', scheme: 'half-message', amount: 1_999 });
   expect(await takes(world, orderId)).toEqual([{ state: 'TAKEN', times: 1 }]);
@@ -31,7 +31,7 @@ test('a sale takes stock and money, and is an order of the scheme', async () => 
   await until('it is marked', async () => (await verdicts(world, orderId))[0]?.state === 'DONE');
 });
 
-test('a repeated call is answered with the same purchase, whatever came of it since', async () => {
+test('a repeated call returns the same purchase, also after it has settled', async () => {
   const first = await sell(inventory(), 'twice');
   await shop.settled(String(first.body.orderId));
   const again = await sell(inventory(), 'twice');
@@ -40,7 +40,7 @@ test('a repeated call is answered with the same purchase, whatever came of it si
   expect((await sell(inventory(), 'twice', { ...BOOK, quantity: 2 })).status).toBe(422);
 });
 
-test('a stock-out is refused at once, and leaves nothing but a verdict and a copy that dies by its check', async () => {
+test('a sale without stock is refused at once and leaves only a verdict and a prepared message that its check discards', async () => {
   const answer = await sell(inventory(), 'none-left', { ...BOOK, sku: 'phone', quantity: 2 });
   const orderId = String(answer.body.orderId);
   expect([answer.status, answer.body]).toMatchObject([409, { orderStatus: 'CANCELLED', reason: 'OUT_OF_STOCK' }]);
@@ -54,14 +54,14 @@ test('a stock-out is refused at once, and leaves nothing but a verdict and a cop
 test.each([
   ['bob', 'INSUFFICIENT_FUNDS'],
   ['a stranger', 'UNKNOWN_BUYER'],
-])('payment cannot take the money of %s: the stock is put back and the order cancelled', async (buyerId, reason) => {
+])('the stock is restored and the order cancelled if payment cannot take the money of %s', async (buyerId, reason) => {
   const orderId = await sold(inventory(), `poor-${reason}`, { ...BOOK, buyerId });
   expect(await shop.settled(orderId)).toMatchObject({ status: 'CANCELLED', reason });
   await until('the stock is back', async () => (await takes(world, orderId))[0]?.state === 'RETURNED');
   expect((await shop.get('payment', `/payments/${orderId}`)).body).toMatchObject({ status: 'DECLINED' });
 });
 
-test('twenty calls with one key at once are one sale', async () => {
+test('twenty concurrent calls with one Idempotency-Key make one sale', async () => {
   const answers = await Promise.all(Array.from({ length: 20 }, () => sell(inventory(), 'at-once')));
   const accepted = answers.filter(({ status }) => status === 202);
   expect(answers.every(({ status }) => [202, 409].includes(status))).toBe(true);

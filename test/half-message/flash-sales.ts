@@ -1,4 +1,4 @@
-import { Callers, type CallersOptions, type Reply } from '../support/callers.js';
+import { Callers, type CallersOptions, type Reply } from '../fixtures/callers.js';
 
 /** Callers who buy in a flash sale: accepted, or refused at once. */
 export class FlashSales extends Callers<202 | 409> {

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { SHORT_TIMES } from '../crash-matrix/run-case.js';
-import { expectAuditClean } from '../support/load.js';
-import { Operator } from '../support/operator.js';
-import { Stack } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { freshWorld, sql, type World } from '../support/world.js';
+import { expectAuditClean } from '../fixtures/load.js';
+import { Operator } from '../fixtures/operator.js';
+import { Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { freshWorld, sql, type World } from '../fixtures/world.js';
 import { isSent, sell, sold, takes, verdicts } from './sales.js';
 
 const options = { ...SHORT_TIMES, core: { ...SHORT_TIMES.core, purgeIntervalMs: 100 } };
@@ -22,7 +22,7 @@ beforeAll(async () => {
 
 afterAll(() => shop?.stop());
 
-test('a table of verdicts that was emptied rules nothing back: the sale waits for a person, who has it sent', async () => {
+test('a sale waits for an operator if the table of verdicts was emptied, and is sent by the operator’s retry', async () => {
   await shop.settled(await sold(shop.of('inventory'), 'before'));
   await until(
     'a verdict is remembered',
@@ -39,7 +39,7 @@ test('a table of verdicts that was emptied rules nothing back: the sale waits fo
   await sql(world, 'inventory', 'TRUNCATE dtx_half');
 
   await shop.start(['inventory']);
-  const [fault] = await until('it is told', async () => {
+  const [fault] = await until('the fault is reported', async () => {
     const parked = (await operator.parked()).filter(({ id }) => id === 'verdicts.lost');
     return parked.length > 0 && parked;
   });
@@ -62,7 +62,7 @@ test('a table of verdicts that was emptied rules nothing back: the sale waits fo
   expect(await shop.settled(gid)).toMatchObject({ status: 'CONFIRMED' });
 });
 
-test('once a person has looked, a sale whose process died before its commit is ruled back as ever', async () => {
+test('a sale whose process died before the commit is rolled back again once an operator has looked at the table', async () => {
   await until('another verdict is remembered', async () => {
     return (
       (await sql(world, 'inventory', 'SELECT m.id FROM dtx_half_mark m JOIN dtx_half h ON h.id = m.id')).length > 0

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { SHORT_TIMES } from '../crash-matrix/run-case.js';
-import type { AppProcess } from '../support/app-process.js';
-import { expectAuditClean } from '../support/load.js';
-import { Stack } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { freshWorld, sql, type World } from '../support/world.js';
+import type { AppProcess } from '../fixtures/app-process.js';
+import { expectAuditClean } from '../fixtures/load.js';
+import { Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { freshWorld, sql, type World } from '../fixtures/world.js';
 import { isSent, sell, verdicts } from './sales.js';
 
 const SALES = process.env.DTX_TEST_ALL ? 1_000 : 400;
@@ -32,7 +32,7 @@ afterAll(async () => {
   await shop.stop();
 });
 
-test(`${SALES} verdicts race with their checks, at four instances: one wins, and both sides know which`, async () => {
+test(`${SALES} verdicts that race with their checks at four instances have one winner each, known to both sides`, async () => {
   const sellers = shop.instances.filter(({ app }) => app === 'inventory');
   const told = new Map<string, number>();
   let next = 0;

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, onTestFailed, test } from 'vitest';
-import { type House, housesIn, killOne, random, untilAllReady } from '../support/houses.js';
-import { expectAuditClean, untilPassed } from '../support/load.js';
-import { Stack } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { freshWorld, sql } from '../support/world.js';
+import { type House, housesIn, killOne, random, untilAllReady } from '../fixtures/houses.js';
+import { expectAuditClean, untilPassed } from '../fixtures/load.js';
+import { Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { freshWorld, sql } from '../fixtures/world.js';
 import { FlashSales } from './flash-sales.js';
 import { isSent, verdicts } from './sales.js';
 
@@ -28,7 +28,7 @@ beforeAll(async () => {
 
 afterAll(() => Promise.all(houses.map((house) => house.close())));
 
-test(`${SALES} flash sales of one sku by ${CALLERS} at once, stock for ${STOCK}, a random app killed every ${KILL_EVERY_MS} ms`, async () => {
+test(`${SALES} flash sales by ${CALLERS} callers sell a stock of ${STOCK} once while a random app is killed every ${KILL_EVERY_MS} ms`, async () => {
   onTestFailed(() => console.error(`the kills were those of TEST_SEED=${seed}`));
   const sellers = () => houses.filter(({ app, url }) => app === 'inventory' && url).map(({ url }) => url);
   const sales = new FlashSales({

@@ -1,7 +1,7 @@
 import { expect } from 'vitest';
-import type { AppProcess } from '../support/app-process.js';
-import { type Answer, call } from '../support/stack.js';
-import { sql, type World } from '../support/world.js';
+import type { AppProcess } from '../fixtures/app-process.js';
+import { type Answer, call } from '../fixtures/stack.js';
+import { sql, type World } from '../fixtures/world.js';
 
 export const BOOK = { buyerId: 'alice', sku: 'book', quantity: 1 };
 

@@ -2,13 +2,13 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { control, down, up } from '../../scripts/infra/index.mjs';
 import { createWorld } from '../../scripts/infra/world.mjs';
 import { SHORT_TIMES } from '../crash-matrix/run-case.js';
+import type { AppProcess } from '../fixtures/app-process.js';
+import { expectAuditClean, untilPassed } from '../fixtures/load.js';
+import { expectProblem } from '../fixtures/problem.js';
+import { Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { sql, type World } from '../fixtures/world.js';
 import { messagesIn } from '../mutants/broker.js';
-import type { AppProcess } from '../support/app-process.js';
-import { expectAuditClean, untilPassed } from '../support/load.js';
-import { expectProblem } from '../support/problem.js';
-import { Stack } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { sql, type World } from '../support/world.js';
 import { sell, sold, verdicts } from './sales.js';
 
 /** Servers of their own, since all other tests need theirs up. */
@@ -65,7 +65,7 @@ async function expectSettled(orderIds: string[], rolledBackBefore: number): Prom
   await expectAuditClean(shop);
 }
 
-test('the broker is killed and started again while copies wait: each comes to its check', async () => {
+test('each prepared message reaches its check after the broker was killed and restarted', async () => {
   const orderIds = await leaveCopies('broker');
   await servers.rabbitmq.kill();
   await servers.rabbitmq.start();
@@ -73,7 +73,7 @@ test('the broker is killed and started again while copies wait: each comes to it
   await expectSettled(orderIds, 0);
 }, 180_000);
 
-test('the database is away when copies come to their only check: nothing is counted, nothing is lost', async () => {
+test('a check without a database counts no attempt and loses no message', async () => {
   await Promise.all(shop.instances.filter(({ app }) => app === 'inventory').map((one) => one.kill()));
   const orderIds = await leaveCopies('database');
   const checking = await inventory();

@@ -1,12 +1,12 @@
 import type { EntityManager } from 'typeorm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { PLACES, type Place, Places, stepsOf } from '../core/database/places.js';
+import { deadlock, prepareWays } from '../core/database/ways.js';
+import { type Library, libraryOf } from '../fixtures/little-service.js';
+import { until } from '../fixtures/until.js';
+import { freshWorld, sql, type World } from '../fixtures/world.js';
+import { prepareBranch } from '../fixtures/xa-branch.js';
 import { buildMutant, copyBuild } from '../mutants/mutant.js';
-import { until } from '../support/until.js';
-import { freshWorld, sql, type World } from '../support/world.js';
-import { prepareBranch } from './branch.js';
-import { type Library, libraryOf } from './little-service.js';
-import { PLACES, type Place, Places, stepsOf } from './places.js';
-import { deadlock, prepareWays } from './ways.js';
 
 /**
  * The control of `one-transaction.e2e-spec.ts`: the library without what keeps a transaction whole. Statements go to the

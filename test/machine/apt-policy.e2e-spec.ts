@@ -14,7 +14,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { runScript } from '../../scripts/infra/apt-packages.mjs';
 import { HEAL, INSTALL } from '../../scripts/infra/apt-script.mjs';
-import { until } from '../support/until.js';
+import { until } from '../fixtures/until.js';
 
 /** The machine as the script sees it: a policy file, a folder to lock, and programs that stand in for the real ones. */
 let machine: string;

@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { withLock } from '../../scripts/infra/lock.mjs';
 import { makePrivateDir, placeOf } from '../../scripts/infra/place.mjs';
 import { pidOf } from '../../scripts/infra/processes.mjs';
-import { servers } from '../support/world.js';
+import { servers } from '../fixtures/world.js';
 
 const DATABASES = ['order', 'payment', 'inventory'] as const;
 

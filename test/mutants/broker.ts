@@ -1,6 +1,6 @@
 import { type ConfirmChannel, connect } from 'amqplib';
-import { QueueProbe } from '../support/queue-probe.js';
-import type { World } from '../support/world.js';
+import { QueueProbe } from '../fixtures/queue-probe.js';
+import type { World } from '../fixtures/world.js';
 
 export const TAKE_STOCK = 'dtx.inventory.take-stock.v1';
 export const ORDER_RECEIPTS = 'dtx.order.receipts.v1';

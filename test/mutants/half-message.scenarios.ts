@@ -1,10 +1,10 @@
 import { expect } from 'vitest';
 import { SHORT_TIMES } from '../crash-matrix/run-case.js';
+import type { AppProcess } from '../fixtures/app-process.js';
+import { TestPublisher } from '../fixtures/messages.js';
+import { until } from '../fixtures/until.js';
+import { sql } from '../fixtures/world.js';
 import { isSent, sell, sold, takes, verdicts } from '../half-message/sales.js';
-import type { AppProcess } from '../support/app-process.js';
-import { TestPublisher } from '../support/messages.js';
-import { until } from '../support/until.js';
-import { sql } from '../support/world.js';
 import { deleteQueue, messagesIn } from './broker.js';
 import {
   checkIsARead,

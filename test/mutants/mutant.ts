@@ -1,6 +1,6 @@
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ROOT } from '../support/app-process.js';
+import { ROOT } from '../fixtures/app-process.js';
 
 export interface Edit {
   /** Path below `libs/dtx/dist`. */

@@ -2,12 +2,12 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { expect } from 'vitest';
 import { SHORT_TIMES } from '../crash-matrix/run-case.js';
-import { ROOT } from '../support/app-process.js';
-import { NOTIFY_SECRET, NOTIFY_TIMES } from '../support/merchant.js';
-import { NOTIFY_QUEUE, NotifyQueue } from '../support/notify-queue.js';
-import { QueueProbe } from '../support/queue-probe.js';
-import { Target } from '../support/target.js';
-import { until } from '../support/until.js';
+import { ROOT } from '../fixtures/app-process.js';
+import { NOTIFY_SECRET, NOTIFY_TIMES } from '../fixtures/merchant.js';
+import { NOTIFY_QUEUE, NotifyQueue } from '../fixtures/notify-queue.js';
+import { QueueProbe } from '../fixtures/queue-probe.js';
+import { Target } from '../fixtures/target.js';
+import { until } from '../fixtures/until.js';
 import { ackBeforePublish, checkedBeforehand, noEventId, noLanes, redirectsFollowed } from './notify.mutants.js';
 import { NO_RESEND, placed } from './purchase.js';
 import type { Claim, Scenario, Stage } from './stage.js';
@@ -50,7 +50,7 @@ async function redirected(stage: Stage): Promise<Claim> {
 }
 
 async function turning(stage: Stage): Promise<Claim> {
-  const preload = pathToFileURL(join(ROOT, 'test', 'support', 'turning-names.mjs')).href;
+  const preload = pathToFileURL(join(ROOT, 'test', 'fixtures', 'turning-names.mjs')).href;
   const env = { DTX_NOTIFY_ALLOW: '', NODE_OPTIONS: `--import=${preload}` };
   const { queue, target } = await service(stage, { env, notify: { callTimeoutMs: 500 } });
   const id = await queue.tell(target.url('/private').replace('127.0.0.1', 'turning.test'));

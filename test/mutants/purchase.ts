@@ -1,8 +1,8 @@
 import { SHORT_TIMES } from '../crash-matrix/run-case.js';
-import type { AppProcess } from '../support/app-process.js';
-import { type Answer, call } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { sql, type World } from '../support/world.js';
+import type { AppProcess } from '../fixtures/app-process.js';
+import { type Answer, call } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { sql, type World } from '../fixtures/world.js';
 
 /**
  * No resend within the test: what arrives was not lost in the first place. Plays wait for the lease to end, but on a busy

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { expect } from 'vitest';
 import { SHORT_TIMES } from '../crash-matrix/run-case.js';
-import type { AppProcess } from '../support/app-process.js';
-import { until } from '../support/until.js';
-import { sql } from '../support/world.js';
+import type { AppProcess } from '../fixtures/app-process.js';
+import { until } from '../fixtures/until.js';
+import { sql } from '../fixtures/world.js';
 import { deleteQueue, deliverOrderPlaced, messagesIn, ORDER_RECEIPTS, queueState, TAKE_STOCK } from './broker.js';
 import { ackBeforeCommit, inboxRowApart, noInbox, receiptBeforeCommit } from './local-message.mutants.js';
 import { NO_RESEND, placed, timesTaken, untilMessage } from './purchase.js';

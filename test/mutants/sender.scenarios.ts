@@ -1,8 +1,8 @@
 import { expect } from 'vitest';
-import type { AppProcess } from '../support/app-process.js';
-import { TcpProxy } from '../support/proxy.js';
-import { until } from '../support/until.js';
-import { sql } from '../support/world.js';
+import type { AppProcess } from '../fixtures/app-process.js';
+import { TcpProxy } from '../fixtures/proxy.js';
+import { until } from '../fixtures/until.js';
+import { sql } from '../fixtures/world.js';
 import { deleteQueue, messagesIn, TAKE_STOCK } from './broker.js';
 import { byId, noConfirm, noFence, noRow, notMandatory, returnedIsSent } from './local-message.mutants.js';
 import { type MessageRow, messageRows, NO_RESEND, place, placed, untilMessage } from './purchase.js';

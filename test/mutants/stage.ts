@@ -1,5 +1,5 @@
-import { Stack } from '../support/stack.js';
-import { freshWorld, type World } from '../support/world.js';
+import { Stack } from '../fixtures/stack.js';
+import { freshWorld, type World } from '../fixtures/world.js';
 import type { Mutant } from './mutant.js';
 
 /** What a mutant must break, looked at once the scenario has been played. Throws (expect, until) when it does not hold. */

@@ -5,9 +5,9 @@ import { expect } from 'vitest';
 import { z } from 'zod';
 import type { TccCalls } from '../../libs/dtx/src/index.js';
 import { SHORT_TIMES } from '../crash-matrix/run-case.js';
-import { call } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { sql } from '../support/world.js';
+import { call } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { sql } from '../fixtures/world.js';
 import { arrivals, EFFECTS, play, recorders, write } from '../tcc/arrivals.js';
 import { contradictions, racers } from '../tcc/deadline-race.js';
 import { type Library, LittleApp, libraryOf, participantOf } from '../tcc/little-app.js';
@@ -140,7 +140,7 @@ async function diesBeforeItsDecision({ shop, world }: Stage): Promise<Claim> {
   };
 }
 
-const PRELOAD = pathToFileURL(join(import.meta.dirname, '..', 'support', 'shifted-clock.mjs')).href;
+const PRELOAD = pathToFileURL(join(import.meta.dirname, '..', 'fixtures', 'wrong-clock.mjs')).href;
 
 async function slowClock({ shop }: Stage): Promise<Claim> {
   const env = { NODE_OPTIONS: `--import=${PRELOAD}`, TEST_CLOCK_SHIFT_MS: '-300000' };

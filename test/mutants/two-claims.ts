@@ -3,8 +3,8 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { DataSource } from 'typeorm';
 import { expect } from 'vitest';
-import { until } from '../support/until.js';
-import { sql } from '../support/world.js';
+import { until } from '../fixtures/until.js';
+import { sql } from '../fixtures/world.js';
 import type { Claim, Stage } from './stage.js';
 
 type Modules = typeof import('../../libs/dtx/src/core/database/migrate.js') &

@@ -1,6 +1,6 @@
 import { expect } from 'vitest';
-import { until } from '../support/until.js';
-import { sql, type World } from '../support/world.js';
+import { until } from '../fixtures/until.js';
+import { sql, type World } from '../fixtures/world.js';
 import { copyOf } from '../xa/copies.js';
 import { LittleXa, libraryOf, prepareTables } from '../xa/little-xa.js';
 import { begin, decideToCommit, endAll, FORMAT_ID, finish, orphan, prepare, preparedOf, recover } from '../xa/shop.js';

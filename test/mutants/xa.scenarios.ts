@@ -1,8 +1,8 @@
 import { expect } from 'vitest';
 import { SHORT_TIMES } from '../crash-matrix/run-case.js';
-import type { AppProcess } from '../support/app-process.js';
-import { until } from '../support/until.js';
-import { sql } from '../support/world.js';
+import type { AppProcess } from '../fixtures/app-process.js';
+import { until } from '../fixtures/until.js';
+import { sql } from '../fixtures/world.js';
 import { effectsOf, everywhere, LittleXa, libraryOf, prepareTables } from '../xa/little-xa.js';
 import { buy, decisions, endAll, FORMAT_ID, finish, orphan, type Prepared, prepare, preparedOf } from '../xa/shop.js';
 import type { Claim, Scenario, Stage } from './stage.js';

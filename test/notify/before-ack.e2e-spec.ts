@@ -1,13 +1,13 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { NOTIFY_SECRET, NOTIFY_TIMES, notificationsOf, resultsOf, shopWithMerchant } from '../support/merchant.js';
-import { Operator } from '../support/operator.js';
-import { mended, outOfOrder } from '../support/out-of-order.js';
-import { expectProblem } from '../support/problem.js';
-import type { Stack } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { auditOf, freshWorld, sql, type World } from '../support/world.js';
+import { mended, outOfOrder } from '../fixtures/failing-table.js';
+import { NOTIFY_SECRET, NOTIFY_TIMES, notificationsOf, resultsOf, shopWithMerchant } from '../fixtures/merchant.js';
+import { Operator } from '../fixtures/operator.js';
+import { expectProblem } from '../fixtures/problem.js';
+import type { Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { auditOf, freshWorld, sql, type World } from '../fixtures/world.js';
 
-// What a consumer does between its commit and its ack fails, although nothing is away: no notification is small enough.
+// The step between commit and ack fails although every server is available: no notification is small enough.
 const optionsWith = (notify: object) => ({
   core: { scanIntervalMs: 100, inbox: { attemptsMax: 2, backoff: { firstMs: 50, factor: 1, capMs: 50 } } },
   notify: { ...NOTIFY_TIMES, ...notify },
@@ -55,8 +55,8 @@ const handled = (id: string) =>
     return row?.state === 'HANDLED' && row;
   });
 
-test('its row is held though its business is settled, and gives up with one alert; once the cause is gone a retry ends it', async () => {
-  // Money is taken, and nobody can be told.
+test('a delivery whose step before the ack fails is parked with one alert after its business has settled, and a retry ends it', async () => {
+  // The money is taken, and the notification cannot be stored.
   const taken = await shop.order(WANTED);
   const one = await payment.parkedOf(taken.orderId);
   expect(await shop.settled(taken.orderId)).toMatchObject({ status: 'CONFIRMED' });
@@ -66,7 +66,7 @@ test('its row is held though its business is settled, and gives up with one aler
   // Committed is committed: this can only be told, or left.
   expectProblem(await payment.resolve(one.id, 'reject'), 409);
 
-  // A handler gave up, a person refuses, and of this refusal nobody can be told either: that is an incident of its own.
+  // A handler gave up and an operator rejects. The notification of this rejection fails too, as an incident of its own.
   await outOfOrder(world, 'payment', 'account');
   const refused = await shop.order(WANTED);
   const other = await payment.parkedOf(refused.orderId);
@@ -94,7 +94,7 @@ test('its row is held though its business is settled, and gives up with one aler
   for (const { orderId } of [taken, refused]) expect(await notificationsOf(world, orderId)).toHaveLength(1);
 });
 
-test('what a person refuses is told to the merchant like any other refusal', async () => {
+test('the merchant is notified of a refusal by an operator like of any other', async () => {
   await outOfOrder(world, 'payment', 'account');
   const { orderId } = await shop.order(WANTED);
   const { id } = await payment.parkedOf(orderId);
@@ -105,7 +105,7 @@ test('what a person refuses is told to the merchant like any other refusal', asy
   expect(await shop.settled(orderId)).toMatchObject({ status: 'CANCELLED' });
 });
 
-test('in the end nothing waits for a person, and every invariant holds', async () => {
+test('no row waits for an operator after the tests, and every invariant holds', async () => {
   const report = await auditOf(world);
   expect(report.checks.flatMap((check) => check.violations)).toEqual([]);
   expect([report.ok, report.parked]).toEqual([true, []]);

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { NOTIFY_SECRET, NOTIFY_TIMES, notificationsOf, resultsOf, shopWithMerchant } from '../support/merchant.js';
-import { Operator } from '../support/operator.js';
-import type { Stack } from '../support/stack.js';
-import { Target } from '../support/target.js';
-import { until } from '../support/until.js';
-import { auditOf, freshWorld, type World } from '../support/world.js';
+import { NOTIFY_SECRET, NOTIFY_TIMES, notificationsOf, resultsOf, shopWithMerchant } from '../fixtures/merchant.js';
+import { Operator } from '../fixtures/operator.js';
+import type { Stack } from '../fixtures/stack.js';
+import { Target } from '../fixtures/target.js';
+import { until } from '../fixtures/until.js';
+import { auditOf, freshWorld, type World } from '../fixtures/world.js';
 
 let world: World;
 let shop: Stack;
@@ -38,7 +38,7 @@ const known = (orderId: string) =>
     return results.length > 0 && results;
   });
 
-test('an order whose result never came is asked for, whichever way it ended', async () => {
+test('the order app asks for the result of an order without a notification, captured or declined', async () => {
   const [bought, declined, refused] = await Promise.all([
     shop.order({ buyerId: 'alice', sku: 'book', quantity: 1 }),
     shop.order({ buyerId: 'nobody', sku: 'book', quantity: 1 }),
@@ -48,10 +48,10 @@ test('an order whose result never came is asked for, whichever way it ended', as
   expect(await known(declined!.orderId)).toEqual([{ status: 'DECLINED', source: 'asked' }]);
   expect(await known(refused!.orderId)).toEqual([{ status: 'NONE', source: 'asked' }]);
   const told = async () => (await notificationsOf(world, bought!.orderId)).map(({ state }) => state);
-  await until('nobody could be told', async () => (await told()).join() === 'PARKED');
+  await until('the notification is parked', async () => (await told()).join() === 'PARKED');
 });
 
-test('while the payment app is away nothing is lost: it is asked again', async () => {
+test('the order app asks again for a result after the payment app was unavailable', async () => {
   const away = shop.of('payment');
   await away.kill();
   const { orderId } = await shop.order({ buyerId: 'alice', sku: 'book', quantity: 1 });

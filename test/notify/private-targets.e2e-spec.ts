@@ -1,16 +1,16 @@
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { ROOT } from '../support/app-process.js';
-import { NOTIFY_SECRET, NOTIFY_TIMES } from '../support/merchant.js';
-import { NotifyQueue } from '../support/notify-queue.js';
-import { Operator } from '../support/operator.js';
-import { QueueProbe } from '../support/queue-probe.js';
-import { Stack } from '../support/stack.js';
-import { Target } from '../support/target.js';
-import { auditOf, freshWorld, type World } from '../support/world.js';
+import { ROOT } from '../fixtures/app-process.js';
+import { NOTIFY_SECRET, NOTIFY_TIMES } from '../fixtures/merchant.js';
+import { NotifyQueue } from '../fixtures/notify-queue.js';
+import { Operator } from '../fixtures/operator.js';
+import { QueueProbe } from '../fixtures/queue-probe.js';
+import { Stack } from '../fixtures/stack.js';
+import { Target } from '../fixtures/target.js';
+import { auditOf, freshWorld, type World } from '../fixtures/world.js';
 
-const PRELOAD = pathToFileURL(join(ROOT, 'test', 'support', 'turning-names.mjs')).href;
+const PRELOAD = pathToFileURL(join(ROOT, 'test', 'fixtures', 'turning-names.mjs')).href;
 let world: World;
 let shop: Stack;
 let probe: QueueProbe;
@@ -63,14 +63,14 @@ test.each([
   expect(target.calls).toEqual([]);
 });
 
-test('a name that turns to this machine at its second look-up is not called there', async () => {
+test('a name that resolves to this machine at its second look-up is not called', async () => {
   const id = await queue.tell(at('turning.test'));
   const parked = await queue.untilState(id, 'PARKED');
   expect(parked.last_error).toMatch(/127\.0\.0\.1 is not public/);
   expect(target.calls).toEqual([]);
 });
 
-test('in the end every invariant holds', async () => {
+test('every invariant holds after the tests', async () => {
   const report = await auditOf(world);
   expect(report.checks.flatMap((check: { violations: string[] }) => check.violations)).toEqual([]);
 });

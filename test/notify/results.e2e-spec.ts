@@ -1,11 +1,11 @@
 import { createHmac } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { NOTIFY_SECRET, notificationsOf, resultsOf, shopWithMerchant } from '../support/merchant.js';
-import { expectProblem } from '../support/problem.js';
-import { call, type Stack } from '../support/stack.js';
-import { Target } from '../support/target.js';
-import { until } from '../support/until.js';
-import { auditOf, freshWorld, type World } from '../support/world.js';
+import { NOTIFY_SECRET, notificationsOf, resultsOf, shopWithMerchant } from '../fixtures/merchant.js';
+import { expectProblem } from '../fixtures/problem.js';
+import { call, type Stack } from '../fixtures/stack.js';
+import { Target } from '../fixtures/target.js';
+import { until } from '../fixtures/until.js';
+import { auditOf, freshWorld, type World } from '../fixtures/world.js';
 
 const TRACEPARENT = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
 let world: World;
@@ -33,19 +33,19 @@ const known = (orderId: string) =>
     return results.length > 0 && results;
   });
 
-describe('the merchant is told', () => {
-  test('of a purchase through the local message table: CAPTURED, once', async () => {
+describe('the merchant', () => {
+  test('the merchant is notified once that a purchase through the local message table is CAPTURED', async () => {
     const { orderId } = await shop.order(wanted);
     expect(await known(orderId)).toEqual([{ status: 'CAPTURED', source: 'told' }]);
     expect(await notificationsOf(world, orderId)).toMatchObject([{ id: `${orderId}.CAPTURED` }]);
   });
 
-  test('of one that was declined', async () => {
+  test('the merchant is notified of a declined purchase', async () => {
     const { orderId } = await shop.order({ ...wanted, buyerId: 'bob' });
     expect(await known(orderId)).toEqual([{ status: 'DECLINED', source: 'told' }]);
   });
 
-  test('of a checkout by TCC', async () => {
+  test('the merchant is notified of a checkout by TCC', async () => {
     const { status, body } = await shop.send('payment', 'POST', '/checkouts', wanted);
     expect(status).toBe(201);
     expect(await known(String(body.orderId))).toEqual([{ status: 'CAPTURED', source: 'told' }]);
@@ -54,24 +54,27 @@ describe('the merchant is told', () => {
   test.each([
     ['order', '/orders'],
     ['payment', '/checkouts'],
-  ] as const)('at the notifyUrl of the purchase instead, signed, with its trace: %s %s', async (app, path) => {
-    const notifyUrl = target.url(`/of${path}`);
-    const { body } = await shop.send(app, 'POST', path, { ...wanted, notifyUrl }, { traceparent: TRACEPARENT });
-    const id = `${body.orderId}.CAPTURED`;
-    const [told] = await until('the target is called', () => target.of(id).length > 0 && target.of(id));
-    expect(told!.path).toBe(`/of${path}`);
-    const { headers } = told!;
-    const signed = `${id}.${headers['webhook-timestamp']}.${told!.body}`;
-    const key = Buffer.from(NOTIFY_SECRET.slice(6), 'base64');
-    expect(headers['webhook-signature']).toBe(`v1,${createHmac('sha256', key).update(signed).digest('base64')}`);
-    expect(headers.traceparent).toContain(TRACEPARENT.slice(3, 35));
-    expect(JSON.parse(told!.body.toString())).toEqual({
-      type: 'payment.captured',
-      timestamp: expect.any(String),
-      data: { orderId: body.orderId, buyerId: 'alice', amount: 1_999, status: 'CAPTURED' },
-    });
-    expect(await resultsOf(world, String(body.orderId))).toEqual([]);
-  });
+  ] as const)(
+    'the notifyUrl of a purchase is notified instead, signed and with its trace: %s %s',
+    async (app, path) => {
+      const notifyUrl = target.url(`/of${path}`);
+      const { body } = await shop.send(app, 'POST', path, { ...wanted, notifyUrl }, { traceparent: TRACEPARENT });
+      const id = `${body.orderId}.CAPTURED`;
+      const [told] = await until('the target is called', () => target.of(id).length > 0 && target.of(id));
+      expect(told!.path).toBe(`/of${path}`);
+      const { headers } = told!;
+      const signed = `${id}.${headers['webhook-timestamp']}.${told!.body}`;
+      const key = Buffer.from(NOTIFY_SECRET.slice(6), 'base64');
+      expect(headers['webhook-signature']).toBe(`v1,${createHmac('sha256', key).update(signed).digest('base64')}`);
+      expect(headers.traceparent).toContain(TRACEPARENT.slice(3, 35));
+      expect(JSON.parse(told!.body.toString())).toEqual({
+        type: 'payment.captured',
+        timestamp: expect.any(String),
+        data: { orderId: body.orderId, buyerId: 'alice', amount: 1_999, status: 'CAPTURED' },
+      });
+      expect(await resultsOf(world, String(body.orderId))).toEqual([]);
+    },
+  );
 });
 
 describe('POST /payment-results', () => {
@@ -99,9 +102,9 @@ describe('POST /payment-results', () => {
   });
   const id = `${orderId}.CAPTURED`;
 
-  test('is 204 every time, with one effect', async () => {
+  test('POST /payment-results answers 204 every time and has one effect', async () => {
     for (const at of [now(), now() - 60, now()]) {
-      // A receiver that knows the new secret accepts what is signed with both.
+      // A receiver with the new secret accepts an event that is signed with both.
       const both = `v1,${Buffer.alloc(32).toString('base64')} ${signature(id, at, body)}`;
       expect((await send(body, headersOf(id, at, both))).status).toBe(204);
     }
@@ -119,17 +122,17 @@ describe('POST /payment-results', () => {
     ['of another version', headersOf(id, at, signature(id, at, body).replace('v1,', 'v2,'))],
     ['of an hour ago', headersOf(id, at - 3_600, signature(id, at - 3_600, body))],
     ['of the future', headersOf(id, at + 3_600, signature(id, at + 3_600, body))],
-  ])('%s is 401', async (_, headers) => {
+  ])('POST /payment-results answers 401 for %s', async (_, headers) => {
     expectProblem(await send(body, headers), 401);
   });
 
-  test('with an id that is not of its result is 400', async () => {
+  test('POST /payment-results answers 400 for an id of another result', async () => {
     const other = `${orderId}.DECLINED`;
     expectProblem(await send(body, headersOf(other, at, signature(other, at, body))), 400, 'header.webhook-id');
   });
 });
 
-test('in the end every invariant holds', async () => {
+test('every invariant holds after the tests', async () => {
   const report = await auditOf(world);
   expect(report.checks.flatMap((check: { violations: string[] }) => check.violations)).toEqual([]);
   expect(report.checks.map(({ name }: { name: string }) => name)).toContain('notifications');

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { AppProcess } from '../support/app-process.js';
-import { expectAuditClean, expectToldTruth, Load, openShop, untilBought, untilSettled } from '../support/load.js';
-import { APPS, Stack } from '../support/stack.js';
-import { type AppName, freshWorld } from '../support/world.js';
+import type { AppProcess } from '../fixtures/app-process.js';
+import { expectAuditClean, expectToldTruth, Load, openShop, untilBought, untilSettled } from '../fixtures/load.js';
+import { APPS, Stack } from '../fixtures/stack.js';
+import { type AppName, freshWorld } from '../fixtures/world.js';
 
 /** What an app allows itself, and a little for a busy machine. */
 const STOP_MS = 15_000 + 2_000;
@@ -40,14 +40,14 @@ async function stopPolitely(instance: AppProcess): Promise<number> {
 }
 
 describe('a graceful stop under load ends with 0 in its time', () => {
-  test.each(APPS)('of %s, while another instance lives: purchases go on', async (app) => {
+  test.each(APPS)('purchases go on while one of two instances of %s stops', async (app) => {
     expect(running(app)).toHaveLength(2);
     await untilBought(load, 20);
     await stopPolitely(running(app)[0]!);
     await untilBought(load, 20);
   });
 
-  test.each(APPS)('of %s, the last one: what it leaves waits for the next start', async (app) => {
+  test.each(APPS)('messages wait for the next start when the last instance of %s stops', async (app) => {
     expect(running(app)).toHaveLength(1);
     await untilBought(load, app === 'order' ? 20 : 1);
     await stopPolitely(running(app)[0]!);
@@ -57,7 +57,7 @@ describe('a graceful stop under load ends with 0 in its time', () => {
   });
 });
 
-test('all at once, then started again: nothing is lost, and nothing waits for a resend', async () => {
+test('no purchase is lost or waits for a resend when all apps stop at once and start again', async () => {
   await untilBought(load, 20);
   await Promise.all(APPS.flatMap(running).map(stopPolitely));
   const accepted = load.told.size;
@@ -69,6 +69,6 @@ test('all at once, then started again: nothing is lost, and nothing waits for a 
   const ended = await expectToldTruth(shop, load);
   expect(load.told.size).toBeGreaterThan(accepted);
   console.log(JSON.stringify({ ...ended, ...Object.fromEntries(load.answers) }));
-  expect(load.refused).toBeGreaterThan(0); // there were moments without anybody to ask
+  expect(load.refused).toBeGreaterThan(0); // at moments no order app was running
   await expectAuditClean(shop);
 }, 120_000);

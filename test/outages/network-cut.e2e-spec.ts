@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { expectAuditClean } from '../support/load.js';
-import { expectProblem } from '../support/problem.js';
-import { TcpProxy } from '../support/proxy.js';
-import { Stack } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { type AppName, freshWorld, sql, type World } from '../support/world.js';
+import { expectAuditClean } from '../fixtures/load.js';
+import { expectProblem } from '../fixtures/problem.js';
+import { TcpProxy } from '../fixtures/proxy.js';
+import { Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { type AppName, freshWorld, sql, type World } from '../fixtures/world.js';
 
 /** The statement ends its packet, whatever header the server has agreed on: `... READ COMMITTED` does not match. */
 const isCommitOf = (chunk: Buffer) => chunk.subarray(-6).equals(Buffer.from('COMMIT'));
@@ -87,7 +87,7 @@ async function count(app: AppName, query: string, values: unknown[]): Promise<nu
 describe.each(FAULTS)('the network is cut in a COMMIT: %s', (fault) => {
   const isDone = fault === 'COMMIT not delivered' ? 0 : 1;
 
-  test('of an order: 503, and the same key finds the one purchase', async () => {
+  test('an order whose COMMIT is cut answers 503, and the same key finds its one purchase', async () => {
     const network = networks.order;
     const key = `cut-${isDone}`;
     const body = { buyerId: 'alice', sku: SKU, quantity: 1 };
@@ -115,7 +115,7 @@ describe.each(FAULTS)('the network is cut in a COMMIT: %s', (fault) => {
     expect(keys).toEqual([{ gid: told }]);
   });
 
-  test('of a receiver: the delivery is tried again, its effect happens once', async () => {
+  test('a delivery whose COMMIT is cut is repeated and has one effect', async () => {
     const network = networks.inventory;
     const quantity = 100 + isDone; // tells this purchase from all others before its id is known
     const cut = cutInCommit(network, fault, ['INSERT INTO stock_take', `'${SKU}', ${quantity},`]);
@@ -139,4 +139,4 @@ describe.each(FAULTS)('the network is cut in a COMMIT: %s', (fault) => {
   });
 });
 
-test('in the end every invariant holds', () => expectAuditClean(shop));
+test('every invariant holds after the tests', () => expectAuditClean(shop));

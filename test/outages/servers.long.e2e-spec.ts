@@ -9,11 +9,11 @@ import {
   untilBought,
   untilPassed,
   untilSettled,
-} from '../support/load.js';
-import { expectProblem } from '../support/problem.js';
-import { APPS, call, Stack } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { type AppName, sql, type World } from '../support/world.js';
+} from '../fixtures/load.js';
+import { expectProblem } from '../fixtures/problem.js';
+import { APPS, call, Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { type AppName, sql, type World } from '../fixtures/world.js';
 
 /** Servers of their own, since all other tests need theirs up; the apps run with production times. */
 const SET = 'outage';
@@ -62,7 +62,7 @@ async function count(app: AppName, query: string): Promise<number> {
   return Number(row!.n);
 }
 
-/** After it nobody was started again, and all is settled. */
+/** No app was restarted, and all is settled. */
 async function expectRecovery(load: Load, pids: unknown[]): Promise<void> {
   await untilHealth({}, 60_000);
   await untilBought(load, 20);
@@ -75,7 +75,7 @@ async function expectRecovery(load: Load, pids: unknown[]): Promise<void> {
 
 const pidsNow = () => shop.instances.map((one) => one.child.pid);
 
-test('the broker dies for 20 s: purchases are accepted all the time and settle after it', async () => {
+test('purchases are accepted while the broker is down for 20 s and settle after it', async () => {
   const [pids, load] = [pidsNow(), startLoad('broker-killed')];
   await untilBought(load, 20);
   await servers.rabbitmq.kill();
@@ -91,7 +91,7 @@ test('the broker dies for 20 s: purchases are accepted all the time and settle a
   expect([...load.answers.keys()]).toEqual(['202']);
 }, 180_000);
 
-test('the broker hangs past its heartbeat: the apps notice, accept on, and settle when it comes back', async () => {
+test('the apps detect a hanging broker, go on accepting purchases, and settle them when it continues', async () => {
   const [pids, load] = [pidsNow(), startLoad('broker-paused')];
   await untilBought(load, 20);
   await servers.rabbitmq.pause();
@@ -108,7 +108,7 @@ test('the broker hangs past its heartbeat: the apps notice, accept on, and settl
   expect([...load.answers.keys()]).toEqual(['202']);
 }, 180_000);
 
-test("payment's database is away for 20 s: purchases are accepted, wait for their money, and settle after it", async () => {
+test('purchases are accepted while the payment database is down for 20 s, and settle after it', async () => {
   const [pids, load] = [pidsNow(), startLoad('payment-db')];
   await untilBought(load, 20);
   await servers.payment.stop();
@@ -121,11 +121,11 @@ test("payment's database is away for 20 s: purchases are accepted, wait for thei
   await servers.payment.start();
   await expectRecovery(load, pids);
   expect([...load.answers.keys()]).toEqual(['202']);
-  // Time away is no attempt: nothing was held for a retry with a backoff, let alone parked.
+  // An unavailable database does not count as an attempt: no delivery was held for a retry or parked.
   expect(await count('payment', 'dtx_inbox WHERE attempts > 0')).toBe(0);
 }, 180_000);
 
-test("order's database dies: 503 with Retry-After meanwhile, and each key finds its one purchase after it", async () => {
+test('purchases answer 503 with Retry-After while the order database is down, and each key finds its one purchase after it', async () => {
   const [pids, load] = [pidsNow(), startLoad('order-db')];
   await untilBought(load, 20);
   await servers.order.kill();
@@ -139,4 +139,4 @@ test("order's database dies: 503 with Retry-After meanwhile, and each key finds 
   expect([...load.answers.keys()].sort()).toEqual(['202', '503']);
 }, 180_000);
 
-test('in the end every invariant holds', () => expectAuditClean(shop));
+test('every invariant holds after the tests', () => expectAuditClean(shop));

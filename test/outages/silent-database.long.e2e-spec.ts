@@ -1,10 +1,10 @@
 import { createConnection } from 'mysql2/promise';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { expectAuditClean } from '../support/load.js';
-import { TcpProxy } from '../support/proxy.js';
-import { call, Stack } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { freshWorld, type World } from '../support/world.js';
+import { expectAuditClean } from '../fixtures/load.js';
+import { TcpProxy } from '../fixtures/proxy.js';
+import { call, Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { freshWorld, type World } from '../fixtures/world.js';
 
 const SKU = 'item-0001';
 const BODY = { buyerId: 'buyer-silent', sku: SKU, quantity: 1 };
@@ -40,7 +40,7 @@ async function expectUnavailable(calls: ReadonlyArray<Promise<Awaited<ReturnType
   }
 }
 
-test('a database that does not answer: every call is answered 503 in time, and works when it answers again', async () => {
+test('every call answers 503 in time while a database is silent, and works when it answers again', async () => {
   const { orderId } = await shop.order(BODY);
   await shop.settled(orderId);
   proxy.blackHole('to-client');
@@ -58,7 +58,7 @@ test('a database that does not answer: every call is answered 503 in time, and w
   await expectAuditClean(shop);
 });
 
-test('a table that is locked: purchases and reads are answered 503 in time, and work when it is let go', async () => {
+test('purchases and reads answer 503 in time while a table is locked, and work when it is unlocked', async () => {
   const holder = await createConnection({ uri: world.databases.order });
   await holder.query('LOCK TABLES orders WRITE');
   await expectUnavailable([shop.get('order', '/orders'), post('/orders', 'locked-1')]);

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { expectAuditClean } from '../support/load.js';
-import { Stack } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { freshWorld, type World } from '../support/world.js';
+import { expectAuditClean } from '../fixtures/load.js';
+import { Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { freshWorld, type World } from '../fixtures/world.js';
 
 const SKU = 'item-0001';
 const BODY = { buyerId: 'buyer-stopped', sku: SKU, quantity: 1 };
@@ -21,7 +21,7 @@ beforeAll(async () => {
 
 afterAll(() => shop?.stop());
 
-test('a process that is stopped in the middle of a handler keeps no row: the server ends its session, and others go on', async () => {
+test('a process that is stopped inside a handler keeps no row, because the server ends its session', async () => {
   const [stopped] = await shop.start(['inventory'], { failpoints: 'local-message.appended=1*pause' });
   const isStopped = () => stopped!.hits().includes('local-message.appended');
   const orders: string[] = [];

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { ROOT } from '../support/app-process.js';
+import { ROOT } from '../fixtures/app-process.js';
 import { apiReport } from './api-report.js';
 
 test('libs/dtx/api.md lists every exported name of every subpath with its declaration', async () => {

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { ROOT } from '../support/app-process.js';
+import { ROOT } from '../fixtures/app-process.js';
 import { configurationPage } from './configuration.js';
 
 test('docs/configuration.md lists every option of every module as its schema has it', async () => {

@@ -3,7 +3,7 @@ import { dirname, join, normalize } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { allFailpoints } from '../../libs/dtx/src/index.js';
 import { durableTables } from '../../libs/dtx/src/testing.js';
-import { ROOT } from '../support/app-process.js';
+import { ROOT } from '../fixtures/app-process.js';
 import { read, tracked } from './texts.js';
 
 /** The pages against the code: links, commands, tables, failpoints and the pairs of languages. */

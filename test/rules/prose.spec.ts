@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { ROOT } from '../support/app-process.js';
+import { ROOT } from '../fixtures/app-process.js';
 import { allTexts, englishPages, type Kind, sentencesOf, type Text } from './texts.js';
 
 /**

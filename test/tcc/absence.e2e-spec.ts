@@ -1,8 +1,8 @@
 import { afterEach, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import type { Participant } from '../../libs/dtx/src/index.js';
-import { until } from '../support/until.js';
-import { freshWorld, sql, type World } from '../support/world.js';
+import { until } from '../fixtures/until.js';
+import { freshWorld, sql, type World } from '../fixtures/world.js';
 import { type Library, LittleApp, type LittleOptions, libraryOf, participantOf } from './little-app.js';
 
 const TIMES = { timeoutMs: 300, callTimeoutMs: 200, secondPhaseWaitMs: 500, markDelayMs: 1 };

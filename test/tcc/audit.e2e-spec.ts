@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
-import { until } from '../support/until.js';
-import { type AppName, auditOf, freshWorld, sql, type World } from '../support/world.js';
+import { until } from '../fixtures/until.js';
+import { type AppName, auditOf, freshWorld, sql, type World } from '../fixtures/world.js';
 import { LittleApp, libraryOf, participantOf } from './little-app.js';
 
 /** One gid, two transactions: of payment and of order, each with the same participant of inventory. */

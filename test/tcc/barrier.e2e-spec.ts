@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { freshWorld, sql, type World } from '../support/world.js';
+import { freshWorld, sql, type World } from '../fixtures/world.js';
 import { arrivals, EFFECTS, play, recorders } from './arrivals.js';
 import { type Library, LittleApp, libraryOf } from './little-app.js';
 

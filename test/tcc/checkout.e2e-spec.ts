@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { AppProcess } from '../support/app-process.js';
-import { troubleIn } from '../support/logs.js';
-import { expectProblem } from '../support/problem.js';
-import { type Answer, call, Stack } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { auditOf, freshWorld, sql, type World } from '../support/world.js';
+import { AppProcess } from '../fixtures/app-process.js';
+import { troubleIn } from '../fixtures/logs.js';
+import { expectProblem } from '../fixtures/problem.js';
+import { type Answer, call, Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { auditOf, freshWorld, sql, type World } from '../fixtures/world.js';
 
 const BOOK = { buyerId: 'alice', sku: 'book', quantity: 1 };
 const BALANCE = 10_000_000;

@@ -1,5 +1,5 @@
-import { Callers, type CallersOptions, type Reply } from '../support/callers.js';
-import { sql, type World } from '../support/world.js';
+import { Callers, type CallersOptions, type Reply } from '../fixtures/callers.js';
+import { sql, type World } from '../fixtures/world.js';
 
 type Final = 'CONFIRMED' | 'CANCELLED';
 

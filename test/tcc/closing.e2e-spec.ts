@@ -2,8 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import type { Participant, TccCalls } from '../../libs/dtx/src/index.js';
-import { until } from '../support/until.js';
-import { freshWorld, sql, type World } from '../support/world.js';
+import { until } from '../fixtures/until.js';
+import { freshWorld, sql, type World } from '../fixtures/world.js';
 import { EFFECTS, write } from './arrivals.js';
 import { type Library, LittleApp, libraryOf, participantOf } from './little-app.js';
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { expectAuditClean } from '../support/load.js';
-import { APPS, Stack } from '../support/stack.js';
-import { durableWrites, endRecording, isRecordable, recordedWorld, untilStill } from '../support/statements.js';
+import { expectAuditClean } from '../fixtures/load.js';
+import { APPS, Stack } from '../fixtures/stack.js';
+import { durableWrites, endRecording, isRecordable, recordedWorld, untilStill } from '../fixtures/statements.js';
 
 const SET = 'count';
 const CHECKOUTS = 50;

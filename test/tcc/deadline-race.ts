@@ -3,8 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import type { TccOutcome } from '../../libs/dtx/src/index.js';
 import type { Decision } from '../../libs/dtx/src/tcc/tcc-tables.js';
-import { until } from '../support/until.js';
-import { sql, type World } from '../support/world.js';
+import { until } from '../fixtures/until.js';
+import { sql, type World } from '../fixtures/world.js';
 import { write } from './arrivals.js';
 import { type Library, LittleApp, participantOf } from './little-app.js';
 

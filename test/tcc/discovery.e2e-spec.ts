@@ -2,8 +2,8 @@ import { Scope, SetMetadata, type Type } from '@nestjs/common';
 import { beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import type { Participant } from '../../libs/dtx/src/index.js';
-import { AppProcess } from '../support/app-process.js';
-import { freshWorld, type World } from '../support/world.js';
+import { AppProcess } from '../fixtures/app-process.js';
+import { freshWorld, type World } from '../fixtures/world.js';
 import { type Library, LittleApp, libraryOf, participantOf } from './little-app.js';
 
 let world: World;

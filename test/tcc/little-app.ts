@@ -5,9 +5,9 @@ import { NestFactory } from '@nestjs/core';
 import { DataSource, type EntityManager } from 'typeorm';
 import type * as Dtx from '../../libs/dtx/src/index.js';
 import type { Calls } from '../../libs/dtx/src/tcc/calls.js';
-import { ROOT } from '../support/app-process.js';
-import { until } from '../support/until.js';
-import type { AppName, World } from '../support/world.js';
+import { ROOT } from '../fixtures/app-process.js';
+import { until } from '../fixtures/until.js';
+import type { AppName, World } from '../fixtures/world.js';
 
 /** The library as it is built, or a mutant of it, with the parts that its index does not show. */
 export interface Library extends Pick<typeof Dtx, 'DtxModule' | 'TccModule' | 'Tcc' | 'Database' | 'Rejected'> {

@@ -1,8 +1,8 @@
 import { type Connection, createConnection } from 'mysql2/promise';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { until } from '../support/until.js';
-import { type AppName, freshWorld, sql, type World } from '../support/world.js';
+import { until } from '../fixtures/until.js';
+import { type AppName, freshWorld, sql, type World } from '../fixtures/world.js';
 import { LittleApp, type LittleOptions, libraryOf, participantOf } from './little-app.js';
 
 const library = libraryOf();

@@ -1,8 +1,8 @@
 import { afterEach, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import type { Participant } from '../../libs/dtx/src/index.js';
-import { until } from '../support/until.js';
-import { type AppName, freshWorld, sql, type World } from '../support/world.js';
+import { until } from '../fixtures/until.js';
+import { type AppName, freshWorld, sql, type World } from '../fixtures/world.js';
 import { type Library, LittleApp, type LittleOptions, libraryOf, participantOf } from './little-app.js';
 
 /** Two apps, payment and order, begin transactions under the same gid. Inventory takes part in both. */

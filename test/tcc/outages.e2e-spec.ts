@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { AppProcess } from '../support/app-process.js';
-import { TcpProxy } from '../support/proxy.js';
-import { type Answer, call, Stack } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { type AppName, auditOf, freshWorld, sql, type World } from '../support/world.js';
+import { AppProcess } from '../fixtures/app-process.js';
+import { TcpProxy } from '../fixtures/proxy.js';
+import { type Answer, call, Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { type AppName, auditOf, freshWorld, sql, type World } from '../fixtures/world.js';
 
 /**
  * Longer than a lease and a scan with production times, so that the recovery itself has met the outage and not only the

@@ -1,7 +1,7 @@
 import { afterEach, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
-import { until } from '../support/until.js';
-import { freshWorld, sql, type World } from '../support/world.js';
+import { until } from '../fixtures/until.js';
+import { freshWorld, sql, type World } from '../fixtures/world.js';
 import { EFFECTS, write } from './arrivals.js';
 import { contradictions, racers } from './deadline-race.js';
 import { type Library, LittleApp, libraryOf, participantOf } from './little-app.js';

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, onTestFailed, test } from 'vitest';
-import { type House, housesIn, killOne, random, untilAllReady } from '../support/houses.js';
-import { expectAuditClean } from '../support/load.js';
-import { Stack } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { type AppName, freshWorld } from '../support/world.js';
+import { type House, housesIn, killOne, random, untilAllReady } from '../fixtures/houses.js';
+import { expectAuditClean } from '../fixtures/load.js';
+import { Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { type AppName, freshWorld } from '../fixtures/world.js';
 import { Checkouts, lies } from './checkouts.js';
 
 const CHECKOUTS = 1_000;

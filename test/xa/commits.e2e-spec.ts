@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { expectAuditClean } from '../support/load.js';
-import { APPS, Stack } from '../support/stack.js';
+import { expectAuditClean } from '../fixtures/load.js';
+import { APPS, Stack } from '../fixtures/stack.js';
 import {
   type DurableWrites,
   durableWrites,
@@ -8,7 +8,7 @@ import {
   isRecordable,
   recordedWorld,
   untilStill,
-} from '../support/statements.js';
+} from '../fixtures/statements.js';
 import { buy } from './shop.js';
 
 const SET = 'xacount';

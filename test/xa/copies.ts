@@ -1,5 +1,5 @@
 import { createConnection } from 'mysql2/promise';
-import type { World } from '../support/world.js';
+import type { World } from '../fixtures/world.js';
 import { ALL } from './little-xa.js';
 
 /** The three databases copied table by table, each on its own server: a restored backup of the whole deployment. */

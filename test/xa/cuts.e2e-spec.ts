@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { TcpProxy } from '../support/proxy.js';
-import { until } from '../support/until.js';
-import { freshWorld, sql, type World } from '../support/world.js';
+import { TcpProxy } from '../fixtures/proxy.js';
+import { until } from '../fixtures/until.js';
+import { freshWorld, sql, type World } from '../fixtures/world.js';
 import { ALL, effectsOf, everywhere, LittleXa, libraryOf, prepareTables } from './little-xa.js';
 import { decisions, expectNothingLeft } from './shop.js';
 

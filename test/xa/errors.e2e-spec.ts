@@ -1,7 +1,7 @@
 import { createConnection } from 'mysql2/promise';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { until } from '../support/until.js';
-import { freshWorld, type World } from '../support/world.js';
+import { until } from '../fixtures/until.js';
+import { freshWorld, type World } from '../fixtures/world.js';
 import { ALL, Effect, effectsOf, everywhere, LittleXa, libraryOf, type Managers, prepareTables } from './little-xa.js';
 import { expectNothingLeft } from './shop.js';
 

@@ -1,8 +1,8 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { flushFlaw } from '../../libs/dtx/src/xa/dialect.js';
-import { endRecording, isRecordable, recordedWorld } from '../support/statements.js';
-import { until } from '../support/until.js';
-import { type AppName, sql, type World } from '../support/world.js';
+import { endRecording, isRecordable, recordedWorld } from '../fixtures/statements.js';
+import { until } from '../fixtures/until.js';
+import { type AppName, sql, type World } from '../fixtures/world.js';
 import { effectsOf, everywhere, type LittleXa, LittleXas, libraryOf, prepareTables } from './little-xa.js';
 import { expectNothingLeft, orphan } from './shop.js';
 

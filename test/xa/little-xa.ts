@@ -6,9 +6,9 @@ import { DataSource, EntitySchema } from 'typeorm';
 import type * as Dtx from '../../libs/dtx/src/index.js';
 import type { Migration } from '../../libs/dtx/src/index.js';
 import type { Decisions } from '../../libs/dtx/src/xa/decisions.js';
-import { ROOT } from '../support/app-process.js';
-import { until } from '../support/until.js';
-import { type AppName, sql, type World } from '../support/world.js';
+import { ROOT } from '../fixtures/app-process.js';
+import { until } from '../fixtures/until.js';
+import { type AppName, sql, type World } from '../fixtures/world.js';
 import { BRANCHES } from './shop.js';
 
 /** The library as it is built, or a mutant of it. */

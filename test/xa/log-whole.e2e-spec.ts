@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { TcpProxy } from '../support/proxy.js';
-import { until } from '../support/until.js';
-import { freshWorld, sql, type World } from '../support/world.js';
+import { TcpProxy } from '../fixtures/proxy.js';
+import { until } from '../fixtures/until.js';
+import { freshWorld, sql, type World } from '../fixtures/world.js';
 import { ALL, LittleXas, libraryOf, prepareTables } from './little-xa.js';
 import {
   begin,

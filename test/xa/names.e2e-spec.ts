@@ -1,8 +1,8 @@
 import { createConnection } from 'mysql2/promise';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { TcpProxy } from '../support/proxy.js';
-import { until } from '../support/until.js';
-import { freshWorld, sql, type World } from '../support/world.js';
+import { TcpProxy } from '../fixtures/proxy.js';
+import { until } from '../fixtures/until.js';
+import { freshWorld, sql, type World } from '../fixtures/world.js';
 import { LittleXas, libraryOf, prepareTables, prepareWitnesses } from './little-xa.js';
 import {
   begin,

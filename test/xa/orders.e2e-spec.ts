@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { AppProcess } from '../support/app-process.js';
-import { expectProblem } from '../support/problem.js';
-import { TcpProxy } from '../support/proxy.js';
-import { Stack } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { freshWorld, sql, type World } from '../support/world.js';
+import { AppProcess } from '../fixtures/app-process.js';
+import { expectProblem } from '../fixtures/problem.js';
+import { TcpProxy } from '../fixtures/proxy.js';
+import { Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { freshWorld, sql, type World } from '../fixtures/world.js';
 import { buy, expectNothingLeft, preparedOf } from './shop.js';
 
 let world: World;

@@ -1,7 +1,7 @@
 import { createConnection } from 'mysql2/promise';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { until } from '../support/until.js';
-import { freshWorld, sql, type World } from '../support/world.js';
+import { until } from '../fixtures/until.js';
+import { freshWorld, sql, type World } from '../fixtures/world.js';
 import { effectsOf, everywhere, LittleXas, libraryOf, prepareTables } from './little-xa.js';
 import { decisions, expectNothingLeft, orphan, preparedOf, witnesses } from './shop.js';
 

@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { control, down, up } from '../../scripts/infra/index.mjs';
 import { createWorld } from '../../scripts/infra/world.mjs';
-import { AppProcess } from '../support/app-process.js';
-import { type House, housesIn, killOne, random, untilAllReady } from '../support/houses.js';
-import { expectAuditClean } from '../support/load.js';
-import { Stack } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { type AppName, sql, type World } from '../support/world.js';
+import { AppProcess } from '../fixtures/app-process.js';
+import { type House, housesIn, killOne, random, untilAllReady } from '../fixtures/houses.js';
+import { expectAuditClean } from '../fixtures/load.js';
+import { Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { type AppName, sql, type World } from '../fixtures/world.js';
 import { buy, decisions, expectNothingLeft } from './shop.js';
 
 /** Servers of their own, since all other tests need theirs up; the apps run with production times. */

@@ -1,8 +1,8 @@
 import { createConnection } from 'mysql2/promise';
 import { newId } from '../../libs/dtx/src/index.js';
-import { type Answer, call } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { type AppName, sql, type World } from '../support/world.js';
+import { type Answer, call } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { type AppName, sql, type World } from '../fixtures/world.js';
 
 export const BRANCHES = ['payment', 'inventory'] as const;
 export const FORMAT_ID = 0x6e647478;

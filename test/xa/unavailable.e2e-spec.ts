@@ -1,12 +1,12 @@
 import { createConnection } from 'mysql2/promise';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { AppProcess } from '../support/app-process.js';
-import { Operator } from '../support/operator.js';
-import { expectProblem } from '../support/problem.js';
-import { TcpProxy } from '../support/proxy.js';
-import { type Answer, call, Stack } from '../support/stack.js';
-import { until } from '../support/until.js';
-import { freshWorld, sql, type World } from '../support/world.js';
+import { AppProcess } from '../fixtures/app-process.js';
+import { Operator } from '../fixtures/operator.js';
+import { expectProblem } from '../fixtures/problem.js';
+import { TcpProxy } from '../fixtures/proxy.js';
+import { type Answer, call, Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { freshWorld, sql, type World } from '../fixtures/world.js';
 import { buy, decisions, expectNothingLeft } from './shop.js';
 
 const BOOK = { buyerId: 'alice', sku: 'book', quantity: 1 };

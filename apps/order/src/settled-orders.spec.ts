@@ -5,7 +5,7 @@ import { SettledOrders } from './settled-orders.js';
 /** A database that knows only which orders are final. */
 function databaseOf(final: Set<string>): DataSource {
   const query = async (_: string, [ids]: [string[]]) => {
-    if (final.has('away')) throw new Error('the database is away');
+    if (final.has('away')) throw new Error('the database is unavailable');
     return ids.filter((id) => final.has(id)).map((orderId) => ({ orderId }));
   };
   return { query } as unknown as DataSource;
@@ -36,7 +36,7 @@ describe('waiting for a settled order', () => {
     await waiting;
   });
 
-  it('ends when its time is up, also while the database is away', async () => {
+  it('ends when its time is up, also while the database is unavailable', async () => {
     final.add('away');
     const begun = performance.now();
     await orders.wait('a', 150, nobodyGone);

@@ -8,7 +8,7 @@ const least = {
 const read = (more: Record<string, string | undefined> = {}) => readEnv({ ...least, ...more }, { port: 3001 });
 
 describe('the environment', () => {
-  it('has defaults for what may be missing', () => {
+  it('has defaults for optional variables', () => {
     const env = read({ DTX_REDIS_URL: '', PORT: '' });
     expect(env).toMatchObject({ port: 3001, host: '127.0.0.1', production: false, adminTokenIsNew: true });
     expect(env.redisUrl).toBeUndefined();

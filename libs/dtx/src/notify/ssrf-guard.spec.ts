@@ -93,7 +93,7 @@ describe('a target', () => {
     'http://user:pass@x/',
     'nonsense',
     'javascript:alert(1)',
-  ])('that is no plain http(s) URL is refused: %s', (target) => {
+  ])('is refused if it is not a plain http(s) URL: %s', (target) => {
     expect(() => guard.check(target)).toThrow(TargetRefused);
   });
 

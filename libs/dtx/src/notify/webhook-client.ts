@@ -2,6 +2,7 @@ import http from 'node:http';
 import https from 'node:https';
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import { BODY_GRACE_MS, NOTIFY_OPTIONS, type NotifyOptions } from './options.js';
+import { retryAfterMsOf } from './retry-after.js';
 import { TargetGuard, TargetRefused } from './ssrf-guard.js';
 
 export interface Answer {
@@ -117,13 +118,4 @@ interface Call {
   readonly body: string;
   readonly endsAt: number;
   readonly isNew?: boolean;
-}
-
-/** Seconds, or a date (RFC 9110, 10.2.3). By the target's own clock where it tells it, so that ours need not be right. */
-function retryAfterMsOf({ 'retry-after': text, date }: http.IncomingHttpHeaders): number {
-  if (text === undefined) return 0;
-  if (/^\d{1,9}$/.test(text.trim())) return Number(text) * 1_000;
-  const now = Date.parse(date ?? '');
-  const wait = Date.parse(text) - (Number.isNaN(now) ? Date.now() : now);
-  return Number.isNaN(wait) ? 0 : Math.max(0, wait);
 }

@@ -58,7 +58,7 @@ test('a call after define has thrown throws as well', () => {
   expect(() => late!.call(money, { amount: 2, tags: [] })).toThrow(/after define had returned/);
 });
 
-test('an asynchronous define is refused, and its own later failure is nobody’s unhandled rejection', async () => {
+test('an asynchronous define is refused, and its later failure is not an unhandled rejection', async () => {
   let ended: Promise<void> | undefined;
   const define = (t: TccCalls) => {
     ended = (async () => {

@@ -82,7 +82,8 @@ async function branchesOf(query: Query, sql: string, bytesOf: (data: unknown) =>
   });
 }
 
-function isOlder(version: string, oldest: readonly number[]): boolean {
+/** Compares by numbers. A version that cannot be read is older than any. */
+export function isOlder(version: string, oldest: readonly number[]): boolean {
   const parts = version.split(/[.-]/, 3).map(Number);
   const at = oldest.findIndex((number, index) => parts[index] !== number);
   return at >= 0 && !(parts[at]! > oldest[at]!);

@@ -37,6 +37,6 @@ describe('options of XA that contradict each other', () => {
   });
 });
 
-it('a session may hold a branch for its transaction’s time, and then for the silence that its server bears', () => {
+it('a session may hold a branch for its transaction’s time, and then for the silence that its server allows', () => {
   expect(heldForMs({ timeoutMs: 5_000 })).toBe(5_000 + 7_000 + 1_000);
 });

@@ -34,7 +34,7 @@ describe('a batcher', () => {
     expect(flush.mock.calls).toEqual([[[1, 2]]]);
   });
 
-  it('has one flush at a time; what comes meanwhile makes the next one', async () => {
+  it('has one flush at a time, and gathers the items that are added meanwhile for the next one', async () => {
     const { flushes, flush } = byHand();
     const batcher = new Batcher<number>({ delayMs: 1, batchMax: 3 }, flush);
     const added = [1, 2, 3, 4, 5, 6, 7].map((item) => batcher.add(item));
@@ -53,13 +53,13 @@ describe('a batcher', () => {
     const batcher = new Batcher<number>({ delayMs: 1, batchMax: 2 }, flush);
     const settled = Promise.allSettled([1, 2, 3].map((item) => batcher.add(item)));
     await vi.advanceTimersByTimeAsync(1);
-    flushes[0]!.end(new Error('the database is away'));
+    flushes[0]!.end(new Error('the database is unavailable'));
     await vi.advanceTimersByTimeAsync(1);
     flushes[1]!.end();
     expect((await settled).map(({ status }) => status)).toEqual(['rejected', 'rejected', 'fulfilled']);
   });
 
-  it('drops what need not be flushed any more; whoever added it need not know', async () => {
+  it('drops items that need no flush any more, and resolves their adds', async () => {
     const { flushes, flush } = byHand();
     const batcher = new Batcher<number>({ delayMs: 1, batchMax: 10 }, flush);
     const [odd, even, other] = [1, 2, 3].map((item) => batcher.add(item));

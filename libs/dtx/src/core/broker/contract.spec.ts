@@ -15,7 +15,7 @@ const manyConsumers = Array.from({ length: 17 }, (_, n) => `${'a'.repeat(30)}${n
 const part = fc.stringMatching(/^[a-z][a-z0-9-]{0,31}$/);
 
 describe('a message contract', () => {
-  it('is what both sides share, and cannot be changed', () => {
+  it('is shared by both sides and cannot be changed', () => {
     const contract = defineMessage(good);
     const message: MessageOf<typeof contract> = { orderId: '7' };
     expect(contract.gid(message)).toBe('7');
@@ -60,7 +60,7 @@ describe('a message contract', () => {
     );
   });
 
-  it('leaves its consumers to nobody else, and takes none when one is taken', () => {
+  it('shares no consumer with another contract, and takes none if one is taken', () => {
     const first = { ...good, name: 'first.contract', consumers: ['audit.one'] };
     const second = { ...good, name: 'second.contract', consumers: ['audit.two', 'audit.one'] };
     defineMessage(first);

@@ -25,7 +25,7 @@ describe('an envelope', () => {
     expect(typeOf({ name: 'order.placed', version: 1 })).toBe('order.placed.v1');
   });
 
-  it('says nothing of what it does not have', () => {
+  it('has no property for a part that is missing', () => {
     const { replyTo, traceparent, ...least } = full;
     expect([replyTo, traceparent]).not.toContain(undefined);
     expect(toProperties(least)).not.toHaveProperty('replyTo');

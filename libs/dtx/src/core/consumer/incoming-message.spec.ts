@@ -105,7 +105,7 @@ describe('reading a delivery', () => {
     ['an id that cannot be one', [undefined, { messageId: 'a b' }], /^no usable message id/],
     ['nothing', [''], /^not JSON: /],
     ['no JSON', ['{"orderId":'], /^not JSON: /],
-    ['bytes that are no text', [new Uint8Array([0xff, 0x00, 0xfe])], /^not JSON: /],
+    ['bytes that are not UTF-8', [new Uint8Array([0xff, 0x00, 0xfe])], /^not JSON: /],
     ['null', ['null'], /^does not fit order\.placed\.v1: body: /],
     ['an array', ['[]'], /^does not fit order\.placed\.v1: body: /],
     ['a wrong field', ['{"orderId":"7","quantity":0}'], /^does not fit order\.placed\.v1: quantity: /],
@@ -124,20 +124,20 @@ describe('reading a delivery', () => {
     expect(result).toEqual({ ok: false, problem: expect.stringMatching(problem) });
   });
 
-  it('refuses what is older than the inbox remembers: handling it might repeat it', () => {
+  it('refuses a message that is older than the memory of the inbox, since handling might repeat it', () => {
     const madeAt = (ms: number) => problemOf(undefined, { headers: { 'dtx-made-at': String(ms) } });
     expect(madeAt(now - 9 * DAY_MS)).toMatch(/older than the inbox remembers/);
     expect(madeAt(now - 8 * DAY_MS)).toBe('none');
     expect(madeAt(now + DAY_MS)).toBe('none'); // another server's clock
   });
 
-  it('bears that the clocks of two database servers differ by ten minutes', () => {
+  it('allows the clocks of two database servers to differ by ten minutes', () => {
     const madeAt = (ms: number) => problemOf(undefined, { headers: { 'dtx-made-at': String(ms) } });
     expect(madeAt(now - 8 * DAY_MS - 600_000)).toBe('none');
     expect(madeAt(now - 8 * DAY_MS - 600_001)).toMatch(/older than the inbox remembers/);
   });
 
-  it('goes by what the database of its sender has written, whatever its id says', () => {
+  it('takes its age from the time of its sender’s database, whatever its id says', () => {
     const of = (messageId: string, madeAtMs: number) =>
       problemOf(undefined, { messageId, headers: { 'dtx-made-at': String(madeAtMs) } });
     for (const id of ['42', 'f47ac10b-58cc-4372-a567-0e02b2c3d479', newId(now), idFloor(now - 30 * DAY_MS)]) {
@@ -153,7 +153,7 @@ describe('reading a delivery', () => {
   });
 
   it.each([undefined, 'yesterday', '-1', '1e3', '', 1_700_000_000_000, {}])(
-    'is handed on when nobody can tell its age: header %j and an id without a time',
+    'is handed on if its age is unknown: header %j and an id without a time',
     (header) => expect(problemOf(undefined, { messageId: '42', headers: { 'dtx-made-at': header } })).toBe('none'),
   );
 

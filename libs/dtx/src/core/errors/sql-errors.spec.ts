@@ -1,0 +1,153 @@
+import { describe, expect, it } from 'vitest';
+import {
+  BrokerUnavailable,
+  DatabaseUnavailable,
+  DtxError,
+  OutcomeUnknown,
+  Rejected,
+  TookTooLong,
+  Unconfirmed,
+} from './errors.js';
+import {
+  effectOf,
+  errnoOf,
+  isAccountRefused,
+  isBusy,
+  isCondemned,
+  isDatabaseAway,
+  isDeadlock,
+  isDuplicateKey,
+  isLockWait,
+  isOutcomeUnknown,
+  isPassing,
+  isStarved,
+  isUnavailable,
+} from './sql-errors.js';
+
+const server = (errno: number) => Object.assign(new Error('of the server'), { errno });
+const network = (code: string, syscall?: string) => Object.assign(new Error(code), { code, syscall });
+
+/** What each question answers for an error, by the names of those that say yes. */
+function answersFor(error: unknown): string[] {
+  const questions = {
+    isDuplicateKey,
+    isLockWait,
+    isDeadlock,
+    isDatabaseAway,
+    isCondemned,
+    isStarved,
+    isPassing,
+    isAccountRefused,
+    isUnavailable,
+    isOutcomeUnknown,
+  };
+  return Object.entries(questions).flatMap(([name, ask]) => (ask(error) ? [name] : []));
+}
+
+describe('an error of a server', () => {
+  it.each([
+    ['a duplicate key', 1062, ['isDuplicateKey']],
+    ['a lock wait timeout', 1205, ['isLockWait', 'isUnavailable']],
+    ['a refused NOWAIT of MySQL', 3572, ['isLockWait', 'isUnavailable']],
+    ['a deadlock', 1213, ['isDeadlock', 'isUnavailable']],
+    ['a snapshot conflict of MariaDB', 1020, ['isDeadlock', 'isUnavailable']],
+    ['an XA deadlock of MySQL', 1614, ['isDeadlock', 'isUnavailable']],
+    ['a shutdown', 1053, ['isDatabaseAway', 'isUnavailable', 'isOutcomeUnknown']],
+    ['a killed connection', 1927, ['isDatabaseAway', 'isUnavailable', 'isOutcomeUnknown']],
+    ['a silence that was too long', 4031, ['isDatabaseAway', 'isUnavailable', 'isOutcomeUnknown']],
+    ['too many connections', 1040, ['isDatabaseAway', 'isPassing', 'isUnavailable']],
+    ['a full disk', 1021, ['isStarved', 'isPassing', 'isUnavailable']],
+    ['a server without writes', 1290, ['isDatabaseAway', 'isCondemned', 'isPassing', 'isUnavailable']],
+    [
+      'a node that has left its cluster',
+      1047,
+      ['isDatabaseAway', 'isCondemned', 'isPassing', 'isUnavailable', 'isOutcomeUnknown'],
+    ],
+    ['a wrong password', 1045, ['isAccountRefused']],
+    ['a syntax error', 1064, []],
+    ['a value that is too long', 1406, []],
+  ])('is classified by its number: %s', (_, errno, expected) => {
+    expect(answersFor(server(errno))).toEqual(expected);
+    expect(answersFor({ driverError: server(errno) })).toEqual(expected);
+    expect(errnoOf({ driverError: server(errno) })).toBe(errno);
+  });
+});
+
+describe('an error of a connection', () => {
+  it.each(['ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'PROTOCOL_CONNECTION_LOST'])(
+    'leaves the outcome unknown if it ended an open connection: %s',
+    (code) => {
+      expect(answersFor(network(code, 'read'))).toEqual(['isDatabaseAway', 'isUnavailable', 'isOutcomeUnknown']);
+    },
+  );
+
+  it.each(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'POOL_CLOSED'])(
+    'means that nothing was sent if there was no connection: %s',
+    (code) => {
+      expect(answersFor(network(code, 'connect'))).toEqual(['isDatabaseAway', 'isUnavailable']);
+    },
+  );
+
+  it('means that nothing was sent if connecting itself has failed', () => {
+    expect(isOutcomeUnknown(network('ETIMEDOUT', 'connect'))).toBe(false);
+  });
+
+  it.each(['Pool is closed.', 'Queue limit reached.', 'Connection is in closed state'])(
+    'is recognized by the text of the driver: %s',
+    (message) => {
+      expect(isDatabaseAway(new Error(message))).toBe(true);
+    },
+  );
+});
+
+describe('an error of the library', () => {
+  it.each([
+    [new DatabaseUnavailable('reading', new Error('x')), ['isDatabaseAway', 'isUnavailable']],
+    [new BrokerUnavailable('x'), ['isUnavailable']],
+    [new Unconfirmed('x'), ['isUnavailable', 'isOutcomeUnknown']],
+    [new OutcomeUnknown('x'), ['isUnavailable', 'isOutcomeUnknown']],
+    [new Rejected('OUT_OF_STOCK'), []],
+    [new TookTooLong('x'), []],
+    [new DtxError('x'), []],
+  ])('is classified by its class: %s', (error, expected) => {
+    expect(answersFor(error)).toEqual(expected);
+  });
+});
+
+describe('any other thrown value', () => {
+  it.each([[undefined], [null], ['a text'], [new TypeError('a bug')], [{}]])('is none of them: %j', (value) => {
+    expect(answersFor(value)).toEqual([]);
+    expect(errnoOf(value)).toBe(0);
+  });
+});
+
+describe('effectOf', () => {
+  it.each([
+    [1062, 'none'],
+    [1064, 'none'],
+    [1305, 'no savepoint'],
+    [1213, 'ended'],
+    [1927, 'ended'],
+    [1205, 'unknown'],
+    [9_999, 'unknown'],
+  ])('tells what error %i has left of its transaction: %s', (errno, effect) => {
+    expect(effectOf(server(errno))).toBe(effect);
+  });
+
+  it("takes a transaction for ended after an error that is not the server's", () => {
+    expect(effectOf(network('ECONNRESET', 'read'))).toBe('ended');
+    expect(effectOf(new Error('x'))).toBe('ended');
+  });
+});
+
+describe('isBusy', () => {
+  it('is true for rows that others have locked, and for nothing else', () => {
+    expect([1205, 3572, 1213, 1040, 1062].map((errno) => isBusy(server(errno)))).toEqual([
+      true,
+      true,
+      true,
+      false,
+      false,
+    ]);
+  });
+});

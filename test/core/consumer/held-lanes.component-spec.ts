@@ -1,0 +1,77 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { contractOf, controllerOf, LittleService, libraryOf } from '../../fixtures/little-service.js';
+import { until } from '../../fixtures/until.js';
+import { freshWorld, sql, type World } from '../../fixtures/world.js';
+
+const library = libraryOf();
+const hanging = contractOf(library, 'hanging');
+const fine = contractOf(library, 'fine');
+const HANGING = 60;
+const FINE = 10;
+/** Held rows have a quarter of the places: 8. With all of them at a hanging handler, the others would stand for minutes. */
+const CORE = { prefetch: 32, handlerTimeoutMs: 30_000, leaseMs: 60_000 };
+let world: World;
+let service: LittleService | undefined;
+let letGo: () => void;
+
+beforeAll(async () => {
+  world = await freshWorld('held_lanes', { audited: false });
+});
+afterAll(() => service?.close());
+
+async function start(): Promise<LittleService> {
+  const gate = new Promise<void>((open) => {
+    letGo = open;
+  });
+  const controllers = [
+    controllerOf([
+      [library.OnMessage(hanging), () => gate],
+      [library.OnMessage(fine), async () => {}],
+    ]),
+  ];
+  return LittleService.start({ world, library, controllers, core: CORE });
+}
+
+/** Held deliveries, as a process that was stopped has left them. */
+async function hold({ name }: { name: string }, count: number, due: string): Promise<void> {
+  const rows = Array.from({ length: count }, (_, n) => {
+    const messageId = randomUUID();
+    const body = JSON.stringify({ gid: `${name}-${n}` });
+    const consumer = name.replace('test.', 'payment.');
+    return [`${consumer}:${messageId}`, messageId, consumer, `${name}-${n}`, 'local-message', `${name}.v1`, body, due];
+  });
+  await sql(
+    world,
+    'payment',
+    `INSERT INTO dtx_inbox (id, message_id, consumer, gid, scheme, type, body, next_attempt_at, state, created_at)
+     VALUES ${rows.map(() => `(?, 'RETRYING', UTC_TIMESTAMP(3))`).join(', ')}`,
+    rows,
+  );
+}
+
+const states = async ({ name }: { name: string }) =>
+  (
+    await sql<{ state: string; attempts: number }>(
+      world,
+      'payment',
+      'SELECT state, attempts FROM dtx_inbox WHERE type = ?',
+      [`${name}.v1`],
+    )
+  ).map(({ state, attempts }) => `${state} ${attempts}`);
+const all = (count: number, state: string) => Array<string>(count).fill(state);
+
+test('held deliveries of a hanging consumer do not delay those of another consumer', async () => {
+  await (await start()).close(); // migrates
+  await hold(hanging, HANGING, '2021-01-01');
+  await hold(fine, FINE, '2021-01-02');
+  service = await start();
+  await until('the others are handled', async () => (await states(fine)).every((one) => one === 'HANDLED 0'), {
+    withinMs: 20_000,
+  });
+  expect(await states(hanging)).toEqual(all(HANGING, 'RETRYING 0'));
+  letGo();
+  await until('the rest is handled', async () => (await states(hanging)).every((one) => one === 'HANDLED 0'), {
+    withinMs: 60_000,
+  });
+});

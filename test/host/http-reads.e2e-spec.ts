@@ -1,0 +1,194 @@
+import request from 'supertest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { troubleIn } from '../fixtures/logs.js';
+import { expectProblem } from '../fixtures/problem.js';
+import { type Purchase, Stack } from '../fixtures/stack.js';
+import type { AppName } from '../fixtures/world.js';
+import { auditOf, freshWorld, sql, type World } from '../fixtures/world.js';
+
+const UNKNOWN_ID = '01976d2e-8c1b-7d3a-9f00-5a1c2b3d4e5f';
+let world: World;
+let shop: Stack;
+let confirmed: Purchase;
+let cancelled: Purchase;
+
+beforeAll(async () => {
+  world = await freshWorld('http_reads');
+  shop = new Stack(world);
+  await shop.start();
+  await shop.account('alice', 10_000_000);
+  await shop.stock('book', 1_000);
+  confirmed = await shop.settled((await shop.order({ buyerId: 'alice', sku: 'book', quantity: 2 })).orderId);
+  cancelled = await shop.settled((await shop.order({ buyerId: 'nobody', sku: 'book', quantity: 1 })).orderId);
+  for (let i = 0; i < 4; i++) await shop.order({ buyerId: '💰 & co', sku: 'book', quantity: 1 });
+});
+
+afterAll(() => shop?.stop());
+
+const get = (app: AppName, path: string) => request(shop.of(app).url).get(path);
+const put = (app: AppName, path: string, body: unknown) =>
+  request(shop.of(app).url)
+    .put(path)
+    .set('content-type', 'application/json')
+    .send(typeof body === 'string' ? body : JSON.stringify(body));
+
+/** The longest `waitMs` that is allowed. */
+const LONGEST_WAIT_MS = 30_000;
+
+describe('GET /orders/{id}', () => {
+  test('GET /orders/{id} returns the outcome of the purchase and no other field', async () => {
+    const fields = ['orderId', 'scheme', 'buyerId', 'sku', 'quantity', 'amount', 'status', 'createdAt', 'updatedAt'];
+    const { body, status, type } = await get('order', `/orders/${confirmed.orderId}`);
+    expect([status, type, Object.keys(body)]).toEqual([200, 'application/json', fields]);
+    expect(body).toMatchObject({ status: 'CONFIRMED', amount: 3_998, scheme: 'local-message' });
+    const refused = (await get('order', `/orders/${cancelled.orderId}`)).body;
+    expect(refused).toMatchObject({ status: 'CANCELLED', reason: 'UNKNOWN_BUYER' });
+    for (const at of ['createdAt', 'updatedAt']) expect(new Date(refused[at]).toISOString()).toBe(refused[at]);
+  });
+
+  test('GET /orders/{id} with waitMs answers at once for a final order, and after waitMs for an unknown one', async () => {
+    await get('order', `/orders/${confirmed.orderId}?waitMs=${LONGEST_WAIT_MS}`)
+      .timeout(LONGEST_WAIT_MS / 2)
+      .expect(200);
+    await get('order', `/orders/${confirmed.orderId}?waitMs=0`).expect(200);
+    // A timer is never early, so a busy machine does not matter here.
+    const before = performance.now();
+    expectProblem(await get('order', `/orders/${UNKNOWN_ID}?waitMs=300`), 404);
+    expect(performance.now() - before).toBeGreaterThanOrEqual(290);
+  });
+
+  test.each(['-1', '30001', 'abc', '', '1.5', '1e3', '0x10', ' 5', '5&waitMs=6', '99999999999999999999', 'null', '٣'])(
+    'GET /orders/{id} answers 400 for waitMs=%s',
+    async (waitMs) => {
+      expectProblem(
+        await get('order', encodeURI(`/orders/${confirmed.orderId}?waitMs=${waitMs}`)),
+        400,
+        'query.waitMs',
+      );
+    },
+  );
+
+  test('GET /orders/{id} answers 400 for an unknown query parameter', async () => {
+    expectProblem(await get('order', `/orders/${confirmed.orderId}?wait=5`), 400, 'query.wait');
+  });
+});
+
+describe('GET /orders', () => {
+  const list = (query: string) => get('order', `/orders${query}`);
+
+  test('GET /orders filters by each field and by all together', async () => {
+    const filters = `buyerId=${encodeURIComponent('💰 & co')}&scheme=local-message`;
+    expect((await list(`?${filters}`)).body).toMatchObject({ nextCursor: null, items: Array(4).fill({ sku: 'book' }) });
+    const mine = (await list('?buyerId=alice&status=CONFIRMED')).body.items;
+    expect(mine).toEqual([expect.objectContaining({ orderId: confirmed.orderId })]);
+    expect((await list('?scheme=xa')).body).toEqual({ items: [], nextCursor: null });
+    expect((await list('')).body.items).toHaveLength(6);
+  });
+
+  test('GET /orders continues at a cursor with the filters of that cursor only', async () => {
+    const first = (await list('?limit=4')).body;
+    const rest = (await list(`?limit=4&cursor=${first.nextCursor}`)).body;
+    expect([first.items.length, rest.items.length, rest.nextCursor]).toEqual([4, 2, null]);
+    expectProblem(await list(`?cursor=${first.nextCursor}&status=PENDING`), 400, 'query.cursor');
+    const tampered = [...first.nextCursor].map((char: string) => (char === 'A' ? 'B' : 'A')).join('');
+    for (const cursor of [
+      tampered,
+      first.nextCursor.slice(1),
+      `${first.nextCursor}A`,
+      first.nextCursor.toLowerCase(),
+    ]) {
+      expectProblem(await list(`?cursor=${cursor}`), 400, 'query.cursor');
+    }
+  });
+
+  test.each([
+    ['limit=0', 'query.limit'],
+    ['limit=101', 'query.limit'],
+    ['limit=abc', 'query.limit'],
+    ['limit=', 'query.limit'],
+    ['limit=-1', 'query.limit'],
+    ['limit=1.5', 'query.limit'],
+    ['limit=1&limit=2', 'query.limit'],
+    ['scheme=saga', 'query.scheme'],
+    ['scheme=', 'query.scheme'],
+    ['status=pending', 'query.status'],
+    ['status=PENDING&status=CONFIRMED', 'query.status'],
+    ['buyerId=', 'query.buyerId'],
+    [`buyerId=${'x'.repeat(65)}`, 'query.buyerId'],
+    ['buyerId=a\0', 'query.buyerId'],
+    ['cursor=', 'query.cursor'],
+    ['cursor=x', 'query.cursor'],
+    ["cursor=' OR 1=1", 'query.cursor'],
+    [`cursor=${'A'.repeat(36)}`, 'query.cursor'],
+    [`cursor=${'A'.repeat(5_000)}`, 'query.cursor'],
+    ['sort=asc', 'query.sort'],
+    ['__proto__=x', 'query.__proto__'],
+  ])('GET /orders answers 400 for %s', async (query, field) => {
+    expectProblem(await list(encodeURI(`?${query}`)), 400, field);
+  });
+});
+
+describe('accounts and stock', () => {
+  test('accounts and stock have the values that were set', async () => {
+    const buyer = encodeURIComponent(`O'Neil / 💰`);
+    for (const balance of [0, 1_000_000_000_000]) {
+      const account = { buyerId: `O'Neil / 💰`, balance, frozen: 0 };
+      expect((await put('payment', `/accounts/${buyer}`, { balance }).expect(200)).body).toEqual(account);
+      expect((await get('payment', `/accounts/${buyer}`).expect(200)).body).toEqual(account);
+    }
+    for (const available of [0, 1_000_000]) {
+      const stock = { sku: 'item-0042', available, reserved: 0, sold: 0 };
+      expect((await put('inventory', '/stock/item-0042', { available }).expect(200)).body).toEqual(stock);
+      expect((await get('inventory', '/stock/item-0042').expect(200)).body).toEqual(stock);
+    }
+  });
+
+  const values = ['-1', '1.5', '1e400', '1000000000001', '9007199254740993', '"1"', 'null', 'true', '[]', '{}'];
+  const cases = [
+    ['payment', '/accounts/alice', 'balance'],
+    ['inventory', '/stock/book', 'available'],
+  ] as const;
+  test.each(cases.flatMap(([app, path, field]) => values.map((value) => [app, path, field, value] as const)))(
+    '%s %s answers 400 if %s is %s',
+    async (app, path, field, value) => {
+      expectProblem(await put(app, path, `{"${field}":${value}}`), 400, field);
+    },
+  );
+
+  test.each(cases)(
+    '%s %s answers 400 for a body that is missing, of another kind or with more fields',
+    async (app, path, field) => {
+      for (const body of ['', 'null', '[]', '7', '{']) expectProblem(await put(app, path, body), 400, 'body');
+      expectProblem(await put(app, path, '{}'), 400, field);
+      expectProblem(await put(app, path, { [field]: 1, frozen: 1 }), 400, 'frozen');
+      expectProblem(await put(app, path, { [field]: 1, x: 'x'.repeat(100_000) }), 413);
+    },
+  );
+
+  test('accounts and stock follow the rules for names of purchases', async () => {
+    for (const name of ['x'.repeat(65), '%00', encodeURIComponent('🦊'.repeat(65))]) {
+      expectProblem(await put('payment', `/accounts/${name}`, { balance: 1 }), 400, 'path.buyerId');
+      expectProblem(await get('payment', `/accounts/${name}`), 400, 'path.buyerId');
+    }
+    for (const sku of ['car', 'Book', '__proto__']) {
+      expectProblem(await put('inventory', `/stock/${sku}`, { available: 1 }), 400, 'path.sku');
+    }
+  });
+});
+
+test('GET /payments/{orderId} returns a captured and a declined payment', async () => {
+  const { orderId } = confirmed;
+  const paid = { orderId, buyerId: 'alice', amount: 3_998, status: 'CAPTURED' };
+  expect((await get('payment', `/payments/${orderId}`).expect(200)).body).toEqual(paid);
+  const refused = (await get('payment', `/payments/${cancelled.orderId}`).expect(200)).body;
+  expect(refused).toEqual({ orderId: cancelled.orderId, buyerId: 'nobody', amount: 1_999, status: 'DECLINED' });
+});
+
+test('the reads have changed nothing, and no log has an error or a stack trace', async () => {
+  const report = await auditOf(world);
+  expect(report.checks.flatMap((check) => check.violations)).toEqual([]);
+  const accounts = await sql(world, 'payment', 'SELECT buyer_id AS b FROM account ORDER BY b');
+  expect(accounts).toEqual([{ b: `O'Neil / 💰` }, { b: 'alice' }]);
+  expect((await sql(world, 'inventory', 'SELECT sku FROM stock')).length).toBe(2);
+  expect(troubleIn(shop.instances)).toEqual([]);
+});

@@ -1,0 +1,181 @@
+import { Redis } from 'ioredis';
+import { createConnection } from 'mysql2/promise';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { management } from '../../scripts/infra/broker-api.mjs';
+import type { AppProcess } from '../fixtures/app-process.js';
+import { logLines } from '../fixtures/logs.js';
+import { TcpProxy } from '../fixtures/proxy.js';
+import { call, Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { freshWorld, sql, type World } from '../fixtures/world.js';
+
+const options = { core: { reconnect: { capMs: 300 } } };
+let world: World;
+let shop: Stack;
+
+beforeAll(async () => {
+  world = await freshWorld('readiness', { audited: false });
+  shop = new Stack(world, { options });
+  await shop.start();
+  await shop.account('alice', 1_000_000);
+  await shop.stock('book', 100);
+});
+
+afterAll(() => shop?.stop());
+
+interface Said {
+  status: number;
+  degraded: string[];
+  reasons: Record<string, string>;
+}
+
+async function readiness({ url }: AppProcess): Promise<Said> {
+  const { status, body } = await call(`${url}/health/ready`);
+  const { degraded = [], reasons = {} } = body as Partial<Said>;
+  return { status, degraded, reasons };
+}
+
+const untilDegraded = (instance: AppProcess, names: string[]) =>
+  until(`${instance.app} says ${names.join() || 'that nothing is degraded'}`, async () => {
+    const said = await readiness(instance);
+    return said.status === 200 && said.degraded.join() === names.join() && said;
+  });
+
+/** One more instance, which the others are not disturbed by. */
+async function another(app: 'order' | 'inventory', env: Record<string, string>): Promise<AppProcess> {
+  const [instance] = await new Stack(world, { options, env }).start([app]);
+  shop.instances.push(instance!);
+  return instance!;
+}
+
+async function unready(app: 'inventory', env: Record<string, string>): Promise<AppProcess> {
+  const stack = new Stack(world, { options, env });
+  void stack.start([app]).catch(() => {});
+  const instance = stack.instances[0]!;
+  shop.instances.push(instance);
+  await instance.untilListening();
+  return instance;
+}
+
+test('readiness names a queue that the broker refuses to deliver, with the reason', async () => {
+  const [name, password] = ['readiness_writer', 'writer-secret'];
+  await management(world.management, 'PUT', `/users/${name}`, { password, tags: '' });
+  const rights = { configure: '.*', write: '.*', read: '^(?!dtx\\.inventory\\.take-stock).*$' };
+  await management(world.management, 'PUT', `/permissions/${encodeURIComponent(world.vhost)}/${name}`, rights);
+  const broker = new URL(world.rabbitmq);
+  broker.username = name;
+  broker.password = password;
+  const instance = await unready('inventory', { DTX_RABBITMQ_URL: broker.href });
+  const queue = 'consumer dtx.inventory.take-stock.v1';
+  const { reasons } = await untilDegraded(instance, [queue]);
+  expect(reasons[queue]).toMatch(/ACCESS.REFUSED/);
+  await management(world.management, 'PUT', `/permissions/${encodeURIComponent(world.vhost)}/${name}`, {
+    ...rights,
+    read: '.*',
+  });
+  await untilDegraded(instance, []);
+  await instance.stop();
+});
+
+test('readiness names a Redis without writes, and the log has it once', async () => {
+  const redis = new Redis(world.redis);
+  const may = (rights: string[]) =>
+    redis.call('ACL', 'SETUSER', 'readiness', 'reset', 'on', '>reader-secret', '~*', ...rights);
+  await may(['+@all']);
+  const url = new URL(world.redis);
+  url.username = 'readiness';
+  url.password = 'reader-secret';
+  const instance = await another('order', { DTX_REDIS_URL: url.href });
+  await may(['+@read', '+ping', '+info', '+client']);
+  const { reasons } = await untilDegraded(instance, ['redis']);
+  expect(reasons.redis).toMatch(/NOPERM/);
+  await may(['+@all']);
+  await untilDegraded(instance, []);
+  const lines = logLines(instance).filter(({ context }) => context === 'Readiness');
+  expect(lines.map(({ level, message }) => [level, message.slice(0, 5)])).toEqual([
+    ['warn', 'redis'],
+    ['log', 'redis'],
+  ]);
+  await redis.quit();
+  await instance.stop();
+});
+
+test('readiness names a silent branch database, and the log has the reason once', async () => {
+  const proxy = await TcpProxy.start(world.databases.payment);
+  const instance = await another('order', { DTX_XA_PAYMENT_DATABASE_URL: proxy.url });
+  await until('it is open', () => /branch database payment is /.test(instance.log()));
+  proxy.cut();
+  const { reasons } = await untilDegraded(instance, ['xa payment']);
+  expect(reasons['xa payment']).toMatch(/was not looked at for \d+ s: .+/);
+  await until('the log has it', () =>
+    logLines(instance).some(({ message }) => /branch database payment was not/.test(message)),
+  );
+  proxy.heal();
+  await untilDegraded(instance, []);
+  const lines = logLines(instance).filter(({ message }) => /^branch database payment (was not|works)/.test(message));
+  expect(lines.map(({ level }) => level)).toEqual(['warn', 'log']);
+  await instance.stop();
+  await proxy.close();
+});
+
+test('readiness names the table of a loop that cannot scan, and the log has the reason once', async () => {
+  const instance = await another('inventory', {});
+  await sql(world, 'inventory', 'RENAME TABLE dtx_outbox TO outbox_away');
+  try {
+    const found = await until('its loop is named', async () => {
+      const { status, reasons } = await readiness(instance);
+      return status === 200 && reasons['scan dtx_outbox'];
+    });
+    expect(found).toMatch(/^no scan was completed for \d+ s: .*dtx_outbox.* doesn't exist/);
+  } finally {
+    await sql(world, 'inventory', 'RENAME TABLE outbox_away TO dtx_outbox');
+  }
+  await untilDegraded(instance, []);
+  const about = logLines(instance).filter(({ message }) => message.startsWith('scan dtx_outbox'));
+  expect(about.map(({ level }) => level)).toEqual(['warn', 'log']);
+  await instance.stop();
+});
+
+test('readiness answers 503 from the stop signal on, and all other calls are answered as before', async () => {
+  const [payment] = (await shop.start(['payment'])) as [AppProcess];
+  const locker = await createConnection(world.databases.payment);
+  await locker.query('START TRANSACTION');
+  await locker.query(`SELECT * FROM account WHERE buyer_id = 'alice' FOR UPDATE`);
+  const checkOut = (buyerId: string) =>
+    call(`${payment.url}/checkouts`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ buyerId, sku: 'book', quantity: 1 }),
+    });
+  try {
+    const waiting = checkOut('alice');
+    await until('the call waits for the row', async () => {
+      const [rows] = await locker.query(
+        `SELECT 1 FROM information_schema.processlist WHERE db = DATABASE() AND info LIKE '%account%' AND id <> CONNECTION_ID()`,
+      );
+      return (rows as unknown[]).length > 0;
+    });
+    payment.signal('SIGTERM');
+    await until('the signal has come', () => /SIGTERM: stopping/.test(payment.log()));
+    const said = [await readiness(payment), await readiness(payment)];
+    const refusal = await checkOut('nobody');
+    await locker.query('ROLLBACK');
+    const answered = await waiting;
+    expect(said.map(({ status }) => status)).toEqual([503, 503]);
+    expect([refusal.status, refusal.body.reason]).toEqual([409, 'UNKNOWN_BUYER']);
+    expect([201, 202]).toContain(answered.status);
+    await payment.untilExited();
+    expect(payment.child.exitCode).toBe(0);
+  } finally {
+    await locker.end();
+  }
+});
+
+test('a stop does not wait for a long poll of an order', async () => {
+  const [order] = (await shop.start(['order'])) as [AppProcess];
+  const waiting = call(`${order.url}/orders/01976d2e-8c1b-7d3a-9f00-5a1c2b3d4e5f?waitMs=30000`);
+  await until('the call has come', async () => (await call(`${order.url}/health/ready`)).status === 200);
+  await order.stop();
+  expect((await waiting).status).toBe(404);
+  expect(order.child.exitCode).toBe(0);
+});

@@ -1,0 +1,100 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { mended, outOfOrder } from '../fixtures/failing-table.js';
+import { logLines } from '../fixtures/logs.js';
+import { resultsOf, shopWithMerchant } from '../fixtures/merchant.js';
+import { Operator } from '../fixtures/operator.js';
+import { QueueProbe } from '../fixtures/queue-probe.js';
+import { APPS, call, type Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { type AppName, auditOf, freshWorld, type World } from '../fixtures/world.js';
+
+const TRACE = '0af7651916cd43dd8448eb211c80319c';
+let world: World;
+let shop: Stack;
+let probe: QueueProbe;
+
+beforeAll(async () => {
+  world = await freshWorld('operations_metrics');
+  probe = await QueueProbe.open(world);
+  const inbox = { attemptsMax: 3, backoff: { firstMs: 50, factor: 1, capMs: 50 } };
+  shop = await shopWithMerchant(world, { options: { core: { scanIntervalMs: 100, inbox } } });
+  await shop.account('alice', 1_000_000);
+  await shop.stock('book', 100);
+});
+
+afterAll(async () => {
+  if (shop) await Operator.closeEverything(shop);
+  await shop?.stop();
+  await probe?.close(); // after the receipts of the rows that were settled just now
+});
+
+/** The samples of one app, as `name{labels} value`. */
+async function samples(app: AppName): Promise<string[]> {
+  const { body } = await call(`${shop.of(app).url}/metrics`);
+  return String(body.text)
+    .split('\n')
+    .filter((line) => line.startsWith('dtx_'));
+}
+
+function sum(lines: readonly string[], start: string): number {
+  const found = lines.filter((line) => line.startsWith(start)).map((line) => Number(line.split(' ').at(-1)));
+  return found.reduce((total, value) => total + value, 0);
+}
+
+test('the metrics count begun, settled, published and received messages with their times', async () => {
+  const { orderId } = await shop.order({ buyerId: 'alice', sku: 'book', quantity: 1 });
+  await shop.send('payment', 'POST', '/checkouts', { buyerId: 'alice', sku: 'book', quantity: 1 });
+  await until('the merchant knows', async () => (await resultsOf(world, orderId)).length === 1);
+  await until('all is settled', async () => (await auditOf(world)).ok);
+  const [order, payment] = [await samples('order'), await samples('payment')];
+  for (const name of ['dtx_started_total', 'dtx_settled_total', 'dtx_settle_seconds_count']) {
+    expect(sum(order, `${name}{scheme="local-message"}`), name).toBe(1);
+    expect(sum(payment, `${name}{scheme="tcc"}`), name).toBe(1);
+    expect(sum(payment, `${name}{scheme="notify"}`), name).toBe(2);
+  }
+  expect(sum(payment, 'dtx_publish_seconds_count{outcome="confirmed"}')).toBeGreaterThan(0);
+  expect(sum(payment, 'dtx_consumer_lag_seconds_count{consumer="payment.take-money"}')).toBe(1);
+  expect(payment.some((line) => line.startsWith('dtx_oldest_due_seconds{scheme="notify"'))).toBe(true);
+});
+
+test('the metrics count retries and parked rows', async () => {
+  await outOfOrder(world, 'payment', 'payment', { on: 'INSERT' });
+  const { orderId } = await shop.order({ buyerId: 'alice', sku: 'book', quantity: 1 });
+  const payment = new Operator(shop, 'payment');
+  const { id } = await payment.parkedOf(orderId);
+  const lines = await samples('payment');
+  expect(sum(lines, 'dtx_retries_total{scheme="local-message"}')).toBe(2);
+  expect(sum(lines, 'dtx_parked_total{scheme="local-message"}')).toBe(1);
+  await mended(world, 'payment');
+  await payment.retry(id);
+  expect(await shop.settled(orderId)).toMatchObject({ status: 'CONFIRMED' });
+});
+
+test('no message can choose a label of the metrics', async () => {
+  const before = (await samples('inventory')).length;
+  for (let n = 0; n < 30; n++) {
+    const headers = { 'dtx-scheme': `forged-${n}` };
+    const properties = { messageId: `forged-${n}`, type: 'order.placed.v1', headers };
+    await probe.deliver('dtx.inventory.take-stock.v1', 'nonsense', properties);
+  }
+  const lines = await samples('inventory');
+  expect(sum(lines, 'dtx_parked_total{scheme="other"}')).toBe(30);
+  expect(lines.filter((line) => line.includes('forged'))).toEqual([]);
+  expect(lines.length).toBeLessThan(before + 10);
+});
+
+test('each log line of a purchase has its gid and its trace in every app', async () => {
+  const traceparent = `00-${TRACE}-b7ad6b7169203331-01`;
+  // The merchant cannot be reached by name: the notification service says so, in its own trace.
+  const body = { buyerId: 'nobody', sku: 'book', quantity: 1 };
+  await call(`${shop.of('order').url}/orders`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', traceparent },
+    body: JSON.stringify({ ...body, notifyUrl: 'http://10.0.0.1/never' }),
+  });
+  const line = await until('it has given up, and is in the log', () =>
+    logLines(shop.of('payment')).find(({ message }) => message.startsWith('PARKED notify')),
+  );
+  expect(line).toMatchObject({ gid: expect.any(String), traceId: TRACE });
+  for (const app of APPS) expect(shop.of(app).exited).toBe(false);
+});
