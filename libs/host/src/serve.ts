@@ -36,11 +36,11 @@ export interface AppToServe {
  * Runs an app until SIGTERM or SIGINT. As soon as it accepts calls, it prints the line `listening on http://...` with the
  * real port. An unavailable database or broker does not prevent the start, see `GET /health/ready`.
  */
-export async function serve(what: AppToServe): Promise<void> {
+export async function serve(definition: AppToServe): Promise<void> {
   try {
-    const env = readEnv(process.env, { port: what.port });
+    const env = readEnv(process.env, { port: definition.port });
     const calls = new Calls();
-    const app = await createApp(what, env, calls);
+    const app = await createApp(definition, env, calls);
     stopOnSignal(app, calls);
     await app.startAllMicroservices();
     await listen(app, env);
@@ -49,21 +49,21 @@ export async function serve(what: AppToServe): Promise<void> {
       new Logger('Env').warn(`DTX_ADMIN_TOKEN is not set; the token for /dtx of this run is ${env.adminToken}`);
     }
   } catch (error) {
-    process.stderr.write(`${what.app}: ${startError(error)}\n`);
+    process.stderr.write(`${definition.app}: ${startError(error)}\n`);
     process.exit(1);
   }
 }
 
-async function createApp(what: AppToServe, env: Env, calls: Calls): Promise<NestFastifyApplication> {
+async function createApp(definition: AppToServe, env: Env, calls: Calls): Promise<NestFastifyApplication> {
   const routes = new RouteTable();
-  const app = await NestFactory.create<NestFastifyApplication>(what.module(env), createAdapter(routes, calls), {
+  const app = await NestFactory.create<NestFastifyApplication>(definition.module(env), createAdapter(routes, calls), {
     logger: new TracedLogger(),
     bodyParser: false,
     abortOnError: false,
   });
   app.useGlobalFilters(new ProblemFilter(routes));
   app.useGlobalInterceptors(new AnswerDeadline());
-  SwaggerModule.setup('docs', app, () => documentOf(app, what));
+  SwaggerModule.setup('docs', app, () => documentOf(app, definition));
   await connectDtx(app);
   return app;
 }

@@ -4,9 +4,9 @@ import { BrokerUnavailable } from '../core/errors/errors.js';
 const SILENT_MS = 500;
 
 /**
- * Semaphore for publishes inside transactions. Each caller holds a database connection while it waits for the broker, so
- * the gate leaves the rest of the pool to work without a broker. A caller without a place waits while the broker answers
- * and is rejected as soon as the broker is silent.
+ * Semaphore for publishes inside transactions. Each caller holds a database connection while it waits for the broker. The
+ * gate leaves the rest of the pool to other work. A caller without a place waits while the broker answers and is rejected
+ * as soon as the broker is silent.
  */
 export class PublishGate {
   /** Entry time of each caller inside, oldest first. */

@@ -26,7 +26,7 @@ import { PublishGate } from './publish-gate.js';
 
 /**
  * Publishes messages with a publisher confirm before the local commit. The confirm of a quorum queue corresponds to
- * Kafka's `acks=all`. The sender stores nothing, so the scheme is the cheapest and has the weakest guarantee:
+ * Kafka's `acks=all`. The sender stores nothing, so the scheme is the cheapest. It has the weakest guarantee:
  * - If the COMMIT fails after the confirm, the message describes a change that does not exist.
  * - If the confirm is lost and the transaction is rolled back, the message may have arrived as well.
  * - Rows stay locked until the broker confirms.

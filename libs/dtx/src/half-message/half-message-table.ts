@@ -103,7 +103,7 @@ const durable = `
 export const halfMessageMigrations: Migration[] = [
   {
     version: 1,
-    name: 'half messages: verdicts, and copies that gave up',
+    name: 'half messages: verdicts, and parked prepared messages',
     up: [
       `CREATE TABLE IF NOT EXISTS dtx_half (
         id CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,

@@ -17,7 +17,7 @@ import { halfMessage } from './prepared-messages.js';
 import { Verdicts } from './verdicts.js';
 import { acceptVerdicts } from './whole.js';
 
-/** Handles parked prepared messages for an operator, who may retry the check, reject, or settle them by hand. */
+/** Operator actions on parked prepared messages: retry of the check, rejection, and settlement by hand. */
 @Injectable()
 export class Recheck implements OnModuleInit, OnModuleDestroy {
   private readonly loop: DurableLoop<ParkedRow>;

@@ -23,8 +23,8 @@ const READ_DELAY_MS = 3;
 const READ_BATCH_MAX = 500;
 
 /**
- * Reads and writes verdicts. A message has at most one, and the first insert wins: COMMITTED by the local transaction
- * together with its business rows, or ROLLED_BACK by any other writer.
+ * Reads and writes verdicts. A message has at most one, and the first insert wins. The local transaction inserts COMMITTED
+ * together with its business rows. Any other writer inserts ROLLED_BACK.
  */
 @Injectable()
 export class Verdicts implements OnModuleInit, OnModuleDestroy {

@@ -1,4 +1,4 @@
-// Steps 3 to 4 of 5 - deliver: calls the target until it answers 2xx, on a retry schedule that ends with PARKED and an alert.
+// Steps 3 to 4 of 5 - deliver: calls the target until it answers 2xx. The retry schedule ends with PARKED and an alert.
 // If the process dies before the mark, another instance calls the target again, under the same `webhook-id`.
 
 import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';

@@ -15,7 +15,7 @@ export interface Inquiries {
   readonly name: string;
   /** Ids whose result is overdue. Each call returns the next ids, and starts over after the last one. */
   missing(about: { olderThanMs: number; limit: number }): Promise<string[]>;
-  /** URL of the result of an id. It answers 200 with the result as JSON, or 404 if there is no result (yet). */
+  /** URL of the result of an id. It answers 200 with the result as JSON, or 404 without a result (yet). */
   urlOf(id: string): string;
   /** Stores the result of a 200 answer. */
   keep(id: string, result: unknown): Promise<void>;

@@ -78,8 +78,8 @@ export class Notifications {
 
   /**
    * Resolves with the publisher confirm. The service then delivers the notification or raises an alert. Call it after the
-   * commit of the result and before its step ends: the ack of a message (`@BeforeAck`), the answer of a TCC phase
-   * (`@Confirmed`), the done mark of an XA transaction. Call it again if the step is retried. The id makes it a duplicate.
+   * commit of the result and before its step ends. A step ends with the ack of a message (`@BeforeAck`), the answer of a
+   * TCC phase (`@Confirmed`) or the done mark of an XA transaction. Call it again if the step is retried.
    * @throws BrokerUnavailable or Unconfirmed without a publisher confirm
    * @throws DtxError if the notification violates its schema, is not JSON, or exceeds `payloadMaxBytes`
    */

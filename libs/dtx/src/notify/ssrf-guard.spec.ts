@@ -67,7 +67,7 @@ describe('a private address', () => {
     expect(() => guard.check(`http://${host}:80/x`)).toThrow(TargetRefused);
   });
 
-  it('is refused if a name resolves to nothing else', async () => {
+  it('is refused if a name resolves only to private addresses', async () => {
     await expect(lookup(resolving('10.0.0.1', '::1'), 'http://name.example/')).rejects.toThrow(TargetRefused);
     await expect(lookup(resolving(), 'http://name.example/')).rejects.toThrow(TargetRefused);
   });

@@ -6,9 +6,9 @@ import { type LookUp, lookUpBy } from './dns-lookup.js';
 export class TargetRefused extends DtxError {}
 
 /**
- * Addresses outside the public Internet (IANA special-purpose registries): this host, private and shared networks,
- * link-local with the metadata services of clouds, multicast, documentation, and IPv6 forms that contain an IPv4
- * address. `BlockList` compares IPv4-mapped addresses as IPv4.
+ * Addresses outside the public Internet (IANA special-purpose registries). They include private and shared networks,
+ * link-local with the metadata services of clouds, multicast, and IPv6 forms that contain an IPv4 address. `BlockList`
+ * compares IPv4-mapped addresses as IPv4.
  */
 const NOT_PUBLIC: ReadonlyArray<readonly [string, number]> = [
   ['0.0.0.0', 8],
