@@ -13,7 +13,7 @@ import { TakeStockByLocalMessage } from './take-stock.consumer.js';
 @Module({})
 class InventoryModule {}
 
-/** The inventory app: available stock and the stock of purchases. */
+/** The inventory app owns the stock. It also starts flash sales and restocks. */
 export function inventoryModule(env: Env): DynamicModule {
   return {
     module: InventoryModule,

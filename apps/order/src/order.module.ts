@@ -19,7 +19,7 @@ import { stockHintMigrations } from './stock-hint.js';
 @Module({})
 class OrderModule {}
 
-/** The order app: accepts purchases and stores their outcome. */
+/** The order app accepts purchases and stores their outcome. */
 export function orderModule(env: Env): DynamicModule {
   if (!env.redisUrl)
     throw new EnvError('DTX_REDIS_URL is missing: Redis deduplicates restocks; give a URL like redis://host:6379/0');

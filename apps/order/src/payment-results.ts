@@ -28,7 +28,7 @@ export const paymentResultMigrations: Migration[] = [
   },
 ];
 
-/** Stores a result. Idempotent: returns false for a duplicate. */
+/** Stores a result. Idempotent. Returns false for a duplicate. */
 export function keepResult(tx: EntityManager, result: PaymentResult, source: Source): Promise<boolean> {
   const { orderId, status, amount } = result;
   const row = { event_id: `${orderId}.${status}`, order_id: orderId, status, amount, source, received_at: NOW };

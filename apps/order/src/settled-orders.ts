@@ -7,7 +7,7 @@ const WAITERS_MAX = 1_000;
 /** Interval of the query for orders that another instance settled. One query serves all waiters of this process. */
 const POLL_MS = 100;
 
-/** Long polling: callers wait here until their order is final. */
+/** Long polling. Callers wait here until their order is final. */
 @Injectable()
 export class SettledOrders implements BeforeApplicationShutdown {
   private readonly waiting = new Map<string, Set<() => void>>();

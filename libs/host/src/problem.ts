@@ -37,17 +37,17 @@ export interface ProblemAnswer {
   unexpected: boolean;
 }
 
-/** 400: the request is invalid. The answer names each field and its error. */
+/** Answered 400. The answer names each invalid field and its error. */
 export class InvalidRequest extends Error {
   constructor(readonly errors: FieldError[]) {
     super('the request is invalid');
   }
 }
 
-/** 404: the path or id does not exist. */
+/** Answered 404. The path or id does not exist. */
 export class NotFound extends Error {}
 
-/** 405: the path exists, and the header `Allow` names its methods. */
+/** Answered 405. The path exists, and the header `Allow` names its methods. */
 export class MethodNotAllowed extends Error {
   constructor(readonly allowed: string[]) {
     super(`method not allowed; this path accepts ${allowed.join(', ')}`);

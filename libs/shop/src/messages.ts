@@ -90,7 +90,7 @@ export const flashSold = defineMessage({
 });
 export type FlashSold = MessageOf<typeof flashSold>;
 
-/** Stock of a sku for the catalog: absolute and versioned, never a difference. */
+/** Stock of a sku for the catalog. The value is absolute and versioned, never a difference. */
 const stockHint = z.object({
   sku: name,
   available: z.int().min(0).max(AVAILABLE_MAX),

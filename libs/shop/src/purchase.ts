@@ -31,7 +31,7 @@ export function reasonOf(rejection: { reason: string }): Reason {
   return REASONS.find((reason) => reason === rejection.reason) ?? 'TIMEOUT';
 }
 
-/** False for texts that a database would change: NUL ends a text in some clients, and a lone surrogate has no UTF-8 form. */
+/** False for texts that a database would change. NUL ends a text in some clients. A lone surrogate has no UTF-8 form. */
 function isStorable(text: string): boolean {
   return !/\0|[\uD800-\uDFFF]/u.test(text);
 }

@@ -13,7 +13,7 @@ export const failpoints = {
     role: 'sender',
     disk: 'The broker has confirmed the message. The local transaction that it belongs to is not committed.',
     finisher:
-      'No recovery exists: the message describes a change that was rolled back. The next true value corrects its receiver.',
+      'No recovery exists. The message describes a change that was rolled back, and the next true value corrects its receiver.',
   }),
 };
 

@@ -79,11 +79,11 @@ export class CheckBack implements OnModuleInit, OnModuleDestroy {
       case 'UNKNOWN':
         return this.postpone(prepared);
       default:
-        return; // SENT, DONE or ROLLED_BACK: nothing is left to do for the prepared message.
+        return; // The verdict is SENT, DONE or ROLLED_BACK. Dropping the prepared message completes it.
     }
   }
 
-  /** Claims the verdict. A read without a result proves nothing: the local transaction may be open or may still begin. */
+  /** Claims the verdict. A read without a result proves nothing, since the local transaction may be open or yet to begin. */
   private async rule(message: HalfMessage): Promise<Verdict | 'UNKNOWN'> {
     const verdict = await this.verdicts.claim(message);
     if (verdict === 'ROLLED_BACK') await failpoint(failpoints.ruled, async () => {});

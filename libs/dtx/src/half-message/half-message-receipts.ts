@@ -29,7 +29,7 @@ export class HalfReceipts implements OnModuleInit, OnModuleDestroy {
     const messages = {
       scheme: SCHEME,
       table: HALF,
-      // NULL: the row was committed by a version without receipts and sent by this version.
+      // NULL in a row that was committed by a version without receipts and sent by this version.
       awaited: `COALESCE(m.awaiting, CONCAT(',', m.consumers, ','))`,
       queue: halfReceiptQueueOf(core.app),
       batchMax: options.markBatchMax,

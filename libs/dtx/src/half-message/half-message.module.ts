@@ -21,7 +21,7 @@ import { VerdictLossCheck } from './whole.js';
 
 /**
  * Deletes final verdicts `retentionMs` after the last possible check, because a check without a row would rule again. A
- * check that is even later (the broker was stopped) does so without harm: the row was final already.
+ * check that is even later (the broker was stopped) does so without harm, since the row was final already.
  */
 @Injectable()
 class VerdictPurge {

@@ -26,7 +26,7 @@ export class RuledBack extends Unavailable {
   }
 }
 
-/** RocketMQ's transactional message on plain RabbitMQ: prepare, local transaction, publish, and a check of open ones. */
+/** RocketMQ's transactional message on plain RabbitMQ: prepare, local transaction, publish, and check-back. */
 @Injectable()
 export class HalfMessages implements OnModuleDestroy {
   private readonly logger = new Logger('HalfMessages');

@@ -46,7 +46,7 @@ export class VerdictLossCheck {
       throw new VerdictsLost('cannot rule ROLLED_BACK: dtx_half has lost rows; see the alert');
   }
 
-  /** Safe in several instances: a later one remembers the same verdict or a newer one. */
+  /** Safe in several instances, since a later one remembers the same verdict or a newer one. */
   private async remember(): Promise<number> {
     const { own } = this.database;
     if (await this.isLost(own)) await this.report();

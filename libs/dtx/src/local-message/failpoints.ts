@@ -13,7 +13,7 @@ export const failpoints = {
     'appended',
     1,
     'The message row is inserted in the caller’s transaction, which is not committed. Nothing is on disk.',
-    'No recovery is needed: no order and no message exist. The caller retries with the same Idempotency-Key.',
+    'No recovery is needed, since no order and no message exist. The caller retries with the same Idempotency-Key.',
   ),
   committed: point(
     'committed',

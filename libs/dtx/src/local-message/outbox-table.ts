@@ -47,7 +47,7 @@ export type OutboxRow = DurableRow<{
   sent_at?: Date | string | null;
   /** Creation time in milliseconds since the epoch by the database clock. Receivers derive the message's age from it. */
   made_at_ms: number | string;
-  /** Set on the fast path: this process has just inserted the row and holds its lease. */
+  /** Set on the fast path, where this process has just inserted the row and holds its lease. */
   fresh?: true;
 }>;
 

@@ -23,7 +23,7 @@ import { TargetRefused } from './ssrf-guard.js';
 import { type Answer, WebhookClient } from './webhook-client.js';
 
 const MARK_BATCH_MAX = 200;
-/** 410 Gone: the target is permanently gone (RFC 9110, 15.5.11). */
+/** 410 Gone (RFC 9110, 15.5.11). The target is permanently gone, so no retry follows. */
 const GONE = 410;
 
 /** Calls targets. The fast path (a row just recorded) and the scan (a claimed row) run the same code. */
@@ -91,7 +91,7 @@ export class Deliveries implements OnModuleInit, OnModuleDestroy {
     return { kind: 'settled' };
   }
 
-  /** Never throws: every error of a call counts as a failed attempt. */
+  /** Calls the target. It never throws, since every error of a call counts as a failed attempt. */
   private async call(row: NotificationRow): Promise<Answer | Tried> {
     if (row.target === null || row.body === null)
       return {

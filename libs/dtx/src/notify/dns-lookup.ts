@@ -16,8 +16,8 @@ const UNANSWERED = new Set(['ETIMEOUT', 'ETIMEDOUT', 'ESERVFAIL', 'ECANCELLED'])
 
 /**
  * Resolves target names by DNS without the thread pool. `dns.lookup` uses at most two pool threads, so two silent name
- * servers would delay all other names, including the broker's. The system resolver serves
- * only names that DNS does not know: hosts file, search list, `localhost`.
+ * servers would delay all other names, including the broker's. The system resolver serves only names that DNS does not
+ * know: hosts file, search list, `localhost`.
  */
 export function lookUpBy(servers: Resolver = systemServers, system: LookUp = lookup): LookUp {
   return (host, options, done) => {

@@ -44,6 +44,6 @@ export const failpoints = {
     'delivered',
     3,
     'The target has answered 2xx and the notification is DELIVERED.',
-    'No recovery is needed: the result is delivered.',
+    'No recovery is needed, since the result is delivered.',
   ),
 };

@@ -33,7 +33,7 @@ export type NotificationRow = DurableRow<{
   target_host: string;
   body: string | null;
   traceparent: string | null;
-  /** Set on the fast path: this process has just recorded the row and holds its lease. */
+  /** Set on the fast path, where this process has just recorded the row and holds its lease. */
   fresh?: true;
 }>;
 

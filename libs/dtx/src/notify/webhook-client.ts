@@ -16,7 +16,7 @@ const HEADERS_MAX_BYTES = 16 * 1024;
 const IDLE_MS = 30_000;
 
 /**
- * Calls untrusted targets: within a total time limit, without following redirects, with a bound on the answer, and only at
+ * Calls untrusted targets within a total time limit. It follows no redirects, bounds the answer, and connects only to
  * addresses that the guard admits.
  */
 @Injectable()

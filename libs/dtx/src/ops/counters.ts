@@ -6,8 +6,8 @@ import { onMeasured } from '../core/telemetry.js';
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3_600];
 
 /**
- * Registers the counters and histograms and subscribes them to the library's events. Labels are bounded: an unknown scheme
- * counts as `other`, and consumers are those of this app. Returns the function that unsubscribes.
+ * Registers the counters and histograms and subscribes them to the library's events. Labels are bounded, since an unknown
+ * scheme counts as `other` and consumers are those of this app. Returns the function that unsubscribes.
  */
 export function countInto(registry: Registry): () => void {
   const registers = [registry];

@@ -42,7 +42,7 @@ export async function captureMoney(tx: EntityManager, purchase: PurchaseOnTheWay
 }
 
 /**
- * Freezes the money of a purchase: out of the balance, not yet captured.
+ * Freezes the money of a purchase. It leaves the balance and is not captured yet.
  * @throws Rejected INSUFFICIENT_FUNDS or UNKNOWN_BUYER. The caller's transaction must roll back.
  */
 export async function freezeMoney(tx: EntityManager, { buyerId, amount }: Money): Promise<void> {

@@ -62,7 +62,7 @@ export async function takeStock(tx: EntityManager, purchase: PurchaseOnTheWay): 
 }
 
 /**
- * Reserves pieces for a purchase: no longer available, not yet sold.
+ * Reserves pieces for a purchase. They are no longer available and not sold yet.
  * @throws Rejected OUT_OF_STOCK. The caller's transaction must roll back.
  */
 export async function reserveStock(tx: EntityManager, { sku, quantity }: Pieces): Promise<void> {
