@@ -15,7 +15,10 @@ export class ParkedPreparedMessages {
     private readonly alerts: Alerts,
   ) {}
 
-  /** Idempotent, so a redelivered prepared message changes nothing. */
+  /**
+   * Parks a prepared message and raises its alert in one transaction. Idempotent. If the process dies before the ack, the
+   * broker redelivers the prepared message and a second call changes nothing.
+   */
   async park(message: HalfMessage, checks: number): Promise<void> {
     const lastError = `outcome of the local transaction unknown at check ${checks}, the last one: it is still open, or dtx_half has lost rows`;
     const step = `checking half message ${message.contract}`;

@@ -28,7 +28,10 @@ type Outcome = 'known' | 'none' | 'unavailable';
 const ROUND_MAX = 100;
 const AT_ONCE_MAX = 8;
 
-/** Runs inquiries in rounds until the process stops. Several instances may ask for the same id. */
+/**
+ * Runs inquiries in rounds until the process stops. Nothing is stored about a round, so a restart begins a new one. Several
+ * instances may ask for the same id.
+ */
 @Injectable()
 export class Inquiry implements OnModuleDestroy {
   private readonly logger = new Logger('Inquiry');

@@ -1,3 +1,4 @@
+/** Signs and verifies notifications by Standard Webhooks (standardwebhooks.com). See docs/wire.md. */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { DtxError } from '../core/errors/errors.js';
 
@@ -9,7 +10,7 @@ const TOLERANCE_MS = 5 * 60_000;
 const SIGNATURES_MAX = 20;
 const ID = /^[0-9A-Za-z_.:-]{1,64}$/;
 
-/** The headers of Standard Webhooks (standardwebhooks.com): one signature per secret, the newest secret first. */
+/** The headers of a signed message. `webhook-signature` has one signature per secret, newest secret first. */
 export function signatureHeaders(message: {
   id: string;
   body: string;

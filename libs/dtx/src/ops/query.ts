@@ -1,3 +1,4 @@
+/** Schemas and validation for the requests to `/dtx`. */
 import { BadRequestException } from '@nestjs/common';
 import { z } from 'zod';
 
