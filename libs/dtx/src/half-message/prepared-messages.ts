@@ -40,7 +40,7 @@ export function parsePrepared(content: Buffer): PreparedMessage | null {
   }
 }
 
-/** Publishes prepared messages to a wait queue for each check delay, and the message itself to its consumers. */
+/** Publishes prepared messages to a waiting queue for each check delay, and the message itself to its consumers. */
 @Injectable()
 export class PreparedMessages {
   /** The queue of expired prepared messages. One per app, so any instance may check any of them. */
@@ -60,7 +60,7 @@ export class PreparedMessages {
   }
 
   /**
-   * Publishes a prepared message to the wait queue of its next check, with a publisher confirm.
+   * Publishes a prepared message to the waiting queue of its next check, with a publisher confirm.
    * @throws BrokerUnavailable or Unconfirmed without a confirm
    */
   async wait(prepared: PreparedMessage): Promise<void> {

@@ -20,7 +20,7 @@ import { Verdicts } from './verdicts.js';
 const CONTRACT_SHARE = 1 / 4;
 
 /**
- * Covers losses in the broker. A deleted wait queue, or a node that loses its disk, takes prepared messages with it. A
+ * Covers losses in the broker. A deleted waiting queue, or a node that loses its disk, takes prepared messages with it. A
  * queue that expires, or that drops a message at its delivery limit, loses the message itself.
  */
 @Injectable()
