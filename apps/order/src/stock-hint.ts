@@ -26,8 +26,8 @@ export interface StockHint {
 }
 
 /**
- * Stores the hint unless a newer version is stored. A hint of the same version replaces the stored one, since the next
- * change reuses the version of a restock that was rolled back after its publish. `version` is assigned last, because the
+ * Stores the hint unless a newer version is stored. A hint of the same version replaces the stored one. A restock that was
+ * rolled back after its publish leaves a version that the next change reuses. `version` is assigned last, because the
  * other columns compare with its old value.
  */
 export async function keepNewest(
