@@ -54,7 +54,9 @@ test('an event of another publisher under a known id is parked, and an operatorâ
   await queue.untilState('event-1', 'DELIVERED');
   for (const again of [first, other, other]) await tell(again);
   const { id, lastError } = await payment.parkedOf('order-2');
-  expect(lastError).toMatch(/^event event-1 is payment\.captured of order-1, and came as payment\.declined of order-2/);
+  expect(lastError).toMatch(
+    /^cannot record event event-1 as payment\.declined of order-2: id is taken by payment\.captured of order-1/,
+  );
   expect(await payment.alertsOf(id)).toHaveLength(1);
   expect(target.calls.filter(({ path }) => path === '/other')).toEqual([]);
   expect((await payment.retry(id)).status).toBe(200);

@@ -48,7 +48,7 @@ test('a sale waits for an operator if the table of verdicts was emptied, and is 
   const copy = await until('its checks are used up', async () =>
     (await operator.parked()).find((one) => one.gid === gid),
   );
-  expect(copy.lastError).toMatch(/was not known at check 3, the last one/);
+  expect(copy.lastError).toMatch(/unknown at check 3, the last one/);
   expect(await verdicts(world, gid)).toEqual([]);
   expect(await takes(world, gid)).toEqual([{ state: 'TAKEN', times: 1 }]);
   expect((await operator.resolve(copy.id, 'reject')).status).toBe(503);

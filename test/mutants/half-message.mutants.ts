@@ -11,7 +11,7 @@ export const checkIsARead: Mutant = {
   does: 'the check reads the verdict, and takes none for ROLLED_BACK, instead of ruling it',
   breaks: 'a local transaction that is still open then commits, and its message is lost should its process die',
   foundBy: DELIVERED,
-  edits: [{ file: CHECK, find: '(await this.rule(copy.message))', replace: `'ROLLED_BACK'` }],
+  edits: [{ file: CHECK, find: '(await this.rule(prepared.message))', replace: `'ROLLED_BACK'` }],
 };
 
 export const verdictApart: Mutant = {
@@ -64,9 +64,9 @@ export const countsByXDeath: Mutant = {
   edits: [
     {
       file: CHECK,
-      find: 'const copy = readCopy(content);',
-      replace: `const copy = readCopy(content);
-        if (copy) copy.checks = (delivery.message.properties.headers?.['x-death']?.[0]?.count ?? 1) - 1;`,
+      find: 'const prepared = parsePrepared(content);',
+      replace: `const prepared = parsePrepared(content);
+        if (prepared) prepared.checks = (delivery.message.properties.headers?.['x-death']?.[0]?.count ?? 1) - 1;`,
     },
   ],
 };

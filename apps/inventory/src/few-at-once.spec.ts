@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { FewAtOnce } from './few-at-once.js';
 
-it('lets so many work at once, hands a place on, and refuses a call that has waited long enough', async () => {
+it('FewAtOnce bounds concurrent calls, hands a place on, and rejects a call after its wait', async () => {
   const few = new FewAtOnce(2, 200);
   const ends: Array<() => void> = [];
   let working = 0;
@@ -16,7 +16,7 @@ it('lets so many work at once, hands a place on, and refuses a call that has wai
   expect(working).toBe(2);
   ends.shift()!();
   await first[0];
-  expect(await late).toBe('2 calls were at work for 200 ms');
+  expect(await late).toBe('call not started: 2 calls were running for 200 ms; retry later');
   expect(working).toBe(2);
   for (const end of ends.splice(0)) end();
   await Promise.all([first[1], third]);

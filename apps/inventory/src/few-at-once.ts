@@ -1,6 +1,6 @@
 import { Unavailable } from 'nest-dtx';
 
-/** Lets a few calls work at once. Others wait for a moment, and are then told to come again. */
+/** Semaphore with a time limit. A call that gets no place within `waitMs` milliseconds fails as unavailable. */
 export class FewAtOnce {
   private working = 0;
   private readonly waiting: Array<() => void> = [];
@@ -10,7 +10,7 @@ export class FewAtOnce {
     private readonly waitMs: number,
   ) {}
 
-  /** @throws Unavailable when there was no place for `waitMs`: nothing was begun */
+  /** @throws Unavailable if no place was free for `waitMs`. Nothing was started. */
   async run<T>(work: () => Promise<T>): Promise<T> {
     if (this.working >= this.max) await this.place();
     else this.working++;
@@ -23,7 +23,7 @@ export class FewAtOnce {
     }
   }
 
-  /** Who leaves hands its place on, so it stays counted. */
+  /** Waits for a place. A leaving call hands its place on, so `working` stays the same. */
   private place(): Promise<void> {
     return new Promise((resolve, reject) => {
       const mine = () => {
@@ -32,7 +32,7 @@ export class FewAtOnce {
       };
       const timer = setTimeout(() => {
         this.waiting.splice(this.waiting.indexOf(mine), 1);
-        reject(new Unavailable(`${this.max} calls were at work for ${this.waitMs} ms`));
+        reject(new Unavailable(`call not started: ${this.max} calls were running for ${this.waitMs} ms; retry later`));
       }, this.waitMs);
       this.waiting.push(mine);
     });

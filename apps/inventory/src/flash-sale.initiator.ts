@@ -1,7 +1,7 @@
 /**
- * Steps 1 to 3 of 6 - sell: the inventory app's flash sale, by half message. A prepared copy waits in the broker; then
- * stock, key and verdict are one local transaction; then order and payment are told. There is no check-back to write:
- * the library's verdict row is the answer.
+ * Steps 1 to 3 of 6 - sell: a flash sale by half message. The prepared message waits in the broker. Stock, idempotency key
+ * and verdict are one local transaction. Then the message goes to order and payment. The app writes no check-back, since
+ * the library's verdict row answers it.
  */
 import {
   acceptedViewOf,
@@ -19,7 +19,7 @@ import { DataSource, EntityManager } from 'typeorm';
 
 const ROUTE = 'POST /flash-sales';
 
-/** What a key stands for: a purchase, whose half message is committed, or a refusal. */
+/** The result of a used key: a purchase with a committed half message, or a refusal. */
 interface Known {
   gid: string;
   outcome: unknown;
@@ -31,10 +31,10 @@ interface Call {
   readonly orderId: string;
 }
 
-/** The key stands for something already: nothing is begun, the half message is rolled back. */
+/** The key was already used, so the half message is rolled back. */
 class KnownBefore extends Error {
   constructor(readonly known: Known) {
-    super(`known before as ${known.gid}`);
+    super(`Idempotency-Key already used by flash sale ${known.gid}`);
   }
 }
 
@@ -48,12 +48,14 @@ export class FlashSaleByHalfMessage {
   ) {}
 
   /**
-   * Sells what is there. PENDING: the order and the money follow. With a key that was used before it answers as then.
-   * @throws PurchaseRefused when there is not enough; IdempotencyKeyReused, IdempotencyKeyBusy
-   * @throws BrokerUnavailable, RuledBack: nothing has happened
+   * Sells stock. Returns a PENDING purchase, since order and payment follow. A repeated call with the same key returns the
+   * first answer.
+   * @throws PurchaseRefused if the stock does not suffice
+   * @throws IdempotencyKeyReused, IdempotencyKeyBusy
+   * @throws BrokerUnavailable, Unconfirmed or RuledBack. Nothing happened.
    */
   async sell(body: PurchaseBody, key: string | undefined): Promise<Purchase> {
-    // A repeated call needs neither broker nor copy.
+    // A repeated call needs neither the broker nor a prepared message.
     const known = key === undefined ? null : await this.keys.find({ route: ROUTE, key, body });
     if (known) return this.answerOf(known);
     const orderId = this.database.newId();
@@ -68,7 +70,7 @@ export class FlashSaleByHalfMessage {
 
   private async sellNow(call: Call): Promise<Purchase> {
     const { body, orderId } = call;
-    // The id carries its time, by this database's clock.
+    // The id contains its time, by the clock of this database.
     const createdAt = new Date(idTimeMs(orderId)!).toISOString();
     const sale = { ...body, orderId, scheme: 'half-message' as const, amount: amountOf(body), createdAt };
     await this.halfMessages.send(flashSold, sale, async (tx) => {
@@ -79,8 +81,8 @@ export class FlashSaleByHalfMessage {
   }
 
   /**
-   * The transaction of the sale was rolled back, and its key with it: the refusal is written in a commit of its own. Of
-   * two calls with one key the first to commit is right: this one may be told of a sale after all.
+   * Stores the refusal in a separate commit, since the rollback of the sale has also removed the key. Of two calls with one
+   * key the first commit holds, so this call may still return a sale.
    */
   private async refuse(call: Call, reason: string): Promise<Purchase> {
     const { key, orderId } = call;
@@ -103,12 +105,12 @@ export class FlashSaleByHalfMessage {
     if (!owner.first) throw new KnownBefore(owner);
   }
 
-  /** The key and its half message were committed together: one without the other cannot be. */
+  /** The answer for a used key. The key and its half message were written by the same commit. */
   private async answerOf({ gid: orderId, outcome }: Known): Promise<Purchase> {
     const refused = (outcome as { refused?: string } | null)?.refused;
     if (refused) throw new PurchaseRefused(orderId, refused);
     const sale = await this.halfMessages.committed(flashSold, orderId);
-    if (!sale) throw new Error(`flash sale ${orderId} is missing, though its Idempotency-Key is there`);
+    if (!sale) throw new Error(`cannot replay ${ROUTE}: verdict of flash sale ${orderId} is missing in dtx_half`);
     return acceptedView(sale);
   }
 }

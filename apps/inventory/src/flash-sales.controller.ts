@@ -3,7 +3,7 @@ import { type Purchase, type PurchaseBody, purchaseBody, purchaseView } from '@n
 import { Body, Controller, HttpCode, Post, UseGuards } from '@nestjs/common';
 import { FlashSaleByHalfMessage } from './flash-sale.initiator.js';
 
-/** Flash sales: the stock is what everybody fights for, so it is taken first, and the loser knows at once. */
+/** HTTP API of flash sales. Stock is the scarce resource, so it is taken first and a refusal is immediate. */
 @Controller('flash-sales')
 @UseGuards(DatabaseOpen)
 export class FlashSalesController {
@@ -14,12 +14,12 @@ export class FlashSalesController {
   @Describe({
     summary: 'Makes a purchase with a half message',
     description:
-      'The stock is taken or refused at once; order and money follow, so it can be read as GET /orders/{orderId} of the order app at the latest when it has settled. Needs the broker.',
+      'The stock is taken or refused at once. Order and payment follow, and GET /orders/{orderId} of the order app returns the purchase at the latest when it has settled. Needs the broker.',
     body: purchaseBody,
     idempotent: true,
-    answers: { 202: { description: 'The purchase, PENDING: the stock is taken', schema: purchaseView } },
+    answers: { 202: { description: 'The purchase, PENDING. Its stock is taken', schema: purchaseView } },
     problems: {
-      409: 'OUT_OF_STOCK, with the orderId; or the first call with this Idempotency-Key is still running',
+      409: 'OUT_OF_STOCK (with orderId), or the first call with this Idempotency-Key is still running',
     },
   })
   async sell(

@@ -13,7 +13,7 @@ import { TakeStockByLocalMessage } from './take-stock.consumer.js';
 @Module({})
 class InventoryModule {}
 
-/** The inventory app: what is on the shelf, and the stock of purchases. */
+/** The inventory app owns the stock. It also starts flash sales and restocks. */
 export function inventoryModule(env: Env): DynamicModule {
   return {
     module: InventoryModule,

@@ -6,6 +6,6 @@ await serve({
   app: 'inventory',
   port: 3003,
   title: 'nest-dtx: inventory',
-  description: 'What is on the shelf, and the stock of purchases.',
+  description: 'Available stock and the stock of purchases.',
   module: inventoryModule,
 });

@@ -1,4 +1,4 @@
-/** Steps 2 and 4 of 4 - take part: the pieces of a checkout by TCC are reserved, then sold or put back. */
+/** Steps 2 and 4 of 4 - take part: the stock as a TCC participant. Try reserves it, Confirm sells it, Cancel releases it. */
 import { type InventoryStock, inventoryStock, releaseReserved, reserveStock, sellReserved } from '@nest-dtx/shop';
 import { Cancel, Confirm, type TccBranch, TccParticipant, Try } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';

@@ -1,6 +1,6 @@
 /**
- * Step 1 of 2 - restock: goods come in, and the catalog hears of it by a reliable message as any broker can do it: the
- * message is published inside the transaction, with confirm, before its COMMIT. Without a confirm all is rolled back.
+ * Step 1 of 2 - restock: adds stock and publishes the new stock to the catalog. The publish is inside the transaction, with
+ * a publisher confirm before the COMMIT. Without a confirm the transaction is rolled back.
  */
 import { restock, type Stock, stockRestocked } from '@nest-dtx/shop';
 import { Injectable } from '@nestjs/common';
@@ -9,7 +9,7 @@ import { DataSource, EntityManager } from 'typeorm';
 import { FewAtOnce } from './few-at-once.js';
 
 const ROUTE = 'POST /restocks';
-/** A restock holds a connection until the broker confirms. A broker that does not must leave most of the pool to others. */
+/** Most restocks at once. Each holds a connection until the broker confirms, and a silent broker must not exhaust the pool. */
 const AT_ONCE = 8;
 const TURN_WAIT_MS = 1_000;
 
@@ -32,10 +32,11 @@ export class RestockByReliableMessage {
   ) {}
 
   /**
-   * Adds to the stock, and answers what there is then. With a key that was used before it answers as it did then.
-   * @throws IdempotencyKeyReused, IdempotencyKeyBusy; Rejected SHELF_FULL
-   * @throws Unavailable when too many restocks wait for the broker: nothing has happened
-   * @throws BrokerUnavailable when the message is not confirmed: nothing has happened
+   * Adds to the stock and returns the new stock. A repeated call with the same key returns the first answer.
+   * @throws IdempotencyKeyReused, IdempotencyKeyBusy
+   * @throws Rejected SHELF_FULL
+   * @throws Unavailable if too many restocks wait for the broker. Nothing happened.
+   * @throws BrokerUnavailable or Unconfirmed without a publisher confirm. The restock is rolled back.
    */
   async restock(body: RestockBody, key: string | undefined): Promise<StockLevel> {
     return this.few.run(() => this.restockOnce(body, key));
@@ -52,7 +53,7 @@ export class RestockByReliableMessage {
     });
   }
 
-  /** The hole: should the COMMIT after this fail, the catalog has heard of goods that never came, until the next change. */
+  /** If the COMMIT fails after the publish, the catalog shows wrong stock until the next change. */
   private async add(tx: EntityManager, body: RestockBody): Promise<StockLevel> {
     const { sku, available, reserved, sold, version } = await restock(tx, body);
     await this.messages.publish(tx, stockRestocked, { sku, available, version });

@@ -9,7 +9,7 @@ const restockBody = z
   .strictObject({ sku: soldSku, quantity: z.int().min(1).max(AVAILABLE_MAX) })
   .meta({ title: 'Restock', example: { sku: 'book', quantity: 10 } });
 
-/** Restocks: goods that come in. */
+/** HTTP API of restocks. */
 @Controller('restocks')
 @UseGuards(DatabaseOpen)
 export class RestocksController {
@@ -18,11 +18,11 @@ export class RestocksController {
   @Post()
   @Describe({
     summary: 'Adds to the stock of a sku',
-    description: `The order app's catalog hears of it by a reliable message as any broker can do it: published with confirm before the commit. Needs the broker. At most ${AVAILABLE_MAX} are available then.`,
+    description: `Publishes the new stock to the order app's catalog with a publisher confirm before the commit. Needs the broker. At most ${AVAILABLE_MAX} pieces may be available.`,
     body: restockBody,
     idempotent: true,
     answers: { 201: { description: 'The stock now', schema: stockView } },
-    problems: { 409: 'There would be too many; or the first call with this Idempotency-Key is still running' },
+    problems: { 409: 'SHELF_FULL, or the first call with this Idempotency-Key is still running' },
   })
   async restock(
     @Body(new Checked(restockBody)) body: RestockBody,

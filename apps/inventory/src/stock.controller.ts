@@ -14,7 +14,7 @@ export const stockView = z
   .meta({ title: 'Stock', example: { sku: 'book', available: 98, reserved: 0, sold: 2 } });
 type StockView = z.infer<typeof stockView>;
 
-/** Stock: how many pieces of a sku are on the shelf. */
+/** HTTP API of stock. */
 @Controller('stock')
 @UseGuards(DatabaseOpen)
 export class StockController {
@@ -25,8 +25,8 @@ export class StockController {
 
   @Put(':sku')
   @Describe({
-    summary: 'Sets how many pieces of a sku are available',
-    description: `For setting up a demo; at most ${AVAILABLE_MAX}. The order app's catalog hears of it.`,
+    summary: 'Sets the available pieces of a sku',
+    description: `For the setup of a demo. At most ${AVAILABLE_MAX}. Publishes the new stock to the order app's catalog.`,
     body: stockBody,
     answers: { 200: { description: 'The stock', schema: stockView } },
   })
@@ -43,15 +43,14 @@ export class StockController {
 
   @Get(':sku')
   @Describe({
-    summary: 'The stock of a sku',
+    summary: 'Returns the stock of a sku',
     answers: { 200: { description: 'The stock', schema: stockView } },
     problems: { 404: 'The sku is not on the price list, or its stock was never set' },
   })
   async get(@Param('sku') sku: string): Promise<StockView> {
-    if (!isSold(sku)) throw new NotFound('this sku is not on the price list: see GET /catalog of the order app');
+    if (!isSold(sku)) throw new NotFound('sku is not on the price list; see GET /catalog of the order app');
     const stock = await findStock(this.db.manager, sku);
-    if (stock === null)
-      throw new NotFound('the stock of this sku was never set: set it with PUT and {"available": 100}');
+    if (stock === null) throw new NotFound('stock of this sku was never set; set it with PUT and {"available": 100}');
     return viewOfStock(stock);
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Step 3 of 6 - receive: the inventory app's turn in the local message scheme. The stock and the message that tells
- * of it are one local transaction, and the library's inbox row in the same transaction makes it happen once.
+ * Step 3 of 6 - receive: the inventory app takes the stock. The stock, its result message and the library's inbox row are
+ * one local transaction, so a redelivery has no effect.
  */
 import {
   type OrderPlaced,
@@ -22,21 +22,21 @@ import { EntityManager } from 'typeorm';
 export class TakeStockByLocalMessage {
   constructor(private readonly messages: LocalMessages) {}
 
-  /** An order exists: take its stock, and tell the payment app to take the money. */
+  /** Takes the stock and requests the payment. */
   @OnMessage(orderPlaced)
   async take(tx: EntityManager, purchase: OrderPlaced): Promise<void> {
     await takeStock(tx, purchase);
     await this.messages.append(tx, stockTaken, purchase);
   }
 
-  /** There is not enough: tell the order app, which cancels. Nothing else has happened yet. */
+  /** Records the refusal. The order app then cancels the order. */
   @OnRejected(orderPlaced)
-  async refuse(tx: EntityManager, purchase: OrderPlaced, no: Rejected): Promise<void> {
+  async refuse(tx: EntityManager, purchase: OrderPlaced, rejection: Rejected): Promise<void> {
     await refuseStock(tx, purchase);
-    await this.messages.append(tx, stockRejected, { ...purchase, reason: reasonOf(no) });
+    await this.messages.append(tx, stockRejected, { ...purchase, reason: reasonOf(rejection) });
   }
 
-  /** The payment app said no: undo what was done here. The order app hears the same message and cancels. */
+  /** Puts the stock back after a declined payment. The order app cancels the order by the same message. */
   @OnMessage(paymentDeclined)
   async undo(tx: EntityManager, purchase: PaymentDeclined): Promise<void> {
     await putBack(tx, purchase);

@@ -1,20 +1,20 @@
-/** Step 5 of 5 - inquire: for orders whose payment result never came, the payment app is asked what became of it. */
+/** Step 5 of 5 - inquire: asks the payment app for missing payment results. */
 import { findOrder, paymentResult } from '@nest-dtx/shop';
 import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
 import { type Inquiries, Inquiry, inTransaction } from 'nest-dtx';
 import { DataSource } from 'typeorm';
 import { keepNoResult, keepResult } from './payment-results.js';
 
-/** Base URL of the payment app, or undefined: then nobody is asked. */
+/** Base URL of the payment app. Without it there are no inquiries. */
 export const PAYMENT_URL = Symbol('payment app');
 
-/** Orders older than that are not asked for any more. */
+/** Age of orders after which inquiries end. */
 const HORIZON_HOURS = 24;
 
 @Injectable()
 export class AskPayments implements OnModuleInit, Inquiries {
   readonly name = 'payment result';
-  /** How far the present pass has come; in this process only, since asking twice does no harm. */
+  /** Position of the current pass. It is only in memory, since a repeated inquiry does no harm. */
   private after: { createdAt: Date; orderId: string } | undefined;
 
   constructor(
@@ -31,7 +31,7 @@ export class AskPayments implements OnModuleInit, Inquiries {
     return `${this.paymentUrl!.replace(/\/$/, '')}/payments/${orderId}`;
   }
 
-  /** Along the index of creation times, a bounded stretch at a time. */
+  /** Reads the next orders without a result along the index of creation times. */
   async missing({ olderThanMs, limit }: { olderThanMs: number; limit: number }): Promise<string[]> {
     const rows: { orderId: string; createdAt: Date }[] = await this.db.query(
       `SELECT o.order_id AS orderId, o.created_at AS createdAt FROM orders o FORCE INDEX (newest)
@@ -49,11 +49,12 @@ export class AskPayments implements OnModuleInit, Inquiries {
 
   async keep(orderId: string, result: unknown): Promise<void> {
     const known = paymentResult.parse(result);
-    if (known.orderId !== orderId) throw new Error(`asked for ${orderId}, was answered for ${known.orderId}`);
+    if (known.orderId !== orderId)
+      throw new Error(`cannot store payment result: asked for order ${orderId}, answer is for ${known.orderId}`);
     await inTransaction(this.db, (tx) => keepResult(tx, known, 'asked'));
   }
 
-  /** For a cancelled order no money was ever taken; for any other there is none yet, and it is asked for again. */
+  /** A cancelled order will never have a payment, so its inquiries end. Any other order is asked for again. */
   async none(orderId: string): Promise<void> {
     const order = await findOrder(this.db.manager, orderId);
     if (order?.status === 'CANCELLED') await inTransaction(this.db, (tx) => keepNoResult(tx, orderId));

@@ -20,7 +20,7 @@ const catalog = z
     ],
   });
 
-/** The catalog: what is sold, for how much, and about how much there is. */
+/** HTTP API of the catalog: skus, prices and approximate stock. */
 @Controller('catalog')
 @UseGuards(DatabaseOpen)
 export class CatalogController {
@@ -28,8 +28,9 @@ export class CatalogController {
 
   @Get()
   @Describe({
-    summary: 'What is sold',
-    description: 'Prices in cents. `stock` is what inventory last said when somebody set it, null if nobody has.',
+    summary: 'Returns the catalog',
+    description:
+      'Prices are in cents. `stock` is the last stock that inventory published, or null if it was never set.',
     answers: { 200: { description: 'The catalog', schema: catalog } },
   })
   async list(): Promise<z.infer<typeof catalog>> {

@@ -6,6 +6,6 @@ await serve({
   app: 'order',
   port: 3001,
   title: 'nest-dtx: order',
-  description: 'Purchases: asking for one, and following it. Money is integer cents, times are UTC.',
+  description: 'Placing and following purchases. Money is integer cents, times are UTC.',
   module: orderModule,
 });

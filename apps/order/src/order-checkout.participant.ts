@@ -1,6 +1,6 @@
 /**
- * Steps 2 and 4 of 4 - take part: the order app's turn in TCC. Try writes the order PENDING; Confirm and Cancel settle
- * it. Whatever the participant's methods write is one local transaction with the library's barrier.
+ * Steps 2 and 4 of 4 - take part: the order as a TCC participant. Try inserts the order as PENDING. Confirm and Cancel
+ * settle it. Each phase is one local transaction with the library's barrier.
  */
 import {
   cancelOrder,
@@ -32,14 +32,14 @@ export class OrderCheckoutParticipant {
     this.wakeAfterCommit(tx, purchase);
   }
 
-  /** Also without a Try: a purchase that was refused before it came here can be read as CANCELLED all the same. */
+  /** Runs even without a Try, so that a purchase refused before its Try here is readable as CANCELLED. */
   @Cancel({ withoutTry: true })
   async cancel(tx: EntityManager, purchase: OrderCheckout, { reason = '', decidedAt }: TccBranch): Promise<void> {
     await cancelOrder(tx, purchase, reasonOf({ reason }), decidedAt);
     this.wakeAfterCommit(tx, purchase);
   }
 
-  /** For callers that wait in this process. Only a convenience: should it be lost, they find out by asking. */
+  /** Wakes callers that wait in this process. If the process dies before, callers of other instances poll the database. */
   private wakeAfterCommit(tx: EntityManager, { orderId }: OrderCheckout): void {
     this.database.hooks.afterCommit(tx, async () => this.settled.wake(orderId));
   }

@@ -19,12 +19,10 @@ import { stockHintMigrations } from './stock-hint.js';
 @Module({})
 class OrderModule {}
 
-/** The order app: takes purchases and knows what became of them. */
+/** The order app accepts purchases and stores their outcome. */
 export function orderModule(env: Env): DynamicModule {
   if (!env.redisUrl)
-    throw new EnvError(
-      'DTX_REDIS_URL is missing: restocks are known again by Redis, give a URL like redis://host:6379/0',
-    );
+    throw new EnvError('DTX_REDIS_URL is missing: Redis deduplicates restocks; give a URL like redis://host:6379/0');
   const migrations = [...ordersMigrations, ...stockHintMigrations, ...paymentResultMigrations];
   return {
     module: OrderModule,

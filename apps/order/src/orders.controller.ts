@@ -51,7 +51,7 @@ const page = z
   .object({ items: z.array(purchaseView), nextCursor: z.string().nullable() })
   .meta({ title: 'PurchasePage' });
 
-/** Orders: asking for a purchase, and following it. */
+/** HTTP API of orders: placing a purchase and following it. */
 @Controller('orders')
 @UseGuards(DatabaseOpen)
 export class OrdersController {
@@ -66,7 +66,8 @@ export class OrdersController {
   @HttpCode(202)
   @Describe({
     summary: 'Makes a purchase with the local message table',
-    description: 'Accepted at once, also while the broker is away; settles soon. Follow it at Location.',
+    description:
+      'Accepted at once, even if the broker is unavailable. The purchase settles soon afterwards. Follow it at Location.',
     body: purchaseBody,
     idempotent: true,
     answers: { 202: { description: 'The purchase, PENDING', schema: purchaseView } },
@@ -87,13 +88,13 @@ export class OrdersController {
   @Describe({
     summary: 'Makes a purchase with XA two-phase commit',
     description:
-      'Final at once: order, stock and money commit together in three databases, or not at all. Needs those three, and no broker.',
+      'Final at once. Order, stock and money commit together in three databases, or not at all. Needs the three databases and no broker.',
     body: purchaseBody,
     idempotent: true,
     answers: { 201: { description: 'The purchase, CONFIRMED', schema: purchaseView } },
     problems: {
-      409: 'The purchase was refused, with orderId and reason; or the first call with this Idempotency-Key is still running',
-      503: 'A database is away, too many transactions run, or the outcome is not known now: the same key finds out which',
+      409: 'The purchase was refused (with orderId and reason), or the first call with this Idempotency-Key is still running',
+      503: 'A database is unavailable, too many transactions are running, or the outcome is unknown. Retry with the same key',
     },
   })
   async placeByXa(
@@ -110,32 +111,33 @@ export class OrdersController {
 
   @Get(':orderId')
   @Describe({
-    summary: 'A purchase',
-    description: 'With waitMs it answers when the purchase is final, or after that time with what it is then.',
+    summary: 'Returns a purchase',
+    description:
+      'With waitMs it answers as soon as the purchase is final, and at the latest after waitMs milliseconds.',
     query: findQuery,
     answers: { 200: { description: 'The purchase', schema: purchaseView } },
-    problems: { 404: 'There is no such order' },
+    problems: { 404: 'The order does not exist' },
   })
   async find(
     @Param('orderId') orderId: string,
     @Query(new Checked(findQuery, 'query')) { waitMs = 0 }: z.infer<typeof findQuery>,
     @Res({ passthrough: true }) reply: HttpReply,
   ): Promise<Purchase> {
-    if (!isOrderId(orderId)) throw new NotFound('there is no such order');
+    if (!isOrderId(orderId)) throw new NotFound('order not found');
     let order = await findOrder(this.db.manager, orderId);
     if (waitMs > 0 && (order === null || order.status === 'PENDING')) {
-      // Also for an order that is not there yet: one that another app took arrives with its first message.
+      // An order that another app accepted may not exist here yet. It is inserted by its first message.
       await this.settled.wait(orderId, waitMs, goneSignal(reply));
       order = await findOrder(this.db.manager, orderId);
     }
-    if (order === null) throw new NotFound('there is no such order');
+    if (order === null) throw new NotFound('order not found');
     return viewOf(order);
   }
 
   @Get()
   @Describe({
-    summary: 'Purchases, newest first',
-    description: `Pages of ${PAGE_DEFAULT}, at most ${PAGE_MAX}. Give nextCursor back as cursor, with the same filters.`,
+    summary: 'Lists purchases, newest first',
+    description: `Pages have ${PAGE_DEFAULT} items by default and ${PAGE_MAX} at most. Pass nextCursor as cursor, with the same filters.`,
     query: listQuery,
     answers: { 200: { description: 'A page', schema: page } },
   })

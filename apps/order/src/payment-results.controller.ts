@@ -8,7 +8,7 @@ import { keepResult } from './payment-results.js';
 
 export const NOTIFY_SECRETS = Symbol('secrets of notifications');
 
-/** The merchant's receiver of payment results: told of one as often as it takes, it acts on it once. */
+/** The merchant's webhook for payment results. A duplicate notification has no effect. */
 @Controller('payment-results')
 @UseGuards(DatabaseOpen)
 export class PaymentResultsController {
@@ -23,9 +23,9 @@ export class PaymentResultsController {
   @Describe({
     summary: 'Receives the result of a payment',
     description:
-      'A webhook as Standard Webhooks describes it, signed with DTX_NOTIFY_SECRET. 204 every time, also for a repetition, which has no effect.',
+      'A webhook by Standard Webhooks, signed with DTX_NOTIFY_SECRET. A duplicate is also answered 204 and has no effect.',
     body: paymentResultBody,
-    answers: { 204: { description: 'Taken' } },
+    answers: { 204: { description: 'Accepted' } },
     problems: { 401: 'The signature is missing, wrong or too old' },
   })
   async receive(

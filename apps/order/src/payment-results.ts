@@ -1,15 +1,15 @@
 /**
- * What the order app, as the merchant of the demo, knows of payments: each result once, whether it was told of it or had
- * to ask. In a real shop this is where goods are sent out.
+ * Payment results at the merchant, a part that the order app plays in the demo. Each result is stored once, from a
+ * notification or from an inquiry. A real shop would ship the goods here.
  */
 import { ORDER_ID_COLUMN, type PaymentResult, WORD_COLUMN } from '@nest-dtx/shop';
 import { insertFirst, type Migration, NOW } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';
 
-/** Told by a notification, or asked for because none came. */
+/** Source of a result: a notification ('told') or an inquiry ('asked'). */
 export type Source = 'told' | 'asked';
 
-/** Versions of one app's schema need not be without gaps. */
+/** The versions of an app's schema may have gaps. */
 export const paymentResultMigrations: Migration[] = [
   {
     version: 7,
@@ -28,14 +28,14 @@ export const paymentResultMigrations: Migration[] = [
   },
 ];
 
-/** Keeps a result: the effect of a notification. Repeated, it changes nothing and returns false. */
+/** Stores a result. Idempotent. Returns false for a duplicate. */
 export function keepResult(tx: EntityManager, result: PaymentResult, source: Source): Promise<boolean> {
   const { orderId, status, amount } = result;
   const row = { event_id: `${orderId}.${status}`, order_id: orderId, status, amount, source, received_at: NOW };
   return insertFirst(tx, 'payment_result', row);
 }
 
-/** Keeps that there is no payment for an order that is cancelled: nobody has to ask again. */
+/** Stores that a cancelled order has no payment, which ends its inquiries. */
 export function keepNoResult(tx: EntityManager, orderId: string): Promise<boolean> {
   const row = { event_id: `${orderId}.NONE`, order_id: orderId, status: 'NONE', amount: 0, source: 'asked' };
   return insertFirst(tx, 'payment_result', { ...row, received_at: NOW });

@@ -1,6 +1,6 @@
 /**
- * Step 1 of 6 - place: the order app's turns in the local message scheme. One local transaction writes the order, the
- * caller's key and the message; from its commit on the purchase will be settled, whatever dies.
+ * Step 1 of 6 - place: the order app accepts a purchase. One local transaction inserts the order, the idempotency key and
+ * the message. After its commit the purchase will be settled, even if a process dies.
  */
 import {
   acceptedViewOf,
@@ -27,7 +27,7 @@ export class PlaceOrderByLocalMessage {
   ) {}
 
   /**
-   * Accepts a purchase. With a key that was used before it answers as it did then, and does nothing.
+   * Accepts a purchase. A repeated call with the same key returns the first answer and does nothing.
    * @throws IdempotencyKeyReused, IdempotencyKeyBusy
    */
   async place(body: PurchaseBody, key: string | undefined): Promise<Purchase> {
@@ -44,10 +44,11 @@ export class PlaceOrderByLocalMessage {
     });
   }
 
-  /** The key and its order were written by the same commit: one without the other cannot be. */
+  /** The order of a used key. The key and the order were written by the same commit. */
   private async acceptedBefore(tx: EntityManager, orderId: string): Promise<Purchase> {
     const order = await findOrder(tx, orderId);
-    if (order === null) throw new Error(`order ${orderId} is missing, though its Idempotency-Key is there`);
+    if (order === null)
+      throw new Error(`cannot replay ${ROUTE}: order ${orderId} of the Idempotency-Key is missing in table orders`);
     return acceptedViewOf(order);
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Steps 1 to 3 of 5 - place: a purchase over three databases in one program. Order, stock and money are prepared
- * together, and the commit of the order and the caller's key is the decision.
+ * Steps 1 to 3 of 5 - place: a purchase over three databases in one process. The branches of stock and money are prepared.
+ * The commit of the order and the idempotency key is the decision.
  */
 import {
   amountOf,
@@ -22,10 +22,10 @@ import { DataSource, type EntityManager } from 'typeorm';
 
 const ROUTE = 'POST /orders/xa';
 
-/** The key stands for a purchase already: what was begun beside it is rolled back. */
+/** The key already belongs to a purchase. The transaction that found this out is rolled back. */
 class PlacedBefore extends Error {
   constructor(readonly orderId: string) {
-    super(`placed before as ${orderId}`);
+    super(`Idempotency-Key already used by order ${orderId}`);
   }
 }
 
@@ -38,15 +38,16 @@ export class PlaceOrderByXa {
     private readonly xa: Xa,
     private readonly notifications: Notifications,
   ) {
-    xa.beforeDone((orderId) => this.tell(orderId));
+    xa.beforeDone((orderId) => this.publishResult(orderId));
   }
 
   /**
-   * Makes a purchase, CONFIRMED or CANCELLED when this returns, or tells what the one of the same key came to.
-   * @throws IdempotencyKeyReused, IdempotencyKeyBusy; XaUnavailable and OutcomeUnknown: the same key finds out later
+   * Makes a purchase, CONFIRMED or CANCELLED on return. A repeated call with the same key returns the outcome of the first.
+   * @throws IdempotencyKeyReused, IdempotencyKeyBusy
+   * @throws XaUnavailable or OutcomeUnknown. A retry with the same key finds out the outcome.
    */
   async place(body: PurchaseBody, key: string | undefined): Promise<Purchase> {
-    // Before any other database is asked: what is known is told also while they are away.
+    // A used key is answered first, even if the other databases are unavailable.
     const before = key === undefined ? null : await this.keys.find({ route: ROUTE, key, body });
     if (before) return this.placedBefore(before.gid);
     const orderId = this.database.newId();
@@ -67,7 +68,7 @@ export class PlaceOrderByXa {
       ['order', 'payment', 'inventory'],
       async ({ order: orders, payment, inventory }) => {
         await claim(orders);
-        // One order of locks for everybody, across servers: none of them would see a deadlock of two.
+        // All purchases lock in this order, since no server detects a deadlock across two servers.
         await takeStock(inventory, order);
         await captureMoney(payment, order);
         const createdAt = await insertConfirmedOrder(orders, order);
@@ -78,23 +79,27 @@ export class PlaceOrderByXa {
     );
   }
 
-  /** All was rolled back. Key and outcome, which is the order itself, are one commit: a repetition is told the same. */
-  private async refuse(order: NewOrder, claim: (tx: EntityManager) => Promise<void>, no: Rejected): Promise<Purchase> {
+  /** Stores the refusal after the rollback. One commit writes the key and the CANCELLED order, so a retry gets the same answer. */
+  private async refuse(
+    order: NewOrder,
+    claim: (tx: EntityManager) => Promise<void>,
+    rejection: Rejected,
+  ): Promise<Purchase> {
     try {
       await inTransaction(this.db, async (tx) => {
         await claim(tx);
-        await cancelOrder(tx, order, reasonOf(no));
+        await cancelOrder(tx, order, reasonOf(rejection));
       });
       return await this.placedBefore(order.orderId);
     } catch (error) {
-      // Another call with this key was let in by the rollback, and has ended meanwhile: what it came to holds.
+      // The rollback released the key, and another call with it has finished meanwhile. Its outcome holds.
       if (error instanceof PlacedBefore) return this.placedBefore(error.orderId);
       throw error;
     }
   }
 
-  /** The money of this purchase was taken here, so it is this app that tells of it, as the payment app does of its own. */
-  private async tell(orderId: string): Promise<void> {
+  /** Publishes the payment result, since this app has captured the money of the purchase. */
+  private async publishResult(orderId: string): Promise<void> {
     const order = await findOrder(this.db.manager, orderId);
     if (order === null || !this.notifications.isFor(order.notifyUrl ?? undefined)) return;
     const payment = { ...order, status: 'CAPTURED' as const };
@@ -103,7 +108,8 @@ export class PlaceOrderByXa {
 
   private async placedBefore(orderId: string): Promise<Purchase> {
     const order = await findOrder(this.db.manager, orderId);
-    if (order === null) throw new Error(`order ${orderId} is missing, though its Idempotency-Key is there`);
+    if (order === null)
+      throw new Error(`cannot replay ${ROUTE}: order ${orderId} of the Idempotency-Key is missing in table orders`);
     return viewOf(order);
   }
 

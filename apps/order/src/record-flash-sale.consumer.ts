@@ -1,6 +1,6 @@
 /**
- * Step 5 of 6 - consume: the order app hears of a flash sale. What becomes of the money comes by messages of its own, by
- * the local message table (see `settle-order.consumer.ts`), and may come first: then the order is there, settled.
+ * Step 5 of 6 - consume: the order app records a flash sale. The payment result arrives by the local message table (see
+ * `settle-order.consumer.ts`). It may arrive first, and the order is then already settled.
  */
 import { type FlashSold, flashSold, insertOrderUnlessSettled } from '@nest-dtx/shop';
 import { Controller } from '@nestjs/common';

@@ -1,7 +1,7 @@
 /**
- * Step 2 of 2 - consume: the catalog's stock hint after a restock. Duplicates are known by Redis, which is away from this
- * database: a message may be handled twice, and may tell of a restock that was rolled back. An absolute, versioned hint
- * bears both: the same again changes nothing, and the next true change corrects what never was.
+ * Step 2 of 2 - consume: stores the stock hint of a restock. Redis deduplicates outside the database transaction, so a
+ * message may be handled twice. It may also describe a restock that was rolled back. An absolute, versioned hint
+ * tolerates both, since a duplicate changes nothing and the next change corrects the value.
  */
 import { type StockRestocked, stockRestocked } from '@nest-dtx/shop';
 import { Controller } from '@nestjs/common';

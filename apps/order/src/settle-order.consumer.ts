@@ -13,7 +13,7 @@ import { Database, OnMessage } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';
 import { SettledOrders } from './settled-orders.js';
 
-/** Step 3 of 6 - settle: hears what became of the purchase. Each message carries all of it, so they may come in any order. */
+/** Step 3 of 6 - settle: settles the order by its result. Each message carries the whole purchase, so any order will do. */
 @Controller()
 export class SettleOrderByLocalMessage {
   constructor(
@@ -39,7 +39,7 @@ export class SettleOrderByLocalMessage {
     this.wakeAfterCommit(tx, purchase);
   }
 
-  /** For callers that wait in this process. Only a convenience: should it be lost, they find out by asking. */
+  /** Wakes callers that wait in this process. If the process dies before, callers of other instances poll the database. */
   private wakeAfterCommit(tx: EntityManager, { orderId }: { orderId: string }): void {
     this.database.hooks.afterCommit(tx, async () => this.settled.wake(orderId));
   }

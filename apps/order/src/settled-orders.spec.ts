@@ -2,10 +2,10 @@ import type { DataSource } from 'typeorm';
 import { afterEach, describe, expect, it } from 'vitest';
 import { SettledOrders } from './settled-orders.js';
 
-/** A database that knows only which orders are final. */
+/** A stand-in for the DataSource that returns the given final orders. */
 function databaseOf(final: Set<string>): DataSource {
   const query = async (_: string, [ids]: [string[]]) => {
-    if (final.has('away')) throw new Error('the database is unavailable');
+    if (final.has('unavailable')) throw new Error('the database is unavailable');
     return ids.filter((id) => final.has(id)).map((orderId) => ({ orderId }));
   };
   return { query } as unknown as DataSource;
@@ -14,7 +14,7 @@ function databaseOf(final: Set<string>): DataSource {
 const LONG_MS = 20_000;
 const nobodyGone = new AbortController().signal;
 
-describe('waiting for a settled order', () => {
+describe('SettledOrders.wait', () => {
   const final = new Set<string>();
   let orders = new SettledOrders(databaseOf(final));
   afterEach(() => {
@@ -23,27 +23,27 @@ describe('waiting for a settled order', () => {
     orders = new SettledOrders(databaseOf(final));
   });
 
-  it('ends at once when this process settles it, for all who wait', async () => {
+  it('resolves for all callers as soon as this process settles the order', async () => {
     const waiting = [1, 2, 3].map(() => orders.wait('a', LONG_MS, nobodyGone));
     orders.wake('b');
     orders.wake('a');
     await Promise.all(waiting);
   });
 
-  it('ends soon when another process settles it', async () => {
+  it('resolves soon after another process settles the order', async () => {
     const waiting = orders.wait('a', LONG_MS, nobodyGone);
     final.add('a');
     await waiting;
   });
 
-  it('ends when its time is up, also while the database is unavailable', async () => {
-    final.add('away');
+  it('resolves after waitMs, even if the database is unavailable', async () => {
+    final.add('unavailable');
     const begun = performance.now();
     await orders.wait('a', 150, nobodyGone);
     expect(performance.now() - begun).toBeGreaterThan(100);
   });
 
-  it('ends when the caller has gone, and does not begin for one who has', async () => {
+  it('resolves when the caller disconnects, and at once for a disconnected caller', async () => {
     const gone = new AbortController();
     const waiting = orders.wait('a', LONG_MS, gone.signal);
     gone.abort();
@@ -51,14 +51,14 @@ describe('waiting for a settled order', () => {
     await orders.wait('a', LONG_MS, gone.signal);
   });
 
-  it('ends when the app stops, and does not begin after it', async () => {
+  it('resolves when the app stops, and at once after that', async () => {
     const waiting = orders.wait('a', LONG_MS, nobodyGone);
     orders.beforeApplicationShutdown();
     await waiting;
     await orders.wait('a', LONG_MS, nobodyGone);
   });
 
-  it('is for a bounded number of callers, and each place is free again afterwards', async () => {
+  it('admits a bounded number of callers, and frees their places afterwards', async () => {
     for (let round = 0; round < 2; round++) {
       const waiting = Array.from({ length: 1_000 }, (_, i) => orders.wait(`order-${i}`, LONG_MS, nobodyGone));
       await orders.wait('one too many', LONG_MS, nobodyGone);

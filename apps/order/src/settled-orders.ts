@@ -2,12 +2,12 @@ import { type BeforeApplicationShutdown, Injectable, Optional } from '@nestjs/co
 import { Readiness } from 'nest-dtx';
 import { DataSource } from 'typeorm';
 
-/** Callers that wait at once in this process. More are answered at once with what is known. */
+/** Most callers that may wait in this process. Further callers are answered at once with the current state. */
 const WAITERS_MAX = 1_000;
-/** Another instance may settle the order, so the database is asked; one query for all waiters of this process. */
+/** Interval of the query for orders that another instance settled. One query serves all waiters of this process. */
 const POLL_MS = 100;
 
-/** Lets callers wait until an order is final. */
+/** Long polling. Callers wait here until their order is final. */
 @Injectable()
 export class SettledOrders implements BeforeApplicationShutdown {
   private readonly waiting = new Map<string, Set<() => void>>();
@@ -22,14 +22,14 @@ export class SettledOrders implements BeforeApplicationShutdown {
     readiness?.stopping.addEventListener('abort', () => this.beforeApplicationShutdown());
   }
 
-  /** The order was settled by this process just now. */
+  /** Resolves the waits for an order that this process has just settled. */
   wake(orderId: string): void {
     for (const done of [...(this.waiting.get(orderId) ?? [])]) done();
   }
 
   /**
-   * Resolves when the order is final, when `waitMs` have passed, when the caller has gone or when the app stops:
-   * read the order afterwards.
+   * Resolves when the order is final, after `waitMs` milliseconds, when the caller disconnects or when the app stops. Read
+   * the order afterwards.
    */
   async wait(orderId: string, waitMs: number, gone: AbortSignal): Promise<void> {
     if (this.waiters >= WAITERS_MAX || this.stopping || gone.aborted) return;
@@ -52,7 +52,7 @@ export class SettledOrders implements BeforeApplicationShutdown {
     });
   }
 
-  /** Answers all who wait, so that a stop does not take as long as the longest wait. */
+  /** Ends all waits, so that they do not delay a stop. */
   beforeApplicationShutdown(): void {
     this.stopping = true;
     clearTimeout(this.timer);
@@ -72,7 +72,7 @@ export class SettledOrders implements BeforeApplicationShutdown {
       );
       for (const { orderId } of rows) this.wake(orderId);
     } catch {
-      // The database is away: whoever waits will find out when its time is up and it reads the order.
+      // The database is unavailable. Waiting callers end by their time limit, and the next poll retries.
     } finally {
       this.timer = undefined;
       this.schedule();

@@ -4,7 +4,7 @@ import { OnMessage } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';
 import { keepNewest } from './stock-hint.js';
 
-/** Step 3 of 6 - receive: the stock of a sku was set. Hints may come in any order; the newest version stays. */
+/** Step 3 of 6 - receive: the order app stores a stock hint. Hints may arrive in any order, and the newest version wins. */
 @Controller()
 export class StockHintByLocalMessage {
   @OnMessage(stockChanged)

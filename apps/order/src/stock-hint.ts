@@ -1,9 +1,9 @@
-/** What the order app was last told of the stock: for showing, never for deciding. */
+/** Stock hints of the catalog. They are only shown. The inventory app decides whether stock suffices. */
 import { NAME_COLUMN, wholeNumber } from '@nest-dtx/shop';
 import type { Migration } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';
 
-/** After those of the orders, which are version 1 of the same app. */
+/** Runs after the migration of `orders`, which is version 1 of this app. */
 export const stockHintMigrations: Migration[] = [
   {
     version: 2,
@@ -19,16 +19,16 @@ export const stockHintMigrations: Migration[] = [
   },
 ];
 
-/** A hint as the catalog shows it. */
+/** The hint of a sku in the catalog. */
 export interface StockHint {
   available: number;
   asOf: string;
 }
 
 /**
- * Keeps the hint unless what is there is newer. Of one version the later one counts: a restock whose transaction was
- * rolled back after it was told leaves a version that the next change has again. The version is assigned last: the
- * others compare with the old one.
+ * Stores the hint unless a newer version is stored. A hint of the same version replaces the stored one. A restock that was
+ * rolled back after its publish leaves a version that the next change reuses. `version` is assigned last, because the
+ * other columns compare with its old value.
  */
 export async function keepNewest(
   tx: EntityManager,
@@ -44,7 +44,7 @@ export async function keepNewest(
   );
 }
 
-/** All hints by sku. Takes the bare manager too: it only reads. */
+/** All hints by sku. It only reads, so it needs no transaction. */
 export async function allHints(manager: EntityManager): Promise<ReadonlyMap<string, StockHint>> {
   const rows: { sku: string; available: string; asOf: Date }[] = await manager.query(
     'SELECT sku, available, as_of AS asOf FROM stock_hint',

@@ -14,7 +14,7 @@ type AccountView = z.infer<typeof accountView>;
 
 const buyerPath = new Checked(z.object({ buyerId: name }), 'path');
 
-/** Accounts: what a buyer can spend. */
+/** HTTP API of accounts. */
 @Controller('accounts')
 @UseGuards(DatabaseOpen)
 export class AccountsController {
@@ -22,8 +22,8 @@ export class AccountsController {
 
   @Put(':buyerId')
   @Describe({
-    summary: 'Opens an account, or sets its balance',
-    description: `For setting up a demo. Integer cents, at most ${AMOUNT_MAX}.`,
+    summary: 'Opens an account or sets its balance',
+    description: `For the setup of a demo. Integer cents, at most ${AMOUNT_MAX}.`,
     body: accountBody,
     answers: { 200: { description: 'The account', schema: accountView } },
   })
@@ -39,7 +39,7 @@ export class AccountsController {
 
   @Get(':buyerId')
   @Describe({
-    summary: 'An account',
+    summary: 'Returns an account',
     answers: { 200: { description: 'The account', schema: accountView } },
     problems: { 404: 'This buyer has no account' },
   })
@@ -49,6 +49,6 @@ export class AccountsController {
 }
 
 function viewOfAccount(account: Awaited<ReturnType<typeof findAccount>>, buyerId: string): AccountView {
-  if (account === null) throw new NotFound('this buyer has no account: open one with PUT and {"balance": 100000}');
+  if (account === null) throw new NotFound('account not found; open one with PUT and {"balance": 100000}');
   return { buyerId, balance: account.balance, frozen: account.frozen };
 }

@@ -1,6 +1,6 @@
 /**
- * Steps 1 to 3 of 4 - check out: the payment app starts a TCC transaction over order, money and goods. All that the
- * caller is told is derived from the transaction, so a replay with the same key is told the same.
+ * Steps 1 to 3 of 4 - check out: the payment app starts a TCC transaction over order, money and stock. Every answer is
+ * derived from the transaction, so a replay with the same key gets the same answer.
  */
 import {
   amountOf,
@@ -17,13 +17,13 @@ import { Database, IdempotencyKeyBusy, IdempotencyKeys, idTimeMs, Tcc, type TccO
 import type { EntityManager } from 'typeorm';
 
 const ROUTE = 'POST /checkouts';
-/** How long a reader waits for an outcome that is being carried out. */
+/** Longest wait of a reader for the second phase of a decided transaction. */
 const READ_WAIT_MS = 2_000;
 
-/** The key stands for a transaction already: nothing is begun. */
+/** The key already belongs to a transaction, so no new one is started. */
 class BegunBefore extends Error {
   constructor(readonly orderId: string) {
-    super(`begun before as ${orderId}`);
+    super(`Idempotency-Key already used by checkout ${orderId}`);
   }
 }
 
@@ -36,12 +36,14 @@ export class PurchaseByTcc {
   ) {}
 
   /**
-   * Makes a purchase, or tells what the one of the same key came to. PENDING only when that is not known yet.
-   * @throws IdempotencyKeyReused, IdempotencyKeyBusy; what registering the transaction throws: then nothing was begun
+   * Makes a purchase. A repeated call with the same key returns the outcome of the first. PENDING means that the outcome is
+   * not known yet.
+   * @throws IdempotencyKeyReused, IdempotencyKeyBusy
+   * @throws any error of the registration of the transaction. Nothing was started.
    */
   async checkOut(body: PurchaseBody, key: string | undefined): Promise<Purchase> {
     const orderId = this.database.newId();
-    // The id carries its time, by this database's clock.
+    // The id contains its time, by the clock of this database.
     const createdAt = new Date(idTimeMs(orderId)!).toISOString();
     const purchase = { ...body, orderId, scheme: 'tcc' as const, amount: amountOf(body), createdAt };
     const { buyerId, sku, quantity, amount, notifyUrl } = purchase;
@@ -59,7 +61,7 @@ export class PurchaseByTcc {
     }
   }
 
-  /** The checkout as this app knows it, or null. */
+  /** The state of a checkout by this app's transaction log, or null. */
   async find(orderId: string): Promise<Purchase | null> {
     const outcome = await this.tcc.outcome(orderId, READ_WAIT_MS);
     const purchase = outcome && (await this.tcc.argsOf(orderId, orderCheckout));
@@ -70,7 +72,7 @@ export class PurchaseByTcc {
     const outcome = await this.tcc.outcome(orderId);
     if (outcome?.status === 'PENDING') throw new IdempotencyKeyBusy(`checkout ${orderId} is not decided yet`);
     const purchase = await this.find(orderId);
-    if (!purchase) throw new Error(`checkout ${orderId} is missing, though its Idempotency-Key is there`);
+    if (!purchase) throw new Error(`cannot replay ${ROUTE}: transaction ${orderId} of the Idempotency-Key is missing`);
     return purchase;
   }
 
@@ -82,8 +84,8 @@ export class PurchaseByTcc {
 }
 
 /**
- * What a caller may be told. A cancel that the order app may not have heard of is PENDING to the caller too: whoever
- * was told of a refusal must never read the order as anything else.
+ * The answer to a caller. CANCELLED is shown as PENDING until the order app has cancelled the order, so that a refused
+ * caller never reads another state there.
  */
 function viewOf(purchase: OrderCheckout, { status, reason = '', decidedAt, waitingFor }: TccOutcome): Purchase {
   const { orderId, scheme, buyerId, sku, quantity, amount } = purchase;

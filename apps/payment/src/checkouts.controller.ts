@@ -19,7 +19,7 @@ import {
 import { Body, Controller, Get, Param, Post, Req, Res, UseGuards } from '@nestjs/common';
 import { PurchaseByTcc } from './check-out-by-tcc.initiator.js';
 
-/** Checkouts: a purchase whose outcome is known when the call is answered. */
+/** HTTP API of checkouts by TCC. The answer usually contains the final outcome. */
 @Controller('checkouts')
 @UseGuards(DatabaseOpen)
 export class CheckoutsController {
@@ -29,18 +29,18 @@ export class CheckoutsController {
   @Describe({
     summary: 'Makes a purchase with TCC',
     description:
-      'Final at once: money is frozen, goods are reserved and the order is written by Try; then all is confirmed, or all cancelled.',
+      'Final at once. Try freezes the money, reserves the stock and writes the order. Then all participants confirm, or all cancel.',
     body: purchaseBody,
     idempotent: true,
     answers: {
       201: { description: 'The purchase, CONFIRMED', schema: purchaseView },
       202: {
-        description: 'The purchase, PENDING: its outcome is not known yet. Ask at Location',
+        description: 'The purchase, PENDING. Its outcome is not known yet. Follow it at Location',
         schema: purchaseView,
       },
     },
     problems: {
-      409: 'The purchase was refused, with orderId and reason; or the first call with this Idempotency-Key is still running',
+      409: 'The purchase was refused (with orderId and reason), or the first call with this Idempotency-Key is still running',
     },
   })
   async checkOut(
@@ -58,14 +58,14 @@ export class CheckoutsController {
 
   @Get(':orderId')
   @Describe({
-    summary: 'A checkout',
-    description: 'The same purchase as GET /orders/{orderId} of the order app, as the app that started it knows it.',
+    summary: 'Returns a checkout',
+    description: 'The same purchase as GET /orders/{orderId} of the order app, in the view of the app that started it.',
     answers: { 200: { description: 'The purchase', schema: purchaseView } },
-    problems: { 404: 'There is no such checkout' },
+    problems: { 404: 'The checkout does not exist' },
   })
   async find(@Param('orderId') orderId: string): Promise<Purchase> {
     const purchase = isOrderId(orderId) ? await this.tcc.find(orderId) : null;
-    if (purchase === null) throw new NotFound('there is no such checkout');
+    if (purchase === null) throw new NotFound('checkout not found');
     return purchase;
   }
 }

@@ -1,11 +1,11 @@
-/** Steps 2 and 4 of 4 - take part: the money of a checkout by TCC is frozen, then captured or released. */
+/** Steps 2 and 4 of 4 - take part: the money as a TCC participant. Try freezes it, Confirm captures it, Cancel releases it. */
 import {
   captureFrozen,
   freezeMoney,
   type PaymentFunds,
   paymentFunds,
+  publishPaymentResult,
   releaseFrozen,
-  tellPaymentResult,
 } from '@nest-dtx/shop';
 import { Cancel, Confirm, Confirmed, Notifications, type TccBranch, TccParticipant, Try } from 'nest-dtx';
 import { DataSource, type EntityManager } from 'typeorm';
@@ -27,10 +27,10 @@ export class FreezeFunds {
     await captureFrozen(tx, orderId, funds);
   }
 
-  /** The money is captured: the merchant is to hear of it, also when this Confirm is a repetition. */
+  /** Notifies the merchant of the captured money. A repeated Confirm notifies again, under the same id. */
   @Confirmed()
-  async tell({ notifyUrl }: PaymentFunds, { gid: orderId }: TccBranch): Promise<void> {
-    await tellPaymentResult(this.notifications, this.db.manager, { orderId, notifyUrl });
+  async publishResult({ notifyUrl }: PaymentFunds, { gid: orderId }: TccBranch): Promise<void> {
+    await publishPaymentResult(this.notifications, this.db.manager, { orderId, notifyUrl });
   }
 
   @Cancel()

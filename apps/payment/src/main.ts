@@ -6,6 +6,6 @@ await serve({
   app: 'payment',
   port: 3002,
   title: 'nest-dtx: payment',
-  description: 'Accounts of buyers, and the money of purchases. Money is integer cents.',
+  description: 'Accounts of buyers and payments of purchases. Money is integer cents.',
   module: paymentModule,
 });

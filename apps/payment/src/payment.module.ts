@@ -12,7 +12,7 @@ import { TakeMoneyByLocalMessage } from './take-money.consumer.js';
 @Module({})
 class PaymentModule {}
 
-/** The payment app: accounts, and the money of purchases. */
+/** The payment app owns accounts and payments. It also starts TCC checkouts and runs the notification service. */
 export function paymentModule(env: Env): DynamicModule {
   return {
     module: PaymentModule,

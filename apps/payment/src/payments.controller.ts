@@ -16,7 +16,7 @@ const paymentView = z
     },
   });
 
-/** Payments: what became of the money of an order. Whoever missed the news of it can ask here. */
+/** HTTP API of payment results, for receivers that missed a notification. */
 @Controller('payments')
 @UseGuards(DatabaseOpen)
 export class PaymentsController {
@@ -24,13 +24,13 @@ export class PaymentsController {
 
   @Get(':orderId')
   @Describe({
-    summary: 'What became of the money of an order',
+    summary: 'Returns the payment result of an order',
     answers: { 200: { description: 'The payment', schema: paymentView } },
-    problems: { 404: 'No money was asked for with this order id, or not yet' },
+    problems: { 404: 'This order id has no payment, or not yet' },
   })
   async get(@Param('orderId') orderId: string): Promise<z.infer<typeof paymentView>> {
     const payment = isOrderId(orderId) ? await findPayment(this.db.manager, orderId) : null;
-    if (payment === null) throw new NotFound('there is no payment for this order id, or not yet');
+    if (payment === null) throw new NotFound('payment not found; this order id has none, or not yet');
     return { orderId, buyerId: payment.buyerId, amount: payment.amount, status: payment.status };
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Step 5 of 6 - consume: the payment app's turn in a flash sale. The result is told by the local message table: payment
- * holds a row of its own by now, so no prepared copy is needed, and the message is as sure as the payment itself.
+ * Step 5 of 6 - consume: the payment app takes the money of a flash sale. It publishes the result by the local message
+ * table in the same local transaction, so it needs no half message.
  */
 import {
   captureMoney,
@@ -9,8 +9,8 @@ import {
   flashSold,
   paymentCaptured,
   paymentDeclined,
+  publishPaymentResult,
   reasonOf,
-  tellPaymentResult,
 } from '@nest-dtx/shop';
 import { Controller } from '@nestjs/common';
 import { BeforeAck, LocalMessages, Notifications, OnMessage, OnRejected, type Rejected } from 'nest-dtx';
@@ -24,7 +24,7 @@ export class TakeFlashMoneyByHalfMessage {
     private readonly db: DataSource,
   ) {}
 
-  /** The stock is sold: take the money, and tell the order app that the purchase is complete. */
+  /** Captures the money and publishes the completed purchase to the order app. */
   @OnMessage(flashSold)
   async take(tx: EntityManager, sale: FlashSold): Promise<void> {
     await captureMoney(tx, sale);
@@ -32,19 +32,19 @@ export class TakeFlashMoneyByHalfMessage {
   }
 
   /**
-   * B cannot, so A is told to undo (seed: RocketMQ 5): inventory puts the stock back, and the order app cancels, whether
-   * or not it has heard of the sale: the message carries the whole purchase.
+   * Declines the payment. Inventory then puts the stock back, and the order app cancels the order. The message carries the
+   * whole purchase, since the order app may not have seen the sale yet.
    */
   @OnRejected(flashSold)
-  async decline(tx: EntityManager, sale: FlashSold, no: Rejected): Promise<void> {
-    const reason = reasonOf(no);
+  async decline(tx: EntityManager, sale: FlashSold, rejection: Rejected): Promise<void> {
+    const reason = reasonOf(rejection);
     await declinePayment(tx, sale, reason);
     await this.messages.append(tx, paymentDeclined, { ...sale, reason });
   }
 
-  /** The result is committed, whichever it is: the merchant is to hear of it, also when this delivery is a repetition. */
+  /** Notifies the merchant of the committed result. A redelivery notifies again, under the same id. */
   @BeforeAck(flashSold)
-  async tell(sale: FlashSold): Promise<void> {
-    await tellPaymentResult(this.notifications, this.db.manager, sale);
+  async publishResult(sale: FlashSold): Promise<void> {
+    await publishPaymentResult(this.notifications, this.db.manager, sale);
   }
 }

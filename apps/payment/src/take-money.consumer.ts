@@ -1,16 +1,16 @@
 /**
- * Step 3 of 6 - receive: the payment app's turn in the local message scheme. The money and the message that tells of
- * it are one local transaction, and the library's inbox row in the same transaction makes it happen once.
+ * Step 3 of 6 - receive: the payment app takes the money. The payment, its result message and the library's inbox row are
+ * one local transaction, so a redelivery has no effect.
  */
 import {
   captureMoney,
   declinePayment,
   paymentCaptured,
   paymentDeclined,
+  publishPaymentResult,
   reasonOf,
   type StockTaken,
   stockTaken,
-  tellPaymentResult,
 } from '@nest-dtx/shop';
 import { Controller } from '@nestjs/common';
 import { BeforeAck, LocalMessages, Notifications, OnMessage, OnRejected, type Rejected } from 'nest-dtx';
@@ -24,24 +24,24 @@ export class TakeMoneyByLocalMessage {
     private readonly db: DataSource,
   ) {}
 
-  /** The stock is taken: take the money, and tell the order app that the purchase is complete. */
+  /** Captures the money and publishes the completed purchase to the order app. */
   @OnMessage(stockTaken)
   async take(tx: EntityManager, purchase: StockTaken): Promise<void> {
     await captureMoney(tx, purchase);
     await this.messages.append(tx, paymentCaptured, purchase);
   }
 
-  /** The money was not to be had: tell the order app, which cancels, and inventory, which puts the stock back. */
+  /** Declines the payment. The order app then cancels the order, and inventory puts the stock back. */
   @OnRejected(stockTaken)
-  async decline(tx: EntityManager, purchase: StockTaken, no: Rejected): Promise<void> {
-    const reason = reasonOf(no);
+  async decline(tx: EntityManager, purchase: StockTaken, rejection: Rejected): Promise<void> {
+    const reason = reasonOf(rejection);
     await declinePayment(tx, purchase, reason);
     await this.messages.append(tx, paymentDeclined, { ...purchase, reason });
   }
 
-  /** The result is committed, whichever it is: the merchant is to hear of it, also when this delivery is a repetition. */
+  /** Notifies the merchant of the committed result. A redelivery notifies again, under the same id. */
   @BeforeAck(stockTaken)
-  async tell(purchase: StockTaken): Promise<void> {
-    await tellPaymentResult(this.notifications, this.db.manager, purchase);
+  async publishResult(purchase: StockTaken): Promise<void> {
+    await publishPaymentResult(this.notifications, this.db.manager, purchase);
   }
 }

@@ -1,4 +1,4 @@
-/** The web framework, set up so that even what never reaches a controller is answered as problem details. */
+/** Sets up the web framework. Requests that never reach a controller are answered as problem details as well. */
 import type { Socket } from 'node:net';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { traceparentFrom, withTraceparent } from 'nest-dtx';
@@ -7,15 +7,15 @@ import type { HttpReply, HttpRequest } from './http.js';
 import { problemOf } from './problem.js';
 import type { RouteTable } from './route-table.js';
 
-/** The largest request of ours is below 3 KiB. */
+/** Bound on a request body. Valid requests have less than 3 KiB. */
 const BODY_BYTES_MAX = 64 * 1024;
-/** 64 characters of four bytes, each byte written as %XX, and some room. */
+/** Bound on a path parameter: 64 characters of four bytes, each byte written as %XX, and some margin. */
 const PATH_PARAMETER_CHARS_MAX = 1_024;
-/** How long a caller may take to send a request. */
+/** Time limit for a caller to send a request. */
 const REQUEST_TIMEOUT_MS = 30_000;
 const IDLE_SWEEP_MS = 50;
 
-/** The adapter of an app. Every route that is added to it is also added to `routes`, and every call is counted in `calls`. */
+/** Creates the adapter of an app. It adds every route to `routes` and counts every call in `calls`. */
 export function createAdapter(routes: RouteTable, calls: Calls): FastifyAdapter {
   const adapter = new FastifyAdapter({
     bodyLimit: BODY_BYTES_MAX,
@@ -24,12 +24,12 @@ export function createAdapter(routes: RouteTable, calls: Calls): FastifyAdapter 
     frameworkErrors: (error: Error, request: unknown, reply: unknown) =>
       answerFrameworkError(error, request as HttpRequest, reply as HttpReply),
     clientErrorHandler: answerBrokenRequest,
-    // What still comes on an open connection is answered like any other call, and is the last on it: see below.
+    // During a stop, a request on an open connection is answered as usual. See `letConnectionsEnd`.
     return503OnClosing: false,
   });
   const fastify = adapter.getInstance();
   fastify.addHook('onRoute', (route) => routes.add(route.method, route.url));
-  // JSON is all that is understood: any other type of body is a 415.
+  // Only JSON bodies are accepted. Any other content type is answered 415.
   fastify.removeContentTypeParser('text/plain');
   countCalls(adapter, calls);
   letConnectionsEnd(adapter, calls);
@@ -38,20 +38,20 @@ export function createAdapter(routes: RouteTable, calls: Calls): FastifyAdapter 
   return adapter;
 }
 
-/** Each call belongs to its caller's trace or begins one. After the body was read: that leaves the context it came in. */
+/** Joins the trace of the caller or begins one. The hook runs after the body is read, since reading loses the context. */
 function traceCalls(adapter: FastifyAdapter): void {
   adapter.getInstance().addHook('preValidation', (request, _reply, done) => {
     withTraceparent(traceparentFrom(request.headers.traceparent), done);
   });
 }
 
-/** A signature is over the bytes that came: what JSON makes of them may be written in another way. */
+/** Keeps the raw body of signed requests, since a signature covers the exact bytes. */
 function keepSignedBodies(adapter: FastifyAdapter): void {
   adapter.getInstance().addHook('preParsing', (request, _reply, payload, done) => {
     if (request.headers['webhook-signature'] !== undefined) {
       const chunks: Buffer[] = [];
       let bytes = 0;
-      // Heard beside the parser, which refuses what is larger, and may have the stream decode its bytes to text.
+      // The parser reads the same stream. It refuses larger bodies, and may switch the stream to text chunks.
       payload.on('data', (chunk: Buffer | string) => {
         bytes += chunk.length;
         if (bytes <= BODY_BYTES_MAX) chunks.push(Buffer.from(chunk as string));
@@ -66,16 +66,16 @@ function countCalls(adapter: FastifyAdapter, calls: Calls): void {
   const fastify = adapter.getInstance();
   fastify.addHook('onRequest', (_request, reply, done) => {
     calls.begun();
-    // Also of a call whose caller has hung up.
+    // `close` is emitted even if the caller has closed the connection early.
     reply.raw.once('close', () => calls.ended());
     done();
   });
 }
 
-/** A stop waits for open connections, and callers keep theirs open: each ends with the answer that is under way on it. */
+/** Makes connections end during a stop, which waits for them. Each connection closes with its current answer. */
 function letConnectionsEnd(adapter: FastifyAdapter, calls: Calls): void {
   const fastify = adapter.getInstance();
-  // Nothing was asked on these yet: browsers and pools open them ahead, and to the server they are not even idle.
+  // Connections without a request yet. Browsers and pools open them ahead, and the server does not count them as idle.
   const silent = new Set<Socket>();
   fastify.server.on('connection', (socket: Socket) => {
     silent.add(socket);
@@ -84,7 +84,7 @@ function letConnectionsEnd(adapter: FastifyAdapter, calls: Calls): void {
   fastify.server.on('request', ({ socket }: { socket: Socket }) => silent.delete(socket));
   fastify.addHook('preClose', (done) => {
     for (const socket of silent) socket.destroy();
-    // For answers whose head was written just before.
+    // Covers answers whose head was written before the stop, without `connection: close`.
     const sweep = setInterval(() => fastify.server.closeIdleConnections(), IDLE_SWEEP_MS);
     fastify.server.once('close', () => clearInterval(sweep));
     done();
@@ -95,7 +95,7 @@ function letConnectionsEnd(adapter: FastifyAdapter, calls: Calls): void {
   });
 }
 
-/** A path that cannot be decoded or is too long: no route was looked for yet. */
+/** Answers a request whose path cannot be decoded or is too long. It fails before routing. */
 function answerFrameworkError(error: Error, request: HttpRequest, reply: HttpReply): void {
   const { problem, headers } = problemOf(error);
   reply
@@ -115,7 +115,7 @@ const BROKEN_REQUESTS: Record<string, { status: number; title: string; detail: s
   ERR_HTTP_REQUEST_TIMEOUT: { status: 408, title: 'Request Timeout', detail: 'the request took too long to arrive' },
 };
 
-/** What is no HTTP request at all, or one with too large a head: there is no request or reply, only the socket. */
+/** Answers input that is not an HTTP request or whose head is too large. Only the socket exists. */
 function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || socket.destroyed) return;
   if (!socket.writable) {

@@ -4,7 +4,7 @@ import type { HttpRequest } from './http.js';
 import { fieldErrors, InvalidRequest } from './problem.js';
 
 /**
- * Checks a part of a request against a zod schema, and hands on what the schema makes of it.
+ * Validates a part of a request with a zod schema and passes on the parsed value.
  *
  * @example `@Body(new Checked(purchaseBody)) body: PurchaseBody`, `@Query(new Checked(listQuery, 'query')) query: ListQuery`
  */
@@ -15,7 +15,7 @@ export class Checked<S extends z.ZodType> implements PipeTransform<unknown, z.ou
     private readonly place: 'query' | 'path' | '' = '',
   ) {}
 
-  /** @throws InvalidRequest, naming each wrong field */
+  /** @throws InvalidRequest that names each invalid field */
   transform(value: unknown): z.output<S> {
     const checked = this.schema.safeParse(value);
     if (checked.success) return checked.data;
@@ -23,7 +23,7 @@ export class Checked<S extends z.ZodType> implements PipeTransform<unknown, z.ou
   }
 }
 
-/** A whole number in a query string. No sign, no exponent, no blanks: `1e3` and ` 7` are mistakes, not numbers. */
+/** An integer in a query string, digits only. Signs, exponents and spaces are refused. */
 export function queryNumber(min: number, max: number) {
   const why = `must be a whole number, ${min} to ${max}`;
   return z
@@ -36,7 +36,7 @@ export function queryNumber(min: number, max: number) {
 
 const VISIBLE_ASCII = /^[\x21-\x7e]{1,255}$/;
 
-/** The `Idempotency-Key` header, or undefined. 1 to 255 visible ASCII characters, else 400: it is a key, not a text. */
+/** The `Idempotency-Key` header, or undefined. Anything but 1 to 255 visible ASCII characters is answered 400. */
 export const IdempotencyKey = createParamDecorator((_: unknown, context: ExecutionContext): string | undefined => {
   const key = context.switchToHttp().getRequest<HttpRequest>().headers['idempotency-key'];
   if (key === undefined) return undefined;

@@ -2,8 +2,8 @@ import { type CanActivate, Injectable } from '@nestjs/common';
 import { Database, Unavailable } from 'nest-dtx';
 
 /**
- * For controllers that use the app's database: 503 until it was opened and migrated for the first time. Before that
- * there are no tables to ask; later, a lost connection speaks for itself.
+ * Guards controllers that use the app's database. Answers 503 until the database was opened and migrated once. A later
+ * loss of the connection causes errors of its own.
  */
 @Injectable()
 export class DatabaseOpen implements CanActivate {
@@ -11,6 +11,6 @@ export class DatabaseOpen implements CanActivate {
 
   canActivate(): boolean {
     if (this.database.ready) return true;
-    throw new Unavailable('the database of this app is not open yet');
+    throw new Unavailable('the database of this app is not open yet; retry later');
   }
 }

@@ -4,13 +4,13 @@ import { databaseOptions, problemOfDatabaseUrl } from './database-options.js';
 const URL = 'mysql://app:secret@db.example:3307/shop';
 const sslOf = (query: string) => databaseOptions(`${URL}?${query}`).ssl;
 
-describe('the options of a database in its URL', () => {
-  it('are its address alone where there is no query', () => {
+describe('databaseOptions', () => {
+  it('returns only the address of a URL without a query', () => {
     const address = { host: 'db.example', port: 3307, username: 'app', password: 'secret', database: 'shop' };
     expect(databaseOptions(URL)).toEqual({ ...address, extra: {} });
   });
 
-  it('say by ssl how the connection is encrypted', () => {
+  it('reads TLS options from `ssl`', () => {
     expect(sslOf('ssl=true')).toEqual({ rejectUnauthorized: true });
     expect(sslOf('ssl=false')).toBeUndefined();
     expect(sslOf('ssl={"rejectUnauthorized":false}')).toEqual({ rejectUnauthorized: false });
@@ -27,17 +27,17 @@ describe('the options of a database in its URL', () => {
     ['sslMode=VERIFY_CA', { rejectUnauthorized: true }],
     ['sslmode=verify-full', { rejectUnauthorized: true, verifyIdentity: true }],
     ['sslmode=VERIFY_IDENTITY', { rejectUnauthorized: true, verifyIdentity: true }],
-  ])('say it by %s as well', (query, ssl) => {
+  ])('reads the TLS mode from %s', (query, ssl) => {
     expect(sslOf(query)).toEqual(ssl);
   });
 
-  it('reach the driver by their names, with numbers and truth values as such', () => {
+  it('passes other options to the driver by name, with numbers and booleans parsed', () => {
     const { extra } = databaseOptions(`${URL}?connectTimeout=700&compress=true&socketPath=/run/x.sock`);
     expect(extra).toEqual({ connectTimeout: 700, compress: true, socketPath: '/run/x.sock' });
   });
 
   it.each(['ssl=yes', 'ssl=[1]', 'sslmode=PREFERRED', 'timezone=local', 'multipleStatements=true', 'user=root'])(
-    'are refused as %s, without a word of the password',
+    'refuses %s in a message without the password',
     (query) => {
       expect(problemOfDatabaseUrl(`${URL}?${query}`)).toMatch(/^must (not )?have /);
       expect(problemOfDatabaseUrl(`${URL}?${query}`)).not.toContain('secret');

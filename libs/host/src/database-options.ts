@@ -1,18 +1,18 @@
 import { databaseAddress, parseServerUrl } from 'nest-dtx';
 
-/** What the driver is given to reach a database: its address, and all that the URL says after the `?`. */
+/** Options of the driver for a database: its address, and the options after the `?` of the URL. */
 export interface DatabaseOptions extends ReturnType<typeof databaseAddress> {
   readonly ssl?: Tls;
   /** Options of the driver itself, such as `connectTimeout`. */
   readonly extra: Readonly<Record<string, unknown>>;
 }
 
-/** Options of a TLS connection, as `node:tls` and the driver take them. */
+/** Options of a TLS connection for `node:tls` and the driver. */
 export type Tls = Readonly<Record<string, unknown>>;
 
 /**
- * What a URL asks of a connection, by the names that other clients use. `REQUIRED` encrypts and trusts any certificate.
- * `VERIFY_CA` trusts one of a known authority (see NODE_EXTRA_CA_CERTS), `VERIFY_IDENTITY` only if it is for this host.
+ * TLS modes by the names that other clients use. `REQUIRED` encrypts and trusts any certificate. `VERIFY_CA` requires a
+ * known authority (see NODE_EXTRA_CA_CERTS). `VERIFY_IDENTITY` also requires a certificate for this host.
  */
 const MODES: Readonly<Record<string, Tls | null>> = {
   disabled: null,
@@ -26,11 +26,11 @@ const MODES: Readonly<Record<string, Tls | null>> = {
 
 const MODE_NAMES = ['sslmode', 'ssl-mode'];
 const MODES_SHOWN = 'DISABLED, REQUIRED, VERIFY_CA or VERIFY_IDENTITY';
-/** The app decides about these: what it reads and writes depends on them. */
+/** Options that only the app may set, since the values that it reads and writes depend on them. */
 const NOT_IN_A_URL =
   /^(host|port|user|username|password|database|multipleStatements|timezone|charset|dateStrings|resetOnRelease|typeCast|rowsAsArray|namedPlaceholders|connectionLimit|queueLimit)$/i;
 
-/** @throws Error one line for the end of a sentence, which shows nothing of the value */
+/** Parses a database URL. @throws Error with the rest of a sentence that begins with the variable, without the value */
 export function databaseOptions(url: string): DatabaseOptions {
   const { query } = parseServerUrl('database', url);
   let ssl: Tls | null = null;
@@ -44,7 +44,7 @@ export function databaseOptions(url: string): DatabaseOptions {
   return { ...databaseAddress(url), ...(ssl ? { ssl } : {}), extra };
 }
 
-/** Why a URL will not do, or null. */
+/** The problem of a database URL, or null. */
 export function problemOfDatabaseUrl(url: string): string | null {
   try {
     databaseOptions(url);
@@ -68,7 +68,7 @@ function modeOf(text: string): Tls | null {
   return mode;
 }
 
-/** A number, a truth value or an object is written as in JSON. Everything else is a text. */
+/** Numbers, booleans and objects are written as JSON. Any other value is a text. */
 function readValue(text: string): unknown {
   try {
     return JSON.parse(text) as unknown;

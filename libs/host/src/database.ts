@@ -4,23 +4,23 @@ import { limitWaits, pinSessions } from 'nest-dtx';
 import { DataSource, type EntityTarget, type ObjectLiteral } from 'typeorm';
 import { databaseOptions } from './database-options.js';
 
-/** Connections that requests and handlers share. Above it they wait, so that a burst cannot exhaust the server. */
+/** Connections that requests and handlers share. Further work waits, so a burst cannot exhaust the server. */
 const POOL_SIZE = 32;
-/** Waiters above this are turned away (503): a queue without a limit only grows while the database is slow. */
+/** Longest queue for a connection. Further requests are answered 503. */
 const WAITERS_MAX = 1_000;
 const CONNECT_TIMEOUT_MS = 5_000;
-/** For a connection, and for the answer to each statement: then a request is answered 503. */
+/** Time limit for a connection, and for the answer to each statement. After it a request is answered 503. */
 const WAIT_MS = 5_000;
-/** After so long the server ends the transaction of a process that was stopped. */
+/** Time after which the server ends the transaction of a silent process. */
 const SILENCE_SECONDS = 20;
-/** Before a server that knows no other limit would end what is idle for its silence. */
+/** Idle time after which the pool closes a connection. Shorter than SILENCE_SECONDS, which some servers apply to idle ones. */
 const IDLE_MS = 10_000;
 const KEEP_ALIVE_MS = 10_000;
 
 /**
- * The app's own database. It is opened by the library, in the background and for as long as it takes: so an app whose
- * database is away at start is up, answers 503, and works as soon as it can. Its sessions are the app's own business, and
- * this app pins them: what it stores is UTC, and what does not fit is an error.
+ * The app's own database. The library opens it in the background with retries. An app whose database is unavailable at
+ * start runs, answers 503, and works as soon as the database does. Its sessions are pinned to UTC and to strict mode. See
+ * docs/sessions.md.
  */
 export function databaseModule(url: string, entities: EntityTarget<ObjectLiteral>[]): DynamicModule {
   const { extra, ...address } = databaseOptions(url);
@@ -29,7 +29,7 @@ export function databaseModule(url: string, entities: EntityTarget<ObjectLiteral
     ...address,
     entities: entities as TypeOrmModuleOptions['entities'],
     manualInitialization: true,
-    // DATETIMEs hold UTC; without it the driver would read and write them in the zone of this machine.
+    // DATETIME columns hold UTC. By default the driver uses the time zone of the machine.
     timezone: 'Z',
     charset: 'utf8mb4',
     poolSize: POOL_SIZE,
@@ -41,14 +41,14 @@ export function databaseModule(url: string, entities: EntityTarget<ObjectLiteral
       queueLimit: WAITERS_MAX,
       maxIdle: POOL_SIZE - 1,
       idleTimeout: IDLE_MS,
-      // A reset would undo the session that was pinned.
+      // A reset would undo the pinned session.
       resetOnRelease: false,
     },
   });
   return { module: PinnedDatabase, imports: [typeOrm], providers: [PinnedSessions] };
 }
 
-/** Before the library opens it. */
+/** Pins the sessions before the library opens the database. */
 @Injectable()
 class PinnedSessions {
   constructor(source: DataSource) {

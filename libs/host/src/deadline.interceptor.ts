@@ -2,12 +2,12 @@ import { type CallHandler, type ExecutionContext, Injectable, type NestIntercept
 import { OutcomeUnknown } from 'nest-dtx';
 import { type Observable, throwError, timeout } from 'rxjs';
 
-/** Longer than all waits of one call together that have a bound of their own. */
+/** Longer than the sum of all other time limits of one call, in milliseconds. */
 const ANSWER_WITHIN_MS = 30_000;
 
 /**
- * Answers every call in the end. A call that takes longer goes on without its caller, so what becomes of it is not known
- * then: the same Idempotency-Key finds out.
+ * Answers every call within a time limit. A slower call continues without its caller, so its outcome is unknown. A retry
+ * with the same Idempotency-Key finds out.
  */
 @Injectable()
 export class AnswerDeadline implements NestInterceptor {
@@ -15,7 +15,7 @@ export class AnswerDeadline implements NestInterceptor {
 
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
     if (context.getType() !== 'http') return next.handle();
-    const late = () => throwError(() => new OutcomeUnknown(`not answered within ${this.withinMs} ms`));
+    const late = () => throwError(() => new OutcomeUnknown(`call not answered within ${this.withinMs} ms`));
     return next.handle().pipe(timeout({ first: this.withinMs, with: late }));
   }
 }

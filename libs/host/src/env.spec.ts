@@ -7,8 +7,8 @@ const least = {
 };
 const read = (more: Record<string, string | undefined> = {}) => readEnv({ ...least, ...more }, { port: 3001 });
 
-describe('the environment', () => {
-  it('has defaults for optional variables', () => {
+describe('readEnv', () => {
+  it('uses defaults for optional variables', () => {
     const env = read({ DTX_REDIS_URL: '', PORT: '' });
     expect(env).toMatchObject({ port: 3001, host: '127.0.0.1', production: false, adminTokenIsNew: true });
     expect(env.redisUrl).toBeUndefined();
@@ -17,7 +17,7 @@ describe('the environment', () => {
     expect(read().adminToken).not.toBe(env.adminToken);
   });
 
-  it('is read', () => {
+  it('reads the given variables', () => {
     const given = { PORT: '0', NODE_ENV: 'production', DTX_ADMIN_TOKEN: 'a-long-token' };
     const env = read({ ...given, DTX_OPTIONS: '{"localMessage":{"attemptsMax":3}}' });
     expect(env).toMatchObject({ port: 0, host: '0.0.0.0', adminToken: 'a-long-token', adminTokenIsNew: false });
@@ -47,12 +47,12 @@ describe('the environment', () => {
     ['DTX_OPTIONS', '{"local":{}}'],
     ['DTX_OPTIONS', '{"core":"s3cr3t"}'],
     ['DTX_XA_PAYMENT_DATABASE_URL', 's3cr3t'],
-  ])('is refused in one line that names %s = %j and shows no value', (variable, value) => {
+  ])('refuses %s = %j in one line that names the variable without its value', (variable, value) => {
     expect(() => read({ [variable]: value })).toThrow(new RegExp(`^${variable} is (missing|wrong): [^\n]+$`));
     expect(() => read({ [variable]: value })).not.toThrow(/s3cr3t/);
   });
 
-  it('needs a token and no failpoints in production', () => {
+  it('requires a token and refuses failpoints in production', () => {
     expect(() => read({ NODE_ENV: 'production' })).toThrow(/^DTX_ADMIN_TOKEN is missing/);
     const production = { NODE_ENV: 'production', DTX_ADMIN_TOKEN: 'a-long-token' };
     expect(() => read({ ...production, DTX_FAILPOINTS: 'x=crash' })).toThrow(/^DTX_FAILPOINTS is set/);

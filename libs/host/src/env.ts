@@ -1,10 +1,10 @@
-/** The environment of an app, read and checked once at start. Values are never echoed: URLs carry passwords. */
+/** Reads and checks the environment of an app once at start. Errors never contain values, since URLs contain passwords. */
 import { randomBytes } from 'node:crypto';
 import { isAllowEntry, problemOfServerUrl, type ServerKind } from 'nest-dtx';
 import { z } from 'zod';
 import { problemOfDatabaseUrl } from './database-options.js';
 
-/** An operator's mistake: one line that names the variable and says what it should be. No stack is printed for it. */
+/** An invalid variable. The message is one line that names the variable and the expected value. No stack is printed. */
 export class EnvError extends Error {}
 
 /** The checked environment of an app. */
@@ -17,31 +17,31 @@ export interface Env {
   rabbitmqUrl: string;
   redisUrl?: string;
   adminToken: string;
-  /** True when this process made the token up, and so has to tell it to somebody. */
+  /** True if this process generated the token, so it has to log it. */
   adminTokenIsNew: boolean;
   alertWebhook?: string;
   notifyUrl?: string;
-  /** Secrets that notifications are signed with, the newest first; without any nobody is notified. */
+  /** Secrets that sign notifications, newest first. An empty list turns notifications off. */
   notifySecrets: string[];
   notifyAllow: string[];
-  /** Where the order app asks for payments whose result never came. */
+  /** Base URL for the order app's inquiries about missing payment results. */
   paymentUrl?: string;
   xaPaymentDatabaseUrl?: string;
   xaInventoryDatabaseUrl?: string;
-  /** `DTX_OPTIONS`, a section per module of the library; each module checks its own. */
+  /** `DTX_OPTIONS`, with a section per module of the library. Each module checks its own section. */
   options: Record<Exclude<keyof typeof sections, 'ops'>, Record<string, unknown>> & { ops?: Record<string, unknown> };
 }
 
 const URL_CHARS_MAX = 4_096;
 
-/** Read by the parser that also gives its parts to the drivers. */
+/** Checked with the parser that the drivers use as well. */
 const serverUrl = (kind: ServerKind) =>
   z.string().superRefine((text, context) => {
     const problem = problemOfServerUrl(kind, text);
     if (problem !== null) context.addIssue(problem);
   });
 
-/** What follows the `?` is for the driver: it is read as well. */
+/** A database URL. Options of the driver may follow the `?`. */
 const databaseUrl = z.string().superRefine((text, context) => {
   const problem = problemOfDatabaseUrl(text);
   if (problem !== null) context.addIssue(problem);
@@ -53,13 +53,13 @@ const httpUrl = z
   .max(URL_CHARS_MAX, HTTP_URL)
   .refine((text) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol), HTTP_URL)
   .refine((text) => {
-    // Not one of them is called with a user and a password in it, and it would end up in logs.
-    if (!URL.canParse(text)) return true; // has been said already
+    // Credentials in such a URL would be ignored by the calls and would appear in logs.
+    if (!URL.canParse(text)) return true; // reported by the check before
     const { username, password } = new URL(text);
     return username === '' && password === '';
   }, 'must be a URL without user and password');
 const section = z.record(z.string(), z.unknown(), 'must be an object').default({});
-/** These have variables of their own, or are the app's nature. */
+/** Options that have a variable of their own or that the app sets itself. */
 const NOT_CORE_OPTIONS = ['app', 'rabbitmqUrl', 'redisUrl', 'alertWebhook', 'migrations'];
 const coreSection = section.refine(
   (core) => !NOT_CORE_OPTIONS.some((key) => key in core),
@@ -89,13 +89,13 @@ const sections = {
   ops: opsSection,
 };
 
-/** The newest secret and, while receivers change over, the one before it. */
+/** Up to five secrets, newest first. A receiver can change over from one to the next at any time. */
 const secrets = z
   .string()
   .transform((text) => text.split(/\s+/).filter(Boolean))
   .refine(
     (list) => list.length <= 5 && list.every((one) => one.length >= 16),
-    'must have at least 16 characters, or be up to 5 such secrets with spaces between',
+    'must be 1 to 5 secrets of at least 16 characters, separated by spaces',
   );
 
 const allowedTargets = z
@@ -108,7 +108,7 @@ const allowedTargets = z
   )
   .refine(
     (list) => list.every(isAllowEntry),
-    'must be a list of host, host:port, address or CIDR range, with commas between',
+    'must be a list of host, host:port, address or CIDR range, separated by commas',
   );
 
 const port = z
@@ -133,7 +133,7 @@ const options = z
     z.strictObject(sections, {
       error: (issue) =>
         issue.code === 'unrecognized_keys'
-          ? `knows no section "${issue.keys.join('", "')}"`
+          ? `has unknown section "${issue.keys.join('", "')}"; known: ${Object.keys(sections).join(', ')}`
           : 'must be a JSON object, like {"core": {}, "localMessage": {}}',
     }),
   );
@@ -158,8 +158,8 @@ const variables = z.object({
 });
 
 /**
- * Reads the environment. An empty variable counts as missing, as Compose files produce them.
- * @throws EnvError naming the first variable that is wrong or missing
+ * Reads the environment. An empty variable counts as missing, since Compose files set empty ones.
+ * @throws EnvError that names the first invalid or missing variable
  */
 export function readEnv(given: Record<string, string | undefined>, defaults: { port: number }): Env {
   const present = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined && value !== ''));
@@ -169,14 +169,14 @@ export function readEnv(given: Record<string, string | undefined>, defaults: { p
   const env = checked.data;
   const production = env.NODE_ENV === 'production';
   if (production && env.DTX_ADMIN_TOKEN === undefined) {
-    throw new EnvError('DTX_ADMIN_TOKEN is missing: with NODE_ENV=production it must be given');
+    throw new EnvError('DTX_ADMIN_TOKEN is missing: it is required with NODE_ENV=production');
   }
   if (production && env.DTX_FAILPOINTS !== undefined) {
-    throw new EnvError('DTX_FAILPOINTS is set: with NODE_ENV=production failpoints are refused');
+    throw new EnvError('DTX_FAILPOINTS is set: failpoints are refused with NODE_ENV=production; unset it');
   }
   refuseHalfOfXa(env);
   if (env.DTX_NOTIFY_URL !== undefined && env.DTX_NOTIFY_SECRET === undefined) {
-    throw new EnvError('DTX_NOTIFY_SECRET is missing: what is sent to DTX_NOTIFY_URL is signed with it');
+    throw new EnvError('DTX_NOTIFY_SECRET is missing: it signs the notifications to DTX_NOTIFY_URL');
   }
   return {
     port: env.PORT ?? defaults.port,
@@ -198,11 +198,12 @@ export function readEnv(given: Record<string, string | undefined>, defaults: { p
   };
 }
 
-/** An XA transaction spans all three databases: one URL without the other is a slip. */
+/** Refuses one XA URL without the other, since an XA transaction spans all three databases. */
 function refuseHalfOfXa(env: Partial<Record<(typeof XA_VARIABLES)[number], string>>): void {
   const given = XA_VARIABLES.filter((variable) => env[variable] !== undefined);
   const lacking = XA_VARIABLES.find((variable) => env[variable] === undefined);
-  if (given.length > 0 && lacking) throw new EnvError(`${lacking} is missing: XA needs it beside ${given[0]}`);
+  if (given.length > 0 && lacking)
+    throw new EnvError(`${lacking} is missing: XA requires it together with ${given[0]}`);
 }
 
 const XA_VARIABLES = ['DTX_XA_PAYMENT_DATABASE_URL', 'DTX_XA_INVENTORY_DATABASE_URL'] as const;

@@ -1,4 +1,4 @@
-/** The little that the apps use of the web framework's requests and replies. */
+/** The parts of the web framework's requests and replies that the apps use. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
 export interface HttpRequest {
@@ -6,13 +6,13 @@ export interface HttpRequest {
   /** Path and query, as sent. */
   readonly url: string;
   readonly protocol: 'http' | 'https';
-  /** The `Host` header; empty when an old client sent none. */
+  /** The `Host` header, or empty without one. */
   readonly host: string;
   readonly headers: IncomingMessage['headers'];
-  /** True when no route matched. */
+  /** True if no route matched. */
   readonly is404: boolean;
   readonly raw: IncomingMessage;
-  /** The body byte for byte, of requests that carry a signature over it. */
+  /** The body byte for byte, only for requests with the header `webhook-signature`. */
   readonly rawBody?: Buffer;
 }
 
@@ -25,7 +25,7 @@ export interface HttpReply {
   send(body?: string): HttpReply;
 }
 
-/** Aborted when the caller hangs up before the answer is complete, so that nobody keeps working for a gone caller. */
+/** Aborted if the caller closes the connection before the answer is complete. Long polls end with it. */
 export function goneSignal(reply: HttpReply): AbortSignal {
   const gone = new AbortController();
   reply.raw.once('close', () => {
@@ -34,7 +34,7 @@ export function goneSignal(reply: HttpReply): AbortSignal {
   return gone.signal;
 }
 
-/** `path` as an absolute URL at the address by which the caller reached this app. */
+/** `path` as an absolute URL, by the `Host` header of the request or by the address of its connection. */
 export function absoluteUrl(request: HttpRequest, path: string): string {
   const base = `${request.protocol}://${request.host}`;
   if (request.host !== '' && URL.canParse(base)) return `${new URL(base).origin}${path}`;

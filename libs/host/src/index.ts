@@ -1,4 +1,4 @@
-/** How an app is hosted: environment, HTTP platform, problem details, OpenAPI, start and stop. */
+/** Hosting of an app: environment, HTTP platform, problem details, OpenAPI, start and stop. */
 export { Checked, IdempotencyKey, queryNumber } from './checked.pipe.js';
 export { DatabaseOpen } from './database-open.guard.js';
 export { databaseOptions } from './database-options.js';

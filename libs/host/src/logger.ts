@@ -1,7 +1,7 @@
 import { ConsoleLogger } from '@nestjs/common';
 import { currentGid, currentTraceparent } from 'nest-dtx';
 
-/** One JSON object a line, with the global transaction and the trace that it belongs to, where it belongs to one. */
+/** Logs one JSON object per line, with the gid and the trace id of the current call or message, if any. */
 export class TracedLogger extends ConsoleLogger {
   constructor() {
     super({ json: true, colors: false });

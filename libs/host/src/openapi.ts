@@ -1,4 +1,4 @@
-/** OpenAPI from the very schemas that check the requests, so that the document cannot drift from the code. */
+/** Generates OpenAPI from the schemas that validate the requests, so the document matches the code. */
 import { applyDecorators, type INestApplication } from '@nestjs/common';
 import {
   ApiBody,
@@ -14,7 +14,7 @@ import { z } from 'zod';
 
 type Schema = Record<string, unknown>;
 
-/** What a call does, takes and answers. Statuses of `answers` carry a schema; `problems` are problem details. */
+/** Description of an HTTP call. `answers` are statuses with a schema, and `problems` are statuses with problem details. */
 export interface CallDescription {
   summary: string;
   description?: string;
@@ -42,14 +42,14 @@ export function Describe(call: CallDescription): MethodDecorator {
   return applyDecorators(...decorators);
 }
 
-/** A zod schema in OpenAPI's dialect. A title makes it a component of the document, under that name. */
+/** Converts a zod schema to OpenAPI. A schema with a title becomes a component of that name. */
 export function schemaOf(schema: z.ZodType): Schema {
   return z.toJSONSchema(schema, {
     target: 'openapi-3.0',
     io: 'input',
     unrepresentable: 'any',
     override: ({ jsonSchema }) => {
-      // What `format` or `type` says already, as a regular expression for machines.
+      // The pattern repeats `format` or `type`.
       if (jsonSchema.format !== undefined || jsonSchema.type === 'integer') delete jsonSchema.pattern;
       if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
       if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum;
@@ -70,7 +70,7 @@ export function documentOf(
   return { ...document, paths, components: components as OpenAPIObject['components'] };
 }
 
-/** Replaces each object schema that has a title by a reference, and collects what it replaced in `schemas`. */
+/** Replaces each object schema with a title by a reference, and collects the replaced schemas in `schemas`. */
 function withReferences(part: unknown, schemas: Schema): unknown {
   if (Array.isArray(part)) return part.map((item) => withReferences(item, schemas));
   if (typeof part !== 'object' || part === null) return part;
@@ -83,10 +83,10 @@ function withReferences(part: unknown, schemas: Schema): unknown {
   return { $ref: `#/components/schemas/${title}` };
 }
 
-/** Problems that any call with such a request may answer, and the call's own. */
+/** Problems that follow from the kind of request, and the problems of the call itself. */
 function problemsOf({ body, query, idempotent, problems }: CallDescription): Record<number, string> {
-  const found: Record<number, string> = { 503: 'What this call needs is away: try again after Retry-After' };
-  if (body || query || idempotent) found[400] = 'The request is wrong: which fields, and why';
+  const found: Record<number, string> = { 503: 'A required service is unavailable. Retry after Retry-After' };
+  if (body || query || idempotent) found[400] = 'The request is invalid. The answer names each field and its error';
   if (body) found[413] = 'The body is too large';
   if (body) found[415] = 'The body is not application/json';
   if (idempotent) found[409] = 'The first call with this Idempotency-Key is still running';
@@ -105,7 +105,8 @@ function idempotencyHeader(): MethodDecorator {
   return ApiHeader({
     name: 'Idempotency-Key',
     required: false,
-    description: 'The same key with the same body repeats the first answer instead of the work; kept for 24 h or more.',
+    description:
+      'The same key with the same body returns the first answer without doing the work again. Kept for 24 h or more.',
     schema: { type: 'string', minLength: 1, maxLength: 255, pattern: '^[\\x21-\\x7e]+$' },
   });
 }

@@ -14,20 +14,20 @@ import type { EntityTarget, ObjectLiteral } from 'typeorm';
 import { databaseModule } from './database.js';
 import type { Env } from './env.js';
 
-/** What an app brings to the platform: its name in queues, its tables, and how to read them. */
+/** The parts that an app contributes to the platform: its name in queues, its entities and migrations. */
 export interface AppParts {
   app: string;
   entities: EntityTarget<ObjectLiteral>[];
   migrations: Migration[];
-  /** As what it takes part in TCC transactions. */
+  /** The TCC participants that the app implements. */
   participates: readonly Participant[];
-  /** The app that sends notifications for all apps. */
+  /** The app that runs the notification service for all apps. */
   notifier: string;
-  /** Databases of an app that begins XA transactions. Others only take part. */
+  /** Branch databases of an app that starts XA transactions. Other apps only own a branch database. */
   branches?: Record<string, BranchDatabase>;
 }
 
-/** What every app imports: its own database, the library and the schemes that it takes part in. */
+/** The modules that every app imports: its own database, the library and the schemes. */
 export function platformModules(env: Env, parts: AppParts): DynamicModule[] {
   const { app, entities, migrations, participates, branches, notifier } = parts;
   return [
@@ -48,7 +48,7 @@ export function platformModules(env: Env, parts: AppParts): DynamicModule[] {
   ];
 }
 
-/** One app calls the merchants. The others publish their notifications to it. */
+/** One app runs the notification service. The others publish their notifications to it. */
 function notifyModule(env: Env, app: string, service: string): DynamicModule {
   const { notifySecrets: secrets, notifyUrl: defaultTarget, notifyAllow: allow, options } = env;
   if (app !== service) return NotifyModule.forPublisher({ ...options.notify, service, secrets });

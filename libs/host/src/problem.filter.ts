@@ -3,7 +3,7 @@ import type { HttpReply, HttpRequest } from './http.js';
 import { MethodNotAllowed, NotFound, problemOf } from './problem.js';
 import type { RouteTable } from './route-table.js';
 
-/** Answers every error as problem details. A caller's mistake is not logged; an error of ours is, once, with its stack. */
+/** Answers every error as problem details. Only unexpected errors are logged, once and with their stack. */
 @Catch()
 export class ProblemFilter implements ExceptionFilter {
   private readonly logger = new Logger('Http');
@@ -27,15 +27,13 @@ export class ProblemFilter implements ExceptionFilter {
     reply
       .status(problem.status)
       .headers({ ...headers, 'content-type': 'application/problem+json; charset=utf-8' })
-      // As text: the framework would append a charset of its own to an object's type.
+      // Sent as text, since the framework would append a charset to the content type of an object.
       .send(JSON.stringify({ ...problem, instance: path }));
   }
 
-  /** Decided here and not by the error: on an unknown path even a body that cannot be read is no news. */
+  /** Replaces the error on an unknown path, which may be another one, such as an unreadable body. */
   private noRoute(path: string): Error {
     const allowed = this.routes.methodsOf(path);
-    return allowed.length > 0
-      ? new MethodNotAllowed(allowed)
-      : new NotFound('there is nothing at this path: see /docs');
+    return allowed.length > 0 ? new MethodNotAllowed(allowed) : new NotFound('unknown path; see /docs');
   }
 }

@@ -11,17 +11,17 @@ class Refused extends ProblemError {
 }
 const body = z.strictObject({ buyerId: z.string(), sku: z.enum(['book', 'mug']), quantity: z.int() });
 
-describe('the problem of an error', () => {
+describe('problemOf', () => {
   it.each<[string, unknown, Partial<Problem>]>([
     ['a wrong request', new InvalidRequest([{ field: 'x', why: 'is wrong' }]), { status: 400, detail: 'x is wrong' }],
-    ['nothing there', new NotFound('no such order'), { status: 404, detail: 'no such order' }],
+    ['an unknown id', new NotFound('no such order'), { status: 404, detail: 'no such order' }],
     ['an unknown path', new NotFoundException('Cannot GET /x'), { status: 404, detail: 'Cannot GET /x' }],
     ['a wrong method', new MethodNotAllowed(['GET', 'PUT']), { status: 405 }],
-    ['an answer of the business', new Refused('no'), { status: 409, detail: 'no', orderId: 'order-1' }],
-    ['a business no', new Rejected('OUT_OF_STOCK'), { status: 409, reason: 'OUT_OF_STOCK' }],
+    ['a business error with a status', new Refused('no'), { status: 409, detail: 'no', orderId: 'order-1' }],
+    ['a rejection', new Rejected('OUT_OF_STOCK'), { status: 409, reason: 'OUT_OF_STOCK' }],
     ['a body that is too large', Object.assign(new Error('too large'), { statusCode: 413 }), { status: 413 }],
     ['a dead database', Object.assign(new Error('no'), { code: 'ECONNREFUSED' }), { status: 503 }],
-  ])('of %s', (_, error, expected) => {
+  ])('maps %s', (_, error, expected) => {
     const { problem, unexpected } = problemOf(error);
     expect(problem).toMatchObject(expected);
     expect(problem.type).not.toBe('');
@@ -29,7 +29,7 @@ describe('the problem of an error', () => {
     expect(unexpected).toBe(false);
   });
 
-  it('tells a busy key, a reused key and a refusal apart', () => {
+  it('gives a busy key, a reused key and a refusal different types', () => {
     const [busy, reused, refused] = [
       Object.create(IdempotencyKeyBusy.prototype),
       Object.create(IdempotencyKeyReused.prototype),
@@ -39,7 +39,7 @@ describe('the problem of an error', () => {
     expect(new Set([busy.type, reused.type, refused.type]).size).toBe(3);
   });
 
-  it('says of an unavailable service that nothing was done, and of a lost answer that it may have been', () => {
+  it('says for an unavailable service that nothing was done, and for a lost answer that the call may have been', () => {
     const lost = Object.assign(new Error('no'), { code: 'ECONNRESET' });
     const details = [new Unavailable('no'), new OutcomeUnknown('no'), lost].map((error) => {
       const { problem, headers } = problemOf(error);
@@ -58,7 +58,7 @@ describe('the problem of an error', () => {
     undefined,
     Object.assign(new Error('s3cr3t'), { statusCode: 500 }),
     Object.assign(new Error('s3cr3t'), { code: 'ER_PARSE_ERROR' }),
-  ])('of anything else shows nothing of its inside: %s', (error) => {
+  ])('reveals nothing about the unexpected error %s', (error) => {
     const { problem, unexpected } = problemOf(error);
     expect(problem.status).toBe(500);
     expect(JSON.stringify(problem)).not.toContain('s3cr3t');
@@ -66,7 +66,7 @@ describe('the problem of an error', () => {
   });
 });
 
-describe('a checked request', () => {
+describe('Checked and queryNumber', () => {
   const errorsOf = (check: () => unknown): InvalidRequest['errors'] => {
     try {
       check();
@@ -77,7 +77,7 @@ describe('a checked request', () => {
     return [];
   };
 
-  it('names each wrong field', () => {
+  it('name each invalid field', () => {
     const errors = errorsOf(() => new Checked(body).transform({ buyerId: 7, sku: 'car', qty: 1, x: 2 }));
     expect(errors.map(({ field }) => field).sort()).toEqual(['buyerId', 'qty', 'quantity', 'sku', 'x']);
     expect(errors).toContainEqual({ field: 'quantity', why: 'is required' });
@@ -85,13 +85,13 @@ describe('a checked request', () => {
   });
 
   it.each(['', ' 7', '7 ', '+7', '-7', '1e1', '0x7', '7.0', '101', '99999999999', ['7', '8'], {}, '٧'])(
-    'does not take %j for a number from 0 to 100',
+    'refuse %j as a number from 0 to 100',
     (value) => {
       expect(queryNumber(0, 100).safeParse(value).success).toBe(false);
     },
   );
 
-  it('takes numbers', () => {
+  it('accept the bounds 0 and 100', () => {
     expect(queryNumber(0, 100).parse('0')).toBe(0);
     expect(queryNumber(0, 100).parse('100')).toBe(100);
   });

@@ -1,4 +1,4 @@
-/** Every error of every app as RFC 9457 problem details. */
+/** Maps every error to problem details (RFC 9457). */
 import { STATUS_CODES } from 'node:http';
 import { HttpException } from '@nestjs/common';
 import {
@@ -11,9 +11,9 @@ import {
 } from 'nest-dtx';
 import type { z } from 'zod';
 
-/** One field of a request that is wrong, and why. */
+/** An invalid field of a request. */
 export interface FieldError {
-  /** Like `quantity`, `query.limit` or `header.Idempotency-Key`. */
+  /** Name of the field, such as `quantity`, `query.limit` or `header.Idempotency-Key`. */
   field: string;
   why: string;
 }
@@ -26,35 +26,35 @@ export interface Problem {
   detail: string;
   instance?: string;
   errors?: FieldError[];
-  /** Further members, each of one kind of problem. */
+  /** Extension members of a problem type. */
   [member: string]: unknown;
 }
 
-/** A problem, and the headers that go with it. `unexpected` ones are logged. */
+/** A problem with its headers. `unexpected` problems are logged. */
 export interface ProblemAnswer {
   problem: Problem;
   headers: Record<string, string>;
   unexpected: boolean;
 }
 
-/** The request is wrong: 400, with each field and why. */
+/** Answered 400. The answer names each invalid field and its error. */
 export class InvalidRequest extends Error {
   constructor(readonly errors: FieldError[]) {
-    super('the request is wrong');
+    super('the request is invalid');
   }
 }
 
-/** There is nothing under this path or id: 404. */
+/** Answered 404. The path or id does not exist. */
 export class NotFound extends Error {}
 
-/** The path is right, the method is not: 405, naming the ones that are. */
+/** Answered 405. The path exists, and the header `Allow` names its methods. */
 export class MethodNotAllowed extends Error {
   constructor(readonly allowed: string[]) {
-    super(`this path answers ${allowed.join(', ')}`);
+    super(`method not allowed; this path accepts ${allowed.join(', ')}`);
   }
 }
 
-/** An error of the business with an HTTP answer of its own. */
+/** Base of business errors with their own HTTP status. */
 export abstract class ProblemError extends Error {
   abstract readonly status: number;
   /** Members of the problem details beside title, status and detail. */
@@ -63,16 +63,17 @@ export abstract class ProblemError extends Error {
 
 const INVALID_REQUEST = 'urn:nest-dtx:invalid-request';
 const RETRY_AFTER_SECONDS = '2';
-const UNAVAILABLE = 'a required service is unavailable or busy: nothing was done; retry with the same Idempotency-Key';
+const UNAVAILABLE =
+  'a required service is unavailable or busy, so nothing was done; retry with the same Idempotency-Key';
 const UNKNOWN =
-  'a required service has not answered: the call may have been carried out; retry with the same Idempotency-Key to find out';
-/** Which queue, and which right is missing, is in the log: it is for who runs the app. */
+  'a required service did not answer, so the call may have been carried out; retry with the same Idempotency-Key to find out';
+/** The log of the app names the queue and the missing permission. The caller cannot act on them. */
 const REFUSED =
-  'the message broker refuses what this call needs: nothing was done; the log of this app says what is missing';
+  'the message broker refuses a required queue, so nothing was done; the log of this app names the queue and the reason';
 const ERRORS_SHOWN_MAX = 20;
 const FIELD_CHARS_MAX = 100;
 
-/** What to answer for an error. Never shows what it does not know: an unexpected error says nothing of its inside. */
+/** Maps an error to its answer. The answer to an unexpected error reveals nothing about it. */
 export function problemOf(error: unknown): ProblemAnswer {
   if (error instanceof InvalidRequest) {
     const errors = error.errors.slice(0, ERRORS_SHOWN_MAX);
@@ -88,11 +89,11 @@ export function problemOf(error: unknown): ProblemAnswer {
     return answer(409, error.message, { type: 'urn:nest-dtx:refused', reason: error.reason });
   }
   if (error instanceof IdempotencyKeyBusy) {
-    const detail = 'the first call with this Idempotency-Key is still running: ask again soon';
+    const detail = 'the first call with this Idempotency-Key is still running; retry soon';
     return answer(409, detail, { type: 'urn:nest-dtx:idempotency-key-busy' }, { 'retry-after': '1' });
   }
   if (error instanceof IdempotencyKeyReused) {
-    const detail = 'this Idempotency-Key was used with another body: use a new key for a new purchase';
+    const detail = 'this Idempotency-Key was used with another body; use a new key for a new request';
     return answer(422, detail, { type: 'urn:nest-dtx:idempotency-key-reused' });
   }
   if (error instanceof QueueRefused)
@@ -101,10 +102,10 @@ export function problemOf(error: unknown): ProblemAnswer {
     const detail = isOutcomeUnknown(error) ? UNKNOWN : UNAVAILABLE;
     return answer(503, detail, { type: 'urn:nest-dtx:unavailable' }, { 'retry-after': RETRY_AFTER_SECONDS });
   }
-  return httpProblem(error) ?? { ...answer(500, 'an error on our side; it was logged'), unexpected: true };
+  return httpProblem(error) ?? { ...answer(500, 'internal error; it was logged'), unexpected: true };
 }
 
-/** Errors of the HTTP layers and of the library's own calls: their text was written for the caller. */
+/** Maps errors of the HTTP layers and of `/dtx`, whose texts are written for the caller. */
 function httpProblem(error: unknown): ProblemAnswer | undefined {
   if (error instanceof HttpException) {
     const status = error.getStatus();
@@ -130,7 +131,7 @@ function answer(
   return { problem, headers, unexpected: false };
 }
 
-/** What zod found, as fields. `place` is where in the request: nothing for the body, else `query`, `path` or `header`. */
+/** Converts zod issues to field errors. `place` is empty for the body, and otherwise `query`, `path` or `header`. */
 export function fieldErrors(error: z.ZodError, place = ''): FieldError[] {
   return error.issues.flatMap((issue) => {
     if (issue.code === 'unrecognized_keys') {

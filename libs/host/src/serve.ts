@@ -1,4 +1,4 @@
-/** From a module to a running app: the same for all three. */
+/** Starts and stops an app: environment, HTTP server, message consumers, signals. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type DynamicModule, Logger } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
@@ -14,18 +14,18 @@ import { documentOf } from './openapi.js';
 import { ProblemFilter } from './problem.filter.js';
 import { RouteTable } from './route-table.js';
 
-/** How long a stop waits for requests and handlers under way. Past it they are cut off: recovery finishes them. */
+/** Time limit of a stop. After it the process exits, and recovery finishes its transactions after the next start. */
 const STOP_TIMEOUT_MS = 15_000;
-/** How long of it new calls are still taken, while others are under way: whoever spreads the load learns that it stops. */
+/** Part of the stop in which new calls are still accepted while others run, so that load balancers can react to the 503. */
 const STILL_LISTENING_MS = 4_000;
-/** How long of it the calls that were taken have for their answers, before the loops and consumers stop. */
+/** Part of the stop in which accepted calls are answered, before loops and consumers stop. */
 const LAST_ANSWERS_MS = 4_000;
 
-/** What to serve. */
+/** Description of an app. */
 export interface AppToServe {
-  /** Its name in messages to the operator. */
+  /** Name in messages to the operator. */
   app: string;
-  /** Port when `PORT` is not set. */
+  /** Default of `PORT`. */
   port: number;
   title: string;
   description: string;
@@ -33,14 +33,14 @@ export interface AppToServe {
 }
 
 /**
- * Runs an app until SIGTERM or SIGINT. When it can be asked, it prints `listening on http://...` with the real port,
- * on a line of its own. Neither a dead database nor a dead broker stops it: see `GET /health/ready`.
+ * Runs an app until SIGTERM or SIGINT. As soon as it accepts calls, it prints the line `listening on http://...` with the
+ * real port. An unavailable database or broker does not prevent the start, see `GET /health/ready`.
  */
-export async function serve(what: AppToServe): Promise<void> {
+export async function serve(definition: AppToServe): Promise<void> {
   try {
-    const env = readEnv(process.env, { port: what.port });
+    const env = readEnv(process.env, { port: definition.port });
     const calls = new Calls();
-    const app = await createApp(what, env, calls);
+    const app = await createApp(definition, env, calls);
     stopOnSignal(app, calls);
     await app.startAllMicroservices();
     await listen(app, env);
@@ -49,35 +49,35 @@ export async function serve(what: AppToServe): Promise<void> {
       new Logger('Env').warn(`DTX_ADMIN_TOKEN is not set; the token for /dtx of this run is ${env.adminToken}`);
     }
   } catch (error) {
-    process.stderr.write(`${what.app}: ${startError(error)}\n`);
+    process.stderr.write(`${definition.app}: ${startError(error)}\n`);
     process.exit(1);
   }
 }
 
-async function createApp(what: AppToServe, env: Env, calls: Calls): Promise<NestFastifyApplication> {
+async function createApp(definition: AppToServe, env: Env, calls: Calls): Promise<NestFastifyApplication> {
   const routes = new RouteTable();
-  const app = await NestFactory.create<NestFastifyApplication>(what.module(env), createAdapter(routes, calls), {
+  const app = await NestFactory.create<NestFastifyApplication>(definition.module(env), createAdapter(routes, calls), {
     logger: new TracedLogger(),
     bodyParser: false,
     abortOnError: false,
   });
   app.useGlobalFilters(new ProblemFilter(routes));
   app.useGlobalInterceptors(new AnswerDeadline());
-  SwaggerModule.setup('docs', app, () => documentOf(app, what));
+  SwaggerModule.setup('docs', app, () => documentOf(app, definition));
   await connectDtx(app);
   return app;
 }
 
-/** Not through the framework's `listen`, which would add an error line of its own to the one below. */
+/** Listens without the framework's `listen`, which would log a second error line. */
 async function listen(app: NestFastifyApplication, { port, host }: Env): Promise<void> {
   await app.init();
   await app.getHttpAdapter().getInstance().listen({ port, host });
 }
 
 /**
- * Stops in order. Readiness is 503 from the signal on. The listener closes when the last call has its answer: until then
- * loops and consumers run, so each answer is what it would have been before. Then the work that is under way ends, and the
- * connections close. A second signal ends at once.
+ * Stops in order. Readiness is 503 from the signal on. The listener closes after the last answer. Until then loops and
+ * consumers run, so calls are answered as usual. Then running work ends and the connections close. A second signal exits
+ * at once.
  */
 function stopOnSignal(app: NestFastifyApplication, calls: Calls): void {
   let stopping = false;
@@ -87,13 +87,13 @@ function stopOnSignal(app: NestFastifyApplication, calls: Calls): void {
     const logger = new Logger('Stop');
     logger.log(`${signal}: stopping`);
     setTimeout(() => {
-      logger.warn(`not stopped after ${STOP_TIMEOUT_MS} ms: ending now, recovery finishes what was begun`);
+      logger.warn(`not stopped after ${STOP_TIMEOUT_MS} ms, exiting; recovery finishes open transactions`);
       process.exit(1);
     }, STOP_TIMEOUT_MS).unref();
     close(app, calls).then(
       () => process.exit(0),
       (error: unknown) => {
-        logger.error(`stopped with an error: ${String(error)}`, error instanceof Error ? error.stack : undefined);
+        logger.error(`stop failed: ${String(error)}`, error instanceof Error ? error.stack : undefined);
         process.exit(1);
       },
     );
@@ -105,7 +105,7 @@ async function close(app: NestFastifyApplication, calls: Calls): Promise<void> {
   app.get(Readiness, { strict: false }).stop();
   await calls.end(STILL_LISTENING_MS);
   const closed = app.getHttpAdapter().getInstance().close();
-  // A call without an answer by now needs what is closed next. It is waited for there.
+  // An unanswered call needs the loops or consumers that `app.close` stops, and that waits for their work.
   await Promise.race([closed, sleep(LAST_ANSWERS_MS)]);
   await app.close();
 }
@@ -116,13 +116,14 @@ function addressOf(app: NestFastifyApplication): string {
   return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
 }
 
-/** One line for what an operator can put right; the whole error for what only a programmer can. */
+/** One line for an error that an operator can correct, and the whole stack for any other error. */
 function startError(error: unknown): string {
   if (error instanceof EnvError) return error.message;
-  // `section.option: ...` is from DTX_OPTIONS; the others name themselves what is wrong.
+  // A text `section.option: ...` comes from DTX_OPTIONS. Other texts already name their source.
   if (error instanceof OptionsError)
     return /^[a-zA-Z]+(\.\w+)*: /.test(error.message) ? `DTX_OPTIONS is wrong: ${error.message}` : error.message;
   const { code, syscall } = error as NodeJS.ErrnoException;
-  if (syscall === 'listen' || syscall === 'getaddrinfo') return `PORT or HOST cannot be used (${code}): choose another`;
+  if (syscall === 'listen' || syscall === 'getaddrinfo')
+    return `cannot listen on PORT or HOST: ${code}; choose another`;
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }

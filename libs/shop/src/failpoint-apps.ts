@@ -1,9 +1,9 @@
 import type { Failpoint } from 'nest-dtx';
 
-type Played = Partial<Record<Failpoint['role'], 'order' | 'payment' | 'inventory'>>;
+type AppByRole = Partial<Record<Failpoint['role'], 'order' | 'payment' | 'inventory'>>;
 
-/** Which app plays which part of a scheme when something is bought, so that it meets the failpoints of that part. */
-const APPS: Readonly<Record<string, Played>> = {
+/** The app of each role of a scheme in the demo. The app of a role reaches the failpoints of that role. */
+const APPS: Readonly<Record<string, AppByRole>> = {
   'local-message': { sender: 'order', receiver: 'inventory' },
   'half-message': { sender: 'inventory', receiver: 'payment' },
   'reliable-message': { sender: 'inventory', receiver: 'order' },
@@ -12,9 +12,9 @@ const APPS: Readonly<Record<string, Played>> = {
   notify: { service: 'payment' },
 };
 
-/** The app that meets a failpoint. @throws Error for a part that no app plays */
+/** The app that reaches a failpoint. @throws Error for a role without an app */
 export function appOf({ name, scheme, role }: Pick<Failpoint, 'name' | 'scheme' | 'role'>): string {
   const app = APPS[scheme]?.[role];
-  if (!app) throw new Error(`no app plays the ${role} of ${scheme}, which meets failpoint ${name}`);
+  if (!app) throw new Error(`no app for failpoint ${name}: scheme ${scheme} has no app in the role ${role}`);
   return app;
 }

@@ -1,4 +1,4 @@
-// The money, the goods and the words that the apps share.
+// Business rules, entities and message contracts that the apps share.
 
 export { Account } from './accounts/account.entity.js';
 export {
@@ -45,7 +45,6 @@ export {
   stockTaken,
 } from './messages.js';
 export { ordersMigrations } from './orders/migrations.js';
-// The business, once: rules that take the caller's transaction.
 export { acceptedViewOf, Order, viewOf } from './orders/order.entity.js';
 export {
   cursorOf,
@@ -79,7 +78,7 @@ export {
   paymentNotification,
   paymentResult,
   paymentResultBody,
-  tellPaymentResult,
+  publishPaymentResult,
 } from './payment-results.js';
 export { isSold, priceList, priceOf } from './prices.js';
 export type { OrderStatus, Purchase, PurchaseBody, Reason, Scheme } from './purchase.js';

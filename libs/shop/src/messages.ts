@@ -1,14 +1,14 @@
 /**
- * The message contracts of the shop. Each message of the purchase flow carries the whole purchase and its own result,
- * because no ordering is promised: a result that overtakes the message before it can still be handled.
+ * Message contracts of the shop. Each message of the purchase flow carries the whole purchase and its result. Messages may
+ * arrive in any order, and a result can be handled before the message that it follows.
  */
 import { defineMessage, type MessageOf } from 'nest-dtx';
 import { z } from 'zod';
 import { AVAILABLE_MAX, cents, name, notifyUrl, quantity, REASONS, SCHEMES } from './purchase.js';
 
 /**
- * A purchase on its way between the apps. The sku is any name: a receiver with an older price list must still be able
- * to undo what others did for it. `createdAt` is missing while the order database has not given the time yet.
+ * A purchase in messages between the apps. The sku may be any name, so that a receiver with an older price list can still
+ * undo a purchase. `createdAt` is missing until the order database has set it.
  */
 export const purchaseOnTheWay = z.object({
   orderId: z.uuid(),
@@ -26,7 +26,7 @@ const refusedPurchase = purchaseOnTheWay.extend({ reason: z.enum(REASONS) });
 
 const ofOrder = (message: { orderId: string }): string => message.orderId;
 
-/** An order exists and wants its stock. */
+/** An order was placed and needs its stock. */
 export const orderPlaced = defineMessage({
   name: 'order.placed',
   version: 1,
@@ -36,7 +36,7 @@ export const orderPlaced = defineMessage({
 });
 export type OrderPlaced = MessageOf<typeof orderPlaced>;
 
-/** The stock is taken: now the money. */
+/** The stock of an order is taken. The payment is next. */
 export const stockTaken = defineMessage({
   name: 'stock.taken',
   version: 1,
@@ -46,7 +46,7 @@ export const stockTaken = defineMessage({
 });
 export type StockTaken = MessageOf<typeof stockTaken>;
 
-/** There was not enough stock: nothing was taken, the order is to be cancelled. */
+/** The stock does not suffice and none is taken. The order must be cancelled. */
 export const stockRejected = defineMessage({
   name: 'stock.rejected',
   version: 1,
@@ -56,7 +56,7 @@ export const stockRejected = defineMessage({
 });
 export type StockRejected = MessageOf<typeof stockRejected>;
 
-/** The money is taken: the purchase is complete. */
+/** The money is taken and the purchase is complete. */
 export const paymentCaptured = defineMessage({
   name: 'payment.captured',
   version: 1,
@@ -66,7 +66,7 @@ export const paymentCaptured = defineMessage({
 });
 export type PaymentCaptured = MessageOf<typeof paymentCaptured>;
 
-/** The money was not to be had: the order is to be cancelled and the stock to be put back. */
+/** The payment is declined. The order must be cancelled, and the stock put back. */
 export const paymentDeclined = defineMessage({
   name: 'payment.declined',
   version: 1,
@@ -77,8 +77,8 @@ export const paymentDeclined = defineMessage({
 export type PaymentDeclined = MessageOf<typeof paymentDeclined>;
 
 /**
- * A flash sale: the stock is taken already, the order and the money are to follow. Replicated, since it goes out as a
- * half message: once the broker has confirmed it, no row of inventory's would send it again.
+ * A flash sale. The stock is taken, and order and payment follow. Half messages need a replicated contract, since the
+ * prepared message exists only in the broker.
  */
 export const flashSold = defineMessage({
   name: 'flash.sold',
@@ -90,7 +90,7 @@ export const flashSold = defineMessage({
 });
 export type FlashSold = MessageOf<typeof flashSold>;
 
-/** What the catalog is told of a sku's stock: absolute and versioned, never a difference. */
+/** Stock of a sku for the catalog. The value is absolute and versioned, never a difference. */
 const stockHint = z.object({
   sku: name,
   available: z.int().min(0).max(AVAILABLE_MAX),
@@ -98,8 +98,8 @@ const stockHint = z.object({
 });
 
 /**
- * Someone set the stock of a sku. Absolute and versioned, never a difference: the newest version wins, so a lost,
- * repeated or late message does no harm. A hint for the catalog; what can be sold is decided where the stock is.
+ * The stock of a sku was set. The newest version wins, so a lost, duplicate or late message does no harm. It is a hint for
+ * the catalog. The inventory app decides whether stock suffices.
  */
 export const stockChanged = defineMessage({
   name: 'stock.changed',
@@ -111,8 +111,8 @@ export const stockChanged = defineMessage({
 export type StockChanged = MessageOf<typeof stockChanged>;
 
 /**
- * Goods have come in. Published before its transaction commits and known again by Redis, so it may tell of what was
- * rolled back, and may be handled twice: the hint bears both, being absolute, versioned, and only a hint.
+ * A sku was restocked. The message is published before the commit and deduplicated by Redis. It may describe a restock that
+ * was rolled back, and it may be handled twice. Both are harmless for an absolute, versioned hint.
  */
 export const stockRestocked = defineMessage({
   name: 'stock.restocked',

@@ -1,10 +1,10 @@
-/** Who takes part in a checkout by TCC, and what each is told. The gid of the transaction is the order's id. */
+/** TCC participants of a checkout with their arguments. The gid of the transaction is the order id. */
 import { type ArgsOf, defineParticipant } from 'nest-dtx';
 import { z } from 'zod';
 import { purchaseOnTheWay } from './messages.js';
 import { cents, name, notifyUrl, quantity } from './purchase.js';
 
-/** The order: PENDING, then CONFIRMED or CANCELLED. It gets the whole purchase, since it must be able to write it at any step. */
+/** The order: PENDING, then CONFIRMED or CANCELLED. Its arguments are the whole purchase, which any phase may have to write. */
 export const orderCheckout = defineParticipant({ name: 'order.checkout', version: 1, args: purchaseOnTheWay });
 export type OrderCheckout = ArgsOf<typeof orderCheckout>;
 
@@ -12,7 +12,7 @@ export type OrderCheckout = ArgsOf<typeof orderCheckout>;
 export const paymentFunds = defineParticipant({
   name: 'payment.funds',
   version: 1,
-  // Where to tell of the result, too: known to the one who captures, and to nobody else.
+  // Only this participant publishes the payment result, so only it needs the URL.
   args: z.object({ buyerId: name, amount: cents, notifyUrl: notifyUrl.optional() }),
 });
 export type PaymentFunds = ArgsOf<typeof paymentFunds>;
@@ -25,5 +25,5 @@ export const inventoryStock = defineParticipant({
 });
 export type InventoryStock = ArgsOf<typeof inventoryStock>;
 
-/** The app that calls the merchants for all apps. */
+/** The app that runs the notification service for all apps. */
 export const NOTIFIER = 'payment';

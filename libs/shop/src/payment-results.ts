@@ -1,6 +1,6 @@
 /**
- * What the merchant is told of the money of a purchase, as its payment row has it. Called again for the same payment it
- * tells the same, under the same id: that makes a duplicate of it.
+ * Notifications of payment results to the merchant. They are derived from the payment row, so a retry publishes the same
+ * content under the same id.
  */
 import type { Notification, Notifications } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';
@@ -10,7 +10,7 @@ import type { Payment } from './accounts/payment.entity.js';
 import type { PurchaseOnTheWay } from './messages.js';
 import { cents, name } from './purchase.js';
 
-/** What became of the money of one order: the data of a notification, and what `GET /payments/{orderId}` answers. */
+/** Payment result of one order: the data of a notification, and the answer of `GET /payments/{orderId}`. */
 export const paymentResult = z.object({
   orderId: z.uuid(),
   buyerId: name,
@@ -19,17 +19,17 @@ export const paymentResult = z.object({
 });
 export type PaymentResult = z.infer<typeof paymentResult>;
 
-/** A payment result as it comes over the wire: `{type, timestamp, data}`, as Standard Webhooks has it. */
+/** Webhook body of a payment result, `{type, timestamp, data}` as in Standard Webhooks. */
 export const paymentResultBody = z.object({
   type: z.enum(['payment.captured', 'payment.declined']),
   timestamp: z.iso.datetime(),
   data: paymentResult,
 });
 
-type Told = Pick<Payment, 'orderId' | 'buyerId' | 'amount' | 'status' | 'createdAt'>;
+type PaymentFacts = Pick<Payment, 'orderId' | 'buyerId' | 'amount' | 'status' | 'createdAt'>;
 
-/** The notification of a payment. `notifyUrl` is the purchase's own target. */
-export function paymentNotification(payment: Told, notifyUrl: string | undefined): Notification {
+/** The notification of a payment. `notifyUrl` is the target given with the purchase. */
+export function paymentNotification(payment: PaymentFacts, notifyUrl: string | undefined): Notification {
   const { orderId, buyerId, amount, status, createdAt: at } = payment;
   const type = status === 'CAPTURED' ? 'payment.captured' : 'payment.declined';
   return {
@@ -43,11 +43,11 @@ export function paymentNotification(payment: Told, notifyUrl: string | undefined
 }
 
 /**
- * Publishes what became of the money of an order, if anything has. Call it after the commit and before the step is ended.
- * `manager` is of the database that has the payments; it only reads.
- * @throws BrokerUnavailable when it is not known to be sent: the step must wait
+ * Publishes the payment result of an order, if there is one. Call it after the commit and before the step ends. `manager`
+ * belongs to the payment database and only reads.
+ * @throws BrokerUnavailable or Unconfirmed without a publisher confirm. The step must be retried.
  */
-export async function tellPaymentResult(
+export async function publishPaymentResult(
   notifications: Notifications,
   manager: EntityManager,
   { orderId, notifyUrl }: Pick<PurchaseOnTheWay, 'orderId' | 'notifyUrl'>,

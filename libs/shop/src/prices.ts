@@ -1,4 +1,4 @@
-/** What the shop sells and for how much, in integer minor units (cents). The same list in every app. */
+/** The price list of the shop, in integer cents. Every app has the same list. */
 
 const NUMBERED_ITEMS = 1000;
 
@@ -6,17 +6,17 @@ const prices: ReadonlyMap<string, number> = new Map([
   ['book', 1_999],
   ['phone', 299_900],
   ['mug', 990],
-  // Many equal things, so that a load can spread over skus instead of queueing for one row's lock.
+  // Many equal items, so that a load test can spread over skus instead of waiting for the lock of one row.
   ...Array.from({ length: NUMBERED_ITEMS }, (_, i): [string, number] => [
     `item-${String(i + 1).padStart(4, '0')}`,
     100,
   ]),
 ]);
 
-/** Every sku with its price, in the order in which a catalog shows them. */
+/** Every sku with its price, in catalog order. */
 export const priceList: readonly { sku: string; price: number }[] = [...prices].map(([sku, price]) => ({ sku, price }));
 
-/** The price of one piece in cents; undefined for a sku that the shop does not sell. */
+/** The price of one piece in cents, or undefined for a sku that is not on the list. */
 export function priceOf(sku: string): number | undefined {
   return prices.get(sku);
 }

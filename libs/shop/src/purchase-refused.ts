@@ -1,6 +1,6 @@
 import { ProblemError } from '@nest-dtx/host';
 
-/** A purchase was refused at once: 409. The order is CANCELLED, or does not exist. */
+/** A refused purchase, answered 409. The order is CANCELLED or does not exist. */
 export class PurchaseRefused extends ProblemError {
   override readonly status = 409;
   override readonly members;

@@ -12,7 +12,7 @@ describe('the body of a purchase', () => {
   });
 
   it.each([
-    ['no object', 'alice'],
+    ['a text instead of an object', 'alice'],
     ['an array', [good]],
     ['a missing field', { buyerId: 'alice', sku: 'book' }],
     ['an unknown field', { ...good, qty: 1 }],
@@ -27,7 +27,7 @@ describe('the body of a purchase', () => {
     ['not a number', { ...good, quantity: Number.NaN }],
     ['infinity, as JSON makes it of 1e400', { ...good, quantity: JSON.parse('1e400') }],
     ['a buyer without a name', { ...good, buyerId: '' }],
-    ['a URL that is none', { ...good, notifyUrl: 'merchant.example' }],
+    ['an invalid URL', { ...good, notifyUrl: 'merchant.example' }],
     ['a URL of another protocol', { ...good, notifyUrl: 'file:///etc/passwd' }],
     ['a URL with white space', { ...good, notifyUrl: 'http://merchant.example/ x' }],
     ['a URL that is too long', { ...good, notifyUrl: `http://merchant.example/${'x'.repeat(2_048)}` }],
@@ -47,12 +47,12 @@ describe('a name', () => {
 });
 
 describe('amounts and ids', () => {
-  it('calculates in cents, exactly', () => {
+  it('amountOf calculates exactly in cents', () => {
     expect(amountOf({ sku: 'phone', quantity: 1_000 })).toBe(299_900_000);
     expect(priceList).toHaveLength(1_003);
   });
 
-  it('knows an order id when it sees one', () => {
+  it('isOrderId accepts only a lower-case UUID', () => {
     expect(isOrderId('01976d2e-8c1b-7d3a-9f00-5a1c2b3d4e5f')).toBe(true);
     expect(isOrderId('01976D2E-8C1B-7D3A-9F00-5A1C2B3D4E5F')).toBe(false);
     expect(isOrderId("01976d2e-8c1b-7d3a-9f00-5a1c2b3d4e5f' OR 1=1")).toBe(false);

@@ -1,44 +1,44 @@
-/** A purchase as the outside sees it: the body that asks for one, and the view that answers. */
+/** A purchase in the HTTP API: the request body and the view in answers. */
 import { z } from 'zod';
 import { isSold, priceOf } from './prices.js';
 
-/** The most that a purchase may cost and an account may hold, in cents. Far below 2^53, so numbers stay exact. */
+/** Largest amount of a purchase and balance of an account, in cents. Far below 2^53, so numbers stay exact. */
 export const AMOUNT_MAX = 1_000_000_000_000;
 
-/** The most pieces of one sku in one purchase. */
+/** Largest quantity of one sku in one purchase. */
 export const QUANTITY_MAX = 1_000;
 
-/** The most pieces of one sku that may be on the shelf. */
+/** Largest available stock of one sku. */
 export const AVAILABLE_MAX = 1_000_000_000;
 
 const NAME_CHARS_MAX = 64;
 const NOTIFY_URL_CHARS_MAX = 2_048;
 
-/** The ways to make a purchase. */
+/** The schemes that can carry out a purchase. */
 export const SCHEMES = ['local-message', 'xa', 'tcc', 'half-message'] as const;
 export type Scheme = (typeof SCHEMES)[number];
 
-/** An order's states: PENDING moves once, to one of the other two. */
+/** States of an order. PENDING moves once, to one of the other two. */
 export const ORDER_STATUSES = ['PENDING', 'CONFIRMED', 'CANCELLED'] as const;
 export type OrderStatus = (typeof ORDER_STATUSES)[number];
 
-/** Why a purchase was cancelled. */
+/** Reasons of a cancelled purchase. */
 export const REASONS = ['OUT_OF_STOCK', 'INSUFFICIENT_FUNDS', 'UNKNOWN_BUYER', 'TIMEOUT'] as const;
 export type Reason = (typeof REASONS)[number];
 
-/** A refusal's reason as the outside knows it. A person who rejects what got stuck gives none of the list: its time is up. */
-export function reasonOf(no: { reason: string }): Reason {
-  return REASONS.find((reason) => reason === no.reason) ?? 'TIMEOUT';
+/** The API's reason for a rejection. A rejection by an operator has a reason outside the list, which counts as TIMEOUT. */
+export function reasonOf(rejection: { reason: string }): Reason {
+  return REASONS.find((reason) => reason === rejection.reason) ?? 'TIMEOUT';
 }
 
-/** NUL is no text for a database client, and a lone surrogate has no UTF-8 form: both would come back as other names. */
+/** False for texts that a database would change. NUL ends a text in some clients. A lone surrogate has no UTF-8 form. */
 function isStorable(text: string): boolean {
   return !/\0|[\uD800-\uDFFF]/u.test(text);
 }
 
 /**
- * A buyer's or sku's name: 1 to 64 characters, counted as people and SQL count them (an emoji is one, not two).
- * Compared byte by byte everywhere, so "alice", "Alice" and "alice " are three names.
+ * Name of a buyer or sku: 1 to 64 code points, as SQL counts characters (an emoji counts once). All apps compare names
+ * byte by byte, so "alice", "Alice" and "alice " are three names.
  */
 export const name = z
   .string()
@@ -49,10 +49,10 @@ export const name = z
 
 /** A name that is on the price list. */
 export const soldSku = name
-  .refine(isSold, 'is not on the price list: see GET /catalog of the order app')
+  .refine(isSold, 'is not on the price list; see GET /catalog of the order app')
   .meta({ example: 'book' });
 
-/** Where the merchant wants to hear of the result. */
+/** Webhook URL of the merchant for the payment result. */
 export const notifyUrl = z
   .url({ protocol: /^https?$/, error: 'must be an absolute http or https URL' })
   .max(NOTIFY_URL_CHARS_MAX)
@@ -61,10 +61,10 @@ export const notifyUrl = z
 
 export const quantity = z.int().min(1).max(QUANTITY_MAX);
 
-/** Integer cents, as balances and amounts are. */
+/** Integer cents, for balances and amounts. */
 export const cents = z.int().min(0).max(AMOUNT_MAX);
 
-/** The body of every call that starts a purchase. Unknown fields are refused: a misspelt one must not be dropped. */
+/** The body of every call that starts a purchase. Unknown fields are refused, since a misspelt one must not be ignored. */
 export const purchaseBody = z
   .strictObject({
     buyerId: name.meta({ example: 'alice' }),
@@ -75,7 +75,7 @@ export const purchaseBody = z
   .meta({ title: 'PurchaseRequest', example: { buyerId: 'alice', sku: 'book', quantity: 1 } });
 export type PurchaseBody = z.infer<typeof purchaseBody>;
 
-/** A purchase as every app answers it. Times are ISO 8601 in UTC, by the clock of the database where it was begun or settled. */
+/** A purchase in the answers of all apps. Times are ISO 8601 in UTC, by the clock of the database that wrote them. */
 export const purchaseView = z
   .object({
     orderId: z.uuid(),
@@ -105,14 +105,15 @@ export const purchaseView = z
   });
 export type Purchase = z.infer<typeof purchaseView>;
 
-/** True for what can be an order's id at all: a UUID in its usual form. Anything else is not worth a query. */
+/** True for a UUID in lower case. Any other text cannot be an order id and needs no query. */
 export function isOrderId(text: string): boolean {
   return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text);
 }
 
-/** What a purchase costs in cents. The body must have been checked: an unknown sku here is a programmer's error. */
+/** The amount of a purchase in cents. @throws Error for an unknown sku, since `purchaseBody` must have checked it */
 export function amountOf(wanted: Pick<PurchaseBody, 'sku' | 'quantity'>): number {
   const price = priceOf(wanted.sku);
-  if (price === undefined) throw new Error(`"${wanted.sku}" has no price: check a purchase with purchaseBody first`);
+  if (price === undefined)
+    throw new Error(`no price for sku "${wanted.sku}"; validate the purchase with purchaseBody first`);
   return price * wanted.quantity;
 }

@@ -7,8 +7,8 @@ import { stockMigrations } from './stock/migrations.js';
 import { Stock } from './stock/stock.entity.js';
 
 /**
- * The databases that the order app reaches by XA. They belong to the other apps, which migrate them: this program runs
- * the same rules there, and writes only to the very schema that it knows.
+ * The branch databases of the order app. They belong to the other apps, which migrate them. The order app runs the same
+ * business rules there, and only with the schema versions that it knows.
  */
 export function xaBranches({ xaPaymentDatabaseUrl, xaInventoryDatabaseUrl }: Env): Record<string, BranchDatabase> {
   if (xaPaymentDatabaseUrl === undefined || xaInventoryDatabaseUrl === undefined) return {};
@@ -26,7 +26,7 @@ export function xaBranches({ xaPaymentDatabaseUrl, xaInventoryDatabaseUrl }: Env
   };
 }
 
-/** The library reads the address from the URL, and takes the rest as options. */
+/** The library reads the address from the URL. The options after the `?` are passed on separately. */
 function place(url: string): Pick<BranchDatabase, 'url' | 'options'> {
   const { ssl, extra } = databaseOptions(url);
   return { url, options: { ...extra, ...(ssl ? { ssl } : {}) } };

@@ -3,10 +3,13 @@ import { parseOptions } from '../core/options.js';
 import { CONFIRMED_PUBLISH_OPTIONS, type ConfirmedPublishOptionsInput, confirmedPublishOptions } from './options.js';
 import { ConfirmedMessages } from './publish.js';
 
-/** Reliable messages on any broker (可靠消息, 其他MQ). Import it beside `DtxModule.forRoot` where they are published. */
+/**
+ * Reliable messages without a table (可靠消息). Import it beside `DtxModule.forRoot` in the apps that publish them. See
+ * docs/schemes/confirmed-publish.md.
+ */
 @Module({})
 export class ConfirmedPublishModule {
-  /** @throws OptionsError naming what is wrong */
+  /** @throws OptionsError that names the invalid option */
   static forRoot(options: ConfirmedPublishOptionsInput = {}): DynamicModule {
     const checked = parseOptions('reliableMessage', confirmedPublishOptions, options);
     return {

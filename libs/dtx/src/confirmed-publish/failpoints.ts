@@ -4,15 +4,16 @@ import { defineScheme } from '../core/scheme.js';
 
 export const SCHEME = defineScheme('reliable-message');
 
+/** The publisher's only crash point. */
 export const failpoints = {
   published: defineFailpoint({
     name: `${SCHEME}.published`,
     scheme: SCHEME,
     step: 1,
     role: 'sender',
-    disk: 'The broker has the message and has confirmed it; the local transaction it belongs to is not committed.',
+    disk: 'The broker has confirmed the message. The local transaction that it belongs to is not committed.',
     finisher:
-      'Nobody can: the message tells of what was rolled back. Its receiver must bear that; the next true value corrects it.',
+      'No recovery exists. The message describes a change that was rolled back, and the next true value corrects its receiver.',
   }),
 };
 

@@ -1,4 +1,4 @@
-/** Messages published with a publisher confirm before the local commit. */
+/** Confirmed publish. Messages are published with a publisher confirm before the local commit. */
 import { ConfirmedPublishModule } from './confirmed-publish.module.js';
 import type { ConfirmedPublishOptionsInput } from './options.js';
 import { ConfirmedMessages } from './publish.js';

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { payloadMaxBytesOption } from '../core/broker/payload.js';
 import { backoffOption, countOption, msOption } from '../core/options.js';
 
-/** Options of reliable messages. Times in milliseconds. */
+/** Options of confirmed publish. Times in milliseconds. */
 export const confirmedPublishOptions = z.strictObject({
   /** Publish attempts before the transaction is rolled back. Its row locks are held meanwhile, so keep it small. */
   triesMax: countOption(3, 100),

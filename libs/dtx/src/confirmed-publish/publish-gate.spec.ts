@@ -4,8 +4,8 @@ import { PublishGate } from './publish-gate.js';
 
 const soon = () => performance.now() + 5_000;
 
-describe('the gate of publishes inside transactions', () => {
-  it('lets so many in at once, and the next one when a place is given back', async () => {
+describe('PublishGate', () => {
+  it('admits up to its limit, and admits the next caller when a place is released', async () => {
     const gate = new PublishGate(2);
     const [first] = [await gate.enter(soon()), await gate.enter(soon())];
     let isIn = false;
@@ -20,7 +20,7 @@ describe('the gate of publishes inside transactions', () => {
     expect(isIn).toBe(true);
   });
 
-  it('goes on through a queue of many while the broker answers', async () => {
+  it('admits every caller of a long queue while the broker answers', async () => {
     const gate = new PublishGate(2);
     let done = 0;
     const one = async () => {
@@ -33,7 +33,7 @@ describe('the gate of publishes inside transactions', () => {
     expect(done).toBe(60);
   });
 
-  it('refuses at the end of the time, and at once when those inside are not answered', async () => {
+  it('rejects a caller at its deadline, and immediately when the broker has not answered the callers inside', async () => {
     const gate = new PublishGate(1);
     await gate.enter(soon());
     await expect(gate.enter(performance.now() + 50)).rejects.toBeInstanceOf(BrokerUnavailable);

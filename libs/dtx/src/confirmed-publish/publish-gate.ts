@@ -1,23 +1,24 @@
 import { BrokerUnavailable } from '../core/errors/errors.js';
 
-/** One that has been inside for so long says that the broker is silent, and not that it is busy. */
+/** A caller that has waited this long for its confirm shows that the broker is silent rather than busy. */
 const SILENT_MS = 500;
 
 /**
- * Who may publish inside a transaction. Each holds a connection of the database while it waits for the broker, so only few
- * wait at once: the rest of the pool stays with those who need no broker. One more waits while the broker answers, and is
- * refused as soon as it does not.
+ * Semaphore for publishes inside transactions. Each caller holds a database connection while it waits for the broker. The
+ * gate leaves the rest of the pool to other work. A caller without a place waits while the broker answers and is rejected
+ * as soon as the broker is silent.
  */
 export class PublishGate {
-  /** When each has come in, the first of them first. */
+  /** Entry time of each caller inside, oldest first. */
   private readonly inside = new Map<object, number>();
   private readonly waiting = new Set<() => void>();
 
   constructor(private readonly placesMax: number) {}
 
   /**
-   * Resolves with what gives the place back.
-   * @throws BrokerUnavailable when there is none before the end, or the broker is silent: nothing was sent
+   * Resolves with the function that releases the place.
+   * @param endsAt deadline by `performance.now()`
+   * @throws BrokerUnavailable if no place is free before the deadline, or the broker is silent. Nothing was sent.
    */
   async enter(endsAt: number): Promise<() => void> {
     for (;;) {
@@ -30,7 +31,9 @@ export class PublishGate {
       const [oldest = now] = this.inside.values();
       const waitMs = Math.min(oldest + SILENT_MS, endsAt) - now;
       if (waitMs <= 0)
-        throw new BrokerUnavailable(`${this.placesMax} publishes inside transactions wait for RabbitMQ: not sent`);
+        throw new BrokerUnavailable(
+          `message not sent: ${this.placesMax} publishes inside transactions wait for RabbitMQ; retry later`,
+        );
       await this.untilOneLeaves(waitMs);
     }
   }

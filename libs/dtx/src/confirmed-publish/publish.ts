@@ -1,4 +1,5 @@
-// Step 1 of 2 - publish: inside the local transaction, with confirm before its COMMIT; (2) the consumer acks after its work.
+// Step 1 of 2 - publish: inside the local transaction, with a publisher confirm before its COMMIT. In step 2 the consumer
+// acks after its work. If the process dies between confirm and COMMIT, consumers get a message about a rolled-back change.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
@@ -24,13 +25,13 @@ import { CONFIRMED_PUBLISH_OPTIONS, type ConfirmedPublishOptions } from './optio
 import { PublishGate } from './publish-gate.js';
 
 /**
- * The reliable message of brokers without half messages (seed: 其他MQ的实现方案; Kafka's `acks=all` is a quorum queue's
- * confirm). Nothing is stored at the sender, so it is the cheapest of all schemes and the weakest:
- * - the COMMIT may fail after the confirm: then the message tells of what never was;
- * - a publish whose confirm was lost may have arrived, though the transaction is rolled back: the same;
- * - rows stay locked while the broker takes its time.
- * For messages that bear it, such as absolute, versioned values. Where none may be sent in vain, use a half message or
- * the local message table.
+ * Publishes messages with a publisher confirm before the local commit. The confirm of a quorum queue corresponds to
+ * Kafka's `acks=all`. The sender stores nothing, so the scheme is the cheapest. It has the weakest guarantee:
+ * - If the COMMIT fails after the confirm, the message describes a change that does not exist.
+ * - If the confirm is lost and the transaction is rolled back, the message may have arrived as well.
+ * - Rows stay locked until the broker confirms.
+ * Use it for absolute, versioned values, which the next message corrects. Use a half message or the local message table
+ * where no message may describe a rolled-back change.
  */
 @Injectable()
 export class ConfirmedMessages {
@@ -45,13 +46,14 @@ export class ConfirmedMessages {
   ) {}
 
   /**
-   * Publishes now, and resolves when every consumer's queue has the message. Call it last: what it tells should be all
-   * but committed. Returns the message id.
-   * @throws BrokerUnavailable when it is not confirmed after the last try, or within `timeoutMs`, or when too many wait for
-   *   the broker already: let it roll the transaction back
-   * @throws QueueRefused when the broker refuses a consumer's queue: the same, and waiting does not help
-   * @throws TransactionRequired outside a transaction; DtxError when the contract is not `replicated`, or the payload
-   *   does not fit it, does not come back from JSON as it is, or is too large
+   * Publishes now and resolves when the queue of every consumer has the message. Call it last in the transaction. Returns
+   * the message id. Let each of these errors roll the transaction back:
+   * @throws BrokerUnavailable or Unconfirmed if the message is not confirmed by the last attempt or within `timeoutMs`, or
+   *   if `concurrencyMax` messages already wait for the broker
+   * @throws QueueRefused if the broker rejects the queue of a consumer. Not retryable.
+   * @throws TransactionRequired outside a transaction
+   * @throws DtxError if the contract is not `replicated`, or the payload violates it, changes in a JSON round trip, or
+   *   exceeds `payloadMaxBytes`
    * @example
    *   await this.db.transaction(async (tx) => {
    *     const stock = await restock(tx, sku, quantity);
@@ -61,7 +63,9 @@ export class ConfirmedMessages {
   async publish<P>(tx: EntityManager, contract: Contract<P>, payload: P): Promise<string> {
     if (!contract.replicated) {
       const about = `${contract.name} v${contract.version}`;
-      throw new DtxError(`${about} cannot be published so: once sent, only the broker has it; make it replicated`);
+      throw new DtxError(
+        `cannot publish ${about}: contract is not replicated, and only the broker stores the message; set \`replicated: true\``,
+      );
     }
     const { json, value } = checkedJson(payloadOf(contract), contract.schema, payload, this.options.payloadMaxBytes);
     const madeAtMs = this.database.nowMs();
@@ -79,13 +83,13 @@ export class ConfirmedMessages {
     for (const name of queues) await this.queueWatch.use({ name, kind: 'replicated', scheme: SCHEME });
     const body = Buffer.from(json);
     await failpoint(failpoints.published, () => this.untilConfirmed(queues, body, envelope));
-    // All that this scheme does for a message ends with the COMMIT: from then on it is the broker's and its consumers'.
+    // The scheme's part of the work ends with the COMMIT.
     const settled = async () => measure('settled', { scheme: SCHEME, ms: this.database.ageMs(envelope.messageId) });
     scope.depend({ afterCommit: settled });
     return envelope.messageId;
   }
 
-  /** The same id at every try: whoever got an earlier one knows it. One limit for all of them, and only few at once. */
+  /** Publishes until confirmed. Every attempt carries the same message id, so consumers recognise duplicates. */
   private async untilConfirmed(queues: readonly string[], body: Buffer, envelope: Envelope): Promise<void> {
     const { triesMax, backoff, timeoutMs } = this.options;
     const endsAt = performance.now() + Math.min(timeoutMs, this.core.lockWaitSeconds * LOCK_WAIT_SHARE_MS);
@@ -110,10 +114,10 @@ export class ConfirmedMessages {
   }
 }
 
-/** Four fifths of a second, for each second of the lock wait. */
+/** The share of each second of `lockWaitSeconds` that publishing may take, in milliseconds. */
 const LOCK_WAIT_SHARE_MS = 800;
 
-/** The rest of the pool is left to those who need no broker. */
+/** The default of `concurrencyMax`. The rest of the pool stays free for work without a broker. */
 function shareOf(poolSize: number): number {
   return Math.max(1, Math.floor(poolSize / 4));
 }

@@ -1,17 +1,15 @@
 import { Injectable, Logger, OnApplicationBootstrap } from '@nestjs/common';
 import { Broker } from '../core/broker/broker.service.js';
-
 import { ACCESS_REFUSED, QueueRefused } from '../core/broker/refusal.js';
 import { OptionsError, textOf } from '../core/errors/errors.js';
+import { PreparedMessages } from './prepared-messages.js';
 
-import { Copies } from './prepared-messages.js';
-
-/** How long a start waits for the broker before it goes on without: an app need not wait for its broker. */
+/** How long the start of the app waits for the broker. After that the app starts without it. */
 const BROKER_WAIT_MS = 3_000;
 
 /**
- * Finds out whether the broker can hold copies, by declaring what they need. One that cannot stops the start; one that
- * is away is asked when it comes, and until then nothing can be prepared.
+ * Checks at start whether the broker supports half messages, by declaring their queues. A refusal stops the start. If the
+ * broker is unavailable, the check runs at the first connection, and `HalfMessages.send` fails until then.
  */
 @Injectable()
 export class BrokerCheck implements OnApplicationBootstrap {
@@ -19,10 +17,10 @@ export class BrokerCheck implements OnApplicationBootstrap {
 
   constructor(
     private readonly broker: Broker,
-    private readonly copies: Copies,
+    private readonly preparedMessages: PreparedMessages,
   ) {}
 
-  /** @throws OptionsError when the broker refuses a queue */
+  /** @throws OptionsError if the broker refuses a queue */
   async onApplicationBootstrap(): Promise<void> {
     const { publisher } = this.broker;
     const isUp = publisher.isUp || (await this.cameUp());
@@ -47,13 +45,13 @@ export class BrokerCheck implements OnApplicationBootstrap {
 
   private async declare(): Promise<void> {
     try {
-      await this.copies.declare();
+      await this.preparedMessages.declare();
     } catch (error) {
-      // Lost again meanwhile, or a right is missing, which a person may give while it runs: whoever publishes declares as well.
+      // The connection was lost again, or a permission is missing that may be granted later. Each publish declares as well.
       if (!(error instanceof QueueRefused) || error.code === ACCESS_REFUSED) return this.logger.warn(textOf(error));
       throw new OptionsError(
-        `half messages need a broker with quorum queues that have a TTL and dead-letter at least once (RabbitMQ 3.10 or ` +
-          `newer), and queues of these names that were declared so: ${error.message}`,
+        `half messages need a broker whose quorum queues support a TTL and at-least-once dead-lettering (RabbitMQ 3.10 or ` +
+          `newer); use such a broker, and delete a queue that was declared with other arguments: ${error.message}`,
       );
     }
   }

@@ -1,4 +1,5 @@
-// Step 4 of 6 - check-back: copies whose time has ended come back and are settled by the verdict, or rule it.
+// Step 4 of 6 - check-back: an expired prepared message is settled by its verdict. Without one the check rules ROLLED_BACK.
+// If the process dies before the ack, the broker redelivers the prepared message to any instance of the producer.
 
 import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { persist } from '../core/async/retry-while-unavailable.js';
@@ -15,11 +16,14 @@ import { withGid, withTraceparent } from '../core/trace.js';
 import { failpoints } from './failpoints.js';
 import type { HalfMessage } from './half-message-table.js';
 import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
-import { ParkedCopies } from './parked-prepared-messages.js';
-import { Copies, type Copy, readCopy } from './prepared-messages.js';
+import { ParkedPreparedMessages } from './parked-prepared-messages.js';
+import { type PreparedMessage, PreparedMessages, parsePrepared } from './prepared-messages.js';
 import { type Verdict, Verdicts } from './verdicts.js';
 
-/** Asks back (seed: RocketMQ 4), in any live instance of the producer. The verdict's row is the answer: the user writes none. */
+/**
+ * Checks expired prepared messages in any live instance of the producer. The row in `dtx_half` is the answer, so the user
+ * writes no check handler.
+ */
 @Injectable()
 export class CheckBack implements OnModuleInit, OnModuleDestroy {
   private readonly logger = new Logger('CheckBack');
@@ -28,9 +32,9 @@ export class CheckBack implements OnModuleInit, OnModuleDestroy {
   constructor(
     private readonly database: Database,
     private readonly broker: Broker,
-    private readonly copies: Copies,
+    private readonly preparedMessages: PreparedMessages,
     private readonly verdicts: Verdicts,
-    private readonly parked: ParkedCopies,
+    private readonly parked: ParkedPreparedMessages,
     @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
     @Inject(HALF_MESSAGE_OPTIONS) private readonly options: HalfMessageOptions,
   ) {}
@@ -38,7 +42,7 @@ export class CheckBack implements OnModuleInit, OnModuleDestroy {
   onModuleInit(): void {
     const how = { prefetch: this.options.checkPrefetch, kind: 'replicated' } as const;
     this.database.onReady(() => {
-      this.consumer = this.broker.consume(this.copies.checkQueue, (delivery) => this.receive(delivery), how);
+      this.consumer = this.broker.consume(this.preparedMessages.checkQueue, (delivery) => this.receive(delivery), how);
     });
   }
 
@@ -48,35 +52,38 @@ export class CheckBack implements OnModuleInit, OnModuleDestroy {
 
   private async receive(delivery: Delivery): Promise<void> {
     const { content } = delivery.message;
-    const copy = readCopy(content);
-    // A database or broker that is away is no check: hold on to what was delivered, take no more, count nothing.
+    const prepared = parsePrepared(content);
+    // An unavailable database or broker does not count as a check. The delivery stays unacked and is retried here.
     const patience = { lost: delivery.lost, reconnect: this.core.reconnect };
-    if (copy) await persist(patience, () => this.check(copy));
-    // Should it have been a copy of a committed message, the sweeper sends that one.
-    else this.logger.error(`dropped what is no copy from the check queue: ${content.subarray(0, 200)}`);
+    if (prepared) await persist(patience, () => this.check(prepared));
+    // If a committed message was behind it, the sweeper sends that message.
+    else
+      this.logger.error(
+        `discarded an invalid message from ${this.preparedMessages.checkQueue}: ${content.subarray(0, 200)}`,
+      );
     delivery.ack();
   }
 
-  /** Settles one copy: publish, drop, or ask again later. */
-  check(copy: Copy): Promise<void> {
-    const { gid, traceparent } = copy.message;
-    return withTraceparent(traceparent, () => withGid(gid, () => this.settle(copy)));
+  /** Settles one prepared message: publishes the message, drops it, or checks again later. */
+  check(prepared: PreparedMessage): Promise<void> {
+    const { gid, traceparent } = prepared.message;
+    return withTraceparent(traceparent, () => withGid(gid, () => this.settle(prepared)));
   }
 
-  private async settle(copy: Copy): Promise<void> {
-    const verdict = (await this.verdicts.read(copy.message.id)) ?? (await this.rule(copy.message));
+  private async settle(prepared: PreparedMessage): Promise<void> {
+    const verdict = (await this.verdicts.read(prepared.message.id)) ?? (await this.rule(prepared.message));
     switch (verdict) {
       case 'COMMITTED':
       case 'PARKED':
-        return this.deliver(copy.message);
+        return this.deliver(prepared.message);
       case 'UNKNOWN':
-        return this.postpone(copy);
+        return this.postpone(prepared);
       default:
-        return; // it was sent, or never was: nothing is left of the copy but this delivery
+        return; // The verdict is SENT, DONE or ROLLED_BACK. Dropping the prepared message completes it.
     }
   }
 
-  /** There is no verdict. To read that is not to know it: the local transaction may be open, or yet to come. */
+  /** Claims the verdict. A read without a result proves nothing, since the local transaction may be open or yet to begin. */
   private async rule(message: HalfMessage): Promise<Verdict | 'UNKNOWN'> {
     const verdict = await this.verdicts.claim(message);
     if (verdict === 'ROLLED_BACK') await failpoint(failpoints.ruled, async () => {});
@@ -86,24 +93,28 @@ export class CheckBack implements OnModuleInit, OnModuleDestroy {
   private async deliver(message: HalfMessage): Promise<void> {
     try {
       const madeAtMs = await this.verdicts.madeAtMs(message.id);
-      await failpoint(failpoints.checked, () => this.copies.deliver(message, madeAtMs));
+      await failpoint(failpoints.checked, () => this.preparedMessages.deliver(message, madeAtMs));
     } catch (error) {
-      // Blocked for an alarm, which only consuming may end: its row is work for the sweeper.
+      // A resource alarm may only end when this consumer acks, so a blocked broker is not waited for here.
       if (isUnavailable(error) && !(error instanceof BrokerBlocked)) throw error;
-      // Its row is work for the sweeper, which counts its tries and gives up in the open.
-      return this.logger.warn(`half message ${message.id} is left to the sweeper: ${textOf(error)}`);
+      // The sweeper sends the row, counts its attempts and parks it with an alert.
+      return this.logger.warn(
+        `check cannot publish half message ${message.id}, the sweeper is retrying: ${textOf(error)}`,
+      );
     }
-    // Not awaited: should the mark be lost, the message is sent once more, and its consumers' inboxes know it.
+    // Not awaited. If the mark is lost, the message is sent again and the inboxes of its consumers drop the duplicate.
     void this.verdicts
       .markSent(message)
-      .catch((error) => this.logger.warn(`cannot mark ${message.id} SENT: ${textOf(error)}`));
+      .catch((error) =>
+        this.logger.warn(`cannot mark half message ${message.id} SENT, the sweeper is retrying: ${textOf(error)}`),
+      );
   }
 
-  /** The local transaction is open. This, and only this, uses up a check. After the last one a person must look. */
-  private async postpone({ checks, message }: Copy): Promise<void> {
+  /** Uses up one check, since the local transaction is open. The last check parks the prepared message with an alert. */
+  private async postpone({ checks, message }: PreparedMessage): Promise<void> {
     const used = checks + 1;
-    if (used < this.copies.checksMax)
-      await failpoint(failpoints.postponed, () => this.copies.wait({ checks: used, message }));
+    if (used < this.preparedMessages.checksMax)
+      await failpoint(failpoints.postponed, () => this.preparedMessages.wait({ checks: used, message }));
     else await failpoint(failpoints.exhausted, () => this.parked.park(message, used));
   }
 }

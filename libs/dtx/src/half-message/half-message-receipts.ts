@@ -1,4 +1,5 @@
-// Step 6 of 6 - receipts: what the consumers settled is marked DONE at the producer.
+// Step 6 of 6 - receipts: the producer marks a half message DONE when every consumer has sent its receipt. If the process
+// dies before the ack, the broker redelivers the receipts, which change nothing.
 import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { Broker } from '../core/broker/broker.service.js';
 import { Database } from '../core/database/database.service.js';
@@ -12,7 +13,7 @@ import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
 import { halfReceiptQueueOf } from './queues.js';
 import { Verdicts } from './verdicts.js';
 
-/** The receipts of half messages. A message that has none is the sweeper's. */
+/** Consumes the receipts of the app's half messages. The sweeper resends messages with missing receipts. */
 @Injectable()
 export class HalfReceipts implements OnModuleInit, OnModuleDestroy {
   private readonly consumer: ReceiptConsumer;
@@ -28,7 +29,7 @@ export class HalfReceipts implements OnModuleInit, OnModuleDestroy {
     const messages = {
       scheme: SCHEME,
       table: HALF,
-      // One that was committed by a version that asked for no receipts, and sent by this one.
+      // NULL in a row that was committed by a version without receipts and sent by this version.
       awaited: `COALESCE(m.awaiting, CONCAT(',', m.consumers, ','))`,
       queue: halfReceiptQueueOf(core.app),
       batchMax: options.markBatchMax,

@@ -4,10 +4,10 @@ import type { DurableRow, DurableTable } from '../core/durable/durable-table.js'
 import { SCHEME } from './failpoints.js';
 
 /**
- * Verdicts, one row per half message, first writer wins. COMMITTED is written by the local transaction itself, and is
- * work until every consumer has sent its receipt (DONE): `next_attempt_at` is when the sweeper takes it up, COMMITTED or
- * SENT. ROLLED_BACK is written by whoever comes first instead. DONE and ROLLED_BACK are final, and so is a SENT without
- * `next_attempt_at`: it was sent by a version that asked for no receipts.
+ * Verdicts, one row per half message. The first writer wins. The local transaction inserts COMMITTED. The check, or the
+ * rollback of the local transaction, inserts ROLLED_BACK. COMMITTED becomes SENT, and DONE after the receipts of all
+ * consumers. The sweeper resends open rows at `next_attempt_at`. DONE and ROLLED_BACK are final. SENT without
+ * `next_attempt_at` is final as well, and comes from a version without receipts. See docs/states.md.
  */
 export const HALF: DurableTable = {
   name: 'dtx_half',
@@ -33,16 +33,19 @@ export const HALF: DurableTable = {
       `half message ${row.contract} v${row.version} to ${String(row.awaiting ?? row.consumers).replaceAll(/^,|,$/g, '') || 'all its consumers'}`,
     moments: (row) => [
       [row.created_at, row.state === 'ROLLED_BACK' ? 'ruled ROLLED_BACK' : 'COMMITTED with the business'],
-      [row.sent_at, 'confirmed by the broker for the first time'],
-      [row.done_at, 'every consumer has settled it'],
+      [row.sent_at, 'first confirmed by the broker'],
+      [row.done_at, 'settled by every consumer'],
     ],
   },
 };
 
-/** The row of `dtx_half_parked` that says so, for as long as nobody has looked into it. */
+/** Id of the row in `dtx_half_parked` that reports lost verdicts. It stays PARKED until an operator resolves it. */
 export const VERDICTS_LOST = 'verdicts.lost';
 
-/** Copies that no check could settle, for a person: PARKED, RECHECK once retried, DONE. */
+/**
+ * Prepared messages that no check could settle. PARKED waits for an operator, RECHECK is checked again after a retry, and
+ * DONE is final. See docs/states.md.
+ */
 export const HALF_PARKED: DurableTable = {
   name: 'dtx_half_parked',
   columns: ['gid', 'message', 'last_error'],
@@ -52,34 +55,34 @@ export const HALF_PARKED: DurableTable = {
   shown: {
     scheme: SCHEME,
     retryState: `'RECHECK'`,
-    what: (row) => (row.id === VERDICTS_LOST ? 'the verdicts of half messages' : 'prepared copy without a verdict'),
+    what: (row) => (row.id === VERDICTS_LOST ? 'verdicts of half messages' : 'prepared message without a verdict'),
     moments: (row) => [
-      [row.created_at, 'the last check did not learn whether its local transaction has committed'],
+      [row.created_at, 'parked after its last check: outcome of the local transaction unknown'],
       [row.settled_at, 'settled'],
     ],
   },
 };
 
-/** What a prepared copy carries and a verdict remembers: enough to publish the message. */
+/** Content of a prepared message and of a COMMITTED verdict. It suffices to publish the message. */
 export interface HalfMessage {
   readonly id: string;
   readonly gid: string;
   readonly contract: string;
   readonly version: number;
-  /** JSON */
+  /** JSON. */
   readonly payload: string;
-  /** Names, separated by commas. */
+  /** Consumer names, separated by commas. */
   readonly consumers: string;
   readonly traceparent: string | null;
 }
 
 export type HalfRow = DurableRow<
   Omit<HalfMessage, 'id'> & {
-    /** The consumers without a receipt, as `,a.b,c.d,`. Null: written by a version that asked for no receipts. */
+    /** Consumers without a receipt, as `,a.b,c.d,`. Null in rows from a version without receipts. */
     awaiting: string | null;
-    /** When it was sent first. */
+    /** Time of the first publisher confirm. */
     sent_at?: Date | string | null;
-    /** When the verdict was written, by the database's clock: the receivers tell the message's age by it. */
+    /** Time of the verdict by the database clock. Receivers derive the message's age from it. */
     made_at_ms: number | string;
   }
 >;
@@ -100,7 +103,7 @@ const durable = `
 export const halfMessageMigrations: Migration[] = [
   {
     version: 1,
-    name: 'half messages: verdicts, and copies that gave up',
+    name: 'half messages: verdicts, and parked prepared messages',
     up: [
       `CREATE TABLE IF NOT EXISTS dtx_half (
         id CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,

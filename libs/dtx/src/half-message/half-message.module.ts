@@ -11,18 +11,17 @@ import {
   halfMessageOptions,
   horizonMs,
 } from './options.js';
-import { ParkedCopies } from './parked-prepared-messages.js';
+import { ParkedPreparedMessages } from './parked-prepared-messages.js';
 import { HalfMessages } from './prepare.js';
-import { Copies } from './prepared-messages.js';
+import { PreparedMessages } from './prepared-messages.js';
 import { Recheck } from './recheck.js';
 import { Sweeper } from './sweeper.js';
 import { Verdicts } from './verdicts.js';
-import { WholeVerdicts } from './whole.js';
+import { VerdictLossCheck } from './whole.js';
 
 /**
- * Final verdicts only, and beyond the last level: before, a check would find no row and rule anew. A copy that comes
- * even later (its broker stood still) does so and harms nobody: what was to be sent is sent, and what was rolled back
- * is ruled so again.
+ * Deletes final verdicts `retentionMs` after the last possible check, because a check without a row would rule again. A
+ * check that is even later (the broker was stopped) does so without harm, since the row was final already.
  */
 @Injectable()
 class VerdictPurge {
@@ -35,7 +34,7 @@ class VerdictPurge {
       });
       purger.add({ name: table, statement });
     };
-    // A SENT with nothing more to do was sent by a version that asked for no receipts.
+    // SENT without `next_attempt_at` comes from a version without receipts.
     task(
       'dtx_half',
       'COALESCE(done_at, sent_at)',
@@ -45,21 +44,24 @@ class VerdictPurge {
   }
 }
 
-/** Half messages with check-back (可靠消息最终一致性). Import it beside `DtxModule.forRoot` where they are produced. */
+/**
+ * Half messages with check-back (可靠消息最终一致性). Import it beside `DtxModule.forRoot` in the producing apps. See
+ * docs/schemes/half-message.md.
+ */
 @Module({})
 export class HalfMessageModule {
-  /** @throws OptionsError naming what is wrong */
+  /** @throws OptionsError that names the invalid option */
   static forRoot(options: HalfMessageOptionsInput = {}): DynamicModule {
     return {
       module: HalfMessageModule,
       global: true,
       providers: [
         { provide: HALF_MESSAGE_OPTIONS, useValue: parseOptions('halfMessage', halfMessageOptions, options) },
-        Copies,
-        WholeVerdicts,
+        PreparedMessages,
+        VerdictLossCheck,
         Verdicts,
         HalfMessages,
-        ParkedCopies,
+        ParkedPreparedMessages,
         CheckBack,
         Sweeper,
         HalfReceipts,

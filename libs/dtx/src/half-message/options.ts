@@ -50,7 +50,7 @@ export type HalfMessageOptions = z.output<typeof halfMessageOptions>;
 export type HalfMessageOptionsInput = z.input<typeof halfMessageOptions>;
 export const HALF_MESSAGE_OPTIONS = Symbol('dtx half message options');
 
-/** From the prepared copy to the end of its last level, with every check on time. */
+/** Time from the prepared message to its last check, if every check is on time. */
 export function horizonMs({ levelsMs }: HalfMessageOptions): number {
   return levelsMs.reduce((sum, ttlMs) => sum + ttlMs, 0);
 }

@@ -7,17 +7,20 @@ import { NEVER_BY_ITSELF, parkedColumns } from '../core/durable/settle.js';
 import { SCHEME } from './failpoints.js';
 import type { HalfMessage } from './half-message-table.js';
 
-/** Stores prepared messages whose every check met an open local transaction, each with one alert. See `Recheck`. */
+/** Stores prepared messages that their last check could not settle, each with one alert. `Recheck` handles them further. */
 @Injectable()
-export class ParkedCopies {
+export class ParkedPreparedMessages {
   constructor(
     private readonly database: Database,
     private readonly alerts: Alerts,
   ) {}
 
-  /** Repeated for a prepared message that is delivered again, it changes nothing. */
+  /**
+   * Parks a prepared message and raises its alert in one transaction. Idempotent. If the process dies before the ack, the
+   * broker redelivers the prepared message and a second call changes nothing.
+   */
   async park(message: HalfMessage, checks: number): Promise<void> {
-    const lastError = `whether its local transaction has committed was not known at check ${checks}, the last one: it was open, or verdicts are missing`;
+    const lastError = `outcome of the local transaction unknown at check ${checks}, the last one: it is still open, or dtx_half has lost rows`;
     const step = `checking half message ${message.contract}`;
     const incident = { scheme: SCHEME, id: `${message.id}.check`, gid: message.gid, step, lastError };
     const isNew = await this.database.own.transaction(async (sql) => {
@@ -28,7 +31,7 @@ export class ParkedCopies {
     if (isNew) this.alerts.announce(incident);
   }
 
-  /** True if this call parked it: it was not stored, or a person had put it back to work. That claim on it ends here. */
+  /** True if this call parked it. It was not stored yet, or an operator had retried it and that claim ends here. */
   private async store(
     sql: Sql,
     message: HalfMessage,

@@ -1,4 +1,5 @@
-// Steps 1 to 3 of 6 - prepare: the copy waits in the broker; then the local transaction; then the message itself.
+// Steps 1 to 3 of 6 - prepare: stores the prepared message in the broker, runs the local transaction, sends the message.
+// If the process dies in between, the check settles the prepared message by the verdict.
 import { Inject, Injectable, Logger, OnModuleDestroy } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import type { Contract } from '../core/broker/contract.js';
@@ -13,17 +14,19 @@ import { currentTraceparent } from '../core/trace.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import type { HalfMessage } from './half-message-table.js';
 import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
-import { Copies } from './prepared-messages.js';
+import { PreparedMessages } from './prepared-messages.js';
 import { Verdicts } from './verdicts.js';
 
-/** The check was first: it has ruled that this message never was, so the local transaction was rolled back. Try again. */
+/** The check ruled ROLLED_BACK before the local transaction began, so that transaction was rolled back. Retry the call. */
 export class RuledBack extends Unavailable {
   constructor(id: string) {
-    super(`half message ${id} came to its local transaction after its check had ruled it back: nothing has happened`);
+    super(
+      `local transaction of half message ${id} rolled back: its check had ruled ROLLED_BACK before; nothing happened, retry`,
+    );
   }
 }
 
-/** RocketMQ's transactional message on plain RabbitMQ: prepare, local transaction, confirm; and the broker asks back. */
+/** RocketMQ's transactional message on plain RabbitMQ: prepare, local transaction, publish, and check-back. */
 @Injectable()
 export class HalfMessages implements OnModuleDestroy {
   private readonly logger = new Logger('HalfMessages');
@@ -31,31 +34,31 @@ export class HalfMessages implements OnModuleDestroy {
 
   constructor(
     private readonly database: Database,
-    private readonly copies: Copies,
+    private readonly preparedMessages: PreparedMessages,
     private readonly verdicts: Verdicts,
     @Inject(HALF_MESSAGE_OPTIONS) private readonly options: HalfMessageOptions,
   ) {}
 
-  /** Before the marks are written down: see `Verdicts`. */
+  /** Waits for the sends in the background. `Verdicts` writes their marks afterwards. */
   async onModuleDestroy(): Promise<void> {
     while (this.inWork.size > 0) await Promise.allSettled(this.inWork);
   }
 
   /**
-   * Does local work and sends a message, both or neither (seed: RocketMQ 的实现方案 1 and 2). Answers what `work` answered.
-   * `work` is given the local transaction, and may be run again should the server break a deadlock by it.
-   * @throws BrokerUnavailable or Unconfirmed when the copy could not be prepared: nothing has happened
-   * @throws what `work` throws: all was rolled back, and there is no message
-   * @throws RuledBack when the copy's first check came before the local transaction: nothing has happened
-   * @throws OutcomeUnknown, or the driver's error, when the COMMIT's answer was lost: the check finds out
-   * @throws DtxError when the contract is not `replicated`, or the payload does not fit it, does not come back from JSON
-   *   as it is, or is too large: nothing has happened
+   * Runs `work` in a local transaction and sends the message if and only if it commits. Returns the result of `work`.
+   * `work` may run again after a deadlock.
+   * @throws BrokerUnavailable or Unconfirmed if the message could not be prepared. Nothing happened.
+   * @throws RuledBack if the first check came before the local transaction. Nothing happened.
+   * @throws OutcomeUnknown, or the driver's error, if the reply to COMMIT was lost. The check settles the message.
+   * @throws DtxError if the contract is not `replicated`, or the payload violates it, changes in a JSON round trip, or
+   *   exceeds `payloadMaxBytes`. Nothing happened.
+   * @throws any error of `work`. Its transaction is rolled back, and no message is sent.
    * @example
    *   await this.halfMessages.send(flashSold, payload, async (tx) => { await this.stock.take(tx, sku, quantity); });
    */
   async send<P, T>(contract: Contract<P>, payload: P, work: (tx: EntityManager) => Promise<T>): Promise<T> {
     const message = this.messageOf(contract, payload);
-    await failpoint(failpoints.prepared, () => this.copies.wait({ checks: 0, message }));
+    await failpoint(failpoints.prepared, () => this.preparedMessages.wait({ checks: 0, message }));
     measure('started', { scheme: SCHEME });
     const result = await this.commit(message, work);
     this.sendNow(message);
@@ -63,15 +66,15 @@ export class HalfMessages implements OnModuleDestroy {
   }
 
   /**
-   * What was committed under a gid, or null, to answer a repeated call. Kept as long as the verdict is. A gid names no
-   * single message: of several, this is the first.
+   * The payload committed under a gid, or null. Use it to answer a repeated call. It is kept as long as the verdict. A gid
+   * may have several messages, and the first one counts.
    */
   async committed<P>(contract: Contract<P>, gid: string): Promise<P | null> {
     const payload = await this.verdicts.payloadOf(gid, contract);
     return payload === null ? null : contract.schema.parse(JSON.parse(payload));
   }
 
-  /** Step 2. The verdict comes first, so that a check meanwhile meets its lock instead of ruling. */
+  /** Step 2. The verdict is the first statement, so that a concurrent check waits for its lock instead of ruling. */
   private async commit<T>(message: HalfMessage, work: (tx: EntityManager) => Promise<T>): Promise<T> {
     try {
       return await failpoint(failpoints.committed, () =>
@@ -86,18 +89,18 @@ export class HalfMessages implements OnModuleDestroy {
         }),
       );
     } catch (error) {
-      // Where the COMMIT's answer may be what was lost, only the check may rule. Else this saves it the work.
-      // A message that was ruled back has its verdict already.
+      // If the outcome of the COMMIT is unknown, only the check may rule. Otherwise the mark saves a check that rules.
+      // A message with RuledBack has its verdict already.
       const isUnknown = error instanceof OutcomeUnknown || error instanceof RuledBack || isDatabaseAway(error);
       if (!isUnknown) this.inBackground(this.verdicts.markRolledBack(message), message);
       throw error;
     }
   }
 
-  /** Step 3. In the background: the caller's answer needs only the commit. */
+  /** Step 3, in the background. The caller waits only for the commit. */
   private sendNow(message: HalfMessage): void {
     if (this.inWork.size >= this.options.sendingMax) return;
-    const sent = failpoint(failpoints.confirmed, () => this.copies.deliver(message, this.database.nowMs()));
+    const sent = failpoint(failpoints.confirmed, () => this.preparedMessages.deliver(message, this.database.nowMs()));
     this.inBackground(
       sent.then(() => this.verdicts.markSent(message)),
       message,
@@ -106,7 +109,9 @@ export class HalfMessages implements OnModuleDestroy {
 
   private inBackground(work: Promise<void>, { id }: HalfMessage): void {
     const running: Promise<void> = work
-      .catch((error) => this.logger.warn(`half message ${id} is left to its check: ${textOf(error)}`))
+      .catch((error) =>
+        this.logger.warn(`cannot settle half message ${id} now, its check is retrying: ${textOf(error)}`),
+      )
       .finally(() => this.inWork.delete(running));
     this.inWork.add(running);
   }
@@ -114,7 +119,9 @@ export class HalfMessages implements OnModuleDestroy {
   private messageOf<P>(contract: Contract<P>, payload: P): HalfMessage {
     if (!contract.replicated) {
       const about = `${contract.name} v${contract.version}`;
-      throw new DtxError(`${about} cannot be a half message: once sent, only the broker has it; make it replicated`);
+      throw new DtxError(
+        `cannot send ${about} as a half message: contract is not replicated; set \`replicated: true\``,
+      );
     }
     const { json, value } = checkedJson(payloadOf(contract), contract.schema, payload, this.options.payloadMaxBytes);
     return {

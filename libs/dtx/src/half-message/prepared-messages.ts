@@ -11,9 +11,9 @@ import type { HalfMessage } from './half-message-table.js';
 import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
 import { halfReceiptQueueOf } from './queues.js';
 
-const COPY_TYPE = 'dtx.half-copy.v1';
+const PREPARED_TYPE = 'dtx.half-copy.v1';
 
-/** What a prepared copy carries. Anyone may write to a queue: it is checked when it comes back. */
+/** Content of a prepared message. Others may write to the queue, so it is validated at every check. */
 export const halfMessage = z.object({
   id: z.string().regex(/^[0-9a-f-]{36}$/),
   gid: z.string().regex(/^[0-9A-Za-z_.:-]{1,64}$/),
@@ -27,23 +27,23 @@ export const halfMessage = z.object({
     .nullable(),
 });
 
-/** `checks`: how often it was found undecided. A counter of our own: `x-death` stopped growing for clients in RabbitMQ 4. */
-const copyBody = z.object({ checks: z.int().min(0).max(1_000), message: halfMessage });
-export type Copy = z.output<typeof copyBody>;
+/** `checks` counts the checks without a verdict. RabbitMQ 4 does not increment `x-death` for republished messages. */
+const preparedBody = z.object({ checks: z.int().min(0).max(1_000), message: halfMessage });
+export type PreparedMessage = z.output<typeof preparedBody>;
 
-/** A copy as it came back, or null for what is none. */
-export function readCopy(content: Buffer): Copy | null {
+/** The prepared message in the content of a delivery, or null if the content is invalid. */
+export function parsePrepared(content: Buffer): PreparedMessage | null {
   try {
-    return copyBody.parse(JSON.parse(content.toString('utf8')));
+    return preparedBody.parse(JSON.parse(content.toString('utf8')));
   } catch {
     return null;
   }
 }
 
-/** What half messages put into the broker: waiting copies, a queue per level, and in the end the message itself. */
+/** Publishes prepared messages to a waiting queue for each check delay, and the message itself to its consumers. */
 @Injectable()
-export class Copies {
-  /** Where copies go whose time has ended. One per app: any instance may check any copy. */
+export class PreparedMessages {
+  /** The queue of expired prepared messages. One per app, so any instance may check any of them. */
   readonly checkQueue: string;
 
   constructor(
@@ -54,24 +54,28 @@ export class Copies {
     this.checkQueue = `dtx.${core.app}.half-check.v1`;
   }
 
-  /** How often a copy may be found undecided before it is parked. */
+  /** Checks without a verdict before a prepared message is parked. */
   get checksMax(): number {
     return this.options.levelsMs.length;
   }
 
-  /** Puts a copy into the level of its next check, with confirm. @throws BrokerUnavailable when it is not known to be there */
-  async wait(copy: Copy): Promise<void> {
+  /**
+   * Publishes a prepared message to the waiting queue of its next check, with a publisher confirm.
+   * @throws BrokerUnavailable or Unconfirmed without a confirm
+   */
+  async wait(prepared: PreparedMessage): Promise<void> {
     const { publisher } = this.broker;
-    // Where expired copies go must be there before any can expire.
+    // The check queue must exist before a prepared message can expire.
     await publisher.ensure(this.checkQueue, 'replicated');
-    const { queue, kind } = this.level(copy.checks);
-    const envelope = { messageId: copy.message.id, type: COPY_TYPE, gid: copy.message.gid, scheme: SCHEME };
-    await publisher.publish(queue, Buffer.from(JSON.stringify(copy)), envelope, { kind });
+    const { queue, kind } = this.waitQueueOf(prepared.checks);
+    const envelope = { messageId: prepared.message.id, type: PREPARED_TYPE, gid: prepared.message.gid, scheme: SCHEME };
+    await publisher.publish(queue, Buffer.from(JSON.stringify(prepared)), envelope, { kind });
   }
 
   /**
-   * Publishes the message itself to every consumer, with confirm. The same id each time, so that their inboxes know it.
-   * @param madeAtMs when its verdict was written, in milliseconds since the epoch by the database's clock
+   * Publishes the message itself to every consumer, with publisher confirms. The id is the same each time, so inboxes
+   * recognise duplicates.
+   * @param madeAtMs time of the verdict, in milliseconds since the epoch by the database clock
    */
   async deliver(message: HalfMessage, madeAtMs: number): Promise<void> {
     const envelope = {
@@ -89,16 +93,16 @@ export class Copies {
     await Promise.all(queues.map(publish));
   }
 
-  /** Declares everything that copies need. @throws QueueRefused where the broker cannot do it; BrokerUnavailable */
+  /** Declares every queue of prepared messages. @throws QueueRefused or BrokerUnavailable */
   async declare(): Promise<void> {
     await this.broker.publisher.inspect(this.checkQueue, 'replicated');
     for (const checks of this.options.levelsMs.keys()) {
-      const { queue, kind } = this.level(checks);
+      const { queue, kind } = this.waitQueueOf(checks);
       await this.broker.publisher.inspect(queue, kind);
     }
   }
 
-  private level(checks: number): { queue: string; kind: WaitingQueue } {
+  private waitQueueOf(checks: number): { queue: string; kind: WaitingQueue } {
     const ttlMs = this.options.levelsMs[checks]!;
     return { queue: `dtx.${this.core.app}.half-wait.${ttlMs}ms.v1`, kind: { ttlMs, expiredTo: this.checkQueue } };
   }

@@ -3,8 +3,8 @@ import { receiptQueueOf, reserveConsumers } from '../core/broker/contract.js';
 reserveConsumers(/^half-(check|wait)$/);
 
 /**
- * Where receipts for the half messages of an app go. A queue of their own, since an app may have one of the two schemes
- * only; named like the others, since receivers of an older version send receipts to nothing else.
+ * The receipt queue of an app's half messages. It is separate from the queue of local messages, since an app may use only
+ * one of the two schemes. It follows the same naming, since receivers of older versions accept no other name.
  */
 export function halfReceiptQueueOf(app: string): string {
   return receiptQueueOf(`${app}--half`);

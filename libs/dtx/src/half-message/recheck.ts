@@ -15,9 +15,9 @@ import { HALF_PARKED, type ParkedRow, VERDICTS_LOST } from './half-message-table
 import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
 import { halfMessage } from './prepared-messages.js';
 import { Verdicts } from './verdicts.js';
-import { trustVerdicts } from './whole.js';
+import { acceptVerdicts } from './whole.js';
 
-/** Prepared messages that gave up and that a person works on: checked once more, ruled, or taken as settled. */
+/** Operator actions on parked prepared messages: retry of the check, rejection, and settlement by hand. */
 @Injectable()
 export class Recheck implements OnModuleInit, OnModuleDestroy {
   private readonly loop: DurableLoop<ParkedRow>;
@@ -53,7 +53,7 @@ export class Recheck implements OnModuleInit, OnModuleDestroy {
     await this.loop.stop();
   }
 
-  /** The same as its first check. If that parks it once more, this claim is gone and DONE is not written. */
+  /** Checks again from the first check on. If the check parks it again, the claim is lost and DONE is not written. */
   private async recheck(row: ParkedRow): Promise<Tried> {
     if (row.id === VERDICTS_LOST) return { kind: 'hopeless', error: row.last_error ?? 'verdicts are missing' };
     await this.checkBack.check({ checks: 0, message: halfMessage.parse(JSON.parse(row.message)) });
@@ -64,14 +64,14 @@ export class Recheck implements OnModuleInit, OnModuleDestroy {
   }
 
   /**
-   * `reject` rules ROLLED_BACK: the local transaction fails if it still comes. It is refused where that transaction has
-   * committed (409) or is open (503: end it first). `done` leaves a verdict that still comes to the sweeper.
+   * `reject` rules ROLLED_BACK, so a late local transaction fails. It is refused if that transaction has committed (409)
+   * or is open (503, end it first). `done` leaves a late verdict to the sweeper.
    */
   private async resolve(tx: EntityManager, row: TableRow, outcome: Outcome): Promise<boolean> {
     const sql = sqlOf(tx);
     if (row.id === VERDICTS_LOST) {
       if (outcome === 'reject') return false;
-      await trustVerdicts(sql);
+      await acceptVerdicts(sql);
     } else if (outcome === 'reject') {
       const message = halfMessage.parse(JSON.parse(String(row.message)));
       if ((await this.verdicts.claimIn(sql, message)) !== 'ROLLED_BACK') return false;

@@ -1,4 +1,5 @@
-// Step 6 of 6 - sweeper: the last net, over verdicts that were never marked as sent, or have no receipt, should the broker lose a copy or a message.
+// Step 6 of 6 - sweeper: resends committed messages without a SENT mark or without their receipts. If the process dies,
+// another instance's sweeper claims the row after the lease has expired.
 import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { Broker } from '../core/broker/broker.service.js';
 import { Database } from '../core/database/database.service.js';
@@ -12,16 +13,15 @@ import { CORE_OPTIONS } from '../core/tokens.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { HALF, type HalfRow } from './half-message-table.js';
 import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
-import { Copies } from './prepared-messages.js';
+import { PreparedMessages } from './prepared-messages.js';
 import { Verdicts } from './verdicts.js';
 
-/** The messages of one contract take this part of the places at the most: a consumer that is gone delays no other contract. */
-const LANES = 4;
+/** Largest share of the places for messages of one contract. A stopped consumer delays no other contract. */
+const CONTRACT_SHARE = 1 / 4;
 
 /**
- * Needed because the broker holds the only other trace of a committed message that was not sent: a waiting queue that
- * an operator deletes, or a node that loses its disk, takes the copies along. Comes after the first check, not before.
- * And a queue that expires, or drops what is delivered too often, loses the message itself: no receipt comes.
+ * Covers losses in the broker. A deleted waiting queue, or a node that loses its disk, takes prepared messages with it. A
+ * queue that expires, or that drops a message at its delivery limit, loses the message itself.
  */
 @Injectable()
 export class Sweeper implements OnModuleInit, OnModuleDestroy {
@@ -31,7 +31,7 @@ export class Sweeper implements OnModuleInit, OnModuleDestroy {
   constructor(
     private readonly database: Database,
     private readonly broker: Broker,
-    private readonly copies: Copies,
+    private readonly preparedMessages: PreparedMessages,
     private readonly verdicts: Verdicts,
     alerts: Alerts,
     loops: DurableLoops,
@@ -46,7 +46,7 @@ export class Sweeper implements OnModuleInit, OnModuleDestroy {
       leaseMs: core.leaseMs,
       scanIntervalMs: core.scanIntervalMs,
       concurrencyMax: core.claimBatchMax,
-      laneMax: Math.ceil(core.claimBatchMax / LANES),
+      laneMax: Math.ceil(core.claimBatchMax * CONTRACT_SHARE),
       attemptsMax: options.attemptsMax,
       backoff: options.sweepBackoff,
       canRun: () => broker.publisher.isUp,
@@ -68,15 +68,15 @@ export class Sweeper implements OnModuleInit, OnModuleDestroy {
     this.loop.wake();
   }
 
-  /** Both ways of failing end in the loop: what is away is no attempt, anything else is one. */
+  /** Errors go to the loop. It counts an attempt unless a dependency is unavailable. */
   private async sweep(row: HalfRow): Promise<Tried> {
     const { id, gid, version, sent_at: sentAt } = row;
     const message = { scheme: SCHEME, id, gid, step: stepOf(row), sentAt, version, awaiting: awaitingOf(row) };
     const tried = await this.unreceipted.beforeSend(row, { ...message, kind: 'replicated' });
     if (tried) return tried;
-    // Those that have sent their receipt already get no copy more.
+    // Consumers that have sent their receipt are skipped.
     const still = { ...row, consumers: message.awaiting.join(',') };
-    await failpoint(failpoints.swept, () => this.copies.deliver(still, Number(row.made_at_ms)));
+    await failpoint(failpoints.swept, () => this.preparedMessages.deliver(still, Number(row.made_at_ms)));
     await this.verdicts.markSent(row);
     return { kind: 'settled' };
   }

@@ -14,17 +14,17 @@ import { measure } from '../core/telemetry.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { type HalfMessage, halfMessageMigrations } from './half-message-table.js';
 import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
-import { VerdictsLost, WholeVerdicts } from './whole.js';
+import { VerdictLossCheck, VerdictsLost } from './whole.js';
 
-/** What was ruled on a half message, and how far a committed one has come. */
+/** State of a row in `dtx_half`: the verdict, and how far a committed message has come. */
 export type Verdict = 'COMMITTED' | 'SENT' | 'DONE' | 'PARKED' | 'ROLLED_BACK';
 
 const READ_DELAY_MS = 3;
 const READ_BATCH_MAX = 500;
 
 /**
- * The rows that say whether a half message is to be sent. At most one verdict per message: whoever inserts the row
- * first has ruled, the local transaction (COMMITTED, with its business) or anybody else (ROLLED_BACK).
+ * Reads and writes verdicts. A message has at most one, and the first insert wins. The local transaction inserts COMMITTED
+ * together with its business rows. Any other writer inserts ROLLED_BACK.
  */
 @Injectable()
 export class Verdicts implements OnModuleInit, OnModuleDestroy {
@@ -34,7 +34,7 @@ export class Verdicts implements OnModuleInit, OnModuleDestroy {
 
   constructor(
     private readonly database: Database,
-    private readonly whole: WholeVerdicts,
+    private readonly lossCheck: VerdictLossCheck,
     @Inject(HALF_MESSAGE_OPTIONS) private readonly options: HalfMessageOptions,
   ) {
     const marks = { delayMs: options.markDelayMs, batchMax: options.markBatchMax };
@@ -54,8 +54,8 @@ export class Verdicts implements OnModuleInit, OnModuleDestroy {
   }
 
   /**
-   * The statement that writes COMMITTED in the local transaction. A duplicate key: the check has ruled meanwhile, so that
-   * transaction must not commit.
+   * The statement that inserts COMMITTED in the local transaction. A duplicate key means that the check has already ruled,
+   * so the transaction must not commit.
    */
   committed(message: HalfMessage): { statement: string; values: SqlValue[] } {
     const due = new SqlExpression(inFuture(this.options.sweepAfterMs));
@@ -64,8 +64,8 @@ export class Verdicts implements OnModuleInit, OnModuleDestroy {
   }
 
   /**
-   * Takes COMMITTED back, which a statement of the user's has committed before its time.
-   * @throws OutcomeUnknown when the message was sent meanwhile
+   * Reverts a COMMITTED that a statement of the user has committed early.
+   * @throws OutcomeUnknown if the message was sent meanwhile
    */
   async withdraw(id: string): Promise<void> {
     await this.database.own.query(
@@ -73,10 +73,11 @@ export class Verdicts implements OnModuleInit, OnModuleDestroy {
       [id],
     );
     const verdict = await this.read(id);
-    if (verdict !== 'ROLLED_BACK') throw new OutcomeUnknown(`half message ${id} is ${verdict ?? 'not known'}`);
+    if (verdict !== 'ROLLED_BACK')
+      throw new OutcomeUnknown(`cannot withdraw half message ${id}: verdict in dtx_half is ${verdict ?? 'missing'}`);
   }
 
-  /** What is committed, many asked in one statement. Undefined says nothing: a local transaction may be open. */
+  /** Reads a committed verdict, many in one statement. Undefined proves nothing, since a local transaction may be open. */
   async read(id: string): Promise<Verdict | undefined> {
     const asked: { id: string; found?: Verdict } = { id };
     await this.reads.add(asked);
@@ -84,9 +85,8 @@ export class Verdicts implements OnModuleInit, OnModuleDestroy {
   }
 
   /**
-   * Rules ROLLED_BACK unless somebody has ruled before, and answers who won. A claim, not a read: from its commit on no
-   * local transaction of this message can commit. UNKNOWN while one is open, or when verdicts are missing, and then
-   * nothing is written.
+   * Rules ROLLED_BACK unless a verdict exists, and returns the winning verdict. After ROLLED_BACK no local transaction of
+   * this message can commit. Returns UNKNOWN, and writes nothing, while one is open or if `dtx_half` has lost rows.
    */
   async claim(message: HalfMessage): Promise<Verdict | 'UNKNOWN'> {
     try {
@@ -98,27 +98,31 @@ export class Verdicts implements OnModuleInit, OnModuleDestroy {
   }
 
   /**
-   * The same in a transaction of the caller's.
-   * @throws a lock wait (1205, 3572) while the local transaction is open; VerdictsLost when verdicts are missing
+   * As `claim`, in the transaction of the caller.
+   * @throws a lock wait (1205, 3572) while the local transaction is open
+   * @throws VerdictsLost if `dtx_half` has lost rows
    */
   async claimIn(sql: Sql, message: HalfMessage): Promise<Verdict> {
-    // An open transaction is told at once; the insert alone would hold one of the library's few connections for the
-    // whole lock wait, and there may be many such copies.
+    // NOWAIT detects an open transaction at once. The insert alone would hold one of the library's few connections for
+    // the whole lock wait.
     const known = await stateOf(sql, message.id, 'FOR UPDATE NOWAIT');
     if (known) return known;
-    await this.whole.require(sql);
+    await this.lossCheck.assertComplete(sql);
     if (await insertFirst(sql, 'dtx_half', rolledBackRow(message))) {
-      this.measureSettled([message.id]);
+      this.countSettled([message.id]);
       return 'ROLLED_BACK';
     }
     const winner = await stateOf(sql, message.id, 'FOR UPDATE');
-    if (!winner) throw new OutcomeUnknown(`the verdict on half message ${message.id} was there and is gone`);
+    if (!winner)
+      throw new OutcomeUnknown(
+        `cannot rule half message ${message.id}: its row in dtx_half was deleted meanwhile; retry`,
+      );
     return winner;
   }
 
   /**
-   * When the verdict on a committed message was written, in milliseconds since the epoch by the database's clock; now for
-   * one whose row was purged meanwhile.
+   * Time of the verdict, in milliseconds since the epoch by the database clock. Returns the current time if the row was
+   * purged meanwhile.
    */
   async madeAtMs(id: string): Promise<number> {
     const made = msOf(`COALESCE((SELECT created_at FROM dtx_half WHERE id = ?), UTC_TIMESTAMP(3))`);
@@ -126,17 +130,17 @@ export class Verdicts implements OnModuleInit, OnModuleDestroy {
     return Number(row.ms);
   }
 
-  /** Gathers the mark SENT. A lost one means a duplicate, which the consumers' inboxes know. */
+  /** Collects a SENT mark. A lost mark causes a duplicate, which the inboxes of the consumers drop. */
   markSent({ id, consumers }: Pick<HalfMessage, 'id' | 'consumers'>): Promise<void> {
     return this.sent.add({ id, consumers });
   }
 
-  /** All receipts of a message came first: its mark would say less than is known. */
+  /** Drops the SENT marks of messages whose receipts are all in. They are DONE already. */
   skipMarks(receipted: ReadonlyMap<string, string>): void {
     this.sent.drop(({ id, consumers }) => consumers === receipted.get(id));
   }
 
-  /** Gathers ROLLED_BACK for transactions that are over. A lost one is ruled by the check. */
+  /** Collects a ROLLED_BACK mark of an ended transaction. If the mark is lost, the check rules. */
   markRolledBack(message: HalfMessage): Promise<void> {
     return this.rolledBack.add(message);
   }
@@ -161,7 +165,7 @@ export class Verdicts implements OnModuleInit, OnModuleDestroy {
     }
   }
 
-  /** Only forward, and due again unless receipts come. An alert about it stays open until they do. */
+  /** Marks rows only forward and makes them due again. An open alert about a row stays open until its receipts are in. */
   private async writeSent(ids: string[]): Promise<void> {
     await this.database.own.query(
       `UPDATE dtx_half SET next_attempt_at = ${backoffSql(this.options.sweepBackoff, '(attempts + 1)')},
@@ -172,7 +176,7 @@ export class Verdicts implements OnModuleInit, OnModuleDestroy {
     );
   }
 
-  /** Whatever verdict is there already stays. */
+  /** Inserts ROLLED_BACK. An existing verdict stays. */
   private async writeRolledBack(messages: HalfMessage[]): Promise<void> {
     const rows = messages.map(({ id, gid, contract, version, consumers, traceparent }) => {
       return [id, gid, contract, version, consumers, traceparent];
@@ -183,15 +187,15 @@ export class Verdicts implements OnModuleInit, OnModuleDestroy {
        ON DUPLICATE KEY UPDATE state = state`,
       rows.flat(),
     );
-    this.measureSettled(messages.map(({ id }) => id));
+    this.countSettled(messages.map(({ id }) => id));
   }
 
-  private measureSettled(ids: readonly string[]): void {
+  private countSettled(ids: readonly string[]): void {
     for (const id of ids) measure('settled', { scheme: SCHEME, ms: this.database.ageMs(id) });
   }
 }
 
-/** Without the payload, which nobody will need. */
+/** The row has no payload, since it will never be sent. */
 function rolledBackRow({ payload: _, ...message }: HalfMessage): Values {
   return { ...message, state: 'ROLLED_BACK', created_at: NOW };
 }

@@ -1,4 +1,5 @@
-// For step 4, check-back: that there is no verdict says something only while the table of verdicts has lost none.
+// For step 4, check-back: a missing verdict proves a rollback only while `dtx_half` has lost no rows. This file detects
+// such a loss, stops the ruling of ROLLED_BACK and raises one alert.
 import { Inject, Injectable } from '@nestjs/common';
 import { Database } from '../core/database/database.service.js';
 import { insertFirst, NOW } from '../core/database/insert-first.js';
@@ -12,21 +13,21 @@ import { SCHEME } from './failpoints.js';
 import { VERDICTS_LOST } from './half-message-table.js';
 import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
 
-/** `dtx_half` has lost rows: nothing can be ruled, since what is not in it may have been committed. */
+/** `dtx_half` has lost rows. No verdict can be ruled, since a missing row may have been COMMITTED. */
 export class VerdictsLost extends OutcomeUnknown {}
 
 const TEXT =
-  'dtx_half has lost rows (emptied or swept): the copies of half messages that it knows nothing of are not ruled back. ' +
-  `Write the missing verdicts, or see that none is missing, then POST /dtx/transactions/${VERDICTS_LOST}/resolve ` +
-  '{"outcome":"done"}: copies without a verdict are ruled back again';
+  'dtx_half has lost rows (emptied or deleted), so checks do not rule ROLLED_BACK; ' +
+  'insert the missing verdicts, or verify that none is missing, ' +
+  `then POST /dtx/transactions/${VERDICTS_LOST}/resolve {"outcome":"done"} to resume`;
 
 /**
- * Remembers one verdict that is there, the newest, and looks whether it still is: a table that was emptied has lost it.
- * One that was restored together with the business of its database has lost nothing that its business has not.
+ * Remembers the newest verdict in `dtx_half_mark` and checks that it still exists, which fails for an emptied table. A
+ * backup restored together with the business rows passes, since both have lost the same transactions.
  */
 @Injectable()
-export class WholeVerdicts {
-  /** A verdict that is younger than that has not been purged. */
+export class VerdictLossCheck {
+  /** A younger verdict cannot have been purged. */
   private readonly keptMs: number;
 
   constructor(
@@ -39,12 +40,13 @@ export class WholeVerdicts {
     purger.add({ name: 'mark of half messages', batch: () => this.remember() });
   }
 
-  /** @throws VerdictsLost when the verdict that is remembered is gone */
-  async require(sql: Sql): Promise<void> {
-    if (await this.isLost(sql)) throw new VerdictsLost('dtx_half has lost rows: what it does not say is not known');
+  /** @throws VerdictsLost if the remembered verdict is missing */
+  async assertComplete(sql: Sql): Promise<void> {
+    if (await this.isLost(sql))
+      throw new VerdictsLost('cannot rule ROLLED_BACK: dtx_half has lost rows; see the alert');
   }
 
-  /** Of two instances the one that comes later remembers the same verdict, or a newer one. */
+  /** Safe in several instances, since a later one remembers the same verdict or a newer one. */
   private async remember(): Promise<number> {
     const { own } = this.database;
     if (await this.isLost(own)) await this.report();
@@ -64,7 +66,7 @@ export class WholeVerdicts {
     return rows.length > 0;
   }
 
-  /** The row and its one alert are written together; a person has closed it when it is not PARKED any more. */
+  /** Writes the row and its alert in one transaction. A row that an operator has resolved is parked again. */
   private async report(): Promise<void> {
     const incident = { scheme: SCHEME, id: VERDICTS_LOST, gid: null, step: 'ruling half messages', lastError: TEXT };
     const isNew = await this.database.own.transaction(async (sql) => {
@@ -80,7 +82,7 @@ export class WholeVerdicts {
   }
 }
 
-/** A person has looked into it, in the transaction that closes it: another verdict is remembered from now on. */
-export async function trustVerdicts(sql: Sql): Promise<void> {
+/** Forgets the remembered verdict in the transaction in which an operator resolves the loss. The next run remembers anew. */
+export async function acceptVerdicts(sql: Sql): Promise<void> {
   await sql.query('DELETE FROM dtx_half_mark');
 }

@@ -7,43 +7,43 @@ export const SCHEME = defineScheme('local-message');
 const point = (name: string, step: number, disk: string, finisher: string) =>
   defineFailpoint({ name: `${SCHEME}.${name}`, scheme: SCHEME, step, role: 'sender', disk, finisher });
 
-/** The sender's crash points, in the order of the protocol; a file boundary is a crash boundary. */
+/** The sender's crash points in the order of the protocol. Each file of the scheme ends at one of them. */
 export const failpoints = {
   appended: point(
     'appended',
     1,
-    'The message row is inserted in the caller’s transaction, which is not committed: nothing is on disk.',
-    'Nobody has to: no order, no message. The caller repeats its call, with the same Idempotency-Key.',
+    'The message row is inserted in the caller’s transaction, which is not committed. Nothing is on disk.',
+    'No recovery is needed, since no order and no message exist. The caller retries with the same Idempotency-Key.',
   ),
   committed: point(
     'committed',
     1,
-    'Business rows and the message row (PENDING, leased to this process) are committed; nothing is published.',
-    'The scan of any instance of the sender, once the lease has run out.',
+    'Business rows and the message row (PENDING, leased to this process) are committed. Nothing is published.',
+    'The scan of any instance of the sender, after the lease has expired.',
   ),
   claimed: point(
     'claimed',
     2,
-    'The scan has claimed a due row under a new token; nothing is published for this claim.',
-    'The scan of any instance of the sender, once the lease has run out.',
+    'The scan has claimed a due row under a new token. Nothing is published for this claim.',
+    'The scan of any instance of the sender, after the lease has expired.',
   ),
   confirmed: point(
     'confirmed',
     2,
-    'The broker has the message and has confirmed it; the row is still PENDING.',
-    'The receiver handles it; should the receipt come, the row is DONE, else the scan publishes a duplicate.',
+    'The broker has confirmed the message. The row is still PENDING.',
+    'The receiver handles the message. Its receipt makes the row DONE. Without a receipt the scan publishes a duplicate.',
   ),
   marked: point(
     'marked',
     2,
-    'The row is SENT and due again at its resend time; the receipt has not been marked.',
-    'The receipt, by any instance of the sender; without one, the scan resends.',
+    'The row is SENT and due again at its resend time. The receipt is not recorded.',
+    'Any instance of the sender that consumes the receipt. Without a receipt the scan resends.',
   ),
   done: point(
     'done',
     5,
-    'The row is DONE; the receipt is not acked.',
-    'The broker delivers the receipt again, which changes nothing.',
+    'The row is DONE. The receipt is not acked.',
+    'The broker redelivers the receipt, which changes nothing.',
   ),
 };
 

@@ -11,6 +11,7 @@ import { LocalMessages } from './outbox.js';
 import { Receipts } from './outbox-receipts.js';
 import { Relay } from './relay.js';
 
+/** Deletes DONE messages after `retentionMs`. */
 @Injectable()
 class OutboxPurge {
   constructor(purger: Purger, @Inject(LOCAL_MESSAGE_OPTIONS) options: LocalMessageOptions) {
@@ -25,10 +26,13 @@ class OutboxPurge {
   }
 }
 
-/** The local message table (本地消息表). Import it in the root module beside `DtxModule.forRoot`. */
+/**
+ * The local message table (本地消息表), also known as the transactional outbox. Import it in the root module beside
+ * `DtxModule.forRoot`. See docs/schemes/local-message.md.
+ */
 @Module({})
 export class LocalMessageModule {
-  /** @throws OptionsError naming what is wrong */
+  /** @throws OptionsError that names the invalid option */
   static forRoot(options: LocalMessageOptionsInput = {}): DynamicModule {
     const checked = parseOptions('localMessage', localMessageOptions, options);
     return {

@@ -1,4 +1,5 @@
-// Step 5 of 6 - receipts: what the receivers settled is marked DONE at the sender, many receipts in one statement.
+// Step 5 of 6 - receipts: the sender marks a message DONE when all receipts are in, many receipts in one statement.
+// If the process dies before the ack, the broker redelivers the receipts, which change nothing.
 import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { Broker } from '../core/broker/broker.service.js';
 import { receiptQueueOf } from '../core/broker/contract.js';
@@ -12,7 +13,7 @@ import { LOCAL_MESSAGE_OPTIONS, type LocalMessageOptions } from './options.js';
 import { OUTBOX } from './outbox-table.js';
 import { Relay } from './relay.js';
 
-/** The receipts of the local message table. */
+/** Consumes the receipts of the app's local messages. */
 @Injectable()
 export class Receipts implements OnModuleInit, OnModuleDestroy {
   private readonly consumer: ReceiptConsumer;

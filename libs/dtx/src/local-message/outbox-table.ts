@@ -3,7 +3,10 @@ import { addIndexOnce, type Migration, widenIndexOnce } from '../core/database/m
 import type { DurableRow, DurableTable } from '../core/durable/durable-table.js';
 import { SCHEME } from './failpoints.js';
 
-/** Messages that wait for the same consumers are a lane: the backlog of a dead consumer delays no other one's messages. */
+/**
+ * The outbox: PENDING, then SENT, then DONE, or PARKED with an alert. See docs/states.md. The concurrency key is
+ * `awaiting`, so the backlog of a stopped consumer does not delay messages to other consumers.
+ */
 export const OUTBOX: DurableTable = {
   name: 'dtx_outbox',
   openStates: ['PENDING', 'SENT', 'PARKED'],
@@ -26,13 +29,13 @@ export const OUTBOX: DurableTable = {
     what: (row) => `${row.contract} v${row.version} to ${String(row.awaiting).slice(1, -1) || 'all its consumers'}`,
     moments: (row) => [
       [row.created_at, 'committed with the business'],
-      [row.sent_at, 'confirmed by the broker for the first time'],
-      [row.done_at, 'every consumer has settled it'],
+      [row.sent_at, 'first confirmed by the broker'],
+      [row.done_at, 'settled by every consumer'],
     ],
   },
 };
 
-/** A message that is not done. `awaiting` lists the consumers without a receipt as `,a.b,c.d,`; `,` = none. */
+/** An open message. `awaiting` lists the consumers without a receipt as `,a.b,c.d,`, and `,` is the empty list. */
 export type OutboxRow = DurableRow<{
   gid: string;
   contract: string;
@@ -40,11 +43,11 @@ export type OutboxRow = DurableRow<{
   payload: string;
   awaiting: string;
   traceparent: string | null;
-  /** When it was sent first. Text where the app's DataSource has `dateStrings`: read it by `isoTime`. */
+  /** Time of the first publisher confirm. It is text if the app's DataSource sets `dateStrings`. Read it with `isoTime`. */
   sent_at?: Date | string | null;
-  /** When the row was made, in milliseconds since the epoch by the database's clock: its receivers tell its age by it. */
+  /** Creation time in milliseconds since the epoch by the database clock. Receivers derive the message's age from it. */
   made_at_ms: number | string;
-  /** Inserted by this process a moment ago, leased to it: the fast path. */
+  /** Set on the fast path, where this process has just inserted the row and holds its lease. */
   fresh?: true;
 }>;
 

@@ -1,4 +1,5 @@
-// Step 1 of 6 - outbox: the message row joins the caller's transaction; the fast path starts right after its commit.
+// Step 1 of 6 - outbox: the message row joins the caller's transaction. The fast path starts right after the commit.
+// If the process dies before the commit, nothing exists. If it dies after, the scan sends the row when its lease expires.
 import { randomUUID } from 'node:crypto';
 import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
@@ -21,10 +22,13 @@ import { LOCAL_MESSAGE_OPTIONS, type LocalMessageOptions } from './options.js';
 import { type OutboxRow, outboxMigrations } from './outbox-table.js';
 import { Relay } from './relay.js';
 
-/** The local message table (本地消息表): a message becomes part of the caller's transaction and is sent until it is handled. */
+/**
+ * The local message table (本地消息表). A message is committed with the caller's transaction and resent until every
+ * consumer has sent its receipt.
+ */
 @Injectable()
 export class LocalMessages implements OnModuleInit {
-  /** Fencing token of the rows that this process inserts already leased to itself. */
+  /** Fencing token of the rows that this process inserts under its own lease. */
   private readonly token = randomUUID();
 
   constructor(
@@ -39,11 +43,12 @@ export class LocalMessages implements OnModuleInit {
   }
 
   /**
-   * Appends a message to the caller's transaction (seed: 本地消息表 1): it will be delivered to every consumer of its
-   * contract, at least once, if and only if the transaction commits. Returns the message id. The payload is read before
-   * this returns its promise: the caller may change it afterwards.
-   * @throws TransactionRequired outside a transaction; DtxError when the payload does not fit the contract, does not come
-   *   back from JSON as it is, or is too large
+   * Appends a message to the caller's transaction. The message is delivered at least once to every consumer of its
+   * contract if and only if the transaction commits. The payload is serialized synchronously, so the caller may change
+   * it afterwards. Returns the message id.
+   * @throws TransactionRequired outside a transaction
+   * @throws DtxError if the contract is `replicated`, or the payload violates it, changes in a JSON round trip, or exceeds
+   *   `payloadMaxBytes`
    * @example
    *   await this.db.transaction(async (tx) => {
    *     await this.orders.place(tx, purchase);
@@ -55,7 +60,6 @@ export class LocalMessages implements OnModuleInit {
     const scope = await joinTransaction(tx, this.database.source, 'LocalMessages.append');
     await failpoint(failpoints.appended, () => this.insert(scope, row).catch(clockStopped));
     scope.depend({
-      // Only after COMMIT, and only if it succeeds: if the process dies before, the row's lease runs out and the scan sends it.
       afterCommit: () => failpoint(failpoints.committed, async () => this.relay.sendNow(row)),
       afterEarlyCommit: () => this.withdraw(row),
     });
@@ -66,7 +70,7 @@ export class LocalMessages implements OnModuleInit {
   private rowOf<P>(contract: Contract<P>, payload: P): OutboxRow {
     if (contract.replicated)
       throw new DtxError(
-        `${contract.name} is replicated, which is for messages without a row: give it its own contract`,
+        `cannot append ${contract.name} v${contract.version}: contract is replicated, which is for messages without a row; define a separate contract`,
       );
     const { json, value } = checkedJson(payloadOf(contract), contract.schema, payload, this.options.payloadMaxBytes);
     const nowMs = this.database.nowMs();
@@ -106,9 +110,9 @@ export class LocalMessages implements OnModuleInit {
   }
 
   /**
-   * A statement of the caller's has committed the row, and the caller is told of an error. The row is still leased to this
-   * process: nobody else has sent it.
-   * @throws OutcomeUnknown when it was sent all the same
+   * Deletes a row that a statement of the caller committed early, since the call of the caller fails. This process holds
+   * the lease of the row, so no other instance has sent it unless the lease has expired.
+   * @throws OutcomeUnknown if the row still exists, because it was claimed or sent meanwhile
    */
   private async withdraw({ id, claim_token }: OutboxRow): Promise<void> {
     await this.database.own.query(`DELETE FROM dtx_outbox WHERE id = ? AND state = 'PENDING' AND claim_token = ?`, [
@@ -116,6 +120,7 @@ export class LocalMessages implements OnModuleInit {
       claim_token,
     ]);
     const rows = await this.database.own.query('SELECT id FROM dtx_outbox WHERE id = ?', [id]);
-    if (rows.length > 0) throw new OutcomeUnknown(`message ${id} is on its way`);
+    if (rows.length > 0)
+      throw new OutcomeUnknown(`cannot withdraw message ${id} from dtx_outbox: it was claimed or sent meanwhile`);
   }
 }

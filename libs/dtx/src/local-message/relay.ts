@@ -1,5 +1,5 @@
-// Step 2 of 6 - relay: publishes committed rows with confirm and marks them SENT; step 6: resends what was not receipted.
-
+// Step 2 of 6 - relay: publishes committed rows with a publisher confirm, then marks them SENT. Step 6 is the resend of
+// rows with missing receipts. If the process dies, another instance's scan sends its rows after the lease has expired.
 import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { backoffSql } from '../core/async/backoff.js';
 import { Batcher } from '../core/async/batcher.js';
@@ -21,8 +21,8 @@ import { LOCAL_MESSAGE_OPTIONS, type LocalMessageOptions } from './options.js';
 import { OUTBOX, type OutboxRow } from './outbox-table.js';
 
 /**
- * Sends messages. The fast path (a row just committed by this process, leased to it) and the scan (a row whose process
- * died, or whose receipts did not come) run the same `send`.
+ * Sends messages. The fast path takes rows that this process has just committed and still leases. The scan takes rows
+ * whose process died or whose receipts are missing. Both run the same code.
  */
 @Injectable()
 export class Relay implements OnModuleInit, OnModuleDestroy {
@@ -63,13 +63,13 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
     this.broker.publisher.on('up', () => this.loop.wake());
   }
 
-  /** Finishes what is being sent and writes down the marks; what is left is leased to us and will be due. */
+  /** Finishes the sends in work and writes the collected marks. Remaining rows become due when their lease expires. */
   async onModuleDestroy(): Promise<void> {
     await this.loop.stop();
     await this.sentMarks.drain();
   }
 
-  /** The fast path: at once, without polling. Without room or broker the row just waits for its lease to end. */
+  /** The fast path. If the window is full or the broker is unavailable, the row waits until its lease expires. */
   sendNow(row: OutboxRow): void {
     if (this.broker.publisher.isUp && this.loop.room > 0) this.loop.runNow(row, { isInLane: false });
   }
@@ -78,7 +78,7 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
     this.loop.wake();
   }
 
-  /** All receipts of a message came first: its mark would say less than is known. */
+  /** Drops the SENT marks of messages whose receipts are all in. They are DONE already. */
   skipMarks(receipted: ReadonlyMap<string, string>): void {
     this.sentMarks.drop((row) => row.awaiting === `,${receipted.get(row.id)},`);
   }
@@ -92,14 +92,18 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
       await failpoint(failpoints.confirmed, () => this.publish(row));
     } catch (error) {
       if (error instanceof Unroutable) return { kind: 'failed', error: error.message };
-      throw error; // the broker is away or full: no attempt, the lease runs out
+      throw error; // The broker is unavailable. The loop counts no attempt, and the row is due when its lease expires.
     }
-    // Not awaited: the window is for publishing. Should the mark fail, the lease runs out and a duplicate is sent.
-    this.sentMarks.add(row).catch((error) => this.logger.warn(`cannot mark messages SENT: ${textOf(error)}`));
+    // Not awaited, so that the window only bounds publishing. If the mark fails, the scan sends a duplicate.
+    this.sentMarks
+      .add(row)
+      .catch((error) =>
+        this.logger.warn(`cannot mark messages SENT, resending them when their lease expires: ${textOf(error)}`),
+      );
     return { kind: 'settled' };
   }
 
-  /** Whether a row that the scan claimed must wait or be given up instead of being sent. */
+  /** The result for a claimed row that must wait or be parked, or null if the row is to be sent. */
   private async beforeResend(row: OutboxRow): Promise<Tried | null> {
     await failpoint(failpoints.claimed, async () => {});
     const { id, gid, version, sent_at: sentAt } = row;
@@ -122,7 +126,7 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
     await Promise.all(queues.map((queue) => this.broker.publisher.publish(queue, body, envelope)));
   }
 
-  /** Only forward (a receipt may have made the row DONE) and only under the claim that sent it. */
+  /** Marks rows only forward, since a receipt may have made a row DONE, and only under the claim that sent them. */
   private async markSent(rows: OutboxRow[]): Promise<void> {
     for (const token of new Set(rows.map((row) => row.claim_token))) {
       const ids = rows.filter((row) => row.claim_token === token).map((row) => row.id);

@@ -1,4 +1,5 @@
-// Steps 3 to 4 of 5 - deliver: the target is called until it has answered 2xx; on a ladder, then a person is asked.
+// Steps 3 to 4 of 5 - deliver: calls the target until it answers 2xx. The retry schedule ends with PARKED and an alert.
+// If the process dies before the mark, another instance calls the target again, under the same `webhook-id`.
 
 import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
@@ -19,13 +20,13 @@ import { NOTIFICATIONS, type NotificationRow } from './notification-table.js';
 import { leaseMsOf, NOTIFY_OPTIONS, type NotifyOptions } from './options.js';
 import { signatureHeaders } from './signature.js';
 import { TargetRefused } from './ssrf-guard.js';
-import { type Answer, TargetCaller } from './webhook-client.js';
+import { type Answer, WebhookClient } from './webhook-client.js';
 
 const MARK_BATCH_MAX = 200;
-/** The target has said that it is gone for good (RFC 9110, 15.5.11). */
+/** 410 Gone (RFC 9110, 15.5.11). The target is permanently gone, so no retry follows. */
 const GONE = 410;
 
-/** Calls targets (seed: 最大努力通知 2, 3). A row just recorded and one that the scan has claimed take the same way. */
+/** Calls targets. The fast path (a row just recorded) and the scan (a claimed row) run the same code. */
 @Injectable()
 export class Deliveries implements OnModuleInit, OnModuleDestroy {
   private readonly loop: DurableLoop<NotificationRow>;
@@ -33,7 +34,7 @@ export class Deliveries implements OnModuleInit, OnModuleDestroy {
 
   constructor(
     private readonly database: Database,
-    private readonly caller: TargetCaller,
+    private readonly client: WebhookClient,
     loops: DurableLoops,
     @Inject(CORE_OPTIONS) core: CoreOptions,
     @Inject(NOTIFY_OPTIONS) private readonly options: NotifyOptions,
@@ -52,7 +53,7 @@ export class Deliveries implements OnModuleInit, OnModuleDestroy {
       backoff: { stepsMs: options.ladderMs },
       canRun: () => true,
       run: (row, answered) => this.run(row, answered),
-      describe: (row) => ({ gid: row.gid, step: `telling ${row.target_host} of ${row.type}` }),
+      describe: (row) => ({ gid: row.gid, step: `calling ${row.target_host} with ${row.type}` }),
       resolve: async (tx, row, outcome) => outcome === 'done' && close(tx, row.id),
     });
   }
@@ -74,7 +75,7 @@ export class Deliveries implements OnModuleInit, OnModuleDestroy {
     return this.loop.hasRoomIn(row.target_host);
   }
 
-  /** The fast path: recorded by this process just now and leased to it. Somebody else may have taken the room meanwhile. */
+  /** The fast path, for a row that this process has just recorded and leases. Gives it back if the room is taken meanwhile. */
   async deliverNow(row: NotificationRow): Promise<void> {
     if (this.hasRoomFor(row)) this.loop.runNow(row);
     else await giveBack(this.database.own, NOTIFICATIONS, [row]);
@@ -86,15 +87,17 @@ export class Deliveries implements OnModuleInit, OnModuleDestroy {
     if ('kind' in answer) return answer;
     if (answer.status < 200 || answer.status > 299) return this.refused(row, answer);
     answered();
-    // Should the process die before the mark, the target hears of it again, under the same id.
     await this.marks.add(row);
     return { kind: 'settled' };
   }
 
-  /** @throws nothing but a failpoint's error: what goes wrong with a call is an attempt, whatever it looks like */
+  /** Calls the target. It never throws, since every error of a call counts as a failed attempt. */
   private async call(row: NotificationRow): Promise<Answer | Tried> {
     if (row.target === null || row.body === null)
-      return { kind: 'hopeless', error: 'there is nothing that could be told' };
+      return {
+        kind: 'hopeless',
+        error: `cannot call ${row.target_host}: row has no target or no body; resolve it by hand`,
+      };
     const { secrets } = this.options;
     const headers = {
       'content-type': 'application/json',
@@ -103,7 +106,7 @@ export class Deliveries implements OnModuleInit, OnModuleDestroy {
       ...(row.traceparent ? { traceparent: row.traceparent } : {}),
     };
     try {
-      return await this.caller.post(row.target, headers, row.body);
+      return await this.client.post(row.target, headers, row.body);
     } catch (error) {
       const text = `${row.target_host}: ${textOf(error)}`;
       if (error instanceof TargetRefused) return { kind: 'hopeless', error: text };
@@ -111,14 +114,14 @@ export class Deliveries implements OnModuleInit, OnModuleDestroy {
     }
   }
 
-  /** A redirect is an answer like any other that is not 2xx: nobody follows it. */
+  /** Redirects are not followed. They count as any other answer that is not 2xx. */
   private refused({ target_host }: NotificationRow, { status, retryAfterMs }: Answer): Tried {
     const error = `${target_host} answered ${status}`;
     if (status === GONE) return { kind: 'hopeless', error };
     return { kind: 'failed', error, atLeastMs: Math.min(retryAfterMs, this.options.retryAfterMaxMs) };
   }
 
-  /** Not fenced by the claim: whoever was answered 2xx knows that it is over. */
+  /** Not fenced by the claim token, since a 2xx answer is final whichever process received it. */
   private async markDelivered(rows: NotificationRow[]): Promise<void> {
     await settleFinal(this.database.own, NOTIFICATIONS, {
       ids: rows.map((row) => row.id),
@@ -129,7 +132,7 @@ export class Deliveries implements OnModuleInit, OnModuleDestroy {
   }
 }
 
-/** A person takes it as delivered. A fact cannot be refused. */
+/** Settles a notification by hand (`done`). `reject` has no meaning for a fact that already happened. */
 async function close(tx: EntityManager, id: string): Promise<boolean> {
   await settleFinal(sqlOf(tx), NOTIFICATIONS, { ids: [id], state: `'CLOSED'` });
   return true;

@@ -8,7 +8,7 @@ afterEach(() => {
   for (const socket of sockets.splice(0)) socket.close();
 });
 
-/** A name server on this machine, and who asks it. */
+/** A local name server, a resolver that uses it, and the count of its queries. */
 async function serverThat(
   answer: (query: Buffer) => Buffer | null,
 ): Promise<{ resolver: Resolver; asked: () => number }> {
@@ -26,7 +26,7 @@ async function serverThat(
   return { resolver, asked: () => asked };
 }
 
-/** The query as an answer: A records say 93.184.215.14, everything else has no answer (RFC 1035, 4.1). */
+/** Turns a query into its response (RFC 1035, 4.1). An A query gets 93.184.215.14, any other an empty answer. */
 function known(query: Buffer): Buffer {
   const end = query.indexOf(0, 12) + 5;
   const isA = query.readUInt16BE(end - 4) === 1;
@@ -52,12 +52,12 @@ const ask = (lookUp: LookUp, host: string) =>
     lookUp(host, { all: true }, (error, found) => (error ? reject(error) : resolve(found))),
   );
 
-it('gives the addresses that DNS knows', async () => {
+it('returns the addresses that DNS knows', async () => {
   const { resolver } = await serverThat(known);
   expect(await ask(lookUpBy(resolver, system), 'merchant.example')).toEqual([{ address: '93.184.215.14', family: 4 }]);
 });
 
-it('leaves to the system what DNS does not know, and names of this machine', async () => {
+it('asks the system resolver for names that DNS does not know and for local names', async () => {
   const { resolver, asked } = await serverThat(unknown);
   expect(await ask(lookUpBy(resolver, system), 'merchant.internal')).toEqual([{ address: '127.0.0.1', family: 4 }]);
   const before = asked();
@@ -66,9 +66,9 @@ it('leaves to the system what DNS does not know, and names of this machine', asy
   expect(asked()).toBe(before);
 });
 
-it('gives up on a name server that is silent, and never asks the system, whose threads it would hold', async () => {
+it('fails with ETIMEOUT if the name server is silent, without asking the system resolver', async () => {
   const { resolver, asked } = await serverThat(() => null);
-  const never: LookUp = () => expect.unreachable('the system was asked');
+  const never: LookUp = () => expect.unreachable('the system resolver was asked');
   await expect(ask(lookUpBy(resolver, never), 'merchant.example')).rejects.toThrow(/ETIMEOUT/);
   expect(asked()).toBeGreaterThan(1);
 });

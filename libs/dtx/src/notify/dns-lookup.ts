@@ -1,22 +1,23 @@
 import { type LookupAddress, type LookupOptions, lookup, Resolver } from 'node:dns';
 
-/** How a name becomes addresses: as `dns.lookup` with `all`. */
+/** Signature of `dns.lookup` with `all: true`. */
 export type LookUp = (
   host: string,
   options: LookupOptions & { all: true },
   done: (error: Error | null, found: LookupAddress[]) => void,
 ) => void;
 
-/** Asked of each name server, and how often. */
+/** Time limit of one query to a name server. */
 const ANSWER_MS = 1_500;
+/** Queries to each name server before it counts as silent. */
 const TRIES = 2;
-/** What the name servers themselves could not tell: the system would ask them once more. */
+/** Errors of a name server that gave no answer. The system resolver would only ask it again. */
 const UNANSWERED = new Set(['ETIMEOUT', 'ETIMEDOUT', 'ESERVFAIL', 'ECANCELLED']);
 
 /**
- * Looks names up by DNS itself. `dns.lookup` does it in threads, of which only two are for that: two targets whose name
- * servers are silent would hold up the names of all others, and those of databases and brokers that are connected to
- * again. Only what DNS does not know at all is left to the system: its hosts file, its search list, `localhost`.
+ * Resolves target names by DNS without the thread pool. `dns.lookup` uses at most two pool threads, so two silent name
+ * servers would delay all other names, including the broker's. The system resolver serves only names that DNS does not
+ * know: hosts file, search list, `localhost`.
  */
 export function lookUpBy(servers: Resolver = systemServers, system: LookUp = lookup): LookUp {
   return (host, options, done) => {

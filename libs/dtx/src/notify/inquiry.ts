@@ -1,4 +1,4 @@
-// Step 5 of 5 - inquire: whoever was to be told and was not asks; notification is best effort, asking makes it certain.
+// Step 5 of 5 - inquire: a receiver without a notification asks for the result, since notification is best effort.
 
 import { Inject, Injectable, Logger, OnModuleDestroy } from '@nestjs/common';
 import { inTimeOf } from '../core/async/time-limit.js';
@@ -9,24 +9,29 @@ import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { NOTIFY_OPTIONS, type NotifyOptions } from './options.js';
 
-/** What is asked about, by the receiver of notifications. */
+/** The inquiries of a receiver of notifications. Its methods must be idempotent, since several instances may run them. */
 export interface Inquiries {
+  /** Name in log lines. */
   readonly name: string;
-  /** Ids whose result should have come by now and has not; the next ones at each call, from the beginning after the last. */
+  /** Ids whose result is overdue. Each call returns the next ids, and starts over after the last one. */
   missing(about: { olderThanMs: number; limit: number }): Promise<string[]>;
-  /** Where the answer to an id is: 200 with the result, or 404 when there is none (yet). */
+  /** URL of the result of an id. It answers 200 with the result as JSON, or 404 without a result (yet). */
   urlOf(id: string): string;
+  /** Stores the result of a 200 answer. */
   keep(id: string, result: unknown): Promise<void>;
-  /** There is no result, or not yet. */
+  /** Called after a 404 answer. */
   none(id: string): Promise<void>;
 }
 
-type Outcome = 'known' | 'none' | 'away';
+type Outcome = 'known' | 'none' | 'unavailable';
 
 const ROUND_MAX = 100;
 const AT_ONCE_MAX = 8;
 
-/** Asks, in rounds, for as long as the process lives. Several instances may ask the same: what is kept is kept once. */
+/**
+ * Runs inquiries in rounds until the process stops. Nothing is stored about a round, so a restart begins a new one. Several
+ * instances may ask for the same id.
+ */
 @Injectable()
 export class Inquiry implements OnModuleDestroy {
   private readonly logger = new Logger('Inquiry');
@@ -40,7 +45,7 @@ export class Inquiry implements OnModuleDestroy {
     @Inject(NOTIFY_OPTIONS) private readonly options: NotifyOptions,
   ) {}
 
-  /** Begins to ask, once the database is there. */
+  /** Starts the rounds as soon as the database is open. */
   start(inquiries: Inquiries): void {
     this.database.onReady(() => this.schedule(inquiries));
   }
@@ -70,11 +75,12 @@ export class Inquiry implements OnModuleDestroy {
       const ids = await this.inTime(inquiries, 'missing', () => inquiries.missing(about));
       for (let at = 0; at < ids.length && !this.stopping.signal.aborted; at += AT_ONCE_MAX) {
         const outcomes = await Promise.all(ids.slice(at, at + AT_ONCE_MAX).map((id) => this.ask(inquiries, id)));
-        // Nobody answers: the others would wait as long for nothing.
-        if (outcomes.every((outcome) => outcome === 'away')) return;
+        // The target is unavailable, so the rest of the round is skipped.
+        if (outcomes.every((outcome) => outcome === 'unavailable')) return;
       }
     } catch (error) {
-      if (!isUnavailable(error)) this.logger.error(`${inquiries.name}: ${textOf(error)}`);
+      if (!isUnavailable(error))
+        this.logger.error(`inquiry round "${inquiries.name}" failed, retrying: ${textOf(error)}`);
     }
   }
 
@@ -85,19 +91,20 @@ export class Inquiry implements OnModuleDestroy {
       const response = await fetch(inquiries.urlOf(id), { redirect: 'manual', signal });
       answer = { status: response.status, result: response.ok ? await response.json() : await response.body?.cancel() };
     } catch (error) {
-      if (!this.stopping.signal.aborted) this.logger.warn(`${inquiries.name} ${id}: ${textOf(error)}`);
-      return 'away';
+      if (!this.stopping.signal.aborted)
+        this.logger.warn(`inquiry "${inquiries.name}" for ${id} failed, retrying: ${textOf(error)}`);
+      return 'unavailable';
     }
     if (answer.status === 200) await this.inTime(inquiries, 'keep', () => inquiries.keep(id, answer.result));
     else if (answer.status === 404) await this.inTime(inquiries, 'none', () => inquiries.none(id));
     else {
-      this.logger.warn(`${inquiries.name} ${id}: answered ${answer.status}`);
-      return 'away';
+      this.logger.warn(`inquiry "${inquiries.name}" for ${id} failed, retrying: answered ${answer.status}`);
+      return 'unavailable';
     }
     return answer.status === 200 ? 'known' : 'none';
   }
 
-  /** Code of the user's: a round that hangs would be the last one. */
+  /** Bounds user code, since a hanging round would stop all later rounds. */
   private inTime<T>({ name }: Inquiries, step: string, work: () => Promise<T>): Promise<T> {
     return inTimeOf({ what: `${step} of the inquiries ${name}`, limitMs: this.core.handlerTimeoutMs }, work);
   }

@@ -1,4 +1,5 @@
-// Step 2 of 5 - record: the service writes each event down once, under its own id, and acks; then it is called at once.
+// Step 2 of 5 - record: the service inserts each event once, under its own id, acks it and calls the target at once.
+// If the process dies before the ack, the broker redelivers the event and the row makes it a duplicate.
 import { createHash, randomUUID } from 'node:crypto';
 import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { persist } from '../core/async/retry-while-unavailable.js';
@@ -21,16 +22,16 @@ import { type NotificationRow, notifyMigrations } from './notification-table.js'
 import { leaseMsOf, NOTIFY_OPTIONS, type NotifyOptions } from './options.js';
 import { NOTIFY_QUEUE_KIND, notificationBody, notifyQueueOf } from './publish.js';
 
-/** A message as a row, or why it is none. */
-type Read = { ok: true; row: NotificationRow } | { ok: false; id: string; gid: string | null; problem: string };
+/** A message as a row, or the reason why it is invalid. */
+type ReadMessage = { ok: true; row: NotificationRow } | { ok: false; id: string; gid: string | null; problem: string };
 
 const HOST_CHARS_MAX = 255;
 const TEXT_STORED_MAX = 1_000_000;
 
-/** Takes events off the queue (seed: 最大努力通知 2). A row under the event's id makes a duplicate of whatever comes again. */
+/** Consumes the queue of events and inserts each into `dtx_notification`. The event's id is the primary key. */
 @Injectable()
-export class Records implements OnModuleInit, OnModuleDestroy {
-  /** Fencing token of the rows that this process inserts already leased to itself. */
+export class NotificationRecorder implements OnModuleInit, OnModuleDestroy {
+  /** Fencing token of the rows that this process inserts under its own lease. */
   private readonly token = randomUUID();
   private consumer: QueueConsumer | undefined;
   private stopping = false;
@@ -56,7 +57,7 @@ export class Records implements OnModuleInit, OnModuleDestroy {
     });
   }
 
-  /** Before the deliveries stop: what was recorded last is leased to us and will be due. */
+  /** Stops before the deliveries do. Rows recorded last become due when their lease expires. */
   async onModuleDestroy(): Promise<void> {
     this.stopping = true;
     await this.consumer?.stop(this.core.drainMs);
@@ -65,22 +66,21 @@ export class Records implements OnModuleInit, OnModuleDestroy {
   private async receive(delivery: Delivery): Promise<void> {
     const read = this.read(delivery);
     const { lost } = delivery;
-    const write = () => (read.ok ? this.record(read.row) : this.park(read, delivery));
+    const write = () => (read.ok ? this.record(read.row) : this.parkUnreadable(read, delivery));
     await persist({ lost, reconnect: this.core.reconnect }, write);
-    // A message that dies with us before this ack is delivered again and changes nothing.
     delivery.ack();
   }
 
-  private read({ message }: Delivery): Read {
+  private read({ message }: Delivery): ReadMessage {
     const { gid, traceparent } = fromProperties(message.properties);
     const parsed = notificationBody.safeParse(parseJson(message.content));
     if (!parsed.success) {
       const problem = parsed.error.issues
         .map((issue) => `${issue.path.join('.') || 'body'}: ${issue.message}`)
         .join('; ');
-      // An id of its content, so that its redelivery is a duplicate as well.
+      // The id is a digest of the content, so that a redelivery is a duplicate as well.
       const id = `unreadable.${createHash('sha256').update(message.content).digest('hex').slice(0, 40)}`;
-      return { ok: false, id, gid: gid ?? null, problem: `no notification: ${problem}` };
+      return { ok: false, id, gid: gid ?? null, problem: `cannot read notification: ${problem}` };
     }
     const { id, gid: ownGid, type, target, payload } = parsed.data;
     const url = target ?? this.options.defaultTarget ?? null;
@@ -100,9 +100,9 @@ export class Records implements OnModuleInit, OnModuleDestroy {
     return { ok: true, row };
   }
 
-  /** Leased to this process if it can be called at once, else due now for whoever has room. */
+  /** Inserts the row, leased to this process if it has room for the call, and otherwise due now for any instance. */
   private async record(row: NotificationRow): Promise<void> {
-    // Nobody is to be told: there is no target, neither its own nor the service's.
+    // Neither the event nor the option `defaultTarget` names a target.
     if (row.target === null) return;
     const { id, gid, type, target, target_host, body, traceparent, state } = row;
     const isNow = this.deliveries.hasRoomFor(row);
@@ -115,9 +115,9 @@ export class Records implements OnModuleInit, OnModuleDestroy {
     ).catch(async (error) => {
       const why = await whyUnstorable(this.database.own, error, body ?? '');
       if (why === null) throw error;
-      return this.keepWithoutBody(row, why);
+      return this.parkWithoutBody(row, why);
     });
-    if (isFirst === 'kept') return;
+    if (isFirst === 'parked') return;
     if (!isFirst) return this.compare(row);
     measure('started', { scheme: SCHEME });
     if (isNow) await this.deliveries.deliverNow(row);
@@ -125,8 +125,8 @@ export class Records implements OnModuleInit, OnModuleDestroy {
   }
 
   /**
-   * A repetition of an event is nothing to do. Another event under its id would be lost if it passed for one: it is kept
-   * under an id of its own, for a person who may have it delivered.
+   * A duplicate of an event is ignored. Another event under the same id is parked under a new id, because it would be lost
+   * as a duplicate.
    */
   private async compare({ id, gid, type, target, target_host, body, traceparent }: NotificationRow): Promise<void> {
     const [known]: Array<Pick<NotificationRow, 'gid' | 'type'>> = await this.database.own.query(
@@ -135,37 +135,40 @@ export class Records implements OnModuleInit, OnModuleDestroy {
     );
     if (!known || (known.gid === gid && known.type === type)) return;
     const digest = createHash('sha256').update(JSON.stringify([id, gid, type, target]));
-    const problem = `event ${id} is ${known.type} of ${known.gid}, and came as ${type} of ${gid}; give it an id of its own`;
+    const problem = `cannot record event ${id} as ${type} of ${gid}: id is taken by ${known.type} of ${known.gid}; use a unique id per event`;
     const own = { id: `renamed.${digest.digest('hex').slice(0, 40)}`, gid };
-    await this.keep({ ...own, type, target, target_host, body, traceparent }, problem);
+    await this.park({ ...own, type, target, target_host, body, traceparent }, problem);
   }
 
-  /** Nobody can make a call of it. */
-  private async park({ id, gid, problem }: Read & { ok: false }, { message }: Delivery): Promise<void> {
+  /** Parks an invalid message with its content. */
+  private async parkUnreadable(
+    { id, gid, problem }: ReadMessage & { ok: false },
+    { message }: Delivery,
+  ): Promise<void> {
     const body = message.content.toString('utf8').slice(0, TEXT_STORED_MAX);
     const nowhere = { target: null, target_host: '-', traceparent: null };
-    await this.keep({ id, gid, type: 'unreadable', body, ...nowhere }, problem);
+    await this.park({ id, gid, type: 'unreadable', body, ...nowhere }, problem);
   }
 
-  /** PARKED from the start, with one alert. What cannot be written with its body is written without. */
-  private async keep(row: Kept, problem: string): Promise<void> {
+  /** Inserts a PARKED row with one alert. A row that cannot be stored with its body is stored without it. */
+  private async park(row: ParkedValues, problem: string): Promise<void> {
     try {
-      await this.keepRow(row, problem);
+      await this.insertParked(row, problem);
     } catch (error) {
       const why = await whyUnstorable(this.database.own, error, row.body ?? '');
       if (why === null) throw error;
-      await this.keepWithoutBody(row, `${problem}; ${why}`);
+      await this.parkWithoutBody(row, `${problem}; ${why}`);
     }
   }
 
-  /** A person sees what it was. Without its body it can be delivered to nobody, so it names no target. */
-  private async keepWithoutBody({ id, gid, type, target }: Kept, problem: string): Promise<'kept'> {
+  /** Inserts a PARKED row without body and target, so that a retry cannot call the target without the body. */
+  private async parkWithoutBody({ id, gid, type, target }: ParkedValues, problem: string): Promise<'parked'> {
     const bare = { id, gid, type: 'unstorable', target: null, target_host: '-', body: null, traceparent: null };
-    await this.keepRow(bare, `${problem}; it was ${type} for ${target ?? 'nobody'}`);
-    return 'kept';
+    await this.insertParked(bare, `${problem}; it was ${type} for ${target ?? 'no target'}`);
+    return 'parked';
   }
 
-  private async keepRow(row: Kept, problem: string): Promise<void> {
+  private async insertParked(row: ParkedValues, problem: string): Promise<void> {
     const { id, gid } = row;
     const incident = { scheme: SCHEME, id, gid, step: 'recording a notification', lastError: problem };
     const values = { ...row, ...parkedColumns(problem), created_at: NOW };
@@ -178,7 +181,7 @@ export class Records implements OnModuleInit, OnModuleDestroy {
   }
 }
 
-type Kept = Pick<NotificationRow, 'id' | 'gid' | 'type' | 'target' | 'target_host' | 'body' | 'traceparent'>;
+type ParkedValues = Pick<NotificationRow, 'id' | 'gid' | 'type' | 'target' | 'target_host' | 'body' | 'traceparent'>;
 
 function parseJson(content: Buffer): unknown {
   try {

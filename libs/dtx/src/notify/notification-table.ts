@@ -2,7 +2,10 @@ import { type Migration, widenIndexOnce } from '../core/database/migrate.js';
 import type { DurableRow, DurableTable } from '../core/durable/durable-table.js';
 import { SCHEME } from './failpoints.js';
 
-/** A target's rows are a lane: however slow it is, only so many calls to it are under way. */
+/**
+ * Notifications: PENDING until the target answers 2xx (DELIVERED), PARKED after the last attempt, CLOSED by hand. See
+ * docs/states.md. The concurrency key is `target_host`, so a slow target does not delay the others.
+ */
 export const NOTIFICATIONS: DurableTable = {
   name: 'dtx_notification',
   columns: ['gid', 'type', 'target', 'target_host', 'body', 'traceparent'],
@@ -16,21 +19,21 @@ export const NOTIFICATIONS: DurableTable = {
     what: (row) => `${row.type} to ${row.target_host}`,
     moments: (row) => [
       [row.created_at, 'recorded by the notification service'],
-      [row.settled_at, row.state === 'DELIVERED' ? `${row.target_host} has taken it` : 'closed by hand'],
+      [row.settled_at, row.state === 'DELIVERED' ? `delivered to ${row.target_host}` : 'closed by hand'],
     ],
   },
 };
 
-/** A notification that is not delivered. Its id is the event's, the same over all its calls. */
+/** An open notification. Its id is the event's id, and every call sends it as `webhook-id`. */
 export type NotificationRow = DurableRow<{
   gid: string | null;
   type: string;
-  /** Null where the message could not be read: such a row is born PARKED. */
+  /** Null if the message is invalid or its body could not be stored. Such a row is inserted as PARKED. */
   target: string | null;
   target_host: string;
   body: string | null;
   traceparent: string | null;
-  /** Recorded by this process a moment ago, leased to it: the fast path. */
+  /** Set on the fast path, where this process has just recorded the row and holds its lease. */
   fresh?: true;
 }>;
 

@@ -3,11 +3,12 @@ import { Purger, pastRetention } from '../core/durable/purge.js';
 import { parseOptions } from '../core/options.js';
 import { Deliveries } from './delivery.js';
 import { Inquiry } from './inquiry.js';
-import { Records } from './notification-consumer.js';
+import { NotificationRecorder } from './notification-consumer.js';
 import { NOTIFY_OPTIONS, type NotifyOptions, type NotifyOptionsInput, notifyOptions } from './options.js';
 import { Notifications } from './publish.js';
-import { TargetCaller } from './webhook-client.js';
+import { WebhookClient } from './webhook-client.js';
 
+/** Deletes settled notifications after `retentionMs`. */
 @Injectable()
 class NotifyPurge {
   constructor(purger: Purger, @Inject(NOTIFY_OPTIONS) options: NotifyOptions) {
@@ -22,30 +23,30 @@ class NotifyPurge {
   }
 }
 
-/** Says at start what is otherwise only noticed by somebody who was not told. */
+/** Logs a missing secret at start. Without it every notification is dropped silently. */
 @Injectable()
-class NotifyNotice implements OnModuleInit {
+class MissingSecretNotice implements OnModuleInit {
   constructor(@Inject(NOTIFY_OPTIONS) private readonly options: NotifyOptions) {}
 
   onModuleInit(): void {
     if (this.options.secrets.length === 0)
-      new Logger('Notify').log('there is no secret to sign with: nobody is notified');
+      new Logger('Notify').log('notifications are off: `secrets` is empty; set one to sign and send notifications');
   }
 }
 
 /**
- * Best-effort notification (最大努力通知). `forService` where the notification service runs: one app; `forPublisher` in
- * every other app that has something to tell.
+ * Best-effort notification (最大努力通知). One app runs the notification service and imports `forService`. Every other app
+ * that publishes notifications imports `forPublisher`. See docs/schemes/notification.md.
  */
 @Module({})
 export class NotifyModule {
-  /** @throws OptionsError naming what is wrong */
+  /** @throws OptionsError that names the invalid option */
   static forService(options: NotifyOptionsInput): DynamicModule {
-    const service = [TargetCaller, Deliveries, Records, NotifyPurge, NotifyNotice];
+    const service = [WebhookClient, Deliveries, NotificationRecorder, NotifyPurge, MissingSecretNotice];
     return NotifyModule.with(options, service);
   }
 
-  /** @throws OptionsError naming what is wrong */
+  /** @throws OptionsError that names the invalid option */
   static forPublisher(options: NotifyOptionsInput): DynamicModule {
     return NotifyModule.with(options, []);
   }

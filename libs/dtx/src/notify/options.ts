@@ -4,7 +4,7 @@ import type { CoreOptions } from '../core/options.js';
 import { countOption, httpUrlOption, msOption } from '../core/options.js';
 import { isAllowEntry } from './ssrf-guard.js';
 
-/** How long an answer's body may still take once its status is known: it is only read to keep the connection. */
+/** Time limit for the body of an answer after its status. The body is read only to reuse the connection. */
 export const BODY_GRACE_MS = 1_000;
 
 const SECOND = 1_000;
@@ -79,7 +79,7 @@ export type NotifyOptions = z.output<typeof notifyOptions>;
 export type NotifyOptionsInput = z.input<typeof notifyOptions>;
 export const NOTIFY_OPTIONS = Symbol('dtx notify options');
 
-/** A call takes its time limit at most, and its mark a moment. */
+/** The lease of a notification outlasts its call, with a margin for the mark. */
 export function leaseMsOf(core: CoreOptions, options: NotifyOptions): number {
   return Math.max(core.leaseMs, Math.round(options.callTimeoutMs * 1.2) + BODY_GRACE_MS);
 }

@@ -1,4 +1,5 @@
-// Step 1 of 5 - publish: a committed result is given to the broker before the step that it belongs to is ended.
+// Step 1 of 5 - publish: publishes a committed result before its step ends (ack, TCC answer or XA done mark). If the process
+// dies in between, the retried step publishes again under the same id.
 import { types } from 'node:util';
 import { Inject, Injectable } from '@nestjs/common';
 import { z } from 'zod';
@@ -16,21 +17,21 @@ import { NOTIFY_OPTIONS, type NotifyOptions } from './options.js';
 
 export const NOTIFICATION_TYPE = 'dtx.notification.v1';
 
-/** What somebody outside is to be told. */
+/** An event for a receiver outside, delivered as a signed webhook. */
 export interface Notification {
-  /** The event's own id, the same for every repetition of it: 1 to 64 of [0-9A-Za-z_.:-]. Goes out as `webhook-id`. */
+  /** Id of the event, 1 to 64 of [0-9A-Za-z_.:-]. Each repetition must carry the same id. Sent as `webhook-id`. */
   readonly id: string;
   readonly gid: string;
-  /** Like `payment.captured`. */
+  /** Type of the event, such as `payment.captured`. */
   readonly type: string;
-  /** When it happened. */
+  /** Time of the event. */
   readonly at: Date;
-  /** An http(s) URL; the service's default target when it is missing. */
+  /** http(s) URL. The default is the service's `defaultTarget`. */
   readonly target?: string | undefined;
   readonly data: object;
 }
 
-/** The message as the notification service gets it. */
+/** Schema of the message that the notification service consumes. */
 export const notificationBody = z.object({
   id: z.string().regex(/^[0-9A-Za-z_.:-]{1,64}$/),
   gid: z.string().regex(/^[0-9A-Za-z_.:-]{1,64}$/),
@@ -40,25 +41,25 @@ export const notificationBody = z.object({
 });
 
 /**
- * No row at its publisher would send a notification again, so its queue outlives a node and drops nothing, however often
- * the service dies with it. Versions before declared a classic queue, which stays one until somebody deletes it.
+ * The publisher keeps no row, so the queue must survive a node and must not drop messages at a delivery limit. Earlier
+ * versions declared a classic queue, which stays as it is until an operator deletes it.
  */
 export const NOTIFY_QUEUE_KIND = 'replicated-if-new';
 const timeOf = (at: unknown) => (types.isDate(at) && !Number.isNaN(at.getTime()) ? at.toISOString() : at);
 
-/** The same before it is sent: its time as the caller has it. */
+/** Schema of the message before it is sent, with a `Date` as its time. */
 const notificationToSend = notificationBody.extend({
   payload: notificationBody.shape.payload.extend({ timestamp: z.preprocess(timeOf, z.iso.datetime()) }),
 });
 
 reserveConsumers(/^notify$/);
 
-/** Where the notification service of an app takes what is to be told. */
+/** The queue of the notification service of an app. */
 export function notifyQueueOf(service: string): string {
   return queueOf(`${service}.notify`, 1);
 }
 
-/** Publishes results for the notification service (seed: 最大努力通知 1). */
+/** Publishes results for the notification service. */
 @Injectable()
 export class Notifications {
   constructor(
@@ -68,7 +69,7 @@ export class Notifications {
     @Inject(NOTIFY_OPTIONS) private readonly options: NotifyOptions,
   ) {}
 
-  /** Whether a notification has anywhere to go, its own target given or not; otherwise publishing does nothing. */
+  /** True if a notification with this target can be delivered. Otherwise `publish` does nothing. */
   isFor(target: string | undefined): boolean {
     const { secrets, service, defaultTarget } = this.options;
     // Only the service itself knows its default target.
@@ -76,11 +77,11 @@ export class Notifications {
   }
 
   /**
-   * Resolves once the broker has the notification; from then on its target will be told of it, or a person. Call it after
-   * the commit of what is told, and before whatever ends the step that committed it: the ack of a message (`@BeforeAck`),
-   * the answer of a TCC phase (`@Confirmed`), the done mark of an XA transaction. Call it again when that step is
-   * repeated: the id makes it a duplicate.
-   * @throws BrokerUnavailable when it is not known to be sent; DtxError when it is malformed, not JSON, or too large
+   * Resolves with the publisher confirm. The service then delivers the notification or raises an alert. Call it after the
+   * commit of the result and before its step ends. A step ends with the ack of a message (`@BeforeAck`), the answer of a
+   * TCC phase (`@Confirmed`) or the done mark of an XA transaction. Call it again if the step is retried.
+   * @throws BrokerUnavailable or Unconfirmed without a publisher confirm
+   * @throws DtxError if the notification violates its schema, is not JSON, or exceeds `payloadMaxBytes`
    */
   async publish(notification: Notification): Promise<void> {
     const { id, gid, target } = notification;

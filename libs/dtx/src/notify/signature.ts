@@ -1,15 +1,16 @@
+/** Signs and verifies notifications by Standard Webhooks (standardwebhooks.com). See docs/wire.md. */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { DtxError } from '../core/errors/errors.js';
 
-/** Not from whom it says, changed on the way, or too old: answer 401. */
+/** The signature is wrong, the body was changed, or the timestamp is out of tolerance. Answer 401. */
 export class SignatureInvalid extends DtxError {}
 
-/** How far a message's timestamp may be from the receiver's clock (Standard Webhooks: five minutes). */
+/** Largest difference between the timestamp and the receiver's clock (Standard Webhooks: five minutes). */
 const TOLERANCE_MS = 5 * 60_000;
 const SIGNATURES_MAX = 20;
 const ID = /^[0-9A-Za-z_.:-]{1,64}$/;
 
-/** The headers of Standard Webhooks (standardwebhooks.com): one signature per secret, the newest secret first. */
+/** The headers of a signed message. `webhook-signature` has one signature per secret, newest secret first. */
 export function signatureHeaders(message: {
   id: string;
   body: string;
@@ -24,8 +25,8 @@ export function signatureHeaders(message: {
 }
 
 /**
- * The receiver's side: checks a notification against any of the secrets and gives its id, by which the receiver takes
- * each event once. `body` is what came over the wire, byte for byte.
+ * Verifies a received notification against any of the secrets. Returns its id, by which the receiver drops duplicates.
+ * @param message.body the request body as received, byte for byte
  * @throws SignatureInvalid
  */
 export function verifySignature(message: {
@@ -36,21 +37,22 @@ export function verifySignature(message: {
 }): string {
   const header = (name: string) => {
     const value = message.headers[name];
-    if (typeof value !== 'string') throw new SignatureInvalid(`the header ${name} is missing`);
+    if (typeof value !== 'string') throw new SignatureInvalid(`header ${name} is missing`);
     return value;
   };
   const id = header('webhook-id');
   const timestamp = header('webhook-timestamp');
-  if (!ID.test(id)) throw new SignatureInvalid('webhook-id is no event id');
-  if (!/^\d{1,12}$/.test(timestamp)) throw new SignatureInvalid('webhook-timestamp is no time in seconds');
+  if (!ID.test(id)) throw new SignatureInvalid('webhook-id is not an event id, expected 1 to 64 of [0-9A-Za-z_.:-]');
+  if (!/^\d{1,12}$/.test(timestamp)) throw new SignatureInvalid('webhook-timestamp is not a time in seconds');
   const given = header('webhook-signature').split(' ').slice(0, SIGNATURES_MAX);
   const isSigned = message.secrets.some((secret) => {
     const expected = sign(secret, `${id}.${timestamp}.`, message.body);
     return given.some((one) => isEqual(one, expected));
   });
-  if (!isSigned) throw new SignatureInvalid('webhook-signature is not that of this message');
+  if (!isSigned)
+    throw new SignatureInvalid('webhook-signature does not match; check the secret and that the body is unchanged');
   if (Math.abs(message.nowMs - Number(timestamp) * 1_000) > TOLERANCE_MS)
-    throw new SignatureInvalid('webhook-timestamp is too far from now');
+    throw new SignatureInvalid('webhook-timestamp is more than 5 minutes off; check the clocks');
   return id;
 }
 
@@ -58,7 +60,7 @@ function sign(secret: string, head: string, body: string | Buffer): Buffer {
   return createHmac('sha256', keyOf(secret)).update(head).update(body).digest();
 }
 
-/** `whsec_` and base64 as the specification writes secrets; any other text is taken as it is. */
+/** A secret is `whsec_` followed by base64 (Standard Webhooks), or any other text as it is. */
 function keyOf(secret: string): Buffer {
   return secret.startsWith('whsec_') ? Buffer.from(secret.slice(6), 'base64') : Buffer.from(secret);
 }

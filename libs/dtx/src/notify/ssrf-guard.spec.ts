@@ -1,11 +1,11 @@
 import type { LookupAddress } from 'node:dns';
 import { describe, expect, it } from 'vitest';
-import { isAllowEntry, isPublic, TargetGuard, TargetRefused } from './ssrf-guard.js';
+import { isAllowEntry, isPublic, SsrfGuard, TargetRefused } from './ssrf-guard.js';
 
-const guard = new TargetGuard([]);
+const guard = new SsrfGuard([]);
 
-/** What the connection of a call would be given, or the refusal. */
-function lookup(by: TargetGuard, target: string): Promise<LookupAddress[]> {
+/** The addresses that the connection of a call would get. Rejects with the refusal. */
+function lookup(by: SsrfGuard, target: string): Promise<LookupAddress[]> {
   const url = by.check(target);
   return new Promise((resolve, reject) => {
     by.lookupFor(url)(url.hostname, { all: true }, (error, found) =>
@@ -15,7 +15,7 @@ function lookup(by: TargetGuard, target: string): Promise<LookupAddress[]> {
 }
 
 const resolving = (...addresses: string[]) =>
-  new TargetGuard([], (_, __, done) =>
+  new SsrfGuard([], (_, __, done) =>
     done(
       null,
       addresses.map((address) => ({ address, family: 4 })),
@@ -67,12 +67,12 @@ describe('a private address', () => {
     expect(() => guard.check(`http://${host}:80/x`)).toThrow(TargetRefused);
   });
 
-  it('is refused when a name resolves to nothing else', async () => {
+  it('is refused if a name resolves only to private addresses', async () => {
     await expect(lookup(resolving('10.0.0.1', '::1'), 'http://name.example/')).rejects.toThrow(TargetRefused);
     await expect(lookup(resolving(), 'http://name.example/')).rejects.toThrow(TargetRefused);
   });
 
-  it('is left out when a name resolves to others, too', async () => {
+  it('is left out if a name also resolves to public addresses', async () => {
     const found = await lookup(resolving('10.0.0.1', '93.184.215.14'), 'http://name.example/');
     expect(found.map(({ address }) => address)).toEqual(['93.184.215.14']);
   });
@@ -80,7 +80,7 @@ describe('a private address', () => {
 
 describe('a target', () => {
   it.each(['93.184.215.14', '8.8.8.8', '2606:2800:21f::1', '::ffff:8.8.8.8', '172.32.0.1', '100.128.0.1'])(
-    'at a public address is let through: %s',
+    'at a public address is admitted: %s',
     (address) => {
       expect(isPublic(address)).toBe(true);
     },
@@ -93,13 +93,13 @@ describe('a target', () => {
     'http://user:pass@x/',
     'nonsense',
     'javascript:alert(1)',
-  ])('is refused if it is not a plain http(s) URL: %s', (target) => {
+  ])('that is not a plain http(s) URL is refused: %s', (target) => {
     expect(() => guard.check(target)).toThrow(TargetRefused);
   });
 
-  it('that is allowed may be private: by host, host and port, address, or range', async () => {
+  it('listed in `allow` may be private: by host, host and port, address, or range', async () => {
     const allowing = (...allow: string[]) =>
-      new TargetGuard(allow, (_, __, done) => done(null, [{ address: '10.1.2.3', family: 4 }]));
+      new SsrfGuard(allow, (_, __, done) => done(null, [{ address: '10.1.2.3', family: 4 }]));
     await expect(lookup(allowing('order'), 'http://order:3000/')).resolves.toHaveLength(1);
     await expect(lookup(allowing('order:3000'), 'http://order:3000/')).resolves.toHaveLength(1);
     await expect(lookup(allowing('order:3000'), 'http://order:3001/')).rejects.toThrow(TargetRefused);
@@ -112,7 +112,7 @@ describe('a target', () => {
     expect(allowing('::1').check('http://[::1]/').hostname).toBe('[::1]');
   });
 
-  it('is only allowed in a form that means something', () => {
+  it('is accepted in `allow` only in a valid form', () => {
     for (const entry of ['order', 'order:3000', '10.0.0.0/8', '::1', 'fd00::/8', '[::1]:80'])
       expect(isAllowEntry(entry)).toBe(true);
     for (const entry of ['', 'http://order', 'a b', '10.0.0.0/33', '::/129', 'order/8', 'x:1:2'])

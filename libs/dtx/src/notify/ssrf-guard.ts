@@ -2,13 +2,13 @@ import { BlockList, isIP, type LookupFunction } from 'node:net';
 import { DtxError } from '../core/errors/errors.js';
 import { type LookUp, lookUpBy } from './dns-lookup.js';
 
-/** A target that must not be called, now or later: a person has to allow or to correct it. */
+/** A target that must not be called. Not retryable. An operator has to allow it or correct the URL. */
 export class TargetRefused extends DtxError {}
 
 /**
- * Addresses that are not of the public Internet (IANA special-purpose registries): this host, private and shared
- * networks, link-local with the clouds' metadata services, multicast, documentation, and IPv6 forms that carry an IPv4
- * address inside (mapped ones are compared as IPv4 by BlockList itself).
+ * Addresses outside the public Internet (IANA special-purpose registries). They include private and shared networks,
+ * link-local with the metadata services of clouds, multicast, and IPv6 forms that contain an IPv4 address. `BlockList`
+ * compares IPv4-mapped addresses as IPv4.
  */
 const NOT_PUBLIC: ReadonlyArray<readonly [string, number]> = [
   ['0.0.0.0', 8],
@@ -44,7 +44,7 @@ const NOT_PUBLIC: ReadonlyArray<readonly [string, number]> = [
 
 const familyOf = (address: string) => (isIP(address) === 6 ? 'ipv6' : 'ipv4');
 
-/** Whether an address, in any form that `isIP` knows, is of the public Internet. */
+/** True for an address of the public Internet, in any form that `isIP` accepts. */
 export function isPublic(address: string): boolean {
   return isIP(address) !== 0 && !notPublic.check(address, familyOf(address));
 }
@@ -55,10 +55,10 @@ for (const [network, bits] of NOT_PUBLIC) notPublic.addSubnet(network, bits, fam
 const DEFAULT_PORTS: Record<string, string> = { 'http:': '80', 'https:': '443' };
 
 /**
- * Lets through public targets, and private ones that are allowed by name or address. A name is judged by the addresses
- * that the connection itself is given, so that what it resolves to for others, or resolved to a moment ago, is no matter.
+ * Protects against server-side request forgery (SSRF). It admits public targets, and private targets that the option
+ * `allow` lists. A name is judged by the addresses that the connection itself uses, so DNS rebinding has no effect.
  */
-export class TargetGuard {
+export class SsrfGuard {
   private readonly hosts = new Set<string>();
   private readonly allowed = new BlockList();
 
@@ -69,19 +69,20 @@ export class TargetGuard {
     for (const entry of allow) this.add(entry);
   }
 
-  /** @throws TargetRefused unless it may be tried: an http(s) URL without a password, and no private address itself */
+  /** @throws TargetRefused unless the target is an http(s) URL without user and password, and not a private address */
   check(target: string): URL {
-    if (!URL.canParse(target)) throw new TargetRefused('the target is no URL');
+    if (!URL.canParse(target)) throw new TargetRefused('target is not a URL');
     const url = new URL(target);
-    if (url.protocol !== 'http:' && url.protocol !== 'https:') throw new TargetRefused('the target is no http(s) URL');
-    if (url.username !== '' || url.password !== '') throw new TargetRefused('the target carries a user or password');
+    if (url.protocol !== 'http:' && url.protocol !== 'https:')
+      throw new TargetRefused(`target has protocol ${url.protocol}, expected http: or https:`);
+    if (url.username !== '' || url.password !== '') throw new TargetRefused('target contains a user or password');
     const host = bareHost(url.hostname);
-    // No look-up happens for an address, however it is written: URL has brought it into its usual form.
+    // An address is never looked up, so it is checked here. `URL` has already normalized it.
     if (isIP(host) !== 0 && !this.mayConnect(url, host)) throw refusal(host);
     return url;
   }
 
-  /** The look-up of one call's connection: gives only addresses that may be connected to. */
+  /** The look-up function for the connection of one call. It yields only admitted addresses. */
   lookupFor(url: URL): LookupFunction {
     return (host, options, done) => {
       this.lookUp(host, { ...options, all: true }, (error, found) => {
@@ -95,7 +96,7 @@ export class TargetGuard {
   }
 
   private mayConnect({ hostname, port, protocol }: URL, address: string): boolean {
-    // A URL leaves out the port that its protocol has anyway.
+    // `URL` omits the default port of its protocol.
     const hostAndPort = `${hostname}:${port || DEFAULT_PORTS[protocol]}`;
     if (this.hosts.has(bareHost(hostname)) || this.hosts.has(hostAndPort)) return true;
     return isPublic(address) || (isIP(address) !== 0 && this.allowed.check(address, familyOf(address)));
@@ -110,7 +111,7 @@ export class TargetGuard {
   }
 }
 
-/** One entry of the list of allowed targets: `host`, `host:port`, an address, or a CIDR range. */
+/** True for a valid entry of the option `allow`: `host`, `host:port`, an address, or a CIDR range. */
 export function isAllowEntry(entry: string): boolean {
   const [address = '', bits, ...more] = entry.trim().split('/');
   const version = isIP(bareHost(address));
@@ -125,5 +126,5 @@ function bareHost(hostname: string): string {
 }
 
 function refusal(addresses: string): TargetRefused {
-  return new TargetRefused(`${addresses || 'no address'} is not public, and not among the allowed targets`);
+  return new TargetRefused(`${addresses || 'no address'} is not public and not listed in the option \`allow\``);
 }

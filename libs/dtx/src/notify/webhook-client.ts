@@ -3,29 +3,30 @@ import https from 'node:https';
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import { BODY_GRACE_MS, NOTIFY_OPTIONS, type NotifyOptions } from './options.js';
 import { retryAfterMsOf } from './retry-after.js';
-import { TargetGuard, TargetRefused } from './ssrf-guard.js';
+import { SsrfGuard, TargetRefused } from './ssrf-guard.js';
 
+/** Answer of a target. */
 export interface Answer {
   readonly status: number;
-  /** What `Retry-After` asks for; 0 when it asks for nothing. */
+  /** Delay requested by `Retry-After`, in milliseconds. 0 without the header. */
   readonly retryAfterMs: number;
 }
 
 const HEADERS_MAX_BYTES = 16 * 1024;
-/** How long a connection is kept that nobody uses: a target that never closes one would keep a descriptor for ever. */
+/** Time after which an idle connection is closed. Otherwise a target could hold a file descriptor for ever. */
 const IDLE_MS = 30_000;
 
 /**
- * Makes one call to a target that nobody here trusts: within a total time, without following redirects, reading only so
- * much, and connecting only to addresses that the guard lets through.
+ * Calls untrusted targets within a total time limit. It follows no redirects, bounds the answer, and connects only to
+ * addresses that the guard admits.
  */
 @Injectable()
-export class TargetCaller implements OnModuleDestroy {
-  private readonly guard: TargetGuard;
+export class WebhookClient implements OnModuleDestroy {
+  private readonly guard: SsrfGuard;
   private readonly agents: { 'http:': http.Agent; 'https:': https.Agent };
 
   constructor(@Inject(NOTIFY_OPTIONS) private readonly options: NotifyOptions) {
-    this.guard = new TargetGuard(options.allow);
+    this.guard = new SsrfGuard(options.allow);
     const bounds = { maxSockets: options.targetConcurrencyMax, maxFreeSockets: 1, timeout: IDLE_MS };
     const keeping = { keepAlive: true, ...bounds };
     this.agents = { 'http:': new http.Agent(keeping), 'https:': new https.Agent(keeping) };
@@ -36,14 +37,15 @@ export class TargetCaller implements OnModuleDestroy {
   }
 
   /**
-   * Posts a body and tells the status, whatever it is.
-   * @throws TargetRefused for a target that must not be called; Error when there was no answer in time
+   * Posts a body and returns the status of the answer, 2xx or not.
+   * @throws TargetRefused if the target must not be called
+   * @throws Error without an answer within `callTimeoutMs`
    */
   async post(target: string, headers: Record<string, string>, body: string): Promise<Answer> {
     const url = this.guard.check(target);
     const endsAt = performance.now() + this.options.callTimeoutMs;
     const first = await this.postOnce(url, { headers, body, endsAt });
-    // A kept connection that the target had closed: nothing of this call has arrived, and a new one tells more.
+    // The target had closed the kept connection, so this call has not arrived. A new connection is tried once.
     return first === 'closed before' ? this.postAnew(url, { headers, body, endsAt }) : first;
   }
 
@@ -62,23 +64,23 @@ export class TargetCaller implements OnModuleDestroy {
         headers: { ...headers, 'content-length': String(Buffer.byteLength(body)) },
         agent: isNew ? false : this.agents[protocol],
         maxHeaderSize: HEADERS_MAX_BYTES,
-        // The addresses that are connected to are the ones that were checked: a second look-up is never asked.
+        // The connection uses exactly the checked addresses, without a second look-up.
         lookup: this.guard.lookupFor(url),
       });
       const timer = setTimeout(() => {
         const late = new Error(`no answer within ${this.options.callTimeoutMs} ms`);
         request.destroy(late);
-        // Not by the request's own word alone: whatever became of it, the call is over.
+        // Rejects here as well, since a destroyed request need not emit `error`.
         reject(late);
       }, leftMs);
-      // The connection is no request's any more: neither `response` nor `error` would follow.
+      // After an upgrade the request emits neither `response` nor `error`.
       request.once('upgrade', (response, socket) => {
         clearTimeout(timer);
         socket.destroy();
         resolve({ status: response.statusCode ?? 0, retryAfterMs: 0 });
       });
       request.once('response', (response) => {
-        // The status says all that matters; what is still to come has a bound of its own.
+        // The status decides the call. Reading the body has a time limit of its own.
         clearTimeout(timer);
         this.drain(response).then(() => {
           resolve({ status: response.statusCode ?? 0, retryAfterMs: retryAfterMsOf(response.headers) });
@@ -93,7 +95,7 @@ export class TargetCaller implements OnModuleDestroy {
     });
   }
 
-  /** A short rest is read, so that the connection can be used again; more is cut off. */
+  /** Reads a short body so that the connection can be reused. Cuts off a longer one. */
   private drain(response: http.IncomingMessage): Promise<void> {
     return new Promise((resolve) => {
       let bytes = 0;
@@ -103,7 +105,7 @@ export class TargetCaller implements OnModuleDestroy {
         bytes += chunk.length;
         if (bytes > this.options.answerMaxBytes) cut();
       });
-      // Cut off, by either side, after its status: that is no failure of the call.
+      // A body cut off by either side after the status is not a failure of the call.
       response.on('error', () => {});
       response.once('close', () => {
         clearTimeout(timer);

@@ -3,7 +3,7 @@ import { type CanActivate, type ExecutionContext, Inject, Injectable, Unauthoriz
 
 export const ADMIN_TOKEN = Symbol('dtx admin token');
 
-/** Lets in who knows the token. Digests are compared, so that neither content nor length shows in the time it takes. */
+/** Admits requests with the admin token. It compares digests, so the duration reveals neither content nor length. */
 @Injectable()
 export class AdminGuard implements CanActivate {
   constructor(@Inject(ADMIN_TOKEN) private readonly token: string) {}
@@ -12,7 +12,7 @@ export class AdminGuard implements CanActivate {
     const { headers } = context.switchToHttp().getRequest<{ headers: Record<string, string | undefined> }>();
     const given = /^Bearer +(.+)$/i.exec(headers.authorization ?? '')?.[1] ?? '';
     if (timingSafeEqual(digest(given), digest(this.token))) return true;
-    throw new UnauthorizedException('send the admin token: Authorization: Bearer $DTX_ADMIN_TOKEN');
+    throw new UnauthorizedException('admin token missing or wrong; send Authorization: Bearer $DTX_ADMIN_TOKEN');
   }
 }
 

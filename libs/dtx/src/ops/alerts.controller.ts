@@ -1,9 +1,9 @@
 import { Controller, Get, Headers, HttpCode, NotFoundException, Param, Post, Query, UseGuards } from '@nestjs/common';
 import { Alerts, type AlertView } from '../core/durable/alerts.js';
 import { AdminGuard } from './admin.guard.js';
-import { check, idParam, limitQuery, who } from './query.js';
+import { check, idParam, limitQuery, operatorOf } from './query.js';
 
-/** `/dtx/alerts`: one per incident, newest first. */
+/** `/dtx/alerts`: one alert per incident, newest first. */
 @Controller('dtx/alerts')
 @UseGuards(AdminGuard)
 export class AlertsController {
@@ -18,8 +18,8 @@ export class AlertsController {
   @HttpCode(200)
   async acknowledge(@Param('id') given: unknown, @Headers('dtx-operator') operator: unknown): Promise<AlertView> {
     const id = check(idParam, given, 'id');
-    const alert = await this.alerts.acknowledge(id, { by: who(operator) });
-    if (!alert) throw new NotFoundException(`there is no alert ${id}`);
+    const alert = await this.alerts.acknowledge(id, { by: operatorOf(operator) });
+    if (!alert) throw new NotFoundException(`unknown alert ${id}; see GET /dtx/alerts`);
     return alert;
   }
 }

@@ -2,12 +2,12 @@ import { Counter, Histogram, type Registry } from 'prom-client';
 import { schemeLabel } from '../core/scheme.js';
 import { onMeasured } from '../core/telemetry.js';
 
-/** From a confirm on the same machine to a purchase that waited for a person. */
+/** Histogram buckets in seconds, from a local publisher confirm to a transaction that waited for an operator. */
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3_600];
 
 /**
- * Counts what happens. Labels are bounded whatever comes in: a scheme that a message only claims to have is `other`, and
- * consumers are those that this app has. Returns how to end it.
+ * Registers the counters and histograms and subscribes them to the library's events. Labels are bounded, since an unknown
+ * scheme counts as `other` and consumers are those of this app. Returns the function that unsubscribes.
  */
 export function countInto(registry: Registry): () => void {
   const registers = [registry];
@@ -17,18 +17,18 @@ export function countInto(registry: Registry): () => void {
   const histogram = (name: string, help: string, labelNames: string[]) =>
     new Histogram({ name, help, labelNames, buckets: SECONDS, registers });
 
-  const started = counter('dtx_started_total', 'Transactions, messages and notifications begun here');
-  const settled = counter('dtx_settled_total', 'Those that came to their end; a message once per consumer');
-  const parked = counter('dtx_parked_total', 'Those that gave up and wait for a person');
-  const retried = counter('dtx_retries_total', 'Attempts that failed and will be made again');
+  const started = counter('dtx_started_total', 'Transactions, messages and notifications started in this process');
+  const settled = counter('dtx_settled_total', 'Transactions, messages (once per consumer) and notifications settled');
+  const parked = counter('dtx_parked_total', 'Transactions, messages and notifications parked for an operator');
+  const retried = counter('dtx_retries_total', 'Failed attempts that will be retried');
   const strayed = counter(
     'dtx_stray_statements_total',
-    'Statements that went past the transaction of their handler',
+    'Statements of a handler that bypassed the transaction of the handler',
     [],
   );
-  const latency = histogram('dtx_settle_seconds', 'From beginning to end', ['scheme']);
-  const confirms = histogram('dtx_publish_seconds', 'From publishing to the confirm of the broker', ['outcome']);
-  const lag = histogram('dtx_consumer_lag_seconds', 'Age of a message when its handler gets it', ['consumer']);
+  const latency = histogram('dtx_settle_seconds', 'Time from start to settlement', ['scheme']);
+  const confirms = histogram('dtx_publish_seconds', 'Time from publish to publisher confirm', ['outcome']);
+  const lag = histogram('dtx_consumer_lag_seconds', 'Age of a message when its handler receives it', ['consumer']);
 
   const ends = [
     onMeasured('started', (event) => started.inc(labelOf(event))),

@@ -5,20 +5,20 @@ import { SidePool } from '../core/database/side-pool.js';
 import { Operations, type OperationsSource, type SummaryRow } from '../core/durable/operations.js';
 import { OPS_OPTIONS, type OpsOptions } from './options.js';
 
-/** How long a caller waits for a count that is under way. Then it gets the figures before it. */
+/** Longest wait of a caller for a running count. After that the caller gets the previous figures. */
 const CALLER_WAIT_MS = 700;
-/** A count rests for so many times as long as it took: at the most a sixth of one connection is spent on counting. */
+/** The pause after a count is this multiple of its duration, so counting uses at most a sixth of one connection. */
 const REST_TIMES = 5;
 
-/** What a source said, and when that was by the steady clock. */
+/** The figures of a source, with the time of the count by `performance.now()`. */
 interface Counted {
   readonly rows: readonly SummaryRow[];
   readonly at: number;
 }
 
 /**
- * How many rows are open. One count at a time for all callers, on one connection of its own, and the server ends it when
- * it takes too long: then the last known figures are given, with their age.
+ * Counts open rows of all tables. All callers share one count at a time, on a separate connection. The server ends a count
+ * after `countLimitMs`, and callers then get the previous figures with their age.
  */
 @Injectable()
 export class Counts implements OnModuleInit, OnApplicationShutdown {
@@ -36,7 +36,7 @@ export class Counts implements OnModuleInit, OnApplicationShutdown {
     this.pool = new SidePool(database.source, { size: 1, limitMs: options.countLimitMs });
   }
 
-  /** The first caller finds figures, also where the count takes long. */
+  /** Starts the first count early, so that the first caller finds figures. */
   onModuleInit(): void {
     this.database.onReady(() => this.begin());
   }
@@ -45,7 +45,7 @@ export class Counts implements OnModuleInit, OnApplicationShutdown {
     await this.pool.end();
   }
 
-  /** What is known, after a short wait for the count that is due. A source that was never counted is missing. */
+  /** Returns the known figures after a short wait for a due count. A source without a successful count is missing. */
   async read(): Promise<Array<SummaryRow & { ageMs: number }>> {
     const end = performance.now() + CALLER_WAIT_MS;
     for (let now = performance.now(); now < end && (this.running || now >= this.dueAt); now = performance.now()) {
@@ -58,14 +58,14 @@ export class Counts implements OnModuleInit, OnApplicationShutdown {
     );
   }
 
-  /** The same for a caller that has no use for an empty answer. @throws what the count has failed with, if nothing is known */
+  /** As `read`, for callers that need figures. @throws the error of the last count if no figures are known */
   async readOrFail(): Promise<Array<SummaryRow & { ageMs: number }>> {
     const rows = await this.read();
     if (this.known.size === 0 && this.failure) throw this.failure;
     return rows;
   }
 
-  /** A person has changed something: the next caller gets a new count. */
+  /** Makes the next caller start a new count, since an operator has changed rows. */
   forget(): void {
     this.dueAt = Number.NEGATIVE_INFINITY;
   }
@@ -82,17 +82,19 @@ export class Counts implements OnModuleInit, OnApplicationShutdown {
     const since = performance.now();
     for (const source of this.operations.sources) await this.countOne(source);
     const now = performance.now();
-    // Otherwise a person has changed something meanwhile, which may not be among the figures.
+    // Otherwise `forget` was called during the count, and the figures may miss that change.
     if (this.dueAt === Number.POSITIVE_INFINITY)
       this.dueAt = now + Math.max(this.options.countsFreshMs, REST_TIMES * (now - since));
   }
 
-  /** A table that cannot be counted takes away the figures of no other. */
+  /** Counts one table. An error leaves the figures of the other tables as they are. */
   private async countOne(source: OperationsSource): Promise<void> {
     const at = performance.now();
     try {
       if (!this.database.ready)
-        throw Object.assign(new Error('the database is not open yet'), { code: 'POOL_NOT_OPEN' });
+        throw Object.assign(new Error('cannot count open rows: the database is not open yet; retry later'), {
+          code: 'POOL_NOT_OPEN',
+        });
       this.known.set(source, { rows: await source.summary(this.pool), at });
     } catch (error) {
       this.failure = error;

@@ -1,7 +1,7 @@
 import { Controller, Get, HttpCode, ServiceUnavailableException } from '@nestjs/common';
 import { Readiness } from './readiness.js';
 
-/** Live: the process answers. Ready: this instance can do its work, and names what it has to do without. */
+/** `/health/live` answers as long as the process runs. `/health/ready` tells if the instance can work, and its degradations. */
 @Controller('health')
 export class HealthController {
   constructor(private readonly readiness: Readiness) {}

@@ -6,7 +6,7 @@ import { schemeLabel } from '../core/scheme.js';
 import { countInto } from './counters.js';
 import { Counts } from './counts.js';
 
-/** A registry of the application's own: several in one process do not share one. */
+/** The metrics of one application. Several applications in a process have a registry each. */
 @Injectable()
 export class Metrics implements OnModuleDestroy {
   readonly registry = new Registry();
@@ -30,19 +30,19 @@ export class Metrics implements OnModuleDestroy {
     this.rows = new Gauge({ name: 'dtx_open_rows', help: 'Rows that are not final, by state', labelNames, registers });
     this.age = new Gauge({
       name: 'dtx_oldest_due_seconds',
-      help: 'Age of the oldest row that is due; grows when recovery does not keep up',
+      help: 'Age of the oldest due row. Grows when recovery does not keep up',
       labelNames: ['scheme', 'source'],
       registers,
     });
     this.countedAgo = new Gauge({
       name: 'dtx_open_rows_age_seconds',
-      help: 'Age of the figures about open rows; grows while they cannot be counted',
+      help: 'Age of the figures about open rows. Grows while counting fails',
       labelNames: ['source'],
       registers,
     });
     this.scanned = new Gauge({
       name: 'dtx_last_scan_seconds',
-      help: 'Time since the loop has last completed a scan',
+      help: 'Time since the last completed scan of the loop',
       labelNames: ['loop'],
       registers,
     });
@@ -53,7 +53,7 @@ export class Metrics implements OnModuleDestroy {
     this.endCounting();
   }
 
-  /** Made once for all who ask at the same time. */
+  /** The metrics in the text format. Concurrent callers share one computation. */
   text(): Promise<string> {
     this.making ??= this.make().finally(() => {
       this.making = undefined;
@@ -71,7 +71,7 @@ export class Metrics implements OnModuleDestroy {
 
   private async countOpenRows(): Promise<void> {
     const counted = await this.counts.read();
-    for (const gauge of [this.rows, this.age, this.countedAgo]) gauge.reset(); // one without open rows tells nothing of itself
+    for (const gauge of [this.rows, this.age, this.countedAgo]) gauge.reset(); // a source without open rows reports none
     const oldest = new Map<string, { scheme: string; source: string; ms: number }>();
     for (const { scheme: given, source, states, oldestDueMs, ageMs } of counted) {
       const scheme = schemeLabel(given);

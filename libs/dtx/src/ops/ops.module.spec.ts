@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { OptionsError } from '../core/errors/errors.js';
 import { OpsModule } from './ops.module.js';
 
-it('an empty admin token, which everybody would know, is refused', () => {
+it('forRoot refuses an empty admin token', () => {
   expect(() => OpsModule.forRoot({ adminToken: process.env.NOWHERE_SET ?? '' })).toThrow(OptionsError);
   expect(OpsModule.forRoot({ adminToken: 'a token' }).module).toBe(OpsModule);
 });

@@ -9,10 +9,13 @@ import { OPS_OPTIONS, type OpsOptionsInput, opsOptions } from './options.js';
 import { Readiness } from './readiness.js';
 import { TransactionsController } from './transactions.controller.js';
 
-/** What people and machines operate an app by: `/dtx` (Bearer token), `/health/live`, `/health/ready`, `/metrics`. */
+/**
+ * The operations endpoints of an app: `/dtx` (Bearer token), `/health/live`, `/health/ready` and `/metrics`. See
+ * docs/operations.md.
+ */
 @Module({})
 export class OpsModule {
-  /** @throws OptionsError naming what is wrong, such as an empty token, which everybody would know */
+  /** @throws OptionsError that names the invalid option, such as an empty `adminToken` */
   static forRoot(options: OpsOptionsInput): DynamicModule {
     const checked = parseOptions('ops', opsOptions, options);
     return {

@@ -1,31 +1,31 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface ProbeTimes {
-  /** How old an answer may be. */
+  /** Age up to which an answer is reused. */
   readonly freshMs: number;
-  /** An answer that takes longer is a problem. */
+  /** Time limit of an answer. A slower answer is a problem. */
   readonly limitMs: number;
 }
 
-/** A question to a server, asked once for all who want to know at the same time, and not more often than it is needed. */
+/** Health check of a server. Concurrent callers share one check, and a fresh answer is reused. */
 export class Probe {
   private last = '';
   private startedAt = Number.NEGATIVE_INFINITY;
   private endedAt = Number.NEGATIVE_INFINITY;
   private running: Promise<void> | undefined;
 
-  /** @param ask answers what is wrong, or an empty text; what it throws is a problem, too */
+  /** @param ask resolves with the problem, or with an empty text. An error it throws is a problem as well. */
   constructor(
     private readonly ask: () => Promise<string>,
     private readonly times: ProbeTimes,
   ) {}
 
-  /** What the last answer was, without asking. */
+  /** The last known problem, or an empty text. Does not start a check. */
   get known(): string {
     return this.last;
   }
 
-  /** What is wrong, or an empty text. */
+  /** Resolves with the problem, or with an empty text. */
   async problem(): Promise<string> {
     const { freshMs, limitMs } = this.times;
     if (performance.now() - this.endedAt < freshMs) return this.last;

@@ -1,10 +1,11 @@
+/** Schemas and validation for the requests to `/dtx`. */
 import { BadRequestException } from '@nestjs/common';
 import { z } from 'zod';
 
 const word = z.string().regex(/^[A-Za-z-]{1,32}$/, 'expected 1 to 32 letters');
 const cursor = z.string().regex(/^[A-Za-z0-9_-]{1,300}$/, 'not a cursor of this list');
 
-/** Digits only, as everywhere else in the API: no 1e1, no 0x10, no spaces. */
+/** Page size: digits only, as everywhere in the API. 1e1, 0x10 and spaces are refused. */
 const limit = z
   .string()
   .regex(/^\d{1,3}$/, 'expected an integer from 1 to 100')
@@ -20,7 +21,7 @@ export const listQuery = z.strictObject({
 export const limitQuery = z.strictObject({ limit: limit.default(20) });
 export const idParam = z.string().regex(/^[0-9A-Za-z_.:-]{1,160}$/, 'not an id of this list');
 const note = z.string().trim().min(1).max(1_000);
-/** Who is at work: there is one token for all, so it is what they say of themselves, for the record. */
+/** Name of the operator for the record. It is not verified, since all operators share one token. */
 const operatorHeader = z
   .string()
   .regex(/^[ -~]{1,64}$/, 'expected 1 to 64 printable ASCII characters')
@@ -32,7 +33,7 @@ export const resolveBody = z.strictObject({
   note,
 });
 
-/** @throws BadRequestException with `errors: [{field, why}]` */
+/** Validates a part of a request. @throws BadRequestException with `errors: [{field, why}]` */
 export function check<S extends z.ZodType>(schema: S, value: unknown, where: string): z.output<S> {
   const parsed = schema.safeParse(value ?? {});
   if (parsed.success) return parsed.data;
@@ -40,8 +41,8 @@ export function check<S extends z.ZodType>(schema: S, value: unknown, where: str
   throw new BadRequestException({ message: errors.map((e) => `${e.field}: ${e.why}`).join('; '), errors });
 }
 
-/** @throws BadRequestException */
-export function who(operator: unknown): string | undefined {
+/** The operator named by the header `DTX-Operator`, if any. @throws BadRequestException */
+export function operatorOf(operator: unknown): string | undefined {
   const parsed = operatorHeader.safeParse(operator);
   if (parsed.success) return parsed.data;
   const why = parsed.error.issues[0]!.message;

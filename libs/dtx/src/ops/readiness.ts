@@ -12,7 +12,7 @@ import { OPS_OPTIONS, type OpsOptions } from './options.js';
 import { Probe } from './probe.js';
 import { StateLog } from './state-log.js';
 
-/** Redis only degrades, so readiness does not wait for it as long as for the database. */
+/** Time limit of the check of Redis. It is short, since an unavailable Redis only degrades the instance. */
 const REDIS_LIMIT_MS = 800;
 const WATCH_EVERY_MS = 1_000;
 const OWN_DATABASE = 'own database';
@@ -30,15 +30,15 @@ export const probeMigrations: Migration[] = [
   },
 ];
 
-/** `refusal` is why no work should be sent here, or null. `reasons` has a text for each name of what is degraded. */
+/** `refusal` is the reason to send no work here, or null. `reasons` maps each degraded name to its reason. */
 export interface Ready {
   readonly refusal: string | null;
   readonly reasons: Readonly<Record<string, string>>;
 }
 
 /**
- * Whether this instance can do its work. It can as long as its own database takes writes and nobody has told it to stop.
- * Everything else only degrades it: by name, with the reason, and with one line in the log per change.
+ * Readiness of this instance. It is ready while its own database accepts writes and it is not stopping. Any other problem
+ * only degrades it, with a name, a reason and one log line per change.
  */
 @Injectable()
 export class Readiness implements OnModuleInit, OnModuleDestroy, OnApplicationShutdown {
@@ -77,16 +77,17 @@ export class Readiness implements OnModuleInit, OnModuleDestroy, OnApplicationSh
     await this.pool.end();
   }
 
-  /** From now on this instance is not ready. Call it on the signal to stop, before anything is closed. */
+  /** Makes this instance not ready. Call it on the stop signal, before anything is closed. */
   stop(): void {
     this.stopped.abort();
   }
 
-  /** Aborted from `stop` on: for calls that wait for something, and may as well be answered now. */
+  /** Aborted by `stop`. Long-polling calls use it to answer early. */
   get stopping(): AbortSignal {
     return this.stopped.signal;
   }
 
+  /** Checks the database and Redis, and returns the readiness. */
   async look(): Promise<Ready> {
     if (this.stopping.aborted) return { refusal: 'this instance is stopping', reasons: {} };
     await Promise.all([this.db.ready && this.database.problem(), this.claims.isUp && this.redis.problem()]);
@@ -95,7 +96,7 @@ export class Readiness implements OnModuleInit, OnModuleDestroy, OnApplicationSh
     const others = [
       { name: 'rabbitmq', reason: this.broker.isUp ? '' : 'not connected' },
       { name: 'redis', reason: this.claims.isUsed && !this.claims.isUp ? 'not connected' : '' },
-      // Without a connection no queue is consumed: that is one problem.
+      // Without a connection no queue is consumed, which counts as one problem.
       ...(this.broker.isUp ? this.broker.consumerProblems() : []).map(({ queue, reason }) => ({
         name: `consumer ${queue}`,
         reason,
@@ -106,7 +107,7 @@ export class Readiness implements OnModuleInit, OnModuleDestroy, OnApplicationSh
     return { refusal: refusal || null, reasons: textsOf(found) };
   }
 
-  /** What only readiness finds. Everything else is told in the log by who finds it. */
+  /** Problems that only readiness detects and logs. Other problems are logged where they are detected. */
   private found(): Condition[] {
     return [
       { name: OWN_DATABASE, reason: this.db.ready ? this.databaseProblem() : '' },
@@ -124,10 +125,10 @@ export class Readiness implements OnModuleInit, OnModuleDestroy, OnApplicationSh
   private databaseProblem(): string {
     const { problem } = this.db;
     if (this.db.ready) return this.database.known && `the database of this app takes no write: ${this.database.known}`;
-    return problem ? `the database of this app cannot be used: ${problem}` : 'the database of this app is away';
+    return problem ? `the database of this app cannot be used: ${problem}` : 'the database of this app is unavailable';
   }
 
-  /** A write of its own, since an account may be above what makes a server read-only. */
+  /** Test write. Reading `read_only` would not do, since a privileged account may write in spite of it. */
   private async write(): Promise<string> {
     try {
       await this.pool.query(
@@ -136,14 +137,14 @@ export class Readiness implements OnModuleInit, OnModuleDestroy, OnApplicationSh
       );
       return '';
     } catch (error) {
-      // Another instance has written the row at the same time.
+      // A deadlock with the write of another instance proves that writes work.
       if (isDeadlock(error)) return '';
       throw error;
     }
   }
 }
 
-/** The reasons by their names. What works has none. */
+/** Maps names to reasons. A condition without a reason is healthy and left out. */
 function textsOf(found: readonly Condition[]): Record<string, string> {
   return Object.fromEntries(found.filter(({ reason }) => reason).map(({ name, reason }) => [name, reason]));
 }

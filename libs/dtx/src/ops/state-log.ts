@@ -1,12 +1,12 @@
 import type { Logger } from '@nestjs/common';
 
-/** One line in the log per change of what does not work. */
+/** Logs each problem once when it appears and once when it ends. */
 export class StateLog {
   private readonly told = new Set<string>();
 
   constructor(private readonly logger: Logger) {}
 
-  /** @param problems by name, everything that does not work now */
+  /** @param problems all current problems by name */
   tell(problems: Readonly<Record<string, string>>): void {
     for (const [name, reason] of Object.entries(problems)) {
       if (this.told.has(name)) continue;

@@ -14,12 +14,12 @@ import {
 import { Operations, type Resolution, type SummaryRow, type TransactionView } from '../core/durable/operations.js';
 import { AdminGuard } from './admin.guard.js';
 import { Counts } from './counts.js';
-import { check, idParam, listQuery, resolveBody, retryBody, retryOneBody, who } from './query.js';
+import { check, idParam, listQuery, operatorOf, resolveBody, retryBody, retryOneBody } from './query.js';
 
-/** Says who is at work, for the record; optional. */
+/** Optional header with the name of the operator, for the record. */
 const OPERATOR = 'dtx-operator';
 
-/** `/dtx/transactions` and `/dtx/summary`: what this app drives or parked, and what a person may do about it. */
+/** `/dtx/transactions` and `/dtx/summary`: rows that this app drives or has parked, and the actions of an operator. */
 @Controller('dtx')
 @UseGuards(AdminGuard)
 export class TransactionsController {
@@ -36,7 +36,7 @@ export class TransactionsController {
     const pages = await Promise.all(
       this.operations.sources.map((s) => s.list({ scheme, state, limit: limit + 1, before })),
     );
-    // Only as far as every source has looked: a page may be short, or empty, and still have one after it.
+    // The page ends where the first source stopped reading. It may be short or empty and still have a successor.
     const floor = pages.reduce((lowest, { through }) => (through !== null && through > lowest ? through : lowest), '');
     const all = pages.flatMap((page) => page.items).filter(({ id }) => id >= floor);
     all.sort((a, b) => (a.id < b.id ? 1 : -1));
@@ -50,9 +50,9 @@ export class TransactionsController {
     const id = check(idParam, given, 'id');
     const found = await Promise.all(this.operations.sources.map((source) => source.get(id)));
     const known = found.filter((one) => one !== null);
-    // Two schemes may know an id. What waits for a person goes first: it is what the person came for.
+    // Two schemes may know an id. The parked row goes first, since it waits for an operator.
     const view = known.find(({ state }) => state === 'PARKED') ?? known[0];
-    if (!view) throw new NotFoundException(`this app knows no transaction ${id}`);
+    if (!view) throw new NotFoundException(`unknown transaction ${id}; another app may have it`);
     return view;
   }
 
@@ -60,8 +60,8 @@ export class TransactionsController {
   @HttpCode(200)
   async retryAll(@Body() body: unknown, @Headers(OPERATOR) operator: unknown): Promise<{ retried: number }> {
     const query = check(retryBody, body, 'body');
-    const word = { by: who(operator) };
-    const counts = await Promise.all(this.operations.sources.map((source) => source.retryAll(query, word)));
+    const by = operatorOf(operator);
+    const counts = await Promise.all(this.operations.sources.map((source) => source.retryAll(query, { by })));
     this.counts.forget();
     return { retried: counts.reduce((sum, count) => sum + count, 0) };
   }
@@ -74,8 +74,8 @@ export class TransactionsController {
     @Headers(OPERATOR) operator: unknown,
   ): Promise<object> {
     const id = check(idParam, given, 'id');
-    const word = { ...check(retryOneBody, body, 'body'), by: who(operator) };
-    await this.act(id, (source) => source.retry(id, word), 'it is settled: there is nothing to retry');
+    const action = { ...check(retryOneBody, body, 'body'), by: operatorOf(operator) };
+    await this.act(id, (source) => source.retry(id, action), 'cannot retry: already settled');
     return this.one(id);
   }
 
@@ -89,8 +89,10 @@ export class TransactionsController {
     const id = check(idParam, given, 'id');
     const { outcome, note } = check(resolveBody, body, 'body');
     const refusal =
-      outcome === 'reject' ? 'it is settled, or its scheme has no refusal path here' : 'it is settled already';
-    await this.act(id, (source) => source.resolve(id, outcome, { note, by: who(operator) }), refusal);
+      outcome === 'reject'
+        ? 'cannot reject: already settled, or its scheme has no rejection; use {"outcome":"done"}'
+        : 'cannot resolve: already settled';
+    await this.act(id, (source) => source.resolve(id, outcome, { note, by: operatorOf(operator) }), refusal);
     return this.one(id);
   }
 
@@ -105,7 +107,7 @@ export class TransactionsController {
     refusal: string,
   ): Promise<void> {
     let isKnown = false;
-    // Two schemes may know an id. What is settled in one of them is no reason to leave the other as it is.
+    // Two schemes may know an id. A row settled in one of them does not end the search.
     for (const source of this.operations.sources) {
       const result = await act(source);
       this.counts.forget();
@@ -113,6 +115,6 @@ export class TransactionsController {
       isKnown ||= result === 'not-possible';
     }
     if (isKnown) throw new ConflictException(`${id}: ${refusal}`);
-    throw new NotFoundException(`this app knows no transaction ${id}`);
+    throw new NotFoundException(`unknown transaction ${id}; another app may have it`);
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The rules of money. A balance never falls below zero, and each order has at most one payment. Money is taken in one
- * step (`captureMoney`), or set aside first and then taken or given back (`freezeMoney`, `captureFrozen`, `releaseFrozen`).
+ * Rules of accounts. A balance never falls below zero, and each order has at most one payment. Money is captured in one
+ * step (`captureMoney`), or first frozen and then captured or released (`freezeMoney`, `captureFrozen`, `releaseFrozen`).
  */
 import { Rejected } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';
@@ -10,12 +10,12 @@ import type { Reason } from '../purchase.js';
 import { Account } from './account.entity.js';
 import { Payment } from './payment.entity.js';
 
-/** Whose, and how much in cents. */
+/** Buyer and amount in cents. */
 type Money = Pick<PurchaseOnTheWay, 'buyerId' | 'amount'>;
 
 /**
- * Opens an account, or sets the balance of one (cents). Money that was captured or is frozen stays so: the opening
- * balance is what the buyer must have had for all of it.
+ * Opens an account or sets its balance (cents). Captured and frozen money stays as it is, and `opening` is set to the sum
+ * of all three.
  */
 export async function setBalance(tx: EntityManager, buyerId: string, balance: number): Promise<void> {
   await tx.query(
@@ -26,12 +26,12 @@ export async function setBalance(tx: EntityManager, buyerId: string, balance: nu
 }
 
 /**
- * Takes the money of a purchase.
- * @throws Rejected INSUFFICIENT_FUNDS or UNKNOWN_BUYER: the caller's transaction must roll back.
+ * Captures the money of a purchase.
+ * @throws Rejected INSUFFICIENT_FUNDS or UNKNOWN_BUYER. The caller's transaction must roll back.
  */
 export async function captureMoney(tx: EntityManager, purchase: PurchaseOnTheWay): Promise<void> {
   const { buyerId, amount } = purchase;
-  // The account last: other purchases of this buyer wait for its row until the commit.
+  // The account row is last, since other purchases of this buyer wait for its lock until the commit.
   await insertPayment(tx, purchase, { status: 'CAPTURED', reason: null });
   const paid: Changed = await tx.query(
     'UPDATE account SET balance = balance - ?, captured = captured + ? WHERE buyer_id = ? AND balance >= ?',
@@ -42,8 +42,8 @@ export async function captureMoney(tx: EntityManager, purchase: PurchaseOnTheWay
 }
 
 /**
- * Sets the money of a purchase aside: out of the balance, not yet spent.
- * @throws Rejected INSUFFICIENT_FUNDS or UNKNOWN_BUYER: the caller's transaction must roll back.
+ * Freezes the money of a purchase. It leaves the balance and is not captured yet.
+ * @throws Rejected INSUFFICIENT_FUNDS or UNKNOWN_BUYER. The caller's transaction must roll back.
  */
 export async function freezeMoney(tx: EntityManager, { buyerId, amount }: Money): Promise<void> {
   const frozen: Changed = await tx.query(
@@ -54,7 +54,7 @@ export async function freezeMoney(tx: EntityManager, { buyerId, amount }: Money)
   throw new Rejected((await accountExists(tx, buyerId)) ? 'INSUFFICIENT_FUNDS' : 'UNKNOWN_BUYER');
 }
 
-/** Takes money that was frozen. Throws when it is not there: a person must look. */
+/** Captures frozen money. @throws Error if it is not frozen, which needs an operator */
 export async function captureFrozen(tx: EntityManager, orderId: string, money: Money): Promise<void> {
   const { buyerId, amount } = money;
   await insertPayment(tx, { orderId, ...money }, { status: 'CAPTURED', reason: null });
@@ -62,34 +62,36 @@ export async function captureFrozen(tx: EntityManager, orderId: string, money: M
     'UPDATE account SET frozen = frozen - ?, captured = captured + ? WHERE buyer_id = ? AND frozen >= ?',
     [amount, amount, buyerId, amount],
   );
-  if (captured.affectedRows !== 1) throw new Error(`${amount} should be frozen for order ${orderId}, and is not`);
+  if (captured.affectedRows !== 1)
+    throw new Error(`cannot capture ${amount} for order ${orderId}: account ${buyerId} has less frozen`);
 }
 
-/** Gives frozen money back. Throws when it is not there: a person must look. */
+/** Releases frozen money. @throws Error if it is not frozen, which needs an operator */
 export async function releaseFrozen(tx: EntityManager, orderId: string, { buyerId, amount }: Money): Promise<void> {
   const released: Changed = await tx.query(
     'UPDATE account SET frozen = frozen - ?, balance = balance + ? WHERE buyer_id = ? AND frozen >= ?',
     [amount, amount, buyerId, amount],
   );
-  if (released.affectedRows !== 1) throw new Error(`${amount} should be frozen for order ${orderId}, and is not`);
+  if (released.affectedRows !== 1)
+    throw new Error(`cannot release ${amount} for order ${orderId}: account ${buyerId} has less frozen`);
 }
 
-/** Records that the money of a purchase was not to be had, so that whoever asks later gets an answer. */
+/** Records a declined payment, so that a later inquiry gets an answer. */
 export async function declinePayment(tx: EntityManager, purchase: PurchaseOnTheWay, reason: Reason): Promise<void> {
   await insertPayment(tx, purchase, { status: 'DECLINED', reason });
 }
 
-/** The account, or null. Takes the bare manager too: it only reads. */
+/** The account, or null. It only reads, so it needs no transaction. */
 export async function findAccount(manager: EntityManager, buyerId: string): Promise<Account | null> {
   return manager.getRepository(Account).findOneBy({ buyerId });
 }
 
-/** What became of an order's money, or null when nothing has yet. Takes the bare manager too: it only reads. */
+/** The payment of an order, or null if there is none yet. It only reads, so it needs no transaction. */
 export async function findPayment(manager: EntityManager, orderId: string): Promise<Payment | null> {
   return manager.getRepository(Payment).findOneBy({ orderId });
 }
 
-/** Plain INSERT: a second payment for an order is a broken promise elsewhere, and must fail loudly. */
+/** A plain INSERT, since a second payment for an order is an error that must not pass silently. */
 async function insertPayment(
   tx: EntityManager,
   { orderId, buyerId, amount }: Money & { orderId: string },

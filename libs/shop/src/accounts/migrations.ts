@@ -2,8 +2,8 @@ import type { Migration } from 'nest-dtx';
 import { NAME_COLUMN, ORDER_ID_COLUMN, WORD_COLUMN } from '../columns.js';
 
 /**
- * The payment app's business tables. At every commit `opening = balance + frozen + captured`, each at least 0, and
- * `captured` is the sum of the buyer's CAPTURED payments: an audit compares the columns with the rows.
+ * The business tables of the payment app. At every commit `opening = balance + frozen + captured`, each at least 0, and
+ * `captured` is the sum of the buyer's CAPTURED payments. The audit checks both.
  */
 export const accountsMigrations: Migration[] = [
   {

@@ -2,7 +2,7 @@ import { Column, Entity, PrimaryColumn } from 'typeorm';
 import { bigint } from '../columns.js';
 import type { Reason } from '../purchase.js';
 
-/** A row of `payment`, for reading: what became of the money of one order. It is written once and never changed. */
+/** A row of `payment`, only for reading: the payment result of one order. It is written once and never changed. */
 @Entity('payment')
 export class Payment {
   @PrimaryColumn({ name: 'order_id', type: 'char', length: 36 })

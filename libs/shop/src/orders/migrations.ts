@@ -2,8 +2,8 @@ import type { Migration } from 'nest-dtx';
 import { NAME_COLUMN, ORDER_ID_COLUMN, WORD_COLUMN } from '../columns.js';
 
 /**
- * The order app's business table. Listing goes backwards through (created_at, order_id), so each filter has an index
- * that ends in that order: a page costs the same on the first and on the millionth row.
+ * The business table of the order app. Lists read backwards by (created_at, order_id), and each filter has an index that
+ * ends with these columns. The cost of a page does not depend on its position.
  */
 export const ordersMigrations: Migration[] = [
   {

@@ -6,7 +6,7 @@ const position = { createdAt: new Date('2026-01-31T09:15:00.123Z'), orderId: '01
 const filters = { scheme: 'xa', buyerId: 'alice' } as const;
 
 describe('a cursor', () => {
-  it('leads back to its position', () => {
+  it('decodes to its position', () => {
     const positions = fc.record({
       createdAt: fc.date({ min: new Date(0), max: new Date('9999-12-31T23:59:59.999Z'), noInvalidDate: true }),
       orderId: fc.uuid(),
@@ -18,7 +18,7 @@ describe('a cursor', () => {
     );
   });
 
-  it('is refused when any character was changed, added or taken away', () => {
+  it('is refused if any character is changed, added or removed', () => {
     const cursor = cursorOf(position, filters);
     const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_+/= %\0é';
     for (let i = 0; i < cursor.length; i++) {
@@ -32,7 +32,7 @@ describe('a cursor', () => {
     expect(positionOf('', filters)).toBeNull();
   });
 
-  it('is good only with its own filters', () => {
+  it('is only valid with its own filters', () => {
     const cursor = cursorOf(position, filters);
     expect(positionOf(cursor, { ...filters, buyerId: 'bob' })).toBeNull();
     expect(positionOf(cursor, {})).toBeNull();

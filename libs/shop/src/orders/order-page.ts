@@ -1,17 +1,17 @@
-/** Listing orders, newest first, a page at a time. */
+/** Lists orders page by page, newest first. */
 import { createHash } from 'node:crypto';
 import { Brackets, type EntityManager } from 'typeorm';
 import type { OrderStatus, Scheme } from '../purchase.js';
 import { Order } from './order.entity.js';
 
-/** Which orders to list. A cursor is good only with the filters that it was made with. */
+/** Filters of a list. A cursor is only valid with the filters of its page. */
 export interface OrderFilters {
   scheme?: Scheme;
   status?: OrderStatus;
   buyerId?: string;
 }
 
-/** The last row of a page: the next page begins after it. */
+/** Position of the last row of a page. The next page begins after it. */
 export interface Position {
   createdAt: Date;
   orderId: string;
@@ -23,7 +23,7 @@ export interface OrderPage {
   nextCursor: string | null;
 }
 
-/** One page. Reads one row more than asked for, to learn whether there is a next page. */
+/** Reads one page, and one more row to detect a next page. */
 export async function listOrders(
   manager: EntityManager,
   filters: OrderFilters,
@@ -39,7 +39,7 @@ export async function listOrders(
   if (filters.status !== undefined) query.andWhere('o.status = :status', filters);
   if (filters.buyerId !== undefined) query.andWhere('o.buyer_id = :buyerId', filters);
   if (page.after !== undefined) {
-    // Written as two ranges: the servers read a row comparison, (a, b) < (x, y), as a full scan.
+    // Two ranges, since MySQL and MariaDB execute a row comparison (a, b) < (x, y) as a full scan.
     const { createdAt, orderId } = page.after;
     query.andWhere('o.created_at <= :createdAt', { createdAt }).andWhere(
       new Brackets((b) => {
@@ -56,10 +56,10 @@ export async function listOrders(
 const TIME_BYTES = 6;
 const ID_BYTES = 16;
 const SUM_BYTES = 5;
-// 27 bytes are exactly 36 base64 characters: no spare bits, so two different cursors never mean the same.
+// 27 bytes are exactly 36 base64 characters without spare bits, so a position has only one cursor.
 const CURSOR_BYTES = TIME_BYTES + ID_BYTES + SUM_BYTES;
 
-/** An opaque cursor. Its checksum covers the filters; it guards against mistakes, not malice: a cursor opens nothing. */
+/** Makes an opaque cursor. Its checksum also covers the filters. It detects mistakes, and a cursor grants no access. */
 export function cursorOf(position: Position, filters: OrderFilters): string {
   const bytes = Buffer.alloc(CURSOR_BYTES);
   bytes.writeUIntBE(position.createdAt.getTime(), 0, TIME_BYTES);
@@ -68,7 +68,7 @@ export function cursorOf(position: Position, filters: OrderFilters): string {
   return bytes.toString('base64url');
 }
 
-/** The position that a cursor names, or null when it is not one that `cursorOf` made for these filters. */
+/** The position of a cursor, or null if `cursorOf` did not make it for these filters. */
 export function positionOf(cursor: string, filters: OrderFilters): Position | null {
   const bytes = Buffer.from(cursor, 'base64url');
   if (bytes.length !== CURSOR_BYTES || bytes.toString('base64url') !== cursor) return null;

@@ -2,7 +2,7 @@ import { Column, Entity, PrimaryColumn } from 'typeorm';
 import { bigint } from '../columns.js';
 import type { OrderStatus, Purchase, Reason, Scheme } from '../purchase.js';
 
-/** A row of `orders`, for reading: writes are single statements in `orders.ts`. */
+/** A row of `orders`, only for reading. `orders.ts` writes by single statements. */
 @Entity('orders')
 export class Order {
   @PrimaryColumn({ name: 'order_id', type: 'char', length: 36 })
@@ -39,7 +39,7 @@ export class Order {
   updatedAt!: Date;
 }
 
-/** The order as every app answers it. */
+/** The view of an order in the answers of all apps. */
 export function viewOf(order: Omit<Order, 'notifyUrl'>): Purchase {
   const { orderId, scheme, buyerId, sku, quantity, amount, status, reason } = order;
   return {
@@ -57,8 +57,8 @@ export function viewOf(order: Omit<Order, 'notifyUrl'>): Purchase {
 }
 
 /**
- * The order as it was when it was accepted: what the call that made it answers, and every replay of its
- * `Idempotency-Key`, whatever came of it since.
+ * The view of an order at the time of its acceptance, PENDING. The first call and every replay of its `Idempotency-Key`
+ * answer it, even after the order is settled.
  */
 export function acceptedViewOf(order: Omit<Order, 'status' | 'reason' | 'notifyUrl' | 'updatedAt'>): Purchase {
   return viewOf({ ...order, status: 'PENDING', reason: null, updatedAt: order.createdAt });

@@ -1,4 +1,4 @@
-/** The rules of orders. An order moves once, from PENDING to CONFIRMED or CANCELLED, and never again. */
+/** Rules of orders. An order moves only once, from PENDING to CONFIRMED or CANCELLED. */
 import { isDuplicateKey } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';
 import { type Changed, databaseNow } from '../columns.js';
@@ -6,30 +6,30 @@ import type { PurchaseOnTheWay } from '../messages.js';
 import type { OrderStatus, Reason } from '../purchase.js';
 import { Order } from './order.entity.js';
 
-/** An order as it is asked for; its time comes from the database. */
+/** A new order without its time, which the database sets. */
 export type NewOrder = Omit<PurchaseOnTheWay, 'createdAt'>;
 
-/** Writes a PENDING order and gives back its time of creation, by the database's clock. */
+/** Inserts a PENDING order. Returns its creation time by the database clock. */
 export async function insertOrder(tx: EntityManager, order: NewOrder): Promise<Date> {
   const createdAt = await databaseNow(tx);
   await insertRow(tx, order, { status: 'PENDING', reason: null, createdAt, updatedAt: createdAt });
   return createdAt;
 }
 
-/** Writes an order that is CONFIRMED from the start, and gives back its time, by the database's clock. */
+/** Inserts an order that is CONFIRMED from the start. Returns its creation time by the database clock. */
 export async function insertConfirmedOrder(tx: EntityManager, order: NewOrder): Promise<Date> {
   const createdAt = await databaseNow(tx);
   await insertRow(tx, order, { status: 'CONFIRMED', reason: null, createdAt, updatedAt: createdAt });
   return createdAt;
 }
 
-/** Writes a PENDING order that was begun elsewhere, and has its time of creation from there. */
+/** Inserts a PENDING order that another app has started, with the creation time from there. */
 export async function insertOrderBegun(tx: EntityManager, order: PurchaseOnTheWay): Promise<void> {
   const createdAt = order.createdAt === undefined ? await databaseNow(tx) : new Date(order.createdAt);
   await insertRow(tx, order, { status: 'PENDING', reason: null, createdAt, updatedAt: createdAt });
 }
 
-/** The same, unless the order is there already: its result may have come first, and has made it then. */
+/** As `insertOrderBegun`, unless the order exists. A result that arrived first has inserted it. */
 export async function insertOrderUnlessSettled(tx: EntityManager, order: PurchaseOnTheWay): Promise<void> {
   try {
     await insertOrderBegun(tx, order);
@@ -39,16 +39,16 @@ export async function insertOrderUnlessSettled(tx: EntityManager, order: Purchas
 }
 
 /**
- * PENDING to CONFIRMED, `at` the time at which that was decided, or now. Repeated, it changes nothing. Throws when the
- * order is CANCELLED: a person must look.
+ * Moves an order from PENDING to CONFIRMED. Idempotent. `at` is the time of the decision, by default now.
+ * @throws Error if the order is CANCELLED, which needs an operator
  */
 export async function confirmOrder(tx: EntityManager, purchase: PurchaseOnTheWay, at?: Date): Promise<void> {
   await settleOrder(tx, purchase, { status: 'CONFIRMED', reason: null, at });
 }
 
 /**
- * PENDING to CANCELLED, `at` the time at which that was decided, or now. Repeated, it changes nothing. Throws when the
- * order is CONFIRMED: a person must look.
+ * Moves an order from PENDING to CANCELLED. Idempotent. `at` is the time of the decision, by default now.
+ * @throws Error if the order is CONFIRMED, which needs an operator
  */
 export async function cancelOrder(
   tx: EntityManager,
@@ -59,7 +59,7 @@ export async function cancelOrder(
   await settleOrder(tx, purchase, { status: 'CANCELLED', reason, at });
 }
 
-/** The order, or null. Takes the bare manager too: it only reads. */
+/** The order, or null. It only reads, so it needs no transaction. */
 export async function findOrder(manager: EntityManager, orderId: string): Promise<Order | null> {
   return manager.getRepository(Order).findOneBy({ orderId });
 }
@@ -84,14 +84,15 @@ async function settleOrder(tx: EntityManager, purchase: PurchaseOnTheWay, outcom
   ]);
   const found = rows[0]?.status;
   if (found === undefined && (await insertSettledOrder(tx, purchase, outcome))) return;
-  // The order itself came between two of these statements: it is there now.
+  // Another transaction inserted the order between two of these statements.
   if (found === undefined || found === 'PENDING') return settleOrder(tx, purchase, outcome);
-  if (found !== outcome.status) throw new Error(`order ${orderId} is ${found} and cannot become ${outcome.status}`);
+  if (found !== outcome.status)
+    throw new Error(`cannot move order ${orderId} to ${outcome.status}: it is already ${found}; check its history`);
 }
 
 /**
- * The result came before the order itself: the result carries the whole purchase, so the order is born settled. False
- * when the order has come meanwhile.
+ * Inserts a settled order for a result that arrived before the order itself. The result carries the whole purchase.
+ * Returns false if the order was inserted meanwhile.
  */
 async function insertSettledOrder(tx: EntityManager, purchase: PurchaseOnTheWay, outcome: Outcome): Promise<boolean> {
   const settledAt = outcome.at ?? (await databaseNow(tx));

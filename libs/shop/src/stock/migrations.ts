@@ -2,9 +2,9 @@ import type { Migration } from 'nest-dtx';
 import { NAME_COLUMN, ORDER_ID_COLUMN, WORD_COLUMN } from '../columns.js';
 
 /**
- * The inventory app's business tables. At every commit `opening = available + reserved + sold`, each at least 0.
- * `version` grows with every change of a row, so that of two hints the newer one is known.
- * `stock_take.times` counts how often the stock of an order was moved: anything but 1 is what an audit looks for.
+ * The business tables of the inventory app. At every commit `opening = available + reserved + sold`, each at least 0.
+ * `version` is incremented by every change of a row, so that the newer of two hints is known. `stock_take.times` counts
+ * how often the stock of an order was taken. The audit reports a take whose count is not 1.
  */
 export const stockMigrations: Migration[] = [
   {

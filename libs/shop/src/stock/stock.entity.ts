@@ -1,7 +1,7 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import { bigint } from '../columns.js';
 
-/** A row of `stock`, for reading: pieces of one sku. */
+/** A row of `stock`, only for reading: pieces of one sku. */
 @Entity('stock')
 export class Stock {
   @PrimaryColumn({ type: 'varchar' })
@@ -10,14 +10,14 @@ export class Stock {
   @Column({ type: 'bigint', transformer: bigint })
   available!: number;
 
-  /** Set aside for purchases that are not decided yet (TCC). */
+  /** Pieces reserved for undecided purchases (TCC). */
   @Column({ type: 'bigint', transformer: bigint })
   reserved!: number;
 
   @Column({ type: 'bigint', transformer: bigint })
   sold!: number;
 
-  /** Grows with every change of this row. */
+  /** Incremented by every change of the row. */
   @Column({ type: 'bigint', transformer: bigint })
   version!: number;
 }

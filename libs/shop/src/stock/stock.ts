@@ -1,6 +1,6 @@
 /**
- * The rules of stock. Nothing is oversold: what is available never falls below zero. Pieces are sold in one step
- * (`takeStock`), or set aside first and then sold or put back (`reserveStock`, `sellReserved`, `releaseReserved`).
+ * Rules of stock. The available stock never falls below zero, so nothing is oversold. Pieces are sold in one step
+ * (`takeStock`), or first reserved and then sold or released (`reserveStock`, `sellReserved`, `releaseReserved`).
  */
 import { Rejected } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';
@@ -9,15 +9,15 @@ import type { PurchaseOnTheWay } from '../messages.js';
 import { AVAILABLE_MAX } from '../purchase.js';
 import { Stock } from './stock.entity.js';
 
-/** What, and how many pieces. */
+/** Sku and number of pieces. */
 type Pieces = Pick<PurchaseOnTheWay, 'sku' | 'quantity'>;
 
-/** TAKEN from the shelf, RETURNED to it, or REFUSED because there was not enough. */
+/** TAKEN, RETURNED afterwards, or REFUSED since the stock did not suffice. */
 export type TakeState = 'TAKEN' | 'RETURNED' | 'REFUSED';
 
 /**
- * Sets how many pieces of a sku are on the shelf. What was sold or is reserved stays so: the opening stock is what
- * there must have been for all of it.
+ * Sets the available pieces of a sku. Sold and reserved pieces stay as they are, and `opening` is set to the sum of all
+ * three.
  */
 export async function setAvailable(tx: EntityManager, sku: string, available: number): Promise<Stock> {
   await tx.query(
@@ -30,8 +30,8 @@ export async function setAvailable(tx: EntityManager, sku: string, available: nu
 }
 
 /**
- * Adds pieces that came in to what is on the shelf, and to the opening stock.
- * @throws Rejected SHELF_FULL: the caller's transaction must roll back.
+ * Adds pieces to the available and to the opening stock.
+ * @throws Rejected SHELF_FULL. The caller's transaction must roll back.
  */
 export async function restock(tx: EntityManager, { sku, quantity }: Pieces): Promise<Stock> {
   await tx.query(
@@ -40,18 +40,19 @@ export async function restock(tx: EntityManager, { sku, quantity }: Pieces): Pro
     [sku, quantity, quantity],
   );
   const stock = await tx.getRepository(Stock).findOneByOrFail({ sku });
-  if (stock.available > AVAILABLE_MAX) throw new Rejected('SHELF_FULL', `no shelf holds more than ${AVAILABLE_MAX}`);
+  if (stock.available > AVAILABLE_MAX)
+    throw new Rejected('SHELF_FULL', `cannot restock ${sku}: more than ${AVAILABLE_MAX} would be available`);
   return stock;
 }
 
 /**
  * Sells the pieces of a purchase.
- * @throws Rejected OUT_OF_STOCK: the caller's transaction must roll back.
+ * @throws Rejected OUT_OF_STOCK. The caller's transaction must roll back.
  */
 export async function takeStock(tx: EntityManager, purchase: PurchaseOnTheWay): Promise<void> {
   const { orderId, sku, quantity } = purchase;
   await recordTake(tx, orderId, purchase);
-  // The shelf last: every other purchase of this sku waits for its row until the commit.
+  // The stock row is last, since other purchases of this sku wait for its lock until the commit.
   const taken: Changed = await tx.query(
     `UPDATE stock SET available = available - ?, sold = sold + ?, version = version + 1
      WHERE sku = ? AND available >= ?`,
@@ -61,8 +62,8 @@ export async function takeStock(tx: EntityManager, purchase: PurchaseOnTheWay): 
 }
 
 /**
- * Sets pieces aside for a purchase: no longer available, not yet sold.
- * @throws Rejected OUT_OF_STOCK: the caller's transaction must roll back.
+ * Reserves pieces for a purchase. They are no longer available and not sold yet.
+ * @throws Rejected OUT_OF_STOCK. The caller's transaction must roll back.
  */
 export async function reserveStock(tx: EntityManager, { sku, quantity }: Pieces): Promise<void> {
   const reserved: Changed = await tx.query(
@@ -73,7 +74,7 @@ export async function reserveStock(tx: EntityManager, { sku, quantity }: Pieces)
   if (reserved.affectedRows !== 1) throw new Rejected('OUT_OF_STOCK');
 }
 
-/** Sells pieces that were reserved. Throws when they are not there: a person must look. */
+/** Sells reserved pieces. @throws Error if they are not reserved, which needs an operator */
 export async function sellReserved(tx: EntityManager, orderId: string, { sku, quantity }: Pieces): Promise<void> {
   await recordTake(tx, orderId, { sku, quantity });
   const sold: Changed = await tx.query(
@@ -81,10 +82,10 @@ export async function sellReserved(tx: EntityManager, orderId: string, { sku, qu
     [quantity, quantity, sku, quantity],
   );
   if (sold.affectedRows !== 1)
-    throw new Error(`${quantity} x ${sku} should be reserved for order ${orderId}, and are not`);
+    throw new Error(`cannot sell ${quantity} x ${sku} for order ${orderId}: less is reserved`);
 }
 
-/** Puts reserved pieces back on the shelf. Throws when they are not there: a person must look. */
+/** Releases reserved pieces. @throws Error if they are not reserved, which needs an operator */
 export async function releaseReserved(tx: EntityManager, orderId: string, { sku, quantity }: Pieces): Promise<void> {
   const released: Changed = await tx.query(
     `UPDATE stock SET reserved = reserved - ?, available = available + ?, version = version + 1
@@ -92,10 +93,10 @@ export async function releaseReserved(tx: EntityManager, orderId: string, { sku,
     [quantity, quantity, sku, quantity],
   );
   if (released.affectedRows !== 1)
-    throw new Error(`${quantity} x ${sku} should be reserved for order ${orderId}, and are not`);
+    throw new Error(`cannot release ${quantity} x ${sku} for order ${orderId}: less is reserved`);
 }
 
-/** Records that an order got no stock. Fails on an order that has a record: refused after taken would lose the pieces. */
+/** Records that an order got no stock. It fails if the order has a record, since REFUSED after TAKEN would lose the pieces. */
 export async function refuseStock(tx: EntityManager, purchase: PurchaseOnTheWay): Promise<void> {
   const { orderId, sku, quantity } = purchase;
   await tx.query(`INSERT INTO stock_take (order_id, sku, quantity, state, times) VALUES (?, ?, ?, 'REFUSED', 0)`, [
@@ -105,7 +106,7 @@ export async function refuseStock(tx: EntityManager, purchase: PurchaseOnTheWay)
   ]);
 }
 
-/** Puts the pieces of an order back on the shelf. Repeated, it changes nothing. Throws when none were taken for it. */
+/** Returns the pieces of an order to the available stock. Idempotent. @throws Error if the order took no pieces */
 export async function putBack(tx: EntityManager, purchase: PurchaseOnTheWay): Promise<void> {
   const { orderId, sku, quantity } = purchase;
   const returned: Changed = await tx.query(
@@ -122,11 +123,11 @@ export async function putBack(tx: EntityManager, purchase: PurchaseOnTheWay): Pr
   }
   const rows: { state: TakeState }[] = await tx.query('SELECT state FROM stock_take WHERE order_id = ?', [orderId]);
   if (rows[0]?.state !== 'RETURNED') {
-    throw new Error(`no stock was taken for order ${orderId} (${rows[0]?.state ?? 'no record'}): nothing to put back`);
+    throw new Error(`cannot put back stock of order ${orderId}: state in stock_take is ${rows[0]?.state ?? 'missing'}`);
   }
 }
 
-/** Counted, not refused: that an order's stock moves once is the library's promise, and this is how an audit checks it. */
+/** Counts takes instead of refusing a second one, so that the audit can check the library's exactly-once effect. */
 async function recordTake(tx: EntityManager, orderId: string, { sku, quantity }: Pieces): Promise<void> {
   await tx.query(
     `INSERT INTO stock_take (order_id, sku, quantity, state, times) VALUES (?, ?, ?, 'TAKEN', 1)
@@ -135,7 +136,7 @@ async function recordTake(tx: EntityManager, orderId: string, { sku, quantity }:
   );
 }
 
-/** The stock of a sku, or null when it was never set. Takes the bare manager too: it only reads. */
+/** The stock of a sku, or null if it was never set. It only reads, so it needs no transaction. */
 export async function findStock(manager: EntityManager, sku: string): Promise<Stock | null> {
   return manager.getRepository(Stock).findOneBy({ sku });
 }
