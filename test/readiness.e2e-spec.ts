@@ -106,7 +106,7 @@ test('a branch database that does not answer the recovery is degraded, and told 
   await until('it is open', () => /branch database payment is /.test(instance.log()));
   proxy.cut();
   const { reasons } = await untilDegraded(instance, ['xa payment']);
-  expect(reasons['xa payment']).toMatch(/was not looked at for \d+ s: .+/);
+  expect(reasons['xa payment']).toMatch(/was not scanned for \d+ s: .+/);
   await until('it is told', () =>
     logLines(instance).some(({ message }) => /branch database payment was not/.test(message)),
   );

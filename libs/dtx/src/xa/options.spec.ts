@@ -25,7 +25,9 @@ describe('options of XA that contradict each other', () => {
       attemptsMax: 3,
       backoff: { firstMs: 100, factor: 2, capMs: 5_000 },
     });
-    expect(problem).toMatch(/^xa\.attemptsMax: 3 attempts with this backoff are over after 700 ms, before .* 12000 ms/);
+    expect(problem).toMatch(
+      /^xa\.attemptsMax: 3 attempts with this backoff are used up after 700 ms, before .* 12000 ms/,
+    );
     expect(problem).toContain('timeoutMs is 10000');
     expect(problem).not.toContain('\n');
   });
@@ -37,6 +39,6 @@ describe('options of XA that contradict each other', () => {
   });
 });
 
-it('a session may hold a branch for its transaction’s time, and then for the silence that its server bears', () => {
+it('a session may hold a branch for the time of its transaction and the idle limit of the server', () => {
   expect(heldForMs({ timeoutMs: 5_000 })).toBe(5_000 + 7_000 + 1_000);
 });
