@@ -36,7 +36,7 @@ const edits: Edit[] = [
   off('outcome', '[id, incarnation, branches', '[id, branches'),
   off('second-phase', ` AND (id, COALESCE(incarnation, '\${UNKNOWN}')) IN (?)`),
   off('second-phase', ', rows.map(({ id, incarnation }) => [id, incarnation ?? UNKNOWN])'),
-  off('calls', `call.phase === 'try' || !(await this.isServed(second))`, 'true'),
+  off('calls', `call.phase === 'try' || !(await this.isConsumed(second))`, 'true'),
   off(
     'endpoint',
     ', this.broker.consume(secondQueueOf(participant.contract), receive, { prefetch: secondPhasePrefetch })',

@@ -42,7 +42,7 @@ test('a call after define has returned throws, adds nothing, and is remembered',
     t.call(money, { amount: 1, tags: [] });
   });
   expect(() => late!.call(money, { amount: 2, tags: [] })).toThrow(
-    /payment\.funds v2 came after define had returned: make all calls before it returns/,
+    /payment\.funds v2 came after define had returned; make all calls before it returns/,
   );
   expect(branches).toHaveLength(1);
   expect(isIncomplete()).toBe(true);
@@ -58,7 +58,7 @@ test('a call after define has thrown throws as well', () => {
   expect(() => late!.call(money, { amount: 2, tags: [] })).toThrow(/after define had returned/);
 });
 
-test('an asynchronous define is refused, and its own later failure is nobody’s unhandled rejection', async () => {
+test('an asynchronous define is refused, and its own later failure raises no unhandled rejection', async () => {
   let ended: Promise<void> | undefined;
   const define = (t: TccCalls) => {
     ended = (async () => {
