@@ -3,11 +3,13 @@ import type { Sql } from '../core/database/sql.js';
 import { type BarrierRow, type BranchKey, hasSameName, isRepeatOf, knownParts, ownRows } from './branch-rows.js';
 
 /**
- * The decision of the barrier on one call. `run`: run the business in this transaction. `repeat`: done before, answer
- * success. `skip`: an empty rollback, that is a Cancel without Try, now on record. `late`: a Try after a second phase,
- * or after a Try of another transaction under this name, so refuse it. `illegal`: a violation of the protocol, so
- * refuse, raise an alert and change nothing. `unclear`: the rows do not show their owner, so answer failed; a later
- * call may succeed.
+ * The decision of the barrier on one call.
+ * - `run`: run the business in this transaction.
+ * - `repeat`: done before, answer success.
+ * - `skip`: an empty rollback, that is a Cancel without Try, now on record. Answer success without business.
+ * - `late`: a Try after a second phase, or after a Try of another transaction under this name. Refuse it.
+ * - `illegal`: a violation of the protocol. Refuse, raise an alert, change nothing.
+ * - `unclear`: the rows do not show their owner. Answer failed, since a later call may succeed.
  */
 export type BarrierDecision =
   | { kind: 'run'; data: unknown; tried: boolean }

@@ -90,7 +90,7 @@ describe('the rows of a transaction', () => {
     maxLength: 12,
   });
 
-  test('hold each branch once, in order, and no statement more than it has room for', () => {
+  test('the rows hold each branch once, in order, and each statement keeps within its size', () => {
     fc.assert(
       fc.property(sizes, (all) => {
         const branches = all.map((size, branch) => ({
@@ -111,7 +111,7 @@ describe('the rows of a transaction', () => {
     );
   });
 
-  test('go into one statement when they are small', () => {
+  test('small rows go into one statement', () => {
     const branches = Array.from({ length: 100 }, (_, branch) => ({ branch, participant: 'a.b', version: 1, args: {} }));
     expect(rowsOf('g-1', branches)).toHaveLength(1);
   });

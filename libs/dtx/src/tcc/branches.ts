@@ -26,8 +26,8 @@ export interface ClosedCalls {
  * Builds the branches as they are stored. `define` makes all calls before it returns. One commit registers the
  * branches, and recovery would not know a later one.
  * @param bytesMax the largest arguments of one branch, in bytes of JSON
- * @throws DtxError for no branch, too many branches, arguments that do not fit, or an asynchronous `define`; errors of
- *   `define` itself
+ * @throws DtxError for no branch, too many branches, arguments that do not fit, or an asynchronous `define`
+ * @throws the error of `define`
  */
 export function branchesOf(define: (calls: TccCalls) => unknown, bytesMax: number): ClosedCalls {
   const branches: Branch[] = [];

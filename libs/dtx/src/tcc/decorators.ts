@@ -1,3 +1,4 @@
+// Decorators of a TCC participant's class and its methods.
 import 'reflect-metadata';
 import { Injectable, SetMetadata } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';

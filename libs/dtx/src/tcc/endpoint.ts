@@ -47,8 +47,7 @@ class RolledBack extends Error {
 
 /**
  * Handles the calls of this app's participants. Every call is answered and acknowledged, and the initiator decides the
- * next step. If the process dies before the commit, nothing of the call remains. If it dies after the commit, the call
- * is repeated and the barrier answers it.
+ * next step. If the process dies before the commit, no effect remains. After it, the barrier answers the repeated call.
  */
 @Injectable()
 export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
@@ -198,9 +197,8 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
 
   /**
    * Records a phase that has committed only a part of its business, perhaps with the barrier row. A second run would
-   * repeat that part, and the answer ok would lose the rest. If the process dies before this commits, the call comes
-   * again, and an existing row passes as done. The alert names the committing statement, which must be removed from the
-   * method.
+   * repeat that part, and the answer ok would lose the rest. The alert names the committing statement, which must be
+   * removed. If the process dies before this commits, the repeated call passes as done if its row exists.
    */
   private recordBroken(call: Call, participant: MountedParticipant, { message }: Error): Promise<Verdict> {
     const step = `${call.phase} of branch ${call.branch} at ${participant.contract.name}`;

@@ -33,7 +33,7 @@ type Transaction = Pick<TccRow, 'id' | 'incarnation'>;
 export class Outcomes {
   constructor(private readonly database: Database) {}
 
-  /** @param incarnation if known to the caller; another transaction of this gid then counts as missing */
+  /** @param incarnation if given, a transaction with another incarnation counts as missing */
   async find(gid: string, waitMs: number, incarnation?: string): Promise<TccOutcome | null> {
     for (const endsAt = performance.now() + waitMs; ; await sleep(POLL_MS)) {
       const row = await this.read(gid, incarnation);

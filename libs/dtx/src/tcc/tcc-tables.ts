@@ -1,3 +1,4 @@
+// Tables of TCC: dtx_tcc and dtx_tcc_branch at the initiator, dtx_tcc_barrier at each participant.
 import { hasColumn, type Migration, widenIndexOnce } from '../core/database/migrate.js';
 import type { DurableRow, DurableTable } from '../core/durable/durable-table.js';
 import { SCHEME } from './failpoints.js';

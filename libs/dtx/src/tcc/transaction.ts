@@ -1,4 +1,5 @@
 // Steps 1 to 3 of 4 - transaction: register, Try every branch, decide. No presumption: the row holds the decision.
+// If the process dies before the decision, the deadline cancels. After it, the second phase goes on in any instance.
 import { randomBytes, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, Logger, OnModuleInit } from '@nestjs/common';
@@ -112,8 +113,8 @@ export class Tcc implements OnModuleInit {
   }
 
   /**
-   * Applies the time limit (at least 2 s) to the registration too, since a connection or a row lock may take long. A
-   * later registration is rolled back. A commit that runs at that moment leaves a row, which the deadline cancels.
+   * Applies the time limit (at least 2 s) to the registration, since a connection or a row lock may take long. A commit
+   * that runs at the limit leaves a row, which the deadline cancels. Otherwise the registration is rolled back.
    */
   private async registerInTime(begun: Begun, run: TccRun & { timeoutMs: number }): Promise<void> {
     const limitMs = Math.max(run.timeoutMs, REGISTER_LIMIT_MIN_MS);
@@ -192,8 +193,8 @@ export class Tcc implements OnModuleInit {
   }
 
   /**
-   * Step 3: one compare-and-set, in competition with the deadline's scan. The loser, or a caller whose answer was lost,
-   * reads the decision from the row. Resolves to null if the database does not answer.
+   * Step 3: one compare-and-set, in competition with the deadline's scan. The loser reads the decision from the row.
+   * Resolves to null if the database does not answer.
    */
   private async decide(begun: Begun, refusal: string | null): Promise<TccRow | null> {
     const { gid, incarnation } = begun;

@@ -18,7 +18,9 @@ export class Admission {
   constructor(private readonly limits: Limits) {
     const { concurrencyMax } = limits;
     const timedOut = (ms: number) =>
-      new XaUnavailable(`no XA transaction ended within ${ms} ms: xa.concurrencyMax ${concurrencyMax} is reached`);
+      new XaUnavailable(
+        `no place for an XA transaction within ${ms} ms: xa.concurrencyMax ${concurrencyMax} is reached`,
+      );
     this.semaphore = new Semaphore(concurrencyMax, timedOut);
   }
 

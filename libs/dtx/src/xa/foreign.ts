@@ -5,8 +5,8 @@ import type { Xid } from './xid.js';
 const FOREIGN_AFTER_MS = 60_000;
 
 /**
- * Logs old branches of other transaction managers, once per branch and process. Such branches hold locks. Recovery
- * never touches them.
+ * Logs old branches of other owners (another transaction manager or decision log), once per branch and process. Such
+ * branches hold locks. Recovery never touches them.
  */
 export class ForeignBranches {
   private readonly since = new Map<string, number>();
@@ -21,7 +21,7 @@ export class ForeignBranches {
       const isOld = performance.now() - since > FOREIGN_AFTER_MS;
       if (isOld)
         this.logger.warn(
-          `ignored a prepared branch of another transaction manager: ${JSON.stringify(key)}; end it by hand if it is lost`,
+          `ignored a prepared branch of another owner: ${JSON.stringify(key)}; end it by hand if it is lost`,
         );
       this.since.set(key, isOld ? Number.POSITIVE_INFINITY : since);
     }

@@ -17,8 +17,8 @@ type WitnessWriter = 'branch' | 'recovery';
 
 /**
  * The evidence of a branch in this database. `held`: its witness is written and not committed, so the branch is here,
- * working or prepared. Null: no evidence. A branch that the server lists under this xid then works in another database
- * of the same server, whose decision log is a copy of this one or the original of it.
+ * working or prepared. Null: no evidence. If the server lists a branch under this xid, it works in another database of
+ * the server. The decision logs of both databases are then copies of one.
  */
 export type Trace = WitnessWriter | 'held' | null;
 

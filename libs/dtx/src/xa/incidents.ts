@@ -103,9 +103,9 @@ export class LogIncidents {
   }
 
   /**
-   * Resolves to true if this call opened the fault. Cases: it is new, it came back after it was resolved, an operator
-   * asked for another check, or a transaction revealed it that began after it was found. In the last case, what began
-   * before then is in doubt too.
+   * Resolves to true if this call opened the fault. Cases: it is new, it came back after a resolution, or an operator
+   * asked for another check. Or a transaction that began after the fault was found has revealed it, so what began
+   * before is in doubt too.
    */
   private async park(
     sql: Sql,

@@ -40,7 +40,10 @@ interface Begun {
 /** ER_BAD_NULL_ERROR: the deciding statement fails with it after the deadline. */
 const TOO_LATE = 1048;
 
-/** The transaction manager. It runs inside the one program that reaches all the databases. */
+/**
+ * The transaction manager, inside the one program that reaches all the databases. If the process dies before the
+ * decision, recovery rolls the branches back. If it dies later, the second phase goes on in any instance.
+ */
 @Injectable()
 export class Xa {
   private readonly logger = new Logger('Xa');
@@ -66,9 +69,8 @@ export class Xa {
 
   /**
    * Sets the hook that runs for every committed transaction, by gid, before its row becomes DONE. It runs in any
-   * instance and again after a crash, so at least once. No caller waits for it. `BrokerUnavailable` does not count as
-   * an attempt, and the wait before a retry grows to a minute. After other errors the row is retried, and finally
-   * PARKED. The outcome stays.
+   * instance, at least once. `BrokerUnavailable` does not count as an attempt, and the wait before a retry grows to a
+   * minute. Other errors count, and finally the row is PARKED. The outcome stays.
    * @throws OptionsError when a hook is set already
    */
   beforeDone(hook: BeforeDone): void {
@@ -77,11 +79,12 @@ export class Xa {
 
   /**
    * Runs work that commits in all named databases or in none. The managers are valid inside `work` only. A failed
-   * statement rolls everything back, even if the work swallows the error. Work that exceeds the deadline may run on,
-   * but its statements are refused. All transactions must lock the databases in one order: a deadlock across servers
-   * ends only by lock wait.
-   * @throws the error of the work after the rollback, XaUnavailable if nothing began or all was rolled back (a
-   *   database, a connection or time was missing), OutcomeUnknown if the outcome is unknown for now
+   * statement rolls everything back, even if the work swallows the error. After the deadline, statements of the work
+   * are refused. All transactions must lock the databases in one order: only a lock wait ends a deadlock across
+   * servers.
+   * @throws the error of the work, after the rollback
+   * @throws XaUnavailable if nothing began or all was rolled back, since a database, a connection or time was missing
+   * @throws OutcomeUnknown if the outcome is unknown for now
    * @example
    *   await this.xa.run(['order', 'payment', 'inventory'], async ({ order, payment, inventory }) => {
    *     await takeStock(inventory, purchase); await captureMoney(payment, purchase); await insertOrder(order, purchase);
@@ -180,9 +183,7 @@ export class Xa {
     }
   }
 
-  /**
-   * Prepares in parallel. A lost answer counts as no: that connection is ended, and recovery resolves a prepared rest.
-   */
+  /** Prepares in parallel. A lost answer counts as no: the connection ends, and recovery resolves a prepared branch. */
   private async prepareAll(branches: readonly XaBranch[]): Promise<void> {
     const all = await Promise.allSettled(
       branches.map(async (branch, index) => {
@@ -209,15 +210,13 @@ export class Xa {
     } catch (error) {
       // Error 1048 is definite: the row was not written, and the COMMIT behind it was not read. A duplicate key is not:
       // the row may be this very decision, from a first statement whose answer was lost.
-      const isNo = (error as { errno?: number }).errno === TOO_LATE;
+      const isTooLate = (error as { errno?: number }).errno === TOO_LATE;
       last.giveUp();
-      const stands = isNo ? 'ROLLBACK' : await this.decisions.learnDecision(row, gtrid.startMs);
-      if (stands === 'COMMIT') return;
-      if (stands === 'ROLLBACK') {
+      const decision = isTooLate ? 'ROLLBACK' : await this.decisions.learnDecision(row, gtrid.startMs);
+      if (decision === 'COMMIT') return;
+      if (decision === 'ROLLBACK') {
         await this.rollBack(begun);
-        throw new XaUnavailable(`${row.gid} was rolled back: no decision before its deadline (xa.timeoutMs)`, {
-          cause: error,
-        });
+        throw new XaUnavailable(`${row.gid} missed its deadline (xa.timeoutMs) and was rolled back`, { cause: error });
       }
       // The COMMIT may still be running. Recovery gets the branches once their connections have ended.
       for (const one of participants) one.giveUp();

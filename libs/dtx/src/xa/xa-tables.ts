@@ -1,3 +1,4 @@
+// Tables of XA: dtx_xa and dtx_xa_log beside the last resource, dtx_xa_witness in every branch database.
 import { msOf } from '../core/database/clock-sql.js';
 import { addIndexOnce, hasColumn, type Migration, widenIndexOnce } from '../core/database/migrate.js';
 import type { DurableRow, DurableTable } from '../core/durable/durable-table.js';

@@ -1,3 +1,4 @@
+// Names of transactions and branches: format, parsing and SQL form of gtrids and xids.
 import { idTimeMs } from '../core/ids.js';
 
 /** 'ndtx': the format id of this library, which separates its branches from those of other transaction managers. */
