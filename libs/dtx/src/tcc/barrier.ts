@@ -79,7 +79,7 @@ type Op = BarrierRow['op'];
 
 /**
  * Takes a phase of a branch for this call. Returns false if a row of its own transaction, or of an unknown owner,
- * exists. The row of another transaction of this gid is no obstacle: the new row stands beside it.
+ * exists. The row of another transaction of this gid does not prevent that: the new row stands beside it.
  */
 async function take(sql: Sql, key: BranchKey, phase: BarrierRow['phase'], op: Op): Promise<boolean> {
   if (await insert(sql, key, { phase, op, place: IN_PLACE })) return true;
