@@ -4,38 +4,37 @@ import type { CoreOptions } from '../core/options.js';
 import { backoffOption, countOption, msOption, retentionOutlastsTimeout } from '../core/options.js';
 
 const fields = z.strictObject({
-  /** Time limit for all Tries together, unless the transaction sets its own. */
+  /** Time limit for registering a transaction and all its Tries, unless `run` gives another one. */
   timeoutMs: msOption(5_000),
-  /** Time limit for the answer to one Confirm or Cancel. A later answer counts as failed. */
+  /** Time limit for the answer to one Confirm or Cancel call. */
   callTimeoutMs: msOption(2_000),
-  /** How long the caller waits for the first round of the second phase. The outcome is final before that wait. */
+  /** How long the caller waits for the first round of the second phase. The outcome is certain either way. */
   secondPhaseWaitMs: msOption(3_000),
   /**
-   * Grace period after the decision during which a missing participant does not count as a failed attempt. Covers
-   * restarts and deployments. At a participant: how long a Try may wait for its second phase before an alert is raised.
+   * Grace period after the decision during which a missing participant does not count as a failed attempt. At a
+   * participant: time without a second phase after a Try before an alert is raised.
    */
   absentMs: msOption(300_000),
   /**
-   * Rounds of the second phase before the transaction is parked, by default about an hour. The decision is never
-   * reversed.
+   * Rounds of the second phase before the transaction is parked, about an hour by default. The decision is never
+   * changed.
    */
   attemptsMax: countOption(60, 100_000),
+  /** Backoff between rounds of the second phase: first wait, factor, cap. */
   backoff: backoffOption(500, 2, 60_000),
-  /** Second phases that run at once in this process. */
+  /** Second phases in work at the same time. */
   concurrencyMax: countOption(200, 10_000),
-  /**
-   * How long final marks are collected before one statement writes them. The caller of a cancelled transaction waits
-   * for its mark.
-   */
+  /** How long final marks are collected. The caller of a cancelled transaction waits for its mark. */
   markDelayMs: msOption(25),
+  /** Largest number of marks in one statement. */
   markBatchMax: countOption(200, 5_000),
-  /** Calls handled at once per participant: Tries, and all calls of initiators of the version before. */
+  /** Tries handled at the same time per participant, and all calls of initiators of the previous version. */
   prefetch: countOption(32, 1_000),
-  /** Confirms and Cancels handled at once per participant, beside its Tries. */
+  /** Confirm and Cancel calls handled at the same time per participant, in addition to its Tries. */
   secondPhasePrefetch: countOption(16, 1_000),
   /** Largest arguments of one branch, and largest result of a Try, in bytes of JSON. */
   payloadMaxBytes: payloadMaxBytesOption(),
-  /** How long settled transactions and barrier rows are kept. Must exceed the longest delay of a call. */
+  /** How long settled transactions and barrier rows are kept. It must exceed the lifetime of any late call. */
   retentionMs: z
     .number()
     .int()

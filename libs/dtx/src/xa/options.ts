@@ -7,49 +7,48 @@ import { backoffOption, countOption, msOption, retentionOutlastsTimeout } from '
 const TIMEOUT_MS_MAX = 600_000;
 
 const fields = z.strictObject({
-  /** Time from the begin to the decision, by the clock of the database that holds the decision log. */
+  /** Time limit from begin to decision, by the clock of the database that holds the decision log. */
   timeoutMs: z.number().int().min(100).max(TIMEOUT_MS_MAX).default(5_000),
-  /** Transactions that run at once in this process. Each holds one connection to every database of the transaction. */
+  /** Transactions at the same time in this process. Each one holds one connection to every database that takes part. */
   concurrencyMax: countOption(32, 1_000),
-  /** How long a transaction waits for its place, and then for its connections. */
+  /** Time limit for a further transaction to get its turn and its connections. */
   acquireTimeoutMs: msOption(2_000),
+  /** Largest number of transactions that wait for their turn. Further ones fail with `XaUnavailable`. */
   waitersMax: countOption(1_000, 100_000),
-  /** How long the caller waits for the first round of the second phase. The outcome is final before that wait. */
+  /** How long the caller waits for the first round of the second phase. The outcome is certain either way. */
   secondPhaseWaitMs: msOption(3_000),
-  /** Limit for one statement of recovery. A connection that exceeds it is ended. */
+  /** Time limit for one statement of recovery. At the limit its connection is closed. */
   callTimeoutMs: msOption(4_000),
-  /** Failed rounds of the second phase before the transaction is parked. The decision is never reversed. */
+  /** Failed rounds of the second phase before the transaction is parked. The decision is never changed. */
   attemptsMax: countOption(60, 100_000),
+  /** Backoff between rounds of the second phase: first wait, factor, cap. */
   backoff: backoffOption(500, 2, 5_000),
-  /** How long DONE marks are collected before one statement writes them. */
+  /** How long final marks are collected. */
   markDelayMs: msOption(25),
+  /** Largest number of marks in one statement. */
   markBatchMax: countOption(200, 5_000),
-  /**
-   * How long decisions and witnesses are kept. Must exceed the longest time after which a restored server may bring a
-   * prepared branch back.
-   */
+  /** How long decisions and witnesses are kept. No prepared branch may come back after this time. */
   retentionMs: z
     .number()
     .int()
     .min(60_000)
     .default(8 * 86_400_000),
   /**
-   * The name of this deployment, for example `orders-production`. The decision log is bound to it. A failover to
-   * another server is then recognized, and a copy of the database under another name is not taken for the original.
-   * Without a name the log is bound to its server, and an operator must confirm a failover.
+   * Name of this deployment, like `orders-production`. The decision log is bound to it, so a failover needs no
+   * confirmation. A copy of the database must have another name. Without it the log is bound to its server.
    */
   deployment: z
     .string()
     .regex(/^[0-9A-Za-z_.:-]{1,64}$/)
     .optional(),
   /**
-   * Accepts servers that answer a COMMIT before it is on disk. A crash of such a server may then leave a transaction
-   * committed in some databases only.
+   * Accept servers that answer a COMMIT before it is on disk. A crash of such a server may leave a transaction in some
+   * databases only.
    */
   acceptUnflushed: z.boolean().default(false),
-  /** How often the decision log is compared with the witnesses of committed branches. */
+  /** Interval at which the decision log is compared with the committed branches. */
   logCheckIntervalMs: msOption(10_000),
-  /** Time after which a decided branch raises an alert if no instance has its database configured. */
+  /** Time without any instance that has a decided branch's database configured, before an alert is raised. */
   unknownBranchMs: msOption(3_600_000),
 });
 
