@@ -106,7 +106,7 @@ test('readiness names a silent branch database, and the log has the reason once'
   await until('it is open', () => /branch database payment is /.test(instance.log()));
   proxy.cut();
   const { reasons } = await untilDegraded(instance, ['xa payment']);
-  expect(reasons['xa payment']).toMatch(/was not looked at for \d+ s: .+/);
+  expect(reasons['xa payment']).toMatch(/was not scanned for \d+ s: .+/);
   await until('the log has it', () =>
     logLines(instance).some(({ message }) => /branch database payment was not/.test(message)),
   );

@@ -151,8 +151,8 @@ export const branchesLate: Mutant = {
     },
     {
       file: TRANSACTION,
-      find: 'const no = (await this.tryAll(begun, endsAt)) ?? (calls.isIncomplete() ? INCOMPLETE : null);',
-      replace: `const no = await this.tryAll(begun, endsAt);
+      find: 'const refusal = (await this.tryAll(begun, endsAt)) ?? (calls.isIncomplete() ? INCOMPLETE : null);',
+      replace: `const refusal = await this.tryAll(begun, endsAt);
         await this.database.own.query('INSERT INTO dtx_tcc_branch (gid, branch, participant, version, args) VALUES ?', [branches.map((one) => [gid, one.branch, one.participant, one.version, JSON.stringify(one.args)])]);`,
     },
   ],

@@ -44,7 +44,7 @@ export const notaIsDone: Mutant = {
     {
       file: SETTLE,
       find: `if (before !== 'held')
-            return before === 'branch' ? 'done' : 'contrary';`,
+            return before === 'branch' ? 'done' : 'heuristic';`,
       replace: '',
     },
     {
@@ -107,7 +107,7 @@ export const swallowed: Mutant = {
   edits: [
     {
       file: TRANSACTION,
-      find: 'const failed = everybody.find(({ failure }) => failure !== undefined);',
+      find: 'const failed = participants.find(({ failure }) => failure !== undefined);',
       replace: 'const failed = undefined;',
     },
     { file: SESSION, find: 'everyErrorEnds: true', replace: 'everyErrorEnds: false' },

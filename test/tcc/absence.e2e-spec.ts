@@ -75,7 +75,10 @@ test('a participant that is away for a while costs no attempt, and what waits fo
 test('one that nobody serves any more is told of, once; when it is there again a person’s retry finishes it', async () => {
   const app = await leaveOpen('long', { absentMs: 400, attemptsMax: 3 });
   await untilIs('long', 'PARKED');
-  expect(await rowOf('long')).toMatchObject({ attempts: 3, last_error: expect.stringContaining('nobody is there') });
+  expect(await rowOf('long')).toMatchObject({
+    attempts: 3,
+    last_error: expect.stringContaining('no instance of the participant runs'),
+  });
   expect(await alertsOn('long')).toHaveLength(1);
   running.splice(running.indexOf(app), 1);
   await app.close();

@@ -143,7 +143,7 @@ test('/dtx shows what became of a transaction, and /docs the call', async () => 
   expect((shown.timeline as Array<{ event: string }>).map(({ event }) => event)).toEqual([
     'registered with all its branches',
     'decided to CONFIRM',
-    'carried out by every branch',
+    'applied by every branch',
   ]);
   const docs = await shop.get('payment', '/docs-json');
   const { post } = (docs.body as { paths: Record<string, { post: { responses: object } }> }).paths['/checkouts']!;

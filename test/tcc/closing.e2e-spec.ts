@@ -146,7 +146,7 @@ test('a gid that the initiator still knows is refused, and what was to join its 
       t.call(money, { amount: 1 }),
     );
   await run();
-  await expect(run()).rejects.toThrow(/known was begun before/);
+  await expect(run()).rejects.toThrow(/known exists already/);
   expect(await effectsOf('known')).toBe('try confirm');
   expect(await effectsOf('joined')).toBe('key');
 });

@@ -49,7 +49,7 @@ const wrong: Array<[string, () => Type[], RegExp]> = [
   [
     'that is there twice',
     () => [made('payment.funds'), made('payment.funds')],
-    /payment\.funds v1 \(Made\) is there twice/,
+    /payment\.funds v1 \(Made\) is registered twice/,
   ],
   ['that is request-scoped', () => [requestScoped()], /payment\.funds v1 \(Made\) is request-scoped/],
   ['of another app', () => [made('order.checkout')], /order\.checkout v1 \(Made\) belongs to another app than payment/],

@@ -54,7 +54,7 @@ test('Tries whose initiator falls silent are told of once, until their second ph
   expect(await alertsOf('silent')).toEqual([
     {
       step: 'waiting for the second phase at payment.hold',
-      alert_error: expect.stringMatching(/no second phase has come.*payment has decided for silent/),
+      alert_error: expect.stringMatching(/no second phase for \d+ s after a Try.*decision of payment on silent/),
       closed_at: null,
     },
   ]);

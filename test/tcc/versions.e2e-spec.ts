@@ -227,7 +227,7 @@ test('a participant that goes to this version, back and to it again gets each se
     const providers = [participantOf(libraries[version], contract, { confirm })];
     const app = await participant(version, { providers });
     await until('its queue is consumed', () =>
-      initiator.calls.isThere({ participant: contract.name, version: 1 } as never),
+      initiator.calls.hasConsumer({ participant: contract.name, version: 1 } as never),
     );
     const gid = `moving-${round}`;
     expect(await initiator.tcc.run({ gid }, (t) => t.call(contract, {}))).toMatchObject({ status: 'CONFIRMED' });

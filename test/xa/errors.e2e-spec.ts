@@ -142,8 +142,8 @@ test('work that takes longer than the deadline is rolled back', async () => {
 test('names that are not configured, or no branch at all, are refused before anything is begun', async () => {
   const xa = app.context.get(library.Xa);
   const work = async () => 'done';
-  await expect(xa.run(['order', 'nowhere'], work)).rejects.toThrow(/knows no database nowhere/);
-  await expect(xa.run(['order'], work)).rejects.toThrow(/needs branches/);
+  await expect(xa.run(['order', 'nowhere'], work)).rejects.toThrow(/unknown XA database "nowhere"/);
+  await expect(xa.run(['order'], work)).rejects.toThrow(/needs at least one branch/);
   await expect(xa.run(['payment', 'payment'], work)).rejects.toThrow(/each once/);
   expect(
     await xa.run(['payment'], async ({ payment }) => payment.query('DELETE FROM effect WHERE FALSE').then(work)),

@@ -16,7 +16,7 @@ function row(op: BarrierRow['op'], differs: Partial<BarrierRow> = {}): BarrierRo
   const phase = op === 'try' ? 'try' : 'second';
   return { phase, op, participant, initiator, incarnation, data: null, ...differs };
 }
-/** As the version before writes it. */
+/** A row as the version before writes it. */
 const old = (op: BarrierRow['op'], differs: Partial<BarrierRow> = {}) =>
   row(op, { initiator: UNKNOWN, incarnation: UNKNOWN, ...differs });
 

@@ -1,19 +1,20 @@
-// Whose rows of the barrier are whose: rules without a database.
+// Assigns barrier rows to their transactions. Pure rules, without a database.
 import { UNKNOWN } from './tcc-tables.js';
 
-/** Names a transaction: two that differ in any of these have nothing to do with one another. */
+/** The name of a transaction. Two transactions that differ in any part are independent. */
 export interface TransactionName {
   readonly gid: string;
-  /** The app that began it. UNKNOWN to a version before 2 of the barrier's schema. */
+  /** The app that began the transaction. UNKNOWN in rows and calls of a version before barrier schema 2. */
   readonly initiator: string;
   /**
-   * Random, made with the transaction: a gid may be used again once its initiator has forgotten it, and a participant
-   * may remember longer. UNKNOWN when an instance of the version before has registered it, or makes the call.
+   * Random, made with the transaction. An initiator may use a gid again once it has purged the first use, and a
+   * participant may remember longer. UNKNOWN if an instance of the version before registered the transaction or makes
+   * the call.
    */
   readonly incarnation: string;
 }
 
-/** Which call it is. In one transaction a branch belongs to one participant. */
+/** The key of a call. Within one transaction a branch belongs to one participant. */
 export interface BranchKey extends TransactionName {
   readonly branch: number;
   readonly participant: string;
@@ -22,12 +23,12 @@ export interface BranchKey extends TransactionName {
 /** A row of dtx_tcc_barrier under one (gid, branch). */
 export interface BarrierRow {
   readonly phase: 'try' | 'second';
-  /** `broken`: this phase has committed a part of its business and no more. Nothing may build on it. */
+  /** `broken`: this phase has committed only a part of its business. No later call may run. */
   readonly op: 'try' | 'confirm' | 'cancel' | 'broken';
   readonly participant: string;
   readonly initiator: string;
   readonly incarnation: string;
-  /** What Try returned, as JSON. */
+  /** The result of Try, as JSON. */
   readonly data: string | null;
 }
 
@@ -35,7 +36,10 @@ export interface BarrierRow {
 export interface OwnRows {
   readonly first: BarrierRow | undefined;
   readonly second: BarrierRow | undefined;
-  /** Why nothing can be done. `unclear`: the rows do not say whose they are, and must be asked again with a full name. */
+  /**
+   * The reason why the call cannot run. `unclear`: the rows do not show their owner, so the caller must repeat the call
+   * with a full name.
+   */
   readonly problem: { readonly kind: 'illegal' | 'unclear'; readonly what: string } | undefined;
 }
 
@@ -45,15 +49,15 @@ export function hasSameName(one: Named, other: Named): boolean {
   return one.initiator === other.initiator && one.incarnation === other.incarnation;
 }
 
-/** How much of a name is known: an incarnation is never known without its initiator. */
+/** The number of known parts of a name. An incarnation is never known without its initiator. */
 export function knownParts({ initiator, incarnation }: Named): number {
   return Number(initiator !== UNKNOWN) + Number(incarnation !== UNKNOWN);
 }
 
 /**
- * Picks the rows of the call's own transaction. A row with its full name is its own. Failing that, a row is its own that
- * differs only in what one side does not know, and belongs to the same participant: old and new instances of initiator
- * and participant take turns while a deployment is under way.
+ * Picks the rows of the call's own transaction. A row with the call's full name is its own. Without such a row, one of
+ * the same participant that differs only in unknown parts counts as its own. Old and new instances of both sides take
+ * turns during a deployment.
  */
 export function ownRows(rows: readonly BarrierRow[], key: BranchKey): OwnRows {
   const named = rows.filter((row) => hasSameName(row, key));
@@ -69,11 +73,11 @@ export function ownRows(rows: readonly BarrierRow[], key: BranchKey): OwnRows {
   const [first, second] = [inPhase('try'), inPhase('second')];
   const broken = [...first, ...second].find(({ op }) => op === 'broken');
   if (broken) {
-    const what = `the ${broken.phase === 'try' ? 'Try' : 'second phase'} of branch ${key.branch} is done in part`;
+    const what = `the ${broken.phase === 'try' ? 'Try' : 'second phase'} of branch ${key.branch} has committed only in part`;
     return { first: first[0], second: second[0], problem: { kind: 'illegal', what } };
   }
   const isUnclear = first.length > 1 || second.length > 1;
-  const what = `several transactions of gid ${key.gid} fit a call that does not say which one it belongs to`;
+  const what = `several transactions of gid ${key.gid} match a call without initiator or incarnation`;
   return { first: first[0], second: second[0], problem: isUnclear ? { kind: 'unclear', what } : undefined };
 }
 
@@ -85,9 +89,9 @@ function mayBeOf(row: BarrierRow, key: BranchKey): boolean {
 }
 
 /**
- * Whether a row in the place of a Try was written for this very Try. A Try is only called by the process that registered
- * its transaction, so it always comes with the same incarnation. Another row is of an earlier transaction, or of one whose
- * call an old instance took: neither may pass for a success of this one.
+ * Whether a row in the place of a Try was written by this very Try. Only the process that registered a transaction
+ * calls its Try, so the incarnation is always the same. Another row belongs to an earlier transaction, or to one whose
+ * call an old instance handled. Neither may pass as a success of this one.
  */
 export function isRepeatOf(row: BarrierRow, key: BranchKey): boolean {
   return row.op === 'try' && row.incarnation === key.incarnation;

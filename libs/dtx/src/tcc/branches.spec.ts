@@ -42,7 +42,7 @@ test('a call after define has returned throws, adds nothing, and is remembered',
     t.call(money, { amount: 1, tags: [] });
   });
   expect(() => late!.call(money, { amount: 2, tags: [] })).toThrow(
-    /payment\.funds v2 came after define had returned: make all calls before it returns/,
+    /payment\.funds v2 came after define had returned; make all calls before it returns/,
   );
   expect(branches).toHaveLength(1);
   expect(isIncomplete()).toBe(true);
@@ -58,7 +58,7 @@ test('a call after define has thrown throws as well', () => {
   expect(() => late!.call(money, { amount: 2, tags: [] })).toThrow(/after define had returned/);
 });
 
-test('an asynchronous define is refused, and its later failure is not an unhandled rejection', async () => {
+test('an asynchronous define is refused, and its own later failure raises no unhandled rejection', async () => {
   let ended: Promise<void> | undefined;
   const define = (t: TccCalls) => {
     ended = (async () => {
@@ -90,7 +90,7 @@ describe('the rows of a transaction', () => {
     maxLength: 12,
   });
 
-  test('hold each branch once, in order, and no statement more than it has room for', () => {
+  test('the rows hold each branch once, in order, and each statement keeps within its size', () => {
     fc.assert(
       fc.property(sizes, (all) => {
         const branches = all.map((size, branch) => ({
@@ -111,7 +111,7 @@ describe('the rows of a transaction', () => {
     );
   });
 
-  test('go into one statement when they are small', () => {
+  test('small rows go into one statement', () => {
     const branches = Array.from({ length: 100 }, (_, branch) => ({ branch, participant: 'a.b', version: 1, args: {} }));
     expect(rowsOf('g-1', branches)).toHaveLength(1);
   });

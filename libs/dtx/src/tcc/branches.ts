@@ -6,36 +6,37 @@ import type { Branch } from './tcc-tables.js';
 
 const BRANCHES_MAX = 100;
 
-/** Collects the calls of a transaction, until `define` returns. */
+/** Collects the calls of a transaction until `define` returns. */
 export interface TccCalls {
   /**
-   * Adds a branch. The arguments are copied.
-   * @throws DtxError when the arguments do not fit the participant's contract, or `define` has returned already
+   * Adds a branch. Copies the arguments.
+   * @throws DtxError if the arguments do not fit the participant's contract, or `define` has returned already
    */
   call<Args>(participant: Participant<Args>, args: Args): void;
 }
 
-/** The calls of one transaction. Nothing can be added to them. */
-export interface Closed {
+/** The calls of one transaction after `define` has returned. */
+export interface ClosedCalls {
   readonly branches: readonly Branch[];
-  /** Whether `call` was used since: it threw, and the transaction lacks a branch that it was meant to have. */
+  /** Whether `call` was used after `define` returned. That call threw, and the transaction lacks its branch. */
   isIncomplete(): boolean;
 }
 
 /**
- * The branches as they are stored. `define` makes all calls before it returns: the branches are registered in one
- * commit, and a later one would be unknown to recovery.
+ * Builds the branches as they are stored. `define` makes all calls before it returns. One commit registers the
+ * branches, and recovery would not know a later one.
  * @param bytesMax the largest arguments of one branch, in bytes of JSON
- * @throws DtxError when there is none, too many, arguments do not fit, or `define` is asynchronous; what `define` throws
+ * @throws DtxError for no branch, too many branches, arguments that do not fit, or an asynchronous `define`
+ * @throws the error of `define`
  */
-export function branchesOf(define: (calls: TccCalls) => unknown, bytesMax: number): Closed {
+export function branchesOf(define: (calls: TccCalls) => unknown, bytesMax: number): ClosedCalls {
   const branches: Branch[] = [];
   let state: 'open' | 'closed' | 'incomplete' = 'open';
   const call: TccCalls['call'] = (participant, given) => {
     if (state !== 'open') {
       state = 'incomplete';
       throw new DtxError(
-        `call of TCC participant ${participant.name} v${participant.version} came after define had returned: ` +
+        `call of TCC participant ${participant.name} v${participant.version} came after define had returned; ` +
           'make all calls before it returns',
       );
     }
@@ -46,12 +47,13 @@ export function branchesOf(define: (calls: TccCalls) => unknown, bytesMax: numbe
   } finally {
     state = 'closed';
   }
-  if (branches.length === 0) throw new DtxError('a TCC transaction needs at least one branch');
-  if (branches.length > BRANCHES_MAX) throw new DtxError(`a TCC transaction has at most ${BRANCHES_MAX} branches`);
+  if (branches.length === 0) throw new DtxError('a TCC transaction needs at least one branch: define made no call');
+  if (branches.length > BRANCHES_MAX)
+    throw new DtxError(`too many branches in a TCC transaction: ${branches.length}, at most ${BRANCHES_MAX}`);
   return { branches, isIncomplete: () => state === 'incomplete' };
 }
 
-/** Arguments are read when they are given, and shared with nobody. */
+/** Reads the arguments at the call. Later changes by the caller have no effect. */
 function branchOf<Args>(
   { name: participant, version, args: schema }: Participant<Args>,
   given: Args,
@@ -62,25 +64,28 @@ function branchOf<Args>(
     misfit: `arguments do not fit TCC participant ${participant} v${version}`,
     option: 'payloadMaxBytes',
   } as const;
-  // As the participant will get them, whether by message or directly.
+  // The same form as the participant gets, by message or by a direct call.
   const args: unknown = JSON.parse(checkedJson(subject, schema, given, bytesMax).json);
   return { branch, participant, version, args };
 }
 
-/** TypeScript takes an async function for one that returns nothing. */
+/** TypeScript accepts an async function where a function without result is expected. */
 function refuseThenable(returned: unknown): void {
   if (typeof (returned as { then?: unknown } | null | undefined)?.then !== 'function') return;
-  // Its next call will throw inside it. The caller hears of the first error, and nobody waits for this one.
+  // Its next call throws inside it. The caller gets the DtxError below, so this rejection needs no handler of its own.
   if (types.isPromise(returned)) returned.catch(() => {});
   throw new DtxError(
-    'define of a TCC transaction is asynchronous: await what the arguments need before run, then make all calls at once',
+    'define of a TCC transaction is asynchronous; await the data for the arguments before run, then make all calls at once',
   );
 }
 
-/** Characters of arguments that one statement may have, unless one branch alone has more: servers bound a statement. */
+/**
+ * Characters of arguments per statement, since servers limit the size of a statement. A single larger branch gets its
+ * own.
+ */
 const ROWS_CHARS_MAX = 1_000_000;
 
-/** The branches as rows, in as many statements as they need: nearly always one. */
+/** The branches as rows, grouped into statements. Nearly always one statement. */
 export function rowsOf(gid: string, branches: readonly Branch[]): Array<Array<Array<string | number>>> {
   const statements: Array<Array<Array<string | number>>> = [];
   let room = 0;

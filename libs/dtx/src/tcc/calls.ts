@@ -15,19 +15,19 @@ import type { Branch } from './tcc-tables.js';
 const CALL_TYPE = 'dtx.tcc-call.v1';
 const ANSWER_TYPE = 'dtx.tcc-answer.v1';
 const ANSWERS_PREFETCH = 500;
-const LOOK_MS = 10;
-/** How long a look at a queue of second phases is believed. No call waits for the next one. */
-const LOOK_AGAIN_MS = 5_000;
-const LOOK_LIMIT_MS = 500;
-/** After this part of its time a second phase without an answer looks whether its queue is still consumed. */
-const LOOK_BACK_PARTS = 4;
+const POLL_MS = 10;
+/** How long the consumer count of a second-phase queue is trusted. A refresh delays no call. */
+const CONSUMERS_TRUSTED_MS = 5_000;
+const CONSUMERS_LIMIT_MS = 500;
+/** A second phase without an answer checks the consumers of its queue after this part of its time limit. */
+const RECHECK_PARTS = 4;
 export const REASON_CHARS_MAX = 1_000;
 
 export const callBody = z.object({
   callId: z.string().max(64),
   gid: z.string().regex(/^[0-9A-Za-z_.:-]{1,64}$/),
   branch: z.int().min(0).max(1_000),
-  /** Missing in calls of the version before. It ignores both. */
+  /** Missing in calls of the version before, which ignores both fields. */
   initiator: z
     .string()
     .regex(/^[a-z][a-z0-9-]{0,31}$/)
@@ -42,37 +42,41 @@ export const callBody = z.object({
   decidedAt: z.iso.datetime().optional(),
 });
 export type Call = z.output<typeof callBody>;
-/** What a caller says of a call. The rest is the branch's and this process's own. */
-export type About = Omit<Call, 'callId' | 'initiator' | 'branch' | 'args'>;
+/** The caller's part of a call. The rest comes from the branch and this process. */
+export type CallDetails = Omit<Call, 'callId' | 'initiator' | 'branch' | 'args'>;
 
 /**
- * `refused`: a definite no. `failed`: it did not happen this time. `away`: the participant's database is away, which
- * is no attempt. `illegal`: the barrier refused it and raised an alert.
+ * Answer of a participant on the wire, see docs/wire.md. `refused`: a definite no. `failed`: an error, may be repeated.
+ * `away`: the participant's database is unavailable, which does not count as an attempt. `illegal`: the barrier refused
+ * the call and raised an alert.
  */
 const answerBody = z.object({
   callId: z.string().max(64),
   verdict: z.enum(['ok', 'refused', 'failed', 'away', 'illegal']),
   reason: z.string().max(REASON_CHARS_MAX).optional(),
-  /** With `away`: a row that it needs is locked. An initiator of the version before knows `away` only. */
+  /** With `away`: a needed row is locked. An initiator of the version before knows `away` only. */
   isBusy: z.boolean().optional(),
 });
 type Answer = z.output<typeof answerBody>;
 export type Verdict = Omit<Answer, 'callId'>;
 
-/** How a participant takes a call in its own process. @throws OutcomeUnknown when it has no place for it in time */
-type Take = (call: Call, timeoutMs: number) => Promise<Verdict>;
+/**
+ * Handles a call in the participant's own process.
+ * @throws OutcomeUnknown when no place becomes free within the time limit
+ */
+type LocalHandler = (call: Call, timeoutMs: number) => Promise<Verdict>;
 
 /**
- * Calls participants over RabbitMQ and waits for their answers, which come to a queue of this very process; one that
- * lives in this process is called directly. Calls need not be durable: the initiator's rows drive the retries, and a
- * call that is lost is an answer that does not come.
+ * Calls participants over RabbitMQ and waits for the answers on a queue of this process. A participant in this process
+ * is called directly. Calls are not durable. If a call, an answer or this process is lost, the initiator's rows drive a
+ * repeat.
  */
 @Injectable()
 export class Calls implements OnModuleInit {
   private readonly waiting = new Map<string, (answer: Answer) => void>();
-  private readonly here = new Map<string, Take>();
-  /** Queues of second phases, whether a participant consumes them, and when that was seen. */
-  private readonly secondQueues = new Map<string, { isServed: boolean; atMs: number }>();
+  private readonly local = new Map<string, LocalHandler>();
+  /** By second-phase queue: whether a participant consumes it, and when that was seen. */
+  private readonly secondQueues = new Map<string, { isConsumed: boolean; atMs: number }>();
   private readonly answerQueue: string;
   private answers: QueueConsumer | undefined;
 
@@ -83,32 +87,32 @@ export class Calls implements OnModuleInit {
     this.answerQueue = answerQueueOf(core.app, randomUUID());
   }
 
-  /** Ends with the connection, after everything that may still wait for an answer. */
+  /** The consumer ends with the connection, after every component that may still wait for an answer. */
   onModuleInit(): void {
     const prefetch = ANSWERS_PREFETCH;
     this.answers = this.broker.consume(this.answerQueue, (delivery) => this.receive(delivery), { prefetch });
   }
 
-  /** Whether a call could be sent and its answer come back. */
+  /** Whether calls can be sent and answers received. */
   get isUp(): boolean {
     return this.broker.publisher.isUp && this.answers?.isAttached === true;
   }
 
-  /** A connection that was opened just now needs a moment. */
+  /** Waits up to `limitMs`, since a new connection needs a moment. */
   async untilUp(limitMs: number): Promise<void> {
-    for (const endsAt = performance.now() + limitMs; !this.isUp && performance.now() < endsAt; ) await sleep(LOOK_MS);
+    for (const endsAt = performance.now() + limitMs; !this.isUp && performance.now() < endsAt; ) await sleep(POLL_MS);
   }
 
-  /** A participant that lives in this process. */
-  mount(queue: string, take: Take): void {
-    this.here.set(queue, take);
+  /** Registers a participant that lives in this process. */
+  mount(queue: string, take: LocalHandler): void {
+    this.local.set(queue, take);
   }
 
   /**
-   * Makes one call. Whatever is not a clear answer within the time is unknown.
-   * @throws OutcomeUnknown
+   * Makes one call and resolves to its answer.
+   * @throws OutcomeUnknown without a valid answer within `timeoutMs`
    */
-  async call(branch: Branch, about: About, timeoutMs: number): Promise<Verdict> {
+  async call(branch: Branch, about: CallDetails, timeoutMs: number): Promise<Verdict> {
     const queue = callQueueOf({ name: branch.participant, version: branch.version });
     const initiator = this.core.app;
     const call: Call = { ...about, initiator, callId: randomUUID(), branch: branch.branch, args: branch.args };
@@ -122,19 +126,19 @@ export class Calls implements OnModuleInit {
       const timer = setTimeout(() => end(() => reject(late)), timeoutMs);
       const answered = (answer: Verdict) => end(() => resolve(answer));
       this.waiting.set(call.callId, answered);
-      const here = this.here.get(queue);
-      const sent = here ? here(call, timeoutMs).then(answered) : this.sendTo(branch, call, timeoutMs);
+      const handler = this.local.get(queue);
+      const sent = handler ? handler(call, timeoutMs).then(answered) : this.sendTo(branch, call, timeoutMs);
       sent.catch((error) => end(() => reject(error)));
     });
   }
 
-  /** Whether anybody is there to answer for a participant. */
-  async isThere(branch: Branch): Promise<boolean> {
+  /** Whether an instance consumes the participant's queue. */
+  async hasConsumer(branch: Branch): Promise<boolean> {
     const queue = callQueueOf({ name: branch.participant, version: branch.version });
-    return this.here.has(queue) || (await this.broker.publisher.inspect(queue)).consumerCount > 0;
+    return this.local.has(queue) || (await this.broker.publisher.inspect(queue)).consumerCount > 0;
   }
 
-  /** Answers whoever called. The initiator may be gone; then nobody needs it, and recovery calls again. */
+  /** Sends an answer to the caller. If the initiator has died, the answer is lost and recovery repeats the call. */
   async answer(replyTo: string, answer: Answer): Promise<void> {
     const envelope = { messageId: answer.callId, type: ANSWER_TYPE, gid: answer.callId, scheme: SCHEME };
     const body = Buffer.from(JSON.stringify(answer));
@@ -146,32 +150,33 @@ export class Calls implements OnModuleInit {
     const leftMs = () => Math.max(1, endsAt - performance.now());
     const first = callQueueOf({ name, version });
     const second = secondQueueOf({ name, version });
-    if (call.phase === 'try' || !(await this.isServed(second))) return this.send(first, call, leftMs());
+    if (call.phase === 'try' || !(await this.isConsumed(second))) return this.send(first, call, leftMs());
     await this.send(second, call, leftMs());
-    await sleep(timeoutMs / LOOK_BACK_PARTS, undefined, { ref: false });
-    // The instance that consumed it is gone, and one of the version before is in its place. The barrier bears a repetition.
-    if (this.waiting.has(call.callId) && !(await this.look(second))) await this.send(first, call, leftMs());
+    await sleep(timeoutMs / RECHECK_PARTS, undefined, { ref: false });
+    // Its consumer is gone, and an instance of the version before may have taken over. The repeat is safe: the barrier
+    // makes the participant idempotent.
+    if (this.waiting.has(call.callId) && !(await this.inspectQueue(second))) await this.send(first, call, leftMs());
   }
 
   /**
-   * Whether a participant consumes its queue of second phases. By evidence, since one of the version before does not: while
-   * a deployment is under way, and after it was taken back. Where it cannot be known, the other queue is right in any case.
+   * Whether a participant consumes its second-phase queue. Measured, since the version before does not, during a
+   * deployment or after a rollback of it. Without a measurement the other queue is always right.
    */
-  private async isServed(queue: string): Promise<boolean> {
+  private async isConsumed(queue: string): Promise<boolean> {
     const known = this.secondQueues.get(queue);
-    if (!known) return Promise.race([sleep(LOOK_LIMIT_MS, false, { ref: false }), this.look(queue)]);
-    if (performance.now() - known.atMs > LOOK_AGAIN_MS) {
+    if (!known) return Promise.race([sleep(CONSUMERS_LIMIT_MS, false, { ref: false }), this.inspectQueue(queue)]);
+    if (performance.now() - known.atMs > CONSUMERS_TRUSTED_MS) {
       known.atMs = performance.now();
-      void this.look(queue);
+      void this.inspectQueue(queue);
     }
-    return known.isServed;
+    return known.isConsumed;
   }
 
-  private async look(queue: string): Promise<boolean> {
+  private async inspectQueue(queue: string): Promise<boolean> {
     const found = await this.broker.publisher.find(queue).catch(() => null);
-    const isServed = found !== null && found.consumerCount > 0;
-    this.secondQueues.set(queue, { isServed, atMs: performance.now() });
-    return isServed;
+    const isConsumed = found !== null && found.consumerCount > 0;
+    this.secondQueues.set(queue, { isConsumed, atMs: performance.now() });
+    return isConsumed;
   }
 
   private send(queue: string, call: Call, timeoutMs: number): Promise<void> {
@@ -194,7 +199,7 @@ export class Calls implements OnModuleInit {
   }
 }
 
-/** The app whose answer queue this is: who called, also when a version that does not name itself has made the call. */
+/** The app that owns this answer queue. Identifies callers of a version that sends no `initiator`. */
 export function callerOf(replyTo: string | undefined): string | undefined {
   return replyTo && isAnswerQueue(replyTo) ? replyTo.split('.')[1] : undefined;
 }

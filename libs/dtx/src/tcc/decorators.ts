@@ -1,23 +1,24 @@
+// Decorators of a TCC participant's class and its methods.
 import 'reflect-metadata';
 import { Injectable, SetMetadata } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import type { Participant } from './contract.js';
 
-/** What a participant's method may know beside its arguments. */
+/** The context of a participant's method, beside its arguments. */
 export interface TccBranch<Data = unknown> {
   readonly gid: string;
   /**
-   * The app that began the transaction. A gid is unique among the transactions of one initiator, so what a participant
-   * that serves several keeps under a gid belongs under both.
+   * The app that began the transaction. A gid is unique per initiator only, so a participant that serves several must
+   * store data under both.
    */
   readonly initiator: string | undefined;
-  /** Which call of the transaction this is, from 0. */
+  /** Number of the call within the transaction, from 0. */
   readonly branch: number;
-  /** What Try returned; undefined in Try, in a Cancel without Try, and in what comes after Confirm. */
+  /** The result of Try. Undefined in Try, in a Cancel without Try, and in `@Confirmed`. */
   readonly data: Data | undefined;
-  /** Why it is cancelled. */
+  /** The reason of a Cancel. */
   readonly reason: string | undefined;
-  /** When the outcome was decided, by the clock of the initiator's database; undefined in Try. */
+  /** Time of the decision, by the clock of the initiator's database. Undefined in Try. */
   readonly decidedAt: Date | undefined;
 }
 
@@ -33,9 +34,10 @@ export interface PhaseMark {
 }
 
 /**
- * Marks a provider as the class of three methods that takes part in TCC transactions. Each method runs in one local
- * transaction together with the barrier, through `tx`; it may touch only that database, since the barrier can undo
- * nothing else. Repeats, a Cancel before its Try, a Try after its Cancel: none of them reaches the class.
+ * Marks a provider as a participant in TCC transactions, with three methods. Each method runs in one local transaction
+ * together with the barrier, through `tx`. It may write only to that database, since the barrier protects nothing else.
+ * The barrier keeps repeats, an empty rollback (Cancel before Try) and a suspended Try (after its Cancel) from the
+ * class.
  * @example
  *   @TccParticipant(fundsContract)
  *   export class FreezeFunds {
@@ -57,22 +59,25 @@ const mark =
     Reflect.defineMetadata(PHASE, { phase, withoutTry } satisfies PhaseMark, descriptor.value!);
   };
 
-/** Checks and reserves (seed: 锁定或者预留). Throw `Rejected` for a business no; what it returns, Confirm and Cancel see. */
+/** Checks and reserves (锁定或者预留). Throw `Rejected` for a business refusal. Confirm and Cancel see the returned value. */
 export const Try = () => mark('try', false);
 
-/** Does it (seed: 执行实际的操作). Must be able to succeed whenever Try did; a failure is retried, never turned into a Cancel. */
+/**
+ * Does the work (执行实际的操作). Must be able to succeed after every successful Try. A failure is retried and never turned
+ * into a Cancel.
+ */
 export const Confirm = () => mark('confirm', false);
 
-/** Gives back what Try reserved (seed: 补偿). Not called when Try never took effect, unless `withoutTry` asks for it. */
+/** Gives back the reservation of Try (补偿). Not called if Try had no effect, unless `withoutTry` is set. */
 export const Cancel = ({ withoutTry = false }: { withoutTry?: boolean } = {}) => mark('cancel', withoutTry);
 
 // biome-ignore lint/suspicious/noExplicitAny: arguments are of the participant's own type; the contract checks them at run time
 type Aftermath = (args: any, branch: TccBranch) => unknown;
 
 /**
- * What a participant does between the commit of Confirm and its answer: `(args, branch)`, without a transaction, and
- * again for every repeat, so at least once before the transaction is over. When it throws, Confirm is answered as failed
- * and is called again; while the broker is away (`BrokerUnavailable`) that is no attempt. A participant need not have one.
+ * Runs between the commit of Confirm and its answer: `(args, branch)`, without a transaction. It runs at least once
+ * before the transaction ends, and again on every repeat. An error fails the Confirm, which is then called again.
+ * `BrokerUnavailable` does not count as an attempt. Optional.
  */
 export const Confirmed =
   () =>

@@ -17,41 +17,44 @@ import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { withGid, withTraceparent } from '../core/trace.js';
-import { enterCancel, enterConfirm, enterTry, keepData, markBroken, type Passage } from './barrier.js';
+import { type BarrierDecision, enterCancel, enterConfirm, enterTry, keepData, markBroken } from './barrier.js';
 import type { BranchKey } from './branch-rows.js';
 import { type Call, Calls, callBody, callerOf, parseJson, REASON_CHARS_MAX, type Verdict } from './calls.js';
 import { callQueueOf, isAnswerQueue, secondQueueOf } from './contract.js';
 import type { TccBranch } from './decorators.js';
-import { Explorer, type Mounted } from './explorer.js';
+import { Explorer, type MountedParticipant } from './explorer.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { TCC_OPTIONS, type TccOptions } from './options.js';
 import { TIMEOUT } from './outcome.js';
 import { UNKNOWN } from './tcc-tables.js';
 
-/** What Try returns has no contract but JSON. */
-const ANYTHING = z.unknown();
+/** The result of Try has no contract except JSON. */
+const ANY_JSON = z.unknown();
 
-/** A call waited for its place longer than its caller does. It was not begun. */
-class NoPlace extends OutcomeUnknown {}
+/** A call found no free place within its time limit. It was not begun. */
+class NoFreePlace extends OutcomeUnknown {}
 
 function semaphore(what: string, permits: number): Semaphore {
-  return new Semaphore(permits, (ms) => new NoPlace(`${what}: no place within ${ms} ms, not begun`));
+  return new Semaphore(permits, (ms) => new NoFreePlace(`${what} was not begun: no free place within ${ms} ms`));
 }
 
-/** Rolls the transaction back, barrier rows included, and carries what is to be answered. */
+/** Rolls the transaction back, barrier rows included, and carries the answer. */
 class RolledBack extends Error {
   constructor(readonly verdict: Verdict) {
     super(verdict.reason);
   }
 }
 
-/** Takes the calls of this app's participants. Every call is answered and acked: the initiator decides what comes next. */
+/**
+ * Handles the calls of this app's participants. Every call is answered and acknowledged, and the initiator decides the
+ * next step. If the process dies before the commit, no effect remains. After it, the barrier answers the repeated call.
+ */
 @Injectable()
 export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly logger = new Logger('TccParticipant');
   private readonly consumers: QueueConsumer[] = [];
   private stopping = false;
-  /** Tries of all participants together: they leave connections to the second phases, whatever they wait for. */
+  /** Bounds the Tries of all participants together, so that connections are left for second phases. */
   private triesAtOnce: Semaphore | undefined;
 
   constructor(
@@ -76,7 +79,7 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
     await Promise.all(this.consumers.map((consumer) => consumer.stop(this.core.drainMs)));
   }
 
-  private serve(participant: Mounted): void {
+  private serve(participant: MountedParticipant): void {
     const queue = callQueueOf(participant.contract);
     const { prefetch, secondPhasePrefetch } = this.options;
     const receive = (delivery: Delivery) => this.receive(delivery, participant);
@@ -84,7 +87,7 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
       this.broker.consume(queue, receive, { prefetch }),
       this.broker.consume(secondQueueOf(participant.contract), receive, { prefetch: secondPhasePrefetch }),
     );
-    // As many as come by the queues: a call in this process waits for its place, and is not begun when its time is up.
+    // The same bounds as for the queues. A local call waits for its place, and is not begun after its time limit.
     const tries = semaphore(`Try of ${participant.contract.name}`, prefetch);
     const seconds = semaphore(`second phase of ${participant.contract.name}`, secondPhasePrefetch);
     this.calls.mount(queue, (call, timeoutMs) =>
@@ -92,7 +95,7 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
     );
   }
 
-  private async receive(delivery: Delivery, participant: Mounted): Promise<void> {
+  private async receive(delivery: Delivery, participant: MountedParticipant): Promise<void> {
     const call = callBody.safeParse(parseJson(delivery.message.content));
     if (call.success) {
       const { replyTo, traceparent } = fromProperties(delivery.message.properties);
@@ -101,13 +104,13 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
       if (replyTo && isAnswerQueue(replyTo)) await this.calls.answer(replyTo, { callId: call.data.callId, ...verdict });
     } else {
       const problem = call.error.issues[0]?.message;
-      this.logger.warn(`${participant.contract.name}: dropped a call that cannot be read: ${problem}`);
+      this.logger.warn(`discarded an invalid call of TCC participant ${participant.contract.name}: ${problem}`);
     }
     delivery.ack();
   }
 
-  /** Never throws: what goes wrong is an answer. */
-  private async take(call: Call, participant: Mounted): Promise<Verdict> {
+  /** Never throws. An error becomes an answer. */
+  private async take(call: Call, participant: MountedParticipant): Promise<Verdict> {
     const point = call.phase === 'try' ? failpoints.tryCommitted : failpoints.secondCommitted;
     try {
       await failpoint(point, () => this.handle(call, participant));
@@ -115,20 +118,20 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
       return { verdict: 'ok' };
     } catch (error) {
       if (error instanceof RolledBack) return this.refuse(call, participant, error.verdict);
-      if (isDoneInPart(error)) return this.keepBroken(call, participant, error);
+      if (isDoneInPart(error)) return this.recordBroken(call, participant, error);
       if (error instanceof Rejected && call.phase === 'try')
         return { verdict: 'refused', reason: cut(textOf(error.reason)) };
       const reason = cut(textOf(error));
       if (isBrokerAway(error) || (await this.database.isAway(error))) return { verdict: 'away', reason };
-      // A row that is locked, or a process without a free place, is busy: the second phase is asked for again.
+      // A locked row or a process without a free place is busy, so the second phase is called again.
       if (isLockWait(error) && call.phase !== 'try') return { verdict: 'away', reason, isBusy: true };
-      if (!isLockWait(error) && !(error instanceof NoPlace))
-        this.logger.error(`${call.phase} of ${participant.contract.name} in ${call.gid}: ${reason}`);
+      if (!isLockWait(error) && !(error instanceof NoFreePlace))
+        this.logger.error(`${call.phase} of ${participant.contract.name} failed in ${call.gid}: ${reason}`);
       return { verdict: 'failed', reason };
     }
   }
 
-  private handle(call: Call, participant: Mounted): Promise<void> {
+  private handle(call: Call, participant: MountedParticipant): Promise<void> {
     const key = keyOf(call, participant);
     const run = async (tx: EntityManager, sql: Sql) => {
       const passage = await this.enter(sql, key, call, participant);
@@ -146,19 +149,19 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
     return this.triesAtOnce.within(this.options.timeoutMs, () => work.run(unit));
   }
 
-  /** Shorter than the call, so that a locked row is answered before the initiator gives the call up. */
+  /** Shorter than the call, so that a locked row is answered before the initiator's time limit. */
   private get secondLockWaitSeconds(): number {
     return Math.max(1, Math.min(this.core.lockWaitSeconds, Math.floor((this.options.callTimeoutMs * 0.75) / 1_000)));
   }
 
-  /** Committed, not answered: should the process die here, the initiator confirms again, and comes by here again. */
-  private async afterConfirm(call: Call, { contract, confirmed }: Mounted): Promise<void> {
+  /** Runs `@Confirmed`, after the commit. If the process dies here, the initiator confirms again and it runs again. */
+  private async afterConfirm(call: Call, { contract, confirmed }: MountedParticipant): Promise<void> {
     if (!confirmed) return;
     const limits = { what: `@Confirmed of ${contract.name}`, limitMs: this.core.handlerTimeoutMs };
     await inTimeOf(limits, () => confirmed(contract.args.parse(structuredClone(call.args)), branchOf(call, undefined)));
   }
 
-  private enter(sql: Sql, key: BranchKey, call: Call, participant: Mounted): Promise<Passage> {
+  private enter(sql: Sql, key: BranchKey, call: Call, participant: MountedParticipant): Promise<BarrierDecision> {
     if (call.phase === 'try') return failpoint(failpoints.tryInserted, () => enterTry(sql, key));
     if (call.phase === 'confirm') return enterConfirm(sql, key);
     return enterCancel(sql, key, participant.cancelWithoutTry);
@@ -166,46 +169,47 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
 
   private async business(
     tx: EntityManager,
-    { call, participant, data }: { call: Call; participant: Mounted; data: unknown },
+    { call, participant, data }: { call: Call; participant: MountedParticipant; data: unknown },
   ): Promise<unknown> {
-    // A copy for every run: a method may change its arguments, and so may a schema. A call in this process is not encoded.
+    // A copy for every run, since a method or a schema may change its arguments. A local call is not encoded.
     const args = participant.contract.args.safeParse(structuredClone(call.args));
-    if (!args.success) throw new Error(`the arguments do not fit: ${args.error.issues[0]?.message}`);
+    if (!args.success)
+      throw new Error(`arguments do not fit ${participant.contract.name}: ${args.error.issues[0]?.message}`);
     return participant[call.phase](tx, args.data, branchOf(call, data));
   }
 
-  /** What Try returned, as Confirm and Cancel will see it. @throws DtxError when it cannot be kept: the Try is undone */
-  private resultOf({ contract: { name, version } }: Mounted, returned: unknown): unknown {
+  /** The result of Try for Confirm and Cancel. @throws DtxError when it cannot be stored, which undoes the Try */
+  private resultOf({ contract: { name, version } }: MountedParticipant, returned: unknown): unknown {
     if (returned === undefined) return undefined;
     const misfit = `result of Try does not fit TCC participant ${name} v${version}`;
     const subject = { whole: 'result', misfit, option: 'payloadMaxBytes' } as const;
-    return checkedJson(subject, ANYTHING, returned, this.options.payloadMaxBytes).value;
+    return checkedJson(subject, ANY_JSON, returned, this.options.payloadMaxBytes).value;
   }
 
-  /** An illegal call cannot happen while everybody keeps the protocol: one alert, however often it comes. */
-  private async refuse(call: Call, { contract }: Mounted, verdict: Verdict): Promise<Verdict> {
+  /** Answers a refusal. An illegal call violates the protocol, so it raises one alert, even if it comes often. */
+  private async refuse(call: Call, { contract }: MountedParticipant, verdict: Verdict): Promise<Verdict> {
     if (verdict.verdict !== 'illegal') return verdict;
     const step = `${verdict.reason} at ${contract.name}`;
     const initiator = call.initiator ?? 'the initiator';
-    const lastError = `${verdict.reason}: refused, nothing was changed; see what ${initiator} has decided for ${call.gid}`;
-    return this.callForHelp({ step, lastError }, call);
+    const lastError = `${verdict.reason}: refused, nothing was changed; check the decision of ${initiator} on ${call.gid}`;
+    return this.raiseAlert({ step, lastError }, call);
   }
 
   /**
-   * A statement of the business has committed a part of it, and maybe the barrier's row with it: to run it again would do
-   * that part twice, to answer ok would leave the rest undone. If the process dies before this commits, the call comes
-   * again: the row, if it is there, then passes for done. The error names the statement, which must not be there at all.
+   * Records a phase that has committed only a part of its business, perhaps with the barrier row. A second run would
+   * repeat that part, and the answer ok would lose the rest. The alert names the committing statement, which must be
+   * removed. If the process dies before this commits, the repeated call passes as done if its row exists.
    */
-  private keepBroken(call: Call, participant: Mounted, { message }: Error): Promise<Verdict> {
+  private recordBroken(call: Call, participant: MountedParticipant, { message }: Error): Promise<Verdict> {
     const step = `${call.phase} of branch ${call.branch} at ${participant.contract.name}`;
-    this.logger.error(`${step} in ${call.gid} is done in part: ${message}`);
+    this.logger.error(`${step} in ${call.gid} has committed only in part: ${message}`);
     const phase = call.phase === 'try' ? 'try' : 'second';
     const keep = (sql: Sql) => markBroken(sql, keyOf(call, participant), phase);
-    return this.callForHelp({ step, lastError: `a part of it may be done: ${message}` }, call, keep);
+    return this.raiseAlert({ step, lastError: `a part of it may be committed: ${message}` }, call, keep);
   }
 
-  /** One alert, however often it comes. The initiator parks its transaction. */
-  private async callForHelp(
+  /** Raises one alert, even if the call comes often. The initiator parks its transaction. */
+  private async raiseAlert(
     { step, lastError }: { step: string; lastError: string },
     { gid }: Call,
     keep: (sql: Sql) => Promise<void> = async () => {},
@@ -218,18 +222,21 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
       });
       if (isNew) this.alerts.announce(incident);
     } catch (error) {
-      return { verdict: 'failed', reason: cut(`${step}, and no alert could be raised: ${textOf(error)}`) };
+      return { verdict: 'failed', reason: cut(`${step}; cannot raise an alert, retrying: ${textOf(error)}`) };
     }
     return { verdict: 'illegal', reason: cut(lastError) };
   }
 }
 
-/** An answer with a longer reason would not be read by its initiator. */
+/** The initiator rejects an answer with a longer reason. */
 function cut(reason: string): string {
   return reason.slice(0, REASON_CHARS_MAX);
 }
 
-function keyOf({ gid, branch, initiator = UNKNOWN, incarnation = UNKNOWN }: Call, { contract }: Mounted): BranchKey {
+function keyOf(
+  { gid, branch, initiator = UNKNOWN, incarnation = UNKNOWN }: Call,
+  { contract }: MountedParticipant,
+): BranchKey {
   return { gid, branch, participant: contract.name, initiator, incarnation };
 }
 

@@ -9,21 +9,21 @@ import { PARTICIPANT, PHASE, type PhaseMark, type TccBranch } from './decorators
 
 type Bound = (tx: EntityManager, args: unknown, branch: TccBranch) => unknown;
 
-/** A participant's class, ready to be called. */
-export interface Mounted {
+/** A participant with its bound methods. */
+export interface MountedParticipant {
   readonly contract: Participant;
   readonly try: Bound;
   readonly confirm: Bound;
   readonly cancel: Bound;
   readonly cancelWithoutTry: boolean;
-  /** What it does between the commit of Confirm and its answer, if anything. */
+  /** The `@Confirmed` method, if any. */
   readonly confirmed: ((args: unknown, branch: TccBranch) => unknown) | undefined;
 }
 
-/** Contracts that this app promises to take part in; each must have its class. */
+/** Injection token: contracts for which this app must have a class. */
 export const PARTICIPATES = Symbol('dtx tcc participates');
 
-/** Finds the participants of this app at start, and refuses to start when one is not what it says. */
+/** Finds the participants of this app at start. Refuses the start for an invalid one. */
 @Injectable()
 export class Explorer {
   constructor(
@@ -33,21 +33,21 @@ export class Explorer {
     @Inject(PARTICIPATES) private readonly promised: readonly Participant[],
   ) {}
 
-  /** @throws OptionsError for a missing, doubled, foreign, incomplete or request-scoped participant */
-  explore(): Mounted[] {
-    const found = new Map<string, Mounted>();
+  /** @throws OptionsError for a missing, duplicate, foreign, incomplete or request-scoped participant */
+  explore(): MountedParticipant[] {
+    const found = new Map<string, MountedParticipant>();
     for (const wrapper of this.discovery.getProviders()) {
       const type = wrapper.metatype;
       const contract: Participant | undefined = type && Reflect.getMetadata(PARTICIPANT, type);
       if (!contract) continue;
-      const who = `TCC participant ${contract.name} v${contract.version} (${type!.name})`;
+      const label = `TCC participant ${contract.name} v${contract.version} (${type!.name})`;
       if (!contract.name.startsWith(`${this.core.app}.`))
-        throw new OptionsError(`${who} belongs to another app than ${this.core.app}`);
+        throw new OptionsError(`${label} belongs to another app than ${this.core.app}`);
       if (!wrapper.isDependencyTreeStatic())
-        throw new OptionsError(`${who} is request-scoped or transient: make it, and what it injects, a singleton`);
+        throw new OptionsError(`${label} is request-scoped or transient; make it and its dependencies singletons`);
       const key = `${contract.name} v${contract.version}`;
-      if (found.has(key)) throw new OptionsError(`${who} is there twice`);
-      found.set(key, this.mount(contract, wrapper.instance as object, who));
+      if (found.has(key)) throw new OptionsError(`${label} is registered twice`);
+      found.set(key, this.mount(contract, wrapper.instance as object, label));
     }
     for (const { name, version } of this.promised) {
       if (!found.has(`${name} v${version}`))
@@ -56,18 +56,18 @@ export class Explorer {
     return [...found.values()];
   }
 
-  private mount(contract: Participant, instance: object, who: string): Mounted {
+  private mount(contract: Participant, instance: object, label: string): MountedParticipant {
     const phases = new Map<PhaseMark['phase'], { run: Bound; withoutTry: boolean }>();
     for (const name of this.scanner.getAllMethodNames(Object.getPrototypeOf(instance))) {
       const method = (instance as Record<string, Bound>)[name]!;
       const mark: PhaseMark | undefined = Reflect.getMetadata(PHASE, method);
       if (!mark) continue;
-      if (phases.has(mark.phase)) throw new OptionsError(`${who} has two methods for ${mark.phase}`);
+      if (phases.has(mark.phase)) throw new OptionsError(`${label} has two methods for ${mark.phase}: a phase has one`);
       phases.set(mark.phase, { run: method.bind(instance) as Bound, withoutTry: mark.withoutTry });
     }
     const of = (phase: PhaseMark['phase']) => {
       const method = phases.get(phase);
-      if (!method) throw new OptionsError(`${who} has no method for ${phase}`);
+      if (!method) throw new OptionsError(`${label} has no method for ${phase}`);
       return method;
     };
     return {
@@ -76,7 +76,7 @@ export class Explorer {
       confirm: of('confirm').run,
       cancel: of('cancel').run,
       cancelWithoutTry: of('cancel').withoutTry,
-      confirmed: phases.get('confirmed')?.run as unknown as Mounted['confirmed'],
+      confirmed: phases.get('confirmed')?.run as unknown as MountedParticipant['confirmed'],
     };
   }
 }

@@ -1,4 +1,4 @@
-/** Try, Confirm, Cancel with a barrier at the participants. */
+/** Entry of the scheme TCC: Try, Confirm and Cancel, with a barrier at the participants. */
 export type { TccCalls } from './branches.js';
 export { type ArgsOf, defineParticipant, type Participant } from './contract.js';
 export { Cancel, Confirm, Confirmed, type TccBranch, TccParticipant, Try } from './decorators.js';

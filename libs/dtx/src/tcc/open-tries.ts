@@ -1,4 +1,4 @@
-// Participant's side of step 4: a Try whose second phase does not come is told of, for its initiator may be gone.
+// Participant's side of step 4: raises an alert for a Try without a second phase, since its initiator may be gone.
 
 import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { Periodic } from '../core/async/periodic-task.js';
@@ -11,11 +11,11 @@ import { isUnavailable } from '../core/errors/sql-errors.js';
 import { SCHEME } from './failpoints.js';
 import { TCC_OPTIONS, type TccOptions } from './options.js';
 
-/** How often it looks, in parts of `absentMs`. */
-const LOOKS = 4;
-const LOOK_EVERY_MAX_MS = 60_000;
+/** Checks per `absentMs`. */
+const CHECKS = 4;
+const CHECK_EVERY_MS_MAX = 60_000;
 const PAGE = 1_000;
-/** Behind the gid in an alert's subject: what a call of the same transaction is told of by is another incident. */
+/** Suffix of the alert's subject, which separates it from other incidents of the same gid. */
 const SUFFIX = '.try';
 
 interface OpenTry {
@@ -26,46 +26,46 @@ interface OpenTry {
 }
 
 /**
- * The participant holds what a Try has reserved until it is told what was decided. It must not decide by itself, however
- * long that takes: all it can do is tell a person. Each row of the barrier is looked at once, when it is `absentMs` old,
- * and the alert stays open until the second phase has come.
+ * A participant keeps the reservation of a Try until the second phase, and must not decide by itself. After `absentMs`
+ * it can only raise an alert. Each barrier row is checked once, and the alert closes when the second phase has come. If
+ * the process dies, the next one checks the rows of the whole retention again.
  */
 @Injectable()
 export class OpenTries implements OnModuleInit, OnModuleDestroy {
   private readonly logger = new Logger('TccParticipant');
-  private readonly looks: Periodic;
-  /** Rows older than this were looked at; in milliseconds since the epoch by the database's clock. */
-  private seenMs: number | undefined;
+  private readonly checks: Periodic;
+  /** Rows older than this are checked. Milliseconds since the epoch, by the database's clock. */
+  private checkedUntilMs: number | undefined;
 
   constructor(
     private readonly database: Database,
     private readonly alerts: Alerts,
     @Inject(TCC_OPTIONS) private readonly options: TccOptions,
   ) {
-    const everyMs = Math.min(options.absentMs / LOOKS, LOOK_EVERY_MAX_MS);
+    const everyMs = Math.min(options.absentMs / CHECKS, CHECK_EVERY_MS_MAX);
     const failed = (error: unknown) => {
-      if (!isUnavailable(error)) this.logger.error(`cannot look for open Tries: ${textOf(error)}`);
+      if (!isUnavailable(error)) this.logger.error(`cannot check for open Tries, retrying: ${textOf(error)}`);
     };
-    this.looks = new Periodic(everyMs, (stopping) => this.look(stopping), failed);
+    this.checks = new Periodic(everyMs, (stopping) => this.check(stopping), failed);
   }
 
   onModuleInit(): void {
-    this.database.onReady(() => this.looks.start());
+    this.database.onReady(() => this.checks.start());
   }
 
   async onModuleDestroy(): Promise<void> {
-    await this.looks.stop();
+    await this.checks.stop();
   }
 
-  private async look(stopping: AbortSignal): Promise<void> {
-    await this.closeOver();
-    while (!stopping.aborted && (await this.lookOn()));
+  private async check(stopping: AbortSignal): Promise<void> {
+    await this.closeSettled();
+    while (!stopping.aborted && (await this.checkNextPage()));
   }
 
-  /** Looks at the next rows that have become old enough. False when those were all. */
-  private async lookOn(): Promise<boolean> {
+  /** Checks the next page of rows that are old enough. Resolves to false after the last page. */
+  private async checkNextPage(): Promise<boolean> {
     const { own } = this.database;
-    const since = this.seenMs ?? this.database.nowMs() - this.options.retentionMs;
+    const since = this.checkedUntilMs ?? this.database.nowMs() - this.options.retentionMs;
     const old = `created_at >= ? AND created_at < ${inFuture(-this.options.absentMs)}`;
     const next = `FROM dtx_tcc_barrier FORCE INDEX (by_age) WHERE ${old} ORDER BY created_at LIMIT ${PAGE}`;
     const [page] = await own.query(
@@ -82,21 +82,21 @@ export class OpenTries implements OnModuleInit, OnModuleDestroy {
        WHERE phase = 'try' AND op = 'try' AND ${isOpen('next')} GROUP BY gid`,
       [new Date(since)],
     );
-    for (const one of open) await this.tell(one);
-    // More may have the same time as the last one: it is looked at again, unless the page was no longer than that.
+    for (const one of open) await this.alert(one);
+    // More rows may share the time of the last one, so that time is read again, unless a full page has one time only.
     const lastMs = Number(page.last_ms);
-    this.seenMs = number === PAGE && lastMs > since ? lastMs : lastMs + 1;
+    this.checkedUntilMs = number === PAGE && lastMs > since ? lastMs : lastMs + 1;
     return number === PAGE;
   }
 
-  private async tell({ gid, initiator, what, waits_ms: ms }: OpenTry): Promise<void> {
-    const waits = `${Math.round(Number(ms) / 1_000)} s after its Try no second phase has come`;
-    const lastError = `${waits}: what it has reserved stays so. See what ${initiator} has decided for ${gid}`;
+  private async alert({ gid, initiator, what, waits_ms: ms }: OpenTry): Promise<void> {
+    const waits = `no second phase for ${Math.round(Number(ms) / 1_000)} s after a Try, its reservation stays`;
+    const lastError = `${waits}; check the decision of ${initiator} on ${gid}`;
     const step = `waiting for the second phase at ${what}`;
     await this.alerts.tell({ scheme: SCHEME, id: gid + SUFFIX, gid, step, lastError }, 'SILENT');
   }
 
-  private async closeOver(): Promise<void> {
+  private async closeSettled(): Promise<void> {
     const { own } = this.database;
     const told: Array<{ id: string }> = await own.query(
       `SELECT a.subject_id AS id FROM dtx_alert a
@@ -109,8 +109,8 @@ export class OpenTries implements OnModuleInit, OnModuleDestroy {
 }
 
 /**
- * Of a Try: fewer second phases than Tries stand under its gid and branch. By number, since an instance of another version
- * may have written the one with less of its name than the other.
+ * SQL: whether a Try is open, that is, its gid and branch have fewer second phases than Tries. Rows are counted, since
+ * an instance of another version may have written one of the two with a less complete name.
  */
 function isOpen(row: string): string {
   return `(SELECT SUM(IF(all_of.phase = 'try', 1, -1)) FROM dtx_tcc_barrier all_of

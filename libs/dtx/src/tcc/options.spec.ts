@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { parseOptions } from '../core/options.js';
 import { tccOptions } from './options.js';
 
-it('barriers that go while a Try may still be running are refused', () => {
+it('a retention that removes barrier rows while a Try may still run is refused', () => {
   const given = { timeoutMs: 60_000, retentionMs: 60_000 };
   expect(() => parseOptions('tcc', tccOptions, given)).toThrow(
     'tcc.retentionMs: 60000 is less than 10 times timeoutMs, which is 60000',

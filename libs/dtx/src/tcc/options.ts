@@ -42,14 +42,14 @@ const fields = z.strictObject({
     .default(8 * 86_400_000),
 });
 
-/** Options of TCC. Times in milliseconds. */
+/** Options of TCC. Times in milliseconds. See docs/configuration.md. */
 export const tccOptions = fields.superRefine(retentionOutlastsTimeout);
 
 export type TccOptions = z.output<typeof tccOptions>;
 export type TccOptionsInput = z.input<typeof tccOptions>;
 export const TCC_OPTIONS = Symbol('dtx tcc options');
 
-/** A round of the second phase takes as long as its slowest call, and a moment to see whether anybody is there. */
+/** The lease of a row, in milliseconds. A round lasts as long as its slowest call, and a moment to count consumers. */
 export function leaseMsOf(core: CoreOptions, options: TccOptions): number {
   return Math.max(core.leaseMs, 2 * options.callTimeoutMs);
 }

@@ -5,37 +5,40 @@ import { isoTime } from '../core/durable/alerts.js';
 import type { Participant } from './contract.js';
 import type { Branch, TccRow } from './tcc-tables.js';
 
-/** The reason of a cancel that nobody asked for: a Try was not answered with yes or no in time. */
+/** The reason of a cancel without a refusal: a Try was not answered in time, or failed. */
 export const TIMEOUT = 'TIMEOUT';
 
-/** What really won. */
+/** The outcome of a transaction. */
 export interface TccOutcome {
   readonly gid: string;
-  /** PENDING: not decided yet, or not known now; ask again with the gid. The other two never change. */
+  /** PENDING: undecided or not known now, so ask again with the gid. The other two are final. */
   readonly status: 'CONFIRMED' | 'CANCELLED' | 'PENDING';
-  /** Why it was cancelled. */
+  /** The reason of a cancel. */
   readonly reason?: string;
   readonly decidedAt?: Date;
-  /** Participants that have still to carry it out, as far as is known here; none once it is settled. */
+  /** Participants that have not applied the decision, as far as this process knows. Empty for a settled transaction. */
   readonly waitingFor: readonly string[];
 }
 
 const POLL_MS = 25;
 
-/** A process that was stopped for as long as rows are kept may come back to another transaction of the same gid. */
+/**
+ * The identity of a transaction. A process that was suspended beyond the retention may resume when its gid is used
+ * again.
+ */
 type Transaction = Pick<TccRow, 'id' | 'incarnation'>;
 
-/** Reads transactions of this initiator, whoever runs them. */
+/** Reads transactions of this initiator, of any of its instances. */
 @Injectable()
 export class Outcomes {
   constructor(private readonly database: Database) {}
 
-  /** @param incarnation where the caller knows it: another transaction of this gid is none of its business */
+  /** @param incarnation if given, a transaction with another incarnation counts as missing */
   async find(gid: string, waitMs: number, incarnation?: string): Promise<TccOutcome | null> {
     for (const endsAt = performance.now() + waitMs; ; await sleep(POLL_MS)) {
       const row = await this.read(gid, incarnation);
       if (!row) return null;
-      if (row.decision === null || isOver(row)) return outcomeOf(row, []);
+      if (row.decision === null || isSettled(row)) return outcomeOf(row, []);
       if (performance.now() < endsAt) continue;
       return outcomeOf(row, namesOf(await this.openBranches(row)));
     }
@@ -59,7 +62,7 @@ export class Outcomes {
     return rows[0] ? args.parse(JSON.parse(rows[0].args)) : null;
   }
 
-  /** The calls that have not carried the decision out, as far as that was written down. */
+  /** The branches without a record that they have applied the decision. */
   async openBranches({ id, incarnation }: Transaction): Promise<Branch[]> {
     const rows: Array<Branch & { args: string }> = await this.database.own.query(
       `SELECT b.branch, b.participant, b.version, b.args FROM dtx_tcc_branch AS b JOIN dtx_tcc AS t ON t.id = b.gid
@@ -69,7 +72,10 @@ export class Outcomes {
     return rows.map((row) => ({ ...row, branch: Number(row.branch), args: JSON.parse(row.args) }));
   }
 
-  /** Only written when others have failed: what is done need not be asked again, and a person sees who is missing. */
+  /**
+   * Records the branches that have applied the decision. Called only when others have failed. Recorded branches are not
+   * called again, and an operator sees the missing ones.
+   */
   async markDone({ id, incarnation }: Transaction, branches: readonly Branch[]): Promise<void> {
     if (branches.length === 0) return;
     await this.database.own.query(
@@ -80,7 +86,7 @@ export class Outcomes {
   }
 }
 
-const isOver = ({ state }: TccRow) => state === 'CONFIRMED' || state === 'CANCELLED';
+const isSettled = ({ state }: TccRow) => state === 'CONFIRMED' || state === 'CANCELLED';
 
 export const namesOf = (branches: readonly Branch[]): string[] => branches.map(({ participant }) => participant);
 

@@ -1,4 +1,4 @@
-// Step 4 of 4 - second phase: Confirm or Cancel every branch until each has answered; in any instance, after any crash.
+// Step 4 of 4 - second phase: Confirm or Cancel every branch until each has answered, in any instance, after any crash.
 
 import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
@@ -27,27 +27,30 @@ import { leaseMsOf, TCC_OPTIONS, type TccOptions } from './options.js';
 import { namesOf, Outcomes, TIMEOUT } from './outcome.js';
 import { type Branch, TCC, type TccRow, UNKNOWN } from './tcc-tables.js';
 
-/** A participant that is busy is asked again as after so many attempts. */
-const BUSY_REST = 3;
+/** A busy participant is called again after the delay of this attempt number. */
+const BUSY_RETRY_ATTEMPT = 3;
 
-/** What one branch answered. `away`: it cannot be reached for now, or its database cannot; that is no attempt. */
-interface Carried {
+/**
+ * The result of one branch. `away`: the participant or its database is unavailable. That is not counted as an attempt.
+ */
+interface BranchResult {
   readonly verdict: Verdict['verdict'];
   readonly error: string;
-  /** It is there, and had no time or a locked row: it is asked again sooner than one that is away. */
+  /** The participant was out of capacity or met a locked row. It is called again sooner than an unavailable one. */
   readonly isBusy?: boolean;
 }
 
 /**
- * Carries decisions out. The caller's process runs it right after the decision, leased to itself; the scan takes over
- * when that process died, and is also what cancels transactions whose deadline passed undecided.
+ * Applies decisions. The caller's process does so right after the decision, with a lease. If that process dies, the
+ * scan of any instance continues when the lease expires. The scan also cancels transactions whose deadline passed
+ * undecided.
  */
 @Injectable()
 export class SecondPhase implements OnModuleInit, OnModuleDestroy {
   private readonly logger = new Logger('SecondPhase');
   private readonly loop: DurableLoop<TccRow>;
   private readonly marks: Batcher<TccRow>;
-  /** Callers of this process: told, after the first round, who has still to carry their outcome out. */
+  /** Waiting callers by row id. Each gets the names of the pending participants after the first round. */
   private readonly callers = new Map<string, (waitingFor: readonly string[]) => void>();
 
   constructor(
@@ -74,7 +77,7 @@ export class SecondPhase implements OnModuleInit, OnModuleDestroy {
       run: (row) => withTraceparent(row.traceparent, () => this.run(row)),
       describe: (row) => ({
         gid: row.id,
-        step: `carrying out ${row.decision ?? 'the deadline'} of a TCC transaction`,
+        step: `second phase (${row.decision ?? 'deadline'}) of a TCC transaction`,
       }),
       resolve: (tx, row, outcome) => resolve(tx, row, outcome),
     });
@@ -95,32 +98,32 @@ export class SecondPhase implements OnModuleInit, OnModuleDestroy {
   }
 
   /**
-   * The fast path: the decision was made here just now. Answers, after one round, which participants have still to
-   * carry it out. Without room the row just waits for its lease to end.
+   * The fast path, right after the decision. Resolves after one round to the participants that are still pending.
+   * Without room the row waits for its lease to expire.
    */
   runNow(row: TccRow & { branches: readonly Branch[] }): Promise<readonly string[]> {
-    const everybody = namesOf(row.branches);
-    if (this.loop.room <= 0) return Promise.resolve(everybody);
+    const all = namesOf(row.branches);
+    if (this.loop.room <= 0) return Promise.resolve(all);
     return new Promise((resolve) => {
       const end = (waitingFor: readonly string[]) => {
         clearTimeout(timer);
         this.callers.delete(row.id);
         resolve(waitingFor);
       };
-      const timer = setTimeout(end, this.options.secondPhaseWaitMs, everybody);
+      const timer = setTimeout(end, this.options.secondPhaseWaitMs, all);
       this.callers.set(row.id, end);
       this.loop.runNow(row);
     });
   }
 
-  /** A row of ours: undecided past its deadline, or decided and not carried out. */
+  /** Runs a row: undecided past its deadline, or decided and not settled. */
   private async run(row: TccRow): Promise<Tried> {
     const decided = row.decision ? row : await this.cancelOverdue(row);
     if (!decided) return { kind: 'settled' };
     return this.round(decided, row.branches ?? (await this.outcomes.openBranches(row)));
   }
 
-  /** The same compare-and-set as the caller's: one of the two wins, and both act on what won. */
+  /** The same compare-and-set as the caller's. One of the two wins, and both act on the winning decision. */
   private async cancelOverdue(row: TccRow): Promise<TccRow | null> {
     const cancelled = { ...row, state: 'CANCELLING', decision: 'CANCEL', reason: TIMEOUT } as const;
     const decidedAt = new Date(this.database.nowMs());
@@ -135,7 +138,7 @@ export class SecondPhase implements OnModuleInit, OnModuleDestroy {
     return affectedRows === 1 ? { ...cancelled, decided_at: decidedAt } : null;
   }
 
-  /** One round over all branches in parallel: one that fails does not hold back the others. */
+  /** Runs one round over all branches in parallel, so a failing one does not delay the others. */
   private async round(row: TccRow, branches: readonly Branch[]): Promise<Tried> {
     let isFirst = true;
     const carried = await Promise.all(
@@ -152,24 +155,24 @@ export class SecondPhase implements OnModuleInit, OnModuleDestroy {
     if (failures.length > 0) {
       const isDone = (index: number) => carried[index]!.verdict === 'ok';
       const done = branches.filter((_, index) => isDone(index));
-      await this.outcomes.markDone(row, done).catch(() => {}); // then they are asked again, which they bear
+      await this.outcomes.markDone(row, done).catch(() => {}); // unrecorded branches are called again, idempotently
       this.callers.get(row.id)?.(namesOf(branches.filter((_, index) => !isDone(index))));
-      return triedOf(failures, backoffMs(this.options.backoff, BUSY_REST));
+      return resultOf(failures, backoffMs(this.options.backoff, BUSY_RETRY_ATTEMPT));
     }
     await failpoint(failpoints.allBranches, async () => {});
     const marked = this.marks.add(row);
-    // Not awaited here: should the mark fail, the lease runs out and the branches are asked again, which they bear.
-    marked.catch((error) => this.logger.warn(`cannot mark ${row.id}: ${textOf(error)}`));
-    // A cancel is told once it is on disk, so that nobody who was told of it can find it half done later.
-    const told = row.decision === 'CONFIRM' ? Promise.resolve() : marked;
-    told.then(
+    // Not awaited here. If the mark fails, the lease expires and the branches are called again, which is idempotent.
+    marked.catch((error) => this.logger.warn(`cannot mark ${row.id} settled, retrying: ${textOf(error)}`));
+    // A cancel is reported only once its mark is on disk, so no later look finds it unfinished.
+    const reported = row.decision === 'CONFIRM' ? Promise.resolve() : marked;
+    reported.then(
       () => this.callers.get(row.id)?.([]),
       () => {},
     );
     return { kind: 'settled' };
   }
 
-  private async carryOut(row: TccRow, branch: Branch): Promise<Carried> {
+  private async carryOut(row: TccRow, branch: Branch): Promise<BranchResult> {
     const phase = row.decision === 'CONFIRM' ? 'confirm' : 'cancel';
     const about = `${phase} of ${branch.participant}`;
     const call = {
@@ -179,38 +182,42 @@ export class SecondPhase implements OnModuleInit, OnModuleDestroy {
       reason: row.reason ?? undefined,
       decidedAt: isoTime(row.decided_at) ?? undefined,
     } as const;
-    // In a repeat it is likely that somebody is away: to ask is quicker than to wait for an answer that does not come.
+    // On a retry a participant is likely to be missing. The consumer count answers sooner than a call would time out.
     const absent = row.branches ? null : await this.absence(row, branch);
     if (absent) return { ...absent, error: `${about}: ${absent.error}` };
     try {
       const { verdict, reason = verdict, isBusy } = await this.calls.call(branch, call, this.options.callTimeoutMs);
-      return { verdict: isBusy ? this.whileShort(row) : verdict, error: `${about}: ${reason}`, isBusy };
+      return { verdict: isBusy ? this.absenceVerdict(row) : verdict, error: `${about}: ${reason}`, isBusy };
     } catch (error) {
       const absent = await this.absence(row, branch);
-      return { verdict: absent?.verdict ?? this.whileShort(row), error: `${about}: ${textOf(error)}`, isBusy: !absent };
+      return {
+        verdict: absent?.verdict ?? this.absenceVerdict(row),
+        error: `${about}: ${textOf(error)}`,
+        isBusy: !absent,
+      };
     }
   }
 
-  /** A participant that is there and does not answer is busy. Like its absence, that counts once it has lasted. */
-  private whileShort(row: TccRow): 'away' | 'failed' {
+  /** A running participant without an answer is busy. Like an absence, that counts as a failure after `absentMs`. */
+  private absenceVerdict(row: TccRow): 'away' | 'failed' {
     const forMs = this.database.nowMs() - Date.parse(isoTime(row.decided_at)!);
     return forMs > this.options.absentMs ? 'failed' : 'away';
   }
 
   /**
-   * Null when somebody is there to answer. That nobody is counts once it has lasted: else a participant that was taken
-   * away for good would leave its transactions unfinished, and nobody would ever be told.
+   * Null if an instance of the participant runs. An absence counts as a failure once it has lasted `absentMs`.
+   * Otherwise a participant that was removed for good would leave its transactions unfinished without an alert.
    */
-  private async absence(row: TccRow, branch: Branch): Promise<Carried | null> {
+  private async absence(row: TccRow, branch: Branch): Promise<BranchResult | null> {
     try {
-      if (await this.calls.isThere(branch)) return null;
+      if (await this.calls.hasConsumer(branch)) return null;
     } catch (error) {
       return { verdict: isUnavailable(error) ? 'away' : 'failed', error: textOf(error) };
     }
-    return { verdict: this.whileShort(row), error: 'nobody is there' };
+    return { verdict: this.absenceVerdict(row), error: 'no instance of the participant runs' };
   }
 
-  /** Not fenced by the claim: whoever saw every branch answer knows that it is over, and only forward is possible. */
+  /** Marks rows settled. Needs no claim token: all their branches have answered, and the decision cannot change. */
   private async mark(rows: TccRow[]): Promise<void> {
     const names = rows.map(({ id, incarnation }) => [id, incarnation ?? UNKNOWN]);
     const sql = `(m.id, COALESCE(m.incarnation, '${UNKNOWN}')) IN (?) AND m.state IN ('CONFIRMING', 'CANCELLING')`;
@@ -219,14 +226,16 @@ export class SecondPhase implements OnModuleInit, OnModuleDestroy {
   }
 }
 
-function triedOf(failures: readonly Carried[], busyRestMs: number): Tried {
+function resultOf(failures: readonly BranchResult[], busyRetryMs: number): Tried {
   const error = failures.map((one) => one.error).join('; ');
   if (failures.some(({ verdict }) => verdict === 'illegal')) return { kind: 'hopeless', error };
   if (!failures.every(({ verdict }) => verdict === 'away')) return { kind: 'failed', error };
-  return failures.some(({ isBusy }) => isBusy) ? { kind: 'unreachable', delayMs: busyRestMs } : { kind: 'unreachable' };
+  return failures.some(({ isBusy }) => isBusy)
+    ? { kind: 'unreachable', delayMs: busyRetryMs }
+    : { kind: 'unreachable' };
 }
 
-/** By hand only as it was decided: a decision is never reversed. */
+/** Resolves a row by hand, only in line with its decision, which is never reversed. */
 async function resolve(tx: EntityManager, row: TableRow, outcome: Outcome): Promise<boolean> {
   if (outcome === 'reject' || !row.decision) return false;
   await settleFinal(sqlOf(tx), TCC, { ids: [row.id] });

@@ -1,10 +1,14 @@
+// Tables of TCC: dtx_tcc and dtx_tcc_branch at the initiator, dtx_tcc_barrier at each participant.
 import { hasColumn, type Migration, widenIndexOnce } from '../core/database/migrate.js';
 import type { DurableRow, DurableTable } from '../core/durable/durable-table.js';
 import { SCHEME } from './failpoints.js';
 
 export type Decision = 'CONFIRM' | 'CANCEL';
 
-/** `next_attempt_at` of a TRYING row is its deadline: the scan that finds it due is the deadline's scan. */
+/**
+ * Transactions at the initiator, see docs/states.md. `next_attempt_at` of a TRYING row is its deadline, so the scan
+ * that finds the row due cancels it.
+ */
 export const TCC: DurableTable = {
   name: 'dtx_tcc',
   columns: ['incarnation', 'decision', 'reason', 'decided_at', 'traceparent'],
@@ -13,27 +17,27 @@ export const TCC: DurableTable = {
   endedAt: 'settled_at',
   shown: {
     scheme: SCHEME,
-    // A decision is never reversed: a retry goes on with it.
+    // A decision is never reversed, so a retry continues it.
     retryState: `CASE decision WHEN 'CONFIRM' THEN 'CONFIRMING' WHEN 'CANCEL' THEN 'CANCELLING' ELSE 'TRYING' END`,
     what: (row) => `TCC transaction${row.reason ? `, ${row.reason}` : ''}`,
     moments: (row) => [
       [row.created_at, 'registered with all its branches'],
       [row.decided_at, `decided to ${row.decision}${row.reason ? ` (${row.reason})` : ''}`],
-      [row.settled_at, 'carried out by every branch'],
+      [row.settled_at, 'applied by every branch'],
     ],
   },
 };
 
-/** A transaction that is not over. Its id is its gid. */
+/** A row of `dtx_tcc` that is not settled. Its id is its gid. */
 export type TccRow = DurableRow<{
-  /** Null for a transaction that was registered by the version before this column. */
+  /** Null if the version before this column registered the transaction. */
   incarnation: string | null;
   decision: Decision | null;
   reason: string | null;
-  /** Text where the app's DataSource has `dateStrings`: read it by `isoTime`. */
+  /** Text if the app's DataSource has `dateStrings`. Read it with `isoTime`. */
   decided_at: Date | string | null;
   traceparent: string | null;
-  /** Decided by this process a moment ago, leased to it: the fast path has the branches at hand. */
+  /** Set only on the fast path, right after this process has decided. */
   branches?: readonly Branch[];
 }>;
 
@@ -46,9 +50,8 @@ export interface Branch {
 }
 
 /**
- * What the barrier knows of a caller that does not say more. The version before `initiator` and `incarnation` writes it
- * by the columns' defaults. No app and no incarnation has this name. The empty string would be NULL in a session with
- * EMPTY_STRING_IS_NULL.
+ * The name of an unknown initiator or incarnation. The version before these columns writes it by their defaults. No app
+ * and no incarnation has this name. The empty string would be NULL in a session with EMPTY_STRING_IS_NULL.
  */
 export const UNKNOWN = '-';
 
@@ -100,15 +103,16 @@ export const tccMigrations: Migration[] = [
     ],
   },
   /**
-   * Names a transaction by all that makes it one. Safe beside instances of the version before, for as long as they run:
-   * - They insert without the new columns. The defaults fill them in, and `incarnation` of dtx_tcc is NULL then.
-   * - They count on a duplicate key for (gid, branch, phase). `place` keeps that: its default is 1, under a unique key, so
-   *   one row of each (gid, branch, phase) has it, whichever version has written it. A transaction whose gid another one
+   * Names a transaction by initiator, gid and incarnation. Instances of the version before may run at the same time:
+   * - They insert without the new columns. The defaults fill them in, and `incarnation` of dtx_tcc is NULL.
+   * - They rely on a duplicate key for (gid, branch, phase). `place` keeps that: its default is 1, under a unique key,
+   *   so one row of each (gid, branch, phase) has it, whichever version wrote it. A transaction whose gid another one
    *   has taken before stores NULL there, which no unique key compares. Only this version does so.
    * - They read by (gid, branch), so they find the rows of this version.
-   * The barrier is altered by one statement, which both servers undo when it is interrupted: the table has one of the
-   * two primary keys at any time, never none. The rebuild lets others read and write. `place` and its key can go once no
-   * instance of the version before is left.
+   *
+   * One statement alters the barrier. Both servers undo it when it is interrupted, so the table always has one of the
+   * two primary keys. Other sessions read and write during the rebuild. `place` and its key can go once no instance of
+   * the version before runs.
    */
   {
     version: 2,
@@ -132,7 +136,7 @@ export const tccMigrations: Migration[] = [
   },
 ];
 
-/** A component of its own, after the tables: the history of the tables ends with what their rows mean. */
+/** A component of its own, after the tables. The history of the tables ends with the meaning of their rows. */
 export const tccIndexMigrations: Migration[] = [
   {
     version: 1,

@@ -14,10 +14,10 @@ import { SecondPhase } from './second-phase.js';
 import { Tcc } from './transaction.js';
 
 /**
- * Transactions go with their branches. Barrier rows go with all others of their gid and branch, when every one of them is
- * old and every Try has its second phase: a Try whose second phase is still to come, however late (a parked transaction
- * waits for a person), must be known for as long as that takes. And the row in place must not go before those that stand
- * beside it, or a late call of theirs would find the place free.
+ * Removes settled transactions with their branches, and old barrier rows. The barrier rows of a gid and branch go
+ * together, once all are old and every Try has its second phase. A Try of a parked transaction must stay known until an
+ * operator resolves it. The row in place must not go before those beside it, or a late call of theirs would find the
+ * place free.
  */
 @Injectable()
 class TccPurge {
@@ -45,10 +45,13 @@ class TccPurge {
   }
 }
 
-/** TCC. Import it in the root module beside `DtxModule.forRoot`; `participates` are contracts that must have their class. */
+/**
+ * TCC transactions. Import it in the root module beside `DtxModule.forRoot`. `participates` are contracts for which
+ * this app must have a class. See docs/schemes/tcc.md.
+ */
 @Module({})
 export class TccModule {
-  /** @throws OptionsError naming what is wrong */
+  /** @throws OptionsError that names the wrong option */
   static forRoot(options: TccOptionsInput & { participates?: readonly Participant[] } = {}): DynamicModule {
     const { participates = [], ...rest } = options;
     return {

@@ -1,4 +1,5 @@
-// Steps 1 to 3 of 4 - transaction: register, Try every branch, decide. Presumes nothing: the row says who won.
+// Steps 1 to 3 of 4 - transaction: register, Try every branch, decide. No presumption: the row holds the decision.
+// If the process dies before the decision, the deadline cancels. After it, the second phase goes on in any instance.
 import { randomBytes, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, Logger, OnModuleInit } from '@nestjs/common';
@@ -17,8 +18,8 @@ import type { CoreOptions } from '../core/options.js';
 import { measure } from '../core/telemetry.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { currentTraceparent } from '../core/trace.js';
-import { branchesOf, type Closed, rowsOf, type TccCalls } from './branches.js';
-import { type About, Calls } from './calls.js';
+import { branchesOf, type ClosedCalls, rowsOf, type TccCalls } from './branches.js';
+import { type CallDetails, Calls } from './calls.js';
 import type { Participant } from './contract.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { leaseMsOf, TCC_OPTIONS, type TccOptions } from './options.js';
@@ -27,32 +28,32 @@ import { SecondPhase } from './second-phase.js';
 import { type Branch, type Decision, type TccRow, tccIndexMigrations, tccMigrations } from './tcc-tables.js';
 
 export interface TccRun {
-  /** How long all Tries together may take, in milliseconds; by the database's clock. */
+  /** Time limit for all Tries together, in milliseconds, by the database's clock. */
   readonly timeoutMs?: number;
   readonly gid?: string;
-  /** Joins the commit that registers the transaction: an Idempotency-Key, say. May run again after a deadlock. */
+  /** Joins the registering commit, for example to store an Idempotency-Key. May run again after a deadlock. */
   readonly within?: (tx: EntityManager) => Promise<void>;
 }
 
 const BROKER_WAIT_MS = 1_000;
-/** A shorter time limit is for the Tries: what was registered late is cancelled, and its caller is told so. */
+/** Minimum time limit of the registration. A shorter `timeoutMs` applies to the Tries only and then cancels. */
 const REGISTER_LIMIT_MIN_MS = 2_000;
 const REASON_CHARS_MAX = 64;
-/** The reason of a cancel after a branch was added too late. */
+/** The reason of a cancel after a call that came too late. */
 const INCOMPLETE = 'INCOMPLETE';
 
-/** A transaction on its way to its decision. */
+/** A transaction before its decision. */
 interface Begun {
   readonly gid: string;
   readonly incarnation: string;
-  readonly calls: Closed;
+  readonly calls: ClosedCalls;
 }
 
-/** The coordinator, in the initiator's own process and database: no extra server. */
+/** The coordinator. It runs in the initiator's own process and database, without an extra server. */
 @Injectable()
 export class Tcc implements OnModuleInit {
   private readonly logger = new Logger('Tcc');
-  /** Fencing token of what this process decides, already leased to itself. */
+  /** The fencing token of decisions that this process makes. Their rows start out leased to it. */
   private readonly token = randomUUID();
 
   constructor(
@@ -70,13 +71,12 @@ export class Tcc implements OnModuleInit {
   }
 
   /**
-   * Runs a TCC transaction: all branches are tried; all are confirmed, or all are cancelled. Answers what really won;
-   * PENDING only when that cannot be known now.
-   * `define` makes all calls before it returns; one that comes later throws where it is made. Until the decision it also
-   * keeps the transaction from being confirmed without it.
-   * @throws DtxError for malformed branches, an asynchronous `define` and a gid that this app has used and still knows,
-   *   BrokerUnavailable, and what registering throws: then nothing has begun; OutcomeUnknown when registering takes longer
-   *   than the time limit: then nothing has begun, or its deadline cancels it
+   * Runs a TCC transaction: tries all branches, then confirms all or cancels all. Resolves to the final outcome, or to
+   * PENDING while it is unknown. `define` makes all calls before it returns. A later call throws, and before the
+   * decision it also cancels the transaction.
+   * @throws DtxError for malformed branches, an asynchronous `define`, or a gid that this app still knows.
+   *   BrokerUnavailable and database errors of the registration: nothing has begun. OutcomeUnknown when the
+   *   registration exceeds the time limit: nothing has begun, or the deadline cancels it
    * @example
    *   const outcome = await this.tcc.run({ timeoutMs: 5_000 }, (t) => {
    *     t.call(orderContract, {...}); t.call(fundsContract, {...}); t.call(stockContract, {...});
@@ -92,32 +92,29 @@ export class Tcc implements OnModuleInit {
     const endsAt = performance.now() + timeoutMs;
     await failpoint(failpoints.registered, () => this.registerInTime(begun, { ...run, timeoutMs }));
     measure('started', { scheme: SCHEME });
-    // From here on the row is there: whatever happens to this process, the scan ends the transaction.
-    const no = (await this.tryAll(begun, endsAt)) ?? (calls.isIncomplete() ? INCOMPLETE : null);
-    const row = await withTimeout(this.options.secondPhaseWaitMs, this.decide(begun, no), () => null);
+    // The row exists from here on. If this process dies, the scan ends the transaction.
+    const refusal = (await this.tryAll(begun, endsAt)) ?? (calls.isIncomplete() ? INCOMPLETE : null);
+    const row = await withTimeout(this.options.secondPhaseWaitMs, this.decide(begun, refusal), () => null);
     if (!row) return { gid, status: 'PENDING', waitingFor: [] };
     if (row.claim_token === this.token) return outcomeOf(row, await this.secondPhase.runNow({ ...row, branches }));
-    // The deadline's scan won, maybe in another instance, and is carrying it out.
+    // The scan has cancelled after the deadline, perhaps in another instance, and runs the second phase.
     const found = await this.outcomes.find(gid, this.options.secondPhaseWaitMs, begun.incarnation).catch(() => null);
     return found ?? outcomeOf(row, namesOf(branches));
   }
 
-  /**
-   * What has become of a transaction, or null for an unknown one. A decided one is given up to `waitMs` to be carried
-   * out by every branch.
-   */
+  /** The outcome of a transaction, or null if unknown. Waits up to `waitMs` for the second phase of a decided one. */
   async outcome(gid: string, waitMs = 0): Promise<TccOutcome | null> {
     return this.outcomes.find(gid, waitMs);
   }
 
-  /** What a branch of a transaction was called with, for who must tell later what it was about; null when there is none. */
+  /** The arguments of a participant's branch in a transaction, or null without such a branch. */
   async argsOf<Args>(gid: string, participant: Participant<Args>): Promise<Args | null> {
     return this.outcomes.argsOf(gid, participant);
   }
 
   /**
-   * The time limit holds for registering too (from 2 s on): a connection, or a row that a check needs, may be long in coming. What was
-   * not committed by then is rolled back. A commit under way at that moment leaves a row whose deadline cancels it.
+   * Applies the time limit (at least 2 s) to the registration, since a connection or a row lock may take long. A commit
+   * that runs at the limit leaves a row, which the deadline cancels. Otherwise the registration is rolled back.
    */
   private async registerInTime(begun: Begun, run: TccRun & { timeoutMs: number }): Promise<void> {
     const limitMs = Math.max(run.timeoutMs, REGISTER_LIMIT_MIN_MS);
@@ -126,7 +123,7 @@ export class Tcc implements OnModuleInit {
     const registered = this.register(begun, run, () => {
       if (limit.signal.aborted) throw late;
     });
-    registered.catch(() => {}); // heard below, or by nobody once it is late
+    registered.catch(() => {}); // handled below, and ignored after the time limit
     const isDone = await withTimeout(
       limitMs,
       registered.then(() => true),
@@ -137,7 +134,7 @@ export class Tcc implements OnModuleInit {
     throw late;
   }
 
-  /** Step 1: the transaction and all its branches in one commit, so that no branch can exist that recovery does not know. */
+  /** Step 1: one commit holds the transaction and all its branches, so recovery knows every branch. */
   private register(
     { gid, incarnation, calls }: Begun,
     run: TccRun & { timeoutMs: number },
@@ -147,8 +144,9 @@ export class Tcc implements OnModuleInit {
       mustBeInTime();
       await run.within?.(tx);
       mustBeInTime();
-      // After `within`, which may know the outcome already and needs no broker for that.
-      if (!this.calls.isUp) throw new BrokerUnavailable('the broker is away: nothing was begun');
+      // After `within`, which may find an existing outcome and then needs no broker.
+      if (!this.calls.isUp)
+        throw new BrokerUnavailable('cannot begin a TCC transaction: RabbitMQ is unavailable, retry');
       const deadline = new SqlExpression(inFuture(run.timeoutMs));
       const first = await insertFirst(sql, 'dtx_tcc', {
         id: gid,
@@ -160,16 +158,19 @@ export class Tcc implements OnModuleInit {
         traceparent: currentTraceparent(),
         created_at: NOW,
       });
-      if (!first) throw new DtxError(`TCC transaction ${gid} was begun before`);
+      if (!first) throw new DtxError(`TCC transaction ${gid} exists already; use another gid`);
       for (const rows of rowsOf(gid, calls.branches))
         await sql.query('INSERT INTO dtx_tcc_branch (gid, branch, participant, version, args) VALUES ?', [rows]);
-      if (calls.isIncomplete()) throw new DtxError(`TCC transaction ${gid} was not begun: a call came after define`);
+      if (calls.isIncomplete())
+        throw new DtxError(`TCC transaction ${gid} was not begun: a call came after define had returned`);
       mustBeInTime();
     };
     return this.database.work.run({ what: `beginning TCC transaction ${gid}`, run: begin });
   }
 
-  /** Step 2: all at once. Answers null if every branch has reserved, else why not; the first no is enough. */
+  /**
+   * Step 2: all Tries at once. Resolves to null if every branch has reserved, otherwise to the first failure's reason.
+   */
   private async tryAll({ gid, incarnation, calls }: Begun, endsAt: number): Promise<string | null> {
     const about = { gid, incarnation, phase: 'try' } as const;
     try {
@@ -178,39 +179,39 @@ export class Tcc implements OnModuleInit {
       return null;
     } catch (error) {
       if (error instanceof Rejected) return error.reason.slice(0, REASON_CHARS_MAX);
-      if (!isUnavailable(error)) this.logger.error(`${gid}: ${textOf(error)}`);
+      if (!isUnavailable(error)) this.logger.error(`Try failed in ${gid}, cancelling: ${textOf(error)}`);
       return TIMEOUT;
     }
   }
 
-  /** @throws Rejected for a definite no, OutcomeUnknown for everything else that is not a yes */
-  private async tryOne(branch: Branch, about: About, timeoutMs: number): Promise<void> {
+  /** @throws Rejected for a business refusal, OutcomeUnknown for any other failure */
+  private async tryOne(branch: Branch, about: CallDetails, timeoutMs: number): Promise<void> {
     const { verdict, reason = verdict } = await this.calls.call(branch, about, Math.max(1, timeoutMs));
     if (verdict === 'ok') return;
     if (verdict === 'refused') throw new Rejected(reason);
-    throw new OutcomeUnknown(`Try of ${branch.participant}: ${reason}`);
+    throw new OutcomeUnknown(`Try of ${branch.participant} failed: ${reason}`);
   }
 
   /**
-   * Step 3: one compare-and-set; the deadline's scan competes for the same one. Whoever lost, or whose answer was lost,
-   * learns from the row what really won. Null when the database could not say.
+   * Step 3: one compare-and-set, in competition with the deadline's scan. The loser reads the decision from the row.
+   * Resolves to null if the database does not answer.
    */
-  private async decide(begun: Begun, no: string | null): Promise<TccRow | null> {
+  private async decide(begun: Begun, refusal: string | null): Promise<TccRow | null> {
     const { gid, incarnation } = begun;
     const giveUpAt = performance.now() + this.options.secondPhaseWaitMs;
-    let [decision, reason]: [Decision, string | null] = [no === null ? 'CONFIRM' : 'CANCEL', no];
+    let [decision, reason]: [Decision, string | null] = [refusal === null ? 'CONFIRM' : 'CANCEL', refusal];
     for (let attempt = 1; ; attempt++) {
       try {
         const decided = await failpoint(failpoints.decided, () => this.compareAndSet(begun, decision, reason));
         if (decided) return decided;
         const row = await this.outcomes.read(gid, incarnation);
-        if (!row) throw new DtxError(`TCC transaction ${gid} is gone`);
+        if (!row) throw new DtxError(`cannot read TCC transaction ${gid}: its row in dtx_tcc was deleted meanwhile`);
         if (row.decision !== null) return row;
-        // Confirm was refused because the deadline has passed, and the scan has not come by yet.
+        // Confirm was refused because the deadline has passed, and the scan has not run yet.
         [decision, reason] = ['CANCEL', TIMEOUT];
       } catch (error) {
         if (performance.now() > giveUpAt) {
-          this.logger.warn(`${gid}: not known whether ${decision} was decided: ${textOf(error)}`);
+          this.logger.warn(`cannot learn the decision on ${gid} (${decision}), recovery resolves it: ${textOf(error)}`);
           return null;
         }
         await sleep(backoffMs(this.core.reconnect, attempt));
@@ -218,14 +219,16 @@ export class Tcc implements OnModuleInit {
     }
   }
 
-  /** A Confirm is only possible before the deadline, by the database's clock. Null if the row was not TRYING, or it was too late. */
+  /**
+   * Decides. Resolves to null if the row was not TRYING, or for a Confirm after the deadline by the database's clock.
+   */
   private async compareAndSet(
     { gid, incarnation }: Begun,
     decision: Decision,
     reason: string | null,
   ): Promise<TccRow | null> {
     const state = decision === 'CONFIRM' ? 'CONFIRMING' : 'CANCELLING';
-    // For people and views only: nothing is ever decided by it. So it need not be read back from the database.
+    // For people and views only. No decision depends on it, so it is not read back from the database.
     const decidedAt = new Date(this.database.nowMs());
     const { affectedRows } = await this.database.work.query(
       `UPDATE dtx_tcc SET state = ?, decision = ?, reason = ?, decided_at = ?, claim_token = ?,
@@ -240,7 +243,7 @@ export class Tcc implements OnModuleInit {
   }
 }
 
-/** Tells two transactions of one gid apart: the second may come when this app has forgotten the first. */
+/** Separates two transactions of one gid. The second may begin after this app has purged the first. */
 function newIncarnation(): string {
   return randomBytes(8).toString('hex');
 }

@@ -7,51 +7,56 @@ import { isBrokerAway, OptionsError, OutcomeUnknown, textOf } from '../core/erro
 import { isUnavailable } from '../core/errors/sql-errors.js';
 import { XA, type XaRow } from './xa-tables.js';
 
-/** What follows a committed transaction, named by its gid. */
+/** The `xa.beforeDone` hook of the app. Gets the gid of a committed transaction. */
 export type BeforeDone = (gid: string) => Promise<void>;
 
-/** A row that waits for what follows its commit waits again for this part of its age, at most so long. */
-const AGAIN_PART = 1 / 4;
-const AGAIN_MS_MAX = 60_000;
+/** A row whose hook cannot run yet is retried after this part of its age, and at the latest after this time. */
+const HOOK_RETRY_PART = 1 / 4;
+const HOOK_RETRY_MS_MAX = 60_000;
 
-/** What the app does for every committed transaction before it counts as done. */
+/**
+ * Runs the hook `xa.beforeDone` for every committed transaction before its row becomes DONE. If the process dies during
+ * the hook, the row is due again when its lease expires. The hook then runs again in any instance.
+ */
 export class AfterCommit {
   private hook: BeforeDone | undefined;
-  /** Rows that are in work for nothing else. */
+  /** Rows that are in progress only because of their hook. */
   private inWork = 0;
 
   constructor(
     private readonly database: Database,
     private readonly limits: { inWorkMax: number; leaseMs: number; absentMs: number; hookMs: number },
-    private readonly tell: (row: XaRow, error: string) => Promise<void>,
+    private readonly alert: (row: XaRow, error: string) => Promise<void>,
   ) {}
 
   get isSet(): boolean {
     return this.hook !== undefined;
   }
 
-  /** @throws OptionsError for a second one */
+  /** @throws OptionsError when a hook is set already */
   set(hook: BeforeDone): void {
-    if (this.hook) throw new OptionsError('xa.beforeDone was given twice');
+    if (this.hook) throw new OptionsError('xa.beforeDone is set twice; combine both hooks into one');
     this.hook = hook;
   }
 
-  /** Null once it is done, or for a transaction that nothing follows; else what becomes of the row. */
+  /**
+   * Resolves to null when the hook has run, or when the transaction has none. Otherwise to the result of the attempt.
+   */
   async follow(row: XaRow): Promise<Tried | null> {
     if (row.decision !== 'COMMIT') return null;
-    if (!this.hook) return row.before_done ? this.leave(row) : null;
-    const away = await this.run(row, this.hook);
-    if (away === null) return null;
-    await this.tellIfOld(row, away);
-    return this.later(row, away);
+    if (!this.hook) return row.before_done ? this.leaveToOthers(row) : null;
+    const unavailable = await this.run(row, this.hook);
+    if (unavailable === null) return null;
+    await this.alertIfOld(row, unavailable);
+    return this.postpone(row, unavailable);
   }
 
   /**
-   * Null once it is done, else what it needs and cannot have now. Half of the room is kept from it: what it needs may
-   * hang, and branches that hold locks must not wait for that.
+   * Resolves to null when the hook has run, otherwise to the reason why it cannot run now. The hook gets at most half
+   * of the loop's concurrency. A dependency of the hook may hang, and branches that hold locks must not wait for that.
    */
   private async run(row: XaRow, hook: BeforeDone): Promise<string | null> {
-    if (this.inWork >= this.limits.inWorkMax) return 'too many others wait for what follows their commit';
+    if (this.inWork >= this.limits.inWorkMax) return 'too many xa.beforeDone hooks are running, retrying';
     this.inWork++;
     try {
       const { hookMs: limitMs, leaseMs } = this.limits;
@@ -60,7 +65,7 @@ export class AfterCommit {
       );
       return null;
     } catch (error) {
-      // An outcome that the hook itself does not know may stay unknown for ever: that is a failed attempt.
+      // An OutcomeUnknown of the hook itself may stay unknown for ever, so it is a failed attempt.
       const isItsOwn = error instanceof OutcomeUnknown && !isBrokerAway(error);
       if (isUnavailable(error) && !isItsOwn) return textOf(error);
       throw error;
@@ -69,24 +74,28 @@ export class AfterCommit {
     }
   }
 
-  /** Decided by an instance of other code. The next one that looks may have what follows; that none has is told of. */
-  private async leave(row: XaRow): Promise<Tried> {
-    const error = 'what follows its commit (xa.beforeDone) is not in this instance';
-    await this.tellIfOld(row, error);
-    return this.later(row, error);
+  /**
+   * The row was decided by an instance that has the hook, and this instance has none. Another instance may run it. An
+   * alert is raised when the row grows old.
+   */
+  private async leaveToOthers(row: XaRow): Promise<Tried> {
+    const error = 'cannot run xa.beforeDone: this instance has no such hook, retrying';
+    await this.alertIfOld(row, error);
+    return this.postpone(row, error);
   }
 
-  /** What is away may never come back, and what a hook has thrown may say so of something else. */
-  private async tellIfOld(row: XaRow, error: string): Promise<void> {
-    if (Number(row.age_ms ?? 0) > this.limits.absentMs) await this.tell(row, error);
+  /** An unavailable dependency may never come back, so a row older than `absentMs` raises an alert. */
+  private async alertIfOld(row: XaRow, error: string): Promise<void> {
+    if (Number(row.age_ms ?? 0) > this.limits.absentMs) await this.alert(row, error);
   }
 
   /**
-   * Not an attempt. All its branches are in their places, so it may wait, and the longer it has waited the longer: a
-   * broker that is away for hours makes a thousand such rows, and none of them may crowd out one that holds locks.
+   * Reschedules the row without counting an attempt. All its branches are resolved, so no lock waits for it. The delay
+   * grows with the age of the row. A broker outage of hours leaves a thousand such rows, which must not crowd out rows
+   * that hold locks.
    */
-  private async later(row: XaRow, error: string): Promise<Tried> {
-    const longest = Math.min(Number(row.age_ms ?? 0) * AGAIN_PART, AGAIN_MS_MAX);
+  private async postpone(row: XaRow, error: string): Promise<Tried> {
+    const longest = Math.min(Number(row.age_ms ?? 0) * HOOK_RETRY_PART, HOOK_RETRY_MS_MAX);
     const delayMs = Math.max(longest, this.limits.leaseMs);
     await settleAgain(this.database.own, XA, row, { error, delayMs, attempts: row.attempts });
     return { kind: 'settled' };

@@ -6,24 +6,28 @@ import { databaseAddress } from '../core/server-url.js';
 const CONNECT_TIMEOUT_MS = 5_000;
 export const IDLE_MS = 2_000;
 
-/** A database that takes part as a branch: another app's, which migrates it itself. */
+/** A database of another app in which branches work. That app migrates it. */
 export interface BranchDatabase {
   readonly url: string;
   /**
-   * Options of the driver with which it is reached, as in the DataSource of the app: `ssl`, `socketPath`, `connectTimeout`,
-   * `authPlugins`, `compress`, ... What the protocol depends on is set by the library and cannot be changed here.
+   * Driver options of the connection, as in the DataSource of the app: `ssl`, `socketPath`, `connectTimeout`,
+   * `authPlugins`, `compress`, ... The library sets the options that the protocol depends on, and they cannot be
+   * changed here.
    */
   readonly options?: Readonly<Record<string, unknown>>;
-  /** What the managers of its branches know. */
+  /** Entities of the EntityManager that `work` gets for this branch. */
   readonly entities?: readonly EntityTarget<ObjectLiteral>[];
-  /** Its schema as this program writes to it: the very version of each component, or nothing is written. */
+  /**
+   * The schema versions that this program writes to, by component. A branch begins only if each version is exactly
+   * equal.
+   */
   readonly schema?: Readonly<Record<string, number>>;
 }
 
 /**
- * A DataSource that only XA uses. Several statements may go in one round trip: what is joined are literals of this
- * library. Connections that have nothing to do are closed before the server would end them for their silence, and none is
- * ever reset: on MariaDB a reset loses a prepared branch without a word.
+ * The DataSource of one branch database, used only by XA. Several statements may travel in one round trip, and the
+ * joined ones are literals of this library. Idle connections are closed before the server ends them. No connection is
+ * ever reset, because a reset on MariaDB silently loses a prepared branch.
  */
 export function branchSource(
   name: string,

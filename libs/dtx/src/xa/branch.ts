@@ -8,20 +8,24 @@ import type { Place } from './resource-manager.js';
 import { isAnswered, type Limits, Session } from './session.js';
 import { xidSql } from './xid.js';
 
-/** Something that takes part, on the one connection that it has from its begin to its end. */
+/** One participant of an XA transaction, with the one connection that it keeps from begin to end. */
 export interface Participant {
   readonly name: string;
   readonly manager: EntityManager;
-  /** The first statement of the caller that failed, if any. */
+  /** The first failed statement of the caller, if any. */
   readonly failure: unknown;
-  /** The caller has ended its work: nothing more is let through. Resolves when what was has been answered. */
+  /** Ends the caller's work: further statements are refused. Resolves when the running ones have been answered. */
   leave(): Promise<void>;
   rollBack(): Promise<void>;
-  /** Ends the connection, whatever was under way on it. */
+  /** Ends the connection at once, even while a statement runs on it. */
   giveUp(error?: Error): void;
 }
 
-/** A branch of an XA transaction. Its connection goes back to the pool only after a second phase that has succeeded on it. */
+/**
+ * A branch of an XA transaction. Its connection returns to the pool only after a successful second phase on it. If the
+ * process dies, the server rolls back a branch that is not prepared. A prepared one keeps its locks until recovery ends
+ * it.
+ */
 export class XaBranch implements Participant {
   private constructor(
     readonly name: string,
@@ -30,8 +34,9 @@ export class XaBranch implements Participant {
   ) {}
 
   /**
-   * Begins the branch with its witness: a row that becomes visible with the branch's commit and that nobody else can
-   * insert before. It also makes every branch a writer, which spares the rules for branches that have only read.
+   * Begins the branch and inserts its witness. The row becomes visible with the commit of the branch, and its key
+   * admits no second row. The witness also makes every branch a writer, so the rules for read-only branches never
+   * apply.
    */
   static async start(
     name: string,
@@ -62,20 +67,23 @@ export class XaBranch implements Participant {
     return this.session.leave();
   }
 
-  /** Durable, with its locks, until it is told what to do. Whether it was prepared is not known when this throws. */
+  /**
+   * Prepares the branch: it is durable and keeps its locks until COMMIT or ROLLBACK. If this throws, the branch may be
+   * prepared or not.
+   */
   async prepare(): Promise<void> {
     await this.session.send(`XA END ${this.xid}; XA PREPARE ${this.xid}`);
   }
 
-  /** On the connection that has prepared it, an answer can be believed. */
+  /** Commits on the connection that prepared the branch. Only there is the answer of the server proof. */
   async commit(): Promise<void> {
     await this.session.send(`XA COMMIT ${this.xid}`);
     this.session.release('committed');
   }
 
   /**
-   * In whatever state it is: a deadlock's victim refuses XA END and takes XA ROLLBACK. What cannot be rolled back here
-   * ends with its connection, or is found by the recovery if it is prepared.
+   * Rolls back in any state. A deadlock victim refuses XA END and accepts XA ROLLBACK. If the rollback fails, the
+   * connection is ended. The server then rolls back an unprepared branch, and recovery finds a prepared one.
    */
   async rollBack(): Promise<void> {
     if (!this.session.isSound) return this.giveUp();
@@ -90,7 +98,7 @@ export class XaBranch implements Participant {
     this.session.destroy();
   }
 
-  /** True for OK, false for a refusal, null when there was no answer. */
+  /** Resolves to true for OK, to false for a refusal by the server, to null without an answer. */
   private answered(sql: string): Promise<boolean | null> {
     return this.session.send(sql).then(
       () => true,
@@ -101,17 +109,20 @@ export class XaBranch implements Participant {
 
 const WITNESS_SQL = `INSERT INTO dtx_xa_witness (gtrid, branch, who, created_at) VALUES (?, ?, 'branch', UTC_TIMESTAMP(3))`;
 
-/** The last resource: an ordinary local transaction in the database of the decision log, whose commit is the decision. */
+/**
+ * The last resource: a local transaction in the database of the decision log. Its commit is the decision. If the
+ * process dies before that commit, the server rolls it back and recovery presumes ROLLBACK.
+ */
 export class LastResource implements Participant {
   private constructor(
     readonly name: string,
     private readonly session: Session,
     private readonly bound: BoundRunner,
-    /** Where it began, and when: by the clock that also decides whether the deadline has passed. */
+    /** The place and time of the begin, by the clock that also judges the deadline. */
     readonly place: LogPlace,
   ) {}
 
-  /** @param placeSql reads where it has begun, see `DecisionLog` */
+  /** @param placeSql reads the place of the log, see `DecisionLog` */
   static async start(
     name: string,
     { source, pool }: Place,
@@ -143,14 +154,15 @@ export class LastResource implements Participant {
     return this.session.leave();
   }
 
-  /** Tells the user's subscribers, whose statements are still part of it. */
+  /** Notifies the user's subscribers. Their statements are still part of the transaction. */
   async beforeCommit(): Promise<void> {
     await this.bound.tell('BeforeTransactionCommit');
   }
 
   /**
-   * Sends the proof that this is the transaction that was begun, the decision and the COMMIT together: none is looked at
-   * unless the one before it succeeds. A session whose clock the caller has stopped would tell the deadline by that.
+   * Sends three statements together: proof that the transaction is still the one that was begun, the decision, and
+   * COMMIT. The server runs each only if the one before it succeeded. A session clock that the caller has changed would
+   * falsify the deadline, so it is reset first.
    */
   async commitWith(statement: string, values: readonly SqlValue[]): Promise<void> {
     const clock = this.session.scope.isAltered ? 'SET timestamp = DEFAULT; ' : '';
@@ -158,7 +170,7 @@ export class LastResource implements Participant {
     this.session.release('committed');
   }
 
-  /** The decision to commit stands: what was to follow the commit, once. */
+  /** Returns the afterCommit hooks, once. Only after the decision to commit. */
   takeHooks(): Hook[] {
     return this.session.scope.takeHooks();
   }

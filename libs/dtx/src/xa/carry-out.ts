@@ -1,46 +1,46 @@
-// For step 4, second phase: what was decided is done to one branch, wherever it works.
+// For step 4, second phase: the decision is applied to one branch, in the database where it works.
 
 import { Injectable, Logger } from '@nestjs/common';
 import { textOf } from '../core/errors/errors.js';
 import type { XaBranch } from './branch.js';
-import { commitBranch, type Place, rollBackBranch, type Settled, traceOf } from './in-doubt-branch.js';
-import { Resources } from './resource-managers.js';
+import { commitBranch, type Place, type Resolution, rollBackBranch, traceOf } from './in-doubt-branch.js';
+import { ResourceManagers } from './resource-managers.js';
 import type { XaRow } from './xa-tables.js';
 
 /**
- * What came of one branch in one round. `away`: its database does not answer. `unknown`: no database that is configured
- * here has a trace of it; another instance may know the database by that name.
+ * The result of one branch in one round. `unavailable`: its database does not answer. `unknown`: no database configured
+ * here has a trace of the branch. Another instance may have the database under that name.
  */
-export interface Carried {
-  readonly settled: Settled | 'away' | 'unknown';
+export interface BranchResult {
+  readonly settled: Resolution | 'unavailable' | 'unknown';
   readonly about: string;
 }
 
 const WHY = {
   done: 'done',
-  away: 'the database does not answer',
-  unknown: 'no database of this name is configured here, and none that is has a trace of the branch',
+  unavailable: 'the database does not answer',
+  unknown: 'no database of this name is configured here, and no other one has a trace of the branch',
   held: 'a session still holds the branch',
-  contrary: 'the branch is not there and has not left its witness: it has gone the other way (heuristic outcome)',
+  heuristic: 'the branch was resolved against the decision (heuristic outcome)',
 };
 
-/** Commits and rolls back branches, on their own connections where this process has prepared them. */
+/** Commits and rolls back branches. Branches that this process prepared are committed on their own connections. */
 @Injectable()
 export class CarryOut {
   private readonly logger = new Logger('SecondPhase');
 
-  constructor(private readonly resources: Resources) {}
+  constructor(private readonly resources: ResourceManagers) {}
 
-  /** @param own the branch on the connection that has prepared it, if that is here */
-  async one(row: XaRow, name: string, own: XaBranch | undefined): Promise<Carried> {
+  /** @param own the branch on the connection that prepared it, if this process has it */
+  async one(row: XaRow, name: string, own: XaBranch | undefined): Promise<BranchResult> {
     const settled = await this.settle(row, name, own).catch((error) => {
-      this.logger.warn(`${row.id}: ${row.decision} at ${name}: ${textOf(error)}`);
-      return 'away' as const;
+      this.logger.warn(`cannot ${row.decision} ${row.id} at ${name}, retrying: ${textOf(error)}`);
+      return 'unavailable' as const;
     });
     return { settled, about: `${row.decision} at ${name}: ${WHY[settled]}` };
   }
 
-  /** On its own connection, which is given up unless the commit has succeeded on it. */
+  /** Commits on the branch's own connection. The connection is ended unless the commit succeeded. */
   async isCommitted(branch: XaBranch): Promise<boolean> {
     try {
       await branch.commit();
@@ -51,7 +51,7 @@ export class CarryOut {
     }
   }
 
-  private async settle(row: XaRow, name: string, own: XaBranch | undefined): Promise<Carried['settled']> {
+  private async settle(row: XaRow, name: string, own: XaBranch | undefined): Promise<BranchResult['settled']> {
     if (own && (await this.isCommitted(own))) return 'done';
     const place = await this.placeOf(row.gtrid, name);
     if (typeof place === 'string') return place;
@@ -59,12 +59,12 @@ export class CarryOut {
   }
 
   /**
-   * Where the branch works: in the database of its name, or, when none is configured by that name, in the one that has a
-   * trace of it. It was prepared by an instance that calls the database otherwise.
+   * The database in which the branch works: the one of its name, otherwise the one with a trace of it. An instance with
+   * another name for the database may have prepared the branch.
    */
-  private async placeOf(gtrid: string, branch: string): Promise<Place | 'away' | 'unknown'> {
+  private async placeOf(gtrid: string, branch: string): Promise<Place | 'unavailable' | 'unknown'> {
     const named = this.resources.branches.find(({ name }) => name === branch);
-    if (named) return named.isKnown ? { resource: named, gtrid, branch } : 'away';
+    if (named) return named.isKnown ? { resource: named, gtrid, branch } : 'unavailable';
     const places = this.resources.branches
       .filter(({ isKnown }) => isKnown)
       .map((resource) => ({ resource, gtrid, branch }));
@@ -73,6 +73,6 @@ export class CarryOut {
     if (found >= 0) return places[found]!;
     const isComplete =
       places.length === this.resources.branches.length && traces.every(({ status }) => status === 'fulfilled');
-    return isComplete ? 'unknown' : 'away';
+    return isComplete ? 'unknown' : 'unavailable';
   }
 }

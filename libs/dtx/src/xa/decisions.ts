@@ -1,4 +1,5 @@
-// Step 3 of 5 - decisions: the log. One row per gtrid, the first writer wins, and who comes second learns what was written.
+// Step 3 of 5 - decisions: one row of dtx_xa per gtrid. The first writer wins, and the second reads the existing
+// decision.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable } from '@nestjs/common';
@@ -21,10 +22,10 @@ import { leaseMsOf, XA_OPTIONS, type XaOptions } from './options.js';
 import { type Decision, XA, type XaRow } from './xa-tables.js';
 import type { Gtrid } from './xid.js';
 
-/** What a row says beside its decision. */
+/** The columns of a new row beside its decision. */
 export type Undecided = Pick<XaRow, 'id' | 'gid' | 'gtrid' | 'branches'>;
 
-export interface Known {
+export interface LoggedDecision {
   readonly id: string;
   readonly state: string;
 }
@@ -33,9 +34,9 @@ const UNKNOWN_WAIT_MS = 3_000;
 
 @Injectable()
 export class Decisions {
-  /** How long what this process decides is its own to carry out. */
+  /** The lease of a decision that this process makes, in milliseconds. */
   readonly leaseMs: number;
-  /** Fencing token of what this process decides, already leased to itself. */
+  /** The fencing token of decisions that this process makes. Their rows start out leased to it. */
   readonly token = randomUUID();
 
   constructor(
@@ -48,8 +49,8 @@ export class Decisions {
   }
 
   /**
-   * The statement that decides to commit, for the transaction of the last resource. After the deadline, by this
-   * database's own clock, the id is NULL, which no server takes: 1048, and the COMMIT behind it is never read.
+   * The INSERT that decides to commit, for the transaction of the last resource. After the deadline, by the clock of
+   * this database, the id is NULL. Every server rejects that with error 1048 and never reads the COMMIT behind it.
    */
   commitSql(
     of: Undecided & Pick<XaRow, 'before_done'>,
@@ -63,9 +64,9 @@ export class Decisions {
   }
 
   /**
-   * Decides to roll back, unless it was decided before; answers what stands, with the row where it is new: leased to this
-   * process, for its second phase. While the transaction that may yet commit its decision is open, this throws a lock
-   * wait (1205): not known, and nothing may be touched.
+   * Decides to roll back unless a decision exists. Resolves to the decision in force. `row` is set if this call wrote
+   * it, leased to this process for the second phase. While the transaction that may still commit is open, the insert
+   * ends in a lock wait (1205). The decision is then unknown, and no branch may be touched.
    */
   async presumeRollback(of: Undecided, startMs: number): Promise<{ decision: Decision | null; row?: XaRow }> {
     const { id, gid, gtrid, branches } = of;
@@ -79,20 +80,21 @@ export class Decisions {
       'SELECT decision FROM dtx_xa WHERE id = ? LOCK IN SHARE MODE',
       [id],
     );
-    if (!rows[0]) throw new DtxError(`the decision on ${id} was there and is gone`);
+    if (!rows[0]) throw new DtxError(`cannot read the decision on ${id}: its row in dtx_xa was deleted meanwhile`);
     return { decision: rows[0].decision };
   }
 
   /**
-   * What stands about a transaction whose decision was sent and not answered: ROLLBACK is written unless something is
-   * there. Null when nobody can say: its COMMIT may still be running, the log does not answer, or the recovery has given
-   * it up. Then nothing may be touched.
+   * The decision of a transaction whose COMMIT got no answer. Writes ROLLBACK unless a row exists. Resolves to null
+   * while the decision is unknown: the COMMIT may still run, the log does not answer, or recovery has parked the row.
+   * No branch may then be touched.
    */
-  async whatStands(of: Undecided, startMs: number): Promise<Decision | null> {
+  async learnDecision(of: Undecided, startMs: number): Promise<Decision | null> {
     const giveUpAt = performance.now() + UNKNOWN_WAIT_MS;
     for (let attempt = 1; ; attempt++) {
       try {
-        return (await withTimeout(giveUpAt - performance.now(), this.presumeRollback(of, startMs), silent)).decision;
+        return (await withTimeout(giveUpAt - performance.now(), this.presumeRollback(of, startMs), logUnavailable))
+          .decision;
       } catch (unknown) {
         if (isLockWait(unknown) || performance.now() > giveUpAt) return null;
         await sleep(backoffMs(this.core.reconnect, attempt));
@@ -101,10 +103,10 @@ export class Decisions {
   }
 
   /**
-   * Whether the decision on it is being written at this very moment: its row is there and not committed. Said at once: a
-   * COMMIT may hang for long, and others wait to be looked at.
+   * Resolves to true while an open transaction holds the row of this decision. Does not wait for the lock, since a
+   * COMMIT may hang for long and would delay the other orphans.
    */
-  async isBeingDecided(id: string): Promise<boolean> {
+  async isDecisionOpen(id: string): Promise<boolean> {
     try {
       await this.database.own.query('SELECT id FROM dtx_xa WHERE id = ? FOR UPDATE NOWAIT', [id]);
       return false;
@@ -114,17 +116,17 @@ export class Decisions {
     }
   }
 
-  /** What the log knows of these. Not a locking read: who is not in it has to be decided on by `presumeRollback`. */
-  async known(ids: readonly string[]): Promise<Map<string, Known>> {
+  /** Reads the rows of these transactions without a lock. For a missing row only `presumeRollback` can decide. */
+  async known(ids: readonly string[]): Promise<Map<string, LoggedDecision>> {
     if (ids.length === 0) return new Map();
-    const rows: Known[] = await this.database.own.query('SELECT id, state FROM dtx_xa WHERE id IN (?)', [ids]);
+    const rows: LoggedDecision[] = await this.database.own.query('SELECT id, state FROM dtx_xa WHERE id IN (?)', [ids]);
     return new Map(rows.map((row) => [row.id, row]));
   }
 
   /**
-   * A branch that was believed to be over is prepared again (a server was set back), or was not known to take part (its
-   * database was configured after the decision): once more, with that branch.
-   * @returns false for one that is not DONE, or has come back so often that it must not again
+   * Sets a DONE row back to work for a branch that is prepared again. Causes: a server was restored to an earlier
+   * state, or the branch's database was configured after the decision. The branch is added to the row.
+   * @returns false for a row that is not DONE, or that has used up `attemptsMax`
    */
   async reopen({ id, branch }: { id: string; branch: string }): Promise<boolean> {
     const { affectedRows } = await this.database.own.query(
@@ -136,7 +138,7 @@ export class Decisions {
     return affectedRows === 1;
   }
 
-  /** Parks a row that is DONE again and again while its branch stays. False unless it is parked by this. */
+  /** Parks a DONE row whose branch keeps coming back. Resolves to true if this call parked it. */
   async parkReopened(sql: Sql, { id, error }: { id: string; error: string }): Promise<boolean> {
     const { affectedRows } = await sql.query(
       `UPDATE dtx_xa SET state = 'PARKED', next_attempt_at = ${NEVER_BY_ITSELF}, last_error = ?
@@ -147,8 +149,8 @@ export class Decisions {
   }
 
   /**
-   * With its alert, if there is one. Not fenced by the claim: whoever saw every branch in its place knows that it is over,
-   * and only forward is possible.
+   * Marks rows DONE and closes their alerts. Needs no claim token: all branches of the rows are known to be resolved,
+   * and the decision can only go forward.
    */
   async markDone(ids: readonly string[]): Promise<void> {
     const { join, close } = this.alerts.closeWith({ scheme: SCHEME, id: 'm.id', when: 'TRUE' });
@@ -161,6 +163,6 @@ export class Decisions {
   }
 }
 
-function silent(): never {
+function logUnavailable(): never {
   throw new OutcomeUnknown('the decision log does not answer');
 }

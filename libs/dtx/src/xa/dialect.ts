@@ -4,46 +4,54 @@ import type { Xid } from './xid.js';
 
 export type Query = (sql: string, values?: readonly SqlValue[]) => Promise<Array<Record<string, unknown>>>;
 
-/** What differs between the servers. */
+/** The differences between MySQL and MariaDB. See docs/schemes/xa.md. */
 export interface Dialect {
   readonly vendor: 'MySQL' | 'MariaDB';
   readonly version: string;
-  /** Behind a SELECT: reads only what no other transaction has written and not ended, and says so at once otherwise. */
+  /** Lock clause of a SELECT that fails at once if another open transaction has written the row. */
   readonly sharedNowait: string;
-  /** Lists every prepared branch of the server, whoever has prepared it. @throws OptionsError where the account may not */
+  /**
+   * Lists every prepared branch of the server, of all clients.
+   * @throws OptionsError if the account lacks the privilege
+   */
   recover(query: Query): Promise<Xid[]>;
 }
 
-/** Columns, for any SELECT, of what a server does before it answers a COMMIT. */
+/** Columns, for any SELECT, that show whether the server flushes a COMMIT before it answers. */
 export const FLUSH_COLUMNS = `VERSION() AS server, @@GLOBAL.innodb_flush_log_at_trx_commit AS flush_log,
   @@GLOBAL.log_bin AS log_bin, @@GLOBAL.sync_binlog AS sync_binlog`;
 
-/** Values of `innodb_flush_log_at_trx_commit` with which a COMMIT is on the disk before it is answered. */
+/** Values of `innodb_flush_log_at_trx_commit` with which a COMMIT is on disk before it is answered. */
 const FLUSHES = { MySQL: [1], MariaDB: [1, 3] };
 
-/** Null for a server that has on its disk what it has answered, else what is wrong with it and what to do about it. */
+/** Null if the server flushes every COMMIT before it answers. Otherwise the wrong setting, with the remedy. */
 export function flushFlaw(row: Record<string, unknown>): string | null {
   const [flushLog, syncBinlog] = [Number(row.flush_log), Number(row.sync_binlog)];
   const wrong = FLUSHES[vendorOf(row.server)].includes(flushLog)
     ? Number(row.log_bin) === 1 && syncBinlog !== 1 && `sync_binlog = ${syncBinlog} with log_bin on`
     : `innodb_flush_log_at_trx_commit = ${flushLog}`;
   if (!wrong) return null;
-  return `has ${wrong}, not 1: a crash may lose what it has committed; set it to 1, or set xa.acceptUnflushed`;
+  return `has ${wrong}, not 1: a crash may lose committed transactions; set it to 1, or set xa.acceptUnflushed`;
 }
 
 const vendorOf = (version: unknown) => (/mariadb/i.test(String(version)) ? 'MariaDB' : 'MySQL');
 
 const OLDEST = { MySQL: [8, 0, 29], MariaDB: [10, 6, 0] } as const;
-/** XAER_RMERR: on MySQL what an account without the privilege is answered. */
+/** XAER_RMERR: MySQL's answer to an account without XA_RECOVER_ADMIN. */
 const REFUSED = 1401;
 
-/** Asks a server what it is. @throws OptionsError for one that cannot take part, with what to do about it */
+/**
+ * Reads vendor and version of a server and tries to list its branches.
+ * @throws OptionsError for a server that is too old or an account without the privilege, with the remedy
+ */
 export async function dialectOf(query: Query): Promise<Dialect> {
   const [row] = await query('SELECT VERSION() AS version, CURRENT_USER() AS account');
   const version = String(row!.version);
   const vendor = vendorOf(version);
   if (isOlder(version, OLDEST[vendor]))
-    throw new OptionsError(`XA needs ${vendor} ${OLDEST[vendor].join('.')} or newer; this server is ${version}`);
+    throw new OptionsError(
+      `XA needs ${vendor} ${OLDEST[vendor].join('.')} or newer, and this server is ${version}; upgrade it`,
+    );
   const isMySql = vendor === 'MySQL';
   const list = isMySql ? recoverMySql : recoverMariaDb;
   const dialect: Dialect = {
@@ -56,16 +64,22 @@ export async function dialectOf(query: Query): Promise<Dialect> {
   return dialect;
 }
 
-/** @throws OptionsError for an account that may not list branches, also where it was allowed to before; else the error */
+/**
+ * Also covers an account that lost the privilege later.
+ * @throws OptionsError for an account without the privilege, otherwise the error itself
+ */
 function explainRefusal(error: unknown, account: unknown): never {
   if ((error as { errno?: number }).errno !== REFUSED) throw error;
   const [user, host] = String(account).split(/@(?=[^@]*$)/);
   throw new OptionsError(
-    `this account may not list prepared branches: GRANT XA_RECOVER_ADMIN ON *.* TO '${user}'@'${host}'`,
+    `this account may not list prepared branches; run GRANT XA_RECOVER_ADMIN ON *.* TO '${user}'@'${host}'`,
   );
 }
 
-/** MySQL answers with text, which would garble bytes, unless asked for hex; MariaDB has no CONVERT XID and answers with bytes. */
+/**
+ * MySQL returns text, which garbles bytes unless CONVERT XID asks for hex. MariaDB has no CONVERT XID and returns
+ * bytes.
+ */
 const recoverMySql = (query: Query) =>
   branchesOf(query, 'XA RECOVER CONVERT XID', (data) => Buffer.from(String(data).slice(2), 'hex'));
 const recoverMariaDb = (query: Query) => branchesOf(query, 'XA RECOVER', (data) => Buffer.from(data as Buffer));

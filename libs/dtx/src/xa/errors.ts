@@ -1,4 +1,4 @@
 import { Unavailable } from '../core/errors/errors.js';
 
-/** The transaction could not be begun, or did not come to its decision, and is rolled back: the same call may succeed later. */
+/** The transaction did not begin, or was rolled back before a decision. The caller may retry the same call. */
 export class XaUnavailable extends Unavailable {}

@@ -1,10 +1,13 @@
 import { Logger } from '@nestjs/common';
 import type { Xid } from './xid.js';
 
-/** How long a branch that is not ours may stay before it is spoken of: others have their own recovery. */
+/** A foreign branch younger than this is not reported, since its owner has its own recovery. */
 const FOREIGN_AFTER_MS = 60_000;
 
-/** Speaks of branches that are not ours, once each and process, when they have been there for long: they hold locks. */
+/**
+ * Logs old branches of other owners (another transaction manager or decision log), once per branch and process. Such
+ * branches hold locks. Recovery never touches them.
+ */
 export class ForeignBranches {
   private readonly since = new Map<string, number>();
 
@@ -17,7 +20,9 @@ export class ForeignBranches {
       const since = this.since.get(key) ?? performance.now();
       const isOld = performance.now() - since > FOREIGN_AFTER_MS;
       if (isOld)
-        this.logger.warn(`a prepared branch that is not ours stays at ${JSON.stringify(key)}; it is left alone`);
+        this.logger.warn(
+          `ignored a prepared branch of another owner: ${JSON.stringify(key)}; end it by hand if it is lost`,
+        );
       this.since.set(key, isOld ? Number.POSITIVE_INFINITY : since);
     }
   }

@@ -1,59 +1,63 @@
-// Step 4 of 5 - settle: one branch from a session that is not its own. What the server answers there proves nothing.
+// Step 4 of 5 - settle: one in-doubt branch from another session. Only the witness is proof, never the answer of the
+// server.
 import { isDuplicateKey, isLockWait } from '../core/errors/sql-errors.js';
 import type { Query } from './dialect.js';
-import type { Resource } from './resource-manager.js';
+import type { ResourceManager } from './resource-manager.js';
 import { isAnswered } from './session.js';
 import { xidSql } from './xid.js';
 
 /**
- * What is known of the branch now. `held`: a session still has it, and only the end of that session tells.
- * `contrary`: it has gone the other way, by hand or by a server that was set back (a heuristic outcome); a person must
- * look.
+ * The state of a branch after an attempt to end it. `held`: a session still has it, and only the end of that session
+ * shows the outcome. `heuristic`: it was resolved against the decision, by hand or by a restored server. An operator
+ * must look.
  */
-export type Settled = 'done' | 'held' | 'contrary';
+export type Resolution = 'done' | 'held' | 'heuristic';
 
-type Who = 'branch' | 'recovery';
+type WitnessWriter = 'branch' | 'recovery';
 
 /**
- * What the branch has left in this database. `held`: its witness is written and not committed, so the branch itself is
- * here, at work or prepared. Null: it has left nothing here; whatever the server lists under its xid has worked in
- * another database of the same server, whose log this one is a copy of.
+ * The evidence of a branch in this database. `held`: its witness is written and not committed, so the branch is here,
+ * working or prepared. Null: no evidence. If the server lists a branch under this xid, it works in another database of
+ * the server. The decision logs of both databases are then copies of one.
  */
-export type Trace = Who | 'held' | null;
+export type Trace = WitnessWriter | 'held' | null;
 
-/** A branch in the database where it works: by its name there, which may be another one than the database has here. */
+/**
+ * A branch in the database where it works. `branch` is the name in its xid, which may differ from the name configured
+ * here.
+ */
 export interface Place {
-  readonly resource: Resource;
+  readonly resource: ResourceManager;
   readonly gtrid: string;
   readonly branch: string;
 }
 
-/** Looks for its trace without waiting. */
+/** Reads the witness of a branch without waiting for locks. */
 export function traceOf({ resource, gtrid, branch }: Place): Promise<Trace> {
   return resource.ask((query) => witnessOf(query, { gtrid, branch, lock: resource.sharedNowait }));
 }
 
 /**
- * Commits a prepared branch that is here. XAER_NOTA (1397) comes for one that is committed, rolled back, not known, or
- * prepared on a session that is still open (MariaDB); and OK came, on MariaDB, for one that was lost to a reset. So
- * whatever was answered, only the witness counts, which became visible with the branch.
+ * Commits a prepared branch. The server answers XAER_NOTA (1397) for a branch that is committed, rolled back, unknown,
+ * or prepared on a session that is still open (MariaDB). MariaDB also answers OK for a branch that a reset lost. So
+ * only the witness counts: it becomes visible with the branch. See docs/schemes/xa.md.
  */
-export async function commitBranch({ resource, gtrid, branch }: Place): Promise<Settled> {
+export async function commitBranch({ resource, gtrid, branch }: Place): Promise<Resolution> {
   return resource.ask(async (query) => {
     const before = await witnessOf(query, { gtrid, branch, lock: resource.sharedNowait });
-    if (before !== 'held') return before === 'branch' ? 'done' : 'contrary';
+    if (before !== 'held') return before === 'branch' ? 'done' : 'heuristic';
     await refusalOf(query(`XA COMMIT ${xidSql(gtrid, branch)}`));
     const who = await witnessOf(query, { gtrid, branch, lock: WAITING });
     if (who === 'held') return 'held';
-    return who === 'branch' ? 'done' : 'contrary';
+    return who === 'branch' ? 'done' : 'heuristic';
   });
 }
 
 /**
- * Rolls a branch back, if it is here, and takes its witness: a branch that wakes up later finds it taken and cannot be
- * prepared unnoticed. While the branch is alive in a session of its own, the claim has to wait for that.
+ * Rolls a branch back if it is here, and claims its witness. A branch that resumes later finds the key taken and cannot
+ * be prepared. While the branch lives in a session of its own, the claim waits for that session.
  */
-export async function rollBackBranch({ resource, gtrid, branch }: Place): Promise<Settled> {
+export async function rollBackBranch({ resource, gtrid, branch }: Place): Promise<Resolution> {
   return resource.ask(async (query) => {
     const before = await witnessOf(query, { gtrid, branch, lock: resource.sharedNowait });
     if (before === 'held') await refusalOf(query(`XA ROLLBACK ${xidSql(gtrid, branch)}`));
@@ -66,29 +70,29 @@ export async function rollBackBranch({ resource, gtrid, branch }: Place): Promis
     }
     const who = await witnessOf(query, { gtrid, branch, lock: WAITING });
     if (who === 'held') return 'held';
-    return who === 'recovery' ? 'done' : 'contrary';
+    return who === 'recovery' ? 'done' : 'heuristic';
   });
 }
 
 const CLAIM_SQL = `INSERT INTO dtx_xa_witness (gtrid, branch, who, created_at) VALUES (?, ?, 'recovery', UTC_TIMESTAMP(3))`;
-/** For as long as the session waits for a lock, on either vendor. */
+/** Waits up to the lock wait limit of the session, on both vendors. */
 const WAITING = 'LOCK IN SHARE MODE';
 
-/** A locking read: the row of a branch that is still prepared, or at work, is locked by it. */
+/** A locking read: the branch locks its witness while it works or is prepared. */
 async function witnessOf(query: Query, of: { gtrid: string; branch: string; lock: string }): Promise<Trace> {
   try {
     const [row] = await query(`SELECT who FROM dtx_xa_witness WHERE gtrid = ? AND branch = ? ${of.lock}`, [
       of.gtrid,
       of.branch,
     ]);
-    return row ? (row.who as Who) : null;
+    return row ? (row.who as WitnessWriter) : null;
   } catch (error) {
     if (isLockWait(error)) return 'held';
     throw error;
   }
 }
 
-/** The server's no is no answer here; that it does not answer at all is another matter. */
+/** Ignores a refusal by the server. Throws when the server does not answer. */
 async function refusalOf(statement: Promise<unknown>): Promise<void> {
   await statement.catch((error) => {
     if (!isAnswered(error)) throw error;

@@ -11,43 +11,43 @@ import { LOG_GID, SENTINEL } from './xa-tables.js';
 import { parseGtrid } from './xid.js';
 
 /**
- * What can be wrong with the log itself. Each is a PARKED row of the log under an id of its own, with one alert, for as
- * long as it lasts, however many transactions it is about.
- * - `moved`: it is read from another place than it is bound to;
- * - `truncated`: its sentinel is gone, so rows are missing;
- * - `tail`: a branch has been committed by a decision that it does not have, so its end is missing;
- * - `clock`: a branch began in the future of its clock.
+ * Faults of the decision log itself. Each is one PARKED row of `dtx_xa` under an id of its own, with one alert, while
+ * it lasts.
+ * - `moved`: the log is read from another place than it is bound to.
+ * - `truncated`: the sentinel row is gone, so rows are missing.
+ * - `tail`: a branch was committed by a decision that the log lacks, so the newest rows are missing.
+ * - `clock`: a branch began in the future of the log's clock.
  */
 export type LogFault = keyof typeof TEXTS;
 
 const idOf = (fault: LogFault) => `log.${fault}`;
 
-/** The log is somewhere else than it is bound to. */
+/** The log is read from another place than it is bound to. */
 export const MOVED = idOf('moved');
 
-/** Faults with which the absence of a decision says nothing of what began before they were found. */
+/** Faults with which a missing decision proves nothing about transactions that began before the fault was found. */
 export const DOUBTS = [idOf('truncated'), idOf('tail')];
 
 const AFTER_DOUBT =
-  'Nothing that was prepared before is rolled back by itself. Compare the business of the databases, end by hand what must ' +
-  'be committed (XA RECOVER lists it), then';
+  'Recovery does not roll back branches that were prepared before. Compare the business of the databases. Commit by hand ' +
+  'the branches that must be committed (XA RECOVER lists them), then';
 const confirmation = (id: string, outcome: string) => `POST /dtx/transactions/${id}/resolve {"outcome":"${outcome}"}`;
 
-/** What a person is told: what it means, and what to do. */
+/** The alert texts: the meaning of the fault and the steps for the operator. */
 const TEXTS = {
-  moved: `the decision log is not where it belongs. No XA transaction is begun or recovered here. After a failover or a move: ${confirmation('log.moved', 'done')}. If this is a copy: ${confirmation('log.moved', 'reject')} gives it an id of its own. xa.deployment makes a failover known in advance`,
-  truncated: `the decision log has lost rows (emptied, swept or restored). ${AFTER_DOUBT} ${confirmation('log.truncated', 'done')}: what is left then is rolled back`,
-  tail: `the decision log has lost its end (restored, or a replica that lagged was promoted), or a branch was committed by hand. ${AFTER_DOUBT} ${confirmation('log.tail', 'done')}: what is left then is rolled back`,
-  clock: `a prepared branch began in the future: the clock of the log's database was ahead. It is left until that time has come. To end it sooner, commit or roll it back by hand, then ${confirmation('log.clock', 'done')}`,
+  moved: `the decision log is not where it belongs. No XA transaction begins or is recovered here. After a failover or a move: ${confirmation('log.moved', 'done')}. If this is a copy: ${confirmation('log.moved', 'reject')} gives it an id of its own. The option xa.deployment makes a failover known in advance`,
+  truncated: `the decision log has lost rows (emptied, swept or restored). ${AFTER_DOUBT} ${confirmation('log.truncated', 'done')}. Recovery then rolls back the rest`,
+  tail: `the decision log has lost its newest rows (restored, or a lagging replica was promoted), or a branch was committed by hand. ${AFTER_DOUBT} ${confirmation('log.tail', 'done')}. Recovery then rolls back the rest`,
+  clock: `a prepared branch began in the future: the clock of the log's database was ahead. Recovery waits until that time. To end it sooner, commit or roll it back by hand, then ${confirmation('log.clock', 'done')}`,
 } as const;
 
-/** What a fault was seen by. */
+/** The observation that revealed a fault. */
 export interface Evidence {
   readonly gtrid?: string;
   readonly isStill?: (sql: Sql) => Promise<boolean>;
 }
 
-/** Reports faults of the log: durable, once each over all instances. */
+/** Reports faults of the log, durably and once over all instances. */
 @Injectable()
 export class LogIncidents {
   constructor(
@@ -56,12 +56,13 @@ export class LogIncidents {
   ) {}
 
   /**
-   * Parks the fault with its one alert, unless it is there already. Repeated by the next look if the process dies before
-   * the commit.
-   * @param seen what was seen, in words
-   * @param by `gtrid`: the transaction that it was seen by; a fault that a person has settled is not raised again for the
-   *   same. `isStill`: whether it is still there, asked in the transaction that parks it: a person may have settled it since
-   * @returns what a person is told
+   * Parks the fault with its one alert, unless it is open already. If the process dies before the commit, the next
+   * check reports it again.
+   * @param seen the observation, in words
+   * @param by `gtrid`: the transaction that revealed the fault. A fault that an operator resolved is not raised again
+   *   for the same gtrid. `isStill`: repeats the check in the transaction that parks, since an operator may have
+   *   resolved it meanwhile.
+   * @returns the text of the alert
    */
   async raise(
     fault: LogFault,
@@ -76,15 +77,15 @@ export class LogIncidents {
       scheme: SCHEME,
       id,
       gid: LOG_GID,
-      step: 'believing the decision log',
+      step: 'checking the decision log',
       lastError: text,
     };
     const isNew = await failpoint(failpoints.doubted, () =>
       this.database.own.transaction(async (sql) => {
-        // Whoever settles it, or raises it as well, has this row first.
+        // Locks the row against other instances and operators that raise or resolve the same fault.
         await sql.query('SELECT id FROM dtx_xa WHERE id = ? FOR UPDATE', [id]);
         if (!(await isStill(sql))) return false;
-        // What is emptied once more is noticed once more.
+        // A new sentinel, so that a second loss is detected too.
         if (fault === 'truncated') await insertFirst(sql, 'dtx_xa', sentinelRow());
         const isParked = await this.park(sql, { id, gtrid, last_error: text }, seenAtMs);
         return isParked && (await this.alerts.raise(sql, incident));
@@ -94,7 +95,7 @@ export class LogIncidents {
     return text;
   }
 
-  /** Looked at without a lock: what is open already is seen by every instance, again and again. */
+  /** Reads without a lock, since every instance sees an open fault at every check. */
   private async isNews(id: string, gtrid: string, seenAtMs: number): Promise<boolean> {
     const select = `SELECT COUNT(*) AS open FROM dtx_xa WHERE id = ? AND NOT (${CHANGES})`;
     const [row] = await this.database.own.query(select, [id, gtrid, gtrid, seenAtMs]);
@@ -102,8 +103,9 @@ export class LogIncidents {
   }
 
   /**
-   * True if it is open by this: it is new, was settled and has come back, is seen by a transaction that began after it was
-   * found (what began before that is in doubt now), or a person has asked for another look.
+   * Resolves to true if this call opened the fault. Cases: it is new, it came back after a resolution, or an operator
+   * asked for another check. Or a transaction that began after the fault was found has revealed it, so what began
+   * before is in doubt too.
    */
   private async park(
     sql: Sql,
@@ -122,7 +124,10 @@ export class LogIncidents {
   }
 }
 
-/** Whether a fault that was found before is news now; DONE and the same is not. `next_attempt_at` is NULL in DONE. */
+/**
+ * Whether a known fault has to be opened again. A DONE row with the same gtrid stays DONE. `next_attempt_at` is NULL in
+ * DONE.
+ */
 const CHANGES = `(state = 'DONE' AND (? = '' OR gtrid <> ?)) OR ${msOf('created_at')} < ?
   OR COALESCE(next_attempt_at < ${NEVER_BY_ITSELF}, FALSE)`;
 

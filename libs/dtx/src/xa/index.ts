@@ -1,4 +1,7 @@
-/** Two-phase commit over several databases, with presumed abort and the last resource as decision log. */
+/**
+ * Entry of the scheme XA: two-phase commit over several databases, with presumed abort. The last resource holds the
+ * decision log.
+ */
 export type { BranchDatabase } from './branch-database.js';
 export { XaUnavailable } from './errors.js';
 export type { XaOptionsInput } from './options.js';

@@ -4,18 +4,18 @@ import { Database } from '../core/database/database.service.js';
 import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { Recovery } from './recovery.js';
-import { Resources } from './resource-managers.js';
+import { ResourceManagers } from './resource-managers.js';
 import { SecondPhase } from './second-phase.js';
 import { TailCheck } from './tail.js';
 import { Xa } from './transaction.js';
 import { decisionMigrations } from './xa-tables.js';
 
-/** Starts and stops every part of XA, in order. No other part has a Nest life cycle hook of its own. */
+/** Starts and stops all parts of XA in order. No other part has a Nest life cycle hook. */
 @Injectable()
 export class XaLifeCycle implements OnModuleInit, OnModuleDestroy, OnApplicationShutdown {
   constructor(
     private readonly database: Database,
-    private readonly resources: Resources,
+    private readonly resources: ResourceManagers,
     private readonly secondPhase: SecondPhase,
     private readonly tail: TailCheck,
     private readonly recovery: Recovery,
@@ -34,7 +34,9 @@ export class XaLifeCycle implements OnModuleInit, OnModuleDestroy, OnApplication
     });
   }
 
-  /** No new transaction begins. Those that run end with their second phase, for `drainMs` at most. Then the scans stop. */
+  /**
+   * Stops new transactions first. Running ones end with their second phase, for `drainMs` at most. Then the scans stop.
+   */
   async onModuleDestroy(): Promise<void> {
     this.resources.stopOpening();
     const tail = this.tail.stop();
@@ -44,7 +46,7 @@ export class XaLifeCycle implements OnModuleInit, OnModuleDestroy, OnApplication
     await tail;
   }
 
-  /** The pools close last: the second phase of a late transaction may still need them. */
+  /** Closes the pools last, because the second phase of a late transaction may still need them. */
   async onApplicationShutdown(): Promise<void> {
     await this.resources.close();
   }

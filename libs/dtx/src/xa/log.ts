@@ -1,4 +1,4 @@
-// The decision log itself: whose it is, where it is read, and whether it can be believed.
+// The decision log (`dtx_xa`, `dtx_xa_log`): its owner, the place where it is read, and the trust in it.
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { msOf, NOW_MS } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
@@ -15,42 +15,45 @@ import { DOUBTS, LogIncidents, MOVED } from './incidents.js';
 import { XA_OPTIONS, type XaOptions } from './options.js';
 import { newLogId, SENTINEL, XA } from './xa-tables.js';
 
-/** Where a log is read, and where it belongs: one row of one statement. */
+/** The place where a log is read and the place where it belongs, from one statement. */
 export interface LogPlace {
-  /** Now, in milliseconds since the epoch, by the clock of the log's database. */
+  /** Current time in milliseconds since the epoch, by the clock of the log's database. */
   readonly ms: number | string;
   readonly log_id: string;
-  /** The server and database that the log is bound to; null for one that no instance of this version has opened yet. */
+  /** The server and database that the log is bound to. Null until an instance of this version has opened it. */
   readonly home: string | null;
-  /** The name of the deployment that it is bound to, if it was given one. */
+  /** The value of `xa.deployment` that the log is bound to, if any. */
   readonly deployment: string | null;
-  /** The server and database that this was read from. */
+  /** The server and database that this row was read from. */
   readonly here: string;
 }
 
-/** The same with what is known of its rows. Times in milliseconds since the epoch, by the clock of the log's database. */
+/** The trust in the log's rows. Times in milliseconds since the epoch, by the clock of the log's database. */
 export interface LogState {
   readonly nowMs: number;
-  /** Its sentinel is there. */
+  /** The sentinel row exists. */
   readonly isWhole: boolean;
-  /** The absence of a decision says nothing of transactions that began before; 0 when all can be believed. */
+  /** A missing decision proves nothing about transactions that began before this time. 0 if the log is trusted. */
   readonly doubtedUntilMs: number;
-  /** A person has looked at transactions that began before: what is missing of them is no news. */
+  /**
+   * An operator has checked transactions that began before this time, so their missing decisions are not reported
+   * again.
+   */
   readonly trustedFromMs: number;
 }
 
 /**
- * A log is bound to the server and database that it is on, or to the name that its deployment was given. Read from
- * anywhere else it is a copy (a restored backup, a clone) or has moved (a failover), which look the same: nothing is
- * decided, carried out or purged by it until that is known.
+ * The decision log, bound to its server and database or to the name of its deployment. Read from another place, it is a
+ * copy (a restored backup, a clone) or has moved (a failover), which look the same. Until an operator or
+ * `xa.deployment` tells them apart, this process decides, resolves and purges nothing.
  */
 @Injectable()
 export class DecisionLog {
-  /** Random, made by the log's first migration, and part of every xid. Empty while the log must not be acted on. */
+  /** Random, made by the log's first migration, and part of every xid. Empty while the log must not be used. */
   id = '';
-  /** Why no transaction can be begun, or empty. */
+  /** The reason why no transaction can begin, or an empty text. */
   problem = 'the decision log is not open yet';
-  /** When it was opened, by `performance.now()`: what was compared before says nothing of it. */
+  /** Time of the opening, by `performance.now()`. Comparisons made before it do not count. */
   openedAt = 0;
   private readonly logger = new Logger('XaLog');
   private here = '';
@@ -64,20 +67,23 @@ export class DecisionLog {
     @Inject(XA_OPTIONS) private readonly options: XaOptions,
   ) {}
 
-  /** Calls back when the log turns out to be another one than was opened: it has to be opened again. */
+  /**
+   * Registers the callback for a log that turns out to be another one than was opened. The log must then be opened
+   * again.
+   */
   whenLost(listener: () => void): void {
     this.onLost = listener;
   }
 
-  /** The statement that reads its place, for whoever is in its database anyway. Only once it is open. */
+  /** The SELECT of a `LogPlace`, for sessions in the log's database. Only after `open`. */
   get placeSql(): string {
     return `SELECT ${NOW_MS} AS ms, log_id, home, deployment, ${this.here} AS here FROM dtx_xa_log`;
   }
 
   /**
-   * Opens it where it belongs. Bears being repeated.
-   * @throws OptionsError when it is somewhere else, has lost its id, or its server does not flush what it commits; in the
-   *   last case what was decided is carried out all the same
+   * Opens the log in the place where it belongs. Idempotent.
+   * @throws OptionsError if the log is in another place, has lost its id, or its server does not flush commits. In the
+   *   last case the second phase of decided transactions still runs.
    */
   async open(): Promise<void> {
     const [server] = await this.database.own.query('SELECT VERSION() AS version');
@@ -94,25 +100,25 @@ export class DecisionLog {
     if (this.problem) throw new OptionsError(this.problem);
   }
 
-  /** Looks whether its server still flushes what it commits: that can be changed while it runs. */
+  /** Checks again whether the server flushes commits, since that setting can change at run time. */
   async checkFlush(): Promise<void> {
     const [row] = await this.database.own.query(`SELECT ${FLUSH_COLUMNS}`);
     const flaw = this.options.acceptUnflushed ? null : flushFlaw(row);
     this.problem = flaw === null ? '' : `${this.core.app}, which holds the decision log, ${flaw}`;
   }
 
-  /** @throws XaUnavailable when what was read is not the log that was opened: nothing may be decided by it */
+  /** @throws XaUnavailable if `place` is not the log that was opened. No decision may then be based on it. */
   confirm({ log_id: id, home, here }: LogPlace): void {
     if (this.id !== '' && id === this.id && home === here) return;
     this.id = '';
-    this.problem = `the decision log is now read from ${here}: it is opened again`;
+    this.problem = `the decision log is now read from ${here}, opening it again`;
     this.onLost();
     throw new XaUnavailable(this.problem);
   }
 
   /**
-   * What can be believed of it now. A log whose sentinel is gone is reported here, once.
-   * @throws XaUnavailable when it is not the log that was opened
+   * Reads the present trust in the log. Reports a missing sentinel, once.
+   * @throws XaUnavailable if this is not the log that was opened
    */
   async read(): Promise<LogState> {
     const doubts = DOUBTS.map((id) => `'${id}'`).join(', ');
@@ -125,15 +131,14 @@ export class DecisionLog {
     this.confirm(row ?? NOWHERE);
     const isWhole = Number(row.sentinels) === 1;
     const nowMs = Number(row.ms);
-    if (!isWhole)
-      await this.incidents.raise('truncated', 'its sentinel row is gone from dtx_xa', { isStill: isEmptied });
+    if (!isWhole) await this.incidents.raise('truncated', 'dtx_xa lacks its sentinel row', { isStill: isEmptied });
     const doubtedUntilMs = isWhole ? Number(row.doubted_ms ?? 0) : nowMs;
     return { nowMs, isWhole, doubtedUntilMs, trustedFromMs: Number(row.trusted_ms ?? 0) };
   }
 
   /**
-   * A person's word about a fault of the log, in the transaction that closes it. False for one that the fault does not
-   * have.
+   * Applies the operator's resolution of a log fault, in the transaction that closes it. Resolves to false for an
+   * outcome that the fault does not have.
    */
   async settle(sql: Sql, id: string, outcome: 'done' | 'reject'): Promise<boolean> {
     if (id !== MOVED && outcome === 'reject') return false;
@@ -148,7 +153,10 @@ export class DecisionLog {
     return true;
   }
 
-  /** What the copy has brought along is the original's to carry out: its branches bear the original's id. */
+  /**
+   * Gives a copied log a new id and closes its open rows. Their branches carry the id of the original, which resolves
+   * them.
+   */
   private async becomeAnother(sql: Sql, here: string, deployment: string | null): Promise<void> {
     await sql.query(`UPDATE dtx_xa_log SET log_id = ${newLogId()}, home = ${here}, deployment = ?`, [deployment]);
     const left: Array<{ id: string }> = await sql.query(
@@ -156,12 +164,12 @@ export class DecisionLog {
     );
     if (left.length === 0) return;
     const ids = left.map((row) => row.id);
-    const text = 'belongs to the decision log that this one was copied from';
+    const text = 'belongs to the decision log that this log was copied from';
     await settleFinal(sql, XA, { ids, also: { sql: 'm.last_error = ?', values: [text] } });
     await this.alerts.close(sql, SCHEME, ids);
   }
 
-  /** Whether a person has looked at transactions that began then. */
+  /** Whether an operator has checked transactions that began at this time. */
   async isTrusted(sql: Sql, beganMs: number): Promise<boolean> {
     const [row] = await sql.query(`SELECT ${msOf('trusted_from')} AS ms FROM dtx_xa_log`);
     return beganMs < Number(row?.ms ?? 0);
@@ -171,14 +179,14 @@ export class DecisionLog {
     const [row]: LogPlace[] = await sql.query(this.placeSql);
     if (row) return row;
     const found = 'the decision log has lost its id: dtx_xa_log is empty';
-    throw this.refused(`${found}; insert it again: it is the first 16 characters of every gtrid in dtx_xa`);
+    throw this.refused(`${found}; insert it again as log_id, the first 16 characters of every gtrid in dtx_xa`);
   }
 
-  /** Null when the log is where it belongs, else how it is not. */
+  /** Binds the log to this place if that is allowed. Resolves to null, or to the difference that forbids it. */
   private async bind({ home, here, deployment }: LogPlace): Promise<string | null> {
     const name = this.options.deployment ?? null;
     if (home === here && (name === null || name === deployment)) return null;
-    // The name is the deployment's own: whoever runs it has moved the log of that name to another server.
+    // A deployment name is unique, so a log that is bound to this name was moved by its operator.
     const isNamed = name !== null && name === deployment;
     if (home !== null && home !== here && !isNamed) return `it was bound to ${home}, and is now read from ${here}`;
     await this.database.own.query('UPDATE dtx_xa_log SET home = ?, deployment = COALESCE(?, deployment)', [here, name]);
@@ -194,15 +202,24 @@ export class DecisionLog {
   }
 }
 
-/** Where there is no row to be read. */
-export const NOWHERE: LogPlace = { ms: 0, log_id: '', home: null, deployment: null, here: 'a server without its id' };
+/** The place of a log without a row in `dtx_xa_log`. */
+export const NOWHERE: LogPlace = {
+  ms: 0,
+  log_id: '',
+  home: null,
+  deployment: null,
+  here: 'a server without its row in dtx_xa_log',
+};
 
 async function isEmptied(sql: Sql): Promise<boolean> {
   const rows: unknown[] = await sql.query(`SELECT id FROM dtx_xa WHERE id = '${SENTINEL}'`);
   return rows.length === 0;
 }
 
-/** MySQL keeps an id with its data; MariaDB has none, so it is its host, its number there and its folder. */
+/**
+ * SQL for the identity of server and database. MySQL keeps a UUID with its data. MariaDB has none, so host name, server
+ * id and data directory stand in for it.
+ */
 function hereSql(version: string): string {
   return /mariadb/i.test(version)
     ? `CONCAT_WS('/', @@hostname, @@server_id, @@datadir, DATABASE())`

@@ -3,7 +3,7 @@ import type { Backoff } from '../core/async/backoff.js';
 import type { CoreOptions } from '../core/options.js';
 import { backoffOption, countOption, msOption, retentionOutlastsTimeout } from '../core/options.js';
 
-/** The timeout travels in six hex digits of every xid. */
+/** Upper bound of `timeoutMs`. Every xid carries the timeout in six hex digits. */
 const TIMEOUT_MS_MAX = 600_000;
 
 const fields = z.strictObject({
@@ -52,13 +52,13 @@ const fields = z.strictObject({
   unknownBranchMs: msOption(3_600_000),
 });
 
-/** Options of XA. Times in milliseconds. */
+/** Options of XA. Times in milliseconds. See docs/configuration.md. */
 export const xaOptions = fields.superRefine((options, context) => {
   retentionOutlastsTimeout(options, context);
   const budgetMs = leastWaitMs(options.backoff, options.attemptsMax);
   const silenceMs = silenceSecondsOf(options) * 1_000;
   if (budgetMs >= silenceMs) return;
-  const attempts = `${options.attemptsMax} attempts with this backoff are over after ${budgetMs} ms`;
+  const attempts = `${options.attemptsMax} attempts with this backoff are used up after ${budgetMs} ms`;
   const session = `a server ends the session of a stopped process after ${silenceMs} ms (timeoutMs is ${options.timeoutMs})`;
   context.addIssue({ code: 'custom', path: ['attemptsMax'], message: `${attempts}, before ${session}` });
 });
@@ -67,28 +67,31 @@ export type XaOptions = z.output<typeof xaOptions>;
 export type XaOptionsInput = z.input<typeof xaOptions>;
 export const XA_OPTIONS = Symbol('dtx xa options');
 
-/** A branch takes one call to be settled from another session, and a moment to write down what came of it. */
+/**
+ * The lease of a row, in milliseconds: one call to resolve a branch from another session, and a margin to record the
+ * result.
+ */
 export function leaseMsOf(core: CoreOptions, { callTimeoutMs }: XaOptions): number {
   return Math.max(core.leaseMs, callTimeoutMs + 1_000);
 }
 
-/** A server ends a session that is silent for so long, and with it the branch of a manager that was stopped. */
+/** Idle time, in seconds, after which the server ends a session. This also ends the branch of a stopped process. */
 export function silenceSecondsOf({ timeoutMs }: Pick<XaOptions, 'timeoutMs'>): number {
   return Math.ceil(timeoutMs / 1_000) + 2;
 }
 
 /**
- * From its begin on, a transaction may be in a living session for so long, in milliseconds: its last statement comes
- * before the deadline, and then the server waits for the session's silence.
+ * Time from its begin, in milliseconds, during which a live session may hold a branch. The last statement comes before
+ * the deadline, and then the server waits for the idle limit.
  */
 export function heldForMs(options: Pick<XaOptions, 'timeoutMs'>): number {
   return options.timeoutMs + silenceSecondsOf(options) * 1_000 + HELD_MARGIN_MS;
 }
 
-/** A server ends silent sessions when it comes by, not on the dot. */
+/** Margin for the server, which ends idle sessions with a delay. */
 const HELD_MARGIN_MS = 1_000;
 
-/** The waits between so many attempts without their spread, in milliseconds. */
+/** The sum of the waits between this many attempts, without jitter, in milliseconds. */
 function leastWaitMs({ firstMs, factor, capMs }: Backoff, attempts: number): number {
   let total = 0;
   for (let attempt = 0, wait = firstMs; attempt < attempts; attempt++, wait *= factor) {

@@ -1,4 +1,5 @@
-// For step 5, recovery: what is prepared past its deadline and has no decision is rolled back, if that proves anything.
+// For step 5, recovery: an orphan (prepared, past its deadline, without a decision) is rolled back if that proves
+// anything.
 
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { Database } from '../core/database/database.service.js';
@@ -13,39 +14,41 @@ import { failpoints, SCHEME } from './failpoints.js';
 import type { Place } from './in-doubt-branch.js';
 import { DecisionLog, type LogState } from './log.js';
 import { XA_OPTIONS, type XaOptions } from './options.js';
-import { isNoTable } from './resource-manager.js';
-import { Resources } from './resource-managers.js';
+import { isMissingTable } from './resource-manager.js';
+import { ResourceManagers } from './resource-managers.js';
 import { SecondPhase } from './second-phase.js';
 import { TailCheck } from './tail.js';
 import type { Gtrid } from './xid.js';
 
-/** A branch that is prepared, in the database where it works. */
+/** A prepared branch in the database where it works. */
 export interface Prepared extends Gtrid, Place {}
 
-/** Orphans decided on at once: each may meet a lock. */
+/** Orphans handled at once. Each may meet a lock. */
 const GROUP = 8;
-/** The server of the log has run since before a transaction by at least this much: its clock has whole seconds. */
+/** Margin on the uptime of the log's server, which counts in whole seconds. */
 const UPTIME_MARGIN_MS = 2_000;
-/** How often it is said that orphans wait for a database. */
-const SAY_EVERY_MS = 60_000;
+/** Minimum time between two warnings that orphans wait for an unavailable database. */
+const WARN_EVERY_MS = 60_000;
 
 /**
- * Presumed abort: a decision that is not in the log was never made. That holds for a log that is whole, and is acted on
- * only with evidence that it is:
- * - its sentinel is there, and the newest committed branches have their decisions (see `TailCheck`);
- * - no other branch of the same transaction has been committed, in any database;
- * - a database that cannot be asked about that does not matter only while the log's server has run since before the
- *   transaction began: then nothing can have set the log back.
- * Otherwise nothing is decided: the fault of the log is PARKED with one alert, and what is prepared stays prepared.
+ * Presumed abort: a decision that is not in the log was never made. This holds only for a complete log, so ROLLBACK is
+ * presumed only with this evidence:
+ * - the sentinel row exists, and the newest committed branches have their decisions (see `TailCheck`)
+ * - no other branch of the same transaction is committed in any database
+ * - every database was asked about that, or the log's server has run since before the transaction began. In the latter
+ *   case nothing can have restored the log to an earlier state.
+ *
+ * Without it the fault of the log is PARKED with one alert, and prepared branches stay prepared. If the process dies
+ * before the ROLLBACK row is committed, the next scan of any instance starts over.
  */
 @Injectable()
 export class Orphans {
   private readonly logger = new Logger('XaRecovery');
-  private saidAt = Number.NEGATIVE_INFINITY;
+  private warnedAt = Number.NEGATIVE_INFINITY;
 
   constructor(
     private readonly database: Database,
-    private readonly resources: Resources,
+    private readonly resources: ResourceManagers,
     private readonly log: DecisionLog,
     private readonly decisions: Decisions,
     private readonly tail: TailCheck,
@@ -55,16 +58,15 @@ export class Orphans {
   ) {}
 
   /**
-   * Decides on branches that are past their deadline, in this very database, and without a decision. One that is from
-   * before the log's memory is a person's.
-   * @param seen what was believed of the log when they were found
+   * Decides on orphans of one database. An orphan older than `retentionMs` is parked for an operator.
+   * @param seen the trust in the log when the orphans were found
    */
   async decide(orphans: readonly Prepared[], seen: LogState): Promise<void> {
     if (orphans.length === 0) return;
     const state = this.tail.isFresh ? seen : await this.compared();
     if (state === null) return;
     const isOlder = ({ startMs }: Prepared) => startMs < state.nowMs - this.options.retentionMs;
-    await this.each(orphans.filter(isOlder), (one) => this.giveUp(one, 'and older than the decision log remembers'));
+    await this.each(orphans.filter(isOlder), (one) => this.giveUp(one, 'and older than xa.retentionMs'));
     const presumable = await this.presumable(
       orphans.filter((one) => !isOlder(one)),
       state,
@@ -72,38 +74,43 @@ export class Orphans {
     await this.each(presumable, (orphan) => this.presume(orphan));
   }
 
-  /** Side by side, some at once: one that meets a lock or fails holds up no other. */
+  /** Handles the orphans in groups, in parallel. A lock or a failure on one does not delay the others. */
   private async each(orphans: readonly Prepared[], step: (one: Prepared) => Promise<void>): Promise<void> {
     for (let at = 0; at < orphans.length; at += GROUP) {
       const group = orphans.slice(at, at + GROUP);
       const ends = await Promise.allSettled(group.map(step));
       for (const [index, end] of ends.entries())
-        if (end.status === 'rejected') this.logger.warn(`cannot decide on ${group[index]!.id}: ${textOf(end.reason)}`);
+        if (end.status === 'rejected')
+          this.logger.warn(`cannot decide on ${group[index]!.id}, retrying: ${textOf(end.reason)}`);
     }
   }
 
-  /** What can be believed of the log once it is compared with all databases that answer; null when it was not. */
+  /**
+   * Resolves to the trust in the log after a comparison with all databases that answer, or to null without a
+   * comparison.
+   */
   private async compared(): Promise<LogState | null> {
     return (await this.tail.fresh()) ? this.log.read() : null;
   }
 
-  /** Those of which the absence of a decision is evidence. */
+  /** Selects the orphans whose missing decision is evidence. */
   private async presumable(orphans: readonly Prepared[], state: LogState): Promise<readonly Prepared[]> {
     const certain = orphans.filter(({ startMs }) => startMs > state.doubtedUntilMs);
     if (certain.length === 0) return [];
     const { committed, isComplete } = await this.siblings(certain.map(({ gtrid }) => gtrid));
-    // The log once more, after the witnesses: a commit that hung may have ended since, and was carried out.
+    // The log is read again after the witnesses: a hanging COMMIT may have ended meanwhile, and its second phase may
+    // have run.
     const decided = await this.decisions.known(certain.filter(({ gtrid }) => committed.has(gtrid)).map(({ id }) => id));
     const half = certain.filter(({ id, gtrid }) => committed.has(gtrid) && !decided.has(id));
     const isTrusted = ({ startMs }: Prepared) => startMs < state.trustedFromMs;
-    // A person has looked at the log since, and has left this one as it is.
+    // An operator has checked the log since, and has left this branch as it is.
     await this.each(half.filter(isTrusted), (one) =>
-      this.giveUp(one, `while ${committed.get(one.gtrid)} has committed its branch, and nobody knows the decision`),
+      this.giveUp(one, `while ${committed.get(one.gtrid)} has committed its branch, and the decision is lost`),
     );
     const news = half.filter((one) => !isTrusted(one)).map(({ gtrid }) => gtrid);
-    // That is about the log, so none of those that were prepared by now is decided on.
+    // A fault of the log concerns every transaction prepared by now, so none of them is decided.
     if (news.length > 0) {
-      await this.tail.tell(committed.get(news[0]!)!, news);
+      await this.tail.reportMissing(committed.get(news[0]!)!, news);
       return [];
     }
     const whole = certain.filter(({ gtrid }) => !committed.has(gtrid));
@@ -112,18 +119,21 @@ export class Orphans {
     return whole.filter(({ startMs }) => startMs > sinceMs);
   }
 
-  /** In which database a branch of these transactions has been committed, by gtrid, and whether all could be asked. */
+  /**
+   * Maps each gtrid with a committed branch to the database of that branch. `isComplete` if every database has
+   * answered.
+   */
   private async siblings(gtrids: readonly string[]): Promise<{ committed: Map<string, string>; isComplete: boolean }> {
     const committed = new Map<string, string>();
     const silent: string[] = [];
     await Promise.all(
       this.resources.branches.map(async (resource) => {
         try {
-          if (!resource.isKnown) throw new Error('it is not open yet');
+          if (!resource.isKnown) throw new Error('not open yet');
           const rows = await resource
             .ask((query) => query(COMMITTED_SQL, [gtrids]))
             .catch((error) => {
-              if (isNoTable(error)) return [];
+              if (isMissingTable(error)) return [];
               throw error;
             });
           for (const { gtrid } of rows) committed.set(String(gtrid), resource.name);
@@ -132,10 +142,10 @@ export class Orphans {
         }
       }),
     );
-    if (silent.length > 0 && performance.now() - this.saidAt > SAY_EVERY_MS) {
-      this.saidAt = performance.now();
+    if (silent.length > 0 && performance.now() - this.warnedAt > WARN_EVERY_MS) {
+      this.warnedAt = performance.now();
       this.logger.warn(
-        `cannot ask ${silent.join(', ')} about ${gtrids.length} prepared transactions without a decision`,
+        `cannot ask ${silent.join(', ')} about ${gtrids.length} prepared transactions without a decision, retrying`,
       );
     }
     return { committed, isComplete: silent.length === 0 };
@@ -146,25 +156,28 @@ export class Orphans {
     return Number(row.Value) * 1_000;
   }
 
-  /** Every branch database may have a branch of it: one that is not prepared yet must find its witness taken. */
+  /**
+   * Presumes ROLLBACK for one orphan. Its row names every branch database, since the transaction may have a branch in
+   * each. A branch that is not prepared yet must find its witness claimed.
+   */
   private async presume({ id, gtrid, startMs, branch }: Prepared): Promise<void> {
-    // Its COMMIT hangs: the next look tells.
-    if (await this.decisions.isBeingDecided(id)) return;
+    // Its COMMIT hangs. The next scan looks again.
+    if (await this.decisions.isDecisionOpen(id)) return;
     const names = new Set([...this.resources.branches.map(({ name }) => name), branch]);
     const about = { id, gid: id, gtrid, branches: [...names].join(',') };
     try {
       const { row } = await this.decisions.presumeRollback(about, startMs);
-      if (!row) return; // another instance was first, and carries it out
+      if (!row) return; // another instance has decided, and runs the second phase
       await failpoint(failpoints.presumed, async () => {});
-      this.secondPhase.takeUp(row);
+      this.secondPhase.adopt(row);
     } catch (error) {
       if (!isLockWait(error)) throw error;
     }
   }
 
-  /** The row and its one alert are written together. */
+  /** Parks the orphan. Writes the row and its alert in one transaction. */
   private async giveUp({ id, gtrid, startMs, branch }: Prepared, why: string): Promise<void> {
-    const error = `prepared at ${branch}, ${why}: commit or roll it back by hand`;
+    const error = `cannot decide on a branch that is prepared at ${branch}, ${why}; commit or roll it back by hand`;
     const incident = { scheme: SCHEME, id, gid: id, step: 'recovering an XA branch', lastError: error };
     const isNew = await this.database.own.transaction(async (tx) => {
       const about = { id, gid: id, gtrid, branches: branch, decision: null, ...parkedColumns(error) };

@@ -4,15 +4,15 @@ import { inFuture } from '../core/durable/claim.js';
 import { Purger } from '../core/durable/purge.js';
 import { DecisionLog } from './log.js';
 import { heldForMs, XA_OPTIONS, type XaOptions } from './options.js';
-import { Resources } from './resource-managers.js';
+import { ResourceManagers } from './resource-managers.js';
 import { SENTINEL } from './xa-tables.js';
 
-/** A decision goes when all its branches are in their places and its horizon has passed; its witnesses go before it. */
+/** Removes DONE decisions that are past the retention, after their witnesses in all branch databases. */
 @Injectable()
 export class XaPurge {
   constructor(
     private readonly database: Database,
-    private readonly resources: Resources,
+    private readonly resources: ResourceManagers,
     private readonly log: DecisionLog,
     @Inject(XA_OPTIONS) private readonly options: XaOptions,
     purger: Purger,
@@ -22,11 +22,12 @@ export class XaPurge {
   }
 
   /**
-   * The retention counts from the begin, as the recovery's own memory does; and no decision goes while a session may have
-   * a branch of it. If the process dies in between, the decisions are still there, and the next batch is the same again.
+   * Removes one batch. The retention counts from the begin of a transaction, as in recovery. A decision stays while a
+   * session may still hold a branch of it. If the process dies between the deletes, the decisions are still there and
+   * the next batch removes the same ones.
    */
   private async removeFinished(limit: number): Promise<number> {
-    // A copy of a log removes nothing that the original has left in the branches.
+    // A copied log must not remove witnesses of the original.
     if (this.log.id === '') return 0;
     const rows: Array<{ id: string; gtrid: string }> = await this.database.own.query(
       `SELECT id, gtrid FROM dtx_xa FORCE INDEX (by_age) WHERE created_at < ${inFuture(-this.options.retentionMs)}

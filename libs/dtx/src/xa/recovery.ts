@@ -1,4 +1,4 @@
-// Step 5 of 5 - recovery: what is prepared is compared with the log; in every instance, at start and for ever.
+// Step 5 of 5 - recovery: every instance compares the prepared branches with the log, at start and periodically.
 
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { Database } from '../core/database/database.service.js';
@@ -8,22 +8,25 @@ import { isUnavailable } from '../core/errors/sql-errors.js';
 import type { CoreOptions } from '../core/options.js';
 import type { Scan } from '../core/scan-status.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
-import { Decisions, type Known } from './decisions.js';
+import { Decisions, type LoggedDecision } from './decisions.js';
 import { SCHEME } from './failpoints.js';
 import { ForeignBranches } from './foreign.js';
 import { traceOf } from './in-doubt-branch.js';
 import { LogIncidents } from './incidents.js';
 import { DecisionLog, type LogState } from './log.js';
 import { Orphans, type Prepared } from './orphans.js';
-import type { Resource } from './resource-manager.js';
-import { Resources } from './resource-managers.js';
+import type { ResourceManager } from './resource-manager.js';
+import { ResourceManagers } from './resource-managers.js';
 import { SecondPhase } from './second-phase.js';
 import { BRANCH_NAME, FORMAT_ID, parseGtrid, type Xid } from './xid.js';
 
-/** A branch from further in the future than this is told of; one from nearer is waited for. */
+/** A begin further in the future than this raises an alert. A nearer one is waited for. */
 const AHEAD_MS = 60_000;
 
-/** Finds orphans. Whatever is not of our own format and our own decision log is reported and never touched. */
+/**
+ * Finds orphans. A branch with another format or another decision log is reported and never touched. If the process
+ * dies during a scan, nothing is lost: another instance scans, or this one after its restart.
+ */
 @Injectable()
 export class Recovery {
   private readonly logger = new Logger('XaRecovery');
@@ -35,7 +38,7 @@ export class Recovery {
 
   constructor(
     private readonly database: Database,
-    private readonly resources: Resources,
+    private readonly resources: ResourceManagers,
     private readonly log: DecisionLog,
     private readonly decisions: Decisions,
     private readonly orphans: Orphans,
@@ -45,7 +48,7 @@ export class Recovery {
     @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
   ) {}
 
-  /** Begins to scan. */
+  /** Starts the periodic scan. The first one runs at once. */
   start(): void {
     this.scanned = this.database.scans.begin('xa recovery', this.core.scanIntervalMs);
     this.schedule(0);
@@ -68,28 +71,29 @@ export class Recovery {
     }, delayMs);
   }
 
-  /** One look at every server. A server that is away hides its orphans for as long as it is, and delays nothing else. */
+  /** Looks at every server once. An unavailable server hides its orphans while it is down, and delays nothing else. */
   private async scan(): Promise<void> {
     if (this.log.id === '') return;
     const known = this.resources.branches.filter((resource) => resource.isKnown);
     const looks = await Promise.allSettled(known.map((resource) => this.look(resource)));
     for (const look of looks) {
       if (look.status === 'rejected' && !isUnavailable(look.reason))
-        this.logger.error(`scan failed: ${textOf(look.reason)}`);
+        this.logger.error(`XA recovery scan failed, retrying: ${textOf(look.reason)}`);
     }
-    this.resources.tellChanges();
+    this.resources.logChanges();
   }
 
-  private async look(resource: Resource): Promise<void> {
+  private async look(resource: ResourceManager): Promise<void> {
     const listed = await this.listed(resource);
     if (!listed) return;
-    const ours = listed.flatMap((xid) => this.oursOf(resource, xid));
-    const strangers = listed.filter((xid) => this.oursOf(resource, xid).length === 0);
+    const ours = listed.flatMap((xid) => this.parseOurs(resource, xid));
+    const strangers = listed.filter((xid) => this.parseOurs(resource, xid).length === 0);
     if (ours.length === 0) return this.foreign.report(resource.name, strangers);
     const state = await this.log.read();
-    await this.tellOfFuture(ours, state);
+    await this.reportFuture(ours, state);
     const overdue = ours.filter(({ deadlineMs }) => deadlineMs < state.nowMs);
-    // The log before the traces: one that is prepared although it was DONE has come back, and was not ended in between.
+    // The log is read before the traces. So a branch of a DONE row that is still prepared has come back, rather than
+    // ended in between.
     const known = await this.decisions.known(overdue.map(({ id }) => id));
     const here = await this.here(overdue);
     const elsewhere = overdue.filter((one) => !here.includes(one) && !this.isOfAnother(one));
@@ -97,55 +101,60 @@ export class Recovery {
     if (here.length > 0) await this.resolve(here, { known, state });
   }
 
-  /** What is prepared there; null where the look has failed, which the database then says of itself. */
-  private async listed(resource: Resource): Promise<Xid[] | null> {
+  /** Lists the prepared branches. Resolves to null after a failure, which the resource manager reports. */
+  private async listed(resource: ResourceManager): Promise<Xid[] | null> {
     try {
       await resource.checkSchema();
       return await resource.prepared();
     } catch (error) {
-      resource.lookFailed(error as Error);
+      resource.scanFailed(error as Error);
       return null;
     }
   }
 
-  /** By its xid. */
-  private oursOf(resource: Resource, { formatId, gtrid, branch }: Xid): Prepared[] {
+  /** Parses an xid of this library and this decision log. Returns an empty list for any other. */
+  private parseOurs(resource: ResourceManager, { formatId, gtrid, branch }: Xid): Prepared[] {
     const parsed = parseGtrid(gtrid);
     const isOurs = formatId === FORMAT_ID && parsed?.logId === this.log.id && BRANCH_NAME.test(branch);
     return isOurs ? [{ ...parsed, resource, gtrid, branch }] : [];
   }
 
   /**
-   * Those whose witness is held in this very database. A server lists the branches of all its databases, also those of
-   * another deployment whose log was copied from ours, or ours from its, so that both have one id. Those are not ours to
-   * end.
+   * Selects the branches whose witness is locked in this very database. A server lists the branches of all its
+   * databases. One of them may belong to another deployment, whose log is a copy of ours or ours of its, with the same
+   * log id. Such branches are not ours to end.
    */
   private async here(prepared: readonly Prepared[]): Promise<Prepared[]> {
     const traces = await Promise.all(prepared.map((one) => traceOf(one)));
     return prepared.filter((_, index) => traces[index] === 'held');
   }
 
-  /** A branch of another database of ours on the same server is that one's to look at. */
+  /** Whether the branch works in another configured database of the same server, whose own scan covers it. */
   private isOfAnother({ resource, branch }: Prepared): boolean {
     return branch !== resource.name && this.resources.branches.some(({ name }) => name === branch);
   }
 
-  private async tellOfFuture(ours: readonly Prepared[], { nowMs }: LogState): Promise<void> {
+  private async reportFuture(ours: readonly Prepared[], { nowMs }: LogState): Promise<void> {
     const first = ours.find(({ startMs, deadlineMs }) => startMs > nowMs + (deadlineMs - startMs) + AHEAD_MS);
     if (!first) return;
     const seen = `${first.gtrid} at ${first.branch} began at ${new Date(first.startMs).toISOString()}`;
     await this.incidents.raise('clock', seen, { gtrid: first.gtrid });
   }
 
-  /** A branch with a decision is the second phase's, at once if it had been believed to be over. */
+  /**
+   * Routes overdue branches. One with a decision belongs to the second phase, after a reopen if its row was DONE. One
+   * without a decision is an orphan.
+   */
   private async resolve(
     overdue: readonly Prepared[],
-    { known, state }: { known: ReadonlyMap<string, Known>; state: LogState },
+    { known, state }: { known: ReadonlyMap<string, LoggedDecision>; state: LogState },
   ): Promise<void> {
     for (const one of overdue) {
       if (known.get(one.id)?.state !== 'DONE') continue;
-      // One that fails holds up no other: the next look comes by here again.
-      await this.reopen(one).catch((error: Error) => this.logger.warn(`cannot reopen ${one.id}: ${error.message}`));
+      // A failure delays no other branch. The next scan tries again.
+      await this.reopen(one).catch((error: Error) =>
+        this.logger.warn(`cannot reopen ${one.id}, retrying: ${error.message}`),
+      );
     }
     await this.orphans.decide(
       overdue.filter(({ id }) => !known.has(id)),
@@ -154,10 +163,13 @@ export class Recovery {
     this.secondPhase.wake();
   }
 
-  /** One that comes back again and again is a person's: what ends it is not in our power. */
+  /**
+   * Reopens a DONE row whose branch is prepared again. Parks it after `attemptsMax` times, since the cause is outside
+   * XA.
+   */
   private async reopen({ id, branch }: Prepared): Promise<void> {
     if (await this.decisions.reopen({ id, branch })) return;
-    const error = `its branch at ${branch} is prepared again each time it was ended: end it by hand, then retry`;
+    const error = `the branch at ${branch} was prepared again each time after it ended; end it by hand, then retry`;
     const incident = { scheme: SCHEME, id, gid: id, step: 'recovering an XA branch', lastError: error };
     const isParked = await this.database.own.transaction(async (sql) => {
       if (!(await this.decisions.parkReopened(sql, { id, error }))) return false;

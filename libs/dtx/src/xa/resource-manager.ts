@@ -12,35 +12,40 @@ import { WITNESS } from './xa-tables.js';
 
 const WITNESS_VERSION = 1;
 const RECOVERY_POOL = 4;
-/** Who waits for one of its few connections waits for a time, whoever else does: a queue that is full says nothing of the database. */
+/**
+ * Recovery calls may queue for its few connections. The queue is long, because a full queue says nothing about the
+ * database.
+ */
 const RECOVERY_QUEUE = 10_000;
-/** The recovery does not wait for a lock: whoever holds it is the answer. */
+/** Recovery barely waits for locks. A held lock is its answer. */
 const RECOVERY_LOCK_WAIT_SECONDS = 1;
 const RECOVERY_SILENCE_SECONDS = 8;
-/** A look is late when several scans have passed. One scan may wait for a connection and for an answer. */
-const LOOK_LATE_SCANS = 5;
-const LOOK_LATE_AT_LEAST_MS = 5_000;
+/**
+ * A look at the branches is late after this many scan intervals. One scan may wait for a connection and for an answer.
+ */
+const SCAN_LATE_INTERVALS = 5;
+const SCAN_LATE_MS_MIN = 5_000;
 
-/** Where a transaction works: whose entities it knows, and whose connections it takes. */
+/** Entities and connections for transactions in one database. */
 export interface Place {
   readonly source: DataSource;
   readonly pool: SessionPool;
 }
 
-/** One branch database: a private pool for branches at work, a small one for the recovery, and what the server is. */
-export class Resource {
+/** One branch database: a pool for working branches, a small pool for recovery, and the properties of the server. */
+export class ResourceManager {
   private schemaProblem = 'is not open yet';
-  /** Why the server does not list prepared branches, or empty. */
+  /** The reason why the server does not list prepared branches, or an empty text. */
   private refusal = '';
-  /** When the recovery has last seen what is prepared here, by the steady clock, and why it has not since. */
-  private lookedAt = performance.now();
-  private lookFailure = '';
-  /** Whether all that is wrong with the schema is what its own app has yet to do. */
+  /** Time of the last successful list of prepared branches, by the monotonic clock, and the error since then. */
+  private scannedAt = performance.now();
+  private scanFailure = '';
+  /** Whether the owning app can still remedy every schema problem by a migration. */
   private isBehind = true;
   private dialect: Dialect | undefined;
   private readonly source: DataSource;
   private readonly callTimeoutMs: number;
-  private readonly lookLateMs: number;
+  private readonly scanLateMs: number;
   private readonly pins: Record<'work' | 'recovery', string[]>;
   private pools: { work: SessionPool; recovery: SessionPool } | undefined;
   private readonly acceptUnflushed: boolean;
@@ -51,7 +56,7 @@ export class Resource {
     { core, options }: { core: CoreOptions; options: XaOptions },
   ) {
     this.callTimeoutMs = options.callTimeoutMs;
-    this.lookLateMs = Math.max(LOOK_LATE_AT_LEAST_MS, LOOK_LATE_SCANS * core.scanIntervalMs);
+    this.scanLateMs = Math.max(SCAN_LATE_MS_MIN, SCAN_LATE_INTERVALS * core.scanIntervalMs);
     this.acceptUnflushed = options.acceptUnflushed;
     this.source = branchSource(name, database, options.concurrencyMax);
     this.pins = {
@@ -63,27 +68,35 @@ export class Resource {
     };
   }
 
-  /** Why nothing can be begun here, or empty. Without its list of prepared branches an orphan here would stay for ever. */
+  /**
+   * The reason why no transaction can begin here, or an empty text. Without a list of prepared branches, orphans would
+   * stay for ever.
+   */
   get problem(): string {
     return [this.schemaProblem, this.refusal].filter(Boolean).join(', ');
   }
 
-  /** Why this database is not known to be well, or empty: also one that does not answer the recovery. */
-  get trouble(): string {
+  /**
+   * The reason why this database is degraded, or an empty text. Also covers a database that does not answer recovery.
+   */
+  get degradation(): string {
     if (this.problem) return this.problem;
-    const ageMs = performance.now() - this.lookedAt;
-    if (ageMs < this.lookLateMs) return '';
-    const why = this.lookFailure || 'no answer';
-    return `was not looked at for ${Math.round(ageMs / 1_000)} s: ${why}`;
+    const ageMs = performance.now() - this.scannedAt;
+    if (ageMs < this.scanLateMs) return '';
+    const why = this.scanFailure || 'no answer';
+    return `was not scanned for ${Math.round(ageMs / 1_000)} s: ${why}`;
   }
 
-  /** The recovery has failed to look at this database. */
-  lookFailed(error: Error): void {
-    this.lookFailure = error.message;
+  /** Records a failed look of recovery. */
+  scanFailed(error: Error): void {
+    this.scanFailure = error.message;
     if (error instanceof OptionsError) this.refusal = error.message;
   }
 
-  /** Where branches work. Only once it is open. */
+  /**
+   * Entities and pool for working branches.
+   * @throws XaUnavailable before `open`
+   */
   get work(): Place {
     return { source: this.source, pool: this.opened.work };
   }
@@ -93,19 +106,20 @@ export class Resource {
     return this.pools;
   }
 
-  /** True once the server has been asked what it is: from then on the recovery may work here, whatever the schema is. */
+  /** Whether vendor and version are known. Recovery may work from then on, whatever the schema is. */
   get isKnown(): boolean {
     return this.dialect !== undefined;
   }
 
-  /** Behind a SELECT: see the dialect. Only for one that is known. */
+  /** Lock clause of the dialect. Only if `isKnown`. */
   get sharedNowait(): string {
     return this.dialect!.sharedNowait;
   }
 
   /**
-   * @throws OptionsError for a server or a schema that will not do, XaUnavailable for a schema that its own app may still
-   *   bring up to date, and what connecting throws
+   * Opens the database, or checks it again. Idempotent.
+   * @throws OptionsError for a server or schema that cannot be used, XaUnavailable for a schema that its app may still
+   *   migrate, and connection errors
    */
   async open(): Promise<Dialect> {
     if (!this.source.isInitialized) await this.source.initialize();
@@ -117,26 +131,26 @@ export class Resource {
         idleMs: IDLE_MS,
       }),
     };
-    this.dialect ??= await this.firstLook();
+    this.dialect ??= await this.readDialect();
     await this.checkSchema();
     if (this.problem) throw this.isBehind ? new XaUnavailable(this.problem) : new OptionsError(this.problem);
     return this.dialect;
   }
 
-  private async firstLook(): Promise<Dialect> {
+  private async readDialect(): Promise<Dialect> {
     const dialect = await this.ask((query) => dialectOf(query));
-    this.lookedAt = performance.now();
+    this.scannedAt = performance.now();
     return dialect;
   }
 
   /**
-   * Looks whether the other app has migrated its database to what this program knows, and not beyond; and whether its
-   * server flushes what it commits, which can be changed while it runs.
+   * Compares the schema versions of the database with those that this program expects. Also checks the flush settings,
+   * which can change at run time.
    */
   async checkSchema(): Promise<void> {
     const wanted = { ...this.database.schema, [WITNESS]: WITNESS_VERSION };
     const versions = await this.ask((query) => query(SCHEMA_SQL)).catch((error) => {
-      if (isNoTable(error)) return [];
+      if (isMissingTable(error)) return [];
       throw error;
     });
     const has = new Map(versions.map(({ component, version }) => [String(component), Number(version)]));
@@ -153,8 +167,8 @@ export class Resource {
   }
 
   /**
-   * Runs statements of the recovery on a session that is not the branch's own. One that does not answer in time is
-   * given up with its connection.
+   * Runs statements of recovery on a session other than the branch's own. A statement that exceeds `callTimeoutMs` ends
+   * with its connection.
    */
   async ask<T>(work: (query: Query) => Promise<T>): Promise<T> {
     const session = await Session.open(this.opened.recovery, {
@@ -169,11 +183,11 @@ export class Resource {
     }
   }
 
-  /** Every prepared branch of this server, whoever has prepared it. */
+  /** Lists every prepared branch of this server, of all clients. */
   async prepared(): ReturnType<Dialect['recover']> {
     const branches = await this.ask((query) => this.dialect!.recover(query));
-    this.lookedAt = performance.now();
-    this.lookFailure = '';
+    this.scannedAt = performance.now();
+    this.scanFailure = '';
     this.refusal = '';
     return branches;
   }
@@ -186,8 +200,8 @@ export class Resource {
 
 const NO_SUCH_TABLE = 1146;
 
-/** The app of this database has not migrated it yet: no branch has ever worked here. */
-export function isNoTable(error: unknown): boolean {
+/** Whether the table is missing: the owning app has not migrated its database yet, so no branch has worked there. */
+export function isMissingTable(error: unknown): boolean {
   return (error as { errno?: number }).errno === NO_SUCH_TABLE;
 }
 

@@ -13,26 +13,29 @@ import { type BranchDatabase, IDLE_MS } from './branch-database.js';
 import { XaUnavailable } from './errors.js';
 import { DecisionLog } from './log.js';
 import { silenceSecondsOf, XA_OPTIONS, type XaOptions } from './options.js';
-import { type Place, Resource } from './resource-manager.js';
+import { type Place, ResourceManager } from './resource-manager.js';
 
 export const BRANCHES = Symbol('dtx xa branches');
-const LOOK_EVERY_MS = 25;
+const POLL_MS = 25;
 const LOG_NAME = 'the decision log';
 
-/** The databases that take part: the app's own, which holds the decision log, and those of the branches. */
+/** All databases of XA: the app's own with the decision log, and the branch databases. */
 @Injectable()
-export class Resources {
-  readonly branches: readonly Resource[];
+export class ResourceManagers {
+  readonly branches: readonly ResourceManager[];
   private readonly logger = new Logger('Xa');
   private readonly stopping = new AbortController();
   private last: SessionPool | undefined;
   private opening: Promise<unknown> = Promise.resolve();
   private isOpeningLog = false;
-  /** Why the last attempt to open one of them has failed, or an empty text. Without an entry none was made. */
+  /**
+   * The error of the last attempt to open a database, or an empty text after a success. Without an entry there was no
+   * attempt.
+   */
   private readonly tried = new Map<string, string>();
-  private readonly openedOnce = new Set<Resource>();
-  /** What was last told of a branch that was opened. */
-  private readonly told = new Map<Resource, string>();
+  private readonly openedOnce = new Set<ResourceManager>();
+  /** The last problem that was logged, by branch database. */
+  private readonly logged = new Map<ResourceManager, string>();
 
   constructor(
     private readonly database: Database,
@@ -42,13 +45,15 @@ export class Resources {
     @Inject(XA_OPTIONS) private readonly options: XaOptions,
     @Inject(BRANCHES) branches: Readonly<Record<string, BranchDatabase>>,
   ) {
-    this.branches = Object.entries(branches).map(([name, database]) => new Resource(name, database, { core, options }));
+    this.branches = Object.entries(branches).map(
+      ([name, database]) => new ResourceManager(name, database, { core, options }),
+    );
   }
 
-  /** Begins to open the decision log and the branch databases. Each is retried until it is open. */
+  /** Starts to open the decision log and the branch databases. Each is retried until it is open. */
   open(): void {
     this.log.whenLost(() => void this.reopenLog());
-    this.conditions.register(() => this.troubles());
+    this.conditions.register(() => this.degradations());
     this.opening = Promise.all([
       this.reopenLog(),
       ...this.branches.map((branch) => this.keepTrying(branch.name, () => this.openBranch(branch))),
@@ -65,50 +70,52 @@ export class Resources {
     await this.last?.end();
   }
 
-  /** Where the last resource works, with the user's entities. Only after `require`. */
+  /** Entities and pool of the last resource. Only after `require`. */
   get lastResource(): Place {
     return { source: this.database.source, pool: this.last! };
   }
 
   /**
-   * The branches of these names, once they are open. The name of the app's own database may be among the names.
-   * @throws DtxError for a name that is not configured; XaUnavailable, which says what is missing, after `waitMs`
+   * The branch databases of these names, once they are open. The app's own name may be among the names.
+   * @throws DtxError for a name that is not configured, XaUnavailable with the reason after `waitMs`
    */
-  async require(names: readonly string[], waitMs: number): Promise<Resource[]> {
+  async require(names: readonly string[], waitMs: number): Promise<ResourceManager[]> {
     const wanted = names.filter((name) => name !== this.core.app);
-    if (this.branches.length === 0) throw new XaUnavailable('XA is not configured: it has no databases of branches');
+    if (this.branches.length === 0)
+      throw new XaUnavailable('XA is not configured: `XaModule.forRoot` has no `branches`');
     const found = wanted.map((name) => {
       const branch = this.branches.find((one) => one.name === name);
-      if (!branch) throw new DtxError(`XA knows no database ${name}`);
+      const known = () => [this.core.app, ...this.branches.map((one) => one.name)].join(', ');
+      if (!branch) throw new DtxError(`unknown XA database "${name}"; configured: ${known()}`);
       return branch;
     });
     if (found.length === 0 || new Set(wanted).size < wanted.length)
-      throw new DtxError(`an XA transaction needs branches, each once; got ${names.join(', ')}`);
+      throw new DtxError(`an XA transaction needs at least one branch database, each once: got ${names.join(', ')}`);
     const isOpen = () => this.last && !this.log.problem && found.every((one) => !one.problem);
-    for (const end = performance.now() + waitMs; !isOpen(); await sleep(LOOK_EVERY_MS)) {
+    for (const end = performance.now() + waitMs; !isOpen(); await sleep(POLL_MS)) {
       const problems = found.filter(({ problem }) => problem).map(({ name, problem }) => `${name} ${problem}`);
-      const said = [...(this.log.problem ? [this.log.problem] : []), ...problems].join('; ');
-      if (performance.now() > end) throw new XaUnavailable(said || 'the decision log is not open yet');
+      const reason = [...(this.log.problem ? [this.log.problem] : []), ...problems].join('; ');
+      if (performance.now() > end) throw new XaUnavailable(reason || 'the decision log is not open yet');
     }
     return found;
   }
 
-  /** Once per change of what is wrong with a branch database. */
-  tellChanges(): void {
+  /** Logs each change of a branch database's problem, once. */
+  logChanges(): void {
     for (const branch of this.openedOnce) {
-      const { name, problem, trouble } = branch;
-      const state = problem || (trouble && 'late');
-      if (state === (this.told.get(branch) ?? '')) continue;
-      this.told.set(branch, state);
-      if (state) this.logger.warn(`branch database ${name} ${trouble}`);
+      const { name, problem, degradation } = branch;
+      const state = problem || (degradation && 'late');
+      if (state === (this.logged.get(branch) ?? '')) continue;
+      this.logged.set(branch, state);
+      if (state) this.logger.warn(`branch database ${name} ${degradation}`);
       else this.logger.log(`branch database ${name} works again`);
     }
   }
 
-  /** What is being opened for the first time is not degraded yet. */
-  private troubles(): Condition[] {
+  /** A database before its first attempt is not degraded yet. */
+  private degradations(): Condition[] {
     const log = { name: LOG_NAME, title: 'xa log', reason: this.log.problem };
-    const branches = this.branches.map(({ name, trouble }) => ({ name, title: `xa ${name}`, reason: trouble }));
+    const branches = this.branches.map(({ name, degradation }) => ({ name, title: `xa ${name}`, reason: degradation }));
     return [log, ...branches].flatMap(({ name, title, reason }) => {
       const failure = this.tried.get(name);
       if (!reason || failure === undefined) return [];
@@ -116,7 +123,10 @@ export class Resources {
     });
   }
 
-  /** Until it is open: one that is somewhere else may come back, or be confirmed by a person. */
+  /**
+   * Opens the log, with retries until it is open. A log in another place may come back, or an operator may confirm the
+   * move.
+   */
   private async reopenLog(): Promise<void> {
     if (this.isOpeningLog) return;
     this.isOpeningLog = true;
@@ -135,15 +145,15 @@ export class Resources {
     this.last ??= poolLike(this.database.source, pins, { size, queueMax: size, idleMs: IDLE_MS });
   }
 
-  private async openBranch(branch: Resource): Promise<void> {
+  private async openBranch(branch: ResourceManager): Promise<void> {
     const { vendor, version } = await branch.open();
     this.openedOnce.add(branch);
     this.logger.log(`branch database ${branch.name} is ${vendor} ${version}`);
   }
 
-  /** A database that is away delays nothing else; one that cannot take part is complained about until it can. */
+  /** Opens one database with retries. An unavailable one delays nothing else. Each new reason is logged once. */
   private async keepTrying(name: string, open: () => Promise<void>): Promise<void> {
-    let said = '';
+    let lastText = '';
     for (let attempt = 1; !this.stopping.signal.aborted; attempt++) {
       try {
         await open();
@@ -151,13 +161,13 @@ export class Resources {
         return;
       } catch (error) {
         this.tried.set(name, textOf(error));
-        const text = `XA cannot use ${name}: ${textOf(error)}`;
-        if (text !== said) {
-          // Apps may start in any order: what another one has not migrated yet is waited for like a server.
-          if (isDatabaseAway(error) || error instanceof XaUnavailable) this.logger.warn(`${text}; trying on`);
+        const text = `XA cannot use ${name}, retrying: ${textOf(error)}`;
+        if (text !== lastText) {
+          // Apps may start in any order, so a missing migration of another app is retried like an unavailable server.
+          if (isDatabaseAway(error) || error instanceof XaUnavailable) this.logger.warn(text);
           else this.logger.error(text);
         }
-        said = text;
+        lastText = text;
         const { signal } = this.stopping;
         await sleep(backoffMs(this.core.reconnect, attempt), undefined, { signal }).catch(() => {});
       }

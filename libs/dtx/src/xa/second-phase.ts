@@ -1,4 +1,4 @@
-// Step 4 of 5 - second phase: what was decided is done to every branch until each is in its place; in any instance.
+// Step 4 of 5 - second phase: the decision is applied to every branch until all are resolved, in any instance.
 
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { backoffMs } from '../core/async/backoff.js';
@@ -20,7 +20,7 @@ import { measure } from '../core/telemetry.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { AfterCommit, type BeforeDone } from './after-commit.js';
 import type { XaBranch } from './branch.js';
-import { type Carried, CarryOut } from './carry-out.js';
+import { type BranchResult, CarryOut } from './carry-out.js';
 import { Decisions } from './decisions.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { DecisionLog } from './log.js';
@@ -28,12 +28,13 @@ import { heldForMs, leaseMsOf, XA_OPTIONS, type XaOptions } from './options.js';
 import { isLogFault, XA, type XaRow } from './xa-tables.js';
 import { parseGtrid } from './xid.js';
 
-/** A branch that a session holds is looked at again after this part of its transaction's age. */
-const HELD_AGAIN_PART = 1 / 4;
+/** The next attempt on a branch that a session holds comes after this part of its transaction's age. */
+const HELD_RETRY_PART = 1 / 4;
 
 /**
- * Carries decisions out. The caller's process does it right after the decision, on the connections that have prepared
- * the branches; the scan takes over when that process died, from sessions of its own, and believes only the witnesses.
+ * Applies decisions. The caller's process does so right after the decision, on the connections that prepared the
+ * branches. If that process dies, the scan of any instance continues when the lease expires, from other sessions. It
+ * then trusts only the witnesses.
  */
 @Injectable()
 export class SecondPhase {
@@ -41,8 +42,8 @@ export class SecondPhase {
   private readonly loop: DurableLoop<XaRow>;
   private readonly marks: Batcher<XaRow>;
   private readonly afterCommit: AfterCommit;
-  /** Branches of this process's own transactions, by the row's id, and who waits for them. */
-  private readonly own = new Map<string, { branches: ReadonlyMap<string, XaBranch>; told: () => void }>();
+  /** Branches and waiting caller of this process's own transactions, by row id. */
+  private readonly own = new Map<string, { branches: ReadonlyMap<string, XaBranch>; release: () => void }>();
 
   constructor(
     private readonly database: Database,
@@ -60,17 +61,17 @@ export class SecondPhase {
     const leaseMs = leaseMsOf(core, options);
     const { absentMs, handlerTimeoutMs: hookMs } = core;
     const limits = { inWorkMax: options.concurrencyMax, leaseMs, absentMs, hookMs };
-    this.afterCommit = new AfterCommit(database, limits, (row, error) => this.tell(row, error));
+    this.afterCommit = new AfterCommit(database, limits, (row, error) => this.alert(row, error));
     this.loop = loops.create<XaRow>({
       scheme: SCHEME,
       table: XA,
       leaseMs,
       scanIntervalMs: core.scanIntervalMs,
-      // Room for every transaction of this process, and for as many that others have left.
+      // Room for every transaction of this process, and for as many that other processes left behind.
       concurrencyMax: 2 * options.concurrencyMax,
       attemptsMax: options.attemptsMax,
       backoff: options.backoff,
-      // What a copy has brought along is not its own to carry out.
+      // A copied log must not apply the decisions of its original.
       canRun: () => log.id !== '',
       run: (row) => this.run(row),
       describe: (row) => ({ gid: row.gid, step: stepOf(row) }),
@@ -78,14 +79,14 @@ export class SecondPhase {
     });
   }
 
-  /** By hand only as it was decided: a decision is never reversed. A fault of the log has answers of its own. */
+  /** Resolves a row by hand, only in line with its decision. A fault of the log has resolutions of its own. */
   private async resolve(sql: Sql, row: TableRow, outcome: Outcome): Promise<boolean> {
     if (isLogFault(row.id) ? !(await this.log.settle(sql, row.id, outcome)) : outcome === 'reject') return false;
     await settleFinal(sql, XA, { ids: [row.id] });
     return true;
   }
 
-  /** @throws OptionsError for a second one */
+  /** @throws OptionsError when a hook is set already */
   setBeforeDone(hook: BeforeDone): void {
     this.afterCommit.set(hook);
   }
@@ -108,57 +109,60 @@ export class SecondPhase {
   }
 
   /**
-   * The fast path: the decision was made here just now. Resolves after the first round, or when that takes too long;
-   * the outcome is certain either way.
+   * The fast path, right after the decision. Resolves after the first round, or after `secondPhaseWaitMs`. The outcome
+   * is final before that.
    */
   async runNow(row: XaRow, branches: readonly XaBranch[]): Promise<void> {
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, this.options.secondPhaseWaitMs);
-      const told = () => {
+      const release = () => {
         clearTimeout(timer);
         resolve();
       };
-      if (this.loop.room <= 0) return void this.commitOnly(branches).then(told);
-      this.own.set(row.id, { branches: new Map(branches.map((branch) => [branch.name, branch])), told });
+      if (this.loop.room <= 0) return void this.commitOnly(branches).then(release);
+      this.own.set(row.id, { branches: new Map(branches.map((branch) => [branch.name, branch])), release });
       this.loop.runNow(row);
     });
   }
 
-  /** Without room the locks are let go of all the same; the row, whose lease runs out, is left to the scan. */
+  /**
+   * Without room the branches are still committed, which frees their locks. The scan finishes the row when its lease
+   * expires.
+   */
   private async commitOnly(branches: readonly XaBranch[]): Promise<void> {
     await Promise.all(branches.map((branch) => this.carryOut.isCommitted(branch)));
   }
 
-  /** A row that this process has just decided on for branches of others. Without room it waits for its lease to end. */
-  takeUp(row: XaRow): void {
+  /** Runs a row that this process has just decided for an orphan. Without room it waits for its lease to expire. */
+  adopt(row: XaRow): void {
     if (this.loop.room > 0) this.loop.runNow(row);
   }
 
   private async run(row: XaRow): Promise<Tried> {
-    // A person has asked for another look at the log itself, and whoever looks at it next parks it again.
-    if (isLogFault(row.id)) return { kind: 'hopeless', error: row.last_error ?? 'the decision log cannot be believed' };
-    // Copied along with its log, which has an id of its own now: the branches are the original's.
+    // An operator asked for another check of the log. The next scan that finds the fault parks it again.
+    if (isLogFault(row.id)) return { kind: 'hopeless', error: row.last_error ?? 'the decision log cannot be trusted' };
+    // A row that was copied with its log. The copy has an id of its own now, and the branches belong to the original.
     const logId = parseGtrid(row.gtrid)?.logId ?? this.log.id;
     if (this.log.id !== '' && logId !== this.log.id)
-      return { kind: 'hopeless', error: `it was decided by another decision log, ${logId}` };
+      return { kind: 'hopeless', error: `the row belongs to another decision log: ${logId}` };
     const own = this.own.get(row.id);
     this.own.delete(row.id);
     try {
       const open = await this.round(row, own?.branches ?? new Map());
       if (open) return open;
     } finally {
-      // What is left to do for it is nothing that a caller waits for.
-      own?.told();
+      // The caller does not wait for the rest.
+      own?.release();
     }
     return this.finish(row);
   }
 
   /**
-   * One round over all branches in parallel: one that cannot be reached does not hold back the others. Null when every
-   * one of them is in its place.
+   * Runs one round over all branches in parallel, so an unavailable one does not delay the others. Resolves to null
+   * when all are resolved.
    */
   private async round(row: XaRow, own: ReadonlyMap<string, XaBranch>): Promise<Tried | null> {
-    if (row.decision === null) return { kind: 'hopeless', error: 'whether it was decided is not known any more' };
+    if (row.decision === null) return { kind: 'hopeless', error: 'the decision is lost; end the branches by hand' };
     let isFirst = true;
     const carried = await Promise.all(
       row.branches.split(',').map(async (name) => {
@@ -171,43 +175,43 @@ export class SecondPhase {
       }),
     );
     const open = carried.filter(({ settled }) => settled !== 'done');
-    if (open.length > 0) return this.triedOf(row, open);
+    if (open.length > 0) return this.resultOf(row, open);
     await failpoint(row.decision === 'COMMIT' ? failpoints.allBranches : failpoints.claimed, async () => {});
     return null;
   }
 
   /**
-   * A branch that has gone the other way is a person's; the row is theirs once nothing is left to do for the others. A
-   * name that is not known here is not an attempt: another instance may have the database.
+   * A heuristic branch needs an operator. The row is parked once nothing is left to do for the other branches. An
+   * unknown name does not count as an attempt, since another instance may have that database.
    */
-  private async triedOf(row: XaRow, open: readonly Carried[]): Promise<Tried> {
+  private async resultOf(row: XaRow, open: readonly BranchResult[]): Promise<Tried> {
     const error = open.map(({ about }) => about).join('; ');
-    const has = (state: Carried['settled']) => open.some(({ settled }) => settled === state);
-    if (open.every(({ settled }) => settled === 'contrary')) return { kind: 'hopeless', error };
+    const has = (state: BranchResult['settled']) => open.some(({ settled }) => settled === state);
+    if (open.every(({ settled }) => settled === 'heuristic')) return { kind: 'hopeless', error };
     const isUnknownForLong = has('unknown') && Number(row.age_ms ?? 0) > this.options.unknownBranchMs;
-    if (has('contrary') || isUnknownForLong) await this.tell(row, error);
+    if (has('heuristic') || isUnknownForLong) await this.alert(row, error);
     if (!has('held')) return { kind: 'unreachable' };
     return this.isStillHeld(row) ? this.waitForSession(row, error) : { kind: 'failed', error };
   }
 
-  /** Whoever holds a branch is alive, or its server will end it for its silence: to wait for that is not an attempt. */
+  /** A live session may hold the branch, or the server is about to end it for idleness. That wait is not an attempt. */
   private isStillHeld(row: XaRow): boolean {
     return Number(row.age_ms ?? 0) < heldForMs(this.options);
   }
 
   private async waitForSession(row: XaRow, error: string): Promise<Tried> {
     const { firstMs, capMs } = this.options.backoff;
-    const plainMs = Math.min(Math.max(Number(row.age_ms ?? 0) * HELD_AGAIN_PART, firstMs), capMs);
+    const plainMs = Math.min(Math.max(Number(row.age_ms ?? 0) * HELD_RETRY_PART, firstMs), capMs);
     const delayMs = backoffMs({ firstMs: plainMs, factor: 1, capMs }, 1);
     await settleAgain(this.database.own, XA, row, { error, delayMs, attempts: row.attempts });
     return { kind: 'settled' };
   }
 
-  /** The alert is raised beside the work, which goes on; once for as long as it is open. */
-  private async tell(row: XaRow, error: string): Promise<void> {
+  /** Raises one alert while the row stays in work. */
+  private async alert(row: XaRow, error: string): Promise<void> {
     const incident = { scheme: SCHEME, id: row.id, gid: row.gid, step: stepOf(row), lastError: error };
     await this.alerts.tell(incident, 'OPEN', async (sql) => {
-      // Its lease may have run out meanwhile, and another instance has finished it: that has closed what was to be closed.
+      // If the lease expired, another instance may have settled the row, and has closed its alert.
       const open = `SELECT id FROM dtx_xa WHERE id = ? AND state IN ('COMMITTING', 'ROLLING_BACK') FOR UPDATE`;
       const rows: unknown[] = await sql.query(open, [row.id]);
       if (rows.length === 0) return false;
@@ -216,12 +220,12 @@ export class SecondPhase {
     });
   }
 
-  /** What follows a commit comes before the mark: if it fails, or the process dies, the row is due again. */
+  /** The hook runs before the mark. If it fails or the process dies, the row is due again. */
   private async finish(row: XaRow): Promise<Tried> {
-    const later = await this.afterCommit.follow(row);
-    if (later) return later;
-    // Not awaited: if the mark fails, the lease runs out and the witnesses are looked at again.
-    this.marks.add(row).catch((error) => this.logger.warn(`cannot mark ${row.id}: ${textOf(error)}`));
+    const postponed = await this.afterCommit.follow(row);
+    if (postponed) return postponed;
+    // Not awaited. If the mark fails, the lease expires and the next round checks the witnesses again.
+    this.marks.add(row).catch((error) => this.logger.warn(`cannot mark ${row.id} DONE, retrying: ${textOf(error)}`));
     return { kind: 'settled' };
   }
 
@@ -232,5 +236,5 @@ export class SecondPhase {
 }
 
 function stepOf({ decision }: XaRow): string {
-  return `carrying out ${decision ?? 'no decision'} of an XA transaction`;
+  return `second phase (${decision ?? 'no decision'}) of an XA transaction`;
 }

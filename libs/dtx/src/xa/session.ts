@@ -8,19 +8,19 @@ import type { TransactionScope } from '../core/database/transaction-scope.js';
 import { errnoOf, isDatabaseAway, SERVER_ERRNO_MIN } from '../core/errors/sql-errors.js';
 import { XaUnavailable } from './errors.js';
 
-/** How long to wait for a connection, and for the answer to one statement of the protocol; in milliseconds. */
+/** Waits in milliseconds: for a connection, and for the answer to one protocol statement. */
 export interface Limits {
   readonly withinMs: number;
   readonly limitMs: number;
 }
 
 /**
- * One connection on which one branch lives and dies. The caller's statements go through the guard of every transaction of
- * the library's, and the first that fails is the end of the branch: after a lock wait the servers would gladly prepare the
- * half that is left.
+ * The connection of one branch, for the branch's whole life. The caller's statements pass the guard of every
+ * transaction of the library. The first one that fails ends the branch: after a lock wait, servers would prepare the
+ * remaining half.
  */
 export class Session {
-  /** Whether the connection still does what it is told; if not, only its end is certain. */
+  /** Whether the connection still works. If not, only its end is certain. */
   isSound = true;
   private isEnded = false;
   private bound: BoundRunner | undefined;
@@ -34,10 +34,10 @@ export class Session {
     this.aborted = new Promise<never>((_, reject) => {
       this.abortWith = reject;
     });
-    this.aborted.catch(() => {}); // heard by whoever waits for a statement
+    this.aborted.catch(() => {}); // `watch` reports the error to a waiting statement
   }
 
-  /** @throws XaUnavailable when the pool has not given a connection in time, and what connecting throws */
+  /** @throws XaUnavailable when the pool gives no connection in time, and connection errors */
   static async open(pool: SessionPool, { withinMs, limitMs }: Limits): Promise<Session> {
     const connecting = pool.acquire();
     let timer: NodeJS.Timeout | undefined;
@@ -46,7 +46,7 @@ export class Session {
     });
     const tap = await Promise.race([connecting, limit]).finally(() => clearTimeout(timer));
     if (tap) return new Session(tap, limitMs);
-    // Whoever waits for it next is to have it.
+    // The late connection goes back to the pool.
     connecting.then(
       (late) => late.release(),
       () => {},
@@ -62,12 +62,12 @@ export class Session {
     return this.bound!.scope;
   }
 
-  /** Why the branch cannot be committed any more. */
+  /** The reason why the branch cannot be committed any more. */
   get failure(): unknown {
     return this.bound?.scope.failure ?? this.bound?.scope.evidence.firstError;
   }
 
-  /** From now on the caller may use the manager, with the entities of `source`. */
+  /** Opens the manager to the caller, with the entities of `source`. */
   enter(source: DataSource, { withSavepoint }: { withSavepoint: boolean }): BoundRunner {
     this.bound = new BoundRunner(source, this.tap, { everyErrorEnds: true }, (statement) => this.watch(statement));
     this.bound.open({ withSavepoint });
@@ -75,26 +75,32 @@ export class Session {
   }
 
   /**
-   * The caller is out. What it has begun without awaiting it still belongs to the branch, and is waited for. Whatever
-   * comes from now on is refused, instead of meeting a connection without the branch.
+   * Ends the caller's access. Waits for statements that the caller began without awaiting, since they belong to the
+   * branch. Later statements are refused, so none runs on the connection after the branch has ended.
    */
   async leave(): Promise<void> {
     this.bound?.close();
     await this.watch(this.bound?.settled() ?? Promise.resolve()).catch(() => {});
   }
 
-  /** A statement of the protocol's own, as text: XA statements cannot be prepared ones. Several go in one round trip. */
+  /**
+   * Sends protocol statements as text, since XA statements cannot be prepared. Several travel in one round trip.
+   * @throws XaUnavailable when the answer takes longer than `limitMs`
+   */
   async send<T = Row[]>(statement: string, values?: readonly SqlValue[]): Promise<T> {
     const limit = setTimeout(() => this.abort(new XaUnavailable(`no answer within ${this.limitMs} ms`)), this.limitMs);
     return this.watch(this.tap.ask<T>(statement, values)).finally(() => clearTimeout(limit));
   }
 
-  /** Ends every wait on this connection with the error: a network that swallows bytes never would. */
+  /** Ends every wait on this connection with the error. A network that drops packets would never end it. */
   abort(error: Error): void {
     this.abortWith(error);
   }
 
-  /** Back to its pool. Only for a connection on which nothing is left open; one that the caller has changed ends. */
+  /**
+   * Returns the connection to its pool. Only with nothing open on it. A session that the caller has altered is ended
+   * instead.
+   */
   release(state: 'committed' | 'rolled back'): void {
     if (this.isEnded) return;
     this.isEnded = true;
@@ -103,7 +109,7 @@ export class Session {
     else this.tap.release();
   }
 
-  /** Ends the connection. What was not prepared is rolled back by the server, what was is left to the recovery. */
+  /** Ends the connection. The server rolls back an unprepared branch, and recovery resolves a prepared one. */
   destroy(): void {
     if (this.isEnded) return;
     this.isEnded = true;
@@ -122,7 +128,7 @@ export class Session {
   }
 }
 
-/** Whether the server has said no. Anything else leaves open whether the statement was carried out. */
+/** Whether the server refused the statement. After any other error the statement may have been carried out. */
 export function isAnswered(error: unknown): boolean {
   return errnoOf(error) >= SERVER_ERRNO_MIN && !isDatabaseAway(error);
 }

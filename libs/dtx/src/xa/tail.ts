@@ -1,4 +1,4 @@
-// For step 5, recovery: a branch that was committed proves its decision; a log that does not know of it has lost its end.
+// For step 5, recovery: a committed branch proves a decision. If the log lacks it, the newest rows of the log are lost.
 
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { Database } from '../core/database/database.service.js';
@@ -12,36 +12,38 @@ import type { Query } from './dialect.js';
 import { LogIncidents } from './incidents.js';
 import { DecisionLog, type LogState } from './log.js';
 import { XA_OPTIONS, type XaOptions } from './options.js';
-import { isNoTable, type Resource } from './resource-manager.js';
-import { Resources } from './resource-managers.js';
+import { isMissingTable, type ResourceManager } from './resource-manager.js';
+import { ResourceManagers } from './resource-managers.js';
 import { parseGtrid } from './xid.js';
 
-/** So many of the newest witnesses are looked at each time, and all that have come since the last time. */
+/** Number of the newest witnesses that each check reads, besides all that are new since the last check. */
 const PAGE = 1_000;
-/** Beyond its deadline a decision is this old at least when it is missed: it may be read from where it comes late. */
+/** Age of a missing decision beyond its deadline. The log may be read from a place that receives it late. */
 const MARGIN_MS = 2_000;
-/** `<log id, 16>.<timeout, 6>.`: witnesses of one log and one timeout stand together, in the order of their begin. */
+/**
+ * Length of `<log id, 16>.<timeout, 6>.`: witnesses of one log and timeout are adjacent, in the order of their begin.
+ */
 const PREFIX_CHARS = 24;
 
 /**
- * Compares the log with the witnesses of committed branches. A log that is set back (restored from a backup, failed over
- * to a replica that lagged) has lost all that it had decided up to that moment, so the newest witnesses show it. Not by
- * the log alone: everything in it is set back together.
+ * Compares the log with the witnesses of committed branches. A log that was restored from a backup, or lives on a
+ * promoted replica that lagged, lacks its newest decisions. The newest witnesses show that. The log alone cannot,
+ * because everything in it was set back together.
  */
 @Injectable()
 export class TailCheck {
   private readonly logger = new Logger('XaLog');
-  /** Up to where the witnesses of a database were looked at, by their prefix and database. */
+  /** The newest compared gtrid, by database and prefix. */
   private readonly seen = new Map<string, string>();
   private timer: NodeJS.Timeout | undefined;
   private checking: Promise<void> | undefined;
-  /** When each database was last compared, or found silent, by `performance.now()`. */
-  private readonly triedAt = new Map<Resource, number>();
+  /** Time of the last comparison of each database, or of the last failed one, by `performance.now()`. */
+  private readonly comparedAt = new Map<ResourceManager, number>();
   private isStopped = false;
 
   constructor(
     private readonly database: Database,
-    private readonly resources: Resources,
+    private readonly resources: ResourceManagers,
     private readonly log: DecisionLog,
     private readonly incidents: LogIncidents,
     @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
@@ -58,9 +60,9 @@ export class TailCheck {
     await this.checking?.catch(() => {});
   }
 
-  /** True when every database that is open here was compared within the interval, or does not answer. */
+  /** Resolves to true if every open database was compared within the interval, or did not answer. */
   async fresh(): Promise<boolean> {
-    // One that is under way may have begun before a database, or the log, was opened.
+    // A running check may have begun before a database or the log was opened.
     for (let tries = 1; tries <= 2 && !this.isFresh; tries++) {
       this.checking ??= this.check().finally(() => {
         this.checking = undefined;
@@ -70,14 +72,17 @@ export class TailCheck {
     return this.isFresh;
   }
 
-  /** Since the log was opened: it may have been set back while it was not. */
+  /**
+   * Whether the comparison is recent. One before the log's opening does not count, since the log may have been set back
+   * before.
+   */
   get isFresh(): boolean {
     const oldest = Math.max(this.log.openedAt, performance.now() - this.options.logCheckIntervalMs);
     const isOpen = this.log.id !== '';
-    return isOpen && this.known.every((resource) => (this.triedAt.get(resource) ?? 0) > oldest);
+    return isOpen && this.known.every((resource) => (this.comparedAt.get(resource) ?? 0) > oldest);
   }
 
-  private get known(): Resource[] {
+  private get known(): ResourceManager[] {
     return this.resources.branches.filter(({ isKnown }) => isKnown);
   }
 
@@ -85,7 +90,7 @@ export class TailCheck {
     if (this.isStopped) return;
     this.timer = setTimeout(() => {
       void this.fresh()
-        .catch((error) => this.say(error))
+        .catch((error) => this.logUnexpected(error))
         .finally(() => this.schedule(this.core.scanIntervalMs));
     }, delayMs);
   }
@@ -98,31 +103,32 @@ export class TailCheck {
     const state = await this.log.read();
     await Promise.all(
       this.known.map(async (resource) => {
-        // One that cannot be compared holds up nothing: before a decision every database is asked about its transaction.
-        await this.compare(resource, state).catch((error) => this.say(error));
-        this.triedAt.set(resource, performance.now());
+        // A database that cannot be compared delays nothing. Each decision asks every database about its transaction
+        // anyway.
+        await this.compare(resource, state).catch((error) => this.logUnexpected(error));
+        this.comparedAt.set(resource, performance.now());
       }),
     );
   }
 
-  private say(error: unknown): void {
-    const isExpected = isUnavailable(error) || isNoTable(error);
-    if (!isExpected) this.logger.error(`cannot compare the decision log with the branches: ${textOf(error)}`);
+  private logUnexpected(error: unknown): void {
+    const isExpected = isUnavailable(error) || isMissingTable(error);
+    if (!isExpected) this.logger.error(`cannot compare the decision log with the branches, retrying: ${textOf(error)}`);
   }
 
-  private async compare(resource: Resource, state: LogState): Promise<void> {
+  private async compare(resource: ResourceManager, state: LogState): Promise<void> {
     const prefixes = await resource.ask((query) => prefixesOf(query, this.log.id));
     for (const prefix of prefixes) await this.compareFrom(resource, prefix, state);
   }
 
-  /** Newest first, page by page, down to what was looked at before. */
+  /** Reads the witnesses from the newest, page by page, down to the ones compared before. */
   private async compareFrom(
-    resource: Resource,
+    resource: ResourceManager,
     prefix: string,
     { nowMs, trustedFromMs, doubtedUntilMs }: LogState,
   ): Promise<void> {
     const timeoutMs = Number.parseInt(prefix.slice(17, 23), 16);
-    // What is missing from a log that is in doubt already is no news.
+    // A log that is in doubt already has its alert for older losses.
     const since = Math.max(trustedFromMs, doubtedUntilMs, nowMs - this.options.retentionMs);
     const floor = prefix + idFloor(since);
     let before = prefix + idFloor(nowMs - timeoutMs - MARGIN_MS);
@@ -132,33 +138,33 @@ export class TailCheck {
     for (;;) {
       const gtrids = await resource.ask((query) => committed(query, { from: floor, before }));
       newest ||= gtrids[0] ?? '';
-      await this.report(
+      await this.compareWitnesses(
         resource,
         gtrids.filter((gtrid) => parseGtrid(gtrid) !== null),
       );
       before = gtrids.at(-1) ?? '';
-      // The first pass looks at the newest only: what was lost long ago was lost with all that came after it.
+      // The first pass reads only the newest page: older decisions are lost only together with all later ones.
       if (gtrids.length < PAGE || seenBefore === '' || before <= seenBefore) break;
     }
     if (newest > seenBefore) this.seen.set(key, newest);
   }
 
-  private async report(resource: Resource, gtrids: readonly string[]): Promise<void> {
+  private async compareWitnesses(resource: ResourceManager, gtrids: readonly string[]): Promise<void> {
     const missing = await this.undecided(gtrids);
     if (missing.length === 0) return;
-    // Witnesses go before their decisions: one that is still there was not purged together with its decision.
-    const still = await resource.ask((query) => query(STILL_SQL, [missing]));
+    // The purge removes witnesses before their decisions, so a witness that still exists was not purged.
+    const still = await resource.ask((query) => query(UNPURGED_SQL, [missing]));
     if (still.length > 0)
-      await this.tell(
+      await this.reportMissing(
         resource.name,
         still.map(({ gtrid }) => String(gtrid)),
       );
   }
 
-  /** A branch of this gtrid was committed in this database, and the log knows of no decision. */
-  async tell(where: string, gtrids: readonly string[]): Promise<void> {
+  /** Reports that a branch of this gtrid is committed in this database while the log lacks the decision. */
+  async reportMissing(where: string, gtrids: readonly string[]): Promise<void> {
     const more = gtrids.length > 1 ? ` and ${gtrids.length - 1} more` : '';
-    const seen = `${where} has committed ${gtrids[0]}${more}, and dtx_xa has no decision on it`;
+    const seen = `${where} has committed ${gtrids[0]}${more}, and dtx_xa has no such decision`;
     const isStill = async (sql: Sql) => !(await this.log.isTrusted(sql, parseGtrid(gtrids[0]!)!.startMs));
     await this.incidents.raise('tail', seen, { gtrid: gtrids[0]!, isStill });
   }
@@ -172,7 +178,7 @@ export class TailCheck {
   }
 }
 
-/** Which timeouts the transactions of this log were given, as far as they left witnesses: a few, each one step of the index. */
+/** The timeouts in use in this log's witnesses, as prefixes. There are few, and each takes one index step. */
 async function prefixesOf(query: Query, logId: string): Promise<string[]> {
   const found: string[] = [];
   const end = `${logId}/`; // sorts right behind `<log id>.`
@@ -196,4 +202,4 @@ async function committed(query: Query, { from, before }: { from: string; before:
   return rows.map(({ gtrid }) => String(gtrid));
 }
 
-const STILL_SQL = `SELECT gtrid FROM dtx_xa_witness WHERE gtrid IN (?) AND who = 'branch'`;
+const UNPURGED_SQL = `SELECT gtrid FROM dtx_xa_witness WHERE gtrid IN (?) AND who = 'branch'`;

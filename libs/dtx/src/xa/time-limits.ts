@@ -5,12 +5,12 @@ import type { Participant } from './branch.js';
 import { XaUnavailable } from './errors.js';
 
 /**
- * A connection may hang for as long as it likes, a transaction must not: past its deadline all waits on connections end.
- * The work may wait for something else, for which there is `late`, which rejects then. Nothing else may be raced with
- * it: what the other steps wait for is what became of the decision.
+ * Ends all waits on connections at the transaction's deadline, since a connection may hang for any time. `late` rejects
+ * then, for work that waits for something else. Only the work may race with it: the other steps wait for the fate of
+ * the decision.
  */
-export async function inTime<T>(
-  everybody: readonly Participant[],
+export async function withinDeadline<T>(
+  participants: readonly Participant[],
   { gid, limitMs }: { gid: string; limitMs: number },
   steps: (late: Promise<never>) => Promise<T>,
 ): Promise<T> {
@@ -18,21 +18,21 @@ export async function inTime<T>(
   const late = new Promise<never>((_, reject) => {
     const end = () => {
       const error = new XaUnavailable(`${gid} took longer than ${limitMs} ms`);
-      for (const one of everybody) one.giveUp(error);
+      for (const one of participants) one.giveUp(error);
       reject(error);
     };
     watchdog = setTimeout(end, limitMs);
   });
-  late.catch(() => {}); // heard by the work, if that is what takes so long
+  late.catch(() => {}); // the race with the work reports the error
   return steps(late).finally(() => clearTimeout(watchdog));
 }
 
 /**
- * Waits for the hooks after a commit as long as for the second phase. The transaction is committed: hooks that take longer go
- * on without their caller, whose place is the next one's.
- * @throws what a hook throws in time
+ * Waits for the afterCommit hooks, as long as for the second phase. The transaction is committed, so slower hooks go on
+ * without their caller and free its place.
+ * @throws the error of a hook that fails in time
  */
-export async function followed(
+export async function awaitHooks(
   { gid, limitMs }: { gid: string; limitMs: number },
   hooks: Promise<void>,
   logger: Logger,
@@ -40,7 +40,9 @@ export async function followed(
   const limit = { what: `a hook after the commit of ${gid}`, limitMs, option: 'xa.secondPhaseWaitMs' };
   await inTimeOf(limit, () => hooks).catch((error) => {
     if (!(error instanceof TookTooLong)) throw error;
-    logger.error(`${error.message}: it goes on without its caller (the transaction is committed)`);
-    hooks.catch((late: Error) => logger.error(`a late hook of ${gid} failed: ${late.message}`));
+    logger.error(`${error.message}; the hook goes on without its caller (the transaction is committed)`);
+    hooks.catch((late: Error) =>
+      logger.error(`a late hook of ${gid} failed (the transaction is committed): ${late.message}`),
+    );
   });
 }

@@ -1,4 +1,4 @@
-// Steps 1 to 3 of 5 - transaction: begin, work on every branch, prepare, decide. Presumed abort: begun is nothing on disk.
+// Steps 1 to 3 of 5 - transaction: begin, work, prepare, decide. Presumed abort: the begin writes nothing durable.
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { Database } from '../core/database/database.service.js';
@@ -16,31 +16,34 @@ import { XaUnavailable } from './errors.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { DecisionLog } from './log.js';
 import { XA_OPTIONS, type XaOptions } from './options.js';
-import { Resources } from './resource-managers.js';
+import { ResourceManagers } from './resource-managers.js';
 import { SecondPhase } from './second-phase.js';
 import { isAnswered, type Limits } from './session.js';
-import { followed, inTime } from './time-limits.js';
+import { awaitHooks, withinDeadline } from './time-limits.js';
 import type { XaRow } from './xa-tables.js';
 import { type Gtrid, gtridOf, parseGtrid } from './xid.js';
 
 export interface XaRun {
-  /** What the transaction is about, for people and traces: an order's id, say. */
+  /** Name of the transaction for people and traces, for example an order id. */
   readonly gid?: string;
 }
 
-/** A transaction on its way to its decision. */
+/** A transaction before its decision. */
 interface Begun {
   readonly row: XaRow;
   readonly gtrid: Gtrid;
   readonly last: LastResource;
   readonly branches: readonly XaBranch[];
-  readonly everybody: readonly Participant[];
+  readonly participants: readonly Participant[];
 }
 
-/** ER_BAD_NULL_ERROR: how the statement that decides says that the deadline has passed. */
+/** ER_BAD_NULL_ERROR: the deciding statement fails with it after the deadline. */
 const TOO_LATE = 1048;
 
-/** The transaction manager, inside the one program that reaches all the databases. */
+/**
+ * The transaction manager, inside the one program that reaches all the databases. If the process dies before the
+ * decision, recovery rolls the branches back. If it dies later, the second phase goes on in any instance.
+ */
 @Injectable()
 export class Xa {
   private readonly logger = new Logger('Xa');
@@ -48,7 +51,7 @@ export class Xa {
 
   constructor(
     private readonly database: Database,
-    private readonly resources: Resources,
+    private readonly resources: ResourceManagers,
     private readonly log: DecisionLog,
     private readonly decisions: Decisions,
     private readonly secondPhase: SecondPhase,
@@ -59,29 +62,29 @@ export class Xa {
     this.admission = new Admission({ concurrencyMax, waitersMax, waitMs });
   }
 
-  /** Refuses new transactions. Resolves when those that run have ended. */
+  /** Refuses new transactions. Resolves when the running ones have ended. */
   drain(): Promise<void> {
     return this.admission.close();
   }
 
   /**
-   * What is done for every committed transaction, named by its gid, before it counts as done: in whichever instance, and
-   * again after a crash, so that it happens at least once. No caller waits for it. `BrokerUnavailable` is no attempt: it
-   * is done again after a wait that grows to a minute. Any other error is retried, and in the end the transaction is
-   * PARKED, which changes nothing of its outcome.
-   * @throws OptionsError when there is one already
+   * Sets the hook that runs for every committed transaction, by gid, before its row becomes DONE. It runs in any
+   * instance, at least once. `BrokerUnavailable` does not count as an attempt, and the wait before a retry grows to a
+   * minute. Other errors count, and finally the row is PARKED. The outcome stays.
+   * @throws OptionsError when a hook is set already
    */
   beforeDone(hook: BeforeDone): void {
     this.secondPhase.setBeforeDone(hook);
   }
 
   /**
-   * Runs work that commits in all of the named databases, or in none. The managers are good inside `work` only; any
-   * statement of theirs that fails rolls everything back, also when the work has swallowed the error. Work that is not
-   * done by the deadline is not waited for: it may run on, but no statement of it is let through. Databases must be
-   * locked in one order by everybody: a deadlock across servers is seen by none of them, only by its lock wait.
-   * @throws what the work throws, after everything was rolled back; XaUnavailable when it is rolled back, or was never
-   *   begun, for want of a database, a connection or time; OutcomeUnknown when nobody can say now: ask later
+   * Runs work that commits in all named databases or in none. The managers are valid inside `work` only. A failed
+   * statement rolls everything back, even if the work swallows the error. After the deadline, statements of the work
+   * are refused. All transactions must lock the databases in one order: only a lock wait ends a deadlock across
+   * servers.
+   * @throws the error of the work, after the rollback
+   * @throws XaUnavailable if nothing began or all was rolled back, since a database, a connection or time was missing
+   * @throws OutcomeUnknown if the outcome is unknown for now
    * @example
    *   await this.xa.run(['order', 'payment', 'inventory'], async ({ order, payment, inventory }) => {
    *     await takeStock(inventory, purchase); await captureMoney(payment, purchase); await insertOrder(order, purchase);
@@ -97,15 +100,19 @@ export class Xa {
     try {
       const begun = await this.begin(names, gid);
       measure('started', { scheme: SCHEME });
-      const result = await inTime(begun.everybody, { gid, limitMs: this.options.timeoutMs }, async (late) => {
-        const given = await this.prepared(begun, (managers: Record<Name, EntityManager>) =>
-          Promise.race([this.database.guard.inside(`the work of XA transaction ${gid}`, () => work(managers)), late]),
-        );
-        await this.decide(begun);
-        return given;
-      });
-      // Side by side: a hook that cannot know what it has done keeps no branch from its commit.
-      const hooks = followed({ gid, limitMs: this.options.secondPhaseWaitMs }, this.afterCommit(begun), this.logger);
+      const result = await withinDeadline(
+        begun.participants,
+        { gid, limitMs: this.options.timeoutMs },
+        async (late) => {
+          const given = await this.prepared(begun, (managers: Record<Name, EntityManager>) =>
+            Promise.race([this.database.guard.inside(`the work of XA transaction ${gid}`, () => work(managers)), late]),
+          );
+          await this.decide(begun);
+          return given;
+        },
+      );
+      // In parallel, so a hook that hangs delays no branch's commit.
+      const hooks = awaitHooks({ gid, limitMs: this.options.secondPhaseWaitMs }, this.afterCommit(begun), this.logger);
       await Promise.all([this.secondPhase.runNow(begun.row, begun.branches), hooks]);
       return result;
     } finally {
@@ -113,7 +120,7 @@ export class Xa {
     }
   }
 
-  /** Step 1: the last resource gives the time, the xid carries it, and every branch begins with its witness. */
+  /** Step 1: the last resource reads the time, the xid carries it, and every branch begins with its witness. */
   private async begin(names: readonly string[], gid: string): Promise<Begun> {
     const { acquireTimeoutMs: withinMs, timeoutMs } = this.options;
     const limits = { withinMs, limitMs: timeoutMs };
@@ -139,10 +146,10 @@ export class Xa {
       attempts: 0,
       claim_token: this.decisions.token,
     } as const;
-    return { row, gtrid: parseGtrid(gtrid)!, last, branches, everybody: [last, ...branches] };
+    return { row, gtrid: parseGtrid(gtrid)!, last, branches, participants: [last, ...branches] };
   }
 
-  /** @throws XaUnavailable when it has begun in another log than was opened */
+  /** @throws XaUnavailable when the session is in another log than was opened */
   private async beginLast(limits: Limits): Promise<LastResource> {
     const { placeSql } = this.log;
     const last = await LastResource.start(this.core.app, this.resources.lastResource, { placeSql, ...limits });
@@ -155,28 +162,28 @@ export class Xa {
     }
   }
 
-  /** Step 2: the work, then every branch is prepared. Whatever goes wrong here, all is rolled back. */
+  /** Step 2: the work, then every branch is prepared. Any error here rolls everything back. */
   private async prepared<Name extends string, T>(
     begun: Begun,
     work: (managers: Record<Name, EntityManager>) => Promise<T>,
   ): Promise<T> {
-    const { everybody, branches } = begun;
+    const { participants, branches } = begun;
     try {
-      const managers = Object.fromEntries(everybody.map(({ name, manager }) => [name, manager]));
+      const managers = Object.fromEntries(participants.map(({ name, manager }) => [name, manager]));
       const result = await failpoint(failpoints.worked, () => work(managers as Record<Name, EntityManager>));
       await begun.last.beforeCommit();
-      await Promise.all(everybody.map((one) => one.leave()));
-      refuseFailed(everybody);
+      await Promise.all(participants.map((one) => one.leave()));
+      refuseFailed(participants);
       await this.prepareAll(branches);
       return result;
     } catch (error) {
-      await Promise.all(everybody.map((one) => one.leave()));
+      await Promise.all(participants.map((one) => one.leave()));
       await this.rollBack(begun);
       throw error;
     }
   }
 
-  /** In parallel. A lost answer counts as no: that branch's connection is given up, and the recovery finds what is left. */
+  /** Prepares in parallel. A lost answer counts as no: the connection ends, and recovery resolves a prepared branch. */
   private async prepareAll(branches: readonly XaBranch[]): Promise<void> {
     const all = await Promise.allSettled(
       branches.map(async (branch, index) => {
@@ -196,43 +203,43 @@ export class Xa {
 
   /** Step 3: one commit in the database of the log. When this returns, the decision is on its disk. */
   private async decide(begun: Begun): Promise<void> {
-    const { row, gtrid, last, everybody } = begun;
+    const { row, gtrid, last, participants } = begun;
     const { sql, values } = this.decisions.commitSql(row, gtrid);
     try {
       await failpoint(failpoints.decided, () => last.commitWith(sql, values));
     } catch (error) {
-      // Definite: the row was not written, so the COMMIT behind it was not looked at. A duplicate key says no such thing:
-      // what was there before may be this very decision, written when its answer was lost and it was sent once more.
-      const isNo = (error as { errno?: number }).errno === TOO_LATE;
+      // Error 1048 is definite: the row was not written, and the COMMIT behind it was not read. A duplicate key is not:
+      // the row may be this very decision, from a first statement whose answer was lost.
+      const isTooLate = (error as { errno?: number }).errno === TOO_LATE;
       last.giveUp();
-      const stands = isNo ? 'ROLLBACK' : await this.decisions.whatStands(row, gtrid.startMs);
-      if (stands === 'COMMIT') return;
-      if (stands === 'ROLLBACK') {
+      const decision = isTooLate ? 'ROLLBACK' : await this.decisions.learnDecision(row, gtrid.startMs);
+      if (decision === 'COMMIT') return;
+      if (decision === 'ROLLBACK') {
         await this.rollBack(begun);
-        throw new XaUnavailable(`${row.gid} was not decided before its deadline: rolled back`, { cause: error });
+        throw new XaUnavailable(`${row.gid} missed its deadline (xa.timeoutMs) and was rolled back`, { cause: error });
       }
-      // The COMMIT may still be running. Nothing is touched: without their connections the branches are the recovery's.
-      for (const one of everybody) one.giveUp();
-      this.logger.warn(`${row.gid}: not known whether it was decided: ${textOf(error)}`);
-      throw new OutcomeUnknown(`whether ${row.gid} was committed is not known yet`, { cause: error });
+      // The COMMIT may still be running. Recovery gets the branches once their connections have ended.
+      for (const one of participants) one.giveUp();
+      this.logger.warn(`cannot learn the decision on ${row.gid}, recovery resolves it: ${textOf(error)}`);
+      throw new OutcomeUnknown(`the outcome of ${row.gid} is not known yet; ask again later`, { cause: error });
     }
   }
 
-  private async rollBack({ everybody }: Begun): Promise<void> {
-    await Promise.all(everybody.map((one) => one.rollBack()));
+  private async rollBack({ participants }: Begun): Promise<void> {
+    await Promise.all(participants.map((one) => one.rollBack()));
   }
 
-  /** Whatever a subscriber of the user's throws now, the transaction is committed. */
+  /** Runs after the commit. An error of a user's subscriber no longer changes the outcome. */
   private async afterCommit({ last }: Begun): Promise<void> {
     const hooks = last.takeHooks();
     await last.tellCommitted().catch((error) => {
-      this.logger.error(`a subscriber failed (the transaction is committed): ${textOf(error)}`);
+      this.logger.error(`a subscriber failed after the commit (the transaction is committed): ${textOf(error)}`);
     });
     await this.database.hooks.run(hooks);
   }
 }
 
-function refuseFailed(everybody: readonly Participant[]): void {
-  const failed = everybody.find(({ failure }) => failure !== undefined);
+function refuseFailed(participants: readonly Participant[]): void {
+  const failed = participants.find(({ failure }) => failure !== undefined);
   if (failed) throw failed.failure;
 }

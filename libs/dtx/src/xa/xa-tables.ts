@@ -1,3 +1,4 @@
+// Tables of XA: dtx_xa and dtx_xa_log beside the last resource, dtx_xa_witness in every branch database.
 import { msOf } from '../core/database/clock-sql.js';
 import { addIndexOnce, hasColumn, type Migration, widenIndexOnce } from '../core/database/migrate.js';
 import type { DurableRow, DurableTable } from '../core/durable/durable-table.js';
@@ -6,12 +7,11 @@ import { SCHEME } from './failpoints.js';
 export type Decision = 'COMMIT' | 'ROLLBACK';
 
 /**
- * The id of the row that says that `dtx_xa` is whole. A log that was emptied, or swept by hand, has lost it; one that was
- * made before there was such a row gets it once, by its migration. It sorts behind every other row, so that instances of
- * an older version, which purge by id, leave it.
+ * Id of the row that shows that `dtx_xa` is complete. A log that was emptied or swept by hand lacks it. The migration
+ * adds it once to an older log. It sorts behind every other row, so older versions, which purge by id, leave it.
  */
 export const SENTINEL = 'log~sentinel';
-/** The gid of the rows that are about the log itself. */
+/** The gid of rows about the log itself. */
 export const LOG_GID = 'xa-log';
 /** Whether a row is about the log itself. */
 export const isLogFault = (id: string): boolean => id.startsWith('log.');
@@ -32,13 +32,13 @@ export const XA: DurableTable = {
   endedAt: 'done_at',
   shown: {
     scheme: SCHEME,
-    // A decision is never reversed: a retry goes on with it.
+    // A decision is never reversed, so a retry continues it.
     retryState: `CASE decision WHEN 'COMMIT' THEN 'COMMITTING' WHEN 'ROLLBACK' THEN 'ROLLING_BACK' ELSE 'PARKED' END`,
     below: SENTINEL,
     what: (row) =>
       isLogFault(row.id)
         ? 'the decision log of XA'
-        : `XA transaction over ${row.branches}, decision ${row.decision ?? 'not known'}`,
+        : `XA transaction over ${row.branches}, decision ${row.decision ?? 'unknown'}`,
     moments: (row) =>
       isLogFault(row.id)
         ? [[row.created_at, 'found']]
@@ -46,36 +46,40 @@ export const XA: DurableTable = {
             [row.created_at, `begun on ${row.branches}`],
             [
               row.decided_at,
-              row.decision ? `decided to ${row.decision}` : 'found prepared, with no decision that is remembered',
+              row.decision ? `decided to ${row.decision}` : 'found prepared, without a decision in the log',
             ],
-            [row.done_at, 'carried out at every branch'],
+            [row.done_at, 'applied to every branch'],
           ],
   },
 };
 
-/** A decision that is not carried out. No decision: a branch that is older than what the log remembers. */
+/**
+ * A row of `dtx_xa`: a decision, and its progress. See docs/states.md. A null decision means an orphan that is older
+ * than the log's memory.
+ */
 export type XaRow = DurableRow<{
   gid: string;
   gtrid: string;
-  /** Names of the databases that take part as branches, as `payment,inventory`. */
+  /** Names of the branch databases, for example `payment,inventory`. */
   branches: string;
   decision: Decision | null;
-  /** 1 when something follows its commit (`xa.beforeDone`): whoever has no such hook must not call it DONE. */
+  /** 1 if the hook `xa.beforeDone` follows the commit. An instance without the hook must not mark the row DONE. */
   before_done?: number;
-  /** What was wrong in an earlier round; a row that was made by this process just now has none. */
+  /** The error of an earlier round. Missing in a row that this process has just made. */
   last_error?: string | null;
-  /** Since its transaction began, by the database's clock, when it was claimed; unknown of one made just now. */
+  /** Age of the transaction in milliseconds when the row was claimed, by the database's clock. Missing in a new row. */
   age_ms?: number | string;
 }>;
 
-/** The component's name in `dtx_schema_version` of a database that takes part as a branch. */
+/** Component name in `dtx_schema_version` of a branch database. */
 export const WITNESS = 'dtx-xa-witness';
 
 const ascii = (length: number) => `VARCHAR(${length}) CHARACTER SET ascii COLLATE ascii_bin`;
 
 /**
- * In the database that takes the decision, which is one of the participants: the last resource. The log's own id is
- * made here, once: branches carry it, so that two deployments on the same servers leave each other's alone.
+ * Tables in the database of the last resource, which takes the decision. `dtx_xa` has one row per decided transaction
+ * or fault of the log, written by the deciding process or recovery. The first migration makes the log id once. Branches
+ * carry it, so two deployments on the same servers leave each other's branches alone.
  */
 export const decisionMigrations: Migration[] = [
   {
@@ -116,7 +120,7 @@ export const decisionMigrations: Migration[] = [
         sql: `ALTER TABLE dtx_xa_log ADD COLUMN home VARCHAR(700) NULL, ADD COLUMN deployment VARCHAR(64) NULL,
          ADD COLUMN whole_since DATETIME(3) NULL, ADD COLUMN trusted_from DATETIME(3) NULL`,
       },
-      // Only a log that has never had one: should this run again on a log that was emptied since, it stays without.
+      // Only for a log that never had a sentinel. An emptied log must stay without one if this migration runs again.
       `INSERT IGNORE INTO dtx_xa (id, gid, gtrid, branches, state, created_at)
        SELECT '${SENTINEL}', '${LOG_GID}', '', '-', 'DONE', UTC_TIMESTAMP(3) FROM dtx_xa_log WHERE whole_since IS NULL`,
       'UPDATE dtx_xa_log SET whole_since = UTC_TIMESTAMP(3) WHERE whole_since IS NULL',
@@ -140,12 +144,15 @@ export const decisionMigrations: Migration[] = [
   },
 ];
 
-/** A random log id, as SQL. */
+/** SQL of a random log id. */
 export function newLogId(): string {
   return `LEFT(SHA2(CONCAT_WS('/', UUID(), RAND(), NOW(6), CONNECTION_ID()), 256), 16)`;
 }
 
-/** In every database that takes part as a branch: proof of what became of it, since the server forgets what it was told. */
+/**
+ * Tables in every branch database. A witness proves the outcome of a branch, since servers forget it. `who` is `branch`
+ * (committed with the branch) or `recovery` (claimed by a rollback).
+ */
 export const witnessMigrations: Migration[] = [
   {
     version: 1,

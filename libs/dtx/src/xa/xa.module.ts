@@ -12,14 +12,14 @@ import { XA_OPTIONS, type XaOptionsInput, xaOptions } from './options.js';
 import { Orphans } from './orphans.js';
 import { XaPurge } from './purge.js';
 import { Recovery } from './recovery.js';
-import { BRANCHES, Resources } from './resource-managers.js';
+import { BRANCHES, ResourceManagers } from './resource-managers.js';
 import { SecondPhase } from './second-phase.js';
 import { TailCheck } from './tail.js';
 import { Xa } from './transaction.js';
 import { WITNESS, witnessMigrations } from './xa-tables.js';
 import { BRANCH_NAME } from './xid.js';
 
-/** The table that branches in this app's database leave their witnesses in. */
+/** Migrates the table for the witnesses of branches in this app's database. */
 @Injectable()
 class WitnessSchema implements OnModuleInit {
   constructor(private readonly database: Database) {}
@@ -29,20 +29,22 @@ class WitnessSchema implements OnModuleInit {
   }
 }
 
-/** XA two-phase commit. Import it in the root module beside `DtxModule.forRoot`. */
+/** XA two-phase commit. Import it in the root module beside `DtxModule.forRoot`. See docs/schemes/xa.md. */
 @Module({})
 export class XaModule {
   /**
-   * For the one program that reaches several databases. Its own holds the decision log and takes part as the last
-   * resource, under the app's name; `branches` are the others, by name. Without branches every `run` is XaUnavailable.
-   * @throws OptionsError naming what is wrong
+   * For the program that reaches several databases. The app's own database holds the decision log and is the last
+   * resource, under the app's name. `branches` are the others, by name. Without branches every `run` throws
+   * XaUnavailable.
+   * @throws OptionsError that names the wrong option
    */
   static forRoot(
     options: XaOptionsInput & { branches?: Readonly<Record<string, BranchDatabase>> } = {},
   ): DynamicModule {
     const { branches = {}, ...rest } = options;
     const wrong = Object.keys(branches).find((name) => !BRANCH_NAME.test(name));
-    if (wrong !== undefined) throw new OptionsError(`xa.branches: ${JSON.stringify(wrong)} cannot name a branch`);
+    if (wrong !== undefined)
+      throw new OptionsError(`xa.branches: ${JSON.stringify(wrong)} is not a branch name; use ${BRANCH_NAME.source}`);
     return {
       module: XaModule,
       global: true,
@@ -52,7 +54,7 @@ export class XaModule {
         DecisionLog,
         LogIncidents,
         Decisions,
-        Resources,
+        ResourceManagers,
         CarryOut,
         SecondPhase,
         TailCheck,
@@ -66,7 +68,7 @@ export class XaModule {
     };
   }
 
-  /** For an app in whose database branches are to work: it only gives them a place for their witnesses. */
+  /** For an app in whose database branches work. Only migrates the witness table there. */
   static forParticipant(): DynamicModule {
     return { module: XaModule, providers: [WitnessSchema] };
   }

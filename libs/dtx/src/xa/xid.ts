@@ -1,9 +1,10 @@
+// Names of transactions and branches: format, parsing and SQL form of gtrids and xids.
 import { idTimeMs } from '../core/ids.js';
 
-/** 'ndtx': private to this library, so that branches of other transaction managers are told apart. */
+/** 'ndtx': the format id of this library, which separates its branches from those of other transaction managers. */
 export const FORMAT_ID = 0x6e647478;
 
-/** What names a branch. */
+/** Valid branch names. */
 export const BRANCH_NAME = /^[a-z][a-z0-9-]{0,31}$/;
 
 /** A branch as `XA RECOVER` lists it. */
@@ -13,7 +14,7 @@ export interface Xid {
   readonly branch: string;
 }
 
-/** What a gtrid of ours says: whose log decides it, which row, from when it is and how long it may stay undecided. */
+/** The parsed parts of a gtrid of this library: decision log, row id, begin and deadline. */
 export interface Gtrid {
   readonly logId: string;
   readonly id: string;
@@ -22,7 +23,9 @@ export interface Gtrid {
   readonly deadlineMs: number;
 }
 
-/** At most 64 bytes, which is all that the servers take: `<log id, 16>.<timeout, 6 hex digits>.<UUID v7 of the start>`. */
+/**
+ * Formats `<log id, 16>.<timeout, 6 hex digits>.<UUID v7 of the begin>`. A gtrid has at most 64 bytes on both vendors.
+ */
 export function gtridOf(logId: string, id: string, timeoutMs: number): string {
   return `${logId}.${timeoutMs.toString(16).padStart(6, '0')}.${id}`;
 }
@@ -35,7 +38,9 @@ export function parseGtrid(gtrid: string): Gtrid | null {
   return { logId: match[1]!, id: match[3]!, startMs, deadlineMs: startMs + Number.parseInt(match[2]!, 16) };
 }
 
-/** All three parts, as hex literals: XA statements take no placeholders, and MySQL compares the format too. */
+/**
+ * Formats all three parts as hex literals. XA statements take no placeholders, and MySQL also compares the format id.
+ */
 export function xidSql(gtrid: string, branch: string): string {
   const hex = (text: string) => `X'${Buffer.from(text).toString('hex')}'`;
   return `${hex(gtrid)},${hex(branch)},${FORMAT_ID}`;
