@@ -6,7 +6,7 @@ import { assertGid, idFloor, idTimeMs, newId } from './ids.js';
 const anyTime = fc.integer({ min: 0, max: 2 ** 48 - 2 });
 
 describe('an id', () => {
-  it('is a UUID v7 in its usual form, and no two are the same', () => {
+  it('is a unique UUID v7 in the usual form', () => {
     const ids = Array.from({ length: 1_000 }, () => newId());
     for (const id of ids) expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
     expect(new Set(ids).size).toBe(1_000);
@@ -14,11 +14,11 @@ describe('an id', () => {
     expect(new Set(sameMoment).size).toBe(1_000);
   });
 
-  it('tells when it was made', () => {
+  it('carries its creation time', () => {
     fc.assert(fc.property(anyTime, (ms) => idTimeMs(newId(ms)) === ms));
   });
 
-  it('sorts after every id of an earlier moment, as text and so as a key', () => {
+  it('sorts as text after every id of an earlier moment', () => {
     fc.assert(
       fc.property(anyTime, fc.integer({ min: 1, max: 10_000_000 }), (ms, later) => {
         fc.pre(ms + later < 2 ** 48);
@@ -27,7 +27,7 @@ describe('an id', () => {
     );
   });
 
-  it('has a floor: the ids of a moment are above it, those made before are below', () => {
+  it('has a floor above the ids of earlier moments and not above those of its own', () => {
     fc.assert(
       fc.property(anyTime, (ms) => {
         expect(idFloor(ms) <= newId(ms)).toBe(true);
@@ -40,7 +40,7 @@ describe('an id', () => {
   });
 
   it.each(['', 'x', '01976d2e-8c1b-4d3a-9f00-5a1c2b3d4e5f', '01976D2E-8C1B-7D3A-9F00-5A1C2B3D4E5F', 'order-7'])(
-    'that is no UUID v7 tells no time: %j',
+    'carries no time if it is not a UUID v7: %j',
     (id) => expect(idTimeMs(id)).toBeUndefined(),
   );
 });
@@ -55,11 +55,11 @@ describe('a gid', () => {
     expect(() => assertGid(gid)).toThrow(DtxError),
   );
 
-  it.each([undefined, null, 42, ['a'], { a: 1 }])('may not be %j, which is no text', (gid) =>
-    expect(() => assertGid(gid as unknown as string)).toThrow(/^a gid is 1 to 64 of .*, got /),
+  it.each([undefined, null, 42, ['a'], { a: 1 }])('may not be %j, which is not a string', (gid) =>
+    expect(() => assertGid(gid as unknown as string)).toThrow(/^invalid gid: expected 1 to 64 of .*, got /),
   );
 
-  it('that is refused is shown in one short line', () => {
+  it('is shown in one short line if it is refused', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary', maxLength: 120 }), (text) => {
         try {
