@@ -1,7 +1,7 @@
 // Step 4 of 6 - check-back: copies whose time has ended come back and are settled by the verdict, or rule it.
 
 import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
-import { persist } from '../core/async/retry-while-unavailable.js';
+import { retryWhileUnavailable } from '../core/async/retry-while-unavailable.js';
 import { Broker } from '../core/broker/broker.service.js';
 import type { Delivery, QueueConsumer } from '../core/broker/queue-consumer.js';
 import { BrokerBlocked } from '../core/broker/queue-declarer.js';
@@ -51,7 +51,7 @@ export class CheckBack implements OnModuleInit, OnModuleDestroy {
     const copy = readCopy(content);
     // A database or broker that is away is no check: hold on to what was delivered, take no more, count nothing.
     const patience = { lost: delivery.lost, reconnect: this.core.reconnect };
-    if (copy) await persist(patience, () => this.check(copy));
+    if (copy) await retryWhileUnavailable(patience, () => this.check(copy));
     // Should it have been a copy of a committed message, the sweeper sends that one.
     else this.logger.error(`dropped what is no copy from the check queue: ${content.subarray(0, 200)}`);
     delivery.ack();

@@ -94,7 +94,7 @@ export class Deliveries implements OnModuleInit, OnModuleDestroy {
   /** @throws nothing but a failpoint's error: what goes wrong with a call is an attempt, whatever it looks like */
   private async call(row: NotificationRow): Promise<Answer | Tried> {
     if (row.target === null || row.body === null)
-      return { kind: 'hopeless', error: 'there is nothing that could be told' };
+      return { kind: 'fatal', error: 'there is nothing that could be told' };
     const { secrets } = this.options;
     const headers = {
       'content-type': 'application/json',
@@ -106,7 +106,7 @@ export class Deliveries implements OnModuleInit, OnModuleDestroy {
       return await this.caller.post(row.target, headers, row.body);
     } catch (error) {
       const text = `${row.target_host}: ${textOf(error)}`;
-      if (error instanceof TargetRefused) return { kind: 'hopeless', error: text };
+      if (error instanceof TargetRefused) return { kind: 'fatal', error: text };
       return { kind: 'failed', error: text, isSilent: true };
     }
   }
@@ -114,7 +114,7 @@ export class Deliveries implements OnModuleInit, OnModuleDestroy {
   /** A redirect is an answer like any other that is not 2xx: nobody follows it. */
   private refused({ target_host }: NotificationRow, { status, retryAfterMs }: Answer): Tried {
     const error = `${target_host} answered ${status}`;
-    if (status === GONE) return { kind: 'hopeless', error };
+    if (status === GONE) return { kind: 'fatal', error };
     return { kind: 'failed', error, atLeastMs: Math.min(retryAfterMs, this.options.retryAfterMaxMs) };
   }
 

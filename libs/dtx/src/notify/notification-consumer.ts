@@ -1,7 +1,7 @@
 // Step 2 of 5 - record: the service writes each event down once, under its own id, and acks; then it is called at once.
 import { createHash, randomUUID } from 'node:crypto';
 import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
-import { persist } from '../core/async/retry-while-unavailable.js';
+import { retryWhileUnavailable } from '../core/async/retry-while-unavailable.js';
 import { Broker } from '../core/broker/broker.service.js';
 import { fromProperties } from '../core/broker/envelope.js';
 import type { Delivery, QueueConsumer } from '../core/broker/queue-consumer.js';
@@ -66,7 +66,7 @@ export class Records implements OnModuleInit, OnModuleDestroy {
     const read = this.read(delivery);
     const { lost } = delivery;
     const write = () => (read.ok ? this.record(read.row) : this.park(read, delivery));
-    await persist({ lost, reconnect: this.core.reconnect }, write);
+    await retryWhileUnavailable({ lost, reconnect: this.core.reconnect }, write);
     // A message that dies with us before this ack is delivered again and changes nothing.
     delivery.ack();
   }

@@ -1,9 +1,9 @@
 import { inTimeOf } from '../core/async/time-limit.js';
 import type { Database } from '../core/database/database.service.js';
-import { settleAgain } from '../core/durable/claim.js';
+import { reschedule } from '../core/durable/claim.js';
 import { whileLeased } from '../core/durable/lease.js';
 import type { Tried } from '../core/durable/loop.js';
-import { isBrokerAway, OptionsError, OutcomeUnknown, textOf } from '../core/errors/errors.js';
+import { isBrokerUnavailable, OptionsError, OutcomeUnknown, textOf } from '../core/errors/errors.js';
 import { isUnavailable } from '../core/errors/sql-errors.js';
 import { XA, type XaRow } from './xa-tables.js';
 
@@ -61,7 +61,7 @@ export class AfterCommit {
       return null;
     } catch (error) {
       // An outcome that the hook itself does not know may stay unknown for ever: that is a failed attempt.
-      const isItsOwn = error instanceof OutcomeUnknown && !isBrokerAway(error);
+      const isItsOwn = error instanceof OutcomeUnknown && !isBrokerUnavailable(error);
       if (isUnavailable(error) && !isItsOwn) return textOf(error);
       throw error;
     } finally {
@@ -88,7 +88,7 @@ export class AfterCommit {
   private async later(row: XaRow, error: string): Promise<Tried> {
     const longest = Math.min(Number(row.age_ms ?? 0) * AGAIN_PART, AGAIN_MS_MAX);
     const delayMs = Math.max(longest, this.limits.leaseMs);
-    await settleAgain(this.database.own, XA, row, { error, delayMs, attempts: row.attempts });
+    await reschedule(this.database.own, XA, row, { error, delayMs, attempts: row.attempts });
     return { kind: 'settled' };
   }
 }

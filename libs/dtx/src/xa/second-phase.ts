@@ -7,7 +7,7 @@ import { Database } from '../core/database/database.service.js';
 import { type Sql } from '../core/database/sql.js';
 import { sqlOf } from '../core/database/sql-of.js';
 import { Alerts } from '../core/durable/alerts.js';
-import { settleAgain } from '../core/durable/claim.js';
+import { reschedule } from '../core/durable/claim.js';
 import type { TableRow } from '../core/durable/durable-table.js';
 import type { Outcome } from '../core/durable/durable-work.js';
 import type { DurableLoop, Tried } from '../core/durable/loop.js';
@@ -136,11 +136,11 @@ export class SecondPhase {
 
   private async run(row: XaRow): Promise<Tried> {
     // A person has asked for another look at the log itself, and whoever looks at it next parks it again.
-    if (isLogFault(row.id)) return { kind: 'hopeless', error: row.last_error ?? 'the decision log cannot be believed' };
+    if (isLogFault(row.id)) return { kind: 'fatal', error: row.last_error ?? 'the decision log cannot be believed' };
     // Copied along with its log, which has an id of its own now: the branches are the original's.
     const logId = parseGtrid(row.gtrid)?.logId ?? this.log.id;
     if (this.log.id !== '' && logId !== this.log.id)
-      return { kind: 'hopeless', error: `it was decided by another decision log, ${logId}` };
+      return { kind: 'fatal', error: `it was decided by another decision log, ${logId}` };
     const own = this.own.get(row.id);
     this.own.delete(row.id);
     try {
@@ -158,7 +158,7 @@ export class SecondPhase {
    * one of them is in its place.
    */
   private async round(row: XaRow, own: ReadonlyMap<string, XaBranch>): Promise<Tried | null> {
-    if (row.decision === null) return { kind: 'hopeless', error: 'whether it was decided is not known any more' };
+    if (row.decision === null) return { kind: 'fatal', error: 'whether it was decided is not known any more' };
     let isFirst = true;
     const carried = await Promise.all(
       row.branches.split(',').map(async (name) => {
@@ -183,7 +183,7 @@ export class SecondPhase {
   private async triedOf(row: XaRow, open: readonly Carried[]): Promise<Tried> {
     const error = open.map(({ about }) => about).join('; ');
     const has = (state: Carried['settled']) => open.some(({ settled }) => settled === state);
-    if (open.every(({ settled }) => settled === 'contrary')) return { kind: 'hopeless', error };
+    if (open.every(({ settled }) => settled === 'contrary')) return { kind: 'fatal', error };
     const isUnknownForLong = has('unknown') && Number(row.age_ms ?? 0) > this.options.unknownBranchMs;
     if (has('contrary') || isUnknownForLong) await this.tell(row, error);
     if (!has('held')) return { kind: 'unreachable' };
@@ -199,7 +199,7 @@ export class SecondPhase {
     const { firstMs, capMs } = this.options.backoff;
     const plainMs = Math.min(Math.max(Number(row.age_ms ?? 0) * HELD_AGAIN_PART, firstMs), capMs);
     const delayMs = backoffMs({ firstMs: plainMs, factor: 1, capMs }, 1);
-    await settleAgain(this.database.own, XA, row, { error, delayMs, attempts: row.attempts });
+    await reschedule(this.database.own, XA, row, { error, delayMs, attempts: row.attempts });
     return { kind: 'settled' };
   }
 
