@@ -1,3 +1,7 @@
+/**
+ * The options of the core, and building blocks for the options of the schemes. docs/configuration.md is generated from
+ * them.
+ */
 import { z } from 'zod';
 import { OptionsError } from './errors/errors.js';
 import { problemOfServerUrl, type ServerKind } from './server-url.js';

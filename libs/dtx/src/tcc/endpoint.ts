@@ -11,7 +11,7 @@ import type { Delivery, QueueConsumer } from '../core/broker/queue-consumer.js';
 import { Database } from '../core/database/database.service.js';
 import type { Sql } from '../core/database/sql.js';
 import { Alerts } from '../core/durable/alerts.js';
-import { isBrokerUnavailable, isDoneInPart, OutcomeUnknown, Rejected, textOf } from '../core/errors/errors.js';
+import { isBrokerAway, isDoneInPart, OutcomeUnknown, Rejected, textOf } from '../core/errors/errors.js';
 import { isLockWait } from '../core/errors/sql-errors.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
@@ -119,7 +119,7 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
       if (error instanceof Rejected && call.phase === 'try')
         return { verdict: 'refused', reason: cut(textOf(error.reason)) };
       const reason = cut(textOf(error));
-      if (isBrokerUnavailable(error) || (await this.database.isAway(error))) return { verdict: 'away', reason };
+      if (isBrokerAway(error) || (await this.database.isAway(error))) return { verdict: 'away', reason };
       // A row that is locked, or a process without a free place, is busy: the second phase is asked for again.
       if (isLockWait(error) && call.phase !== 'try') return { verdict: 'away', reason, isBusy: true };
       if (!isLockWait(error) && !(error instanceof NoPlace))

@@ -3,7 +3,7 @@ import type { Database } from '../core/database/database.service.js';
 import { reschedule } from '../core/durable/claim.js';
 import { whileLeased } from '../core/durable/lease.js';
 import type { Tried } from '../core/durable/loop.js';
-import { isBrokerUnavailable, OptionsError, OutcomeUnknown, textOf } from '../core/errors/errors.js';
+import { isBrokerAway, OptionsError, OutcomeUnknown, textOf } from '../core/errors/errors.js';
 import { isUnavailable } from '../core/errors/sql-errors.js';
 import { XA, type XaRow } from './xa-tables.js';
 
@@ -61,7 +61,7 @@ export class AfterCommit {
       return null;
     } catch (error) {
       // An outcome that the hook itself does not know may stay unknown for ever: that is a failed attempt.
-      const isItsOwn = error instanceof OutcomeUnknown && !isBrokerUnavailable(error);
+      const isItsOwn = error instanceof OutcomeUnknown && !isBrokerAway(error);
       if (isUnavailable(error) && !isItsOwn) return textOf(error);
       throw error;
     } finally {

@@ -33,8 +33,8 @@ class AlreadyThere extends Error {}
 /**
  * The consumer side of a message. Inbox row and handler commit in one local transaction (at most once). The receipt and
  * then the ack follow (at least once). A delivery that cannot be handled is stored and acked, so it never blocks the
- * deliveries behind it. If the process dies before the commit, the redelivery finds no row and is handled. If it dies
- * later, the row identifies the redelivery as a duplicate.
+ * deliveries behind it. If the process dies before the commit, no row exists. The redelivery is then stored as RETRYING
+ * and handled by the retry loop. If it dies later, the row identifies the redelivery as a duplicate.
  */
 @Injectable()
 export class Inbox implements OnModuleInit {

@@ -2,7 +2,7 @@ import type { SessionPool } from '../database/session-pool.js';
 import { claimByIds } from './claim.js';
 import type { Condition, DurableRow, DurableTable } from './durable-table.js';
 
-/** The full look at all due rows takes at most this part of the time. */
+/** The full look at all due rows takes at most one part in this number of the time. */
 const LOOK_AT_ALL_SHARE = 20;
 /** The maximum wait in milliseconds of a row that a look missed. */
 const LOOK_AT_ALL_MAX_MS = 30_000;
@@ -33,8 +33,8 @@ export type Wanted = (lane: string) => number;
  * Claims rows of a table with a concurrency key: per key not more than it has room for, over all keys the earliest due
  * rows. Rows of a full key are skipped in the index `due` once. The key and the due time of its first skipped row are
  * remembered, and later claims start behind it. A key with room again is looked at separately from that time on.
- * A row may appear before such a time, after a long transaction or a lock. So a full look repeats: often for few due
- * rows, at most every LOOK_AT_ALL_MAX_MS for many.
+ * A row may appear before such a time, after a long transaction or a lock. A full look therefore repeats, often
+ * for few due rows, and at the latest after LOOK_AT_ALL_MAX_MS for many.
  */
 export class LaneClaim<Row extends DurableRow> {
   /** Concurrency keys with skipped due rows, with the due time of the first. */
