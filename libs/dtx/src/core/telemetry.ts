@@ -5,7 +5,7 @@ import { channel } from 'node:diagnostics_channel';
  * listener an event costs one boolean. A listener receives the events of all applications in the process.
  */
 export interface Telemetry {
-  /** A scheme started work: it stored a message or registered a transaction. */
+  /** A scheme started work. It stored a message or registered a transaction. */
   started: { scheme: string };
   /** The work ended. `ms` counts from its start if the id carries a time. A message counts once per consumer. */
   settled: { scheme: string; ms: number | undefined };

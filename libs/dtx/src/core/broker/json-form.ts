@@ -115,7 +115,7 @@ class Reader {
     return form;
   }
 
-  /** Runs user code: a getter or a toJSON may throw any value. */
+  /** Runs a getter or a toJSON, which may throw any value. */
   private guarded<T>(step: () => T): T {
     try {
       return step();

@@ -2,7 +2,7 @@ import { BrokerUnavailable, DtxError } from '../errors/errors.js';
 import { isProcessQueue } from './topology.js';
 
 /**
- * The broker permanently rejects a queue: the account lacks a right, the queue is missing, or it exists with other
+ * The broker permanently rejects a queue. The account lacks a right, the queue is missing, or it exists with other
  * arguments. An operator must correct that. Counts as an attempt, unlike `BrokerUnavailable`.
  */
 export class QueueRefused extends DtxError {

@@ -14,7 +14,7 @@ export type InboxRow = DurableRow<{
   created_at: Date | string;
   /** The age by the database clock at the time of the claim. */
   age_ms?: number | string;
-  /** Set on an open row: the business is committed and `@BeforeAck` remains. */
+  /** Set on an open row if the business is committed and `@BeforeAck` remains. */
   settled_at: Date | string | null;
   /**
    * Whether the consumer that stored the row has a `@BeforeAck`. Only an instance with that `@BeforeAck` may end the

@@ -90,7 +90,7 @@ export class RedisClaims implements OnApplicationShutdown {
   }
 
   /**
-   * Marks the work as done. Returns false if the lease had expired: another process may have worked too. @throws
+   * Marks the work as done. Returns false if the lease had expired. Another process may have done the work too. @throws
    * RedisUnavailable
    */
   async finish(key: string, token: string, ttlMs: number): Promise<boolean> {

@@ -20,7 +20,7 @@ export class Evidence {
   failure: unknown;
   /** The error of the first failed statement. */
   firstError: unknown;
-  /** The first error outside the work: the server accepts no writes or lacks a resource. */
+  /** The first error outside the work, such as a read-only server or a full disk. */
   passing: unknown;
   readonly savepoints = new Savepoints();
   private isDoubted = false;

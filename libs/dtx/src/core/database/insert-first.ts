@@ -7,8 +7,8 @@ import { sqlOf } from './sql-of.js';
 
 /**
  * Inserts a row under a unique key in the transaction of the effect, so that the effect happens at most once. Returns
- * false if the key exists. While the other transaction is open, the call waits. A lock wait timeout (1205) is thrown:
- * the result is unknown, never "absent". INSERT IGNORE is not used, because it also hides invalid values.
+ * false if the key exists. While the other transaction is open, the call waits. A lock wait timeout (1205) is thrown.
+ * The result is unknown, never "absent". INSERT IGNORE is not used, because it also hides invalid values.
  */
 export async function insertFirst(tx: EntityManager | Sql, table: string, row: Values): Promise<boolean> {
   const { statement, values } = insertOf(table, row);

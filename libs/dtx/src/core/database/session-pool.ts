@@ -106,7 +106,7 @@ function nextIn(pool: RawPool): Promise<RawConnection> {
   );
 }
 
-/** The ROLLBACK was not answered: the connection may still have its transaction. */
+/** The ROLLBACK was not answered. The connection may still have its transaction. */
 class NotRolledBack extends Error {}
 
 async function once<T>(tap: Tap, work: (sql: Sql) => Promise<T>): Promise<T> {

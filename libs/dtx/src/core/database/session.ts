@@ -15,7 +15,7 @@ export interface Session {
 /** The user settings by name, as the server shows them. */
 export type UserSession = ReadonlyMap<string, string>;
 
-/** Strict mode: an invalid value is an error. No setting changes the syntax of strings. */
+/** Strict mode makes an invalid value an error. No setting changes the syntax of strings. */
 const SQL_MODE = 'STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION';
 
 /**

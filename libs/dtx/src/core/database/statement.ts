@@ -27,7 +27,7 @@ const ENDING = new Set(
   ).split(' '),
 );
 
-/** A fast check for most statements: a simple statement contains no other statement and no code in a comment. */
+/** A fast check for most statements. A simple statement contains no other statement and no code in a comment. */
 const isSimple = (text: string) =>
   /^\s*(SELECT|INSERT|UPDATE|DELETE|REPLACE)\s/i.test(text) && !text.includes(';') && !text.includes('/*');
 

@@ -143,7 +143,7 @@ export class Tap {
 
 const textOf = (command: string | { sql: string }) => (typeof command === 'string' ? command : command.sql);
 
-/** For a streamed query: its end is the answer, with an error or without. */
+/** Handles a streamed query. Its end is the answer, with an error or without. */
 function listen(command: Command, done: Done): void {
   let failure: unknown;
   command.once('error', (error) => {

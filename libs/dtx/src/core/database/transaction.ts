@@ -9,8 +9,8 @@ import type { Sql } from './sql.js';
 import type { TransactionScope } from './transaction-scope.js';
 
 /**
- * Runs hooks right after the commit of a transaction. This is the fast path: no component polls for the new row. If the
- * process dies before a hook runs, the row is stored and the scan finds it.
+ * Runs hooks right after the commit of a transaction. This is the fast path, in which no component polls for the new
+ * row. If the process dies before a hook runs, the row is stored and the scan finds it.
  */
 export class CommitHooks implements EntitySubscriberInterface {
   private readonly logger = new Logger('Database');

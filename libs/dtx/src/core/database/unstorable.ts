@@ -34,7 +34,7 @@ export async function whyUnstorable(sql: Sql, error: unknown, body: Buffer | str
   return `cannot be stored: the statement exceeds max_allowed_packet (${packetMax} bytes); ${about}`;
 }
 
-/** The library itself rejected the value: it has no SQL literal. */
+/** The library itself rejected the value, which has no SQL literal. */
 function isOurs(error: unknown): boolean {
   return error instanceof DtxError && !isUnavailable(error);
 }

@@ -20,7 +20,7 @@ const CALL_LIMIT_MS = 5_000;
 
 /**
  * Posts alerts to `alertWebhook` from their rows, so that an unavailable webhook delays nothing else. If the process
- * dies after the POST, the alert is posted again: the receiver must be idempotent by `id`.
+ * dies after the POST, the alert is posted again. The receiver must be idempotent by `id`.
  */
 @Injectable()
 export class AlertWebhook implements OnModuleInit, OnModuleDestroy {

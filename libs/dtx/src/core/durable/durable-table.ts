@@ -1,7 +1,7 @@
 import type { SqlValue } from '../database/literal.js';
 
 /**
- * Describes a table of durable work: each row is repeated until it is done (at least once). Pure data for the loop, the
+ * Describes a table of durable work. Each row is repeated until it is done (at least once). Pure data for the loop, the
  * operations of `/dtx`, the audit, the trace and the docs (docs/states.md).
  *
  * Each such table has these columns: `id` (unique), `state`, `attempts`, `next_attempt_at`, `claim_token`,

@@ -30,7 +30,7 @@ export function textOf(thrown: unknown): string {
 }
 
 /**
- * A definite business refusal: the work is rolled back and not retried. `reason` is a short code such as
+ * A definite business refusal. The work is rolled back and not retried. `reason` is a short code such as
  * `OUT_OF_STOCK`.
  */
 export class Rejected extends DtxError {
@@ -103,7 +103,7 @@ export class TransactionEnded extends DtxError {
   }
 }
 
-/** Whether failed work is committed in part: it can neither be rolled back nor retried. */
+/** Whether failed work is committed in part, so that it can neither be rolled back nor retried. */
 export function isDoneInPart(error: unknown): error is Error {
   const { cause } = (error ?? {}) as { cause?: unknown };
   return [error, cause].some((one) => one instanceof TransactionEnded && one.isCommittedInPart);

@@ -130,7 +130,7 @@ export function isUnavailable(error: unknown): boolean {
   return isDatabaseAway(error) || isStarved(error) || isBusy(error);
 }
 
-/** The step may have happened: its answer was lost or never came. The caller must ask before it takes another way. */
+/** The step may have happened. Its answer was lost or never came. The caller must ask before it takes another way. */
 export function isOutcomeUnknown(error: unknown): boolean {
   if (error instanceof DtxError) return error instanceof OutcomeUnknown;
   const { code = '', syscall } = cause(error);
