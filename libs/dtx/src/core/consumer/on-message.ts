@@ -102,7 +102,7 @@ export function OnRejected<P>(contract: Contract<P>, { consumer }: { consumer?: 
 /**
  * Runs between the commit and the ack of a message: `(message, delivery?)`, without a transaction. Runs after the
  * commit of `@OnMessage` or `@OnRejected`, by a delivery, a retry or an operator, and again for every duplicate. So it
- * runs at least once. It reads from the database what was committed. While the broker is unavailable
+ * runs at least once. It reads the committed state from the database. While the broker is unavailable
  * (`BrokerUnavailable`), the delivery waits. Any other error is retried with backoff, and parked with one alert when
  * the attempts are used up. The retry does not repeat the business.
  * @example
