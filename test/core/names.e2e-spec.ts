@@ -136,22 +136,24 @@ test('the outcome of an Idempotency-Key is written once, and only for a claimed 
   const keys = context.get(library.IdempotencyKeys);
   const [route, key, body] = ['POST /things', 'key-1', {}];
   const settle = (told: string) => source.transaction((tx) => keys.settle(tx, { route, key, outcome: { told } }));
-  await expect(settle('early')).rejects.toThrow(/POST \/things: it was not claimed/);
+  await expect(settle('early')).rejects.toThrow(/POST \/things: it is not claimed/);
   await source.transaction((tx) => keys.claim(tx, { route, key, body, gid: 'thing-1' }));
   await settle('first');
-  await expect(settle('second')).rejects.toThrow(/has an outcome already/);
+  await expect(settle('second')).rejects.toThrow(/already has an outcome/);
   expect(await keys.find({ route, key, body })).toEqual({ gid: 'thing-1', outcome: { told: 'first' } });
 });
 
 test('migrations that are added after the migration of the database are refused', async () => {
   const { context } = await start();
   const late = [{ version: 1, name: 'late', up: ['CREATE TABLE late (id INT)'] }];
-  expect(() => context.get(library.Database).addMigrations('late', late)).toThrow(/late came after the database/);
+  expect(() => context.get(library.Database).addMigrations('late', late)).toThrow(
+    /"late": the database is already migrated/,
+  );
 });
 
 test('an app with the name of a component of the library is refused, because their migrations share one table', async () => {
   const migrations = [{ version: 1, name: 'own', up: ['CREATE TABLE own (id INT)'] }];
   await expect(start({ core: { app: 'dtx-tcc', migrations } })).rejects.toThrow(
-    /two components have migrations under the name dtx-tcc/,
+    /two components have the name "dtx-tcc"/,
   );
 });

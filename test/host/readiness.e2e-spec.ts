@@ -126,7 +126,7 @@ test('readiness names the table of a loop that cannot scan, and the log has the 
       const { status, reasons } = await readiness(instance);
       return status === 200 && reasons['scan dtx_outbox'];
     });
-    expect(found).toMatch(/^no scan was completed for \d+ s: .*dtx_outbox.* doesn't exist/);
+    expect(found).toMatch(/^no completed scan for \d+ s: .*dtx_outbox.* doesn't exist/);
   } finally {
     await sql(world, 'inventory', 'RENAME TABLE outbox_away TO dtx_outbox');
   }

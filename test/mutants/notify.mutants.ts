@@ -62,9 +62,9 @@ export const ackBeforePublish: Mutant = {
   edits: [
     {
       file: 'core/consumer/inbox.js',
-      find: 'const outcome = await persist(patience, () => this.beforeAck(incoming, endpoint, settled));',
+      find: 'const outcome = await retryWhileUnavailable(patience, () => this.beforeAck(incoming, endpoint, settled));',
       replace: `delivery.ack();
-        const outcome = await persist(patience, () => this.beforeAck(incoming, endpoint, settled));`,
+        const outcome = await retryWhileUnavailable(patience, () => this.beforeAck(incoming, endpoint, settled));`,
     },
   ],
 };

@@ -39,7 +39,7 @@ async function oneDueRow(source: DataSource): Promise<void> {
 
 /** One claims a row and is slow; its lease ends and another claims it; then the first comes back to settle. */
 export async function twoClaims(stage: Stage): Promise<Claim> {
-  const { migrate, poolBeside, claimDue, settleAgain, park, OUTBOX, outboxMigrations } = modulesOf(stage.root);
+  const { migrate, poolBeside, claimDue, reschedule, park, OUTBOX, outboxMigrations } = modulesOf(stage.root);
   const source = await new DataSource({ type: 'mysql', url: stage.world.databases.order }).initialize();
   const pool = poolBeside(source, ['SELECT 1'], { size: 2, queueMax: 10 });
   stage.keep({ close: () => pool.end().then(() => source.destroy()) });
@@ -54,9 +54,9 @@ export async function twoClaims(stage: Stage): Promise<Claim> {
   const claimed = await sql(stage.world, 'order', 'SELECT * FROM dtx_outbox');
   const failed = { error: 'too late', delayMs: 1, attempts: 7 };
   return async () => {
-    const settled = [await settleAgain(pool, OUTBOX, slow!, failed), await park(pool, OUTBOX, slow!, failed)];
+    const settled = [await reschedule(pool, OUTBOX, slow!, failed), await park(pool, OUTBOX, slow!, failed)];
     expect(settled, 'settled under a claim that was lost').toEqual([false, false]);
     expect(await sql(stage.world, 'order', 'SELECT * FROM dtx_outbox')).toEqual(claimed);
-    expect(await settleAgain(pool, OUTBOX, holder!, failed)).toBe(true);
+    expect(await reschedule(pool, OUTBOX, holder!, failed)).toBe(true);
   };
 }

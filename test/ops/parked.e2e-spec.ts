@@ -45,9 +45,9 @@ describe('a message that cannot be read', () => {
     ['of a newer version', '{}', { messageId: 'version', type: 'order.placed.v2' }, /order\.placed\.v2/],
     ['of no type', '{}', { messageId: 'no-type' }, /got none/],
     ['without anything', 'hello', {}, /got none/],
-    ['of no id', 'hello again', { type }, /no usable message id/],
-    ['of an id that no URL takes', 'hello', { messageId: `a/b?c'd`, type }, /no usable message id/],
-    ['older than the inbox remembers', '{}', { messageId: old, type }, /older than the inbox remembers/],
+    ['of no id', 'hello again', { type }, /no valid message id/],
+    ['of an id that no URL takes', 'hello', { messageId: `a/b?c'd`, type }, /no valid message id/],
+    ['older than the inbox remembers', '{}', { messageId: old, type }, /older than inbox\.retentionMs/],
   ];
 
   afterEach(() => inventory.closeAll()); // so that one that fails takes no other with it
@@ -108,7 +108,7 @@ describe('a message that cannot be read', () => {
     const done = `SELECT state FROM dtx_outbox WHERE gid = ? AND state = 'DONE'`;
     await until('its receipt is marked', async () => (await sql(world, 'order', done, [orderId])).length === 1);
     await until('the queue is empty', async () => (await probe.waiting('dtx.order.receipts.v1')) === 0);
-    expect(shop.of('order').log()).not.toContain('given back');
+    expect(shop.of('order').log()).not.toContain('returning it to the queue');
   });
 });
 

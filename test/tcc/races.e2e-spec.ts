@@ -169,7 +169,7 @@ test('business SQL on another connection than the barrier is refused, and its ow
   const answer = await app.calls.call(branch, { gid: 'strays', phase: 'try' }, 5_000);
   expect(answer).toMatchObject({
     verdict: 'failed',
-    reason: expect.stringMatching(/another connection.*Use the tx that was given/),
+    reason: expect.stringMatching(/another connection.*use the given tx/),
   });
   expect(await effectsOf('strays')).toBe('');
 });

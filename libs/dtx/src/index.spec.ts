@@ -7,7 +7,7 @@ describe('a contract whose consumer would share a queue with a scheme', () => {
     ['notifications', 'payment.notify'],
     ['half messages', 'inventory.half-check'],
     ['a TCC participant', 'payment.tcc-funds'],
-  ])('is refused: %s', (_, consumer) => {
+  ])('is rejected with OptionsError: %s', (_, consumer) => {
     const schema = z.object({ id: z.string() });
     const define = () =>
       defineMessage({ name: 'order.shipped', version: 1, schema, consumers: [consumer], gid: ({ id }) => id });

@@ -1,5 +1,5 @@
 /**
- * The public surface of nest-dtx. Each scheme also has an entry of its own, such as `nest-dtx/xa`, which loads no other
+ * The public surface of nest-dtx. Each scheme also has its own entry, such as `nest-dtx/xa`, which loads no other
  * scheme.
  */
 export * from './confirmed-publish/index.js';

@@ -1,4 +1,4 @@
-/** For tests and tools: the failpoints, and a description of every durable table. */
+/** For tests and tools: the failpoints, and a descriptor of every durable table. */
 import { INBOX } from './core/consumer/inbox-table.js';
 import { ALERTS } from './core/durable/alert-table.js';
 import type { DurableTable } from './core/durable/durable-table.js';
@@ -11,7 +11,7 @@ import { XA } from './xa/xa-tables.js';
 export type { DurableTable, ShownTable } from './core/durable/durable-table.js';
 export { allFailpoints, type Failpoint } from './core/failpoint.js';
 
-/** Every durable table of the library, whichever schemes an app uses. */
+/** The descriptors of all durable tables of the library, independent of the schemes that an app uses. */
 export const durableTables: readonly DurableTable[] = [
   INBOX,
   OUTBOX,

@@ -66,9 +66,9 @@ test('a delivery with a body that no column takes is parked without it and does 
   });
   for (const { last_error } of (await rowsOf('payment.unreadable')).filter(isParked))
     expect(last_error).toMatch(
-      /not JSON.*cannot be stored.*its body of 100000 bytes \(SHA-256 [0-9a-f]{64}\) is not kept/,
+      /not JSON.*cannot be stored.*its body of 100000 bytes \(SHA-256 [0-9a-f]{64}\) is not stored/,
     );
-  expect((await rowsOf('payment.failing'))[0]!.last_error).toContain('is not kept');
+  expect((await rowsOf('payment.failing'))[0]!.last_error).toContain('is not stored');
   expect(await alertsAbout('large-%')).toBe(3 * PREFETCH);
   expect(await alertsAbout('fails.%')).toBe(1);
   await until('none is left', async () => (await probe.waiting(queue)) === 0);
@@ -95,7 +95,9 @@ test('a notification above max_allowed_packet is parked without its body', async
   await until('the small one is recorded', () => find('small'));
   const row = await until('the large one is recorded', () => find('too-large'));
   expect(row.state).toBe('PARKED');
-  expect(row.last_error).toMatch(/cannot be stored.*bytes \(SHA-256 [0-9a-f]{64}\) is not kept; it was test for http/);
+  expect(row.last_error).toMatch(
+    /cannot be stored.*bytes \(SHA-256 [0-9a-f]{64}\) is not stored; it was test for http/,
+  );
   expect(await alertsAbout('too-large')).toBe(1);
   await until('none is left', async () => (await probe.waiting(queue)) === 0);
 });

@@ -184,7 +184,7 @@ describe('the pipeline around a handler', () => {
     await start(half, { decorate: [UseInterceptors(new AnswersItself())] });
     const { state, error } = await handled();
     expect(state).toBe('PARKED');
-    expect(error).toContain('the handler has not run');
+    expect(error).toContain('the handler did not run');
   });
 });
 

@@ -64,7 +64,7 @@ const STRAY: Array<{
   { kind: 'wrong schema', problem: /^does not fit/, body: () => '{"orderId":"7","quantity":0}' },
   { kind: 'wrong type', problem: /^expected a message of type/, body: orderPlaced, type: 'order.placed.v9' },
   { kind: 'too old', problem: /^older than/, body: orderPlaced, id: () => newId(Date.now() - 10 * DAY_MS) },
-  { kind: 'no message id', problem: /^no usable message id/, body: orderPlaced, id: () => undefined },
+  { kind: 'no message id', problem: /^no valid message id/, body: orderPlaced, id: () => undefined },
 ];
 
 /** Publishes each kind several times, each delivery twice. Answers the gids by kind. */

@@ -57,7 +57,7 @@ describe('a message without a consumer', () => {
       const told = await alerts();
       return told.length > 0 && told;
     });
-    expect(alert!.alert_error).toContain('nobody consumes dtx.payment.gone.v1');
+    expect(alert!.alert_error).toContain('no consumer on queue dtx.payment.gone.v1');
     expect(await messageState()).toBe('SENT');
     await service.close();
     await start({ localMessage, controllers: [controllerOf([[library.OnMessage(contract), async () => {}]])] });
@@ -77,7 +77,7 @@ describe('a message without a consumer', () => {
     await append();
     const query = 'SELECT last_error FROM dtx_outbox WHERE gid = ?';
     await untilOver('it was looked at', async () =>
-      /nobody consumes/.test(String((await sql(world, 'payment', query, [gid]))[0]?.last_error)),
+      /no consumer on queue/.test(String((await sql(world, 'payment', query, [gid]))[0]?.last_error)),
     );
     expect([await messageState(), await alerts()]).toEqual(['SENT', []]);
   });
@@ -101,7 +101,7 @@ describe('a half message', () => {
     await start({ halfMessage: QUICK });
     await send();
     const [alert] = await untilAlert();
-    expect(alert!.alert_error).toContain(`nobody consumes ${queue}`);
+    expect(alert!.alert_error).toContain(`no consumer on queue ${queue}`);
     expect(await verdict()).toBe('SENT');
     await service.close();
     await start({ halfMessage: QUICK, controllers: [consumer()] });

@@ -172,7 +172,9 @@ describe('on a server without strict mode', () => {
     await start(async () => {}, loose());
     const claim = (tx: EntityManager) =>
       service.get(library.IdempotencyKeys).claim(tx, { route, key, body: {}, gid: 'g' });
-    await expect(service.source.transaction(claim)).rejects.toThrow(/Idempotency-Key has 1 to 255 bytes|a route is/);
+    await expect(service.source.transaction(claim)).rejects.toThrow(
+      /Idempotency-Key: expected 1 to 255 bytes|route: expected/,
+    );
   });
 });
 

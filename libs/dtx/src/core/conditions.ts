@@ -1,17 +1,19 @@
 import { Injectable } from '@nestjs/common';
 
-/** Something that does not work now, by a name that is short and stays the same, and why. */
+/** A dependency that does not work now: a short, stable name and the reason. */
 export interface Condition {
   readonly name: string;
   readonly reason: string;
 }
 
-/** What a part of the library says of the dependencies that only it knows. Each part registers itself at start. */
+/**
+ * Collects the state of the dependencies that only one part of the library knows. Each part registers itself at start.
+ */
 @Injectable()
 export class Conditions {
   private readonly parts: Array<() => readonly Condition[]> = [];
 
-  /** @param look answers at once, from what is known */
+  /** @param look returns the known state without waiting */
   register(look: () => readonly Condition[]): void {
     this.parts.push(look);
   }

@@ -5,7 +5,10 @@ import { Purger, pastRetention } from './durable/purge.js';
 import type { CoreOptions } from './options.js';
 import { CORE_OPTIONS } from './tokens.js';
 
-/** The tables of the core that lose finished rows: the inbox and the Idempotency-Keys. */
+/**
+ * Registers the purge of the two tables that the core itself owns: `dtx_inbox` and `dtx_idempotency`. A retention that
+ * is too short would let a late duplicate run again.
+ */
 @Injectable()
 export class CorePurge {
   constructor(purger: Purger, @Inject(CORE_OPTIONS) options: CoreOptions) {

@@ -2,12 +2,12 @@ import { type DynamicModule, Inject, Injectable, Module, OnModuleInit } from '@n
 import { Broker } from './broker/broker.service.js';
 import { Conditions } from './conditions.js';
 import { Inbox } from './consumer/inbox.js';
-import { HeldDeliveries } from './consumer/inbox-retry.js';
+import { InboxRetry } from './consumer/inbox-retry.js';
 import { DtxTransport } from './consumer/nest-transport.js';
 import { ReceiptSender } from './consumer/receipt-sender.js';
 import { RedisClaims } from './consumer/redis-claims.js';
 import { OnceByRedis } from './consumer/redis-dedup.js';
-import { Served } from './consumer/served-contracts.js';
+import { ServedContracts } from './consumer/served-contracts.js';
 import { StoredDeliveries } from './consumer/stored-deliveries.js';
 import { CorePurge } from './core-purge.js';
 import { Database } from './database/database.service.js';
@@ -22,7 +22,7 @@ import { checkFailpoints } from './failpoint.js';
 import { type CoreOptions, type CoreOptionsInput, coreOptions, parseOptions } from './options.js';
 import { CORE_OPTIONS } from './tokens.js';
 
-/** The app's own schema goes the same way as the library's. */
+/** Applies the app's own migrations together with those of the library, and checks the failpoints at start. */
 @Injectable()
 class AppMigrations implements OnModuleInit {
   constructor(
@@ -42,7 +42,7 @@ const services = [
   Conditions,
   Alerts,
   Inbox,
-  HeldDeliveries,
+  InboxRetry,
   IdempotencyKeys,
   RedisClaims,
   Operations,
@@ -53,12 +53,12 @@ const services = [
 ];
 
 /**
- * The mechanisms that every scheme stands on. Needs a TypeORM `DataSource` provider (of `@nestjs/typeorm`, with
- * `manualInitialization: true`, so that the app starts while its database is away).
+ * The NestJS module with the mechanisms that every scheme uses. It needs a TypeORM `DataSource` provider from
+ * `@nestjs/typeorm`, with `manualInitialization: true`. The app then starts while its database is unavailable.
  */
 @Module({})
 export class DtxModule {
-  /** @throws OptionsError naming what is wrong */
+  /** @throws OptionsError that names every wrong option */
   static forRoot(options: CoreOptionsInput): DynamicModule {
     const checked = parseOptions('core', coreOptions, options);
     return {
@@ -69,7 +69,7 @@ export class DtxModule {
         ...services,
         ReceiptSender,
         OnceByRedis,
-        Served,
+        ServedContracts,
         StoredDeliveries,
         AlertWebhook,
         AppMigrations,

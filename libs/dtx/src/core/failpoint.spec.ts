@@ -31,7 +31,7 @@ describe('DTX_FAILPOINTS', () => {
     expect(found).toEqual(expected);
   });
 
-  it('reads how long a delay is', () => {
+  it('reads the time of a delay in milliseconds', () => {
     expect(parseFailpoints('a.b=delay(250)').get('a.b')?.action).toEqual({ kind: 'delay', ms: 250 });
   });
 
@@ -52,11 +52,11 @@ describe('DTX_FAILPOINTS', () => {
     'A.B=crash',
     'a.b=crash,c.d=crash',
     'a.b=crash;c.d',
-  ])('refuses %j in one line that names the variable', (text) => {
+  ])('rejects %j with one line that names DTX_FAILPOINTS', (text) => {
     expect(() => parseFailpoints(text)).toThrow(/^DTX_FAILPOINTS: cannot read [^\n]+$/);
   });
 
-  it('never fails with anything but that line, whatever it holds', () => {
+  it('parses any text or rejects it with that line', () => {
     const pieces = fc.constantFrom('a.b', '=', 'crash', '1*', 'delay(5)', ';', ' ', '\n', '(', '9'.repeat(400));
     const text = fc.oneof(
       fc.string(),
@@ -87,7 +87,7 @@ describe('a failpoint', () => {
     rmSync(folder, { recursive: true });
   });
 
-  /** The module as a process would load it that was started with these failpoints. */
+  /** Loads the module as a new process with these failpoints would. */
   async function armedWith(text: string | undefined, ...points: Failpoint[]) {
     vi.stubEnv('DTX_FAILPOINTS', text);
     vi.resetModules();
@@ -101,14 +101,14 @@ describe('a failpoint', () => {
       .split('\n')
       .map((line) => JSON.parse(line));
 
-  it('that is not armed, or not there, is just its step', async () => {
+  it('runs only the step if it is disarmed or undefined', async () => {
     for (const { failpoint } of [await armedWith(undefined), await armedWith('other.step=error')]) {
       expect(await failpoint(point, async () => 7)).toBe(7);
       expect(await failpoint(undefined, async () => 8)).toBe(8);
     }
   });
 
-  it('armed with error fails without the step, with lost after it; both are unknown outcomes', async () => {
+  it('throws OutcomeUnknown before the step if armed with error, and after the step if armed with lost', async () => {
     for (const [action, isDone] of [
       ['error', false],
       ['lost', true],
@@ -134,7 +134,7 @@ describe('a failpoint', () => {
   it.each([
     ['crash', 'SIGKILL'],
     ['pause', 'SIGSTOP'],
-  ])('armed with %s sends itself %s after the step, and has written the hit down before', async (action, signal) => {
+  ])('armed with %s writes the hit, then sends %s to its own process after the step', async (action, signal) => {
     let seen: unknown[] = [];
     const kill = vi.spyOn(process, 'kill').mockImplementation(() => {
       seen = hits();
@@ -148,17 +148,17 @@ describe('a failpoint', () => {
     expect(seen).toMatchObject([{ name: 'test.step', action, pid: process.pid }]);
   });
 
-  it('does its step when delayed, and hands its failure on', async () => {
+  it('runs the step and passes its error on if armed with delay', async () => {
     const { failpoint } = await armedWith('test.step=delay(1)', point);
     expect(await failpoint(point, async () => 7)).toBe(7);
     await expect(failpoint(point, async () => Promise.reject(new Error('no')))).rejects.toThrow('no');
     expect(hits()).toHaveLength(1);
   });
 
-  it('is checked at start: what cannot be read, a name that no scheme has, and any in production', async () => {
+  it('rejects unreadable text, an unknown name and any value in production at start', async () => {
     (await armedWith('test.step=error', point)).checkFailpoints();
     const unknown = await armedWith('test.stop=error', point);
-    expect(() => unknown.checkFailpoints()).toThrow(/^DTX_FAILPOINTS names test\.stop/);
+    expect(() => unknown.checkFailpoints()).toThrow(/^DTX_FAILPOINTS: unknown failpoint test\.stop/);
     const unreadable = await armedWith('nonsense', point);
     expect(() => unreadable.checkFailpoints()).toThrow(/^DTX_FAILPOINTS: cannot read "nonsense"/);
     vi.stubEnv('NODE_ENV', 'production');
@@ -166,7 +166,7 @@ describe('a failpoint', () => {
     expect(() => production.checkFailpoints()).toThrow(/^DTX_FAILPOINTS is refused with NODE_ENV=production$/);
   });
 
-  it('can be defined once', async () => {
+  it('rejects a second definition of the same name', async () => {
     const { defineFailpoint, allFailpoints } = await armedWith(undefined, point);
     expect(() => defineFailpoint(point)).toThrow(/test\.step is defined twice/);
     expect(allFailpoints()).toEqual([point]);

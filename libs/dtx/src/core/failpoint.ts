@@ -2,23 +2,24 @@ import { appendFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OptionsError, OutcomeUnknown } from './errors/errors.js';
 
-/** The part that a process plays in a scheme. */
+/** The role of a process in a scheme. */
 export type Role = 'sender' | 'receiver' | 'initiator' | 'participant' | 'service';
 
 /**
- * A named place where a process may be made to die, stop or fail, to show that the protocol holds there. It stands
- * after an awaited durable effect: in Node a crash behind a bare `publish()` tests nothing, the bytes have not left.
+ * A named place where a process can be made to die, stop or fail, to test the protocol there. A failpoint stands after
+ * an awaited durable effect. In Node, a crash right after `publish()` tests nothing, because the bytes have not left
+ * the process.
  */
 export interface Failpoint {
   readonly name: string;
   readonly scheme: string;
-  /** The step of the scheme's protocol, as numbered in the header of the file that holds the point. */
+  /** The step number of the protocol, as in the header of the file that holds the failpoint. */
   readonly step: number;
-  /** The part that a process plays in the scheme when it meets the point. */
+  /** The role of the process that reaches the failpoint. */
   readonly role: Role;
-  /** What is true on disk when a process dies here. */
+  /** The durable state if the process dies here. */
   readonly disk: string;
-  /** Who finishes the work. */
+  /** The component that completes the work after the crash. */
   readonly finisher: string;
 }
 
@@ -29,37 +30,45 @@ interface Armed {
 }
 
 const registry = new Map<string, Failpoint>();
-/** Kept until the check at start: thrown while modules load, it would be a stack trace instead of one line. */
+/**
+ * The parse error of `DTX_FAILPOINTS`. `checkFailpoints` throws it at start, because a throw at module load would print
+ * a stack trace.
+ */
 let unreadable: unknown;
 const armed = readEnvironment();
 const isArmed = armed.size > 0;
 
-/** Declares a failpoint; each scheme keeps its own in one file. */
+/** Declares a failpoint. Each scheme keeps its failpoints in one file. @throws OptionsError for a duplicate name */
 export function defineFailpoint(point: Failpoint): Failpoint {
-  if (registry.has(point.name)) throw new OptionsError(`failpoint ${point.name} is defined twice`);
+  if (registry.has(point.name))
+    throw new OptionsError(`failpoint ${point.name} is defined twice; give each failpoint a unique name`);
   registry.set(point.name, point);
   return point;
 }
 
-/** Every failpoint of the schemes that are loaded, in the order of their definition. */
+/** Returns every failpoint of the loaded schemes, in the order of definition. */
 export function allFailpoints(): Failpoint[] {
   return [...registry.values()];
 }
 
-/** Refuses, at start, what cannot be read, an armed process in production and a name that no failpoint has. */
+/**
+ * Checks `DTX_FAILPOINTS` at start.
+ * @throws OptionsError for unreadable text, for an unknown failpoint name, and for any value with NODE_ENV=production
+ */
 export function checkFailpoints(): void {
   if (unreadable) throw unreadable;
   if (!isArmed) return;
   if (process.env.NODE_ENV === 'production')
     throw new OptionsError('DTX_FAILPOINTS is refused with NODE_ENV=production');
   for (const name of armed.keys()) {
-    if (!registry.has(name)) throw new OptionsError(`DTX_FAILPOINTS names ${name}, which no loaded scheme has`);
+    if (!registry.has(name))
+      throw new OptionsError(`DTX_FAILPOINTS: unknown failpoint ${name}; no loaded scheme defines it`);
   }
 }
 
 /**
- * Runs a step, then the point. Disarmed it costs one boolean. `error` fails without doing the step, `lost` does it and
- * then reports failure, the others act after it.
+ * Runs a step, then the failpoint. A disarmed failpoint costs one boolean. `error` fails without running the step.
+ * `lost` runs the step and then reports a failure. The other actions follow the step.
  * @throws OutcomeUnknown when armed with `error` or `lost`
  */
 export function failpoint<T>(point: Failpoint | undefined, step: () => Promise<T>): Promise<T> {
@@ -91,7 +100,7 @@ async function act<T>(name: string, step: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Written synchronously before the action, so that a test can tell that the point was reached by a process that died. */
+/** Writes the hit synchronously before the action, so that a test sees the hits of a process that died. */
 function record(name: string, entry: Armed): void {
   entry.hitsLeft -= 1;
   const file = process.env.DTX_FAILPOINT_LOG;
@@ -108,7 +117,7 @@ function readEnvironment(): Map<string, Armed> {
   }
 }
 
-/** Reads `name=crash;other=1*delay(500)`. Exported for its own test. */
+/** Parses `name=crash;other=1*delay(500)`. Exported for its unit test. @throws OptionsError */
 export function parseFailpoints(text: string | undefined): Map<string, Armed> {
   const found = new Map<string, Armed>();
   for (const part of (text ?? '').split(';').map((s) => s.trim())) {

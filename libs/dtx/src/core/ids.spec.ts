@@ -8,7 +8,7 @@ const character = fc.nat(0x10ffff).map((point) => String.fromCodePoint(point));
 const anyTime = fc.integer({ min: 0, max: 2 ** 48 - 2 });
 
 describe('an id', () => {
-  it('is a UUID v7 in its usual form, and no two are the same', () => {
+  it('is a unique UUID v7 in the usual form', () => {
     const ids = Array.from({ length: 1_000 }, () => newId());
     for (const id of ids) expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
     expect(new Set(ids).size).toBe(1_000);
@@ -16,11 +16,11 @@ describe('an id', () => {
     expect(new Set(sameMoment).size).toBe(1_000);
   });
 
-  it('tells when it was made', () => {
+  it('carries its creation time', () => {
     fc.assert(fc.property(anyTime, (ms) => idTimeMs(newId(ms)) === ms));
   });
 
-  it('sorts after every id of an earlier moment, as text and so as a key', () => {
+  it('sorts as text after every id of an earlier moment', () => {
     fc.assert(
       fc.property(anyTime, fc.integer({ min: 1, max: 10_000_000 }), (ms, later) => {
         fc.pre(ms + later < 2 ** 48);
@@ -29,7 +29,7 @@ describe('an id', () => {
     );
   });
 
-  it('has a floor: the ids of a moment are above it, those made before are below', () => {
+  it('has a floor above the ids of earlier moments and not above those of its own', () => {
     fc.assert(
       fc.property(anyTime, (ms) => {
         expect(idFloor(ms) <= newId(ms)).toBe(true);

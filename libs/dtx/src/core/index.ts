@@ -1,4 +1,4 @@
-/** The mechanisms that every scheme stands on: module, contracts, handlers, errors, transactions, operations. */
+/** The public surface of the core: module, contracts, handlers, errors, transactions, operations. */
 export { type Backoff, backoffMs } from './async/backoff.js';
 export { Broker } from './broker/broker.service.js';
 export { type Contract, defineMessage, type MessageOf, queueOf, receiptQueueOf } from './broker/contract.js';
@@ -35,6 +35,7 @@ export {
   DatabaseUnavailable,
   DtxError,
   isBrokerAway,
+  isBrokerUnavailable,
   OptionsError,
   OutcomeUnknown,
   Rejected,
@@ -49,5 +50,5 @@ export { allFailpoints, type Failpoint } from './failpoint.js';
 export { assertGid, idTimeMs, newId } from './ids.js';
 export type { CoreOptionsInput } from './options.js';
 export { databaseAddress, parseServerUrl, problemOfServerUrl, type ServerKind, type ServerUrl } from './server-url.js';
-export { measure, onMeasured, type Telemetry } from './telemetry.js';
+export { emit, measure, onMeasured, type Telemetry } from './telemetry.js';
 export { currentGid, currentTraceparent, traceparentFrom, withGid, withTraceparent } from './trace.js';

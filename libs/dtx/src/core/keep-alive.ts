@@ -1,2 +1,5 @@
-/** The system asks a silent peer so early whether it is there, in milliseconds: a flow that a firewall has forgotten ends. */
+/**
+ * Idle time in milliseconds before the operating system sends a TCP keep-alive probe to a server. The probes detect a
+ * connection that a firewall has dropped.
+ */
 export const KEEP_ALIVE_MS = 10_000;

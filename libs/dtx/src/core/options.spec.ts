@@ -8,19 +8,19 @@ const least = { app: 'order', rabbitmqUrl: 'amqp://user:s3cr3t@127.0.0.1/shop' }
 const core = (more: Record<string, unknown> = {}) => parseOptions('core', coreOptions, { ...least, ...more });
 
 describe('options', () => {
-  it('have a default for all but the app and its broker', () => {
+  it('have defaults for all but app and rabbitmqUrl', () => {
     expect(core()).toMatchObject({ app: 'order', leaseMs: 5_000, inbox: { attemptsMax: 8 }, migrations: [] });
     expect(parseOptions('localMessage', localMessageOptions, {})).toMatchObject({ attemptsMax: 12, backlogMax: 1_000 });
     expect(() => parseOptions('core', coreOptions, {})).toThrow(/core\.app.*core\.rabbitmqUrl/);
   });
 
-  it('are given one by one, also within a group', () => {
+  it('can be set one by one, also within a group', () => {
     const { inbox } = core({ inbox: { attemptsMax: 2, backoff: { capMs: 50 } } });
     expect(inbox).toMatchObject({ attemptsMax: 2, backoff: { firstMs: 1_000, factor: 3, capMs: 50 } });
     expect(inbox.retentionMs).toBe(core().inbox.retentionMs);
   });
 
-  it('let the first retry after a kill -9 come within 10 s by default', () => {
+  it('start the first retry after a kill -9 within 10 s by default', () => {
     const { leaseMs, scanIntervalMs } = core();
     expect(leaseMs + 1.2 * scanIntervalMs).toBeLessThan(10_000);
   });
@@ -47,7 +47,7 @@ describe('options', () => {
     ['core.migrations.0.version', { migrations: [{ version: 0, name: 'x', up: [] }] }],
     ['leaseMS', { leaseMS: 5_000 }],
     ['attempts', { inbox: { attempts: 2 } }],
-  ])('name %s in one line when it is wrong: %j', (name, given) => {
+  ])('are rejected with one line that names %s: %j', (name, given) => {
     const refuse = () => core(given);
     expect(refuse).toThrow(OptionsError);
     expect(refuse).toThrow(/^core[^\n]+$/);
@@ -55,11 +55,11 @@ describe('options', () => {
     expect(refuse).not.toThrow(/s3cr3t/);
   });
 
-  it('name all that is wrong at once', () => {
+  it('are rejected with every wrong option at once', () => {
     expect(() => core({ leaseMs: 'x', prefetch: 'y' })).toThrow(/core\.leaseMs: [^\n]+; core\.prefetch: /);
   });
 
-  it('are refused with an OptionsError or taken, whatever they are', () => {
+  it('of any form are accepted or rejected with an OptionsError', () => {
     fc.assert(
       fc.property(fc.anything(), (given) => {
         for (const schema of [coreOptions, localMessageOptions]) {

@@ -1,17 +1,24 @@
+/**
+ * The options of the core, and building blocks for the options of the schemes. docs/configuration.md is generated from
+ * them.
+ */
 import { z } from 'zod';
 import { OptionsError } from './errors/errors.js';
 import { problemOfServerUrl, type ServerKind } from './server-url.js';
 
 const ms = (fallback: number) => z.number().int().min(1).max(2_147_483_647).default(fallback);
 const count = (fallback: number, max = 100_000) => z.number().int().min(1).max(max).default(fallback);
-/** The URL of a server. What is wrong with it is told without the value, which may contain a password. */
+/** The URL of a server. The error text omits the value, which may contain a password. */
 const serverUrl = (kind: ServerKind) =>
   z.string().superRefine((text, context) => {
     const problem = problemOfServerUrl(kind, text);
     if (problem !== null) context.addIssue({ code: 'custom', message: problem });
   });
 
-/** An http(s) URL that can be called. One with a password in it cannot (Fetch standard), and would end up in logs. */
+/**
+ * An http(s) URL without user and password. `fetch` rejects a URL with credentials (Fetch standard), and logs would
+ * show them.
+ */
 export const httpUrlOption = z
   .string()
   .refine(
@@ -30,22 +37,28 @@ export { count as countOption, ms as msOption };
 
 /** A statement of a migration, as `Migration` describes it. */
 const statement = z.union([z.string(), z.strictObject({ unless: z.string(), sql: z.string() })]);
-/** A row that keeps late comers out must outlast the longest that they may take, and the disorder of an outage. */
+/**
+ * The smallest ratio of `retentionMs` to `timeoutMs`. A row that blocks late calls must outlast the longest transaction
+ * and an outage.
+ */
 const RETENTION_TIMES_TIMEOUT = 10;
 
-/** For `superRefine` of a section with both: a retention that ends while a transaction may still be running is refused. */
+/**
+ * For `superRefine` of a section with both options. Rejects a retention that may end while a transaction is still
+ * running.
+ */
 export function retentionOutlastsTimeout(
   { timeoutMs, retentionMs }: { timeoutMs: number; retentionMs: number },
   context: { addIssue(issue: { code: 'custom'; path: string[]; message: string }): void },
 ): void {
   if (retentionMs >= RETENTION_TIMES_TIMEOUT * timeoutMs) return;
-  const message = `${retentionMs} is less than ${RETENTION_TIMES_TIMEOUT} times timeoutMs, which is ${timeoutMs}`;
+  const message = `expected at least ${RETENTION_TIMES_TIMEOUT} times timeoutMs (${timeoutMs}), got ${retentionMs}`;
   context.addIssue({ code: 'custom', path: ['retentionMs'], message });
 }
 
 /**
- * The broker takes a message from a consumer that has not acknowledged it for 30 minutes. Until then a handler, its
- * `@OnRejected` and its `@BeforeAck` may each take their time.
+ * The upper limit of `handlerTimeoutMs`. RabbitMQ closes the channel of a delivery without acknowledgement after 30
+ * minutes (`consumer_timeout`). A handler, its `@OnRejected` and its `@BeforeAck` must fit into that time.
  */
 const HANDLER_TIMEOUT_MS_MAX = 9 * 60_000;
 
@@ -162,7 +175,10 @@ export const coreOptions = z.strictObject({
 export type CoreOptions = z.output<typeof coreOptions>;
 export type CoreOptionsInput = z.input<typeof coreOptions>;
 
-/** Checks options at start. @throws OptionsError, one line that names every wrong option and says what was expected */
+/**
+ * Checks options at start.
+ * @throws OptionsError with one line that names every wrong option and the expected value
+ */
 export function parseOptions<S extends z.ZodType>(section: string, schema: S, given: unknown): z.output<S> {
   const parsed = schema.safeParse(given);
   if (parsed.success) return parsed.data;

@@ -1,44 +1,46 @@
-/** What one loop says of its scans. Times are of the process's steady clock, in milliseconds. */
+/**
+ * Scan status of one durable loop, for readiness and metrics. Times are in milliseconds of the monotonic process clock.
+ */
 export class Scan {
   private completedAt = performance.now();
-  /** Why the last scan was not completed, or empty. */
+  /** The reason why the last scan was not completed. Empty after a completed scan. */
   private why = '';
 
   constructor(
     readonly name: string,
-    /** How often it scans. */
+    /** Scan interval in milliseconds. */
     readonly everyMs: number,
   ) {}
 
-  /** It has looked at all that it had to look at; what it needs may be known to be unavailable. */
+  /** Marks a completed scan. A scan that finds a known-unavailable dependency also counts. */
   completed(): void {
     this.completedAt = performance.now();
     this.why = '';
   }
 
-  /** The scan could not be completed. */
+  /** Marks a failed scan. */
   failed(why: string): void {
     this.why = why;
   }
 
-  /** Milliseconds since the last completed scan, or since the loop was started. */
+  /** Milliseconds since the last completed scan, or since the start of the loop. */
   get ageMs(): number {
     return performance.now() - this.completedAt;
   }
 
-  /** Why the loop does not do its work, or empty: the last completed scan is older than several scans. */
+  /** The reason why the loop makes no progress. Empty while the last completed scan is recent. */
   get problem(): string {
     const ageMs = this.ageMs;
     if (ageMs < Math.max(OLD_AT_LEAST_MS, OLD_TIMES * this.everyMs)) return '';
-    return `no scan was completed for ${Math.round(ageMs / 1_000)} s${this.why && `: ${this.why}`}`;
+    return `no completed scan for ${Math.round(ageMs / 1_000)} s${this.why && `: ${this.why}`}`;
   }
 }
 
 const OLD_TIMES = 5;
-/** A claim may wait for a lock, and a connection may have to be made. */
+/** The lowest age that counts as stalled. A claim may wait for a lock, and a connection may have to be opened. */
 const OLD_AT_LEAST_MS = 10_000;
 
-/** The loops that run now. */
+/** The durable loops that run in this process. */
 export class Scans {
   private readonly running = new Set<Scan>();
 

@@ -1,12 +1,15 @@
 const schemes = new Set<string>();
 
-/** Declares a scheme by the name that its messages, rows and metrics carry. Returns the name. */
+/** Registers the name of a loaded scheme, as in messages, rows and metrics. Returns the name. */
 export function defineScheme<Name extends string>(name: Name): Name {
   schemes.add(name);
   return name;
 }
 
-/** A scheme as a label: one that is loaded here, or `other`, since a message may claim any. */
+/**
+ * Returns the metric label of a scheme: its name if it is loaded, or `other`. A message may carry any name, and labels
+ * must stay few.
+ */
 export function schemeLabel(name: string): string {
   return schemes.has(name) ? name : 'other';
 }

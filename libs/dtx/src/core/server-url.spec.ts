@@ -22,7 +22,7 @@ describe('the URL of a server', () => {
     expect(parseServerUrl(kind, text)).toMatchObject(parts);
   });
 
-  it('keeps every character of user, password and path, whatever they are', () => {
+  it('keeps every character of user, password and path', () => {
     const any = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 20 });
     // The URL standard removes a path of dots.
     const anyPath = any.filter((text) => !/^\.{1,2}$/.test(text));
@@ -39,7 +39,7 @@ describe('the URL of a server', () => {
     ['database', `postgres://root:${SECRET}@h/shop`, /protocol must be mysql or mariadb/],
     ['database', `mysql://root:${SECRET}@h`, /path must be the name of a database/],
     ['database', `mysql://root:${SECRET}@h:99999/shop`, /cannot be read/],
-    ['database', `mysql:///shop`, /names no host/],
+    ['database', `mysql:///shop`, /has no host/],
     ['database', `mysql://root:1#${SECRET}@h/shop`, /percent-encoded/],
     ['database', `mysql://root:1?${SECRET}@h/shop`, /percent-encoded/],
     ['database', `mysql://root:1/${SECRET}@h/shop`, /percent-encoded/],
@@ -48,7 +48,7 @@ describe('the URL of a server', () => {
     ['broker', `amqp://dtx:${SECRET}@h/%e4`, /its path is not percent-encoded UTF-8/],
     ['redis', `redis://:${SECRET}@h/first`, /path must be the number of a database/],
     ['redis', `redis://:${SECRET}@${'h'.repeat(5_000)}`, /more than 4096 characters/],
-  ])('of a %s is refused in one line that says why, and shows no value: %s', (kind, text, why) => {
+  ])('of a %s is rejected with one line that gives the reason and omits the value: %s', (kind, text, why) => {
     expect(() => parseServerUrl(kind, text)).toThrow(OptionsError);
     const problem = problemOfServerUrl(kind, text);
     expect(problem).toMatch(why);

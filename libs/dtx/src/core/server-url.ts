@@ -1,20 +1,20 @@
 import { OptionsError } from './errors/errors.js';
 
-/** What a URL leads to: it decides about protocols, the port that needs no mention, and what the path means. */
+/** The kind of server. It determines the protocols, the default port and the meaning of the path. */
 export type ServerKind = 'database' | 'broker' | 'redis';
 
-/** The parts of a URL, each decoded and as a driver takes it. */
+/** The decoded parts of a server URL, as a driver takes them. */
 export interface ServerUrl {
-  /** Without the colon, as it was written: `mysql`, `mariadb`, `amqp`, `amqps`, `redis`, `rediss`. */
+  /** Without the colon: `mysql`, `mariadb`, `amqp`, `amqps`, `redis`, `rediss`. */
   readonly protocol: string;
-  /** A name or an address. An IPv6 address has no brackets. */
+  /** A host name or an address. An IPv6 address has no brackets. */
   readonly host: string;
   readonly port: number;
   readonly user: string | undefined;
   readonly password: string | undefined;
   /** Database, virtual host or number of a Redis database. Empty if the URL names none. */
   readonly path: string;
-  /** What follows the `?`, such as `ssl`. Each driver knows its own. */
+  /** The query parameters, such as `ssl`. Their meaning depends on the driver. */
   readonly query: Readonly<Record<string, string>>;
 }
 
@@ -51,9 +51,9 @@ const URL_CHARS_MAX = 4_096;
 const OPTION_NAME = /^[A-Za-z][A-Za-z0-9_.-]*$/;
 
 /**
- * Reads the URL of a server. The library and the demo apps read every such URL here and give its parts to the driver: the
- * drivers' own parsers differ (one cuts an IPv6 address at its first colon, one takes an encoded password for Latin-1).
- * @throws OptionsError one line for the end of a sentence ("... must be a URL like ..."), which shows nothing of the value
+ * Parses the URL of a server. Library and apps parse every server URL here and pass the parts to the drivers. The
+ * drivers have their own parsers, which differ for IPv6 addresses and for encoded passwords.
+ * @throws OptionsError with one line that completes a sentence ("... must be a URL like ...") and omits the value
  */
 export function parseServerUrl(kind: ServerKind, text: string): ServerUrl {
   const { ports, example, path, pathIs } = RULES[kind];
@@ -65,8 +65,8 @@ export function parseServerUrl(kind: ServerKind, text: string): ServerUrl {
   const protocol = url.protocol.slice(0, -1);
   const names = Object.keys(ports).join(' or ');
   if (!Object.hasOwn(ports, protocol)) throw no(`its protocol must be ${names}`);
-  if (url.hostname === '') throw no('it names no host');
-  // What follows is how a password with "#", "?" or "/" looks from outside: the host would be another one.
+  if (url.hostname === '') throw no('it has no host');
+  // A password with an unencoded "#", "?" or "/" parses into these parts, with another host.
   if (url.hash !== '' || url.pathname.includes('@')) throw no(`it has parts that do not belong to it (${encode})`);
   const query = Object.fromEntries(url.searchParams);
   if (!Object.keys(query).every((name) => OPTION_NAME.test(name))) throw no(`its options have no names (${encode})`);
@@ -90,7 +90,7 @@ export function parseServerUrl(kind: ServerKind, text: string): ServerUrl {
   return parts;
 }
 
-/** Why a URL will not do, or null. For options that name what they read themselves. */
+/** Returns the problem of a URL, or null for a valid URL. For options that name themselves in the error. */
 export function problemOfServerUrl(kind: ServerKind, text: string): string | null {
   try {
     parseServerUrl(kind, text);
@@ -101,8 +101,8 @@ export function problemOfServerUrl(kind: ServerKind, text: string): string | nul
 }
 
 /**
- * The address of a database as the options of a TypeORM DataSource: `{ type: 'mysql', ...databaseAddress(url) }` instead
- * of `{ type: 'mysql', url }`.
+ * The address of a database as options of a TypeORM DataSource: `{ type: 'mysql', ...databaseAddress(url) }` instead of
+ * `{ type: 'mysql', url }`.
  * @throws OptionsError as `parseServerUrl`
  */
 export function databaseAddress(url: string) {

@@ -1,22 +1,22 @@
 import { channel } from 'node:diagnostics_channel';
 
 /**
- * What happens, for whoever measures: `nest-dtx:<name>` of node:diagnostics_channel, one object each. Without a listener
- * it costs one boolean. Listeners of a process hear all applications in it.
+ * The events of the library, published on `nest-dtx:<name>` of node:diagnostics_channel, one object each. Without a
+ * listener an event costs one boolean. A listener receives the events of all applications in the process.
  */
 export interface Telemetry {
-  /** Work of a scheme was begun: a message stored, a transaction registered. */
+  /** A scheme started work. It stored a message or registered a transaction. */
   started: { scheme: string };
-  /** It came to its end; `ms` since it was begun, where its id tells. A message counts once per consumer. */
+  /** The work ended. `ms` counts from its start if the id carries a time. A message counts once per consumer. */
   settled: { scheme: string; ms: number | undefined };
-  /** It gave up and waits for a person. */
+  /** The work was parked and waits for an operator. */
   parked: { scheme: string };
-  /** An attempt has failed and will be made again. */
+  /** An attempt failed and will be retried. */
   retried: { scheme: string };
-  /** Code inside a transaction of the library's has used another connection. */
+  /** Code inside a library transaction used another connection. */
   strayed: { what: string };
   published: { outcome: 'confirmed' | 'failed'; ms: number };
-  /** A message came to its handler, this long after it was made. */
+  /** A delivery reached its handler. `lagMs` is the age of the message. */
   delivered: { consumer: string; lagMs: number | undefined };
 }
 
@@ -30,11 +30,15 @@ const channels = {
   delivered: channel('nest-dtx:delivered'),
 };
 
-export function measure<Name extends keyof Telemetry>(name: Name, event: Telemetry[Name]): void {
+/** Publishes an event to the listeners. */
+export function emit<Name extends keyof Telemetry>(name: Name, event: Telemetry[Name]): void {
   if (channels[name].hasSubscribers) channels[name].publish(event);
 }
 
-/** Hears all events of one name; the function it returns ends that. */
+/** @deprecated the old name of `emit` */
+export const measure = emit;
+
+/** Subscribes to the events of one name. Returns the function that unsubscribes. */
 export function onMeasured<Name extends keyof Telemetry>(
   name: Name,
   listener: (event: Telemetry[Name]) => void,

@@ -1,3 +1,7 @@
+/**
+ * The trace context and the gid of the current work, as an AsyncLocalStorage. Messages, rows and log lines carry them
+ * on.
+ */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { randomBytes } from 'node:crypto';
 
@@ -11,13 +15,13 @@ interface Context {
 const storage = new AsyncLocalStorage<Context>();
 const NOTHING: Context = { traceparent: null, gid: null };
 
-/** Runs work under a W3C traceparent, which messages sent within it carry on. Anything malformed is ignored. */
+/** Runs work under a W3C traceparent. Messages that the work sends carry it. A malformed value is ignored. */
 export function withTraceparent<T>(traceparent: string | null | undefined, work: () => T): T {
   if (!traceparent || !TRACEPARENT.test(traceparent)) return work();
   return storage.run({ ...(storage.getStore() ?? NOTHING), traceparent }, work);
 }
 
-/** Runs work for a global transaction: what is logged within it can be found by its gid. */
+/** Runs work under the gid of a global transaction. Log lines of the work carry the gid. */
 export function withGid<T>(gid: string | null | undefined, work: () => T): T {
   return gid ? storage.run({ ...(storage.getStore() ?? NOTHING), gid }, work) : work();
 }
@@ -30,7 +34,7 @@ export function currentGid(): string | null {
   return storage.getStore()?.gid ?? null;
 }
 
-/** The caller's traceparent if it is one, else that of a new trace (W3C Trace Context, level 1; sampled). */
+/** Returns a valid traceparent of the caller, or a new sampled one (W3C Trace Context, level 1). */
 export function traceparentFrom(header: unknown): string {
   if (typeof header === 'string' && TRACEPARENT.test(header)) return header;
   return `00-${randomBytes(16).toString('hex')}-${randomBytes(8).toString('hex')}-01`;

@@ -2,7 +2,7 @@
 // If the process dies before the ack, the broker redelivers the prepared message to any instance of the producer.
 
 import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
-import { persist } from '../core/async/retry-while-unavailable.js';
+import { retryWhileUnavailable } from '../core/async/retry-while-unavailable.js';
 import { Broker } from '../core/broker/broker.service.js';
 import type { Delivery, QueueConsumer } from '../core/broker/queue-consumer.js';
 import { BrokerBlocked } from '../core/broker/queue-declarer.js';
@@ -55,7 +55,7 @@ export class CheckBack implements OnModuleInit, OnModuleDestroy {
     const prepared = parsePrepared(content);
     // An unavailable database or broker does not count as a check. The delivery stays unacked and is retried here.
     const patience = { lost: delivery.lost, reconnect: this.core.reconnect };
-    if (prepared) await persist(patience, () => this.check(prepared));
+    if (prepared) await retryWhileUnavailable(patience, () => this.check(prepared));
     // If a committed message was behind it, the sweeper sends that message.
     else
       this.logger.error(

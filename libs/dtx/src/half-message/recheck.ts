@@ -55,7 +55,7 @@ export class Recheck implements OnModuleInit, OnModuleDestroy {
 
   /** Checks again from the first check on. If the check parks it again, the claim is lost and DONE is not written. */
   private async recheck(row: ParkedRow): Promise<Tried> {
-    if (row.id === VERDICTS_LOST) return { kind: 'hopeless', error: row.last_error ?? 'verdicts are missing' };
+    if (row.id === VERDICTS_LOST) return { kind: 'fatal', error: row.last_error ?? 'verdicts are missing' };
     await this.checkBack.check({ checks: 0, message: halfMessage.parse(JSON.parse(row.message)) });
     // If the process dies before this, the lease expires and it is checked once more, which changes nothing.
     const only = { sql: 'm.claim_token = ?', values: [row.claim_token] };

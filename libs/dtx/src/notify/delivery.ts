@@ -95,7 +95,7 @@ export class Deliveries implements OnModuleInit, OnModuleDestroy {
   private async call(row: NotificationRow): Promise<Answer | Tried> {
     if (row.target === null || row.body === null)
       return {
-        kind: 'hopeless',
+        kind: 'fatal',
         error: `cannot call ${row.target_host}: row has no target or no body; resolve it by hand`,
       };
     const { secrets } = this.options;
@@ -109,7 +109,7 @@ export class Deliveries implements OnModuleInit, OnModuleDestroy {
       return await this.client.post(row.target, headers, row.body);
     } catch (error) {
       const text = `${row.target_host}: ${textOf(error)}`;
-      if (error instanceof TargetRefused) return { kind: 'hopeless', error: text };
+      if (error instanceof TargetRefused) return { kind: 'fatal', error: text };
       return { kind: 'failed', error: text, isSilent: true };
     }
   }
@@ -117,7 +117,7 @@ export class Deliveries implements OnModuleInit, OnModuleDestroy {
   /** Redirects are not followed. They count as any other answer that is not 2xx. */
   private refused({ target_host }: NotificationRow, { status, retryAfterMs }: Answer): Tried {
     const error = `${target_host} answered ${status}`;
-    if (status === GONE) return { kind: 'hopeless', error };
+    if (status === GONE) return { kind: 'fatal', error };
     return { kind: 'failed', error, atLeastMs: Math.min(retryAfterMs, this.options.retryAfterMaxMs) };
   }
 

@@ -2,7 +2,7 @@
 // If the process dies before the ack, the broker redelivers the event and the row makes it a duplicate.
 import { createHash, randomUUID } from 'node:crypto';
 import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
-import { persist } from '../core/async/retry-while-unavailable.js';
+import { retryWhileUnavailable } from '../core/async/retry-while-unavailable.js';
 import { Broker } from '../core/broker/broker.service.js';
 import { fromProperties } from '../core/broker/envelope.js';
 import type { Delivery, QueueConsumer } from '../core/broker/queue-consumer.js';
@@ -67,7 +67,7 @@ export class NotificationRecorder implements OnModuleInit, OnModuleDestroy {
     const read = this.read(delivery);
     const { lost } = delivery;
     const write = () => (read.ok ? this.record(read.row) : this.parkUnreadable(read, delivery));
-    await persist({ lost, reconnect: this.core.reconnect }, write);
+    await retryWhileUnavailable({ lost, reconnect: this.core.reconnect }, write);
     delivery.ack();
   }
 

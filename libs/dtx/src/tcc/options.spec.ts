@@ -5,7 +5,7 @@ import { tccOptions } from './options.js';
 it('a retention that removes barrier rows while a Try may still run is refused', () => {
   const given = { timeoutMs: 60_000, retentionMs: 60_000 };
   expect(() => parseOptions('tcc', tccOptions, given)).toThrow(
-    'tcc.retentionMs: 60000 is less than 10 times timeoutMs, which is 60000',
+    'tcc.retentionMs: expected at least 10 times timeoutMs (60000), got 60000',
   );
   expect(parseOptions('tcc', tccOptions, {}).timeoutMs).toBe(5_000);
 });

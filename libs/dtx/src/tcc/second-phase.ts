@@ -228,7 +228,7 @@ export class SecondPhase implements OnModuleInit, OnModuleDestroy {
 
 function resultOf(failures: readonly BranchResult[], busyRetryMs: number): Tried {
   const error = failures.map((one) => one.error).join('; ');
-  if (failures.some(({ verdict }) => verdict === 'illegal')) return { kind: 'hopeless', error };
+  if (failures.some(({ verdict }) => verdict === 'illegal')) return { kind: 'fatal', error };
   if (!failures.every(({ verdict }) => verdict === 'away')) return { kind: 'failed', error };
   return failures.some(({ isBusy }) => isBusy)
     ? { kind: 'unreachable', delayMs: busyRetryMs }

@@ -1,6 +1,6 @@
 import { inTimeOf } from '../core/async/time-limit.js';
 import type { Database } from '../core/database/database.service.js';
-import { settleAgain } from '../core/durable/claim.js';
+import { reschedule } from '../core/durable/claim.js';
 import { whileLeased } from '../core/durable/lease.js';
 import type { Tried } from '../core/durable/loop.js';
 import { isBrokerAway, OptionsError, OutcomeUnknown, textOf } from '../core/errors/errors.js';
@@ -97,7 +97,7 @@ export class AfterCommit {
   private async postpone(row: XaRow, error: string): Promise<Tried> {
     const longest = Math.min(Number(row.age_ms ?? 0) * HOOK_RETRY_PART, HOOK_RETRY_MS_MAX);
     const delayMs = Math.max(longest, this.limits.leaseMs);
-    await settleAgain(this.database.own, XA, row, { error, delayMs, attempts: row.attempts });
+    await reschedule(this.database.own, XA, row, { error, delayMs, attempts: row.attempts });
     return { kind: 'settled' };
   }
 }

@@ -14,7 +14,7 @@ const problemOf = (given: object) => {
 describe('options of XA', () => {
   it('a retention that removes decisions of transactions that may still run is refused', () => {
     expect(problemOf({ timeoutMs: 300_000, retentionMs: 60_000, attemptsMax: 1_000 })).toBe(
-      'xa.retentionMs: 60000 is less than 10 times timeoutMs, which is 300000',
+      'xa.retentionMs: expected at least 10 times timeoutMs (300000), got 60000',
     );
     expect(problemOf({ timeoutMs: 6_000, retentionMs: 60_000 })).toBe('none');
   });

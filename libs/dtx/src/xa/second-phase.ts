@@ -7,7 +7,7 @@ import { Database } from '../core/database/database.service.js';
 import { type Sql } from '../core/database/sql.js';
 import { sqlOf } from '../core/database/sql-of.js';
 import { Alerts } from '../core/durable/alerts.js';
-import { settleAgain } from '../core/durable/claim.js';
+import { reschedule } from '../core/durable/claim.js';
 import type { TableRow } from '../core/durable/durable-table.js';
 import type { Outcome } from '../core/durable/durable-work.js';
 import type { DurableLoop, Tried } from '../core/durable/loop.js';
@@ -140,11 +140,11 @@ export class SecondPhase {
 
   private async run(row: XaRow): Promise<Tried> {
     // An operator asked for another check of the log. The next scan that finds the fault parks it again.
-    if (isLogFault(row.id)) return { kind: 'hopeless', error: row.last_error ?? 'the decision log cannot be trusted' };
+    if (isLogFault(row.id)) return { kind: 'fatal', error: row.last_error ?? 'the decision log cannot be trusted' };
     // A row that was copied with its log. The copy has an id of its own now, and the branches belong to the original.
     const logId = parseGtrid(row.gtrid)?.logId ?? this.log.id;
     if (this.log.id !== '' && logId !== this.log.id)
-      return { kind: 'hopeless', error: `the row belongs to another decision log: ${logId}` };
+      return { kind: 'fatal', error: `the row belongs to another decision log: ${logId}` };
     const own = this.own.get(row.id);
     this.own.delete(row.id);
     try {
@@ -162,7 +162,7 @@ export class SecondPhase {
    * when all are resolved.
    */
   private async round(row: XaRow, own: ReadonlyMap<string, XaBranch>): Promise<Tried | null> {
-    if (row.decision === null) return { kind: 'hopeless', error: 'the decision is lost; end the branches by hand' };
+    if (row.decision === null) return { kind: 'fatal', error: 'the decision is lost; end the branches by hand' };
     let isFirst = true;
     const carried = await Promise.all(
       row.branches.split(',').map(async (name) => {
@@ -187,7 +187,7 @@ export class SecondPhase {
   private async resultOf(row: XaRow, open: readonly BranchResult[]): Promise<Tried> {
     const error = open.map(({ about }) => about).join('; ');
     const has = (state: BranchResult['settled']) => open.some(({ settled }) => settled === state);
-    if (open.every(({ settled }) => settled === 'heuristic')) return { kind: 'hopeless', error };
+    if (open.every(({ settled }) => settled === 'heuristic')) return { kind: 'fatal', error };
     const isUnknownForLong = has('unknown') && Number(row.age_ms ?? 0) > this.options.unknownBranchMs;
     if (has('heuristic') || isUnknownForLong) await this.alert(row, error);
     if (!has('held')) return { kind: 'unreachable' };
@@ -203,7 +203,7 @@ export class SecondPhase {
     const { firstMs, capMs } = this.options.backoff;
     const plainMs = Math.min(Math.max(Number(row.age_ms ?? 0) * HELD_RETRY_PART, firstMs), capMs);
     const delayMs = backoffMs({ firstMs: plainMs, factor: 1, capMs }, 1);
-    await settleAgain(this.database.own, XA, row, { error, delayMs, attempts: row.attempts });
+    await reschedule(this.database.own, XA, row, { error, delayMs, attempts: row.attempts });
     return { kind: 'settled' };
   }
 

@@ -13,23 +13,23 @@ const middle = () => 0.5;
 
 describe('the wait after a failed attempt', () => {
   it('grows by the factor from the first to the cap', () => {
-    const ladder = { firstMs: 1_000, factor: 3, capMs: 600_000 };
-    const waits = [1, 2, 3, 4, 5, 6, 7, 8, 9].map((attempt) => backoffMs(ladder, attempt, middle));
+    const backoff = { firstMs: 1_000, factor: 3, capMs: 600_000 };
+    const waits = [1, 2, 3, 4, 5, 6, 7, 8, 9].map((attempt) => backoffMs(backoff, attempt, middle));
     expect(waits).toEqual([1_000, 3_000, 9_000, 27_000, 81_000, 243_000, 600_000, 600_000, 600_000]);
   });
 
-  it('takes attempt 0 and below for the first', () => {
-    const ladder = { firstMs: 200, factor: 2, capMs: 5_000 };
-    expect([0, -1, -1_000].map((attempt) => backoffMs(ladder, attempt, middle))).toEqual([200, 200, 200]);
+  it('treats attempt 0 and below as the first', () => {
+    const backoff = { firstMs: 200, factor: 2, capMs: 5_000 };
+    expect([0, -1, -1_000].map((attempt) => backoffMs(backoff, attempt, middle))).toEqual([200, 200, 200]);
   });
 
   it('is spread by a quarter to both sides', () => {
-    const ladder = { firstMs: 1_000, factor: 1, capMs: 1_000 };
-    expect(backoffMs(ladder, 1, () => 0)).toBe(750);
-    expect(backoffMs(ladder, 1, () => 0.999_999)).toBe(1_250);
+    const backoff = { firstMs: 1_000, factor: 1, capMs: 1_000 };
+    expect(backoffMs(backoff, 1, () => 0)).toBe(750);
+    expect(backoffMs(backoff, 1, () => 0.999_999)).toBe(1_250);
   });
 
-  it('is always a whole number within a quarter of first and cap, whatever the options', () => {
+  it('is a whole number within a quarter of firstMs and capMs for any options', () => {
     fc.assert(
       fc.property(anyBackoff, anyAttempt, anyRandom, (backoff, attempt, random) => {
         const ms = backoffMs(backoff, attempt, () => random);

@@ -5,16 +5,20 @@ export interface Backoff {
   readonly capMs: number;
 }
 
-/** Waits that are listed one by one, the last of them for all that follow. Milliseconds. */
-export interface Ladder {
+/** A retry schedule with explicit waits. The last wait repeats. Milliseconds. */
+export interface RetrySchedule {
   readonly stepsMs: readonly number[];
 }
 
 /**
- * The wait after attempt number `attempt` (1 = the first): exponential and capped, or a step of a ladder,
- * spread by +-25 % so that rows which failed together do not come back together.
+ * The wait after attempt number `attempt` (1 = the first), in milliseconds: exponential and capped, or a step of a
+ * retry schedule. A random spread of 25 % keeps rows that failed together from retrying together.
  */
-export function backoffMs(backoff: Backoff | Ladder, attempt: number, random: () => number = Math.random): number {
+export function backoffMs(
+  backoff: Backoff | RetrySchedule,
+  attempt: number,
+  random: () => number = Math.random,
+): number {
   const exponent = Math.min(Math.max(attempt, 1) - 1, 62);
   const plain =
     'stepsMs' in backoff
@@ -23,7 +27,7 @@ export function backoffMs(backoff: Backoff | Ladder, attempt: number, random: ()
   return Math.round(plain * (0.75 + random() * 0.5));
 }
 
-/** The same rule as SQL over an expression that holds the attempt number, for marks that settle many rows at once. */
+/** The same wait as an SQL expression over an attempt number. For statements that reschedule many rows at once. */
 export function backoffSql(backoff: Backoff, attempt: string): string {
   const exponent = `LEAST(GREATEST(${attempt}, 1) - 1, 62)`;
   const plain = `LEAST(${Number(backoff.capMs)}, ${Number(backoff.firstMs)} * POW(${Number(backoff.factor)}, ${exponent}))`;

@@ -5,7 +5,7 @@ import { Batcher } from './batcher.js';
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
-/** A flush that is ended by hand. */
+/** A flush that the test ends. */
 function byHand() {
   const flushes: Array<{ items: number[]; end: (error?: Error) => void }> = [];
   const flush = (items: number[]) =>
@@ -16,7 +16,7 @@ function byHand() {
 }
 
 describe('a batcher', () => {
-  it('gathers for a moment, then hands all on together and in order', async () => {
+  it('flushes all items of one delay together and in order', async () => {
     const flush = vi.fn(async () => {});
     const batcher = new Batcher<number>({ delayMs: 5, batchMax: 10 }, flush);
     const added = Promise.all([1, 2, 3].map((item) => batcher.add(item)));
@@ -27,7 +27,7 @@ describe('a batcher', () => {
     await added;
   });
 
-  it('does not wait once it is full', async () => {
+  it('flushes at once when it is full', async () => {
     const flush = vi.fn(async () => {});
     const batcher = new Batcher<number>({ delayMs: 60_000, batchMax: 2 }, flush);
     await Promise.all([batcher.add(1), batcher.add(2)]);
@@ -48,7 +48,7 @@ describe('a batcher', () => {
     await Promise.all(added);
   });
 
-  it('tells each of a failed flush, and only those', async () => {
+  it('rejects each item of a failed flush and no other', async () => {
     const { flushes, flush } = byHand();
     const batcher = new Batcher<number>({ delayMs: 1, batchMax: 2 }, flush);
     const settled = Promise.allSettled([1, 2, 3].map((item) => batcher.add(item)));
@@ -67,12 +67,12 @@ describe('a batcher', () => {
     await Promise.all([odd, other]);
     await vi.advanceTimersByTimeAsync(1);
     expect(flushes.map(({ items }) => items)).toEqual([[2]]);
-    batcher.drop(() => true); // it is on its way: too late
+    batcher.drop(() => true); // already in the flush: too late
     flushes[0]!.end(new Error('lost'));
     await expect(even).rejects.toThrow('lost');
   });
 
-  it('drains all that waits, without waiting for the moment to pass', async () => {
+  it('drains all waiting items without the delay', async () => {
     const flushed: number[][] = [];
     const batcher = new Batcher<number>({ delayMs: 60_000, batchMax: 2 }, async (items) => void flushed.push(items));
     const added = Promise.all([1, 2, 3, 4, 5].map((item) => batcher.add(item)));
@@ -83,7 +83,7 @@ describe('a batcher', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  it('settles every item exactly once, in order and in bounds, however adds and failures fall', async () => {
+  it('settles every item exactly once, in order and within batchMax, for any sequence of adds and failures', async () => {
     const steps = fc.array(fc.oneof(fc.constant('add'), fc.constant('wait'), fc.constant('add')), { maxLength: 60 });
     await fc.assert(
       fc.asyncProperty(steps, fc.integer({ min: 1, max: 5 }), fc.nat({ max: 4 }), async (plan, batchMax, failEvery) => {

@@ -1,6 +1,7 @@
 /**
- * Gathers items for a moment and hands them on together: one statement or one message instead of many. Each `add`
- * resolves or rejects with the flush that carried its item. One flush at a time, so that a slow one makes the next larger.
+ * Collects items for a short time and flushes them together: one statement or one message instead of many. Each `add`
+ * resolves or rejects with the flush of its item. Only one flush runs at a time, so a slow flush makes the next batch
+ * larger. If the process dies, waiting items are lost. Callers acknowledge only after `add` resolves.
  */
 export class Batcher<T> {
   private waiting: Array<{ item: T; resolve: () => void; reject: (error: unknown) => void }> = [];
@@ -20,7 +21,7 @@ export class Batcher<T> {
     });
   }
 
-  /** Takes out the items that no longer need to be flushed; their `add` resolves. */
+  /** Removes the items that no longer need a flush. Their `add` resolves. */
   drop(isObsolete: (item: T) => boolean): void {
     const obsolete = this.waiting.filter(({ item }) => isObsolete(item));
     if (obsolete.length === 0) return;
@@ -28,7 +29,7 @@ export class Batcher<T> {
     for (const { resolve } of obsolete) resolve();
   }
 
-  /** Flushes all that waits now, and what a flush under way left behind. */
+  /** Flushes all waiting items, and waits for a running flush. */
   async drain(): Promise<void> {
     while (this.waiting.length > 0 || this.flushing) await this.flush();
   }

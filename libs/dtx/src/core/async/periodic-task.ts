@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Work that is done at once and then again and again, one at a time, until it is stopped. */
+/** Runs work at once and then repeatedly, one run at a time, until `stop`. */
 export class Periodic {
   private readonly stopping = new AbortController();
   private running: Promise<void> = Promise.resolve();
 
-  /** @param failed told what the work throws, which ends nothing but that one time */
+  /** @param failed receives each error of the work. The next run follows all the same. */
   constructor(
     private readonly everyMs: number,
     private readonly work: (stopping: AbortSignal) => Promise<void>,
@@ -16,7 +16,7 @@ export class Periodic {
     this.running = this.run();
   }
 
-  /** Waits for the work that is under way. */
+  /** Stops the repetition and waits for the current run. */
   async stop(): Promise<void> {
     this.stopping.abort();
     await this.running;

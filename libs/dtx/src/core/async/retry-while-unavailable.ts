@@ -3,18 +3,22 @@ import { isUnavailable } from '../errors/sql-errors.js';
 import { type Backoff, backoffMs } from './backoff.js';
 
 export interface Patience {
-  /** Of the delivery: from then on the broker delivers it again. */
+  /** Aborted when the delivery is lost. The broker then delivers it again. */
   readonly lost: AbortSignal;
   readonly reconnect: Backoff;
-  /** Told once per step that has to wait. */
+  /** Called once per step, with the first error that makes it wait. */
   readonly waiting?: (error: unknown) => void;
 }
 
 /**
- * Runs a step of a delivery until it is through, waiting while what it needs (database, broker, Redis) is away: that is
- * not an attempt. Ends with the step's own error, or when the delivery is lost to us: the broker then delivers it again.
+ * Runs a step of a delivery. While a dependency (database, broker, Redis) is unavailable, it waits and repeats the
+ * step. This does not count as an attempt.
+ * @throws the error of the step for any other reason, and at the latest when the delivery is lost
  */
-export async function persist<T>({ lost, reconnect, waiting }: Patience, step: () => Promise<T>): Promise<T> {
+export async function retryWhileUnavailable<T>(
+  { lost, reconnect, waiting }: Patience,
+  step: () => Promise<T>,
+): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await step();

@@ -5,7 +5,7 @@ const semaphoreOf = (permits: number) => new Semaphore(permits, (ms) => new Erro
 const LONG_MS = 10_000;
 
 describe('a semaphore', () => {
-  it('gives as many permits as it has, and the next one when one comes back', async () => {
+  it('gives all its permits, and another one after a release', async () => {
     const semaphore = semaphoreOf(2);
     const [first] = [await semaphore.acquire(LONG_MS), await semaphore.acquire(LONG_MS)];
     const third = semaphore.acquire(LONG_MS);
@@ -29,7 +29,7 @@ describe('a semaphore', () => {
     expect(order).toEqual([1, 2, 3]);
   });
 
-  it('refuses a caller that waited too long, and gives it no permit later', async () => {
+  it('rejects a caller after its time limit and gives it no permit later', async () => {
     const semaphore = semaphoreOf(1);
     const release = await semaphore.acquire(LONG_MS);
     await expect(semaphore.acquire(5)).rejects.toThrow('no permit within 5 ms');
@@ -37,7 +37,7 @@ describe('a semaphore', () => {
     (await semaphore.acquire(LONG_MS))();
   });
 
-  it('takes a permit back once, however often it is released', async () => {
+  it('releases a permit only once', async () => {
     const semaphore = semaphoreOf(1);
     const release = await semaphore.acquire(LONG_MS);
     release();
@@ -46,7 +46,7 @@ describe('a semaphore', () => {
     await expect(semaphore.acquire(5)).rejects.toThrow();
   });
 
-  it('takes the permit back from work that throws', async () => {
+  it('releases the permit of work that throws', async () => {
     const semaphore = semaphoreOf(1);
     const failing = semaphore.within(LONG_MS, async () => {
       throw new Error('failed');
@@ -55,7 +55,7 @@ describe('a semaphore', () => {
     expect(await semaphore.within(LONG_MS, async () => 'next')).toBe('next');
   });
 
-  it('refuses waiters and later callers once it is closed, and is closed when every permit is back', async () => {
+  it('rejects waiters and later callers when it closes, and closes after the last release', async () => {
     const semaphore = semaphoreOf(1);
     const release = await semaphore.acquire(LONG_MS);
     const waiter = semaphore.acquire(LONG_MS);

@@ -1,17 +1,14 @@
-/** The longest that a timer of Node's can wait, in milliseconds. */
+/** The longest delay of a Node timer, in milliseconds. */
 const TIMER_MS_MAX = 2_147_483_647;
 
-/**
- * Bounds how many pieces of work run at once. The others wait in order, each for a limited time. The holder with the
- * longest wait gets the next permit.
- */
+/** Bounds the number of concurrent pieces of work. Further callers wait in order, each for a limited time. */
 export class Semaphore {
   private free: number;
   private readonly waiters = new Set<Waiter>();
   private readonly idle = new Set<() => void>();
   private closedWith: Error | undefined;
 
-  /** @param timedOut makes the error for a caller that waited `limitMs` in vain: its work has not begun */
+  /** @param timedOut makes the error for a caller that waited `limitMs` without a permit. Its work has not begun. */
   constructor(
     private readonly permits: number,
     private readonly timedOut: (limitMs: number) => Error,
@@ -19,12 +16,15 @@ export class Semaphore {
     this.free = permits;
   }
 
-  /** How many callers wait for a permit. */
+  /** The number of callers that wait for a permit. */
   get waiting(): number {
     return this.waiters.size;
   }
 
-  /** Resolves with the function that gives the permit back. A second call of it does nothing. @throws what `timedOut` makes */
+  /**
+   * Waits for a permit. Resolves with the function that releases it. A second call of that function does nothing.
+   * @throws the error of `timedOut`
+   */
   async acquire(limitMs: number): Promise<() => void> {
     if (this.closedWith) throw this.closedWith;
     if (this.free > 0) this.free -= 1;
@@ -36,7 +36,7 @@ export class Semaphore {
     };
   }
 
-  /** Runs the work with a permit. @throws what `timedOut` makes, or what the work throws */
+  /** Runs the work with a permit. @throws the error of `timedOut`, or of the work */
   async within<T>(limitMs: number, work: () => Promise<T>): Promise<T> {
     const release = await this.acquire(limitMs);
     try {
@@ -46,7 +46,7 @@ export class Semaphore {
     }
   }
 
-  /** Refuses those who wait and all later callers with this error. Resolves when every permit is back. */
+  /** Rejects the waiting callers and all later ones with this error. Resolves when every permit is released. */
   async close(error: Error): Promise<void> {
     this.closedWith = error;
     for (const { refuse } of [...this.waiters]) refuse(error);
@@ -67,7 +67,7 @@ export class Semaphore {
     });
   }
 
-  /** The permit goes straight to the first waiter. */
+  /** Passes the permit directly to the first waiter. */
   private release(): void {
     const [next] = this.waiters;
     if (next) {

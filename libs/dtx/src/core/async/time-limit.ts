@@ -2,17 +2,17 @@ import { TookTooLong } from '../errors/errors.js';
 import { withTimeout } from './with-timeout.js';
 
 interface Limit {
-  /** What is waited for, as the subject of the error. */
+  /** The subject of the error, such as `@OnMessage(invoice.issued.v1) of mail.send-invoice`. */
   readonly what: string;
   readonly limitMs: number;
-  /** Which option says so. */
+  /** The option that sets the limit, named in the error. */
   readonly option?: string;
   readonly onLate?: () => void;
 }
 
 /**
- * Waits for code of the user's, for so many milliseconds at the most. The code itself cannot be stopped: `onLate` takes
- * from it what it holds.
+ * Runs user code with a time limit. The code itself cannot be stopped. `onLate` takes its resources away, such as its
+ * connection.
  * @throws TookTooLong
  */
 export async function inTimeOf<T>(

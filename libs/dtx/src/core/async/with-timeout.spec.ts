@@ -4,7 +4,7 @@ import { withTimeout } from './with-timeout.js';
 const never = new Promise<never>(() => {});
 
 describe('withTimeout', () => {
-  it('gives the result of work that ends in time', async () => {
+  it('returns the result of work that ends in time', async () => {
     expect(await withTimeout(10_000, Promise.resolve('done'), () => 'late')).toBe('done');
   });
 
@@ -13,18 +13,18 @@ describe('withTimeout', () => {
     await expect(withTimeout(10_000, work, () => 'late')).rejects.toThrow('failed');
   });
 
-  it('gives the late result when the time is over', async () => {
+  it('returns the late result after the time limit', async () => {
     expect(await withTimeout(1, never, () => 'late')).toBe('late');
   });
 
-  it('throws the late error when the time is over', async () => {
+  it('throws the late error after the time limit', async () => {
     const late = () => {
       throw new Error('too late');
     };
     await expect(withTimeout(1, never, late)).rejects.toThrow('too late');
   });
 
-  it('swallows an error of the work that comes too late', async () => {
+  it('ignores an error of the work after the time limit', async () => {
     let fail!: (error: Error) => void;
     const work = new Promise<string>((_, reject) => {
       fail = reject;

@@ -1,9 +1,9 @@
-/** The longest that a timer of Node's can wait, in milliseconds. */
+/** The longest delay of a Node timer, in milliseconds. */
 const TIMER_MS_MAX = 2_147_483_647;
 
 /**
- * Waits for work for a limited time. The work itself goes on: its late end, or its late error, has no more effect.
- * @param late gives the result, or throws the error, of work that takes longer
+ * Waits for work for a limited time. The work itself goes on. Its late result or late error has no effect.
+ * @param late returns the result, or throws the error, of work that takes longer
  */
 export async function withTimeout<T, Late>(limitMs: number, work: Promise<T>, late: () => Late): Promise<T | Late> {
   let timer: NodeJS.Timeout | undefined;

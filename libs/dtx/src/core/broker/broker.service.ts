@@ -8,15 +8,16 @@ import { Queues } from './queue-declarer.js';
 import type { QueueKind } from './topology.js';
 
 /**
- * The broker as the library sees it: one connection for publishing and one for consuming, since a broker that blocks
- * publishers (memory or disk alarm) blocks the whole connection, and consuming is what frees it.
+ * The RabbitMQ connections of the library, one for publishing and one for consuming. A broker with a memory or disk
+ * alarm blocks the whole publishing connection. Consuming must go on, because it ends the alarm. If the process dies,
+ * the broker redelivers every unacknowledged delivery.
  */
 @Injectable()
 export class Broker implements OnApplicationBootstrap, OnApplicationShutdown {
   readonly publisher: ConfirmPublisher;
   private readonly publishing: BrokerConnection;
   private readonly consuming: BrokerConnection;
-  /** Of those that consume: an answer queue belongs to the connection that declares it. */
+  /** The queues of the consuming connection. An exclusive answer queue belongs to the connection that declares it. */
   private readonly consumed: Queues;
   private readonly consumers: QueueConsumer[] = [];
 
@@ -35,7 +36,7 @@ export class Broker implements OnApplicationBootstrap, OnApplicationShutdown {
     return this.publisher.isUp && this.consuming.isUp;
   }
 
-  /** Consumes one queue from now on, whenever the broker is there. */
+  /** Consumes one queue from now on, whenever the broker is available. */
   consume(
     queue: string,
     handle: (delivery: Delivery) => Promise<void>,
@@ -48,12 +49,12 @@ export class Broker implements OnApplicationBootstrap, OnApplicationShutdown {
     return consumer;
   }
 
-  /** Queues of which the broker delivers nothing to this process now, and why. Empty when all is well. */
+  /** The queues without deliveries to this process, with the reason. Empty in normal operation. */
   consumerProblems(): Array<{ queue: string; reason: string }> {
     return this.consumers.flatMap(({ queue, problem }) => (problem === undefined ? [] : [{ queue, reason: problem }]));
   }
 
-  /** Begins to connect, once; for those who need the broker while the application still starts. */
+  /** Starts to connect, once. For components that use the broker during the start of the application. */
   start(): void {
     this.publishing.start();
     this.consuming.start();

@@ -3,7 +3,7 @@ import { Logger } from '@nestjs/common';
 import type { ChannelModel, ConfirmChannel, Options, Replies } from 'amqplib';
 import { Semaphore } from '../async/semaphore.js';
 import { BrokerUnavailable, DtxError, Unconfirmed } from '../errors/errors.js';
-import { measure } from '../telemetry.js';
+import { emit } from '../telemetry.js';
 import type { BrokerConnection } from './connection.js';
 import { type Envelope, toProperties } from './envelope.js';
 import { within } from './limit.js';
@@ -12,9 +12,12 @@ import { meaningOf } from './refusal.js';
 import { SendRefusals } from './send-refusals.js';
 import { isProcessQueue, type QueueKind } from './topology.js';
 
-/** The queue does not exist although it was declared: somebody deleted it just now. The broker still confirms such a publish. */
+/**
+ * The queue was deleted after its declaration. The broker confirms such a publish all the same, and returns the
+ * message.
+ */
 export class Unroutable extends DtxError {}
-/** The broker refused the message (queue full, alarm). Not an attempt: try later. */
+/** The broker rejected the message with a nack: queue full, or alarm. Retryable. Does not count as an attempt. */
 export class Nacked extends BrokerUnavailable {}
 
 export interface PublishOptions {
@@ -22,18 +25,18 @@ export interface PublishOptions {
   readonly timeoutMs: number;
 }
 
-/** How one message differs from a durable one. */
+/** Options of one message. The defaults are those of a durable message. */
 export interface Delivery {
   readonly persistent?: boolean;
-  /** Not worth delivering after this time. */
+  /** Time to live in milliseconds. The broker drops the message afterwards. */
   readonly expiresMs?: number;
-  /** What the queue is declared as. */
+  /** The kind with which the queue is declared. */
   readonly kind?: QueueKind;
-  /** How long to wait for the confirm, in milliseconds; `publishTimeoutMs` at the most, and unless it is given. */
+  /** Wait for the publisher confirm in milliseconds. Default and maximum: `publishTimeoutMs`. */
   readonly withinMs?: number;
 }
 
-/** What the client library says of a nack of the broker's; everything else is the end of the channel, with the message on it. */
+/** The error text of amqplib for a nack of the broker. Any other error means that the channel ended. */
 const NACKED = 'message nacked';
 const REOPEN_MS = 200;
 
@@ -43,9 +46,10 @@ interface InFlight {
 }
 
 /**
- * Publishes straight to a queue: persistent, mandatory, with confirm and a time limit, many at once in a window
- * (awaiting each confirm alone costs thirty times). A returned message is a failure although the broker confirms it:
- * `return` comes before its confirm, so the two are matched by a tag of our own.
+ * Publishes to a queue through the default exchange: persistent, mandatory, with publisher confirms and a time limit.
+ * Many messages are in flight within a window, because one confirm at a time is about thirty times slower. A returned
+ * message is a failure although the broker confirms it. `return` precedes the confirm, and the header `dtx-tag` matches
+ * the two. If the process dies before the confirm, the sender must publish again.
  */
 export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
   private readonly logger = new Logger('Publisher');
@@ -65,7 +69,10 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     this.setMaxListeners(100);
     this.window = new Semaphore(
       options.windowMax,
-      (ms) => new BrokerUnavailable(`${options.windowMax} messages were unconfirmed for ${ms} ms: not sent`),
+      (ms) =>
+        new BrokerUnavailable(
+          `message not sent: ${options.windowMax} messages without a confirm for ${ms} ms (publishWindowMax)`,
+        ),
     );
     this.queues = new Queues(connection, options.timeoutMs, (refused) => this.logger.warn(refused.message));
     connection.on('up', (opened) => void this.open(opened));
@@ -77,17 +84,18 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     connection.on('unblocked', () => this.tell());
   }
 
-  /** Whether a message could be sent now, and would be read. */
+  /** Whether a message can be sent now, on a connection that the broker does not block. */
   get isUp(): boolean {
     return this.channel !== undefined && !this.connection.isBlocked;
   }
 
   /**
-   * Resolves once the broker has taken responsibility for the message; waiting for a place in the window counts into the
-   * time limit.
-   * @throws BrokerUnavailable when nothing was sent; Unconfirmed when it may have been; Nacked when refused; Unroutable when
-   *   the queue is missing; QueueRefused when the broker will not have the queue as `kind`, takes nothing from this account,
-   *   or no message of this size
+   * Resolves when the broker has taken responsibility for the message. The time limit includes the wait for the window.
+   * @throws BrokerUnavailable if nothing was sent
+   * @throws Unconfirmed if the message may have been sent
+   * @throws Nacked if the broker rejected the message
+   * @throws Unroutable if the queue is missing
+   * @throws QueueRefused if the broker rejects the queue as `kind`, the account, or a message of this size
    */
   async publish(
     queue: string,
@@ -111,26 +119,25 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
         await this.publishOnce({ queue, kind, endsAt }, body, properties);
       } catch (error) {
         if (!(error instanceof Unroutable) || isProcessQueue(queue)) throw error;
-        // Deleted since it was declared: declare it again and try once more before giving up.
+        // The queue was deleted after its declaration: declare it again and retry once.
         this.queues.forget(queue, kind);
         await this.publishOnce({ queue, kind, endsAt }, body, properties);
       }
       outcome = 'confirmed';
     } finally {
-      measure('published', { outcome, ms: performance.now() - since });
+      emit('published', { outcome, ms: performance.now() - since });
       release();
     }
   }
 
-  /**
-   * Declares the queue (again) and tells how many messages and consumers it has now.
-   * @throws QueueRefused; BrokerUnavailable
-   */
+  /** Declares the queue again and returns its message and consumer counts. @throws QueueRefused; BrokerUnavailable */
   inspect(queue: string, kind: QueueKind = 'work'): Promise<Replies.AssertQueue> {
     return this.queues.inspect(queue, kind);
   }
 
-  /** What is there under a name, without declaring it; null when nothing is. @throws QueueRefused; BrokerUnavailable */
+  /**
+   * Looks at a queue without declaring it. Returns null if it does not exist. @throws QueueRefused; BrokerUnavailable
+   */
   find(queue: string): Promise<Replies.AssertQueue | null> {
     return this.queues.find(queue);
   }
@@ -161,7 +168,7 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     } finally {
       this.inFlight.delete(tag);
     }
-    if (sent.returned) throw new Unroutable(`queue ${queue} does not exist`);
+    if (sent.returned) throw new Unroutable(`cannot publish to ${queue}: the queue does not exist`);
   }
 
   private send(channel: ConfirmChannel, queue: string, body: Buffer, tag: string): Promise<void> {
@@ -172,15 +179,17 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
         if (!error) return resolve();
         const refused = this.refusals.of(channel, queue, body.length);
         if (refused) reject(refused);
-        else if (error.message === NACKED) reject(new Nacked(`the broker refused a message to ${queue}`));
-        else reject(new Unconfirmed(`lost the broker while publishing to ${queue}`));
+        else if (error.message === NACKED)
+          reject(new Nacked(`cannot publish to ${queue}: RabbitMQ rejected the message (nack)`));
+        else reject(new Unconfirmed(`publish to ${queue} unconfirmed: lost the connection to RabbitMQ`));
       });
     });
   }
 
   private require(): ConfirmChannel {
     if (!this.channel) throw new BrokerUnavailable('no connection to RabbitMQ');
-    if (this.connection.isBlocked) throw new BrokerBlocked('RabbitMQ has blocked the connection: it takes no messages');
+    if (this.connection.isBlocked)
+      throw new BrokerBlocked('RabbitMQ has blocked the publishing connection (memory or disk alarm)');
     return this.channel;
   }
 
@@ -188,7 +197,7 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     const opening = connection.createConfirmChannel();
     try {
       const channel = await within(this.options.timeoutMs, 'opening a channel', opening);
-      // Before the channel is closed, and before its publishes are told that it is.
+      // This event precedes the close of the channel and the errors of its publishes.
       channel.on('error', (error) => this.refusals.closed(channel, error));
       channel.on('return', (message) => {
         const sent = this.inFlight.get(String(message.properties.headers?.['dtx-tag']));
@@ -197,19 +206,19 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
       channel.once('close', () => {
         if (this.channel !== channel) return;
         this.lose();
-        // Only the channel died: the connection is still good for another.
+        // The channel died. The connection still works.
         this.openLater(connection);
       });
       this.channel = channel;
       this.tell();
     } catch (error) {
       opening.then(leave, () => {});
-      this.logger.warn(`cannot open a publishing channel: ${(error as Error).message}`);
+      this.logger.warn(`cannot open a publishing channel, retrying: ${(error as Error).message}`);
       this.openLater(connection);
     }
   }
 
-  /** Only while this very connection lives; a new one announces itself. */
+  /** Opens a new channel on the same connection. A new connection emits `up` itself. */
   private openLater(connection: ChannelModel): void {
     setTimeout(() => {
       if (this.connection.isCurrent(connection) && !this.channel) void this.open(connection);
@@ -221,7 +230,7 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     this.tell();
   }
 
-  /** Once per change. */
+  /** Emits each change once. */
   private tell(): void {
     if (this.isUp === this.wasUp) return;
     this.wasUp = this.isUp;
@@ -229,7 +238,7 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
   }
 }
 
-/** The broker may have what was sent, unless it has said no. */
+/** After the send, the outcome is unknown unless the broker rejected the message. */
 function onceSent(error: DtxError): DtxError {
   return error instanceof BrokerUnavailable && !(error instanceof Nacked) ? new Unconfirmed(error.message) : error;
 }

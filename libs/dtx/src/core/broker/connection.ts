@@ -12,20 +12,20 @@ export interface ConnectionOptions {
   readonly url: string;
   readonly heartbeatSeconds: number;
   readonly reconnect: Backoff;
-  /** Shown in the broker's list of connections. */
+  /** The connection name in the management UI of the broker. */
   readonly name: string;
 }
 
-/** From the first packet to the open connection. */
+/** Time limit in milliseconds from the first packet to the open connection. */
 const CONNECT_LIMIT_MS = 10_000;
 
 /**
- * One connection that comes back by itself for as long as the process lives. Emits `up` with the new connection and
- * `down`; everything on it (channels, consumers, confirms) belongs to that connection and dies with it. While it is up
- * the broker may block it, which `blocked` and `unblocked` tell.
+ * One connection that reconnects for as long as the process lives. Emits `up` with the new connection, and `down`.
+ * Channels, consumers and confirms belong to one connection and end with it. Emits `blocked` and `unblocked` when the
+ * broker blocks and unblocks it.
  */
 export class BrokerConnection extends EventEmitter<{ up: [ChannelModel]; down: []; blocked: []; unblocked: [] }> {
-  /** It has left a goodbye without an answer: those who end now need not wait for theirs. */
+  /** True after a close handshake without an answer. Later closes on this connection do not wait for one. */
   isSilent = false;
   private readonly logger = new Logger('Broker');
   private readonly stopping = new AbortController();
@@ -45,12 +45,15 @@ export class BrokerConnection extends EventEmitter<{ up: [ChannelModel]; down: [
     return this.current !== undefined;
   }
 
-  /** The broker takes nothing from it now (memory or disk alarm): what is sent stays unread, and unanswered. */
+  /**
+   * Whether the broker blocks this connection (memory or disk alarm). It reads nothing and answers nothing that is
+   * sent.
+   */
   get isBlocked(): boolean {
     return this.blocked;
   }
 
-  /** The connection that is open now. */
+  /** The open connection. */
   get open(): ChannelModel | undefined {
     return this.current;
   }
@@ -59,12 +62,12 @@ export class BrokerConnection extends EventEmitter<{ up: [ChannelModel]; down: [
     return this.current === connection;
   }
 
-  /** Starts connecting; returns at once, whether or not the broker is there. */
+  /** Starts to connect in the background and returns at once. */
   start(): void {
     this.running ??= this.run();
   }
 
-  /** Bounded: a broker that does not answer is left without its goodbye. */
+  /** Closes the connection. The wait for the close handshake is bounded. */
   async close(): Promise<void> {
     this.stopping.abort();
     if (this.current) await hangUp(this.current);
@@ -90,8 +93,8 @@ export class BrokerConnection extends EventEmitter<{ up: [ChannelModel]; down: [
 
   private setBlocked(isBlocked: boolean, reason = ''): void {
     this.blocked = isBlocked;
-    if (isBlocked) this.logger.warn(`${this.options.name}: the broker has blocked it: ${reason}`);
-    else this.logger.log(`${this.options.name}: the broker takes messages again`);
+    if (isBlocked) this.logger.warn(`${this.options.name}: blocked by RabbitMQ, waiting: ${reason}`);
+    else this.logger.log(`${this.options.name}: unblocked by RabbitMQ`);
     this.emit(isBlocked ? 'blocked' : 'unblocked');
   }
 
@@ -117,7 +120,7 @@ export class BrokerConnection extends EventEmitter<{ up: [ChannelModel]; down: [
   private untilClosed(connection: ChannelModel): Promise<void> {
     if (this.stopping.signal.aborted) return hangUp(connection);
     return new Promise((resolve) => {
-      // A connection error is always followed by `close`; without a listener it would end the process.
+      // `close` follows each connection error. An `error` event without a listener would end the process.
       connection.on('error', (error) => this.logger.warn(`${this.options.name}: ${describe(error)}`));
       connection.on('blocked', (reason) => this.setBlocked(true, String(reason)));
       connection.on('unblocked', () => this.setBlocked(false));
@@ -135,13 +138,13 @@ export class BrokerConnection extends EventEmitter<{ up: [ChannelModel]; down: [
   }
 }
 
-/** A connection error's text; Node's AggregateError (several addresses tried) has none of its own. */
+/** Returns the text of a connection error. An AggregateError of Node (several addresses) has no message of its own. */
 function describe(error: unknown): string {
   const { message, code } = error as { message?: string; code?: string };
   return message || code || String(error);
 }
 
-/** As an object: the client library reads a URL in its own way, and takes an encoded password for Latin-1. */
+/** Passes the address as an object. amqplib parses URLs by its own rules and decodes an encoded password as Latin-1. */
 function addressOf(url: string): Options.Connect {
   const { protocol, host: hostname, port, user: username, password, path, query } = parseServerUrl('broker', url);
   const numbers = ['channelMax', 'frameMax', 'maxFrameSize'].filter((name) => name in query);
@@ -149,16 +152,16 @@ function addressOf(url: string): Options.Connect {
     protocol,
     hostname,
     port,
-    // Without both it is guest.
+    // The default account is guest.
     ...(username === undefined && password === undefined ? {} : { username: username ?? '', password: password ?? '' }),
-    // The library decodes it, in an object too. Without a name it is "/".
+    // amqplib decodes this field, also in an object. The default virtual host is "/".
     vhost: encodeURIComponent(path || '/'),
     ...(query.locale ? { locale: query.locale } : {}),
     ...Object.fromEntries(numbers.map((name) => [name, Number(query[name])])),
   };
 }
 
-/** Says goodbye, and ends the socket of a broker that does not answer. */
+/** Closes the connection, and destroys the socket if the broker does not answer. */
 async function hangUp(connection: ChannelModel): Promise<void> {
   connection.on('error', () => {});
   const { stream } = connection.connection as unknown as { stream?: Duplex };

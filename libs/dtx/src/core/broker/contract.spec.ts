@@ -28,25 +28,25 @@ describe('a message contract', () => {
     ['a name with capitals', { name: 'Order.placed' }],
     ['an empty name', { name: '' }],
     ['a name with a blank', { name: 'order. placed' }],
-    ['a name that no column takes', { name: `order.${'x'.repeat(95)}` }],
-    ['more consumers than a column takes', { consumers: manyConsumers }],
+    ['a name that is too long for its column', { name: `order.${'x'.repeat(95)}` }],
+    ['more consumers than fit into their column', { consumers: manyConsumers }],
     ['version 0', { version: 0 }],
     ['version 1.5', { version: 1.5 }],
     ['a version as text', { version: '1' as unknown as number }],
     ['no consumer', { consumers: [] }],
     ['a consumer twice', { consumers: ['a.b', 'a.b'] }],
     ['a consumer without its app', { consumers: ['take-stock'] }],
-    ['a consumer that would break the list of those awaited', { consumers: ['a.b,c.d'] }],
+    ['a consumer with a comma', { consumers: ['a.b,c.d'] }],
     ['a consumer that is too long', { consumers: [`a.${'b'.repeat(33)}`] }],
     ['a consumer with the queue of receipts', { consumers: ['order.receipts'] }],
     ['a consumer of another contract', { name: 'order.copied' }],
-  ])('is refused with %s, naming the contract', (_, wrong) => {
+  ])('is rejected with %s and names the contract', (_, wrong) => {
     const define = () => defineMessage({ ...good, ...wrong } as typeof good);
     expect(define).toThrow(OptionsError);
     expect(define).toThrow(new RegExp(`^message contract ${wrong.name ?? good.name}: [^\n]+$`));
   });
 
-  it('takes any well-formed name and consumers', () => {
+  it('accepts any well-formed name and consumers', () => {
     const consumers = fc.uniqueArray(
       fc.tuple(part, part).map((parts) => parts.join('.')),
       { minLength: 1, maxLength: 15 },
@@ -77,12 +77,12 @@ describe('a message contract', () => {
 });
 
 describe('queues', () => {
-  it('are named by app, consumer and version', () => {
+  it('carry app, consumer and version in their names', () => {
     expect(queueOf('inventory.take-stock', 1)).toBe('dtx.inventory.take-stock.v1');
     expect(receiptQueueOf('order')).toBe('dtx.order.receipts.v1');
   });
 
-  it('of two consumers or versions are never the same', () => {
+  it('differ for different consumers and versions', () => {
     const consumer = fc.tuple(part, part).map((parts) => parts.join('.'));
     const version = fc.integer({ min: 1, max: 999 });
     fc.assert(

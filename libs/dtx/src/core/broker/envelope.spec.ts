@@ -12,7 +12,7 @@ const full: Envelope = {
 };
 
 describe('an envelope', () => {
-  it('travels in the properties that AMQP has for it, as a message that survives the broker', () => {
+  it('uses the AMQP properties and marks the message as persistent', () => {
     expect(toProperties(full)).toMatchObject({
       messageId: full.messageId,
       type: 'order.placed.v1',
@@ -32,7 +32,7 @@ describe('an envelope', () => {
     expect(toProperties(least).headers).toEqual({ 'dtx-scheme': 'local-message' });
   });
 
-  it('comes out as it went in', () => {
+  it('is unchanged after a round trip', () => {
     const text = (lengthMax: number) => fc.stringMatching(new RegExp(`^[!-~]{1,${lengthMax}}$`));
     const anyEnvelope = fc.record({
       messageId: text(64),
@@ -56,11 +56,11 @@ describe('an envelope', () => {
     ['blanks and line ends', { messageId: 'a b', type: 'a\n', correlationId: 'a\r\nb', replyTo: '\t' }],
     ['other alphabets', { messageId: 'é', type: '😀', correlationId: '\0', replyTo: '\u2028' }],
     ['too much', { messageId: 'x'.repeat(65), correlationId: 'x'.repeat(65), type: 'x'.repeat(129) }],
-  ])('that anyone may have written is read with care: %s', (_, properties) => {
+  ])('is undefined in each malformed field: %s', (_, properties) => {
     expect(Object.values(fromProperties(properties)).filter((value) => value !== undefined)).toEqual([]);
   });
 
-  it('never holds more than a column takes, whatever was sent', () => {
+  it('never exceeds its columns, for any properties', () => {
     const headers = fc.option(fc.dictionary(fc.constantFrom('dtx-scheme', 'traceparent', 'x'), fc.anything()), {
       nil: undefined,
     });

@@ -1,8 +1,9 @@
 import type { Options } from 'amqplib';
 
 /**
- * What travels beside the payload, in AMQP's own properties: messageId, type (contract name and version), gid as the
- * correlation id, the receipt queue as replyTo; and as headers W3C traceparent, the scheme and when it was made.
+ * The data beside the payload, in AMQP properties: messageId, type (contract name and version), gid as the
+ * correlationId, the receipt queue as replyTo. Headers carry the W3C traceparent, the scheme (`dtx-scheme`) and the
+ * creation time (`dtx-made-at`). docs/wire.md describes the format.
  */
 export interface Envelope {
   readonly messageId: string;
@@ -12,8 +13,8 @@ export interface Envelope {
   readonly replyTo?: string | undefined;
   readonly traceparent?: string | undefined;
   /**
-   * When the message was made, in milliseconds since the epoch, by the clock of its sender's database; the same at every
-   * repetition. Its receiver tells its age by it: an id need not have a time in it.
+   * Creation time in milliseconds since the epoch, by the database clock of the sender. Every repetition carries the
+   * same value. The receiver derives the age from it, because a message id may carry no time.
    */
   readonly madeAtMs?: number | undefined;
 }
@@ -32,7 +33,7 @@ export function toProperties(envelope: Envelope): Options.Publish {
     headers: {
       'dtx-scheme': envelope.scheme,
       ...(envelope.traceparent ? { traceparent: envelope.traceparent } : {}),
-      // As text: what becomes of a large number is up to the client library of whoever reads it.
+      // A string, because client libraries decode large AMQP numbers differently.
       ...(envelope.madeAtMs === undefined ? {} : { 'dtx-made-at': String(Math.round(envelope.madeAtMs)) }),
     },
     ...(envelope.replyTo ? { replyTo: envelope.replyTo } : {}),
@@ -47,7 +48,7 @@ interface Properties {
   headers?: Record<string, unknown> | undefined;
 }
 
-/** Reads an envelope; what is missing or malformed is undefined, since anyone may write to a queue. */
+/** Reads an envelope. A missing or malformed field is undefined, because any client may write to a queue. */
 export function fromProperties(properties: Properties): Partial<Envelope> {
   const headers = properties.headers ?? {};
   return {

@@ -1,12 +1,16 @@
+/**
+ * Converts payloads to their exact JSON form and compares two forms. A sender can then reject a value that JSON would
+ * change.
+ */
 import { textOf } from '../errors/errors.js';
 
-/** A place inside a value: names of fields and places in lists. */
+/** The path to a field: field names and list indexes. */
 export type Path = readonly (string | number)[];
 
-/** What JSON can say of a value, as a tree of its own that shares nothing with it. */
+/** The JSON form of a value: a tree that shares nothing with the value. */
 export type JsonForm = null | boolean | number | string | JsonForm[] | { [field: string]: JsonForm };
 
-/** A value that cannot be sent: `problem` says what is wrong at `path`. */
+/** A value has no exact JSON form. `problem` describes the fault at `path`. */
 export class Misfit extends Error {
   constructor(
     readonly path: Path,
@@ -16,16 +20,21 @@ export class Misfit extends Error {
   }
 }
 
-/** No deeper than any schema can follow, whatever else is on the stack at the receiver. */
+/** The maximum nesting depth. Schemas recurse, and the receiver may have less stack left. */
 const DEPTH_MAX = 200;
 
 /**
- * The JSON form of a value, read from it once: later changes to the value do not reach the form. A field that is
- * `undefined` is left out, a value with `toJSON` counts as what that returns, and an instance of a class counts as its
- * fields. `JSON.stringify` would drop or change the rest in silence, and that is an error here: numbers that are not
- * finite, -0, bigint, symbols and functions, undefined in a list, Map, Set and other built-in objects, cycles, and the
- * field name `__proto__`.
- * @param partsMax values, lists and objects at most: fields may share a part, and few objects can make an endless text
+ * Reads the JSON form of a value once. Later changes to the value do not reach the form. A field with `undefined` is
+ * omitted. A value with `toJSON` counts as its result. A class instance counts as its fields. Everything else that
+ * `JSON.stringify` drops or changes silently is an error:
+ * - numbers that are not finite, and -0
+ * - bigint, symbols and functions
+ * - undefined in a list
+ * - Map, Set and other built-in objects
+ * - cycles
+ * - the field name `__proto__`
+ * @param partsMax maximum number of values, lists and objects. Fields may share a part, so few objects can produce an
+ *   endless text.
  * @throws Misfit; TooManyParts
  */
 export function jsonFormOf(value: unknown, partsMax: number): JsonForm {
@@ -35,7 +44,7 @@ export function jsonFormOf(value: unknown, partsMax: number): JsonForm {
 export class TooManyParts extends Error {}
 
 class Reader {
-  /** Where it is now. */
+  /** The current path. */
   private readonly path: (string | number)[] = [];
   private readonly above = new Set<object>();
   private parts = 0;
@@ -51,7 +60,7 @@ class Reader {
     throw this.misfit(`${value === undefined ? 'undefined' : `a ${typeof value}`} is not JSON`);
   }
 
-  /** As JSON.stringify does it: objects and bigints may say what stands for them. */
+  /** Applies `toJSON` as JSON.stringify does, for objects and bigints. */
   private standInFor(value: unknown): unknown {
     const isAsked = typeof value === 'bigint' || (typeof value === 'object' && value !== null);
     if (!isAsked || typeof (value as { toJSON?: unknown }).toJSON !== 'function') return value;
@@ -67,7 +76,7 @@ class Reader {
     throw this.misfit(`${Object.is(value, -0) ? '-0' : value} is not JSON`);
   }
 
-  /** Remembers what it is in, so that a value that contains itself is found. */
+  /** Tracks the enclosing objects to detect cycles. */
   private inside(value: object): JsonForm {
     if (this.above.has(value)) throw this.misfit('contains itself');
     if (this.path.length >= DEPTH_MAX) throw new Misfit(this.path.slice(0, 8), `is nested more than ${DEPTH_MAX} deep`);
@@ -106,7 +115,7 @@ class Reader {
     return form;
   }
 
-  /** A getter or a toJSON may throw anything. */
+  /** Runs a getter or a toJSON, which may throw any value. */
   private guarded<T>(step: () => T): T {
     try {
       return step();
@@ -120,14 +129,14 @@ class Reader {
   }
 }
 
-/** Where two JSON forms first differ, and both sides of it as short text. */
+/** The first difference of two JSON forms, with both sides as short text. */
 export interface Difference {
   readonly path: Path;
   readonly one: string;
   readonly other: string;
 }
 
-/** The first difference of two JSON forms, the order of fields left aside; undefined when they are the same. */
+/** Returns the first difference of two JSON forms, independent of field order. Undefined for equal forms. */
 export function differenceOf(one: JsonForm | undefined, other: JsonForm | undefined): Difference | undefined {
   if (one === other) return undefined;
   if (Array.isArray(one) && Array.isArray(other))
@@ -138,7 +147,7 @@ export function differenceOf(one: JsonForm | undefined, other: JsonForm | undefi
 
 type Inner = { readonly [place: string | number]: JsonForm };
 
-/** By the places of `places`, which is one of the two. */
+/** Compares the two forms at the places of `places`, which is one of them. */
 function differenceIn(places: JsonForm[] | Inner, one: JsonForm[] | Inner, other: JsonForm[] | Inner) {
   const at = (form: JsonForm[] | Inner, place: string) =>
     Object.hasOwn(form, place) ? (form as Inner)[place] : undefined;
@@ -150,8 +159,8 @@ function differenceIn(places: JsonForm[] | Inner, one: JsonForm[] | Inner, other
 }
 
 /**
- * Where a value has a field named `__proto__`, in what JSON.parse could have made: some schemas drop it in silence, others
- * hand it on. Undefined when nowhere.
+ * Returns the path of a field named `__proto__` in parsed JSON, or undefined. Some schemas drop such a field silently
+ * and others pass it on.
  */
 export function protoFieldOf(value: unknown): Path | undefined {
   interface Place {
@@ -175,7 +184,7 @@ export function protoFieldOf(value: unknown): Path | undefined {
   return undefined;
 }
 
-/** A path as an error names it. */
+/** Formats a path for an error. */
 export function pathText(path: readonly PropertyKey[], whole = 'the value'): string {
   return path.length === 0 ? whole : path.map(String).join('.');
 }
@@ -188,7 +197,7 @@ function isPlain(value: object): boolean {
 const isFields = (form: JsonForm | undefined): form is { [field: string]: JsonForm } =>
   typeof form === 'object' && form !== null && !Array.isArray(form);
 
-/** Without the text of strings: errors end up in logs. */
+/** Omits the content of strings, because errors are logged. */
 function shown(form: JsonForm | undefined): string {
   if (form === undefined) return 'nothing';
   if (typeof form === 'string') return `a string of ${form.length} characters`;

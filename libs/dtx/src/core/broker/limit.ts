@@ -1,16 +1,16 @@
 import { withTimeout } from '../async/with-timeout.js';
 import { BrokerUnavailable } from '../errors/errors.js';
 
-/** How long a channel or a connection may take to close before it is left behind. Milliseconds. */
+/** Wait in milliseconds for a channel or a connection to close. Afterwards it is abandoned. */
 export const CLOSE_LIMIT_MS = 1_500;
 
 /**
- * Waits for a step of the broker for a limited time, or until a signal. The step itself goes on: its late end is nobody's
- * business any more.
- * @throws BrokerUnavailable at the end of the time
+ * Waits for a step of the broker, for a limited time or until a signal. The step itself goes on, and its late result
+ * has no effect.
+ * @throws BrokerUnavailable after the time limit or the signal
  */
 export async function within<T>(limitMs: number, what: string, step: Promise<T>, stop?: AbortSignal): Promise<T> {
-  const stopped = `${what}: the application stops`;
+  const stopped = `${what}: the application is stopping`;
   let onStop!: () => void;
   const stopping = new Promise<never>((_, reject) => {
     onStop = () => reject(new BrokerUnavailable(stopped));

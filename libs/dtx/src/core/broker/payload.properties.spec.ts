@@ -7,11 +7,11 @@ import { checkedJson, payloadOf } from './payload.js';
 const subject = payloadOf({ name: 'order.placed', version: 3 });
 const MAX = 256 * 1024;
 const check = (schema: z.ZodType, given: unknown, max = MAX) => checkedJson(subject, schema, given, max);
-/** A schema for one field, deep enough for its path to matter. */
+/** A schema for one field, at a depth that makes its path visible. */
 const at = (field: z.ZodType) => z.object({ order: z.object({ field }) });
 const inField = (field: unknown) => ({ order: { field } });
 
-/** The text of the refusal, or undefined. */
+/** The text of the error, or undefined. */
 function refusalOf(schema: z.ZodType, given: unknown, max = MAX): string | undefined {
   try {
     check(schema, given, max);
@@ -22,7 +22,7 @@ function refusalOf(schema: z.ZodType, given: unknown, max = MAX): string | undef
   }
 }
 
-/** Whether what arrived says all that was given; written without the code under test. */
+/** Whether the arrived value equals the given one. Independent of the code under test. */
 function isFaithful(given: unknown, arrived: unknown): boolean {
   if (given instanceof Date) return given.toJSON() === arrived;
   if (typeof given !== 'object' || given === null) return Object.is(given, arrived) && typeof given !== 'undefined';
@@ -60,7 +60,7 @@ const anything = fc.anything({
 });
 
 describe('any value', () => {
-  it('that JSON can say arrives exactly, and any other is refused', () => {
+  it('with an exact JSON form arrives unchanged, and any other is rejected', () => {
     let accepted = 0;
     const property = fc.property(anything, (given) => {
       const refusal = refusalOf(z.any(), given);
@@ -104,7 +104,7 @@ describe('any value', () => {
     fc.dictionary(fc.string(), fc.double()),
   );
 
-  it.each(Object.entries(schemas))('is what its receiver gets, or is refused: %s', (_, schema) => {
+  it.each(Object.entries(schemas))('reaches its receiver unchanged or is rejected: %s', (_, schema) => {
     const property = fc.property(given, (field) => {
       if (refusalOf(at(schema), inField(field)) !== undefined) return;
       const { json, value } = check(at(schema), inField(field));
@@ -115,7 +115,7 @@ describe('any value', () => {
     fc.assert(property, { numRuns: 300 });
   });
 
-  it('may be changed by who gave it: neither text nor value follow', () => {
+  it('can be changed by the caller without an effect on JSON and result', () => {
     const property = fc.property(fc.dictionary(fc.string(), fc.array(fc.jsonValue(), { minLength: 1 })), (fields) => {
       fc.pre(!Object.hasOwn(fields, '__proto__') && refusalOf(z.any(), fields) === undefined);
       const before = structuredClone(fields);
@@ -126,7 +126,7 @@ describe('any value', () => {
     fc.assert(property);
   });
 
-  it('is as large as its JSON in bytes, and is refused with both numbers', () => {
+  it('is measured in bytes of JSON and rejected with both numbers', () => {
     const property = fc.property(fc.string({ unit: 'binary', maxLength: 200 }), (text) => {
       const bytes = Buffer.byteLength(JSON.stringify({ text }));
       const schema = z.object({ text: z.string() });
@@ -137,7 +137,7 @@ describe('any value', () => {
     fc.assert(property);
   });
 
-  it('that is far too large is refused before it is copied out', () => {
+  it('that is far too large is rejected before it is serialized', () => {
     let doubled: unknown = 'x';
     for (let times = 0; times < 40; times++) doubled = [doubled, doubled];
     expect(refusalOf(z.any(), doubled)).toMatch(/v3: more than 262144 bytes, at most 262144 are allowed/);

@@ -6,11 +6,11 @@ import { checkedJson, payloadOf } from './payload.js';
 const subject = payloadOf({ name: 'order.placed', version: 3 });
 const MAX = 256 * 1024;
 const check = (schema: z.ZodType, given: unknown, max = MAX) => checkedJson(subject, schema, given, max);
-/** A schema for one field, deep enough for its path to matter. */
+/** A schema for one field, at a depth that makes its path visible. */
 const at = (field: z.ZodType) => z.object({ order: z.object({ field }) });
 const inField = (field: unknown) => ({ order: { field } });
 
-/** The text of the refusal, which names contract and version, or undefined. */
+/** The text of the error, which names contract and version, or undefined. */
 function refusalOf(schema: z.ZodType, given: unknown, max = MAX): string | undefined {
   try {
     check(schema, given, max);
@@ -74,7 +74,7 @@ const proto = JSON.parse('{"__proto__":{"isAdmin":true}}');
 
 describe('a value that would arrive as another one', () => {
   it.each<[string, z.ZodType, unknown, RegExp]>([
-    ['a multiplying transform', z.number().transform((n) => n * 100), 5, /500 would arrive as 50000: the schema must/],
+    ['a multiplying transform', z.number().transform((n) => n * 100), 5, /500 would arrive as 50000; the schema must/],
     [
       'text that becomes a number',
       z.string().transform(Number),
@@ -83,7 +83,7 @@ describe('a value that would arrive as another one', () => {
     ],
     ['a growing transform', z.string().transform((t) => `${t}!`), 'a', /a string of 2 characters would arrive as/],
     ['a date', z.date(), new Date(7), /does not come back from JSON: .*expected date/],
-    ['a date that is none', z.any(), new Date(Number.NaN), /an invalid Date is not JSON/],
+    ['an invalid date', z.any(), new Date(Number.NaN), /an invalid Date is not JSON/],
     ['a map', z.map(z.string(), z.number()), new Map([['a', 1]]), /Map is not JSON/],
     ['a set', z.set(z.number()), new Set([1]), /Set is not JSON/],
     ['a map that no schema looks at', z.any(), new Map([['a', 1]]), /Map is not JSON/],
@@ -104,20 +104,20 @@ describe('a value that would arrive as another one', () => {
     ['a toJSON that throws', z.any(), { toJSON: () => JSON.parse('{') }, /JSON/],
     ['a toJSON that returns nothing', z.any(), { toJSON: () => undefined }, /undefined is not JSON/],
     ['a cycle', z.any(), cyclic, /\.self\.0: contains itself/],
-    ['what is nested too deep', z.any(), deep(300), /is nested more than 200 deep/],
+    ['a value nested too deep', z.any(), deep(300), /is nested more than 200 deep/],
     ['the name __proto__', z.any(), proto, /\.__proto__: is not allowed as the name of a field/],
     ['the name __proto__, which records drop', z.record(z.string(), z.any()), proto, /\.__proto__: is not allowed/],
-    ['what does not fit', z.number(), 'five', /expected number/],
+    ['a value of another type', z.number(), 'five', /expected number/],
     ['an asynchronous check', z.string().refine(async () => true), 'a', /its schema throws: .*[Pp]romise/],
     ['a check that throws', z.string().refine((text) => new URL(text)), 'a', /its schema throws: .*URL/],
-  ])('is refused, by contract, version and field: %s', (_, schema, given, problem) => {
+  ])('is rejected with contract, version and field: %s', (_, schema, given, problem) => {
     const refusal = refusalOf(at(schema), inField(given));
     expect(refusal).toMatch(problem);
     expect(refusal).toContain(': order.field');
     expect(refusalOf(schema, given)).toMatch(/: (payload|\d|[\w.]+): /);
   });
 
-  it('is refused when its schema follows it round and round', () => {
+  it('is rejected if its schema follows a cycle', () => {
     const node = z.object({
       get self() {
         return node;
@@ -128,16 +128,16 @@ describe('a value that would arrive as another one', () => {
     expect(refusalOf(node, round)).toMatch(/v3: self: /);
   });
 
-  it('is refused with all that does not fit', () => {
+  it('is rejected with every invalid field', () => {
     const schema = z.object({ a: z.number(), b: z.string() });
     expect(refusalOf(schema, {})).toMatch(/v3: a: .*expected number.*; b: .*expected string/);
   });
 
-  it('is refused when it is undefined as a whole', () => {
+  it('is rejected if it is undefined', () => {
     expect(refusalOf(z.any(), undefined)).toBe('payload does not fit order.placed v3: payload: undefined is not JSON');
   });
 
-  it('is refused without the text of its fields, since errors are logged', () => {
+  it('is rejected without the content of its fields, because errors are logged', () => {
     const secret = z.object({ password: z.string().transform((text) => `${text}-hashed`) });
     expect(refusalOf(secret, { password: 'hunter2' })).not.toContain('hunter2');
   });

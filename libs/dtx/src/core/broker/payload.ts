@@ -12,50 +12,50 @@ import {
   TooManyParts,
 } from './json-form.js';
 
-/** A value that was checked and may be stored and sent. */
+/** A checked value that can be stored and sent. */
 export interface Sendable<T> {
-  /** The very text for the row and the wire. */
+  /** The exact JSON text for the row and the message. */
   readonly json: string;
-  /** What the receiver's schema makes of it. Shares nothing with the value that was given. */
+  /** The value that the schema of the receiver returns. It shares nothing with the given value. */
   readonly value: T;
 }
 
-/** How errors speak of a value. */
+/** The words for a value in errors. */
 export interface Subject {
-  /** The value itself, where no field of it is to blame: `payload`. */
+  /** The name of the whole value, such as `payload`. */
   readonly whole: string;
-  /** `payload does not fit invoice.issued v1` */
+  /** The beginning of each error, such as `payload does not fit invoice.issued v1`. */
   readonly misfit: string;
-  /** The option that limits its size, if one does. */
+  /** The option that limits the size, if there is one. */
   readonly option?: 'payloadMaxBytes';
 }
 
-/** How errors speak of the payload of a message contract. */
+/** The words for the payload of a message contract. */
 export function payloadOf({ name, version }: { name: string; version: number }): Subject {
   return { whole: 'payload', misfit: `payload does not fit ${name} v${version}`, option: 'payloadMaxBytes' };
 }
 
 /**
- * The option `payloadMaxBytes`: the largest value, in bytes of JSON. Its ceiling is what every place on the way takes
- * with the servers' defaults. The narrowest is a message inside a message that is parked: its JSON stands as a string inside JSON inside an
- * SQL literal, which may take four bytes for one, and MariaDB takes statements of 16 MiB.
+ * The option `payloadMaxBytes`: the largest value, in bytes of JSON. The maximum fits through every stage with the
+ * default settings of the servers. The narrowest stage is a parked message inside a message. Its JSON is a string
+ * inside JSON inside an SQL literal, which may need four bytes for one. MariaDB accepts statements of 16 MiB.
  */
 export const payloadMaxBytesOption = () => countOption(256 * 1024, 4_000_000);
 
 const PROBLEMS_MAX = 10;
-/** Up to so many parts a value is written out, so that the error can tell its size. */
+/** Up to this number of parts, a value is serialized completely, so that the error can state its size. */
 const PARTS_COUNTED = 250_000;
 
 /**
- * The one way of a value to those who receive it: what is validated is what is sent is what arrives. The schema is
- * applied here, and once more at the receiver, to the JSON. So a schema must leave the JSON of its own result as it is:
- * `z.coerce.date()` does, `z.date()` and a `transform` that multiplies do not. Whatever JSON cannot say is refused.
- * The result shares nothing with `given`, which the caller may change at once.
+ * Validates a value and returns it exactly as its receivers will see it. The schema is applied here and, at the
+ * receiver, to the JSON. It must therefore leave the JSON of its own result unchanged. `z.coerce.date()` does.
+ * `z.date()` and a multiplying `transform` do not. A value without an exact JSON form is rejected. The result shares
+ * nothing with `given`, which the caller may change.
  * @param bytesMax the largest JSON, in bytes
  * @throws DtxError that names contract and field, or both sizes
  */
 export function checkedJson<T>(subject: Subject, schema: z.ZodType<T>, given: unknown, bytesMax: number): Sendable<T> {
-  // Each part of a value takes a byte of JSON at the least.
+  // Each part of a value takes at least one byte of JSON.
   const partsMax = Math.max(bytesMax, PARTS_COUNTED);
   try {
     const hidden = protoFieldOf(given);
@@ -72,18 +72,18 @@ export function checkedJson<T>(subject: Subject, schema: z.ZodType<T>, given: un
   }
 }
 
-/** What the receiver will see. @throws Misfit where that is not what was sent */
+/** Returns the value that the receiver will see. @throws Misfit if it differs from the sent value */
 function arrived<T>(schema: z.ZodType<T>, json: string, sent: JsonForm, partsMax: number): T {
   const value = parse(schema, JSON.parse(json), 'does not come back from JSON: ');
   const form = jsonFormOf(value, partsMax);
-  // Fields come back in another order from few schemas only.
+  // Few schemas change the order of fields.
   const changed = JSON.stringify(form) === json ? undefined : differenceOf(sent, form);
   if (!changed) return value;
-  const problem = `${changed.one} would arrive as ${changed.other}: the schema must leave its own result as it is`;
+  const problem = `${changed.one} would arrive as ${changed.other}; the schema must leave its own result unchanged`;
   throw new Misfit(changed.path, problem);
 }
 
-/** @throws Misfit at the first field that does not fit, with the others in its text */
+/** @throws Misfit at the first invalid field, with the others in its text */
 function parse<T>(schema: z.ZodType<T>, given: unknown, prefix = ''): T {
   const parsed = tryParse(schema, given);
   if (parsed.success) return parsed.data;
@@ -92,7 +92,7 @@ function parse<T>(schema: z.ZodType<T>, given: unknown, prefix = ''): T {
   throw new Misfit((first?.path ?? []) as Path, `${prefix}${first?.message ?? 'is refused'}${more}`);
 }
 
-/** A schema with code in it (`refine`, `transform`) may throw, or be asynchronous. */
+/** A schema with code (`refine`, `transform`) may throw or be asynchronous. */
 function tryParse<T>(schema: z.ZodType<T>, given: unknown): z.ZodSafeParseResult<T> {
   try {
     return schema.safeParse(given);
@@ -101,7 +101,10 @@ function tryParse<T>(schema: z.ZodType<T>, given: unknown): z.ZodSafeParseResult
   }
 }
 
-/** The field whose own schema throws, as far as the schema's shape tells. A value may contain itself. */
+/**
+ * Returns the path of the field whose schema throws, as far as the shape shows. The depth is bounded because a value
+ * may contain itself.
+ */
 function throwingField(schema: z.ZodType, given: unknown, levels = 8): string[] {
   const { shape } = schema as { shape?: Record<string, z.ZodType> };
   if (!shape || typeof given !== 'object' || given === null || levels === 0) return [];

@@ -9,10 +9,10 @@ import { leave, type Queues } from './queue-declarer.js';
 import { meaningOf, QueueRefused } from './refusal.js';
 import type { QueueKind } from './topology.js';
 
-/** One delivery, bound to the channel that brought it. */
+/** One delivery on the channel that brought it. */
 export interface Delivery {
   readonly message: ConsumeMessage;
-  /** Aborted when the channel is gone or the consumer drains out of time: the broker will deliver it again. */
+  /** Aborted when the channel closes or the drain time ends. The broker then delivers the message again. */
   readonly lost: AbortSignal;
   ack(): void;
 }
@@ -21,32 +21,32 @@ export interface ConsumerOptions {
   readonly queue: string;
   readonly prefetch: number;
   readonly kind: QueueKind;
-  /** How long each step of attaching may take, in milliseconds. */
+  /** Time limit in milliseconds of each step of attaching. */
   readonly limitMs: number;
 }
 
 const RETRY: Backoff = { firstMs: 500, factor: 2, capMs: 5_000 };
-/** Pauses before the same message is given back for the first, second, ... time. */
+/** Waits before the same message is returned to the queue for the first, second, ... time. */
 const GIVE_BACK: Backoff = { firstMs: 500, factor: 2, capMs: 30_000 };
-/** Messages whose give-backs are remembered. */
+/** The number of messages whose returns are counted. */
 const GIVEN_BACK_MAX = 1_000;
 
 /**
- * Consumes one queue for as long as the process lives: re-attached after a lost connection, a closed channel or a
- * cancel by the broker (the queue was deleted). Acks are bound to the channel of their delivery: delivery tags mean
- * nothing on another one.
+ * Consumes one queue for as long as the process lives. It attaches again after a lost connection, a closed channel, or
+ * a cancel by the broker (the queue was deleted). An ack uses the channel of its delivery, because delivery tags are
+ * valid only there. If the process dies, the broker redelivers every unacknowledged delivery.
  */
 export class QueueConsumer {
   private readonly logger = new Logger('Consumer');
   private readonly inWork = new Set<Promise<void>>();
-  /** How often each message was given back since it was acked. */
+  /** The number of returns of each message since its last ack. */
   private readonly givenBack = new Map<string, number>();
   private readonly stopping = new AbortController();
   private channel: Channel | undefined;
   private tag: string | undefined;
   private isStopped = true;
   private isAttaching = false;
-  /** Why the last try to attach has failed. */
+  /** The reason why the last attempt to attach failed. */
   private failure: string | undefined;
   private tries = 0;
 
@@ -61,19 +61,19 @@ export class QueueConsumer {
     return this.options.queue;
   }
 
-  /** Whether the queue is there and the broker delivers from it now. */
+  /** Whether the broker delivers from the queue now. */
   get isAttached(): boolean {
     return this.tag !== undefined;
   }
 
-  /** Why the broker delivers nothing to it. Undefined while it does, and once it was stopped. */
+  /** The reason why the broker delivers nothing. Undefined while attached and after `stop`. */
   get problem(): string | undefined {
     if (this.isStopped || this.isAttached) return undefined;
     if (!this.connection.isUp) return 'no connection to RabbitMQ';
     return this.failure ?? 'not attached yet';
   }
 
-  /** Deliveries that are being handled now. */
+  /** The number of deliveries in work. */
   get busy(): number {
     return this.inWork.size;
   }
@@ -84,7 +84,10 @@ export class QueueConsumer {
     if (this.connection.isUp) void this.attach();
   }
 
-  /** Takes no more, waits for what is in work (bounded), then closes the channel: the rest is delivered again. */
+  /**
+   * Takes no more deliveries, waits up to `drainMs` for those in work, then closes the channel. The broker redelivers
+   * the rest.
+   */
   async stop(drainMs: number): Promise<void> {
     this.isStopped = true;
     this.stopping.abort();
@@ -99,13 +102,16 @@ export class QueueConsumer {
     await this.goodbye(() => channel.close());
   }
 
-  /** Not waited for for long, and not at all on a connection where another one has waited in vain. */
+  /**
+   * Waits for a close step, for a short time. On a connection that left an earlier close without an answer it does not
+   * wait.
+   */
   private async goodbye(say: () => Promise<unknown>): Promise<void> {
     try {
       const said = say();
       await within(this.connection.isSilent ? 0 : CLOSE_LIMIT_MS, 'closing a channel', said);
     } catch (error) {
-      // It ends with its connection. On a channel that is closed already there is nothing to say.
+      // The channel ends with its connection. A closed channel needs no close.
       if (error instanceof BrokerUnavailable) this.connection.isSilent = true;
     }
   }
@@ -117,7 +123,8 @@ export class QueueConsumer {
     const { queue, kind, limitMs } = this.options;
     const what = `cannot consume ${queue}`;
     try {
-      // On another channel: a refusal closes that one. Not from memory of an earlier declaration: it may have been deleted.
+      // The declaration uses another channel, because a rejection closes that one. It always asks the broker, because
+      // the queue may have been deleted.
       await this.queues.inspect(queue, kind);
       const opening = connection.createChannel();
       const channel = await within(limitMs, what, opening).catch((error) => {
@@ -137,7 +144,7 @@ export class QueueConsumer {
     } finally {
       this.isAttaching = false;
     }
-    // Stopped meanwhile: nobody else closes this channel.
+    // `stop` may have run during the attach and seen no channel.
     if (this.isStopped && this.channel) leave(this.channel);
     else if (!this.channel) this.retryLater();
   };
@@ -145,13 +152,13 @@ export class QueueConsumer {
   private async consume(channel: Channel, what: string): Promise<void> {
     const { queue, prefetch, limitMs } = this.options;
     const lost = new AbortController();
-    // While it is being attached the error is the answer to the step, too.
+    // While attaching, the failed step reports the same error.
     channel.on('error', (error) => this.tag && this.logger.warn(`${queue}: ${error.message}`));
     channel.once('close', () => this.detach(channel, lost));
     await within(limitMs, what, channel.prefetch(prefetch));
     const consuming = channel.consume(queue, (message) => {
       if (message) return this.take(channel, lost.signal, message);
-      // Cancelled by the broker: begin anew. Until it answers nothing may be acked here, or given back.
+      // The broker cancelled the consumer. Acks on this channel are no longer valid.
       this.detach(channel, lost);
       leave(channel);
     });
@@ -161,7 +168,7 @@ export class QueueConsumer {
     this.tag = consumerTag;
   }
 
-  /** Each reason is told once. Only a refusal makes the next tries rarer: all else may pass at any moment. */
+  /** Logs each reason once. Only a rejection by the broker slows the retries. Other reasons may end at any moment. */
   private fail(error: Error): void {
     if (this.connection.isUp && this.failure !== error.message) this.logger.warn(error.message);
     this.failure = error.message;
@@ -176,13 +183,13 @@ export class QueueConsumer {
     this.retryLater();
   }
 
-  /** Nothing to do without a connection: the next one announces itself. */
+  /** Without a connection the attempt does nothing. The next connection emits `up`. */
   private retryLater(): void {
     if (this.isStopped) return;
     setTimeout(() => void this.attach(), backoffMs(RETRY, Math.max(1, this.tries)));
   }
 
-  /** Not handled and not stored either: back to the broker, after a pause that grows, so that it cannot spin. */
+  /** The delivery was neither handled nor stored. It returns to the queue after a growing pause. */
   private async giveBack(channel: Channel, { message, lost }: Delivery, error: unknown): Promise<void> {
     if (lost.aborted) return;
     const key = keyOf(message);
@@ -190,7 +197,9 @@ export class QueueConsumer {
     this.givenBack.delete(key);
     if (this.givenBack.size >= GIVEN_BACK_MAX) this.givenBack.delete(this.givenBack.keys().next().value!);
     this.givenBack.set(key, times);
-    this.logger.warn(`${this.options.queue}: given back: ${textOf(error)}`);
+    this.logger.warn(
+      `cannot handle or store a message of ${this.options.queue}, returning it to the queue: ${textOf(error)}`,
+    );
     const signal = AbortSignal.any([lost, this.stopping.signal]);
     await sleep(backoffMs(GIVE_BACK, times), undefined, { signal }).catch(() => {});
     unlessClosed(lost, () => channel.nack(message, false, true));
@@ -209,17 +218,17 @@ export class QueueConsumer {
   }
 }
 
-/** On a channel that is closing the client library throws. The broker delivers again what was on it. */
+/** amqplib throws on a closing channel. The broker redelivers its messages. */
 function unlessClosed(lost: AbortSignal, settle: () => void): void {
   if (lost.aborted) return;
   try {
     settle();
   } catch {
-    // It is closing, and `close` has yet to come.
+    // The `close` event is still to come.
   }
 }
 
-/** One that has no id is told from others by its size. */
+/** A message without an id is identified by its size. */
 function keyOf({ properties, content }: ConsumeMessage): string {
   return String(properties.messageId ?? `${content.length} bytes`).slice(0, 200);
 }

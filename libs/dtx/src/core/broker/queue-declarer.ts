@@ -6,15 +6,21 @@ import { CLOSE_LIMIT_MS, within } from './limit.js';
 import { ACCESS_REFUSED, type Asked, meaningOf, NOT_FOUND, QueueRefused } from './refusal.js';
 import { argumentsOf, type QueueKind } from './topology.js';
 
-/** The broker blocks this connection (memory or disk alarm): it reads nothing that is sent on it. Nothing was sent. */
+/** The broker blocks this connection (memory or disk alarm) and reads nothing from it. Nothing was sent. */
 export class BrokerBlocked extends BrokerUnavailable {}
 
-/** How long a refusal is answered from memory. Longer than a retry, shorter than a person who looks whether it is mended. */
+/**
+ * Time in milliseconds during which a rejection is answered from memory. Longer than a retry, and short enough for an
+ * operator who checks a fix.
+ */
 const REFUSED_MS = 5_000;
 const REFUSALS_MAX = 1_000;
-/** Questions at once, each on a channel of its own: a slow queue delays no other, and a refused one takes none along. */
+/**
+ * Concurrent requests, each on its own channel. A slow queue delays no other queue, and a rejection closes only one
+ * channel.
+ */
 const CHANNELS_MAX = 8;
-/** Channels that are kept for the next question. */
+/** Idle channels that are kept for the next request. */
 const IDLE_MAX = 2;
 
 interface Refusal {
@@ -23,22 +29,22 @@ interface Refusal {
 }
 
 /**
- * Declares queues and looks at them, for one connection, on channels that carry no message: the broker answers a refusal by
- * closing the channel. A refusal is remembered for a moment, so that the many who need the queue ask once.
+ * Declares and inspects queues on one connection, on channels without messages. The broker answers a rejection by
+ * closing the channel. A rejection is remembered for a short time, so that concurrent users of the queue ask once.
  */
 export class Queues {
   private readonly places = new Semaphore(
     CHANNELS_MAX,
-    (ms) => new BrokerUnavailable(`${CHANNELS_MAX} queue declarations have had no answer for ${ms} ms`),
+    (ms) => new BrokerUnavailable(`${CHANNELS_MAX} queue declarations without an answer for ${ms} ms`),
   );
   private readonly declared = new Map<string, Promise<unknown>>();
   private readonly looks = new Map<string, Promise<Replies.AssertQueue>>();
   private readonly refusals = new Map<string, Refusal>();
-  /** Queues that this account may not declare: they are used as they are. */
+  /** Queues that this account may not declare. They are used as they exist. */
   private readonly foreign = new Set<string>();
   private idle: Channel[] = [];
 
-  /** `refused` is called at the first refusal of a queue, and when the broker gives another reason. */
+  /** @param refused receives the first rejection of a queue, and each rejection with another reason */
   constructor(
     private readonly connection: BrokerConnection,
     private readonly limitMs: number,
@@ -64,13 +70,13 @@ export class Queues {
     await declared;
   }
 
-  /** It was deleted behind our back: the next one declares it again. */
+  /** Forgets a declaration. The next use declares the queue again. */
   forget(queue: string, kind: QueueKind): void {
     this.declared.delete(keyOf(queue, kind));
   }
 
   /**
-   * Declares a queue (again) and tells how many messages and consumers it has now. Callers at the same time share the answer.
+   * Declares the queue again and returns its message and consumer counts. Concurrent callers share the answer.
    * @throws QueueRefused; BrokerUnavailable
    */
   inspect(queue: string, kind: QueueKind = 'work'): Promise<Replies.AssertQueue> {
@@ -105,7 +111,7 @@ export class Queues {
       return await this.onChannel(asked, (channel) => channel.assertQueue(queue, argumentsOf(queue, kind)));
     } catch (error) {
       if (looksFirst || !(error instanceof QueueRefused) || error.code !== ACCESS_REFUSED) throw error;
-      // Somebody else declares for this account. To look needs no right.
+      // Another account declares the queue. A passive declaration needs no right.
       this.foreign.add(queue);
       const there = await this.find(queue);
       if (there) return there;
@@ -113,7 +119,9 @@ export class Queues {
     }
   }
 
-  /** What is there under a name, without declaring it. Null when nothing is. @throws QueueRefused; BrokerUnavailable */
+  /**
+   * Looks at a queue without declaring it. Returns null if it does not exist. @throws QueueRefused; BrokerUnavailable
+   */
   async find(queue: string): Promise<Replies.AssertQueue | null> {
     const asked = { what: `cannot look at queue ${queue}`, queue, right: 'read' } as const;
     try {
@@ -131,7 +139,7 @@ export class Queues {
     this.refusals.set(key, { error, until: performance.now() + REFUSED_MS });
   }
 
-  /** One question on a channel that nobody else uses meanwhile: if the broker closes it, it was for this one. */
+  /** Sends one request on an exclusive channel. If the broker closes the channel, the reason is this request. */
   private async onChannel<T>(asked: Asked, ask: (channel: Channel) => Promise<T>): Promise<T> {
     const endsAt = performance.now() + this.limitMs;
     const connection = this.connection.open;
@@ -159,7 +167,7 @@ export class Queues {
       void opening.then(leave, () => {});
       throw error;
     });
-    // Without a listener the client library would close the whole connection.
+    // Without a listener, amqplib closes the whole connection.
     channel.on('error', () => {});
     channel.once('close', () => {
       this.idle = this.idle.filter((one) => one !== channel);
@@ -168,13 +176,13 @@ export class Queues {
   }
 }
 
-/** Closes a channel for good. Nobody waits for that. */
+/** Closes a channel in the background. */
 export function leave(channel: Channel): void {
   channel.on('error', () => {});
   try {
     void within(CLOSE_LIMIT_MS, 'closing a channel', channel.close()).catch(() => {});
   } catch {
-    // It is closed already.
+    // The channel is already closed.
   }
 }
 

@@ -2,13 +2,13 @@ import { BrokerUnavailable, DtxError } from '../errors/errors.js';
 import { isProcessQueue } from './topology.js';
 
 /**
- * The broker refuses a queue for a reason that does not pass by itself: a right of the account is missing, or the queue, or
- * it is there with other arguments. A person must change that. It counts as an attempt, unlike `BrokerUnavailable`.
+ * The broker permanently rejects a queue. The account lacks a right, the queue is missing, or it exists with other
+ * arguments. An operator must correct that. Counts as an attempt, unlike `BrokerUnavailable`.
  */
 export class QueueRefused extends DtxError {
   constructor(
     readonly queue: string,
-    /** As AMQP numbers it: 403, 404, 405, 406 or 540. */
+    /** The AMQP reply code: 403, 404, 405, 406 or 540. */
     readonly code: number,
     message: string,
   ) {
@@ -16,7 +16,7 @@ export class QueueRefused extends DtxError {
   }
 }
 
-/** What the account is asked for, by the name that the broker's permissions have. */
+/** A permission of the broker. */
 export type Right = 'configure' | 'read' | 'write';
 
 export const ACCESS_REFUSED = 403;
@@ -26,25 +26,25 @@ export const PRECONDITION_FAILED = 406;
 const NOT_IMPLEMENTED = 540;
 
 const WHY: Record<number, string> = {
-  [NOT_FOUND]: 'there is no such queue',
-  [RESOURCE_LOCKED]: 'another connection has it to itself',
+  [NOT_FOUND]: 'the queue does not exist',
+  [RESOURCE_LOCKED]: 'another connection holds it exclusively',
   [PRECONDITION_FAILED]: 'it exists with other arguments',
-  [NOT_IMPLEMENTED]: 'this broker lacks a feature that it needs',
+  [NOT_IMPLEMENTED]: 'this broker lacks a required feature',
 };
 
-/** A durable queue whose node is down is "not found" as well. It comes back with its node. */
+/** RabbitMQ also answers 404 for a durable queue on a stopped node. The queue returns with its node. */
 const NODE_DOWN = /down or inaccessible/;
 
-/** One step with a queue, as an error names it. */
+/** One step on a queue, as an error names it. */
 export interface Asked {
-  /** Like `cannot declare queue dtx.billing.send-invoice.v1`. */
+  /** The beginning of the error, such as `cannot declare queue dtx.billing.send-invoice.v1`. */
   readonly what: string;
   readonly queue: string;
-  /** The right that the step needs. */
+  /** The permission that the step needs. */
   readonly right: Right;
 }
 
-/** What an error of the client library means: QueueRefused, or BrokerUnavailable for all that may pass by itself. */
+/** Maps an error of amqplib to QueueRefused, or to BrokerUnavailable for any temporary reason. */
 export function meaningOf(error: unknown, { what, queue, right }: Asked): DtxError {
   if (error instanceof DtxError) return error;
   const { code, message } = error as { code?: unknown; message?: string };
@@ -58,6 +58,6 @@ export function meaningOf(error: unknown, { what, queue, right }: Asked): DtxErr
 function lacks(queue: string, right: Right): string {
   if (right === 'write') return 'the account lacks the right "write" on exchange amq.default';
   const missing = `the account lacks the right "${right}" on ${queue}`;
-  // The name is new in every process: only a pattern can grant it.
+  // The name is different in every process, so only a pattern can grant the permission.
   return isProcessQueue(queue) ? `${missing} (grant it on ^${queue.slice(0, -36).replaceAll('.', '\\.')})` : missing;
 }

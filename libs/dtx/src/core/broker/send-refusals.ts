@@ -1,26 +1,29 @@
 import type { ConfirmChannel } from 'amqplib';
 import { ACCESS_REFUSED, meaningOf, PRECONDITION_FAILED, QueueRefused } from './refusal.js';
 
-/** An account without the right to publish closes the channel at each try. For so long nobody tries again. */
+/**
+ * Time in milliseconds without a further publish after the broker rejected the account. Each attempt closes the
+ * channel.
+ */
 const REFUSED_MS = 5_000;
-/** What the broker says of a body that is larger than its `max_message_size`: the size of the body, and the largest one. */
+/** The error text for a body above `max_message_size`: the size of the body and the maximum. */
 const TOO_LARGE = /message size (\d+)\D+(\d+)/;
 
 /**
- * Why the broker takes a message of ours never, as far as it has said so. It says it by closing the channel, with all
- * other messages on it: so what it has said is remembered, and such a message is not sent again.
+ * Remembers permanent rejections of messages. The broker answers such a message by closing the channel, with all other
+ * messages on it. So a known rejection is answered here and the message is not sent.
  */
 export class SendRefusals {
-  /** The account may not publish at all, as the broker said just now. */
+  /** The current rejection of the account. */
   private account: { readonly message: string; readonly until: number } | undefined;
-  /** The largest body, in bytes, that the broker takes. Its administrator changes that with a restart. */
+  /** The largest accepted body in bytes. It changes only with a restart of the broker. */
   private bytesMax = Number.POSITIVE_INFINITY;
-  /** Channels that were closed for the account, or for a body of so many bytes. */
+  /** Closed channels with the reason: the account, or a body of this size. */
   private readonly channels = new WeakMap<ConfirmChannel, 'account' | number>();
 
   constructor(private readonly warn: (message: string) => void) {}
 
-  /** The broker has closed a channel. */
+  /** Learns from the error of a closed channel. */
   closed(channel: ConfirmChannel, error: Error & { code?: number }): void {
     const { message } = meaningOf(error, { what: 'cannot publish', queue: '', right: 'write' });
     if (error.code !== ACCESS_REFUSED || this.account?.message !== message) this.warn(message);
@@ -34,26 +37,26 @@ export class SendRefusals {
     this.channels.set(channel, Number(bytes));
   }
 
-  /** Why a body is not sent at all; null where nothing is known against it. */
+  /** Returns the known rejection of a body before it is sent, or null. */
   before(queue: string, bytes: number): QueueRefused | null {
     if (this.account && performance.now() < this.account.until) return refusedAccount(queue, this.account.message);
     return bytes > this.bytesMax ? this.tooLarge(queue, bytes) : null;
   }
 
-  /** Why a body that was on a channel was refused; null where it was not this body that the channel was closed for. */
+  /** Returns the rejection of a sent body, or null if another body closed the channel. */
   of(channel: ConfirmChannel, queue: string, bytes: number): QueueRefused | null {
     const why = this.channels.get(channel);
     if (why === 'account') return refusedAccount(queue, this.account!.message);
     return why === bytes ? this.tooLarge(queue, bytes) : null;
   }
 
-  /** Another connection may be to a broker that takes more. */
+  /** Forgets the maximum size. The next connection may lead to a broker with another limit. */
   forgetSize(): void {
     this.bytesMax = Number.POSITIVE_INFINITY;
   }
 
   private tooLarge(queue: string, bytes: number): QueueRefused {
-    const why = `the message has ${bytes} bytes, and the broker takes ${this.bytesMax} at the most (max_message_size)`;
+    const why = `the message has ${bytes} bytes, RabbitMQ accepts at most ${this.bytesMax} (max_message_size)`;
     return new QueueRefused(queue, PRECONDITION_FAILED, `cannot publish to ${queue}: ${why}`);
   }
 }

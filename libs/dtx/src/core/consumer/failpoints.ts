@@ -1,18 +1,21 @@
 import { defineFailpoint, type Failpoint } from '../failpoint.js';
 
-/** The places where a receiver may die, named by the scheme whose message it handles. */
+/** The failpoints of a receiver with an inbox row, named by the scheme of the handled message. */
 export interface InboxFailpoints {
   readonly inserted: Failpoint;
   readonly handled: Failpoint;
   readonly held: Failpoint;
   readonly parked: Failpoint;
-  /** Only where receivers send receipts. */
+  /** Undefined for schemes without receipts. */
   readonly receipted: Failpoint | undefined;
 }
 
 const byScheme = new Map<string, InboxFailpoints>();
 
-/** Declares a scheme's receiver failpoints; `steps` are the numbers that the scheme's protocol gives to handling and receipt. */
+/**
+ * Declares the receiver failpoints of a scheme. `steps` are the step numbers of handling and receipt in the protocol of
+ * the scheme.
+ */
 export function defineInboxFailpoints(scheme: string, steps: { handle: number; receipt?: number }): InboxFailpoints {
   const point = (name: string, step: number, disk: string, finisher: string) =>
     defineFailpoint({ name: `${scheme}.${name}`, scheme, step, role: 'receiver', disk, finisher });
@@ -20,26 +23,26 @@ export function defineInboxFailpoints(scheme: string, steps: { handle: number; r
     inserted: point(
       'inserted',
       steps.handle,
-      'The receiver has inserted its inbox row but not committed: nothing of the message is on its disk.',
-      'The broker delivers again to any instance of the receiver.',
+      'The inbox row is inserted and not committed. The receiver has stored nothing of the message.',
+      'The broker redelivers the message to any instance of the receiver.',
     ),
     handled: point(
       'handled',
       steps.handle,
-      'Inbox row, business and next message are committed at the receiver; the delivery is not acked, no receipt is sent.',
-      'The broker delivers again; the inbox row makes it a duplicate, which is receipted and acked; the scan sends the next message.',
+      'The inbox row, the business rows and any next message are committed. The receipt is not sent and the delivery is not acked.',
+      'The broker redelivers. The inbox row identifies the duplicate, which is receipted and acked. The scan sends any next message.',
     ),
     held: point(
       'held',
       steps.handle,
-      'The handler failed; the delivery is stored as RETRYING at the receiver and not acked.',
-      'The broker delivers again, which is a duplicate; the loop over the stored row retries the handler.',
+      'The handler failed. The delivery is stored as RETRYING and not acked.',
+      'The broker redelivers a duplicate, which is acked. The retry loop of the inbox runs the handler from the stored row.',
     ),
     parked: point(
       'parked',
       steps.handle,
-      'The delivery cannot be handled; it is stored as PARKED with its one alert and not acked.',
-      'The broker delivers again, which is a duplicate and is receipted as PARKED; a person retries or settles the row.',
+      'The delivery cannot be handled. It is stored as PARKED with one alert and not acked.',
+      'The broker redelivers a duplicate, which is receipted as PARKED and acked. An operator retries or resolves the row.',
     ),
     receipted:
       steps.receipt === undefined
@@ -47,15 +50,15 @@ export function defineInboxFailpoints(scheme: string, steps: { handle: number; r
         : point(
             'receipted',
             steps.receipt,
-            'The receipt is in the sender’s receipt queue; the delivery is not acked.',
-            'The broker delivers again; the duplicate is receipted once more and acked.',
+            'The receipt is in the receipt queue of the sender. The delivery is not acked.',
+            'The broker redelivers. The duplicate is receipted again and acked.',
           ),
   };
   byScheme.set(scheme, points);
   return points;
 }
 
-/** The places where a receiver may die that knows duplicates by Redis, named by the scheme whose message it handles. */
+/** The failpoints of a receiver that detects duplicates by Redis, named by the scheme of the handled message. */
 export interface RedisFailpoints {
   readonly claimed: Failpoint;
   readonly worked: Failpoint;
@@ -64,25 +67,25 @@ export interface RedisFailpoints {
 
 const redisByScheme = new Map<string, RedisFailpoints>();
 
-/** Declares them; `step` is the number that the scheme's protocol gives to handling. */
+/** Declares these failpoints. `step` is the step number of handling in the protocol of the scheme. */
 export function defineRedisFailpoints(scheme: string, step: number): RedisFailpoints {
   const point = (name: string, disk: string, finisher: string) =>
     defineFailpoint({ name: `${scheme}.${name}`, scheme, step, role: 'receiver', disk, finisher });
   const points: RedisFailpoints = {
     claimed: point(
       'claimed',
-      'The receiver has claimed the message in Redis, with a lease; its work has not begun.',
-      'The broker delivers again to any instance of the receiver, which waits until the lease has ended and works.',
+      'The message is claimed in Redis with a lease. The work has not begun.',
+      'The broker redelivers to any instance of the receiver. It waits until the lease expires and handles the message.',
     ),
     worked: point(
       'worked',
-      'The work is committed at the receiver; Redis still says processing, and the delivery is not acked.',
-      'The broker delivers again; once the lease has ended the work is done a second time, which it must bear.',
+      'The work is committed. Redis still holds the claim, and the delivery is not acked.',
+      'The broker redelivers. When the lease expires, the work runs a second time, so it must be idempotent.',
     ),
     done: point(
       'done',
-      'The work is committed and Redis says done; the delivery is not acked.',
-      'The broker delivers again; the next receiver finds it done and acks.',
+      'The work is committed and marked as done in Redis. The delivery is not acked.',
+      'The broker redelivers. The next receiver finds the done mark and acks.',
     ),
   };
   redisByScheme.set(scheme, points);
@@ -93,7 +96,7 @@ export function redisFailpoints(scheme: string): RedisFailpoints | undefined {
   return redisByScheme.get(scheme);
 }
 
-/** The points of a scheme; undefined for a message of a scheme that is not loaded here. */
+/** The failpoints of a scheme. Undefined for a message of a scheme that is not loaded. */
 export function inboxFailpoints(scheme: string): InboxFailpoints | undefined {
   return byScheme.get(scheme);
 }

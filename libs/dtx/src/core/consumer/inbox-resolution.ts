@@ -4,45 +4,45 @@ import type { CommitHooks } from '../database/transaction.js';
 import type { Outcome } from '../durable/durable-work.js';
 import { settleFinal } from '../durable/settle.js';
 import { Rejected } from '../errors/errors.js';
-import type { HeldRow } from './inbox-row.js';
+import type { InboxRow } from './inbox-row.js';
 import { INBOX } from './inbox-table.js';
 
-/** What the retry loop of the inbox offers to a person's word. */
-interface Held {
+/** The parts of the retry loop that an operator action needs. */
+interface RetryParts {
   readonly hooks: CommitHooks;
-  /** Runs the refusal path in `tx`. False when the consumer has none, or the message cannot be read. */
-  refuse(tx: EntityManager, row: HeldRow, no: Rejected): Promise<boolean>;
-  hasBeforeAck(row: HeldRow): boolean;
-  receipt(row: HeldRow): Promise<void>;
+  /** Runs `@OnRejected` in `tx`. Returns false if the consumer has none, or if the message is unreadable. */
+  refuse(tx: EntityManager, row: InboxRow, no: Rejected): Promise<boolean>;
+  hasBeforeAck(row: InboxRow): boolean;
+  receipt(row: InboxRow): Promise<void>;
 }
 
 /**
- * Settles a stored delivery at a person's word. `done` leaves the business as it is. `reject` commits the refusal with the
- * row, so that a later copy is a duplicate.
+ * Resolves a stored delivery by an operator. `done` leaves the business unchanged. `reject` commits the refusal with
+ * the row, so that a later duplicate finds it.
  */
-export async function resolveHeld(
-  held: Held,
+export async function resolveDelivery(
+  parts: RetryParts,
   tx: EntityManager,
-  row: HeldRow,
+  row: InboxRow,
   { outcome, note }: { outcome: Outcome; note: string },
 ): Promise<boolean> {
-  if (outcome === 'reject') return reject(held, tx, row, note);
+  if (outcome === 'reject') return reject(parts, tx, row, note);
   await settleFinal(sqlOf(tx), INBOX, { ids: [row.id], also: { sql: 'm.outcome = ?', values: ['by hand'] } });
-  receiptAfterCommit(held, tx, row);
+  receiptAfterCommit(parts, tx, row);
   return true;
 }
 
-async function reject(held: Held, tx: EntityManager, row: HeldRow, note: string): Promise<boolean> {
-  // Its business is committed. Only the step before the ack is left, and that cannot be refused.
+async function reject(parts: RetryParts, tx: EntityManager, row: InboxRow, note: string): Promise<boolean> {
+  // The business is committed. Only `@BeforeAck` remains, and it cannot be rejected.
   if (row.settled_at) return false;
-  if (!(await held.refuse(tx, row, new Rejected('REJECTED_BY_HAND', note)))) return false;
-  if (!held.hasBeforeAck(row)) {
+  if (!(await parts.refuse(tx, row, new Rejected('REJECTED_BY_HAND', note)))) return false;
+  if (!parts.hasBeforeAck(row)) {
     const also = { sql: `m.attempts = 0, m.outcome = 'rejected by hand'`, values: [] };
     await settleFinal(sqlOf(tx), INBOX, { ids: [row.id], also });
-    receiptAfterCommit(held, tx, row);
+    receiptAfterCommit(parts, tx, row);
     return true;
   }
-  // The row stays open for the step before the ack, and the loop sends the receipt.
+  // The row stays open for `@BeforeAck`. The retry loop then sends the receipt.
   await sqlOf(tx).query(
     `UPDATE dtx_inbox SET state = 'RETRYING', before_ack = 1, next_attempt_at = UTC_TIMESTAMP(3), attempts = 0,
      outcome = 'rejected by hand', claim_token = NULL, settled_at = UTC_TIMESTAMP(3) WHERE id = ?`,
@@ -51,8 +51,8 @@ async function reject(held: Held, tx: EntityManager, row: HeldRow, note: string)
   return true;
 }
 
-/** A lost receipt is harmless: the sender resends, and the duplicate is receipted. */
-function receiptAfterCommit({ hooks, receipt }: Held, tx: EntityManager, row: HeldRow): void {
+/** A lost receipt is harmless. The sender resends, and the duplicate is receipted. */
+function receiptAfterCommit({ hooks, receipt }: RetryParts, tx: EntityManager, row: InboxRow): void {
   hooks.afterCommit(tx, async () => {
     void receipt(row).catch(() => {});
   });

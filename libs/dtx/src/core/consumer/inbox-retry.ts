@@ -8,56 +8,59 @@ import { claimDue } from '../durable/claim.js';
 import { whileLeased } from '../durable/lease.js';
 import type { DurableLoop, Tried } from '../durable/loop.js';
 import { DurableLoops } from '../durable/loops.js';
-import { isBrokerAway, isDoneInPart, Rejected, TookTooLong, textOf } from '../errors/errors.js';
+import { isBrokerUnavailable, isDoneInPart, Rejected, TookTooLong, textOf } from '../errors/errors.js';
 import { isBusy } from '../errors/sql-errors.js';
 import { failpoint } from '../failpoint.js';
 import type { CoreOptions } from '../options.js';
 import { CORE_OPTIONS } from '../tokens.js';
 import { inboxFailpoints } from './failpoints.js';
 import { Inbox } from './inbox.js';
-import { resolveHeld } from './inbox-resolution.js';
-import { type HeldRow, incomingOfRow } from './inbox-row.js';
+import { resolveDelivery } from './inbox-resolution.js';
+import { type InboxRow, incomingOfRow } from './inbox-row.js';
 import { INBOX } from './inbox-table.js';
 import { ANY_AGE, type Endpoint, type PayloadReader, read } from './incoming-message.js';
 import { Crowd } from './lock-crowd.js';
-import { Served } from './served-contracts.js';
+import { ServedContracts } from './served-contracts.js';
 import { StoredDeliveries } from './stored-deliveries.js';
 
-/** A row at its end, in SQL that is also read in the user's mode: a word of PL/SQL under ORACLE has to be quoted. */
+/**
+ * Assignments of a finished row, in SQL that also runs under the sql_mode of the user. Under ORACLE, `body` is a
+ * keyword and needs quotes.
+ */
 const CLOSED = `state = 'HANDLED', next_attempt_at = NULL, claim_token = NULL, \`body\` = NULL,`;
 
-const KILLS = 'each try has ended with its process, or with its connection to the database';
+const LOST_LEASES = 'every attempt ended with its process, or with its connection to the database';
 
-/** Somebody else has the row now (our lease ran out): change nothing. */
+/** Another instance has claimed the row, because the lease expired. Changes nothing. */
 class FencedOut extends Error {}
 
 /**
- * Retries deliveries whose handler failed, from their stored rows, and parks them with one alert when their attempts
- * are used up. While a handler runs, its transaction holds the row's lock, so another instance skips it even after the
- * lease has run out.
+ * Retries failed deliveries from their RETRYING rows, and parks them with one alert when their attempts are used up.
+ * The transaction of a running handler holds the row lock, so another instance skips the row even after the lease
+ * expires. If the process dies, the expired lease counts as an attempt and the row is due again.
  */
 @Injectable()
-export class HeldDeliveries implements OnModuleDestroy {
+export class InboxRetry implements OnModuleDestroy {
   private readonly endpoints = new Map<string, Endpoint>();
-  private readonly loop: DurableLoop<HeldRow>;
+  private readonly loop: DurableLoop<InboxRow>;
   private readonly crowd: Crowd;
 
   constructor(
     private readonly database: Database,
     private readonly inbox: Inbox,
     private readonly stored: StoredDeliveries,
-    private readonly served: Served,
+    private readonly served: ServedContracts,
     loops: DurableLoops,
     @Inject(CORE_OPTIONS) private readonly options: CoreOptions,
   ) {
     const places = Math.min(options.prefetch, options.claimBatchMax);
     this.crowd = new Crowd(places);
-    this.loop = loops.create<HeldRow>({
+    this.loop = loops.create<InboxRow>({
       scheme: 'inbox',
       table: INBOX,
       leaseMs: options.leaseMs,
       scanIntervalMs: options.scanIntervalMs,
-      // A handler that hangs has one of them at the most.
+      // A hanging handler takes at most one of these places.
       concurrencyMax: Math.max(2, this.crowd.share),
       laneMax: this.crowd.share,
       attemptsMax: options.inbox.attemptsMax,
@@ -66,17 +69,18 @@ export class HeldDeliveries implements OnModuleDestroy {
       canRun: () => true,
       run: (row) => this.run(row),
       describe: (row) => ({ scheme: row.scheme, gid: row.gid, step: `${row.consumer} handling ${row.type}` }),
-      resolve: (tx, row, outcome, note) => resolveHeld(this.operable, tx, row as unknown as HeldRow, { outcome, note }),
+      resolve: (tx, row, outcome, note) =>
+        resolveDelivery(this.operable, tx, row as unknown as InboxRow, { outcome, note }),
       parked: (row) => this.inbox.receipt(incomingOfRow(row), 'PARKED'),
     });
   }
 
   start(endpoints: readonly Endpoint[]): void {
     for (const endpoint of endpoints) this.endpoints.set(endpoint.consumer + typeKey(endpoint), endpoint);
-    this.stored.onHeld(() => this.loop.wake());
+    this.stored.onDue(() => this.loop.wake());
     this.database.onReady(() => {
       this.loop.start();
-      this.served.start(endpoints, () => this.giveUpNobodys());
+      this.served.start(endpoints, () => this.parkUnserved());
     });
   }
 
@@ -87,17 +91,17 @@ export class HeldDeliveries implements OnModuleDestroy {
   private get operable() {
     return {
       hooks: this.database.hooks,
-      refuse: (tx: EntityManager, row: HeldRow, no: Rejected) => this.refuse(tx, row, no),
-      hasBeforeAck: (row: HeldRow) => this.hasBeforeAck(row),
-      receipt: (row: HeldRow) => this.inbox.receipt(incomingOfRow(row), 'HANDLED'),
+      refuse: (tx: EntityManager, row: InboxRow, no: Rejected) => this.refuse(tx, row, no),
+      hasBeforeAck: (row: InboxRow) => this.hasBeforeAck(row),
+      receipt: (row: InboxRow) => this.inbox.receipt(incomingOfRow(row), 'HANDLED'),
     };
   }
 
   /**
-   * The refusal path at a person's word: row and refusal in one transaction, so that a later retry is a duplicate.
-   * Returns false when the consumer has none or the message cannot be read.
+   * Runs `@OnRejected` for an operator, in the transaction of the row, so that a later redelivery is a duplicate.
+   * Returns false if the consumer has none or the message is unreadable.
    */
-  private async refuse(tx: EntityManager, row: HeldRow, no: Rejected): Promise<boolean> {
+  private async refuse(tx: EntityManager, row: InboxRow, no: Rejected): Promise<boolean> {
     const endpoint = this.endpointOf(row);
     const incoming = incomingOfRow(row);
     if (!endpoint?.reject) return false;
@@ -107,67 +111,67 @@ export class HeldDeliveries implements OnModuleDestroy {
     return true;
   }
 
-  /** Whether its consumer has something to do between the commit and the ack. */
-  private hasBeforeAck(row: HeldRow): boolean {
+  /** Whether the consumer has a `@BeforeAck`. */
+  private hasBeforeAck(row: InboxRow): boolean {
     return Boolean(row.before_ack) || this.endpointOf(row)?.beforeAck !== undefined;
   }
 
-  /** Parks what no instance has served for `absentMs`, with one alert each. */
-  private async giveUpNobodys(): Promise<void> {
-    const only = this.served.nobodys();
+  /** Parks the rows that no instance has served for `absentMs`, with one alert each. */
+  private async parkUnserved(): Promise<void> {
+    const only = this.served.unserved();
     if (!only) return;
     const { claimBatchMax: limit, leaseMs, absentMs } = this.options;
-    for (const row of await claimDue<HeldRow>(this.database.own, INBOX, { limit, leaseMs, only })) {
-      const step = row.before_ack || row.settled_at ? ' and its step before the ack' : '';
-      const error = `no instance has served ${row.consumer} for ${row.type}${step} for ${absentMs} ms: start one, then retry`;
+    for (const row of await claimDue<InboxRow>(this.database.own, INBOX, { limit, leaseMs, only })) {
+      const step = row.before_ack || row.settled_at ? ' with a @BeforeAck' : '';
+      const error = `no instance has served ${row.consumer} for ${row.type}${step} for ${absentMs} ms; start one, then retry`;
       await this.loop.park(row, error, row.attempts);
     }
   }
 
-  private endpointOf(row: HeldRow): Endpoint | undefined {
+  private endpointOf(row: InboxRow): Endpoint | undefined {
     return this.endpoints.get(`${row.consumer} ${row.type}`);
   }
 
-  private async run(row: HeldRow): Promise<Tried> {
+  private async run(row: InboxRow): Promise<Tried> {
     const endpoint = this.endpointOf(row);
     const incoming = incomingOfRow(row);
-    if (!endpoint)
-      return { kind: 'hopeless', error: `${row.consumer} has no handler for messages of type ${row.type}` };
-    if (row.attempts >= this.options.inbox.attemptsMax) return { kind: 'hopeless', error: KILLS };
-    // The stored row keeps it from being handled twice. One that was parked for its age is here by a person's word.
+    if (!endpoint) return { kind: 'fatal', error: `${row.consumer} has no handler for messages of type ${row.type}` };
+    if (row.attempts >= this.options.inbox.attemptsMax) return { kind: 'fatal', error: LOST_LEASES };
+    // The stored row detects duplicates, so the age does not matter. An operator may have retried a row that was parked
+    // for its age.
     const message = read(incoming, endpoint.contract, ANY_AGE);
-    if (!message.ok) return { kind: 'hopeless', error: message.problem };
+    if (!message.ok) return { kind: 'fatal', error: message.problem };
     try {
       if (!row.settled_at)
         await failpoint(inboxFailpoints(row.scheme)?.handled, () => this.handle(row, endpoint, message.payload));
       if (endpoint.beforeAck) await this.finish(row, () => endpoint.beforeAck!(message.payload, incoming.info));
     } catch (error) {
       if (error instanceof FencedOut) return { kind: 'settled' };
-      // The step before the ack could not reach the broker: no attempt, the lease runs out.
-      if (isBrokerAway(error)) return { kind: 'unreachable' };
+      // `@BeforeAck` could not reach the broker. This does not count as an attempt.
+      if (isBrokerUnavailable(error)) return { kind: 'unreachable' };
       if (error instanceof Rejected)
-        return { kind: 'hopeless', error: `refused (${error.reason}) and the consumer has no @OnRejected` };
+        return { kind: 'fatal', error: `rejected (${error.reason}), and ${row.consumer} has no @OnRejected` };
       if (isDoneInPart(error)) {
         await this.stored.parkInPart(incoming, endpoint, error);
         await this.inbox.receipt(incoming, 'PARKED').catch(() => {});
         return { kind: 'settled' };
       }
-      // Busy for so long is not busy: it may wait for a lock of its own.
+      // After `absentMs` a lock wait counts as an attempt. The handler may wait for a lock of its own.
       if (isBusy(error) && !this.isOld(row)) return { kind: 'unreachable', delayMs: this.crowd.restMsOf(row.id) };
       if (await this.database.isAway(error)) return { kind: 'unreachable' };
       return { kind: 'failed', error: textOf(error), isSilent: error instanceof TookTooLong };
     }
     this.crowd.forget(row.id);
-    // Should this receipt be lost, the sender resends and the duplicate is receipted.
+    // If this receipt is lost, the sender resends and the duplicate is receipted.
     await this.inbox.receipt(incoming, 'HANDLED').catch(() => {});
     return { kind: 'settled' };
   }
 
-  private isOld({ age_ms }: HeldRow): boolean {
+  private isOld({ age_ms }: InboxRow): boolean {
     return Number(age_ms ?? 0) > this.options.absentMs;
   }
 
-  private async handle(row: HeldRow, endpoint: Endpoint, payload: PayloadReader): Promise<void> {
+  private async handle(row: InboxRow, endpoint: Endpoint, payload: PayloadReader): Promise<void> {
     const { info } = incomingOfRow(row);
     const { work } = this.database;
     const isLast = !endpoint.beforeAck;
@@ -193,10 +197,13 @@ export class HeldDeliveries implements OnModuleDestroy {
     }
   }
 
-  /** With a step before the ack the row stays open and leased: should the process die, the scan goes on with that step. */
+  /**
+   * Marks the business as committed. With a `@BeforeAck`, the row stays open and leased. If the process dies, the scan
+   * continues with that step.
+   */
   private async take(
     sql: Sql,
-    row: HeldRow,
+    row: InboxRow,
     { outcome, isLast }: { outcome: string | null; isLast: boolean },
   ): Promise<void> {
     const result = await sql.query(
@@ -207,10 +214,10 @@ export class HeldDeliveries implements OnModuleDestroy {
     if (result.affectedRows !== 1) throw new FencedOut(row.id);
   }
 
-  /** The step before the ack, then the end of the row. Not fenced by business: the step bears being repeated. */
-  private async finish(row: HeldRow, beforeAck: () => Promise<void>): Promise<void> {
+  /** Runs `@BeforeAck`, then ends the row. Nothing fences the step itself, so it must be idempotent. */
+  private async finish(row: InboxRow, beforeAck: () => Promise<void>): Promise<void> {
     const what = `@BeforeAck(${row.type}) of ${row.consumer}`;
-    // No lock of the row's keeps others from it now.
+    // The transaction with the row lock is over, so the lease is renewed instead.
     await whileLeased({ sql: this.database.own, table: INBOX, row, leaseMs: this.options.leaseMs }, () =>
       inTimeOf({ what, limitMs: this.options.handlerTimeoutMs }, beforeAck),
     );

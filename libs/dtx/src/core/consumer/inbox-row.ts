@@ -1,8 +1,8 @@
 import type { DurableRow } from '../durable/durable-table.js';
 import type { Incoming } from './incoming-message.js';
 
-/** A delivery as it is stored. */
-export type HeldRow = DurableRow<{
+/** A row of `dtx_inbox` with its delivery. */
+export type InboxRow = DurableRow<{
   message_id: string;
   consumer: string;
   gid: string | null;
@@ -12,19 +12,22 @@ export type HeldRow = DurableRow<{
   reply_to: string | null;
   traceparent: string | null;
   created_at: Date | string;
-  /** By the database's clock, as of the claim. */
+  /** The age by the database clock at the time of the claim. */
   age_ms?: number | string;
-  /** Set while the row is still open: its business is committed, and what comes before the ack is not done yet. */
+  /** Set on an open row if the business is committed and `@BeforeAck` remains. */
   settled_at: Date | string | null;
-  /** Whether something comes before the ack where it was taken: only an instance that has that too may end it. */
+  /**
+   * Whether the consumer that stored the row has a `@BeforeAck`. Only an instance with that `@BeforeAck` may end the
+   * row.
+   */
   before_ack: number | boolean;
 }>;
 
-/** The stored row as the message that it was. */
-export function incomingOfRow(row: HeldRow): Incoming {
+/** Rebuilds the message from its stored row. */
+export function incomingOfRow(row: InboxRow): Incoming {
   return {
     id: row.id,
-    // Stored under the id it has now: retried by a person, it is handled like any other.
+    // The row carries the current id. An operator retry handles it like any other message.
     isNamed: true,
     info: {
       messageId: row.message_id,

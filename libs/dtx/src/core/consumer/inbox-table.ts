@@ -2,7 +2,11 @@ import { msOf } from '../database/clock-sql.js';
 import { hasColumn, type Migration, widenIndexOnce } from '../database/migrate.js';
 import type { DurableTable } from '../durable/durable-table.js';
 
-/** A consumer's rows are a lane: handlers that hang or wait for a lock hold up no other consumer's. */
+/**
+ * Descriptor of `dtx_inbox`: one row per message and consumer (docs/states.md). HANDLED rows detect duplicates.
+ * RETRYING rows wait for the retry loop, PARKED rows for an operator. The consumer is the concurrency key, so a handler
+ * that hangs delays no other consumer.
+ */
 export const INBOX: DurableTable = {
   name: 'dtx_inbox',
   openStates: ['RETRYING', 'PARKED'],
@@ -64,7 +68,8 @@ export const inboxMigrations: Migration[] = [
       ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4`,
     ],
   },
-  // Instances of the version before insert without it: what they hold, they would end without a step before the ack as well.
+  // During a rolling update, instances of the previous version insert the default 0. Such an instance also ends its
+  // rows without a `@BeforeAck`.
   {
     version: 2,
     name: 'inbox: whether there is a step before the ack',
@@ -90,7 +95,7 @@ export const inboxMigrations: Migration[] = [
 export const servedMigrations: Migration[] = [
   {
     version: 1,
-    name: 'what the instances serve, and when they have last said so',
+    name: 'the consumers that each instance serves, with a heartbeat',
     up: [
       `CREATE TABLE IF NOT EXISTS dtx_served (
         name VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,

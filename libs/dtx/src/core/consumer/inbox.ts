@@ -1,15 +1,15 @@
 import { Inject, Injectable, Logger, OnModuleInit } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
-import { persist } from '../async/retry-while-unavailable.js';
+import { retryWhileUnavailable } from '../async/retry-while-unavailable.js';
 import { inTimeOf } from '../async/time-limit.js';
 import type { Delivery } from '../broker/queue-consumer.js';
 import { BrokerBlocked } from '../broker/queue-declarer.js';
 import { Database } from '../database/database.service.js';
 import { insertOf, NOW, type Values } from '../database/insert-first.js';
-import { isBrokerAway, isDoneInPart, Rejected, textOf } from '../errors/errors.js';
+import { isBrokerUnavailable, isDoneInPart, Rejected, textOf } from '../errors/errors.js';
 import { failpoint } from '../failpoint.js';
 import type { CoreOptions } from '../options.js';
-import { measure } from '../telemetry.js';
+import { emit } from '../telemetry.js';
 import { CORE_OPTIONS } from '../tokens.js';
 import { withGid, withTraceparent } from '../trace.js';
 import { inboxFailpoints } from './failpoints.js';
@@ -27,12 +27,14 @@ import { Crowd } from './lock-crowd.js';
 import { ReceiptSender } from './receipt-sender.js';
 import { type InboxOutcome, rowOf, StoredDeliveries } from './stored-deliveries.js';
 
-/** The inbox row was there already: roll back and do nothing twice. */
+/** The inbox row exists already, so the transaction is rolled back. */
 class AlreadyThere extends Error {}
 
 /**
- * The consumer side: the inbox row and the handler in one local transaction (at most once), then the receipt, then the
- * ack (at least once). Whatever cannot be handled is stored and acked, so that it never blocks those behind it.
+ * The consumer side of a message. Inbox row and handler commit in one local transaction (at most once). The receipt and
+ * then the ack follow (at least once). A delivery that cannot be handled is stored and acked, so it never blocks the
+ * deliveries behind it. If the process dies before the commit, no row exists. The redelivery is then stored as RETRYING
+ * and handled by the retry loop. If it dies later, the row identifies the redelivery as a duplicate.
  */
 @Injectable()
 export class Inbox implements OnModuleInit {
@@ -52,13 +54,13 @@ export class Inbox implements OnModuleInit {
     this.database.addMigrations('dtx-inbox', inboxMigrations);
   }
 
-  /** Handles one delivery to its ack. Returns without an ack only when the delivery was lost to us meanwhile. */
+  /** Handles one delivery up to its ack. */
   async receive(delivery: Delivery, endpoint: Endpoint): Promise<void> {
     await this.take(delivery, endpoint);
     delivery.ack();
   }
 
-  /** All of it but the ack: from its end on the delivery is handled, or stored here. */
+  /** Handles or stores one delivery, without the ack. */
   async take(delivery: Delivery, endpoint: Endpoint): Promise<InboxOutcome> {
     const incoming = incomingOf(delivery.message, endpoint.consumer);
     const { traceparent, gid } = incoming.info;
@@ -66,19 +68,19 @@ export class Inbox implements OnModuleInit {
   }
 
   private async takeOne(delivery: Delivery, incoming: Incoming, endpoint: Endpoint): Promise<InboxOutcome> {
-    measure('delivered', { consumer: endpoint.consumer, lagMs: this.database.ageMs(incoming.info.messageId) });
+    emit('delivered', { consumer: endpoint.consumer, lagMs: this.database.ageMs(incoming.info.messageId) });
     const patience = { lost: delivery.lost, reconnect: this.options.reconnect };
     const isAgain = delivery.message.fields.redelivered;
-    const settle = () => (isAgain ? this.stored.holdAgain(incoming, endpoint) : this.settle(incoming, endpoint));
-    const settled = await persist(patience, settle);
-    const outcome = await persist(patience, () => this.beforeAck(incoming, endpoint, settled));
-    await persist(patience, () => this.receipt(incoming, outcome));
+    const settle = () => (isAgain ? this.stored.storeRedelivery(incoming, endpoint) : this.settle(incoming, endpoint));
+    const settled = await retryWhileUnavailable(patience, settle);
+    const outcome = await retryWhileUnavailable(patience, () => this.beforeAck(incoming, endpoint, settled));
+    await retryWhileUnavailable(patience, () => this.receipt(incoming, outcome));
     return outcome;
   }
 
-  /** Tells the sender, if the message is settled and has one. */
+  /** Sends the receipt if the message is settled and the sender expects one. */
   async receipt(incoming: Incoming, outcome: InboxOutcome): Promise<void> {
-    if (outcome === 'HELD' || !incoming.replyTo) return;
+    if (outcome === 'RETRYING' || !incoming.replyTo) return;
     const { messageId, consumer, scheme } = incoming.info;
     const queue = incoming.replyTo;
     await failpoint(inboxFailpoints(scheme)?.receipted, () =>
@@ -87,14 +89,14 @@ export class Inbox implements OnModuleInit {
   }
 
   /**
-   * What the consumer does between its commit and the ack, also for a duplicate: should the process die in between, the
-   * redelivery comes by here again. When it fails for another reason than an outage, the row is held although its
-   * business is settled, and the loop over held rows goes on with this step alone.
+   * Runs `@BeforeAck` between the commit and the ack, also for a duplicate. If the process dies in between, the
+   * redelivery runs it again. After a failure other than an outage, the row becomes RETRYING although its business is
+   * committed, and the retry loop repeats only this step.
    */
   private async beforeAck(incoming: Incoming, endpoint: Endpoint, outcome: InboxOutcome): Promise<InboxOutcome> {
     if (outcome !== 'HANDLED' || !endpoint.beforeAck) return outcome;
     const message = read(incoming, endpoint.contract, ANY_AGE);
-    // A person has settled what nobody could read: there is nothing to act on.
+    // An operator resolved an unreadable message, so `@BeforeAck` has no input.
     if (!message.ok) return outcome;
     try {
       const { beforeAck } = endpoint;
@@ -103,16 +105,20 @@ export class Inbox implements OnModuleInit {
       await inTimeOf({ what, limitMs }, () => beforeAck(message.payload, incoming.info));
       return outcome;
     } catch (error) {
-      // Blocked for an alarm, which only consuming may end: the step is done later, from its row, and this delivery acked.
-      if (error instanceof BrokerBlocked) return this.stored.holdSettled(incoming, endpoint, textOf(error));
-      // Of what the step may throw, only this says that it can be waited for: another one that is unknown may stay so.
-      if (isBrokerAway(error) || (await this.database.isAway(error))) throw error;
-      this.logger.warn(`${endpoint.consumer} before the ack of ${incoming.id}: ${textOf(error)}`);
-      return this.stored.holdSettled(incoming, endpoint, textOf(error));
+      // The broker blocks publishers for an alarm, which only consuming ends. The delivery is acked and the retry loop
+      // runs the step.
+      if (error instanceof BrokerBlocked) return this.stored.retryBeforeAck(incoming, endpoint, textOf(error));
+      // The delivery waits only for the broker and for the own database. Another unknown outcome may stay unknown.
+      if (isBrokerUnavailable(error) || (await this.database.isAway(error))) throw error;
+      this.logger.warn(`@BeforeAck of ${endpoint.consumer} failed for ${incoming.id}, retrying: ${textOf(error)}`);
+      return this.stored.retryBeforeAck(incoming, endpoint, textOf(error));
     }
   }
 
-  /** That a message is too old is said by the database's own clock: it may have jumped since it was last read. */
+  /**
+   * Reads a message. Before it rejects a message as too old, it reads the database clock again, because that clock may
+   * have jumped.
+   */
   async read(incoming: Incoming, { contract }: Endpoint): Promise<Read> {
     const { retentionMs } = this.options.inbox;
     const message = read(incoming, contract, { nowMs: this.database.nowMs(), retentionMs });
@@ -130,17 +136,24 @@ export class Inbox implements OnModuleInit {
       if (await this.database.isAway(error)) throw error;
       if (error instanceof Rejected) {
         return failpoint(points?.parked, () =>
-          this.stored.park(incoming, endpoint, `refused (${error.reason}) and the consumer has no @OnRejected`),
+          this.stored.park(
+            incoming,
+            endpoint,
+            `rejected (${error.reason}), and ${endpoint.consumer} has no @OnRejected`,
+          ),
         );
       }
       this.logger.warn(`${endpoint.consumer} failed on ${incoming.info.messageId}: ${textOf(error)}`);
       if (isDoneInPart(error))
         return failpoint(points?.parked, () => this.stored.parkInPart(incoming, endpoint, error));
-      return failpoint(points?.held, () => this.stored.hold(incoming, endpoint, error));
+      return failpoint(points?.held, () => this.stored.storeFailure(incoming, endpoint, error));
     }
   }
 
-  /** Inbox row and business in one transaction; a refusal rolls that back and commits row and refusal instead. */
+  /**
+   * Commits inbox row and business in one transaction. A `Rejected` rolls both back, and a second transaction commits
+   * row and `@OnRejected`.
+   */
   private async handle(incoming: Incoming, endpoint: Endpoint, payload: PayloadReader): Promise<InboxOutcome> {
     try {
       const what = `@OnMessage(${incoming.type}) of ${endpoint.consumer}`;
@@ -156,7 +169,10 @@ export class Inbox implements OnModuleInit {
     }
   }
 
-  /** At most once per message and consumer: whoever inserts the row first does the work, all others learn its state. */
+  /**
+   * Runs the work at most once per message and consumer. The transaction that inserts the row does the work. Any other
+   * reads its state.
+   */
   private async first(
     incoming: Incoming,
     row: Values,

@@ -30,7 +30,7 @@ const problemOf = (...given: Parameters<typeof sent>) => {
 };
 
 describe('a delivery', () => {
-  it('is known by its message id and its consumer', () => {
+  it('is identified by its message id and its consumer', () => {
     const headers = { 'dtx-scheme': 'local-message', traceparent: '00-x-y-01' };
     const more = { messageId: 'm-1', correlationId: 'order-7', replyTo: 'dtx.order.receipts.v1', headers };
     expect(sent('{}', more)).toMatchObject({
@@ -41,18 +41,18 @@ describe('a delivery', () => {
     });
   });
 
-  it('without an id gets one from its content, so that its redelivery is a duplicate', () => {
+  it('without an id gets a digest of its content, so that its redelivery is a duplicate', () => {
     const [first, again, other] = ['a', 'a', 'b'].map((body) => incomingOf(message(body), CONSUMER).id);
     expect(first).toBe(again);
     expect(first).not.toBe(other);
   });
 
   it.each(['orders', 'dtx.order.confirm.v1', 'dtx.order.receipts.v1x', 'dtx..receipts.v1', 'amq.rabbitmq.reply-to'])(
-    'cannot make its receiver write to %j',
+    'cannot make its receiver publish to %j',
     (replyTo) => expect(sent('{}', { replyTo }).replyTo).toBeNull(),
   );
 
-  it('is read whatever was sent, under an id that fits its column and /dtx/transactions/{id}', () => {
+  it('of any content is read under an id that fits its column and /dtx/transactions/{id}', () => {
     const text = fc.oneof(fc.string({ maxLength: 70 }), fc.stringMatching(/^[!-~]{1,70}$/), fc.anything());
     const headers = fc.dictionary(fc.constantFrom('dtx-scheme', 'traceparent'), text);
     const properties = fc.record({ messageId: text, type: text, correlationId: text, replyTo: text, headers });
@@ -66,20 +66,20 @@ describe('a delivery', () => {
   });
 });
 
-/** What a handler is given, or why it is given nothing. */
+/** The payload for the handler, or the reason why there is none. */
 const given = (incoming: Incoming, of: Contract = contract) => {
   const result = read(incoming, of, limits);
   return result.ok ? result.payload() : result.problem;
 };
 
 describe('reading a delivery', () => {
-  it('gives the payload as its schema makes of it', () => {
+  it('returns the payload as parsed by its schema', () => {
     expect(given(sent())).toEqual(payload);
     const future = sent(JSON.stringify({ ...payload, since: 'a later version' }));
     expect(given(future)).toEqual(payload);
   });
 
-  it('gives each reader the payload as it arrived, whatever another has done to its own', () => {
+  it('returns a separate payload to each reader', () => {
     const open = { ...contract, schema: z.any() } as unknown as Contract;
     const result = read(sent('{"deep":{"list":[1,2]}}'), open, limits);
     if (!result.ok) throw new Error(result.problem);
@@ -110,7 +110,7 @@ describe('reading a delivery', () => {
     ['an array', ['[]'], /^does not fit order\.placed\.v1: body: /],
     ['a wrong field', ['{"orderId":"7","quantity":0}'], /^does not fit order\.placed\.v1: quantity: /],
     ['deep nesting', [`${'['.repeat(100_000)}${']'.repeat(100_000)}`], /^(not JSON|does not fit)/],
-  ])('tells why it cannot: %s', (_, given, problem) => {
+  ])('reports the problem of %s', (_, given, problem) => {
     expect(problemOf(...given)).toMatch(problem);
     expect(problemOf(...given).length).toBeLessThan(1_000);
   });
@@ -118,7 +118,7 @@ describe('reading a delivery', () => {
   it.each<[string, (orderId: string) => unknown, RegExp]>([
     ['throws', () => new URL('no URL'), /its schema throws: .*URL/],
     ['is asynchronous', async () => true, /its schema throws: .*[Pp]romise/],
-  ])('tells why it cannot when its schema %s', (_, refine, problem) => {
+  ])('reports the problem if the schema %s', (_, refine, problem) => {
     const schema = z.object({ orderId: z.string().refine(refine as () => boolean) });
     const result = read(sent(), { ...contract, schema } as unknown as Contract, limits);
     expect(result).toEqual({ ok: false, problem: expect.stringMatching(problem) });
@@ -126,7 +126,7 @@ describe('reading a delivery', () => {
 
   it('refuses a message that is older than the memory of the inbox, since handling might repeat it', () => {
     const madeAt = (ms: number) => problemOf(undefined, { headers: { 'dtx-made-at': String(ms) } });
-    expect(madeAt(now - 9 * DAY_MS)).toMatch(/older than the inbox remembers/);
+    expect(madeAt(now - 9 * DAY_MS)).toMatch(/older than inbox\.retentionMs/);
     expect(madeAt(now - 8 * DAY_MS)).toBe('none');
     expect(madeAt(now + DAY_MS)).toBe('none'); // another server's clock
   });
@@ -134,7 +134,7 @@ describe('reading a delivery', () => {
   it('allows the clocks of two database servers to differ by ten minutes', () => {
     const madeAt = (ms: number) => problemOf(undefined, { headers: { 'dtx-made-at': String(ms) } });
     expect(madeAt(now - 8 * DAY_MS - 600_000)).toBe('none');
-    expect(madeAt(now - 8 * DAY_MS - 600_001)).toMatch(/older than the inbox remembers/);
+    expect(madeAt(now - 8 * DAY_MS - 600_001)).toMatch(/older than inbox\.retentionMs/);
   });
 
   it('takes its age from the time of its sender’s database, whatever its id says', () => {
@@ -142,13 +142,13 @@ describe('reading a delivery', () => {
       problemOf(undefined, { messageId, headers: { 'dtx-made-at': String(madeAtMs) } });
     for (const id of ['42', 'f47ac10b-58cc-4372-a567-0e02b2c3d479', newId(now), idFloor(now - 30 * DAY_MS)]) {
       expect(of(id, now)).toBe('none');
-      expect(of(id, now - 9 * DAY_MS)).toMatch(/older than the inbox remembers/);
+      expect(of(id, now - 9 * DAY_MS)).toMatch(/older than inbox\.retentionMs/);
     }
   });
 
-  it('goes by its id when an older sender has not said when it was made', () => {
+  it('takes the age from the id if the header is missing', () => {
     const made = (ms: number) => problemOf(undefined, { messageId: idFloor(ms) });
-    expect(made(now - 9 * DAY_MS)).toMatch(/older than the inbox remembers/);
+    expect(made(now - 9 * DAY_MS)).toMatch(/older than inbox\.retentionMs/);
     expect(made(now - 7 * DAY_MS)).toBe('none');
   });
 
@@ -157,7 +157,7 @@ describe('reading a delivery', () => {
     (header) => expect(problemOf(undefined, { messageId: '42', headers: { 'dtx-made-at': header } })).toBe('none'),
   );
 
-  it('hands on any payload that fits, as it was', () => {
+  it('returns any valid payload unchanged', () => {
     const fitting = fc.record({ orderId: fc.string({ unit: 'grapheme' }), quantity: fc.integer({ min: 1, max: 1e9 }) });
     fc.assert(
       fc.property(fitting, (fits) => {

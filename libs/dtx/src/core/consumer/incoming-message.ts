@@ -6,7 +6,7 @@ import { fromProperties, typeOf } from '../broker/envelope.js';
 import { type Rejected, textOf } from '../errors/errors.js';
 import { idTimeMs } from '../ids.js';
 
-/** What a handler may know about the delivery beside its payload. */
+/** The metadata of a delivery, for its handler. */
 export interface DeliveryInfo {
   readonly messageId: string;
   readonly consumer: string;
@@ -16,66 +16,74 @@ export interface DeliveryInfo {
 }
 
 /**
- * Gives the payload as it arrived, a value of its own at each call: a handler that changes its message does not change
- * the message that its next run, its refusal path or the step before the ack gets.
+ * Returns the payload as it arrived, a new value at each call. A handler that changes its message does not change the
+ * message of its retry, of `@OnRejected` or of `@BeforeAck`.
  */
 export type PayloadReader = () => unknown;
 
-/** One consumer of one contract in this app, with the user's handler behind Nest's pipes, filters and interceptors. */
+/**
+ * One consumer of one contract in this app, with the user's handlers behind the pipes, filters and interceptors of
+ * Nest.
+ */
 export interface Endpoint {
   /** `<app>.<consumer>` */
   readonly consumer: string;
   readonly contract: Contract;
-  /** How a second delivery of a message is known. */
+  /** The way to detect duplicates. */
   readonly duplicates: 'inbox' | 'redis';
   handle(tx: EntityManager, payload: PayloadReader, info: DeliveryInfo): Promise<void>;
-  /** The refusal path, where the consumer has one. */
+  /** `@OnRejected` of the consumer, if there is one. */
   reject: ((tx: EntityManager, payload: PayloadReader, no: Rejected, info: DeliveryInfo) => Promise<void>) | undefined;
-  /** After the commit and before receipt and ack, also for a duplicate, where the consumer has one. */
+  /**
+   * `@BeforeAck` of the consumer, if there is one. Runs after the commit and before receipt and ack, also for a
+   * duplicate.
+   */
   beforeAck: ((payload: PayloadReader, info: DeliveryInfo) => Promise<void>) | undefined;
 }
 
-/** A message as it came, fresh from the broker or out of its stored row. */
+/** A message, from the broker or from its stored row. */
 export interface Incoming {
   readonly id: string;
-  /** False when its sender gave it no usable message id: `id` is made of its content then. */
+  /** False if the sender set no valid message id. `id` is then derived from the content. */
   readonly isNamed: boolean;
   readonly info: DeliveryInfo;
   readonly type: string | null;
   readonly replyTo: string | null;
   /**
-   * When it was made, in milliseconds since the epoch, by the clock of its sender's database. Undefined when nobody can
-   * tell: no header, and no time in its id. Such a message is handled, since every one of a foreign sender is like that.
+   * Creation time in milliseconds since the epoch, by the database clock of the sender. Undefined if neither a header
+   * nor the id carries it, as with foreign senders. Such a message is handled at any age.
    */
   readonly madeAtMs: number | undefined;
   readonly body: Buffer;
 }
 
-/** Clocks of two database servers may differ by so much, either way. */
+/** The tolerated difference between the clocks of two database servers, in both directions. */
 const CLOCK_SKEW_MS = 600_000;
-/** A handled row is kept for so much longer than messages are taken: skew of the clocks, and the time of the handling. */
+/**
+ * Extra retention of a handled row beyond the maximum age of messages. Covers clock differences and the handling time.
+ */
 export const INBOX_SLACK_MS = 6 * CLOCK_SKEW_MS;
 
-/** Limits under which no message is too old: for one whose row is there already, which keeps it from being handled twice. */
+/** Limits without a maximum age. For a message whose row exists, because the row detects duplicates. */
 export const ANY_AGE = { nowMs: 0, retentionMs: Number.MAX_SAFE_INTEGER };
 
-/** A payload that fits its contract, or why there is none. */
+/** A valid payload, or the reason why there is none. */
 export type Read = { ok: true; payload: PayloadReader } | { ok: false; problem: string; isTooOld?: true };
 
-/** As `/dtx/transactions/{id}` takes it: a delivery under any other id could not be retried or settled by a person. */
+/** The id format of `/dtx/transactions/{id}`. An operator could not address a delivery with any other id. */
 const MESSAGE_ID = /^[0-9A-Za-z_.:-]{1,64}$/;
-/** The name of an app, and of which of its schemes. */
+/** The receipt queue of an app, or of a scheme of the app. */
 const RECEIPT_QUEUE = /^dtx\.[a-z][a-z0-9-]{0,39}\.receipts\.v1$/;
 /**
- * A stored body is written as hex, two bytes for one, into a statement, of which MariaDB takes 16 MiB unless told
- * otherwise. A longer message is cut off, which no JSON survives: it is parked for a person.
+ * The largest stored body. A statement carries it as hex, two bytes for one, and MariaDB accepts 16 MiB by default. A
+ * longer body is truncated and therefore parked, because the rest is not valid JSON.
  */
 const BODY_STORED_MAX = 8_000_000;
 
-/** Reads what can be read from a delivery. Never throws: anyone may write to a queue. */
+/** Reads the readable parts of a delivery. Never throws, because any client may write to a queue. */
 export function incomingOf(message: ConsumeMessage, consumer: string): Incoming {
   const envelope = fromProperties(message.properties);
-  // A message without a usable id gets one from what it has, so that its redelivery is a duplicate as well.
+  // A digest of the content replaces a missing or invalid id, so that a redelivery is a duplicate.
   const given = envelope.messageId ?? '';
   const digest = () => createHash('sha256').update(given).update(message.content).digest('hex').slice(0, 40);
   const isNamed = MESSAGE_ID.test(given);
@@ -91,27 +99,29 @@ export function incomingOf(message: ConsumeMessage, consumer: string): Incoming 
       traceparent: envelope.traceparent ?? null,
     },
     type: envelope.type ?? null,
-    // Receipts go to receipt queues only: a forged message must not be able to write elsewhere.
+    // Receipts go only to receipt queues, so a forged message cannot write elsewhere.
     replyTo: envelope.replyTo && RECEIPT_QUEUE.test(envelope.replyTo) ? envelope.replyTo : null,
-    // Who sends no header is older than the header, and its ids are made in the order of time.
+    // A sender without the header `dtx-made-at` is older than the header. Its ids are UUID v7.
     madeAtMs: envelope.madeAtMs ?? idTimeMs(messageId),
     body: message.content.length > BODY_STORED_MAX ? message.content.subarray(0, BODY_STORED_MAX) : message.content,
   };
 }
 
-/** Checks type, id, age, JSON and schema; what fails here can never succeed by itself. Never throws. */
+/** Checks type, id, age, JSON and schema. A failure is permanent. Never throws. */
 export function read(incoming: Incoming, contract: Contract, limits: { nowMs: number; retentionMs: number }): Read {
   const expected = typeOf(contract);
   if (incoming.type !== expected)
     return { ok: false, problem: `expected a message of type ${expected}, got ${incoming.type ?? 'none'}` };
-  // It may be a copy of one that came with its id, or another message with the same content: nobody can tell.
-  if (!incoming.isNamed) return { ok: false, problem: 'no usable message id: handling it might repeat another' };
+  // The message may be a duplicate of one with an id, or another message with the same content. The receiver cannot
+  // tell.
+  if (!incoming.isNamed)
+    return { ok: false, problem: 'no valid message id: the message may be a duplicate of a handled one' };
   const { madeAtMs } = incoming;
   if (madeAtMs !== undefined && limits.nowMs - madeAtMs > limits.retentionMs + CLOCK_SKEW_MS) {
     return {
       ok: false,
       isTooOld: true,
-      problem: `older than the inbox remembers (${limits.retentionMs} ms): handling it might repeat it`,
+      problem: `older than inbox.retentionMs (${limits.retentionMs} ms): it may have been handled before`,
     };
   }
   const text = incoming.body.toString('utf8');
@@ -128,7 +138,7 @@ export function read(incoming: Incoming, contract: Contract, limits: { nowMs: nu
   return { ok: false, problem: `does not fit ${expected}: ${problems.slice(0, 5).join('; ')}` };
 }
 
-/** The value that is there already goes to the first reader. Most messages have only one. */
+/** Passes the parsed value to the first reader and parses again for later readers. Most messages have one reader. */
 function readerOf(first: unknown, parse: () => unknown): PayloadReader {
   let isUsed = false;
   return () => {
@@ -138,7 +148,7 @@ function readerOf(first: unknown, parse: () => unknown): PayloadReader {
   };
 }
 
-/** A schema with code in it (`refine`, `transform`) may throw, or be asynchronous: that is no fit either. */
+/** A schema with code (`refine`, `transform`) may throw or be asynchronous. Both count as invalid. */
 function fit(json: unknown, { schema }: Contract): { payload?: unknown; problems: string[] } {
   try {
     const parsed = schema.safeParse(json);

@@ -1,31 +1,32 @@
 import { backoffMs } from '../async/backoff.js';
 
-/** The part of a consumer's places that handlers may take which wait for a lock as long as they like. */
+/** The part of the places of a consumer for handlers with an unlimited lock wait. */
 const SHARES = 4;
-/** The shortest wait that both servers know. */
+/** The shortest lock wait of both servers. */
 const SHORT_WAIT_SECONDS = 1;
-/** How many deliveries are remembered that met a lock. */
+/** The number of deliveries with a lock wait that are remembered. */
 const REMEMBERED_MAX = 10_000;
 const WAITS = { firstMs: 1_000, factor: 2, capMs: 15_000 };
 
 /**
- * Keeps the places of a consumer from handlers that wait for a locked row. While more than a share of the places is taken,
- * a handler waits for a lock only shortly: its delivery is then held as a row, which is no attempt, and its place is free
- * for the deliveries behind it. The rows are tried again on places of their own, less and less often while the lock lasts.
+ * Limits the places of a consumer that wait for row locks. While more than a share of the places is taken, a handler
+ * waits for a lock only briefly. Its delivery is then stored as a RETRYING row, without counting an attempt, and the
+ * place is free for the deliveries behind it. The retry loop runs these rows on its own places, with growing waits
+ * while the lock lasts.
  */
 export class Crowd {
   private readonly inWork = new Map<string, number>();
   private readonly met = new Map<string, number>();
 
-  /** @param placesMax deliveries of one consumer that are handled at once */
+  /** @param placesMax concurrent deliveries of one consumer */
   constructor(private readonly placesMax: number) {}
 
-  /** Places for held rows. */
+  /** The number of places for RETRYING rows. */
   get share(): number {
     return Math.max(1, Math.floor(this.placesMax / SHARES));
   }
 
-  /** Runs a handler with its lock wait in seconds; undefined for the usual one. */
+  /** Runs a handler with its lock wait in seconds. Undefined means the default wait. */
   async within<T>(consumer: string, handle: (lockWaitSeconds: number | undefined) => Promise<T>): Promise<T> {
     const others = this.inWork.get(consumer) ?? 0;
     this.inWork.set(consumer, others + 1);
@@ -38,7 +39,10 @@ export class Crowd {
     }
   }
 
-  /** How long a held row rests that has met a lock once more. In this process: another one begins with the first wait. */
+  /**
+   * The wait before the next attempt of a row that met a lock again. Each process counts for itself and starts with the
+   * first wait.
+   */
   restMsOf(id: string): number {
     const times = (this.met.get(id) ?? 0) + 1;
     this.met.delete(id);
@@ -47,7 +51,7 @@ export class Crowd {
     return backoffMs(WAITS, times);
   }
 
-  /** How long a held row waits for a lock, in seconds: one that has met it before does not hold up the others. */
+  /** The lock wait of a RETRYING row in seconds. A row that met the lock before waits only briefly. */
   waitOf(id: string): number | undefined {
     return this.met.has(id) ? SHORT_WAIT_SECONDS : undefined;
   }

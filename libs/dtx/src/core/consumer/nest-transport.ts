@@ -17,21 +17,21 @@ import { OptionsError, type Rejected } from '../errors/errors.js';
 import type { CoreOptions } from '../options.js';
 import { CORE_OPTIONS } from '../tokens.js';
 import { Inbox } from './inbox.js';
-import { HeldDeliveries } from './inbox-retry.js';
+import { InboxRetry } from './inbox-retry.js';
 import type { DeliveryInfo, Endpoint, PayloadReader } from './incoming-message.js';
 import { DTX_TRANSPORT, type HandlerExtras, MessageContext } from './on-message.js';
 import { RedisClaims } from './redis-claims.js';
 import { OnceByRedis } from './redis-dedup.js';
 
 /**
- * RabbitMQ as a Nest transport: handlers are ordinary controller methods, so pipes, guards, interceptors and filters
- * see the message; the inbox around them gives the transaction, the receipt and the ack. Consuming begins when the
- * database is ready, whenever the broker comes.
+ * The Nest microservice transport for RabbitMQ. Handlers are ordinary controller methods with pipes, guards,
+ * interceptors and filters. The inbox around them provides the transaction, the receipt and the ack. Consuming starts
+ * when the database is ready, and attaches whenever the broker is available.
  */
 @Injectable()
 export class DtxTransport extends Server implements CustomTransportStrategy, OnModuleDestroy {
   override readonly transportId = DTX_TRANSPORT;
-  /** The inbox decides what becomes of a failure; Nest need not log it. (Nest 12; Nest 11 has no such field.) */
+  /** The inbox handles every failure, so Nest need not log it. (Nest 12. Nest 11 has no such field.) */
   override readonly propagatesEventHandlerErrors = true;
   private readonly consumers: QueueConsumer[] = [];
   private closing: Promise<void> | undefined;
@@ -40,7 +40,7 @@ export class DtxTransport extends Server implements CustomTransportStrategy, OnM
     private readonly broker: Broker,
     private readonly database: Database,
     private readonly inbox: Inbox,
-    private readonly held: HeldDeliveries,
+    private readonly retry: InboxRetry,
     private readonly onceByRedis: OnceByRedis,
     private readonly claims: RedisClaims,
     @Inject(CORE_OPTIONS) private readonly options: CoreOptions,
@@ -52,19 +52,19 @@ export class DtxTransport extends Server implements CustomTransportStrategy, OnM
     this.start().then(() => callback(), callback);
   }
 
-  /** Takes no more messages and lets those in work finish. */
+  /** Stops consuming and waits for the deliveries in work. */
   async close(): Promise<void> {
     this.closing ??= Promise.all(this.consumers.map((c) => c.stop(this.options.drainMs))).then(() => {});
     await this.closing;
   }
 
-  /** Before Nest's own shutdown closes the transports, so that the database is still there for what is in work. */
+  /** Runs before Nest closes the transports, while the database is still open for the deliveries in work. */
   async onModuleDestroy(): Promise<void> {
     await this.close();
   }
 
   override on(): never {
-    throw new OptionsError('the dtx transport emits no events of its own');
+    throw new OptionsError('DtxTransport.on is not supported: the transport emits no events');
   }
 
   override unwrap<T>(): T {
@@ -74,7 +74,7 @@ export class DtxTransport extends Server implements CustomTransportStrategy, OnM
   private async start(): Promise<void> {
     const endpoints = endpointsOf(this.messageHandlers, this.options.app, this.database.source.manager);
     for (const { consumer, duplicates } of endpoints) if (duplicates === 'redis') await this.claims.open(consumer);
-    this.held.start(endpoints);
+    this.retry.start(endpoints);
     this.database.onReady(() => {
       if (this.closing) return;
       for (const endpoint of endpoints) this.consumers.push(this.consume(endpoint));
@@ -89,7 +89,7 @@ export class DtxTransport extends Server implements CustomTransportStrategy, OnM
   }
 }
 
-/** Hands a handler's error on as it is: without it Nest would replace `Rejected` by "Internal server error". */
+/** Rethrows the error of a handler. Without this filter, Nest would replace `Rejected` by "Internal server error". */
 @Catch()
 class PassOn implements ExceptionFilter {
   catch(error: unknown): Observable<never> {
@@ -97,7 +97,7 @@ class PassOn implements ExceptionFilter {
   }
 }
 
-/** What a hybrid application's microservice can do beside its public interface; the same in Nest 11.1 and 12. */
+/** The methods of a hybrid application's microservice beside its public interface. The same in Nest 11.1 and 12. */
 interface DeferredMicroservice {
   useGlobalFilters(filter: ExceptionFilter): void;
   registerListeners(): void;
@@ -106,15 +106,15 @@ interface DeferredMicroservice {
 }
 
 /**
- * Adds the RabbitMQ transport to an application; call before `startAllMicroservices()`. Handlers are mounted only after
- * the filter is in place (Nest would mount them on connecting, with its own filter that hides errors); a global filter
- * is the last to be asked, so the user's own come first.
- * @throws OptionsError on a Nest that cannot defer the mounting (before 11.1)
+ * Adds the RabbitMQ transport to an application, before `startAllMicroservices()`. Handlers are mounted after the
+ * filter is in place. Nest would mount them on connecting, with its own filter that hides errors. A global filter runs
+ * last, so filters of the user run first.
+ * @throws OptionsError for a Nest version before 11.1, which cannot defer the mounting
  */
 export function connectDtx(app: INestApplication): void {
   const transport = app.get(DtxTransport);
   const connected = app.connectMicroservice({ strategy: transport }, { deferInitialization: true });
-  if (transport.getHandlers().size > 0) throw new OptionsError('connectDtx needs Nest 11.1 or newer');
+  if (transport.getHandlers().size > 0) throw new OptionsError('connectDtx failed: it needs Nest 11.1 or newer');
   const microservice = connected as unknown as DeferredMicroservice;
   microservice.useGlobalFilters(new PassOn());
   microservice.registerListeners();
@@ -122,7 +122,10 @@ export function connectDtx(app: INestApplication): void {
   microservice.setIsInitHookCalled(true);
 }
 
-/** Finds who consumes what. @throws OptionsError for a handler that is missing, doubled or not among the contract's consumers */
+/**
+ * Collects the consumers of this app. @throws OptionsError for a handler that is missing, doubled or not among the
+ * consumers of its contract
+ */
 function endpointsOf(handlers: Map<string, MessageHandler>, app: string, bare: EntityManager): Endpoint[] {
   const found = new Map<
     string,
@@ -134,29 +137,33 @@ function endpointsOf(handlers: Map<string, MessageHandler>, app: string, bare: E
     const key = queueOf(consumer, extras.contract.version);
     const entry = found.get(key) ?? { extras, consumer };
     if (handler.next || entry[extras.role])
-      throw new OptionsError(`${consumer} has two handlers for ${extras.contract.name}`);
+      throw new OptionsError(`consumer ${consumer} has two handlers for ${extras.contract.name}; remove one`);
     entry[extras.role] = handler;
     found.set(key, entry);
   }
   return [...found.values()].map(({ handle, reject, 'before-ack': beforeAck, extras, consumer }) => {
     if (!handle) {
       const other = reject ? '@OnRejected' : '@BeforeAck';
-      throw new OptionsError(`${consumer} has an ${other} for ${extras.contract.name} but no @OnMessage`);
+      throw new OptionsError(
+        `consumer ${consumer} has an ${other} for ${extras.contract.name} but no @OnMessage; add one`,
+      );
     }
     const { duplicates = 'inbox' } = handle.extras as unknown as HandlerExtras;
     if (beforeAck && duplicates !== 'inbox')
-      throw new OptionsError(`${consumer}: @BeforeAck needs the inbox, not duplicates: '${duplicates}'`);
+      throw new OptionsError(
+        `consumer ${consumer} has a @BeforeAck and uses duplicates: '${duplicates}'; @BeforeAck needs duplicates: 'inbox'`,
+      );
     return {
       consumer,
       contract: extras.contract,
       duplicates,
-      // Each run of a user's code has a message and a context of its own, to change as it likes.
+      // Each run of user code gets its own message and context.
       handle: async (tx, payload, info) => call(handle, payload(), new MessageContext(tx, { ...info })),
       reject:
         reject &&
         (async (tx: EntityManager, payload: PayloadReader, no: Rejected, info: DeliveryInfo) =>
           call(reject, payload(), new MessageContext(tx, { ...info }, no))),
-      // The bare manager: there is no transaction, and whatever needs one refuses it.
+      // The bare manager has no transaction. Calls that need one reject it.
       beforeAck:
         beforeAck && (async (payload, info) => call(beforeAck, payload(), new MessageContext(bare, { ...info }))),
     };
@@ -168,11 +175,13 @@ function consumerOf({ contract, consumer }: HandlerExtras, app: string): string 
   const named = consumer ? mine.filter((name) => name === `${app}.${consumer}`) : mine;
   if (named.length === 1) return named[0]!;
   const choice =
-    mine.length === 0 ? `names no consumer in app ${app}` : `has ${mine.join(', ')} here: name one with { consumer }`;
+    mine.length === 0
+      ? `has no consumer in app ${app}`
+      : `has ${mine.join(', ')} in this app; choose one with { consumer }`;
   throw new OptionsError(`@OnMessage(${contract.name} v${contract.version}): the contract ${choice}`);
 }
 
-/** @throws what the handler itself has thrown, whatever the pipeline has made of it */
+/** @throws the error of the handler itself, independent of filters and interceptors */
 async function call(handler: MessageHandler, payload: unknown, context: MessageContext): Promise<void> {
   try {
     const result: unknown = await handler(payload, context);

@@ -1,3 +1,4 @@
+/** The decorators for consumers: `@OnMessage`, `@OnRejected`, `@BeforeAck`, and the Nest context of a delivery. */
 import 'reflect-metadata';
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import { EventPattern, Payload } from '@nestjs/microservices';
@@ -8,10 +9,10 @@ import { typeOf } from '../broker/envelope.js';
 import { DtxError, type Rejected } from '../errors/errors.js';
 import type { DeliveryInfo } from './incoming-message.js';
 
-/** The transport these handlers belong to: in a hybrid application no other transport mounts them. */
+/** The transport of these handlers. In a hybrid application, other transports do not mount them. */
 export const DTX_TRANSPORT = Symbol('dtx rabbitmq transport');
 
-/** Nest's context object of a delivery: what interceptors, guards and filters see beside the payload. */
+/** The Nest context of a delivery, for interceptors, guards and filters. */
 export class MessageContext {
   private outcome: { failed: false } | { failed: true; error: unknown } | undefined;
 
@@ -21,7 +22,7 @@ export class MessageContext {
     readonly rejected?: Rejected,
   ) {}
 
-  /** What the method itself has come to, whatever filters and interceptors make of it. A failure stays. */
+  /** Records the outcome of the method itself, before filters and interceptors. A failure is final. */
   note(error?: { error: unknown }): void {
     if (!this.outcome?.failed) this.outcome = error ? { failed: true, ...error } : { failed: false };
   }
@@ -31,20 +32,20 @@ export class MessageContext {
   }
 
   /**
-   * Ends a handling as its method has ended it: an interceptor or filter that swallows an error must not have half of the
-   * work committed.
-   * @throws what the method has thrown; DtxError when it has not run
+   * Ends a handling with the outcome of its method. An interceptor or filter that swallows an error must not get half
+   * of the work committed.
+   * @throws the error of the method, or DtxError if the method did not run
    */
   settle(): void {
     if (this.outcome?.failed) throw this.outcome.error;
     if (this.outcome) return;
     throw new DtxError(
-      `${this.delivery.consumer}: the handler has not run, a guard, pipe, filter or interceptor has answered for it`,
+      `${this.delivery.consumer}: the handler did not run; a guard, pipe, filter or interceptor answered instead`,
     );
   }
 }
 
-/** What the transport finds on a mounted handler. */
+/** The metadata of a mounted handler. */
 export interface HandlerExtras {
   readonly contract: Contract;
   readonly consumer: string | undefined;
@@ -63,12 +64,14 @@ const Info = contextValue((context) => context.delivery);
 const Context = contextValue((context) => context);
 
 /**
- * Handles a contract's messages: `(tx, message, delivery?)` on an ordinary Nest controller. Inbox row and method run
- * in one local transaction, `tx`; then the receipt is sent, then the delivery is acked (seed: 本地消息表 3, 4). Throw
- * `Rejected` for a business no; any other error is retried with backoff and parked with one alert in the end.
- * @param consumer which of the contract's consumers in this app it is, where there are several
- * @param duplicates how they are known: by an inbox row in the transaction of the effect (the default), or by Redis,
- *   which is cheaper and may let the same message through twice: only for effects that bear it
+ * Handles the messages of a contract: `(tx, message, delivery?)` on an ordinary Nest controller. The inbox row and the
+ * method run in one local transaction, `tx`. The receipt and the ack follow. `Rejected` is a definite business refusal.
+ * Any other error is retried with backoff, and parked with one alert when the attempts are used up. While the database
+ * is unavailable, the delivery waits without counting an attempt. docs/schemes/local-message.md shows the whole
+ * protocol.
+ * @param consumer the consumer of the contract, if this app has several
+ * @param duplicates the way to detect duplicates. `inbox` (default): an inbox row in the transaction of the effect.
+ *   `redis`: cheaper, but a message may be handled twice, so the effect must be idempotent.
  * @example
  *   @OnMessage(orderPlaced)
  *   async deduct(tx: EntityManager, message: OrderPlaced) { ... }
@@ -85,8 +88,8 @@ export function OnMessage<P>(
 }
 
 /**
- * The refusal path of a consumer: `(tx, message, no, delivery?)`, run after its handler threw `Rejected` (and was rolled
- * back) or when a person rejects a parked delivery. Inbox row and refusal are one transaction.
+ * Handles the refusal of a message: `(tx, message, rejected, delivery?)`. Runs after the handler threw `Rejected` and
+ * was rolled back, or when an operator rejects a parked delivery. Inbox row and refusal commit in one transaction.
  */
 export function OnRejected<P>(contract: Contract<P>, { consumer }: { consumer?: string } = {}) {
   return <T extends (tx: EntityManager, message: P, no: Rejected, delivery: DeliveryInfo) => unknown>(
@@ -97,11 +100,11 @@ export function OnRejected<P>(contract: Contract<P>, { consumer }: { consumer?: 
 }
 
 /**
- * What a consumer does between its commit and the ack: `(message, delivery?)`, without a transaction, after `@OnMessage`
- * or `@OnRejected` was committed, whether by the broker's delivery, a later retry or a person, and again for every
- * duplicate. So it happens at least once; it finds out from the database what was committed. While the broker is away
- * (`BrokerUnavailable`) the delivery waits; any other error is retried with backoff and parked with one alert in the
- * end, without touching the business again.
+ * Runs between the commit and the ack of a message: `(message, delivery?)`, without a transaction. Runs after the
+ * commit of `@OnMessage` or `@OnRejected`, by a delivery, a retry or an operator, and again for every duplicate. So it
+ * runs at least once. It reads the committed state from the database. While the broker is unavailable
+ * (`BrokerUnavailable`), the delivery waits. Any other error is retried with backoff, and parked with one alert when
+ * the attempts are used up. The retry does not repeat the business.
  * @example
  *   @BeforeAck(invoiceIssued)
  *   async print(message: InvoiceIssued) { await this.printer.enqueue(await this.invoiceOf(message)); }
@@ -129,7 +132,7 @@ function mount<T>(
   const parameters = [...PARAMETERS[extras.role], Context];
   for (const [index, decorate] of parameters.entries()) decorate()(target, method, index);
   descriptor.value = noting(descriptor.value as Method, parameters.length - 1) as T;
-  // At once: the compiler writes the descriptor back, and who decorates by hand may not.
+  // Replaces the method at once. The TypeScript compiler writes the descriptor back, but a manual decoration may not.
   Object.defineProperty(target, method, descriptor);
   const { name, version } = extras.contract as Contract;
   const pattern = `${typeOf({ name, version })}:${extras.consumer ?? ''}:${extras.role}`;
@@ -142,7 +145,10 @@ function mount<T>(
 
 type Method = (...args: unknown[]) => unknown;
 
-/** The method, which tells its context what has become of it. Called without one, by a test of the user's, it is itself. */
+/**
+ * Wraps the method so that it records its outcome in its context. Without a context, as in a unit test, it only calls
+ * the method.
+ */
 function noting(method: Method, contextAt: number): Method {
   async function noted(this: unknown, ...args: unknown[]): Promise<unknown> {
     const context = args[contextAt] instanceof MessageContext ? (args[contextAt] as MessageContext) : undefined;
@@ -157,7 +163,7 @@ function noting(method: Method, contextAt: number): Method {
       throw error;
     }
   }
-  // What decorators below this one have said of the method.
+  // Copies the metadata of the decorators below this one.
   for (const key of Reflect.getMetadataKeys(method))
     Reflect.defineMetadata(key, Reflect.getMetadata(key, method), noted);
   return Object.defineProperty(noted, 'name', { value: method.name });

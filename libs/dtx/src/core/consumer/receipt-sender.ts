@@ -10,15 +10,15 @@ import { CORE_OPTIONS } from '../tokens.js';
 
 export const RECEIPT_TYPE = 'dtx.receipt.v1';
 
-/** Receipts that are kept in memory while the broker takes none. The rest is dropped. */
+/** Receipts that are kept in memory while the broker blocks publishers. Further ones are dropped. */
 const LATER_MAX = 20_000;
 const LATER_BATCH_MAX = 1_000;
 const LOOK_MS = 1_000;
 
 /**
- * Sends receipts, several in one message, with confirm. While the broker takes no messages they are kept, and the delivery
- * is acked without: consuming is what ends a memory alarm. A receipt that is lost heals, also one that is kept when the
- * process dies: the row at the sender stays open, the sender resends, and the duplicate is receipted.
+ * Sends receipts in batches, with publisher confirms. While the broker blocks publishers, receipts stay in memory and
+ * the delivery is acked, because consuming ends a memory alarm. A lost receipt is harmless, also when the process dies
+ * with receipts in memory. The row at the sender stays open, the sender resends, and the duplicate is receipted.
  */
 @Injectable()
 export class ReceiptSender implements OnModuleDestroy {
@@ -40,7 +40,7 @@ export class ReceiptSender implements OnModuleDestroy {
     clearTimeout(this.timer);
   }
 
-  /** Resolves once the broker has it, or it is kept until the broker takes messages again. */
+  /** Resolves when the broker has confirmed the receipt, or when the receipt is kept for later. */
   send(queue: string, receipt: Receipt): Promise<void> {
     let batcher = this.batchers.get(queue);
     if (!batcher) {
@@ -57,14 +57,15 @@ export class ReceiptSender implements OnModuleDestroy {
     try {
       if (!(await this.publish(queue, receipts))) this.keep(queue, receipts);
     } catch (error) {
-      // Nobody can receipt there, and the publisher has said why. The sender's row ends in the open: PARKED, without a receipt.
+      // The receipt queue is not usable, and the publisher has logged the reason. The row of the sender gets no receipt
+      // and is parked there.
       if (error instanceof QueueRefused || error instanceof Unroutable) return;
       if (!isUnavailable(error)) throw error;
       this.keep(queue, receipts);
     }
   }
 
-  /** False when the broker has begun to block meanwhile: its confirm may be long in coming. */
+  /** Returns false if the broker started to block. Its confirm may take long. */
   private async publish(queue: string, receipts: Receipt[]): Promise<boolean> {
     const { publisher } = this.broker;
     const envelope = { messageId: receipts[0]!.messageId, type: RECEIPT_TYPE, gid: 'receipts', scheme: 'receipt' };
@@ -85,7 +86,7 @@ export class ReceiptSender implements OnModuleDestroy {
     if (this.kept + receipts.length > LATER_MAX) return;
     this.kept += receipts.length;
     this.later.set(queue, [...(this.later.get(queue) ?? []), ...receipts]);
-    // What failed for another reason than a block is tried again as well.
+    // The timer retries failures without a later `up` event.
     if (!this.isStopped) this.timer ??= setTimeout(() => void this.sendKept(), LOOK_MS);
   }
 
@@ -93,7 +94,7 @@ export class ReceiptSender implements OnModuleDestroy {
     clearTimeout(this.timer);
     this.timer = undefined;
     if (this.isStopped || this.kept === 0) return;
-    if (!this.broker.publisher.isUp) return; // `up` comes
+    if (!this.broker.publisher.isUp) return; // the publisher emits `up` later
     const all = [...this.later];
     this.later.clear();
     this.kept = 0;

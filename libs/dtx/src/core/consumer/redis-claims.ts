@@ -9,12 +9,15 @@ import { parseServerUrl } from '../server-url.js';
 import { CORE_OPTIONS } from '../tokens.js';
 
 /**
- * Redis cannot be reached, or has not answered in time. Not an attempt: wait. A claim whose answer was lost ends with its
- * lease, so that the same call may be repeated.
+ * Redis is unreachable or did not answer in time. Does not count as an attempt. A claim with a lost answer expires with
+ * its lease, so the call can be retried.
  */
 export class RedisUnavailable extends Unavailable {}
 
-/** `claimed`: the work is ours until the lease ends. `busy`: somebody is at it. `done`: it was done. */
+/**
+ * `claimed`: this process holds the claim until the lease expires. `busy`: another process holds it. `done`: the work
+ * is done.
+ */
 export type Claimed = { kind: 'claimed'; token: string } | { kind: 'busy' } | { kind: 'done' };
 
 const DONE = 'done';
@@ -22,14 +25,14 @@ const COMMAND_LIMIT_MS = 2_000;
 const CONNECT_LIMIT_MS = 10_000;
 const PROBE_TTL_MS = 10_000;
 
-/** Only whoever still holds the claim may end it: after the lease another may have begun. */
+/** Only the holder of the claim may end it. After the lease, another process may hold it. */
 const FINISH = `if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) return 1 end return 0`;
 const RELEASE = `if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0`;
 
 /**
- * Claims in Redis: `SET key processing:<token> NX PX lease`, then `done` with a long time to live (seed: setnx). Never
- * deleted once the work is done, or a duplicate that comes after that would be worked again. It is not one transaction
- * with the work, as a unique index is: see `OnceByRedis` for what that leaves open.
+ * Message claims in Redis: `SET key processing:<token> NX PX lease`, then `done` with a long time to live. The key is
+ * never deleted after the work, because a later duplicate would be handled again. The claim is not in the transaction
+ * of the work. See `OnceByRedis` for the gaps. If the process dies, the claim expires with its lease.
  */
 @Injectable()
 export class RedisClaims implements OnApplicationShutdown {
@@ -38,7 +41,7 @@ export class RedisClaims implements OnApplicationShutdown {
 
   constructor(@Inject(CORE_OPTIONS) private readonly options: CoreOptions) {}
 
-  /** Whether anybody here keeps claims in Redis. */
+  /** Whether a consumer of this process uses Redis. */
   get isUsed(): boolean {
     return this.redis !== undefined;
   }
@@ -48,16 +51,19 @@ export class RedisClaims implements OnApplicationShutdown {
   }
 
   /**
-   * Connects, in the background and for as long as it takes.
-   * @throws OptionsError when there is no `redisUrl`, or the package is not installed
+   * Connects in the background and retries without limit.
+   * @throws OptionsError if `redisUrl` is missing or ioredis is not installed
    */
   async open(who: string): Promise<void> {
     const { redisUrl } = this.options;
-    if (!redisUrl) throw new OptionsError(`consumer ${who} knows duplicates by Redis, and the core has no redisUrl`);
+    if (!redisUrl)
+      throw new OptionsError(`consumer ${who} uses duplicates: 'redis', but DtxModule.forRoot has no redisUrl`);
     const { Redis } = await import('ioredis').catch((error) => {
-      throw new OptionsError(`consumer ${who} knows duplicates by Redis: install ioredis 5 (${textOf(error)})`);
+      throw new OptionsError(
+        `consumer ${who} uses duplicates: 'redis', but ioredis cannot be loaded: ${textOf(error)}; install ioredis 5`,
+      );
     });
-    // Nothing is queued while it is away: whoever asks waits and asks again, and says so.
+    // Commands fail at once while Redis is unavailable. The consumer waits and retries.
     this.redis ??= new Redis({
       ...addressOf(redisUrl),
       enableOfflineQueue: false,
@@ -66,9 +72,11 @@ export class RedisClaims implements OnApplicationShutdown {
       connectTimeout: CONNECT_LIMIT_MS,
       keepAlive: KEEP_ALIVE_MS,
       retryStrategy: (times) => backoffMs(this.options.reconnect, times),
-    }).on('error', () => {}); // said by `close`, and by whoever asks
+    }).on('error', () => {}); // the listener of `close` and the failed commands report it
     this.redis.on('ready', () => this.logger.log('connected'));
-    this.redis.on('close', () => this.logger.warn('redis is away, trying on: those who know duplicates by it wait'));
+    this.redis.on('close', () =>
+      this.logger.warn("lost connection to Redis, reconnecting; consumers with duplicates: 'redis' are paused"),
+    );
   }
 
   /** @throws RedisUnavailable */
@@ -81,19 +89,22 @@ export class RedisClaims implements OnApplicationShutdown {
     });
   }
 
-  /** The work is done. False when the lease had ended: another may have worked as well. @throws RedisUnavailable */
+  /**
+   * Marks the work as done. Returns false if the lease had expired. Another process may have done the work too. @throws
+   * RedisUnavailable
+   */
   async finish(key: string, token: string, ttlMs: number): Promise<boolean> {
     return this.ask(async (redis) => (await redis.eval(FINISH, 1, key, token, DONE, ttlMs)) === 1);
   }
 
-  /** The work was not done: the next delivery need not wait for the lease. @throws RedisUnavailable */
+  /** Releases a claim without work, so that the next delivery need not wait for the lease. @throws RedisUnavailable */
   async release(key: string, token: string): Promise<void> {
     await this.ask((redis) => redis.eval(RELEASE, 1, key, token));
   }
 
   /**
-   * Writes as `claim` and `finish` do, under a key that nothing else uses.
-   * @returns why Redis takes no claims, or an empty text
+   * Writes as `claim` and `finish` do, under a separate key.
+   * @returns the reason why Redis accepts no claims, or an empty text
    */
   async probe(key: string): Promise<string> {
     try {
@@ -114,12 +125,12 @@ export class RedisClaims implements OnApplicationShutdown {
     try {
       return await command(this.redis!);
     } catch (error) {
-      throw new RedisUnavailable(`redis: ${textOf(error)}`);
+      throw new RedisUnavailable(`Redis command failed: ${textOf(error)}`);
     }
   }
 }
 
-/** As an object, like every server's address. The options of the URL are those of ioredis. */
+/** Passes the address as an object, like every server address. The query parameters are options of ioredis. */
 function addressOf(url: string): RedisOptions {
   const { protocol, host, port, user, password, path, query } = parseServerUrl('redis', url);
   const { family, ...named } = query;

@@ -9,23 +9,27 @@ import { CORE_OPTIONS } from '../tokens.js';
 import { servedMigrations } from './inbox-table.js';
 import type { Endpoint } from './incoming-message.js';
 
-/** What a stored delivery needs an instance to have: a consumer of its type, and the step before the ack if it had one. */
+/** The requirement of a stored delivery: a consumer of its type, with a `@BeforeAck` if the delivery has one. */
 const NEED = `CONCAT(consumer, ' ', COALESCE(type, '-'), IF(before_ack OR settled_at IS NOT NULL, ' before-ack', ''))`;
 
-/** How often an instance says what it serves, in parts of `absentMs`. */
+/** Number of heartbeats within `absentMs`. */
 const BEATS = 5;
 
 /**
- * Which stored deliveries this instance can handle, and which ones no instance can. While a deployment is under way, old
- * and new instances share the table and serve different consumers: each takes what it serves, and leaves the rest to the
- * others. That nobody serves a delivery is known by evidence: every instance writes down what it serves, again and again.
+ * Tracks which stored deliveries this instance can handle, and which no instance can. During a rolling deployment, old
+ * and new instances share the inbox and serve different consumers. Each instance claims the rows of its consumers. Each
+ * instance also records its consumers in `dtx_served` with a heartbeat. Without a heartbeat for `absentMs`, the rows of
+ * a consumer are parked. If the process dies, its heartbeats become old.
  */
 @Injectable()
-export class Served implements OnModuleInit, OnModuleDestroy {
-  private readonly logger = new Logger('Served');
+export class ServedContracts implements OnModuleInit, OnModuleDestroy {
+  private readonly logger = new Logger('ServedContracts');
   private names: readonly string[] = [];
   private beats: Periodic | undefined;
-  /** When this instance began to watch, by its own clock. Before `absentMs` more the others may just not be up yet. */
+  /**
+   * Start of the observation by the monotonic process clock. Until `absentMs` later, other instances may still be
+   * starting.
+   */
   private since = Number.POSITIVE_INFINITY;
 
   constructor(
@@ -41,27 +45,27 @@ export class Served implements OnModuleInit, OnModuleDestroy {
     await this.beats?.stop();
   }
 
-  /** From now on this instance serves these. `beat` is called after each time that it has said so. */
+  /** Starts the heartbeats of this instance. `beat` runs after each of them. */
   start(endpoints: readonly Endpoint[], beat: () => Promise<void>): void {
     this.names = endpoints.flatMap(namesOf).sort();
     this.since = performance.now();
     const failed = (error: unknown) => {
-      this.logger.warn(`cannot say what is served here: ${textOf(error)}`);
-      // Nor can the others: what they have said is old for that reason only.
+      this.logger.warn(`cannot record the consumers of this instance in dtx_served, retrying: ${textOf(error)}`);
+      // Other instances have the same problem, so their heartbeats are old for that reason only.
       this.since = performance.now();
     };
     this.beats = new Periodic(this.options.absentMs / BEATS, () => this.say().then(beat), failed);
     this.beats.start();
   }
 
-  /** The rows whose need this instance meets. */
+  /** The rows that this instance can handle. */
   mine(): Condition {
-    // Not only the list: an empty one would be no SQL.
+    // The empty text keeps `IN` valid for an empty list.
     return { sql: `${NEED} IN (?)`, values: [['', ...this.names]] };
   }
 
-  /** The rows whose need no instance has met for `absentMs`; none until this one has watched for as long. */
-  nobodys(): Condition | null {
+  /** The rows that no instance has served for `absentMs`. Null until this instance has observed for as long. */
+  unserved(): Condition | null {
     if (performance.now() - this.since < this.options.absentMs) return null;
     const sql = `${NEED} NOT IN (SELECT name FROM dtx_served
       WHERE seen_at > UTC_TIMESTAMP(3) - INTERVAL ${this.options.absentMs * 1_000} MICROSECOND)`;

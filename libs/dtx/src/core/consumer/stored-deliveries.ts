@@ -10,21 +10,21 @@ import { textOf } from '../errors/errors.js';
 import { isBusy } from '../errors/sql-errors.js';
 import { failpoint } from '../failpoint.js';
 import type { CoreOptions } from '../options.js';
-import { measure } from '../telemetry.js';
+import { emit } from '../telemetry.js';
 import { CORE_OPTIONS } from '../tokens.js';
 import { inboxFailpoints } from './failpoints.js';
 import type { Endpoint, Incoming } from './incoming-message.js';
 
-/** HELD: the handler failed and the delivery waits in our own table; no receipt yet, since nothing is settled. */
-export type InboxOutcome = 'HANDLED' | 'HELD' | 'PARKED';
+/** RETRYING: the handler failed and the delivery waits in `dtx_inbox`. It gets no receipt yet. */
+export type InboxOutcome = 'HANDLED' | 'RETRYING' | 'PARKED';
 
 /**
- * Deliveries that were not handled, as rows: RETRYING for the loop over them, PARKED for a person. From the row on they
- * need no broker, and whoever inserts it first has the say.
+ * Stores deliveries that were not handled: RETRYING for the retry loop, PARKED for an operator. A stored delivery no
+ * longer needs the broker. Concurrent instances compete for the primary key, and the first insert decides.
  */
 @Injectable()
 export class StoredDeliveries {
-  private heard: () => void = () => {};
+  private notifyDue: () => void = () => {};
 
   constructor(
     private readonly database: Database,
@@ -32,15 +32,15 @@ export class StoredDeliveries {
     @Inject(CORE_OPTIONS) private readonly options: CoreOptions,
   ) {}
 
-  /** Calls back when a delivery was stored that is due at once. */
-  onHeld(listener: () => void): void {
-    this.heard = listener;
+  /** Sets the callback for a stored delivery that is due at once. */
+  onDue(listener: () => void): void {
+    this.notifyDue = listener;
   }
 
-  /** Its handler has failed: due again after a wait, or parked where it was the last attempt. */
-  async hold(incoming: Incoming, endpoint: Endpoint, error: unknown): Promise<InboxOutcome> {
+  /** Stores a failed delivery: due again after a wait, or parked after the last attempt. */
+  async storeFailure(incoming: Incoming, endpoint: Endpoint, error: unknown): Promise<InboxOutcome> {
     const { attemptsMax, backoff } = this.options.inbox;
-    // A row that somebody else holds is nothing that the handler has failed at.
+    // A lock wait is not a handler failure, so it does not count as an attempt.
     const attempts = isBusy(error) ? 0 : 1;
     if (attempts >= attemptsMax) return this.park(incoming, endpoint, textOf(error));
     const next_attempt_at = new SqlExpression(inFuture(backoffMs(backoff, 1)));
@@ -48,27 +48,28 @@ export class StoredDeliveries {
   }
 
   /**
-   * A delivery that comes again may have ended the process that had it. It counts as an attempt, in a commit of its own
-   * before anything else: where only a process that lives counts them, such a message would end them all, for ever.
+   * Stores a redelivery, which may have killed its process. The attempt is counted in its own commit before anything
+   * else. Otherwise only surviving processes would count attempts, and such a message would kill every process without
+   * end.
    */
-  async holdAgain(incoming: Incoming, endpoint: Endpoint): Promise<InboxOutcome> {
+  async storeRedelivery(incoming: Incoming, endpoint: Endpoint): Promise<InboxOutcome> {
     const attempts = Math.min(1, this.options.inbox.attemptsMax - 1);
-    const again = { attempts, next_attempt_at: NOW, last_error: 'delivered before, and not acked' };
+    const again = { attempts, next_attempt_at: NOW, last_error: 'redelivered: the first delivery was not acked' };
     const outcome = await failpoint(inboxFailpoints(incoming.info.scheme)?.held, () =>
       this.store(incoming, endpoint, again),
     );
-    if (outcome === 'HELD') this.heard();
+    if (outcome === 'RETRYING') this.notifyDue();
     return outcome;
   }
 
-  /** The delivery as a row, from which it is handled without the broker. */
+  /** Inserts the delivery as a RETRYING row. */
   private async store(incoming: Incoming, endpoint: Endpoint, due: Values): Promise<InboxOutcome> {
-    measure('retried', { scheme: incoming.info.scheme });
+    emit('retried', { scheme: incoming.info.scheme });
     const row = { ...rowOf(incoming), state: 'RETRYING', ...due, ...stored(incoming, endpoint) };
     try {
-      // Not with the user's mode: under ORACLE `body` is no name for a column.
+      // The own pool has the sql_mode of the library. Under ORACLE, `body` is not a valid column name.
       const isFirst = await insertFirst(this.database.own, 'dtx_inbox', row);
-      return isFirst ? 'HELD' : this.outcomeOf(incoming.id);
+      return isFirst ? 'RETRYING' : this.outcomeOf(incoming.id);
     } catch (error) {
       const why = await whyUnstorable(this.database.own, error, incoming.body);
       if (why === null) throw error;
@@ -77,8 +78,8 @@ export class StoredDeliveries {
   }
 
   /**
-   * Writes a row with its body and, where that can never be written, without: a delivery that circles for ever would take
-   * the place of those that can be handled. If this fails as well, the delivery is given back, rarer each time.
+   * Writes a row with its body, or without the body if it can never be stored. A delivery that circles forever would
+   * take the place of others. If this also fails, the delivery returns to the queue with a growing pause.
    */
   private async orWithoutBody<T>(incoming: Incoming, write: (one: Incoming, why?: string) => Promise<T>): Promise<T> {
     try {
@@ -90,9 +91,11 @@ export class StoredDeliveries {
     }
   }
 
-  /** Its business is committed, and what comes before the ack has failed: that step alone is due again. */
-  async holdSettled(incoming: Incoming, endpoint: Endpoint, problem: string): Promise<InboxOutcome> {
-    measure('retried', { scheme: incoming.info.scheme });
+  /**
+   * Marks a delivery with committed business as RETRYING, because its `@BeforeAck` failed. Only that step is due again.
+   */
+  async retryBeforeAck(incoming: Incoming, endpoint: Endpoint, problem: string): Promise<InboxOutcome> {
+    emit('retried', { scheme: incoming.info.scheme });
     const { body, reply_to, traceparent } = stored(incoming, undefined);
     try {
       await this.database.own.query(
@@ -100,16 +103,16 @@ export class StoredDeliveries {
          last_error = ?, body = ?, reply_to = ?, traceparent = ?, before_ack = 1 WHERE id = ? AND state = 'HANDLED'`,
         [problem.slice(0, 1_000), body, reply_to, traceparent, incoming.id],
       );
-      return 'HELD';
+      return 'RETRYING';
     } catch (error) {
       const why = await whyUnstorable(this.database.own, error, incoming.body);
       if (why === null) throw error;
-      const step = `${incoming.info.consumer} before the ack of ${incoming.type}`;
+      const step = `${incoming.info.consumer} in @BeforeAck of ${incoming.type}`;
       return this.parkThere(withoutBody(incoming), endpoint, { step, lastError: `${problem}; ${why}` });
     }
   }
 
-  /** It cannot be handled, however often: for a person, with one alert. */
+  /** Parks a delivery that can never be handled, with one alert. */
   park(incoming: Incoming, endpoint: Endpoint, problem: string): Promise<InboxOutcome> {
     return this.orWithoutBody(incoming, (one, why) =>
       this.parkRow(one, endpoint, why === undefined ? problem : `${problem}; ${why}`),
@@ -132,18 +135,18 @@ export class StoredDeliveries {
   }
 
   /**
-   * A statement of the handler's has committed a part of its work, and maybe the inbox row with it. To run it again would
-   * do that part twice, to call it handled would leave the rest undone: a person must look. Repeated, it changes nothing.
+   * Parks a delivery whose handler committed a part of its work, and possibly the inbox row. A retry would repeat that
+   * part. HANDLED would hide the rest. An operator must decide. A repeated call changes nothing.
    */
   parkInPart(incoming: Incoming, endpoint: Endpoint, error: Error): Promise<InboxOutcome> {
     const step = `${incoming.info.consumer} handling ${incoming.type}`;
-    const lastError = `a part of it may be done: ${error.message}`;
+    const lastError = `a part of the work may be committed: ${error.message}`;
     return this.orWithoutBody(incoming, (one, why) =>
       this.parkThere(one, endpoint, { step, lastError: why === undefined ? lastError : `${lastError}; ${why}` }),
     );
   }
 
-  /** Whether its row is there or not: PARKED, with one alert. */
+  /** Parks the delivery with one alert, independent of an existing row. */
   private async parkThere(
     incoming: Incoming,
     endpoint: Endpoint,
@@ -168,21 +171,21 @@ export class StoredDeliveries {
     return 'PARKED';
   }
 
-  /** What has become of a delivery; HANDLED where there is no row. */
+  /** The outcome of a delivery. HANDLED if it has no row. */
   async outcomeOf(id: string): Promise<InboxOutcome> {
     const rows = await this.database.work.query('SELECT state FROM dtx_inbox WHERE id = ?', [id]);
     const state = rows[0]?.state;
-    return state === 'RETRYING' ? 'HELD' : state === 'PARKED' ? 'PARKED' : 'HANDLED';
+    return state === 'RETRYING' || state === 'PARKED' ? state : 'HANDLED';
   }
 }
 
-/** What every row of the inbox has, whatever became of its message. */
+/** The columns of every inbox row. */
 export function rowOf({ id, info, type }: Incoming): Values {
   const { messageId: message_id, consumer, gid, scheme } = info;
   return { id, message_id, consumer, gid, scheme, type, created_at: NOW };
 }
 
-/** What a row needs to be handled later without the broker. */
+/** The columns that a retry from the row needs. */
 function stored({ body, replyTo: reply_to, info: { traceparent } }: Incoming, endpoint: Endpoint | undefined) {
   return { body, reply_to, traceparent, before_ack: endpoint?.beforeAck ? 1 : 0 };
 }

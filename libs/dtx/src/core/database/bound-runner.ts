@@ -5,23 +5,23 @@ import { bindScope, isOutermost, unwrapped } from './scopes.js';
 import type { Tap } from './tap.js';
 import { type ScopeOptions, TransactionScope } from './transaction-scope.js';
 
-/** TypeORM's own, which it shows to nobody. */
+/** Internal members of TypeORM. */
 type Runner = QueryRunner & { broadcaster: { broadcast(event: string): Promise<void> } };
 type Event = `${'Before' | 'After'}Transaction${'Start' | 'Commit' | 'Rollback'}`;
 
 /**
- * A query runner of the user's DataSource that is bound to one connection of the library's, and believes itself in a
- * transaction that TypeORM has begun. The only place, beside `scopes.ts`, that reaches into TypeORM.
+ * A query runner of the user's DataSource on one connection of the library. TypeORM sees it in an open transaction. It
+ * reaches into internals of TypeORM, like `scopes.ts`, `user-pool.ts` and `session-pool.ts`.
  */
 export class BoundRunner {
   readonly runner: Runner;
   readonly scope: TransactionScope;
-  /** How long the user's subscribers may take for one event, in milliseconds; 0 for as long as they like. */
+  /** Time limit of the user's subscribers for one event, in milliseconds. 0: no limit. */
   subscribersMs = 0;
   private readonly inFlight = new Set<Promise<unknown>>();
   private isOpen = false;
 
-  /** @param race ends a wait for a statement of the user's before its answer comes */
+  /** @param race may end the wait for a statement of the user before its answer */
   constructor(
     source: DataSource,
     private readonly tap: Tap,
@@ -44,7 +44,7 @@ export class BoundRunner {
     return this.runner.manager;
   }
 
-  /** From now on the user's code may send statements. `withSavepoint`: BEGUN was set with the begin. */
+  /** Lets user code send statements from now on. `withSavepoint`: the savepoint BEGUN was set with the begin. */
   open({ withSavepoint }: { withSavepoint: boolean }): void {
     this.scope.begun({ withSavepoint });
     this.tap.gate = this.scope;
@@ -52,56 +52,57 @@ export class BoundRunner {
     this.isOpen = true;
   }
 
-  /** Resolves when what the user's code has asked for is answered, also what it has not awaited. */
+  /** Resolves when every statement of the user code is answered, including those that it did not await. */
   async settled(): Promise<void> {
     while (this.inFlight.size > 0) await Promise.allSettled(this.inFlight);
     await this.scope.settled();
   }
 
-  /** Whatever is asked for from now on is refused. */
+  /** Rejects every further statement. */
   close(): void {
     this.isOpen = false;
   }
 
-  /** The transaction is over, and the connection not the runner's any more. */
+  /** Ends the transaction and detaches the connection from the runner. */
   end(state: 'committed' | 'rolled back'): void {
     this.close();
     if (!this.scope.isOver) this.scope.over(state);
     Object.assign(this.runner, { isTransactionActive: false, transactionDepth: 0, isReleased: true });
   }
 
-  /** Tells the user's subscribers. @throws TookTooLong, and what they throw */
+  /** Broadcasts an event to the user's subscribers. @throws TookTooLong, or the error of a subscriber */
   tell(event: Event): Promise<void> {
     const told = () => this.runner.broadcaster.broadcast(event);
     const { subscribersMs: limitMs } = this;
     return limitMs > 0 ? inTimeOf({ what: `a subscriber's ${event}`, limitMs }, told) : told();
   }
 
-  /** The methods that would end the transaction, lose it, or be heard of after it. */
+  /** Replaces the methods that would end the transaction, lose it, or run after it. */
   private keepFromEnding(): void {
     const { runner } = this;
     const { startTransaction, commitTransaction, rollbackTransaction, stream } = runner;
     const query = runner.query.bind(runner) as (...args: unknown[]) => Promise<unknown>;
     const nestedOnly = (name: string, run: () => Promise<void>) => async () => {
       if (!isOutermost(runner)) return run.call(runner);
-      throw new TransactionEnded(`${name} would end it, and whoever gave the transaction does that`);
+      throw new TransactionEnded(`${name} would end it; only the library ends this transaction`);
     };
     Object.assign(runner, {
-      // Always a savepoint: an isolation level is for a transaction that is still to begin.
+      // Always a savepoint. An isolation level applies only to a new transaction.
       startTransaction: () => startTransaction.call(runner),
       commitTransaction: nestedOnly('commitTransaction', commitTransaction),
       rollbackTransaction: nestedOnly('rollbackTransaction', rollbackTransaction),
       release: async () => {
-        throw new TransactionEnded('release would lose it, and whoever gave the transaction does that');
+        throw new TransactionEnded('release would lose it; only the library releases this connection');
       },
       query: (...args: unknown[]) => this.counted(() => query(...args)),
       stream: (...args: Parameters<QueryRunner['stream']>) => this.counted(() => stream.apply(runner, args)),
     });
   }
 
-  /** TypeORM sends a moment later than it is asked: what is not yet sent must not come after the end. */
+  /** Counts a statement in flight. TypeORM sends with a delay, and no statement may follow the end. */
   private async counted<T>(statement: () => Promise<T>): Promise<T> {
-    if (!this.isOpen) throw new DtxError('this transaction is over: a statement came after it');
+    if (!this.isOpen)
+      throw new DtxError('statement rejected: the transaction has ended; await every statement inside it');
     const running = this.race(statement())
       .catch((error) => {
         this.scope.evidence.rename(error);

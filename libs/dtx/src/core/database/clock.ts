@@ -4,14 +4,14 @@ import type { Sql } from './sql.js';
 
 const READ_EVERY_MS = 30_000;
 
-/** The database's clock, as last read. */
+/** The database clock, as last read. All due times and leases use the database clock, because process clocks differ. */
 export class DatabaseClock {
-  /** What it said, and when that was by this process's steady clock, which nobody can set. */
+  /** The last reading, and its time on the monotonic process clock. */
   private last = { ms: Date.now(), at: performance.now() };
 
   constructor(private readonly sql: () => Sql) {}
 
-  /** Milliseconds since the epoch. */
+  /** The current database time in milliseconds since the epoch. */
   nowMs(): number {
     return Math.round(this.last.ms + performance.now() - this.last.at);
   }
@@ -22,7 +22,7 @@ export class DatabaseClock {
     this.last = { ms: Number(ms), at: (before + performance.now()) / 2 };
   }
 
-  /** Reads it again and again until the signal. What fails is tried at the next time. */
+  /** Reads the clock periodically until the signal. A failed reading is retried at the next time. */
   async keep(stopping: AbortSignal): Promise<void> {
     while (!stopping.aborted) {
       await sleep(READ_EVERY_MS, undefined, { signal: stopping, ref: false }).catch(() => {});

@@ -1,26 +1,29 @@
 import { isCondemned } from '../errors/sql-errors.js';
 import type { RawConnection } from './raw-connection.js';
 
-/** A command of the driver: a query, a prepared statement, a ping. */
+/** A command of mysql2: a query, a prepared statement, a ping. */
 interface DriverCommand {
   readonly sql?: string;
   onResult?: ((...answer: unknown[]) => void) | undefined;
   once(event: 'error' | 'end', listener: (error?: unknown) => void): unknown;
 }
 
-/** mysql2's connection below its methods: whatever is sent, by whomever, is added here. */
+/** The connection of mysql2 below its methods. Every command of every caller passes `addCommand`. */
 interface Wire {
   addCommand(command: DriverCommand): unknown;
   on(event: 'error', listener: () => void): unknown;
   readonly stream: { destroy(error: Error): void };
 }
 
-/** How often a pool gives up all its connections: each failed write says again that the server takes none. */
+/**
+ * The minimum time in milliseconds between two renewals of a pool. Each failed write reports the read-only server
+ * again.
+ */
 const RENEW_MS = 1_000;
 
 /**
- * The connections of one pool, as of the moment when one of them was condemned. The others were opened to the same server,
- * so they are not used again either: after a switchover of the address, one refused write moves the whole pool.
+ * Tracks whether the connections of a pool lead to a server without writes. If one does, all connections that were
+ * opened before it are closed too. After a switchover of the address, one rejected write moves the whole pool.
  */
 export class PoolWatch {
   private condemnedAt = Number.NEGATIVE_INFINITY;
@@ -37,7 +40,7 @@ export class PoolWatch {
 
 const watches = new WeakMap<RawConnection, ConnectionWatch>();
 
-/** The watch of a connection; its first use puts it there, for as long as the connection lives. */
+/** Returns the watch of a connection, and installs it at the first use. */
 export function watchOf(connection: RawConnection, pool: PoolWatch): ConnectionWatch {
   const there = watches.get(connection);
   if (there) return there;
@@ -46,14 +49,14 @@ export function watchOf(connection: RawConnection, pool: PoolWatch): ConnectionW
   return watch;
 }
 
-/** For how long nothing was sent over a connection, and nothing was waited for; in milliseconds. */
+/** The time in milliseconds without a statement in flight on a connection. */
 export function quietMsOf(connection: RawConnection): number {
   return watches.get(connection)?.quietMs ?? 0;
 }
 
-/** Sees every answer that comes over a connection, and ends a connection that does not answer. */
+/** Watches every answer on a connection, and closes a connection that does not answer in time. */
 export class ConnectionWatch {
-  /** How long a statement may take, in milliseconds. 0: as long as it likes. */
+  /** The time limit of a statement in milliseconds. 0: no limit. */
   statementMs = 0;
   private readonly bornAt = performance.now();
   private isCondemned = false;
@@ -72,16 +75,17 @@ export class ConnectionWatch {
     };
     const { release } = connection;
     connection.release = () => (this.isUseless ? connection.destroy() : release.call(connection));
-    // A lost connection is told to whoever has sent something. Without a listener the driver would end the process.
+    // The sender of a statement receives the error of a lost connection. Without this listener, mysql2 would end the
+    // process.
     wire.on('error', () => {});
   }
 
-  /** Whether the connection must not be given to anybody again. */
+  /** Whether the connection must not be used again. */
   get isUseless(): boolean {
     return this.isCondemned || this.pool.isOld(this.bornAt);
   }
 
-  /** For how long nothing was sent and nothing is being waited for, in milliseconds. */
+  /** The time in milliseconds without a statement in flight. */
   get quietMs(): number {
     return this.inFlight > 0 ? 0 : performance.now() - this.quietSince;
   }
@@ -92,7 +96,7 @@ export class ConnectionWatch {
     let isOver = false;
     const end = () => {
       const error = breakOff(this.connection, limit);
-      // A driver that had closed the connection before tells nobody.
+      // mysql2 does not report an error on a connection that it closed before.
       setImmediate(() => command.onResult?.(error));
     };
     const timer = limit > 0 ? setTimeout(end, limit) : undefined;
@@ -104,7 +108,8 @@ export class ConnectionWatch {
       this.quietSince = performance.now();
       if (error && isCondemned(error)) this.condemn();
     };
-    // Also of one that was never sent, because its prepare has failed: the driver tells that to whom it knows from before.
+    // `end` also covers a command that was never sent because its prepare failed. mysql2 reports it only to the earlier
+    // listener.
     command.once('end', () => over());
     const { onResult } = command;
     if (!onResult) {
@@ -126,9 +131,9 @@ export class ConnectionWatch {
   }
 }
 
-/** Ends a connection at once. Everything that waits for an answer on it is told that none has come. */
+/** Closes a connection at once. Every pending statement on it fails with this error. */
 export function breakOff(connection: RawConnection, afterMs: number): Error {
-  const text = `the database has not answered within ${Math.round(afterMs)} ms: its connection was closed`;
+  const text = `the database has not answered within ${Math.round(afterMs)} ms; its connection was closed`;
   const error = Object.assign(new Error(text), { code: 'PROTOCOL_SEQUENCE_TIMEOUT' });
   (connection as unknown as Wire).stream.destroy(error);
   return error;

@@ -27,20 +27,19 @@ import { guardUserPool } from './user-pool.js';
 import type { WorkTransactions } from './work-transactions.js';
 
 const PING_LIMIT_MS = 2_000;
-/** Lists for people: a few at once, each for so long. */
+/** The pool for lists of operators: few connections with a time limit per statement in milliseconds. */
 const READS = { size: 2, limitMs: 5_000 };
 
 /**
- * The app's database as the library sees it: opened in the background and for as long as it takes (an app whose
- * database is away at start stays up and says so), migrated, then announced to all who wait for it. The pool of the
- * DataSource is the user's: the library only takes part in transactions that the user begins there. Scans, marks and
- * recovery use a small pool of their own, so that they never wait behind the business for a connection; the transactions
- * that the library begins for the user's code use another one.
+ * The database of the app. It opens in the background with retries, migrates, and then calls its listeners. An app
+ * whose database is unavailable at start keeps running. The pool of the DataSource belongs to the user, and the library
+ * only joins transactions there. Scans, marks and recovery use a small pool of their own, so they never wait for
+ * business connections. Transactions that the library starts for user code use a third pool (docs/sessions.md).
  */
 @Injectable()
 export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnApplicationShutdown {
   readonly hooks: CommitHooks;
-  /** When each loop has last completed a scan. */
+  /** The scans of all loops, for readiness and metrics. */
   readonly scans = new Scans();
   private readonly logger = new Logger('Database');
   private readonly components: Array<{ component: string; migrations: readonly Migration[]; isUsers: boolean }> = [];
@@ -49,7 +48,7 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
   private opening: Promise<void> = Promise.resolve();
   private readonly clock = new DatabaseClock(() => this.own);
   private name = '';
-  /** Why it does not open, where that will not pass by itself; empty otherwise. */
+  /** The permanent reason why the database does not open. Empty otherwise. */
   problem = '';
   private pools: Pools | undefined;
   private readonly readers: SidePool;
@@ -64,76 +63,79 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
     this.readers = new SidePool(source, READS);
   }
 
-  /** The library's own pool: scans, marks and recovery. Only valid once ready. */
+  /** The own pool of the library: scans, marks and recovery. Valid once ready. */
   get own(): SessionPool {
     return this.opened.own;
   }
 
-  /** For lists that people ask for and that may read much: beside all other pools. Only valid once migrated. */
+  /** The pool for large lists of operators, separate from all other pools. Valid once migrated. */
   get reads(): SidePool {
     if (!this.isMigrated) throw notOpen();
     return this.readers;
   }
 
-  /** Transactions that the library begins for the user's code. Only valid once ready. */
+  /** The transactions that the library starts for user code. Valid once ready. */
   get work(): WorkTransactions {
     return this.opened.work;
   }
 
-  /** How many transactions of `work` may be open at once. Only valid once ready. */
+  /** The maximum number of open transactions of `work`. Valid once ready. */
   get workSize(): number {
     return this.opened.workSize;
   }
 
-  /** Keeps the user's code on the transaction that it was given. Only valid once ready. */
+  /** Keeps user code inside its transaction. Valid once ready. */
   get guard(): StrayGuard {
     return this.opened.guard;
   }
 
-  /** What a session of the library's needs so that statements of the user's mean the same there. Only valid once ready. */
+  /** The session settings that give statements of the user the same meaning on a library session. Valid once ready. */
   get userSession(): UserSession {
     return this.opened.userSession;
   }
 
   /**
-   * Registers a component's schema; call before the application starts. `isUsers`: its statements are the user's.
-   * @throws DtxError when the database has been migrated already, or other migrations have the name of this component
+   * Registers the schema of a component before the application starts. `isUsers`: the statements belong to the user.
+   * @throws DtxError if the database is already migrated, or if the component name is taken by other migrations
    */
   addMigrations(component: string, migrations: readonly Migration[], { isUsers = false } = {}): void {
     const known = this.components.find((one) => one.component === component);
-    // The record of what was applied is kept by name: the versions of one would pass for those of the other.
+    // `dtx_schema_version` records versions by component name. Equal names would mix the versions of two components.
     if (known && known.migrations !== migrations)
-      throw new DtxError(`two components have migrations under the name ${component}: one of them must be renamed`);
-    if (this.isMigrated) throw new DtxError(`migrations of ${component} came after the database was migrated`);
+      throw new DtxError(`cannot register migrations: two components have the name "${component}"; rename one of them`);
+    if (this.isMigrated)
+      throw new DtxError(
+        `cannot register migrations of "${component}": the database is already migrated; register them before the application starts`,
+      );
     if (!known) this.components.push({ component, migrations, isUsers });
   }
 
-  /** Calls back once the database is open and migrated; at once if it already is. */
+  /** Calls the listener when the database is open and migrated, or at once if it already is. */
   onReady(listener: () => void): void {
     if (this.ready) listener();
     else this.listeners.push(listener);
   }
 
-  /** A table of the library's, for a session whose default database may be another one. */
+  /** A library table with its database name, for a session with another default database. */
   tableIn(table: string): string {
     return `\`${this.name.replaceAll('`', '``')}\`.${table}`;
   }
 
   /**
-   * Milliseconds since the epoch by the database's clock, as last read; good for ids and views, never for claims. The
-   * clock of this machine may be wrong or jump: it has no part in this.
+   * The database time in milliseconds since the epoch, as last read. For ids and views, not for claims. The clock of
+   * this machine may be wrong and is not used.
    */
   nowMs(): number {
     return this.clock.nowMs();
   }
 
-  /** The same, read from the database now: for what is decided by it. */
+  /** Reads the database time now, for decisions that depend on it. */
   async readNowMs(): Promise<number> {
     await this.clock.read();
     return this.nowMs();
   }
 
-  /** How long ago an id was made, in milliseconds; undefined for one that does not tell. */
+  /** The age of an id in milliseconds. Undefined for an id without a time. */
   ageMs(id: string): number | undefined {
     const madeAt = idTimeMs(id);
     return madeAt === undefined ? undefined : this.nowMs() - madeAt;
@@ -144,11 +146,11 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
   }
 
   /**
-   * Whether an error came because the database is away. Asked of the database itself: a handler may throw a refused
-   * connection of its own, and that is a failed attempt.
+   * Whether the database caused an error by being unavailable. A ping of the database decides, because a handler may
+   * throw a refused connection of its own. That is a failed attempt.
    */
   async isAway(error: unknown): Promise<boolean> {
-    // Of another DataSource it is the handler's own affair.
+    // An unavailable other DataSource is a handler failure.
     if (error instanceof DatabaseUnavailable) return error.of === undefined || error.of === this.source;
     if (!isUnavailable(error)) return false;
     const limit = sleep(PING_LIMIT_MS, true, { ref: false });
@@ -174,7 +176,7 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
   }
 
   async onApplicationShutdown(): Promise<void> {
-    // A server that is frozen while its tables are looked at must not hold up the stop.
+    // A server that hangs during the migration must not delay the stop.
     await Promise.race([this.opening, sleep(this.options.drainMs, undefined, { ref: false })]);
     await Promise.all([this.pools?.own.end(), this.pools?.work.end(), this.readers.end()]);
   }
@@ -199,11 +201,11 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
     }
   }
 
-  /** Once for each reason: it is tried again, since a person may change the server meanwhile. */
+  /** Logs each reason once. The open is retried, because an operator may correct the server. */
   private complain(reason: string): void {
     if (this.problem === reason) return;
     this.problem = reason;
-    this.logger.error(`cannot use the database: ${reason}`);
+    this.logger.error(`cannot use the database, retrying: ${reason}`);
   }
 
   private get opened(): Pools {
@@ -223,7 +225,7 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
     await this.clock.read();
   }
 
-  /** On a connection that is not used again: what a migration does to its session ends with it. */
+  /** Migrates on a connection that is closed afterwards, so its session settings end with it. */
   private async migrate({ component, migrations, isUsers }: (typeof this.components)[number]): Promise<void> {
     const { own, workPool } = this.opened;
     const tap = await (isUsers ? workPool : own).acquire();
@@ -235,7 +237,7 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
   }
 }
 
-/** Before the database was open for the first time, a refused account is a wrong setting. */
+/** Whether the error is temporary. Before the first open, a rejected account is a wrong setting. */
 function willPass(error: unknown): boolean {
   const root = error instanceof DatabaseUnavailable ? error.cause : error;
   return (isDatabaseAway(root) || isStarved(root)) && !isAccountRefused(root);

@@ -4,28 +4,28 @@ import { isOnSavepoint, Savepoints } from './savepoints.js';
 import type { Statement } from './statement.js';
 import type { Tap } from './tap.js';
 
-/** Set with BEGIN, released with COMMIT: gone with whatever transaction it was set in. Nobody else takes these names. */
+/** The savepoint that identifies the transaction: set with BEGIN, released with COMMIT. Its name is reserved. */
 export const BEGUN = 'dtx_begun';
 const PROBE = 'dtx_probe';
-/** Flags in the server's answers (MySQL source documentation, "Status Flags"). */
+/** Status flags in the answers of the server (MySQL source documentation, "Status Flags"). */
 const IN_TRANSACTION = 1;
 const AUTOCOMMIT = 2;
 
 /**
- * What is known of a transaction on the server, from the server's own words: whether it is still the one that was begun.
- * The status in each answer tells at no cost whether one is open, the savepoint whether it is this one.
+ * Tracks from the answers of the server whether the open transaction is still the original one. The status flag in each
+ * answer shows whether any transaction is open. The savepoint BEGUN shows whether it is the original one.
  */
 export class Evidence {
-  /** Why nothing more is let through: the deadlock itself, or what has ended the transaction. */
+  /** The reason why further statements are rejected: the deadlock, or the statement that ended the transaction. */
   failure: unknown;
-  /** The first statement that has failed. */
+  /** The error of the first failed statement. */
   firstError: unknown;
-  /** The first one that says nothing of the work: the server takes no writes, or lacks a resource. */
+  /** The first error outside the work, such as a read-only server or a full disk. */
   passing: unknown;
   readonly savepoints = new Savepoints();
   private isDoubted = false;
   private needsSavepoint = false;
-  /** As of the last answer that had one. */
+  /** The status flags of the last answer that had them. */
   private status: number | undefined;
 
   constructor(private readonly tap: Tap) {}
@@ -34,28 +34,28 @@ export class Evidence {
     return this.failure instanceof TransactionEnded && this.failure.isCommittedInPart;
   }
 
-  /** The savepoint was set with the begin. */
+  /** Notes that the savepoint was set with the begin. */
   begun(): void {
     this.needsSavepoint = true;
     this.savepoints.add(BEGUN);
   }
 
-  /** From now on the savepoint is there. @throws TransactionEnded when there is no transaction that it could be in */
+  /** Requires the savepoint from now on. @throws TransactionEnded if no transaction is open */
   async demandSavepoint(): Promise<void> {
     this.needsSavepoint = true;
     await this.keepSavepoint();
     if (this.failure !== undefined) throw this.failure;
   }
 
-  /** Sets the savepoint where it is missing: at first, or when it has gone with an older one of the user's. */
+  /** Sets a missing savepoint: at first, or after a rollback to an older savepoint of the user. */
   async keepSavepoint(): Promise<void> {
     if (!this.needsSavepoint || this.failure !== undefined || this.savepoints.has(BEGUN)) return;
     const { serverStatus } = await this.tap.ask<Status>(`SAVEPOINT ${BEGUN}`);
-    if ((serverStatus & IN_TRANSACTION) === 0) this.failure = inPart('it was over before');
+    if ((serverStatus & IN_TRANSACTION) === 0) this.failure = inPart('it had ended before');
     else this.savepoints.add(BEGUN);
   }
 
-  /** The answer to a statement of the user's. */
+  /** Evaluates the answer to a statement of the user. */
   note(statement: Statement, error: unknown, result: unknown): void {
     if (error) {
       this.failed(error);
@@ -68,7 +68,7 @@ export class Evidence {
     if (isOnSavepoint(statement)) this.savepoints.follow(statement);
   }
 
-  /** A statement has ended the transaction, as its text says. */
+  /** Notes that a statement ended the transaction, according to its text. */
   ended(statement: Statement): void {
     this.failure ??= inPart(`${'what' in statement ? statement.what : 'a statement'} has ended it`);
   }
@@ -81,30 +81,30 @@ export class Evidence {
     else if (effect !== 'none') this.isDoubted = true;
   }
 
-  /** @throws what has ended the transaction */
+  /** @throws the reason that ended the transaction */
   async mustBeAlive({ everyErrorEnds }: { everyErrorEnds: boolean }): Promise<void> {
     if (this.isDoubted && this.failure === undefined) {
-      // An error does not say whether it has ended the transaction. The answer to another statement does.
+      // The error does not show whether the transaction ended. The status flag of another answer does.
       if (((await this.ask()) & IN_TRANSACTION) === 0)
-        this.failure = new TransactionEnded('a statement has failed and has rolled it back');
+        this.failure = new TransactionEnded('a failed statement has rolled it back');
       this.isDoubted = false;
     }
     if (this.failure !== undefined) throw this.failure;
     if (everyErrorEnds && this.firstError !== undefined && !isDuplicateKey(this.firstError)) throw this.firstError;
   }
 
-  /** SET autocommit commits when it was off. */
+  /** Whether autocommit is on. SET autocommit commits if it was off. */
   async hasAutocommit(): Promise<boolean> {
     this.status ??= await this.ask();
     return (this.status & AUTOCOMMIT) !== 0;
   }
 
-  /** Before a statement whose inside cannot be seen. */
+  /** Sets a probe savepoint before a statement with unknown content. */
   async setProbe(): Promise<void> {
     await this.tap.ask(`SAVEPOINT ${PROBE}`);
   }
 
-  /** After it: only the same transaction still has the savepoint that was set just before. */
+  /** Releases the probe savepoint. It exists only in the same transaction. */
   async takeProbe(what: string): Promise<void> {
     await this.tap.ask(`RELEASE SAVEPOINT ${PROBE}`).catch((error) => {
       if (effectOf(error) === 'no savepoint') this.failure ??= inPart(`${what} has ended it`);
@@ -112,17 +112,17 @@ export class Evidence {
     });
   }
 
-  /** Sends a statement that releases BEGUN first. @throws TransactionEnded when BEGUN is gone */
+  /** Sends a statement that first releases BEGUN. @throws TransactionEnded if BEGUN is missing */
   async confirm(statement: string): Promise<void> {
     await this.tap.ask(statement).catch((error) => {
       this.failed(error);
       if (effectOf(error) !== 'no savepoint') throw error;
-      this.failure = inPart('the savepoint that was set at its begin is gone');
+      this.failure = inPart('its savepoint dtx_begun is missing');
       throw this.failure;
     });
   }
 
-  /** TypeORM's form of the error that has ended it, as the user's code knows errors. */
+  /** Replaces the stored driver error by the error of TypeORM, which user code sees. */
   rename(error: unknown): void {
     const { driverError } = error as { driverError?: unknown };
     if (driverError === undefined || driverError instanceof DtxError) return;
@@ -139,12 +139,12 @@ interface Status {
   readonly serverStatus: number;
 }
 
-/** What came before it may be committed, and what came after as well. */
+/** Earlier and later statements may be committed. */
 function inPart(why: string): TransactionEnded {
   return new TransactionEnded(why, { isCommittedInPart: true });
 }
 
-/** In the answers of a statement, or of several: rows come without one. */
+/** Returns the status flags in the answers of one or several statements. Rows have none. */
 function statusesIn(result: unknown): Status[] {
   const all = Array.isArray(result) ? result : [result];
   return all.filter((one) => typeof one?.serverStatus === 'number' && 'affectedRows' in one);

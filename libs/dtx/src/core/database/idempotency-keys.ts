@@ -12,24 +12,24 @@ import type { Migration } from './migrate.js';
 import type { Sql } from './sql.js';
 import { joinTransaction } from './transaction.js';
 
-/** The same key came with another body. */
+/** The key was used before with another body. */
 export class IdempotencyKeyReused extends DtxError {}
-/** The first call with this key is still running: whether it succeeds is not known yet. */
+/** The first call with this key is still running, so its outcome is unknown. Retryable. */
 export class IdempotencyKeyBusy extends DtxError {}
 
 export interface KeyClaim {
-  /** Keys are scoped to it, for example `POST /orders`. */
+  /** The scope of the key, such as `POST /orders`. */
   readonly route: string;
   readonly key: string;
-  /** The request's body; compared by content, whatever the order of its fields. */
+  /** The request body, compared by content and independent of field order. */
   readonly body: unknown;
-  /** What the key stands for from now on. */
+  /** The gid of the transaction that the key identifies. */
   readonly gid: string;
 }
 
 export type KeyOwner = { first: true } | { first: false; gid: string; outcome: unknown };
 
-/** As long as its columns are. */
+/** The lengths of the columns. */
 const ROUTE_CHARS_MAX = 64;
 const KEY_BYTES_MAX = 255;
 
@@ -53,8 +53,9 @@ const migrations: Migration[] = [
 ];
 
 /**
- * One effect per key: the key's row is written in the very transaction that makes the effect exist, so that a caller
- * who lost the answer finds out with the same key whether it happened.
+ * Gives each Idempotency-Key one effect. The row of the key is written in the transaction of the effect. A caller that
+ * lost the answer repeats the call with the same key. If the process dies before the commit, key and effect are both
+ * missing.
  */
 @Injectable()
 export class IdempotencyKeys implements OnModuleInit {
@@ -65,8 +66,8 @@ export class IdempotencyKeys implements OnModuleInit {
   }
 
   /**
-   * Claims a key, or tells what it already stands for. While the transaction of the first call is open this waits,
-   * up to the session's lock wait.
+   * Claims a key, or returns its existing owner. While the transaction of the first call is open, the claim waits up to
+   * the lock wait of the session.
    * @throws IdempotencyKeyReused, IdempotencyKeyBusy, TransactionRequired
    */
   async claim(tx: EntityManager, claim: KeyClaim): Promise<KeyOwner> {
@@ -80,14 +81,17 @@ export class IdempotencyKeys implements OnModuleInit {
       const first = await insertFirst(scope, this.table, row).catch(clockStopped);
       return first ? { first } : await this.owner(scope, claim, fingerprint);
     } catch (error) {
-      if (isLockWait(error)) throw new IdempotencyKeyBusy('the first call with this Idempotency-Key is still running');
+      if (isLockWait(error))
+        throw new IdempotencyKeyBusy(
+          'the first call with this Idempotency-Key is still running; retry later with the same key',
+        );
       throw error;
     }
   }
 
   /**
-   * What a key stands for, as far as that is committed; null for a key that nobody has used. For who can answer a
-   * repetition from its own database, and must not need more than that. It only reads: the claim is what decides.
+   * Returns the committed owner of a key, or null for an unused key. For callers that can answer a repetition from
+   * their own database. It only reads. `claim` decides.
    * @throws IdempotencyKeyReused
    */
   async find({ route, key, body }: Omit<KeyClaim, 'gid'>): Promise<{ gid: string; outcome: unknown } | null> {
@@ -97,9 +101,10 @@ export class IdempotencyKeys implements OnModuleInit {
   }
 
   /**
-   * Stores an outcome beside the key, for what leaves no other trace (a refusal). Once: a caller may have been told it.
-   * @throws DtxError when the key was not claimed or has an outcome, or when the outcome is not JSON or is too large;
-   *   TransactionRequired
+   * Stores an outcome with the key, for results without another trace, such as a refusal. Only once, because a caller
+   * may know it.
+   * @throws DtxError if the key is not claimed or has an outcome, or if the outcome is not JSON or is too large
+   * @throws TransactionRequired
    */
   async settle(
     tx: EntityManager,
@@ -111,41 +116,41 @@ export class IdempotencyKeys implements OnModuleInit {
     const statement = `UPDATE ${this.table} SET outcome = ? WHERE route = ? AND idempotency_key = ? AND outcome IS NULL`;
     const { affectedRows } = await scope.query(statement, [json, route, Buffer.from(key)]);
     if (affectedRows !== 1)
-      throw new DtxError(`cannot settle an Idempotency-Key of ${route}: it was not claimed, or has an outcome already`);
+      throw new DtxError(`cannot settle an Idempotency-Key of ${route}: it is not claimed or already has an outcome`);
   }
 
   private get table(): string {
     return this.database.tableIn('dtx_idempotency');
   }
 
-  /** The outcome as hex: the session may give texts in a character set that has no such letters. */
+  /** The outcome as hex, because the character set of the session may lack its letters. */
   private get selectKey(): string {
     return `SELECT fingerprint, gid, HEX(CAST(outcome AS CHAR CHARACTER SET utf8mb4)) AS outcome FROM ${this.table}
       WHERE route = ? AND idempotency_key = ?`;
   }
 
-  /** The locking read sees the winner's row whatever the isolation level, and whatever this snapshot saw before. */
+  /** The locking read sees the committed row in any isolation level and after any earlier snapshot. */
   private async owner(sql: Sql, { route, key }: KeyClaim, fingerprint: string): Promise<KeyOwner> {
     const rows: KeyRow[] = await sql.query(`${this.selectKey} LOCK IN SHARE MODE`, [route, Buffer.from(key)]);
     if (!rows[0])
-      throw new IdempotencyKeyBusy('the first call with this Idempotency-Key has just ended: repeat this one');
+      throw new IdempotencyKeyBusy('the first call with this Idempotency-Key has just ended; retry with the same key');
     return { first: false, ...standsFor(rows[0], fingerprint) };
   }
 }
 
 /**
- * Refuses what its columns would not hold as it is, whatever the session makes of that: a key that is cut short would
- * stand for another one, and one route with a space behind it is the same route to the server.
+ * Rejects a route or key that its column would change in some session. A truncated key would equal another key. The
+ * server ignores trailing spaces of a route.
  * @throws DtxError
  */
 function assertKey({ route, key }: Pick<KeyClaim, 'route' | 'key'>): void {
   if (!/^[!-~]([ -~]{0,62}[!-~])?$/.test(route))
     throw new DtxError(
-      `a route is 1 to ${ROUTE_CHARS_MAX} ASCII characters without spaces around them, got ${JSON.stringify(route).slice(0, 80)}`,
+      `invalid Idempotency-Key route: expected 1 to ${ROUTE_CHARS_MAX} ASCII characters without spaces around them, got ${JSON.stringify(route).slice(0, 80)}`,
     );
   const bytes = Buffer.byteLength(key);
   if (bytes < 1 || bytes > KEY_BYTES_MAX)
-    throw new DtxError(`an Idempotency-Key has 1 to ${KEY_BYTES_MAX} bytes, got ${bytes}`);
+    throw new DtxError(`invalid Idempotency-Key: expected 1 to ${KEY_BYTES_MAX} bytes, got ${bytes}`);
 }
 const OUTCOME = { whole: 'outcome', misfit: 'outcome does not fit an Idempotency-Key' };
 const OUTCOME_MAX_BYTES = 256 * 1024;
@@ -161,7 +166,8 @@ function standsFor(
   { fingerprint: known, gid, outcome }: KeyRow,
   fingerprint: string,
 ): { gid: string; outcome: unknown } {
-  if (known !== fingerprint) throw new IdempotencyKeyReused('this Idempotency-Key was used with another body');
+  if (known !== fingerprint)
+    throw new IdempotencyKeyReused('this Idempotency-Key was used with another body; use a new key');
   return { gid, outcome: outcome === null ? null : JSON.parse(Buffer.from(outcome, 'hex').toString()) };
 }
 

@@ -6,10 +6,9 @@ import { type Sql } from './sql.js';
 import { sqlOf } from './sql-of.js';
 
 /**
- * At most once: inserts a row under a unique key in the transaction of the effect. The first writer wins.
- * Returns false when another was first. While that other transaction is open the call waits, and a lock wait
- * timeout (1205) is thrown: unknown, never "absent". A plain INSERT, since INSERT IGNORE would also swallow a value
- * that is too long or of the wrong type.
+ * Inserts a row under a unique key in the transaction of the effect, so that the effect happens at most once. Returns
+ * false if the key exists. While the other transaction is open, the call waits. A lock wait timeout (1205) is thrown.
+ * The result is unknown, never "absent". INSERT IGNORE is not used, because it also hides invalid values.
  */
 export async function insertFirst(tx: EntityManager | Sql, table: string, row: Values): Promise<boolean> {
   const { statement, values } = insertOf(table, row);
@@ -22,22 +21,22 @@ export async function insertFirst(tx: EntityManager | Sql, table: string, row: V
   }
 }
 
-/** A row by its columns. Times are written in UTC. */
+/** The columns of a row. Times are written in UTC. */
 export type Values = Readonly<Record<string, SqlValue>>;
 
-/** The statement of `insertFirst`, for who sends it with others. */
+/** The statement of `insertFirst`, for a caller that combines it with other statements. */
 export function insertOf(table: string, row: Values): { statement: string; values: SqlValue[] } {
   const columns = Object.keys(row);
   const places = columns.map(() => '?').join(', ');
   return { statement: `INSERT INTO ${table} (${columns.join(', ')}) VALUES (${places})`, values: Object.values(row) };
 }
 
-/** The database's own clock as a value of `insertFirst`. */
+/** The database clock as a value of `insertFirst`. */
 export const NOW = new SqlExpression('UTC_TIMESTAMP(3)');
 
 /**
- * The same in a session of the user's. One that has set the variable `timestamp` stops the clock of its statements: then
- * this is NULL, which no such column takes (1048), instead of a time at which nobody would look for the row.
+ * The database clock in a session of the user. A session that sets the variable `timestamp` stops its clock. The
+ * expression is then NULL, which the column rejects (1048).
  */
 export const NOW_IN_ANY_SESSION = new SqlExpression(
   'IF(ABS(TIMESTAMPDIFF(MINUTE, NOW(), SYSDATE())) < 10, UTC_TIMESTAMP(3), NULL)',
@@ -45,10 +44,11 @@ export const NOW_IN_ANY_SESSION = new SqlExpression(
 
 const COLUMN_CANNOT_BE_NULL = 1048;
 
-/** Says what NOW_IN_ANY_SESSION has found, in words. */
+/** Explains the error 1048 of NOW_IN_ANY_SESSION. */
 export function clockStopped(error: unknown): never {
   if (errnoOf(error) !== COLUMN_CANNOT_BE_NULL) throw error;
-  const message = 'this session has set the variable `timestamp`, which stops its clock: SET timestamp = DEFAULT';
+  const message =
+    'the clock of this session is stopped: the session has set the variable `timestamp`; run SET timestamp = DEFAULT';
   throw new DtxError(message, { cause: error });
 }
 

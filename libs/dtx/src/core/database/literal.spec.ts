@@ -27,23 +27,23 @@ describe('bind', () => {
     ).toBe(`VALUES (_utf8mb4'a', 1), (_utf8mb4'b', NULL)`);
   });
 
-  test('writes a time as UTC, whatever the zone of the process is', () => {
+  test('writes a time as UTC in any zone of the process', () => {
     expect(bind('?', [new Date(Date.UTC(2026, 0, 2, 3, 4, 5, 6))])).toBe(`_utf8mb4'2026-01-02 03:04:05.006'`);
   });
 
-  test('a question mark inside a value is not a place for the next one', () => {
+  test('ignores a question mark inside a value', () => {
     expect(bind('? ?', ['?', 1])).toBe(`_utf8mb4'?' 1`);
   });
 
-  test.each([[[]], [['a', 'b']]])('refuses %j values for one place', (values) => {
+  test.each([[[]], [['a', 'b']]])('rejects %j values for one place', (values) => {
     expect(() => bind('?', values)).toThrow('1 places');
   });
 
-  test.each([Number.NaN, 1.5, 2 ** 60, undefined, {}, []])('refuses %s', (value) => {
+  test.each([Number.NaN, 1.5, 2 ** 60, undefined, {}, []])('rejects %s', (value) => {
     expect(() => bind('?', [value as never])).toThrow();
   });
 
-  test('no text can leave its literal: outside of quotes there is nothing of it but hex digits', () => {
+  test('keeps any text inside its literal: only hex digits appear outside of quotes', () => {
     fc.assert(
       fc.property(
         fc.string({ unit: fc.oneof(character, fc.constantFrom("'", '\\', '"', '\0')), maxLength: 40 }),

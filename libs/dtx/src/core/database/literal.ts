@@ -1,39 +1,37 @@
 import { DtxError } from '../errors/errors.js';
 
-/** A value that the database computes. Never made of anything that came from outside. */
+/** An expression that the database computes. Never made from external input. */
 export class SqlExpression {
   constructor(readonly sql: string) {}
 }
 
 export type SqlScalar = string | number | bigint | boolean | Date | Buffer | null | SqlExpression;
-/** What may stand for a `?`: a value, a list of values for `IN (?)`, or rows of values for `VALUES ?`. */
+/** The value of a `?`: a scalar, a list for `IN (?)`, or rows for `VALUES ?`. */
 export type SqlValue = SqlScalar | readonly SqlScalar[] | ReadonlyArray<readonly SqlScalar[]>;
 
-/** Printable ASCII without quote and backslash: the same text between quotes under every `sql_mode` and character set. */
+/** Printable ASCII without quote and backslash. It reads the same under every `sql_mode` and character set. */
 const PLAIN = /^[ !-&(-[\]-~]+$/;
 
 /**
- * Puts values into a statement of the library as literals that mean the same in every session. The driver writes text with
- * backslashes, which a session with NO_BACKSLASH_ESCAPES reads as part of the text, and dates in the zone of its own
- * options. The session belongs to the user here, so nothing in the statement may depend on it: text that is not plain
- * goes as hex with its character set beside it, and times as UTC, which all columns of the library hold.
- * The statement itself is a constant of this library, and has a `?` only where a value goes.
- * Without values it is sent as it is.
- * @throws DtxError when the number of values is wrong, or a value cannot be a literal
+ * Writes values into a library statement as literals with the same meaning in every session. The session may belong to
+ * the user. mysql2 escapes with backslashes, which NO_BACKSLASH_ESCAPES changes, and writes dates in the zone of its
+ * options. So other text is written as hex with its character set, and times as UTC. The statement is a constant of
+ * this library, with a `?` only for each value. Without values it is unchanged.
+ * @throws DtxError if the number of values is wrong, or a value has no literal
  */
 export function bind(statement: string, values?: readonly SqlValue[]): string {
   if (values === undefined) return statement;
   const parts = statement.split('?');
   if (parts.length !== values.length + 1)
     throw new DtxError(
-      `statement with ${parts.length - 1} places got ${values.length} values: ${statement.slice(0, 80)}`,
+      `cannot bind SQL: ${parts.length - 1} places and ${values.length} values: ${statement.slice(0, 80)}`,
     );
   return parts.map((part, index) => (index === 0 ? part : literal(values[index - 1]!) + part)).join('');
 }
 
 function literal(value: SqlValue): string {
   if (!isList(value)) return scalar(value as SqlScalar);
-  if (value.length === 0) throw new DtxError('an empty list cannot be written in SQL');
+  if (value.length === 0) throw new DtxError('cannot bind SQL: empty list');
   const items = value as ReadonlyArray<SqlScalar | readonly SqlScalar[]>;
   return items.map((item) => (isList(item) ? `(${item.map(scalar).join(', ')})` : scalar(item))).join(', ');
 }
@@ -48,16 +46,16 @@ function scalar(value: SqlScalar): string {
   if (typeof value === 'string') return quoted(value);
   if (typeof value === 'boolean') return value ? '1' : '0';
   if (typeof value === 'bigint' || Number.isSafeInteger(value)) return String(value);
-  throw new DtxError(`not a value that SQL can be given: ${String(value).slice(0, 40)}`);
+  throw new DtxError(`cannot bind SQL: unsupported value ${String(value).slice(0, 40)}`);
 }
 
-/** How many bytes a text or a body is in a statement, at the least. */
+/** The minimum number of bytes of a text or a body in a statement. */
 export function literalBytes(value: string | Buffer): number {
   const bytes = Buffer.byteLength(value);
   return typeof value === 'string' && PLAIN.test(value) ? bytes : 2 * bytes;
 }
 
-/** The character set stands beside the text: what the session says about its client's does not count then. */
+/** Adds the character set to the literal, so that the client character set of the session does not matter. */
 function quoted(text: string): string {
   return PLAIN.test(text) ? `_utf8mb4'${text}'` : `_utf8mb4 X'${Buffer.from(text).toString('hex')}'`;
 }

@@ -5,8 +5,8 @@ import { bind } from './literal.js';
 import type { Tap } from './tap.js';
 
 /**
- * One step of a schema's history. DDL commits by itself on MySQL and MariaDB, so each statement must be idempotent:
- * a process that dies between two of them leaves the version unrecorded, and the next start repeats all of them.
+ * One version of a schema. DDL commits implicitly on MySQL and MariaDB, so each statement must be idempotent. If the
+ * process dies between two statements, the version is not recorded and the next start repeats all of them.
  */
 export interface Migration {
   readonly version: number;
@@ -15,36 +15,36 @@ export interface Migration {
 }
 
 /**
- * A statement that cannot run twice, such as ALTER TABLE. `unless` is a SELECT that gives a row once the statement has
- * taken effect. The statement must be atomic: both servers undo an ALTER TABLE that was interrupted.
+ * A statement that is not idempotent, such as ALTER TABLE. `unless` is a SELECT that returns a row after the statement
+ * has taken effect. The statement must be atomic. Both servers undo an interrupted ALTER TABLE.
  */
 export interface Once {
   readonly unless: string;
   readonly sql: string;
 }
 
-/** The `unless` of a statement that adds a column to a table. Names are constants, never input. */
+/** The `unless` of a statement that adds a column. Names are constants, never input. */
 export function hasColumn(table: string, column: string): string {
   return `SELECT 1 AS found FROM information_schema.columns
     WHERE table_schema = DATABASE() AND table_name = '${table}' AND column_name = '${column}'`;
 }
 
-/** The `unless` of a statement that adds an index to a table. Names are constants, never input. */
+/** The `unless` of a statement that adds an index. Names are constants, never input. */
 function hasIndex(table: string, index: string): string {
   return `SELECT 1 AS found FROM information_schema.statistics
     WHERE table_schema = DATABASE() AND table_name = '${table}' AND index_name = '${index}' LIMIT 1`;
 }
 
 /**
- * An index for a table of any size: both servers build it while others read and write the table, which costs them a lock
- * of the table at its beginning and at its end.
+ * Adds an index to a table of any size, while other sessions read and write it. The servers lock the table only at the
+ * beginning and at the end.
  */
 export function addIndexOnce(table: string, index: string, columns: string): Once {
   const sql = `ALTER TABLE ${table} ADD INDEX ${index} (${columns}), ALGORITHM=INPLACE, LOCK=NONE`;
   return { unless: hasIndex(table, index), sql };
 }
 
-/** Gives an index of a table other columns, under the same name. One statement, so the table is never without it. */
+/** Replaces the columns of an index under the same name. One statement, so the table always has the index. */
 export function widenIndexOnce(table: string, index: string, columns: string): Once {
   const unless = `SELECT 1 AS found FROM information_schema.statistics WHERE table_schema = DATABASE()
     AND table_name = '${table}' AND index_name = '${index}'
@@ -55,30 +55,30 @@ export function widenIndexOnce(table: string, index: string, columns: string): O
 
 const LOCK_WAIT_SECONDS = 60;
 /**
- * How long a statement waits for transactions that have the table open. Everybody else waits behind it meanwhile, so it
- * gives up soon. The start repeats the migration.
+ * Wait in seconds for transactions that use the table. Other sessions queue behind it, so it is short. The next start
+ * repeats the migration.
  */
 const TABLE_WAIT_SECONDS = 5;
 
 /**
- * One connection that only a migration uses. `limitMs`: how long the answer may take, where that is not the usual limit of
- * the connection. 0: as long as it likes.
+ * A connection for a migration. `limitMs` overrides the statement limit of the connection in milliseconds. 0: no limit.
  */
 type Query = (sql: string, limitMs?: number) => Promise<Array<Record<string, unknown>>>;
-/** Building an index takes as long as its table is large. */
+/** The time to build an index depends on the table size. */
 const NO_LIMIT = 0;
 
 /**
- * Brings the schema of one component up to date. Several instances may do it at once: a named lock of the server
- * lets one through, and is released by the server itself if its holder dies. A component that is up to date is only looked
- * at: rights on rows are enough for that.
- * @throws DtxError when another instance holds the lock for longer than a minute, or the account lacks a right
+ * Migrates the schema of one component. Concurrent instances take turns through a named lock, which the server releases
+ * if its holder dies. An up-to-date component is only read, which needs no DDL rights.
+ * @throws DtxError if another instance holds the lock for more than a minute, or the account lacks a right
  */
 async function migrateOn(query: Query, component: string, migrations: readonly Migration[]): Promise<void> {
   if (missingOf(migrations, await recorded(query, component)).length === 0) return;
   const [row] = await query(`SELECT GET_LOCK(${LOCK}, ${LOCK_WAIT_SECONDS}) AS got`, 1_000 * (LOCK_WAIT_SECONDS + 5));
   if (Number(row!.got) !== 1)
-    throw new DtxError(`another instance has held the migration lock for ${LOCK_WAIT_SECONDS} s`);
+    throw new DtxError(
+      `cannot migrate "${component}": another instance has held the migration lock for ${LOCK_WAIT_SECONDS} s`,
+    );
   try {
     await apply(query, component, migrations);
   } finally {
@@ -88,7 +88,7 @@ async function migrateOn(query: Query, component: string, migrations: readonly M
 
 const LOCK = `CONCAT('dtx-migrate:', LEFT(SHA2(DATABASE(), 256), 40))`;
 
-/** The same over a connection that is not used again: what a migration does to its session ends with it. */
+/** Migrates over a connection that is closed afterwards, so its session settings end with it. */
 export async function migrateOver(tap: Tap, component: string, migrations: readonly Migration[]): Promise<void> {
   const usualMs = tap.limitMs;
   await tap.ask(`SET SESSION lock_wait_timeout = ${TABLE_WAIT_SECONDS}`);
@@ -99,7 +99,7 @@ export async function migrateOver(tap: Tap, component: string, migrations: reado
   await migrateOn(query, component, migrations);
 }
 
-/** The same for a DataSource, on a connection of its pool, which gets its own lock wait back. */
+/** Migrates on a pooled connection of a DataSource and restores its lock wait. */
 export async function migrate(source: DataSource, component: string, migrations: readonly Migration[]): Promise<void> {
   const runner = source.createQueryRunner();
   try {
@@ -116,7 +116,7 @@ export async function migrate(source: DataSource, component: string, migrations:
   }
 }
 
-/** Under the migration lock: between the look and the statement no other instance runs it. */
+/** Runs one statement. The migration lock keeps other instances out between the check and the statement. */
 async function run(query: Query, statement: string | Once): Promise<void> {
   if (typeof statement === 'string') await query(statement, NO_LIMIT);
   else if ((await query(statement.unless)).length === 0) await query(statement.sql, NO_LIMIT);
@@ -146,7 +146,7 @@ const VERSIONS_SQL = `CREATE TABLE IF NOT EXISTS dtx_schema_version (
     component VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL, version INT NOT NULL, name VARCHAR(128) NOT NULL,
     applied_at DATETIME(3) NOT NULL, PRIMARY KEY (component, version)) ENGINE=InnoDB`;
 
-/** The versions that this database has; null where it has no table of them yet. */
+/** The recorded versions. Null if the table `dtx_schema_version` does not exist. */
 async function recorded(query: Query, component: string): Promise<ReadonlySet<number> | null> {
   const select = bind('SELECT version FROM dtx_schema_version WHERE component = ?', [component]);
   try {
@@ -158,7 +158,7 @@ async function recorded(query: Query, component: string): Promise<ReadonlySet<nu
   }
 }
 
-/** In the order of their versions. */
+/** The missing migrations in the order of their versions. */
 function missingOf(migrations: readonly Migration[], done: ReadonlySet<number> | null): Migration[] {
   return migrations.filter(({ version }) => !done?.has(version)).sort((a, b) => a.version - b.version);
 }
@@ -167,7 +167,7 @@ const NO_SUCH_TABLE = 1146;
 /** Access denied: to a database, a command on a table, a column, a global privilege, a routine. */
 const NO_RIGHT = new Set([1044, 1142, 1143, 1227, 1370]);
 
-/** @throws DtxError where the account lacks a right; the server's text names the right and the table */
+/** @throws DtxError if the account lacks a right. The text of the server names the right and the table. */
 async function withRight<T>(what: string, ask: () => Promise<T>): Promise<T> {
   try {
     return await ask();

@@ -11,22 +11,25 @@ import { WorkTransactions } from './work-transactions.js';
 const OWN_SILENCE_SECONDS = 8;
 const QUEUE_MAX = 10_000;
 
-/** What runs on sessions of the library's: see `docs/sessions.md`. */
+/** The pools with library sessions, and their users (docs/sessions.md). */
 export interface Pools {
   readonly own: SessionPool;
   readonly workPool: SessionPool;
-  /** Connections of `workPool` at the most. */
+  /** The maximum number of connections of `workPool`. */
   readonly workSize: number;
   readonly work: WorkTransactions;
   readonly guard: StrayGuard;
   readonly userSession: UserSession;
 }
 
-/** Opens both pools, and reads what the user's sessions are like. Throws what the database answers, with nothing left open. */
+/**
+ * Opens both pools and reads the settings of the user sessions. Throws the error of the database and leaves nothing
+ * open.
+ */
 export async function openPools(source: DataSource, hooks: CommitHooks, options: CoreOptions): Promise<Pools> {
   const { lockWaitSeconds, ownPoolSize, strayStatements, workSilenceSeconds } = options;
   const waits = waitsOf(options);
-  // A process that is stopped amid a claim must not keep its row locks: the server takes them back.
+  // The server takes the row locks of a process that is stopped during a claim.
   const ownPins = pinningSql({ lockWaitSeconds, silenceSeconds: OWN_SILENCE_SECONDS });
   const own = poolBeside(source, ownPins, { size: ownPoolSize, queueMax: QUEUE_MAX, ...waits });
   const userSession = await readUserSession(source, own).catch(async (error) => {
@@ -43,7 +46,7 @@ export async function openPools(source: DataSource, hooks: CommitHooks, options:
   return { own, workPool, workSize: size, work, guard, userSession };
 }
 
-/** A statement that waits for a lock is answered by the server first. */
+/** The extra time in milliseconds for the server to answer a lock wait first. */
 const BEYOND_LOCK_WAIT_MS = 2_000;
 
 export function waitsOf({ acquireTimeoutMs, statementTimeoutMs, lockWaitSeconds }: CoreOptions): Required<Waits> {
@@ -51,7 +54,7 @@ export function waitsOf({ acquireTimeoutMs, statementTimeoutMs, lockWaitSeconds 
   return { acquireMs: acquireTimeoutMs, statementMs };
 }
 
-/** As many as the user has for requests: mysql2 takes ten unless it is told otherwise. */
+/** The pool size of the user. The default of mysql2 is ten. */
 export function poolSizeOf(source: DataSource): number {
   const { connectionLimit } = connectionOptionsOf(source);
   return Number(connectionLimit) || 10;

@@ -1,6 +1,7 @@
+/** The parts of mysql2 that the library uses. */
 export type Done = (error: unknown, result?: unknown, fields?: unknown) => void;
 
-/** A query as the driver queues it: it may be made first and sent later. */
+/** A query of mysql2. It can be created first and sent later. */
 export interface Command {
   readonly sql: string;
   onResult?: Done | undefined;
@@ -12,7 +13,7 @@ export interface Prepared {
   execute(values?: unknown, done?: Done): unknown;
 }
 
-/** mysql2's connection, as far as the library uses it. */
+/** The connection of mysql2. */
 export interface RawConnection {
   query(command: unknown, values?: unknown, done?: Done): Command;
   execute(...args: unknown[]): unknown;
@@ -25,18 +26,21 @@ export interface RawConnection {
   readonly config: { readonly queryFormat?: unknown; readonly multipleStatements?: boolean };
 }
 
-/** Decides on what the user sends over a connection while a transaction is open on it. */
+/** Decides about the statements of the user on a connection with an open transaction. */
 export interface Gate {
-  /** `send` sends the statement and gives its answer to `done`, which is the user's unless the gate has put itself before it. */
+  /**
+   * Passes, delays or rejects a statement. `send` sends it and calls its argument with the answer. `done` belongs to
+   * the user, unless the gate replaces it.
+   */
   pass(text: string, send: (done: Done) => void, done: Done): void;
-  /** Before the connection goes back to its pool. False keeps it from going there. */
+  /** Called before the connection returns to its pool. Returns false to keep it. */
   mayRelease(): boolean;
 }
 
-/** What a changing statement answers. */
+/** The answer to a changing statement. */
 export interface Changed {
   readonly affectedRows: number;
 }
-/** A row of a table of the library's own: who reads it names its type. */
+/** A row of a library table. The reader declares its type. */
 // biome-ignore lint/suspicious/noExplicitAny: columns are what the statement asks for
 export type Row = Record<string, any>;

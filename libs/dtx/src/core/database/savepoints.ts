@@ -3,7 +3,10 @@ import type { Statement } from './statement.js';
 export type OnSavepoint = Extract<Statement, { name: string }>;
 export type Hook = () => Promise<void>;
 
-/** What depends on the transaction: done after its commit, or undone when a part of it was committed early. */
+/**
+ * A dependent of the transaction: `afterCommit` runs after its commit, `afterEarlyCommit` undoes a part that was
+ * committed early.
+ */
 export interface Dependent {
   readonly afterCommit?: Hook;
   readonly afterEarlyCommit?: Hook;
@@ -12,8 +15,8 @@ export interface Dependent {
 export const isOnSavepoint = (statement: Statement): statement is OnSavepoint => 'name' in statement;
 
 /**
- * The savepoints of a transaction, in the order in which they were set, and what depends on the transaction since. Kept by
- * the statements, so that those of TypeORM's nested transactions and those of plain SQL are the same.
+ * The savepoints of a transaction in order, with the dependents that joined after each of them. It follows the
+ * statements, so nested transactions of TypeORM and plain SQL behave alike.
  */
 export class Savepoints {
   private readonly set: Array<{ name: string; dependents: number }> = [];
@@ -38,8 +41,8 @@ export class Savepoints {
   }
 
   /**
-   * A statement was carried out. What has joined since a savepoint goes with a rollback to it; with a release it belongs to
-   * what is around. One that was set before anybody looked is the first of all.
+   * Follows an executed statement. ROLLBACK TO drops the dependents that joined after the savepoint. RELEASE keeps
+   * them. An unknown savepoint counts as the first of all.
    */
   follow({ kind, name }: OnSavepoint): void {
     if (kind === 'savepoint') {

@@ -1,17 +1,18 @@
+/** The registry of open transactions per TypeORM query runner. It reaches into internals of TypeORM. */
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { DtxError, TransactionEnded } from '../errors/errors.js';
 import { type RawConnection } from './raw-connection.js';
 import { tapOf } from './tap.js';
 import { TransactionScope } from './transaction-scope.js';
 
-/** TypeORM's own, which it shows to nobody. */
+/** Internal members of TypeORM. */
 type Runner = QueryRunner & { transactionDepth: number; databaseConnection: RawConnection };
 
 const scopes = new WeakMap<QueryRunner, TransactionScope>();
-/** Runners on which `dataSource.transaction` runs its callback now: it commits by itself, afterwards. */
+/** Query runners inside the callback of `dataSource.transaction`, which commits by itself afterwards. */
 const inCallback = new WeakSet<QueryRunner>();
 
-/** The transaction that is open on a runner, as far as the library has seen it begin. */
+/** The open transaction of a query runner, if the library saw its begin. */
 export function scopeOf(runner: QueryRunner): TransactionScope | undefined {
   return scopes.get(runner);
 }
@@ -24,10 +25,7 @@ export function isOutermost(runner: QueryRunner): boolean {
   return (runner as Runner).transactionDepth <= 1;
 }
 
-/**
- * Watches a transaction that the user has begun. Nothing is sent for it and nothing about it is changed, until the library
- * joins it.
- */
+/** Watches a transaction of the user. It sends and changes nothing until the library joins the transaction. */
 export function watch(given: QueryRunner): TransactionScope {
   const runner = given as Runner;
   const tap = tapOf(runner.databaseConnection);
@@ -39,7 +37,7 @@ export function watch(given: QueryRunner): TransactionScope {
   const during = (protocol: 'commit' | 'rollback', run: () => Promise<void>) => async () => {
     if (!isOutermost(runner) || scope.isOver) return run.call(runner);
     if (inCallback.has(runner) && scope.state === 'guarding')
-      throw new TransactionEnded(`${protocol} inside dataSource.transaction, which does that itself`);
+      throw new TransactionEnded(`${protocol} inside dataSource.transaction, which ends the transaction itself`);
     scope.protocol = protocol;
     try {
       await run.call(runner);
@@ -63,7 +61,7 @@ export function watch(given: QueryRunner): TransactionScope {
   return scope;
 }
 
-/** TypeORM takes every error for the driver's and wraps it: one of the library's own is told as what it is. */
+/** Unwraps a DtxError. TypeORM wraps every error as a driver error. */
 export function unwrapped(error: unknown): unknown {
   const { driverError } = error as { driverError?: unknown };
   return driverError instanceof DtxError ? driverError : error;
@@ -71,7 +69,7 @@ export function unwrapped(error: unknown): unknown {
 
 type Work = (tx: EntityManager) => Promise<unknown>;
 
-/** Tells a commit of the callback's own from the one that follows it. */
+/** Marks the callbacks of `dataSource.transaction`, to distinguish a commit inside the callback from the final one. */
 export function markCallbacks(source: DataSource): void {
   const { manager } = source;
   const transaction = manager.transaction.bind(manager) as (...args: unknown[]) => Promise<unknown>;

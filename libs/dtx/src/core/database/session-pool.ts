@@ -13,7 +13,7 @@ interface RawPool {
   end(done: (error: unknown) => void): void;
 }
 
-/** How the driver of a DataSource is reached, in the versions of TypeORM that this library supports. */
+/** The TypeORM driver, in the supported versions of TypeORM. */
 export interface Driver {
   readonly mysql: { createPool(options: object): RawPool };
   readonly options: { readonly replication?: { readonly master: object } };
@@ -24,8 +24,8 @@ const DEADLOCK_TRIES = 4;
 const CONNECT_TIMEOUT_MS = 5_000;
 
 /**
- * A pool of connections whose sessions are the library's own: each is pinned before its first statement, and one that
- * could not be pinned, that leads to a server without writes, or that is in doubt, is closed and not used again.
+ * A pool of library sessions. Each connection is pinned before its first statement. A connection that cannot be pinned,
+ * that leads to a server without writes, or that is in doubt, is closed.
  */
 export class SessionPool implements Sql {
   private readonly pinned = new WeakSet<RawConnection>();
@@ -39,8 +39,8 @@ export class SessionPool implements Sql {
   ) {}
 
   /**
-   * A pinned connection. A statement of the library's own on it has `statementMs`, and so has the pinning.
-   * @throws DatabaseUnavailable when connecting or pinning fails, or takes too long: nothing has happened
+   * Returns a pinned connection. Each library statement on it has `statementMs`, including the pinning.
+   * @throws DatabaseUnavailable if connecting or pinning fails or takes too long. Nothing happened.
    */
   async acquire(): Promise<Tap> {
     try {
@@ -69,7 +69,7 @@ export class SessionPool implements Sql {
     return this.use((tap) => tap.ask<T>(statement, values));
   }
 
-  /** A transaction of the library's own statements, the whole of it again when it was a deadlock's victim. */
+  /** Runs a transaction of library statements, again as a whole after a deadlock. */
   async transaction<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       try {
@@ -106,7 +106,7 @@ function nextIn(pool: RawPool): Promise<RawConnection> {
   );
 }
 
-/** The connection still has its transaction, or nobody knows. */
+/** The ROLLBACK was not answered. The connection may still have its transaction. */
 class NotRolledBack extends Error {}
 
 async function once<T>(tap: Tap, work: (sql: Sql) => Promise<T>): Promise<T> {
@@ -123,15 +123,15 @@ async function once<T>(tap: Tap, work: (sql: Sql) => Promise<T>): Promise<T> {
   }
 }
 
-/** How long to wait, in milliseconds; without a number, as long as it takes. */
+/** Wait limits in milliseconds. Undefined: no limit. */
 export interface Waits {
-  /** For a connection. */
+  /** The wait for a connection. */
   readonly acquireMs?: number;
-  /** For the answer to one statement of the library's own. Then its connection is closed. */
+  /** The wait for the answer to one library statement. Afterwards its connection is closed. */
   readonly statementMs?: number;
 }
 
-/** A connection of a pool that is good. Those that were condemned while they were idle are closed on the way. */
+/** Returns a usable connection of a pool. Connections that were condemned while idle are closed. */
 export async function connectionOf(get: Get, watch: PoolWatch, acquireMs = 0): Promise<RawConnection> {
   for (const endsAt = performance.now() + acquireMs; ; ) {
     const leftMs = acquireMs > 0 ? Math.max(1, endsAt - performance.now()) : 0;
@@ -143,7 +143,7 @@ export async function connectionOf(get: Get, watch: PoolWatch, acquireMs = 0): P
 
 type Get = () => Promise<RawConnection>;
 
-/** One that comes too late is for whoever waits next. */
+/** Waits for a connection. A late connection returns to the pool. */
 async function nextOf(get: Get, leftMs: number, limitMs: number): Promise<RawConnection> {
   const coming = get();
   if (leftMs === 0) return coming;
@@ -160,40 +160,43 @@ async function nextOf(get: Get, leftMs: number, limitMs: number): Promise<RawCon
   throw Object.assign(new Error(`no connection within ${limitMs} ms`), { code: 'POOL_ACQUIRE_TIMEOUT' });
 }
 
-/** What a pool of the library's needs to know of the user's to reach the same database in the same way. */
+/** The options that a library pool copies from the user pool, to reach the same database in the same way. */
 const ADDRESS = [
   'host', 'port', 'user', 'password', 'password1', 'password2', 'password3', 'passwordSha1', 'database', 'socketPath',
   'ssl', 'localAddress', 'stream', 'insecureAuth', 'enableCleartextPlugin', 'authPlugins', 'authSwitchHandler',
   'connectAttributes', 'compress', 'connectTimeout', 'enableKeepAlive', 'keepAliveInitialDelay',
 ]; // biome-ignore format: a list of words
 
-/** A pool with the address of a DataSource and nothing else of it. */
+/** Opens a pool with the address of a DataSource and no other option of it. */
 export function poolBeside(source: DataSource, pins: readonly string[], limits: Limits): SessionPool {
   const given = connectionOptionsOf(source);
   const address = Object.fromEntries(ADDRESS.filter((key) => given[key] !== undefined).map((key) => [key, given[key]]));
   return new SessionPool(rawPool(source, address, limits), pins, limits);
 }
 
-/** The pool of a DataSource that is the library's own. */
+/** Wraps the pool of a DataSource that belongs to the library. */
 export function poolOf(source: DataSource, pins: readonly string[]): SessionPool {
   return new SessionPool((source.driver as unknown as { pool: RawPool }).pool, pins);
 }
 
-/** A pool that reads and writes values as the DataSource does: for statements of the user's. */
+/** Opens a pool that reads and writes values as the DataSource does, for statements of the user. */
 export function poolLike(source: DataSource, pins: readonly string[], limits: Limits): SessionPool {
   return new SessionPool(rawPool(source, connectionOptionsOf(source), limits), pins, limits);
 }
 
 export interface Limits extends Waits {
-  /** Connections at the most. */
+  /** The maximum number of connections. */
   readonly size: number;
-  /** Callers that wait for one. */
+  /** The maximum number of waiting callers. */
   readonly queueMax: number;
-  /** A connection that has been idle for so long is closed, before the server would end it for its silence. */
+  /** The idle time in milliseconds before a connection is closed. Shorter than the silence limit of the server. */
   readonly idleMs?: number;
 }
 
-/** Several statements go in one round trip. A reset would undo the pins, and on MariaDB lose a prepared branch. */
+/**
+ * Creates the pool. Several statements share a round trip. A reset on release would undo the pins, and lose a prepared
+ * branch on MariaDB.
+ */
 function rawPool(source: DataSource, options: object, { size, queueMax, idleMs }: Limits): RawPool {
   const { mysql } = source.driver as unknown as Driver;
   return mysql.createPool({
@@ -209,7 +212,7 @@ function rawPool(source: DataSource, options: object, { size, queueMax, idleMs }
   });
 }
 
-/** As the driver itself gives them to mysql2. */
+/** The connection options as TypeORM passes them to mysql2. */
 export function connectionOptionsOf(source: DataSource): Record<string, unknown> {
   const driver = source.driver as unknown as Driver;
   const { options } = driver;

@@ -3,24 +3,24 @@ import type { DataSource } from 'typeorm';
 import { OptionsError } from '../errors/errors.js';
 import { bind } from './literal.js';
 
-/** What the protocols count on in a session; see `docs/sessions.md` for every setting of the servers, and why. */
+/** The session settings that the protocols need. docs/sessions.md lists every setting and its reason. */
 export interface Session {
   readonly lockWaitSeconds: number;
-  /** The server ends a connection that is silent for so long, and its transaction. */
+  /** The silence in seconds after which the server ends a connection and its transaction. */
   readonly silenceSeconds?: number;
-  /** Settings of the user's own sessions that a statement of the user's must find here too. */
+  /** User settings that a statement of the user needs here too. */
   readonly asTheUsers?: UserSession;
 }
 
-/** The user's settings by name, as the server shows them. */
+/** The user settings by name, as the server shows them. */
 export type UserSession = ReadonlyMap<string, string>;
 
-/** A text that is too long or of the wrong type is an error, and nothing else about how a text is read is unusual. */
+/** Strict mode makes an invalid value an error. No setting changes the syntax of strings. */
 const SQL_MODE = 'STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION';
 
 /**
- * Settings that change what a statement of the user's means or returns, and nothing that a protocol counts on: where the
- * library begins the transaction they are as in the user's own sessions.
+ * Settings that change the meaning or result of a user statement, and no protocol. Transactions that the library starts
+ * copy them from the user sessions.
  */
 export const AS_THE_USERS = [
   'time_zone', 'sql_mode', 'collation_connection', 'foreign_key_checks', 'check_constraint_checks',
@@ -39,7 +39,7 @@ export function pinningSql({ lockWaitSeconds, silenceSeconds, asTheUsers = new M
        SESSION completion_type = 'NO_CHAIN', SESSION innodb_lock_wait_timeout = ${wait}, SESSION lock_wait_timeout = ${wait},
        SESSION unique_checks = 1, SESSION sql_safe_updates = 0, SESSION sql_big_selects = 1, SESSION sql_auto_is_null = 0,
        SESSION sql_select_limit = DEFAULT, timestamp = DEFAULT`,
-    // READ COMMITTED: a claim must not lock the gaps between rows.
+    // READ COMMITTED, so that a claim does not lock the gaps between rows.
     'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE',
     ...(silenceSeconds ? [`SET SESSION wait_timeout = ${Number(silenceSeconds)}`] : []),
     ...[...asTheUsers].filter(([name]) => name !== 'collation_connection').map(asTheUser),
@@ -52,8 +52,8 @@ function asTheUser([name, value]: readonly [string, string]): string {
 }
 
 /**
- * The user's mode, so that a statement means the same in a handler as in a request, but for two things: what does not fit
- * is an error, and the backslashes that the driver writes into a text are read as it means them.
+ * The sql_mode of the user with two changes: strict mode is on, and NO_BACKSLASH_ESCAPES is off because mysql2 escapes
+ * with backslashes.
  */
 function safeMode(mode: string): string {
   const kept = mode.split(',').filter((word) => word !== '' && word !== 'NO_BACKSLASH_ESCAPES');
@@ -69,12 +69,17 @@ interface RawPool {
 }
 
 /**
- * Pins the sessions of a DataSource of your own to what the library's are: UTF-8 names, UTC (give the DataSource
- * `timezone: 'Z'` with it), strict mode without NO_BACKSLASH_ESCAPES, READ COMMITTED, short lock waits. The library never
- * does this by itself: dates that a service has stored in another zone would be read as other times. Call it before the
- * application starts; sessions that are open already are pinned before their next statement.
- * @param lockWaitSeconds how long a statement waits for a row lock, or for a table's metadata
- * @throws OptionsError for a DataSource with `replication`, whose pools the driver does not show
+ * Pins the sessions of your own DataSource to the library settings:
+ * - utf8mb4 names
+ * - UTC (with `timezone: 'Z'` on the DataSource)
+ * - strict mode without NO_BACKSLASH_ESCAPES
+ * - READ COMMITTED
+ * - short lock waits
+ *
+ * The library never does this by itself, because dates stored in another zone would be read as other times. Call it
+ * before the application starts. Open sessions are pinned before their next statement.
+ * @param lockWaitSeconds wait of a statement for a row lock or for table metadata
+ * @throws OptionsError for a DataSource with `replication`, whose pools the driver does not expose
  * @example
  *   const source = new DataSource({ type: 'mysql', url, timezone: 'Z', charset: 'utf8mb4', entities });
  *   pinSessions(source);
@@ -83,10 +88,12 @@ export function pinSessions(source: DataSource, { lockWaitSeconds = 3 }: { lockW
   pinEach(source, pinningSql({ lockWaitSeconds }));
 }
 
-/** Also those that are open already: a DataSource may have been opened by whoever made it. */
+/** Pins all sessions, including open ones. A DataSource may already be initialized. */
 export function pinEach(source: DataSource, statements: readonly string[]): void {
   if ('replication' in source.options && source.options.replication)
-    throw new OptionsError('pinSessions: a DataSource with replication has no pool whose sessions could be pinned');
+    throw new OptionsError(
+      'pinSessions: DataSource option `replication` is not supported; pin each DataSource separately',
+    );
   const driver = source.driver as unknown as { connect(): Promise<void>; pool?: RawPool };
   if (driver.pool) pinPool(driver.pool, statements);
   const connect = driver.connect.bind(driver);
@@ -97,8 +104,8 @@ export function pinEach(source: DataSource, statements: readonly string[]): void
 }
 
 /**
- * mysql2 queues commands per connection, so what is sent while the pool hands it out runs before the first statement of
- * the caller's. A connection that cannot be pinned is closed: whatever the caller has sent behind it fails.
+ * Pins each connection when the pool hands it out. mysql2 queues commands per connection, so the pins run before the
+ * first statement of the caller. A connection that cannot be pinned is closed, and the statement of the caller fails.
  */
 function pinPool(pool: RawPool, statements: readonly string[]): void {
   const pinned = new WeakSet<RawConnection>();

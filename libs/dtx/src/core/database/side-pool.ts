@@ -8,9 +8,9 @@ import { poolBeside, type SessionPool } from './session-pool.js';
 import type { Sql } from './sql.js';
 
 export interface SideLimits {
-  /** Connections at the most. */
+  /** The maximum number of connections. */
   readonly size: number;
-  /** The server ends a statement after this time, in milliseconds. */
+  /** The time in milliseconds after which the server ends a statement. */
   readonly limitMs: number;
 }
 
@@ -18,15 +18,15 @@ const LOCK_WAIT_SECONDS = 1;
 const SILENCE_SECONDS = 8;
 const IDLE_MS = 2_000;
 const WAITERS_MAX = 100;
-/** The server ends a statement by its own clock. An answer that is later than this is not waited for. */
+/** The extra wait in milliseconds for an answer, because the server measures by its own clock. */
 const ANSWER_MARGIN_MS = 500;
-/** The server ended the statement because its time was over: MariaDB, MySQL. */
+/** The errors of a statement that exceeded its time: MariaDB, MySQL. */
 const TIME_IS_OVER = new Set([1969, 3024]);
 
 /**
- * A few connections to a database beside the pools that the business and the recovery use. The server ends each
- * statement when its time is over, so a statement whose caller has gone does not run on. A connection that does not answer
- * is closed. A connection is opened at its first use, and closed when it is idle.
+ * A few connections beside the pools of the business and the recovery. The server ends each statement at its time
+ * limit, so a statement without a caller does not run on. A connection that does not answer is closed. Connections open
+ * at the first use and close when idle.
  */
 export class SidePool implements Sql {
   private pool: SessionPool | undefined;
@@ -38,15 +38,15 @@ export class SidePool implements Sql {
   ) {}
 
   /**
-   * @throws what the server answers, DatabaseUnavailable without a connection or an answer in time, and after `end` an error
-   *   of code POOL_CLOSED
+   * @throws the error of the server, DatabaseUnavailable without a connection or an answer in time, and an error with
+   *   code POOL_CLOSED after `end`
    */
   async query<T = Row[] & Changed>(statement: string, values?: readonly SqlValue[]): Promise<T> {
     if (this.isEnded) throw Object.assign(new Error('the pool has ended'), { code: 'POOL_CLOSED' });
     this.pool ??= this.open();
     return this.pool.query<T>(statement, values).catch((error) => {
       if (!isTimeOver(error)) throw error;
-      throw new DatabaseUnavailable(`the server has ended a statement after ${this.limits.limitMs} ms`, error);
+      throw new DatabaseUnavailable(`the server ended a statement after its limit of ${this.limits.limitMs} ms`, error);
     });
   }
 
@@ -66,7 +66,7 @@ function isTimeOver(error: unknown): boolean {
   return TIME_IS_OVER.has(errnoOf(error));
 }
 
-/** Each server reads its own setting and takes that of the other for a comment. */
+/** Each server reads its own setting. The setting of the other server is a comment. */
 function pinsOf(limitMs: number): string[] {
   const limit = `/*M! SESSION max_statement_time = ${limitMs / 1_000}, */ /*!80000 SESSION max_execution_time = ${limitMs}, */`;
   return [

@@ -1,8 +1,8 @@
 import type { SqlValue } from './literal.js';
 import type { Changed, Row } from './raw-connection.js';
 
-/** Where a statement of the library can be sent: a pool of its own, or a transaction. */
+/** The target of a library statement: a pool of the library, or a transaction. */
 export interface Sql {
-  /** Rows, or what was changed: see `READ_AS` for how values come back. */
+  /** Returns rows, or the number of changes. `READ_AS` in `tap.ts` defines the form of the values. */
   query<T = Row[] & Changed>(statement: string, values?: readonly SqlValue[]): Promise<T>;
 }

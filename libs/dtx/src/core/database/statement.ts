@@ -1,12 +1,12 @@
 /**
- * What a statement of the user may do to the transaction that it runs in.
- * - `plain`: cannot end it and begin another. Whether it has ended it, its answer tells.
+ * The effect of a user statement on its transaction.
+ * - `plain`: cannot end it and begin another. Its answer tells whether it ended the transaction.
  * - `session`: changes the session beyond the transaction (SET, a temporary table), and is plain otherwise.
  * - `use`: changes the default database.
- * - `autocommit`: SET autocommit, which commits when it was off.
+ * - `autocommit`: SET autocommit, which commits if it was off.
  * - `savepoint`, `rollback-to`, `release`: on the savepoint `name`.
- * - `ends`: would end the transaction (the servers' manuals, "Statements That Cause an Implicit Commit").
- * - `opaque`: may hold anything, and leave an answer that does not show it: a procedure, a prepared statement, a compound
+ * - `ends`: would end the transaction (server manuals, "Statements That Cause an Implicit Commit").
+ * - `opaque`: unknown content with an answer that does not show it: a procedure, a prepared statement, a compound
  *   statement, several statements in one.
  */
 export type Statement =
@@ -27,11 +27,11 @@ const ENDING = new Set(
   ).split(' '),
 );
 
-/** What most statements are, told without reading all of them: no other statement and no code in a comment can be inside. */
+/** A fast check for most statements. A simple statement contains no other statement and no code in a comment. */
 const isSimple = (text: string) =>
   /^\s*(SELECT|INSERT|UPDATE|DELETE|REPLACE)\s/i.test(text) && !text.includes(';') && !text.includes('/*');
 
-/** Reads what a text asks for. Both servers' dialects, since a driver does not say which one it talks to. */
+/** Classifies a statement text, in the dialects of both servers. A driver does not tell which server it uses. */
 export function statementOf(text: string): Statement {
   if (isSimple(text)) return { kind: 'plain' };
   const parts = split(text);
@@ -41,7 +41,7 @@ export function statementOf(text: string): Statement {
   return ending ?? { kind: 'opaque', what: 'several statements in one' };
 }
 
-/** How many statements a text holds. */
+/** The number of statements in a text. */
 export function countStatements(text: string): number {
   return split(text).length;
 }
@@ -69,7 +69,8 @@ function one(text: string): Statement {
     case 'BEGIN':
       return second === 'NOT' ? { kind: 'opaque', what: 'a compound statement' } : { kind: 'ends', what };
     case 'ANALYZE':
-      // MariaDB runs the statement behind it and shows its plan; of a table it is an administrative statement.
+      // MariaDB executes the statement behind ANALYZE and shows its plan. ANALYZE of a table is an administrative
+      // statement.
       return /^(TABLE|TABLES|LOCAL|NO_WRITE_TO_BINLOG)$/.test(second) ? { kind: 'ends', what } : { kind: 'plain' };
     case 'LOAD':
       return second === 'INDEX' ? { kind: 'ends', what } : { kind: 'plain' };
@@ -81,7 +82,7 @@ function one(text: string): Statement {
   return ENDING.has(first) ? { kind: 'ends', what } : { kind: 'opaque', what };
 }
 
-/** SET of what commits, of a statement's own variables (MariaDB), or of the session. */
+/** Classifies SET: of a value that commits, of variables of one statement (MariaDB), or of the session. */
 function setting(words: string, second: string): Statement {
   if (second === 'PASSWORD' || /^SET\s+DEFAULT\s+ROLE/i.test(words)) return { kind: 'ends', what: `SET ${second}` };
   const inner = /^SET\s+STATEMENT\s[^;]*?\sFOR\s+(.*)$/is.exec(words);
@@ -89,13 +90,15 @@ function setting(words: string, second: string): Statement {
   return { kind: /\bautocommit\b/i.test(words) ? 'autocommit' : 'session' };
 }
 
-/** Of temporary tables only CREATE and DROP commit nothing; DROP says so only with the word itself. */
+/** CREATE and DROP of a temporary table do not commit. DROP needs the word TEMPORARY for that. */
 function isTemporary(second: string, third: string, words: string): boolean {
   if (second === 'OR') return /^CREATE\s+OR\s+REPLACE\s+TEMPORARY\s+TABLE/i.test(words);
   return second === 'TEMPORARY' && /^TABLES?$/.test(third);
 }
 
-/** MariaDB's EXECUTE IMMEDIATE of a literal can be read; any other prepared statement was prepared before. */
+/**
+ * Classifies EXECUTE. EXECUTE IMMEDIATE of a literal (MariaDB) is readable. Any other prepared statement is unknown.
+ */
 function executed(words: string, what: string): Statement {
   const literal = /^EXECUTE\s+IMMEDIATE\s+(['"])(.*)\1\s*$/is.exec(words);
   return literal
@@ -125,8 +128,8 @@ function split(text: string): string[] {
 }
 
 /**
- * A comment that a server reads as code is code here as well, for either server and every version. Quotes are read as in
- * a session without NO_BACKSLASH_ESCAPES, which the library's sessions are.
+ * Removes comments, and keeps executable comments of either server and any version as code. Quotes are read as without
+ * NO_BACKSLASH_ESCAPES, which library sessions never have.
  */
 function uncommented(text: string): string {
   let hasCode = false;

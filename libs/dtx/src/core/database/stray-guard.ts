@@ -1,11 +1,11 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { DataSource } from 'typeorm';
 import { TransactionRequired } from '../errors/errors.js';
-import { measure } from '../telemetry.js';
+import { emit } from '../telemetry.js';
 
 interface Inside {
   readonly source: DataSource;
-  /** What is running: named in the error. */
+  /** The running user code, named in the error. */
   readonly what: string;
   isOver: boolean;
 }
@@ -13,11 +13,11 @@ interface Inside {
 const current = new AsyncLocalStorage<Inside | undefined>();
 
 /**
- * Keeps code that runs in a transaction of the library's on that transaction. A repository that was injected has another
- * connection: what it writes is committed at once, and again at every retry.
+ * Keeps user code inside its library transaction. An injected repository uses another connection. Its writes commit at
+ * once, and again at every retry.
  */
 export class StrayGuard {
-  /** @param mode `count` lets the statement through and counts it: `nest-dtx:strayed` */
+  /** @param mode `refuse` throws. `count` lets the statement through and counts it (`nest-dtx:strayed`). */
   constructor(
     private readonly source: DataSource,
     private readonly mode: 'refuse' | 'count',
@@ -29,7 +29,7 @@ export class StrayGuard {
     };
   }
 
-  /** @throws TransactionRequired from the call of `work` that strayed */
+  /** @throws TransactionRequired from the call of `work` that used another connection */
   async inside<T>(what: string, work: () => Promise<T>): Promise<T> {
     const inside: Inside = { source: this.source, what, isOver: false };
     try {
@@ -39,23 +39,23 @@ export class StrayGuard {
     }
   }
 
-  /** @throws TransactionRequired inside a transaction of the library's on this database */
+  /** @throws TransactionRequired inside a library transaction on this database */
   check(): void {
     const inside = current.getStore();
     if (inside?.source !== this.source || inside.isOver) return;
-    measure('strayed', { what: inside.what });
+    emit('strayed', { what: inside.what });
     if (this.mode === 'refuse')
       throw new TransactionRequired(
         inside.what,
-        `SQL on another connection inside ${inside.what}: it would not be undone with the transaction. Use the tx that was ` +
-          'given, or outsideTransaction(() => ...) for what must not be part of it',
+        `SQL on another connection inside ${inside.what}: it would not be rolled back with the transaction; use the given ` +
+          'tx, or outsideTransaction(() => ...) for work outside the transaction',
       );
   }
 }
 
 /**
- * Runs what must not be part of the transaction around it: an entry of an audit log that stays when the transaction is
- * rolled back, a look-up on another connection. It is not undone, and is done again whenever the handler is retried.
+ * Runs work outside the surrounding transaction: an audit log entry that survives a rollback, a look-up on another
+ * connection. It is not rolled back, and it runs again at each retry of the handler.
  * @example
  *   await outsideTransaction(() => this.auditLog.insert({ what: 'refused', orderId }));
  */

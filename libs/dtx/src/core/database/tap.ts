@@ -4,8 +4,8 @@ import { bind, type SqlValue } from './literal.js';
 import type { Changed, Command, Done, Gate, Prepared, RawConnection, Row } from './raw-connection.js';
 
 /**
- * How answers to the library's own statements are read, whatever the options of the pool say: rows as objects, times as
- * text, large numbers as text, JSON as text.
+ * The form of the answers to library statements, independent of the pool options. Rows are objects. Times, large
+ * numbers and JSON are text.
  */
 const READ_AS = {
   rowsAsArray: false,
@@ -20,7 +20,7 @@ const READ_AS = {
 
 const taps = new WeakMap<RawConnection, Tap>();
 
-/** The tap of a connection; its first use puts it there, for as long as the connection lives. */
+/** Returns the tap of a connection, and installs it at the first use. */
 export function tapOf(connection: RawConnection): Tap {
   const there = taps.get(connection);
   if (there) return there;
@@ -30,12 +30,12 @@ export function tapOf(connection: RawConnection): Tap {
 }
 
 /**
- * Sits on a connection of the driver. Statements of the library go by `ask`. Everything that anybody else sends, by TypeORM
- * or by the connection itself, comes to the gate while there is one, and is let through untouched while there is none.
+ * Intercepts a connection of mysql2. Library statements use `ask`. Statements of any other sender, such as TypeORM,
+ * pass the gate while there is one, and are unchanged otherwise.
  */
 export class Tap {
   gate: Gate | undefined;
-  /** How long the answer to a statement of the library's own may take, in milliseconds. 0: as long as it likes. */
+  /** The time limit of a library statement in milliseconds. 0: no limit. */
   limitMs = 0;
   private readonly direct: Pick<RawConnection, 'query' | 'execute' | 'prepare' | 'release' | 'changeUser' | 'reset'>;
   private readonly tapped = new WeakSet<Prepared>();
@@ -52,15 +52,15 @@ export class Tap {
     };
     for (const name of ['changeUser', 'reset'] as const) {
       connection[name] = (...args) => {
-        if (this.gate) throw new DtxError(`${name} would end the transaction that is open on this connection`);
+        if (this.gate) throw new DtxError(`${name} rejected: it would end the open transaction of this connection`);
         return direct[name].apply(connection, args);
       };
     }
   }
 
   /**
-   * Sends a statement of the library's own. Several, with `;` between, only where the pool allows it. One that is not
-   * answered within `limitMs` ends the connection.
+   * Sends a library statement. Several statements, separated by `;`, need a pool that allows it. A statement without an
+   * answer within `limitMs` closes the connection.
    */
   ask<T = Row[] & Changed>(statement: string, values?: readonly SqlValue[]): Promise<T> {
     return this.limited((done) => {
@@ -68,7 +68,7 @@ export class Tap {
     });
   }
 
-  /** Says that this process is alive, and changes nothing that a statement could see. */
+  /** Sends a ping, so that the server sees a live session. No statement is affected. */
   ping(): Promise<void> {
     return this.limited((done) => this.connection.ping(done));
   }
@@ -85,7 +85,7 @@ export class Tap {
     });
   }
 
-  /** Back to its pool, past the gate. */
+  /** Returns the connection to its pool, past the gate. */
   release(): void {
     this.gate = undefined;
     this.direct.release.call(this.connection);
@@ -103,7 +103,7 @@ export class Tap {
     return command;
   }
 
-  /** The driver's own way of reading the arguments, whatever form they have. */
+  /** Lets mysql2 parse the arguments, in any of their forms. */
   private commandOf([command, values, done]: [unknown, unknown?, Done?]): Command {
     if (typeof command === 'object' && command !== null && 'onResult' in command) return command as Command;
     const { createQuery } = this.connection.constructor as unknown as {
@@ -114,13 +114,14 @@ export class Tap {
 
   private execute(gate: Gate, args: unknown[]): void {
     const done = args.at(-1);
-    if (typeof done !== 'function') throw new DtxError('execute needs a callback inside a transaction of nest-dtx');
+    if (typeof done !== 'function')
+      throw new DtxError('execute rejected: it needs a callback inside a transaction of nest-dtx');
     const [command] = args as [string | { sql: string }];
     const send = (next: Done) => this.direct.execute.apply(this.connection, [...args.slice(0, -1), next]);
     gate.pass(textOf(command), send, done as Done);
   }
 
-  /** What is prepared now may be run in a later transaction: it is looked at whenever it is run. */
+  /** A prepared statement may run in a later transaction, so each execution passes the gate. */
   private prepare([command, done]: Parameters<RawConnection['prepare']>): void {
     this.direct.prepare.call(this.connection, command, (error, statement) => {
       if (statement && !this.tapped.has(statement)) this.tapPrepared(statement, textOf(command));
@@ -134,7 +135,7 @@ export class Tap {
     statement.execute = (values, done) => {
       if (!this.gate) return execute(values, done);
       const [given, last] = typeof values === 'function' ? [[], values as Done] : [values, done];
-      if (!last) throw new DtxError('execute needs a callback inside a transaction of nest-dtx');
+      if (!last) throw new DtxError('execute rejected: it needs a callback inside a transaction of nest-dtx');
       this.gate.pass(text, (next) => execute(given, next), last);
     };
   }
@@ -142,7 +143,7 @@ export class Tap {
 
 const textOf = (command: string | { sql: string }) => (typeof command === 'string' ? command : command.sql);
 
-/** For a query whose rows are streamed: its end is its answer, and says nothing but whether it failed. */
+/** Handles a streamed query. Its end is the answer, with an error or without. */
 function listen(command: Command, done: Done): void {
   let failure: unknown;
   command.once('error', (error) => {

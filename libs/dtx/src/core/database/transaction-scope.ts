@@ -8,30 +8,33 @@ import { countStatements, type Statement, statementOf } from './statement.js';
 import type { Tap } from './tap.js';
 
 export interface ScopeOptions {
-  /** Several statements in one query, as the user's DataSource allows it or not. */
+  /** Whether one query may hold several statements, as set on the DataSource of the user. */
   readonly allowsSeveral: boolean;
-  /** The library has begun it, on a session of its own. */
+  /** The library started the transaction, on its own session. */
   readonly isLibrarys: boolean;
-  /** A statement of the user's that fails, swallowed or not, is the end of it; only a duplicate key may still be looked at. */
+  /**
+   * Each failed user statement ends the transaction, even if user code catches the error. Only a duplicate key does
+   * not.
+   */
   readonly everyErrorEnds?: boolean;
 }
 
-/** `watching`: a user's transaction that the library has no part in yet. Nothing about it is changed. */
+/** `watching`: a user transaction that the library has not joined and does not change. */
 export type ScopeState = 'watching' | 'guarding' | 'committed' | 'rolled back';
 
 type Answer = [error: unknown, result?: unknown, fields?: unknown];
 
 /**
- * One open transaction, which is committed as the one that was begun or not at all. A deadlock, DDL, or a COMMIT by hand
- * ends it on the server, and what comes after would be committed alone, statement by statement. So statements that end a
- * transaction are refused before they are sent, and once one has ended all the same, nothing more is let through.
- * While it is guarding, statements are sent one after the other: none is under way when another ends the transaction.
+ * One open transaction that commits as a whole or not at all. A deadlock, DDL or a manual COMMIT ends it on the server,
+ * and each later statement would commit alone. So statements that end a transaction are rejected before they are sent.
+ * After an end, every further statement is rejected. In the state `guarding`, statements are sent one after the other,
+ * so none is in flight when another ends the transaction.
  */
 export class TransactionScope implements Gate, Sql {
   state: ScopeState = 'watching';
-  /** The user's statements have changed the session: it must not serve another transaction. */
+  /** User statements changed the session, so it must not serve another transaction. */
   isAltered = false;
-  /** TypeORM itself is at work: COMMIT and ROLLBACK are its own. */
+  /** TypeORM runs its own COMMIT or ROLLBACK. */
   protocol: 'commit' | 'rollback' | undefined;
   readonly evidence: Evidence;
   private turn: Promise<unknown> = Promise.resolve();
@@ -51,15 +54,15 @@ export class TransactionScope implements Gate, Sql {
     return this.state === 'committed' || this.state === 'rolled back';
   }
 
-  /** From now on nothing ends this transaction unnoticed. @throws what has ended it already */
+  /** Guards the transaction from now on. @throws the reason that ended it already */
   async guard({ withSavepoint }: { withSavepoint: boolean }): Promise<void> {
     if (this.failure !== undefined) throw this.failure;
     if (this.state === 'watching') this.state = 'guarding';
-    if (this.state !== 'guarding') throw new DtxError(`this transaction is ${this.state}`);
+    if (this.state !== 'guarding') throw new DtxError(`cannot join the transaction: it is ${this.state}`);
     if (withSavepoint) await this.inTurn(() => this.evidence.demandSavepoint());
   }
 
-  /** The library has begun the transaction itself. */
+  /** Notes that the library started the transaction. */
   begun({ withSavepoint }: { withSavepoint: boolean }): void {
     this.state = 'guarding';
     if (withSavepoint) this.evidence.begun();
@@ -69,13 +72,13 @@ export class TransactionScope implements Gate, Sql {
     this.evidence.savepoints.depend(dependent);
   }
 
-  /** The hooks of a transaction that is committed, once. */
+  /** Removes and returns the hooks of the committed transaction. */
   takeHooks(): Hook[] {
     const dependents = this.evidence.savepoints.takeDependents();
     return dependents.flatMap(({ afterCommit }) => (afterCommit ? [afterCommit] : []));
   }
 
-  /** A statement of the library's own, in turn with the user's. */
+  /** Sends a library statement, in turn with those of the user. */
   query<T = Row[] & Changed>(statement: string, values?: readonly SqlValue[]): Promise<T> {
     return this.inTurn(async () => {
       if (this.state !== 'watching') await this.mustBeAlive();
@@ -101,12 +104,12 @@ export class TransactionScope implements Gate, Sql {
   mayRelease(): boolean {
     if (this.state !== 'guarding') return true;
     this.evidence.failure ??= new TransactionEnded('its connection was released');
-    // An open transaction in the pool would be committed by the next one that begins there.
+    // The next user of the connection would commit an open transaction in the pool.
     if (!this.options.isLibrarys) this.tap.connection.destroy();
     return false;
   }
 
-  /** Resolves when everything that was asked for is answered. */
+  /** Resolves when every statement is answered. */
   async settled(): Promise<void> {
     for (let turn: unknown; turn !== this.turn; ) {
       turn = this.turn;
@@ -115,8 +118,8 @@ export class TransactionScope implements Gate, Sql {
   }
 
   /**
-   * COMMIT, once the server has confirmed by the savepoint that this is the transaction that was begun.
-   * @throws what has ended it; then nothing was committed by this
+   * Commits after the server has confirmed by the savepoint that this is the original transaction.
+   * @throws the reason that ended it. This call has then committed nothing.
    */
   commit(): Promise<void> {
     return this.inTurn(async () => {
@@ -126,7 +129,7 @@ export class TransactionScope implements Gate, Sql {
     });
   }
 
-  /** The user's statements are over: the connection is its owner's again. */
+  /** Ends the transaction and releases the gate. */
   over(state: 'committed' | 'rolled back'): void {
     this.state = state;
     if (this.tap.gate === this) this.tap.gate = undefined;
@@ -155,7 +158,7 @@ export class TransactionScope implements Gate, Sql {
     return this.failure === undefined || answer[0] ? answer : [this.failure];
   }
 
-  /** COMMIT and ROLLBACK as TypeORM sends them at the end of a transaction of the user's. */
+  /** Runs the COMMIT or ROLLBACK of TypeORM at the end of a user transaction. */
   private async runProtocol(protocol: 'commit' | 'rollback', send: (done: Done) => void): Promise<Answer> {
     if (protocol === 'commit' && this.evidence.savepoints.has(BEGUN)) await this.confirm(`RELEASE SAVEPOINT ${BEGUN}`);
     const answer = await answerTo(send);
@@ -173,30 +176,31 @@ export class TransactionScope implements Gate, Sql {
     }
   }
 
-  /** @throws what has ended the transaction */
+  /** @throws the reason that ended the transaction */
   private async mustBeAlive(): Promise<void> {
-    if (this.state !== 'guarding') throw new DtxError(`this transaction is ${this.state}: a statement came after it`);
+    if (this.state !== 'guarding')
+      throw new DtxError(`statement rejected: the transaction is ${this.state}; await every statement inside it`);
     const { everyErrorEnds = false } = this.options;
     if (this.protocol !== 'rollback') await this.evidence.mustBeAlive({ everyErrorEnds });
   }
 
-  /** @throws TransactionEnded, or DtxError, before anything was sent */
+  /** @throws TransactionEnded or DtxError, before the statement is sent */
   private async refuse(statement: Statement, text: string): Promise<void> {
     if (statement.kind === 'ends') throw refusal(statement.what);
     if (statement.kind === 'autocommit' && !(await this.evidence.hasAutocommit())) throw refusal('SET autocommit');
     if (statement.kind === 'use' && this.options.isLibrarys)
       throw new DtxError(
-        'USE is refused here: the library has its tables in the default database. Name the other one with each table',
+        'USE rejected: the library needs its default database; qualify tables of another database with its name',
       );
     if (!this.options.allowsSeveral && text.includes(';') && countStatements(text) > 1)
-      throw new DtxError('several statements in one query, and multipleStatements is not set on the DataSource');
+      throw new DtxError('several statements in one query rejected: DataSource option multipleStatements is not set');
   }
 
-  /** What was committed early and has no right to be: its rows are still leased to this process. */
+  /** Undoes early committed rows, which are still leased to this process. */
   private async undo(): Promise<void> {
     for (const { afterEarlyCommit } of this.evidence.savepoints.takeDependents()) {
       await afterEarlyCommit?.().catch((error) => {
-        const known = `${textOf(this.failure)}; and what was committed early is not undone: ${textOf(error)}`;
+        const known = `${textOf(this.failure)}; the undo of its early commit failed: ${textOf(error)}`;
         this.evidence.failure = new OutcomeUnknown(known, { cause: this.failure });
       });
     }
@@ -214,5 +218,5 @@ function answerTo(send: (done: Done) => void): Promise<Answer> {
 }
 
 function refusal(what: string): TransactionEnded {
-  return new TransactionEnded(`${what} would end it, and was not sent`);
+  return new TransactionEnded(`${what} would end it and was not sent`);
 }

@@ -9,36 +9,36 @@ import type { Sql } from './sql.js';
 import type { TransactionScope } from './transaction-scope.js';
 
 /**
- * What is to happen right after the caller's COMMIT, and only then. This is what makes the fast path fast: nobody
- * polls for the new row. If the process dies before the hook runs, the row is on disk and the scan finds it.
+ * Runs hooks right after the commit of a transaction. This is the fast path, in which no component polls for the new
+ * row. If the process dies before a hook runs, the row is stored and the scan finds it.
  */
 export class CommitHooks implements EntitySubscriberInterface {
   private readonly logger = new Logger('Database');
 
-  /** @param limitMs how long one hook is waited for */
+  /** @param limitMs time limit of one hook */
   constructor(private readonly limitMs: number) {}
 
-  /** Must be called after the DataSource was opened: opening replaces its list of subscribers. */
+  /** Attaches the hooks after the DataSource is initialized, which replaces its list of subscribers. */
   attachTo(source: DataSource): void {
     if (source.subscribers.includes(this)) return;
     source.subscribers.push(this);
     markCallbacks(source);
   }
 
-  /** A hook that joined after a savepoint goes with a rollback to it. @throws TransactionRequired outside a transaction */
+  /** Adds a hook. A rollback to an earlier savepoint drops it. @throws TransactionRequired outside a transaction */
   afterCommit(tx: EntityManager, hook: Hook): void {
     scopeIn(tx, 'a hook after the commit').depend({ afterCommit: hook });
   }
 
-  /** Called by TypeORM, for a savepoint too. What the library has begun itself is guarded already. */
+  /** Called by TypeORM, also for a savepoint. Transactions of the library are already guarded. */
   afterTransactionStart({ queryRunner }: { queryRunner: QueryRunner }): void {
     if (isOutermost(queryRunner) && scopeOf(queryRunner)?.state !== 'guarding') watch(queryRunner);
   }
 
   /**
-   * TypeORM calls it for a released savepoint too; only the outermost COMMIT makes anything durable. A hook that fails
-   * undoes nothing and holds up no other one.
-   * @throws OutcomeUnknown what a hook has thrown of it: the caller who waits for the commit must learn that nobody knows
+   * Called by TypeORM, also for a released savepoint. Only the outermost COMMIT is durable. A failed hook undoes
+   * nothing and does not stop other hooks.
+   * @throws OutcomeUnknown if a hook throws it, because the waiting caller must learn that the outcome is unknown
    */
   async afterTransactionCommit(event: { queryRunner: QueryRunner }): Promise<void> {
     if (event.queryRunner.isTransactionActive) return;
@@ -52,9 +52,9 @@ export class CommitHooks implements EntitySubscriberInterface {
       try {
         await inTimeOf({ what: 'an afterCommit hook', limitMs: this.limitMs }, hook);
       } catch (error) {
-        // `Unavailable` says that nothing happened, which is not true after a commit.
+        // `Unavailable` would state that nothing happened, which is false after a commit.
         if (error instanceof OutcomeUnknown) unknown ??= error;
-        // Passed on, TypeORM would take it for a failed COMMIT, and a deadlock of its own would have the unit run again.
+        // TypeORM would treat a rethrown error as a failed COMMIT. A deadlock error of the hook would repeat the unit.
         else this.logger.error(`afterCommit hook failed (the transaction is committed): ${textOf(error)}`);
       }
     }
@@ -69,8 +69,9 @@ export function requireTransaction(tx: EntityManager, source: DataSource, call: 
 }
 
 /**
- * The caller's transaction, from now on guarded: what the library writes in it is committed with all of it, or not at all.
- * @throws TransactionRequired as `requireTransaction`; TransactionEnded when the transaction was ended already
+ * Joins and guards the transaction of the caller: library rows commit with all of it or not at all.
+ * @throws TransactionRequired as `requireTransaction`
+ * @throws TransactionEnded if the transaction has ended
  */
 export async function joinTransaction(tx: EntityManager, source: DataSource, call: string): Promise<TransactionScope> {
   requireTransaction(tx, source, call);
@@ -79,7 +80,9 @@ export async function joinTransaction(tx: EntityManager, source: DataSource, cal
   return scope;
 }
 
-/** One that was begun before the library was there has not been seen to begin: it is watched from now on. */
+/**
+ * Returns the scope of a transaction. A transaction that began before the hooks were attached is watched from now on.
+ */
 function scopeIn(tx: EntityManager, call: string): TransactionScope {
   if (!tx.queryRunner?.isTransactionActive) throw new TransactionRequired(call);
   const scope = scopeOf(tx.queryRunner);
@@ -90,10 +93,9 @@ function scopeIn(tx: EntityManager, call: string): TransactionScope {
 const DEADLOCK_TRIES = 4;
 
 /**
- * Runs a unit of work in a transaction of the given DataSource, the whole of it again when the server chose it as a
- * deadlock's victim, also when the work has swallowed that. Statements of the work that would end the transaction are
- * refused.
- * @throws TransactionEnded when a statement of the work has ended the transaction: it is rolled back
+ * Runs a unit of work in a transaction of a DataSource. After a deadlock the whole unit runs again, even if the work
+ * caught the error. Statements that would end the transaction are rejected.
+ * @throws TransactionEnded if a statement ended the transaction, which is rolled back
  */
 export async function inTransaction<T>(source: DataSource, work: (tx: EntityManager) => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
@@ -105,11 +107,11 @@ export async function inTransaction<T>(source: DataSource, work: (tx: EntityMana
         return work(tx);
       });
     } catch (error) {
-      // After its COMMIT nothing is run again, whatever a subscriber has thrown.
+      // After a COMMIT the unit never runs again, even if a subscriber fails.
       if (scope?.state === 'committed' || !isDeadlock(error) || attempt >= DEADLOCK_TRIES) throw error;
     }
   }
 }
 
-/** The same transaction for the library's own statements. */
+/** The same transaction for library statements. */
 export type { Sql };

@@ -5,7 +5,7 @@ import type { RawConnection } from './raw-connection.js';
 import { pinEach } from './session.js';
 import { connectionOf, type Waits } from './session-pool.js';
 
-/** TypeORM's driver: every query runner has its connection from here, with replication or without. */
+/** The TypeORM driver. Every query runner gets its connection here, with or without replication. */
 interface Driver {
   obtainMasterConnection(): Promise<RawConnection>;
   obtainSlaveConnection(): Promise<RawConnection>;
@@ -14,8 +14,8 @@ interface Driver {
 const guarded = new WeakMap<object, { waits: Waits }>();
 
 /**
- * Watches the connections of a DataSource of the user's. One that leads to a server without writes is closed instead of
- * going back to its pool, and so are all that were opened before: TypeORM would keep them after a switchover.
+ * Watches the connections of a user DataSource. A connection to a server without writes is closed instead of returning
+ * to its pool, and so are all earlier ones. TypeORM would keep them after a switchover.
  */
 export function guardUserPool(source: DataSource): { waits: Waits } {
   const driver = source.driver as unknown as Driver;
@@ -40,28 +40,28 @@ export function guardUserPool(source: DataSource): { waits: Waits } {
   return state;
 }
 
-/** How long a DataSource of the user's waits. */
+/** The wait limits of a user DataSource. */
 export interface WaitLimits {
-  /** For a connection of its pool, in milliseconds. Then the call is `DatabaseUnavailable`. */
+  /** The wait for a pooled connection in milliseconds. Afterwards the call fails with `DatabaseUnavailable`. */
   readonly acquireMs?: number;
   /**
-   * For the answer to one statement, in milliseconds. Then its connection is closed, and the error is the driver's
-   * `PROTOCOL_SEQUENCE_TIMEOUT`. Give it more than the session's lock waits.
+   * The wait for the answer to one statement in milliseconds. Afterwards its connection is closed and the error is
+   * `PROTOCOL_SEQUENCE_TIMEOUT` of the driver. The limit must exceed the lock waits of the session.
    */
   readonly statementMs?: number;
   /**
-   * For a sign of life of this process inside a transaction, in whole seconds. Then the server ends the session, and with it
-   * the locks of a process that was stopped. Without a number it is the server's `wait_timeout`, eight hours by default. It
-   * also ends a transaction that waits for something else than the database for so long. MySQL ends sessions that are idle
-   * in the pool as well: give the pool `maxIdle` below its size and a shorter `idleTimeout`.
+   * The silence inside a transaction in whole seconds, after which the server ends the session and its locks. Frees the
+   * locks of a stopped process. The default is `wait_timeout` of the server, eight hours. It also ends a transaction
+   * that waits for another service for so long. MySQL also ends idle pooled sessions, so set `maxIdle` below the pool
+   * size and a shorter `idleTimeout`.
    */
   readonly silenceSeconds?: number;
 }
 
 /**
- * Bounds the waits of a DataSource of your own: the library never does this by itself, since a report may run for an hour.
- * Call it before the application starts, beside `pinSessions`, which bounds the waits for locks.
- * @throws OptionsError for `silenceSeconds` with `replication`, whose pools the driver does not show
+ * Limits the waits of your own DataSource. The library never does this by itself, because a report may run for an hour.
+ * Call it before the application starts, beside `pinSessions`, which limits the lock waits.
+ * @throws OptionsError for `silenceSeconds` with `replication`, whose pools the driver does not expose
  * @example
  *   pinSessions(source);
  *   limitWaits(source, { acquireMs: 5_000, statementMs: 5_000, silenceSeconds: 20 });
@@ -71,7 +71,7 @@ export function limitWaits(source: DataSource, { acquireMs, statementMs, silence
   if (silenceSeconds !== undefined) pinEach(source, [silenceSql(silenceSeconds)]);
 }
 
-/** MariaDB has a limit for sessions in a transaction alone. Each server reads its own comment. */
+/** MariaDB limits only sessions in a transaction. Each server reads its own comment. */
 function silenceSql(seconds: number): string {
   const limit = Number(seconds);
   return (

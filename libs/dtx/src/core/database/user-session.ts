@@ -5,20 +5,20 @@ import { AS_THE_USERS, type UserSession } from './session.js';
 import { connectionOptionsOf } from './session-pool.js';
 import type { Sql } from './sql.js';
 
-/** These have a value of the library's own unless the user's is given. */
+/** Settings that differ from the server default in library sessions, so the user value is always copied. */
 const ALWAYS_GIVEN = ['time_zone', 'sql_mode', 'collation_connection'];
 const CHARACTER_SETS = ['character_set_client', 'character_set_connection', 'character_set_results'];
 
 /**
- * Looks at a session of the user's pool, and changes nothing in it. Answers what a session of the library's needs so that a
- * statement of the user's means the same there.
- * @param own a session of the library's, which tells what the server gives to everybody
- * @throws OptionsError naming the setting under which the library cannot work
+ * Reads the settings of a user session without changing it. Returns the settings that give a user statement the same
+ * meaning in a library session.
+ * @param own a library session, which shows the server defaults
+ * @throws OptionsError that names an unsupported setting
  */
 export async function readUserSession(source: DataSource, own: Sql): Promise<UserSession> {
   const options = connectionOptionsOf(source);
   if (options.queryFormat)
-    throw new OptionsError('DataSource option extra.queryFormat rewrites statements of the library: take it out');
+    throw new OptionsError('DataSource option extra.queryFormat rewrites statements of the library; remove it');
   const server = new Map<string, string>();
   for (const { Variable_name, Value } of await own.query('SHOW GLOBAL VARIABLES')) server.set(Variable_name, Value);
   const session = await settingsOf(
@@ -32,7 +32,9 @@ export async function readUserSession(source: DataSource, own: Sql): Promise<Use
   return new Map([...session].filter(isGiven));
 }
 
-/** In one row, of texts: whatever limit the session has, and whatever form the user's options give to rows and numbers. */
+/**
+ * Reads all settings as one row of texts, independent of session limits and of the number and row options of the user.
+ */
 async function settingsOf(source: DataSource, names: readonly string[]): Promise<Map<string, string>> {
   const columns = names.map((name, index) => `CAST(@@SESSION.${name} AS CHAR) AS v${index}`);
   const rows: unknown = await source.query(`SELECT ${columns.join(', ')}`);
@@ -43,7 +45,7 @@ async function settingsOf(source: DataSource, names: readonly string[]): Promise
 const flat = (value: unknown): string[] =>
   value !== null && typeof value === 'object' ? Object.values(value).flatMap(flat) : [String(value)];
 
-/** SHOW has words for what a SELECT has numbers for. */
+/** SHOW prints ON and OFF where SELECT prints 1 and 0. */
 function spelled(value: string, name: string): string {
   const isSwitch = /^(foreign_key_checks|check_constraint_checks|low_priority_updates|sql_quote_show_create)$/.test(
     name,
@@ -51,20 +53,20 @@ function spelled(value: string, name: string): string {
   return isSwitch ? value.replace(/^1$/, 'ON').replace(/^0$/, 'OFF') : value;
 }
 
-/** The driver sends and reads the bytes of the character set that it has asked for, whatever the server makes of that. */
+/** Rejects a server that overrides the character set. The driver sends and reads the bytes of the requested one. */
 function refuseOtherCharacterSet(session: UserSession, charset: unknown): void {
   const asked = serverName(typeof charset === 'string' ? charset : 'utf8mb4');
   for (const name of CHARACTER_SETS) {
     const given = session.get(name) ?? '';
     if (serverName(given) === asked) continue;
     throw new OptionsError(
-      `the server gives the sessions of the DataSource ${name} = ${given}, the driver has asked for ${asked}: texts would ` +
-        'be stored as other texts; let the server take the character set of its clients, or call pinSessions(dataSource)',
+      `wrong character set in the sessions of the DataSource: ${name} = ${given}, the driver asked for ${asked}; let the ` +
+        'server take the character set of its clients, or call pinSessions(dataSource)',
     );
   }
 }
 
-/** MySQL's old name for the three-byte set, and collations beside their sets. */
+/** Normalizes the old name of the three-byte set, and collations to their sets. */
 function serverName(charset: string): string {
   return charset
     .toLowerCase()
@@ -76,6 +78,6 @@ function warnOfBackslashes(mode: string): void {
   if (!mode.split(',').includes('NO_BACKSLASH_ESCAPES')) return;
   new Logger('Database').warn(
     'sql_mode of the DataSource has NO_BACKSLASH_ESCAPES, and mysql2 escapes with backslashes: texts in your own ' +
-      'statements can leave their quotes. Take it out of sql_mode, or call pinSessions(dataSource)',
+      'statements can leave their quotes; remove it from sql_mode, or call pinSessions(dataSource)',
   );
 }

@@ -3,18 +3,18 @@ import { DtxError } from '../errors/errors.js';
 
 const ONE_CONSUMER = 1 / 2;
 const ALL_CONSUMERS = 3 / 4;
-/** A wait for a place is bounded by what those in front of it may take. */
+/** The wait for a place has no limit of its own. The handlers in front have `handlerTimeoutMs`. */
 const AS_LONG_AS_IT_TAKES_MS = 2_147_483_647;
 
 /**
- * Leaves connections of the work pool to others: a consumer whose handlers hang takes half of them, all consumers together
- * three quarters. The rest is for everything else that begins transactions.
+ * Shares the connections of the work pool. One consumer takes at most half of them, all consumers together three
+ * quarters. The rest serves all other library transactions, also while handlers hang.
  */
 export class WorkShares {
   private readonly each = new Map<string, Semaphore>();
   private readonly all: Semaphore;
 
-  /** @param size connections of the pool */
+  /** @param size the number of connections of the pool */
   constructor(private readonly size: number) {
     this.all = semaphore('all consumers', size * ALL_CONSUMERS);
   }

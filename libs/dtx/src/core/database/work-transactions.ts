@@ -16,37 +16,38 @@ import type { Tap } from './tap.js';
 import type { CommitHooks } from './transaction.js';
 import type { TransactionScope } from './transaction-scope.js';
 
-const DEADLOCK_TRIES = 4;
-
 import type { WorkShares } from './work-shares.js';
 
+const DEADLOCK_TRIES = 4;
+
 export interface Unit<T> {
-  /** What the user's code is, for errors: `@OnMessage(invoice.issued.v1) of mail.send-invoice`. */
+  /** The name of the user code in errors: `@OnMessage(invoice.issued.v1) of mail.send-invoice`. */
   readonly what: string;
-  /** The transaction's first statement, sent with its begin. */
+  /** The first statement of the transaction, sent with its begin. */
   readonly first?: {
     readonly statement: string;
     readonly values: readonly SqlValue[];
-    /** What a duplicate key of it is thrown as. */
+    /** The error to throw for a duplicate key of this statement. */
     readonly ifThere: () => Error;
   };
   readonly run: (tx: EntityManager, scope: TransactionScope) => Promise<T>;
-  /** How long a statement waits for a row lock, in seconds; `lockWaitSeconds` of the core without it. */
+  /** The row lock wait of a statement in seconds. Default: `lockWaitSeconds` of the core. */
   readonly lockWaitSeconds?: number | undefined;
-  /** The consumer whose handler it is: it waits for a place of that consumer's (see `WorkShares`). */
+  /** The consumer of the handler. It takes a place of that consumer (see `WorkShares`). */
   readonly consumer?: string;
 }
 
 /**
- * Transactions that the library begins and that run the user's code: handlers, participants, the work between a prepared message and its verdict.
- * They run on sessions of the library's, with the user's entities and subscribers: a query runner of the user's DataSource
- * on a connection of this pool. Begin and commit, each with its proof, take one round trip.
+ * Runs the transactions that the library starts for user code: handlers, participants, the work between a prepared
+ * message and its verdict. Each uses a query runner of the user DataSource on a library session, with the entities and
+ * subscribers of the user. Begin and commit, each with the savepoint check, take one round trip. If the process dies,
+ * the server rolls back the open transaction.
  */
 export class WorkTransactions implements Sql {
   private readonly logger = new Logger('Database');
   private readonly source: DataSource;
   private readonly pool: SessionPool;
-  /** Sessions whose lock wait is another one than they were pinned with. */
+  /** Sessions with a lock wait other than the pinned one. */
   private readonly otherWaits = new WeakMap<Tap['connection'], number>();
 
   constructor(private readonly of: Parts) {
@@ -54,16 +55,17 @@ export class WorkTransactions implements Sql {
     this.pool = of.pool;
   }
 
-  /** One statement of the library's own, in no transaction. */
+  /** Sends one library statement outside any transaction. */
   query<T = Row[] & Changed>(statement: string, values?: readonly SqlValue[]): Promise<T> {
     return this.pool.query<T>(statement, values);
   }
 
   /**
-   * Runs a unit, the whole of it again when it was a deadlock's victim, also when the user's code has swallowed that.
-   * @throws TransactionEnded when a statement of the user's has ended the transaction; TookTooLong, with everything rolled
-   *   back; DatabaseUnavailable when there is no connection, or the server refuses work for a reason that passes;
-   *   TransactionRequired inside another unit, which would hold a second connection
+   * Runs a unit. After a deadlock the whole unit runs again, even if user code caught the error.
+   * @throws TransactionEnded if a user statement ended the transaction
+   * @throws TookTooLong after `handlerTimeoutMs`, with everything rolled back
+   * @throws DatabaseUnavailable without a connection, or for a temporary reason of the server
+   * @throws TransactionRequired inside another unit, which would hold a second connection
    */
   async run<T>(unit: Unit<T>): Promise<T> {
     this.of.guard.check();
@@ -87,7 +89,7 @@ export class WorkTransactions implements Sql {
     return this.pool.end();
   }
 
-  /** What brings a session to the lock wait of its next transaction; goes with its begin. */
+  /** The statement that sets the lock wait of the next transaction, sent with its begin. */
   private setLockWait({ connection }: Tap, seconds = this.of.limits.lockWaitSeconds): string {
     const now = this.otherWaits.get(connection) ?? this.of.limits.lockWaitSeconds;
     if (now === seconds) return '';
@@ -107,13 +109,13 @@ export class WorkTransactions implements Sql {
     }
     const hooks = bound.scope.takeHooks();
     await bound.tell('AfterTransactionCommit').catch((error) => {
-      this.logger.error(`a subscriber failed (the transaction is committed): ${textOf(error)}`);
+      this.logger.error(`AfterTransactionCommit subscriber failed (the transaction is committed): ${textOf(error)}`);
     });
     await this.of.hooks.run(hooks);
     return result;
   }
 
-  /** The user's code. While it is slow, the server is told that this process lives: it ends sessions that are silent. */
+  /** Runs user code with its time limit. Pings keep the silent session alive while the code is slow. */
   private async limited<T>(what: string, tap: Tap, work: () => Promise<T>): Promise<T> {
     const { guard, limits } = this.of;
     const { limitMs, pingMs } = limits;
@@ -129,12 +131,12 @@ export class WorkTransactions implements Sql {
 }
 
 /**
- * What the unit has failed with. A server without writes or without a resource is not the fault of the user's code, whatever
- * that has made of the refusal. A refusal of the business is its own, and so is a COMMIT whose end is not known.
+ * Classifies the error of a unit. A server without writes or resources is not a failure of the user code, whatever
+ * error that code threw. `Rejected` and a COMMIT with an unknown outcome stay as they are.
  */
 function sorted({ scope }: BoundRunner, error: unknown, what: string): unknown {
   const failure = scope.failure ?? error;
-  // Known to be done in part: whatever else went wrong, it must not be run again.
+  // Work that is committed in part must never run again.
   if (isDoneInPart(failure)) return failure;
   const { passing } = scope.evidence;
   if (error instanceof TookTooLong) return error;
@@ -156,7 +158,7 @@ async function begin(bound: BoundRunner, tap: Tap, first: Unit<unknown>['first']
   await bound.tell('AfterTransactionStart');
 }
 
-/** What the user's code has asked for without awaiting it still belongs to the transaction, and is waited for. */
+/** Commits. Statements that user code did not await belong to the transaction and are waited for. */
 async function commit(bound: BoundRunner, tap: Tap): Promise<void> {
   await bound.settled();
   await bound.tell('BeforeTransactionCommit');
@@ -175,21 +177,21 @@ interface Parts {
   readonly guard: StrayGuard;
   readonly shares: WorkShares;
   readonly limits: {
-    /** How long the user's code may take in one unit, in milliseconds. */
+    /** The time limit of user code in one unit, in milliseconds. */
     readonly limitMs: number;
-    /** After so long without a statement the connection is pinged, in milliseconds. */
+    /** The silence in milliseconds before a ping. */
     readonly pingMs: number;
-    /** What the sessions are pinned with, in seconds. */
+    /** The pinned lock wait in seconds. */
     readonly lockWaitSeconds: number;
   };
 }
 
-/** A stream whose connection has ended tells nobody: the place of its unit must not wait for it. */
+/** The wait in milliseconds for open statements. A stream on a closed connection never ends. */
 const SETTLE_LIMIT_MS = 10_000;
 
-/** A connection on which a ROLLBACK was not answered ends, and with it whatever was open on it. */
+/** Rolls back. If ROLLBACK gets no answer, the connection is closed, which ends its transaction. */
 async function rollBack(bound: BoundRunner, tap: Tap, cause: unknown): Promise<void> {
-  // Code that goes on after its time, or does not await what it asks for, gets no further statement in.
+  // User code that runs on after its time, or did not await its statements, sends nothing more.
   bound.close();
   await Promise.race([bound.settled(), sleep(SETTLE_LIMIT_MS, undefined, { ref: false })]);
   await bound.tell('BeforeTransactionRollback').catch(() => {});

@@ -1,7 +1,10 @@
 import type { Migration } from '../database/migrate.js';
 import type { DurableTable } from './durable-table.js';
 
-/** One row per incident. PENDING until the webhook has taken it, LOGGED where there is no webhook. */
+/**
+ * Descriptor of `dtx_alert`: one row per incident (docs/states.md). PENDING until the webhook accepts it, then
+ * DELIVERED. LOGGED without a webhook. A unique `open_key` allows one open alert per incident.
+ */
 export const ALERTS: DurableTable = {
   name: 'dtx_alert',
   columns: ['scheme', 'subject_id', 'gid', 'step', 'alert_error'],
@@ -12,7 +15,7 @@ export const ALERTS: DurableTable = {
 export const alertMigrations: Migration[] = [
   {
     version: 1,
-    name: 'alerts and the record of what people did about them',
+    name: 'alerts and the record of operator actions',
     up: [
       `CREATE TABLE IF NOT EXISTS dtx_alert (
         id CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,

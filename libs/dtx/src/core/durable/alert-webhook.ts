@@ -18,7 +18,10 @@ type AlertRow = DurableRow<{
 
 const CALL_LIMIT_MS = 5_000;
 
-/** Posts alerts to the configured URL from their own rows, so that an alert sink that is down delays nothing else. */
+/**
+ * Posts alerts to `alertWebhook` from their rows, so that an unavailable webhook delays nothing else. If the process
+ * dies after the POST, the alert is posted again. The receiver must be idempotent by `id`.
+ */
 @Injectable()
 export class AlertWebhook implements OnModuleInit, OnModuleDestroy {
   private readonly loop: DurableLoop<AlertRow>;
@@ -34,12 +37,12 @@ export class AlertWebhook implements OnModuleInit, OnModuleDestroy {
       leaseMs: Math.max(options.leaseMs, 2 * CALL_LIMIT_MS),
       scanIntervalMs: options.scanIntervalMs,
       concurrencyMax: 4,
-      // For as long as it takes: an alert that is not told is one that nobody hears of.
+      // Retries without limit, because an alert must not be lost.
       attemptsMax: Number.POSITIVE_INFINITY,
       backoff: { firstMs: 1_000, factor: 2, capMs: 600_000 },
       canRun: () => true,
       run: (row) => this.post(row),
-      // An alert that cannot be delivered must not raise another.
+      // A failed alert must not raise another alert.
       describe: () => null,
     });
   }
@@ -68,9 +71,9 @@ export class AlertWebhook implements OnModuleInit, OnModuleDestroy {
       redirect: 'manual',
       signal: AbortSignal.timeout(CALL_LIMIT_MS),
     }).catch((error: Error) => error);
-    if (response instanceof Error) return { kind: 'failed', error: `alert webhook: ${response.message}` };
+    if (response instanceof Error) return { kind: 'failed', error: `cannot post to alertWebhook: ${response.message}` };
     await response.body?.cancel();
-    if (!response.ok) return { kind: 'failed', error: `alert webhook answered ${response.status}` };
+    if (!response.ok) return { kind: 'failed', error: `alertWebhook answered ${response.status}` };
     const only = { sql: 'm.claim_token = ?', values: [row.claim_token] };
     await settleFinal(this.database.own, ALERTS, { ids: [row.id], only });
     return { kind: 'settled' };

@@ -3,19 +3,19 @@ import { Database } from '../database/database.service.js';
 import { insertFirst, NOW } from '../database/insert-first.js';
 import type { Sql } from '../database/sql.js';
 import type { CoreOptions } from '../options.js';
-import { measure } from '../telemetry.js';
+import { emit } from '../telemetry.js';
 import { CORE_OPTIONS } from '../tokens.js';
 import { alertMigrations } from './alert-table.js';
 import type { Condition } from './durable-table.js';
-import type { Word } from './operations.js';
+import type { OperatorNote } from './operations.js';
 
-/** Something gave up and waits for a person. */
+/** Parked or neglected work that waits for an operator. */
 export interface Incident {
   readonly scheme: string;
-  /** Id of the row that is parked, as `/dtx/transactions/{id}` takes it. */
+  /** The id of the affected row, as in `/dtx/transactions/{id}`. */
   readonly id: string;
   readonly gid: string | null;
-  /** What it was doing when it gave up. */
+  /** The step that failed. */
   readonly step: string;
   readonly lastError: string;
 }
@@ -34,8 +34,9 @@ export interface AlertView {
 }
 
 /**
- * One alert per incident (seed: 报警由人工来回滚和补偿): a row under a unique key, written in the transaction that parks.
- * Log and webhook are told after the commit; a dead webhook delays nothing and is tried again from the row.
+ * Raises one alert per incident: a row under a unique key, written in the transaction that parks. Log and webhook
+ * follow after the commit. If the process dies in between, the log line is missing and the webhook is called from the
+ * row.
  */
 @Injectable()
 export class Alerts implements OnModuleInit {
@@ -51,8 +52,8 @@ export class Alerts implements OnModuleInit {
   }
 
   /**
-   * Opens the incident's alert in the transaction that parks its row. Repeated while it is open, it does nothing and gives
-   * false: then there is nothing to announce.
+   * Opens the alert of an incident in the transaction that parks its row. Returns false if the alert is already open.
+   * The caller then announces nothing.
    */
   async raise(sql: Sql, incident: Incident): Promise<boolean> {
     return insertFirst(sql, 'dtx_alert', {
@@ -71,7 +72,7 @@ export class Alerts implements OnModuleInit {
 
   /**
    * Opens and announces the alert of work that goes on, in a transaction of its own.
-   * @param isStill looks once more, under a lock, whether it is as it was seen: an alert on what is over would never close
+   * @param isStill checks the incident again under a lock. An alert for a finished incident would never close.
    */
   async tell(
     incident: Incident,
@@ -82,17 +83,19 @@ export class Alerts implements OnModuleInit {
     if (isNew) this.announce(incident, what);
   }
 
-  /** Tells the log, after the commit. `OPEN`: the work goes on, and a person has to see to a part of it. `SILENT`:
-   * it goes on, and nobody has said anything for too long; the alert closes when it is done. */
+  /**
+   * Logs the alert after the commit. `OPEN`: the work goes on and an operator must handle a part of it. `SILENT`: the
+   * work goes on without an answer for too long. The alert closes when the work is done.
+   */
   announce(incident: Incident, what: 'PARKED' | 'OPEN' | 'SILENT' = 'PARKED'): void {
     const { scheme, id, gid, step, lastError } = incident;
-    if (what === 'PARKED') measure('parked', { scheme });
+    if (what === 'PARKED') emit('parked', { scheme });
     this.logger.error(
       `${what} ${scheme} ${id} (gid ${gid ?? '-'}) at ${step}: ${lastError}; retry with ${retryCall(id)}`,
     );
   }
 
-  /** Closes the incident: it was retried or settled, so a new giving-up is a new incident. */
+  /** Closes the alert of a retried or resolved incident. A later failure is a new incident. */
   async close(sql: Sql, scheme: string, ids: readonly string[]): Promise<void> {
     if (ids.length === 0) return;
     await sql.query('UPDATE dtx_alert SET closed_at = UTC_TIMESTAMP(3), open_key = NULL WHERE open_key IN (?)', [
@@ -101,8 +104,8 @@ export class Alerts implements OnModuleInit {
   }
 
   /**
-   * The same as a part of an UPDATE of the rows themselves, joined to their open alerts as `a`: closed where the condition
-   * holds, which is in `close` twice.
+   * The same as a part of an UPDATE of the rows, joined to their open alerts as `a`. `close` contains the condition
+   * twice.
    */
   closeWith({ scheme, id, when }: { scheme: string; id: string; when: string }): { join: Condition; close: string } {
     const join = { sql: `LEFT JOIN dtx_alert a ON a.open_key = CONCAT(?, ${id})`, values: [openKey(scheme, '')] };
@@ -110,14 +113,14 @@ export class Alerts implements OnModuleInit {
     return { join, close };
   }
 
-  /** Newest first. */
+  /** Lists alerts, newest first. */
   async list(limit: number): Promise<AlertView[]> {
     const rows = await this.database.own.query(`${SELECT} ORDER BY id DESC LIMIT ${Number(limit)}`);
     return rows.map(view);
   }
 
-  /** Somebody has seen it. Returns null for an unknown id; a second time changes nothing. */
-  async acknowledge(id: string, word: Word): Promise<AlertView | null> {
+  /** Acknowledges an alert. Returns null for an unknown id. A repeated call changes nothing. */
+  async acknowledge(id: string, operator: OperatorNote): Promise<AlertView | null> {
     return this.database.own.transaction(async (sql) => {
       const { affectedRows } = await sql.query(
         'UPDATE dtx_alert SET acknowledged_at = UTC_TIMESTAMP(3) WHERE id = ? AND acknowledged_at IS NULL',
@@ -126,15 +129,16 @@ export class Alerts implements OnModuleInit {
       const [row] = await sql.query(`${SELECT} WHERE id = ?`, [id]);
       if (!row) return null;
       const { scheme, subject_id: subject } = row;
-      if (affectedRows === 1) await this.recordOperation(sql, { scheme, id: subject, action: 'acknowledge', ...word });
+      if (affectedRows === 1)
+        await this.recordOperation(sql, { scheme, id: subject, action: 'acknowledge', ...operator });
       return view(row);
     });
   }
 
-  /** Writes down who did what, when and why, in the transaction that does it. */
+  /** Records an operator action, in the transaction of the action. */
   async recordOperation(
     sql: Sql,
-    { scheme, id, action, by, note }: Word & { scheme: string; id: string; action: string },
+    { scheme, id, action, by, note }: OperatorNote & { scheme: string; id: string; action: string },
   ): Promise<void> {
     await sql.query(
       `INSERT INTO dtx_operation (id, scheme, subject_id, action, operator, note, at)
@@ -161,7 +165,7 @@ function view(row: Record<string, string | Date | null>): AlertView {
   };
 }
 
-/** A DATETIME column as ISO 8601 in UTC, whether the driver gives a Date or, by `dateStrings`, text. */
+/** Converts a DATETIME column to ISO 8601 in UTC, from a Date or from text (`dateStrings`). */
 export function isoTime(value: unknown): string | null {
   if (value === null || value === undefined) return null;
   if (value instanceof Date) return value.toISOString();

@@ -4,17 +4,17 @@ import type { Sql } from '../database/sql.js';
 import type { Condition, DurableRow, DurableTable } from './durable-table.js';
 
 /**
- * Claims rows that are due, oldest first: the only SKIP LOCKED of the house. The claim pushes `next_attempt_at` to the
- * end of the lease and writes a fresh token; a settle that does not carry this token changes nothing. If the process
- * dies after the COMMIT, the row is due again when the lease ends. All times are the database's.
+ * Claims due rows, oldest first, with SELECT ... FOR UPDATE SKIP LOCKED. The claim moves `next_attempt_at` to the end
+ * of the lease and writes a new `claim_token`. A later update without this token changes nothing (fencing). If the
+ * process dies after the COMMIT, the row is due again when the lease expires. All times are those of the database.
  */
 export async function claimDue<Row extends DurableRow>(
   pool: SessionPool,
   table: DurableTable,
   { limit, leaseMs, only }: { limit: number; leaseMs: number; only?: Condition | undefined },
 ): Promise<Row[]> {
-  // A locking read also locks the first row that is not due yet. A process that is stopped in the middle of its scan
-  // would hide that row from everybody, so the transaction is only begun when there is something to claim.
+  // A locking read also locks the first row that is not due. A process that is stopped during its scan would hide that
+  // row from all others. So the transaction starts only if a row is due.
   const { sql: isDue, values } = due(only);
   if (!(await isAnyDue(pool, table, { sql: isDue, values }))) return [];
   return pool.transaction(async (sql) => {
@@ -28,7 +28,7 @@ export async function claimDue<Row extends DurableRow>(
   });
 }
 
-/** The same for rows that a look has found. Rows that are locked or no longer due are left out. */
+/** Claims rows that a previous look has found. Rows that are locked or no longer due are skipped. */
 export async function claimByIds<Row extends DurableRow>(
   pool: SessionPool,
   table: DurableTable,
@@ -48,7 +48,7 @@ export async function claimByIds<Row extends DurableRow>(
   });
 }
 
-/** Gives locked rows to this process, under a new token. */
+/** Leases locked rows to this process under a new token. */
 async function lease<Row extends DurableRow>(sql: Sql, table: DurableTable, rows: Row[], leaseMs: number) {
   const token = randomUUID();
   const counted = table.countsLostLeases ? 'attempts = attempts + (claim_token IS NOT NULL), ' : '';
@@ -73,13 +73,13 @@ function due(only: Condition | undefined): Condition {
   return only ? { sql: `${isDue} AND ${only.sql}`, values: only.values } : { sql: isDue, values: [] };
 }
 
-/** A moment from now by the database's clock, as SQL. */
+/** A moment `delayMs` from now by the database clock, as SQL. */
 export function inFuture(delayMs: number): string {
   return `UTC_TIMESTAMP(3) + INTERVAL ${Math.round(Number(delayMs) * 1_000)} MICROSECOND`;
 }
 
-/** Puts a claimed row back for a later try. Returns false if the claim was lost meanwhile (fenced out). */
-export async function settleAgain(
+/** Reschedules a claimed row after a failed attempt. Returns false if the claim was lost (fenced out). */
+export async function reschedule(
   sql: Sql,
   table: DurableTable,
   row: DurableRow,
@@ -93,7 +93,7 @@ export async function settleAgain(
   return result.affectedRows === 1;
 }
 
-/** Puts a claimed row off, as no attempt: what it needs is away. */
+/** Postpones a claimed row without counting an attempt, because a dependency is unavailable. */
 export async function putOff(sql: Sql, table: DurableTable, row: DurableRow, delayMs: number): Promise<void> {
   await sql.query(
     `UPDATE ${table.name} SET next_attempt_at = ${inFuture(delayMs)}, claim_token = NULL WHERE id = ? AND claim_token = ?`,
@@ -101,7 +101,7 @@ export async function putOff(sql: Sql, table: DurableTable, row: DurableRow, del
   );
 }
 
-/** Puts back claimed rows that were not begun: due now, behind those that were due before. */
+/** Returns claimed rows that were not started. They are due now, behind the rows that were due before. */
 export async function giveBack(sql: Sql, table: DurableTable, rows: readonly DurableRow[]): Promise<void> {
   for (const token of new Set(rows.map((row) => row.claim_token))) {
     const ids = rows.filter((row) => row.claim_token === token).map((row) => row.id);

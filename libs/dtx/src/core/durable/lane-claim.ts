@@ -2,13 +2,13 @@ import type { SessionPool } from '../database/session-pool.js';
 import { claimByIds } from './claim.js';
 import type { Condition, DurableRow, DurableTable } from './durable-table.js';
 
-/** A look at all due rows, also at those that were passed over before, takes this part of the time at the most. */
+/** The full look at all due rows takes at most one part in this number of the time. */
 const LOOK_AT_ALL_SHARE = 20;
-/** How long a row that a look has missed waits at the most. */
+/** The maximum wait in milliseconds of a row that a look missed. */
 const LOOK_AT_ALL_MAX_MS = 30_000;
-/** Lanes with due rows that are passed over at once. */
+/** The maximum number of concurrency keys with skipped rows. */
 const PASSED_MAX = 5_000;
-/** Lanes that are looked at by themselves in one statement. */
+/** The number of concurrency keys that one statement looks at. */
 const LANES_AT_ONCE = 50;
 const BEGINNING = '1000-01-01 00:00:00.000';
 
@@ -18,7 +18,7 @@ interface Candidate {
   readonly due_at: string;
 }
 
-/** A look at the due rows of some lanes from a moment on. `lanes` is a comparison with `names`. */
+/** A look at the due rows of some concurrency keys from a due time on. `lanes` is a comparison with `names`. */
 interface Look {
   readonly from: string;
   readonly lanes: string;
@@ -26,20 +26,20 @@ interface Look {
   readonly limit: number;
 }
 
-/** How many rows of a lane a claim may take now. */
+/** The number of rows of a concurrency key that a claim may take now. */
 export type Wanted = (lane: string) => number;
 
 /**
- * Claims rows of a table with lanes: of each lane no more than it has room for, of all lanes the rows that are due first.
- * The rows of a lane without room are passed over in the index `due`, once: their lane is remembered with the place of its
- * first row, and the next claims begin behind them. A lane that has room again is looked at by itself, from its place on.
- * A row may come to stand before such a place (its transaction took long, or it was locked when it was looked at), so all
- * due rows are looked at again and again: often where they are few, every LOOK_AT_ALL_MAX_MS where they are very many.
+ * Claims rows of a table with a concurrency key: per key not more than it has room for, over all keys the earliest due
+ * rows. Rows of a full key are skipped in the index `due` once. The key and the due time of its first skipped row are
+ * remembered, and later claims start behind it. A key with room again is looked at separately from that time on.
+ * A row may appear before such a time, after a long transaction or a lock. A full look therefore repeats, often
+ * for few due rows, and at the latest after LOOK_AT_ALL_MAX_MS for many.
  */
 export class LaneClaim<Row extends DurableRow> {
-  /** Lanes with due rows that were left, and where the first of them stands. */
+  /** Concurrency keys with skipped due rows, with the due time of the first. */
   private readonly passed = new Map<string, string>();
-  /** Before it, only lanes in `passed` have due rows. */
+  /** Before this due time, only keys in `passed` have due rows. */
   private from = BEGINNING;
   private lookAtAllAt = 0;
 
@@ -47,16 +47,16 @@ export class LaneClaim<Row extends DurableRow> {
     private readonly pool: () => SessionPool,
     private readonly table: DurableTable,
     private readonly leaseMs: number,
-    /** The rows that this process can do; all where it is not given. Others are left where they are, and keep no place. */
+    /** The rows that this process can handle. All rows without it. Other rows stay and take no place. */
     private readonly mine?: () => Condition,
   ) {}
 
-  /** Whether rows of this lane are due that a claim has left. */
+  /** Whether a claim has skipped due rows of this key. */
   hasLeft(lane: string): boolean {
     return this.passed.has(lane);
   }
 
-  /** Claims at most `limit` rows. `isMore`: more rows may be due that could be taken at once. */
+  /** Claims at most `limit` rows. `isMore`: more rows may be claimable at once. */
   async claim(limit: number, wanted: Wanted, full: readonly string[]): Promise<{ rows: Row[]; isMore: boolean }> {
     const since = performance.now();
     const isWhole = since >= this.lookAtAllAt;
@@ -66,7 +66,7 @@ export class LaneClaim<Row extends DurableRow> {
     await this.pickOthers(picked);
     if (isWhole)
       this.lookAtAllAt = since + Math.min(LOOK_AT_ALL_MAX_MS, LOOK_AT_ALL_SHARE * (performance.now() - since));
-    // Nothing is passed over: the next claim may look from the beginning.
+    // No row was skipped. The next claim starts at the beginning.
     if (this.passed.size === 0) this.from = BEGINNING;
     if (picked.ids.size === 0) return { rows: [], isMore: false };
     const only = this.mine?.();
@@ -81,7 +81,7 @@ export class LaneClaim<Row extends DurableRow> {
     for (const lane of full) this.passed.set(lane, BEGINNING);
   }
 
-  /** The lanes that were passed over and have room now, each from its own place on. */
+  /** Picks rows of skipped keys that have room now, each from its own due time on. */
   private async pickPassed(picked: Picked): Promise<void> {
     const open = [...this.passed].filter(([lane]) => picked.wanted(lane) > 0).slice(0, LANES_AT_ONCE);
     if (open.length === 0) return;
@@ -100,7 +100,10 @@ export class LaneClaim<Row extends DurableRow> {
     }
   }
 
-  /** All other lanes, in the order of their rows, in stretches: a lane that is full by now is left out of the next one. */
+  /**
+   * Picks rows of all other keys in the order of their due times, in stretches. A key that becomes full is excluded
+   * from the next stretch.
+   */
   private async pickOthers(picked: Picked): Promise<void> {
     const stretch = 2 * picked.limit;
     while (picked.left > 0 && this.passed.size < PASSED_MAX) {
@@ -113,13 +116,14 @@ export class LaneClaim<Row extends DurableRow> {
         if (!picked.take(row)) this.passed.set(row.lane, row.due_at);
       }
       if (rows.length === stretch) continue;
-      // Those were all. By the place alone, rows of one time would be passed over again and again.
+      // These were all due rows. The database time is used, because rows with equal due times would be skipped
+      // repeatedly.
       this.from = now;
       return;
     }
   }
 
-  /** The next rows of other lanes, and the time up to which rows were due. */
+  /** The next rows of other keys, and the database time of the look. */
   private async lookAt(lanes: readonly string[], stretch: number): Promise<{ rows: Candidate[]; now: string }> {
     const look = this.select({ from: this.from, lanes: 'NOT IN (?)', names: lanes, limit: stretch });
     const sql = `(${look.sql}) UNION ALL SELECT NULL, NULL, CAST(UTC_TIMESTAMP(3) AS CHAR)`;
@@ -128,7 +132,7 @@ export class LaneClaim<Row extends DurableRow> {
     return { rows: rows.filter(({ id }) => id !== null), now };
   }
 
-  /** Not a locking read: it locks none of the rows that it passes over. */
+  /** A non-locking read, so that skipped rows stay unlocked. */
   private select({ from, lanes, names, limit }: Look) {
     const { name, lane } = this.table;
     const { sql: isMine, values } = this.mine?.() ?? { sql: 'TRUE', values: [] };
@@ -139,7 +143,7 @@ export class LaneClaim<Row extends DurableRow> {
   }
 }
 
-/** What one claim takes. */
+/** The rows of one claim. */
 class Picked {
   readonly ids = new Set<string>();
   private readonly counts = new Map<string, number>();
@@ -153,7 +157,7 @@ class Picked {
     return this.limit - this.ids.size;
   }
 
-  /** False when this claim, or the lane of the row, has no room for it. */
+  /** Takes a row. Returns false if the claim or the concurrency key has no room. */
   take({ id, lane }: Candidate): boolean {
     const count = this.counts.get(lane) ?? 0;
     if (this.left === 0 || count >= this.wanted(lane)) return false;

@@ -1,40 +1,47 @@
 import type { DurableRow } from './durable-table.js';
 
-/** How long a claimed row may wait in memory for a place in its lane. Its lease is longer by as much. */
+/**
+ * The maximum time in milliseconds that a claimed row waits in memory for a place. Its lease is longer by this time.
+ */
 export const HOLD_MS = 1_000;
-/** Rows of one lane that a claim takes beyond its free places. The number grows while the lane uses them up in time. */
+/**
+ * The maximum number of rows that a claim takes beyond the free places of a key. The number grows while the key uses
+ * them in time.
+ */
 const SURPLUS_MAX = 128;
-/** Lanes without work whose last outcome is remembered. */
+/** The number of idle keys whose last outcome is remembered. */
 const REMEMBERED_MAX = 1_000;
 
+/** The state of one concurrency key in this process. */
 interface Lane<Row> {
   inWork: number;
-  /** Claimed, leased to this process, not begun. */
+  /** Rows that are claimed by this process and not started. */
   waiting: Array<{ row: Row; untilMs: number }>;
   /** Rows that one claim takes beyond the free places. */
   surplus: number;
-  /** Whether the last run had an answer. A lane without a run is `new`. */
+  /** The outcome of the last run: with or without an answer. `new` before the first run. */
   last: 'new' | 'answered' | 'silent';
 }
 
 export interface LaneLimits {
-  /** Rows in work at once, of all lanes together. */
+  /** The maximum number of rows in work, over all keys. */
   readonly concurrencyMax: number;
-  /** Rows of one lane in work at once. */
+  /** The maximum number of rows in work per key. */
   readonly laneMax: number;
 }
 
 /**
- * Shares the places of a loop between lanes, so that a slow or dead lane takes a part of them and never all:
- * - a lane has all of `laneMax` only while half of all places are free, and fewer as places run out;
- * - a lane without an answer, a new one or one whose last run had none, has one place;
- * - lanes whose last run had no answer have half of all places together, and three quarters with the new ones.
- * Rows that a claim has taken beyond that wait here, at most HOLD_MS. If the process dies, their lease expires.
+ * A lane is the rows with one value of the concurrency key (a consumer, a target). `Lanes` shares the places of a loop,
+ * so that a slow or dead lane never takes all of them:
+ * - A lane has its full `laneMax` only while half of all places are free. Its limit shrinks as places run out.
+ * - A new lane, or a lane whose last run had no answer, has one place.
+ * - Lanes without an answer share half of all places. Together with the new lanes they share three quarters.
+ * Rows that a claim took beyond these limits wait here, at most HOLD_MS. If the process dies, their leases expire.
  */
 export class Lanes<Row extends DurableRow> {
   private readonly lanes = new Map<string, Lane<Row>>();
   private inWork = 0;
-  /** Rows in work of lanes whose last run had no answer, and of new lanes. */
+  /** Rows in work of lanes without an answer, and of new lanes. */
   private readonly unproven = { silent: 0, new: 0 };
 
   constructor(
@@ -46,7 +53,7 @@ export class Lanes<Row extends DurableRow> {
     return String((row as Record<string, unknown>)[this.column]);
   }
 
-  /** Rows of this lane that may begin now. */
+  /** The number of rows of this lane that may start now. */
   room(name: string): number {
     const { concurrencyMax, laneMax } = this.limits;
     const lane = this.lanes.get(name);
@@ -65,7 +72,7 @@ export class Lanes<Row extends DurableRow> {
     return inWork > 0 || isFull ? 0 : 1;
   }
 
-  /** Rows of this lane that a claim may take now. */
+  /** The number of rows of this lane that a claim may take now. */
   wanted(name: string): number {
     const lane = this.lanes.get(name);
     const room = this.room(name);
@@ -73,18 +80,18 @@ export class Lanes<Row extends DurableRow> {
     return lane?.last === 'answered' ? room + lane.surplus : room;
   }
 
-  /** Lanes of which a claim takes nothing now. */
+  /** The lanes of which a claim takes no rows now. */
   full(): string[] {
     return [...this.lanes.keys()].filter((name) => this.wanted(name) === 0);
   }
 
-  /** Keeps claimed rows until they begin. */
+  /** Adds claimed rows that wait for a place. */
   add(rows: readonly Row[]): void {
     const untilMs = performance.now() + HOLD_MS;
     for (const row of rows) this.lane(this.of(row)).waiting.push({ row, untilMs });
   }
 
-  /** A waiting row that may begin now. Lanes take turns. */
+  /** Removes a waiting row that may start now. The lanes take turns. */
   next(): Row | undefined {
     const now = performance.now();
     for (const [name, lane] of this.lanes) {
@@ -92,7 +99,7 @@ export class Lanes<Row extends DurableRow> {
       if (!first || first.untilMs < now || this.room(name) === 0) continue;
       lane.waiting.shift();
       if (lane.waiting.length === 0) lane.surplus = Math.min(SURPLUS_MAX, Math.max(1, lane.surplus * 2));
-      // Behind the others for the next turn.
+      // Moves the lane to the end for the next turn.
       this.lanes.delete(name);
       this.lanes.set(name, lane);
       return first.row;
@@ -100,7 +107,7 @@ export class Lanes<Row extends DurableRow> {
     return undefined;
   }
 
-  /** Takes out the rows that have waited for too long, or all of them. */
+  /** Removes the rows that waited too long, or all of them. */
   takeWaiting({ all = false } = {}): Row[] {
     const now = performance.now();
     const taken: Row[] = [];
@@ -114,7 +121,7 @@ export class Lanes<Row extends DurableRow> {
     return taken;
   }
 
-  /** Counts a row in. The returned function counts it out, with whether its run had an answer. */
+  /** Counts a started row. The returned function counts its end, with whether the run had no answer. */
   enter(name: string): (isSilent: boolean) => void {
     const lane = this.lane(name);
     this.count(lane, 1);

@@ -2,7 +2,7 @@ import type { Sql } from '../database/sql.js';
 import { inFuture } from './claim.js';
 import type { DurableRow, DurableTable } from './durable-table.js';
 
-/** Renewed so often within its time that a slow answer or two do not end it. */
+/** Number of renewals per lease time. One or two slow answers do not end the lease. */
 const PARTS = 3;
 
 interface Leased {
@@ -13,8 +13,8 @@ interface Leased {
 }
 
 /**
- * Keeps a claimed row from other claims for as long as the work takes. If the process dies, the row is due again when the
- * last lease ends.
+ * Renews the lease of a claimed row while the work runs. If the process dies, the row is due again when the last lease
+ * expires.
  */
 export async function whileLeased<T>({ sql, table, row, leaseMs }: Leased, work: () => Promise<T>): Promise<T> {
   const renew = () =>

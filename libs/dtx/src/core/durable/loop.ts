@@ -5,10 +5,10 @@ import type { Database } from '../database/database.service.js';
 import { textOf } from '../errors/errors.js';
 import { isUnavailable } from '../errors/sql-errors.js';
 import type { Scan } from '../scan-status.js';
-import { measure } from '../telemetry.js';
+import { emit } from '../telemetry.js';
 import { withGid, withTraceparent } from '../trace.js';
 import type { Alerts } from './alerts.js';
-import { claimDue, giveBack, putOff, settleAgain } from './claim.js';
+import { claimDue, giveBack, putOff, reschedule } from './claim.js';
 import type { DurableRow } from './durable-table.js';
 import type { DurableWork, Tried } from './durable-work.js';
 import { LaneClaim } from './lane-claim.js';
@@ -17,25 +17,25 @@ import { park } from './settle.js';
 
 export type { DurableWork, Tried } from './durable-work.js';
 
-/** Rows of one claim where lanes bound what may begin. */
+/** Rows per claim if concurrency keys limit the starts. */
 const CLAIM_ROWS = 200;
 
 /**
- * Drives one durable table: claims what is due, runs it, and is the only place that counts attempts, parks and alerts.
- * The fast path gives it rows that were inserted already leased to this process (`runNow`); the scan takes over when
- * that process died.
+ * Drives one durable table: claims due rows, runs them, counts attempts, and parks exhausted rows with one alert. The
+ * fast path passes rows that were inserted with a lease of this process (`runNow`). If the process dies, its leases
+ * expire and the scan of any instance takes the rows over.
  */
 export class DurableLoop<Row extends DurableRow> {
   private readonly logger: Logger;
   private readonly inWork = new Set<Promise<void>>();
-  /** Where the table has lanes, and the work a bound on them. */
+  /** Set if the table has a concurrency key and the work limits it. */
   private readonly lanes: { readonly places: Lanes<Row>; readonly claims: LaneClaim<Row> } | undefined;
   private timer: NodeJS.Timeout | undefined;
   private scanning = false;
   private again = false;
   private stopped = true;
   private scanned: Scan | undefined;
-  /** Whoever wakes the loop must not have its trace and gid go on in the scans. */
+  /** The scans run outside the async context of the caller of `wake`, without its trace and gid. */
   private readonly outside = AsyncLocalStorage.snapshot();
 
   constructor(
@@ -51,7 +51,7 @@ export class DurableLoop<Row extends DurableRow> {
     }
   }
 
-  /** Begins to scan. */
+  /** Starts the scans. */
   start(): void {
     if (!this.stopped) return;
     this.stopped = false;
@@ -59,7 +59,7 @@ export class DurableLoop<Row extends DurableRow> {
     this.schedule(0);
   }
 
-  /** Ends scanning and waits for the rows in work. */
+  /** Stops the scans and waits for the rows in work. */
   async stop(): Promise<void> {
     this.stopped = true;
     this.database.scans.end(this.scanned);
@@ -68,24 +68,24 @@ export class DurableLoop<Row extends DurableRow> {
     while (this.inWork.size > 0) await Promise.allSettled(this.inWork);
   }
 
-  /** Scans now: what was missing is back, or a person asked. */
+  /** Scans at once, after a dependency is back or an operator acted. */
   wake(): void {
     if (!this.stopped) this.schedule(0);
   }
 
-  /** How many more rows may be handed over without waiting. */
+  /** The number of rows that can start now. */
   get room(): number {
     return this.stopped ? 0 : this.work.concurrencyMax - this.inWork.size;
   }
 
-  /** Whether a row of this lane may be handed over without waiting. */
+  /** Whether a row with this concurrency key can start now. */
   hasRoomIn(lane: string): boolean {
     return this.room > 0 && (this.lanes?.places.room(lane) ?? 1) > 0;
   }
 
   /**
-   * Runs a row that is leased to this process; used by the fast path and by the scan alike.
-   * @param isInLane false for a row that takes no place in its lane
+   * Runs a row that is leased to this process. Used by the fast path and by the scan.
+   * @param isInLane false for a row that takes no place of its concurrency key
    */
   runNow(row: Row, { isInLane = true } = {}): void {
     const lane = isInLane ? this.lanes?.places.of(row) : undefined;
@@ -104,7 +104,9 @@ export class DurableLoop<Row extends DurableRow> {
       .then((tried) => {
         isSilent = tried.kind === 'failed' && tried.isSilent === true;
       })
-      .catch((error) => this.logger.warn(`row ${row.id}: ${textOf(error)}`))
+      .catch((error) =>
+        this.logger.warn(`run of row ${row.id} failed, the scan retries it while it is open: ${textOf(error)}`),
+      )
       .finally(() => {
         this.inWork.delete(running);
         leaveLane(isSilent);
@@ -114,7 +116,7 @@ export class DurableLoop<Row extends DurableRow> {
     this.inWork.add(running);
   }
 
-  /** Begins rows that a claim took for a lane without a free place, as far as there is one now. */
+  /** Starts claimed rows that waited for a place of their concurrency key. */
   private beginWaiting(): void {
     while (this.room > 0) {
       const row = this.lanes?.places.next();
@@ -123,11 +125,14 @@ export class DurableLoop<Row extends DurableRow> {
     }
   }
 
-  /** A process that dies before this leaves them leased: they are due again when the lease expires. */
+  /**
+   * Returns waiting rows before their lease expires. If the process dies before, the rows are due again when the lease
+   * expires.
+   */
   private async giveBackWaiting({ all = false } = {}): Promise<void> {
     const rows = this.lanes?.places.takeWaiting({ all }) ?? [];
     await giveBack(this.database.own, this.work.table, rows).catch((error) =>
-      this.logger.warn(`cannot give rows back before their lease expires: ${textOf(error)}`),
+      this.logger.warn(`cannot return rows, they are due again when their lease expires: ${textOf(error)}`),
     );
   }
 
@@ -143,28 +148,29 @@ export class DurableLoop<Row extends DurableRow> {
     }
     this.scanning = true;
     this.again = false;
-    // A loop that waits for a dependency has nothing to look for.
+    // While a dependency is unavailable, the loop has nothing to claim.
     let isCompleted = !this.work.canRun();
     try {
       await this.giveBackWaiting();
       while (!this.stopped && this.work.canRun() && this.room > 0) {
-        // More may be due: go on as soon as there is room, without waiting for the timer.
+        // More rows may be due. The scan continues when a place is free.
         this.again = await this.claim(this.room);
         isCompleted = true;
         if (!this.again) break;
       }
       if (isCompleted) this.scanned?.completed();
-      else this.scanned?.failed(`${this.inWork.size} rows are in work, and there is no room for more`);
+      else this.scanned?.failed(`all ${this.inWork.size} places are taken by rows in work`);
     } catch (error) {
       this.scanned?.failed(textOf(error));
-      if (!isUnavailable(error)) this.logger.error(`scan failed: ${textOf(error)}`);
+      if (!isUnavailable(error))
+        this.logger.error(`scan of ${this.work.table.name} failed, retrying: ${textOf(error)}`);
     } finally {
       this.scanning = false;
       this.schedule(this.work.scanIntervalMs * (0.8 + Math.random() * 0.4));
     }
   }
 
-  /** Claims and begins rows. Returns whether more may be due. */
+  /** Claims and starts rows. Returns whether more rows may be due. */
   private async claim(limit: number): Promise<boolean> {
     if (this.lanes) return this.claimOfLanes(this.lanes);
     const { table, leaseMs } = this.work;
@@ -196,25 +202,26 @@ export class DurableLoop<Row extends DurableRow> {
   private async conclude(row: Row, tried: Tried): Promise<void> {
     if (tried.kind === 'settled') return;
     if (tried.kind === 'unreachable') return this.putOff(row, tried.delayMs);
-    const attempts = tried.kind === 'hopeless' ? row.attempts : row.attempts + 1;
+    const attempts = tried.kind === 'fatal' ? row.attempts : row.attempts + 1;
     const error = tried.error.slice(0, 1_000);
-    if (tried.kind === 'hopeless' || attempts >= this.work.attemptsMax) return this.park(row, error, attempts);
+    if (tried.kind === 'fatal' || attempts >= this.work.attemptsMax) return this.park(row, error, attempts);
     const atLeastMs = tried.kind === 'failed' ? (tried.atLeastMs ?? 0) : 0;
-    measure('retried', { scheme: this.work.describe(row)?.scheme ?? this.work.scheme });
+    emit('retried', { scheme: this.work.describe(row)?.scheme ?? this.work.scheme });
     const delayMs = Math.max(atLeastMs, backoffMs(this.work.backoff, attempts));
-    await settleAgain(this.database.own, this.work.table, row, { error, delayMs, attempts });
+    await reschedule(this.database.own, this.work.table, row, { error, delayMs, attempts });
   }
 
-  /** The lease runs out. Where that is counted as the end of a process, the row says that it was none. */
+  /**
+   * Leaves the row until its lease expires. If expired leases count as attempts, an update marks that the process
+   * lives.
+   */
   private async putOff(row: Row, delayMs?: number): Promise<void> {
     const { table, leaseMs } = this.work;
     if (table.countsLostLeases || delayMs !== undefined)
       await putOff(this.database.own, table, row, delayMs ?? leaseMs);
   }
 
-  /**
-   * Gives up a row that is claimed. The state and its one alert are written together: no row is parked in silence.
-   */
+  /** Parks a claimed row. Its state and its alert are written in one transaction. */
   async park(row: Row, error: string, attempts: number): Promise<void> {
     const about = this.work.describe(row);
     const parked = await this.database.own.transaction(async (sql) => {

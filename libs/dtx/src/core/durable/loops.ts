@@ -7,7 +7,7 @@ import { DurableLoop } from './loop.js';
 import { Operations } from './operations.js';
 import { TableOperations } from './table-operations.js';
 
-/** Makes the loop of a durable table, and shows the table in `/dtx`. */
+/** Creates the loop of a durable table, and registers the table with the operations of `/dtx`. */
 @Injectable()
 export class DurableLoops {
   constructor(

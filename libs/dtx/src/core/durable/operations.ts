@@ -1,3 +1,7 @@
+/**
+ * The contract between the tables and the operator API `/dtx`: views, queries and actions. Each table registers a
+ * source at start.
+ */
 import { Injectable } from '@nestjs/common';
 import type { Sql } from '../database/sql.js';
 
@@ -6,7 +10,7 @@ export interface TransactionView {
   readonly id: string;
   readonly gid: string | null;
   readonly scheme: string;
-  /** What it is, in words: `invoice.issued v1 to mail.send-invoice`. */
+  /** A description, such as `invoice.issued v1 to mail.send-invoice`. */
   readonly what: string;
   readonly state: string;
   readonly attempts: number;
@@ -24,50 +28,55 @@ export interface ListQuery {
   readonly scheme?: string | undefined;
   readonly state?: string | undefined;
   readonly limit: number;
-  /** Only what sorts below this id: ids are made in the order of time. */
+  /** Lists only entries that sort below this id. Ids are ordered by time. */
   readonly before?: string | undefined;
 }
 
-/** A stretch of a list. */
+/** One page of a list. */
 export interface ListPage {
   readonly items: TransactionView[];
-  /** What sorts below this id was not looked at, since a list reads only so far at once; null: all was looked at. */
+  /**
+   * Entries below this id were not searched, because one call reads a limited stretch. Null: the search is complete.
+   */
   readonly through: string | null;
 }
 
-/** Who says so, and why, as far as they said it: for the record. */
-export interface Word {
+/** The operator of an action and the reason, if given. For the record in `dtx_operation`. */
+export interface OperatorNote {
   readonly by?: string | undefined;
   readonly note?: string | undefined;
 }
+
+/** @deprecated the old name of `OperatorNote` */
+export type Word = OperatorNote;
 
 export interface SummaryRow {
   readonly scheme: string;
   readonly source: string;
   readonly states: Record<string, number>;
   readonly parked: number;
-  /** Age of the oldest row that is due, in milliseconds; null when nothing is due. */
+  /** The age of the oldest due row in milliseconds. Null if no row is due. */
   readonly oldestDueMs: number | null;
 }
 
-/** What became of a person's word about one transaction. */
+/** The result of an operator action on one transaction. */
 export type Resolution = 'done' | 'unknown-id' | 'not-possible';
 
-/** What a scheme, or the inbox, lets a person see and do. */
+/** The view and the actions of one table for operators. */
 export interface OperationsSource {
-  /** Newest first. */
+  /** Lists entries, newest first. */
   list(query: ListQuery): Promise<ListPage>;
   get(id: string): Promise<(TransactionView & { timeline: TimelineEntry[] }) | null>;
-  /** Makes it due now, with its attempts counted anew; only what is open. */
-  retry(id: string, word: Word): Promise<Resolution>;
-  /** The same for all that match; returns how many. */
-  retryAll(query: { scheme: string; state: string }, word: Word): Promise<number>;
-  resolve(id: string, outcome: 'done' | 'reject', word: Word & { note: string }): Promise<Resolution>;
-  /** Counts by `sql`, which may end a count that takes too long. */
+  /** Makes an open entry due now and resets its attempts. */
+  retry(id: string, operator: OperatorNote): Promise<Resolution>;
+  /** Retries all matching entries. Returns their number. */
+  retryAll(query: { scheme: string; state: string }, operator: OperatorNote): Promise<number>;
+  resolve(id: string, outcome: 'done' | 'reject', operator: OperatorNote & { note: string }): Promise<Resolution>;
+  /** Counts through `sql`, which may end a slow count. */
   summary(sql: Sql): Promise<SummaryRow[]>;
 }
 
-/** Everything that `/dtx` can reach; each source registers itself at start. */
+/** The sources of `/dtx`. Each registers itself at start. */
 @Injectable()
 export class Operations {
   readonly sources: OperationsSource[] = [];

@@ -7,13 +7,13 @@ import type { CoreOptions } from '../options.js';
 import { CORE_OPTIONS } from '../tokens.js';
 import { inFuture } from './claim.js';
 
-/** A DELETE of finished rows past their retention; gets the batch size and must use an index. */
+/** A DELETE of finished rows past their retention. It gets the batch size and must use an index. */
 export interface PurgeStatement {
   readonly name: string;
   statement(limit: number): { sql: string; values: SqlValue[] };
 }
 
-/** The same for what is more than one statement; answers how many rows it has removed. */
+/** A purge with several statements. Returns the number of removed rows. */
 export interface PurgeBatch {
   readonly name: string;
   batch(limit: number): Promise<number>;
@@ -22,16 +22,19 @@ export interface PurgeBatch {
 export type PurgeTask = PurgeStatement | PurgeBatch;
 
 /**
- * The condition of a finished row past its retention, by the database's clock and the row's own columns. Its id says
- * nothing: rows may be imported, or come late. `created_at` is what the index `by_age` gives the order of; the retention
- * counts from the row's end, for a row may have waited for a person for longer than that.
+ * The SQL condition of a finished row past its retention, by the database clock and the columns of the row. The id is
+ * not used, because imported rows may have old ids. `created_at` gives the order of the index `by_age`. The retention
+ * counts from the end of the row, because a row may wait long for an operator.
  */
 export function pastRetention(retentionMs: number, endedAt: string): string {
   const old = inFuture(-retentionMs);
   return `created_at < ${old} AND COALESCE(${endedAt}, created_at) < ${old}`;
 }
 
-/** Removes finished rows past their retention, in bounded batches, so that tables stay as small as their purpose. */
+/**
+ * Removes finished rows past their retention, in bounded batches, so that tables stay small. If the process dies, the
+ * next purge of any instance continues.
+ */
 @Injectable()
 export class Purger implements OnModuleInit, OnModuleDestroy {
   private readonly logger = new Logger('Purger');
@@ -74,7 +77,7 @@ export class Purger implements OnModuleInit, OnModuleDestroy {
       try {
         while (!this.stopped && (await this.purgeBatch(task)) >= this.options.purgeBatchMax);
       } catch (error) {
-        if (!isUnavailable(error)) this.logger.error(`cannot purge ${task.name}: ${textOf(error)}`);
+        if (!isUnavailable(error)) this.logger.error(`cannot purge ${task.name}, retrying: ${textOf(error)}`);
       }
     }
   }

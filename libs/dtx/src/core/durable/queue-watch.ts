@@ -12,17 +12,19 @@ import { CORE_OPTIONS } from '../tokens.js';
 import { Alerts } from './alerts.js';
 import { inFuture } from './claim.js';
 
-/** How often it looks, in parts of `absentMs`. */
+/** Number of looks within `absentMs`. */
 const LOOKS = 4;
 const LOOK_EVERY_MAX_MS = 60_000;
-/** A queue that nothing was published to for so long is not looked at: to look declares it. */
+/**
+ * Queues without a publish for this time in milliseconds are not inspected, because an inspection declares the queue.
+ */
 const USED_MS = 8 * 86_400_000;
 const SAY_AGAIN_MS = 86_400_000;
 
 export const queueWatchMigrations: Migration[] = [
   {
     version: 1,
-    name: 'queues whose messages no row of their sender would send again',
+    name: 'queues of messages without a row at the sender',
     up: [
       `CREATE TABLE IF NOT EXISTS dtx_queue (
         name VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
@@ -41,19 +43,20 @@ interface Watched {
   readonly name: string;
   readonly kind: Kind;
   readonly scheme: string;
-  /** Null while it has a consumer, or nothing for one. */
+  /** Null while the queue is empty or has a consumer. */
   readonly unattended_ms: number | string | null;
 }
 
 /**
- * Where no row at the sender stands for a message, one row stands for its queue. Any instance of the sender looks at it:
- * messages, and nobody who consumes them, for `absentMs`. A person is told once, until somebody does.
+ * Watches the queues of messages that have no row at the sender. Each queue has a row in `dtx_queue` instead. Any
+ * instance of the sender inspects it. Messages without a consumer for `absentMs` raise one alert, which closes when a
+ * consumer attaches. If the process dies, the row remains and other instances inspect the queue.
  */
 @Injectable()
 export class QueueWatch implements OnModuleInit, OnModuleDestroy {
   private readonly logger = new Logger('QueueWatch');
   private readonly looks: Periodic;
-  /** When this process has last written down that a queue is used, by its steady clock. */
+  /** The time of the last recorded use of a queue, by the monotonic process clock. */
   private readonly said = new Map<string, number>();
 
   constructor(
@@ -64,7 +67,8 @@ export class QueueWatch implements OnModuleInit, OnModuleDestroy {
   ) {
     const everyMs = Math.min(options.absentMs / LOOKS, LOOK_EVERY_MAX_MS);
     const failed = (error: unknown) => {
-      if (!isUnavailable(error)) this.logger.error(`cannot look at the queues: ${textOf(error)}`);
+      if (!isUnavailable(error))
+        this.logger.error(`cannot inspect the queues of dtx_queue, retrying: ${textOf(error)}`);
     };
     this.looks = new Periodic(everyMs, () => this.lookAtAll(), failed);
   }
@@ -78,7 +82,10 @@ export class QueueWatch implements OnModuleInit, OnModuleDestroy {
     await this.looks.stop();
   }
 
-  /** Before the first message of this process: from the row on its queue is looked after, whoever dies. */
+  /**
+   * Records the use of a queue before the first message of this process. From then on some instance inspects the queue,
+   * even if this process dies.
+   */
   async use(queue: { name: string; kind: Kind; scheme: string }): Promise<void> {
     const said = this.said.get(queue.name);
     if (said !== undefined && performance.now() - said < SAY_AGAIN_MS) return;
@@ -96,9 +103,11 @@ export class QueueWatch implements OnModuleInit, OnModuleDestroy {
       `SELECT name, kind, scheme, ${msOf('UTC_TIMESTAMP(3)')} - (${msOf('unattended_since')}) AS unattended_ms
        FROM dtx_queue WHERE used_at > ${inFuture(-USED_MS)} OR unattended_since IS NOT NULL`,
     );
-    // One that the broker refuses hides none of the others.
+    // A queue that the broker rejects must not hide the others.
     for (const queue of watched)
-      await this.look(queue).catch((error) => this.logger.warn(`cannot look at ${queue.name}: ${textOf(error)}`));
+      await this.look(queue).catch((error) =>
+        this.logger.warn(`cannot inspect queue ${queue.name}, retrying: ${textOf(error)}`),
+      );
   }
 
   private async look(queue: Watched): Promise<void> {
@@ -114,9 +123,9 @@ export class QueueWatch implements OnModuleInit, OnModuleDestroy {
   }
 
   private async tell({ name, scheme, unattended_ms: ms }: Watched, messages: number): Promise<void> {
-    const lastError = `nobody has consumed ${name} for ${Math.round(Number(ms) / 1_000)} s: ${messages} messages wait there`;
+    const lastError = `queue ${name} has had no consumer for ${Math.round(Number(ms) / 1_000)} s: ${messages} messages wait; start a consumer`;
     const incident = { scheme, id: name, gid: null, step: 'waiting for a consumer', lastError };
-    // Another instance may have seen a consumer meanwhile, and has closed it.
+    // Another instance may have seen a consumer and closed the alert.
     await this.alerts.tell(incident, 'SILENT', async (sql) => {
       const still = 'SELECT name FROM dtx_queue WHERE name = ? AND unattended_since IS NOT NULL FOR UPDATE';
       const rows: unknown[] = await sql.query(still, [name]);

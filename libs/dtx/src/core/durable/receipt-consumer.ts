@@ -7,11 +7,11 @@ import type { Database } from '../database/database.service.js';
 import { isUnavailable } from '../errors/sql-errors.js';
 import { type Failpoint, failpoint } from '../failpoint.js';
 import type { CoreOptions } from '../options.js';
-import { measure } from '../telemetry.js';
+import { emit } from '../telemetry.js';
 import type { Alerts } from './alerts.js';
 import type { DurableTable } from './durable-table.js';
 
-/** ASCII, as the columns that they are compared with: the server refuses to compare anything else. */
+/** ASCII, like the compared columns. The server rejects a comparison with other characters. */
 const ascii = (lengthMax: number) => z.string().regex(new RegExp(`^[!-~]{1,${lengthMax}}$`));
 const receiptsBody = z.object({
   receipts: z.array(z.object({ messageId: ascii(64), consumer: ascii(65), outcome: z.enum(['HANDLED', 'PARKED']) })),
@@ -19,14 +19,14 @@ const receiptsBody = z.object({
 const GATHER_MS = 5;
 const PREFETCH = 200;
 
-/** What a receiver tells the sender: settled here, one way or the other, so stop resending. */
+/** A receipt: the consumer has settled the message, so the sender stops resending. */
 export interface Receipt {
   readonly messageId: string;
   readonly consumer: string;
   readonly outcome: 'HANDLED' | 'PARKED';
 }
 
-/** Messages that are done when each of their consumers has sent its receipt. */
+/** The messages of one table, which are done when each of their consumers has sent a receipt. */
 export interface Receipted {
   readonly scheme: string;
   /**
@@ -34,17 +34,20 @@ export interface Receipted {
    * `done_at`.
    */
   readonly table: DurableTable;
-  /** What a row `m` of it awaits, as SQL. */
+  /** The awaited consumers of a row `m`, as SQL. */
   readonly awaited: string;
   readonly queue: string;
   readonly batchMax: number;
-  /** Around what marks. */
+  /** The failpoint around the update. */
   readonly failpoint: Failpoint;
-  /** Told what is about to be marked: the last consumer of each message. */
+  /** Receives the last consumer of each message before the update. */
   arrived(receipts: ReadonlyMap<string, string>): void;
 }
 
-/** Consumes the receipts of one table; any instance may take any receipt, and many are marked in one statement. */
+/**
+ * Consumes the receipts of one table. Any instance may take any receipt, and one statement records many. If the process
+ * dies before the ack, the receipt is redelivered and changes nothing more.
+ */
 export class ReceiptConsumer {
   private readonly logger = new Logger('Receipts');
   private readonly marks: Batcher<Receipt[]>;
@@ -73,9 +76,11 @@ export class ReceiptConsumer {
   private async receive(delivery: Delivery): Promise<void> {
     const receipts = parse(delivery.message.content);
     if (!receipts)
-      this.logger.warn(`dropped a receipt that cannot be read: ${delivery.message.content.subarray(0, 200)}`);
+      this.logger.warn(
+        `discarded an invalid message from queue ${this.of.queue}: ${delivery.message.content.subarray(0, 200)}`,
+      );
     else await this.marked(receipts, delivery.lost);
-    // A receipt that dies with us before this ack is delivered again and changes nothing.
+    // A receipt whose ack is lost is redelivered and changes nothing.
     delivery.ack();
   }
 
@@ -90,7 +95,7 @@ export class ReceiptConsumer {
     }
   }
 
-  /** Each statement stands for itself: a receipt whose mark was lost is delivered again. */
+  /** Each statement commits alone. A receipt whose update is lost is redelivered. */
   private async markDone(receipts: Receipt[]): Promise<void> {
     const { scheme } = this.of;
     this.of.arrived(new Map(receipts.map(({ messageId, consumer }) => [messageId, consumer])));
@@ -100,13 +105,13 @@ export class ReceiptConsumer {
         if (ids.length > 0) await this.takeOff(ids.sort(), { consumer, outcome });
       }
     }
-    for (const { messageId } of receipts) measure('settled', { scheme, ms: this.database.ageMs(messageId) });
+    for (const { messageId } of receipts) emit('settled', { scheme, ms: this.database.ageMs(messageId) });
   }
 
   /**
-   * Takes a consumer off `awaiting`; the last one makes the row DONE, and what had been given up here no incident any
-   * more. A PARKED receipt counts as well: the delivery now waits for a person at its receiver, one alert, one place.
-   * In whichever order the server assigns, the expressions say the same: to take a consumer off twice changes nothing.
+   * Removes a consumer from `awaiting`. The last receipt sets DONE and closes an alert of the row. A PARKED receipt
+   * counts too, because the alert at the receiver covers the delivery. The statement is idempotent and independent of
+   * the order in which the server assigns.
    */
   private async takeOff(ids: string[], by: Pick<Receipt, 'consumer' | 'outcome'>): Promise<void> {
     const { scheme, table, awaited } = this.of;

@@ -1,23 +1,24 @@
+/** The statements that end or park a durable row. docs/states.md shows the states. */
 import { SqlExpression } from '../database/insert-first.js';
 import type { SqlValue } from '../database/literal.js';
 import type { Sql } from '../database/sql.js';
 import type { DurableRow, DurableTable } from './durable-table.js';
 
 /**
- * When a parked row is due: not by itself. A date instead of NULL keeps it among the open rows of the `due` index, so that
- * a list of open rows never reads the finished ones.
+ * The due time of a parked row. A date instead of NULL keeps it among the open rows of the index `due`. A list of open
+ * rows then never reads the finished ones.
  */
 export const NEVER_BY_ITSELF = `'9999-12-31 00:00:00.000'`;
-/** The column takes more. Longer errors say nothing more to a person. */
+/** The maximum length of a stored error. The column takes more, but longer texts do not help an operator. */
 const ERROR_CHARS_MAX = 1_000;
 
-/** The columns of a row that is inserted PARKED: a person must look at it. */
+/** The columns of a row that is inserted as PARKED. */
 export function parkedColumns(problem: string) {
   const next_attempt_at = new SqlExpression(NEVER_BY_ITSELF);
   return { state: 'PARKED', last_error: problem.slice(0, ERROR_CHARS_MAX), next_attempt_at };
 }
 
-/** Parks a claimed row until a person retries or resolves it. Returns false if the claim was lost (fenced out). */
+/** Parks a claimed row until an operator retries or resolves it. Returns false if the claim was lost (fenced out). */
 export async function park(
   sql: Sql,
   table: DurableTable,
@@ -34,19 +35,19 @@ export async function park(
 
 interface Final {
   readonly ids: readonly string[];
-  /** Another final state than the table's own, as SQL. */
+  /** A final state other than that of the table, as SQL. */
   readonly state?: string;
   /** Further assignments, such as `m.outcome = ?`. */
   readonly also?: { readonly sql: string; readonly values: readonly SqlValue[] };
-  /** Which of these rows `m`. Without it all of them, whatever their state and claim. */
+  /** A condition on the rows `m`. Without it, all of them end, in any state and with any claim. */
   readonly only?: { readonly sql: string; readonly values: readonly SqlValue[] };
-  /** A join that comes with `also`, such as the alert that is closed with the row. */
+  /** A join for `also`, such as the alert that closes with the row. */
   readonly join?: { readonly sql: string; readonly values: readonly SqlValue[] };
 }
 
 /**
- * Ends rows: final state, nothing more due, no claim, the time of the end. Returns how many rows were ended, alerts that
- * were closed with them included. Repeated, it changes nothing but the time.
+ * Ends rows: final state, no due time, no claim, completion time. Returns the number of changed rows, including alerts
+ * that close with them. A repeated call changes only the time.
  */
 export async function settleFinal(
   sql: Sql,

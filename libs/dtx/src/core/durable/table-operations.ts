@@ -11,27 +11,27 @@ import type {
   ListPage,
   ListQuery,
   OperationsSource,
+  OperatorNote,
   Resolution,
   SummaryRow,
   TimelineEntry,
   TransactionView,
-  Word,
 } from './operations.js';
 import { settleFinal } from './settle.js';
 
 type Row = TableRow;
 
-/** A condition and its value. */
+/** A condition with its value. */
 type Filter = readonly [sql: string, value: string];
 const whereOf = (filters: readonly Filter[]) =>
   filters.length > 0 ? `WHERE ${filters.map(([sql]) => sql).join(' AND ')}` : '';
 const valuesOf = (filters: readonly Filter[]) => filters.map(([, value]) => value);
 
-/** How many rows a list looks at in one call when it is filtered by what no index knows. */
+/** The number of rows that one list call searches if no index fits the filter. */
 const STRETCH_ROWS = 5_000;
 const RETRIED_AT_ONCE = 500;
 
-/** A table as people work on it. */
+/** A table, as operators work on it. */
 interface Operable {
   readonly table: DurableTable;
   readonly shown: ShownTable;
@@ -39,7 +39,7 @@ interface Operable {
   wake(): void;
 }
 
-/** The operations of one durable table, once for all: list, look, retry, resolve, summary. */
+/** The operations of any durable table: list, get, retry, resolve, summary. */
 export class TableOperations implements OperationsSource {
   constructor(
     private readonly of: Operable,
@@ -54,11 +54,11 @@ export class TableOperations implements OperationsSource {
     if (scheme && !this.of.shown.scheme) filters.push(['scheme = ?', scheme]);
     const top = before ?? this.of.shown.below;
     const from: Filter[] = top ? [['id < ?', top]] : [];
-    // Open rows are few and stand together in the `due` index; everything else is read along the primary key.
+    // Open rows are few and adjacent in the index `due`. Everything else is read along the primary key.
     const isOpen = state !== undefined && this.of.table.openStates.includes(state);
     if (isOpen) {
       const where = `${whereOf([...filters, ...from])} AND next_attempt_at IS NOT NULL`;
-      // The index alone tells which: of a million open rows only those that are shown are read.
+      // The index selects the ids, so that only the listed rows are read.
       const found: Row[] = await this.database.reads.query(
         `SELECT id FROM ${this.of.table.name} FORCE INDEX (due) ${where} ORDER BY id DESC LIMIT ${Number(limit)}`,
         valuesOf([...filters, ...from]),
@@ -69,7 +69,7 @@ export class TableOperations implements OperationsSource {
     return { items: await this.rows(whereOf(from), valuesOf(from), limit), through: null };
   }
 
-  /** What matches among the next rows: looking for something rare must not read a table of millions in one call. */
+  /** Searches the next rows. A rare match must not read millions of rows in one call. */
   private async stretch(filters: readonly Filter[], from: readonly Filter[], limit: number): Promise<ListPage> {
     const { table, shown } = this.of;
     const source = `FROM ${table.name} FORCE INDEX (PRIMARY) ${whereOf(from)} ORDER BY id DESC`;
@@ -99,7 +99,7 @@ export class TableOperations implements OperationsSource {
   async get(id: string): Promise<(TransactionView & { timeline: TimelineEntry[] }) | null> {
     const [row]: Row[] = await this.database.reads.query(`SELECT * FROM ${this.of.table.name} WHERE id = ?`, [id]);
     if (!row) return null;
-    // An id is unique in its scheme only: a caller may name a transaction of one and an event of another alike.
+    // Ids are unique only within a scheme, because callers may choose equal ids.
     const scheme = this.of.shown.scheme ?? String(row.scheme);
     const operations: Row[] = await this.database.reads.query(
       'SELECT * FROM dtx_operation WHERE subject_id = ? AND scheme = ? ORDER BY id',
@@ -107,7 +107,7 @@ export class TableOperations implements OperationsSource {
     );
     const byPeople = operations.map((o) => ({
       at: isoTime(o.at)!,
-      event: `${o.action} by ${o.operator ?? 'a person'}${o.note ? `: ${o.note}` : ''}`,
+      event: `${o.action} by ${o.operator ?? 'an unnamed operator'}${o.note ? `: ${o.note}` : ''}`,
     }));
     const incidents: Row[] = await this.database.reads.query(
       'SELECT opened_at, alert_error FROM dtx_alert WHERE subject_id = ? AND scheme = ? ORDER BY id',
@@ -120,9 +120,9 @@ export class TableOperations implements OperationsSource {
     return { ...this.view(row), timeline };
   }
 
-  async retry(id: string, word: Word): Promise<Resolution> {
-    return this.change(id, { ...word, action: 'retry' }, async (tx, row) => {
-      // Whoever is at it now is fenced out: what it writes about its attempt would undo what the person asked for.
+  async retry(id: string, operator: OperatorNote): Promise<Resolution> {
+    return this.change(id, { ...operator, action: 'retry' }, async (tx, row) => {
+      // The retry fences out a running attempt. Its result would overwrite the retry of the operator.
       await sqlOf(tx).query(
         `UPDATE ${this.of.table.name} SET state = IF(state = 'PARKED', ${this.of.shown.retryState}, state), attempts = 0,
            claim_token = NULL, next_attempt_at = UTC_TIMESTAMP(3) WHERE id = ?`,
@@ -132,31 +132,31 @@ export class TableOperations implements OperationsSource {
     });
   }
 
-  async retryAll({ scheme, state }: { scheme: string; state: string }, word: Word): Promise<number> {
+  async retryAll({ scheme, state }: { scheme: string; state: string }, operator: OperatorNote): Promise<number> {
     if (!this.of.table.openStates.includes(state)) return 0;
     let retried = 0;
     let before: string | undefined;
-    // Downwards through the list, once: what gives up again meanwhile is not retried again.
+    // One pass through the list. Rows that are parked again meanwhile are not retried again.
     for (;;) {
       const { items } = await this.list({ scheme, state, limit: RETRIED_AT_ONCE, before });
-      for (const { id } of items) if (await this.retryUnlocked(id, word)) retried += 1;
+      for (const { id } of items) if (await this.retryUnlocked(id, operator)) retried += 1;
       if (items.length < RETRIED_AT_ONCE) return retried;
       before = items.at(-1)!.id;
     }
   }
 
-  /** One of many: a row that somebody works on for as long as a lock wait is passed over. */
-  private async retryUnlocked(id: string, word: Word): Promise<boolean> {
+  /** Retries one of many rows. A row that stays locked for the whole lock wait is skipped. */
+  private async retryUnlocked(id: string, operator: OperatorNote): Promise<boolean> {
     try {
-      return (await this.retry(id, word)) === 'done';
+      return (await this.retry(id, operator)) === 'done';
     } catch (error) {
       if (isLockWait(error)) return false;
       throw error;
     }
   }
 
-  async resolve(id: string, outcome: Outcome, word: Word & { note: string }): Promise<Resolution> {
-    return this.change(id, { ...word, action: outcome }, (tx, row) => this.settle(tx, row, outcome, word.note));
+  async resolve(id: string, outcome: Outcome, operator: OperatorNote & { note: string }): Promise<Resolution> {
+    return this.change(id, { ...operator, action: outcome }, (tx, row) => this.settle(tx, row, outcome, operator.note));
   }
 
   private async settle(tx: EntityManager, row: Row, outcome: Outcome, note: string): Promise<boolean> {
@@ -167,7 +167,7 @@ export class TableOperations implements OperationsSource {
     return true;
   }
 
-  /** Reads the index `due` and no row of the table. */
+  /** Counts in the index `due` without reading the table. */
   async summary(sql: Sql): Promise<SummaryRow[]> {
     const scheme = this.of.shown.scheme ? `'${this.of.shown.scheme}'` : 'scheme';
     const rows: Row[] = await sql.query(
@@ -188,23 +188,23 @@ export class TableOperations implements OperationsSource {
     );
   }
 
-  /** Lock, act, close the incident, write down who-did-what: one transaction. Two people at once take turns. */
+  /** Locks, acts, closes the alert and records the operator in one transaction. Concurrent operators take turns. */
   private async change(
     id: string,
-    said: Word & { action: string },
+    operator: OperatorNote & { action: string },
     act: (tx: EntityManager, row: Row) => Promise<boolean>,
   ): Promise<Resolution> {
-    // A refusal path is code of the user's.
+    // `@OnRejected` is user code.
     const run = async (tx: EntityManager, sql: Sql): Promise<Resolution> => {
       const [row]: Row[] = await sql.query(`SELECT * FROM ${this.of.table.name} WHERE id = ? FOR UPDATE`, [id]);
       if (!row) return 'unknown-id';
       if (!this.of.table.openStates.includes(row.state) || !(await act(tx, row))) return 'not-possible';
       const scheme = this.of.shown.scheme ?? String(row.scheme);
       await this.alerts.close(sql, scheme, [id]);
-      await this.alerts.recordOperation(sql, { ...said, scheme, id });
+      await this.alerts.recordOperation(sql, { ...operator, scheme, id });
       return 'done';
     };
-    const result = await this.database.work.run({ what: `${said.action} of ${id} by a person`, run });
+    const result = await this.database.work.run({ what: `${operator.action} of ${id} by an operator`, run });
     if (result === 'done') this.of.wake();
     return result;
   }
@@ -231,7 +231,7 @@ function summaryRow(scheme: string, source: string, rows: Row[]): SummaryRow {
   return { scheme, source, states, parked: states.PARKED ?? 0, oldestDueMs: oldest > 0 ? Math.round(oldest) : null };
 }
 
-/** In order: a time that is earlier than the one before was read from another clock, and must not seem to come first. */
+/** Keeps the given order. A time before its predecessor comes from another clock and is raised to it. */
 function timelineOf(moments: readonly Moment[]): TimelineEntry[] {
   let last = '';
   return moments.flatMap(([at, event]) => {

@@ -11,27 +11,33 @@ import type { Tried } from './loop.js';
 export interface Patience {
   /** Sends of one message before it is parked. */
   readonly attemptsMax: number;
-  /** Wait before the next look at a message without its receipts. */
+  /** Wait before the next check of a message without all receipts. */
   readonly resend: Backoff;
-  /** How long nobody may say anything, from the first send on, before a person is told. In milliseconds. */
+  /** Time in milliseconds without any receipt after the first send, before an alert is raised. */
   readonly absentMs: number;
-  /** A queue with as many messages gets no more. */
+  /** A queue with this number of messages gets no more. */
   readonly backlogMax: number;
 }
 
-/** A message of which not every consumer has said that it is settled. */
+/** A message without the receipts of all its consumers. */
 export interface Message extends Pick<Incident, 'scheme' | 'id' | 'gid' | 'step'> {
   readonly sentAt: Date | string | null | undefined;
-  /** The consumers that have said nothing. */
+  /** The consumers without a receipt. */
   readonly awaiting: readonly string[];
   readonly version: number;
   readonly kind: QueueKind;
 }
 
-/** `wait`: it is most likely still in its queue, where one more copy helps nobody. `abandoned`: nobody consumes there. */
+/**
+ * `wait`: the message is most likely still in its queue, so another send is useless. `abandoned`: the queue has
+ * messages and no consumer.
+ */
 type Advice = { kind: 'send' } | { kind: 'wait' | 'abandoned'; why: string };
 
-/** What a queue looked like is believed for so long: a backlog of many messages asks the broker once, not once for each. */
+/**
+ * The time in milliseconds for which an inspected queue is remembered. Many messages of one backlog ask the broker
+ * once.
+ */
 const LOOK_KEPT_MS = 1_000;
 const QUEUES_KEPT = 1_000;
 const WAIT_BATCH = { delayMs: 5, batchMax: 200 };
@@ -48,7 +54,10 @@ interface Look {
   readonly isBacklogged: boolean;
 }
 
-/** Looks after messages without a receipt: none of them falls silent. */
+/**
+ * Decides about messages without a receipt: resend, wait, raise an alert, or give up. The row of the message is the
+ * durable state. If the process dies, the next scan decides again.
+ */
 export class Unreceipted {
   private readonly looks = new Map<string, { readonly atMs: number; readonly look: Promise<Look> }>();
   private readonly waits: Batcher<Wait>;
@@ -64,13 +73,13 @@ export class Unreceipted {
   }
 
   /**
-   * Whether a row that a scan claimed must wait or be given up instead of being sent; null when it is to be sent.
+   * Returns the result of the attempt for a claimed row that must wait or be given up, and null for a row to send.
    * @throws BrokerUnavailable, QueueRefused
    */
   async beforeSend(row: DurableRow, message: Message): Promise<Tried | null> {
     const { attempts } = row;
     if (attempts >= this.patience.attemptsMax)
-      return { kind: 'hopeless', error: `sent ${attempts} times without a receipt from ${message.awaiting.join(',')}` };
+      return { kind: 'fatal', error: `sent ${attempts} times without a receipt from ${message.awaiting.join(',')}` };
     if (row.state !== 'SENT') return null;
     const advice = await this.look(row, message);
     if (advice.kind === 'send') return null;
@@ -79,7 +88,10 @@ export class Unreceipted {
     return { kind: 'settled' };
   }
 
-  /** No attempt: each is due again after the wait of its attempts. A row whose claim was lost is left as it is. */
+  /**
+   * Postpones rows without counting an attempt. Each is due again after the wait of its attempts. A row with a lost
+   * claim is unchanged.
+   */
   private async putOff(waits: readonly Wait[]): Promise<void> {
     for (const key of new Set(waits.map(keyOf))) {
       const group = waits.filter((one) => keyOf(one) === key);
@@ -100,13 +112,16 @@ export class Unreceipted {
     const forSeconds = `${Math.round(silentMs / 1_000)} s after it was sent`;
     const abandoned = looks.filter(({ isAbandoned }) => isAbandoned).map(({ queue }) => queue);
     if (abandoned.length > 0) {
-      const why = `nobody consumes ${abandoned.join(', ')}`;
+      const why = `no consumer on queue ${abandoned.join(', ')}`;
       if (isLong) await this.tell(row, message, `${why}, ${forSeconds}`);
       return { kind: isLong ? 'abandoned' : 'wait', why };
     }
     if (isLong) await this.tell(row, message, `no receipt ${forSeconds}`);
     if (looks.some(({ isBacklogged }) => isBacklogged))
-      return { kind: 'wait', why: 'not resent: the queue of a consumer is backlogged' };
+      return {
+        kind: 'wait',
+        why: `not resent: a consumer queue holds ${this.patience.backlogMax} or more messages (backlogMax)`,
+      };
     return { kind: 'send' };
   }
 
@@ -127,8 +142,8 @@ export class Unreceipted {
   }
 
   /**
-   * One alert, however often. Whatever ends the row closes it; so it is raised only while the row is claimed, which is over
-   * once its last receipt has come.
+   * Raises one alert per message. The receipt or the operator that ends the row closes the alert. So the alert is
+   * raised only while the row is claimed by this process, which a last receipt ends.
    */
   private async tell(row: DurableRow, { scheme, id, gid, step }: Message, lastError: string): Promise<void> {
     await this.alerts.tell({ scheme, id, gid, step, lastError }, 'SILENT', async (sql) => {

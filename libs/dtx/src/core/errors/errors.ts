@@ -1,12 +1,12 @@
 import { inspect } from 'node:util';
 
 /**
- * The verdicts of every protocol, as values: a definite no (`Rejected`), not now (`Unavailable`: nothing happened, retry),
- * not known (`OutcomeUnknown`: it may have happened, ask), and anything else, which is a bug or an operating error. A
- * duplicate is a normal return, never an error.
+ * The errors of the protocols. Siblings: `Rejected` (a definite business refusal, no retry), `Unavailable` (nothing
+ * happened, retry), `OutcomeUnknown` (the step may have happened, ask or retry). Any other error is a bug or an
+ * operating error. A duplicate is a normal result and never an error.
  */
 
-/** Base of every error this library throws. It carries no HTTP status: mapping is the application's business. */
+/** Base class of the errors of this library. It carries no HTTP status. The application maps errors to HTTP. */
 export class DtxError extends Error {
   constructor(message: string, options?: ErrorOptions) {
     super(message, options);
@@ -14,7 +14,10 @@ export class DtxError extends Error {
   }
 }
 
-/** A text for any thrown value. User code may throw a value that is not an Error, or an Error without a text. Never throws. */
+/**
+ * Returns a text for any thrown value. User code may throw a value that is not an Error, or an Error without a message.
+ * Never throws.
+ */
 export function textOf(thrown: unknown): string {
   try {
     if (typeof thrown === 'string') return thrown || 'an empty text was thrown';
@@ -26,7 +29,10 @@ export function textOf(thrown: unknown): string {
   }
 }
 
-/** A definite business no: roll back, do not retry. `reason` is a short code such as `OUT_OF_STOCK`. */
+/**
+ * A definite business refusal. The work is rolled back and not retried. `reason` is a short code such as
+ * `OUT_OF_STOCK`.
+ */
 export class Rejected extends DtxError {
   constructor(
     readonly reason: string,
@@ -36,20 +42,20 @@ export class Rejected extends DtxError {
   }
 }
 
-/** A dependency is unavailable or busy. Nothing happened: the same call may succeed later. */
+/** A dependency is unavailable or busy. Nothing happened. A retry of the same call may succeed. */
 export class Unavailable extends DtxError {}
 
 /**
- * No connection to the database could be had, or the server refused a statement for a reason that passes: too many
- * connections, a full disk, a server without writes. Nothing happened. Not an attempt of a message.
+ * The database gave no connection, or the server refused a statement for a temporary reason: too many connections, a
+ * full disk, a read-only server. Nothing happened. Does not count as an attempt.
  */
 export class DatabaseUnavailable extends Unavailable {
-  /** The driver's error: its number and code are those of this one. */
+  /** The error of the driver. `code` and `errno` are copied from it. */
   readonly driverError: unknown;
   readonly code: string | undefined;
   readonly errno: number | undefined;
 
-  /** @param of the DataSource whose pool it was; without one, a pool of the library's */
+  /** @param of the DataSource that owns the pool. Undefined for a pool of the library. */
   constructor(
     doing: string,
     cause: unknown,
@@ -64,28 +70,31 @@ export class DatabaseUnavailable extends Unavailable {
   }
 }
 
-/** The user's code took longer than it may. What it did in its transaction is rolled back. Counts as a failed attempt. */
+/** User code exceeded its time limit. Its transaction is rolled back. Counts as a failed attempt. */
 export class TookTooLong extends DtxError {}
 
-/** The step may or may not have happened (timeout, lost connection, lost COMMIT reply): ask or retry, never guess. */
+/** The step may or may not have happened: timeout, lost connection, lost COMMIT reply. The caller must ask or retry. */
 export class OutcomeUnknown extends DtxError {}
 
-/** A transactional call was given a bare manager: the effect would not be atomic with the caller's work. */
+/**
+ * A transactional call received an EntityManager without an open transaction. Its effect would not be atomic with the
+ * work of the caller.
+ */
 export class TransactionRequired extends DtxError {
   constructor(
     call: string,
-    message = `${call} needs the EntityManager of an open transaction: call it inside dataSource.transaction(async (tx) => ...)`,
+    message = `${call} needs the EntityManager of an open transaction; call it inside dataSource.transaction(async (tx) => ...)`,
   ) {
     super(message);
   }
 }
 
 /**
- * The transaction is not the one that was begun any more, or would not have been: a statement of the caller's has ended it
- * (COMMIT, ROLLBACK, DDL, a deadlock), or was refused because it would have. Let it roll everything back.
+ * The transaction cannot be committed as a whole. A statement of the caller ended it (COMMIT, ROLLBACK, DDL, a
+ * deadlock), or was rejected because it would. The caller must let it roll back.
  */
 export class TransactionEnded extends DtxError {
-  /** The statement was carried out: what came before it may be committed, and cannot be rolled back. */
+  /** True if the statement ran: earlier work may be committed and cannot be rolled back. */
   readonly isCommittedInPart: boolean;
 
   constructor(why: string, { isCommittedInPart = false } = {}) {
@@ -94,22 +103,25 @@ export class TransactionEnded extends DtxError {
   }
 }
 
-/** Whether work that has failed with this error is done in part, and cannot be undone by a rollback or done again. */
+/** Whether failed work is committed in part, so that it can neither be rolled back nor retried. */
 export function isDoneInPart(error: unknown): error is Error {
   const { cause } = (error ?? {}) as { cause?: unknown };
   return [error, cause].some((one) => one instanceof TransactionEnded && one.isCommittedInPart);
 }
 
-/** An option or environment value is wrong; the message is one line that names it. */
+/** An option or an environment value is invalid. The message is one line that names it. */
 export class OptionsError extends DtxError {}
 
-/** The broker cannot be reached, or takes no messages now. Nothing was sent. Not an attempt of a delivery. */
+/** The broker is unreachable or blocks publishers. Nothing was sent. Does not count as an attempt. */
 export class BrokerUnavailable extends Unavailable {}
 
-/** A message was given to the broker, and its publisher confirm is missing: consumers may get it. Not an attempt either. */
+/** A message was sent and its publisher confirm is missing. Consumers may receive it. Does not count as an attempt. */
 export class Unconfirmed extends OutcomeUnknown {}
 
-/** The broker is the reason: a publish may be repeated once it is back. */
-export function isBrokerAway(error: unknown): boolean {
+/** Whether the broker caused the error. A publish can be repeated when the broker is back. */
+export function isBrokerUnavailable(error: unknown): boolean {
   return error instanceof BrokerUnavailable || error instanceof Unconfirmed;
 }
+
+/** @deprecated the old name of `isBrokerUnavailable` */
+export const isBrokerAway = isBrokerUnavailable;

@@ -1,27 +1,33 @@
 import { DatabaseUnavailable, DtxError, OutcomeUnknown, Unavailable } from './errors.js';
 
-/** Error numbers of MySQL and MariaDB that the protocols tell apart (the servers' error references). */
+/** Error numbers of MySQL and MariaDB that the protocols distinguish (error references of the servers). */
 const DUPLICATE_KEY = 1062;
-/** 1205: the wait was too long; 3572: MySQL's answer to NOWAIT, where MariaDB says 1205 as well. */
+/** 1205: lock wait timeout. 3572: the answer of MySQL to NOWAIT, for which MariaDB also uses 1205. */
 const LOCK_WAITS = new Set([1205, 3572]);
-/** Deadlock victim; 1020: snapshot conflict of MariaDB >= 11.6; 1614: MySQL's XA_RBDEADLOCK. */
+/** 1213: deadlock victim. 1020: snapshot conflict of MariaDB >= 11.6. 1614: XA_RBDEADLOCK of MySQL. */
 const DEADLOCKS = new Set([1213, 1020, 1614]);
-/** Shutting down, aborted, killed, starting up, ended for its silence. */
+/** The server is starting or shutting down, or ended the session: aborted, killed, idle for too long. */
 const SERVER_AWAY = new Set([1053, 1152, 1927, 3032, 3168, 4031]);
-/** Too many connections: of the server (1040), from a host with errors (1129), of all accounts (1203), of one (1226). */
+/**
+ * Too many connections: of the server (1040), from a blocked host (1129), of all accounts (1203), of one account
+ * (1226).
+ */
 const NO_CONNECTION = new Set([1040, 1129, 1203, 1226]);
-/** The server is up and lacks disk (1021, 1114), memory (1037, 1041) or threads (1135). The statement alone is undone. */
+/** The server lacks disk (1021, 1114), memory (1037, 1041) or threads (1135). Only the statement is rolled back. */
 const STARVED = new Set([1021, 1037, 1041, 1114, 1135]);
 /**
- * The server takes no writes, and a connection to it does not move to another by itself: read-only (1290, 1792, 1836), out
- * of its group (3100), not ready in its cluster (1047).
+ * The server accepts no writes, and its connections never move to another server. Read-only (1290, 1792, 1836), out of
+ * its group (3100), not ready in its cluster (1047).
  */
 const CONDEMNED = new Set([1047, 1290, 1792, 1836, 3100]);
-/** The account, its password or its database: refused until a person changes something, if it was never let in before. */
+/**
+ * The server rejects the account, its password or its database. Permanent until an operator changes a setting, if the
+ * account never had access.
+ */
 const ACCOUNT_REFUSED = new Set([1044, 1045, 1049, 1130, 1251, 1698, 1862, 3118, 3159, 4151]);
-/** The connection was ended by the server, maybe amid a COMMIT: shut down, aborted, killed, gone for its silence. */
+/** The server ended the connection, possibly during a COMMIT: shutdown, abort, kill, idle timeout. */
 const ANSWER_LOST = new Set([1047, 1053, 1152, 1927, 3168, 4031]);
-/** Lowest error number of the servers; lower ones are the operating system's, and of a lost connection. */
+/** The lowest error number of the servers. Lower numbers belong to the operating system and to lost connections. */
 export const SERVER_ERRNO_MIN = 1_000;
 const CONNECTION_CODES =
   /^(ECONNREFUSED|ECONNRESET|ECONNABORTED|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|PROTOCOL_.*|ER_SERVER_SHUTDOWN|POOL_.*)$/;
@@ -39,38 +45,38 @@ function cause(error: unknown): SqlError {
   return (given.driverError as SqlError | undefined) ?? given;
 }
 
-/** The server's number for an error, however TypeORM has wrapped it; 0 for what is not the server's. */
+/** The error number of the server, also from an error that TypeORM wrapped. 0 for any other error. */
 export function errnoOf(error: unknown): number {
   return cause(error).errno ?? 0;
 }
 
-/** Another row already has this unique key. */
+/** Another row has this unique key. */
 export function isDuplicateKey(error: unknown): boolean {
   return cause(error).errno === DUPLICATE_KEY;
 }
 
-/** The row is locked by a transaction that is still open: unknown, never "absent". */
+/** An open transaction holds the row lock. The result is unknown, never "absent". */
 export function isLockWait(error: unknown): boolean {
   return LOCK_WAITS.has(cause(error).errno ?? 0);
 }
 
-/** The server rolled the transaction back to break a deadlock: run the whole unit again. */
+/** The server rolled the transaction back to resolve a deadlock. The whole unit must run again. */
 export function isDeadlock(error: unknown): boolean {
   return DEADLOCKS.has(cause(error).errno ?? 0);
 }
 
-/** ER_SP_DOES_NOT_EXIST: how the servers answer for a savepoint that is gone. */
+/** ER_SP_DOES_NOT_EXIST: the answer of the servers for a missing savepoint. */
 const NO_SAVEPOINT = 1305;
 /**
- * Errors that roll back their statement and nothing else: duplicate and NULL keys, unknown tables and columns, syntax,
- * foreign keys and checks, values out of range or too long (MySQL manual, "InnoDB Error Handling").
+ * Errors that roll back only their statement (MySQL manual, "InnoDB Error Handling"). Duplicate and NULL keys, unknown
+ * tables and columns, syntax, foreign keys and checks, values out of range or too long.
  */
 const STATEMENT_ONLY = new Set([
   1048, 1052, 1054, 1060, 1062, 1064, 1136, 1146, 1216, 1217, 1242, 1264, 1265, 1292, 1364, 1365, 1366, 1406, 1451,
   1452, 1644, 1690, 3819, 4025,
 ]);
 
-/** What an error has left of the transaction that it came in. `unknown`: the next answer of the server tells. */
+/** The effect of an error on its transaction. `unknown`: the next answer of the server tells. */
 export function effectOf(error: unknown): 'none' | 'ended' | 'no savepoint' | 'unknown' {
   const { errno = 0 } = cause(error);
   if (STATEMENT_ONLY.has(errno)) return 'none';
@@ -78,12 +84,12 @@ export function effectOf(error: unknown): 'none' | 'ended' | 'no savepoint' | 'u
   return isDeadlock(error) || isDatabaseAway(error) || errno < SERVER_ERRNO_MIN ? 'ended' : 'unknown';
 }
 
-/** Rows that it needs are locked by others: nothing is wrong with the work, and it may be done later. */
+/** Other transactions lock the rows. The work itself is valid and can be retried. */
 export function isBusy(error: unknown): boolean {
   return isLockWait(error) || isDeadlock(error);
 }
 
-/** The database cannot be reached, or the connection was lost: what was sent last may or may not have happened. */
+/** The database is unreachable, or the connection was lost. The last statement may or may not have run. */
 export function isDatabaseAway(error: unknown): boolean {
   if (error instanceof DatabaseUnavailable) return true;
   const { errno, code, message } = cause(error);
@@ -95,36 +101,36 @@ export function isDatabaseAway(error: unknown): boolean {
   );
 }
 
-/** The connection that said so leads to a server that takes no writes: it must not serve anybody again. */
+/** The connection leads to a server that accepts no writes. It must not be used again. */
 export function isCondemned(error: unknown): boolean {
   return CONDEMNED.has(errnoOf(error));
 }
 
-/** The server is up and lacks a resource. The statement was not carried out, and nothing is wrong with it. */
+/** The server lacks a resource. The statement did not run, and it is valid. */
 export function isStarved(error: unknown): boolean {
   return STARVED.has(errnoOf(error));
 }
 
-/** A reason that passes without a change of the work: a server without writes, or without a resource. */
+/** A temporary reason outside the work: a server without writes, connections or another resource. */
 export function isPassing(error: unknown): boolean {
   return isCondemned(error) || isStarved(error) || NO_CONNECTION.has(errnoOf(error));
 }
 
-/** The server does not let this account in. Before the first time, a person has to put that right. */
+/** The server rejects this account. If the account never had access, an operator must correct the setting. */
 export function isAccountRefused(error: unknown): boolean {
   return ACCOUNT_REFUSED.has(errnoOf(error));
 }
 
 /**
- * Nothing is wrong with the request: a dependency is unavailable or busy now, or has not answered. The same call may be
- * made again later. `isOutcomeUnknown` tells whether it may have happened.
+ * The request is valid, but a dependency is unavailable, busy or silent. The same call can be retried.
+ * `isOutcomeUnknown` tells whether it may have happened.
  */
 export function isUnavailable(error: unknown): boolean {
   if (error instanceof Unavailable || error instanceof OutcomeUnknown) return true;
   return isDatabaseAway(error) || isStarved(error) || isBusy(error);
 }
 
-/** The step may have happened: its answer was lost, or never came. Ask before it is done in another way. */
+/** The step may have happened. Its answer was lost or never came. The caller must ask before it takes another way. */
 export function isOutcomeUnknown(error: unknown): boolean {
   if (error instanceof DtxError) return error instanceof OutcomeUnknown;
   const { code = '', syscall } = cause(error);
