@@ -10,6 +10,9 @@ import { read, tracked } from './texts.js';
 const pages = tracked('*.md');
 const SCHEME_PAGES = ['local-message', 'xa', 'tcc', 'half-message', 'confirmed-publish', 'notification'];
 const LANGUAGES = ['.md', '.zh-CN.md'];
+const code = tracked(':(glob)libs/dtx/src/**/*.ts')
+  .map((file) => read(file))
+  .join('\n');
 /** How GitHub names the anchor of a heading. */
 const anchorOf = (heading: string) =>
   heading
@@ -47,10 +50,7 @@ test.each(pages.filter((page) => /^(README|docs\/)/.test(page)))(
 
 test('docs/states.md has a section or a row for every table that a migration creates', () => {
   const states = read('docs/states.md');
-  const code = tracked(':(glob)libs/dtx/src/**/*.ts').map((file) => read(file));
-  const tables = new Set(
-    code.flatMap((text) => [...text.matchAll(/CREATE TABLE IF NOT EXISTS (dtx_\w+)/g)].map((m) => m[1]!)),
-  );
+  const tables = new Set([...code.matchAll(/CREATE TABLE IF NOT EXISTS (dtx_\w+)/g)].map(([, name]) => name!));
   expect(tables.size).toBeGreaterThan(10);
   const isNamed = (table: string) => states.includes(`\n## ${table}\n`) || states.includes(`\n| \`${table}\` |`);
   expect([...tables].filter((table) => !isNamed(table))).toEqual([]);
@@ -69,6 +69,7 @@ test.each(durableTables)(
       edges.every(([from, to]) => from !== state || to === '[*]') ||
       edges.some(([from, to]) => from === state && to === '[*]');
     expect([...states].filter((state) => !isFinal(state)).toSorted()).toEqual([...openStates].toSorted());
+    expect([...states].filter((state) => !code.includes(`'${state}'`))).toEqual([]);
     const finals = [...finalState.matchAll(/(?<!= )'(\w+)'/g)].map(([, state]) => state!);
     expect([...states].filter(isFinal)).toEqual(expect.arrayContaining(finals));
   },
