@@ -58,7 +58,7 @@ describe('a gid', () => {
   );
 
   it.each([undefined, null, 42, ['a'], { a: 1 }])('may not be %j, which is not a text', (gid) =>
-    expect(() => assertGid(gid as unknown as string)).toThrow(/^a gid is 1 to 64 of .*, got /),
+    expect(() => assertGid(gid as unknown as string)).toThrow(/^invalid gid: expected 1 to 64 of .*, got /),
   );
 
   it('is shown in one short line when it is refused', () => {

@@ -55,8 +55,8 @@ describe('verifySignature', () => {
   });
 
   it.each(['webhook-id', 'webhook-timestamp', 'webhook-signature'])('refuses a message without %s', (name) => {
-    expect(() => verify({ ...signed([NEW]), [name]: undefined })).toThrow(`the header ${name} is missing`);
-    expect(() => verify({ ...signed([NEW]), [name]: ['a', 'b'] })).toThrow(`the header ${name} is missing`);
+    expect(() => verify({ ...signed([NEW]), [name]: undefined })).toThrow(`header ${name} is missing`);
+    expect(() => verify({ ...signed([NEW]), [name]: ['a', 'b'] })).toThrow(`header ${name} is missing`);
   });
 
   it.each(['', 'a b', 'x'.repeat(65)])('refuses the id %j', (id) => {
@@ -70,7 +70,9 @@ describe('verifySignature', () => {
   it.each([-5, 5])('allows a clock that differs by %i minutes, and refuses one that differs by more', (minutes) => {
     const sentAt = Math.floor(NOW_MS / 1_000) * 1_000;
     expect(verify(signed([NEW]), { nowMs: sentAt + minutes * MINUTE })).toBe('event-1');
-    expect(() => verify(signed([NEW]), { nowMs: sentAt + minutes * MINUTE + Math.sign(minutes) })).toThrow(/too far/);
+    expect(() => verify(signed([NEW]), { nowMs: sentAt + minutes * MINUTE + Math.sign(minutes) })).toThrow(
+      /more than 5 minutes off/,
+    );
   });
 
   it('refuses signatures of another version and of another length', () => {

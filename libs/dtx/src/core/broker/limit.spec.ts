@@ -26,10 +26,12 @@ describe('within', () => {
 
   it('ends as soon as the signal says that the application stops, also if it said so before', async () => {
     const stop = new AbortController();
-    const stopped = expect(within(1_000, 'opening a channel', never, stop.signal)).rejects.toThrow(/application stops/);
+    const stopped = expect(within(1_000, 'opening a channel', never, stop.signal)).rejects.toThrow(
+      /application is stopping/,
+    );
     stop.abort();
     await stopped;
-    await expect(within(1_000, 'opening a channel', never, stop.signal)).rejects.toThrow(/application stops/);
+    await expect(within(1_000, 'opening a channel', never, stop.signal)).rejects.toThrow(/application is stopping/);
     expect(vi.getTimerCount()).toBe(0);
   });
 });
