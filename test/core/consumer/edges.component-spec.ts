@@ -145,7 +145,8 @@ test('a large message that cannot be stored for a passing reason keeps its body'
   const measure = async (_: EntityManager, message: { text: string }) => {
     if (lengths.push(message.text.length) === 1) throw new Error('the first time');
   };
-  const service = await start([[library.OnMessage(contract), measure]], { core: { ownPoolSize: 1 } });
+  const localMessage = { payloadMaxBytes: 1_000_000 };
+  const service = await start([[library.OnMessage(contract), measure]], { core: { ownPoolSize: 1 }, localMessage });
   await append(contract, ['keeps-body'], text);
   // The session that would store it leads to a server that takes no writes, as after a switchover.
   await service.get(library.Database).own.query('SET SESSION TRANSACTION READ ONLY');
