@@ -50,7 +50,8 @@ export class TransactionsController {
     const id = check(idParam, given, 'id');
     const found = await Promise.all(this.operations.sources.map((source) => source.get(id)));
     const known = found.filter((one) => one !== null);
-    // Two schemes may know an id. The parked row goes first, since it waits for an operator.
+    // Two schemes may know an id. The parked row goes first, since it waits for an operator. Otherwise the oldest one.
+    known.sort((one, other) => one.createdAt.localeCompare(other.createdAt));
     const view = known.find(({ state }) => state === 'PARKED') ?? known[0];
     if (!view) throw new NotFoundException(`unknown transaction ${id}; another app may have it`);
     return view;
