@@ -134,7 +134,9 @@ describe('the hint', () => {
     await restock({ sku: 'book', quantity: 1 });
     await until('it says so', async () => {
       const { body } = await call(`${order.url}/health/ready`);
-      return (body.degraded as string[]).includes('redis') && /service is unavailable, retrying: redis/i.test(order.log());
+      return (
+        (body.degraded as string[]).includes('redis') && /service is unavailable, retrying: redis/i.test(order.log())
+      );
     });
     expect(await hintOf('book')).toBe(12);
     proxy.heal();

@@ -55,7 +55,7 @@ test('the order app asks again for a result after the payment app was unavailabl
   const away = shop.of('payment');
   await away.kill();
   const { orderId } = await shop.order({ buyerId: 'alice', sku: 'book', quantity: 1 });
-  const isAskedInVain = () => shop.of('order').log().includes(`payment result ${orderId}: `);
+  const isAskedInVain = () => shop.of('order').log().includes(`for ${orderId} failed`);
   await until('the order app has asked in vain', isAskedInVain);
   expect(await resultsOf(world, orderId)).toEqual([]);
   await shop.start(['payment'], { env: { ...paymentEnv(), PORT: new URL(away.url).port } });

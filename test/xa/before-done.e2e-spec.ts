@@ -46,7 +46,11 @@ test('an instance without the hook carries branches out, and leaves what follows
   await old.run('of-the-old', everywhere('of-the-old'));
   await until('the old one is done with its own', async () => (await stateOf('of-the-old')) === 'DONE');
   const looks = () =>
-    sql(world, 'order', `SELECT 1 FROM dtx_xa WHERE gid = 'left' AND last_error LIKE '%not in this instance'`);
+    sql(
+      world,
+      'order',
+      `SELECT 1 FROM dtx_xa WHERE gid = 'left' AND last_error LIKE '%this instance has no such hook%'`,
+    );
   await until('the old one has looked at it', async () => (await looks()).length === 1, { withinMs: 10_000 });
   expect(await preparedOf(world)).toEqual([]);
   expect(await effectsOf(world, 'left')).toHaveLength(3);
