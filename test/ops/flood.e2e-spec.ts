@@ -28,7 +28,7 @@ beforeAll(async () => {
     counts += chunk.toString('latin1').match(COUNT)?.length ?? 0;
   });
   shop = new Stack(world, { env: { DTX_DATABASE_URL: proxy.url } });
-  await shop.start(['inventory'], { options: { ops: { countsFreshMs: COUNTS_FRESH_MS } } });
+  await shop.start(['inventory'], { options: { ops: { countsFreshMs: COUNTS_FRESH_MS, probeLimitMs: 10_000 } } });
   await shop.stock('book', 1);
 });
 

@@ -133,7 +133,8 @@ describe('a locked row at a participant in the process of its initiator', () => 
       Array.from({ length: 5 }, (_, n) => app.tcc.run({ gid: `free-${n}` }, (t) => t.call(other, { row: 'free' }))),
     );
     expect(outcomes.map(({ status }) => status)).toEqual(Array(5).fill('CONFIRMED'));
-    expect(await locked('payment')).toBe(PREFETCH);
+    // The server has other databases, whose transactions wait for locks now and then.
+    await until('no more than its places are taken', async () => (await locked('payment')) === PREFETCH);
     await holder.query('ROLLBACK');
     await Promise.all(others);
   });
