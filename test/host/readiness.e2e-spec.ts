@@ -6,6 +6,7 @@ import type { AppProcess } from '../fixtures/app-process.js';
 import { logLines } from '../fixtures/logs.js';
 import { TcpProxy } from '../fixtures/proxy.js';
 import { call, Stack } from '../fixtures/stack.js';
+import { statementsNow } from '../fixtures/statements-now.js';
 import { until } from '../fixtures/until.js';
 import { freshWorld, sql, type World } from '../fixtures/world.js';
 
@@ -149,12 +150,7 @@ test('readiness answers 503 from the stop signal on, and all other calls are ans
     });
   try {
     const waiting = checkOut('alice');
-    await until('the call waits for the row', async () => {
-      const [rows] = await locker.query(
-        `SELECT 1 FROM information_schema.processlist WHERE db = DATABASE() AND info LIKE '%account%' AND id <> CONNECTION_ID()`,
-      );
-      return (rows as unknown[]).length > 0;
-    });
+    await until('the call waits for the row', async () => (await statementsNow(world, 'payment', '%account%')) > 0);
     payment.signal('SIGTERM');
     await until('the signal has come', () => /SIGTERM: stopping/.test(payment.log()));
     const said = [await readiness(payment), await readiness(payment)];

@@ -1,7 +1,7 @@
-import { createConnection, type RowDataPacket } from 'mysql2/promise';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Operator } from '../fixtures/operator.js';
 import { type Answer, call, Stack } from '../fixtures/stack.js';
+import { statementsNow } from '../fixtures/statements-now.js';
 import { until } from '../fixtures/until.js';
 import { type AppName, freshWorld, sql, type World } from '../fixtures/world.js';
 
@@ -69,17 +69,10 @@ test('each page of a list of a million open rows is answered', async () => {
 test('the server ends a count that takes too long, and the connections of the recovery stay usable', async () => {
   const limits = { countLimitMs: 1, countsFreshMs: 100 };
   const [instance] = await shop.start([APP], { options: { ops: limits } });
-  const watcher = await createConnection(world.databases[APP]);
   for (let n = 0; n < 20; n++) {
     expect((await call(`${instance!.url}/metrics`)).status).toBe(200);
     expect((await call(`${instance!.url}/health/ready`)).status).toBe(200);
   }
-  const running = async () => {
-    const [rows] = await watcher.query<RowDataPacket[]>(
-      `SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND info LIKE '%COUNT(*)%' AND id <> CONNECTION_ID()`,
-    );
-    return rows.length;
-  };
+  const running = () => statementsNow(world, APP, '%COUNT(*)%');
   await until('no count runs on', async () => (await running()) === 0, { withinMs: 5_000 });
-  await watcher.end();
 });

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Operator } from '../fixtures/operator.js';
 import { TcpProxy } from '../fixtures/proxy.js';
 import { type Answer, call, Stack } from '../fixtures/stack.js';
+import { statementsNow } from '../fixtures/statements-now.js';
 import { until } from '../fixtures/until.js';
 import { freshWorld, type World } from '../fixtures/world.js';
 
@@ -94,10 +95,7 @@ test('the app stays ready and shows the last figures with their age while a tabl
       return ageOf(now) > 3 && now;
     });
     expect(text).toMatch(/^dtx_last_scan_seconds\{loop="dtx_inbox"\} /m);
-    const [waiting] = await locker.query<never>(
-      `SELECT COUNT(*) AS n FROM information_schema.processlist WHERE db = DATABASE() AND info LIKE '%COUNT(*)%' AND id <> CONNECTION_ID()`,
-    );
-    expect(Number((waiting as Array<{ n: number }>)[0]!.n)).toBeLessThan(2);
+    expect(await statementsNow(world, 'inventory', '%COUNT(*)%')).toBeLessThan(2);
   } finally {
     await locker.end();
   }

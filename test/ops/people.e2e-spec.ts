@@ -5,6 +5,7 @@ import { Operator } from '../fixtures/operator.js';
 import { expectProblem } from '../fixtures/problem.js';
 import { QueueProbe } from '../fixtures/queue-probe.js';
 import { Stack } from '../fixtures/stack.js';
+import { statementsNow } from '../fixtures/statements-now.js';
 import { until } from '../fixtures/until.js';
 import { auditOf, freshWorld, sql, type World } from '../fixtures/world.js';
 
@@ -43,10 +44,9 @@ afterEach(mendShelf);
 
 /** Statements of this world's inventory that wait for a row; other worlds are on the same server. */
 async function lockWaits(): Promise<number> {
-  // Not innodb_trx: the server refreshes it only if it was not read for 0.1 s.
-  const waits = `SELECT id FROM information_schema.processlist
-    WHERE db = DATABASE() AND (info LIKE 'UPDATE stock %' OR info LIKE '%FOR UPDATE') AND id <> CONNECTION_ID()`;
-  return (await sql(world, 'inventory', waits)).length;
+  const patterns = ['UPDATE stock %', '%FOR UPDATE'];
+  const counts = await Promise.all(patterns.map((pattern) => statementsNow(world, 'inventory', pattern)));
+  return counts.reduce((sum, count) => sum + count, 0);
 }
 
 test('a parked row that two operators reject at once is rejected by one, and a later duplicate changes nothing', async () => {

@@ -1,6 +1,7 @@
 import { type Connection, createConnection } from 'mysql2/promise';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { z } from 'zod';
+import { statementsNow } from '../fixtures/statements-now.js';
 import { until } from '../fixtures/until.js';
 import { type AppName, freshWorld, sql, type World } from '../fixtures/world.js';
 import { LittleApp, type LittleOptions, libraryOf, participantOf } from './little-app.js';
@@ -64,10 +65,7 @@ const rowOf = async (gid: string) =>
     )
   )[0]!;
 
-const locked = async (app: AppName) => {
-  const query = `SELECT COUNT(*) AS n FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'`;
-  return Number((await sql<{ n: number }>(world, app, query))[0]!.n);
-};
+const locked = (app: AppName) => statementsNow(world, app, 'UPDATE shelf %');
 const flood = (app: LittleApp, contract: typeof stock, name: string) =>
   Array.from({ length: FLOOD }, (_, n) =>
     app.tcc.run({ gid: `${name}-${n}`, timeoutMs: 60_000 }, (t) => t.call(contract, { row: 'held' })),

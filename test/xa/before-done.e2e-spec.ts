@@ -56,6 +56,8 @@ test('an instance without the hook carries branches out, and leaves what follows
   expect(await effectsOf(world, 'left')).toHaveLength(3);
   expect(await decisions(world, 'left')).toMatchObject([{ state: 'COMMITTING', attempts: 0 }]);
 
+  // Both would take turns at it, and chance alone would say when the young one looks.
+  await apps.close(old);
   const told: string[] = [];
   const young = await apps.start();
   young.context.get(library.Xa).beforeDone(async (gid) => void told.push(gid));

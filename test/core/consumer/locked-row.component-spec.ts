@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { createConnection } from 'mysql2/promise';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { contractOf, controllerOf, LittleService, libraryOf } from '../../fixtures/little-service.js';
+import { statementsNow } from '../../fixtures/statements-now.js';
 import { until } from '../../fixtures/until.js';
 import { freshWorld, sql, type World } from '../../fixtures/world.js';
 
@@ -58,13 +59,4 @@ test('deliveries that wait for a locked row leave places to the ones behind them
   expect(rows.map(({ attempts }) => Number(attempts))).toEqual(Array(LOCKED).fill(0));
 });
 
-const waiting = async () =>
-  Number(
-    (
-      await sql<{ n: number }>(
-        world,
-        'payment',
-        `SELECT COUNT(*) AS n FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'`,
-      )
-    )[0]!.n,
-  );
+const waiting = () => statementsNow(world, 'payment', `UPDATE shelf %'book'`);

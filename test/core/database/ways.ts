@@ -1,5 +1,6 @@
 import { createConnection } from 'mysql2/promise';
 import type { EntityManager, QueryRunner } from 'typeorm';
+import { statementsNow } from '../../fixtures/statements-now.js';
 import { until } from '../../fixtures/until.js';
 import { sql, type World } from '../../fixtures/world.js';
 
@@ -134,9 +135,10 @@ export async function deadlock(tx: EntityManager, world: World): Promise<void> {
     await rival.query('UPDATE acc SET n = n + 1 WHERE id BETWEEN 100 AND 300');
     await rival.query('UPDATE acc SET n = n + 1 WHERE id = 2');
     await tx.query('UPDATE acc SET n = n + 1 WHERE id = 1');
-    const blocked = rival.query('UPDATE acc SET n = n + 1 WHERE id = 1');
-    const waits = `SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT' AND trx_mysql_thread_id = ?`;
-    await until('the rival waits', async () => (await sql(world, 'payment', waits, [rival.threadId])).length > 0);
+    const waiting = 'UPDATE acc SET n = n + 1 WHERE id = 1';
+    const blocked = rival.query(waiting);
+    blocked.catch(() => {}); // it is awaited below, unless a step before that fails
+    await until('the rival waits', async () => (await statementsNow(world, 'payment', waiting)) > 0);
     try {
       await tx.query('UPDATE acc SET n = n + 1 WHERE id = 2');
     } finally {

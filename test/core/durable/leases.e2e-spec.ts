@@ -4,6 +4,7 @@ import type { AppProcess } from '../../fixtures/app-process.js';
 import { breakableStock } from '../../fixtures/failing-table.js';
 import { expectAuditClean, expectToldTruth, Load, openShop, untilBought, untilSettled } from '../../fixtures/load.js';
 import { Stack } from '../../fixtures/stack.js';
+import { statementsNow } from '../../fixtures/statements-now.js';
 import { until } from '../../fixtures/until.js';
 import { type AppName, freshWorld, sql, type World } from '../../fixtures/world.js';
 
@@ -57,12 +58,8 @@ async function holdStock() {
   };
 }
 
-/** Handlers that wait for the row now. (innodb_trx would tell more, but shows old news to those who ask often.) */
-async function waitingHandlers(): Promise<number> {
-  const query = `SELECT COUNT(*) AS n FROM information_schema.processlist
-    WHERE db = DATABASE() AND info LIKE 'UPDATE stock %' AND info LIKE ?`;
-  return Number((await one<{ n: number }>('inventory', query, [`%${SKU}%`])).n);
-}
+/** Handlers that wait for the row now. */
+const waitingHandlers = () => statementsNow(world, 'inventory', `UPDATE stock %${SKU}%`);
 
 const takes = (orderId: string) =>
   sql(world, 'inventory', 'SELECT state, times FROM stock_take WHERE order_id = ?', [orderId]);

@@ -59,11 +59,10 @@ export class Orphans {
 
   /**
    * Decides on orphans of one database. An orphan older than `retentionMs` is parked for an operator.
-   * @param seen the trust in the log when the orphans were found
    */
-  async decide(orphans: readonly Prepared[], seen: LogState): Promise<void> {
+  async decide(orphans: readonly Prepared[]): Promise<void> {
     if (orphans.length === 0) return;
-    const state = this.tail.isFresh ? seen : await this.compared();
+    const state = await this.compared();
     if (state === null) return;
     const isOlder = ({ startMs }: Prepared) => startMs < state.nowMs - this.options.retentionMs;
     await this.each(orphans.filter(isOlder), (one) => this.giveUp(one, 'and older than xa.retentionMs'));
@@ -87,7 +86,7 @@ export class Orphans {
 
   /**
    * Resolves to the trust in the log after a comparison with all databases that answer, or to null without a
-   * comparison.
+   * comparison. The trust is read after the comparison, because the comparison may report a fault.
    */
   private async compared(): Promise<LogState | null> {
     return (await this.tail.fresh()) ? this.log.read() : null;

@@ -98,7 +98,7 @@ export class Recovery {
     const here = await this.here(overdue);
     const elsewhere = overdue.filter((one) => !here.includes(one) && !this.isOfAnother(one));
     this.foreign.report(resource.name, [...strangers, ...elsewhere.map(xidOf)]);
-    if (here.length > 0) await this.resolve(here, { known, state });
+    if (here.length > 0) await this.resolve(here, known);
   }
 
   /** Lists the prepared branches. Resolves to null after a failure, which the resource manager reports. */
@@ -145,10 +145,7 @@ export class Recovery {
    * Routes overdue branches. One with a decision belongs to the second phase, after a reopen if its row was DONE. One
    * without a decision is an orphan.
    */
-  private async resolve(
-    overdue: readonly Prepared[],
-    { known, state }: { known: ReadonlyMap<string, LoggedDecision>; state: LogState },
-  ): Promise<void> {
+  private async resolve(overdue: readonly Prepared[], known: ReadonlyMap<string, LoggedDecision>): Promise<void> {
     for (const one of overdue) {
       if (known.get(one.id)?.state !== 'DONE') continue;
       // A failure delays no other branch. The next scan tries again.
@@ -156,10 +153,7 @@ export class Recovery {
         this.logger.warn(`cannot reopen ${one.id}, retrying: ${error.message}`),
       );
     }
-    await this.orphans.decide(
-      overdue.filter(({ id }) => !known.has(id)),
-      state,
-    );
+    await this.orphans.decide(overdue.filter(({ id }) => !known.has(id)));
     this.secondPhase.wake();
   }
 
