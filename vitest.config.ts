@@ -21,9 +21,14 @@ class LongestFirst extends BaseSequencer {
  * servers. Spec files run side by side, each in a world (databases, vhost) of its own.
  */
 export default defineConfig({
-  resolve: { alias: { 'nest-dtx': source('./libs/dtx/src/index.ts') } },
+  resolve: {
+    alias: {
+      'nest-dtx/testing': source('./libs/dtx/src/testing.ts'),
+      'nest-dtx': source('./libs/dtx/src/index.ts'),
+    },
+  },
   test: {
-    include: ['libs/*/src/**/*.spec.ts', 'apps/*/src/**/*.spec.ts', 'test/**/*spec.ts'],
+    include: ['libs/*/src/**/*.spec.ts', 'apps/*/src/**/*.spec.ts', 'tools/src/**/*.spec.ts', 'test/**/*spec.ts'],
     exclude: ['**/node_modules/**', '**/dist/**', ...(process.env.DTX_TEST_ALL ? [] : ['test/**/*.long.e2e-spec.ts'])],
     pool: 'forks',
     sequence: { sequencer: LongestFirst },

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { control, down, up } from '../../scripts/infra/index.mjs';
-import { createWorld } from '../../scripts/infra/world.mjs';
+import { createSandbox } from '../../tools/src/sandbox/sandbox.js';
+import { control, down, up } from '../../tools/src/servers/index.js';
 import { SHORT_TIMES } from '../crash-matrix/run-case.js';
 import { messagesIn } from '../mutants/broker.js';
 import type { AppProcess } from '../support/app-process.js';
@@ -8,7 +8,7 @@ import { expectAuditClean, untilPassed } from '../support/load.js';
 import { expectProblem } from '../support/problem.js';
 import { Stack } from '../support/stack.js';
 import { until } from '../support/until.js';
-import { sql, type World } from '../support/world.js';
+import { sql } from '../support/world.js';
 import { sell, sold, verdicts } from './sales.js';
 
 /** Servers of their own, since all other tests need theirs up. */
@@ -19,8 +19,8 @@ const servers = control(SET);
 let shop: Stack;
 
 beforeAll(async () => {
-  const world: unknown = await createWorld(await up(SET, { say: () => {} }), SET);
-  shop = new Stack(world as World, { options: SHORT_TIMES });
+  const world = await createSandbox(await up(SET, { say: () => {} }), SET);
+  shop = new Stack(world, { options: SHORT_TIMES });
   await shop.start(['order', 'payment']);
 }, 300_000);
 

@@ -4,7 +4,7 @@ import { APPS, type Stack } from './stack.js';
 import { until } from './until.js';
 import type { AppName, World } from './world.js';
 
-export { random } from '../../scripts/chaos/random.mjs';
+export { random } from '../../tools/src/commands/chaos/random.js';
 
 const LIMIT = { withinMs: 60_000 };
 

@@ -2,7 +2,7 @@ import { type ChannelModel, type ConfirmChannel, connect, type Options } from 'a
 import { type Contract, queueOf, receiptQueueOf } from '../../libs/dtx/src/core/broker/contract.js';
 import { toProperties, typeOf } from '../../libs/dtx/src/core/broker/envelope.js';
 import * as contracts from '../../libs/shop/src/messages.js';
-import { management } from '../../scripts/infra/broker-api.mjs';
+import { management } from '../../tools/src/servers/broker-api.js';
 import { APPS } from './stack.js';
 import { type AppName, sql, type World } from './world.js';
 
@@ -95,12 +95,9 @@ export function propertiesOf({ id, gid, contract, version, sender }: Omit<SentMe
 /** What the broker itself has counted over all queues of a world but those of receipts; a few seconds late. */
 export async function brokerCounts(world: World): Promise<{ delivered: number; redelivered: number; acked: number }> {
   const path = `/queues/${encodeURIComponent(world.vhost)}?columns=name,message_stats`;
-  const queues: Array<{ name: string; message_stats?: Record<string, number> }> = await management(
-    world.management,
-    'GET',
-    path,
-  );
-  const work = queues.filter(({ name }) => !/\.receipts\./.test(name));
+  type Listed = Array<{ name: string; message_stats?: Record<string, number> }>;
+  const queues = await management<Listed>(world.management, 'GET', path);
+  const work = (queues ?? []).filter(({ name }) => !/\.receipts\./.test(name));
   const sum = (key: string) => work.reduce((total, queue) => total + (queue.message_stats?.[key] ?? 0), 0);
   return { delivered: sum('deliver'), redelivered: sum('redeliver'), acked: sum('ack') };
 }

@@ -2,11 +2,11 @@ import { execFile } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { makePrivateDir, placeOf } from '../../scripts/infra/place.mjs';
-import { endProcess, killProcess, launch, pidOf } from '../../scripts/infra/processes.mjs';
-import { brokerProgram } from '../../scripts/infra/programs.mjs';
-import { prepareBroker } from '../../scripts/infra/rabbitmq-server.mjs';
-import { createWorld } from '../../scripts/infra/world.mjs';
+import { makePrivateDir, placeOf } from '../../tools/src/process/files.js';
+import { endProcess, killProcess, launch, pidOf } from '../../tools/src/process/processes.js';
+import { createSandbox } from '../../tools/src/sandbox/sandbox.js';
+import { brokerProgram } from '../../tools/src/servers/programs.js';
+import { prepareBroker } from '../../tools/src/servers/rabbitmq-server.js';
 import { freePort } from './private-database.js';
 import { until } from './until.js';
 import { servers, type World } from './world.js';
@@ -31,9 +31,8 @@ export class PrivateBroker {
     const ports = { rabbitmq, management, epmd, dist };
     const state = { ports, secrets: { broker: PASSWORD, cookie: PASSWORD }, nodeName: undefined as string | undefined };
     const { mapper, broker } = prepareBroker({ dir, state, program });
-    type Launched = Parameters<typeof launch>[2];
-    launch(dir, 'epmd', mapper as unknown as Launched);
-    launch(dir, 'rabbitmq', broker as unknown as Launched);
+    launch(dir, 'epmd', mapper);
+    launch(dir, 'rabbitmq', broker);
     const env = { ...process.env, ...broker.env, RABBITMQ_NODENAME: state.nodeName };
     const started = new PrivateBroker(dir, join(dirname(program.server), 'rabbitmqctl'), env, ports);
     const isUp = () =>
@@ -50,7 +49,7 @@ export class PrivateBroker {
     const at = (port: number) => `dtx:${PASSWORD}@127.0.0.1:${port}`;
     const rabbitmq = `amqp://${at(this.ports.rabbitmq)}`;
     const management = `http://${at(this.ports.management)}`;
-    return (await createWorld({ ...servers(), rabbitmq, management }, name)) as unknown as World;
+    return createSandbox({ ...servers(), rabbitmq, management }, name);
   }
 
   /** What its administrator says to it. */

@@ -4,11 +4,11 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { createConnection } from 'mysql2/promise';
-import { createMissingData, prepareDatabase } from '../../scripts/infra/database-server.mjs';
-import { makePrivateDir, placeOf } from '../../scripts/infra/place.mjs';
-import { endProcess, launch, pidOf } from '../../scripts/infra/processes.mjs';
-import { databaseProgram } from '../../scripts/infra/programs.mjs';
-import { createWorld } from '../../scripts/infra/world.mjs';
+import { makePrivateDir, placeOf } from '../../tools/src/process/files.js';
+import { endProcess, launch, pidOf } from '../../tools/src/process/processes.js';
+import { createSandbox } from '../../tools/src/sandbox/sandbox.js';
+import { createMissingData, prepareDatabase } from '../../tools/src/servers/database-server.js';
+import { databaseProgram } from '../../tools/src/servers/programs.js';
 import { until } from './until.js';
 import { servers, type World } from './world.js';
 
@@ -26,6 +26,7 @@ export class PrivateDatabase {
 
   static async start(name: string): Promise<PrivateDatabase> {
     const program = databaseProgram(undefined);
+    if ('lack' in program) throw new Error(`a private database needs ${program.lack}`);
     const dir = join(makePrivateDir(placeOf('test')), `private-${name}`);
     rmSync(dir, { recursive: true, force: true });
     makePrivateDir(dir);
@@ -35,10 +36,9 @@ export class PrivateDatabase {
     const state = { secrets: { database: PASSWORD }, ports: { order: port } };
     const server = prepareDatabase({ dir, server: 'order', state, program });
     const tls = [`--ssl-ca=${certificate}`, `--ssl-cert=${certificate}`, `--ssl-key=${key}`];
-    const launched = { ...server, args: [...server.args, ...tls] } as unknown as Parameters<typeof launch>[2];
-    launch(dir, 'order', launched);
+    launch(dir, 'order', { ...server, args: [...(server.args ?? []), ...tls] });
     const url = `mysql://root:${PASSWORD}@127.0.0.1:${port}/?ssl={"rejectUnauthorized":false}`;
-    const started = new PrivateDatabase(pidOf(dir, 'order'), url, certificate);
+    const started = new PrivateDatabase(pidOf(dir, 'order')!, url, certificate);
     await until('the private database answers', () => started.sql('SELECT 1'), { withinMs: 100_000, everyMs: 200 });
     return started;
   }
@@ -46,7 +46,7 @@ export class PrivateDatabase {
   /** Three databases of this server, with a broker and a Redis that are shared. */
   async world(name: string): Promise<World> {
     const databases = { order: this.url, payment: this.url, inventory: this.url };
-    return (await createWorld({ ...servers(), databases }, name)) as unknown as World;
+    return createSandbox({ ...servers(), databases }, name);
   }
 
   async sql(query: string): Promise<Array<Record<string, unknown>>> {

@@ -1,2 +1,2 @@
 /** The one proxy of the house, which `npm run chaos` uses as well. */
-export { type Direction, TcpProxy } from '../../scripts/chaos/proxy.mjs';
+export { type Direction, TcpProxy } from '../../tools/src/commands/chaos/proxy.js';

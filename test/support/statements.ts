@@ -1,5 +1,5 @@
-import { control, down, up } from '../../scripts/infra/index.mjs';
-import { createWorld } from '../../scripts/infra/world.mjs';
+import { createSandbox } from '../../tools/src/sandbox/sandbox.js';
+import { control, down, up } from '../../tools/src/servers/index.js';
 import { APPS } from './stack.js';
 import { until } from './until.js';
 import { type AppName, servers, sql, type World } from './world.js';
@@ -18,7 +18,7 @@ export interface DurableWrites {
  */
 export async function recordedWorld(set: string): Promise<World> {
   const { databases } = await up(set, { say: () => {}, only: ['databases'] });
-  const world = (await createWorld({ ...servers(), databases }, set)) as unknown as World;
+  const world = await createSandbox({ ...servers(), databases }, set);
   for (const app of APPS) await sql(world, app, `SET GLOBAL log_output = 'TABLE', GLOBAL general_log = ON`);
   return world;
 }

@@ -1,10 +1,10 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createConnection } from 'mysql2/promise';
-import { type AuditReport, audit } from '../../scripts/audit/index.mjs';
-import { testWorldsFile } from '../../scripts/audit/worlds.mjs';
-import { readServers } from '../../scripts/infra/index.mjs';
-import { withLock } from '../../scripts/infra/lock.mjs';
-import { createWorld } from '../../scripts/infra/world.mjs';
+import { type AuditReport, audit } from '../../tools/src/audit/index.js';
+import { withLock } from '../../tools/src/process/lock.js';
+import { testSandboxesFile } from '../../tools/src/sandbox/known-sandboxes.js';
+import { createSandbox } from '../../tools/src/sandbox/sandbox.js';
+import { readServers } from '../../tools/src/servers/state.js';
 
 export type AppName = 'order' | 'payment' | 'inventory';
 
@@ -27,8 +27,8 @@ export function servers() {
 
 /** A fresh world; it is kept after the run, and the audit at the end looks at it (unless it is meant to be broken). */
 export async function freshWorld(name: string, { audited = true }: { audited?: boolean } = {}): Promise<World> {
-  const world: World = await createWorld(servers(), name);
-  await withLock(`${testWorldsFile()}.lock`, { say: () => {}, what: 'the list of worlds' }, () =>
+  const world: World = await createSandbox(servers(), name);
+  await withLock(`${testSandboxesFile()}.lock`, { say: () => {}, what: 'the list of worlds' }, () =>
     register(world, audited),
   );
   return world;
@@ -36,12 +36,12 @@ export async function freshWorld(name: string, { audited = true }: { audited?: b
 
 function register(world: World, audited: boolean): void {
   const others = knownWorlds().filter(({ name }) => name !== world.name);
-  writeFileSync(testWorldsFile(), JSON.stringify(audited ? [...others, world] : others, null, 2), { mode: 0o600 });
+  writeFileSync(testSandboxesFile(), JSON.stringify(audited ? [...others, world] : others, null, 2), { mode: 0o600 });
 }
 
 function knownWorlds(): World[] {
   try {
-    return JSON.parse(readFileSync(testWorldsFile(), 'utf8'));
+    return JSON.parse(readFileSync(testSandboxesFile(), 'utf8'));
   } catch {
     return [];
   }
