@@ -1,4 +1,4 @@
-// Runs a command of the tools package: node scripts/run.mjs <command> [arguments]
+// Runs a command of the tools package: node scripts/run.mjs <command> [arguments]. Without a command it only prepares.
 // The only script that starts without dependencies: it installs and builds first if anything is missing or stale.
 import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, linkSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -11,7 +11,8 @@ const LOCK = join(ROOT, '.infra', 'prepare.lock');
 const LOCK_BOUND_MS = 900_000;
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 const command = process.argv.splice(2, 1)[0] ?? '';
-const main = join(ROOT, 'tools', 'dist', 'commands', `${command}.js`);
+const BUILT = join(ROOT, 'tools', 'dist', 'commands');
+const main = join(BUILT, `${command}.js`);
 const say = process.argv.includes('--json') ? console.error : console.log;
 const interrupt = new AbortController();
 
@@ -30,8 +31,10 @@ function readJson(path) {
 /** Tells a process from a later one with the same pid, in the way of tools/src/process/processes.ts. */
 function startOf(pid) {
   try {
-    if (existsSync('/proc/self/stat'))
-      return readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').pop().split(' ')[19];
+    if (existsSync('/proc/self/stat')) {
+      const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').pop().split(' ');
+      return fields[0] === 'Z' ? null : fields[19];
+    }
     const line = execFileSync('ps', ['-o', 'state=,lstart=', '-p', String(pid)], { encoding: 'utf8' }).trim();
     return line.slice(line.indexOf(' ')).trim() || null;
   } catch {
@@ -129,7 +132,7 @@ function refuseBadStart() {
   if (major < 20 || (major === 20 && minor < 19))
     throw new Refusal(`Node.js 20.19 or newer is needed, this is ${process.versions.node}: install a newer version`);
   const commands = readdirSync(join(ROOT, 'tools', 'src', 'commands')).filter((name) => name.endsWith('.ts'));
-  if (!commands.includes(`${command}.ts`))
+  if (command !== '' && !commands.includes(`${command}.ts`))
     throw new Refusal(`unknown command "${command}"; known: ${commands.map((name) => name.slice(0, -3)).join(', ')}`);
 }
 
@@ -138,8 +141,9 @@ async function prepare() {
   const install = ['ci', '--include=dev', '--no-audit', '--no-fund'];
   if (missing) await npm(install, `installing dependencies (${missing})`, false);
   // Apps of a running demo are restarted from this build: it must not change while they run.
-  const isServing = existsSync(main) && isAlive(readJson(join(ROOT, '.infra', 'demo', 'session.json')));
-  if (!isServing) await npm(['run', '--silent', 'build'], 'building', existsSync(main));
+  const isServing = existsSync(BUILT) && isAlive(readJson(join(ROOT, '.infra', 'demo', 'session.json')));
+  if (!isServing) await npm(['run', '--silent', 'build'], 'building', existsSync(BUILT));
+  else if (command === 'test') say('a demo runs from this build: testing the build as it is');
 }
 
 /** True if the command may start. */
@@ -163,7 +167,7 @@ async function isPrepared() {
   }
 }
 
-if (await isPrepared()) {
+if ((await isPrepared()) && command !== '') {
   process.setSourceMapsEnabled(true);
   await import(pathToFileURL(main).href);
 }

@@ -1,5 +1,6 @@
 // The tests on servers of their own, then the invariants over all their sandboxes.
 // Usage: npm test [-- <vitest filters and options>]     npm run test:all: the long ones too
+// A run of unit specs alone starts no servers.
 // The last line is the result: `N passed, N failed`. The audit counts as one test.
 import { join } from 'node:path';
 import { runCommand } from '../cli/entry.js';
@@ -11,6 +12,7 @@ import { withLock } from '../process/lock.js';
 import { isUp } from '../sandbox/known-sandboxes.js';
 import { down, up } from '../servers/index.js';
 import { auditTestSandboxes, dropOldSandboxes } from './test/audit-sandboxes.js';
+import { needsServers } from './test/projects.js';
 import { type Counts, runVitest } from './test/vitest.js';
 
 const say: Say = (line) => console.log(line);
@@ -22,7 +24,9 @@ async function main(): Promise<number> {
   let counts: Counts = { passed: 0, failed: 1 };
   try {
     const lock = join(ROOT, '.infra', 'test-run.lock'); // two runs at once would drop each other's databases
-    counts = await withLock(lock, { say, what: 'the tests', boundMs: 3_600_000 }, () => run(filters, isAll, signal));
+    counts = needsServers(filters)
+      ? await withLock(lock, { say, what: 'the tests', boundMs: 3_600_000 }, () => run(filters, isAll, signal))
+      : await runVitest(filters, { isAll: true, place: makePrivateDir(placeOf('unit')), signal, say });
   } catch (error) {
     if (!signal.aborted) console.error(error instanceof OperatorError ? error.message : error);
   }
@@ -39,8 +43,7 @@ async function run(filters: readonly string[], isAll: boolean, signal: AbortSign
     const servers = await up('test', { say });
     signal.throwIfAborted();
     await dropOldSandboxes(servers);
-    const report = join(makePrivateDir(placeOf('test')), 'report.json');
-    const counts = await runVitest(filters, { isAll, report, signal, say });
+    const counts = await runVitest(filters, { isAll, place: makePrivateDir(placeOf('test')), signal, say });
     return signal.aborted ? counts : addAudit(counts, filters.length > 0);
   } finally {
     if (!wasUp) await down('test', { say });

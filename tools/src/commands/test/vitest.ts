@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Say } from '../../cli/say.js';
-import { makePrivateDir, placeOf, ROOT } from '../../process/files.js';
+import { makePrivateDir, ROOT } from '../../process/files.js';
 
 /** A suite that hangs must still end with a summary. */
 const BOUND_MS = 60 * 60_000;
@@ -16,8 +16,8 @@ export interface Counts {
 
 interface VitestOptions {
   readonly isAll: boolean;
-  /** Where the report is written. */
-  readonly report: string;
+  /** The folder of the report and of temporary files. */
+  readonly place: string;
   readonly signal: AbortSignal;
   readonly say: Say;
 }
@@ -25,8 +25,9 @@ interface VitestOptions {
 /** `args` are filters and options that are passed on. */
 export async function runVitest(
   args: readonly string[],
-  { isAll, report, signal, say }: VitestOptions,
+  { isAll, place, signal, say }: VitestOptions,
 ): Promise<Counts> {
+  const report = join(place, 'report.json');
   rmSync(report, { force: true });
   const child = spawn(
     process.execPath,
@@ -39,7 +40,7 @@ export async function runVitest(
       ...args,
     ],
     // A group of its own: this process passes Ctrl-C on, and leftovers of a killed test are ended with the group.
-    { cwd: ROOT, detached: true, stdio: ['ignore', 'inherit', 'inherit'], env: testEnvironment(isAll) },
+    { cwd: ROOT, detached: true, stdio: ['ignore', 'inherit', 'inherit'], env: testEnvironment(isAll, place) },
   );
   const ended = new Promise<number | string | null>((resolve) => {
     child.on('error', (error) => resolve(error.message));
@@ -58,10 +59,10 @@ export async function runVitest(
   return countTests(report, code);
 }
 
-function testEnvironment(isAll: boolean): NodeJS.ProcessEnv {
+function testEnvironment(isAll: boolean, place: string): NodeJS.ProcessEnv {
   const { NODE_ENV, ...env } = process.env; // the caller may be in production mode
   // A run that is killed leaves its temporary files in the clone, and the next one removes them.
-  const temporary = join(placeOf('test'), 'tmp');
+  const temporary = join(place, 'tmp');
   rmSync(temporary, { recursive: true, force: true });
   return { ...env, TMPDIR: makePrivateDir(temporary), ...(isAll ? { DTX_TEST_ALL: '1' } : {}) };
 }
