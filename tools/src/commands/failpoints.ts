@@ -1,4 +1,4 @@
-// Every failpoint: what is true on disk if a process dies or stops there, and who finishes the work.
+// Every failpoint with the state on disk if a process dies or stops there, and the component that finishes the work.
 // Usage: npm run failpoints [-- --json]
 import { readOptions, runCommand } from '../cli/entry.js';
 import { formatTable } from '../cli/table.js';

@@ -4,14 +4,14 @@ import { accessSync, constants, existsSync, readdirSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import type { Flavour } from './state.js';
 
-/** What is missing to run a kind of server. */
+/** The missing program of a kind of server. */
 export interface Lack {
   readonly lack: string;
 }
 export interface DatabaseProgram {
   readonly flavour: Flavour;
   readonly server: string;
-  /** What makes a data folder. */
+  /** The program that makes a data folder. */
   readonly install: string;
 }
 export interface BrokerProgram {
@@ -22,7 +22,6 @@ export interface RedisProgram {
   readonly server: string;
 }
 
-/** The error of a program that is missing, or the program. */
 export const isLack = (found: object): found is Lack => 'lack' in found;
 
 const OFTEN = [

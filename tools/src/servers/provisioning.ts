@@ -15,7 +15,7 @@ export type ServerActions = Record<'stop' | 'start' | 'kill' | 'pause' | 'resume
 interface Provisioner {
   /** Resolves once all servers of these kinds answer. */
   start(set: ServerSet, kinds: readonly Kind[]): Promise<void>;
-  /** Ends what `start` began. */
+  /** Ends the servers that `start` began. */
   stop(set: ServerSet, kinds: readonly Kind[], options: { wipe?: boolean }): Promise<void>;
   urls(state: ServerState, kind: Kind): Partial<ServerUrls>;
   /** For outage tests. Null if the servers are not run by the commands. */
@@ -66,7 +66,7 @@ async function force(set: ServerSet, kinds: readonly Kind[], forced: Forced): Pr
   return choice(kinds, forced === 'apt' ? 'local' : forced);
 }
 
-/** Installs the programs that local servers need. Returns what is still missing. */
+/** Installs the programs that local servers need. Returns the programs that are still missing. */
 async function lackingByApt(set: ServerSet, kinds: readonly Kind[]): Promise<string[]> {
   if (lackingPrograms(set.state, kinds).length === 0) return [];
   const lack = lackingForApt();

@@ -1,4 +1,4 @@
-// A private Redis server that keeps what it was told (append-only file) and has a database number for many sandboxes.
+// A private Redis server that keeps its data (append-only file) and has a database number for each of many sandboxes.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { makePrivateDir, writePrivateFile } from '../process/files.js';

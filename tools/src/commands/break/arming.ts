@@ -11,9 +11,9 @@ interface Preparation {
   readonly first?: string;
   /** The app's DTX_OPTIONS for this start. */
   readonly options?: object;
-  /** What is sent instead of a purchase. */
+  /** Sent instead of a purchase. */
   readonly stimulus?: StimulusKind;
-  /** What is bought instead of a book. */
+  /** Bought instead of a book. */
   readonly wanted?: Wanted;
   /** The table whose parked rows are settled at the end. */
   readonly settles?: string;

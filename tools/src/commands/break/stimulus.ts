@@ -1,4 +1,4 @@
-// What is sent so that the armed app reaches its failpoint: a purchase, a restock, or a damaged message or row.
+// The work that leads the armed app to its failpoint: a purchase, a restock, or a damaged message or row.
 import { randomUUID } from 'node:crypto';
 import { connect } from 'amqplib';
 import { createConnection, type RowDataPacket } from 'mysql2/promise';
@@ -22,7 +22,7 @@ const BOOK: Wanted = { buyerId: 'alice', sku: 'book', quantity: 1 };
 const ANSWER_BOUND_MS = 120_000;
 
 export interface Stimulus {
-  /** What was sent, for the reader. */
+  /** A line for the reader. */
   readonly what: string;
   /** Null if no purchase is involved. */
   readonly answered: Promise<AskedPurchase | null>;
