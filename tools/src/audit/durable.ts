@@ -1,6 +1,6 @@
 // Durable rows: every `dtx_` table whose rows are retried until they are final. Found by their columns, so that the tables
 // of a later scheme are audited without being named here.
-import { durableTables as libraryTables } from 'nest-dtx/testing';
+import { durableTables as libraryTables, tableNames } from 'nest-dtx/testing';
 import type { Databases } from '../sandbox/databases.js';
 import type { App } from '../servers/state.js';
 
@@ -21,21 +21,21 @@ export interface ParkedRow extends AppTable {
 
 /** The final states of the known tables. A PARKED row is not final: it waits for an operator. */
 const FINISHED: Record<string, readonly string[]> = {
-  dtx_outbox: ['DONE'],
-  dtx_inbox: ['HANDLED'],
-  dtx_tcc: ['CONFIRMED', 'CANCELLED'],
-  dtx_xa: ['DONE'],
+  [tableNames.outbox]: ['DONE'],
+  [tableNames.inbox]: ['HANDLED'],
+  [tableNames.tcc]: ['CONFIRMED', 'CANCELLED'],
+  [tableNames.xa]: ['DONE'],
   // A SENT row without a next attempt comes from a version that asked for no receipts.
-  dtx_half: ['DONE', 'SENT', 'ROLLED_BACK'],
-  dtx_half_parked: ['DONE'],
-  dtx_notification: ['DELIVERED', 'CLOSED'],
+  [tableNames.half]: ['DONE', 'SENT', 'ROLLED_BACK'],
+  [tableNames.halfParked]: ['DONE'],
+  [tableNames.notification]: ['DELIVERED', 'CLOSED'],
 };
 
 /** The scheme of a table that serves one scheme. Other tables have a column for it. */
 const schemeOf = (table: string) => libraryTables.find(({ name }) => name === table)?.shown?.scheme ?? null;
 
 /** The alert webhook is retried without end and delays nothing. */
-const NOT_WORK = ['dtx_alert'];
+const NOT_WORK = [tableNames.alert];
 
 /** Every durable table of every app. */
 export function durableTables(databases: Databases): AppTable[] {

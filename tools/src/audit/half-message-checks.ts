@@ -1,4 +1,5 @@
 // Invariants of half messages: every prepared message has a verdict, and the verdict agrees with the business rows.
+import { tableNames } from 'nest-dtx/testing';
 import type { Databases } from '../sandbox/databases.js';
 import type { App } from '../servers/state.js';
 import type { AuditContext, Check } from './check.js';
@@ -19,17 +20,17 @@ interface Sale {
 
 /** Prepared messages by state, and whether the stock of each flash sale agrees with its verdict. */
 export async function checkHalfMessages({ databases, queues, parked }: AuditContext): ReturnType<Check> {
-  const apps = databases.apps.filter((app) => databases.has(app, 'dtx_half'));
+  const apps = databases.apps.filter((app) => databases.has(app, tableNames.half));
   if (apps.length === 0) return null;
   const prepared = {
     waitingCopies: messagesIn(queues, WAITING),
     checkCopies: messagesIn(queues, CHECKING),
-    parkedCopies: parked.filter(({ table }) => table === 'dtx_half_parked').length,
+    parkedCopies: parked.filter(({ table }) => table === tableNames.halfParked).length,
   };
   const figures: Record<string, number> = { ...prepared };
   const violations: string[] = [];
   for (const app of apps) {
-    for (const [state, number] of Object.entries(await countByState(databases, { app, table: 'dtx_half' })))
+    for (const [state, number] of Object.entries(await countByState(databases, { app, table: tableNames.half })))
       figures[state] = (figures[state] ?? 0) + number;
     violations.push(...(await salesAgainstVerdicts(databases, app, parked)));
   }
@@ -50,7 +51,7 @@ async function salesAgainstVerdicts(databases: Databases, app: App, parked: read
   for (let after: string | null = ''; after !== null && found.length < LISTED_MAX; ) {
     const rows: Sale[] = await databases.query<Sale>(
       app,
-      `SELECT h.id, h.gid, h.state, t.state AS take FROM dtx_half h LEFT JOIN stock_take t ON t.order_id = h.gid
+      `SELECT h.id, h.gid, h.state, t.state AS take FROM ${tableNames.half} h LEFT JOIN stock_take t ON t.order_id = h.gid
        WHERE h.id > ? AND h.contract = 'flash.sold' ORDER BY h.id LIMIT ${CHUNK}`,
       [after],
     );
@@ -84,7 +85,7 @@ async function knownOrders(databases: Databases, rows: readonly Sale[]): Promise
 
 /** A message of this scheme cannot come from anywhere but a committed verdict. */
 async function ordersWithoutVerdict(databases: Databases): Promise<string[]> {
-  if (!databases.has('order', 'orders') || !databases.has('inventory', 'dtx_half')) return [];
+  if (!databases.has('order', 'orders') || !databases.has('inventory', tableNames.half)) return [];
   const found: string[] = [];
   for (let after: string | null = ''; after !== null && found.length < LISTED_MAX; ) {
     const rows: Array<{ order_id: string }> = await databases.query<{ order_id: string }>(
@@ -96,7 +97,9 @@ async function ordersWithoutVerdict(databases: Databases): Promise<string[]> {
     const verdicts =
       ids.length === 0
         ? []
-        : await databases.query<{ gid: string }>('inventory', 'SELECT gid FROM dtx_half WHERE gid IN (?)', [ids]);
+        : await databases.query<{ gid: string }>('inventory', `SELECT gid FROM ${tableNames.half} WHERE gid IN (?)`, [
+            ids,
+          ]);
     const known = new Set(verdicts.map(({ gid }) => gid));
     found.push(
       ...ids.filter((id) => !known.has(id)).map((id) => `order ${id} came by a half message that has no verdict`),

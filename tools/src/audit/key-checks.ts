@@ -1,4 +1,5 @@
 // Invariants of Idempotency-Keys: a key is written in the commit that makes its purchase exist.
+import { tableNames } from 'nest-dtx/testing';
 import type { Databases } from '../sandbox/databases.js';
 import type { App } from '../servers/state.js';
 import type { AuditContext, Check } from './check.js';
@@ -19,12 +20,12 @@ interface KeyRow {
 
 /** One purchase per key, one key per purchase, and no key whose purchase does not exist. */
 export async function checkKeys({ databases, parked }: AuditContext): ReturnType<Check> {
-  const apps = databases.apps.filter((app) => databases.has(app, 'dtx_idempotency'));
+  const apps = databases.apps.filter((app) => databases.has(app, tableNames.idempotency));
   if (apps.length === 0) return null;
   const violations: string[] = [];
   let keys = 0n;
   for (const app of apps) {
-    const sql = 'SELECT COUNT(*) AS number FROM dtx_idempotency';
+    const sql = `SELECT COUNT(*) AS number FROM ${tableNames.idempotency}`;
     const [count] = await databases.query<{ number: bigint }>(app, sql);
     keys += count!.number;
     violations.push(...(await sharedPurchases(databases, app)), ...(await keysWithoutPurchase(databases, app, parked)));
@@ -35,7 +36,7 @@ export async function checkKeys({ databases, parked }: AuditContext): ReturnType
 async function sharedPurchases(databases: Databases, app: App): Promise<string[]> {
   const rows = await databases.query<{ gid: string; number: bigint }>(
     app,
-    `SELECT gid, COUNT(*) AS number FROM dtx_idempotency GROUP BY gid HAVING COUNT(*) > 1 LIMIT ${LISTED_MAX}`,
+    `SELECT gid, COUNT(*) AS number FROM ${tableNames.idempotency} GROUP BY gid HAVING COUNT(*) > 1 LIMIT ${LISTED_MAX}`,
   );
   return rows.map(({ gid, number }) => `${app}: ${gid} was made by ${number} different keys`);
 }
@@ -49,7 +50,7 @@ async function keysWithoutPurchase(databases: Databases, app: App, parked: reado
   while (after) {
     const rows: KeyRow[] = await databases.query<KeyRow>(
       app,
-      `SELECT route, idempotency_key, gid, outcome IS NULL AS is_open FROM dtx_idempotency
+      `SELECT route, idempotency_key, gid, outcome IS NULL AS is_open FROM ${tableNames.idempotency}
        WHERE (route, idempotency_key) > (?, ?) AND route IN (?) ORDER BY route, idempotency_key LIMIT ${CHUNK}`,
       [after.route, after.key, PURCHASE_ROUTES],
     );

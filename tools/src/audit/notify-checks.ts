@@ -1,4 +1,5 @@
 // Invariants of notifications: each result is delivered, or its notification is parked with an alert.
+import { tableNames } from 'nest-dtx/testing';
 import type { Databases } from '../sandbox/databases.js';
 import type { App } from '../servers/state.js';
 import type { AuditContext, Check, Figures } from './check.js';
@@ -9,9 +10,9 @@ const LISTED_MAX = 20;
 const MERCHANT_PATH = '/payment-results';
 
 export async function checkNotifications({ databases }: AuditContext): ReturnType<Check> {
-  const app = databases.apps.find((one) => databases.has(one, 'dtx_notification'));
+  const app = databases.apps.find((one) => databases.has(one, tableNames.notification));
   if (!app) return null;
-  const sql = 'SELECT state, COUNT(*) AS number FROM dtx_notification GROUP BY state';
+  const sql = `SELECT state, COUNT(*) AS number FROM ${tableNames.notification} GROUP BY state`;
   const rows = await databases.query<{ state: string; number: bigint }>(app, sql);
   if (rows.length === 0) return null;
   const figures: Figures = Object.fromEntries(rows.map(({ state, number }) => [state, number]));
@@ -30,13 +31,13 @@ async function neverRecorded(databases: Databases, app: App): Promise<string[]> 
   const rows = await databases.query<{ id: string; status: string }>(
     app,
     `SELECT p.order_id AS id, p.status FROM payment p
-     LEFT JOIN dtx_notification n ON n.id = CONCAT(p.order_id, '.', p.status) WHERE n.id IS NULL LIMIT ${LISTED_MAX}`,
+     LEFT JOIN ${tableNames.notification} n ON n.id = CONCAT(p.order_id, '.', p.status) WHERE n.id IS NULL LIMIT ${LISTED_MAX}`,
   );
   return rows.map(({ id, status }) => `payment ${id} is ${status}, and no notification of it was recorded`);
 }
 
 async function hasDefaultTarget(databases: Databases, app: App): Promise<boolean> {
-  const sql = `SELECT 1 FROM dtx_notification WHERE target LIKE '%${MERCHANT_PATH}' LIMIT 1`;
+  const sql = `SELECT 1 FROM ${tableNames.notification} WHERE target LIKE '%${MERCHANT_PATH}' LIMIT 1`;
   return (await databases.query(app, sql)).length > 0;
 }
 
@@ -45,7 +46,7 @@ async function neverArrived(databases: Databases, app: App): Promise<string[]> {
   if (!databases.has('order', 'payment_result')) return [];
   const violations: string[] = [];
   for (let after: string | null = ''; after !== null; ) {
-    const sql = `SELECT id FROM dtx_notification WHERE id > ? AND state = 'DELIVERED' AND target LIKE '%${MERCHANT_PATH}' ORDER BY id LIMIT ${CHUNK}`;
+    const sql = `SELECT id FROM ${tableNames.notification} WHERE id > ? AND state = 'DELIVERED' AND target LIKE '%${MERCHANT_PATH}' ORDER BY id LIMIT ${CHUNK}`;
     const rows: Array<{ id: string }> = await databases.query<{ id: string }>(app, sql, [after]);
     const ids = rows.map(({ id }) => id);
     const found = ids.length === 0 ? new Set<string>() : await arrived(databases, ids);

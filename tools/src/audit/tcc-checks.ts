@@ -1,5 +1,6 @@
 // Invariants of TCC: every transaction is decided and all its branches have carried out the decision. The barriers let no
 // illegal pair through, and the orders agree with the transactions.
+import { tableNames } from 'nest-dtx/testing';
 import type { Databases } from '../sandbox/databases.js';
 import type { App } from '../servers/state.js';
 import type { AuditContext, Check } from './check.js';
@@ -10,11 +11,11 @@ const LISTED_MAX = 20;
 
 /** Each first phase with its second phase, and second phases without a first phase, which are a violation too. */
 const PAIRS = [
-  `SELECT first.gid, first.branch, first.op AS first_op, second.op AS second_op FROM dtx_tcc_barrier AS first
-   LEFT JOIN dtx_tcc_barrier AS second ON second.phase = 'second' AND ${OF_ONE_TRANSACTION}
+  `SELECT first.gid, first.branch, first.op AS first_op, second.op AS second_op FROM ${tableNames.tccBarrier} AS first
+   LEFT JOIN ${tableNames.tccBarrier} AS second ON second.phase = 'second' AND ${OF_ONE_TRANSACTION}
    WHERE first.phase = 'try'`,
-  `SELECT second.gid, second.branch, NULL AS first_op, second.op AS second_op FROM dtx_tcc_barrier AS second
-   LEFT JOIN dtx_tcc_barrier AS first ON first.phase = 'try' AND ${OF_ONE_TRANSACTION}
+  `SELECT second.gid, second.branch, NULL AS first_op, second.op AS second_op FROM ${tableNames.tccBarrier} AS second
+   LEFT JOIN ${tableNames.tccBarrier} AS first ON first.phase = 'try' AND ${OF_ONE_TRANSACTION}
    WHERE second.phase = 'second' AND first.op IS NULL`,
 ];
 
@@ -48,15 +49,15 @@ export async function checkTcc({ databases, parked }: AuditContext): ReturnType<
   const waiting = new Set(parked.map(({ gid }) => gid));
   const figures: TccFigures = { transactions: 0, CONFIRMED: 0, CANCELLED: 0, open: 0, barriers: 0 };
   const violations: string[] = [];
-  for (const app of databases.apps.filter((one) => databases.has(one, 'dtx_tcc'))) {
+  for (const app of databases.apps.filter((one) => databases.has(one, tableNames.tcc))) {
     for await (const rows of chunksOf(databases, app)) {
       for (const { id, state } of rows) violations.push(...count(figures, id, state, waiting.has(id)));
       const over = rows.filter(({ id, state }) => FINAL.includes(state) && !waiting.has(id));
       violations.push(...(await disagreements(databases, app, over)));
     }
   }
-  for (const app of databases.apps.filter((one) => databases.has(one, 'dtx_tcc_barrier'))) {
-    const counted = 'SELECT COUNT(*) AS number FROM dtx_tcc_barrier';
+  for (const app of databases.apps.filter((one) => databases.has(one, tableNames.tccBarrier))) {
+    const counted = `SELECT COUNT(*) AS number FROM ${tableNames.tccBarrier}`;
     const [count] = await databases.query<{ number: bigint }>(app, counted);
     figures.barriers += Number(count!.number);
     violations.push(...(await illegalPairs(databases, app)), ...(await leftReserved(databases, app, waiting)));
@@ -66,7 +67,7 @@ export async function checkTcc({ databases, parked }: AuditContext): ReturnType<
 
 async function* chunksOf(databases: Databases, app: App): AsyncGenerator<TransactionRow[]> {
   for (let after: string | null = ''; after !== null; ) {
-    const sql = `SELECT id, incarnation, state FROM dtx_tcc WHERE id > ? ORDER BY id LIMIT ${CHUNK}`;
+    const sql = `SELECT id, incarnation, state FROM ${tableNames.tcc} WHERE id > ? ORDER BY id LIMIT ${CHUNK}`;
     const rows: TransactionRow[] = await databases.query<TransactionRow>(app, sql, [after]);
     if (rows.length > 0) yield rows;
     after = rows.length === CHUNK ? rows[CHUNK - 1]!.id : null;
@@ -93,7 +94,7 @@ async function disagreements(
   const byHand = await settledByHand(databases, initiator, ids);
   const branches = await databases.query<Pick<BarrierRow, 'gid' | 'branch' | 'participant'>>(
     initiator,
-    'SELECT gid, branch, participant FROM dtx_tcc_branch WHERE gid IN (?)',
+    `SELECT gid, branch, participant FROM ${tableNames.tccBranch} WHERE gid IN (?)`,
     [ids],
   );
   const barriers = await barriersOf(databases, ids);
@@ -115,16 +116,16 @@ async function disagreements(
 
 /** Transactions that an operator has closed without their branches. */
 async function settledByHand(databases: Databases, app: App, ids: readonly string[]): Promise<Set<string>> {
-  if (!databases.has(app, 'dtx_operation')) return new Set();
-  const sql = `SELECT subject_id AS id FROM dtx_operation WHERE subject_id IN (?) AND scheme = 'tcc' AND action = 'done'`;
+  if (!databases.has(app, tableNames.operation)) return new Set();
+  const sql = `SELECT subject_id AS id FROM ${tableNames.operation} WHERE subject_id IN (?) AND scheme = 'tcc' AND action = 'done'`;
   return new Set((await databases.query<{ id: string }>(app, sql, [ids])).map(({ id }) => id));
 }
 
 /** Rows of the barriers by participant, gid and branch, of any initiator, in the order of the phases. */
 async function barriersOf(databases: Databases, ids: readonly string[]): Promise<Map<string, BarrierRow[]>> {
   const found = new Map<string, BarrierRow[]>();
-  for (const app of databases.apps.filter((one) => databases.has(one, 'dtx_tcc_barrier'))) {
-    const sql = `SELECT gid, branch, participant, initiator, incarnation, op FROM dtx_tcc_barrier WHERE gid IN (?)
+  for (const app of databases.apps.filter((one) => databases.has(one, tableNames.tccBarrier))) {
+    const sql = `SELECT gid, branch, participant, initiator, incarnation, op FROM ${tableNames.tccBarrier} WHERE gid IN (?)
       ORDER BY gid, branch, phase DESC`;
     for (const row of await databases.query<BarrierRow>(app, sql, [ids])) {
       const key = `${row.participant} ${row.gid} ${row.branch}`;
@@ -165,8 +166,8 @@ async function illegalPairs(databases: Databases, app: App): Promise<string[]> {
 async function leftReserved(databases: Databases, app: App, waiting: ReadonlySet<string | null>): Promise<string[]> {
   const rows = await databases.query<{ gid: string; branch: string }>(
     app,
-    `SELECT first.gid, first.branch FROM dtx_tcc_barrier AS first
-     LEFT JOIN dtx_tcc_barrier AS second ON second.phase = 'second' AND ${OF_ONE_TRANSACTION}
+    `SELECT first.gid, first.branch FROM ${tableNames.tccBarrier} AS first
+     LEFT JOIN ${tableNames.tccBarrier} AS second ON second.phase = 'second' AND ${OF_ONE_TRANSACTION}
      WHERE first.phase = 'try' AND first.op = 'try' AND second.op IS NULL LIMIT ${LISTED_MAX + waiting.size}`,
   );
   const left = rows.filter(({ gid }) => !waiting.has(gid));

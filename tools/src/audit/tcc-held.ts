@@ -1,4 +1,5 @@
 // What parked TCC transactions still hold: their Try is done, their second phase is not.
+import { tableNames } from 'nest-dtx/testing';
 import type { Databases } from '../sandbox/databases.js';
 import type { App } from '../servers/state.js';
 import type { ParkedRow } from './durable.js';
@@ -39,13 +40,13 @@ async function openBranches(databases: Databases, gids: readonly string[]): Prom
     return found.flatMap((rows, index) => rows.map((row) => ({ ...row, app: apps[index]! })));
   };
   const barriers = await from<BarrierRow>(
-    'dtx_tcc_barrier',
-    'SELECT gid, branch, participant, initiator, incarnation, op FROM dtx_tcc_barrier WHERE gid IN (?)',
+    tableNames.tccBarrier,
+    `SELECT gid, branch, participant, initiator, incarnation, op FROM ${tableNames.tccBarrier} WHERE gid IN (?)`,
   );
   const branches = await from<BranchRow>(
-    'dtx_tcc_branch',
+    tableNames.tccBranch,
     `SELECT b.gid, b.branch, b.participant, b.args, t.incarnation
-     FROM dtx_tcc_branch AS b JOIN dtx_tcc AS t ON t.id = b.gid WHERE b.gid IN (?)`,
+     FROM ${tableNames.tccBranch} AS b JOIN ${tableNames.tcc} AS t ON t.id = b.gid WHERE b.gid IN (?)`,
   );
   const keyOf = ({ gid, branch, participant }: BranchKey) => `${gid} ${branch} ${participant}`;
   const rowsOf = (one: BranchRow & { app: App }) =>

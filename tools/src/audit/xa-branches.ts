@@ -1,14 +1,16 @@
 // Prepared XA branches as the servers list them, and their owners. A gtrid of the library names the decision log that
 // decides it (every deployment has its own), the row there, the start, and how long it may stay undecided.
+
 import { parseXaGtrid, XA_FORMAT_ID } from 'nest-dtx';
+import { tableNames } from 'nest-dtx/testing';
 import type { Databases } from '../sandbox/databases.js';
 import { bytesOfXid, type ListedXid } from '../sandbox/xid-bytes.js';
 import type { App } from '../servers/state.js';
 
 /** The id of the sandbox's own decision log, or null when it has none. */
 export async function logIdOf(databases: Databases): Promise<string | null> {
-  if (!databases.has('order', 'dtx_xa_log')) return null;
-  const rows = await databases.query<{ log_id: string }>('order', 'SELECT log_id FROM dtx_xa_log');
+  if (!databases.has('order', tableNames.xaLog)) return null;
+  const rows = await databases.query<{ log_id: string }>('order', `SELECT log_id FROM ${tableNames.xaLog}`);
   return rows[0]?.log_id ?? null;
 }
 
@@ -57,16 +59,17 @@ export async function logStateOf(databases: Databases): Promise<LogState> {
     doubtedUntilMs: 0,
     trustedFromMs: 0,
   };
-  if (!databases.has('order', 'dtx_xa_log') || !databases.columnsOf('order', 'dtx_xa_log').has('home')) return unknown;
+  if (!databases.has('order', tableNames.xaLog) || !databases.columnsOf('order', tableNames.xaLog).has('home'))
+    return unknown;
   const [version] = await databases.query<{ server: string }>('order', 'SELECT VERSION() AS server');
   const place = /mariadb/i.test(version!.server) ? '@@hostname, @@server_id, @@datadir' : '@@server_uuid';
   const [log] = await databases.query<Log>(
     'order',
-    `SELECT home, CONCAT_WS('/', ${place}, DATABASE()) AS here, whole_since, ${msOf('trusted_from')} AS trusted FROM dtx_xa_log`,
+    `SELECT home, CONCAT_WS('/', ${place}, DATABASE()) AS here, whole_since, ${msOf('trusted_from')} AS trusted FROM ${tableNames.xaLog}`,
   );
   const rows = await databases.query<LogRow>(
     'order',
-    `SELECT id, state, last_error, ${msOf('created_at')} AS found FROM dtx_xa WHERE id LIKE 'log%'`,
+    `SELECT id, state, last_error, ${msOf('created_at')} AS found FROM ${tableNames.xa} WHERE id LIKE 'log%'`,
   );
   const { home = null, here = null, whole_since: since = null, trusted = null } = log ?? {};
   const faults = rows.filter(({ id, state }) => id !== SENTINEL && state === 'PARKED');

@@ -1,6 +1,8 @@
 // Invariants of XA: every decision is carried out, and each branch has left the witness that proves it. No branch has taken
 // effect without a decision, and the orders agree with the decision log.
+
 import { idTimeMs } from 'nest-dtx';
+import { tableNames } from 'nest-dtx/testing';
 import type { Databases } from '../sandbox/databases.js';
 import type { App } from '../servers/state.js';
 import type { AuditContext, Check } from './check.js';
@@ -21,11 +23,11 @@ interface DecisionRow {
 export async function checkXa({ databases, parked }: AuditContext): ReturnType<Check> {
   const logId = await logIdOf(databases);
   if (logId === null) return null;
-  const waiting = new Set(parked.filter(({ table }) => table === 'dtx_xa').map(({ id }) => id));
+  const waiting = new Set(parked.filter(({ table }) => table === tableNames.xa).map(({ id }) => id));
   const figures = { decisions: 0, COMMIT: 0, ROLLBACK: 0, open: 0, branchesOfOthers: 0 };
   const violations: string[] = [];
   for (let after: string | null = ''; after !== null; ) {
-    const sql = `SELECT id, gid, gtrid, branches, decision, state FROM dtx_xa WHERE id > ? ORDER BY id LIMIT ${CHUNK}`;
+    const sql = `SELECT id, gid, gtrid, branches, decision, state FROM ${tableNames.xa} WHERE id > ? ORDER BY id LIMIT ${CHUNK}`;
     const found: DecisionRow[] = await databases.query<DecisionRow>('order', sql, [after]);
     // Rows about the log itself are not decisions. A fault of the log is PARKED and listed with all parked rows.
     const rows = found.filter(({ id }) => !isOfLog(id));
@@ -77,8 +79,8 @@ async function disagreements(databases: Databases, rows: readonly DecisionRow[])
 
 /** Decisions that an operator has closed without their branches. */
 async function settledByHand(databases: Databases, rows: readonly DecisionRow[]): Promise<Set<string>> {
-  if (!databases.has('order', 'dtx_operation')) return new Set();
-  const sql = `SELECT subject_id AS id FROM dtx_operation WHERE subject_id IN (?) AND action = 'done'`;
+  if (!databases.has('order', tableNames.operation)) return new Set();
+  const sql = `SELECT subject_id AS id FROM ${tableNames.operation} WHERE subject_id IN (?) AND action = 'done'`;
   const closed = await databases.query<{ id: string }>('order', sql, [rows.map(({ id }) => id)]);
   return new Set(closed.map(({ id }) => id));
 }
@@ -92,7 +94,7 @@ interface Witness {
 async function witnessesOf(databases: Databases, rows: readonly DecisionRow[]): Promise<Map<string, string>> {
   const found = new Map<string, string>();
   for (const app of branchApps(databases)) {
-    const sql = 'SELECT gtrid, branch, who FROM dtx_xa_witness WHERE gtrid IN (?)';
+    const sql = `SELECT gtrid, branch, who FROM ${tableNames.xaWitness} WHERE gtrid IN (?)`;
     const left = await databases.query<Witness>(app, sql, [rows.map((row) => row.gtrid)]);
     for (const { gtrid, branch, who } of left) found.set(`${gtrid} ${branch}`, who);
   }
@@ -119,7 +121,7 @@ async function witnessesWithoutDecision(
   const found: string[] = [];
   for (const app of branchApps(databases)) {
     for (let after: string | null = ''; after !== null; ) {
-      const sql = `SELECT DISTINCT gtrid FROM dtx_xa_witness WHERE gtrid > ? AND gtrid LIKE ? ORDER BY gtrid LIMIT ${CHUNK}`;
+      const sql = `SELECT DISTINCT gtrid FROM ${tableNames.xaWitness} WHERE gtrid > ? AND gtrid LIKE ? ORDER BY gtrid LIMIT ${CHUNK}`;
       const rows: Array<{ gtrid: string }> = await databases.query<{ gtrid: string }>(app, sql, [after, `${logId}.%`]);
       const ids = rows.map(({ gtrid }) => gtrid.slice(-36)).filter((id) => (idTimeMs(id) ?? 0) >= trustedFromMs);
       const decided = await decidedOf(databases, ids);
@@ -133,7 +135,7 @@ async function witnessesWithoutDecision(
 
 async function decidedOf(databases: Databases, ids: readonly string[]): Promise<Set<string>> {
   if (ids.length === 0) return new Set();
-  const rows = await databases.query<{ id: string }>('order', 'SELECT id FROM dtx_xa WHERE id IN (?)', [ids]);
+  const rows = await databases.query<{ id: string }>('order', `SELECT id FROM ${tableNames.xa} WHERE id IN (?)`, [ids]);
   return new Set(rows.map(({ id }) => id));
 }
 
@@ -142,7 +144,7 @@ async function ordersWithoutDecision(databases: Databases): Promise<string[]> {
   if (!databases.has('order', 'orders')) return [];
   const rows = await databases.query<{ id: string }>(
     'order',
-    `SELECT o.order_id AS id FROM orders o LEFT JOIN dtx_xa x ON x.gid = o.order_id AND x.decision = 'COMMIT'
+    `SELECT o.order_id AS id FROM orders o LEFT JOIN ${tableNames.xa} x ON x.gid = o.order_id AND x.decision = 'COMMIT'
      WHERE o.scheme = 'xa' AND o.status = 'CONFIRMED' AND x.id IS NULL
        AND o.created_at > UTC_TIMESTAMP(3) - INTERVAL 7 DAY LIMIT ${LISTED_MAX}`,
   );
@@ -150,4 +152,4 @@ async function ordersWithoutDecision(databases: Databases): Promise<string[]> {
 }
 
 const branchApps = (databases: Databases): App[] =>
-  databases.apps.filter((app) => databases.has(app, 'dtx_xa_witness'));
+  databases.apps.filter((app) => databases.has(app, tableNames.xaWitness));

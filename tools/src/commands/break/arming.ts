@@ -1,6 +1,8 @@
 // How each failpoint is armed and reached. An ordinary purchase reaches most of them. The others need an earlier failure or a
 // changed option.
+
 import type { Failpoint } from 'nest-dtx';
+import { tableNames } from 'nest-dtx/testing';
 import type { Outcome, PurchaseScheme, Wanted } from '../../shop/purchase.js';
 
 export type StimulusKind = 'purchase' | 'restock' | 'unreadable' | 'lost-decision';
@@ -31,7 +33,7 @@ const PREPARATIONS: Record<string, Preparation> = {
   'xa.claimed': XA_ORPHAN,
   'xa.doubted': {
     stimulus: 'lost-decision',
-    settles: 'dtx_xa',
+    settles: tableNames.xa,
     because: 'a branch is recorded as committed without a decision in the log; no purchase is involved',
   },
   'local-message.claimed': {
@@ -69,7 +71,7 @@ const PREPARATIONS: Record<string, Preparation> = {
   'half-message.exhausted': {
     first: 'half-message.opened=1*delay(6000)',
     options: { halfMessage: { levelsMs: [2000] } },
-    settles: 'dtx_half_parked',
+    settles: tableNames.halfParked,
     because: 'the local transaction is held open for 6 s, and there is one check only, after 2 s',
   },
   'half-message.swept': {

@@ -1,5 +1,7 @@
 // One failpoint from arming to recovery, told step by step.
+
 import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { tableNames } from 'nest-dtx/testing';
 import { until } from '../../cli/deadline.js';
 import { OperatorError } from '../../cli/operator-error.js';
 import type { Say } from '../../cli/say.js';
@@ -47,7 +49,7 @@ export async function runBreak(context: BreakContext): Promise<boolean> {
   say(`2. ${stimulus.what}`);
   await untilHit(context);
   const gid = mode === 'crash' ? await afterCrash(context, stimulus) : await afterPause(context, stimulus, urls);
-  if (stimulus.parkedId) await settleByHand(context, 'dtx_inbox', stimulus.parkedId);
+  if (stimulus.parkedId) await settleByHand(context, tableNames.inbox, stimulus.parkedId);
   if (arming.settles) await settleAllByHand(context, arming.settles);
   return gid !== null && (await conclude(context, gid, stimulus));
 }

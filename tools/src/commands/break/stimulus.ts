@@ -1,8 +1,10 @@
 // The work that leads the armed app to its failpoint: a purchase, a restock, or a damaged message or row.
+
 import { randomUUID } from 'node:crypto';
 import { connect } from 'amqplib';
 import { createConnection, type RowDataPacket } from 'mysql2/promise';
 import { queueOf } from 'nest-dtx';
+import { tableNames } from 'nest-dtx/testing';
 import { v7 } from 'uuid';
 import type { Say } from '../../cli/say.js';
 import type { Databases } from '../../sandbox/databases.js';
@@ -70,7 +72,7 @@ function sayOnce(say: Say): (why: string) => void {
 
 /** The row of the key is committed with the purchase, so it names the order even without an answer. */
 async function gidOfKey(databases: Databases, app: App, key: string): Promise<string | null> {
-  const sql = 'SELECT gid FROM dtx_idempotency WHERE idempotency_key = ?';
+  const sql = `SELECT gid FROM ${tableNames.idempotency} WHERE idempotency_key = ?`;
   const rows = await databases.query<{ gid: string }>(app, sql, [Buffer.from(key)]);
   return rows[0]?.gid ?? null;
 }
@@ -107,12 +109,12 @@ export async function loseDecision(sandbox: Sandbox): Promise<Stimulus> {
   const payment = await createConnection({ uri: sandbox.databases.payment, connectTimeout: 10_000 });
   try {
     const [rows] = await order.query<RowDataPacket[]>(
-      `SELECT log_id, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 AS ms FROM dtx_xa_log`,
+      `SELECT log_id, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 AS ms FROM ${tableNames.xaLog}`,
     );
     const log = rows[0] as { log_id: string; ms: number };
     const id = v7({ msecs: Number(log.ms) - 10_000 });
     await payment.query(
-      `INSERT INTO dtx_xa_witness (gtrid, branch, who, created_at) VALUES (?, 'payment', 'branch', UTC_TIMESTAMP(3))`,
+      `INSERT INTO ${tableNames.xaWitness} (gtrid, branch, who, created_at) VALUES (?, 'payment', 'branch', UTC_TIMESTAMP(3))`,
       [`${log.log_id}.001388.${id}`],
     );
     return {

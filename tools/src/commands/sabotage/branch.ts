@@ -2,6 +2,7 @@
 // an operator repairs it.
 
 import { type Connection, createConnection, type ResultSetHeader } from 'mysql2/promise';
+import { tableNames } from 'nest-dtx/testing';
 import { openOnes, type Session } from '../../audit/open-transactions.js';
 import { type PreparedBranch, preparedOn } from '../../audit/xa-branches.js';
 import { until } from '../../cli/deadline.js';
@@ -23,7 +24,7 @@ export async function rollBackByHand(sandbox: Sandbox, urls: Urls): Promise<stri
   try {
     await orders.query('DROP TRIGGER IF EXISTS demo_slow_decision');
     await orders.query(
-      `CREATE TRIGGER demo_slow_decision BEFORE INSERT ON dtx_xa FOR EACH ROW
+      `CREATE TRIGGER demo_slow_decision BEFORE INSERT ON ${tableNames.xa} FOR EACH ROW
        SET @demo_slow_decision = IF(NEW.decision = 'COMMIT', SLEEP(${DECISION_SECONDS}), 0)`,
     );
     const before = new Set((await ownAtPayment(databases)).map(({ id }) => id));
@@ -84,7 +85,7 @@ export async function doAgainByHand(sandbox: Sandbox): Promise<string> {
   try {
     const lost = await databases.query<LostPayment>(
       'order',
-      `SELECT x.gtrid, o.order_id, o.buyer_id, o.amount FROM dtx_xa x JOIN orders o ON o.order_id = x.gid
+      `SELECT x.gtrid, o.order_id, o.buyer_id, o.amount FROM ${tableNames.xa} x JOIN orders o ON o.order_id = x.gid
        WHERE x.state = 'PARKED' AND x.decision = 'COMMIT' AND FIND_IN_SET('payment', x.branches)`,
     );
     const done: string[] = [];
@@ -101,7 +102,7 @@ async function payOnce(connection: Connection, lost: LostPayment): Promise<boole
   const { gtrid, order_id: orderId, buyer_id: buyerId, amount } = lost;
   await connection.beginTransaction();
   const [witness] = await connection.query<ResultSetHeader>(
-    `INSERT IGNORE INTO dtx_xa_witness (gtrid, branch, who, created_at) VALUES (?, 'payment', 'branch', UTC_TIMESTAMP(3))`,
+    `INSERT IGNORE INTO ${tableNames.xaWitness} (gtrid, branch, who, created_at) VALUES (?, 'payment', 'branch', UTC_TIMESTAMP(3))`,
     [gtrid],
   );
   if (witness.affectedRows === 1) {

@@ -1,10 +1,11 @@
 // The notifications of a purchase: at the notification service, and at the merchant.
+import { tableNames } from 'nest-dtx/testing';
 import type { Source } from './sources.js';
 import { workOf } from './work.js';
 
 export const NOTIFY_SOURCES: readonly Source[] = [
   {
-    table: 'dtx_notification',
+    table: tableNames.notification,
     events: (row) => [
       [row.created_at, `${row.type} recorded by the notification service, for ${row.target_host}`],
       [
@@ -12,7 +13,7 @@ export const NOTIFY_SOURCES: readonly Source[] = [
         row.state === 'DELIVERED' ? `${row.type} taken by ${row.target_host}` : `${row.type} ${row.state}`,
       ],
     ],
-    now: (row) => `dtx_notification ${row.type} to ${row.target_host}: ${workOf(row)}`,
+    now: (row) => `${tableNames.notification} ${row.type} to ${row.target_host}: ${workOf(row)}`,
   },
   {
     app: 'order',

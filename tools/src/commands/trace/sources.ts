@@ -1,4 +1,5 @@
 // Which tables have rows of a purchase, and how to read each. A table that a sandbox does not have is left out.
+import { tableNames } from 'nest-dtx/testing';
 import type { Databases } from '../../sandbox/databases.js';
 import type { App } from '../../servers/state.js';
 import { NOTIFY_SOURCES } from './notify-sources.js';
@@ -67,7 +68,7 @@ const SOURCES: readonly Source[] = [
     now: (row) => `payment: ${row.status}, ${row.amount} of ${row.buyer_id}`,
   },
   {
-    table: 'dtx_outbox',
+    table: tableNames.outbox,
     events: (row) => [
       [row.created_at, `${row.contract} written with the business rows`],
       ...when(!isSameTime(row.sent_at, row.done_at), [
@@ -77,10 +78,10 @@ const SOURCES: readonly Source[] = [
       [row.done_at, `${row.contract} marked ${row.state}: every consumer has sent its receipt`],
     ],
     now: (row) =>
-      `dtx_outbox ${row.contract}: ${workOf(row)}${listOf(row.awaiting) ? `, no receipt from ${listOf(row.awaiting)}` : ''}`,
+      `${tableNames.outbox} ${row.contract}: ${workOf(row)}${listOf(row.awaiting) ? `, no receipt from ${listOf(row.awaiting)}` : ''}`,
   },
   {
-    table: 'dtx_half',
+    table: tableNames.half,
     events: (row) => [
       [
         row.created_at,
@@ -95,18 +96,18 @@ const SOURCES: readonly Source[] = [
       [row.done_at, `half message ${row.contract} marked ${row.state}: every consumer has sent its receipt`],
     ],
     now: (row) =>
-      `dtx_half ${row.contract}: ${workOf(row)}${listOf(row.awaiting) ? `, no receipt from ${listOf(row.awaiting)}` : ''}`,
+      `${tableNames.half} ${row.contract}: ${workOf(row)}${listOf(row.awaiting) ? `, no receipt from ${listOf(row.awaiting)}` : ''}`,
   },
   {
-    table: 'dtx_half_parked',
+    table: tableNames.halfParked,
     events: (row) => [
       [row.created_at, 'the last check of a prepared copy met an open local transaction'],
       [row.settled_at, 'the prepared copy is settled'],
     ],
-    now: (row) => `dtx_half_parked ${row.id}: ${workOf(row)}`,
+    now: (row) => `${tableNames.halfParked} ${row.id}: ${workOf(row)}`,
   },
   {
-    table: 'dtx_inbox',
+    table: tableNames.inbox,
     events: (row) => [
       ...when(!isSameTime(row.created_at, row.settled_at), [
         row.created_at,
@@ -114,35 +115,35 @@ const SOURCES: readonly Source[] = [
       ]),
       [row.settled_at, `${row.consumer} ${row.state} ${row.type}${row.outcome ? ` (${row.outcome})` : ''}`],
     ],
-    now: (row) => `dtx_inbox ${row.consumer}: ${workOf(row)}`,
+    now: (row) => `${tableNames.inbox} ${row.consumer}: ${workOf(row)}`,
   },
   {
-    table: 'dtx_tcc',
+    table: tableNames.tcc,
     events: (row) => [
       [row.created_at, `TCC transaction registered with all its branches; deadline ${timeOf(row.deadline)}`],
       [row.decided_at, `TCC decided to ${row.decision}${row.reason ? ` (${row.reason})` : ''}`],
       [row.settled_at, `TCC transaction marked ${row.state}: every branch has answered`],
     ],
-    now: (row) => `dtx_tcc: ${workOf(row)}${row.reason ? ` (${row.reason})` : ''}`,
+    now: (row) => `${tableNames.tcc}: ${workOf(row)}${row.reason ? ` (${row.reason})` : ''}`,
   },
   {
-    table: 'dtx_tcc_branch',
+    table: tableNames.tccBranch,
     events: (row) => [[row.done_at, `TCC branch ${row.branch} (${row.participant}) marked done, others had failed`]],
-    now: (row) => `dtx_tcc_branch ${row.branch}: ${row.participant} v${row.version} ${row.args}`,
+    now: (row) => `${tableNames.tccBranch} ${row.branch}: ${row.participant} v${row.version} ${row.args}`,
   },
   {
-    table: 'dtx_tcc_barrier',
+    table: tableNames.tccBarrier,
     events: (row) => [
       [
         row.created_at,
         `${row.participant} let ${wordOf(row)} of ${row.initiator} through its barrier, in one commit with it`,
       ],
     ],
-    now: (row) => `dtx_tcc_barrier ${row.participant} ${row.phase} of ${row.initiator}: ${row.op}`,
+    now: (row) => `${tableNames.tccBarrier} ${row.participant} ${row.phase} of ${row.initiator}: ${row.op}`,
   },
   ...NOTIFY_SOURCES,
   {
-    table: 'dtx_xa',
+    table: tableNames.xa,
     events: (row) => [
       [row.created_at, `XA transaction begun on ${row.branches}`],
       [
@@ -151,16 +152,16 @@ const SOURCES: readonly Source[] = [
       ],
       [row.done_at, 'XA transaction marked DONE: every branch has carried it out'],
     ],
-    now: (row) => `dtx_xa ${row.decision}: ${workOf(row)}`,
+    now: (row) => `${tableNames.xa} ${row.decision}: ${workOf(row)}`,
   },
   {
-    table: 'dtx_alert',
+    table: tableNames.alert,
     events: (row) => [
       [row.opened_at, `ALERT ${row.scheme} ${row.step}: ${row.alert_error ?? row.last_error ?? ''}`],
       [row.acknowledged_at, `alert ${row.id} acknowledged by a person`],
       [row.closed_at, `alert ${row.id} closed`],
     ],
-    now: (row) => `dtx_alert ${row.id}: ${row.closed_at ? 'closed' : 'open'}, ${row.step}`,
+    now: (row) => `${tableNames.alert} ${row.id}: ${row.closed_at ? 'closed' : 'open'}, ${row.step}`,
   },
 ];
 

@@ -1,5 +1,6 @@
 // Reads everything about branches that are in doubt.
 
+import { tableNames } from 'nest-dtx/testing';
 import { openOnes } from '../../audit/open-transactions.js';
 import { type LogState, logIdOf, logStateOf, type PreparedBranch, preparedOn } from '../../audit/xa-branches.js';
 import { formatTable } from '../../cli/table.js';
@@ -100,9 +101,11 @@ async function knownDecisions(
 ): Promise<Map<string, KnownDecision>> {
   const ids = prepared.filter(({ whose }) => whose === 'own').map(({ id }) => id);
   if (logId === null || ids.length === 0) return new Map();
-  const rows = await databases.query<KnownDecision>('order', 'SELECT id, decision, state FROM dtx_xa WHERE id IN (?)', [
-    ids,
-  ]);
+  const rows = await databases.query<KnownDecision>(
+    'order',
+    `SELECT id, decision, state FROM ${tableNames.xa} WHERE id IN (?)`,
+    [ids],
+  );
   return new Map(rows.map((row) => [row.id, row]));
 }
 
@@ -110,7 +113,7 @@ async function knownDecisions(
 function openDecisions(databases: Databases): Promise<OpenDecision[]> {
   return databases.query<OpenDecision>(
     'order',
-    `SELECT id, gid, decision, state, branches, attempts, last_error FROM dtx_xa
+    `SELECT id, gid, decision, state, branches, attempts, last_error FROM ${tableNames.xa}
      WHERE next_attempt_at IS NOT NULL ORDER BY next_attempt_at LIMIT ${OPEN_MAX}`,
   );
 }
