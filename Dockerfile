@@ -13,17 +13,18 @@ COPY libs/shop/package.json libs/shop/
 COPY apps/order/package.json apps/order/
 COPY apps/payment/package.json apps/payment/
 COPY apps/inventory/package.json apps/inventory/
+COPY tools/package.json tools/
 RUN npm ci
 COPY tsconfig.base.json tsconfig.json ./
 COPY libs libs
 COPY apps apps
+COPY tools tools
 RUN npm run build && npm prune --omit=dev
 
 FROM ${DTX_IMAGE_PREFIX}node:24-slim AS runtime
 WORKDIR /app
 ENV NODE_ENV=production
 COPY --from=build /app ./
-COPY scripts scripts
 # uid 1000, which the image has; nothing in /app is writable for it.
 USER node
 
@@ -37,4 +38,4 @@ FROM runtime AS inventory
 CMD ["node", "apps/inventory/dist/main.js"]
 
 FROM runtime AS scenario
-CMD ["node", "scripts/demo/scenario.mjs"]
+CMD ["node", "tools/dist/commands/scenario.js"]

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { NEMESES } from '../../scripts/chaos/nemeses.mjs';
-import { scheduleOf } from '../../scripts/chaos/schedule.mjs';
+import { NEMESES } from '../../tools/src/commands/chaos/nemeses.js';
+import { scheduleOf } from '../../tools/src/commands/chaos/schedule.js';
 
 const of = (seed: number) => scheduleOf({ seed, minutes: 2, instances: 3 });
 const seeds = Array.from({ length: 100 }, (_, seed) => seed);

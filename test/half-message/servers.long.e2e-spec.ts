@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { control, down, up } from '../../scripts/infra/index.mjs';
-import { createWorld } from '../../scripts/infra/world.mjs';
+import { createSandbox } from '../../tools/src/sandbox/sandbox.js';
+import { control, down, up } from '../../tools/src/servers/index.js';
 import { SHORT_TIMES } from '../crash-matrix/run-case.js';
 import type { AppProcess } from '../fixtures/app-process.js';
 import { expectAuditClean, untilPassed } from '../fixtures/load.js';
@@ -19,8 +19,8 @@ const servers = control(SET);
 let shop: Stack;
 
 beforeAll(async () => {
-  const world: unknown = await createWorld(await up(SET, { say: () => {} }), SET);
-  shop = new Stack(world as World, { options: SHORT_TIMES });
+  const world = await createSandbox(await up(SET, { say: () => {} }), SET);
+  shop = new Stack(world, { options: SHORT_TIMES });
   await shop.start(['order', 'payment']);
 }, 300_000);
 

@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis';
 import { createConnection } from 'mysql2/promise';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { management } from '../../scripts/infra/broker-api.mjs';
+import { management } from '../../tools/src/servers/broker-api.js';
 import type { AppProcess } from '../fixtures/app-process.js';
 import { logLines } from '../fixtures/logs.js';
 import { TcpProxy } from '../fixtures/proxy.js';

@@ -12,8 +12,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { runScript } from '../../scripts/infra/apt-packages.mjs';
-import { HEAL, INSTALL } from '../../scripts/infra/apt-script.mjs';
+import { runScript } from '../../tools/src/servers/apt-packages.js';
+import { HEAL, INSTALL } from '../../tools/src/servers/apt-script.js';
 import { until } from '../fixtures/until.js';
 
 /** The machine as the script sees it: a policy file, a folder to lock, and programs that stand in for the real ones. */

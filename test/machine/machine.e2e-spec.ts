@@ -6,9 +6,9 @@ import { connect as connectBroker } from 'amqplib';
 import { Redis } from 'ioredis';
 import { createConnection } from 'mysql2/promise';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { withLock } from '../../scripts/infra/lock.mjs';
-import { makePrivateDir, placeOf } from '../../scripts/infra/place.mjs';
-import { pidOf } from '../../scripts/infra/processes.mjs';
+import { withLock } from '../../tools/src/process/lock.js';
+import { makePrivateDir, placeOf } from '../../tools/src/process/files.js';
+import { pidOf } from '../../tools/src/process/processes.js';
 import { servers } from '../fixtures/world.js';
 
 const DATABASES = ['order', 'payment', 'inventory'] as const;

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { control, down, up } from '../../scripts/infra/index.mjs';
-import { createWorld } from '../../scripts/infra/world.mjs';
+import { createSandbox } from '../../tools/src/sandbox/sandbox.js';
+import { control, down, up } from '../../tools/src/servers/index.js';
 import {
   expectAuditClean,
   expectToldTruth,
@@ -22,8 +22,8 @@ const servers = control(SET);
 let shop: Stack;
 
 beforeAll(async () => {
-  const world: unknown = await createWorld(await up(SET, { say: () => {} }), SET);
-  shop = new Stack(world as World);
+  const world = await createSandbox(await up(SET, { say: () => {} }), SET);
+  shop = new Stack(world);
   await shop.start();
   await openShop(shop);
 }, 300_000);

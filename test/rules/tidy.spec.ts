@@ -9,9 +9,9 @@ const FILE_LINES_MAX = 250;
 const FUNCTION_LINES_MAX = 60;
 const BANNED_NAMES = /(^|[-./])(utils?|common|helpers?|misc)([-./]|$)/;
 
-const product = [...files('libs'), ...files('apps')].filter((file) => file.endsWith('.ts'));
+const product = [...files('libs'), ...files('apps'), ...files('tools')].filter((file) => file.endsWith('.ts'));
 const sources = product.filter((file) => !file.endsWith('.spec.ts'));
-const scripts = files('scripts').filter((file) => file.endsWith('.mjs'));
+const scripts = files('scripts');
 const tests = files('test').filter((file) => file.endsWith('.ts'));
 
 function files(folder: string): string[] {
@@ -51,6 +51,8 @@ const rules: Array<[string, RegExp, RegExp]> = [
     /^apps\//,
     /^(@nest-dtx\/(order|payment|inventory)|@nest-dtx\/(shop|host)\/|libs\/)/,
   ],
+  ['the tools know no app and reach into no library', /^tools\//, /^(@nest-dtx\/(?!shop$)|apps\/|libs\/)/],
+  ['no room of the tools imports a command', /^tools\/src\/(?!commands\/)/, /^tools\/src\/commands\//],
   ['nothing uses the stock RabbitMQ transport', /./, /^amqp-connection-manager$/],
 ];
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { control, down, up } from '../../scripts/infra/index.mjs';
-import { createWorld } from '../../scripts/infra/world.mjs';
+import { control, down, up } from '../../tools/src/servers/index.js';
+import { createSandbox } from '../../tools/src/sandbox/sandbox.js';
 import { AppProcess } from '../fixtures/app-process.js';
 import { type House, housesIn, killOne, random, untilAllReady } from '../fixtures/houses.js';
 import { expectAuditClean } from '../fixtures/load.js';
@@ -23,8 +23,7 @@ let world: World;
 let shop: Stack;
 
 beforeAll(async () => {
-  const made: unknown = await createWorld(await up(SET, { say: () => {} }), SET);
-  world = made as World;
+  world = await createSandbox(await up(SET, { say: () => {} }), SET);
   shop = new Stack(world);
   await shop.start();
   const each = Array.from({ length: SPREAD }, (_, n) => n);

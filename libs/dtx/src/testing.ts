@@ -22,3 +22,21 @@ export const durableTables: readonly DurableTable[] = [
   NOTIFICATIONS,
   ALERTS,
 ];
+
+/** The names of all tables of the library, for a program that reads them beside the apps. */
+export const tableNames = {
+  alert: ALERTS.name,
+  half: HALF.name,
+  halfParked: HALF_PARKED.name,
+  idempotency: 'dtx_idempotency',
+  inbox: INBOX.name,
+  notification: NOTIFICATIONS.name,
+  operation: 'dtx_operation',
+  outbox: OUTBOX.name,
+  tcc: TCC.name,
+  tccBarrier: 'dtx_tcc_barrier',
+  tccBranch: 'dtx_tcc_branch',
+  xa: XA.name,
+  xaLog: 'dtx_xa_log',
+  xaWitness: 'dtx_xa_witness',
+} as const;

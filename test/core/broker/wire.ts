@@ -5,7 +5,7 @@ import type { BrokerConnection } from '../../../libs/dtx/src/core/broker/connect
 import type { Delivery, QueueConsumer } from '../../../libs/dtx/src/core/broker/queue-consumer.js';
 import type { Queues } from '../../../libs/dtx/src/core/broker/queue-declarer.js';
 import type { QueueKind } from '../../../libs/dtx/src/core/broker/topology.js';
-import { management } from '../../../scripts/infra/broker-api.mjs';
+import { management } from '../../../tools/src/servers/broker-api.js';
 import { built } from '../../fixtures/built.js';
 import type { World } from '../../fixtures/world.js';
 

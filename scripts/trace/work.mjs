@@ -1,7 +1,0 @@
-// How a durable row stands, in words.
-
-export function workOf({ state, attempts, next_attempt_at: next, last_error: error }) {
-  const tried = Number(attempts) > 0 ? `, attempts ${attempts}` : '';
-  const due = next && state !== 'PARKED' ? `, next attempt at ${next.toISOString().slice(11, 23)}` : '';
-  return `${state}${tried}${due}${error ? `, last error: ${error.split('\n')[0]}` : ''}`;
-}

@@ -1,0 +1,110 @@
+// The one implementation of the invariants, for the demo, the tests and `npm run audit`.
+
+import { type Databases, openDatabases } from '../sandbox/databases.js';
+import type { Sandbox } from '../sandbox/sandbox.js';
+import {
+  checkMoney,
+  checkNothingNegative,
+  checkPurchases,
+  checkStock,
+  fingerprintOfOrders,
+} from './business-checks.js';
+import type { AuditCheck, AuditReport, Check, CheckResult, Quiet } from './check.js';
+import { countByState, durableTables } from './durable.js';
+import { checkHalfMessages } from './half-message-checks.js';
+import { checkKeys } from './key-checks.js';
+import { checkDurableWork, checkNothingOpen, checkParked, checkQueues } from './message-checks.js';
+import { checkNotifications } from './notify-checks.js';
+import { type PurchaseSummary, summarizePurchases } from './purchases.js';
+import { untilQuiet } from './quiet.js';
+import { checkTcc } from './tcc-checks.js';
+import { heldByParkedTcc } from './tcc-held.js';
+import { checkXa } from './xa-checks.js';
+
+export type { AuditReport } from './check.js';
+
+/** In the order in which they are shown. */
+const CHECKS: ReadonlyArray<{ name: string; run: Check }> = [
+  { name: 'money', run: checkMoney },
+  { name: 'stock', run: checkStock },
+  { name: 'purchases', run: checkPurchases },
+  { name: 'nothing negative', run: checkNothingNegative },
+  { name: 'idempotency keys', run: checkKeys },
+  { name: 'durable work', run: checkDurableWork },
+  { name: 'tcc', run: checkTcc },
+  { name: 'xa', run: checkXa },
+  { name: 'half messages', run: checkHalfMessages },
+  { name: 'notifications', run: checkNotifications },
+  { name: 'parked', run: checkParked },
+  { name: 'queues', run: checkQueues },
+  { name: 'nothing left open', run: checkNothingOpen },
+];
+
+export interface AuditOptions {
+  /** How long the sandbox may take to come to rest. Otherwise it has failed. */
+  readonly settleMs?: number;
+  /**
+   * How long a sandbox with consumed quorum queues must stay at rest, because their count of unacked messages is up to 5 s
+   * old.
+   */
+  readonly brokerLagMs?: number;
+}
+
+/** Checks the invariants of a sandbox once it is quiet. */
+export async function audit(
+  sandbox: Omit<Sandbox, 'redis'>,
+  { settleMs = 20_000, brokerLagMs = 5_500 }: AuditOptions = {},
+): Promise<AuditReport> {
+  const databases = await openDatabases(sandbox);
+  try {
+    const quiet = await untilQuiet(sandbox, databases, { settleMs, brokerLagMs });
+    const ordersBefore = await fingerprintOfOrders(databases);
+    const parkedGids = new Set(quiet.parked.map(({ gid }) => gid).filter((gid) => gid !== null));
+    const purchases = await summarizePurchases(databases, parkedGids);
+    const held = await heldByParkedTcc(databases, quiet.parked);
+    const context = { ...quiet, databases, purchases, ordersBefore, held };
+    const checks: AuditCheck[] = [quietCheck(quiet)];
+    for (const { name, run } of CHECKS) {
+      const result = await run(context);
+      if (result) checks.push(toCheck(name, result));
+    }
+    const nothing = !(await hasAnything(databases, purchases));
+    return {
+      ok: !nothing && checks.every((check) => check.ok),
+      nothing,
+      world: sandbox.name,
+      parked: quiet.parked,
+      checks,
+    };
+  } finally {
+    await databases.close();
+  }
+}
+
+function quietCheck({ unsettled, waitedMs }: Quiet): AuditCheck {
+  const violations = unsettled.map((line) => `never came to rest: ${line}`);
+  return toCheck('comes to rest', { figures: { waitedMs }, violations });
+}
+
+/** Figures become numbers where they fit and text where they do not, so that a report can be written as JSON. */
+function toCheck(name: string, { figures, violations }: CheckResult): AuditCheck {
+  const plain = ([key, value]: [string, number | bigint | string]) => [
+    key,
+    Number.isSafeInteger(Number(value)) ? Number(value) : String(value),
+  ];
+  return {
+    name,
+    ok: violations.length === 0,
+    figures: Object.fromEntries(Object.entries(figures).map(plain)),
+    violations: [...violations],
+  };
+}
+
+/** A sandbox of the shop without a purchase, and any other without a message, proves nothing. */
+async function hasAnything(databases: Databases, { purchases }: PurchaseSummary): Promise<boolean> {
+  if (databases.has('order', 'orders')) return purchases > 0;
+  for (const one of durableTables(databases)) {
+    if (Object.keys(await countByState(databases, one)).length > 0) return true;
+  }
+  return false;
+}

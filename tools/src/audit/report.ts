@@ -1,0 +1,45 @@
+// The audit as text: the checks with their figures, the violations, and the parked rows.
+import type { AuditCheck, AuditReport } from './check.js';
+import type { ParkedRow } from './durable.js';
+
+const SHOWN_MAX = 20;
+
+export function reportLines(result: AuditReport): string[] {
+  return [headline(result), ...result.checks.flatMap(checkLines), ...parkedLines(result.parked)];
+}
+
+function headline({ world, ok, nothing, checks, parked }: AuditReport): string {
+  const broken = checks.filter((check) => !check.ok).length;
+  if (broken > 0) return `world ${world}: ${broken} of ${checks.length} checks are BROKEN`;
+  if (nothing) return `world ${world}: checked nothing, there is no purchase in it`;
+  return `world ${world}: ${ok ? 'all' : 'not all'} ${checks.length} checks hold${parked.length > 0 ? `, ${parked.length} PARKED` : ''}`;
+}
+
+function checkLines({ name, ok, figures, violations }: AuditCheck): string[] {
+  const shown = Object.entries(figures).map(([key, value]) => `${inWords(key)} ${value}`);
+  return [
+    `  ${ok ? 'holds ' : 'BROKEN'}  ${name.padEnd(18)} ${shown.join(', ')}`,
+    ...shorten(violations).map((line) => `            ${line}`),
+  ];
+}
+
+function parkedLines(parked: readonly ParkedRow[]): string[] {
+  if (parked.length === 0) return [];
+  const lines = parked.map(
+    ({ app, table, id, gid, error, retry }) =>
+      `${app}.${table} ${id} (gid ${gid ?? '-'}): ${error}; retry with ${retry}`,
+  );
+  return ['  waiting for a person:', ...shorten(lines).map((line) => `            ${line}`)];
+}
+
+const inWords = (key: string) => key.replace(/(?<=[a-z])[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+
+const shorten = (lines: readonly string[]) =>
+  lines.length <= SHOWN_MAX ? lines : [...lines.slice(0, SHOWN_MAX), `... and ${lines.length - SHOWN_MAX} more`];
+
+/** 0: all checks hold. 1: a check is broken, or there was nothing to check. 2: all hold, but a row is PARKED. */
+export function exitCodeOf(results: ReadonlyArray<Pick<AuditReport, 'checks' | 'nothing' | 'parked'>>): 0 | 1 | 2 {
+  if (results.some(({ checks }) => checks.some((check) => !check.ok))) return 1;
+  if (results.every(({ nothing }) => nothing)) return 1;
+  return results.some(({ parked }) => parked.length > 0) ? 2 : 0;
+}

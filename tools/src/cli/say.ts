@@ -1,0 +1,2 @@
+/** Prints one line for the operator. */
+export type Say = (line: string) => void;

@@ -1,0 +1,48 @@
+// Checks the invariants against databases and broker, each with its figures.
+// Usage: npm run audit [-- --of demo|test]     exit code: 0 all hold, 1 a check is broken, 2 a row is PARKED
+
+import type { AuditReport } from '../audit/check.js';
+import { audit } from '../audit/index.js';
+import { exitCodeOf, reportLines } from '../audit/report.js';
+import { readOptions, runCommand } from '../cli/entry.js';
+import { knownSandboxes, type SetName, setsOf, withSandboxes } from '../sandbox/known-sandboxes.js';
+
+async function main(): Promise<number> {
+  const { values } = readOptions('npm run audit [-- --of demo|test]', {
+    options: { of: { type: 'string' } },
+    allowPositionals: false,
+  });
+  const sets = setsOf(values.of);
+  if (sets.flatMap(knownSandboxes).length === 0) {
+    console.error(
+      `checked nothing: there is no world of ${sets.join(' or ')} yet; "npm run demo" and "npm test" make some`,
+    );
+    return 1;
+  }
+  const results: AuditReport[] = [];
+  for (const of of sets) results.push(...(await auditSet(of)));
+  return conclude(results);
+}
+
+/** All sandboxes at once: an audit mostly waits, and holds only three connections. */
+async function auditSet(of: SetName): Promise<AuditReport[]> {
+  return withSandboxes(of, { say: console.log }, async (sandboxes) => {
+    const results = await Promise.all(sandboxes.map((sandbox) => audit(sandbox)));
+    for (const result of results) console.log(reportLines(result).join('\n'));
+    return results;
+  });
+}
+
+function conclude(results: readonly AuditReport[]): number {
+  const code = exitCodeOf(results);
+  const checked = results.filter(({ nothing }) => !nothing).length;
+  const verdicts = [
+    'all hold',
+    checked === 0 ? 'checked nothing' : 'BROKEN',
+    'all hold, but something PARKED waits for a person',
+  ];
+  console.log(`audit of ${results.length} worlds: ${verdicts[code]}`);
+  return code;
+}
+
+await runCommand(main);

@@ -1,0 +1,62 @@
+// Breaks the running demo at a failpoint and shows its recovery.
+// Usage: npm run break -- <failpoint> [--mode crash|pause]     exit code: 0 healed and every invariant holds
+import { join } from 'node:path';
+import { audit } from '../audit/index.js';
+import { exitCodeOf, reportLines } from '../audit/report.js';
+import { readOptions, runCommand } from '../cli/entry.js';
+import { OperatorError } from '../cli/operator-error.js';
+import type { Say } from '../cli/say.js';
+import { ROOT } from '../process/files.js';
+import { withLock } from '../process/lock.js';
+import { openDatabases } from '../sandbox/databases.js';
+import { AppEvents } from './break/app-events.js';
+import { type Failpoint, findFailpoint } from './break/registry.js';
+import { type Mode, runBreak } from './break/run.js';
+import { Watch } from './break/watch.js';
+import { callControl } from './demo/control.js';
+import { demoDir, runningDemo } from './demo/session.js';
+
+const USAGE = 'npm run break -- <failpoint> [--mode crash|pause]';
+const MODES = ['crash', 'pause'] as const;
+const STARTING = 'the demo is still starting, or making its own purchases: wait until it says that it is serving';
+const say: Say = (line) => console.log(line);
+
+async function main(): Promise<number> {
+  const { values, positionals } = readOptions(USAGE, { options: { mode: { type: 'string', default: 'crash' } } });
+  const [name, ...rest] = positionals;
+  if (name === undefined || rest.length > 0)
+    throw new OperatorError(`expected one failpoint ("npm run failpoints" lists them)\nusage: ${USAGE}`);
+  const mode = MODES.find((one) => one === values.mode);
+  if (!mode) throw new OperatorError(`unknown mode "${values.mode}": use ${MODES.join(' or ')}`);
+  const session = runningDemo();
+  const point = findFailpoint(name);
+  if (!session) throw new OperatorError('no demo is running: start one with "npm run demo" in another terminal');
+  const { control } = session;
+  if (!control) throw new OperatorError(STARTING);
+  const lock = join(ROOT, '.infra', 'demo-break.lock');
+  return withLock(lock, { say, what: 'the demo', boundMs: 600_000 }, () => breakDemo(control, point, mode));
+}
+
+async function breakDemo(address: string, point: Failpoint, mode: Mode): Promise<number> {
+  const events = new AppEvents();
+  const control = await callControl(address, (event) => events.add(event));
+  const status = await control.ask('status');
+  if (!status.isServing) throw new OperatorError(STARTING);
+  const databases = await openDatabases(status.sandbox);
+  try {
+    say(`${point.name}: ${point.scheme}, step ${point.step}, in the ${point.app} app; mode ${mode}\n`);
+    const watch = new Watch(databases, say);
+    const failpointLog = join(demoDir(), 'failpoints.log');
+    const isHealed = await runBreak({ point, mode, control, status, events, watch, failpointLog, say });
+    if (!isHealed) say('NOT HEALED in time: "npm run trace -- <orderId>" shows where it stands');
+    say('\nchecking the invariants (waits until the system is quiet) ...');
+    const result = await audit(status.sandbox);
+    say(reportLines(result).join('\n'));
+    return isHealed ? exitCodeOf([result]) : 1;
+  } finally {
+    await databases.close();
+    control.close();
+  }
+}
+
+await runCommand(main);

@@ -1,0 +1,172 @@
+// One failpoint from arming to recovery, told step by step.
+
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { tableNames } from 'nest-dtx/testing';
+import { until } from '../../cli/deadline.js';
+import { OperatorError } from '../../cli/operator-error.js';
+import type { Say } from '../../cli/say.js';
+import type { App } from '../../servers/state.js';
+import { expectOk } from '../../shop/http.js';
+import { refusalIn, type Urls, untilFinal } from '../../shop/purchase.js';
+import type { ControlClient, DemoStatus } from '../demo/control.js';
+import type { AppEvents } from './app-events.js';
+import { type Arming, armingOf, endedWell } from './arming.js';
+import type { Failpoint } from './registry.js';
+import { loseDecision, type Stimulus, sendPurchase, sendRestock, sendUnreadable } from './stimulus.js';
+import type { Watch } from './watch.js';
+
+const HIT_BOUND_MS = 60_000;
+const HEAL_BOUND_MS = 120_000;
+/** A paused process may hold an open transaction, which no other instance can finish. Then it is killed. */
+const HEAL_BESIDE_PAUSED_MS = 60_000;
+/** How long a killed app stays dead, so that the state on disk can be shown. */
+const HOLD_MS = 2_000;
+
+export type Mode = 'crash' | 'pause';
+
+export interface BreakContext {
+  readonly point: Failpoint;
+  readonly mode: Mode;
+  readonly control: ControlClient;
+  readonly status: DemoStatus;
+  readonly events: AppEvents;
+  readonly watch: Watch;
+  readonly failpointLog: string;
+  readonly say: Say;
+}
+
+/** Returns whether it healed. */
+export async function runBreak(context: BreakContext): Promise<boolean> {
+  const { point, mode, control, status, failpointLog, say } = context;
+  const arming = armingOf(point, { mode, failpointLog });
+  rmSync(failpointLog, { force: true });
+  say(`1. restarting the ${point.app} app with ${arming.env.DTX_FAILPOINTS}`);
+  if (arming.because) say(`   ${arming.because}`);
+  await control.ask('restart', { app: point.app, env: arming.env, holdMs: HOLD_MS });
+
+  const urls = { ...status.urls };
+  const stimulus = await send(arming, status, urls, say);
+  say(`2. ${stimulus.what}`);
+  await untilHit(context);
+  const gid = mode === 'crash' ? await afterCrash(context, stimulus) : await afterPause(context, stimulus, urls);
+  if (stimulus.parkedId) await settleByHand(context, tableNames.inbox, stimulus.parkedId);
+  if (arming.settles) await settleAllByHand(context, arming.settles);
+  return gid !== null && (await conclude(context, gid, stimulus));
+}
+
+/** `urls` changes when a second instance takes over. */
+async function send({ stimulus, scheme, wanted }: Arming, status: DemoStatus, urls: Urls, say: Say): Promise<Stimulus> {
+  switch (stimulus) {
+    case 'unreadable':
+      return sendUnreadable(status.sandbox, scheme);
+    case 'lost-decision':
+      return loseDecision(status.sandbox);
+    case 'restock':
+      return sendRestock(urls, say);
+    default:
+      return sendPurchase(urls, scheme, wanted, say);
+  }
+}
+
+interface Hit {
+  readonly name: string;
+  readonly pid: number;
+}
+
+/** The app writes a line before the process dies or stops. Without that line nothing was shown. */
+async function untilHit({ point, mode, failpointLog, say }: BreakContext): Promise<void> {
+  const hit = await until(() => readHit(failpointLog, point.name), { boundMs: HIT_BOUND_MS });
+  if (!hit)
+    throw new OperatorError(
+      `${point.name} was not reached within ${HIT_BOUND_MS / 1000} s; the app is still armed, restart the demo`,
+    );
+  say(
+    `3. process ${hit.pid} ${mode === 'crash' ? 'killed' : 'stopped'} itself at ${point.name}. On disk it is now like this:`,
+  );
+  say(`   "${point.disk}"`);
+}
+
+function readHit(log: string, name: string): Hit | null {
+  if (!existsSync(log)) return null;
+  const hits = readFileSync(log, 'utf8')
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line) as Hit);
+  return hits.find((hit) => hit.name === name) ?? null;
+}
+
+async function afterCrash({ point, watch, events, say }: BreakContext, stimulus: Stimulus): Promise<string | null> {
+  await watch.showNow(await stimulus.findGid(watch.databases));
+  say(`4. the ${point.app} app is started again. Who finishes: "${point.finisher}"`);
+  await untilBack(events, point.app);
+  return heal(stimulus, watch, HEAL_BOUND_MS);
+}
+
+async function afterPause(context: BreakContext, stimulus: Stimulus, urls: Urls): Promise<string | null> {
+  const { point, control, watch, events, say } = context;
+  await watch.showNow(await stimulus.findGid(watch.databases));
+  say(`4. the stopped process stays as it is; a second instance starts. Who finishes: "${point.finisher}"`);
+  const second = await control.ask('startSecond', { app: point.app });
+  urls[point.app] = second.url;
+  say(`   the second ${point.app} app is process ${second.pid} at ${second.url}`);
+  let gid = await heal(stimulus, watch, HEAL_BESIDE_PAUSED_MS);
+  say(
+    gid
+      ? '5. healed beside the stopped process, which is killed now'
+      : '5. the stopped process still holds the work (an open transaction): it is killed now',
+  );
+  await control.ask('kill', { app: point.app });
+  await untilBack(events, point.app);
+  gid ??= await heal(stimulus, watch, HEAL_BOUND_MS);
+  await control.ask('stopSecond', { app: point.app });
+  return gid;
+}
+
+/** Its death first: an earlier `ready` event belongs to the armed start. */
+async function untilBack(events: AppEvents, app: App): Promise<void> {
+  const died = await events.next('died', app, HIT_BOUND_MS);
+  if (died && (await events.next('ready', app, HIT_BOUND_MS))) return;
+  throw new OperatorError(`the ${app} app did not ${died ? 'come back' : 'die'}: see its log in .infra/demo`);
+}
+
+/** Follows the recovery. Returns the id of the purchase, or null if it did not heal in time. */
+async function heal(stimulus: Stimulus, watch: Watch, boundMs: number): Promise<string | null> {
+  const end = Date.now() + boundMs;
+  // The purchase may not exist before the client repeats its call. Then its id comes with the answer.
+  const gid = await until(() => stimulus.findGid(watch.databases), { boundMs });
+  if (!gid) return null;
+  const leftMs = Math.max(1_000, end - Date.now());
+  const isHealed = stimulus.isHealed?.(leftMs) ?? watch.untilHealed(gid, { boundMs: leftMs });
+  return (await isHealed) ? gid : null;
+}
+
+/** A PARKED row waits for an operator. Here this command is the operator, so that the demo stays usable. */
+async function settleByHand(context: BreakContext, table: string, id: string): Promise<void> {
+  const { point, status, watch, say } = context;
+  const sql = `SELECT state FROM ${table} WHERE id = ?`;
+  const [row] = await watch.databases.query<{ state: string }>(point.app, sql, [id]);
+  if (row?.state !== 'PARKED') throw new OperatorError(`${id} should be PARKED, it is ${row?.state ?? 'not there'}`);
+  const path = `/dtx/transactions/${id}/resolve`;
+  say(`   it is PARKED with one alert; a person settles it: POST ${path} {"outcome":"done"}`);
+  const headers = { authorization: `Bearer ${status.token}` };
+  const body = { outcome: 'done', note: 'shown by npm run break' };
+  await expectOk('POST', `${status.urls[point.app]}${path}`, { body, headers });
+}
+
+async function settleAllByHand(context: BreakContext, table: string): Promise<void> {
+  const sql = `SELECT id FROM ${table} WHERE state = 'PARKED'`;
+  const parked = await context.watch.databases.query<{ id: string }>(context.point.app, sql);
+  for (const { id } of parked) await settleByHand(context, table, id);
+}
+
+async function conclude({ point, status, say }: BreakContext, gid: string, stimulus: Stimulus): Promise<boolean> {
+  const answer = await stimulus.answered;
+  if (!answer) return true; // no purchase was involved
+  if (answer.orderId !== gid) {
+    say(`BROKEN: the client was answered ${answer.orderId}, the databases know ${gid} under its Idempotency-Key`);
+    return false;
+  }
+  const final = refusalIn(answer.answered) ?? (await untilFinal(status.urls, gid));
+  say(`the purchase ${gid} is ${final?.status ?? 'still PENDING'}${final?.reason ? ` (${final.reason})` : ''}`);
+  return endedWell(point, final);
+}

@@ -1,0 +1,34 @@
+// Makes a part of the running demo fail until it is mended, to show exhausted attempts and how an operator ends them.
+// Usage: npm run sabotage -- money|stock|merchant|branch on|off
+import { readOptions, runCommand } from '../cli/entry.js';
+import { OperatorError } from '../cli/operator-error.js';
+import { withSandboxes } from '../sandbox/known-sandboxes.js';
+import type { Sandbox } from '../sandbox/sandbox.js';
+import { runningDemo } from './demo/session.js';
+import { doAgainByHand, rollBackByHand } from './sabotage/branch.js';
+import { isTriggerName, setTrigger, type TriggerName } from './sabotage/triggers.js';
+
+const USAGE = 'npm run sabotage -- money|stock|merchant|branch on|off';
+
+async function main(): Promise<number> {
+  const { positionals } = readOptions(USAGE, { options: {} });
+  const [name = '', state, ...rest] = positionals;
+  const isKnown = name === 'branch' || isTriggerName(name);
+  if (!isKnown || (state !== 'on' && state !== 'off') || rest.length > 0) throw new OperatorError(`usage: ${USAGE}`);
+  const done = await withSandboxes('demo', { say: console.error }, async ([sandbox]) =>
+    sandbox ? apply(sandbox, name, state) : null,
+  );
+  if (!done) throw new OperatorError('there is no demo yet: "npm run demo" makes one');
+  console.log(done);
+  return 0;
+}
+
+async function apply(sandbox: Sandbox, name: TriggerName | 'branch', state: 'on' | 'off'): Promise<string> {
+  if (name !== 'branch') return setTrigger(sandbox, name, state);
+  if (state === 'off') return doAgainByHand(sandbox);
+  const urls = runningDemo()?.urls;
+  if (!urls) throw new OperatorError('no demo is running: start one with "npm run demo" in another terminal');
+  return rollBackByHand(sandbox, urls);
+}
+
+await runCommand(main);

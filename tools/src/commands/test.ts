@@ -1,0 +1,66 @@
+// The tests on servers of their own, then the invariants over all their sandboxes.
+// Usage: npm test [-- <vitest filters and options>]     npm run test:all: the long ones too
+// A run of unit specs alone starts no servers.
+// The last line is the result: `N passed, N failed`. The audit counts as one test.
+import { join } from 'node:path';
+import { runCommand } from '../cli/entry.js';
+import { OperatorError } from '../cli/operator-error.js';
+import type { Say } from '../cli/say.js';
+import { firstSignal } from '../cli/signals.js';
+import { makePrivateDir, placeOf, ROOT } from '../process/files.js';
+import { withLock } from '../process/lock.js';
+import { isUp } from '../sandbox/known-sandboxes.js';
+import { down, up } from '../servers/index.js';
+import { auditTestSandboxes, dropOldSandboxes } from './test/audit-sandboxes.js';
+import { needsServers } from './test/projects.js';
+import { type Counts, runVitest } from './test/vitest.js';
+
+const say: Say = (line) => console.log(line);
+
+async function main(): Promise<number> {
+  const isAll = process.argv.includes('--all');
+  const filters = process.argv.slice(2).filter((arg) => arg !== '--all');
+  const { signal } = firstSignal({ say });
+  let counts: Counts = { passed: 0, failed: 1 };
+  try {
+    const lock = join(ROOT, '.infra', 'test-run.lock'); // two runs at once would drop each other's databases
+    counts = needsServers(filters)
+      ? await withLock(lock, { say, what: 'the tests', boundMs: 3_600_000 }, () => run(filters, isAll, signal))
+      : await runVitest(filters, { isAll: true, place: makePrivateDir(placeOf('unit')), signal, say });
+  } catch (error) {
+    if (!signal.aborted) console.error(error instanceof OperatorError ? error.message : error);
+  }
+  say(`${counts.passed} passed, ${counts.failed} failed`);
+  if (signal.aborted) return 130;
+  return counts.passed > 0 && counts.failed === 0 ? 0 : 1;
+}
+
+/** Servers that were up before stay up: another command may use them. */
+async function run(filters: readonly string[], isAll: boolean, signal: AbortSignal): Promise<Counts> {
+  signal.throwIfAborted();
+  const wasUp = await isUp('test');
+  try {
+    const servers = await up('test', { say });
+    signal.throwIfAborted();
+    await dropOldSandboxes(servers);
+    const counts = await runVitest(filters, { isAll, place: makePrivateDir(placeOf('test')), signal, say });
+    return signal.aborted ? counts : addAudit(counts, filters.length > 0);
+  } finally {
+    if (!wasUp) await down('test', { say });
+  }
+}
+
+/** One more test: all invariants in every sandbox. A whole run without a purchase to check has tested nothing. */
+async function addAudit({ passed, failed }: Counts, isFiltered: boolean): Promise<Counts> {
+  say('\nchecking the invariants in every world of the tests ...');
+  const { isBroken, checked } = await auditTestSandboxes({ say });
+  if (checked === 0 && isFiltered && !isBroken) {
+    say('no world was used, so there is nothing to check');
+    return { passed, failed };
+  }
+  const isFailed = isBroken || checked === 0;
+  say(isFailed ? `the audit FAILED (${checked} worlds checked)` : `the audit holds in ${checked} worlds`);
+  return isFailed ? { passed, failed: failed + 1 } : { passed: passed + 1, failed };
+}
+
+await runCommand(main);

@@ -1,0 +1,36 @@
+// Prepared XA branches on all three servers: their owner, the decision in the log, and who ends them next.
+// Usage: npm run xa-doctor [-- --of demo|test] [--json]     exit code: 0 none is overdue, 2 some are overdue or PARKED
+import { readOptions, runCommand } from '../cli/entry.js';
+import { OperatorError } from '../cli/operator-error.js';
+import { openDatabases } from '../sandbox/databases.js';
+import { knownSandboxes, setsOf, withSandboxes } from '../sandbox/known-sandboxes.js';
+import type { Sandbox } from '../sandbox/sandbox.js';
+import { type Examination, examine, reportOf } from './xa-doctor/examine.js';
+
+async function main(): Promise<number> {
+  const { values } = readOptions('npm run xa-doctor [-- --of demo|test] [--json]', {
+    options: { of: { type: 'string' }, json: { type: 'boolean' } },
+    allowPositionals: false,
+  });
+  const sets = setsOf(values.of);
+  if (sets.flatMap(knownSandboxes).length === 0)
+    throw new OperatorError(`there is no world of ${sets.join(' or ')} yet: "npm run demo" and "npm test" make some`);
+  const found: Examination[] = [];
+  for (const of of sets) {
+    const examineAll = (sandboxes: Sandbox[]) => Promise.all(sandboxes.map(examineSandbox));
+    found.push(...(await withSandboxes(of, { say: console.error }, examineAll)));
+  }
+  console.log(values.json ? JSON.stringify(found, null, 2) : found.map(reportOf).join('\n\n'));
+  return found.some(({ isWell }) => !isWell) ? 2 : 0;
+}
+
+async function examineSandbox(sandbox: Sandbox): Promise<Examination> {
+  const databases = await openDatabases(sandbox);
+  try {
+    return { world: sandbox.name, ...(await examine(databases)) };
+  } finally {
+    await databases.close();
+  }
+}
+
+await runCommand(main);

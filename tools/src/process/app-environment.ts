@@ -1,0 +1,85 @@
+// The environment of the demo's apps, and the file that gives a shell the same addresses.
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Sandbox } from '../sandbox/sandbox.js';
+import type { App } from '../servers/state.js';
+
+/** What the apps of one run share. */
+export interface AppSettings {
+  readonly sandbox: Pick<Sandbox, 'name' | 'databases' | 'rabbitmq' | 'redis'>;
+  readonly token: string;
+  readonly notifySecret: string;
+  readonly urls: Record<App, string>;
+}
+
+/** The variables of an app, see the README's table. */
+export function environmentOf(app: App, { sandbox, token, urls, notifySecret }: AppSettings): NodeJS.ProcessEnv {
+  const common = {
+    DTX_DATABASE_URL: sandbox.databases[app],
+    DTX_RABBITMQ_URL: sandbox.rabbitmq,
+    DTX_ADMIN_TOKEN: token,
+    DTX_NOTIFY_SECRET: notifySecret,
+  };
+  // The merchant, whose part the order app plays, is on this machine: a private target has to be allowed.
+  if (app === 'payment') {
+    const merchant = new URL('/payment-results', urls.order);
+    const { DTX_NOTIFY_URL = merchant.href, DTX_NOTIFY_ALLOW = merchant.host } = process.env;
+    return { ...common, DTX_NOTIFY_URL, DTX_NOTIFY_ALLOW };
+  }
+  if (app !== 'order') return common;
+  return {
+    ...common,
+    DTX_PAYMENT_URL: urls.payment,
+    DTX_REDIS_URL: sandbox.redis,
+    DTX_XA_PAYMENT_DATABASE_URL: sandbox.databases.payment,
+    DTX_XA_INVENTORY_DATABASE_URL: sandbox.databases.inventory,
+    DTX_OPTIONS: withDeployment(process.env.DTX_OPTIONS, sandbox.name),
+  };
+}
+
+/**
+ * Binds the decision log of XA to the name of the sandbox, because folder and host name may change. The app rejects options
+ * that are not JSON.
+ */
+function withDeployment(given: string | undefined, name: string): string | undefined {
+  try {
+    const options = JSON.parse(given || '{}');
+    return JSON.stringify({ ...options, xa: { deployment: name, ...options.xa } });
+  } catch {
+    return given;
+  }
+}
+
+/** Variables that a shell passes to its programs. */
+const EXPORTED = ['ORDER_URL', 'PAYMENT_URL', 'INVENTORY_URL', 'DTX_ADMIN_TOKEN'];
+
+/**
+ * Writes `.infra/demo/env`, for `. .infra/demo/env` in a shell. Only its owner may read the passwords. The addresses of the
+ * servers are not exported: `npm test` would take them for servers that are given by URL.
+ */
+export function writeEnvFile(
+  dir: string,
+  { urls, sandbox, token }: { urls: Record<App, string>; sandbox: Sandbox; token: string },
+): string {
+  const path = join(dir, 'env');
+  const variables = {
+    ORDER_URL: urls.order,
+    PAYMENT_URL: urls.payment,
+    INVENTORY_URL: urls.inventory,
+    DTX_ORDER_URL: urls.order,
+    DTX_PAYMENT_URL: urls.payment,
+    DTX_INVENTORY_URL: urls.inventory,
+    DTX_ADMIN_TOKEN: token,
+    DTX_ORDER_DATABASE_URL: sandbox.databases.order,
+    DTX_PAYMENT_DATABASE_URL: sandbox.databases.payment,
+    DTX_INVENTORY_DATABASE_URL: sandbox.databases.inventory,
+    DTX_RABBITMQ_URL: sandbox.rabbitmq,
+    DTX_RABBITMQ_MANAGEMENT_URL: sandbox.management,
+    DTX_REDIS_URL: sandbox.redis,
+  };
+  const lines = Object.entries(variables).map(
+    ([name, value]) => `${EXPORTED.includes(name) ? 'export ' : ''}${name}='${String(value).replaceAll("'", "'\\''")}'`,
+  );
+  writeFileSync(path, `${lines.join('\n')}\n`, { mode: 0o600 });
+  return path;
+}

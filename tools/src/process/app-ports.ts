@@ -1,0 +1,53 @@
+// The ports of the apps: the documented ones, unless the caller names others or another program listens there.
+import { type AddressInfo, createServer } from 'node:net';
+import { OperatorError } from '../cli/operator-error.js';
+import type { Say } from '../cli/say.js';
+import { type App, DATABASES } from '../servers/state.js';
+
+const DEFAULTS: Record<App, number> = { order: 3001, payment: 3002, inventory: 3003 };
+
+/**
+ * DTX_ORDER_PORT, DTX_PAYMENT_PORT and DTX_INVENTORY_PORT name a port, 0 = any free port. A default port that is taken is
+ * replaced with a message. A port that was asked for is not replaced.
+ */
+export async function choosePorts({ say }: { say: Say }): Promise<Record<App, number>> {
+  const ports: Record<App, number> = { ...DEFAULTS };
+  for (const app of DATABASES) {
+    const name = `DTX_${app.toUpperCase()}_PORT`;
+    const asked = readPort(name);
+    const wanted = asked ?? DEFAULTS[app];
+    const isTaken = wanted !== 0 && !(await isFree(wanted));
+    if (isTaken && asked)
+      throw new OperatorError(`port ${wanted}, which ${name} asks for, is taken: name another, or 0 for any free one`);
+    ports[app] = wanted === 0 || isTaken ? await anyFreePort() : wanted;
+    if (isTaken) say(`port ${wanted} is taken: the ${app} app listens on ${ports[app]} this time`);
+  }
+  return ports;
+}
+
+function readPort(name: string): number | null {
+  const text = process.env[name];
+  if (text === undefined || text === '') return null;
+  const port = Number(text);
+  if (Number.isInteger(port) && port >= 0 && port <= 65_535) return port;
+  throw new OperatorError(`${name} is ${JSON.stringify(text)}: it must be a port, 0 to 65535`);
+}
+
+const isFree = async (port: number) => (await listenOnce(port)) !== null;
+
+export async function anyFreePort(): Promise<number> {
+  const port = await listenOnce(0);
+  if (port === null) throw new OperatorError('no free port on 127.0.0.1: free some');
+  return port;
+}
+
+function listenOnce(port: number): Promise<number | null> {
+  return new Promise((resolve) => {
+    const probe = createServer();
+    probe.once('error', () => resolve(null));
+    probe.listen({ port, host: '127.0.0.1', exclusive: true }, () => {
+      const { port: found } = probe.address() as AddressInfo;
+      probe.close(() => resolve(found));
+    });
+  });
+}

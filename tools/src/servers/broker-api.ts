@@ -1,0 +1,69 @@
+// The broker as seen from outside: its management HTTP API, and whether its AMQP port answers at all.
+import { connect } from 'node:net';
+import { codeOf, messageOf } from '../cli/error-text.js';
+import { serverUrlParts } from './server-url.js';
+
+interface CallOptions {
+  readonly timeoutMs?: number;
+  /** Statuses that are an answer and not a failure, beside 2xx. */
+  readonly allow?: readonly number[];
+}
+
+/** An answer of the management API that is not a success. */
+export class ManagementError extends Error {
+  constructor(
+    message: string,
+    readonly status: number,
+  ) {
+    super(message);
+  }
+}
+
+/** One call to the management API. Null if the answer has no body or its status is one that the caller allows. */
+export async function management<T = unknown>(
+  url: string,
+  method: string,
+  path: string,
+  body?: unknown,
+  { timeoutMs = 15_000, allow = [] }: CallOptions = {},
+): Promise<T | null> {
+  const { protocol, host, username, password } = new URL(url);
+  const credentials = Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString('base64');
+  const response = await fetch(`${protocol}//${host}/api${path}`, {
+    method,
+    headers: { authorization: `Basic ${credentials}`, 'content-type': 'application/json' },
+    body: body === undefined ? undefined : JSON.stringify(body),
+    signal: AbortSignal.timeout(timeoutMs),
+  }).catch((error: Error) => {
+    throw new Error(`the management API at ${host} does not answer (${codeOf(error.cause) ?? messageOf(error)})`);
+  });
+  const text = await response.text();
+  if (!response.ok && !allow.includes(response.status))
+    throw new ManagementError(
+      `${method} /api${path} answered ${response.status} ${text.slice(0, 200)}`,
+      response.status,
+    );
+  return response.ok && text !== '' ? (JSON.parse(text) as T) : null;
+}
+
+/** An AMQP server answers a protocol header that it does not support with the header it wants, then hangs up. */
+export function amqpAnswers(url: string, { timeoutMs = 5_000 } = {}): Promise<void> {
+  const { host, port, protocol } = serverUrlParts(url);
+  if (protocol === 'amqps') return Promise.resolve(); // a TLS listener: left to the management API and to the apps
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host, port });
+    const fail = (error: Error) => {
+      socket.destroy();
+      reject(error);
+    };
+    socket.setTimeout(timeoutMs, () => fail(new Error(`no answer within ${timeoutMs / 1000} s`)));
+    socket.on('connect', () => socket.write(Buffer.from('AMQP\x00\x00\x00\x00', 'latin1')));
+    socket.on('error', fail);
+    socket.on('close', () => reject(new Error('the connection was closed')));
+    socket.once('data', (bytes) => {
+      if (bytes.toString('latin1', 0, 4) !== 'AMQP') return fail(new Error('the answer is not AMQP'));
+      resolve();
+      socket.destroy();
+    });
+  });
+}
