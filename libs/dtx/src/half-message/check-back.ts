@@ -48,6 +48,7 @@ export class CheckBack implements OnModuleInit, OnModuleDestroy {
 
   private async receive(delivery: Delivery): Promise<void> {
     const { content } = delivery.message;
+    // guard: half-message.copy
     const copy = readCopy(content);
     // A database or broker that is away is no check: hold on to what was delivered, take no more, count nothing.
     const patience = { lost: delivery.lost, reconnect: this.core.reconnect };
@@ -78,6 +79,7 @@ export class CheckBack implements OnModuleInit, OnModuleDestroy {
 
   /** There is no verdict. To read that is not to know it: the local transaction may be open, or yet to come. */
   private async rule(message: HalfMessage): Promise<Verdict | 'UNKNOWN'> {
+    // guard: half-message.rule
     const verdict = await this.verdicts.claim(message);
     if (verdict === 'ROLLED_BACK') await failpoint(failpoints.ruled, async () => {});
     return verdict;

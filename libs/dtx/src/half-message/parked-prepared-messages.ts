@@ -17,6 +17,7 @@ export class ParkedCopies {
 
   /** Repeated for a prepared message that is delivered again, it changes nothing. */
   async park(message: HalfMessage, checks: number): Promise<void> {
+    // guard: half-message.park
     const lastError = `whether its local transaction has committed was not known at check ${checks}, the last one: it was open, or verdicts are missing`;
     const step = `checking half message ${message.contract}`;
     const incident = { scheme: SCHEME, id: `${message.id}.check`, gid: message.gid, step, lastError };

@@ -53,6 +53,7 @@ export class LocalMessages implements OnModuleInit {
   async append<P>(tx: EntityManager, contract: Contract<P>, payload: P): Promise<string> {
     const row = this.rowOf(contract, payload);
     const scope = await joinTransaction(tx, this.database.source, 'LocalMessages.append');
+    // guard: outbox.row
     await failpoint(failpoints.appended, () => this.insert(scope, row).catch(clockStopped));
     scope.depend({
       // Only after COMMIT, and only if it succeeds: if the process dies before, the row's lease runs out and the scan sends it.

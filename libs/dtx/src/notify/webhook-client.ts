@@ -39,6 +39,7 @@ export class TargetCaller implements OnModuleDestroy {
    * @throws TargetRefused for a target that must not be called; Error when there was no answer in time
    */
   async post(target: string, headers: Record<string, string>, body: string): Promise<Answer> {
+    // guard: notify.target
     const url = this.guard.check(target);
     const endsAt = performance.now() + this.options.callTimeoutMs;
     const first = await this.postOnce(url, { headers, body, endsAt });
@@ -62,6 +63,7 @@ export class TargetCaller implements OnModuleDestroy {
         agent: isNew ? false : this.agents[protocol],
         maxHeaderSize: HEADERS_MAX_BYTES,
         // The addresses that are connected to are the ones that were checked: a second look-up is never asked.
+        // guard: notify.look-up
         lookup: this.guard.lookupFor(url),
       });
       const timer = setTimeout(() => {
@@ -78,6 +80,7 @@ export class TargetCaller implements OnModuleDestroy {
       });
       request.once('response', (response) => {
         // The status says all that matters; what is still to come has a bound of its own.
+        // guard: notify.response
         clearTimeout(timer);
         this.drain(response).then(() => {
           resolve({ status: response.statusCode ?? 0, retryAfterMs: retryAfterMsOf(response.headers) });

@@ -28,6 +28,7 @@ export async function enterTry(sql: Sql, key: BranchKey): Promise<Passage> {
   const { first, second, problem } = ownRows(await rowsOf(sql, key), key);
   if (problem?.kind === 'illegal') return problem;
   // A Try that is refused is safe: its transaction is cancelled. One that passes for a repeat would have no effect.
+  // guard: tcc.late-try
   if (problem || !first || second || !isRepeatOf(first, key)) return { kind: 'late' };
   return { kind: 'repeat', data: parsed(first) };
 }
@@ -46,6 +47,7 @@ export async function enterConfirm(sql: Sql, key: BranchKey): Promise<Passage> {
   const { first, second, problem } = ownRows(await rowsOf(sql, key), key);
   if (problem) return problem;
   if (second?.op !== 'confirm') return { kind: 'illegal', what: 'Confirm after Cancel' };
+  // guard: tcc.confirm-tried
   if (first?.op !== 'try') return { kind: 'illegal', what: 'Confirm without Try' };
   if (!isFirst) return { kind: 'repeat', data: undefined };
   await nameAlike(sql, key, first);
@@ -54,6 +56,7 @@ export async function enterConfirm(sql: Sql, key: BranchKey): Promise<Passage> {
 
 /** Takes the Try's place first: if it can, the Try never happened, and from now on never will. */
 export async function enterCancel(sql: Sql, key: BranchKey, withoutTry: boolean): Promise<Passage> {
+  // guard: tcc.untried
   const isUntried = await take(sql, key, 'try', 'cancel');
   const isFirst = await take(sql, key, 'second', 'cancel');
   if (isUntried && isFirst) return withoutTry ? { kind: 'run', data: undefined, tried: false } : { kind: 'skip' };
@@ -91,6 +94,7 @@ function insert(
   row: { phase: BarrierRow['phase']; op: Op; place: 1 | null },
 ): Promise<boolean> {
   const name = { gid, branch, initiator, incarnation };
+  // guard: tcc.barrier-row
   return insertFirst(sql, 'dtx_tcc_barrier', { ...name, ...row, participant, created_at: NOW });
 }
 

@@ -32,6 +32,7 @@ export function branchesOf(define: (calls: TccCalls) => unknown, bytesMax: numbe
   const branches: Branch[] = [];
   let state: 'open' | 'closed' | 'incomplete' = 'open';
   const call: TccCalls['call'] = (participant, given) => {
+    // guard: tcc.closed
     if (state !== 'open') {
       state = 'incomplete';
       throw new DtxError(
@@ -42,6 +43,7 @@ export function branchesOf(define: (calls: TccCalls) => unknown, bytesMax: numbe
     branches.push(branchOf(participant, given, { branch: branches.length, bytesMax }));
   };
   try {
+    // guard: tcc.define
     refuseThenable(define({ call }));
   } finally {
     state = 'closed';

@@ -131,6 +131,7 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
   private handle(call: Call, participant: Mounted): Promise<void> {
     const key = keyOf(call, participant);
     const run = async (tx: EntityManager, sql: Sql) => {
+      // guard: tcc.enter
       const passage = await this.enter(sql, key, call, participant);
       if (passage.kind === 'late') throw new RolledBack({ verdict: 'refused', reason: TIMEOUT });
       if (passage.kind === 'illegal') throw new RolledBack({ verdict: 'illegal', reason: passage.what });
@@ -230,6 +231,7 @@ function cut(reason: string): string {
 }
 
 function keyOf({ gid, branch, initiator = UNKNOWN, incarnation = UNKNOWN }: Call, { contract }: Mounted): BranchKey {
+  // guard: tcc.key
   return { gid, branch, participant: contract.name, initiator, incarnation };
 }
 

@@ -93,6 +93,7 @@ export class Tcc implements OnModuleInit {
     await failpoint(failpoints.registered, () => this.registerInTime(begun, { ...run, timeoutMs }));
     measure('started', { scheme: SCHEME });
     // From here on the row is there: whatever happens to this process, the scan ends the transaction.
+    // guard: tcc.tried
     const no = (await this.tryAll(begun, endsAt)) ?? (calls.isIncomplete() ? INCOMPLETE : null);
     const row = await withTimeout(this.options.secondPhaseWaitMs, this.decide(begun, no), () => null);
     if (!row) return { gid, status: 'PENDING', waitingFor: [] };
@@ -149,6 +150,7 @@ export class Tcc implements OnModuleInit {
       mustBeInTime();
       // After `within`, which may know the outcome already and needs no broker for that.
       if (!this.calls.isUp) throw new BrokerUnavailable('the broker is away: nothing was begun');
+      // guard: tcc.deadline
       const deadline = new SqlExpression(inFuture(run.timeoutMs));
       const first = await insertFirst(sql, 'dtx_tcc', {
         id: gid,
@@ -161,6 +163,7 @@ export class Tcc implements OnModuleInit {
         created_at: NOW,
       });
       if (!first) throw new DtxError(`TCC transaction ${gid} was begun before`);
+      // guard: tcc.branch-rows
       for (const rows of rowsOf(gid, calls.branches))
         await sql.query('INSERT INTO dtx_tcc_branch (gid, branch, participant, version, args) VALUES ?', [rows]);
       if (calls.isIncomplete()) throw new DtxError(`TCC transaction ${gid} was not begun: a call came after define`);
@@ -227,6 +230,7 @@ export class Tcc implements OnModuleInit {
     const state = decision === 'CONFIRM' ? 'CONFIRMING' : 'CANCELLING';
     // For people and views only: nothing is ever decided by it. So it need not be read back from the database.
     const decidedAt = new Date(this.database.nowMs());
+    // guard: tcc.compare-and-set
     const { affectedRows } = await this.database.work.query(
       `UPDATE dtx_tcc SET state = ?, decision = ?, reason = ?, decided_at = ?, claim_token = ?,
          next_attempt_at = ${inFuture(leaseMsOf(this.core, this.options))}

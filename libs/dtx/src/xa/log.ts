@@ -123,6 +123,7 @@ export class DecisionLog {
        FROM dtx_xa_log`,
     );
     this.confirm(row ?? NOWHERE);
+    // guard: xa.sentinel
     const isWhole = Number(row.sentinels) === 1;
     const nowMs = Number(row.ms);
     if (!isWhole)

@@ -69,6 +69,7 @@ export class Orphans {
       orphans.filter((one) => !isOlder(one)),
       state,
     );
+    // guard: xa.presume
     await this.each(presumable, (orphan) => this.presume(orphan));
   }
 
@@ -94,6 +95,7 @@ export class Orphans {
     const { committed, isComplete } = await this.siblings(certain.map(({ gtrid }) => gtrid));
     // The log once more, after the witnesses: a commit that hung may have ended since, and was carried out.
     const decided = await this.decisions.known(certain.filter(({ gtrid }) => committed.has(gtrid)).map(({ id }) => id));
+    // guard: xa.half
     const half = certain.filter(({ id, gtrid }) => committed.has(gtrid) && !decided.has(id));
     const isTrusted = ({ startMs }: Prepared) => startMs < state.trustedFromMs;
     // A person has looked at the log since, and has left this one as it is.
@@ -106,6 +108,7 @@ export class Orphans {
       await this.tail.tell(committed.get(news[0]!)!, news);
       return [];
     }
+    // guard: xa.whole
     const whole = certain.filter(({ gtrid }) => !committed.has(gtrid));
     if (isComplete) return whole;
     const sinceMs = state.nowMs - (await this.logUptimeMs()) + UPTIME_MARGIN_MS;

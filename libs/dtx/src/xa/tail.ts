@@ -99,6 +99,7 @@ export class TailCheck {
     await Promise.all(
       this.known.map(async (resource) => {
         // One that cannot be compared holds up nothing: before a decision every database is asked about its transaction.
+        // guard: xa.compare
         await this.compare(resource, state).catch((error) => this.say(error));
         this.triedAt.set(resource, performance.now());
       }),

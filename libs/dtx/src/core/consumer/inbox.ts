@@ -55,11 +55,13 @@ export class Inbox implements OnModuleInit {
   /** Handles one delivery to its ack. Returns without an ack only when the delivery was lost to us meanwhile. */
   async receive(delivery: Delivery, endpoint: Endpoint): Promise<void> {
     await this.take(delivery, endpoint);
+    // guard: inbox.ack
     delivery.ack();
   }
 
   /** All of it but the ack: from its end on the delivery is handled, or stored here. */
   async take(delivery: Delivery, endpoint: Endpoint): Promise<InboxOutcome> {
+    // guard: inbox.take
     const incoming = incomingOf(delivery.message, endpoint.consumer);
     const { traceparent, gid } = incoming.info;
     return withTraceparent(traceparent, () => withGid(gid, () => this.takeOne(delivery, incoming, endpoint)));
@@ -71,6 +73,7 @@ export class Inbox implements OnModuleInit {
     const isAgain = delivery.message.fields.redelivered;
     const settle = () => (isAgain ? this.stored.holdAgain(incoming, endpoint) : this.settle(incoming, endpoint));
     const settled = await persist(patience, settle);
+    // guard: inbox.before-ack
     const outcome = await persist(patience, () => this.beforeAck(incoming, endpoint, settled));
     await persist(patience, () => this.receipt(incoming, outcome));
     return outcome;
@@ -163,6 +166,7 @@ export class Inbox implements OnModuleInit {
     what: string,
     work: (tx: EntityManager) => Promise<void>,
   ): Promise<InboxOutcome> {
+    // guard: inbox.row
     const insert = insertOf('dtx_inbox', { ...rowOf(incoming), ...row });
     try {
       await this.crowd.within(incoming.info.consumer, (lockWaitSeconds) =>
@@ -170,6 +174,7 @@ export class Inbox implements OnModuleInit {
           what,
           consumer: incoming.info.consumer,
           lockWaitSeconds,
+          // guard: inbox.first
           first: { ...insert, ifThere: () => new AlreadyThere() },
           run: async (tx) => {
             await failpoint(inboxFailpoints(incoming.info.scheme)?.inserted, async () => {});

@@ -61,6 +61,7 @@ export class OnceByRedis {
     const outcome = token === null ? await this.doneBefore(work) : await this.take(work, { key, token });
     // Should the process die before the receipt, the delivery comes again, is known to be done, and is receipted then.
     await this.persist(lost, () => this.inbox.receipt(incoming, outcome));
+    // guard: redis.ack
     delivery.ack();
   }
 
