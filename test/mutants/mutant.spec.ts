@@ -2,20 +2,21 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import ts from 'typescript';
 import { describe, expect, test } from 'vitest';
-import { UNGUARDED } from '../library/unguarded.mutant.js';
+import * as unguarded from '../library/unguarded.mutant.js';
 import { ROOT } from '../support/app-process.js';
 import { GUARDED, markersIn, mutate } from './edit.js';
-import { halfMessageScenarios } from './half-message.scenarios.js';
+import * as halfMessage from './half-message.mutants.js';
+import * as localMessage from './local-message.mutants.js';
 import type { Mutant } from './mutant.js';
-import { notifyScenarios } from './notify.scenarios.js';
-import { receiverScenarios } from './receiver.scenarios.js';
-import { senderScenarios } from './sender.scenarios.js';
-import { tccScenarios } from './tcc.scenarios.js';
-import { xaScenarios } from './xa.scenarios.js';
-import { xaLogScenarios } from './xa-log.scenarios.js';
+import * as notify from './notify.mutants.js';
+import * as tcc from './tcc.mutants.js';
+import * as xa from './xa.mutants.js';
+import * as xaLog from './xa-log.mutants.js';
 
-const SETS = [halfMessageScenarios, notifyScenarios, receiverScenarios, senderScenarios, tccScenarios, xaScenarios];
-const MUTANTS: Mutant[] = [...SETS.flat(), ...xaLogScenarios].flatMap((one) => one.mutants).concat(UNGUARDED);
+/** Every mutant under the name that it is exported by. */
+const MUTANTS = [unguarded, halfMessage, localMessage, notify, tcc, xa, xaLog]
+  .flatMap((file) => Object.entries<unknown>(file))
+  .filter((entry): entry is [string, Mutant] => typeof entry[1] === 'object');
 const SOURCE = join(ROOT, 'libs', 'dtx', 'src');
 
 /** The marked files as the build emits them, which is looked at here without a build. */
@@ -52,25 +53,32 @@ function changed({ edits }: Mutant): Map<string, string> {
 }
 
 describe('the mutants of the library', () => {
-  test.each(MUTANTS.map((mutant) => [mutant.name, mutant] as const))(
-    'every edit of %s has its place in the emitted code and leaves it well formed',
-    (_, mutant) => {
-      const files = changed(mutant);
-      expect(files.size).toBeGreaterThan(0);
-      for (const [file, text] of files) {
-        expect(text, file).not.toBe(built.get(file));
-        expect(emitted(text).problems, file).toEqual([]);
-      }
-    },
-  );
+  test.each(MUTANTS)('every edit of %s has its place in the emitted code and leaves it well formed', (_, mutant) => {
+    const files = changed(mutant);
+    expect(files.size).toBeGreaterThan(0);
+    for (const [file, text] of files) {
+      expect(text, file).not.toBe(built.get(file));
+      expect(emitted(text).problems, file).toEqual([]);
+    }
+  });
 
-  test('every marker of the library is named by a mutant', () => {
-    const named = new Set(MUTANTS.flatMap(({ edits }) => edits.map(({ guard }) => guard)));
+  test('every marker of the library is named by an edit', () => {
+    const named = new Set(MUTANTS.flatMap(([, { edits }]) => edits.map(({ guard }) => guard)));
     expect([...markersIn(built).keys()].filter((guard) => !named.has(guard))).toEqual([]);
   });
 
   test('every mutant has a name of its own', () => {
-    expect(MUTANTS.map(({ name }) => name).sort()).toEqual([...new Set(MUTANTS.map(({ name }) => name))].sort());
+    const names = MUTANTS.map(([, { name }]) => name).sort();
+    expect(names).toEqual([...new Set(names)]);
+  });
+
+  test('every mutant is played', () => {
+    const folders = [import.meta.dirname, join(import.meta.dirname, '..', 'library')];
+    const files = folders.flatMap((folder) => readdirSync(folder).map((file) => join(folder, file)));
+    const plays = files.filter((file) => /\.(scenarios|long\.e2e-spec)\.ts$/.test(file));
+    const code = plays.map((file) => readFileSync(file, 'utf8').replace(/^import [^;]*;/gm, ''));
+    const words = new Set(code.join(' ').match(/\w+/g));
+    expect(MUTANTS.map(([name]) => name).filter((name) => !words.has(name))).toEqual([]);
   });
 });
 
