@@ -111,7 +111,7 @@ export const branchesLate: Mutant = {
   breaks: 'a crash in between leaves money frozen that no recovery knows of',
   foundBy: 'money that is still frozen',
   edits: [
-    { guard: 'tcc.branch-rows', becomes: '' },
+    { guard: 'tcc.branch-rows', becomes: 'return [];' },
     {
       guard: 'tcc.tried',
       becomes: `${GUARDED}

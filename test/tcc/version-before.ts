@@ -45,8 +45,8 @@ const EDITS: ReadonlyArray<readonly [find: string, replace?: string]> = [
   ['ORDER BY b.branch`, [id, incarnation]', 'ORDER BY b.branch`, [id]'],
   [' AND t.incarnation <=> ? AND b.branch', ' AND b.branch'],
   ['[id, incarnation, branches', '[id, branches'],
-  [` AND (id, COALESCE(incarnation, '\${UNKNOWN}')) IN (?)`],
-  [', rows.map(({ id, incarnation }) => [id, incarnation ?? UNKNOWN])'],
+  [`(m.id, COALESCE(m.incarnation, '\${UNKNOWN}')) IN (?) AND `],
+  ['values: [names]', 'values: []'],
   [`call.phase === 'try' || !(await this.isServed(second))`, 'true'],
   [', this.broker.consume(secondQueueOf(participant.contract), receive, { prefetch: secondPhasePrefetch })'],
   [

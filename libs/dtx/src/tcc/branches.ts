@@ -95,5 +95,6 @@ export function rowsOf(gid: string, branches: readonly Branch[]): Array<Array<Ar
     statements.at(-1)!.push([gid, branch, participant, version, json]);
     room -= json.length;
   }
+  // guard: tcc.branch-rows
   return statements;
 }

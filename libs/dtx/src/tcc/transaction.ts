@@ -163,7 +163,6 @@ export class Tcc implements OnModuleInit {
         created_at: NOW,
       });
       if (!first) throw new DtxError(`TCC transaction ${gid} was begun before`);
-      // guard: tcc.branch-rows
       for (const rows of rowsOf(gid, calls.branches))
         await sql.query('INSERT INTO dtx_tcc_branch (gid, branch, participant, version, args) VALUES ?', [rows]);
       if (calls.isIncomplete()) throw new DtxError(`TCC transaction ${gid} was not begun: a call came after define`);
