@@ -1,9 +1,8 @@
 import { AppProcess } from '../support/app-process.js';
-import type { Stack } from '../support/stack.js';
 import { until } from '../support/until.js';
-import type { AppName } from '../support/world.js';
 import { idOfKey, isAtPoint, place } from './caller.js';
-import type { Case, Mode, Row, Scheme } from './row.js';
+import type { Case, Mode, Row } from './row.js';
+import { setAside } from './set-aside.js';
 import { SHORT_TIMES } from './short-times.js';
 
 export { SHORT_TIMES };
@@ -21,44 +20,38 @@ const ACTIONS: Record<Mode, string> = {
 };
 
 /** One case of the matrix before its victim has started. */
-interface Play {
-  readonly shop: Stack;
-  readonly scheme: Scheme;
-  readonly row: Row;
-  readonly mode: Mode;
-}
+type Play = Omit<Case, 'victim' | 'attempt'>;
 
 /**
- * Plays one case. The victim is the only instance of its app until it has reached its failpoint, so all work of the app
- * is routed to it. Then the disk is looked at, a warm instance starts and recovers, the victim ends, and the outcome is
- * proved.
+ * Plays one case. The warm instance of the victim's app is set aside until the victim has reached its failpoint, so all
+ * work of the app is routed to the victim. Then the disk is looked at, the warm instance recovers, the victim ends, and
+ * the outcome is proved.
  */
 export async function runCase(play: Play): Promise<void> {
-  const { shop, row, mode, scheme } = play;
-  const victim = await startAlone(play);
-  const attempt = { orderId: '', key: `${row.failpoint}-${victim.child.pid}` };
-  const at: Case = { shop, scheme, row, mode, victim, attempt };
-  const proof = row.proof ?? scheme;
+  const goOn = await setAside(play.shop, play.row.app);
   try {
-    await breakAndRecover(at);
-    await proof.healed(at);
-    await victim.stop();
-    await proof.exactlyOnce?.(at);
+    const victim = await startVictim(play);
+    await playOut({ ...play, victim }, goOn).finally(() => victim.kill());
   } finally {
-    await victim.kill();
-    await startWarm(shop, row.app);
+    goOn();
   }
 }
 
-/** Stops the warm instances of the victim's app and starts the victim. */
-async function startAlone({ shop, scheme, row, mode }: Play): Promise<AppProcess> {
-  const warm = shop.instances.filter(({ app, exited }) => app === row.app && !exited);
+async function playOut(play: Omit<Case, 'attempt'>, goOn: () => void): Promise<void> {
+  const { scheme, row, victim } = play;
+  const attempt = { orderId: '', key: `${row.failpoint}-${victim.child.pid}` };
+  const at: Case = { ...play, attempt };
+  const proof = row.proof ?? scheme;
+  await breakAndRecover(at, goOn);
+  await proof.healed(at);
+  await victim.stop();
+  await proof.exactlyOnce?.(at);
+}
+
+async function startVictim({ shop, scheme, row, mode }: Play): Promise<AppProcess> {
   const failpoints = [row.alsoArmed, `${row.failpoint}=1*${ACTIONS[mode]}`].filter(Boolean).join(';');
   const options = victimOptions(row, mode);
-  const [victim] = await Promise.all([
-    AppProcess.start(row.app, { world: shop.world, failpoints, options, env: scheme.env }),
-    ...warm.map((instance) => instance.stop()),
-  ]);
+  const victim = await AppProcess.start(row.app, { world: shop.world, failpoints, options, env: scheme.env });
   await shop.untilReady(victim);
   return victim;
 }
@@ -72,12 +65,8 @@ function victimOptions({ options = {} }: Row, mode: Mode): Record<string, object
   return Object.fromEntries(Object.entries(times).map(([part, own]) => [part, { ...own, ...options[part] }]));
 }
 
-async function startWarm(shop: Stack, app: AppName): Promise<void> {
-  if (!shop.instances.some((instance) => instance.app === app && !instance.exited)) await shop.start([app]);
-}
-
 /** From the call to the end of the victim, or its return. */
-async function breakAndRecover(at: Case): Promise<void> {
+async function breakAndRecover(at: Case, goOn: () => void): Promise<void> {
   const { shop, row, mode, victim } = at;
   const isPaused = mode.startsWith('pause');
   let undo = await row.arrange?.(shop);
@@ -90,7 +79,7 @@ async function breakAndRecover(at: Case): Promise<void> {
     await reachPoint(at);
     if (mode === 'crash') await victim.untilExited();
     if (isPaused) await row.disk(at);
-    await startWarm(shop, row.app);
+    goOn();
     await repair();
     if (isPaused) await (row.recovered?.(at) ?? shop.settled(at.attempt.orderId, RECOVERED_WITHIN_MS));
   } finally {
