@@ -22,14 +22,14 @@ export interface Case {
   readonly scheme: Scheme;
   readonly row: Row;
   readonly mode: Mode;
-  /** The armed instance. It is the only one of its app until it has reached its failpoint. */
+  /** The armed instance. It is the only one of its app that runs until it has reached its failpoint. */
   readonly victim: AppProcess;
   readonly attempt: Attempt;
 }
 
 /** The expectations of the end of a case. They throw (expect, until) if one does not hold. */
 export interface Proof {
-  /** The answer to a repetition of the call with its key, after another instance of the victim's app has started. */
+  /** The answer to a repetition of the call with its key, after the warm instance of the victim's app goes on. */
   healed(at: Case): Promise<void>;
   /** The rows in every database after the victim has ended. */
   exactlyOnce?(at: Case): Promise<void>;
