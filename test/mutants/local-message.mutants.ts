@@ -6,7 +6,7 @@ const NO_ROW_FIRST = { guard: 'inbox.first', becomes: '' } as const;
 /** The receiver: inbox row, business, receipt and ack, in the wrong order or not at all. */
 export const noInbox: Mutant = {
   name: 'no-inbox',
-  does: 'no inbox row is inserted: each delivery is handled as if it were the first',
+  does: 'no inbox row is inserted, and each delivery is handled like the first one',
   breaks: 'a duplicate takes the stock twice',
   foundBy: 'effects of one message',
   edits: [NO_ROW_FIRST],
