@@ -22,7 +22,10 @@ class LongestFirst extends BaseSequencer {
  * e2e: `*.e2e-spec.ts`, the apps as processes. crash and mutants: their folders.
  */
 const projects: Record<string, { include: string[]; exclude?: string[]; testTimeout?: number }> = {
-  unit: { include: ['{libs,apps}/*/src/**/*.spec.ts', 'tools/src/**/*.spec.ts', 'test/**/*.spec.ts'], testTimeout: 20_000 },
+  unit: {
+    include: ['{libs,apps}/*/src/**/*.spec.ts', 'tools/src/**/*.spec.ts', 'test/**/*.spec.ts'],
+    testTimeout: 20_000,
+  },
   component: { include: ['test/**/*.component-spec.ts'] },
   e2e: { include: ['test/**/*.e2e-spec.ts'], exclude: ['test/{crash-matrix,mutants}/**'] },
   crash: { include: ['test/crash-matrix/**/*.e2e-spec.ts'] },

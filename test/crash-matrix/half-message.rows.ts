@@ -7,36 +7,21 @@ import type { Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
 import { sql } from '../fixtures/world.js';
 import { takes, verdicts } from '../half-message/sales.js';
+import { idOfKey, repeat } from './caller.js';
 import { halfMessages } from './half-message.scheme.js';
-import { type Case, few, type Row } from './row.js';
-import { post } from './run-case.js';
+import { type Case, few, notYet, type Proof, type Row } from './row.js';
 
 const verdictOf = async ({ shop, attempt }: Case) => (await verdicts(shop.world, attempt.orderId))[0]?.state;
 
-/** The call's key is committed with the stock: without it, nothing of the sale is. */
-async function noKeyYet({ shop, attempt }: Case): Promise<void> {
-  const query = 'SELECT gid FROM dtx_idempotency WHERE idempotency_key = ?';
-  expect(await sql(shop.world, 'inventory', query, [attempt.key])).toEqual([]);
+/** The verdict on the newest message, of a purchase whose id is not committed yet. */
+const newestVerdict = async ({ world }: Stack) => (await verdicts(world)).at(-1)?.state;
+
+/** The call's key is committed together with the stock. Without a key, no part of the sale is committed. */
+async function noKeyYet(at: Case): Promise<void> {
+  expect(await idOfKey(at)).toBe('');
 }
 
-/** Remembers the verdicts of now, so that what the others rule meanwhile is told apart. */
-function rulings() {
-  let before = new Set<string>();
-  return {
-    remember: async (shop: Stack) => {
-      before = new Set((await verdicts(shop.world)).map(({ id }) => id));
-      return async () => {};
-    },
-    untilRuled: ({ shop }: Case) =>
-      until('the check of another instance rules', async () =>
-        (await verdicts(shop.world)).some(({ id, state }) => !before.has(id) && state === 'ROLLED_BACK'),
-      ),
-  };
-}
-
-const afterPrepare = rulings();
-
-/** A copy whose producer died right after it was prepared, come to its check. */
+/** A prepared message whose producer died right after it, delivered to its check. */
 async function orphanedCopy(shop: Stack): Promise<string> {
   const gid = randomUUID();
   const purchase = { orderId: gid, scheme: 'half-message', buyerId: 'alice', sku: 'book', quantity: 1, amount: 1_999 };
@@ -50,27 +35,20 @@ async function orphanedCopy(shop: Stack): Promise<string> {
 }
 
 async function wasRolledBack({ shop, attempt }: Case): Promise<void> {
-  await until('it is ruled', async () => (await verdicts(shop.world, attempt.orderId))[0]?.state === 'ROLLED_BACK');
+  await until(
+    'the message is ruled back',
+    async () => (await verdicts(shop.world, attempt.orderId))[0]?.state === 'ROLLED_BACK',
+  );
   expect(await takes(shop.world, attempt.orderId)).toEqual([]);
-}
-
-/**
- * The broker takes turns between two instances, and such a sale is two checks: one instance would get every first and
- * the other every second. One thing more, which is no copy and is dropped, swaps them.
- */
-async function swapTurns({ world }: Stack): Promise<void> {
-  const publisher = await TestPublisher.open(world);
-  await publisher.send('dtx.inventory.half-check.v1', Buffer.from('no copy'), {});
-  await publisher.close();
 }
 
 const TOO_MANY = { buyerId: 'alice', sku: 'phone', quantity: 1 };
 
-/** Refused with the same key as well, and nobody has heard of it. */
+/** The same key is refused as well, and no message was sent. */
 async function isRefused(at: Case): Promise<void> {
   const { shop, attempt } = at;
-  const answer = await until('the same key is told', async () => {
-    const given = await post(shop.of('inventory').url, halfMessages, { key: attempt.key, wanted: TOO_MANY });
+  const answer = await until('the same key is refused', async () => {
+    const given = await repeat(at);
     return given.body.orderStatus === 'CANCELLED' && given;
   });
   attempt.orderId = String(answer.body.orderId);
@@ -78,62 +56,52 @@ async function isRefused(at: Case): Promise<void> {
   expect((await shop.get('order', `/orders/${attempt.orderId}`)).status).toBe(404);
 }
 
-const parkedCopies = ({ shop }: Case) =>
-  sql<{ id: string; gid: string }>(
-    shop.world,
-    'inventory',
-    `SELECT id, gid FROM dtx_half_parked WHERE state = 'PARKED'`,
-  );
-
-async function parkedOnce(at: Case): Promise<void> {
-  const [copy, ...more] = await parkedCopies(at);
-  expect(more).toEqual([]);
-  const alerts = await new Operator(at.shop, 'inventory').alertsOf(copy!.id);
-  expect(alerts.filter(({ closedAt }) => closedAt === null)).toHaveLength(1);
+/** The one parked copy, which has one alert. */
+async function parkedCopy({ shop: { world } }: Case): Promise<string> {
+  const parked = await sql<{ id: string }>(world, 'inventory', `SELECT id FROM dtx_half_parked WHERE state = 'PARKED'`);
+  expect(parked).toHaveLength(1);
+  const open = 'SELECT id FROM dtx_alert WHERE subject_id = ? AND closed_at IS NULL';
+  expect(await sql(world, 'inventory', open, [parked[0]!.id])).toHaveLength(1);
+  return parked[0]!.id;
 }
 
-/** Whatever became of the transaction that was open, a person settles its copy, and the caller gets what it wanted. */
-async function settledByHand(at: Case): Promise<void> {
-  if (at.attempt === at.met) {
-    await until('it is parked', () => parkedOnce(at).then(() => true));
-    const [copy] = await parkedCopies(at);
-    expect((await new Operator(at.shop, 'inventory').resolve(copy!.id, 'done')).status).toBe(200);
-  }
-  await halfMessages.healed(at, {} as Row);
-  await halfMessages.exactlyOnce(at, {} as Row);
-}
+/** A person resolves the parked copy. The caller's key is served, even if its open transaction was rolled back. */
+const settledByHand: Proof = {
+  exactlyOnce: halfMessages.exactlyOnce,
+  async healed(at) {
+    const id = await until('the copy is parked', () => parkedCopy(at));
+    expect((await new Operator(at.shop, 'inventory').resolve(id, 'done')).status).toBe(200);
+    await halfMessages.healed(at);
+  },
+};
 
 export const producerRows: Row[] = [
   {
     failpoint: 'half-message.prepared',
     app: 'inventory',
-    unknownYet: true,
-    transactionOpen: true, // it is not even begun: nobody can finish it, but the check ends it
-    arrange: afterPrepare.remember,
     disk: async (at) => {
       await noKeyYet(at);
-      await afterPrepare.untilRuled(at);
+      expect(await newestVerdict(at.shop)).not.toBe('ROLLED_BACK');
     },
+    // The local transaction has not begun, so the check of the warm instance rules.
+    recovered: ({ shop }) =>
+      until('the message is ruled back', async () => (await newestVerdict(shop)) === 'ROLLED_BACK'),
   },
   {
     failpoint: 'half-message.opened',
     app: 'inventory',
-    unknownYet: true,
-    transactionOpen: true,
     disk: noKeyYet,
+    recovered: notYet,
   },
   {
     failpoint: 'half-message.committed',
     app: 'inventory',
-    // The check of another instance comes when the disk has been looked at, on a busy machine too.
-    options: { halfMessage: { levelsMs: [5_000, 1_500, 2_000] } },
     disk: async (at) => expect(await verdictOf(at)).toBe('COMMITTED'),
   },
   {
     failpoint: 'half-message.confirmed',
     app: 'inventory',
     modes: few('crash', 'pause, recover, continue', 'error'),
-    // The check of another instance may be quicker than the look at the disk.
     disk: async (at) => expect(['COMMITTED', 'SENT', 'DONE']).toContain(await verdictOf(at)),
   },
   {
@@ -146,19 +114,19 @@ export const producerRows: Row[] = [
     failpoint: 'half-message.rolled-back',
     app: 'inventory',
     wanted: TOO_MANY,
-    unknownYet: true,
     modes: few('crash', 'error'),
-    disk: async () => {},
-    healed: isRefused,
+    disk: async ({ shop }) => expect(await newestVerdict(shop)).toBe('ROLLED_BACK'),
+    recovered: notYet,
+    proof: { healed: isRefused },
   },
   {
     failpoint: 'half-message.ruled',
     app: 'inventory',
     modes: few('crash', 'pause, recover, kill', 'error'),
     trigger: orphanedCopy,
-    passed: async ({ world }, gid) => (await verdicts(world, gid)).length > 0,
     disk: async (at) => expect(await verdictOf(at)).toBe('ROLLED_BACK'),
-    healed: wasRolledBack,
+    recovered: notYet,
+    proof: { healed: wasRolledBack },
   },
   {
     failpoint: 'half-message.checked',
@@ -172,25 +140,22 @@ export const producerRows: Row[] = [
     app: 'inventory',
     modes: few('crash', 'pause, recover, continue', 'error'),
     alsoArmed: 'half-message.opened=delay(1800)',
-    beforeNext: swapTurns,
-    unknownYet: true,
-    transactionOpen: true,
     disk: noKeyYet,
+    recovered: notYet,
   },
   {
     failpoint: 'half-message.exhausted',
     app: 'inventory',
     modes: few('crash', 'pause, recover, continue'),
     alsoArmed: 'half-message.opened=delay(1800)',
-    beforeNext: swapTurns,
-    // Its first check is its last.
+    // The first check is the last one.
     options: { halfMessage: { levelsMs: [1_000] } },
-    unknownYet: true,
     disk: async (at) => {
       await noKeyYet(at);
-      await parkedOnce(at);
+      await parkedCopy(at);
     },
-    healed: settledByHand,
+    recovered: notYet,
+    proof: settledByHand,
   },
   {
     failpoint: 'half-message.done',
@@ -202,8 +167,8 @@ export const producerRows: Row[] = [
     app: 'inventory',
     modes: few('crash', 'pause, recover, continue', 'error'),
     alsoArmed: 'half-message.confirmed=error',
-    // The sweeper comes before the check, and the victim's before the others'.
-    options: { core: { scanIntervalMs: 10 }, halfMessage: { sweepAfterMs: 100 } },
+    // The sweeper comes before the check.
+    options: { halfMessage: { sweepAfterMs: 100, levelsMs: [5_000, 1_500, 2_000] } },
     disk: async (at) => expect(['COMMITTED', 'SENT', 'DONE']).toContain(await verdictOf(at)),
   },
 ];

@@ -3,11 +3,11 @@ import type { Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
 import { sql } from '../fixtures/world.js';
 import { takes, verdicts } from '../half-message/sales.js';
+import { idOnceAnswered } from './caller.js';
 import { openMessages } from './local-message.scheme.js';
-import type { Case, Scheme } from './row.js';
-import { post } from './run-case.js';
+import type { Scheme } from './row.js';
 
-/** The consumers of a purchase's messages that have handled theirs, in all apps. */
+/** The consumers in all apps that have handled their message of a purchase. */
 async function handledBy({ world }: Stack, gid: string): Promise<string[]> {
   const rows = await Promise.all(
     (['order', 'payment'] as const).map((app) =>
@@ -21,7 +21,7 @@ async function handledBy({ world }: Stack, gid: string): Promise<string[]> {
 
 const CONSUMERS = ['order.confirm', 'order.record-flash-sale', 'payment.take-flash-money'];
 
-/** Nothing of it is left to do but for the copy, which dies by its check. */
+/** All is done. Only the prepared message may be left, which its check discards. */
 async function isOver(shop: Stack, gid: string): Promise<boolean> {
   const [verdict] = await verdicts(shop.world, gid);
   if (verdict?.state !== 'DONE') return false;
@@ -29,22 +29,17 @@ async function isOver(shop: Stack, gid: string): Promise<boolean> {
   return CONSUMERS.every((one) => handled.includes(one)) && (await openMessages(shop.world, gid)) === 0;
 }
 
-/** Every flash sale of what is there is CONFIRMED in the end, whoever died on the way. */
+/** Every flash sale of goods in stock is CONFIRMED in the end, after any crash. */
 export const halfMessages: Scheme = {
   app: 'inventory',
   path: '/flash-sales',
 
-  passed: isOver,
-
-  async healed({ shop, attempt }) {
-    attempt.orderId = await until('the same key finds out what became of the call', async () => {
-      const { status, body } = await post(shop.of('inventory').url, halfMessages, { key: attempt.key });
-      return status === 202 && String(body.orderId);
-    });
-    expect((await shop.settled(attempt.orderId, 20_000)).status).toBe('CONFIRMED');
+  async healed(at) {
+    at.attempt.orderId = await idOnceAnswered(at, 202);
+    expect((await at.shop.settled(at.attempt.orderId, 20_000)).status).toBe('CONFIRMED');
   },
 
-  async exactlyOnce({ shop, attempt: { orderId } }: Case) {
+  async exactlyOnce({ shop, attempt: { orderId } }) {
     await until(`everything of ${orderId} is done`, () => isOver(shop, orderId), { withinMs: 20_000 });
     const { world } = shop;
     expect(await sql(world, 'payment', 'SELECT status FROM payment WHERE order_id = ?', [orderId])).toEqual([

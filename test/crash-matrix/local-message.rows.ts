@@ -1,10 +1,11 @@
 import { expect } from 'vitest';
-import { ADMIN_TOKEN } from '../fixtures/app-process.js';
+import { Operator } from '../fixtures/operator.js';
 import { QueueProbe } from '../fixtures/queue-probe.js';
-import { call, type Stack } from '../fixtures/stack.js';
+import type { Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
 import { type AppName, sql, type World } from '../fixtures/world.js';
-import { type Case, MODES, type Row } from './row.js';
+import { idOfKey } from './caller.js';
+import { type Case, MODES, notYet, type Row } from './row.js';
 import { tableAway } from './table-away.js';
 
 interface MessageRow {
@@ -50,7 +51,7 @@ function sender(app: AppName): Row[] {
     {
       failpoint: 'local-message.confirmed',
       app,
-      // The receiver may be quicker than the disk is looked at; what matters is that no mark was made.
+      // The receiver may be quicker than the look at the disk. No mark was made: `attempts` is 0 and the state not SENT.
       disk: async (at) => {
         const { state, attempts } = await row(at);
         expect([state === 'PENDING' || state === 'DONE', attempts]).toEqual([true, 0]);
@@ -59,10 +60,10 @@ function sender(app: AppName): Row[] {
     {
       failpoint: 'local-message.marked',
       app,
-      // Not paused in the order app: it may be in the middle of the transaction that confirms this very order as well,
-      // and keep that locked until it dies. That is no matter of this point.
+      // Not paused in the order app: it may also be inside the transaction that confirms this order, and would lock the
+      // order until it dies.
       modes: MODES.filter((mode) => mode.startsWith('pause') === (app === 'inventory')),
-      // The receiver may be quicker than the disk is looked at; the mark itself must have been there.
+      // The receiver may be quicker than the look at the disk: DONE includes the mark.
       disk: async (at) => expect(['SENT', 'DONE']).toContain((await row(at)).state),
     },
   ];
@@ -76,8 +77,7 @@ function receiver(app: AppName): Row[] {
     {
       failpoint: 'local-message.inserted',
       app,
-      receives: true,
-      transactionOpen: true,
+      recovered: notYet,
       disk: async (at) => {
         expect(await inbox(at.shop.world, app, at.attempt.orderId)).toEqual([]);
         expect(await upstream(at)).not.toBe('DONE');
@@ -86,9 +86,7 @@ function receiver(app: AppName): Row[] {
     {
       failpoint: 'local-message.handled',
       app,
-      receives: true,
-      // A delay of nothing leaves a line for every receipt of the victim's; that the sender has none does not last: the
-      // broker takes the delivery from a silent victim, and the other instance receipts it as a duplicate.
+      // `delay(0)` logs a hit for every receipt of the victim.
       alsoArmed: 'local-message.receipted=delay(0)',
       disk: async (at) => {
         expect(await inbox(at.shop.world, app, at.attempt.orderId)).toEqual([{ state: 'HANDLED' }]);
@@ -98,7 +96,6 @@ function receiver(app: AppName): Row[] {
     {
       failpoint: 'local-message.receipted',
       app,
-      receives: true,
       disk: async (at) => {
         expect(await inbox(at.shop.world, app, at.attempt.orderId)).toEqual([{ state: 'HANDLED' }]);
         await until('the receipt arrives at the sender', async () => (await upstream(at)) === 'DONE', {
@@ -109,7 +106,7 @@ function receiver(app: AppName): Row[] {
   ];
 }
 
-/** A message that nobody can read, straight into the queue. */
+/** An unreadable message, straight into the queue. */
 async function poison(shop: Stack): Promise<string> {
   const messageId = `poison-${Date.now()}-${Math.random().toString(36).slice(2)}`;
   const properties = {
@@ -122,11 +119,6 @@ async function poison(shop: Stack): Promise<string> {
   await probe.publish('dtx.inventory.take-stock.v1', '{"not json', properties);
   await probe.close();
   return messageId;
-}
-
-/** The other instance got the delivery: its row is there, and stays so for a while. */
-async function isAt(shop: Stack, gid: string, state: string): Promise<boolean> {
-  return (await inbox(shop.world, 'inventory', gid)).some((row) => row.state === state);
 }
 
 async function parkedOnce({ shop, attempt }: Case): Promise<void> {
@@ -146,16 +138,11 @@ async function parkedOnce({ shop, attempt }: Case): Promise<void> {
   expect(alerts).toHaveLength(1);
 }
 
-/** A person settles what is parked, so that the world is clean for the audit. */
+/** A person resolves the parked message, so that the world is clean for the audit. */
 async function settleByHand(at: Case): Promise<void> {
-  await until('it is parked', () => parkedOnce(at).then(() => true));
-  const url = `${at.shop.of('inventory').url}/dtx/transactions/${at.attempt.orderId}.inventory.take-stock/resolve`;
-  const headers = { 'content-type': 'application/json', authorization: `Bearer ${ADMIN_TOKEN}` };
-  const answer = await call(url, {
-    method: 'POST',
-    headers,
-    body: JSON.stringify({ outcome: 'done', note: 'poison of the crash matrix' }),
-  });
+  await until('the message is parked', () => parkedOnce(at).then(() => true));
+  const operator = new Operator(at.shop, 'inventory');
+  const answer = await operator.resolve(`${at.attempt.orderId}.inventory.take-stock`, 'done');
   expect([200, 409]).toContain(answer.status);
 }
 
@@ -163,28 +150,20 @@ export const senderRows: Row[] = [
   {
     failpoint: 'local-message.appended',
     app: 'order',
-    transactionOpen: true,
-    unknownYet: true,
-    disk: async ({ shop, attempt }) => {
-      const rows = await sql(shop.world, 'order', 'SELECT gid FROM dtx_idempotency WHERE idempotency_key = ?', [
-        attempt.key,
-      ]);
-      expect(rows).toEqual([]);
-    },
+    disk: async (at) => expect(await idOfKey(at)).toBe(''),
+    recovered: notYet,
   },
   ...sender('order'),
   {
     failpoint: 'local-message.claimed',
     app: 'order',
-    // So often that it meets the point, and no more: where it lives on, it must let the message go in the end.
-    alsoArmed: 'local-message.confirmed=6*error',
-    // The victim looks more often than the others, so that its scan is the one that finds the lease run out.
-    options: { core: { scanIntervalMs: 10 } },
+    // The fast path fails before it has published, so the victim's scan claims the row.
+    alsoArmed: 'local-message.confirmed=1*error',
     disk: async (at) => expect(await sent('order')(at)).toMatchObject({ state: 'PENDING', attempts: 0 }),
   },
   {
     failpoint: 'local-message.done',
-    // Not the order app: stopped a moment later it could be holding the transaction that confirms this very order.
+    // Not the order app: it may also be inside the transaction that confirms this order, and would lock it.
     app: 'inventory',
     disk: async (at) => expect(await sent('inventory')(at)).toMatchObject({ state: 'DONE', due: null }),
   },
@@ -199,8 +178,7 @@ export const receiverRows: Row[] = [
   {
     failpoint: 'local-message.held',
     app: 'inventory',
-    ...tableAway('inventory', 'stock'),
-    passed: (shop, orderId) => isAt(shop, orderId, 'RETRYING'),
+    arrange: tableAway('inventory', 'stock'),
     disk: async ({ shop, attempt }) =>
       expect(await inbox(shop.world, 'inventory', attempt.orderId)).toEqual([{ state: 'RETRYING' }]),
   },
@@ -208,8 +186,8 @@ export const receiverRows: Row[] = [
     failpoint: 'local-message.parked',
     app: 'inventory',
     trigger: poison,
-    passed: (shop, messageId) => isAt(shop, messageId, 'PARKED'),
     disk: parkedOnce,
-    healed: settleByHand,
+    recovered: notYet,
+    proof: { healed: settleByHand },
   },
 ];

@@ -7,10 +7,10 @@ import { localMessage } from './local-message.scheme.js';
 import { type Case, few, type Row, type Scheme } from './row.js';
 import { tcc } from './tcc.scheme.js';
 
-/** What a purchase is, that its target hears of its payment as well: at least once, always under the same id. */
+/** A purchase of the scheme whose target also hears of the payment: at least once, always under the same id. */
 export function withNotification(scheme: Scheme, target: Target): Scheme {
   const env = { DTX_NOTIFY_SECRET: NOTIFY_SECRET, DTX_NOTIFY_URL: target.url('/told'), DTX_NOTIFY_ALLOW: target.host };
-  const told = async ({ shop, attempt: { orderId } }: Case) => {
+  const delivered = async ({ shop, attempt: { orderId } }: Case) => {
     const rows = await until(`the notification of ${orderId} is delivered`, async () => {
       const found = await notificationsOf(shop.world, orderId);
       return found.length > 0 && found.every(({ state }) => state === 'DELIVERED') && found;
@@ -23,17 +23,13 @@ export function withNotification(scheme: Scheme, target: Target): Scheme {
   return {
     ...scheme,
     env,
-    async passed(shop, orderId) {
-      const rows = await notificationsOf(shop.world, orderId);
-      return rows.some(({ state }) => state === 'DELIVERED') && (await scheme.passed(shop, orderId));
+    async healed(at) {
+      await scheme.healed(at);
+      await delivered(at);
     },
-    async healed(at, row) {
-      await scheme.healed(at, row);
-      await told(at);
-    },
-    async exactlyOnce(at, row) {
-      await scheme.exactlyOnce(at, row);
-      await told(at);
+    async exactlyOnce(at) {
+      await scheme.exactlyOnce?.(at);
+      await delivered(at);
     },
   };
 }
@@ -51,7 +47,7 @@ const deliveryOf = ({ shop, attempt }: Case) =>
   ]);
 const CAPTURED = [{ status: 'CAPTURED' }];
 
-/** Between the commit and the end of its step: in a consumer of messages. */
+/** A notification between the commit of a consumer of messages and the ack. */
 export const orderRows = (target: Target): Row[] => {
   const calls = ({ attempt }: Case) => target.of(`${attempt.orderId}.CAPTURED`).length;
   return [
@@ -59,8 +55,6 @@ export const orderRows = (target: Target): Row[] => {
       failpoint: 'notify.committed',
       app: 'payment',
       modes: few('crash', 'pause, recover, continue', 'error'),
-      // From a silent victim the broker would soon take the delivery, and the other instance would tell of the payment.
-      options: { core: { heartbeatSeconds: 10 } },
       disk: async (at) => {
         expect(await statesOf(at)).toEqual([]);
         expect(await paymentOf(at)).toEqual(CAPTURED);
@@ -90,9 +84,8 @@ export const orderRows = (target: Target): Row[] => {
       failpoint: 'notify.claimed',
       app: 'payment',
       modes: few('crash'),
-      // The victim makes no call; it looks more often than the others, so that its scan finds the lease run out.
-      alsoArmed: 'notify.called=6*error',
-      options: { core: { scanIntervalMs: 10 } },
+      // The first call is never made, so the victim's scan claims the row.
+      alsoArmed: 'notify.called=1*error',
       disk: async (at) => {
         expect(await statesOf(at)).toEqual(['PENDING']);
         expect(calls(at)).toBe(0);
@@ -119,7 +112,7 @@ export const orderRows = (target: Target): Row[] => {
   ];
 };
 
-/** The same between the commit of a Confirm and its answer. */
+/** A notification between the commit of a Confirm and its answer. */
 export const checkoutRows: Row[] = ['notify.committed', 'notify.published'].map((failpoint) => ({
   failpoint,
   app: 'payment',

@@ -1,16 +1,16 @@
 import { expect } from 'vitest';
 import { type AppName, sql } from '../fixtures/world.js';
-import { type Case, few, type Mode, type Row } from './row.js';
-import { barrier, transaction } from './tcc.scheme.js';
+import { type Case, few, type Mode, notYet, type Row } from './row.js';
+import { barrier, endsAs, transaction } from './tcc.scheme.js';
 
 const APPS: readonly AppName[] = ['order', 'payment', 'inventory'];
 const QUICK = few('crash', 'pause, recover, continue', 'error', 'lost');
 const DEAD_OR_LATE = few('crash', 'pause, recover, continue');
 
-const always = (outcome: 'CONFIRMED' | 'CANCELLED' | 'either') => () => outcome;
+const CANCELLED = endsAs(() => 'CANCELLED');
 const stateOf = async ({ shop, attempt }: Case) => (await transaction(shop, attempt.orderId))?.state;
 
-/** What the three barriers have let through, in the order of APPS. */
+/** The calls that the three barriers have let through, in the order of APPS. */
 async function passed({ shop, attempt }: Case): Promise<string[]> {
   const rows = await Promise.all(APPS.map((app) => barrier(shop.world, app, attempt.orderId)));
   return rows.map((ops) => ops.map(({ op }) => op).join(' '));
@@ -23,8 +23,8 @@ export const initiatorRows: Row[] = [
     failpoint: 'tcc.registered',
     app: 'payment',
     modes: QUICK,
-    // An error before the commit leaves the key free: the caller's repetition is a new purchase.
-    outcome: (mode) => (mode === 'error' ? 'CONFIRMED' : 'CANCELLED'),
+    // An error before the commit leaves the key free, so the repeated call is a new purchase.
+    proof: endsAs((mode) => (mode === 'error' ? 'CONFIRMED' : 'CANCELLED')),
     disk: async (at) => {
       expect(await stateOf(at)).toBe('TRYING');
       const branches = await sql(at.shop.world, 'payment', 'SELECT branch FROM dtx_tcc_branch WHERE gid = ?', [
@@ -38,7 +38,7 @@ export const initiatorRows: Row[] = [
     failpoint: 'tcc.tried',
     app: 'payment',
     modes: few('crash', 'pause, recover, continue', 'error'),
-    outcome: always('CANCELLED'),
+    proof: CANCELLED,
     disk: async (at) => {
       expect(await stateOf(at)).toBe('TRYING');
       expect(await passed(at)).toEqual(['try', 'try', 'try']);
@@ -58,11 +58,10 @@ export const initiatorRows: Row[] = [
     when: 'by the deadline',
     app: 'payment',
     alsoArmed: 'tcc.registered=lost',
-    // The victim looks more often than the others, so that its scan is the one that finds the deadline passed. Nothing has
-    // to be done before the deadline here, so there is no need to wait long for it.
-    options: { core: { scanIntervalMs: 10 }, tcc: { timeoutMs: 2_000 } },
+    // No Try is made before the deadline, so it may be short.
+    options: { tcc: { timeoutMs: 2_000 } },
     modes: QUICK,
-    outcome: always('CANCELLED'),
+    proof: CANCELLED,
     disk: async (at) => {
       expect(await transaction(at.shop, at.attempt.orderId)).toMatchObject({ state: 'CANCELLING', reason: 'TIMEOUT' });
       expect(await passed(at)).toEqual(['', '', '']);
@@ -83,7 +82,7 @@ export const initiatorRows: Row[] = [
     app: 'payment',
     wanted: OUT_OF_STOCK,
     modes: DEAD_OR_LATE,
-    outcome: always('CANCELLED'),
+    proof: CANCELLED,
     disk: async (at) => {
       expect(await stateOf(at)).toBe('CANCELLING');
       expect((await passed(at)).filter((ops) => ops.endsWith('cancel')).length).toBeGreaterThan(0);
@@ -115,17 +114,17 @@ function participant(app: AppName, modes: readonly Mode[]): Row[] {
       failpoint: 'tcc.try-inserted',
       app,
       modes,
-      transactionOpen: true,
-      // Whoever gets the call again may still be in time, or not.
-      outcome: (mode) => (mode === 'error' || mode === 'lost' ? 'CANCELLED' : 'either'),
+      recovered: notYet,
+      // The instance that gets the call again may be in time or too late.
+      proof: endsAs((mode) => (mode === 'error' || mode === 'lost' ? 'CANCELLED' : 'either')),
       disk: async (at) => expect(await barrierOf(at)).toEqual([]),
     },
     {
       failpoint: 'tcc.try-committed',
       app,
       modes,
-      // A dead or silent one's call comes to the other, which finds the Try done and may still be in time to say so.
-      outcome: (mode) => (app !== 'payment' && /crash|pause/.test(mode) ? 'either' : 'CANCELLED'),
+      // The call of a dead or paused victim is redelivered to the warm instance, which may be in time or too late.
+      proof: endsAs((mode) => (app !== 'payment' && /crash|pause/.test(mode) ? 'either' : 'CANCELLED')),
       disk: async (at) => expect(await barrierOf(at)).toEqual(['try']),
     },
     {
@@ -137,7 +136,7 @@ function participant(app: AppName, modes: readonly Mode[]): Row[] {
   ];
 }
 
-/** The Cancel of what was tried, and of what was not. */
+/** The Cancel of a branch with a Try, and of one without. */
 function cancelling(app: AppName): Row {
   return {
     failpoint: 'tcc.second-committed',
@@ -145,7 +144,7 @@ function cancelling(app: AppName): Row {
     app,
     wanted: OUT_OF_STOCK,
     modes: DEAD_OR_LATE,
-    outcome: always('CANCELLED'),
+    proof: CANCELLED,
     disk: async ({ shop, attempt }) =>
       expect((await barrier(shop.world, app, attempt.orderId)).at(-1)).toMatchObject({ op: 'cancel' }),
   };

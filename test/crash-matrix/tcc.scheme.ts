@@ -2,8 +2,8 @@ import { expect } from 'vitest';
 import type { Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
 import { type AppName, sql, type World } from '../fixtures/world.js';
-import type { Case, Scheme } from './row.js';
-import { post } from './run-case.js';
+import { repeat } from './caller.js';
+import type { Case, Mode, Proof, Scheme } from './row.js';
 
 interface TransactionRow {
   state: string;
@@ -16,39 +16,35 @@ export interface BarrierRow {
   op: string;
 }
 
-/** The transaction as its initiator's database has it. */
+/** The transaction in its initiator's database. */
 export async function transaction(shop: Stack, gid: string): Promise<TransactionRow | undefined> {
   const query = 'SELECT state, decision, reason FROM dtx_tcc WHERE id = ?';
   return (await sql<TransactionRow>(shop.world, 'payment', query, [gid]))[0];
 }
 
-/** What a participant's barrier has let through: `try` first. */
+/** The calls that a participant's barrier has let through: `try` first. */
 export function barrier(world: World, app: AppName, gid: string): Promise<BarrierRow[]> {
   return sql(world, app, 'SELECT phase, op FROM dtx_tcc_barrier WHERE gid = ? ORDER BY phase DESC', [gid]);
 }
 
 const isOver = (row: TransactionRow | undefined) => row?.state === 'CONFIRMED' || row?.state === 'CANCELLED';
 
-/** A checkout is CONFIRMED or CANCELLED, as one; which of the two depends on where who died. */
-export const tcc: Scheme = {
-  app: 'payment',
-  path: '/checkouts',
+type Outcome = 'CONFIRMED' | 'CANCELLED' | 'either';
 
-  passed: async (shop, gid) => isOver(await transaction(shop, gid)),
-
-  async healed(at, row) {
+/** A checkout ends in one state in all databases. The failpoint and the mode decide in which one. */
+export const endsAs = (outcome: (mode: Mode) => Outcome): Proof => ({
+  async healed(at) {
     const { shop, attempt, mode } = at;
-    const answer = await until('the same key finds out what became of the call', async () => {
-      const given = await post(shop.of('payment').url, tcc, { key: attempt.key, wanted: row.wanted });
+    const answer = await until('the same key is answered with the outcome', async () => {
+      const given = await repeat(at);
       return (given.status === 201 || given.body.orderStatus === 'CANCELLED') && given;
     });
     attempt.orderId = String(answer.body.orderId);
-    const told = answer.status === 201 ? 'CONFIRMED' : 'CANCELLED';
-    const wanted = row.outcome?.(mode) ?? 'CONFIRMED';
-    // Only the purchase that met the point may have come to something else than what can be had.
-    if (wanted !== 'either' && at.attempt === at.met) expect(told).toBe(wanted);
+    const answered = answer.status === 201 ? 'CONFIRMED' : 'CANCELLED';
+    const wanted = outcome(mode);
+    if (wanted !== 'either') expect(answered).toBe(wanted);
     const order = await shop.settled(attempt.orderId, 15_000);
-    expect([order.status, order.reason]).toEqual([told, answer.body.reason]);
+    expect([order.status, order.reason]).toEqual([answered, answer.body.reason]);
   },
 
   async exactlyOnce(at) {
@@ -71,9 +67,11 @@ export const tcc: Scheme = {
     });
     await expectPairs(at, isConfirmed);
   },
-};
+});
 
-/** Confirmed after its Try everywhere, or cancelled everywhere, with or without one. */
+export const tcc: Scheme = { app: 'payment', path: '/checkouts', ...endsAs(() => 'CONFIRMED') };
+
+/** Every barrier has a Confirm after its Try, or every barrier has a Cancel, with or without a Try. */
 async function expectPairs({ shop, attempt }: Case, isConfirmed: boolean): Promise<void> {
   for (const app of ['order', 'payment', 'inventory'] as const) {
     const rows = await barrier(shop.world, app, attempt.orderId);

@@ -2,27 +2,22 @@ import { expect } from 'vitest';
 import { until } from '../fixtures/until.js';
 import { sql } from '../fixtures/world.js';
 import { decisions, witnesses } from '../xa/shop.js';
+import { idOnceAnswered } from './caller.js';
 import type { Scheme } from './row.js';
-import { post } from './run-case.js';
 
-/** Every purchase is CONFIRMED in the end, whoever died: what had not been decided is made anew with the same key. */
+/** Every purchase is CONFIRMED in the end, after any crash. One without a decision is made anew with the same key. */
 export const xa: Scheme = {
   app: 'order',
   path: '/orders/xa',
 
-  passed: async ({ world }, gid) => (await decisions(world, gid)).some(({ state }) => state === 'DONE'),
-
-  async healed({ shop, attempt }) {
-    const told = await until('the same key finds out what became of the call', async () => {
-      const given = await post(shop.of('order').url, xa, { key: attempt.key });
-      return given.status === 201 && String(given.body.orderId);
-    });
-    // What was decided before the victim died or stopped is what its key stands for.
-    if (attempt.orderId !== '') expect(told).toBe(attempt.orderId);
-    attempt.orderId = told;
+  async healed(at) {
+    const answered = await idOnceAnswered(at, 201);
+    // A decision that was made before the victim died or stopped keeps its key.
+    if (at.attempt.orderId !== '') expect(answered).toBe(at.attempt.orderId);
+    at.attempt.orderId = answered;
   },
 
-  /** One effect on stock and on money, proved by the witnesses, and nothing left to do. */
+  /** One effect on stock and on money, proved by the witnesses, and a decision that is DONE. */
   async exactlyOnce({ shop: { world }, attempt: { orderId } }) {
     const row = await until(`the decision on ${orderId} is carried out`, async () => {
       const [found] = await decisions(world, orderId);

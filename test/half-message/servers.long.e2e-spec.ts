@@ -7,7 +7,7 @@ import { expectAuditClean, untilPassed } from '../fixtures/load.js';
 import { expectProblem } from '../fixtures/problem.js';
 import { Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { sql, type World } from '../fixtures/world.js';
+import { sql } from '../fixtures/world.js';
 import { messagesIn } from '../mutants/broker.js';
 import { sell, sold, verdicts } from './sales.js';
 

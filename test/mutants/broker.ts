@@ -6,12 +6,12 @@ export const TAKE_STOCK = 'dtx.inventory.take-stock.v1';
 export const ORDER_RECEIPTS = 'dtx.order.receipts.v1';
 
 interface QueueState {
-  /** Ready ones: what a consumer has and has not acked is not counted. */
+  /** Ready messages. Messages that a consumer has not acked are not counted. */
   readonly messages: number;
   readonly consumers: number;
 }
 
-/** What a queue holds now, from the queue itself (the management API is seconds late); null when there is none. */
+/** The state of a queue by AMQP, because the management API is seconds late. Null when the queue does not exist. */
 export function queueState(world: World, queue: string): Promise<QueueState | null> {
   return onBroker(world, async (channel) => {
     try {

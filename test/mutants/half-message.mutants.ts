@@ -1,71 +1,53 @@
+import { GUARDED } from './edit.js';
 import type { Mutant } from './mutant.js';
 
-const CHECK = 'half-message/check-back.js';
-const PREPARE = 'half-message/prepare.js';
-const VERDICT = 'first: { ...this.verdicts.committed(message), ifThere: () => new RuledBack(message.id) },';
 const DELIVERED = 'message of a committed sale is SENT';
-const GAVE_UP = 'a copy that gave up waits for a person';
+const GAVE_UP = 'an exhausted prepared message is parked';
+const NO_VERDICT = { guard: 'half-message.verdict', becomes: '' } as const;
+const INSERT_VERDICT = `const verdict = this.verdicts.committed(message);
+        await this.database.own.query(verdict.statement, verdict.values)`;
 
 export const checkIsARead: Mutant = {
   name: 'check-is-a-read',
-  does: 'the check reads the verdict, and takes none for ROLLED_BACK, instead of ruling it',
-  breaks: 'a local transaction that is still open then commits, and its message is lost should its process die',
+  does: 'the check takes a missing verdict for ROLLED_BACK instead of claiming it',
+  breaks: 'a local transaction that is still open then commits, and its message is lost if its process dies',
   foundBy: DELIVERED,
-  edits: [{ file: CHECK, find: '(await this.rule(prepared.message))', replace: `'ROLLED_BACK'` }],
+  edits: [{ guard: 'half-message.rule', becomes: `return 'ROLLED_BACK';` }],
 };
 
 export const verdictApart: Mutant = {
   name: 'verdict-apart',
   does: 'the verdict COMMITTED is committed in a transaction of its own, before the business',
-  breaks: 'a crash in between sends a message of what never was',
+  breaks: 'a crash in between sends the message of a sale that never was',
   foundBy: 'messages of a sale whose stock was never taken',
-  edits: [
-    { file: PREPARE, find: VERDICT, replace: '' },
-    {
-      file: PREPARE,
-      find: 'return await failpoint(failpoints.committed,',
-      replace: `const verdict = this.verdicts.committed(message);
-        await this.database.own.query(verdict.statement, verdict.values);
-        return await failpoint(failpoints.committed,`,
-    },
-  ],
+  edits: [NO_VERDICT, { guard: 'half-message.commit', becomes: `${INSERT_VERDICT}; ${GUARDED}` }],
 };
 
 export const lateIsLet: Mutant = {
   name: 'late-is-let',
-  does: 'a local transaction goes on though the check has ruled ROLLED_BACK before it began',
-  breaks: 'the stock is taken and nobody ever hears of it',
+  does: 'a local transaction goes on although the check has ruled ROLLED_BACK before it began',
+  breaks: 'the stock is taken and no message is ever sent',
   foundBy: 'stock taken by a sale that was ruled back',
-  edits: [
-    { file: PREPARE, find: VERDICT, replace: '' },
-    {
-      file: PREPARE,
-      find: 'return work(tx);',
-      replace: `const verdict = this.verdicts.committed(message);
-        await this.database.own.query(verdict.statement, verdict.values).catch(() => {});
-        return work(tx);`,
-    },
-  ],
+  edits: [NO_VERDICT, { guard: 'half-message.work', becomes: `${INSERT_VERDICT}.catch(() => {}); ${GUARDED}` }],
 };
 
 export const lastLevelDrops: Mutant = {
   name: 'last-level-drops',
-  does: 'a copy whose last check knows nothing is dropped, as RocketMQ discards after 15',
-  breaks: 'nobody learns that a transaction has been open for all that time',
+  does: 'a prepared message without a verdict at its last check is dropped, as RocketMQ discards after 15',
+  breaks: 'no alert tells that a transaction has been open for all that time',
   foundBy: GAVE_UP,
-  edits: [{ file: CHECK, find: 'this.parked.park(message, used)', replace: 'Promise.resolve()' }],
+  edits: [{ guard: 'half-message.park', becomes: `return; ${GUARDED}` }],
 };
 
 export const countsByXDeath: Mutant = {
   name: 'counts-by-x-death',
-  does: 'checks are counted by the broker’s x-death header instead of by the copy itself',
-  breaks: 'the header begins anew with each publish, so that the last level never comes',
+  does: 'checks are counted by the broker’s x-death header instead of by the prepared message itself',
+  breaks: 'the header begins anew with each publish, so the last check never comes',
   foundBy: GAVE_UP,
   edits: [
     {
-      file: CHECK,
-      find: 'const prepared = parsePrepared(content);',
-      replace: `const prepared = parsePrepared(content);
+      guard: 'half-message.copy',
+      becomes: `${GUARDED}
         if (prepared) prepared.checks = (delivery.message.properties.headers?.['x-death']?.[0]?.count ?? 1) - 1;`,
     },
   ],
@@ -73,28 +55,16 @@ export const countsByXDeath: Mutant = {
 
 export const noSweeper: Mutant = {
   name: 'no-sweeper',
-  does: 'nothing looks at committed verdicts that were never marked as sent',
-  breaks: 'a waiting queue that an operator deletes takes a committed message with it',
+  does: 'committed verdicts that were never marked as sent are not swept',
+  breaks: 'an operator who deletes a waiting queue deletes a committed message with it',
   foundBy: DELIVERED,
-  edits: [
-    {
-      file: 'half-message/sweeper.js',
-      find: 'this.database.onReady(() => this.loop.start());',
-      replace: '',
-    },
-  ],
+  edits: [{ guard: 'half-message.sweeper', becomes: '' }],
 };
 
 export const keyDeletedAfterAck: Mutant = {
   name: 'key-deleted-after-ack',
-  does: 'the key in Redis is deleted after the ack, as the seed allows',
-  breaks: 'a duplicate that comes after it is handled again',
+  does: 'the key in Redis is deleted after the ack',
+  breaks: 'a duplicate that is delivered later is handled again',
   foundBy: 'times that the handler ran',
-  edits: [
-    {
-      file: 'core/consumer/redis-dedup.js',
-      find: 'delivery.ack();',
-      replace: 'delivery.ack();\n        await this.claims.redis.del(key);',
-    },
-  ],
+  edits: [{ guard: 'redis.ack', becomes: `${GUARDED} await this.claims.redis.del(key);` }],
 };

@@ -58,7 +58,7 @@ async function diesInTransaction(stage: Stage): Promise<Claim> {
   await sell(victim, 'one').catch(() => {});
   await victim.untilExited();
   await shop.start(['inventory'], { options: times({ levelsMs }) });
-  await until('the copy has come to its verdict', async () =>
+  await until('the prepared message has its verdict', async () =>
     (await verdicts(world)).some(({ state }) => state !== 'COMMITTED'),
   );
   return async () => {
@@ -67,7 +67,7 @@ async function diesInTransaction(stage: Stage): Promise<Claim> {
   };
 }
 
-/** It checks its own copy while it has not got to its transaction. */
+/** The app checks its own prepared message before its local transaction has begun. */
 async function comesTooLate(stage: Stage): Promise<Claim> {
   const { world } = stage;
   const late = await inventory(stage, 'half-message.prepared=1*delay(6000)', { levelsMs: [500, 500] });
@@ -87,7 +87,7 @@ async function openForEver(stage: Stage): Promise<Claim> {
   void sell(stuck, 'one').catch(() => {});
   return async () => {
     const parked = () => sql(world, 'inventory', `SELECT id FROM dtx_half_parked WHERE state = 'PARKED'`);
-    await until('a copy that gave up waits for a person', async () => (await parked()).length === 1, {
+    await until('an exhausted prepared message is parked', async () => (await parked()).length === 1, {
       withinMs: 8_000,
     });
     expect(await sql(world, 'inventory', 'SELECT id FROM dtx_alert WHERE closed_at IS NULL')).toHaveLength(1);
@@ -108,7 +108,7 @@ async function copyIsLost(stage: Stage): Promise<Claim> {
   };
 }
 
-/** A restock's hint that comes twice, the second time when all of the first is over, down to the end of its process. */
+/** A restock's hint that is delivered twice, the second time after the process that handled the first has ended. */
 async function duplicateByRedis({ shop, world }: Stage): Promise<Claim> {
   const failpoints = 'reliable-message.worked=delay(0);reliable-message.done=delay(0)';
   const queue = 'dtx.order.restock-hint.v1';
@@ -125,7 +125,7 @@ async function duplicateByRedis({ shop, world }: Stage): Promise<Claim> {
   await first.stop();
   const second = await handle();
   await until('the second is taken', async () => (await messagesIn(world, queue)) === 0);
-  await second.stop(); // what is in work ends first
+  await second.stop(); // ends the work in progress first
   await publisher.close();
   return async () => {
     const worked = [...first.hits(), ...second.hits()].filter((hit) => hit === 'reliable-message.worked');
@@ -135,7 +135,7 @@ async function duplicateByRedis({ shop, world }: Stage): Promise<Claim> {
 
 export const halfMessageScenarios: Scenario[] = [
   {
-    promise: 'a message whose local transaction was open at its check is delivered, though its process died then',
+    promise: 'a message whose local transaction was open at its check is delivered although its process died then',
     mutants: [checkIsARead],
     play: openDuringCheck,
   },
@@ -145,22 +145,22 @@ export const halfMessageScenarios: Scenario[] = [
     play: diesInTransaction,
   },
   {
-    promise: 'a local transaction that comes after its check has ruled does nothing',
+    promise: 'a local transaction that begins after its check has ruled changes nothing',
     mutants: [lateIsLet],
     play: comesTooLate,
   },
   {
-    promise: 'a transaction that is open at every check is told to a person',
+    promise: 'a transaction that is open at every check raises an alert',
     mutants: [lastLevelDrops, countsByXDeath],
     play: openForEver,
   },
   {
-    promise: 'a committed message is sent, though its process died and an operator deleted the waiting queue',
+    promise: 'a committed message is sent although its process died and an operator deleted the waiting queue',
     mutants: [noSweeper],
     play: copyIsLost,
   },
   {
-    promise: 'a message that comes again, known by Redis, is not handled again',
+    promise: 'a duplicate that Redis knows is not handled again',
     mutants: [keyDeletedAfterAck],
     play: duplicateByRedis,
   },

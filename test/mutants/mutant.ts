@@ -1,39 +1,26 @@
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROOT } from '../fixtures/app-process.js';
+import { type Edit, markersIn, mutate } from './edit.js';
 
-export interface Edit {
-  /** Path below `libs/dtx/dist`. */
-  readonly file: string;
-  readonly find: string;
-  readonly replace: string;
-}
-
-/** The library with one safety mechanism taken out, the way somebody might have written it. */
+/** The library with one safety mechanism taken out: a mistake that an implementation could have. */
 export interface Mutant {
   readonly name: string;
-  /** What it does instead. */
+  /** How it differs from the library. */
   readonly does: string;
-  /** What its user loses by it. */
+  /** The damage to its user. */
   readonly breaks: string;
-  /** Part of the failure by which it is found: one that fails in any other way has not been found. */
+  /** Part of the failure by which it is found. A mutant that fails in another way has not been found. */
   readonly foundBy: string;
   readonly edits: readonly Edit[];
-}
-
-/** @throws Error unless the text to find is there exactly once: an edit that has lost its place would prove nothing */
-export function mutate(text: string, { file, find, replace }: Edit): string {
-  const parts = text.split(find);
-  if (parts.length !== 2) throw new Error(`${file} has ${parts.length - 1} places, not one, that read: ${find}`);
-  return parts.join(replace);
 }
 
 const COPIES = join(ROOT, '.infra', 'test', 'mutants');
 
 /**
- * An unchanged copy of the build, which the controls run and the mutants are copied from: the edits are then the only
- * difference between the two, even if somebody builds meanwhile. Returns its root; spec files that run side by side have
- * one each.
+ * An unchanged copy of the build. The controls run it and the mutants are copied from it, so the edits are the only
+ * difference between the two, even if the house is built meanwhile. Returns its root. Each spec file has its own copy,
+ * because spec files run side by side.
  */
 export function copyBuild(set: string): string {
   const asBuilt = join(COPIES, set, 'as-built');
@@ -42,15 +29,20 @@ export function copyBuild(set: string): string {
 }
 
 /**
- * Copies that copy and changes it. Returns the root: started from there, apps and shop load the changed library, since
- * its packages are found before those of the house; all other packages are the very same ones.
+ * Copies that copy and changes it. Returns the root. Apps and shop that are started from there load the changed library,
+ * because its packages are found before those of the house. All other packages are shared.
  */
 export function buildMutant(asBuilt: string, { name, edits }: Mutant): string {
   const root = join(asBuilt, '..', name);
   copyPackages(asBuilt, root);
+  const library = join(root, 'libs', 'dtx', 'dist');
+  const built = readdirSync(library, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.js'));
+  const read = (file: string) => readFileSync(join(library, file), 'utf8');
+  const files = markersIn(built.map((file) => [file, read(file)]));
   for (const edit of edits) {
-    const file = join(root, 'libs', 'dtx', 'dist', edit.file);
-    writeFileSync(file, mutate(readFileSync(file, 'utf8'), edit));
+    const file = files.get(edit.guard);
+    if (file === undefined) throw new Error(`the build has no marker of guard ${edit.guard}`);
+    writeFileSync(join(library, file), mutate(read(file), edit));
   }
   return root;
 }
@@ -63,7 +55,7 @@ function copyPackages(from: string, to: string): void {
   linkPackages(to);
 }
 
-/** Without source maps: they would show the unchanged source in the traces of changed code. */
+/** Without source maps: the traces of changed code would show the unchanged source. */
 function copyPackage(from: string, to: string): void {
   if (!existsSync(join(from, 'dist'))) return;
   const filter = (path: string) => !/\.(map|d\.ts|tsbuildinfo)$/.test(path);
@@ -73,7 +65,7 @@ function copyPackage(from: string, to: string): void {
   if (existsSync(own)) symlinkSync(own, join(to, 'node_modules'));
 }
 
-/** Node resolves a link to its target, so a package is loaded once, whether the copy or another package asks for it. */
+/** Node resolves a link to its target, so a package is loaded once, both for the copy and for other packages. */
 function linkPackages(root: string): void {
   const packages = join(root, 'node_modules');
   const ours = ['nest-dtx', '@nest-dtx'];

@@ -15,7 +15,7 @@ import type { Claim, Scenario, Stage } from './stage.js';
 const OPTIONS = { core: SHORT_TIMES.core, notify: NOTIFY_TIMES };
 const ENV = { DTX_NOTIFY_SECRET: NOTIFY_SECRET, DTX_NOTIFY_ALLOW: '127.0.0.0/8' };
 
-/** The payment app alone, which is the notification service; the test is the publisher and the target. */
+/** The payment app alone is the notification service. The test is the publisher and the target. */
 async function service({ shop, world, keep }: Stage, { env = {}, notify = {} } = {}) {
   const options = { ...OPTIONS, notify: { ...NOTIFY_TIMES, ...notify } };
   await shop.start(['payment'], { options, env: { ...ENV, ...env } });
@@ -31,7 +31,7 @@ async function toldTwice(stage: Stage): Promise<Claim> {
   await queue.tell(target.url('/one'), { id });
   await until('the duplicate is taken', async () => (await probe.waiting(NOTIFY_QUEUE)) === 0);
   await queue.tell(target.url('/behind'));
-  await until('what came later is told', () => target.calls.some(({ path }) => path === '/behind'));
+  await until('the later event is delivered', () => target.calls.some(({ path }) => path === '/behind'));
   return async () => {
     expect(calls(), 'calls of one event').toHaveLength(1);
   };
@@ -86,7 +86,7 @@ async function hanging(stage: Stage): Promise<Claim> {
   const url = target.behave('/hangs', () => {});
   const told: string[] = [];
   for (let n = 0; n < 20; n++) told.push(await queue.tell(url));
-  // A target that has never answered has one place. Where there are no lanes, all twenty want one by now.
+  // A target that has never answered has one place. Without lanes all twenty calls want a place by now.
   await until('a call hangs', () => target.calls.length > 0);
   await until('all are recorded', async () => (await Promise.all(told.map((one) => queue.row(one)))).every(Boolean));
   const id = await queue.tell(other.url('/quick'));
@@ -96,11 +96,11 @@ async function hanging(stage: Stage): Promise<Claim> {
 }
 
 export const notifyScenarios: Scenario[] = [
-  { promise: 'an event is told once, however often its message comes', mutants: [noEventId], play: toldTwice },
+  { promise: 'an event is delivered once although its message is a duplicate', mutants: [noEventId], play: toldTwice },
   { promise: 'a redirect is not followed', mutants: [redirectsFollowed], play: redirected },
-  { promise: 'a private address is not connected to', mutants: [checkedBeforehand], play: turning },
+  { promise: 'a private address is never connected to', mutants: [checkedBeforehand], play: turning },
   {
-    promise: 'a result whose teller dies before publishing is told',
+    promise: 'a result whose process dies before publishing is delivered',
     mutants: [ackBeforePublish],
     play: diesBeforePublishing,
   },

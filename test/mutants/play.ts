@@ -1,12 +1,12 @@
 /**
- * The proof that the tests can fail: the library with one mechanism taken out must be found by a scenario that the
- * library as built passes. A scenario's plays run side by side, since most of their time is waiting.
+ * The proof that the tests can fail: a scenario that the library as built passes must fail on the library with one
+ * mechanism taken out. The plays of a scenario run side by side, because most of their time is waiting.
  */
 import { beforeAll, describe, expect, test } from 'vitest';
 import { buildMutant, copyBuild } from './mutant.js';
 import { type Claim, type Scenario, Stage } from './stage.js';
 
-/** Plays every scenario on the build as it is, and on each of its mutants. `set` names the spec file's own copies and worlds. */
+/** Plays every scenario on the unchanged build and on each of its mutants. `set` names the spec file's copies and worlds. */
 export function playAll(set: string, scenarios: readonly Scenario[]): void {
   let asBuilt: string;
 
@@ -16,20 +16,20 @@ export function playAll(set: string, scenarios: readonly Scenario[]): void {
 
   for (const scenario of scenarios) {
     describe(scenario.promise, () => {
-      test.concurrent('holds in the build as it is', () =>
+      test.concurrent('the unchanged build keeps this promise', () =>
         play(scenario, { name: `${set}_0`, root: asBuilt }, (claim) => claim()));
 
       for (const [index, mutant] of scenario.mutants.entries()) {
-        test.concurrent(`mutant ${mutant.name}: ${mutant.does}; ${mutant.breaks}`, () =>
+        test.concurrent(`the mutant ${mutant.name} breaks it: ${mutant.does}, so ${mutant.breaks}`, () =>
           play(scenario, { name: `${set}_${index + 1}`, root: buildMutant(asBuilt, mutant) }, async (claim) => {
-            await expect(claim(), 'the mutant lives: nothing has noticed').rejects.toThrow(mutant.foundBy);
+            await expect(claim(), 'the mutant lives: the claim holds').rejects.toThrow(mutant.foundBy);
           }));
       }
     });
   }
 }
 
-/** The claim is looked at while the apps run: what it waits for may still have to happen. */
+/** The claim is checked while the apps run, because it may wait for an effect. */
 async function play(
   scenario: Scenario,
   { name, root }: { name: string; root: string },

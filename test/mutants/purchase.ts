@@ -5,8 +5,8 @@ import { until } from '../fixtures/until.js';
 import { sql, type World } from '../fixtures/world.js';
 
 /**
- * No resend within the test: what arrives was not lost in the first place. Plays wait for the lease to end, but on a busy
- * machine it does not end before a message is marked: then the scan would be seen at work where nothing is amiss.
+ * No resend within the test, so a message that arrives was not lost. Plays wait for the lease to end. It is long enough
+ * that a busy machine marks each message before that: otherwise the scan would send healthy messages again.
  */
 export const NO_RESEND = {
   core: { ...SHORT_TIMES.core, leaseMs: 8_000 },
@@ -20,7 +20,7 @@ export interface MessageRow {
   readonly state: string;
 }
 
-/** Asks one instance for a purchase; the key finds it should the answer be lost. */
+/** Asks one instance for a purchase. The key finds it if the answer is lost. */
 export async function place(instance: AppProcess, key: string): Promise<Answer> {
   return call(`${instance.url}/orders`, {
     method: 'POST',

@@ -9,7 +9,7 @@ import { ackBeforeCommit, inboxRowApart, noInbox, receiptBeforeCommit } from './
 import { NO_RESEND, placed, timesTaken, untilMessage } from './purchase.js';
 import type { Claim, Scenario, Stage } from './stage.js';
 
-/** The test is the sender here, so that it decides when the second copy comes. */
+/** The test is the sender here, so it decides when the second copy is delivered. */
 async function duplicateDelivery({ shop, world }: Stage): Promise<Claim> {
   await shop.start(['inventory'], { options: SHORT_TIMES });
   await shop.stock('book', 10);
@@ -47,7 +47,7 @@ async function receiverDies(stage: Stage): Promise<Claim> {
   const { orderId, victim } = await stoppedInTransaction(stage, 'crash', NO_RESEND);
   await victim.untilExited();
   await untilMessage(world, orderId, 'SENT');
-  // The queue forgets a consumer and takes back what it had in one step.
+  // The queue forgets a consumer and requeues its deliveries in one step.
   await until('the broker has noticed', async () => (await queueState(world, TAKE_STOCK))!.consumers === 0);
   return async () => {
     expect(await messagesIn(world, TAKE_STOCK), 'messages back in the queue').toBe(1);
@@ -72,12 +72,12 @@ async function queueIsLost(stage: Stage): Promise<Claim> {
 export const receiverScenarios: Scenario[] = [
   { promise: 'a message delivered twice has one effect', mutants: [noInbox], play: duplicateDelivery },
   {
-    promise: 'a message whose receiver dies inside its transaction is delivered again and handled, without a resend',
+    promise: 'a message whose receiver dies inside its transaction is redelivered and handled without a resend',
     mutants: [inboxRowApart, ackBeforeCommit],
     play: receiverDies,
   },
   {
-    promise: 'a message that was not handled is resent, though its queue was deleted with it',
+    promise: 'a message that was not handled is resent although its queue was deleted with it',
     mutants: [receiptBeforeCommit],
     play: queueIsLost,
   },

@@ -36,7 +36,7 @@ async function warmedUp({ shop, world }: Stage, more: { failpoints?: string; env
 async function nothingReachesTheBroker(stage: Stage): Promise<Claim> {
   const { world } = stage;
   const proxy = stage.keep(await TcpProxy.start(world.rabbitmq));
-  // A delay of nothing only leaves a line when the scan has taken the row up again.
+  // `delay(0)` only logs a hit, which tells that the scan has claimed the row again.
   const order = await warmedUp(stage, {
     failpoints: 'local-message.claimed=delay(0)',
     env: { DTX_RABBITMQ_URL: proxy.url },
@@ -44,7 +44,7 @@ async function nothingReachesTheBroker(stage: Stage): Promise<Claim> {
   const claimedBefore = order.hits().length;
   proxy.blackHole('to-server');
   const orderId = await placed(order, 'second');
-  const state = await until('the message is given up for now, or taken as sent', async () => {
+  const state = await until('the message is claimed again or SENT', async () => {
     const [row] = await messageRows(world, orderId);
     return (row!.state !== 'PENDING' || order.hits().length > claimedBefore) && row!.state;
   });
@@ -66,8 +66,8 @@ async function queueWasDeleted(stage: Stage): Promise<Claim> {
 }
 
 /**
- * Two transactions that commit in the other order than they made their ids. No fast path: the early one dies before
- * it, the late one fails on it, so that both are left to the scan of the instance that lives.
+ * Two transactions that commit in the reverse order of their ids. Neither uses the fast path: the early one dies before
+ * it and the late one fails in it. Both rows are left to the scan of the living instance.
  */
 async function commitsOutOfOrder({ shop, world }: Stage): Promise<Claim> {
   const start = (failpoints: string) => shop.start(['order'], { options: NO_RESEND, failpoints });
@@ -96,12 +96,12 @@ function untilInQueue(world: Stage['world'], count: number): Promise<unknown> {
 
 export const senderScenarios: Scenario[] = [
   {
-    promise: 'a message of a committed order is sent, though its process died right after the commit',
+    promise: 'a message of a committed order is sent although its process died right after the commit',
     mutants: [noRow],
     play: diesAfterCommit,
   },
   {
-    promise: 'a message that the broker has not confirmed is not SENT, and is sent when the network is well again',
+    promise: 'a message without a publisher confirm is not SENT, and is sent after the network has healed',
     mutants: [noConfirm],
     play: nothingReachesTheBroker,
   },
@@ -111,9 +111,9 @@ export const senderScenarios: Scenario[] = [
     play: queueWasDeleted,
   },
   {
-    promise: 'a row that is committed after one with a larger id was sent is sent as well',
+    promise: 'a row is sent even if it is committed after a row with a larger id was sent',
     mutants: [byId],
     play: commitsOutOfOrder,
   },
-  { promise: 'a claim that was lost settles nothing', mutants: [noFence], play: twoClaims },
+  { promise: 'a process that has lost its claim cannot settle the row', mutants: [noFence], play: twoClaims },
 ];

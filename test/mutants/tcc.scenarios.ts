@@ -31,7 +31,7 @@ import {
 const SEED = 4;
 const BOOK = { buyerId: 'alice', sku: 'book', quantity: 1 };
 
-/** The same arrivals for everybody; those of one wave race, so a mutant is found by the first that shows it. */
+/** All mutants get the same arrivals. The calls of a wave race, so the first wave that shows a mutant finds it. */
 async function anyOrder({ world, root, keep }: Stage): Promise<Claim> {
   await sql(world, 'payment', EFFECTS);
   const library = libraryOf(root);
@@ -39,7 +39,7 @@ async function anyOrder({ world, root, keep }: Stage): Promise<Claim> {
   keep(app);
   return async () => {
     for (const given of fc.sample(arrivals, { numRuns: 150, seed: SEED })) {
-      expect(await play(app, given), 'what calls that arrive in any order came to').toBeNull();
+      expect(await play(app, given), 'calls that arrive in any order differ from the model').toBeNull();
     }
   };
 }
@@ -56,7 +56,7 @@ async function bothVersions({ world, root, keep }: Stage): Promise<Claim> {
       const played = play(app, { ...given, isMixed: true }, (branch, about) => {
         return caller.calls.call(branch, { ...about, incarnation: 'a1' }, 20_000);
       });
-      expect(await played, 'what calls that arrive in any order came to').toBeNull();
+      expect(await played, 'calls that arrive in any order differ from the model').toBeNull();
     }
   };
 }
@@ -83,7 +83,7 @@ async function oneGid({ world, root, keep }: Stage): Promise<Claim> {
   };
 }
 
-/** A call that comes while the branches are tried. */
+/** A call that is made while the branches are tried. */
 async function lateCall({ world, root, keep }: Stage): Promise<Claim> {
   const library = libraryOf(root);
   const name = (of: string) =>
@@ -93,7 +93,7 @@ async function lateCall({ world, root, keep }: Stage): Promise<Claim> {
   const joins = () => {
     try {
       late!.call(goods, {});
-    } catch {} // whoever is refused may not care
+    } catch {} // a caller may ignore the refusal
   };
   const providers = [participantOf(library, money, { try: joins }), participantOf(library, goods, {})];
   const app = keep(await LittleApp.start({ world, library, providers }));
@@ -111,7 +111,7 @@ async function deadlineRace({ world, root, keep }: Stage): Promise<Claim> {
   return async () => {
     const { told, wouldConfirm } = await race.run(20);
     expect(wouldConfirm, 'callers with something to confirm').toBeGreaterThan(10);
-    expect(await contradictions(world, told), 'what callers were told against what happened').toEqual([]);
+    expect(await contradictions(world, told), 'answers to callers against outcomes').toEqual([]);
   };
 }
 
@@ -154,12 +154,12 @@ async function slowClock({ shop }: Stage): Promise<Claim> {
 
 export const tccScenarios: Scenario[] = [
   {
-    promise: 'calls of a branch may arrive in any order, as often as they like: each has its effect once, or none',
+    promise: 'calls of a branch arrive in any order and any number, and each has its effect once or not at all',
     mutants: [barrierOff, barrierApart, checkThenInsert, cancelUnrecorded, confirmUntried, lateTryPasses],
     play: anyOrder,
   },
   {
-    promise: 'two versions of a participant take the calls of one transaction as one',
+    promise: 'two versions of a participant share the calls of one transaction',
     mutants: [placeOff],
     play: bothVersions,
   },
@@ -167,9 +167,9 @@ export const tccScenarios: Scenario[] = [
   { promise: 'a transaction is closed before it begins', mutants: [neverClosed], play: lateCall },
   { promise: 'the deadline and the decision exclude one another', mutants: [casOff], play: deadlineRace },
   {
-    promise: 'what was reserved before a crash is given back, whoever was asked to reserve it',
+    promise: 'a reservation made before a crash is given back by every participant',
     mutants: [branchesLate],
     play: diesBeforeItsDecision,
   },
-  { promise: 'an app whose clock is wrong decides as any other', mutants: [appClock], play: slowClock },
+  { promise: 'an app whose clock is wrong still confirms in time', mutants: [appClock], play: slowClock },
 ];

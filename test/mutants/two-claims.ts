@@ -14,8 +14,8 @@ type Modules = typeof import('../../libs/dtx/src/core/database/migrate.js') &
   typeof import('../../libs/dtx/src/local-message/outbox-table.js');
 
 /**
- * The build's own modules: a fence shows itself from outside only by luck, so it is driven directly, against the real
- * database. Node loads them, as it does for the apps; vitest would look for their sources.
+ * The build's own modules. From outside, a fence shows itself only by luck, so it is driven directly, against the real
+ * database. Node loads the modules, as it does for the apps, because vitest would load their sources.
  */
 function modulesOf(root: string): Modules {
   const files = [
@@ -37,7 +37,7 @@ async function oneDueRow(source: DataSource): Promise<void> {
   );
 }
 
-/** One claims a row and is slow; its lease ends and another claims it; then the first comes back to settle. */
+/** One claimant is slow. Its lease expires and another one claims the row. Then the slow one settles it. */
 export async function twoClaims(stage: Stage): Promise<Claim> {
   const { migrate, poolBeside, claimDue, reschedule, park, OUTBOX, outboxMigrations } = modulesOf(stage.root);
   const source = await new DataSource({ type: 'mysql', url: stage.world.databases.order }).initialize();
@@ -46,7 +46,7 @@ export async function twoClaims(stage: Stage): Promise<Claim> {
   await migrate(source, 'dtx-local-message', outboxMigrations);
   await oneDueRow(source);
   const [slow] = await claimDue(pool, OUTBOX, { limit: 10, leaseMs: 20 });
-  const [holder] = await until('the lease has run out', async () => {
+  const [holder] = await until('the lease has expired', async () => {
     const rows = await claimDue(pool, OUTBOX, { limit: 10, leaseMs: 600_000 });
     return rows.length > 0 && rows;
   });

@@ -1,44 +1,35 @@
 import type { Mutant } from './mutant.js';
 
-export const PREPARED = 'where the branches that nobody may end are prepared';
-const LOG = 'xa/log.js';
-const ORPHANS = 'xa/orphans.js';
-const TAIL = 'xa/tail.js';
-const RECOVERY = 'xa/recovery.js';
-const SETTLE = 'xa/in-doubt-branch.js';
+export const PREPARED = 'databases where the undecidable branches are prepared';
 
 export const sentinelOff: Mutant = {
   name: 'sentinel-off',
-  does: 'a log without its sentinel is believed',
-  breaks: 'once the log is emptied, what was decided is rolled back, and its order stands without money and stock',
+  does: 'a log without its sentinel is trusted',
+  breaks:
+    'after the log is emptied, decided transactions are rolled back and their orders stand without money and stock',
   foundBy: PREPARED,
-  edits: [{ file: LOG, find: 'const isWhole = Number(row.sentinels) === 1;', replace: 'const isWhole = true;' }],
+  edits: [{ guard: 'xa.sentinel', becomes: 'const isWhole = true;' }],
 };
 
 export const evidenceOff: Mutant = {
   name: 'evidence-off',
-  does: 'the log is compared with no committed branch, and no other branch of an orphan is looked for',
-  breaks: 'once the log has lost its end, one half of a purchase is rolled back while the other is committed',
+  does: 'the log is compared with no committed branch, and no other branch of an orphan is searched for',
+  breaks: 'after the log has lost its end, one half of a purchase is rolled back while the other is committed',
   foundBy: PREPARED,
   edits: [
-    { file: TAIL, find: 'await this.compare(resource, state)', replace: 'await Promise.resolve()' },
-    { file: ORPHANS, find: 'committed.has(gtrid) && !decided.has(id)', replace: 'false' },
-    { file: ORPHANS, find: 'certain.filter(({ gtrid }) => !committed.has(gtrid));', replace: 'certain;' },
+    { guard: 'xa.compare', becomes: '' },
+    { guard: 'xa.half', becomes: 'const half = [];' },
+    { guard: 'xa.whole', becomes: 'const whole = certain;' },
   ],
 };
 
 export const traceOff: Mutant = {
   name: 'trace-off',
-  does: 'whatever a server lists under the id of the log is ended',
-  breaks: 'a copy of the databases on the same servers rolls back what the original has decided to commit',
+  does: 'every branch that a server lists under the id of the log is ended',
+  breaks: 'a copy of the databases on the same servers rolls back transactions that the original decided to commit',
   foundBy: PREPARED,
   edits: [
-    { file: RECOVERY, find: `traces[index] === 'held'`, replace: 'true' },
-    {
-      file: SETTLE,
-      find: `if (before === 'held')
-            await refusalOf`,
-      replace: 'await refusalOf',
-    },
+    { guard: 'xa.here', becomes: 'return prepared;' },
+    { guard: 'xa.roll-back-trace', condition: 'true' },
   ],
 };

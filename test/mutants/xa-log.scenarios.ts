@@ -17,7 +17,7 @@ async function openedWorld({ world, root, keep }: Stage): Promise<(of?: World) =
   return start;
 }
 
-/** Prepared in both databases a minute ago; its process is dead. */
+/** A transaction that was prepared in both databases a minute ago, and whose process is dead. */
 async function inBoth(world: World): Promise<{ id: string; gtrid: string }> {
   const begun = await begin(world);
   for (const app of ['payment', 'inventory'] as const)
@@ -25,7 +25,7 @@ async function inBoth(world: World): Promise<{ id: string; gtrid: string }> {
   return begun;
 }
 
-/** Looks were taken since: an orphan is ended that may be, as it began after whatever was found wrong with the log. */
+/** Waits until scans have run: an orphan that began after the fault of the log was found is ended. */
 async function looksAreTaken(world: World): Promise<void> {
   const tries: string[] = [];
   const isOneEnded = async () => {
@@ -84,12 +84,12 @@ export const xaLogScenarios: Scenario[] = [
     play: emptiedLog,
   },
   {
-    promise: 'what has a committed sibling is never rolled back, whatever the log says',
+    promise: 'a branch with a committed sibling is never rolled back, even if the log has no decision',
     mutants: [evidenceOff],
     play: shortenedLog,
   },
   {
-    promise: 'a copy of the databases ends nothing of the original',
+    promise: 'a copy of the databases ends no branch of the original',
     mutants: [traceOff],
     play: copiedLog,
   },

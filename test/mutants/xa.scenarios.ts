@@ -18,12 +18,12 @@ import {
 } from './xa.mutants.js';
 
 const BOOK = { buyerId: 'alice', sku: 'book', quantity: 1 };
-/** Plays have one call to reach their point: it has time on a busy machine, too. Orphans carry a short time of their own. */
+/** A play has one call to reach its point, so it gets enough time on a busy machine. Orphans carry a short time of their own. */
 const xa = { ...SHORT_TIMES.xa, timeoutMs: 10_000, attemptsMax: 40 };
 const options = { ...SHORT_TIMES, xa };
 
 async function openedShop({ shop, world, keep }: Stage, failpoints?: string): Promise<AppProcess> {
-  // What a mutant leaves prepared would be found open by the audits of all other worlds on these servers.
+  // The audits of all other worlds on these servers would find the branches that a mutant leaves prepared.
   keep({ close: () => endAll(world) });
   const [[order]] = await Promise.all([
     shop.start(['order'], { options, ...(failpoints ? { failpoints } : {}) }),
@@ -52,7 +52,7 @@ async function decidedIsCarriedOut(stage: Stage): Promise<Claim> {
     const taken = await sql<{ order_id: string }>(world, 'inventory', 'SELECT order_id FROM stock_take');
     expect(
       { paid: paid.map(({ order_id }) => order_id), taken: taken.map(({ order_id }) => order_id) },
-      'what a purchase that was decided has come to in the three databases',
+      'effects of a decided purchase in the three databases',
     ).toEqual({ paid: ids, taken: ids });
     expect(ids).toHaveLength(1);
   };
@@ -81,13 +81,13 @@ async function lateBranch(stage: Stage): Promise<Claim> {
   const { id, gtrid } = await orphan(world);
   await until('the orphan is rolled back', async () =>
     (await decisions(world)).some((row) => row.id === id && row.state === 'DONE'),
-  ).catch(() => {}); // its mutant cannot prove the rollback, and tries on
+  ).catch(() => {}); // its mutant cannot prove the rollback, and retries
   return async () => {
     const late = prepare(world, 'inventory', { gtrid, formatId: FORMAT_ID }).then(
       () => 'prepared',
       (error) => error.code,
     );
-    expect(await late, 'a branch that comes after its rollback').toBe('ER_DUP_ENTRY');
+    expect(await late, 'a branch that is prepared after its rollback').toBe('ER_DUP_ENTRY');
   };
 }
 
@@ -102,7 +102,7 @@ async function orphanIsEnded(stage: Stage): Promise<Claim> {
   };
   await until('nothing is prepared', look, { withinMs: 10_000 }).catch(() => {});
   return async () => {
-    expect(left, 'branches that nobody will ever end').toEqual([]);
+    expect(left, 'branches that no instance will ever end').toEqual([]);
   };
 }
 
@@ -132,32 +132,30 @@ async function swallowsAnError({ world, root, keep }: Stage): Promise<Claim> {
   });
   await run.catch(() => {});
   return async () =>
-    expect(await effectsOf(world, 'half'), 'what a transaction in which one statement has failed left behind').toEqual(
-      [],
-    );
+    expect(await effectsOf(world, 'half'), 'effects of a transaction in which one statement has failed').toEqual([]);
 }
 
 export const xaScenarios: Scenario[] = [
   {
-    promise: 'what was decided is done in every database, after any crash',
+    promise: 'a decision is carried out in every database after a crash',
     mutants: [logOff, decidedEarly],
     play: decidedIsCarriedOut,
   },
   {
-    promise: 'a decided branch that has gone the other way is told of, and never counts as done',
+    promise: 'a branch that was resolved heuristically against the decision raises an alert and never counts as done',
     mutants: [notaIsDone],
     play: rolledBackByHand,
   },
-  { promise: 'what was rolled back cannot come back', mutants: [claimOff], play: lateBranch },
+  { promise: 'a branch that was rolled back cannot be prepared later', mutants: [claimOff], play: lateBranch },
   {
-    promise: 'what a dead process has prepared is rolled back',
+    promise: 'a branch that a dead process has prepared is rolled back',
     mutants: [scanOff, claimAndScanOff],
     play: orphanIsEnded,
   },
   {
-    promise: 'a connection on which something is left open is never used again',
+    promise: 'a connection with an open branch is never used again',
     mutants: [pooledConnection],
     play: afterARollback,
   },
-  { promise: 'one statement that has failed rolls all back', mutants: [swallowed], play: swallowsAnError },
+  { promise: 'one failed statement rolls the whole transaction back', mutants: [swallowed], play: swallowsAnError },
 ];

@@ -13,7 +13,7 @@ import {
 import { expectProblem } from '../fixtures/problem.js';
 import { APPS, call, Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { type AppName, sql, type World } from '../fixtures/world.js';
+import { type AppName, sql } from '../fixtures/world.js';
 
 /** Servers of their own, since all other tests need theirs up; the apps run with production times. */
 const SET = 'outage';

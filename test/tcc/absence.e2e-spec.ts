@@ -28,7 +28,7 @@ async function start(options: Partial<LittleOptions> = {}): Promise<LittleApp> {
   return app;
 }
 
-/** Nobody answers the Try, so it is cancelled; and nobody is there to cancel either. */
+/** No participant answers the Try, so the transaction is cancelled. No participant takes the Cancel either. */
 async function leaveOpen(gid: string, tcc: LittleOptions['participates']): Promise<LittleApp> {
   const app = await start({ participates: { ...TIMES, ...tcc, backoff: BACKOFF } });
   const outcome = await app.tcc.run({ gid }, (calls) => void calls.call(contract, {}));
@@ -50,7 +50,7 @@ const untilIs = (gid: string, state: string) =>
 const alertsOn = (gid: string) => sql(world, 'payment', 'SELECT id FROM dtx_alert WHERE subject_id = ?', [gid]);
 const participant = () => participantOf(library, contract, { withoutTry: true });
 
-test('a participant that is away for a while costs no attempt, and what waits for it is carried out when it is back', async () => {
+test('a participant that is unavailable for a while costs no attempt, and its branches are carried out after its return', async () => {
   await leaveOpen('short', { absentMs: 60_000, attemptsMax: 2 });
   const calls = async () =>
     (
@@ -61,10 +61,10 @@ test('a participant that is away for a while costs no attempt, and what waits fo
         ['short'],
       )
     ).length;
-  // It was claimed anew so often that counted attempts would have been used up.
+  // It was claimed again so often that counted attempts would be exhausted.
   for (let rounds = 0; rounds < 3; rounds++) {
     await until('it is claimed', async () => (await calls()) === 1);
-    await until('its lease runs out', async () => (await calls()) === 0);
+    await until('its lease expires', async () => (await calls()) === 0);
   }
   expect(await rowOf('short')).toMatchObject({ state: 'CANCELLING', attempts: 0 });
   await start({ providers: [participant()] });
@@ -72,7 +72,7 @@ test('a participant that is away for a while costs no attempt, and what waits fo
   expect(await alertsOn('short')).toEqual([]);
 });
 
-test('one that nobody serves any more is told of, once; when it is there again a person’s retry finishes it', async () => {
+test('a participant that no instance serves any more raises one alert, and a retry by hand finishes the transaction after its return', async () => {
   const app = await leaveOpen('long', { absentMs: 400, attemptsMax: 3 });
   await untilIs('long', 'PARKED');
   expect(await rowOf('long')).toMatchObject({
@@ -91,7 +91,7 @@ test('one that nobody serves any more is told of, once; when it is there again a
   await untilIs('long', 'CANCELLED');
 });
 
-test('dates that come as text (dateStrings) are read: a decision is told, and carried out in a second round', async () => {
+test('a DataSource with dateStrings is read: the decision is answered and carried out in a second round', async () => {
   let isBroken = true;
   const confirm = () => {
     if (isBroken) throw new Error('not this time');

@@ -1,6 +1,6 @@
 /**
- * The barrier as a model, and calls that arrive in any order, as often as they like, several at once. What the real one
- * answers must be what the model answers in some order of those that came at once, and the effects must be the model's.
+ * The barrier as a model, and calls that arrive in any order and any number, several at once. The real barrier must answer
+ * like the model for some order of the simultaneous calls, and the effects must be the model's.
  */
 import { randomUUID } from 'node:crypto';
 import type { Type } from '@nestjs/common';
@@ -13,13 +13,13 @@ import { type Library, type LittleApp, participantOf } from './little-app.js';
 type Phase = 'try' | 'confirm' | 'cancel';
 type Answer = 'ok' | 'refused' | 'illegal';
 
-/** Calls in waves: those of one wave are made at once, the next when all have been answered. */
+/** Calls in waves. The calls of one wave are simultaneous, and the next wave starts when all have been answered. */
 export interface Arrivals {
   readonly waves: Phase[][];
   /** The participant says no to its Try. */
   readonly isPoor: boolean;
   readonly withoutTry: boolean;
-  /** Instances of two versions take turns: either answer will do for a Try that changes nothing any more. */
+  /** Instances of two versions take turns, so a Try that changes nothing any more may get either answer. */
   readonly isMixed?: boolean;
 }
 
@@ -39,7 +39,7 @@ interface Model {
   readonly effects: string;
 }
 
-/** One call after the other, as the table of the hazards says. */
+/** One call after the other, by the table of the hazards. */
 function step(
   model: Model,
   phase: Phase,
@@ -62,7 +62,7 @@ function step(
   return [{ ...after, effects: isCalled ? `${effects} cancel` : effects }, 'ok'];
 }
 
-/** Every model that some order of the wave could have led to with these very answers. */
+/** Every model that some order of the wave reaches with these answers. */
 function explain(
   models: readonly Model[],
   wave: readonly Phase[],
@@ -92,7 +92,7 @@ function explain(
 
 const args = z.object({ isPoor: z.boolean() });
 
-/** Writes an effect down, in the transaction of whoever had it. */
+/** Writes an effect down in the transaction of the participant that had it. */
 export const write = (tx: EntityManager, gid: string, phase: string): Promise<unknown> =>
   tx.query('INSERT INTO effect (gid, phase) VALUES (?, ?)', [gid, phase]);
 
@@ -124,7 +124,7 @@ export const EFFECTS =
 /** Makes one call of the transaction that is played. */
 export type Caller = (branch: Branch, about: { gid: string; phase: Phase }) => Promise<{ verdict: string }>;
 
-/** Makes the calls, from `app` itself unless told otherwise, and says what is wrong, or null. */
+/** Makes the calls, by default from `app` itself. Returns the first contradiction, or null. */
 export async function play(
   app: LittleApp,
   given: Arrivals,

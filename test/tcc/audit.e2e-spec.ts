@@ -35,7 +35,7 @@ test('the audit pairs the rows of two transactions of one gid by their names', a
   expect(await violations()).toEqual([]);
 });
 
-test('the audit finds what one of two transactions of a gid lacks', async () => {
+test('the audit finds a missing row of one of two transactions of a gid', async () => {
   const of = `gid = '${GID}' AND phase = 'second' AND initiator = 'order'`;
   await sql(world, 'inventory', 'CREATE TABLE kept AS SELECT * FROM dtx_tcc_barrier WHERE initiator = ?', ['order']);
   await sql(world, 'inventory', `DELETE FROM dtx_tcc_barrier WHERE ${of}`);

@@ -21,7 +21,7 @@ beforeAll(async () => {
 });
 afterAll(() => app?.close());
 
-test(`the barrier bears every order of arrival, with duplicates and several at once (${RUNS} generated)`, async () => {
+test(`the barrier accepts every order of arrival, with duplicates and simultaneous calls (${RUNS} generated)`, async () => {
   await fc.assert(
     fc.asyncProperty(arrivals, async (given) => {
       expect(await play(app, given)).toBeNull();

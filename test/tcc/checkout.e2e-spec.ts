@@ -26,8 +26,8 @@ function checkOut(body: object, key?: string, url = shop.of('payment').url): Pro
   return call(`${url}/checkouts`, { method: 'POST', headers, body: JSON.stringify(body) });
 }
 
-describe('a checkout', () => {
-  test('is 201 CONFIRMED at once; order, money and goods say the same', async () => {
+describe('POST /checkouts', () => {
+  test('a checkout is answered with 201 CONFIRMED, and order, money and goods agree', async () => {
     const answer = await checkOut({ ...BOOK, quantity: 2 });
     expect(answer.status).toBe(201);
     expect(answer.body).toMatchObject({ scheme: 'tcc', status: 'CONFIRMED', amount: 3_998, buyerId: 'alice' });
@@ -46,9 +46,9 @@ describe('a checkout', () => {
   test.each([
     ['alice', 3, 'OUT_OF_STOCK'],
     ['bob', 1, 'INSUFFICIENT_FUNDS'],
-    ['nobody', 1, 'UNKNOWN_BUYER'],
+    ['stranger', 1, 'UNKNOWN_BUYER'],
   ])(
-    'by %s of %i mugs is 409 %s; nothing moves, and the order is CANCELLED for it',
+    'a checkout by %s of %i mugs is answered with 409 %s, and the order is CANCELLED without effects',
     async (buyerId, quantity, reason) => {
       const before = await shop.get('inventory', '/stock/mug');
       const answer = await checkOut({ buyerId, sku: 'mug', quantity });
@@ -62,7 +62,7 @@ describe('a checkout', () => {
     },
   );
 
-  test('that nobody has made is 404, and a body that is wrong is 400', async () => {
+  test('an unknown checkout is answered with 404, and an invalid body with 400', async () => {
     expectProblem(await shop.get('payment', '/checkouts/01976d2e-8c1b-7d3a-9f00-5a1c2b3d4e5f'), 404);
     expectProblem(await shop.get('payment', '/checkouts/none'), 404);
     expectProblem(await checkOut({ ...BOOK, quantity: 0 }), 400, 'quantity');
@@ -70,7 +70,7 @@ describe('a checkout', () => {
 });
 
 describe('with an Idempotency-Key', () => {
-  test('a replay repeats status and body, at the other instance too, whether it went well or not', async () => {
+  test('a replay repeats status and body of a success and of a refusal, at the other instance too', async () => {
     const other = shop.instances.filter(({ app }) => app === 'payment').at(-1)!;
     for (const [key, wanted, status] of [
       ['good', BOOK, 201],
@@ -86,7 +86,7 @@ describe('with an Idempotency-Key', () => {
     }
   });
 
-  test('twenty calls at once are one purchase: each is told its outcome, or that the first still runs', async () => {
+  test('twenty simultaneous calls are one purchase: each is answered with its outcome or with 409 while the first runs', async () => {
     const answers = await Promise.all(Array.from({ length: 20 }, () => checkOut(BOOK, 'twenty')));
     const running = answers.filter(({ body }) => body.type === 'urn:nest-dtx:idempotency-key-busy');
     expect(running.map(({ status, body }) => [status, body.orderId])).toEqual(running.map(() => [409, undefined]));
@@ -95,7 +95,7 @@ describe('with an Idempotency-Key', () => {
     expect((await checkOut(BOOK, 'twenty')).body).toEqual(told[0]!.body);
   });
 
-  test('while the first call runs, others are 409 of a type of their own; its caller who hung up asks again', async () => {
+  test('a call during the first one is answered with 409 of its own type, and a caller who hung up gets the outcome later', async () => {
     const failpoints = 'tcc.tried=1*delay(6000)';
     const options = { tcc: { timeoutMs: 30_000 } };
     const slow = await AppProcess.start('payment', { world, options, failpoints, label: 'slow' });
@@ -117,10 +117,10 @@ describe('with an Idempotency-Key', () => {
   });
 });
 
-test('without the broker it is 503 before anything is begun, and a replay is answered all the same', async () => {
+test('a checkout without a broker is answered with 503 before anything is begun, and a replay is still answered', async () => {
   const first = await checkOut(BOOK, 'before');
   const cut = await AppProcess.start('payment', {
-    world: { ...world, rabbitmq: 'amqp://nobody:nothing@127.0.0.1:1/none' },
+    world: { ...world, rabbitmq: 'amqp://unknown:unknown@127.0.0.1:1/none' },
     label: 'cut-off',
   });
   shop.instances.push(cut);
@@ -133,9 +133,9 @@ test('without the broker it is 503 before anything is begun, and a replay is ans
   expect((await checkOut(BOOK, 'before', cut.url)).body).toEqual(first.body);
 });
 
-test('/dtx shows what became of a transaction, and /docs the call', async () => {
+test('/dtx shows the steps of a transaction, and /docs describes the call', async () => {
   const { orderId } = (await checkOut(BOOK)).body;
-  const shown = await until('it is settled', async () => {
+  const shown = await until('the transaction is settled', async () => {
     const { body } = await shop.get('payment', `/dtx/transactions/${orderId}`);
     return body.state === 'CONFIRMED' && body;
   });
@@ -150,7 +150,7 @@ test('/dtx shows what became of a transaction, and /docs the call', async () => 
   expect(Object.keys(post.responses)).toEqual(expect.arrayContaining(['201', '202', '400', '409', '422', '503']));
 });
 
-test('all that leaves every invariant, and no error in a log', async () => {
+test('every invariant holds after these checkouts, and no log has an error', async () => {
   const report = await auditOf(world);
   expect(report.checks.flatMap((check) => check.violations)).toEqual([]);
   expect(report.ok).toBe(true);

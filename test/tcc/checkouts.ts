@@ -3,7 +3,7 @@ import { sql, type World } from '../fixtures/world.js';
 
 type Final = 'CONFIRMED' | 'CANCELLED';
 
-/** Callers who check out, and who look at their order once they have been told what became of it. */
+/** Callers who check out, and who read their order after they have got its outcome. */
 export class Checkouts extends Callers<Final> {
   constructor(
     options: CallersOptions,
@@ -21,18 +21,18 @@ export class Checkouts extends Callers<Final> {
     return reply.status === 202 || super.isFair(reply);
   }
 
-  /** The order app never says otherwise. */
+  /** The order app never contradicts the answer. */
   protected override async remember(key: string, orderId: string, status: Final): Promise<void> {
     await super.remember(key, orderId, status);
     const read = await this.fetch(this.orders(), `/orders/${orderId}`, {});
     if (read?.status !== 200) return;
     const allowed = status === 'CONFIRMED' ? ['CONFIRMED', 'PENDING'] : ['CANCELLED'];
     if (!allowed.includes(String(read.json.status)))
-      this.wrong.push(`${key} was told ${status}, its order was ${read.json.status} after that`);
+      this.wrong.push(`${key} was answered ${status}, its order was ${read.json.status} after that`);
   }
 }
 
-/** Every outcome that was told and is not the one on disk, at the initiator and in the order app. */
+/** Every answered outcome that differs from the one on disk, at the initiator or in the order app. */
 export async function lies(world: World, { told }: Checkouts): Promise<string[]> {
   const transactions = await sql<{ id: string; status: string }>(
     world,
@@ -43,6 +43,6 @@ export async function lies(world: World, { told }: Checkouts): Promise<string[]>
   const known = [transactions, orders].map((rows) => new Map(rows.map(({ id, status }) => [id, status])));
   return [...told].flatMap(([key, { orderId, status }]) => {
     const onDisk = known.map((one) => one.get(orderId) ?? 'missing');
-    return onDisk.every((one) => one === status) ? [] : [`${key}: told ${status}, on disk ${onDisk.join(' and ')}`];
+    return onDisk.every((one) => one === status) ? [] : [`${key}: answered ${status}, on disk ${onDisk.join(' and ')}`];
   });
 }

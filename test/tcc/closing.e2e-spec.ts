@@ -27,7 +27,7 @@ beforeAll(async () => {
 
 afterEach(() => Promise.all(running.splice(0).map((app) => app.close())));
 
-/** Initiator and both participants in one app. Every method writes what it does. */
+/** Initiator and both participants in one app. Every method records its call. */
 async function start(differs: Methods = {}): Promise<LittleApp> {
   const recorded = (phase: 'try' | 'confirm' | 'cancel'): NonNullable<Methods['try']> => {
     return async (tx, args, branch) => {
@@ -42,7 +42,7 @@ async function start(differs: Methods = {}): Promise<LittleApp> {
   return app;
 }
 
-/** Rows of one transaction in every table that could have any. */
+/** The rows of one transaction in every table of TCC. */
 async function leftOf(gid: string): Promise<number[]> {
   const counts = ['dtx_tcc WHERE id', 'dtx_tcc_branch WHERE gid', 'dtx_tcc_barrier WHERE gid', 'effect WHERE gid'].map(
     (from) => sql<{ n: number }>(world, 'payment', `SELECT COUNT(*) AS n FROM ${from} = ?`, [gid]),
@@ -101,7 +101,7 @@ test('a participant gets the arguments as they were when the call was made', asy
   expect(seen).toEqual([{ amount: 1 }]);
 });
 
-test('a call that comes while the transaction is registered throws, and nothing is begun', async () => {
+test('a call during the registration of its transaction throws, and nothing is begun', async () => {
   const app = await start();
   let late: TccCalls | undefined;
   const within = async () => expect(() => late!.call(goods, { amount: 1 })).toThrow(/after define had returned/);
@@ -113,7 +113,7 @@ test('a call that comes while the transaction is registered throws, and nothing 
   expect(await leftOf('registering')).toEqual([0, 0, 0, 0]);
 });
 
-test('a call that comes while branches are tried throws, and the transaction is not confirmed without it', async () => {
+test('a call while branches are tried throws, and the transaction is not confirmed without it', async () => {
   let late: TccCalls | undefined;
   const app = await start({
     try: () => expect(() => late!.call(goods, { amount: 1 })).toThrow(/after define had returned/),
@@ -126,7 +126,7 @@ test('a call that comes while branches are tried throws, and the transaction is 
   expect(await effectsOf('trying')).toBe('try cancel');
 });
 
-test('a call that comes when the transaction is over throws, and changes nothing', async () => {
+test('a call after the end of its transaction throws and changes nothing', async () => {
   const app = await start();
   let late: TccCalls | undefined;
   const outcome = await app.tcc.run({ gid: 'over' }, (t) => {
@@ -139,7 +139,7 @@ test('a call that comes when the transaction is over throws, and changes nothing
   expect(await leftOf('over')).toEqual([1, 1, 2, 2]);
 });
 
-test('a gid that the initiator still knows is refused, and what was to join its commit is rolled back', async () => {
+test('a gid that the initiator still knows is refused, and the work that joined its commit is rolled back', async () => {
   const app = await start();
   const run = () =>
     app.tcc.run({ gid: 'known', within: (tx) => write(tx, 'joined', 'key') as Promise<void> }, (t) =>

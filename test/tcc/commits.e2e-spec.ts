@@ -8,8 +8,8 @@ const CHECKOUTS = 50;
 const COMMITS_MAX = 8;
 const NEVER_MS = 3_600_000;
 /**
- * No scan and no purge of its own accord, and the final marks, which are batched and do not count, come later. Nothing
- * is late, however busy the machine: a checkout that is cancelled, or a call that is made again, has other commits.
+ * Scan and purge do not run by themselves. The final marks, which are batched and do not count, come later. No time limit
+ * is reached on a busy machine: a cancelled checkout or a repeated call has other commits.
  */
 const STILL = {
   core: { scanIntervalMs: NEVER_MS, purgeIntervalMs: NEVER_MS },
@@ -38,7 +38,7 @@ test(`a checkout costs at most ${COMMITS_MAX} commits over all databases, counte
   const order = { buyerId: 'alice', sku: 'book', quantity: 1 };
   const checkOut = (n: number) =>
     shop.send('payment', 'POST', '/checkouts', order, { 'idempotency-key': `count-${n}` });
-  await checkOut(0); // whatever happens only once has happened
+  await checkOut(0); // everything that happens only once has happened
   const before = await untilStill(commits);
   for (let n = 1; n <= CHECKOUTS; n++) expect((await checkOut(n)).status).toBe(201);
   const each = (await commits()).map((count, index) => (count - before[index]!) / CHECKOUTS);
@@ -47,7 +47,7 @@ test(`a checkout costs at most ${COMMITS_MAX} commits over all databases, counte
   expect(each).toEqual([2, 4, 2]); // order, payment, inventory
 });
 
-test('and with its final marks, one statement for many, every invariant holds', async () => {
+test('every invariant holds after the final marks, which are one statement for many checkouts', async () => {
   const before = (await commits())[1]!;
   await Promise.all(shop.instances.map((instance) => instance.stop()));
   const marks = (await commits())[1]! - before;

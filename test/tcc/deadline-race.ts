@@ -1,4 +1,4 @@
-/** Callers whose decision comes when their deadline passes, against the scans of two instances that wait for just that. */
+/** Callers who decide at the moment of their deadline, against the scans of two instances that wait for that deadline. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import type { TccOutcome } from '../../libs/dtx/src/index.js';
@@ -8,23 +8,23 @@ import { sql, type World } from '../fixtures/world.js';
 import { write } from './arrivals.js';
 import { type Library, LittleApp, participantOf } from './little-app.js';
 
-/** Long enough for most Tries; where every one of them has to be in time, for a Try on a busy machine. */
+/** Long enough for most Tries. With `after the scan` every Try must be in time, also on a busy machine. */
 const TIMEOUT_MS = { 'at the deadline': 200, 'after the scan': 3_000 } as const;
 const CALLERS = 24;
 
 export interface Race {
-  /** What each caller was told. */
+  /** The outcome that each caller got. */
   readonly told: TccOutcome[];
-  /** How many compare-and-sets of callers came too late: only then was there a race at all. */
+  /** How many compare-and-sets of callers were too late. Without any there was no race. */
   readonly late: Record<Decision, number>;
-  /** Callers whose every Try was in time: only they have anything to confirm. */
+  /** Callers whose every Try was in time. Only they can confirm. */
   readonly wouldConfirm: number;
 }
 
-/** When the caller comes to its decision: about when the deadline passes, or when the scan has decided and cancelled for sure. */
+/** When the caller decides: around its deadline, or after the scan has decided and cancelled. */
 type When = 'at the deadline' | 'after the scan';
 
-/** Two instances of one initiator, and a participant in each that writes its effects down. */
+/** Two instances of one initiator, each with a participant that records its effects. */
 export async function racers(
   world: World,
   library: Library,
@@ -37,7 +37,7 @@ export async function racers(
     confirm: (tx, _, { gid }) => write(tx, gid, 'confirm'),
     cancel: (tx, _, { gid }) => write(tx, gid, 'cancel'),
   });
-  // Whoever is held up until the scan has decided must not be answered before.
+  // A caller that waits until the scan has decided must not be answered before.
   const patience = when === 'after the scan' ? { secondPhaseWaitMs: 30_000 } : {};
   const participates = { markDelayMs: 5, ...patience };
   const one = () => LittleApp.start({ world, library, providers: [type], participates });
@@ -62,7 +62,7 @@ function decideLate(
   app: LittleApp,
   { when, late, onConfirm }: { when: When; late: Record<Decision, number>; onConfirm: () => void },
 ): void {
-  // Earlier after a loss, later after a win: half and half, however busy the machine is.
+  // Earlier after a loss, later after a win: half of the callers win, even on a busy machine.
   let leadMs = 5;
   type Cas = (begun: { gid: string }, decision: Decision, reason: string | null) => Promise<unknown>;
   const tcc = app.tcc as unknown as { compareAndSet: Cas };
@@ -85,13 +85,13 @@ async function msLeft({ source }: LittleApp, gid: string): Promise<number> {
   return Number(ms);
 }
 
-/** Down to its mark: a caller that is wrong, but quicker than the scan's own Cancel, would have its way everywhere. */
+/** Waits for the final mark: a wrong caller that is quicker than the scan's Cancel would win in every branch unnoticed. */
 function untilCancelled({ source }: LittleApp, gid: string): Promise<unknown> {
   const query = 'SELECT state FROM dtx_tcc WHERE id = ?';
   return until('the scan has cancelled', async () => (await source.query(query, [gid]))[0].state === 'CANCELLED');
 }
 
-/** Every transaction whose state or effects are not what its caller was told. */
+/** Every transaction whose state or effects differ from the outcome that its caller got. */
 export async function contradictions(world: World, told: readonly TccOutcome[]): Promise<string[]> {
   await until('everything is carried out or parked', async () => {
     const open = await sql(world, 'payment', `SELECT id FROM dtx_tcc WHERE state LIKE '%ING' LIMIT 1`);
@@ -109,6 +109,6 @@ export async function contradictions(world: World, told: readonly TccOutcome[]):
     const effects = effectsOf.get(gid) ?? '';
     const allowed = status === 'CONFIRMED' ? ['try confirm'] : ['', 'try cancel'];
     if (stateOf.get(gid) === status && allowed.includes(effects)) return [];
-    return [`${gid}: told ${status}, on disk ${stateOf.get(gid)}, effects: ${effects || 'none'}`];
+    return [`${gid}: answered ${status}, on disk ${stateOf.get(gid)}, effects: ${effects || 'none'}`];
   });
 }

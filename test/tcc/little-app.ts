@@ -27,7 +27,7 @@ export function libraryOf(root = ROOT): Library {
 // biome-ignore lint/suspicious/noExplicitAny: arguments and data are whatever the test's contract says
 type Method = (tx: EntityManager, args: any, branch: Dtx.TccBranch<any>) => unknown;
 
-/** A participant's class made of three functions; what is not given does nothing. */
+/** A participant's class made of three functions. A function that is not given does nothing. */
 export function participantOf<Args>(
   { decorators }: Library,
   contract: Dtx.Participant<Args>,
@@ -54,14 +54,14 @@ export function participantOf<Args>(
 export interface LittleOptions {
   readonly world: World;
   readonly library: Library;
-  /** Who it is, and whose database it has: payment unless told otherwise. */
+  /** The name of the app, whose database it has. Payment by default. */
   readonly app?: AppName;
   readonly providers?: Type[];
   readonly participates?: Parameters<typeof Dtx.TccModule.forRoot>[0];
   readonly core?: object;
   /** How the app's own DataSource differs. */
   readonly source?: { readonly dateStrings?: boolean };
-  /** The DataSource is open before the library sees it, as `TypeOrmModule` opens it unless told otherwise. */
+  /** The DataSource is open before the library sees it, as `TypeOrmModule` opens it by default. */
   readonly isOpenBefore?: boolean;
 }
 
@@ -73,7 +73,7 @@ export class LittleApp {
     private readonly library: Library,
   ) {}
 
-  /** @throws what stops the application at start */
+  /** @throws the error that stops the application at start */
   static async start(options: LittleOptions): Promise<LittleApp> {
     const { world, library, app: name = 'payment', providers = [], participates = {}, core } = options;
     const source = new DataSource({

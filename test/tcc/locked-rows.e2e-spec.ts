@@ -74,7 +74,7 @@ const flood = (app: LittleApp, contract: typeof stock, name: string) =>
 describe('a locked row at a participant', () => {
   const times = { timeoutMs: 60_000, callTimeoutMs: 5_000, secondPhaseWaitMs: 15_000, prefetch: PREFETCH };
 
-  test('whose Tries take every place keeps no Confirm of another transaction from its own', async () => {
+  test('leaves the Confirm of another transaction its place although Tries take every place', async () => {
     let release: () => void = () => {};
     const released = new Promise<void>((resolve) => (release = resolve));
     const slow = library.decorators.defineParticipant({ name: 'payment.slow', version: 1, args });
@@ -98,7 +98,7 @@ describe('a locked row at a participant', () => {
     await Promise.all(others);
   });
 
-  test('that its Confirm needs is waited for, and that is no attempt', async () => {
+  test('delays the Confirm that needs it and costs no attempt', async () => {
     let confirms = 0;
     const confirm: NonNullable<Methods['confirm']> = (tx) => {
       confirms += 1;
@@ -111,7 +111,7 @@ describe('a locked row at a participant', () => {
     const gid = 'locked-confirm';
     const outcome = await initiator.tcc.run({ gid }, (t) => t.call(stock, { row: 'free' }));
     expect(outcome).toMatchObject({ status: 'CONFIRMED', waitingFor: ['inventory.stock'] });
-    await until('it was confirmed in vain for twice as often as attempts are made', () => confirms >= 4);
+    await until('the Confirm has failed twice as often as attempts are allowed', () => confirms >= 4);
     expect(await rowOf(gid)).toMatchObject({ state: 'CONFIRMING', attempts: 0 });
     await holder.query('ROLLBACK');
     await until('it is confirmed', async () => (await rowOf(gid)).state === 'CONFIRMED');
@@ -121,7 +121,7 @@ describe('a locked row at a participant', () => {
 describe('a locked row at a participant in the process of its initiator', () => {
   const participates = { timeoutMs: 15_000, secondPhaseWaitMs: 15_000, prefetch: PREFETCH };
 
-  test('takes as many connections as the participant has places, and others are served meanwhile', async () => {
+  test('takes as many connections as the participant has places, and other calls are served meanwhile', async () => {
     const other = library.decorators.defineParticipant({ name: 'payment.other', version: 1, args });
     const app = await start('payment', { participates, providers: [shelf(own), shelf(other)] });
     await hold('payment', 'held');
@@ -137,7 +137,7 @@ describe('a locked row at a participant in the process of its initiator', () => 
     await Promise.all(others);
   });
 
-  test('that joins the registration ends it after the time limit, and nothing is begun', async () => {
+  test('that the registration needs ends it after the time limit, and nothing is begun', async () => {
     const app = await start('payment', { participates, providers: [shelf(own)] });
     await hold('payment', 'held');
     const within = async (tx: { query(sql: string): Promise<unknown> }) => {

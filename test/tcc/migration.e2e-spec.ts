@@ -1,4 +1,4 @@
-/** The first migration that alters a table: bears a second run, an end at any place, company, and instances of the version before. */
+/** The first migration that alters a table. It may run twice, end at any statement, and run beside itself and the version before. */
 import { spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -51,7 +51,7 @@ async function oldDatabase(): Promise<DataSource> {
 const INSERT_OLD = `INSERT INTO dtx_tcc_barrier (gid, branch, phase, op, participant, created_at)
   VALUES (?, 0, ?, 'try', 'payment.tried', UTC_TIMESTAMP(3))`;
 
-/** How the tables are, and that nothing of what they held is gone. */
+/** The schema of the tables, and the rows that they held before. */
 async function expectMigrated(source: DataSource): Promise<void> {
   const [barrier] = await source.query('SHOW CREATE TABLE dtx_tcc_barrier');
   expect(barrier['Create Table']).toContain('PRIMARY KEY (`gid`,`branch`,`phase`,`initiator`,`incarnation`)');
@@ -147,7 +147,7 @@ function numbers(count: number): string {
   return `(WITH RECURSIVE q (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM q WHERE n < ${count - 1}) SELECT n FROM q)`;
 }
 
-test('an open transaction holds the migration up for some seconds, not everybody else for as long as it is open', async () => {
+test('an open transaction delays the migration for some seconds, and other sessions are not delayed until it ends', async () => {
   const source = await oldDatabase();
   const holder = await createConnection({ uri: world.databases.payment });
   opened.push({ close: () => holder.end() });
@@ -168,7 +168,7 @@ test('an open transaction holds the migration up for some seconds, not everybody
   await expectMigrated(source);
 });
 
-test('the version before goes on while the table is altered, and beside those who have altered it', async () => {
+test('the version before goes on while the table is altered, and beside instances of this version', async () => {
   const source = await oldDatabase();
   await fill(source);
   await sql(world, 'payment', EFFECTS);

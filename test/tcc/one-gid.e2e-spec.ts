@@ -27,7 +27,7 @@ const contractOf = (name: string): Participant<object> =>
   library.decorators.defineParticipant({ name, version: 1, args: z.object({}) });
 const [PICK, SHIP] = ['inventory.pick', 'inventory.ship'] as const;
 
-/** A participant of inventory that writes down for whom it does what. */
+/** A participant of inventory that records each call with its initiator. */
 function recorder(name: string) {
   const write = (phase: string): NonNullable<Methods['try']> => {
     return (tx, _, { gid, initiator }) =>
@@ -136,14 +136,14 @@ test('of two transactions that overlap under one gid, one is cancelled and the o
   expect(await alertsOn('inventory', gid)).toEqual([]);
 });
 
-test('an initiator uses a gid again that it has forgotten, and the participant that remembers has effects of its own', async () => {
+test('an initiator reuses a gid that it has forgotten, and a participant that remembers it has separate effects', async () => {
   const payment = await start('payment');
   await inventory();
   const gid = 'used-again';
   const run = () => payment.tcc.run({ gid }, (t) => t.call(contractOf(PICK), {}));
   expect((await run()).status).toBe('CONFIRMED');
   await until('it is marked', async () => (await stateOf('payment', gid)) === 'CONFIRMED');
-  // What the purge does once its retention is over.
+  // As the purge does after the retention.
   await sql(world, 'payment', 'DELETE t, b FROM dtx_tcc t JOIN dtx_tcc_branch b ON b.gid = t.id WHERE t.id = ?', [gid]);
   expect((await run()).status).toBe('CONFIRMED');
   expect(await effectsOf(gid)).toEqual([1, 2].flatMap(() => ['pick try for payment', 'pick confirm for payment']));
@@ -170,21 +170,18 @@ test('a call under the name of a branch of another participant is illegal, with 
   expect(await call(PICK, 'confirm')).toMatchObject({ verdict: 'ok' });
 });
 
-test.each(['confirm', 'cancel'] as const)(
-  'a Try that comes after its %s is refused and has no effect',
-  async (phase) => {
-    const payment = await start('payment');
-    await inventory();
-    const about = { gid: `late-after-${phase}`, incarnation: 'a1' };
-    const branch = { branch: 0, participant: PICK, version: 1, args: {} };
-    const call = async (made: 'try' | 'confirm' | 'cancel') =>
-      (await payment.calls.call(branch, { ...about, phase: made }, 5_000)).verdict;
-    expect([await call('try'), await call(phase), await call('try')]).toEqual(['ok', 'ok', 'refused']);
-    expect(await effectsOf(about.gid)).toEqual(['pick try for payment', `pick ${phase} for payment`]);
-  },
-);
+test.each(['confirm', 'cancel'] as const)('a Try after its %s is refused and has no effect', async (phase) => {
+  const payment = await start('payment');
+  await inventory();
+  const about = { gid: `late-after-${phase}`, incarnation: 'a1' };
+  const branch = { branch: 0, participant: PICK, version: 1, args: {} };
+  const call = async (made: 'try' | 'confirm' | 'cancel') =>
+    (await payment.calls.call(branch, { ...about, phase: made }, 5_000)).verdict;
+  expect([await call('try'), await call(phase), await call('try')]).toEqual(['ok', 'ok', 'refused']);
+  expect(await effectsOf(about.gid)).toEqual(['pick try for payment', `pick ${phase} for payment`]);
+});
 
-test('a process that comes back late to its transaction decides nothing about another one of the same gid', async () => {
+test('a process that returns late to its transaction decides nothing about another one of the same gid', async () => {
   const gid = 'comes-back';
   const meanwhile = participantOf(library, contractOf('payment.slow'), {
     // While it was stopped its transaction was cancelled and forgotten, and its gid used again.
@@ -225,7 +222,7 @@ test('the purge leaves a gid alone until every transaction under it is over and 
   await call('purge-young', 'third', 'cancel');
   await age('first');
   await age('second');
-  await until('what is over and old is purged', async () => (await rowsOf('purge-over')) === 0);
+  await until('the old finished transaction is purged', async () => (await rowsOf('purge-over')) === 0);
   expect([await rowsOf('purge-open'), await rowsOf('purge-young')]).toEqual([3, 4]);
   await call('purge-open', 'second', 'confirm');
   await age('second');

@@ -8,7 +8,7 @@ import { type AppName, auditOf, freshWorld, sql, type World } from '../fixtures/
 
 /**
  * Longer than a lease and a scan with production times, so that the recovery itself has met the outage and not only the
- * caller; the long run waits as long as an operator would.
+ * caller. The long run waits as long as an operator would.
  */
 const OUTAGE_MS = process.env.DTX_TEST_ALL ? 20_000 : 8_000;
 const BOOK = { buyerId: 'alice', sku: 'book', quantity: 1 };
@@ -49,7 +49,7 @@ const untilState = (key: string, state: string) =>
     withinMs: 40_000,
   });
 
-/** An instance of the payment app beside the one that all other calls go to; ended with the test. */
+/** An instance of the payment app beside the one for all other calls. It ends with the test. */
 async function payment(options: Parameters<typeof AppProcess.start>[1]): Promise<AppProcess> {
   const instance = await AppProcess.start('payment', options);
   shop.instances.push(instance);
@@ -67,10 +67,10 @@ async function expectAllWell(): Promise<void> {
   expect(report.checks.flatMap((check) => check.violations)).toEqual([]);
 }
 
-test('a participant is down while it is tried: cancelled at the deadline, and the caller is told so', async () => {
+test('a checkout whose participant is down is cancelled at the deadline, and its caller is answered so', async () => {
   const up = await down('inventory');
-  // The first answer may be that it is not known yet, should the order app not have heard of it in time.
-  const answer = await until('the caller is told', async () => {
+  // The first answer may be PENDING if the order app has not heard of it in time.
+  const answer = await until('the caller is answered', async () => {
     const given = await checkOut(shop.of('payment').url, 'try-down');
     return given.body.reason === 'TIMEOUT' && given;
   });
@@ -84,8 +84,8 @@ test('a participant is down while it is tried: cancelled at the deadline, and th
   await expectAllWell();
 }, 90_000);
 
-test(`participants are down for ${OUTAGE_MS / 1_000} s after the decision: it is told, kept, and carried out in the end`, async () => {
-  // Slow enough for the others to be down before it goes on; the caller still waits then, and a busy machine's Try is in time.
+test(`a decision is answered, kept and carried out although participants are down for ${OUTAGE_MS / 1_000} s after it`, async () => {
+  // Slow enough for the others to be down before it goes on. The caller still waits then, and a Try on a busy machine is in time.
   const options = { tcc: { timeoutMs: 15_000, secondPhaseWaitMs: 15_000 } };
   const slow = await payment({ world, options, failpoints: 'tcc.decided=2*delay(3000)', label: 'decides-slowly' });
   const good = checkOut(slow.url, 'confirm-down');
@@ -97,10 +97,10 @@ test(`participants are down for ${OUTAGE_MS / 1_000} s after the decision: it is
   expect(await good).toMatchObject({ status: 201, body: { status: 'CONFIRMED' } });
   const { orderId } = (await good).body;
   expect((await shop.get('payment', `/payments/${orderId}`)).body).toMatchObject({ status: 'CAPTURED' });
-  // A refusal that the order app has not heard of is not told: its order can still be read as PENDING there.
+  // A refusal that the order app has not heard of is not answered, because its order is still PENDING there.
   expect(await bad).toMatchObject({ status: 202, body: { status: 'PENDING' } });
   await sleep(OUTAGE_MS - (performance.now() - since));
-  // Nobody there is no attempt, however long it takes.
+  // A missing participant costs no attempt, even for long.
   expect(await transactionOf('confirm-down')).toMatchObject({ state: 'CONFIRMING', attempts: 0 });
   expect(await transactionOf('cancel-down')).toMatchObject({ state: 'CANCELLING', attempts: 0 });
   await Promise.all(up.map((start) => start()));
@@ -120,7 +120,7 @@ test.each([
   ['with the answer to its decision', `'CONFIRMING'`, 'answer'],
   ['before its second phase', `'second', _utf8mb4'confirm'`, 'call'],
 ] as const)(
-  'the initiator loses its database %s: the caller is not left waiting, and the decision stands',
+  'the caller of an initiator that loses its database %s is answered in time, and the decision stands',
   async (_, bytes, lost) => {
     const proxy = await TcpProxy.start(world.databases.payment);
     // In the second case it is alone, and recovers by itself when its database is back.
@@ -130,7 +130,7 @@ test.each([
     const stop = proxy.onBytes('to-server', (chunk) => {
       if (!chunk.includes(bytes)) return;
       stop();
-      // The statement itself still arrives in the first case; then the line is dead, and nobody is told.
+      // In the first case the statement still arrives. Then the line is dead, without a notice to either side.
       if (lost === 'answer') proxy.blackHole('to-client');
       else proxy.cut();
       isSeen = true;
@@ -146,7 +146,7 @@ test.each([
     await sleep(2_000);
     proxy.heal();
     await untilState(`lost-${lost}`, 'CONFIRMED');
-    const told = await until('the same instance tells it, too', async () => {
+    const told = await until('the same instance answers it, too', async () => {
       const again = await checkOut(cut.url, `lost-${lost}`);
       return again.status === 201 && again;
     });
@@ -159,7 +159,7 @@ test.each([
   90_000,
 );
 
-test('a Confirm that fails for ever is PARKED with one alert, never cancelled; a person’s retry finishes it', async () => {
+test('a Confirm that fails for ever is PARKED with one alert and never cancelled, and a retry by hand finishes it', async () => {
   const tcc = { attemptsMax: 3, backoff: { firstMs: 100, factor: 1, capMs: 100 } };
   const back = await down('payment');
   const start = await down('inventory');
@@ -178,7 +178,7 @@ test('a Confirm that fails for ever is PARKED with one alert, never cancelled; a
   };
   expect(items.filter(({ subject }) => subject === orderId)).toMatchObject([{ closedAt: null }]);
   expect((await shop.get('order', `/orders/${orderId}`)).body).toMatchObject({ status: 'CONFIRMED' });
-  // What it still holds is not lost: the audit lists it, and finds nothing broken.
+  // Its reservation is not lost: the audit lists it and finds no violation.
   const report = await auditOf(world);
   expect(report.checks.flatMap((check) => check.violations)).toEqual([]);
   expect(report.parked).toMatchObject([{ gid: orderId }]);

@@ -48,21 +48,21 @@ const stateOf = async (gid: string) => {
 const untilOver = (gid: string) =>
   until(`${gid} is over`, async () => /^CON.*ED$|^CANCELLED$/.test((await stateOf(gid))?.state ?? ''));
 
-test('the deadline against the decision, 1,000 times: one outcome each, and the caller is told the one on disk', async () => {
+test('deadline and decision race 1,000 times, and each caller gets the one outcome on disk', async () => {
   const race = await racers(world, library);
   running.push(...race.apps);
   const { told, late } = await race.run(1_000);
   const confirmed = told.filter(({ status }) => status === 'CONFIRMED').length;
   console.log(
-    `${told.length} told, ${confirmed} of them CONFIRMED; compare-and-sets too late: ${JSON.stringify(late)}`,
+    `${told.length} answered, ${confirmed} of them CONFIRMED; compare-and-sets too late: ${JSON.stringify(late)}`,
   );
   expect(await contradictions(world, told)).toEqual([]);
   expect(told).toHaveLength(1_000);
-  // Else there was no race. A busy machine shifts it to one side.
+  // Otherwise there was no race. A busy machine shifts it to one side.
   expect(Math.min(confirmed, 1_000 - confirmed, late.CONFIRM)).toBeGreaterThan(20);
 }, 180_000);
 
-test('two coordinators recover one transaction at once: each branch has carried it out once', async () => {
+test('two coordinators that recover one transaction at once have each branch carry it out once', async () => {
   const inConfirm: Array<() => void> = [];
   const { contract, apps } = await twoOf(
     {
@@ -98,7 +98,7 @@ function countCalls({ calls }: LittleApp, phase: string): { count: number } {
   return made;
 }
 
-test('a Confirm that fails five times and then works: CONFIRMED in the end, never cancelled', async () => {
+test('a Confirm that fails five times and then works ends CONFIRMED and is never cancelled', async () => {
   let failures = 0;
   const { contract, apps } = await twoOf(
     {
@@ -122,7 +122,7 @@ test('a Confirm that fails five times and then works: CONFIRMED in the end, neve
   expect(await effectsOf(gid)).toBe('confirm');
 });
 
-test('a deadlock between two Tries is retried: both are told yes', async () => {
+test('a deadlock between two Tries is retried, and both succeed', async () => {
   await sql(world, 'payment', 'CREATE TABLE shelf (id INT PRIMARY KEY, n INT NOT NULL)');
   await sql(world, 'payment', 'INSERT INTO shelf VALUES (1, 0), (2, 0)');
   let runs = 0;
@@ -138,10 +138,10 @@ test('a deadlock between two Tries is retried: both are told yes', async () => {
     try: async (tx, { ids }) => {
       runs++;
       await tx.query('UPDATE shelf SET n = n + 1 WHERE id = ?', [ids[0]]);
-      // Not before the lock is there: else one of them may get both while the other is still on its way to its first.
+      // Not before the lock is held: otherwise one of them may get both while the other has none.
       held.add(ids[0]);
       if (held.size === 2) meet();
-      await met; // both hold what the other wants
+      await met; // each holds the row that the other one needs
       await tx.query('UPDATE shelf SET n = n + 1 WHERE id = ?', [ids[1]]);
     },
   });
@@ -154,7 +154,7 @@ test('a deadlock between two Tries is retried: both are told yes', async () => {
   expect(await sql(world, 'payment', 'SELECT n FROM shelf')).toEqual([{ n: 2 }, { n: 2 }]);
 });
 
-test('business SQL on another connection than the barrier is refused, and its own effect is not there', async () => {
+test('business SQL on another connection than the barrier is refused and has no effect', async () => {
   let app: LittleApp;
   const contract = contractOf('payment.strays');
   const type = participantOf(library, contract, {

@@ -28,12 +28,12 @@ const sku = (n: number) => `item-${String(1 + (n % SPREAD)).padStart(4, '0')}`;
 let shop: Stack;
 const houses: House[] = [];
 
-/** Every other one is bound to fail: for want of money, of goods, or of an account. */
+/** Every other checkout must fail: without enough money, without goods, or without an account. */
 const bodyOf = (n: number) => {
   if (n % 2 === 0) return { buyerId: `buyer-${n % SPREAD}`, sku: sku(n), quantity: 1 + (n % 3) };
   if (n % 6 === 1) return { buyerId: 'bob', sku: sku(n), quantity: 1 };
   if (n % 6 === 3) return { buyerId: `buyer-${n % SPREAD}`, sku: 'phone', quantity: 1 };
-  return { buyerId: 'nobody', sku: sku(n), quantity: 1 };
+  return { buyerId: 'stranger', sku: sku(n), quantity: 1 };
 };
 
 beforeAll(async () => {
@@ -48,7 +48,7 @@ beforeAll(async () => {
 
 afterAll(() => Promise.all(houses.map((house) => house.close())));
 
-test(`${CHECKOUTS} checkouts while apps are killed at random: every outcome told is the one on disk`, async () => {
+test(`${CHECKOUTS} checkouts while apps are killed at random are answered with the outcome on disk`, async () => {
   onTestFailed(() => console.error(`the kills were those of TEST_SEED=${seed}`));
   const urlsOf = (app: AppName) => () => houses.filter((one) => one.app === app && one.url).map(({ url }) => url);
   const load = new Checkouts(
@@ -59,7 +59,7 @@ test(`${CHECKOUTS} checkouts while apps are killed at random: every outcome told
   const running = load.run();
   for (const [n, app] of KILLS.entries()) {
     const goal = ((n + 1) * CHECKOUTS) / (KILLS.length + 1);
-    await until(`${goal} are told`, () => load.told.size >= goal, { withinMs: 120_000 });
+    await until(`${goal} are answered`, () => load.told.size >= goal, { withinMs: 120_000 });
     await until(`one of ${app} is killed`, () => killOne(houses, pick, (house) => house.app === app));
   }
   await running;

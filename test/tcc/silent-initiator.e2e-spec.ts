@@ -39,7 +39,7 @@ const alertsOf = (gid: string) =>
     [gid],
   );
 
-test('Tries whose initiator falls silent are told of once, until their second phase has come', async () => {
+test('Tries whose initiator falls silent raise one alert each, which closes with their second phase', async () => {
   // Two of them look at the same rows.
   const [app] = [await start(1_000), await start(1_000)];
   for (const branch of [0, 1])
@@ -47,10 +47,10 @@ test('Tries whose initiator falls silent are told of once, until their second ph
   await call(app, 'heard', { phase: 'try' });
   await call(app, 'heard', { phase: 'cancel' });
   await call(app, 'never-tried', { phase: 'cancel' });
-  await until('a person is told', async () => (await alertsOf('silent')).length > 0);
+  await until('the alert is raised', async () => (await alertsOf('silent')).length > 0);
   await call(app, 'silent', { branch: 0, phase: 'cancel' });
   await call(app, 'later', { phase: 'try' });
-  await until('the next one is told of', async () => (await alertsOf('later')).length > 0);
+  await until('the next one raises its alert', async () => (await alertsOf('later')).length > 0);
   expect(await alertsOf('silent')).toEqual([
     {
       step: 'waiting for the second phase at payment.hold',
@@ -68,7 +68,7 @@ test('Tries whose initiator falls silent are told of once, until their second ph
     await until(`the alert on ${gid} is closed`, async () => (await alertsOf(gid))[0]!.closed_at !== null);
 });
 
-test('a Try that was open before the start is told of as well, and one that is young is not', async () => {
+test('a Try that was open before the start raises an alert, and a young one does not', async () => {
   const first = await start(600_000);
   await call(first, 'from-before', { phase: 'try' });
   await first.close();
@@ -80,6 +80,6 @@ test('a Try that was open before the start is told of as well, and one that is y
   );
   const app = await start(600_000);
   await call(app, 'young', { phase: 'try' });
-  await until('a person is told', async () => (await alertsOf('from-before')).length > 0);
+  await until('the alert is raised', async () => (await alertsOf('from-before')).length > 0);
   expect(await alertsOf('young')).toEqual([]);
 });

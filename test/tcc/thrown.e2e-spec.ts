@@ -55,14 +55,14 @@ const parked = (gid: string) =>
   });
 
 describe.each(THROWN)('a participant that throws %s', (name, thrown, text) => {
-  test('in its Try is answered at once: its Try runs once and the transaction is cancelled', async () => {
+  test('in its Try runs once, and the transaction is cancelled at once', async () => {
     failing = { phase: 'try', thrown };
     const outcome = await run(`try ${name}`.replaceAll(' ', '-'));
     expect(outcome).toMatchObject({ status: 'CANCELLED', reason: 'TIMEOUT', waitingFor: [] });
     expect(runs.filter((phase) => phase === 'try')).toHaveLength(1);
   });
 
-  test('in its Confirm is called once per attempt, and its text stands at the parked transaction', async () => {
+  test('in its Confirm is called once per attempt, and the parked transaction has its text', async () => {
     failing = { phase: 'confirm', thrown };
     const gid = `confirm ${name}`.replaceAll(' ', '-');
     expect(await run(gid)).toMatchObject({ status: 'CONFIRMED', waitingFor: ['inventory.thrower'] });
@@ -71,7 +71,7 @@ describe.each(THROWN)('a participant that throws %s', (name, thrown, text) => {
   });
 });
 
-test('a refusal with a reason that is longer than an answer may be is a refusal all the same', async () => {
+test('a refusal whose reason is too long for an answer is still a refusal', async () => {
   failing = { phase: 'try', thrown: new library.Rejected('R'.repeat(1_500)) };
   expect(await run('long-reason')).toMatchObject({ status: 'CANCELLED', reason: 'R'.repeat(64) });
   expect(runs.filter((phase) => phase === 'try')).toHaveLength(1);

@@ -1,11 +1,11 @@
-import { writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { buildMutant, copyBuild, type Edit } from '../mutants/mutant.js';
+import { buildMutant, copyBuild } from '../mutants/mutant.js';
 import { type Library, libraryOf } from './little-app.js';
 
 /**
- * The library as it was before a transaction had initiator and incarnation, and before second phases had a queue of their
- * own, to run beside the one as built: the same build, with that taken back, and the barrier word for word as it was.
+ * The library of the version before: transactions have no initiator and no incarnation, and second phases have no queue
+ * of their own. It is the same build with that taken back, and with the old barrier word for word.
  */
 export function versionBefore(set: string): Library {
   const root = buildMutant(copyBuild(set), {
@@ -13,39 +13,46 @@ export function versionBefore(set: string): Library {
     does: 'names a transaction by its gid alone',
     breaks: 'two initiators that use one gid pass for repeats of each other',
     foundBy: '',
-    edits,
+    edits: [],
   });
-  writeFileSync(join(root, 'libs', 'dtx', 'dist', 'tcc', 'barrier.js'), BARRIER);
+  const folder = join(root, 'libs', 'dtx', 'dist', 'tcc');
+  writeFileSync(join(folder, 'barrier.js'), BARRIER);
+  for (const [find, replace = ''] of EDITS) takeBack(folder, find, replace);
   return libraryOf(root);
 }
 
-const off = (file: string, find: string, replace = ''): Edit => ({ file: `tcc/${file}.js`, find, replace });
+/** @throws Error unless the text is there exactly once in the folder: otherwise it would not be the version before */
+function takeBack(folder: string, find: string, replace: string): void {
+  const files = readdirSync(folder).filter((file) => file.endsWith('.js'));
+  const places = files.flatMap((file) => {
+    const parts = readFileSync(join(folder, file), 'utf8').split(find);
+    return parts.slice(1).map(() => ({ file: join(folder, file), text: parts.join(replace) }));
+  });
+  if (places.length !== 1) throw new Error(`tcc has ${places.length} places, not one, that read: ${find}`);
+  writeFileSync(places[0]!.file, places[0]!.text);
+}
 
-const edits: Edit[] = [
-  off('transaction', `addMigrations('dtx-tcc', tccMigrations)`, `addMigrations('dtx-tcc', tccMigrations.slice(0, 1))`),
-  off('transaction', `incarnation,\n                state: 'TRYING'`, `state: 'TRYING'`),
-  off('transaction', ' AND incarnation = ?'),
-  off('transaction', 'decidedAt, this.token, gid, incarnation]', 'decidedAt, this.token, gid]'),
-  off('transaction', 'this.outcomes.read(gid, incarnation)', 'this.outcomes.read(gid)'),
-  off('transaction', ', begun.incarnation)', ')'),
-  off('tcc-tables', `columns: ['incarnation', `, 'columns: ['),
-  off('outcome', 'claim_token, incarnation, decision', 'claim_token, decision'),
-  off('outcome', ' AND t.incarnation <=> ? AND b.done_at', ' AND b.done_at'),
-  off('outcome', 'ORDER BY b.branch`, [id, incarnation]', 'ORDER BY b.branch`, [id]'),
-  off('outcome', ' AND t.incarnation <=> ? AND b.branch', ' AND b.branch'),
-  off('outcome', '[id, incarnation, branches', '[id, branches'),
-  off('second-phase', `(m.id, COALESCE(m.incarnation, '\${UNKNOWN}')) IN (?) AND `),
-  off('second-phase', 'only: { sql, values: [names] }', 'only: { sql, values: [] }'),
-  off('calls', `call.phase === 'try' || !(await this.isConsumed(second))`, 'true'),
-  off(
-    'endpoint',
-    ', this.broker.consume(secondQueueOf(participant.contract), receive, { prefetch: secondPhasePrefetch })',
-  ),
-  off(
-    'calls',
+const EDITS: ReadonlyArray<readonly [find: string, replace?: string]> = [
+  [`addMigrations('dtx-tcc', tccMigrations)`, `addMigrations('dtx-tcc', tccMigrations.slice(0, 1))`],
+  [`incarnation,\n                state: 'TRYING'`, `state: 'TRYING'`],
+  [' AND incarnation = ?'],
+  ['decidedAt, this.token, gid, incarnation]', 'decidedAt, this.token, gid]'],
+  ['this.outcomes.read(gid, incarnation)', 'this.outcomes.read(gid)'],
+  [', begun.incarnation)', ')'],
+  [`columns: ['incarnation', `, 'columns: ['],
+  ['claim_token, incarnation, decision', 'claim_token, decision'],
+  [' AND t.incarnation <=> ? AND b.done_at', ' AND b.done_at'],
+  ['ORDER BY b.branch`, [id, incarnation]', 'ORDER BY b.branch`, [id]'],
+  [' AND t.incarnation <=> ? AND b.branch', ' AND b.branch'],
+  ['[id, incarnation, branches', '[id, branches'],
+  [`(m.id, COALESCE(m.incarnation, '\${UNKNOWN}')) IN (?) AND `],
+  ['only: { sql, values: [names] }', 'only: { sql, values: [] }'],
+  [`call.phase === 'try' || !(await this.isConsumed(second))`, 'true'],
+  [', this.broker.consume(secondQueueOf(participant.contract), receive, { prefetch: secondPhasePrefetch })'],
+  [
     'const call = { ...about, initiator, callId',
     'const { incarnation: _, ...old } = about;\nconst call = { ...old, callId',
-  ),
+  ],
 ];
 
 const BARRIER = `import { insertFirst, NOW } from '../core/database/insert-first.js';

@@ -67,7 +67,7 @@ const transaction = (registeredBy: Version): Transaction => {
   return { gid: `${registeredBy}-${incarnation}`, registeredBy, incarnation };
 };
 
-/** What an instance of the initiator sends: the old one knows no name, the new one none of an old transaction. */
+/** The fields that an instance of the initiator sends. The old one has no names, the new one none for an old transaction. */
 async function call(by: Version, { gid, registeredBy, incarnation }: Transaction, phase: Phase): Promise<string> {
   const branch = { branch: 0, participant: 'payment.tried', version: 1, args: { isPoor: false } };
   const name = by === 'new' && registeredBy === 'new' ? { incarnation } : {};
@@ -85,26 +85,29 @@ const initiators = VERSIONS.flatMap((first) => VERSIONS.map((second) => ({ first
 describe.each(VERSIONS.flatMap((first) => VERSIONS.map((second) => [first, second] as const)))(
   'with the %s participant first, then the %s one',
   (firstAt, secondAt) => {
-    test.each(['confirm', 'cancel'] as const)('a Try finds its %s, once, whoever calls', async (phase) => {
-      const all = initiators.map((by) => ({ by, of: transaction(by.first) }));
-      await participant(firstAt);
-      for (const { by, of } of all) expect(await call(by.first, of, 'try')).toBe('ok');
-      await Promise.all(running.splice(0).map((app) => app.close()));
-      await participant(secondAt);
-      for (const { by, of } of all) {
-        expect([by, await call(by.second, of, phase), await call(by.second, of, phase)]).toEqual([by, 'ok', 'ok']);
-        const contrary = phase === 'confirm' ? 'cancel' : 'confirm';
-        expect([by, await call(by.first, of, contrary)]).toEqual([by, 'illegal']);
-      }
-      await Promise.all(running.splice(0).map((app) => app.close()));
-      await participant(firstAt);
-      for (const { by, of } of all) {
-        expect([by, await call(by.first, of, phase)]).toEqual([by, 'ok']);
-        expect([by, await effectsOf(of)]).toEqual([by, `try ${phase}`]);
-      }
-    });
+    test.each(['confirm', 'cancel'] as const)(
+      'a Try finds its %s once, from callers of both versions',
+      async (phase) => {
+        const all = initiators.map((by) => ({ by, of: transaction(by.first) }));
+        await participant(firstAt);
+        for (const { by, of } of all) expect(await call(by.first, of, 'try')).toBe('ok');
+        await Promise.all(running.splice(0).map((app) => app.close()));
+        await participant(secondAt);
+        for (const { by, of } of all) {
+          expect([by, await call(by.second, of, phase), await call(by.second, of, phase)]).toEqual([by, 'ok', 'ok']);
+          const contrary = phase === 'confirm' ? 'cancel' : 'confirm';
+          expect([by, await call(by.first, of, contrary)]).toEqual([by, 'illegal']);
+        }
+        await Promise.all(running.splice(0).map((app) => app.close()));
+        await participant(firstAt);
+        for (const { by, of } of all) {
+          expect([by, await call(by.first, of, phase)]).toEqual([by, 'ok']);
+          expect([by, await effectsOf(of)]).toEqual([by, `try ${phase}`]);
+        }
+      },
+    );
 
-    test('a Try that comes after its Cancel is refused, whoever calls', async () => {
+    test('a Try after its Cancel is refused, from callers of both versions', async () => {
       const all = initiators.map((by) => ({ by, of: transaction(by.first) }));
       await participant(firstAt);
       for (const { by, of } of all) expect([by, await call(by.second, of, 'cancel')]).toEqual([by, 'ok']);
@@ -118,7 +121,7 @@ describe.each(VERSIONS.flatMap((first) => VERSIONS.map((second) => [first, secon
   },
 );
 
-test(`calls bear every order of arrival while both versions call and take part (${RUNS} generated)`, async () => {
+test(`calls are correct in every order of arrival while both versions call and take part (${RUNS} generated)`, async () => {
   const app = await participant('new');
   await participant('old');
   const seed = fc.array(fc.constantFrom(...VERSIONS), { minLength: 12, maxLength: 12 });
@@ -156,7 +159,7 @@ test('two old initiators that use one gid have effects of their own at a new par
   expect(await effectsOf(of)).toBe('try try confirm cancel');
 });
 
-test('an old instance of an initiator cannot tell which of two transactions of a gid it calls for, and waits for a new one', async () => {
+test('an old instance of an initiator does not know which of two transactions of a gid it calls for, and waits for a new one', async () => {
   await participant('new');
   const first = transaction('new');
   const again = { ...first, incarnation: 'again' };
@@ -206,7 +209,7 @@ test.each(VERSIONS)(
   },
 );
 
-test('a participant that goes to this version, back and to it again gets each second phase of one initiator', async () => {
+test('a participant that is upgraded, downgraded and upgraded again gets each second phase of one initiator', async () => {
   const participates = { callTimeoutMs: 500, secondPhaseWaitMs: 200, backoff: { firstMs: 30, factor: 1, capMs: 30 } };
   const initiator = await LittleApp.start({
     world,

@@ -29,7 +29,7 @@ const alertsOf = (gid: string) =>
     [gid],
   );
 
-/** A transaction whose caller has its answer, and whose app is gone before it could do what follows the commit. */
+/** A transaction whose caller has its answer, and whose app dies before it has run the hook. */
 async function leftByAnother(gid: string): Promise<void> {
   const young = await apps.start();
   young.context.get(library.Xa).beforeDone(async () => {
@@ -40,7 +40,7 @@ async function leftByAnother(gid: string): Promise<void> {
   expect(await stateOf(gid)).toBe('COMMITTING');
 }
 
-test('an instance without the hook carries branches out, and leaves what follows the commit to one that has it', async () => {
+test('an instance without the hook carries branches out and leaves the hook to an instance that has it', async () => {
   await leftByAnother('left');
   const old = await apps.start();
   await old.run('of-the-old', everywhere('of-the-old'));
@@ -66,22 +66,22 @@ test('an instance without the hook carries branches out, and leaves what follows
   expect(await alertsOf('left')).toEqual([]);
 });
 
-test('what no instance does after a commit is told of once, and the alert closes when one does it', async () => {
-  await leftByAnother('nobodys');
+test('a hook that no instance has raises one alert, which closes when an instance runs it', async () => {
+  await leftByAnother('unhooked');
   await apps.start({ core: { absentMs: 1_000 } });
-  await until('a person is told', async () => (await alertsOf('nobodys')).length === 1, { withinMs: 20_000 });
-  expect((await alertsOf('nobodys'))[0]).toMatchObject({
+  await until('the alert is raised', async () => (await alertsOf('unhooked')).length === 1, { withinMs: 20_000 });
+  expect((await alertsOf('unhooked'))[0]).toMatchObject({
     alert_error: expect.stringContaining('xa.beforeDone'),
     closed_at: null,
   });
   const young = await apps.start();
   young.context.get(library.Xa).beforeDone(async () => {});
-  await until('it is done', async () => (await stateOf('nobodys')) === 'DONE', { withinMs: 20_000 });
-  await until('the alert is closed', async () => (await alertsOf('nobodys'))[0]!.closed_at !== null);
-  expect(await alertsOf('nobodys')).toHaveLength(1);
+  await until('it is done', async () => (await stateOf('unhooked')) === 'DONE', { withinMs: 20_000 });
+  await until('the alert is closed', async () => (await alertsOf('unhooked'))[0]!.closed_at !== null);
+  expect(await alertsOf('unhooked')).toHaveLength(1);
 });
 
-test('a hook that never ends is a failed attempt each time: in the end a person is told, and the effects stand', async () => {
+test('a hook that never ends costs an attempt each time, and is parked in the end while the effects stand', async () => {
   const app = await apps.start({
     core: { handlerTimeoutMs: 200 },
     xa: { attemptsMax: 2, backoff: SHORT, timeoutMs: 100 },

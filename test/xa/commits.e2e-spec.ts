@@ -64,7 +64,7 @@ test('a purchase costs two prepares, one commit of the decision and two of the b
   ]);
 });
 
-test('and with its final marks, one statement for many, every invariant holds', async () => {
+test('every invariant holds after the final marks, which are one statement for many purchases', async () => {
   const before = (await durableWrites(shop.world, 'order')).localCommits;
   await Promise.all(shop.instances.map((instance) => instance.stop()));
   const marks = (await durableWrites(shop.world, 'order')).localCommits - before;

@@ -9,7 +9,7 @@ export async function copyOf(original: World): Promise<World> {
     const from = new URL(original.databases[app]).pathname.slice(1);
     const to = `${from}_copy`;
     const connection = await createConnection({ uri: original.databases[app], multipleStatements: true });
-    // What is prepared is not copied, and not waited for.
+    // Prepared branches are not copied, and not waited for.
     await connection.query('SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED');
     const [tables] = (await connection.query('SHOW TABLES')) as unknown as [Array<Record<string, string>>];
     await connection.query(`DROP DATABASE IF EXISTS ${to}; CREATE DATABASE ${to} CHARACTER SET utf8mb4`);

@@ -16,7 +16,7 @@ beforeAll(async () => {
   await prepareTables(world, library);
   for (const name of ['order', 'payment'] as const) proxies[name] = await TcpProxy.start(world.databases[name]);
   const urls = { order: proxies.order!.url, payment: proxies.payment!.url };
-  // The line is what ends a transaction here, not the deadline.
+  // The cut line ends a transaction here, not the deadline.
   app = await LittleXa.start({ world, library, urls, xa: { timeoutMs: 5_000 } });
 });
 
@@ -34,12 +34,12 @@ type Told = 'committed' | 'rolled back' | 'unknown';
 async function toldOf(run: Promise<unknown>): Promise<Told> {
   return run.then(
     () => 'committed',
-    // What was lost before anything could be decided may come as the driver's own error.
+    // A loss before the decision may be the driver's own error.
     (error: Error) => (error.name === 'OutcomeUnknown' ? 'unknown' : 'rolled back'),
   );
 }
 
-/** All or nothing, and what was told holds. */
+/** All or nothing, in accordance with the answer. */
 async function expectTruth(gid: string, told: Told): Promise<void> {
   await expectNothingLeft(world);
   const effects = await effectsOf(world, gid);
@@ -48,7 +48,7 @@ async function expectTruth(gid: string, told: Told): Promise<void> {
   if (told === 'unknown') expect([0, ALL.length]).toContain(effects.length);
 }
 
-/** Every statement of the protocol, and what may be told when the line is lost at it. */
+/** Every statement of the protocol, and the possible answers when the line is lost at it. */
 const STATEMENTS: ReadonlyArray<readonly ['order' | 'payment', string, Record<'call' | 'answer', readonly Told[]>]> = [
   ['order', 'START TRANSACTION', { call: ['rolled back'], answer: ['rolled back'] }],
   ['payment', 'XA START', { call: ['rolled back'], answer: ['rolled back'] }],
@@ -61,7 +61,7 @@ const STATEMENTS: ReadonlyArray<readonly ['order' | 'payment', string, Record<'c
 
 for (const [name, statement, outcomes] of STATEMENTS) {
   test.each(['call', 'answer'] as const)(
-    `the line to ${name} is lost at ${statement}, with the %s: all or nothing, as is told, and hooks where it stands`,
+    `a transaction that loses the %s of ${statement} on the line to ${name} does all or nothing, as answered, and hooks run if it stands`,
     async (lost) => {
       const gid = `cut-${++count}`;
       const proxy = proxies[name]!;
@@ -81,7 +81,7 @@ for (const [name, statement, outcomes] of STATEMENTS) {
       const told = toldOf(run);
       await until('the line is lost', () => isSeen);
       if (lost === 'answer') {
-        // The server has had the time to do what it was told; then the connection is seen to be dead.
+        // The server has had the time to carry the statement out. Then the connection turns out to be dead.
         await until('bytes of an answer are swallowed', () => proxy.counts.swallowed > 0);
         proxy.cut();
       }
@@ -94,7 +94,7 @@ for (const [name, statement, outcomes] of STATEMENTS) {
   );
 }
 
-test('rolling back, the line is lost at XA ROLLBACK: nothing is left', async () => {
+test('a rollback that loses its line at XA ROLLBACK leaves no effect', async () => {
   const gid = `cut-${++count}`;
   const proxy = proxies.payment!;
   const stop = proxy.onBytes('to-server', (chunk) => {
@@ -111,7 +111,7 @@ test('rolling back, the line is lost at XA ROLLBACK: nothing is left', async () 
   await expectTruth(gid, 'rolled back');
 });
 
-test('the COMMIT of the decision still runs when its connection dies: unknown is told, and nothing is touched before it ends', async () => {
+test('a decision whose COMMIT still runs when its connection dies is answered as unknown, and no branch is touched before it ends', async () => {
   const gid = `cut-${++count}`;
   await sql(
     world,

@@ -24,7 +24,7 @@ async function gtridOf({ payment }: Managers): Promise<string> {
   return row.gtrid;
 }
 
-/** What is committed under the id of a decision before the decision itself comes. */
+/** The row that is committed under the id of a decision before the decision itself. */
 async function before(gid: string, gtrid: string, row: { decision: string | null; state: string }): Promise<void> {
   const connection = await createConnection({ uri: world.databases.order });
   await connection.beginTransaction();
@@ -54,20 +54,20 @@ async function runMeeting(gid: string, row: { decision: string | null; state: st
   );
 }
 
-test('a decision that meets itself, sent once more after its answer was lost, stands: everything is committed', async () => {
+test('a decision that finds itself, because it was sent again after a lost answer, stands and everything is committed', async () => {
   expect(await runMeeting('met-itself', { decision: 'COMMIT', state: 'COMMITTING' })).toBe('committed');
   expect(await effectsOf(world, 'met-itself')).toHaveLength(3);
   await until('it is over', async () => (await decisions(world, 'met-itself'))[0]?.state === 'DONE');
 });
 
-test('a decision that meets a ROLLBACK of the recovery is rolled back everywhere', async () => {
+test('a decision that finds a ROLLBACK of the recovery is rolled back everywhere', async () => {
   expect(await runMeeting('met-rollback', { decision: 'ROLLBACK', state: 'ROLLING_BACK' })).toBe('XaUnavailable');
   expect(await effectsOf(world, 'met-rollback')).toEqual([]);
   await sql(world, 'order', `UPDATE dtx_xa SET next_attempt_at = UTC_TIMESTAMP(3) WHERE gid = 'met-rollback'`);
   await until('it is over', async () => (await decisions(world, 'met-rollback'))[0]?.state === 'DONE');
 });
 
-test('a decision that meets what the recovery has given up is not known, and no branch is touched', async () => {
+test('a decision that finds a row PARKED by the recovery is answered as unknown, and no branch is touched', async () => {
   expect(await runMeeting('given-up', { decision: null, state: 'PARKED' })).toBe('OutcomeUnknown');
   const [row] = await decisions(world, 'given-up');
   const prepared = await until('both are prepared', async () => {
@@ -80,7 +80,7 @@ test('a decision that meets what the recovery has given up is not known, and no 
   await sql(world, 'order', `DELETE FROM dtx_xa WHERE gid = 'given-up'`);
 });
 
-test('beside all that a transaction takes effect in all three databases', async () => {
+test('a transaction after these takes effect in all three databases', async () => {
   const app = await apps.start();
   await app.run('as-ever', everywhere('as-ever'));
   expect(await effectsOf(world, 'as-ever')).toHaveLength(3);

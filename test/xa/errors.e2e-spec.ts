@@ -35,7 +35,7 @@ async function holding(database: 'order' | 'payment', shelf: number) {
   return holder;
 }
 
-/** In the branch of `at`: waits for a row that somebody holds for longer than a lock wait. */
+/** In the branch of `at`: waits for a row that is locked for longer than a lock wait. */
 async function lockWait(at: 'order' | 'payment', { [at]: manager }: Managers): Promise<void> {
   const holder = await holding(at, 1);
   await manager!.query('UPDATE shelf SET n = n + 1 WHERE id = 1').finally(() => holder.end());
@@ -72,7 +72,7 @@ const CASES = [
 for (const [what, errno, fail] of CASES) {
   for (const at of ['payment', 'order'] as const) {
     test.each(['thrown', 'swallowed'] as const)(
-      `${what} in the branch of ${at}, %s by the work: all roll back`,
+      `${what} in the branch of ${at}, %s by the work, rolls all branches back`,
       async (how) => {
         const gid = newGid();
         const run = app.run(gid, async (managers) => {
@@ -87,7 +87,7 @@ for (const [what, errno, fail] of CASES) {
   }
 }
 
-test('an error of the work itself is thrown as it is, and all roll back', async () => {
+test('an error of the work itself is thrown unchanged, and all branches roll back', async () => {
   const gid = newGid();
   const mine = new Error('mine');
   const run = app.run(gid, async (managers) => {
@@ -110,7 +110,7 @@ test('save and nested transactions work inside a branch', async () => {
   expect(await effectsOf(world, `${gid}-nested`)).toEqual(ALL);
 });
 
-test('a statement that comes after the work is refused, not committed on the spot', async () => {
+test('a statement after the work is refused instead of committed by itself', async () => {
   const gid = newGid();
   let late: Promise<unknown> = Promise.resolve();
   let managersOut: Managers | undefined;

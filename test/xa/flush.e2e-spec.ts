@@ -6,7 +6,7 @@ import { type AppName, sql, type World } from '../fixtures/world.js';
 import { effectsOf, everywhere, type LittleXa, LittleXas, libraryOf, prepareTables } from './little-xa.js';
 import { expectNothingLeft, orphan } from './shop.js';
 
-/** Servers of its own: what is set here is set for everybody on them. */
+/** Own servers, because their global variables are set here. */
 const SET = 'xaflush';
 const library = libraryOf();
 let world: World;
@@ -45,14 +45,14 @@ const untilEnd = (app: LittleXa, gid: string, wanted: RegExp) => {
 };
 
 test.each(['order', 'payment'] as const)(
-  'a server of %s that does not flush what it commits begins no transaction, and is named with the variable and its value',
+  'a server of %s that does not flush its commits begins no transaction, and the error names the variable and its value',
   async (name) => {
     await set(name, 2);
     const app = await apps.start();
     expect(await untilEnd(app, `refused-${name}`, /flush/)).toMatch(
       new RegExp(`^XaUnavailable: .*${name}.* has innodb_flush_log_at_trx_commit = 2, not 1`),
     );
-    // What is prepared is ended all the same.
+    // Prepared branches are ended nevertheless.
     const { gtrid } = await orphan(world);
     await until('the orphan is rolled back', async () => {
       const [row] = await sql<{ who: string }>(world, 'payment', 'SELECT who FROM dtx_xa_witness WHERE gtrid = ?', [
@@ -67,7 +67,7 @@ test.each(['order', 'payment'] as const)(
   },
 );
 
-test('it is used all the same by a program that was told to', async () => {
+test('a server that does not flush is used if the option allows it', async () => {
   await Promise.all([set('order', 0), set('payment', 2)]);
   const app = await apps.start({ xa: { acceptUnflushed: true } });
   await until('a transaction is committed', () => endOf(app, 'accepted').then((end) => end === 'committed'));
@@ -94,7 +94,7 @@ test.each([
     { flush_log: 1, log_bin: 1, sync_binlog: 0 },
     /^has sync_binlog = 0 with log_bin on/,
   ],
-])('the settings of a %s server (%s) are told apart: %j', (_, server, row, flaw) => {
+])('the settings of a %s server (%s) are judged: %j', (_, server, row, flaw) => {
   const found = flushFlaw({ server, ...row });
   if (flaw === null) expect(found).toBeNull();
   else expect(found).toMatch(flaw);

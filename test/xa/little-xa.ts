@@ -129,7 +129,7 @@ export class LittleXa {
   }
 }
 
-/** The little apps of a spec file: each is started with what the file says of all, and none outlives its test. */
+/** The little apps of a spec file. Each starts with the options of the file, and ends with its test. */
 export class LittleXas {
   private readonly running = new Set<LittleXa>();
 

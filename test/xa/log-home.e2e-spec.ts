@@ -36,7 +36,7 @@ afterEach(async () => {
   await endAll(world);
 });
 
-/** Decided by a process that died right then; nobody carries it out before an hour has passed. */
+/** A decision of a process that died right then. It is not due before an hour has passed. */
 async function decided(): Promise<{ id: string; gtrid: string }> {
   const begun = await begin(world, { ageMs: 6_000 });
   for (const app of ['payment', 'inventory'] as const)
@@ -60,12 +60,12 @@ const refusalOf = (app: LittleXa, gid: string) =>
     (error: Error) => `${error.name}: ${error.message}`,
   );
 
-test('a copy of the log begins nothing, ends nothing of the original, and says so with one alert', async () => {
+test('a copy of the log begins nothing, ends no branch of the original and raises one alert', async () => {
   const transaction = await decided();
   const copy = await copyOf(world);
   await decideToCommit(world, { ...transaction, isDue: false });
   const [app] = await Promise.all([apps.start({ world: copy }), apps.start({ world: copy })]);
-  const [alert] = await until('it is told', async () => {
+  const [alert] = await until('the alert is open', async () => {
     const open = await openAlerts(copy);
     return open.length > 0 && open;
   });
@@ -95,7 +95,7 @@ test('a copy of the log begins nothing, ends nothing of the original, and says s
   await expectNothingLeft(world);
 });
 
-test('a copy that is taken for the original leaves alone what its own databases have no trace of', async () => {
+test('a copy that is taken for the original ends no branch without a trace in its own databases', async () => {
   const [undecided, rolledBack] = [await decided(), await decided()];
   const copy = await copyOf(world);
   await sql(copy, 'order', 'UPDATE dtx_xa_log SET home = NULL');
@@ -111,14 +111,14 @@ test('a copy that is taken for the original leaves alone what its own databases 
   expect((await decisions(copy)).map(({ id }) => id)).not.toContain(undecided.id);
 });
 
-test('after a failover nothing is begun or ended until a person confirms it, and then everything is', async () => {
+test('after a failover no transaction is begun or ended until a person confirms it', async () => {
   const transaction = await decided();
   await decideToCommit(world, transaction);
   const { gtrid } = await orphan(world);
   await sql(world, 'order', `UPDATE dtx_xa_log SET home = 'old-primary/1/data'`);
   const app = await apps.start();
   expect(await refusalOf(app, 'too-soon')).toMatch(/it was bound to old-primary\/1\/data, and is now read from /);
-  const open = await until('it is told', async () => {
+  const open = await until('the alert is open', async () => {
     const alerts = await openAlerts(world);
     return alerts.length > 0 && alerts;
   });
@@ -141,7 +141,7 @@ test('a failover under a running app stops it at its next transaction', async ()
   await sql(world, 'order', `UPDATE dtx_xa_log SET home = 'old-primary/1/data'`);
   await until('it is noticed', async () => /now read from/.test(await refusalOf(app, 'after')));
   expect(await effectsOf(world, 'after')).toEqual([]);
-  await until('it is told', async () => (await openAlerts(world)).length === 1);
+  await until('the alert is open', async () => (await openAlerts(world)).length === 1);
   expect(await app.resolve('log.moved', 'done')).toBe('done');
   await until('it goes on', () => app.run('going-on', everywhere('going-on')).then(() => true));
 });

@@ -49,7 +49,7 @@ async function inBoth(ageMs?: number): Promise<{ id: string; gtrid: string }> {
 
 /**
  * Looks were taken since: an orphan that began after the fault was found is rolled back. An instance that starts late finds
- * the fault later, and leaves alone what began before that as well: then the next orphan is the newer one.
+ * the fault later, and touches no branch that began before that either: then the next orphan is the newer one.
  */
 async function aNewerOneIsRolledBack(): Promise<void> {
   const isRolledBack = async () => {
@@ -60,7 +60,7 @@ async function aNewerOneIsRolledBack(): Promise<void> {
   await until('a newer orphan is rolled back', isRolledBack, { withinMs: 60_000 });
 }
 
-test('a log that was emptied is evidence of nothing: what is prepared stays so, under one alert, until a person has looked', async () => {
+test('a log that was emptied proves nothing: prepared branches stay prepared under one alert until a person resolves it', async () => {
   const decided = await inBoth();
   await decideToCommit(world, { ...decided, isDue: false });
   const undecided = await orphan(world, { app: 'inventory' });
@@ -81,14 +81,14 @@ test('a log that was emptied is evidence of nothing: what is prepared stays so, 
   await until('the rest is rolled back', async () => (await preparedOf(world)).length === 0);
   expect(await witnesses(world, decided.gtrid)).toEqual(['branch', 'branch']);
   await aNewerOneIsRolledBack();
-  // What the person has committed by hand is no news.
+  // The branch that the person has committed by hand raises no new alert.
   expect(await openAlerts(world)).toEqual([]);
 
   await sql(world, 'order', 'TRUNCATE dtx_xa');
   await untilAlert('log.truncated');
 });
 
-test('a branch whose sibling was committed is never rolled back, though the log knows of no decision', async () => {
+test('a branch whose sibling was committed is never rolled back, even if the log has no decision', async () => {
   const { id, gtrid } = await inBoth();
   await finish(world, 'payment', { gtrid, formatId: FORMAT_ID, how: 'COMMIT' });
   const other = await orphan(world);
@@ -109,7 +109,7 @@ test('a branch whose sibling was committed is never rolled back, though the log 
   expect(await openAlerts(world)).toEqual([]);
 });
 
-test('a log that has lost its end is told of, also when nothing is prepared any more', async () => {
+test('a log that has lost its end raises an alert even if no branch is prepared any more', async () => {
   const app = await apps.start();
   await app.run('kept', async (managers) => {
     for (const name of ALL) await managers[name]!.query(`INSERT INTO effect (gid, n) VALUES ('kept', 1)`);
@@ -118,17 +118,17 @@ test('a log that has lost its end is told of, also when nothing is prepared any 
   await app.run('lost', async (managers) => {
     for (const name of ALL) await managers[name]!.query(`INSERT INTO effect (gid, n) VALUES ('lost', 1)`);
   });
-  // What a replica that lagged has not got: the decision and the business that was committed with it.
+  // A replica that lagged lacks the decision and the business that was committed with it.
   await until('it is over', async () => (await decisions(world, 'lost'))[0]?.state === 'DONE');
   await sql(world, 'order', `DELETE FROM dtx_xa WHERE gid = 'lost'`);
   await sql(world, 'order', `DELETE FROM effect WHERE gid = 'lost'`);
   await untilAlert('log.tail');
-  // Told once, for as long as it lasts.
+  // One alert, for as long as it lasts.
   await aNewerOneIsRolledBack();
   expect(await openAlerts(world)).toHaveLength(1);
 });
 
-test('a log of a version that had no sentinel is not taken for an emptied one, and its migration may run again', async () => {
+test('a log of a version without a sentinel does not count as emptied, and its migration may run again', async () => {
   const undo = [
     'ALTER TABLE dtx_xa DROP INDEX by_age',
     'ALTER TABLE dtx_xa_log DROP COLUMN home, DROP COLUMN deployment, DROP COLUMN whole_since, DROP COLUMN trusted_from',
@@ -151,7 +151,7 @@ test('a log of a version that had no sentinel is not taken for an emptied one, a
   await untilAlert('log.truncated');
 });
 
-test('a database that does not answer holds up an orphan only if the log may have been set back since it began', async () => {
+test('a database that does not answer delays an orphan only if the log may have been set back since it began', async () => {
   const proxy = await TcpProxy.start(world.databases.payment);
   const first = await apps.start({ urls: { payment: proxy.url } });
   try {
@@ -175,7 +175,7 @@ test('a database that does not answer holds up an orphan only if the log may hav
   }
 });
 
-test('a branch from the future of the clock of the log is told of once, and left', async () => {
+test('a branch from the future of the log’s clock raises one alert and is not touched', async () => {
   await apps.start();
   const hour = 3_600_000;
   const { id, gtrid } = await orphan(world, { ageMs: -hour });

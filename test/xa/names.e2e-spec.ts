@@ -49,7 +49,7 @@ afterAll(async () => {
 
 const NOT_OVERDUE = -30_000;
 
-/** Prepared in all three; by default past its deadline. */
+/** A transaction that is prepared in all three databases, by default past its deadline. */
 async function inAll(ageMs = 60_000): Promise<{ id: string; gtrid: string }> {
   const begun = await begin(world, { ageMs });
   for (const app of ['payment', 'inventory'] as const)
@@ -71,7 +71,7 @@ const left = async (gtrid: string) => (await preparedOf(world)).filter((one) => 
 const rowOf = async (id: string) => (await decisions(world)).find((row) => row.id === id)!;
 const untilDone = (id: string) => until(`${id} is over`, async () => (await rowOf(id))?.state === 'DONE');
 
-test('an orphan is rolled back also in a database that the instance which decided on it does not know', async () => {
+test('an orphan is rolled back also in a database that is unknown to the deciding instance', async () => {
   const { id, gtrid } = await inAll();
   const older = await apps.start({ branches: before() });
   await untilDone(id);
@@ -88,14 +88,14 @@ test('an orphan is rolled back also in a database that the instance which decide
   await apps.close(newer);
 });
 
-test('a decided branch in a database that an instance does not know is left to one that does, and told of when none does', async () => {
+test('a decided branch in an unknown database is left to an instance that knows it, and raises an alert if none does', async () => {
   const first = await inAll(NOT_OVERDUE);
   const older = await apps.start({ branches: before(), xa: { unknownBranchMs: 8_000 } });
   await decideToCommit(world, { ...first, branches: 'payment,inventory,loyalty' });
-  await until('what it knows is committed', async () => (await left(first.gtrid)) === 1);
+  await until('the branch in the known database is committed', async () => (await left(first.gtrid)) === 1);
   expect(await witnesses(world, first.gtrid)).toEqual(['branch', 'branch']);
   expect(await openAlerts(world)).toEqual([]);
-  const [alert] = await until('it is told, after a while', async () => {
+  const [alert] = await until('the alert is open after a while', async () => {
     const open = await openAlerts(world);
     return open.length > 0 && open;
   });
@@ -115,7 +115,7 @@ test('a decided branch in a database that an instance does not know is left to o
   await apps.close(older);
 });
 
-test('a branch is found under the name that it was prepared by, whatever its database is called now', async () => {
+test('a branch is found under the name that it was prepared by, even if its database has another name now', async () => {
   const [decided, undecided] = [await inAll(), await inAll()];
   await decideToCommit(world, { ...decided, branches: 'payment,inventory,loyalty' });
   await apps.start({ branches: { ...before(), points: loyalty } });
@@ -126,7 +126,7 @@ test('a branch is found under the name that it was prepared by, whatever its dat
   expect(claims).toContainEqual({ branch: 'loyalty', who: 'recovery' });
 });
 
-test('a branch that has gone the other way is told of, and the others are committed all the same', async () => {
+test('a heuristically resolved branch raises an alert, and the other branches are committed', async () => {
   const proxy = await TcpProxy.start(world.databases.inventory);
   try {
     const app = await apps.start({ urls: { inventory: proxy.url } });
@@ -138,7 +138,7 @@ test('a branch that has gone the other way is told of, and the others are commit
     for (const name of ['payment', 'inventory'] as const) await prepare(world, name, { gtrid, formatId: FORMAT_ID });
     await finish(world, 'payment', { gtrid, formatId: FORMAT_ID, how: 'ROLLBACK' });
     await decideToCommit(world, { id, gtrid });
-    const [alert] = await until('it is told', async () => {
+    const [alert] = await until('the alert is open', async () => {
       const open = await openAlerts(world);
       return open.length > 0 && open;
     });
@@ -157,7 +157,7 @@ test('a branch that has gone the other way is told of, and the others are commit
   }
 });
 
-test('a branch that a living session holds is no failed attempt until the server would have ended the session', async () => {
+test('a branch that a living session holds costs no attempt until the server would have ended the session', async () => {
   const xa = { timeoutMs: 2_000, attemptsMax: 40, backoff: { firstMs: 100, factor: 1, capMs: 100 } };
   const app = await apps.start({ xa });
   const { id, gtrid } = await begin(world, { ageMs: -60_000 });
@@ -203,7 +203,7 @@ test('a decision that hangs in its commit delays no other orphan', async () => {
   for (const { gtrid } of hanging) expect((await witnesses(world, gtrid))[0]).toBe('branch');
 });
 
-test('a branch that comes back each time it was ended is a person’s in the end, with one alert', async () => {
+test('a branch that returns each time it was ended is parked with one alert', async () => {
   const app = await apps.start({ xa: { attemptsMax: 2, backoff: { firstMs: 5_000, factor: 1, capMs: 5_000 } } });
   const { id, gtrid } = await begin(world);
   const comesBack = async () => {

@@ -22,7 +22,7 @@ afterAll(() => shop?.stop());
 
 const url = () => shop.of('order').url;
 
-test('a purchase is CONFIRMED in three databases when it is answered, and a replay repeats status and body', async () => {
+test('a purchase is CONFIRMED in three databases before it is answered, and a replay repeats status and body', async () => {
   const answer = await buy(url(), 'good', book);
   expect(answer).toMatchObject({ status: 201, body: { ...book, scheme: 'xa', status: 'CONFIRMED', amount: 1_999 } });
   const { orderId } = answer.body;
@@ -40,9 +40,9 @@ test('a purchase is CONFIRMED in three databases when it is answered, and a repl
 test.each([
   ['OUT_OF_STOCK', { ...book, sku: 'phone' }],
   ['INSUFFICIENT_FUNDS', { ...book, buyerId: 'bob' }],
-  ['UNKNOWN_BUYER', { ...book, buyerId: 'nobody' }],
+  ['UNKNOWN_BUYER', { ...book, buyerId: 'stranger' }],
 ])(
-  '%s: 409, nothing is taken, the order can be read as CANCELLED, and a replay says the same',
+  'a purchase refused by %s is answered with 409, has no effect, and a replay repeats the answer',
   async (reason, body) => {
     const answer = await buy(url(), reason, body);
     expect(answer).toMatchObject({ status: 409, body: { orderStatus: 'CANCELLED', reason } });
@@ -54,14 +54,14 @@ test.each([
   },
 );
 
-test('16 calls at once with one key make one purchase', async () => {
+test('16 simultaneous calls with one key make one purchase', async () => {
   const answers = await Promise.all(Array.from({ length: 16 }, () => buy(url(), 'same', book)));
   const made = answers.filter(({ status }) => status === 201);
   expect(new Set(made.map(({ body }) => body.orderId)).size).toBe(1);
   for (const { status } of answers) expect([201, 409]).toContain(status);
 });
 
-test('one hot sku and one buyer, 16 at once: all go through, none waits for another for ever', async () => {
+test('16 simultaneous purchases of one sku by one buyer all succeed', async () => {
   // They go one after the other: on a busy machine the last waits for longer than a caller usually may.
   const options = { core: { lockWaitSeconds: 30 }, xa: { timeoutMs: 60_000, acquireTimeoutMs: 30_000 } };
   const [patient] = await shop.start(['order'], { options });
@@ -71,7 +71,7 @@ test('one hot sku and one buyer, 16 at once: all go through, none waits for anot
   await expectNothingLeft(world);
 });
 
-test('a second instance replays, and what is open shows in /dtx', async () => {
+test('a second instance replays a purchase, and /dtx shows an open transaction', async () => {
   const [other] = await shop.start(['order']);
   const first = await buy(url(), 'elsewhere', book);
   expect((await buy(other!.url, 'elsewhere', book)).body).toEqual(first.body);
@@ -102,7 +102,7 @@ test('without the broker POST /orders/xa still answers 201', async () => {
   await broker.close();
 });
 
-test('in the end nothing is prepared', async () => {
+test('no branch is prepared after these purchases', async () => {
   await expectNothingLeft(world);
   expect(await preparedOf(world)).toEqual([]);
 });

@@ -32,7 +32,7 @@ afterAll(() => expectNothingLeft(world));
 const decisionOn = async (id: string) => (await decisions(world)).find((row) => row.id === id);
 const untilDone = (id: string) => until(`${id} is over`, async () => (await decisionOn(id))?.state === 'DONE');
 
-/** What a person does with one that is parked. */
+/** A person resolves a parked transaction. */
 async function endByHand({ id, gtrid }: { id: string; gtrid: string }): Promise<void> {
   await finish(world, 'payment', { gtrid, formatId: FORMAT_ID, how: 'ROLLBACK' });
   await sql(world, 'order', `UPDATE dtx_xa SET state = 'DONE', next_attempt_at = NULL WHERE id = ?`, [id]);
@@ -41,8 +41,8 @@ async function endByHand({ id, gtrid }: { id: string; gtrid: string }): Promise<
   ]);
 }
 
-test('two instances find ten orphans at once: each is rolled back and both its witnesses are claimed', async () => {
-  // It makes the log, so that there is an id for the orphans to carry; one that scans could find an orphan in the making,
+test('two instances that find ten orphans at once roll each back and claim both its witnesses', async () => {
+  // It creates the log, whose id the orphans carry. An instance that scans could find an unfinished orphan,
   // which its own session still holds, and count that as an attempt.
   const first = await LittleXa.start({ world, library });
   await first.close();
@@ -58,7 +58,7 @@ test('two instances find ten orphans at once: each is rolled back and both its w
   expect(await preparedOf(world)).toEqual([]);
 });
 
-test('branches of another deployment and of another program stay as they are, while an orphan beside them goes', async () => {
+test('branches of other deployments and programs are never touched while an orphan beside them is rolled back', async () => {
   await apps.start();
   const others = { gtrid: '0123456789abcdef.000064.019a0000-0000-7000-8000-000000000000', formatId: FORMAT_ID };
   const strangers = { gtrid: `stranger of ${world.name}`, formatId: 7 };
@@ -75,7 +75,7 @@ test('branches of another deployment and of another program stay as they are, wh
   }
 });
 
-test('one that is younger than its deadline is left to its manager', async () => {
+test('an orphan before its deadline is left to its manager', async () => {
   await apps.start();
   const { id, gtrid } = await orphan(world, { ageMs: -10_000 });
   const older = await orphan(world, { app: 'inventory' });
@@ -85,7 +85,7 @@ test('one that is younger than its deadline is left to its manager', async () =>
   await untilDone(id);
 });
 
-test('one that is older than the log remembers is PARKED with one alert, and never guessed at', async () => {
+test('an orphan older than the retention of the log is PARKED with one alert and never decided', async () => {
   const app = await apps.start({ xa: { retentionMs: HORIZON_MS } });
   const { id, gtrid } = await orphan(world, { ageMs: HORIZON_MS + 5_000 });
   await until('it is parked', async () => (await decisionOn(id))?.state === 'PARKED');
@@ -94,12 +94,12 @@ test('one that is older than the log remembers is PARKED with one alert, and nev
   expect(await sql(world, 'order', 'SELECT scheme FROM dtx_alert WHERE subject_id = ?', [id])).toEqual([
     { scheme: 'xa' },
   ]);
-  // Nobody else may be let through meanwhile who depends on it.
+  // No other call that depends on it may pass meanwhile.
   await app.run('beside-a-parked-one', everywhere('beside-a-parked-one'));
   await endByHand({ id, gtrid });
 });
 
-test('one that cannot be given up now holds up no other that was found with it', async () => {
+test('an orphan that cannot be parked now delays no other orphan of its scan', async () => {
   const old = await Promise.all([1, 2, 3].map(() => orphan(world, { ageMs: HORIZON_MS + 5_000 })));
   const [listedFirst] = await preparedOf(world);
   const refused = old.find(({ gtrid }) => gtrid === listedFirst!.gtrid)!;
@@ -119,7 +119,7 @@ test('one that cannot be given up now holds up no other that was found with it',
   for (const one of old) await endByHand(one);
 });
 
-test('a branch of a decision that was carried out comes back (an older state of its server): it is ended again, as decided', async () => {
+test('a branch of a finished decision that returns with an older state of its server is ended again as decided', async () => {
   await apps.start();
   const { id, gtrid } = await orphan(world);
   await untilDone(id);
@@ -130,7 +130,7 @@ test('a branch of a decision that was carried out comes back (an older state of 
   expect(await witnesses(world, gtrid)).toEqual(['recovery', 'recovery']);
 });
 
-test('a decision that comes after its deadline, by the clock of the log, is refused and the COMMIT behind it not read', async () => {
+test('a decision after its deadline, by the clock of the log, is refused and the COMMIT behind it is not read', async () => {
   const app = await apps.start();
   const [{ ms }] = (await sql<{ ms: number }>(
     world,
@@ -158,7 +158,7 @@ test('a decision that comes after its deadline, by the clock of the log, is refu
   await sql(world, 'order', `DELETE FROM dtx_xa WHERE id = 'early'`);
 });
 
-test('more callers than connections: who waits too long is told so in time, and the others go through', async () => {
+test('a caller that waits too long for a connection is answered in time, and the other callers succeed', async () => {
   const app = await apps.start({ xa: { concurrencyMax: 2, acquireTimeoutMs: 300, waitersMax: 4 } });
   const since = performance.now();
   const calls = Array.from({ length: 12 }, async (_, n) => {
@@ -201,11 +201,11 @@ test('a database at another schema version than the program knows is not written
   );
 });
 
-test('finished decisions and their witnesses go after their horizon, and nothing else does', async () => {
+test('the purge deletes finished decisions and their witnesses after the retention, and nothing else', async () => {
   const app = await apps.start({ xa: { retentionMs: HORIZON_MS }, core: { purgeIntervalMs: 100 } });
   await app.run('young', everywhere('young'));
   const old = await orphan(world, { ageMs: HORIZON_MS - 10_000 });
-  // Then its decision is there, or was: it may go before anybody has seen it DONE.
+  // Then its decision was written. It may be purged before a test has seen it DONE.
   await until('the old one is rolled back', async () => (await preparedOf(world)).length === 0);
   await until('the old one has gone, with its witnesses', async () => {
     const left = await Promise.all([decisionOn(old.id), witnesses(world, old.gtrid)]);

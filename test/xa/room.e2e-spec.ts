@@ -51,7 +51,7 @@ test('forty decided transactions of dead processes are carried out at once, on t
   for (const { gtrid } of left) expect((await witnesses(world, gtrid))[0]).toBe('branch');
 });
 
-test('what follows a commit hangs: branches are committed before their caller is answered, and orphans are ended', async () => {
+test('branches are committed before their caller is answered, and orphans are ended, while hooks hang', async () => {
   const app = await apps.start({ xa: NARROW });
   const told: string[] = [];
   let isThere = (): void => {};
@@ -77,7 +77,7 @@ test('what follows a commit hangs: branches are committed before their caller is
   for (const gid of gids) expect(await decisions(world, gid)).toMatchObject([{ attempts: 0 }]);
 });
 
-test('second phases of others take all the room: branches are still committed before their caller is answered', async () => {
+test('branches are committed before their caller is answered even if second phases of others take all connections', async () => {
   const holder = await createConnection({ uri: world.databases.payment });
   await holder.beginTransaction();
   const held = Array.from({ length: 6 }, (_, n) => `held-by-a-session-${n}`);
@@ -97,7 +97,7 @@ test('second phases of others take all the room: branches are still committed be
   await untilAllAreOver();
 });
 
-test('work that never ends is given up at its deadline, and its place goes to the next one', async () => {
+test('work that never ends is given up at its deadline, and the next transaction gets its place', async () => {
   const timeoutMs = 500;
   const app = await apps.start({ xa: { ...NARROW, timeoutMs } });
   const since = performance.now();
@@ -112,13 +112,13 @@ test('work that never ends is given up at its deadline, and its place goes to th
   expect(await effectsOf(world, 'endless')).toEqual([]);
   await app.run('after-endless', everywhere('after-endless'));
   expect(await effectsOf(world, 'after-endless')).toHaveLength(3);
-  // Should it wake up after all, it finds its transaction over.
+  // If it wakes up after all, its transaction is over.
   await expect(late.payment!.query(`INSERT INTO effect VALUES ('endless', 2)`)).rejects.toThrow(
     /is over|already released/,
   );
 });
 
-test('a hook that cannot know what it has done is told of, and keeps neither branches nor connections', async () => {
+test('a hook with an unknown outcome raises an alert and keeps neither branches nor connections', async () => {
   const app = await apps.start({ xa: { ...NARROW, timeoutMs: 10_000 } });
   const { hooks } = app.context.get(library.Database);
   const run = app.run('unknowing', async (managers) => {
@@ -133,7 +133,7 @@ test('a hook that cannot know what it has done is told of, and keeps neither bra
   await untilAllAreOver();
 });
 
-test('a hook that never ends keeps neither its caller nor its place: both go on when the second phase has had its time', async () => {
+test('a hook that never ends keeps neither its caller nor its place longer than the time of the second phase', async () => {
   const app = await apps.start({ xa: { ...NARROW, secondPhaseWaitMs: 300 } });
   const { hooks } = app.context.get(library.Database);
   await app.run('hook-endless', async (managers) => {

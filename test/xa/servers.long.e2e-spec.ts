@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { control, down, up } from '../../tools/src/servers/index.js';
 import { createSandbox } from '../../tools/src/sandbox/sandbox.js';
+import { control, down, up } from '../../tools/src/servers/index.js';
 import { AppProcess } from '../fixtures/app-process.js';
 import { type House, housesIn, killOne, random, untilAllReady } from '../fixtures/houses.js';
 import { expectAuditClean } from '../fixtures/load.js';
@@ -9,7 +9,7 @@ import { until } from '../fixtures/until.js';
 import { type AppName, sql, type World } from '../fixtures/world.js';
 import { buy, decisions, expectNothingLeft } from './shop.js';
 
-/** Servers of their own, since all other tests need theirs up; the apps run with production times. */
+/** Own servers, because all other tests need theirs up. The apps run with production times. */
 const SET = 'xakill';
 const DATABASES: readonly AppName[] = ['order', 'payment', 'inventory'];
 const BOOK = { buyerId: 'alice', sku: 'book', quantity: 1 };
@@ -44,7 +44,7 @@ const sku = (n: number) => `item-${String(1 + (n % SPREAD)).padStart(4, '0')}`;
 
 async function buyUntilTold(urls: () => string[], key: string, body: object, wrong: string[]): Promise<string> {
   return until(
-    `${key} is told`,
+    `${key} is answered`,
     async () => {
       const [url] = urls().sort(() => Math.random() - 0.5);
       if (!url) return false;
@@ -65,7 +65,7 @@ const POINTS = [
 
 for (const [point, when] of POINTS) {
   test.each(DATABASES)(
-    `kill -9 of the database server of %s after every PREPARE, ${when}`,
+    `a purchase survives kill -9 of the database server of %s after every PREPARE, ${when}`,
     async (name) => {
       const slow = await AppProcess.start('order', {
         world,
@@ -98,7 +98,7 @@ for (const [point, when] of POINTS) {
   );
 }
 
-test('a process dies with all prepared: a live one has resolved it within 10 s, with production times', async () => {
+test('a live process resolves the prepared branches of a dead one within 10 s, with production times', async () => {
   const dying = await AppProcess.start('order', { world, failpoints: 'xa.prepared-all=crash', label: 'dying' });
   await until('it dies', async () => {
     await buy(dying.url, undefined, BOOK).catch(() => null);
@@ -111,7 +111,7 @@ test('a process dies with all prepared: a live one has resolved it within 10 s, 
   expect(ms).toBeLessThan(RECOVERED_WITHIN_MS);
 }, 120_000);
 
-test(`${PURCHASES} purchases at concurrency ${CALLERS} while apps and database servers are killed at random`, async () => {
+test(`${PURCHASES} purchases at concurrency ${CALLERS} take effect once while apps and database servers are killed at random`, async () => {
   await Promise.all(shop.instances.map((instance) => instance.stop()));
   const houses: House[] = housesIn(world);
   await untilAllReady(shop, houses);
@@ -129,7 +129,7 @@ test(`${PURCHASES} purchases at concurrency ${CALLERS} while apps and database s
   };
   const running = Promise.all(Array.from({ length: CALLERS }, caller));
   for (let kill = 1; kill <= 9; kill++) {
-    await until(`${kill * 50} are told`, () => told.size >= kill * 50, { withinMs: 180_000 });
+    await until(`${kill * 50} are answered`, () => told.size >= kill * 50, { withinMs: 180_000 });
     if (kill % 3 !== 0)
       await until('an order app is killed', () => killOne(houses, pick, ({ app }) => app === 'order'));
     else {

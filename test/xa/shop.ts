@@ -31,7 +31,7 @@ export async function preparedOf(world: World): Promise<Prepared[]> {
   return all.flat().filter(({ gtrid }) => gtrid.startsWith(`${own}.`));
 }
 
-/** Everything that a server has prepared, whoever it belongs to. */
+/** Every prepared branch of a server, of any owner. */
 export async function recover(world: World, app: AppName): Promise<Prepared[]> {
   const rows = await sql<{ data: string | Buffer; gtrid_length: number }>(world, app, 'XA RECOVER');
   return rows.map(({ data, gtrid_length: length }) => ({
@@ -86,7 +86,7 @@ export interface OpenAlert {
   error: string;
 }
 
-/** Alerts of the order database that nobody has closed. */
+/** Open alerts of the order database. */
 export function openAlerts(world: World): Promise<OpenAlert[]> {
   return sql<OpenAlert>(
     world,
@@ -95,7 +95,7 @@ export function openAlerts(world: World): Promise<OpenAlert[]> {
   );
 }
 
-/** Writes down a decision to commit, as a process does that dies right then; due at once, or never. */
+/** Writes the decision to commit of a process that dies right then. It is due at once, or never. */
 export async function decideToCommit(
   world: World,
   {
@@ -115,7 +115,7 @@ export async function decideToCommit(
   );
 }
 
-/** A prepared branch without a decision, as a dead process leaves it: its witness, its locks, and nobody's connection. */
+/** A prepared branch without a decision, as a dead process leaves it: its witness and its locks, without a connection. */
 export async function orphan(
   world: World,
   { app = 'payment', logId, ageMs = 60_000 }: { app?: AppName; logId?: string; ageMs?: number } = {},
@@ -155,7 +155,7 @@ export async function prepareIn(
   await connection.end();
 }
 
-/** Ends a branch that nobody but the test will end, once its connection has let go of it. */
+/** Ends a branch that only the test can end, after its connection has released it. */
 export function finish(
   world: World,
   app: AppName,

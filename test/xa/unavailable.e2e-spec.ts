@@ -49,7 +49,7 @@ async function reasonOf({ url }: AppProcess, name: string): Promise<string | und
   return (body.reasons as Record<string, string> | undefined)?.[name];
 }
 
-test('without the URLs of the branches: POST /orders/xa is 503, everything else is served', async () => {
+test('an app without the URLs of the branches answers POST /orders/xa with 503 and serves everything else', async () => {
   const plain = await order({
     env: { DTX_XA_PAYMENT_DATABASE_URL: '', DTX_XA_INVENTORY_DATABASE_URL: '' },
     label: 'plain',
@@ -60,7 +60,7 @@ test('without the URLs of the branches: POST /orders/xa is 503, everything else 
   await plain.stop();
 });
 
-test('a branch database is away: 503, a known key is answered all the same, and later the key buys once', async () => {
+test('a purchase without a branch database is answered with 503, a known key is replayed, and the key buys once later', async () => {
   const proxy = await TcpProxy.start(world.databases.payment);
   const cut = await order({ env: { DTX_XA_PAYMENT_DATABASE_URL: proxy.url }, label: 'cut' });
   const known = await untilBought(cut.url, 'known', BOOK);
@@ -77,7 +77,7 @@ test('a branch database is away: 503, a known key is answered all the same, and 
   await proxy.close();
 });
 
-test('a row that somebody holds: 503 after the lock wait, who waits for a turn is told so sooner, and later both buy', async () => {
+test('a purchase of a locked row is answered with 503 after the lock wait, a queued one sooner, and both buy later', async () => {
   const core = { lockWaitSeconds: 1 };
   const narrow = await order({ options: { core, xa: { concurrencyMax: 1, acquireTimeoutMs: 300 } }, label: 'narrow' });
   await untilBought(narrow.url, 'narrow', BOOK);
@@ -97,7 +97,7 @@ test('a row that somebody holds: 503 after the lock wait, who waits for a turn i
   await narrow.stop();
 });
 
-test('the other apps have migrated to something else: not written to, and the log says what is wrong', async () => {
+test('branch databases at another schema version are not written to, and the log names the version', async () => {
   await sql(
     world,
     'payment',
@@ -113,7 +113,7 @@ test('the other apps have migrated to something else: not written to, and the lo
   await old.stop();
 });
 
-test('a decision log that is not where it belongs degrades the instance by name, until a person has said that it does', async () => {
+test('a moved decision log degrades the instance by name until a person confirms its place', async () => {
   const moved = await order({ label: 'moved', options: { xa: { logCheckIntervalMs: 300 } } });
   await sql(world, 'order', `UPDATE dtx_xa_log SET home = 'old-primary/1/data'`);
   const reason = () => reasonOf(moved, 'xa log');
@@ -125,7 +125,7 @@ test('a decision log that is not where it belongs degrades the instance by name,
   await moved.stop();
 });
 
-test('on MySQL an account that may not list prepared branches is told the exact GRANT', async (context) => {
+test('a MySQL account that may not list prepared branches gets an error with the exact GRANT', async (context) => {
   const [{ version }] = (await sql<{ version: string }>(world, 'payment', 'SELECT VERSION() AS version')) as [
     { version: string },
   ];
@@ -145,7 +145,7 @@ test('on MySQL an account that may not list prepared branches is told the exact 
     expectUnavailable(await buy(poor.url, 'poor', BOOK));
     await sql(world, 'payment', `GRANT XA_RECOVER_ADMIN ON *.* TO '${user}'@'%'`);
     await untilBought(poor.url, 'poor', BOOK);
-    // Taken away under a running app, it is named in what is degraded.
+    // A privilege that is revoked under a running app is named as degraded.
     await sql(world, 'payment', `REVOKE XA_RECOVER_ADMIN ON *.* FROM '${user}'@'%'`);
     const reason = () => reasonOf(poor, 'xa payment');
     expect(await until('it is named', reason)).toContain(`GRANT XA_RECOVER_ADMIN ON *.* TO '${user}'@'%'`);

@@ -52,6 +52,7 @@ export class CheckBack implements OnModuleInit, OnModuleDestroy {
 
   private async receive(delivery: Delivery): Promise<void> {
     const { content } = delivery.message;
+    // guard: half-message.copy
     const prepared = parsePrepared(content);
     // An unavailable database or broker does not count as a check. The delivery stays unacked and is retried here.
     const patience = { lost: delivery.lost, reconnect: this.core.reconnect };
@@ -85,6 +86,7 @@ export class CheckBack implements OnModuleInit, OnModuleDestroy {
 
   /** Claims the verdict. A read without a result proves nothing, since the local transaction may be open or yet to begin. */
   private async rule(message: HalfMessage): Promise<Verdict | 'UNKNOWN'> {
+    // guard: half-message.rule
     const verdict = await this.verdicts.claim(message);
     if (verdict === 'ROLLED_BACK') await failpoint(failpoints.ruled, async () => {});
     return verdict;

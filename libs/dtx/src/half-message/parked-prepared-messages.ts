@@ -20,6 +20,7 @@ export class ParkedPreparedMessages {
    * broker redelivers the prepared message and a second call changes nothing.
    */
   async park(message: HalfMessage, checks: number): Promise<void> {
+    // guard: half-message.park
     const lastError = `outcome of the local transaction unknown at check ${checks}, the last one: it is still open, or dtx_half has lost rows`;
     const step = `checking half message ${message.contract}`;
     const incident = { scheme: SCHEME, id: `${message.id}.check`, gid: message.gid, step, lastError };

@@ -77,13 +77,16 @@ export class HalfMessages implements OnModuleDestroy {
   /** Step 2. The verdict is the first statement, so that a concurrent check waits for its lock instead of ruling. */
   private async commit<T>(message: HalfMessage, work: (tx: EntityManager) => Promise<T>): Promise<T> {
     try {
+      // guard: half-message.commit
       return await failpoint(failpoints.committed, () =>
         this.database.work.run({
           what: `the work of half message ${message.contract} v${message.version}`,
+          // guard: half-message.verdict
           first: { ...this.verdicts.committed(message), ifThere: () => new RuledBack(message.id) },
           run: async (tx, scope) => {
             scope.depend({ afterEarlyCommit: () => this.verdicts.withdraw(message.id) });
             await failpoint(failpoints.opened, async () => {});
+            // guard: half-message.work
             return work(tx);
           },
         }),

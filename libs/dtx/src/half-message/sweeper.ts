@@ -56,6 +56,7 @@ export class Sweeper implements OnModuleInit, OnModuleDestroy {
   }
 
   onModuleInit(): void {
+    // guard: half-message.sweeper
     this.database.onReady(() => this.loop.start());
     this.broker.publisher.on('up', () => this.loop.wake());
   }

@@ -58,6 +58,7 @@ export class LocalMessages implements OnModuleInit {
   async append<P>(tx: EntityManager, contract: Contract<P>, payload: P): Promise<string> {
     const row = this.rowOf(contract, payload);
     const scope = await joinTransaction(tx, this.database.source, 'LocalMessages.append');
+    // guard: outbox.row
     await failpoint(failpoints.appended, () => this.insert(scope, row).catch(clockStopped));
     scope.depend({
       afterCommit: () => failpoint(failpoints.committed, async () => this.relay.sendNow(row)),

@@ -85,6 +85,7 @@ export class NotificationRecorder implements OnModuleInit, OnModuleDestroy {
     const { id, gid: ownGid, type, target, payload } = parsed.data;
     const url = target ?? this.options.defaultTarget ?? null;
     const row = {
+      // guard: notify.event-id
       id,
       gid: ownGid,
       type,

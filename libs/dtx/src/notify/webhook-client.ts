@@ -42,6 +42,7 @@ export class WebhookClient implements OnModuleDestroy {
    * @throws Error without an answer within `callTimeoutMs`
    */
   async post(target: string, headers: Record<string, string>, body: string): Promise<Answer> {
+    // guard: notify.target
     const url = this.guard.check(target);
     const endsAt = performance.now() + this.options.callTimeoutMs;
     const first = await this.postOnce(url, { headers, body, endsAt });
@@ -65,6 +66,7 @@ export class WebhookClient implements OnModuleDestroy {
         agent: isNew ? false : this.agents[protocol],
         maxHeaderSize: HEADERS_MAX_BYTES,
         // The connection uses exactly the checked addresses, without a second look-up.
+        // guard: notify.look-up
         lookup: this.guard.lookupFor(url),
       });
       const timer = setTimeout(() => {
@@ -81,6 +83,7 @@ export class WebhookClient implements OnModuleDestroy {
       });
       request.once('response', (response) => {
         // The status decides the call. Reading the body has a time limit of its own.
+        // guard: notify.response
         clearTimeout(timer);
         this.drain(response).then(() => {
           resolve({ status: response.statusCode ?? 0, retryAfterMs: retryAfterMsOf(response.headers) });

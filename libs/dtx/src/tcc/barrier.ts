@@ -35,6 +35,7 @@ export async function enterTry(sql: Sql, key: BranchKey): Promise<BarrierDecisio
   if (problem?.kind === 'illegal') return problem;
   // A refused Try is safe, because its transaction is cancelled. A Try that wrongly passes as a repeat would have no
   // effect.
+  // guard: tcc.late-try
   if (problem || !first || second || !isRepeatOf(first, key)) return { kind: 'late' };
   return { kind: 'repeat', data: parsed(first) };
 }
@@ -53,6 +54,7 @@ export async function enterConfirm(sql: Sql, key: BranchKey): Promise<BarrierDec
   const { first, second, problem } = ownRows(await rowsOf(sql, key), key);
   if (problem) return problem;
   if (second?.op !== 'confirm') return { kind: 'illegal', what: 'Confirm after Cancel' };
+  // guard: tcc.confirm-tried
   if (first?.op !== 'try') return { kind: 'illegal', what: 'Confirm without Try' };
   if (!isFirst) return { kind: 'repeat', data: undefined };
   await unifyNames(sql, key, first);
@@ -64,6 +66,7 @@ export async function enterConfirm(sql: Sql, key: BranchKey): Promise<BarrierDec
  * (suspension) is refused.
  */
 export async function enterCancel(sql: Sql, key: BranchKey, withoutTry: boolean): Promise<BarrierDecision> {
+  // guard: tcc.untried
   const isUntried = await take(sql, key, 'try', 'cancel');
   const isFirst = await take(sql, key, 'second', 'cancel');
   if (isUntried && isFirst) return withoutTry ? { kind: 'run', data: undefined, tried: false } : { kind: 'skip' };
@@ -101,6 +104,7 @@ function insert(
   row: { phase: BarrierRow['phase']; op: Op; place: 1 | null },
 ): Promise<boolean> {
   const name = { gid, branch, initiator, incarnation };
+  // guard: tcc.barrier-row
   return insertFirst(sql, 'dtx_tcc_barrier', { ...name, ...row, participant, created_at: NOW });
 }
 

@@ -33,6 +33,7 @@ export function branchesOf(define: (calls: TccCalls) => unknown, bytesMax: numbe
   const branches: Branch[] = [];
   let state: 'open' | 'closed' | 'incomplete' = 'open';
   const call: TccCalls['call'] = (participant, given) => {
+    // guard: tcc.closed
     if (state !== 'open') {
       state = 'incomplete';
       throw new DtxError(
@@ -43,6 +44,7 @@ export function branchesOf(define: (calls: TccCalls) => unknown, bytesMax: numbe
     branches.push(branchOf(participant, given, { branch: branches.length, bytesMax }));
   };
   try {
+    // guard: tcc.define
     refuseThenable(define({ call }));
   } finally {
     state = 'closed';
@@ -98,5 +100,6 @@ export function rowsOf(gid: string, branches: readonly Branch[]): Array<Array<Ar
     statements.at(-1)!.push([gid, branch, participant, version, json]);
     room -= json.length;
   }
+  // guard: tcc.branch-rows
   return statements;
 }

@@ -134,6 +134,7 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
   private handle(call: Call, participant: MountedParticipant): Promise<void> {
     const key = keyOf(call, participant);
     const run = async (tx: EntityManager, sql: Sql) => {
+      // guard: tcc.enter
       const passage = await this.enter(sql, key, call, participant);
       if (passage.kind === 'late') throw new RolledBack({ verdict: 'refused', reason: TIMEOUT });
       if (passage.kind === 'illegal') throw new RolledBack({ verdict: 'illegal', reason: passage.what });
@@ -237,6 +238,7 @@ function keyOf(
   { gid, branch, initiator = UNKNOWN, incarnation = UNKNOWN }: Call,
   { contract }: MountedParticipant,
 ): BranchKey {
+  // guard: tcc.key
   return { gid, branch, participant: contract.name, initiator, incarnation };
 }
 

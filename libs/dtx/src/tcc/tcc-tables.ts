@@ -124,6 +124,7 @@ export const tccMigrations: Migration[] = [
       },
       {
         unless: hasColumn('dtx_tcc_barrier', 'incarnation'),
+        // guard: tcc.place
         sql: `ALTER TABLE dtx_tcc_barrier
           ADD COLUMN initiator ${ascii(32)} NOT NULL DEFAULT '${UNKNOWN}',
           ADD COLUMN incarnation ${ascii(16)} NOT NULL DEFAULT '${UNKNOWN}',

@@ -93,6 +93,7 @@ export class Tcc implements OnModuleInit {
     await failpoint(failpoints.registered, () => this.registerInTime(begun, { ...run, timeoutMs }));
     measure('started', { scheme: SCHEME });
     // The row exists from here on. If this process dies, the scan ends the transaction.
+    // guard: tcc.tried
     const refusal = (await this.tryAll(begun, endsAt)) ?? (calls.isIncomplete() ? INCOMPLETE : null);
     const row = await withTimeout(this.options.secondPhaseWaitMs, this.decide(begun, refusal), () => null);
     if (!row) return { gid, status: 'PENDING', waitingFor: [] };
@@ -147,6 +148,7 @@ export class Tcc implements OnModuleInit {
       // After `within`, which may find an existing outcome and then needs no broker.
       if (!this.calls.isUp)
         throw new BrokerUnavailable('cannot begin a TCC transaction: RabbitMQ is unavailable, retry');
+      // guard: tcc.deadline
       const deadline = new SqlExpression(inFuture(run.timeoutMs));
       const first = await insertFirst(sql, 'dtx_tcc', {
         id: gid,
@@ -168,9 +170,7 @@ export class Tcc implements OnModuleInit {
     return this.database.work.run({ what: `beginning TCC transaction ${gid}`, run: begin });
   }
 
-  /**
-   * Step 2: all Tries at once. Resolves to null if every branch has reserved, otherwise to the first failure's reason.
-   */
+  /** Step 2: all Tries at once. Resolves to null if each has reserved, otherwise to the first failure's reason. */
   private async tryAll({ gid, incarnation, calls }: Begun, endsAt: number): Promise<string | null> {
     const about = { gid, incarnation, phase: 'try' } as const;
     try {
@@ -219,9 +219,7 @@ export class Tcc implements OnModuleInit {
     }
   }
 
-  /**
-   * Decides. Resolves to null if the row was not TRYING, or for a Confirm after the deadline by the database's clock.
-   */
+  /** Decides. Null if the row was not TRYING, or for a Confirm after the deadline by the database's clock. */
   private async compareAndSet(
     { gid, incarnation }: Begun,
     decision: Decision,
@@ -230,6 +228,7 @@ export class Tcc implements OnModuleInit {
     const state = decision === 'CONFIRM' ? 'CONFIRMING' : 'CANCELLING';
     // For people and views only. No decision depends on it, so it is not read back from the database.
     const decidedAt = new Date(this.database.nowMs());
+    // guard: tcc.compare-and-set
     const { affectedRows } = await this.database.work.query(
       `UPDATE dtx_tcc SET state = ?, decision = ?, reason = ?, decided_at = ?, claim_token = ?,
          next_attempt_at = ${inFuture(leaseMsOf(this.core, this.options))}

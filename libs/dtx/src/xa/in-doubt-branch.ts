@@ -45,9 +45,11 @@ export function traceOf({ resource, gtrid, branch }: Place): Promise<Trace> {
 export async function commitBranch({ resource, gtrid, branch }: Place): Promise<Resolution> {
   return resource.ask(async (query) => {
     const before = await witnessOf(query, { gtrid, branch, lock: resource.sharedNowait });
+    // guard: xa.commit-trace
     if (before !== 'held') return before === 'branch' ? 'done' : 'heuristic';
     await refusalOf(query(`XA COMMIT ${xidSql(gtrid, branch)}`));
     const who = await witnessOf(query, { gtrid, branch, lock: WAITING });
+    // guard: xa.commit-witness
     if (who === 'held') return 'held';
     return who === 'branch' ? 'done' : 'heuristic';
   });
@@ -60,8 +62,10 @@ export async function commitBranch({ resource, gtrid, branch }: Place): Promise<
 export async function rollBackBranch({ resource, gtrid, branch }: Place): Promise<Resolution> {
   return resource.ask(async (query) => {
     const before = await witnessOf(query, { gtrid, branch, lock: resource.sharedNowait });
+    // guard: xa.roll-back-trace
     if (before === 'held') await refusalOf(query(`XA ROLLBACK ${xidSql(gtrid, branch)}`));
     try {
+      // guard: xa.claim
       await query(CLAIM_SQL, [gtrid, branch]);
       return 'done';
     } catch (error) {

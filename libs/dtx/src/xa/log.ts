@@ -129,6 +129,7 @@ export class DecisionLog {
        FROM dtx_xa_log`,
     );
     this.confirm(row ?? NOWHERE);
+    // guard: xa.sentinel
     const isWhole = Number(row.sentinels) === 1;
     const nowMs = Number(row.ms);
     if (!isWhole) await this.incidents.raise('truncated', 'dtx_xa lacks its sentinel row', { isStill: isEmptied });

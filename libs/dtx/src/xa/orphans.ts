@@ -70,6 +70,7 @@ export class Orphans {
       orphans.filter((one) => !isOlder(one)),
       state,
     );
+    // guard: xa.presume
     await this.each(presumable, (orphan) => this.presume(orphan));
   }
 
@@ -100,6 +101,7 @@ export class Orphans {
     // The log is read again after the witnesses: a hanging COMMIT may have ended meanwhile, and its second phase may
     // have run.
     const decided = await this.decisions.known(certain.filter(({ gtrid }) => committed.has(gtrid)).map(({ id }) => id));
+    // guard: xa.half
     const half = certain.filter(({ id, gtrid }) => committed.has(gtrid) && !decided.has(id));
     const isTrusted = ({ startMs }: Prepared) => startMs < state.trustedFromMs;
     // An operator has checked the log since, and has left this branch as it is.
@@ -112,6 +114,7 @@ export class Orphans {
       await this.tail.reportMissing(committed.get(news[0]!)!, news);
       return [];
     }
+    // guard: xa.whole
     const whole = certain.filter(({ gtrid }) => !committed.has(gtrid));
     if (isComplete) return whole;
     const sinceMs = state.nowMs - (await this.logUptimeMs()) + UPTIME_MARGIN_MS;

@@ -126,6 +126,7 @@ export class Recovery {
    */
   private async here(prepared: readonly Prepared[]): Promise<Prepared[]> {
     const traces = await Promise.all(prepared.map((one) => traceOf(one)));
+    // guard: xa.here
     return prepared.filter((_, index) => traces[index] === 'held');
   }
 

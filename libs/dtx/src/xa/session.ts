@@ -115,6 +115,7 @@ export class Session {
     this.isEnded = true;
     this.bound?.end('rolled back');
     this.abort(new XaUnavailable('the connection was given up'));
+    // guard: xa.connection
     this.tap.connection.destroy();
   }
 

@@ -105,6 +105,7 @@ export class TailCheck {
       this.known.map(async (resource) => {
         // A database that cannot be compared delays nothing. Each decision asks every database about its transaction
         // anyway.
+        // guard: xa.compare
         await this.compare(resource, state).catch((error) => this.logUnexpected(error));
         this.comparedAt.set(resource, performance.now());
       }),

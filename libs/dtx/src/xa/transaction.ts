@@ -107,6 +107,7 @@ export class Xa {
           const given = await this.prepared(begun, (managers: Record<Name, EntityManager>) =>
             Promise.race([this.database.guard.inside(`the work of XA transaction ${gid}`, () => work(managers)), late]),
           );
+          // guard: xa.decide
           await this.decide(begun);
           return given;
         },
@@ -174,6 +175,7 @@ export class Xa {
       await begun.last.beforeCommit();
       await Promise.all(participants.map((one) => one.leave()));
       refuseFailed(participants);
+      // guard: xa.prepare
       await this.prepareAll(branches);
       return result;
     } catch (error) {
@@ -204,6 +206,7 @@ export class Xa {
   /** Step 3: one commit in the database of the log. When this returns, the decision is on its disk. */
   private async decide(begun: Begun): Promise<void> {
     const { row, gtrid, last, participants } = begun;
+    // guard: xa.log
     const { sql, values } = this.decisions.commitSql(row, gtrid);
     try {
       await failpoint(failpoints.decided, () => last.commitWith(sql, values));
@@ -241,5 +244,6 @@ export class Xa {
 
 function refuseFailed(participants: readonly Participant[]): void {
   const failed = participants.find(({ failure }) => failure !== undefined);
+  // guard: xa.failed-statement
   if (failed) throw failed.failure;
 }

@@ -168,6 +168,7 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     } finally {
       this.inFlight.delete(tag);
     }
+    // guard: publisher.returned
     if (sent.returned) throw new Unroutable(`cannot publish to ${queue}: the queue does not exist`);
   }
 
@@ -175,6 +176,7 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     const { properties } = this.inFlight.get(tag)!;
     const headers = { ...(properties.headers as object), 'dtx-tag': tag };
     return new Promise((resolve, reject) => {
+      // guard: publisher.publish
       channel.publish('', queue, body, { ...properties, headers, mandatory: true }, (error) => {
         if (!error) return resolve();
         const refused = this.refusals.of(channel, queue, body.length);

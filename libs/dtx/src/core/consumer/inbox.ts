@@ -57,11 +57,13 @@ export class Inbox implements OnModuleInit {
   /** Handles one delivery up to its ack. */
   async receive(delivery: Delivery, endpoint: Endpoint): Promise<void> {
     await this.take(delivery, endpoint);
+    // guard: inbox.ack
     delivery.ack();
   }
 
   /** Handles or stores one delivery, without the ack. */
   async take(delivery: Delivery, endpoint: Endpoint): Promise<InboxOutcome> {
+    // guard: inbox.take
     const incoming = incomingOf(delivery.message, endpoint.consumer);
     const { traceparent, gid } = incoming.info;
     return withTraceparent(traceparent, () => withGid(gid, () => this.takeOne(delivery, incoming, endpoint)));
@@ -73,6 +75,7 @@ export class Inbox implements OnModuleInit {
     const isAgain = delivery.message.fields.redelivered;
     const settle = () => (isAgain ? this.stored.storeRedelivery(incoming, endpoint) : this.settle(incoming, endpoint));
     const settled = await retryWhileUnavailable(patience, settle);
+    // guard: inbox.before-ack
     const outcome = await retryWhileUnavailable(patience, () => this.beforeAck(incoming, endpoint, settled));
     await retryWhileUnavailable(patience, () => this.receipt(incoming, outcome));
     return outcome;
@@ -179,6 +182,7 @@ export class Inbox implements OnModuleInit {
     what: string,
     work: (tx: EntityManager) => Promise<void>,
   ): Promise<InboxOutcome> {
+    // guard: inbox.row
     const insert = insertOf('dtx_inbox', { ...rowOf(incoming), ...row });
     try {
       await this.crowd.within(incoming.info.consumer, (lockWaitSeconds) =>
@@ -186,6 +190,7 @@ export class Inbox implements OnModuleInit {
           what,
           consumer: incoming.info.consumer,
           lockWaitSeconds,
+          // guard: inbox.first
           first: { ...insert, ifThere: () => new AlreadyThere() },
           run: async (tx) => {
             await failpoint(inboxFailpoints(incoming.info.scheme)?.inserted, async () => {});

@@ -64,6 +64,7 @@ export class OnceByRedis {
     const outcome = token === null ? await this.doneBefore(work) : await this.take(work, { key, token });
     // If the process dies before the receipt, the redelivery finds `done` and is receipted.
     await this.retryWhileUnavailable(lost, () => this.inbox.receipt(incoming, outcome));
+    // guard: redis.ack
     delivery.ack();
   }
 

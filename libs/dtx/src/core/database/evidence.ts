@@ -90,6 +90,7 @@ export class Evidence {
       this.isDoubted = false;
     }
     if (this.failure !== undefined) throw this.failure;
+    // guard: transaction.every-error
     if (everyErrorEnds && this.firstError !== undefined && !isDuplicateKey(this.firstError)) throw this.firstError;
   }
 

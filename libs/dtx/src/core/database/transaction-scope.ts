@@ -81,6 +81,7 @@ export class TransactionScope implements Gate, Sql {
   /** Sends a library statement, in turn with those of the user. */
   query<T = Row[] & Changed>(statement: string, values?: readonly SqlValue[]): Promise<T> {
     return this.inTurn(async () => {
+      // guard: transaction.own-statement
       if (this.state !== 'watching') await this.mustBeAlive();
       return this.tap.ask<T>(statement, values).catch((error) => {
         this.evidence.failed(error);
@@ -90,8 +91,10 @@ export class TransactionScope implements Gate, Sql {
   }
 
   pass(text: string, send: (done: Done) => void, done: Done): void {
+    // guard: transaction.statement
     if (this.state === 'watching') {
       send((error, result, fields) => {
+        // guard: transaction.watched
         this.watched(statementOf(text), error, result);
         done(error, result, fields);
       });
@@ -124,6 +127,7 @@ export class TransactionScope implements Gate, Sql {
   commit(): Promise<void> {
     return this.inTurn(async () => {
       if (this.failure !== undefined) throw this.failure;
+      // guard: transaction.commit
       await this.confirm(`RELEASE SAVEPOINT ${BEGUN}; COMMIT`);
       this.over('committed');
     });

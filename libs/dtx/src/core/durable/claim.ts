@@ -85,6 +85,7 @@ export async function reschedule(
   row: DurableRow,
   { error, delayMs, attempts }: { error: string; delayMs: number; attempts: number },
 ): Promise<boolean> {
+  // guard: claim.again
   const result = await sql.query(
     `UPDATE ${table.name} SET attempts = ?, next_attempt_at = ${inFuture(delayMs)}, claim_token = NULL, last_error = ?
      WHERE id = ? AND claim_token = ?`,

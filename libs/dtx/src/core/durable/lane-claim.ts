@@ -72,6 +72,7 @@ export class LaneClaim<Row extends DurableRow> {
     const only = this.mine?.();
     const ids = [...picked.ids];
     const rows = await claimByIds<Row>(this.pool(), this.table, { ids, leaseMs: this.leaseMs, only });
+    // guard: lanes.claimed
     return { rows, isMore: rows.length > 0 && picked.left === 0 };
   }
 
@@ -136,6 +137,7 @@ export class LaneClaim<Row extends DurableRow> {
   private select({ from, lanes, names, limit }: Look) {
     const { name, lane } = this.table;
     const { sql: isMine, values } = this.mine?.() ?? { sql: 'TRUE', values: [] };
+    // guard: lanes.look
     const sql = `SELECT id, ${lane} AS lane, CAST(next_attempt_at AS CHAR) AS due_at FROM ${name} FORCE INDEX (due)
       WHERE next_attempt_at >= ? AND next_attempt_at <= UTC_TIMESTAMP(3) AND ${lane} ${lanes} AND ${isMine}
       ORDER BY next_attempt_at LIMIT ?`;

@@ -25,6 +25,7 @@ export async function park(
   row: DurableRow,
   { error, attempts }: { error: string; attempts: number },
 ): Promise<boolean> {
+  // guard: claim.parked
   const result = await sql.query(
     `UPDATE ${table.name} SET state = 'PARKED', attempts = ?, next_attempt_at = ${NEVER_BY_ITSELF}, claim_token = NULL,
        last_error = ? WHERE id = ? AND claim_token = ?`,
