@@ -16,7 +16,7 @@ async function inboxAt(app: 'order' | 'payment', { shop, attempt }: Case): Promi
   return rows.map(({ state }) => state);
 }
 
-/** A consumer's transaction, before and after its commit. There is no receipt: the broker has the message until the ack. */
+/** A consumer's transaction, before and after its commit. It sends no receipt: the broker has the message until the ack. */
 function consumer(app: 'order' | 'payment', modes: readonly Mode[]): Row[] {
   return [
     {

@@ -49,7 +49,7 @@ test(`${SALES} verdicts that race with their checks at four instances have one w
   const [accepted, ruledBack] = [count(202), count(503)];
   console.log(JSON.stringify({ accepted, ruledBack }));
   expect(accepted + ruledBack).toBe(SALES);
-  // Else there was no race.
+  // A race needs both sides.
   expect(Math.min(accepted, ruledBack)).toBeGreaterThan(SALES / 50);
   await until('every message is sent', async () => (await verdicts(world)).every(({ state }) => state !== 'COMMITTED'));
   const rows = await verdicts(world);

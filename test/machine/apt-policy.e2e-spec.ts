@@ -47,7 +47,7 @@ const install = (script = INSTALL) =>
     env: { PATH: `${at('bin')}:${process.env.PATH}` },
   });
 
-/** What a package is told when it asks whether it may start its service; a missing policy allows everything. */
+/** The answer to a package that asks whether it may start its service. A missing policy allows everything. */
 const answer = () => (existsSync(policy) ? spawnSync(policy, ['redis', 'start']).status : 0);
 const said = () => (existsSync(at('said')) ? readFileSync(at('said'), 'utf8').trimEnd().split('\n') : []);
 const left = () => readdirSync(at('sbin'));

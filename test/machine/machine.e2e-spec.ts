@@ -35,7 +35,7 @@ describe('a folder that a command finds', () => {
     expect(readdirSync(path)).toEqual([]);
   });
 
-  test('keeps its mode when it is to be a private one, and what is made inside is private', () => {
+  test('keeps its mode when it is to be a private one, and new files inside are private', () => {
     const path = found(0o755);
     makePrivateDir(path);
     makePrivateDir(join(path, 'made', 'deeper'));
@@ -43,10 +43,10 @@ describe('a folder that a command finds', () => {
   });
 });
 
-/** Servers that somebody else runs have whatever accounts they have. */
+/** Servers given by URL have accounts of their own. */
 const ours = (kind: 'databases' | 'rabbitmq' | 'redis') => servers().way[kind] !== 'url';
 
-describe('a server of ours answers nobody without its password', () => {
+describe('a server of ours refuses a client without its password', () => {
   test('Redis', async () => {
     const url = new URL(servers().redis);
     url.password = '';

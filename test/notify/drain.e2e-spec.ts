@@ -11,7 +11,7 @@ const TARGETS = 50;
 const EACH = process.env.DTX_TEST_ALL ? 200 : 40;
 /** Longer than the test: the dead target's first call never ends. */
 const CALL_TIMEOUT_MS = 600_000;
-/** Generous: on an idle machine all are told within seconds. */
+/** Generous: on an idle machine all are delivered within seconds. */
 const DRAIN_MS_MAX = 240_000;
 let world: World;
 let shop: Stack;

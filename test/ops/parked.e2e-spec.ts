@@ -131,7 +131,7 @@ describe('a purchase whose handler keeps failing', () => {
     expect((await shop.get('order', `/orders/${orderId}`)).body.status).toBe('PENDING');
     const one = (await inventory.get(`/transactions/${id}`)).body;
     expect(one).toMatchObject({ state: 'PARKED', attempts: 2, lastError: 'out of order', gid: orderId });
-    expect(JSON.stringify(one.timeline)).toContain('out of order'); // the failed attempts are told
+    expect(JSON.stringify(one.timeline)).toContain('out of order'); // the timeline has the failed attempts
     expect(await inventory.alertsOf(id)).toEqual([expect.objectContaining({ gid: orderId, closedAt: null })]);
     expect(parkedLines(id)).toHaveLength(1);
     expect(await inventory.summaryOf('dtx_inbox')).toMatchObject({

@@ -9,7 +9,7 @@ import { statementsNow } from '../fixtures/statements-now.js';
 import { until } from '../fixtures/until.js';
 import { auditOf, freshWorld, sql, type World } from '../fixtures/world.js';
 
-// Two people at once, and a person beside the library's own work: one of them has its way, and both know which.
+// Two operators at once, and an operator beside the library's own work: one of them succeeds, and both know which.
 const TAKE_STOCK = 'dtx.inventory.take-stock.v1';
 let world: World;
 let shop: Stack;

@@ -78,7 +78,7 @@ function limitsOf(json: Json): string {
   return json.type === 'boolean' ? '`true` or `false`' : 'text';
 }
 
-/** A limit of the timers or of whole numbers is no limit that a reader would meet. */
+/** A reader never meets a limit of the timers or of whole numbers, so it is left out. */
 function rangeOf({ minimum, maximum }: Json): string {
   return Number(maximum) >= TIMER_MAX ? `${minimum} or more` : `${minimum} to ${maximum}`;
 }

@@ -31,7 +31,7 @@ const SOURCES = ['libs', 'apps', 'scripts', 'tools', 'test'].flatMap((folder) =>
 /** The gate and its figures name the phrases. */
 const GATE = /^test\/rules\/prose/;
 
-/** Everything that is judged, by kind. Parsed, not searched: a string is no comment and code is neither. */
+/** Everything that is judged, by kind. Parsed, not searched: strings, comments and code are told apart. */
 export function allTexts(): Record<Kind, Text[]> {
   const texts: Record<Kind, Text[]> = { docs: [], titles: [], strings: [], comments: [] };
   for (const file of englishPages()) texts.docs.push({ file, line: 1, text: read(file) });
@@ -54,7 +54,8 @@ function collect(file: string, code: string, texts: Record<Kind, Text[]>): void 
     if (isLiteral(node)) {
       literals.push([node.getStart(), node.getEnd()]);
       const isPath = ts.isImportDeclaration(node.parent) || ts.isExportDeclaration(node.parent);
-      if (!isTest && !isPath && !ts.isRegularExpressionLiteral(node))
+      const isProse = /\w\s+\w/.test(node.getText()); // a single word is a name
+      if (!isTest && !isPath && isProse && !ts.isRegularExpressionLiteral(node))
         texts.strings.push({ file, line: at(node.getStart()), text: node.getText() });
     }
     ts.forEachChild(node, visit);

@@ -15,7 +15,7 @@ const CALLERS = 24;
 export interface Race {
   /** The outcome that each caller got. */
   readonly told: TccOutcome[];
-  /** How many compare-and-sets of callers were too late. Without any there was no race. */
+  /** How many compare-and-sets of callers were too late. A race needs at least one. */
   readonly late: Record<Decision, number>;
   /** Callers whose every Try was in time. Only they can confirm. */
   readonly wouldConfirm: number;

@@ -58,7 +58,7 @@ test('deadline and decision race 1,000 times, and each caller gets the one outco
   );
   expect(await contradictions(world, told)).toEqual([]);
   expect(told).toHaveLength(1_000);
-  // Otherwise there was no race. A busy machine shifts it to one side.
+  // A race needs both sides. A busy machine shifts it to one side.
   expect(Math.min(confirmed, 1_000 - confirmed, late.CONFIRM)).toBeGreaterThan(20);
 }, 180_000);
 

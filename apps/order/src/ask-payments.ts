@@ -5,7 +5,7 @@ import { type Inquiries, Inquiry, inTransaction } from 'nest-dtx';
 import { DataSource } from 'typeorm';
 import { keepNoResult, keepResult } from './payment-results.js';
 
-/** Base URL of the payment app. Without it there are no inquiries. */
+/** Base URL of the payment app. Without it the app asks nothing. */
 export const PAYMENT_URL = Symbol('payment app');
 
 /** Age of orders after which inquiries end. */

@@ -50,7 +50,7 @@ export class Places {
     return places;
   }
 
-  /** Runs a unit at a place, to its end. What the caller was told: nothing is a success. */
+  /** Runs a unit at a place, to its end. Resolves to the caller's error, if any. */
   async run(place: Place, unit: Unit): Promise<{ gid: string; error: unknown }> {
     const gid = `${place}-${this.name}-${++this.count}`.replace(/[^0-9A-Za-z.-]/g, '-');
     this.unit = unit;

@@ -82,8 +82,8 @@ export async function audit(
 }
 
 function quietCheck({ unsettled, waitedMs }: Quiet): AuditCheck {
-  const violations = unsettled.map((line) => `never came to rest: ${line}`);
-  return toCheck('comes to rest', { figures: { waitedMs }, violations });
+  const violations = unsettled.map((line) => `did not settle: ${line}`);
+  return toCheck('settles', { figures: { waitedMs }, violations });
 }
 
 /** Figures become numbers where they fit and text where they do not, so that a report can be written as JSON. */

@@ -110,8 +110,8 @@ function endOfChunks(chunks: ReadonlyArray<ReadonlyArray<{ order_id: string }>>)
 }
 
 /**
- * Sums over all purchases. Parked purchases are counted, but left out of what must agree between databases, because some of
- * their branches may be done and others not.
+ * Sums over all purchases. Parked purchases are counted, but left out of the sums that are compared between databases, because
+ * some of their branches may be done and others not.
  */
 export async function summarizePurchases(
   databases: Databases,
@@ -167,7 +167,7 @@ function disagreementsOf({ orderId, order, payment, take }: Purchase): string[] 
   const isTaken = take?.state === 'TAKEN';
   // A refused purchase may have a row only in the database of the app that refused it.
   if (!order && (isPaid || isTaken))
-    says(`there is no order, but payment ${payment?.status ?? 'none'}, stock ${take?.state ?? 'none'}`);
+    says(`the order is missing, but payment ${payment?.status ?? 'none'}, stock ${take?.state ?? 'none'}`);
   if (order && isPaid !== isConfirmed) says(`is ${order.status}, its payment is ${payment?.status ?? 'missing'}`);
   if (order && isTaken !== isConfirmed) says(`is ${order.status}, its stock is ${take?.state ?? 'not taken'}`);
   if (order && payment && (payment.amount !== order.amount || payment.buyer_id !== order.buyer_id)) {

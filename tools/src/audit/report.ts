@@ -11,7 +11,7 @@ export function reportLines(result: AuditReport): string[] {
 function headline({ world, ok, nothing, checks, parked }: AuditReport): string {
   const broken = checks.filter((check) => !check.ok).length;
   if (broken > 0) return `world ${world}: ${broken} of ${checks.length} checks are BROKEN`;
-  if (nothing) return `world ${world}: checked nothing, there is no purchase in it`;
+  if (nothing) return `world ${world}: checked nothing, it has no purchase`;
   return `world ${world}: ${ok ? 'all' : 'not all'} ${checks.length} checks hold${parked.length > 0 ? `, ${parked.length} PARKED` : ''}`;
 }
 

@@ -14,9 +14,7 @@ async function main(): Promise<number> {
   });
   const sets = setsOf(values.of);
   if (sets.flatMap(knownSandboxes).length === 0) {
-    console.error(
-      `checked nothing: there is no world of ${sets.join(' or ')} yet; "npm run demo" and "npm test" make some`,
-    );
+    console.error(`checked nothing: ${sets.join(' or ')} has not run yet; run "npm run demo" or "npm test" first`);
     return 1;
   }
   const results: AuditReport[] = [];

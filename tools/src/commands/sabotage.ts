@@ -18,7 +18,7 @@ async function main(): Promise<number> {
   const done = await withSandboxes('demo', { say: console.error }, async ([sandbox]) =>
     sandbox ? apply(sandbox, name, state) : null,
   );
-  if (!done) throw new OperatorError('there is no demo yet: "npm run demo" makes one');
+  if (!done) throw new OperatorError('the demo has not run yet; run "npm run demo" first');
   console.log(done);
   return 0;
 }

@@ -24,7 +24,7 @@ async function main(): Promise<number> {
     if (isFound) return 0;
   }
   const where =
-    searched.length > 0 ? `looked in ${searched.join(', ')}` : 'there is no world yet: "npm run demo" makes one';
+    searched.length > 0 ? `looked in ${searched.join(', ')}` : 'the demo has not run yet; run "npm run demo" first';
   throw new OperatorError(`no app knows the purchase ${orderId} (${where})`);
 }
 

@@ -14,7 +14,7 @@ async function main(): Promise<number> {
   });
   const sets = setsOf(values.of);
   if (sets.flatMap(knownSandboxes).length === 0)
-    throw new OperatorError(`there is no world of ${sets.join(' or ')} yet: "npm run demo" and "npm test" make some`);
+    throw new OperatorError(`${sets.join(' or ')} has not run yet; run "npm run demo" or "npm test" first`);
   const found: Examination[] = [];
   for (const of of sets) {
     const examineAll = (sandboxes: Sandbox[]) => Promise.all(sandboxes.map(examineSandbox));

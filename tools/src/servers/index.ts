@@ -1,5 +1,5 @@
 // The servers that the apps need: three databases, a broker, a Redis. `up` may be called by any command at any time,
-// because it only adds what is missing.
+// because it only adds missing parts.
 import { randomBytes } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';

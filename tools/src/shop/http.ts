@@ -15,7 +15,7 @@ export interface CallOptions {
   readonly timeoutMs?: number;
 }
 
-/** One call. Rejects if there is no answer. */
+/** One call. Rejects without an answer. */
 export async function call<Body = unknown>(
   method: string,
   url: string,

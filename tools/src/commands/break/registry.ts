@@ -22,7 +22,7 @@ export function findFailpoint(name: string): Failpoint {
     .sort((one, other) => one.distance - other.distance)
     .slice(0, NEAR_MAX);
   throw new OperatorError(
-    `there is no failpoint "${name}"; near it: ${near.map((one) => one.name).join(', ')}. "npm run failpoints" lists all`,
+    `unknown failpoint "${name}"; near it: ${near.map((one) => one.name).join(', ')}. "npm run failpoints" lists all`,
   );
 }
 

@@ -32,7 +32,7 @@ export async function judge(
       const really = statuses.get(orderId) ?? (status === 'CANCELLED' ? 'CANCELLED' : 'missing');
       counts[really] = (counts[really] ?? 0) + 1;
       const isKept = status === 'PENDING' ? really === 'CONFIRMED' || really === 'CANCELLED' : really === status;
-      if (!isKept) broken.push(`${route} with ${key} was told ${status} for ${orderId}, which is ${really}`);
+      if (!isKept) broken.push(`${route} with ${key} got ${status} for ${orderId}, which is ${really}`);
     }
     return { report, broken, counts };
   } finally {

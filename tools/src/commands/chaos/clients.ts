@@ -169,7 +169,7 @@ export class Clients {
     }
   }
 
-  /** Null if there was no answer. The reason is counted. */
+  /** Null without an answer. The reason is counted. */
   async #call(route: string, app: App, path: string, init: RequestInit): Promise<Answer | null> {
     const all = this.#instances[app];
     const instance = all[Math.floor(Math.random() * all.length)]!;
@@ -192,7 +192,7 @@ export class Clients {
   }
 }
 
-/** A text is the reason why there is no answer. */
+/** A text is the reason for a missing answer. */
 async function answerOf(url: string, init: RequestInit): Promise<Answer | string> {
   try {
     const response = await fetch(url, { ...init, signal: AbortSignal.timeout(CALL_LIMIT_MS) });

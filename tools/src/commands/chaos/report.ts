@@ -16,14 +16,14 @@ export function routesTable(routes: ReadonlyMap<string, RouteFigures>): string {
         .map(([answer, n]) => `${n} x ${answer}`)
         .join(', '),
     ]);
-  return formatTable(['route', 'longest ms', 'answers (a code is no answer)'], rows);
+  return formatTable(['route', 'longest ms', 'answers (a code stands for a missing answer)'], rows);
 }
 
 export function wordsLines({ broken, counts }: Pick<Judgement, 'broken' | 'counts'>): string[] {
   const outcomes = Object.entries(counts).map(([status, n]) => `${n} ${status}`);
   return [
-    `clients were told of ${Object.values(counts).reduce((sum, n) => sum + n, 0)} purchases: ${outcomes.join(', ') || 'none'}`,
-    broken.length === 0 ? 'every word that they were told holds' : `${broken.length} WRONG ANSWERS:`,
+    `clients have an answer about ${Object.values(counts).reduce((sum, n) => sum + n, 0)} purchases: ${outcomes.join(', ') || 'none'}`,
+    broken.length === 0 ? 'every answer holds' : `${broken.length} WRONG ANSWERS:`,
     ...broken.slice(0, SHOWN_MAX).map((line) => `  ${line}`),
   ];
 }

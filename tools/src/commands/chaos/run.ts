@@ -202,7 +202,7 @@ export class ChaosRun {
     if (ms > 0) await sleep(ms, undefined, { signal: this.options.signal }).catch(() => {});
   }
 
-  /** After the last fault: every client gets its answer, the system comes to rest, and the checker compares. */
+  /** After the last fault: every client gets its answer, the system settles, and the checker compares. */
   async judge(): Promise<Judgement & { routes: ReadonlyMap<string, RouteFigures> }> {
     const clients = this.#clients;
     if (!clients) throw new Error('the run has no clients yet');

@@ -155,7 +155,7 @@ export function reportOf({ world, isWell, logId, log, branches, decisions, locks
 }
 
 function branchTable(branches: readonly ExaminedBranch[]): string {
-  const header = ['server', 'branch', 'whose', 'transaction', 'prepared for', 'the log says', 'what is done'];
+  const header = ['server', 'branch', 'whose', 'transaction', 'prepared for', 'the log says', 'next'];
   const cells = branches.map(({ app, branch, whose, id, gtrid, preparedForMs, log, next }) => [
     app,
     printable(branch),

@@ -82,7 +82,7 @@ describe('an error of a connection', () => {
   );
 
   it.each(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'POOL_CLOSED'])(
-    'means that nothing was sent if there was no connection: %s',
+    'means that nothing was sent without a connection: %s',
     (code) => {
       expect(answersFor(network(code, 'connect'))).toEqual(['isDatabaseAway', 'isUnavailable']);
     },
