@@ -5,20 +5,20 @@ import { expectAuditClean } from '../fixtures/load.js';
 import { TestPublisher } from '../fixtures/messages.js';
 import { expectProblem } from '../fixtures/problem.js';
 import { TcpProxy } from '../fixtures/proxy.js';
+import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { type Answer, call, Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { freshWorld, sql, type World } from '../fixtures/world.js';
 
 const QUEUE = 'dtx.order.restock-hint.v1';
-let world: World;
+let sandbox: Sandbox;
 let shop: Stack;
 
 beforeAll(async () => {
-  world = await freshWorld('restock');
-  shop = new Stack(world, { options: SHORT_TIMES });
+  sandbox = await freshSandbox('restock');
+  shop = new Stack(sandbox, { options: SHORT_TIMES });
   await shop.start();
   await Promise.all([shop.account('alice', 1_000_000), shop.stock('book', 5), shop.stock('phone', 5)]);
-  // A world without a purchase has nothing for the audit to check.
+  // A sandbox without a purchase has nothing for the audit to check.
   await shop.settled((await shop.order({ buyerId: 'alice', sku: 'phone', quantity: 1 })).orderId);
 });
 
@@ -31,7 +31,7 @@ const restock = (body: object, key?: string): Promise<Answer> =>
   shop.send('inventory', 'POST', '/restocks', body, key ? { 'idempotency-key': key } : {});
 
 async function hintOf(sku: string): Promise<number | undefined> {
-  const [hint] = await sql<{ available: number }>(world, 'order', 'SELECT available FROM stock_hint WHERE sku = ?', [
+  const [hint] = await sql<{ available: number }>(sandbox, 'order', 'SELECT available FROM stock_hint WHERE sku = ?', [
     sku,
   ]);
   return hint && Number(hint.available);
@@ -42,7 +42,7 @@ const untilHint = (sku: string, available: number) =>
 
 /** A restock's message as inventory would publish it. */
 async function tell(available: number, version: number, messageId: string): Promise<void> {
-  const publisher = await TestPublisher.open(world);
+  const publisher = await TestPublisher.open(sandbox);
   await publisher.send(QUEUE, Buffer.from(JSON.stringify({ sku: 'mug', available, version })), {
     messageId,
     type: 'stock.restocked.v1',
@@ -82,9 +82,9 @@ describe('a restock', () => {
   });
 
   test('a restock without a publisher confirm answers 503 and is rolled back', async () => {
-    const proxy = await TcpProxy.start(world.rabbitmq);
+    const proxy = await TcpProxy.start(sandbox.rabbitmq);
     const cut = await AppProcess.start('inventory', {
-      world,
+      sandbox,
       env: { DTX_RABBITMQ_URL: proxy.url },
       options: {
         ...SHORT_TIMES,
@@ -125,9 +125,9 @@ describe('the hint', () => {
   });
 
   test('hints wait while Redis is unavailable, the app reports it, and none is lost', async () => {
-    const proxy = await TcpProxy.start(world.redis);
+    const proxy = await TcpProxy.start(sandbox.redis);
     await Promise.all(shop.instances.filter(({ app }) => app === 'order').map((one) => one.stop()));
-    const order = await AppProcess.start('order', { world, env: { DTX_REDIS_URL: proxy.url }, options: SHORT_TIMES });
+    const order = await AppProcess.start('order', { sandbox, env: { DTX_REDIS_URL: proxy.url }, options: SHORT_TIMES });
     shop.instances.push(order);
     await shop.untilReady(order);
     proxy.cut();

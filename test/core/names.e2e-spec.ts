@@ -6,13 +6,13 @@ import { NOTIFY_QUEUE, NotifyQueue } from '../fixtures/notify-queue.js';
 import { Operator } from '../fixtures/operator.js';
 import { expectProblem } from '../fixtures/problem.js';
 import { QueueProbe } from '../fixtures/queue-probe.js';
+import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { Stack } from '../fixtures/stack.js';
 import { Target } from '../fixtures/target.js';
 import { until } from '../fixtures/until.js';
-import { freshWorld, sql, type World } from '../fixtures/world.js';
 import { type Library, LittleApp, type LittleOptions, libraryOf } from '../tcc/little-app.js';
 
-let world: World;
+let sandbox: Sandbox;
 let shop: Stack;
 let probe: QueueProbe;
 let target: Target;
@@ -21,11 +21,11 @@ const library = libraryOf() as Library & { IdempotencyKeys: typeof IdempotencyKe
 const little: LittleApp[] = [];
 
 beforeAll(async () => {
-  world = await freshWorld('names', { audited: false });
+  sandbox = await freshSandbox('names', { audited: false });
   const env = { DTX_NOTIFY_SECRET: NOTIFY_SECRET, DTX_NOTIFY_ALLOW: '127.0.0.0/8' };
-  shop = new Stack(world, { env, options: { core: { scanIntervalMs: 50 }, notify: NOTIFY_TIMES } });
+  shop = new Stack(sandbox, { env, options: { core: { scanIntervalMs: 50 }, notify: NOTIFY_TIMES } });
   await shop.start(['payment', 'order']);
-  probe = await QueueProbe.open(world);
+  probe = await QueueProbe.open(sandbox);
   target = await Target.start();
   payment = new Operator(shop, 'payment');
 });
@@ -47,7 +47,7 @@ async function tell(event: { id: string; gid: string; type: string; target: stri
 }
 
 test('an event of another publisher under a known id is parked, and an operatorâ€™s retry delivers it', async () => {
-  const queue = new NotifyQueue(world, probe);
+  const queue = new NotifyQueue(sandbox, probe);
   const first = { id: 'event-1', gid: 'order-1', type: 'payment.captured', target: target.url('/first') };
   const other = { id: 'event-1', gid: 'order-2', type: 'payment.declined', target: target.url('/other') };
   await tell(first);
@@ -68,7 +68,7 @@ test('an event of another publisher under a known id is parked, and an operatorâ
 test('a settled transaction does not hide a notification of the same id from an operator', async () => {
   const id = 'order-3';
   await sql(
-    world,
+    sandbox,
     'payment',
     `INSERT INTO dtx_tcc (id, gid, state, decision, deadline, created_at, decided_at, settled_at) VALUES
      (?, ?, 'CONFIRMED', 'CONFIRM', UTC_TIMESTAMP(3), UTC_TIMESTAMP(3), UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))`,
@@ -80,7 +80,7 @@ test('a settled transaction does not hide a notification of the same id from an 
   expect(body).toMatchObject({ scheme: 'notify', state: 'PARKED' });
   target.behave('/third', (response) => response.writeHead(200).end());
   expect((await payment.retry(id)).status).toBe(200);
-  await new NotifyQueue(world, probe).untilState(id, 'DELIVERED');
+  await new NotifyQueue(sandbox, probe).untilState(id, 'DELIVERED');
   expectProblem(await payment.retry(id), 409);
   const { body: transaction } = await payment.get(`/transactions/${id}`);
   // Its timeline has nothing of what a person did about the notification.
@@ -91,14 +91,14 @@ test('a settled transaction does not hide a notification of the same id from an 
 test('a receipt of one consumer does not close the alert for another without a receipt', async () => {
   const id = '01976d2e-8c1b-7d3a-9f00-5a1c2b3d4e5f';
   await sql(
-    world,
+    sandbox,
     'order',
     `INSERT INTO dtx_outbox (id, gid, contract, version, payload, awaiting, state, next_attempt_at, created_at)
      VALUES (?, 'order-4', 'order.told', 1, '{}', ',payment.one,inventory.two,', 'PARKED', '9999-12-31', UTC_TIMESTAMP(3))`,
     [id],
   );
   await sql(
-    world,
+    sandbox,
     'order',
     `INSERT INTO dtx_alert (id, open_key, scheme, subject_id, step, state, opened_at)
      VALUES (?, CONCAT('local-message:', ?), 'local-message', ?, 'sending', 'LOGGED', UTC_TIMESTAMP(3))`,
@@ -111,7 +111,7 @@ test('a receipt of one consumer does not close the alert for another without a r
   const row = async () =>
     (
       await sql<{ awaiting: string; open: number }>(
-        world,
+        sandbox,
         'order',
         `SELECT o.awaiting, a.closed_at IS NULL AS open FROM dtx_outbox AS o JOIN dtx_alert AS a ON a.id = o.id WHERE o.id = ?`,
         [id],
@@ -126,7 +126,7 @@ test('a receipt of one consumer does not close the alert for another without a r
 });
 
 async function start(options: Partial<LittleOptions> = {}): Promise<LittleApp> {
-  const app = await LittleApp.start({ world, library, app: 'inventory', ...options });
+  const app = await LittleApp.start({ sandbox, library, app: 'inventory', ...options });
   little.push(app);
   return app;
 }

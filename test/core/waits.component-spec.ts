@@ -3,22 +3,22 @@ import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { contractOf, controllerOf, LittleService, libraryOf, type ServiceOptions } from '../fixtures/little-service.js';
 import { TcpProxy } from '../fixtures/proxy.js';
+import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { freshWorld, sql, type World } from '../fixtures/world.js';
 
 /** Every wait of the library has a bound. The bounds here are generous: they tell a wait that ends from one that does not. */
 const library = libraryOf();
 const contract = contractOf(library, 'waits');
 const HEALS = { withinMs: 30_000 };
 const FOR_EVER = () => new Promise<never>(() => {});
-let world: World;
+let sandbox: Sandbox;
 let service: LittleService | undefined;
 let proxy: TcpProxy | undefined;
 let count = 0;
 
 beforeAll(async () => {
-  world = await freshWorld('waits', { audited: false });
-  await sql(world, 'payment', 'CREATE TABLE effect (gid VARCHAR(8) PRIMARY KEY) ENGINE=InnoDB');
+  sandbox = await freshSandbox('waits', { audited: false });
+  await sql(sandbox, 'payment', 'CREATE TABLE effect (gid VARCHAR(8) PRIMARY KEY) ENGINE=InnoDB');
 });
 
 afterEach(async () => {
@@ -38,7 +38,7 @@ async function start({ handle = insert, beforeAck }: Handlers, options: Partial<
   const before = ({ gid }: { gid: string }) => beforeAck!(gid);
   const steps = beforeAck ? ([[library.BeforeAck(contract), before]] as const) : [];
   const controllers = [controllerOf([[library.OnMessage(contract), on], ...steps])];
-  service = await LittleService.start({ world, library, ...options, controllers });
+  service = await LittleService.start({ sandbox, library, ...options, controllers });
 }
 
 const nextGid = () => `w${++count}`;
@@ -52,11 +52,11 @@ interface Held {
   last_error: string | null;
 }
 const inboxOf = (gid: string) =>
-  sql<Held>(world, 'payment', 'SELECT state, attempts, last_error FROM dtx_inbox WHERE gid = ?', [gid]);
+  sql<Held>(sandbox, 'payment', 'SELECT state, attempts, last_error FROM dtx_inbox WHERE gid = ?', [gid]);
 const untilInbox = (gid: string, state: string) =>
   until(`${gid} is ${state}`, async () => (await inboxOf(gid)).find((row) => row.state === state), HEALS);
 const effects = async (gid: string) =>
-  (await sql(world, 'payment', 'SELECT 1 FROM effect WHERE gid = ?', [gid])).length;
+  (await sql(sandbox, 'payment', 'SELECT 1 FROM effect WHERE gid = ?', [gid])).length;
 
 function participant(contract: ReturnType<typeof library.defineParticipant>, tryIt?: Handle) {
   const { Try, Confirm, Cancel, TccParticipant } = library;
@@ -78,7 +78,7 @@ function participant(contract: ReturnType<typeof library.defineParticipant>, try
 
 describe('a database whose answers are lost', () => {
   test('calls, loops and handlers go on over new connections after a database has lost their answers', async () => {
-    proxy = await TcpProxy.start(world.databases.payment);
+    proxy = await TcpProxy.start(sandbox.databases.payment);
     const core = { acquireTimeoutMs: 2_000, statementTimeoutMs: 2_000 };
     const prepare: ServiceOptions['prepare'] = (source) =>
       library.limitWaits(source, { acquireMs: 2_000, statementMs: 2_000 });
@@ -122,8 +122,8 @@ describe('a handler that never ends', () => {
       /@OnMessage\(test\.waits\.v1\) .* has not ended within 500 ms \(handlerTimeoutMs\)/,
     );
     // Its row does not exist and is not locked.
-    await sql(world, 'payment', 'INSERT INTO effect VALUES (?)', [hanging]);
-    const alerts = await sql(world, 'payment', 'SELECT 1 FROM dtx_alert WHERE gid = ?', [hanging]);
+    await sql(sandbox, 'payment', 'INSERT INTO effect VALUES (?)', [hanging]);
+    const alerts = await sql(sandbox, 'payment', 'SELECT 1 FROM dtx_alert WHERE gid = ?', [hanging]);
     expect(alerts).toHaveLength(1);
   });
 
@@ -172,7 +172,7 @@ describe('a participant that never ends', () => {
     const outcome = await service!.get(library.Tcc).run({ timeoutMs: 2_000 }, (t) => t.call(funds, {}));
     expect(outcome.status).toBe('CANCELLED');
     // Its row does not exist and is not locked.
-    await sql(world, 'payment', 'INSERT INTO effect VALUES (?)', [gid]);
+    await sql(sandbox, 'payment', 'INSERT INTO effect VALUES (?)', [gid]);
   });
 });
 

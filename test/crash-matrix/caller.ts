@@ -1,6 +1,6 @@
+import { sql } from '../fixtures/sandbox.js';
 import { type Answer, call } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { sql } from '../fixtures/world.js';
 import type { Case } from './row.js';
 
 const BOOK = { buyerId: 'alice', sku: 'book', quantity: 1 };
@@ -44,6 +44,6 @@ export function idOnceAnswered(at: Case, expected: number): Promise<string> {
 /** The id that is committed with the key of the call, or ''. */
 export async function idOfKey({ shop, scheme, attempt }: Case): Promise<string> {
   const query = 'SELECT gid FROM dtx_idempotency WHERE idempotency_key = ?';
-  const [found] = await sql<{ gid: string }>(shop.world, scheme.app, query, [attempt.key]);
+  const [found] = await sql<{ gid: string }>(shop.sandbox, scheme.app, query, [attempt.key]);
   return found?.gid ?? '';
 }

@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { expect } from 'vitest';
 import { Operator } from '../fixtures/operator.js';
 import { QueueProbe } from '../fixtures/queue-probe.js';
+import { sql } from '../fixtures/sandbox.js';
 import type { Stack } from '../fixtures/stack.js';
-import { sql } from '../fixtures/world.js';
 import { type Case, few, type Mode, notYet, type Row } from './row.js';
 import { tableAway } from './table-away.js';
 
@@ -12,7 +12,7 @@ const CONSUMER = { order: 'order.record-flash-sale', payment: 'payment.take-flas
 
 async function inboxAt(app: 'order' | 'payment', { shop, attempt }: Case): Promise<string[]> {
   const query = 'SELECT state FROM dtx_inbox WHERE gid = ? AND consumer = ?';
-  const rows = await sql<{ state: string }>(shop.world, app, query, [attempt.orderId, CONSUMER[app]]);
+  const rows = await sql<{ state: string }>(shop.sandbox, app, query, [attempt.orderId, CONSUMER[app]]);
   return rows.map(({ state }) => state);
 }
 
@@ -38,9 +38,9 @@ function consumer(app: 'order' | 'payment', modes: readonly Mode[]): Row[] {
 }
 
 /** An unreadable message, straight into the queue. */
-async function poison({ world }: Stack): Promise<string> {
+async function poison({ sandbox }: Stack): Promise<string> {
   const messageId = `poison-${randomUUID()}`;
-  const probe = await QueueProbe.open(world);
+  const probe = await QueueProbe.open(sandbox);
   await probe.publish('dtx.payment.take-flash-money.v1', '{"not json', {
     messageId,
     type: 'flash.sold.v1',

@@ -3,18 +3,18 @@ import { expect } from 'vitest';
 import { newId } from '../../libs/dtx/src/core/ids.js';
 import { TestPublisher } from '../fixtures/messages.js';
 import { Operator } from '../fixtures/operator.js';
+import { sql } from '../fixtures/sandbox.js';
 import type { Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { sql } from '../fixtures/world.js';
 import { takes, verdicts } from '../half-message/sales.js';
 import { idOfKey, repeat } from './caller.js';
 import { halfMessages } from './half-message.scheme.js';
 import { type Case, few, notYet, type Proof, type Row } from './row.js';
 
-const verdictOf = async ({ shop, attempt }: Case) => (await verdicts(shop.world, attempt.orderId))[0]?.state;
+const verdictOf = async ({ shop, attempt }: Case) => (await verdicts(shop.sandbox, attempt.orderId))[0]?.state;
 
 /** The verdict on the newest message, of a purchase whose id is not committed yet. */
-const newestVerdict = async ({ world }: Stack) => (await verdicts(world)).at(-1)?.state;
+const newestVerdict = async ({ sandbox }: Stack) => (await verdicts(sandbox)).at(-1)?.state;
 
 /** The call's key is committed together with the stock. Without a key, no part of the sale is committed. */
 async function noKeyYet(at: Case): Promise<void> {
@@ -28,7 +28,7 @@ async function orphanedCopy(shop: Stack): Promise<string> {
   const consumers = 'order.record-flash-sale,payment.take-flash-money';
   const of = { gid, contract: 'flash.sold', version: 1, consumers, traceparent: null };
   const message = { id: newId(), ...of, payload: JSON.stringify(purchase) };
-  const publisher = await TestPublisher.open(shop.world);
+  const publisher = await TestPublisher.open(shop.sandbox);
   await publisher.send('dtx.inventory.half-check.v1', Buffer.from(JSON.stringify({ checks: 0, message })), {});
   await publisher.close();
   return gid;
@@ -37,9 +37,9 @@ async function orphanedCopy(shop: Stack): Promise<string> {
 async function wasRolledBack({ shop, attempt }: Case): Promise<void> {
   await until(
     'the message is ruled back',
-    async () => (await verdicts(shop.world, attempt.orderId))[0]?.state === 'ROLLED_BACK',
+    async () => (await verdicts(shop.sandbox, attempt.orderId))[0]?.state === 'ROLLED_BACK',
   );
-  expect(await takes(shop.world, attempt.orderId)).toEqual([]);
+  expect(await takes(shop.sandbox, attempt.orderId)).toEqual([]);
 }
 
 const TOO_MANY = { buyerId: 'alice', sku: 'phone', quantity: 1 };
@@ -57,11 +57,15 @@ async function isRefused(at: Case): Promise<void> {
 }
 
 /** The one parked copy, which has one alert. */
-async function parkedCopy({ shop: { world } }: Case): Promise<string> {
-  const parked = await sql<{ id: string }>(world, 'inventory', `SELECT id FROM dtx_half_parked WHERE state = 'PARKED'`);
+async function parkedCopy({ shop: { sandbox } }: Case): Promise<string> {
+  const parked = await sql<{ id: string }>(
+    sandbox,
+    'inventory',
+    `SELECT id FROM dtx_half_parked WHERE state = 'PARKED'`,
+  );
   expect(parked).toHaveLength(1);
   const open = 'SELECT id FROM dtx_alert WHERE subject_id = ? AND closed_at IS NULL';
-  expect(await sql(world, 'inventory', open, [parked[0]!.id])).toHaveLength(1);
+  expect(await sql(sandbox, 'inventory', open, [parked[0]!.id])).toHaveLength(1);
   return parked[0]!.id;
 }
 

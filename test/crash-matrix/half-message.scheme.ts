@@ -1,17 +1,17 @@
 import { expect } from 'vitest';
+import { sql } from '../fixtures/sandbox.js';
 import type { Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { sql } from '../fixtures/world.js';
 import { takes, verdicts } from '../half-message/sales.js';
 import { idOnceAnswered } from './caller.js';
 import { openMessages } from './local-message.scheme.js';
 import type { Scheme } from './row.js';
 
 /** The consumers in all apps that have handled their message of a purchase. */
-async function handledBy({ world }: Stack, gid: string): Promise<string[]> {
+async function handledBy({ sandbox }: Stack, gid: string): Promise<string[]> {
   const rows = await Promise.all(
     (['order', 'payment'] as const).map((app) =>
-      sql<{ consumer: string }>(world, app, `SELECT consumer FROM dtx_inbox WHERE gid = ? AND state = 'HANDLED'`, [
+      sql<{ consumer: string }>(sandbox, app, `SELECT consumer FROM dtx_inbox WHERE gid = ? AND state = 'HANDLED'`, [
         gid,
       ]),
     ),
@@ -23,10 +23,10 @@ const CONSUMERS = ['order.confirm', 'order.record-flash-sale', 'payment.take-fla
 
 /** All is done. Only the prepared message may be left, which its check discards. */
 async function isOver(shop: Stack, gid: string): Promise<boolean> {
-  const [verdict] = await verdicts(shop.world, gid);
+  const [verdict] = await verdicts(shop.sandbox, gid);
   if (verdict?.state !== 'DONE') return false;
   const handled = await handledBy(shop, gid);
-  return CONSUMERS.every((one) => handled.includes(one)) && (await openMessages(shop.world, gid)) === 0;
+  return CONSUMERS.every((one) => handled.includes(one)) && (await openMessages(shop.sandbox, gid)) === 0;
 }
 
 /** Every flash sale of goods in stock is CONFIRMED in the end, after any crash. */
@@ -41,11 +41,11 @@ export const halfMessages: Scheme = {
 
   async exactlyOnce({ shop, attempt: { orderId } }) {
     await until(`everything of ${orderId} is done`, () => isOver(shop, orderId), { withinMs: 20_000 });
-    const { world } = shop;
-    expect(await sql(world, 'payment', 'SELECT status FROM payment WHERE order_id = ?', [orderId])).toEqual([
+    const { sandbox } = shop;
+    expect(await sql(sandbox, 'payment', 'SELECT status FROM payment WHERE order_id = ?', [orderId])).toEqual([
       { status: 'CAPTURED' },
     ]);
-    expect(await takes(world, orderId)).toEqual([{ state: 'TAKEN', times: 1 }]);
-    expect(await verdicts(world, orderId)).toMatchObject([{ state: 'DONE' }]);
+    expect(await takes(sandbox, orderId)).toEqual([{ state: 'TAKEN', times: 1 }]);
+    expect(await verdicts(sandbox, orderId)).toMatchObject([{ state: 'DONE' }]);
   },
 };

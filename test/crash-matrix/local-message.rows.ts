@@ -1,9 +1,9 @@
 import { expect } from 'vitest';
 import { Operator } from '../fixtures/operator.js';
 import { QueueProbe } from '../fixtures/queue-probe.js';
+import { type AppName, type Sandbox, sql } from '../fixtures/sandbox.js';
 import type { Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { type AppName, sql, type World } from '../fixtures/world.js';
 import { idOfKey } from './caller.js';
 import { type Case, MODES, notYet, type Row } from './row.js';
 import { tableAway } from './table-away.js';
@@ -15,17 +15,17 @@ interface MessageRow {
 }
 
 /** The message rows of a purchase at one app, by contract. */
-async function messages(world: World, app: AppName, gid: string, contract: string): Promise<MessageRow[]> {
+async function messages(sandbox: Sandbox, app: AppName, gid: string, contract: string): Promise<MessageRow[]> {
   return sql<MessageRow>(
-    world,
+    sandbox,
     app,
     'SELECT state, attempts, next_attempt_at <= UTC_TIMESTAMP(3) AS due FROM dtx_outbox WHERE gid = ? AND contract = ?',
     [gid, contract],
   );
 }
 
-async function inbox(world: World, app: AppName, gid: string): Promise<Array<{ state: string }>> {
-  return sql(world, app, 'SELECT state FROM dtx_inbox WHERE gid = ?', [gid]);
+async function inbox(sandbox: Sandbox, app: AppName, gid: string): Promise<Array<{ state: string }>> {
+  return sql(sandbox, app, 'SELECT state FROM dtx_inbox WHERE gid = ?', [gid]);
 }
 
 const contractOf = { order: 'order.placed', inventory: 'stock.taken', payment: 'payment.captured' } as const;
@@ -34,7 +34,7 @@ const before = { inventory: 'order', payment: 'inventory', order: 'payment' } as
 const sent =
   (app: AppName) =>
   async ({ shop, attempt }: Case) => {
-    const rows = await messages(shop.world, app, attempt.orderId, contractOf[app]);
+    const rows = await messages(shop.sandbox, app, attempt.orderId, contractOf[app]);
     expect(rows).toHaveLength(1);
     return rows[0]!;
   };
@@ -79,7 +79,7 @@ function receiver(app: AppName): Row[] {
       app,
       recovered: notYet,
       disk: async (at) => {
-        expect(await inbox(at.shop.world, app, at.attempt.orderId)).toEqual([]);
+        expect(await inbox(at.shop.sandbox, app, at.attempt.orderId)).toEqual([]);
         expect(await upstream(at)).not.toBe('DONE');
       },
     },
@@ -89,7 +89,7 @@ function receiver(app: AppName): Row[] {
       // `delay(0)` logs a hit for every receipt of the victim.
       alsoArmed: 'local-message.receipted=delay(0)',
       disk: async (at) => {
-        expect(await inbox(at.shop.world, app, at.attempt.orderId)).toEqual([{ state: 'HANDLED' }]);
+        expect(await inbox(at.shop.sandbox, app, at.attempt.orderId)).toEqual([{ state: 'HANDLED' }]);
         expect(at.victim.hits()).toEqual(['local-message.handled']);
       },
     },
@@ -97,7 +97,7 @@ function receiver(app: AppName): Row[] {
       failpoint: 'local-message.receipted',
       app,
       disk: async (at) => {
-        expect(await inbox(at.shop.world, app, at.attempt.orderId)).toEqual([{ state: 'HANDLED' }]);
+        expect(await inbox(at.shop.sandbox, app, at.attempt.orderId)).toEqual([{ state: 'HANDLED' }]);
         await until('the receipt arrives at the sender', async () => (await upstream(at)) === 'DONE', {
           withinMs: 15_000,
         });
@@ -115,7 +115,7 @@ async function poison(shop: Stack): Promise<string> {
     correlationId: messageId,
     headers: { 'dtx-scheme': 'local-message' },
   };
-  const probe = await QueueProbe.open(shop.world);
+  const probe = await QueueProbe.open(shop.sandbox);
   await probe.publish('dtx.inventory.take-stock.v1', '{"not json', properties);
   await probe.close();
   return messageId;
@@ -123,14 +123,14 @@ async function poison(shop: Stack): Promise<string> {
 
 async function parkedOnce({ shop, attempt }: Case): Promise<void> {
   const rows = await sql<{ id: string; state: string }>(
-    shop.world,
+    shop.sandbox,
     'inventory',
     'SELECT id, state FROM dtx_inbox WHERE gid = ?',
     [attempt.orderId],
   );
   expect(rows.map((row) => row.state)).toEqual(['PARKED']);
   const alerts = await sql(
-    shop.world,
+    shop.sandbox,
     'inventory',
     'SELECT id FROM dtx_alert WHERE subject_id = ? AND closed_at IS NULL',
     [rows[0]!.id],
@@ -138,7 +138,7 @@ async function parkedOnce({ shop, attempt }: Case): Promise<void> {
   expect(alerts).toHaveLength(1);
 }
 
-/** A person resolves the parked message, so that the world is clean for the audit. */
+/** A person resolves the parked message, so that the sandbox is clean for the audit. */
 async function settleByHand(at: Case): Promise<void> {
   await until('the message is parked', () => parkedOnce(at).then(() => true));
   const operator = new Operator(at.shop, 'inventory');
@@ -180,7 +180,7 @@ export const receiverRows: Row[] = [
     app: 'inventory',
     arrange: tableAway('inventory', 'stock'),
     disk: async ({ shop, attempt }) =>
-      expect(await inbox(shop.world, 'inventory', attempt.orderId)).toEqual([{ state: 'RETRYING' }]),
+      expect(await inbox(shop.sandbox, 'inventory', attempt.orderId)).toEqual([{ state: 'RETRYING' }]),
   },
   {
     failpoint: 'local-message.parked',

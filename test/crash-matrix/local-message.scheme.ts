@@ -1,17 +1,19 @@
 import { expect } from 'vitest';
+import { type AppName, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { type AppName, sql, type World } from '../fixtures/world.js';
 import { idOnceAnswered } from './caller.js';
 import type { Scheme } from './row.js';
 
 const APPS: readonly AppName[] = ['order', 'payment', 'inventory'];
 
 /** The number of messages of a purchase that are not done, sent or received, in all three apps. */
-export async function openMessages(world: World, gid: string): Promise<number> {
+export async function openMessages(sandbox: Sandbox, gid: string): Promise<number> {
   const counts = await Promise.all(
     APPS.flatMap((app) => [
-      sql<{ n: number }>(world, app, `SELECT COUNT(*) AS n FROM dtx_outbox WHERE gid = ? AND state <> 'DONE'`, [gid]),
-      sql<{ n: number }>(world, app, `SELECT COUNT(*) AS n FROM dtx_inbox WHERE gid = ? AND state <> 'HANDLED'`, [gid]),
+      sql<{ n: number }>(sandbox, app, `SELECT COUNT(*) AS n FROM dtx_outbox WHERE gid = ? AND state <> 'DONE'`, [gid]),
+      sql<{ n: number }>(sandbox, app, `SELECT COUNT(*) AS n FROM dtx_inbox WHERE gid = ? AND state <> 'HANDLED'`, [
+        gid,
+      ]),
     ]),
   );
   return counts.reduce((sum, [row]) => sum + Number(row!.n), 0);
@@ -28,14 +30,14 @@ export const localMessage: Scheme = {
   },
 
   /** One effect on stock and on money, and no open message. */
-  async exactlyOnce({ shop: { world }, attempt: { orderId } }) {
-    const isDone = async () => (await openMessages(world, orderId)) === 0;
+  async exactlyOnce({ shop: { sandbox }, attempt: { orderId } }) {
+    const isDone = async () => (await openMessages(sandbox, orderId)) === 0;
     await until(`every message of ${orderId} is done`, isDone, { withinMs: 15_000 });
-    expect(await sql(world, 'payment', 'SELECT status FROM payment WHERE order_id = ?', [orderId])).toEqual([
+    expect(await sql(sandbox, 'payment', 'SELECT status FROM payment WHERE order_id = ?', [orderId])).toEqual([
       { status: 'CAPTURED' },
     ]);
     expect(
-      await sql(world, 'inventory', 'SELECT state, quantity FROM stock_take WHERE order_id = ?', [orderId]),
+      await sql(sandbox, 'inventory', 'SELECT state, quantity FROM stock_take WHERE order_id = ?', [orderId]),
     ).toMatchObject([{ state: 'TAKEN', quantity: 1 }]);
   },
 };

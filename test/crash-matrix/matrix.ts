@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { allFailpoints } from '../../libs/dtx/src/index.js';
+import { auditOf, freshSandbox } from '../fixtures/sandbox.js';
 import { Stack } from '../fixtures/stack.js';
-import { auditOf, freshWorld } from '../fixtures/world.js';
 import { MODES, type Mode, type Row, type Scheme } from './row.js';
 import { runCase } from './run-case.js';
 import { SHORT_TIMES } from './short-times.js';
@@ -30,14 +30,14 @@ function modesOf({ modes = MODES }: Row, index: number): readonly Mode[] {
 }
 
 /**
- * Runs rows in every mode against one world: a fresh instance is the victim, a warm one recovers. In the end the whole
- * world is audited: nothing lost, nothing twice, nothing left open.
+ * Runs rows in every mode against one sandbox: a fresh instance is the victim, a warm one recovers. In the end the whole
+ * sandbox is audited: nothing lost, nothing twice, nothing left open.
  */
 export function crashMatrix(name: string, scheme: Scheme, rows: readonly Row[]): void {
   let shop: Stack;
 
   beforeAll(async () => {
-    shop = new Stack(await freshWorld(`crash_${name}`), { options: SHORT_TIMES, env: scheme.env });
+    shop = new Stack(await freshSandbox(`crash_${name}`), { options: SHORT_TIMES, env: scheme.env });
     await shop.start();
     await shop.account('alice', 1_000_000_000);
     await shop.stock('book', 100_000);
@@ -54,7 +54,7 @@ export function crashMatrix(name: string, scheme: Scheme, rows: readonly Row[]):
   }
 
   test('every invariant holds after all cases', async () => {
-    const report = await auditOf(shop.world);
+    const report = await auditOf(shop.sandbox);
     expect(report.checks.flatMap((check) => check.violations)).toEqual([]);
   });
 }

@@ -1,8 +1,8 @@
 import { expect } from 'vitest';
 import { NOTIFY_SECRET, notificationsOf } from '../fixtures/merchant.js';
+import { sql } from '../fixtures/sandbox.js';
 import type { Target } from '../fixtures/target.js';
 import { until } from '../fixtures/until.js';
-import { sql } from '../fixtures/world.js';
 import { localMessage } from './local-message.scheme.js';
 import { type Case, few, type Row, type Scheme } from './row.js';
 import { tcc } from './tcc.scheme.js';
@@ -12,7 +12,7 @@ export function withNotification(scheme: Scheme, target: Target): Scheme {
   const env = { DTX_NOTIFY_SECRET: NOTIFY_SECRET, DTX_NOTIFY_URL: target.url('/told'), DTX_NOTIFY_ALLOW: target.host };
   const delivered = async ({ shop, attempt: { orderId } }: Case) => {
     const rows = await until(`the notification of ${orderId} is delivered`, async () => {
-      const found = await notificationsOf(shop.world, orderId);
+      const found = await notificationsOf(shop.sandbox, orderId);
       return found.length > 0 && found.every(({ state }) => state === 'DELIVERED') && found;
     });
     expect(rows.map(({ id }) => id)).toEqual([`${orderId}.CAPTURED`]);
@@ -38,11 +38,11 @@ export const ofOrders = (target: Target) => withNotification(localMessage, targe
 export const ofCheckouts = (target: Target) => withNotification(tcc, target);
 
 const paymentOf = ({ shop, attempt }: Case) =>
-  sql(shop.world, 'payment', 'SELECT status FROM payment WHERE order_id = ?', [attempt.orderId]);
+  sql(shop.sandbox, 'payment', 'SELECT status FROM payment WHERE order_id = ?', [attempt.orderId]);
 const statesOf = async ({ shop, attempt }: Case) =>
-  (await notificationsOf(shop.world, attempt.orderId)).map(({ state }) => state);
+  (await notificationsOf(shop.sandbox, attempt.orderId)).map(({ state }) => state);
 const deliveryOf = ({ shop, attempt }: Case) =>
-  sql(shop.world, 'payment', `SELECT state FROM dtx_inbox WHERE gid = ? AND consumer = 'payment.take-money'`, [
+  sql(shop.sandbox, 'payment', `SELECT state FROM dtx_inbox WHERE gid = ? AND consumer = 'payment.take-money'`, [
     attempt.orderId,
   ]);
 const CAPTURED = [{ status: 'CAPTURED' }];
@@ -68,7 +68,7 @@ export const orderRows = (target: Target): Row[] => {
       disk: async (at) => {
         expect(await paymentOf(at)).toEqual(CAPTURED);
         const sent = `SELECT state FROM dtx_outbox WHERE gid = ? AND contract = 'stock.taken' AND state <> 'DONE'`;
-        expect(await sql(at.shop.world, 'inventory', sent, [at.attempt.orderId])).toHaveLength(1);
+        expect(await sql(at.shop.sandbox, 'inventory', sent, [at.attempt.orderId])).toHaveLength(1);
       },
     },
     {
@@ -121,6 +121,6 @@ export const checkoutRows: Row[] = ['notify.committed', 'notify.published'].map(
   disk: async (at) => {
     expect(await paymentOf(at)).toEqual(CAPTURED);
     const query = 'SELECT state FROM dtx_tcc WHERE id = ?';
-    expect(await sql(at.shop.world, 'payment', query, [at.attempt.orderId])).toEqual([{ state: 'CONFIRMING' }]);
+    expect(await sql(at.shop.sandbox, 'payment', query, [at.attempt.orderId])).toEqual([{ state: 'CONFIRMING' }]);
   },
 }));

@@ -8,7 +8,7 @@ const modes = few('crash', 'pause, recover, continue', 'error');
 
 /** The state of the messages in Redis: `processing:...` or `done`. */
 async function claims({ shop }: Case): Promise<string[]> {
-  const redis = new Redis(shop.world.redis);
+  const redis = new Redis(shop.sandbox.redis);
   try {
     const keys = await redis.keys('dtx:order.restock-hint:*');
     const values = await Promise.all(keys.map((key) => redis.get(key)));
@@ -28,8 +28,8 @@ export const rows: Row[] = [
     recovered: notYet,
     // The hole of the scheme: the catalog shows a restock that is not committed, and may never be.
     disk: async ({ shop }) => {
-      const before = (await stockOf(shop.world))?.version ?? 0;
-      await until('the catalog is ahead', async () => (await hintOf(shop.world))?.version === Number(before) + 1);
+      const before = (await stockOf(shop.sandbox))?.version ?? 0;
+      await until('the catalog is ahead', async () => (await hintOf(shop.sandbox))?.version === Number(before) + 1);
     },
   },
   {
@@ -37,16 +37,16 @@ export const rows: Row[] = [
     failpoint: 'reliable-message.claimed',
     disk: async (at) => {
       expect(await claims(at)).toContain('processing');
-      expect(await isShown(at.shop.world)).toBe(false);
+      expect(await isShown(at.shop.sandbox)).toBe(false);
     },
-    recovered: ({ shop }) => until('another instance has updated the catalog', () => isShown(shop.world)),
+    recovered: ({ shop }) => until('another instance has updated the catalog', () => isShown(shop.sandbox)),
   },
   {
     ...receiver,
     failpoint: 'reliable-message.worked',
     disk: async (at) => {
       expect(await claims(at)).toContain('processing');
-      expect(await isShown(at.shop.world)).toBe(true);
+      expect(await isShown(at.shop.sandbox)).toBe(true);
     },
     recovered: (at) =>
       until('another instance has done it again after the lease has expired', async () =>

@@ -1,6 +1,6 @@
 import { expect } from 'vitest';
+import { type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { sql, type World } from '../fixtures/world.js';
 import { repeat } from './caller.js';
 import type { Scheme } from './row.js';
 
@@ -11,17 +11,17 @@ interface Level {
   version: number;
 }
 
-const levelIn = async (world: World, app: 'order' | 'inventory', table: string): Promise<Level | undefined> => {
+const levelIn = async (sandbox: Sandbox, app: 'order' | 'inventory', table: string): Promise<Level | undefined> => {
   const query = `SELECT available, version FROM ${table} WHERE sku = ?`;
-  return (await sql<Level>(world, app, query, [RESTOCK.sku]))[0];
+  return (await sql<Level>(sandbox, app, query, [RESTOCK.sku]))[0];
 };
 
-export const stockOf = (world: World) => levelIn(world, 'inventory', 'stock');
-export const hintOf = (world: World) => levelIn(world, 'order', 'stock_hint');
+export const stockOf = (sandbox: Sandbox) => levelIn(sandbox, 'inventory', 'stock');
+export const hintOf = (sandbox: Sandbox) => levelIn(sandbox, 'order', 'stock_hint');
 
 /** The catalog shows the stock. */
-export async function isShown(world: World): Promise<boolean> {
-  const [stock, hint] = [await stockOf(world), await hintOf(world)];
+export async function isShown(sandbox: Sandbox): Promise<boolean> {
+  const [stock, hint] = [await stockOf(sandbox), await hintOf(sandbox)];
   return stock !== undefined && stock.version === hint?.version && stock.available === hint.available;
 }
 
@@ -35,12 +35,12 @@ export const reliableMessages: Scheme = {
     const { shop } = at;
     await until('the same key is answered with 201', async () => (await repeat(at)).status === 201);
     const query = `SELECT COUNT(*) AS n FROM dtx_idempotency WHERE route = 'POST /restocks'`;
-    const [{ n: keys } = { n: 0 }] = await sql<{ n: number }>(shop.world, 'inventory', query);
-    expect(await stockOf(shop.world)).toMatchObject({ available: keys, version: keys });
-    await until('the hint is right', () => isShown(shop.world));
+    const [{ n: keys } = { n: 0 }] = await sql<{ n: number }>(shop.sandbox, 'inventory', query);
+    expect(await stockOf(shop.sandbox)).toMatchObject({ available: keys, version: keys });
+    await until('the hint is right', () => isShown(shop.sandbox));
   },
 
   async exactlyOnce({ shop }) {
-    expect(await isShown(shop.world)).toBe(true);
+    expect(await isShown(shop.sandbox)).toBe(true);
   },
 };

@@ -51,7 +51,7 @@ async function playOut(play: Omit<Case, 'attempt'>, goOn: () => void): Promise<v
 async function startVictim({ shop, scheme, row, mode }: Play): Promise<AppProcess> {
   const failpoints = [row.alsoArmed, `${row.failpoint}=1*${ACTIONS[mode]}`].filter(Boolean).join(';');
   const options = victimOptions(row, mode);
-  const victim = await AppProcess.start(row.app, { world: shop.world, failpoints, options, env: scheme.env });
+  const victim = await AppProcess.start(row.app, { sandbox: shop.sandbox, failpoints, options, env: scheme.env });
   await shop.untilReady(victim);
   return victim;
 }

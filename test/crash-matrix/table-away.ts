@@ -1,11 +1,11 @@
-import type { AppName } from '../fixtures/world.js';
-import { sql } from '../fixtures/world.js';
+import type { AppName } from '../fixtures/sandbox.js';
+import { sql } from '../fixtures/sandbox.js';
 import type { Row } from './row.js';
 
 /** Makes every handler of an app fail while one of its tables is renamed. */
 export function tableAway(app: AppName, table: string): NonNullable<Row['arrange']> {
-  return async ({ world }) => {
-    await sql(world, app, `RENAME TABLE ${table} TO ${table}_away`);
-    return async () => void (await sql(world, app, `RENAME TABLE ${table}_away TO ${table}`));
+  return async ({ sandbox }) => {
+    await sql(sandbox, app, `RENAME TABLE ${table} TO ${table}_away`);
+    return async () => void (await sql(sandbox, app, `RENAME TABLE ${table}_away TO ${table}`));
   };
 }

@@ -1,5 +1,5 @@
 import { expect } from 'vitest';
-import { type AppName, sql } from '../fixtures/world.js';
+import { type AppName, sql } from '../fixtures/sandbox.js';
 import { type Case, few, type Mode, notYet, type Row } from './row.js';
 import { barrier, endsAs, transaction } from './tcc.scheme.js';
 
@@ -12,7 +12,7 @@ const stateOf = async ({ shop, attempt }: Case) => (await transaction(shop, atte
 
 /** The calls that the three barriers have let through, in the order of APPS. */
 async function passed({ shop, attempt }: Case): Promise<string[]> {
-  const rows = await Promise.all(APPS.map((app) => barrier(shop.world, app, attempt.orderId)));
+  const rows = await Promise.all(APPS.map((app) => barrier(shop.sandbox, app, attempt.orderId)));
   return rows.map((ops) => ops.map(({ op }) => op).join(' '));
 }
 
@@ -27,7 +27,7 @@ export const initiatorRows: Row[] = [
     proof: endsAs((mode) => (mode === 'error' ? 'CONFIRMED' : 'CANCELLED')),
     disk: async (at) => {
       expect(await stateOf(at)).toBe('TRYING');
-      const branches = await sql(at.shop.world, 'payment', 'SELECT branch FROM dtx_tcc_branch WHERE gid = ?', [
+      const branches = await sql(at.shop.sandbox, 'payment', 'SELECT branch FROM dtx_tcc_branch WHERE gid = ?', [
         at.attempt.orderId,
       ]);
       expect(branches).toHaveLength(3);
@@ -108,7 +108,7 @@ export const initiatorRows: Row[] = [
 /** A participant's two transactions: the first before and after its commit, the second after it. */
 function participant(app: AppName, modes: readonly Mode[]): Row[] {
   const barrierOf = async ({ shop, attempt }: Case) =>
-    (await barrier(shop.world, app, attempt.orderId)).map(({ op }) => op);
+    (await barrier(shop.sandbox, app, attempt.orderId)).map(({ op }) => op);
   return [
     {
       failpoint: 'tcc.try-inserted',
@@ -146,7 +146,7 @@ function cancelling(app: AppName): Row {
     modes: DEAD_OR_LATE,
     proof: CANCELLED,
     disk: async ({ shop, attempt }) =>
-      expect((await barrier(shop.world, app, attempt.orderId)).at(-1)).toMatchObject({ op: 'cancel' }),
+      expect((await barrier(shop.sandbox, app, attempt.orderId)).at(-1)).toMatchObject({ op: 'cancel' }),
   };
 }
 

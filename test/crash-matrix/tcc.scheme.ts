@@ -1,7 +1,7 @@
 import { expect } from 'vitest';
+import { type AppName, type Sandbox, sql } from '../fixtures/sandbox.js';
 import type { Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { type AppName, sql, type World } from '../fixtures/world.js';
 import { repeat } from './caller.js';
 import type { Case, Mode, Proof, Scheme } from './row.js';
 
@@ -19,12 +19,12 @@ export interface BarrierRow {
 /** The transaction in its initiator's database. */
 export async function transaction(shop: Stack, gid: string): Promise<TransactionRow | undefined> {
   const query = 'SELECT state, decision, reason FROM dtx_tcc WHERE id = ?';
-  return (await sql<TransactionRow>(shop.world, 'payment', query, [gid]))[0];
+  return (await sql<TransactionRow>(shop.sandbox, 'payment', query, [gid]))[0];
 }
 
 /** The calls that a participant's barrier has let through: `try` first. */
-export function barrier(world: World, app: AppName, gid: string): Promise<BarrierRow[]> {
-  return sql(world, app, 'SELECT phase, op FROM dtx_tcc_barrier WHERE gid = ? ORDER BY phase DESC', [gid]);
+export function barrier(sandbox: Sandbox, app: AppName, gid: string): Promise<BarrierRow[]> {
+  return sql(sandbox, app, 'SELECT phase, op FROM dtx_tcc_barrier WHERE gid = ? ORDER BY phase DESC', [gid]);
 }
 
 const isOver = (row: TransactionRow | undefined) => row?.state === 'CONFIRMED' || row?.state === 'CANCELLED';
@@ -56,9 +56,9 @@ export const endsAs = (outcome: (mode: Mode) => Outcome): Proof => ({
     });
     const isConfirmed = over!.state === 'CONFIRMED';
     const effects = {
-      order: await sql(shop.world, 'order', 'SELECT status FROM orders WHERE order_id = ?', [orderId]),
-      payment: await sql(shop.world, 'payment', 'SELECT status FROM payment WHERE order_id = ?', [orderId]),
-      stock: await sql(shop.world, 'inventory', 'SELECT state, times FROM stock_take WHERE order_id = ?', [orderId]),
+      order: await sql(shop.sandbox, 'order', 'SELECT status FROM orders WHERE order_id = ?', [orderId]),
+      payment: await sql(shop.sandbox, 'payment', 'SELECT status FROM payment WHERE order_id = ?', [orderId]),
+      stock: await sql(shop.sandbox, 'inventory', 'SELECT state, times FROM stock_take WHERE order_id = ?', [orderId]),
     };
     expect(effects).toEqual({
       order: [{ status: over!.state }],
@@ -74,7 +74,7 @@ export const tcc: Scheme = { app: 'payment', path: '/checkouts', ...endsAs(() =>
 /** Every barrier has a Confirm after its Try, or every barrier has a Cancel, with or without a Try. */
 async function expectPairs({ shop, attempt }: Case, isConfirmed: boolean): Promise<void> {
   for (const app of ['order', 'payment', 'inventory'] as const) {
-    const rows = await barrier(shop.world, app, attempt.orderId);
+    const rows = await barrier(shop.sandbox, app, attempt.orderId);
     const [first, second] = rows.map(({ op }) => op);
     expect(rows.map(({ phase }) => phase)).toEqual(['try', 'second']);
     if (isConfirmed) expect([app, first, second]).toEqual([app, 'try', 'confirm']);

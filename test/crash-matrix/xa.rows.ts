@@ -1,8 +1,8 @@
 import { expect } from 'vitest';
 import { Operator } from '../fixtures/operator.js';
+import { sql } from '../fixtures/sandbox.js';
 import type { Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { sql } from '../fixtures/world.js';
 import {
   begin,
   decisions,
@@ -19,11 +19,11 @@ import { type Case, few, MODES, notYet, type Row } from './row.js';
 
 const DEAD_OR_LATE = few('crash', 'pause, recover, continue');
 
-const preparedNow = async ({ shop }: Case) => (await preparedOf(shop.world)).map(({ app }) => app);
+const preparedNow = async ({ shop }: Case) => (await preparedOf(shop.sandbox)).map(({ app }) => app);
 /** The warm instance ends every branch while the victim is stopped. */
-const recovered = ({ shop }: Case) => expectNothingLeft(shop.world, 20_000);
-const decisionOf = async ({ shop, attempt }: Case) => (await decisions(shop.world, attempt.orderId))[0];
-const leftWitnesses = async (at: Case) => witnesses(at.shop.world, (await decisionOf(at))!.gtrid);
+const recovered = ({ shop }: Case) => expectNothingLeft(shop.sandbox, 20_000);
+const decisionOf = async ({ shop, attempt }: Case) => (await decisions(shop.sandbox, attempt.orderId))[0];
+const leftWitnesses = async (at: Case) => witnesses(at.shop.sandbox, (await decisionOf(at))!.gtrid);
 
 export const managerRows: Row[] = [
   {
@@ -33,7 +33,7 @@ export const managerRows: Row[] = [
     recovered: notYet,
     disk: async (at) => {
       expect(await preparedNow(at)).toEqual([]);
-      expect((await decisions(at.shop.world)).filter(({ state }) => state !== 'DONE')).toEqual([]);
+      expect((await decisions(at.shop.sandbox)).filter(({ state }) => state !== 'DONE')).toEqual([]);
     },
   },
   {
@@ -93,46 +93,46 @@ export const managerRows: Row[] = [
 const ofOrphan = {
   app: 'order',
   recovered,
-  trigger: async ({ world }) => (await orphan(world)).id,
+  trigger: async ({ sandbox }) => (await orphan(sandbox)).id,
   proof: {
-    async healed({ shop: { world }, attempt }) {
+    async healed({ shop: { sandbox }, attempt }) {
       const row = await until('the orphan is rolled back', async () =>
-        (await decisions(world)).find(({ id, state }) => id === attempt.orderId && state === 'DONE'),
+        (await decisions(sandbox)).find(({ id, state }) => id === attempt.orderId && state === 'DONE'),
       );
       expect(row.decision).toBe('ROLLBACK');
-      expect(await witnesses(world, row.gtrid)).toEqual(['recovery', 'recovery']);
-      expect((await preparedOf(world)).filter(({ gtrid }) => gtrid === row.gtrid)).toEqual([]);
+      expect(await witnesses(sandbox, row.gtrid)).toEqual(['recovery', 'recovery']);
+      expect((await preparedOf(sandbox)).filter(({ gtrid }) => gtrid === row.gtrid)).toEqual([]);
     },
   },
 } satisfies Partial<Row>;
 
 const orphanOf = async ({ shop, attempt }: Case) =>
-  (await decisions(shop.world)).find(({ id }) => id === attempt.orderId);
+  (await decisions(shop.sandbox)).find(({ id }) => id === attempt.orderId);
 
 /**
  * The log has lost a decision whose payment was committed: the branch of the money is over, the branch of the stock is
  * prepared. No instance may roll it back, however often the one that finds it dies.
  */
-async function lostDecision({ world }: Stack): Promise<string> {
-  const { id, gtrid } = await begin(world, { ageMs: 0, timeoutMs: 3_000 });
-  await prepare(world, 'payment', { gtrid, formatId: FORMAT_ID });
-  await finish(world, 'payment', { gtrid, formatId: FORMAT_ID, how: 'COMMIT' });
-  await prepare(world, 'inventory', { gtrid, formatId: FORMAT_ID });
+async function lostDecision({ sandbox }: Stack): Promise<string> {
+  const { id, gtrid } = await begin(sandbox, { ageMs: 0, timeoutMs: 3_000 });
+  await prepare(sandbox, 'payment', { gtrid, formatId: FORMAT_ID });
+  await finish(sandbox, 'payment', { gtrid, formatId: FORMAT_ID, how: 'COMMIT' });
+  await prepare(sandbox, 'inventory', { gtrid, formatId: FORMAT_ID });
   return id;
 }
 
 const untilDoubted = ({ shop }: Case) =>
   until('the log is in doubt', async () => {
-    const found = (await decisions(shop.world)).filter(({ id, state }) => id === 'log.tail' && state === 'PARKED');
+    const found = (await decisions(shop.sandbox)).filter(({ id, state }) => id === 'log.tail' && state === 'PARKED');
     return found.length === 1 && found[0];
   });
 
 /** A person ends the branch by hand and resolves the fault. The witness that the test has committed is deleted with it. */
 async function settledByHand(shop: Stack): Promise<void> {
-  const left = await preparedOf(shop.world);
+  const left = await preparedOf(shop.sandbox);
   for (const { app, gtrid } of left) {
-    await finish(shop.world, app, { gtrid, formatId: FORMAT_ID, how: 'ROLLBACK' });
-    await sql(shop.world, 'payment', 'DELETE FROM dtx_xa_witness WHERE gtrid = ?', [gtrid]);
+    await finish(shop.sandbox, app, { gtrid, formatId: FORMAT_ID, how: 'ROLLBACK' });
+    await sql(shop.sandbox, 'payment', 'DELETE FROM dtx_xa_witness WHERE gtrid = ?', [gtrid]);
   }
   const { status } = await new Operator(shop, 'order').resolve('log.tail', 'done');
   expect(status).toBe(200);
@@ -152,9 +152,9 @@ export const recoveryRows: Row[] = [
     proof: {
       async healed(at) {
         expect((await untilDoubted(at)).last_error).toContain(at.attempt.orderId);
-        expect((await openAlerts(at.shop.world)).map(({ subject }) => subject)).toEqual(['log.tail']);
+        expect((await openAlerts(at.shop.sandbox)).map(({ subject }) => subject)).toEqual(['log.tail']);
         expect(await preparedNow(at)).toEqual(['inventory']);
-        expect((await decisions(at.shop.world)).map(({ id }) => id)).not.toContain(at.attempt.orderId);
+        expect((await decisions(at.shop.sandbox)).map(({ id }) => id)).not.toContain(at.attempt.orderId);
         await settledByHand(at.shop);
       },
     },
@@ -175,7 +175,7 @@ export const recoveryRows: Row[] = [
     disk: async (at) => {
       const row = await orphanOf(at);
       expect(row).toMatchObject({ decision: 'ROLLBACK', state: 'ROLLING_BACK' });
-      expect(await witnesses(at.shop.world, row!.gtrid)).toEqual(['recovery', 'recovery']);
+      expect(await witnesses(at.shop.sandbox, row!.gtrid)).toEqual(['recovery', 'recovery']);
       expect(await preparedNow(at)).toEqual([]);
     },
   },

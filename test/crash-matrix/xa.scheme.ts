@@ -1,6 +1,6 @@
 import { expect } from 'vitest';
+import { sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { sql } from '../fixtures/world.js';
 import { decisions, witnesses } from '../xa/shop.js';
 import { idOnceAnswered } from './caller.js';
 import type { Scheme } from './row.js';
@@ -18,17 +18,17 @@ export const xa: Scheme = {
   },
 
   /** One effect on stock and on money, proved by the witnesses, and a decision that is DONE. */
-  async exactlyOnce({ shop: { world }, attempt: { orderId } }) {
+  async exactlyOnce({ shop: { sandbox }, attempt: { orderId } }) {
     const row = await until(`the decision on ${orderId} is carried out`, async () => {
-      const [found] = await decisions(world, orderId);
+      const [found] = await decisions(sandbox, orderId);
       return found?.state === 'DONE' && found;
     });
     expect(row.decision).toBe('COMMIT');
-    expect(await witnesses(world, row.gtrid)).toEqual(['branch', 'branch']);
+    expect(await witnesses(sandbox, row.gtrid)).toEqual(['branch', 'branch']);
     const effects = {
-      order: await sql(world, 'order', 'SELECT status FROM orders WHERE order_id = ?', [orderId]),
-      payment: await sql(world, 'payment', 'SELECT status FROM payment WHERE order_id = ?', [orderId]),
-      stock: await sql(world, 'inventory', 'SELECT state, times FROM stock_take WHERE order_id = ?', [orderId]),
+      order: await sql(sandbox, 'order', 'SELECT status FROM orders WHERE order_id = ?', [orderId]),
+      payment: await sql(sandbox, 'payment', 'SELECT status FROM payment WHERE order_id = ?', [orderId]),
+      stock: await sql(sandbox, 'inventory', 'SELECT state, times FROM stock_take WHERE order_id = ?', [orderId]),
     };
     expect(effects).toEqual({
       order: [{ status: 'CONFIRMED' }],

@@ -4,20 +4,20 @@ import { AppProcess } from '../fixtures/app-process.js';
 import { expectAuditClean } from '../fixtures/load.js';
 import { propertiesOf, TestPublisher } from '../fixtures/messages.js';
 import { Operator } from '../fixtures/operator.js';
+import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { freshWorld, sql, type World } from '../fixtures/world.js';
 import { deleteQueue, messagesIn } from '../mutants/broker.js';
 import { BOOK, sell, sold, takes, verdicts } from './sales.js';
 
 const CHECKS = 'dtx.inventory.half-check.v1';
-let world: World;
+let sandbox: Sandbox;
 let shop: Stack;
 let seller: AppProcess | undefined;
 
 beforeAll(async () => {
-  world = await freshWorld('half_checks');
-  shop = new Stack(world, { options: SHORT_TIMES });
+  sandbox = await freshSandbox('half_checks');
+  shop = new Stack(sandbox, { options: SHORT_TIMES });
   await shop.start();
   await Promise.all([shop.account('alice', 1_000_000), shop.stock('book', 100)]);
   await shop.of('inventory').stop();
@@ -43,11 +43,11 @@ async function restart(halfMessage: object, failpoints?: string): Promise<AppPro
 
 const keyOf = async (key: string) =>
   (
-    await sql<{ gid: string }>(world, 'inventory', 'SELECT gid FROM dtx_idempotency WHERE idempotency_key = ?', [key])
+    await sql<{ gid: string }>(sandbox, 'inventory', 'SELECT gid FROM dtx_idempotency WHERE idempotency_key = ?', [key])
   )[0];
 
 const untilState = (gid: string, state: string) =>
-  until(`the verdict of ${gid} is ${state}`, async () => (await verdicts(world, gid))[0]?.state === state);
+  until(`the verdict of ${gid} is ${state}`, async () => (await verdicts(sandbox, gid))[0]?.state === state);
 
 test('a committed message is delivered by a producer that was down for longer than all check delays', async () => {
   const levelsMs = [300, 400];
@@ -55,14 +55,14 @@ test('a committed message is delivered by a producer that was down for longer th
   await sell(dying, 'gone').catch(() => {}); // the answer dies with it
   await dying.untilExited();
   // Its prepared message waits in the check queue without a consumer. Messages there do not expire.
-  await until('its first level is over', async () => (await messagesIn(world, CHECKS)) === 1);
+  await until('its first level is over', async () => (await messagesIn(sandbox, CHECKS)) === 1);
   const since = performance.now();
   await until('all levels would be over', () => performance.now() - since > 2_000);
-  expect(await messagesIn(world, CHECKS)).toBe(1);
+  expect(await messagesIn(sandbox, CHECKS)).toBe(1);
   await restart({ levelsMs });
   const { gid } = (await keyOf('gone'))!;
   expect((await shop.settled(gid)).status).toBe('CONFIRMED');
-  expect(await takes(world, gid)).toEqual([{ state: 'TAKEN', times: 1 }]);
+  expect(await takes(sandbox, gid)).toEqual([{ state: 'TAKEN', times: 1 }]);
 });
 
 test('a local transaction that stays open is checked again at each delay, and its message is delivered after the commit', async () => {
@@ -72,7 +72,7 @@ test('a local transaction that stays open is checked again at each delay, and it
   expect(slow.hits().filter((hit) => hit === 'half-message.postponed')).toHaveLength(3);
   expect((await shop.settled(orderId)).status).toBe('CONFIRMED');
   // Else the audit would wait for its last level.
-  await deleteQueue(world, 'dtx.inventory.half-wait.30000ms.v1');
+  await deleteQueue(sandbox, 'dtx.inventory.half-wait.30000ms.v1');
 });
 
 test('a message that its producer and its check both deliver has one effect', async () => {
@@ -84,8 +84,8 @@ test('a message that its producer and its check both deliver has one effect', as
   await restart({});
   await untilState(orderId, 'DONE');
   expect((await shop.settled(orderId)).status).toBe('CONFIRMED');
-  expect(await takes(world, orderId)).toEqual([{ state: 'TAKEN', times: 1 }]);
-  const payments = await sql(world, 'payment', 'SELECT status FROM payment WHERE order_id = ?', [orderId]);
+  expect(await takes(sandbox, orderId)).toEqual([{ state: 'TAKEN', times: 1 }]);
+  const payments = await sql(sandbox, 'payment', 'SELECT status FROM payment WHERE order_id = ?', [orderId]);
   expect(payments).toEqual([{ status: 'CAPTURED' }]);
 });
 
@@ -105,7 +105,7 @@ test.each<['retry' | 'reject', string]>([
     expect(await operator.alertsOf(copy.id)).toMatchObject([{ closedAt: null }]);
     if (word === 'retry') {
       expect((await answered)?.status).toBe(202);
-      expect(await verdicts(world, copy.gid!)).toMatchObject([{ state: 'COMMITTED' }]);
+      expect(await verdicts(sandbox, copy.gid!)).toMatchObject([{ state: 'COMMITTED' }]);
       expect((await operator.retry(copy.id)).status).toBe(200);
       expect((await shop.settled(copy.gid!)).status).toBe('CONFIRMED');
     } else {
@@ -118,8 +118,8 @@ test.each<['retry' | 'reject', string]>([
         return answer.status !== 503 && answer;
       });
       expect(rejected.status).toBe(200);
-      expect(await verdicts(world, copy.gid!)).toMatchObject([{ state: 'ROLLED_BACK' }]);
-      expect(await takes(world, copy.gid!)).toEqual([]);
+      expect(await verdicts(sandbox, copy.gid!)).toMatchObject([{ state: 'ROLLED_BACK' }]);
+      expect(await takes(sandbox, copy.gid!)).toEqual([]);
     }
     expect(await operator.alertsOf(copy.id)).toMatchObject([{ closedAt: expect.any(String) }]);
     expect(await operator.parked()).toEqual([]);
@@ -132,9 +132,9 @@ test('the next sale declares a waiting queue again that an operator has deleted'
   const app = await restart({ levelsMs: [10_000] });
   const queue = 'dtx.inventory.half-wait.10000ms.v1';
   await sold(app, 'before');
-  await deleteQueue(world, queue);
+  await deleteQueue(sandbox, queue);
   const orderId = await sold(app, 'after');
-  expect(await messagesIn(world, queue)).toBe(1);
+  expect(await messagesIn(sandbox, queue)).toBe(1);
   expect((await shop.settled(orderId)).status).toBe('CONFIRMED');
 });
 
@@ -142,24 +142,27 @@ test('a decline that overtakes its sale cancels the order and restores the stock
   const app = await restart({});
   await shop.of('order').stop();
   const orderId = await sold(app, 'overtaken', { ...BOOK, buyerId: 'a stranger' });
-  await until('the stock is back', async () => (await takes(world, orderId))[0]?.state === 'RETURNED');
+  await until('the stock is back', async () => (await takes(sandbox, orderId))[0]?.state === 'RETURNED');
   // The sale is taken out of the order app's queue, and given back when the decline has been handled.
   const queue = 'dtx.order.record-flash-sale.v1';
-  await until('the sale waits', async () => (await messagesIn(world, queue)) === 1);
-  const [row] = await sql<{ id: string; payload: string }>(world, 'inventory', 'SELECT * FROM dtx_half WHERE gid = ?', [
-    orderId,
-  ]);
-  await deleteQueue(world, queue);
+  await until('the sale waits', async () => (await messagesIn(sandbox, queue)) === 1);
+  const [row] = await sql<{ id: string; payload: string }>(
+    sandbox,
+    'inventory',
+    'SELECT * FROM dtx_half WHERE gid = ?',
+    [orderId],
+  );
+  await deleteQueue(sandbox, queue);
   await shop.start(['order']);
   expect(await shop.settled(orderId)).toMatchObject({ status: 'CANCELLED', reason: 'UNKNOWN_BUYER' });
-  const publisher = await TestPublisher.open(world);
+  const publisher = await TestPublisher.open(sandbox);
   const sale = { id: row!.id, gid: orderId, contract: 'flash.sold', version: 1, sender: 'inventory' } as const;
   const properties = { ...propertiesOf(sale), headers: { 'dtx-scheme': 'half-message' } };
   delete properties.replyTo;
   await publisher.send(queue, Buffer.from(row!.payload), properties);
   await publisher.close();
   const handled = `SELECT state FROM dtx_inbox WHERE gid = ? AND consumer = 'order.record-flash-sale'`;
-  await until('the sale is heard of', async () => (await sql(world, 'order', handled, [orderId])).length === 1);
+  await until('the sale is heard of', async () => (await sql(sandbox, 'order', handled, [orderId])).length === 1);
   expect((await shop.get('order', `/orders/${orderId}`)).body).toMatchObject({ status: 'CANCELLED' });
 });
 
@@ -168,27 +171,27 @@ test('a sale whose payment keeps failing is parked with one alert, and its rejec
   await shop.of('payment').stop();
   const once = { ...SHORT_TIMES, core: { ...SHORT_TIMES.core, inbox: { attemptsMax: 2, backoff: { firstMs: 100 } } } };
   await shop.start(['payment'], { options: once });
-  await sql(world, 'payment', 'RENAME TABLE account TO account_away');
+  await sql(sandbox, 'payment', 'RENAME TABLE account TO account_away');
   const orderId = await sold(app, 'broken');
   const operator = new Operator(shop, 'payment');
   const { id } = await operator.parkedOf(orderId);
-  await sql(world, 'payment', 'RENAME TABLE account_away TO account');
+  await sql(sandbox, 'payment', 'RENAME TABLE account_away TO account');
   expect(await operator.alertsOf(id)).toMatchObject([{ closedAt: null }]);
   expect((await operator.resolve(id, 'reject')).status).toBe(200);
   expect(await shop.settled(orderId)).toMatchObject({ status: 'CANCELLED', reason: 'TIMEOUT' });
-  await until('the stock is back', async () => (await takes(world, orderId))[0]?.state === 'RETURNED');
+  await until('the stock is back', async () => (await takes(sandbox, orderId))[0]?.state === 'RETURNED');
 });
 
 test('an app does not start if the broker refuses its queues, and says why', async () => {
-  const publisher = await TestPublisher.open(world);
+  const publisher = await TestPublisher.open(sandbox);
   await publisher.declare('dtx.inventory.half-wait.777ms.v1');
   const halfMessage = { ...SHORT_TIMES.halfMessage, levelsMs: [777] };
-  const refused = AppProcess.spawn('inventory', { world, options: { ...SHORT_TIMES, halfMessage } });
+  const refused = AppProcess.spawn('inventory', { sandbox, options: { ...SHORT_TIMES, halfMessage } });
   await refused.untilExited();
   expect(refused.child.exitCode).toBe(1);
   expect(refused.log()).toMatch(
     /inventory: half messages need a broker .*RabbitMQ 3\.10.*half-wait\.777ms.*PRECONDITION/,
   );
   await publisher.close();
-  await deleteQueue(world, 'dtx.inventory.half-wait.777ms.v1');
+  await deleteQueue(sandbox, 'dtx.inventory.half-wait.777ms.v1');
 });

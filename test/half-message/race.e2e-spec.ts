@@ -2,9 +2,9 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { SHORT_TIMES } from '../crash-matrix/run-case.js';
 import type { AppProcess } from '../fixtures/app-process.js';
 import { expectAuditClean } from '../fixtures/load.js';
+import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { freshWorld, sql, type World } from '../fixtures/world.js';
 import { isSent, sell, verdicts } from './sales.js';
 
 const SALES = process.env.DTX_TEST_ALL ? 1_000 : 400;
@@ -12,12 +12,12 @@ const CALLERS = 24;
 /** A copy comes back about as late as the local transaction begins: sooner or later, as it happens. */
 const LEVEL_MS = 120;
 const LATE_MS = [90, 110, 125, 145];
-let world: World;
+let sandbox: Sandbox;
 let shop: Stack;
 
 beforeAll(async () => {
-  world = await freshWorld('half_race');
-  shop = new Stack(world, {
+  sandbox = await freshSandbox('half_race');
+  shop = new Stack(sandbox, {
     options: { ...SHORT_TIMES, halfMessage: { ...SHORT_TIMES.halfMessage, levelsMs: [LEVEL_MS, 500, 1_000, 2_000] } },
   });
   await Promise.all([
@@ -51,12 +51,14 @@ test(`${SALES} verdicts that race with their checks at four instances have one w
   expect(accepted + ruledBack).toBe(SALES);
   // A race needs both sides.
   expect(Math.min(accepted, ruledBack)).toBeGreaterThan(SALES / 50);
-  await until('every message is sent', async () => (await verdicts(world)).every(({ state }) => state !== 'COMMITTED'));
-  const rows = await verdicts(world);
+  await until('every message is sent', async () =>
+    (await verdicts(sandbox)).every(({ state }) => state !== 'COMMITTED'),
+  );
+  const rows = await verdicts(sandbox);
   expect(rows.filter(isSent)).toHaveLength(accepted);
   expect(rows.filter(({ state }) => state === 'ROLLED_BACK')).toHaveLength(ruledBack);
   const keys = await sql<{ k: string; gid: string }>(
-    world,
+    sandbox,
     'inventory',
     'SELECT CAST(idempotency_key AS CHAR) AS k, gid FROM dtx_idempotency',
   );
@@ -69,7 +71,7 @@ test(`${SALES} verdicts that race with their checks at four instances have one w
       .sort(),
   ).toEqual(gids);
   const taken = await sql<{ id: string }>(
-    world,
+    sandbox,
     'inventory',
     'SELECT order_id AS id FROM stock_take ORDER BY order_id',
   );

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, onTestFailed, test } from 'vitest';
 import { type House, housesIn, killOne, random, untilAllReady } from '../fixtures/houses.js';
 import { expectAuditClean, untilPassed } from '../fixtures/load.js';
+import { freshSandbox, sql } from '../fixtures/sandbox.js';
 import { Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { freshWorld, sql } from '../fixtures/world.js';
 import { FlashSales } from './flash-sales.js';
 import { isSent, verdicts } from './sales.js';
 
@@ -19,8 +19,8 @@ let shop: Stack;
 let houses: House[] = [];
 
 beforeAll(async () => {
-  shop = new Stack(await freshWorld('half_kills'));
-  houses = housesIn(shop.world);
+  shop = new Stack(await freshSandbox('half_kills'));
+  houses = housesIn(shop.sandbox);
   await untilAllReady(shop, houses);
   shop.instances.push(...houses.map(({ current }) => current!));
   await Promise.all([shop.account('alice', 1_000_000_000), shop.stock(SKU, STOCK)]);
@@ -63,7 +63,7 @@ test(`${SALES} flash sales by ${CALLERS} callers sell a stock of ${STOCK} once w
   const untilSettled = performance.now();
   const open = async () => {
     const query = `SELECT COUNT(*) AS n FROM orders WHERE status = 'CONFIRMED'`;
-    const [{ n } = { n: 0 }] = await sql<{ n: number }>(shop.world, 'order', query);
+    const [{ n } = { n: 0 }] = await sql<{ n: number }>(shop.sandbox, 'order', query);
     if (Number(n) === accepted.length) return true;
     throw new Error(`${n} of ${accepted.length} are confirmed`);
   };
@@ -73,10 +73,12 @@ test(`${SALES} flash sales by ${CALLERS} callers sell a stock of ${STOCK} once w
   expect(sales.wrong).toEqual([]);
   expect(sales.told.size).toBe(SALES);
   expect([accepted.length, new Set(accepted).size]).toEqual([STOCK, STOCK]);
-  const [stock] = await sql(shop.world, 'inventory', 'SELECT available, sold, opening FROM stock WHERE sku = ?', [SKU]);
+  const [stock] = await sql(shop.sandbox, 'inventory', 'SELECT available, sold, opening FROM stock WHERE sku = ?', [
+    SKU,
+  ]);
   expect(stock).toEqual({ available: 0, sold: STOCK, opening: STOCK });
-  const orders = await sql<{ id: string }>(shop.world, 'order', 'SELECT order_id AS id FROM orders');
+  const orders = await sql<{ id: string }>(shop.sandbox, 'order', 'SELECT order_id AS id FROM orders');
   expect(orders.map(({ id }) => id).sort()).toEqual([...accepted].sort());
   await expectAuditClean(shop);
-  expect((await verdicts(shop.world)).filter(isSent)).toHaveLength(STOCK);
+  expect((await verdicts(shop.sandbox)).filter(isSent)).toHaveLength(STOCK);
 }, 300_000);

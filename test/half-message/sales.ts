@@ -1,7 +1,7 @@
 import { expect } from 'vitest';
 import type { AppProcess } from '../fixtures/app-process.js';
+import { type Sandbox, sql } from '../fixtures/sandbox.js';
 import { type Answer, call } from '../fixtures/stack.js';
-import { sql, type World } from '../fixtures/world.js';
 
 export const BOOK = { buyerId: 'alice', sku: 'book', quantity: 1 };
 
@@ -28,15 +28,15 @@ export interface VerdictRow {
 }
 
 /** The verdicts of one purchase, or of all, in the order of their messages. */
-export function verdicts(world: World, gid?: string): Promise<VerdictRow[]> {
+export function verdicts(sandbox: Sandbox, gid?: string): Promise<VerdictRow[]> {
   const where = gid === undefined ? '' : 'WHERE gid = ?';
-  return sql<VerdictRow>(world, 'inventory', `SELECT id, gid, state FROM dtx_half ${where} ORDER BY id`, [gid]);
+  return sql<VerdictRow>(sandbox, 'inventory', `SELECT id, gid, state FROM dtx_half ${where} ORDER BY id`, [gid]);
 }
 
 /** With or without the receipts of its consumers. */
 export const isSent = ({ state }: { state: string }): boolean => state === 'SENT' || state === 'DONE';
 
 /** What inventory has done to the stock of an order: its state and how often. */
-export function takes(world: World, orderId: string): Promise<Array<{ state: string; times: number }>> {
-  return sql(world, 'inventory', 'SELECT state, times FROM stock_take WHERE order_id = ?', [orderId]);
+export function takes(sandbox: Sandbox, orderId: string): Promise<Array<{ state: string; times: number }>> {
+  return sql(sandbox, 'inventory', 'SELECT state, times FROM stock_take WHERE order_id = ?', [orderId]);
 }

@@ -5,9 +5,9 @@ import { SHORT_TIMES } from '../crash-matrix/run-case.js';
 import type { AppProcess } from '../fixtures/app-process.js';
 import { expectAuditClean, untilPassed } from '../fixtures/load.js';
 import { expectProblem } from '../fixtures/problem.js';
+import { sql } from '../fixtures/sandbox.js';
 import { Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { sql } from '../fixtures/world.js';
 import { messagesIn } from '../mutants/broker.js';
 import { sell, sold, verdicts } from './sales.js';
 
@@ -19,8 +19,8 @@ const servers = control(SET);
 let shop: Stack;
 
 beforeAll(async () => {
-  const world = await createSandbox(await up(SET, { say: () => {} }), SET);
-  shop = new Stack(world, { options: SHORT_TIMES });
+  const sandbox = await createSandbox(await up(SET, { say: () => {} }), SET);
+  shop = new Stack(sandbox, { options: SHORT_TIMES });
   await shop.start(['order', 'payment']);
 }, 300_000);
 
@@ -52,16 +52,16 @@ async function leaveCopies(name: string): Promise<string[]> {
     ...each.map(async (n) => expectProblem(await sell(prepared, `${name}-prepared-${n}`), 503)),
   ]);
   await Promise.all([committed.kill(), prepared.kill()]);
-  expect(await messagesIn(shop.world, `dtx.inventory.half-wait.${LEVEL_MS}ms.v1`)).toBe(2 * COPIES);
+  expect(await messagesIn(shop.sandbox, `dtx.inventory.half-wait.${LEVEL_MS}ms.v1`)).toBe(2 * COPIES);
   return orderIds;
 }
 
 async function expectSettled(orderIds: string[], rolledBackBefore: number): Promise<void> {
   for (const orderId of orderIds) expect((await shop.settled(orderId, 60_000)).status).toBe('CONFIRMED');
   const rolledBack = async () =>
-    (await verdicts(shop.world)).filter(({ state }) => state === 'ROLLED_BACK').length - rolledBackBefore;
+    (await verdicts(shop.sandbox)).filter(({ state }) => state === 'ROLLED_BACK').length - rolledBackBefore;
   await until('the others are ruled back', async () => (await rolledBack()) === COPIES);
-  expect(await sql(shop.world, 'inventory', 'SELECT id FROM dtx_half_parked')).toEqual([]);
+  expect(await sql(shop.sandbox, 'inventory', 'SELECT id FROM dtx_half_parked')).toEqual([]);
   await expectAuditClean(shop);
 }
 

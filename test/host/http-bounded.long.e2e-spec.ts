@@ -3,9 +3,9 @@ import { createConnection } from 'mysql2/promise';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ADMIN_TOKEN } from '../fixtures/app-process.js';
 import { TcpProxy } from '../fixtures/proxy.js';
+import { type AppName, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { APPS, call, Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { type AppName, freshWorld, sql, type World } from '../fixtures/world.js';
 
 const BOUND_MS = 1_000;
 /** A busy machine delays single answers. An answer that waits for the fault is late each time. */
@@ -13,15 +13,15 @@ const TRIES = 5;
 const CALLERS = 50;
 const RESTOCKS = 40;
 
-let world: World;
+let sandbox: Sandbox;
 let shop: Stack;
 let broker: TcpProxy;
 let orderId: string;
 
 beforeAll(async () => {
-  world = await freshWorld('http_bounded', { audited: false });
-  broker = await TcpProxy.start(world.rabbitmq);
-  shop = new Stack(world, { env: { DTX_RABBITMQ_URL: broker.url } });
+  sandbox = await freshSandbox('http_bounded', { audited: false });
+  broker = await TcpProxy.start(sandbox.rabbitmq);
+  shop = new Stack(sandbox, { env: { DTX_RABBITMQ_URL: broker.url } });
   await shop.start();
   await shop.account('alice', 1_000_000);
   await shop.stock('book', 1_000);
@@ -74,7 +74,7 @@ async function isQuick(url: string): Promise<boolean> {
 }
 
 test('each GET of each app is answered within a second while business rows are locked', async () => {
-  const lockers = await Promise.all(APPS.map((app) => createConnection(world.databases[app])));
+  const lockers = await Promise.all(APPS.map((app) => createConnection(sandbox.databases[app])));
   const rows = [`orders`, `account WHERE buyer_id = 'alice'`, `stock WHERE sku = 'book'`];
   try {
     for (const [index, locker] of lockers.entries()) {
@@ -121,7 +121,7 @@ test('each GET of each app is answered within a second, and orders are accepted,
     async () => {
       const waiting = `SELECT COUNT(*) AS n FROM information_schema.innodb_trx JOIN information_schema.processlist ON id = trx_mysql_thread_id
       WHERE db = DATABASE()`;
-      const [row] = await sql<{ n: number }>(world, 'inventory', waiting);
+      const [row] = await sql<{ n: number }>(sandbox, 'inventory', waiting);
       return Number(row!.n) > 3;
       // innodb_trx is refreshed only after 0.1 s without a reader.
     },

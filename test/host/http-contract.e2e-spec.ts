@@ -3,17 +3,17 @@ import request from 'supertest';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { troubleIn } from '../fixtures/logs.js';
 import { expectProblem } from '../fixtures/problem.js';
+import { auditOf, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { type Answer, call, Stack } from '../fixtures/stack.js';
-import { auditOf, freshWorld, sql, type World } from '../fixtures/world.js';
 
-let world: World;
+let sandbox: Sandbox;
 let shop: Stack;
 /** Every purchase that was accepted: at the end there are these and no others. */
 const accepted = new Set<string>();
 
 beforeAll(async () => {
-  world = await freshWorld('http_contract');
-  shop = new Stack(world);
+  sandbox = await freshSandbox('http_contract');
+  shop = new Stack(sandbox);
   await shop.start();
   await shop.account('alice', 1_000_000_000);
   await shop.stock('book', 10_000);
@@ -163,12 +163,16 @@ describe('a body that is not even read', () => {
 });
 
 test('only the accepted purchases exist, settled, and no log has an error or a stack trace', async () => {
-  const report = await auditOf(world);
+  const report = await auditOf(sandbox);
   expect(report.checks.flatMap((check) => check.violations)).toEqual([]);
   expect(report.ok).toBe(true);
-  const orders = await sql<{ id: string }>(world, 'order', 'SELECT order_id AS id FROM orders');
+  const orders = await sql<{ id: string }>(sandbox, 'order', 'SELECT order_id AS id FROM orders');
   expect(new Set(orders.map(({ id }) => id))).toEqual(accepted);
-  const [{ messages }] = await sql<{ messages: number }>(world, 'order', 'SELECT COUNT(*) AS messages FROM dtx_outbox');
+  const [{ messages }] = await sql<{ messages: number }>(
+    sandbox,
+    'order',
+    'SELECT COUNT(*) AS messages FROM dtx_outbox',
+  );
   expect(Number(messages)).toBe(accepted.size);
   expect(troubleIn(shop.instances)).toEqual([]);
 });

@@ -3,19 +3,19 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { AppProcess } from '../fixtures/app-process.js';
 import { troubleIn } from '../fixtures/logs.js';
 import { expectProblem } from '../fixtures/problem.js';
+import { auditOf, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { auditOf, freshWorld, sql, type World } from '../fixtures/world.js';
 
 const good = { buyerId: 'alice', sku: 'book', quantity: 1 };
-let world: World;
+let sandbox: Sandbox;
 let shop: Stack;
 const accepted = new Set<string>();
 const keys = new Set<string>();
 
 beforeAll(async () => {
-  world = await freshWorld('http_idempotency');
-  shop = new Stack(world, { options: { core: { lockWaitSeconds: 1 } } });
+  sandbox = await freshSandbox('http_idempotency');
+  shop = new Stack(sandbox, { options: { core: { lockWaitSeconds: 1 } } });
   await shop.start();
   await shop.account('alice', 10_000_000);
   await shop.stock('book', 1_000);
@@ -137,11 +137,11 @@ test('a caller that hung up gets the outcome by the same key', async () => {
 });
 
 test('one settled purchase exists for each key, and no log has an error or a stack trace', async () => {
-  const report = await auditOf(world);
+  const report = await auditOf(sandbox);
   expect(report.checks.flatMap((check) => check.violations)).toEqual([]);
-  const orders = await sql<{ id: string }>(world, 'order', 'SELECT order_id AS id FROM orders');
+  const orders = await sql<{ id: string }>(sandbox, 'order', 'SELECT order_id AS id FROM orders');
   expect(new Set(orders.map(({ id }) => id))).toEqual(accepted);
-  const rows = await sql<{ k: Buffer }>(world, 'order', 'SELECT idempotency_key AS k FROM dtx_idempotency');
+  const rows = await sql<{ k: Buffer }>(sandbox, 'order', 'SELECT idempotency_key AS k FROM dtx_idempotency');
   expect(new Set(rows.map(({ k }) => k.toString()))).toEqual(keys);
   expect(troubleIn(shop.instances)).toEqual([]);
 });

@@ -4,18 +4,18 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { AppProcess } from '../fixtures/app-process.js';
 import { troubleIn } from '../fixtures/logs.js';
 import { expectProblem, headerOf } from '../fixtures/problem.js';
+import { type AppName, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { APPS, call, Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { type AppName, freshWorld, sql, type World } from '../fixtures/world.js';
 
 const UNKNOWN_ID = '01976d2e-8c1b-7d3a-9f00-5a1c2b3d4e5f';
 const NOBODY_LISTENS = '127.0.0.1:1';
-let world: World;
+let sandbox: Sandbox;
 let shop: Stack;
 
 beforeAll(async () => {
-  world = await freshWorld('http_platform', { audited: false });
-  shop = new Stack(world);
+  sandbox = await freshSandbox('http_platform', { audited: false });
+  shop = new Stack(sandbox);
   await shop.start();
   await shop.stock('book', 7);
 });
@@ -143,7 +143,7 @@ describe.each(APPS)('the %s app', (app) => {
 
 describe('an app without one of its servers', () => {
   const without = async (env: Record<string, string>) => {
-    const started = AppProcess.spawn('order', { world, env, options: { core: { reconnect: { capMs: 200 } } } });
+    const started = AppProcess.spawn('order', { sandbox, env, options: { core: { reconnect: { capMs: 200 } } } });
     shop.instances.push(started);
     await started.untilListening();
     return request(started.url);
@@ -198,6 +198,6 @@ test.each([
 test('no log has an error, a stack trace or a password', async () => {
   expect(troubleIn(shop.instances)).toEqual([]);
   for (const instance of shop.instances) expect(instance.log()).not.toContain('s3cr3t');
-  const [{ orders }] = await sql<{ orders: number }>(world, 'order', 'SELECT COUNT(*) AS orders FROM orders');
+  const [{ orders }] = await sql<{ orders: number }>(sandbox, 'order', 'SELECT COUNT(*) AS orders FROM orders');
   expect(Number(orders)).toBe(1);
 });

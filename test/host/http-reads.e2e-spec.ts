@@ -2,19 +2,19 @@ import request from 'supertest';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { troubleIn } from '../fixtures/logs.js';
 import { expectProblem } from '../fixtures/problem.js';
+import type { AppName } from '../fixtures/sandbox.js';
+import { auditOf, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { type Purchase, Stack } from '../fixtures/stack.js';
-import type { AppName } from '../fixtures/world.js';
-import { auditOf, freshWorld, sql, type World } from '../fixtures/world.js';
 
 const UNKNOWN_ID = '01976d2e-8c1b-7d3a-9f00-5a1c2b3d4e5f';
-let world: World;
+let sandbox: Sandbox;
 let shop: Stack;
 let confirmed: Purchase;
 let cancelled: Purchase;
 
 beforeAll(async () => {
-  world = await freshWorld('http_reads');
-  shop = new Stack(world);
+  sandbox = await freshSandbox('http_reads');
+  shop = new Stack(sandbox);
   await shop.start();
   await shop.account('alice', 10_000_000);
   await shop.stock('book', 1_000);
@@ -185,10 +185,10 @@ test('GET /payments/{orderId} returns a captured and a declined payment', async 
 });
 
 test('the reads have changed nothing, and no log has an error or a stack trace', async () => {
-  const report = await auditOf(world);
+  const report = await auditOf(sandbox);
   expect(report.checks.flatMap((check) => check.violations)).toEqual([]);
-  const accounts = await sql(world, 'payment', 'SELECT buyer_id AS b FROM account ORDER BY b');
+  const accounts = await sql(sandbox, 'payment', 'SELECT buyer_id AS b FROM account ORDER BY b');
   expect(accounts).toEqual([{ b: `O'Neil / 💰` }, { b: 'alice' }]);
-  expect((await sql(world, 'inventory', 'SELECT sku FROM stock')).length).toBe(2);
+  expect((await sql(sandbox, 'inventory', 'SELECT sku FROM stock')).length).toBe(2);
   expect(troubleIn(shop.instances)).toEqual([]);
 });

@@ -5,18 +5,18 @@ import { management } from '../../tools/src/servers/broker-api.js';
 import type { AppProcess } from '../fixtures/app-process.js';
 import { logLines } from '../fixtures/logs.js';
 import { TcpProxy } from '../fixtures/proxy.js';
+import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { call, Stack } from '../fixtures/stack.js';
 import { statementsNow } from '../fixtures/statements-now.js';
 import { until } from '../fixtures/until.js';
-import { freshWorld, sql, type World } from '../fixtures/world.js';
 
 const options = { core: { reconnect: { capMs: 300 } } };
-let world: World;
+let sandbox: Sandbox;
 let shop: Stack;
 
 beforeAll(async () => {
-  world = await freshWorld('readiness', { audited: false });
-  shop = new Stack(world, { options });
+  sandbox = await freshSandbox('readiness', { audited: false });
+  shop = new Stack(sandbox, { options });
   await shop.start();
   await shop.account('alice', 1_000_000);
   await shop.stock('book', 100);
@@ -44,13 +44,13 @@ const untilDegraded = (instance: AppProcess, names: string[]) =>
 
 /** One more instance, which the others are not disturbed by. */
 async function another(app: 'order' | 'inventory', env: Record<string, string>): Promise<AppProcess> {
-  const [instance] = await new Stack(world, { options, env }).start([app]);
+  const [instance] = await new Stack(sandbox, { options, env }).start([app]);
   shop.instances.push(instance!);
   return instance!;
 }
 
 async function unready(app: 'inventory', env: Record<string, string>): Promise<AppProcess> {
-  const stack = new Stack(world, { options, env });
+  const stack = new Stack(sandbox, { options, env });
   void stack.start([app]).catch(() => {});
   const instance = stack.instances[0]!;
   shop.instances.push(instance);
@@ -60,17 +60,17 @@ async function unready(app: 'inventory', env: Record<string, string>): Promise<A
 
 test('readiness names a queue that the broker refuses to deliver, with the reason', async () => {
   const [name, password] = ['readiness_writer', 'writer-secret'];
-  await management(world.management, 'PUT', `/users/${name}`, { password, tags: '' });
+  await management(sandbox.management, 'PUT', `/users/${name}`, { password, tags: '' });
   const rights = { configure: '.*', write: '.*', read: '^(?!dtx\\.inventory\\.take-stock).*$' };
-  await management(world.management, 'PUT', `/permissions/${encodeURIComponent(world.vhost)}/${name}`, rights);
-  const broker = new URL(world.rabbitmq);
+  await management(sandbox.management, 'PUT', `/permissions/${encodeURIComponent(sandbox.vhost)}/${name}`, rights);
+  const broker = new URL(sandbox.rabbitmq);
   broker.username = name;
   broker.password = password;
   const instance = await unready('inventory', { DTX_RABBITMQ_URL: broker.href });
   const queue = 'consumer dtx.inventory.take-stock.v1';
   const { reasons } = await untilDegraded(instance, [queue]);
   expect(reasons[queue]).toMatch(/ACCESS.REFUSED/);
-  await management(world.management, 'PUT', `/permissions/${encodeURIComponent(world.vhost)}/${name}`, {
+  await management(sandbox.management, 'PUT', `/permissions/${encodeURIComponent(sandbox.vhost)}/${name}`, {
     ...rights,
     read: '.*',
   });
@@ -79,11 +79,11 @@ test('readiness names a queue that the broker refuses to deliver, with the reaso
 });
 
 test('readiness names a Redis without writes, and the log has it once', async () => {
-  const redis = new Redis(world.redis);
+  const redis = new Redis(sandbox.redis);
   const may = (rights: string[]) =>
     redis.call('ACL', 'SETUSER', 'readiness', 'reset', 'on', '>reader-secret', '~*', ...rights);
   await may(['+@all']);
-  const url = new URL(world.redis);
+  const url = new URL(sandbox.redis);
   url.username = 'readiness';
   url.password = 'reader-secret';
   const instance = await another('order', { DTX_REDIS_URL: url.href });
@@ -102,7 +102,7 @@ test('readiness names a Redis without writes, and the log has it once', async ()
 });
 
 test('readiness names a silent branch database, and the log has the reason once', async () => {
-  const proxy = await TcpProxy.start(world.databases.payment);
+  const proxy = await TcpProxy.start(sandbox.databases.payment);
   const instance = await another('order', { DTX_XA_PAYMENT_DATABASE_URL: proxy.url });
   await until('it is open', () => /branch database payment is /.test(instance.log()));
   proxy.cut();
@@ -121,7 +121,7 @@ test('readiness names a silent branch database, and the log has the reason once'
 
 test('readiness names the table of a loop that cannot scan, and the log has the reason once', async () => {
   const instance = await another('inventory', {});
-  await sql(world, 'inventory', 'RENAME TABLE dtx_outbox TO outbox_away');
+  await sql(sandbox, 'inventory', 'RENAME TABLE dtx_outbox TO outbox_away');
   try {
     const found = await until('its loop is named', async () => {
       const { status, reasons } = await readiness(instance);
@@ -129,7 +129,7 @@ test('readiness names the table of a loop that cannot scan, and the log has the 
     });
     expect(found).toMatch(/^no completed scan for \d+ s: .*dtx_outbox.* doesn't exist/);
   } finally {
-    await sql(world, 'inventory', 'RENAME TABLE outbox_away TO dtx_outbox');
+    await sql(sandbox, 'inventory', 'RENAME TABLE outbox_away TO dtx_outbox');
   }
   await untilDegraded(instance, []);
   const about = logLines(instance).filter(({ message }) => message.startsWith('scan dtx_outbox'));
@@ -139,7 +139,7 @@ test('readiness names the table of a loop that cannot scan, and the log has the 
 
 test('readiness answers 503 from the stop signal on, and all other calls are answered as before', async () => {
   const [payment] = (await shop.start(['payment'])) as [AppProcess];
-  const locker = await createConnection(world.databases.payment);
+  const locker = await createConnection(sandbox.databases.payment);
   await locker.query('START TRANSACTION');
   await locker.query(`SELECT * FROM account WHERE buyer_id = 'alice' FOR UPDATE`);
   const checkOut = (buyerId: string) =>
@@ -150,7 +150,7 @@ test('readiness answers 503 from the stop signal on, and all other calls are ans
     });
   try {
     const waiting = checkOut('alice');
-    await until('the call waits for the row', async () => (await statementsNow(world, 'payment', '%account%')) > 0);
+    await until('the call waits for the row', async () => (await statementsNow(sandbox, 'payment', '%account%')) > 0);
     payment.signal('SIGTERM');
     await until('the signal has come', () => /SIGTERM: stopping/.test(payment.log()));
     const said = [await readiness(payment), await readiness(payment)];

@@ -2,18 +2,18 @@ import { createServer, type Server } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ADMIN_TOKEN, AppProcess } from '../fixtures/app-process.js';
 import { logLines } from '../fixtures/logs.js';
+import { type AppName, freshSandbox, type Sandbox } from '../fixtures/sandbox.js';
 import { call } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { type AppName, freshWorld, type World } from '../fixtures/world.js';
 
 const SECRET = 's3cr3t';
-let world: World;
+let sandbox: Sandbox;
 let occupied: Server;
 let occupiedPort: string;
 const started: AppProcess[] = [];
 
 beforeAll(async () => {
-  world = await freshWorld('start_up', { audited: false });
+  sandbox = await freshSandbox('start_up', { audited: false });
   occupied = createServer();
   await new Promise<void>((listening) => occupied.listen(0, '127.0.0.1', listening));
   occupiedPort = String((occupied.address() as { port: number }).port);
@@ -26,14 +26,14 @@ afterAll(async () => {
 
 /** Runs an app that is not to come up, to its end. */
 async function refused(app: AppName, env: Record<string, string>): Promise<AppProcess> {
-  const instance = AppProcess.spawn(app, { world, env });
+  const instance = AppProcess.spawn(app, { sandbox, env });
   started.push(instance);
   await instance.untilExited(45_000);
   return instance;
 }
 
 async function up(app: AppName, env: Record<string, string>): Promise<AppProcess> {
-  const instance = AppProcess.spawn(app, { world, env });
+  const instance = AppProcess.spawn(app, { sandbox, env });
   started.push(instance);
   await instance.untilListening();
   return instance;
@@ -125,8 +125,8 @@ describe('an app that comes up', () => {
   test('an app with a refused password stays up, names the unavailable servers, and never shows the password', async () => {
     const withPassword = (url: string) => Object.assign(new URL(url), { password: SECRET }).href;
     const env = {
-      DTX_DATABASE_URL: withPassword(world.databases.order),
-      DTX_RABBITMQ_URL: withPassword(world.rabbitmq),
+      DTX_DATABASE_URL: withPassword(sandbox.databases.order),
+      DTX_RABBITMQ_URL: withPassword(sandbox.rabbitmq),
     };
     const instance = await up('order', env);
     await until(

@@ -3,26 +3,26 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { PLACES, type Place, Places, stepsOf } from '../core/database/places.js';
 import { deadlock, prepareWays } from '../core/database/ways.js';
 import { type Library, libraryOf } from '../fixtures/little-service.js';
+import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { freshWorld, sql, type World } from '../fixtures/world.js';
 import { prepareBranch } from '../fixtures/xa-branch.js';
 import { buildMutant, copyBuild } from '../mutants/mutant.js';
 import { UNGUARDED } from './unguarded.mutant.js';
 
 /** The control of `one-transaction.e2e-spec.ts`: without the guard, the same units leave halves of themselves. */
-let world: World;
+let sandbox: Sandbox;
 let library: Library;
 let places: Places;
 
 beforeAll(async () => {
-  world = await freshWorld('unguarded', { audited: false });
-  await sql(world, 'payment', 'CREATE TABLE step (gid VARCHAR(64) NOT NULL, n INT NOT NULL) ENGINE=InnoDB');
-  await sql(world, 'payment', 'CREATE TABLE heard (gid VARCHAR(64) NOT NULL) ENGINE=InnoDB');
-  await prepareWays(world);
+  sandbox = await freshSandbox('unguarded', { audited: false });
+  await sql(sandbox, 'payment', 'CREATE TABLE step (gid VARCHAR(64) NOT NULL, n INT NOT NULL) ENGINE=InnoDB');
+  await sql(sandbox, 'payment', 'CREATE TABLE heard (gid VARCHAR(64) NOT NULL) ENGINE=InnoDB');
+  await prepareWays(sandbox);
   const root = buildMutant(copyBuild('unguarded'), UNGUARDED);
   library = libraryOf(root);
-  const xa = await prepareBranch(world, 'inventory', library);
-  places = await Places.open({ world, library, xa }, root);
+  const xa = await prepareBranch(sandbox, 'inventory', library);
+  places = await Places.open({ sandbox, library, xa }, root);
 });
 
 afterAll(() => places?.close());
@@ -37,7 +37,7 @@ async function halfOf(place: Place, ends: (tx: EntityManager) => Promise<unknown
     if (fails) throw new Error('the unit fails');
   });
   return until(`a step of ${gid} is committed`, async () => {
-    const steps = await stepsOf(world, gid);
+    const steps = await stepsOf(sandbox, gid);
     return steps.length > 0 && steps;
   });
 }
@@ -51,6 +51,6 @@ describe.each(PLACES)('without the guard of transactions, at the place %s', (pla
   );
 
   test('a step after a swallowed deadlock is committed without the steps before it', async () => {
-    expect((await halfOf(place, (tx) => deadlock(tx, world), { fails: false }))[0]).toBe(2);
+    expect((await halfOf(place, (tx) => deadlock(tx, sandbox), { fails: false }))[0]).toBe(2);
   });
 });

@@ -1,15 +1,15 @@
 import request from 'supertest';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { auditOf, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { auditOf, freshWorld, sql, type World } from '../fixtures/world.js';
 
-let world: World;
+let sandbox: Sandbox;
 let shop: Stack;
 
 beforeAll(async () => {
-  world = await freshWorld('local_message');
-  shop = new Stack(world);
+  sandbox = await freshSandbox('local_message');
+  shop = new Stack(sandbox);
   await shop.start();
   await shop.start(); // two instances of each app
   await shop.account('alice', 10_000_000);
@@ -109,11 +109,11 @@ test('1,000 purchases at concurrency 32, a third of which fail, all settle, and 
     while (next < 1_000) orders.push((await shop.order(kinds[next++ % 3]!)).orderId);
   };
   await Promise.all(Array.from({ length: 32 }, client));
-  const report = await auditOf(world, 120_000);
+  const report = await auditOf(sandbox, 120_000);
   expect(report.checks.flatMap((check) => check.violations)).toEqual([]);
   expect(report.ok).toBe(true);
   const [{ pending }] = await sql<{ pending: number }>(
-    world,
+    sandbox,
     'order',
     `SELECT COUNT(*) AS pending FROM orders WHERE status = 'PENDING'`,
   );

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, onTestFailed, test } from 'vitest';
 import { type House, housesIn, killOne, random, untilAllReady } from '../fixtures/houses.js';
 import { expectAuditClean, expectToldTruth, Load, openShop, untilPassed, untilSettled } from '../fixtures/load.js';
+import { type AppName, freshSandbox } from '../fixtures/sandbox.js';
 import { Stack } from '../fixtures/stack.js';
-import { type AppName, freshWorld } from '../fixtures/world.js';
 
 const PURCHASES = 1_000;
 const CALLERS = 32;
@@ -16,8 +16,8 @@ let shop: Stack;
 const houses: House[] = [];
 
 beforeAll(async () => {
-  shop = new Stack(await freshWorld('random_kills'));
-  houses.push(...housesIn(shop.world));
+  shop = new Stack(await freshSandbox('random_kills'));
+  houses.push(...housesIn(shop.sandbox));
   await untilAllReady(shop, houses);
   shop.instances.push(...houses.map(({ current }) => current!));
   await openShop(shop);

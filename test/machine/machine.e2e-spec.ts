@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { makePrivateDir, placeOf } from '../../tools/src/process/files.js';
 import { withLock } from '../../tools/src/process/lock.js';
 import { pidOf } from '../../tools/src/process/processes.js';
-import { servers } from '../fixtures/world.js';
+import { servers } from '../fixtures/sandbox.js';
 
 const DATABASES = ['order', 'payment', 'inventory'] as const;
 

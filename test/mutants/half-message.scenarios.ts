@@ -2,8 +2,8 @@ import { expect } from 'vitest';
 import { SHORT_TIMES } from '../crash-matrix/run-case.js';
 import type { AppProcess } from '../fixtures/app-process.js';
 import { TestPublisher } from '../fixtures/messages.js';
+import { sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { sql } from '../fixtures/world.js';
 import { isSent, sell, sold, takes, verdicts } from '../half-message/sales.js';
 import { deleteQueue, messagesIn } from './broker.js';
 import {
@@ -32,8 +32,8 @@ async function inventory({ shop }: Stage, failpoints: string, options: object): 
   return app!;
 }
 
-const untilSent = ({ world }: Stage) =>
-  until('message of a committed sale is SENT', async () => (await verdicts(world)).some(isSent), {
+const untilSent = ({ sandbox }: Stage) =>
+  until('message of a committed sale is SENT', async () => (await verdicts(sandbox)).some(isSent), {
     withinMs: 15_000,
   });
 
@@ -44,7 +44,7 @@ async function openDuringCheck(stage: Stage): Promise<Claim> {
   const victim = await inventory(stage, armed, { levelsMs });
   await sell(victim, 'one').catch(() => {}); // the answer dies with the process
   await victim.untilExited();
-  expect(await verdicts(stage.world)).toMatchObject([{ state: 'COMMITTED' }]);
+  expect(await verdicts(stage.sandbox)).toMatchObject([{ state: 'COMMITTED' }]);
   await stage.shop.start(['inventory'], { options: times({ levelsMs }) });
   return async () => {
     await untilSent(stage);
@@ -52,71 +52,71 @@ async function openDuringCheck(stage: Stage): Promise<Claim> {
 }
 
 async function diesInTransaction(stage: Stage): Promise<Claim> {
-  const { shop, world } = stage;
+  const { shop, sandbox } = stage;
   const levelsMs = [500, 500];
   const victim = await inventory(stage, 'half-message.opened=crash', { levelsMs });
   await sell(victim, 'one').catch(() => {});
   await victim.untilExited();
   await shop.start(['inventory'], { options: times({ levelsMs }) });
   await until('the prepared message has its verdict', async () =>
-    (await verdicts(world)).some(({ state }) => state !== 'COMMITTED'),
+    (await verdicts(sandbox)).some(({ state }) => state !== 'COMMITTED'),
   );
   return async () => {
-    expect(await sql(world, 'inventory', 'SELECT * FROM stock_take')).toEqual([]);
-    expect((await messagesIn(world, SOLD)) ?? 0, 'messages of a sale whose stock was never taken').toBe(0);
+    expect(await sql(sandbox, 'inventory', 'SELECT * FROM stock_take')).toEqual([]);
+    expect((await messagesIn(sandbox, SOLD)) ?? 0, 'messages of a sale whose stock was never taken').toBe(0);
   };
 }
 
 /** The app checks its own prepared message before its local transaction has begun. */
 async function comesTooLate(stage: Stage): Promise<Claim> {
-  const { world } = stage;
+  const { sandbox } = stage;
   const late = await inventory(stage, 'half-message.prepared=1*delay(6000)', { levelsMs: [500, 500] });
   const answer = await sell(late, 'one');
   return async () => {
-    const [verdict] = await verdicts(world);
+    const [verdict] = await verdicts(sandbox);
     expect(verdict!.state).toBe('ROLLED_BACK');
-    expect(await takes(world, verdict!.gid), 'stock taken by a sale that was ruled back').toEqual([]);
+    expect(await takes(sandbox, verdict!.gid), 'stock taken by a sale that was ruled back').toEqual([]);
     expect(answer.status).toBe(503);
     await sold(late, 'one');
   };
 }
 
 async function openForEver(stage: Stage): Promise<Claim> {
-  const { world } = stage;
+  const { sandbox } = stage;
   const stuck = await inventory(stage, 'half-message.opened=1*delay(60000)', { levelsMs: [300, 400] });
   void sell(stuck, 'one').catch(() => {});
   return async () => {
-    const parked = () => sql(world, 'inventory', `SELECT id FROM dtx_half_parked WHERE state = 'PARKED'`);
+    const parked = () => sql(sandbox, 'inventory', `SELECT id FROM dtx_half_parked WHERE state = 'PARKED'`);
     await until('an exhausted prepared message is parked', async () => (await parked()).length === 1, {
       withinMs: 8_000,
     });
-    expect(await sql(world, 'inventory', 'SELECT id FROM dtx_alert WHERE closed_at IS NULL')).toHaveLength(1);
+    expect(await sql(sandbox, 'inventory', 'SELECT id FROM dtx_alert WHERE closed_at IS NULL')).toHaveLength(1);
   };
 }
 
 async function copyIsLost(stage: Stage): Promise<Claim> {
-  const { shop, world } = stage;
+  const { shop, sandbox } = stage;
   const options = { levelsMs: [NEVER_MS], sweepAfterMs: 500 };
   const victim = await inventory(stage, 'half-message.committed=crash', options);
   await sell(victim, 'one').catch(() => {});
   await victim.untilExited();
-  await deleteQueue(world, `dtx.inventory.half-wait.${NEVER_MS}ms.v1`);
+  await deleteQueue(sandbox, `dtx.inventory.half-wait.${NEVER_MS}ms.v1`);
   await shop.start(['inventory'], { options: times(options) });
   return async () => {
     await untilSent(stage);
-    expect(await messagesIn(world, SOLD)).toBe(1);
+    expect(await messagesIn(sandbox, SOLD)).toBe(1);
   };
 }
 
 /** A restock's hint that is delivered twice, the second time after the process that handled the first has ended. */
-async function duplicateByRedis({ shop, world }: Stage): Promise<Claim> {
+async function duplicateByRedis({ shop, sandbox }: Stage): Promise<Claim> {
   const failpoints = 'reliable-message.worked=delay(0);reliable-message.done=delay(0)';
   const queue = 'dtx.order.restock-hint.v1';
-  const publisher = await TestPublisher.open(world);
+  const publisher = await TestPublisher.open(sandbox);
   const properties = { messageId: 'one', type: 'stock.restocked.v1', headers: { 'dtx-scheme': 'reliable-message' } };
   const handle = async () => {
     const [order] = await shop.start(['order'], { failpoints, options: SHORT_TIMES });
-    await until('its queue is there', async () => (await messagesIn(world, queue)) !== null);
+    await until('its queue is there', async () => (await messagesIn(sandbox, queue)) !== null);
     await publisher.send(queue, Buffer.from('{"sku":"book","available":3,"version":1}'), properties);
     return order!;
   };
@@ -124,7 +124,7 @@ async function duplicateByRedis({ shop, world }: Stage): Promise<Claim> {
   await until('the first is done', () => first.hits().includes('reliable-message.done'));
   await first.stop();
   const second = await handle();
-  await until('the second is taken', async () => (await messagesIn(world, queue)) === 0);
+  await until('the second is taken', async () => (await messagesIn(sandbox, queue)) === 0);
   await second.stop(); // ends the work in progress first
   await publisher.close();
   return async () => {

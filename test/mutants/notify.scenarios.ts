@@ -16,11 +16,11 @@ const OPTIONS = { core: SHORT_TIMES.core, notify: NOTIFY_TIMES };
 const ENV = { DTX_NOTIFY_SECRET: NOTIFY_SECRET, DTX_NOTIFY_ALLOW: '127.0.0.0/8' };
 
 /** The payment app alone is the notification service. The test is the publisher and the target. */
-async function service({ shop, world, keep }: Stage, { env = {}, notify = {} } = {}) {
+async function service({ shop, sandbox, keep }: Stage, { env = {}, notify = {} } = {}) {
   const options = { ...OPTIONS, notify: { ...NOTIFY_TIMES, ...notify } };
   await shop.start(['payment'], { options, env: { ...ENV, ...env } });
-  const probe = keep(await QueueProbe.open(world));
-  return { probe, queue: new NotifyQueue(world, probe), target: keep(await Target.start()) };
+  const probe = keep(await QueueProbe.open(sandbox));
+  return { probe, queue: new NotifyQueue(sandbox, probe), target: keep(await Target.start()) };
 }
 
 async function toldTwice(stage: Stage): Promise<Claim> {

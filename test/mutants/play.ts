@@ -6,7 +6,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { buildMutant, copyBuild } from './mutant.js';
 import { type Claim, type Scenario, Stage } from './stage.js';
 
-/** Plays every scenario on the unchanged build and on each of its mutants. `set` names the spec file's copies and worlds. */
+/** Plays every scenario on the unchanged build and on each of its mutants. `set` names the spec file's copies and sandboxes. */
 export function playAll(set: string, scenarios: readonly Scenario[]): void {
   let asBuilt: string;
 

@@ -1,8 +1,8 @@
 import { SHORT_TIMES } from '../crash-matrix/run-case.js';
 import type { AppProcess } from '../fixtures/app-process.js';
+import { type Sandbox, sql } from '../fixtures/sandbox.js';
 import { type Answer, call } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { sql, type World } from '../fixtures/world.js';
 
 /**
  * No resend within the test, so a message that arrives was not lost. Plays wait for the lease to end. It is long enough
@@ -36,9 +36,9 @@ export async function placed(instance: AppProcess, key: string): Promise<string>
   return String(body.orderId);
 }
 
-export function messageRows(world: World, orderId: string): Promise<MessageRow[]> {
+export function messageRows(sandbox: Sandbox, orderId: string): Promise<MessageRow[]> {
   return sql<MessageRow>(
-    world,
+    sandbox,
     'order',
     `SELECT id, gid, state FROM dtx_outbox WHERE gid = ? AND contract = 'order.placed'`,
     [orderId],
@@ -46,15 +46,15 @@ export function messageRows(world: World, orderId: string): Promise<MessageRow[]
 }
 
 /** Waits until the sender's row has this state. */
-export function untilMessage(world: World, orderId: string, state: 'SENT' | 'DONE'): Promise<unknown> {
+export function untilMessage(sandbox: Sandbox, orderId: string, state: 'SENT' | 'DONE'): Promise<unknown> {
   return until(`the message of ${orderId} is ${state}`, async () =>
-    (await messageRows(world, orderId)).some((row) => row.state === state),
+    (await messageRows(sandbox, orderId)).some((row) => row.state === state),
   );
 }
 
 /** How often the stock of an order was taken; empty when it never was. */
-export async function timesTaken(world: World, orderId: string): Promise<number[]> {
-  const rows = await sql<{ times: number }>(world, 'inventory', 'SELECT times FROM stock_take WHERE order_id = ?', [
+export async function timesTaken(sandbox: Sandbox, orderId: string): Promise<number[]> {
+  const rows = await sql<{ times: number }>(sandbox, 'inventory', 'SELECT times FROM stock_take WHERE order_id = ?', [
     orderId,
   ]);
   return rows.map((row) => row.times);

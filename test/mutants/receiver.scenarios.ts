@@ -2,25 +2,25 @@ import { randomUUID } from 'node:crypto';
 import { expect } from 'vitest';
 import { SHORT_TIMES } from '../crash-matrix/run-case.js';
 import type { AppProcess } from '../fixtures/app-process.js';
+import { sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { sql } from '../fixtures/world.js';
 import { deleteQueue, deliverOrderPlaced, messagesIn, ORDER_RECEIPTS, queueState, TAKE_STOCK } from './broker.js';
 import { ackBeforeCommit, inboxRowApart, noInbox, receiptBeforeCommit } from './local-message.mutants.js';
 import { NO_RESEND, placed, timesTaken, untilMessage } from './purchase.js';
 import type { Claim, Scenario, Stage } from './stage.js';
 
 /** The test is the sender here, so it decides when the second copy is delivered. */
-async function duplicateDelivery({ shop, world }: Stage): Promise<Claim> {
+async function duplicateDelivery({ shop, sandbox }: Stage): Promise<Claim> {
   await shop.start(['inventory'], { options: SHORT_TIMES });
   await shop.stock('book', 10);
   const [messageId, orderId] = [randomUUID(), randomUUID()];
   for (const receipts of [1, 2]) {
-    await deliverOrderPlaced(world, messageId, orderId);
-    await until('a receipt comes for each copy', async () => (await messagesIn(world, ORDER_RECEIPTS)) === receipts);
+    await deliverOrderPlaced(sandbox, messageId, orderId);
+    await until('a receipt comes for each copy', async () => (await messagesIn(sandbox, ORDER_RECEIPTS)) === receipts);
   }
   return async () => {
-    const [stock] = await sql(world, 'inventory', `SELECT sold FROM stock WHERE sku = 'book'`);
-    const effects = { times: await timesTaken(world, orderId), sold: Number(stock!.sold) };
+    const [stock] = await sql(sandbox, 'inventory', `SELECT sold FROM stock WHERE sku = 'book'`);
+    const effects = { times: await timesTaken(sandbox, orderId), sold: Number(stock!.sold) };
     expect(effects, 'effects of one message').toEqual({ times: [1], sold: 1 });
   };
 }
@@ -43,29 +43,29 @@ async function stoppedInTransaction(
 }
 
 async function receiverDies(stage: Stage): Promise<Claim> {
-  const { shop, world } = stage;
+  const { shop, sandbox } = stage;
   const { orderId, victim } = await stoppedInTransaction(stage, 'crash', NO_RESEND);
   await victim.untilExited();
-  await untilMessage(world, orderId, 'SENT');
+  await untilMessage(sandbox, orderId, 'SENT');
   // The queue forgets a consumer and requeues its deliveries in one step.
-  await until('the broker has noticed', async () => (await queueState(world, TAKE_STOCK))!.consumers === 0);
+  await until('the broker has noticed', async () => (await queueState(sandbox, TAKE_STOCK))!.consumers === 0);
   return async () => {
-    expect(await messagesIn(world, TAKE_STOCK), 'messages back in the queue').toBe(1);
+    expect(await messagesIn(sandbox, TAKE_STOCK), 'messages back in the queue').toBe(1);
     await shop.start(['inventory'], { options: NO_RESEND });
-    await untilMessage(world, orderId, 'DONE');
-    expect(await timesTaken(world, orderId), 'stock taken for a message that is DONE').toEqual([1]);
+    await untilMessage(sandbox, orderId, 'DONE');
+    expect(await timesTaken(sandbox, orderId), 'stock taken for a message that is DONE').toEqual([1]);
   };
 }
 
 async function queueIsLost(stage: Stage): Promise<Claim> {
-  const { shop, world } = stage;
+  const { shop, sandbox } = stage;
   const { orderId, victim } = await stoppedInTransaction(stage, 'pause', SHORT_TIMES);
-  await deleteQueue(world, TAKE_STOCK);
+  await deleteQueue(sandbox, TAKE_STOCK);
   await victim.kill();
   await shop.start(['inventory'], { options: SHORT_TIMES });
-  await untilMessage(world, orderId, 'DONE');
+  await untilMessage(sandbox, orderId, 'DONE');
   return async () => {
-    expect(await timesTaken(world, orderId), 'stock taken for a message that is DONE').toEqual([1]);
+    expect(await timesTaken(sandbox, orderId), 'stock taken for a message that is DONE').toEqual([1]);
   };
 }
 

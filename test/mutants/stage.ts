@@ -1,5 +1,5 @@
+import { freshSandbox, type Sandbox } from '../fixtures/sandbox.js';
 import { Stack } from '../fixtures/stack.js';
-import { freshWorld, type World } from '../fixtures/world.js';
 import type { Mutant } from './mutant.js';
 
 /** The claim that a mutant must break. It is checked after the scenario was played, and throws (expect, until) when it does not hold. */
@@ -14,22 +14,22 @@ export interface Scenario {
   play(stage: Stage): Promise<Claim>;
 }
 
-/** A world of its own and a build. */
+/** A sandbox of its own and a build. */
 export class Stage {
   readonly shop: Stack;
   private readonly closings: Array<() => Promise<unknown>> = [];
 
   private constructor(
-    readonly world: World,
+    readonly sandbox: Sandbox,
     readonly root: string,
   ) {
-    this.shop = new Stack(world, { root });
+    this.shop = new Stack(sandbox, { root });
   }
 
-  /** Worlds are named by stages that are open at the same time, not by mutants, because a Redis has few databases. */
+  /** Sandboxes are named by stages that are open at the same time, not by mutants, because a Redis has few databases. */
   static async open(name: string, root: string): Promise<Stage> {
     // A mutant leaves violations behind that the audit would find.
-    return new Stage(await freshWorld(`mutants_${name}`, { audited: false }), root);
+    return new Stage(await freshSandbox(`mutants_${name}`, { audited: false }), root);
   }
 
   /** Registers a thing to be closed after the apps. */

@@ -5,9 +5,9 @@ import { expect } from 'vitest';
 import { z } from 'zod';
 import type { TccCalls } from '../../libs/dtx/src/index.js';
 import { SHORT_TIMES } from '../crash-matrix/run-case.js';
+import { sql } from '../fixtures/sandbox.js';
 import { call } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { sql } from '../fixtures/world.js';
 import { arrivals, EFFECTS, play, recorders, write } from '../tcc/arrivals.js';
 import { contradictions, racers } from '../tcc/deadline-race.js';
 import { type Library, LittleApp, libraryOf, participantOf } from '../tcc/little-app.js';
@@ -32,10 +32,10 @@ const SEED = 4;
 const BOOK = { buyerId: 'alice', sku: 'book', quantity: 1 };
 
 /** All mutants get the same arrivals. The calls of a wave race, so the first wave that shows a mutant finds it. */
-async function anyOrder({ world, root, keep }: Stage): Promise<Claim> {
-  await sql(world, 'payment', EFFECTS);
+async function anyOrder({ sandbox, root, keep }: Stage): Promise<Claim> {
+  await sql(sandbox, 'payment', EFFECTS);
   const library = libraryOf(root);
-  const app = await LittleApp.start({ world, library, providers: recorders(library) });
+  const app = await LittleApp.start({ sandbox, library, providers: recorders(library) });
   keep(app);
   return async () => {
     for (const given of fc.sample(arrivals, { numRuns: 150, seed: SEED })) {
@@ -45,12 +45,12 @@ async function anyOrder({ world, root, keep }: Stage): Promise<Claim> {
 }
 
 /** The same, while an instance of the version before takes every other call. */
-async function bothVersions({ world, root, keep }: Stage): Promise<Claim> {
-  await sql(world, 'payment', EFFECTS);
-  const libraries = [libraryOf(root), versionBefore(world.name)];
-  const start = (library: Library) => LittleApp.start({ world, library, providers: recorders(library) });
+async function bothVersions({ sandbox, root, keep }: Stage): Promise<Claim> {
+  await sql(sandbox, 'payment', EFFECTS);
+  const libraries = [libraryOf(root), versionBefore(sandbox.name)];
+  const start = (library: Library) => LittleApp.start({ sandbox, library, providers: recorders(library) });
   const [app] = [keep(await start(libraries[0]!)), keep(await start(libraries[1]!))];
-  const caller = keep(await LittleApp.start({ world, library: libraries[0]!, app: 'order' }));
+  const caller = keep(await LittleApp.start({ sandbox, library: libraries[0]!, app: 'order' }));
   return async () => {
     for (const given of fc.sample(arrivals, { numRuns: 150, seed: SEED })) {
       const played = play(app, { ...given, isMixed: true }, (branch, about) => {
@@ -62,29 +62,29 @@ async function bothVersions({ world, root, keep }: Stage): Promise<Claim> {
 }
 
 /** Two initiators, one gid, one participant. */
-async function oneGid({ world, root, keep }: Stage): Promise<Claim> {
+async function oneGid({ sandbox, root, keep }: Stage): Promise<Claim> {
   const library = libraryOf(root);
-  await sql(world, 'inventory', EFFECTS);
+  await sql(sandbox, 'inventory', EFFECTS);
   const contract = library.decorators.defineParticipant({ name: 'inventory.pick', version: 1, args: z.object({}) });
   const pick = participantOf(library, contract, {
     try: (tx, _, { gid }) => write(tx, gid, 'try'),
     confirm: (tx, _, { gid }) => write(tx, gid, 'confirm'),
   });
   const [order, payment] = await Promise.all([
-    LittleApp.start({ world, library, app: 'order' }),
-    LittleApp.start({ world, library, app: 'payment' }),
-    LittleApp.start({ world, library, app: 'inventory', providers: [pick] }).then(keep),
+    LittleApp.start({ sandbox, library, app: 'order' }),
+    LittleApp.start({ sandbox, library, app: 'payment' }),
+    LittleApp.start({ sandbox, library, app: 'inventory', providers: [pick] }).then(keep),
   ]);
   for (const app of [keep(order), keep(payment)]) await app.tcc.run({ gid: 'one' }, (t) => t.call(contract, {}));
   return async () => {
-    const rows = await sql<{ phase: string }>(world, 'inventory', 'SELECT phase FROM effect ORDER BY n');
+    const rows = await sql<{ phase: string }>(sandbox, 'inventory', 'SELECT phase FROM effect ORDER BY n');
     const effects = rows.map(({ phase }) => phase);
     expect(effects, 'effects of two transactions of one gid').toEqual(['try', 'confirm', 'try', 'confirm']);
   };
 }
 
 /** A call that is made while the branches are tried. */
-async function lateCall({ world, root, keep }: Stage): Promise<Claim> {
+async function lateCall({ sandbox, root, keep }: Stage): Promise<Claim> {
   const library = libraryOf(root);
   const name = (of: string) =>
     library.decorators.defineParticipant({ name: `payment.${of}`, version: 1, args: z.object({}) });
@@ -96,7 +96,7 @@ async function lateCall({ world, root, keep }: Stage): Promise<Claim> {
     } catch {} // a caller may ignore the refusal
   };
   const providers = [participantOf(library, money, { try: joins }), participantOf(library, goods, {})];
-  const app = keep(await LittleApp.start({ world, library, providers }));
+  const app = keep(await LittleApp.start({ sandbox, library, providers }));
   const outcome = await app.tcc.run({}, (t) => {
     late = t;
     t.call(money, {});
@@ -104,14 +104,14 @@ async function lateCall({ world, root, keep }: Stage): Promise<Claim> {
   return async () => expect(outcome.status, 'a transaction that lacks a branch').toBe('CANCELLED');
 }
 
-async function deadlineRace({ world, root, keep }: Stage): Promise<Claim> {
-  await sql(world, 'payment', EFFECTS);
-  const race = await racers(world, libraryOf(root), 'after the scan');
+async function deadlineRace({ sandbox, root, keep }: Stage): Promise<Claim> {
+  await sql(sandbox, 'payment', EFFECTS);
+  const race = await racers(sandbox, libraryOf(root), 'after the scan');
   for (const app of race.apps) keep(app);
   return async () => {
     const { told, wouldConfirm } = await race.run(20);
     expect(wouldConfirm, 'callers with something to confirm').toBeGreaterThan(10);
-    expect(await contradictions(world, told), 'answers to callers against outcomes').toEqual([]);
+    expect(await contradictions(sandbox, told), 'answers to callers against outcomes').toEqual([]);
   };
 }
 
@@ -120,7 +120,7 @@ function checkOut(url: string, key: string) {
   return call(`${url}/checkouts`, { method: 'POST', headers, body: JSON.stringify(BOOK) });
 }
 
-async function diesBeforeItsDecision({ shop, world }: Stage): Promise<Claim> {
+async function diesBeforeItsDecision({ shop, sandbox }: Stage): Promise<Claim> {
   const options = SHORT_TIMES;
   const [[dying]] = await Promise.all([
     shop.start(['payment'], { options, failpoints: 'tcc.tried=crash' }),
@@ -131,11 +131,11 @@ async function diesBeforeItsDecision({ shop, world }: Stage): Promise<Claim> {
   await dying!.untilExited();
   await shop.start(['payment'], { options });
   await until('the transaction is over', async () => {
-    const rows = await sql<{ state: string }>(world, 'payment', 'SELECT state FROM dtx_tcc');
+    const rows = await sql<{ state: string }>(sandbox, 'payment', 'SELECT state FROM dtx_tcc');
     return rows[0]?.state === 'CANCELLED';
   });
   return async () => {
-    const [account] = await sql(world, 'payment', 'SELECT frozen FROM account');
+    const [account] = await sql(sandbox, 'payment', 'SELECT frozen FROM account');
     expect(Number(account!.frozen), 'money that is still frozen').toBe(0);
   };
 }

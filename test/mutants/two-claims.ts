@@ -3,8 +3,8 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { DataSource } from 'typeorm';
 import { expect } from 'vitest';
+import { sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { sql } from '../fixtures/world.js';
 import type { Claim, Stage } from './stage.js';
 
 type Modules = typeof import('../../libs/dtx/src/core/database/migrate.js') &
@@ -40,7 +40,7 @@ async function oneDueRow(source: DataSource): Promise<void> {
 /** One claimant is slow. Its lease expires and another one claims the row. Then the slow one settles it. */
 export async function twoClaims(stage: Stage): Promise<Claim> {
   const { migrate, poolBeside, claimDue, reschedule, park, OUTBOX, outboxMigrations } = modulesOf(stage.root);
-  const source = await new DataSource({ type: 'mysql', url: stage.world.databases.order }).initialize();
+  const source = await new DataSource({ type: 'mysql', url: stage.sandbox.databases.order }).initialize();
   const pool = poolBeside(source, ['SELECT 1'], { size: 2, queueMax: 10 });
   stage.keep({ close: () => pool.end().then(() => source.destroy()) });
   await migrate(source, 'dtx-local-message', outboxMigrations);
@@ -51,12 +51,12 @@ export async function twoClaims(stage: Stage): Promise<Claim> {
     return rows.length > 0 && rows;
   });
   expect(holder!.id).toBe(slow!.id);
-  const claimed = await sql(stage.world, 'order', 'SELECT * FROM dtx_outbox');
+  const claimed = await sql(stage.sandbox, 'order', 'SELECT * FROM dtx_outbox');
   const failed = { error: 'too late', delayMs: 1, attempts: 7 };
   return async () => {
     const settled = [await reschedule(pool, OUTBOX, slow!, failed), await park(pool, OUTBOX, slow!, failed)];
     expect(settled, 'settled under a claim that was lost').toEqual([false, false]);
-    expect(await sql(stage.world, 'order', 'SELECT * FROM dtx_outbox')).toEqual(claimed);
+    expect(await sql(stage.sandbox, 'order', 'SELECT * FROM dtx_outbox')).toEqual(claimed);
     expect(await reschedule(pool, OUTBOX, holder!, failed)).toBe(true);
   };
 }

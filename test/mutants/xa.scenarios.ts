@@ -1,8 +1,8 @@
 import { expect } from 'vitest';
 import { SHORT_TIMES } from '../crash-matrix/run-case.js';
 import type { AppProcess } from '../fixtures/app-process.js';
+import { sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { sql } from '../fixtures/world.js';
 import { effectsOf, everywhere, LittleXa, libraryOf, prepareTables } from '../xa/little-xa.js';
 import { buy, decisions, endAll, FORMAT_ID, finish, orphan, type Prepared, prepare, preparedOf } from '../xa/shop.js';
 import type { Claim, Scenario, Stage } from './stage.js';
@@ -22,9 +22,9 @@ const BOOK = { buyerId: 'alice', sku: 'book', quantity: 1 };
 const xa = { ...SHORT_TIMES.xa, timeoutMs: 10_000, attemptsMax: 40 };
 const options = { ...SHORT_TIMES, xa };
 
-async function openedShop({ shop, world, keep }: Stage, failpoints?: string): Promise<AppProcess> {
-  // The audits of all other worlds on these servers would find the branches that a mutant leaves prepared.
-  keep({ close: () => endAll(world) });
+async function openedShop({ shop, sandbox, keep }: Stage, failpoints?: string): Promise<AppProcess> {
+  // The audits of all other sandboxes on these servers would find the branches that a mutant leaves prepared.
+  keep({ close: () => endAll(sandbox) });
   const [[order]] = await Promise.all([
     shop.start(['order'], { options, ...(failpoints ? { failpoints } : {}) }),
     shop.start(['payment', 'inventory'], { options }),
@@ -41,15 +41,15 @@ async function diesAfterItsDecision(stage: Stage): Promise<AppProcess> {
 }
 
 async function decidedIsCarriedOut(stage: Stage): Promise<Claim> {
-  const { shop, world } = stage;
+  const { shop, sandbox } = stage;
   await diesAfterItsDecision(stage);
   await shop.start(['order'], { options });
-  await until('nothing is prepared any more', async () => (await preparedOf(world)).length === 0);
+  await until('nothing is prepared any more', async () => (await preparedOf(sandbox)).length === 0);
   return async () => {
-    const orders = await sql<{ order_id: string }>(world, 'order', 'SELECT order_id FROM orders');
+    const orders = await sql<{ order_id: string }>(sandbox, 'order', 'SELECT order_id FROM orders');
     const ids = orders.map(({ order_id }) => order_id);
-    const paid = await sql<{ order_id: string }>(world, 'payment', 'SELECT order_id FROM payment');
-    const taken = await sql<{ order_id: string }>(world, 'inventory', 'SELECT order_id FROM stock_take');
+    const paid = await sql<{ order_id: string }>(sandbox, 'payment', 'SELECT order_id FROM payment');
+    const taken = await sql<{ order_id: string }>(sandbox, 'inventory', 'SELECT order_id FROM stock_take');
     expect(
       { paid: paid.map(({ order_id }) => order_id), taken: taken.map(({ order_id }) => order_id) },
       'effects of a decided purchase in the three databases',
@@ -59,13 +59,13 @@ async function decidedIsCarriedOut(stage: Stage): Promise<Claim> {
 }
 
 async function rolledBackByHand(stage: Stage): Promise<Claim> {
-  const { shop, world } = stage;
+  const { shop, sandbox } = stage;
   await diesAfterItsDecision(stage);
-  const { gtrid } = (await preparedOf(world)).find(({ app }) => app === 'payment')!;
-  await finish(world, 'payment', { gtrid, formatId: FORMAT_ID, how: 'ROLLBACK' });
+  const { gtrid } = (await preparedOf(sandbox)).find(({ app }) => app === 'payment')!;
+  await finish(sandbox, 'payment', { gtrid, formatId: FORMAT_ID, how: 'ROLLBACK' });
   await shop.start(['order'], { options });
   const state = await until('the decision is over, one way or the other', async () => {
-    const [row] = await decisions(world);
+    const [row] = await decisions(sandbox);
     return row && row.state !== 'COMMITTING' && row.state;
   });
   return async () => {
@@ -76,14 +76,14 @@ async function rolledBackByHand(stage: Stage): Promise<Claim> {
 }
 
 async function lateBranch(stage: Stage): Promise<Claim> {
-  const { world } = stage;
+  const { sandbox } = stage;
   await openedShop(stage);
-  const { id, gtrid } = await orphan(world);
+  const { id, gtrid } = await orphan(sandbox);
   await until('the orphan is rolled back', async () =>
-    (await decisions(world)).some((row) => row.id === id && row.state === 'DONE'),
+    (await decisions(sandbox)).some((row) => row.id === id && row.state === 'DONE'),
   ).catch(() => {}); // its mutant cannot prove the rollback, and retries
   return async () => {
-    const late = prepare(world, 'inventory', { gtrid, formatId: FORMAT_ID }).then(
+    const late = prepare(sandbox, 'inventory', { gtrid, formatId: FORMAT_ID }).then(
       () => 'prepared',
       (error) => error.code,
     );
@@ -92,12 +92,12 @@ async function lateBranch(stage: Stage): Promise<Claim> {
 }
 
 async function orphanIsEnded(stage: Stage): Promise<Claim> {
-  const { world } = stage;
+  const { sandbox } = stage;
   await openedShop(stage);
-  await orphan(world);
+  await orphan(sandbox);
   let left: Prepared[] = [];
   const look = async () => {
-    left = await preparedOf(world);
+    left = await preparedOf(sandbox);
     return left.length === 0;
   };
   await until('nothing is prepared', look, { withinMs: 10_000 }).catch(() => {});
@@ -122,17 +122,17 @@ async function afterARollback(stage: Stage): Promise<Claim> {
   };
 }
 
-async function swallowsAnError({ world, root, keep }: Stage): Promise<Claim> {
+async function swallowsAnError({ sandbox, root, keep }: Stage): Promise<Claim> {
   const library = libraryOf(root);
-  await prepareTables(world, library);
-  const app = keep(await LittleXa.start({ world, library, xa: { timeoutMs: 10_000 } }));
+  await prepareTables(sandbox, library);
+  const app = keep(await LittleXa.start({ sandbox, library, xa: { timeoutMs: 10_000 } }));
   const run = app.run('half', async (managers) => {
     await everywhere('half')(managers);
     await managers.payment!.query('INSERT INTO effect (gid, n) VALUES (?, 2)', ['half']).catch(() => {});
   });
   await run.catch(() => {});
   return async () =>
-    expect(await effectsOf(world, 'half'), 'effects of a transaction in which one statement has failed').toEqual([]);
+    expect(await effectsOf(sandbox, 'half'), 'effects of a transaction in which one statement has failed').toEqual([]);
 }
 
 export const xaScenarios: Scenario[] = [

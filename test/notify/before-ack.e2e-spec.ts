@@ -3,9 +3,9 @@ import { mended, outOfOrder } from '../fixtures/failing-table.js';
 import { NOTIFY_SECRET, NOTIFY_TIMES, notificationsOf, resultsOf, shopWithMerchant } from '../fixtures/merchant.js';
 import { Operator } from '../fixtures/operator.js';
 import { expectProblem } from '../fixtures/problem.js';
+import { auditOf, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import type { Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { auditOf, freshWorld, sql, type World } from '../fixtures/world.js';
 
 // The step between commit and ack fails although every server is available: no notification is small enough.
 const optionsWith = (notify: object) => ({
@@ -13,13 +13,13 @@ const optionsWith = (notify: object) => ({
   notify: { ...NOTIFY_TIMES, ...notify },
 });
 const WANTED = { buyerId: 'alice', sku: 'book', quantity: 1 };
-let world: World;
+let sandbox: Sandbox;
 let shop: Stack;
 let payment: Operator;
 
 beforeAll(async () => {
-  world = await freshWorld('notify_before_ack');
-  shop = await shopWithMerchant(world, { options: optionsWith({ payloadMaxBytes: 10 }) });
+  sandbox = await freshSandbox('notify_before_ack');
+  shop = await shopWithMerchant(sandbox, { options: optionsWith({ payloadMaxBytes: 10 }) });
   payment = new Operator(shop, 'payment');
   await shop.account('alice', 1_000_000);
   await shop.stock('book', 100);
@@ -40,14 +40,14 @@ async function removeTheCause(): Promise<void> {
 
 const known = (orderId: string) =>
   until(`the merchant knows of ${orderId}`, async () => {
-    const results = await resultsOf(world, orderId);
+    const results = await resultsOf(sandbox, orderId);
     return results.length > 0 && results;
   });
 
 const handled = (id: string) =>
   until(`${id} is handled`, async () => {
     const [row] = await sql<{ state: string; outcome: string | null }>(
-      world,
+      sandbox,
       'payment',
       'SELECT state, outcome FROM dtx_inbox WHERE id = ?',
       [id],
@@ -67,19 +67,19 @@ test('a delivery whose step before the ack fails is parked with one alert after 
   expectProblem(await payment.resolve(one.id, 'reject'), 409);
 
   // A handler gave up and an operator rejects. The notification of this rejection fails too, as an incident of its own.
-  await outOfOrder(world, 'payment', 'account');
+  await outOfOrder(sandbox, 'payment', 'account');
   const refused = await shop.order(WANTED);
   const other = await payment.parkedOf(refused.orderId);
   expect(other.lastError).toBe('out of order');
-  await mended(world, 'payment');
+  await mended(sandbox, 'payment');
   expect((await payment.resolve(other.id, 'reject')).status).toBe(200);
   expect(await shop.settled(refused.orderId)).toMatchObject({ status: 'CANCELLED' });
   await until('it gives up again', async () => (await payment.alertsOf(other.id)).length === 2);
   expect(await alertsOpen(other.id)).toHaveLength(1);
   expectProblem(await payment.resolve(other.id, 'reject'), 409);
-  const { ok, parked } = await auditOf(world);
+  const { ok, parked } = await auditOf(sandbox);
   expect([ok, parked.map(({ gid }) => gid).sort()]).toEqual([true, [taken.orderId, refused.orderId].sort()]);
-  for (const { orderId } of [taken, refused]) expect(await notificationsOf(world, orderId)).toEqual([]);
+  for (const { orderId } of [taken, refused]) expect(await notificationsOf(sandbox, orderId)).toEqual([]);
 
   await removeTheCause();
   for (const { id } of [one, other]) expect((await payment.retry(id)).status).toBe(200);
@@ -91,22 +91,22 @@ test('a delivery whose step before the ack fails is parked with one alert after 
     expect(await alertsOpen(id)).toEqual([]);
     expectProblem(await payment.retry(id), 409);
   }
-  for (const { orderId } of [taken, refused]) expect(await notificationsOf(world, orderId)).toHaveLength(1);
+  for (const { orderId } of [taken, refused]) expect(await notificationsOf(sandbox, orderId)).toHaveLength(1);
 });
 
 test('the merchant is notified of a refusal by an operator like of any other', async () => {
-  await outOfOrder(world, 'payment', 'account');
+  await outOfOrder(sandbox, 'payment', 'account');
   const { orderId } = await shop.order(WANTED);
   const { id } = await payment.parkedOf(orderId);
   expect((await payment.resolve(id, 'reject')).status).toBe(200);
-  await mended(world, 'payment');
+  await mended(sandbox, 'payment');
   expect(await known(orderId)).toEqual([{ status: 'DECLINED', source: 'told' }]);
   expect((await handled(id)).outcome).toBe('rejected by hand');
   expect(await shop.settled(orderId)).toMatchObject({ status: 'CANCELLED' });
 });
 
 test('no row waits for an operator after the tests, and every invariant holds', async () => {
-  const report = await auditOf(world);
+  const report = await auditOf(sandbox);
   expect(report.checks.flatMap((check) => check.violations)).toEqual([]);
   expect([report.ok, report.parked]).toEqual([true, []]);
 });

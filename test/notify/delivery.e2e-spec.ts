@@ -4,10 +4,10 @@ import { NotifyQueue } from '../fixtures/notify-queue.js';
 import { Operator } from '../fixtures/operator.js';
 import { expectProblem } from '../fixtures/problem.js';
 import { QueueProbe } from '../fixtures/queue-probe.js';
+import { auditOf, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { Stack } from '../fixtures/stack.js';
 import { type Behaviour, drip, inTurn, status, Target } from '../fixtures/target.js';
 import { until } from '../fixtures/until.js';
-import { auditOf, freshWorld, sql, type World } from '../fixtures/world.js';
 
 const CALLS_MAX = NOTIFY_TIMES.ladderMs.length + 1;
 /** Far longer than the schedule and the file: a row that waits for it is seen in its state, not by a clock. */
@@ -16,7 +16,7 @@ const CALL_LIMIT_MS = 2_000;
 const CONCURRENCY_MAX = 8;
 /** As late as a busy machine may look at a row. */
 const SLOW_MINUTES = 10;
-let world: World;
+let sandbox: Sandbox;
 let shop: Stack;
 let probe: QueueProbe;
 let queue: NotifyQueue;
@@ -24,14 +24,14 @@ let target: Target;
 let payment: Operator;
 
 beforeAll(async () => {
-  world = await freshWorld('notify_delivery');
+  sandbox = await freshSandbox('notify_delivery');
   const limits = { retryAfterMaxMs: RETRY_AFTER_MAX_MS, callTimeoutMs: CALL_LIMIT_MS, concurrencyMax: CONCURRENCY_MAX };
   const notify = { ...NOTIFY_TIMES, ...limits };
   const env = { DTX_NOTIFY_SECRET: `${NOTIFY_SECRET} the-secret-before`, DTX_NOTIFY_ALLOW: '127.0.0.0/8' };
-  shop = new Stack(world, { env, options: { core: { scanIntervalMs: 50 }, notify } });
+  shop = new Stack(sandbox, { env, options: { core: { scanIntervalMs: 50 }, notify } });
   await shop.start(['payment']);
-  probe = await QueueProbe.open(world);
-  queue = new NotifyQueue(world, probe);
+  probe = await QueueProbe.open(sandbox);
+  queue = new NotifyQueue(sandbox, probe);
   target = await Target.start();
   payment = new Operator(shop, 'payment');
 });
@@ -46,7 +46,7 @@ afterAll(async () => {
 const minutesLeft = async (id: string) => {
   const query =
     'SELECT TIMESTAMPDIFF(MINUTE, UTC_TIMESTAMP(3), next_attempt_at) AS n FROM dtx_notification WHERE id = ?';
-  return Number((await sql<{ n: number }>(world, 'payment', query, [id]))[0]!.n);
+  return Number((await sql<{ n: number }>(sandbox, 'payment', query, [id]))[0]!.n);
 };
 
 describe('a target that answers 2xx', () => {
@@ -238,7 +238,7 @@ describe('a parked event', () => {
 
   test('no other event is left, and every invariant holds', async () => {
     await payment.closeAll();
-    const report = await auditOf(world);
+    const report = await auditOf(sandbox);
     expect(report.checks.flatMap((check: { violations: string[] }) => check.violations)).toEqual([]);
     expect(report.parked).toEqual([]);
   });

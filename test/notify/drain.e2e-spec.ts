@@ -2,9 +2,9 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { NOTIFY_SECRET, NOTIFY_TIMES } from '../fixtures/merchant.js';
+import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { freshWorld, sql, type World } from '../fixtures/world.js';
 
 const TARGETS = 50;
 /** 10,000 in all with `npm run test:all`. The short suite shows the same with fewer. */
@@ -13,18 +13,18 @@ const EACH = process.env.DTX_TEST_ALL ? 200 : 40;
 const CALL_TIMEOUT_MS = 600_000;
 /** Generous: on an idle machine all are delivered within seconds. */
 const DRAIN_MS_MAX = 240_000;
-let world: World;
+let sandbox: Sandbox;
 let shop: Stack;
 let merchant: { server: Server; port: number; calls: { live: number; dead: number } };
 
 beforeAll(async () => {
-  world = await freshWorld('notify_drain', { audited: false });
+  sandbox = await freshSandbox('notify_drain', { audited: false });
   merchant = await startMerchant();
   const env = { DTX_NOTIFY_SECRET: NOTIFY_SECRET, DTX_NOTIFY_ALLOW: '127.0.0.0/8' };
   // Fewer calls at once than the dead target has notifications. Without lanes its calls would take every place for longer
   // than the test lasts.
   const notify = { ...NOTIFY_TIMES, callTimeoutMs: CALL_TIMEOUT_MS, ladderMs: [600_000], concurrencyMax: 16 };
-  shop = new Stack(world, { env, options: { core: { scanIntervalMs: 50 }, notify } });
+  shop = new Stack(sandbox, { env, options: { core: { scanIntervalMs: 50 }, notify } });
   await shop.start(['payment']);
 });
 
@@ -56,7 +56,7 @@ async function leave(): Promise<void> {
   });
   const values = rows.map(() => `(?, ?, ?, ?, ?, ?, ?, '2020-01-01 00:00:00')`);
   const columns = 'id, type, target, target_host, body, state, next_attempt_at, created_at';
-  await sql(world, 'payment', `INSERT INTO dtx_notification (${columns}) VALUES ${values.join(', ')}`, rows.flat());
+  await sql(sandbox, 'payment', `INSERT INTO dtx_notification (${columns}) VALUES ${values.join(', ')}`, rows.flat());
 }
 
 test(`${TARGETS - 1} live targets get all their notifications while a dead target keeps one call open`, async () => {
@@ -67,6 +67,6 @@ test(`${TARGETS - 1} live targets get all their notifications while a dead targe
   const left = `SELECT COUNT(*) AS n FROM dtx_notification WHERE state = 'PENDING'`;
   await until(
     'only those of the dead target are left',
-    async () => Number((await sql<{ n: number }>(world, 'payment', left))[0]!.n) === EACH,
+    async () => Number((await sql<{ n: number }>(sandbox, 'payment', left))[0]!.n) === EACH,
   );
 }, 300_000);

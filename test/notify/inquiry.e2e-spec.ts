@@ -1,21 +1,21 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { NOTIFY_SECRET, NOTIFY_TIMES, notificationsOf, resultsOf, shopWithMerchant } from '../fixtures/merchant.js';
 import { Operator } from '../fixtures/operator.js';
+import { auditOf, freshSandbox, type Sandbox } from '../fixtures/sandbox.js';
 import type { Stack } from '../fixtures/stack.js';
 import { Target } from '../fixtures/target.js';
 import { until } from '../fixtures/until.js';
-import { auditOf, freshWorld, type World } from '../fixtures/world.js';
 
-let world: World;
+let sandbox: Sandbox;
 let shop: Stack;
 let target: Target;
 
 beforeAll(async () => {
-  world = await freshWorld('notify_inquiry');
+  sandbox = await freshSandbox('notify_inquiry');
   target = await Target.start();
   target.behave('/gone', (response) => response.writeHead(410).end());
   const notify = { ...NOTIFY_TIMES, askAfterMs: 300, askIntervalMs: 100 };
-  shop = await shopWithMerchant(world, { options: { notify }, payment: paymentEnv() });
+  shop = await shopWithMerchant(sandbox, { options: { notify }, payment: paymentEnv() });
   await shop.account('alice', 1_000_000);
   await shop.stock('book', 10);
 });
@@ -34,7 +34,7 @@ const paymentEnv = () => ({
 
 const known = (orderId: string) =>
   until(`the merchant knows of ${orderId}`, async () => {
-    const results = await resultsOf(world, orderId);
+    const results = await resultsOf(sandbox, orderId);
     return results.length > 0 && results;
   });
 
@@ -47,7 +47,7 @@ test('the order app asks for the result of an order without a notification, capt
   expect(await known(bought!.orderId)).toEqual([{ status: 'CAPTURED', source: 'asked' }]);
   expect(await known(declined!.orderId)).toEqual([{ status: 'DECLINED', source: 'asked' }]);
   expect(await known(refused!.orderId)).toEqual([{ status: 'NONE', source: 'asked' }]);
-  const told = async () => (await notificationsOf(world, bought!.orderId)).map(({ state }) => state);
+  const told = async () => (await notificationsOf(sandbox, bought!.orderId)).map(({ state }) => state);
   await until('the notification is parked', async () => (await told()).join() === 'PARKED');
 });
 
@@ -57,9 +57,9 @@ test('the order app asks again for a result after the payment app was unavailabl
   const { orderId } = await shop.order({ buyerId: 'alice', sku: 'book', quantity: 1 });
   const isAskedInVain = () => shop.of('order').log().includes(`for ${orderId} failed`);
   await until('the order app has asked in vain', isAskedInVain);
-  expect(await resultsOf(world, orderId)).toEqual([]);
+  expect(await resultsOf(sandbox, orderId)).toEqual([]);
   await shop.start(['payment'], { env: { ...paymentEnv(), PORT: new URL(away.url).port } });
   expect(await known(orderId)).toEqual([{ status: 'CAPTURED', source: 'asked' }]);
-  const report = await auditOf(world);
+  const report = await auditOf(sandbox);
   expect(report.checks.flatMap((check: { violations: string[] }) => check.violations)).toEqual([]);
 });

@@ -3,9 +3,9 @@ import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { NOTIFY_SECRET, NOTIFY_TIMES } from '../fixtures/merchant.js';
 import { rowsRead } from '../fixtures/rows-read.js';
+import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { freshWorld, sql, type World } from '../fixtures/world.js';
 
 const DEAD_TARGETS = 40;
 const ROWS_OF_FAST_TARGET = 800;
@@ -14,17 +14,17 @@ const CALL_TIMEOUT_MS = 8_000;
 const READS_PER_ROW_MAX = 40;
 /** Calls to one dead target, in this and in the earlier tests of the file, if it never keeps a place for long. */
 const DEAD_CALLS_MAX = 8;
-let world: World;
+let sandbox: Sandbox;
 let shop: Stack;
 let merchant: { server: Server; port: number; calls: Map<string, number> };
 
 beforeAll(async () => {
-  world = await freshWorld('notify_lanes', { audited: false });
+  sandbox = await freshSandbox('notify_lanes', { audited: false });
   merchant = await startMerchant();
   const env = { DTX_NOTIFY_SECRET: NOTIFY_SECRET, DTX_NOTIFY_ALLOW: '127.0.0.0/8' };
   // As many places as the defaults give, and a call that lasts far longer than what the tests wait for.
   const notify = { ...NOTIFY_TIMES, callTimeoutMs: CALL_TIMEOUT_MS, ladderMs: [600_000] };
-  shop = new Stack(world, { env, options: { core: { scanIntervalMs: 200 }, notify } });
+  shop = new Stack(sandbox, { env, options: { core: { scanIntervalMs: 200 }, notify } });
   await shop.start(['payment']);
 });
 
@@ -69,14 +69,14 @@ async function leave(round: string, targets: readonly number[], each: number, du
   const columns = 'id, type, target, target_host, body, state, created_at, next_attempt_at';
   const values = rows.map(() => '(?, COALESCE(?, UTC_TIMESTAMP(3)))').join(', ');
   const bound = rows.flatMap((row) => [row, due]);
-  await sql(world, 'payment', `INSERT INTO dtx_notification (${columns}) VALUES ${values}`, bound);
+  await sql(sandbox, 'payment', `INSERT INTO dtx_notification (${columns}) VALUES ${values}`, bound);
 }
 
 const open = async (host: string) =>
   Number(
     (
       await sql<{ n: number }>(
-        world,
+        sandbox,
         'payment',
         `SELECT COUNT(*) AS n FROM dtx_notification WHERE target_host = ? AND state = 'PENDING'`,
         [host],
@@ -85,12 +85,12 @@ const open = async (host: string) =>
   );
 
 test(`${ROWS_OF_FAST_TARGET} rows of one fast target are claimed about once each`, async () => {
-  const reads = await rowsRead(world, 'payment');
+  const reads = await rowsRead(sandbox, 'payment');
   await leave('fast', [110], ROWS_OF_FAST_TARGET, '2021-06-01');
   await until('the fast target has all its calls', () => callsOf(110) >= ROWS_OF_FAST_TARGET, { withinMs: 60_000 });
   await until('all is marked', async () => (await open(hostOf(110))) === 0);
   expect(callsOf(110)).toBe(ROWS_OF_FAST_TARGET);
-  expect((await rowsRead(world, 'payment')) - reads).toBeLessThan(READS_PER_ROW_MAX * ROWS_OF_FAST_TARGET);
+  expect((await rowsRead(sandbox, 'payment')) - reads).toBeLessThan(READS_PER_ROW_MAX * ROWS_OF_FAST_TARGET);
 });
 
 test(`the backlog of ${DEAD_TARGETS} dead targets, due first, does not keep a live target from its calls`, async () => {

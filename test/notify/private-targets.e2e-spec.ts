@@ -6,28 +6,28 @@ import { NOTIFY_SECRET, NOTIFY_TIMES } from '../fixtures/merchant.js';
 import { NotifyQueue } from '../fixtures/notify-queue.js';
 import { Operator } from '../fixtures/operator.js';
 import { QueueProbe } from '../fixtures/queue-probe.js';
+import { auditOf, freshSandbox, type Sandbox } from '../fixtures/sandbox.js';
 import { Stack } from '../fixtures/stack.js';
 import { Target } from '../fixtures/target.js';
-import { auditOf, freshWorld, type World } from '../fixtures/world.js';
 
 const PRELOAD = pathToFileURL(join(ROOT, 'test', 'fixtures', 'turning-names.mjs')).href;
-let world: World;
+let sandbox: Sandbox;
 let shop: Stack;
 let probe: QueueProbe;
 let queue: NotifyQueue;
 let target: Target;
 
 beforeAll(async () => {
-  world = await freshWorld('notify_private');
+  sandbox = await freshSandbox('notify_private');
   const env = { DTX_NOTIFY_SECRET: NOTIFY_SECRET, NODE_OPTIONS: `--import=${PRELOAD}` };
   // The public address answers nothing here: one attempt waits so long for it, and every look-up has to be quicker.
-  shop = new Stack(world, {
+  shop = new Stack(sandbox, {
     env,
     options: { core: { scanIntervalMs: 50 }, notify: { ...NOTIFY_TIMES, callTimeoutMs: 2_000 } },
   });
   await shop.start(['payment']);
-  probe = await QueueProbe.open(world);
-  queue = new NotifyQueue(world, probe);
+  probe = await QueueProbe.open(sandbox);
+  queue = new NotifyQueue(sandbox, probe);
   target = await Target.start();
 });
 
@@ -71,6 +71,6 @@ test('a name that resolves to this machine at its second look-up is not called',
 });
 
 test('every invariant holds after the tests', async () => {
-  const report = await auditOf(world);
+  const report = await auditOf(sandbox);
   expect(report.checks.flatMap((check: { violations: string[] }) => check.violations)).toEqual([]);
 });

@@ -2,19 +2,19 @@ import { createHmac } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { NOTIFY_SECRET, notificationsOf, resultsOf, shopWithMerchant } from '../fixtures/merchant.js';
 import { expectProblem } from '../fixtures/problem.js';
+import { auditOf, freshSandbox, type Sandbox } from '../fixtures/sandbox.js';
 import { call, type Stack } from '../fixtures/stack.js';
 import { Target } from '../fixtures/target.js';
 import { until } from '../fixtures/until.js';
-import { auditOf, freshWorld, type World } from '../fixtures/world.js';
 
 const TRACEPARENT = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
-let world: World;
+let sandbox: Sandbox;
 let shop: Stack;
 let target: Target;
 
 beforeAll(async () => {
-  world = await freshWorld('notify_results');
-  shop = await shopWithMerchant(world);
+  sandbox = await freshSandbox('notify_results');
+  shop = await shopWithMerchant(sandbox);
   target = await Target.start();
   await shop.account('alice', 1_000_000);
   await shop.account('bob', 1);
@@ -29,7 +29,7 @@ afterAll(async () => {
 const wanted = { buyerId: 'alice', sku: 'book', quantity: 1 };
 const known = (orderId: string) =>
   until(`the merchant knows of ${orderId}`, async () => {
-    const results = await resultsOf(world, orderId);
+    const results = await resultsOf(sandbox, orderId);
     return results.length > 0 && results;
   });
 
@@ -37,7 +37,7 @@ describe('the merchant', () => {
   test('the merchant is notified once that a purchase through the local message table is CAPTURED', async () => {
     const { orderId } = await shop.order(wanted);
     expect(await known(orderId)).toEqual([{ status: 'CAPTURED', source: 'told' }]);
-    expect(await notificationsOf(world, orderId)).toMatchObject([{ id: `${orderId}.CAPTURED` }]);
+    expect(await notificationsOf(sandbox, orderId)).toMatchObject([{ id: `${orderId}.CAPTURED` }]);
   });
 
   test('the merchant is notified of a declined purchase', async () => {
@@ -72,7 +72,7 @@ describe('the merchant', () => {
         timestamp: expect.any(String),
         data: { orderId: body.orderId, buyerId: 'alice', amount: 1_999, status: 'CAPTURED' },
       });
-      expect(await resultsOf(world, String(body.orderId))).toEqual([]);
+      expect(await resultsOf(sandbox, String(body.orderId))).toEqual([]);
     },
   );
 });
@@ -108,7 +108,7 @@ describe('POST /payment-results', () => {
       const both = `v1,${Buffer.alloc(32).toString('base64')} ${signature(id, at, body)}`;
       expect((await send(body, headersOf(id, at, both))).status).toBe(204);
     }
-    expect(await resultsOf(world, orderId)).toEqual([{ status: 'CAPTURED', source: 'told' }]);
+    expect(await resultsOf(sandbox, orderId)).toEqual([{ status: 'CAPTURED', source: 'told' }]);
   });
 
   const at = now();
@@ -133,7 +133,7 @@ describe('POST /payment-results', () => {
 });
 
 test('every invariant holds after the tests', async () => {
-  const report = await auditOf(world);
+  const report = await auditOf(sandbox);
   expect(report.checks.flatMap((check: { violations: string[] }) => check.violations)).toEqual([]);
   expect(report.checks.map(({ name }: { name: string }) => name)).toContain('notifications');
 });

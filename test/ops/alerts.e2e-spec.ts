@@ -3,25 +3,25 @@ import { AlertSink } from '../fixtures/alert-sink.js';
 import { logLines } from '../fixtures/logs.js';
 import { Operator } from '../fixtures/operator.js';
 import { QueueProbe } from '../fixtures/queue-probe.js';
+import { auditOf, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { auditOf, freshWorld, sql, type World } from '../fixtures/world.js';
 
 const sink = new AlertSink();
-let world: World;
+let sandbox: Sandbox;
 let shop: Stack;
 let probe: QueueProbe;
 let inventory: Operator;
 
 beforeAll(async () => {
-  world = await freshWorld('operations_alerts');
+  sandbox = await freshSandbox('operations_alerts');
   await sink.up();
-  shop = new Stack(world, { env: { DTX_ALERT_WEBHOOK: sink.url }, options: { core: { scanIntervalMs: 100 } } });
+  shop = new Stack(sandbox, { env: { DTX_ALERT_WEBHOOK: sink.url }, options: { core: { scanIntervalMs: 100 } } });
   await shop.start();
   await shop.start(['inventory']); // a second instance, which must not tell it a second time
   await shop.account('alice', 1_000_000);
   await shop.stock('book', 100);
-  probe = await QueueProbe.open(world);
+  probe = await QueueProbe.open(sandbox);
   inventory = new Operator(shop, 'inventory');
 });
 
@@ -48,7 +48,7 @@ interface AlertRow {
 }
 const rowsOf = (subject: string) =>
   sql<AlertRow>(
-    world,
+    sandbox,
     'inventory',
     'SELECT state, attempts, last_error FROM dtx_alert WHERE subject_id = ? ORDER BY id',
     [subject],
@@ -150,7 +150,7 @@ test('every incident is in the log once, and all can be closed', async () => {
     expect(lines.filter(({ message }) => message.includes(`PARKED unknown ${id} `))).toHaveLength(incidents);
     expect((await inventory.resolve(id, 'done')).status).toBe(200);
   }
-  const report = await auditOf(world);
+  const report = await auditOf(sandbox);
   expect(report.checks.flatMap((check) => check.violations)).toEqual([]);
   expect([report.ok, report.parked]).toEqual([true, []]);
 });

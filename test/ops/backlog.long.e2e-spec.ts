@@ -1,23 +1,23 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Operator } from '../fixtures/operator.js';
+import { type AppName, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { type Answer, call, Stack } from '../fixtures/stack.js';
 import { statementsNow } from '../fixtures/statements-now.js';
 import { until } from '../fixtures/until.js';
-import { type AppName, freshWorld, sql, type World } from '../fixtures/world.js';
 
 const APP: AppName = 'inventory';
-let world: World;
+let sandbox: Sandbox;
 let shop: Stack;
 let operator: Operator;
 
 /** A million messages that wait for their consumers, and one that gave up. */
 beforeAll(async () => {
-  world = await freshWorld('operations_backlog', { audited: false });
-  shop = new Stack(world);
+  sandbox = await freshSandbox('operations_backlog', { audited: false });
+  shop = new Stack(sandbox);
   await shop.start([APP]);
   operator = new Operator(shop, APP);
   await sql(
-    world,
+    sandbox,
     APP,
     `CREATE TABLE test_digit (d INT) AS ${Array.from({ length: 10 }, (_, d) => `SELECT ${d} d`).join(' UNION ')}`,
   );
@@ -27,13 +27,13 @@ beforeAll(async () => {
   const rest = `'{}', ',inventory.absent,'`;
   const later = 'UTC_TIMESTAMP(3) + INTERVAL 9 HOUR, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3)';
   await sql(
-    world,
+    sandbox,
     APP,
     `INSERT INTO dtx_outbox (${columns}) SELECT CONCAT('m', LPAD(n, 35, '0')), 'g', 'order.placed', 1, ${rest}, 'SENT', ${later}
      FROM (SELECT ${number} AS n FROM ${digits}) AS numbers ORDER BY n`,
   );
   await sql(
-    world,
+    sandbox,
     APP,
     `INSERT INTO dtx_outbox (${columns}) VALUES (CONCAT('m', REPEAT('5', 35)), 'g', 'order.placed', 1, ${rest}, 'PARKED', '9999-12-31', UTC_TIMESTAMP(3), NULL)`,
   );
@@ -73,6 +73,6 @@ test('the server ends a count that takes too long, and the connections of the re
     expect((await call(`${instance!.url}/metrics`)).status).toBe(200);
     expect((await call(`${instance!.url}/health/ready`)).status).toBe(200);
   }
-  const running = () => statementsNow(world, APP, '%COUNT(*)%');
+  const running = () => statementsNow(sandbox, APP, '%COUNT(*)%');
   await until('no count runs on', async () => (await running()) === 0, { withinMs: 5_000 });
 });

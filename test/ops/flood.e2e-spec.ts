@@ -3,10 +3,10 @@ import { createConnection } from 'mysql2/promise';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Operator } from '../fixtures/operator.js';
 import { TcpProxy } from '../fixtures/proxy.js';
+import { freshSandbox, type Sandbox } from '../fixtures/sandbox.js';
 import { type Answer, call, Stack } from '../fixtures/stack.js';
 import { statementsNow } from '../fixtures/statements-now.js';
 import { until } from '../fixtures/until.js';
-import { freshWorld, type World } from '../fixtures/world.js';
 
 const CALLERS = 50;
 const FLOOD_MS = 4_000;
@@ -17,18 +17,18 @@ const ROUNDS_MAX = 4;
 /** How a count begins, as it is sent to the server. */
 const COUNT = /AS scheme, state, COUNT\(\*\)/g;
 
-let world: World;
+let sandbox: Sandbox;
 let proxy: TcpProxy;
 let shop: Stack;
 let counts = 0;
 
 beforeAll(async () => {
-  world = await freshWorld('operations_flood', { audited: false });
-  proxy = await TcpProxy.start(world.databases.inventory);
+  sandbox = await freshSandbox('operations_flood', { audited: false });
+  proxy = await TcpProxy.start(sandbox.databases.inventory);
   proxy.onBytes('to-server', (chunk) => {
     counts += chunk.toString('latin1').match(COUNT)?.length ?? 0;
   });
-  shop = new Stack(world, { env: { DTX_DATABASE_URL: proxy.url } });
+  shop = new Stack(sandbox, { env: { DTX_DATABASE_URL: proxy.url } });
   await shop.start(['inventory'], { options: { ops: { countsFreshMs: COUNTS_FRESH_MS, probeLimitMs: 10_000 } } });
   await shop.stock('book', 1);
 });
@@ -82,7 +82,7 @@ test('the app stays ready and shows the last figures with their age while a tabl
   await until('the tables were counted', async () =>
     /dtx_open_rows_age_seconds/.test(String((await metrics()).body.text)),
   );
-  const locker = await createConnection(world.databases.inventory);
+  const locker = await createConnection(sandbox.databases.inventory);
   try {
     await locker.query('LOCK TABLES dtx_tcc WRITE');
     // An answer that waited for the lock would never come.
@@ -95,7 +95,7 @@ test('the app stays ready and shows the last figures with their age while a tabl
       return ageOf(now) > 3 && now;
     });
     expect(text).toMatch(/^dtx_last_scan_seconds\{loop="dtx_inbox"\} /m);
-    expect(await statementsNow(world, 'inventory', '%COUNT(*)%')).toBeLessThan(2);
+    expect(await statementsNow(sandbox, 'inventory', '%COUNT(*)%')).toBeLessThan(2);
   } finally {
     await locker.end();
   }

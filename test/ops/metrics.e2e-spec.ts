@@ -4,20 +4,20 @@ import { logLines } from '../fixtures/logs.js';
 import { resultsOf, shopWithMerchant } from '../fixtures/merchant.js';
 import { Operator } from '../fixtures/operator.js';
 import { QueueProbe } from '../fixtures/queue-probe.js';
+import { type AppName, auditOf, freshSandbox, type Sandbox } from '../fixtures/sandbox.js';
 import { APPS, call, type Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { type AppName, auditOf, freshWorld, type World } from '../fixtures/world.js';
 
 const TRACE = '0af7651916cd43dd8448eb211c80319c';
-let world: World;
+let sandbox: Sandbox;
 let shop: Stack;
 let probe: QueueProbe;
 
 beforeAll(async () => {
-  world = await freshWorld('operations_metrics');
-  probe = await QueueProbe.open(world);
+  sandbox = await freshSandbox('operations_metrics');
+  probe = await QueueProbe.open(sandbox);
   const inbox = { attemptsMax: 3, backoff: { firstMs: 50, factor: 1, capMs: 50 } };
-  shop = await shopWithMerchant(world, { options: { core: { scanIntervalMs: 100, inbox } } });
+  shop = await shopWithMerchant(sandbox, { options: { core: { scanIntervalMs: 100, inbox } } });
   await shop.account('alice', 1_000_000);
   await shop.stock('book', 100);
 });
@@ -44,8 +44,8 @@ function sum(lines: readonly string[], start: string): number {
 test('the metrics count begun, settled, published and received messages with their times', async () => {
   const { orderId } = await shop.order({ buyerId: 'alice', sku: 'book', quantity: 1 });
   await shop.send('payment', 'POST', '/checkouts', { buyerId: 'alice', sku: 'book', quantity: 1 });
-  await until('the merchant knows', async () => (await resultsOf(world, orderId)).length === 1);
-  await until('all is settled', async () => (await auditOf(world)).ok);
+  await until('the merchant knows', async () => (await resultsOf(sandbox, orderId)).length === 1);
+  await until('all is settled', async () => (await auditOf(sandbox)).ok);
   const [order, payment] = [await samples('order'), await samples('payment')];
   for (const name of ['dtx_started_total', 'dtx_settled_total', 'dtx_settle_seconds_count']) {
     expect(sum(order, `${name}{scheme="local-message"}`), name).toBe(1);
@@ -58,14 +58,14 @@ test('the metrics count begun, settled, published and received messages with the
 });
 
 test('the metrics count retries and parked rows', async () => {
-  await outOfOrder(world, 'payment', 'payment', { on: 'INSERT' });
+  await outOfOrder(sandbox, 'payment', 'payment', { on: 'INSERT' });
   const { orderId } = await shop.order({ buyerId: 'alice', sku: 'book', quantity: 1 });
   const payment = new Operator(shop, 'payment');
   const { id } = await payment.parkedOf(orderId);
   const lines = await samples('payment');
   expect(sum(lines, 'dtx_retries_total{scheme="local-message"}')).toBe(2);
   expect(sum(lines, 'dtx_parked_total{scheme="local-message"}')).toBe(1);
-  await mended(world, 'payment');
+  await mended(sandbox, 'payment');
   await payment.retry(id);
   expect(await shop.settled(orderId)).toMatchObject({ status: 'CONFIRMED' });
 });

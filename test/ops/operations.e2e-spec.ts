@@ -3,20 +3,20 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ADMIN_TOKEN } from '../fixtures/app-process.js';
 import { troubleIn } from '../fixtures/logs.js';
 import { expectProblem } from '../fixtures/problem.js';
+import { type AppName, auditOf, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { APPS, call, Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { type AppName, auditOf, freshWorld, sql, type World } from '../fixtures/world.js';
 
 const UNKNOWN_ID = '01976d2e-8c1b-7d3a-9f00-5a1c2b3d4e5f';
 const SENT = '(SELECT COUNT(*) FROM dtx_outbox)';
 const RECEIVED = `(SELECT COUNT(*) FROM dtx_inbox WHERE scheme = 'local-message')`;
 const bearer = { authorization: `Bearer ${ADMIN_TOKEN}` };
-let world: World;
+let sandbox: Sandbox;
 let shop: Stack;
 
 beforeAll(async () => {
-  world = await freshWorld('operations');
-  shop = new Stack(world);
+  sandbox = await freshSandbox('operations');
+  shop = new Stack(sandbox);
   await shop.start();
   await shop.account('alice', 10_000_000);
   await shop.stock('book', 1_000);
@@ -24,7 +24,7 @@ beforeAll(async () => {
     Array.from({ length: 5 }, () => shop.order({ buyerId: 'alice', sku: 'book', quantity: 1 })),
   );
   await Promise.all(orders.map(({ orderId }) => shop.settled(orderId)));
-  await until('all is receipted', async () => (await auditOf(world)).ok);
+  await until('all is receipted', async () => (await auditOf(sandbox)).ok);
 });
 
 afterAll(() => shop?.stop());
@@ -93,7 +93,7 @@ describe('GET /dtx/transactions', () => {
 
   test('GET /dtx/transactions lists the fields of the contract, newest first', async () => {
     const { items } = await list('?scheme=local-message&limit=100');
-    const [{ n }] = await sql<{ n: number }>(world, 'order', `SELECT ${SENT} + ${RECEIVED} AS n`);
+    const [{ n }] = await sql<{ n: number }>(sandbox, 'order', `SELECT ${SENT} + ${RECEIVED} AS n`);
     expect(items.length).toBe(Number(n));
     const final = { scheme: 'local-message', attempts: expect.any(Number), nextAttemptAt: null, lastError: null };
     for (const item of items) {
@@ -240,7 +240,7 @@ test('a retry of all rows that match retries none if none matches', async () => 
 });
 
 test('the reads have changed nothing, and no log has an error or a stack trace', async () => {
-  const report = await auditOf(world);
+  const report = await auditOf(sandbox);
   expect(report.checks.flatMap((check) => check.violations)).toEqual([]);
   expect(report.parked).toEqual([]);
   expect(troubleIn(shop.instances)).toEqual([]);

@@ -4,24 +4,24 @@ import { logLines } from '../fixtures/logs.js';
 import { Operator } from '../fixtures/operator.js';
 import { expectProblem } from '../fixtures/problem.js';
 import { QueueProbe } from '../fixtures/queue-probe.js';
+import { auditOf, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { auditOf, freshWorld, sql, type World } from '../fixtures/world.js';
 
 const TAKE_STOCK = 'dtx.inventory.take-stock.v1';
 const backoff = { firstMs: 50, factor: 1, capMs: 50 };
-let world: World;
+let sandbox: Sandbox;
 let shop: Stack;
 let probe: QueueProbe;
 let inventory: Operator;
 
 beforeAll(async () => {
-  world = await freshWorld('operations_parked');
-  shop = new Stack(world, { options: { core: { scanIntervalMs: 100, inbox: { attemptsMax: 2, backoff } } } });
+  sandbox = await freshSandbox('operations_parked');
+  shop = new Stack(sandbox, { options: { core: { scanIntervalMs: 100, inbox: { attemptsMax: 2, backoff } } } });
   await shop.start();
   await shop.account('alice', 1_000_000_000);
   await shop.stock('book', 1_000);
-  probe = await QueueProbe.open(world);
+  probe = await QueueProbe.open(sandbox);
   inventory = new Operator(shop, 'inventory');
 });
 
@@ -106,7 +106,7 @@ describe('a message that cannot be read', () => {
     const { orderId } = await shop.order({ buyerId: 'alice', sku: 'book', quantity: 1 });
     await shop.settled(orderId);
     const done = `SELECT state FROM dtx_outbox WHERE gid = ? AND state = 'DONE'`;
-    await until('its receipt is marked', async () => (await sql(world, 'order', done, [orderId])).length === 1);
+    await until('its receipt is marked', async () => (await sql(sandbox, 'order', done, [orderId])).length === 1);
     await until('the queue is empty', async () => (await probe.waiting('dtx.order.receipts.v1')) === 0);
     expect(shop.of('order').log()).not.toContain('returning it to the queue');
   });
@@ -114,8 +114,8 @@ describe('a message that cannot be read', () => {
 
 describe('a purchase whose handler keeps failing', () => {
   const breakShelf = () =>
-    outOfOrder(world, 'inventory', 'stock', { when: `NEW.sku = 'phone' AND NEW.sold > OLD.sold` });
-  const mendShelf = () => mended(world, 'inventory');
+    outOfOrder(sandbox, 'inventory', 'stock', { when: `NEW.sku = 'phone' AND NEW.sold > OLD.sold` });
+  const mendShelf = () => mended(sandbox, 'inventory');
   beforeEach(async () => {
     await shop.stock('phone', 10);
     await breakShelf();
@@ -139,7 +139,7 @@ describe('a purchase whose handler keeps failing', () => {
       states: { PARKED: 1 },
       oldestDueMs: null,
     });
-    const { ok, parked } = await auditOf(world);
+    const { ok, parked } = await auditOf(sandbox);
     expect([ok, parked]).toEqual([true, [expect.objectContaining({ gid: orderId })]]);
 
     await mendShelf();
@@ -182,11 +182,11 @@ describe('a purchase that got stuck further on', () => {
   test('a purchase that is parked at the payment can be rejected: its stock is restored, and no money moves', async () => {
     const payment = new Operator(shop, 'payment');
     const before = [await shop.get('inventory', '/stock/book'), await shop.get('payment', '/accounts/alice')];
-    await outOfOrder(world, 'payment', 'account', { when: 'NEW.captured > OLD.captured' });
+    await outOfOrder(sandbox, 'payment', 'account', { when: 'NEW.captured > OLD.captured' });
     const { orderId } = await shop.order({ buyerId: 'alice', sku: 'book', quantity: 3 });
     const { id } = await payment.parkedOf(orderId);
     expect((await payment.resolve(id, 'reject')).status).toBe(200);
-    await mended(world, 'payment');
+    await mended(sandbox, 'payment');
     expect(await shop.settled(orderId)).toMatchObject({
       status: 'CANCELLED',
       reason: expect.stringMatching(/^[A-Z_]+$/),
@@ -201,18 +201,18 @@ describe('a purchase that got stuck further on', () => {
 
   test('a purchase that is parked at the order app cannot be rejected, since its money is taken, and settles by a retry', async () => {
     const order = new Operator(shop, 'order');
-    await outOfOrder(world, 'order', 'orders', { when: `NEW.status = 'CONFIRMED'` });
+    await outOfOrder(sandbox, 'order', 'orders', { when: `NEW.status = 'CONFIRMED'` });
     const { orderId } = await shop.order({ buyerId: 'alice', sku: 'book', quantity: 1 });
     const { id } = await order.parkedOf(orderId);
     expectProblem(await order.resolve(id, 'reject'), 409);
-    await mended(world, 'order');
+    await mended(sandbox, 'order');
     expect((await order.retry(id)).status).toBe(200);
     expect(await shop.settled(orderId)).toMatchObject({ status: 'CONFIRMED' });
   });
 });
 
 test('no row waits for an operator after the tests, and every invariant holds', async () => {
-  const report = await auditOf(world);
+  const report = await auditOf(sandbox);
   expect(report.checks.flatMap((check) => check.violations)).toEqual([]);
   expect([report.ok, report.parked]).toEqual([true, []]);
   expect((await inventory.summaryOf('dtx_inbox'))?.parked ?? 0).toBe(0);

@@ -4,25 +4,25 @@ import { mended, outOfOrder } from '../fixtures/failing-table.js';
 import { Operator } from '../fixtures/operator.js';
 import { expectProblem } from '../fixtures/problem.js';
 import { QueueProbe } from '../fixtures/queue-probe.js';
+import { auditOf, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { Stack } from '../fixtures/stack.js';
 import { statementsNow } from '../fixtures/statements-now.js';
 import { until } from '../fixtures/until.js';
-import { auditOf, freshWorld, sql, type World } from '../fixtures/world.js';
 
 // Two operators at once, and an operator beside the library's own work: one of them succeeds, and both know which.
 const TAKE_STOCK = 'dtx.inventory.take-stock.v1';
-let world: World;
+let sandbox: Sandbox;
 let shop: Stack;
 let probe: QueueProbe;
 let inventory: Operator;
 
 beforeAll(async () => {
-  world = await freshWorld('operations_people');
+  sandbox = await freshSandbox('operations_people');
   const inbox = { attemptsMax: 2, backoff: { firstMs: 50, factor: 1, capMs: 50 } };
-  shop = new Stack(world, { options: { core: { scanIntervalMs: 100, lockWaitSeconds: 30, inbox } } });
+  shop = new Stack(sandbox, { options: { core: { scanIntervalMs: 100, lockWaitSeconds: 30, inbox } } });
   await shop.start();
   await shop.account('alice', 1_000_000_000);
-  probe = await QueueProbe.open(world);
+  probe = await QueueProbe.open(sandbox);
   inventory = new Operator(shop, 'inventory');
 });
 
@@ -32,8 +32,9 @@ afterAll(async () => {
 });
 
 /** No phone can be sold. */
-const breakShelf = () => outOfOrder(world, 'inventory', 'stock', { when: `NEW.sku = 'phone' AND NEW.sold > OLD.sold` });
-const mendShelf = () => mended(world, 'inventory');
+const breakShelf = () =>
+  outOfOrder(sandbox, 'inventory', 'stock', { when: `NEW.sku = 'phone' AND NEW.sold > OLD.sold` });
+const mendShelf = () => mended(sandbox, 'inventory');
 const buyPhone = () => shop.order({ buyerId: 'alice', sku: 'phone', quantity: 1 });
 
 beforeEach(async () => {
@@ -42,10 +43,10 @@ beforeEach(async () => {
 });
 afterEach(mendShelf);
 
-/** Statements of this world's inventory that wait for a row; other worlds are on the same server. */
+/** Statements of this sandbox's inventory that wait for a row; other sandboxes are on the same server. */
 async function lockWaits(): Promise<number> {
   const patterns = ['UPDATE stock %', '%FOR UPDATE'];
-  const counts = await Promise.all(patterns.map((pattern) => statementsNow(world, 'inventory', pattern)));
+  const counts = await Promise.all(patterns.map((pattern) => statementsNow(sandbox, 'inventory', pattern)));
   return counts.reduce((sum, count) => sum + count, 0);
 }
 
@@ -61,7 +62,7 @@ test('a parked row that two operators reject at once is rejected by one, and a l
   expectProblem(await inventory.retry(id), 409);
   expectProblem(await inventory.resolve(id, 'done'), 409);
   const [copy] = await sql<{ id: string; payload: string }>(
-    world,
+    sandbox,
     'order',
     'SELECT id, payload FROM dtx_outbox WHERE gid = ?',
     [orderId],
@@ -90,7 +91,7 @@ test('a retry and a rejection of a row in work wait for it and come too late', a
   const { orderId } = await buyPhone();
   const { id } = await inventory.parkedOf(orderId);
   await mendShelf();
-  const hold = await createConnection({ uri: world.databases.inventory });
+  const hold = await createConnection({ uri: sandbox.databases.inventory });
   try {
     await hold.beginTransaction();
     await hold.query(`SELECT sku FROM stock WHERE sku = 'phone' FOR UPDATE`);
@@ -104,12 +105,12 @@ test('a retry and a rejection of a row in work wait for it and come too late', a
     await hold.end();
   }
   expect(await shop.settled(orderId)).toMatchObject({ status: 'CONFIRMED' });
-  const [take] = await sql(world, 'inventory', 'SELECT state, times FROM stock_take WHERE order_id = ?', [orderId]);
+  const [take] = await sql(sandbox, 'inventory', 'SELECT state, times FROM stock_take WHERE order_id = ?', [orderId]);
   expect(take).toMatchObject({ state: 'TAKEN', times: 1 });
 });
 
 test('no row waits for an operator after the tests, and every invariant holds', async () => {
-  const report = await auditOf(world);
+  const report = await auditOf(sandbox);
   expect(report.checks.flatMap((check) => check.violations)).toEqual([]);
   expect([report.ok, report.parked]).toEqual([true, []]);
 });

@@ -2,25 +2,25 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Operator } from '../fixtures/operator.js';
 import { expectProblem } from '../fixtures/problem.js';
 import { rowsRead } from '../fixtures/rows-read.js';
+import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { type Answer, call, Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { freshWorld, sql, type World } from '../fixtures/world.js';
 
 const ROWS = 1_000_000;
 /** Far below a read of the table, with room for what other spec files read on the same server meanwhile. */
 const READS_MAX = ROWS / 10;
 const PARKED = 'order.placed.parked-one.inventory.take-stock';
-let world: World;
+let sandbox: Sandbox;
 let shop: Stack;
 let inventory: Operator;
 
 /** A million finished deliveries, and ten that gave up, of which one is not like the others. */
 beforeAll(async () => {
-  world = await freshWorld('operations_scale', { audited: false });
-  shop = new Stack(world);
+  sandbox = await freshSandbox('operations_scale', { audited: false });
+  shop = new Stack(sandbox);
   await shop.start(['inventory']);
   await sql(
-    world,
+    sandbox,
     'inventory',
     'CREATE TABLE test_digit (d INT) AS SELECT 0 d UNION SELECT 1 UNION SELECT 2 UNION SELECT 3 UNION SELECT 4 UNION SELECT 5 UNION SELECT 6 UNION SELECT 7 UNION SELECT 8 UNION SELECT 9',
   );
@@ -28,7 +28,7 @@ beforeAll(async () => {
   const number = ['a', 'b', 'c', 'd', 'e', 'f'].map((one, place) => `${one}.d * ${10 ** place}`).join(' + ');
   const digits = ['a', 'b', 'c', 'd', 'e', 'f'].map((one) => `test_digit ${one}`).join(' JOIN ');
   await sql(
-    world,
+    sandbox,
     'inventory',
     `INSERT INTO dtx_inbox (${columns})
      SELECT CONCAT('m', LPAD(n, 9, '0'), '.inventory.take-stock'), CONCAT('m', LPAD(n, 9, '0')), 'inventory.take-stock',
@@ -36,7 +36,7 @@ beforeAll(async () => {
      FROM (SELECT ${number} AS n FROM ${digits}) AS numbers ORDER BY n`,
   );
   await sql(
-    world,
+    sandbox,
     'inventory',
     `INSERT INTO dtx_inbox (${columns}) VALUES
      (?, 'parked-one', 'inventory.take-stock', 'g', 'half-message', 'order.placed.v1', 'PARKED', '9999-12-31', UTC_TIMESTAMP(3), NULL, 'x')`,
@@ -52,9 +52,9 @@ async function readsFewRows(ask: () => Promise<Answer>): Promise<Answer> {
   let fewest = Number.POSITIVE_INFINITY;
   let answer!: Answer;
   for (let n = 0; n < 20 && fewest >= READS_MAX; n++) {
-    const before = await rowsRead(world, 'inventory');
+    const before = await rowsRead(sandbox, 'inventory');
     answer = await ask();
-    fewest = Math.min(fewest, (await rowsRead(world, 'inventory')) - before);
+    fewest = Math.min(fewest, (await rowsRead(sandbox, 'inventory')) - before);
   }
   expect(fewest).toBeLessThan(READS_MAX);
   return answer;
@@ -62,7 +62,7 @@ async function readsFewRows(ask: () => Promise<Answer>): Promise<Answer> {
 
 describe(`with ${ROWS} finished rows a call reads fewer than ${READS_MAX} rows`, () => {
   test('the table holds that many rows', async () => {
-    const [{ n }] = (await sql<{ n: number }>(world, 'inventory', 'SELECT COUNT(*) AS n FROM dtx_inbox')) as [
+    const [{ n }] = (await sql<{ n: number }>(sandbox, 'inventory', 'SELECT COUNT(*) AS n FROM dtx_inbox')) as [
       { n: number },
     ];
     expect(Number(n)).toBe(ROWS + 1);
@@ -107,7 +107,7 @@ describe(`with ${ROWS} finished rows a call reads fewer than ${READS_MAX} rows`,
 
 test('a rare row is found page by page, with no row skipped and none twice', async () => {
   await sql(
-    world,
+    sandbox,
     'inventory',
     `UPDATE dtx_inbox SET scheme = 'tcc' WHERE id IN ('m000000003.inventory.take-stock', 'm000500000.inventory.take-stock', 'm000999999.inventory.take-stock')`,
   );
@@ -126,7 +126,7 @@ test('a retry of all rows retries each once, also when every row gives up again 
   const hopeless = 700;
   const columns = 'id, message_id, consumer, gid, scheme, type, state, next_attempt_at, created_at, body';
   await sql(
-    world,
+    sandbox,
     'inventory',
     `INSERT INTO dtx_inbox (${columns})
      SELECT CONCAT('hopeless', n, '.inventory.take-stock'), CONCAT('hopeless', n), 'inventory.take-stock', 'g', 'xa', 'order.placed.v1', 'PARKED', '9999-12-31',
@@ -137,7 +137,7 @@ test('a retry of all rows retries each once, also when every row gives up again 
   expect(body).toEqual({ retried: hopeless });
   const again = `SELECT COUNT(*) AS n FROM dtx_inbox WHERE scheme = 'xa' AND state = 'PARKED' AND next_attempt_at IS NOT NULL`;
   await until('all have given up again', async () => {
-    const [row] = await sql<{ n: number }>(world, 'inventory', again);
+    const [row] = await sql<{ n: number }>(sandbox, 'inventory', again);
     return Number(row!.n) === hopeless;
   });
 });
@@ -145,7 +145,7 @@ test('a retry of all rows retries each once, also when every row gives up again 
 test('every action of an operator is on record with its time and reason', async () => {
   const id = 'order.placed.audited.inventory.take-stock';
   await sql(
-    world,
+    sandbox,
     'inventory',
     `INSERT INTO dtx_inbox (id, message_id, consumer, gid, scheme, type, state, next_attempt_at, created_at, body)
      VALUES (?, 'audited', 'inventory.take-stock', 'g', 'local-message', 'order.placed.v1', 'PARKED', '9999-12-31', UTC_TIMESTAMP(3), 'x')`,

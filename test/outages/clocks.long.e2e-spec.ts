@@ -4,22 +4,22 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { AppProcess } from '../fixtures/app-process.js';
 import { expectAuditClean, expectToldTruth, Load, openShop, untilSettled } from '../fixtures/load.js';
 import { logLines } from '../fixtures/logs.js';
+import { type AppName, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { type AppName, freshWorld, sql, type World } from '../fixtures/world.js';
 
 const TEN_MINUTES_MS = 600_000;
 const LEASE_MS = 5_000; // the default
 const PURCHASES = 80;
 const PRELOAD = pathToFileURL(join(import.meta.dirname, '..', 'fixtures', 'wrong-clock.mjs')).href;
 
-let world: World;
+let sandbox: Sandbox;
 let shop: Stack;
 let right: Stack;
 
 beforeAll(async () => {
-  world = await freshWorld('outage_clocks');
-  right = new Stack(world);
+  sandbox = await freshSandbox('outage_clocks');
+  right = new Stack(sandbox);
   await right.start();
   await openShop(right);
 });
@@ -39,7 +39,7 @@ async function startShifted(app: AppName, shiftMs: number, failpoints = 'local-m
 async function settle(load: Load): Promise<void> {
   await load.ended();
   const query = `SELECT order_id FROM orders WHERE order_id IN (?) AND status <> 'PENDING'`;
-  const final = async () => (await sql(world, 'order', query, [load.orderIds])).length;
+  const final = async () => (await sql(sandbox, 'order', query, [load.orderIds])).length;
   await until('all are final', async () => (await final()) === PURCHASES);
 }
 
@@ -53,7 +53,7 @@ test('purchases settle without a scan, and nothing is sent twice, while clocks a
   await untilSettled(right);
   await right.stop();
 
-  shop = new Stack(world);
+  shop = new Stack(sandbox);
   const shifted = await Promise.all([
     startShifted('order', TEN_MINUTES_MS),
     startShifted('order', -TEN_MINUTES_MS),
@@ -67,7 +67,7 @@ test('purchases settle without a scan, and nothing is sent twice, while clocks a
   // scan would have been claimed by it, which the failpoint notes.
   expect(shifted.flatMap((instance) => instance.hits())).toEqual([]);
   const sentTwice = 'SELECT id FROM dtx_outbox WHERE attempts > 1';
-  for (const app of ['order', 'inventory', 'payment'] as const) expect(await sql(world, app, sentTwice)).toEqual([]);
+  for (const app of ['order', 'inventory', 'payment'] as const) expect(await sql(sandbox, app, sentTwice)).toEqual([]);
   await expectToldTruth(shop, load);
 }, 120_000);
 
@@ -97,7 +97,7 @@ test.each([
     expect(rescuer.hits().length).toBe(hitsBefore + 1);
     // By the database's clock. The row was leased to the victim when it was made.
     const query = 'SELECT created_at + INTERVAL ? MICROSECOND <= sent_at AS isAfterLease FROM dtx_outbox WHERE gid = ?';
-    expect(await sql(world, 'order', query, [LEASE_MS * 1_000, orderId])).toMatchObject([{ isAfterLease: 1 }]);
+    expect(await sql(sandbox, 'order', query, [LEASE_MS * 1_000, orderId])).toMatchObject([{ isAfterLease: 1 }]);
     await startShifted('order', shiftMs);
   },
   60_000,

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { AppProcess } from '../fixtures/app-process.js';
 import { expectAuditClean, expectToldTruth, Load, openShop, untilBought, untilSettled } from '../fixtures/load.js';
+import { type AppName, freshSandbox } from '../fixtures/sandbox.js';
 import { APPS, Stack } from '../fixtures/stack.js';
-import { type AppName, freshWorld } from '../fixtures/world.js';
 
 /** What an app allows itself, and a little for a busy machine. */
 const STOP_MS = 15_000 + 2_000;
@@ -15,7 +15,7 @@ const stopped = new Set<AppProcess>();
 const running = (app: AppName) => shop.instances.filter((one) => one.app === app && !stopped.has(one) && !one.exited);
 
 beforeAll(async () => {
-  shop = new Stack(await freshWorld('outage_stops'));
+  shop = new Stack(await freshSandbox('outage_stops'));
   await Promise.all([shop.start(), shop.start()]);
   await openShop(shop);
   load = new Load({ name: 'stops', urls: () => running('order').map(({ url }) => url), callers: 4, restMs: 50 });

@@ -2,24 +2,24 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { expectAuditClean } from '../fixtures/load.js';
 import { expectProblem } from '../fixtures/problem.js';
 import { TcpProxy } from '../fixtures/proxy.js';
+import { type AppName, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { type AppName, freshWorld, sql, type World } from '../fixtures/world.js';
 
 /** The statement ends its packet, whatever header the server has agreed on: `... READ COMMITTED` does not match. */
 const isCommitOf = (chunk: Buffer) => chunk.subarray(-6).equals(Buffer.from('COMMIT'));
 const SKU = 'item-0042';
 
-let world: World;
+let sandbox: Sandbox;
 let shop: Stack;
 const networks = {} as Record<'order' | 'inventory', TcpProxy>;
 
 beforeAll(async () => {
-  world = await freshWorld('outage_network');
-  shop = new Stack(world);
+  sandbox = await freshSandbox('outage_network');
+  shop = new Stack(sandbox);
   await shop.start(['payment']);
   for (const app of ['order', 'inventory'] as const) {
-    networks[app] = await TcpProxy.start(world.databases[app]);
+    networks[app] = await TcpProxy.start(sandbox.databases[app]);
     await shop.start([app], { env: { DTX_DATABASE_URL: networks[app].url } });
   }
   await shop.account('alice', 1_000_000);
@@ -80,7 +80,7 @@ function cutInCommit(network: TcpProxy, fault: Fault, words: readonly string[]):
 }
 
 async function count(app: AppName, query: string, values: unknown[]): Promise<number> {
-  const [row] = await sql<{ n: number }>(world, app, `SELECT COUNT(*) AS n FROM ${query}`, values);
+  const [row] = await sql<{ n: number }>(sandbox, app, `SELECT COUNT(*) AS n FROM ${query}`, values);
   return Number(row!.n);
 }
 
@@ -111,7 +111,7 @@ describe.each(FAULTS)('the network is cut in a COMMIT: %s', (fault) => {
       return status === 202 && String(purchase.orderId);
     });
     expect(await shop.settled(told)).toMatchObject({ status: 'CONFIRMED' });
-    const keys = await sql(world, 'order', 'SELECT gid FROM dtx_idempotency WHERE idempotency_key = ?', [key]);
+    const keys = await sql(sandbox, 'order', 'SELECT gid FROM dtx_idempotency WHERE idempotency_key = ?', [key]);
     expect(keys).toEqual([{ gid: told }]);
   });
 
@@ -131,7 +131,7 @@ describe.each(FAULTS)('the network is cut in a COMMIT: %s', (fault) => {
     cut.end();
     // Not delivered: the whole handler runs again. Delivered: the inbox row stops it before it begins.
     expect(cut.transactions).toBe(2 - isDone);
-    const takes = await sql(world, 'inventory', 'SELECT state, times, quantity FROM stock_take WHERE order_id = ?', [
+    const takes = await sql(sandbox, 'inventory', 'SELECT state, times, quantity FROM stock_take WHERE order_id = ?', [
       orderId,
     ]);
     expect(takes).toEqual([{ state: 'TAKEN', times: 1, quantity }]);

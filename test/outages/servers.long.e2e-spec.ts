@@ -11,9 +11,9 @@ import {
   untilSettled,
 } from '../fixtures/load.js';
 import { expectProblem } from '../fixtures/problem.js';
+import { type AppName, sql } from '../fixtures/sandbox.js';
 import { APPS, call, Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { type AppName, sql } from '../fixtures/world.js';
 
 /** Servers of their own, since all other tests need theirs up; the apps run with production times. */
 const SET = 'outage';
@@ -22,8 +22,8 @@ const servers = control(SET);
 let shop: Stack;
 
 beforeAll(async () => {
-  const world = await createSandbox(await up(SET, { say: () => {} }), SET);
-  shop = new Stack(world);
+  const sandbox = await createSandbox(await up(SET, { say: () => {} }), SET);
+  shop = new Stack(sandbox);
   await shop.start();
   await openShop(shop);
 }, 300_000);
@@ -58,7 +58,7 @@ const untilHealth = (expected: Partial<Record<AppName, string>>, withinMs = 30_0
 const everywhere = (said: string) => Object.fromEntries(APPS.map((app) => [app, said]));
 
 async function count(app: AppName, query: string): Promise<number> {
-  const [row] = await sql<{ n: number }>(shop.world, app, `SELECT COUNT(*) AS n FROM ${query}`);
+  const [row] = await sql<{ n: number }>(shop.sandbox, app, `SELECT COUNT(*) AS n FROM ${query}`);
   return Number(row!.n);
 }
 

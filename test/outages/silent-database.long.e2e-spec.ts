@@ -2,21 +2,21 @@ import { createConnection } from 'mysql2/promise';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { expectAuditClean } from '../fixtures/load.js';
 import { TcpProxy } from '../fixtures/proxy.js';
+import { freshSandbox, type Sandbox } from '../fixtures/sandbox.js';
 import { call, Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { freshWorld, type World } from '../fixtures/world.js';
 
 const SKU = 'item-0001';
 const BODY = { buyerId: 'buyer-silent', sku: SKU, quantity: 1 };
 
-let world: World;
+let sandbox: Sandbox;
 let proxy: TcpProxy;
 let shop: Stack;
 
 beforeAll(async () => {
-  world = await freshWorld('outage_silent_database');
-  proxy = await TcpProxy.start(world.databases.order);
-  shop = new Stack(world);
+  sandbox = await freshSandbox('outage_silent_database');
+  proxy = await TcpProxy.start(sandbox.databases.order);
+  shop = new Stack(sandbox);
   await Promise.all([
     shop.start(['order'], { env: { DTX_DATABASE_URL: proxy.url } }),
     shop.start(['payment', 'inventory']),
@@ -59,7 +59,7 @@ test('every call answers 503 in time while a database is silent, and works when 
 });
 
 test('purchases and reads answer 503 in time while a table is locked, and work when it is unlocked', async () => {
-  const holder = await createConnection({ uri: world.databases.order });
+  const holder = await createConnection({ uri: sandbox.databases.order });
   await holder.query('LOCK TABLES orders WRITE');
   await expectUnavailable([shop.get('order', '/orders'), post('/orders', 'locked-1')]);
   await holder.query('UNLOCK TABLES');

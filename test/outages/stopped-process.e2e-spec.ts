@@ -1,19 +1,19 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { expectAuditClean } from '../fixtures/load.js';
+import { freshSandbox, type Sandbox } from '../fixtures/sandbox.js';
 import { Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { freshWorld, type World } from '../fixtures/world.js';
 
 const SKU = 'item-0001';
 const BODY = { buyerId: 'buyer-stopped', sku: SKU, quantity: 1 };
 
-let world: World;
+let sandbox: Sandbox;
 let shop: Stack;
 
 beforeAll(async () => {
-  world = await freshWorld('outage_stopped_process');
+  sandbox = await freshSandbox('outage_stopped_process');
   const core = { workSilenceSeconds: 3, heartbeatSeconds: 1, leaseMs: 500, scanIntervalMs: 100 };
-  shop = new Stack(world, { options: { core } });
+  shop = new Stack(sandbox, { options: { core } });
   await shop.start(['order', 'payment', 'inventory']);
   await shop.account(BODY.buyerId, 100_000);
   await shop.stock(SKU, 100);

@@ -1,19 +1,19 @@
 import { afterEach, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import type { Participant } from '../../libs/dtx/src/index.js';
+import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { freshWorld, sql, type World } from '../fixtures/world.js';
 import { type Library, LittleApp, type LittleOptions, libraryOf, participantOf } from './little-app.js';
 
 const TIMES = { timeoutMs: 300, callTimeoutMs: 200, secondPhaseWaitMs: 500, markDelayMs: 1 };
 const BACKOFF = { firstMs: 30, factor: 1, capMs: 30 };
-let world: World;
+let sandbox: Sandbox;
 let library: Library;
 let contract: Participant<object>;
 const running: LittleApp[] = [];
 
 beforeAll(async () => {
-  world = await freshWorld('tcc_absence', { audited: false });
+  sandbox = await freshSandbox('tcc_absence', { audited: false });
   library = libraryOf();
   contract = library.decorators.defineParticipant({ name: 'payment.absent', version: 1, args: z.object({}) });
 });
@@ -23,7 +23,7 @@ afterEach(async () => {
 });
 
 async function start(options: Partial<LittleOptions> = {}): Promise<LittleApp> {
-  const app = await LittleApp.start({ world, library, core: { leaseMs: 300 }, ...options });
+  const app = await LittleApp.start({ sandbox, library, core: { leaseMs: 300 }, ...options });
   running.push(app);
   return app;
 }
@@ -39,7 +39,7 @@ async function leaveOpen(gid: string, tcc: LittleOptions['participates']): Promi
 const rowOf = async (gid: string) =>
   (
     await sql<{ state: string; attempts: number; last_error: string }>(
-      world,
+      sandbox,
       'payment',
       'SELECT state, attempts, last_error FROM dtx_tcc WHERE id = ?',
       [gid],
@@ -47,7 +47,7 @@ const rowOf = async (gid: string) =>
   )[0]!;
 const untilIs = (gid: string, state: string) =>
   until(`${gid} is ${state}`, async () => (await rowOf(gid)).state === state, { withinMs: 15_000 });
-const alertsOn = (gid: string) => sql(world, 'payment', 'SELECT id FROM dtx_alert WHERE subject_id = ?', [gid]);
+const alertsOn = (gid: string) => sql(sandbox, 'payment', 'SELECT id FROM dtx_alert WHERE subject_id = ?', [gid]);
 const participant = () => participantOf(library, contract, { withoutTry: true });
 
 test('a participant that is unavailable for a while costs no attempt, and its branches are carried out after its return', async () => {
@@ -55,7 +55,7 @@ test('a participant that is unavailable for a while costs no attempt, and its br
   const calls = async () =>
     (
       await sql(
-        world,
+        sandbox,
         'payment',
         'SELECT 1 FROM dtx_tcc WHERE id = ? AND next_attempt_at > UTC_TIMESTAMP(3) + INTERVAL 150000 MICROSECOND',
         ['short'],
@@ -84,7 +84,7 @@ test('a participant that no instance serves any more raises one alert, and a ret
   await app.close();
   await start({ providers: [participant()] });
   await sql(
-    world,
+    sandbox,
     'payment',
     `UPDATE dtx_tcc SET state = 'CANCELLING', attempts = 0, next_attempt_at = UTC_TIMESTAMP(3) WHERE id = 'long'`,
   );

@@ -1,33 +1,33 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
+import { type AppName, auditOf, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { type AppName, auditOf, freshWorld, sql, type World } from '../fixtures/world.js';
 import { LittleApp, libraryOf, participantOf } from './little-app.js';
 
 /** One gid, two transactions: of payment and of order, each with the same participant of inventory. */
 const GID = 'shared';
 const APPS = ['inventory', 'payment', 'order'] as const;
-let world: World;
+let sandbox: Sandbox;
 const running: LittleApp[] = [];
 
 beforeAll(async () => {
-  world = await freshWorld('tcc_audit', { audited: false });
+  sandbox = await freshSandbox('tcc_audit', { audited: false });
   const library = libraryOf();
   const contract = library.decorators.defineParticipant({ name: 'inventory.pick', version: 1, args: z.object({}) });
   for (const app of APPS) {
     const providers = app === 'inventory' ? [participantOf(library, contract, {})] : [];
-    running.push(await LittleApp.start({ world, library, app, providers }));
+    running.push(await LittleApp.start({ sandbox, library, app, providers }));
   }
   const [, payment, order] = running;
   for (const initiator of [payment!, order!]) await initiator.tcc.run({ gid: GID }, (t) => t.call(contract, {}));
   const isMarked = async (app: AppName) =>
-    (await sql(world, app, `SELECT 1 FROM dtx_tcc WHERE state = 'CONFIRMED'`)).length;
+    (await sql(sandbox, app, `SELECT 1 FROM dtx_tcc WHERE state = 'CONFIRMED'`)).length;
   await until('both are marked', async () => (await isMarked('payment')) + (await isMarked('order')) === 2);
 });
 afterAll(() => Promise.all(running.map((app) => app.close())));
 
 async function violations(): Promise<string[]> {
-  const { checks } = await auditOf(world);
+  const { checks } = await auditOf(sandbox);
   return checks.find(({ name }) => name === 'tcc')!.violations;
 }
 
@@ -37,23 +37,23 @@ test('the audit pairs the rows of two transactions of one gid by their names', a
 
 test('the audit finds a missing row of one of two transactions of a gid', async () => {
   const of = `gid = '${GID}' AND phase = 'second' AND initiator = 'order'`;
-  await sql(world, 'inventory', 'CREATE TABLE kept AS SELECT * FROM dtx_tcc_barrier WHERE initiator = ?', ['order']);
-  await sql(world, 'inventory', `DELETE FROM dtx_tcc_barrier WHERE ${of}`);
+  await sql(sandbox, 'inventory', 'CREATE TABLE kept AS SELECT * FROM dtx_tcc_barrier WHERE initiator = ?', ['order']);
+  await sql(sandbox, 'inventory', `DELETE FROM dtx_tcc_barrier WHERE ${of}`);
   expect(await violations()).toEqual([
     `transaction ${GID} is CONFIRMED, but inventory.pick has let through: try`,
     `inventory: ${GID}.0 was tried, and neither confirmed nor cancelled`,
   ]);
-  await sql(world, 'inventory', `DELETE FROM dtx_tcc_barrier WHERE initiator = 'order'`);
-  await sql(world, 'inventory', `INSERT INTO dtx_tcc_barrier SELECT * FROM kept WHERE phase = 'second'`);
+  await sql(sandbox, 'inventory', `DELETE FROM dtx_tcc_barrier WHERE initiator = 'order'`);
+  await sql(sandbox, 'inventory', `INSERT INTO dtx_tcc_barrier SELECT * FROM kept WHERE phase = 'second'`);
   expect(await violations()).toContain(`inventory: the barrier of ${GID}.0 has let through nothing, then confirm`);
-  await sql(world, 'inventory', `INSERT INTO dtx_tcc_barrier SELECT * FROM kept WHERE phase = 'try'`);
+  await sql(sandbox, 'inventory', `INSERT INTO dtx_tcc_barrier SELECT * FROM kept WHERE phase = 'try'`);
   expect(await violations()).toEqual([]);
 });
 
 test('the audit pairs a row of this version with one of the version before', async () => {
-  await sql(world, 'inventory', `DELETE FROM dtx_tcc_barrier WHERE initiator = 'order'`);
+  await sql(sandbox, 'inventory', `DELETE FROM dtx_tcc_barrier WHERE initiator = 'order'`);
   const old = `UPDATE dtx_tcc_barrier SET initiator = '-', incarnation = '-' WHERE phase = `;
-  await sql(world, 'inventory', `${old} 'second'`);
-  await sql(world, 'order', `DELETE FROM dtx_tcc`);
+  await sql(sandbox, 'inventory', `${old} 'second'`);
+  await sql(sandbox, 'order', `DELETE FROM dtx_tcc`);
   expect(await violations()).toEqual([]);
 });

@@ -1,23 +1,23 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { freshWorld, sql, type World } from '../fixtures/world.js';
+import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { arrivals, EFFECTS, play, recorders } from './arrivals.js';
 import { type Library, LittleApp, libraryOf } from './little-app.js';
 
 const RUNS = process.env.DTX_TEST_ALL ? 2_000 : 200;
-let world: World;
+let sandbox: Sandbox;
 let library: Library;
 
 beforeAll(async () => {
-  world = await freshWorld('tcc_barrier', { audited: false });
+  sandbox = await freshSandbox('tcc_barrier', { audited: false });
   library = libraryOf();
-  await sql(world, 'payment', EFFECTS);
+  await sql(sandbox, 'payment', EFFECTS);
 });
 
 let app: LittleApp;
 
 beforeAll(async () => {
-  app = await LittleApp.start({ world, library, providers: recorders(library) });
+  app = await LittleApp.start({ sandbox, library, providers: recorders(library) });
 });
 afterAll(() => app?.close());
 

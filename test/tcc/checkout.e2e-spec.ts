@@ -2,18 +2,18 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { AppProcess } from '../fixtures/app-process.js';
 import { troubleIn } from '../fixtures/logs.js';
 import { expectProblem } from '../fixtures/problem.js';
+import { auditOf, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { type Answer, call, Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { auditOf, freshWorld, sql, type World } from '../fixtures/world.js';
 
 const BOOK = { buyerId: 'alice', sku: 'book', quantity: 1 };
 const BALANCE = 10_000_000;
-let world: World;
+let sandbox: Sandbox;
 let shop: Stack;
 
 beforeAll(async () => {
-  world = await freshWorld('tcc_checkout');
-  shop = new Stack(world);
+  sandbox = await freshSandbox('tcc_checkout');
+  shop = new Stack(sandbox);
   await Promise.all([shop.start(), shop.start()]); // two instances of each app
   await Promise.all([shop.account('alice', BALANCE), shop.account('bob', 100)]);
   await Promise.all([shop.stock('book', 1_000), shop.stock('mug', 2)]);
@@ -98,7 +98,7 @@ describe('with an Idempotency-Key', () => {
   test('a call during the first one is answered with 409 of its own type, and a caller who hung up gets the outcome later', async () => {
     const failpoints = 'tcc.tried=1*delay(6000)';
     const options = { tcc: { timeoutMs: 30_000 } };
-    const slow = await AppProcess.start('payment', { world, options, failpoints, label: 'slow' });
+    const slow = await AppProcess.start('payment', { sandbox, options, failpoints, label: 'slow' });
     shop.instances.push(slow);
     await shop.untilReady(slow);
     const caller = new AbortController();
@@ -120,7 +120,7 @@ describe('with an Idempotency-Key', () => {
 test('a checkout without a broker is answered with 503 before anything is begun, and a replay is still answered', async () => {
   const first = await checkOut(BOOK, 'before');
   const cut = await AppProcess.start('payment', {
-    world: { ...world, rabbitmq: 'amqp://unknown:unknown@127.0.0.1:1/none' },
+    sandbox: { ...sandbox, rabbitmq: 'amqp://unknown:unknown@127.0.0.1:1/none' },
     label: 'cut-off',
   });
   shop.instances.push(cut);
@@ -128,7 +128,7 @@ test('a checkout without a broker is answered with 503 before anything is begun,
   const answer = await checkOut(BOOK, 'cut-off', cut.url);
   expectProblem(answer, 503);
   expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
-  const keys = await sql(world, 'payment', `SELECT gid FROM dtx_idempotency WHERE idempotency_key = 'cut-off'`);
+  const keys = await sql(sandbox, 'payment', `SELECT gid FROM dtx_idempotency WHERE idempotency_key = 'cut-off'`);
   expect(keys).toEqual([]);
   expect((await checkOut(BOOK, 'before', cut.url)).body).toEqual(first.body);
 });
@@ -151,7 +151,7 @@ test('/dtx shows the steps of a transaction, and /docs describes the call', asyn
 });
 
 test('every invariant holds after these checkouts, and no log has an error', async () => {
-  const report = await auditOf(world);
+  const report = await auditOf(sandbox);
   expect(report.checks.flatMap((check) => check.violations)).toEqual([]);
   expect(report.ok).toBe(true);
   expect(troubleIn(shop.instances)).toEqual([]);

@@ -1,5 +1,5 @@
 import { Callers, type CallersOptions, type Reply } from '../fixtures/callers.js';
-import { sql, type World } from '../fixtures/world.js';
+import { type Sandbox, sql } from '../fixtures/sandbox.js';
 
 type Final = 'CONFIRMED' | 'CANCELLED';
 
@@ -33,13 +33,17 @@ export class Checkouts extends Callers<Final> {
 }
 
 /** Every answered outcome that differs from the one on disk, at the initiator or in the order app. */
-export async function lies(world: World, { told }: Checkouts): Promise<string[]> {
+export async function lies(sandbox: Sandbox, { told }: Checkouts): Promise<string[]> {
   const transactions = await sql<{ id: string; status: string }>(
-    world,
+    sandbox,
     'payment',
     'SELECT id, state AS status FROM dtx_tcc',
   );
-  const orders = await sql<{ id: string; status: string }>(world, 'order', 'SELECT order_id AS id, status FROM orders');
+  const orders = await sql<{ id: string; status: string }>(
+    sandbox,
+    'order',
+    'SELECT order_id AS id, status FROM orders',
+  );
   const known = [transactions, orders].map((rows) => new Map(rows.map(({ id, status }) => [id, status])));
   return [...told].flatMap(([key, { orderId, status }]) => {
     const onDisk = known.map((one) => one.get(orderId) ?? 'missing');

@@ -2,24 +2,24 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import type { Participant, TccCalls } from '../../libs/dtx/src/index.js';
+import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { freshWorld, sql, type World } from '../fixtures/world.js';
 import { EFFECTS, write } from './arrivals.js';
 import { type Library, LittleApp, libraryOf, participantOf } from './little-app.js';
 
 type Args = { amount: number };
 type Methods = Parameters<typeof participantOf>[2];
 
-let world: World;
+let sandbox: Sandbox;
 let library: Library;
 let money: Participant<Args>;
 let goods: Participant<Args>;
 const running: LittleApp[] = [];
 
 beforeAll(async () => {
-  world = await freshWorld('tcc_closing', { audited: false });
+  sandbox = await freshSandbox('tcc_closing', { audited: false });
   library = libraryOf();
-  await sql(world, 'payment', EFFECTS);
+  await sql(sandbox, 'payment', EFFECTS);
   const contract = (name: string) =>
     library.decorators.defineParticipant({ name, version: 1, args: z.object({ amount: z.int() }) });
   [money, goods] = [contract('payment.money'), contract('payment.goods')];
@@ -37,7 +37,7 @@ async function start(differs: Methods = {}): Promise<LittleApp> {
   };
   const methods = { try: recorded('try'), confirm: recorded('confirm'), cancel: recorded('cancel') };
   const providers = [money, goods].map((contract) => participantOf(library, contract, methods));
-  const app = await LittleApp.start({ world, library, providers });
+  const app = await LittleApp.start({ sandbox, library, providers });
   running.push(app);
   return app;
 }
@@ -45,13 +45,13 @@ async function start(differs: Methods = {}): Promise<LittleApp> {
 /** The rows of one transaction in every table of TCC. */
 async function leftOf(gid: string): Promise<number[]> {
   const counts = ['dtx_tcc WHERE id', 'dtx_tcc_branch WHERE gid', 'dtx_tcc_barrier WHERE gid', 'effect WHERE gid'].map(
-    (from) => sql<{ n: number }>(world, 'payment', `SELECT COUNT(*) AS n FROM ${from} = ?`, [gid]),
+    (from) => sql<{ n: number }>(sandbox, 'payment', `SELECT COUNT(*) AS n FROM ${from} = ?`, [gid]),
   );
   return (await Promise.all(counts)).map(([row]) => Number(row!.n));
 }
 
 const effectsOf = async (gid: string) => {
-  const rows = await sql<{ phase: string }>(world, 'payment', 'SELECT phase FROM effect WHERE gid = ? ORDER BY n', [
+  const rows = await sql<{ phase: string }>(sandbox, 'payment', 'SELECT phase FROM effect WHERE gid = ? ORDER BY n', [
     gid,
   ]);
   return rows.map(({ phase }) => phase).join(' ');

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { expectAuditClean } from '../fixtures/load.js';
 import { APPS, Stack } from '../fixtures/stack.js';
-import { durableWrites, endRecording, isRecordable, recordedWorld, untilStill } from '../fixtures/statements.js';
+import { durableWrites, endRecording, isRecordable, recordedSandbox, untilStill } from '../fixtures/statements.js';
 
 const SET = 'count';
 const CHECKOUTS = 50;
@@ -18,7 +18,7 @@ const STILL = {
 let shop: Stack;
 
 beforeAll(async () => {
-  shop = new Stack(await recordedWorld(SET), { options: STILL });
+  shop = new Stack(await recordedSandbox(SET), { options: STILL });
   await shop.start();
   await Promise.all([shop.account('alice', 10_000_000), shop.stock('book', 1_000)]);
 }, 300_000);
@@ -32,7 +32,7 @@ beforeEach((context) => {
   context.skip(!isRecordable(SET), 'the servers were given: others use them, too');
 });
 
-const commits = () => Promise.all(APPS.map(async (app) => (await durableWrites(shop.world, app)).localCommits));
+const commits = () => Promise.all(APPS.map(async (app) => (await durableWrites(shop.sandbox, app)).localCommits));
 
 test(`a checkout costs at most ${COMMITS_MAX} commits over all databases, counted by the servers`, async () => {
   const order = { buyerId: 'alice', sku: 'book', quantity: 1 };

@@ -3,8 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import type { TccOutcome } from '../../libs/dtx/src/index.js';
 import type { Decision } from '../../libs/dtx/src/tcc/tcc-tables.js';
+import { type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { sql, type World } from '../fixtures/world.js';
 import { write } from './arrivals.js';
 import { type Library, LittleApp, participantOf } from './little-app.js';
 
@@ -26,7 +26,7 @@ type When = 'at the deadline' | 'after the scan';
 
 /** Two instances of one initiator, each with a participant that records its effects. */
 export async function racers(
-  world: World,
+  sandbox: Sandbox,
   library: Library,
   when: When = 'at the deadline',
 ): Promise<{ apps: LittleApp[]; run(times: number): Promise<Race> }> {
@@ -40,7 +40,7 @@ export async function racers(
   // A caller that waits until the scan has decided must not be answered before.
   const patience = when === 'after the scan' ? { secondPhaseWaitMs: 30_000 } : {};
   const participates = { markDelayMs: 5, ...patience };
-  const one = () => LittleApp.start({ world, library, providers: [type], participates });
+  const one = () => LittleApp.start({ sandbox, library, providers: [type], participates });
   const apps = await Promise.all([one(), one()]);
   const late = { CONFIRM: 0, CANCEL: 0 };
   let wouldConfirm = 0;
@@ -92,14 +92,14 @@ function untilCancelled({ source }: LittleApp, gid: string): Promise<unknown> {
 }
 
 /** Every transaction whose state or effects differ from the outcome that its caller got. */
-export async function contradictions(world: World, told: readonly TccOutcome[]): Promise<string[]> {
+export async function contradictions(sandbox: Sandbox, told: readonly TccOutcome[]): Promise<string[]> {
   await until('everything is carried out or parked', async () => {
-    const open = await sql(world, 'payment', `SELECT id FROM dtx_tcc WHERE state LIKE '%ING' LIMIT 1`);
+    const open = await sql(sandbox, 'payment', `SELECT id FROM dtx_tcc WHERE state LIKE '%ING' LIMIT 1`);
     return open.length === 0;
   });
-  const states = await sql<{ id: string; state: string }>(world, 'payment', 'SELECT id, state FROM dtx_tcc');
+  const states = await sql<{ id: string; state: string }>(sandbox, 'payment', 'SELECT id, state FROM dtx_tcc');
   const rows = await sql<{ gid: string; effects: string }>(
-    world,
+    sandbox,
     'payment',
     `SELECT gid, GROUP_CONCAT(phase ORDER BY n SEPARATOR ' ') AS effects FROM effect GROUP BY gid`,
   );

@@ -3,16 +3,16 @@ import { beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import type { Participant } from '../../libs/dtx/src/index.js';
 import { AppProcess } from '../fixtures/app-process.js';
-import { freshWorld, type World } from '../fixtures/world.js';
+import { freshSandbox, type Sandbox } from '../fixtures/sandbox.js';
 import { type Library, LittleApp, libraryOf, participantOf } from './little-app.js';
 
-let world: World;
+let sandbox: Sandbox;
 let library: Library;
 const contractOf = (name: string, version = 1): Participant<object> =>
   library.decorators.defineParticipant({ name, version, args: z.object({}) });
 
 beforeAll(async () => {
-  world = await freshWorld('tcc_discovery', { audited: false });
+  sandbox = await freshSandbox('tcc_discovery', { audited: false });
   library = libraryOf();
 });
 
@@ -63,12 +63,12 @@ const wrong: Array<[string, () => Type[], RegExp]> = [
 
 test.each(wrong)('a participant %s stops the application at start', async (_, providersOf, error) => {
   const participates = { participates: [contractOf('payment.funds')] };
-  await expect(LittleApp.start({ world, library, providers: providersOf(), participates })).rejects.toThrow(error);
+  await expect(LittleApp.start({ sandbox, library, providers: providersOf(), participates })).rejects.toThrow(error);
 });
 
 test('two versions of one participant are two participants', async () => {
   const providers = [made('payment.funds', 1), made('payment.funds', 2)];
-  const app = await LittleApp.start({ world, library, providers });
+  const app = await LittleApp.start({ sandbox, library, providers });
   const outcome = await app.tcc.run({}, (t) => {
     t.call(contractOf('payment.funds', 1), {});
     t.call(contractOf('payment.funds', 2), {});
@@ -86,7 +86,7 @@ test.each([
     version: 1,
     args: z.object({ n: z.int() }),
   });
-  const app = await LittleApp.start({ world, library, providers: [participantOf(library, contract, {})] });
+  const app = await LittleApp.start({ sandbox, library, providers: [participantOf(library, contract, {})] });
   const begun = async () => (await app.source.query('SELECT COUNT(*) AS n FROM dtx_tcc'))[0].n;
   const before = await begun();
   await expect(app.tcc.run({}, (t) => args && t.call(contract, args as never))).rejects.toThrow(error);
@@ -95,7 +95,7 @@ test.each([
 });
 
 test('a wrong option stops an app with one line that names it', async () => {
-  const app = AppProcess.spawn('payment', { world, options: { tcc: { timeoutMs: 0 } }, label: 'wrong' });
+  const app = AppProcess.spawn('payment', { sandbox, options: { tcc: { timeoutMs: 0 } }, label: 'wrong' });
   await app.untilExited();
   expect(app.log()).toMatch(/^payment: DTX_OPTIONS is wrong: tcc\.timeoutMs: .*\n$/m);
 });

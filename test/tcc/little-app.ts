@@ -6,8 +6,8 @@ import { DataSource, type EntityManager } from 'typeorm';
 import type * as Dtx from '../../libs/dtx/src/index.js';
 import type { Calls } from '../../libs/dtx/src/tcc/calls.js';
 import { ROOT } from '../fixtures/app-process.js';
+import type { AppName, Sandbox } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import type { AppName, World } from '../fixtures/world.js';
 
 /** The library as it is built, or a mutant of it, with the parts that its index does not show. */
 export interface Library extends Pick<typeof Dtx, 'DtxModule' | 'TccModule' | 'Tcc' | 'Database' | 'Rejected'> {
@@ -52,7 +52,7 @@ export function participantOf<Args>(
 }
 
 export interface LittleOptions {
-  readonly world: World;
+  readonly sandbox: Sandbox;
   readonly library: Library;
   /** The name of the app, whose database it has. Payment by default. */
   readonly app?: AppName;
@@ -75,10 +75,10 @@ export class LittleApp {
 
   /** @throws the error that stops the application at start */
   static async start(options: LittleOptions): Promise<LittleApp> {
-    const { world, library, app: name = 'payment', providers = [], participates = {}, core } = options;
+    const { sandbox, library, app: name = 'payment', providers = [], participates = {}, core } = options;
     const source = new DataSource({
       type: 'mysql',
-      url: world.databases[name],
+      url: sandbox.databases[name],
       timezone: 'Z',
       poolSize: 32,
       extra: { connectionLimit: 32 },
@@ -93,7 +93,7 @@ export class LittleApp {
         providers,
         imports: [
           { module: Data, global: true, providers: [{ provide: DataSource, useValue: source }], exports: [DataSource] },
-          library.DtxModule.forRoot({ app: name, rabbitmqUrl: world.rabbitmq, scanIntervalMs: 20, ...core }),
+          library.DtxModule.forRoot({ app: name, rabbitmqUrl: sandbox.rabbitmq, scanIntervalMs: 20, ...core }),
           library.TccModule.forRoot(participates),
         ],
       },

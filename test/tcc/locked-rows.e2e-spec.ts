@@ -1,9 +1,9 @@
 import { type Connection, createConnection } from 'mysql2/promise';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { z } from 'zod';
+import { type AppName, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { statementsNow } from '../fixtures/statements-now.js';
 import { until } from '../fixtures/until.js';
-import { type AppName, freshWorld, sql, type World } from '../fixtures/world.js';
 import { LittleApp, type LittleOptions, libraryOf, participantOf } from './little-app.js';
 
 const library = libraryOf();
@@ -13,15 +13,15 @@ const BACKOFF = { firstMs: 50, factor: 1, capMs: 50 };
 const args = z.object({ row: z.string() });
 const stock = library.decorators.defineParticipant({ name: 'inventory.stock', version: 1, args });
 const own = library.decorators.defineParticipant({ name: 'payment.own', version: 1, args });
-let world: World;
+let sandbox: Sandbox;
 let holder: Connection;
 let running: LittleApp[] = [];
 
 beforeAll(async () => {
-  world = await freshWorld('tcc_locked', { audited: false });
+  sandbox = await freshSandbox('tcc_locked', { audited: false });
   for (const app of ['inventory', 'payment'] as const) {
-    await sql(world, app, 'CREATE TABLE shelf (row_id VARCHAR(16) PRIMARY KEY, n INT NOT NULL) ENGINE=InnoDB');
-    await sql(world, app, `INSERT INTO shelf VALUES ('held', 0), ('free', 0), ('second', 0)`);
+    await sql(sandbox, app, 'CREATE TABLE shelf (row_id VARCHAR(16) PRIMARY KEY, n INT NOT NULL) ENGINE=InnoDB');
+    await sql(sandbox, app, `INSERT INTO shelf VALUES ('held', 0), ('free', 0), ('second', 0)`);
   }
 });
 beforeEach(() => {
@@ -35,7 +35,7 @@ afterEach(async () => {
 
 /** Locks rows as a process does that was stopped amid its transaction. */
 async function hold(app: AppName, ...rows: string[]): Promise<void> {
-  holder = await createConnection({ uri: world.databases[app] });
+  holder = await createConnection({ uri: sandbox.databases[app] });
   await holder.query('START TRANSACTION');
   await holder.query('SELECT * FROM shelf WHERE row_id IN (?) FOR UPDATE', [rows]);
 }
@@ -50,7 +50,7 @@ function shelf(contract: typeof stock): ReturnType<typeof participantOf> {
 
 async function start(app: AppName, options: Partial<LittleOptions> = {}): Promise<LittleApp> {
   const core = { lockWaitSeconds: 20, workPoolSize: 12, leaseMs: 2_000 };
-  const started = await LittleApp.start({ world, library, app, core, ...options });
+  const started = await LittleApp.start({ sandbox, library, app, core, ...options });
   running.push(started);
   return started;
 }
@@ -58,14 +58,14 @@ async function start(app: AppName, options: Partial<LittleOptions> = {}): Promis
 const rowOf = async (gid: string) =>
   (
     await sql<{ state: string; attempts: number }>(
-      world,
+      sandbox,
       'payment',
       'SELECT state, attempts FROM dtx_tcc WHERE id = ?',
       [gid],
     )
   )[0]!;
 
-const locked = (app: AppName) => statementsNow(world, app, 'UPDATE shelf %');
+const locked = (app: AppName) => statementsNow(sandbox, app, 'UPDATE shelf %');
 const flood = (app: LittleApp, contract: typeof stock, name: string) =>
   Array.from({ length: FLOOD }, (_, n) =>
     app.tcc.run({ gid: `${name}-${n}`, timeoutMs: 60_000 }, (t) => t.call(contract, { row: 'held' })),
@@ -86,7 +86,7 @@ describe('a locked row at a participant', () => {
       t.call(stock, { row: 'free' });
       t.call(slow, { row: '' });
     });
-    const tried = () => sql(world, 'inventory', 'SELECT 1 FROM dtx_tcc_barrier WHERE gid = ?', [gid]);
+    const tried = () => sql(sandbox, 'inventory', 'SELECT 1 FROM dtx_tcc_barrier WHERE gid = ?', [gid]);
     await until('its Try is done', async () => (await tried()).length === 1);
     await hold('inventory', 'held');
     const others = flood(initiator, stock, 'tries');
@@ -150,7 +150,7 @@ describe('a locked row at a participant in the process of its initiator', () => 
     await app.close();
     running = [];
     expect(await rowOf('late')).toBeUndefined();
-    const [{ n }] = (await sql<{ n: number }>(world, 'payment', `SELECT n FROM shelf WHERE row_id = 'held'`)) as [
+    const [{ n }] = (await sql<{ n: number }>(sandbox, 'payment', `SELECT n FROM shelf WHERE row_id = 'held'`)) as [
       { n: number },
     ];
     expect(n).toBeLessThan(100);

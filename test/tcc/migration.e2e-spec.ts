@@ -8,8 +8,8 @@ import { DataSource } from 'typeorm';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import type { Migration } from '../../libs/dtx/src/index.js';
 import { ROOT } from '../fixtures/app-process.js';
+import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { freshWorld, sql, type World } from '../fixtures/world.js';
 import { arrivals, type Caller, EFFECTS, play, recorders } from './arrivals.js';
 import { type Library, LittleApp, libraryOf } from './little-app.js';
 import { versionBefore } from './version-before.js';
@@ -25,22 +25,22 @@ const { migrate } = load(
 const { tccMigrations } = load(file('tcc/tcc-tables.js')) as typeof import('../../libs/dtx/src/tcc/tcc-tables.js');
 const [first, second] = tccMigrations as [Migration, Migration];
 
-let world: World;
+let sandbox: Sandbox;
 let libraries: { old: Library; new: Library };
 const opened: Array<{ close(): Promise<unknown> }> = [];
 
 beforeAll(async () => {
-  world = await freshWorld('tcc_migration', { audited: false });
+  sandbox = await freshSandbox('tcc_migration', { audited: false });
   libraries = { old: versionBefore('tcc-migration'), new: libraryOf() };
 });
 afterEach(async () => {
   for (const one of opened.splice(0).reverse()) await one.close();
 });
-afterAll(() => sql(world, 'payment', 'DROP TABLE IF EXISTS dtx_tcc, dtx_tcc_branch, dtx_tcc_barrier'));
+afterAll(() => sql(sandbox, 'payment', 'DROP TABLE IF EXISTS dtx_tcc, dtx_tcc_branch, dtx_tcc_barrier'));
 
 /** A database with the tables as the version before has them, and a row of it. */
 async function oldDatabase(): Promise<DataSource> {
-  const source = await new DataSource({ type: 'mysql', url: world.databases.payment }).initialize();
+  const source = await new DataSource({ type: 'mysql', url: sandbox.databases.payment }).initialize();
   opened.push({ close: () => source.destroy() });
   await source.query('DROP TABLE IF EXISTS dtx_tcc, dtx_tcc_branch, dtx_tcc_barrier, dtx_schema_version');
   await migrate(source, COMPONENT, [first]);
@@ -91,7 +91,7 @@ test.each(second.up.map((_, done) => done))(
 test('several instances may migrate at once', async () => {
   const sources = [await oldDatabase()];
   for (let n = 1; n < 4; n++) {
-    const source = await new DataSource({ type: 'mysql', url: world.databases.payment }).initialize();
+    const source = await new DataSource({ type: 'mysql', url: sandbox.databases.payment }).initialize();
     opened.push({ close: () => source.destroy() });
     sources.push(source);
   }
@@ -108,7 +108,7 @@ function migratingProcess() {
     const source = await new DataSource({ type: 'mysql', url: process.env.URL }).initialize();
     await migrate(source, '${COMPONENT}', tccMigrations);
     await source.destroy();`;
-  const env = { ...process.env, URL: world.databases.payment };
+  const env = { ...process.env, URL: sandbox.databases.payment };
   const child = spawn(process.execPath, ['--input-type=module', '-e', script], { cwd: ROOT, env, stdio: 'inherit' });
   const ended = new Promise<number | null>((resolve) => child.once('exit', resolve));
   return { child, ended };
@@ -149,7 +149,7 @@ function numbers(count: number): string {
 
 test('an open transaction delays the migration for some seconds, and other sessions are not delayed until it ends', async () => {
   const source = await oldDatabase();
-  const holder = await createConnection({ uri: world.databases.payment });
+  const holder = await createConnection({ uri: sandbox.databases.payment });
   opened.push({ close: () => holder.end() });
   await holder.query('START TRANSACTION');
   await holder.query('SELECT COUNT(*) FROM dtx_tcc_barrier');
@@ -171,11 +171,11 @@ test('an open transaction delays the migration for some seconds, and other sessi
 test('the version before goes on while the table is altered, and beside instances of this version', async () => {
   const source = await oldDatabase();
   await fill(source);
-  await sql(world, 'payment', EFFECTS);
+  await sql(sandbox, 'payment', EFFECTS);
   const library = libraries.old;
-  const old = await LittleApp.start({ world, library, providers: recorders(library) });
+  const old = await LittleApp.start({ sandbox, library, providers: recorders(library) });
   opened.push(old);
-  const order = await LittleApp.start({ world, library, app: 'order' });
+  const order = await LittleApp.start({ sandbox, library, app: 'order' });
   opened.push(order);
   // A database that is being altered may take its time, or refuse one call. The caller repeats it.
   const caller: Caller = async (branch, about) => {
@@ -195,7 +195,7 @@ test('the version before goes on while the table is altered, and beside instance
   })();
   await until('the version before is at work', () => playedWhen.before > 10);
   when = 'meanwhile';
-  const instance = LittleApp.start({ world, library: libraries.new, providers: recorders(libraries.new) });
+  const instance = LittleApp.start({ sandbox, library: libraries.new, providers: recorders(libraries.new) });
   opened.push(await instance);
   when = 'after';
   await played;

@@ -1,8 +1,8 @@
 import { afterEach, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import type { Participant } from '../../libs/dtx/src/index.js';
+import { type AppName, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { type AppName, freshWorld, sql, type World } from '../fixtures/world.js';
 import { type Library, LittleApp, type LittleOptions, libraryOf, participantOf } from './little-app.js';
 
 /** Two apps, payment and order, begin transactions under the same gid. Inventory takes part in both. */
@@ -11,14 +11,14 @@ const KEPT = { scanIntervalMs: 20 };
 
 type Methods = Parameters<typeof participantOf>[2];
 
-let world: World;
+let sandbox: Sandbox;
 let library: Library;
 const running: LittleApp[] = [];
 
 beforeAll(async () => {
-  world = await freshWorld('tcc_one_gid', { audited: false });
+  sandbox = await freshSandbox('tcc_one_gid', { audited: false });
   library = libraryOf();
-  await sql(world, 'inventory', EFFECTS);
+  await sql(sandbox, 'inventory', EFFECTS);
 });
 
 afterEach(() => Promise.all(running.splice(0).map((app) => app.close())));
@@ -44,20 +44,20 @@ function recorder(name: string) {
 }
 
 async function start(app: AppName, options: Partial<LittleOptions> = {}): Promise<LittleApp> {
-  const started = await LittleApp.start({ world, library, app, core: KEPT, ...options });
+  const started = await LittleApp.start({ sandbox, library, app, core: KEPT, ...options });
   running.push(started);
   return started;
 }
 
 const inventory = () => start('inventory', { providers: [recorder(PICK), recorder(SHIP)] });
 const effectsOf = async (gid: string) =>
-  (await sql<{ what: string }>(world, 'inventory', 'SELECT what FROM effect WHERE gid = ? ORDER BY n', [gid])).map(
+  (await sql<{ what: string }>(sandbox, 'inventory', 'SELECT what FROM effect WHERE gid = ? ORDER BY n', [gid])).map(
     ({ what }) => what,
   );
 const stateOf = async (app: AppName, gid: string) =>
-  (await sql<{ state: string }>(world, app, 'SELECT state FROM dtx_tcc WHERE id = ?', [gid]))[0]?.state;
+  (await sql<{ state: string }>(sandbox, app, 'SELECT state FROM dtx_tcc WHERE id = ?', [gid]))[0]?.state;
 const alertsOn = (app: AppName, gid: string) =>
-  sql<{ step: string }>(world, app, 'SELECT step FROM dtx_alert WHERE subject_id = ?', [gid]);
+  sql<{ step: string }>(sandbox, app, 'SELECT step FROM dtx_alert WHERE subject_id = ?', [gid]);
 
 test('two initiators use one gid one after the other, and each has its own effects', async () => {
   const [payment, order] = [await start('payment'), await start('order'), await inventory()];
@@ -144,7 +144,9 @@ test('an initiator reuses a gid that it has forgotten, and a participant that re
   expect((await run()).status).toBe('CONFIRMED');
   await until('it is marked', async () => (await stateOf('payment', gid)) === 'CONFIRMED');
   // As the purge does after the retention.
-  await sql(world, 'payment', 'DELETE t, b FROM dtx_tcc t JOIN dtx_tcc_branch b ON b.gid = t.id WHERE t.id = ?', [gid]);
+  await sql(sandbox, 'payment', 'DELETE t, b FROM dtx_tcc t JOIN dtx_tcc_branch b ON b.gid = t.id WHERE t.id = ?', [
+    gid,
+  ]);
   expect((await run()).status).toBe('CONFIRMED');
   expect(await effectsOf(gid)).toEqual([1, 2].flatMap(() => ['pick try for payment', 'pick confirm for payment']));
 });
@@ -155,7 +157,7 @@ test('a call under the name of a branch of another participant is illegal, with 
   const [gid, incarnation] = ['not-its-branch', 'a1'];
   const call = (participant: string, phase: 'try' | 'confirm' | 'cancel') =>
     payment.calls.call({ branch: 0, participant, version: 1, args: {} }, { gid, incarnation, phase }, 5_000);
-  const barrier = () => sql(world, 'inventory', 'SELECT * FROM dtx_tcc_barrier WHERE gid = ?', [gid]);
+  const barrier = () => sql(sandbox, 'inventory', 'SELECT * FROM dtx_tcc_barrier WHERE gid = ?', [gid]);
   expect(await call(PICK, 'try')).toMatchObject({ verdict: 'ok' });
   const before = await barrier();
   for (const phase of ['try', 'confirm', 'cancel'] as const)
@@ -185,7 +187,7 @@ test('a process that returns late to its transaction decides nothing about anoth
   const gid = 'comes-back';
   const meanwhile = participantOf(library, contractOf('payment.slow'), {
     // While it was stopped its transaction was cancelled and forgotten, and its gid used again.
-    try: () => sql(world, 'payment', `UPDATE dtx_tcc SET incarnation = 'b2' WHERE id = ?`, [gid]),
+    try: () => sql(sandbox, 'payment', `UPDATE dtx_tcc SET incarnation = 'b2' WHERE id = ?`, [gid]),
   });
   const payment = await start('payment', { providers: [meanwhile], participates: { secondPhaseWaitMs: 300 } });
   await inventory();

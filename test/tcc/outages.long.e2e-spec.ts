@@ -2,9 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { AppProcess } from '../fixtures/app-process.js';
 import { TcpProxy } from '../fixtures/proxy.js';
+import { type AppName, auditOf, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { type Answer, call, Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { type AppName, auditOf, freshWorld, sql, type World } from '../fixtures/world.js';
 
 /**
  * Longer than a lease and a scan with production times, so that the recovery itself has met the outage and not only the
@@ -13,12 +13,12 @@ import { type AppName, auditOf, freshWorld, sql, type World } from '../fixtures/
 const OUTAGE_MS = process.env.DTX_TEST_ALL ? 20_000 : 8_000;
 const BOOK = { buyerId: 'alice', sku: 'book', quantity: 1 };
 const NO_STOCK = { buyerId: 'alice', sku: 'phone', quantity: 1 };
-let world: World;
+let sandbox: Sandbox;
 let shop: Stack;
 
 beforeAll(async () => {
-  world = await freshWorld('tcc_outages');
-  shop = new Stack(world);
+  sandbox = await freshSandbox('tcc_outages');
+  shop = new Stack(sandbox);
   await shop.start();
   await Promise.all([shop.account('alice', 10_000_000), shop.stock('book', 1_000)]);
 });
@@ -41,7 +41,7 @@ interface TransactionRow {
 async function transactionOf(key: string): Promise<TransactionRow & { id: string }> {
   const query = `SELECT t.id, t.state, t.attempts, t.last_error FROM dtx_tcc t
     JOIN dtx_idempotency k ON k.gid = t.id WHERE k.idempotency_key = ?`;
-  return (await sql<TransactionRow & { id: string }>(world, 'payment', query, [key]))[0]!;
+  return (await sql<TransactionRow & { id: string }>(sandbox, 'payment', query, [key]))[0]!;
 }
 
 const untilState = (key: string, state: string) =>
@@ -63,7 +63,7 @@ async function down(app: AppName): Promise<() => Promise<unknown>> {
 }
 
 async function expectAllWell(): Promise<void> {
-  const report = await auditOf(world);
+  const report = await auditOf(sandbox);
   expect(report.checks.flatMap((check) => check.violations)).toEqual([]);
 }
 
@@ -87,7 +87,7 @@ test('a checkout whose participant is down is cancelled at the deadline, and its
 test(`a decision is answered, kept and carried out although participants are down for ${OUTAGE_MS / 1_000} s after it`, async () => {
   // Slow enough for the others to be down before it goes on. The caller still waits then, and a Try on a busy machine is in time.
   const options = { tcc: { timeoutMs: 15_000, secondPhaseWaitMs: 15_000 } };
-  const slow = await payment({ world, options, failpoints: 'tcc.decided=2*delay(3000)', label: 'decides-slowly' });
+  const slow = await payment({ sandbox, options, failpoints: 'tcc.decided=2*delay(3000)', label: 'decides-slowly' });
   const good = checkOut(slow.url, 'confirm-down');
   const bad = checkOut(slow.url, 'cancel-down', NO_STOCK);
   await until('both are decided', () => slow.hits().length === 2);
@@ -122,10 +122,10 @@ test.each([
 ] as const)(
   'the caller of an initiator that loses its database %s is answered in time, and the decision stands',
   async (_, bytes, lost) => {
-    const proxy = await TcpProxy.start(world.databases.payment);
+    const proxy = await TcpProxy.start(sandbox.databases.payment);
     // In the second case it is alone, and recovers by itself when its database is back.
     const back = lost === 'call' ? await down('payment') : () => {};
-    const cut = await payment({ world, env: { DTX_DATABASE_URL: proxy.url }, label: `cut-off-${lost}` });
+    const cut = await payment({ sandbox, env: { DTX_DATABASE_URL: proxy.url }, label: `cut-off-${lost}` });
     let isSeen = false;
     const stop = proxy.onBytes('to-server', (chunk) => {
       if (!chunk.includes(bytes)) return;
@@ -179,7 +179,7 @@ test('a Confirm that fails for ever is PARKED with one alert and never cancelled
   expect(items.filter(({ subject }) => subject === orderId)).toMatchObject([{ closedAt: null }]);
   expect((await shop.get('order', `/orders/${orderId}`)).body).toMatchObject({ status: 'CONFIRMED' });
   // Its reservation is not lost: the audit lists it and finds no violation.
-  const report = await auditOf(world);
+  const report = await auditOf(sandbox);
   expect(report.checks.flatMap((check) => check.violations)).toEqual([]);
   expect(report.parked).toMatchObject([{ gid: orderId }]);
   expect(

@@ -1,20 +1,20 @@
 import { afterEach, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
+import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { freshWorld, sql, type World } from '../fixtures/world.js';
 import { EFFECTS, write } from './arrivals.js';
 import { contradictions, racers } from './deadline-race.js';
 import { type Library, LittleApp, libraryOf, participantOf } from './little-app.js';
 
 const NO_ARGS = z.object({});
-let world: World;
+let sandbox: Sandbox;
 let library: Library;
 const running: LittleApp[] = [];
 
 beforeAll(async () => {
-  world = await freshWorld('tcc_races', { audited: false });
+  sandbox = await freshSandbox('tcc_races', { audited: false });
   library = libraryOf();
-  await sql(world, 'payment', EFFECTS);
+  await sql(sandbox, 'payment', EFFECTS);
 });
 
 /** They share a database: one that runs on would recover the transactions of the next test, in its own way. */
@@ -27,14 +27,14 @@ async function twoOf(methods: Parameters<typeof participantOf>[2], name: string,
   const contract = contractOf(name);
   const providers = [participantOf(library, contract, methods)];
   const one = () =>
-    LittleApp.start({ world, library, providers, participates: { participates: [contract], ...options } });
+    LittleApp.start({ sandbox, library, providers, participates: { participates: [contract], ...options } });
   const apps = await Promise.all([one(), one()]);
   running.push(...apps);
   return { contract, apps };
 }
 
 const effectsOf = async (gid: string) => {
-  const rows = await sql<{ phase: string }>(world, 'payment', 'SELECT phase FROM effect WHERE gid = ? ORDER BY n', [
+  const rows = await sql<{ phase: string }>(sandbox, 'payment', 'SELECT phase FROM effect WHERE gid = ? ORDER BY n', [
     gid,
   ]);
   return rows.map(({ phase }) => phase).join(' ');
@@ -42,21 +42,23 @@ const effectsOf = async (gid: string) => {
 
 const stateOf = async (gid: string) => {
   const query = 'SELECT state, attempts, last_error FROM dtx_tcc WHERE id = ?';
-  return (await sql<{ state: string; attempts: number; last_error: string | null }>(world, 'payment', query, [gid]))[0];
+  return (
+    await sql<{ state: string; attempts: number; last_error: string | null }>(sandbox, 'payment', query, [gid])
+  )[0];
 };
 
 const untilOver = (gid: string) =>
   until(`${gid} is over`, async () => /^CON.*ED$|^CANCELLED$/.test((await stateOf(gid))?.state ?? ''));
 
 test('deadline and decision race 1,000 times, and each caller gets the one outcome on disk', async () => {
-  const race = await racers(world, library);
+  const race = await racers(sandbox, library);
   running.push(...race.apps);
   const { told, late } = await race.run(1_000);
   const confirmed = told.filter(({ status }) => status === 'CONFIRMED').length;
   console.log(
     `${told.length} answered, ${confirmed} of them CONFIRMED; compare-and-sets too late: ${JSON.stringify(late)}`,
   );
-  expect(await contradictions(world, told)).toEqual([]);
+  expect(await contradictions(sandbox, told)).toEqual([]);
   expect(told).toHaveLength(1_000);
   // A race needs both sides. A busy machine shifts it to one side.
   expect(Math.min(confirmed, 1_000 - confirmed, late.CONFIRM)).toBeGreaterThan(20);
@@ -123,8 +125,8 @@ test('a Confirm that fails five times and then works ends CONFIRMED and is never
 });
 
 test('a deadlock between two Tries is retried, and both succeed', async () => {
-  await sql(world, 'payment', 'CREATE TABLE shelf (id INT PRIMARY KEY, n INT NOT NULL)');
-  await sql(world, 'payment', 'INSERT INTO shelf VALUES (1, 0), (2, 0)');
+  await sql(sandbox, 'payment', 'CREATE TABLE shelf (id INT PRIMARY KEY, n INT NOT NULL)');
+  await sql(sandbox, 'payment', 'INSERT INTO shelf VALUES (1, 0), (2, 0)');
   let runs = 0;
   const held = new Set<number>();
   let meet: () => void = () => {};
@@ -145,13 +147,13 @@ test('a deadlock between two Tries is retried, and both succeed', async () => {
       await tx.query('UPDATE shelf SET n = n + 1 WHERE id = ?', [ids[1]]);
     },
   });
-  const app = await LittleApp.start({ world, library, providers: [type] });
+  const app = await LittleApp.start({ sandbox, library, providers: [type] });
   running.push(app);
   const run = (ids: number[]) => app.tcc.run({ timeoutMs: 20_000 }, (t) => t.call(contract, { ids }));
   const outcomes = await Promise.all([run([1, 2]), run([2, 1])]);
   expect(outcomes.map(({ status }) => status)).toEqual(['CONFIRMED', 'CONFIRMED']);
   expect(runs).toBeGreaterThan(2); // one was the victim
-  expect(await sql(world, 'payment', 'SELECT n FROM shelf')).toEqual([{ n: 2 }, { n: 2 }]);
+  expect(await sql(sandbox, 'payment', 'SELECT n FROM shelf')).toEqual([{ n: 2 }, { n: 2 }]);
 });
 
 test('business SQL on another connection than the barrier is refused and has no effect', async () => {
@@ -163,7 +165,7 @@ test('business SQL on another connection than the barrier is refused and has no 
       await app.source.query('INSERT INTO effect (gid, phase) VALUES (?, ?)', [gid, 'stray']);
     },
   });
-  app = await LittleApp.start({ world, library, providers: [type] });
+  app = await LittleApp.start({ sandbox, library, providers: [type] });
   running.push(app);
   const branch = { branch: 0, participant: contract.name, version: 1, args: {} };
   const answer = await app.calls.call(branch, { gid: 'strays', phase: 'try' }, 5_000);

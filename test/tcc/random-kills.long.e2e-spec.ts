@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, onTestFailed, test } from 'vitest';
 import { type House, housesIn, killOne, random, untilAllReady } from '../fixtures/houses.js';
 import { expectAuditClean } from '../fixtures/load.js';
+import { type AppName, freshSandbox } from '../fixtures/sandbox.js';
 import { Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { type AppName, freshWorld } from '../fixtures/world.js';
 import { Checkouts, lies } from './checkouts.js';
 
 const CHECKOUTS = 1_000;
@@ -37,8 +37,8 @@ const bodyOf = (n: number) => {
 };
 
 beforeAll(async () => {
-  shop = new Stack(await freshWorld('tcc_kills'));
-  houses.push(...housesIn(shop.world));
+  shop = new Stack(await freshSandbox('tcc_kills'));
+  houses.push(...housesIn(shop.sandbox));
   await untilAllReady(shop, houses);
   shop.instances.push(...houses.map(({ current }) => current!));
   const each = Array.from({ length: SPREAD }, (_, n) => n);
@@ -70,6 +70,6 @@ test(`${CHECKOUTS} checkouts while apps are killed at random are answered with t
   const told = { CONFIRMED: outcomes, CANCELLED: load.told.size - outcomes };
   console.log(JSON.stringify({ seed, told, answers: Object.fromEntries(load.answers) }));
   expect(load.wrong).toEqual([]);
-  expect(await lies(shop.world, load)).toEqual([]);
+  expect(await lies(shop.sandbox, load)).toEqual([]);
   expect(Math.min(told.CONFIRMED, told.CANCELLED)).toBeGreaterThan(CHECKOUTS / 4);
 }, 300_000);

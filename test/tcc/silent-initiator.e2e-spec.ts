@@ -1,15 +1,15 @@
 import { afterEach, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
+import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { freshWorld, sql, type World } from '../fixtures/world.js';
 import { type Library, LittleApp, libraryOf, participantOf } from './little-app.js';
 
-let world: World;
+let sandbox: Sandbox;
 let library: Library;
 const running: LittleApp[] = [];
 
 beforeAll(async () => {
-  world = await freshWorld('tcc_silent_initiator', { audited: false });
+  sandbox = await freshSandbox('tcc_silent_initiator', { audited: false });
   library = libraryOf();
 });
 
@@ -18,7 +18,7 @@ afterEach(() => Promise.all(running.splice(0).map((app) => app.close())));
 async function start(absentMs: number): Promise<LittleApp> {
   const contract = library.decorators.defineParticipant({ name: 'payment.hold', version: 1, args: z.object({}) });
   const providers = [participantOf(library, contract, {})];
-  const app = await LittleApp.start({ world, library, providers, participates: { absentMs } });
+  const app = await LittleApp.start({ sandbox, library, providers, participates: { absentMs } });
   running.push(app);
   return app;
 }
@@ -33,7 +33,7 @@ const call = (app: LittleApp, gid: string, { branch = 0, phase }: { branch?: num
 
 const alertsOf = (gid: string) =>
   sql<{ step: string; alert_error: string; closed_at: Date | null }>(
-    world,
+    sandbox,
     'payment',
     'SELECT step, alert_error, closed_at FROM dtx_alert WHERE gid = ?',
     [gid],
@@ -74,7 +74,7 @@ test('a Try that was open before the start raises an alert, and a young one does
   await first.close();
   running.pop();
   await sql(
-    world,
+    sandbox,
     'payment',
     `UPDATE dtx_tcc_barrier SET created_at = created_at - INTERVAL 1 HOUR WHERE gid = 'from-before'`,
   );

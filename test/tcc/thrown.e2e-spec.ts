@@ -1,8 +1,8 @@
 import { inspect } from 'node:util';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { z } from 'zod';
+import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { freshWorld, sql, type World } from '../fixtures/world.js';
 import { LittleApp, libraryOf, participantOf } from './little-app.js';
 
 /** The participant is in another app than its initiator, so a call without an answer costs the whole time limit. */
@@ -19,14 +19,14 @@ const THROWN: Array<[name: string, thrown: unknown, text: string]> = [
 const fail = (): never => {
   throw new Error('not to be looked at');
 };
-let world: World;
+let sandbox: Sandbox;
 let initiator: LittleApp;
 let participant: LittleApp;
 let runs: string[] = [];
 let failing: { phase: string; thrown: unknown } = { phase: '', thrown: undefined };
 
 beforeAll(async () => {
-  world = await freshWorld('tcc_thrown', { audited: false });
+  sandbox = await freshSandbox('tcc_thrown', { audited: false });
   const method = (phase: string) => () => {
     runs.push(phase);
     if (failing.phase === phase) throw failing.thrown;
@@ -36,9 +36,9 @@ beforeAll(async () => {
     confirm: method('confirm'),
     cancel: method('cancel'),
   });
-  participant = await LittleApp.start({ world, library, app: 'inventory', providers: [provider] });
+  participant = await LittleApp.start({ sandbox, library, app: 'inventory', providers: [provider] });
   const participates = { timeoutMs: 20_000, callTimeoutMs: 20_000, attemptsMax: 2, backoff: BACKOFF };
-  initiator = await LittleApp.start({ world, library, participates });
+  initiator = await LittleApp.start({ sandbox, library, participates });
 });
 
 afterAll(() => Promise.all([initiator?.close(), participant?.close()]));
@@ -51,7 +51,7 @@ const run = (gid: string) => initiator.tcc.run({ gid }, (t) => t.call(contract, 
 const parked = (gid: string) =>
   until(`${gid} is parked`, async () => {
     const query = `SELECT last_error FROM dtx_tcc WHERE id = ? AND state = 'PARKED'`;
-    return (await sql<{ last_error: string }>(world, 'payment', query, [gid]))[0];
+    return (await sql<{ last_error: string }>(sandbox, 'payment', query, [gid]))[0];
   });
 
 describe.each(THROWN)('a participant that throws %s', (name, thrown, text) => {

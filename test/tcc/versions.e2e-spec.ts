@@ -6,8 +6,8 @@ import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
+import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { freshWorld, sql, type World } from '../fixtures/world.js';
 import { arrivals, type Caller, EFFECTS, play, recorders, write } from './arrivals.js';
 import { type Library, LittleApp, type LittleOptions, libraryOf, participantOf } from './little-app.js';
 import { versionBefore } from './version-before.js';
@@ -17,20 +17,20 @@ const VERSIONS = ['old', 'new'] as const;
 type Version = (typeof VERSIONS)[number];
 type Phase = 'try' | 'confirm' | 'cancel';
 
-let world: World;
+let sandbox: Sandbox;
 let libraries: Record<Version, Library>;
 /** Both versions of an initiator that takes part in nothing. */
 let order: Record<Version, LittleApp>;
 const running: LittleApp[] = [];
 
 beforeAll(async () => {
-  world = await freshWorld('tcc_versions', { audited: false });
+  sandbox = await freshSandbox('tcc_versions', { audited: false });
   libraries = { old: versionBefore('tcc-versions'), new: libraryOf() };
-  await sql(world, 'payment', EFFECTS);
-  const initiator = (version: Version) => LittleApp.start({ world, library: libraries[version], app: 'order' });
+  await sql(sandbox, 'payment', EFFECTS);
+  const initiator = (version: Version) => LittleApp.start({ sandbox, library: libraries[version], app: 'order' });
   // The old one first: it finds the schema of its own version.
   order = { old: await initiator('old'), new: await initiator('new') };
-  const old = await LittleApp.start({ world, library: libraries.old });
+  const old = await LittleApp.start({ sandbox, library: libraries.old });
   expect(await columnsOf('dtx_tcc_barrier')).not.toContain('initiator');
   await old.close();
 });
@@ -41,7 +41,7 @@ afterAll(() => Promise.all(Object.values(order ?? {}).map((app) => app.close()))
 const columnsOf = async (table: string) =>
   (
     await sql<{ c: string }>(
-      world,
+      sandbox,
       'payment',
       `SELECT column_name AS c FROM information_schema.columns
     WHERE table_schema = DATABASE() AND table_name = ?`,
@@ -51,7 +51,7 @@ const columnsOf = async (table: string) =>
 
 async function participant(version: Version, options: Partial<LittleOptions> = {}): Promise<LittleApp> {
   const library = libraries[version];
-  const app = await LittleApp.start({ world, library, providers: recorders(library), ...options });
+  const app = await LittleApp.start({ sandbox, library, providers: recorders(library), ...options });
   running.push(app);
   return app;
 }
@@ -75,7 +75,7 @@ async function call(by: Version, { gid, registeredBy, incarnation }: Transaction
 }
 
 const effectsOf = async ({ gid }: Transaction) =>
-  (await sql<{ phase: string }>(world, 'payment', 'SELECT phase FROM effect WHERE gid = ? ORDER BY n', [gid]))
+  (await sql<{ phase: string }>(sandbox, 'payment', 'SELECT phase FROM effect WHERE gid = ? ORDER BY n', [gid]))
     .map(({ phase }) => phase)
     .join(' ');
 
@@ -145,7 +145,7 @@ test(`calls are correct in every order of arrival while both versions call and t
 
 test('two old initiators that use one gid have effects of their own at a new participant', async () => {
   await participant('new');
-  const old = await LittleApp.start({ world, library: libraries.old, app: 'inventory' });
+  const old = await LittleApp.start({ sandbox, library: libraries.old, app: 'inventory' });
   running.push(old);
   const of = transaction('old');
   const branch = { branch: 0, participant: 'payment.tried', version: 1, args: { isPoor: false } };
@@ -196,11 +196,11 @@ test.each(VERSIONS)(
     isAway = false;
     await participant(by, { providers: [flaky(by)], participates: times });
     await until('it is carried out', async () => {
-      const rows = await sql<{ state: string }>(world, 'payment', 'SELECT state FROM dtx_tcc WHERE id = ?', [gid]);
+      const rows = await sql<{ state: string }>(sandbox, 'payment', 'SELECT state FROM dtx_tcc WHERE id = ?', [gid]);
       return rows[0]?.state === 'CONFIRMED';
     });
     const effects = await sql<{ phase: string }>(
-      world,
+      sandbox,
       'payment',
       'SELECT phase FROM effect WHERE gid = ? ORDER BY n',
       [gid],
@@ -212,7 +212,7 @@ test.each(VERSIONS)(
 test('a participant that is upgraded, downgraded and upgraded again gets each second phase of one initiator', async () => {
   const participates = { callTimeoutMs: 500, secondPhaseWaitMs: 200, backoff: { firstMs: 30, factor: 1, capMs: 30 } };
   const initiator = await LittleApp.start({
-    world,
+    sandbox,
     library: libraries.new,
     app: 'order',
     participates,
@@ -235,7 +235,7 @@ test('a participant that is upgraded, downgraded and upgraded again gets each se
     const gid = `moving-${round}`;
     expect(await initiator.tcc.run({ gid }, (t) => t.call(contract, {}))).toMatchObject({ status: 'CONFIRMED' });
     await until('it is carried out', async () => {
-      const rows = await sql<{ state: string }>(world, 'order', 'SELECT state FROM dtx_tcc WHERE id = ?', [gid]);
+      const rows = await sql<{ state: string }>(sandbox, 'order', 'SELECT state FROM dtx_tcc WHERE id = ?', [gid]);
       return rows[0]?.state === 'CONFIRMED';
     });
     running.splice(running.indexOf(app), 1);

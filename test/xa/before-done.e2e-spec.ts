@@ -1,29 +1,29 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { freshWorld, sql, type World } from '../fixtures/world.js';
 import { effectsOf, everywhere, LittleXas, libraryOf, prepareTables } from './little-xa.js';
 import { decisions, expectNothingLeft, preparedOf } from './shop.js';
 
 const library = libraryOf();
-let world: World;
-const apps = new LittleXas(() => ({ world, library }));
+let sandbox: Sandbox;
+const apps = new LittleXas(() => ({ sandbox, library }));
 
 beforeAll(async () => {
-  world = await freshWorld('xa_before_done');
-  await prepareTables(world, library);
+  sandbox = await freshSandbox('xa_before_done');
+  await prepareTables(sandbox, library);
 });
 
 afterEach(() => apps.closeAll());
 
-afterAll(() => expectNothingLeft(world));
+afterAll(() => expectNothingLeft(sandbox));
 
 /** More attempts in all than a stopped process can hold its session: XA refuses fewer. */
 const SHORT = { firstMs: 2_200, factor: 1, capMs: 2_200 };
 
-const stateOf = async (gid: string) => (await decisions(world, gid))[0]?.state;
+const stateOf = async (gid: string) => (await decisions(sandbox, gid))[0]?.state;
 const alertsOf = (gid: string) =>
   sql<{ alert_error: string; closed_at: Date | null }>(
-    world,
+    sandbox,
     'order',
     'SELECT alert_error, closed_at FROM dtx_alert WHERE gid = ?',
     [gid],
@@ -47,14 +47,14 @@ test('an instance without the hook carries branches out and leaves the hook to a
   await until('the old one is done with its own', async () => (await stateOf('of-the-old')) === 'DONE');
   const looks = () =>
     sql(
-      world,
+      sandbox,
       'order',
       `SELECT 1 FROM dtx_xa WHERE gid = 'left' AND last_error LIKE '%this instance has no such hook%'`,
     );
   await until('the old one has looked at it', async () => (await looks()).length === 1, { withinMs: 10_000 });
-  expect(await preparedOf(world)).toEqual([]);
-  expect(await effectsOf(world, 'left')).toHaveLength(3);
-  expect(await decisions(world, 'left')).toMatchObject([{ state: 'COMMITTING', attempts: 0 }]);
+  expect(await preparedOf(sandbox)).toEqual([]);
+  expect(await effectsOf(sandbox, 'left')).toHaveLength(3);
+  expect(await decisions(sandbox, 'left')).toMatchObject([{ state: 'COMMITTING', attempts: 0 }]);
 
   // Both would take turns at it, and chance alone would say when the young one looks.
   await apps.close(old);
@@ -89,14 +89,14 @@ test('a hook that never ends costs an attempt each time, and is parked in the en
   app.context.get(library.Xa).beforeDone(() => new Promise(() => {}));
   await app.run('endless-hook', everywhere('endless-hook'));
   await until('it is parked', async () => (await stateOf('endless-hook')) === 'PARKED', { withinMs: 20_000 });
-  expect(await decisions(world, 'endless-hook')).toMatchObject([{ decision: 'COMMIT', attempts: 2 }]);
+  expect(await decisions(sandbox, 'endless-hook')).toMatchObject([{ decision: 'COMMIT', attempts: 2 }]);
   expect((await alertsOf('endless-hook'))[0]!.alert_error).toContain('has not ended within 200 ms (handlerTimeoutMs)');
-  expect(await effectsOf(world, 'endless-hook')).toHaveLength(3);
+  expect(await effectsOf(sandbox, 'endless-hook')).toHaveLength(3);
   await apps.close(app);
   const young = await apps.start();
   young.context.get(library.Xa).beforeDone(async () => {});
   await sql(
-    world,
+    sandbox,
     'order',
     `UPDATE dtx_xa SET state = 'COMMITTING', next_attempt_at = UTC_TIMESTAMP(3) WHERE gid = 'endless-hook'`,
   );

@@ -6,7 +6,7 @@ import {
   durableWrites,
   endRecording,
   isRecordable,
-  recordedWorld,
+  recordedSandbox,
   untilStill,
 } from '../fixtures/statements.js';
 import { buy } from './shop.js';
@@ -20,7 +20,7 @@ const BOOK = { buyerId: 'alice', sku: 'book', quantity: 1 };
 let shop: Stack;
 
 beforeAll(async () => {
-  shop = new Stack(await recordedWorld(SET), { options: STILL });
+  shop = new Stack(await recordedSandbox(SET), { options: STILL });
   await shop.start(['payment', 'inventory']);
   await shop.start(['order']);
   await Promise.all([shop.account('alice', 10_000_000), shop.stock('book', 1_000)]);
@@ -35,7 +35,7 @@ beforeEach((context) => {
   context.skip(!isRecordable(SET), 'the servers were given: others use them, too');
 });
 
-const writes = () => Promise.all(APPS.map((app) => durableWrites(shop.world, app)));
+const writes = () => Promise.all(APPS.map((app) => durableWrites(shop.sandbox, app)));
 
 test('a purchase costs two prepares, one commit of the decision and two of the branches, counted by the servers', async () => {
   const place = (n: number) => buy(shop.of('order').url, `count-${n}`, BOOK);
@@ -65,9 +65,9 @@ test('a purchase costs two prepares, one commit of the decision and two of the b
 });
 
 test('every invariant holds after the final marks, which are one statement for many purchases', async () => {
-  const before = (await durableWrites(shop.world, 'order')).localCommits;
+  const before = (await durableWrites(shop.sandbox, 'order')).localCommits;
   await Promise.all(shop.instances.map((instance) => instance.stop()));
-  const marks = (await durableWrites(shop.world, 'order')).localCommits - before;
+  const marks = (await durableWrites(shop.sandbox, 'order')).localCommits - before;
   console.log(`${marks} commits for the marks of ${PURCHASES + 1} purchases`);
   expect(marks).toBeLessThan(5);
   await expectAuditClean(shop);

@@ -1,9 +1,9 @@
 import { createConnection } from 'mysql2/promise';
-import type { World } from '../fixtures/world.js';
+import type { Sandbox } from '../fixtures/sandbox.js';
 import { ALL } from './little-xa.js';
 
 /** The three databases copied table by table, each on its own server: a restored backup of the whole deployment. */
-export async function copyOf(original: World): Promise<World> {
+export async function copyOf(original: Sandbox): Promise<Sandbox> {
   const databases = { ...original.databases };
   for (const app of ALL) {
     const from = new URL(original.databases[app]).pathname.slice(1);

@@ -1,27 +1,27 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { TcpProxy } from '../fixtures/proxy.js';
+import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { freshWorld, sql, type World } from '../fixtures/world.js';
 import { ALL, effectsOf, everywhere, LittleXa, libraryOf, prepareTables } from './little-xa.js';
 import { decisions, expectNothingLeft } from './shop.js';
 
 const library = libraryOf();
-let world: World;
+let sandbox: Sandbox;
 let app: LittleXa;
 const proxies: Partial<Record<'order' | 'payment', TcpProxy>> = {};
 let count = 0;
 
 beforeAll(async () => {
-  world = await freshWorld('xa_cuts');
-  await prepareTables(world, library);
-  for (const name of ['order', 'payment'] as const) proxies[name] = await TcpProxy.start(world.databases[name]);
+  sandbox = await freshSandbox('xa_cuts');
+  await prepareTables(sandbox, library);
+  for (const name of ['order', 'payment'] as const) proxies[name] = await TcpProxy.start(sandbox.databases[name]);
   const urls = { order: proxies.order!.url, payment: proxies.payment!.url };
   // The cut line ends a transaction here, not the deadline.
-  app = await LittleXa.start({ world, library, urls, xa: { timeoutMs: 5_000 } });
+  app = await LittleXa.start({ sandbox, library, urls, xa: { timeoutMs: 5_000 } });
 });
 
 afterEach(async () => {
-  await sql(world, 'order', 'DROP TRIGGER IF EXISTS test_slow_decision');
+  await sql(sandbox, 'order', 'DROP TRIGGER IF EXISTS test_slow_decision');
 });
 
 afterAll(async () => {
@@ -41,8 +41,8 @@ async function toldOf(run: Promise<unknown>): Promise<Told> {
 
 /** All or nothing, in accordance with the answer. */
 async function expectTruth(gid: string, told: Told): Promise<void> {
-  await expectNothingLeft(world);
-  const effects = await effectsOf(world, gid);
+  await expectNothingLeft(sandbox);
+  const effects = await effectsOf(sandbox, gid);
   if (told === 'committed') expect(effects).toEqual(ALL);
   if (told === 'rolled back') expect(effects).toEqual([]);
   if (told === 'unknown') expect([0, ALL.length]).toContain(effects.length);
@@ -114,7 +114,7 @@ test('a rollback that loses its line at XA ROLLBACK leaves no effect', async () 
 test('a decision whose COMMIT still runs when its connection dies is answered as unknown, and no branch is touched before it ends', async () => {
   const gid = `cut-${++count}`;
   await sql(
-    world,
+    sandbox,
     'order',
     `CREATE TRIGGER test_slow_decision AFTER INSERT ON dtx_xa FOR EACH ROW
      IF NEW.decision = 'COMMIT' THEN DO SLEEP(4); END IF`,
@@ -129,16 +129,16 @@ test('a decision whose COMMIT still runs when its connection dies is answered as
   const told = toldOf(app.run(gid, everywhere(gid)));
   await until('the decision is on its way', () => isSeen);
   await until('it is being inserted', async () => {
-    const rows = await sql(world, 'order', `SHOW PROCESSLIST`);
+    const rows = await sql(sandbox, 'order', `SHOW PROCESSLIST`);
     return rows.some(({ Info }) => /SLEEP\(4\)|INSERT INTO dtx_xa/.test(String(Info)));
   });
   proxy.blackHole('to-client');
   proxy.cut();
   proxy.heal();
   expect(await told).toBe('unknown');
-  expect(await effectsOf(world, gid)).toEqual([]);
-  await until('it has ended', async () => (await decisions(world, gid)).length > 0);
-  await expectNothingLeft(world);
-  const [row] = await decisions(world, gid);
-  expect(await effectsOf(world, gid)).toEqual(row!.decision === 'COMMIT' ? ALL : []);
+  expect(await effectsOf(sandbox, gid)).toEqual([]);
+  await until('it has ended', async () => (await decisions(sandbox, gid)).length > 0);
+  await expectNothingLeft(sandbox);
+  const [row] = await decisions(sandbox, gid);
+  expect(await effectsOf(sandbox, gid)).toEqual(row!.decision === 'COMMIT' ? ALL : []);
 });

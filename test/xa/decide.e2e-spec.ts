@@ -1,22 +1,22 @@
 import { createConnection } from 'mysql2/promise';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { freshWorld, sql, type World } from '../fixtures/world.js';
 import { effectsOf, everywhere, LittleXas, libraryOf, type Managers, prepareTables } from './little-xa.js';
 import { decisions, expectNothingLeft, FORMAT_ID, finish, preparedOf, witnesses } from './shop.js';
 
 const library = libraryOf();
-let world: World;
-const apps = new LittleXas(() => ({ world, library, xa: { timeoutMs: 10_000 } }));
+let sandbox: Sandbox;
+const apps = new LittleXas(() => ({ sandbox, library, xa: { timeoutMs: 10_000 } }));
 
 beforeAll(async () => {
-  world = await freshWorld('xa_decide');
-  await prepareTables(world, library);
+  sandbox = await freshSandbox('xa_decide');
+  await prepareTables(sandbox, library);
 });
 
 afterEach(() => apps.closeAll());
 
-afterAll(() => expectNothingLeft(world));
+afterAll(() => expectNothingLeft(sandbox));
 
 /** The gtrid of the transaction that is at work: its own witness is visible to it. */
 async function gtridOf({ payment }: Managers): Promise<string> {
@@ -26,7 +26,7 @@ async function gtridOf({ payment }: Managers): Promise<string> {
 
 /** The row that is committed under the id of a decision before the decision itself. */
 async function before(gid: string, gtrid: string, row: { decision: string | null; state: string }): Promise<void> {
-  const connection = await createConnection({ uri: world.databases.order });
+  const connection = await createConnection({ uri: sandbox.databases.order });
   await connection.beginTransaction();
   if (row.decision === 'COMMIT') await connection.query('INSERT INTO effect VALUES (?, 1)', [gid]);
   await connection.query(
@@ -56,32 +56,32 @@ async function runMeeting(gid: string, row: { decision: string | null; state: st
 
 test('a decision that finds itself, because it was sent again after a lost answer, stands and everything is committed', async () => {
   expect(await runMeeting('met-itself', { decision: 'COMMIT', state: 'COMMITTING' })).toBe('committed');
-  expect(await effectsOf(world, 'met-itself')).toHaveLength(3);
-  await until('it is over', async () => (await decisions(world, 'met-itself'))[0]?.state === 'DONE');
+  expect(await effectsOf(sandbox, 'met-itself')).toHaveLength(3);
+  await until('it is over', async () => (await decisions(sandbox, 'met-itself'))[0]?.state === 'DONE');
 });
 
 test('a decision that finds a ROLLBACK of the recovery is rolled back everywhere', async () => {
   expect(await runMeeting('met-rollback', { decision: 'ROLLBACK', state: 'ROLLING_BACK' })).toBe('XaUnavailable');
-  expect(await effectsOf(world, 'met-rollback')).toEqual([]);
-  await sql(world, 'order', `UPDATE dtx_xa SET next_attempt_at = UTC_TIMESTAMP(3) WHERE gid = 'met-rollback'`);
-  await until('it is over', async () => (await decisions(world, 'met-rollback'))[0]?.state === 'DONE');
+  expect(await effectsOf(sandbox, 'met-rollback')).toEqual([]);
+  await sql(sandbox, 'order', `UPDATE dtx_xa SET next_attempt_at = UTC_TIMESTAMP(3) WHERE gid = 'met-rollback'`);
+  await until('it is over', async () => (await decisions(sandbox, 'met-rollback'))[0]?.state === 'DONE');
 });
 
 test('a decision that finds a row PARKED by the recovery is answered as unknown, and no branch is touched', async () => {
   expect(await runMeeting('given-up', { decision: null, state: 'PARKED' })).toBe('OutcomeUnknown');
-  const [row] = await decisions(world, 'given-up');
+  const [row] = await decisions(sandbox, 'given-up');
   const prepared = await until('both are prepared', async () => {
-    const found = (await preparedOf(world)).filter(({ gtrid }) => gtrid === row!.gtrid).map(({ app }) => app);
+    const found = (await preparedOf(sandbox)).filter(({ gtrid }) => gtrid === row!.gtrid).map(({ app }) => app);
     return found.length === 2 && found;
   });
   expect(prepared).toEqual(['payment', 'inventory']);
-  expect(await witnesses(world, row!.gtrid)).toEqual(['', '']);
-  for (const app of prepared) await finish(world, app, { gtrid: row!.gtrid, formatId: FORMAT_ID, how: 'ROLLBACK' });
-  await sql(world, 'order', `DELETE FROM dtx_xa WHERE gid = 'given-up'`);
+  expect(await witnesses(sandbox, row!.gtrid)).toEqual(['', '']);
+  for (const app of prepared) await finish(sandbox, app, { gtrid: row!.gtrid, formatId: FORMAT_ID, how: 'ROLLBACK' });
+  await sql(sandbox, 'order', `DELETE FROM dtx_xa WHERE gid = 'given-up'`);
 });
 
 test('a transaction after these takes effect in all three databases', async () => {
   const app = await apps.start();
   await app.run('as-ever', everywhere('as-ever'));
-  expect(await effectsOf(world, 'as-ever')).toHaveLength(3);
+  expect(await effectsOf(sandbox, 'as-ever')).toHaveLength(3);
 });

@@ -1,21 +1,21 @@
 import { createConnection } from 'mysql2/promise';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { freshSandbox, type Sandbox } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { freshWorld, type World } from '../fixtures/world.js';
 import { ALL, Effect, effectsOf, everywhere, LittleXa, libraryOf, type Managers, prepareTables } from './little-xa.js';
 import { expectNothingLeft } from './shop.js';
 
 const library = libraryOf();
-let world: World;
+let sandbox: Sandbox;
 let app: LittleXa;
 let count = 0;
 const newGid = () => `errors-${++count}`;
 
 beforeAll(async () => {
-  world = await freshWorld('xa_errors');
-  await prepareTables(world, library);
+  sandbox = await freshSandbox('xa_errors');
+  await prepareTables(sandbox, library);
   // A lock wait, which takes a second here, is to end before the deadline on a busy machine as well.
-  app = await LittleXa.start({ world, library, xa: { timeoutMs: 10_000 } });
+  app = await LittleXa.start({ sandbox, library, xa: { timeoutMs: 10_000 } });
 });
 
 afterAll(() => app?.close());
@@ -24,12 +24,12 @@ afterAll(() => app?.close());
 afterEach(async () => {
   const gid = newGid();
   await app.run(gid, everywhere(gid));
-  expect(await effectsOf(world, gid)).toEqual(ALL);
-  await expectNothingLeft(world);
+  expect(await effectsOf(sandbox, gid)).toEqual(ALL);
+  await expectNothingLeft(sandbox);
 });
 
 async function holding(database: 'order' | 'payment', shelf: number) {
-  const holder = await createConnection({ uri: world.databases[database] });
+  const holder = await createConnection({ uri: sandbox.databases[database] });
   await holder.beginTransaction();
   await holder.query('UPDATE shelf SET n = n + 1 WHERE id = ?', [shelf]);
   return holder;
@@ -81,7 +81,7 @@ for (const [what, errno, fail] of CASES) {
           await (how === 'swallowed' ? failing.catch(() => {}) : failing);
         });
         await expect(run).rejects.toMatchObject({ driverError: { errno } });
-        expect(await effectsOf(world, gid)).toEqual([]);
+        expect(await effectsOf(sandbox, gid)).toEqual([]);
       },
     );
   }
@@ -95,7 +95,7 @@ test('an error of the work itself is thrown unchanged, and all branches roll bac
     throw mine;
   });
   await expect(run).rejects.toBe(mine);
-  expect(await effectsOf(world, gid)).toEqual([]);
+  expect(await effectsOf(sandbox, gid)).toEqual([]);
 });
 
 test('save and nested transactions work inside a branch', async () => {
@@ -106,8 +106,8 @@ test('save and nested transactions work inside a branch', async () => {
       await managers[name]!.transaction((nested) => nested.save(Effect, { gid: `${gid}-nested`, n: 2 }));
     }
   });
-  expect(await effectsOf(world, gid)).toEqual(ALL);
-  expect(await effectsOf(world, `${gid}-nested`)).toEqual(ALL);
+  expect(await effectsOf(sandbox, gid)).toEqual(ALL);
+  expect(await effectsOf(sandbox, `${gid}-nested`)).toEqual(ALL);
 });
 
 test('a statement after the work is refused instead of committed by itself', async () => {
@@ -124,19 +124,19 @@ test('a statement after the work is refused instead of committed by itself', asy
   await expect(managersOut!.payment!.query('INSERT INTO effect VALUES (?, 1)', [`${gid}-late`])).rejects.toThrow(
     /over|released/,
   );
-  expect(await effectsOf(world, `${gid}-late`)).toEqual([]);
+  expect(await effectsOf(sandbox, `${gid}-late`)).toEqual([]);
 });
 
 test('work that takes longer than the deadline is rolled back', async () => {
   const gid = newGid();
-  const hasty = await LittleXa.start({ world, library, xa: { timeoutMs: 2_000 } });
+  const hasty = await LittleXa.start({ sandbox, library, xa: { timeoutMs: 2_000 } });
   const run = hasty.run(gid, async (managers) => {
     await everywhere(gid)(managers);
     await managers.inventory!.query('SELECT SLEEP(5)');
   });
   await expect(run).rejects.toThrow(/longer than 2000 ms/);
   await hasty.close();
-  await until('the servers have rolled back', async () => (await effectsOf(world, gid)).length === 0);
+  await until('the servers have rolled back', async () => (await effectsOf(sandbox, gid)).length === 0);
 });
 
 test('names that are not configured, or no branch at all, are refused before anything is begun', async () => {

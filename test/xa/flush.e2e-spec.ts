@@ -1,20 +1,20 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { flushFlaw } from '../../libs/dtx/src/xa/dialect.js';
-import { endRecording, isRecordable, recordedWorld } from '../fixtures/statements.js';
+import { type AppName, type Sandbox, sql } from '../fixtures/sandbox.js';
+import { endRecording, isRecordable, recordedSandbox } from '../fixtures/statements.js';
 import { until } from '../fixtures/until.js';
-import { type AppName, sql, type World } from '../fixtures/world.js';
 import { effectsOf, everywhere, type LittleXa, LittleXas, libraryOf, prepareTables } from './little-xa.js';
 import { expectNothingLeft, orphan } from './shop.js';
 
 /** Own servers, because their global variables are set here. */
 const SET = 'xaflush';
 const library = libraryOf();
-let world: World;
-const apps = new LittleXas(() => ({ world, library, xa: { logCheckIntervalMs: 200, acquireTimeoutMs: 300 } }));
+let sandbox: Sandbox;
+const apps = new LittleXas(() => ({ sandbox, library, xa: { logCheckIntervalMs: 200, acquireTimeoutMs: 300 } }));
 
 beforeAll(async () => {
-  world = await recordedWorld(SET);
-  await prepareTables(world, library);
+  sandbox = await recordedSandbox(SET);
+  await prepareTables(sandbox, library);
 }, 300_000);
 
 afterEach(async () => {
@@ -28,7 +28,7 @@ beforeEach((context) => {
   context.skip(!isRecordable(SET), 'the servers were given: others use them, too');
 });
 
-const set = (app: AppName, value: number) => sql(world, app, `SET GLOBAL innodb_flush_log_at_trx_commit = ${value}`);
+const set = (app: AppName, value: number) => sql(sandbox, app, `SET GLOBAL innodb_flush_log_at_trx_commit = ${value}`);
 
 const endOf = (app: LittleXa, gid: string) =>
   app.run(gid, everywhere(gid)).then(
@@ -53,9 +53,9 @@ test.each(['order', 'payment'] as const)(
       new RegExp(`^XaUnavailable: .*${name}.* has innodb_flush_log_at_trx_commit = 2, not 1`),
     );
     // Prepared branches are ended nevertheless.
-    const { gtrid } = await orphan(world);
+    const { gtrid } = await orphan(sandbox);
     await until('the orphan is rolled back', async () => {
-      const [row] = await sql<{ who: string }>(world, 'payment', 'SELECT who FROM dtx_xa_witness WHERE gtrid = ?', [
+      const [row] = await sql<{ who: string }>(sandbox, 'payment', 'SELECT who FROM dtx_xa_witness WHERE gtrid = ?', [
         gtrid,
       ]);
       return row?.who === 'recovery';
@@ -71,8 +71,8 @@ test('a server that does not flush is used if the option allows it', async () =>
   await Promise.all([set('order', 0), set('payment', 2)]);
   const app = await apps.start({ xa: { acceptUnflushed: true } });
   await until('a transaction is committed', () => endOf(app, 'accepted').then((end) => end === 'committed'));
-  expect(await effectsOf(world, 'accepted')).toHaveLength(3);
-  await expectNothingLeft(world);
+  expect(await effectsOf(sandbox, 'accepted')).toHaveLength(3);
+  await expectNothingLeft(sandbox);
 });
 
 test.each([

@@ -7,8 +7,8 @@ import type * as Dtx from '../../libs/dtx/src/index.js';
 import type { Migration } from '../../libs/dtx/src/index.js';
 import type { Decisions } from '../../libs/dtx/src/xa/decisions.js';
 import { ROOT } from '../fixtures/app-process.js';
+import { type AppName, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { type AppName, sql, type World } from '../fixtures/world.js';
 import { BRANCHES } from './shop.js';
 
 /** The library as it is built, or a mutant of it. */
@@ -42,13 +42,13 @@ export const ALL: readonly AppName[] = ['order', 'payment', 'inventory'];
 export type Managers = Parameters<Parameters<Dtx.Xa['run']>[1]>[0];
 
 /** Tables that a transaction of the test writes to in every database: one row per transaction, and two shelves to lock. */
-export async function prepareTables(world: World, library: Library): Promise<void> {
+export async function prepareTables(sandbox: Sandbox, library: Library): Promise<void> {
   for (const app of ALL) {
-    await sql(world, app, 'CREATE TABLE effect (gid VARCHAR(64) PRIMARY KEY, n INT NOT NULL) ENGINE=InnoDB');
-    await sql(world, app, 'CREATE TABLE shelf (id INT PRIMARY KEY, n INT NOT NULL) ENGINE=InnoDB');
-    await sql(world, app, 'INSERT INTO shelf VALUES (1, 0), (2, 0)');
+    await sql(sandbox, app, 'CREATE TABLE effect (gid VARCHAR(64) PRIMARY KEY, n INT NOT NULL) ENGINE=InnoDB');
+    await sql(sandbox, app, 'CREATE TABLE shelf (id INT PRIMARY KEY, n INT NOT NULL) ENGINE=InnoDB');
+    await sql(sandbox, app, 'INSERT INTO shelf VALUES (1, 0), (2, 0)');
   }
-  for (const app of BRANCHES) await prepareWitnesses(world.databases[app], library);
+  for (const app of BRANCHES) await prepareWitnesses(sandbox.databases[app], library);
 }
 
 export async function prepareWitnesses(url: string, library: Library): Promise<void> {
@@ -58,7 +58,7 @@ export async function prepareWitnesses(url: string, library: Library): Promise<v
 }
 
 export interface LittleXaOptions {
-  readonly world: World;
+  readonly sandbox: Sandbox;
   readonly library: Library;
   /** Where a database is reached, if not at its own address: a proxy, say. */
   readonly urls?: Partial<Record<AppName, string>>;
@@ -78,20 +78,20 @@ export class LittleXa {
   ) {}
 
   static async start(options: LittleXaOptions): Promise<LittleXa> {
-    const { world, library, urls = {}, xa = {}, schema = {}, core } = options;
+    const { sandbox, library, urls = {}, xa = {}, schema = {}, core } = options;
     const source = new DataSource({
       type: 'mysql',
-      url: urls.order ?? world.databases.order,
+      url: urls.order ?? sandbox.databases.order,
       entities: [Effect],
       timezone: 'Z',
     });
     class Data {}
     class Little {}
-    const usual = Object.fromEntries(BRANCHES.map((app) => [app, urls[app] ?? world.databases[app]]));
+    const usual = Object.fromEntries(BRANCHES.map((app) => [app, urls[app] ?? sandbox.databases[app]]));
     const branches = Object.fromEntries(
       Object.entries(options.branches ?? usual).map(([name, url]) => [name, { url, entities: [Effect], schema }]),
     );
-    const own = { app: 'order', rabbitmqUrl: world.rabbitmq, scanIntervalMs: 100, leaseMs: 700, lockWaitSeconds: 1 };
+    const own = { app: 'order', rabbitmqUrl: sandbox.rabbitmq, scanIntervalMs: 100, leaseMs: 700, lockWaitSeconds: 1 };
     const reconnect = { firstMs: 50, factor: 2, capMs: 200 };
     const times = { timeoutMs: 2_000, callTimeoutMs: 1_500, backoff: { firstMs: 100, factor: 1.5, capMs: 500 } };
     const context = await NestFactory.createApplicationContext(
@@ -157,7 +157,7 @@ export const everywhere = (gid: string) => async (managers: Managers) => {
 };
 
 /** In how many of the three databases the transaction has taken effect: 3 or 0 when all is well. */
-export async function effectsOf(world: World, gid: string): Promise<AppName[]> {
-  const rows = await Promise.all(ALL.map((app) => sql(world, app, 'SELECT gid FROM effect WHERE gid = ?', [gid])));
+export async function effectsOf(sandbox: Sandbox, gid: string): Promise<AppName[]> {
+  const rows = await Promise.all(ALL.map((app) => sql(sandbox, app, 'SELECT gid FROM effect WHERE gid = ?', [gid])));
   return ALL.filter((_, index) => rows[index]!.length > 0);
 }

@@ -2,18 +2,18 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { AppProcess } from '../fixtures/app-process.js';
 import { expectProblem } from '../fixtures/problem.js';
 import { TcpProxy } from '../fixtures/proxy.js';
+import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { freshWorld, sql, type World } from '../fixtures/world.js';
 import { buy, expectNothingLeft, preparedOf } from './shop.js';
 
-let world: World;
+let sandbox: Sandbox;
 let shop: Stack;
 const book = { buyerId: 'alice', sku: 'book', quantity: 1 };
 
 beforeAll(async () => {
-  world = await freshWorld('xa_orders');
-  shop = new Stack(world);
+  sandbox = await freshSandbox('xa_orders');
+  shop = new Stack(sandbox);
   await shop.start();
   await Promise.all([shop.account('alice', 10_000_000), shop.account('bob', 1), shop.stock('book', 1_000)]);
 });
@@ -29,7 +29,7 @@ test('a purchase is CONFIRMED in three databases before it is answered, and a re
   expect(answer.headers.get('location')).toBe(`${url()}/orders/${orderId}`);
   expect((await shop.get('order', `/orders/${orderId}`)).body).toEqual(answer.body);
   expect((await shop.get('payment', `/payments/${orderId}`)).body).toMatchObject({ status: 'CAPTURED', amount: 1_999 });
-  expect(await sql(world, 'inventory', 'SELECT state, times FROM stock_take WHERE order_id = ?', [orderId])).toEqual([
+  expect(await sql(sandbox, 'inventory', 'SELECT state, times FROM stock_take WHERE order_id = ?', [orderId])).toEqual([
     { state: 'TAKEN', times: 1 },
   ]);
   const again = await buy(url(), 'good', book);
@@ -68,7 +68,7 @@ test('16 simultaneous purchases of one sku by one buyer all succeed', async () =
   const answers = await Promise.all(Array.from({ length: 48 }, (_, n) => buy(patient!.url, `hot-${n}`, book)));
   expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 201));
   await patient!.stop();
-  await expectNothingLeft(world);
+  await expectNothingLeft(sandbox);
 });
 
 test('a second instance replays a purchase, and /dtx shows an open transaction', async () => {
@@ -77,7 +77,7 @@ test('a second instance replays a purchase, and /dtx shows an open transaction',
   expect((await buy(other!.url, 'elsewhere', book)).body).toEqual(first.body);
   const id = (
     await until('it is done', () =>
-      sql<{ id: string }>(world, 'order', `SELECT id FROM dtx_xa WHERE gid = ? AND state = 'DONE'`, [
+      sql<{ id: string }>(sandbox, 'order', `SELECT id FROM dtx_xa WHERE gid = ? AND state = 'DONE'`, [
         first.body.orderId,
       ]).then((rows) => rows.length > 0 && rows),
     )
@@ -89,9 +89,9 @@ test('a second instance replays a purchase, and /dtx shows an open transaction',
 });
 
 test('without the broker POST /orders/xa still answers 201', async () => {
-  const broker = await TcpProxy.start(world.rabbitmq);
+  const broker = await TcpProxy.start(sandbox.rabbitmq);
   broker.cut();
-  const deaf = await AppProcess.start('order', { world, env: { DTX_RABBITMQ_URL: broker.url }, label: 'deaf' });
+  const deaf = await AppProcess.start('order', { sandbox, env: { DTX_RABBITMQ_URL: broker.url }, label: 'deaf' });
   shop.instances.push(deaf);
   const answer = await until('it is open', async () => {
     const given = await buy(deaf.url, 'no-broker', book);
@@ -103,6 +103,6 @@ test('without the broker POST /orders/xa still answers 201', async () => {
 });
 
 test('no branch is prepared after these purchases', async () => {
-  await expectNothingLeft(world);
-  expect(await preparedOf(world)).toEqual([]);
+  await expectNothingLeft(sandbox);
+  expect(await preparedOf(sandbox)).toEqual([]);
 });

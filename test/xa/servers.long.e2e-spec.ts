@@ -4,9 +4,9 @@ import { control, down, up } from '../../tools/src/servers/index.js';
 import { AppProcess } from '../fixtures/app-process.js';
 import { type House, housesIn, killOne, random, untilAllReady } from '../fixtures/houses.js';
 import { expectAuditClean } from '../fixtures/load.js';
+import { type AppName, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { type AppName, sql, type World } from '../fixtures/world.js';
 import { buy, decisions, expectNothingLeft } from './shop.js';
 
 /** Own servers, because all other tests need theirs up. The apps run with production times. */
@@ -19,12 +19,12 @@ const CALLERS = 16;
 const SPREAD = 20;
 const servers = control(SET);
 const seed = Number(process.env.TEST_SEED ?? Date.now() % 1_000_000);
-let world: World;
+let sandbox: Sandbox;
 let shop: Stack;
 
 beforeAll(async () => {
-  world = await createSandbox(await up(SET, { say: () => {} }), SET);
-  shop = new Stack(world);
+  sandbox = await createSandbox(await up(SET, { say: () => {} }), SET);
+  shop = new Stack(sandbox);
   await shop.start();
   const each = Array.from({ length: SPREAD }, (_, n) => n);
   await Promise.all([shop.account('alice', 1_000_000_000), shop.stock('book', 100_000)]);
@@ -68,7 +68,7 @@ for (const [point, when] of POINTS) {
     `a purchase survives kill -9 of the database server of %s after every PREPARE, ${when}`,
     async (name) => {
       const slow = await AppProcess.start('order', {
-        world,
+        sandbox,
         failpoints: `${point}=1*delay(1500)`,
         label: `slow-${point}-${name}`,
       });
@@ -83,14 +83,14 @@ for (const [point, when] of POINTS) {
       await call;
       await servers[name]!.start();
       const since = performance.now();
-      await expectNothingLeft(world, 60_000);
+      await expectNothingLeft(sandbox, 60_000);
       const ms = Math.round(performance.now() - since);
       console.log(`${key}: nothing in doubt ${ms} ms after the server was back`);
       expect(ms).toBeLessThan(RECOVERED_WITHIN_MS);
       const wrong: string[] = [];
       const orderId = await buyUntilTold(() => [shop.of('order').url], key, BOOK, wrong);
       expect(wrong).toEqual([]);
-      expect((await decisions(world, orderId))[0]).toMatchObject({ decision: 'COMMIT' });
+      expect((await decisions(sandbox, orderId))[0]).toMatchObject({ decision: 'COMMIT' });
       await slow.stop();
       await expectAuditClean(shop);
     },
@@ -99,13 +99,13 @@ for (const [point, when] of POINTS) {
 }
 
 test('a live process resolves the prepared branches of a dead one within 10 s, with production times', async () => {
-  const dying = await AppProcess.start('order', { world, failpoints: 'xa.prepared-all=crash', label: 'dying' });
+  const dying = await AppProcess.start('order', { sandbox, failpoints: 'xa.prepared-all=crash', label: 'dying' });
   await until('it dies', async () => {
     await buy(dying.url, undefined, BOOK).catch(() => null);
     return dying.exited;
   });
   const since = performance.now();
-  await expectNothingLeft(world);
+  await expectNothingLeft(sandbox);
   const ms = Math.round(performance.now() - since);
   console.log(`resolved ${ms} ms after the death`);
   expect(ms).toBeLessThan(RECOVERED_WITHIN_MS);
@@ -113,7 +113,7 @@ test('a live process resolves the prepared branches of a dead one within 10 s, w
 
 test(`${PURCHASES} purchases at concurrency ${CALLERS} take effect once while apps and database servers are killed at random`, async () => {
   await Promise.all(shop.instances.map((instance) => instance.stop()));
-  const houses: House[] = housesIn(world);
+  const houses: House[] = housesIn(sandbox);
   await untilAllReady(shop, houses);
   const pick = random(seed);
   const urls = () => houses.filter(({ app, url }) => app === 'order' && url).map(({ url }) => url);
@@ -140,10 +140,10 @@ test(`${PURCHASES} purchases at concurrency ${CALLERS} take effect once while ap
   }
   await running;
   await untilAllReady(shop, houses);
-  await expectNothingLeft(world, 60_000);
+  await expectNothingLeft(sandbox, 60_000);
   await expectAuditClean(shop);
   const rows = await sql<{ id: string; status: string }>(
-    world,
+    sandbox,
     'order',
     `SELECT order_id AS id, status FROM orders WHERE scheme = 'xa'`,
   );

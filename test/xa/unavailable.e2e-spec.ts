@@ -4,30 +4,30 @@ import { AppProcess } from '../fixtures/app-process.js';
 import { Operator } from '../fixtures/operator.js';
 import { expectProblem } from '../fixtures/problem.js';
 import { TcpProxy } from '../fixtures/proxy.js';
+import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { type Answer, call, Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { freshWorld, sql, type World } from '../fixtures/world.js';
 import { buy, decisions, expectNothingLeft } from './shop.js';
 
 const BOOK = { buyerId: 'alice', sku: 'book', quantity: 1 };
 const MUG = { buyerId: 'alice', sku: 'mug', quantity: 1 };
-let world: World;
+let sandbox: Sandbox;
 let shop: Stack;
 
 beforeAll(async () => {
-  world = await freshWorld('xa_unavailable');
-  shop = new Stack(world);
+  sandbox = await freshSandbox('xa_unavailable');
+  shop = new Stack(sandbox);
   await shop.start();
   await Promise.all([shop.account('alice', 10_000_000), shop.stock('book', 1_000), shop.stock('mug', 1_000)]);
 });
 
 afterAll(async () => {
   await shop?.stop();
-  await expectNothingLeft(world);
+  await expectNothingLeft(sandbox);
 });
 
-async function order(options: Omit<Parameters<typeof AppProcess.start>[1], 'world'>): Promise<AppProcess> {
-  const instance = await AppProcess.start('order', { world, ...options });
+async function order(options: Omit<Parameters<typeof AppProcess.start>[1], 'sandbox'>): Promise<AppProcess> {
+  const instance = await AppProcess.start('order', { sandbox, ...options });
   shop.instances.push(instance);
   await shop.untilReady(instance);
   return instance;
@@ -61,7 +61,7 @@ test('an app without the URLs of the branches answers POST /orders/xa with 503 a
 });
 
 test('a purchase without a branch database is answered with 503, a known key is replayed, and the key buys once later', async () => {
-  const proxy = await TcpProxy.start(world.databases.payment);
+  const proxy = await TcpProxy.start(sandbox.databases.payment);
   const cut = await order({ env: { DTX_XA_PAYMENT_DATABASE_URL: proxy.url }, label: 'cut' });
   const known = await untilBought(cut.url, 'known', BOOK);
   const refused = await buy(cut.url, 'refused', { ...BOOK, sku: 'phone' });
@@ -81,7 +81,7 @@ test('a purchase of a locked row is answered with 503 after the lock wait, a que
   const core = { lockWaitSeconds: 1 };
   const narrow = await order({ options: { core, xa: { concurrencyMax: 1, acquireTimeoutMs: 300 } }, label: 'narrow' });
   await untilBought(narrow.url, 'narrow', BOOK);
-  const holder = await createConnection({ uri: world.databases.inventory });
+  const holder = await createConnection({ uri: sandbox.databases.inventory });
   await holder.beginTransaction();
   await holder.query(`SELECT * FROM stock WHERE sku = 'mug' FOR UPDATE`);
   const since = performance.now();
@@ -89,7 +89,7 @@ test('a purchase of a locked row is answered with 503 after the lock wait, a que
   expectUnavailable(first);
   expectUnavailable(second);
   expect(performance.now() - since).toBeLessThan(10_000);
-  expect((await decisions(world)).filter(({ state }) => state !== 'DONE')).toEqual([]);
+  expect((await decisions(sandbox)).filter(({ state }) => state !== 'DONE')).toEqual([]);
   await holder.rollback();
   await holder.end();
   await untilBought(narrow.url, 'held', MUG);
@@ -99,7 +99,7 @@ test('a purchase of a locked row is answered with 503 after the lock wait, a que
 
 test('branch databases at another schema version are not written to, and the log names the version', async () => {
   await sql(
-    world,
+    sandbox,
     'payment',
     `INSERT INTO dtx_schema_version VALUES ('payment', 99, 'of a newer program', UTC_TIMESTAMP(3))`,
   );
@@ -108,14 +108,14 @@ test('branch databases at another schema version are not written to, and the log
     /XA cannot use payment, retrying: has payment at version 99, not 1/.test(old.log()),
   );
   expectUnavailable(await buy(old.url, 'old', BOOK));
-  await sql(world, 'payment', `DELETE FROM dtx_schema_version WHERE version = 99`);
+  await sql(sandbox, 'payment', `DELETE FROM dtx_schema_version WHERE version = 99`);
   await untilBought(old.url, 'old', BOOK);
   await old.stop();
 });
 
 test('a moved decision log degrades the instance by name until a person confirms its place', async () => {
   const moved = await order({ label: 'moved', options: { xa: { logCheckIntervalMs: 300 } } });
-  await sql(world, 'order', `UPDATE dtx_xa_log SET home = 'old-primary/1/data'`);
+  await sql(sandbox, 'order', `UPDATE dtx_xa_log SET home = 'old-primary/1/data'`);
   const reason = () => reasonOf(moved, 'xa log');
   await until('it is named', async () => /not where it belongs.*old-primary/.test((await reason()) ?? ''));
   const person = new Operator(shop, 'order');
@@ -126,15 +126,15 @@ test('a moved decision log degrades the instance by name until a person confirms
 });
 
 test('a MySQL account that may not list prepared branches gets an error with the exact GRANT', async (context) => {
-  const [{ version }] = (await sql<{ version: string }>(world, 'payment', 'SELECT VERSION() AS version')) as [
+  const [{ version }] = (await sql<{ version: string }>(sandbox, 'payment', 'SELECT VERSION() AS version')) as [
     { version: string },
   ];
   context.skip(/mariadb/i.test(version), 'MariaDB needs no privilege for it');
-  const url = new URL(world.databases.payment);
+  const url = new URL(sandbox.databases.payment);
   const user = `xa_poor_${process.pid}`;
-  await sql(world, 'payment', `CREATE USER '${user}'@'%' IDENTIFIED BY 'poor'`);
+  await sql(sandbox, 'payment', `CREATE USER '${user}'@'%' IDENTIFIED BY 'poor'`);
   try {
-    await sql(world, 'payment', `GRANT ALL ON \`${url.pathname.slice(1)}\`.* TO '${user}'@'%'`);
+    await sql(sandbox, 'payment', `GRANT ALL ON \`${url.pathname.slice(1)}\`.* TO '${user}'@'%'`);
     Object.assign(url, { username: user, password: 'poor' });
     const poor = await order({
       env: { DTX_XA_PAYMENT_DATABASE_URL: url.href },
@@ -143,16 +143,16 @@ test('a MySQL account that may not list prepared branches gets an error with the
     });
     await until('it says so', () => poor.log().includes(`GRANT XA_RECOVER_ADMIN ON *.* TO '${user}'@'%'`));
     expectUnavailable(await buy(poor.url, 'poor', BOOK));
-    await sql(world, 'payment', `GRANT XA_RECOVER_ADMIN ON *.* TO '${user}'@'%'`);
+    await sql(sandbox, 'payment', `GRANT XA_RECOVER_ADMIN ON *.* TO '${user}'@'%'`);
     await untilBought(poor.url, 'poor', BOOK);
     // A privilege that is revoked under a running app is named as degraded.
-    await sql(world, 'payment', `REVOKE XA_RECOVER_ADMIN ON *.* FROM '${user}'@'%'`);
+    await sql(sandbox, 'payment', `REVOKE XA_RECOVER_ADMIN ON *.* FROM '${user}'@'%'`);
     const reason = () => reasonOf(poor, 'xa payment');
     expect(await until('it is named', reason)).toContain(`GRANT XA_RECOVER_ADMIN ON *.* TO '${user}'@'%'`);
-    await sql(world, 'payment', `GRANT XA_RECOVER_ADMIN ON *.* TO '${user}'@'%'`);
+    await sql(sandbox, 'payment', `GRANT XA_RECOVER_ADMIN ON *.* TO '${user}'@'%'`);
     await until('it works again', async () => (await reason()) === undefined);
     await poor.stop();
   } finally {
-    await sql(world, 'payment', `DROP USER '${user}'@'%'`);
+    await sql(sandbox, 'payment', `DROP USER '${user}'@'%'`);
   }
 });

@@ -1,25 +1,26 @@
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { AppProcess } from '../../fixtures/app-process.js';
+import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { call, Stack } from '../../fixtures/stack.js';
 import { until } from '../../fixtures/until.js';
-import { freshWorld, sql, type World } from '../../fixtures/world.js';
 import { Administrator } from './wire.js';
 
 const USER = 'ü ser@x';
 const PASSWORD = `p@s:w/o#r?d&%[]$'+ ä€`;
 const ALL = { configure: '.*', write: '.*', read: '.*' };
 const relays: Server[] = [];
-let world: World;
+let sandbox: Sandbox;
 let admin: Administrator;
 
 beforeAll(async () => {
-  world = await freshWorld('addresses');
-  admin = await Administrator.of(world);
+  sandbox = await freshSandbox('addresses');
+  admin = await Administrator.of(sandbox);
 });
 
 afterAll(async () => {
-  for (const app of ['order', 'payment', 'inventory'] as const) await sql(world, app, 'DROP USER IF EXISTS ?', [USER]);
+  for (const app of ['order', 'payment', 'inventory'] as const)
+    await sql(sandbox, app, 'DROP USER IF EXISTS ?', [USER]);
   await admin.close([USER]);
   for (const relay of relays) relay.close();
 });
@@ -45,23 +46,23 @@ function withAccount(text: string): string {
 }
 
 async function grant(app: 'order' | 'payment' | 'inventory'): Promise<void> {
-  await sql(world, app, 'CREATE USER IF NOT EXISTS ? IDENTIFIED BY ?', [USER, PASSWORD]);
-  await sql(world, app, 'GRANT ALL ON *.* TO ?', [USER]);
+  await sql(sandbox, app, 'CREATE USER IF NOT EXISTS ? IDENTIFIED BY ?', [USER, PASSWORD]);
+  await sql(sandbox, app, 'GRANT ALL ON *.* TO ?', [USER]);
 }
 
 test('an app reaches every server by an IPv6 address and by a name and password with any character', async () => {
   await admin.account(USER, PASSWORD, ALL);
   for (const app of ['order', 'payment', 'inventory'] as const) await grant(app);
   const address = async (url: string) => withAccount(await overIpv6(url));
-  const shop = new Stack(world);
+  const shop = new Stack(sandbox);
   onTestFinished(() => shop.stop());
   await shop.start(['payment', 'inventory']);
   const env = {
-    DTX_DATABASE_URL: await address(world.databases.order),
-    DTX_RABBITMQ_URL: await address(world.rabbitmq),
-    DTX_REDIS_URL: await overIpv6(world.redis),
-    DTX_XA_PAYMENT_DATABASE_URL: await address(world.databases.payment),
-    DTX_XA_INVENTORY_DATABASE_URL: await address(world.databases.inventory),
+    DTX_DATABASE_URL: await address(sandbox.databases.order),
+    DTX_RABBITMQ_URL: await address(sandbox.rabbitmq),
+    DTX_REDIS_URL: await overIpv6(sandbox.redis),
+    DTX_XA_PAYMENT_DATABASE_URL: await address(sandbox.databases.payment),
+    DTX_XA_INVENTORY_DATABASE_URL: await address(sandbox.databases.inventory),
   };
   const [order] = await shop.start(['order'], { env });
   await shop.account('anna', 1_000_000);
@@ -80,7 +81,7 @@ test('an app reaches every server by an IPv6 address and by a name and password 
 test('an app with a malformed URL ends at start with one line that names the URL and shows no password', async () => {
   const secret = 's3cr3t';
   const wrong = `amqp://dtx:1#${secret}@127.0.0.1/shop`;
-  const order = AppProcess.spawn('order', { world, env: { DTX_RABBITMQ_URL: wrong } });
+  const order = AppProcess.spawn('order', { sandbox, env: { DTX_RABBITMQ_URL: wrong } });
   await until('it has ended', () => order.exited);
   expect(order.log()).toMatch(/DTX_RABBITMQ_URL is wrong: must be a URL like [^\n]+percent-encoded/);
   expect(order.log()).not.toContain(secret);

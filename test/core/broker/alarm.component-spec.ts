@@ -1,20 +1,20 @@
 import { type Channel, type ChannelModel, connect } from 'amqplib';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { contractOf, controllerOf, LittleService, libraryOf } from '../../fixtures/little-service.js';
+import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { until } from '../../fixtures/until.js';
-import { freshWorld, sql, type World } from '../../fixtures/world.js';
 
 const PREFETCH = 4;
 const MESSAGES = 40;
 const REPLY = 'dtx.probe.receipts.v1';
 const library = libraryOf();
-let world: World;
+let sandbox: Sandbox;
 let admin: ChannelModel;
 let channel: Channel;
 
 beforeAll(async () => {
-  world = await freshWorld('alarm', { audited: false });
-  admin = await connect(world.rabbitmq);
+  sandbox = await freshSandbox('alarm', { audited: false });
+  admin = await connect(sandbox.rabbitmq);
   channel = await admin.createChannel();
   await channel.assertQueue(REPLY, { durable: true });
 });
@@ -32,7 +32,7 @@ function alarmOf(service: LittleService) {
 
 async function start(methods: Parameters<typeof controllerOf>[0]): Promise<LittleService> {
   const core = { prefetch: PREFETCH, scanIntervalMs: 50, leaseMs: 500 };
-  const service = await LittleService.start({ world, library, controllers: [controllerOf(methods)], core });
+  const service = await LittleService.start({ sandbox, library, controllers: [controllerOf(methods)], core });
   onTestFinished(() => service.close());
   return service;
 }
@@ -55,7 +55,7 @@ async function send(name: string): Promise<string> {
 
 const inState = async (name: string, state: string) => {
   const query = 'SELECT COUNT(*) AS n FROM dtx_inbox WHERE consumer = ? AND state = ?';
-  return (await sql<{ n: number }>(world, 'payment', query, [`payment.${name}`, state]))[0]!.n;
+  return (await sql<{ n: number }>(sandbox, 'payment', query, [`payment.${name}`, state]))[0]!.n;
 };
 
 /** Ids that a receipt has come for. */

@@ -3,9 +3,9 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { z } from 'zod';
 import type { Contract, Participant } from '../../../libs/dtx/src/index.js';
 import { controllerOf, dtx, EveryScheme } from '../../fixtures/every-scheme.js';
+import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { Target } from '../../fixtures/target.js';
 import { until } from '../../fixtures/until.js';
-import { freshWorld, sql, type World } from '../../fixtures/world.js';
 
 const schema = z.object({
   id: z.string(),
@@ -100,17 +100,17 @@ function participantClass(contract: Participant<Given>) {
   return Made;
 }
 
-let world: World;
+let sandbox: Sandbox;
 let app: EveryScheme;
 let other: EveryScheme;
 let target: Target;
 
 beforeAll(async () => {
-  world = await freshWorld('payload_arrives', { audited: false });
+  sandbox = await freshSandbox('payload_arrives', { audited: false });
   target = await Target.start();
   const core = { inbox: { backoff: { firstMs: 20, factor: 1, capMs: 20 } } };
   app = await EveryScheme.start({
-    world,
+    sandbox,
     core,
     controllers: [
       controllerOf(local, handlersOf('one'), { consumer: 'one' }),
@@ -121,7 +121,7 @@ beforeAll(async () => {
     providers: [participantClass(here!), participantClass(beside!)],
     notify: { allow: [target.host] },
   });
-  other = await EveryScheme.start({ world, name: 'inventory', core, providers: [participantClass(there!)] });
+  other = await EveryScheme.start({ sandbox, name: 'inventory', core, providers: [participantClass(there!)] });
 });
 afterAll(async () => {
   await app?.close();
@@ -135,7 +135,7 @@ beforeEach(() => {
 
 const settled = (table: string, id: string) =>
   until(`${table} has no open row of ${id}`, async () => {
-    const rows = await sql(world, 'payment', `SELECT state, next_attempt_at FROM ${table} WHERE gid = ?`, [id]);
+    const rows = await sql(sandbox, 'payment', `SELECT state, next_attempt_at FROM ${table} WHERE gid = ?`, [id]);
     return rows.length > 0 && rows.every((row) => row.next_attempt_at === null) ? rows : null;
   });
 

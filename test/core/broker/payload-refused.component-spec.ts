@@ -1,13 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { dtx, EveryScheme } from '../../fixtures/every-scheme.js';
+import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { until } from '../../fixtures/until.js';
-import { freshWorld, sql, type World } from '../../fixtures/world.js';
 import { participantOf } from '../../tcc/little-app.js';
 
 const MAX_BYTES = 1_000;
 const small = { payloadMaxBytes: MAX_BYTES };
-let world: World;
+let sandbox: Sandbox;
 let app: EveryScheme;
 /** What the next Try returns. */
 let returned: unknown;
@@ -16,10 +16,10 @@ const seen: unknown[] = [];
 const returning = dtx.defineParticipant({ name: 'payment.returning', version: 4, args: z.object({}) });
 
 beforeAll(async () => {
-  world = await freshWorld('payload_refused', { audited: false });
+  sandbox = await freshSandbox('payload_refused', { audited: false });
   const library = { ...dtx, decorators: dtx } as never;
   app = await EveryScheme.start({
-    world,
+    sandbox,
     providers: [
       participantOf(library, returning, {
         try: () => returned,
@@ -104,7 +104,7 @@ const schemas: Array<[string, z.ZodType, unknown]> = [
 const TABLES = ['dtx_outbox', 'dtx_half', 'dtx_tcc', 'dtx_tcc_branch', 'dtx_notification', 'dtx_inbox'];
 const rows = async () => {
   const counts = TABLES.map((table) => `(SELECT COUNT(*) FROM ${table}) AS ${table}`);
-  return sql(world, 'payment', `SELECT ${counts.join(', ')}`);
+  return sql(sandbox, 'payment', `SELECT ${counts.join(', ')}`);
 };
 
 async function expectRefused(send: () => Promise<unknown>, ...said: string[]): Promise<void> {

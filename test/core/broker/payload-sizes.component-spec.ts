@@ -3,9 +3,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { controllerOf, dtx, EveryScheme } from '../../fixtures/every-scheme.js';
 import { QueueProbe } from '../../fixtures/queue-probe.js';
+import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { Target } from '../../fixtures/target.js';
 import { until } from '../../fixtures/until.js';
-import { freshWorld, sql, type World } from '../../fixtures/world.js';
 import { participantOf } from '../../tcc/little-app.js';
 
 /** The largest `payloadMaxBytes` that the options take. */
@@ -27,7 +27,7 @@ const half = messageOf('large.half', 'payment.half', true);
 const reliable = messageOf('large.reliable', 'payment.reliable', true);
 const part = dtx.defineParticipant({ name: 'payment.large', version: 1, args: schema });
 
-let world: World;
+let sandbox: Sandbox;
 let app: EveryScheme;
 let target: Target;
 let probe: QueueProbe;
@@ -47,12 +47,12 @@ function failOnce() {
 }
 
 beforeAll(async () => {
-  world = await freshWorld('payload_sizes', { audited: false });
+  sandbox = await freshSandbox('payload_sizes', { audited: false });
   target = await Target.start();
-  probe = await QueueProbe.open(world);
+  probe = await QueueProbe.open(sandbox);
   const large = { payloadMaxBytes: CEILING };
   app = await EveryScheme.start({
-    world,
+    sandbox,
     core: { inbox: { backoff: { firstMs: 20, factor: 1, capMs: 20 } } },
     controllers: [
       controllerOf(local, { handle: failOnce() }),
@@ -78,7 +78,7 @@ afterAll(async () => {
   await probe?.close();
 });
 
-const rowsOf = (table: string, gid: string) => sql(world, 'payment', `SELECT * FROM ${table} WHERE gid = ?`, [gid]);
+const rowsOf = (table: string, gid: string) => sql(sandbox, 'payment', `SELECT * FROM ${table} WHERE gid = ?`, [gid]);
 const untilHandled = (id: string) =>
   until(`${id} is handled`, () => handled.get(id) === largest(id).text.length, { withinMs: 60_000 });
 
@@ -140,7 +140,7 @@ describe('a message that is larger than any sender of ours may send', () => {
     const properties = { messageId: `stray-${bytes}`, type: 'large.local.v1' };
     const receipt = await probe.deliver('dtx.payment.local.v1', body, properties);
     expect(receipt.outcome).toBe('PARKED');
-    const [row] = await sql(world, 'payment', 'SELECT state, last_error FROM dtx_inbox WHERE message_id = ?', [
+    const [row] = await sql(sandbox, 'payment', 'SELECT state, last_error FROM dtx_inbox WHERE message_id = ?', [
       properties.messageId,
     ]);
     expect(row).toMatchObject({

@@ -2,19 +2,19 @@ import { type ChannelModel, connect } from 'amqplib';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { contractOf, controllerOf, LittleService, libraryOf } from '../../fixtures/little-service.js';
 import { PrivateBroker } from '../../fixtures/private-broker.js';
+import { type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { until } from '../../fixtures/until.js';
-import { sql, type World } from '../../fixtures/world.js';
 
 const PREFETCH = 4;
 const MESSAGES = 40;
 const KB = 1_024;
 const library = libraryOf();
 let broker: PrivateBroker;
-let world: World;
+let sandbox: Sandbox;
 
 beforeAll(async () => {
   broker = await PrivateBroker.start('broker');
-  world = await broker.world('private_broker');
+  sandbox = await broker.sandbox('private_broker');
 }, 180_000);
 
 afterAll(() => broker?.stop());
@@ -23,7 +23,7 @@ async function start(methods: Parameters<typeof controllerOf>[0]): Promise<Littl
   const core = { prefetch: PREFETCH, scanIntervalMs: 50, leaseMs: 1_000, publishTimeoutMs: 2_000 };
   const controllers = [controllerOf(methods)];
   const localMessage = { attemptsMax: 3, resend: { firstMs: 5_000, factor: 1, capMs: 5_000 } };
-  const service = await LittleService.start({ world, library, controllers, core, localMessage });
+  const service = await LittleService.start({ sandbox, library, controllers, core, localMessage });
   onTestFinished(() => service.close());
   return service;
 }
@@ -43,14 +43,14 @@ interface Row {
   readonly last_error: string | null;
 }
 const sent = ({ name }: { name: string }) =>
-  sql<Row>(world, 'payment', 'SELECT gid, state, attempts, last_error FROM dtx_outbox WHERE contract = ?', [name]);
+  sql<Row>(sandbox, 'payment', 'SELECT gid, state, attempts, last_error FROM dtx_outbox WHERE contract = ?', [name]);
 const handled = async (name: string) => {
   const query = `SELECT COUNT(*) AS n FROM dtx_inbox WHERE consumer = ? AND state = 'HANDLED'`;
-  return Number((await sql<{ n: number }>(world, 'payment', query, [`payment.${name}`]))[0]!.n);
+  return Number((await sql<{ n: number }>(sandbox, 'payment', query, [`payment.${name}`]))[0]!.n);
 };
 
 async function administrator(): Promise<ChannelModel> {
-  const connection = await connect(world.rabbitmq);
+  const connection = await connect(sandbox.rabbitmq);
   onTestFinished(() => connection.close());
   return connection;
 }
@@ -102,6 +102,6 @@ test('a message above the size limit of the broker is parked by name, and the me
     attempts: 3,
     last_error: expect.stringMatching(/has \d+ bytes.*65536.*max_message_size/),
   });
-  const alerts = await sql(world, 'payment', 'SELECT id FROM dtx_alert WHERE gid = ?', [parked[0]!.gid]);
+  const alerts = await sql(sandbox, 'payment', 'SELECT id FROM dtx_alert WHERE gid = ?', [parked[0]!.gid]);
   expect(alerts).toHaveLength(1);
 });

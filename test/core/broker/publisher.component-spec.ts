@@ -6,27 +6,27 @@ import type { ConfirmPublisher } from '../../../libs/dtx/src/core/broker/confirm
 import type { BrokerConnection } from '../../../libs/dtx/src/core/broker/connection.js';
 import { built } from '../../fixtures/built.js';
 import { TcpProxy } from '../../fixtures/proxy.js';
+import { freshSandbox, type Sandbox } from '../../fixtures/sandbox.js';
 import { until } from '../../fixtures/until.js';
-import { freshWorld, type World } from '../../fixtures/world.js';
 
 const TIMEOUT_MS = 600;
 /** The message in the window, and those that got its place in the moment in which all time limits end. */
 const SENT_MAX = 4;
 const QUEUE = 'dtx.test.publisher.v1';
 const warnings: string[] = [];
-let world: World;
+let sandbox: Sandbox;
 let proxy: TcpProxy;
 let connection: BrokerConnection;
 let publisher: ConfirmPublisher;
 
 beforeAll(async () => {
-  world = await freshWorld('publisher', { audited: false });
+  sandbox = await freshSandbox('publisher', { audited: false });
   const keep = (...said: unknown[]) => void warnings.push(said.join(' '));
   Logger.overrideLogger({ log: () => {}, error: keep, warn: keep });
 });
 
 beforeEach(async () => {
-  proxy = await TcpProxy.start(world.rabbitmq);
+  proxy = await TcpProxy.start(sandbox.rabbitmq);
   const reconnect = { firstMs: 20, factor: 1, capMs: 20 };
   connection = new (built('core/broker/connection.js').BrokerConnection)({
     url: proxy.url,

@@ -1,20 +1,20 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { TcpProxy } from '../../fixtures/proxy.js';
+import { freshSandbox, type Sandbox } from '../../fixtures/sandbox.js';
 import { until } from '../../fixtures/until.js';
-import { freshWorld, type World } from '../../fixtures/world.js';
 import { Administrator, keepLogs, logged, Wire } from './wire.js';
 
 const ALL = '.*';
 const NONE = '^$';
 const CONFIGURE_LESS = { configure: NONE, write: ALL, read: ALL };
 const users: string[] = [];
-let world: World;
+let sandbox: Sandbox;
 let admin: Administrator;
 
 beforeAll(async () => {
-  world = await freshWorld('refused_queues', { audited: false });
-  admin = await Administrator.of(world);
+  sandbox = await freshSandbox('refused_queues', { audited: false });
+  admin = await Administrator.of(sandbox);
   keepLogs();
 });
 
@@ -41,7 +41,7 @@ const refusedWith = (code: number, text: RegExp) =>
   expect.objectContaining({ name: 'QueueRefused', code, message: expect.stringMatching(text) });
 
 test('a queue that exists with other arguments fails only its own messages', async () => {
-  const wire = await wireOf(world.rabbitmq);
+  const wire = await wireOf(sandbox.rabbitmq);
   await admin.declare('dtx.test.clash.v1', 'quorum');
   await wire.publish('dtx.test.good.v1', 'first');
   const good: Array<Promise<void>> = [];
@@ -138,7 +138,7 @@ test('returning a delivery on a closing channel does not end the process', async
   const keep = (reason: unknown) => void unhandled.push(reason);
   process.on('unhandledRejection', keep);
   onTestFinished(() => void process.off('unhandledRejection', keep));
-  const proxy = await TcpProxy.start(world.rabbitmq);
+  const proxy = await TcpProxy.start(sandbox.rabbitmq);
   onTestFinished(() => proxy.close());
   const wire = await wireOf(proxy.url);
   let fail: (error: Error) => void = () => {};
@@ -161,7 +161,7 @@ test('returning a delivery on a closing channel does not end the process', async
 });
 
 test('a silent broker delays neither the stop of a consumer nor the close of a connection', async () => {
-  const proxy = await TcpProxy.start(world.rabbitmq);
+  const proxy = await TcpProxy.start(sandbox.rabbitmq);
   onTestFinished(() => proxy.close());
   const wire = await wireOf(proxy.url);
   const consumer = wire.consume('dtx.test.silent.v1', async (delivery) => delivery.ack());

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { contractOf, controllerOf, LittleService, libraryOf } from '../../fixtures/little-service.js';
+import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { until } from '../../fixtures/until.js';
-import { freshWorld, sql, type World } from '../../fixtures/world.js';
 import { Administrator } from './wire.js';
 
 const SHORT = { firstMs: 100, factor: 1, capMs: 100 };
@@ -12,19 +12,19 @@ const fine = contractOf(library, 'fine');
 /** Their consumers are in another app, which does not run: only those who send declare their queues. */
 const clash = contractOf(library, 'clash', { app: 'other' });
 const absent = contractOf(library, 'absent', { app: 'other' });
-let world: World;
+let sandbox: Sandbox;
 let admin: Administrator;
 
 beforeAll(async () => {
-  world = await freshWorld('refused_sends', { audited: false });
-  admin = await Administrator.of(world);
+  sandbox = await freshSandbox('refused_sends', { audited: false });
+  admin = await Administrator.of(sandbox);
 });
 
 afterAll(() => admin.close(USERS));
 
 async function start(rabbitmqUrl: string): Promise<LittleService> {
   const service = await LittleService.start({
-    world,
+    sandbox,
     library,
     core: { rabbitmqUrl },
     localMessage: { attemptsMax: 3, resend: SHORT },
@@ -46,15 +46,15 @@ interface Row {
   readonly last_error: string;
 }
 const rowsOf = ({ name }: { name: string }) =>
-  sql<Row>(world, 'payment', 'SELECT state, attempts, last_error FROM dtx_outbox WHERE contract = ?', [name]);
+  sql<Row>(sandbox, 'payment', 'SELECT state, attempts, last_error FROM dtx_outbox WHERE contract = ?', [name]);
 const allAre = async (contract: typeof fine, state: string) =>
   (await rowsOf(contract)).every((row) => row.state === state);
 const alertsAbout = async ({ name }: { name: string }) =>
-  (await sql(world, 'payment', 'SELECT id FROM dtx_alert WHERE gid LIKE ?', [`${name}-%`])).length;
+  (await sql(sandbox, 'payment', 'SELECT id FROM dtx_alert WHERE gid LIKE ?', [`${name}-%`])).length;
 
 test('messages to a queue with other arguments are parked with an alert each, and all others are delivered', async () => {
   await admin.declare('dtx.other.clash.v1', 'quorum');
-  const service = await start(world.rabbitmq);
+  const service = await start(sandbox.rabbitmq);
   await append(service, clash, 10);
   await append(service, fine, 40);
   await until('all others are delivered', () => allAre(fine, 'DONE'));
@@ -78,7 +78,7 @@ test('messages to a queue that the account may not declare are parked with the r
 });
 
 test('an account without "configure" works on the existing queues and names the one that it cannot declare', async () => {
-  const first = await start(world.rabbitmq);
+  const first = await start(sandbox.rabbitmq);
   await until('the first start has declared all', () => first.get(library.Broker).consumerProblems().length === 0);
   await first.close();
   const service = await start(await admin.account(USERS[1]!, 'secret', { configure: '^$', write: ALL, read: ALL }));

@@ -1,21 +1,21 @@
 import { beforeAll, expect, onTestFinished, test } from 'vitest';
 import { TcpProxy } from '../../fixtures/proxy.js';
+import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { call, Stack } from '../../fixtures/stack.js';
-import { freshWorld, sql, type World } from '../../fixtures/world.js';
 
 /** If each read waited until the restocks before it had given up, there would be one or two. */
 const READS_MIN = 10;
 const RESTOCKS = 40;
-let world: World;
+let sandbox: Sandbox;
 
 beforeAll(async () => {
-  world = await freshWorld('silent_broker', { audited: false });
+  sandbox = await freshSandbox('silent_broker', { audited: false });
 });
 
 test('an app refuses restocks and goes on with reads while the broker is silent', async () => {
-  const proxy = await TcpProxy.start(world.rabbitmq);
+  const proxy = await TcpProxy.start(sandbox.rabbitmq);
   onTestFinished(() => proxy.close());
-  const shop = new Stack(world, { options: { core: { heartbeatSeconds: 600 } } });
+  const shop = new Stack(sandbox, { options: { core: { heartbeatSeconds: 600 } } });
   onTestFinished(() => shop.stop());
   const [inventory] = await shop.start(['inventory'], { env: { DTX_RABBITMQ_URL: proxy.url } });
   const sku = (n: number) => `item-${String(n + 1).padStart(4, '0')}`;
@@ -41,7 +41,7 @@ test('an app refuses restocks and goes on with reads while the broker is silent'
   expect(reads).toBeGreaterThan(READS_MIN);
   // Nothing has happened: only the restock before the silence counts.
   const [sum] = await sql<{ n: number }>(
-    world,
+    sandbox,
     'inventory',
     `SELECT SUM(available) AS n FROM stock WHERE sku LIKE 'item-%'`,
   );

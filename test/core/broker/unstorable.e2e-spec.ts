@@ -1,19 +1,19 @@
 import { beforeAll, expect, onTestFinished, test } from 'vitest';
 import { contractOf, controllerOf, LittleService, libraryOf } from '../../fixtures/little-service.js';
 import { QueueProbe } from '../../fixtures/queue-probe.js';
+import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { Stack } from '../../fixtures/stack.js';
 import { until } from '../../fixtures/until.js';
-import { freshWorld, sql, type World } from '../../fixtures/world.js';
 import { Wire } from './wire.js';
 
 const PREFETCH = 4;
 const library = libraryOf();
-let world: World;
+let sandbox: Sandbox;
 let probe: QueueProbe;
 
 beforeAll(async () => {
-  world = await freshWorld('unstorable', { audited: false });
-  probe = await QueueProbe.open(world);
+  sandbox = await freshSandbox('unstorable', { audited: false });
+  probe = await QueueProbe.open(sandbox);
   return () => probe.close();
 });
 
@@ -22,9 +22,9 @@ interface Row {
   readonly last_error: string;
 }
 const rowsOf = (consumer: string) =>
-  sql<Row>(world, 'payment', 'SELECT state, last_error FROM dtx_inbox WHERE consumer = ?', [consumer]);
+  sql<Row>(sandbox, 'payment', 'SELECT state, last_error FROM dtx_inbox WHERE consumer = ?', [consumer]);
 const alertsAbout = async (like: string) =>
-  (await sql(world, 'payment', 'SELECT id FROM dtx_alert WHERE subject_id LIKE ? AND closed_at IS NULL', [like]))
+  (await sql(sandbox, 'payment', 'SELECT id FROM dtx_alert WHERE subject_id LIKE ? AND closed_at IS NULL', [like]))
     .length;
 
 test('a delivery with a body that no column takes is parked without it and does not block the deliveries behind it', async () => {
@@ -32,7 +32,7 @@ test('a delivery with a body that no column takes is parked without it and does 
   const failing = contractOf(library, 'failing');
   const handled: string[] = [];
   const service = await LittleService.start({
-    world,
+    sandbox,
     library,
     core: { prefetch: PREFETCH },
     controllers: [
@@ -49,7 +49,7 @@ test('a delivery with a body that no column takes is parked without it and does 
   });
   onTestFinished(() => service.close());
   // 64 KiB, where the library's own is 16 MiB. A larger value is refused like any value that a column does not take.
-  await sql(world, 'payment', 'ALTER TABLE dtx_inbox MODIFY body BLOB NULL');
+  await sql(sandbox, 'payment', 'ALTER TABLE dtx_inbox MODIFY body BLOB NULL');
   const queue = 'dtx.payment.unreadable.v1';
   const large = 'x'.repeat(100_000);
   const typed = (name: string, messageId: string) => ({ messageId, type: `test.${name}.v1`, correlationId: messageId });
@@ -75,10 +75,10 @@ test('a delivery with a body that no column takes is parked without it and does 
 });
 
 test('a notification above max_allowed_packet is parked without its body', async () => {
-  const shop = new Stack(world);
+  const shop = new Stack(sandbox);
   onTestFinished(() => shop.stop());
   await shop.start(['payment'], { env: { DTX_NOTIFY_SECRET: 'a-secret-of-some-length' } });
-  const [{ max } = { max: 0 }] = await sql<{ max: number }>(world, 'payment', 'SELECT @@max_allowed_packet AS max');
+  const [{ max } = { max: 0 }] = await sql<{ max: number }>(sandbox, 'payment', 'SELECT @@max_allowed_packet AS max');
   const note = (id: string, text: string) =>
     JSON.stringify({
       id,
@@ -91,7 +91,7 @@ test('a notification above max_allowed_packet is parked without its body', async
   await probe.publish(queue, note('too-large', 'ä'.repeat(Number(max) / 4 + 500_000)));
   await probe.publish(queue, note('small', 'x'));
   const find = async (id: string) =>
-    (await sql<Row>(world, 'payment', 'SELECT state, last_error FROM dtx_notification WHERE id = ?', [id]))[0];
+    (await sql<Row>(sandbox, 'payment', 'SELECT state, last_error FROM dtx_notification WHERE id = ?', [id]))[0];
   await until('the small one is recorded', () => find('small'));
   const row = await until('the large one is recorded', () => find('too-large'));
   expect(row.state).toBe('PARKED');
@@ -103,7 +103,7 @@ test('a notification above max_allowed_packet is parked without its body', async
 });
 
 test('a delivery that cannot be stored in any way comes back with growing waits', async () => {
-  const wire = new Wire(world.rabbitmq);
+  const wire = new Wire(sandbox.rabbitmq);
   onTestFinished(() => wire.close());
   let tries = 0;
   wire.consume('dtx.test.hopeless.v1', async () => {

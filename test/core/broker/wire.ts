@@ -7,7 +7,7 @@ import type { Queues } from '../../../libs/dtx/src/core/broker/queue-declarer.js
 import type { QueueKind } from '../../../libs/dtx/src/core/broker/topology.js';
 import { management } from '../../../tools/src/servers/broker-api.js';
 import { built } from '../../fixtures/built.js';
-import type { World } from '../../fixtures/world.js';
+import type { Sandbox } from '../../fixtures/sandbox.js';
 
 const LIMIT_MS = 5_000;
 
@@ -64,29 +64,29 @@ export class Wire {
   }
 }
 
-/** Does what an administrator does to the broker of a world. */
+/** Does what an administrator does to the broker of a sandbox. */
 export class Administrator {
   private constructor(
-    private readonly world: World,
+    private readonly sandbox: Sandbox,
     private readonly connection: ChannelModel,
   ) {}
 
-  static async of(world: World): Promise<Administrator> {
-    return new Administrator(world, await connect(world.rabbitmq));
+  static async of(sandbox: Sandbox): Promise<Administrator> {
+    return new Administrator(sandbox, await connect(sandbox.rabbitmq));
   }
 
-  /** An account with rights on queues of these patterns. Returns the world's URL with it. */
+  /** An account with rights on queues of these patterns. Returns the sandbox's URL with it. */
   async account(user: string, password: string, rights: { configure: string; write: string; read: string }) {
     const path = encodeURIComponent(user);
-    await management(this.world.management, 'PUT', `/users/${path}`, { password, tags: '' });
+    await management(this.sandbox.management, 'PUT', `/users/${path}`, { password, tags: '' });
     await this.permit(user, rights);
-    const url = new URL(this.world.rabbitmq);
+    const url = new URL(this.sandbox.rabbitmq);
     return `amqp://${path}:${encodeURIComponent(password)}@${url.host}${url.pathname}`;
   }
 
   async permit(user: string, rights: { configure: string; write: string; read: string }): Promise<void> {
-    const path = `${encodeURIComponent(this.world.vhost)}/${encodeURIComponent(user)}`;
-    await management(this.world.management, 'PUT', `/permissions/${path}`, rights);
+    const path = `${encodeURIComponent(this.sandbox.vhost)}/${encodeURIComponent(user)}`;
+    await management(this.sandbox.management, 'PUT', `/permissions/${path}`, rights);
   }
 
   /** Declares a queue as another version would have: with other arguments than the library gives it. */
@@ -110,7 +110,7 @@ export class Administrator {
   }
 
   async close(users: readonly string[] = []): Promise<void> {
-    for (const user of users) await management(this.world.management, 'DELETE', `/users/${encodeURIComponent(user)}`);
+    for (const user of users) await management(this.sandbox.management, 'DELETE', `/users/${encodeURIComponent(user)}`);
     await this.connection.close();
   }
 }

@@ -3,19 +3,19 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { receiptQueueOf } from '../../../libs/dtx/src/core/broker/contract.js';
 import { expectAuditClean, expectToldTruth, Load, openShop, untilSettled } from '../../fixtures/load.js';
 import { brokerCounts, sentMessages, TestPublisher } from '../../fixtures/messages.js';
+import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { APPS, Stack } from '../../fixtures/stack.js';
 import { until } from '../../fixtures/until.js';
-import { freshWorld, sql, type World } from '../../fixtures/world.js';
 
 const PURCHASES = 200;
-let world: World;
+let sandbox: Sandbox;
 let shop: Stack;
 
 beforeAll(async () => {
-  world = await freshWorld('outage_duplicates');
+  sandbox = await freshSandbox('outage_duplicates');
   // A lost receipt heals by a resend, which by default comes after a minute.
   const options = { localMessage: { resend: { firstMs: 2_000, factor: 2, capMs: 8_000 } } };
-  shop = new Stack(world, { options, failpoints: 'local-message.claimed=delay(1)' }); // to count the resends
+  shop = new Stack(sandbox, { options, failpoints: 'local-message.claimed=delay(1)' }); // to count the resends
   await Promise.all([shop.start(), shop.start()]); // two instances: copies of one message meet in two processes
   await openShop(shop);
 });
@@ -27,7 +27,9 @@ const startLoad = (name: string) =>
 
 async function countAll(query: string): Promise<number> {
   const counts = await Promise.all(
-    APPS.map(async (app) => Number((await sql<{ n: number }>(world, app, `SELECT COUNT(*) AS n FROM ${query}`))[0]!.n)),
+    APPS.map(async (app) =>
+      Number((await sql<{ n: number }>(sandbox, app, `SELECT COUNT(*) AS n FROM ${query}`))[0]!.n),
+    ),
   );
   return counts.reduce((sum, n) => sum + n, 0);
 }
@@ -45,7 +47,7 @@ function repeatAlong(publisher: TestPublisher) {
   let running = true;
   const ended = (async () => {
     while (running) {
-      const fresh = (await sentMessages(world, { lastSeconds: 20 })).filter(({ id }) => !seen.has(id));
+      const fresh = (await sentMessages(sandbox, { lastSeconds: 20 })).filter(({ id }) => !seen.has(id));
       for (const message of shuffled(fresh)) {
         seen.add(message.id);
         await publisher.repeat(message);
@@ -62,7 +64,7 @@ function repeatAlong(publisher: TestPublisher) {
 }
 
 test('each delivery has one effect if it arrives twice or more, shuffled and late', async () => {
-  const publisher = await TestPublisher.open(world);
+  const publisher = await TestPublisher.open(sandbox);
   const repeater = repeatAlong(publisher);
   const load = startLoad('twice');
   await load.ended();
@@ -70,7 +72,7 @@ test('each delivery has one effect if it arrives twice or more, shuffled and lat
   await repeater.stop();
   expect(repeater.seen.size).toBeGreaterThan(PURCHASES);
 
-  const messages = await sentMessages(world);
+  const messages = await sentMessages(sandbox);
   for (const message of shuffled(messages)) await publisher.repeat(message);
   for (const message of shuffled(messages)) await publisher.repeat(message);
   await publisher.close();
@@ -82,7 +84,7 @@ test('each delivery has one effect if it arrives twice or more, shuffled and lat
   expect(publisher.published).toBeGreaterThanOrEqual(3 * handled * 0.9);
   // Receipts are messages as well, but gathered: the copies alone must have been delivered and acked.
   const counts = await until('the broker has counted the copies', async () => {
-    const now = await brokerCounts(world);
+    const now = await brokerCounts(sandbox);
     return now.acked >= handled + publisher.published && now;
   });
   expect(await countAll('dtx_inbox WHERE attempts > 0')).toBe(0);
@@ -91,7 +93,7 @@ test('each delivery has one effect if it arrives twice or more, shuffled and lat
 
 /** Takes receipts away from those whom they are for: they are acked and gone, as if they had never been sent. */
 async function stealReceipts() {
-  const connection = await connect(world.rabbitmq);
+  const connection = await connect(sandbox.rabbitmq);
   const channel = await connection.createChannel();
   const thief = { stolen: 0, stop: () => connection.close() };
   const take = (message: { content: Buffer } | null) => {

@@ -9,18 +9,18 @@ import {
   type ServiceOptions,
 } from '../../fixtures/little-service.js';
 import { TcpProxy } from '../../fixtures/proxy.js';
+import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { until } from '../../fixtures/until.js';
-import { freshWorld, sql, type World } from '../../fixtures/world.js';
 
 /** What a delivery costs where a bound ends: an attempt, none, a place, or the whole delivery. */
 const library = libraryOf();
-let world: World;
+let sandbox: Sandbox;
 const services: LittleService[] = [];
 
 beforeAll(async () => {
-  world = await freshWorld('edges', { audited: false });
-  await sql(world, 'payment', 'CREATE TABLE shelf (sku VARCHAR(8) PRIMARY KEY, taken INT NOT NULL) ENGINE=InnoDB');
-  await sql(world, 'payment', `INSERT INTO shelf VALUES ('book', 0)`);
+  sandbox = await freshSandbox('edges', { audited: false });
+  await sql(sandbox, 'payment', 'CREATE TABLE shelf (sku VARCHAR(8) PRIMARY KEY, taken INT NOT NULL) ENGINE=InnoDB');
+  await sql(sandbox, 'payment', `INSERT INTO shelf VALUES ('book', 0)`);
 });
 
 afterEach(async () => {
@@ -30,7 +30,7 @@ afterEach(async () => {
 type Methods = Parameters<typeof controllerOf>[0];
 
 async function start(methods: Methods, options: Partial<ServiceOptions> = {}): Promise<LittleService> {
-  const service = await LittleService.start({ world, library, ...options, controllers: [controllerOf(methods)] });
+  const service = await LittleService.start({ sandbox, library, ...options, controllers: [controllerOf(methods)] });
   services.push(service);
   return service;
 }
@@ -48,7 +48,7 @@ interface Row {
   readonly last_error: string | null;
 }
 const rowsOf = (contract: Contract) =>
-  sql<Row>(world, 'payment', 'SELECT state, attempts, last_error FROM dtx_inbox WHERE type = ?', [
+  sql<Row>(sandbox, 'payment', 'SELECT state, attempts, last_error FROM dtx_inbox WHERE type = ?', [
     `${contract.name}.v1`,
   ]);
 const areAll = async (contract: Contract, count: number, state: string) => {
@@ -61,7 +61,7 @@ test('a handler that meets a lock for longer than absentMs uses up its attempts 
   const contract = contractOf(library, 'locked-out');
   const take = (tx: EntityManager) => tx.query(`UPDATE shelf SET taken = taken + 1 WHERE sku = 'book'`);
   await start([[library.OnMessage(contract), take]], { core: { absentMs: 3_000, inbox: { attemptsMax: 3 } } });
-  const holder = await createConnection({ uri: world.databases.payment });
+  const holder = await createConnection({ uri: sandbox.databases.payment });
   onTestFinished(() => holder.end());
   await holder.query('START TRANSACTION');
   await holder.query('SELECT * FROM shelf FOR UPDATE');
@@ -118,7 +118,7 @@ test('a step before the ack that outlasts its lease runs at one instance', async
 
 test('an unavailable second database of a handler counts as a failed attempt, and its consumer goes on', async () => {
   const contract = contractOf(library, 'elsewhere');
-  const proxy = await TcpProxy.start(world.databases.order);
+  const proxy = await TcpProxy.start(sandbox.databases.order);
   const other = await new DataSource({ type: 'mysql', url: proxy.url }).initialize();
   onTestFinished(async () => {
     await other.destroy();

@@ -17,19 +17,19 @@ import {
   libraryOf,
   type ServiceOptions,
 } from '../../fixtures/little-service.js';
+import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { until } from '../../fixtures/until.js';
-import { freshWorld, sql, type World } from '../../fixtures/world.js';
 
 /** What a user's handler, and the pipeline around it, can do to the transaction that it was given. */
 const library = libraryOf();
 const contract = contractOf(library, 'message');
-let world: World;
+let sandbox: Sandbox;
 let service: LittleService;
 let count = 0;
 
 beforeAll(async () => {
-  world = await freshWorld('handlers', { audited: false });
-  await sql(world, 'payment', 'CREATE TABLE effect (gid VARCHAR(64) NOT NULL) ENGINE=InnoDB');
+  sandbox = await freshSandbox('handlers', { audited: false });
+  await sql(sandbox, 'payment', 'CREATE TABLE effect (gid VARCHAR(64) NOT NULL) ENGINE=InnoDB');
 });
 
 afterEach(() => service?.close());
@@ -44,7 +44,7 @@ async function start(handle: Handle, options: Partial<ServiceOptions> & { decora
   };
   const refused = async (tx: EntityManager, { gid }: { gid: string }) => tx.query(INSERT, [`${gid}.refused`]);
   service = await LittleService.start({
-    world,
+    sandbox,
     library,
     core: { inbox: { attemptsMax: 2 } },
     ...rest,
@@ -63,14 +63,14 @@ async function handled(): Promise<{ gid: string; state: string; error: string | 
   await service.source.transaction((tx) => service.get(library.LocalMessages).append(tx, contract, { gid }));
   const [row] = await until('the message is handled or parked', async () => {
     const query = `SELECT state, last_error AS error FROM dtx_inbox WHERE gid = ? AND state IN ('HANDLED', 'PARKED')`;
-    const rows = await sql<{ state: string; error: string | null }>(world, 'payment', query, [gid]);
+    const rows = await sql<{ state: string; error: string | null }>(sandbox, 'payment', query, [gid]);
     return rows.length > 0 && rows;
   });
   return { gid, ...row! };
 }
 
 const effects = async (gid: string) =>
-  (await sql(world, 'payment', 'SELECT gid FROM effect WHERE gid = ?', [gid])).length;
+  (await sql(sandbox, 'payment', 'SELECT gid FROM effect WHERE gid = ?', [gid])).length;
 
 describe('SQL on another connection inside a handler', () => {
   test.each(['development', 'production'])(
@@ -122,7 +122,7 @@ describe('SQL on another connection inside a handler', () => {
     await start(async (tx, { gid }) => {
       await tx.query(INSERT, [gid]);
       later = until('the handler is over', () =>
-        sql(world, 'payment', `SELECT 1 FROM effect WHERE gid = ?`, [gid]).then((rows) => rows.length > 0),
+        sql(sandbox, 'payment', `SELECT 1 FROM effect WHERE gid = ?`, [gid]).then((rows) => rows.length > 0),
       ).then(() => service.source.query(INSERT, [`${gid}.later`]));
     });
     const { gid } = await handled();
@@ -242,7 +242,7 @@ describe('an append inside a savepoint', () => {
       await append(tx, `${gid}.after`);
     });
     await until('the message after it is handled', () => heard.includes(`${gid}.after`));
-    const rows = await sql(world, 'payment', 'SELECT id FROM dtx_outbox WHERE gid = ?', [gid]);
+    const rows = await sql(sandbox, 'payment', 'SELECT id FROM dtx_outbox WHERE gid = ?', [gid]);
     if (isSent) await until('the message is handled', () => heard.includes(gid));
     expect([rows.length > 0, heard.includes(gid)]).toEqual([isSent, isSent]);
   });

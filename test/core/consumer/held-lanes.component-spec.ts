@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { contractOf, controllerOf, LittleService, libraryOf } from '../../fixtures/little-service.js';
+import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { until } from '../../fixtures/until.js';
-import { freshWorld, sql, type World } from '../../fixtures/world.js';
 
 const library = libraryOf();
 const hanging = contractOf(library, 'hanging');
@@ -11,12 +11,12 @@ const HANGING = 60;
 const FINE = 10;
 /** Held rows have a quarter of the places: 8. With all of them at a hanging handler, the others would stand for minutes. */
 const CORE = { prefetch: 32, handlerTimeoutMs: 30_000, leaseMs: 60_000 };
-let world: World;
+let sandbox: Sandbox;
 let service: LittleService | undefined;
 let letGo: () => void;
 
 beforeAll(async () => {
-  world = await freshWorld('held_lanes', { audited: false });
+  sandbox = await freshSandbox('held_lanes', { audited: false });
 });
 afterAll(() => service?.close());
 
@@ -30,7 +30,7 @@ async function start(): Promise<LittleService> {
       [library.OnMessage(fine), async () => {}],
     ]),
   ];
-  return LittleService.start({ world, library, controllers, core: CORE });
+  return LittleService.start({ sandbox, library, controllers, core: CORE });
 }
 
 /** Held deliveries, as a process that was stopped has left them. */
@@ -42,7 +42,7 @@ async function hold({ name }: { name: string }, count: number, due: string): Pro
     return [`${consumer}:${messageId}`, messageId, consumer, `${name}-${n}`, 'local-message', `${name}.v1`, body, due];
   });
   await sql(
-    world,
+    sandbox,
     'payment',
     `INSERT INTO dtx_inbox (id, message_id, consumer, gid, scheme, type, body, next_attempt_at, state, created_at)
      VALUES ${rows.map(() => `(?, 'RETRYING', UTC_TIMESTAMP(3))`).join(', ')}`,
@@ -53,7 +53,7 @@ async function hold({ name }: { name: string }, count: number, due: string): Pro
 const states = async ({ name }: { name: string }) =>
   (
     await sql<{ state: string; attempts: number }>(
-      world,
+      sandbox,
       'payment',
       'SELECT state, attempts FROM dtx_inbox WHERE type = ?',
       [`${name}.v1`],

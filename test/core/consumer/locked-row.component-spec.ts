@@ -2,9 +2,9 @@ import { randomUUID } from 'node:crypto';
 import { createConnection } from 'mysql2/promise';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { contractOf, controllerOf, LittleService, libraryOf } from '../../fixtures/little-service.js';
+import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { statementsNow } from '../../fixtures/statements-now.js';
 import { until } from '../../fixtures/until.js';
-import { freshWorld, sql, type World } from '../../fixtures/world.js';
 
 const library = libraryOf();
 const contract = contractOf(library, 'take');
@@ -12,17 +12,17 @@ const LOCKED = 60;
 const FREE = 10;
 /** With all places at this wait, the messages behind the locked row would stand for more than a minute. */
 const CORE = { prefetch: 8, lockWaitSeconds: 10, leaseMs: 15_000 };
-let world: World;
+let sandbox: Sandbox;
 let service: LittleService;
 
 beforeAll(async () => {
-  world = await freshWorld('locked_row', { audited: false });
-  await sql(world, 'payment', 'CREATE TABLE shelf (sku VARCHAR(64) PRIMARY KEY, taken INT NOT NULL) ENGINE=InnoDB');
-  await sql(world, 'payment', `INSERT INTO shelf VALUES ('book', 0), ('mug', 0)`);
+  sandbox = await freshSandbox('locked_row', { audited: false });
+  await sql(sandbox, 'payment', 'CREATE TABLE shelf (sku VARCHAR(64) PRIMARY KEY, taken INT NOT NULL) ENGINE=InnoDB');
+  await sql(sandbox, 'payment', `INSERT INTO shelf VALUES ('book', 0), ('mug', 0)`);
   const take = async (tx: { query(sql: string, values: unknown[]): Promise<unknown> }, { text }: { text: string }) =>
     tx.query('UPDATE shelf SET taken = taken + 1 WHERE sku = ?', [text]);
   const controllers = [controllerOf([[library.OnMessage(contract), take]])];
-  service = await LittleService.start({ world, library, controllers, core: CORE });
+  service = await LittleService.start({ sandbox, library, controllers, core: CORE });
 });
 
 afterAll(() => service?.close());
@@ -35,12 +35,12 @@ async function send(sku: string, count: number): Promise<void> {
 }
 
 const taken = async (sku: string) =>
-  (await sql<{ taken: number }>(world, 'payment', 'SELECT taken FROM shelf WHERE sku = ?', [sku]))[0]!.taken;
+  (await sql<{ taken: number }>(sandbox, 'payment', 'SELECT taken FROM shelf WHERE sku = ?', [sku]))[0]!.taken;
 const inbox = (where: string) =>
-  sql<{ attempts: number }>(world, 'payment', `SELECT attempts FROM dtx_inbox WHERE ${where}`);
+  sql<{ attempts: number }>(sandbox, 'payment', `SELECT attempts FROM dtx_inbox WHERE ${where}`);
 
 test('deliveries that wait for a locked row leave places to the ones behind them and use up no attempt', async () => {
-  const holder = await createConnection({ uri: world.databases.payment });
+  const holder = await createConnection({ uri: sandbox.databases.payment });
   try {
     await holder.query('START TRANSACTION');
     await holder.query(`SELECT * FROM shelf WHERE sku = 'book' FOR UPDATE`);
@@ -59,4 +59,4 @@ test('deliveries that wait for a locked row leave places to the ones behind them
   expect(rows.map(({ attempts }) => Number(attempts))).toEqual(Array(LOCKED).fill(0));
 });
 
-const waiting = () => statementsNow(world, 'payment', `UPDATE shelf %'book'`);
+const waiting = () => statementsNow(sandbox, 'payment', `UPDATE shelf %'book'`);

@@ -4,9 +4,9 @@ import { newId } from '../../../libs/dtx/src/core/ids.js';
 import { breakableStock } from '../../fixtures/failing-table.js';
 import { expectAuditClean, expectToldTruth, Load, openShop, untilSettled } from '../../fixtures/load.js';
 import { brokerCounts, propertiesOf, TestPublisher } from '../../fixtures/messages.js';
+import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { type Purchase, Stack } from '../../fixtures/stack.js';
 import { until } from '../../fixtures/until.js';
-import { freshWorld, sql, type World } from '../../fixtures/world.js';
 
 const CONSUMER = 'inventory.take-stock';
 const SKU = 'mug';
@@ -23,21 +23,21 @@ const CPU_SHARE_MAX = 0.5;
 /** Of one message. A sender that does not stop has more after a few minutes. */
 const RESENDS_MAX = 100;
 
-let world: World;
+let sandbox: Sandbox;
 let shop: Stack;
 let stock: Awaited<ReturnType<typeof breakableStock>>;
 
 beforeAll(async () => {
-  world = await freshWorld('outage_poison');
+  sandbox = await freshSandbox('outage_poison');
   // Tries far apart, so that a good one that waits for a bad one is seen; resends close together, so that a sender
   // which does not stop is seen as well.
   const inbox = { attemptsMax: TRIES, backoff: { firstMs: TRY_AGAIN_MS, factor: 1, capMs: TRY_AGAIN_MS } };
   const localMessage = { resend: { firstMs: 2_000, factor: 1, capMs: 2_000 }, attemptsMax: 1_000 };
-  shop = new Stack(world, { options: { core: { inbox }, localMessage } });
+  shop = new Stack(sandbox, { options: { core: { inbox }, localMessage } });
   await shop.start();
   await openShop(shop);
   await shop.stock(SKU, 1_000);
-  stock = await breakableStock(world);
+  stock = await breakableStock(sandbox);
 });
 
 afterAll(() => shop?.stop());
@@ -69,7 +69,7 @@ const STRAY: Array<{
 
 /** Publishes each kind several times, each delivery twice. Answers the gids by kind. */
 async function sendStray(): Promise<Map<string, string[]>> {
-  const publisher = await TestPublisher.open(world);
+  const publisher = await TestPublisher.open(sandbox);
   const gids = new Map<string, string[]>();
   for (let n = 0; n < OF_EACH_KIND; n++) {
     for (const { kind, body, type, id = () => newId() } of STRAY) {
@@ -91,7 +91,7 @@ async function appendUnreadable(): Promise<string[]> {
   const gids = Array.from({ length: OF_EACH_KIND }, (_, n) => `another-idea-${n}`);
   for (const gid of gids) {
     await sql(
-      world,
+      sandbox,
       'order',
       `INSERT INTO dtx_outbox (id, gid, contract, version, payload, awaiting, state, next_attempt_at, created_at)
        VALUES (?, ?, 'order.placed', 1, '{"order":7}', ?, 'PENDING', UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))`,
@@ -113,7 +113,7 @@ interface Held {
 /** Deliveries of these transactions as the receiver stored them, with how many alerts were ever raised for each. */
 const heldOf = (gids: readonly string[]) =>
   sql<Held>(
-    world,
+    sandbox,
     'inventory',
     `SELECT id, gid, state, attempts, last_error AS error,
        (SELECT COUNT(*) FROM dtx_alert WHERE subject_id = dtx_inbox.id) AS alerts FROM dtx_inbox WHERE gid IN (?)`,
@@ -179,7 +179,7 @@ test('the senders of poison messages stop resending, and the broker has redelive
   const rows = await until('the senders are told', async () => {
     const query = `SELECT state, attempts, last_error AS error, next_attempt_at AS due FROM dtx_outbox
       WHERE gid IN (?) AND contract = 'order.placed'`;
-    const found = await sql<{ state: string; attempts: number }>(world, 'order', query, [gids]);
+    const found = await sql<{ state: string; attempts: number }>(sandbox, 'order', query, [gids]);
     return found.length === gids.length && found.every(({ state }) => state === 'DONE') && found;
   });
   for (const row of rows) expect(row).toMatchObject({ error: `parked at ${CONSUMER}`, due: null });
@@ -187,7 +187,7 @@ test('the senders of poison messages stop resending, and the broker has redelive
   expect(resent).toBeGreaterThanOrEqual(THROWING * 0.9); // while it was neither handled nor parked
   expect(Math.max(...rows.map(({ attempts }) => attempts))).toBeLessThan(RESENDS_MAX);
   const counts = await until('the broker has counted', async () => {
-    const now = await brokerCounts(world);
+    const now = await brokerCounts(sandbox);
     return now.acked >= GOOD + THROWING + 2 * OF_EACH_KIND * STRAY.length && now;
   });
   console.log(JSON.stringify(counts));
@@ -209,7 +209,7 @@ test('an operator settles poison messages by retry, rejection and close, and eve
   expect(await statuses(retried)).toEqual(new Set(['CONFIRMED']));
   expect(await statuses(refused)).toEqual(new Set(['CANCELLED']));
   await expectToldTruth(shop, load);
-  const open = await sql(world, 'inventory', 'SELECT id FROM dtx_alert WHERE closed_at IS NULL');
+  const open = await sql(sandbox, 'inventory', 'SELECT id FROM dtx_alert WHERE closed_at IS NULL');
   expect(open).toEqual([]);
   await expectAuditClean(shop);
 }, 90_000);

@@ -6,14 +6,14 @@ import {
   libraryOf,
   type ServiceOptions,
 } from '../../fixtures/little-service.js';
+import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { until } from '../../fixtures/until.js';
-import { freshWorld, sql, type World } from '../../fixtures/world.js';
 
 /** Instances of one service that differ, as old and new ones do while a deployment is under way: one database, one broker. */
 const library = libraryOf();
 const contract = contractOf(library, 'later');
 const probe = contractOf(library, 'probe');
-let world: World;
+let sandbox: Sandbox;
 const services: LittleService[] = [];
 let gid = '';
 let count = 0;
@@ -25,7 +25,7 @@ interface Row {
 }
 
 beforeAll(async () => {
-  world = await freshWorld('served', { audited: false });
+  sandbox = await freshSandbox('served', { audited: false });
 });
 beforeEach(() => {
   gid = `message-${++count}`;
@@ -37,7 +37,7 @@ afterEach(async () => {
 async function start(methods: Parameters<typeof controllerOf>[0], core: ServiceOptions['core'] = {}) {
   const controllers = [controllerOf([...methods, [library.OnMessage(probe), failFirst()]])];
   const options = { scanIntervalMs: 20, leaseMs: 500, ...core };
-  const service = await LittleService.start({ world, library, controllers, core: options });
+  const service = await LittleService.start({ sandbox, library, controllers, core: options });
   services.push(service);
   return service;
 }
@@ -54,9 +54,9 @@ function failFirst() {
 const append = (service: LittleService) =>
   service.source.transaction((tx) => service.get(library.LocalMessages).append(tx, contract, { gid }));
 const alerts = () =>
-  sql<{ closed_at: Date | null }>(world, 'payment', 'SELECT closed_at FROM dtx_alert WHERE gid = ?', [gid]);
+  sql<{ closed_at: Date | null }>(sandbox, 'payment', 'SELECT closed_at FROM dtx_alert WHERE gid = ?', [gid]);
 const row = async () =>
-  (await sql<Row>(world, 'payment', 'SELECT state, attempts, last_error FROM dtx_inbox WHERE gid = ?', [gid]))[0];
+  (await sql<Row>(sandbox, 'payment', 'SELECT state, attempts, last_error FROM dtx_inbox WHERE gid = ?', [gid]))[0];
 const untilRow = (what: string, is: (one: Row) => boolean) =>
   until(what, async () => {
     const one = await row();
@@ -119,7 +119,7 @@ test('a delivery without a consumer in any instance is parked with one alert, an
   await scanned(others[0]!);
   expect(await alerts()).toHaveLength(1);
   await start([[library.OnMessage(contract), async () => {}]]);
-  const { id } = (await sql<{ id: string }>(world, 'payment', 'SELECT id FROM dtx_inbox WHERE gid = ?', [gid]))[0]!;
+  const { id } = (await sql<{ id: string }>(sandbox, 'payment', 'SELECT id FROM dtx_inbox WHERE gid = ?', [gid]))[0]!;
   for (const source of others[0]!.get(library.Operations).sources) await source.retry(id, { by: 'operator' });
   await untilRow('it is over', ({ state }) => state === 'HANDLED');
   expect(await alerts()).toEqual([{ closed_at: expect.any(Date) }]);
@@ -130,5 +130,5 @@ async function scanned(service: LittleService): Promise<void> {
   const own = { gid: `probe-${++count}` };
   await service.source.transaction((tx) => service.get(library.LocalMessages).append(tx, probe, own));
   const query = `SELECT state FROM dtx_inbox WHERE gid = ? AND state = 'HANDLED'`;
-  await until('a probe is handled', async () => (await sql(world, 'payment', query, [own.gid])).length > 0);
+  await until('a probe is handled', async () => (await sql(sandbox, 'payment', query, [own.gid])).length > 0);
 }

@@ -9,19 +9,19 @@ import {
   type ServiceOptions,
 } from '../../fixtures/little-service.js';
 import { QueueProbe } from '../../fixtures/queue-probe.js';
+import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { until } from '../../fixtures/until.js';
-import { freshWorld, sql, type World } from '../../fixtures/world.js';
 import { deleteQueue } from '../../mutants/broker.js';
 
 /** Nothing that was accepted falls silent: each scheme has a row whose owner notices, and tells a person once. */
 const library = libraryOf();
 const SHORT = { firstMs: 200, factor: 1, capMs: 200 };
-let world: World;
+let sandbox: Sandbox;
 let service: LittleService;
 let gid = '';
 
 beforeAll(async () => {
-  world = await freshWorld('silence', { audited: false });
+  sandbox = await freshSandbox('silence', { audited: false });
 });
 beforeEach(() => {
   gid = `message-${randomUUID()}`;
@@ -29,19 +29,19 @@ beforeEach(() => {
 afterEach(() => service?.close());
 
 const start = async (options: Partial<ServiceOptions>) => {
-  service = await LittleService.start({ world, library, ...options });
+  service = await LittleService.start({ sandbox, library, ...options });
 };
 const alerts = () =>
   sql<{ alert_error: string; closed_at: Date | null }>(
-    world,
+    sandbox,
     'payment',
     'SELECT alert_error, closed_at FROM dtx_alert WHERE gid = ?',
     [gid],
   );
 const messageState = async () =>
-  (await sql<{ state: string }>(world, 'payment', 'SELECT state FROM dtx_outbox WHERE gid = ?', [gid]))[0]?.state;
+  (await sql<{ state: string }>(sandbox, 'payment', 'SELECT state FROM dtx_outbox WHERE gid = ?', [gid]))[0]?.state;
 const inboxState = async (of = gid) =>
-  (await sql<{ state: string }>(world, 'payment', 'SELECT state FROM dtx_inbox WHERE gid = ?', [of]))[0]?.state;
+  (await sql<{ state: string }>(sandbox, 'payment', 'SELECT state FROM dtx_inbox WHERE gid = ?', [of]))[0]?.state;
 const untilOver: typeof until = (what, is) => until(what, is, { withinMs: 60_000 });
 
 describe('a message without a consumer', () => {
@@ -77,7 +77,7 @@ describe('a message without a consumer', () => {
     await append();
     const query = 'SELECT last_error FROM dtx_outbox WHERE gid = ?';
     await untilOver('it was looked at', async () =>
-      /no consumer on queue/.test(String((await sql(world, 'payment', query, [gid]))[0]?.last_error)),
+      /no consumer on queue/.test(String((await sql(sandbox, 'payment', query, [gid]))[0]?.last_error)),
     );
     expect([await messageState(), await alerts()]).toEqual(['SENT', []]);
   });
@@ -88,7 +88,7 @@ describe('a half message', () => {
   const queue = 'dtx.payment.half-gone.v1';
   const QUICK = { markDelayMs: 1, sweepAfterMs: 300, sweepBackoff: SHORT, absentMs: 1_000, attemptsMax: 10_000 };
   const verdict = async () =>
-    (await sql<{ state: string }>(world, 'payment', 'SELECT state FROM dtx_half WHERE gid = ?', [gid]))[0]?.state;
+    (await sql<{ state: string }>(sandbox, 'payment', 'SELECT state FROM dtx_half WHERE gid = ?', [gid]))[0]?.state;
   const send = () => service.get(library.HalfMessages).send(contract, { gid }, async () => {});
   const consumer = () => controllerOf([[library.OnMessage(contract), async () => {}]]);
   const untilAlert = () =>
@@ -114,7 +114,7 @@ describe('a half message', () => {
     await start({ halfMessage: { ...QUICK, absentMs: 600_000 } });
     await send();
     await untilOver('it is sent', async () => (await verdict()) === 'SENT');
-    await deleteQueue(world, queue);
+    await deleteQueue(sandbox, queue);
     await service.close();
     await start({ halfMessage: QUICK, controllers: [consumer()] });
     await untilOver('it is done', async () => (await verdict()) === 'DONE');
@@ -125,7 +125,7 @@ describe('a half message', () => {
     await start({ halfMessage: { ...QUICK, sweepAfterMs: 600_000 } });
     const id = randomUUID();
     await sql(
-      world,
+      sandbox,
       'payment',
       `INSERT INTO dtx_half (id, gid, contract, version, payload, consumers, state, next_attempt_at, created_at)
        VALUES (?, ?, ?, 1, ?, 'payment.half-gone', 'COMMITTED', UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))`,
@@ -143,12 +143,12 @@ describe('a half message', () => {
     await send();
     await untilOver('it is parked', async () => (await verdict()) === 'PARKED');
     expect(await alerts()).toHaveLength(1);
-    await deleteQueue(world, queue);
+    await deleteQueue(sandbox, queue);
     await service.close();
     await start({ halfMessage: QUICK, controllers: [consumer()] });
-    const [{ id }] = (await sql<{ id: string }>(world, 'payment', 'SELECT id FROM dtx_half WHERE gid = ?', [gid])) as [
-      { id: string },
-    ];
+    const [{ id }] = (await sql<{ id: string }>(sandbox, 'payment', 'SELECT id FROM dtx_half WHERE gid = ?', [
+      gid,
+    ])) as [{ id: string }];
     for (const source of service.get(library.Operations).sources) await source.retry(id, {});
     await untilOver('it is done', async () => (await verdict()) === 'DONE');
     expect((await alerts()).filter(({ closed_at: at }) => at === null)).toEqual([]);
@@ -159,7 +159,7 @@ test('messages without a row and without a consumer raise one alert until a cons
   const contract = contractOf(library, 'reliable-gone', { replicated: true });
   const core = { absentMs: 1_000 };
   const told = () =>
-    sql<{ closed_at: Date | null }>(world, 'payment', 'SELECT closed_at FROM dtx_alert WHERE subject_id = ?', [
+    sql<{ closed_at: Date | null }>(sandbox, 'payment', 'SELECT closed_at FROM dtx_alert WHERE subject_id = ?', [
       'dtx.payment.reliable-gone.v1',
     ]);
   await start({ core });
@@ -205,10 +205,10 @@ test('a step before the ack with an unknown outcome is retried and parked, and o
 });
 
 test('a message that ends its process each time is parked with one alert, and the messages behind it are handled', async () => {
-  const own = await freshWorld('silence_poison', { audited: false });
+  const own = await freshSandbox('silence_poison', { audited: false });
   const options = { core: { leaseMs: 300, scanIntervalMs: 50, inbox: { attemptsMax: 3 } } };
   const probe = await QueueProbe.open(own);
-  const poisoned = { world: own, options, failpoints: 'local-message.inserted=crash' };
+  const poisoned = { sandbox: own, options, failpoints: 'local-message.inserted=crash' };
   const body = { orderId: gid, scheme: 'local-message', buyerId: 'alice', sku: 'book', quantity: 1, amount: 100 };
   const state = async () =>
     (await sql<{ state: string }>(own, 'inventory', 'SELECT state FROM dtx_inbox WHERE gid = ?', [gid]))[0]?.state;

@@ -1,24 +1,24 @@
 import type { EntityManager } from 'typeorm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { libraryOf } from '../../fixtures/little-service.js';
-import { freshWorld, sql, type World } from '../../fixtures/world.js';
+import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { prepareBranch } from '../../fixtures/xa-branch.js';
 import { heardOf, PLACES, type Place, Places, stepsOf } from './places.js';
 import { deadlock, ENDING, HARMLESS, HIDDEN, prepareWays, type Way } from './ways.js';
 
 /** The transaction that is committed is the one that was begun, at every place where one is; control: `unguarded`. */
-let world: World;
+let sandbox: Sandbox;
 let places: Places;
 const library = libraryOf();
 
 beforeAll(async () => {
-  world = await freshWorld('one_transaction', { audited: false });
-  await sql(world, 'payment', 'CREATE TABLE step (gid VARCHAR(64) NOT NULL, n INT NOT NULL) ENGINE=InnoDB');
-  await sql(world, 'payment', 'CREATE TABLE heard (gid VARCHAR(64) NOT NULL) ENGINE=InnoDB');
-  await sql(world, 'payment', 'CREATE TABLE nothing (n INT) ENGINE=InnoDB');
-  await prepareWays(world);
-  const xa = await prepareBranch(world, 'inventory', library);
-  places = await Places.open({ world, library, xa });
+  sandbox = await freshSandbox('one_transaction', { audited: false });
+  await sql(sandbox, 'payment', 'CREATE TABLE step (gid VARCHAR(64) NOT NULL, n INT NOT NULL) ENGINE=InnoDB');
+  await sql(sandbox, 'payment', 'CREATE TABLE heard (gid VARCHAR(64) NOT NULL) ENGINE=InnoDB');
+  await sql(sandbox, 'payment', 'CREATE TABLE nothing (n INT) ENGINE=InnoDB');
+  await prepareWays(sandbox);
+  const xa = await prepareBranch(sandbox, 'inventory', library);
+  places = await Places.open({ sandbox, library, xa });
 });
 
 afterAll(() => places?.close());
@@ -39,12 +39,12 @@ const unitWith =
 async function leftBy(place: Place, way: Way, how: { isSwallowed: boolean }) {
   const { gid, error } = await places.run(
     place,
-    unitWith((tx) => way.run(tx, world), how),
+    unitWith((tx) => way.run(tx, sandbox), how),
   );
   await places.quiet(place, gid);
-  const heard = await heardOf(world, gid);
-  if (place === 'half message') expect(await heardOf(world, `${gid}.half`)).toBe(heard);
-  return { gid, error, steps: await stepsOf(world, gid), heard };
+  const heard = await heardOf(sandbox, gid);
+  if (place === 'half message') expect(await heardOf(sandbox, `${gid}.half`)).toBe(heard);
+  return { gid, error, steps: await stepsOf(sandbox, gid), heard };
 }
 
 /** In the short run each way is tried at every third place, and each place has every third way. */
@@ -86,7 +86,7 @@ describe.each(PLACES)('at the place %s', (place) => {
       run: async (tx: EntityManager) => {
         const again = !isFirst;
         isFirst = false;
-        if (!again) await deadlock(tx, world);
+        if (!again) await deadlock(tx, sandbox);
       },
     };
     const { steps, heard, error } = await leftBy(place, way, { isSwallowed: true });

@@ -8,8 +8,8 @@ import {
   libraryOf,
   type ServiceOptions,
 } from '../../fixtures/little-service.js';
+import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { until } from '../../fixtures/until.js';
-import { freshWorld, sql, type World } from '../../fixtures/world.js';
 
 /**
  * What a server refuses for a reason that passes says nothing of the message. The servers are real, and so are their errors:
@@ -20,14 +20,14 @@ const contract = contractOf(library, 'passing');
 const ACCOUNT = 'passing_errors';
 const PASSWORD = 'passing-Passw0rd';
 const READ_ONLY = 'SET SESSION TRANSACTION READ ONLY';
-let world: World;
+let sandbox: Sandbox;
 let service: LittleService | undefined;
 let calls: string[] = [];
 let count = 0;
 
 beforeAll(async () => {
-  world = await freshWorld('passing_errors', { audited: false });
-  await sql(world, 'payment', 'CREATE TABLE effect (gid VARCHAR(8) PRIMARY KEY) ENGINE=InnoDB');
+  sandbox = await freshSandbox('passing_errors', { audited: false });
+  await sql(sandbox, 'payment', 'CREATE TABLE effect (gid VARCHAR(8) PRIMARY KEY) ENGINE=InnoDB');
 });
 
 afterEach(async () => {
@@ -44,7 +44,7 @@ async function start(options: Partial<ServiceOptions> = {}, handle: Handle = ins
     await handle(tx, gid);
   };
   const controllers = [controllerOf([[library.OnMessage(contract), on]])];
-  service = await LittleService.start({ world, library, ...options, controllers });
+  service = await LittleService.start({ sandbox, library, ...options, controllers });
   return service;
 }
 
@@ -56,9 +56,12 @@ const append = (gid: string) =>
 /** The inbox has no row of it with an attempt, then or before: the handler is what failed nothing. */
 async function untilHandled(gid: string): Promise<void> {
   const rows = () =>
-    sql<{ state: string; attempts: number }>(world, 'payment', 'SELECT state, attempts FROM dtx_inbox WHERE gid = ?', [
-      gid,
-    ]);
+    sql<{ state: string; attempts: number }>(
+      sandbox,
+      'payment',
+      'SELECT state, attempts FROM dtx_inbox WHERE gid = ?',
+      [gid],
+    );
   await until(`${gid} is handled`, async () => (await rows())[0]?.state === 'HANDLED');
   expect(await rows()).toEqual([{ state: 'HANDLED', attempts: 0 }]);
 }
@@ -93,7 +96,7 @@ test('the library closes sessions to a server without writes and counts no attem
 
 test('a handler is repeated without a counted attempt after a server without disk space refused its statement', async () => {
   // An engine that keeps its rows in memory says the same as a full disk does (1114), and does no harm to others.
-  const filler = await createConnection({ uri: world.databases.payment });
+  const filler = await createConnection({ uri: sandbox.databases.payment });
   await filler.query('SET SESSION max_heap_table_size = 16384');
   await filler.query('CREATE TABLE full (text VARCHAR(1000) NOT NULL) ENGINE=MEMORY');
   const fill = async () => {
@@ -115,20 +118,20 @@ test('a handler is repeated without a counted attempt after a server without dis
 /** Ends the sessions of the account, so that it has to connect again. */
 async function endSessions(): Promise<void> {
   const sessions = await sql<{ id: number }>(
-    world,
+    sandbox,
     'payment',
     'SELECT id FROM information_schema.processlist WHERE user = ?',
     [ACCOUNT],
   );
-  for (const { id } of sessions) await sql(world, 'payment', `KILL ${Number(id)}`).catch(() => {});
+  for (const { id } of sessions) await sql(sandbox, 'payment', `KILL ${Number(id)}`).catch(() => {});
 }
 
 test('an account that is refused after the database was open counts as unavailable and works once it is allowed again', async () => {
   const account = `'${ACCOUNT}'@'%'`;
-  await sql(world, 'payment', `DROP USER IF EXISTS ${account}`);
-  await sql(world, 'payment', `CREATE USER ${account} IDENTIFIED BY '${PASSWORD}'`);
-  const url = new URL(world.databases.payment);
-  await sql(world, 'payment', `GRANT ALL ON \`${url.pathname.slice(1)}\`.* TO ${account}`);
+  await sql(sandbox, 'payment', `DROP USER IF EXISTS ${account}`);
+  await sql(sandbox, 'payment', `CREATE USER ${account} IDENTIFIED BY '${PASSWORD}'`);
+  const url = new URL(sandbox.databases.payment);
+  await sql(sandbox, 'payment', `GRANT ALL ON \`${url.pathname.slice(1)}\`.* TO ${account}`);
   Object.assign(url, { username: ACCOUNT, password: PASSWORD });
   const { source } = await start({ url: url.href });
 
@@ -145,12 +148,12 @@ test('an account that is refused after the database was open counts as unavailab
     ['WITH MAX_USER_CONNECTIONS 1', 1226, 'WITH MAX_USER_CONNECTIONS 0'],
     [`IDENTIFIED BY 'another-Passw0rd'`, 1045, `IDENTIFIED BY '${PASSWORD}'`],
   ] as const) {
-    await sql(world, 'payment', `ALTER USER ${account} ${change}`);
+    await sql(sandbox, 'payment', `ALTER USER ${account} ${change}`);
     await endSessions();
     const [refusal] = await refused(errno);
     expect(library.isUnavailable(refusal)).toBe(true);
     expect(library.isOutcomeUnknown(refusal)).toBe(false);
-    await sql(world, 'payment', `ALTER USER ${account} ${undo}`);
+    await sql(sandbox, 'payment', `ALTER USER ${account} ${undo}`);
     await works();
   }
   const gid = nextGid();

@@ -10,8 +10,8 @@ import {
   LittleService,
   type ServiceOptions,
 } from '../../fixtures/little-service.js';
+import { type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { until } from '../../fixtures/until.js';
-import { sql, type World } from '../../fixtures/world.js';
 import { participantOf, libraryOf as tccLibraryOf } from '../../tcc/little-app.js';
 
 /** What runs inside a transaction at a place: two steps, with something between them. */
@@ -29,24 +29,24 @@ export class Places {
   private constructor(
     readonly service: LittleService,
     private readonly library: Library,
-    private readonly world: World,
+    private readonly sandbox: Sandbox,
     private readonly contracts: ReturnType<typeof contractsOf>,
   ) {
-    this.redis = new Redis(world.redis);
+    this.redis = new Redis(sandbox.redis);
   }
 
   static async open(options: Omit<ServiceOptions, 'controllers' | 'providers'>, root?: string): Promise<Places> {
-    const { library, world } = options;
+    const { library, sandbox } = options;
     const contracts = contractsOf(library);
     let places: Places;
     const run: Unit = (tx, gid) => places.unit(tx, gid);
     const service = await LittleService.start({
       core: { inbox: { attemptsMax: 2 } },
       ...options,
-      controllers: [handlersOf(library, contracts, { world, run, hear: (gid, text) => places.texts.set(gid, text) })],
+      controllers: [handlersOf(library, contracts, { sandbox, run, hear: (gid, text) => places.texts.set(gid, text) })],
       providers: participantsOf(root, contracts, run),
     });
-    places = new Places(service, library, world, contracts);
+    places = new Places(service, library, sandbox, contracts);
     return places;
   }
 
@@ -69,7 +69,7 @@ export class Places {
   /** Every message of the unit that is on its way has come: the rows of its senders are done, or there are none. */
   quiet(place: Place, gid: string): Promise<unknown> {
     return until(`the messages of ${gid} are done`, async () => {
-      const open = await sql(this.world, 'payment', `SELECT 1 FROM dtx_outbox WHERE gid = ? AND state <> 'DONE'`, [
+      const open = await sql(this.sandbox, 'payment', `SELECT 1 FROM dtx_outbox WHERE gid = ? AND state <> 'DONE'`, [
         gid,
       ]);
       return open.length === 0 && (place !== 'half message' || this.isHalfQuiet(gid));
@@ -78,14 +78,16 @@ export class Places {
 
   /** Sent and handled, or ruled back. */
   private async isHalfQuiet(gid: string): Promise<boolean> {
-    const rows = await sql<{ state: string }>(this.world, 'payment', 'SELECT state FROM dtx_half WHERE gid = ?', [gid]);
-    if (rows.some(({ state }) => state === 'DONE')) return (await heardOf(this.world, `${gid}.half`)) > 0;
+    const rows = await sql<{ state: string }>(this.sandbox, 'payment', 'SELECT state FROM dtx_half WHERE gid = ?', [
+      gid,
+    ]);
+    if (rows.some(({ state }) => state === 'DONE')) return (await heardOf(this.sandbox, `${gid}.half`)) > 0;
     return rows.every(({ state }) => state === 'ROLLED_BACK');
   }
 
   /** How many have been told that a unit is done in part: its caller by an error, or a person by an alert. */
   async told(place: Place, gid: string, error: unknown): Promise<number> {
-    const alerts = await sql(this.world, 'payment', 'SELECT id FROM dtx_alert WHERE gid = ?', [gid]);
+    const alerts = await sql(this.sandbox, 'payment', 'SELECT id FROM dtx_alert WHERE gid = ?', [gid]);
     const isCallers = ['inTransaction', 'dataSource.transaction', 'half message', 'last resource of XA'].includes(
       place,
     );
@@ -125,7 +127,7 @@ export class Places {
     const id = await source.transaction(publish);
     await until(`${payload.gid} is handled or parked`, async () => {
       const of = `gid = ? AND consumer = ? AND state IN ('HANDLED', 'PARKED')`;
-      const rows = await sql(this.world, 'payment', `SELECT 1 FROM dtx_inbox WHERE ${of}`, [
+      const rows = await sql(this.sandbox, 'payment', `SELECT 1 FROM dtx_inbox WHERE ${of}`, [
         payload.gid,
         contract.consumers[0],
       ]);
@@ -144,7 +146,9 @@ export class Places {
       if (participant === this.contracts.cancel) t.call(this.contracts.refuser, {});
     });
     await until(`${gid} is carried out or parked`, async () => {
-      const rows = await sql<{ state: string }>(this.world, 'payment', 'SELECT state FROM dtx_tcc WHERE id = ?', [gid]);
+      const rows = await sql<{ state: string }>(this.sandbox, 'payment', 'SELECT state FROM dtx_tcc WHERE id = ?', [
+        gid,
+      ]);
       return /CONFIRMED|CANCELLED|PARKED/.test(rows[0]?.state ?? '');
     });
     if (outcome.status !== 'CONFIRMED') throw new Error(`told ${outcome.status}`);
@@ -167,13 +171,13 @@ export const PLACES = [
 export type Place = (typeof PLACES)[number];
 
 /** The steps that a unit has left, in order. */
-export async function stepsOf(world: World, gid: string): Promise<number[]> {
-  const rows = await sql<{ n: number }>(world, 'payment', 'SELECT n FROM step WHERE gid = ? ORDER BY n', [gid]);
+export async function stepsOf(sandbox: Sandbox, gid: string): Promise<number[]> {
+  const rows = await sql<{ n: number }>(sandbox, 'payment', 'SELECT n FROM step WHERE gid = ? ORDER BY n', [gid]);
   return rows.map(({ n }) => n);
 }
 
-export async function heardOf(world: World, gid: string): Promise<number> {
-  return (await sql(world, 'payment', 'SELECT gid FROM heard WHERE gid = ?', [gid])).length;
+export async function heardOf(sandbox: Sandbox, gid: string): Promise<number> {
+  return (await sql(sandbox, 'payment', 'SELECT gid FROM heard WHERE gid = ?', [gid])).length;
 }
 
 function contractsOf(library: Library) {
@@ -195,7 +199,7 @@ function contractsOf(library: Library) {
 function handlersOf(
   library: Library,
   contracts: ReturnType<typeof contractsOf>,
-  { world, run, hear }: { world: World; run: Unit; hear: (gid: string, text?: string) => void },
+  { sandbox, run, hear }: { sandbox: Sandbox; run: Unit; hear: (gid: string, text?: string) => void },
 ) {
   const { OnMessage, OnRejected, Rejected } = library;
   const failed = new Set<string>();
@@ -203,7 +207,7 @@ function handlersOf(
     (suffix = '') =>
     async (_: EntityManager, { gid, text }: { gid: string; text?: string }) => {
       hear(gid + suffix, text);
-      await sql(world, 'payment', 'INSERT INTO heard VALUES (?)', [gid + suffix]);
+      await sql(sandbox, 'payment', 'INSERT INTO heard VALUES (?)', [gid + suffix]);
     };
   const handle = async (tx: EntityManager, { gid, text }: { gid: string; text?: string }) => {
     if (text === 'fail first' && !failed.has(gid)) {

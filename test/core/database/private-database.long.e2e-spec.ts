@@ -3,29 +3,29 @@ import { AppProcess } from '../../fixtures/app-process.js';
 import { LittleService, libraryOf } from '../../fixtures/little-service.js';
 import { logLines } from '../../fixtures/logs.js';
 import { PrivateDatabase, reachedBy } from '../../fixtures/private-database.js';
+import type { Sandbox } from '../../fixtures/sandbox.js';
 import { APPS, call, Stack } from '../../fixtures/stack.js';
 import { until } from '../../fixtures/until.js';
-import type { World } from '../../fixtures/world.js';
 
 const ANY_CERTIFICATE = '{"rejectUnauthorized":false}';
 let server: PrivateDatabase;
-let root: World;
+let root: Sandbox;
 const stacks: Stack[] = [];
 
-const withQuery = (world: World, query: string) =>
-  reachedBy(world, (url) => {
+const withQuery = (sandbox: Sandbox, query: string) =>
+  reachedBy(sandbox, (url) => {
     url.search = query;
   });
 
-function stackOf(world: World, env: Record<string, string> = {}): Stack {
-  const stack = new Stack(world, { env, options: { core: { reconnect: { capMs: 300 } } } });
+function stackOf(sandbox: Sandbox, env: Record<string, string> = {}): Stack {
+  const stack = new Stack(sandbox, { env, options: { core: { reconnect: { capMs: 300 } } } });
   stacks.push(stack);
   return stack;
 }
 
 beforeAll(async () => {
   server = await PrivateDatabase.start('strict');
-  root = await server.world('private_database');
+  root = await server.sandbox('private_database');
   await server.sql('SET GLOBAL require_secure_transport = ON');
 }, 180_000);
 
@@ -65,8 +65,8 @@ describe('a server that demands TLS', () => {
   });
 
   test('a server that demands TLS is not used without TLS or with an unknown authority', async () => {
-    const plain = AppProcess.spawn('payment', { world: withQuery(root, '') });
-    const unknown = AppProcess.spawn('payment', { world: withQuery(root, '?ssl=true') });
+    const plain = AppProcess.spawn('payment', { sandbox: withQuery(root, '') });
+    const unknown = AppProcess.spawn('payment', { sandbox: withQuery(root, '?ssl=true') });
     try {
       await Promise.all([plain.untilListening(), unknown.untilListening()]);
       await until('it says why not', () => /secure|Access denied|insecure/i.test(plain.log()));
@@ -79,7 +79,7 @@ describe('a server that demands TLS', () => {
 });
 
 describe('an account with rights on rows only', () => {
-  let rows: World;
+  let rows: Sandbox;
 
   beforeAll(async () => {
     await server.sql(`CREATE USER 'rows_only'@'%' IDENTIFIED BY 'row-secret'`);
@@ -97,9 +97,9 @@ describe('an account with rights on rows only', () => {
   test('an account with rights on rows suffices for a service with a current schema', async () => {
     const library = libraryOf();
     const ssl = { rejectUnauthorized: false };
-    const asRoot = await LittleService.start({ world: root, library, source: { ssl } as object });
+    const asRoot = await LittleService.start({ sandbox: root, library, source: { ssl } as object });
     await asRoot.close();
-    const asRows = await LittleService.start({ world: rows, library, source: { ssl } as object });
+    const asRows = await LittleService.start({ sandbox: rows, library, source: { ssl } as object });
     await asRows.close();
   });
 
@@ -114,7 +114,7 @@ describe('an account with rights on rows only', () => {
     const database = new URL(root.databases.inventory).pathname.slice(1);
     await server.sql(`DROP TABLE \`${database}\`.stock`);
     await server.sql(`DELETE FROM \`${database}\`.dtx_schema_version WHERE component = 'inventory'`);
-    const instance = AppProcess.spawn('inventory', { world: rows });
+    const instance = AppProcess.spawn('inventory', { sandbox: rows });
     try {
       await instance.untilListening();
       const line = await until('it says so', () =>

@@ -5,14 +5,14 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ROOT } from '../../fixtures/app-process.js';
 import { built } from '../../fixtures/built.js';
 import { contractOf, controllerOf, LittleService, libraryOf } from '../../fixtures/little-service.js';
+import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { until } from '../../fixtures/until.js';
-import { freshWorld, sql, type World } from '../../fixtures/world.js';
 
 /** The page that lists every setting of a session with a decision is complete and true. */
 const page = readFileSync(join(ROOT, 'docs', 'sessions.md'), 'utf8');
 const load = createRequire(import.meta.url);
 const library = libraryOf();
-let world: World;
+let sandbox: Sandbox;
 let service: LittleService;
 let handler: Map<string, string>;
 
@@ -38,13 +38,13 @@ const namesOf = (rows: readonly Row[]) => rows.flatMap(({ names }) => names);
 const settingRows = rowsOf('Settings of the servers');
 
 beforeAll(async () => {
-  world = await freshWorld('sessions_page', { audited: false });
+  sandbox = await freshSandbox('sessions_page', { audited: false });
   const contract = contractOf(library, 'message');
   const seen: Array<Array<{ Variable_name: string; Value: string }>> = [];
   const on = async (tx: { query(text: string): Promise<never> }) =>
     void seen.push(await tx.query('SHOW SESSION VARIABLES'));
   service = await LittleService.start({
-    world,
+    sandbox,
     library,
     controllers: [controllerOf([[library.OnMessage(contract), on]])],
   });
@@ -61,7 +61,7 @@ describe('the settings of the servers', () => {
     const query = isMariaDb
       ? `SELECT LOWER(variable_name) AS name FROM information_schema.system_variables WHERE variable_scope LIKE '%SESSION%'`
       : `SELECT LOWER(variable_name) AS name FROM performance_schema.variables_metadata WHERE variable_scope LIKE 'SESSION%'`;
-    const ofServer = (await sql<{ name: string }>(world, 'payment', query)).map(({ name }) => name);
+    const ofServer = (await sql<{ name: string }>(sandbox, 'payment', query)).map(({ name }) => name);
     const listed = namesOf(settingRows);
     expect(ofServer.length).toBeGreaterThan(100);
     expect(ofServer.filter((name) => !listed.includes(name))).toEqual([]);

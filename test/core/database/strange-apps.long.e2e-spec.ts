@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { auditOf, freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { Stack } from '../../fixtures/stack.js';
-import { auditOf, freshWorld, sql, type World } from '../../fixtures/world.js';
-import { prepareStrange, strangeWorld } from './strange-servers.js';
+import { prepareStrange, strangeSandbox } from './strange-servers.js';
 
 /** The three apps on servers whose sessions are not what they ask for. */
 const BUYER = `o'brien \\' " --`;
@@ -11,11 +11,11 @@ const SCHEMES = [
   ['payment', '/checkouts'],
   ['inventory', '/flash-sales'],
 ] as const;
-let world: World;
+let sandbox: Sandbox;
 
 beforeAll(async () => {
-  world = await freshWorld('strange_apps');
-  await prepareStrange(world);
+  sandbox = await freshSandbox('strange_apps');
+  await prepareStrange(sandbox);
 });
 
 describe.each([
@@ -29,7 +29,7 @@ describe.each([
 
   beforeAll(async () => {
     // Its copies come to their checks before the apps are stopped.
-    shop = new Stack(strangeWorld(world, name), { options: { halfMessage: { levelsMs: [300] } } });
+    shop = new Stack(strangeSandbox(sandbox, name), { options: { halfMessage: { levelsMs: [300] } } });
     await shop.start();
     await shop.account(BUYER, 1_000_000);
     await shop.stock(sku, 10);
@@ -46,13 +46,13 @@ describe.each([
     expect((await buy()).body.orderId).toBe(orderId);
     expect((await buy()).body.buyerId).toBe(BUYER);
     expect((await shop.settled(orderId)).status).toBe('CONFIRMED');
-    const rows = await sql(world, 'order', 'SELECT buyer_id FROM orders WHERE order_id = ?', [orderId]);
+    const rows = await sql(sandbox, 'order', 'SELECT buyer_id FROM orders WHERE order_id = ?', [orderId]);
     expect(rows).toEqual([{ buyer_id: BUYER }]);
   });
 
   test('no other purchase exists, and every invariant holds', async () => {
     expect((await shop.get('inventory', `/stock/${sku}`)).body.available).toBe(10 - SCHEMES.length);
-    const report = await auditOf(world);
+    const report = await auditOf(sandbox);
     expect(report.checks.flatMap(({ violations }) => violations)).toEqual([]);
   });
 });

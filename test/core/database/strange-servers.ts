@@ -1,5 +1,5 @@
+import { type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { APPS } from '../../fixtures/stack.js';
-import { sql, type World } from '../../fixtures/world.js';
 
 /**
  * Servers as strangers run them: each is an account of the test servers to which they give other sessions than to all
@@ -28,30 +28,30 @@ const ONLY_MARIADB: typeof STRANGE = {
 
 const PASSWORD = 'strange-Passw0rd';
 
-/** Makes the accounts and gives them their sessions, on all servers of a world. Answers the names of those that there are. */
-export async function prepareStrange(world: World): Promise<string[]> {
-  const [{ version }] = (await sql<{ version: string }>(world, 'payment', 'SELECT VERSION() AS version')) as [
+/** Makes the accounts and gives them their sessions, on all servers of a sandbox. Answers the names of those that there are. */
+export async function prepareStrange(sandbox: Sandbox): Promise<string[]> {
+  const [{ version }] = (await sql<{ version: string }>(sandbox, 'payment', 'SELECT VERSION() AS version')) as [
     { version: string },
   ];
   const isMariaDb = /mariadb/i.test(version);
   const all = { ...STRANGE, ...(isMariaDb ? ONLY_MARIADB : {}) };
   for (const app of APPS) {
     for (const name of Object.keys(all)) {
-      await makeAccount(world, app, name);
-      if (!isMariaDb) await sql(world, app, `GRANT XA_RECOVER_ADMIN ON *.* TO '${accountOf(name)}'@'%'`);
+      await makeAccount(sandbox, app, name);
+      if (!isMariaDb) await sql(sandbox, app, `GRANT XA_RECOVER_ADMIN ON *.* TO '${accountOf(name)}'@'%'`);
     }
-    await sql(world, app, 'SET GLOBAL init_connect = ?', [initConnect(all, isMariaDb)]);
+    await sql(sandbox, app, 'SET GLOBAL init_connect = ?', [initConnect(all, isMariaDb)]);
   }
   return Object.keys(all);
 }
 
 const accountOf = (name: string) => `strange_${name}`;
 
-async function makeAccount(world: World, app: (typeof APPS)[number], name: string): Promise<void> {
+async function makeAccount(sandbox: Sandbox, app: (typeof APPS)[number], name: string): Promise<void> {
   const account = `'${accountOf(name)}'@'%'`;
-  await sql(world, app, `CREATE USER IF NOT EXISTS ${account} IDENTIFIED BY '${PASSWORD}'`);
-  const database = new URL(world.databases[app]).pathname.slice(1);
-  await sql(world, app, `GRANT ALL ON \`${database}\`.* TO ${account}`);
+  await sql(sandbox, app, `CREATE USER IF NOT EXISTS ${account} IDENTIFIED BY '${PASSWORD}'`);
+  const database = new URL(sandbox.databases[app]).pathname.slice(1);
+  await sql(sandbox, app, `GRANT ALL ON \`${database}\`.* TO ${account}`);
 }
 
 /** One SET for all accounts. A variable gets the value of its account, or keeps its own. */
@@ -74,15 +74,17 @@ function initConnect(all: typeof STRANGE, isMariaDb: boolean): string {
 const textOf = (value: string) => (/^[a-z]/i.test(value) ? `'${value}'` : value);
 
 /** The URL of a database for one of the accounts. */
-export function strangeUrl(world: World, app: (typeof APPS)[number], name: string): string {
-  const url = new URL(world.databases[app]);
+export function strangeUrl(sandbox: Sandbox, app: (typeof APPS)[number], name: string): string {
+  const url = new URL(sandbox.databases[app]);
   url.username = accountOf(name);
   url.password = PASSWORD;
   return url.href;
 }
 
-/** The whole world through one of the accounts. */
-export function strangeWorld(world: World, name: string): World {
-  const databases = Object.fromEntries(APPS.map((app) => [app, strangeUrl(world, app, name)])) as World['databases'];
-  return { ...world, databases };
+/** The whole sandbox through one of the accounts. */
+export function strangeSandbox(sandbox: Sandbox, name: string): Sandbox {
+  const databases = Object.fromEntries(
+    APPS.map((app) => [app, strangeUrl(sandbox, app, name)]),
+  ) as Sandbox['databases'];
+  return { ...sandbox, databases };
 }

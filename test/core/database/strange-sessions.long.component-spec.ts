@@ -1,7 +1,7 @@
 import type { EntityManager } from 'typeorm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { libraryOf } from '../../fixtures/little-service.js';
-import { freshWorld, sql, type World } from '../../fixtures/world.js';
+import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { prepareBranch } from '../../fixtures/xa-branch.js';
 import { heardOf, PLACES, Places, stepsOf } from './places.js';
 import { prepareStrange, STRANGE, strangeUrl } from './strange-servers.js';
@@ -10,15 +10,15 @@ import { prepareWays } from './ways.js';
 /** The library stores values unchanged, whatever the sessions of the server and the options of the driver are. */
 const library = libraryOf();
 const TRICKY = `o'brien \\ \\' " \`?:name ; COMMIT -- é 你好 🎉 \n\t\u0001 ' OR 1=1 -- `;
-let world: World;
+let sandbox: Sandbox;
 let names: string[];
 
 beforeAll(async () => {
-  world = await freshWorld('strange_sessions', { audited: false });
-  await sql(world, 'payment', 'CREATE TABLE step (gid VARCHAR(64) NOT NULL, n INT NOT NULL) ENGINE=InnoDB');
-  await sql(world, 'payment', 'CREATE TABLE heard (gid VARCHAR(64) NOT NULL) ENGINE=InnoDB');
-  await prepareWays(world);
-  names = await prepareStrange(world);
+  sandbox = await freshSandbox('strange_sessions', { audited: false });
+  await sql(sandbox, 'payment', 'CREATE TABLE step (gid VARCHAR(64) NOT NULL, n INT NOT NULL) ENGINE=InnoDB');
+  await sql(sandbox, 'payment', 'CREATE TABLE heard (gid VARCHAR(64) NOT NULL) ENGINE=InnoDB');
+  await prepareWays(sandbox);
+  names = await prepareStrange(sandbox);
 });
 
 /** Every place, a message with a tricky text in each, and its row as it is stored. */
@@ -31,10 +31,10 @@ async function tryAll(places: Places): Promise<void> {
     const { gid, error } = await places.run(place, unit);
     if (place !== 'Cancel') expect(error, place).toBeUndefined();
     await places.quiet(place, gid);
-    expect([place, await stepsOf(world, gid), await heardOf(world, gid)]).toEqual([place, [1], 1]);
+    expect([place, await stepsOf(sandbox, gid), await heardOf(sandbox, gid)]).toEqual([place, [1], 1]);
     expect(places.texts.get(gid)).toBe(TRICKY);
     const [row] = await sql<{ payload: string }>(
-      world,
+      sandbox,
       'payment',
       `SELECT payload FROM dtx_outbox WHERE gid = ? AND contract = 'test.told'`,
       [gid],
@@ -47,8 +47,8 @@ async function withPlaces(
   options: Partial<Parameters<typeof Places.open>[0]>,
   work: (places: Places) => Promise<void>,
 ) {
-  const xa = await prepareBranch(world, 'inventory', library);
-  const places = await Places.open({ world, library, xa, ...options });
+  const xa = await prepareBranch(sandbox, 'inventory', library);
+  const places = await Places.open({ sandbox, library, xa, ...options });
   try {
     await work(places);
   } finally {
@@ -62,16 +62,16 @@ describe('a server whose sessions are', () => {
 
   test.each(all)('every scheme stores and sends its values unchanged in sessions that are %s', async (name) => {
     if (!names.includes(name)) return;
-    await withPlaces({ url: strangeUrl(world, 'payment', name) }, tryAll);
+    await withPlaces({ url: strangeUrl(sandbox, 'payment', name) }, tryAll);
   });
 
   test('a server that forces another character set is refused in one line that names it', async () => {
-    const open = Places.open({ world, url: strangeUrl(world, 'payment', 'latin'), library });
+    const open = Places.open({ sandbox, url: strangeUrl(sandbox, 'payment', 'latin'), library });
     await expect(open).rejects.toThrow('character_set_client');
   });
 
   test('a server that forces another character set works if the DataSource pins its sessions', async () => {
-    await withPlaces({ url: strangeUrl(world, 'payment', 'latin'), prepare: library.pinSessions }, tryAll);
+    await withPlaces({ url: strangeUrl(sandbox, 'payment', 'latin'), prepare: library.pinSessions }, tryAll);
   });
 });
 
@@ -102,10 +102,10 @@ describe('a DataSource whose driver is set', () => {
 
   test('a DataSource whose driver rewrites statements is refused', async () => {
     const source = { extra: { queryFormat: (query: string) => query } };
-    await expect(Places.open({ world, library, source })).rejects.toThrow('queryFormat');
+    await expect(Places.open({ sandbox, library, source })).rejects.toThrow('queryFormat');
   });
 });
 
 afterAll(async () => {
-  for (const app of ['order', 'payment', 'inventory'] as const) await sql(world, app, `SET GLOBAL init_connect = ''`);
+  for (const app of ['order', 'payment', 'inventory'] as const) await sql(sandbox, app, `SET GLOBAL init_connect = ''`);
 });

@@ -1,29 +1,29 @@
 import type { DataSource } from 'typeorm';
 import { afterEach, beforeAll, expect, test } from 'vitest';
 import { inTransaction, OutcomeUnknown } from '../../../libs/dtx/src/index.js';
-import { freshWorld, sql, type World } from '../../fixtures/world.js';
+import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { type Library, LittleApp, type LittleOptions, libraryOf } from '../../tcc/little-app.js';
 
-let world: World;
+let sandbox: Sandbox;
 let library: Library & { inTransaction: typeof inTransaction; OutcomeUnknown: typeof OutcomeUnknown };
 let app: LittleApp;
 
 beforeAll(async () => {
-  world = await freshWorld('transactions', { audited: false });
+  sandbox = await freshSandbox('transactions', { audited: false });
   library = libraryOf() as typeof library;
-  await sql(world, 'payment', 'CREATE TABLE effect (gid VARCHAR(64) NOT NULL)');
+  await sql(sandbox, 'payment', 'CREATE TABLE effect (gid VARCHAR(64) NOT NULL)');
 });
 
 afterEach(() => app.close());
 
 async function start(options: Partial<LittleOptions> = {}): Promise<DataSource> {
-  app = await LittleApp.start({ world, library, ...options });
+  app = await LittleApp.start({ sandbox, library, ...options });
   return app.source;
 }
 
 const deadlock = () => Object.assign(new Error('a deadlock of its own'), { errno: 1213 });
 const effects = async (gid: string) =>
-  (await sql(world, 'payment', 'SELECT gid FROM effect WHERE gid = ?', [gid])).length;
+  (await sql(sandbox, 'payment', 'SELECT gid FROM effect WHERE gid = ?', [gid])).length;
 
 /** Runs a unit of work with hooks after its COMMIT. */
 function unitWith(source: DataSource, gid: string, hooks: Array<() => Promise<void>>): Promise<string> {

@@ -7,27 +7,27 @@ import {
   libraryOf,
   type ServiceOptions,
 } from '../../fixtures/little-service.js';
+import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { until } from '../../fixtures/until.js';
-import { freshWorld, sql, type World } from '../../fixtures/world.js';
 import { prepareStrange, strangeUrl } from './strange-servers.js';
 
 /** The library does not change the user's pool, and works in the user's transactions with any settings of it. */
 const library = libraryOf();
 const contract = contractOf(library, 'message');
-let world: World;
+let sandbox: Sandbox;
 let service: LittleService;
 let count = 0;
 
 beforeAll(async () => {
-  world = await freshWorld('user_pool', { audited: false });
-  await prepareStrange(world);
+  sandbox = await freshSandbox('user_pool', { audited: false });
+  await prepareStrange(sandbox);
   await sql(
-    world,
+    sandbox,
     'payment',
     'CREATE TABLE effect (gid VARCHAR(8) NOT NULL, n TINYINT UNSIGNED NOT NULL) ENGINE=InnoDB',
   );
   await sql(
-    world,
+    sandbox,
     'payment',
     `CREATE TABLE invoice (id INT AUTO_INCREMENT PRIMARY KEY, who VARCHAR(20) NOT NULL, created DATETIME(3) NOT NULL,
      issued TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3)) ENGINE=InnoDB`,
@@ -41,7 +41,13 @@ type Handle = (tx: EntityManager, gid: string) => Promise<unknown>;
 async function start(handle: Handle, options: Partial<ServiceOptions> = {}): Promise<void> {
   const on = (tx: EntityManager, { gid }: { gid: string }) => handle(tx, gid);
   const controllers = [controllerOf([[library.OnMessage(contract), on]])];
-  service = await LittleService.start({ world, library, core: { inbox: { attemptsMax: 1 } }, ...options, controllers });
+  service = await LittleService.start({
+    sandbox,
+    library,
+    core: { inbox: { attemptsMax: 1 } },
+    ...options,
+    controllers,
+  });
 }
 
 const nextGid = () => `m${++count}`;
@@ -52,7 +58,7 @@ async function handle(gid = nextGid()): Promise<string | null> {
   await service.source.transaction((tx) => append(tx, gid));
   const query = `SELECT last_error AS error FROM dtx_inbox WHERE gid = ? AND state IN ('HANDLED', 'PARKED')`;
   const [row] = await until('the message is handled or parked', async () => {
-    const rows = await sql<{ error: string | null }>(world, 'payment', query, [gid]);
+    const rows = await sql<{ error: string | null }>(sandbox, 'payment', query, [gid]);
     return rows.length > 0 && rows;
   });
   return row!.error;
@@ -71,7 +77,7 @@ async function settings(query: (text: string) => Promise<Array<{ Variable_name: 
 test.each([false, true])(
   'no session of the pool is changed by the library; opened before it: %s',
   async (isOpenBefore) => {
-    const plain = await settings((text) => sql(world, 'payment', text));
+    const plain = await settings((text) => sql(sandbox, 'payment', text));
     await start(async () => {}, { isOpenBefore });
     await handle();
     const runners = Array.from({ length: 4 }, () => service.source.createQueryRunner());
@@ -107,7 +113,7 @@ describe.each([
         await invoices.insert({ who: 'handler', created });
         for (const { created: date, issued } of await invoices.find({ order: { id: 'ASC' } })) seen.push(date, issued);
       },
-      { url: strangeUrl(world, 'payment', account), source: { ...source, entities: [Invoice] } },
+      { url: strangeUrl(sandbox, 'payment', account), source: { ...source, entities: [Invoice] } },
     );
     const invoices = service.source.getRepository(Invoice);
     await invoices.clear();
@@ -152,7 +158,7 @@ test('the settings of the user’s pool hold in a handler too', async () => {
 });
 
 describe('on a server without strict mode', () => {
-  const loose = () => ({ url: strangeUrl(world, 'payment', 'loose') });
+  const loose = () => ({ url: strangeUrl(sandbox, 'payment', 'loose') });
 
   test.each([
     ['a text that is too long', `INSERT INTO effect VALUES ('longer than eight', 1)`],
@@ -160,7 +166,7 @@ describe('on a server without strict mode', () => {
   ])('a handler is refused %s, instead of storing another one', async (_, statement) => {
     await start((tx) => tx.query(statement), loose());
     expect(await handle()).toMatch(/too long|out of range/i);
-    expect(await sql(world, 'payment', 'SELECT * FROM effect')).toEqual([]);
+    expect(await sql(sandbox, 'payment', 'SELECT * FROM effect')).toEqual([]);
   });
 
   test.each([
@@ -205,7 +211,7 @@ describe('in a transaction of the user whose session', () => {
     await (runner as unknown as { databaseConnection: { destroy(): void } }).databaseConnection.destroy();
     await until('the message is handled', () => heard.includes(gid));
     const [row] = await sql<{ late: number }>(
-      world,
+      sandbox,
       'payment',
       'SELECT ABS(TIMESTAMPDIFF(SECOND, created_at, UTC_TIMESTAMP(3))) > 60 AS late FROM dtx_outbox WHERE gid = ?',
       [gid],

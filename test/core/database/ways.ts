@@ -1,15 +1,15 @@
 import { createConnection } from 'mysql2/promise';
 import type { EntityManager, QueryRunner } from 'typeorm';
+import { type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { statementsNow } from '../../fixtures/statements-now.js';
 import { until } from '../../fixtures/until.js';
-import { sql, type World } from '../../fixtures/world.js';
 
 /** Something that a unit of work does between its first and its second step. */
 export interface Way {
   readonly name: string;
   /** A statement of it fails. */
   readonly fails?: true;
-  run(tx: EntityManager, world: World): Promise<unknown>;
+  run(tx: EntityManager, sandbox: Sandbox): Promise<unknown>;
 }
 
 interface Raw {
@@ -29,13 +29,13 @@ const rawOf = async (tx: EntityManager): Promise<Raw> => runnerOf(tx).connect();
 const text = (statement: string): Way => ({ name: statement, run: (tx) => tx.query(statement) });
 
 /** Tables and procedures that the ways use, in the database of `payment`. */
-export async function prepareWays(world: World): Promise<void> {
-  await sql(world, 'payment', 'CREATE TABLE acc (id INT PRIMARY KEY, n INT NOT NULL) ENGINE=InnoDB');
+export async function prepareWays(sandbox: Sandbox): Promise<void> {
+  await sql(sandbox, 'payment', 'CREATE TABLE acc (id INT PRIMARY KEY, n INT NOT NULL) ENGINE=InnoDB');
   const ids = Array.from({ length: 300 }, (_, index) => `(${index + 1}, 0)`).join(', ');
-  await sql(world, 'payment', `INSERT INTO acc VALUES ${ids}`);
-  await sql(world, 'payment', 'CREATE PROCEDURE commits() COMMIT');
-  await sql(world, 'payment', 'CREATE PROCEDURE commits_and_begins() BEGIN COMMIT; START TRANSACTION; END');
-  await sql(world, 'payment', 'CREATE PROCEDURE harmless() BEGIN DO 1; END');
+  await sql(sandbox, 'payment', `INSERT INTO acc VALUES ${ids}`);
+  await sql(sandbox, 'payment', 'CREATE PROCEDURE commits() COMMIT');
+  await sql(sandbox, 'payment', 'CREATE PROCEDURE commits_and_begins() BEGIN COMMIT; START TRANSACTION; END');
+  await sql(sandbox, 'payment', 'CREATE PROCEDURE harmless() BEGIN DO 1; END');
 }
 
 /** Would end the transaction, and can be told so before they are sent. */
@@ -128,8 +128,8 @@ export const HARMLESS: readonly Way[] = [
 ];
 
 /** The transaction is a deadlock's victim, once: its rival has changed more rows. The caller may swallow the error. */
-export async function deadlock(tx: EntityManager, world: World): Promise<void> {
-  const rival = await createConnection({ uri: world.databases.payment });
+export async function deadlock(tx: EntityManager, sandbox: Sandbox): Promise<void> {
+  const rival = await createConnection({ uri: sandbox.databases.payment });
   try {
     await rival.query('START TRANSACTION');
     await rival.query('UPDATE acc SET n = n + 1 WHERE id BETWEEN 100 AND 300');
@@ -138,7 +138,7 @@ export async function deadlock(tx: EntityManager, world: World): Promise<void> {
     const waiting = 'UPDATE acc SET n = n + 1 WHERE id = 1';
     const blocked = rival.query(waiting);
     blocked.catch(() => {}); // it is awaited below, unless a step before that fails
-    await until('the rival waits', async () => (await statementsNow(world, 'payment', waiting)) > 0);
+    await until('the rival waits', async () => (await statementsNow(sandbox, 'payment', waiting)) > 0);
     try {
       await tx.query('UPDATE acc SET n = n + 1 WHERE id = 2');
     } finally {

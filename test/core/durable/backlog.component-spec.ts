@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { contractOf, controllerOf, LittleService, libraryOf } from '../../fixtures/little-service.js';
+import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { until } from '../../fixtures/until.js';
-import { freshWorld, sql, type World } from '../../fixtures/world.js';
 
 const library = libraryOf();
 const BACKLOG = 20_000;
@@ -13,11 +13,11 @@ const alive = contractOf(library, 'alive');
 const controllers = [controllerOf([[library.OnMessage(alive), async () => {}]])];
 const halfAlive = contractOf(library, 'half-alive', { replicated: true });
 const halfControllers = [controllerOf([[library.OnMessage(halfAlive), async () => {}]])];
-let world: World;
+let sandbox: Sandbox;
 let service: LittleService;
 
 beforeAll(async () => {
-  world = await freshWorld('backlog', { audited: false });
+  sandbox = await freshSandbox('backlog', { audited: false });
 });
 beforeEach(async () => {
   await start();
@@ -31,7 +31,7 @@ beforeEach(async () => {
 afterAll(() => service?.close());
 
 const start = async () => {
-  service = await LittleService.start({ world, library, controllers: [...controllers, ...halfControllers] });
+  service = await LittleService.start({ sandbox, library, controllers: [...controllers, ...halfControllers] });
 };
 
 interface Left {
@@ -52,12 +52,12 @@ async function leave(count: number, { table, state, contract, consumer, due, sen
   const columns = `id, ${Object.keys(row).join(', ')}`;
   for (let left = count; left > 0; left -= 2_000) {
     const rows = Array.from({ length: Math.min(left, 2_000) }, () => [randomUUID(), ...Object.values(row)]);
-    await sql(world, 'payment', `INSERT INTO ${table} (${columns}) VALUES ?`, [rows]);
+    await sql(sandbox, 'payment', `INSERT INTO ${table} (${columns}) VALUES ?`, [rows]);
   }
 }
 
 const countOf = async (table: string, where: string) =>
-  Number((await sql<{ n: number }>(world, 'payment', `SELECT COUNT(*) AS n FROM ${table} WHERE ${where}`))[0]!.n);
+  Number((await sql<{ n: number }>(sandbox, 'payment', `SELECT COUNT(*) AS n FROM ${table} WHERE ${where}`))[0]!.n);
 
 test.each([
   { table: 'dtx_outbox', contract: alive.name, consumer: 'payment.alive', dead: gone, unsent: 'PENDING' },

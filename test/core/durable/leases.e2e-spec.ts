@@ -3,17 +3,17 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vit
 import type { AppProcess } from '../../fixtures/app-process.js';
 import { breakableStock } from '../../fixtures/failing-table.js';
 import { expectAuditClean, expectToldTruth, Load, openShop, untilBought, untilSettled } from '../../fixtures/load.js';
+import { type AppName, freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { Stack } from '../../fixtures/stack.js';
 import { statementsNow } from '../../fixtures/statements-now.js';
 import { until } from '../../fixtures/until.js';
-import { type AppName, freshWorld, sql, type World } from '../../fixtures/world.js';
 
 const LEASE_MS = 300;
 const HELD_MS = 2_000;
 const SKU = 'item-0777';
 const BODY = { buyerId: 'buyer-0', sku: SKU, quantity: 1 };
 
-let world: World;
+let sandbox: Sandbox;
 let shop: Stack;
 let stock: Awaited<ReturnType<typeof breakableStock>>;
 /** Two instances of order: the one that takes the purchases, and one that notes whenever its scan has claimed a row. */
@@ -21,9 +21,9 @@ let busy: AppProcess;
 let watching: AppProcess;
 
 beforeAll(async () => {
-  world = await freshWorld('outage_leases');
+  sandbox = await freshSandbox('outage_leases');
   const inbox = { attemptsMax: 100, backoff: { firstMs: 200, factor: 1, capMs: 200 } };
-  shop = new Stack(world, {
+  shop = new Stack(sandbox, {
     options: { core: { leaseMs: LEASE_MS, scanIntervalMs: 100, lockWaitSeconds: 10, inbox } },
   });
   const [busyOrder, watchingOrder] = await Promise.all([
@@ -34,20 +34,20 @@ beforeAll(async () => {
   [busy, watching] = [busyOrder[0]!, watchingOrder[0]!];
   await openShop(shop);
   await shop.stock(SKU, 1_000);
-  stock = await breakableStock(world);
+  stock = await breakableStock(sandbox);
 });
 
 afterAll(() => shop?.stop());
 
 async function one<Row>(app: AppName, query: string, values: unknown[] = []): Promise<Row> {
-  const rows = await sql<Row>(world, app, query, values);
+  const rows = await sql<Row>(sandbox, app, query, values);
   expect(rows).toHaveLength(1);
   return rows[0]!;
 }
 
 /** Keeps everybody from changing this stock until it is let go, or the test has failed. */
 async function holdStock() {
-  const connection = await createConnection(world.databases.inventory);
+  const connection = await createConnection(sandbox.databases.inventory);
   onTestFinished(() => connection.destroy());
   await connection.beginTransaction();
   await connection.query('SELECT available FROM stock WHERE sku = ? FOR UPDATE', [SKU]);
@@ -59,10 +59,10 @@ async function holdStock() {
 }
 
 /** Handlers that wait for the row now. */
-const waitingHandlers = () => statementsNow(world, 'inventory', `UPDATE stock %${SKU}%`);
+const waitingHandlers = () => statementsNow(sandbox, 'inventory', `UPDATE stock %${SKU}%`);
 
 const takes = (orderId: string) =>
-  sql(world, 'inventory', 'SELECT state, times FROM stock_take WHERE order_id = ?', [orderId]);
+  sql(sandbox, 'inventory', 'SELECT state, times FROM stock_take WHERE order_id = ?', [orderId]);
 
 describe('a handler that takes longer than its time', () => {
   test('a handler that outlasts the lease of its held delivery is not begun by another instance and has one effect', async () => {
@@ -145,7 +145,7 @@ test('a relay that was paused past its lease changes nothing when it continues',
   const ids = load.orderIds;
   // A fenced-out claim has counted nothing: SENT was marked once, by the last claim, or the receipt came first.
   const rows = await sql<{ attempts: number; token: string | null; due: Date | null }>(
-    world,
+    sandbox,
     'order',
     'SELECT DISTINCT attempts, claim_token AS token, next_attempt_at AS due FROM dtx_outbox WHERE gid IN (?)',
     [ids],

@@ -4,23 +4,23 @@ import { newId } from '../../../libs/dtx/src/core/ids.js';
 import { ROOT } from '../../fixtures/app-process.js';
 import { expectAuditClean, untilSettled } from '../../fixtures/load.js';
 import { propertiesOf, TestPublisher } from '../../fixtures/messages.js';
+import { type AppName, freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { APPS, Stack } from '../../fixtures/stack.js';
 import { until } from '../../fixtures/until.js';
-import { type AppName, freshWorld, sql, type World } from '../../fixtures/world.js';
 import { buy, decisions, witnesses } from '../../xa/shop.js';
 
 const DAY_MS = 86_400_000;
 const CLOCK = join(ROOT, 'test', 'fixtures', 'wrong-clock.mjs');
 const BOOK = { buyerId: 'alice', sku: 'book', quantity: 1 };
-let world: World;
+let sandbox: Sandbox;
 let shop: Stack;
 
 /** Rows are kept for eight days by default, and looked at often. */
 beforeAll(async () => {
   // At the end the tests send messages about purchases that do not exist.
-  world = await freshWorld('retention', { audited: false });
+  sandbox = await freshSandbox('retention', { audited: false });
   const env = { NODE_OPTIONS: `--import ${CLOCK}`, TEST_CLOCK_JUMP_MS: String(9 * DAY_MS) };
-  shop = new Stack(world, { env, options: { core: { purgeIntervalMs: 100 } } });
+  shop = new Stack(sandbox, { env, options: { core: { purgeIntervalMs: 100 } } });
   await shop.start();
   await Promise.all([shop.account('alice', 1_000_000), shop.stock('book', 1_000)]);
 });
@@ -84,7 +84,7 @@ async function insert(
   const columns = [...Object.keys(values), ...Object.keys(times)];
   const places = [...Object.keys(values).map(() => '?'), ...Object.values(times)];
   await sql(
-    world,
+    sandbox,
     app,
     `INSERT INTO ${table} (${columns.join(', ')}) VALUES (${places.join(', ')})`,
     Object.values(values),
@@ -92,7 +92,7 @@ async function insert(
 }
 
 const idsOf = async ({ app, table }: Kept) =>
-  (await sql<{ id: string }>(world, app, `SELECT id FROM ${table}`)).map(({ id }) => id);
+  (await sql<{ id: string }>(sandbox, app, `SELECT id FROM ${table}`)).map(({ id }) => id);
 
 /** Purges have passed by since. */
 async function untilPurged(table: Kept): Promise<void> {
@@ -114,9 +114,9 @@ test.each(TABLES.map((table) => [table.table, table] as const))(
     const left = await idsOf(table);
     expect(left.filter((id) => OLD.includes(id))).toEqual([]);
     expect(left).toEqual(expect.arrayContaining([...YOUNG, ...(table.ended ? ['waited-long'] : [])]));
-    await sql(world, table.app, `DELETE FROM ${table.table} WHERE id IN (?)`, [[...YOUNG, 'waited-long']]);
+    await sql(sandbox, table.app, `DELETE FROM ${table.table} WHERE id IN (?)`, [[...YOUNG, 'waited-long']]);
     // The newest verdict is remembered, and missed: here it was swept by the test.
-    if (table.table === 'dtx_half') await sql(world, table.app, 'DELETE FROM dtx_half_mark');
+    if (table.table === 'dtx_half') await sql(sandbox, table.app, 'DELETE FROM dtx_half_mark');
   },
 );
 
@@ -135,21 +135,22 @@ test('a clock that is set nine days ahead removes no row and makes no fresh mess
   expect((await buy(shop.of('order').url, 'after-the-jump', BOOK)).status).toBe(201);
   await untilSettled(shop);
   for (const table of TABLES) await untilPurged(table);
-  const [decision, ...others] = (await decisions(world)).filter((row) => row.decision === 'COMMIT');
+  const [decision, ...others] = (await decisions(sandbox)).filter((row) => row.decision === 'COMMIT');
   expect(others).toHaveLength(1);
-  expect(await witnesses(world, decision!.gtrid)).toEqual(['branch', 'branch']);
-  const kept = await sql(world, 'order', 'SELECT id FROM dtx_outbox WHERE gid IN (?)', [
+  expect(await witnesses(sandbox, decision!.gtrid)).toEqual(['branch', 'branch']);
+  const kept = await sql(sandbox, 'order', 'SELECT id FROM dtx_outbox WHERE gid IN (?)', [
     [before.orderId, after.orderId],
   ]);
   expect(kept).toHaveLength(2);
-  for (const app of APPS) expect(await sql(world, app, `SELECT id FROM dtx_inbox WHERE state = 'PARKED'`)).toEqual([]);
+  for (const app of APPS)
+    expect(await sql(sandbox, app, `SELECT id FROM dtx_inbox WHERE state = 'PARKED'`)).toEqual([]);
   await expectAuditClean(shop);
 });
 
 test('a message is as old as its row and not as its id: imported ones are handled, old ones are parked', async () => {
-  const publisher = await TestPublisher.open(world);
+  const publisher = await TestPublisher.open(sandbox);
   const [sent] = await sql<{ payload: string }>(
-    world,
+    sandbox,
     'order',
     `SELECT payload FROM dtx_outbox WHERE contract = 'order.placed' ORDER BY id DESC LIMIT 1`,
   );
@@ -167,7 +168,7 @@ test('a message is as old as its row and not as its id: imported ones are handle
   const append = async (id: string, gid: string, days: number) => {
     const payload = JSON.stringify({ ...JSON.parse(sent!.payload), orderId: gid });
     await sql(
-      world,
+      sandbox,
       'order',
       `INSERT INTO dtx_outbox (id, gid, contract, version, payload, awaiting, state, next_attempt_at, created_at)
        VALUES (?, ?, 'order.placed', 1, ?, ',inventory.take-stock,', 'PENDING', UTC_TIMESTAMP(3), UTC_TIMESTAMP(3) - INTERVAL ? DAY)`,
@@ -193,7 +194,7 @@ test('a message is as old as its row and not as its id: imported ones are handle
   await append(ids.rowParked, newId(), 20);
   const states = await until('all are stored', async () => {
     const query = 'SELECT message_id AS id, state FROM dtx_inbox WHERE message_id IN (?)';
-    const rows = await sql<{ id: string; state: string }>(world, 'inventory', query, [Object.values(ids)]);
+    const rows = await sql<{ id: string; state: string }>(sandbox, 'inventory', query, [Object.values(ids)]);
     return rows.length === Object.keys(ids).length && new Map(rows.map(({ id, state }) => [id, state]));
   });
   expect(Object.fromEntries(Object.entries(ids).map(([name, id]) => [name, states.get(id)]))).toEqual({
@@ -210,7 +211,9 @@ test('a message is as old as its row and not as its id: imported ones are handle
     const { status } = await shop.send('inventory', 'POST', `/dtx/transactions/${key}/retry`, {});
     expect(status).toBe(200);
     await until('a person has had it handled', async () => {
-      const [row] = await sql<{ state: string }>(world, 'inventory', 'SELECT state FROM dtx_inbox WHERE id = ?', [key]);
+      const [row] = await sql<{ state: string }>(sandbox, 'inventory', 'SELECT state FROM dtx_inbox WHERE id = ?', [
+        key,
+      ]);
       return row!.state === 'HANDLED';
     });
   }

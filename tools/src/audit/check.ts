@@ -45,7 +45,7 @@ export interface AuditReport {
   /** There was no purchase and no message to check, so `ok` is false without a violation. */
   readonly nothing: boolean;
   /** The name of the sandbox. */
-  readonly world: string;
+  readonly sandbox: string;
   readonly parked: readonly ParkedRow[];
   readonly checks: readonly AuditCheck[];
 }

@@ -72,7 +72,7 @@ export async function audit(
     return {
       ok: !nothing && checks.every((check) => check.ok),
       nothing,
-      world: sandbox.name,
+      sandbox: sandbox.name,
       parked: quiet.parked,
       checks,
     };

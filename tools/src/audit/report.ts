@@ -8,11 +8,11 @@ export function reportLines(result: AuditReport): string[] {
   return [headline(result), ...result.checks.flatMap(checkLines), ...parkedLines(result.parked)];
 }
 
-function headline({ world, ok, nothing, checks, parked }: AuditReport): string {
+function headline({ sandbox, ok, nothing, checks, parked }: AuditReport): string {
   const broken = checks.filter((check) => !check.ok).length;
-  if (broken > 0) return `world ${world}: ${broken} of ${checks.length} checks are BROKEN`;
-  if (nothing) return `world ${world}: checked nothing, it has no purchase`;
-  return `world ${world}: ${ok ? 'all' : 'not all'} ${checks.length} checks hold${parked.length > 0 ? `, ${parked.length} PARKED` : ''}`;
+  if (broken > 0) return `sandbox ${sandbox}: ${broken} of ${checks.length} checks are BROKEN`;
+  if (nothing) return `sandbox ${sandbox}: checked nothing, it has no purchase`;
+  return `sandbox ${sandbox}: ${ok ? 'all' : 'not all'} ${checks.length} checks hold${parked.length > 0 ? `, ${parked.length} PARKED` : ''}`;
 }
 
 function checkLines({ name, ok, figures, violations }: AuditCheck): string[] {

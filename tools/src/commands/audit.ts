@@ -39,7 +39,7 @@ function conclude(results: readonly AuditReport[]): number {
     checked === 0 ? 'checked nothing' : 'BROKEN',
     'all hold, but something PARKED waits for a person',
   ];
-  console.log(`audit of ${results.length} worlds: ${verdicts[code]}`);
+  console.log(`audit of ${results.length} sandboxes: ${verdicts[code]}`);
   return code;
 }
 

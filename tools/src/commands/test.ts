@@ -52,14 +52,14 @@ async function run(filters: readonly string[], isAll: boolean, signal: AbortSign
 
 /** One more test: all invariants in every sandbox. A whole run without a purchase to check has tested nothing. */
 async function addAudit({ passed, failed }: Counts, isFiltered: boolean): Promise<Counts> {
-  say('\nchecking the invariants in every world of the tests ...');
+  say('\nchecking the invariants in every sandbox of the tests ...');
   const { isBroken, checked } = await auditTestSandboxes({ say });
   if (checked === 0 && isFiltered && !isBroken) {
-    say('no world was used, so there is nothing to check');
+    say('no sandbox was used, so there is nothing to check');
     return { passed, failed };
   }
   const isFailed = isBroken || checked === 0;
-  say(isFailed ? `the audit FAILED (${checked} worlds checked)` : `the audit holds in ${checked} worlds`);
+  say(isFailed ? `the audit FAILED (${checked} sandboxes checked)` : `the audit holds in ${checked} sandboxes`);
   return isFailed ? { passed, failed: failed + 1 } : { passed: passed + 1, failed };
 }
 

@@ -44,7 +44,7 @@ async function showFirst(sandboxes: readonly Sandbox[], orderId: string): Promis
 }
 
 async function show(sandbox: Sandbox, orderId: string, { events, now }: Timeline): Promise<void> {
-  console.log(`purchase ${orderId} in world ${sandbox.name}\n`);
+  console.log(`purchase ${orderId} in sandbox ${sandbox.name}\n`);
   console.log(timelineLines(events).join('\n'));
   console.log(`\nhow it stands:\n${now.map(({ app, text }) => `  ${app.padEnd(9)}  ${text}`).join('\n')}`);
   const lines = await readQueues(sandbox).then(queueLines, (error: unknown) => [

@@ -27,7 +27,7 @@ async function main(): Promise<number> {
 async function examineSandbox(sandbox: Sandbox): Promise<Examination> {
   const databases = await openDatabases(sandbox);
   try {
-    return { world: sandbox.name, ...(await examine(databases)) };
+    return { sandbox: sandbox.name, ...(await examine(databases)) };
   } finally {
     await databases.close();
   }

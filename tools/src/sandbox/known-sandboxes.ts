@@ -19,10 +19,10 @@ export function setsOf(of: string | undefined): readonly SetName[] {
   return [known];
 }
 
-const demoFile = () => join(placeOf('demo'), 'world.json');
+const demoFile = () => join(placeOf('demo'), 'sandbox.json');
 
 /** Where the test support writes the list of sandboxes that are to be audited. */
-export const testSandboxesFile = (): string => join(placeOf('test'), 'worlds.json');
+export const testSandboxesFile = (): string => join(placeOf('test'), 'sandboxes.json');
 
 /** Remembered beside the servers, so that audit and trace find the sandbox when the demo is down. */
 export function rememberDemoSandbox(sandbox: Sandbox): void {

@@ -126,7 +126,7 @@ async function untilDeadLettersSettled(url: string, path: string): Promise<void>
 }
 
 // The list of numbers is in Redis itself, in database 0: all users of the server share it.
-const NUMBERS = 'dtx:worlds';
+const NUMBERS = 'dtx:sandboxes';
 
 /** The sandbox's own number if it has one, otherwise the lowest free number. 0 if all are taken. */
 const TAKE = `

@@ -47,7 +47,7 @@ interface Findings {
 
 /** The findings in a sandbox, by its name. */
 export interface Examination extends Findings {
-  readonly world: string;
+  readonly sandbox: string;
 }
 
 export async function examine(databases: Databases): Promise<Findings> {
@@ -136,8 +136,8 @@ async function serverNow(databases: Databases): Promise<number> {
 }
 
 /** The findings as text. */
-export function reportOf({ world, isWell, logId, log, branches, decisions, locks }: Examination): string {
-  const lines = [`world ${world}: ${isWell ? 'well' : 'NOT WELL'}; decision log ${logId ?? 'none yet'}`];
+export function reportOf({ sandbox, isWell, logId, log, branches, decisions, locks }: Examination): string {
+  const lines = [`sandbox ${sandbox}: ${isWell ? 'well' : 'NOT WELL'}; decision log ${logId ?? 'none yet'}`];
   if (!log.isHome) lines.push(`  the log is bound to ${log.home}, and is read from ${log.here}`);
   if (!log.isWhole) lines.push('  the log has lost its sentinel row: rows are missing');
   if (branches.length === 0) lines.push('  no server has a prepared branch');
