@@ -90,8 +90,8 @@ export const byId: Mutant = {
   foundBy: 'the row that was committed last is sent',
   edits: [
     // biome-ignore lint/suspicious/noTemplateCurlyInString: part of the template in the build
-    { guard: 'lanes.look', swap: ['ORDER BY next_attempt_at', "AND id > '${this.seen ?? ''}' ORDER BY id"] },
-    { guard: 'lanes.claimed', becomes: `this.seen = rows.at(-1)?.id ?? this.seen; ${GUARDED}` },
+    { guard: 'keyed-claim.look', swap: ['ORDER BY next_attempt_at', "AND id > '${this.seen ?? ''}' ORDER BY id"] },
+    { guard: 'keyed-claim.claimed', becomes: `this.seen = rows.at(-1)?.id ?? this.seen; ${GUARDED}` },
   ],
 };
 

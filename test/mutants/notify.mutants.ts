@@ -53,10 +53,10 @@ export const ackBeforePublish: Mutant = {
   edits: [{ guard: 'inbox.before-ack', becomes: `delivery.ack(); ${GUARDED}` }],
 };
 
-export const noLanes: Mutant = {
-  name: 'no-lanes',
+export const noKeyShares: Mutant = {
+  name: 'no-key-shares',
   does: 'calls are bounded in all, and not for each target',
   breaks: 'a target that hangs holds up all others',
   foundBy: 'one target is told while another hangs',
-  edits: [{ guard: 'notify.lanes', becomes: '' }],
+  edits: [{ guard: 'notify.per-key', becomes: '' }],
 };

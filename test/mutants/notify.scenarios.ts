@@ -8,7 +8,7 @@ import { NOTIFY_QUEUE, NotifyQueue } from '../fixtures/notify-queue.js';
 import { QueueProbe } from '../fixtures/queue-probe.js';
 import { Target } from '../fixtures/target.js';
 import { until } from '../fixtures/until.js';
-import { ackBeforePublish, checkedBeforehand, noEventId, noLanes, redirectsFollowed } from './notify.mutants.js';
+import { ackBeforePublish, checkedBeforehand, noEventId, noKeyShares, redirectsFollowed } from './notify.mutants.js';
 import { NO_RESEND, placed } from './purchase.js';
 import type { Claim, Scenario, Stage } from './stage.js';
 
@@ -86,7 +86,7 @@ async function hanging(stage: Stage): Promise<Claim> {
   const url = target.behave('/hangs', () => {});
   const told: string[] = [];
   for (let n = 0; n < 20; n++) told.push(await queue.tell(url));
-  // A target that has never answered has one place. Without lanes all twenty calls want a place by now.
+  // A target that has never answered has one place. Without shares all twenty calls want a place by now.
   await until('a call hangs', () => target.calls.length > 0);
   await until('all are recorded', async () => (await Promise.all(told.map((one) => queue.row(one)))).every(Boolean));
   const id = await queue.tell(other.url('/quick'));
@@ -104,5 +104,5 @@ export const notifyScenarios: Scenario[] = [
     mutants: [ackBeforePublish],
     play: diesBeforePublishing,
   },
-  { promise: 'a target that hangs holds up no other', mutants: [noLanes], play: hanging },
+  { promise: 'a target that hangs holds up no other', mutants: [noKeyShares], play: hanging },
 ];

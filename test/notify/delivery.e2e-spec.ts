@@ -183,7 +183,7 @@ test('a hanging target does not delay the calls of another target', async () => 
     await until('the first hang', () => target.calls.some(({ path }) => path === '/hangs'));
     const id = await queue.tell(other.url('/quick'));
     await queue.untilState(id, 'DELIVERED');
-    // Without lanes, hanging calls would take all places first.
+    // Without shares, hanging calls would take all places first.
     expect(target.calls.filter(({ path }) => path === '/hangs').length).toBeLessThan(CONCURRENCY_MAX);
     target.behave('/hangs', status(204));
     for (const one of hanging) await queue.untilState(one, 'DELIVERED');
@@ -209,7 +209,7 @@ describe('a parked event', () => {
       '/hangs-last',
       inTurn(...bad, () => {}, status(204)),
     );
-    // As many as the lane has places: the retried one cannot be begun before its own call has ended.
+    // As many as the key has places: the retried one cannot be begun before its own call has ended.
     const ids = await Promise.all(Array.from({ length: 4 }, () => queue.tell(url)));
     await until('the last calls hang', () => ids.every((id) => target.of(id).length === CALLS_MAX));
     const [retried, ...others] = ids as [string, ...string[]];

@@ -21,7 +21,7 @@ beforeAll(async () => {
   sandbox = await freshSandbox('notify_drain', { audited: false });
   merchant = await startMerchant();
   const env = { DTX_NOTIFY_SECRET: NOTIFY_SECRET, DTX_NOTIFY_ALLOW: '127.0.0.0/8' };
-  // Fewer calls at once than the dead target has notifications. Without lanes its calls would take every place for longer
+  // Fewer calls at once than the dead target has notifications. Without shares its calls would take every place for longer
   // than the test lasts.
   const notify = { ...NOTIFY_TIMES, callTimeoutMs: CALL_TIMEOUT_MS, ladderMs: [600_000], concurrencyMax: 16 };
   shop = new Stack(sandbox, { env, options: { core: { scanIntervalMs: 50 }, notify } });

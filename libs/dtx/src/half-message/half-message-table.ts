@@ -14,7 +14,7 @@ export const HALF: DurableTable = {
   openStates: ['COMMITTED', 'SENT', 'PARKED'],
   finalState: `'DONE'`,
   endedAt: 'done_at',
-  lane: 'contract',
+  concurrencyKey: 'contract',
   columns: [
     'gid',
     'contract',

@@ -46,7 +46,7 @@ export class Sweeper implements OnModuleInit, OnModuleDestroy {
       leaseMs: core.leaseMs,
       scanIntervalMs: core.scanIntervalMs,
       concurrencyMax: core.claimBatchMax,
-      laneMax: Math.ceil(core.claimBatchMax * CONTRACT_SHARE),
+      perKeyMax: Math.ceil(core.claimBatchMax * CONTRACT_SHARE),
       attemptsMax: options.attemptsMax,
       backoff: options.sweepBackoff,
       canRun: () => broker.publisher.isUp,

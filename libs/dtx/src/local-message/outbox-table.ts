@@ -12,7 +12,7 @@ export const OUTBOX: DurableTable = {
   openStates: ['PENDING', 'SENT', 'PARKED'],
   finalState: `'DONE'`,
   endedAt: 'done_at',
-  lane: 'awaiting',
+  concurrencyKey: 'awaiting',
   columns: [
     'gid',
     'contract',

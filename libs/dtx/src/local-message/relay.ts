@@ -49,7 +49,7 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
       leaseMs: core.leaseMs,
       scanIntervalMs: core.scanIntervalMs,
       concurrencyMax: options.relayWindowMax,
-      laneMax: Math.min(options.consumerWindowMax, options.relayWindowMax),
+      perKeyMax: Math.min(options.consumerWindowMax, options.relayWindowMax),
       attemptsMax: options.attemptsMax,
       backoff: options.resend,
       canRun: () => broker.publisher.isUp,
@@ -71,7 +71,7 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
 
   /** The fast path. If the window is full or the broker is unavailable, the row waits until its lease expires. */
   sendNow(row: OutboxRow): void {
-    if (this.broker.publisher.isUp && this.loop.room > 0) this.loop.runNow(row, { isInLane: false });
+    if (this.broker.publisher.isUp && this.loop.room > 0) this.loop.runNow(row, { takesShare: false });
   }
 
   wake(): void {

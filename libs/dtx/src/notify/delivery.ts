@@ -48,8 +48,8 @@ export class Deliveries implements OnModuleInit, OnModuleDestroy {
       leaseMs: leaseMsOf(core, options),
       scanIntervalMs: core.scanIntervalMs,
       concurrencyMax: options.concurrencyMax,
-      // guard: notify.lanes
-      laneMax: options.targetConcurrencyMax,
+      // guard: notify.per-key
+      perKeyMax: options.targetConcurrencyMax,
       attemptsMax: options.ladderMs.length + 1,
       backoff: { stepsMs: options.ladderMs },
       canRun: () => true,

@@ -12,7 +12,7 @@ export const NOTIFICATIONS: DurableTable = {
   openStates: ['PENDING', 'PARKED'],
   finalState: `'DELIVERED'`,
   endedAt: 'settled_at',
-  lane: 'target_host',
+  concurrencyKey: 'target_host',
   shown: {
     scheme: SCHEME,
     retryState: `'PENDING'`,

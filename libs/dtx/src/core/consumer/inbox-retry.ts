@@ -62,7 +62,7 @@ export class InboxRetry implements OnModuleDestroy {
       scanIntervalMs: options.scanIntervalMs,
       // A hanging handler takes at most one of these places.
       concurrencyMax: Math.max(2, this.crowd.share),
-      laneMax: this.crowd.share,
+      perKeyMax: this.crowd.share,
       attemptsMax: options.inbox.attemptsMax,
       backoff: options.inbox.backoff,
       mine: () => served.mine(),

@@ -12,7 +12,7 @@ export const INBOX: DurableTable = {
   openStates: ['RETRYING', 'PARKED'],
   finalState: `'HANDLED'`,
   endedAt: 'settled_at',
-  lane: 'consumer',
+  concurrencyKey: 'consumer',
   columns: [
     'message_id',
     'consumer',

@@ -21,9 +21,9 @@ export interface DurableTable {
   readonly endedAt?: 'done_at' | 'settled_at';
   /**
    * The concurrency key: one of `columns`. Rows with the same value share a limit of concurrent work, so a slow
-   * consumer or target delays no other (see `Lanes`). It is the second column of the index `due`.
+   * consumer or target delays no other (see `KeyShares`). It is the second column of the index `due`.
    */
-  readonly lane?: string;
+  readonly concurrencyKey?: string;
   /**
    * The work is user code and may kill the process. An expired lease then counts as an attempt. Otherwise such a row
    * would be claimed without end.

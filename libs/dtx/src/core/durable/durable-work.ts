@@ -12,7 +12,7 @@ export type Tried =
   | { kind: 'unreachable'; delayMs?: number }
   /**
    * The attempt failed and is retried with backoff. `atLeastMs`: the minimum wait that the other side requested.
-   * `isSilent`: the other side did not answer (see `Lanes`).
+   * `isSilent`: the other side did not answer (see `KeyShares`).
    */
   | { kind: 'failed'; error: string; atLeastMs?: number; isSilent?: boolean }
   /** A retry cannot succeed. The row is parked at once. */
@@ -30,7 +30,7 @@ export interface DurableWork<Row extends DurableRow> {
   /** The maximum number of rows in work. */
   readonly concurrencyMax: number;
   /** The maximum number of rows in work per concurrency key. Without it the keys have no limit. */
-  readonly laneMax?: number;
+  readonly perKeyMax?: number;
   readonly attemptsMax: number;
   readonly backoff: Backoff | RetrySchedule;
   /** The rows that this process can handle. All rows without it. Other rows are left to other instances. */

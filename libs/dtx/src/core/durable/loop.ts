@@ -11,8 +11,8 @@ import type { Alerts } from './alerts.js';
 import { claimDue, giveBack, putOff, reschedule } from './claim.js';
 import type { DurableRow } from './durable-table.js';
 import type { DurableWork, Tried } from './durable-work.js';
-import { LaneClaim } from './lane-claim.js';
-import { HOLD_MS, Lanes } from './lanes.js';
+import { HOLD_MS, KeyShares } from './key-shares.js';
+import { KeyedClaim } from './keyed-claim.js';
 import { park } from './settle.js';
 
 export type { DurableWork, Tried } from './durable-work.js';
@@ -29,7 +29,7 @@ export class DurableLoop<Row extends DurableRow> {
   private readonly logger: Logger;
   private readonly inWork = new Set<Promise<void>>();
   /** Set if the table has a concurrency key and the work limits it. */
-  private readonly lanes: { readonly places: Lanes<Row>; readonly claims: LaneClaim<Row> } | undefined;
+  private readonly keyed: { readonly places: KeyShares<Row>; readonly claims: KeyedClaim<Row> } | undefined;
   private timer: NodeJS.Timeout | undefined;
   private scanning = false;
   private again = false;
@@ -44,10 +44,10 @@ export class DurableLoop<Row extends DurableRow> {
     private readonly alerts: Alerts,
   ) {
     this.logger = new Logger(`loop ${work.table.name}`);
-    const { table, laneMax, concurrencyMax, leaseMs, mine } = work;
-    if (table.lane && laneMax) {
-      const places = new Lanes<Row>(table.lane, { concurrencyMax, laneMax });
-      this.lanes = { places, claims: new LaneClaim(() => database.own, table, leaseMs + HOLD_MS, mine) };
+    const { table, perKeyMax, concurrencyMax, leaseMs, mine } = work;
+    if (table.concurrencyKey && perKeyMax) {
+      const places = new KeyShares<Row>(table.concurrencyKey, { concurrencyMax, perKeyMax });
+      this.keyed = { places, claims: new KeyedClaim(() => database.own, table, leaseMs + HOLD_MS, mine) };
     }
   }
 
@@ -79,18 +79,18 @@ export class DurableLoop<Row extends DurableRow> {
   }
 
   /** Whether a row with this concurrency key can start now. */
-  hasRoomIn(lane: string): boolean {
-    return this.room > 0 && (this.lanes?.places.room(lane) ?? 1) > 0;
+  hasRoomIn(key: string): boolean {
+    return this.room > 0 && (this.keyed?.places.room(key) ?? 1) > 0;
   }
 
   /**
    * Runs a row that is leased to this process. Used by the fast path and by the scan.
-   * @param isInLane false for a row that takes no place of its concurrency key
+   * @param takesShare false for a row that takes no place of its concurrency key
    */
-  runNow(row: Row, { isInLane = true } = {}): void {
-    const lane = isInLane ? this.lanes?.places.of(row) : undefined;
-    let leave = lane === undefined ? undefined : this.lanes?.places.enter(lane);
-    const leaveLane = (isSilent: boolean) => {
+  runNow(row: Row, { takesShare = true } = {}): void {
+    const key = takesShare ? this.keyed?.places.of(row) : undefined;
+    let leave = key === undefined ? undefined : this.keyed?.places.enter(key);
+    const leaveShare = (isSilent: boolean) => {
       leave?.(isSilent);
       leave = undefined;
       this.beginWaiting();
@@ -99,7 +99,7 @@ export class DurableLoop<Row extends DurableRow> {
     const gid = this.work.describe(row)?.gid;
     let isSilent = false;
     const running: Promise<void> = withTraceparent(traceparent, () =>
-      withGid(gid, () => this.runOne(row, () => leaveLane(false))),
+      withGid(gid, () => this.runOne(row, () => leaveShare(false))),
     )
       .then((tried) => {
         isSilent = tried.kind === 'failed' && tried.isSilent === true;
@@ -109,8 +109,8 @@ export class DurableLoop<Row extends DurableRow> {
       )
       .finally(() => {
         this.inWork.delete(running);
-        leaveLane(isSilent);
-        const isLeft = lane !== undefined && this.lanes?.claims.hasLeft(lane) && this.lanes.places.wanted(lane) > 0;
+        leaveShare(isSilent);
+        const isLeft = key !== undefined && this.keyed?.claims.hasLeft(key) && this.keyed.places.wanted(key) > 0;
         if ((this.again || isLeft) && this.room > 0) this.wake();
       });
     this.inWork.add(running);
@@ -119,7 +119,7 @@ export class DurableLoop<Row extends DurableRow> {
   /** Starts claimed rows that waited for a place of their concurrency key. */
   private beginWaiting(): void {
     while (this.room > 0) {
-      const row = this.lanes?.places.next();
+      const row = this.keyed?.places.next();
       if (!row) return;
       this.runNow(row);
     }
@@ -130,7 +130,7 @@ export class DurableLoop<Row extends DurableRow> {
    * expires.
    */
   private async giveBackWaiting({ all = false } = {}): Promise<void> {
-    const rows = this.lanes?.places.takeWaiting({ all }) ?? [];
+    const rows = this.keyed?.places.takeWaiting({ all }) ?? [];
     await giveBack(this.database.own, this.work.table, rows).catch((error) =>
       this.logger.warn(`cannot return rows, they are due again when their lease expires: ${textOf(error)}`),
     );
@@ -172,7 +172,7 @@ export class DurableLoop<Row extends DurableRow> {
 
   /** Claims and starts rows. Returns whether more rows may be due. */
   private async claim(limit: number): Promise<boolean> {
-    if (this.lanes) return this.claimOfLanes(this.lanes);
+    if (this.keyed) return this.claimOfKeys(this.keyed);
     const { table, leaseMs } = this.work;
     const rows = await claimDue<Row>(this.database.own, table, { limit, leaseMs, only: this.work.mine?.() });
     if (this.stopped) await giveBack(this.database.own, table, rows);
@@ -180,8 +180,8 @@ export class DurableLoop<Row extends DurableRow> {
     return rows.length === limit;
   }
 
-  private async claimOfLanes({ places, claims }: NonNullable<typeof this.lanes>): Promise<boolean> {
-    const wanted = (lane: string) => places.wanted(lane);
+  private async claimOfKeys({ places, claims }: NonNullable<typeof this.keyed>): Promise<boolean> {
+    const wanted = (key: string) => places.wanted(key);
     const { rows, isMore } = await claims.claim(Math.max(this.work.concurrencyMax, CLAIM_ROWS), wanted, places.full());
     places.add(rows);
     if (this.stopped) await this.giveBackWaiting({ all: true });

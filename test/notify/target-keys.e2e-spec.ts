@@ -19,7 +19,7 @@ let shop: Stack;
 let merchant: { server: Server; port: number; calls: Map<string, number> };
 
 beforeAll(async () => {
-  sandbox = await freshSandbox('notify_lanes', { audited: false });
+  sandbox = await freshSandbox('notify_keys', { audited: false });
   merchant = await startMerchant();
   const env = { DTX_NOTIFY_SECRET: NOTIFY_SECRET, DTX_NOTIFY_ALLOW: '127.0.0.0/8' };
   // As many places as the defaults give, and a call that lasts far longer than what the tests wait for.

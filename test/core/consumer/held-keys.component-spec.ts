@@ -16,7 +16,7 @@ let service: LittleService | undefined;
 let letGo: () => void;
 
 beforeAll(async () => {
-  sandbox = await freshSandbox('held_lanes', { audited: false });
+  sandbox = await freshSandbox('held_keys', { audited: false });
 });
 afterAll(() => service?.close());
 

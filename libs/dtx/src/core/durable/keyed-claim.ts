@@ -9,25 +9,25 @@ const LOOK_AT_ALL_MAX_MS = 30_000;
 /** The maximum number of concurrency keys with skipped rows. */
 const PASSED_MAX = 5_000;
 /** The number of concurrency keys that one statement looks at. */
-const LANES_AT_ONCE = 50;
+const KEYS_AT_ONCE = 50;
 const BEGINNING = '1000-01-01 00:00:00.000';
 
 interface Candidate {
   readonly id: string;
-  readonly lane: string;
+  readonly concurrency_key: string;
   readonly due_at: string;
 }
 
-/** A look at the due rows of some concurrency keys from a due time on. `lanes` is a comparison with `names`. */
+/** A look at the due rows of some concurrency keys from a due time on. `keys` is a comparison with `names`. */
 interface Look {
   readonly from: string;
-  readonly lanes: string;
+  readonly keys: string;
   readonly names: string | readonly string[];
   readonly limit: number;
 }
 
 /** The number of rows of a concurrency key that a claim may take now. */
-export type Wanted = (lane: string) => number;
+export type Wanted = (key: string) => number;
 
 /**
  * Claims rows of a table with a concurrency key: per key not more than it has room for, over all keys the earliest due
@@ -36,7 +36,7 @@ export type Wanted = (lane: string) => number;
  * A row may appear before such a time, after a long transaction or a lock. A full look therefore repeats, often
  * for few due rows, and at the latest after LOOK_AT_ALL_MAX_MS for many.
  */
-export class LaneClaim<Row extends DurableRow> {
+export class KeyedClaim<Row extends DurableRow> {
   /** Concurrency keys with skipped due rows, with the due time of the first. */
   private readonly passed = new Map<string, string>();
   /** Before this due time, only keys in `passed` have due rows. */
@@ -52,8 +52,8 @@ export class LaneClaim<Row extends DurableRow> {
   ) {}
 
   /** Whether a claim has skipped due rows of this key. */
-  hasLeft(lane: string): boolean {
-    return this.passed.has(lane);
+  hasLeft(key: string): boolean {
+    return this.passed.has(key);
   }
 
   /** Claims at most `limit` rows. `isMore`: more rows may be claimable at once. */
@@ -72,32 +72,32 @@ export class LaneClaim<Row extends DurableRow> {
     const only = this.mine?.();
     const ids = [...picked.ids];
     const rows = await claimByIds<Row>(this.pool(), this.table, { ids, leaseMs: this.leaseMs, only });
-    // guard: lanes.claimed
+    // guard: keyed-claim.claimed
     return { rows, isMore: rows.length > 0 && picked.left === 0 };
   }
 
   private beginAnew(full: readonly string[]): void {
     this.passed.clear();
     this.from = BEGINNING;
-    for (const lane of full) this.passed.set(lane, BEGINNING);
+    for (const key of full) this.passed.set(key, BEGINNING);
   }
 
   /** Picks rows of skipped keys that have room now, each from its own due time on. */
   private async pickPassed(picked: Picked): Promise<void> {
-    const open = [...this.passed].filter(([lane]) => picked.wanted(lane) > 0).slice(0, LANES_AT_ONCE);
+    const open = [...this.passed].filter(([key]) => picked.wanted(key) > 0).slice(0, KEYS_AT_ONCE);
     if (open.length === 0) return;
-    const looks = open.map(([lane, from]) =>
-      this.select({ from, lanes: '= ?', names: lane, limit: Math.min(picked.left, picked.wanted(lane)) + 1 }),
+    const looks = open.map(([key, from]) =>
+      this.select({ from, keys: '= ?', names: key, limit: Math.min(picked.left, picked.wanted(key)) + 1 }),
     );
     const sql = looks.map((look) => `(${look.sql})`).join(' UNION ALL ');
     const rows: Candidate[] = await this.pool().query(
       sql,
       looks.flatMap((look) => look.values),
     );
-    for (const [lane] of open) {
-      const left = rows.filter((row) => row.lane === lane).find((row) => !picked.take(row));
-      if (left) this.passed.set(lane, left.due_at);
-      else this.passed.delete(lane);
+    for (const [key] of open) {
+      const left = rows.filter((row) => row.concurrency_key === key).find((row) => !picked.take(row));
+      if (left) this.passed.set(key, left.due_at);
+      else this.passed.delete(key);
     }
   }
 
@@ -108,13 +108,13 @@ export class LaneClaim<Row extends DurableRow> {
   private async pickOthers(picked: Picked): Promise<void> {
     const stretch = 2 * picked.limit;
     while (picked.left > 0 && this.passed.size < PASSED_MAX) {
-      const lanes = ['', ...this.passed.keys()];
-      const { rows, now } = await this.lookAt(lanes, stretch);
+      const keys = ['', ...this.passed.keys()];
+      const { rows, now } = await this.lookAt(keys, stretch);
       for (const row of rows) {
-        if (picked.ids.has(row.id) || this.passed.has(row.lane)) continue;
+        if (picked.ids.has(row.id) || this.passed.has(row.concurrency_key)) continue;
         if (picked.left === 0) return;
         this.from = row.due_at;
-        if (!picked.take(row)) this.passed.set(row.lane, row.due_at);
+        if (!picked.take(row)) this.passed.set(row.concurrency_key, row.due_at);
       }
       if (rows.length === stretch) continue;
       // These were all due rows. The database time is used, because rows with equal due times would be skipped
@@ -125,8 +125,8 @@ export class LaneClaim<Row extends DurableRow> {
   }
 
   /** The next rows of other keys, and the database time of the look. */
-  private async lookAt(lanes: readonly string[], stretch: number): Promise<{ rows: Candidate[]; now: string }> {
-    const look = this.select({ from: this.from, lanes: 'NOT IN (?)', names: lanes, limit: stretch });
+  private async lookAt(keys: readonly string[], stretch: number): Promise<{ rows: Candidate[]; now: string }> {
+    const look = this.select({ from: this.from, keys: 'NOT IN (?)', names: keys, limit: stretch });
     const sql = `(${look.sql}) UNION ALL SELECT NULL, NULL, CAST(UTC_TIMESTAMP(3) AS CHAR)`;
     const rows: Candidate[] = await this.pool().query(sql, look.values);
     const { due_at: now } = rows.find(({ id }) => id === null)!;
@@ -134,12 +134,12 @@ export class LaneClaim<Row extends DurableRow> {
   }
 
   /** A non-locking read, so that skipped rows stay unlocked. */
-  private select({ from, lanes, names, limit }: Look) {
-    const { name, lane } = this.table;
+  private select({ from, keys, names, limit }: Look) {
+    const { name, concurrencyKey } = this.table;
     const { sql: isMine, values } = this.mine?.() ?? { sql: 'TRUE', values: [] };
-    // guard: lanes.look
-    const sql = `SELECT id, ${lane} AS lane, CAST(next_attempt_at AS CHAR) AS due_at FROM ${name} FORCE INDEX (due)
-      WHERE next_attempt_at >= ? AND next_attempt_at <= UTC_TIMESTAMP(3) AND ${lane} ${lanes} AND ${isMine}
+    // guard: keyed-claim.look
+    const sql = `SELECT id, ${concurrencyKey} AS concurrency_key, CAST(next_attempt_at AS CHAR) AS due_at FROM ${name} FORCE INDEX (due)
+      WHERE next_attempt_at >= ? AND next_attempt_at <= UTC_TIMESTAMP(3) AND ${concurrencyKey} ${keys} AND ${isMine}
       ORDER BY next_attempt_at LIMIT ?`;
     return { sql, values: [from, names, ...values, limit] };
   }
@@ -160,11 +160,11 @@ class Picked {
   }
 
   /** Takes a row. Returns false if the claim or the concurrency key has no room. */
-  take({ id, lane }: Candidate): boolean {
-    const count = this.counts.get(lane) ?? 0;
-    if (this.left === 0 || count >= this.wanted(lane)) return false;
+  take({ id, concurrency_key: key }: Candidate): boolean {
+    const count = this.counts.get(key) ?? 0;
+    if (this.left === 0 || count >= this.wanted(key)) return false;
     this.ids.add(id);
-    this.counts.set(lane, count + 1);
+    this.counts.set(key, count + 1);
     return true;
   }
 }
