@@ -3,9 +3,9 @@ import { createConnection } from 'mysql2/promise';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ADMIN_TOKEN } from '../fixtures/app-process.js';
 import { TcpProxy } from '../fixtures/proxy.js';
-import { type AppName, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { APPS, call, Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
+import { type AppName, freshSandbox, sql, type Sandbox } from '../fixtures/sandbox.js';
 
 const BOUND_MS = 1_000;
 /** A busy machine delays single answers. An answer that waits for the fault is late each time. */
@@ -116,17 +116,15 @@ test('each GET of each app is answered within a second, and orders are accepted,
   const restocks = Array.from({ length: RESTOCKS }, (_, n) =>
     shop.send('inventory', 'POST', '/restocks', { sku: `item-${String(n + 1).padStart(4, '0')}`, quantity: 1 }),
   );
-  await until(
-    'restocks wait for their confirm',
-    async () => {
-      const waiting = `SELECT COUNT(*) AS n FROM information_schema.innodb_trx JOIN information_schema.processlist ON id = trx_mysql_thread_id
+  const openTransactions = async () => {
+    const query = `SELECT COUNT(*) AS n FROM information_schema.innodb_trx JOIN information_schema.processlist ON id = trx_mysql_thread_id
       WHERE db = DATABASE()`;
-      const [row] = await sql<{ n: number }>(sandbox, 'inventory', waiting);
-      return Number(row!.n) > 3;
-      // innodb_trx is refreshed only after 0.1 s without a reader.
-    },
-    { everyMs: 500 },
-  );
+    const [row] = await sql<{ n: number }>(sandbox, 'inventory', query);
+    return Number(row!.n);
+  };
+  // The server refreshes innodb_trx only after 0.1 s without a reader.
+  const rarely = { everyMs: 500 };
+  await until('restocks wait for their confirm', async () => (await openTransactions()) > 3, rarely);
   expect(await slow()).toEqual([]);
   const placed = await shop.send('order', 'POST', '/orders', { buyerId: 'alice', sku: 'book', quantity: 1 });
   expect(placed.status).toBe(202);

@@ -57,9 +57,7 @@ export class Orphans {
     @Inject(XA_OPTIONS) private readonly options: XaOptions,
   ) {}
 
-  /**
-   * Decides on orphans of one database. An orphan older than `retentionMs` is parked for an operator.
-   */
+  /** Decides on orphans of one database. An orphan older than `retentionMs` is parked for an operator. */
   async decide(orphans: readonly Prepared[]): Promise<void> {
     if (orphans.length === 0) return;
     const state = await this.compared();
