@@ -3,9 +3,9 @@ import { createConnection } from 'mysql2/promise';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ADMIN_TOKEN } from '../fixtures/app-process.js';
 import { TcpProxy } from '../fixtures/proxy.js';
+import { type AppName, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { APPS, call, Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { type AppName, freshSandbox, sql, type Sandbox } from '../fixtures/sandbox.js';
 
 const BOUND_MS = 1_000;
 /** A busy machine delays single answers. An answer that waits for the fault is late each time. */
