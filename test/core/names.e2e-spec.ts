@@ -1,12 +1,12 @@
 /** Two rows that share a part of their names stay two: neither is taken for the other, and neither ends the other's work. */
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import type { IdempotencyKeys } from '../../libs/dtx/src/index.js';
-import { NOTIFY_SECRET, NOTIFY_TIMES } from '../fixtures/merchant.js';
 import { NOTIFY_QUEUE, NotifyQueue } from '../fixtures/notify-queue.js';
 import { Operator } from '../fixtures/operator.js';
 import { expectProblem } from '../fixtures/problem.js';
 import { QueueProbe } from '../fixtures/queue-probe.js';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
+import { NOTIFY_SECRET, NOTIFY_TIMES } from '../fixtures/shop-with-merchant.js';
 import { Stack } from '../fixtures/stack.js';
 import { Target } from '../fixtures/target.js';
 import { until } from '../fixtures/until.js';

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { expect } from 'vitest';
 import { newId } from '../../libs/dtx/src/core/ids.js';
-import { TestPublisher } from '../fixtures/messages.js';
 import { Operator } from '../fixtures/operator.js';
 import { sql } from '../fixtures/sandbox.js';
+import { TestPublisher } from '../fixtures/sent-messages.js';
 import type { Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
 import { takes, verdicts } from '../half-message/sales.js';

@@ -1,6 +1,6 @@
 import { expect } from 'vitest';
-import { NOTIFY_SECRET, notificationsOf } from '../fixtures/merchant.js';
 import { sql } from '../fixtures/sandbox.js';
+import { NOTIFY_SECRET, notificationsOf } from '../fixtures/shop-with-merchant.js';
 import type { Target } from '../fixtures/target.js';
 import { until } from '../fixtures/until.js';
 import { localMessage } from './local-message.scheme.js';

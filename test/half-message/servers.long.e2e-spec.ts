@@ -8,7 +8,7 @@ import { expectProblem } from '../fixtures/problem.js';
 import { sql } from '../fixtures/sandbox.js';
 import { Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
-import { messagesIn } from '../mutants/broker.js';
+import { messagesIn } from '../mutants/broker-queues.js';
 import { sell, sold, verdicts } from './sales.js';
 
 /** Servers of their own, since all other tests need theirs up. */

@@ -6,7 +6,7 @@ import { connect as connectBroker } from 'amqplib';
 import { Redis } from 'ioredis';
 import { createConnection } from 'mysql2/promise';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { makePrivateDir, placeOf } from '../../tools/src/process/files.js';
+import { makePrivateDir, placeOf } from '../../tools/src/infra-files.js';
 import { withLock } from '../../tools/src/process/lock.js';
 import { pidOf } from '../../tools/src/process/processes.js';
 import { servers } from '../fixtures/sandbox.js';

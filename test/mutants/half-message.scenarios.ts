@@ -1,11 +1,11 @@
 import { expect } from 'vitest';
 import { SHORT_TIMES } from '../crash-matrix/run-case.js';
 import type { AppProcess } from '../fixtures/app-process.js';
-import { TestPublisher } from '../fixtures/messages.js';
 import { sql } from '../fixtures/sandbox.js';
+import { TestPublisher } from '../fixtures/sent-messages.js';
 import { until } from '../fixtures/until.js';
 import { isSent, sell, sold, takes, verdicts } from '../half-message/sales.js';
-import { deleteQueue, messagesIn } from './broker.js';
+import { deleteQueue, messagesIn } from './broker-queues.js';
 import {
   checkIsARead,
   countsByXDeath,

@@ -4,7 +4,14 @@ import { SHORT_TIMES } from '../crash-matrix/run-case.js';
 import type { AppProcess } from '../fixtures/app-process.js';
 import { sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { deleteQueue, deliverOrderPlaced, messagesIn, ORDER_RECEIPTS, queueState, TAKE_STOCK } from './broker.js';
+import {
+  deleteQueue,
+  deliverOrderPlaced,
+  messagesIn,
+  ORDER_RECEIPTS,
+  queueState,
+  TAKE_STOCK,
+} from './broker-queues.js';
 import { ackBeforeCommit, inboxRowApart, noInbox, receiptBeforeCommit } from './local-message.mutants.js';
 import { NO_RESEND, placed, timesTaken, untilMessage } from './purchase.js';
 import type { Claim, Scenario, Stage } from './stage.js';

@@ -3,7 +3,7 @@ import type { AppProcess } from '../fixtures/app-process.js';
 import { TcpProxy } from '../fixtures/proxy.js';
 import { sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { deleteQueue, messagesIn, TAKE_STOCK } from './broker.js';
+import { deleteQueue, messagesIn, TAKE_STOCK } from './broker-queues.js';
 import { byId, noConfirm, noFence, noRow, notMandatory, returnedIsSent } from './local-message.mutants.js';
 import { type MessageRow, messageRows, NO_RESEND, place, placed, untilMessage } from './purchase.js';
 import type { Claim, Scenario, Stage } from './stage.js';

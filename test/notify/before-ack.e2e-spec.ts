@@ -1,9 +1,15 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { mended, outOfOrder } from '../fixtures/failing-table.js';
-import { NOTIFY_SECRET, NOTIFY_TIMES, notificationsOf, resultsOf, shopWithMerchant } from '../fixtures/merchant.js';
 import { Operator } from '../fixtures/operator.js';
 import { expectProblem } from '../fixtures/problem.js';
 import { auditOf, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
+import {
+  NOTIFY_SECRET,
+  NOTIFY_TIMES,
+  notificationsOf,
+  resultsOf,
+  shopWithMerchant,
+} from '../fixtures/shop-with-merchant.js';
 import type { Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
 

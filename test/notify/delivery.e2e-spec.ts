@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { NOTIFY_SECRET, NOTIFY_TIMES } from '../fixtures/merchant.js';
 import { NotifyQueue } from '../fixtures/notify-queue.js';
 import { Operator } from '../fixtures/operator.js';
 import { expectProblem } from '../fixtures/problem.js';
 import { QueueProbe } from '../fixtures/queue-probe.js';
 import { auditOf, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
+import { NOTIFY_SECRET, NOTIFY_TIMES } from '../fixtures/shop-with-merchant.js';
 import { Stack } from '../fixtures/stack.js';
 import { type Behaviour, drip, inTurn, status, Target } from '../fixtures/target.js';
 import { until } from '../fixtures/until.js';

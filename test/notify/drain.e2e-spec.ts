@@ -1,8 +1,8 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { NOTIFY_SECRET, NOTIFY_TIMES } from '../fixtures/merchant.js';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
+import { NOTIFY_SECRET, NOTIFY_TIMES } from '../fixtures/shop-with-merchant.js';
 import { Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
 

@@ -1,7 +1,13 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { NOTIFY_SECRET, NOTIFY_TIMES, notificationsOf, resultsOf, shopWithMerchant } from '../fixtures/merchant.js';
 import { Operator } from '../fixtures/operator.js';
 import { auditOf, freshSandbox, type Sandbox } from '../fixtures/sandbox.js';
+import {
+  NOTIFY_SECRET,
+  NOTIFY_TIMES,
+  notificationsOf,
+  resultsOf,
+  shopWithMerchant,
+} from '../fixtures/shop-with-merchant.js';
 import type { Stack } from '../fixtures/stack.js';
 import { Target } from '../fixtures/target.js';
 import { until } from '../fixtures/until.js';

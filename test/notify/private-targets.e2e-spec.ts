@@ -2,11 +2,11 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ROOT } from '../fixtures/app-process.js';
-import { NOTIFY_SECRET, NOTIFY_TIMES } from '../fixtures/merchant.js';
 import { NotifyQueue } from '../fixtures/notify-queue.js';
 import { Operator } from '../fixtures/operator.js';
 import { QueueProbe } from '../fixtures/queue-probe.js';
 import { auditOf, freshSandbox, type Sandbox } from '../fixtures/sandbox.js';
+import { NOTIFY_SECRET, NOTIFY_TIMES } from '../fixtures/shop-with-merchant.js';
 import { Stack } from '../fixtures/stack.js';
 import { Target } from '../fixtures/target.js';
 

@@ -1,8 +1,8 @@
 import { createHmac } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { NOTIFY_SECRET, notificationsOf, resultsOf, shopWithMerchant } from '../fixtures/merchant.js';
 import { expectProblem } from '../fixtures/problem.js';
 import { auditOf, freshSandbox, type Sandbox } from '../fixtures/sandbox.js';
+import { NOTIFY_SECRET, notificationsOf, resultsOf, shopWithMerchant } from '../fixtures/shop-with-merchant.js';
 import { call, type Stack } from '../fixtures/stack.js';
 import { Target } from '../fixtures/target.js';
 import { until } from '../fixtures/until.js';

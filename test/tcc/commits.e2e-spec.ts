@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { durableWrites, endRecording, isRecordable, recordedSandbox, untilStill } from '../fixtures/durable-writes.js';
 import { expectAuditClean } from '../fixtures/load.js';
 import { APPS, Stack } from '../fixtures/stack.js';
-import { durableWrites, endRecording, isRecordable, recordedSandbox, untilStill } from '../fixtures/statements.js';
 
 const SET = 'count';
 const CHECKOUTS = 50;

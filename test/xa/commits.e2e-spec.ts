@@ -1,6 +1,4 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { expectAuditClean } from '../fixtures/load.js';
-import { APPS, Stack } from '../fixtures/stack.js';
 import {
   type DurableWrites,
   durableWrites,
@@ -8,7 +6,9 @@ import {
   isRecordable,
   recordedSandbox,
   untilStill,
-} from '../fixtures/statements.js';
+} from '../fixtures/durable-writes.js';
+import { expectAuditClean } from '../fixtures/load.js';
+import { APPS, Stack } from '../fixtures/stack.js';
 import { buy } from './shop.js';
 
 const SET = 'xacount';

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { flushFlaw } from '../../libs/dtx/src/xa/dialect.js';
+import { endRecording, isRecordable, recordedSandbox } from '../fixtures/durable-writes.js';
 import { type AppName, type Sandbox, sql } from '../fixtures/sandbox.js';
-import { endRecording, isRecordable, recordedSandbox } from '../fixtures/statements.js';
 import { until } from '../fixtures/until.js';
 import { effectsOf, everywhere, type LittleXa, LittleXas, libraryOf, prepareTables } from './little-xa.js';
 import { expectNothingLeft, orphan } from './shop.js';

@@ -1,4 +1,4 @@
-import { type Env, platformModules } from '@nest-dtx/host';
+import { appModules, type Env } from '@nest-dtx/host';
 import { inventoryStock, NOTIFIER, Stock, stockMigrations } from '@nest-dtx/shop';
 import { type DynamicModule, Module } from '@nestjs/common';
 import { ConfirmedPublishModule, HalfMessageModule } from 'nest-dtx';
@@ -18,7 +18,7 @@ export function inventoryModule(env: Env): DynamicModule {
   return {
     module: InventoryModule,
     imports: [
-      ...platformModules(env, {
+      ...appModules(env, {
         app: 'inventory',
         notifier: NOTIFIER,
         entities: [Stock],

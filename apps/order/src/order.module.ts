@@ -1,4 +1,4 @@
-import { type Env, EnvError, platformModules } from '@nest-dtx/host';
+import { appModules, type Env, EnvError } from '@nest-dtx/host';
 import { NOTIFIER, Order, orderCheckout, ordersMigrations, xaBranches } from '@nest-dtx/shop';
 import { type DynamicModule, Module } from '@nestjs/common';
 import { AskPayments, PAYMENT_URL } from './ask-payments.js';
@@ -26,7 +26,7 @@ export function orderModule(env: Env): DynamicModule {
   const migrations = [...ordersMigrations, ...stockHintMigrations, ...paymentResultMigrations];
   return {
     module: OrderModule,
-    imports: platformModules(env, {
+    imports: appModules(env, {
       app: 'order',
       notifier: NOTIFIER,
       branches: xaBranches(env),

@@ -1,10 +1,10 @@
-import { type Env, platformModules } from '@nest-dtx/host';
+import { appModules, type Env } from '@nest-dtx/host';
 import { Account, accountsMigrations, NOTIFIER, Payment, paymentFunds } from '@nest-dtx/shop';
 import { type DynamicModule, Module } from '@nestjs/common';
 import { AccountsController } from './accounts.controller.js';
 import { PurchaseByTcc } from './check-out-by-tcc.initiator.js';
 import { CheckoutsController } from './checkouts.controller.js';
-import { FreezeFunds } from './freeze-funds.participant.js';
+import { FreezeFunds } from './funds.participant.js';
 import { PaymentsController } from './payments.controller.js';
 import { TakeFlashMoneyByHalfMessage } from './take-flash-money.consumer.js';
 import { TakeMoneyByLocalMessage } from './take-money.consumer.js';
@@ -16,7 +16,7 @@ class PaymentModule {}
 export function paymentModule(env: Env): DynamicModule {
   return {
     module: PaymentModule,
-    imports: platformModules(env, {
+    imports: appModules(env, {
       app: 'payment',
       notifier: NOTIFIER,
       entities: [Account, Payment],

@@ -1,10 +1,11 @@
 /** Hosting of an app: environment, HTTP platform, problem details, OpenAPI, start and stop. */
+
+export { type AppParts, appModules } from './app-modules.js';
 export { Checked, IdempotencyKey, queryNumber } from './checked.pipe.js';
 export { DatabaseOpen } from './database-open.guard.js';
 export { databaseOptions } from './database-options.js';
 export { type Env, EnvError, readEnv } from './env.js';
 export { absoluteUrl, goneSignal, type HttpReply, type HttpRequest } from './http.js';
 export { type CallDescription, Describe, schemaOf } from './openapi.js';
-export { type AppParts, platformModules } from './platform.js';
 export { InvalidRequest, NotFound, type Problem, ProblemError } from './problem.js';
 export { type AppToServe, serve } from './serve.js';

@@ -1,5 +1,5 @@
 /** Column types and value conversions for MySQL and MariaDB. */
-import type { EntityManager, ValueTransformer } from 'typeorm';
+import type { ValueTransformer } from 'typeorm';
 
 /**
  * Column type of names (buyers, skus). Compared byte by byte including trailing spaces, since the usual collations treat
@@ -36,9 +36,3 @@ export const bigint: ValueTransformer = {
   to: (value: unknown) => value,
   from: (value: string | number) => wholeNumber(value),
 };
-
-/** The current time by the database clock, in milliseconds. All instances share this clock. */
-export async function databaseNow(tx: EntityManager): Promise<Date> {
-  const rows: { now: Date }[] = await tx.query('SELECT UTC_TIMESTAMP(3) AS now');
-  return rows[0].now;
-}

@@ -16,12 +16,12 @@ export { Payment } from './accounts/payment.entity.js';
 export {
   bigint,
   type Changed,
-  databaseNow,
   NAME_COLUMN,
   ORDER_ID_COLUMN,
   WORD_COLUMN,
   wholeNumber,
 } from './columns.js';
+export { databaseNow } from './database-clock.js';
 export { appOf } from './failpoint-apps.js';
 export type {
   FlashSold,

@@ -11,7 +11,7 @@ import {
 import { QueueProbe } from '../../fixtures/queue-probe.js';
 import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { until } from '../../fixtures/until.js';
-import { deleteQueue } from '../../mutants/broker.js';
+import { deleteQueue } from '../../mutants/broker-queues.js';
 
 /** Nothing that was accepted falls silent: each scheme has a row whose owner notices, and tells a person once. */
 const library = libraryOf();

@@ -1,9 +1,9 @@
 // The shapes of the audit: what each check gets, and what it returns.
 import type { Databases } from '../sandbox/databases.js';
 import type { ParkedRow } from './durable.js';
+import type { HeldByTcc } from './held-by-parked-tcc.js';
 import type { PurchaseSummary } from './purchases.js';
 import type { QueueState } from './queues.js';
-import type { HeldByTcc } from './tcc-held.js';
 
 /** What a look at a sandbox at rest has found. */
 export interface Quiet {

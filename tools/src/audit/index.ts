@@ -12,13 +12,13 @@ import {
 import type { AuditCheck, AuditReport, Check, CheckResult, Quiet } from './check.js';
 import { countByState, durableTables } from './durable.js';
 import { checkHalfMessages } from './half-message-checks.js';
+import { heldByParkedTcc } from './held-by-parked-tcc.js';
 import { checkKeys } from './key-checks.js';
 import { checkDurableWork, checkNothingOpen, checkParked, checkQueues } from './message-checks.js';
 import { checkNotifications } from './notify-checks.js';
 import { type PurchaseSummary, summarizePurchases } from './purchases.js';
 import { untilQuiet } from './quiet.js';
 import { checkTcc } from './tcc-checks.js';
-import { heldByParkedTcc } from './tcc-held.js';
 import { checkXa } from './xa-checks.js';
 
 export type { AuditReport } from './check.js';

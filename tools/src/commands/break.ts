@@ -6,7 +6,7 @@ import { exitCodeOf, reportLines } from '../audit/report.js';
 import { readOptions, runCommand } from '../cli/entry.js';
 import { OperatorError } from '../cli/operator-error.js';
 import type { Say } from '../cli/say.js';
-import { ROOT } from '../process/files.js';
+import { ROOT } from '../infra-files.js';
 import { withLock } from '../process/lock.js';
 import { openDatabases } from '../sandbox/databases.js';
 import { AppEvents } from './break/app-events.js';

@@ -6,7 +6,7 @@ import { readOptions, runCommand } from '../cli/entry.js';
 import { OperatorError } from '../cli/operator-error.js';
 import type { Say } from '../cli/say.js';
 import { firstSignal, type Interrupt } from '../cli/signals.js';
-import { ROOT } from '../process/files.js';
+import { ROOT } from '../infra-files.js';
 import { withLock } from '../process/lock.js';
 import { routesTable, wordsLines } from './chaos/report.js';
 import { ChaosRun } from './chaos/run.js';

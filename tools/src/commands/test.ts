@@ -7,7 +7,7 @@ import { runCommand } from '../cli/entry.js';
 import { OperatorError } from '../cli/operator-error.js';
 import type { Say } from '../cli/say.js';
 import { firstSignal } from '../cli/signals.js';
-import { makePrivateDir, placeOf, ROOT } from '../process/files.js';
+import { makePrivateDir, placeOf, ROOT } from '../infra-files.js';
 import { withLock } from '../process/lock.js';
 import { isUp } from '../sandbox/known-sandboxes.js';
 import { down, up } from '../servers/index.js';

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { codeOf } from '../cli/error-text.js';
 import { OperatorError } from '../cli/operator-error.js';
 import type { Say } from '../cli/say.js';
-import { makePrivateDir } from './files.js';
+import { makePrivateDir } from '../infra-files.js';
 import { startOf } from './processes.js';
 
 interface Owner {

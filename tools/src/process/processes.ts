@@ -4,7 +4,7 @@ import { closeSync, existsSync, openSync, readdirSync, readFileSync, rmSync } fr
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { codeOf } from '../cli/error-text.js';
-import { readJson, writeJson } from './files.js';
+import { readJson, writeJson } from '../infra-files.js';
 
 export interface Account {
   readonly uid: number;

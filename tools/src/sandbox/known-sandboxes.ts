@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { OperatorError } from '../cli/operator-error.js';
 import type { Say } from '../cli/say.js';
-import { makePrivateDir, placeOf, readJson, writeJson } from '../process/files.js';
+import { makePrivateDir, placeOf, readJson, writeJson } from '../infra-files.js';
 import { down, status, up } from '../servers/index.js';
 import { perApp, readServers, type Servers } from '../servers/state.js';
 import type { Sandbox } from './sandbox.js';

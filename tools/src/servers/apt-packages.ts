@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { OperatorError } from '../cli/operator-error.js';
 import type { Say } from '../cli/say.js';
-import { makePrivateDir, ROOT, writePrivateFile } from '../process/files.js';
+import { makePrivateDir, ROOT, writePrivateFile } from '../infra-files.js';
 import { tailOf } from '../process/processes.js';
 import { HEAL, INSTALL, UPDATE } from './apt-script.js';
 import { lackingPrograms } from './local-servers.js';

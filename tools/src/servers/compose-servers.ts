@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import { secondsSince } from '../cli/deadline.js';
 import { codeOf, messageOf } from '../cli/error-text.js';
 import { OperatorError } from '../cli/operator-error.js';
-import { ROOT } from '../process/files.js';
+import { ROOT } from '../infra-files.js';
 import { loopbackUrls } from './local-servers.js';
 import { keepOrChoosePort } from './ports.js';
 import type { ServerActions } from './provisioning.js';

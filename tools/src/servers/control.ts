@@ -1,7 +1,7 @@
 // Outages on purpose: stops, kills and pauses single servers of a set, and brings them back on the same port and data.
 import { join } from 'node:path';
 import { OperatorError } from '../cli/operator-error.js';
-import { ROOT } from '../process/files.js';
+import { ROOT } from '../infra-files.js';
 import { withLock } from '../process/lock.js';
 import { PROVISIONING, type ServerActions } from './provisioning.js';
 import { kindOf, readState, SERVERS, type Server, type ServerControl, writeState } from './state.js';

@@ -5,7 +5,7 @@ import { cpSync, existsSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { OperatorError } from '../cli/operator-error.js';
-import { makePrivateDir, writePrivateFile } from '../process/files.js';
+import { makePrivateDir, writePrivateFile } from '../infra-files.js';
 import { markFor, type Program } from '../process/processes.js';
 import type { DatabaseProgram } from './programs.js';
 import type { App, Flavour, ServerState } from './state.js';

@@ -5,7 +5,7 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { messageOf } from '../cli/error-text.js';
 import type { Say } from '../cli/say.js';
-import { placeOf, ROOT } from '../process/files.js';
+import { placeOf, ROOT } from '../infra-files.js';
 import { withLock } from '../process/lock.js';
 import { chooseProvisions, PROVISIONING } from './provisioning.js';
 import { probe } from './readiness.js';

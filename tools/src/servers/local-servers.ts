@@ -3,7 +3,7 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { secondsSince } from '../cli/deadline.js';
 import { OperatorError } from '../cli/operator-error.js';
-import { placeOf } from '../process/files.js';
+import { placeOf } from '../infra-files.js';
 import {
   endProcess,
   endStrays,

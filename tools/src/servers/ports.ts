@@ -6,7 +6,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { OperatorError } from '../cli/operator-error.js';
 import type { Say } from '../cli/say.js';
-import { ROOT, readJson } from '../process/files.js';
+import { ROOT, readJson } from '../infra-files.js';
 import type { Ports, ServerState } from './state.js';
 
 const [LOWEST, HIGHEST] = [20_000, 32_000] as const;

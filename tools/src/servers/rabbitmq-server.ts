@@ -1,7 +1,7 @@
 // A private RabbitMQ broker: its own home, data, cookie, port mapper and node name, so that brokers share nothing.
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { makePrivateDir, writePrivateFile } from '../process/files.js';
+import { makePrivateDir, writePrivateFile } from '../infra-files.js';
 import type { Program } from '../process/processes.js';
 import { leastAccount } from './accounts.js';
 import type { BrokerProgram } from './programs.js';

@@ -1,7 +1,7 @@
 // A private Redis server that keeps its data (append-only file) and has a database number for each of many sandboxes.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { makePrivateDir, writePrivateFile } from '../process/files.js';
+import { makePrivateDir, writePrivateFile } from '../infra-files.js';
 import type { Program } from '../process/processes.js';
 import { giveFolder, leastAccount } from './accounts.js';
 import type { RedisProgram } from './programs.js';

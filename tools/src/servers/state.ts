@@ -2,7 +2,7 @@
 // provisioning). `servers.json` holds the URLs for everything else.
 import { join } from 'node:path';
 import type { Say } from '../cli/say.js';
-import { makePrivateDir, placeOf, readJson, writeJson } from '../process/files.js';
+import { makePrivateDir, placeOf, readJson, writeJson } from '../infra-files.js';
 
 /** The apps, each with a database server of its own. */
 export const DATABASES = ['order', 'payment', 'inventory'] as const;

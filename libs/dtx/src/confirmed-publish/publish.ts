@@ -77,7 +77,7 @@ export class ConfirmedMessages {
       scheme: SCHEME,
       traceparent: currentTraceparent() ?? undefined,
     };
-    const scope = await joinTransaction(tx, this.database.source, 'ConfirmedMessages.publish');
+    const guard = await joinTransaction(tx, this.database.source, 'ConfirmedMessages.publish');
     measure('started', { scheme: SCHEME });
     const queues = contract.consumers.map((consumer) => queueOf(consumer, contract.version));
     for (const name of queues) await this.queueWatch.use({ name, kind: 'replicated', scheme: SCHEME });
@@ -85,7 +85,7 @@ export class ConfirmedMessages {
     await failpoint(failpoints.published, () => this.untilConfirmed(queues, body, envelope));
     // The scheme's part of the work ends with the COMMIT.
     const settled = async () => measure('settled', { scheme: SCHEME, ms: this.database.ageMs(envelope.messageId) });
-    scope.depend({ afterCommit: settled });
+    guard.depend({ afterCommit: settled });
     return envelope.messageId;
   }
 

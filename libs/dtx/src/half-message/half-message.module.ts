@@ -16,8 +16,8 @@ import { HalfMessages } from './prepare.js';
 import { PreparedMessages } from './prepared-messages.js';
 import { Recheck } from './recheck.js';
 import { Sweeper } from './sweeper.js';
+import { VerdictLossCheck } from './verdict-loss-check.js';
 import { Verdicts } from './verdicts.js';
-import { VerdictLossCheck } from './whole.js';
 
 /**
  * Deletes final verdicts `retentionMs` after the last possible check, because a check without a row would rule again. A

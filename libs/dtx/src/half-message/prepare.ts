@@ -83,8 +83,8 @@ export class HalfMessages implements OnModuleDestroy {
           what: `the work of half message ${message.contract} v${message.version}`,
           // guard: half-message.verdict
           first: { ...this.verdicts.committed(message), ifThere: () => new RuledBack(message.id) },
-          run: async (tx, scope) => {
-            scope.depend({ afterEarlyCommit: () => this.verdicts.withdraw(message.id) });
+          run: async (tx, guard) => {
+            guard.depend({ afterEarlyCommit: () => this.verdicts.withdraw(message.id) });
             await failpoint(failpoints.opened, async () => {});
             // guard: half-message.work
             return work(tx);

@@ -14,8 +14,8 @@ import { SCHEME } from './failpoints.js';
 import { HALF_PARKED, type ParkedRow, VERDICTS_LOST } from './half-message-table.js';
 import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
 import { halfMessage } from './prepared-messages.js';
+import { acceptVerdicts } from './verdict-loss-check.js';
 import { Verdicts } from './verdicts.js';
-import { acceptVerdicts } from './whole.js';
 
 /** Operator actions on parked prepared messages: retry of the check, rejection, and settlement by hand. */
 @Injectable()

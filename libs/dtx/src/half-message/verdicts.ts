@@ -14,7 +14,7 @@ import { measure } from '../core/telemetry.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { type HalfMessage, halfMessageMigrations } from './half-message-table.js';
 import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
-import { VerdictLossCheck, VerdictsLost } from './whole.js';
+import { VerdictLossCheck, VerdictsLost } from './verdict-loss-check.js';
 
 /** State of a row in `dtx_half`: the verdict, and how far a committed message has come. */
 export type Verdict = 'COMMITTED' | 'SENT' | 'DONE' | 'PARKED' | 'ROLLED_BACK';

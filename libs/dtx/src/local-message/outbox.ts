@@ -57,10 +57,10 @@ export class LocalMessages implements OnModuleInit {
    */
   async append<P>(tx: EntityManager, contract: Contract<P>, payload: P): Promise<string> {
     const row = this.rowOf(contract, payload);
-    const scope = await joinTransaction(tx, this.database.source, 'LocalMessages.append');
+    const guard = await joinTransaction(tx, this.database.source, 'LocalMessages.append');
     // guard: outbox.row
-    await failpoint(failpoints.appended, () => this.insert(scope, row).catch(clockStopped));
-    scope.depend({
+    await failpoint(failpoints.appended, () => this.insert(guard, row).catch(clockStopped));
+    guard.depend({
       afterCommit: () => failpoint(failpoints.committed, async () => this.relay.sendNow(row)),
       afterEarlyCommit: () => this.withdraw(row),
     });

@@ -10,7 +10,7 @@ import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { OPS_OPTIONS, type OpsOptions } from './options.js';
 import { Probe } from './probe.js';
-import { StateLog } from './state-log.js';
+import { ProblemLog } from './problem-log.js';
 
 /** Time limit of the check of Redis. It is short, since an unavailable Redis only degrades the instance. */
 const REDIS_LIMIT_MS = 800;
@@ -45,7 +45,7 @@ export class Readiness implements OnModuleInit, OnModuleDestroy, OnApplicationSh
   private readonly pool: SidePool;
   private readonly database: Probe;
   private readonly redis: Probe;
-  private readonly log = new StateLog(new Logger('Readiness'));
+  private readonly log = new ProblemLog(new Logger('Readiness'));
   private timer: NodeJS.Timeout | undefined;
   private readonly stopped = new AbortController();
 

@@ -1,6 +1,6 @@
 import { insertFirst, NOW } from '../core/database/insert-first.js';
 import type { Sql } from '../core/database/sql.js';
-import { type BarrierRow, type BranchKey, hasSameName, isRepeatOf, knownParts, ownRows } from './branch-rows.js';
+import { type BarrierRow, type BranchKey, hasSameName, isRepeatOf, knownParts, ownRows } from './barrier-rows.js';
 
 /**
  * The decision of the barrier on one call.

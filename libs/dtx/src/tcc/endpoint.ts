@@ -18,7 +18,7 @@ import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { withGid, withTraceparent } from '../core/trace.js';
 import { type BarrierDecision, enterCancel, enterConfirm, enterTry, keepData, markBroken } from './barrier.js';
-import type { BranchKey } from './branch-rows.js';
+import type { BranchKey } from './barrier-rows.js';
 import { type Call, Calls, callBody, callerOf, parseJson, REASON_CHARS_MAX, type Verdict } from './calls.js';
 import { callQueueOf, isAnswerQueue, secondQueueOf } from './contract.js';
 import type { TccBranch } from './decorators.js';

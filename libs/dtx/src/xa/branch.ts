@@ -3,7 +3,7 @@ import type { BoundRunner } from '../core/database/bound-runner.js';
 import { BEGUN } from '../core/database/evidence.js';
 import type { SqlValue } from '../core/database/literal.js';
 import type { Hook } from '../core/database/savepoints.js';
-import { type LogPlace, NOWHERE } from './log.js';
+import { type LogPlace, NOWHERE } from './decision-log.js';
 import type { Place } from './resource-manager.js';
 import { isAnswered, type Limits, Session } from './session.js';
 import { xidSql } from './xid.js';
@@ -165,14 +165,14 @@ export class LastResource implements Participant {
    * falsify the deadline, so it is reset first.
    */
   async commitWith(statement: string, values: readonly SqlValue[]): Promise<void> {
-    const clock = this.session.scope.isAltered ? 'SET timestamp = DEFAULT; ' : '';
+    const clock = this.session.guard.isAltered ? 'SET timestamp = DEFAULT; ' : '';
     await this.session.send(`${clock}RELEASE SAVEPOINT ${BEGUN}; ${statement}; COMMIT`, values);
     this.session.release('committed');
   }
 
   /** Returns the afterCommit hooks, once. Only after the decision to commit. */
   takeHooks(): Hook[] {
-    return this.session.scope.takeHooks();
+    return this.session.guard.takeHooks();
   }
 
   async tellCommitted(): Promise<void> {

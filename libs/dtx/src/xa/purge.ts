@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { Database } from '../core/database/database.service.js';
 import { inFuture } from '../core/durable/claim.js';
 import { Purger } from '../core/durable/purge.js';
-import { DecisionLog } from './log.js';
+import { DecisionLog } from './decision-log.js';
 import { heldForMs, XA_OPTIONS, type XaOptions } from './options.js';
 import { ResourceManagers } from './resource-managers.js';
 import { SENTINEL } from './xa-tables.js';

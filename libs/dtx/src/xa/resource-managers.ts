@@ -10,8 +10,8 @@ import { isDatabaseAway } from '../core/errors/sql-errors.js';
 import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { type BranchDatabase, IDLE_MS } from './branch-database.js';
+import { DecisionLog } from './decision-log.js';
 import { XaUnavailable } from './errors.js';
-import { DecisionLog } from './log.js';
 import { silenceSecondsOf, XA_OPTIONS, type XaOptions } from './options.js';
 import { type Place, ResourceManager } from './resource-manager.js';
 

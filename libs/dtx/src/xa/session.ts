@@ -4,7 +4,7 @@ import type { SqlValue } from '../core/database/literal.js';
 import type { Row } from '../core/database/raw-connection.js';
 import type { SessionPool } from '../core/database/session-pool.js';
 import type { Tap } from '../core/database/tap.js';
-import type { TransactionScope } from '../core/database/transaction-scope.js';
+import type { TransactionGuard } from '../core/database/transaction-guard.js';
 import { errnoOf, isDatabaseAway, SERVER_ERRNO_MIN } from '../core/errors/sql-errors.js';
 import { XaUnavailable } from './errors.js';
 
@@ -58,13 +58,13 @@ export class Session {
     return this.bound!.manager;
   }
 
-  get scope(): TransactionScope {
-    return this.bound!.scope;
+  get guard(): TransactionGuard {
+    return this.bound!.guard;
   }
 
   /** The reason why the branch cannot be committed any more. */
   get failure(): unknown {
-    return this.bound?.scope.failure ?? this.bound?.scope.evidence.firstError;
+    return this.bound?.guard.failure ?? this.bound?.guard.evidence.firstError;
   }
 
   /** Opens the manager to the caller, with the entities of `source`. */
@@ -105,7 +105,7 @@ export class Session {
     if (this.isEnded) return;
     this.isEnded = true;
     this.bound?.end(state);
-    if (this.bound?.scope.isAltered) this.tap.connection.destroy();
+    if (this.bound?.guard.isAltered) this.tap.connection.destroy();
     else this.tap.release();
   }
 

@@ -1,7 +1,8 @@
 /** Rules of orders. An order moves only once, from PENDING to CONFIRMED or CANCELLED. */
 import { isDuplicateKey } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';
-import { type Changed, databaseNow } from '../columns.js';
+import type { Changed } from '../columns.js';
+import { databaseNow } from '../database-clock.js';
 import type { PurchaseOnTheWay } from '../messages.js';
 import type { OrderStatus, Reason } from '../purchase.js';
 import { Order } from './order.entity.js';

@@ -3,7 +3,7 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { OperatorError } from '../../cli/operator-error.js';
 import type { Say } from '../../cli/say.js';
-import { makePrivateDir, placeOf, ROOT, readJson, writeJson } from '../../process/files.js';
+import { makePrivateDir, placeOf, ROOT, readJson, writeJson } from '../../infra-files.js';
 import { withLock } from '../../process/lock.js';
 import { killProcess, startOf } from '../../process/processes.js';
 import type { App } from '../../servers/state.js';

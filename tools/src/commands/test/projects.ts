@@ -1,7 +1,7 @@
 // The names of spec files tell which of them need servers. `vitest.config.ts` uses the same names.
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { ROOT } from '../../process/files.js';
+import { ROOT } from '../../infra-files.js';
 
 const FOLDERS = ['libs', 'apps', 'tools', 'test'];
 const UNIT = /\.spec\.ts$/;

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Say } from '../../cli/say.js';
-import { makePrivateDir, ROOT } from '../../process/files.js';
+import { makePrivateDir, ROOT } from '../../infra-files.js';
 
 /** A suite that hangs must still end with a summary. */
 const BOUND_MS = 60 * 60_000;

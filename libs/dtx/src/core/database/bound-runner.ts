@@ -1,9 +1,9 @@
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { inTimeOf } from '../async/time-limit.js';
 import { DtxError, TransactionEnded } from '../errors/errors.js';
-import { bindScope, isOutermost, unwrapped } from './scopes.js';
+import { bindGuard, isOutermost, unwrapped } from './open-transactions.js';
 import type { Tap } from './tap.js';
-import { type ScopeOptions, TransactionScope } from './transaction-scope.js';
+import { type GuardOptions, TransactionGuard } from './transaction-guard.js';
 
 /** Internal members of TypeORM. */
 type Runner = QueryRunner & { broadcaster: { broadcast(event: string): Promise<void> } };
@@ -11,11 +11,11 @@ type Event = `${'Before' | 'After'}Transaction${'Start' | 'Commit' | 'Rollback'}
 
 /**
  * A query runner of the user's DataSource on one connection of the library. TypeORM sees it in an open transaction. It
- * reaches into internals of TypeORM, like `scopes.ts`, `user-pool.ts` and `session-pool.ts`.
+ * reaches into internals of TypeORM, like `open-transactions.ts`, `user-pool.ts` and `session-pool.ts`.
  */
 export class BoundRunner {
   readonly runner: Runner;
-  readonly scope: TransactionScope;
+  readonly guard: TransactionGuard;
   /** Time limit of the user's subscribers for one event, in milliseconds. 0: no limit. */
   subscribersMs = 0;
   private readonly inFlight = new Set<Promise<unknown>>();
@@ -25,18 +25,18 @@ export class BoundRunner {
   constructor(
     source: DataSource,
     private readonly tap: Tap,
-    options: Pick<ScopeOptions, 'everyErrorEnds'> = {},
+    options: Pick<GuardOptions, 'everyErrorEnds'> = {},
     private readonly race: <T>(statement: Promise<T>) => Promise<T> = (statement) => statement,
   ) {
     this.runner = source.createQueryRunner() as Runner;
     const { multipleStatements } = source.options as { multipleStatements?: boolean };
-    this.scope = new TransactionScope(tap, {
+    this.guard = new TransactionGuard(tap, {
       ...options,
       allowsSeveral: multipleStatements === true,
       isLibrarys: true,
     });
     Object.assign(this.runner, { databaseConnection: tap.connection });
-    bindScope(this.runner, this.scope);
+    bindGuard(this.runner, this.guard);
     this.keepFromEnding();
   }
 
@@ -46,8 +46,8 @@ export class BoundRunner {
 
   /** Lets user code send statements from now on. `withSavepoint`: the savepoint BEGUN was set with the begin. */
   open({ withSavepoint }: { withSavepoint: boolean }): void {
-    this.scope.begun({ withSavepoint });
-    this.tap.gate = this.scope;
+    this.guard.begun({ withSavepoint });
+    this.tap.gate = this.guard;
     Object.assign(this.runner, { isTransactionActive: true, transactionDepth: 1 });
     this.isOpen = true;
   }
@@ -55,7 +55,7 @@ export class BoundRunner {
   /** Resolves when every statement of the user code is answered, including those that it did not await. */
   async settled(): Promise<void> {
     while (this.inFlight.size > 0) await Promise.allSettled(this.inFlight);
-    await this.scope.settled();
+    await this.guard.settled();
   }
 
   /** Rejects every further statement. */
@@ -66,7 +66,7 @@ export class BoundRunner {
   /** Ends the transaction and detaches the connection from the runner. */
   end(state: 'committed' | 'rolled back'): void {
     this.close();
-    if (!this.scope.isOver) this.scope.over(state);
+    if (!this.guard.isOver) this.guard.over(state);
     Object.assign(this.runner, { isTransactionActive: false, transactionDepth: 0, isReleased: true });
   }
 
@@ -105,7 +105,7 @@ export class BoundRunner {
       throw new DtxError('statement rejected: the transaction has ended; await every statement inside it');
     const running = this.race(statement())
       .catch((error) => {
-        this.scope.evidence.rename(error);
+        this.guard.evidence.rename(error);
         throw unwrapped(error);
       })
       .finally(() => this.inFlight.delete(running));

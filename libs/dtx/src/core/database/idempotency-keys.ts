@@ -74,12 +74,12 @@ export class IdempotencyKeys implements OnModuleInit {
     assertKey(claim);
     const fingerprint = fingerprintOf(claim.body);
     const gid = assertGid(claim.gid);
-    const scope = await joinTransaction(tx, this.database.source, 'IdempotencyKeys.claim');
+    const guard = await joinTransaction(tx, this.database.source, 'IdempotencyKeys.claim');
     const idempotency_key = Buffer.from(claim.key);
     const row = { route: claim.route, idempotency_key, fingerprint, gid, created_at: NOW_IN_ANY_SESSION };
     try {
-      const first = await insertFirst(scope, this.table, row).catch(clockStopped);
-      return first ? { first } : await this.owner(scope, claim, fingerprint);
+      const first = await insertFirst(guard, this.table, row).catch(clockStopped);
+      return first ? { first } : await this.owner(guard, claim, fingerprint);
     } catch (error) {
       if (isLockWait(error))
         throw new IdempotencyKeyBusy(
@@ -112,9 +112,9 @@ export class IdempotencyKeys implements OnModuleInit {
   ): Promise<void> {
     assertKey({ route, key });
     const json = outcome === undefined ? null : checkedJson(OUTCOME, z.unknown(), outcome, OUTCOME_MAX_BYTES).json;
-    const scope = await joinTransaction(tx, this.database.source, 'IdempotencyKeys.settle');
+    const guard = await joinTransaction(tx, this.database.source, 'IdempotencyKeys.settle');
     const statement = `UPDATE ${this.table} SET outcome = ? WHERE route = ? AND idempotency_key = ? AND outcome IS NULL`;
-    const { affectedRows } = await scope.query(statement, [json, route, Buffer.from(key)]);
+    const { affectedRows } = await guard.query(statement, [json, route, Buffer.from(key)]);
     if (affectedRows !== 1)
       throw new DtxError(`cannot settle an Idempotency-Key of ${route}: it is not claimed or already has an outcome`);
   }

@@ -3,10 +3,10 @@ import type { DataSource, EntityManager, EntitySubscriberInterface, QueryRunner 
 import { inTimeOf } from '../async/time-limit.js';
 import { OutcomeUnknown, TransactionRequired, textOf } from '../errors/errors.js';
 import { isDeadlock } from '../errors/sql-errors.js';
+import { guardOf, isOutermost, markCallbacks, watch } from './open-transactions.js';
 import type { Hook } from './savepoints.js';
-import { isOutermost, markCallbacks, scopeOf, watch } from './scopes.js';
 import type { Sql } from './sql.js';
-import type { TransactionScope } from './transaction-scope.js';
+import type { TransactionGuard } from './transaction-guard.js';
 
 /**
  * Runs hooks right after the commit of a transaction. This is the fast path, in which no component polls for the new
@@ -27,12 +27,12 @@ export class CommitHooks implements EntitySubscriberInterface {
 
   /** Adds a hook. A rollback to an earlier savepoint drops it. @throws TransactionRequired outside a transaction */
   afterCommit(tx: EntityManager, hook: Hook): void {
-    scopeIn(tx, 'a hook after the commit').depend({ afterCommit: hook });
+    guardIn(tx, 'a hook after the commit').depend({ afterCommit: hook });
   }
 
   /** Called by TypeORM, also for a savepoint. Transactions of the library are already guarded. */
   afterTransactionStart({ queryRunner }: { queryRunner: QueryRunner }): void {
-    if (isOutermost(queryRunner) && scopeOf(queryRunner)?.state !== 'guarding') watch(queryRunner);
+    if (isOutermost(queryRunner) && guardOf(queryRunner)?.state !== 'guarding') watch(queryRunner);
   }
 
   /**
@@ -42,8 +42,8 @@ export class CommitHooks implements EntitySubscriberInterface {
    */
   async afterTransactionCommit(event: { queryRunner: QueryRunner }): Promise<void> {
     if (event.queryRunner.isTransactionActive) return;
-    const scope = scopeOf(event.queryRunner);
-    if (scope) await this.run(scope.takeHooks());
+    const guard = guardOf(event.queryRunner);
+    if (guard) await this.run(guard.takeHooks());
   }
 
   async run(hooks: readonly Hook[]): Promise<void> {
@@ -73,21 +73,21 @@ export function requireTransaction(tx: EntityManager, source: DataSource, call: 
  * @throws TransactionRequired as `requireTransaction`
  * @throws TransactionEnded if the transaction has ended
  */
-export async function joinTransaction(tx: EntityManager, source: DataSource, call: string): Promise<TransactionScope> {
+export async function joinTransaction(tx: EntityManager, source: DataSource, call: string): Promise<TransactionGuard> {
   requireTransaction(tx, source, call);
-  const scope = scopeIn(tx, call);
-  await scope.guard({ withSavepoint: true });
-  return scope;
+  const guard = guardIn(tx, call);
+  await guard.join({ withSavepoint: true });
+  return guard;
 }
 
 /**
- * Returns the scope of a transaction. A transaction that began before the hooks were attached is watched from now on.
+ * Returns the guard of a transaction. A transaction that began before the hooks were attached is watched from now on.
  */
-function scopeIn(tx: EntityManager, call: string): TransactionScope {
+function guardIn(tx: EntityManager, call: string): TransactionGuard {
   if (!tx.queryRunner?.isTransactionActive) throw new TransactionRequired(call);
-  const scope = scopeOf(tx.queryRunner);
-  const isOpen = scope?.state === 'watching' || scope?.state === 'guarding';
-  return isOpen ? scope : watch(tx.queryRunner);
+  const guard = guardOf(tx.queryRunner);
+  const isOpen = guard?.state === 'watching' || guard?.state === 'guarding';
+  return isOpen ? guard : watch(tx.queryRunner);
 }
 
 const DEADLOCK_TRIES = 4;
@@ -99,16 +99,16 @@ const DEADLOCK_TRIES = 4;
  */
 export async function inTransaction<T>(source: DataSource, work: (tx: EntityManager) => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
-    let scope: TransactionScope | undefined;
+    let guard: TransactionGuard | undefined;
     try {
       return await source.transaction(async (tx) => {
-        scope = scopeOf(tx.queryRunner!);
-        await scope?.guard({ withSavepoint: false });
+        guard = guardOf(tx.queryRunner!);
+        await guard?.join({ withSavepoint: false });
         return work(tx);
       });
     } catch (error) {
       // After a COMMIT the unit never runs again, even if a subscriber fails.
-      if (scope?.state === 'committed' || !isDeadlock(error) || attempt >= DEADLOCK_TRIES) throw error;
+      if (guard?.state === 'committed' || !isDeadlock(error) || attempt >= DEADLOCK_TRIES) throw error;
     }
   }
 }

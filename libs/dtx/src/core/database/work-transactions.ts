@@ -14,7 +14,7 @@ import type { Sql } from './sql.js';
 import type { StrayGuard } from './stray-guard.js';
 import type { Tap } from './tap.js';
 import type { CommitHooks } from './transaction.js';
-import type { TransactionScope } from './transaction-scope.js';
+import type { TransactionGuard } from './transaction-guard.js';
 
 import type { WorkShares } from './work-shares.js';
 
@@ -30,7 +30,7 @@ export interface Unit<T> {
     /** The error to throw for a duplicate key of this statement. */
     readonly ifThere: () => Error;
   };
-  readonly run: (tx: EntityManager, scope: TransactionScope) => Promise<T>;
+  readonly run: (tx: EntityManager, guard: TransactionGuard) => Promise<T>;
   /** The row lock wait of a statement in seconds. Default: `lockWaitSeconds` of the core. */
   readonly lockWaitSeconds?: number | undefined;
   /** The consumer of the handler. It takes a place of that consumer (see `WorkShares`). */
@@ -80,7 +80,7 @@ export class WorkTransactions implements Sql {
       try {
         return await this.once(bound, tap, unit);
       } catch (error) {
-        if (bound.scope.state === 'committed' || !isDeadlock(error) || attempt >= DEADLOCK_TRIES) throw error;
+        if (bound.guard.state === 'committed' || !isDeadlock(error) || attempt >= DEADLOCK_TRIES) throw error;
       }
     }
   }
@@ -101,13 +101,13 @@ export class WorkTransactions implements Sql {
     let result: T;
     try {
       await begin(bound, tap, first, this.setLockWait(tap, lockWaitSeconds));
-      result = await this.limited(what, tap, () => run(bound.manager, bound.scope));
+      result = await this.limited(what, tap, () => run(bound.manager, bound.guard));
       await commit(bound, tap);
     } catch (error) {
       await rollBack(bound, tap, error);
       throw sorted(bound, error, what);
     }
-    const hooks = bound.scope.takeHooks();
+    const hooks = bound.guard.takeHooks();
     await bound.tell('AfterTransactionCommit').catch((error) => {
       this.logger.error(`AfterTransactionCommit subscriber failed (the transaction is committed): ${textOf(error)}`);
     });
@@ -134,11 +134,11 @@ export class WorkTransactions implements Sql {
  * Classifies the error of a unit. A server without writes or resources is not a failure of the user code, whatever
  * error that code threw. `Rejected` and a COMMIT with an unknown outcome stay as they are.
  */
-function sorted({ scope }: BoundRunner, error: unknown, what: string): unknown {
-  const failure = scope.failure ?? error;
+function sorted({ guard }: BoundRunner, error: unknown, what: string): unknown {
+  const failure = guard.failure ?? error;
   // Work that is committed in part must never run again.
   if (isDoneInPart(failure)) return failure;
-  const { passing } = scope.evidence;
+  const { passing } = guard.evidence;
   if (error instanceof TookTooLong) return error;
   const isItsOwn = isDeadlock(failure) || isOutcomeUnknown(failure) || failure instanceof Rejected;
   if (isItsOwn || failure instanceof DatabaseUnavailable) return failure;
@@ -164,9 +164,9 @@ async function commit(bound: BoundRunner, tap: Tap): Promise<void> {
   await bound.tell('BeforeTransactionCommit');
   await bound.settled();
   bound.close();
-  await bound.scope.commit();
+  await bound.guard.commit();
   bound.end('committed');
-  if (bound.scope.isAltered) tap.connection.destroy();
+  if (bound.guard.isAltered) tap.connection.destroy();
   else tap.release();
 }
 
@@ -196,10 +196,10 @@ async function rollBack(bound: BoundRunner, tap: Tap, cause: unknown): Promise<v
   await Promise.race([bound.settled(), sleep(SETTLE_LIMIT_MS, undefined, { ref: false })]);
   await bound.tell('BeforeTransactionRollback').catch(() => {});
   bound.end('rolled back');
-  const { failure, evidence } = bound.scope;
+  const { failure, evidence } = bound.guard;
   const isSound = ![cause, failure, evidence.passing].some(isDatabaseAway);
   const isRolledBack = isSound && (await isAnswered(tap.ask('ROLLBACK')));
-  if (isRolledBack && !bound.scope.isAltered) tap.release();
+  if (isRolledBack && !bound.guard.isAltered) tap.release();
   else tap.connection.destroy();
   await bound.tell('AfterTransactionRollback').catch(() => {});
 }

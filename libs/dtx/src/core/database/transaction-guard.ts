@@ -7,7 +7,7 @@ import type { Sql } from './sql.js';
 import { countStatements, type Statement, statementOf } from './statement.js';
 import type { Tap } from './tap.js';
 
-export interface ScopeOptions {
+export interface GuardOptions {
   /** Whether one query may hold several statements, as set on the DataSource of the user. */
   readonly allowsSeveral: boolean;
   /** The library started the transaction, on its own session. */
@@ -20,7 +20,7 @@ export interface ScopeOptions {
 }
 
 /** `watching`: a user transaction that the library has not joined and does not change. */
-export type ScopeState = 'watching' | 'guarding' | 'committed' | 'rolled back';
+export type GuardState = 'watching' | 'guarding' | 'committed' | 'rolled back';
 
 type Answer = [error: unknown, result?: unknown, fields?: unknown];
 
@@ -30,8 +30,8 @@ type Answer = [error: unknown, result?: unknown, fields?: unknown];
  * After an end, every further statement is rejected. In the state `guarding`, statements are sent one after the other,
  * so none is in flight when another ends the transaction.
  */
-export class TransactionScope implements Gate, Sql {
-  state: ScopeState = 'watching';
+export class TransactionGuard implements Gate, Sql {
+  state: GuardState = 'watching';
   /** User statements changed the session, so it must not serve another transaction. */
   isAltered = false;
   /** TypeORM runs its own COMMIT or ROLLBACK. */
@@ -41,7 +41,7 @@ export class TransactionScope implements Gate, Sql {
 
   constructor(
     private readonly tap: Tap,
-    private readonly options: ScopeOptions,
+    private readonly options: GuardOptions,
   ) {
     this.evidence = new Evidence(tap);
   }
@@ -55,7 +55,7 @@ export class TransactionScope implements Gate, Sql {
   }
 
   /** Guards the transaction from now on. @throws the reason that ended it already */
-  async guard({ withSavepoint }: { withSavepoint: boolean }): Promise<void> {
+  async join({ withSavepoint }: { withSavepoint: boolean }): Promise<void> {
     if (this.failure !== undefined) throw this.failure;
     if (this.state === 'watching') this.state = 'guarding';
     if (this.state !== 'guarding') throw new DtxError(`cannot join the transaction: it is ${this.state}`);

@@ -2,8 +2,8 @@
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { codeOf, messageOf } from '../cli/error-text.js';
-import { OperatorError } from '../cli/operator-error.js';
+import { codeOf, messageOf } from './cli/error-text.js';
+import { OperatorError } from './cli/operator-error.js';
 
 /** The repository. Sources and build lie equally deep in it. */
 export const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..', '..');

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { type BarrierRow, type BranchKey, isRepeatOf, knownParts, ownRows } from './branch-rows.js';
+import { type BarrierRow, type BranchKey, isRepeatOf, knownParts, ownRows } from './barrier-rows.js';
 import { UNKNOWN } from './tcc-tables.js';
 
 const key: BranchKey = {

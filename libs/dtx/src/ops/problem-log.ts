@@ -1,7 +1,7 @@
 import type { Logger } from '@nestjs/common';
 
 /** Logs each problem once when it appears and once when it ends. */
-export class StateLog {
+export class ProblemLog {
   private readonly told = new Set<string>();
 
   constructor(private readonly logger: Logger) {}

@@ -3,22 +3,22 @@ import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { DtxError, TransactionEnded } from '../errors/errors.js';
 import { type RawConnection } from './raw-connection.js';
 import { tapOf } from './tap.js';
-import { TransactionScope } from './transaction-scope.js';
+import { TransactionGuard } from './transaction-guard.js';
 
 /** Internal members of TypeORM. */
 type Runner = QueryRunner & { transactionDepth: number; databaseConnection: RawConnection };
 
-const scopes = new WeakMap<QueryRunner, TransactionScope>();
+const guards = new WeakMap<QueryRunner, TransactionGuard>();
 /** Query runners inside the callback of `dataSource.transaction`, which commits by itself afterwards. */
 const inCallback = new WeakSet<QueryRunner>();
 
 /** The open transaction of a query runner, if the library saw its begin. */
-export function scopeOf(runner: QueryRunner): TransactionScope | undefined {
-  return scopes.get(runner);
+export function guardOf(runner: QueryRunner): TransactionGuard | undefined {
+  return guards.get(runner);
 }
 
-export function bindScope(runner: QueryRunner, scope: TransactionScope): void {
-  scopes.set(runner, scope);
+export function bindGuard(runner: QueryRunner, guard: TransactionGuard): void {
+  guards.set(runner, guard);
 }
 
 export function isOutermost(runner: QueryRunner): boolean {
@@ -26,26 +26,26 @@ export function isOutermost(runner: QueryRunner): boolean {
 }
 
 /** Watches a transaction of the user. It sends and changes nothing until the library joins the transaction. */
-export function watch(given: QueryRunner): TransactionScope {
+export function watch(given: QueryRunner): TransactionGuard {
   const runner = given as Runner;
   const tap = tapOf(runner.databaseConnection);
   const allowsSeveral = runner.databaseConnection.config.multipleStatements === true;
-  const scope = new TransactionScope(tap, { allowsSeveral, isLibrarys: false });
-  scopes.set(runner, scope);
-  tap.gate = scope;
+  const guard = new TransactionGuard(tap, { allowsSeveral, isLibrarys: false });
+  guards.set(runner, guard);
+  tap.gate = guard;
   const { commitTransaction, rollbackTransaction, query } = runner;
   const during = (protocol: 'commit' | 'rollback', run: () => Promise<void>) => async () => {
-    if (!isOutermost(runner) || scope.isOver) return run.call(runner);
-    if (inCallback.has(runner) && scope.state === 'guarding')
+    if (!isOutermost(runner) || guard.isOver) return run.call(runner);
+    if (inCallback.has(runner) && guard.state === 'guarding')
       throw new TransactionEnded(`${protocol} inside dataSource.transaction, which ends the transaction itself`);
-    scope.protocol = protocol;
+    guard.protocol = protocol;
     try {
       await run.call(runner);
     } catch (error) {
       throw unwrapped(error);
     } finally {
-      scope.protocol = undefined;
-      if (scope.isOver) restore();
+      guard.protocol = undefined;
+      if (guard.isOver) restore();
     }
   };
   const restore = () => Object.assign(runner, { commitTransaction, rollbackTransaction, query });
@@ -54,11 +54,11 @@ export function watch(given: QueryRunner): TransactionScope {
     rollbackTransaction: during('rollback', rollbackTransaction),
     query: (...args: Parameters<QueryRunner['query']>) =>
       query.apply(runner, args).catch((error) => {
-        scope.evidence.rename(error);
+        guard.evidence.rename(error);
         throw unwrapped(error);
       }),
   });
-  return scope;
+  return guard;
 }
 
 /** Unwraps a DtxError. TypeORM wraps every error as a driver error. */

@@ -28,7 +28,7 @@ export interface AppParts {
 }
 
 /** The modules that every app imports: its own database, the library and the schemes. */
-export function platformModules(env: Env, parts: AppParts): DynamicModule[] {
+export function appModules(env: Env, parts: AppParts): DynamicModule[] {
   const { app, entities, migrations, participates, branches, notifier } = parts;
   return [
     databaseModule(env.databaseUrl, entities),
