@@ -5,14 +5,13 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 const source = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
 /**
- * Sorts the crash matrices first. Their files are the smallest, so vitest would start them last, but they run the
- * longest. The last one would then run alone while the other workers have no work left.
+ * Sorts the projects in the order below, so that the crash matrices start first. Their files run the longest. The last
+ * one would otherwise run alone while the other workers have no work left. Files of one project share their workers.
  */
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const sorted = await super.sort(files);
-    const isLong = ({ moduleId }: TestSpecification) => moduleId.includes('/crash-matrix/');
-    return [...sorted.filter(isLong), ...sorted.filter((file) => !isLong(file))];
+    return Object.keys(projects).flatMap((name) => sorted.filter(({ project }) => project.name === name));
   }
 }
 
@@ -22,14 +21,14 @@ class LongestFirst extends BaseSequencer {
  * e2e: `*.e2e-spec.ts`, the apps as processes. crash and mutants: their folders.
  */
 const projects: Record<string, { include: string[]; exclude?: string[]; testTimeout?: number }> = {
+  mutants: { include: ['test/mutants/**/*.e2e-spec.ts'] },
+  crash: { include: ['test/crash-matrix/**/*.e2e-spec.ts'] },
+  e2e: { include: ['test/**/*.e2e-spec.ts'], exclude: ['test/{crash-matrix,mutants}/**'] },
+  component: { include: ['test/**/*.component-spec.ts'] },
   unit: {
     include: ['{libs,apps}/*/src/**/*.spec.ts', 'tools/src/**/*.spec.ts', 'test/**/*.spec.ts'],
     testTimeout: 20_000,
   },
-  component: { include: ['test/**/*.component-spec.ts'] },
-  e2e: { include: ['test/**/*.e2e-spec.ts'], exclude: ['test/{crash-matrix,mutants}/**'] },
-  crash: { include: ['test/crash-matrix/**/*.e2e-spec.ts'] },
-  mutants: { include: ['test/mutants/**/*.e2e-spec.ts'] },
 };
 
 /** `*.long.*` files run only in `npm run test:all` and with `--all`. */
@@ -47,6 +46,8 @@ export default defineConfig({
   },
   test: {
     pool: 'forks',
+    // Loading Nest and TypeORM takes seconds. The files of a worker load them once, and own what they start.
+    isolate: false,
     sequence: { sequencer: LongestFirst },
     maxWorkers: 3,
     testTimeout: 120_000,

@@ -44,7 +44,8 @@ async function run(filters: readonly string[], isAll: boolean, signal: AbortSign
     signal.throwIfAborted();
     await dropOldSandboxes(servers);
     const counts = await runVitest(filters, { isAll, place: makePrivateDir(placeOf('test')), signal, say });
-    return signal.aborted ? counts : addAudit(counts, filters.length > 0);
+    // Awaited here, because the servers stop when this block is left.
+    return signal.aborted ? counts : await addAudit(counts, filters.length > 0);
   } finally {
     if (!wasUp) await down('test', { say });
   }

@@ -72,7 +72,7 @@ export const failpoints = {
   done: point(
     'done',
     6,
-    'The receipts of every consumer are recorded and the verdict is DONE. The receipts are not acked.',
+    'Receipts are recorded, and with the last one of a message its verdict is DONE. The receipts are not acked.',
     'The broker redelivers the receipts, which change nothing.',
   ),
   swept: point(
