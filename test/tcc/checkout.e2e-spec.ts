@@ -133,7 +133,7 @@ test('a checkout without a broker is answered with 503 before anything is begun,
   expect((await checkOut(BOOK, 'before', cut.url)).body).toEqual(first.body);
 });
 
-test('/dtx shows the steps of a transaction, and /docs describes the call', async () => {
+test('/dtx shows the steps and the branches of a transaction, and /docs describes the call', async () => {
   const { orderId } = (await checkOut(BOOK)).body;
   const shown = await until('the transaction is settled', async () => {
     const { body } = await shop.get('payment', `/dtx/transactions/${orderId}`);
@@ -144,6 +144,12 @@ test('/dtx shows the steps of a transaction, and /docs describes the call', asyn
     'registered with all its branches',
     'decided to CONFIRM',
     'applied by every branch',
+  ]);
+  const done = { version: 1, doneAt: null, state: 'DONE' };
+  expect((shown.details as { branches: object[] }).branches).toEqual([
+    { branch: 0, participant: 'order.checkout', ...done },
+    { branch: 1, participant: 'payment.funds', ...done },
+    { branch: 2, participant: 'inventory.stock', ...done },
   ]);
   const docs = await shop.get('payment', '/docs-json');
   const { post } = (docs.body as { paths: Record<string, { post: { responses: object } }> }).paths['/checkouts']!;
