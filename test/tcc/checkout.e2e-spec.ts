@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { AppProcess } from '../fixtures/app-process.js';
-import { troubleIn } from '../fixtures/logs.js';
+import { logLines, troubleIn } from '../fixtures/logs.js';
 import { expectProblem } from '../fixtures/problem.js';
 import { auditOf, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { type Answer, call, Stack } from '../fixtures/stack.js';
@@ -128,6 +128,10 @@ test('a checkout without a broker is answered with 503 before anything is begun,
   const answer = await checkOut(BOOK, 'cut-off', cut.url);
   expectProblem(answer, 503);
   expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
+  // The answer hides the reason. The log has it for the person on call.
+  expect(logLines(cut).map(({ message }) => message)).toContainEqual(
+    expect.stringMatching(/^POST \/checkouts answered 503: .*RabbitMQ/),
+  );
   const keys = await sql(sandbox, 'payment', `SELECT gid FROM dtx_idempotency WHERE idempotency_key = 'cut-off'`);
   expect(keys).toEqual([]);
   expect((await checkOut(BOOK, 'before', cut.url)).body).toEqual(first.body);
