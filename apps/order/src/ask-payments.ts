@@ -50,7 +50,10 @@ export class AskPayments implements OnModuleInit, Inquiries {
   async keep(orderId: string, result: unknown): Promise<void> {
     const known = paymentResult.parse(result);
     if (known.orderId !== orderId)
-      throw new Error(`cannot store payment result: asked for order ${orderId}, answer is for ${known.orderId}`);
+      throw new Error(
+        `payment result of order ${orderId} not stored: ${this.urlOf(orderId)} answered for order ${known.orderId}; ` +
+          'check DTX_PAYMENT_URL, the order is asked for again',
+      );
     await inTransaction(this.db, (tx) => keepResult(tx, known, 'asked'));
   }
 

@@ -13,6 +13,7 @@ import type {
   OperationsSource,
   OperatorNote,
   Resolution,
+  SingleView,
   SummaryRow,
   TimelineEntry,
   TransactionView,
@@ -96,7 +97,7 @@ export class TableOperations implements OperationsSource {
     return rows.map((row) => this.view(row));
   }
 
-  async get(id: string): Promise<(TransactionView & { timeline: TimelineEntry[] }) | null> {
+  async get(id: string): Promise<SingleView | null> {
     const [row]: Row[] = await this.database.reads.query(`SELECT * FROM ${this.of.table.name} WHERE id = ?`, [id]);
     if (!row) return null;
     // Ids are unique only within a scheme, because callers may choose equal ids.
@@ -117,7 +118,8 @@ export class TableOperations implements OperationsSource {
     const timeline = [...timelineOf(this.of.shown.moments(row)), ...gaveUp, ...byPeople].sort((a, b) =>
       a.at.localeCompare(b.at),
     );
-    return { ...this.view(row), timeline };
+    const details = await this.of.shown.details?.(this.database.reads, row);
+    return { ...this.view(row), timeline, ...(details && { details }) };
   }
 
   async retry(id: string, operator: OperatorNote): Promise<Resolution> {
