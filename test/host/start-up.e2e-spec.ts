@@ -51,25 +51,12 @@ function expectOneLine(instance: AppProcess, variable: string): void {
 }
 
 type Case = readonly [AppName, string, string];
+/** One for each place that checks. The unit spec of `readEnv` has the table of wrong values. */
 const wrong: Case[] = [
-  ['order', 'DTX_DATABASE_URL', ''],
   ['payment', 'DTX_DATABASE_URL', `postgres://root:${SECRET}@127.0.0.1/shop`],
-  ['inventory', 'DTX_DATABASE_URL', `mysql://root:${SECRET}@127.0.0.1`],
-  ['order', 'DTX_DATABASE_URL', `mysql://root:${SECRET}%zz@127.0.0.1/shop`],
-  ['payment', 'DTX_RABBITMQ_URL', ''],
-  ['inventory', 'DTX_RABBITMQ_URL', `http://dtx:${SECRET}@127.0.0.1`],
-  ['order', 'DTX_RABBITMQ_URL', `amqp://dtx:${SECRET}%zz@127.0.0.1/shop`],
-  ['order', 'DTX_REDIS_URL', `${SECRET}:6379`],
+  ['inventory', 'DTX_RABBITMQ_URL', ''],
   ['order', 'DTX_REDIS_URL', ''],
-  ['payment', 'DTX_ALERT_WEBHOOK', `ftp://dtx:${SECRET}@127.0.0.1`],
-  ['inventory', 'DTX_ALERT_WEBHOOK', `https://dtx:${SECRET}@127.0.0.1/alerts`],
-  ['order', 'DTX_XA_PAYMENT_DATABASE_URL', SECRET],
   ['order', 'DTX_XA_INVENTORY_DATABASE_URL', ''],
-  ['inventory', 'PORT', '65536'],
-  ['order', 'PORT', 'http'],
-  ['payment', 'DTX_OPTIONS', `{"core":${SECRET}`],
-  ['inventory', 'DTX_OPTIONS', 'null'],
-  ['order', 'DTX_OPTIONS', '{"cores":{}}'],
   ['payment', 'DTX_OPTIONS', '{"core":{"leaseMS":5}}'],
   ['inventory', 'DTX_OPTIONS', '{"localMessage":{"resend":{"first":5}}}'],
   ['order', 'DTX_FAILPOINTS', 'local-message.nowhere=crash'],
@@ -87,7 +74,6 @@ describe('a wrong or missing variable stops the app with exit code 1 and one lin
 
   test.each([
     ['DTX_FAILPOINTS', { DTX_FAILPOINTS: 'local-message.handled=crash' }],
-    ['DTX_FAILPOINTS', { DTX_FAILPOINTS: 'crash' }],
     ['DTX_ADMIN_TOKEN', { DTX_ADMIN_TOKEN: '' }],
   ])('an app with NODE_ENV=production does not start with %s=%j', async (variable, env) => {
     expectOneLine(await refused('order', { NODE_ENV: 'production', ...env }), variable);

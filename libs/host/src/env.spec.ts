@@ -30,20 +30,27 @@ describe('readEnv', () => {
     ['PORT', '-1'],
     ['PORT', '3001x'],
     ['PORT', '1e3'],
+    ['PORT', 'http'],
     ['DTX_DATABASE_URL', undefined],
     ['DTX_DATABASE_URL', ''],
     ['DTX_DATABASE_URL', 'root:s3cr3t@127.0.0.1/shop'],
     ['DTX_DATABASE_URL', 'postgres://root:s3cr3t@127.0.0.1/shop'],
     ['DTX_DATABASE_URL', 'mysql://root:s3cr3t@127.0.0.1:3306'],
+    ['DTX_DATABASE_URL', 'mysql://root:s3cr3t%zz@127.0.0.1/shop'],
     ['DTX_RABBITMQ_URL', undefined],
     ['DTX_RABBITMQ_URL', 'http://user:s3cr3t@127.0.0.1'],
+    ['DTX_RABBITMQ_URL', ''],
+    ['DTX_RABBITMQ_URL', 'amqp://user:s3cr3t%zz@127.0.0.1/shop'],
     ['DTX_REDIS_URL', 's3cr3t'],
+    ['DTX_REDIS_URL', 's3cr3t:6379'],
     ['DTX_ALERT_WEBHOOK', 'ftp://user:s3cr3t@host'],
+    ['DTX_ALERT_WEBHOOK', 'https://user:s3cr3t@host/alerts'],
     ['DTX_NOTIFY_URL', 's3cr3t'],
     ['DTX_OPTIONS', '{"core":{"rabbitmqUrl":"s3cr3t"}}'],
     ['DTX_ADMIN_TOKEN', 's3cr3t with spaces'],
     ['DTX_OPTIONS', '{s3cr3t}'],
     ['DTX_OPTIONS', '["s3cr3t"]'],
+    ['DTX_OPTIONS', 'null'],
     ['DTX_OPTIONS', '{"local":{}}'],
     ['DTX_OPTIONS', '{"core":"s3cr3t"}'],
     ['DTX_XA_PAYMENT_DATABASE_URL', 's3cr3t'],
@@ -56,5 +63,6 @@ describe('readEnv', () => {
     expect(() => read({ NODE_ENV: 'production' })).toThrow(/^DTX_ADMIN_TOKEN is missing/);
     const production = { NODE_ENV: 'production', DTX_ADMIN_TOKEN: 'a-long-token' };
     expect(() => read({ ...production, DTX_FAILPOINTS: 'x=crash' })).toThrow(/^DTX_FAILPOINTS is set/);
+    expect(() => read({ ...production, DTX_FAILPOINTS: 'crash' })).toThrow(/^DTX_FAILPOINTS is set/);
   });
 });
