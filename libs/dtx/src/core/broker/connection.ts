@@ -122,7 +122,9 @@ export class BrokerConnection extends EventEmitter<{ up: [ChannelModel]; down: [
     if (this.stopping.signal.aborted) return hangUp(connection);
     return new Promise((resolve) => {
       // `close` follows each connection error. An `error` event without a listener would end the process.
-      connection.on('error', (error) => this.logger.warn(`${this.options.name}: ${describe(error)}`));
+      connection.on('error', (error) =>
+        this.logger.warn(`${this.options.name}: connection to RabbitMQ failed, reconnecting: ${describe(error)}`),
+      );
       connection.on('blocked', (reason) => this.setBlocked(true, String(reason)));
       connection.on('unblocked', () => this.setBlocked(false));
       connection.once('close', () => {
