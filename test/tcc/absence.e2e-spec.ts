@@ -100,7 +100,7 @@ test('a DataSource with dateStrings is read: the decision is answered and carrie
   const failing = decorators.defineParticipant({ name: 'payment.failing', version: 1, args: z.object({}) });
   const app = await start({
     providers: [participantOf(library, failing, { confirm })],
-    participates: { ...TIMES, backoff: BACKOFF, attemptsMax: 1_000 },
+    participates: { ...TIMES, timeoutMs: 10_000, backoff: BACKOFF, attemptsMax: 1_000 },
     source: { dateStrings: true },
   });
   const outcome = await app.tcc.run({ gid: 'text' }, (calls) => void calls.call(failing, {}));
@@ -123,12 +123,13 @@ test('/dtx shows each branch of an open transaction: applied with its time, or s
   ) as [Participant<object>, Participant<object>];
   const app = await start({
     providers: [participantOf(library, served, {}), participantOf(library, failing, { confirm })],
-    participates: { ...TIMES, backoff: BACKOFF, attemptsMax: 1_000 },
+    participates: { ...TIMES, timeoutMs: 10_000, backoff: BACKOFF, attemptsMax: 1_000 },
   });
-  await app.tcc.run({ gid: 'two' }, (calls) => {
+  const outcome = await app.tcc.run({ gid: 'two' }, (calls) => {
     calls.call(served, {});
     calls.call(failing, {});
   });
+  expect(outcome).toMatchObject({ status: 'CONFIRMED', waitingFor: ['payment.stuck'] });
   const open = await until('the branch that has applied the decision is recorded', async () => {
     const branches = (await app.shown('two'))?.details?.branches as Array<{ state: string }>;
     return branches.some(({ state }) => state === 'DONE') && branches;

@@ -1,4 +1,8 @@
-/** Step 5 of 5 - inquire: asks the payment app for missing payment results. */
+/**
+ * Step 5 of 5 - inquire: asks the payment app for missing payment results, because a notification may never arrive.
+ * Nothing is stored about a pass. If the process dies, the next pass of any instance asks for the orders that still have
+ * no result. A result that was stored before is a duplicate.
+ */
 import { findOrder, paymentResult } from '@nest-dtx/shop';
 import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
 import { type Inquiries, Inquiry, inTransaction } from 'nest-dtx';

@@ -98,7 +98,9 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
     this.sentMarks
       .add(row)
       .catch((error) =>
-        this.logger.warn(`cannot mark messages SENT, resending them when their lease expires: ${textOf(error)}`),
+        this.logger.warn(
+          `cannot mark ${row.id} SENT in dtx_outbox, resending it when its lease expires: ${textOf(error)}`,
+        ),
       );
     return { kind: 'settled' };
   }

@@ -103,8 +103,8 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
       const verdict = await withTraceparent(traceparent, () => withGid(named.gid, () => this.take(named, participant)));
       if (replyTo && isAnswerQueue(replyTo)) await this.calls.answer(replyTo, { callId: call.data.callId, ...verdict });
     } else {
-      const problem = call.error.issues[0]?.message;
-      this.logger.warn(`discarded an invalid call of TCC participant ${participant.contract.name}: ${problem}`);
+      const { name } = participant.contract;
+      this.logger.warn(`discarded an invalid call of ${name}, without an answer: ${call.error.issues[0]?.message}`);
     }
     delivery.ack();
   }
@@ -126,7 +126,7 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
       // A locked row or a process without a free place is busy, so the second phase is called again.
       if (isLockWait(error) && call.phase !== 'try') return { verdict: 'away', reason, isBusy: true };
       if (!isLockWait(error) && !(error instanceof NoFreePlace))
-        this.logger.error(`${call.phase} of ${participant.contract.name} failed in ${call.gid}: ${reason}`);
+        this.logger.error(`${call.phase} of ${participant.contract.name} failed in ${call.gid}, answered: ${reason}`);
       return { verdict: 'failed', reason };
     }
   }

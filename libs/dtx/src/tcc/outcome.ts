@@ -1,3 +1,5 @@
+// For callers and for step 4: reads dtx_tcc and its branches. The mark `done_at` only saves calls. If the process dies
+// before it commits, the branch is called again, and its barrier answers.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
 import { Database } from '../core/database/database.service.js';

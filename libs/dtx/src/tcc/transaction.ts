@@ -178,7 +178,8 @@ export class Tcc implements OnModuleInit {
       return null;
     } catch (error) {
       if (error instanceof Rejected) return error.reason.slice(0, REASON_CHARS_MAX);
-      if (!isUnavailable(error)) this.logger.error(`Try failed in ${gid}, cancelling: ${textOf(error)}`);
+      if (!isUnavailable(error))
+        this.logger.error(`Try failed in ${gid}, cancelling it in every branch: ${textOf(error)}`);
       return TIMEOUT;
     }
   }

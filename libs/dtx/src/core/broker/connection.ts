@@ -22,7 +22,8 @@ const CONNECT_LIMIT_MS = 10_000;
 /**
  * One connection that reconnects for as long as the process lives. Emits `up` with the new connection, and `down`.
  * Channels, consumers and confirms belong to one connection and end with it. Emits `blocked` and `unblocked` when the
- * broker blocks and unblocks it.
+ * broker blocks and unblocks it. A message without a confirm on a lost connection may have arrived, so its sender sends it
+ * again.
  */
 export class BrokerConnection extends EventEmitter<{ up: [ChannelModel]; down: []; blocked: []; unblocked: [] }> {
   /** True after a close handshake without an answer. Later closes on this connection do not wait for one. */
@@ -121,7 +122,9 @@ export class BrokerConnection extends EventEmitter<{ up: [ChannelModel]; down: [
     if (this.stopping.signal.aborted) return hangUp(connection);
     return new Promise((resolve) => {
       // `close` follows each connection error. An `error` event without a listener would end the process.
-      connection.on('error', (error) => this.logger.warn(`${this.options.name}: ${describe(error)}`));
+      connection.on('error', (error) =>
+        this.logger.warn(`${this.options.name}: connection to RabbitMQ failed, reconnecting: ${describe(error)}`),
+      );
       connection.on('blocked', (reason) => this.setBlocked(true, String(reason)));
       connection.on('unblocked', () => this.setBlocked(false));
       connection.once('close', () => {

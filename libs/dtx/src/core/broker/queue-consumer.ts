@@ -153,7 +153,8 @@ export class QueueConsumer {
     const { queue, prefetch, limitMs } = this.options;
     const lost = new AbortController();
     // While attaching, the failed step reports the same error.
-    channel.on('error', (error) => this.tag && this.logger.warn(`${queue}: ${error.message}`));
+    const failed = `RabbitMQ closed the channel of queue ${queue}, consuming it again`;
+    channel.on('error', (error) => this.tag && this.logger.warn(`${failed}: ${error.message}`));
     channel.once('close', () => this.detach(channel, lost));
     await within(limitMs, what, channel.prefetch(prefetch));
     const consuming = channel.consume(queue, (message) => {

@@ -144,13 +144,15 @@ export class OnceByRedis {
 
   /** Releases the claim of a lost delivery, so that the redelivery need not wait for the lease. */
   private async release(key: string, token: string): Promise<void> {
-    await this.claims.release(key, token).catch((error) => this.logger.warn(textOf(error)));
+    await this.claims
+      .release(key, token)
+      .catch((error) => this.logger.warn(`cannot release ${key}, it expires with its lease: ${textOf(error)}`));
   }
 
   /** Waits while Redis or the database is unavailable, without counting an attempt. */
   private retryWhileUnavailable<T>(lost: AbortSignal, step: () => Promise<T>): Promise<T> {
     const waiting = (error: unknown) =>
-      this.logger.warn(`a required service is unavailable, retrying: ${textOf(error)}`);
+      this.logger.warn(`Redis, RabbitMQ or the database is unavailable, the delivery waits for it: ${textOf(error)}`);
     return retryWhileUnavailable({ lost, reconnect: this.options.reconnect, waiting }, step);
   }
 }

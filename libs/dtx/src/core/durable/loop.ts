@@ -105,7 +105,9 @@ export class DurableLoop<Row extends DurableRow> {
         isSilent = tried.kind === 'failed' && tried.isSilent === true;
       })
       .catch((error) =>
-        this.logger.warn(`run of row ${row.id} failed, the scan retries it while it is open: ${textOf(error)}`),
+        this.logger.warn(
+          `run of ${row.id} in ${this.work.table.name} failed, the scan retries it while it is open: ${textOf(error)}`,
+        ),
       )
       .finally(() => {
         this.inWork.delete(running);
@@ -132,7 +134,9 @@ export class DurableLoop<Row extends DurableRow> {
   private async giveBackWaiting({ all = false } = {}): Promise<void> {
     const rows = this.keyed?.places.takeWaiting({ all }) ?? [];
     await giveBack(this.database.own, this.work.table, rows).catch((error) =>
-      this.logger.warn(`cannot return rows, they are due again when their lease expires: ${textOf(error)}`),
+      this.logger.warn(
+        `cannot return ${rows.length} rows of ${this.work.table.name}, due again when their lease expires: ${textOf(error)}`,
+      ),
     );
   }
 

@@ -40,7 +40,10 @@ interface Operable {
   wake(): void;
 }
 
-/** The operations of any durable table: list, get, retry, resolve, summary. */
+/**
+ * The operations of any durable table: list, get, retry, resolve, summary. If the process dies in an action, its transaction
+ * is rolled back. If it dies after the commit, the scan of any instance finds the row due.
+ */
 export class TableOperations implements OperationsSource {
   constructor(
     private readonly of: Operable,
