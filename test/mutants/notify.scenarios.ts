@@ -8,8 +8,8 @@ import { QueueProbe } from '../fixtures/queue-probe.js';
 import { NOTIFY_SECRET, NOTIFY_TIMES } from '../fixtures/shop-with-merchant.js';
 import { Target } from '../fixtures/target.js';
 import { until } from '../fixtures/until.js';
+import { NO_RESEND, placed } from './local-message-purchase.js';
 import { ackBeforePublish, checkedBeforehand, noEventId, noKeyShares, redirectsFollowed } from './notify.mutants.js';
-import { NO_RESEND, placed } from './purchase.js';
 import type { Claim, Scenario, Stage } from './stage.js';
 
 const OPTIONS = { core: SHORT_TIMES.core, notify: NOTIFY_TIMES };

@@ -13,7 +13,7 @@ import {
   TAKE_STOCK,
 } from './broker-queues.js';
 import { ackBeforeCommit, inboxRowApart, noInbox, receiptBeforeCommit } from './local-message.mutants.js';
-import { NO_RESEND, placed, timesTaken, untilMessage } from './purchase.js';
+import { NO_RESEND, placed, timesTaken, untilMessage } from './local-message-purchase.js';
 import type { Claim, Scenario, Stage } from './stage.js';
 
 /** The test is the sender here, so it decides when the second copy is delivered. */

@@ -5,7 +5,7 @@ import { sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
 import { deleteQueue, messagesIn, TAKE_STOCK } from './broker-queues.js';
 import { byId, noConfirm, noFence, noRow, notMandatory, returnedIsSent } from './local-message.mutants.js';
-import { type MessageRow, messageRows, NO_RESEND, place, placed, untilMessage } from './purchase.js';
+import { type MessageRow, messageRows, NO_RESEND, place, placed, untilMessage } from './local-message-purchase.js';
 import type { Claim, Scenario, Stage } from './stage.js';
 import { twoClaims } from './two-claims.js';
 

@@ -3,8 +3,8 @@ import { type ChannelModel, connect } from 'amqplib';
 import type { ConfirmPublisher } from '../../../libs/dtx/src/core/broker/confirm-publisher.js';
 import type { BrokerConnection } from '../../../libs/dtx/src/core/broker/connection.js';
 import type { Delivery, QueueConsumer } from '../../../libs/dtx/src/core/broker/queue-consumer.js';
-import type { Queues } from '../../../libs/dtx/src/core/broker/queue-declarer.js';
-import type { QueueKind } from '../../../libs/dtx/src/core/broker/topology.js';
+import type { QueueKind } from '../../../libs/dtx/src/core/broker/queue-kinds.js';
+import type { Queues } from '../../../libs/dtx/src/core/broker/queues.js';
 import { management } from '../../../tools/src/servers/broker-api.js';
 import { built } from '../../fixtures/built.js';
 import type { Sandbox } from '../../fixtures/sandbox.js';
@@ -34,7 +34,7 @@ export class Wire {
       reconnect,
       name: 'wire',
     });
-    this.queues = new (built('core/broker/queue-declarer.js').Queues)(this.connection, LIMIT_MS);
+    this.queues = new (built('core/broker/queues.js').Queues)(this.connection, LIMIT_MS);
     const options = { windowMax: 500, timeoutMs: LIMIT_MS };
     this.publisher = new (built('core/broker/confirm-publisher.js').ConfirmPublisher)(this.connection, options);
     this.connection.start();

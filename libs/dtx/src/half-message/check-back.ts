@@ -5,7 +5,7 @@ import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nest
 import { retryWhileUnavailable } from '../core/async/retry-while-unavailable.js';
 import { Broker } from '../core/broker/broker.service.js';
 import type { Delivery, QueueConsumer } from '../core/broker/queue-consumer.js';
-import { BrokerBlocked } from '../core/broker/queue-declarer.js';
+import { BrokerBlocked } from '../core/broker/queues.js';
 import { Database } from '../core/database/database.service.js';
 import { textOf } from '../core/errors/errors.js';
 import { isUnavailable } from '../core/errors/sql-errors.js';

@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { Broker } from '../core/broker/broker.service.js';
 import { queueOf } from '../core/broker/contract.js';
 import { typeOf } from '../core/broker/envelope.js';
-import type { WaitingQueue } from '../core/broker/topology.js';
+import type { WaitingQueue } from '../core/broker/queue-kinds.js';
 import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { SCHEME } from './failpoints.js';

@@ -18,9 +18,9 @@ import { measure } from '../core/telemetry.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { Deliveries } from './delivery.js';
 import { failpoints, SCHEME } from './failpoints.js';
+import { NOTIFY_QUEUE_KIND, notificationBody, notifyQueueOf } from './notification-message.js';
 import { type NotificationRow, notifyMigrations } from './notification-table.js';
 import { leaseMsOf, NOTIFY_OPTIONS, type NotifyOptions } from './options.js';
-import { NOTIFY_QUEUE_KIND, notificationBody, notifyQueueOf } from './publish.js';
 
 /** A message as a row, or the reason why it is invalid. */
 type ReadMessage = { ok: true; row: NotificationRow } | { ok: false; id: string; gid: string | null; problem: string };

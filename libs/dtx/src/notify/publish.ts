@@ -1,10 +1,7 @@
 // Step 1 of 5 - publish: publishes a committed result before its step ends (ack, TCC answer or XA done mark). If the process
 // dies in between, the retried step publishes again under the same id.
-import { types } from 'node:util';
 import { Inject, Injectable } from '@nestjs/common';
-import { z } from 'zod';
 import { Broker } from '../core/broker/broker.service.js';
-import { queueOf, reserveConsumers } from '../core/broker/contract.js';
 import { checkedJson } from '../core/broker/payload.js';
 import { QueueWatch } from '../core/durable/queue-watch.js';
 import { failpoint } from '../core/failpoint.js';
@@ -13,9 +10,8 @@ import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { currentTraceparent } from '../core/trace.js';
 import { failpoints, SCHEME } from './failpoints.js';
+import { NOTIFICATION_TYPE, NOTIFY_QUEUE_KIND, notificationToSend, notifyQueueOf } from './notification-message.js';
 import { NOTIFY_OPTIONS, type NotifyOptions } from './options.js';
-
-export const NOTIFICATION_TYPE = 'dtx.notification.v1';
 
 /** An event for a receiver outside, delivered as a signed webhook. */
 export interface Notification {
@@ -29,34 +25,6 @@ export interface Notification {
   /** http(s) URL. The default is the service's `defaultTarget`. */
   readonly target?: string | undefined;
   readonly data: object;
-}
-
-/** Schema of the message that the notification service consumes. */
-export const notificationBody = z.object({
-  id: z.string().regex(/^[0-9A-Za-z_.:-]{1,64}$/),
-  gid: z.string().regex(/^[0-9A-Za-z_.:-]{1,64}$/),
-  type: z.string().min(1).max(100),
-  target: z.string().max(2_048).nullable(),
-  payload: z.object({ type: z.string(), timestamp: z.iso.datetime(), data: z.record(z.string(), z.unknown()) }),
-});
-
-/**
- * The publisher keeps no row, so the queue must survive a node and must not drop messages at a delivery limit. Earlier
- * versions declared a classic queue, which stays as it is until an operator deletes it.
- */
-export const NOTIFY_QUEUE_KIND = 'replicated-if-new';
-const timeOf = (at: unknown) => (types.isDate(at) && !Number.isNaN(at.getTime()) ? at.toISOString() : at);
-
-/** Schema of the message before it is sent, with a `Date` as its time. */
-const notificationToSend = notificationBody.extend({
-  payload: notificationBody.shape.payload.extend({ timestamp: z.preprocess(timeOf, z.iso.datetime()) }),
-});
-
-reserveConsumers(/^notify$/);
-
-/** The queue of the notification service of an app. */
-export function notifyQueueOf(service: string): string {
-  return queueOf(`${service}.notify`, 1);
 }
 
 /** Publishes results for the notification service. */

@@ -1,11 +1,11 @@
 import type { EntityManager } from 'typeorm';
 import type { BoundRunner } from '../core/database/bound-runner.js';
-import { BEGUN } from '../core/database/evidence.js';
 import type { SqlValue } from '../core/database/literal.js';
 import type { Hook } from '../core/database/savepoints.js';
+import { BEGUN } from '../core/database/transaction-evidence.js';
+import { isAnswered, type Limits, Session } from './branch-session.js';
 import { type LogPlace, NOWHERE } from './decision-log.js';
 import type { Place } from './resource-manager.js';
-import { isAnswered, type Limits, Session } from './session.js';
 import { xidSql } from './xid.js';
 
 /** One participant of an XA transaction, with the one connection that it keeps from begin to end. */

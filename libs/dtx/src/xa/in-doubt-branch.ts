@@ -2,9 +2,9 @@
 // server. If the process dies in between, the branch has ended or is prepared as before, and the next round reads its
 // witness again.
 import { isDuplicateKey, isLockWait } from '../core/errors/sql-errors.js';
+import { isAnswered } from './branch-session.js';
 import type { Query } from './dialect.js';
 import type { ResourceManager } from './resource-manager.js';
-import { isAnswered } from './session.js';
 import { xidSql } from './xid.js';
 
 /**

@@ -4,10 +4,10 @@ import { poolBeside, poolOf, type SessionPool } from '../core/database/session-p
 import { OptionsError } from '../core/errors/errors.js';
 import type { CoreOptions } from '../core/options.js';
 import { type BranchDatabase, branchSource, IDLE_MS } from './branch-database.js';
+import { Session } from './branch-session.js';
 import { type Dialect, dialectOf, FLUSH_COLUMNS, flushFlaw, type Query } from './dialect.js';
 import { XaUnavailable } from './errors.js';
 import { silenceSecondsOf, type XaOptions } from './options.js';
-import { Session } from './session.js';
 import { WITNESS } from './xa-tables.js';
 
 const WITNESS_VERSION = 1;

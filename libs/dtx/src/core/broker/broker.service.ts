@@ -4,8 +4,8 @@ import { CORE_OPTIONS } from '../tokens.js';
 import { ConfirmPublisher } from './confirm-publisher.js';
 import { BrokerConnection } from './connection.js';
 import { type Delivery, QueueConsumer } from './queue-consumer.js';
-import { Queues } from './queue-declarer.js';
-import type { QueueKind } from './topology.js';
+import type { QueueKind } from './queue-kinds.js';
+import { Queues } from './queues.js';
 
 /**
  * The RabbitMQ connections of the library, one for publishing and one for consuming. A broker with a memory or disk

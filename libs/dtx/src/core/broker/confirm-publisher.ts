@@ -6,11 +6,11 @@ import { BrokerUnavailable, DtxError, Unconfirmed } from '../errors/errors.js';
 import { emit } from '../telemetry.js';
 import type { BrokerConnection } from './connection.js';
 import { type Envelope, toProperties } from './envelope.js';
-import { within } from './limit.js';
-import { BrokerBlocked, leave, Queues } from './queue-declarer.js';
+import { isProcessQueue, type QueueKind } from './queue-kinds.js';
+import { BrokerBlocked, leave, Queues } from './queues.js';
 import { meaningOf } from './refusal.js';
 import { SendRefusals } from './send-refusals.js';
-import { isProcessQueue, type QueueKind } from './topology.js';
+import { within } from './within.js';
 
 /**
  * The queue was deleted after its declaration. The broker confirms such a publish all the same, and returns the

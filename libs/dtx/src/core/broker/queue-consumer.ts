@@ -4,10 +4,10 @@ import type { Channel, ConsumeMessage } from 'amqplib';
 import { type Backoff, backoffMs } from '../async/backoff.js';
 import { BrokerUnavailable, textOf } from '../errors/errors.js';
 import type { BrokerConnection } from './connection.js';
-import { CLOSE_LIMIT_MS, within } from './limit.js';
-import { leave, type Queues } from './queue-declarer.js';
+import type { QueueKind } from './queue-kinds.js';
+import { leave, type Queues } from './queues.js';
 import { meaningOf, QueueRefused } from './refusal.js';
-import type { QueueKind } from './topology.js';
+import { CLOSE_LIMIT_MS, within } from './within.js';
 
 /** One delivery on the channel that brought it. */
 export interface Delivery {

@@ -1,5 +1,5 @@
 import { BrokerUnavailable, DtxError } from '../errors/errors.js';
-import { isProcessQueue } from './topology.js';
+import { isProcessQueue } from './queue-kinds.js';
 
 /**
  * The broker permanently rejects a queue. The account lacks a right, the queue is missing, or it exists with other

@@ -3,7 +3,7 @@ import type { EntityManager } from 'typeorm';
 import { retryWhileUnavailable } from '../async/retry-while-unavailable.js';
 import { inTimeOf } from '../async/time-limit.js';
 import type { Delivery } from '../broker/queue-consumer.js';
-import { BrokerBlocked } from '../broker/queue-declarer.js';
+import { BrokerBlocked } from '../broker/queues.js';
 import { Database } from '../database/database.service.js';
 import { insertOf, NOW, type Values } from '../database/insert-first.js';
 import { isBrokerUnavailable, isDoneInPart, Rejected, textOf } from '../errors/errors.js';

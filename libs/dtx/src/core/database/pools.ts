@@ -1,17 +1,22 @@
 import type { DataSource } from 'typeorm';
 import type { CoreOptions } from '../options.js';
+import { readUserSession } from './read-user-session.js';
 import { pinningSql, type UserSession } from './session.js';
 import { connectionOptionsOf, poolBeside, poolLike, type SessionPool, type Waits } from './session-pool.js';
 import { StrayGuard } from './stray-guard.js';
 import type { CommitHooks } from './transaction.js';
-import { readUserSession } from './user-session.js';
 import { WorkShares } from './work-shares.js';
 import { WorkTransactions } from './work-transactions.js';
 
 const OWN_SILENCE_SECONDS = 8;
 const QUEUE_MAX = 10_000;
 
-/** The pools with library sessions, and their users (docs/sessions.md). */
+/**
+ * The pools with library sessions beside the user's own pool (docs/sessions.md). `own` runs the short statements of the
+ * library, such as claims and marks. `workPool` runs the transactions that contain user code, with the settings of the
+ * user's sessions. They are separate, so that hanging handlers delay no claim and no mark. If the process dies, the
+ * server rolls back the open transactions of both.
+ */
 export interface Pools {
   readonly own: SessionPool;
   readonly workPool: SessionPool;

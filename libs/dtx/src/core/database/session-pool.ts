@@ -24,8 +24,9 @@ const DEADLOCK_TRIES = 4;
 const CONNECT_TIMEOUT_MS = 5_000;
 
 /**
- * A pool of library sessions. Each connection is pinned before its first statement. A connection that cannot be pinned,
- * that leads to a server without writes, or that is in doubt, is closed.
+ * A pool of library sessions. Each connection is pinned before its first statement: the settings that the protocols need
+ * are set (docs/sessions.md), so that no default of a server changes the meaning of a statement. A connection that cannot
+ * be pinned, that leads to a server without writes, or that is in doubt, is closed.
  */
 export class SessionPool implements Sql {
   private readonly pinned = new WeakSet<RawConnection>();

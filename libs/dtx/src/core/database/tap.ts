@@ -32,6 +32,8 @@ export function tapOf(connection: RawConnection): Tap {
 /**
  * Intercepts a connection of mysql2. Library statements use `ask`. Statements of any other sender, such as TypeORM,
  * pass the gate while there is one, and are unchanged otherwise.
+ * The gate sees each statement of the user inside a library transaction, because one that ends the transaction would
+ * make every later one commit on its own.
  */
 export class Tap {
   gate: Gate | undefined;

@@ -6,7 +6,6 @@ import { DatabaseUnavailable, isDoneInPart, Rejected, TookTooLong, textOf } from
 import { isDatabaseAway, isDeadlock, isDuplicateKey, isOutcomeUnknown, isPassing } from '../errors/sql-errors.js';
 import { BoundRunner } from './bound-runner.js';
 import { breakOff, quietMsOf } from './connection-watch.js';
-import { BEGUN } from './evidence.js';
 import type { SqlValue } from './literal.js';
 import type { Changed, Row } from './raw-connection.js';
 import type { SessionPool } from './session-pool.js';
@@ -14,6 +13,7 @@ import type { Sql } from './sql.js';
 import type { StrayGuard } from './stray-guard.js';
 import type { Tap } from './tap.js';
 import type { CommitHooks } from './transaction.js';
+import { BEGUN } from './transaction-evidence.js';
 import type { TransactionGuard } from './transaction-guard.js';
 
 import type { WorkShares } from './work-shares.js';

@@ -1,7 +1,7 @@
 import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { Periodic } from '../async/periodic-task.js';
 import { Broker } from '../broker/broker.service.js';
-import type { QueueKind } from '../broker/topology.js';
+import type { QueueKind } from '../broker/queue-kinds.js';
 import { msOf } from '../database/clock-sql.js';
 import { Database } from '../database/database.service.js';
 import type { Migration } from '../database/migrate.js';

@@ -2,7 +2,7 @@ import { type Backoff, backoffSql } from '../async/backoff.js';
 import { Batcher } from '../async/batcher.js';
 import type { ConfirmPublisher } from '../broker/confirm-publisher.js';
 import { queueOf } from '../broker/contract.js';
-import type { QueueKind } from '../broker/topology.js';
+import type { QueueKind } from '../broker/queue-kinds.js';
 import type { Database } from '../database/database.service.js';
 import { type Alerts, type Incident, isoTime } from './alerts.js';
 import type { DurableRow, DurableTable } from './durable-table.js';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { argumentsOf, isProcessQueue } from './topology.js';
+import { argumentsOf, isProcessQueue } from './queue-kinds.js';
 
 const PROCESS = 'dtx.payment.replies.01976d2e-8c1b-7d3a-9f00-5a1c2b3d4e5f';
 

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { BrokerUnavailable } from '../errors/errors.js';
-import { within } from './limit.js';
+import { within } from './within.js';
 
 const never = new Promise<never>(() => {});
 

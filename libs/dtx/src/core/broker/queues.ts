@@ -2,9 +2,9 @@ import type { Channel, ChannelModel, Replies } from 'amqplib';
 import { Semaphore } from '../async/semaphore.js';
 import { BrokerUnavailable } from '../errors/errors.js';
 import type { BrokerConnection } from './connection.js';
-import { CLOSE_LIMIT_MS, within } from './limit.js';
+import { argumentsOf, type QueueKind } from './queue-kinds.js';
 import { ACCESS_REFUSED, type Asked, meaningOf, NOT_FOUND, QueueRefused } from './refusal.js';
-import { argumentsOf, type QueueKind } from './topology.js';
+import { CLOSE_LIMIT_MS, within } from './within.js';
 
 /** The broker blocks this connection (memory or disk alarm) and reads nothing from it. Nothing was sent. */
 export class BrokerBlocked extends BrokerUnavailable {}

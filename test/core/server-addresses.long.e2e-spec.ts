@@ -1,10 +1,10 @@
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
-import { AppProcess } from '../../fixtures/app-process.js';
-import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
-import { call, Stack } from '../../fixtures/stack.js';
-import { until } from '../../fixtures/until.js';
-import { Administrator } from './wire.js';
+import { AppProcess } from '../fixtures/app-process.js';
+import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
+import { call, Stack } from '../fixtures/stack.js';
+import { until } from '../fixtures/until.js';
+import { Administrator } from './broker/wire.js';
 
 const USER = 'ü ser@x';
 const PASSWORD = `p@s:w/o#r?d&%[]$'+ ä€`;
