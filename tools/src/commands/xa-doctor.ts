@@ -5,7 +5,8 @@ import { OperatorError } from '../cli/operator-error.js';
 import { openDatabases } from '../sandbox/databases.js';
 import { knownSandboxes, setsOf, withSandboxes } from '../sandbox/known-sandboxes.js';
 import type { Sandbox } from '../sandbox/sandbox.js';
-import { type Examination, examine, reportOf } from './xa-doctor/examine.js';
+import { type Examination, examine } from './xa-doctor/examine.js';
+import { reportOf } from './xa-doctor/report.js';
 
 async function main(): Promise<number> {
   const { values } = readOptions('npm run xa-doctor [-- --of demo|test] [--json]', {
