@@ -15,6 +15,8 @@ const CALLERS = 24;
 export interface Race {
   /** The outcome that each caller got. */
   readonly told: TccOutcome[];
+  /** Callers who were told nothing, since a busy machine did not register their transaction in time. */
+  readonly unknown: number;
   /** How many compare-and-sets of callers were too late. A race needs at least one. */
   readonly late: Record<Decision, number>;
   /** Callers whose every Try was in time. Only they can confirm. */
@@ -47,13 +49,19 @@ export async function racers(
   for (const app of apps) decideLate(app, { when, late, onConfirm: () => wouldConfirm++ });
   const run = async (times: number) => {
     const told: TccOutcome[] = [];
+    let unknown = 0;
     let begun = 0;
     const caller = async (app: LittleApp) => {
-      while (begun++ < times)
-        told.push(await app.tcc.run({ timeoutMs: TIMEOUT_MS[when] }, (t) => t.call(contract, {})));
+      while (begun++ < times) {
+        const outcome = await app.tcc
+          .run({ timeoutMs: TIMEOUT_MS[when] }, (t) => t.call(contract, {}))
+          .catch(asUnknown);
+        if (outcome) told.push(outcome);
+        else unknown++;
+      }
     };
     await Promise.all(Array.from({ length: CALLERS }, (_, n) => caller(apps[n % 2]!)));
-    return { told, late, wouldConfirm };
+    return { told, unknown, late, wouldConfirm };
   };
   return { apps, run };
 }
@@ -111,4 +119,8 @@ export async function contradictions(sandbox: Sandbox, told: readonly TccOutcome
     if (stateOf.get(gid) === status && allowed.includes(effects)) return [];
     return [`${gid}: answered ${status}, on disk ${stateOf.get(gid)}, effects: ${effects || 'none'}`];
   });
+}
+
+function asUnknown(error: unknown): undefined {
+  if ((error as Error).constructor.name !== 'OutcomeUnknown') throw error;
 }
