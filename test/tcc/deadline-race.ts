@@ -15,7 +15,7 @@ const CALLERS = 24;
 export interface Race {
   /** The outcome that each caller got. */
   readonly told: TccOutcome[];
-  /** Callers who were told nothing, since a busy machine did not register their transaction in time. */
+  /** Callers without an outcome, since a busy machine did not register their transaction in time. */
   readonly unknown: number;
   /** How many compare-and-sets of callers were too late. A race needs at least one. */
   readonly late: Record<Decision, number>;

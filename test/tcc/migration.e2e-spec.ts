@@ -59,7 +59,9 @@ async function expectMigrated(source: DataSource): Promise<void> {
   const [transactions] = await source.query('SHOW CREATE TABLE dtx_tcc');
   expect(transactions['Create Table']).toContain('`incarnation`');
   const versions = await source.query('SELECT version FROM dtx_schema_version WHERE component = ?', [COMPONENT]);
-  expect(versions.map(({ version }: { version: number }) => Number(version))).toEqual([1, 2]);
+  expect(versions.map(({ version }: { version: number }) => Number(version))).toEqual(
+    tccMigrations.map(({ version }) => version),
+  );
   const rows = await source.query(`SELECT initiator, incarnation, place FROM dtx_tcc_barrier WHERE gid = 'before'`);
   expect(rows).toEqual([{ initiator: '-', incarnation: '-', place: 1 }]);
 }

@@ -37,7 +37,11 @@ afterEach(async () => {
 const preparedAt = async (gtrid: string) =>
   (await preparedOf(sandbox)).filter((one) => one.gtrid === gtrid).map(({ app }) => app);
 const untilAlert = (subject: string) =>
-  until(`the alert ${subject} is open`, async () => (await openAlerts(sandbox)).find((one) => one.subject === subject));
+  until(
+    `the alert ${subject} is open`,
+    async () => (await openAlerts(sandbox)).find((one) => one.subject === subject),
+    { withinMs: 90_000 },
+  );
 
 /** Prepared in both databases, as a process leaves it that dies before its second phase. */
 async function inBoth(ageMs?: number): Promise<{ id: string; gtrid: string }> {

@@ -154,7 +154,8 @@ async function takeRedisNumber(url: string, name: string, fresh: boolean): Promi
     const number = Number(await redis.eval(TAKE, 1, NUMBERS, name, databases));
     if (number === 0)
       throw new OperatorError(
-        `all ${databases - 1} Redis databases are taken by sandboxes: drop one, or raise "databases" of the server`,
+        `all ${databases - 1} databases of Redis at ${new URL(url).host} are taken by sandboxes; ` +
+          'free them with "npm run infra -- down --wipe", or raise "databases" of that server',
       );
     if (fresh) await redis.multi().select(number).flushdb().exec();
     return number;

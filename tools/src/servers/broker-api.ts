@@ -40,7 +40,8 @@ export async function management<T = unknown>(
   const text = await response.text();
   if (!response.ok && !allow.includes(response.status))
     throw new ManagementError(
-      `${method} /api${path} answered ${response.status} ${text.slice(0, 200)}`,
+      `the management API at ${host} answered ${method} /api${path} with ${response.status} ${text.slice(0, 200)}; ` +
+        'check user, password and tags in its URL',
       response.status,
     );
   return response.ok && text !== '' ? (JSON.parse(text) as T) : null;

@@ -49,9 +49,10 @@ async function docker(
   } catch (error) {
     if (codeOf(error) === 'ENOENT') throw new OperatorError('docker is not installed');
     const { killed, stderr = '' } = error as { killed?: boolean; stderr?: string };
-    if (killed) throw new OperatorError(`docker ${args[0]} did not finish within ${seconds} s`);
+    const command = `docker ${args.filter((arg) => !arg.startsWith('-') && !arg.includes('/')).join(' ')}`;
+    if (killed) throw new OperatorError(`"${command}" did not finish within ${seconds} s; see "docker compose ls"`);
     const lines = stderr.trim().split('\n').filter(Boolean);
-    throw new OperatorError(lines.slice(-2).join(' / ') || messageOf(error));
+    throw new OperatorError(`"${command}" failed: ${lines.slice(-2).join(' / ') || messageOf(error)}`);
   }
 }
 

@@ -106,6 +106,8 @@ async function runInstall({ flavour, install }: DatabaseProgram, dir: string, da
   } catch (error) {
     const { stderr = '', stdout = '', message } = error as Error & { stderr?: string; stdout?: string };
     const printed = `${stderr}${stdout}`.trim().split('\n').slice(0, 8).join('\n');
-    throw new OperatorError(`${install} could not make a data folder:\n${printed || message}`);
+    throw new OperatorError(
+      `${install} could not make ${datadir}; check disk space and rights:\n${printed || message}`,
+    );
   }
 }

@@ -1,6 +1,7 @@
 // A restock: inventory tells the catalog of new goods by a confirmed publish.
 import { randomUUID } from 'node:crypto';
 import { until } from '../cli/deadline.js';
+import { OperatorError } from '../cli/operator-error.js';
 import type { Say } from '../cli/say.js';
 import { type Answer, call, untilAnswered } from './http.js';
 import type { AskOptions, Urls } from './purchase.js';
@@ -23,7 +24,10 @@ export async function askForRestock(
   const isFinal = ({ status }: Answer<Restocked>) => status !== 409;
   const options = { body: WANTED, headers: { 'idempotency-key': key }, boundMs, timeoutMs, onFailure, isFinal };
   const answer = await untilAnswered<Restocked>('POST', () => `${urls.inventory}/restocks`, options);
-  if (answer?.status !== 201) throw new Error(`POST /restocks gave no stock: ${JSON.stringify(answer ?? 'no answer')}`);
+  if (answer?.status !== 201) {
+    const got = answer ? `answered ${JSON.stringify(answer)}` : `no answer within ${boundMs / 1_000} s`;
+    throw new OperatorError(`POST ${urls.inventory}/restocks: ${got}; see the log of the inventory app`);
+  }
   return answer.body;
 }
 
@@ -38,9 +42,10 @@ async function hintIn(urls: Urls): Promise<number | undefined> {
   return answer.body.find(({ sku }) => sku === WANTED.sku)?.stock?.available;
 }
 
-/** Shows a restock in the demo. @throws Error if it does not reach the catalog */
+/** Shows a restock in the demo. @throws OperatorError if it does not reach the catalog */
 export async function showRestock(urls: Urls, { say }: { say: Say }): Promise<void> {
   const { available } = await askForRestock(urls);
-  if (!(await untilTold(urls, available))) throw new Error('the restock did not reach the catalog');
+  if (!(await untilTold(urls, available)))
+    throw new OperatorError('the restock did not reach the catalog; see the log of the order app');
   say(`reliable-message: ${WANTED.quantity} x ${WANTED.sku} came in, and the catalog shows ${available}`);
 }

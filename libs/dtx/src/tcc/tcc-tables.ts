@@ -62,7 +62,11 @@ interface BranchColumn {
   readonly shown?: readonly [key: string, value: (value: unknown) => unknown];
 }
 
-/** Every column of `dtx_tcc_branch`. Its INSERT, its reads and `/dtx` follow this list. A new one needs a migration too. */
+/**
+ * Every column of `dtx_tcc_branch`. Its INSERT, its reads and `/dtx` follow this list. A new one needs a migration at the
+ * end of `tccMigrations`, and a default or NULL, since instances of the version before do not write it. `shown` columns
+ * are listed in docs/operations.md.
+ */
 const BRANCH_COLUMNS: readonly BranchColumn[] = [
   { name: 'gid', stored: (_, gid) => gid },
   { name: 'branch', stored: ({ branch }) => branch, shown: ['branch', Number] },

@@ -107,15 +107,18 @@ export class TailCheck {
         // A database that cannot be compared delays nothing. Each decision asks every database about its transaction
         // anyway.
         // guard: xa.compare
-        await this.compare(resource, state).catch((error) => this.logUnexpected(error));
+        await this.compare(resource, state).catch((error) => this.logUnexpected(error, ` ${resource.name}`));
         this.comparedAt.set(resource, performance.now());
       }),
     );
   }
 
-  private logUnexpected(error: unknown): void {
+  private logUnexpected(error: unknown, branch = ''): void {
     const isExpected = isUnavailable(error) || isMissingTable(error);
-    if (!isExpected) this.logger.error(`cannot compare the decision log with the branches, retrying: ${textOf(error)}`);
+    if (!isExpected)
+      this.logger.error(
+        `cannot compare the decision log with the branches${branch && ` in${branch}`}, retrying: ${textOf(error)}`,
+      );
   }
 
   private async compare(resource: ResourceManager, state: LogState): Promise<void> {

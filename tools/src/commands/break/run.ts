@@ -145,7 +145,10 @@ async function settleByHand(context: BreakContext, table: string, id: string): P
   const { point, status, watch, say } = context;
   const sql = `SELECT state FROM ${table} WHERE id = ?`;
   const [row] = await watch.databases.query<{ state: string }>(point.app, sql, [id]);
-  if (row?.state !== 'PARKED') throw new OperatorError(`${id} should be PARKED, it is ${row?.state ?? 'not there'}`);
+  if (row?.state !== 'PARKED')
+    throw new OperatorError(
+      `${id} in ${table} of the ${point.app} app should be PARKED, but is ${row?.state ?? 'not there'}; see npm run trace`,
+    );
   const path = `/dtx/transactions/${id}/resolve`;
   say(`   it is PARKED with one alert; a person settles it: POST ${path} {"outcome":"done"}`);
   const headers = { authorization: `Bearer ${status.token}` };

@@ -111,7 +111,10 @@ export class ChaosRun {
       }),
     );
     const not = failures.flat();
-    if (not.length > 0) throw new OperatorError(`not ready within ${READY_BOUND_MS / 1_000} s: ${not.join('; ')}`);
+    if (not.length > 0)
+      throw new OperatorError(
+        `not ready within ${READY_BOUND_MS / 1_000} s: ${not.join('; ')}; see the logs in ${this.#dir}`,
+      );
   }
 
   async #openShop(): Promise<void> {
@@ -205,7 +208,7 @@ export class ChaosRun {
   /** After the last fault: every client gets its answer, the system settles, and the checker compares. */
   async judge(): Promise<Judgement & { routes: ReadonlyMap<string, RouteFigures> }> {
     const clients = this.#clients;
-    if (!clients) throw new Error('the run has no clients yet');
+    if (!clients) throw new Error('nothing to judge: call breakThings() first, which makes the clients');
     const work = async () => {
       await clients.stop({ boundMs: 60_000 });
       await this.#untilAllReady();

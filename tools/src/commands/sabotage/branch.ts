@@ -6,6 +6,7 @@ import { tableNames } from 'nest-dtx/testing';
 import { openOnes, type Session } from '../../audit/open-transactions.js';
 import { type PreparedBranch, preparedOn } from '../../audit/xa-branches.js';
 import { until } from '../../cli/deadline.js';
+import { messageOf } from '../../cli/error-text.js';
 import { OperatorError } from '../../cli/operator-error.js';
 import { type Databases, openDatabases } from '../../sandbox/databases.js';
 import type { Sandbox } from '../../sandbox/sandbox.js';
@@ -59,13 +60,19 @@ async function endByHand(databases: Databases, { gtrid, branch, formatId }: Prep
     await databases.query('payment', `KILL CONNECTION ${thread}`).catch(() => {}); // it may have ended meanwhile
   const hex = (text: string) => `X'${Buffer.from(text, 'latin1').toString('hex')}'`;
   const rollBack = `XA ROLLBACK ${hex(gtrid)}, ${hex(branch)}, ${formatId}`;
+  let refusal: unknown;
   const isDone = () =>
     databases.query('payment', rollBack).then(
       () => true,
-      () => null,
+      (error) => {
+        refusal = error;
+        return null;
+      },
     );
   if (!(await until(isDone, { boundMs: BOUND_MS, everyMs: 20 })))
-    throw new OperatorError(`${rollBack} was refused by the payment database for ${BOUND_MS / 1_000} s`);
+    throw new OperatorError(
+      `the payment database refused ${rollBack} for ${BOUND_MS / 1_000} s: ${messageOf(refusal)}; try again`,
+    );
 }
 
 interface LostPayment {

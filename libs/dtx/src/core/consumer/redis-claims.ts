@@ -72,10 +72,14 @@ export class RedisClaims implements OnApplicationShutdown {
       connectTimeout: CONNECT_LIMIT_MS,
       keepAlive: KEEP_ALIVE_MS,
       retryStrategy: (times) => backoffMs(this.options.reconnect, times),
-    }).on('error', () => {}); // the listener of `close` and the failed commands report it
+    });
+    let reason = 'closed by the server';
+    this.redis.on('error', (error) => (reason = textOf(error)));
     this.redis.on('ready', () => this.logger.log('connected'));
     this.redis.on('close', () =>
-      this.logger.warn("lost connection to Redis, reconnecting; consumers with duplicates: 'redis' are paused"),
+      this.logger.warn(
+        `no connection to Redis (${reason}), reconnecting; consumers with duplicates: 'redis' are paused`,
+      ),
     );
   }
 

@@ -56,14 +56,15 @@ export class OnceByRedis {
   private async receiveOne(delivery: Delivery, incoming: Incoming, endpoint: Endpoint): Promise<void> {
     const { lost } = delivery;
     // The delivery waits while the database is unavailable.
-    const message = await this.retryWhileUnavailable(lost, () => this.inbox.read(incoming, endpoint));
+    const { messageId } = incoming.info;
+    const message = await this.retryWhileUnavailable(messageId, lost, () => this.inbox.read(incoming, endpoint));
     if (!message.ok) return this.inbox.receive(delivery, endpoint);
     const key = `dtx:${endpoint.consumer}:${incoming.info.messageId}`;
     const token = await this.claim(key, incoming, lost);
     const work = { delivery, endpoint, incoming, payload: message.payload };
     const outcome = token === null ? await this.doneBefore(work) : await this.take(work, { key, token });
     // If the process dies before the receipt, the redelivery finds `done` and is receipted.
-    await this.retryWhileUnavailable(lost, () => this.inbox.receipt(incoming, outcome));
+    await this.retryWhileUnavailable(messageId, lost, () => this.inbox.receipt(incoming, outcome));
     // guard: redis.ack
     delivery.ack();
   }
@@ -78,7 +79,8 @@ export class OnceByRedis {
 
   /** The outcome of a message that is done here or was passed to the inbox. The inbox sends its receipts itself. */
   private doneBefore({ delivery, incoming }: Work): Promise<InboxOutcome> {
-    return this.retryWhileUnavailable(delivery.lost, () => this.stored.outcomeOf(incoming.id));
+    const { messageId } = incoming.info;
+    return this.retryWhileUnavailable(messageId, delivery.lost, () => this.stored.outcomeOf(incoming.id));
   }
 
   /**
@@ -87,7 +89,8 @@ export class OnceByRedis {
    */
   private async claim(key: string, { info }: Incoming, lost: AbortSignal): Promise<string | null> {
     for (;;) {
-      const claimed = await this.retryWhileUnavailable(lost, () => this.claims.claim(key, this.options.redis.leaseMs));
+      const step = () => this.claims.claim(key, this.options.redis.leaseMs);
+      const claimed = await this.retryWhileUnavailable(info.messageId, lost, step);
       if (claimed.kind === 'claimed')
         return failpoint(redisFailpoints(info.scheme)?.claimed, async () => claimed.token);
       if (claimed.kind === 'done') return null;
@@ -111,7 +114,7 @@ export class OnceByRedis {
         throw (await this.database.isAway(error)) ? error : new Failed(error);
       });
     try {
-      await this.retryWhileUnavailable(delivery.lost, () =>
+      await this.retryWhileUnavailable(incoming.info.messageId, delivery.lost, () =>
         failpoint(redisFailpoints(incoming.info.scheme)?.worked, handle),
       );
       return 'HANDLED';
@@ -134,8 +137,8 @@ export class OnceByRedis {
     lost: AbortSignal,
   ): Promise<void> {
     const { doneTtlMs } = this.options.redis;
-    const step = () => this.claims.finish(key, token, doneTtlMs);
-    const isOurs = await this.retryWhileUnavailable(lost, () => failpoint(redisFailpoints(info.scheme)?.done, step));
+    const step = () => failpoint(redisFailpoints(info.scheme)?.done, () => this.claims.finish(key, token, doneTtlMs));
+    const isOurs = await this.retryWhileUnavailable(info.messageId, lost, step);
     if (!isOurs)
       this.logger.warn(
         `${info.messageId} took longer than redis.leaseMs (${this.options.redis.leaseMs} ms) and may have been handled twice; increase redis.leaseMs`,
@@ -149,10 +152,10 @@ export class OnceByRedis {
       .catch((error) => this.logger.warn(`cannot release ${key}, it expires with its lease: ${textOf(error)}`));
   }
 
-  /** Waits while Redis or the database is unavailable, without counting an attempt. */
-  private retryWhileUnavailable<T>(lost: AbortSignal, step: () => Promise<T>): Promise<T> {
+  /** Waits while Redis, the broker or the database is unavailable, without counting an attempt. */
+  private retryWhileUnavailable<T>(messageId: string, lost: AbortSignal, step: () => Promise<T>): Promise<T> {
     const waiting = (error: unknown) =>
-      this.logger.warn(`Redis, RabbitMQ or the database is unavailable, the delivery waits for it: ${textOf(error)}`);
+      this.logger.warn(`${messageId} waits, since Redis, RabbitMQ or the database is unavailable: ${textOf(error)}`);
     return retryWhileUnavailable({ lost, reconnect: this.options.reconnect, waiting }, step);
   }
 }

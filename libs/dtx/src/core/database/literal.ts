@@ -46,7 +46,10 @@ function scalar(value: SqlScalar): string {
   if (typeof value === 'string') return quoted(value);
   if (typeof value === 'boolean') return value ? '1' : '0';
   if (typeof value === 'bigint' || Number.isSafeInteger(value)) return String(value);
-  throw new DtxError(`cannot bind SQL: unsupported value ${String(value).slice(0, 40)}`);
+  throw new DtxError(
+    `cannot bind ${typeof value} ${String(value).slice(0, 40)} in SQL: use a text, a safe integer, bigint, boolean, Date, ` +
+      'Buffer or null',
+  );
 }
 
 /** The minimum number of bytes of a text or a body in a statement. */
