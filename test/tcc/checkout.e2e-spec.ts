@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { AppProcess } from '../fixtures/app-process.js';
-import { troubleIn } from '../fixtures/logs.js';
+import { logLines, troubleIn } from '../fixtures/logs.js';
 import { expectProblem } from '../fixtures/problem.js';
 import { auditOf, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { type Answer, call, Stack } from '../fixtures/stack.js';
@@ -128,12 +128,16 @@ test('a checkout without a broker is answered with 503 before anything is begun,
   const answer = await checkOut(BOOK, 'cut-off', cut.url);
   expectProblem(answer, 503);
   expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
+  // The answer hides the reason. The log has it for the person on call.
+  expect(logLines(cut).map(({ message }) => message)).toContainEqual(
+    expect.stringMatching(/^POST \/checkouts answered 503: .*RabbitMQ/),
+  );
   const keys = await sql(sandbox, 'payment', `SELECT gid FROM dtx_idempotency WHERE idempotency_key = 'cut-off'`);
   expect(keys).toEqual([]);
   expect((await checkOut(BOOK, 'before', cut.url)).body).toEqual(first.body);
 });
 
-test('/dtx shows the steps of a transaction, and /docs describes the call', async () => {
+test('/dtx shows the steps and the branches of a transaction, and /docs describes the call', async () => {
   const { orderId } = (await checkOut(BOOK)).body;
   const shown = await until('the transaction is settled', async () => {
     const { body } = await shop.get('payment', `/dtx/transactions/${orderId}`);
@@ -144,6 +148,12 @@ test('/dtx shows the steps of a transaction, and /docs describes the call', asyn
     'registered with all its branches',
     'decided to CONFIRM',
     'applied by every branch',
+  ]);
+  const done = { version: 1, doneAt: null, state: 'DONE' };
+  expect((shown.details as { branches: object[] }).branches).toEqual([
+    { branch: 0, participant: 'order.checkout', ...done },
+    { branch: 1, participant: 'payment.funds', ...done },
+    { branch: 2, participant: 'inventory.stock', ...done },
   ]);
   const docs = await shop.get('payment', '/docs-json');
   const { post } = (docs.body as { paths: Record<string, { post: { responses: object } }> }).paths['/checkouts']!;

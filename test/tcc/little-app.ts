@@ -10,7 +10,8 @@ import type { AppName, Sandbox } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
 
 /** The library as it is built, or a mutant of it, with the parts that its index does not show. */
-export interface Library extends Pick<typeof Dtx, 'DtxModule' | 'TccModule' | 'Tcc' | 'Database' | 'Rejected'> {
+export interface Library
+  extends Pick<typeof Dtx, 'DtxModule' | 'TccModule' | 'Tcc' | 'Database' | 'Operations' | 'Rejected'> {
   readonly Calls: Type<Calls>;
   readonly decorators: Pick<typeof Dtx, 'TccParticipant' | 'Try' | 'Confirm' | 'Cancel' | 'defineParticipant'>;
 }
@@ -106,6 +107,12 @@ export class LittleApp {
 
   get tcc(): Dtx.Tcc {
     return this.context.get(this.library.Tcc);
+  }
+
+  /** The transaction as `/dtx/transactions/:id` shows it. */
+  async shown(gid: string): Promise<Dtx.SingleView | undefined> {
+    const views = await Promise.all(this.context.get(this.library.Operations).sources.map((source) => source.get(gid)));
+    return views.find((view) => view !== null) ?? undefined;
   }
 
   get calls(): Calls {

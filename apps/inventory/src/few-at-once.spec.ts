@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { FewAtOnce } from './few-at-once.js';
 
 it('FewAtOnce bounds concurrent calls, hands a place on, and rejects a call after its wait', async () => {
-  const few = new FewAtOnce(2, 200);
+  const few = new FewAtOnce('restock', 2, 200);
   const ends: Array<() => void> = [];
   let working = 0;
   const work = async () => {
@@ -16,7 +16,7 @@ it('FewAtOnce bounds concurrent calls, hands a place on, and rejects a call afte
   expect(working).toBe(2);
   ends.shift()!();
   await first[0];
-  expect(await late).toBe('call not started: 2 calls were running for 200 ms; retry later');
+  expect(await late).toBe('restock not started: 2 others ran for 200 ms; nothing was done, retry with the same key');
   expect(working).toBe(2);
   for (const end of ends.splice(0)) end();
   await Promise.all([first[1], third]);

@@ -5,7 +5,9 @@ export class FewAtOnce {
   private working = 0;
   private readonly waiting: Array<() => void> = [];
 
+  /** @param what the name of one piece of work in the error */
   constructor(
+    private readonly what: string,
     private readonly max: number,
     private readonly waitMs: number,
   ) {}
@@ -32,7 +34,8 @@ export class FewAtOnce {
       };
       const timer = setTimeout(() => {
         this.waiting.splice(this.waiting.indexOf(mine), 1);
-        reject(new Unavailable(`call not started: ${this.max} calls were running for ${this.waitMs} ms; retry later`));
+        const busy = `${this.max} others ran for ${this.waitMs} ms`;
+        reject(new Unavailable(`${this.what} not started: ${busy}; nothing was done, retry with the same key`));
       }, this.waitMs);
       this.waiting.push(mine);
     });

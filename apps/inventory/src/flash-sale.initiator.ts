@@ -110,7 +110,11 @@ export class FlashSaleByHalfMessage {
     const refused = (outcome as { refused?: string } | null)?.refused;
     if (refused) throw new PurchaseRefused(orderId, refused);
     const sale = await this.halfMessages.committed(flashSold, orderId);
-    if (!sale) throw new Error(`cannot replay ${ROUTE}: verdict of flash sale ${orderId} is missing in dtx_half`);
+    if (!sale)
+      throw new Error(
+        `cannot replay ${ROUTE}: flash sale ${orderId} is missing in dtx_half, but its Idempotency-Key is in dtx_idempotency; ` +
+          `one commit writes both, so a row was deleted: see npm run trace -- ${orderId}`,
+      );
     return acceptedView(sale);
   }
 }

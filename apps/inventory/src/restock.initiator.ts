@@ -22,7 +22,7 @@ export type StockLevel = Pick<Stock, 'sku' | 'available' | 'reserved' | 'sold'>;
 
 @Injectable()
 export class RestockByReliableMessage {
-  private readonly few = new FewAtOnce(AT_ONCE, TURN_WAIT_MS);
+  private readonly few = new FewAtOnce('restock', AT_ONCE, TURN_WAIT_MS);
 
   constructor(
     private readonly db: DataSource,

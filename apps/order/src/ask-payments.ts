@@ -1,4 +1,8 @@
-/** Step 5 of 5 - inquire: asks the payment app for missing payment results. */
+/**
+ * Step 5 of 5 - inquire: asks the payment app for missing payment results, because a notification may never arrive.
+ * Nothing is stored about a pass. If the process dies, the next pass of any instance asks for the orders that still have
+ * no result. A result that was stored before is a duplicate.
+ */
 import { findOrder, paymentResult } from '@nest-dtx/shop';
 import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
 import { type Inquiries, Inquiry, inTransaction } from 'nest-dtx';
@@ -50,7 +54,10 @@ export class AskPayments implements OnModuleInit, Inquiries {
   async keep(orderId: string, result: unknown): Promise<void> {
     const known = paymentResult.parse(result);
     if (known.orderId !== orderId)
-      throw new Error(`cannot store payment result: asked for order ${orderId}, answer is for ${known.orderId}`);
+      throw new Error(
+        `payment result of order ${orderId} not stored: ${this.urlOf(orderId)} answered for order ${known.orderId}; ` +
+          'check DTX_PAYMENT_URL, the order is asked for again',
+      );
     await inTransaction(this.db, (tx) => keepResult(tx, known, 'asked'));
   }
 

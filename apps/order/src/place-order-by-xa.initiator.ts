@@ -109,7 +109,10 @@ export class PlaceOrderByXa {
   private async placedBefore(orderId: string): Promise<Purchase> {
     const order = await findOrder(this.db.manager, orderId);
     if (order === null)
-      throw new Error(`cannot replay ${ROUTE}: order ${orderId} of the Idempotency-Key is missing in table orders`);
+      throw new Error(
+        `cannot replay ${ROUTE}: order ${orderId} is missing in orders, but its Idempotency-Key is in dtx_idempotency; ` +
+          `one commit writes both, so a row was deleted: see npm run trace -- ${orderId}`,
+      );
     return viewOf(order);
   }
 

@@ -13,7 +13,11 @@ import { Database, OnMessage } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';
 import { SettledOrders } from './settled-orders.js';
 
-/** Step 3 of 6 - settle: settles the order by its result. Each message carries the whole purchase, so any order will do. */
+/**
+ * Step 3 of 6 - settle: settles the order by its result. Each message carries the whole purchase, so the messages may arrive
+ * in any order, even before the order is stored here. Order and inbox row commit together. If the process dies before the
+ * commit, the message is redelivered. If it dies after, the inbox row makes the redelivery a duplicate.
+ */
 @Controller()
 export class SettleOrderByLocalMessage {
   constructor(

@@ -81,7 +81,11 @@ export class PurchaseByTcc {
     if (outcome?.status === 'PENDING' && !this.pending.has(orderId))
       throw new IdempotencyKeyBusy(`checkout ${orderId} is not decided yet`);
     const purchase = await this.find(orderId);
-    if (!purchase) throw new Error(`cannot replay ${ROUTE}: transaction ${orderId} of the Idempotency-Key is missing`);
+    if (!purchase)
+      throw new Error(
+        `cannot replay ${ROUTE}: ${orderId} is missing in dtx_tcc, but its Idempotency-Key is in dtx_idempotency; ` +
+          `one commit writes both, so a row was deleted: see npm run trace -- ${orderId}`,
+      );
     return purchase;
   }
 

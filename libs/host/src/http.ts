@@ -9,6 +9,8 @@ export interface HttpRequest {
   /** The `Host` header, or empty without one. */
   readonly host: string;
   readonly headers: IncomingMessage['headers'];
+  /** The path pattern of the route, such as `/orders/:id`. */
+  readonly routeOptions: { readonly url?: string | undefined };
   /** True if no route matched. */
   readonly is404: boolean;
   readonly raw: IncomingMessage;

@@ -2,11 +2,16 @@ import { type ArgumentsHost, Catch, type ExceptionFilter, Logger } from '@nestjs
 import type { HttpReply, HttpRequest } from './http.js';
 import { MethodNotAllowed, NotFound, problemOf } from './problem.js';
 import type { RouteTable } from './route-table.js';
+import { UnavailableLog } from './unavailable-log.js';
 
-/** Answers every error as problem details. Only unexpected errors are logged, once and with their stack. */
+/**
+ * Answers every error as problem details. Unexpected errors are logged with their stack. The texts of unavailable
+ * dependencies are logged, equal ones at most once per period.
+ */
 @Catch()
 export class ProblemFilter implements ExceptionFilter {
   private readonly logger = new Logger('Http');
+  private readonly unavailable = new UnavailableLog((line) => this.logger.warn(line));
 
   constructor(private readonly routes: RouteTable) {}
 
@@ -16,13 +21,15 @@ export class ProblemFilter implements ExceptionFilter {
     const reply = host.switchToHttp().getResponse<HttpReply>();
     const path = request.url.split('?', 1)[0];
 
-    const { problem, headers, unexpected } = problemOf(request.is404 ? this.noRoute(path) : error);
+    const { problem, headers, unexpected, withheld } = problemOf(request.is404 ? this.noRoute(path) : error);
     if (unexpected) {
       this.logger.error(
         `${request.method} ${path}: ${String(error)}`,
         error instanceof Error ? error.stack : undefined,
       );
     }
+    // The pattern of the path, since an id in it would make each line another one.
+    if (withheld !== undefined) this.unavailable.add(`${request.method} ${request.routeOptions.url ?? path}`, withheld);
     if (reply.sent) return;
     reply
       .status(problem.status)

@@ -51,6 +51,18 @@ describe('problemOf', () => {
     expect(details[2]).toBe(details[1]);
   });
 
+  it('hides the text of an unavailable service from the caller, and gives it to the log', () => {
+    const dead = Object.assign(new AggregateError([], ''), { code: 'ECONNREFUSED' });
+    const answers = [new Unavailable('db-7 is full'), new OutcomeUnknown('db-7 was silent'), dead].map(problemOf);
+    for (const { problem } of answers) expect(JSON.stringify(problem)).not.toMatch(/db-7|ECONN/);
+    expect(answers.map(({ withheld }) => withheld)).toEqual([
+      'db-7 is full',
+      'outcome unknown, db-7 was silent',
+      'ECONNREFUSED',
+    ]);
+    expect(problemOf(new Rejected('X')).withheld).toBeUndefined();
+  });
+
   it.each([
     new Error('the password is s3cr3t'),
     'the password is s3cr3t',

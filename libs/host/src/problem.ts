@@ -30,11 +30,14 @@ export interface Problem {
   [member: string]: unknown;
 }
 
-/** A problem with its headers. `unexpected` problems are logged. */
+/** A problem with its headers. */
 export interface ProblemAnswer {
   problem: Problem;
   headers: Record<string, string>;
+  /** Logged with its stack. */
   unexpected: boolean;
+  /** The text of an unavailable dependency. It may name servers and queues, so only the log shows it. */
+  withheld?: string;
 }
 
 /** Answered 400. The answer names each invalid field and its error. */
@@ -96,11 +99,10 @@ export function problemOf(error: unknown): ProblemAnswer {
     const detail = 'this Idempotency-Key was used with another body; use a new key for a new request';
     return answer(422, detail, { type: 'urn:nest-dtx:idempotency-key-reused' });
   }
-  if (error instanceof QueueRefused)
-    return answer(503, REFUSED, { type: 'urn:nest-dtx:unavailable' }, { 'retry-after': RETRY_AFTER_SECONDS });
+  if (error instanceof QueueRefused) return unavailable(REFUSED, textOf(error));
   if (isUnavailable(error)) {
-    const detail = isOutcomeUnknown(error) ? UNKNOWN : UNAVAILABLE;
-    return answer(503, detail, { type: 'urn:nest-dtx:unavailable' }, { 'retry-after': RETRY_AFTER_SECONDS });
+    const text = textOf(error);
+    return isOutcomeUnknown(error) ? unavailable(UNKNOWN, `outcome unknown, ${text}`) : unavailable(UNAVAILABLE, text);
   }
   return httpProblem(error) ?? { ...answer(500, 'internal error; it was logged'), unexpected: true };
 }
@@ -119,6 +121,17 @@ function httpProblem(error: unknown): ProblemAnswer | undefined {
   if (!(error instanceof Error && 'statusCode' in error)) return undefined;
   const status = Number(error.statusCode);
   return status >= 400 && status < 500 ? answer(status, error.message) : undefined;
+}
+
+/** An error of a connection to several addresses has a code and no message. */
+function textOf(error: unknown): string {
+  const { message, code } = error as { message?: string; code?: unknown };
+  return message || String(code ?? error);
+}
+
+function unavailable(detail: string, withheld: string): ProblemAnswer {
+  const headers = { 'retry-after': RETRY_AFTER_SECONDS };
+  return { ...answer(503, detail, { type: 'urn:nest-dtx:unavailable' }, headers), withheld };
 }
 
 function answer(

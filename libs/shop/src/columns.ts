@@ -1,4 +1,7 @@
-/** Column types and value conversions for MySQL and MariaDB. */
+/**
+ * Column types and value conversions of the shop. MySQL and MariaDB must store and compare names alike, and no amount of
+ * money may be rounded on its way from the driver. Values only: no statement runs here.
+ */
 import type { ValueTransformer } from 'typeorm';
 
 /**

@@ -1,3 +1,5 @@
+// For step 1, publish: how many transactions may wait for the broker. It is in memory only. A waiting caller has
+// published nothing, and its transaction is rolled back with it.
 import { BrokerUnavailable } from '../core/errors/errors.js';
 
 /** A caller that has waited this long for its confirm shows that the broker is silent rather than busy. */

@@ -26,6 +26,7 @@ export {
   type ListPage,
   Operations,
   type OperationsSource,
+  type SingleView,
   type SummaryRow,
   type TransactionView,
   type Word,

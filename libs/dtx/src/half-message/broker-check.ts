@@ -10,6 +10,7 @@ const BROKER_WAIT_MS = 3_000;
 /**
  * Checks at start whether the broker supports half messages, by declaring their queues. A refusal stops the start. If the
  * broker is unavailable, the check runs at the first connection, and `HalfMessages.send` fails until then.
+ * It writes only queues, which every start declares again.
  */
 @Injectable()
 export class BrokerCheck implements OnApplicationBootstrap {

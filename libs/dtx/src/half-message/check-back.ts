@@ -60,7 +60,8 @@ export class CheckBack implements OnModuleInit, OnModuleDestroy {
     // If a committed message was behind it, the sweeper sends that message.
     else
       this.logger.error(
-        `discarded an invalid message from ${this.preparedMessages.checkQueue}: ${content.subarray(0, 200)}`,
+        `discarded an invalid message from queue ${this.preparedMessages.checkQueue}; the sweeper sends the half message, ` +
+          `check who publishes there: ${content.subarray(0, 200)}`,
       );
     delivery.ack();
   }

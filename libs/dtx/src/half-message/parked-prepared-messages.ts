@@ -1,3 +1,5 @@
+// End of step 4, check-back: the last check leaves the prepared message to an operator, in the database instead of the
+// broker.
 import { Injectable } from '@nestjs/common';
 import { Database } from '../core/database/database.service.js';
 import { insertFirst, NOW } from '../core/database/insert-first.js';

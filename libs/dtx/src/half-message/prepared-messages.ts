@@ -1,3 +1,7 @@
+// For steps 1, 3 and 4: what goes to the broker. A prepared message waits there while its local transaction runs, and
+// then expires into the check queue. The broker holds the only copy until a verdict exists. If the process dies before
+// the confirm of `wait`, no local transaction has begun. If it dies within `deliver`, some consumers have the message,
+// and the sweeper or the check sends it to all of them again under the same id.
 import { Inject, Injectable } from '@nestjs/common';
 import { z } from 'zod';
 import { Broker } from '../core/broker/broker.service.js';

@@ -1,3 +1,6 @@
+// Step 4 by hand: an operator retries or ends the check of a parked prepared message. An action commits as a whole. If
+// the process dies during a check, the row is checked again when its lease expires, and the verdict in `dtx_half` is
+// the same.
 import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { Database } from '../core/database/database.service.js';

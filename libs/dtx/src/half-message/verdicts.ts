@@ -1,3 +1,6 @@
+// The verdicts of steps 2 to 4, in `dtx_half`. The row of COMMITTED commits with the business. If the process dies
+// before that commit, neither exists, and the check rules ROLLED_BACK. Marks of SENT are collected in memory. A lost
+// one makes the sweeper send again, which the inboxes drop.
 import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { backoffSql } from '../core/async/backoff.js';
 import { Batcher } from '../core/async/batcher.js';

@@ -1,4 +1,5 @@
-// Step 5 of 5 - inquire: a receiver without a notification asks for the result, since notification is best effort.
+// Step 5 of 5 - inquire: a receiver without a notification asks for the result, since notification is best effort. If
+// the process dies in a round, the next round of any instance asks for results that are still missing.
 
 import { Inject, Injectable, Logger, OnModuleDestroy } from '@nestjs/common';
 import { inTimeOf } from '../core/async/time-limit.js';

@@ -1,3 +1,5 @@
+// For step 4, deliver: one HTTP call to a target. It stores nothing. If the process dies after the target has answered,
+// the target is called again under the same `webhook-id`.
 import http from 'node:http';
 import https from 'node:https';
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';

@@ -3,7 +3,7 @@ import { Alerts, type AlertView } from '../core/durable/alerts.js';
 import { AdminGuard } from './admin.guard.js';
 import { alertsQuery, beforeOf, check, cursorOf, idParam, operatorOf } from './query.js';
 
-/** `/dtx/alerts`: one alert per incident, newest first. */
+/** `/dtx/alerts`: one alert per incident, newest first. An acknowledgement commits with its record and can be repeated. */
 @Controller('dtx/alerts')
 @UseGuards(AdminGuard)
 export class AlertsController {

@@ -30,7 +30,11 @@ import {
 /** Optional header with the name of the operator, for the record. */
 const OPERATOR = 'dtx-operator';
 
-/** `/dtx/transactions` and `/dtx/summary`: rows that this app drives or has parked, and the actions of an operator. */
+/**
+ * `/dtx/transactions` and `/dtx/summary`: rows that this app drives or has parked, and the actions of an operator. An action
+ * commits with its record in `dtx_operation`, or not at all. If the process dies within a retry of many rows, a part of
+ * them is retried, and the call can be repeated.
+ */
 @Controller('dtx')
 @UseGuards(AdminGuard)
 export class TransactionsController {

@@ -1,3 +1,6 @@
+// The barrier of steps 2 and 4 at the participant: which calls run their business. A row of dtx_tcc_barrier and the
+// business commit together. If the process dies before the commit, both are missing and the call may come again as if
+// for the first time. If it dies after, the row answers the repeated call without business.
 import { insertFirst, NOW } from '../core/database/insert-first.js';
 import type { Sql } from '../core/database/sql.js';
 import { type BarrierRow, type BranchKey, hasSameName, isRepeatOf, knownParts, ownRows } from './barrier-rows.js';
@@ -119,7 +122,9 @@ function rowsOf(sql: Sql, { gid, branch }: BranchKey, lock = 'LOCK IN SHARE MODE
 
 /**
  * Records that a phase has committed a part of its business, perhaps with its row. Every later call of the branch is
- * then illegal, whatever the initiator decides. Runs in a transaction of its own, after that of the business.
+ * then illegal, whatever the initiator decides. Runs in a transaction of its own, after that of the business. If the
+ * process dies before this commits, nothing records the fault. The repeated call then passes as done if the barrier row was
+ * in the committed part. Otherwise it runs the business again, and the committed part twice.
  */
 export async function markBroken(sql: Sql, key: BranchKey, phase: BarrierRow['phase']): Promise<void> {
   if (await take(sql, key, phase, 'broken')) return;

@@ -1,8 +1,11 @@
+// For step 1, register: the calls of `define` become the rows of dtx_tcc_branch. They exist only in memory until the
+// commit that registers the transaction. If the process dies before it, no participant has been called.
 import { types } from 'node:util';
 import { checkedJson } from '../core/broker/payload.js';
+import type { Sql } from '../core/database/sql.js';
 import { DtxError } from '../core/errors/errors.js';
 import type { Participant } from './contract.js';
-import type { Branch } from './tcc-tables.js';
+import { type Branch, branchRow, INSERT_BRANCHES } from './tcc-tables.js';
 
 const BRANCHES_MAX = 100;
 
@@ -81,24 +84,25 @@ function refuseThenable(returned: unknown): void {
   );
 }
 
-/**
- * Characters of arguments per statement, since servers limit the size of a statement. A single larger branch gets its
- * own.
- */
+export async function insertBranches(sql: Sql, gid: string, branches: readonly Branch[]): Promise<void> {
+  for (const rows of rowsOf(gid, branches)) await sql.query(INSERT_BRANCHES, [rows]);
+}
+
+/** Characters per statement, since servers limit the size of a statement. A single larger branch gets its own. */
 const ROWS_CHARS_MAX = 1_000_000;
 
 /** The branches as rows, grouped into statements. Nearly always one statement. */
 export function rowsOf(gid: string, branches: readonly Branch[]): Array<Array<Array<string | number>>> {
   const statements: Array<Array<Array<string | number>>> = [];
   let room = 0;
-  for (const { branch, participant, version, args } of branches) {
-    const json = JSON.stringify(args);
-    if (json.length > room || statements.length === 0) {
+  for (const row of branches.map((branch) => branchRow(gid, branch))) {
+    const chars = row.reduce<number>((sum, value) => sum + String(value).length, 0);
+    if (chars > room || statements.length === 0) {
       statements.push([]);
       room = ROWS_CHARS_MAX;
     }
-    statements.at(-1)!.push([gid, branch, participant, version, json]);
-    room -= json.length;
+    statements.at(-1)!.push(row);
+    room -= chars;
   }
   // guard: tcc.branch-rows
   return statements;

@@ -32,11 +32,14 @@ export function defineParticipant<S extends z.ZodType>(contract: {
   args: S;
 }): Participant<z.output<S>> {
   if (!/^[a-z][a-z0-9-]{0,31}\.[a-z][a-z0-9-]{0,31}$/.test(contract.name)) {
-    throw new OptionsError(`malformed name of a TCC participant: "${contract.name}"; use <app>.<name>`);
+    throw new OptionsError(
+      `malformed name of a TCC participant: "${contract.name}"; use <app>.<name>, each of 1 to 32 characters: ` +
+        'a-z, 0-9 and -, a letter first',
+    );
   }
   if (RESERVED.test(contract.name)) {
     throw new OptionsError(
-      `reserved name of a TCC participant: "${contract.name}"; use another one than <app>.answers`,
+      `reserved name of a TCC participant: "${contract.name}"; <app>.answers is the queue of answers, use another one`,
     );
   }
   if (!Number.isInteger(contract.version) || contract.version < 1) {

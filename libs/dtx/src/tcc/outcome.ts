@@ -1,9 +1,11 @@
+// For callers and for step 4: reads dtx_tcc and its branches. The mark `done_at` only saves calls. If the process dies
+// before it commits, the branch is called again, and its barrier answers.
 import { Injectable } from '@nestjs/common';
 import { Database } from '../core/database/database.service.js';
 import { isoTime } from '../core/durable/alerts.js';
 import type { Participant } from './contract.js';
 import { SettledWaits } from './settled-waits.js';
-import type { Branch, TccRow } from './tcc-tables.js';
+import { BRANCH_READ, type Branch, storedBranch, type TccRow } from './tcc-tables.js';
 
 /** The reason of a cancel without a refusal: a Try was not answered in time, or failed. */
 export const TIMEOUT = 'TIMEOUT';
@@ -77,12 +79,12 @@ export class Outcomes {
 
   /** The branches without a record that they have applied the decision. */
   async openBranches({ id, incarnation }: Transaction): Promise<Branch[]> {
-    const rows: Array<Branch & { args: string }> = await this.database.own.query(
-      `SELECT b.branch, b.participant, b.version, b.args FROM dtx_tcc_branch AS b JOIN dtx_tcc AS t ON t.id = b.gid
+    const rows: Array<Parameters<typeof storedBranch>[0]> = await this.database.own.query(
+      `SELECT ${BRANCH_READ} FROM dtx_tcc_branch AS b JOIN dtx_tcc AS t ON t.id = b.gid
        WHERE t.id = ? AND t.incarnation <=> ? AND b.done_at IS NULL ORDER BY b.branch`,
       [id, incarnation],
     );
-    return rows.map((row) => ({ ...row, branch: Number(row.branch), args: JSON.parse(row.args) }));
+    return rows.map(storedBranch);
   }
 
   /**

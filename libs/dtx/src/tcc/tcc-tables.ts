@@ -1,6 +1,8 @@
 // Tables of TCC: dtx_tcc and dtx_tcc_branch at the initiator, dtx_tcc_barrier at each participant.
 import { addIndexOnce, hasColumn, type Migration, widenIndexOnce } from '../core/database/migrate.js';
-import type { DurableRow, DurableTable } from '../core/durable/durable-table.js';
+import type { Sql } from '../core/database/sql.js';
+import { isoTime } from '../core/durable/alerts.js';
+import type { DurableRow, DurableTable, TableRow } from '../core/durable/durable-table.js';
 import { SCHEME } from './failpoints.js';
 
 export type Decision = 'CONFIRM' | 'CANCEL';
@@ -26,6 +28,7 @@ export const TCC: DurableTable = {
       [row.decided_at, `decided to ${row.decision}${row.reason ? ` (${row.reason})` : ''}`],
       [row.settled_at, 'applied by every branch'],
     ],
+    details: async (sql, row) => ({ branches: await branchViews(sql, row) }),
   },
 };
 
@@ -48,6 +51,61 @@ export interface Branch {
   readonly participant: string;
   readonly version: number;
   readonly args: unknown;
+}
+
+/**
+ * A column of `dtx_tcc_branch`. `stored` is its value at the registration, and NULL without it. `shown` is its name and
+ * value in the answer of `/dtx`, which omits the column without it.
+ */
+interface BranchColumn {
+  readonly name: string;
+  readonly stored?: (branch: Branch, gid: string) => string | number;
+  readonly shown?: readonly [key: string, value: (value: unknown) => unknown];
+}
+
+/** Every column of `dtx_tcc_branch`. Its INSERT, its reads and `/dtx` follow this list. A new one needs a migration too. */
+const BRANCH_COLUMNS: readonly BranchColumn[] = [
+  { name: 'gid', stored: (_, gid) => gid },
+  { name: 'branch', stored: ({ branch }) => branch, shown: ['branch', Number] },
+  { name: 'participant', stored: ({ participant }) => participant, shown: ['participant', String] },
+  { name: 'version', stored: ({ version }) => version, shown: ['version', Number] },
+  // Business data, so `/dtx` does not show it.
+  { name: 'args', stored: ({ args }) => JSON.stringify(args) },
+  { name: 'done_at', shown: ['doneAt', (at) => isoTime(at)] },
+];
+
+const namesOf = (columns: readonly BranchColumn[], table = '') =>
+  columns.map(({ name }) => `${table}${name}`).join(', ');
+const STORED = BRANCH_COLUMNS.filter(({ stored }) => stored !== undefined);
+const SHOWN = BRANCH_COLUMNS.filter(({ shown }) => shown !== undefined);
+
+/** Takes rows of `branchRow`. */
+export const INSERT_BRANCHES = `INSERT INTO dtx_tcc_branch (${namesOf(STORED)}) VALUES ?`;
+
+export const branchRow = (gid: string, branch: Branch): Array<string | number> =>
+  STORED.map(({ stored }) => stored!(branch, gid));
+
+/** The columns that `storedBranch` reads, of `dtx_tcc_branch AS b`. */
+export const BRANCH_READ = namesOf(STORED, 'b.');
+
+export function storedBranch({ gid: _, ...row }: Branch & { readonly gid: string; readonly args: string }): Branch {
+  return { ...row, branch: Number(row.branch), args: JSON.parse(row.args) };
+}
+
+/**
+ * The branches of one transaction for `/dtx`. `TRYING`: not decided. `PENDING`: no record that the branch has applied
+ * the decision. A complete round records the transaction only, so the branches of a settled one are `DONE`.
+ */
+async function branchViews(sql: Sql, { id, state, decision }: TableRow): Promise<object[]> {
+  const rows: TableRow[] = await sql.query(
+    `SELECT ${namesOf(SHOWN)} FROM dtx_tcc_branch WHERE gid = ? ORDER BY branch`,
+    [id],
+  );
+  const isSettled = !TCC.openStates.includes(state);
+  return rows.map((row) => ({
+    ...Object.fromEntries(SHOWN.map(({ name, shown }) => [shown![0], shown![1](row[name])])),
+    state: decision === null ? 'TRYING' : isSettled || row.done_at !== null ? 'DONE' : 'PENDING',
+  }));
 }
 
 /**

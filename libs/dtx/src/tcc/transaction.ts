@@ -18,7 +18,7 @@ import type { CoreOptions } from '../core/options.js';
 import { measure } from '../core/telemetry.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { currentTraceparent } from '../core/trace.js';
-import { branchesOf, type ClosedCalls, rowsOf, type TccCalls } from './branches.js';
+import { branchesOf, type ClosedCalls, insertBranches, type TccCalls } from './branches.js';
 import { type CallDetails, Calls } from './calls.js';
 import type { Participant } from './contract.js';
 import { failpoints, SCHEME } from './failpoints.js';
@@ -161,8 +161,7 @@ export class Tcc implements OnModuleInit {
         created_at: NOW,
       });
       if (!first) throw new DtxError(`TCC transaction ${gid} exists already; use another gid`);
-      for (const rows of rowsOf(gid, calls.branches))
-        await sql.query('INSERT INTO dtx_tcc_branch (gid, branch, participant, version, args) VALUES ?', [rows]);
+      await insertBranches(sql, gid, calls.branches);
       if (calls.isIncomplete())
         throw new DtxError(`TCC transaction ${gid} was not begun: a call came after define had returned`);
       mustBeInTime();

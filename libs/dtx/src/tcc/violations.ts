@@ -36,12 +36,13 @@ export class Violations {
 
   /**
    * Records a phase that has committed only a part of its business, perhaps with the barrier row. A second run would
-   * repeat that part, and the answer ok would lose the rest. The alert names the committing statement, which must be
-   * removed. If the process dies before this commits, the repeated call passes as done if its row exists.
+   * repeat that part, and the answer ok would lose the rest. The alert names the committing statement. If the process
+   * dies before this commits, the repeated call passes as done if its row exists.
    */
   recordBroken(call: Arrived, contract: Participant, { message }: Error): Promise<Verdict> {
     const step = `${call.phase} of branch ${call.branch} at ${contract.name}`;
-    this.logger.error(`${step} in ${call.gid} has committed only in part: ${message}`);
+    const remedy = 'later calls are refused; remove the statement that commits, then correct the business rows';
+    this.logger.error(`${step} in ${call.gid} has committed only in part, ${remedy}: ${message}`);
     const phase = call.phase === 'try' ? 'try' : 'second';
     const keep = (sql: Sql) => markBroken(sql, keyOf(call, contract), phase);
     return this.raise({ kind: 'broken', step, lastError: `a part of it may be committed: ${message}` }, call, keep);

@@ -1,3 +1,5 @@
+// Before step 1, begin: a place for the transaction. Nothing durable exists for a waiting caller, so its call can be
+// repeated.
 import { Semaphore } from '../core/async/semaphore.js';
 import { XaUnavailable } from './errors.js';
 

@@ -1,3 +1,5 @@
+// End of step 4, second phase: the app acts on a commit, such as a publish, before the decision is marked DONE. The
+// business is committed by then, so the row of the decision is the only record that the hook must still run.
 import { inTimeOf } from '../core/async/time-limit.js';
 import type { Database } from '../core/database/database.service.js';
 import { reschedule } from '../core/durable/claim.js';
@@ -16,7 +18,8 @@ const HOOK_RETRY_MS_MAX = 60_000;
 
 /**
  * Runs the hook `xa.beforeDone` for every committed transaction before its row becomes DONE. If the process dies during
- * the hook, the row is due again when its lease expires. The hook then runs again in any instance.
+ * the hook or right after it, the row is due again when its lease expires. The hook then runs again, in any instance that
+ * has the hook, so it must be idempotent. An instance without it leaves the row open.
  */
 export class AfterCommit {
   private hook: BeforeDone | undefined;

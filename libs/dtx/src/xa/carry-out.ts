@@ -1,4 +1,5 @@
-// For step 4, second phase: the decision is applied to one branch, in the database where it works.
+// For step 4, second phase: the decision is applied to one branch, in the database where it works. If the process dies
+// after the server has applied it, the next round finds that by the witness of the branch and counts it as done.
 
 import { Injectable, Logger } from '@nestjs/common';
 import { textOf } from '../core/errors/errors.js';

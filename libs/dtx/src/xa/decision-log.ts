@@ -1,4 +1,5 @@
-// The decision log (`dtx_xa`, `dtx_xa_log`): its owner, the place where it is read, and the trust in it.
+// The decision log (`dtx_xa`, `dtx_xa_log`): its owner, the place where it is read, and the trust in it. The open
+// log is remembered in memory only. A restarted process compares its place again before the first decision.
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { msOf, NOW_MS } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';

@@ -1,5 +1,6 @@
 // Step 3 of 5 - decisions: one row of dtx_xa per gtrid. The first writer wins, and the second reads the existing
-// decision.
+// decision. If the process dies before the row is committed, recovery decides ROLLBACK. After it, the decision holds
+// for ever, and the second phase continues in any instance when the lease expires.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable } from '@nestjs/common';

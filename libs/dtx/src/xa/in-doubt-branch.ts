@@ -1,5 +1,6 @@
 // Step 4 of 5 - settle: one in-doubt branch from another session. Only the witness is proof, never the answer of the
-// server.
+// server. If the process dies in between, the branch has ended or is prepared as before, and the next round reads its
+// witness again.
 import { isDuplicateKey, isLockWait } from '../core/errors/sql-errors.js';
 import type { Query } from './dialect.js';
 import type { ResourceManager } from './resource-manager.js';

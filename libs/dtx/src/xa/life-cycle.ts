@@ -10,7 +10,10 @@ import { TailCheck } from './tail.js';
 import { Xa } from './transaction.js';
 import { decisionMigrations } from './xa-tables.js';
 
-/** Starts and stops all parts of XA in order. No other part has a Nest life cycle hook. */
+/**
+ * Starts and stops all parts of XA in order. No other part has a Nest life cycle hook. A stop is not needed for safety: after
+ * a kill, the leases expire and recovery of any instance goes on.
+ */
 @Injectable()
 export class XaLifeCycle implements OnModuleInit, OnModuleDestroy, OnApplicationShutdown {
   constructor(

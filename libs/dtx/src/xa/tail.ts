@@ -1,4 +1,5 @@
 // For step 5, recovery: a committed branch proves a decision. If the log lacks it, the newest rows of the log are lost.
+// The check only reads, and what it has compared is in memory. A restarted process compares again.
 
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { Database } from '../core/database/database.service.js';

@@ -71,7 +71,8 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
       options.windowMax,
       (ms) =>
         new BrokerUnavailable(
-          `message not sent: ${options.windowMax} messages without a confirm for ${ms} ms (publishWindowMax)`,
+          `message not sent: publishWindowMax ${options.windowMax} messages wait for a confirm, no place for ${ms} ms; ` +
+            'check RabbitMQ for alarms and load, then retry',
         ),
     );
     this.queues = new Queues(connection, options.timeoutMs, (refused) => this.logger.warn(refused.message));
@@ -189,9 +190,11 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
   }
 
   private require(): ConfirmChannel {
-    if (!this.channel) throw new BrokerUnavailable('no connection to RabbitMQ');
+    if (!this.channel) throw new BrokerUnavailable('cannot publish: no connection to RabbitMQ, reconnecting');
     if (this.connection.isBlocked)
-      throw new BrokerBlocked('RabbitMQ has blocked the publishing connection (memory or disk alarm)');
+      throw new BrokerBlocked(
+        'cannot publish: RabbitMQ has blocked the connection (memory or disk alarm) until it has room again',
+      );
     return this.channel;
   }
 

@@ -22,7 +22,8 @@ const CONNECT_LIMIT_MS = 10_000;
 /**
  * One connection that reconnects for as long as the process lives. Emits `up` with the new connection, and `down`.
  * Channels, consumers and confirms belong to one connection and end with it. Emits `blocked` and `unblocked` when the
- * broker blocks and unblocks it.
+ * broker blocks and unblocks it. A message without a confirm on a lost connection may have arrived, so its sender sends it
+ * again.
  */
 export class BrokerConnection extends EventEmitter<{ up: [ChannelModel]; down: []; blocked: []; unblocked: [] }> {
   /** True after a close handshake without an answer. Later closes on this connection do not wait for one. */

@@ -90,19 +90,19 @@ class Reader {
     const form: JsonForm[] = [];
     for (let index = 0; index < list.length; index++) form.push(this.at(index, list[index]));
     const extra = Object.keys(list)[list.length];
-    if (extra !== undefined) throw this.misfit('is a field of a list, which is not JSON', extra);
+    if (extra !== undefined) throw this.misfit('is a field of a list, which is not JSON; use an object', extra);
     return form;
   }
 
   private fields(value: object): { [field: string]: JsonForm } {
     const tag = Object.prototype.toString.call(value).slice(8, -1);
-    if (tag !== 'Object') throw this.misfit(`${tag} is not JSON`);
+    if (tag !== 'Object') throw this.misfit(`${tag} is not JSON; use a plain object, a list or a text`);
     const isShown = (symbol: symbol) => Object.prototype.propertyIsEnumerable.call(value, symbol);
     const symbol = Object.getOwnPropertySymbols(value).find(isShown);
-    if (symbol) throw this.misfit(`the field ${String(symbol)} is a symbol, which is not JSON`);
+    if (symbol) throw this.misfit(`the field ${String(symbol)} is not JSON; remove it or name it with a text`);
     const form: { [field: string]: JsonForm } = {};
     for (const [field, inner] of this.guarded(() => Object.entries(value))) {
-      if (field === '__proto__') throw this.misfit('is not allowed as the name of a field', field);
+      if (field === '__proto__') throw this.misfit('is not allowed as the name of a field; rename it', field);
       if (inner !== undefined) form[field] = this.at(field, inner);
     }
     return form;

@@ -21,7 +21,7 @@ describe('within', () => {
     const late = within(1_000, 'opening a channel', never).catch((error: unknown) => error);
     await vi.advanceTimersByTimeAsync(1_000);
     expect(await late).toBeInstanceOf(BrokerUnavailable);
-    expect(String(await late)).toContain('opening a channel: no answer within 1000 ms');
+    expect(String(await late)).toContain('opening a channel: RabbitMQ did not answer within 1000 ms');
   });
 
   it('ends as soon as the signal says that the application stops, also if it said so before', async () => {

@@ -19,7 +19,9 @@ export async function within<T>(limitMs: number, what: string, step: Promise<T>,
   stop?.addEventListener('abort', onStop);
   try {
     return await withTimeout(limitMs, Promise.race([step, stopping]), () => {
-      throw new BrokerUnavailable(`${what}: no answer within ${Math.round(limitMs)} ms`);
+      throw new BrokerUnavailable(
+        `${what}: RabbitMQ did not answer within ${Math.round(limitMs)} ms; check its alarms and load`,
+      );
     });
   } finally {
     stop?.removeEventListener('abort', onStop);

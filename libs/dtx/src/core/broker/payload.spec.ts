@@ -97,7 +97,7 @@ describe('a value that would arrive as another one', () => {
     ['a field of a list', z.any(), Object.assign([1], { extra: 1 }), /\.extra: is a field of a list/],
     ['a function', z.any(), () => {}, /a function is not JSON/],
     ['a symbol', z.any(), Symbol('s'), /a symbol is not JSON/],
-    ['a field named by a symbol', z.any(), { [Symbol('s')]: 1 }, /Symbol\(s\) is a symbol/],
+    ['a field named by a symbol', z.any(), { [Symbol('s')]: 1 }, /the field Symbol\(s\) is not JSON/],
     ['an error', z.any(), new Error('no'), /Error is not JSON/],
     ['bytes', z.any(), new Uint8Array(2), /Uint8Array is not JSON/],
     ['a promise', z.any(), Promise.resolve(1), /Promise is not JSON/],

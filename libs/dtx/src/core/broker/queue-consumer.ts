@@ -198,7 +198,8 @@ export class QueueConsumer {
     if (this.givenBack.size >= GIVEN_BACK_MAX) this.givenBack.delete(this.givenBack.keys().next().value!);
     this.givenBack.set(key, times);
     this.logger.warn(
-      `cannot handle or store a message of ${this.options.queue}, returning it to the queue: ${textOf(error)}`,
+      `cannot handle or store message ${key} of queue ${this.options.queue}, returning it to the queue and ` +
+        `retrying (time ${times}): ${textOf(error)}`,
     );
     const signal = AbortSignal.any([lost, this.stopping.signal]);
     await sleep(backoffMs(GIVE_BACK, times), undefined, { signal }).catch(() => {});

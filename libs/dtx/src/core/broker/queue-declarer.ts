@@ -35,7 +35,10 @@ interface Refusal {
 export class Queues {
   private readonly places = new Semaphore(
     CHANNELS_MAX,
-    (ms) => new BrokerUnavailable(`${CHANNELS_MAX} queue declarations without an answer for ${ms} ms`),
+    (ms) =>
+      new BrokerUnavailable(
+        `cannot declare or look at a queue: RabbitMQ left ${CHANNELS_MAX} such requests without an answer for ${ms} ms`,
+      ),
   );
   private readonly declared = new Map<string, Promise<unknown>>();
   private readonly looks = new Map<string, Promise<Replies.AssertQueue>>();
@@ -143,8 +146,11 @@ export class Queues {
   private async onChannel<T>(asked: Asked, ask: (channel: Channel) => Promise<T>): Promise<T> {
     const endsAt = performance.now() + this.limitMs;
     const connection = this.connection.open;
-    if (!connection) throw new BrokerUnavailable(`${asked.what}: no connection to RabbitMQ`);
-    if (this.connection.isBlocked) throw new BrokerBlocked(`${asked.what}: RabbitMQ has blocked the connection`);
+    if (!connection) throw new BrokerUnavailable(`${asked.what}: no connection to RabbitMQ, reconnecting`);
+    if (this.connection.isBlocked)
+      throw new BrokerBlocked(
+        `${asked.what}: RabbitMQ has blocked the connection (memory or disk alarm) until it has room`,
+      );
     const release = await this.places.acquire(this.limitMs);
     let channel: Channel | undefined;
     try {

@@ -18,7 +18,8 @@ interface RetryParts {
 
 /**
  * Resolves a stored delivery by an operator. `done` leaves the business unchanged. `reject` commits the refusal with
- * the row, so that a later duplicate finds it.
+ * the row, so that a later duplicate finds it. If the process dies after the commit, the receipt is lost. The sender
+ * then sends again, and the duplicate is receipted.
  */
 export async function resolveDelivery(
   parts: RetryParts,

@@ -64,7 +64,9 @@ export class DtxTransport extends Server implements CustomTransportStrategy, OnM
   }
 
   override on(): never {
-    throw new OptionsError('DtxTransport.on is not supported: the transport emits no events');
+    throw new OptionsError(
+      'DtxTransport.on is not supported: it emits no events; remove the call, and read /health/ready instead',
+    );
   }
 
   override unwrap<T>(): T {

@@ -20,7 +20,8 @@ export type InboxOutcome = 'HANDLED' | 'RETRYING' | 'PARKED';
 
 /**
  * Stores deliveries that were not handled: RETRYING for the retry loop, PARKED for an operator. A stored delivery no
- * longer needs the broker. Concurrent instances compete for the primary key, and the first insert decides.
+ * longer needs the broker. Concurrent instances compete for the primary key, and the first insert decides. If the
+ * process dies after the insert and before the ack, the redelivery finds the row.
  */
 @Injectable()
 export class StoredDeliveries {

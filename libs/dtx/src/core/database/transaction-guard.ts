@@ -204,7 +204,7 @@ export class TransactionGuard implements Gate, Sql {
   private async undo(): Promise<void> {
     for (const { afterEarlyCommit } of this.evidence.savepoints.takeDependents()) {
       await afterEarlyCommit?.().catch((error) => {
-        const known = `${textOf(this.failure)}; the undo of its early commit failed: ${textOf(error)}`;
+        const known = `${textOf(this.failure)}; its message may be sent, as it was committed early and is not undone: ${textOf(error)}`;
         this.evidence.failure = new OutcomeUnknown(known, { cause: this.failure });
       });
     }

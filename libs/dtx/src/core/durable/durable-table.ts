@@ -1,4 +1,5 @@
 import type { SqlValue } from '../database/literal.js';
+import type { Sql } from '../database/sql.js';
 
 /**
  * Describes a table of durable work. Each row is repeated until it is done (at least once). Pure data for the loop, the
@@ -48,6 +49,8 @@ export interface ShownTable {
   readonly what: (row: TableRow) => string;
   /** The events of a row in order. Events without a time are omitted. */
   readonly moments: (row: TableRow) => readonly Moment[];
+  /** More about one row, from other tables of its scheme. Only the view of a single transaction reads it. */
+  readonly details?: (sql: Sql, row: TableRow) => Promise<Readonly<Record<string, unknown>>>;
 }
 
 /** The columns of every entry of a list, beside `scheme` where the rows have one. */

@@ -34,7 +34,8 @@ export type Wanted = (key: string) => number;
  * rows. Rows of a full key are skipped in the index `due` once. The key and the due time of its first skipped row are
  * remembered, and later claims start behind it. A key with room again is looked at separately from that time on.
  * A row may appear before such a time, after a long transaction or a lock. A full look therefore repeats, often
- * for few due rows, and at the latest after LOOK_AT_ALL_MAX_MS for many.
+ * for few due rows, and at the latest after LOOK_AT_ALL_MAX_MS for many. The remembered keys are hints in memory: a
+ * restarted process begins with a full look.
  */
 export class KeyedClaim<Row extends DurableRow> {
   /** Concurrency keys with skipped due rows, with the due time of the first. */

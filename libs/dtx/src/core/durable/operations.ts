@@ -24,6 +24,13 @@ export interface TimelineEntry {
   readonly event: string;
 }
 
+/** The answer of `/dtx/transactions/:id`. */
+export interface SingleView extends TransactionView {
+  readonly timeline: TimelineEntry[];
+  /** Data of the scheme (see `ShownTable.details`). */
+  readonly details?: Readonly<Record<string, unknown>>;
+}
+
 export interface ListQuery {
   readonly scheme?: string | undefined;
   readonly state?: string | undefined;
@@ -78,7 +85,7 @@ export type Resolution = 'done' | 'unknown-id' | 'not-possible';
 export interface OperationsSource {
   /** Lists entries, newest first. */
   list(query: ListQuery): Promise<ListPage>;
-  get(id: string): Promise<(TransactionView & { timeline: TimelineEntry[] }) | null>;
+  get(id: string): Promise<SingleView | null>;
   /** Makes an open entry due now and resets its attempts. */
   retry(id: string, operator: OperatorNote): Promise<Resolution>;
   /** The number of entries that a retry of all would retry now. */

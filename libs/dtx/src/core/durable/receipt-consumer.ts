@@ -77,7 +77,8 @@ export class ReceiptConsumer {
     const receipts = parse(delivery.message.content);
     if (!receipts)
       this.logger.warn(
-        `discarded an invalid message from queue ${this.of.queue}: ${delivery.message.content.subarray(0, 200)}`,
+        `discarded an invalid receipt from queue ${this.of.queue}; without a valid one the message is sent again, ` +
+          `so check who publishes there: ${delivery.message.content.subarray(0, 200)}`,
       );
     else await this.marked(receipts, delivery.lost);
     // A receipt whose ack is lost is redelivered and changes nothing.

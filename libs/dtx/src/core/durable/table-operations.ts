@@ -13,6 +13,7 @@ import type {
   OperatorNote,
   Resolution,
   RetriedBatch,
+  SingleView,
   SummaryRow,
   TimelineEntry,
   TransactionView,
@@ -33,7 +34,10 @@ interface Operable {
   wake(): void;
 }
 
-/** The operations of any durable table: list, get, retry, resolve, summary. */
+/**
+ * The operations of any durable table: list, get, retry, resolve, summary. If the process dies in an action, its transaction
+ * is rolled back. If it dies after the commit, the scan of any instance finds the row due.
+ */
 export class TableOperations implements OperationsSource {
   private readonly lists: TableLists;
 
@@ -50,7 +54,7 @@ export class TableOperations implements OperationsSource {
     return { items: rows.map((row) => this.view(row)), through };
   }
 
-  async get(id: string): Promise<(TransactionView & { timeline: TimelineEntry[] }) | null> {
+  async get(id: string): Promise<SingleView | null> {
     const row = await this.lists.row(id);
     if (!row) return null;
     // Ids are unique only within a scheme, because callers may choose equal ids.
@@ -71,7 +75,8 @@ export class TableOperations implements OperationsSource {
     const timeline = [...timelineOf(this.of.shown.moments(row)), ...gaveUp, ...byPeople].sort((a, b) =>
       a.at.localeCompare(b.at),
     );
-    return { ...this.view(row), timeline };
+    const details = await this.of.shown.details?.(this.database.reads, row);
+    return { ...this.view(row), timeline, ...(details && { details }) };
   }
 
   async retry(id: string, operator: OperatorNote): Promise<Resolution> {
