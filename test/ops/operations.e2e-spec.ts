@@ -233,9 +233,8 @@ test('GET /dtx/alerts lists none, and refuses a wrong query', async () => {
 
 test('a retry of all rows that match retries none if none matches', async () => {
   for (const state of ['PARKED', 'DONE', 'nonsense']) {
-    const ask = () => post('/dtx/transactions/retry', { scheme: 'local-message', state });
     const answer = await until('the last retry is over', async () => {
-      const given = await ask();
+      const given = await post('/dtx/transactions/retry', { scheme: 'local-message', state });
       return given.status !== 409 && given;
     });
     expect([answer.status, answer.body]).toEqual([202, { matching: 0 }]);
