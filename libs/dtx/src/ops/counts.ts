@@ -5,10 +5,12 @@ import { SidePool } from '../core/database/side-pool.js';
 import { Operations, type OperationsSource, type SummaryRow } from '../core/durable/operations.js';
 import { OPS_OPTIONS, type OpsOptions } from './options.js';
 
-/** Longest wait of a caller that has no figures, or whose action has changed them. After that it gets the previous ones. */
+/** Longest wait of a caller for a due count, without recent figures or after an action of an operator. */
 const CALLER_WAIT_MS = 700;
-/** Longest wait of any other caller. Counts of small tables end within it. */
-const GLANCE_MS = 50;
+/** Longest wait of a caller who can have recent figures. Counts of small tables end within it. */
+const GLANCE_MS = 75;
+/** Largest age of recent figures. */
+const RECENT_MS = 60_000;
 /** The pause after a count is this multiple of its duration, so counting uses at most a sixth of one connection. */
 const REST_TIMES = 5;
 
@@ -51,8 +53,7 @@ export class Counts implements OnModuleInit, OnApplicationShutdown {
 
   /** Returns the known figures after a short wait for a due count. A source without a successful count is missing. */
   async read(): Promise<Array<SummaryRow & { ageMs: number }>> {
-    const isKnown = !this.isChanged && this.operations.sources.every((source) => this.known.has(source));
-    const end = performance.now() + (isKnown ? GLANCE_MS : CALLER_WAIT_MS);
+    const end = performance.now() + (this.hasRecent ? GLANCE_MS : CALLER_WAIT_MS);
     for (let now = performance.now(); now < end && (this.running || now >= this.dueAt); now = performance.now()) {
       this.begin();
       await Promise.race([this.running, sleep(end - now, undefined, { ref: false })]);
@@ -74,6 +75,14 @@ export class Counts implements OnModuleInit, OnApplicationShutdown {
   forget(): void {
     this.dueAt = Number.NEGATIVE_INFINITY;
     this.isChanged = true;
+  }
+
+  private get hasRecent(): boolean {
+    const since = performance.now() - RECENT_MS;
+    return (
+      !this.isChanged &&
+      this.operations.sources.every((one) => (this.known.get(one)?.at ?? Number.NEGATIVE_INFINITY) > since)
+    );
   }
 
   private begin(): void {
