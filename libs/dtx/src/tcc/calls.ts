@@ -171,7 +171,6 @@ export class Calls implements OnModuleInit {
     if (this.existing.has(queue)) return;
     // Without a look the publish finds out. Broker errors are its errors.
     const found = await this.look(queue).catch(() => undefined);
-    // guard: tcc.must-exist
     if (found === null)
       throw new DtxError(`queue ${queue} does not exist: start its participant, or correct the name of the contract`);
     if (found) this.existing.add(queue);

@@ -133,7 +133,6 @@ export class SecondPhase implements OnModuleInit, OnModuleDestroy {
 
   /** An operator has made an undecided row due early. Its deadline stays the time when the scan takes it. */
   private async awaitDeadline(row: TccRow): Promise<void> {
-    // guard: tcc.await-deadline
     await this.database.own.query(
       `UPDATE dtx_tcc SET next_attempt_at = deadline, claim_token = NULL
        WHERE id = ? AND claim_token = ? AND state = 'TRYING' AND deadline > UTC_TIMESTAMP(3)`,
