@@ -1,6 +1,9 @@
-import { ConflictException, Injectable, Logger, OnModuleDestroy } from '@nestjs/common';
+import { ConflictException, Inject, Injectable, Logger, OnModuleDestroy } from '@nestjs/common';
+import { retryWhileUnavailable } from '../core/async/retry-while-unavailable.js';
 import { type BulkQuery, Operations, type OperatorNote } from '../core/durable/operations.js';
 import { textOf } from '../core/errors/errors.js';
+import type { CoreOptions } from '../core/options.js';
+import { CORE_OPTIONS } from '../core/tokens.js';
 import { Counts } from './counts.js';
 
 /** The progress of a retry of all. Times are ISO 8601 in UTC, by the clock of the process. */
@@ -25,15 +28,16 @@ export class BulkRetry implements OnModuleDestroy {
   private last: BulkRetryView | null = null;
   private running: Promise<void> | undefined;
   private isStarting = false;
-  private stopping = false;
+  private readonly stopping = new AbortController();
 
   constructor(
     private readonly operations: Operations,
     private readonly counts: Counts,
+    @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
   ) {}
 
   async onModuleDestroy(): Promise<void> {
-    this.stopping = true;
+    this.stopping.abort();
     await this.running;
   }
 
@@ -66,16 +70,20 @@ export class BulkRetry implements OnModuleDestroy {
   /** One pass. A row that gives up again meanwhile is not retried twice, since its id is passed. */
   private async run(view: BulkRetryView, operator: OperatorNote): Promise<void> {
     const { scheme, state } = view;
+    const { signal: lost } = this.stopping;
+    // A batch whose COMMIT has lost its answer is searched again. Its rows match no more, and `retried` misses them.
+    const patience = { lost, reconnect: this.core.reconnect };
     try {
       for (const source of this.operations.sources) {
-        for (let before: string | undefined; !this.stopping; ) {
-          const { retried, through } = await source.retryNext({ scheme, state, before }, operator);
+        for (let before: string | undefined; !lost.aborted; ) {
+          const next = { scheme, state, before };
+          const { retried, through } = await retryWhileUnavailable(patience, () => source.retryNext(next, operator));
           view.retried += retried;
           if (through === null) break;
           before = through;
         }
       }
-      if (this.stopping) view.error = 'the app was stopped';
+      if (lost.aborted) view.error = 'the app was stopped';
     } catch (error) {
       view.error = textOf(error);
       this.logger.error(`retry of all ended early: ${textOfProgress(view)}: ${view.error}; start it again`);
