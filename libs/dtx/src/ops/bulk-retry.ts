@@ -83,11 +83,12 @@ export class BulkRetry implements OnModuleDestroy {
           before = through;
         }
       }
-      if (lost.aborted) view.error = 'the app was stopped';
     } catch (error) {
       view.error = textOf(error);
-      this.logger.error(`retry of all ended early: ${textOfProgress(view)}: ${view.error}; start it again`);
+      if (!lost.aborted)
+        this.logger.error(`retry of all ended early: ${textOfProgress(view)}: ${view.error}; start it again`);
     }
+    if (lost.aborted) view.error = 'the app was stopped';
     view.endedAt = now();
     this.counts.forget();
   }
