@@ -41,7 +41,7 @@ test('the audit finds a missing row of one of two transactions of a gid', async 
   await sql(sandbox, 'inventory', `DELETE FROM dtx_tcc_barrier WHERE ${of}`);
   expect(await violations()).toEqual([
     `transaction ${GID} is CONFIRMED, but inventory.pick has let through: try`,
-    `inventory: ${GID}.0 was tried, and neither confirmed nor cancelled`,
+    `inventory: ${GID}.0 was tried, but neither confirmed nor cancelled`,
   ]);
   await sql(sandbox, 'inventory', `DELETE FROM dtx_tcc_barrier WHERE initiator = 'order'`);
   await sql(sandbox, 'inventory', `INSERT INTO dtx_tcc_barrier SELECT * FROM kept WHERE phase = 'second'`);

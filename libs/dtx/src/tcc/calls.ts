@@ -153,8 +153,10 @@ export class Calls implements OnModuleInit {
     const leftMs = () => Math.max(1, endsAt - performance.now());
     const first = callQueueOf({ name, version });
     const second = secondQueueOf({ name, version });
-    if (call.phase === 'try') await this.mustExist(first);
-    if (call.phase === 'try' || !(await this.isConsumed(second))) return this.send(first, call, leftMs());
+    if (call.phase === 'try' || !(await this.isConsumed(second))) {
+      await this.mustExist(first);
+      return this.send(first, call, leftMs());
+    }
     await this.send(second, call, leftMs());
     await sleep(timeoutMs / RECHECK_PARTS, undefined, { ref: false });
     // Its consumer is gone, and an instance of the version before may have taken over. The repeat is safe: the barrier
@@ -163,7 +165,7 @@ export class Calls implements OnModuleInit {
   }
 
   /**
-   * A participant creates its queue at its first start. Without that the name is most likely wrong, so a Try neither
+   * A participant creates its queue at its first start. Without that the name is most likely wrong, so a call neither
    * creates the queue nor waits for an answer.
    * @throws DtxError
    */
