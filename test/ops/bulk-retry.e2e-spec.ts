@@ -45,7 +45,7 @@ const countOf = async (table: string, where: string) => {
   return Number(row!.n);
 };
 const progress = async () =>
-  (await operator.get('/transactions/retry')).body.retry as { retried: number; endedAt: string | null } | null;
+  (await operator.get('/retry')).body.retry as { retried: number; endedAt: string | null } | null;
 
 test('a retry of all answers 202 with the number of rows before it has retried them, and one runs at a time', async () => {
   expect(await progress()).toBeNull();

@@ -136,7 +136,7 @@ test('a retry of all rows retries each once, also when every row gives up again 
   const { body } = await inventory.post('/transactions/retry', { scheme: 'xa', state: 'PARKED' });
   expect(body).toEqual({ matching: hopeless });
   const ended = await until('the retry is over', async () => {
-    const { retry } = (await inventory.get('/transactions/retry')).body as {
+    const { retry } = (await inventory.get('/retry')).body as {
       retry: { retried: number; endedAt: string | null };
     };
     return retry.endedAt !== null && retry;

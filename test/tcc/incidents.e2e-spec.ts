@@ -9,6 +9,8 @@ import { type AppName, auditOf, freshSandbox, type Sandbox, sql } from '../fixtu
 import { call, Stack } from '../fixtures/stack.js';
 import { until } from '../fixtures/until.js';
 
+/** The name of an answer queue of an instance of the order app, which has made no call. */
+const ANSWERS = `dtx.order.tcc-answers.${randomUUID()}`;
 let sandbox: Sandbox;
 let shop: Stack;
 let probe: QueueProbe;
@@ -20,6 +22,7 @@ beforeAll(async () => {
   await shop.account('alice', 1_000_000);
   await shop.stock('book', 100);
   probe = await QueueProbe.open(sandbox);
+  await probe.own(ANSWERS);
 });
 
 afterAll(async () => {
@@ -30,15 +33,17 @@ afterAll(async () => {
 /** A call that no coordinator has made. */
 async function forge(queue: string, gid: string, phase: 'confirm' | 'cancel', args: object): Promise<void> {
   const body = { callId: randomUUID(), gid, branch: 0, phase, args, decidedAt: new Date().toISOString() };
-  await probe.publish(queue, JSON.stringify(body), { type: 'dtx.tcc-call.v1', messageId: body.callId });
+  await probe.publish(queue, JSON.stringify(body), {
+    type: 'dtx.tcc-call.v1',
+    messageId: body.callId,
+    replyTo: ANSWERS,
+  });
 }
 
 const alertsOn = async (app: AppName, gid: string) => {
   const { items } = (await new Operator(shop, app).get('/alerts?limit=100')).body as unknown as { items: AlertView[] };
   return items.filter((alert) => alert.gid === gid);
 };
-const untilAlert = (app: AppName, gid: string) =>
-  until('the alert is raised', async () => (await alertsOn(app, gid))[0] ?? false);
 const parkedTotal = async (app: AppName) => {
   const { body } = await call(`${shop.of(app).url}/metrics`);
   return /^dtx_parked_total\{scheme="tcc"\} (\d+)$/m.exec(String(body.text))?.[1] ?? '0';
@@ -52,21 +57,22 @@ describe.each<[AppName, string, object]>([
   test('raises one alert that names no retry and closes when an operator acknowledges it', async () => {
     const gid = `forged-${app}`;
     const before = await parkedTotal(app);
+    const answered = await probe.waiting(ANSWERS);
     for (let n = 0; n < 5; n++) await forge(queue, gid, 'confirm', args);
-    const alert = await untilAlert(app, gid);
-    await until('all are taken', async () => (await probe.waiting(queue)) === 0);
+    await until('all are answered', async () => (await probe.waiting(ANSWERS)) === answered + 5);
+    const [alert] = await alertsOn(app, gid);
     expect(alert).toMatchObject({ closesBy: 'acknowledge', retry: null, closedAt: null });
-    expect(alert.lastError).toContain(`check the decision of the initiator on ${gid}`);
+    expect(alert!.lastError).toContain(`check the decision of order on ${gid}`);
     const lines = logLines(shop.of(app)).filter(({ message }) => message.includes(`(gid ${gid})`));
     expect(lines.map(({ message }) => message)).toEqual([expect.stringMatching(/^REFUSED tcc .*acknowledge/)]);
     expect(await parkedTotal(app)).toBe(before);
     const operator = new Operator(shop, app);
-    const closed = await operator.post(`/alerts/${alert.id}/acknowledge`);
+    const closed = await operator.post(`/alerts/${alert!.id}/acknowledge`);
     expect(closed).toMatchObject({
       status: 200,
       body: { closedAt: expect.any(String), acknowledgedAt: expect.any(String) },
     });
-    expect((await operator.post(`/alerts/${alert.id}/acknowledge`)).body).toEqual(closed.body);
+    expect((await operator.post(`/alerts/${alert!.id}/acknowledge`)).body).toEqual(closed.body);
     expect(await alertsOn(app, gid)).toHaveLength(1);
     // The next one is a new incident.
     await forge(queue, gid, 'confirm', args);

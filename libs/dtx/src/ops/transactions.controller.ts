@@ -60,7 +60,7 @@ export class TransactionsController {
     return { items, nextCursor: next === '' ? null : cursorOf(next) };
   }
 
-  @Get('transactions/retry')
+  @Get('retry')
   bulkRetry(): { retry: BulkRetryView | null } {
     return { retry: this.bulk.progress };
   }
