@@ -9,7 +9,7 @@ import { OPS_OPTIONS, type OpsOptions } from './options.js';
 const CALLER_WAIT_MS = 700;
 /** Longest wait of a caller who can have recent figures. Counts of small tables end within it. */
 const GLANCE_MS = 75;
-/** Largest age of recent figures. */
+/** Largest age of recent figures. Without callers the tables are counted twice in this time. */
 const RECENT_MS = 60_000;
 /** The pause after a count is this multiple of its duration, so counting uses at most a sixth of one connection. */
 const REST_TIMES = 5;
@@ -29,6 +29,7 @@ export class Counts implements OnModuleInit, OnApplicationShutdown {
   private readonly known = new Map<OperationsSource, Counted>();
   private readonly pool: SidePool;
   private running: Promise<void> | undefined;
+  private timer: NodeJS.Timeout | undefined;
   private dueAt = Number.NEGATIVE_INFINITY;
   /** An operator has changed rows since the last complete count began. */
   private isChanged = false;
@@ -42,12 +43,14 @@ export class Counts implements OnModuleInit, OnApplicationShutdown {
     this.pool = new SidePool(database.source, { size: 1, limitMs: options.countLimitMs });
   }
 
-  /** Starts the first count early, so that the first caller finds figures. */
+  /** Starts the first count early, and keeps the figures recent, so that every caller finds some. */
   onModuleInit(): void {
     this.database.onReady(() => this.begin());
+    this.timer = setInterval(() => performance.now() >= this.dueAt && this.begin(), RECENT_MS / 2).unref();
   }
 
   async onApplicationShutdown(): Promise<void> {
+    clearInterval(this.timer);
     await this.pool.end();
   }
 
