@@ -134,7 +134,14 @@ test('a retry of all rows retries each once, also when every row gives up again 
      WHERE n < ${hopeless}`,
   );
   const { body } = await inventory.post('/transactions/retry', { scheme: 'xa', state: 'PARKED' });
-  expect(body).toEqual({ retried: hopeless });
+  expect(body).toEqual({ matching: hopeless });
+  const ended = await until('the retry is over', async () => {
+    const { retry } = (await inventory.get('/retry')).body as {
+      retry: { retried: number; endedAt: string | null };
+    };
+    return retry.endedAt !== null && retry;
+  });
+  expect(ended).toMatchObject({ retried: hopeless, error: null });
   const again = `SELECT COUNT(*) AS n FROM dtx_inbox WHERE scheme = 'xa' AND state = 'PARKED' AND next_attempt_at IS NOT NULL`;
   await until('all have given up again', async () => {
     const [row] = await sql<{ n: number }>(sandbox, 'inventory', again);

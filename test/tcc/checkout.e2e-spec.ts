@@ -117,6 +117,28 @@ describe('with an Idempotency-Key', () => {
   });
 });
 
+test('a checkout that was answered with PENDING is replayed with PENDING until its decision', async () => {
+  const options = { tcc: { timeoutMs: 20_000, secondPhaseWaitMs: 1_000 } };
+  const failpoints = 'tcc.decided=error';
+  const blind = await AppProcess.start('payment', { sandbox, options, failpoints, label: 'blind' });
+  shop.instances.push(blind);
+  await shop.untilReady(blind);
+  const first = await checkOut(BOOK, 'pending', blind.url);
+  expect([first.status, first.body.status]).toEqual([202, 'PENDING']);
+  const again = await checkOut(BOOK, 'pending', blind.url);
+  expect([again.status, again.body]).toEqual([202, first.body]);
+  await blind.kill();
+  const decided = await until(
+    'another instance has decided',
+    async () => {
+      const answer = await checkOut(BOOK, 'pending');
+      return answer.body.orderStatus === 'CANCELLED' && answer;
+    },
+    { withinMs: 60_000 },
+  );
+  expect(decided).toMatchObject({ status: 409, body: { orderId: first.body.orderId, orderStatus: 'CANCELLED' } });
+});
+
 test('a checkout without a broker is answered with 503 before anything is begun, and a replay is still answered', async () => {
   const first = await checkOut(BOOK, 'before');
   const cut = await AppProcess.start('payment', {

@@ -1,4 +1,4 @@
-import { Scope, SetMetadata, type Type } from '@nestjs/common';
+import { type Provider, Scope, SetMetadata, type Type } from '@nestjs/common';
 import { beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import type { Participant } from '../../libs/dtx/src/index.js';
@@ -65,6 +65,33 @@ test.each(wrong)('a participant %s stops the application at start', async (_, pr
   const participates = { participates: [contractOf('payment.funds')] };
   await expect(LittleApp.start({ sandbox, library, providers: providersOf(), participates })).rejects.toThrow(error);
 });
+
+test.each<[string, (type: Type) => Provider[]]>([
+  ['useFactory', (type) => [{ provide: type, useFactory: () => new type() }]],
+  ['an asynchronous useFactory', (type) => [{ provide: 'funds', useFactory: async () => new type() }]],
+  ['useValue', (type) => [{ provide: 'funds', useValue: new type() }]],
+  ['useClass', (type) => [{ provide: 'funds', useClass: type }]],
+  ['two tokens for one instance', (type) => [type, { provide: 'funds', useExisting: type }]],
+])('a participant that %s provides is served', async (_, providersOf) => {
+  const participates = { participates: [contractOf('payment.funds')] };
+  const app = await LittleApp.start({ sandbox, library, providers: providersOf(made('payment.funds')), participates });
+  const outcome = await app.tcc.run({}, (t) => t.call(contractOf('payment.funds'), {}));
+  expect(outcome).toMatchObject({ status: 'CONFIRMED', waitingFor: [] });
+  await app.close();
+});
+
+test.each([0, -5, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 30 * 86_400_000])(
+  'a transaction with timeoutMs %d begins nothing',
+  async (timeoutMs) => {
+    const app = await LittleApp.start({ sandbox, library, providers: [made('payment.funds')] });
+    const begun = async () => (await app.source.query('SELECT COUNT(*) AS n FROM dtx_tcc'))[0].n;
+    const before = await begun();
+    const run = app.tcc.run({ timeoutMs }, (t) => t.call(contractOf('payment.funds'), {}));
+    await expect(run).rejects.toThrow(/invalid timeoutMs of a TCC transaction/);
+    expect(await begun()).toEqual(before);
+    await app.close();
+  },
+);
 
 test('two versions of one participant are two participants', async () => {
   const providers = [made('payment.funds', 1), made('payment.funds', 2)];

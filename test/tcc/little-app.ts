@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import type { INestApplicationContext, Type } from '@nestjs/common';
+import type { INestApplicationContext, Provider, Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { DataSource, type EntityManager } from 'typeorm';
 import type * as Dtx from '../../libs/dtx/src/index.js';
@@ -57,7 +57,7 @@ export interface LittleOptions {
   readonly library: Library;
   /** The name of the app, whose database it has. Payment by default. */
   readonly app?: AppName;
-  readonly providers?: Type[];
+  readonly providers?: Provider[];
   readonly participates?: Parameters<typeof Dtx.TccModule.forRoot>[0];
   readonly core?: object;
   /** How the app's own DataSource differs. */

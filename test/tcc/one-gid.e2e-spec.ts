@@ -57,7 +57,7 @@ const effectsOf = async (gid: string) =>
 const stateOf = async (app: AppName, gid: string) =>
   (await sql<{ state: string }>(sandbox, app, 'SELECT state FROM dtx_tcc WHERE id = ?', [gid]))[0]?.state;
 const alertsOn = (app: AppName, gid: string) =>
-  sql<{ step: string }>(sandbox, app, 'SELECT step FROM dtx_alert WHERE subject_id = ?', [gid]);
+  sql<{ step: string }>(sandbox, app, 'SELECT step FROM dtx_alert WHERE gid = ?', [gid]);
 
 test('two initiators use one gid one after the other, and each has its own effects', async () => {
   const [payment, order] = [await start('payment'), await start('order'), await inventory()];

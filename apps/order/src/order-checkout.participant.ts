@@ -22,19 +22,22 @@ export class OrderCheckoutParticipant {
   ) {}
 
   @Try()
-  async place(tx: EntityManager, purchase: OrderCheckout): Promise<void> {
+  async place(tx: EntityManager, purchase: OrderCheckout, { gid }: TccBranch): Promise<void> {
+    mustBeOrderOf(gid, purchase);
     await insertOrderBegun(tx, purchase);
   }
 
   @Confirm()
-  async confirm(tx: EntityManager, purchase: OrderCheckout, { decidedAt }: TccBranch): Promise<void> {
+  async confirm(tx: EntityManager, purchase: OrderCheckout, { gid, decidedAt }: TccBranch): Promise<void> {
+    mustBeOrderOf(gid, purchase);
     await confirmOrder(tx, purchase, decidedAt);
     this.wakeAfterCommit(tx, purchase);
   }
 
   /** Runs even without a Try, so that a purchase refused before its Try here is readable as CANCELLED. */
   @Cancel({ withoutTry: true })
-  async cancel(tx: EntityManager, purchase: OrderCheckout, { reason = '', decidedAt }: TccBranch): Promise<void> {
+  async cancel(tx: EntityManager, purchase: OrderCheckout, { gid, reason = '', decidedAt }: TccBranch): Promise<void> {
+    mustBeOrderOf(gid, purchase);
     await cancelOrder(tx, purchase, reasonOf({ reason }), decidedAt);
     this.wakeAfterCommit(tx, purchase);
   }
@@ -43,4 +46,12 @@ export class OrderCheckoutParticipant {
   private wakeAfterCommit(tx: EntityManager, { orderId }: OrderCheckout): void {
     this.database.hooks.afterCommit(tx, async () => this.settled.wake(orderId));
   }
+}
+
+/**
+ * The initiator uses the id of the order as gid, and the barrier protects the gid. Otherwise a wrong or forged call could
+ * settle the order of another purchase.
+ */
+function mustBeOrderOf(gid: string, { orderId }: OrderCheckout): void {
+  if (orderId !== gid) throw new Error(`order ${orderId} does not belong to transaction ${gid}`);
 }

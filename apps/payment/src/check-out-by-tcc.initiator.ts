@@ -19,6 +19,7 @@ import type { EntityManager } from 'typeorm';
 const ROUTE = 'POST /checkouts';
 /** Longest wait of a reader for the second phase of a decided transaction. */
 const READ_WAIT_MS = 2_000;
+const PENDING_MAX = 1_000;
 
 /** The key already belongs to a transaction, so no new one is started. */
 class BegunBefore extends Error {
@@ -29,6 +30,12 @@ class BegunBefore extends Error {
 
 @Injectable()
 export class PurchaseByTcc {
+  /**
+   * Undecided checkouts that this process has answered with PENDING. The database was unavailable then, so the answer is
+   * known here only. A replay at another instance gets 409 until the decision, which the deadline makes.
+   */
+  private readonly pending = new Set<string>();
+
   constructor(
     private readonly tcc: Tcc,
     private readonly database: Database,
@@ -54,6 +61,7 @@ export class PurchaseByTcc {
         t.call(paymentFunds, { buyerId, amount, notifyUrl });
         t.call(inventoryStock, { sku, quantity });
       });
+      if (outcome.status === 'PENDING') this.rememberPending(orderId);
       return viewOf(purchase, outcome);
     } catch (error) {
       if (error instanceof BegunBefore) return this.replay(error.orderId);
@@ -70,7 +78,8 @@ export class PurchaseByTcc {
 
   private async replay(orderId: string): Promise<Purchase> {
     const outcome = await this.tcc.outcome(orderId);
-    if (outcome?.status === 'PENDING') throw new IdempotencyKeyBusy(`checkout ${orderId} is not decided yet`);
+    if (outcome?.status === 'PENDING' && !this.pending.has(orderId))
+      throw new IdempotencyKeyBusy(`checkout ${orderId} is not decided yet`);
     const purchase = await this.find(orderId);
     if (!purchase)
       throw new Error(
@@ -78,6 +87,12 @@ export class PurchaseByTcc {
           `one commit writes both, so a row was deleted: see npm run trace -- ${orderId}`,
       );
     return purchase;
+  }
+
+  private rememberPending(orderId: string): void {
+    const [oldest] = this.pending;
+    if (this.pending.size >= PENDING_MAX) this.pending.delete(oldest!);
+    this.pending.add(orderId);
   }
 
   private async claim(tx: EntityManager, call: { key: string; body: PurchaseBody; orderId: string }): Promise<void> {

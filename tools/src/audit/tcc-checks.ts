@@ -8,6 +8,8 @@ import { fits, OF_ONE_TRANSACTION } from './tcc-names.js';
 
 const CHUNK = 1_000;
 const LISTED_MAX = 20;
+/** A transaction has at most this number of branches, so of open Tries. */
+const OPEN_TRIES_PER_GID = 100;
 
 /** Each first phase with its second phase, and second phases without a first phase, which are a violation too. */
 const PAIRS = [
@@ -56,11 +58,12 @@ export async function checkTcc({ databases, parked }: AuditContext): ReturnType<
       violations.push(...(await disagreements(databases, app, over)));
     }
   }
+  const known = { waiting, byHand: await allSettledByHand(databases) };
   for (const app of databases.apps.filter((one) => databases.has(one, tableNames.tccBarrier))) {
     const counted = `SELECT COUNT(*) AS number FROM ${tableNames.tccBarrier}`;
     const [count] = await databases.query<{ number: bigint }>(app, counted);
     figures.barriers += Number(count!.number);
-    violations.push(...(await illegalPairs(databases, app)), ...(await leftReserved(databases, app, waiting)));
+    violations.push(...(await illegalPairs(databases, app)), ...(await leftReserved(databases, app, known)));
   }
   return figures.transactions + figures.barriers === 0 ? null : { figures, violations };
 }
@@ -162,14 +165,35 @@ async function illegalPairs(databases: Databases, app: App): Promise<string[]> {
   );
 }
 
-/** A Try that took effect and was never confirmed or cancelled holds its reservation for ever. */
-async function leftReserved(databases: Databases, app: App, waiting: ReadonlySet<string | null>): Promise<string[]> {
-  const rows = await databases.query<{ gid: string; branch: string }>(
+/**
+ * A Try that took effect and was never confirmed or cancelled holds its reservation for ever. An operator who closed its
+ * transaction has taken over the reservation. The checks of money and stock show whether that is done.
+ */
+async function leftReserved(databases: Databases, app: App, known: KnownOpen): Promise<string[]> {
+  const rows = await databases.query<{ gid: string; branch: string; initiator: string; incarnation: string }>(
     app,
-    `SELECT first.gid, first.branch FROM ${tableNames.tccBarrier} AS first
+    `SELECT first.gid, first.branch, first.initiator, first.incarnation FROM ${tableNames.tccBarrier} AS first
      LEFT JOIN ${tableNames.tccBarrier} AS second ON second.phase = 'second' AND ${OF_ONE_TRANSACTION}
-     WHERE first.phase = 'try' AND first.op = 'try' AND second.op IS NULL LIMIT ${LISTED_MAX + waiting.size}`,
+     WHERE first.phase = 'try' AND first.op = 'try' AND second.op IS NULL LIMIT ${LISTED_MAX + known.waiting.size + OPEN_TRIES_PER_GID * known.byHand.length}`,
   );
-  const left = rows.filter(({ gid }) => !waiting.has(gid));
-  return left.map(({ gid, branch }) => `${app}: ${gid}.${branch} was tried, but neither confirmed nor cancelled`);
+  const isByHand = (row: { gid: string; initiator: string; incarnation: string }) =>
+    known.byHand.some(({ app: initiator, id }) => id === row.gid && fits(row, { initiator, incarnation: null }));
+  const left = rows.filter((row) => !known.waiting.has(row.gid) && !isByHand(row));
+  return left
+    .slice(0, LISTED_MAX)
+    .map(({ gid, branch }) => `${app}: ${gid}.${branch} was tried, but neither confirmed nor cancelled`);
+}
+
+/** Transactions whose Tries may be open: those that wait for an operator, and those that an operator has closed. */
+interface KnownOpen {
+  readonly waiting: ReadonlySet<string | null>;
+  readonly byHand: ReadonlyArray<{ readonly app: App; readonly id: string }>;
+}
+
+/** All transactions that an operator has closed without their branches. Such records are never purged. */
+async function allSettledByHand(databases: Databases): Promise<Array<{ app: App; id: string }>> {
+  const apps = databases.apps.filter((app) => databases.has(app, tableNames.operation));
+  const sql = `SELECT DISTINCT subject_id AS id FROM ${tableNames.operation} WHERE scheme = 'tcc' AND action = 'done'`;
+  const found = await Promise.all(apps.map((app) => databases.query<{ id: string }>(app, sql)));
+  return found.flatMap((rows, index) => rows.map(({ id }) => ({ app: apps[index]!, id })));
 }

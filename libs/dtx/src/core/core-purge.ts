@@ -6,13 +6,15 @@ import type { CoreOptions } from './options.js';
 import { CORE_OPTIONS } from './tokens.js';
 
 /**
- * Registers the purge of the two tables that the core itself owns: `dtx_inbox` and `dtx_idempotency`. A retention that
- * is too short would let a late duplicate run again.
+ * Registers the purge of the tables that the core itself owns. For `dtx_inbox` and `dtx_idempotency`, a retention that is
+ * too short would let a late duplicate run again. Open alerts stay. So do records of resolutions by hand: the audit needs
+ * them as long as the business rows that such a resolution has left unchanged.
  */
 @Injectable()
 export class CorePurge {
   constructor(purger: Purger, @Inject(CORE_OPTIONS) options: CoreOptions) {
-    const { inbox, idempotencyRetentionMs } = options;
+    const { inbox, idempotencyRetentionMs, alertRetentionMs } = options;
+    const old = inFuture(-alertRetentionMs);
     purger.add({
       name: 'inbox',
       statement: (limit) => ({
@@ -25,6 +27,20 @@ export class CorePurge {
       name: 'idempotency keys',
       statement: (limit) => ({
         sql: `DELETE FROM dtx_idempotency WHERE created_at < ${inFuture(-idempotencyRetentionMs)} ORDER BY created_at LIMIT ${limit}`,
+        values: [],
+      }),
+    });
+    purger.add({
+      name: 'closed alerts',
+      statement: (limit) => ({
+        sql: `DELETE FROM dtx_alert WHERE closed_at < ${old} ORDER BY closed_at LIMIT ${limit}`,
+        values: [],
+      }),
+    });
+    purger.add({
+      name: 'records of operator actions',
+      statement: (limit) => ({
+        sql: `DELETE FROM dtx_operation WHERE at < ${old} AND action NOT IN ('done', 'reject') ORDER BY at LIMIT ${limit}`,
         values: [],
       }),
     });

@@ -166,6 +166,12 @@ export const coreOptions = z.strictObject({
     .int()
     .min(86_400_000)
     .default(48 * 3_600_000),
+  /** How long closed alerts, and records of retries and acknowledgements, are kept. */
+  alertRetentionMs: z
+    .number()
+    .int()
+    .min(60_000)
+    .default(90 * 86_400_000),
   /** Interval between two removals of finished rows past their retention. */
   purgeIntervalMs: ms(30_000),
   /** Largest number of rows removed by one statement. */

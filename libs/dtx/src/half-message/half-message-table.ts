@@ -29,6 +29,7 @@ export const HALF: DurableTable = {
   shown: {
     scheme: SCHEME,
     retryState: `'COMMITTED'`,
+    columns: ['contract', 'version', 'awaiting', 'consumers', 'sent_at', 'done_at'],
     what: (row) =>
       `half message ${row.contract} v${row.version} to ${String(row.awaiting ?? row.consumers).replaceAll(/^,|,$/g, '') || 'all its consumers'}`,
     moments: (row) => [
@@ -55,6 +56,7 @@ export const HALF_PARKED: DurableTable = {
   shown: {
     scheme: SCHEME,
     retryState: `'RECHECK'`,
+    columns: ['settled_at'],
     what: (row) => (row.id === VERDICTS_LOST ? 'verdicts of half messages' : 'prepared message without a verdict'),
     moments: (row) => [
       [row.created_at, 'parked after its last check: outcome of the local transaction unknown'],
@@ -152,5 +154,10 @@ export const halfMessageMigrations: Migration[] = [
       widenIndexOnce('dtx_half', 'due', 'next_attempt_at, contract, state'),
       widenIndexOnce('dtx_half_parked', 'due', 'next_attempt_at, state'),
     ],
+  },
+  {
+    version: 5,
+    name: 'half messages: pages of one state in the order of their ids',
+    up: ['dtx_half', 'dtx_half_parked'].map((table) => addIndexOnce(table, 'by_state', 'state')),
   },
 ];

@@ -26,6 +26,7 @@ export const OUTBOX: DurableTable = {
   shown: {
     scheme: SCHEME,
     retryState: `'PENDING'`,
+    columns: ['contract', 'version', 'awaiting', 'sent_at', 'done_at'],
     what: (row) => `${row.contract} v${row.version} to ${String(row.awaiting).slice(1, -1) || 'all its consumers'}`,
     moments: (row) => [
       [row.created_at, 'committed with the business'],
@@ -82,5 +83,10 @@ export const outboxMigrations: Migration[] = [
     version: 3,
     name: 'outbox: due rows by the consumers they wait for; open rows are counted in the index',
     up: [widenIndexOnce('dtx_outbox', 'due', 'next_attempt_at, awaiting, state')],
+  },
+  {
+    version: 4,
+    name: 'outbox: pages of one state in the order of their ids',
+    up: [addIndexOnce('dtx_outbox', 'by_state', 'state')],
   },
 ];

@@ -1,4 +1,4 @@
-import { type Migration, widenIndexOnce } from '../core/database/migrate.js';
+import { addIndexOnce, type Migration, widenIndexOnce } from '../core/database/migrate.js';
 import type { DurableRow, DurableTable } from '../core/durable/durable-table.js';
 import { SCHEME } from './failpoints.js';
 
@@ -16,6 +16,7 @@ export const NOTIFICATIONS: DurableTable = {
   shown: {
     scheme: SCHEME,
     retryState: `'PENDING'`,
+    columns: ['type', 'target_host', 'settled_at'],
     what: (row) => `${row.type} to ${row.target_host}`,
     moments: (row) => [
       [row.created_at, 'recorded by the notification service'],
@@ -69,5 +70,10 @@ export const notifyMigrations: Migration[] = [
     version: 2,
     name: 'notifications: open rows are counted in the index',
     up: [widenIndexOnce('dtx_notification', 'due', 'next_attempt_at, target_host, state')],
+  },
+  {
+    version: 3,
+    name: 'notifications: pages of one state in the order of their ids',
+    up: [addIndexOnce('dtx_notification', 'by_state', 'state')],
   },
 ];

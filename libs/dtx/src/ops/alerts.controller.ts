@@ -1,7 +1,7 @@
 import { Controller, Get, Headers, HttpCode, NotFoundException, Param, Post, Query, UseGuards } from '@nestjs/common';
 import { Alerts, type AlertView } from '../core/durable/alerts.js';
 import { AdminGuard } from './admin.guard.js';
-import { check, idParam, limitQuery, operatorOf } from './query.js';
+import { alertsQuery, beforeOf, check, cursorOf, idParam, operatorOf } from './query.js';
 
 /** `/dtx/alerts`: one alert per incident, newest first. An acknowledgement commits with its record and can be repeated. */
 @Controller('dtx/alerts')
@@ -10,8 +10,11 @@ export class AlertsController {
   constructor(private readonly alerts: Alerts) {}
 
   @Get()
-  async list(@Query() query: unknown): Promise<{ items: AlertView[] }> {
-    return { items: await this.alerts.list(check(limitQuery, query, 'query').limit) };
+  async list(@Query() query: unknown): Promise<{ items: AlertView[]; nextCursor: string | null }> {
+    const { open: isOpen, limit, cursor } = check(alertsQuery, query, 'query');
+    const found = await this.alerts.list({ isOpen, limit: limit + 1, before: beforeOf(cursor) });
+    const items = found.slice(0, limit);
+    return { items, nextCursor: found.length > limit ? cursorOf(items.at(-1)!.id) : null };
   }
 
   @Post(':id/acknowledge')

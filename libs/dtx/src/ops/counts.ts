@@ -5,8 +5,12 @@ import { SidePool } from '../core/database/side-pool.js';
 import { Operations, type OperationsSource, type SummaryRow } from '../core/durable/operations.js';
 import { OPS_OPTIONS, type OpsOptions } from './options.js';
 
-/** Longest wait of a caller for a running count. After that the caller gets the previous figures. */
+/** Longest wait of a caller for a due count, without recent figures or after an action of an operator. */
 const CALLER_WAIT_MS = 700;
+/** Longest wait of a caller who can have recent figures. Counts of small tables end within it. */
+const GLANCE_MS = 75;
+/** Largest age of recent figures. Without callers the tables are counted twice in this time. */
+const RECENT_MS = 60_000;
 /** The pause after a count is this multiple of its duration, so counting uses at most a sixth of one connection. */
 const REST_TIMES = 5;
 
@@ -25,7 +29,10 @@ export class Counts implements OnModuleInit, OnApplicationShutdown {
   private readonly known = new Map<OperationsSource, Counted>();
   private readonly pool: SidePool;
   private running: Promise<void> | undefined;
+  private timer: NodeJS.Timeout | undefined;
   private dueAt = Number.NEGATIVE_INFINITY;
+  /** An operator has changed rows since the last complete count began. */
+  private isChanged = false;
   private failure: unknown;
 
   constructor(
@@ -36,18 +43,20 @@ export class Counts implements OnModuleInit, OnApplicationShutdown {
     this.pool = new SidePool(database.source, { size: 1, limitMs: options.countLimitMs });
   }
 
-  /** Starts the first count early, so that the first caller finds figures. */
+  /** Starts the first count early, and keeps the figures recent, so that every caller finds some. */
   onModuleInit(): void {
     this.database.onReady(() => this.begin());
+    this.timer = setInterval(() => performance.now() >= this.dueAt && this.begin(), RECENT_MS / 2).unref();
   }
 
   async onApplicationShutdown(): Promise<void> {
+    clearInterval(this.timer);
     await this.pool.end();
   }
 
   /** Returns the known figures after a short wait for a due count. A source without a successful count is missing. */
   async read(): Promise<Array<SummaryRow & { ageMs: number }>> {
-    const end = performance.now() + CALLER_WAIT_MS;
+    const end = performance.now() + (this.hasRecent ? GLANCE_MS : CALLER_WAIT_MS);
     for (let now = performance.now(); now < end && (this.running || now >= this.dueAt); now = performance.now()) {
       this.begin();
       await Promise.race([this.running, sleep(end - now, undefined, { ref: false })]);
@@ -68,6 +77,15 @@ export class Counts implements OnModuleInit, OnApplicationShutdown {
   /** Makes the next caller start a new count, since an operator has changed rows. */
   forget(): void {
     this.dueAt = Number.NEGATIVE_INFINITY;
+    this.isChanged = true;
+  }
+
+  private get hasRecent(): boolean {
+    const since = performance.now() - RECENT_MS;
+    return (
+      !this.isChanged &&
+      this.operations.sources.every((one) => (this.known.get(one)?.at ?? Number.NEGATIVE_INFINITY) > since)
+    );
   }
 
   private begin(): void {
@@ -83,8 +101,9 @@ export class Counts implements OnModuleInit, OnApplicationShutdown {
     for (const source of this.operations.sources) await this.countOne(source);
     const now = performance.now();
     // Otherwise `forget` was called during the count, and the figures may miss that change.
-    if (this.dueAt === Number.POSITIVE_INFINITY)
-      this.dueAt = now + Math.max(this.options.countsFreshMs, REST_TIMES * (now - since));
+    if (this.dueAt !== Number.POSITIVE_INFINITY) return;
+    this.isChanged = false;
+    this.dueAt = now + Math.max(this.options.countsFreshMs, REST_TIMES * (now - since));
   }
 
   /** Counts one table. An error leaves the figures of the other tables as they are. */

@@ -2,6 +2,7 @@ import { type DynamicModule, Module } from '@nestjs/common';
 import { parseOptions } from '../core/options.js';
 import { ADMIN_TOKEN, AdminGuard } from './admin.guard.js';
 import { AlertsController } from './alerts.controller.js';
+import { BulkRetry } from './bulk-retry.js';
 import { Counts } from './counts.js';
 import { HealthController } from './health.controller.js';
 import { MetricsController } from './metrics.controller.js';
@@ -26,6 +27,7 @@ export class OpsModule {
         { provide: ADMIN_TOKEN, useValue: checked.adminToken },
         { provide: OPS_OPTIONS, useValue: checked },
         AdminGuard,
+        BulkRetry,
         Counts,
         Metrics,
         Readiness,

@@ -3,6 +3,8 @@ import { BadRequestException } from '@nestjs/common';
 import { z } from 'zod';
 
 const word = z.string().regex(/^[A-Za-z-]{1,32}$/, 'expected 1 to 32 letters');
+/** A state. A scheme has no underscore. */
+const state = z.string().regex(/^[A-Za-z_-]{1,32}$/, 'expected 1 to 32 letters');
 const cursor = z.string().regex(/^[A-Za-z0-9_-]{1,300}$/, 'not a cursor of this list');
 
 /** Page size: digits only, as everywhere in the API. 1e1, 0x10 and spaces are refused. */
@@ -14,11 +16,18 @@ const limit = z
 
 export const listQuery = z.strictObject({
   scheme: word.optional(),
-  state: word.optional(),
+  state: state.optional(),
   limit: limit.default(20),
   cursor: cursor.optional(),
 });
-export const limitQuery = z.strictObject({ limit: limit.default(20) });
+export const alertsQuery = z.strictObject({
+  open: z
+    .enum(['true', 'false'])
+    .transform((text) => text === 'true')
+    .optional(),
+  limit: limit.default(20),
+  cursor: cursor.optional(),
+});
 export const idParam = z.string().regex(/^[0-9A-Za-z_.:-]{1,160}$/, 'not an id of this list');
 const note = z.string().trim().min(1).max(1_000);
 /** Name of the operator for the record. It is not verified, since all operators share one token. */
@@ -26,7 +35,7 @@ const operatorHeader = z
   .string()
   .regex(/^[ -~]{1,64}$/, 'expected 1 to 64 printable ASCII characters')
   .optional();
-export const retryBody = z.strictObject({ scheme: word, state: word });
+export const retryBody = z.strictObject({ scheme: word, state });
 export const retryOneBody = z.strictObject({ note: note.optional() });
 export const resolveBody = z.strictObject({
   outcome: z.enum(['done', 'reject']),
@@ -39,6 +48,16 @@ export function check<S extends z.ZodType>(schema: S, value: unknown, where: str
   if (parsed.success) return parsed.data;
   const errors = parsed.error.issues.map((issue) => ({ field: issue.path.join('.') || where, why: issue.message }));
   throw new BadRequestException({ message: errors.map((e) => `${e.field}: ${e.why}`).join('; '), errors });
+}
+
+/** The cursor of a page that goes on below an id. */
+export function cursorOf(id: string): string {
+  return Buffer.from(id).toString('base64url');
+}
+
+/** The id of a cursor. @throws BadRequestException */
+export function beforeOf(cursor: string | undefined): string | undefined {
+  return cursor === undefined ? undefined : check(idParam, Buffer.from(cursor, 'base64url').toString(), 'cursor');
 }
 
 /** The operator named by the header `DTX-Operator`, if any. @throws BadRequestException */

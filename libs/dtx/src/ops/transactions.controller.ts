@@ -13,8 +13,19 @@ import {
 } from '@nestjs/common';
 import { Operations, type Resolution, type SummaryRow, type TransactionView } from '../core/durable/operations.js';
 import { AdminGuard } from './admin.guard.js';
+import { BulkRetry, type BulkRetryView } from './bulk-retry.js';
 import { Counts } from './counts.js';
-import { check, idParam, listQuery, operatorOf, resolveBody, retryBody, retryOneBody } from './query.js';
+import {
+  beforeOf,
+  check,
+  cursorOf,
+  idParam,
+  listQuery,
+  operatorOf,
+  resolveBody,
+  retryBody,
+  retryOneBody,
+} from './query.js';
 
 /** Optional header with the name of the operator, for the record. */
 const OPERATOR = 'dtx-operator';
@@ -30,13 +41,13 @@ export class TransactionsController {
   constructor(
     private readonly operations: Operations,
     private readonly counts: Counts,
+    private readonly bulk: BulkRetry,
   ) {}
 
   @Get('transactions')
   async list(@Query() query: unknown): Promise<{ items: TransactionView[]; nextCursor: string | null }> {
     const { scheme, state, limit, cursor } = check(listQuery, query, 'query');
-    const before =
-      cursor === undefined ? undefined : check(idParam, Buffer.from(cursor, 'base64url').toString(), 'cursor');
+    const before = beforeOf(cursor);
     const pages = await Promise.all(
       this.operations.sources.map((s) => s.list({ scheme, state, limit: limit + 1, before })),
     );
@@ -46,7 +57,12 @@ export class TransactionsController {
     all.sort((a, b) => (a.id < b.id ? 1 : -1));
     const items = all.slice(0, limit);
     const next = all.length > limit ? items.at(-1)!.id : floor;
-    return { items, nextCursor: next === '' ? null : Buffer.from(next).toString('base64url') };
+    return { items, nextCursor: next === '' ? null : cursorOf(next) };
+  }
+
+  @Get('retry')
+  bulkRetry(): { retry: BulkRetryView | null } {
+    return { retry: this.bulk.progress };
   }
 
   @Get('transactions/:id')
@@ -61,14 +77,12 @@ export class TransactionsController {
     return view;
   }
 
+  /** Answers before the rows are retried, since a million of them takes longer than a request may. */
   @Post('transactions/retry')
-  @HttpCode(200)
-  async retryAll(@Body() body: unknown, @Headers(OPERATOR) operator: unknown): Promise<{ retried: number }> {
+  @HttpCode(202)
+  async retryAll(@Body() body: unknown, @Headers(OPERATOR) operator: unknown): Promise<{ matching: number }> {
     const query = check(retryBody, body, 'body');
-    const by = operatorOf(operator);
-    const counts = await Promise.all(this.operations.sources.map((source) => source.retryAll(query, { by })));
-    this.counts.forget();
-    return { retried: counts.reduce((sum, count) => sum + count, 0) };
+    return { matching: await this.bulk.start(query, { by: operatorOf(operator) }) };
   }
 
   @Post('transactions/:id/retry')

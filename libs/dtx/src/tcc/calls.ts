@@ -4,7 +4,7 @@ import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
 import { z } from 'zod';
 import { Broker } from '../core/broker/broker.service.js';
 import type { Delivery, QueueConsumer } from '../core/broker/queue-consumer.js';
-import { OutcomeUnknown } from '../core/errors/errors.js';
+import { DtxError, OutcomeUnknown } from '../core/errors/errors.js';
 import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { currentTraceparent } from '../core/trace.js';
@@ -77,6 +77,9 @@ export class Calls implements OnModuleInit {
   private readonly local = new Map<string, LocalHandler>();
   /** By second-phase queue: whether a participant consumes it, and when that was seen. */
   private readonly secondQueues = new Map<string, { isConsumed: boolean; atMs: number }>();
+  private readonly looks = new Map<string, Promise<{ readonly consumerCount: number } | null>>();
+  /** Queues that were seen once. */
+  private readonly existing = new Set<string>();
   private readonly answerQueue: string;
   private answers: QueueConsumer | undefined;
 
@@ -132,10 +135,10 @@ export class Calls implements OnModuleInit {
     });
   }
 
-  /** Whether an instance consumes the participant's queue. */
+  /** Whether an instance consumes the participant's queue. A missing queue is not created. */
   async hasConsumer(branch: Branch): Promise<boolean> {
     const queue = callQueueOf({ name: branch.participant, version: branch.version });
-    return this.local.has(queue) || (await this.broker.publisher.inspect(queue)).consumerCount > 0;
+    return this.local.has(queue) || ((await this.look(queue))?.consumerCount ?? 0) > 0;
   }
 
   /** Sends an answer to the caller. If the initiator has died, the answer is lost and recovery repeats the call. */
@@ -150,12 +153,39 @@ export class Calls implements OnModuleInit {
     const leftMs = () => Math.max(1, endsAt - performance.now());
     const first = callQueueOf({ name, version });
     const second = secondQueueOf({ name, version });
-    if (call.phase === 'try' || !(await this.isConsumed(second))) return this.send(first, call, leftMs());
+    if (call.phase === 'try' || !(await this.isConsumed(second))) {
+      await this.mustExist(first);
+      return this.send(first, call, leftMs());
+    }
     await this.send(second, call, leftMs());
     await sleep(timeoutMs / RECHECK_PARTS, undefined, { ref: false });
     // Its consumer is gone, and an instance of the version before may have taken over. The repeat is safe: the barrier
     // makes the participant idempotent.
     if (this.waiting.has(call.callId) && !(await this.inspectQueue(second))) await this.send(first, call, leftMs());
+  }
+
+  /**
+   * A participant creates its queue at its first start. Without that the name is most likely wrong, so a call neither
+   * creates the queue nor waits for an answer.
+   * @throws DtxError
+   */
+  private async mustExist(queue: string): Promise<void> {
+    if (this.existing.has(queue)) return;
+    // Without a look the publish finds out. Broker errors are its errors.
+    const found = await this.look(queue).catch(() => undefined);
+    if (found === null)
+      throw new DtxError(`queue ${queue} does not exist: start its participant, or correct the name of the contract`);
+    if (found) this.existing.add(queue);
+  }
+
+  /** Looks at a queue. Concurrent callers share the answer. Null if it does not exist. */
+  private look(queue: string): Promise<{ readonly consumerCount: number } | null> {
+    let look = this.looks.get(queue);
+    if (!look) {
+      look = this.broker.publisher.find(queue).finally(() => this.looks.delete(queue));
+      this.looks.set(queue, look);
+    }
+    return look;
   }
 
   /**
@@ -173,7 +203,7 @@ export class Calls implements OnModuleInit {
   }
 
   private async inspectQueue(queue: string): Promise<boolean> {
-    const found = await this.broker.publisher.find(queue).catch(() => null);
+    const found = await this.look(queue).catch(() => null);
     const isConsumed = found !== null && found.consumerCount > 0;
     this.secondQueues.set(queue, { isConsumed, atMs: performance.now() });
     return isConsumed;

@@ -10,23 +10,22 @@ import { checkedJson } from '../core/broker/payload.js';
 import type { Delivery, QueueConsumer } from '../core/broker/queue-consumer.js';
 import { Database } from '../core/database/database.service.js';
 import type { Sql } from '../core/database/sql.js';
-import { Alerts } from '../core/durable/alerts.js';
 import { isBrokerAway, isDoneInPart, OutcomeUnknown, Rejected, textOf } from '../core/errors/errors.js';
 import { isLockWait } from '../core/errors/sql-errors.js';
 import { failpoint } from '../core/failpoint.js';
 import type { CoreOptions } from '../core/options.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { withGid, withTraceparent } from '../core/trace.js';
-import { type BarrierDecision, enterCancel, enterConfirm, enterTry, keepData, markBroken } from './barrier.js';
+import { type BarrierDecision, enterCancel, enterConfirm, enterTry, keepData } from './barrier.js';
 import type { BranchKey } from './barrier-rows.js';
-import { type Call, Calls, callBody, callerOf, parseJson, REASON_CHARS_MAX, type Verdict } from './calls.js';
+import { type Call, Calls, callBody, callerOf, parseJson, type Verdict } from './calls.js';
 import { callQueueOf, isAnswerQueue, secondQueueOf } from './contract.js';
 import type { TccBranch } from './decorators.js';
 import { Explorer, type MountedParticipant } from './explorer.js';
-import { failpoints, SCHEME } from './failpoints.js';
+import { failpoints } from './failpoints.js';
 import { TCC_OPTIONS, type TccOptions } from './options.js';
 import { TIMEOUT } from './outcome.js';
-import { UNKNOWN } from './tcc-tables.js';
+import { type Arrived, cut, keyOf, Violations } from './violations.js';
 
 /** The result of Try has no contract except JSON. */
 const ANY_JSON = z.unknown();
@@ -37,6 +36,9 @@ class NoFreePlace extends OutcomeUnknown {}
 function semaphore(what: string, permits: number): Semaphore {
   return new Semaphore(permits, (ms) => new NoFreePlace(`${what} was not begun: no free place within ${ms} ms`));
 }
+
+/** The arguments of a call do not fit the contract of this process. */
+class Misfit extends Error {}
 
 /** Rolls the transaction back, barrier rows included, and carries the answer. */
 class RolledBack extends Error {
@@ -62,7 +64,7 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
     private readonly broker: Broker,
     private readonly calls: Calls,
     private readonly database: Database,
-    private readonly alerts: Alerts,
+    private readonly violations: Violations,
     @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
     @Inject(TCC_OPTIONS) private readonly options: TccOptions,
   ) {}
@@ -91,7 +93,9 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
     const tries = semaphore(`Try of ${participant.contract.name}`, prefetch);
     const seconds = semaphore(`second phase of ${participant.contract.name}`, secondPhasePrefetch);
     this.calls.mount(queue, (call, timeoutMs) =>
-      (call.phase === 'try' ? tries : seconds).within(timeoutMs, () => this.take(call, participant)),
+      (call.phase === 'try' ? tries : seconds).within(timeoutMs, () =>
+        this.take({ ...call, isLocal: true }, participant),
+      ),
     );
   }
 
@@ -110,7 +114,7 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   /** Never throws. An error becomes an answer. */
-  private async take(call: Call, participant: MountedParticipant): Promise<Verdict> {
+  private async take(call: Arrived, participant: MountedParticipant): Promise<Verdict> {
     const point = call.phase === 'try' ? failpoints.tryCommitted : failpoints.secondCommitted;
     try {
       await failpoint(point, () => this.handle(call, participant));
@@ -118,10 +122,12 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
       return { verdict: 'ok' };
     } catch (error) {
       if (error instanceof RolledBack) return this.refuse(call, participant, error.verdict);
-      if (isDoneInPart(error)) return this.recordBroken(call, participant, error);
+      if (isDoneInPart(error)) return this.violations.recordBroken(call, participant.contract, error);
       if (error instanceof Rejected && call.phase === 'try')
         return { verdict: 'refused', reason: cut(textOf(error.reason)) };
       const reason = cut(textOf(error));
+      // A retry has the same arguments, so it cannot succeed. The initiator parks its transaction.
+      if (error instanceof Misfit && call.phase !== 'try') return { verdict: 'illegal', reason };
       if (isBrokerAway(error) || (await this.database.isAway(error))) return { verdict: 'away', reason };
       // A locked row or a process without a free place is busy, so the second phase is called again.
       if (isLockWait(error) && call.phase !== 'try') return { verdict: 'away', reason, isBusy: true };
@@ -132,7 +138,7 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   private handle(call: Call, participant: MountedParticipant): Promise<void> {
-    const key = keyOf(call, participant);
+    const key = keyOf(call, participant.contract);
     const run = async (tx: EntityManager, sql: Sql) => {
       // guard: tcc.enter
       const passage = await this.enter(sql, key, call, participant);
@@ -175,8 +181,12 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
     // A copy for every run, since a method or a schema may change its arguments. A local call is not encoded.
     const args = participant.contract.args.safeParse(structuredClone(call.args));
     if (!args.success)
-      throw new Error(`arguments do not fit ${participant.contract.name}: ${args.error.issues[0]?.message}`);
+      throw new Misfit(`arguments do not fit ${participant.contract.name}: ${args.error.issues[0]?.message}`);
     return participant[call.phase](tx, args.data, branchOf(call, data));
+  }
+
+  private async refuse(call: Arrived, { contract }: MountedParticipant, verdict: Verdict): Promise<Verdict> {
+    return verdict.verdict === 'illegal' ? this.violations.refuse(call, contract, verdict.reason ?? '') : verdict;
   }
 
   /** The result of Try for Confirm and Cancel. @throws DtxError when it cannot be stored, which undoes the Try */
@@ -186,61 +196,6 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
     const subject = { whole: 'result', misfit, option: 'payloadMaxBytes' } as const;
     return checkedJson(subject, ANY_JSON, returned, this.options.payloadMaxBytes).value;
   }
-
-  /** Answers a refusal. An illegal call violates the protocol, so it raises one alert, even if it comes often. */
-  private async refuse(call: Call, { contract }: MountedParticipant, verdict: Verdict): Promise<Verdict> {
-    if (verdict.verdict !== 'illegal') return verdict;
-    const step = `${verdict.reason} at ${contract.name}`;
-    const initiator = call.initiator ?? 'the initiator';
-    const lastError = `${verdict.reason}: refused, nothing was changed; check the decision of ${initiator} on ${call.gid}`;
-    return this.raiseAlert({ step, lastError }, call);
-  }
-
-  /**
-   * Records a phase that has committed only a part of its business, perhaps with the barrier row. A second run would
-   * repeat that part, and the answer ok would lose the rest. The alert names the committing statement. If the process
-   * dies before this commits, the repeated call passes as done if its row exists.
-   */
-  private recordBroken(call: Call, participant: MountedParticipant, { message }: Error): Promise<Verdict> {
-    const step = `${call.phase} of branch ${call.branch} at ${participant.contract.name}`;
-    const remedy = 'later calls are refused; remove the statement that commits, then correct the business rows';
-    this.logger.error(`${step} in ${call.gid} has committed only in part, ${remedy}: ${message}`);
-    const phase = call.phase === 'try' ? 'try' : 'second';
-    const keep = (sql: Sql) => markBroken(sql, keyOf(call, participant), phase);
-    return this.raiseAlert({ step, lastError: `a part of it may be committed: ${message}` }, call, keep);
-  }
-
-  /** Raises one alert, even if the call comes often. The initiator parks its transaction. */
-  private async raiseAlert(
-    { step, lastError }: { step: string; lastError: string },
-    { gid }: Call,
-    keep: (sql: Sql) => Promise<void> = async () => {},
-  ): Promise<Verdict> {
-    const incident = { scheme: SCHEME, id: gid, gid, step, lastError };
-    try {
-      const isNew = await this.database.own.transaction(async (sql) => {
-        await keep(sql);
-        return this.alerts.raise(sql, incident);
-      });
-      if (isNew) this.alerts.announce(incident);
-    } catch (error) {
-      return { verdict: 'failed', reason: cut(`${step}; cannot raise an alert, retrying: ${textOf(error)}`) };
-    }
-    return { verdict: 'illegal', reason: cut(lastError) };
-  }
-}
-
-/** The initiator rejects an answer with a longer reason. */
-function cut(reason: string): string {
-  return reason.slice(0, REASON_CHARS_MAX);
-}
-
-function keyOf(
-  { gid, branch, initiator = UNKNOWN, incarnation = UNKNOWN }: Call,
-  { contract }: MountedParticipant,
-): BranchKey {
-  // guard: tcc.key
-  return { gid, branch, participant: contract.name, initiator, incarnation };
 }
 
 function branchOf<Data>({ gid, branch, initiator, reason, decidedAt }: Call, data: Data | undefined): TccBranch<Data> {

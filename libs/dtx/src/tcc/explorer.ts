@@ -36,11 +36,15 @@ export class Explorer {
   /** @throws OptionsError for a missing, duplicate, foreign, incomplete or request-scoped participant */
   explore(): MountedParticipant[] {
     const found = new Map<string, MountedParticipant>();
+    const mounted = new Set<unknown>();
     for (const wrapper of this.discovery.getProviders()) {
-      const type = wrapper.metatype;
-      const contract: Participant | undefined = type && Reflect.getMetadata(PARTICIPANT, type);
-      if (!contract) continue;
-      const label = `TCC participant ${contract.name} v${contract.version} (${type!.name})`;
+      // `metatype` of a provider by `useFactory` is the factory, and its class shows in the instance. Two tokens may give
+      // one instance.
+      const type = [wrapper.metatype, classOf(wrapper.instance)].find(hasContract);
+      if (!type || mounted.has(wrapper.instance)) continue;
+      const contract: Participant = Reflect.getMetadata(PARTICIPANT, type);
+      mounted.add(wrapper.instance);
+      const label = `TCC participant ${contract.name} v${contract.version} (${type.name})`;
       if (!contract.name.startsWith(`${this.core.app}.`))
         throw new OptionsError(`${label} belongs to another app than ${this.core.app}`);
       if (!wrapper.isDependencyTreeStatic())
@@ -79,4 +83,13 @@ export class Explorer {
       confirmed: phases.get('confirmed')?.run as unknown as MountedParticipant['confirmed'],
     };
   }
+}
+
+/** The class of an instance, without a read of its own properties. A foreign provider may be a proxy. */
+function classOf(instance: unknown): unknown {
+  return typeof instance === 'object' && instance !== null ? Object.getPrototypeOf(instance)?.constructor : undefined;
+}
+
+function hasContract(type: unknown): type is { readonly name: string } {
+  return typeof type === 'function' && Reflect.hasMetadata(PARTICIPANT, type);
 }

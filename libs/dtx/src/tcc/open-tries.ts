@@ -4,6 +4,7 @@ import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nest
 import { Periodic } from '../core/async/periodic-task.js';
 import { msOf } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
+import type { Sql } from '../core/database/sql.js';
 import { Alerts } from '../core/durable/alerts.js';
 import { inFuture } from '../core/durable/claim.js';
 import { textOf } from '../core/errors/errors.js';
@@ -27,8 +28,8 @@ interface OpenTry {
 
 /**
  * A participant keeps the reservation of a Try until the second phase, and must not decide by itself. After `absentMs`
- * it can only raise an alert. Each barrier row is checked once, and the alert closes when the second phase has come. If
- * the process dies, the next one checks the rows of the whole retention again.
+ * it can only raise an alert. Each barrier row is checked once. The alert closes when the second phase has come, or when an
+ * operator acknowledges it. If the process dies, the next one checks the rows of the whole retention again.
  */
 @Injectable()
 export class OpenTries implements OnModuleInit, OnModuleDestroy {
@@ -93,7 +94,15 @@ export class OpenTries implements OnModuleInit, OnModuleDestroy {
     const waits = `no second phase for ${Math.round(Number(ms) / 1_000)} s after a Try, its reservation stays`;
     const lastError = `${waits}; check the decision of ${initiator} on ${gid}`;
     const step = `waiting for the second phase at ${what}`;
-    await this.alerts.tell({ scheme: SCHEME, id: gid + SUFFIX, gid, step, lastError }, 'SILENT');
+    const incident = { scheme: SCHEME, id: gid + SUFFIX, gid, step, lastError, closesBy: 'acknowledge' } as const;
+    await this.alerts.tell(incident, 'SILENT', (sql) => this.isUnseen(sql, incident.id));
+  }
+
+  /** An operator has not acknowledged it. The next process would raise it again. */
+  private async isUnseen(sql: Sql, id: string): Promise<boolean> {
+    const seen = `SELECT id FROM dtx_alert WHERE subject_id = ? AND scheme = '${SCHEME}' AND acknowledged_at IS NOT NULL LIMIT 1`;
+    const rows: unknown[] = await sql.query(seen, [id]);
+    return rows.length === 0;
   }
 
   private async closeSettled(): Promise<void> {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { payloadMaxBytesOption } from '../core/broker/payload.js';
+import { DtxError } from '../core/errors/errors.js';
 import type { CoreOptions } from '../core/options.js';
 import { backoffOption, countOption, msOption, retentionOutlastsTimeout } from '../core/options.js';
 
@@ -48,6 +49,18 @@ export const tccOptions = fields.superRefine(retentionOutlastsTimeout);
 export type TccOptions = z.output<typeof tccOptions>;
 export type TccOptionsInput = z.input<typeof tccOptions>;
 export const TCC_OPTIONS = Symbol('dtx tcc options');
+
+/**
+ * The time limit of one run: its own one, or that of the options. It has the bounds of the option, and the same relation
+ * to the retention.
+ * @throws DtxError
+ */
+export function timeoutOf(given: number | undefined, options: TccOptions): number {
+  if (given === undefined) return options.timeoutMs;
+  const checked = tccOptions.safeParse({ ...options, timeoutMs: given });
+  if (checked.success) return given;
+  throw new DtxError(`invalid timeoutMs of a TCC transaction: ${given}; ${checked.error.issues[0]!.message}`);
+}
 
 /** The lease of a row, in milliseconds. A round lasts as long as its slowest call, and a moment to count consumers. */
 export function leaseMsOf(core: CoreOptions, options: TccOptions): number {

@@ -1,10 +1,10 @@
 // For callers and for step 4: reads dtx_tcc and its branches. The mark `done_at` only saves calls. If the process dies
 // before it commits, the branch is called again, and its barrier answers.
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
 import { Database } from '../core/database/database.service.js';
 import { isoTime } from '../core/durable/alerts.js';
 import type { Participant } from './contract.js';
+import { SettledWaits } from './settled-waits.js';
 import { BRANCH_READ, type Branch, storedBranch, type TccRow } from './tcc-tables.js';
 
 /** The reason of a cancel without a refusal: a Try was not answered in time, or failed. */
@@ -22,7 +22,8 @@ export interface TccOutcome {
   readonly waitingFor: readonly string[];
 }
 
-const POLL_MS = 25;
+/** The states of a decided transaction whose second phase runs. */
+const IN_SECOND_PHASE: string[] = ['CONFIRMING', 'CANCELLING'];
 
 /**
  * The identity of a transaction. A process that was suspended beyond the retention may resume when its gid is used
@@ -33,17 +34,29 @@ type Transaction = Pick<TccRow, 'id' | 'incarnation'>;
 /** Reads transactions of this initiator, of any of its instances. */
 @Injectable()
 export class Outcomes {
+  private readonly waits = new SettledWaits((ids) => this.inSecondPhase(ids));
+
   constructor(private readonly database: Database) {}
 
   /** @param incarnation if given, a transaction with another incarnation counts as missing */
   async find(gid: string, waitMs: number, incarnation?: string): Promise<TccOutcome | null> {
-    for (const endsAt = performance.now() + waitMs; ; await sleep(POLL_MS)) {
-      const row = await this.read(gid, incarnation);
-      if (!row) return null;
-      if (row.decision === null || isSettled(row)) return outcomeOf(row, []);
-      if (performance.now() < endsAt) continue;
-      return outcomeOf(row, namesOf(await this.openBranches(row)));
+    let row = await this.read(gid, incarnation);
+    // A parked transaction waits for an operator, so its reader does not.
+    if (waitMs > 0 && row && IN_SECOND_PHASE.includes(row.state)) {
+      await this.waits.wait(gid, waitMs);
+      row = await this.read(gid, incarnation);
     }
+    if (!row) return null;
+    if (row.decision === null || isSettled(row)) return outcomeOf(row, []);
+    return outcomeOf(row, namesOf(await this.openBranches(row)));
+  }
+
+  private async inSecondPhase(ids: readonly string[]): Promise<readonly string[]> {
+    const rows: Array<{ id: string }> = await this.database.work.query(
+      'SELECT id FROM dtx_tcc FORCE INDEX (PRIMARY) WHERE id IN (?) AND state IN (?)',
+      [[...ids], IN_SECOND_PHASE],
+    );
+    return rows.map(({ id }) => id);
   }
 
   async read(gid: string, incarnation?: string): Promise<TccRow | null> {

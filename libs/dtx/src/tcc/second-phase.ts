@@ -21,7 +21,8 @@ import type { CoreOptions } from '../core/options.js';
 import { measure } from '../core/telemetry.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { withTraceparent } from '../core/trace.js';
-import { Calls, type Verdict } from './calls.js';
+import { type BranchResult, resultOf } from './branch-result.js';
+import { Calls } from './calls.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { leaseMsOf, TCC_OPTIONS, type TccOptions } from './options.js';
 import { namesOf, Outcomes, TIMEOUT } from './outcome.js';
@@ -29,16 +30,6 @@ import { type Branch, TCC, type TccRow, UNKNOWN } from './tcc-tables.js';
 
 /** A busy participant is called again after the delay of this attempt number. */
 const BUSY_RETRY_ATTEMPT = 3;
-
-/**
- * The result of one branch. `away`: the participant or its database is unavailable. That is not counted as an attempt.
- */
-interface BranchResult {
-  readonly verdict: Verdict['verdict'];
-  readonly error: string;
-  /** The participant was out of capacity or met a locked row. It is called again sooner than an unavailable one. */
-  readonly isBusy?: boolean;
-}
 
 /**
  * Applies decisions. The caller's process does so right after the decision, with a lease. If that process dies, the
@@ -135,7 +126,18 @@ export class SecondPhase implements OnModuleInit, OnModuleDestroy {
         [TIMEOUT, decidedAt, row.id, row.claim_token],
       ),
     );
-    return affectedRows === 1 ? { ...cancelled, decided_at: decidedAt } : null;
+    if (affectedRows === 1) return { ...cancelled, decided_at: decidedAt };
+    await this.awaitDeadline(row);
+    return null;
+  }
+
+  /** An operator has made an undecided row due early. Its deadline stays the time when the scan takes it. */
+  private async awaitDeadline(row: TccRow): Promise<void> {
+    await this.database.own.query(
+      `UPDATE dtx_tcc SET next_attempt_at = deadline, claim_token = NULL
+       WHERE id = ? AND claim_token = ? AND state = 'TRYING' AND deadline > UTC_TIMESTAMP(3)`,
+      [row.id, row.claim_token],
+    );
   }
 
   /** Runs one round over all branches in parallel, so a failing one does not delay the others. */
@@ -224,15 +226,6 @@ export class SecondPhase implements OnModuleInit, OnModuleDestroy {
     await settleFinal(this.database.own, TCC, { ids: rows.map(({ id }) => id), only: { sql, values: [names] } });
     for (const { id } of rows) measure('settled', { scheme: SCHEME, ms: this.database.ageMs(id) });
   }
-}
-
-function resultOf(failures: readonly BranchResult[], busyRetryMs: number): Tried {
-  const error = failures.map((one) => one.error).join('; ');
-  if (failures.some(({ verdict }) => verdict === 'illegal')) return { kind: 'fatal', error };
-  if (!failures.every(({ verdict }) => verdict === 'away')) return { kind: 'failed', error };
-  return failures.some(({ isBusy }) => isBusy)
-    ? { kind: 'unreachable', delayMs: busyRetryMs }
-    : { kind: 'unreachable' };
 }
 
 /** Resolves a row by hand, only in line with its decision, which is never reversed. */

@@ -1,5 +1,5 @@
 // Tables of TCC: dtx_tcc and dtx_tcc_branch at the initiator, dtx_tcc_barrier at each participant.
-import { hasColumn, type Migration, widenIndexOnce } from '../core/database/migrate.js';
+import { addIndexOnce, hasColumn, type Migration, widenIndexOnce } from '../core/database/migrate.js';
 import type { Sql } from '../core/database/sql.js';
 import { isoTime } from '../core/durable/alerts.js';
 import type { DurableRow, DurableTable, TableRow } from '../core/durable/durable-table.js';
@@ -19,6 +19,7 @@ export const TCC: DurableTable = {
   endedAt: 'settled_at',
   shown: {
     scheme: SCHEME,
+    columns: ['decision', 'reason', 'decided_at', 'settled_at'],
     // A decision is never reversed, so a retry continues it.
     retryState: `CASE decision WHEN 'CONFIRM' THEN 'CONFIRMING' WHEN 'CANCEL' THEN 'CANCELLING' ELSE 'TRYING' END`,
     what: (row) => `TCC transaction${row.reason ? `, ${row.reason}` : ''}`,
@@ -205,5 +206,10 @@ export const tccIndexMigrations: Migration[] = [
     version: 1,
     name: 'TCC: open rows are counted in the index',
     up: [widenIndexOnce('dtx_tcc', 'due', 'next_attempt_at, state')],
+  },
+  {
+    version: 2,
+    name: 'TCC: pages of one state in the order of their ids',
+    up: [addIndexOnce('dtx_tcc', 'by_state', 'state')],
   },
 ];

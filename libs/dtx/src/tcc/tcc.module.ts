@@ -2,7 +2,8 @@ import { type DynamicModule, Inject, Injectable, Module } from '@nestjs/common';
 import { DiscoveryModule } from '@nestjs/core';
 import { inFuture } from '../core/durable/claim.js';
 import { Purger, pastRetention } from '../core/durable/purge.js';
-import { parseOptions } from '../core/options.js';
+import { type CoreOptions, parseOptions } from '../core/options.js';
+import { CORE_OPTIONS } from '../core/tokens.js';
 import { Calls } from './calls.js';
 import type { Participant } from './contract.js';
 import { TccEndpoint } from './endpoint.js';
@@ -12,6 +13,7 @@ import { TCC_OPTIONS, type TccOptions, type TccOptionsInput, tccOptions } from '
 import { Outcomes } from './outcome.js';
 import { SecondPhase } from './second-phase.js';
 import { Tcc } from './transaction.js';
+import { Violations } from './violations.js';
 
 /**
  * Removes settled transactions with their branches, and old barrier rows. The barrier rows of a gid and branch go
@@ -21,10 +23,15 @@ import { Tcc } from './transaction.js';
  */
 @Injectable()
 class TccPurge {
-  constructor(purger: Purger, @Inject(TCC_OPTIONS) options: TccOptions) {
+  constructor(
+    purger: Purger,
+    @Inject(CORE_OPTIONS) { idempotencyRetentionMs }: CoreOptions,
+    @Inject(TCC_OPTIONS) options: TccOptions,
+  ) {
     const horizon = inFuture(-options.retentionMs);
     const old = `created_at < ${horizon}`;
-    const over = pastRetention(options.retentionMs, 'settled_at');
+    // A caller may store the gid under an Idempotency-Key, and a replay then reads the transaction.
+    const over = pastRetention(Math.max(options.retentionMs, idempotencyRetentionMs), 'settled_at');
     const task = (name: string, sql: (limit: number) => string) =>
       purger.add({ name, statement: (limit) => ({ sql: sql(limit), values: [] }) });
     task(
@@ -67,6 +74,7 @@ export class TccModule {
         Tcc,
         Explorer,
         TccEndpoint,
+        Violations,
         OpenTries,
         TccPurge,
       ],

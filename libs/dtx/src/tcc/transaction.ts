@@ -22,7 +22,7 @@ import { type CallDetails, Calls } from './calls.js';
 import type { Participant } from './contract.js';
 import { branchesOf, type ClosedCalls, insertBranches, type TccCalls } from './define-branches.js';
 import { failpoints, SCHEME } from './failpoints.js';
-import { leaseMsOf, TCC_OPTIONS, type TccOptions } from './options.js';
+import { leaseMsOf, TCC_OPTIONS, type TccOptions, timeoutOf } from './options.js';
 import { namesOf, Outcomes, outcomeOf, type TccOutcome, TIMEOUT } from './outcome.js';
 import { SecondPhase } from './second-phase.js';
 import { type Branch, type Decision, type TccRow, tccIndexMigrations, tccMigrations } from './tcc-tables.js';
@@ -74,7 +74,7 @@ export class Tcc implements OnModuleInit {
    * Runs a TCC transaction: tries all branches, then confirms all or cancels all. Resolves to the final outcome, or to
    * PENDING while it is unknown. `define` makes all calls before it returns. A later call throws, and before the
    * decision it also cancels the transaction.
-   * @throws DtxError for malformed branches, an asynchronous `define`, or a gid that this app still knows.
+   * @throws DtxError for malformed branches, an invalid `timeoutMs`, an asynchronous `define`, or a gid that this app still knows.
    *   BrokerUnavailable and database errors of the registration: nothing has begun. OutcomeUnknown when the
    *   registration exceeds the time limit: nothing has begun, or the deadline cancels it
    * @example
@@ -87,7 +87,7 @@ export class Tcc implements OnModuleInit {
     const calls = branchesOf(define, this.options.payloadMaxBytes);
     const begun = { gid, incarnation: newIncarnation(), calls };
     const { branches } = calls;
-    const timeoutMs = run.timeoutMs ?? this.options.timeoutMs;
+    const timeoutMs = timeoutOf(run.timeoutMs, this.options);
     await this.calls.untilUp(BROKER_WAIT_MS);
     const endsAt = performance.now() + timeoutMs;
     await failpoint(failpoints.registered, () => this.registerInTime(begun, { ...run, timeoutMs }));
@@ -207,6 +207,7 @@ export class Tcc implements OnModuleInit {
         const row = await this.outcomes.read(gid, incarnation);
         if (!row) throw new DtxError(`cannot read TCC transaction ${gid}: its row in dtx_tcc was deleted meanwhile`);
         if (row.decision !== null) return row;
+        if (row.state !== 'TRYING') throw new DtxError(`TCC transaction ${gid} is ${row.state} without a decision`);
         // Confirm was refused because the deadline has passed, and the scan has not run yet.
         [decision, reason] = ['CANCEL', TIMEOUT];
       } catch (error) {

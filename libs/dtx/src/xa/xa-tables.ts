@@ -32,6 +32,7 @@ export const XA: DurableTable = {
   endedAt: 'done_at',
   shown: {
     scheme: SCHEME,
+    columns: ['branches', 'decision', 'decided_at', 'done_at'],
     // A decision is never reversed, so a retry continues it.
     retryState: `CASE decision WHEN 'COMMIT' THEN 'COMMITTING' WHEN 'ROLLBACK' THEN 'ROLLING_BACK' ELSE 'PARKED' END`,
     below: SENTINEL,
@@ -141,6 +142,11 @@ export const decisionMigrations: Migration[] = [
     version: 4,
     name: 'XA: open rows are counted in the index',
     up: [widenIndexOnce('dtx_xa', 'due', 'next_attempt_at, state')],
+  },
+  {
+    version: 5,
+    name: 'XA: pages of one state in the order of their ids',
+    up: [addIndexOnce('dtx_xa', 'by_state', 'state')],
   },
 ];
 

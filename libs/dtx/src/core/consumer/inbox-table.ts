@@ -1,5 +1,5 @@
 import { msOf } from '../database/clock-sql.js';
-import { hasColumn, type Migration, widenIndexOnce } from '../database/migrate.js';
+import { addIndexOnce, hasColumn, type Migration, widenIndexOnce } from '../database/migrate.js';
 import type { DurableTable } from '../durable/durable-table.js';
 
 /**
@@ -31,6 +31,7 @@ export const INBOX: DurableTable = {
   shown: {
     scheme: null,
     retryState: `'RETRYING'`,
+    columns: ['type', 'consumer', 'outcome', 'settled_at'],
     what: (row) => `${row.type ?? 'message'} at ${row.consumer}`,
     moments: (row) => [
       [row.created_at, `received by ${row.consumer}`],
@@ -89,6 +90,12 @@ export const inboxMigrations: Migration[] = [
     version: 4,
     name: 'inbox: a claim passes over the rows of a full consumer in the index',
     up: [widenIndexOnce('dtx_inbox', 'due', 'next_attempt_at, consumer, state, scheme')],
+  },
+  // The scheme follows the id, so a page of one state and scheme is found in the index.
+  {
+    version: 5,
+    name: 'inbox: pages of one state in the order of their ids',
+    up: [addIndexOnce('dtx_inbox', 'by_state', 'state, id, scheme')],
   },
 ];
 

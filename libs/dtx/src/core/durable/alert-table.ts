@@ -1,13 +1,14 @@
-import type { Migration } from '../database/migrate.js';
+import { addIndexOnce, hasColumn, type Migration } from '../database/migrate.js';
 import type { DurableTable } from './durable-table.js';
 
 /**
  * Descriptor of `dtx_alert`: one row per incident (docs/states.md). PENDING until the webhook accepts it, then
- * DELIVERED. LOGGED without a webhook. A unique `open_key` allows one open alert per incident.
+ * DELIVERED. LOGGED without a webhook. A unique `open_key` allows one open alert per incident. `closes_by` says how the
+ * alert closes, see `Incident`.
  */
 export const ALERTS: DurableTable = {
   name: 'dtx_alert',
-  columns: ['scheme', 'subject_id', 'gid', 'step', 'alert_error'],
+  columns: ['scheme', 'subject_id', 'gid', 'step', 'alert_error', 'closes_by'],
   openStates: ['PENDING'],
   finalState: `'DELIVERED'`,
 };
@@ -48,6 +49,20 @@ export const alertMigrations: Migration[] = [
         at DATETIME(3) NOT NULL,
         KEY by_subject (subject_id)
       ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4`,
+    ],
+  },
+  // An instance of the version before inserts the default, and then its alert shows a retry call as before.
+  {
+    version: 2,
+    name: 'alerts: how an alert closes. Open alerts in the order of their ids. Old rows by their age',
+    up: [
+      {
+        unless: hasColumn('dtx_alert', 'closes_by'),
+        sql: `ALTER TABLE dtx_alert ADD COLUMN closes_by VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL
+          DEFAULT 'retry'`,
+      },
+      addIndexOnce('dtx_alert', 'by_closing', 'closed_at'),
+      addIndexOnce('dtx_operation', 'by_age', 'at'),
     ],
   },
 ];

@@ -3,6 +3,7 @@ import { Database } from '../database/database.service.js';
 import type { CoreOptions } from '../options.js';
 import { CORE_OPTIONS } from '../tokens.js';
 import { ALERTS } from './alert-table.js';
+import { retryCall } from './alerts.js';
 import type { DurableRow } from './durable-table.js';
 import type { DurableLoop, Tried } from './loop.js';
 import { DurableLoops } from './loops.js';
@@ -14,6 +15,7 @@ type AlertRow = DurableRow<{
   gid: string | null;
   step: string;
   alert_error: string | null;
+  closes_by: string;
 }>;
 
 const CALL_LIMIT_MS = 5_000;
@@ -64,10 +66,11 @@ export class AlertWebhook implements OnModuleInit, OnModuleDestroy {
       step: row.step,
       lastError: row.alert_error,
     };
+    const retry = row.closes_by === 'retry' ? retryCall(row.subject_id) : null;
     const response = await fetch(this.options.alertWebhook!, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ app: this.options.app, ...body, retry: `POST /dtx/transactions/${row.subject_id}/retry` }),
+      body: JSON.stringify({ app: this.options.app, ...body, retry }),
       redirect: 'manual',
       signal: AbortSignal.timeout(CALL_LIMIT_MS),
     }).catch((error: Error) => error);

@@ -9,15 +9,23 @@ import { alertMigrations } from './alert-table.js';
 import type { Condition } from './durable-table.js';
 import type { OperatorNote } from './operations.js';
 
+/**
+ * How an alert closes. `retry`: a retry or a resolution of its row, or the end of the work. `acknowledge`: an operator
+ * acknowledges it, since this app has no row of it to retry. `itself`: the watch that raised it sees the end.
+ */
+export type ClosesBy = 'retry' | 'acknowledge' | 'itself';
+
 /** Parked or neglected work that waits for an operator. */
 export interface Incident {
   readonly scheme: string;
-  /** The id of the affected row, as in `/dtx/transactions/{id}`. */
+  /** The id of the affected row, as in `/dtx/transactions/{id}`. Another subject if the alert does not close by a retry. */
   readonly id: string;
   readonly gid: string | null;
   /** The step that failed. */
   readonly step: string;
   readonly lastError: string;
+  /** `retry` by default. */
+  readonly closesBy?: ClosesBy;
 }
 
 export interface AlertView {
@@ -27,7 +35,9 @@ export interface AlertView {
   gid: string | null;
   step: string;
   lastError: string | null;
-  retry: string;
+  /** The call that retries the row. Null if the alert does not close by a retry. */
+  retry: string | null;
+  closesBy: ClosesBy;
   openedAt: string;
   acknowledgedAt: string | null;
   closedAt: string | null;
@@ -66,6 +76,7 @@ export class Alerts implements OnModuleInit {
       alert_error: incident.lastError.slice(0, 4_000),
       state: this.options.alertWebhook ? 'PENDING' : 'LOGGED',
       next_attempt_at: this.options.alertWebhook ? NOW : null,
+      closes_by: incident.closesBy ?? 'retry',
       opened_at: NOW,
     });
   }
@@ -85,14 +96,13 @@ export class Alerts implements OnModuleInit {
 
   /**
    * Logs the alert after the commit. `OPEN`: the work goes on and an operator must handle a part of it. `SILENT`: the
-   * work goes on without an answer for too long. The alert closes when the work is done.
+   * work goes on without an answer for too long. The alert closes when the work is done. `REFUSED`: a call violates the
+   * protocol, and no row is parked here.
    */
-  announce(incident: Incident, what: 'PARKED' | 'OPEN' | 'SILENT' = 'PARKED'): void {
-    const { scheme, id, gid, step, lastError } = incident;
+  announce(incident: Incident, what: 'PARKED' | 'OPEN' | 'SILENT' | 'REFUSED' = 'PARKED'): void {
+    const { scheme, id, gid, step, lastError, closesBy = 'retry' } = incident;
     if (what === 'PARKED') emit('parked', { scheme });
-    this.logger.error(
-      `${what} ${scheme} ${id} (gid ${gid ?? '-'}) at ${step}: ${lastError}; retry with ${retryCall(id)}`,
-    );
+    this.logger.error(`${what} ${scheme} ${id} (gid ${gid ?? '-'}) at ${step}: ${lastError}; ${HOW[closesBy](id)}`);
   }
 
   /** Closes the alert of a retried or resolved incident. A later failure is a new incident. */
@@ -113,17 +123,27 @@ export class Alerts implements OnModuleInit {
     return { join, close };
   }
 
-  /** Lists alerts, newest first. */
-  async list(limit: number): Promise<AlertView[]> {
-    const rows = await this.database.own.query(`${SELECT} ORDER BY id DESC LIMIT ${Number(limit)}`);
+  /** Lists alerts, newest first. `isOpen` lists open ones only, by their index. Ids are ordered by time. */
+  async list({ limit, before, isOpen }: AlertQuery): Promise<AlertView[]> {
+    const filters = [...(isOpen ? ['closed_at IS NULL'] : []), ...(before ? ['id < ?'] : [])];
+    const rows = await this.database.reads.query(
+      `${SELECT} FORCE INDEX (${isOpen ? 'by_closing' : 'PRIMARY'}) ${filters.length > 0 ? `WHERE ${filters.join(' AND ')}` : ''}
+       ORDER BY id DESC LIMIT ${Number(limit)}`,
+      before ? [before] : [],
+    );
     return rows.map(view);
   }
 
-  /** Acknowledges an alert. Returns null for an unknown id. A repeated call changes nothing. */
+  /**
+   * Acknowledges an alert, and closes it if it closes by that. Returns null for an unknown id. A repeated call changes
+   * nothing.
+   */
   async acknowledge(id: string, operator: OperatorNote): Promise<AlertView | null> {
     return this.database.own.transaction(async (sql) => {
       const { affectedRows } = await sql.query(
-        'UPDATE dtx_alert SET acknowledged_at = UTC_TIMESTAMP(3) WHERE id = ? AND acknowledged_at IS NULL',
+        `UPDATE dtx_alert SET acknowledged_at = UTC_TIMESTAMP(3),
+           closed_at = IF(closes_by = 'acknowledge', COALESCE(closed_at, UTC_TIMESTAMP(3)), closed_at),
+           open_key = IF(closes_by = 'acknowledge', NULL, open_key) WHERE id = ? AND acknowledged_at IS NULL`,
         [id],
       );
       const [row] = await sql.query(`${SELECT} WHERE id = ?`, [id]);
@@ -136,19 +156,44 @@ export class Alerts implements OnModuleInit {
   }
 
   /** Records an operator action, in the transaction of the action. */
-  async recordOperation(
-    sql: Sql,
-    { scheme, id, action, by, note }: OperatorNote & { scheme: string; id: string; action: string },
-  ): Promise<void> {
+  async recordOperation(sql: Sql, { id, ...action }: OperatorAction & { id: string }): Promise<void> {
+    await this.recordOperations(sql, action, [id]);
+  }
+
+  /** Records one action on many rows of a scheme. */
+  async recordOperations(sql: Sql, action: OperatorAction, ids: readonly string[]): Promise<void> {
+    if (ids.length === 0) return;
+    const { scheme, action: name, by = null, note = null } = action;
+    const rows = ids.map(() => '(?, ?, ?, ?, ?, ?, UTC_TIMESTAMP(3))').join(', ');
     await sql.query(
-      `INSERT INTO dtx_operation (id, scheme, subject_id, action, operator, note, at)
-       VALUES (?, ?, ?, ?, ?, ?, UTC_TIMESTAMP(3))`,
-      [this.database.newId(), scheme, id, action, by ?? null, note ?? null],
+      `INSERT INTO dtx_operation (id, scheme, subject_id, action, operator, note, at) VALUES ${rows}`,
+      ids.flatMap((id) => [this.database.newId(), scheme, id, name, by, note]),
     );
   }
 }
 
-const SELECT = `SELECT id, scheme, subject_id, gid, step, alert_error, opened_at, acknowledged_at, closed_at FROM dtx_alert`;
+/** An action of an operator on rows of one scheme. */
+export interface OperatorAction extends OperatorNote {
+  readonly scheme: string;
+  readonly action: string;
+}
+
+export interface AlertQuery {
+  readonly limit: number;
+  /** Lists only alerts that sort below this id. */
+  readonly before?: string | undefined;
+  readonly isOpen?: boolean | undefined;
+}
+
+const SELECT = `SELECT id, scheme, subject_id, gid, step, alert_error, closes_by, opened_at, acknowledged_at, closed_at
+  FROM dtx_alert`;
+
+/** The last part of the log line: how the alert closes. */
+const HOW: Record<ClosesBy, (id: string) => string> = {
+  retry: (id) => `retry with ${retryCall(id)}`,
+  acknowledge: () => 'close the alert with POST /dtx/alerts/{id}/acknowledge',
+  itself: () => 'the alert closes when this ends',
+};
 
 function view(row: Record<string, string | Date | null>): AlertView {
   return {
@@ -158,7 +203,8 @@ function view(row: Record<string, string | Date | null>): AlertView {
     gid: row.gid as string | null,
     step: String(row.step),
     lastError: row.alert_error as string | null,
-    retry: retryCall(String(row.subject_id)),
+    retry: row.closes_by === 'retry' ? retryCall(String(row.subject_id)) : null,
+    closesBy: row.closes_by as ClosesBy,
     openedAt: isoTime(row.opened_at)!,
     acknowledgedAt: isoTime(row.acknowledged_at),
     closedAt: isoTime(row.closed_at),
@@ -176,6 +222,7 @@ function openKey(scheme: string, id: string): string {
   return `${scheme}:${id}`;
 }
 
-function retryCall(id: string): string {
+/** The call that retries a row. */
+export function retryCall(id: string): string {
   return `POST /dtx/transactions/${id}/retry`;
 }

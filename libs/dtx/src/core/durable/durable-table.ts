@@ -8,7 +8,8 @@ import type { Sql } from '../database/sql.js';
  * Each such table has these columns: `id` (unique), `state`, `attempts`, `next_attempt_at`, `claim_token`,
  * `last_error`. `next_attempt_at` is the due time and also the end of a lease. NULL means nothing to do. `claim_token`
  * is the fencing token of the process that works on the row. The index `due` begins with `next_attempt_at`. Finished
- * rows are NULL there, so the cost of a claim does not depend on their number.
+ * rows are NULL there, so the cost of a claim does not depend on their number. The index `by_state` of a table with
+ * `shown` has the state, then the id, so a page of one state is read in its order.
  */
 export interface DurableTable {
   readonly name: string;
@@ -42,6 +43,8 @@ export interface ShownTable {
   readonly retryState: string;
   /** Rows from this id on are internal and not listed. */
   readonly below?: string;
+  /** The columns that `what` and `moments` read, beside `VIEW_COLUMNS`. A list never reads a body. */
+  readonly columns: readonly string[];
   /** One line about a row, such as `invoice.issued v1 to mail.send-invoice`. */
   readonly what: (row: TableRow) => string;
   /** The events of a row in order. Events without a time are omitted. */
@@ -50,7 +53,10 @@ export interface ShownTable {
   readonly details?: (sql: Sql, row: TableRow) => Promise<Readonly<Record<string, unknown>>>;
 }
 
-/** All columns of a row. */
+/** The columns of every entry of a list, beside `scheme` where the rows have one. */
+export const VIEW_COLUMNS = ['id', 'gid', 'state', 'attempts', 'next_attempt_at', 'last_error', 'created_at'] as const;
+
+/** A row with the columns that the reader has selected. */
 export type TableRow = Record<string, unknown> & { readonly id: string; readonly state: string };
 
 /** A time as the driver read it, and the event. */

@@ -48,6 +48,18 @@ export interface ListPage {
   readonly through: string | null;
 }
 
+/** The entries of a retry of all. */
+export interface BulkQuery {
+  readonly scheme: string;
+  readonly state: string;
+}
+
+export interface RetriedBatch {
+  readonly retried: number;
+  /** The next batch begins below this id. Null: no entry is left. */
+  readonly through: string | null;
+}
+
 /** The operator of an action and the reason, if given. For the record in `dtx_operation`. */
 export interface OperatorNote {
   readonly by?: string | undefined;
@@ -76,8 +88,10 @@ export interface OperationsSource {
   get(id: string): Promise<SingleView | null>;
   /** Makes an open entry due now and resets its attempts. */
   retry(id: string, operator: OperatorNote): Promise<Resolution>;
-  /** Retries all matching entries. Returns their number. */
-  retryAll(query: { scheme: string; state: string }, operator: OperatorNote): Promise<number>;
+  /** The number of entries that a retry of all would retry now. */
+  count(query: BulkQuery): Promise<number>;
+  /** Retries the next matching entries in one transaction. Entries that others have locked are left out. */
+  retryNext(query: BulkQuery & { before?: string | undefined }, operator: OperatorNote): Promise<RetriedBatch>;
   resolve(id: string, outcome: 'done' | 'reject', operator: OperatorNote & { note: string }): Promise<Resolution>;
   /** Counts through `sql`, which may end a slow count. */
   summary(sql: Sql): Promise<SummaryRow[]>;

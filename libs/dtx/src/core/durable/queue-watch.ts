@@ -124,7 +124,8 @@ export class QueueWatch implements OnModuleInit, OnModuleDestroy {
 
   private async tell({ name, scheme, unattended_ms: ms }: Watched, messages: number): Promise<void> {
     const lastError = `queue ${name} has had no consumer for ${Math.round(Number(ms) / 1_000)} s: ${messages} messages wait; start a consumer`;
-    const incident = { scheme, id: name, gid: null, step: 'waiting for a consumer', lastError };
+    const step = 'waiting for a consumer';
+    const incident = { scheme, id: name, gid: null, step, lastError, closesBy: 'itself' } as const;
     // Another instance may have seen a consumer and closed the alert.
     await this.alerts.tell(incident, 'SILENT', async (sql) => {
       const still = 'SELECT name FROM dtx_queue WHERE name = ? AND unattended_since IS NOT NULL FOR UPDATE';

@@ -1,36 +1,30 @@
 import type { EntityManager } from 'typeorm';
 import type { Database } from '../database/database.service.js';
-import type { SqlValue } from '../database/literal.js';
 import { type Sql } from '../database/sql.js';
 import { sqlOf } from '../database/sql-of.js';
-import { isLockWait } from '../errors/sql-errors.js';
 import { type Alerts, isoTime } from './alerts.js';
 import type { DurableRow, DurableTable, Moment, ShownTable, TableRow } from './durable-table.js';
 import type { DurableWork, Outcome } from './durable-work.js';
 import type {
+  BulkQuery,
   ListPage,
   ListQuery,
   OperationsSource,
   OperatorNote,
   Resolution,
+  RetriedBatch,
   SingleView,
   SummaryRow,
   TimelineEntry,
   TransactionView,
 } from './operations.js';
 import { settleFinal } from './settle.js';
+import { TableLists } from './table-lists.js';
 
 type Row = TableRow;
 
-/** A condition with its value. */
-type Filter = readonly [sql: string, value: string];
-const whereOf = (filters: readonly Filter[]) =>
-  filters.length > 0 ? `WHERE ${filters.map(([sql]) => sql).join(' AND ')}` : '';
-const valuesOf = (filters: readonly Filter[]) => filters.map(([, value]) => value);
-
-/** The number of rows that one list call searches if no index fits the filter. */
-const STRETCH_ROWS = 5_000;
-const RETRIED_AT_ONCE = 500;
+/** Rows of one transaction of a retry of all. It holds their locks for some milliseconds. */
+const BATCH_ROWS = 200;
 
 /** A table, as operators work on it. */
 interface Operable {
@@ -45,63 +39,23 @@ interface Operable {
  * is rolled back. If it dies after the commit, the scan of any instance finds the row due.
  */
 export class TableOperations implements OperationsSource {
+  private readonly lists: TableLists;
+
   constructor(
     private readonly of: Operable,
     private readonly database: Database,
     private readonly alerts: Alerts,
-  ) {}
-
-  async list({ scheme, state, limit, before }: ListQuery): Promise<ListPage> {
-    if (this.of.shown.scheme && scheme && scheme !== this.of.shown.scheme) return { items: [], through: null };
-    const filters: Filter[] = [];
-    if (state) filters.push(['state = ?', state]);
-    if (scheme && !this.of.shown.scheme) filters.push(['scheme = ?', scheme]);
-    const top = before ?? this.of.shown.below;
-    const from: Filter[] = top ? [['id < ?', top]] : [];
-    // Open rows are few and adjacent in the index `due`. Everything else is read along the primary key.
-    const isOpen = state !== undefined && this.of.table.openStates.includes(state);
-    if (isOpen) {
-      const where = `${whereOf([...filters, ...from])} AND next_attempt_at IS NOT NULL`;
-      // The index selects the ids, so that only the listed rows are read.
-      const found: Row[] = await this.database.reads.query(
-        `SELECT id FROM ${this.of.table.name} FORCE INDEX (due) ${where} ORDER BY id DESC LIMIT ${Number(limit)}`,
-        valuesOf([...filters, ...from]),
-      );
-      return { items: await this.these(found), through: null };
-    }
-    if (filters.length > 0) return this.stretch(filters, from, limit);
-    return { items: await this.rows(whereOf(from), valuesOf(from), limit), through: null };
+  ) {
+    this.lists = new TableLists(of.table, of.shown, database);
   }
 
-  /** Searches the next rows. A rare match must not read millions of rows in one call. */
-  private async stretch(filters: readonly Filter[], from: readonly Filter[], limit: number): Promise<ListPage> {
-    const { table, shown } = this.of;
-    const source = `FROM ${table.name} FORCE INDEX (PRIMARY) ${whereOf(from)} ORDER BY id DESC`;
-    const [last]: Row[] = await this.database.reads.query(
-      `SELECT id ${source} LIMIT 1 OFFSET ${STRETCH_ROWS - 1}`,
-      valuesOf(from),
-    );
-    const found: Row[] = await this.database.reads.query(
-      `SELECT id FROM (SELECT id, state${shown.scheme ? '' : ', scheme'} ${source} LIMIT ${STRETCH_ROWS}) AS stretch
-       ${whereOf(filters)} ORDER BY id DESC LIMIT ${Number(limit)}`,
-      [...valuesOf(from), ...valuesOf(filters)],
-    );
-    return { items: await this.these(found), through: last?.id ?? null };
-  }
-
-  private async these(found: readonly Row[]): Promise<TransactionView[]> {
-    const ids = found.map((row) => row.id);
-    return ids.length === 0 ? [] : this.rows('WHERE id IN (?)', [ids], ids.length);
-  }
-
-  private async rows(where: string, values: readonly SqlValue[], limit: number): Promise<TransactionView[]> {
-    const sql = `SELECT * FROM ${this.of.table.name} FORCE INDEX (PRIMARY) ${where} ORDER BY id DESC LIMIT ${Number(limit)}`;
-    const rows: Row[] = await this.database.reads.query(sql, values);
-    return rows.map((row) => this.view(row));
+  async list(query: ListQuery): Promise<ListPage> {
+    const { rows, through } = await this.lists.page(query);
+    return { items: rows.map((row) => this.view(row)), through };
   }
 
   async get(id: string): Promise<SingleView | null> {
-    const [row]: Row[] = await this.database.reads.query(`SELECT * FROM ${this.of.table.name} WHERE id = ?`, [id]);
+    const row = await this.lists.row(id);
     if (!row) return null;
     // Ids are unique only within a scheme, because callers may choose equal ids.
     const scheme = this.of.shown.scheme ?? String(row.scheme);
@@ -128,36 +82,49 @@ export class TableOperations implements OperationsSource {
   async retry(id: string, operator: OperatorNote): Promise<Resolution> {
     return this.change(id, { ...operator, action: 'retry' }, async (tx, row) => {
       // The retry fences out a running attempt. Its result would overwrite the retry of the operator.
-      await sqlOf(tx).query(
-        `UPDATE ${this.of.table.name} SET state = IF(state = 'PARKED', ${this.of.shown.retryState}, state), attempts = 0,
-           claim_token = NULL, next_attempt_at = UTC_TIMESTAMP(3) WHERE id = ?`,
-        [row.id],
-      );
+      await this.makeDue(sqlOf(tx), [row.id]);
       return true;
     });
   }
 
-  async retryAll({ scheme, state }: { scheme: string; state: string }, operator: OperatorNote): Promise<number> {
-    if (!this.of.table.openStates.includes(state)) return 0;
-    let retried = 0;
-    let before: string | undefined;
-    // One pass through the list. Rows that are parked again meanwhile are not retried again.
-    for (;;) {
-      const { items } = await this.list({ scheme, state, limit: RETRIED_AT_ONCE, before });
-      for (const { id } of items) if (await this.retryUnlocked(id, operator)) retried += 1;
-      if (items.length < RETRIED_AT_ONCE) return retried;
-      before = items.at(-1)!.id;
-    }
+  count(query: BulkQuery): Promise<number> {
+    return this.of.table.openStates.includes(query.state) ? this.lists.count(query) : Promise.resolve(0);
   }
 
-  /** Retries one of many rows. A row that stays locked for the whole lock wait is skipped. */
-  private async retryUnlocked(id: string, operator: OperatorNote): Promise<boolean> {
-    try {
-      return (await this.retry(id, operator)) === 'done';
-    } catch (error) {
-      if (isLockWait(error)) return false;
-      throw error;
-    }
+  /**
+   * If the process dies, the committed batches are retried and the rest is unchanged. A row that another transaction
+   * has locked is in work or in the hands of another operator, so it is left out.
+   */
+  async retryNext(
+    { scheme, state, before }: BulkQuery & { before?: string | undefined },
+    operator: OperatorNote,
+  ): Promise<RetriedBatch> {
+    if (!this.of.table.openStates.includes(state)) return { retried: 0, through: null };
+    const page = await this.lists.ids({ scheme, state, before, limit: BATCH_ROWS });
+    const through = page.ids.length === BATCH_ROWS ? page.ids.at(-1)! : page.through;
+    if (page.ids.length === 0) return { retried: 0, through };
+    const retried = await this.database.own.transaction(async (sql) => {
+      const rows: Row[] = await sql.query(
+        `SELECT id FROM ${this.of.table.name} FORCE INDEX (PRIMARY) WHERE id IN (?) AND state = ? FOR UPDATE SKIP LOCKED`,
+        [[...page.ids].sort(), state],
+      );
+      const ids = rows.map(({ id }) => id);
+      if (ids.length === 0) return 0;
+      await this.makeDue(sql, ids);
+      await this.alerts.close(sql, scheme, ids);
+      await this.alerts.recordOperations(sql, { ...operator, scheme, action: 'retry' }, ids);
+      return ids.length;
+    });
+    if (retried > 0) this.of.wake();
+    return { retried, through };
+  }
+
+  private async makeDue(sql: Sql, ids: readonly string[]): Promise<void> {
+    await sql.query(
+      `UPDATE ${this.of.table.name} SET state = IF(state = 'PARKED', ${this.of.shown.retryState}, state), attempts = 0,
+         claim_token = NULL, next_attempt_at = UTC_TIMESTAMP(3) WHERE id IN (?)`,
+      [ids],
+    );
   }
 
   async resolve(id: string, outcome: Outcome, operator: OperatorNote & { note: string }): Promise<Resolution> {

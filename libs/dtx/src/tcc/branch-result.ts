@@ -1,0 +1,22 @@
+import type { Tried } from '../core/durable/durable-work.js';
+import type { Verdict } from './calls.js';
+
+/**
+ * The result of one branch. `away`: the participant or its database is unavailable. That is not counted as an attempt.
+ */
+export interface BranchResult {
+  readonly verdict: Verdict['verdict'];
+  readonly error: string;
+  /** The participant was out of capacity or met a locked row. It is called again sooner than an unavailable one. */
+  readonly isBusy?: boolean;
+}
+
+/** The result of a round, from the branches that have not carried out the decision. */
+export function resultOf(failures: readonly BranchResult[], busyRetryMs: number): Tried {
+  const error = failures.map((one) => one.error).join('; ');
+  if (failures.some(({ verdict }) => verdict === 'illegal')) return { kind: 'fatal', error };
+  if (!failures.every(({ verdict }) => verdict === 'away')) return { kind: 'failed', error };
+  return failures.some(({ isBusy }) => isBusy)
+    ? { kind: 'unreachable', delayMs: busyRetryMs }
+    : { kind: 'unreachable' };
+}
