@@ -7,5 +7,5 @@ export { databaseOptions } from './database-options.js';
 export { type Env, EnvError, readEnv } from './env.js';
 export { absoluteUrl, goneSignal, type HttpReply, type HttpRequest } from './http.js';
 export { type CallDescription, Describe, schemaOf } from './openapi.js';
-export { InvalidRequest, NotFound, type Problem, ProblemError } from './problem.js';
+export { InvalidRequest, NotFound, type Problem, ProblemError, TooManyCalls } from './problem.js';
 export { type AppToServe, serve } from './serve.js';

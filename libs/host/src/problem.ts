@@ -61,6 +61,9 @@ export class UnsupportedEncoding extends Error {
   }
 }
 
+/** Answered 429. The caller has too many calls of this kind at the same time. */
+export class TooManyCalls extends Error {}
+
 /** Base of business errors with their own HTTP status. */
 export abstract class ProblemError extends Error {
   abstract readonly status: number;
@@ -91,6 +94,7 @@ export function problemOf(error: unknown): ProblemAnswer {
   if (error instanceof MethodNotAllowed) {
     return answer(405, error.message, {}, { allow: error.allowed.join(', ') });
   }
+  if (error instanceof TooManyCalls) return answer(429, error.message, {}, { 'retry-after': RETRY_AFTER_SECONDS });
   if (error instanceof UnsupportedEncoding) return answer(415, error.message, {}, { 'accept-encoding': 'identity' });
   if (error instanceof ProblemError) return answer(error.status, error.message, error.members);
   if (error instanceof Rejected) {
