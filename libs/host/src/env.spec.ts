@@ -64,6 +64,8 @@ describe('readEnv', () => {
     ['DTX_PUBLIC_URL', 'https://shop.example/?s3cr3t'],
     ['DTX_ADMIN_TOKEN_FILE', '/nowhere/s3cr3t'],
     ['DTX_NOTIFY_SECRET_FILE', '/dev/null'],
+    ['DTX_NOTIFY_SECRET', 'whsec_s3cr3t!!!!!!!!'],
+    ['DTX_NOTIFY_SECRET', 'a-secret-of-sufficient-length whsec_s3cr3t'],
   ])('refuses %s = %j in one line that names the variable without its value', (variable, value) => {
     expect(() => read({ [variable]: value })).toThrow(new RegExp(`^${variable} is (missing|wrong): [^\n]+$`));
     expect(() => read({ [variable]: value })).not.toThrow(/s3cr3t/);

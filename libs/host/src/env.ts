@@ -1,6 +1,6 @@
 /** Reads and checks the environment of an app once at start. Errors never contain values, since URLs contain passwords. */
 import { randomBytes } from 'node:crypto';
-import { isAllowEntry, problemOfServerUrl, type ServerKind } from 'nest-dtx';
+import { isAllowEntry, isNotifySecret, problemOfServerUrl, type ServerKind } from 'nest-dtx';
 import { z } from 'zod';
 import { problemOfDatabaseUrl } from './database-options.js';
 import { publicUrl, trustedProxies } from './env-proxy.js';
@@ -100,8 +100,8 @@ const secrets = z
   .string()
   .transform((text) => text.split(/\s+/).filter(Boolean))
   .refine(
-    (list) => list.length <= 5 && list.every((one) => one.length >= 16),
-    'must be 1 to 5 secrets of at least 16 characters, separated by spaces',
+    (list) => list.length <= 5 && list.every(isNotifySecret),
+    'must be 1 to 5 secrets separated by spaces, each whsec_ and base64 of 24 bytes or more, or another text of 16 characters or more',
   );
 
 const allowedTargets = z
