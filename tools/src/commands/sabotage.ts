@@ -14,7 +14,8 @@ async function main(): Promise<number> {
   const { positionals } = readOptions(USAGE, { options: {} });
   const [name = '', state, ...rest] = positionals;
   const isKnown = name === 'branch' || isTriggerName(name);
-  if (!isKnown || (state !== 'on' && state !== 'off') || rest.length > 0) throw new OperatorError(`usage: ${USAGE}`);
+  if (!isKnown || (state !== 'on' && state !== 'off') || rest.length > 0)
+    throw new OperatorError(`expected a part and on or off, and got "${positionals.join(' ')}"\nusage: ${USAGE}`);
   const done = await withSandboxes('demo', { say: console.error }, async ([sandbox]) =>
     sandbox ? apply(sandbox, name, state) : null,
   );
