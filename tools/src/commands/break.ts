@@ -68,7 +68,7 @@ async function breakDemo(address: string, point: Failpoint, mode: Mode): Promise
 
 async function giveUp(control: InterruptibleControl, { app, name }: Failpoint): Promise<number> {
   await control.setRight(app);
-  say(`the ${app} app runs without ${name} again, and its recovery finishes what is open`);
+  say(`the ${app} app runs without ${name} again, and its recovery finishes the open work`);
   return 130;
 }
 

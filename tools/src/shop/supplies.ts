@@ -24,7 +24,7 @@ export async function fillSupplies(urls: Urls, { buyerId, sku }: Wanted, { say }
   }
 }
 
-/** 0 if there is no such sku or account yet. */
+/** 0 if the sku or account does not exist yet. */
 async function amountAt<Body>(url: string, of: (body: Body) => number): Promise<number> {
   const answer = await call<Body>('GET', url);
   if (answer.status === 404) return 0;
