@@ -6,7 +6,7 @@ import { placeOf, ROOT } from './infra-files.js';
 describe('placeOf', () => {
   it('lies in the repository', () => {
     expect(existsSync(join(ROOT, 'package-lock.json'))).toBe(true);
-    expect(placeOf('demo')).toBe(join(ROOT, '.infra', 'demo'));
+    expect(placeOf('demo')).toBe(join(import.meta.dirname, '..', '..', '.infra', 'demo'));
   });
 
   it.each(['', 'Demo', '../demo', 'a'.repeat(41)])('refuses the name %j', (name) => {

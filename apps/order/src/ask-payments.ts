@@ -14,12 +14,36 @@ export const PAYMENT_URL = Symbol('payment app');
 
 /** Age of orders after which inquiries end. */
 const HORIZON_HOURS = 24;
+/** Orders that one statement reads. */
+const STRETCH_ROWS = 5_000;
+/** Statements of one round. A pass over a million orders takes 20 rounds. */
+const STRETCHES_MAX = 10;
+/** Orders without a result that are remembered. Beyond them the low-water mark stays where it is. */
+const OPEN_MAX = 1_000;
+/** Distance of the mark from the newest order that is asked for. Orders of another app are inserted after their creation. */
+const LATE_SECONDS = 60;
+/** Interval after which a pass begins at the horizon again, for orders that are inserted even later. */
+const AGAIN_MS = 3_600_000;
 
+interface Position {
+  readonly createdAt: Date;
+  readonly orderId: string;
+}
+
+const BEGINNING: Position = { createdAt: new Date(0), orderId: '' };
+
+/**
+ * Finds orders without a payment result. All orders up to the low-water mark have one, or are remembered as open. So a
+ * round reads new and open orders only. Both are in memory: a new process makes one pass over the whole horizon, and
+ * repeated inquiries do no harm.
+ */
 @Injectable()
 export class AskPayments implements OnModuleInit, Inquiries {
   readonly name = 'payment result';
-  /** Position of the current pass. It is only in memory, since a repeated inquiry does no harm. */
-  private after: { createdAt: Date; orderId: string } | undefined;
+  private mark = BEGINNING;
+  private againAt = performance.now() + AGAIN_MS;
+  /** Ids of orders up to the mark without a result. The next round begins after those that the last one has asked for. */
+  private open: string[] = [];
 
   constructor(
     private readonly db: DataSource,
@@ -35,20 +59,49 @@ export class AskPayments implements OnModuleInit, Inquiries {
     return `${this.paymentUrl!.replace(/\/$/, '')}/payments/${orderId}`;
   }
 
-  /** Reads the next orders without a result along the index of creation times. */
   async missing({ olderThanMs, limit }: { olderThanMs: number; limit: number }): Promise<string[]> {
-    const rows: { orderId: string; createdAt: Date }[] = await this.db.query(
-      `SELECT o.order_id AS orderId, o.created_at AS createdAt FROM orders o FORCE INDEX (newest)
-       LEFT JOIN payment_result r ON r.order_id = o.order_id
-       WHERE o.created_at > UTC_TIMESTAMP(3) - INTERVAL ${HORIZON_HOURS} HOUR
-         AND o.created_at < UTC_TIMESTAMP(3) - INTERVAL ? MICROSECOND
-         AND (o.created_at > ? OR (o.created_at = ? AND o.order_id > ?)) AND r.event_id IS NULL
-       ORDER BY o.created_at, o.order_id LIMIT ?`,
-      [olderThanMs * 1_000, ...this.position(), limit],
+    this.open = await this.stillOpen();
+    if (performance.now() >= this.againAt) {
+      this.mark = BEGINNING;
+      this.againAt = performance.now() + AGAIN_MS;
+    }
+    let at: Position | null = this.mark;
+    for (let n = 0; n < STRETCHES_MAX && at !== null; n++) at = await this.readStretch(at, olderThanMs);
+    const ids = this.open.slice(0, limit);
+    this.open = [...this.open.slice(limit), ...ids];
+    return ids;
+  }
+
+  /** Reads the orders after a position and moves the mark. Returns the next position, or null at the end of a round. */
+  private async readStretch({ createdAt, orderId }: Position, olderThanMs: number): Promise<Position | null> {
+    const rows: (Position & { isOpen: unknown; isPast: unknown })[] = await this.db.query(
+      `SELECT o.order_id AS orderId, o.created_at AS createdAt, r.event_id IS NULL AS isOpen,
+         o.created_at < UTC_TIMESTAMP(3) - INTERVAL ? MICROSECOND - INTERVAL ${LATE_SECONDS} SECOND AS isPast
+       FROM orders o FORCE INDEX (newest) LEFT JOIN payment_result r ON r.order_id = o.order_id
+       WHERE o.created_at >= ? AND o.created_at > UTC_TIMESTAMP(3) - INTERVAL ${HORIZON_HOURS} HOUR
+         AND o.created_at < UTC_TIMESTAMP(3) - INTERVAL ? MICROSECOND AND (o.created_at > ? OR o.order_id > ?)
+       ORDER BY o.created_at, o.order_id LIMIT ${STRETCH_ROWS}`,
+      [olderThanMs * 1_000, createdAt, olderThanMs * 1_000, createdAt, orderId],
     );
-    const last = rows.at(-1);
-    this.after = rows.length === limit ? last : undefined;
-    return rows.map(({ orderId }) => orderId);
+    for (const row of rows) {
+      const isNew = Number(row.isOpen) === 1 && !this.open.includes(row.orderId);
+      if (isNew && this.open.length >= OPEN_MAX) return null;
+      if (isNew) this.open.push(row.orderId);
+      if (Number(row.isPast) === 1) this.mark = row;
+    }
+    return rows.length === STRETCH_ROWS ? rows.at(-1)! : null;
+  }
+
+  /** The open orders that still have no result and are not beyond the horizon, in the same sequence. */
+  private async stillOpen(): Promise<string[]> {
+    if (this.open.length === 0) return [];
+    const rows: { orderId: string }[] = await this.db.query(
+      `SELECT o.order_id AS orderId FROM orders o LEFT JOIN payment_result r ON r.order_id = o.order_id
+       WHERE o.order_id IN (?) AND r.event_id IS NULL AND o.created_at > UTC_TIMESTAMP(3) - INTERVAL ${HORIZON_HOURS} HOUR`,
+      [this.open],
+    );
+    const still = new Set(rows.map(({ orderId }) => orderId));
+    return this.open.filter((id) => still.has(id));
   }
 
   async keep(orderId: string, result: unknown): Promise<void> {
@@ -65,10 +118,5 @@ export class AskPayments implements OnModuleInit, Inquiries {
   async none(orderId: string): Promise<void> {
     const order = await findOrder(this.db.manager, orderId);
     if (order?.status === 'CANCELLED') await inTransaction(this.db, (tx) => keepNoResult(tx, orderId));
-  }
-
-  private position(): [Date, Date, string] {
-    const { createdAt, orderId } = this.after ?? { createdAt: new Date(0), orderId: '' };
-    return [createdAt, createdAt, orderId];
   }
 }

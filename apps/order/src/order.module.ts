@@ -3,7 +3,9 @@ import { NOTIFIER, Order, orderCheckout, ordersMigrations, xaBranches } from '@n
 import { type DynamicModule, Module } from '@nestjs/common';
 import { AskPayments, PAYMENT_URL } from './ask-payments.js';
 import { CatalogController } from './catalog.controller.js';
+import { LongPolls } from './long-polls.js';
 import { OrderCheckoutParticipant } from './order-checkout.participant.js';
+import { OrderReads } from './order-reads.js';
 import { OrdersController } from './orders.controller.js';
 import { NOTIFY_SECRETS, PaymentResultsController } from './payment-results.controller.js';
 import { paymentResultMigrations } from './payment-results.js';
@@ -48,6 +50,8 @@ export function orderModule(env: Env): DynamicModule {
       PlaceOrderByXa,
       OrderCheckoutParticipant,
       SettledOrders,
+      LongPolls,
+      OrderReads,
       AskPayments,
       { provide: PAYMENT_URL, useValue: env.paymentUrl },
       { provide: NOTIFY_SECRETS, useValue: env.notifySecrets },

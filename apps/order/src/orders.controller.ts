@@ -17,6 +17,7 @@ import {
   listOrders,
   name,
   ORDER_STATUSES,
+  type Order,
   type Purchase,
   type PurchaseBody,
   PurchaseRefused,
@@ -29,6 +30,8 @@ import {
 import { Body, Controller, Get, HttpCode, Param, Post, Query, Req, Res, UseGuards } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { z } from 'zod';
+import { LongPolls } from './long-polls.js';
+import { OrderReads } from './order-reads.js';
 import { PlaceOrderByLocalMessage } from './place-order-by-local-message.initiator.js';
 import { PlaceOrderByXa } from './place-order-by-xa.initiator.js';
 import { SettledOrders } from './settled-orders.js';
@@ -60,6 +63,8 @@ export class OrdersController {
     private readonly localMessage: PlaceOrderByLocalMessage,
     private readonly xa: PlaceOrderByXa,
     private readonly settled: SettledOrders,
+    private readonly longPolls: LongPolls,
+    private readonly reads: OrderReads,
   ) {}
 
   @Post()
@@ -116,22 +121,35 @@ export class OrdersController {
       'With waitMs it answers as soon as the purchase is final, and at the latest after waitMs milliseconds.',
     query: findQuery,
     answers: { 200: { description: 'The purchase', schema: purchaseView } },
-    problems: { 404: 'The order does not exist' },
+    problems: { 404: 'The order does not exist', 429: 'This caller has too many calls with waitMs at the same time' },
   })
   async find(
     @Param('orderId') orderId: string,
     @Query(new Checked(findQuery, 'query')) { waitMs = 0 }: z.infer<typeof findQuery>,
+    @Req() request: HttpRequest,
     @Res({ passthrough: true }) reply: HttpReply,
   ): Promise<Purchase> {
     if (!isOrderId(orderId)) throw new NotFound('order not found');
-    let order = await findOrder(this.db.manager, orderId);
-    if (waitMs > 0 && (order === null || order.status === 'PENDING')) {
-      // An order that another app accepted may not exist here yet. It is inserted by its first message.
-      await this.settled.wait(orderId, waitMs, goneSignal(reply));
-      order = await findOrder(this.db.manager, orderId);
-    }
+    const order =
+      waitMs === 0
+        ? await findOrder(this.db.manager, orderId)
+        : await this.findFinal(orderId, waitMs, request.ip, goneSignal(reply));
     if (order === null) throw new NotFound('order not found');
     return viewOf(order);
+  }
+
+  /** A long poll. It takes a place before it reads, so a refused call needs no connection. */
+  private async findFinal(orderId: string, waitMs: number, caller: string, gone: AbortSignal): Promise<Order | null> {
+    const leave = this.longPolls.enter(caller);
+    try {
+      const order = await this.reads.find(orderId);
+      // An order that another app accepted may not exist here yet. It is inserted by its first message.
+      if (order !== null && order.status !== 'PENDING') return order;
+      await this.settled.wait(orderId, waitMs, gone);
+      return await this.reads.find(orderId);
+    } finally {
+      leave();
+    }
   }
 
   @Get()

@@ -25,6 +25,11 @@ export class PaymentResultsController {
     description:
       'A webhook by Standard Webhooks, signed with DTX_NOTIFY_SECRET. A duplicate is also answered 204 and has no effect.',
     body: paymentResultBody,
+    headers: {
+      'webhook-id': 'The id of the result, `<orderId>.<status>`',
+      'webhook-timestamp': 'Seconds since the epoch',
+      'webhook-signature': 'One or more signatures `v1,<base64>`, separated by spaces',
+    },
     answers: { 204: { description: 'Accepted' } },
     problems: { 401: 'The signature is missing, wrong or too old' },
   })

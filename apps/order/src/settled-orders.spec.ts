@@ -57,14 +57,4 @@ describe('SettledOrders.wait', () => {
     await waiting;
     await orders.wait('a', LONG_MS, nobodyGone);
   });
-
-  it('admits a bounded number of callers, and frees their places afterwards', async () => {
-    for (let round = 0; round < 2; round++) {
-      const waiting = Array.from({ length: 1_000 }, (_, i) => orders.wait(`order-${i}`, LONG_MS, nobodyGone));
-      await orders.wait('one too many', LONG_MS, nobodyGone);
-      for (let i = 0; i < waiting.length; i++) final.add(`order-${i}`);
-      await Promise.all(waiting);
-      final.clear();
-    }
-  });
 });

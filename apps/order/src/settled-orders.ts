@@ -2,16 +2,13 @@ import { type BeforeApplicationShutdown, Injectable, Optional } from '@nestjs/co
 import { Readiness } from 'nest-dtx';
 import { DataSource } from 'typeorm';
 
-/** Most callers that may wait in this process. Further callers are answered at once with the current state. */
-const WAITERS_MAX = 1_000;
 /** Interval of the query for orders that another instance settled. One query serves all waiters of this process. */
 const POLL_MS = 100;
 
-/** Long polling. Callers wait here until their order is final. */
+/** Long polling. Callers wait here until their order is final. `LongPolls` bounds their number. */
 @Injectable()
 export class SettledOrders implements BeforeApplicationShutdown {
   private readonly waiting = new Map<string, Set<() => void>>();
-  private waiters = 0;
   private timer: NodeJS.Timeout | undefined;
   private stopping = false;
 
@@ -32,10 +29,9 @@ export class SettledOrders implements BeforeApplicationShutdown {
    * the order afterwards.
    */
   async wait(orderId: string, waitMs: number, gone: AbortSignal): Promise<void> {
-    if (this.waiters >= WAITERS_MAX || this.stopping || gone.aborted) return;
+    if (this.stopping || gone.aborted) return;
     const wakers = this.waiting.get(orderId) ?? new Set();
     this.waiting.set(orderId, wakers);
-    this.waiters++;
     this.schedule();
     await new Promise<void>((resolve) => {
       const done = (): void => {
@@ -43,7 +39,6 @@ export class SettledOrders implements BeforeApplicationShutdown {
         gone.removeEventListener('abort', done);
         if (!wakers.delete(done)) return;
         if (wakers.size === 0) this.waiting.delete(orderId);
-        this.waiters--;
         resolve();
       };
       const timeout = setTimeout(done, waitMs);

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { readEnv } from './env.js';
 
@@ -18,9 +21,14 @@ describe('readEnv', () => {
   });
 
   it('reads the given variables', () => {
-    const given = { PORT: '0', NODE_ENV: 'production', DTX_ADMIN_TOKEN: 'a-long-token' };
+    const given = { PORT: '0', NODE_ENV: 'production', DTX_ADMIN_TOKEN: 'a-token-of-24-characters' };
     const env = read({ ...given, DTX_OPTIONS: '{"localMessage":{"attemptsMax":3}}' });
-    expect(env).toMatchObject({ port: 0, host: '0.0.0.0', adminToken: 'a-long-token', adminTokenIsNew: false });
+    expect(env).toMatchObject({
+      port: 0,
+      host: '0.0.0.0',
+      adminToken: 'a-token-of-24-characters',
+      adminTokenIsNew: false,
+    });
     const sections = { core: {}, tcc: {}, xa: {}, halfMessage: {}, reliableMessage: {}, notify: {} };
     expect(env.options).toEqual({ ...sections, localMessage: { attemptsMax: 3 } });
   });
@@ -54,14 +62,58 @@ describe('readEnv', () => {
     ['DTX_OPTIONS', '{"local":{}}'],
     ['DTX_OPTIONS', '{"core":"s3cr3t"}'],
     ['DTX_XA_PAYMENT_DATABASE_URL', 's3cr3t'],
+    ['DTX_TRUST_PROXY', 's3cr3t'],
+    ['DTX_TRUST_PROXY', 'true'],
+    ['DTX_TRUST_PROXY', '10.0.0.0/33'],
+    ['DTX_TRUST_PROXY', '10.0.0.0/0'],
+    ['DTX_PUBLIC_URL', 'shop.example'],
+    ['DTX_PUBLIC_URL', 'https://user:s3cr3t@shop.example'],
+    ['DTX_PUBLIC_URL', 'https://shop.example/?s3cr3t'],
+    ['DTX_ADMIN_TOKEN_FILE', '/nowhere/s3cr3t'],
+    ['DTX_NOTIFY_SECRET_FILE', '/dev/null'],
+    ['DTX_NOTIFY_SECRET', 'whsec_s3cr3t!!!!!!!!'],
+    ['DTX_NOTIFY_SECRET', 'a-secret-of-sufficient-length whsec_s3cr3t'],
   ])('refuses %s = %j in one line that names the variable without its value', (variable, value) => {
     expect(() => read({ [variable]: value })).toThrow(new RegExp(`^${variable} is (missing|wrong): [^\n]+$`));
     expect(() => read({ [variable]: value })).not.toThrow(/s3cr3t/);
   });
 
+  it('reads the trusted proxies and the public URL', () => {
+    expect(read()).toMatchObject({ trustProxy: [], publicUrl: undefined });
+    const env = read({ DTX_TRUST_PROXY: '10.0.0.0/8, ::1,loopback', DTX_PUBLIC_URL: 'https://shop.example/api/' });
+    expect(env).toMatchObject({ trustProxy: ['10.0.0.0/8', '::1', 'loopback'], publicUrl: 'https://shop.example/api' });
+  });
+
+  it('reads a secret from the file that the variable with _FILE names, unless the variable itself is set', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'env-'));
+    const file = join(folder, 'secret');
+    writeFileSync(file, 'a-token-from-a-file-1\n');
+    const files = { DTX_ADMIN_TOKEN_FILE: file, DTX_NOTIFY_SECRET_FILE: file };
+    const fromFile = { adminToken: 'a-token-from-a-file-1', notifySecrets: ['a-token-from-a-file-1'] };
+    expect(read(files)).toMatchObject({ ...fromFile, adminTokenIsNew: false });
+    expect(read({ ...files, DTX_ADMIN_TOKEN: 'given', DTX_NOTIFY_SECRET: '' })).toMatchObject({
+      ...fromFile,
+      adminToken: 'given',
+    });
+    rmSync(folder, { recursive: true });
+  });
+
+  it.each([
+    ['DTX_ADMIN_TOKEN', 'x'],
+    ['DTX_ADMIN_TOKEN', 'fifteen-letters'],
+    ['DTX_ADMIN_TOKEN', 'demo-admin-token'],
+    ['DTX_NOTIFY_SECRET', 'demo-notify-secret'],
+    ['DTX_NOTIFY_SECRET', 'one-that-nobody-knows demo-notify-secret'],
+  ])('refuses %s = %j only in production, since it is short or published', (variable, value) => {
+    const production = { NODE_ENV: 'production', DTX_ADMIN_TOKEN: 'a-token-of-24-characters' };
+    expect(() => read({ ...production, [variable]: value })).toThrow(new RegExp(`^${variable} is wrong: [^\n]+$`));
+    expect(() => read({ ...production, [variable]: value })).not.toThrow(new RegExp(`: .*${value}`));
+    expect(() => read({ [variable]: value })).not.toThrow();
+  });
+
   it('requires a token and refuses failpoints in production', () => {
     expect(() => read({ NODE_ENV: 'production' })).toThrow(/^DTX_ADMIN_TOKEN is missing/);
-    const production = { NODE_ENV: 'production', DTX_ADMIN_TOKEN: 'a-long-token' };
+    const production = { NODE_ENV: 'production', DTX_ADMIN_TOKEN: 'a-token-of-24-characters' };
     expect(() => read({ ...production, DTX_FAILPOINTS: 'x=crash' })).toThrow(/^DTX_FAILPOINTS is set/);
     expect(() => read({ ...production, DTX_FAILPOINTS: 'crash' })).toThrow(/^DTX_FAILPOINTS is set/);
   });

@@ -1,8 +1,10 @@
 /** Reads and checks the environment of an app once at start. Errors never contain values, since URLs contain passwords. */
 import { randomBytes } from 'node:crypto';
-import { isAllowEntry, problemOfServerUrl, type ServerKind } from 'nest-dtx';
+import { isAllowEntry, isNotifySecret, problemOfServerUrl, type ServerKind } from 'nest-dtx';
 import { z } from 'zod';
 import { problemOfDatabaseUrl } from './database-options.js';
+import { publicUrl, trustedProxies } from './env-proxy.js';
+import { problemOfSecrets, problemOfToken, withSecretFiles } from './env-secrets.js';
 
 /** An invalid variable. The message is one line that names the variable and the expected value. No stack is printed. */
 export class EnvError extends Error {}
@@ -13,6 +15,10 @@ export interface Env {
   /** Address to listen on. */
   host: string;
   production: boolean;
+  /** Proxies whose `X-Forwarded-*` headers count. Empty: none. */
+  trustProxy: string[];
+  /** Base of the URLs in answers. Without it they follow the `Host` header of the request. */
+  publicUrl?: string;
   databaseUrl: string;
   rabbitmqUrl: string;
   redisUrl?: string;
@@ -94,8 +100,8 @@ const secrets = z
   .string()
   .transform((text) => text.split(/\s+/).filter(Boolean))
   .refine(
-    (list) => list.length <= 5 && list.every((one) => one.length >= 16),
-    'must be 1 to 5 secrets of at least 16 characters, separated by spaces',
+    (list) => list.length <= 5 && list.every(isNotifySecret),
+    'must be 1 to 5 secrets separated by spaces, each whsec_ and base64 of 24 bytes or more, or another text of 16 characters or more',
   );
 
 const allowedTargets = z
@@ -142,6 +148,8 @@ const variables = z.object({
   PORT: port.optional(),
   HOST: z.string().max(255).optional(),
   NODE_ENV: z.string().optional(),
+  DTX_TRUST_PROXY: trustedProxies.optional(),
+  DTX_PUBLIC_URL: publicUrl.optional(),
   DTX_DATABASE_URL: databaseUrl,
   DTX_RABBITMQ_URL: serverUrl('broker'),
   DTX_REDIS_URL: serverUrl('redis').optional(),
@@ -162,18 +170,14 @@ const variables = z.object({
  * @throws EnvError that names the first invalid or missing variable
  */
 export function readEnv(given: Record<string, string | undefined>, defaults: { port: number }): Env {
-  const present = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined && value !== ''));
+  const isSet = (entry: [string, string | undefined]): entry is [string, string] => (entry[1] ?? '') !== '';
+  const present = withSecretFiles(Object.fromEntries(Object.entries(given).filter(isSet)), wrong);
   const checked = variables.safeParse(present);
   if (!checked.success) throw new EnvError(firstProblem(checked.error.issues[0], present));
 
   const env = checked.data;
   const production = env.NODE_ENV === 'production';
-  if (production && env.DTX_ADMIN_TOKEN === undefined) {
-    throw new EnvError('DTX_ADMIN_TOKEN is missing: it is required with NODE_ENV=production');
-  }
-  if (production && env.DTX_FAILPOINTS !== undefined) {
-    throw new EnvError('DTX_FAILPOINTS is set: failpoints are refused with NODE_ENV=production; unset it');
-  }
+  if (production) refuseInProduction(env);
   refuseHalfOfXa(env);
   if (env.DTX_NOTIFY_URL !== undefined && env.DTX_NOTIFY_SECRET === undefined) {
     throw new EnvError('DTX_NOTIFY_SECRET is missing: it signs the notifications to DTX_NOTIFY_URL');
@@ -182,6 +186,8 @@ export function readEnv(given: Record<string, string | undefined>, defaults: { p
     port: env.PORT ?? defaults.port,
     host: env.HOST ?? (production ? '0.0.0.0' : '127.0.0.1'),
     production,
+    trustProxy: env.DTX_TRUST_PROXY ?? [],
+    publicUrl: env.DTX_PUBLIC_URL,
     databaseUrl: env.DTX_DATABASE_URL,
     rabbitmqUrl: env.DTX_RABBITMQ_URL,
     redisUrl: env.DTX_REDIS_URL,
@@ -198,6 +204,19 @@ export function readEnv(given: Record<string, string | undefined>, defaults: { p
   };
 }
 
+/** Refuses what only a demo or a test may use: no token, a short or published secret, failpoints. */
+function refuseInProduction(env: z.output<typeof variables>): void {
+  const { DTX_ADMIN_TOKEN: adminToken, DTX_NOTIFY_SECRET: notifySecrets = [] } = env;
+  if (adminToken === undefined)
+    throw new EnvError('DTX_ADMIN_TOKEN is missing: it is required with NODE_ENV=production');
+  if (env.DTX_FAILPOINTS !== undefined)
+    throw new EnvError('DTX_FAILPOINTS is set: failpoints are refused with NODE_ENV=production; unset it');
+  const problems = { DTX_ADMIN_TOKEN: problemOfToken(adminToken), DTX_NOTIFY_SECRET: problemOfSecrets(notifySecrets) };
+  for (const [variable, problem] of Object.entries(problems)) if (problem !== null) throw wrong(variable, problem);
+}
+
+const wrong = (variable: string, problem: string) => new EnvError(`${variable} is wrong: ${problem}`);
+
 /** Refuses one XA URL without the other, since an XA transaction spans all three databases. */
 function refuseHalfOfXa(env: Partial<Record<(typeof XA_VARIABLES)[number], string>>): void {
   const given = XA_VARIABLES.filter((variable) => env[variable] !== undefined);
@@ -211,7 +230,7 @@ const XA_VARIABLES = ['DTX_XA_PAYMENT_DATABASE_URL', 'DTX_XA_INVENTORY_DATABASE_
 function firstProblem(issue: z.core.$ZodIssue, present: Record<string, unknown>): string {
   const [variable, ...inside] = issue.path.map(String);
   if (!(variable in present)) return `${variable} is missing: ${missing[variable] ?? 'it is required'}`;
-  return `${variable} is wrong: ${inside.length > 0 ? `${inside.join('.')} ` : ''}${issue.message}`;
+  return wrong(variable, `${inside.length > 0 ? `${inside.join('.')} ` : ''}${issue.message}`).message;
 }
 
 const missing: Record<string, string> = {

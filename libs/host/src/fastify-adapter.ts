@@ -4,8 +4,9 @@ import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { traceparentFrom, withTraceparent } from 'nest-dtx';
 import type { Calls } from './calls.js';
 import type { HttpReply, HttpRequest } from './http.js';
-import { problemOf } from './problem.js';
+import { problemOf, UnsupportedEncoding } from './problem.js';
 import type { RouteTable } from './route-table.js';
+import { headersFor, SECURITY_HEADERS } from './security-headers.js';
 
 /** Bound on a request body. Valid requests have less than 3 KiB. */
 const BODY_BYTES_MAX = 64 * 1024;
@@ -13,13 +14,26 @@ const BODY_BYTES_MAX = 64 * 1024;
 const PATH_PARAMETER_CHARS_MAX = 1_024;
 /** Time limit for a caller to send a request. */
 const REQUEST_TIMEOUT_MS = 30_000;
+/** Interval of the look for late requests. Node's default is 30 s, which would treble the time limit. */
+const LATE_LOOK_MS = 1_000;
 const IDLE_SWEEP_MS = 50;
 
+/** Settings of the adapter that depend on the environment of the app. */
+export interface AdapterSettings {
+  /** Proxies whose `X-Forwarded-*` headers count. */
+  readonly trustProxy: readonly string[];
+  readonly publicUrl?: string | undefined;
+  readonly requestTimeoutMs?: number;
+}
+
 /** Creates the adapter of an app. It adds every route to `routes` and counts every call in `calls`. */
-export function createAdapter(routes: RouteTable, calls: Calls): FastifyAdapter {
+export function createAdapter(routes: RouteTable, calls: Calls, settings: AdapterSettings): FastifyAdapter {
+  const { trustProxy, publicUrl, requestTimeoutMs = REQUEST_TIMEOUT_MS } = settings;
   const adapter = new FastifyAdapter({
     bodyLimit: BODY_BYTES_MAX,
-    requestTimeout: REQUEST_TIMEOUT_MS,
+    trustProxy: trustProxy.length > 0 ? [...trustProxy] : false,
+    requestTimeout: requestTimeoutMs,
+    http: { headersTimeout: requestTimeoutMs, connectionsCheckingInterval: LATE_LOOK_MS },
     routerOptions: { maxParamLength: PATH_PARAMETER_CHARS_MAX },
     frameworkErrors: (error: Error, request: unknown, reply: unknown) =>
       answerFrameworkError(error, request as HttpRequest, reply as HttpReply),
@@ -31,11 +45,31 @@ export function createAdapter(routes: RouteTable, calls: Calls): FastifyAdapter 
   fastify.addHook('onRoute', (route) => routes.add(route.method, route.url));
   // Only JSON bodies are accepted. Any other content type is answered 415.
   fastify.removeContentTypeParser('text/plain');
+  fastify.decorateRequest('publicUrl', publicUrl);
+  refuseEncodings(adapter);
+  secure(adapter);
   countCalls(adapter, calls);
   letConnectionsEnd(adapter, calls);
   keepSignedBodies(adapter);
   traceCalls(adapter);
   return adapter;
+}
+
+/** Answers 415 for an encoded body. Without a decoder its bytes would count as JSON. The hook runs before the body is read. */
+function refuseEncodings(adapter: FastifyAdapter): void {
+  adapter.getInstance().addHook('preParsing', (request, _reply, payload, done) => {
+    const encoding = request.headers['content-encoding'] ?? 'identity';
+    if (encoding.trim().toLowerCase() === 'identity') done(null, payload);
+    else done(new UnsupportedEncoding());
+  });
+}
+
+/** Adds the security headers to every answer. */
+function secure(adapter: FastifyAdapter): void {
+  adapter.getInstance().addHook('onSend', (request, reply, _payload, done) => {
+    reply.headers(headersFor(request.url));
+    done();
+  });
 }
 
 /** Joins the trace of the caller or begins one. The hook runs after the body is read, since reading loses the context. */
@@ -100,7 +134,7 @@ function answerFrameworkError(error: Error, request: HttpRequest, reply: HttpRep
   const { problem, headers } = problemOf(error);
   reply
     .status(problem.status)
-    .headers({ ...headers, 'content-type': 'application/problem+json; charset=utf-8' })
+    .headers({ ...headers, ...SECURITY_HEADERS, 'content-type': 'application/problem+json; charset=utf-8' })
     .send(
       JSON.stringify({ ...problem, detail: 'the path is malformed or too long', instance: request.url.slice(0, 200) }),
     );
@@ -128,8 +162,9 @@ function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): 
     detail: 'this is not an HTTP request',
   };
   const body = JSON.stringify({ type: 'about:blank', title, status, detail });
+  const secure = Object.entries(SECURITY_HEADERS).map(([name, value]) => `${name}: ${value}\r\n`);
   socket.end(
-    `HTTP/1.1 ${status} ${title}\r\ncontent-type: application/problem+json; charset=utf-8\r\n` +
+    `HTTP/1.1 ${status} ${title}\r\ncontent-type: application/problem+json; charset=utf-8\r\n${secure.join('')}` +
       `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
   );
 }

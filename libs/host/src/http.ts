@@ -8,6 +8,10 @@ export interface HttpRequest {
   readonly protocol: 'http' | 'https';
   /** The `Host` header, or empty without one. */
   readonly host: string;
+  /** Address of the caller. Behind a trusted proxy it is the address that the proxy names. */
+  readonly ip: string;
+  /** Base of the URLs in answers, if the app has one. */
+  readonly publicUrl?: string | undefined;
   readonly headers: IncomingMessage['headers'];
   /** The path pattern of the route, such as `/orders/:id`. */
   readonly routeOptions: { readonly url?: string | undefined };
@@ -36,8 +40,12 @@ export function goneSignal(reply: HttpReply): AbortSignal {
   return gone.signal;
 }
 
-/** `path` as an absolute URL, by the `Host` header of the request or by the address of its connection. */
+/**
+ * `path` as an absolute URL: below the public URL of the app, or by the `Host` header of the request, or by the address of
+ * its connection.
+ */
 export function absoluteUrl(request: HttpRequest, path: string): string {
+  if (request.publicUrl !== undefined) return `${request.publicUrl}${path}`;
   const base = `${request.protocol}://${request.host}`;
   if (request.host !== '' && URL.canParse(base)) return `${new URL(base).origin}${path}`;
   const { localAddress = '127.0.0.1', localPort } = request.raw.socket;

@@ -11,8 +11,9 @@ import {
   SwaggerModule,
 } from '@nestjs/swagger';
 import { z } from 'zod';
-
-type Schema = Record<string, unknown>;
+import { completed, type Paths } from './openapi-paths.js';
+import { problemSchema } from './openapi-problem.js';
+import { type Schema, schemaOf } from './openapi-schema.js';
 
 /** Description of an HTTP call. `answers` are statuses with a schema, and `problems` are statuses with problem details. */
 export interface CallDescription {
@@ -20,6 +21,8 @@ export interface CallDescription {
   description?: string;
   body?: z.ZodType;
   query?: z.ZodObject;
+  /** Required headers with their meaning. */
+  headers?: Readonly<Record<string, string>>;
   idempotent?: boolean;
   answers: Record<number, { description: string; schema?: z.ZodType }>;
   problems?: Record<number, string>;
@@ -32,6 +35,8 @@ export function Describe(call: CallDescription): MethodDecorator {
   if (body) decorators.push(ApiBody({ schema: schemaOf(body), required: true }));
   if (query) decorators.push(...queryDecorators(query));
   if (call.idempotent) decorators.push(idempotencyHeader());
+  for (const [name, meaning] of Object.entries(call.headers ?? {}))
+    decorators.push(ApiHeader({ name, required: true, description: meaning, schema: { type: 'string' } }));
   for (const [status, { description, schema }] of Object.entries(answers)) {
     decorators.push(ApiResponse({ status: Number(status), description, ...(schema && { schema: schemaOf(schema) }) }));
   }
@@ -42,21 +47,6 @@ export function Describe(call: CallDescription): MethodDecorator {
   return applyDecorators(...decorators);
 }
 
-/** Converts a zod schema to OpenAPI. A schema with a title becomes a component of that name. */
-export function schemaOf(schema: z.ZodType): Schema {
-  return z.toJSONSchema(schema, {
-    target: 'openapi-3.0',
-    io: 'input',
-    unrepresentable: 'any',
-    override: ({ jsonSchema }) => {
-      // The pattern repeats `format` or `type`.
-      if (jsonSchema.format !== undefined || jsonSchema.type === 'integer') delete jsonSchema.pattern;
-      if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
-      if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum;
-    },
-  }) as Schema;
-}
-
 /** The API document of an app. */
 export function documentOf(
   app: INestApplication,
@@ -65,7 +55,8 @@ export function documentOf(
   const builder = new DocumentBuilder().setTitle(title).setDescription(description).setVersion('1').addBearerAuth();
   const document = SwaggerModule.createDocument(app, builder.build());
   const schemas: Schema = {};
-  const paths = withReferences(document.paths, schemas) as typeof document.paths;
+  const described = completed(document.paths as Paths);
+  const paths = withReferences(described, schemas) as typeof document.paths;
   const components = { ...document.components, schemas: { ...document.components?.schemas, ...schemas } };
   return { ...document, paths, components: components as OpenAPIObject['components'] };
 }
@@ -88,7 +79,7 @@ function problemsOf({ body, query, idempotent, problems }: CallDescription): Rec
   const found: Record<number, string> = { 503: 'A required service is unavailable. Retry after Retry-After' };
   if (body || query || idempotent) found[400] = 'The request is invalid. The answer names each field and its error';
   if (body) found[413] = 'The body is too large';
-  if (body) found[415] = 'The body is not application/json';
+  if (body) found[415] = 'The body is not application/json, or it is encoded';
   if (idempotent) found[409] = 'The first call with this Idempotency-Key is still running';
   if (idempotent) found[422] = 'This Idempotency-Key was used with another body';
   return { ...found, ...problems };
@@ -110,29 +101,3 @@ function idempotencyHeader(): MethodDecorator {
     schema: { type: 'string', minLength: 1, maxLength: 255, pattern: '^[\\x21-\\x7e]+$' },
   });
 }
-
-const problemSchema = schemaOf(
-  z
-    .object({
-      type: z.string(),
-      title: z.string(),
-      status: z.int(),
-      detail: z.string(),
-      instance: z.string().optional(),
-      errors: z.array(z.object({ field: z.string(), why: z.string() })).optional(),
-      orderId: z.uuid().optional(),
-      orderStatus: z.string().optional(),
-      reason: z.string().optional(),
-    })
-    .meta({
-      title: 'Problem',
-      example: {
-        type: 'urn:nest-dtx:invalid-request',
-        title: 'Bad Request',
-        status: 400,
-        detail: 'quantity is required',
-        instance: '/orders',
-        errors: [{ field: 'quantity', why: 'is required' }],
-      },
-    }),
-);

@@ -57,6 +57,16 @@ export class MethodNotAllowed extends Error {
   }
 }
 
+/** Answered 415. The body has a `content-encoding`, which no app decodes. */
+export class UnsupportedEncoding extends Error {
+  constructor() {
+    super('the body has a content-encoding; send it without one');
+  }
+}
+
+/** Answered 429. The caller has too many calls of this kind at the same time. */
+export class TooManyCalls extends Error {}
+
 /** Base of business errors with their own HTTP status. */
 export abstract class ProblemError extends Error {
   abstract readonly status: number;
@@ -87,6 +97,8 @@ export function problemOf(error: unknown): ProblemAnswer {
   if (error instanceof MethodNotAllowed) {
     return answer(405, error.message, {}, { allow: error.allowed.join(', ') });
   }
+  if (error instanceof TooManyCalls) return answer(429, error.message, {}, { 'retry-after': RETRY_AFTER_SECONDS });
+  if (error instanceof UnsupportedEncoding) return answer(415, error.message, {}, { 'accept-encoding': 'identity' });
   if (error instanceof ProblemError) return answer(error.status, error.message, error.members);
   if (error instanceof Rejected) {
     return answer(409, error.message, { type: 'urn:nest-dtx:refused', reason: error.reason });

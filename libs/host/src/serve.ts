@@ -56,7 +56,8 @@ export async function serve(definition: AppToServe): Promise<void> {
 
 async function createApp(definition: AppToServe, env: Env, calls: Calls): Promise<NestFastifyApplication> {
   const routes = new RouteTable();
-  const app = await NestFactory.create<NestFastifyApplication>(definition.module(env), createAdapter(routes, calls), {
+  const adapter = createAdapter(routes, calls, env);
+  const app = await NestFactory.create<NestFastifyApplication>(definition.module(env), adapter, {
     logger: new TracedLogger(),
     bodyParser: false,
     abortOnError: false,

@@ -1,6 +1,6 @@
 // How every command starts and ends: options in, one line for a failure that the operator can act on, an exit code.
 import { type ParseArgsConfig, parseArgs } from 'node:util';
-import { OperatorError } from './operator-error.js';
+import { Interrupted, OperatorError } from './operator-error.js';
 
 type Options = NonNullable<ParseArgsConfig['options']>;
 type Parsed<T extends Options> = ReturnType<
@@ -33,7 +33,7 @@ export async function runCommand(main: () => Promise<number | undefined>): Promi
   try {
     process.exitCode = (await main()) ?? 0;
   } catch (error) {
-    process.exitCode = 1;
+    process.exitCode = error instanceof Interrupted ? 130 : 1;
     console.error(error instanceof OperatorError ? error.message : error);
   }
   await flushed(process.stdout);

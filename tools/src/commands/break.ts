@@ -6,10 +6,12 @@ import { exitCodeOf, reportLines } from '../audit/report.js';
 import { readOptions, runCommand } from '../cli/entry.js';
 import { OperatorError } from '../cli/operator-error.js';
 import type { Say } from '../cli/say.js';
+import { firstSignal } from '../cli/signals.js';
 import { ROOT } from '../infra-files.js';
 import { withLock } from '../process/lock.js';
 import { openDatabases } from '../sandbox/databases.js';
 import { AppEvents } from './break/app-events.js';
+import { type InterruptibleControl, interruptible } from './break/interruptible.js';
 import { type Failpoint, findFailpoint } from './break/registry.js';
 import { type Mode, runBreak } from './break/run.js';
 import { Watch } from './break/watch.js';
@@ -39,7 +41,8 @@ async function main(): Promise<number> {
 
 async function breakDemo(address: string, point: Failpoint, mode: Mode): Promise<number> {
   const events = new AppEvents();
-  const control = await callControl(address, (event) => events.add(event));
+  const { signal, happened } = firstSignal({ say });
+  const control = interruptible(await callControl(address, (event) => events.add(event)), signal);
   const status = await control.ask('status');
   if (!status.isServing) throw new OperatorError(STARTING);
   const databases = await openDatabases(status.sandbox);
@@ -47,16 +50,26 @@ async function breakDemo(address: string, point: Failpoint, mode: Mode): Promise
     say(`${point.name}: ${point.scheme}, step ${point.step}, in the ${point.app} app; mode ${mode}\n`);
     const watch = new Watch(databases, say);
     const failpointLog = join(demoDir(), 'failpoints.log');
-    const isHealed = await runBreak({ point, mode, control, status, events, watch, failpointLog, say });
+    const broken = runBreak({ point, mode, control, status, events, watch, failpointLog, say });
+    broken.catch(() => {}); // after a signal it fails with its next request
+    const isHealed = await Promise.race([broken, happened.then(() => null)]);
+    if (isHealed === null) return await giveUp(control, point);
     if (!isHealed) say('NOT HEALED in time: "npm run trace -- <orderId>" shows where it stands');
     say('\nchecking the invariants (waits until the system is quiet) ...');
-    const result = await audit(status.sandbox);
+    const result = await Promise.race([audit(status.sandbox), happened.then(() => null)]);
+    if (result === null) return 130;
     say(reportLines(result).join('\n'));
     return isHealed ? exitCodeOf([result]) : 1;
   } finally {
     await databases.close();
     control.close();
   }
+}
+
+async function giveUp(control: InterruptibleControl, { app, name }: Failpoint): Promise<number> {
+  await control.setRight(app);
+  say(`the ${app} app runs without ${name} again, and its recovery finishes the open work`);
+  return 130;
 }
 
 await runCommand(main);

@@ -1,14 +1,12 @@
 // Starts, stops and shows the servers of a set.
 // Usage: npm run infra -- up|down|status [--of NAME] [--only databases,rabbitmq,redis] [--wipe]
-import { parseArgs } from 'node:util';
 import { secondsSince } from '../cli/deadline.js';
-import { runCommand } from '../cli/entry.js';
-import { messageOf } from '../cli/error-text.js';
+import { readOptions, runCommand } from '../cli/entry.js';
 import { OperatorError } from '../cli/operator-error.js';
 import { down, status, up, withoutPassword } from '../servers/index.js';
 import { KINDS, type Kind } from '../servers/state.js';
 
-const USAGE = 'usage: npm run infra -- up|down|status [--of demo|test|NAME] [--only databases,rabbitmq,redis] [--wipe]';
+const USAGE = 'npm run infra -- up|down|status [--of demo|test|NAME] [--only databases,rabbitmq,redis] [--wipe]';
 
 interface Wanted {
   readonly command: keyof typeof ACTIONS;
@@ -22,28 +20,22 @@ const isCommand = (text: string | undefined): text is keyof typeof ACTIONS =>
   text !== undefined && Object.hasOwn(ACTIONS, text);
 
 function readArguments(): Wanted {
-  const { values, positionals } = parse();
-  const asked = values.only?.split(',') ?? KINDS;
-  const only = KINDS.filter((kind) => asked.includes(kind));
+  const { values, positionals } = readOptions(USAGE, {
+    options: { of: { type: 'string', default: 'demo' }, only: { type: 'string' }, wipe: { type: 'boolean' } },
+  });
   const [command, ...rest] = positionals;
-  if (!isCommand(command) || rest.length > 0 || only.length < asked.length) throw new OperatorError(USAGE);
-  return { command, name: values.of, only, wipe: values.wipe };
+  if (!isCommand(command) || rest.length > 0)
+    throw wrong(`expected up, down or status, and got "${positionals.join(' ')}"`);
+  if (values.only !== undefined && command !== 'up')
+    throw wrong(`--only is for up: ${command} is for all servers of a set`);
+  if (values.wipe && command !== 'down') throw wrong(`--wipe is for down: ${command} keeps all data`);
+  const asked = values.only?.split(',') ?? KINDS;
+  const unknown = asked.filter((kind) => !KINDS.some((one) => one === kind));
+  if (unknown.length > 0) throw wrong(`--only is "${values.only}": it takes ${KINDS.join(', ')}, separated by commas`);
+  return { command, name: values.of, only: KINDS.filter((kind) => asked.includes(kind)), wipe: values.wipe ?? false };
 }
 
-function parse() {
-  try {
-    return parseArgs({
-      allowPositionals: true,
-      options: {
-        of: { type: 'string', default: 'demo' },
-        only: { type: 'string' },
-        wipe: { type: 'boolean', default: false },
-      },
-    });
-  } catch (error) {
-    throw new OperatorError(`${messageOf(error)}\n${USAGE}`);
-  }
-}
+const wrong = (problem: string) => new OperatorError(`${problem}\nusage: ${USAGE}`);
 
 async function runUp({ name, only }: Wanted): Promise<number> {
   const since = Date.now();

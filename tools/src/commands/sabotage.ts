@@ -2,6 +2,7 @@
 // Usage: npm run sabotage -- money|stock|merchant|branch on|off
 import { readOptions, runCommand } from '../cli/entry.js';
 import { OperatorError } from '../cli/operator-error.js';
+import { firstSignal } from '../cli/signals.js';
 import { withSandboxes } from '../sandbox/known-sandboxes.js';
 import type { Sandbox } from '../sandbox/sandbox.js';
 import { runningDemo } from './demo/session.js';
@@ -14,7 +15,8 @@ async function main(): Promise<number> {
   const { positionals } = readOptions(USAGE, { options: {} });
   const [name = '', state, ...rest] = positionals;
   const isKnown = name === 'branch' || isTriggerName(name);
-  if (!isKnown || (state !== 'on' && state !== 'off') || rest.length > 0) throw new OperatorError(`usage: ${USAGE}`);
+  if (!isKnown || (state !== 'on' && state !== 'off') || rest.length > 0)
+    throw new OperatorError(`expected a part and on or off, and got "${positionals.join(' ')}"\nusage: ${USAGE}`);
   const done = await withSandboxes('demo', { say: console.error }, async ([sandbox]) =>
     sandbox ? apply(sandbox, name, state) : null,
   );
@@ -25,6 +27,8 @@ async function main(): Promise<number> {
 
 async function apply(sandbox: Sandbox, name: TriggerName | 'branch', state: 'on' | 'off'): Promise<string> {
   if (name !== 'branch') return setTrigger(sandbox, name, state);
+  // Each step ends by itself and takes back its slow trigger, so Ctrl-C is answered and not obeyed.
+  firstSignal({ say: () => console.error('\nthis takes back its changes first; it ends by itself') });
   if (state === 'off') return doAgainByHand(sandbox);
   const urls = runningDemo()?.urls;
   if (!urls) throw new OperatorError('no demo is running: start one with "npm run demo" in another terminal');

@@ -1,8 +1,10 @@
 // Which sandboxes exist: that of the demo, and those that the tests have registered.
 import { join } from 'node:path';
-import { OperatorError } from '../cli/operator-error.js';
+import { Interrupted, OperatorError } from '../cli/operator-error.js';
 import type { Say } from '../cli/say.js';
-import { makePrivateDir, placeOf, readJson, writeJson } from '../infra-files.js';
+import { firstSignal } from '../cli/signals.js';
+import { makePrivateDir, placeOf, ROOT, readJson, writeJson } from '../infra-files.js';
+import { withLock } from '../process/lock.js';
 import { down, status, up } from '../servers/index.js';
 import { perApp, readServers, type Servers } from '../servers/state.js';
 import type { Sandbox } from './sandbox.js';
@@ -37,7 +39,10 @@ export function knownSandboxes(of: SetName): Sandbox[] {
   return sandbox ? [sandbox] : [];
 }
 
-/** Runs `work` with the sandboxes of a set at their present addresses. Servers that are down are started for it. */
+/**
+ * Runs `work` with the sandboxes of a set at their present addresses. Servers that are down are started for it and stopped
+ * afterwards, also after Ctrl-C. Commands that start them take turns, as the first one would stop the servers of the next.
+ */
 export async function withSandboxes<T>(
   of: SetName,
   { say }: { say: Say },
@@ -45,13 +50,25 @@ export async function withSandboxes<T>(
 ): Promise<T> {
   const sandboxes = knownSandboxes(of);
   if (sandboxes.length === 0) return work([]);
-  const running = (await isUp(of)) ? readServers(of) : null;
-  if (!running) say(`the servers of ${of} are down: starting them for this`);
+  const workAt = (servers: Servers) => work(sandboxes.map((sandbox) => atServers(sandbox, servers)));
+  const lock = join(ROOT, '.infra', `${of}-borrowed.lock`);
+  const borrowed = await withLock(lock, { say, what: `the servers of ${of}` }, async () =>
+    (await isUp(of)) ? null : { result: await withOwnServers(of, say, workAt) },
+  );
+  return borrowed ? borrowed.result : workAt(readServers(of)!);
+}
+
+async function withOwnServers<T>(of: SetName, say: Say, work: (servers: Servers) => Promise<T>): Promise<T> {
+  say(`the servers of ${of} are down: starting them for this`);
+  const { happened } = firstSignal({ say });
+  const interrupted = happened.then((signal): never => {
+    throw new Interrupted(`${signal}: the servers of ${of} are down again`);
+  });
+  interrupted.catch(() => {}); // the race below may have ended before
   try {
-    const servers = running ?? (await up(of, { say }));
-    return await work(sandboxes.map((sandbox) => atServers(sandbox, servers)));
+    return await Promise.race([up(of, { say }).then(work), interrupted]);
   } finally {
-    if (!running) await down(of, { say });
+    await down(of, { say });
   }
 }
 

@@ -15,7 +15,7 @@ export {
   type KeyOwner,
 } from './database/idempotency-keys.js';
 export { insertFirst, NOW } from './database/insert-first.js';
-export { hasColumn, type Migration, migrate, type Once } from './database/migrate.js';
+export { hasColumn, type Migration, migrate, type Once, widenIndexOnce } from './database/migrate.js';
 export { pinSessions } from './database/session.js';
 export { outsideTransaction } from './database/stray-guard.js';
 export { inTransaction, requireTransaction } from './database/transaction.js';

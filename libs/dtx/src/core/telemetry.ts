@@ -18,6 +18,8 @@ export interface Telemetry {
   published: { outcome: 'confirmed' | 'failed'; ms: number };
   /** A delivery reached its handler. `lagMs` is the age of the message. */
   delivered: { consumer: string; lagMs: number | undefined };
+  /** A call to `/dtx` had no admin token, or a wrong one. */
+  denied: { token: 'missing' | 'wrong' };
 }
 
 const channels = {
@@ -28,6 +30,7 @@ const channels = {
   strayed: channel('nest-dtx:strayed'),
   published: channel('nest-dtx:published'),
   delivered: channel('nest-dtx:delivered'),
+  denied: channel('nest-dtx:denied'),
 };
 
 /** Publishes an event to the listeners. */

@@ -3,5 +3,5 @@ export { type Inquiries, Inquiry } from './inquiry.js';
 export { NotifyModule } from './notify.module.js';
 export type { NotifyOptionsInput } from './options.js';
 export { type Notification, Notifications } from './publish.js';
-export { SignatureInvalid, verifySignature } from './signature.js';
+export { isNotifySecret, SignatureInvalid, verifySignature } from './signature.js';
 export { isAllowEntry } from './ssrf-guard.js';

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { payloadMaxBytesOption } from '../core/broker/payload.js';
 import type { CoreOptions } from '../core/options.js';
 import { countOption, httpUrlOption, msOption } from '../core/options.js';
+import { isNotifySecret, SECRET_RULE } from './signature.js';
 import { isAllowEntry } from './ssrf-guard.js';
 
 /** Time limit for the body of an answer after its status. The body is read only to reuse the connection. */
@@ -18,7 +19,7 @@ export const notifyOptions = z.strictObject({
    * Standard Webhooks secrets. Each one signs, so that receivers can change to a new secret at any time. Without a
    * secret no notification is sent.
    */
-  secrets: z.array(z.string().min(16)).max(5).default([]),
+  secrets: z.array(z.string().refine(isNotifySecret, SECRET_RULE)).max(5).default([]),
   /** Target of notifications that name none. Without it such notifications are not sent. */
   defaultTarget: httpUrlOption.optional(),
   /** Private targets that may be called: `host`, `host:port`, an address or a CIDR range. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { SignatureInvalid, signatureHeaders, verifySignature } from './signature.js';
+import { isNotifySecret, SignatureInvalid, signatureHeaders, verifySignature } from './signature.js';
 
 const NEW = 'whsec_dGhlIG5ldyBzZWNyZXQgb2YgdGhlIHRlc3Rz';
 const OLD = 'the old secret, as plain text';
@@ -86,5 +86,39 @@ describe('verifySignature', () => {
     const behind = (others: number) => `${'v1,AAAA '.repeat(others)}${good}`;
     expect(verify({ ...rest, 'webhook-signature': behind(19) })).toBe('event-1');
     expect(() => verify({ ...rest, 'webhook-signature': behind(20) })).toThrow(SignatureInvalid);
+  });
+});
+
+const BASE64_OF_24 = 'QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFB';
+const WEAK = [
+  'whsec_',
+  'whsec_!!!!!!!!!!!!',
+  'whsec_the-secret-of-a-shop-as-plain-text',
+  `whsec_${BASE64_OF_24.slice(0, 31)}`,
+  `whsec_${BASE64_OF_24}A`,
+  `whsec_${BASE64_OF_24}=`,
+  `whsec_ ${BASE64_OF_24}`,
+  `whsec_${BASE64_OF_24.slice(0, -2)}-_`,
+  'fifteen letters',
+  '',
+];
+
+describe('a secret', () => {
+  it.each(WEAK)('%j is refused, and neither signs nor verifies', (secret) => {
+    expect(isNotifySecret(secret)).toBe(false);
+    expect(() => signed([secret])).toThrow(/cannot use a secret of notifications/);
+    expect(() => verify(signed([NEW]), { secrets: [secret] })).toThrow(/cannot use a secret of notifications/);
+  });
+
+  it.each([
+    `whsec_${BASE64_OF_24}`,
+    `whsec_${BASE64_OF_24}QQ==`,
+    `whsec_${BASE64_OF_24}QQ`,
+    'sixteen letters!',
+    NEW,
+    OLD,
+  ])('%j is accepted', (secret) => {
+    expect(isNotifySecret(secret)).toBe(true);
+    expect(verify(signed([secret]), { secrets: [secret] })).toBe('event-1');
   });
 });

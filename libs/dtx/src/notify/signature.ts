@@ -60,9 +60,29 @@ function sign(secret: string, head: string, body: string | Buffer): Buffer {
   return createHmac('sha256', keyOf(secret)).update(head).update(body).digest();
 }
 
-/** A secret is `whsec_` followed by base64 (Standard Webhooks), or any other text as it is. */
+const PREFIX = 'whsec_';
+const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}(?:==)?|[A-Za-z0-9+/]{3}=?)?$/;
+/** Standard Webhooks asks for keys of 24 to 64 bytes. Longer ones do no harm. */
+const KEY_BYTES_MIN = 24;
+const TEXT_CHARS_MIN = 16;
+
+/** Rule for a secret, for error messages. */
+export const SECRET_RULE = `must be ${PREFIX} and the base64 of at least ${KEY_BYTES_MIN} bytes, or any other text of at least ${TEXT_CHARS_MIN} characters`;
+
+/** True for a secret that signs with a key of sufficient length. */
+export function isNotifySecret(secret: string): boolean {
+  if (!secret.startsWith(PREFIX)) return secret.length >= TEXT_CHARS_MIN;
+  const text = secret.slice(PREFIX.length);
+  return BASE64.test(text) && Buffer.from(text, 'base64').length >= KEY_BYTES_MIN;
+}
+
+/**
+ * The key of a secret: `whsec_` followed by base64 (Standard Webhooks), or any other text as it is.
+ * @throws DtxError for a secret that is not base64. A lenient decoder would sign with an empty key.
+ */
 function keyOf(secret: string): Buffer {
-  return secret.startsWith('whsec_') ? Buffer.from(secret.slice(6), 'base64') : Buffer.from(secret);
+  if (!isNotifySecret(secret)) throw new DtxError(`cannot use a secret of notifications: it ${SECRET_RULE}`);
+  return secret.startsWith(PREFIX) ? Buffer.from(secret.slice(PREFIX.length), 'base64') : Buffer.from(secret);
 }
 
 function isEqual(given: string, expected: Buffer): boolean {

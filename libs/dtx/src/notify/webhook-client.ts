@@ -3,6 +3,7 @@
 import http from 'node:http';
 import https from 'node:https';
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
+import { textOfCallError } from './call-error.js';
 import { BODY_GRACE_MS, NOTIFY_OPTIONS, type NotifyOptions } from './options.js';
 import { retryAfterMsOf } from './retry-after.js';
 import { SsrfGuard, TargetRefused } from './ssrf-guard.js';
@@ -61,6 +62,7 @@ export class WebhookClient implements OnModuleDestroy {
   private postOnce(url: URL, { headers, body, endsAt, isNew = false }: Call): Promise<Answer | 'closed before'> {
     const protocol = url.protocol as keyof typeof this.agents;
     const leftMs = Math.max(1, endsAt - performance.now());
+    let answer: Answer | undefined;
     return new Promise((resolve, reject) => {
       const request = (protocol === 'https:' ? https : http).request(url, {
         method: 'POST',
@@ -87,14 +89,16 @@ export class WebhookClient implements OnModuleDestroy {
         // The status decides the call. Reading the body has a time limit of its own.
         // guard: notify.response
         clearTimeout(timer);
-        this.drain(response).then(() => {
-          resolve({ status: response.statusCode ?? 0, retryAfterMs: retryAfterMsOf(response.headers) });
-        });
+        const known = { status: response.statusCode ?? 0, retryAfterMs: retryAfterMsOf(response.headers) };
+        answer = known;
+        this.drain(response).then(() => resolve(known));
       });
-      request.once('error', (error: NodeJS.ErrnoException) => {
+      request.on('error', (error: NodeJS.ErrnoException) => {
         clearTimeout(timer);
-        if (request.reusedSocket && error.code === 'ECONNRESET') resolve('closed before');
-        else reject(error instanceof TargetRefused ? error : new Error(error.message || String(error.code)));
+        // A connection that breaks after the status cannot change the answer.
+        if (answer !== undefined) resolve(answer);
+        else if (request.reusedSocket && error.code === 'ECONNRESET') resolve('closed before');
+        else reject(error instanceof TargetRefused ? error : new Error(textOfCallError(error)));
       });
       request.end(body);
     });

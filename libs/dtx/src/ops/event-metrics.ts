@@ -26,6 +26,7 @@ export function countInto(registry: Registry): () => void {
     'Statements of a handler that bypassed the transaction of the handler',
     [],
   );
+  const denied = counter('dtx_denied_total', 'Calls to /dtx without the admin token', ['token']);
   const latency = histogram('dtx_settle_seconds', 'Time from start to settlement', ['scheme']);
   const confirms = histogram('dtx_publish_seconds', 'Time from publish to publisher confirm', ['outcome']);
   const lag = histogram('dtx_consumer_lag_seconds', 'Age of a message when its handler receives it', ['consumer']);
@@ -35,6 +36,7 @@ export function countInto(registry: Registry): () => void {
     onMeasured('parked', (event) => parked.inc(labelOf(event))),
     onMeasured('retried', (event) => retried.inc(labelOf(event))),
     onMeasured('strayed', () => strayed.inc()),
+    onMeasured('denied', ({ token }) => denied.inc({ token })),
     onMeasured('settled', (event) => {
       settled.inc(labelOf(event));
       if (event.ms !== undefined) latency.observe(labelOf(event), Math.max(0, event.ms) / 1_000);

@@ -32,6 +32,13 @@ describe('a cursor', () => {
     expect(positionOf('', filters)).toBeNull();
   });
 
+  it('is refused if its time is later than a DATETIME column can hold', () => {
+    const last = new Date('9999-12-31T23:59:59.999Z');
+    expect(positionOf(cursorOf({ ...position, createdAt: last }, filters), filters)?.createdAt).toEqual(last);
+    for (const ms of [last.getTime() + 1, 2 ** 48 - 1])
+      expect(positionOf(cursorOf({ ...position, createdAt: new Date(ms) }, filters), filters)).toBeNull();
+  });
+
   it('is only valid with its own filters', () => {
     const cursor = cursorOf(position, filters);
     expect(positionOf(cursor, { ...filters, buyerId: 'bob' })).toBeNull();

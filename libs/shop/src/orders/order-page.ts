@@ -1,8 +1,9 @@
 /** Lists orders page by page, newest first. */
 import { createHash } from 'node:crypto';
-import { Brackets, type EntityManager } from 'typeorm';
+import type { EntityManager } from 'typeorm';
 import type { OrderStatus, Scheme } from '../purchase.js';
 import { Order } from './order.entity.js';
+import { keysOfPage } from './order-ranges.js';
 
 /** Filters of a list. A cursor is only valid with the filters of its page. */
 export interface OrderFilters {
@@ -29,25 +30,15 @@ export async function listOrders(
   filters: OrderFilters,
   page: { limit: number; after?: Position },
 ): Promise<OrderPage> {
-  const query = manager
+  const { sql, parameters } = keysOfPage(filters, page.limit + 1, page.after);
+  const rows = await manager
     .getRepository(Order)
     .createQueryBuilder('o')
-    .orderBy('o.created_at', 'DESC')
-    .addOrderBy('o.order_id', 'DESC')
-    .limit(page.limit + 1);
-  if (filters.scheme !== undefined) query.andWhere('o.scheme = :scheme', filters);
-  if (filters.status !== undefined) query.andWhere('o.status = :status', filters);
-  if (filters.buyerId !== undefined) query.andWhere('o.buyer_id = :buyerId', filters);
-  if (page.after !== undefined) {
-    // Two ranges, since MySQL and MariaDB execute a row comparison (a, b) < (x, y) as a full scan.
-    const { createdAt, orderId } = page.after;
-    query.andWhere('o.created_at <= :createdAt', { createdAt }).andWhere(
-      new Brackets((b) => {
-        b.where('o.created_at < :createdAt').orWhere('o.order_id < :orderId', { orderId });
-      }),
-    );
-  }
-  const rows = await query.getMany();
+    .innerJoin(`(${sql})`, 'k', 'k.id = o.order_id')
+    .orderBy('k.at', 'DESC')
+    .addOrderBy('k.id', 'DESC')
+    .setParameters(parameters)
+    .getMany();
   const items = rows.slice(0, page.limit);
   const last = items.at(-1);
   return { items, nextCursor: rows.length > page.limit && last ? cursorOf(last, filters) : null };
@@ -68,14 +59,19 @@ export function cursorOf(position: Position, filters: OrderFilters): string {
   return bytes.toString('base64url');
 }
 
+/** Largest time of a DATETIME column. MySQL refuses to compare with a later one. */
+const TIME_MAX = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
+
 /** The position of a cursor, or null if `cursorOf` did not make it for these filters. */
 export function positionOf(cursor: string, filters: OrderFilters): Position | null {
   const bytes = Buffer.from(cursor, 'base64url');
   if (bytes.length !== CURSOR_BYTES || bytes.toString('base64url') !== cursor) return null;
   if (!checksum(bytes, filters).equals(bytes.subarray(TIME_BYTES + ID_BYTES))) return null;
+  const createdAt = new Date(bytes.readUIntBE(0, TIME_BYTES));
+  if (createdAt.getTime() > TIME_MAX) return null;
   const hex = bytes.toString('hex', TIME_BYTES, TIME_BYTES + ID_BYTES);
   return {
-    createdAt: new Date(bytes.readUIntBE(0, TIME_BYTES)),
+    createdAt,
     orderId: hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5'),
   };
 }

@@ -8,11 +8,12 @@ import type { Say } from '../../cli/say.js';
 import type { App } from '../../servers/state.js';
 import { expectOk } from '../../shop/http.js';
 import { refusalIn, type Urls, untilFinal } from '../../shop/purchase.js';
+import { fillSupplies } from '../../shop/supplies.js';
 import type { ControlClient, DemoStatus } from '../demo/control.js';
 import type { AppEvents } from './app-events.js';
-import { type Arming, armingOf, endedWell } from './arming.js';
+import { type Arming, armingOf, endedWell, isHonestRefusal } from './arming.js';
 import type { Failpoint } from './registry.js';
-import { loseDecision, type Stimulus, sendPurchase, sendRestock, sendUnreadable } from './stimulus.js';
+import { BOOK, loseDecision, type Stimulus, sendPurchase, sendRestock, sendUnreadable, untilGid } from './stimulus.js';
 import type { Watch } from './watch.js';
 
 const HIT_BOUND_MS = 60_000;
@@ -40,6 +41,8 @@ export async function runBreak(context: BreakContext): Promise<boolean> {
   const { point, mode, control, status, failpointLog, say } = context;
   const arming = armingOf(point, { mode, failpointLog });
   rmSync(failpointLog, { force: true });
+  // Before the app is armed: a full shelf is also published, by a message of its own.
+  if (arming.stimulus === 'purchase' && arming.wanted === undefined) await fillSupplies(status.urls, BOOK, { say });
   say(`1. restarting the ${point.app} app with ${arming.env.DTX_FAILPOINTS}`);
   if (arming.because) say(`   ${arming.because}`);
   await control.ask('restart', { app: point.app, env: arming.env, holdMs: HOLD_MS });
@@ -133,8 +136,10 @@ async function untilBack(events: AppEvents, app: App): Promise<void> {
 async function heal(stimulus: Stimulus, watch: Watch, boundMs: number): Promise<string | null> {
   const end = Date.now() + boundMs;
   // The purchase may not exist before the client repeats its call. Then its id comes with the answer.
-  const gid = await until(() => stimulus.findGid(watch.databases), { boundMs });
-  if (!gid) return null;
+  const found = await untilGid(stimulus, watch.databases, boundMs);
+  if (!found) return null;
+  const { gid } = found;
+  if (found.isRefusal) return gid;
   const leftMs = Math.max(1_000, end - Date.now());
   const isHealed = stimulus.isHealed?.(leftMs) ?? watch.untilHealed(gid, { boundMs: leftMs });
   return (await isHealed) ? gid : null;
@@ -171,5 +176,6 @@ async function conclude({ point, status, say }: BreakContext, gid: string, stimu
   }
   const final = refusalIn(answer.answered) ?? (await untilFinal(status.urls, gid));
   say(`the purchase ${gid} is ${final?.status ?? 'still PENDING'}${final?.reason ? ` (${final.reason})` : ''}`);
+  if (isHonestRefusal(final)) say('the shop refused it because goods or money ran out, which is not a fault');
   return endedWell(point, final);
 }

@@ -6,6 +6,7 @@ import { createConnection, type RowDataPacket } from 'mysql2/promise';
 import { queueOf } from 'nest-dtx';
 import { tableNames } from 'nest-dtx/testing';
 import { v7 } from 'uuid';
+import { until } from '../../cli/deadline.js';
 import type { Say } from '../../cli/say.js';
 import type { Databases } from '../../sandbox/databases.js';
 import type { Sandbox } from '../../sandbox/sandbox.js';
@@ -14,13 +15,15 @@ import {
   type AskedPurchase,
   askForPurchase,
   type PurchaseScheme,
+  refusalIn,
   SCHEMES,
   type Urls,
   type Wanted,
 } from '../../shop/purchase.js';
 import { askForRestock, untilTold } from '../../shop/restock.js';
 
-const BOOK: Wanted = { buyerId: 'alice', sku: 'book', quantity: 1 };
+/** The usual purchase. */
+export const BOOK: Wanted = { buyerId: 'alice', sku: 'book', quantity: 1 };
 const ANSWER_BOUND_MS = 120_000;
 
 export interface Stimulus {
@@ -34,6 +37,29 @@ export interface Stimulus {
   isHealed?(boundMs: number): Promise<boolean>;
   /** The inbox row that will be parked. */
   readonly parkedId?: string;
+}
+
+/** The id of the work, from a row or from a refusal. A refused purchase may have left no row, so there is nothing to heal. */
+export async function untilGid(
+  { findGid, answered }: Pick<Stimulus, 'findGid' | 'answered'>,
+  databases: Databases,
+  boundMs: number,
+): Promise<{ gid: string; isRefusal: boolean } | null> {
+  let refused: string | null = null;
+  answered.then(
+    (answer) => {
+      if (answer && refusalIn(answer.answered)) refused = answer.orderId;
+    },
+    () => {},
+  );
+  return until(
+    async () => {
+      const gid = await findGid(databases);
+      if (gid !== null) return { gid, isRefusal: false };
+      return refused === null ? null : { gid: refused, isRefusal: true };
+    },
+    { boundMs },
+  );
 }
 
 /** Begins a purchase and repeats the call with the same Idempotency-Key until it is answered. */

@@ -18,7 +18,7 @@ interface Session {
 }
 
 export const demoDir = (): string => makePrivateDir(placeOf('demo'));
-const sessionFile = () => join(demoDir(), 'session.json');
+const sessionFile = () => join(placeOf('demo'), 'session.json');
 
 /** The record of the running demo, or null if no demo runs. */
 export function runningDemo(): Session | null {
@@ -50,6 +50,7 @@ async function cleanUp(say: Say): Promise<void> {
 
 /** Written in the turn that starts an app, so that every running process is on record. */
 export function saveSession(facts: Omit<Session, 'pid' | 'start'>): void {
+  demoDir();
   writeJson(sessionFile(), { pid: process.pid, start: startOf(process.pid), ...facts });
 }
 
