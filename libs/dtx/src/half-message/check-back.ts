@@ -4,6 +4,7 @@
 import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { retryWhileUnavailable } from '../core/async/retry-while-unavailable.js';
 import { Broker } from '../core/broker/broker.service.js';
+import { printable } from '../core/broker/printable.js';
 import type { Delivery, QueueConsumer } from '../core/broker/queue-consumer.js';
 import { BrokerBlocked } from '../core/broker/queue-declarer.js';
 import { Database } from '../core/database/database.service.js';
@@ -59,9 +60,7 @@ export class CheckBack implements OnModuleInit, OnModuleDestroy {
     if (prepared) await retryWhileUnavailable(patience, () => this.check(prepared));
     // If a committed message was behind it, the sweeper sends that message.
     else
-      this.logger.error(
-        `discarded an invalid message from ${this.preparedMessages.checkQueue}: ${content.subarray(0, 200)}`,
-      );
+      this.logger.error(`discarded an invalid message from ${this.preparedMessages.checkQueue}: ${printable(content)}`);
     delivery.ack();
   }
 

@@ -2,6 +2,7 @@ import { Logger } from '@nestjs/common';
 import { z } from 'zod';
 import { Batcher } from '../async/batcher.js';
 import type { Broker } from '../broker/broker.service.js';
+import { printable } from '../broker/printable.js';
 import type { Delivery, QueueConsumer } from '../broker/queue-consumer.js';
 import type { Database } from '../database/database.service.js';
 import { isUnavailable } from '../errors/sql-errors.js';
@@ -77,7 +78,7 @@ export class ReceiptConsumer {
     const receipts = parse(delivery.message.content);
     if (!receipts)
       this.logger.warn(
-        `discarded an invalid message from queue ${this.of.queue}: ${delivery.message.content.subarray(0, 200)}`,
+        `discarded an invalid message from queue ${this.of.queue}: ${printable(delivery.message.content)}`,
       );
     else await this.marked(receipts, delivery.lost);
     // A receipt whose ack is lost is redelivered and changes nothing.
