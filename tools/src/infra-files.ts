@@ -6,7 +6,7 @@ import { codeOf, messageOf } from './cli/error-text.js';
 import { OperatorError } from './cli/operator-error.js';
 
 /** The repository. Sources and build lie equally deep in it. */
-export const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..', '..');
+export const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 
 /** The folder of a set of servers. */
 export function placeOf(name: string): string {
