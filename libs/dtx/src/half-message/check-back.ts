@@ -4,6 +4,7 @@
 import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { retryWhileUnavailable } from '../core/async/retry-while-unavailable.js';
 import { Broker } from '../core/broker/broker.service.js';
+import { printable } from '../core/broker/printable.js';
 import type { Delivery, QueueConsumer } from '../core/broker/queue-consumer.js';
 import { BrokerBlocked } from '../core/broker/queues.js';
 import { Database } from '../core/database/database.service.js';
@@ -61,7 +62,7 @@ export class CheckBack implements OnModuleInit, OnModuleDestroy {
     else
       this.logger.error(
         `discarded an invalid message from queue ${this.preparedMessages.checkQueue}; the sweeper sends the half message, ` +
-          `check who publishes there: ${content.subarray(0, 200)}`,
+          `check who publishes there: ${printable(content)}`,
       );
     delivery.ack();
   }

@@ -3,6 +3,7 @@ import { Purger, pastRetention } from '../core/durable/purge.js';
 import { parseOptions } from '../core/options.js';
 import { BrokerCheck } from './broker-check.js';
 import { CheckBack } from './check-back.js';
+import { ConsumerQueues } from './consumer-queues.js';
 import { HalfReceipts } from './half-message-receipts.js';
 import {
   HALF_MESSAGE_OPTIONS,
@@ -58,6 +59,7 @@ export class HalfMessageModule {
       providers: [
         { provide: HALF_MESSAGE_OPTIONS, useValue: parseOptions('halfMessage', halfMessageOptions, options) },
         PreparedMessages,
+        ConsumerQueues,
         VerdictLossCheck,
         Verdicts,
         HalfMessages,

@@ -31,7 +31,7 @@ export const halfMessageOptions = z.strictObject({
   backlogMax: countOption(1_000, 10_000_000),
   /**
    * Time without a consumer or without a receipt before an alert is raised. Sending continues. After this time each
-   * look at an unconsumed queue counts as an attempt.
+   * look at an unconsumed queue counts as an attempt, and each rejection by a full queue.
    */
   absentMs: msOption(300_000),
   /**

@@ -11,10 +11,11 @@ import { failpoint } from '../core/failpoint.js';
 import { assertGid } from '../core/ids.js';
 import { measure } from '../core/telemetry.js';
 import { currentTraceparent } from '../core/trace.js';
+import { ConsumerQueues } from './consumer-queues.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import type { HalfMessage } from './half-message-table.js';
 import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
-import { PreparedMessages } from './prepared-messages.js';
+import { PreparedMessages, queuesOf } from './prepared-messages.js';
 import { Verdicts } from './verdicts.js';
 
 /** The check ruled ROLLED_BACK before the local transaction began, so that transaction was rolled back. Retry the call. */
@@ -35,6 +36,7 @@ export class HalfMessages implements OnModuleDestroy {
   constructor(
     private readonly database: Database,
     private readonly preparedMessages: PreparedMessages,
+    private readonly consumerQueues: ConsumerQueues,
     private readonly verdicts: Verdicts,
     @Inject(HALF_MESSAGE_OPTIONS) private readonly options: HalfMessageOptions,
   ) {}
@@ -48,6 +50,7 @@ export class HalfMessages implements OnModuleDestroy {
    * Runs `work` in a local transaction and sends the message if and only if it commits. Returns the result of `work`.
    * `work` may run again after a deadlock.
    * @throws BrokerUnavailable or Unconfirmed if the message could not be prepared. Nothing happened.
+   * @throws QueueRefused if a consumer's queue exists as another kind. Nothing happened.
    * @throws RuledBack if the first check came before the local transaction. Nothing happened.
    * @throws OutcomeUnknown, or the driver's error, if the reply to COMMIT was lost. The check settles the message.
    * @throws DtxError if the contract is not `replicated`, or the payload violates it, changes in a JSON round trip, or
@@ -58,7 +61,10 @@ export class HalfMessages implements OnModuleDestroy {
    */
   async send<P, T>(contract: Contract<P>, payload: P, work: (tx: EntityManager) => Promise<T>): Promise<T> {
     const message = this.messageOf(contract, payload);
-    await failpoint(failpoints.prepared, () => this.preparedMessages.wait({ checks: 0, message }));
+    await Promise.all([
+      this.consumerQueues.require(queuesOf(message)),
+      failpoint(failpoints.prepared, () => this.preparedMessages.wait({ checks: 0, message })),
+    ]);
     measure('started', { scheme: SCHEME });
     const result = await this.commit(message, work);
     this.sendNow(message);

@@ -44,6 +44,11 @@ export function parsePrepared(content: Buffer): PreparedMessage | null {
   }
 }
 
+/** The queues of the consumers of a message. */
+export function queuesOf({ consumers, version }: Pick<HalfMessage, 'consumers' | 'version'>): string[] {
+  return consumers.split(',').map((consumer) => queueOf(consumer, version));
+}
+
 /** Publishes prepared messages to a waiting queue for each check delay, and the message itself to its consumers. */
 @Injectable()
 export class PreparedMessages {
@@ -91,7 +96,7 @@ export class PreparedMessages {
       traceparent: message.traceparent ?? undefined,
       madeAtMs,
     };
-    const queues = message.consumers.split(',').map((consumer) => queueOf(consumer, message.version));
+    const queues = queuesOf(message);
     const body = Buffer.from(message.payload);
     const publish = (queue: string) => this.broker.publisher.publish(queue, body, envelope, { kind: 'replicated' });
     await Promise.all(queues.map(publish));

@@ -2,6 +2,7 @@
 // another instance's sweeper claims the row after the lease has expired.
 import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { Broker } from '../core/broker/broker.service.js';
+import { Nacked } from '../core/broker/confirm-publisher.js';
 import { Database } from '../core/database/database.service.js';
 import { Alerts } from '../core/durable/alerts.js';
 import type { DurableLoop, Tried } from '../core/durable/loop.js';
@@ -77,7 +78,12 @@ export class Sweeper implements OnModuleInit, OnModuleDestroy {
     if (tried) return tried;
     // Consumers that have sent their receipt are skipped.
     const still = { ...row, consumers: message.awaiting.join(',') };
-    await failpoint(failpoints.swept, () => this.preparedMessages.deliver(still, Number(row.made_at_ms)));
+    try {
+      await failpoint(failpoints.swept, () => this.preparedMessages.deliver(still, Number(row.made_at_ms)));
+    } catch (error) {
+      if (error instanceof Nacked) return this.unreceipted.afterNack(error, Number(row.made_at_ms));
+      throw error;
+    }
     await this.verdicts.markSent(row);
     return { kind: 'settled' };
   }

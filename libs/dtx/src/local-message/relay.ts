@@ -4,7 +4,7 @@ import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nest
 import { backoffSql } from '../core/async/backoff.js';
 import { Batcher } from '../core/async/batcher.js';
 import { Broker } from '../core/broker/broker.service.js';
-import { Unroutable } from '../core/broker/confirm-publisher.js';
+import { Nacked, Unroutable } from '../core/broker/confirm-publisher.js';
 import { queueOf, receiptQueueOf } from '../core/broker/contract.js';
 import { typeOf } from '../core/broker/envelope.js';
 import { Database } from '../core/database/database.service.js';
@@ -92,6 +92,7 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
       await failpoint(failpoints.confirmed, () => this.publish(row));
     } catch (error) {
       if (error instanceof Unroutable) return { kind: 'failed', error: error.message };
+      if (error instanceof Nacked) return this.unreceipted.afterNack(error, Number(row.made_at_ms));
       throw error; // The broker is unavailable. The loop counts no attempt, and the row is due when its lease expires.
     }
     // Not awaited, so that the window only bounds publishing. If the mark fails, the scan sends a duplicate.

@@ -1,7 +1,8 @@
 /** Schemas of the views in answers of `/dtx`, for API documents. Times are ISO 8601 in UTC. */
 import { z } from 'zod';
 import type { AlertView } from '../core/durable/alerts.js';
-import type { SummaryRow, TimelineEntry, TransactionView } from '../core/durable/operations.js';
+import type { SingleView, SummaryRow, TransactionView } from '../core/durable/operations.js';
+import type { BulkRetryView } from './bulk-retry.js';
 
 const time = z.iso.datetime();
 
@@ -21,8 +22,8 @@ export const transactionView: z.ZodType<TransactionView> = transaction.meta({ ti
 
 const entry = z.object({ at: time, event: z.string() }).meta({ title: 'TimelineEntry' });
 
-export const transactionDetails: z.ZodType<TransactionView & { timeline: TimelineEntry[] }> = transaction
-  .extend({ timeline: z.array(entry) })
+export const transactionDetails: z.ZodType<SingleView> = transaction
+  .extend({ timeline: z.array(entry), details: z.record(z.string(), z.unknown()).optional() })
   .meta({ title: 'TransactionDetails' });
 
 export const alertView: z.ZodType<AlertView> = z
@@ -33,12 +34,25 @@ export const alertView: z.ZodType<AlertView> = z
     gid: z.string().nullable(),
     step: z.string(),
     lastError: z.string().nullable(),
-    retry: z.string(),
+    retry: z.string().nullable(),
+    closesBy: z.enum(['retry', 'acknowledge', 'itself']),
     openedAt: time,
     acknowledgedAt: time.nullable(),
     closedAt: time.nullable(),
   })
   .meta({ title: 'Alert' });
+
+export const bulkRetryView: z.ZodType<BulkRetryView> = z
+  .object({
+    scheme: z.string(),
+    state: z.string(),
+    matching: z.int().min(0),
+    retried: z.int().min(0),
+    startedAt: time,
+    endedAt: time.nullable(),
+    error: z.string().nullable(),
+  })
+  .meta({ title: 'BulkRetry' });
 
 export const summaryRow: z.ZodType<SummaryRow & { ageMs: number }> = z
   .object({

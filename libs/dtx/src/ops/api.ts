@@ -3,8 +3,8 @@
  * its own. A test calls every operation well and badly, and compares the answers with this description.
  */
 import { z } from 'zod';
-import { alertView, summaryRow, transactionDetails, transactionView } from './api-views.js';
-import { limitQuery, listQuery, resolveBody, retryBody, retryOneBody } from './query.js';
+import { alertView, bulkRetryView, summaryRow, transactionDetails, transactionView } from './api-views.js';
+import { alertsQuery, listQuery, resolveBody, retryBody, retryOneBody } from './query.js';
 
 /** One call of the operations API. Schemas are zod schemas. */
 export interface OpsCall {
@@ -73,11 +73,23 @@ export const opsCalls: readonly OpsCall[] = [
     isAction: true,
     body: retryBody,
     answer: {
-      status: 200,
-      description: 'The number of retried transactions',
-      schema: z.object({ retried: z.int().min(0) }).meta({ title: 'BulkRetry' }),
+      status: 202,
+      description: 'The number of matching transactions. They are retried in the background, see GET /dtx/retry',
+      schema: z.object({ matching: z.int().min(0) }).meta({ title: 'BulkRetryStarted' }),
     },
-    problems: ACTION,
+    problems: { ...ACTION, 409: 'Another retry of all runs in this process' },
+  },
+  {
+    method: 'get',
+    path: '/dtx/retry',
+    summary: 'Shows the progress of the last retry of all in this process',
+    isSecured: true,
+    answer: {
+      status: 200,
+      description: 'The progress, or null if none was started',
+      schema: z.object({ retry: bulkRetryView.nullable() }).meta({ title: 'BulkRetryProgress' }),
+    },
+    problems: TOKEN,
   },
   {
     method: 'post',
@@ -118,12 +130,8 @@ export const opsCalls: readonly OpsCall[] = [
     path: '/dtx/alerts',
     summary: 'Lists alerts, newest first',
     isSecured: true,
-    query: limitQuery,
-    answer: {
-      status: 200,
-      description: 'The alerts',
-      schema: z.object({ items: z.array(alertView) }).meta({ title: 'AlertPage' }),
-    },
+    query: alertsQuery,
+    answer: { status: 200, description: 'A page', schema: page(alertView, 'AlertPage') },
     problems: READ,
   },
   {

@@ -13,6 +13,7 @@ import type { XaRow } from './xa-tables.js';
  * here has a trace of the branch. Another instance may have the database under that name.
  */
 export interface BranchResult {
+  readonly name: string;
   readonly settled: Resolution | 'unavailable' | 'unknown';
   readonly about: string;
 }
@@ -22,8 +23,24 @@ const WHY = {
   unavailable: 'the database does not answer',
   unknown: 'no database of this name is configured here, and no other one has a trace of the branch',
   held: 'a session still holds the branch',
+  unlisted: 'a session still holds the branch',
   heuristic: 'the branch was resolved against the decision (heuristic outcome)',
 };
+
+/**
+ * What an operator does about branches that are still held after any session of the library has ended, or an empty
+ * text. MariaDB may answer XA COMMIT without an error while the session of the branch closes, and lose the branch. Its
+ * locks then last until the server lists it again after a restart.
+ */
+export function remedyFor(open: readonly BranchResult[]): string {
+  const lost = open.filter(({ settled }) => settled === 'unlisted').map(({ name }) => name);
+  if (lost.length === 0) return '';
+  const where = lost.join(' and ');
+  return (
+    `. XA RECOVER at ${where} does not list it: restart the database server of ${where} cleanly, then retry. If ` +
+    'information_schema.innodb_trx shows a thread for its transaction, KILL that thread instead'
+  );
+}
 
 /** Commits and rolls back branches. Branches that this process prepared are committed on their own connections. */
 @Injectable()
@@ -38,7 +55,7 @@ export class CarryOut {
       this.logger.warn(`cannot ${row.decision} ${row.id} at ${name}, retrying: ${textOf(error)}`);
       return 'unavailable' as const;
     });
-    return { settled, about: `${row.decision} at ${name}: ${WHY[settled]}` };
+    return { name, settled, about: `${row.decision} at ${name}: ${WHY[settled]}` };
   }
 
   /** Commits on the branch's own connection. The connection is ended unless the commit succeeded. */

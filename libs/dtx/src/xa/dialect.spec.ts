@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { flushFlaw, isOlder } from './dialect.js';
+import { OptionsError } from '../core/errors/errors.js';
+import { flushFlaw, isOlder, refusalOfXa } from './dialect.js';
 
 const MYSQL = '9.7.0';
 const MARIADB = '11.8.3-MariaDB-log';
@@ -33,6 +34,25 @@ describe('flushFlaw', () => {
   it('reads numbers that a driver returns as text', () => {
     expect(flushFlaw({ server: MYSQL, flush_log: '1', log_bin: '1', sync_binlog: '1' })).toBeNull();
     expect(flushFlaw({ server: MYSQL, flush_log: '1', log_bin: '1', sync_binlog: '0' })).toContain('sync_binlog = 0');
+  });
+});
+
+describe('refusalOfXa', () => {
+  const answered = (errno: number, message: string) => Object.assign(new Error(message), { errno });
+
+  it('a server that lists branches and refuses to begin one, as a Galera node does, is refused with its words', () => {
+    const words = "This version of MariaDB doesn't yet support 'XA transactions with Galera replication'";
+    const refusal = refusalOfXa(answered(1235, words)) as Error;
+    expect(refusal).toBeInstanceOf(OptionsError);
+    expect(refusal.message).toContain(`this server refuses XA START: ${words}`);
+  });
+
+  it.each([
+    ['a lost connection', Object.assign(new Error('lost'), { errno: -104, code: 'ECONNRESET' })],
+    ['a node that is not ready', answered(1047, 'WSREP has not yet prepared node')],
+    ['too many connections', answered(1040, 'Too many connections')],
+  ])('%s is retried as unavailable', (_, error) => {
+    expect(refusalOfXa(error)).toBe(error);
   });
 });
 

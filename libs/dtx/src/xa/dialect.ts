@@ -1,6 +1,10 @@
+import { randomUUID } from 'node:crypto';
+import { BINLOG_SQL, binlogFlaw } from '../core/database/binlog.js';
 import type { SqlValue } from '../core/database/literal.js';
-import { OptionsError } from '../core/errors/errors.js';
-import type { Xid } from './xid.js';
+import { OptionsError, textOf } from '../core/errors/errors.js';
+import { isUnavailable } from '../core/errors/sql-errors.js';
+import { isAnswered } from './branch-session.js';
+import { type Xid, xidSql } from './xid.js';
 
 export type Query = (sql: string, values?: readonly SqlValue[]) => Promise<Array<Record<string, unknown>>>;
 
@@ -41,8 +45,8 @@ const OLDEST = { MySQL: [8, 0, 29], MariaDB: [10, 6, 0] } as const;
 const REFUSED = 1401;
 
 /**
- * Reads vendor and version of a server and tries to list its branches.
- * @throws OptionsError for a server that is too old or an account without the privilege, with the remedy
+ * Reads vendor, version and settings of a server, and tries to list its branches and to begin one.
+ * @throws OptionsError for a server that cannot be used or an account without the privilege, with the remedy
  */
 export async function dialectOf(query: Query): Promise<Dialect> {
   const [row] = await query('SELECT VERSION() AS version, CURRENT_USER() AS account');
@@ -61,7 +65,29 @@ export async function dialectOf(query: Query): Promise<Dialect> {
     recover: (ask) => list(ask).catch((error) => explainRefusal(error, row!.account)),
   };
   await dialect.recover(query);
+  const flaw = binlogFlaw(await query(BINLOG_SQL));
+  if (flaw) throw new OptionsError(flaw);
+  await beginOne(query);
   return dialect;
+}
+
+/**
+ * Begins a branch without work and rolls it back, in one packet. A server may list branches and yet refuse to begin
+ * one, as a node of a Galera cluster does. After a refusal the server reads no further statement of the packet.
+ */
+async function beginOne(query: Query): Promise<void> {
+  const xid = xidSql(`probe.${randomUUID()}`, 'probe');
+  await query(`XA START ${xid}; XA END ${xid}; XA ROLLBACK ${xid}`).catch((error) => {
+    throw refusalOfXa(error);
+  });
+}
+
+/** The OptionsError for a server that answers XA START with an error. Otherwise the error itself. */
+export function refusalOfXa(error: unknown): unknown {
+  if (!isAnswered(error) || isUnavailable(error)) return error;
+  return new OptionsError(
+    `this server refuses XA START: ${textOf(error)}; use a server without Galera replication and without a proxy that filters XA`,
+  );
 }
 
 /**

@@ -1,18 +1,20 @@
 // Step 4 of 5 - settle: one in-doubt branch from another session. Only the witness is proof, never the answer of the
 // server. If the process dies in between, the branch has ended or is prepared as before, and the next round reads its
 // witness again.
+import { OptionsError } from '../core/errors/errors.js';
 import { isDuplicateKey, isLockWait } from '../core/errors/sql-errors.js';
 import { isAnswered } from './branch-session.js';
 import type { Query } from './dialect.js';
 import type { ResourceManager } from './resource-manager.js';
-import { xidSql } from './xid.js';
+import { FORMAT_ID, type Xid, xidSql } from './xid.js';
 
 /**
- * The state of a branch after an attempt to end it. `held`: a session still has it, and only the end of that session
- * shows the outcome. `heuristic`: it was resolved against the decision, by hand or by a restored server. An operator
- * must look.
+ * The state of a branch after an attempt to end it. `held`: it is prepared, and its session has not ended yet.
+ * `unlisted`: its witness is locked, and the server does not list it. A session works in it, or the server has lost it
+ * and keeps its locks until a restart. `heuristic`: it was resolved against the decision, by hand or by a restored
+ * server. An operator must look.
  */
-export type Resolution = 'done' | 'held' | 'heuristic';
+export type Resolution = 'done' | 'held' | 'unlisted' | 'heuristic';
 
 type WitnessWriter = 'branch' | 'recovery';
 
@@ -51,7 +53,7 @@ export async function commitBranch({ resource, gtrid, branch }: Place): Promise<
     await refusalOf(query(`XA COMMIT ${xidSql(gtrid, branch)}`));
     const who = await witnessOf(query, { gtrid, branch, lock: WAITING });
     // guard: xa.commit-witness
-    if (who === 'held') return 'held';
+    if (who === 'held') return holderOf(query, { resource, gtrid, branch });
     return who === 'branch' ? 'done' : 'heuristic';
   });
 }
@@ -70,13 +72,30 @@ export async function rollBackBranch({ resource, gtrid, branch }: Place): Promis
       await query(CLAIM_SQL, [gtrid, branch]);
       return 'done';
     } catch (error) {
-      if (isLockWait(error)) return 'held';
+      if (isLockWait(error)) return holderOf(query, { resource, gtrid, branch });
       if (!isDuplicateKey(error)) throw error;
     }
     const who = await witnessOf(query, { gtrid, branch, lock: WAITING });
-    if (who === 'held') return 'held';
+    if (who === 'held') return holderOf(query, { resource, gtrid, branch });
     return who === 'recovery' ? 'done' : 'heuristic';
   });
+}
+
+/** Tells a prepared branch from one that the server does not list, after its locks were met. */
+async function holderOf(query: Query, { resource, gtrid, branch }: Place): Promise<Resolution> {
+  const isThis = (xid: Xid) => xid.formatId === FORMAT_ID && xid.gtrid === gtrid && xid.branch === branch;
+  // Without the right to list branches there is nothing to tell.
+  const isListed = await resource.list(query).then(
+    (listed) => listed.some(isThis),
+    (error) => {
+      if (!(error instanceof OptionsError)) throw error;
+      return true;
+    },
+  );
+  if (isListed) return 'held';
+  // It may have ended between the two looks. The next round then finds its witness.
+  const now = await witnessOf(query, { gtrid, branch, lock: resource.sharedNowait });
+  return now === 'held' ? 'unlisted' : 'held';
 }
 
 const CLAIM_SQL = `INSERT INTO dtx_xa_witness (gtrid, branch, who, created_at) VALUES (?, ?, 'recovery', UTC_TIMESTAMP(3))`;

@@ -183,9 +183,14 @@ export class ResourceManager {
     }
   }
 
+  /** Lists the prepared branches on a session of `ask`. Only if `isKnown`. */
+  list(query: Query): ReturnType<Dialect['recover']> {
+    return this.dialect!.recover(query);
+  }
+
   /** Lists every prepared branch of this server, of all clients. */
   async prepared(): ReturnType<Dialect['recover']> {
-    const branches = await this.ask((query) => this.dialect!.recover(query));
+    const branches = await this.ask((query) => this.list(query));
     this.scannedAt = performance.now();
     this.scanFailure = '';
     this.refusal = '';

@@ -20,7 +20,7 @@ import { measure } from '../core/telemetry.js';
 import { CORE_OPTIONS } from '../core/tokens.js';
 import { AfterCommit, type BeforeDone } from './after-commit.js';
 import type { XaBranch } from './branch.js';
-import { type BranchResult, CarryOut } from './carry-out.js';
+import { type BranchResult, CarryOut, remedyFor } from './carry-out.js';
 import { DecisionLog } from './decision-log.js';
 import { Decisions } from './decisions.js';
 import { failpoints, SCHEME } from './failpoints.js';
@@ -190,8 +190,8 @@ export class SecondPhase {
     if (open.every(({ settled }) => settled === 'heuristic')) return { kind: 'fatal', error };
     const isUnknownForLong = has('unknown') && Number(row.age_ms ?? 0) > this.options.unknownBranchMs;
     if (has('heuristic') || isUnknownForLong) await this.alert(row, error);
-    if (!has('held')) return { kind: 'unreachable' };
-    return this.isStillHeld(row) ? this.waitForSession(row, error) : { kind: 'failed', error };
+    if (!has('held') && !has('unlisted')) return { kind: 'unreachable' };
+    return this.isStillHeld(row) ? this.waitForSession(row, error) : { kind: 'failed', error: error + remedyFor(open) };
   }
 
   /** A live session may hold the branch, or the server is about to end it for idleness. That wait is not an attempt. */

@@ -120,8 +120,9 @@ export async function callControl(path: string, onEvent: (event: AppEvent) => vo
   );
   const waiting = new Map<number, { resolve: (result: unknown) => void; reject: (error: Error) => void }>();
   socket.on('error', () => {});
+  const ended = () => new OperatorError('the demo has ended meanwhile');
   socket.on('close', () => {
-    for (const { reject } of waiting.values()) reject(new OperatorError('the demo has ended meanwhile'));
+    for (const { reject } of waiting.values()) reject(ended());
   });
   createInterface({ input: socket }).on('line', (line) => {
     const { id, event, result, failure } = JSON.parse(line) as Line;
@@ -134,6 +135,8 @@ export async function callControl(path: string, onEvent: (event: AppEvent) => vo
   let lastId = 0;
   const ask = <A extends Action>(action: A, request: object = {}) =>
     new Promise<AnswerTo<A>>((resolve, reject) => {
+      // A destroyed socket emits nothing more, so the request would never end.
+      if (socket.destroyed) return reject(ended());
       lastId += 1;
       waiting.set(lastId, { resolve: (result) => resolve(result as AnswerTo<A>), reject });
       socket.write(`${JSON.stringify({ id: lastId, do: action, ...request })}\n`);

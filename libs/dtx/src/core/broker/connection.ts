@@ -111,7 +111,10 @@ export class BrokerConnection extends EventEmitter<{ up: [ChannelModel]; down: [
       },
     ) as Promise<ChannelModel>;
     try {
-      return await within(CONNECT_LIMIT_MS, 'connecting', dialing, this.stopping.signal);
+      const connection = await within(CONNECT_LIMIT_MS, 'connecting', dialing, this.stopping.signal);
+      // A connection that ended in the very packet that opened it has emitted `close` already.
+      if (streamOf(connection)?.writableEnded) throw new Error('RabbitMQ closed the connection while it was opened');
+      return connection;
     } catch (error) {
       dialing.then(hangUp, () => {});
       throw error;
@@ -167,6 +170,10 @@ function addressOf(url: string): Options.Connect {
 /** Closes the connection, and destroys the socket if the broker does not answer. */
 async function hangUp(connection: ChannelModel): Promise<void> {
   connection.on('error', () => {});
-  const { stream } = connection.connection as unknown as { stream?: Duplex };
+  const stream = streamOf(connection);
   await within(CLOSE_LIMIT_MS, 'closing', connection.close()).catch((error) => stream?.destroy(error));
+}
+
+function streamOf(connection: ChannelModel): Duplex | undefined {
+  return (connection.connection as unknown as { stream?: Duplex }).stream;
 }

@@ -37,6 +37,14 @@ export function reserveConsumers(pattern: RegExp): void {
 /** The contract of each consumer queue in this process. */
 const contractOfQueue = new Map<string, string>();
 
+/** The consumer queues of the replicated contracts in this process. */
+const replicated = new Set<string>();
+
+/** The queues of all contracts in this process that must be quorum queues. */
+export function replicatedQueues(): string[] {
+  return [...replicated];
+}
+
 const NAME = /^[a-z][a-z0-9-]*(\.[a-z][a-z0-9-]*)+$/;
 /** The length of the database columns, and within the limit for the AMQP type at the receiver. */
 const NAME_CHARS_MAX = 100;
@@ -80,6 +88,8 @@ export function defineMessage<S extends z.ZodType>(contract: {
   if (contract.consumers.join(',').length > CONSUMERS_CHARS_MAX)
     throw new OptionsError(`${about}: the consumer names together have more than ${CONSUMERS_CHARS_MAX} characters`);
   takeQueues(contract);
+  if (contract.replicated)
+    for (const consumer of contract.consumers) replicated.add(queueOf(consumer, contract.version));
   return Object.freeze({ ...contract, consumers: Object.freeze([...contract.consumers]) }) as Contract<z.output<S>>;
 }
 

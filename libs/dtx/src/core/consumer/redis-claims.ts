@@ -63,8 +63,13 @@ export class RedisClaims implements OnApplicationShutdown {
         `consumer ${who} uses duplicates: 'redis', but ioredis cannot be loaded: ${textOf(error)}; install ioredis 5`,
       );
     });
+    this.redis ??= this.connect(Redis, redisUrl);
+  }
+
+  /** All consumers share one client, so its events have one listener each. */
+  private connect(Client: typeof Redis, redisUrl: string): Redis {
     // Commands fail at once while Redis is unavailable. The consumer waits and retries.
-    this.redis ??= new Redis({
+    const redis = new Client({
       ...addressOf(redisUrl),
       enableOfflineQueue: false,
       maxRetriesPerRequest: 0,
@@ -74,13 +79,14 @@ export class RedisClaims implements OnApplicationShutdown {
       retryStrategy: (times) => backoffMs(this.options.reconnect, times),
     });
     let reason = 'closed by the server';
-    this.redis.on('error', (error) => (reason = textOf(error)));
-    this.redis.on('ready', () => this.logger.log('connected'));
-    this.redis.on('close', () =>
+    redis.on('error', (error) => (reason = textOf(error)));
+    redis.on('ready', () => this.logger.log('connected'));
+    redis.on('close', () =>
       this.logger.warn(
         `no connection to Redis (${reason}), reconnecting; consumers with duplicates: 'redis' are paused`,
       ),
     );
+    return redis;
   }
 
   /** @throws RedisUnavailable */

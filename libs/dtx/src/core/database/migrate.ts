@@ -1,12 +1,13 @@
 import type { DataSource } from 'typeorm';
 import { DtxError } from '../errors/errors.js';
-import { errnoOf } from '../errors/sql-errors.js';
+import { errnoOf, SERVER_ERRNO_MIN } from '../errors/sql-errors.js';
 import { bind } from './literal.js';
 import type { Tap } from './tap.js';
 
 /**
  * One version of a schema. DDL commits implicitly on MySQL and MariaDB, so each statement must be idempotent. If the
- * process dies between two statements, the version is not recorded and the next start repeats all of them.
+ * process dies between two statements, the version is not recorded and the next start repeats all of them. The nodes of
+ * a Galera cluster do not share named locks, so another instance may run the same statement at the same time.
  */
 export interface Migration {
   readonly version: number;
@@ -116,10 +117,19 @@ export async function migrate(source: DataSource, component: string, migrations:
   }
 }
 
-/** Runs one statement. The migration lock keeps other instances out between the check and the statement. */
+/**
+ * Runs one statement. The migration lock keeps other instances of this server out between the check and the statement.
+ * An instance at another node of a cluster may come first. The failed statement then has taken effect.
+ */
 async function run(query: Query, statement: string | Once): Promise<void> {
-  if (typeof statement === 'string') await query(statement, NO_LIMIT);
-  else if ((await query(statement.unless)).length === 0) await query(statement.sql, NO_LIMIT);
+  if (typeof statement === 'string') return void (await query(statement, NO_LIMIT));
+  const hasEffect = async () => (await query(statement.unless)).length > 0;
+  if (await hasEffect()) return;
+  try {
+    await query(statement.sql, NO_LIMIT);
+  } catch (error) {
+    if (errnoOf(error) < SERVER_ERRNO_MIN || !(await hasEffect())) throw error;
+  }
 }
 
 async function apply(query: Query, component: string, migrations: readonly Migration[]): Promise<void> {
@@ -134,7 +144,9 @@ async function apply(query: Query, component: string, migrations: readonly Migra
       for (const statement of up) await run(query, statement);
       await query(
         bind(
-          'INSERT INTO dtx_schema_version (component, version, name, applied_at) VALUES (?, ?, ?, UTC_TIMESTAMP(3))',
+          // An instance at another node of a cluster may have recorded the version.
+          `INSERT INTO dtx_schema_version (component, version, name, applied_at) VALUES (?, ?, ?, UTC_TIMESTAMP(3))
+           ON DUPLICATE KEY UPDATE version = VALUES(version)`,
           [component, version, name],
         ),
       );

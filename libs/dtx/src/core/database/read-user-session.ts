@@ -1,6 +1,7 @@
 import { Logger } from '@nestjs/common';
 import type { DataSource } from 'typeorm';
 import { OptionsError } from '../errors/errors.js';
+import { binlogFlaw } from './binlog.js';
 import { AS_THE_USERS, type UserSession } from './session.js';
 import { connectionOptionsOf } from './session-pool.js';
 import type { Sql } from './sql.js';
@@ -13,14 +14,16 @@ const CHARACTER_SETS = ['character_set_client', 'character_set_connection', 'cha
  * Reads the settings of a user session without changing it. Returns the settings that give a user statement the same
  * meaning in a library session.
  * @param own a library session, which shows the server defaults
- * @throws OptionsError that names an unsupported setting
+ * @throws OptionsError that names an unsupported setting of the session or the server
  */
 export async function readUserSession(source: DataSource, own: Sql): Promise<UserSession> {
   const options = connectionOptionsOf(source);
   if (options.queryFormat)
     throw new OptionsError('DataSource option extra.queryFormat rewrites statements of the library; remove it');
-  const server = new Map<string, string>();
-  for (const { Variable_name, Value } of await own.query('SHOW GLOBAL VARIABLES')) server.set(Variable_name, Value);
+  const settings = await own.query('SHOW GLOBAL VARIABLES');
+  const flaw = binlogFlaw(settings);
+  if (flaw) throw new OptionsError(flaw);
+  const server = new Map<string, string>(settings.map((one) => [String(one.Variable_name), String(one.Value)]));
   const session = await settingsOf(
     source,
     [...AS_THE_USERS, ...CHARACTER_SETS].filter((name) => server.has(name)),

@@ -31,7 +31,8 @@ export class DurableLoop<Row extends DurableRow> {
   /** Set if the table has a concurrency key and the work limits it. */
   private readonly keyed: { readonly places: KeyShares<Row>; readonly claims: KeyedClaim<Row> } | undefined;
   private timer: NodeJS.Timeout | undefined;
-  private scanning = false;
+  /** The scan in flight. Undefined between two scans. */
+  private scanning: Promise<void> | undefined;
   private again = false;
   private stopped = true;
   private scanned: Scan | undefined;
@@ -59,11 +60,15 @@ export class DurableLoop<Row extends DurableRow> {
     this.schedule(0);
   }
 
-  /** Stops the scans and waits for the rows in work. */
+  /**
+   * Stops the scans and waits for the scan in flight and for the rows in work. A claim that ends after the stop is
+   * returned, which needs a pool that is still open.
+   */
   async stop(): Promise<void> {
     this.stopped = true;
     this.database.scans.end(this.scanned);
     clearTimeout(this.timer);
+    await this.scanning;
     await this.giveBackWaiting({ all: true });
     while (this.inWork.size > 0) await Promise.allSettled(this.inWork);
   }
@@ -150,8 +155,15 @@ export class DurableLoop<Row extends DurableRow> {
       this.again = true;
       return;
     }
-    this.scanning = true;
     this.again = false;
+    this.scanning = this.scanOnce();
+    await this.scanning;
+    this.scanning = undefined;
+    this.schedule(this.work.scanIntervalMs * (0.8 + Math.random() * 0.4));
+  }
+
+  /** Never rejects. */
+  private async scanOnce(): Promise<void> {
     // While a dependency is unavailable, the loop has nothing to claim.
     let isCompleted = !this.work.canRun();
     try {
@@ -168,9 +180,6 @@ export class DurableLoop<Row extends DurableRow> {
       this.scanned?.failed(textOf(error));
       if (!isUnavailable(error))
         this.logger.error(`scan of ${this.work.table.name} failed, retrying: ${textOf(error)}`);
-    } finally {
-      this.scanning = false;
-      this.schedule(this.work.scanIntervalMs * (0.8 + Math.random() * 0.4));
     }
   }
 

@@ -2,6 +2,7 @@ import { Logger } from '@nestjs/common';
 import { z } from 'zod';
 import { Batcher } from '../async/batcher.js';
 import type { Broker } from '../broker/broker.service.js';
+import { printable } from '../broker/printable.js';
 import type { Delivery, QueueConsumer } from '../broker/queue-consumer.js';
 import type { Database } from '../database/database.service.js';
 import { isUnavailable } from '../errors/sql-errors.js';
@@ -78,7 +79,7 @@ export class ReceiptConsumer {
     if (!receipts)
       this.logger.warn(
         `discarded an invalid receipt from queue ${this.of.queue}; without a valid one the message is sent again, ` +
-          `so check who publishes there: ${delivery.message.content.subarray(0, 200)}`,
+          `so check who publishes there: ${printable(delivery.message.content)}`,
       );
     else await this.marked(receipts, delivery.lost);
     // A receipt whose ack is lost is redelivered and changes nothing.

@@ -1,6 +1,6 @@
 import { type Backoff, backoffSql } from '../async/backoff.js';
 import { Batcher } from '../async/batcher.js';
-import type { ConfirmPublisher } from '../broker/confirm-publisher.js';
+import type { ConfirmPublisher, Nacked } from '../broker/confirm-publisher.js';
 import { queueOf } from '../broker/contract.js';
 import type { QueueKind } from '../broker/queue-kinds.js';
 import type { Database } from '../database/database.service.js';
@@ -86,6 +86,17 @@ export class Unreceipted {
     if (advice.kind === 'abandoned') return { kind: 'failed', error: advice.why };
     await this.waits.add({ row, why: advice.why });
     return { kind: 'settled' };
+  }
+
+  /**
+   * Returns the result of the attempt after the broker rejected the message with a nack. A queue may be full for a while,
+   * and a queue with a length limit and no consumer is full for ever. So a nack counts once the message is older than
+   * `absentMs`.
+   * @param madeAtMs time of the message, in milliseconds since the epoch by the database clock
+   */
+  afterNack(error: Nacked, madeAtMs: number): Tried {
+    const isLong = this.database.nowMs() - madeAtMs > this.patience.absentMs;
+    return isLong ? { kind: 'failed', error: error.message } : { kind: 'unreachable' };
   }
 
   /**

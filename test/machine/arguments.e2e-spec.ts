@@ -7,7 +7,7 @@ import { ROOT } from '../fixtures/app-process.js';
 function run(command: string, args: readonly string[]): Promise<{ code: number; out: string; error: string }> {
   const main = join(ROOT, 'tools', 'dist', 'commands', `${command}.js`);
   return new Promise((resolve) => {
-    execFile(process.execPath, [main, ...args], { timeout: 15_000 }, (failure, out, error) =>
+    execFile(process.execPath, [main, ...args], { timeout: 60_000 }, (failure, out, error) =>
       resolve({ code: failure ? Number(failure.code) : 0, out, error }),
     );
   });

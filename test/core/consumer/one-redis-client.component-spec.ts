@@ -1,0 +1,34 @@
+import { afterEach, beforeAll, expect, test } from 'vitest';
+import { contractOf, controllerOf, LittleService, libraryOf } from '../../fixtures/little-service.js';
+import { freshSandbox, type Sandbox } from '../../fixtures/sandbox.js';
+
+const library = libraryOf();
+/** More than the ten listeners of one event that Node allows without a warning. */
+const CONSUMERS = 12;
+let sandbox: Sandbox;
+const warnings: string[] = [];
+const warn = ({ name, message }: Error) => void warnings.push(`${name}: ${message}`);
+
+beforeAll(async () => {
+  sandbox = await freshSandbox('one_redis_client', { audited: false });
+  process.on('warning', warn);
+});
+
+afterEach(() => void process.off('warning', warn));
+
+test('many consumers with duplicates in Redis share one client without a warning of Node', async () => {
+  const handled: string[] = [];
+  const contracts = Array.from({ length: CONSUMERS }, (_, n) => contractOf(library, `redis-${n}`));
+  const methods = contracts.map((contract) => {
+    const handle = async ({ gid }: { gid: string }) => void handled.push(gid);
+    return [library.OnMessage(contract, { duplicates: 'redis' }), handle] as const;
+  });
+  const service = await LittleService.start({ sandbox, library, controllers: [controllerOf(methods)] });
+  try {
+    // Warnings are emitted in a later tick of the process than the listeners are added.
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(warnings).toEqual([]);
+  } finally {
+    await service.close();
+  }
+});
