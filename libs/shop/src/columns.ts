@@ -30,7 +30,7 @@ export interface Changed {
 export function wholeNumber(value: string | number): number {
   const number = Number(value);
   if (!Number.isSafeInteger(number))
-    throw new RangeError(`cannot convert BIGINT ${value} to a number without rounding`);
+    throw new RangeError(`BIGINT ${value} is outside ±2^53-1 and cannot be read exactly; find its row and correct it`);
   return number;
 }
 

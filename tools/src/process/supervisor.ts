@@ -97,7 +97,10 @@ export class Supervisor extends EventEmitter<{ event: [AppEvent] }> {
   /** Starts a second instance on another port. It is not restarted. */
   async startSecond(name: App, port: number): Promise<{ pid: number; url: string }> {
     const app = this.#app(name);
-    if (app.second && !app.second.exited) throw new OperatorError(`a second ${name} app is already running`);
+    if (app.second && !app.second.exited)
+      throw new OperatorError(
+        `a second ${name} app is already running; wait for npm run break to end, or restart the demo`,
+      );
     app.second = startApp({
       name,
       port,

@@ -65,8 +65,8 @@ interface BranchColumn {
 
 /**
  * Every column of `dtx_tcc_branch`. Its INSERT, its reads and `/dtx` follow this list. A new one needs a migration at the
- * end of `tccMigrations`, and a default or NULL, since instances of the version before do not write it. `shown` columns
- * are listed in docs/operations.md.
+ * end of `tccMigrations`, and a default or NULL, since instances of the version before do not write it. The name of a
+ * stored column is also its field in `Branch`. `shown` columns are listed in docs/operations.md. No test lists them all.
  */
 const BRANCH_COLUMNS: readonly BranchColumn[] = [
   { name: 'gid', stored: (_, gid) => gid },

@@ -85,7 +85,9 @@ export class Tcc implements OnModuleInit {
   async run(run: TccRun, define: (calls: TccCalls) => void): Promise<TccOutcome> {
     const gid = assertGid(run.gid ?? this.database.newId());
     const calls = branchesOf(define, this.options.payloadMaxBytes);
-    const begun = { gid, incarnation: newIncarnation(), calls };
+    // Separates two transactions of one gid. The second may begin after this app has purged the first.
+    const incarnation = randomBytes(8).toString('hex');
+    const begun = { gid, incarnation, calls };
     const { branches } = calls;
     const timeoutMs = timeoutOf(run.timeoutMs, this.options);
     await this.calls.untilUp(BROKER_WAIT_MS);
@@ -99,7 +101,7 @@ export class Tcc implements OnModuleInit {
     if (!row) return { gid, status: 'PENDING', waitingFor: [] };
     if (row.claim_token === this.token) return outcomeOf(row, await this.secondPhase.runNow({ ...row, branches }));
     // The scan has cancelled after the deadline, perhaps in another instance, and runs the second phase.
-    const found = await this.outcomes.find(gid, this.options.secondPhaseWaitMs, begun.incarnation).catch(() => null);
+    const found = await this.outcomes.find(gid, this.options.secondPhaseWaitMs, incarnation).catch(() => null);
     return found ?? outcomeOf(row, namesOf(branches));
   }
 
@@ -205,7 +207,10 @@ export class Tcc implements OnModuleInit {
         const decided = await failpoint(failpoints.decided, () => this.compareAndSet(begun, decision, reason));
         if (decided) return decided;
         const row = await this.outcomes.read(gid, incarnation);
-        if (!row) throw new DtxError(`cannot read TCC transaction ${gid}: its row in dtx_tcc was deleted meanwhile`);
+        if (!row) {
+          this.logger.error(`${gid} was deleted from dtx_tcc before its decision; cancel its reservations by hand`);
+          return null;
+        }
         if (row.decision !== null) return row;
         if (row.state !== 'TRYING') throw new DtxError(`TCC transaction ${gid} is ${row.state} without a decision`);
         // Confirm was refused because the deadline has passed, and the scan has not run yet.
@@ -241,9 +246,4 @@ export class Tcc implements OnModuleInit {
     const row = { id: gid, state, attempts: 0, incarnation, decision, reason, decided_at: decidedAt, traceparent };
     return { ...row, claim_token: this.token };
   }
-}
-
-/** Separates two transactions of one gid. The second may begin after this app has purged the first. */
-function newIncarnation(): string {
-  return randomBytes(8).toString('hex');
 }

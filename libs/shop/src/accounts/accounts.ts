@@ -54,6 +54,9 @@ export async function freezeMoney(tx: EntityManager, { buyerId, amount }: Money)
   throw new Rejected((await accountExists(tx, buyerId)) ? 'INSUFFICIENT_FUNDS' : 'UNKNOWN_BUYER');
 }
 
+/** The remedy of a row that contradicts the protocol. */
+const BY_HAND = 'look at it with npm run trace, correct the row, then retry';
+
 /** Captures frozen money. @throws Error if it is not frozen, which needs an operator */
 export async function captureFrozen(tx: EntityManager, orderId: string, money: Money): Promise<void> {
   const { buyerId, amount } = money;
@@ -63,7 +66,9 @@ export async function captureFrozen(tx: EntityManager, orderId: string, money: M
     [amount, amount, buyerId, amount],
   );
   if (captured.affectedRows !== 1)
-    throw new Error(`cannot capture ${amount} for order ${orderId}: account ${buyerId} has less frozen`);
+    throw new Error(
+      `cannot capture ${amount} for order ${orderId}: account ${buyerId} has less than that in frozen; ${BY_HAND}`,
+    );
 }
 
 /** Releases frozen money. @throws Error if it is not frozen, which needs an operator */
@@ -73,7 +78,9 @@ export async function releaseFrozen(tx: EntityManager, orderId: string, { buyerI
     [amount, amount, buyerId, amount],
   );
   if (released.affectedRows !== 1)
-    throw new Error(`cannot release ${amount} for order ${orderId}: account ${buyerId} has less frozen`);
+    throw new Error(
+      `cannot release ${amount} for order ${orderId}: account ${buyerId} has less than that in frozen; ${BY_HAND}`,
+    );
 }
 
 /** Records a declined payment, so that a later inquiry gets an answer. */

@@ -123,7 +123,10 @@ export async function putBack(tx: EntityManager, purchase: PurchaseOnTheWay): Pr
   }
   const rows: { state: TakeState }[] = await tx.query('SELECT state FROM stock_take WHERE order_id = ?', [orderId]);
   if (rows[0]?.state !== 'RETURNED') {
-    throw new Error(`cannot put back stock of order ${orderId}: state in stock_take is ${rows[0]?.state ?? 'missing'}`);
+    throw new Error(
+      `cannot put back stock of order ${orderId}: state in stock_take is ${rows[0]?.state ?? 'missing'}, expected TAKEN; ` +
+        'look at it with npm run trace, correct the row, then retry',
+    );
   }
 }
 

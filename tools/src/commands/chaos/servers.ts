@@ -2,12 +2,13 @@
 // administrator's own connection beside it.
 import { randomBytes } from 'node:crypto';
 import { type Connection, createConnection, type RowDataPacket } from 'mysql2/promise';
+import { codeOf } from '../../cli/error-text.js';
 import type { Sandbox } from '../../sandbox/sandbox.js';
 import { type App, perApp, type Server, type ServerControl, type Servers } from '../../servers/state.js';
 
 const ACCOUNT = 'dtx_chaos';
 /** Rows of the shop that every purchase needs. */
-const ROWS: Record<App, string> = { order: 'orders', payment: 'accounts', inventory: 'stock' };
+const ROWS: Record<App, string> = { order: 'orders', payment: 'account', inventory: 'stock' };
 
 interface DatabaseServerOptions {
   readonly app: App;
@@ -65,7 +66,9 @@ export class DatabaseServer {
     await holder.query('SET SESSION innodb_lock_wait_timeout = 2');
     await holder.query('START TRANSACTION');
     const table = `\`${this.#database}\`.${ROWS[this.#app]}`;
-    await holder.query(`SELECT * FROM ${table} LIMIT 2 FOR UPDATE`).catch(() => {}); // other sessions hold them already
+    await holder.query(`SELECT * FROM ${table} LIMIT 2 FOR UPDATE`).catch((error) => {
+      if (codeOf(error) !== 'ER_LOCK_WAIT_TIMEOUT') throw error; // other sessions hold them already
+    });
     return async () => holder.destroy();
   }
 

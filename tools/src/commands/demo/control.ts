@@ -95,7 +95,8 @@ async function answer(socket: Socket, actions: Actions, line: string): Promise<v
   try {
     const request = JSON.parse(line) as Request;
     id = request.id;
-    if (!Object.hasOwn(actions, request.do)) throw new Error(`unknown request ${JSON.stringify(request.do)}`);
+    if (!Object.hasOwn(actions, request.do))
+      throw new Error(`the running demo does not know ${JSON.stringify(request.do)}; restart npm run demo`);
     const result = await actions[request.do](request);
     socket.write(`${JSON.stringify({ id, result: result ?? {} })}\n`);
   } catch (error) {

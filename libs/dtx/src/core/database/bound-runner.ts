@@ -102,7 +102,10 @@ export class BoundRunner {
   /** Counts a statement in flight. TypeORM sends with a delay, and no statement may follow the end. */
   private async counted<T>(statement: () => Promise<T>): Promise<T> {
     if (!this.isOpen)
-      throw new DtxError('statement rejected: the transaction has ended; await every statement inside it');
+      throw new DtxError(
+        'statement rejected: the transaction has ended, by its time limit or before a statement that was not awaited; ' +
+          'await every statement inside it',
+      );
     const running = this.race(statement())
       .catch((error) => {
         this.guard.evidence.rename(error);

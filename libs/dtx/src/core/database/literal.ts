@@ -31,7 +31,7 @@ export function bind(statement: string, values?: readonly SqlValue[]): string {
 
 function literal(value: SqlValue): string {
   if (!isList(value)) return scalar(value as SqlScalar);
-  if (value.length === 0) throw new DtxError('cannot bind SQL: empty list');
+  if (value.length === 0) throw new DtxError('cannot bind SQL: empty list; skip the statement for an empty list');
   const items = value as ReadonlyArray<SqlScalar | readonly SqlScalar[]>;
   return items.map((item) => (isList(item) ? `(${item.map(scalar).join(', ')})` : scalar(item))).join(', ');
 }

@@ -24,7 +24,8 @@ const ANSWER_MARGIN_MS = 500;
 const TIME_IS_OVER = new Set([1969, 3024]);
 
 /**
- * A few connections beside the pools of the business and the recovery. The server ends each statement at its time
+ * A few connections for the reads of `/dtx` and the metrics, which may be slow on large tables. They take no connection
+ * from handlers or recovery. The server ends each statement at its time
  * limit, so a statement without a caller does not run on. A connection that does not answer is closed. Connections open
  * at the first use and close when idle.
  */

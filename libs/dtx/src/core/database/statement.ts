@@ -1,5 +1,6 @@
 /**
- * The effect of a user statement on its transaction.
+ * The effect of a user statement on its transaction. The guard rejects `ends` and probes around `opaque`, since the rows
+ * after a hidden commit would commit alone.
  * - `plain`: cannot end it and begin another. Its answer tells whether it ended the transaction.
  * - `session`: changes the session beyond the transaction (SET, a temporary table), and is plain otherwise.
  * - `use`: changes the default database.

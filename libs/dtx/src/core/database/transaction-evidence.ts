@@ -13,7 +13,8 @@ const AUTOCOMMIT = 2;
 
 /**
  * Tracks from the answers of the server whether the open transaction is still the original one. The status flag in each
- * answer shows whether any transaction is open. The savepoint BEGUN shows whether it is the original one.
+ * answer shows whether any transaction is open. The savepoint BEGUN shows whether it is the original one. A statement of
+ * the user may end it and begin another, and the rows of the library would then commit without the business.
  */
 export class Evidence {
   /** The reason why further statements are rejected: the deadlock, or the statement that ended the transaction. */

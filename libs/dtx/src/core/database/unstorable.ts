@@ -16,7 +16,8 @@ const AROUND_BYTES = 65_536;
 const VALUE_REFUSED = new Set([1153, 1264, 1265, 1292, 1300, 1301, 1366, 1406, 3140, 3141, 4025]);
 
 /**
- * Returns the reason why a row with this body can never be stored, or null for a temporary failure. The server closes
+ * Returns the reason why a row with this body can never be stored, or null for a temporary failure. Callers then park the
+ * row without its body, since the broker would redeliver it for ever. The server closes
  * the connection of a too large statement, which looks like an outage, so its limit is queried.
  * @param body the body that the statement carries as a literal
  */
