@@ -20,11 +20,12 @@ class LongestFirst extends BaseSequencer {
  * unit: `*.spec.ts`, rules without servers. component: `*.component-spec.ts`, the library against real servers.
  * e2e: `*.e2e-spec.ts`, the apps as processes. crash and mutants: their folders.
  */
-const projects: Record<string, { include: string[]; exclude?: string[]; testTimeout?: number }> = {
+const projects: Record<string, { include: string[]; exclude?: string[]; testTimeout?: number; isolate?: boolean }> = {
   mutants: { include: ['test/mutants/**/*.e2e-spec.ts'] },
   crash: { include: ['test/crash-matrix/**/*.e2e-spec.ts'] },
   e2e: { include: ['test/**/*.e2e-spec.ts'], exclude: ['test/{crash-matrix,mutants}/**'] },
-  component: { include: ['test/**/*.component-spec.ts'] },
+  // The library keeps registries of names for the life of its process, so each of these files has one of its own.
+  component: { include: ['test/**/*.component-spec.ts'], isolate: true },
   unit: {
     include: ['{libs,apps}/*/src/**/*.spec.ts', 'tools/src/**/*.spec.ts', 'test/**/*.spec.ts'],
     testTimeout: 20_000,

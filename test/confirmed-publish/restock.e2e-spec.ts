@@ -135,7 +135,7 @@ describe('the hint', () => {
     await until('it says so', async () => {
       const { body } = await call(`${order.url}/health/ready`);
       return (
-        (body.degraded as string[]).includes('redis') && /service is unavailable, retrying: redis/i.test(order.log())
+        (body.degraded as string[]).includes('redis') && /waits, since Redis.* is unavailable: redis/i.test(order.log())
       );
     });
     expect(await hintOf('book')).toBe(12);

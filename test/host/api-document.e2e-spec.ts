@@ -79,7 +79,8 @@ const REFUSED: Record<string, unknown[]> = {
 };
 
 /** Statuses that need an outage, a race or a thousand calls. Other tests make them. */
-const NOT_MADE = /^(post \/orders 409|get \/orders\/\{orderId\} 429|post \/checkouts 202|\S+ \S+ 503)$/;
+const NOT_MADE =
+  /^(post \/orders 409|get \/orders\/\{orderId\} 429|post \/checkouts 202|post \/dtx\/transactions\/retry 409|\S+ \S+ 503)$/;
 
 const idOf = (name: string): string => (name.replace('post ', '').includes('/resolve') ? 'parked-1' : 'parked-2');
 
@@ -203,6 +204,7 @@ describe.each(APPS)('the API document of the %s app', (app) => {
     const library = operations.filter(([name]) => / \/(dtx|health|metrics)/.test(name)).map(([name]) => name);
     expect(library.sort()).toEqual([
       'get /dtx/alerts',
+      'get /dtx/retry',
       'get /dtx/summary',
       'get /dtx/transactions',
       'get /dtx/transactions/{id}',

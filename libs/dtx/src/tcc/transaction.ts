@@ -101,7 +101,7 @@ export class Tcc implements OnModuleInit {
     if (!row) return { gid, status: 'PENDING', waitingFor: [] };
     if (row.claim_token === this.token) return outcomeOf(row, await this.secondPhase.runNow({ ...row, branches }));
     // The scan has cancelled after the deadline, perhaps in another instance, and runs the second phase.
-    const found = await this.outcomes.find(gid, this.options.secondPhaseWaitMs, incarnation).catch(() => null);
+    const found = await this.outcomes.find(gid, this.options.secondPhaseWaitMs, begun.incarnation).catch(() => null);
     return found ?? outcomeOf(row, namesOf(branches));
   }
 
