@@ -44,7 +44,8 @@ test('a consumer queue of another kind is named at start, and its half messages 
 
   await admin.remove(QUEUE);
   await until('nothing is named any more', () => conditions().length === 0);
-  await send('sent');
+  // The publisher remembers a refusal for some seconds.
+  await until('a half message is sent', () => send('sent').then(() => true));
   expect(worked).toBe(1);
 });
 

@@ -20,7 +20,7 @@ test('many consumers with duplicates in Redis share one client without a warning
   const handled: string[] = [];
   const contracts = Array.from({ length: CONSUMERS }, (_, n) => contractOf(library, `redis-${n}`));
   const methods = contracts.map((contract) => {
-    const handle = async ({ gid }: { gid: string }) => void handled.push(gid);
+    const handle = async (_: unknown, { gid }: { gid: string }) => void handled.push(gid);
     return [library.OnMessage(contract, { duplicates: 'redis' }), handle] as const;
   });
   const service = await LittleService.start({ sandbox, library, controllers: [controllerOf(methods)] });

@@ -17,7 +17,7 @@ afterAll(() => service?.close());
 
 test('a DataSource with `replication` sends and handles messages at its master', async () => {
   const url = sandbox.databases.payment;
-  const handle = async ({ gid }: { gid: string }) => void handled.push(gid);
+  const handle = async (_: unknown, { gid }: { gid: string }) => void handled.push(gid);
   const source = { url: undefined, replication: { master: { url }, slaves: [{ url }] } } as object;
   const controllers = [controllerOf([[library.OnMessage(contract), handle]])];
   service = await LittleService.start({ sandbox, library, controllers, source });
