@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { SHORT_TIMES } from '../crash-matrix/run-case.js';
 import { AppProcess } from '../fixtures/app-process.js';
-import { expectAuditClean } from '../fixtures/load.js';
-import { expectProblem } from '../fixtures/problem.js';
-import { TcpProxy } from '../fixtures/proxy.js';
+import { expectProblem } from '../fixtures/expect-problem.js';
+import { expectAuditClean } from '../fixtures/purchase-load.js';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { TestPublisher } from '../fixtures/sent-messages.js';
-import { type Answer, call, Stack } from '../fixtures/stack.js';
+import { TcpProxy } from '../fixtures/tcp-proxy.js';
+import { type Answer, call, Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
 
 const QUEUE = 'dtx.order.restock-hint.v1';

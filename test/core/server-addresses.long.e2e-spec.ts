@@ -2,9 +2,9 @@ import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { AppProcess } from '../fixtures/app-process.js';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
-import { call, Stack } from '../fixtures/stack.js';
+import { call, Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
-import { Administrator } from './broker/wire.js';
+import { Administrator } from './broker/broker-clients.js';
 
 const USER = 'ü ser@x';
 const PASSWORD = `p@s:w/o#r?d&%[]$'+ ä€`;

@@ -1,5 +1,5 @@
-import { producerRows } from './half-message.rows.js';
 import { halfMessages } from './half-message.scheme.js';
+import { producerRows } from './half-message-producer.rows.js';
 import { crashMatrix } from './matrix.js';
 
 crashMatrix('half_producer', halfMessages, producerRows);

@@ -1,9 +1,9 @@
 import { expect } from 'vitest';
 import { sql } from '../fixtures/sandbox.js';
-import type { Stack } from '../fixtures/stack.js';
+import type { Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
-import { takes, verdicts } from '../half-message/sales.js';
-import { idOnceAnswered } from './caller.js';
+import { takes, verdicts } from '../half-message/sale-and-verdict.js';
+import { idOnceAnswered } from './case-calls.js';
 import { openMessages } from './local-message.scheme.js';
 import type { Scheme } from './row.js';
 

@@ -2,11 +2,11 @@ import { expect } from 'vitest';
 import { Operator } from '../fixtures/operator.js';
 import { QueueProbe } from '../fixtures/queue-probe.js';
 import { type AppName, type Sandbox, sql } from '../fixtures/sandbox.js';
-import type { Stack } from '../fixtures/stack.js';
+import type { Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
-import { idOfKey } from './caller.js';
+import { idOfKey } from './case-calls.js';
+import { tableAway } from './missing-table.js';
 import { type Case, MODES, notYet, type Row } from './row.js';
-import { tableAway } from './table-away.js';
 
 interface MessageRow {
   state: string;

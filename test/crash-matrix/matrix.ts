@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { allFailpoints } from '../../libs/dtx/src/index.js';
 import { auditOf, freshSandbox } from '../fixtures/sandbox.js';
-import { Stack } from '../fixtures/stack.js';
+import { Stack } from '../fixtures/three-apps.js';
 import { MODES, type Mode, type Row, type Scheme } from './row.js';
 import { runCase } from './run-case.js';
 import { SHORT_TIMES } from './short-times.js';

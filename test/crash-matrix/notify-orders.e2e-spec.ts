@@ -1,5 +1,5 @@
 import { afterAll } from 'vitest';
-import { Target } from '../fixtures/target.js';
+import { Target } from '../fixtures/notification-target.js';
 import { crashMatrix } from './matrix.js';
 import { ofOrders, orderRows } from './notify.scheme.js';
 

@@ -1,7 +1,7 @@
 import { expect } from 'vitest';
+import type { Target } from '../fixtures/notification-target.js';
 import { sql } from '../fixtures/sandbox.js';
 import { NOTIFY_SECRET, notificationsOf } from '../fixtures/shop-with-merchant.js';
-import type { Target } from '../fixtures/target.js';
 import { until } from '../fixtures/until.js';
 import { localMessage } from './local-message.scheme.js';
 import { type Case, few, type Row, type Scheme } from './row.js';

@@ -1,6 +1,6 @@
 import type { AppProcess } from '../fixtures/app-process.js';
 import type { AppName } from '../fixtures/sandbox.js';
-import type { Stack } from '../fixtures/stack.js';
+import type { Stack } from '../fixtures/three-apps.js';
 
 /** The fate of the process that reaches the failpoint. */
 export type Mode = 'crash' | 'pause, recover, kill' | 'pause, recover, continue' | 'error' | 'lost';

@@ -1,9 +1,9 @@
 import { AppProcess } from '../fixtures/app-process.js';
 import { until } from '../fixtures/until.js';
-import { idOfKey, isAtPoint, place } from './caller.js';
+import { idOfKey, isAtPoint, place } from './case-calls.js';
 import type { Case, Mode, Row } from './row.js';
-import { setAside } from './set-aside.js';
 import { SHORT_TIMES } from './short-times.js';
+import { setAside } from './warm-instances.js';
 
 export { SHORT_TIMES };
 

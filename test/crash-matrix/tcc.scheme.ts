@@ -1,8 +1,8 @@
 import { expect } from 'vitest';
 import { type AppName, type Sandbox, sql } from '../fixtures/sandbox.js';
-import type { Stack } from '../fixtures/stack.js';
+import type { Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
-import { repeat } from './caller.js';
+import { repeat } from './case-calls.js';
 import type { Case, Mode, Proof, Scheme } from './row.js';
 
 interface TransactionRow {

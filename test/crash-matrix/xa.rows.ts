@@ -1,7 +1,7 @@
 import { expect } from 'vitest';
 import { Operator } from '../fixtures/operator.js';
 import { sql } from '../fixtures/sandbox.js';
-import type { Stack } from '../fixtures/stack.js';
+import type { Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
 import {
   begin,
@@ -14,7 +14,7 @@ import {
   prepare,
   preparedOf,
   witnesses,
-} from '../xa/shop.js';
+} from '../xa/branches-and-decisions.js';
 import { type Case, few, MODES, notYet, type Row } from './row.js';
 
 const DEAD_OR_LATE = few('crash', 'pause, recover, continue');

@@ -1,8 +1,8 @@
 import { expect } from 'vitest';
 import { sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { decisions, witnesses } from '../xa/shop.js';
-import { idOnceAnswered } from './caller.js';
+import { decisions, witnesses } from '../xa/branches-and-decisions.js';
+import { idOnceAnswered } from './case-calls.js';
 import type { Scheme } from './row.js';
 
 /** Every purchase is CONFIRMED in the end, after any crash. One without a decision is made anew with the same key. */

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { SHORT_TIMES } from '../crash-matrix/run-case.js';
-import { expectAuditClean } from '../fixtures/load.js';
+import { expectAuditClean } from '../fixtures/purchase-load.js';
 import { freshSandbox, type Sandbox } from '../fixtures/sandbox.js';
-import { Stack } from '../fixtures/stack.js';
+import { Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
-import { BOOK, sell, sold, takes, verdicts } from './sales.js';
+import { BOOK, sell, sold, takes, verdicts } from './sale-and-verdict.js';
 
 let sandbox: Sandbox;
 let shop: Stack;

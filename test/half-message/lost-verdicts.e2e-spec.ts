@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { SHORT_TIMES } from '../crash-matrix/run-case.js';
-import { expectAuditClean } from '../fixtures/load.js';
 import { Operator } from '../fixtures/operator.js';
+import { expectAuditClean } from '../fixtures/purchase-load.js';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
-import { Stack } from '../fixtures/stack.js';
+import { Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
-import { isSent, sell, sold, takes, verdicts } from './sales.js';
+import { isSent, sell, sold, takes, verdicts } from './sale-and-verdict.js';
 
 const options = { ...SHORT_TIMES, core: { ...SHORT_TIMES.core, purgeIntervalMs: 100 } };
 let sandbox: Sandbox;

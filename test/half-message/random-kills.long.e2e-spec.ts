@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, expect, onTestFailed, test } from 'vitest';
-import { type House, housesIn, killOne, random, untilAllReady } from '../fixtures/houses.js';
-import { expectAuditClean, untilPassed } from '../fixtures/load.js';
+import { expectAuditClean, untilPassed } from '../fixtures/purchase-load.js';
 import { freshSandbox, sql } from '../fixtures/sandbox.js';
-import { Stack } from '../fixtures/stack.js';
+import { type House, housesIn, killOne, random, untilAllReady } from '../fixtures/supervised-apps.js';
+import { Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
-import { FlashSales } from './flash-sales.js';
-import { isSent, verdicts } from './sales.js';
+import { FlashSales } from './flash-sale-callers.js';
+import { isSent, verdicts } from './sale-and-verdict.js';
 
 const SALES = 1_000;
 const CALLERS = 64;

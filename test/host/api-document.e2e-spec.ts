@@ -4,7 +4,7 @@ import { type ApiDocument, dereferenced, differencesOf, type Operation } from '.
 import { ADMIN_TOKEN } from '../fixtures/app-process.js';
 import { type AppName, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { NOTIFY_SECRET } from '../fixtures/shop-with-merchant.js';
-import { APPS, Stack } from '../fixtures/stack.js';
+import { APPS, Stack } from '../fixtures/three-apps.js';
 
 const UNKNOWN_ID = '01976d2e-8c1b-7d3a-9f00-5a1c2b3d4e5f';
 const CONSUMER = { order: 'order.confirm', payment: 'payment.take-money', inventory: 'inventory.take-stock' };

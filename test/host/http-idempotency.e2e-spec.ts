@@ -1,10 +1,10 @@
 import request, { type Response } from 'supertest';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { troubleIn } from '../fixtures/app-logs.js';
 import type { AppProcess } from '../fixtures/app-process.js';
-import { troubleIn } from '../fixtures/logs.js';
-import { expectProblem } from '../fixtures/problem.js';
+import { expectProblem } from '../fixtures/expect-problem.js';
 import { auditOf, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
-import { Stack } from '../fixtures/stack.js';
+import { Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
 
 const good = { buyerId: 'alice', sku: 'book', quantity: 1 };

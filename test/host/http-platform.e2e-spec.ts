@@ -1,11 +1,11 @@
 import { connect } from 'node:net';
 import request from 'supertest';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { troubleIn } from '../fixtures/app-logs.js';
 import { AppProcess } from '../fixtures/app-process.js';
-import { troubleIn } from '../fixtures/logs.js';
-import { expectProblem, headerOf } from '../fixtures/problem.js';
+import { expectProblem, headerOf } from '../fixtures/expect-problem.js';
 import { type AppName, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
-import { APPS, call, Stack } from '../fixtures/stack.js';
+import { APPS, call, Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
 
 const UNKNOWN_ID = '01976d2e-8c1b-7d3a-9f00-5a1c2b3d4e5f';

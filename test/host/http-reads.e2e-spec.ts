@@ -1,10 +1,10 @@
 import request from 'supertest';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { troubleIn } from '../fixtures/logs.js';
-import { expectProblem } from '../fixtures/problem.js';
+import { troubleIn } from '../fixtures/app-logs.js';
+import { expectProblem } from '../fixtures/expect-problem.js';
 import type { AppName } from '../fixtures/sandbox.js';
 import { auditOf, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
-import { type Purchase, Stack } from '../fixtures/stack.js';
+import { type Purchase, Stack } from '../fixtures/three-apps.js';
 
 const UNKNOWN_ID = '01976d2e-8c1b-7d3a-9f00-5a1c2b3d4e5f';
 let sandbox: Sandbox;

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { expectProblem } from '../fixtures/problem.js';
+import { expectProblem } from '../fixtures/expect-problem.js';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
-import { type Answer, call, Stack } from '../fixtures/stack.js';
+import { type Answer, call, Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
 
-/** The limits of apps/order/src/long-polls.ts. */
+/** The limits of apps/order/src/long-poll-places.ts. */
 const CALLER_MAX = 200;
 /** Some are refused at once, also if a short poll has a place at that moment. */
 const SURPLUS = 10;

@@ -2,12 +2,12 @@ import { Redis } from 'ioredis';
 import { createConnection } from 'mysql2/promise';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { management } from '../../tools/src/servers/broker-api.js';
+import { logLines } from '../fixtures/app-logs.js';
 import type { AppProcess } from '../fixtures/app-process.js';
-import { logLines } from '../fixtures/logs.js';
-import { TcpProxy } from '../fixtures/proxy.js';
+import { statementsNow } from '../fixtures/running-statements.js';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
-import { call, Stack } from '../fixtures/stack.js';
-import { statementsNow } from '../fixtures/statements-now.js';
+import { TcpProxy } from '../fixtures/tcp-proxy.js';
+import { call, Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
 
 const options = { core: { reconnect: { capMs: 300 } } };

@@ -1,9 +1,9 @@
 import { createServer, type Server } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { logLines } from '../fixtures/app-logs.js';
 import { ADMIN_TOKEN, AppProcess } from '../fixtures/app-process.js';
-import { logLines } from '../fixtures/logs.js';
 import { type AppName, freshSandbox, type Sandbox } from '../fixtures/sandbox.js';
-import { call } from '../fixtures/stack.js';
+import { call } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
 
 const SECRET = 's3cr3t';

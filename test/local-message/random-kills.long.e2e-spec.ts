@@ -1,8 +1,15 @@
 import { afterAll, beforeAll, onTestFailed, test } from 'vitest';
-import { type House, housesIn, killOne, random, untilAllReady } from '../fixtures/houses.js';
-import { expectAuditClean, expectToldTruth, Load, openShop, untilPassed, untilSettled } from '../fixtures/load.js';
+import {
+  expectAuditClean,
+  expectToldTruth,
+  Load,
+  openShop,
+  untilPassed,
+  untilSettled,
+} from '../fixtures/purchase-load.js';
 import { type AppName, freshSandbox } from '../fixtures/sandbox.js';
-import { Stack } from '../fixtures/stack.js';
+import { type House, housesIn, killOne, random, untilAllReady } from '../fixtures/supervised-apps.js';
+import { Stack } from '../fixtures/three-apps.js';
 
 const PURCHASES = 1_000;
 const CALLERS = 32;

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { auditOf, freshSandbox } from '../fixtures/sandbox.js';
-import { Stack } from '../fixtures/stack.js';
+import { Stack } from '../fixtures/three-apps.js';
 
 const PURCHASES = 20;
 /** Longer than the test: a step that waited for a scan, or for a lease that a scan finds expired, would never come. */

@@ -4,7 +4,7 @@ import type { AppProcess } from '../fixtures/app-process.js';
 import { sql } from '../fixtures/sandbox.js';
 import { TestPublisher } from '../fixtures/sent-messages.js';
 import { until } from '../fixtures/until.js';
-import { isSent, sell, sold, takes, verdicts } from '../half-message/sales.js';
+import { isSent, sell, sold, takes, verdicts } from '../half-message/sale-and-verdict.js';
 import { deleteQueue, messagesIn } from './broker-queues.js';
 import {
   checkIsARead,

@@ -1,7 +1,7 @@
 import { SHORT_TIMES } from '../crash-matrix/run-case.js';
 import type { AppProcess } from '../fixtures/app-process.js';
 import { type Sandbox, sql } from '../fixtures/sandbox.js';
-import { type Answer, call } from '../fixtures/stack.js';
+import { type Answer, call } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
 
 /**

@@ -1,5 +1,5 @@
+import { receiverScenarios } from './local-message-receiver.scenarios.js';
+import { senderScenarios } from './local-message-sender.scenarios.js';
 import { playAll } from './play.js';
-import { receiverScenarios } from './receiver.scenarios.js';
-import { senderScenarios } from './sender.scenarios.js';
 
 playAll('lm', [...receiverScenarios, ...senderScenarios]);

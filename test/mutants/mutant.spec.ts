@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import ts from 'typescript';
 import { describe, expect, test } from 'vitest';
 import { ROOT } from '../fixtures/app-process.js';
-import * as unguarded from '../library/unguarded.mutant.js';
+import * as unguarded from '../library/unguarded-transactions.mutant.js';
 import { GUARDED, markersIn, mutate } from './edit.js';
 import * as halfMessage from './half-message.mutants.js';
 import * as localMessage from './local-message.mutants.js';

@@ -1,5 +1,5 @@
 import { freshSandbox, type Sandbox } from '../fixtures/sandbox.js';
-import { Stack } from '../fixtures/stack.js';
+import { Stack } from '../fixtures/three-apps.js';
 import type { Mutant } from './mutant.js';
 
 /** The claim that a mutant must break. It is checked after the scenario was played, and throws (expect, until) when it does not hold. */

@@ -8,9 +8,9 @@ import { until } from '../fixtures/until.js';
 import type { Claim, Stage } from './stage.js';
 
 type Modules = typeof import('../../libs/dtx/src/core/database/migrate.js') &
-  typeof import('../../libs/dtx/src/core/database/session-pool.js') &
+  typeof import('../../libs/dtx/src/core/database/pinned-session-pool.js') &
   typeof import('../../libs/dtx/src/core/durable/claim.js') &
-  typeof import('../../libs/dtx/src/core/durable/settle.js') &
+  typeof import('../../libs/dtx/src/core/durable/settle-or-park.js') &
   typeof import('../../libs/dtx/src/local-message/outbox-table.js');
 
 /**
@@ -20,9 +20,9 @@ type Modules = typeof import('../../libs/dtx/src/core/database/migrate.js') &
 function modulesOf(root: string): Modules {
   const files = [
     'core/database/migrate.js',
-    'core/database/session-pool.js',
+    'core/database/pinned-session-pool.js',
     'core/durable/claim.js',
-    'core/durable/settle.js',
+    'core/durable/settle-or-park.js',
     'local-message/outbox-table.js',
   ];
   const load = createRequire(import.meta.url);

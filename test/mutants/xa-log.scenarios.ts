@@ -1,9 +1,19 @@
 import { expect } from 'vitest';
 import { type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { copyOf } from '../xa/copies.js';
+import {
+  begin,
+  decideToCommit,
+  endAll,
+  FORMAT_ID,
+  finish,
+  orphan,
+  prepare,
+  preparedOf,
+  recover,
+} from '../xa/branches-and-decisions.js';
+import { copyOf } from '../xa/database-copies.js';
 import { LittleXa, libraryOf, prepareTables } from '../xa/little-xa.js';
-import { begin, decideToCommit, endAll, FORMAT_ID, finish, orphan, prepare, preparedOf, recover } from '../xa/shop.js';
 import type { Claim, Scenario, Stage } from './stage.js';
 import { evidenceOff, PREPARED, sentinelOff, traceOff } from './xa-log.mutants.js';
 

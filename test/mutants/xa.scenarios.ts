@@ -3,8 +3,18 @@ import { SHORT_TIMES } from '../crash-matrix/run-case.js';
 import type { AppProcess } from '../fixtures/app-process.js';
 import { sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
+import {
+  buy,
+  decisions,
+  endAll,
+  FORMAT_ID,
+  finish,
+  orphan,
+  type Prepared,
+  prepare,
+  preparedOf,
+} from '../xa/branches-and-decisions.js';
 import { effectsOf, everywhere, LittleXa, libraryOf, prepareTables } from '../xa/little-xa.js';
-import { buy, decisions, endAll, FORMAT_ID, finish, orphan, type Prepared, prepare, preparedOf } from '../xa/shop.js';
 import type { Claim, Scenario, Stage } from './stage.js';
 import {
   claimAndScanOff,

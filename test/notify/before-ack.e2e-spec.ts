@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expectProblem } from '../fixtures/expect-problem.js';
 import { mended, outOfOrder } from '../fixtures/failing-table.js';
 import { Operator } from '../fixtures/operator.js';
-import { expectProblem } from '../fixtures/problem.js';
 import { auditOf, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import {
   NOTIFY_SECRET,
@@ -10,7 +10,7 @@ import {
   resultsOf,
   shopWithMerchant,
 } from '../fixtures/shop-with-merchant.js';
-import type { Stack } from '../fixtures/stack.js';
+import type { Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
 
 // The step between commit and ack fails although every server is available: no notification is small enough.

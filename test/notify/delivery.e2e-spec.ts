@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { NotifyQueue } from '../fixtures/notify-queue.js';
+import { expectProblem } from '../fixtures/expect-problem.js';
+import { NotifyQueue } from '../fixtures/notification-publisher.js';
+import { type Behaviour, drip, inTurn, status, Target } from '../fixtures/notification-target.js';
 import { Operator } from '../fixtures/operator.js';
-import { expectProblem } from '../fixtures/problem.js';
 import { QueueProbe } from '../fixtures/queue-probe.js';
 import { auditOf, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { NOTIFY_SECRET, NOTIFY_TIMES } from '../fixtures/shop-with-merchant.js';
-import { Stack } from '../fixtures/stack.js';
-import { type Behaviour, drip, inTurn, status, Target } from '../fixtures/target.js';
+import { Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
 
 const CALLS_MAX = NOTIFY_TIMES.ladderMs.length + 1;

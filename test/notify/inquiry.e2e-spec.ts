@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Target } from '../fixtures/notification-target.js';
 import { Operator } from '../fixtures/operator.js';
 import { auditOf, freshSandbox, type Sandbox } from '../fixtures/sandbox.js';
 import {
@@ -8,8 +9,7 @@ import {
   resultsOf,
   shopWithMerchant,
 } from '../fixtures/shop-with-merchant.js';
-import type { Stack } from '../fixtures/stack.js';
-import { Target } from '../fixtures/target.js';
+import type { Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
 
 let sandbox: Sandbox;

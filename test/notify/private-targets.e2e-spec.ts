@@ -2,13 +2,13 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ROOT } from '../fixtures/app-process.js';
-import { NotifyQueue } from '../fixtures/notify-queue.js';
+import { NotifyQueue } from '../fixtures/notification-publisher.js';
+import { Target } from '../fixtures/notification-target.js';
 import { Operator } from '../fixtures/operator.js';
 import { QueueProbe } from '../fixtures/queue-probe.js';
 import { auditOf, freshSandbox, type Sandbox } from '../fixtures/sandbox.js';
 import { NOTIFY_SECRET, NOTIFY_TIMES } from '../fixtures/shop-with-merchant.js';
-import { Stack } from '../fixtures/stack.js';
-import { Target } from '../fixtures/target.js';
+import { Stack } from '../fixtures/three-apps.js';
 
 const PRELOAD = pathToFileURL(join(ROOT, 'test', 'fixtures', 'turning-names.mjs')).href;
 let sandbox: Sandbox;

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { newId } from '../../libs/dtx/src/core/ids.js';
 import type { AlertView } from '../../libs/dtx/src/index.js';
-import { numbersBelow } from '../fixtures/many-rows.js';
+import { expectProblem } from '../fixtures/expect-problem.js';
+import { numbersBelow } from '../fixtures/numbers-table.js';
 import { Operator } from '../fixtures/operator.js';
-import { expectProblem } from '../fixtures/problem.js';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
-import { Stack } from '../fixtures/stack.js';
+import { Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
 
 const DAY_MS = 86_400_000;

@@ -1,10 +1,10 @@
 import { createConnection } from 'mysql2/promise';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { numbersBelow } from '../fixtures/many-rows.js';
+import { expectProblem } from '../fixtures/expect-problem.js';
+import { numbersBelow } from '../fixtures/numbers-table.js';
 import { Operator } from '../fixtures/operator.js';
-import { expectProblem } from '../fixtures/problem.js';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
-import { Stack } from '../fixtures/stack.js';
+import { Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
 
 const ROWS = 30_000;

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { logLines } from '../fixtures/app-logs.js';
 import { mended, outOfOrder } from '../fixtures/failing-table.js';
-import { logLines } from '../fixtures/logs.js';
 import { Operator } from '../fixtures/operator.js';
 import { QueueProbe } from '../fixtures/queue-probe.js';
 import { type AppName, auditOf, freshSandbox, type Sandbox } from '../fixtures/sandbox.js';
 import { resultsOf, shopWithMerchant } from '../fixtures/shop-with-merchant.js';
-import { APPS, call, type Stack } from '../fixtures/stack.js';
+import { APPS, call, type Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
 
 const TRACE = '0af7651916cd43dd8448eb211c80319c';

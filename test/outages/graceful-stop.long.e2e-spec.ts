@@ -1,8 +1,15 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { AppProcess } from '../fixtures/app-process.js';
-import { expectAuditClean, expectToldTruth, Load, openShop, untilBought, untilSettled } from '../fixtures/load.js';
+import {
+  expectAuditClean,
+  expectToldTruth,
+  Load,
+  openShop,
+  untilBought,
+  untilSettled,
+} from '../fixtures/purchase-load.js';
 import { type AppName, freshSandbox } from '../fixtures/sandbox.js';
-import { APPS, Stack } from '../fixtures/stack.js';
+import { APPS, Stack } from '../fixtures/three-apps.js';
 
 /** What an app allows itself, and a little for a busy machine. */
 const STOP_MS = 15_000 + 2_000;

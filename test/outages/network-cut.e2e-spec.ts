@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { expectAuditClean } from '../fixtures/load.js';
-import { expectProblem } from '../fixtures/problem.js';
-import { TcpProxy } from '../fixtures/proxy.js';
+import { expectProblem } from '../fixtures/expect-problem.js';
+import { expectAuditClean } from '../fixtures/purchase-load.js';
 import { type AppName, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
-import { Stack } from '../fixtures/stack.js';
+import { TcpProxy } from '../fixtures/tcp-proxy.js';
+import { Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
 
 /** The statement ends its packet, whatever header the server has agreed on: `... READ COMMITTED` does not match. */

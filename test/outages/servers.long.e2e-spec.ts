@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { createSandbox } from '../../tools/src/sandbox/sandbox.js';
 import { control, down, up } from '../../tools/src/servers/index.js';
+import { expectProblem } from '../fixtures/expect-problem.js';
 import {
   expectAuditClean,
   expectToldTruth,
@@ -9,10 +10,9 @@ import {
   untilBought,
   untilPassed,
   untilSettled,
-} from '../fixtures/load.js';
-import { expectProblem } from '../fixtures/problem.js';
+} from '../fixtures/purchase-load.js';
 import { type AppName, sql } from '../fixtures/sandbox.js';
-import { APPS, call, Stack } from '../fixtures/stack.js';
+import { APPS, call, Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
 
 /** Servers of their own, since all other tests need theirs up; the apps run with production times. */

@@ -1,9 +1,9 @@
 import { createConnection } from 'mysql2/promise';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { expectAuditClean } from '../fixtures/load.js';
-import { TcpProxy } from '../fixtures/proxy.js';
+import { expectAuditClean } from '../fixtures/purchase-load.js';
 import { freshSandbox, type Sandbox } from '../fixtures/sandbox.js';
-import { call, Stack } from '../fixtures/stack.js';
+import { TcpProxy } from '../fixtures/tcp-proxy.js';
+import { call, Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
 
 const SKU = 'item-0001';

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { expectAuditClean } from '../fixtures/load.js';
+import { expectAuditClean } from '../fixtures/purchase-load.js';
 import { freshSandbox, type Sandbox } from '../fixtures/sandbox.js';
-import { Stack } from '../fixtures/stack.js';
+import { Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
 
 const SKU = 'item-0001';

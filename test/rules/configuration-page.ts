@@ -36,7 +36,7 @@ const SECTIONS: Section[] = [
 
 const HEAD = `# Configuration
 
-<!-- Generated from the option schemas. Write it anew with: npx vitest run test/rules/configuration.spec.ts -u -->
+<!-- Generated from the option schemas. Write it anew with: npx vitest run test/rules/configuration-page.spec.ts -u -->
 
 Every option of every module, with its limits and its default. A wrong option stops the start with one line that names it.
 

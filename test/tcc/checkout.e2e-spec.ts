@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { logLines, troubleIn } from '../fixtures/app-logs.js';
 import { AppProcess } from '../fixtures/app-process.js';
-import { logLines, troubleIn } from '../fixtures/logs.js';
-import { expectProblem } from '../fixtures/problem.js';
+import { expectProblem } from '../fixtures/expect-problem.js';
 import { auditOf, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
-import { type Answer, call, Stack } from '../fixtures/stack.js';
+import { type Answer, call, Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
 
 const BOOK = { buyerId: 'alice', sku: 'book', quantity: 1 };

@@ -4,7 +4,7 @@ import type { INestApplicationContext, Provider, Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { DataSource, type EntityManager } from 'typeorm';
 import type * as Dtx from '../../libs/dtx/src/index.js';
-import type { Calls } from '../../libs/dtx/src/tcc/calls.js';
+import type { Calls } from '../../libs/dtx/src/tcc/participant-calls.js';
 import { ROOT } from '../fixtures/app-process.js';
 import type { AppName, Sandbox } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
@@ -22,7 +22,7 @@ const load = createRequire(import.meta.url);
 export function libraryOf(root = ROOT): Library {
   const file = (name: string) => join(root, 'libs', 'dtx', 'dist', name);
   const index = load(file('index.js'));
-  return { ...index, Calls: load(file('tcc/calls.js')).Calls, decorators: index };
+  return { ...index, Calls: load(file('tcc/participant-calls.js')).Calls, decorators: index };
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: arguments and data are whatever the test's contract says

@@ -1,8 +1,8 @@
 import { type Connection, createConnection } from 'mysql2/promise';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { z } from 'zod';
+import { statementsNow } from '../fixtures/running-statements.js';
 import { type AppName, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
-import { statementsNow } from '../fixtures/statements-now.js';
 import { until } from '../fixtures/until.js';
 import { LittleApp, type LittleOptions, libraryOf, participantOf } from './little-app.js';
 

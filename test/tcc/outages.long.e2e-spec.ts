@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { AppProcess } from '../fixtures/app-process.js';
-import { TcpProxy } from '../fixtures/proxy.js';
 import { type AppName, auditOf, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
-import { type Answer, call, Stack } from '../fixtures/stack.js';
+import { TcpProxy } from '../fixtures/tcp-proxy.js';
+import { type Answer, call, Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
 
 /**

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, onTestFailed, test } from 'vitest';
-import { type House, housesIn, killOne, random, untilAllReady } from '../fixtures/houses.js';
-import { expectAuditClean } from '../fixtures/load.js';
+import { expectAuditClean } from '../fixtures/purchase-load.js';
 import { type AppName, freshSandbox } from '../fixtures/sandbox.js';
-import { Stack } from '../fixtures/stack.js';
+import { type House, housesIn, killOne, random, untilAllReady } from '../fixtures/supervised-apps.js';
+import { Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
-import { Checkouts, lies } from './checkouts.js';
+import { Checkouts, lies } from './checkout-callers.js';
 
 const CHECKOUTS = 1_000;
 const CALLERS = 32;

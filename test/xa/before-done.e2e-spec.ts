@@ -1,8 +1,8 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
+import { decisions, expectNothingLeft, preparedOf } from './branches-and-decisions.js';
 import { effectsOf, everywhere, LittleXas, libraryOf, prepareTables } from './little-xa.js';
-import { decisions, expectNothingLeft, preparedOf } from './shop.js';
 
 const library = libraryOf();
 let sandbox: Sandbox;

@@ -1,14 +1,14 @@
 import { existsSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { logLines } from '../fixtures/app-logs.js';
 import { AppProcess } from '../fixtures/app-process.js';
+import { expectProblem } from '../fixtures/expect-problem.js';
 import { freePort } from '../fixtures/free-port.js';
-import { logLines } from '../fixtures/logs.js';
 import { PrivateDatabase } from '../fixtures/private-database.js';
-import { expectProblem } from '../fixtures/problem.js';
 import { freshSandbox, type Sandbox } from '../fixtures/sandbox.js';
-import { call, Stack } from '../fixtures/stack.js';
+import { call, Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
-import { buy } from './shop.js';
+import { buy } from './branches-and-decisions.js';
 
 /** Of the package `galera-4`, which MariaDB does not need otherwise. */
 const PROVIDER = process.env.TEST_GALERA_PROVIDER ?? '/usr/lib/galera/libgalera_smm.so';

@@ -9,7 +9,7 @@ import type { Decisions } from '../../libs/dtx/src/xa/decisions.js';
 import { ROOT } from '../fixtures/app-process.js';
 import { type AppName, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { BRANCHES } from './shop.js';
+import { BRANCHES } from './branches-and-decisions.js';
 
 /** The library as it is built, or a mutant of it. */
 export type Library = Pick<

@@ -2,7 +2,6 @@ import { createConnection } from 'mysql2/promise';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { ALL, effectsOf, everywhere, LittleXa, LittleXas, libraryOf, prepareTables } from './little-xa.js';
 import {
   decisions,
   expectNothingLeft,
@@ -13,7 +12,8 @@ import {
   preparedOf,
   recover,
   witnesses,
-} from './shop.js';
+} from './branches-and-decisions.js';
+import { ALL, effectsOf, everywhere, LittleXa, LittleXas, libraryOf, prepareTables } from './little-xa.js';
 
 const library = libraryOf();
 const HORIZON_MS = 60_000;

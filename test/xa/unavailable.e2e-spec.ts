@@ -1,13 +1,13 @@
 import { createConnection } from 'mysql2/promise';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { AppProcess } from '../fixtures/app-process.js';
+import { expectProblem } from '../fixtures/expect-problem.js';
 import { Operator } from '../fixtures/operator.js';
-import { expectProblem } from '../fixtures/problem.js';
-import { TcpProxy } from '../fixtures/proxy.js';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
-import { type Answer, call, Stack } from '../fixtures/stack.js';
+import { TcpProxy } from '../fixtures/tcp-proxy.js';
+import { type Answer, call, Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
-import { buy, decisions, expectNothingLeft } from './shop.js';
+import { buy, decisions, expectNothingLeft } from './branches-and-decisions.js';
 
 const BOOK = { buyerId: 'alice', sku: 'book', quantity: 1 };
 const MUG = { buyerId: 'alice', sku: 'mug', quantity: 1 };

@@ -3,7 +3,7 @@ import { priceList } from '@nest-dtx/shop';
 import { Controller, Get, UseGuards } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { z } from 'zod';
-import { allHints } from './stock-hint.js';
+import { allHints } from './stock-hint-table.js';
 
 const catalog = z
   .array(

@@ -12,7 +12,7 @@ import {
 } from '@nest-dtx/shop';
 import { Cancel, Confirm, Database, type TccBranch, TccParticipant, Try } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';
-import { SettledOrders } from './settled-orders.js';
+import { SettledOrders } from './settled-order-waits.js';
 
 @TccParticipant(orderCheckout)
 export class OrderCheckoutParticipant {

@@ -1,22 +1,22 @@
 import { appModules, type Env, EnvError } from '@nest-dtx/host';
 import { NOTIFIER, Order, orderCheckout, ordersMigrations, xaBranches } from '@nest-dtx/shop';
 import { type DynamicModule, Module } from '@nestjs/common';
-import { AskPayments, PAYMENT_URL } from './ask-payments.js';
+import { OrderReads } from './batched-order-reads.js';
 import { CatalogController } from './catalog.controller.js';
-import { LongPolls } from './long-polls.js';
+import { LongPolls } from './long-poll-places.js';
 import { OrderCheckoutParticipant } from './order-checkout.participant.js';
-import { OrderReads } from './order-reads.js';
 import { OrdersController } from './orders.controller.js';
-import { NOTIFY_SECRETS, PaymentResultsController } from './payment-results.controller.js';
-import { paymentResultMigrations } from './payment-results.js';
+import { AskPayments, PAYMENT_URL } from './payment-result-inquiry.js';
+import { paymentResultMigrations } from './payment-result-table.js';
+import { NOTIFY_SECRETS, PaymentResultsController } from './payment-result-webhook.controller.js';
 import { PlaceOrderByLocalMessage } from './place-order-by-local-message.initiator.js';
 import { PlaceOrderByXa } from './place-order-by-xa.initiator.js';
 import { RecordFlashSaleByHalfMessage } from './record-flash-sale.consumer.js';
 import { RestockHintByReliableMessage } from './restock-hint.consumer.js';
 import { SettleOrderByLocalMessage } from './settle-order.consumer.js';
-import { SettledOrders } from './settled-orders.js';
+import { SettledOrders } from './settled-order-waits.js';
 import { StockHintByLocalMessage } from './stock-hint.consumer.js';
-import { stockHintMigrations } from './stock-hint.js';
+import { stockHintMigrations } from './stock-hint-table.js';
 
 @Module({})
 class OrderModule {}

@@ -30,11 +30,11 @@ import {
 import { Body, Controller, Get, HttpCode, Param, Post, Query, Req, Res, UseGuards } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { z } from 'zod';
-import { LongPolls } from './long-polls.js';
-import { OrderReads } from './order-reads.js';
+import { OrderReads } from './batched-order-reads.js';
+import { LongPolls } from './long-poll-places.js';
 import { PlaceOrderByLocalMessage } from './place-order-by-local-message.initiator.js';
 import { PlaceOrderByXa } from './place-order-by-xa.initiator.js';
-import { SettledOrders } from './settled-orders.js';
+import { SettledOrders } from './settled-order-waits.js';
 
 const WAIT_MS_MAX = 30_000;
 const PAGE_DEFAULT = 20;

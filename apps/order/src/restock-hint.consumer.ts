@@ -7,7 +7,7 @@ import { type StockRestocked, stockRestocked } from '@nest-dtx/shop';
 import { Controller } from '@nestjs/common';
 import { OnMessage } from 'nest-dtx';
 import { EntityManager } from 'typeorm';
-import { keepNewest } from './stock-hint.js';
+import { keepNewest } from './stock-hint-table.js';
 
 @Controller()
 export class RestockHintByReliableMessage {

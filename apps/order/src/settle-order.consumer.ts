@@ -11,7 +11,7 @@ import {
 import { Controller } from '@nestjs/common';
 import { Database, OnMessage } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';
-import { SettledOrders } from './settled-orders.js';
+import { SettledOrders } from './settled-order-waits.js';
 
 /**
  * Step 3 of 6 - settle: settles the order by its result. Each message carries the whole purchase, so the messages may arrive

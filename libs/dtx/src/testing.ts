@@ -2,7 +2,7 @@
 import { INBOX } from './core/consumer/inbox-table.js';
 import { ALERTS } from './core/durable/alert-table.js';
 import type { DurableTable } from './core/durable/durable-table.js';
-import { HALF, HALF_PARKED } from './half-message/half-message-table.js';
+import { HALF, HALF_PARKED } from './half-message/half-message-tables.js';
 import { OUTBOX } from './local-message/outbox-table.js';
 import { NOTIFICATIONS } from './notify/notification-table.js';
 import { TCC } from './tcc/tcc-tables.js';

@@ -11,7 +11,7 @@ import {
   XaModule,
 } from 'nest-dtx';
 import type { EntityTarget, ObjectLiteral } from 'typeorm';
-import { databaseModule } from './database.js';
+import { databaseModule } from './database-module.js';
 import type { Env } from './env.js';
 
 /** The parts that an app contributes to the platform: its name in queues, its entities and migrations. */

@@ -1,6 +1,6 @@
 import { createParamDecorator, type ExecutionContext, Injectable, type PipeTransform } from '@nestjs/common';
 import { z } from 'zod';
-import type { HttpRequest } from './http.js';
+import type { HttpRequest } from './http-messages.js';
 import { fieldErrors, InvalidRequest } from './problem.js';
 
 /**

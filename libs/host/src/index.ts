@@ -5,7 +5,7 @@ export { Checked, IdempotencyKey, queryNumber } from './checked.pipe.js';
 export { DatabaseOpen } from './database-open.guard.js';
 export { databaseOptions } from './database-options.js';
 export { type Env, EnvError, readEnv } from './env.js';
-export { absoluteUrl, goneSignal, type HttpReply, type HttpRequest } from './http.js';
+export { absoluteUrl, goneSignal, type HttpReply, type HttpRequest } from './http-messages.js';
 export { type CallDescription, Describe } from './openapi.js';
 export { schemaOf } from './openapi-schema.js';
 export { InvalidRequest, NotFound, type Problem, ProblemError, TooManyCalls } from './problem.js';

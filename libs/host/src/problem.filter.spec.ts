@@ -1,7 +1,7 @@
 import { type ArgumentsHost, Logger } from '@nestjs/common';
 import { OutcomeUnknown, Rejected, Unavailable } from 'nest-dtx';
 import { beforeEach, expect, test, vi } from 'vitest';
-import type { HttpReply } from './http.js';
+import type { HttpReply } from './http-messages.js';
 import { ProblemFilter } from './problem.filter.js';
 import { RouteTable } from './route-table.js';
 

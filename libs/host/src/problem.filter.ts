@@ -1,5 +1,5 @@
 import { type ArgumentsHost, Catch, type ExceptionFilter, Logger } from '@nestjs/common';
-import type { HttpReply, HttpRequest } from './http.js';
+import type { HttpReply, HttpRequest } from './http-messages.js';
 import { MethodNotAllowed, NotFound, problemOf } from './problem.js';
 import type { RouteTable } from './route-table.js';
 import { UnavailableLog } from './unavailable-log.js';

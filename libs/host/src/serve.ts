@@ -5,7 +5,6 @@ import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { SwaggerModule } from '@nestjs/swagger';
 import { connectDtx, OptionsError, Readiness } from 'nest-dtx';
-import { Calls } from './calls.js';
 import { AnswerDeadline } from './deadline.interceptor.js';
 import { type Env, EnvError, readEnv } from './env.js';
 import { createAdapter } from './fastify-adapter.js';
@@ -13,6 +12,7 @@ import { TracedLogger } from './logger.js';
 import { documentOf } from './openapi.js';
 import { ProblemFilter } from './problem.filter.js';
 import { RouteTable } from './route-table.js';
+import { Calls } from './unanswered-calls.js';
 
 /** Time limit of a stop. After it the process exits, and recovery finishes its transactions after the next start. */
 const STOP_TIMEOUT_MS = 15_000;

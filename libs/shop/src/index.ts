@@ -20,7 +20,7 @@ export {
   ORDER_ID_COLUMN,
   WORD_COLUMN,
   wholeNumber,
-} from './columns.js';
+} from './column-types.js';
 export { databaseNow } from './database-clock.js';
 export { appOf } from './failpoint-apps.js';
 export type {
@@ -33,7 +33,7 @@ export type {
   StockRejected,
   StockRestocked,
   StockTaken,
-} from './messages.js';
+} from './message-contracts.js';
 export {
   flashSold,
   orderPlaced,
@@ -43,7 +43,7 @@ export {
   stockRejected,
   stockRestocked,
   stockTaken,
-} from './messages.js';
+} from './message-contracts.js';
 export { ordersMigrations } from './orders/migrations.js';
 export { acceptedViewOf, Order, viewOf } from './orders/order.entity.js';
 export {
@@ -72,16 +72,17 @@ export {
   orderCheckout,
   type PaymentFunds,
   paymentFunds,
-} from './participants.js';
+} from './participant-contracts.js';
 export {
   type PaymentResult,
   paymentNotification,
   paymentResult,
   paymentResultBody,
   publishPaymentResult,
-} from './payment-results.js';
+} from './payment-result-notification.js';
 export { isSold, priceList, priceOf } from './prices.js';
-export type { OrderStatus, Purchase, PurchaseBody, Reason, Scheme } from './purchase.js';
+export { PurchaseRefused } from './purchase-refused.js';
+export type { OrderStatus, Purchase, PurchaseBody, Reason, Scheme } from './purchase-schemas.js';
 export {
   AMOUNT_MAX,
   AVAILABLE_MAX,
@@ -99,8 +100,7 @@ export {
   reasonOf,
   SCHEMES,
   soldSku,
-} from './purchase.js';
-export { PurchaseRefused } from './purchase-refused.js';
+} from './purchase-schemas.js';
 export { stockMigrations } from './stock/migrations.js';
 export { Stock } from './stock/stock.entity.js';
 export {
@@ -115,4 +115,4 @@ export {
   type TakeState,
   takeStock,
 } from './stock/stock.js';
-export { xaBranches } from './xa-branches.js';
+export { xaBranches } from './xa-branch-databases.js';

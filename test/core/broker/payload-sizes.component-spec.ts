@@ -1,10 +1,10 @@
 import type { EntityManager } from 'typeorm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { controllerOf, dtx, EveryScheme } from '../../fixtures/every-scheme.js';
+import { controllerOf, dtx, EveryScheme } from '../../fixtures/every-scheme-app.js';
+import { Target } from '../../fixtures/notification-target.js';
 import { QueueProbe } from '../../fixtures/queue-probe.js';
 import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
-import { Target } from '../../fixtures/target.js';
 import { until } from '../../fixtures/until.js';
 import { participantOf } from '../../tcc/little-app.js';
 

@@ -4,9 +4,9 @@ import type { Channel } from 'amqplib';
 import { afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import type { ConfirmPublisher } from '../../../libs/dtx/src/core/broker/confirm-publisher.js';
 import type { BrokerConnection } from '../../../libs/dtx/src/core/broker/connection.js';
-import { built } from '../../fixtures/built.js';
-import { TcpProxy } from '../../fixtures/proxy.js';
+import { built } from '../../fixtures/built-library.js';
 import { freshSandbox, type Sandbox } from '../../fixtures/sandbox.js';
+import { TcpProxy } from '../../fixtures/tcp-proxy.js';
 import { until } from '../../fixtures/until.js';
 
 const TIMEOUT_MS = 600;

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest';
-import { TcpProxy } from '../../fixtures/proxy.js';
 import { freshSandbox, type Sandbox } from '../../fixtures/sandbox.js';
+import { TcpProxy } from '../../fixtures/tcp-proxy.js';
 import { until } from '../../fixtures/until.js';
-import { Administrator, keepLogs, logged, Wire } from './wire.js';
+import { Administrator, keepLogs, logged, Wire } from './broker-clients.js';
 
 const ALL = '.*';
 const NONE = '^$';

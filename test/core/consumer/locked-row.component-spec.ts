@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { createConnection } from 'mysql2/promise';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { contractOf, controllerOf, LittleService, libraryOf } from '../../fixtures/little-service.js';
+import { statementsNow } from '../../fixtures/running-statements.js';
 import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
-import { statementsNow } from '../../fixtures/statements-now.js';
 import { until } from '../../fixtures/until.js';
 
 const library = libraryOf();

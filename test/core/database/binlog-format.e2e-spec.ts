@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { logLines } from '../../fixtures/app-logs.js';
 import { AppProcess } from '../../fixtures/app-process.js';
-import { logLines } from '../../fixtures/logs.js';
 import { PrivateDatabase } from '../../fixtures/private-database.js';
 import { freshSandbox, type Sandbox } from '../../fixtures/sandbox.js';
-import { call, Stack } from '../../fixtures/stack.js';
+import { call, Stack } from '../../fixtures/three-apps.js';
 import { until } from '../../fixtures/until.js';
 
 const REMEDY = /binlog_format = STATEMENT .* set binlog_format to ROW or MIXED/;

@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ROOT } from '../../fixtures/app-process.js';
-import { built } from '../../fixtures/built.js';
+import { built } from '../../fixtures/built-library.js';
 import { contractOf, controllerOf, LittleService, libraryOf } from '../../fixtures/little-service.js';
 import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { until } from '../../fixtures/until.js';
@@ -101,7 +101,7 @@ describe('the settings of the servers', () => {
 
   test('the library takes over the settings that the page calls the user’s', () => {
     const yours = settingRows.filter(({ decision }) => decision.includes('yours')).flatMap(({ names }) => names);
-    const { AS_THE_USERS } = built('core/database/session.js');
+    const { AS_THE_USERS } = built('core/database/session-settings.js');
     expect(yours.sort()).toEqual([...AS_THE_USERS].sort());
   });
 });

@@ -2,10 +2,10 @@ import type { EntityManager } from 'typeorm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { libraryOf } from '../../fixtures/little-service.js';
 import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
-import { prepareBranch } from '../../fixtures/xa-branch.js';
-import { heardOf, PLACES, Places, stepsOf } from './places.js';
-import { prepareStrange, STRANGE, strangeUrl } from './strange-servers.js';
-import { prepareWays } from './ways.js';
+import { prepareBranch } from '../../fixtures/xa-branch-database.js';
+import { prepareStrange, STRANGE, strangeUrl } from './strange-session-accounts.js';
+import { heardOf, PLACES, Places, stepsOf } from './transaction-places.js';
+import { prepareWays } from './user-statements.js';
 
 /** The library stores values unchanged, whatever the sessions of the server and the options of the driver are. */
 const library = libraryOf();

@@ -2,10 +2,17 @@ import { createConnection } from 'mysql2/promise';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import type { AppProcess } from '../../fixtures/app-process.js';
 import { breakableStock } from '../../fixtures/failing-table.js';
-import { expectAuditClean, expectToldTruth, Load, openShop, untilBought, untilSettled } from '../../fixtures/load.js';
+import {
+  expectAuditClean,
+  expectToldTruth,
+  Load,
+  openShop,
+  untilBought,
+  untilSettled,
+} from '../../fixtures/purchase-load.js';
+import { statementsNow } from '../../fixtures/running-statements.js';
 import { type AppName, freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
-import { Stack } from '../../fixtures/stack.js';
-import { statementsNow } from '../../fixtures/statements-now.js';
+import { Stack } from '../../fixtures/three-apps.js';
 import { until } from '../../fixtures/until.js';
 
 const LEASE_MS = 300;

@@ -2,12 +2,12 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { newId } from '../../../libs/dtx/src/core/ids.js';
 import { ROOT } from '../../fixtures/app-process.js';
-import { expectAuditClean, untilSettled } from '../../fixtures/load.js';
+import { expectAuditClean, untilSettled } from '../../fixtures/purchase-load.js';
 import { type AppName, freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { propertiesOf, TestPublisher } from '../../fixtures/sent-messages.js';
-import { APPS, Stack } from '../../fixtures/stack.js';
+import { APPS, Stack } from '../../fixtures/three-apps.js';
 import { until } from '../../fixtures/until.js';
-import { buy, decisions, witnesses } from '../../xa/shop.js';
+import { buy, decisions, witnesses } from '../../xa/branches-and-decisions.js';
 
 const DAY_MS = 86_400_000;
 const CLOCK = join(ROOT, 'test', 'fixtures', 'wrong-clock.mjs');

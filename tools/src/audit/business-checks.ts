@@ -1,8 +1,8 @@
 // Invariants between orders, money and stock.
 
 import type { Databases } from '../sandbox/databases.js';
-import type { App } from '../servers/state.js';
-import type { AuditContext, Check, Figures } from './check.js';
+import type { App } from '../servers/server-set.js';
+import type { AuditContext, Check, Figures } from './check-types.js';
 
 interface Account {
   buyer_id: string;

@@ -1,10 +1,10 @@
 // Invariants of half messages: every prepared message has a verdict, and the verdict agrees with the business rows.
 import { tableNames } from 'nest-dtx/testing';
 import type { Databases } from '../sandbox/databases.js';
-import type { App } from '../servers/state.js';
-import type { AuditContext, Check } from './check.js';
-import { countByState, type ParkedRow } from './durable.js';
-import type { QueueState } from './queues.js';
+import type { App } from '../servers/server-set.js';
+import type { AuditContext, Check } from './check-types.js';
+import { countByState, type ParkedRow } from './durable-rows.js';
+import type { QueueState } from './queue-states.js';
 
 const CHUNK = 1_000;
 const LISTED_MAX = 20;

@@ -2,6 +2,7 @@
 
 import { type Databases, openDatabases } from '../sandbox/databases.js';
 import type { Sandbox } from '../sandbox/sandbox.js';
+import { checkDurableWork, checkNothingOpen, checkParked, checkQueues } from './at-rest-checks.js';
 import {
   checkMoney,
   checkNothingNegative,
@@ -9,19 +10,18 @@ import {
   checkStock,
   fingerprintOfOrders,
 } from './business-checks.js';
-import type { AuditCheck, AuditReport, Check, CheckResult, Quiet } from './check.js';
-import { countByState, durableTables } from './durable.js';
+import type { AuditCheck, AuditReport, Check, CheckResult, Quiet } from './check-types.js';
+import { countByState, durableTables } from './durable-rows.js';
 import { checkHalfMessages } from './half-message-checks.js';
 import { heldByParkedTcc } from './held-by-parked-tcc.js';
-import { checkKeys } from './key-checks.js';
-import { checkDurableWork, checkNothingOpen, checkParked, checkQueues } from './message-checks.js';
+import { checkKeys } from './idempotency-key-checks.js';
 import { checkNotifications } from './notify-checks.js';
-import { type PurchaseSummary, summarizePurchases } from './purchases.js';
-import { untilQuiet } from './quiet.js';
+import { type PurchaseSummary, summarizePurchases } from './purchase-summary.js';
 import { checkTcc } from './tcc-checks.js';
+import { untilQuiet } from './until-quiet.js';
 import { checkXa } from './xa-checks.js';
 
-export type { AuditReport } from './check.js';
+export type { AuditReport } from './check-types.js';
 
 /** In the order in which they are shown. */
 const CHECKS: ReadonlyArray<{ name: string; run: Check }> = [

@@ -1,8 +1,8 @@
 // Invariants of notifications: each result is delivered, or its notification is parked with an alert.
 import { tableNames } from 'nest-dtx/testing';
 import type { Databases } from '../sandbox/databases.js';
-import type { App } from '../servers/state.js';
-import type { AuditContext, Check, Figures } from './check.js';
+import type { App } from '../servers/server-set.js';
+import type { AuditContext, Check, Figures } from './check-types.js';
 
 const CHUNK = 1_000;
 const LISTED_MAX = 20;

@@ -1,6 +1,6 @@
 // The audit as text: the checks with their figures, the violations, and the parked rows.
-import type { AuditCheck, AuditReport } from './check.js';
-import type { ParkedRow } from './durable.js';
+import type { AuditCheck, AuditReport } from './check-types.js';
+import type { ParkedRow } from './durable-rows.js';
 
 const SHOWN_MAX = 20;
 

@@ -2,9 +2,9 @@
 // illegal pair through, and the orders agree with the transactions.
 import { tableNames } from 'nest-dtx/testing';
 import type { Databases } from '../sandbox/databases.js';
-import type { App } from '../servers/state.js';
-import type { AuditContext, Check } from './check.js';
-import { fits, OF_ONE_TRANSACTION } from './tcc-names.js';
+import type { App } from '../servers/server-set.js';
+import type { AuditContext, Check } from './check-types.js';
+import { fits, OF_ONE_TRANSACTION } from './tcc-name-matching.js';
 
 const CHUNK = 1_000;
 const LISTED_MAX = 20;

@@ -5,7 +5,7 @@ import { parseXaGtrid, XA_FORMAT_ID } from 'nest-dtx';
 import { tableNames } from 'nest-dtx/testing';
 import type { Databases } from '../sandbox/databases.js';
 import { bytesOfXid, type ListedXid } from '../sandbox/xid-bytes.js';
-import type { App } from '../servers/state.js';
+import type { App } from '../servers/server-set.js';
 
 /** The id of the sandbox's own decision log, or null when it has none. */
 export async function logIdOf(databases: Databases): Promise<string | null> {

@@ -4,8 +4,8 @@
 import { idTimeMs } from 'nest-dtx';
 import { tableNames } from 'nest-dtx/testing';
 import type { Databases } from '../sandbox/databases.js';
-import type { App } from '../servers/state.js';
-import type { AuditContext, Check } from './check.js';
+import type { App } from '../servers/server-set.js';
+import type { AuditContext, Check } from './check-types.js';
 import { isOfLog, type LogState, logIdOf, logStateOf, preparedOn } from './xa-branches.js';
 
 const CHUNK = 1_000;

@@ -1,10 +1,10 @@
 // Checks the invariants against databases and broker, each with its figures.
 // Usage: npm run audit [-- --of demo|test]     exit code: 0 all hold, 1 a check is broken, 2 a row is PARKED
 
-import type { AuditReport } from '../audit/check.js';
+import type { AuditReport } from '../audit/check-types.js';
 import { audit } from '../audit/index.js';
 import { exitCodeOf, reportLines } from '../audit/report.js';
-import { readOptions, runCommand } from '../cli/entry.js';
+import { readOptions, runCommand } from '../cli/run-command.js';
 import { knownSandboxes, type SetName, setsOf, withSandboxes } from '../sandbox/known-sandboxes.js';
 
 async function main(): Promise<number> {

@@ -3,20 +3,20 @@
 import { join } from 'node:path';
 import { audit } from '../audit/index.js';
 import { exitCodeOf, reportLines } from '../audit/report.js';
-import { readOptions, runCommand } from '../cli/entry.js';
 import { OperatorError } from '../cli/operator-error.js';
+import { readOptions, runCommand } from '../cli/run-command.js';
 import type { Say } from '../cli/say.js';
 import { firstSignal } from '../cli/signals.js';
 import { ROOT } from '../infra-files.js';
-import { withLock } from '../process/lock.js';
+import { withLock } from '../process/command-lock.js';
 import { openDatabases } from '../sandbox/databases.js';
 import { AppEvents } from './break/app-events.js';
-import { type InterruptibleControl, interruptible } from './break/interruptible.js';
-import { type Failpoint, findFailpoint } from './break/registry.js';
+import { type InterruptibleControl, interruptible } from './break/interruptible-control.js';
+import { type Failpoint, findFailpoint } from './break/known-failpoints.js';
+import { Watch } from './break/recovery-watch.js';
 import { type Mode, runBreak } from './break/run.js';
-import { Watch } from './break/watch.js';
-import { callControl } from './demo/control.js';
-import { demoDir, runningDemo } from './demo/session.js';
+import { callControl } from './demo/control-socket.js';
+import { demoDir, runningDemo } from './demo/session-file.js';
 
 const USAGE = 'npm run break -- <failpoint> [--mode crash|pause]';
 const MODES = ['crash', 'pause'] as const;

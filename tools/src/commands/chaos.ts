@@ -2,12 +2,12 @@
 // Usage: npm run chaos -- [--seed N] [--minutes M] [--instances I]     exit code: 0 every answer and every invariant holds
 import { join } from 'node:path';
 import { exitCodeOf, reportLines } from '../audit/report.js';
-import { readOptions, runCommand } from '../cli/entry.js';
 import { OperatorError } from '../cli/operator-error.js';
+import { readOptions, runCommand } from '../cli/run-command.js';
 import type { Say } from '../cli/say.js';
 import { firstSignal, type Interrupt } from '../cli/signals.js';
 import { ROOT } from '../infra-files.js';
-import { withLock } from '../process/lock.js';
+import { withLock } from '../process/command-lock.js';
 import { routesTable, wordsLines } from './chaos/report.js';
 import { ChaosRun } from './chaos/run.js';
 

@@ -1,8 +1,8 @@
 // Every failpoint with the state on disk if a process dies or stops there, and the component that finishes the work.
 // Usage: npm run failpoints [-- --json]
-import { readOptions, runCommand } from '../cli/entry.js';
+import { readOptions, runCommand } from '../cli/run-command.js';
 import { formatTable } from '../cli/table.js';
-import { knownFailpoints } from './break/registry.js';
+import { knownFailpoints } from './break/known-failpoints.js';
 
 async function main(): Promise<number> {
   const { values } = readOptions('npm run failpoints [-- --json]', {

@@ -1,10 +1,10 @@
 // Starts, stops and shows the servers of a set.
 // Usage: npm run infra -- up|down|status [--of NAME] [--only databases,rabbitmq,redis] [--wipe]
-import { secondsSince } from '../cli/deadline.js';
-import { readOptions, runCommand } from '../cli/entry.js';
+import { secondsSince } from '../cli/bounded-waits.js';
 import { OperatorError } from '../cli/operator-error.js';
+import { readOptions, runCommand } from '../cli/run-command.js';
 import { down, status, up, withoutPassword } from '../servers/index.js';
-import { KINDS, type Kind } from '../servers/state.js';
+import { KINDS, type Kind } from '../servers/server-set.js';
 
 const USAGE = 'npm run infra -- up|down|status [--of demo|test|NAME] [--only databases,rabbitmq,redis] [--wipe]';
 

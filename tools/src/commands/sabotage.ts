@@ -1,13 +1,14 @@
 // Makes a part of the running demo fail until it is mended, to show exhausted attempts and how an operator ends them.
 // Usage: npm run sabotage -- money|stock|merchant|branch on|off
-import { readOptions, runCommand } from '../cli/entry.js';
+
 import { OperatorError } from '../cli/operator-error.js';
+import { readOptions, runCommand } from '../cli/run-command.js';
 import { firstSignal } from '../cli/signals.js';
 import { withSandboxes } from '../sandbox/known-sandboxes.js';
 import type { Sandbox } from '../sandbox/sandbox.js';
-import { runningDemo } from './demo/session.js';
-import { doAgainByHand, rollBackByHand } from './sabotage/branch.js';
-import { isTriggerName, setTrigger, type TriggerName } from './sabotage/triggers.js';
+import { runningDemo } from './demo/session-file.js';
+import { isTriggerName, setTrigger, type TriggerName } from './sabotage/failing-triggers.js';
+import { doAgainByHand, rollBackByHand } from './sabotage/heuristic-rollback.js';
 
 const USAGE = 'npm run sabotage -- money|stock|merchant|branch on|off';
 

@@ -4,11 +4,11 @@
 // DTX_PAYMENT_DATABASE_URL, DTX_INVENTORY_DATABASE_URL, DTX_RABBITMQ_URL, DTX_RABBITMQ_MANAGEMENT_URL.
 import { audit } from '../audit/index.js';
 import { exitCodeOf, reportLines } from '../audit/report.js';
-import { runCommand } from '../cli/entry.js';
 import { OperatorError } from '../cli/operator-error.js';
+import { runCommand } from '../cli/run-command.js';
+import { perApp } from '../servers/server-set.js';
 import { serverUrlParts } from '../servers/server-url.js';
-import { perApp } from '../servers/state.js';
-import { untilReady } from '../shop/http.js';
+import { untilReady } from '../shop/app-calls.js';
 import { makePurchases, purchaseTable, setTheScene } from './demo/purchases.js';
 
 const READY_BOUND_MS = 120_000;

@@ -3,16 +3,16 @@
 // A run of unit specs alone starts no servers.
 // The last line is the result: `N passed, N failed`. The audit counts as one test.
 import { join } from 'node:path';
-import { runCommand } from '../cli/entry.js';
 import { OperatorError } from '../cli/operator-error.js';
+import { runCommand } from '../cli/run-command.js';
 import type { Say } from '../cli/say.js';
 import { firstSignal } from '../cli/signals.js';
 import { makePrivateDir, placeOf, ROOT } from '../infra-files.js';
-import { withLock } from '../process/lock.js';
+import { withLock } from '../process/command-lock.js';
 import { isUp } from '../sandbox/known-sandboxes.js';
 import { down, up } from '../servers/index.js';
 import { auditTestSandboxes, dropOldSandboxes } from './test/audit-sandboxes.js';
-import { needsServers } from './test/projects.js';
+import { needsServers } from './test/spec-kinds.js';
 import { type Counts, runVitest } from './test/vitest.js';
 
 const say: Say = (line) => console.log(line);

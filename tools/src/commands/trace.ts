@@ -1,9 +1,9 @@
 // One timeline of a purchase from all apps, databases and queues.
 // Usage: npm run trace -- <orderId> [--of demo|test]
-import { type QueueState, readQueues } from '../audit/queues.js';
-import { readOptions, runCommand } from '../cli/entry.js';
+import { type QueueState, readQueues } from '../audit/queue-states.js';
 import { messageOf } from '../cli/error-text.js';
 import { OperatorError } from '../cli/operator-error.js';
+import { readOptions, runCommand } from '../cli/run-command.js';
 import { openDatabases } from '../sandbox/databases.js';
 import { setsOf, withSandboxes } from '../sandbox/known-sandboxes.js';
 import type { Sandbox } from '../sandbox/sandbox.js';

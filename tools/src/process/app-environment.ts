@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Sandbox } from '../sandbox/sandbox.js';
-import type { App } from '../servers/state.js';
+import type { App } from '../servers/server-set.js';
 
 /** What the apps of one run share. */
 export interface AppSettings {

@@ -2,7 +2,7 @@
 import { type AddressInfo, createServer } from 'node:net';
 import { OperatorError } from '../cli/operator-error.js';
 import type { Say } from '../cli/say.js';
-import { type App, DATABASES } from '../servers/state.js';
+import { type App, DATABASES } from '../servers/server-set.js';
 
 const DEFAULTS: Record<App, number> = { order: 3001, payment: 3002, inventory: 3003 };
 

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROOT } from '../infra-files.js';
-import type { App } from '../servers/state.js';
+import type { App } from '../servers/server-set.js';
 import { endProcess, startOf } from './processes.js';
 
 // An app gets this long to finish its work before it is killed.

@@ -3,12 +3,12 @@
 import { EventEmitter } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { secondsSince } from '../cli/deadline.js';
+import { secondsSince } from '../cli/bounded-waits.js';
 import { messageOf } from '../cli/error-text.js';
 import { OperatorError } from '../cli/operator-error.js';
 import type { Say } from '../cli/say.js';
-import { type App, DATABASES } from '../servers/state.js';
-import { untilReady } from '../shop/http.js';
+import { type App, DATABASES } from '../servers/server-set.js';
+import { untilReady } from '../shop/app-calls.js';
 import { type AppProcess, startApp } from './app-process.js';
 import { tailOf } from './processes.js';
 

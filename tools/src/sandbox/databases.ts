@@ -1,7 +1,7 @@
 // The three databases of a sandbox, read only. Big integers come back as BigInt, so that sums of money stay exact.
 import { type Connection, createConnection, type RowDataPacket } from 'mysql2/promise';
 import { codeOf } from '../cli/error-text.js';
-import { type App, DATABASES } from '../servers/state.js';
+import { type App, DATABASES } from '../servers/server-set.js';
 import type { Sandbox } from './sandbox.js';
 
 const CONNECT_TIMEOUT_MS = 10_000;

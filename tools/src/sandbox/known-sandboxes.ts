@@ -4,9 +4,9 @@ import { Interrupted, OperatorError } from '../cli/operator-error.js';
 import type { Say } from '../cli/say.js';
 import { firstSignal } from '../cli/signals.js';
 import { makePrivateDir, placeOf, ROOT, readJson, writeJson } from '../infra-files.js';
-import { withLock } from '../process/lock.js';
+import { withLock } from '../process/command-lock.js';
 import { down, status, up } from '../servers/index.js';
-import { perApp, readServers, type Servers } from '../servers/state.js';
+import { perApp, readServers, type Servers } from '../servers/server-set.js';
 import type { Sandbox } from './sandbox.js';
 
 /** The sets of servers that have sandboxes. */

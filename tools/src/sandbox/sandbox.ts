@@ -1,13 +1,13 @@
 // A sandbox: three databases, a vhost and a Redis database number on shared servers. The demo and each test file have a
 // sandbox of their own and see nothing of the others.
 import { type Connection, createConnection } from 'mysql2/promise';
-import { until } from '../cli/deadline.js';
+import { until } from '../cli/bounded-waits.js';
 import { messageOf } from '../cli/error-text.js';
 import { OperatorError } from '../cli/operator-error.js';
 import { management } from '../servers/broker-api.js';
 import { withRedis } from '../servers/redis-session.js';
+import { type App, DATABASES, perApp, type ServerUrls } from '../servers/server-set.js';
 import { serverUrlParts } from '../servers/server-url.js';
-import { type App, DATABASES, perApp, type ServerUrls } from '../servers/state.js';
 import { dropDatabase } from './drop-database.js';
 
 /** The URLs are those that the apps take. */

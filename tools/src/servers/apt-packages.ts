@@ -10,7 +10,7 @@ import { makePrivateDir, ROOT, writePrivateFile } from '../infra-files.js';
 import { tailOf } from '../process/processes.js';
 import { HEAL, INSTALL, UPDATE } from './apt-script.js';
 import { lackingPrograms } from './local-servers.js';
-import type { Kind, ServerSet } from './state.js';
+import type { Kind, ServerSet } from './server-set.js';
 
 /** Per kind, the first set that the distribution has. MariaDB's core packages are the server without its service. */
 const PACKAGES: Record<Kind, string[][]> = {

@@ -4,7 +4,7 @@ import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { secondsSince } from '../cli/deadline.js';
+import { secondsSince } from '../cli/bounded-waits.js';
 import { codeOf, messageOf } from '../cli/error-text.js';
 import { OperatorError } from '../cli/operator-error.js';
 import { ROOT } from '../infra-files.js';
@@ -22,7 +22,7 @@ import {
   type ServerSet,
   type ServerState,
   serversOf,
-} from './state.js';
+} from './server-set.js';
 
 const PULL_SECONDS = 300;
 const PORT_VARIABLES: Partial<Record<keyof Ports, string>> = {

@@ -8,7 +8,7 @@ import { OperatorError } from '../cli/operator-error.js';
 import { makePrivateDir, writePrivateFile } from '../infra-files.js';
 import { markFor, type Program } from '../process/processes.js';
 import type { DatabaseProgram } from './programs.js';
-import type { App, Flavour, ServerState } from './state.js';
+import type { App, Flavour, ServerState } from './server-set.js';
 
 const isRoot = process.getuid?.() === 0;
 

@@ -4,7 +4,6 @@ import { messageOf } from '../cli/error-text.js';
 import { OperatorError } from '../cli/operator-error.js';
 import type { Say } from '../cli/say.js';
 import { probe } from './readiness.js';
-import { serverUrlParts } from './server-url.js';
 import {
   isApp,
   type Kind,
@@ -14,7 +13,8 @@ import {
   type ServerState,
   type ServerUrls,
   serversOf,
-} from './state.js';
+} from './server-set.js';
+import { serverUrlParts } from './server-url.js';
 
 const VARIABLES: Record<Server, string> = {
   ...perApp((app) => `DTX_${app.toUpperCase()}_DATABASE_URL`),

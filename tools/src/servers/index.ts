@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { messageOf } from '../cli/error-text.js';
 import type { Say } from '../cli/say.js';
 import { placeOf, ROOT } from '../infra-files.js';
-import { withLock } from '../process/lock.js';
+import { withLock } from '../process/command-lock.js';
 import { chooseProvisions, PROVISIONING } from './provisioning.js';
 import { probe } from './readiness.js';
 import {
@@ -24,10 +24,10 @@ import {
   type ServerUrls,
   writeServers,
   writeState,
-} from './state.js';
+} from './server-set.js';
 
-export { control } from './control.js';
-export { readServers } from './state.js';
+export { control } from './server-control.js';
+export { readServers } from './server-set.js';
 
 /** Resolves once all servers of these kinds answer, with the URLs of all servers that the set has. */
 export async function up(

@@ -1,7 +1,7 @@
 // DTX_INFRA=local: installed server programs, run as private servers with their data under `.infra/<name>/`.
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { secondsSince } from '../cli/deadline.js';
+import { secondsSince } from '../cli/bounded-waits.js';
 import { OperatorError } from '../cli/operator-error.js';
 import { placeOf } from '../infra-files.js';
 import {
@@ -43,7 +43,7 @@ import {
   type ServerState,
   type ServerUrls,
   serversOf,
-} from './state.js';
+} from './server-set.js';
 
 interface Programs {
   databases?: DatabaseProgram;

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { OperatorError } from '../cli/operator-error.js';
 import type { Say } from '../cli/say.js';
 import { ROOT, readJson } from '../infra-files.js';
-import type { Ports, ServerState } from './state.js';
+import type { Ports, ServerState } from './server-set.js';
 
 const [LOWEST, HIGHEST] = [20_000, 32_000] as const;
 

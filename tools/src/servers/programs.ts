@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { accessSync, constants, existsSync, readdirSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
-import type { Flavour } from './state.js';
+import type { Flavour } from './server-set.js';
 
 /** The missing program of a kind of server. */
 export interface Lack {

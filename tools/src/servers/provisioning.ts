@@ -5,7 +5,7 @@ import { completeInterrupted, installMissing, lackingForApt } from './apt-packag
 import { composeControl, lackingForCompose, startCompose, stopCompose } from './compose-servers.js';
 import { givenUrls, isGiven, lackingUrls, startGiven } from './given-servers.js';
 import { lackingPrograms, localControl, loopbackUrls, startLocal, stopLocal } from './local-servers.js';
-import type { Kind, Provision, Server, ServerSet, ServerState, ServerUrls } from './state.js';
+import type { Kind, Provision, Server, ServerSet, ServerState, ServerUrls } from './server-set.js';
 
 /** Runs `work` under the lock of the set of servers. */
 export type Exclusively = <T>(work: () => T | Promise<T>) => Promise<T>;

@@ -3,9 +3,9 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { makePrivateDir, writePrivateFile } from '../infra-files.js';
 import type { Program } from '../process/processes.js';
-import { leastAccount } from './accounts.js';
 import type { BrokerProgram } from './programs.js';
-import type { ServerState } from './state.js';
+import type { ServerState } from './server-set.js';
+import { leastAccount } from './system-accounts.js';
 
 type BrokerState = Pick<ServerState, 'ports' | 'secrets' | 'nodeName'>;
 

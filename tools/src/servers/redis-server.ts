@@ -3,9 +3,9 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { makePrivateDir, writePrivateFile } from '../infra-files.js';
 import type { Program } from '../process/processes.js';
-import { giveFolder, leastAccount } from './accounts.js';
 import type { RedisProgram } from './programs.js';
-import type { ServerState } from './state.js';
+import type { ServerState } from './server-set.js';
+import { giveFolder, leastAccount } from './system-accounts.js';
 
 export const PRIVATE_REDIS_DATABASES = 512;
 

@@ -1,9 +1,9 @@
 // One purchase as a client makes it: ask with an Idempotency-Key, repeat with the same key until there is an answer, then
 // wait until the order is final.
 import { randomUUID } from 'node:crypto';
-import { until } from '../cli/deadline.js';
-import type { App } from '../servers/state.js';
-import { type Answer, call, untilAnswered } from './http.js';
+import { until } from '../cli/bounded-waits.js';
+import type { App } from '../servers/server-set.js';
+import { type Answer, call, untilAnswered } from './app-calls.js';
 
 /** The addresses of the apps. A caller may change them while a purchase is under way: another instance takes over. */
 export type Urls = Record<App, string>;

@@ -1,9 +1,9 @@
 // A restock: inventory tells the catalog of new goods by a confirmed publish.
 import { randomUUID } from 'node:crypto';
-import { until } from '../cli/deadline.js';
+import { until } from '../cli/bounded-waits.js';
 import { OperatorError } from '../cli/operator-error.js';
 import type { Say } from '../cli/say.js';
-import { type Answer, call, untilAnswered } from './http.js';
+import { type Answer, call, untilAnswered } from './app-calls.js';
 import type { AskOptions, Urls } from './purchase.js';
 
 const WANTED = { sku: 'book', quantity: 10 };

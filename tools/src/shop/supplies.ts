@@ -1,6 +1,6 @@
 // Goods and money for a purchase that is not to be refused. Without them the shop refuses it honestly.
 import type { Say } from '../cli/say.js';
-import { call, expectOk } from './http.js';
+import { call, expectOk } from './app-calls.js';
 import type { Urls, Wanted } from './purchase.js';
 
 const LEAST_PIECES = 10;

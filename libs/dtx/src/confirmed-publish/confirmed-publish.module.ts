@@ -1,7 +1,7 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import { parseOptions } from '../core/options.js';
 import { CONFIRMED_PUBLISH_OPTIONS, type ConfirmedPublishOptionsInput, confirmedPublishOptions } from './options.js';
-import { ConfirmedMessages } from './publish.js';
+import { ConfirmedMessages } from './publish-before-commit.js';
 
 /**
  * Reliable messages without a table (可靠消息). Import it beside `DtxModule.forRoot` in the apps that publish them. See

@@ -1,7 +1,7 @@
 /** Confirmed publish. Messages are published with a publisher confirm before the local commit. */
 import { ConfirmedPublishModule } from './confirmed-publish.module.js';
 import type { ConfirmedPublishOptionsInput } from './options.js';
-import { ConfirmedMessages } from './publish.js';
+import { ConfirmedMessages } from './publish-before-commit.js';
 
 export { ConfirmedMessages, ConfirmedPublishModule, type ConfirmedPublishOptionsInput };
 

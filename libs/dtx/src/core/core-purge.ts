@@ -2,8 +2,8 @@ import { Inject, Injectable } from '@nestjs/common';
 import { INBOX_SLACK_MS } from './consumer/incoming-message.js';
 import { inFuture } from './durable/claim.js';
 import { Purger, pastRetention } from './durable/purge.js';
+import { CORE_OPTIONS } from './injection-tokens.js';
 import type { CoreOptions } from './options.js';
-import { CORE_OPTIONS } from './tokens.js';
 
 /**
  * Registers the purge of the tables that the core itself owns. For `dtx_inbox` and `dtx_idempotency`, a retention that is

@@ -1,12 +1,11 @@
 import { type DynamicModule, Inject, Injectable, Module, OnModuleInit } from '@nestjs/common';
 import { Broker } from './broker/broker.service.js';
-import { Conditions } from './conditions.js';
-import { Inbox } from './consumer/inbox.js';
+import { Inbox } from './consumer/handle-by-inbox.js';
+import { OnceByRedis } from './consumer/handle-by-redis.js';
 import { InboxRetry } from './consumer/inbox-retry.js';
 import { DtxTransport } from './consumer/nest-transport.js';
 import { ReceiptSender } from './consumer/receipt-sender.js';
 import { RedisClaims } from './consumer/redis-claims.js';
-import { OnceByRedis } from './consumer/redis-dedup.js';
 import { ServedContracts } from './consumer/served-contracts.js';
 import { StoredDeliveries } from './consumer/stored-deliveries.js';
 import { CorePurge } from './core-purge.js';
@@ -14,13 +13,14 @@ import { Database } from './database/database.service.js';
 import { IdempotencyKeys } from './database/idempotency-keys.js';
 import { AlertWebhook } from './durable/alert-webhook.js';
 import { Alerts } from './durable/alerts.js';
-import { DurableLoops } from './durable/loops.js';
-import { Operations } from './durable/operations.js';
+import { DurableLoops } from './durable/loop-factory.js';
+import { Operations } from './durable/operations-contract.js';
 import { Purger } from './durable/purge.js';
-import { QueueWatch } from './durable/queue-watch.js';
+import { QueueWatch } from './durable/unattended-queues.js';
+import { Conditions } from './failing-dependencies.js';
 import { checkFailpoints } from './failpoint.js';
+import { CORE_OPTIONS } from './injection-tokens.js';
 import { type CoreOptions, type CoreOptionsInput, coreOptions, parseOptions } from './options.js';
-import { CORE_OPTIONS } from './tokens.js';
 
 /** Applies the app's own migrations together with those of the library, and checks the failpoints at start. */
 @Injectable()

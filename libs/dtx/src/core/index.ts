@@ -1,11 +1,11 @@
 /** The public surface of the core: module, contracts, handlers, errors, transactions, operations. */
 export { type Backoff, backoffMs } from './async/backoff.js';
 export { Broker } from './broker/broker.service.js';
-export { type Contract, defineMessage, type MessageOf, queueOf, receiptQueueOf } from './broker/contract.js';
+export { type Contract, defineMessage, type MessageOf, queueOf, receiptQueueOf } from './broker/message-contract.js';
 export { QueueRefused } from './broker/refusal.js';
+export { BeforeAck, MessageContext, OnMessage, OnRejected } from './consumer/consumer-decorators.js';
 export type { DeliveryInfo } from './consumer/incoming-message.js';
 export { connectDtx, DtxTransport } from './consumer/nest-transport.js';
-export { BeforeAck, MessageContext, OnMessage, OnRejected } from './consumer/on-message.js';
 export { Database } from './database/database.service.js';
 export {
   IdempotencyKeyBusy,
@@ -16,10 +16,10 @@ export {
 } from './database/idempotency-keys.js';
 export { insertFirst, NOW } from './database/insert-first.js';
 export { hasColumn, type Migration, migrate, type Once, widenIndexOnce } from './database/migrate.js';
-export { pinSessions } from './database/session.js';
-export { outsideTransaction } from './database/stray-guard.js';
+export { pinSessions } from './database/session-settings.js';
+export { outsideTransaction } from './database/stray-statement-guard.js';
 export { inTransaction, requireTransaction } from './database/transaction.js';
-export { limitWaits, type WaitLimits } from './database/user-pool.js';
+export { limitWaits, type WaitLimits } from './database/user-pool-guard.js';
 export { DtxModule } from './dtx.module.js';
 export { Alerts, type AlertView, type Incident } from './durable/alerts.js';
 export {
@@ -30,7 +30,7 @@ export {
   type SummaryRow,
   type TransactionView,
   type Word,
-} from './durable/operations.js';
+} from './durable/operations-contract.js';
 export {
   BrokerUnavailable,
   DatabaseUnavailable,
@@ -52,4 +52,4 @@ export { assertGid, idTimeMs, newId } from './ids.js';
 export type { CoreOptionsInput } from './options.js';
 export { databaseAddress, parseServerUrl, problemOfServerUrl, type ServerKind, type ServerUrl } from './server-url.js';
 export { emit, measure, onMeasured, type Telemetry } from './telemetry.js';
-export { currentGid, currentTraceparent, traceparentFrom, withGid, withTraceparent } from './trace.js';
+export { currentGid, currentTraceparent, traceparentFrom, withGid, withTraceparent } from './work-context.js';

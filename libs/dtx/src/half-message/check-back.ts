@@ -6,19 +6,19 @@ import { retryWhileUnavailable } from '../core/async/retry-while-unavailable.js'
 import { Broker } from '../core/broker/broker.service.js';
 import { printable } from '../core/broker/printable.js';
 import type { Delivery, QueueConsumer } from '../core/broker/queue-consumer.js';
-import { BrokerBlocked } from '../core/broker/queues.js';
+import { BrokerBlocked } from '../core/broker/queue-declarations.js';
 import { Database } from '../core/database/database.service.js';
 import { textOf } from '../core/errors/errors.js';
 import { isUnavailable } from '../core/errors/sql-errors.js';
 import { failpoint } from '../core/failpoint.js';
+import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
-import { CORE_OPTIONS } from '../core/tokens.js';
-import { withGid, withTraceparent } from '../core/trace.js';
+import { withGid, withTraceparent } from '../core/work-context.js';
 import { failpoints } from './failpoints.js';
-import type { HalfMessage } from './half-message-table.js';
+import type { HalfMessage } from './half-message-tables.js';
 import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
-import { ParkedPreparedMessages } from './parked-prepared-messages.js';
-import { type PreparedMessage, PreparedMessages, parsePrepared } from './prepared-messages.js';
+import { ParkedPreparedMessages } from './park-prepared-message.js';
+import { type PreparedMessage, PreparedMessages, parsePrepared } from './prepared-message-publisher.js';
 import { type Verdict, Verdicts } from './verdicts.js';
 
 /**

@@ -5,12 +5,12 @@ import { Broker } from '../core/broker/broker.service.js';
 import { Database } from '../core/database/database.service.js';
 import { Alerts } from '../core/durable/alerts.js';
 import { ReceiptConsumer } from '../core/durable/receipt-consumer.js';
+import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
-import { CORE_OPTIONS } from '../core/tokens.js';
 import { failpoints, SCHEME } from './failpoints.js';
-import { HALF } from './half-message-table.js';
+import { HALF } from './half-message-tables.js';
 import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
-import { halfReceiptQueueOf } from './queues.js';
+import { halfReceiptQueueOf } from './receipt-queue-name.js';
 import { Verdicts } from './verdicts.js';
 
 /** Consumes the receipts of the app's half messages. The sweeper resends messages with missing receipts. */

@@ -3,8 +3,9 @@ import { Purger, pastRetention } from '../core/durable/purge.js';
 import { parseOptions } from '../core/options.js';
 import { BrokerCheck } from './broker-check.js';
 import { CheckBack } from './check-back.js';
-import { ConsumerQueues } from './consumer-queues.js';
+import { ConsumerQueues } from './consumer-queue-check.js';
 import { HalfReceipts } from './half-message-receipts.js';
+import { Recheck } from './operator-recheck.js';
 import {
   HALF_MESSAGE_OPTIONS,
   type HalfMessageOptions,
@@ -12,11 +13,10 @@ import {
   halfMessageOptions,
   horizonMs,
 } from './options.js';
-import { ParkedPreparedMessages } from './parked-prepared-messages.js';
-import { HalfMessages } from './prepare.js';
-import { PreparedMessages } from './prepared-messages.js';
-import { Recheck } from './recheck.js';
-import { Sweeper } from './sweeper.js';
+import { ParkedPreparedMessages } from './park-prepared-message.js';
+import { PreparedMessages } from './prepared-message-publisher.js';
+import { Sweeper } from './resend-sweeper.js';
+import { HalfMessages } from './send-half-message.js';
 import { VerdictLossCheck } from './verdict-loss-check.js';
 import { Verdicts } from './verdicts.js';
 

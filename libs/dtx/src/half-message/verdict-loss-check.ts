@@ -3,14 +3,14 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { Database } from '../core/database/database.service.js';
 import { insertFirst, NOW } from '../core/database/insert-first.js';
-import type { Sql } from '../core/database/sql.js';
+import type { Sql } from '../core/database/sql-executor.js';
 import { Alerts } from '../core/durable/alerts.js';
 import { inFuture } from '../core/durable/claim.js';
 import { Purger } from '../core/durable/purge.js';
-import { NEVER_BY_ITSELF, parkedColumns } from '../core/durable/settle.js';
+import { NEVER_BY_ITSELF, parkedColumns } from '../core/durable/settle-or-park.js';
 import { OutcomeUnknown } from '../core/errors/errors.js';
 import { SCHEME } from './failpoints.js';
-import { VERDICTS_LOST } from './half-message-table.js';
+import { VERDICTS_LOST } from './half-message-tables.js';
 import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
 
 /** `dtx_half` has lost rows. No verdict can be ruled, since a missing row may have been COMMITTED. */

@@ -7,15 +7,15 @@ import { Batcher } from '../core/async/batcher.js';
 import { msOf } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
 import { insertFirst, insertOf, NOW, SqlExpression, type Values } from '../core/database/insert-first.js';
-import type { SqlValue } from '../core/database/literal.js';
-import type { Sql } from '../core/database/sql.js';
+import type { Sql } from '../core/database/sql-executor.js';
+import type { SqlValue } from '../core/database/sql-literals.js';
 import { inFuture } from '../core/durable/claim.js';
 import { OutcomeUnknown } from '../core/errors/errors.js';
 import { isLockWait } from '../core/errors/sql-errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { measure } from '../core/telemetry.js';
 import { failpoints, SCHEME } from './failpoints.js';
-import { type HalfMessage, halfMessageMigrations } from './half-message-table.js';
+import { type HalfMessage, halfMessageMigrations } from './half-message-tables.js';
 import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
 import { VerdictLossCheck, VerdictsLost } from './verdict-loss-check.js';
 

@@ -2,12 +2,12 @@
 // If the process dies before the ack, the broker redelivers the receipts, which change nothing.
 import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { Broker } from '../core/broker/broker.service.js';
-import { receiptQueueOf } from '../core/broker/contract.js';
+import { receiptQueueOf } from '../core/broker/message-contract.js';
 import { Database } from '../core/database/database.service.js';
 import { Alerts } from '../core/durable/alerts.js';
 import { ReceiptConsumer } from '../core/durable/receipt-consumer.js';
+import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
-import { CORE_OPTIONS } from '../core/tokens.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { LOCAL_MESSAGE_OPTIONS, type LocalMessageOptions } from './options.js';
 import { OUTBOX } from './outbox-table.js';

@@ -1,5 +1,5 @@
 import { defineFailpoint } from '../core/failpoint.js';
-import { defineScheme } from '../core/scheme.js';
+import { defineScheme } from '../core/scheme-names.js';
 
 export const SCHEME = defineScheme('notify');
 

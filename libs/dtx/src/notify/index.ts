@@ -2,6 +2,6 @@
 export { type Inquiries, Inquiry } from './inquiry.js';
 export { NotifyModule } from './notify.module.js';
 export type { NotifyOptionsInput } from './options.js';
-export { type Notification, Notifications } from './publish.js';
+export { type Notification, Notifications } from './publish-notification.js';
 export { isNotifySecret, SignatureInvalid, verifySignature } from './signature.js';
 export { isAllowEntry } from './ssrf-guard.js';

@@ -2,12 +2,12 @@
 // the process dies in a round, the next round of any instance asks for results that are still missing.
 
 import { Inject, Injectable, Logger, OnModuleDestroy } from '@nestjs/common';
-import { inTimeOf } from '../core/async/time-limit.js';
+import { inTimeOf } from '../core/async/user-code-time-limit.js';
 import { Database } from '../core/database/database.service.js';
 import { textOf } from '../core/errors/errors.js';
 import { isUnavailable } from '../core/errors/sql-errors.js';
+import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
-import { CORE_OPTIONS } from '../core/tokens.js';
 import { NOTIFY_OPTIONS, type NotifyOptions } from './options.js';
 
 /** The inquiries of a receiver of notifications. Its methods must be idempotent, since several instances may run them. */

@@ -1,7 +1,7 @@
 // The message from the apps to the notification service: its schema and its queue (docs/wire.md).
 import { types } from 'node:util';
 import { z } from 'zod';
-import { queueOf, reserveConsumers } from '../core/broker/contract.js';
+import { queueOf, reserveConsumers } from '../core/broker/message-contract.js';
 
 export const NOTIFICATION_TYPE = 'dtx.notification.v1';
 

@@ -3,9 +3,9 @@ import { Purger, pastRetention } from '../core/durable/purge.js';
 import { parseOptions } from '../core/options.js';
 import { Deliveries } from './delivery.js';
 import { Inquiry } from './inquiry.js';
-import { NotificationRecorder } from './notification-consumer.js';
+import { NotificationRecorder } from './notification-recorder.js';
 import { NOTIFY_OPTIONS, type NotifyOptions, type NotifyOptionsInput, notifyOptions } from './options.js';
-import { Notifications } from './publish.js';
+import { Notifications } from './publish-notification.js';
 import { WebhookClient } from './webhook-client.js';
 
 /** Deletes settled notifications after `retentionMs`. */

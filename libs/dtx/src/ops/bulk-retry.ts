@@ -1,10 +1,10 @@
 import { ConflictException, Inject, Injectable, Logger, OnModuleDestroy } from '@nestjs/common';
 import { retryWhileUnavailable } from '../core/async/retry-while-unavailable.js';
-import { type BulkQuery, Operations, type OperatorNote } from '../core/durable/operations.js';
+import { type BulkQuery, Operations, type OperatorNote } from '../core/durable/operations-contract.js';
 import { textOf } from '../core/errors/errors.js';
+import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
-import { CORE_OPTIONS } from '../core/tokens.js';
-import { Counts } from './counts.js';
+import { Counts } from './open-row-counts.js';
 
 /** The progress of a retry of all. Times are ISO 8601 in UTC, by the clock of the process. */
 export interface BulkRetryView extends BulkQuery {

@@ -1,5 +1,5 @@
 import { Counter, Histogram, type Registry } from 'prom-client';
-import { schemeLabel } from '../core/scheme.js';
+import { schemeLabel } from '../core/scheme-names.js';
 import { onMeasured } from '../core/telemetry.js';
 
 /** Histogram buckets in seconds, from a local publisher confirm to a transaction that waited for an operator. */

@@ -2,9 +2,9 @@ import { Injectable, OnModuleDestroy } from '@nestjs/common';
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import { Broker } from '../core/broker/broker.service.js';
 import { Database } from '../core/database/database.service.js';
-import { schemeLabel } from '../core/scheme.js';
-import { Counts } from './counts.js';
+import { schemeLabel } from '../core/scheme-names.js';
 import { countInto } from './event-metrics.js';
+import { Counts } from './open-row-counts.js';
 
 /** The metrics of one application. Several applications in a process have a registry each. */
 @Injectable()

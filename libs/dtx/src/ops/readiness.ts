@@ -1,15 +1,15 @@
 import { Inject, Injectable, Logger, OnApplicationShutdown, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { Broker } from '../core/broker/broker.service.js';
-import { type Condition, Conditions } from '../core/conditions.js';
 import { RedisClaims } from '../core/consumer/redis-claims.js';
 import { Database } from '../core/database/database.service.js';
 import type { Migration } from '../core/database/migrate.js';
-import { SidePool } from '../core/database/side-pool.js';
+import { SidePool } from '../core/database/slow-read-pool.js';
 import { isDeadlock } from '../core/errors/sql-errors.js';
+import { type Condition, Conditions } from '../core/failing-dependencies.js';
+import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
-import { CORE_OPTIONS } from '../core/tokens.js';
+import { Probe } from './health-probe.js';
 import { OPS_OPTIONS, type OpsOptions } from './options.js';
-import { Probe } from './probe.js';
 import { ProblemLog } from './problem-log.js';
 
 /** Time limit of the check of Redis. It is short, since an unavailable Redis only degrades the instance. */

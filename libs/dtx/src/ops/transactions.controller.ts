@@ -11,10 +11,15 @@ import {
   Query,
   UseGuards,
 } from '@nestjs/common';
-import { Operations, type Resolution, type SummaryRow, type TransactionView } from '../core/durable/operations.js';
+import {
+  Operations,
+  type Resolution,
+  type SummaryRow,
+  type TransactionView,
+} from '../core/durable/operations-contract.js';
 import { AdminGuard } from './admin.guard.js';
 import { BulkRetry, type BulkRetryView } from './bulk-retry.js';
-import { Counts } from './counts.js';
+import { Counts } from './open-row-counts.js';
 import {
   beforeOf,
   check,
@@ -25,7 +30,7 @@ import {
   resolveBody,
   retryBody,
   retryOneBody,
-} from './query.js';
+} from './request-schemas.js';
 
 /** Optional header with the name of the operator, for the record. */
 const OPERATOR = 'dtx-operator';

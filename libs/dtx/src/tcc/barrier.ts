@@ -2,8 +2,15 @@
 // business commit together. If the process dies before the commit, both are missing and the call may come again as if
 // for the first time. If it dies after, the row answers the repeated call without business.
 import { insertFirst, NOW } from '../core/database/insert-first.js';
-import type { Sql } from '../core/database/sql.js';
-import { type BarrierRow, type BranchKey, hasSameName, isRepeatOf, knownParts, ownRows } from './barrier-rows.js';
+import type { Sql } from '../core/database/sql-executor.js';
+import {
+  type BarrierRow,
+  type BranchKey,
+  hasSameName,
+  isRepeatOf,
+  knownParts,
+  ownRows,
+} from './barrier-row-matching.js';
 
 /**
  * The decision of the barrier on one call.

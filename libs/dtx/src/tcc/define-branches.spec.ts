@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { defineParticipant } from './contract.js';
 import { branchesOf as branchesWithin, rowsOf, type TccCalls } from './define-branches.js';
+import { defineParticipant } from './participant-contract.js';
 
 const branchesOf = (define: (calls: TccCalls) => unknown) => branchesWithin(define, 10_000);
 

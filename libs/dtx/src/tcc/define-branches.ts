@@ -2,9 +2,9 @@
 // commit that registers the transaction. If the process dies before it, no participant has been called.
 import { types } from 'node:util';
 import { checkedJson } from '../core/broker/payload.js';
-import type { Sql } from '../core/database/sql.js';
+import type { Sql } from '../core/database/sql-executor.js';
 import { DtxError } from '../core/errors/errors.js';
-import type { Participant } from './contract.js';
+import type { Participant } from './participant-contract.js';
 import { type Branch, branchRow, INSERT_BRANCHES } from './tcc-tables.js';
 
 const BRANCHES_MAX = 100;

@@ -1,5 +1,5 @@
 import { defineFailpoint, type Role } from '../core/failpoint.js';
-import { defineScheme } from '../core/scheme.js';
+import { defineScheme } from '../core/scheme-names.js';
 
 export const SCHEME = defineScheme('tcc');
 

@@ -1,9 +1,9 @@
 /** Entry of the scheme TCC: Try, Confirm and Cancel, with a barrier at the participants. */
 
-export { type ArgsOf, defineParticipant, type Participant } from './contract.js';
-export { Cancel, Confirm, Confirmed, type TccBranch, TccParticipant, Try } from './decorators.js';
 export type { TccCalls } from './define-branches.js';
 export type { TccOptionsInput } from './options.js';
 export type { TccOutcome } from './outcome.js';
+export { type ArgsOf, defineParticipant, type Participant } from './participant-contract.js';
+export { Cancel, Confirm, Confirmed, type TccBranch, TccParticipant, Try } from './participant-decorators.js';
 export { TccModule } from './tcc.module.js';
 export { Tcc, type TccRun } from './transaction.js';

@@ -3,7 +3,7 @@
 import { Injectable } from '@nestjs/common';
 import { Database } from '../core/database/database.service.js';
 import { isoTime } from '../core/durable/alerts.js';
-import type { Participant } from './contract.js';
+import type { Participant } from './participant-contract.js';
 import { SettledWaits } from './settled-waits.js';
 import { BRANCH_READ, type Branch, storedBranch, type TccRow } from './tcc-tables.js';
 

@@ -1,6 +1,6 @@
 // Tables of TCC: dtx_tcc and dtx_tcc_branch at the initiator, dtx_tcc_barrier at each participant.
 import { addIndexOnce, hasColumn, type Migration, widenIndexOnce } from '../core/database/migrate.js';
-import type { Sql } from '../core/database/sql.js';
+import type { Sql } from '../core/database/sql-executor.js';
 import { isoTime } from '../core/durable/alerts.js';
 import type { DurableRow, DurableTable, TableRow } from '../core/durable/durable-table.js';
 import { SCHEME } from './failpoints.js';

@@ -2,18 +2,18 @@ import { type DynamicModule, Inject, Injectable, Module } from '@nestjs/common';
 import { DiscoveryModule } from '@nestjs/core';
 import { inFuture } from '../core/durable/claim.js';
 import { Purger, pastRetention } from '../core/durable/purge.js';
+import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import { type CoreOptions, parseOptions } from '../core/options.js';
-import { CORE_OPTIONS } from '../core/tokens.js';
-import { Calls } from './calls.js';
-import type { Participant } from './contract.js';
-import { TccEndpoint } from './endpoint.js';
-import { Explorer, PARTICIPATES } from './explorer.js';
-import { OpenTries } from './open-tries.js';
+import { OpenTries } from './open-try-alerts.js';
 import { TCC_OPTIONS, type TccOptions, type TccOptionsInput, tccOptions } from './options.js';
 import { Outcomes } from './outcome.js';
+import { Calls } from './participant-calls.js';
+import type { Participant } from './participant-contract.js';
+import { Explorer, PARTICIPATES } from './participant-discovery.js';
+import { TccEndpoint } from './participant-endpoint.js';
+import { Violations } from './protocol-violations.js';
 import { SecondPhase } from './second-phase.js';
 import { Tcc } from './transaction.js';
-import { Violations } from './violations.js';
 
 /**
  * Removes settled transactions with their branches, and old barrier rows. The barrier rows of a gid and branch go

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Admission } from './admission.js';
-import { XaUnavailable } from './errors.js';
+import { XaUnavailable } from './xa-unavailable.js';
 
 const WAIT_MS = 1_000;
 const admissionOf = (concurrencyMax: number, waitersMax = 10) =>

@@ -1,7 +1,7 @@
 // Before step 1, begin: a place for the transaction. Nothing durable exists for a waiting caller, so its call can be
 // repeated.
 import { Semaphore } from '../core/async/semaphore.js';
-import { XaUnavailable } from './errors.js';
+import { XaUnavailable } from './xa-unavailable.js';
 
 interface Limits {
   readonly concurrencyMax: number;

@@ -1,12 +1,12 @@
 import type { DataSource, EntityManager } from 'typeorm';
-import { BoundRunner } from '../core/database/bound-runner.js';
-import type { SqlValue } from '../core/database/literal.js';
-import type { Row } from '../core/database/raw-connection.js';
-import type { SessionPool } from '../core/database/session-pool.js';
-import type { Tap } from '../core/database/tap.js';
+import { BoundRunner } from '../core/database/bound-query-runner.js';
+import type { Tap } from '../core/database/connection-tap.js';
+import type { Row } from '../core/database/mysql2-types.js';
+import type { SessionPool } from '../core/database/pinned-session-pool.js';
+import type { SqlValue } from '../core/database/sql-literals.js';
 import type { TransactionGuard } from '../core/database/transaction-guard.js';
 import { errnoOf, isDatabaseAway, SERVER_ERRNO_MIN } from '../core/errors/sql-errors.js';
-import { XaUnavailable } from './errors.js';
+import { XaUnavailable } from './xa-unavailable.js';
 
 /** Waits in milliseconds: for a connection, and for the answer to one protocol statement. */
 export interface Limits {

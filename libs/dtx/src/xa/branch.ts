@@ -1,8 +1,8 @@
 import type { EntityManager } from 'typeorm';
-import type { BoundRunner } from '../core/database/bound-runner.js';
-import type { SqlValue } from '../core/database/literal.js';
+import type { BoundRunner } from '../core/database/bound-query-runner.js';
 import type { Hook } from '../core/database/savepoints.js';
-import { BEGUN } from '../core/database/transaction-evidence.js';
+import type { SqlValue } from '../core/database/sql-literals.js';
+import { BEGUN } from '../core/database/transaction-identity.js';
 import { isAnswered, type Limits, Session } from './branch-session.js';
 import { type LogPlace, NOWHERE } from './decision-log.js';
 import type { Place } from './resource-manager.js';

@@ -3,18 +3,18 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { msOf, NOW_MS } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
-import type { Sql } from '../core/database/sql.js';
+import type { Sql } from '../core/database/sql-executor.js';
 import { Alerts } from '../core/durable/alerts.js';
-import { settleFinal } from '../core/durable/settle.js';
+import { settleFinal } from '../core/durable/settle-or-park.js';
 import { OptionsError } from '../core/errors/errors.js';
+import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
-import { CORE_OPTIONS } from '../core/tokens.js';
+import { DOUBTS, LogIncidents, MOVED } from './decision-log-faults.js';
 import { FLUSH_COLUMNS, flushFlaw } from './dialect.js';
-import { XaUnavailable } from './errors.js';
 import { SCHEME } from './failpoints.js';
-import { DOUBTS, LogIncidents, MOVED } from './incidents.js';
 import { XA_OPTIONS, type XaOptions } from './options.js';
 import { newLogId, SENTINEL, XA } from './xa-tables.js';
+import { XaUnavailable } from './xa-unavailable.js';
 
 /** The place where a log is read and the place where it belongs, from one statement. */
 export interface LogPlace {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { BINLOG_SQL, binlogFlaw } from '../core/database/binlog.js';
-import type { SqlValue } from '../core/database/literal.js';
+import { BINLOG_SQL, binlogFlaw } from '../core/database/binlog-format-check.js';
+import type { SqlValue } from '../core/database/sql-literals.js';
 import { OptionsError, textOf } from '../core/errors/errors.js';
 import { isUnavailable } from '../core/errors/sql-errors.js';
 import { isAnswered } from './branch-session.js';

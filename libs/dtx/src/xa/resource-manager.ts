@@ -1,14 +1,14 @@
 import type { DataSource } from 'typeorm';
-import { pinningSql } from '../core/database/session.js';
-import { poolBeside, poolOf, type SessionPool } from '../core/database/session-pool.js';
+import { poolBeside, poolOf, type SessionPool } from '../core/database/pinned-session-pool.js';
+import { pinningSql } from '../core/database/session-settings.js';
 import { OptionsError } from '../core/errors/errors.js';
 import type { CoreOptions } from '../core/options.js';
 import { type BranchDatabase, branchSource, IDLE_MS } from './branch-database.js';
 import { Session } from './branch-session.js';
 import { type Dialect, dialectOf, FLUSH_COLUMNS, flushFlaw, type Query } from './dialect.js';
-import { XaUnavailable } from './errors.js';
 import { silenceSecondsOf, type XaOptions } from './options.js';
 import { WITNESS } from './xa-tables.js';
+import { XaUnavailable } from './xa-unavailable.js';
 
 const WITNESS_VERSION = 1;
 const RECOVERY_POOL = 4;

@@ -1,8 +1,8 @@
 import type { Logger } from '@nestjs/common';
-import { inTimeOf } from '../core/async/time-limit.js';
+import { inTimeOf } from '../core/async/user-code-time-limit.js';
 import { TookTooLong } from '../core/errors/errors.js';
 import type { Participant } from './branch.js';
-import { XaUnavailable } from './errors.js';
+import { XaUnavailable } from './xa-unavailable.js';
 
 /**
  * Ends all waits on connections at the transaction's deadline, since a connection may hang for any time. `late` rejects

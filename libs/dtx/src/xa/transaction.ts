@@ -5,22 +5,22 @@ import { Database } from '../core/database/database.service.js';
 import { OutcomeUnknown, textOf } from '../core/errors/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { assertGid, newId } from '../core/ids.js';
+import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
 import { measure } from '../core/telemetry.js';
-import { CORE_OPTIONS } from '../core/tokens.js';
 import { Admission } from './admission.js';
-import type { BeforeDone } from './after-commit.js';
+import type { BeforeDone } from './before-done-hook.js';
 import { LastResource, type Participant, XaBranch } from './branch.js';
 import { isAnswered, type Limits } from './branch-session.js';
 import { DecisionLog } from './decision-log.js';
 import { Decisions } from './decisions.js';
-import { XaUnavailable } from './errors.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { XA_OPTIONS, type XaOptions } from './options.js';
-import { ResourceManagers } from './resource-managers.js';
+import { ResourceManagers } from './resource-manager-registry.js';
 import { SecondPhase } from './second-phase.js';
 import { awaitHooks, withinDeadline } from './time-limits.js';
 import type { XaRow } from './xa-tables.js';
+import { XaUnavailable } from './xa-unavailable.js';
 import { type Gtrid, gtridOf, parseGtrid } from './xid.js';
 
 export interface XaRun {

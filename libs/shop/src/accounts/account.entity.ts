@@ -1,5 +1,5 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
-import { bigint } from '../columns.js';
+import { bigint } from '../column-types.js';
 
 /** A row of `account`, only for reading. Money is integer cents. */
 @Entity('account')

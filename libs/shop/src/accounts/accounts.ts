@@ -4,9 +4,9 @@
  */
 import { Rejected } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';
-import type { Changed } from '../columns.js';
-import type { PurchaseOnTheWay } from '../messages.js';
-import type { Reason } from '../purchase.js';
+import type { Changed } from '../column-types.js';
+import type { PurchaseOnTheWay } from '../message-contracts.js';
+import type { Reason } from '../purchase-schemas.js';
 import { Account } from './account.entity.js';
 import { Payment } from './payment.entity.js';
 

@@ -1,5 +1,5 @@
 import type { Migration } from 'nest-dtx';
-import { NAME_COLUMN, ORDER_ID_COLUMN, WORD_COLUMN } from '../columns.js';
+import { NAME_COLUMN, ORDER_ID_COLUMN, WORD_COLUMN } from '../column-types.js';
 
 /**
  * The business tables of the payment app. At every commit `opening = balance + frozen + captured`, each at least 0, and

@@ -1,6 +1,6 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
-import { bigint } from '../columns.js';
-import type { Reason } from '../purchase.js';
+import { bigint } from '../column-types.js';
+import type { Reason } from '../purchase-schemas.js';
 
 /** A row of `payment`, only for reading: the payment result of one order. It is written once and never changed. */
 @Entity('payment')

@@ -1,5 +1,5 @@
 import { type Migration, widenIndexOnce } from 'nest-dtx';
-import { NAME_COLUMN, ORDER_ID_COLUMN, WORD_COLUMN } from '../columns.js';
+import { NAME_COLUMN, ORDER_ID_COLUMN, WORD_COLUMN } from '../column-types.js';
 
 /**
  * The business table of the order app. Lists read backwards by (created_at, order_id), and each index ends with these

@@ -1,9 +1,9 @@
 /** Lists orders page by page, newest first. */
 import { createHash } from 'node:crypto';
 import type { EntityManager } from 'typeorm';
-import type { OrderStatus, Scheme } from '../purchase.js';
+import type { OrderStatus, Scheme } from '../purchase-schemas.js';
 import { Order } from './order.entity.js';
-import { keysOfPage } from './order-ranges.js';
+import { keysOfPage } from './order-page-keys.js';
 
 /** Filters of a list. A cursor is only valid with the filters of its page. */
 export interface OrderFilters {

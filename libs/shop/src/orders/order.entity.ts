@@ -1,6 +1,6 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
-import { bigint } from '../columns.js';
-import type { OrderStatus, Purchase, Reason, Scheme } from '../purchase.js';
+import { bigint } from '../column-types.js';
+import type { OrderStatus, Purchase, Reason, Scheme } from '../purchase-schemas.js';
 
 /** A row of `orders`, only for reading. `orders.ts` writes by single statements. */
 @Entity('orders')

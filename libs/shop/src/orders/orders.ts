@@ -1,10 +1,10 @@
 /** Rules of orders. An order moves only once, from PENDING to CONFIRMED or CANCELLED. */
 import { isDuplicateKey } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';
-import type { Changed } from '../columns.js';
+import type { Changed } from '../column-types.js';
 import { databaseNow } from '../database-clock.js';
-import type { PurchaseOnTheWay } from '../messages.js';
-import type { OrderStatus, Reason } from '../purchase.js';
+import type { PurchaseOnTheWay } from '../message-contracts.js';
+import type { OrderStatus, Reason } from '../purchase-schemas.js';
 import { Order } from './order.entity.js';
 
 /** A new order without its time, which the database sets. */

@@ -1,5 +1,5 @@
 import type { Migration } from 'nest-dtx';
-import { NAME_COLUMN, ORDER_ID_COLUMN, WORD_COLUMN } from '../columns.js';
+import { NAME_COLUMN, ORDER_ID_COLUMN, WORD_COLUMN } from '../column-types.js';
 
 /**
  * The business tables of the inventory app. At every commit `opening = available + reserved + sold`, each at least 0.

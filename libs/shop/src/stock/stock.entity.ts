@@ -1,5 +1,5 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
-import { bigint } from '../columns.js';
+import { bigint } from '../column-types.js';
 
 /** A row of `stock`, only for reading: pieces of one sku. */
 @Entity('stock')

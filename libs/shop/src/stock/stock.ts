@@ -4,9 +4,9 @@
  */
 import { Rejected } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';
-import type { Changed } from '../columns.js';
-import type { PurchaseOnTheWay } from '../messages.js';
-import { AVAILABLE_MAX } from '../purchase.js';
+import type { Changed } from '../column-types.js';
+import type { PurchaseOnTheWay } from '../message-contracts.js';
+import { AVAILABLE_MAX } from '../purchase-schemas.js';
 import { Stock } from './stock.entity.js';
 
 /** Sku and number of pieces. */

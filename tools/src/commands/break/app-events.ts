@@ -1,8 +1,8 @@
 // The events of the demo's apps, kept in order: an event may come before a caller waits for it.
 
-import { until } from '../../cli/deadline.js';
+import { until } from '../../cli/bounded-waits.js';
 import type { AppEvent } from '../../process/supervisor.js';
-import type { App } from '../../servers/state.js';
+import type { App } from '../../servers/server-set.js';
 
 export class AppEvents {
   #unread: AppEvent[] = [];

@@ -2,19 +2,19 @@
 
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { tableNames } from 'nest-dtx/testing';
-import { until } from '../../cli/deadline.js';
+import { until } from '../../cli/bounded-waits.js';
 import { OperatorError } from '../../cli/operator-error.js';
 import type { Say } from '../../cli/say.js';
-import type { App } from '../../servers/state.js';
-import { expectOk } from '../../shop/http.js';
+import type { App } from '../../servers/server-set.js';
+import { expectOk } from '../../shop/app-calls.js';
 import { refusalIn, type Urls, untilFinal } from '../../shop/purchase.js';
 import { fillSupplies } from '../../shop/supplies.js';
-import type { ControlClient, DemoStatus } from '../demo/control.js';
+import type { ControlClient, DemoStatus } from '../demo/control-socket.js';
 import type { AppEvents } from './app-events.js';
 import { type Arming, armingOf, endedWell, isHonestRefusal } from './arming.js';
-import type { Failpoint } from './registry.js';
+import type { Failpoint } from './known-failpoints.js';
+import type { Watch } from './recovery-watch.js';
 import { BOOK, loseDecision, type Stimulus, sendPurchase, sendRestock, sendUnreadable, untilGid } from './stimulus.js';
-import type { Watch } from './watch.js';
 
 const HIT_BOUND_MS = 60_000;
 const HEAL_BOUND_MS = 120_000;

@@ -1,5 +1,5 @@
 // The judge of a run. It trusts no app: it reads databases and broker, and compares them with the answers that clients got.
-import type { AuditReport } from '../../audit/check.js';
+import type { AuditReport } from '../../audit/check-types.js';
 import { audit } from '../../audit/index.js';
 import { openDatabases } from '../../sandbox/databases.js';
 import type { Sandbox } from '../../sandbox/sandbox.js';

@@ -2,7 +2,7 @@
 // read their purchases, and remember every answer.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { codeOf } from '../../cli/error-text.js';
-import type { App } from '../../servers/state.js';
+import type { App } from '../../servers/server-set.js';
 import type { Instance } from './instance.js';
 
 const CALL_LIMIT_MS = 30_000;

@@ -2,9 +2,9 @@
 import { openSync } from 'node:fs';
 import { type AppSettings, environmentOf } from '../../process/app-environment.js';
 import { type AppProcess, type AppStart, startApp } from '../../process/app-process.js';
-import type { App } from '../../servers/state.js';
-import { TcpProxy } from './proxy.js';
+import type { App } from '../../servers/server-set.js';
 import type { NetworkPath } from './schedule.js';
+import { TcpProxy } from './tcp-proxy.js';
 
 const RESTART_MS = 300;
 

@@ -1,10 +1,10 @@
 // The faults of a run, as data. Each has a kind of target (`on`), a duration, a beginning and an end.
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ServerControl } from '../../servers/state.js';
-import { call } from '../../shop/http.js';
+import type { ServerControl } from '../../servers/server-set.js';
+import { call } from '../../shop/app-calls.js';
+import type { DatabaseServer } from './database-servers.js';
 import type { Instance } from './instance.js';
-import type { TcpProxy } from './proxy.js';
-import type { DatabaseServer } from './servers.js';
+import type { TcpProxy } from './tcp-proxy.js';
 
 const FLOOD_CALLERS = 50;
 

@@ -1,8 +1,8 @@
 // The schedule of a run: which nemesis strikes, when, and for how long. It is computed from a seed, so that a run can be
 // repeated.
-import { type App, DATABASES } from '../../servers/state.js';
+import { type App, DATABASES } from '../../servers/server-set.js';
 import { NEMESES, type Nemesis, nemesisOf } from './nemeses.js';
-import { random } from './random.js';
+import { random } from './seeded-random.js';
 
 /** A server that an instance of an app reaches over the network, by the name of its proxy. */
 export type NetworkPath = 'database' | 'broker' | 'redis' | 'payment' | 'inventory';

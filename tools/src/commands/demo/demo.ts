@@ -11,11 +11,11 @@ import { Supervisor } from '../../process/supervisor.js';
 import { rememberDemoSandbox } from '../../sandbox/known-sandboxes.js';
 import { createSandbox, type Sandbox } from '../../sandbox/sandbox.js';
 import { down, up } from '../../servers/index.js';
-import { type App, perApp } from '../../servers/state.js';
-import { type Actions, type ControlServer, listen, socketPathOf } from './control.js';
+import { type App, perApp } from '../../servers/server-set.js';
+import { type Actions, type ControlServer, listen, socketPathOf } from './control-socket.js';
 import { crashAndRecover } from './crash-step.js';
 import { makePurchases, purchaseTable, setTheScene } from './purchases.js';
-import { demoDir, saveSession } from './session.js';
+import { demoDir, saveSession } from './session-file.js';
 
 /** Exists once the apps are started. */
 interface Running {

@@ -1,13 +1,13 @@
 // The sandboxes of the tests: each run makes its own anew, and the audit at the end looks at all of them.
 
 import { rmSync } from 'node:fs';
-import type { AuditReport } from '../../audit/check.js';
+import type { AuditReport } from '../../audit/check-types.js';
 import { audit } from '../../audit/index.js';
 import { reportLines } from '../../audit/report.js';
 import type { Say } from '../../cli/say.js';
 import { knownSandboxes, testSandboxesFile } from '../../sandbox/known-sandboxes.js';
 import { dropSandbox } from '../../sandbox/sandbox.js';
-import type { Servers } from '../../servers/state.js';
+import type { Servers } from '../../servers/server-set.js';
 
 // No app is left running, so nothing more will settle.
 const SETTLE_MS = 10_000;

@@ -1,7 +1,7 @@
 // The notifications of a purchase: at the notification service, and at the merchant.
 import { tableNames } from 'nest-dtx/testing';
-import type { Source } from './sources.js';
-import { workOf } from './work.js';
+import type { Source } from './row-sources.js';
+import { workOf } from './work-in-words.js';
 
 export const NOTIFY_SOURCES: readonly Source[] = [
   {

@@ -1,7 +1,7 @@
 // One purchase as recorded in its rows: the events of all apps, and the present state of each row.
 import type { Databases } from '../../sandbox/databases.js';
-import type { App } from '../../servers/state.js';
-import { type Row, sourcesOf } from './sources.js';
+import type { App } from '../../servers/server-set.js';
+import { type Row, sourcesOf } from './row-sources.js';
 
 export interface TimelineEvent {
   readonly at: Date;

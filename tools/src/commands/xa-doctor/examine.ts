@@ -4,7 +4,7 @@ import { tableNames } from 'nest-dtx/testing';
 import { openOnes } from '../../audit/open-transactions.js';
 import { type LogState, logIdOf, logStateOf, type PreparedBranch, preparedOn } from '../../audit/xa-branches.js';
 import type { Databases } from '../../sandbox/databases.js';
-import type { App } from '../../servers/state.js';
+import type { App } from '../../servers/server-set.js';
 
 /** One round of recovery and one lease: after that an overdue branch is stuck, not late. */
 const PATIENCE_MS = 10_000;

@@ -1,11 +1,11 @@
 import { Inject, Injectable, OnApplicationBootstrap, OnApplicationShutdown } from '@nestjs/common';
+import { CORE_OPTIONS } from '../injection-tokens.js';
 import type { CoreOptions } from '../options.js';
-import { CORE_OPTIONS } from '../tokens.js';
 import { ConfirmPublisher } from './confirm-publisher.js';
 import { BrokerConnection } from './connection.js';
 import { type Delivery, QueueConsumer } from './queue-consumer.js';
+import { Queues } from './queue-declarations.js';
 import type { QueueKind } from './queue-kinds.js';
-import { Queues } from './queues.js';
 
 /**
  * The RabbitMQ connections of the library, one for publishing and one for consuming. A broker with a memory or disk

@@ -4,13 +4,13 @@ import type { ChannelModel, ConfirmChannel, Options, Replies } from 'amqplib';
 import { Semaphore } from '../async/semaphore.js';
 import { BrokerUnavailable, DtxError, Unconfirmed } from '../errors/errors.js';
 import { emit } from '../telemetry.js';
+import { within } from './broker-step-limit.js';
 import type { BrokerConnection } from './connection.js';
 import { type Envelope, toProperties } from './envelope.js';
+import { SendRefusals } from './known-refusals.js';
+import { BrokerBlocked, leave, Queues } from './queue-declarations.js';
 import { isProcessQueue, type QueueKind } from './queue-kinds.js';
-import { BrokerBlocked, leave, Queues } from './queues.js';
 import { meaningOf } from './refusal.js';
-import { SendRefusals } from './send-refusals.js';
-import { within } from './within.js';
 
 /**
  * The queue was deleted after its declaration. The broker confirms such a publish all the same, and returns the

@@ -6,7 +6,7 @@ import { type ChannelModel, connect, type Options } from 'amqplib';
 import { type Backoff, backoffMs } from '../async/backoff.js';
 import { KEEP_ALIVE_MS } from '../keep-alive.js';
 import { parseServerUrl } from '../server-url.js';
-import { CLOSE_LIMIT_MS, within } from './within.js';
+import { CLOSE_LIMIT_MS, within } from './broker-step-limit.js';
 
 export interface ConnectionOptions {
   readonly url: string;

@@ -10,7 +10,7 @@ import {
   pathText,
   protoFieldOf,
   TooManyParts,
-} from './json-form.js';
+} from './exact-json.js';
 
 /** A checked value that can be stored and sent. */
 export interface Sendable<T> {

@@ -3,11 +3,11 @@ import { Logger } from '@nestjs/common';
 import type { Channel, ConsumeMessage } from 'amqplib';
 import { type Backoff, backoffMs } from '../async/backoff.js';
 import { BrokerUnavailable, textOf } from '../errors/errors.js';
+import { CLOSE_LIMIT_MS, within } from './broker-step-limit.js';
 import type { BrokerConnection } from './connection.js';
+import { leave, type Queues } from './queue-declarations.js';
 import type { QueueKind } from './queue-kinds.js';
-import { leave, type Queues } from './queues.js';
 import { meaningOf, QueueRefused } from './refusal.js';
-import { CLOSE_LIMIT_MS, within } from './within.js';
 
 /** One delivery on the channel that brought it. */
 export interface Delivery {

@@ -1,8 +1,8 @@
 import type { EntityManager } from 'typeorm';
-import { sqlOf } from '../database/sql-of.js';
 import type { CommitHooks } from '../database/transaction.js';
+import { sqlOf } from '../database/transaction-sql.js';
 import type { Outcome } from '../durable/durable-work.js';
-import { settleFinal } from '../durable/settle.js';
+import { settleFinal } from '../durable/settle-or-park.js';
 import { Rejected } from '../errors/errors.js';
 import type { InboxRow } from './inbox-row.js';
 import { INBOX } from './inbox-table.js';

@@ -2,7 +2,7 @@ import type { ConsumeMessage } from 'amqplib';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { type Contract, defineMessage } from '../broker/contract.js';
+import { type Contract, defineMessage } from '../broker/message-contract.js';
 import { idFloor, newId } from '../ids.js';
 import { type Incoming, incomingOf, read } from './incoming-message.js';
 

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import type { ConsumeMessage } from 'amqplib';
 import type { EntityManager } from 'typeorm';
-import type { Contract } from '../broker/contract.js';
 import { fromProperties, typeOf } from '../broker/envelope.js';
+import type { Contract } from '../broker/message-contract.js';
 import { type Rejected, textOf } from '../errors/errors.js';
 import { idTimeMs } from '../ids.js';
 

@@ -10,18 +10,18 @@ import { type CustomTransportStrategy, type MessageHandler, Server } from '@nest
 import { isObservable, lastValueFrom, type Observable, throwError } from 'rxjs';
 import type { EntityManager } from 'typeorm';
 import { Broker } from '../broker/broker.service.js';
-import { queueOf } from '../broker/contract.js';
+import { queueOf } from '../broker/message-contract.js';
 import type { QueueConsumer } from '../broker/queue-consumer.js';
 import { Database } from '../database/database.service.js';
 import { OptionsError, type Rejected } from '../errors/errors.js';
+import { CORE_OPTIONS } from '../injection-tokens.js';
 import type { CoreOptions } from '../options.js';
-import { CORE_OPTIONS } from '../tokens.js';
-import { Inbox } from './inbox.js';
+import { DTX_TRANSPORT, type HandlerExtras, MessageContext } from './consumer-decorators.js';
+import { Inbox } from './handle-by-inbox.js';
+import { OnceByRedis } from './handle-by-redis.js';
 import { InboxRetry } from './inbox-retry.js';
 import type { DeliveryInfo, Endpoint, PayloadReader } from './incoming-message.js';
-import { DTX_TRANSPORT, type HandlerExtras, MessageContext } from './on-message.js';
 import { RedisClaims } from './redis-claims.js';
-import { OnceByRedis } from './redis-dedup.js';
 
 /**
  * The Nest microservice transport for RabbitMQ. Handlers are ordinary controller methods with pipes, guards,

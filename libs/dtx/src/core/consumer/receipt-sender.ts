@@ -5,8 +5,8 @@ import { Unroutable } from '../broker/confirm-publisher.js';
 import { QueueRefused } from '../broker/refusal.js';
 import type { Receipt } from '../durable/receipt-consumer.js';
 import { isUnavailable } from '../errors/sql-errors.js';
+import { CORE_OPTIONS } from '../injection-tokens.js';
 import type { CoreOptions } from '../options.js';
-import { CORE_OPTIONS } from '../tokens.js';
 
 export const RECEIPT_TYPE = 'dtx.receipt.v1';
 

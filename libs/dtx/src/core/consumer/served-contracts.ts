@@ -4,8 +4,8 @@ import { typeOf } from '../broker/envelope.js';
 import { Database } from '../database/database.service.js';
 import type { Condition } from '../durable/durable-table.js';
 import { textOf } from '../errors/errors.js';
+import { CORE_OPTIONS } from '../injection-tokens.js';
 import type { CoreOptions } from '../options.js';
-import { CORE_OPTIONS } from '../tokens.js';
 import { servedMigrations } from './inbox-table.js';
 import type { Endpoint } from './incoming-message.js';
 

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { NOW_MS } from './clock-sql.js';
-import type { Sql } from './sql.js';
+import type { Sql } from './sql-executor.js';
 
 const READ_EVERY_MS = 30_000;
 

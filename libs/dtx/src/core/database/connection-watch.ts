@@ -1,5 +1,5 @@
 import { isCondemned } from '../errors/sql-errors.js';
-import type { RawConnection } from './raw-connection.js';
+import type { RawConnection } from './mysql2-types.js';
 
 /** A command of mysql2: a query, a prepared statement, a ping. */
 interface DriverCommand {

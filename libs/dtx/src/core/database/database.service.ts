@@ -12,19 +12,19 @@ import { backoffMs } from '../async/backoff.js';
 import { DatabaseUnavailable, DtxError, textOf } from '../errors/errors.js';
 import { isAccountRefused, isDatabaseAway, isStarved, isUnavailable } from '../errors/sql-errors.js';
 import { idTimeMs, newId } from '../ids.js';
+import { CORE_OPTIONS } from '../injection-tokens.js';
 import { type CoreOptions } from '../options.js';
 import { Scans } from '../scan-status.js';
-import { CORE_OPTIONS } from '../tokens.js';
 import { DatabaseClock } from './clock.js';
+import { openPools, type Pools } from './library-pools.js';
 import { type Migration, migrateOver } from './migrate.js';
-import { openPools, type Pools } from './pools.js';
-import type { UserSession } from './session.js';
-import type { SessionPool } from './session-pool.js';
-import { SidePool } from './side-pool.js';
-import type { StrayGuard } from './stray-guard.js';
+import type { SessionPool } from './pinned-session-pool.js';
+import type { UserSession } from './session-settings.js';
+import { SidePool } from './slow-read-pool.js';
+import type { StrayGuard } from './stray-statement-guard.js';
 import { CommitHooks } from './transaction.js';
-import { guardUserPool } from './user-pool.js';
-import type { WorkTransactions } from './work-transactions.js';
+import type { WorkTransactions } from './user-code-transactions.js';
+import { guardUserPool } from './user-pool-guard.js';
 
 const PING_LIMIT_MS = 2_000;
 /** The pool for lists of operators: few connections with a time limit per statement in milliseconds. */

@@ -9,7 +9,7 @@ import { assertGid } from '../ids.js';
 import { Database } from './database.service.js';
 import { clockStopped, insertFirst, NOW_IN_ANY_SESSION } from './insert-first.js';
 import type { Migration } from './migrate.js';
-import type { Sql } from './sql.js';
+import type { Sql } from './sql-executor.js';
 import { joinTransaction } from './transaction.js';
 
 /** The key was used before with another body. */

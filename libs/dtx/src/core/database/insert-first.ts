@@ -1,9 +1,9 @@
 import type { EntityManager } from 'typeorm';
 import { DtxError } from '../errors/errors.js';
 import { errnoOf, isDuplicateKey } from '../errors/sql-errors.js';
-import { SqlExpression, type SqlValue } from './literal.js';
-import { type Sql } from './sql.js';
-import { sqlOf } from './sql-of.js';
+import { type Sql } from './sql-executor.js';
+import { SqlExpression, type SqlValue } from './sql-literals.js';
+import { sqlOf } from './transaction-sql.js';
 
 /**
  * Inserts a row under a unique key in the transaction of the effect, so that the effect happens at most once. Returns

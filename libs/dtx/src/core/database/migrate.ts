@@ -1,8 +1,8 @@
 import type { DataSource } from 'typeorm';
 import { DtxError } from '../errors/errors.js';
 import { errnoOf, SERVER_ERRNO_MIN } from '../errors/sql-errors.js';
-import { bind } from './literal.js';
-import type { Tap } from './tap.js';
+import type { Tap } from './connection-tap.js';
+import { bind } from './sql-literals.js';
 
 /**
  * One version of a schema. DDL commits implicitly on MySQL and MariaDB, so each statement must be idempotent. If the

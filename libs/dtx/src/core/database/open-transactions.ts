@@ -1,8 +1,8 @@
 /** The registry of open transactions per TypeORM query runner. It reaches into internals of TypeORM. */
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { DtxError, TransactionEnded } from '../errors/errors.js';
-import { type RawConnection } from './raw-connection.js';
-import { tapOf } from './tap.js';
+import { tapOf } from './connection-tap.js';
+import { type RawConnection } from './mysql2-types.js';
 import { TransactionGuard } from './transaction-guard.js';
 
 /** Internal members of TypeORM. */

@@ -1,10 +1,10 @@
 import { Logger } from '@nestjs/common';
 import type { DataSource } from 'typeorm';
 import { OptionsError } from '../errors/errors.js';
-import { binlogFlaw } from './binlog.js';
-import { AS_THE_USERS, type UserSession } from './session.js';
-import { connectionOptionsOf } from './session-pool.js';
-import type { Sql } from './sql.js';
+import { binlogFlaw } from './binlog-format-check.js';
+import { connectionOptionsOf } from './pinned-session-pool.js';
+import { AS_THE_USERS, type UserSession } from './session-settings.js';
+import type { Sql } from './sql-executor.js';
 
 /** Settings that differ from the server default in library sessions, so the user value is always copied. */
 const ALWAYS_GIVEN = ['time_zone', 'sql_mode', 'collation_connection'];

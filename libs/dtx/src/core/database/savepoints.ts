@@ -1,4 +1,4 @@
-import type { Statement } from './statement.js';
+import type { Statement } from './statement-effect.js';
 
 export type OnSavepoint = Extract<Statement, { name: string }>;
 export type Hook = () => Promise<void>;

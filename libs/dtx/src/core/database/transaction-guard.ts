@@ -1,11 +1,11 @@
 import { DtxError, OutcomeUnknown, TransactionEnded, textOf } from '../errors/errors.js';
-import type { SqlValue } from './literal.js';
-import type { Changed, Done, Gate, Row } from './raw-connection.js';
+import type { Tap } from './connection-tap.js';
+import type { Changed, Done, Gate, Row } from './mysql2-types.js';
 import { type Dependent, type Hook, isOnSavepoint } from './savepoints.js';
-import type { Sql } from './sql.js';
-import { countStatements, type Statement, statementOf } from './statement.js';
-import type { Tap } from './tap.js';
-import { BEGUN, Evidence } from './transaction-evidence.js';
+import type { Sql } from './sql-executor.js';
+import type { SqlValue } from './sql-literals.js';
+import { countStatements, type Statement, statementOf } from './statement-effect.js';
+import { BEGUN, Evidence } from './transaction-identity.js';
 
 export interface GuardOptions {
   /** Whether one query may hold several statements, as set on the DataSource of the user. */

@@ -1,11 +1,11 @@
 import { Logger } from '@nestjs/common';
 import type { DataSource, EntityManager, EntitySubscriberInterface, QueryRunner } from 'typeorm';
-import { inTimeOf } from '../async/time-limit.js';
+import { inTimeOf } from '../async/user-code-time-limit.js';
 import { OutcomeUnknown, TransactionRequired, textOf } from '../errors/errors.js';
 import { isDeadlock } from '../errors/sql-errors.js';
 import { guardOf, isOutermost, markCallbacks, watch } from './open-transactions.js';
 import type { Hook } from './savepoints.js';
-import type { Sql } from './sql.js';
+import type { Sql } from './sql-executor.js';
 import type { TransactionGuard } from './transaction-guard.js';
 
 /**

@@ -1,13 +1,13 @@
 import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { Database } from '../database/database.service.js';
+import { CORE_OPTIONS } from '../injection-tokens.js';
 import type { CoreOptions } from '../options.js';
-import { CORE_OPTIONS } from '../tokens.js';
 import { ALERTS } from './alert-table.js';
 import { retryCall } from './alerts.js';
+import type { DurableLoop, Tried } from './durable-loop.js';
 import type { DurableRow } from './durable-table.js';
-import type { DurableLoop, Tried } from './loop.js';
-import { DurableLoops } from './loops.js';
-import { settleFinal } from './settle.js';
+import { DurableLoops } from './loop-factory.js';
+import { settleFinal } from './settle-or-park.js';
 
 type AlertRow = DurableRow<{
   scheme: string;

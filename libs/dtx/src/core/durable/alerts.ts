@@ -1,13 +1,13 @@
 import { Inject, Injectable, Logger, OnModuleInit } from '@nestjs/common';
 import { Database } from '../database/database.service.js';
 import { insertFirst, NOW } from '../database/insert-first.js';
-import type { Sql } from '../database/sql.js';
+import type { Sql } from '../database/sql-executor.js';
+import { CORE_OPTIONS } from '../injection-tokens.js';
 import type { CoreOptions } from '../options.js';
 import { emit } from '../telemetry.js';
-import { CORE_OPTIONS } from '../tokens.js';
 import { alertMigrations } from './alert-table.js';
 import type { Condition } from './durable-table.js';
-import type { OperatorNote } from './operations.js';
+import type { OperatorNote } from './operations-contract.js';
 
 /**
  * How an alert closes. `retry`: a retry or a resolution of its row, or the end of the work. `acknowledge`: an operator

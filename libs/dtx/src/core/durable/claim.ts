@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import type { SessionPool } from '../database/session-pool.js';
-import type { Sql } from '../database/sql.js';
+import type { SessionPool } from '../database/pinned-session-pool.js';
+import type { Sql } from '../database/sql-executor.js';
 import type { Condition, DurableRow, DurableTable } from './durable-table.js';
 
 /**

@@ -1,5 +1,5 @@
-import type { SqlValue } from '../database/literal.js';
-import type { Sql } from '../database/sql.js';
+import type { Sql } from '../database/sql-executor.js';
+import type { SqlValue } from '../database/sql-literals.js';
 
 /**
  * Describes a table of durable work. Each row is repeated until it is done (at least once). Pure data for the loop, the

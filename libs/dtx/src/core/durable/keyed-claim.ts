@@ -1,4 +1,4 @@
-import type { SessionPool } from '../database/session-pool.js';
+import type { SessionPool } from '../database/pinned-session-pool.js';
 import { claimByIds } from './claim.js';
 import type { Condition, DurableRow, DurableTable } from './durable-table.js';
 

@@ -1,10 +1,10 @@
 import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { Database } from '../database/database.service.js';
-import type { SqlValue } from '../database/literal.js';
+import type { SqlValue } from '../database/sql-literals.js';
 import { textOf } from '../errors/errors.js';
 import { isUnavailable } from '../errors/sql-errors.js';
+import { CORE_OPTIONS } from '../injection-tokens.js';
 import type { CoreOptions } from '../options.js';
-import { CORE_OPTIONS } from '../tokens.js';
 import { inFuture } from './claim.js';
 
 /** A DELETE of finished rows past their retention. It gets the batch size and must use an index. */

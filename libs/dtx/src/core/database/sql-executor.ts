@@ -1,0 +1,8 @@
+import type { Changed, Row } from './mysql2-types.js';
+import type { SqlValue } from './sql-literals.js';
+
+/** The target of a library statement: a pool of the library, or a transaction. */
+export interface Sql {
+  /** Returns rows, or the number of changes. `READ_AS` in `connection-tap.ts` defines the form of the values. */
+  query<T = Row[] & Changed>(statement: string, values?: readonly SqlValue[]): Promise<T>;
+}

@@ -1,0 +1,153 @@
+import { DtxError, TransactionEnded } from '../errors/errors.js';
+import { effectOf, isDuplicateKey, isPassing } from '../errors/sql-errors.js';
+import type { Tap } from './connection-tap.js';
+import { isOnSavepoint, Savepoints } from './savepoints.js';
+import type { Statement } from './statement-effect.js';
+
+/** The savepoint that identifies the transaction: set with BEGIN, released with COMMIT. Its name is reserved. */
+export const BEGUN = 'dtx_begun';
+const PROBE = 'dtx_probe';
+/** Status flags in the answers of the server (MySQL source documentation, "Status Flags"). */
+const IN_TRANSACTION = 1;
+const AUTOCOMMIT = 2;
+
+/**
+ * Tracks from the answers of the server whether the open transaction is still the original one. The status flag in each
+ * answer shows whether any transaction is open. The savepoint BEGUN shows whether it is the original one. A statement of
+ * the user may end it and begin another, and the rows of the library would then commit without the business.
+ */
+export class Evidence {
+  /** The reason why further statements are rejected: the deadlock, or the statement that ended the transaction. */
+  failure: unknown;
+  /** The error of the first failed statement. */
+  firstError: unknown;
+  /** The first error outside the work, such as a read-only server or a full disk. */
+  passing: unknown;
+  readonly savepoints = new Savepoints();
+  private isDoubted = false;
+  private needsSavepoint = false;
+  /** The status flags of the last answer that had them. */
+  private status: number | undefined;
+
+  constructor(private readonly tap: Tap) {}
+
+  get isCommittedInPart(): boolean {
+    return this.failure instanceof TransactionEnded && this.failure.isCommittedInPart;
+  }
+
+  /** Notes that the savepoint was set with the begin. */
+  begun(): void {
+    this.needsSavepoint = true;
+    this.savepoints.add(BEGUN);
+  }
+
+  /** Requires the savepoint from now on. @throws TransactionEnded if no transaction is open */
+  async demandSavepoint(): Promise<void> {
+    this.needsSavepoint = true;
+    await this.keepSavepoint();
+    if (this.failure !== undefined) throw this.failure;
+  }
+
+  /** Sets a missing savepoint: at first, or after a rollback to an older savepoint of the user. */
+  async keepSavepoint(): Promise<void> {
+    if (!this.needsSavepoint || this.failure !== undefined || this.savepoints.has(BEGUN)) return;
+    const { serverStatus } = await this.tap.ask<Status>(`SAVEPOINT ${BEGUN}`);
+    if ((serverStatus & IN_TRANSACTION) === 0) this.failure = inPart('it had ended before');
+    else this.savepoints.add(BEGUN);
+  }
+
+  /** Evaluates the answer to a statement of the user. */
+  note(statement: Statement, error: unknown, result: unknown): void {
+    if (error) {
+      this.failed(error);
+      return;
+    }
+    for (const { serverStatus } of statusesIn(result)) {
+      this.status = serverStatus;
+      if ((serverStatus & IN_TRANSACTION) === 0) this.ended(statement);
+    }
+    if (isOnSavepoint(statement)) this.savepoints.follow(statement);
+  }
+
+  /** Notes that a statement ended the transaction, according to its text. */
+  ended(statement: Statement): void {
+    this.failure ??= inPart(`${'what' in statement ? statement.what : 'a statement'} has ended it`);
+  }
+
+  failed(error: unknown): void {
+    this.firstError ??= error;
+    if (isPassing(error)) this.passing ??= error;
+    const effect = effectOf(error);
+    if (effect === 'ended') this.failure ??= error;
+    else if (effect !== 'none') this.isDoubted = true;
+  }
+
+  /** @throws the reason that ended the transaction */
+  async mustBeAlive({ everyErrorEnds }: { everyErrorEnds: boolean }): Promise<void> {
+    if (this.isDoubted && this.failure === undefined) {
+      // The error does not show whether the transaction ended. The status flag of another answer does.
+      if (((await this.ask()) & IN_TRANSACTION) === 0)
+        this.failure = new TransactionEnded('a failed statement has rolled it back');
+      this.isDoubted = false;
+    }
+    if (this.failure !== undefined) throw this.failure;
+    // guard: transaction.every-error
+    if (everyErrorEnds && this.firstError !== undefined && !isDuplicateKey(this.firstError)) throw this.firstError;
+  }
+
+  /** Whether autocommit is on. SET autocommit commits if it was off. */
+  async hasAutocommit(): Promise<boolean> {
+    this.status ??= await this.ask();
+    return (this.status & AUTOCOMMIT) !== 0;
+  }
+
+  /** Sets a probe savepoint before a statement with unknown content. */
+  async setProbe(): Promise<void> {
+    await this.tap.ask(`SAVEPOINT ${PROBE}`);
+  }
+
+  /** Releases the probe savepoint. It exists only in the same transaction. */
+  async takeProbe(what: string): Promise<void> {
+    await this.tap.ask(`RELEASE SAVEPOINT ${PROBE}`).catch((error) => {
+      if (effectOf(error) === 'no savepoint') this.failure ??= inPart(`${what} has ended it`);
+      else this.failed(error);
+    });
+  }
+
+  /** Sends a statement that first releases BEGUN. @throws TransactionEnded if BEGUN is missing */
+  async confirm(statement: string): Promise<void> {
+    await this.tap.ask(statement).catch((error) => {
+      this.failed(error);
+      if (effectOf(error) !== 'no savepoint') throw error;
+      this.failure = inPart('its savepoint dtx_begun is missing');
+      throw this.failure;
+    });
+  }
+
+  /** Replaces the stored driver error by the error of TypeORM, which user code sees. */
+  rename(error: unknown): void {
+    const { driverError } = error as { driverError?: unknown };
+    if (driverError === undefined || driverError instanceof DtxError) return;
+    if (this.failure === driverError) this.failure = error;
+    if (this.firstError === driverError) this.firstError = error;
+  }
+
+  private async ask(): Promise<number> {
+    return (await this.tap.ask<Status>('DO 0')).serverStatus;
+  }
+}
+
+interface Status {
+  readonly serverStatus: number;
+}
+
+/** Earlier and later statements may be committed. */
+function inPart(why: string): TransactionEnded {
+  return new TransactionEnded(why, { isCommittedInPart: true });
+}
+
+/** Returns the status flags in the answers of one or several statements. Rows have none. */
+function statusesIn(result: unknown): Status[] {
+  const all = Array.isArray(result) ? result : [result];
+  return all.filter((one) => typeof one?.serverStatus === 'number' && 'affectedRows' in one);
+}

@@ -1,0 +1,31 @@
+import type { Sql } from '../database/sql-executor.js';
+import { inFuture } from './claim.js';
+import type { DurableRow, DurableTable } from './durable-table.js';
+
+/** Number of renewals per lease time. One or two slow answers do not end the lease. */
+const PARTS = 3;
+
+interface Leased {
+  readonly sql: Sql;
+  readonly table: DurableTable;
+  readonly row: DurableRow;
+  readonly leaseMs: number;
+}
+
+/**
+ * Renews the lease of a claimed row while the work runs. If the process dies, the row is due again when the last lease
+ * expires.
+ */
+export async function whileLeased<T>({ sql, table, row, leaseMs }: Leased, work: () => Promise<T>): Promise<T> {
+  const renew = () =>
+    sql.query(`UPDATE ${table.name} SET next_attempt_at = ${inFuture(leaseMs)} WHERE id = ? AND claim_token = ?`, [
+      row.id,
+      row.claim_token,
+    ]);
+  const timer = setInterval(() => void renew().catch(() => {}), leaseMs / PARTS);
+  try {
+    return await work();
+  } finally {
+    clearInterval(timer);
+  }
+}

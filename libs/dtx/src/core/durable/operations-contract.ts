@@ -1,0 +1,108 @@
+/**
+ * The contract between the tables and the operator API `/dtx`: views, queries and actions. Each table registers a
+ * source at start.
+ */
+import { Injectable } from '@nestjs/common';
+import type { Sql } from '../database/sql-executor.js';
+
+/** One entry of `/dtx/transactions`. Times are ISO 8601 in UTC. */
+export interface TransactionView {
+  readonly id: string;
+  readonly gid: string | null;
+  readonly scheme: string;
+  /** A description, such as `invoice.issued v1 to mail.send-invoice`. */
+  readonly what: string;
+  readonly state: string;
+  readonly attempts: number;
+  readonly nextAttemptAt: string | null;
+  readonly lastError: string | null;
+  readonly createdAt: string;
+}
+
+export interface TimelineEntry {
+  readonly at: string;
+  readonly event: string;
+}
+
+/** The answer of `/dtx/transactions/:id`. */
+export interface SingleView extends TransactionView {
+  readonly timeline: TimelineEntry[];
+  /** Data of the scheme (see `ShownTable.details`). */
+  readonly details?: Readonly<Record<string, unknown>>;
+}
+
+export interface ListQuery {
+  readonly scheme?: string | undefined;
+  readonly state?: string | undefined;
+  readonly limit: number;
+  /** Lists only entries that sort below this id. Ids are ordered by time. */
+  readonly before?: string | undefined;
+}
+
+/** One page of a list. */
+export interface ListPage {
+  readonly items: TransactionView[];
+  /**
+   * Entries below this id were not searched, because one call reads a limited stretch. Null: the search is complete.
+   */
+  readonly through: string | null;
+}
+
+/** The entries of a retry of all. */
+export interface BulkQuery {
+  readonly scheme: string;
+  readonly state: string;
+}
+
+export interface RetriedBatch {
+  readonly retried: number;
+  /** The next batch begins below this id. Null: no entry is left. */
+  readonly through: string | null;
+}
+
+/** The operator of an action and the reason, if given. For the record in `dtx_operation`. */
+export interface OperatorNote {
+  readonly by?: string | undefined;
+  readonly note?: string | undefined;
+}
+
+/** @deprecated the old name of `OperatorNote` */
+export type Word = OperatorNote;
+
+export interface SummaryRow {
+  readonly scheme: string;
+  readonly source: string;
+  readonly states: Record<string, number>;
+  readonly parked: number;
+  /** The age of the oldest due row in milliseconds. Null if no row is due. */
+  readonly oldestDueMs: number | null;
+}
+
+/** The result of an operator action on one transaction. */
+export type Resolution = 'done' | 'unknown-id' | 'not-possible';
+
+/** The view and the actions of one table for operators. */
+export interface OperationsSource {
+  /** Lists entries, newest first. */
+  list(query: ListQuery): Promise<ListPage>;
+  get(id: string): Promise<SingleView | null>;
+  /** Makes an open entry due now and resets its attempts. */
+  retry(id: string, operator: OperatorNote): Promise<Resolution>;
+  /** The number of entries that a retry of all would retry now. */
+  count(query: BulkQuery): Promise<number>;
+  /** Retries the next matching entries in one transaction. Entries that others have locked are left out. */
+  retryNext(query: BulkQuery & { before?: string | undefined }, operator: OperatorNote): Promise<RetriedBatch>;
+  resolve(id: string, outcome: 'done' | 'reject', operator: OperatorNote & { note: string }): Promise<Resolution>;
+  /** Counts through `sql`, which may end a slow count. */
+  summary(sql: Sql): Promise<SummaryRow[]>;
+}
+
+/** The sources of `/dtx`. Each registers itself at start. */
+@Injectable()
+export class Operations {
+  readonly sources: OperationsSource[] = [];
+
+  register(source: OperationsSource): void {
+    this.sources.push(source);
+  }
+}

@@ -1,0 +1,79 @@
+// Step 1 of 5 - publish: publishes a committed result before its step ends (ack, TCC answer or XA done mark). If the process
+// dies in between, the retried step publishes again under the same id.
+import { Inject, Injectable } from '@nestjs/common';
+import { Broker } from '../core/broker/broker.service.js';
+import { checkedJson } from '../core/broker/payload.js';
+import { QueueWatch } from '../core/durable/unattended-queues.js';
+import { failpoint } from '../core/failpoint.js';
+import { assertGid } from '../core/ids.js';
+import { CORE_OPTIONS } from '../core/injection-tokens.js';
+import type { CoreOptions } from '../core/options.js';
+import { currentTraceparent } from '../core/work-context.js';
+import { failpoints, SCHEME } from './failpoints.js';
+import { NOTIFICATION_TYPE, NOTIFY_QUEUE_KIND, notificationToSend, notifyQueueOf } from './notification-message.js';
+import { NOTIFY_OPTIONS, type NotifyOptions } from './options.js';
+
+/** An event for a receiver outside, delivered as a signed webhook. */
+export interface Notification {
+  /** Id of the event, 1 to 64 of [0-9A-Za-z_.:-]. Each repetition must carry the same id. Sent as `webhook-id`. */
+  readonly id: string;
+  readonly gid: string;
+  /** Type of the event, such as `payment.captured`. */
+  readonly type: string;
+  /** Time of the event. */
+  readonly at: Date;
+  /** http(s) URL. The default is the service's `defaultTarget`. */
+  readonly target?: string | undefined;
+  readonly data: object;
+}
+
+/** Publishes results for the notification service. */
+@Injectable()
+export class Notifications {
+  constructor(
+    private readonly broker: Broker,
+    private readonly queueWatch: QueueWatch,
+    @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
+    @Inject(NOTIFY_OPTIONS) private readonly options: NotifyOptions,
+  ) {}
+
+  /** True if a notification with this target can be delivered. Otherwise `publish` does nothing. */
+  isFor(target: string | undefined): boolean {
+    const { secrets, service, defaultTarget } = this.options;
+    // Only the service itself knows its default target.
+    return secrets.length > 0 && (target !== undefined || defaultTarget !== undefined || service !== this.core.app);
+  }
+
+  /**
+   * Resolves with the publisher confirm. The service then delivers the notification or raises an alert. Call it after the
+   * commit of the result and before its step ends. A step ends with the ack of a message (`@BeforeAck`), the answer of a
+   * TCC phase (`@Confirmed`) or the done mark of an XA transaction. Call it again if the step is retried.
+   * @throws BrokerUnavailable or Unconfirmed without a publisher confirm
+   * @throws DtxError if the notification violates its schema, is not JSON, or exceeds `payloadMaxBytes`
+   */
+  async publish(notification: Notification): Promise<void> {
+    const { id, gid, target } = notification;
+    if (!this.isFor(target)) return;
+    const body = this.bodyOf(notification);
+    await failpoint(failpoints.committed, async () => {});
+    const envelope = {
+      messageId: id,
+      type: NOTIFICATION_TYPE,
+      gid: assertGid(gid),
+      scheme: SCHEME,
+      traceparent: currentTraceparent() ?? undefined,
+    };
+    const queue = notifyQueueOf(this.options.service);
+    await this.queueWatch.use({ name: queue, kind: NOTIFY_QUEUE_KIND, scheme: SCHEME });
+    await failpoint(failpoints.published, () =>
+      this.broker.publisher.publish(queue, body, envelope, { kind: NOTIFY_QUEUE_KIND }),
+    );
+  }
+
+  private bodyOf({ id, gid, type, at, target = undefined, data }: Notification): Buffer {
+    const message = { id, gid, type, target: target ?? null, payload: { type, timestamp: at, data } };
+    const misfit = `notification ${JSON.stringify(id)} does not fit ${NOTIFICATION_TYPE}`;
+    const subject = { whole: 'notification', misfit, option: 'payloadMaxBytes' } as const;
+    return Buffer.from(checkedJson(subject, notificationToSend, message, this.options.payloadMaxBytes).json);
+  }
+}

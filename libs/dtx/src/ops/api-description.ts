@@ -1,0 +1,180 @@
+/**
+ * Description of the operations API for API documents: `/dtx`, `/health` and `/metrics`. The library has no OpenAPI library of
+ * its own. A test calls every operation well and badly, and compares the answers with this description.
+ */
+import { z } from 'zod';
+import { alertView, bulkRetryView, summaryRow, transactionDetails, transactionView } from './api-view-schemas.js';
+import { alertsQuery, listQuery, resolveBody, retryBody, retryOneBody } from './request-schemas.js';
+
+/** One call of the operations API. Schemas are zod schemas. */
+export interface OpsCall {
+  readonly method: 'get' | 'post';
+  /** Path with `{name}` for a parameter. */
+  readonly path: string;
+  readonly summary: string;
+  readonly description?: string;
+  /** True for calls that need the admin token. */
+  readonly isSecured: boolean;
+  /** True for calls that accept the header `DTX-Operator`. */
+  readonly isAction?: boolean;
+  readonly query?: z.ZodObject;
+  readonly body?: z.ZodType;
+  readonly isBodyOptional?: boolean;
+  readonly answer: {
+    readonly status: number;
+    readonly description: string;
+    readonly schema: z.ZodType;
+    readonly type?: string;
+  };
+  /** Statuses that are answered with problem details (RFC 9457). */
+  readonly problems: Readonly<Record<number, string>>;
+}
+
+const TOKEN = { 401: 'The admin token is missing or wrong' };
+const INVALID = { 400: 'The request is invalid. The answer names each field and its error' };
+const UNAVAILABLE = { 503: 'The database of this app is unavailable. Retry after Retry-After' };
+const BODY = { 413: 'The body is too large', 415: 'The body is not application/json, or it is encoded' };
+const UNKNOWN_ROW = { 404: 'This app does not know the transaction' };
+const SETTLED = { 409: 'The transaction is already settled, or its scheme has no rejection' };
+const READ = { ...TOKEN, ...INVALID, ...UNAVAILABLE };
+const ACTION = { ...READ, ...BODY };
+
+const page = <Item extends z.ZodType>(item: Item, title: string) =>
+  z.object({ items: z.array(item), nextCursor: z.string().nullable() }).meta({ title });
+
+const text = z.string();
+
+/** All calls of the operations API. */
+export const opsCalls: readonly OpsCall[] = [
+  {
+    method: 'get',
+    path: '/dtx/transactions',
+    summary: 'Lists transactions that this app drives or has parked, newest first',
+    description:
+      'A page may be short or empty and still have a successor. Pass nextCursor as cursor, with the same filters.',
+    isSecured: true,
+    query: listQuery,
+    answer: { status: 200, description: 'A page', schema: page(transactionView, 'TransactionPage') },
+    problems: READ,
+  },
+  {
+    method: 'get',
+    path: '/dtx/transactions/{id}',
+    summary: 'Returns a transaction with its timeline',
+    isSecured: true,
+    answer: { status: 200, description: 'The transaction', schema: transactionDetails },
+    problems: { ...READ, ...UNKNOWN_ROW },
+  },
+  {
+    method: 'post',
+    path: '/dtx/transactions/retry',
+    summary: 'Makes all open transactions with a scheme and a state due now',
+    isSecured: true,
+    isAction: true,
+    body: retryBody,
+    answer: {
+      status: 202,
+      description: 'The number of matching transactions. They are retried in the background, see GET /dtx/retry',
+      schema: z.object({ matching: z.int().min(0) }).meta({ title: 'BulkRetryStarted' }),
+    },
+    problems: { ...ACTION, 409: 'Another retry of all runs in this process' },
+  },
+  {
+    method: 'get',
+    path: '/dtx/retry',
+    summary: 'Shows the progress of the last retry of all in this process',
+    isSecured: true,
+    answer: {
+      status: 200,
+      description: 'The progress, or null if none was started',
+      schema: z.object({ retry: bulkRetryView.nullable() }).meta({ title: 'BulkRetryProgress' }),
+    },
+    problems: TOKEN,
+  },
+  {
+    method: 'post',
+    path: '/dtx/transactions/{id}/retry',
+    summary: 'Makes an open transaction due now and resets its attempts',
+    isSecured: true,
+    isAction: true,
+    body: retryOneBody,
+    isBodyOptional: true,
+    answer: { status: 200, description: 'The transaction', schema: transactionDetails },
+    problems: { ...ACTION, ...UNKNOWN_ROW, ...SETTLED },
+  },
+  {
+    method: 'post',
+    path: '/dtx/transactions/{id}/resolve',
+    summary: 'Settles a transaction by hand',
+    isSecured: true,
+    isAction: true,
+    body: resolveBody,
+    answer: { status: 200, description: 'The transaction', schema: transactionDetails },
+    problems: { ...ACTION, ...UNKNOWN_ROW, ...SETTLED },
+  },
+  {
+    method: 'get',
+    path: '/dtx/summary',
+    summary: 'Counts open rows by scheme, table and state',
+    description: 'All callers share one count. Figures have an age.',
+    isSecured: true,
+    answer: {
+      status: 200,
+      description: 'The counts',
+      schema: z.object({ schemes: z.array(summaryRow) }).meta({ title: 'Summary' }),
+    },
+    problems: { ...TOKEN, ...UNAVAILABLE },
+  },
+  {
+    method: 'get',
+    path: '/dtx/alerts',
+    summary: 'Lists alerts, newest first',
+    isSecured: true,
+    query: alertsQuery,
+    answer: { status: 200, description: 'A page', schema: page(alertView, 'AlertPage') },
+    problems: READ,
+  },
+  {
+    method: 'post',
+    path: '/dtx/alerts/{id}/acknowledge',
+    summary: 'Acknowledges an alert',
+    isSecured: true,
+    isAction: true,
+    answer: { status: 200, description: 'The alert', schema: alertView },
+    problems: { ...READ, 404: 'This app does not know the alert' },
+  },
+  {
+    method: 'get',
+    path: '/health/live',
+    summary: 'Answers as long as the process runs',
+    isSecured: false,
+    answer: {
+      status: 200,
+      description: 'The process runs',
+      schema: z.object({ status: z.literal('ok') }).meta({ title: 'Live' }),
+    },
+    problems: {},
+  },
+  {
+    method: 'get',
+    path: '/health/ready',
+    summary: 'Tells if the instance can work',
+    isSecured: false,
+    answer: {
+      status: 200,
+      description: 'The instance can work. `degraded` names the parts that cannot, with their reasons',
+      schema: z
+        .object({ status: z.literal('ok'), degraded: z.array(text), reasons: z.record(text, text) })
+        .meta({ title: 'Ready' }),
+    },
+    problems: { 503: 'The instance cannot work: its database is unavailable, or it is stopping' },
+  },
+  {
+    method: 'get',
+    path: '/metrics',
+    summary: 'Returns metrics in the text format of Prometheus',
+    isSecured: false,
+    answer: { status: 200, description: 'The metrics', schema: text, type: 'text/plain' },
+    problems: {},
+  },
+];

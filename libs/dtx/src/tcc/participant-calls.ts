@@ -1,0 +1,243 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
+import { z } from 'zod';
+import { Broker } from '../core/broker/broker.service.js';
+import type { Delivery, QueueConsumer } from '../core/broker/queue-consumer.js';
+import { DtxError, OutcomeUnknown } from '../core/errors/errors.js';
+import { CORE_OPTIONS } from '../core/injection-tokens.js';
+import type { CoreOptions } from '../core/options.js';
+import { currentTraceparent } from '../core/work-context.js';
+import { SCHEME } from './failpoints.js';
+import { answerQueueOf, callQueueOf, isAnswerQueue, secondQueueOf } from './participant-contract.js';
+import type { Branch } from './tcc-tables.js';
+
+const CALL_TYPE = 'dtx.tcc-call.v1';
+const ANSWER_TYPE = 'dtx.tcc-answer.v1';
+const ANSWERS_PREFETCH = 500;
+const POLL_MS = 10;
+/** How long the consumer count of a second-phase queue is trusted. A refresh delays no call. */
+const CONSUMERS_TRUSTED_MS = 5_000;
+const CONSUMERS_LIMIT_MS = 500;
+/** A second phase without an answer checks the consumers of its queue after this part of its time limit. */
+const RECHECK_PARTS = 4;
+export const REASON_CHARS_MAX = 1_000;
+
+export const callBody = z.object({
+  callId: z.string().max(64),
+  gid: z.string().regex(/^[0-9A-Za-z_.:-]{1,64}$/),
+  branch: z.int().min(0).max(1_000),
+  /** Missing in calls of the version before, which ignores both fields. */
+  initiator: z
+    .string()
+    .regex(/^[a-z][a-z0-9-]{0,31}$/)
+    .optional(),
+  incarnation: z
+    .string()
+    .regex(/^[0-9A-Za-z_]{1,16}$/)
+    .optional(),
+  phase: z.enum(['try', 'confirm', 'cancel']),
+  args: z.unknown(),
+  reason: z.string().max(64).optional(),
+  decidedAt: z.iso.datetime().optional(),
+});
+export type Call = z.output<typeof callBody>;
+/** The caller's part of a call. The rest comes from the branch and this process. */
+export type CallDetails = Omit<Call, 'callId' | 'initiator' | 'branch' | 'args'>;
+
+/**
+ * Answer of a participant on the wire, see docs/wire.md. `refused`: a definite no. `failed`: an error, may be repeated.
+ * `away`: the participant's database is unavailable, which does not count as an attempt. `illegal`: the barrier refused
+ * the call and raised an alert.
+ */
+const answerBody = z.object({
+  callId: z.string().max(64),
+  verdict: z.enum(['ok', 'refused', 'failed', 'away', 'illegal']),
+  reason: z.string().max(REASON_CHARS_MAX).optional(),
+  /** With `away`: a needed row is locked. An initiator of the version before knows `away` only. */
+  isBusy: z.boolean().optional(),
+});
+type Answer = z.output<typeof answerBody>;
+export type Verdict = Omit<Answer, 'callId'>;
+
+/**
+ * Handles a call in the participant's own process.
+ * @throws OutcomeUnknown when no place becomes free within the time limit
+ */
+type LocalHandler = (call: Call, timeoutMs: number) => Promise<Verdict>;
+
+/**
+ * Calls participants over RabbitMQ and waits for the answers on a queue of this process. A participant in this process
+ * is called directly. Calls are not durable. If a call, an answer or this process is lost, the initiator's rows drive a
+ * repeat.
+ */
+@Injectable()
+export class Calls implements OnModuleInit {
+  private readonly waiting = new Map<string, (answer: Answer) => void>();
+  private readonly local = new Map<string, LocalHandler>();
+  /** By second-phase queue: whether a participant consumes it, and when that was seen. */
+  private readonly secondQueues = new Map<string, { isConsumed: boolean; atMs: number }>();
+  private readonly looks = new Map<string, Promise<{ readonly consumerCount: number } | null>>();
+  /** Queues that were seen once. */
+  private readonly existing = new Set<string>();
+  private readonly answerQueue: string;
+  private answers: QueueConsumer | undefined;
+
+  constructor(
+    private readonly broker: Broker,
+    @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
+  ) {
+    this.answerQueue = answerQueueOf(core.app, randomUUID());
+  }
+
+  /** The consumer ends with the connection, after every component that may still wait for an answer. */
+  onModuleInit(): void {
+    const prefetch = ANSWERS_PREFETCH;
+    this.answers = this.broker.consume(this.answerQueue, (delivery) => this.receive(delivery), { prefetch });
+  }
+
+  /** Whether calls can be sent and answers received. */
+  get isUp(): boolean {
+    return this.broker.publisher.isUp && this.answers?.isAttached === true;
+  }
+
+  /** Waits up to `limitMs`, since a new connection needs a moment. */
+  async untilUp(limitMs: number): Promise<void> {
+    for (const endsAt = performance.now() + limitMs; !this.isUp && performance.now() < endsAt; ) await sleep(POLL_MS);
+  }
+
+  /** Registers a participant that lives in this process. */
+  mount(queue: string, take: LocalHandler): void {
+    this.local.set(queue, take);
+  }
+
+  /**
+   * Makes one call and resolves to its answer.
+   * @throws OutcomeUnknown without a valid answer within `timeoutMs`
+   */
+  async call(branch: Branch, about: CallDetails, timeoutMs: number): Promise<Verdict> {
+    const queue = callQueueOf({ name: branch.participant, version: branch.version });
+    const initiator = this.core.app;
+    const call: Call = { ...about, initiator, callId: randomUUID(), branch: branch.branch, args: branch.args };
+    return new Promise((resolve, reject) => {
+      const end = (settle: () => void) => {
+        clearTimeout(timer);
+        this.waiting.delete(call.callId);
+        settle();
+      };
+      const late = new OutcomeUnknown(`no answer within ${Math.round(timeoutMs)} ms`);
+      const timer = setTimeout(() => end(() => reject(late)), timeoutMs);
+      const answered = (answer: Verdict) => end(() => resolve(answer));
+      this.waiting.set(call.callId, answered);
+      const handler = this.local.get(queue);
+      const sent = handler ? handler(call, timeoutMs).then(answered) : this.sendTo(branch, call, timeoutMs);
+      sent.catch((error) => end(() => reject(error)));
+    });
+  }
+
+  /** Whether an instance consumes the participant's queue. A missing queue is not created. */
+  async hasConsumer(branch: Branch): Promise<boolean> {
+    const queue = callQueueOf({ name: branch.participant, version: branch.version });
+    return this.local.has(queue) || ((await this.look(queue))?.consumerCount ?? 0) > 0;
+  }
+
+  /** Sends an answer to the caller. If the initiator has died, the answer is lost and recovery repeats the call. */
+  async answer(replyTo: string, answer: Answer): Promise<void> {
+    const envelope = { messageId: answer.callId, type: ANSWER_TYPE, gid: answer.callId, scheme: SCHEME };
+    const body = Buffer.from(JSON.stringify(answer));
+    await this.broker.publisher.publish(replyTo, body, envelope, { persistent: false }).catch(() => {});
+  }
+
+  private async sendTo({ participant: name, version }: Branch, call: Call, timeoutMs: number): Promise<void> {
+    const endsAt = performance.now() + timeoutMs;
+    const leftMs = () => Math.max(1, endsAt - performance.now());
+    const first = callQueueOf({ name, version });
+    const second = secondQueueOf({ name, version });
+    if (call.phase === 'try' || !(await this.isConsumed(second))) {
+      await this.mustExist(first);
+      return this.send(first, call, leftMs());
+    }
+    await this.send(second, call, leftMs());
+    await sleep(timeoutMs / RECHECK_PARTS, undefined, { ref: false });
+    // Its consumer is gone, and an instance of the version before may have taken over. The repeat is safe: the barrier
+    // makes the participant idempotent.
+    if (this.waiting.has(call.callId) && !(await this.inspectQueue(second))) await this.send(first, call, leftMs());
+  }
+
+  /**
+   * A participant creates its queue at its first start. Without that the name is most likely wrong, so a call neither
+   * creates the queue nor waits for an answer.
+   * @throws DtxError
+   */
+  private async mustExist(queue: string): Promise<void> {
+    if (this.existing.has(queue)) return;
+    // Without a look the publish finds out. Broker errors are its errors.
+    const found = await this.look(queue).catch(() => undefined);
+    if (found === null)
+      throw new DtxError(`queue ${queue} does not exist: start its participant, or correct the name of the contract`);
+    if (found) this.existing.add(queue);
+  }
+
+  /** Looks at a queue. Concurrent callers share the answer. Null if it does not exist. */
+  private look(queue: string): Promise<{ readonly consumerCount: number } | null> {
+    let look = this.looks.get(queue);
+    if (!look) {
+      look = this.broker.publisher.find(queue).finally(() => this.looks.delete(queue));
+      this.looks.set(queue, look);
+    }
+    return look;
+  }
+
+  /**
+   * Whether a participant consumes its second-phase queue. Measured, since the version before does not, during a
+   * deployment or after a rollback of it. Without a measurement the other queue is always right.
+   */
+  private async isConsumed(queue: string): Promise<boolean> {
+    const known = this.secondQueues.get(queue);
+    if (!known) return Promise.race([sleep(CONSUMERS_LIMIT_MS, false, { ref: false }), this.inspectQueue(queue)]);
+    if (performance.now() - known.atMs > CONSUMERS_TRUSTED_MS) {
+      known.atMs = performance.now();
+      void this.inspectQueue(queue);
+    }
+    return known.isConsumed;
+  }
+
+  private async inspectQueue(queue: string): Promise<boolean> {
+    const found = await this.look(queue).catch(() => null);
+    const isConsumed = found !== null && found.consumerCount > 0;
+    this.secondQueues.set(queue, { isConsumed, atMs: performance.now() });
+    return isConsumed;
+  }
+
+  private send(queue: string, call: Call, timeoutMs: number): Promise<void> {
+    const envelope = {
+      messageId: call.callId,
+      type: CALL_TYPE,
+      gid: call.gid,
+      scheme: SCHEME,
+      replyTo: this.answerQueue,
+      traceparent: currentTraceparent() ?? undefined,
+    };
+    const delivery = { persistent: false, expiresMs: timeoutMs };
+    return this.broker.publisher.publish(queue, Buffer.from(JSON.stringify(call)), envelope, delivery);
+  }
+
+  private async receive(delivery: Delivery): Promise<void> {
+    const answer = answerBody.safeParse(parseJson(delivery.message.content));
+    if (answer.success) this.waiting.get(answer.data.callId)?.(answer.data);
+    delivery.ack();
+  }
+}
+
+/** The app that owns this answer queue. Identifies callers of a version that sends no `initiator`. */
+export function callerOf(replyTo: string | undefined): string | undefined {
+  return replyTo && isAnswerQueue(replyTo) ? replyTo.split('.')[1] : undefined;
+}
+
+export function parseJson(content: Buffer): unknown {
+  try {
+    return JSON.parse(content.toString('utf8'));
+  } catch {
+    return undefined;
+  }
+}

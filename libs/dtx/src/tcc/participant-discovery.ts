@@ -1,0 +1,95 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { DiscoveryService, MetadataScanner } from '@nestjs/core';
+import type { EntityManager } from 'typeorm';
+import { OptionsError } from '../core/errors/errors.js';
+import { CORE_OPTIONS } from '../core/injection-tokens.js';
+import type { CoreOptions } from '../core/options.js';
+import type { Participant } from './participant-contract.js';
+import { PARTICIPANT, PHASE, type PhaseMark, type TccBranch } from './participant-decorators.js';
+
+type Bound = (tx: EntityManager, args: unknown, branch: TccBranch) => unknown;
+
+/** A participant with its bound methods. */
+export interface MountedParticipant {
+  readonly contract: Participant;
+  readonly try: Bound;
+  readonly confirm: Bound;
+  readonly cancel: Bound;
+  readonly cancelWithoutTry: boolean;
+  /** The `@Confirmed` method, if any. */
+  readonly confirmed: ((args: unknown, branch: TccBranch) => unknown) | undefined;
+}
+
+/** Injection token: contracts for which this app must have a class. */
+export const PARTICIPATES = Symbol('dtx tcc participates');
+
+/** Finds the participants of this app at start. Refuses the start for an invalid one. */
+@Injectable()
+export class Explorer {
+  constructor(
+    private readonly discovery: DiscoveryService,
+    private readonly scanner: MetadataScanner,
+    @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
+    @Inject(PARTICIPATES) private readonly promised: readonly Participant[],
+  ) {}
+
+  /** @throws OptionsError for a missing, duplicate, foreign, incomplete or request-scoped participant */
+  explore(): MountedParticipant[] {
+    const found = new Map<string, MountedParticipant>();
+    const mounted = new Set<unknown>();
+    for (const wrapper of this.discovery.getProviders()) {
+      // `metatype` of a provider by `useFactory` is the factory, and its class shows in the instance. Two tokens may give
+      // one instance.
+      const type = [wrapper.metatype, classOf(wrapper.instance)].find(hasContract);
+      if (!type || mounted.has(wrapper.instance)) continue;
+      const contract: Participant = Reflect.getMetadata(PARTICIPANT, type);
+      mounted.add(wrapper.instance);
+      const label = `TCC participant ${contract.name} v${contract.version} (${type.name})`;
+      if (!contract.name.startsWith(`${this.core.app}.`))
+        throw new OptionsError(`${label} belongs to another app than ${this.core.app}`);
+      if (!wrapper.isDependencyTreeStatic())
+        throw new OptionsError(`${label} is request-scoped or transient; make it and its dependencies singletons`);
+      const key = `${contract.name} v${contract.version}`;
+      if (found.has(key)) throw new OptionsError(`${label} is registered twice`);
+      found.set(key, this.mount(contract, wrapper.instance as object, label));
+    }
+    for (const { name, version } of this.promised) {
+      if (!found.has(`${name} v${version}`))
+        throw new OptionsError(`TCC participant ${name} v${version} has no @TccParticipant class among the providers`);
+    }
+    return [...found.values()];
+  }
+
+  private mount(contract: Participant, instance: object, label: string): MountedParticipant {
+    const phases = new Map<PhaseMark['phase'], { run: Bound; withoutTry: boolean }>();
+    for (const name of this.scanner.getAllMethodNames(Object.getPrototypeOf(instance))) {
+      const method = (instance as Record<string, Bound>)[name]!;
+      const mark: PhaseMark | undefined = Reflect.getMetadata(PHASE, method);
+      if (!mark) continue;
+      if (phases.has(mark.phase)) throw new OptionsError(`${label} has two methods for ${mark.phase}: a phase has one`);
+      phases.set(mark.phase, { run: method.bind(instance) as Bound, withoutTry: mark.withoutTry });
+    }
+    const of = (phase: PhaseMark['phase']) => {
+      const method = phases.get(phase);
+      if (!method) throw new OptionsError(`${label} has no method for ${phase}`);
+      return method;
+    };
+    return {
+      contract,
+      try: of('try').run,
+      confirm: of('confirm').run,
+      cancel: of('cancel').run,
+      cancelWithoutTry: of('cancel').withoutTry,
+      confirmed: phases.get('confirmed')?.run as unknown as MountedParticipant['confirmed'],
+    };
+  }
+}
+
+/** The class of an instance, without a read of its own properties. A foreign provider may be a proxy. */
+function classOf(instance: unknown): unknown {
+  return typeof instance === 'object' && instance !== null ? Object.getPrototypeOf(instance)?.constructor : undefined;
+}
+
+function hasContract(type: unknown): type is { readonly name: string } {
+  return typeof type === 'function' && Reflect.hasMetadata(PARTICIPANT, type);
+}

@@ -1,0 +1,5 @@
+import { rows } from './confirmed-publish.rows.js';
+import { reliableMessages } from './confirmed-publish.scheme.js';
+import { crashMatrix } from './matrix.js';
+
+crashMatrix('reliable', reliableMessages, rows);

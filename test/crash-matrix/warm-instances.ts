@@ -1,0 +1,57 @@
+import { connect } from 'amqplib';
+import { management } from '../../tools/src/servers/broker-api.js';
+import type { AppName, Sandbox } from '../fixtures/sandbox.js';
+import type { Stack } from '../fixtures/three-apps.js';
+import { until } from '../fixtures/until.js';
+
+/**
+ * Stops the warm instances of an app, so that all its work is routed to the next instance that starts. The broker would
+ * deliver to a stopped process, so its connections are closed. Returns how to let the instances go on.
+ */
+export async function setAside(shop: Stack, app: AppName): Promise<() => void> {
+  const { sandbox } = shop;
+  const warm = shop.instances.filter((one) => one.app === app && !one.exited);
+  // An instance that has gone on a moment ago has its consumers back before it is stopped again.
+  for (const one of warm) await shop.untilReady(one);
+  const goOn = () => {
+    for (const one of warm) one.signal('SIGCONT');
+  };
+  for (const one of warm) one.signal('SIGSTOP');
+  try {
+    await until(`the broker has no consumer of ${app}`, async () => {
+      await closeConnections(sandbox, app);
+      return (await consumerCount(sandbox, app)) === 0;
+    });
+  } catch (error) {
+    goOn();
+    throw error;
+  }
+  return goOn;
+}
+
+/** The list of the management API may miss a connection of the last seconds. */
+async function closeConnections({ management: url, vhost }: Sandbox, app: AppName): Promise<void> {
+  const path = `/vhosts/${encodeURIComponent(vhost)}/connections`;
+  type Open = Array<{ name: string; client_properties?: { connection_name?: string } }>;
+  for (const { name, client_properties } of (await management<Open>(url, 'GET', path)) ?? []) {
+    if (!client_properties?.connection_name?.startsWith(`dtx ${app} `)) continue;
+    await management(url, 'DELETE', `/connections/${encodeURIComponent(name)}`).catch(() => {}); // or it was closed meanwhile
+  }
+}
+
+/** Asks the queues themselves, because the counts of the management API are late. */
+async function consumerCount({ management: url, vhost, rabbitmq }: Sandbox, app: AppName): Promise<number> {
+  const path = `/queues/${encodeURIComponent(vhost)}?columns=name,exclusive`;
+  const queues = (await management<Array<{ name: string; exclusive: boolean }>>(url, 'GET', path)) ?? [];
+  const connection = await connect(rabbitmq);
+  try {
+    const channel = await connection.createChannel();
+    channel.on('error', () => {}); // a queue may be deleted meanwhile
+    let count = 0;
+    for (const { name, exclusive } of queues)
+      if (name.startsWith(`dtx.${app}.`) && !exclusive) count += (await channel.checkQueue(name)).consumerCount;
+    return count;
+  } finally {
+    await connection.close();
+  }
+}

@@ -1,0 +1,95 @@
+// The database servers of a run, as its nemeses see them: an account for the apps with only the rights that they need, and an
+// administrator's own connection beside it.
+import { randomBytes } from 'node:crypto';
+import { type Connection, createConnection, type RowDataPacket } from 'mysql2/promise';
+import { codeOf } from '../../cli/error-text.js';
+import type { Sandbox } from '../../sandbox/sandbox.js';
+import { type App, perApp, type Server, type ServerControl, type Servers } from '../../servers/server-set.js';
+
+const ACCOUNT = 'dtx_chaos';
+/** Rows of the shop that every purchase needs. */
+const ROWS: Record<App, string> = { order: 'orders', payment: 'account', inventory: 'stock' };
+
+interface DatabaseServerOptions {
+  readonly app: App;
+  readonly rootUrl: string;
+  readonly database: string;
+  readonly server: ServerControl;
+}
+
+export class DatabaseServer {
+  readonly #root: string;
+  readonly #app: App;
+  readonly #database: string;
+  /** Stops, kills and pauses it, if the commands run it. */
+  readonly server: ServerControl;
+
+  constructor({ app, rootUrl, database, server }: DatabaseServerOptions) {
+    this.#app = app;
+    this.#database = database;
+    this.#root = rootUrl;
+    this.server = server;
+  }
+
+  /** Makes an account that cannot write to a read-only server (root can), and returns its URL. */
+  async makeAccount(): Promise<string> {
+    const password = randomBytes(12).toString('hex');
+    await this.#asRoot(async (root) => {
+      await root.query(`DROP USER IF EXISTS '${ACCOUNT}'@'%'`);
+      await root.query(`CREATE USER '${ACCOUNT}'@'%' IDENTIFIED BY '${password}'`);
+      await root.query(`GRANT ALL ON \`${this.#database}\`.* TO '${ACCOUNT}'@'%'`);
+      // MariaDB has no such right: every account may list prepared branches there.
+      await root.query(`GRANT XA_RECOVER_ADMIN ON *.* TO '${ACCOUNT}'@'%'`).catch(() => {});
+    });
+    return Object.assign(new URL(this.#root), { username: ACCOUNT, password, pathname: `/${this.#database}` }).href;
+  }
+
+  async setReadOnly(isReadOnly: boolean): Promise<void> {
+    await this.#asRoot((root) => root.query(`SET GLOBAL read_only = ${isReadOnly ? 1 : 0}`));
+  }
+
+  /** 0 removes the limit. All sessions are killed, because a limit only rejects new sessions. */
+  async limitConnections(max: number): Promise<void> {
+    await this.#asRoot(async (root) => {
+      await root.query(`ALTER USER '${ACCOUNT}'@'%' WITH MAX_USER_CONNECTIONS ${max}`);
+      if (max === 0) return;
+      const sql = 'SELECT id AS session FROM information_schema.processlist WHERE user = ?';
+      const [sessions] = await root.query<RowDataPacket[]>(sql, [ACCOUNT]);
+      for (const { session } of sessions) await root.query(`KILL ${Number(session)}`).catch(() => {}); // it has ended
+    });
+  }
+
+  /** Locks some rows that purchases need, and returns how to release them. */
+  async lockRows(): Promise<() => Promise<void>> {
+    const holder = await createConnection(this.#root);
+    holder.on('error', () => {}); // its server may be the next one to be killed
+    await holder.query('SET SESSION innodb_lock_wait_timeout = 2');
+    await holder.query('START TRANSACTION');
+    const table = `\`${this.#database}\`.${ROWS[this.#app]}`;
+    await holder.query(`SELECT * FROM ${table} LIMIT 2 FOR UPDATE`).catch((error) => {
+      if (codeOf(error) !== 'ER_LOCK_WAIT_TIMEOUT') throw error; // other sessions hold them already
+    });
+    return async () => holder.destroy();
+  }
+
+  async #asRoot<T>(work: (root: Connection) => Promise<T>): Promise<T> {
+    const root = await createConnection({ uri: this.#root, connectTimeout: 5_000 });
+    try {
+      return await work(root);
+    } finally {
+      root.destroy();
+    }
+  }
+}
+
+/** One for each app. */
+export function databaseServers(
+  servers: Servers,
+  sandbox: Sandbox,
+  control: Record<Server, ServerControl>,
+): Record<App, DatabaseServer> {
+  return perApp((app) => {
+    const database = new URL(sandbox.databases[app]).pathname.slice(1);
+    return new DatabaseServer({ app, rootUrl: servers.databases[app], database, server: control[app] });
+  });
+}
