@@ -19,13 +19,15 @@ class LongestFirst extends BaseSequencer {
  * The file name decides the project. `tools/src/commands/test/spec-kinds.ts` reads the same names, to tell a run that needs servers.
  * unit: `*.spec.ts`, rules without servers. component: `*.component-spec.ts`, the library against real servers.
  * e2e: `*.e2e-spec.ts`, the apps as processes. crash and mutants: their folders.
+ *
+ * Loading Nest and TypeORM takes seconds, so the files of a worker load them once where the tests drive other processes.
+ * The library keeps registries of names for the life of a process, so other files have a process of their own.
  */
 const projects: Record<string, { include: string[]; exclude?: string[]; testTimeout?: number; isolate?: boolean }> = {
-  mutants: { include: ['test/mutants/**/*.e2e-spec.ts'] },
-  crash: { include: ['test/crash-matrix/**/*.e2e-spec.ts'] },
-  e2e: { include: ['test/**/*.e2e-spec.ts'], exclude: ['test/{crash-matrix,mutants}/**'] },
-  // The library keeps registries of names for the life of its process, so each of these files has one of its own.
-  component: { include: ['test/**/*.component-spec.ts'], isolate: true },
+  mutants: { include: ['test/mutants/**/*.e2e-spec.ts'], isolate: false },
+  crash: { include: ['test/crash-matrix/**/*.e2e-spec.ts'], isolate: false },
+  e2e: { include: ['test/**/*.e2e-spec.ts'], exclude: ['test/{crash-matrix,mutants}/**'], isolate: false },
+  component: { include: ['test/**/*.component-spec.ts'] },
   unit: {
     include: ['{libs,apps}/*/src/**/*.spec.ts', 'tools/src/**/*.spec.ts', 'test/**/*.spec.ts'],
     testTimeout: 20_000,
@@ -47,8 +49,6 @@ export default defineConfig({
   },
   test: {
     pool: 'forks',
-    // Loading Nest and TypeORM takes seconds. The files of a worker load them once, and own what they start.
-    isolate: false,
     sequence: { sequencer: LongestFirst },
     maxWorkers: 3,
     testTimeout: 120_000,
