@@ -1,22 +1,9 @@
-import { Redis } from 'ioredis';
 import { expect } from 'vitest';
 import { until } from '../fixtures/until.js';
-import { hintOf, isShown, stockOf } from './confirmed-publish.scheme.js';
-import { type Case, few, notYet, type Row } from './row.js';
+import { claims, hintOf, isShown, stockOf } from './confirmed-publish.scheme.js';
+import { few, notYet, type Row } from './row.js';
 
 const modes = few('crash', 'pause, recover, continue', 'error');
-
-/** The state of the messages in Redis: `processing:...` or `done`. */
-async function claims({ shop }: Case): Promise<string[]> {
-  const redis = new Redis(shop.sandbox.redis);
-  try {
-    const keys = await redis.keys('dtx:order.restock-hint:*');
-    const values = await Promise.all(keys.map((key) => redis.get(key)));
-    return values.map((value) => value!.replace(/:.*/, ''));
-  } finally {
-    redis.disconnect();
-  }
-}
 
 const receiver = { app: 'order', modes } as const;
 
@@ -36,7 +23,7 @@ export const rows: Row[] = [
     ...receiver,
     failpoint: 'reliable-message.claimed',
     disk: async (at) => {
-      expect(await claims(at)).toContain('processing');
+      expect(await claims(at.shop)).toContain('processing');
       expect(await isShown(at.shop.sandbox)).toBe(false);
     },
     recovered: ({ shop }) => until('another instance has updated the catalog', () => isShown(shop.sandbox)),
@@ -45,18 +32,18 @@ export const rows: Row[] = [
     ...receiver,
     failpoint: 'reliable-message.worked',
     disk: async (at) => {
-      expect(await claims(at)).toContain('processing');
+      expect(await claims(at.shop)).toContain('processing');
       expect(await isShown(at.shop.sandbox)).toBe(true);
     },
     recovered: (at) =>
       until('another instance has done it again after the lease has expired', async () =>
-        (await claims(at)).every((one) => one === 'done'),
+        (await claims(at.shop)).every((one) => one === 'done'),
       ),
   },
   {
     ...receiver,
     failpoint: 'reliable-message.done',
-    disk: async (at) => expect(new Set(await claims(at))).toEqual(new Set(['done'])),
+    disk: async (at) => expect(new Set(await claims(at.shop))).toEqual(new Set(['done'])),
     recovered: notYet,
   },
 ];

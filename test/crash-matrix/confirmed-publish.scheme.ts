@@ -1,5 +1,7 @@
+import { Redis } from 'ioredis';
 import { expect } from 'vitest';
 import { type Sandbox, sql } from '../fixtures/sandbox.js';
+import type { Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
 import { repeat } from './case-calls.js';
 import type { Scheme } from './row.js';
@@ -25,6 +27,18 @@ export async function isShown(sandbox: Sandbox): Promise<boolean> {
   return stock !== undefined && stock.version === hint?.version && stock.available === hint.available;
 }
 
+/** The state of the messages in Redis: `processing:...` or `done`. */
+export async function claims({ sandbox }: Stack): Promise<string[]> {
+  const redis = new Redis(sandbox.redis);
+  try {
+    const keys = await redis.keys('dtx:order.restock-hint:*');
+    const values = await Promise.all(keys.map((key) => redis.get(key)));
+    return values.map((value) => value!.replace(/:.*/, ''));
+  } finally {
+    redis.disconnect();
+  }
+}
+
 /** Each key restocks once, and the hint is right in the end, even if it was wrong meanwhile. */
 export const reliableMessages: Scheme = {
   app: 'inventory',
@@ -42,5 +56,7 @@ export const reliableMessages: Scheme = {
 
   async exactlyOnce({ shop }) {
     expect(await isShown(shop.sandbox)).toBe(true);
+    // Otherwise the victim of the next case would be given the message that another instance waits for.
+    await until('no message is in work', async () => (await claims(shop)).every((state) => state === 'done'));
   },
 };

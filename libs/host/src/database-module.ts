@@ -2,7 +2,7 @@ import { type DynamicModule, Injectable, Module } from '@nestjs/common';
 import { TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
 import { limitWaits, pinSessions } from 'nest-dtx';
 import { DataSource, type EntityTarget, type ObjectLiteral } from 'typeorm';
-import { databaseOptions } from './database-options.js';
+import { databaseOptions } from './database-url.js';
 
 /** Connections that requests and handlers share. Further work waits, so a burst cannot exhaust the server. */
 const POOL_SIZE = 32;

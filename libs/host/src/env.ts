@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { isAllowEntry, isNotifySecret, problemOfServerUrl, type ServerKind } from 'nest-dtx';
 import { z } from 'zod';
-import { problemOfDatabaseUrl } from './database-options.js';
+import { problemOfDatabaseUrl } from './database-url.js';
 import { publicUrl, trustedProxies } from './env-proxy.js';
 import { problemOfSecrets, problemOfToken, withSecretFiles } from './env-secrets.js';
 

@@ -3,7 +3,7 @@
 export { type AppParts, appModules } from './app-modules.js';
 export { Checked, IdempotencyKey, queryNumber } from './checked.pipe.js';
 export { DatabaseOpen } from './database-open.guard.js';
-export { databaseOptions } from './database-options.js';
+export { databaseOptions } from './database-url.js';
 export { type Env, EnvError, readEnv } from './env.js';
 export { absoluteUrl, goneSignal, type HttpReply, type HttpRequest } from './http-messages.js';
 export { type CallDescription, Describe } from './openapi.js';

@@ -2,7 +2,7 @@
 import type { Databases } from '../sandbox/databases.js';
 import type { ParkedRow } from './durable-rows.js';
 import type { HeldByTcc } from './held-by-parked-tcc.js';
-import type { PurchaseSummary } from './purchase-summary.js';
+import type { PurchaseSummary } from './purchase-comparison.js';
 import type { QueueState } from './queue-states.js';
 
 /** What a look at a sandbox at rest has found. */

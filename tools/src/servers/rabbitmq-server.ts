@@ -5,7 +5,7 @@ import { makePrivateDir, writePrivateFile } from '../infra-files.js';
 import type { Program } from '../process/processes.js';
 import type { BrokerProgram } from './programs.js';
 import type { ServerState } from './server-set.js';
-import { leastAccount } from './system-accounts.js';
+import { leastAccount } from './unprivileged-accounts.js';
 
 type BrokerState = Pick<ServerState, 'ports' | 'secrets' | 'nodeName'>;
 

@@ -5,7 +5,7 @@ import { makePrivateDir, writePrivateFile } from '../infra-files.js';
 import type { Program } from '../process/processes.js';
 import type { RedisProgram } from './programs.js';
 import type { ServerState } from './server-set.js';
-import { giveFolder, leastAccount } from './system-accounts.js';
+import { giveFolder, leastAccount } from './unprivileged-accounts.js';
 
 export const PRIVATE_REDIS_DATABASES = 512;
 

@@ -2,7 +2,7 @@ import { Injectable, Logger, OnApplicationBootstrap } from '@nestjs/common';
 import { Broker } from '../core/broker/broker.service.js';
 import { ACCESS_REFUSED, QueueRefused } from '../core/broker/refusal.js';
 import { OptionsError, textOf } from '../core/errors/errors.js';
-import { PreparedMessages } from './prepared-message-publisher.js';
+import { PreparedMessages } from './half-message-publisher.js';
 
 /** How long the start of the app waits for the broker. After that the app starts without it. */
 const BROKER_WAIT_MS = 3_000;

@@ -15,10 +15,10 @@ import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
 import { withGid, withTraceparent } from '../core/work-context.js';
 import { failpoints } from './failpoints.js';
+import { type PreparedMessage, PreparedMessages, parsePrepared } from './half-message-publisher.js';
 import type { HalfMessage } from './half-message-tables.js';
 import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
 import { ParkedPreparedMessages } from './park-prepared-message.js';
-import { type PreparedMessage, PreparedMessages, parsePrepared } from './prepared-message-publisher.js';
 import { type Verdict, Verdicts } from './verdicts.js';
 
 /**

@@ -4,6 +4,7 @@ import { parseOptions } from '../core/options.js';
 import { BrokerCheck } from './broker-check.js';
 import { CheckBack } from './check-back.js';
 import { ConsumerQueues } from './consumer-queue-check.js';
+import { PreparedMessages } from './half-message-publisher.js';
 import { HalfReceipts } from './half-message-receipts.js';
 import { Recheck } from './operator-recheck.js';
 import {
@@ -14,7 +15,6 @@ import {
   horizonMs,
 } from './options.js';
 import { ParkedPreparedMessages } from './park-prepared-message.js';
-import { PreparedMessages } from './prepared-message-publisher.js';
 import { Sweeper } from './resend-sweeper.js';
 import { HalfMessages } from './send-half-message.js';
 import { VerdictLossCheck } from './verdict-loss-check.js';

@@ -14,9 +14,9 @@ import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
 import { CheckBack } from './check-back.js';
 import { SCHEME } from './failpoints.js';
+import { halfMessage } from './half-message-publisher.js';
 import { HALF_PARKED, type ParkedRow, VERDICTS_LOST } from './half-message-tables.js';
 import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
-import { halfMessage } from './prepared-message-publisher.js';
 import { acceptVerdicts } from './verdict-loss-check.js';
 import { Verdicts } from './verdicts.js';
 

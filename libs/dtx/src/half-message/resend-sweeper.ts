@@ -12,9 +12,9 @@ import { failpoint } from '../core/failpoint.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
 import { failpoints, SCHEME } from './failpoints.js';
+import { PreparedMessages } from './half-message-publisher.js';
 import { HALF, type HalfRow } from './half-message-tables.js';
 import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
-import { PreparedMessages } from './prepared-message-publisher.js';
 import { Verdicts } from './verdicts.js';
 
 /** Largest share of the places for messages of one contract. A stopped consumer delays no other contract. */

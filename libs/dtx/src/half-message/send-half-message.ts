@@ -13,9 +13,9 @@ import { measure } from '../core/telemetry.js';
 import { currentTraceparent } from '../core/work-context.js';
 import { ConsumerQueues } from './consumer-queue-check.js';
 import { failpoints, SCHEME } from './failpoints.js';
+import { PreparedMessages, queuesOf } from './half-message-publisher.js';
 import type { HalfMessage } from './half-message-tables.js';
 import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
-import { PreparedMessages, queuesOf } from './prepared-message-publisher.js';
 import { Verdicts } from './verdicts.js';
 
 /** The check ruled ROLLED_BACK before the local transaction began, so that transaction was rolled back. Retry the call. */

@@ -1,5 +1,5 @@
 import type { EntityManager } from 'typeorm';
-import type { CommitHooks } from '../database/transaction.js';
+import type { CommitHooks } from '../database/commit-hooks.js';
 import { sqlOf } from '../database/transaction-sql.js';
 import type { Outcome } from '../durable/durable-work.js';
 import { settleFinal } from '../durable/settle-or-park.js';

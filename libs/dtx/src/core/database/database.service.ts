@@ -16,13 +16,13 @@ import { CORE_OPTIONS } from '../injection-tokens.js';
 import { type CoreOptions } from '../options.js';
 import { Scans } from '../scan-status.js';
 import { DatabaseClock } from './clock.js';
+import { CommitHooks } from './commit-hooks.js';
 import { openPools, type Pools } from './library-pools.js';
 import { type Migration, migrateOver } from './migrate.js';
 import type { SessionPool } from './pinned-session-pool.js';
 import type { UserSession } from './session-settings.js';
 import { SidePool } from './slow-read-pool.js';
 import type { StrayGuard } from './stray-statement-guard.js';
-import { CommitHooks } from './transaction.js';
 import type { WorkTransactions } from './user-code-transactions.js';
 import { guardUserPool } from './user-pool-guard.js';
 

@@ -1,4 +1,8 @@
-/** The registry of open transactions per TypeORM query runner. It reaches into internals of TypeORM. */
+/**
+ * Finds the guard of the transaction that a query runner has open, so that every call that joins it sees the same one. It
+ * wraps commit, rollback and query of the runner, to distinguish TypeORM's own COMMIT from one by hand. Only in memory:
+ * when the process dies, the server rolls the transaction back. It reaches into internals of TypeORM.
+ */
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { DtxError, TransactionEnded } from '../errors/errors.js';
 import { tapOf } from './connection-tap.js';

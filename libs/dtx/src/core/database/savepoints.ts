@@ -16,7 +16,8 @@ export const isOnSavepoint = (statement: Statement): statement is OnSavepoint =>
 
 /**
  * The savepoints of a transaction in order, with the dependents that joined after each of them. It follows the
- * statements, so nested transactions of TypeORM and plain SQL behave alike.
+ * statements, so nested transactions of TypeORM and plain SQL behave alike. ROLLBACK TO a savepoint forgets the hooks
+ * that joined after it, so none runs for work that was undone.
  */
 export class Savepoints {
   private readonly set: Array<{ name: string; dependents: number }> = [];

@@ -3,7 +3,11 @@ import type { DataSource } from 'typeorm';
 import { OptionsError } from '../errors/errors.js';
 import { bind } from './sql-literals.js';
 
-/** The session settings that the protocols need. docs/sessions.md lists every setting and its reason. */
+/**
+ * The session settings under which the protocols are correct. Another isolation level locks gaps, a loose sql_mode stores
+ * truncated values, and another zone shifts times. They are set in the sessions of the library, and by `pinSessions` in
+ * those of the user. docs/sessions.md lists every setting and its reason.
+ */
 export interface Session {
   readonly lockWaitSeconds: number;
   /** The silence in seconds after which the server ends a connection and its transaction. */

@@ -5,6 +5,7 @@ import { inTimeOf } from '../async/user-code-time-limit.js';
 import { DatabaseUnavailable, isDoneInPart, Rejected, TookTooLong, textOf } from '../errors/errors.js';
 import { isDatabaseAway, isDeadlock, isDuplicateKey, isOutcomeUnknown, isPassing } from '../errors/sql-errors.js';
 import { BoundRunner } from './bound-query-runner.js';
+import type { CommitHooks } from './commit-hooks.js';
 import type { Tap } from './connection-tap.js';
 import { breakOff, quietMsOf } from './connection-watch.js';
 import type { Changed, Row } from './mysql2-types.js';
@@ -12,7 +13,6 @@ import type { SessionPool } from './pinned-session-pool.js';
 import type { Sql } from './sql-executor.js';
 import type { SqlValue } from './sql-literals.js';
 import type { StrayGuard } from './stray-statement-guard.js';
-import type { CommitHooks } from './transaction.js';
 import type { TransactionGuard } from './transaction-guard.js';
 import { BEGUN } from './transaction-identity.js';
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { databaseOptions, problemOfDatabaseUrl } from './database-options.js';
+import { databaseOptions, problemOfDatabaseUrl } from './database-url.js';
 
 const URL = 'mysql://app:secret@db.example:3307/shop';
 const sslOf = (query: string) => databaseOptions(`${URL}?${query}`).ssl;
