@@ -18,7 +18,10 @@ describe('docker-compose.yml', () => {
   afterEach(() => rmSync(folder, { recursive: true }));
 
   const run = (env: Record<string, string> = {}) => {
-    const here = script.replaceAll('/secrets', folder).replace('chown node', 'chown "$(id -u)"').replace(/exec node .*/, '');
+    const here = script
+      .replaceAll('/secrets', folder)
+      .replace('chown node', 'chown "$(id -u)"')
+      .replace(/exec node .*/, '');
     return execFileSync('sh', ['-ec', here], { env: { PATH: process.env.PATH, ...env }, encoding: 'utf8' });
   };
   const secretOf = (name: string) => readFileSync(join(folder, name), 'utf8').trim();
