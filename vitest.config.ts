@@ -20,8 +20,8 @@ class LongestFirst extends BaseSequencer {
  * unit: `*.spec.ts`, rules without servers. component: `*.component-spec.ts`, the library against real servers.
  * e2e: `*.e2e-spec.ts`, the apps as processes. crash and mutants: their folders.
  *
- * Loading Nest and TypeORM takes seconds, so the files of a worker load them once where the tests drive other processes.
- * The library keeps registries of names for the life of a process, so other files have a process of their own.
+ * Loading Nest and TypeORM takes seconds, so the files of a worker load them once. The library keeps registries of names for
+ * the life of a process, so each component file, which defines contracts and starts a service, has a process of its own.
  */
 const projects: Record<string, { include: string[]; exclude?: string[]; testTimeout?: number; isolate?: boolean }> = {
   mutants: { include: ['test/mutants/**/*.e2e-spec.ts'], isolate: false },
@@ -31,6 +31,7 @@ const projects: Record<string, { include: string[]; exclude?: string[]; testTime
   unit: {
     include: ['{libs,apps}/*/src/**/*.spec.ts', 'tools/src/**/*.spec.ts', 'test/**/*.spec.ts'],
     testTimeout: 20_000,
+    isolate: false,
   },
 };
 

@@ -84,6 +84,7 @@ describe('a failpoint', () => {
   afterEach(() => {
     vi.unstubAllEnvs();
     vi.restoreAllMocks();
+    vi.resetModules(); // the failpoints of these tests are not there for the next file
     rmSync(folder, { recursive: true });
   });
 
