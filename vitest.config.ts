@@ -15,6 +15,17 @@ class LongestFirst extends BaseSequencer {
   }
 }
 
+interface Project {
+  readonly include: string[];
+  readonly exclude?: string[];
+  readonly testTimeout?: number;
+  readonly isolate?: boolean;
+  readonly globalSetup?: string;
+}
+
+/** Of the projects that start apps. */
+const globalSetup = source('./test/fixtures/bundled-apps.ts');
+
 /**
  * The file name decides the project. `tools/src/commands/test/spec-kinds.ts` reads the same names, to tell a run that needs servers.
  * unit: `*.spec.ts`, rules without servers. component: `*.component-spec.ts`, the library against real servers.
@@ -23,10 +34,10 @@ class LongestFirst extends BaseSequencer {
  * Loading Nest and TypeORM takes seconds, so the files of a worker load them once. The library keeps registries of names for
  * the life of a process, so each component file, which defines contracts and starts a service, has a process of its own.
  */
-const projects: Record<string, { include: string[]; exclude?: string[]; testTimeout?: number; isolate?: boolean }> = {
-  mutants: { include: ['test/mutants/**/*.e2e-spec.ts'], isolate: false },
-  crash: { include: ['test/crash-matrix/**/*.e2e-spec.ts'], isolate: false },
-  e2e: { include: ['test/**/*.e2e-spec.ts'], exclude: ['test/{crash-matrix,mutants}/**'], isolate: false },
+const projects: Record<string, Project> = {
+  mutants: { include: ['test/mutants/**/*.e2e-spec.ts'], isolate: false, globalSetup },
+  crash: { include: ['test/crash-matrix/**/*.e2e-spec.ts'], isolate: false, globalSetup },
+  e2e: { include: ['test/**/*.e2e-spec.ts'], exclude: ['test/{crash-matrix,mutants}/**'], isolate: false, globalSetup },
   component: { include: ['test/**/*.component-spec.ts'] },
   unit: {
     include: ['{libs,apps}/*/src/**/*.spec.ts', 'tools/src/**/*.spec.ts', 'test/**/*.spec.ts'],

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import type { TccOutcome } from '../../libs/dtx/src/index.js';
+import { isDatabaseAway } from '../../libs/dtx/src/core/errors/sql-errors.js';
 import type { Decision } from '../../libs/dtx/src/tcc/tcc-tables.js';
 import { type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
@@ -15,7 +16,7 @@ const CALLERS = 24;
 export interface Race {
   /** The outcome that each caller got. */
   readonly told: TccOutcome[];
-  /** Callers without an outcome, since a busy machine did not register their transaction in time. */
+  /** Callers without an outcome, since a busy machine did not register their transaction. */
   readonly unknown: number;
   /** How many compare-and-sets of callers were too late. A race needs at least one. */
   readonly late: Record<Decision, number>;
@@ -121,6 +122,7 @@ export async function contradictions(sandbox: Sandbox, told: readonly TccOutcome
   });
 }
 
+/** The registration failed: the machine was too busy for it, or the database did not answer. */
 function asUnknown(error: unknown): undefined {
-  if ((error as Error).constructor.name !== 'OutcomeUnknown') throw error;
+  if ((error as Error).constructor.name !== 'OutcomeUnknown' && !isDatabaseAway(error)) throw error;
 }
