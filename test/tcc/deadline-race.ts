@@ -1,8 +1,8 @@
 /** Callers who decide at the moment of their deadline, against the scans of two instances that wait for that deadline. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
-import type { TccOutcome } from '../../libs/dtx/src/index.js';
 import { isDatabaseAway } from '../../libs/dtx/src/core/errors/sql-errors.js';
+import type { TccOutcome } from '../../libs/dtx/src/index.js';
 import type { Decision } from '../../libs/dtx/src/tcc/tcc-tables.js';
 import { type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
