@@ -4,7 +4,7 @@ import { AppProcess } from '../fixtures/app-process.js';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { call, Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
-import { Administrator } from './broker/broker-clients.js';
+import { Administrator } from './broker/broker-administrator.js';
 
 const USER = 'ü ser@x';
 const PASSWORD = `p@s:w/o#r?d&%[]$'+ ä€`;

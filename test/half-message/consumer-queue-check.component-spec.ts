@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { Conditions } from '../../libs/dtx/src/core/failing-dependencies.js';
-import { Administrator } from '../core/broker/broker-clients.js';
+import { Administrator } from '../core/broker/broker-administrator.js';
 import { built } from '../fixtures/built-library.js';
 import { contractOf, LittleService, libraryOf } from '../fixtures/little-service.js';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';

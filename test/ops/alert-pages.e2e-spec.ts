@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { newId } from '../../libs/dtx/src/core/ids.js';
 import type { AlertView } from '../../libs/dtx/src/index.js';
+import { numbersBelow } from '../fixtures/derived-numbers.js';
 import { expectProblem } from '../fixtures/expect-problem.js';
-import { numbersBelow } from '../fixtures/numbers-table.js';
 import { Operator } from '../fixtures/operator.js';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { Stack } from '../fixtures/three-apps.js';
@@ -20,7 +20,7 @@ beforeAll(async () => {
   await shop.start(['inventory']);
   operator = new Operator(shop, 'inventory');
   const columns = 'id, open_key, scheme, subject_id, step, state, opened_at, closed_at';
-  const numbers = await numbersBelow(sandbox, 'inventory', CLOSED + 3);
+  const numbers = numbersBelow(CLOSED + 3);
   // The three oldest are open.
   await sql(
     sandbox,
@@ -112,7 +112,7 @@ test('lists of rows with large bodies read no body', async () => {
     'inventory',
     `INSERT INTO dtx_inbox (id, message_id, consumer, gid, scheme, type, state, next_attempt_at, created_at, body)
      SELECT CONCAT('large', n), CONCAT('large', n), 'inventory.absent', 'g', 'xa', 'order.placed.v1', 'PARKED', '9999-12-31', UTC_TIMESTAMP(3), REPEAT('x', ${BODY})
-     FROM ${await numbersBelow(sandbox, 'inventory', 50)}`,
+     FROM ${numbersBelow(50)}`,
   );
   const sent = async () =>
     Number((await sql<{ Value: string }>(sandbox, 'inventory', `SHOW GLOBAL STATUS LIKE 'Bytes_sent'`))[0]!.Value);

@@ -1,7 +1,7 @@
 import { createConnection } from 'mysql2/promise';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { numbersBelow } from '../fixtures/derived-numbers.js';
 import { expectProblem } from '../fixtures/expect-problem.js';
-import { numbersBelow } from '../fixtures/numbers-table.js';
 import { Operator } from '../fixtures/operator.js';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { Stack } from '../fixtures/three-apps.js';
@@ -19,7 +19,7 @@ beforeAll(async () => {
   shop = new Stack(sandbox, { options: { core: { scanIntervalMs: 100 } } });
   await shop.start(['inventory']);
   operator = new Operator(shop, 'inventory');
-  const numbers = await numbersBelow(sandbox, 'inventory', ROWS);
+  const numbers = numbersBelow(ROWS);
   const insert = (id: string, scheme: string, from: string) =>
     sql(
       sandbox,

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { numbersBelow } from '../fixtures/numbers-table.js';
+import { numbersBelow } from '../fixtures/derived-numbers.js';
 import { Operator } from '../fixtures/operator.js';
 import { rowsRead } from '../fixtures/rows-read.js';
 import { statementsNow } from '../fixtures/running-statements.js';
@@ -20,7 +20,7 @@ beforeAll(async () => {
   shop = new Stack(sandbox);
   await shop.start([APP]);
   operator = new Operator(shop, APP);
-  const numbers = await numbersBelow(sandbox, APP, 1_000_000);
+  const numbers = numbersBelow(1_000_000);
   const columns = 'id, gid, contract, version, payload, awaiting, state, next_attempt_at, created_at, sent_at';
   const rest = `'{}', ',inventory.absent,'`;
   const later = 'UTC_TIMESTAMP(3) + INTERVAL 9 HOUR, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3)';

@@ -8,6 +8,7 @@ import fc from 'fast-check';
 import type { EntityManager } from 'typeorm';
 import { z } from 'zod';
 import type { Branch } from '../../libs/dtx/src/tcc/tcc-tables.js';
+import { type Sandbox, sql } from '../fixtures/sandbox.js';
 import { type Library, type LittleApp, participantOf } from './little-app.js';
 
 type Phase = 'try' | 'confirm' | 'cancel';
@@ -120,6 +121,14 @@ export function recorders(library: Library): Type[] {
 
 export const EFFECTS =
   'CREATE TABLE IF NOT EXISTS effect (n INT AUTO_INCREMENT PRIMARY KEY, gid VARCHAR(64), phase VARCHAR(8), KEY (gid))';
+
+/** The effects of a transaction, in order. */
+export async function effectsOf(sandbox: Sandbox, gid: string): Promise<string> {
+  const rows = await sql<{ phase: string }>(sandbox, 'payment', 'SELECT phase FROM effect WHERE gid = ? ORDER BY n', [
+    gid,
+  ]);
+  return rows.map(({ phase }) => phase).join(' ');
+}
 
 /** Makes one call of the transaction that is played. */
 export type Caller = (branch: Branch, about: { gid: string; phase: Phase }) => Promise<{ verdict: string }>;

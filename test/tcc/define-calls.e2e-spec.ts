@@ -4,7 +4,7 @@ import { z } from 'zod';
 import type { Participant, TccCalls } from '../../libs/dtx/src/index.js';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { EFFECTS, write } from './barrier-model.js';
+import { EFFECTS, effectsOf, write } from './barrier-model.js';
 import { type Library, LittleApp, libraryOf, participantOf } from './little-app.js';
 
 type Args = { amount: number };
@@ -49,13 +49,6 @@ async function leftOf(gid: string): Promise<number[]> {
   );
   return (await Promise.all(counts)).map(([row]) => Number(row!.n));
 }
-
-const effectsOf = async (gid: string) => {
-  const rows = await sql<{ phase: string }>(sandbox, 'payment', 'SELECT phase FROM effect WHERE gid = ? ORDER BY n', [
-    gid,
-  ]);
-  return rows.map(({ phase }) => phase).join(' ');
-};
 
 test.each([0, 1, 2, 3, 4, 5, 6])(
   'a define that awaits %i ms before its second call is refused, and nothing is begun',
@@ -123,7 +116,7 @@ test('a call while branches are tried throws, and the transaction is not confirm
     t.call(money, { amount: 1 });
   });
   expect(outcome).toMatchObject({ status: 'CANCELLED', reason: 'INCOMPLETE', waitingFor: [] });
-  expect(await effectsOf('trying')).toBe('try cancel');
+  expect(await effectsOf(sandbox, 'trying')).toBe('try cancel');
 });
 
 test('a call after the end of its transaction throws and changes nothing', async () => {
@@ -147,6 +140,6 @@ test('a gid that the initiator still knows is refused, and the work that joined 
     );
   await run();
   await expect(run()).rejects.toThrow(/known exists already/);
-  expect(await effectsOf('known')).toBe('try confirm');
-  expect(await effectsOf('joined')).toBe('key');
+  expect(await effectsOf(sandbox, 'known')).toBe('try confirm');
+  expect(await effectsOf(sandbox, 'joined')).toBe('key');
 });

@@ -55,7 +55,8 @@ const EDITS: ReadonlyArray<readonly [find: string, replace?: string]> = [
   ],
 ];
 
-const BARRIER = `import { insertFirst, NOW } from '../core/database/insert-first.js';
+const BARRIER = `import { NOW } from '../core/database/clock-sql.js';
+import { insertFirst } from '../core/database/insert-first.js';
 export async function markBroken() {}
 export async function enterTry(tx, key) {
   if (await record(tx, key, 'try', 'try')) return { kind: 'run', data: undefined, tried: false };

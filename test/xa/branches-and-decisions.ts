@@ -31,6 +31,10 @@ export async function preparedOf(sandbox: Sandbox): Promise<Prepared[]> {
   return all.flat().filter(({ gtrid }) => gtrid.startsWith(`${own}.`));
 }
 
+/** How many branches of a transaction are prepared now. */
+export const leftOf = async (sandbox: Sandbox, gtrid: string): Promise<number> =>
+  (await preparedOf(sandbox)).filter((one) => one.gtrid === gtrid).length;
+
 /** Every prepared branch of a server, of any owner. */
 export async function recover(sandbox: Sandbox, app: AppName): Promise<Prepared[]> {
   const rows = await sql<{ data: string | Buffer; gtrid_length: number }>(sandbox, app, 'XA RECOVER');
@@ -56,6 +60,13 @@ export function decisions(sandbox: Sandbox, gid?: string): Promise<DecisionRow[]
     ? sql<DecisionRow>(sandbox, 'order', columns)
     : sql<DecisionRow>(sandbox, 'order', `${columns} WHERE gid = ?`, [gid]);
 }
+
+/** The decision on a transaction that has one. */
+export const rowOf = async (sandbox: Sandbox, id: string): Promise<DecisionRow> =>
+  (await decisions(sandbox)).find((row) => row.id === id)!;
+
+export const untilDone = (sandbox: Sandbox, id: string) =>
+  until(`${id} is over`, async () => (await rowOf(sandbox, id))?.state === 'DONE');
 
 /** Who has left a witness at each branch: `branch`, or `recovery` where it was claimed. */
 export async function witnesses(sandbox: Sandbox, gtrid: string): Promise<string[]> {

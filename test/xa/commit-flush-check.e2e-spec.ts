@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
-import { flushFlaw } from '../../libs/dtx/src/xa/dialect.js';
+import { flushFlaw } from '../../libs/dtx/src/xa/commit-flush-check.js';
 import { endRecording, isRecordable, recordedSandbox } from '../fixtures/disk-write-counts.js';
 import { type AppName, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';

@@ -1,6 +1,5 @@
-import { createParamDecorator, type ExecutionContext, Injectable, type PipeTransform } from '@nestjs/common';
+import { Injectable, type PipeTransform } from '@nestjs/common';
 import { z } from 'zod';
-import type { HttpRequest } from './http-messages.js';
 import { fieldErrors, InvalidRequest } from './problem.js';
 
 /**
@@ -33,15 +32,3 @@ export function queryNumber(min: number, max: number) {
     .refine((number) => number >= min && number <= max, why)
     .meta({ type: 'integer', minimum: min, maximum: max });
 }
-
-const VISIBLE_ASCII = /^[\x21-\x7e]{1,255}$/;
-
-/** The `Idempotency-Key` header, or undefined. Anything but 1 to 255 visible ASCII characters is answered 400. */
-export const IdempotencyKey = createParamDecorator((_: unknown, context: ExecutionContext): string | undefined => {
-  const key = context.switchToHttp().getRequest<HttpRequest>().headers['idempotency-key'];
-  if (key === undefined) return undefined;
-  if (typeof key === 'string' && VISIBLE_ASCII.test(key)) return key;
-  throw new InvalidRequest([
-    { field: 'header.Idempotency-Key', why: 'must be 1 to 255 visible ASCII characters, and given once' },
-  ]);
-});

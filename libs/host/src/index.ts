@@ -1,11 +1,12 @@
 /** Hosting of an app: environment, HTTP platform, problem details, OpenAPI, start and stop. */
 
 export { type AppParts, appModules } from './app-modules.js';
-export { Checked, IdempotencyKey, queryNumber } from './checked.pipe.js';
+export { Checked, queryNumber } from './checked.pipe.js';
 export { DatabaseOpen } from './database-open.guard.js';
 export { databaseOptions } from './database-url.js';
 export { type Env, EnvError, readEnv } from './env.js';
 export { absoluteUrl, goneSignal, type HttpReply, type HttpRequest } from './http-messages.js';
+export { IdempotencyKey } from './idempotency-key.js';
 export { type CallDescription, Describe } from './openapi.js';
 export { schemaOf } from './openapi-schema.js';
 export { InvalidRequest, NotFound, type Problem, ProblemError, TooManyCalls } from './problem.js';

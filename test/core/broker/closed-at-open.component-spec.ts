@@ -3,7 +3,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { management } from '../../../tools/src/servers/broker-api.js';
 import { freshSandbox, type Sandbox } from '../../fixtures/sandbox.js';
 import { until } from '../../fixtures/until.js';
-import { Administrator, Wire } from './broker-clients.js';
+import { Administrator } from './broker-administrator.js';
+import { Wire } from './broker-clients.js';
 
 /** Method frames of AMQP 0-9-1: class 10 (connection), method 41 (open-ok) and 50 (close). */
 const OPEN_OK = Buffer.from([0, 10, 0, 41]);

@@ -3,7 +3,8 @@ import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from 'v
 import { freshSandbox, type Sandbox } from '../../fixtures/sandbox.js';
 import { TcpProxy } from '../../fixtures/tcp-proxy.js';
 import { until } from '../../fixtures/until.js';
-import { Administrator, keepLogs, logged, Wire } from './broker-clients.js';
+import { Administrator } from './broker-administrator.js';
+import { keepLogs, logged, Wire } from './broker-clients.js';
 
 const ALL = '.*';
 const NONE = '^$';

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { contractOf, controllerOf, LittleService, libraryOf } from '../../fixtures/little-service.js';
 import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { until } from '../../fixtures/until.js';
-import { Administrator } from './broker-clients.js';
+import { Administrator } from './broker-administrator.js';
 
 const SHORT = { firstMs: 100, factor: 1, capMs: 100 };
 const ALL = '.*';

@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { AppProcess } from '../../fixtures/app-process.js';
 import {
   contractOf,
   controllerOf,
@@ -8,10 +7,10 @@ import {
   libraryOf,
   type ServiceOptions,
 } from '../../fixtures/little-service.js';
-import { QueueProbe } from '../../fixtures/queue-probe.js';
 import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { until } from '../../fixtures/until.js';
 import { deleteQueue } from '../../mutants/broker-queues.js';
+import { alertsOf, inboxStateOf, messageStateOf } from './message-states.js';
 
 /** Nothing that was accepted falls silent: each scheme has a row whose owner notices, and tells a person once. */
 const library = libraryOf();
@@ -21,7 +20,7 @@ let service: LittleService;
 let gid = '';
 
 beforeAll(async () => {
-  sandbox = await freshSandbox('silence', { audited: false });
+  sandbox = await freshSandbox('missing_consumers', { audited: false });
 });
 beforeEach(() => {
   gid = `message-${randomUUID()}`;
@@ -31,17 +30,6 @@ afterEach(() => service?.close());
 const start = async (options: Partial<ServiceOptions>) => {
   service = await LittleService.start({ sandbox, library, ...options });
 };
-const alerts = () =>
-  sql<{ alert_error: string; closed_at: Date | null }>(
-    sandbox,
-    'payment',
-    'SELECT alert_error, closed_at FROM dtx_alert WHERE gid = ?',
-    [gid],
-  );
-const messageState = async () =>
-  (await sql<{ state: string }>(sandbox, 'payment', 'SELECT state FROM dtx_outbox WHERE gid = ?', [gid]))[0]?.state;
-const inboxState = async (of = gid) =>
-  (await sql<{ state: string }>(sandbox, 'payment', 'SELECT state FROM dtx_inbox WHERE gid = ?', [of]))[0]?.state;
 const untilOver: typeof until = (what, is) => until(what, is, { withinMs: 60_000 });
 
 describe('a message without a consumer', () => {
@@ -54,22 +42,22 @@ describe('a message without a consumer', () => {
     await start({ localMessage });
     await append();
     const [alert] = await untilOver('an alert is raised', async () => {
-      const told = await alerts();
+      const told = await alertsOf(sandbox, gid);
       return told.length > 0 && told;
     });
     expect(alert!.alert_error).toContain('no consumer on queue dtx.payment.gone.v1');
-    expect(await messageState()).toBe('SENT');
+    expect(await messageStateOf(sandbox, gid)).toBe('SENT');
     await service.close();
     await start({ localMessage, controllers: [controllerOf([[library.OnMessage(contract), async () => {}]])] });
-    await untilOver('it is done', async () => (await messageState()) === 'DONE');
-    expect(await alerts()).toEqual([{ ...alert, closed_at: expect.any(Date) }]);
+    await untilOver('it is done', async () => (await messageStateOf(sandbox, gid)) === 'DONE');
+    expect(await alertsOf(sandbox, gid)).toEqual([{ ...alert, closed_at: expect.any(Date) }]);
   });
 
   test('a message without a consumer is parked under the same alert when its attempts are used up', async () => {
     await start({ localMessage: { resend: SHORT, absentMs: 1_000, attemptsMax: 4 } });
     await append();
-    await untilOver('it is parked', async () => (await messageState()) === 'PARKED');
-    expect(await alerts()).toHaveLength(1);
+    await untilOver('it is parked', async () => (await messageStateOf(sandbox, gid)) === 'PARKED');
+    expect(await alertsOf(sandbox, gid)).toHaveLength(1);
   });
 
   test('a message without a consumer raises no alert at first', async () => {
@@ -79,7 +67,7 @@ describe('a message without a consumer', () => {
     await untilOver('it was looked at', async () =>
       /no consumer on queue/.test(String((await sql(sandbox, 'payment', query, [gid]))[0]?.last_error)),
     );
-    expect([await messageState(), await alerts()]).toEqual(['SENT', []]);
+    expect([await messageStateOf(sandbox, gid), await alertsOf(sandbox, gid)]).toEqual(['SENT', []]);
   });
 });
 
@@ -93,7 +81,7 @@ describe('a half message', () => {
   const consumer = () => controllerOf([[library.OnMessage(contract), async () => {}]]);
   const untilAlert = () =>
     untilOver('an alert is raised', async () => {
-      const told = await alerts();
+      const told = await alertsOf(sandbox, gid);
       return told.length > 0 && told;
     });
 
@@ -106,8 +94,8 @@ describe('a half message', () => {
     await service.close();
     await start({ halfMessage: QUICK, controllers: [consumer()] });
     await untilOver('it is done', async () => (await verdict()) === 'DONE');
-    expect(await alerts()).toEqual([{ ...alert, closed_at: expect.any(Date) }]);
-    expect(await inboxState()).toBe('HANDLED');
+    expect(await alertsOf(sandbox, gid)).toEqual([{ ...alert, closed_at: expect.any(Date) }]);
+    expect(await inboxStateOf(sandbox, gid)).toBe('HANDLED');
   });
 
   test('a half message that its queue has lost is sent again from its row', async () => {
@@ -118,7 +106,7 @@ describe('a half message', () => {
     await service.close();
     await start({ halfMessage: QUICK, controllers: [consumer()] });
     await untilOver('it is done', async () => (await verdict()) === 'DONE');
-    expect(await inboxState()).toBe('HANDLED');
+    expect(await inboxStateOf(sandbox, gid)).toBe('HANDLED');
   });
 
   test('a half message of a version without receipts is done by its receipt', async () => {
@@ -135,14 +123,14 @@ describe('a half message', () => {
     // The receipt comes before the mark.
     await start({ halfMessage: { ...QUICK, markDelayMs: 500 }, controllers: [consumer()] });
     await untilOver('it is done', async () => (await verdict()) === 'DONE');
-    expect([await inboxState(), await alerts()]).toEqual(['HANDLED', []]);
+    expect([await inboxStateOf(sandbox, gid), await alertsOf(sandbox, gid)]).toEqual(['HANDLED', []]);
   });
 
   test('a parked half message is sent again from its row by an operator’s retry', async () => {
     await start({ halfMessage: { ...QUICK, absentMs: 500, attemptsMax: 3 } });
     await send();
     await untilOver('it is parked', async () => (await verdict()) === 'PARKED');
-    expect(await alerts()).toHaveLength(1);
+    expect(await alertsOf(sandbox, gid)).toHaveLength(1);
     await deleteQueue(sandbox, queue);
     await service.close();
     await start({ halfMessage: QUICK, controllers: [consumer()] });
@@ -151,7 +139,7 @@ describe('a half message', () => {
     ])) as [{ id: string }];
     for (const source of service.get(library.Operations).sources) await source.retry(id, {});
     await untilOver('it is done', async () => (await verdict()) === 'DONE');
-    expect((await alerts()).filter(({ closed_at: at }) => at === null)).toEqual([]);
+    expect((await alertsOf(sandbox, gid)).filter(({ closed_at: at }) => at === null)).toEqual([]);
   });
 });
 
@@ -170,69 +158,4 @@ test('messages without a row and without a consumer raise one alert until a cons
   await start({ core, controllers: [controllerOf([[library.OnMessage(contract), async () => {}]])] });
   await untilOver('the alert is closed', async () => (await told())[0]!.closed_at !== null);
   expect(await told()).toHaveLength(1);
-});
-
-test('a consumer with `duplicates: redis` sends the receipt of a handled message', async () => {
-  const contract = contractOf(library, 'by-redis');
-  let handled = 0;
-  const handle = async () => void handled++;
-  const controllers = [controllerOf([[library.OnMessage(contract, { duplicates: 'redis' }), handle]])];
-  await start({ controllers, localMessage: { resend: SHORT, attemptsMax: 5 } });
-  await service.source.transaction((tx) => service.get(library.LocalMessages).append(tx, contract, { gid }));
-  await untilOver('it is over', async () => /DONE|PARKED/.test((await messageState()) ?? ''));
-  expect([await messageState(), handled, await alerts()]).toEqual(['DONE', 1, []]);
-});
-
-test('a step before the ack with an unknown outcome is retried and parked, and only an unavailable broker is waited for', async () => {
-  const contract = contractOf(library, 'unknowing');
-  const step = async ({ text }: { text?: string }) => {
-    if (text === 'bad') throw new library.OutcomeUnknown('the answer was lost');
-  };
-  const controllers = [
-    controllerOf([
-      [library.OnMessage(contract), async () => {}],
-      [library.BeforeAck(contract), step],
-    ]),
-  ];
-  await start({ controllers, core: { prefetch: 2, inbox: { attemptsMax: 2 } } });
-  const bad = [1, 2].map((n) => `${gid}-bad-${n}`);
-  await service.source.transaction(async (tx) => {
-    for (const one of bad) await service.get(library.LocalMessages).append(tx, contract, { gid: one, text: 'bad' });
-  });
-  for (const one of bad) await untilOver('it is parked', async () => (await inboxState(one)) === 'PARKED');
-  await service.source.transaction((tx) => service.get(library.LocalMessages).append(tx, contract, { gid }));
-  await untilOver('the one behind them is handled', async () => (await inboxState()) === 'HANDLED');
-});
-
-test('a message that ends its process each time is parked with one alert, and the messages behind it are handled', async () => {
-  const own = await freshSandbox('silence_poison', { audited: false });
-  const options = { core: { leaseMs: 300, scanIntervalMs: 50, inbox: { attemptsMax: 3 } } };
-  const probe = await QueueProbe.open(own);
-  const poisoned = { sandbox: own, options, failpoints: 'local-message.inserted=crash' };
-  const body = { orderId: gid, scheme: 'local-message', buyerId: 'alice', sku: 'book', quantity: 1, amount: 100 };
-  const state = async () =>
-    (await sql<{ state: string }>(own, 'inventory', 'SELECT state FROM dtx_inbox WHERE gid = ?', [gid]))[0]?.state;
-  let app = await AppProcess.start('inventory', poisoned);
-  await probe.publish('dtx.inventory.take-stock.v1', JSON.stringify(body), {
-    messageId: randomUUID(),
-    type: 'order.placed.v1',
-    correlationId: gid,
-    headers: { 'dtx-scheme': 'local-message' },
-  });
-  let starts = 1;
-  await until(
-    'it is parked',
-    async () => {
-      if (app.exited) {
-        app = AppProcess.spawn('inventory', poisoned);
-        starts++;
-      }
-      return (await state().catch(() => undefined)) === 'PARKED';
-    },
-    { withinMs: 120_000 },
-  );
-  expect(starts).toBeLessThan(8);
-  expect(await sql(own, 'inventory', 'SELECT gid FROM dtx_alert')).toEqual([{ gid }]);
-  await app.kill();
-  await probe.close();
 });

@@ -1,7 +1,7 @@
 // Old transactions and prepared XA branches inside the database servers.
 import type { Databases } from '../sandbox/databases.js';
 import type { App } from '../servers/server-set.js';
-import { preparedOn } from './xa-branches.js';
+import { preparedOn } from './xa-prepared-branches.js';
 
 /** The schemes keep their transactions short. An older transaction is stuck, or its process has died. */
 export const OLD_AFTER_S = 5;

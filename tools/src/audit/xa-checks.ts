@@ -6,7 +6,8 @@ import { tableNames } from 'nest-dtx/testing';
 import type { Databases } from '../sandbox/databases.js';
 import type { App } from '../servers/server-set.js';
 import type { AuditContext, Check } from './check-types.js';
-import { isOfLog, type LogState, logIdOf, logStateOf, preparedOn } from './xa-branches.js';
+import { isOfLog, type LogState, logIdOf, logStateOf } from './xa-log.js';
+import { preparedOn } from './xa-prepared-branches.js';
 
 const CHUNK = 1_000;
 const LISTED_MAX = 20;

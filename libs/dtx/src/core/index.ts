@@ -6,6 +6,7 @@ export { QueueRefused } from './broker/refusal.js';
 export { BeforeAck, MessageContext, OnMessage, OnRejected } from './consumer/consumer-decorators.js';
 export type { DeliveryInfo } from './consumer/incoming-message.js';
 export { connectDtx, DtxTransport } from './consumer/nest-transport.js';
+export { NOW } from './database/clock-sql.js';
 export { Database } from './database/database.service.js';
 export {
   IdempotencyKeyBusy,
@@ -14,7 +15,7 @@ export {
   type KeyClaim,
   type KeyOwner,
 } from './database/idempotency-keys.js';
-export { insertFirst, NOW } from './database/insert-first.js';
+export { insertFirst } from './database/insert-first.js';
 export { hasColumn, type Migration, migrate, type Once, widenIndexOnce } from './database/migrate.js';
 export { pinSessions } from './database/session-settings.js';
 export { outsideTransaction } from './database/stray-statement-guard.js';

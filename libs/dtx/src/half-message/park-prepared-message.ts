@@ -1,8 +1,9 @@
 // End of step 4, check-back: the last check leaves the prepared message to an operator, in the database instead of the
 // broker.
 import { Injectable } from '@nestjs/common';
+import { NOW } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
-import { insertFirst, NOW } from '../core/database/insert-first.js';
+import { insertFirst } from '../core/database/insert-first.js';
 import type { Sql } from '../core/database/sql-executor.js';
 import { Alerts } from '../core/durable/alerts.js';
 import { NEVER_BY_ITSELF, parkedColumns } from '../core/durable/settle-or-park.js';

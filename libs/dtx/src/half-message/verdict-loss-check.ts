@@ -1,8 +1,9 @@
 // For step 4, check-back: a missing verdict proves a rollback only while `dtx_half` has lost no rows. This file detects
 // such a loss, stops the ruling of ROLLED_BACK and raises one alert.
 import { Inject, Injectable } from '@nestjs/common';
+import { NOW } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
-import { insertFirst, NOW } from '../core/database/insert-first.js';
+import { insertFirst } from '../core/database/insert-first.js';
 import type { Sql } from '../core/database/sql-executor.js';
 import { Alerts } from '../core/durable/alerts.js';
 import { inFuture } from '../core/durable/claim.js';

@@ -4,11 +4,11 @@
 import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { backoffSql } from '../core/async/backoff.js';
 import { Batcher } from '../core/async/batcher.js';
-import { msOf } from '../core/database/clock-sql.js';
+import { msOf, NOW } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
-import { insertFirst, insertOf, NOW, SqlExpression, type Values } from '../core/database/insert-first.js';
+import { insertFirst, insertOf, type Values } from '../core/database/insert-first.js';
 import type { Sql } from '../core/database/sql-executor.js';
-import type { SqlValue } from '../core/database/sql-literals.js';
+import { SqlExpression, type SqlValue } from '../core/database/sql-literals.js';
 import { inFuture } from '../core/durable/claim.js';
 import { OutcomeUnknown } from '../core/errors/errors.js';
 import { isLockWait } from '../core/errors/sql-errors.js';

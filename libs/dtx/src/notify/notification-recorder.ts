@@ -6,8 +6,10 @@ import { retryWhileUnavailable } from '../core/async/retry-while-unavailable.js'
 import { Broker } from '../core/broker/broker.service.js';
 import { fromProperties } from '../core/broker/envelope.js';
 import type { Delivery, QueueConsumer } from '../core/broker/queue-consumer.js';
+import { NOW } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
-import { insertFirst, NOW, SqlExpression } from '../core/database/insert-first.js';
+import { insertFirst } from '../core/database/insert-first.js';
+import { SqlExpression } from '../core/database/sql-literals.js';
 import { whyUnstorable } from '../core/database/unstorable-body.js';
 import { Alerts } from '../core/durable/alerts.js';
 import { inFuture } from '../core/durable/claim.js';

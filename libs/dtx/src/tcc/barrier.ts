@@ -1,7 +1,8 @@
 // The barrier of steps 2 and 4 at the participant: which calls run their business. A row of dtx_tcc_barrier and the
 // business commit together. If the process dies before the commit, both are missing and the call may come again as if
 // for the first time. If it dies after, the row answers the repeated call without business.
-import { insertFirst, NOW } from '../core/database/insert-first.js';
+import { NOW } from '../core/database/clock-sql.js';
+import { insertFirst } from '../core/database/insert-first.js';
 import type { Sql } from '../core/database/sql-executor.js';
 import {
   type BarrierRow,

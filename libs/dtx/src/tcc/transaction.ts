@@ -6,9 +6,11 @@ import { Inject, Injectable, Logger, OnModuleInit } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { backoffMs } from '../core/async/backoff.js';
 import { withTimeout } from '../core/async/with-timeout.js';
+import { NOW } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
-import { insertFirst, NOW, SqlExpression } from '../core/database/insert-first.js';
+import { insertFirst } from '../core/database/insert-first.js';
 import type { Sql } from '../core/database/sql-executor.js';
+import { SqlExpression } from '../core/database/sql-literals.js';
 import { inFuture } from '../core/durable/claim.js';
 import { BrokerUnavailable, DtxError, OutcomeUnknown, Rejected, textOf } from '../core/errors/errors.js';
 import { isUnavailable } from '../core/errors/sql-errors.js';
@@ -86,8 +88,7 @@ export class Tcc implements OnModuleInit {
     const gid = assertGid(run.gid ?? this.database.newId());
     const calls = branchesOf(define, this.options.payloadMaxBytes);
     // Separates two transactions of one gid. The second may begin after this app has purged the first.
-    const incarnation = randomBytes(8).toString('hex');
-    const begun = { gid, incarnation, calls };
+    const begun = { gid, incarnation: randomBytes(8).toString('hex'), calls };
     const { branches } = calls;
     const timeoutMs = timeoutOf(run.timeoutMs, this.options);
     await this.calls.untilUp(BROKER_WAIT_MS);
@@ -242,8 +243,7 @@ export class Tcc implements OnModuleInit {
       [state, decision, reason, decidedAt, this.token, gid, incarnation],
     );
     if (affectedRows !== 1) return null;
-    const traceparent = currentTraceparent();
-    const row = { id: gid, state, attempts: 0, incarnation, decision, reason, decided_at: decidedAt, traceparent };
-    return { ...row, claim_token: this.token };
+    const row = { id: gid, state, attempts: 0, incarnation, decision, reason, decided_at: decidedAt };
+    return { ...row, traceparent: currentTraceparent(), claim_token: this.token };
   }
 }

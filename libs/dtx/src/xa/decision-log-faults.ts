@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
-import { msOf } from '../core/database/clock-sql.js';
+import { msOf, NOW } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
-import { insertFirst, NOW, type Values } from '../core/database/insert-first.js';
+import { insertFirst, type Values } from '../core/database/insert-first.js';
 import type { Sql } from '../core/database/sql-executor.js';
 import { Alerts, type Incident } from '../core/durable/alerts.js';
 import { NEVER_BY_ITSELF, parkedColumns } from '../core/durable/settle-or-park.js';

@@ -2,8 +2,9 @@
 // anything.
 
 import { Inject, Injectable, Logger } from '@nestjs/common';
+import { NOW } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
-import { insertFirst, NOW } from '../core/database/insert-first.js';
+import { insertFirst } from '../core/database/insert-first.js';
 import { Alerts } from '../core/durable/alerts.js';
 import { parkedColumns } from '../core/durable/settle-or-park.js';
 import { textOf } from '../core/errors/errors.js';

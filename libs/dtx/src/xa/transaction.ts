@@ -10,11 +10,12 @@ import type { CoreOptions } from '../core/options.js';
 import { measure } from '../core/telemetry.js';
 import { Admission } from './admission.js';
 import type { BeforeDone } from './before-done-hook.js';
-import { LastResource, type Participant, XaBranch } from './branch.js';
+import { type Participant, XaBranch } from './branch.js';
 import { isAnswered, type Limits } from './branch-session.js';
 import { DecisionLog } from './decision-log.js';
 import { Decisions } from './decisions.js';
 import { failpoints, SCHEME } from './failpoints.js';
+import { LastResource } from './last-resource.js';
 import { XA_OPTIONS, type XaOptions } from './options.js';
 import { ResourceManagers } from './resource-manager-registry.js';
 import { SecondPhase } from './second-phase.js';
@@ -79,9 +80,8 @@ export class Xa {
 
   /**
    * Runs work that commits in all named databases or in none. The managers are valid inside `work` only. A failed
-   * statement rolls everything back, even if the work swallows the error. After the deadline, statements of the work
-   * are refused. All transactions must lock the databases in one order: only a lock wait ends a deadlock across
-   * servers.
+   * statement rolls everything back, even if the work swallows the error. After the deadline, its statements are
+   * refused. All transactions must lock the databases in one order: only a lock wait ends a deadlock across servers.
    * @throws the error of the work, after the rollback
    * @throws XaUnavailable if nothing began or all was rolled back, since a database, a connection or time was missing
    * @throws OutcomeUnknown if the outcome is unknown for now

@@ -4,7 +4,7 @@
 import { type Connection, createConnection, type ResultSetHeader } from 'mysql2/promise';
 import { tableNames } from 'nest-dtx/testing';
 import { openOnes, type Session } from '../../audit/open-transactions.js';
-import { type PreparedBranch, preparedOn } from '../../audit/xa-branches.js';
+import { type PreparedBranch, preparedOn } from '../../audit/xa-prepared-branches.js';
 import { until } from '../../cli/bounded-waits.js';
 import { messageOf } from '../../cli/error-text.js';
 import { OperatorError } from '../../cli/operator-error.js';

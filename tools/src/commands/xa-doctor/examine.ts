@@ -2,7 +2,8 @@
 
 import { tableNames } from 'nest-dtx/testing';
 import { openOnes } from '../../audit/open-transactions.js';
-import { type LogState, logIdOf, logStateOf, type PreparedBranch, preparedOn } from '../../audit/xa-branches.js';
+import { type LogState, logIdOf, logStateOf } from '../../audit/xa-log.js';
+import { type PreparedBranch, preparedOn } from '../../audit/xa-prepared-branches.js';
 import type { Databases } from '../../sandbox/databases.js';
 import type { App } from '../../servers/server-set.js';
 

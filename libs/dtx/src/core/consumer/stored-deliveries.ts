@@ -1,7 +1,9 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { backoffMs } from '../async/backoff.js';
+import { NOW } from '../database/clock-sql.js';
 import { Database } from '../database/database.service.js';
-import { insertFirst, NOW, SqlExpression, type Values } from '../database/insert-first.js';
+import { insertFirst, type Values } from '../database/insert-first.js';
+import { SqlExpression } from '../database/sql-literals.js';
 import { whyUnstorable } from '../database/unstorable-body.js';
 import { Alerts } from '../durable/alerts.js';
 import { inFuture } from '../durable/claim.js';

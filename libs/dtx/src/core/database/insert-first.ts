@@ -1,8 +1,7 @@
 import type { EntityManager } from 'typeorm';
-import { DtxError } from '../errors/errors.js';
-import { errnoOf, isDuplicateKey } from '../errors/sql-errors.js';
-import { type Sql } from './sql-executor.js';
-import { SqlExpression, type SqlValue } from './sql-literals.js';
+import { isDuplicateKey } from '../errors/sql-errors.js';
+import type { Sql } from './sql-executor.js';
+import type { SqlValue } from './sql-literals.js';
 import { sqlOf } from './transaction-sql.js';
 
 /**
@@ -30,26 +29,3 @@ export function insertOf(table: string, row: Values): { statement: string; value
   const places = columns.map(() => '?').join(', ');
   return { statement: `INSERT INTO ${table} (${columns.join(', ')}) VALUES (${places})`, values: Object.values(row) };
 }
-
-/** The database clock as a value of `insertFirst`. */
-export const NOW = new SqlExpression('UTC_TIMESTAMP(3)');
-
-/**
- * The database clock in a session of the user. A session that sets the variable `timestamp` stops its clock. The
- * expression is then NULL, which the column rejects (1048).
- */
-export const NOW_IN_ANY_SESSION = new SqlExpression(
-  'IF(ABS(TIMESTAMPDIFF(MINUTE, NOW(), SYSDATE())) < 10, UTC_TIMESTAMP(3), NULL)',
-);
-
-const COLUMN_CANNOT_BE_NULL = 1048;
-
-/** Explains the error 1048 of NOW_IN_ANY_SESSION. */
-export function clockStopped(error: unknown): never {
-  if (errnoOf(error) !== COLUMN_CANNOT_BE_NULL) throw error;
-  const message =
-    'the clock of this session is stopped: the session has set the variable `timestamp`; run SET timestamp = DEFAULT';
-  throw new DtxError(message, { cause: error });
-}
-
-export { SqlExpression };

@@ -3,10 +3,11 @@ import { DatabaseUnavailable } from '../errors/errors.js';
 import { isDatabaseAway, isDeadlock } from '../errors/sql-errors.js';
 import { KEEP_ALIVE_MS } from '../keep-alive.js';
 import { type Tap, tapOf } from './connection-tap.js';
-import { PoolWatch, watchOf } from './connection-watch.js';
+import { watchOf } from './connection-watch.js';
 import { type Changed, type RawConnection, type Row } from './mysql2-types.js';
 import type { Sql } from './sql-executor.js';
 import type { SqlValue } from './sql-literals.js';
+import { PoolWatch } from './switchover-watch.js';
 
 interface RawPool {
   getConnection(done: (error: unknown, connection: RawConnection) => void): void;

@@ -1,9 +1,10 @@
 import type { DataSource } from 'typeorm';
 import { DatabaseUnavailable } from '../errors/errors.js';
-import { PoolWatch, watchOf } from './connection-watch.js';
+import { watchOf } from './connection-watch.js';
 import type { RawConnection } from './mysql2-types.js';
 import { connectionOf, type Waits } from './pinned-session-pool.js';
 import { pinEach } from './session-settings.js';
+import { PoolWatch } from './switchover-watch.js';
 
 /** The TypeORM driver. Every query runner gets its connection here, with or without replication. */
 interface Driver {

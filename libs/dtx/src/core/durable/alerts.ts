@@ -1,6 +1,7 @@
 import { Inject, Injectable, Logger, OnModuleInit } from '@nestjs/common';
+import { NOW } from '../database/clock-sql.js';
 import { Database } from '../database/database.service.js';
-import { insertFirst, NOW } from '../database/insert-first.js';
+import { insertFirst } from '../database/insert-first.js';
 import type { Sql } from '../database/sql-executor.js';
 import { CORE_OPTIONS } from '../injection-tokens.js';
 import type { CoreOptions } from '../options.js';

@@ -2,9 +2,8 @@
  * The statements that end or park a durable row. docs/states.md shows the states. Each is one UPDATE. If the process dies
  * before it commits, the row is unchanged, and it runs again when its lease expires.
  */
-import { SqlExpression } from '../database/insert-first.js';
 import type { Sql } from '../database/sql-executor.js';
-import type { SqlValue } from '../database/sql-literals.js';
+import { SqlExpression, type SqlValue } from '../database/sql-literals.js';
 import type { DurableRow, DurableTable } from './durable-table.js';
 
 /**

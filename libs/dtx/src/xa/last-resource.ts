@@ -1,0 +1,93 @@
+import type { EntityManager } from 'typeorm';
+import type { BoundRunner } from '../core/database/bound-query-runner.js';
+import type { Hook } from '../core/database/savepoints.js';
+import type { SqlValue } from '../core/database/sql-literals.js';
+import { BEGUN } from '../core/database/transaction-identity.js';
+import type { Participant } from './branch.js';
+import { type Limits, Session } from './branch-session.js';
+import { type LogPlace, NOWHERE } from './decision-log.js';
+import type { Place } from './resource-manager.js';
+
+/**
+ * The last resource: a local transaction in the database of the decision log. Its commit is the decision. If the
+ * process dies before that commit, the server rolls it back and recovery presumes ROLLBACK.
+ */
+export class LastResource implements Participant {
+  private constructor(
+    readonly name: string,
+    private readonly session: Session,
+    private readonly bound: BoundRunner,
+    /** The place and time of the begin, by the clock that also judges the deadline. */
+    readonly place: LogPlace,
+  ) {}
+
+  /** @param placeSql reads the place of the log, see `DecisionLog` */
+  static async start(
+    name: string,
+    { source, pool }: Place,
+    { placeSql, ...limits }: { placeSql: string } & Limits,
+  ): Promise<LastResource> {
+    const session = await Session.open(pool, limits);
+    try {
+      const [, , rows] = await session.send<[unknown, unknown, LogPlace[]]>(
+        `START TRANSACTION; SAVEPOINT ${BEGUN}; ${placeSql}`,
+      );
+      const bound = session.enter(source, { withSavepoint: true });
+      await bound.tell('AfterTransactionStart');
+      return new LastResource(name, session, bound, rows[0] ?? NOWHERE);
+    } catch (error) {
+      session.destroy();
+      throw error;
+    }
+  }
+
+  get manager(): EntityManager {
+    return this.session.manager;
+  }
+
+  get failure(): unknown {
+    return this.session.failure;
+  }
+
+  leave(): Promise<void> {
+    return this.session.leave();
+  }
+
+  /** Notifies the user's subscribers. Their statements are still part of the transaction. */
+  async beforeCommit(): Promise<void> {
+    await this.bound.tell('BeforeTransactionCommit');
+  }
+
+  /**
+   * Sends three statements together: proof that the transaction is still the one that was begun, the decision, and
+   * COMMIT. The server runs each only if the one before it succeeded. A session clock that the caller has changed would
+   * falsify the deadline, so it is reset first.
+   */
+  async commitWith(statement: string, values: readonly SqlValue[]): Promise<void> {
+    const clock = this.session.guard.isAltered ? 'SET timestamp = DEFAULT; ' : '';
+    await this.session.send(`${clock}RELEASE SAVEPOINT ${BEGUN}; ${statement}; COMMIT`, values);
+    this.session.release('committed');
+  }
+
+  /** Returns the afterCommit hooks, once. Only after the decision to commit. */
+  takeHooks(): Hook[] {
+    return this.session.guard.takeHooks();
+  }
+
+  async tellCommitted(): Promise<void> {
+    await this.bound.tell('AfterTransactionCommit');
+  }
+
+  async rollBack(): Promise<void> {
+    if (!this.session.isSound) return this.giveUp();
+    await this.session.send('ROLLBACK').then(
+      () => this.session.release('rolled back'),
+      () => this.giveUp(),
+    );
+  }
+
+  giveUp(error?: Error): void {
+    if (error) this.session.abort(error);
+    this.session.destroy();
+  }
+}

@@ -1,0 +1,98 @@
+import { randomUUID } from 'node:crypto';
+import { afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { AppProcess } from '../../fixtures/app-process.js';
+import {
+  contractOf,
+  controllerOf,
+  LittleService,
+  libraryOf,
+  type ServiceOptions,
+} from '../../fixtures/little-service.js';
+import { QueueProbe } from '../../fixtures/queue-probe.js';
+import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
+import { until } from '../../fixtures/until.js';
+import { alertsOf, inboxStateOf, messageStateOf } from './message-states.js';
+
+/** A consumer holds each message until it is handled or parked, and a parked one holds up no other. */
+const library = libraryOf();
+const SHORT = { firstMs: 200, factor: 1, capMs: 200 };
+let sandbox: Sandbox;
+let service: LittleService;
+let gid = '';
+
+beforeAll(async () => {
+  sandbox = await freshSandbox('held_until_parked', { audited: false });
+});
+beforeEach(() => {
+  gid = `message-${randomUUID()}`;
+});
+afterEach(() => service?.close());
+
+const start = async (options: Partial<ServiceOptions>) => {
+  service = await LittleService.start({ sandbox, library, ...options });
+};
+const untilOver: typeof until = (what, is) => until(what, is, { withinMs: 60_000 });
+
+test('a consumer with `duplicates: redis` sends the receipt of a handled message', async () => {
+  const contract = contractOf(library, 'by-redis');
+  let handled = 0;
+  const handle = async () => void handled++;
+  const controllers = [controllerOf([[library.OnMessage(contract, { duplicates: 'redis' }), handle]])];
+  await start({ controllers, localMessage: { resend: SHORT, attemptsMax: 5 } });
+  await service.source.transaction((tx) => service.get(library.LocalMessages).append(tx, contract, { gid }));
+  await untilOver('it is over', async () => /DONE|PARKED/.test((await messageStateOf(sandbox, gid)) ?? ''));
+  expect([await messageStateOf(sandbox, gid), handled, await alertsOf(sandbox, gid)]).toEqual(['DONE', 1, []]);
+});
+
+test('a step before the ack with an unknown outcome is retried and parked, and only an unavailable broker is waited for', async () => {
+  const contract = contractOf(library, 'unknowing');
+  const step = async ({ text }: { text?: string }) => {
+    if (text === 'bad') throw new library.OutcomeUnknown('the answer was lost');
+  };
+  const controllers = [
+    controllerOf([
+      [library.OnMessage(contract), async () => {}],
+      [library.BeforeAck(contract), step],
+    ]),
+  ];
+  await start({ controllers, core: { prefetch: 2, inbox: { attemptsMax: 2 } } });
+  const bad = [1, 2].map((n) => `${gid}-bad-${n}`);
+  await service.source.transaction(async (tx) => {
+    for (const one of bad) await service.get(library.LocalMessages).append(tx, contract, { gid: one, text: 'bad' });
+  });
+  for (const one of bad) await untilOver('it is parked', async () => (await inboxStateOf(sandbox, one)) === 'PARKED');
+  await service.source.transaction((tx) => service.get(library.LocalMessages).append(tx, contract, { gid }));
+  await untilOver('the one behind them is handled', async () => (await inboxStateOf(sandbox, gid)) === 'HANDLED');
+});
+
+test('a message that ends its process each time is parked with one alert, and the messages behind it are handled', async () => {
+  const own = await freshSandbox('held_until_parked_crash', { audited: false });
+  const options = { core: { leaseMs: 300, scanIntervalMs: 50, inbox: { attemptsMax: 3 } } };
+  const probe = await QueueProbe.open(own);
+  const poisoned = { sandbox: own, options, failpoints: 'local-message.inserted=crash' };
+  const body = { orderId: gid, scheme: 'local-message', buyerId: 'alice', sku: 'book', quantity: 1, amount: 100 };
+  const state = () => inboxStateOf(own, gid, 'inventory');
+  let app = await AppProcess.start('inventory', poisoned);
+  await probe.publish('dtx.inventory.take-stock.v1', JSON.stringify(body), {
+    messageId: randomUUID(),
+    type: 'order.placed.v1',
+    correlationId: gid,
+    headers: { 'dtx-scheme': 'local-message' },
+  });
+  let starts = 1;
+  await until(
+    'it is parked',
+    async () => {
+      if (app.exited) {
+        app = AppProcess.spawn('inventory', poisoned);
+        starts++;
+      }
+      return (await state().catch(() => undefined)) === 'PARKED';
+    },
+    { withinMs: 120_000 },
+  );
+  expect(starts).toBeLessThan(8);
+  expect(await sql(own, 'inventory', 'SELECT gid FROM dtx_alert')).toEqual([{ gid }]);
+  await app.kill();
+  await probe.close();
+});
