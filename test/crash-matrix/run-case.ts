@@ -9,6 +9,8 @@ export { SHORT_TIMES };
 
 /** The claim of a paused victim in Redis does not expire before the disk has been looked at, even on a busy machine. */
 const REDIS_LEASE_MS = 6_000;
+/** Beyond the bounds of the start itself, whose error says more. */
+const CASE_STARTS_MS = 110_000;
 /** Includes the time until the leases of a paused victim have expired. */
 const RECOVERED_WITHIN_MS = 25_000;
 const ACTIONS: Record<Mode, string> = {
@@ -48,12 +50,44 @@ async function playOut(play: Omit<Case, 'attempt'>, goOn: () => void): Promise<v
   await proof.exactlyOnce?.(at);
 }
 
-async function startVictim({ shop, scheme, row, mode }: Play): Promise<AppProcess> {
+/** Each late message of the case before spends one victim. There are few. */
+const VICTIMS_MAX = 5;
+
+/**
+ * Starts a victim that is ready and has its failpoint before it. A late message of the case before, such as the receipt
+ * of a resend, may take a victim to its failpoint before the call. Such a victim is replaced.
+ */
+async function startVictim(play: Play): Promise<AppProcess> {
+  for (let count = 1; count <= VICTIMS_MAX; count++) {
+    const victim = spawnVictim(play);
+    if (await isReadyUnspent(play, victim)) return victim;
+    await victim.kill();
+  }
+  throw new Error(`${VICTIMS_MAX} victims were at ${play.row.failpoint} before the call; the case before still works`);
+}
+
+function spawnVictim({ shop, scheme, row, mode }: Play): AppProcess {
   const failpoints = [row.alsoArmed, `${row.failpoint}=1*${ACTIONS[mode]}`].filter(Boolean).join(';');
   const options = victimOptions(row, mode);
-  const victim = await AppProcess.start(row.app, { sandbox: shop.sandbox, failpoints, options, env: scheme.env });
-  await shop.untilReady(victim);
-  return victim;
+  return AppProcess.spawn(row.app, { sandbox: shop.sandbox, failpoints, options, env: scheme.env });
+}
+
+/** False as soon as the victim is at its failpoint, which may have stopped or ended it. */
+async function isReadyUnspent({ shop, row }: Play, victim: AppProcess): Promise<boolean> {
+  const isSpent = () => victim.hits().includes(row.failpoint);
+  let outcome: { error?: unknown } | undefined;
+  const started = victim.untilListening().then(() => shop.untilReady(victim));
+  started.then(
+    () => (outcome = {}),
+    (error: unknown) => (outcome = { error }),
+  );
+  await until(`${row.app} is ready, or at ${row.failpoint}`, () => isSpent() || outcome, { withinMs: CASE_STARTS_MS });
+  if (isSpent()) return false;
+  if (outcome?.error) {
+    await victim.kill();
+    throw outcome.error;
+  }
+  return true;
 }
 
 /** The short times. By its heartbeat the broker notices a paused victim. */

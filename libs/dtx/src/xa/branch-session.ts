@@ -5,7 +5,7 @@ import type { Row } from '../core/database/mysql2-types.js';
 import type { SessionPool } from '../core/database/pinned-session-pool.js';
 import type { SqlValue } from '../core/database/sql-literals.js';
 import type { TransactionGuard } from '../core/database/transaction-guard.js';
-import { errnoOf, isDatabaseAway, SERVER_ERRNO_MIN } from '../core/errors/sql-errors.js';
+import { endsConnection, errnoOf, isDatabaseAway, SERVER_ERRNO_MIN } from '../core/errors/sql-errors.js';
 import { XaUnavailable } from './xa-unavailable.js';
 
 /** Waits in milliseconds: for a connection, and for the answer to one protocol statement. */
@@ -123,7 +123,7 @@ export class Session {
     try {
       return await Promise.race([statement, this.aborted]);
     } catch (error) {
-      if (!isAnswered(error)) this.isSound = false;
+      if (!isAnswered(error) || endsConnection(error)) this.isSound = false;
       throw error;
     }
   }

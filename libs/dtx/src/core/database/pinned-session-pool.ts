@@ -1,6 +1,6 @@
 import type { DataSource } from 'typeorm';
 import { DatabaseUnavailable } from '../errors/errors.js';
-import { isDatabaseAway, isDeadlock } from '../errors/sql-errors.js';
+import { endsConnection, isDeadlock } from '../errors/sql-errors.js';
 import { KEEP_ALIVE_MS } from '../keep-alive.js';
 import { type Tap, tapOf } from './connection-tap.js';
 import { watchOf } from './connection-watch.js';
@@ -95,7 +95,7 @@ export class SessionPool implements Sql {
       tap.release();
       return result;
     } catch (error) {
-      if (isDatabaseAway(error) || error instanceof NotRolledBack) tap.connection.destroy();
+      if (endsConnection(error) || error instanceof NotRolledBack) tap.connection.destroy();
       else tap.release();
       throw error instanceof NotRolledBack ? error.cause : error;
     }

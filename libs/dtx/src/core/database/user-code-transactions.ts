@@ -3,7 +3,14 @@ import { Logger } from '@nestjs/common';
 import type { DataSource, EntityManager } from 'typeorm';
 import { inTimeOf } from '../async/user-code-time-limit.js';
 import { DatabaseUnavailable, isDoneInPart, Rejected, TookTooLong, textOf } from '../errors/errors.js';
-import { isDatabaseAway, isDeadlock, isDuplicateKey, isOutcomeUnknown, isPassing } from '../errors/sql-errors.js';
+import {
+  endsConnection,
+  isDatabaseAway,
+  isDeadlock,
+  isDuplicateKey,
+  isOutcomeUnknown,
+  isPassing,
+} from '../errors/sql-errors.js';
 import { BoundRunner } from './bound-query-runner.js';
 import type { CommitHooks } from './commit-hooks.js';
 import type { Tap } from './connection-tap.js';
@@ -197,7 +204,7 @@ async function rollBack(bound: BoundRunner, tap: Tap, cause: unknown): Promise<v
   await bound.tell('BeforeTransactionRollback').catch(() => {});
   bound.end('rolled back');
   const { failure, evidence } = bound.guard;
-  const isSound = ![cause, failure, evidence.passing].some(isDatabaseAway);
+  const isSound = ![cause, failure, evidence.passing].some(endsConnection);
   const isRolledBack = isSound && (await isAnswered(tap.ask('ROLLBACK')));
   if (isRolledBack && !bound.guard.isAltered) tap.release();
   else tap.connection.destroy();

@@ -25,6 +25,11 @@ const CONDEMNED = new Set([1047, 1290, 1792, 1836, 3100]);
  * account never had access.
  */
 const ACCOUNT_REFUSED = new Set([1044, 1045, 1049, 1130, 1251, 1698, 1862, 3118, 3159, 4151]);
+/**
+ * The server closes the connection after this error: a packet that is too large (1153) or out of order, a failed read or
+ * write (1156 to 1161), an aborted connection (1184).
+ */
+const CLOSES = new Set([1153, 1156, 1157, 1158, 1159, 1160, 1161, 1184]);
 /** The server ended the connection, possibly during a COMMIT: shutdown, abort, kill, idle timeout. */
 const ANSWER_LOST = new Set([1047, 1053, 1152, 1927, 3168, 4031]);
 /** The lowest error number of the servers. Lower numbers belong to the operating system and to lost connections. */
@@ -81,7 +86,7 @@ export function effectOf(error: unknown): 'none' | 'ended' | 'no savepoint' | 'u
   const { errno = 0 } = cause(error);
   if (STATEMENT_ONLY.has(errno)) return 'none';
   if (errno === NO_SAVEPOINT) return 'no savepoint';
-  return isDeadlock(error) || isDatabaseAway(error) || errno < SERVER_ERRNO_MIN ? 'ended' : 'unknown';
+  return isDeadlock(error) || endsConnection(error) || errno < SERVER_ERRNO_MIN ? 'ended' : 'unknown';
 }
 
 /** Other transactions lock the rows. The work itself is valid and can be retried. */
@@ -99,6 +104,11 @@ export function isDatabaseAway(error: unknown): boolean {
   return /closed state|Pool is closed|Queue limit reached|not established|No connections available/i.test(
     message ?? '',
   );
+}
+
+/** The connection takes no further statement, whatever the reason of the error was. */
+export function endsConnection(error: unknown): boolean {
+  return CLOSES.has(errnoOf(error)) || isDatabaseAway(error);
 }
 
 /** The connection leads to a server that accepts no writes. It must not be used again. */
