@@ -27,7 +27,7 @@ interface Project {
 const globalSetup = source('./test/fixtures/bundled-apps.ts');
 
 /**
- * The file name decides the project. `tools/src/commands/test/spec-kinds.ts` reads the same names, to tell a run that needs servers.
+ * The file name decides the project. `tools/src/commands/test/needs-servers.ts` reads the same names, to tell a run that needs servers.
  * unit: `*.spec.ts`, rules without servers. component: `*.component-spec.ts`, the library against real servers.
  * e2e: `*.e2e-spec.ts`, the apps as processes. crash and mutants: their folders.
  *

@@ -28,7 +28,7 @@ function readJson(path) {
   }
 }
 
-/** Tells a process from a later one with the same pid, in the way of tools/src/process/processes.ts. */
+/** Tells a process from a later one with the same pid, in the way of tools/src/process/detached-processes.ts. */
 function startOf(pid) {
   try {
     if (existsSync('/proc/self/stat')) {

@@ -1,7 +1,7 @@
 import { sql } from '../fixtures/sandbox.js';
 import { type Answer, call } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
-import type { Case } from './row.js';
+import type { Case } from './matrix-types.js';
 
 const BOOK = { buyerId: 'alice', sku: 'book', quantity: 1 };
 

@@ -1,5 +1,5 @@
 import { rows } from './confirmed-publish.rows.js';
 import { reliableMessages } from './confirmed-publish.scheme.js';
-import { crashMatrix } from './matrix.js';
+import { crashMatrix } from './matrix-tests.js';
 
 crashMatrix('reliable', reliableMessages, rows);

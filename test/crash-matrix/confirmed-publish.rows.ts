@@ -1,7 +1,7 @@
 import { expect } from 'vitest';
 import { until } from '../fixtures/until.js';
 import { claims, hintOf, isShown, stockOf } from './confirmed-publish.scheme.js';
-import { few, notYet, type Row } from './row.js';
+import { few, notYet, type Row } from './matrix-types.js';
 
 const modes = few('crash', 'pause, recover, continue', 'error');
 

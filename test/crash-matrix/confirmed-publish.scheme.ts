@@ -4,7 +4,7 @@ import { type Sandbox, sql } from '../fixtures/sandbox.js';
 import type { Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
 import { repeat } from './case-calls.js';
-import type { Scheme } from './row.js';
+import type { Scheme } from './matrix-types.js';
 
 const RESTOCK = { sku: 'mug', quantity: 1 };
 

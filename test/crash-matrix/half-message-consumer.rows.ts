@@ -4,8 +4,8 @@ import { Operator } from '../fixtures/operator.js';
 import { QueueProbe } from '../fixtures/queue-probe.js';
 import { sql } from '../fixtures/sandbox.js';
 import type { Stack } from '../fixtures/three-apps.js';
+import { type Case, few, type Mode, notYet, type Row } from './matrix-types.js';
 import { tableAway } from './missing-table.js';
-import { type Case, few, type Mode, notYet, type Row } from './row.js';
 
 const DEAD_OR_LATE = few('crash', 'pause, recover, continue');
 const CONSUMER = { order: 'order.record-flash-sale', payment: 'payment.take-flash-money' } as const;

@@ -2,14 +2,14 @@ import { randomUUID } from 'node:crypto';
 import { expect } from 'vitest';
 import { newId } from '../../libs/dtx/src/core/ids.js';
 import { Operator } from '../fixtures/operator.js';
+import { TestPublisher } from '../fixtures/outbox-message-copies.js';
 import { sql } from '../fixtures/sandbox.js';
-import { TestPublisher } from '../fixtures/sent-messages.js';
 import type { Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
 import { takes, verdicts } from '../half-message/sale-and-verdict.js';
 import { idOfKey, repeat } from './case-calls.js';
 import { halfMessages } from './half-message.scheme.js';
-import { type Case, few, notYet, type Proof, type Row } from './row.js';
+import { type Case, few, notYet, type Proof, type Row } from './matrix-types.js';
 
 const verdictOf = async ({ shop, attempt }: Case) => (await verdicts(shop.sandbox, attempt.orderId))[0]?.state;
 

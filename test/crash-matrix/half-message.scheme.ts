@@ -5,7 +5,7 @@ import { until } from '../fixtures/until.js';
 import { takes, verdicts } from '../half-message/sale-and-verdict.js';
 import { idOnceAnswered } from './case-calls.js';
 import { openMessages } from './local-message.scheme.js';
-import type { Scheme } from './row.js';
+import type { Scheme } from './matrix-types.js';
 
 /** The consumers in all apps that have handled their message of a purchase. */
 async function handledBy({ sandbox }: Stack, gid: string): Promise<string[]> {

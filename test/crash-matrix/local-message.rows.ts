@@ -5,8 +5,8 @@ import { type AppName, type Sandbox, sql } from '../fixtures/sandbox.js';
 import type { Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
 import { idOfKey } from './case-calls.js';
+import { type Case, MODES, notYet, type Row } from './matrix-types.js';
 import { tableAway } from './missing-table.js';
-import { type Case, MODES, notYet, type Row } from './row.js';
 
 interface MessageRow {
   state: string;

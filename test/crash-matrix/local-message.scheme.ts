@@ -2,7 +2,7 @@ import { expect } from 'vitest';
 import { type AppName, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
 import { idOnceAnswered } from './case-calls.js';
-import type { Scheme } from './row.js';
+import type { Scheme } from './matrix-types.js';
 
 const APPS: readonly AppName[] = ['order', 'payment', 'inventory'];
 

@@ -1,6 +1,6 @@
 import type { AppName } from '../fixtures/sandbox.js';
 import { sql } from '../fixtures/sandbox.js';
-import type { Row } from './row.js';
+import type { Row } from './matrix-types.js';
 
 /** Makes every handler of an app fail while one of its tables is renamed. */
 export function tableAway(app: AppName, table: string): NonNullable<Row['arrange']> {

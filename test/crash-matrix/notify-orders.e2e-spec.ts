@@ -1,6 +1,6 @@
 import { afterAll } from 'vitest';
 import { Target } from '../fixtures/notification-target.js';
-import { crashMatrix } from './matrix.js';
+import { crashMatrix } from './matrix-tests.js';
 import { ofOrders, orderRows } from './notify.scheme.js';
 
 const target = await Target.start();

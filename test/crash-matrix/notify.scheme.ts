@@ -1,10 +1,10 @@
 import { expect } from 'vitest';
 import type { Target } from '../fixtures/notification-target.js';
+import { NOTIFY_SECRET, notificationsOf } from '../fixtures/notifying-shop.js';
 import { sql } from '../fixtures/sandbox.js';
-import { NOTIFY_SECRET, notificationsOf } from '../fixtures/shop-with-merchant.js';
 import { until } from '../fixtures/until.js';
 import { localMessage } from './local-message.scheme.js';
-import { type Case, few, type Row, type Scheme } from './row.js';
+import { type Case, few, type Row, type Scheme } from './matrix-types.js';
 import { tcc } from './tcc.scheme.js';
 
 /** A purchase of the scheme whose target also hears of the payment: at least once, always under the same id. */

@@ -1,9 +1,9 @@
 import { AppProcess } from '../fixtures/app-process.js';
 import { until } from '../fixtures/until.js';
 import { idOfKey, isAtPoint, place } from './case-calls.js';
-import type { Case, Mode, Row } from './row.js';
+import type { Case, Mode, Row } from './matrix-types.js';
+import { setAside } from './set-aside-warm-instances.js';
 import { SHORT_TIMES } from './short-times.js';
-import { setAside } from './warm-instances.js';
 
 export { SHORT_TIMES };
 

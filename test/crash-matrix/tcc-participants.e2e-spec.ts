@@ -1,4 +1,4 @@
-import { crashMatrix } from './matrix.js';
+import { crashMatrix } from './matrix-tests.js';
 import { participantRows } from './tcc.rows.js';
 import { tcc } from './tcc.scheme.js';
 

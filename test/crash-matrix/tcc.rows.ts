@@ -1,6 +1,6 @@
 import { expect } from 'vitest';
 import { type AppName, sql } from '../fixtures/sandbox.js';
-import { type Case, few, type Mode, notYet, type Row } from './row.js';
+import { type Case, few, type Mode, notYet, type Row } from './matrix-types.js';
 import { barrier, endsAs, transaction } from './tcc.scheme.js';
 
 const APPS: readonly AppName[] = ['order', 'payment', 'inventory'];

@@ -3,7 +3,7 @@ import { type AppName, type Sandbox, sql } from '../fixtures/sandbox.js';
 import type { Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
 import { repeat } from './case-calls.js';
-import type { Case, Mode, Proof, Scheme } from './row.js';
+import type { Case, Mode, Proof, Scheme } from './matrix-types.js';
 
 interface TransactionRow {
   state: string;

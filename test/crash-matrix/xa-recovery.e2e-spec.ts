@@ -1,4 +1,4 @@
-import { crashMatrix } from './matrix.js';
+import { crashMatrix } from './matrix-tests.js';
 import { recoveryRows } from './xa.rows.js';
 import { xa } from './xa.scheme.js';
 

@@ -15,7 +15,7 @@ import {
   preparedOf,
   witnesses,
 } from '../xa/branches-and-decisions.js';
-import { type Case, few, MODES, notYet, type Row } from './row.js';
+import { type Case, few, MODES, notYet, type Row } from './matrix-types.js';
 
 const DEAD_OR_LATE = few('crash', 'pause, recover, continue');
 

@@ -3,7 +3,7 @@ import { sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
 import { decisions, witnesses } from '../xa/branches-and-decisions.js';
 import { idOnceAnswered } from './case-calls.js';
-import type { Scheme } from './row.js';
+import type { Scheme } from './matrix-types.js';
 
 /** Every purchase is CONFIRMED in the end, after any crash. One without a decision is made anew with the same key. */
 export const xa: Scheme = {

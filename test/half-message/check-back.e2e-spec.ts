@@ -1,13 +1,13 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { SHORT_TIMES } from '../crash-matrix/run-case.js';
 import { AppProcess } from '../fixtures/app-process.js';
+import { deleteQueue, messagesIn } from '../fixtures/broker-queues.js';
 import { Operator } from '../fixtures/operator.js';
+import { propertiesOf, TestPublisher } from '../fixtures/outbox-message-copies.js';
 import { expectAuditClean } from '../fixtures/purchase-load.js';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
-import { propertiesOf, TestPublisher } from '../fixtures/sent-messages.js';
 import { Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
-import { deleteQueue, messagesIn } from '../mutants/broker-queues.js';
 import { BOOK, sell, sold, takes, verdicts } from './sale-and-verdict.js';
 
 const CHECKS = 'dtx.inventory.half-check.v1';

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { Conditions } from '../../libs/dtx/src/core/failing-dependencies.js';
+import { Conditions } from '../../libs/dtx/src/core/dependency-health-registry.js';
 import { Administrator } from '../core/broker/broker-administrator.js';
 import { built } from '../fixtures/built-library.js';
 import { contractOf, LittleService, libraryOf } from '../fixtures/little-service.js';
@@ -7,7 +7,7 @@ import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
 
 const library = libraryOf();
-const { Conditions: BuiltConditions }: { Conditions: typeof Conditions } = built('core/failing-dependencies.js');
+const { Conditions: BuiltConditions }: { Conditions: typeof Conditions } = built('core/dependency-health-registry.js');
 const QUEUE = 'dtx.payment.wrong-kind.v1';
 const contract = contractOf(library, 'wrong-kind', { replicated: true });
 let sandbox: Sandbox;

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { signatureHeaders } from '../../libs/dtx/src/notify/signature.js';
-import { type ApiDocument, dereferenced, differencesOf, type Operation } from '../fixtures/api-document.js';
+import { type ApiDocument, dereferenced, differencesOf, type Operation } from '../fixtures/api-document-comparison.js';
 import { ADMIN_TOKEN } from '../fixtures/app-process.js';
+import { NOTIFY_SECRET } from '../fixtures/notifying-shop.js';
 import { type AppName, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
-import { NOTIFY_SECRET } from '../fixtures/shop-with-merchant.js';
 import { APPS, Stack } from '../fixtures/three-apps.js';
 
 const UNKNOWN_ID = '01976d2e-8c1b-7d3a-9f00-5a1c2b3d4e5f';

@@ -4,7 +4,7 @@ import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { type Answer, call, Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
 
-/** The limits of apps/order/src/long-poll-places.ts. */
+/** The limits of apps/order/src/long-poll-quota.ts. */
 const CALLER_MAX = 200;
 /** Some are refused at once, also if a short poll has a place at that moment. */
 const SURPLUS = 10;

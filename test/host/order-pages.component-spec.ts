@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ordersMigrations } from '../../libs/shop/src/orders/migrations.js';
 import { Order } from '../../libs/shop/src/orders/order.entity.js';
 import { listOrders, type OrderFilters, positionOf } from '../../libs/shop/src/orders/order-page.js';
-import { numbersBelow } from '../fixtures/derived-numbers.js';
+import { numbersBelow } from '../fixtures/number-sequence-sql.js';
 import { rowsReadBy } from '../fixtures/rows-read.js';
 import { freshSandbox } from '../fixtures/sandbox.js';
 

@@ -8,7 +8,7 @@ import { createConnection } from 'mysql2/promise';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { makePrivateDir, placeOf } from '../../tools/src/infra-files.js';
 import { withLock } from '../../tools/src/process/command-lock.js';
-import { pidOf } from '../../tools/src/process/processes.js';
+import { pidOf } from '../../tools/src/process/detached-processes.js';
 import { servers } from '../fixtures/sandbox.js';
 
 const DATABASES = ['order', 'payment', 'inventory'] as const;

@@ -1,11 +1,11 @@
 import { expect } from 'vitest';
 import { SHORT_TIMES } from '../crash-matrix/run-case.js';
 import type { AppProcess } from '../fixtures/app-process.js';
+import { deleteQueue, messagesIn } from '../fixtures/broker-queues.js';
+import { TestPublisher } from '../fixtures/outbox-message-copies.js';
 import { sql } from '../fixtures/sandbox.js';
-import { TestPublisher } from '../fixtures/sent-messages.js';
 import { until } from '../fixtures/until.js';
 import { isSent, sell, sold, takes, verdicts } from '../half-message/sale-and-verdict.js';
-import { deleteQueue, messagesIn } from './broker-queues.js';
 import {
   checkIsARead,
   countsByXDeath,
@@ -15,7 +15,7 @@ import {
   noSweeper,
   verdictApart,
 } from './half-message.mutants.js';
-import type { Claim, Scenario, Stage } from './stage.js';
+import type { Claim, Scenario, Stage } from './scenario-stage.js';
 
 const NEVER_MS = 3_600_000;
 const SOLD = 'dtx.order.record-flash-sale.v1';

@@ -2,8 +2,6 @@ import { randomUUID } from 'node:crypto';
 import { expect } from 'vitest';
 import { SHORT_TIMES } from '../crash-matrix/run-case.js';
 import type { AppProcess } from '../fixtures/app-process.js';
-import { sql } from '../fixtures/sandbox.js';
-import { until } from '../fixtures/until.js';
 import {
   deleteQueue,
   deliverOrderPlaced,
@@ -11,10 +9,12 @@ import {
   ORDER_RECEIPTS,
   queueState,
   TAKE_STOCK,
-} from './broker-queues.js';
+} from '../fixtures/broker-queues.js';
+import { sql } from '../fixtures/sandbox.js';
+import { until } from '../fixtures/until.js';
 import { ackBeforeCommit, inboxRowApart, noInbox, receiptBeforeCommit } from './local-message.mutants.js';
 import { NO_RESEND, placed, timesTaken, untilMessage } from './local-message-purchase.js';
-import type { Claim, Scenario, Stage } from './stage.js';
+import type { Claim, Scenario, Stage } from './scenario-stage.js';
 
 /** The test is the sender here, so it decides when the second copy is delivered. */
 async function duplicateDelivery({ shop, sandbox }: Stage): Promise<Claim> {

@@ -1,4 +1,4 @@
-import { GUARDED } from './edit.js';
+import { GUARDED } from './guard-edit.js';
 import type { Mutant } from './mutant.js';
 
 const NO_ROW_FIRST = { guard: 'inbox.first', becomes: '' } as const;

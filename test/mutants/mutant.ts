@@ -1,7 +1,7 @@
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROOT } from '../fixtures/app-process.js';
-import { type Edit, markersIn, mutate } from './edit.js';
+import { type Edit, markersIn, mutate } from './guard-edit.js';
 
 /** The library with one safety mechanism taken out: a mistake that an implementation could have. */
 export interface Mutant {

@@ -1,4 +1,4 @@
-import { GUARDED } from './edit.js';
+import { GUARDED } from './guard-edit.js';
 import type { Mutant } from './mutant.js';
 
 export const noEventId: Mutant = {

@@ -3,14 +3,14 @@ import { pathToFileURL } from 'node:url';
 import { expect } from 'vitest';
 import { SHORT_TIMES } from '../crash-matrix/run-case.js';
 import { ROOT } from '../fixtures/app-process.js';
-import { NOTIFY_QUEUE, NotifyQueue } from '../fixtures/notification-publisher.js';
+import { NOTIFY_QUEUE, NotifyQueue } from '../fixtures/notification-probe.js';
 import { Target } from '../fixtures/notification-target.js';
+import { NOTIFY_SECRET, NOTIFY_TIMES } from '../fixtures/notifying-shop.js';
 import { QueueProbe } from '../fixtures/queue-probe.js';
-import { NOTIFY_SECRET, NOTIFY_TIMES } from '../fixtures/shop-with-merchant.js';
 import { until } from '../fixtures/until.js';
 import { NO_RESEND, placed } from './local-message-purchase.js';
 import { ackBeforePublish, checkedBeforehand, noEventId, noKeyShares, redirectsFollowed } from './notify.mutants.js';
-import type { Claim, Scenario, Stage } from './stage.js';
+import type { Claim, Scenario, Stage } from './scenario-stage.js';
 
 const OPTIONS = { core: SHORT_TIMES.core, notify: NOTIFY_TIMES };
 const ENV = { DTX_NOTIFY_SECRET: NOTIFY_SECRET, DTX_NOTIFY_ALLOW: '127.0.0.0/8' };
@@ -50,7 +50,7 @@ async function redirected(stage: Stage): Promise<Claim> {
 }
 
 async function turning(stage: Stage): Promise<Claim> {
-  const preload = pathToFileURL(join(ROOT, 'test', 'fixtures', 'turning-names.mjs')).href;
+  const preload = pathToFileURL(join(ROOT, 'test', 'fixtures', 'dns-rebinding.mjs')).href;
   const env = { DTX_NOTIFY_ALLOW: '', NODE_OPTIONS: `--import=${preload}` };
   const { queue, target } = await service(stage, { env, notify: { callTimeoutMs: 500 } });
   const id = await queue.tell(target.url('/private').replace('127.0.0.1', 'turning.test'));

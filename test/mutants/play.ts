@@ -4,7 +4,7 @@
  */
 import { beforeAll, describe, expect, test } from 'vitest';
 import { buildMutant, copyBuild } from './mutant.js';
-import { type Claim, type Scenario, Stage } from './stage.js';
+import { type Claim, type Scenario, Stage } from './scenario-stage.js';
 
 /** Plays every scenario on the unchanged build and on each of its mutants. `set` names the spec file's copies and sandboxes. */
 export function playAll(set: string, scenarios: readonly Scenario[]): void {

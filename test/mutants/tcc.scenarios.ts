@@ -9,10 +9,10 @@ import { sql } from '../fixtures/sandbox.js';
 import { call } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
 import { arrivals, EFFECTS, play, recorders, write } from '../tcc/barrier-model.js';
+import { versionBefore } from '../tcc/build-of-version-before.js';
 import { contradictions, racers } from '../tcc/deadline-race.js';
 import { type Library, LittleApp, libraryOf, participantOf } from '../tcc/little-app.js';
-import { versionBefore } from '../tcc/version-before.js';
-import type { Claim, Scenario, Stage } from './stage.js';
+import type { Claim, Scenario, Stage } from './scenario-stage.js';
 import {
   appClock,
   barrierApart,

@@ -5,11 +5,11 @@ import { DataSource } from 'typeorm';
 import { expect } from 'vitest';
 import { sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import type { Claim, Stage } from './stage.js';
+import type { Claim, Stage } from './scenario-stage.js';
 
 type Modules = typeof import('../../libs/dtx/src/core/database/migrate.js') &
   typeof import('../../libs/dtx/src/core/database/pinned-session-pool.js') &
-  typeof import('../../libs/dtx/src/core/durable/claim.js') &
+  typeof import('../../libs/dtx/src/core/durable/claim-and-reschedule.js') &
   typeof import('../../libs/dtx/src/core/durable/settle-or-park.js') &
   typeof import('../../libs/dtx/src/local-message/outbox-table.js');
 
@@ -21,7 +21,7 @@ function modulesOf(root: string): Modules {
   const files = [
     'core/database/migrate.js',
     'core/database/pinned-session-pool.js',
-    'core/durable/claim.js',
+    'core/durable/claim-and-reschedule.js',
     'core/durable/settle-or-park.js',
     'local-message/outbox-table.js',
   ];

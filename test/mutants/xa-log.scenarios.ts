@@ -14,7 +14,7 @@ import {
 } from '../xa/branches-and-decisions.js';
 import { copyOf } from '../xa/database-copies.js';
 import { LittleXa, libraryOf, prepareTables } from '../xa/little-xa.js';
-import type { Claim, Scenario, Stage } from './stage.js';
+import type { Claim, Scenario, Stage } from './scenario-stage.js';
 import { evidenceOff, PREPARED, sentinelOff, traceOff } from './xa-log.mutants.js';
 
 /** A sandbox with a log, and how to start an app of it. */

@@ -15,7 +15,7 @@ import {
   preparedOf,
 } from '../xa/branches-and-decisions.js';
 import { effectsOf, everywhere, LittleXa, libraryOf, prepareTables } from '../xa/little-xa.js';
-import type { Claim, Scenario, Stage } from './stage.js';
+import type { Claim, Scenario, Stage } from './scenario-stage.js';
 import {
   claimAndScanOff,
   claimOff,

@@ -1,15 +1,15 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { expectProblem } from '../fixtures/expect-problem.js';
 import { mended, outOfOrder } from '../fixtures/failing-table.js';
-import { Operator } from '../fixtures/operator.js';
-import { auditOf, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import {
   NOTIFY_SECRET,
   NOTIFY_TIMES,
   notificationsOf,
   resultsOf,
   shopWithMerchant,
-} from '../fixtures/shop-with-merchant.js';
+} from '../fixtures/notifying-shop.js';
+import { Operator } from '../fixtures/operator.js';
+import { auditOf, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import type { Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
 

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { AskPayments } from '../../apps/order/src/payment-result-inquiry.js';
 import { paymentResultMigrations } from '../../apps/order/src/payment-result-table.js';
 import { ordersMigrations } from '../../libs/shop/src/orders/migrations.js';
-import { numbersBelow } from '../fixtures/derived-numbers.js';
+import { numbersBelow } from '../fixtures/number-sequence-sql.js';
 import { rowsReadBy } from '../fixtures/rows-read.js';
 import { freshSandbox } from '../fixtures/sandbox.js';
 

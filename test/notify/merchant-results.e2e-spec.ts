@@ -2,8 +2,8 @@ import { createHmac } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { expectProblem } from '../fixtures/expect-problem.js';
 import { Target } from '../fixtures/notification-target.js';
+import { NOTIFY_SECRET, notificationsOf, resultsOf, shopWithMerchant } from '../fixtures/notifying-shop.js';
 import { auditOf, freshSandbox, type Sandbox } from '../fixtures/sandbox.js';
-import { NOTIFY_SECRET, notificationsOf, resultsOf, shopWithMerchant } from '../fixtures/shop-with-merchant.js';
 import { call, type Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
 

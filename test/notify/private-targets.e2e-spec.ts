@@ -2,15 +2,15 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ROOT } from '../fixtures/app-process.js';
-import { NotifyQueue } from '../fixtures/notification-publisher.js';
+import { NotifyQueue } from '../fixtures/notification-probe.js';
 import { Target } from '../fixtures/notification-target.js';
+import { NOTIFY_SECRET, NOTIFY_TIMES } from '../fixtures/notifying-shop.js';
 import { Operator } from '../fixtures/operator.js';
 import { QueueProbe } from '../fixtures/queue-probe.js';
 import { auditOf, freshSandbox, type Sandbox } from '../fixtures/sandbox.js';
-import { NOTIFY_SECRET, NOTIFY_TIMES } from '../fixtures/shop-with-merchant.js';
 import { Stack } from '../fixtures/three-apps.js';
 
-const PRELOAD = pathToFileURL(join(ROOT, 'test', 'fixtures', 'turning-names.mjs')).href;
+const PRELOAD = pathToFileURL(join(ROOT, 'test', 'fixtures', 'dns-rebinding.mjs')).href;
 let sandbox: Sandbox;
 let shop: Stack;
 let probe: QueueProbe;

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { newId } from '../../libs/dtx/src/core/ids.js';
 import type { AlertView } from '../../libs/dtx/src/index.js';
-import { numbersBelow } from '../fixtures/derived-numbers.js';
 import { expectProblem } from '../fixtures/expect-problem.js';
+import { numbersBelow } from '../fixtures/number-sequence-sql.js';
 import { Operator } from '../fixtures/operator.js';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { Stack } from '../fixtures/three-apps.js';

@@ -1,7 +1,7 @@
 import { createConnection } from 'mysql2/promise';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { numbersBelow } from '../fixtures/derived-numbers.js';
 import { expectProblem } from '../fixtures/expect-problem.js';
+import { numbersBelow } from '../fixtures/number-sequence-sql.js';
 import { Operator } from '../fixtures/operator.js';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { Stack } from '../fixtures/three-apps.js';

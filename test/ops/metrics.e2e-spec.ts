@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { logLines } from '../fixtures/app-logs.js';
 import { mended, outOfOrder } from '../fixtures/failing-table.js';
+import { resultsOf, shopWithMerchant } from '../fixtures/notifying-shop.js';
 import { Operator } from '../fixtures/operator.js';
 import { QueueProbe } from '../fixtures/queue-probe.js';
 import { type AppName, auditOf, freshSandbox, type Sandbox } from '../fixtures/sandbox.js';
-import { resultsOf, shopWithMerchant } from '../fixtures/shop-with-merchant.js';
 import { APPS, call, type Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
 

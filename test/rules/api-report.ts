@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import ts from 'typescript';
 import { ROOT } from '../fixtures/app-process.js';
-import { read } from './texts.js';
+import { read } from './repository-texts.js';
 
 /** Writes libs/dtx/api.md: each exported name of each subpath with its declaration, from the built .d.ts files. */
 const LIBRARY = 'libs/dtx';

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readEnv } from '../../libs/host/src/env.js';
-import { read } from './texts.js';
+import { read } from './repository-texts.js';
 
 const compose = read('docker-compose.yml');
 /** The script of the service `secrets`, with the indentation of the file and the escapes of Compose removed. */

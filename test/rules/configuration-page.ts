@@ -8,7 +8,7 @@ import { notifyOptions } from '../../libs/dtx/src/notify/options.js';
 import { opsOptions } from '../../libs/dtx/src/ops/options.js';
 import { tccOptions } from '../../libs/dtx/src/tcc/options.js';
 import { xaOptions } from '../../libs/dtx/src/xa/options.js';
-import { read } from './texts.js';
+import { read } from './repository-texts.js';
 
 /** Writes docs/configuration.md: names, limits and defaults from the schemas, the meaning from the doc comments. */
 interface Section {

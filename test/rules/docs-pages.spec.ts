@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { allFailpoints } from '../../libs/dtx/src/index.js';
 import { durableTables } from '../../libs/dtx/src/testing.js';
 import { ROOT } from '../fixtures/app-process.js';
-import { read, tracked } from './texts.js';
+import { read, tracked } from './repository-texts.js';
 
 /** The pages against the code: links, commands, tables, failpoints and the pairs of languages. */
 const pages = tracked('*.md');

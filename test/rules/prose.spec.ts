@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { ROOT } from '../fixtures/app-process.js';
-import { allTexts, englishPages, type Kind, sentencesOf, type Text } from './texts.js';
+import { allTexts, englishPages, type Kind, sentencesOf, type Text } from './repository-texts.js';
 
 /**
  * How the repository speaks. Each phrase has a committed count per kind of text, which may only fall. Lower the counts

@@ -11,8 +11,8 @@ import { ROOT } from '../fixtures/app-process.js';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
 import { arrivals, type Caller, EFFECTS, play, recorders } from './barrier-model.js';
+import { versionBefore } from './build-of-version-before.js';
 import { type Library, LittleApp, libraryOf } from './little-app.js';
-import { versionBefore } from './version-before.js';
 
 const COMPONENT = 'dtx-tcc';
 const MANY_ROWS = 120_000;

@@ -9,8 +9,8 @@ import { z } from 'zod';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
 import { arrivals, type Caller, EFFECTS, play, recorders, write } from './barrier-model.js';
+import { versionBefore } from './build-of-version-before.js';
 import { type Library, LittleApp, type LittleOptions, libraryOf, participantOf } from './little-app.js';
-import { versionBefore } from './version-before.js';
 
 const RUNS = process.env.DTX_TEST_ALL ? 1_000 : 150;
 const VERSIONS = ['old', 'new'] as const;

@@ -5,7 +5,7 @@ import { NestFactory } from '@nestjs/core';
 import { DataSource, EntitySchema } from 'typeorm';
 import type * as Dtx from '../../libs/dtx/src/index.js';
 import type { Migration } from '../../libs/dtx/src/index.js';
-import type { Decisions } from '../../libs/dtx/src/xa/decisions.js';
+import type { Decisions } from '../../libs/dtx/src/xa/decision-log-entries.js';
 import { ROOT } from '../fixtures/app-process.js';
 import { type AppName, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
@@ -25,7 +25,7 @@ const load = createRequire(import.meta.url);
 
 export function libraryOf(root = ROOT): Library {
   const file = (name: string) => join(root, 'libs', 'dtx', 'dist', name);
-  return { ...load(file('index.js')), ...load(file('xa/xa-tables.js')), ...load(file('xa/decisions.js')) };
+  return { ...load(file('index.js')), ...load(file('xa/xa-tables.js')), ...load(file('xa/decision-log-entries.js')) };
 }
 
 export interface Effect {

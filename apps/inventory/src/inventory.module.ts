@@ -4,11 +4,11 @@ import { type DynamicModule, Module } from '@nestjs/common';
 import { ConfirmedPublishModule, HalfMessageModule } from 'nest-dtx';
 import { FlashSaleByHalfMessage } from './flash-sale.initiator.js';
 import { FlashSalesController } from './flash-sales.controller.js';
-import { ReserveStock } from './reserve-stock.participant.js';
 import { RestockByReliableMessage } from './restock.initiator.js';
 import { RestocksController } from './restocks.controller.js';
 import { StockController } from './stock.controller.js';
-import { TakeStockByLocalMessage } from './take-stock.consumer.js';
+import { ReserveStock } from './stock.participant.js';
+import { TakeStockByLocalMessage } from './take-or-return-stock.consumer.js';
 
 @Module({})
 class InventoryModule {}

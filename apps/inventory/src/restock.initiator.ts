@@ -6,7 +6,7 @@ import { restock, type Stock, stockRestocked } from '@nest-dtx/shop';
 import { Injectable } from '@nestjs/common';
 import { ConfirmedMessages, Database, IdempotencyKeys, inTransaction } from 'nest-dtx';
 import { DataSource, EntityManager } from 'typeorm';
-import { FewAtOnce } from './concurrency-limit.js';
+import { FewAtOnce } from './timed-semaphore.js';
 
 const ROUTE = 'POST /restocks';
 /** Most restocks at once. Each holds a connection until the broker confirms, and a silent broker must not exhaust the pool. */

@@ -3,7 +3,7 @@ import { NOTIFIER, Order, orderCheckout, ordersMigrations, xaBranches } from '@n
 import { type DynamicModule, Module } from '@nestjs/common';
 import { OrderReads } from './batched-order-reads.js';
 import { CatalogController } from './catalog.controller.js';
-import { LongPolls } from './long-poll-places.js';
+import { LongPolls } from './long-poll-quota.js';
 import { OrderCheckoutParticipant } from './order-checkout.participant.js';
 import { OrdersController } from './orders.controller.js';
 import { AskPayments, PAYMENT_URL } from './payment-result-inquiry.js';

@@ -31,7 +31,7 @@ import { Body, Controller, Get, HttpCode, Param, Post, Query, Req, Res, UseGuard
 import { DataSource } from 'typeorm';
 import { z } from 'zod';
 import { OrderReads } from './batched-order-reads.js';
-import { LongPolls } from './long-poll-places.js';
+import { LongPolls } from './long-poll-quota.js';
 import { PlaceOrderByLocalMessage } from './place-order-by-local-message.initiator.js';
 import { PlaceOrderByXa } from './place-order-by-xa.initiator.js';
 import { SettledOrders } from './settled-order-waits.js';

@@ -1,6 +1,6 @@
 /** For tests and tools: the failpoints, and a descriptor of every durable table. */
 import { INBOX } from './core/consumer/inbox-table.js';
-import { ALERTS } from './core/durable/alert-table.js';
+import { ALERTS } from './core/durable/alert-and-operation-tables.js';
 import type { DurableTable } from './core/durable/durable-table.js';
 import { HALF, HALF_PARKED } from './half-message/half-message-tables.js';
 import { OUTBOX } from './local-message/outbox-table.js';

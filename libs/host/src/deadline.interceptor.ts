@@ -1,7 +1,7 @@
 import { type CallHandler, type ExecutionContext, Injectable, type NestInterceptor } from '@nestjs/common';
 import { OutcomeUnknown } from 'nest-dtx';
 import { type Observable, throwError, timeout } from 'rxjs';
-import type { HttpRequest } from './http-messages.js';
+import type { HttpRequest } from './http-request-reply.js';
 
 /** Longer than the sum of all other time limits of one call, in milliseconds. */
 const ANSWER_WITHIN_MS = 30_000;

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { isAllowEntry, isNotifySecret, problemOfServerUrl, type ServerKind } from 'nest-dtx';
 import { z } from 'zod';
 import { problemOfDatabaseUrl } from './database-url.js';
-import { publicUrl, trustedProxies } from './env-proxy.js';
+import { publicUrl, trustedProxies } from './env-reverse-proxy.js';
 import { problemOfSecrets, problemOfToken, withSecretFiles } from './env-secrets.js';
 
 /** An invalid variable. The message is one line that names the variable and the expected value. No stack is printed. */

@@ -4,11 +4,11 @@ import { Body, Controller, Get, HttpCode, Module, Post, Req } from '@nestjs/comm
 import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { afterEach, describe, expect, it } from 'vitest';
+import { RouteTable } from './allowed-methods.js';
 import { type AdapterSettings, createAdapter } from './fastify-adapter.js';
-import { absoluteUrl, type HttpRequest } from './http-messages.js';
+import { absoluteUrl, type HttpRequest } from './http-request-reply.js';
+import { Calls } from './in-flight-requests.js';
 import { ProblemFilter } from './problem.filter.js';
-import { RouteTable } from './route-table.js';
-import { Calls } from './unanswered-calls.js';
 
 @Controller('things')
 class Things {

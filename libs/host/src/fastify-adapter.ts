@@ -2,11 +2,11 @@
 import type { Socket } from 'node:net';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { traceparentFrom, withTraceparent } from 'nest-dtx';
-import type { HttpReply, HttpRequest } from './http-messages.js';
+import type { RouteTable } from './allowed-methods.js';
+import type { HttpReply, HttpRequest } from './http-request-reply.js';
+import type { Calls } from './in-flight-requests.js';
 import { problemOf, UnsupportedEncoding } from './problem.js';
-import type { RouteTable } from './route-table.js';
 import { headersFor, SECURITY_HEADERS } from './security-headers.js';
-import type { Calls } from './unanswered-calls.js';
 
 /** Bound on a request body. Valid requests have less than 3 KiB. */
 const BODY_BYTES_MAX = 64 * 1024;

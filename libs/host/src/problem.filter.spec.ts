@@ -1,9 +1,9 @@
 import { type ArgumentsHost, Logger } from '@nestjs/common';
 import { OutcomeUnknown, Rejected, Unavailable } from 'nest-dtx';
 import { beforeEach, expect, test, vi } from 'vitest';
-import type { HttpReply } from './http-messages.js';
+import { RouteTable } from './allowed-methods.js';
+import type { HttpReply } from './http-request-reply.js';
 import { ProblemFilter } from './problem.filter.js';
-import { RouteTable } from './route-table.js';
 
 let lines: string[];
 let bodies: string[];

@@ -2,8 +2,8 @@ import { NotFoundException } from '@nestjs/common';
 import { IdempotencyKeyBusy, IdempotencyKeyReused, OutcomeUnknown, Rejected, Unavailable } from 'nest-dtx';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { Checked, queryNumber } from './checked.pipe.js';
 import { InvalidRequest, MethodNotAllowed, NotFound, type Problem, ProblemError, problemOf } from './problem.js';
+import { Checked, queryNumber } from './zod-validation.pipe.js';
 
 class Refused extends ProblemError {
   override readonly status = 409;

@@ -5,14 +5,14 @@ import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { SwaggerModule } from '@nestjs/swagger';
 import { connectDtx, OptionsError, Readiness } from 'nest-dtx';
+import { RouteTable } from './allowed-methods.js';
 import { AnswerDeadline } from './deadline.interceptor.js';
 import { type Env, EnvError, readEnv } from './env.js';
 import { createAdapter } from './fastify-adapter.js';
-import { TracedLogger } from './logger.js';
-import { documentOf } from './openapi.js';
+import { Calls } from './in-flight-requests.js';
+import { documentOf } from './openapi-document.js';
 import { ProblemFilter } from './problem.filter.js';
-import { RouteTable } from './route-table.js';
-import { Calls } from './unanswered-calls.js';
+import { TracedLogger } from './traced-json-logger.js';
 
 /** Time limit of a stop. After it the process exits, and recovery finishes its transactions after the next start. */
 const STOP_TIMEOUT_MS = 15_000;

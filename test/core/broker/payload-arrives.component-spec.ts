@@ -2,7 +2,7 @@ import type { EntityManager } from 'typeorm';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import type { Contract, Participant } from '../../../libs/dtx/src/index.js';
-import { controllerOf, dtx, EveryScheme } from '../../fixtures/every-scheme-app.js';
+import { controllerOf, dtx, EveryScheme } from '../../fixtures/app-without-xa.js';
 import { Target } from '../../fixtures/notification-target.js';
 import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { until } from '../../fixtures/until.js';

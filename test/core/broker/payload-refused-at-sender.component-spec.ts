@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { dtx, EveryScheme } from '../../fixtures/every-scheme-app.js';
+import { dtx, EveryScheme } from '../../fixtures/app-without-xa.js';
 import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { until } from '../../fixtures/until.js';
 import { participantOf } from '../../tcc/little-app.js';

@@ -1,7 +1,7 @@
 import type { EntityManager } from 'typeorm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { controllerOf, dtx, EveryScheme } from '../../fixtures/every-scheme-app.js';
+import { controllerOf, dtx, EveryScheme } from '../../fixtures/app-without-xa.js';
 import { Target } from '../../fixtures/notification-target.js';
 import { QueueProbe } from '../../fixtures/queue-probe.js';
 import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';

@@ -1,10 +1,10 @@
 import { connect } from 'amqplib';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { receiptQueueOf } from '../../../libs/dtx/src/core/broker/message-contract.js';
-import { brokerCounts } from '../../fixtures/broker-counts.js';
+import { brokerCounts } from '../../fixtures/broker-delivery-counts.js';
+import { sentMessages, TestPublisher } from '../../fixtures/outbox-message-copies.js';
 import { expectAuditClean, expectToldTruth, Load, openShop, untilSettled } from '../../fixtures/purchase-load.js';
 import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
-import { sentMessages, TestPublisher } from '../../fixtures/sent-messages.js';
 import { APPS, Stack } from '../../fixtures/three-apps.js';
 import { until } from '../../fixtures/until.js';
 

@@ -11,7 +11,7 @@ import {
 import { QueueProbe } from '../../fixtures/queue-probe.js';
 import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { until } from '../../fixtures/until.js';
-import { alertsOf, inboxStateOf, messageStateOf } from './message-states.js';
+import { alertsOf, inboxStateOf, messageStateOf } from './outbox-inbox-alerts.js';
 
 /** A consumer holds each message until it is handled or parked, and a parked one holds up no other. */
 const library = libraryOf();

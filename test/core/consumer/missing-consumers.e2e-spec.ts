@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { deleteQueue } from '../../fixtures/broker-queues.js';
 import {
   contractOf,
   controllerOf,
@@ -9,8 +10,7 @@ import {
 } from '../../fixtures/little-service.js';
 import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { until } from '../../fixtures/until.js';
-import { deleteQueue } from '../../mutants/broker-queues.js';
-import { alertsOf, inboxStateOf, messageStateOf } from './message-states.js';
+import { alertsOf, inboxStateOf, messageStateOf } from './outbox-inbox-alerts.js';
 
 /** Nothing that was accepted falls silent: each scheme has a row whose owner notices, and tells a person once. */
 const library = libraryOf();

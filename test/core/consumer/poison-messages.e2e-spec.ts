@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { newId } from '../../../libs/dtx/src/core/ids.js';
-import { brokerCounts } from '../../fixtures/broker-counts.js';
+import { brokerCounts } from '../../fixtures/broker-delivery-counts.js';
 import { breakableStock } from '../../fixtures/failing-table.js';
+import { propertiesOf, TestPublisher } from '../../fixtures/outbox-message-copies.js';
 import { expectAuditClean, expectToldTruth, Load, openShop, untilSettled } from '../../fixtures/purchase-load.js';
 import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
-import { propertiesOf, TestPublisher } from '../../fixtures/sent-messages.js';
 import { type Purchase, Stack } from '../../fixtures/three-apps.js';
 import { until } from '../../fixtures/until.js';
 

@@ -1,6 +1,6 @@
 // Invariants between orders, money and stock.
 
-import type { Databases } from '../sandbox/databases.js';
+import type { Databases } from '../sandbox/database-reader.js';
 import type { App } from '../servers/server-set.js';
 import type { AuditContext, Check, Figures } from './check-types.js';
 

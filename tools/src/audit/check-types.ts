@@ -1,5 +1,5 @@
 // The shapes of the audit: what each check gets, and what it returns.
-import type { Databases } from '../sandbox/databases.js';
+import type { Databases } from '../sandbox/database-reader.js';
 import type { ParkedRow } from './durable-rows.js';
 import type { HeldByTcc } from './held-by-parked-tcc.js';
 import type { PurchaseSummary } from './purchase-comparison.js';

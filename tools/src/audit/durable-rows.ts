@@ -1,7 +1,7 @@
 // Durable rows: every `dtx_` table whose rows are retried until they are final. Found by their columns, so that the tables
 // of a later scheme are audited without being named here.
 import { durableTables as libraryTables, tableNames } from 'nest-dtx/testing';
-import type { Databases } from '../sandbox/databases.js';
+import type { Databases } from '../sandbox/database-reader.js';
 import type { App } from '../servers/server-set.js';
 
 export interface AppTable {

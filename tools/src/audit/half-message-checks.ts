@@ -1,6 +1,6 @@
 // Invariants of half messages: every prepared message has a verdict, and the verdict agrees with the business rows.
 import { tableNames } from 'nest-dtx/testing';
-import type { Databases } from '../sandbox/databases.js';
+import type { Databases } from '../sandbox/database-reader.js';
 import type { App } from '../servers/server-set.js';
 import type { AuditContext, Check } from './check-types.js';
 import { countByState, type ParkedRow } from './durable-rows.js';

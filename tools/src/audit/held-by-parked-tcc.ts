@@ -1,9 +1,9 @@
 // What parked TCC transactions still hold: their Try is done, their second phase is not.
 import { tableNames } from 'nest-dtx/testing';
-import type { Databases } from '../sandbox/databases.js';
+import type { Databases } from '../sandbox/database-reader.js';
 import type { App } from '../servers/server-set.js';
 import type { ParkedRow } from './durable-rows.js';
-import { fits } from './tcc-name-matching.js';
+import { fits } from './tcc-barrier-matching.js';
 
 export interface HeldByTcc {
   /** Cents by buyer. */

@@ -1,6 +1,6 @@
 // Invariants of Idempotency-Keys: a key is written in the commit that makes its purchase exist.
 import { tableNames } from 'nest-dtx/testing';
-import type { Databases } from '../sandbox/databases.js';
+import type { Databases } from '../sandbox/database-reader.js';
 import type { App } from '../servers/server-set.js';
 import type { AuditContext, Check } from './check-types.js';
 import type { ParkedRow } from './durable-rows.js';

@@ -1,8 +1,7 @@
 // The one implementation of the invariants, for the demo, the tests and `npm run audit`.
 
-import { type Databases, openDatabases } from '../sandbox/databases.js';
+import { type Databases, openDatabases } from '../sandbox/database-reader.js';
 import type { Sandbox } from '../sandbox/sandbox.js';
-import { checkDurableWork, checkNothingOpen, checkParked, checkQueues } from './at-rest-checks.js';
 import {
   checkMoney,
   checkNothingNegative,
@@ -18,6 +17,7 @@ import { checkKeys } from './idempotency-key-checks.js';
 import { checkNotifications } from './notify-checks.js';
 import { type PurchaseSummary, summarizePurchases } from './purchase-comparison.js';
 import { checkTcc } from './tcc-checks.js';
+import { checkDurableWork, checkNothingOpen, checkParked, checkQueues } from './unfinished-work-checks.js';
 import { untilQuiet } from './until-quiet.js';
 import { checkXa } from './xa-checks.js';
 

@@ -1,6 +1,6 @@
 // Invariants of notifications: each result is delivered, or its notification is parked with an alert.
 import { tableNames } from 'nest-dtx/testing';
-import type { Databases } from '../sandbox/databases.js';
+import type { Databases } from '../sandbox/database-reader.js';
 import type { App } from '../servers/server-set.js';
 import type { AuditContext, Check, Figures } from './check-types.js';
 

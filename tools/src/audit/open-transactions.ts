@@ -1,5 +1,5 @@
 // Old transactions and prepared XA branches inside the database servers.
-import type { Databases } from '../sandbox/databases.js';
+import type { Databases } from '../sandbox/database-reader.js';
 import type { App } from '../servers/server-set.js';
 import { preparedOn } from './xa-prepared-branches.js';
 

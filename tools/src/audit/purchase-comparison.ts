@@ -1,5 +1,5 @@
 // Every purchase seen from all three databases at once: a merge over the order id, in bounded chunks.
-import type { Databases } from '../sandbox/databases.js';
+import type { Databases } from '../sandbox/database-reader.js';
 import type { App } from '../servers/server-set.js';
 
 const CHUNK = 2_000;

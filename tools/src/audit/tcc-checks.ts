@@ -1,10 +1,10 @@
 // Invariants of TCC: every transaction is decided and all its branches have carried out the decision. The barriers let no
 // illegal pair through, and the orders agree with the transactions.
 import { tableNames } from 'nest-dtx/testing';
-import type { Databases } from '../sandbox/databases.js';
+import type { Databases } from '../sandbox/database-reader.js';
 import type { App } from '../servers/server-set.js';
 import type { AuditContext, Check } from './check-types.js';
-import { fits, OF_ONE_TRANSACTION } from './tcc-name-matching.js';
+import { fits, OF_ONE_TRANSACTION } from './tcc-barrier-matching.js';
 
 const CHUNK = 1_000;
 const LISTED_MAX = 20;

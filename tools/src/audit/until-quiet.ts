@@ -2,7 +2,7 @@
 // to rest within the limit has failed.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf } from '../cli/error-text.js';
-import type { Databases } from '../sandbox/databases.js';
+import type { Databases } from '../sandbox/database-reader.js';
 import type { Sandbox } from '../sandbox/sandbox.js';
 import type { Quiet } from './check-types.js';
 import { type ParkedRow, parkedRows, unfinishedWork } from './durable-rows.js';

@@ -3,10 +3,10 @@
 
 import { idTimeMs } from 'nest-dtx';
 import { tableNames } from 'nest-dtx/testing';
-import type { Databases } from '../sandbox/databases.js';
+import type { Databases } from '../sandbox/database-reader.js';
 import type { App } from '../servers/server-set.js';
 import type { AuditContext, Check } from './check-types.js';
-import { isOfLog, type LogState, logIdOf, logStateOf } from './xa-log.js';
+import { isOfLog, type LogState, logIdOf, logStateOf } from './xa-log-state.js';
 import { preparedOn } from './xa-prepared-branches.js';
 
 const CHUNK = 1_000;

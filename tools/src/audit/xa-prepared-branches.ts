@@ -2,10 +2,10 @@
 // decides it (every deployment has its own), the row there, the start, and how long it may stay undecided.
 
 import { parseXaGtrid, XA_FORMAT_ID } from 'nest-dtx';
-import type { Databases } from '../sandbox/databases.js';
+import type { Databases } from '../sandbox/database-reader.js';
 import { bytesOfXid, type ListedXid } from '../sandbox/xid-bytes.js';
 import type { App } from '../servers/server-set.js';
-import { logIdOf } from './xa-log.js';
+import { logIdOf } from './xa-log-state.js';
 
 export interface PreparedBranch {
   /** The app of the database server that lists it. */

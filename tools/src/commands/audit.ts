@@ -3,8 +3,8 @@
 
 import type { AuditReport } from '../audit/check-types.js';
 import { audit } from '../audit/index.js';
-import { exitCodeOf, reportLines } from '../audit/report.js';
-import { readOptions, runCommand } from '../cli/run-command.js';
+import { exitCodeOf, reportLines } from '../audit/report-and-exit-code.js';
+import { readOptions, runCommand } from '../cli/command-options-and-exit.js';
 import { knownSandboxes, type SetName, setsOf, withSandboxes } from '../sandbox/known-sandboxes.js';
 
 async function main(): Promise<number> {

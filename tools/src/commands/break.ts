@@ -2,21 +2,21 @@
 // Usage: npm run break -- <failpoint> [--mode crash|pause]     exit code: 0 healed and every invariant holds
 import { join } from 'node:path';
 import { audit } from '../audit/index.js';
-import { exitCodeOf, reportLines } from '../audit/report.js';
+import { exitCodeOf, reportLines } from '../audit/report-and-exit-code.js';
+import { readOptions, runCommand } from '../cli/command-options-and-exit.js';
+import { firstSignal } from '../cli/first-signal.js';
 import { OperatorError } from '../cli/operator-error.js';
-import { readOptions, runCommand } from '../cli/run-command.js';
-import type { Say } from '../cli/say.js';
-import { firstSignal } from '../cli/signals.js';
+import type { Say } from '../cli/say-type.js';
 import { ROOT } from '../infra-files.js';
 import { withLock } from '../process/command-lock.js';
-import { openDatabases } from '../sandbox/databases.js';
-import { AppEvents } from './break/app-events.js';
+import { openDatabases } from '../sandbox/database-reader.js';
+import { AppEvents } from './break/app-event-queue.js';
 import { type InterruptibleControl, interruptible } from './break/interruptible-control.js';
 import { type Failpoint, findFailpoint } from './break/known-failpoints.js';
 import { Watch } from './break/recovery-watch.js';
 import { type Mode, runBreak } from './break/run.js';
 import { callControl } from './demo/control-socket.js';
-import { demoDir, runningDemo } from './demo/session-file.js';
+import { demoDir, runningDemo } from './demo/running-demo-file.js';
 
 const USAGE = 'npm run break -- <failpoint> [--mode crash|pause]';
 const MODES = ['crash', 'pause'] as const;

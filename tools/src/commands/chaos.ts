@@ -1,11 +1,11 @@
 // Buys through every scheme while apps, network and servers are broken at random. Then it checks every answer of a client.
 // Usage: npm run chaos -- [--seed N] [--minutes M] [--instances I]     exit code: 0 every answer and every invariant holds
 import { join } from 'node:path';
-import { exitCodeOf, reportLines } from '../audit/report.js';
+import { exitCodeOf, reportLines } from '../audit/report-and-exit-code.js';
+import { readOptions, runCommand } from '../cli/command-options-and-exit.js';
+import { firstSignal, type Interrupt } from '../cli/first-signal.js';
 import { OperatorError } from '../cli/operator-error.js';
-import { readOptions, runCommand } from '../cli/run-command.js';
-import type { Say } from '../cli/say.js';
-import { firstSignal, type Interrupt } from '../cli/signals.js';
+import type { Say } from '../cli/say-type.js';
 import { ROOT } from '../infra-files.js';
 import { withLock } from '../process/command-lock.js';
 import { routesTable, wordsLines } from './chaos/report.js';

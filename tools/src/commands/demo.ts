@@ -1,12 +1,12 @@
 // The whole system on this machine: servers, apps, purchases, a crash and its recovery, the audit. Then it serves.
 // Usage: npm run demo [-- --once]     --once: stop afterwards, exit 0 only if every invariant holds
 
+import { readOptions, runCommand } from '../cli/command-options-and-exit.js';
+import { firstSignal } from '../cli/first-signal.js';
 import { OperatorError } from '../cli/operator-error.js';
-import { readOptions, runCommand } from '../cli/run-command.js';
-import type { Say } from '../cli/say.js';
-import { firstSignal } from '../cli/signals.js';
+import type { Say } from '../cli/say-type.js';
 import { Demo } from './demo/demo.js';
-import { endSession, takeOver } from './demo/session-file.js';
+import { endSession, takeOver } from './demo/running-demo-file.js';
 
 const say: Say = (line) => console.log(line);
 

@@ -1,6 +1,6 @@
 // Every failpoint with the state on disk if a process dies or stops there, and the component that finishes the work.
 // Usage: npm run failpoints [-- --json]
-import { readOptions, runCommand } from '../cli/run-command.js';
+import { readOptions, runCommand } from '../cli/command-options-and-exit.js';
 import { formatTable } from '../cli/table.js';
 import { knownFailpoints } from './break/known-failpoints.js';
 

@@ -1,8 +1,9 @@
 // Starts, stops and shows the servers of a set.
 // Usage: npm run infra -- up|down|status [--of NAME] [--only databases,rabbitmq,redis] [--wipe]
-import { secondsSince } from '../cli/bounded-waits.js';
+
+import { readOptions, runCommand } from '../cli/command-options-and-exit.js';
 import { OperatorError } from '../cli/operator-error.js';
-import { readOptions, runCommand } from '../cli/run-command.js';
+import { secondsSince } from '../cli/waits-and-progress.js';
 import { down, status, up, withoutPassword } from '../servers/index.js';
 import { KINDS, type Kind } from '../servers/server-set.js';
 

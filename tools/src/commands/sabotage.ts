@@ -1,14 +1,14 @@
 // Makes a part of the running demo fail until it is mended, to show exhausted attempts and how an operator ends them.
 // Usage: npm run sabotage -- money|stock|merchant|branch on|off
 
+import { readOptions, runCommand } from '../cli/command-options-and-exit.js';
+import { firstSignal } from '../cli/first-signal.js';
 import { OperatorError } from '../cli/operator-error.js';
-import { readOptions, runCommand } from '../cli/run-command.js';
-import { firstSignal } from '../cli/signals.js';
 import { withSandboxes } from '../sandbox/known-sandboxes.js';
 import type { Sandbox } from '../sandbox/sandbox.js';
-import { runningDemo } from './demo/session-file.js';
+import { runningDemo } from './demo/running-demo-file.js';
 import { isTriggerName, setTrigger, type TriggerName } from './sabotage/failing-triggers.js';
-import { doAgainByHand, rollBackByHand } from './sabotage/heuristic-rollback.js';
+import { doAgainByHand, rollBackByHand } from './sabotage/heuristic-rollback-and-repair.js';
 
 const USAGE = 'npm run sabotage -- money|stock|merchant|branch on|off';
 

@@ -3,9 +3,9 @@
 // Environment: DTX_ORDER_URL, DTX_PAYMENT_URL, DTX_INVENTORY_URL, and for the audit DTX_ORDER_DATABASE_URL,
 // DTX_PAYMENT_DATABASE_URL, DTX_INVENTORY_DATABASE_URL, DTX_RABBITMQ_URL, DTX_RABBITMQ_MANAGEMENT_URL.
 import { audit } from '../audit/index.js';
-import { exitCodeOf, reportLines } from '../audit/report.js';
+import { exitCodeOf, reportLines } from '../audit/report-and-exit-code.js';
+import { runCommand } from '../cli/command-options-and-exit.js';
 import { OperatorError } from '../cli/operator-error.js';
-import { runCommand } from '../cli/run-command.js';
 import { perApp } from '../servers/server-set.js';
 import { serverUrlParts } from '../servers/server-url.js';
 import { untilReady } from '../shop/app-calls.js';

@@ -3,17 +3,17 @@
 // A run of unit specs alone starts no servers.
 // The last line is the result: `N passed, N failed`. The audit counts as one test.
 import { join } from 'node:path';
+import { runCommand } from '../cli/command-options-and-exit.js';
+import { firstSignal } from '../cli/first-signal.js';
 import { OperatorError } from '../cli/operator-error.js';
-import { runCommand } from '../cli/run-command.js';
-import type { Say } from '../cli/say.js';
-import { firstSignal } from '../cli/signals.js';
+import type { Say } from '../cli/say-type.js';
 import { makePrivateDir, placeOf, ROOT } from '../infra-files.js';
 import { withLock } from '../process/command-lock.js';
 import { isUp } from '../sandbox/known-sandboxes.js';
 import { down, up } from '../servers/index.js';
-import { auditTestSandboxes, dropOldSandboxes } from './test/audit-sandboxes.js';
-import { needsServers } from './test/spec-kinds.js';
-import { type Counts, runVitest } from './test/vitest.js';
+import { auditTestSandboxes, dropOldSandboxes } from './test/drop-and-audit-sandboxes.js';
+import { needsServers } from './test/needs-servers.js';
+import { type Counts, runVitest } from './test/run-vitest.js';
 
 const say: Say = (line) => console.log(line);
 

@@ -1,10 +1,10 @@
 // One timeline of a purchase from all apps, databases and queues.
 // Usage: npm run trace -- <orderId> [--of demo|test]
 import { type QueueState, readQueues } from '../audit/queue-states.js';
+import { readOptions, runCommand } from '../cli/command-options-and-exit.js';
 import { messageOf } from '../cli/error-text.js';
 import { OperatorError } from '../cli/operator-error.js';
-import { readOptions, runCommand } from '../cli/run-command.js';
-import { openDatabases } from '../sandbox/databases.js';
+import { openDatabases } from '../sandbox/database-reader.js';
 import { setsOf, withSandboxes } from '../sandbox/known-sandboxes.js';
 import type { Sandbox } from '../sandbox/sandbox.js';
 import { readTimeline, type Timeline, timelineLines } from './trace/timeline.js';

@@ -1,9 +1,9 @@
 // Prepared XA branches on all three servers: their owner, the decision in the log, and who ends them next.
 // Usage: npm run xa-doctor [-- --of demo|test] [--json]     exit code: 0 none is overdue, 2 some are overdue or PARKED
 
+import { readOptions, runCommand } from '../cli/command-options-and-exit.js';
 import { OperatorError } from '../cli/operator-error.js';
-import { readOptions, runCommand } from '../cli/run-command.js';
-import { openDatabases } from '../sandbox/databases.js';
+import { openDatabases } from '../sandbox/database-reader.js';
 import { knownSandboxes, setsOf, withSandboxes } from '../sandbox/known-sandboxes.js';
 import type { Sandbox } from '../sandbox/sandbox.js';
 import { type Examination, examine } from './xa-doctor/examine.js';

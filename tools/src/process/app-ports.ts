@@ -1,7 +1,7 @@
 // The ports of the apps: the documented ones, unless the caller names others or another program listens there.
 import { type AddressInfo, createServer } from 'node:net';
 import { OperatorError } from '../cli/operator-error.js';
-import type { Say } from '../cli/say.js';
+import type { Say } from '../cli/say-type.js';
 import { type App, DATABASES } from '../servers/server-set.js';
 
 const DEFAULTS: Record<App, number> = { order: 3001, payment: 3002, inventory: 3003 };

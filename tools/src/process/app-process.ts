@@ -4,7 +4,7 @@ import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROOT } from '../infra-files.js';
 import type { App } from '../servers/server-set.js';
-import { endProcess, startOf } from './processes.js';
+import { endProcess, startOf } from './detached-processes.js';
 
 // An app gets this long to finish its work before it is killed.
 const POLITE_MS = 12_000;

@@ -5,9 +5,9 @@ import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { codeOf } from '../cli/error-text.js';
 import { OperatorError } from '../cli/operator-error.js';
-import type { Say } from '../cli/say.js';
+import type { Say } from '../cli/say-type.js';
 import { makePrivateDir } from '../infra-files.js';
-import { startOf } from './processes.js';
+import { startOf } from './detached-processes.js';
 
 interface Owner {
   pid: number;

@@ -3,14 +3,14 @@
 import { EventEmitter } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { secondsSince } from '../cli/bounded-waits.js';
 import { messageOf } from '../cli/error-text.js';
 import { OperatorError } from '../cli/operator-error.js';
-import type { Say } from '../cli/say.js';
+import type { Say } from '../cli/say-type.js';
+import { secondsSince } from '../cli/waits-and-progress.js';
 import { type App, DATABASES } from '../servers/server-set.js';
 import { untilReady } from '../shop/app-calls.js';
 import { type AppProcess, startApp } from './app-process.js';
-import { tailOf } from './processes.js';
+import { tailOf } from './detached-processes.js';
 
 const READY_BOUND_MS = 60_000;
 const BACK_OFF_MS = { first: 200, factor: 2, cap: 10_000 };

@@ -1,8 +1,8 @@
 // Which sandboxes exist: that of the demo, and those that the tests have registered.
 import { join } from 'node:path';
+import { firstSignal } from '../cli/first-signal.js';
 import { Interrupted, OperatorError } from '../cli/operator-error.js';
-import type { Say } from '../cli/say.js';
-import { firstSignal } from '../cli/signals.js';
+import type { Say } from '../cli/say-type.js';
 import { makePrivateDir, placeOf, ROOT, readJson, writeJson } from '../infra-files.js';
 import { withLock } from '../process/command-lock.js';
 import { down, status, up } from '../servers/index.js';

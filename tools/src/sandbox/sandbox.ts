@@ -1,11 +1,11 @@
 // A sandbox: three databases, a vhost and a Redis database number on shared servers. The demo and each test file have a
 // sandbox of their own and see nothing of the others.
 import { type Connection, createConnection } from 'mysql2/promise';
-import { until } from '../cli/bounded-waits.js';
 import { messageOf } from '../cli/error-text.js';
 import { OperatorError } from '../cli/operator-error.js';
+import { until } from '../cli/waits-and-progress.js';
 import { management } from '../servers/broker-api.js';
-import { withRedis } from '../servers/redis-session.js';
+import { withRedis } from '../servers/redis-connection.js';
 import { type App, DATABASES, perApp, type ServerUrls } from '../servers/server-set.js';
 import { serverUrlParts } from '../servers/server-url.js';
 import { dropDatabase } from './drop-database.js';

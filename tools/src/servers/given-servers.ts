@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf } from '../cli/error-text.js';
 import { OperatorError } from '../cli/operator-error.js';
-import type { Say } from '../cli/say.js';
+import type { Say } from '../cli/say-type.js';
 import { probe } from './readiness.js';
 import {
   isApp,

@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { messageOf } from '../cli/error-text.js';
-import type { Say } from '../cli/say.js';
+import type { Say } from '../cli/say-type.js';
 import { placeOf, ROOT } from '../infra-files.js';
 import { withLock } from '../process/command-lock.js';
 import { chooseProvisions, PROVISIONING } from './provisioning.js';

@@ -1,8 +1,8 @@
 // DTX_INFRA=local: installed server programs, run as private servers with their data under `.infra/<name>/`.
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { secondsSince } from '../cli/bounded-waits.js';
 import { OperatorError } from '../cli/operator-error.js';
+import { secondsSince } from '../cli/waits-and-progress.js';
 import { placeOf } from '../infra-files.js';
 import {
   endProcess,
@@ -14,9 +14,8 @@ import {
   pidOf,
   signal,
   strays,
-} from '../process/processes.js';
-import { createMissingData, prepareDatabase } from './database-server.js';
-import { keepOrChoosePort } from './ports.js';
+} from '../process/detached-processes.js';
+import { createMissingData, prepareDatabase } from './database-server-setup.js';
 import {
   type BrokerProgram,
   brokerProgram,
@@ -26,11 +25,12 @@ import {
   type Lack,
   type RedisProgram,
   redisProgram,
-} from './programs.js';
+} from './installed-programs.js';
+import { keepOrChoosePort } from './ports.js';
 import type { Exclusively, ServerActions } from './provisioning.js';
-import { prepareBroker } from './rabbitmq-server.js';
+import { prepareBroker } from './rabbitmq-server-setup.js';
 import { untilReady } from './readiness.js';
-import { isOpenRedis, prepareRedis } from './redis-server.js';
+import { isOpenRedis, prepareRedis } from './redis-server-setup.js';
 import {
   DATABASES,
   isApp,

@@ -5,7 +5,7 @@ import { readdirSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { OperatorError } from '../cli/operator-error.js';
-import type { Say } from '../cli/say.js';
+import type { Say } from '../cli/say-type.js';
 import { ROOT, readJson } from '../infra-files.js';
 import type { Ports, ServerState } from './server-set.js';
 

@@ -1,13 +1,13 @@
 // A server is ready once it has answered what an app would ask, through the address and account that an app would use.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { secondsSince } from '../cli/bounded-waits.js';
 import { messageOf } from '../cli/error-text.js';
 import { OperatorError } from '../cli/operator-error.js';
-import type { Say } from '../cli/say.js';
-import { type Launched, tailOf } from '../process/processes.js';
+import type { Say } from '../cli/say-type.js';
+import { secondsSince } from '../cli/waits-and-progress.js';
+import { type Launched, tailOf } from '../process/detached-processes.js';
 import { amqpAnswers, management } from './broker-api.js';
 import { askDatabase } from './database-probe.js';
-import { withRedis } from './redis-session.js';
+import { withRedis } from './redis-connection.js';
 import { isApp, type Server, type ServerUrls } from './server-set.js';
 
 /** Rejects if the server does not answer. `urls` must have those of this server. */

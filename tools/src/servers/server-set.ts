@@ -1,7 +1,7 @@
 // What a set of servers consists of, and its two files. `state.json` holds what the next `up` needs (ports, passwords,
 // provisioning). `servers.json` holds the URLs for everything else.
 import { join } from 'node:path';
-import type { Say } from '../cli/say.js';
+import type { Say } from '../cli/say-type.js';
 import { makePrivateDir, placeOf, readJson, writeJson } from '../infra-files.js';
 
 /** The apps, each with a database server of its own. */

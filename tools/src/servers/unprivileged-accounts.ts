@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { chownSync, lchownSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import type { Account } from '../process/processes.js';
+import type { Account } from '../process/detached-processes.js';
 
 /**
  * The first of these accounts that the machine has. Null if this process is not root, none of them exists, or the program

@@ -1,7 +1,7 @@
 // Calls to the apps, as a client would make them.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { until } from '../cli/bounded-waits.js';
 import { messageOf } from '../cli/error-text.js';
+import { until } from '../cli/waits-and-progress.js';
 
 /** The caller names the type of the body: null if there is none, text if it is not JSON. */
 export interface Answer<Body = unknown> {

@@ -1,7 +1,7 @@
 // One purchase as a client makes it: ask with an Idempotency-Key, repeat with the same key until there is an answer, then
 // wait until the order is final.
 import { randomUUID } from 'node:crypto';
-import { until } from '../cli/bounded-waits.js';
+import { until } from '../cli/waits-and-progress.js';
 import type { App } from '../servers/server-set.js';
 import { type Answer, call, untilAnswered } from './app-calls.js';
 

@@ -1,8 +1,8 @@
 // A restock: inventory tells the catalog of new goods by a confirmed publish.
 import { randomUUID } from 'node:crypto';
-import { until } from '../cli/bounded-waits.js';
 import { OperatorError } from '../cli/operator-error.js';
-import type { Say } from '../cli/say.js';
+import type { Say } from '../cli/say-type.js';
+import { until } from '../cli/waits-and-progress.js';
 import { type Answer, call, untilAnswered } from './app-calls.js';
 import type { AskOptions, Urls } from './purchase.js';
 

@@ -1,5 +1,5 @@
 // Goods and money for a purchase that is not to be refused. Without them the shop refuses it honestly.
-import type { Say } from '../cli/say.js';
+import type { Say } from '../cli/say-type.js';
 import { call, expectOk } from './app-calls.js';
 import type { Urls, Wanted } from './purchase.js';
 

@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { INBOX_SLACK_MS } from './consumer/incoming-message.js';
-import { inFuture } from './durable/claim.js';
+import { inFuture } from './durable/claim-and-reschedule.js';
 import { Purger, pastRetention } from './durable/purge.js';
 import { CORE_OPTIONS } from './injection-tokens.js';
 import type { CoreOptions } from './options.js';

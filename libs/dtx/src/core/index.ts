@@ -16,11 +16,11 @@ export {
   type KeyOwner,
 } from './database/idempotency-keys.js';
 export { insertFirst } from './database/insert-first.js';
+export { inTransaction, requireTransaction } from './database/join-or-run-transaction.js';
 export { hasColumn, type Migration, migrate, type Once, widenIndexOnce } from './database/migrate.js';
 export { pinSessions } from './database/session-settings.js';
 export { outsideTransaction } from './database/stray-statement-guard.js';
-export { inTransaction, requireTransaction } from './database/transaction.js';
-export { limitWaits, type WaitLimits } from './database/user-pool-guard.js';
+export { limitWaits, type WaitLimits } from './database/user-pool-watch.js';
 export { DtxModule } from './dtx.module.js';
 export { Alerts, type AlertView, type Incident } from './durable/alerts.js';
 export {
@@ -31,7 +31,7 @@ export {
   type SummaryRow,
   type TransactionView,
   type Word,
-} from './durable/operations-contract.js';
+} from './durable/operations-registry.js';
 export {
   BrokerUnavailable,
   DatabaseUnavailable,
@@ -52,5 +52,5 @@ export { allFailpoints, type Failpoint } from './failpoint.js';
 export { assertGid, idTimeMs, newId } from './ids.js';
 export type { CoreOptionsInput } from './options.js';
 export { databaseAddress, parseServerUrl, problemOfServerUrl, type ServerKind, type ServerUrl } from './server-url.js';
-export { emit, measure, onMeasured, type Telemetry } from './telemetry.js';
-export { currentGid, currentTraceparent, traceparentFrom, withGid, withTraceparent } from './work-context.js';
+export { emit, measure, onMeasured, type Telemetry } from './telemetry-events.js';
+export { currentGid, currentTraceparent, traceparentFrom, withGid, withTraceparent } from './trace-and-gid-context.js';

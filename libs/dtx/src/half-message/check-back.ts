@@ -13,7 +13,7 @@ import { isUnavailable } from '../core/errors/sql-errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
-import { withGid, withTraceparent } from '../core/work-context.js';
+import { withGid, withTraceparent } from '../core/trace-and-gid-context.js';
 import { failpoints } from './failpoints.js';
 import { type PreparedMessage, PreparedMessages, parsePrepared } from './half-message-publisher.js';
 import type { HalfMessage } from './half-message-tables.js';

@@ -3,8 +3,8 @@ import { Periodic } from '../core/async/periodic-task.js';
 import { Broker } from '../core/broker/broker.service.js';
 import { replicatedQueues } from '../core/broker/message-contract.js';
 import { PRECONDITION_FAILED, QueueRefused } from '../core/broker/refusal.js';
+import { Conditions } from '../core/dependency-health-registry.js';
 import { textOf } from '../core/errors/errors.js';
-import { Conditions } from '../core/failing-dependencies.js';
 
 const LOOK_EVERY_MS = 5_000;
 

@@ -1,6 +1,6 @@
 import { defineInboxFailpoints } from '../core/consumer/failpoints.js';
 import { defineFailpoint } from '../core/failpoint.js';
-import { defineScheme } from '../core/scheme-names.js';
+import { defineScheme } from '../core/loaded-scheme-names.js';
 
 export const SCHEME = defineScheme('half-message');
 

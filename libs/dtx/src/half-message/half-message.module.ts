@@ -6,7 +6,6 @@ import { CheckBack } from './check-back.js';
 import { ConsumerQueues } from './consumer-queue-check.js';
 import { PreparedMessages } from './half-message-publisher.js';
 import { HalfReceipts } from './half-message-receipts.js';
-import { Recheck } from './operator-recheck.js';
 import {
   HALF_MESSAGE_OPTIONS,
   type HalfMessageOptions,
@@ -15,6 +14,7 @@ import {
   horizonMs,
 } from './options.js';
 import { ParkedPreparedMessages } from './park-prepared-message.js';
+import { Recheck } from './parked-message-actions.js';
 import { Sweeper } from './resend-sweeper.js';
 import { HalfMessages } from './send-half-message.js';
 import { VerdictLossCheck } from './verdict-loss-check.js';

@@ -7,7 +7,7 @@ import { Database } from '../core/database/database.service.js';
 import { Alerts } from '../core/durable/alerts.js';
 import type { DurableLoop, Tried } from '../core/durable/durable-loop.js';
 import { DurableLoops } from '../core/durable/loop-factory.js';
-import { Unreceipted } from '../core/durable/unreceipted-messages.js';
+import { Unreceipted } from '../core/durable/resend-or-give-up.js';
 import { failpoint } from '../core/failpoint.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';

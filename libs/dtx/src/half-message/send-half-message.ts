@@ -3,14 +3,14 @@
 import { Inject, Injectable, Logger, OnModuleDestroy } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import type { Contract } from '../core/broker/message-contract.js';
-import { checkedJson, payloadOf } from '../core/broker/payload.js';
+import { checkedJson, payloadOf } from '../core/broker/outgoing-payload.js';
 import { Database } from '../core/database/database.service.js';
 import { DtxError, OutcomeUnknown, textOf, Unavailable } from '../core/errors/errors.js';
 import { isDatabaseAway } from '../core/errors/sql-errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { assertGid } from '../core/ids.js';
-import { measure } from '../core/telemetry.js';
-import { currentTraceparent } from '../core/work-context.js';
+import { measure } from '../core/telemetry-events.js';
+import { currentTraceparent } from '../core/trace-and-gid-context.js';
 import { ConsumerQueues } from './consumer-queue-check.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { PreparedMessages, queuesOf } from './half-message-publisher.js';

@@ -6,7 +6,7 @@ import { Database } from '../core/database/database.service.js';
 import { insertFirst } from '../core/database/insert-first.js';
 import type { Sql } from '../core/database/sql-executor.js';
 import { Alerts } from '../core/durable/alerts.js';
-import { inFuture } from '../core/durable/claim.js';
+import { inFuture } from '../core/durable/claim-and-reschedule.js';
 import { Purger } from '../core/durable/purge.js';
 import { NEVER_BY_ITSELF, parkedColumns } from '../core/durable/settle-or-park.js';
 import { OutcomeUnknown } from '../core/errors/errors.js';

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { payloadMaxBytesOption } from '../core/broker/payload.js';
+import { payloadMaxBytesOption } from '../core/broker/outgoing-payload.js';
 import { backoffOption, countOption, msOption } from '../core/options.js';
 
 /** Options of the local message table. Times in milliseconds. */

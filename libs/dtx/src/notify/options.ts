@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { payloadMaxBytesOption } from '../core/broker/payload.js';
+import { payloadMaxBytesOption } from '../core/broker/outgoing-payload.js';
 import type { CoreOptions } from '../core/options.js';
 import { countOption, httpUrlOption, msOption } from '../core/options.js';
 import { isNotifySecret, SECRET_RULE } from './signature.js';

@@ -2,13 +2,13 @@
 // dies in between, the retried step publishes again under the same id.
 import { Inject, Injectable } from '@nestjs/common';
 import { Broker } from '../core/broker/broker.service.js';
-import { checkedJson } from '../core/broker/payload.js';
+import { checkedJson } from '../core/broker/outgoing-payload.js';
 import { QueueWatch } from '../core/durable/unattended-queues.js';
 import { failpoint } from '../core/failpoint.js';
 import { assertGid } from '../core/ids.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
-import { currentTraceparent } from '../core/work-context.js';
+import { currentTraceparent } from '../core/trace-and-gid-context.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { NOTIFICATION_TYPE, NOTIFY_QUEUE_KIND, notificationToSend, notifyQueueOf } from './notification-message.js';
 import { NOTIFY_OPTIONS, type NotifyOptions } from './options.js';

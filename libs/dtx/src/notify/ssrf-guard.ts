@@ -1,6 +1,6 @@
 import { BlockList, isIP, type LookupFunction } from 'node:net';
 import { DtxError } from '../core/errors/errors.js';
-import { type LookUp, lookUpBy } from './bounded-dns-lookup.js';
+import { type LookUp, lookUpBy } from './dns-before-system-lookup.js';
 
 /** A target that must not be called. Not retryable. An operator has to allow it or correct the URL. */
 export class TargetRefused extends DtxError {}

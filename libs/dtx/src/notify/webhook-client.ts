@@ -3,10 +3,10 @@
 import http from 'node:http';
 import https from 'node:https';
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
+import { textOfCallError } from './http2-only-target.js';
 import { BODY_GRACE_MS, NOTIFY_OPTIONS, type NotifyOptions } from './options.js';
 import { retryAfterMsOf } from './retry-after.js';
 import { SsrfGuard, TargetRefused } from './ssrf-guard.js';
-import { textOfCallError } from './webhook-call-error.js';
 
 /** Answer of a target. */
 export interface Answer {

@@ -7,7 +7,7 @@ import {
   Logger,
   UnauthorizedException,
 } from '@nestjs/common';
-import { emit } from '../core/telemetry.js';
+import { emit } from '../core/telemetry-events.js';
 
 export const ADMIN_TOKEN = Symbol('dtx admin token');
 

@@ -1,7 +1,7 @@
 /** Schemas of the views in answers of `/dtx`, for API documents. Times are ISO 8601 in UTC. */
 import { z } from 'zod';
 import type { AlertView } from '../core/durable/alerts.js';
-import type { SingleView, SummaryRow, TransactionView } from '../core/durable/operations-contract.js';
+import type { SingleView, SummaryRow, TransactionView } from '../core/durable/operations-registry.js';
 import type { BulkRetryView } from './bulk-retry.js';
 
 const time = z.iso.datetime();

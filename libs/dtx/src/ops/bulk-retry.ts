@@ -1,6 +1,6 @@
 import { ConflictException, Inject, Injectable, Logger, OnModuleDestroy } from '@nestjs/common';
 import { retryWhileUnavailable } from '../core/async/retry-while-unavailable.js';
-import { type BulkQuery, Operations, type OperatorNote } from '../core/durable/operations-contract.js';
+import { type BulkQuery, Operations, type OperatorNote } from '../core/durable/operations-registry.js';
 import { textOf } from '../core/errors/errors.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';

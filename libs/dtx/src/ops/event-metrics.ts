@@ -1,6 +1,6 @@
 import { Counter, Histogram, type Registry } from 'prom-client';
-import { schemeLabel } from '../core/scheme-names.js';
-import { onMeasured } from '../core/telemetry.js';
+import { schemeLabel } from '../core/loaded-scheme-names.js';
+import { onMeasured } from '../core/telemetry-events.js';
 
 /** Histogram buckets in seconds, from a local publisher confirm to a transaction that waited for an operator. */
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3_600];

@@ -2,7 +2,7 @@ import { Injectable, OnModuleDestroy } from '@nestjs/common';
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import { Broker } from '../core/broker/broker.service.js';
 import { Database } from '../core/database/database.service.js';
-import { schemeLabel } from '../core/scheme-names.js';
+import { schemeLabel } from '../core/loaded-scheme-names.js';
 import { countInto } from './event-metrics.js';
 import { Counts } from './open-row-counts.js';
 

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, OnApplicationShutdown, OnModuleInit } from '@nestjs/common';
 import { Database } from '../core/database/database.service.js';
 import { SidePool } from '../core/database/slow-read-pool.js';
-import { Operations, type OperationsSource, type SummaryRow } from '../core/durable/operations-contract.js';
+import { Operations, type OperationsSource, type SummaryRow } from '../core/durable/operations-registry.js';
 import { OPS_OPTIONS, type OpsOptions } from './options.js';
 
 /** Longest wait of a caller for a due count, without recent figures or after an action of an operator. */

@@ -4,11 +4,11 @@ import { RedisClaims } from '../core/consumer/redis-claims.js';
 import { Database } from '../core/database/database.service.js';
 import type { Migration } from '../core/database/migrate.js';
 import { SidePool } from '../core/database/slow-read-pool.js';
+import { type Condition, Conditions } from '../core/dependency-health-registry.js';
 import { isDeadlock } from '../core/errors/sql-errors.js';
-import { type Condition, Conditions } from '../core/failing-dependencies.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
-import { Probe } from './health-probe.js';
+import { Probe } from './cached-health-probe.js';
 import { OPS_OPTIONS, type OpsOptions } from './options.js';
 import { ProblemLog } from './problem-log.js';
 

@@ -16,7 +16,7 @@ import {
   type Resolution,
   type SummaryRow,
   type TransactionView,
-} from '../core/durable/operations-contract.js';
+} from '../core/durable/operations-registry.js';
 import { AdminGuard } from './admin.guard.js';
 import { BulkRetry, type BulkRetryView } from './bulk-retry.js';
 import { Counts } from './open-row-counts.js';

@@ -1,7 +1,7 @@
 // For step 1, register: the calls of `define` become the rows of dtx_tcc_branch. They exist only in memory until the
 // commit that registers the transaction. If the process dies before it, no participant has been called.
 import { types } from 'node:util';
-import { checkedJson } from '../core/broker/payload.js';
+import { checkedJson } from '../core/broker/outgoing-payload.js';
 import type { Sql } from '../core/database/sql-executor.js';
 import { DtxError } from '../core/errors/errors.js';
 import type { Participant } from './participant-contract.js';

@@ -2,8 +2,8 @@
 
 export type { TccCalls } from './define-branches.js';
 export type { TccOptionsInput } from './options.js';
-export type { TccOutcome } from './outcome.js';
 export { type ArgsOf, defineParticipant, type Participant } from './participant-contract.js';
 export { Cancel, Confirm, Confirmed, type TccBranch, TccParticipant, Try } from './participant-decorators.js';
+export type { TccOutcome } from './stored-outcome.js';
 export { TccModule } from './tcc.module.js';
 export { Tcc, type TccRun } from './transaction.js';

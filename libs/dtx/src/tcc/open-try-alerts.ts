@@ -6,7 +6,7 @@ import { msOf } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
 import type { Sql } from '../core/database/sql-executor.js';
 import { Alerts } from '../core/durable/alerts.js';
-import { inFuture } from '../core/durable/claim.js';
+import { inFuture } from '../core/durable/claim-and-reschedule.js';
 import { textOf } from '../core/errors/errors.js';
 import { isUnavailable } from '../core/errors/sql-errors.js';
 import { SCHEME } from './failpoints.js';

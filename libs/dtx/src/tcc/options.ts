@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { payloadMaxBytesOption } from '../core/broker/payload.js';
+import { payloadMaxBytesOption } from '../core/broker/outgoing-payload.js';
 import { DtxError } from '../core/errors/errors.js';
 import type { CoreOptions } from '../core/options.js';
 import { backoffOption, countOption, msOption, retentionOutlastsTimeout } from '../core/options.js';

@@ -7,7 +7,7 @@ import type { Delivery, QueueConsumer } from '../core/broker/queue-consumer.js';
 import { DtxError, OutcomeUnknown } from '../core/errors/errors.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
-import { currentTraceparent } from '../core/work-context.js';
+import { currentTraceparent } from '../core/trace-and-gid-context.js';
 import { SCHEME } from './failpoints.js';
 import { answerQueueOf, callQueueOf, isAnswerQueue, secondQueueOf } from './participant-contract.js';
 import type { Branch } from './tcc-tables.js';

@@ -6,7 +6,7 @@ import { Semaphore } from '../core/async/semaphore.js';
 import { inTimeOf } from '../core/async/user-code-time-limit.js';
 import { Broker } from '../core/broker/broker.service.js';
 import { fromProperties } from '../core/broker/envelope.js';
-import { checkedJson } from '../core/broker/payload.js';
+import { checkedJson } from '../core/broker/outgoing-payload.js';
 import type { Delivery, QueueConsumer } from '../core/broker/queue-consumer.js';
 import { Database } from '../core/database/database.service.js';
 import type { Sql } from '../core/database/sql-executor.js';
@@ -15,17 +15,17 @@ import { isLockWait } from '../core/errors/sql-errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
-import { withGid, withTraceparent } from '../core/work-context.js';
+import { withGid, withTraceparent } from '../core/trace-and-gid-context.js';
 import { type BarrierDecision, enterCancel, enterConfirm, enterTry, keepData } from './barrier.js';
 import type { BranchKey } from './barrier-row-matching.js';
 import { failpoints } from './failpoints.js';
 import { TCC_OPTIONS, type TccOptions } from './options.js';
-import { TIMEOUT } from './outcome.js';
 import { type Call, Calls, callBody, callerOf, parseJson, type Verdict } from './participant-calls.js';
 import { callQueueOf, isAnswerQueue, secondQueueOf } from './participant-contract.js';
 import type { TccBranch } from './participant-decorators.js';
 import { Explorer, type MountedParticipant } from './participant-discovery.js';
 import { type Arrived, cut, keyOf, Violations } from './protocol-violations.js';
+import { TIMEOUT } from './stored-outcome.js';
 
 /** The result of Try has no contract except JSON. */
 const ANY_JSON = z.unknown();

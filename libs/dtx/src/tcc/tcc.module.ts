@@ -1,18 +1,18 @@
 import { type DynamicModule, Inject, Injectable, Module } from '@nestjs/common';
 import { DiscoveryModule } from '@nestjs/core';
-import { inFuture } from '../core/durable/claim.js';
+import { inFuture } from '../core/durable/claim-and-reschedule.js';
 import { Purger, pastRetention } from '../core/durable/purge.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import { type CoreOptions, parseOptions } from '../core/options.js';
 import { OpenTries } from './open-try-alerts.js';
 import { TCC_OPTIONS, type TccOptions, type TccOptionsInput, tccOptions } from './options.js';
-import { Outcomes } from './outcome.js';
 import { Calls } from './participant-calls.js';
 import type { Participant } from './participant-contract.js';
 import { Explorer, PARTICIPATES } from './participant-discovery.js';
 import { TccEndpoint } from './participant-endpoint.js';
 import { Violations } from './protocol-violations.js';
 import { SecondPhase } from './second-phase.js';
+import { Outcomes } from './stored-outcome.js';
 import { Tcc } from './transaction.js';
 
 /**

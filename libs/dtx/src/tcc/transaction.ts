@@ -11,22 +11,22 @@ import { Database } from '../core/database/database.service.js';
 import { insertFirst } from '../core/database/insert-first.js';
 import type { Sql } from '../core/database/sql-executor.js';
 import { SqlExpression } from '../core/database/sql-literals.js';
-import { inFuture } from '../core/durable/claim.js';
+import { inFuture } from '../core/durable/claim-and-reschedule.js';
 import { BrokerUnavailable, DtxError, OutcomeUnknown, Rejected, textOf } from '../core/errors/errors.js';
 import { isUnavailable } from '../core/errors/sql-errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { assertGid } from '../core/ids.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
-import { measure } from '../core/telemetry.js';
-import { currentTraceparent } from '../core/work-context.js';
+import { measure } from '../core/telemetry-events.js';
+import { currentTraceparent } from '../core/trace-and-gid-context.js';
 import { branchesOf, type ClosedCalls, insertBranches, type TccCalls } from './define-branches.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { leaseMsOf, TCC_OPTIONS, type TccOptions, timeoutOf } from './options.js';
-import { namesOf, Outcomes, outcomeOf, type TccOutcome, TIMEOUT } from './outcome.js';
 import { type CallDetails, Calls } from './participant-calls.js';
 import type { Participant } from './participant-contract.js';
 import { SecondPhase } from './second-phase.js';
+import { namesOf, Outcomes, outcomeOf, type TccOutcome, TIMEOUT } from './stored-outcome.js';
 import { type Branch, type Decision, type TccRow, tccIndexMigrations, tccMigrations } from './tcc-tables.js';
 
 export interface TccRun {

@@ -2,7 +2,7 @@
 // business is committed by then, so the row of the decision is the only record that the hook must still run.
 import { inTimeOf } from '../core/async/user-code-time-limit.js';
 import type { Database } from '../core/database/database.service.js';
-import { reschedule } from '../core/durable/claim.js';
+import { reschedule } from '../core/durable/claim-and-reschedule.js';
 import type { Tried } from '../core/durable/durable-loop.js';
 import { whileLeased } from '../core/durable/lease-renewal.js';
 import { isBrokerAway, OptionsError, OutcomeUnknown, textOf } from '../core/errors/errors.js';

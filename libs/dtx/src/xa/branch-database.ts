@@ -1,7 +1,7 @@
 import { DataSource, type EntityTarget, type ObjectLiteral } from 'typeorm';
 import { OptionsError } from '../core/errors/errors.js';
-import { KEEP_ALIVE_MS } from '../core/keep-alive.js';
 import { databaseAddress } from '../core/server-url.js';
+import { KEEP_ALIVE_MS } from '../core/tcp-keep-alive.js';
 
 const CONNECT_TIMEOUT_MS = 5_000;
 export const IDLE_MS = 2_000;

@@ -1,5 +1,5 @@
 import type { EntityManager } from 'typeorm';
-import { isAnswered, type Limits, Session } from './branch-session.js';
+import { isAnswered, type Limits, Session } from './branch-connection.js';
 import type { Place } from './resource-manager.js';
 import { xidSql } from './xid.js';
 

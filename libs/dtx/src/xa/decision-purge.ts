@@ -1,8 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { Database } from '../core/database/database.service.js';
-import { inFuture } from '../core/durable/claim.js';
+import { inFuture } from '../core/durable/claim-and-reschedule.js';
 import { Purger } from '../core/durable/purge.js';
-import { DecisionLog } from './decision-log.js';
+import { DecisionLog } from './decision-log-trust.js';
 import { heldForMs, XA_OPTIONS, type XaOptions } from './options.js';
 import { ResourceManagers } from './resource-manager-registry.js';
 import { SENTINEL } from './xa-tables.js';

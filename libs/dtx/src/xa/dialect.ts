@@ -3,7 +3,7 @@ import { BINLOG_SQL, binlogFlaw } from '../core/database/binlog-format-check.js'
 import type { SqlValue } from '../core/database/sql-literals.js';
 import { OptionsError, textOf } from '../core/errors/errors.js';
 import { isUnavailable } from '../core/errors/sql-errors.js';
-import { isAnswered } from './branch-session.js';
+import { isAnswered } from './branch-connection.js';
 import { vendorOf } from './commit-flush-check.js';
 import { type Xid, xidSql } from './xid.js';
 

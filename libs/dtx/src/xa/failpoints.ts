@@ -1,5 +1,5 @@
 import { defineFailpoint } from '../core/failpoint.js';
-import { defineScheme } from '../core/scheme-names.js';
+import { defineScheme } from '../core/loaded-scheme-names.js';
 
 export const SCHEME = defineScheme('xa');
 

@@ -1,11 +1,11 @@
 import type { EntityManager } from 'typeorm';
-import type { BoundRunner } from '../core/database/bound-query-runner.js';
-import type { Hook } from '../core/database/savepoints.js';
+import type { Hook } from '../core/database/hooks-by-savepoint.js';
 import type { SqlValue } from '../core/database/sql-literals.js';
 import { BEGUN } from '../core/database/transaction-identity.js';
+import type { BoundRunner } from '../core/database/user-code-query-runner.js';
 import type { Participant } from './branch.js';
-import { type Limits, Session } from './branch-session.js';
-import { type LogPlace, NOWHERE } from './decision-log.js';
+import { type Limits, Session } from './branch-connection.js';
+import { type LogPlace, NOWHERE } from './decision-log-trust.js';
 import type { Place } from './resource-manager.js';
 
 /**

@@ -3,8 +3,8 @@ import { poolBeside, poolOf, type SessionPool } from '../core/database/pinned-se
 import { pinningSql } from '../core/database/session-settings.js';
 import { OptionsError } from '../core/errors/errors.js';
 import type { CoreOptions } from '../core/options.js';
+import { Session } from './branch-connection.js';
 import { type BranchDatabase, branchSource, IDLE_MS } from './branch-database.js';
-import { Session } from './branch-session.js';
 import { FLUSH_COLUMNS, flushFlaw } from './commit-flush-check.js';
 import { type Dialect, dialectOf, type Query } from './dialect.js';
 import { silenceSecondsOf, type XaOptions } from './options.js';

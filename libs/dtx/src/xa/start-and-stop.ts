@@ -3,7 +3,7 @@ import { Inject, Injectable, OnApplicationShutdown, OnModuleDestroy, OnModuleIni
 import { Database } from '../core/database/database.service.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
-import { TailCheck } from './log-tail-check.js';
+import { TailCheck } from './decision-loss-check.js';
 import { Recovery } from './recovery.js';
 import { ResourceManagers } from './resource-manager-registry.js';
 import { SecondPhase } from './second-phase.js';

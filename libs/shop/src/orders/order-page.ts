@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import type { EntityManager } from 'typeorm';
 import type { OrderStatus, Scheme } from '../purchase-schemas.js';
 import { Order } from './order.entity.js';
-import { keysOfPage } from './order-page-keys.js';
+import { keysOfPage } from './order-page-query.js';
 
 /** Filters of a list. A cursor is only valid with the filters of its page. */
 export interface OrderFilters {

@@ -1,8 +1,8 @@
 // Follows the recovery of a purchase in the databases: each new event of its timeline once, until all its work is final.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { durableTables } from '../../audit/durable-rows.js';
-import type { Say } from '../../cli/say.js';
-import type { Databases } from '../../sandbox/databases.js';
+import type { Say } from '../../cli/say-type.js';
+import type { Databases } from '../../sandbox/database-reader.js';
 import { readTimeline, type Timeline, type TimelineEvent } from '../trace/timeline.js';
 
 const POLL_MS = 200;

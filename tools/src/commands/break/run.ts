@@ -2,16 +2,16 @@
 
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { tableNames } from 'nest-dtx/testing';
-import { until } from '../../cli/bounded-waits.js';
 import { OperatorError } from '../../cli/operator-error.js';
-import type { Say } from '../../cli/say.js';
+import type { Say } from '../../cli/say-type.js';
+import { until } from '../../cli/waits-and-progress.js';
 import type { App } from '../../servers/server-set.js';
 import { expectOk } from '../../shop/app-calls.js';
 import { refusalIn, type Urls, untilFinal } from '../../shop/purchase.js';
 import { fillSupplies } from '../../shop/supplies.js';
 import type { ControlClient, DemoStatus } from '../demo/control-socket.js';
-import type { AppEvents } from './app-events.js';
-import { type Arming, armingOf, endedWell, isHonestRefusal } from './arming.js';
+import type { AppEvents } from './app-event-queue.js';
+import { type Arming, armingOf, endedWell, isHonestRefusal } from './arming-per-failpoint.js';
 import type { Failpoint } from './known-failpoints.js';
 import type { Watch } from './recovery-watch.js';
 import { BOOK, loseDecision, type Stimulus, sendPurchase, sendRestock, sendUnreadable, untilGid } from './stimulus.js';

@@ -6,9 +6,9 @@ import { createConnection, type RowDataPacket } from 'mysql2/promise';
 import { queueOf } from 'nest-dtx';
 import { tableNames } from 'nest-dtx/testing';
 import { v7 } from 'uuid';
-import { until } from '../../cli/bounded-waits.js';
-import type { Say } from '../../cli/say.js';
-import type { Databases } from '../../sandbox/databases.js';
+import type { Say } from '../../cli/say-type.js';
+import { until } from '../../cli/waits-and-progress.js';
+import type { Databases } from '../../sandbox/database-reader.js';
 import type { Sandbox } from '../../sandbox/sandbox.js';
 import type { App } from '../../servers/server-set.js';
 import {

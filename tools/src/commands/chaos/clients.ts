@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { codeOf } from '../../cli/error-text.js';
 import type { App } from '../../servers/server-set.js';
-import type { Instance } from './instance.js';
+import type { Instance } from './proxied-app-instance.js';
 
 const CALL_LIMIT_MS = 30_000;
 const RETRY_MS = 200;

@@ -2,8 +2,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ServerControl } from '../../servers/server-set.js';
 import { call } from '../../shop/app-calls.js';
-import type { DatabaseServer } from './database-servers.js';
-import type { Instance } from './instance.js';
+import type { DatabaseServer } from './breakable-database-servers.js';
+import type { Instance } from './proxied-app-instance.js';
 import type { TcpProxy } from './tcp-proxy.js';
 
 const FLOOD_CALLERS = 50;

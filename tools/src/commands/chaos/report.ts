@@ -1,6 +1,6 @@
 // The findings of a run, as text.
 import { formatTable } from '../../cli/table.js';
-import type { Judgement } from './checker.js';
+import type { Judgement } from './answer-checker.js';
 import type { RouteFigures } from './clients.js';
 
 const SHOWN_MAX = 20;

@@ -1,6 +1,6 @@
 // One crash and recovery: the order app is killed right after the commit of the order and its message, before anything is
 // published. The client repeats its call with the same Idempotency-Key and finds the existing order.
-import type { Say } from '../../cli/say.js';
+import type { Say } from '../../cli/say-type.js';
 import type { AppEvent, Supervisor } from '../../process/supervisor.js';
 import { buy } from '../../shop/purchase.js';
 import type { ShownPurchase } from './purchases.js';

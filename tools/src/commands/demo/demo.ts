@@ -3,8 +3,8 @@ import { randomBytes } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { audit } from '../../audit/index.js';
-import { exitCodeOf, reportLines } from '../../audit/report.js';
-import type { Say } from '../../cli/say.js';
+import { exitCodeOf, reportLines } from '../../audit/report-and-exit-code.js';
+import type { Say } from '../../cli/say-type.js';
 import { environmentOf, writeEnvFile } from '../../process/app-environment.js';
 import { anyFreePort, choosePorts } from '../../process/app-ports.js';
 import { Supervisor } from '../../process/supervisor.js';
@@ -15,7 +15,7 @@ import { type App, perApp } from '../../servers/server-set.js';
 import { type Actions, type ControlServer, listen, socketPathOf } from './control-socket.js';
 import { crashAndRecover } from './crash-step.js';
 import { makePurchases, purchaseTable, setTheScene } from './purchases.js';
-import { demoDir, saveSession } from './session-file.js';
+import { demoDir, saveSession } from './running-demo-file.js';
 
 /** Exists once the apps are started. */
 interface Running {

@@ -1,5 +1,5 @@
 // The purchases of the demo: for every scheme the good ones and each kind of refusal.
-import type { Say } from '../../cli/say.js';
+import type { Say } from '../../cli/say-type.js';
 import { formatTable } from '../../cli/table.js';
 import { expectOk } from '../../shop/app-calls.js';
 import { buy, type MadePurchase, type PurchaseScheme, SCHEMES, type Urls, type Wanted } from '../../shop/purchase.js';

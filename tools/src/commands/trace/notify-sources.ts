@@ -1,7 +1,7 @@
 // The notifications of a purchase: at the notification service, and at the merchant.
 import { tableNames } from 'nest-dtx/testing';
 import type { Source } from './row-sources.js';
-import { workOf } from './work-in-words.js';
+import { workOf } from './row-state-in-words.js';
 
 export const NOTIFY_SOURCES: readonly Source[] = [
   {

@@ -1,9 +1,9 @@
 // Which tables have rows of a purchase, and how to read each. A table that a sandbox does not have is left out.
 import { tableNames } from 'nest-dtx/testing';
-import type { Databases } from '../../sandbox/databases.js';
+import type { Databases } from '../../sandbox/database-reader.js';
 import type { App } from '../../servers/server-set.js';
 import { NOTIFY_SOURCES } from './notify-sources.js';
-import { workOf } from './work-in-words.js';
+import { workOf } from './row-state-in-words.js';
 
 /** A row of any of these tables, as far as it is read here. */
 export interface Row {

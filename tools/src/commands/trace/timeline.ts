@@ -1,5 +1,5 @@
 // One purchase as recorded in its rows: the events of all apps, and the present state of each row.
-import type { Databases } from '../../sandbox/databases.js';
+import type { Databases } from '../../sandbox/database-reader.js';
 import type { App } from '../../servers/server-set.js';
 import { type Row, sourcesOf } from './row-sources.js';
 

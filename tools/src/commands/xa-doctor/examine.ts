@@ -2,9 +2,9 @@
 
 import { tableNames } from 'nest-dtx/testing';
 import { openOnes } from '../../audit/open-transactions.js';
-import { type LogState, logIdOf, logStateOf } from '../../audit/xa-log.js';
+import { type LogState, logIdOf, logStateOf } from '../../audit/xa-log-state.js';
 import { type PreparedBranch, preparedOn } from '../../audit/xa-prepared-branches.js';
-import type { Databases } from '../../sandbox/databases.js';
+import type { Databases } from '../../sandbox/database-reader.js';
 import type { App } from '../../servers/server-set.js';
 
 /** One round of recovery and one lease: after that an overdue branch is stuck, not late. */

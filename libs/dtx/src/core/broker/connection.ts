@@ -4,9 +4,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
 import { type ChannelModel, connect, type Options } from 'amqplib';
 import { type Backoff, backoffMs } from '../async/backoff.js';
-import { KEEP_ALIVE_MS } from '../keep-alive.js';
 import { parseServerUrl } from '../server-url.js';
-import { CLOSE_LIMIT_MS, within } from './broker-step-limit.js';
+import { KEEP_ALIVE_MS } from '../tcp-keep-alive.js';
+import { CLOSE_LIMIT_MS, within } from './broker-step-timeout.js';
 
 export interface ConnectionOptions {
   readonly url: string;

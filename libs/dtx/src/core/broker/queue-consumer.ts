@@ -3,7 +3,7 @@ import { Logger } from '@nestjs/common';
 import type { Channel, ConsumeMessage } from 'amqplib';
 import { type Backoff, backoffMs } from '../async/backoff.js';
 import { BrokerUnavailable, textOf } from '../errors/errors.js';
-import { CLOSE_LIMIT_MS, within } from './broker-step-limit.js';
+import { CLOSE_LIMIT_MS, within } from './broker-step-timeout.js';
 import type { BrokerConnection } from './connection.js';
 import { leave, type Queues } from './queue-declarations.js';
 import type { QueueKind } from './queue-kinds.js';

@@ -1,7 +1,7 @@
 import type { Channel, ChannelModel, Replies } from 'amqplib';
 import { Semaphore } from '../async/semaphore.js';
 import { BrokerUnavailable } from '../errors/errors.js';
-import { CLOSE_LIMIT_MS, within } from './broker-step-limit.js';
+import { CLOSE_LIMIT_MS, within } from './broker-step-timeout.js';
 import type { BrokerConnection } from './connection.js';
 import { argumentsOf, type QueueKind } from './queue-kinds.js';
 import { ACCESS_REFUSED, type Asked, meaningOf, NOT_FOUND, QueueRefused } from './refusal.js';

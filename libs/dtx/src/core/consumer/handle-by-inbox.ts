@@ -11,8 +11,9 @@ import { isBrokerUnavailable, isDoneInPart, Rejected, textOf } from '../errors/e
 import { failpoint } from '../failpoint.js';
 import { CORE_OPTIONS } from '../injection-tokens.js';
 import type { CoreOptions } from '../options.js';
-import { emit } from '../telemetry.js';
-import { withGid, withTraceparent } from '../work-context.js';
+import { emit } from '../telemetry-events.js';
+import { withGid, withTraceparent } from '../trace-and-gid-context.js';
+import { Crowd } from './crowded-consumer-lock-waits.js';
 import { inboxFailpoints } from './failpoints.js';
 import { inboxMigrations } from './inbox-table.js';
 import {
@@ -24,7 +25,6 @@ import {
   type Read,
   read,
 } from './incoming-message.js';
-import { Crowd } from './lock-wait-limits.js';
 import { ReceiptSender } from './receipt-sender.js';
 import { type InboxOutcome, rowOf, StoredDeliveries } from './stored-deliveries.js';
 

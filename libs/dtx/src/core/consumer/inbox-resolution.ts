@@ -1,11 +1,11 @@
 import type { EntityManager } from 'typeorm';
 import type { CommitHooks } from '../database/commit-hooks.js';
-import { sqlOf } from '../database/transaction-sql.js';
+import { sqlOf } from '../database/transaction-sql-executor.js';
 import type { Outcome } from '../durable/durable-work.js';
 import { settleFinal } from '../durable/settle-or-park.js';
 import { Rejected } from '../errors/errors.js';
-import type { InboxRow } from './inbox-row.js';
 import { INBOX } from './inbox-table.js';
+import type { InboxRow } from './message-from-inbox-row.js';
 
 /** The parts of the retry loop that an operator action needs. */
 interface RetryParts {

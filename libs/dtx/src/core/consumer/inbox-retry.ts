@@ -3,8 +3,8 @@ import type { EntityManager } from 'typeorm';
 import { inTimeOf } from '../async/user-code-time-limit.js';
 import { Database } from '../database/database.service.js';
 import { type Sql } from '../database/sql-executor.js';
-import { sqlOf } from '../database/transaction-sql.js';
-import { claimDue } from '../durable/claim.js';
+import { sqlOf } from '../database/transaction-sql-executor.js';
+import { claimDue } from '../durable/claim-and-reschedule.js';
 import type { DurableLoop, Tried } from '../durable/durable-loop.js';
 import { whileLeased } from '../durable/lease-renewal.js';
 import { DurableLoops } from '../durable/loop-factory.js';
@@ -13,14 +13,14 @@ import { isBusy } from '../errors/sql-errors.js';
 import { failpoint } from '../failpoint.js';
 import { CORE_OPTIONS } from '../injection-tokens.js';
 import type { CoreOptions } from '../options.js';
+import { Crowd } from './crowded-consumer-lock-waits.js';
 import { inboxFailpoints } from './failpoints.js';
 import { Inbox } from './handle-by-inbox.js';
 import { resolveDelivery } from './inbox-resolution.js';
-import { type InboxRow, incomingOfRow } from './inbox-row.js';
 import { INBOX } from './inbox-table.js';
 import { ANY_AGE, type Endpoint, type PayloadReader, read } from './incoming-message.js';
-import { Crowd } from './lock-wait-limits.js';
-import { ServedContracts } from './served-contracts.js';
+import { type InboxRow, incomingOfRow } from './message-from-inbox-row.js';
+import { ServedContracts } from './served-consumer-heartbeats.js';
 import { StoredDeliveries } from './stored-deliveries.js';
 
 /**

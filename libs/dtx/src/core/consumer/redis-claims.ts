@@ -4,9 +4,9 @@ import type { Redis, RedisOptions } from 'ioredis';
 import { backoffMs } from '../async/backoff.js';
 import { OptionsError, textOf, Unavailable } from '../errors/errors.js';
 import { CORE_OPTIONS } from '../injection-tokens.js';
-import { KEEP_ALIVE_MS } from '../keep-alive.js';
 import type { CoreOptions } from '../options.js';
 import { parseServerUrl } from '../server-url.js';
+import { KEEP_ALIVE_MS } from '../tcp-keep-alive.js';
 
 /**
  * Redis is unreachable or did not answer in time. Does not count as an attempt. A claim with a lost answer expires with

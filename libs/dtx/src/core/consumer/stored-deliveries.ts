@@ -6,14 +6,14 @@ import { insertFirst, type Values } from '../database/insert-first.js';
 import { SqlExpression } from '../database/sql-literals.js';
 import { whyUnstorable } from '../database/unstorable-body.js';
 import { Alerts } from '../durable/alerts.js';
-import { inFuture } from '../durable/claim.js';
+import { inFuture } from '../durable/claim-and-reschedule.js';
 import { parkedColumns } from '../durable/settle-or-park.js';
 import { textOf } from '../errors/errors.js';
 import { isBusy } from '../errors/sql-errors.js';
 import { failpoint } from '../failpoint.js';
 import { CORE_OPTIONS } from '../injection-tokens.js';
 import type { CoreOptions } from '../options.js';
-import { emit } from '../telemetry.js';
+import { emit } from '../telemetry-events.js';
 import { inboxFailpoints } from './failpoints.js';
 import type { Endpoint, Incoming } from './incoming-message.js';
 

@@ -2,9 +2,9 @@ import { Logger } from '@nestjs/common';
 import type { DataSource, EntityManager, EntitySubscriberInterface, QueryRunner } from 'typeorm';
 import { inTimeOf } from '../async/user-code-time-limit.js';
 import { OutcomeUnknown, textOf } from '../errors/errors.js';
-import { guardOf, isOutermost, markCallbacks, watch } from './open-transactions.js';
-import type { Hook } from './savepoints.js';
-import { guardIn } from './transaction.js';
+import type { Hook } from './hooks-by-savepoint.js';
+import { guardIn } from './join-or-run-transaction.js';
+import { guardOf, isOutermost, markCallbacks, watch } from './query-runner-guards.js';
 
 /**
  * Runs hooks right after the commit of a transaction. This is the fast path, in which no component polls for the new

@@ -23,8 +23,8 @@ import type { SessionPool } from './pinned-session-pool.js';
 import type { UserSession } from './session-settings.js';
 import { SidePool } from './slow-read-pool.js';
 import type { StrayGuard } from './stray-statement-guard.js';
-import type { WorkTransactions } from './user-code-transactions.js';
-import { guardUserPool } from './user-pool-guard.js';
+import type { WorkTransactions } from './transactions-for-user-code.js';
+import { guardUserPool } from './user-pool-watch.js';
 
 const PING_LIMIT_MS = 2_000;
 /** The pool for lists of operators: few connections with a time limit per statement in milliseconds. */

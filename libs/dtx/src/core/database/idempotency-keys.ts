@@ -2,16 +2,16 @@ import { createHash } from 'node:crypto';
 import { Injectable, OnModuleInit } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { z } from 'zod';
-import { checkedJson } from '../broker/payload.js';
+import { checkedJson } from '../broker/outgoing-payload.js';
 import { DtxError } from '../errors/errors.js';
 import { isLockWait } from '../errors/sql-errors.js';
 import { assertGid } from '../ids.js';
 import { clockStopped, NOW_IN_ANY_SESSION } from './clock-sql.js';
 import { Database } from './database.service.js';
 import { insertFirst } from './insert-first.js';
+import { joinTransaction } from './join-or-run-transaction.js';
 import type { Migration } from './migrate.js';
 import type { Sql } from './sql-executor.js';
-import { joinTransaction } from './transaction.js';
 
 /** The key was used before with another body. */
 export class IdempotencyKeyReused extends DtxError {}

@@ -2,7 +2,7 @@ import type { EntityManager } from 'typeorm';
 import { isDuplicateKey } from '../errors/sql-errors.js';
 import type { Sql } from './sql-executor.js';
 import type { SqlValue } from './sql-literals.js';
-import { sqlOf } from './transaction-sql.js';
+import { sqlOf } from './transaction-sql-executor.js';
 
 /**
  * Inserts a row under a unique key in the transaction of the effect, so that the effect happens at most once. Returns

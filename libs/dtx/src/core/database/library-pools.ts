@@ -1,12 +1,12 @@
 import type { DataSource } from 'typeorm';
 import type { CoreOptions } from '../options.js';
 import type { CommitHooks } from './commit-hooks.js';
+import { WorkShares } from './consumer-connection-shares.js';
 import { connectionOptionsOf, poolBeside, poolLike, type SessionPool, type Waits } from './pinned-session-pool.js';
 import { readUserSession } from './read-user-session.js';
 import { pinningSql, type UserSession } from './session-settings.js';
 import { StrayGuard } from './stray-statement-guard.js';
-import { WorkTransactions } from './user-code-transactions.js';
-import { WorkShares } from './work-pool-shares.js';
+import { WorkTransactions } from './transactions-for-user-code.js';
 
 const OWN_SILENCE_SECONDS = 8;
 const QUEUE_MAX = 10_000;

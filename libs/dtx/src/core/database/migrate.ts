@@ -1,7 +1,7 @@
 import type { DataSource } from 'typeorm';
 import { DtxError } from '../errors/errors.js';
 import { errnoOf, SERVER_ERRNO_MIN } from '../errors/sql-errors.js';
-import type { Tap } from './connection-tap.js';
+import type { Tap } from './intercepted-connection.js';
 import { bind } from './sql-literals.js';
 
 /**

@@ -1,9 +1,9 @@
 import type { DataSource } from 'typeorm';
 import { DatabaseUnavailable } from '../errors/errors.js';
 import { endsConnection, isDeadlock } from '../errors/sql-errors.js';
-import { KEEP_ALIVE_MS } from '../keep-alive.js';
-import { type Tap, tapOf } from './connection-tap.js';
+import { KEEP_ALIVE_MS } from '../tcp-keep-alive.js';
 import { watchOf } from './connection-watch.js';
+import { type Tap, tapOf } from './intercepted-connection.js';
 import { type Changed, type RawConnection, type Row } from './mysql2-types.js';
 import type { Sql } from './sql-executor.js';
 import type { SqlValue } from './sql-literals.js';

@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { DataSource } from 'typeorm';
 import { TransactionRequired } from '../errors/errors.js';
-import { emit } from '../telemetry.js';
+import { emit } from '../telemetry-events.js';
 
 interface Inside {
   readonly source: DataSource;

@@ -1,7 +1,7 @@
 import { DtxError, OutcomeUnknown, TransactionEnded, textOf } from '../errors/errors.js';
-import type { Tap } from './connection-tap.js';
+import { type Dependent, type Hook, isOnSavepoint } from './hooks-by-savepoint.js';
+import type { Tap } from './intercepted-connection.js';
 import type { Changed, Done, Gate, Row } from './mysql2-types.js';
-import { type Dependent, type Hook, isOnSavepoint } from './savepoints.js';
 import type { Sql } from './sql-executor.js';
 import type { SqlValue } from './sql-literals.js';
 import { countStatements, type Statement, statementOf } from './statement-effect.js';

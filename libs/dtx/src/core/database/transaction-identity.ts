@@ -1,7 +1,7 @@
 import { DtxError, TransactionEnded } from '../errors/errors.js';
 import { effectOf, isDuplicateKey, isPassing } from '../errors/sql-errors.js';
-import type { Tap } from './connection-tap.js';
-import { isOnSavepoint, Savepoints } from './savepoints.js';
+import { isOnSavepoint, Savepoints } from './hooks-by-savepoint.js';
+import type { Tap } from './intercepted-connection.js';
 import type { Statement } from './statement-effect.js';
 
 /** The savepoint that identifies the transaction: set with BEGIN, released with COMMIT. Its name is reserved. */

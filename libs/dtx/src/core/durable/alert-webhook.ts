@@ -2,7 +2,7 @@ import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/commo
 import { Database } from '../database/database.service.js';
 import { CORE_OPTIONS } from '../injection-tokens.js';
 import type { CoreOptions } from '../options.js';
-import { ALERTS } from './alert-table.js';
+import { ALERTS } from './alert-and-operation-tables.js';
 import { retryCall } from './alerts.js';
 import type { DurableLoop, Tried } from './durable-loop.js';
 import type { DurableRow } from './durable-table.js';

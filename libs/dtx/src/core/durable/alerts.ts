@@ -5,10 +5,10 @@ import { insertFirst } from '../database/insert-first.js';
 import type { Sql } from '../database/sql-executor.js';
 import { CORE_OPTIONS } from '../injection-tokens.js';
 import type { CoreOptions } from '../options.js';
-import { emit } from '../telemetry.js';
-import { alertMigrations } from './alert-table.js';
+import { emit } from '../telemetry-events.js';
+import { alertMigrations } from './alert-and-operation-tables.js';
 import type { Condition } from './durable-table.js';
-import type { OperatorNote } from './operations-contract.js';
+import type { OperatorNote } from './operations-registry.js';
 
 /**
  * How an alert closes. `retry`: a retry or a resolution of its row, or the end of the work. `acknowledge`: an operator

@@ -5,14 +5,14 @@ import type { Database } from '../database/database.service.js';
 import { textOf } from '../errors/errors.js';
 import { isUnavailable } from '../errors/sql-errors.js';
 import type { Scan } from '../scan-status.js';
-import { emit } from '../telemetry.js';
-import { withGid, withTraceparent } from '../work-context.js';
+import { emit } from '../telemetry-events.js';
+import { withGid, withTraceparent } from '../trace-and-gid-context.js';
 import type { Alerts } from './alerts.js';
-import { claimDue, giveBack, putOff, reschedule } from './claim.js';
+import { claimDue, giveBack, putOff, reschedule } from './claim-and-reschedule.js';
+import { KeyedClaim } from './concurrency-key-claim.js';
 import { HOLD_MS, KeyShares } from './concurrency-key-shares.js';
 import type { DurableRow } from './durable-table.js';
 import type { DurableWork, Tried } from './durable-work.js';
-import { KeyedClaim } from './keyed-claim.js';
 import { park } from './settle-or-park.js';
 
 export type { DurableWork, Tried } from './durable-work.js';

@@ -1,5 +1,5 @@
 import type { Sql } from '../database/sql-executor.js';
-import { inFuture } from './claim.js';
+import { inFuture } from './claim-and-reschedule.js';
 import type { DurableRow, DurableTable } from './durable-table.js';
 
 /** Number of renewals per lease time. One or two slow answers do not end the lease. */

@@ -4,7 +4,7 @@ import { Alerts } from './alerts.js';
 import { DurableLoop } from './durable-loop.js';
 import type { DurableRow } from './durable-table.js';
 import type { DurableWork } from './durable-work.js';
-import { Operations } from './operations-contract.js';
+import { Operations } from './operations-registry.js';
 import { TableOperations } from './table-operations.js';
 
 /** Creates the loop of a durable table, and registers the table with the operations of `/dtx`. */

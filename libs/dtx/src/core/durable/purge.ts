@@ -5,7 +5,7 @@ import { textOf } from '../errors/errors.js';
 import { isUnavailable } from '../errors/sql-errors.js';
 import { CORE_OPTIONS } from '../injection-tokens.js';
 import type { CoreOptions } from '../options.js';
-import { inFuture } from './claim.js';
+import { inFuture } from './claim-and-reschedule.js';
 
 /** A DELETE of finished rows past their retention. It gets the batch size and must use an index. */
 export interface PurgeStatement {

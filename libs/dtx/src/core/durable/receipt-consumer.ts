@@ -8,7 +8,7 @@ import type { Database } from '../database/database.service.js';
 import { isUnavailable } from '../errors/sql-errors.js';
 import { type Failpoint, failpoint } from '../failpoint.js';
 import type { CoreOptions } from '../options.js';
-import { emit } from '../telemetry.js';
+import { emit } from '../telemetry-events.js';
 import type { Alerts } from './alerts.js';
 import type { DurableTable } from './durable-table.js';
 

@@ -1,7 +1,7 @@
 import type { EntityManager } from 'typeorm';
 import type { Database } from '../database/database.service.js';
 import { type Sql } from '../database/sql-executor.js';
-import { sqlOf } from '../database/transaction-sql.js';
+import { sqlOf } from '../database/transaction-sql-executor.js';
 import { type Alerts, isoTime } from './alerts.js';
 import type { DurableRow, DurableTable, Moment, ShownTable, TableRow } from './durable-table.js';
 import type { DurableWork, Outcome } from './durable-work.js';
@@ -17,7 +17,7 @@ import type {
   SummaryRow,
   TimelineEntry,
   TransactionView,
-} from './operations-contract.js';
+} from './operations-registry.js';
 import { settleFinal } from './settle-or-park.js';
 import { TableLists } from './table-pages.js';
 

@@ -1,7 +1,7 @@
 import type { Database } from '../database/database.service.js';
 import type { SqlValue } from '../database/sql-literals.js';
 import { type DurableTable, type ShownTable, type TableRow, VIEW_COLUMNS } from './durable-table.js';
-import type { ListQuery } from './operations-contract.js';
+import type { ListQuery } from './operations-registry.js';
 
 /** A condition with its value. */
 type Filter = readonly [sql: string, value: string];

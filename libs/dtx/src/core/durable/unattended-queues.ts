@@ -10,7 +10,7 @@ import { isUnavailable } from '../errors/sql-errors.js';
 import { CORE_OPTIONS } from '../injection-tokens.js';
 import type { CoreOptions } from '../options.js';
 import { Alerts } from './alerts.js';
-import { inFuture } from './claim.js';
+import { inFuture } from './claim-and-reschedule.js';
 
 /** Number of looks within `absentMs`. */
 const LOOKS = 4;

@@ -1,0 +1,56 @@
+import type { DataSource, EntityManager } from 'typeorm';
+import { TransactionRequired } from '../errors/errors.js';
+import { isDeadlock } from '../errors/sql-errors.js';
+import { guardOf, watch } from './query-runner-guards.js';
+import type { TransactionGuard } from './transaction-guard.js';
+
+/** @throws TransactionRequired unless `tx` is the manager of an open transaction on the database of `source` */
+export function requireTransaction(tx: EntityManager, source: DataSource, call: string): void {
+  const owner = (tx as { dataSource?: DataSource }).dataSource ?? tx.connection;
+  if (!tx.queryRunner?.isTransactionActive || owner !== source) throw new TransactionRequired(call);
+}
+
+/**
+ * Joins and guards the transaction of the caller: library rows commit with all of it or not at all.
+ * @throws TransactionRequired as `requireTransaction`
+ * @throws TransactionEnded if the transaction has ended
+ */
+export async function joinTransaction(tx: EntityManager, source: DataSource, call: string): Promise<TransactionGuard> {
+  requireTransaction(tx, source, call);
+  const guard = guardIn(tx, call);
+  await guard.join({ withSavepoint: true });
+  return guard;
+}
+
+/**
+ * Returns the guard of the open transaction of `tx`. A transaction that began before the hooks were attached is watched from now on.
+ */
+export function guardIn(tx: EntityManager, call: string): TransactionGuard {
+  if (!tx.queryRunner?.isTransactionActive) throw new TransactionRequired(call);
+  const guard = guardOf(tx.queryRunner);
+  const isOpen = guard?.state === 'watching' || guard?.state === 'guarding';
+  return isOpen ? guard : watch(tx.queryRunner);
+}
+
+const DEADLOCK_TRIES = 4;
+
+/**
+ * Runs a unit of work in a transaction of a DataSource. After a deadlock the whole unit runs again, even if the work
+ * caught the error. Statements that would end the transaction are rejected.
+ * @throws TransactionEnded if a statement ended the transaction, which is rolled back
+ */
+export async function inTransaction<T>(source: DataSource, work: (tx: EntityManager) => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    let guard: TransactionGuard | undefined;
+    try {
+      return await source.transaction(async (tx) => {
+        guard = guardOf(tx.queryRunner!);
+        await guard?.join({ withSavepoint: false });
+        return work(tx);
+      });
+    } catch (error) {
+      // After a COMMIT the unit never runs again, even if a subscriber fails.
+      if (guard?.state === 'committed' || !isDeadlock(error) || attempt >= DEADLOCK_TRIES) throw error;
+    }
+  }
+}

@@ -1,0 +1,118 @@
+import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
+import { inTimeOf } from '../async/user-code-time-limit.js';
+import { DtxError, TransactionEnded } from '../errors/errors.js';
+import type { Tap } from './intercepted-connection.js';
+import { bindGuard, isOutermost, unwrapped } from './query-runner-guards.js';
+import { type GuardOptions, TransactionGuard } from './transaction-guard.js';
+
+/** Internal members of TypeORM. */
+type Runner = QueryRunner & { broadcaster: { broadcast(event: string): Promise<void> } };
+type Event = `${'Before' | 'After'}Transaction${'Start' | 'Commit' | 'Rollback'}`;
+
+/**
+ * A query runner of the user's DataSource on one connection of the library. TypeORM sees it in an open transaction. It
+ * reaches into internals of TypeORM, like `query-runner-guards.ts`, `user-pool-watch.ts` and `pinned-session-pool.ts`.
+ */
+export class BoundRunner {
+  readonly runner: Runner;
+  readonly guard: TransactionGuard;
+  /** Time limit of the user's subscribers for one event, in milliseconds. 0: no limit. */
+  subscribersMs = 0;
+  private readonly inFlight = new Set<Promise<unknown>>();
+  private isOpen = false;
+
+  /** @param race may end the wait for a statement of the user before its answer */
+  constructor(
+    source: DataSource,
+    private readonly tap: Tap,
+    options: Pick<GuardOptions, 'everyErrorEnds'> = {},
+    private readonly race: <T>(statement: Promise<T>) => Promise<T> = (statement) => statement,
+  ) {
+    this.runner = source.createQueryRunner() as Runner;
+    const { multipleStatements } = source.options as { multipleStatements?: boolean };
+    this.guard = new TransactionGuard(tap, {
+      ...options,
+      allowsSeveral: multipleStatements === true,
+      isLibrarys: true,
+    });
+    Object.assign(this.runner, { databaseConnection: tap.connection });
+    bindGuard(this.runner, this.guard);
+    this.keepFromEnding();
+  }
+
+  get manager(): EntityManager {
+    return this.runner.manager;
+  }
+
+  /** Lets user code send statements from now on. `withSavepoint`: the savepoint BEGUN was set with the begin. */
+  open({ withSavepoint }: { withSavepoint: boolean }): void {
+    this.guard.begun({ withSavepoint });
+    this.tap.gate = this.guard;
+    Object.assign(this.runner, { isTransactionActive: true, transactionDepth: 1 });
+    this.isOpen = true;
+  }
+
+  /** Resolves when every statement of the user code is answered, including those that it did not await. */
+  async settled(): Promise<void> {
+    while (this.inFlight.size > 0) await Promise.allSettled(this.inFlight);
+    await this.guard.settled();
+  }
+
+  /** Rejects every further statement. */
+  close(): void {
+    this.isOpen = false;
+  }
+
+  /** Ends the transaction and detaches the connection from the runner. */
+  end(state: 'committed' | 'rolled back'): void {
+    this.close();
+    if (!this.guard.isOver) this.guard.over(state);
+    Object.assign(this.runner, { isTransactionActive: false, transactionDepth: 0, isReleased: true });
+  }
+
+  /** Broadcasts an event to the user's subscribers. @throws TookTooLong, or the error of a subscriber */
+  tell(event: Event): Promise<void> {
+    const told = () => this.runner.broadcaster.broadcast(event);
+    const { subscribersMs: limitMs } = this;
+    return limitMs > 0 ? inTimeOf({ what: `a subscriber's ${event}`, limitMs }, told) : told();
+  }
+
+  /** Replaces the methods that would end the transaction, lose it, or run after it. */
+  private keepFromEnding(): void {
+    const { runner } = this;
+    const { startTransaction, commitTransaction, rollbackTransaction, stream } = runner;
+    const query = runner.query.bind(runner) as (...args: unknown[]) => Promise<unknown>;
+    const nestedOnly = (name: string, run: () => Promise<void>) => async () => {
+      if (!isOutermost(runner)) return run.call(runner);
+      throw new TransactionEnded(`${name} would end it; only the library ends this transaction`);
+    };
+    Object.assign(runner, {
+      // Always a savepoint. An isolation level applies only to a new transaction.
+      startTransaction: () => startTransaction.call(runner),
+      commitTransaction: nestedOnly('commitTransaction', commitTransaction),
+      rollbackTransaction: nestedOnly('rollbackTransaction', rollbackTransaction),
+      release: async () => {
+        throw new TransactionEnded('release would lose it; only the library releases this connection');
+      },
+      query: (...args: unknown[]) => this.counted(() => query(...args)),
+      stream: (...args: Parameters<QueryRunner['stream']>) => this.counted(() => stream.apply(runner, args)),
+    });
+  }
+
+  /** Counts a statement in flight. TypeORM sends with a delay, and no statement may follow the end. */
+  private async counted<T>(statement: () => Promise<T>): Promise<T> {
+    if (!this.isOpen)
+      throw new DtxError(
+        'statement rejected: the transaction has ended, by its time limit or before a statement that was not awaited; ' +
+          'await every statement inside it',
+      );
+    const running = this.race(statement())
+      .catch((error) => {
+        this.guard.evidence.rename(error);
+        throw unwrapped(error);
+      })
+      .finally(() => this.inFlight.delete(running));
+    this.inFlight.add(running);
+    return running;
+  }
+}

@@ -1,0 +1,135 @@
+import type { DataSource, EntityManager } from 'typeorm';
+import type { Tap } from '../core/database/intercepted-connection.js';
+import type { Row } from '../core/database/mysql2-types.js';
+import type { SessionPool } from '../core/database/pinned-session-pool.js';
+import type { SqlValue } from '../core/database/sql-literals.js';
+import type { TransactionGuard } from '../core/database/transaction-guard.js';
+import { BoundRunner } from '../core/database/user-code-query-runner.js';
+import { endsConnection, errnoOf, isDatabaseAway, SERVER_ERRNO_MIN } from '../core/errors/sql-errors.js';
+import { XaUnavailable } from './xa-unavailable.js';
+
+/** Waits in milliseconds: for a connection, and for the answer to one protocol statement. */
+export interface Limits {
+  readonly withinMs: number;
+  readonly limitMs: number;
+}
+
+/**
+ * The connection of one branch, for the branch's whole life. The caller's statements pass the guard of every
+ * transaction of the library. The first one that fails ends the branch: after a lock wait, servers would prepare the
+ * remaining half.
+ */
+export class Session {
+  /** Whether the connection still works. If not, only its end is certain. */
+  isSound = true;
+  private isEnded = false;
+  private bound: BoundRunner | undefined;
+  private abortWith: (error: Error) => void = () => {};
+  private readonly aborted: Promise<never>;
+
+  private constructor(
+    private readonly tap: Tap,
+    private readonly limitMs: number,
+  ) {
+    this.aborted = new Promise<never>((_, reject) => {
+      this.abortWith = reject;
+    });
+    this.aborted.catch(() => {}); // `watch` reports the error to a waiting statement
+  }
+
+  /** @throws XaUnavailable when the pool gives no connection in time, and connection errors */
+  static async open(pool: SessionPool, { withinMs, limitMs }: Limits): Promise<Session> {
+    const connecting = pool.acquire();
+    let timer: NodeJS.Timeout | undefined;
+    const limit = new Promise<null>((resolve) => {
+      timer = setTimeout(resolve, withinMs, null);
+    });
+    const tap = await Promise.race([connecting, limit]).finally(() => clearTimeout(timer));
+    if (tap) return new Session(tap, limitMs);
+    // The late connection goes back to the pool.
+    connecting.then(
+      (late) => late.release(),
+      () => {},
+    );
+    throw new XaUnavailable(`no connection within ${withinMs} ms`);
+  }
+
+  get manager(): EntityManager {
+    return this.bound!.manager;
+  }
+
+  get guard(): TransactionGuard {
+    return this.bound!.guard;
+  }
+
+  /** The reason why the branch cannot be committed any more. */
+  get failure(): unknown {
+    return this.bound?.guard.failure ?? this.bound?.guard.evidence.firstError;
+  }
+
+  /** Opens the manager to the caller, with the entities of `source`. */
+  enter(source: DataSource, { withSavepoint }: { withSavepoint: boolean }): BoundRunner {
+    this.bound = new BoundRunner(source, this.tap, { everyErrorEnds: true }, (statement) => this.watch(statement));
+    this.bound.open({ withSavepoint });
+    return this.bound;
+  }
+
+  /**
+   * Ends the caller's access. Waits for statements that the caller began without awaiting, since they belong to the
+   * branch. Later statements are refused, so none runs on the connection after the branch has ended.
+   */
+  async leave(): Promise<void> {
+    this.bound?.close();
+    await this.watch(this.bound?.settled() ?? Promise.resolve()).catch(() => {});
+  }
+
+  /**
+   * Sends protocol statements as text, since XA statements cannot be prepared. Several travel in one round trip.
+   * @throws XaUnavailable when the answer takes longer than `limitMs`
+   */
+  async send<T = Row[]>(statement: string, values?: readonly SqlValue[]): Promise<T> {
+    const limit = setTimeout(() => this.abort(new XaUnavailable(`no answer within ${this.limitMs} ms`)), this.limitMs);
+    return this.watch(this.tap.ask<T>(statement, values)).finally(() => clearTimeout(limit));
+  }
+
+  /** Ends every wait on this connection with the error. A network that drops packets would never end it. */
+  abort(error: Error): void {
+    this.abortWith(error);
+  }
+
+  /**
+   * Returns the connection to its pool. Only with nothing open on it. A session that the caller has altered is ended
+   * instead.
+   */
+  release(state: 'committed' | 'rolled back'): void {
+    if (this.isEnded) return;
+    this.isEnded = true;
+    this.bound?.end(state);
+    if (this.bound?.guard.isAltered) this.tap.connection.destroy();
+    else this.tap.release();
+  }
+
+  /** Ends the connection. The server rolls back an unprepared branch, and recovery resolves a prepared one. */
+  destroy(): void {
+    if (this.isEnded) return;
+    this.isEnded = true;
+    this.bound?.end('rolled back');
+    this.abort(new XaUnavailable('the connection was given up'));
+    // guard: xa.connection
+    this.tap.connection.destroy();
+  }
+
+  private async watch<T>(statement: Promise<T>): Promise<T> {
+    try {
+      return await Promise.race([statement, this.aborted]);
+    } catch (error) {
+      if (!isAnswered(error) || endsConnection(error)) this.isSound = false;
+      throw error;
+    }
+  }
+}
+
+/** Whether the server refused the statement. After any other error the statement may have been carried out. */
+export function isAnswered(error: unknown): boolean {
+  return errnoOf(error) >= SERVER_ERRNO_MIN && !isDatabaseAway(error);
+}

@@ -1,0 +1,137 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import ts from 'typescript';
+import { describe, expect, test } from 'vitest';
+import * as unguarded from '../core/database/without-transaction-guard.mutant.js';
+import { ROOT } from '../fixtures/app-process.js';
+import { GUARDED, markersIn, mutate } from './guard-edit.js';
+import * as halfMessage from './half-message.mutants.js';
+import * as localMessage from './local-message.mutants.js';
+import type { Mutant } from './mutant.js';
+import * as notify from './notify.mutants.js';
+import * as tcc from './tcc.mutants.js';
+import * as xa from './xa.mutants.js';
+import * as xaLog from './xa-log.mutants.js';
+
+/** Every mutant under the name that it is exported by. */
+const MUTANTS = [unguarded, halfMessage, localMessage, notify, tcc, xa, xaLog]
+  .flatMap((file) => Object.entries<unknown>(file))
+  .filter((entry): entry is [string, Mutant] => typeof entry[1] === 'object');
+const SOURCE = join(ROOT, 'libs', 'dtx', 'src');
+
+/** The marked files as the build emits them, which is looked at here without a build. */
+const built = new Map(
+  readdirSync(SOURCE, { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.ts') && !file.endsWith('.spec.ts'))
+    .map((file) => [file, readFileSync(join(SOURCE, file), 'utf8')] as const)
+    .filter(([, text]) => text.includes('// guard: '))
+    .map(([file, text]) => [file, emitted(text).text] as const),
+);
+
+function emitted(text: string): { text: string; problems: string[] } {
+  const { options } = ts.convertCompilerOptionsFromJson(
+    { target: 'ES2023', module: 'ES2022', experimentalDecorators: true },
+    ROOT,
+  );
+  const { outputText, diagnostics = [] } = ts.transpileModule(text, {
+    compilerOptions: options,
+    reportDiagnostics: true,
+  });
+  return { text: outputText, problems: diagnostics.map(({ messageText }) => String(messageText)) };
+}
+
+/** What a set of edits makes of the build: the changed files. */
+function changed({ edits }: Mutant): Map<string, string> {
+  const files = markersIn(built);
+  const result = new Map<string, string>();
+  for (const edit of edits) {
+    const file = files.get(edit.guard);
+    if (file === undefined) throw new Error(`the library has no marker of guard ${edit.guard}`);
+    result.set(file, mutate(result.get(file) ?? built.get(file)!, edit));
+  }
+  return result;
+}
+
+describe('the mutants of the library', () => {
+  test.each(MUTANTS)('every edit of %s has its place in the emitted code and leaves it well formed', (_, mutant) => {
+    const files = changed(mutant);
+    expect(files.size).toBeGreaterThan(0);
+    for (const [file, text] of files) {
+      expect(text, file).not.toBe(built.get(file));
+      expect(emitted(text).problems, file).toEqual([]);
+    }
+  });
+
+  test('every marker of the library is named by an edit', () => {
+    const named = new Set(MUTANTS.flatMap(([, { edits }]) => edits.map(({ guard }) => guard)));
+    expect([...markersIn(built).keys()].filter((guard) => !named.has(guard))).toEqual([]);
+  });
+
+  test('every mutant has a name of its own', () => {
+    const names = MUTANTS.map(([, { name }]) => name).sort();
+    expect(names).toEqual([...new Set(names)]);
+  });
+
+  test('every mutant is played', () => {
+    const folders = [import.meta.dirname, join(import.meta.dirname, '..', 'library')];
+    const files = folders.flatMap((folder) => readdirSync(folder).map((file) => join(folder, file)));
+    const plays = files.filter((file) => /\.(scenarios|long\.e2e-spec)\.ts$/.test(file));
+    const code = plays.map((file) => readFileSync(file, 'utf8').replace(/^import [^;]*;/gm, ''));
+    const words = new Set(code.join(' ').match(/\w+/g));
+    expect(MUTANTS.map(([name]) => name).filter((name) => !words.has(name))).toEqual([]);
+  });
+});
+
+describe('an edit', () => {
+  const text =
+    'f();\n// another comment\n// guard: a.ack\ndelivery.ack();\ng({\n  // guard: a.first\n  first,\n  last,\n});\n';
+
+  test('takes the statement after its marker out', () => {
+    expect(mutate(text, { guard: 'a.ack', becomes: '' })).toBe(text.replace('delivery.ack();', ''));
+  });
+
+  test('takes a property out together with its comma', () => {
+    expect(mutate(text, { guard: 'a.first', becomes: '' })).toBe(text.replace('first,', ''));
+  });
+
+  test('writes its code literally and keeps the guarded code where it is named', () => {
+    const becomes = `$& $1 $$; ${GUARDED} ${GUARDED}`;
+    expect(mutate(text, { guard: 'a.ack', becomes })).toContain('\n$& $1 $$; delivery.ack(); delivery.ack();\n');
+  });
+
+  test('changes the condition of an if and keeps its body', () => {
+    const guarded = '// guard: b\nif (a && f(b)) {\n  c();\n}\n';
+    expect(mutate(guarded, { guard: 'b', condition: 'false' })).toBe('// guard: b\nif (false) {\n  c();\n}\n');
+  });
+
+  test('swaps one word of the guarded code', () => {
+    expect(mutate(text, { guard: 'a.ack', swap: ['ack', 'nack'] })).toContain('delivery.nack();');
+  });
+
+  test.each([
+    ['whose marker is missing', { guard: 'a', becomes: '' }, 'guard a is marked 0 times'],
+    [
+      'of a condition on another statement',
+      { guard: 'a.ack', condition: 'true' },
+      'guard a.ack is not on an if statement',
+    ],
+    ['whose word is missing', { guard: 'a.ack', swap: ['nack', ''] }, 'guard a.ack holds 0 places'],
+    ['whose word is there twice', { guard: 'a.ack', swap: ['e', ''] }, 'guard a.ack holds 2 places'],
+  ] as const)('%s is refused', (_, edit, error) => {
+    expect(() => mutate(text, edit)).toThrow(error);
+  });
+
+  test('whose marker stands before no code is refused', () => {
+    expect(() => mutate('f(); // end\n// guard: a\n', { guard: 'a', becomes: '' })).toThrow(
+      'stands before no statement',
+    );
+  });
+
+  test('whose marker is in two files is refused', () => {
+    const files = [
+      ['one.js', '// guard: a\nf();'],
+      ['other.js', '  // guard: a\n  g();'],
+    ] as const;
+    expect(() => markersIn(files)).toThrow('guard a is marked twice: in one.js and in other.js');
+  });
+});
