@@ -2,7 +2,7 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import type { IdempotencyKeys } from '../../libs/dtx/src/index.js';
 import { expectProblem } from '../fixtures/expect-problem.js';
-import { NOTIFY_QUEUE, NotifyQueue } from '../fixtures/notification-probe.js';
+import { NOTIFY_QUEUE, NotificationProbe } from '../fixtures/notification-probe.js';
 import { Target } from '../fixtures/notification-target.js';
 import { NOTIFY_SECRET, NOTIFY_TIMES } from '../fixtures/notifying-shop.js';
 import { Operator } from '../fixtures/operator.js';
@@ -47,7 +47,7 @@ async function tell(event: { id: string; gid: string; type: string; target: stri
 }
 
 test('an event of another publisher under a known id is parked, and an operator’s retry delivers it', async () => {
-  const queue = new NotifyQueue(sandbox, probe);
+  const queue = new NotificationProbe(sandbox, probe);
   const first = { id: 'event-1', gid: 'order-1', type: 'payment.captured', target: target.url('/first') };
   const other = { id: 'event-1', gid: 'order-2', type: 'payment.declined', target: target.url('/other') };
   await tell(first);
@@ -80,7 +80,7 @@ test('a settled transaction does not hide a notification of the same id from an 
   expect(body).toMatchObject({ scheme: 'notify', state: 'PARKED' });
   target.behave('/third', (response) => response.writeHead(200).end());
   expect((await payment.retry(id)).status).toBe(200);
-  await new NotifyQueue(sandbox, probe).untilState(id, 'DELIVERED');
+  await new NotificationProbe(sandbox, probe).untilState(id, 'DELIVERED');
   expectProblem(await payment.retry(id), 409);
   const { body: transaction } = await payment.get(`/transactions/${id}`);
   // Its timeline has nothing of what a person did about the notification.

@@ -3,7 +3,7 @@ import { pathToFileURL } from 'node:url';
 import { expect } from 'vitest';
 import { SHORT_TIMES } from '../crash-matrix/run-case.js';
 import { ROOT } from '../fixtures/app-process.js';
-import { NOTIFY_QUEUE, NotifyQueue } from '../fixtures/notification-probe.js';
+import { NOTIFY_QUEUE, NotificationProbe } from '../fixtures/notification-probe.js';
 import { Target } from '../fixtures/notification-target.js';
 import { NOTIFY_SECRET, NOTIFY_TIMES } from '../fixtures/notifying-shop.js';
 import { QueueProbe } from '../fixtures/queue-probe.js';
@@ -20,7 +20,7 @@ async function service({ shop, sandbox, keep }: Stage, { env = {}, notify = {} }
   const options = { ...OPTIONS, notify: { ...NOTIFY_TIMES, ...notify } };
   await shop.start(['payment'], { options, env: { ...ENV, ...env } });
   const probe = keep(await QueueProbe.open(sandbox));
-  return { probe, queue: new NotifyQueue(sandbox, probe), target: keep(await Target.start()) };
+  return { probe, queue: new NotificationProbe(sandbox, probe), target: keep(await Target.start()) };
 }
 
 async function toldTwice(stage: Stage): Promise<Claim> {

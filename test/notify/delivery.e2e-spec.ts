@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { expectProblem } from '../fixtures/expect-problem.js';
-import { NotifyQueue } from '../fixtures/notification-probe.js';
+import { NotificationProbe } from '../fixtures/notification-probe.js';
 import { type Behaviour, drip, inTurn, status, Target } from '../fixtures/notification-target.js';
 import { NOTIFY_SECRET, NOTIFY_TIMES } from '../fixtures/notifying-shop.js';
 import { Operator } from '../fixtures/operator.js';
@@ -19,7 +19,7 @@ const SLOW_MINUTES = 10;
 let sandbox: Sandbox;
 let shop: Stack;
 let probe: QueueProbe;
-let queue: NotifyQueue;
+let queue: NotificationProbe;
 let target: Target;
 let payment: Operator;
 
@@ -31,7 +31,7 @@ beforeAll(async () => {
   shop = new Stack(sandbox, { env, options: { core: { scanIntervalMs: 50 }, notify } });
   await shop.start(['payment']);
   probe = await QueueProbe.open(sandbox);
-  queue = new NotifyQueue(sandbox, probe);
+  queue = new NotificationProbe(sandbox, probe);
   target = await Target.start();
   payment = new Operator(shop, 'payment');
 });

@@ -1,13 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { expectProblem } from '../fixtures/expect-problem.js';
 import { mended, outOfOrder } from '../fixtures/failing-table.js';
-import {
-  NOTIFY_SECRET,
-  NOTIFY_TIMES,
-  notificationsOf,
-  resultsOf,
-  shopWithMerchant,
-} from '../fixtures/notifying-shop.js';
+import { NOTIFY_SECRET, NOTIFY_TIMES, notificationsOf, notifyingShop, resultsOf } from '../fixtures/notifying-shop.js';
 import { Operator } from '../fixtures/operator.js';
 import { auditOf, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import type { Stack } from '../fixtures/three-apps.js';
@@ -25,7 +19,7 @@ let payment: Operator;
 
 beforeAll(async () => {
   sandbox = await freshSandbox('notify_before_ack');
-  shop = await shopWithMerchant(sandbox, { options: optionsWith({ payloadMaxBytes: 10 }) });
+  shop = await notifyingShop(sandbox, { options: optionsWith({ payloadMaxBytes: 10 }) });
   payment = new Operator(shop, 'payment');
   await shop.account('alice', 1_000_000);
   await shop.stock('book', 100);

@@ -1,12 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Target } from '../fixtures/notification-target.js';
-import {
-  NOTIFY_SECRET,
-  NOTIFY_TIMES,
-  notificationsOf,
-  resultsOf,
-  shopWithMerchant,
-} from '../fixtures/notifying-shop.js';
+import { NOTIFY_SECRET, NOTIFY_TIMES, notificationsOf, notifyingShop, resultsOf } from '../fixtures/notifying-shop.js';
 import { Operator } from '../fixtures/operator.js';
 import { auditOf, freshSandbox, type Sandbox } from '../fixtures/sandbox.js';
 import type { Stack } from '../fixtures/three-apps.js';
@@ -21,7 +15,7 @@ beforeAll(async () => {
   target = await Target.start();
   target.behave('/gone', (response) => response.writeHead(410).end());
   const notify = { ...NOTIFY_TIMES, askAfterMs: 300, askIntervalMs: 100 };
-  shop = await shopWithMerchant(sandbox, { options: { notify }, payment: paymentEnv() });
+  shop = await notifyingShop(sandbox, { options: { notify }, payment: paymentEnv() });
   await shop.account('alice', 1_000_000);
   await shop.stock('book', 10);
 });

@@ -2,7 +2,7 @@ import { createHmac } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { expectProblem } from '../fixtures/expect-problem.js';
 import { Target } from '../fixtures/notification-target.js';
-import { NOTIFY_SECRET, notificationsOf, resultsOf, shopWithMerchant } from '../fixtures/notifying-shop.js';
+import { NOTIFY_SECRET, notificationsOf, notifyingShop, resultsOf } from '../fixtures/notifying-shop.js';
 import { auditOf, freshSandbox, type Sandbox } from '../fixtures/sandbox.js';
 import { call, type Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
@@ -14,7 +14,7 @@ let target: Target;
 
 beforeAll(async () => {
   sandbox = await freshSandbox('notify_results');
-  shop = await shopWithMerchant(sandbox);
+  shop = await notifyingShop(sandbox);
   target = await Target.start();
   await shop.account('alice', 1_000_000);
   await shop.account('bob', 1);

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ROOT } from '../fixtures/app-process.js';
-import { NotifyQueue } from '../fixtures/notification-probe.js';
+import { NotificationProbe } from '../fixtures/notification-probe.js';
 import { Target } from '../fixtures/notification-target.js';
 import { NOTIFY_SECRET, NOTIFY_TIMES } from '../fixtures/notifying-shop.js';
 import { Operator } from '../fixtures/operator.js';
@@ -14,7 +14,7 @@ const PRELOAD = pathToFileURL(join(ROOT, 'test', 'fixtures', 'dns-rebinding.mjs'
 let sandbox: Sandbox;
 let shop: Stack;
 let probe: QueueProbe;
-let queue: NotifyQueue;
+let queue: NotificationProbe;
 let target: Target;
 
 beforeAll(async () => {
@@ -27,7 +27,7 @@ beforeAll(async () => {
   });
   await shop.start(['payment']);
   probe = await QueueProbe.open(sandbox);
-  queue = new NotifyQueue(sandbox, probe);
+  queue = new NotificationProbe(sandbox, probe);
   target = await Target.start();
 });
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { logLines } from '../fixtures/app-logs.js';
 import { mended, outOfOrder } from '../fixtures/failing-table.js';
-import { resultsOf, shopWithMerchant } from '../fixtures/notifying-shop.js';
+import { notifyingShop, resultsOf } from '../fixtures/notifying-shop.js';
 import { Operator } from '../fixtures/operator.js';
 import { QueueProbe } from '../fixtures/queue-probe.js';
 import { type AppName, auditOf, freshSandbox, type Sandbox } from '../fixtures/sandbox.js';
@@ -17,7 +17,7 @@ beforeAll(async () => {
   sandbox = await freshSandbox('operations_metrics');
   probe = await QueueProbe.open(sandbox);
   const inbox = { attemptsMax: 3, backoff: { firstMs: 50, factor: 1, capMs: 50 } };
-  shop = await shopWithMerchant(sandbox, { options: { core: { scanIntervalMs: 100, inbox } } });
+  shop = await notifyingShop(sandbox, { options: { core: { scanIntervalMs: 100, inbox } } });
   await shop.account('alice', 1_000_000);
   await shop.stock('book', 100);
 });

@@ -7,7 +7,7 @@ import { FlashSalesController } from './flash-sales.controller.js';
 import { RestockByReliableMessage } from './restock.initiator.js';
 import { RestocksController } from './restocks.controller.js';
 import { StockController } from './stock.controller.js';
-import { ReserveStock } from './stock.participant.js';
+import { StockParticipant } from './stock.participant.js';
 import { TakeStockByLocalMessage } from './take-or-return-stock.consumer.js';
 
 @Module({})
@@ -29,6 +29,6 @@ export function inventoryModule(env: Env): DynamicModule {
       ConfirmedPublishModule.forRoot(env.options.reliableMessage),
     ],
     controllers: [StockController, FlashSalesController, RestocksController, TakeStockByLocalMessage],
-    providers: [ReserveStock, FlashSaleByHalfMessage, RestockByReliableMessage],
+    providers: [StockParticipant, FlashSaleByHalfMessage, RestockByReliableMessage],
   };
 }

@@ -4,7 +4,7 @@ import { Cancel, Confirm, type TccBranch, TccParticipant, Try } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';
 
 @TccParticipant(inventoryStock)
-export class ReserveStock {
+export class StockParticipant {
   @Try()
   async reserve(tx: EntityManager, pieces: InventoryStock): Promise<void> {
     await reserveStock(tx, pieces);

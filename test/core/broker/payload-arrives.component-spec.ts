@@ -2,7 +2,7 @@ import type { EntityManager } from 'typeorm';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import type { Contract, Participant } from '../../../libs/dtx/src/index.js';
-import { controllerOf, dtx, EveryScheme } from '../../fixtures/app-without-xa.js';
+import { AppWithoutXa, controllerOf, dtx } from '../../fixtures/app-without-xa.js';
 import { Target } from '../../fixtures/notification-target.js';
 import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { until } from '../../fixtures/until.js';
@@ -101,15 +101,15 @@ function participantClass(contract: Participant<Given>) {
 }
 
 let sandbox: Sandbox;
-let app: EveryScheme;
-let other: EveryScheme;
+let app: AppWithoutXa;
+let other: AppWithoutXa;
 let target: Target;
 
 beforeAll(async () => {
   sandbox = await freshSandbox('payload_arrives', { audited: false });
   target = await Target.start();
   const core = { inbox: { backoff: { firstMs: 20, factor: 1, capMs: 20 } } };
-  app = await EveryScheme.start({
+  app = await AppWithoutXa.start({
     sandbox,
     core,
     controllers: [
@@ -121,7 +121,7 @@ beforeAll(async () => {
     providers: [participantClass(here!), participantClass(beside!)],
     notify: { allow: [target.host] },
   });
-  other = await EveryScheme.start({ sandbox, name: 'inventory', core, providers: [participantClass(there!)] });
+  other = await AppWithoutXa.start({ sandbox, name: 'inventory', core, providers: [participantClass(there!)] });
 });
 afterAll(async () => {
   await app?.close();

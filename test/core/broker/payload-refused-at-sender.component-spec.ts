@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { dtx, EveryScheme } from '../../fixtures/app-without-xa.js';
+import { AppWithoutXa, dtx } from '../../fixtures/app-without-xa.js';
 import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { until } from '../../fixtures/until.js';
 import { participantOf } from '../../tcc/little-app.js';
@@ -8,7 +8,7 @@ import { participantOf } from '../../tcc/little-app.js';
 const MAX_BYTES = 1_000;
 const small = { payloadMaxBytes: MAX_BYTES };
 let sandbox: Sandbox;
-let app: EveryScheme;
+let app: AppWithoutXa;
 /** What the next Try returns. */
 let returned: unknown;
 const seen: unknown[] = [];
@@ -18,7 +18,7 @@ const returning = dtx.defineParticipant({ name: 'payment.returning', version: 4,
 beforeAll(async () => {
   sandbox = await freshSandbox('payload_refused', { audited: false });
   const library = { ...dtx, decorators: dtx } as never;
-  app = await EveryScheme.start({
+  app = await AppWithoutXa.start({
     sandbox,
     providers: [
       participantOf(library, returning, {

@@ -1,7 +1,7 @@
 import type { EntityManager } from 'typeorm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { controllerOf, dtx, EveryScheme } from '../../fixtures/app-without-xa.js';
+import { AppWithoutXa, controllerOf, dtx } from '../../fixtures/app-without-xa.js';
 import { Target } from '../../fixtures/notification-target.js';
 import { QueueProbe } from '../../fixtures/queue-probe.js';
 import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
@@ -28,7 +28,7 @@ const reliable = messageOf('large.reliable', 'payment.reliable', true);
 const part = dtx.defineParticipant({ name: 'payment.large', version: 1, args: schema });
 
 let sandbox: Sandbox;
-let app: EveryScheme;
+let app: AppWithoutXa;
 let target: Target;
 let probe: QueueProbe;
 const handled = new Map<string, number>();
@@ -51,7 +51,7 @@ beforeAll(async () => {
   target = await Target.start();
   probe = await QueueProbe.open(sandbox);
   const large = { payloadMaxBytes: CEILING };
-  app = await EveryScheme.start({
+  app = await AppWithoutXa.start({
     sandbox,
     core: { inbox: { backoff: { firstMs: 20, factor: 1, capMs: 20 } } },
     controllers: [

@@ -10,7 +10,7 @@ import type { Say } from '../cli/say-type.js';
 import { ROOT } from '../infra-files.js';
 import { withLock } from '../process/command-lock.js';
 import { openDatabases } from '../sandbox/database-reader.js';
-import { AppEvents } from './break/app-event-queue.js';
+import { AppEventQueue } from './break/app-event-queue.js';
 import { type InterruptibleControl, interruptible } from './break/interruptible-control.js';
 import { type Failpoint, findFailpoint } from './break/known-failpoints.js';
 import { Watch } from './break/recovery-watch.js';
@@ -40,7 +40,7 @@ async function main(): Promise<number> {
 }
 
 async function breakDemo(address: string, point: Failpoint, mode: Mode): Promise<number> {
-  const events = new AppEvents();
+  const events = new AppEventQueue();
   const { signal, happened } = firstSignal({ say });
   const control = interruptible(await callControl(address, (event) => events.add(event)), signal);
   const status = await control.ask('status');

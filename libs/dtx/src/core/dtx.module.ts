@@ -6,7 +6,7 @@ import { InboxRetry } from './consumer/inbox-retry.js';
 import { DtxTransport } from './consumer/nest-transport.js';
 import { ReceiptSender } from './consumer/receipt-sender.js';
 import { RedisClaims } from './consumer/redis-claims.js';
-import { ServedContracts } from './consumer/served-consumer-heartbeats.js';
+import { ServedConsumers } from './consumer/served-consumer-heartbeats.js';
 import { StoredDeliveries } from './consumer/stored-deliveries.js';
 import { CorePurge } from './core-purge.js';
 import { Database } from './database/database.service.js';
@@ -69,7 +69,7 @@ export class DtxModule {
         ...services,
         ReceiptSender,
         OnceByRedis,
-        ServedContracts,
+        ServedConsumers,
         StoredDeliveries,
         AlertWebhook,
         AppMigrations,

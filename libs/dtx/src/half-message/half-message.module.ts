@@ -14,7 +14,7 @@ import {
   horizonMs,
 } from './options.js';
 import { ParkedPreparedMessages } from './park-prepared-message.js';
-import { Recheck } from './parked-message-actions.js';
+import { ParkedMessageActions } from './parked-message-actions.js';
 import { Sweeper } from './resend-sweeper.js';
 import { HalfMessages } from './send-half-message.js';
 import { VerdictLossCheck } from './verdict-loss-check.js';
@@ -67,7 +67,7 @@ export class HalfMessageModule {
         CheckBack,
         Sweeper,
         HalfReceipts,
-        Recheck,
+        ParkedMessageActions,
         VerdictPurge,
         BrokerCheck,
       ],

@@ -10,7 +10,7 @@ import { NEVER_BY_ITSELF, parkedColumns } from '../core/durable/settle-or-park.j
 import { SCHEME } from './failpoints.js';
 import type { HalfMessage } from './half-message-tables.js';
 
-/** Stores prepared messages that their last check could not settle, each with one alert. `Recheck` handles them further. */
+/** Stores prepared messages that their last check could not settle, each with one alert. `ParkedMessageActions` handles them further. */
 @Injectable()
 export class ParkedPreparedMessages {
   constructor(

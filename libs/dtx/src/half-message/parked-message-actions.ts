@@ -22,7 +22,7 @@ import { Verdicts } from './verdicts.js';
 
 /** Operator actions on parked prepared messages: retry of the check, rejection, and settlement by hand. */
 @Injectable()
-export class Recheck implements OnModuleInit, OnModuleDestroy {
+export class ParkedMessageActions implements OnModuleInit, OnModuleDestroy {
   private readonly loop: DurableLoop<ParkedRow>;
 
   constructor(

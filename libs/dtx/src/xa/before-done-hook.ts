@@ -21,7 +21,7 @@ const HOOK_RETRY_MS_MAX = 60_000;
  * the hook or right after it, the row is due again when its lease expires. The hook then runs again, in any instance that
  * has the hook, so it must be idempotent. An instance without it leaves the row open.
  */
-export class AfterCommit {
+export class BeforeDoneHook {
   private hook: BeforeDone | undefined;
   /** Rows that are in progress only because of their hook. */
   private inWork = 0;

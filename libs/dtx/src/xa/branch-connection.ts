@@ -19,7 +19,7 @@ export interface Limits {
  * transaction of the library. The first one that fails ends the branch: after a lock wait, servers would prepare the
  * remaining half.
  */
-export class Session {
+export class BranchConnection {
   /** Whether the connection still works. If not, only its end is certain. */
   isSound = true;
   private isEnded = false;
@@ -38,14 +38,14 @@ export class Session {
   }
 
   /** @throws XaUnavailable when the pool gives no connection in time, and connection errors */
-  static async open(pool: SessionPool, { withinMs, limitMs }: Limits): Promise<Session> {
+  static async open(pool: SessionPool, { withinMs, limitMs }: Limits): Promise<BranchConnection> {
     const connecting = pool.acquire();
     let timer: NodeJS.Timeout | undefined;
     const limit = new Promise<null>((resolve) => {
       timer = setTimeout(resolve, withinMs, null);
     });
     const tap = await Promise.race([connecting, limit]).finally(() => clearTimeout(timer));
-    if (tap) return new Session(tap, limitMs);
+    if (tap) return new BranchConnection(tap, limitMs);
     // The late connection goes back to the pool.
     connecting.then(
       (late) => late.release(),

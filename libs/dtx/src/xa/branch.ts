@@ -1,5 +1,5 @@
 import type { EntityManager } from 'typeorm';
-import { isAnswered, type Limits, Session } from './branch-connection.js';
+import { BranchConnection, isAnswered, type Limits } from './branch-connection.js';
 import type { Place } from './resource-manager.js';
 import { xidSql } from './xid.js';
 
@@ -24,7 +24,7 @@ export interface Participant {
 export class XaBranch implements Participant {
   private constructor(
     readonly name: string,
-    private readonly session: Session,
+    private readonly session: BranchConnection,
     private readonly xid: string,
   ) {}
 
@@ -38,7 +38,7 @@ export class XaBranch implements Participant {
     { source, pool }: Place,
     { gtrid, ...limits }: { gtrid: string } & Limits,
   ): Promise<XaBranch> {
-    const session = await Session.open(pool, limits);
+    const session = await BranchConnection.open(pool, limits);
     const branch = new XaBranch(name, session, xidSql(gtrid, name));
     try {
       await session.send(`XA START ${branch.xid}; ${WITNESS_SQL}`, [gtrid, name]);

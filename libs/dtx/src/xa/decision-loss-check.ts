@@ -32,7 +32,7 @@ const PREFIX_CHARS = 24;
  * because everything in it was set back together.
  */
 @Injectable()
-export class TailCheck {
+export class DecisionLossCheck {
   private readonly logger = new Logger('XaLog');
   /** The newest compared gtrid, by database and prefix. */
   private readonly seen = new Map<string, string>();

@@ -4,7 +4,7 @@ import type { SqlValue } from '../core/database/sql-literals.js';
 import { BEGUN } from '../core/database/transaction-identity.js';
 import type { BoundRunner } from '../core/database/user-code-query-runner.js';
 import type { Participant } from './branch.js';
-import { type Limits, Session } from './branch-connection.js';
+import { BranchConnection, type Limits } from './branch-connection.js';
 import { type LogPlace, NOWHERE } from './decision-log-trust.js';
 import type { Place } from './resource-manager.js';
 
@@ -15,7 +15,7 @@ import type { Place } from './resource-manager.js';
 export class LastResource implements Participant {
   private constructor(
     readonly name: string,
-    private readonly session: Session,
+    private readonly session: BranchConnection,
     private readonly bound: BoundRunner,
     /** The place and time of the begin, by the clock that also judges the deadline. */
     readonly place: LogPlace,
@@ -27,7 +27,7 @@ export class LastResource implements Participant {
     { source, pool }: Place,
     { placeSql, ...limits }: { placeSql: string } & Limits,
   ): Promise<LastResource> {
-    const session = await Session.open(pool, limits);
+    const session = await BranchConnection.open(pool, limits);
     try {
       const [, , rows] = await session.send<[unknown, unknown, LogPlace[]]>(
         `START TRANSACTION; SAVEPOINT ${BEGUN}; ${placeSql}`,

@@ -12,7 +12,7 @@ import { isLockWait } from '../core/errors/sql-errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { Decisions } from './decision-log-entries.js';
 import { DecisionLog, type LogState } from './decision-log-trust.js';
-import { TailCheck } from './decision-loss-check.js';
+import { DecisionLossCheck } from './decision-loss-check.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { XA_OPTIONS, type XaOptions } from './options.js';
 import type { Place } from './resolve-by-witness.js';
@@ -34,7 +34,7 @@ const WARN_EVERY_MS = 60_000;
 /**
  * Presumed abort: a decision that is not in the log was never made. This holds only for a complete log, so ROLLBACK is
  * presumed only with this evidence:
- * - the sentinel row exists, and the newest committed branches have their decisions (see `TailCheck`)
+ * - the sentinel row exists, and the newest committed branches have their decisions (see `DecisionLossCheck`)
  * - no other branch of the same transaction is committed in any database
  * - every database was asked about that, or the log's server has run since before the transaction began. In the latter
  *   case nothing can have restored the log to an earlier state.
@@ -52,7 +52,7 @@ export class Orphans {
     private readonly resources: ResourceManagers,
     private readonly log: DecisionLog,
     private readonly decisions: Decisions,
-    private readonly tail: TailCheck,
+    private readonly tail: DecisionLossCheck,
     private readonly secondPhase: SecondPhase,
     private readonly alerts: Alerts,
     @Inject(XA_OPTIONS) private readonly options: XaOptions,

@@ -3,7 +3,7 @@ import { poolBeside, poolOf, type SessionPool } from '../core/database/pinned-se
 import { pinningSql } from '../core/database/session-settings.js';
 import { OptionsError } from '../core/errors/errors.js';
 import type { CoreOptions } from '../core/options.js';
-import { Session } from './branch-connection.js';
+import { BranchConnection } from './branch-connection.js';
 import { type BranchDatabase, branchSource, IDLE_MS } from './branch-database.js';
 import { FLUSH_COLUMNS, flushFlaw } from './commit-flush-check.js';
 import { type Dialect, dialectOf, type Query } from './dialect.js';
@@ -172,7 +172,7 @@ export class ResourceManager {
    * with its connection.
    */
   async ask<T>(work: (query: Query) => Promise<T>): Promise<T> {
-    const session = await Session.open(this.opened.recovery, {
+    const session = await BranchConnection.open(this.opened.recovery, {
       withinMs: this.callTimeoutMs,
       limitMs: this.callTimeoutMs,
     });

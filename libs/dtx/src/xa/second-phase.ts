@@ -19,7 +19,7 @@ import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
 import { measure } from '../core/telemetry-events.js';
 import { type BranchResult, CarryOut, remedyFor } from './apply-decision-to-branch.js';
-import { AfterCommit, type BeforeDone } from './before-done-hook.js';
+import { type BeforeDone, BeforeDoneHook } from './before-done-hook.js';
 import type { XaBranch } from './branch.js';
 import { Decisions } from './decision-log-entries.js';
 import { DecisionLog } from './decision-log-trust.js';
@@ -41,7 +41,7 @@ export class SecondPhase {
   private readonly logger = new Logger('SecondPhase');
   private readonly loop: DurableLoop<XaRow>;
   private readonly marks: Batcher<XaRow>;
-  private readonly afterCommit: AfterCommit;
+  private readonly afterCommit: BeforeDoneHook;
   /** Branches and waiting caller of this process's own transactions, by row id. */
   private readonly own = new Map<string, { branches: ReadonlyMap<string, XaBranch>; release: () => void }>();
 
@@ -61,7 +61,7 @@ export class SecondPhase {
     const leaseMs = leaseMsOf(core, options);
     const { absentMs, handlerTimeoutMs: hookMs } = core;
     const limits = { inWorkMax: options.concurrencyMax, leaseMs, absentMs, hookMs };
-    this.afterCommit = new AfterCommit(database, limits, (row, error) => this.alert(row, error));
+    this.afterCommit = new BeforeDoneHook(database, limits, (row, error) => this.alert(row, error));
     this.loop = loops.create<XaRow>({
       scheme: SCHEME,
       table: XA,

@@ -3,7 +3,7 @@ import { Inject, Injectable, OnApplicationShutdown, OnModuleDestroy, OnModuleIni
 import { Database } from '../core/database/database.service.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
-import { TailCheck } from './decision-loss-check.js';
+import { DecisionLossCheck } from './decision-loss-check.js';
 import { Recovery } from './recovery.js';
 import { ResourceManagers } from './resource-manager-registry.js';
 import { SecondPhase } from './second-phase.js';
@@ -20,7 +20,7 @@ export class XaLifeCycle implements OnModuleInit, OnModuleDestroy, OnApplication
     private readonly database: Database,
     private readonly resources: ResourceManagers,
     private readonly secondPhase: SecondPhase,
-    private readonly tail: TailCheck,
+    private readonly tail: DecisionLossCheck,
     private readonly recovery: Recovery,
     private readonly xa: Xa,
     @Inject(CORE_OPTIONS) private readonly core: CoreOptions,

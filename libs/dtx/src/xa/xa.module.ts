@@ -7,7 +7,7 @@ import type { BranchDatabase } from './branch-database.js';
 import { Decisions } from './decision-log-entries.js';
 import { LogIncidents } from './decision-log-incidents.js';
 import { DecisionLog } from './decision-log-trust.js';
-import { TailCheck } from './decision-loss-check.js';
+import { DecisionLossCheck } from './decision-loss-check.js';
 import { XaPurge } from './decision-purge.js';
 import { XA_OPTIONS, type XaOptionsInput, xaOptions } from './options.js';
 import { Orphans } from './presumed-abort.js';
@@ -57,7 +57,7 @@ export class XaModule {
         ResourceManagers,
         CarryOut,
         SecondPhase,
-        TailCheck,
+        DecisionLossCheck,
         Orphans,
         Recovery,
         Xa,

@@ -4,7 +4,7 @@ import { until } from '../../cli/waits-and-progress.js';
 import type { AppEvent } from '../../process/supervisor.js';
 import type { App } from '../../servers/server-set.js';
 
-export class AppEvents {
+export class AppEventQueue {
   #unread: AppEvent[] = [];
 
   add(event: AppEvent): void {

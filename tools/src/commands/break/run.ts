@@ -10,7 +10,7 @@ import { expectOk } from '../../shop/app-calls.js';
 import { refusalIn, type Urls, untilFinal } from '../../shop/purchase.js';
 import { fillSupplies } from '../../shop/supplies.js';
 import type { ControlClient, DemoStatus } from '../demo/control-socket.js';
-import type { AppEvents } from './app-event-queue.js';
+import type { AppEventQueue } from './app-event-queue.js';
 import { type Arming, armingOf, endedWell, isHonestRefusal } from './arming-per-failpoint.js';
 import type { Failpoint } from './known-failpoints.js';
 import type { Watch } from './recovery-watch.js';
@@ -30,7 +30,7 @@ export interface BreakContext {
   readonly mode: Mode;
   readonly control: ControlClient;
   readonly status: DemoStatus;
-  readonly events: AppEvents;
+  readonly events: AppEventQueue;
   readonly watch: Watch;
   readonly failpointLog: string;
   readonly say: Say;
@@ -126,7 +126,7 @@ async function afterPause(context: BreakContext, stimulus: Stimulus, urls: Urls)
 }
 
 /** Its death first: an earlier `ready` event belongs to the armed start. */
-async function untilBack(events: AppEvents, app: App): Promise<void> {
+async function untilBack(events: AppEventQueue, app: App): Promise<void> {
   const died = await events.next('died', app, HIT_BOUND_MS);
   if (died && (await events.next('ready', app, HIT_BOUND_MS))) return;
   throw new OperatorError(`the ${app} app did not ${died ? 'come back' : 'die'}: see its log in .infra/demo`);

@@ -20,7 +20,7 @@ import { resolveDelivery } from './inbox-resolution.js';
 import { INBOX } from './inbox-table.js';
 import { ANY_AGE, type Endpoint, type PayloadReader, read } from './incoming-message.js';
 import { type InboxRow, incomingOfRow } from './message-from-inbox-row.js';
-import { ServedContracts } from './served-consumer-heartbeats.js';
+import { ServedConsumers } from './served-consumer-heartbeats.js';
 import { StoredDeliveries } from './stored-deliveries.js';
 
 /**
@@ -49,7 +49,7 @@ export class InboxRetry implements OnModuleDestroy {
     private readonly database: Database,
     private readonly inbox: Inbox,
     private readonly stored: StoredDeliveries,
-    private readonly served: ServedContracts,
+    private readonly served: ServedConsumers,
     loops: DurableLoops,
     @Inject(CORE_OPTIONS) private readonly options: CoreOptions,
   ) {

@@ -22,8 +22,8 @@ const BEATS = 5;
  * a consumer are parked. If the process dies, its heartbeats become old.
  */
 @Injectable()
-export class ServedContracts implements OnModuleInit, OnModuleDestroy {
-  private readonly logger = new Logger('ServedContracts');
+export class ServedConsumers implements OnModuleInit, OnModuleDestroy {
+  private readonly logger = new Logger('ServedConsumers');
   private names: readonly string[] = [];
   private beats: Periodic | undefined;
   /**
