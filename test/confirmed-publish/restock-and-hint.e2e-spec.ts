@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { SHORT_TIMES } from '../crash-matrix/run-case.js';
+import { SHORT_TIMES } from '../crash-matrix/short-times.js';
 import { AppProcess } from '../fixtures/app-process.js';
 import { expectProblem } from '../fixtures/expect-problem.js';
 import { TestPublisher } from '../fixtures/outbox-message-copies.js';
-import { expectAuditClean } from '../fixtures/purchase-load.js';
+import { expectAuditClean } from '../fixtures/purchase-checks.js';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { TcpProxy } from '../fixtures/tcp-proxy.js';
 import { type Answer, call, Stack } from '../fixtures/three-apps.js';

@@ -1,6 +1,5 @@
 /** Two rows that share a part of their names stay two: neither is taken for the other, and neither ends the other's work. */
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import type { IdempotencyKeys } from '../../libs/dtx/src/index.js';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { expectProblem } from '../fixtures/expect-problem.js';
 import { NOTIFY_QUEUE, NotificationProbe } from '../fixtures/notification-probe.js';
 import { Target } from '../fixtures/notification-target.js';
@@ -10,15 +9,12 @@ import { QueueProbe } from '../fixtures/queue-probe.js';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
-import { type Library, LittleApp, type LittleOptions, libraryOf } from '../tcc/little-app.js';
 
 let sandbox: Sandbox;
 let shop: Stack;
 let probe: QueueProbe;
 let target: Target;
 let payment: Operator;
-const library = libraryOf() as Library & { IdempotencyKeys: typeof IdempotencyKeys };
-const little: LittleApp[] = [];
 
 beforeAll(async () => {
   sandbox = await freshSandbox('names', { audited: false });
@@ -30,7 +26,6 @@ beforeAll(async () => {
   payment = new Operator(shop, 'payment');
 });
 
-afterEach(() => Promise.all(little.splice(0).map((app) => app.close())));
 afterAll(async () => {
   await shop?.stop();
   await probe?.close();
@@ -123,37 +118,4 @@ test('a receipt of one consumer does not close the alert for another without a r
   await receipt('inventory.two');
   await until('all receipts have come', async () => (await row()).awaiting === ',');
   expect(await row()).toMatchObject({ open: 0 });
-});
-
-async function start(options: Partial<LittleOptions> = {}): Promise<LittleApp> {
-  const app = await LittleApp.start({ sandbox, library, app: 'inventory', ...options });
-  little.push(app);
-  return app;
-}
-
-test('the outcome of an Idempotency-Key is written once, and only for a claimed key', async () => {
-  const { context, source } = await start();
-  const keys = context.get(library.IdempotencyKeys);
-  const [route, key, body] = ['POST /things', 'key-1', {}];
-  const settle = (told: string) => source.transaction((tx) => keys.settle(tx, { route, key, outcome: { told } }));
-  await expect(settle('early')).rejects.toThrow(/POST \/things: it is not claimed/);
-  await source.transaction((tx) => keys.claim(tx, { route, key, body, gid: 'thing-1' }));
-  await settle('first');
-  await expect(settle('second')).rejects.toThrow(/already has an outcome/);
-  expect(await keys.find({ route, key, body })).toEqual({ gid: 'thing-1', outcome: { told: 'first' } });
-});
-
-test('migrations that are added after the migration of the database are refused', async () => {
-  const { context } = await start();
-  const late = [{ version: 1, name: 'late', up: ['CREATE TABLE late (id INT)'] }];
-  expect(() => context.get(library.Database).addMigrations('late', late)).toThrow(
-    /"late": the database is already migrated/,
-  );
-});
-
-test('an app with the name of a component of the library is refused, because their migrations share one table', async () => {
-  const migrations = [{ version: 1, name: 'own', up: ['CREATE TABLE own (id INT)'] }];
-  await expect(start({ core: { app: 'dtx-tcc', migrations } })).rejects.toThrow(
-    /two components have the name "dtx-tcc"/,
-  );
 });

@@ -1,7 +1,8 @@
 import { afterAll } from 'vitest';
 import { Target } from '../fixtures/notification-target.js';
 import { crashMatrix } from './matrix-tests.js';
-import { checkoutRows, ofCheckouts } from './notify.scheme.js';
+import { checkoutRows } from './notify.rows.js';
+import { ofCheckouts } from './notify.scheme.js';
 
 const target = await Target.start();
 crashMatrix('notify_checkouts', ofCheckouts(target), checkoutRows);

@@ -5,8 +5,6 @@ import type { Case, Mode, Row } from './matrix-types.js';
 import { setAside } from './set-aside-warm-instances.js';
 import { SHORT_TIMES } from './short-times.js';
 
-export { SHORT_TIMES };
-
 /** The claim of a paused victim in Redis does not expire before the disk has been looked at, even on a busy machine. */
 const REDIS_LEASE_MS = 6_000;
 /** Beyond the bounds of the start itself, whose error says more. */

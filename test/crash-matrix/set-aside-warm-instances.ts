@@ -21,9 +21,12 @@ export async function setAside(shop: Stack, app: AppName): Promise<() => void> {
       for (const one of warm) await shop.untilReady(one);
       for (const one of warm) one.signal('SIGSTOP');
       const messages = await untilDisconnected(sandbox, app);
-      // A message of the case before would take the next victim to its failpoint before the call.
-      if (messages > 0) goOn();
-      return messages === 0;
+      if (messages === 0) return true;
+      // A message of the case before would take the next victim to its failpoint before the call. The instance may answer
+      // that it is ready before it sees that its connections are closed, so it goes on until it has taken the messages.
+      goOn();
+      await until(`${app} takes its messages`, async () => (await countsOf(sandbox, app)).messages === 0);
+      return false;
     });
   } catch (error) {
     goOn();

@@ -3,18 +3,8 @@ import { Operator } from '../fixtures/operator.js';
 import { sql } from '../fixtures/sandbox.js';
 import type { Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
-import {
-  begin,
-  decisions,
-  expectNothingLeft,
-  FORMAT_ID,
-  finish,
-  openAlerts,
-  orphan,
-  prepare,
-  preparedOf,
-  witnesses,
-} from '../xa/branches-and-decisions.js';
+import { decisions, expectNothingLeft, openAlerts, preparedOf, witnesses } from '../xa/branches-and-decisions.js';
+import { begin, FORMAT_ID, finish, orphan, prepare } from '../xa/branches-by-hand.js';
 import { type Case, few, MODES, notYet, type Row } from './matrix-types.js';
 
 const DEAD_OR_LATE = few('crash', 'pause, recover, continue');

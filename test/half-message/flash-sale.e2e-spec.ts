@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { SHORT_TIMES } from '../crash-matrix/run-case.js';
-import { expectAuditClean } from '../fixtures/purchase-load.js';
+import { SHORT_TIMES } from '../crash-matrix/short-times.js';
+import { expectAuditClean } from '../fixtures/purchase-checks.js';
 import { freshSandbox, type Sandbox } from '../fixtures/sandbox.js';
 import { Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';

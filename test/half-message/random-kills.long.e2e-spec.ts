@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, onTestFailed, test } from 'vitest';
-import { expectAuditClean, untilPassed } from '../fixtures/purchase-load.js';
+import { expectAuditClean } from '../fixtures/purchase-checks.js';
 import { freshSandbox, sql } from '../fixtures/sandbox.js';
 import { type House, housesIn, killOne, random, untilAllReady } from '../fixtures/supervised-apps.js';
 import { Stack } from '../fixtures/three-apps.js';
-import { until } from '../fixtures/until.js';
+import { until, untilPassed } from '../fixtures/until.js';
 import { FlashSales } from './flash-sale-callers.js';
 import { isSent, verdicts } from './sale-and-verdict.js';
 

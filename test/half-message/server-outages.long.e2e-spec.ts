@@ -1,14 +1,14 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { createSandbox } from '../../tools/src/sandbox/sandbox.js';
 import { control, down, up } from '../../tools/src/servers/index.js';
-import { SHORT_TIMES } from '../crash-matrix/run-case.js';
+import { SHORT_TIMES } from '../crash-matrix/short-times.js';
 import type { AppProcess } from '../fixtures/app-process.js';
 import { messagesIn } from '../fixtures/broker-queues.js';
 import { expectProblem } from '../fixtures/expect-problem.js';
-import { expectAuditClean, untilPassed } from '../fixtures/purchase-load.js';
+import { expectAuditClean } from '../fixtures/purchase-checks.js';
 import { sql } from '../fixtures/sandbox.js';
 import { Stack } from '../fixtures/three-apps.js';
-import { until } from '../fixtures/until.js';
+import { until, untilPassed } from '../fixtures/until.js';
 import { sell, sold, verdicts } from './sale-and-verdict.js';
 
 /** Servers of their own, since all other tests need theirs up. */

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { SHORT_TIMES } from '../crash-matrix/run-case.js';
+import { SHORT_TIMES } from '../crash-matrix/short-times.js';
 import type { AppProcess } from '../fixtures/app-process.js';
-import { expectAuditClean } from '../fixtures/purchase-load.js';
+import { expectAuditClean } from '../fixtures/purchase-checks.js';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';

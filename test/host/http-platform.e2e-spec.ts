@@ -1,11 +1,10 @@
-import { connect } from 'node:net';
 import request from 'supertest';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { troubleIn } from '../fixtures/app-logs.js';
 import { AppProcess } from '../fixtures/app-process.js';
 import { expectProblem, headerOf } from '../fixtures/expect-problem.js';
 import { type AppName, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
-import { APPS, call, Stack } from '../fixtures/three-apps.js';
+import { APPS, Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
 
 const UNKNOWN_ID = '01976d2e-8c1b-7d3a-9f00-5a1c2b3d4e5f';
@@ -177,22 +176,6 @@ describe('an app without one of its servers', () => {
     // An instance with a broker takes it over once the lease has run out.
     expect(await shop.settled(placed.body.orderId)).toMatchObject({ status: 'CANCELLED', reason: 'UNKNOWN_BUYER' });
   });
-});
-
-test.each([
-  ['nothing', ''],
-  ['half a head', 'POST /accounts/alice HTTP/1.1\r\nhost: x\r\n'],
-  ['one call, and no more', 'GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n'],
-])('a stop does not wait for a caller that keeps a connection open and sends %s', async (_, said) => {
-  const [payment] = (await shop.start(['payment'])) as [AppProcess];
-  const caller = connect({ port: Number(new URL(payment.url).port), host: '127.0.0.1' });
-  caller.on('error', () => {}); // a reset is as good an end as any
-  await new Promise<void>((connected) => caller.once('connect', connected));
-  caller.write(said);
-  if (said.endsWith('\r\n\r\n')) await new Promise((answered) => caller.once('data', answered));
-  await call(`${payment.url}/health/live`); // by now it has seen the other connection
-  await payment.stop();
-  expect(payment.child.exitCode).toBe(0); // it would be 1 after the time limit of a stop
 });
 
 test('no log has an error, a stack trace or a password', async () => {

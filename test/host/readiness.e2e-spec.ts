@@ -1,10 +1,8 @@
 import { Redis } from 'ioredis';
-import { createConnection } from 'mysql2/promise';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { management } from '../../tools/src/servers/broker-api.js';
 import { logLines } from '../fixtures/app-logs.js';
 import type { AppProcess } from '../fixtures/app-process.js';
-import { statementsNow } from '../fixtures/running-statements.js';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { TcpProxy } from '../fixtures/tcp-proxy.js';
 import { call, Stack } from '../fixtures/three-apps.js';
@@ -18,8 +16,6 @@ beforeAll(async () => {
   sandbox = await freshSandbox('readiness', { audited: false });
   shop = new Stack(sandbox, { options });
   await shop.start();
-  await shop.account('alice', 1_000_000);
-  await shop.stock('book', 100);
 });
 
 afterAll(() => shop?.stop());
@@ -135,43 +131,4 @@ test('readiness names the table of a loop that cannot scan, and the log has the 
   const about = logLines(instance).filter(({ message }) => message.startsWith('scan dtx_outbox'));
   expect(about.map(({ level }) => level)).toEqual(['warn', 'log']);
   await instance.stop();
-});
-
-test('readiness answers 503 from the stop signal on, and all other calls are answered as before', async () => {
-  const [payment] = (await shop.start(['payment'])) as [AppProcess];
-  const locker = await createConnection(sandbox.databases.payment);
-  await locker.query('START TRANSACTION');
-  await locker.query(`SELECT * FROM account WHERE buyer_id = 'alice' FOR UPDATE`);
-  const checkOut = (buyerId: string) =>
-    call(`${payment.url}/checkouts`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ buyerId, sku: 'book', quantity: 1 }),
-    });
-  try {
-    const waiting = checkOut('alice');
-    await until('the call waits for the row', async () => (await statementsNow(sandbox, 'payment', '%account%')) > 0);
-    payment.signal('SIGTERM');
-    await until('the signal has come', () => /SIGTERM: stopping/.test(payment.log()));
-    const said = [await readiness(payment), await readiness(payment)];
-    const refusal = await checkOut('nobody');
-    await locker.query('ROLLBACK');
-    const answered = await waiting;
-    expect(said.map(({ status }) => status)).toEqual([503, 503]);
-    expect([refusal.status, refusal.body.reason]).toEqual([409, 'UNKNOWN_BUYER']);
-    expect([201, 202]).toContain(answered.status);
-    await payment.untilExited();
-    expect(payment.child.exitCode).toBe(0);
-  } finally {
-    await locker.end();
-  }
-});
-
-test('a stop does not wait for a long poll of an order', async () => {
-  const [order] = (await shop.start(['order'])) as [AppProcess];
-  const waiting = call(`${order.url}/orders/01976d2e-8c1b-7d3a-9f00-5a1c2b3d4e5f?waitMs=30000`);
-  await until('the call has come', async () => (await call(`${order.url}/health/ready`)).status === 200);
-  await order.stop();
-  expect((await waiting).status).toBe(404);
-  expect(order.child.exitCode).toBe(0);
 });

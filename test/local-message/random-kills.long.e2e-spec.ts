@@ -1,15 +1,10 @@
 import { afterAll, beforeAll, onTestFailed, test } from 'vitest';
-import {
-  expectAuditClean,
-  expectToldTruth,
-  Load,
-  openShop,
-  untilPassed,
-  untilSettled,
-} from '../fixtures/purchase-load.js';
+import { expectAuditClean, expectToldTruth, untilSettled } from '../fixtures/purchase-checks.js';
+import { Load, openShop } from '../fixtures/purchase-load.js';
 import { type AppName, freshSandbox } from '../fixtures/sandbox.js';
 import { type House, housesIn, killOne, random, untilAllReady } from '../fixtures/supervised-apps.js';
 import { Stack } from '../fixtures/three-apps.js';
+import { untilPassed } from '../fixtures/until.js';
 
 const PURCHASES = 1_000;
 const CALLERS = 32;

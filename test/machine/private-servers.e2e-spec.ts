@@ -1,47 +1,15 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect as connectBroker } from 'amqplib';
 import { Redis } from 'ioredis';
 import { createConnection } from 'mysql2/promise';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { makePrivateDir, placeOf } from '../../tools/src/infra-files.js';
-import { withLock } from '../../tools/src/process/command-lock.js';
+import { describe, expect, test } from 'vitest';
+import { placeOf } from '../../tools/src/infra-files.js';
 import { pidOf } from '../../tools/src/process/detached-processes.js';
 import { servers } from '../fixtures/sandbox.js';
 
 const DATABASES = ['order', 'payment', 'inventory'] as const;
-
-describe('a folder that a command finds', () => {
-  let folder: string;
-  beforeAll(() => {
-    folder = mkdtempSync(join(tmpdir(), 'found-'));
-  });
-  afterAll(() => rmSync(folder, { recursive: true }));
-
-  const modeOf = (path: string) => (statSync(path).mode & 0o7777).toString(8);
-  const found = (mode: number) => {
-    const path = mkdtempSync(join(folder, 'x-'));
-    mkdirSync(join(path, 'inner'), { mode });
-    return join(path, 'inner');
-  };
-
-  test.each(['755', '750', '700'])('keeps its mode when a lock is taken in it: %s', async (mode) => {
-    const path = found(Number.parseInt(mode, 8));
-    const before = modeOf(path);
-    const inside = await withLock(join(path, 'a.lock'), { say: () => {}, what: 'nothing' }, async () => modeOf(path));
-    expect([inside, modeOf(path)]).toEqual([before, before]);
-    expect(readdirSync(path)).toEqual([]);
-  });
-
-  test('keeps its mode when it is to be a private one, and new files inside are private', () => {
-    const path = found(0o755);
-    makePrivateDir(path);
-    makePrivateDir(join(path, 'made', 'deeper'));
-    expect([path, join(path, 'made'), join(path, 'made', 'deeper')].map(modeOf)).toEqual(['755', '700', '700']);
-  });
-});
 
 /** Servers given by URL have accounts of their own. */
 const ours = (kind: 'databases' | 'rabbitmq' | 'redis') => servers().way[kind] !== 'url';

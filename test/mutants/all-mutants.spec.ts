@@ -4,7 +4,8 @@ import ts from 'typescript';
 import { describe, expect, test } from 'vitest';
 import * as unguarded from '../core/database/without-transaction-guard.mutant.js';
 import { ROOT } from '../fixtures/app-process.js';
-import { GUARDED, markersIn, mutate } from './guard-edit.js';
+import * as confirmedPublish from './confirmed-publish.mutants.js';
+import { markersIn, mutate } from './guard-edit.js';
 import * as halfMessage from './half-message.mutants.js';
 import * as localMessage from './local-message.mutants.js';
 import type { Mutant } from './mutant.js';
@@ -14,7 +15,7 @@ import * as xa from './xa.mutants.js';
 import * as xaLog from './xa-log.mutants.js';
 
 /** Every mutant under the name that it is exported by. */
-const MUTANTS = [unguarded, halfMessage, localMessage, notify, tcc, xa, xaLog]
+const MUTANTS = [unguarded, confirmedPublish, halfMessage, localMessage, notify, tcc, xa, xaLog]
   .flatMap((file) => Object.entries<unknown>(file))
   .filter((entry): entry is [string, Mutant] => typeof entry[1] === 'object');
 const SOURCE = join(ROOT, 'libs', 'dtx', 'src');
@@ -73,65 +74,11 @@ describe('the mutants of the library', () => {
   });
 
   test('every mutant is played', () => {
-    const folders = [import.meta.dirname, join(import.meta.dirname, '..', 'library')];
+    const folders = [import.meta.dirname, join(import.meta.dirname, '..', 'core', 'database')];
     const files = folders.flatMap((folder) => readdirSync(folder).map((file) => join(folder, file)));
     const plays = files.filter((file) => /\.(scenarios|long\.e2e-spec)\.ts$/.test(file));
     const code = plays.map((file) => readFileSync(file, 'utf8').replace(/^import [^;]*;/gm, ''));
     const words = new Set(code.join(' ').match(/\w+/g));
     expect(MUTANTS.map(([name]) => name).filter((name) => !words.has(name))).toEqual([]);
-  });
-});
-
-describe('an edit', () => {
-  const text =
-    'f();\n// another comment\n// guard: a.ack\ndelivery.ack();\ng({\n  // guard: a.first\n  first,\n  last,\n});\n';
-
-  test('takes the statement after its marker out', () => {
-    expect(mutate(text, { guard: 'a.ack', becomes: '' })).toBe(text.replace('delivery.ack();', ''));
-  });
-
-  test('takes a property out together with its comma', () => {
-    expect(mutate(text, { guard: 'a.first', becomes: '' })).toBe(text.replace('first,', ''));
-  });
-
-  test('writes its code literally and keeps the guarded code where it is named', () => {
-    const becomes = `$& $1 $$; ${GUARDED} ${GUARDED}`;
-    expect(mutate(text, { guard: 'a.ack', becomes })).toContain('\n$& $1 $$; delivery.ack(); delivery.ack();\n');
-  });
-
-  test('changes the condition of an if and keeps its body', () => {
-    const guarded = '// guard: b\nif (a && f(b)) {\n  c();\n}\n';
-    expect(mutate(guarded, { guard: 'b', condition: 'false' })).toBe('// guard: b\nif (false) {\n  c();\n}\n');
-  });
-
-  test('swaps one word of the guarded code', () => {
-    expect(mutate(text, { guard: 'a.ack', swap: ['ack', 'nack'] })).toContain('delivery.nack();');
-  });
-
-  test.each([
-    ['whose marker is missing', { guard: 'a', becomes: '' }, 'guard a is marked 0 times'],
-    [
-      'of a condition on another statement',
-      { guard: 'a.ack', condition: 'true' },
-      'guard a.ack is not on an if statement',
-    ],
-    ['whose word is missing', { guard: 'a.ack', swap: ['nack', ''] }, 'guard a.ack holds 0 places'],
-    ['whose word is there twice', { guard: 'a.ack', swap: ['e', ''] }, 'guard a.ack holds 2 places'],
-  ] as const)('%s is refused', (_, edit, error) => {
-    expect(() => mutate(text, edit)).toThrow(error);
-  });
-
-  test('whose marker stands before no code is refused', () => {
-    expect(() => mutate('f(); // end\n// guard: a\n', { guard: 'a', becomes: '' })).toThrow(
-      'stands before no statement',
-    );
-  });
-
-  test('whose marker is in two files is refused', () => {
-    const files = [
-      ['one.js', '// guard: a\nf();'],
-      ['other.js', '  // guard: a\n  g();'],
-    ] as const;
-    expect(() => markersIn(files)).toThrow('guard a is marked twice: in one.js and in other.js');
   });
 });

@@ -1,21 +1,20 @@
 import { expect } from 'vitest';
-import { SHORT_TIMES } from '../crash-matrix/run-case.js';
+import { SHORT_TIMES } from '../crash-matrix/short-times.js';
 import type { AppProcess } from '../fixtures/app-process.js';
 import { deleteQueue, messagesIn } from '../fixtures/broker-queues.js';
-import { TestPublisher } from '../fixtures/outbox-message-copies.js';
 import { sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
 import { isSent, sell, sold, takes, verdicts } from '../half-message/sale-and-verdict.js';
 import {
   checkIsARead,
   countsByXDeath,
-  keyDeletedAfterAck,
   lastLevelDrops,
   lateIsLet,
   noSweeper,
   verdictApart,
 } from './half-message.mutants.js';
-import type { Claim, Scenario, Stage } from './scenario-stage.js';
+import type { Claim, Scenario } from './scenario.js';
+import type { Stage } from './scenario-stage.js';
 
 const NEVER_MS = 3_600_000;
 const SOLD = 'dtx.order.record-flash-sale.v1';
@@ -108,31 +107,6 @@ async function copyIsLost(stage: Stage): Promise<Claim> {
   };
 }
 
-/** A restock's hint that is delivered twice, the second time after the process that handled the first has ended. */
-async function duplicateByRedis({ shop, sandbox }: Stage): Promise<Claim> {
-  const failpoints = 'reliable-message.worked=delay(0);reliable-message.done=delay(0)';
-  const queue = 'dtx.order.restock-hint.v1';
-  const publisher = await TestPublisher.open(sandbox);
-  const properties = { messageId: 'one', type: 'stock.restocked.v1', headers: { 'dtx-scheme': 'reliable-message' } };
-  const handle = async () => {
-    const [order] = await shop.start(['order'], { failpoints, options: SHORT_TIMES });
-    await until('its queue is there', async () => (await messagesIn(sandbox, queue)) !== null);
-    await publisher.send(queue, Buffer.from('{"sku":"book","available":3,"version":1}'), properties);
-    return order!;
-  };
-  const first = await handle();
-  await until('the first is done', () => first.hits().includes('reliable-message.done'));
-  await first.stop();
-  const second = await handle();
-  await until('the second is taken', async () => (await messagesIn(sandbox, queue)) === 0);
-  await second.stop(); // ends the work in progress first
-  await publisher.close();
-  return async () => {
-    const worked = [...first.hits(), ...second.hits()].filter((hit) => hit === 'reliable-message.worked');
-    expect(worked.length, 'times that the handler ran').toBe(1);
-  };
-}
-
 export const halfMessageScenarios: Scenario[] = [
   {
     promise: 'a message whose local transaction was open at its check is delivered although its process died then',
@@ -158,10 +132,5 @@ export const halfMessageScenarios: Scenario[] = [
     promise: 'a committed message is sent although its process died and an operator deleted the waiting queue',
     mutants: [noSweeper],
     play: copyIsLost,
-  },
-  {
-    promise: 'a duplicate that Redis knows is not handled again',
-    mutants: [keyDeletedAfterAck],
-    play: duplicateByRedis,
   },
 ];

@@ -1,8 +1,12 @@
-import { SHORT_TIMES } from '../crash-matrix/run-case.js';
+import { SHORT_TIMES } from '../crash-matrix/short-times.js';
 import type { AppProcess } from '../fixtures/app-process.js';
+import { QueueProbe } from '../fixtures/queue-probe.js';
 import { type Sandbox, sql } from '../fixtures/sandbox.js';
 import { type Answer, call } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
+
+export const TAKE_STOCK = 'dtx.inventory.take-stock.v1';
+export const ORDER_RECEIPTS = 'dtx.order.receipts.v1';
 
 /**
  * No resend within the test, so a message that arrives was not lost. Plays wait for the lease to end. It is long enough
@@ -34,6 +38,21 @@ export async function placed(instance: AppProcess, key: string): Promise<string>
   const { status, body } = await place(instance, key);
   if (status !== 202) throw new Error(`expected 202, got ${status}: ${JSON.stringify(body)}`);
   return String(body.orderId);
+}
+
+/** Delivers a purchase's first message as the order app sends it: the same id again is a duplicate. */
+export async function deliverOrderPlaced(sandbox: Sandbox, messageId: string, orderId: string): Promise<void> {
+  const purchase = { orderId, scheme: 'local-message', buyerId: 'alice', sku: 'book', quantity: 1, amount: 1_999 };
+  const properties = {
+    messageId,
+    type: 'order.placed.v1',
+    correlationId: orderId,
+    replyTo: ORDER_RECEIPTS,
+    headers: { 'dtx-scheme': 'local-message' },
+  };
+  const probe = await QueueProbe.open(sandbox);
+  await probe.publish(TAKE_STOCK, JSON.stringify(purchase), properties);
+  await probe.close();
 }
 
 export function messageRows(sandbox: Sandbox, orderId: string): Promise<MessageRow[]> {

@@ -1,20 +1,22 @@
 import { randomUUID } from 'node:crypto';
 import { expect } from 'vitest';
-import { SHORT_TIMES } from '../crash-matrix/run-case.js';
+import { SHORT_TIMES } from '../crash-matrix/short-times.js';
 import type { AppProcess } from '../fixtures/app-process.js';
-import {
-  deleteQueue,
-  deliverOrderPlaced,
-  messagesIn,
-  ORDER_RECEIPTS,
-  queueState,
-  TAKE_STOCK,
-} from '../fixtures/broker-queues.js';
+import { deleteQueue, messagesIn, queueState } from '../fixtures/broker-queues.js';
 import { sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
 import { ackBeforeCommit, inboxRowApart, noInbox, receiptBeforeCommit } from './local-message.mutants.js';
-import { NO_RESEND, placed, timesTaken, untilMessage } from './local-message-purchase.js';
-import type { Claim, Scenario, Stage } from './scenario-stage.js';
+import {
+  deliverOrderPlaced,
+  NO_RESEND,
+  ORDER_RECEIPTS,
+  placed,
+  TAKE_STOCK,
+  timesTaken,
+  untilMessage,
+} from './local-message-purchase.js';
+import type { Claim, Scenario } from './scenario.js';
+import type { Stage } from './scenario-stage.js';
 
 /** The test is the sender here, so it decides when the second copy is delivered. */
 async function duplicateDelivery({ shop, sandbox }: Stage): Promise<Claim> {

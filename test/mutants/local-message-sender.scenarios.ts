@@ -1,12 +1,21 @@
 import { expect } from 'vitest';
 import type { AppProcess } from '../fixtures/app-process.js';
-import { deleteQueue, messagesIn, TAKE_STOCK } from '../fixtures/broker-queues.js';
+import { deleteQueue, messagesIn } from '../fixtures/broker-queues.js';
 import { sql } from '../fixtures/sandbox.js';
 import { TcpProxy } from '../fixtures/tcp-proxy.js';
 import { until } from '../fixtures/until.js';
 import { byId, noConfirm, noFence, noRow, notMandatory, returnedIsSent } from './local-message.mutants.js';
-import { type MessageRow, messageRows, NO_RESEND, place, placed, untilMessage } from './local-message-purchase.js';
-import type { Claim, Scenario, Stage } from './scenario-stage.js';
+import {
+  type MessageRow,
+  messageRows,
+  NO_RESEND,
+  place,
+  placed,
+  TAKE_STOCK,
+  untilMessage,
+} from './local-message-purchase.js';
+import type { Claim, Scenario } from './scenario.js';
+import type { Stage } from './scenario-stage.js';
 import { twoClaims } from './two-claims.js';
 
 async function diesAfterCommit({ shop, sandbox }: Stage): Promise<Claim> {

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { expect } from 'vitest';
-import { SHORT_TIMES } from '../crash-matrix/run-case.js';
+import { SHORT_TIMES } from '../crash-matrix/short-times.js';
 import { ROOT } from '../fixtures/app-process.js';
 import { NOTIFY_QUEUE, NotificationProbe } from '../fixtures/notification-probe.js';
 import { Target } from '../fixtures/notification-target.js';
@@ -10,7 +10,8 @@ import { QueueProbe } from '../fixtures/queue-probe.js';
 import { until } from '../fixtures/until.js';
 import { NO_RESEND, placed } from './local-message-purchase.js';
 import { ackBeforePublish, checkedBeforehand, noEventId, noKeyShares, redirectsFollowed } from './notify.mutants.js';
-import type { Claim, Scenario, Stage } from './scenario-stage.js';
+import type { Claim, Scenario } from './scenario.js';
+import type { Stage } from './scenario-stage.js';
 
 const OPTIONS = { core: SHORT_TIMES.core, notify: NOTIFY_TIMES };
 const ENV = { DTX_NOTIFY_SECRET: NOTIFY_SECRET, DTX_NOTIFY_ALLOW: '127.0.0.0/8' };

@@ -3,8 +3,9 @@
  * mechanism taken out. The plays of a scenario run side by side, because most of their time is waiting.
  */
 import { beforeAll, describe, expect, test } from 'vitest';
-import { buildMutant, copyBuild } from './mutant.js';
-import { type Claim, type Scenario, Stage } from './scenario-stage.js';
+import { buildMutant, copyBuild } from './build-copy.js';
+import type { Claim, Scenario } from './scenario.js';
+import { Stage } from './scenario-stage.js';
 
 /** Plays every scenario on the unchanged build and on each of its mutants. `set` names the spec file's copies and sandboxes. */
 export function playAll(set: string, scenarios: readonly Scenario[]): void {

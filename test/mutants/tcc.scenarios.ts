@@ -4,15 +4,17 @@ import fc from 'fast-check';
 import { expect } from 'vitest';
 import { z } from 'zod';
 import type { TccCalls } from '../../libs/dtx/src/index.js';
-import { SHORT_TIMES } from '../crash-matrix/run-case.js';
+import { SHORT_TIMES } from '../crash-matrix/short-times.js';
 import { sql } from '../fixtures/sandbox.js';
 import { call } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
-import { arrivals, EFFECTS, play, recorders, write } from '../tcc/barrier-model.js';
+import { arrivals, play, recorders } from '../tcc/barrier-model.js';
 import { versionBefore } from '../tcc/build-of-version-before.js';
 import { contradictions, racers } from '../tcc/deadline-race.js';
+import { EFFECTS, write } from '../tcc/effect-table.js';
 import { type Library, LittleApp, libraryOf, participantOf } from '../tcc/little-app.js';
-import type { Claim, Scenario, Stage } from './scenario-stage.js';
+import type { Claim, Scenario } from './scenario.js';
+import type { Stage } from './scenario-stage.js';
 import {
   appClock,
   barrierApart,

@@ -5,7 +5,8 @@ import { DataSource } from 'typeorm';
 import { expect } from 'vitest';
 import { sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import type { Claim, Stage } from './scenario-stage.js';
+import type { Claim } from './scenario.js';
+import type { Stage } from './scenario-stage.js';
 
 type Modules = typeof import('../../libs/dtx/src/core/database/migrate.js') &
   typeof import('../../libs/dtx/src/core/database/pinned-session-pool.js') &

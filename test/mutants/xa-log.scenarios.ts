@@ -1,20 +1,12 @@
 import { expect } from 'vitest';
 import { type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import {
-  begin,
-  decideToCommit,
-  endAll,
-  FORMAT_ID,
-  finish,
-  orphan,
-  prepare,
-  preparedOf,
-  recover,
-} from '../xa/branches-and-decisions.js';
+import { preparedOf, recover } from '../xa/branches-and-decisions.js';
+import { begin, decideToCommit, endAll, FORMAT_ID, finish, orphan, prepare } from '../xa/branches-by-hand.js';
 import { copyOf } from '../xa/database-copies.js';
 import { LittleXa, libraryOf, prepareTables } from '../xa/little-xa.js';
-import type { Claim, Scenario, Stage } from './scenario-stage.js';
+import type { Claim, Scenario } from './scenario.js';
+import type { Stage } from './scenario-stage.js';
 import { evidenceOff, PREPARED, sentinelOff, traceOff } from './xa-log.mutants.js';
 
 /** A sandbox with a log, and how to start an app of it. */

@@ -1,21 +1,14 @@
 import { expect } from 'vitest';
-import { SHORT_TIMES } from '../crash-matrix/run-case.js';
+import { SHORT_TIMES } from '../crash-matrix/short-times.js';
 import type { AppProcess } from '../fixtures/app-process.js';
 import { sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import {
-  buy,
-  decisions,
-  endAll,
-  FORMAT_ID,
-  finish,
-  orphan,
-  type Prepared,
-  prepare,
-  preparedOf,
-} from '../xa/branches-and-decisions.js';
+import { decisions, type Prepared, preparedOf } from '../xa/branches-and-decisions.js';
+import { endAll, FORMAT_ID, finish, orphan, prepare } from '../xa/branches-by-hand.js';
 import { effectsOf, everywhere, LittleXa, libraryOf, prepareTables } from '../xa/little-xa.js';
-import type { Claim, Scenario, Stage } from './scenario-stage.js';
+import { buy } from '../xa/xa-purchase.js';
+import type { Claim, Scenario } from './scenario.js';
+import type { Stage } from './scenario-stage.js';
 import {
   claimAndScanOff,
   claimOff,

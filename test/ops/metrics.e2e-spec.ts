@@ -1,14 +1,12 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { logLines } from '../fixtures/app-logs.js';
 import { mended, outOfOrder } from '../fixtures/failing-table.js';
 import { notifyingShop, resultsOf } from '../fixtures/notifying-shop.js';
 import { Operator } from '../fixtures/operator.js';
 import { QueueProbe } from '../fixtures/queue-probe.js';
 import { type AppName, auditOf, freshSandbox, type Sandbox } from '../fixtures/sandbox.js';
-import { APPS, call, type Stack } from '../fixtures/three-apps.js';
+import { call, type Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
 
-const TRACE = '0af7651916cd43dd8448eb211c80319c';
 let sandbox: Sandbox;
 let shop: Stack;
 let probe: QueueProbe;
@@ -81,20 +79,4 @@ test('no message can choose a label of the metrics', async () => {
   expect(sum(lines, 'dtx_parked_total{scheme="other"}')).toBe(30);
   expect(lines.filter((line) => line.includes('forged'))).toEqual([]);
   expect(lines.length).toBeLessThan(before + 10);
-});
-
-test('each log line of a purchase has its gid and its trace in every app', async () => {
-  const traceparent = `00-${TRACE}-b7ad6b7169203331-01`;
-  // The merchant cannot be reached by name: the notification service says so, in its own trace.
-  const body = { buyerId: 'nobody', sku: 'book', quantity: 1 };
-  await call(`${shop.of('order').url}/orders`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json', traceparent },
-    body: JSON.stringify({ ...body, notifyUrl: 'http://10.0.0.1/never' }),
-  });
-  const line = await until('it has given up, and is in the log', () =>
-    logLines(shop.of('payment')).find(({ message }) => message.startsWith('PARKED notify')),
-  );
-  expect(line).toMatchObject({ gid: expect.any(String), traceId: TRACE });
-  for (const app of APPS) expect(shop.of(app).exited).toBe(false);
 });

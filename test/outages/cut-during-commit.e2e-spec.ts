@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { expectProblem } from '../fixtures/expect-problem.js';
-import { expectAuditClean } from '../fixtures/purchase-load.js';
+import { expectAuditClean } from '../fixtures/purchase-checks.js';
 import { type AppName, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { TcpProxy } from '../fixtures/tcp-proxy.js';
 import { Stack } from '../fixtures/three-apps.js';

@@ -1,13 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { AppProcess } from '../fixtures/app-process.js';
-import {
-  expectAuditClean,
-  expectToldTruth,
-  Load,
-  openShop,
-  untilBought,
-  untilSettled,
-} from '../fixtures/purchase-load.js';
+import { expectAuditClean, expectToldTruth, untilSettled } from '../fixtures/purchase-checks.js';
+import { Load, openShop, untilBought } from '../fixtures/purchase-load.js';
 import { type AppName, freshSandbox } from '../fixtures/sandbox.js';
 import { APPS, Stack } from '../fixtures/three-apps.js';
 

@@ -2,18 +2,11 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { createSandbox } from '../../tools/src/sandbox/sandbox.js';
 import { control, down, up } from '../../tools/src/servers/index.js';
 import { expectProblem } from '../fixtures/expect-problem.js';
-import {
-  expectAuditClean,
-  expectToldTruth,
-  Load,
-  openShop,
-  untilBought,
-  untilPassed,
-  untilSettled,
-} from '../fixtures/purchase-load.js';
+import { expectAuditClean, expectToldTruth, untilSettled } from '../fixtures/purchase-checks.js';
+import { Load, openShop, untilBought } from '../fixtures/purchase-load.js';
 import { type AppName, sql } from '../fixtures/sandbox.js';
 import { APPS, call, Stack } from '../fixtures/three-apps.js';
-import { until } from '../fixtures/until.js';
+import { until, untilPassed } from '../fixtures/until.js';
 
 /** Servers of their own, since all other tests need theirs up; the apps run with production times. */
 const SET = 'outage';

@@ -1,10 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { allFailpoints } from '../../libs/dtx/src/index.js';
 import { ROOT } from '../fixtures/app-process.js';
 
-/** The house's rules as a test: which way arrows run, how long things are, and that every step and failpoint has its place. */
+/** The house's rules as a test: which way arrows run, and how long things are. */
 const FILE_LINES_MAX = 250;
 const FUNCTION_LINES_MAX = 60;
 const BANNED_NAMES = /(^|[-./])(utils?|common|helpers?|misc)([-./]|$)/;
@@ -110,36 +109,3 @@ function longFunctions(file: string): string[] {
   }
   return found;
 }
-
-describe('steps and failpoints', () => {
-  test('each failpoint has a sentence on the disk, a finisher, a place in the code and a row in the crash matrix', () => {
-    const code = sources.map((file) => read(file)).join('\n');
-    const matrix = files('test/crash-matrix')
-      .map((file) => read(file))
-      .join('\n');
-    for (const point of allFailpoints()) {
-      expect(point.disk.length, point.name).toBeGreaterThan(20);
-      expect(point.finisher.length, point.name).toBeGreaterThan(20);
-      expect(matrix, `${point.name} has no row`).toContain(`'${point.name}'`);
-      const last = point.name.split('.')[1]!;
-      expect(code, `${point.name} is never reached`).toMatch(
-        new RegExp(`(failpoints|points\\??|\\)\\??)\\.${last.replace(/-(\w)/g, (_, c: string) => c.toUpperCase())}\\b`),
-      );
-    }
-  });
-
-  test.each([
-    ['local-message', 6, ['1', '2', '5']],
-    ['tcc', 4, ['1 to 3', '4']],
-    ['xa', 5, ['1 to 3', '3', '4', '4', '5']],
-    ['half-message', 6, ['1 to 3', '4', '6', '6']],
-    ['confirmed-publish', 2, ['1']],
-    ['notify', 5, ['1', '2', '3 to 4', '5']],
-  ])('each file of %s that is a step says which of %i, in order of the numbers', (scheme, total, steps) => {
-    const header = new RegExp(`^// Steps? (\\d(?: to \\d)?) of ${total} - [\\w -]+:`);
-    const headers = sources
-      .filter((file) => file.startsWith(`libs/dtx/src/${scheme}/`))
-      .flatMap((file) => header.exec(read(file))?.[1] ?? []);
-    expect(headers.sort()).toEqual(steps);
-  });
-});

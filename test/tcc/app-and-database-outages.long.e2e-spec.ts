@@ -1,17 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { AppProcess } from '../fixtures/app-process.js';
-import { type AppName, auditOf, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
+import { auditOf, freshSandbox, type Sandbox } from '../fixtures/sandbox.js';
 import { TcpProxy } from '../fixtures/tcp-proxy.js';
-import { type Answer, call, Stack } from '../fixtures/three-apps.js';
+import { Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
+import { checkOut, down, transactionOf, untilState } from './checkouts-by-key.js';
 
 /**
  * Longer than a lease and a scan with production times, so that the recovery itself has met the outage and not only the
  * caller. The long run waits as long as an operator would.
  */
 const OUTAGE_MS = process.env.DTX_TEST_ALL ? 20_000 : 8_000;
-const BOOK = { buyerId: 'alice', sku: 'book', quantity: 1 };
 const NO_STOCK = { buyerId: 'alice', sku: 'phone', quantity: 1 };
 let sandbox: Sandbox;
 let shop: Stack;
@@ -27,28 +27,6 @@ beforeEach(() => shop.untilReady(shop.of('inventory')));
 
 afterAll(() => shop?.stop());
 
-function checkOut(url: string, key: string, body = BOOK): Promise<Answer> {
-  const headers = { 'content-type': 'application/json', 'idempotency-key': key };
-  return call(`${url}/checkouts`, { method: 'POST', headers, body: JSON.stringify(body) });
-}
-
-interface TransactionRow {
-  state: string;
-  attempts: number;
-  last_error: string | null;
-}
-
-async function transactionOf(key: string): Promise<TransactionRow & { id: string }> {
-  const query = `SELECT t.id, t.state, t.attempts, t.last_error FROM dtx_tcc t
-    JOIN dtx_idempotency k ON k.gid = t.id WHERE k.idempotency_key = ?`;
-  return (await sql<TransactionRow & { id: string }>(sandbox, 'payment', query, [key]))[0]!;
-}
-
-const untilState = (key: string, state: string) =>
-  until(`the transaction of ${key} is ${state}`, async () => (await transactionOf(key))?.state === state, {
-    withinMs: 40_000,
-  });
-
 /** An instance of the payment app beside the one for all other calls. It ends with the test. */
 async function payment(options: Parameters<typeof AppProcess.start>[1]): Promise<AppProcess> {
   const instance = await AppProcess.start('payment', options);
@@ -57,18 +35,13 @@ async function payment(options: Parameters<typeof AppProcess.start>[1]): Promise
   return instance;
 }
 
-async function down(app: AppName): Promise<() => Promise<unknown>> {
-  await Promise.all(shop.instances.filter((one) => one.app === app).map((one) => one.kill()));
-  return () => shop.start([app]);
-}
-
 async function expectAllWell(): Promise<void> {
   const report = await auditOf(sandbox);
   expect(report.checks.flatMap((check) => check.violations)).toEqual([]);
 }
 
 test('a checkout whose participant is down is cancelled at the deadline, and its caller is answered so', async () => {
-  const up = await down('inventory');
+  const up = await down(shop, 'inventory');
   // The first answer may be PENDING if the order app has not heard of it in time.
   const answer = await until('the caller is answered', async () => {
     const given = await checkOut(shop.of('payment').url, 'try-down');
@@ -80,7 +53,7 @@ test('a checkout whose participant is down is cancelled at the deadline, and its
   expect((await shop.get('payment', '/accounts/alice')).body).toMatchObject({ frozen: 0 });
   expect((await checkOut(shop.of('payment').url, 'try-down')).body).toEqual(answer.body);
   await up();
-  await untilState('try-down', 'CANCELLED');
+  await untilState(sandbox, 'try-down', 'CANCELLED');
   await expectAllWell();
 }, 90_000);
 
@@ -91,7 +64,7 @@ test(`a decision is answered, kept and carried out although participants are dow
   const good = checkOut(slow.url, 'confirm-down');
   const bad = checkOut(slow.url, 'cancel-down', NO_STOCK);
   await until('both are decided', () => slow.hits().length === 2);
-  const up = [await down('inventory'), await down('order')];
+  const up = [await down(shop, 'inventory'), await down(shop, 'order')];
   const since = performance.now();
   // The money is captured at once: one participant that is down does not hold back the others.
   expect(await good).toMatchObject({ status: 201, body: { status: 'CONFIRMED' } });
@@ -101,10 +74,13 @@ test(`a decision is answered, kept and carried out although participants are dow
   expect(await bad).toMatchObject({ status: 202, body: { status: 'PENDING' } });
   await sleep(OUTAGE_MS - (performance.now() - since));
   // A missing participant costs no attempt, even for long.
-  expect(await transactionOf('confirm-down')).toMatchObject({ state: 'CONFIRMING', attempts: 0 });
-  expect(await transactionOf('cancel-down')).toMatchObject({ state: 'CANCELLING', attempts: 0 });
+  expect(await transactionOf(sandbox, 'confirm-down')).toMatchObject({ state: 'CONFIRMING', attempts: 0 });
+  expect(await transactionOf(sandbox, 'cancel-down')).toMatchObject({ state: 'CANCELLING', attempts: 0 });
   await Promise.all(up.map((start) => start()));
-  await Promise.all([untilState('confirm-down', 'CONFIRMED'), untilState('cancel-down', 'CANCELLED')]);
+  await Promise.all([
+    untilState(sandbox, 'confirm-down', 'CONFIRMED'),
+    untilState(sandbox, 'cancel-down', 'CANCELLED'),
+  ]);
   expect((await shop.get('order', `/orders/${orderId}`)).body).toEqual((await good).body);
   const later = await checkOut(shop.of('payment').url, 'cancel-down', NO_STOCK);
   expect([later.status, later.body.reason, later.body.orderId]).toEqual([
@@ -124,7 +100,7 @@ test.each([
   async (_, bytes, lost) => {
     const proxy = await TcpProxy.start(sandbox.databases.payment);
     // In the second case it is alone, and recovers by itself when its database is back.
-    const back = lost === 'call' ? await down('payment') : () => {};
+    const back = lost === 'call' ? await down(shop, 'payment') : () => {};
     const cut = await payment({ sandbox, env: { DTX_DATABASE_URL: proxy.url }, label: `cut-off-${lost}` });
     let isSeen = false;
     const stop = proxy.onBytes('to-server', (chunk) => {
@@ -141,11 +117,11 @@ test.each([
     const answer = await called;
     expect([201, 202]).toContain(answer.status);
     expect(performance.now() - since).toBeLessThan(15_000);
-    if (lost === 'answer') await untilState(`lost-${lost}`, 'CONFIRMED');
+    if (lost === 'answer') await untilState(sandbox, `lost-${lost}`, 'CONFIRMED');
     proxy.cut();
     await sleep(2_000);
     proxy.heal();
-    await untilState(`lost-${lost}`, 'CONFIRMED');
+    await untilState(sandbox, `lost-${lost}`, 'CONFIRMED');
     const told = await until('the same instance answers it, too', async () => {
       const again = await checkOut(cut.url, `lost-${lost}`);
       return again.status === 201 && again;
@@ -158,43 +134,3 @@ test.each([
   },
   90_000,
 );
-
-test('a Confirm that fails for ever is PARKED with one alert and never cancelled, and a retry by hand finishes it', async () => {
-  const tcc = { attemptsMax: 3, backoff: { firstMs: 100, factor: 1, capMs: 100 } };
-  const back = await down('payment');
-  const start = await down('inventory');
-  const [paying] = await shop.start(['payment'], { options: { tcc } });
-  await shop.start(['inventory'], { failpoints: 'tcc.second-committed=error' });
-  const answer = await checkOut(paying!.url, 'parked');
-  expect(answer.status).toBe(201);
-  await untilState('parked', 'PARKED');
-  const { orderId } = answer.body;
-  expect(await transactionOf('parked')).toMatchObject({
-    attempts: 3,
-    last_error: expect.stringContaining('inventory.stock'),
-  });
-  const { items } = (await shop.get('payment', '/dtx/alerts')).body as {
-    items: Array<{ subject: string; closedAt: string | null }>;
-  };
-  expect(items.filter(({ subject }) => subject === orderId)).toMatchObject([{ closedAt: null }]);
-  expect((await shop.get('order', `/orders/${orderId}`)).body).toMatchObject({ status: 'CONFIRMED' });
-  // Its reservation is not lost: the audit lists it and finds no violation.
-  const report = await auditOf(sandbox);
-  expect(report.checks.flatMap((check) => check.violations)).toEqual([]);
-  expect(report.parked).toMatchObject([{ gid: orderId }]);
-  expect(
-    (await shop.send('payment', 'POST', `/dtx/transactions/${orderId}/resolve`, { outcome: 'reject', note: 'no' }))
-      .status,
-  ).toBe(409);
-  await down('inventory');
-  await start();
-  expect((await shop.send('payment', 'POST', `/dtx/transactions/${orderId}/retry`, {})).status).toBe(200);
-  await untilState('parked', 'CONFIRMED');
-  const alerts = (await shop.get('payment', '/dtx/alerts')).body as {
-    items: Array<{ subject: string; closedAt: string | null }>;
-  };
-  expect(alerts.items.filter(({ subject }) => subject === orderId)).toMatchObject([{ closedAt: expect.any(String) }]);
-  await paying!.stop();
-  await back();
-  await expectAllWell();
-}, 90_000);

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
-import { arrivals, EFFECTS, play, recorders } from './barrier-model.js';
+import { arrivals, play, recorders } from './barrier-model.js';
+import { EFFECTS } from './effect-table.js';
 import { type Library, LittleApp, libraryOf } from './little-app.js';
 
 const RUNS = process.env.DTX_TEST_ALL ? 2_000 : 200;

@@ -10,8 +10,9 @@ import type { Migration } from '../../libs/dtx/src/index.js';
 import { ROOT } from '../fixtures/app-process.js';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { arrivals, type Caller, EFFECTS, play, recorders } from './barrier-model.js';
+import { arrivals, type Caller, play, recorders } from './barrier-model.js';
 import { versionBefore } from './build-of-version-before.js';
+import { EFFECTS } from './effect-table.js';
 import { type Library, LittleApp, libraryOf } from './little-app.js';
 
 const COMPONENT = 'dtx-tcc';

@@ -5,10 +5,9 @@
 import { randomUUID } from 'node:crypto';
 import type { Type } from '@nestjs/common';
 import fc from 'fast-check';
-import type { EntityManager } from 'typeorm';
 import { z } from 'zod';
 import type { Branch } from '../../libs/dtx/src/tcc/tcc-tables.js';
-import { type Sandbox, sql } from '../fixtures/sandbox.js';
+import { write } from './effect-table.js';
 import { type Library, type LittleApp, participantOf } from './little-app.js';
 
 type Phase = 'try' | 'confirm' | 'cancel';
@@ -93,10 +92,6 @@ function explain(
 
 const args = z.object({ isPoor: z.boolean() });
 
-/** Writes an effect down in the transaction of the participant that had it. */
-export const write = (tx: EntityManager, gid: string, phase: string): Promise<unknown> =>
-  tx.query('INSERT INTO effect (gid, phase) VALUES (?, ?)', [gid, phase]);
-
 /** Two participants that write down each effect, in the transaction that they are given. */
 export function recorders(library: Library): Type[] {
   return [false, true].map((withoutTry) => {
@@ -117,17 +112,6 @@ export function recorders(library: Library): Type[] {
       },
     });
   });
-}
-
-export const EFFECTS =
-  'CREATE TABLE IF NOT EXISTS effect (n INT AUTO_INCREMENT PRIMARY KEY, gid VARCHAR(64), phase VARCHAR(8), KEY (gid))';
-
-/** The effects of a transaction, in order. */
-export async function effectsOf(sandbox: Sandbox, gid: string): Promise<string> {
-  const rows = await sql<{ phase: string }>(sandbox, 'payment', 'SELECT phase FROM effect WHERE gid = ? ORDER BY n', [
-    gid,
-  ]);
-  return rows.map(({ phase }) => phase).join(' ');
 }
 
 /** Makes one call of the transaction that is played. */

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import type { Participant, TccCalls } from '../../libs/dtx/src/index.js';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { EFFECTS, effectsOf, write } from './barrier-model.js';
+import { EFFECTS, effectsOf, write } from './effect-table.js';
 import { type Library, LittleApp, libraryOf, participantOf } from './little-app.js';
 
 type Args = { amount: number };

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { buildMutant, copyBuild } from '../mutants/mutant.js';
+import { buildMutant, copyBuild } from '../mutants/build-copy.js';
 import { type Library, libraryOf } from './little-app.js';
 
 /**

@@ -6,7 +6,7 @@ import {
   recordedSandbox,
   untilStill,
 } from '../fixtures/disk-write-counts.js';
-import { expectAuditClean } from '../fixtures/purchase-load.js';
+import { expectAuditClean } from '../fixtures/purchase-checks.js';
 import { APPS, Stack } from '../fixtures/three-apps.js';
 
 const SET = 'count';

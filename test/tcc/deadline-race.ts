@@ -6,7 +6,7 @@ import type { TccOutcome } from '../../libs/dtx/src/index.js';
 import type { Decision } from '../../libs/dtx/src/tcc/tcc-tables.js';
 import { type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { write } from './barrier-model.js';
+import { write } from './effect-table.js';
 import { type Library, LittleApp, participantOf } from './little-app.js';
 
 /** Long enough for most Tries. With `after the scan` every Try must be in time, also on a busy machine. */

@@ -1,6 +1,6 @@
 import { afterEach, beforeAll, expect, test } from 'vitest';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
-import { EFFECTS, effectsOf, write } from './barrier-model.js';
+import { EFFECTS, effectsOf, write } from './effect-table.js';
 import { type LittleApp, libraryOf } from './little-app.js';
 import { startTwo, stateOf, untilOver } from './two-instances.js';
 

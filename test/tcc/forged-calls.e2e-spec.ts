@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { AlertView } from '../../libs/dtx/src/index.js';
 import { logLines } from '../fixtures/app-logs.js';
-import { expectProblem } from '../fixtures/expect-problem.js';
 import { Operator } from '../fixtures/operator.js';
 import { QueueProbe } from '../fixtures/queue-probe.js';
 import { type AppName, auditOf, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
@@ -103,20 +102,6 @@ test('a forged Cancel with the order of another purchase does not touch that ord
   await until('the call is refused', () => refused().length > 0);
   expect(await statusOf()).toBe('PENDING');
   await sql(sandbox, 'order', 'DELETE FROM orders WHERE order_id = ?', [victim]);
-});
-
-test('an open alert of a parked row stays open when it is acknowledged', async () => {
-  const operator = new Operator(shop, 'inventory');
-  const receipt = await probe.deliver('dtx.inventory.take-stock.v1', 'nonsense', {
-    messageId: 'n',
-    type: 'order.placed.v1',
-  });
-  const id = `${receipt.messageId}.inventory.take-stock`;
-  const [alert] = await operator.alertsOf(id);
-  const { body } = await operator.post(`/alerts/${alert!.id}/acknowledge`);
-  expect(body).toMatchObject({ closesBy: 'retry', retry: `POST /dtx/transactions/${id}/retry`, closedAt: null });
-  expectProblem(await operator.resolve(id, 'reject'), 409);
-  expect((await operator.resolve(id, 'done')).status).toBe(200);
 });
 
 test('every invariant holds after the forged calls', async () => {

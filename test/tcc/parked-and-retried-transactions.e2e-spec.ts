@@ -1,6 +1,5 @@
 import { afterEach, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
-import { QueueProbe } from '../fixtures/queue-probe.js';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
 import { type Library, LittleApp, type LittleOptions, libraryOf, participantOf } from './little-app.js';
@@ -62,23 +61,6 @@ test('arguments that the only version has changed meanwhile are parked at the fi
     last_error: expect.stringContaining('arguments do not fit payment.changed'),
   });
   expect(await alertsOn('changed')).toHaveLength(1);
-});
-
-test('a participant whose queue does not exist is refused before its time limit, and no queue is created for it', async () => {
-  const probe = await QueueProbe.open(sandbox);
-  const contract = library.decorators.defineParticipant({ name: 'inventory.misspelt', version: 1, args: z.object({}) });
-  const app = await start({ participates: { timeoutMs: 600_000, secondPhaseWaitMs: 5_000 } });
-  // Its Try would have ten minutes.
-  const outcome = await app.tcc.run({ gid: 'misspelt' }, (t) => t.call(contract, {}));
-  expect(outcome).toMatchObject({ status: 'CANCELLED', waitingFor: ['inventory.misspelt'] });
-  for (let round = 0; round < 3; round++) {
-    const { claim_token: last } = await rowOf('misspelt');
-    await sql(sandbox, 'payment', `UPDATE dtx_tcc SET next_attempt_at = UTC_TIMESTAMP(3) WHERE id = 'misspelt'`);
-    await until('the scan has taken it', async () => (await rowOf('misspelt')).claim_token !== last);
-  }
-  for (const queue of ['dtx.inventory.tcc-misspelt.v1', 'dtx.inventory.tcc-misspelt.second.v1'])
-    expect(await probe.exists(queue)).toBe(false);
-  await probe.close();
 });
 
 test('an undecided transaction that an operator retries keeps its deadline, and is claimed once', async () => {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, onTestFailed, test } from 'vitest';
-import { expectAuditClean } from '../fixtures/purchase-load.js';
+import { expectAuditClean } from '../fixtures/purchase-checks.js';
 import { type AppName, freshSandbox } from '../fixtures/sandbox.js';
 import { type House, housesIn, killOne, random, untilAllReady } from '../fixtures/supervised-apps.js';
 import { Stack } from '../fixtures/three-apps.js';

@@ -8,8 +8,9 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { arrivals, type Caller, EFFECTS, play, recorders, write } from './barrier-model.js';
+import { arrivals, type Caller, play, recorders } from './barrier-model.js';
 import { versionBefore } from './build-of-version-before.js';
+import { EFFECTS, write } from './effect-table.js';
 import { type Library, LittleApp, type LittleOptions, libraryOf, participantOf } from './little-app.js';
 
 const RUNS = process.env.DTX_TEST_ALL ? 1_000 : 150;

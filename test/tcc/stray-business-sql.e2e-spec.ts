@@ -1,7 +1,7 @@
 import { afterEach, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
-import { EFFECTS, effectsOf, write } from './barrier-model.js';
+import { EFFECTS, effectsOf, write } from './effect-table.js';
 import { LittleApp, libraryOf, participantOf } from './little-app.js';
 
 const library = libraryOf();

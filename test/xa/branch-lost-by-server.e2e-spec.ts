@@ -4,17 +4,8 @@ import { createSandbox } from '../../tools/src/sandbox/sandbox.js';
 import { control, down, up } from '../../tools/src/servers/index.js';
 import { type Sandbox, servers, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import {
-  begin,
-  decideToCommit,
-  decisions,
-  expectNothingLeft,
-  FORMAT_ID,
-  logIdOf,
-  openAlerts,
-  recover,
-  xidOf,
-} from './branches-and-decisions.js';
+import { decisions, expectNothingLeft, logIdOf, openAlerts, recover } from './branches-and-decisions.js';
+import { begin, decideToCommit, FORMAT_ID, xidOf } from './branches-by-hand.js';
 import { LittleXas, libraryOf, prepareTables } from './little-xa.js';
 
 /** Own servers, because one of them is restarted. */

@@ -7,9 +7,9 @@ import {
   recordedSandbox,
   untilStill,
 } from '../fixtures/disk-write-counts.js';
-import { expectAuditClean } from '../fixtures/purchase-load.js';
+import { expectAuditClean } from '../fixtures/purchase-checks.js';
 import { APPS, Stack } from '../fixtures/three-apps.js';
-import { buy } from './branches-and-decisions.js';
+import { buy } from './xa-purchase.js';
 
 const SET = 'xacount';
 const PURCHASES = 50;

@@ -3,7 +3,8 @@ import { flushFlaw } from '../../libs/dtx/src/xa/commit-flush-check.js';
 import { endRecording, isRecordable, recordedSandbox } from '../fixtures/disk-write-counts.js';
 import { type AppName, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { expectNothingLeft, orphan } from './branches-and-decisions.js';
+import { expectNothingLeft } from './branches-and-decisions.js';
+import { orphan } from './branches-by-hand.js';
 import { effectsOf, everywhere, type LittleXa, LittleXas, libraryOf, prepareTables } from './little-xa.js';
 
 /** Own servers, because their global variables are set here. */

@@ -2,7 +2,8 @@ import { createConnection } from 'mysql2/promise';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { decisions, expectNothingLeft, FORMAT_ID, finish, preparedOf, witnesses } from './branches-and-decisions.js';
+import { decisions, expectNothingLeft, preparedOf, witnesses } from './branches-and-decisions.js';
+import { FORMAT_ID, finish } from './branches-by-hand.js';
 import { effectsOf, everywhere, LittleXas, libraryOf, type Managers, prepareTables } from './little-xa.js';
 
 const library = libraryOf();
@@ -78,6 +79,34 @@ test('a decision that finds a row PARKED by the recovery is answered as unknown,
   expect(await witnesses(sandbox, row!.gtrid)).toEqual(['', '']);
   for (const app of prepared) await finish(sandbox, app, { gtrid: row!.gtrid, formatId: FORMAT_ID, how: 'ROLLBACK' });
   await sql(sandbox, 'order', `DELETE FROM dtx_xa WHERE gid = 'given-up'`);
+});
+
+test('a decision after its deadline, by the clock of the log, is refused and the COMMIT behind it is not read', async () => {
+  const app = await apps.start();
+  const [{ ms }] = (await sql<{ ms: number }>(
+    sandbox,
+    'order',
+    `SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 AS ms`,
+  )) as [{ ms: number }];
+  const decide = async (deadlineMs: number, id: string) => {
+    const about = { id, gid: id, gtrid: id, branches: 'payment' };
+    const times = { logId: '', id, startMs: deadlineMs - 2_000, deadlineMs };
+    const statement = app.context.get(library.Decisions).commitSql(about, times);
+    const connection = await createConnection({ uri: sandbox.databases.order, multipleStatements: true });
+    await connection.beginTransaction();
+    await connection.query(`INSERT INTO effect VALUES (?, 1)`, [id]);
+    const ended = await connection.query(`${statement.sql}; COMMIT`, statement.values).then(
+      () => 0,
+      (error) => error.errno,
+    );
+    await connection.end();
+    return ended;
+  };
+  expect(await decide(Number(ms) - 1, 'late')).toBe(1_048);
+  expect(await sql(sandbox, 'order', `SELECT gid FROM effect WHERE gid = 'late'`)).toEqual([]);
+  expect(await decide(Number(ms) + 60_000, 'early')).toBe(0);
+  expect(await sql(sandbox, 'order', `SELECT gid FROM effect WHERE gid = 'early'`)).toHaveLength(1);
+  await sql(sandbox, 'order', `DELETE FROM dtx_xa WHERE id = 'early'`);
 });
 
 test('a transaction after these takes effect in all three databases', async () => {

@@ -2,19 +2,8 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { TcpProxy } from '../fixtures/tcp-proxy.js';
 import { until } from '../fixtures/until.js';
-import {
-  begin,
-  decideToCommit,
-  decisions,
-  endAll,
-  FORMAT_ID,
-  finish,
-  openAlerts,
-  orphan,
-  prepare,
-  preparedOf,
-  witnesses,
-} from './branches-and-decisions.js';
+import { decisions, openAlerts, preparedOf, witnesses } from './branches-and-decisions.js';
+import { begin, decideToCommit, endAll, FORMAT_ID, finish, orphan, prepare } from './branches-by-hand.js';
 import { ALL, LittleXas, libraryOf, prepareTables } from './little-xa.js';
 
 const library = libraryOf();

@@ -8,7 +8,7 @@ import { PrivateDatabase } from '../fixtures/private-database.js';
 import { freshSandbox, type Sandbox } from '../fixtures/sandbox.js';
 import { call, Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
-import { buy } from './branches-and-decisions.js';
+import { buy } from './xa-purchase.js';
 
 /** Of the package `galera-4`, which MariaDB does not need otherwise. */
 const PROVIDER = process.env.TEST_GALERA_PROVIDER ?? '/usr/lib/galera/libgalera_smm.so';

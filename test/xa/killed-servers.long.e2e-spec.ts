@@ -2,12 +2,13 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { createSandbox } from '../../tools/src/sandbox/sandbox.js';
 import { control, down, up } from '../../tools/src/servers/index.js';
 import { AppProcess } from '../fixtures/app-process.js';
-import { expectAuditClean } from '../fixtures/purchase-load.js';
+import { expectAuditClean } from '../fixtures/purchase-checks.js';
 import { type AppName, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { type House, housesIn, killOne, random, untilAllReady } from '../fixtures/supervised-apps.js';
 import { Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
-import { buy, decisions, expectNothingLeft } from './branches-and-decisions.js';
+import { decisions, expectNothingLeft } from './branches-and-decisions.js';
+import { buy } from './xa-purchase.js';
 
 /** Own servers, because all other tests need theirs up. The apps run with production times. */
 const SET = 'xakill';

@@ -2,20 +2,15 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
 import {
-  begin,
-  decideToCommit,
   decisions,
-  endAll,
   expectNothingLeft,
-  FORMAT_ID,
   logIdOf,
   openAlerts,
-  orphan,
-  prepare,
   preparedOf,
   recover,
   witnesses,
 } from './branches-and-decisions.js';
+import { begin, decideToCommit, endAll, FORMAT_ID, orphan, prepare } from './branches-by-hand.js';
 import { copyOf } from './database-copies.js';
 import { effectsOf, everywhere, type LittleXa, LittleXas, libraryOf, prepareTables } from './little-xa.js';
 

@@ -5,7 +5,8 @@ import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { TcpProxy } from '../fixtures/tcp-proxy.js';
 import { Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
-import { buy, expectNothingLeft, preparedOf } from './branches-and-decisions.js';
+import { expectNothingLeft, preparedOf } from './branches-and-decisions.js';
+import { buy } from './xa-purchase.js';
 
 let sandbox: Sandbox;
 let shop: Stack;

@@ -1,19 +1,9 @@
-import { createConnection } from 'mysql2/promise';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import {
-  decisions,
-  expectNothingLeft,
-  FORMAT_ID,
-  finish,
-  orphan,
-  prepare,
-  preparedOf,
-  recover,
-  witnesses,
-} from './branches-and-decisions.js';
-import { ALL, effectsOf, everywhere, LittleXa, LittleXas, libraryOf, prepareTables } from './little-xa.js';
+import { decisions, expectNothingLeft, preparedOf, recover, witnesses } from './branches-and-decisions.js';
+import { FORMAT_ID, finish, orphan, prepare } from './branches-by-hand.js';
+import { everywhere, LittleXa, LittleXas, libraryOf, prepareTables } from './little-xa.js';
 
 const library = libraryOf();
 const HORIZON_MS = 60_000;
@@ -131,90 +121,4 @@ test('a branch of a finished decision that returns with an older state of its se
   await until('it is rolled back again', async () => (await preparedOf(sandbox)).length === 0);
   await untilDone(id);
   expect(await witnesses(sandbox, gtrid)).toEqual(['recovery', 'recovery']);
-});
-
-test('a decision after its deadline, by the clock of the log, is refused and the COMMIT behind it is not read', async () => {
-  const app = await apps.start();
-  const [{ ms }] = (await sql<{ ms: number }>(
-    sandbox,
-    'order',
-    `SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 AS ms`,
-  )) as [{ ms: number }];
-  const decide = async (deadlineMs: number, id: string) => {
-    const about = { id, gid: id, gtrid: id, branches: 'payment' };
-    const times = { logId: '', id, startMs: deadlineMs - 2_000, deadlineMs };
-    const statement = app.context.get(library.Decisions).commitSql(about, times);
-    const connection = await createConnection({ uri: sandbox.databases.order, multipleStatements: true });
-    await connection.beginTransaction();
-    await connection.query(`INSERT INTO effect VALUES (?, 1)`, [id]);
-    const ended = await connection.query(`${statement.sql}; COMMIT`, statement.values).then(
-      () => 0,
-      (error) => error.errno,
-    );
-    await connection.end();
-    return ended;
-  };
-  expect(await decide(Number(ms) - 1, 'late')).toBe(1_048);
-  expect(await sql(sandbox, 'order', `SELECT gid FROM effect WHERE gid = 'late'`)).toEqual([]);
-  expect(await decide(Number(ms) + 60_000, 'early')).toBe(0);
-  expect(await sql(sandbox, 'order', `SELECT gid FROM effect WHERE gid = 'early'`)).toHaveLength(1);
-  await sql(sandbox, 'order', `DELETE FROM dtx_xa WHERE id = 'early'`);
-});
-
-test('a caller that waits too long for a connection is answered in time, and the other callers succeed', async () => {
-  const app = await apps.start({ xa: { concurrencyMax: 2, acquireTimeoutMs: 300, waitersMax: 4 } });
-  const since = performance.now();
-  const calls = Array.from({ length: 12 }, async (_, n) => {
-    const gid = `crowd-${n}`;
-    return app.run(gid, async (managers) => {
-      await everywhere(gid)(managers);
-      await managers.payment!.query('SELECT SLEEP(0.2)');
-    });
-  });
-  const ends = await Promise.allSettled(calls);
-  expect(performance.now() - since).toBeLessThan(5_000);
-  const refused = ends.filter((one) => one.status === 'rejected');
-  expect(refused.length).toBeGreaterThanOrEqual(6);
-  for (const { reason } of refused) expect(reason).toMatchObject({ name: 'XaUnavailable' });
-  for (const [n, { status }] of ends.entries())
-    expect(await effectsOf(sandbox, `crowd-${n}`)).toHaveLength(status === 'fulfilled' ? 3 : 0);
-});
-
-test('a database at another schema version than the program knows is not written to', async () => {
-  const app = await apps.start({ schema: { business: 2 }, xa: { acquireTimeoutMs: 200 } });
-  await until('it says why', () =>
-    app.run('wrong-schema', everywhere('wrong-schema')).then(
-      () => Promise.reject(new Error('it was let through')),
-      (error: Error) => /has business at version none, not 2/.test(error.message),
-    ),
-  );
-  expect(await effectsOf(sandbox, 'wrong-schema')).toEqual([]);
-  for (const name of ['payment', 'inventory'] as const)
-    await sql(sandbox, name, `INSERT INTO dtx_schema_version VALUES ('business', 2, 'by hand', UTC_TIMESTAMP(3))`);
-  await until('it is opened', () => app.run('right-schema', everywhere('right-schema')).then(() => true));
-  await sql(sandbox, 'payment', `INSERT INTO dtx_schema_version VALUES ('business', 3, 'by hand', UTC_TIMESTAMP(3))`);
-  await until('it is noticed', () =>
-    app.run('newer-schema', everywhere('newer-schema')).then(
-      () =>
-        Promise.all(ALL.map((name) => sql(sandbox, name, `DELETE FROM effect WHERE gid = 'newer-schema'`))).then(
-          () => false,
-        ),
-      (error: Error) => /version 3, not 2/.test(error.message),
-    ),
-  );
-});
-
-test('the purge deletes finished decisions and their witnesses after the retention, and nothing else', async () => {
-  const app = await apps.start({ xa: { retentionMs: HORIZON_MS }, core: { purgeIntervalMs: 100 } });
-  await app.run('young', everywhere('young'));
-  const old = await orphan(sandbox, { ageMs: HORIZON_MS - 10_000 });
-  // Then its decision was written. It may be purged before a test has seen it DONE.
-  await until('the old one is rolled back', async () => (await preparedOf(sandbox)).length === 0);
-  await until('the old one has gone, with its witnesses', async () => {
-    const left = await Promise.all([decisionOn(old.id), witnesses(sandbox, old.gtrid)]);
-    return left[0] === undefined && left[1].join('') === '';
-  });
-  const [young] = await decisions(sandbox, 'young');
-  expect(young).toMatchObject({ state: 'DONE' });
-  expect(await witnesses(sandbox, young!.gtrid)).toEqual(['branch', 'branch']);
 });

@@ -2,7 +2,8 @@ import { createConnection } from 'mysql2/promise';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { decisions, expectNothingLeft, orphan, preparedOf, witnesses } from './branches-and-decisions.js';
+import { decisions, expectNothingLeft, preparedOf, witnesses } from './branches-and-decisions.js';
+import { orphan } from './branches-by-hand.js';
 import { effectsOf, everywhere, LittleXas, libraryOf, prepareTables } from './little-xa.js';
 
 const library = libraryOf();
@@ -94,53 +95,5 @@ test('branches are committed before their caller is answered even if second phas
   }
   await holder.commit();
   await holder.end();
-  await untilAllAreOver();
-});
-
-test('work that never ends is given up at its deadline, and the next transaction gets its place', async () => {
-  const timeoutMs = 500;
-  const app = await apps.start({ xa: { ...NARROW, timeoutMs } });
-  const since = performance.now();
-  let late: Record<string, { query(sql: string): Promise<unknown> }> = {};
-  const endless = app.run('endless', async (managers) => {
-    late = managers;
-    await everywhere('endless')(managers);
-    await new Promise(() => {});
-  });
-  await expect(endless).rejects.toMatchObject({ name: 'XaUnavailable' });
-  expect(performance.now() - since).toBeLessThan(timeoutMs + 10_000);
-  expect(await effectsOf(sandbox, 'endless')).toEqual([]);
-  await app.run('after-endless', everywhere('after-endless'));
-  expect(await effectsOf(sandbox, 'after-endless')).toHaveLength(3);
-  // If it wakes up after all, its transaction is over.
-  await expect(late.payment!.query(`INSERT INTO effect VALUES ('endless', 2)`)).rejects.toThrow(
-    /is over|already released/,
-  );
-});
-
-test('a hook with an unknown outcome raises an alert and keeps neither branches nor connections', async () => {
-  const app = await apps.start({ xa: { ...NARROW, timeoutMs: 10_000 } });
-  const { hooks } = app.context.get(library.Database);
-  const run = app.run('unknowing', async (managers) => {
-    await everywhere('unknowing')(managers);
-    hooks.afterCommit(managers.order!, async () => {
-      throw new library.OutcomeUnknown('not known');
-    });
-  });
-  await expect(run).rejects.toThrow('not known');
-  await app.run('after-unknowing', everywhere('after-unknowing'));
-  for (const gid of ['unknowing', 'after-unknowing']) expect(await effectsOf(sandbox, gid)).toHaveLength(3);
-  await untilAllAreOver();
-});
-
-test('a hook that never ends keeps neither its caller nor its place longer than the time of the second phase', async () => {
-  const app = await apps.start({ xa: { ...NARROW, secondPhaseWaitMs: 300 } });
-  const { hooks } = app.context.get(library.Database);
-  await app.run('hook-endless', async (managers) => {
-    await everywhere('hook-endless')(managers);
-    hooks.afterCommit(managers.order!, () => new Promise(() => {}));
-  });
-  await app.run('after-the-hook', everywhere('after-the-hook'));
-  for (const gid of ['hook-endless', 'after-the-hook']) expect(await effectsOf(sandbox, gid)).toHaveLength(3);
   await untilAllAreOver();
 });

@@ -7,7 +7,8 @@ import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { TcpProxy } from '../fixtures/tcp-proxy.js';
 import { type Answer, call, Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
-import { buy, decisions, expectNothingLeft } from './branches-and-decisions.js';
+import { decisions, expectNothingLeft } from './branches-and-decisions.js';
+import { buy } from './xa-purchase.js';
 
 const BOOK = { buyerId: 'alice', sku: 'book', quantity: 1 };
 const MUG = { buyerId: 'alice', sku: 'mug', quantity: 1 };

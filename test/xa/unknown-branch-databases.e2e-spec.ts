@@ -3,19 +3,15 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
 import {
-  begin,
-  decideToCommit,
   expectNothingLeft,
-  FORMAT_ID,
   leftOf,
   openAlerts,
-  prepare,
   preparedOf,
-  prepareIn,
   rowOf,
   untilDone,
   witnesses,
 } from './branches-and-decisions.js';
+import { begin, decideToCommit, FORMAT_ID, prepare, prepareIn } from './branches-by-hand.js';
 import { LittleXas, libraryOf, prepareTables, prepareWitnesses } from './little-xa.js';
 
 const library = libraryOf();

@@ -3,20 +3,8 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { TcpProxy } from '../fixtures/tcp-proxy.js';
 import { until } from '../fixtures/until.js';
-import {
-  begin,
-  decideToCommit,
-  expectNothingLeft,
-  FORMAT_ID,
-  finish,
-  leftOf,
-  openAlerts,
-  prepare,
-  rowOf,
-  untilDone,
-  witnesses,
-  xidOf,
-} from './branches-and-decisions.js';
+import { expectNothingLeft, leftOf, openAlerts, rowOf, untilDone, witnesses } from './branches-and-decisions.js';
+import { begin, decideToCommit, FORMAT_ID, finish, prepare, xidOf } from './branches-by-hand.js';
 import { LittleXas, libraryOf, prepareTables } from './little-xa.js';
 
 const library = libraryOf();

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { absoluteUrl, type HttpRequest } from './http-request-reply.js';
+import { absoluteUrl } from './absolute-url.js';
+import type { HttpRequest } from './http-request-reply.js';
 
 const request = (host: string, localAddress = '127.0.0.1', publicUrl?: string) =>
   ({ protocol: 'http', host, publicUrl, raw: { socket: { localAddress, localPort: 3001 } } }) as unknown as HttpRequest;

@@ -4,9 +4,10 @@ import { Body, Controller, Get, HttpCode, Module, Post, Req } from '@nestjs/comm
 import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { afterEach, describe, expect, it } from 'vitest';
+import { absoluteUrl } from './absolute-url.js';
 import { RouteTable } from './allowed-methods.js';
 import { type AdapterSettings, createAdapter } from './fastify-adapter.js';
-import { absoluteUrl, type HttpRequest } from './http-request-reply.js';
+import type { HttpRequest } from './http-request-reply.js';
 import { Calls } from './in-flight-requests.js';
 import { ProblemFilter } from './problem.filter.js';
 

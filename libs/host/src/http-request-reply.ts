@@ -30,24 +30,3 @@ export interface HttpReply {
   headers(values: Record<string, string>): HttpReply;
   send(body?: string): HttpReply;
 }
-
-/** Aborted if the caller closes the connection before the answer is complete. Long polls end with it. */
-export function goneSignal(reply: HttpReply): AbortSignal {
-  const gone = new AbortController();
-  reply.raw.once('close', () => {
-    if (!reply.raw.writableEnded) gone.abort();
-  });
-  return gone.signal;
-}
-
-/**
- * `path` as an absolute URL: below the public URL of the app, or by the `Host` header of the request, or by the address of
- * its connection.
- */
-export function absoluteUrl(request: HttpRequest, path: string): string {
-  if (request.publicUrl !== undefined) return `${request.publicUrl}${path}`;
-  const base = `${request.protocol}://${request.host}`;
-  if (request.host !== '' && URL.canParse(base)) return `${new URL(base).origin}${path}`;
-  const { localAddress = '127.0.0.1', localPort } = request.raw.socket;
-  return `${request.protocol}://${localAddress.includes(':') ? `[${localAddress}]` : localAddress}:${localPort}${path}`;
-}

@@ -1,20 +1,7 @@
 /** Completes the paths of an API document: the calls of the library, and what every call with a path parameter answers. */
-import { type OpsCall, opsCalls } from 'nest-dtx';
-import { problemSchema } from './openapi-problem.js';
-import { type Schema, schemaOf } from './openapi-schema.js';
-
-interface Parameter {
-  readonly name: string;
-  readonly in: string;
-  readonly required: boolean;
-  readonly schema: Schema;
-  readonly description?: string;
-}
-
-interface Operation {
-  readonly parameters?: readonly Parameter[];
-  readonly responses?: Readonly<Record<string, unknown>>;
-}
+import { opsCalls } from 'nest-dtx';
+import { type Operation, operationOf } from './openapi-ops-calls.js';
+import { problems } from './openapi-problem.js';
 
 export type Paths = Record<string, Record<string, Operation>>;
 
@@ -45,49 +32,4 @@ function withPath(path: string, operation: Operation): Operation {
   const missing = names.filter((name) => !parameters.some((one) => one.in === 'path' && one.name === name));
   const added = missing.map((name) => ({ name, in: 'path', required: true, schema: { type: 'string' } }));
   return { ...operation, parameters: [...added, ...parameters], responses: { ...problems(BAD_PATHS), ...responses } };
-}
-
-function operationOf(call: OpsCall, generated: Operation | undefined): Operation & Schema {
-  const { summary, description, query, body, answer } = call;
-  const { schema, status, type = 'application/json' } = answer;
-  return {
-    ...generated,
-    tags: ['operations'],
-    summary,
-    ...(description !== undefined && { description }),
-    parameters: [...(query ? queryParameters(schemaOf(query)) : []), ...(call.isAction ? [OPERATOR] : [])],
-    ...(body && {
-      requestBody: { required: !call.isBodyOptional, content: { 'application/json': { schema: schemaOf(body) } } },
-    }),
-    responses: {
-      [status]: { description: answer.description, content: { [type]: { schema: schemaOf(schema) } } },
-      ...problems(call.problems),
-    },
-    ...(call.isSecured && { security: [{ bearer: [] }] }),
-  };
-}
-
-const OPERATOR: Parameter = {
-  name: 'DTX-Operator',
-  in: 'header',
-  required: false,
-  description: 'Name of the operator, for the record',
-  schema: { type: 'string', minLength: 1, maxLength: 64, pattern: '^[ -~]+$' },
-};
-
-function queryParameters(schema: Schema): Parameter[] {
-  const { properties = {}, required = [] } = schema as { properties?: Record<string, Schema>; required?: string[] };
-  return Object.entries(properties).map(([name, one]) => ({
-    name,
-    in: 'query',
-    required: required.includes(name),
-    schema: one,
-  }));
-}
-
-function problems(descriptions: Readonly<Record<number, string>>): Record<string, unknown> {
-  const content = { 'application/problem+json': { schema: problemSchema } };
-  return Object.fromEntries(
-    Object.entries(descriptions).map(([status, description]) => [status, { description, content }]),
-  );
 }

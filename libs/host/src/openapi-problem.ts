@@ -27,3 +27,11 @@ export const problemSchema = schemaOf(
       },
     }),
 );
+
+/** Answers with problem details, by status. */
+export function problems(descriptions: Readonly<Record<number, string>>): Record<string, unknown> {
+  const content = { 'application/problem+json': { schema: problemSchema } };
+  return Object.fromEntries(
+    Object.entries(descriptions).map(([status, description]) => [status, { description, content }]),
+  );
+}

@@ -1,15 +1,12 @@
 import { NotFoundException } from '@nestjs/common';
 import { IdempotencyKeyBusy, IdempotencyKeyReused, OutcomeUnknown, Rejected, Unavailable } from 'nest-dtx';
 import { describe, expect, it } from 'vitest';
-import { z } from 'zod';
 import { InvalidRequest, MethodNotAllowed, NotFound, type Problem, ProblemError, problemOf } from './problem.js';
-import { Checked, queryNumber } from './zod-validation.pipe.js';
 
 class Refused extends ProblemError {
   override readonly status = 409;
   override readonly members = { type: 'urn:test:refused', orderId: 'order-1' };
 }
-const body = z.strictObject({ buyerId: z.string(), sku: z.enum(['book', 'mug']), quantity: z.int() });
 
 describe('problemOf', () => {
   it.each<[string, unknown, Partial<Problem>]>([
@@ -75,36 +72,5 @@ describe('problemOf', () => {
     expect(problem.status).toBe(500);
     expect(JSON.stringify(problem)).not.toContain('s3cr3t');
     expect(unexpected).toBe(true);
-  });
-});
-
-describe('Checked and queryNumber', () => {
-  const errorsOf = (check: () => unknown): InvalidRequest['errors'] => {
-    try {
-      check();
-    } catch (error) {
-      if (error instanceof InvalidRequest) return error.errors;
-      throw error;
-    }
-    return [];
-  };
-
-  it('name each invalid field', () => {
-    const errors = errorsOf(() => new Checked(body).transform({ buyerId: 7, sku: 'car', qty: 1, x: 2 }));
-    expect(errors.map(({ field }) => field).sort()).toEqual(['buyerId', 'qty', 'quantity', 'sku', 'x']);
-    expect(errors).toContainEqual({ field: 'quantity', why: 'is required' });
-    expect(errorsOf(() => new Checked(body).transform(undefined))).toEqual([{ field: 'body', why: 'is required' }]);
-  });
-
-  it.each(['', ' 7', '7 ', '+7', '-7', '1e1', '0x7', '7.0', '101', '99999999999', ['7', '8'], {}, '٧'])(
-    'refuse %j as a number from 0 to 100',
-    (value) => {
-      expect(queryNumber(0, 100).safeParse(value).success).toBe(false);
-    },
-  );
-
-  it('accept the bounds 0 and 100', () => {
-    expect(queryNumber(0, 100).parse('0')).toBe(0);
-    expect(queryNumber(0, 100).parse('100')).toBe(100);
   });
 });

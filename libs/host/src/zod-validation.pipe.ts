@@ -1,5 +1,5 @@
 import { Injectable, type PipeTransform } from '@nestjs/common';
-import { z } from 'zod';
+import type { z } from 'zod';
 import { fieldErrors, InvalidRequest } from './problem.js';
 
 /**
@@ -20,15 +20,4 @@ export class Checked<S extends z.ZodType> implements PipeTransform<unknown, z.ou
     if (checked.success) return checked.data;
     throw new InvalidRequest(fieldErrors(checked.error, this.place));
   }
-}
-
-/** An integer in a query string, digits only. Signs, exponents and spaces are refused. */
-export function queryNumber(min: number, max: number) {
-  const why = `must be a whole number, ${min} to ${max}`;
-  return z
-    .string(why)
-    .regex(/^\d{1,9}$/, why)
-    .transform(Number)
-    .refine((number) => number >= min && number <= max, why)
-    .meta({ type: 'integer', minimum: min, maximum: max });
 }

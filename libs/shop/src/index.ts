@@ -45,15 +45,10 @@ export {
   stockTaken,
 } from './message-contracts.js';
 export { ordersMigrations } from './orders/migrations.js';
-export { acceptedViewOf, Order, viewOf } from './orders/order.entity.js';
-export {
-  cursorOf,
-  listOrders,
-  type OrderFilters,
-  type OrderPage,
-  type Position,
-  positionOf,
-} from './orders/order-page.js';
+export { Order } from './orders/order.entity.js';
+export { listOrders, type OrderPage } from './orders/order-page.js';
+export { cursorOf, type OrderFilters, type Position, positionOf } from './orders/order-page-cursor.js';
+export { acceptedViewOf, viewOf } from './orders/order-view.js';
 export {
   cancelOrder,
   confirmOrder,
@@ -67,13 +62,13 @@ export {
 export {
   type InventoryStock,
   inventoryStock,
-  NOTIFIER,
   type OrderCheckout,
   orderCheckout,
   type PaymentFunds,
   paymentFunds,
 } from './participant-contracts.js';
 export {
+  NOTIFIER,
   type PaymentResult,
   paymentNotification,
   paymentResult,

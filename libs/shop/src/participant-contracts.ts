@@ -24,6 +24,3 @@ export const inventoryStock = defineParticipant({
   args: z.object({ sku: name, quantity }),
 });
 export type InventoryStock = ArgsOf<typeof inventoryStock>;
-
-/** The app that runs the notification service for all apps. */
-export const NOTIFIER = 'payment';

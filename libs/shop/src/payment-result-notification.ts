@@ -10,6 +10,9 @@ import type { Payment } from './accounts/payment.entity.js';
 import type { PurchaseOnTheWay } from './message-contracts.js';
 import { cents, name } from './purchase-schemas.js';
 
+/** The app that runs the notification service for all apps. */
+export const NOTIFIER = 'payment';
+
 /** Payment result of one order: the data of a notification, and the answer of `GET /payments/{orderId}`. */
 export const paymentResult = z.object({
   orderId: z.uuid(),

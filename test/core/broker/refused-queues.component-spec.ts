@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { freshSandbox, type Sandbox } from '../../fixtures/sandbox.js';
-import { TcpProxy } from '../../fixtures/tcp-proxy.js';
 import { until } from '../../fixtures/until.js';
 import { Administrator } from './broker-administrator.js';
 import { keepLogs, logged, Wire } from './broker-clients.js';
@@ -132,47 +131,4 @@ test('an answer queue without the right to declare it names the pattern to grant
   const problem = await until('it is refused', () => /right/.test(consumer.problem ?? '') && consumer.problem);
   expect(problem).toContain('lacks the right "configure" on dtx.order.tcc-answers.');
   expect(problem).toContain('(grant it on ^dtx\\.order\\.tcc-answers\\.)');
-});
-
-test('returning a delivery on a closing channel does not end the process', async () => {
-  const unhandled: unknown[] = [];
-  const keep = (reason: unknown) => void unhandled.push(reason);
-  process.on('unhandledRejection', keep);
-  onTestFinished(() => void process.off('unhandledRejection', keep));
-  const proxy = await TcpProxy.start(sandbox.rabbitmq);
-  onTestFinished(() => proxy.close());
-  const wire = await wireOf(proxy.url);
-  let fail: (error: Error) => void = () => {};
-  const failing = new Promise<never>((_, reject) => {
-    fail = reject;
-  });
-  failing.catch(() => {});
-  const consumer = wire.consume('dtx.test.closing.v1', () => failing);
-  for (let n = 0; n < 5; n++) await wire.publish('dtx.test.closing.v1', `closing-${n}`);
-  await until('all are in work', () => consumer.busy === 5);
-  // The broker cancels the consumer, and does not hear that the channel is closed for it.
-  proxy.blackHole('to-server');
-  await admin.remove('dtx.test.closing.v1');
-  await until('the consumer closes its channel', () => proxy.counts.swallowed > 0);
-  fail(new Error('cannot be stored'));
-  await until('none is in work', () => consumer.busy === 0);
-  expect(unhandled).toEqual([]);
-  proxy.heal();
-  await until('it is attached again', () => consumer.isAttached);
-});
-
-test('a silent broker delays neither the stop of a consumer nor the close of a connection', async () => {
-  const proxy = await TcpProxy.start(sandbox.rabbitmq);
-  onTestFinished(() => proxy.close());
-  const wire = await wireOf(proxy.url);
-  const consumer = wire.consume('dtx.test.silent.v1', async (delivery) => delivery.ack());
-  await until('it is attached', () => consumer.isAttached);
-  proxy.blackHole('both');
-  let isOver = false;
-  const stopped = wire.close().then(() => {
-    isOver = true;
-  });
-  // Its heartbeats would notice after two minutes.
-  await until('all is closed', () => isOver, { withinMs: 15_000 });
-  await stopped;
 });

@@ -1,3 +1,4 @@
+import type { EntityManager } from 'typeorm';
 import { beforeAll, expect, onTestFinished, test } from 'vitest';
 import { contractOf, controllerOf, LittleService, libraryOf } from '../../fixtures/little-service.js';
 import { QueueProbe } from '../../fixtures/queue-probe.js';
@@ -26,6 +27,36 @@ const rowsOf = (consumer: string) =>
 const alertsAbout = async (like: string) =>
   (await sql(sandbox, 'payment', 'SELECT id FROM dtx_alert WHERE subject_id LIKE ? AND closed_at IS NULL', [like]))
     .length;
+
+// This test comes before the next one, which makes the column `body` small.
+test('a large message that cannot be stored for a passing reason keeps its body', async () => {
+  const contract = contractOf(library, 'keeps-body');
+  const text = 'x'.repeat(700_000);
+  const lengths: number[] = [];
+  const measure = async (_: EntityManager, message: { text: string }) => {
+    if (lengths.push(message.text.length) === 1) throw new Error('the first time');
+  };
+  const localMessage = { payloadMaxBytes: 1_000_000 };
+  const service = await LittleService.start({
+    sandbox,
+    library,
+    core: { ownPoolSize: 1 },
+    localMessage,
+    controllers: [controllerOf([[library.OnMessage(contract), measure]])],
+  });
+  onTestFinished(() => service.close());
+  await service.source.transaction((tx) =>
+    service.get(library.LocalMessages).append(tx, contract, { gid: 'keeps-body', text }),
+  );
+  // The session that would store it leads to a server that takes no writes, as after a switchover.
+  await service.get(library.Database).own.query('SET SESSION TRANSACTION READ ONLY');
+  await until('it is handled', async () => {
+    const rows = await rowsOf('payment.keeps-body');
+    return rows.length === 1 && rows[0]!.state === 'HANDLED';
+  });
+  expect(lengths.length).toBeGreaterThan(1);
+  expect(new Set(lengths)).toEqual(new Set([text.length]));
+});
 
 test('a delivery with a body that no column takes is parked without it and does not block the deliveries behind it', async () => {
   const unreadable = contractOf(library, 'unreadable');

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterEach, beforeAll, expect, test } from 'vitest';
 import { contractOf, controllerOf, LittleService, libraryOf } from '../../fixtures/little-service.js';
 import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { until } from '../../fixtures/until.js';
@@ -18,7 +18,7 @@ let letGo: () => void;
 beforeAll(async () => {
   sandbox = await freshSandbox('held_keys', { audited: false });
 });
-afterAll(() => service?.close());
+afterEach(() => service?.close());
 
 async function start(): Promise<LittleService> {
   const gate = new Promise<void>((open) => {
@@ -60,6 +60,7 @@ const states = async ({ name }: { name: string }) =>
     )
   ).map(({ state, attempts }) => `${state} ${attempts}`);
 const all = (count: number, state: string) => Array<string>(count).fill(state);
+const gidsOf = (name: string, count: number) => Array.from({ length: count }, (_, n) => `${name}-${n}`);
 
 test('held deliveries of a hanging consumer do not delay those of another consumer', async () => {
   await (await start()).close(); // migrates
@@ -74,4 +75,40 @@ test('held deliveries of a hanging consumer do not delay those of another consum
   await until('the rest is handled', async () => (await states(hanging)).every((one) => one === 'HANDLED 0'), {
     withinMs: 60_000,
   });
+});
+
+test('a consumer with hanging handlers leaves connections to the other consumers', async () => {
+  const [hangs, goesOn] = [contractOf(library, 'hangs'), contractOf(library, 'goes-on')];
+  let begun = 0;
+  const gate = new Promise<void>((open) => {
+    letGo = open;
+  });
+  const hang = () => {
+    begun++;
+    return gate;
+  };
+  const controllers = [
+    controllerOf([
+      [library.OnMessage(hangs), hang],
+      [library.OnMessage(goesOn), async () => {}],
+    ]),
+  ];
+  const core = { workPoolSize: 4, prefetch: 16, handlerTimeoutMs: 60_000 };
+  service = await LittleService.start({ sandbox, library, controllers, core });
+  const { source, app } = service;
+  const append = (contract: typeof hangs, gids: readonly string[]) =>
+    source.transaction(async (tx) => {
+      for (const gid of gids) await app.get(library.LocalMessages).append(tx, contract, { gid });
+    });
+  const areHandled = async (contract: typeof hangs, count: number) => {
+    const found = await states(contract);
+    return found.length === count && found.every((one) => one.startsWith('HANDLED '));
+  };
+  await append(hangs, gidsOf('hangs', 12));
+  await until('it has its share', () => begun === 2);
+  await append(goesOn, gidsOf('goes-on', 8));
+  await until('the others are handled', () => areHandled(goesOn, 8));
+  expect([begun, await states(hangs)]).toEqual([2, []]);
+  letGo();
+  await until('then all are handled', () => areHandled(hangs, 12));
 });

@@ -11,11 +11,10 @@ import {
 import { QueueProbe } from '../../fixtures/queue-probe.js';
 import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { until } from '../../fixtures/until.js';
-import { alertsOf, inboxStateOf, messageStateOf } from './outbox-inbox-alerts.js';
+import { inboxStateOf } from './outbox-inbox-alerts.js';
 
 /** A consumer holds each message until it is handled or parked, and a parked one holds up no other. */
 const library = libraryOf();
-const SHORT = { firstMs: 200, factor: 1, capMs: 200 };
 let sandbox: Sandbox;
 let service: LittleService;
 let gid = '';
@@ -32,17 +31,6 @@ const start = async (options: Partial<ServiceOptions>) => {
   service = await LittleService.start({ sandbox, library, ...options });
 };
 const untilOver: typeof until = (what, is) => until(what, is, { withinMs: 60_000 });
-
-test('a consumer with `duplicates: redis` sends the receipt of a handled message', async () => {
-  const contract = contractOf(library, 'by-redis');
-  let handled = 0;
-  const handle = async () => void handled++;
-  const controllers = [controllerOf([[library.OnMessage(contract, { duplicates: 'redis' }), handle]])];
-  await start({ controllers, localMessage: { resend: SHORT, attemptsMax: 5 } });
-  await service.source.transaction((tx) => service.get(library.LocalMessages).append(tx, contract, { gid }));
-  await untilOver('it is over', async () => /DONE|PARKED/.test((await messageStateOf(sandbox, gid)) ?? ''));
-  expect([await messageStateOf(sandbox, gid), handled, await alertsOf(sandbox, gid)]).toEqual(['DONE', 1, []]);
-});
 
 test('a step before the ack with an unknown outcome is retried and parked, and only an unavailable broker is waited for', async () => {
   const contract = contractOf(library, 'unknowing');

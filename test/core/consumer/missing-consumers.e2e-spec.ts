@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { deleteQueue } from '../../fixtures/broker-queues.js';
 import {
   contractOf,
   controllerOf,
@@ -71,76 +70,24 @@ describe('a message without a consumer', () => {
   });
 });
 
-describe('a half message', () => {
+test('a half message without a consumer raises one alert and is done when a consumer has handled it', async () => {
   const contract = contractOf(library, 'half-gone', { replicated: true });
-  const queue = 'dtx.payment.half-gone.v1';
-  const QUICK = { markDelayMs: 1, sweepAfterMs: 300, sweepBackoff: SHORT, absentMs: 1_000, attemptsMax: 10_000 };
+  const halfMessage = { markDelayMs: 1, sweepAfterMs: 300, sweepBackoff: SHORT, absentMs: 1_000, attemptsMax: 10_000 };
   const verdict = async () =>
     (await sql<{ state: string }>(sandbox, 'payment', 'SELECT state FROM dtx_half WHERE gid = ?', [gid]))[0]?.state;
-  const send = () => service.get(library.HalfMessages).send(contract, { gid }, async () => {});
-  const consumer = () => controllerOf([[library.OnMessage(contract), async () => {}]]);
-  const untilAlert = () =>
-    untilOver('an alert is raised', async () => {
-      const told = await alertsOf(sandbox, gid);
-      return told.length > 0 && told;
-    });
-
-  test('a half message without a consumer raises one alert and is done when a consumer has handled it', async () => {
-    await start({ halfMessage: QUICK });
-    await send();
-    const [alert] = await untilAlert();
-    expect(alert!.alert_error).toContain(`no consumer on queue ${queue}`);
-    expect(await verdict()).toBe('SENT');
-    await service.close();
-    await start({ halfMessage: QUICK, controllers: [consumer()] });
-    await untilOver('it is done', async () => (await verdict()) === 'DONE');
-    expect(await alertsOf(sandbox, gid)).toEqual([{ ...alert, closed_at: expect.any(Date) }]);
-    expect(await inboxStateOf(sandbox, gid)).toBe('HANDLED');
+  await start({ halfMessage });
+  await service.get(library.HalfMessages).send(contract, { gid }, async () => {});
+  const [alert] = await untilOver('an alert is raised', async () => {
+    const told = await alertsOf(sandbox, gid);
+    return told.length > 0 && told;
   });
-
-  test('a half message that its queue has lost is sent again from its row', async () => {
-    await start({ halfMessage: { ...QUICK, absentMs: 600_000 } });
-    await send();
-    await untilOver('it is sent', async () => (await verdict()) === 'SENT');
-    await deleteQueue(sandbox, queue);
-    await service.close();
-    await start({ halfMessage: QUICK, controllers: [consumer()] });
-    await untilOver('it is done', async () => (await verdict()) === 'DONE');
-    expect(await inboxStateOf(sandbox, gid)).toBe('HANDLED');
-  });
-
-  test('a half message of a version without receipts is done by its receipt', async () => {
-    await start({ halfMessage: { ...QUICK, sweepAfterMs: 600_000 } });
-    const id = randomUUID();
-    await sql(
-      sandbox,
-      'payment',
-      `INSERT INTO dtx_half (id, gid, contract, version, payload, consumers, state, next_attempt_at, created_at)
-       VALUES (?, ?, ?, 1, ?, 'payment.half-gone', 'COMMITTED', UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))`,
-      [id, gid, contract.name, JSON.stringify({ gid })],
-    );
-    await service.close();
-    // The receipt comes before the mark.
-    await start({ halfMessage: { ...QUICK, markDelayMs: 500 }, controllers: [consumer()] });
-    await untilOver('it is done', async () => (await verdict()) === 'DONE');
-    expect([await inboxStateOf(sandbox, gid), await alertsOf(sandbox, gid)]).toEqual(['HANDLED', []]);
-  });
-
-  test('a parked half message is sent again from its row by an operator’s retry', async () => {
-    await start({ halfMessage: { ...QUICK, absentMs: 500, attemptsMax: 3 } });
-    await send();
-    await untilOver('it is parked', async () => (await verdict()) === 'PARKED');
-    expect(await alertsOf(sandbox, gid)).toHaveLength(1);
-    await deleteQueue(sandbox, queue);
-    await service.close();
-    await start({ halfMessage: QUICK, controllers: [consumer()] });
-    const [{ id }] = (await sql<{ id: string }>(sandbox, 'payment', 'SELECT id FROM dtx_half WHERE gid = ?', [
-      gid,
-    ])) as [{ id: string }];
-    for (const source of service.get(library.Operations).sources) await source.retry(id, {});
-    await untilOver('it is done', async () => (await verdict()) === 'DONE');
-    expect((await alertsOf(sandbox, gid)).filter(({ closed_at: at }) => at === null)).toEqual([]);
-  });
+  expect(alert!.alert_error).toContain('no consumer on queue dtx.payment.half-gone.v1');
+  expect(await verdict()).toBe('SENT');
+  await service.close();
+  await start({ halfMessage, controllers: [controllerOf([[library.OnMessage(contract), async () => {}]])] });
+  await untilOver('it is done', async () => (await verdict()) === 'DONE');
+  expect(await alertsOf(sandbox, gid)).toEqual([{ ...alert, closed_at: expect.any(Date) }]);
+  expect(await inboxStateOf(sandbox, gid)).toBe('HANDLED');
 });
 
 test('messages without a row and without a consumer raise one alert until a consumer comes', async () => {

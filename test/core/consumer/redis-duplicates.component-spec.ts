@@ -1,6 +1,8 @@
-import { afterEach, beforeAll, expect, test } from 'vitest';
+import { afterEach, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { contractOf, controllerOf, LittleService, libraryOf } from '../../fixtures/little-service.js';
 import { freshSandbox, type Sandbox } from '../../fixtures/sandbox.js';
+import { until } from '../../fixtures/until.js';
+import { alertsOf, messageStateOf } from './outbox-inbox-alerts.js';
 
 const library = libraryOf();
 /** More than the ten listeners of one event that Node allows without a warning. */
@@ -31,4 +33,20 @@ test('many consumers with duplicates in Redis share one client without a warning
   } finally {
     await service.close();
   }
+});
+
+test('a consumer with `duplicates: redis` sends the receipt of a handled message', async () => {
+  const contract = contractOf(library, 'by-redis');
+  let handled = 0;
+  const handle = async () => void handled++;
+  const controllers = [controllerOf([[library.OnMessage(contract, { duplicates: 'redis' }), handle]])];
+  const localMessage = { resend: { firstMs: 200, factor: 1, capMs: 200 }, attemptsMax: 5 };
+  const service = await LittleService.start({ sandbox, library, controllers, localMessage });
+  onTestFinished(() => service.close());
+  const gid = 'by-redis';
+  await service.source.transaction((tx) => service.get(library.LocalMessages).append(tx, contract, { gid }));
+  await until('it is over', async () => /DONE|PARKED/.test((await messageStateOf(sandbox, gid)) ?? ''), {
+    withinMs: 60_000,
+  });
+  expect([await messageStateOf(sandbox, gid), handled, await alertsOf(sandbox, gid)]).toEqual(['DONE', 1, []]);
 });

@@ -159,13 +159,3 @@ test('an account that is refused after the database was open counts as unavailab
   await append(gid);
   await untilHandled(gid);
 });
-
-test('a connection that the server closes after too large a statement is not used again', async () => {
-  const { own } = (await start({ core: { ownPoolSize: 1, scanIntervalMs: 60_000 } })).get(library.Database);
-  const [row] = await own.query('SELECT @@max_allowed_packet AS max');
-  const tooLarge = 'x'.repeat(Number(row!.max) + 1);
-  for (let n = 0; n < 5; n++) {
-    await expect(own.query('SELECT LENGTH(?)', [tooLarge])).rejects.toThrow();
-    await expect(own.query('SELECT 1 AS one')).resolves.toEqual([{ one: 1 }]);
-  }
-});

@@ -4,7 +4,7 @@ import { type Library, libraryOf } from '../../fixtures/little-service.js';
 import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { until } from '../../fixtures/until.js';
 import { prepareBranch } from '../../fixtures/xa-branch-database.js';
-import { buildMutant, copyBuild } from '../../mutants/mutant.js';
+import { buildMutant, copyBuild } from '../../mutants/build-copy.js';
 import { deadlock, prepareWays } from './transaction-ending-statements.js';
 import { PLACES, type Place, Places, stepsOf } from './transaction-places.js';
 import { UNGUARDED } from './without-transaction-guard.mutant.js';

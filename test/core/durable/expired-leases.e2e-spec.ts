@@ -2,14 +2,8 @@ import { createConnection } from 'mysql2/promise';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import type { AppProcess } from '../../fixtures/app-process.js';
 import { breakableStock } from '../../fixtures/failing-table.js';
-import {
-  expectAuditClean,
-  expectToldTruth,
-  Load,
-  openShop,
-  untilBought,
-  untilSettled,
-} from '../../fixtures/purchase-load.js';
+import { expectAuditClean, expectToldTruth, untilSettled } from '../../fixtures/purchase-checks.js';
+import { Load, openShop, untilBought } from '../../fixtures/purchase-load.js';
 import { statementsNow } from '../../fixtures/running-statements.js';
 import { type AppName, freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { Stack } from '../../fixtures/three-apps.js';

@@ -3,11 +3,12 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { newId } from '../../../libs/dtx/src/core/ids.js';
 import { ROOT } from '../../fixtures/app-process.js';
 import { propertiesOf, TestPublisher } from '../../fixtures/outbox-message-copies.js';
-import { expectAuditClean, untilSettled } from '../../fixtures/purchase-load.js';
+import { expectAuditClean, untilSettled } from '../../fixtures/purchase-checks.js';
 import { type AppName, freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { APPS, Stack } from '../../fixtures/three-apps.js';
 import { until } from '../../fixtures/until.js';
-import { buy, decisions, witnesses } from '../../xa/branches-and-decisions.js';
+import { decisions, witnesses } from '../../xa/branches-and-decisions.js';
+import { buy } from '../../xa/xa-purchase.js';
 
 const DAY_MS = 86_400_000;
 const CLOCK = join(ROOT, 'test', 'fixtures', 'wrong-clock.mjs');

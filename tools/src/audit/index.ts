@@ -15,9 +15,10 @@ import { checkHalfMessages } from './half-message-checks.js';
 import { heldByParkedTcc } from './held-by-parked-tcc.js';
 import { checkKeys } from './idempotency-key-checks.js';
 import { checkNotifications } from './notify-checks.js';
+import { checkParked } from './parked-row-checks.js';
 import { type PurchaseSummary, summarizePurchases } from './purchase-comparison.js';
 import { checkTcc } from './tcc-checks.js';
-import { checkDurableWork, checkNothingOpen, checkParked, checkQueues } from './unfinished-work-checks.js';
+import { checkDurableWork, checkNothingOpen, checkQueues } from './unfinished-work-checks.js';
 import { untilQuiet } from './until-quiet.js';
 import { checkXa } from './xa-checks.js';
 

@@ -5,7 +5,8 @@ import type { AuditReport } from '../audit/check-types.js';
 import { audit } from '../audit/index.js';
 import { exitCodeOf, reportLines } from '../audit/report-and-exit-code.js';
 import { readOptions, runCommand } from '../cli/command-options-and-exit.js';
-import { knownSandboxes, type SetName, setsOf, withSandboxes } from '../sandbox/known-sandboxes.js';
+import { knownSandboxes, type SetName, setsOf } from '../sandbox/known-sandboxes.js';
+import { withSandboxes } from '../sandbox/servers-for-sandboxes.js';
 
 async function main(): Promise<number> {
   const { values } = readOptions('npm run audit [-- --of demo|test]', {

@@ -4,8 +4,8 @@
 import { readOptions, runCommand } from '../cli/command-options-and-exit.js';
 import { firstSignal } from '../cli/first-signal.js';
 import { OperatorError } from '../cli/operator-error.js';
-import { withSandboxes } from '../sandbox/known-sandboxes.js';
 import type { Sandbox } from '../sandbox/sandbox.js';
+import { withSandboxes } from '../sandbox/servers-for-sandboxes.js';
 import { runningDemo } from './demo/running-demo-file.js';
 import { isTriggerName, setTrigger, type TriggerName } from './sabotage/failing-triggers.js';
 import { doAgainByHand, rollBackByHand } from './sabotage/heuristic-rollback-and-repair.js';

@@ -9,7 +9,7 @@ import { OperatorError } from '../cli/operator-error.js';
 import type { Say } from '../cli/say-type.js';
 import { makePrivateDir, placeOf, ROOT } from '../infra-files.js';
 import { withLock } from '../process/command-lock.js';
-import { isUp } from '../sandbox/known-sandboxes.js';
+import { isUp } from '../sandbox/servers-for-sandboxes.js';
 import { down, up } from '../servers/index.js';
 import { auditTestSandboxes, dropOldSandboxes } from './test/drop-and-audit-sandboxes.js';
 import { needsServers } from './test/needs-servers.js';

@@ -5,8 +5,9 @@ import { readOptions, runCommand } from '../cli/command-options-and-exit.js';
 import { messageOf } from '../cli/error-text.js';
 import { OperatorError } from '../cli/operator-error.js';
 import { openDatabases } from '../sandbox/database-reader.js';
-import { setsOf, withSandboxes } from '../sandbox/known-sandboxes.js';
+import { setsOf } from '../sandbox/known-sandboxes.js';
 import type { Sandbox } from '../sandbox/sandbox.js';
+import { withSandboxes } from '../sandbox/servers-for-sandboxes.js';
 import { readTimeline, type Timeline, timelineLines } from './trace/timeline.js';
 
 const USAGE = 'npm run trace -- <orderId> [--of demo|test]';

@@ -4,8 +4,9 @@
 import { readOptions, runCommand } from '../cli/command-options-and-exit.js';
 import { OperatorError } from '../cli/operator-error.js';
 import { openDatabases } from '../sandbox/database-reader.js';
-import { knownSandboxes, setsOf, withSandboxes } from '../sandbox/known-sandboxes.js';
+import { knownSandboxes, setsOf } from '../sandbox/known-sandboxes.js';
 import type { Sandbox } from '../sandbox/sandbox.js';
+import { withSandboxes } from '../sandbox/servers-for-sandboxes.js';
 import { type Examination, examine } from './xa-doctor/examine.js';
 import { reportOf } from './xa-doctor/report.js';
 

@@ -15,19 +15,16 @@ import {
   type Kind,
   kindOf,
   type Provision,
-  readServers,
-  readState,
   SERVERS,
   type Server,
   type ServerSet,
   type Servers,
   type ServerUrls,
-  writeServers,
-  writeState,
 } from './server-set.js';
+import { readServers, readState, writeServers, writeState } from './server-set-files.js';
 
 export { control } from './server-control.js';
-export { readServers } from './server-set.js';
+export { readServers } from './server-set-files.js';
 
 /** Resolves once all servers of these kinds answer, with the URLs of all servers that the set has. */
 export async function up(

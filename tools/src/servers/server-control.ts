@@ -4,7 +4,8 @@ import { OperatorError } from '../cli/operator-error.js';
 import { ROOT } from '../infra-files.js';
 import { withLock } from '../process/command-lock.js';
 import { PROVISIONING, type ServerActions } from './provisioning.js';
-import { kindOf, readState, SERVERS, type Server, type ServerControl, writeState } from './server-set.js';
+import { kindOf, SERVERS, type Server, type ServerControl } from './server-set.js';
+import { readState, writeState } from './server-set-files.js';
 
 /**
  * `start` resolves once the server answers again. A server that was given by URL cannot be controlled: `supported` is

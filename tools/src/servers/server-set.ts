@@ -1,8 +1,5 @@
-// What a set of servers consists of, and its two files. `state.json` holds what the next `up` needs (ports, passwords,
-// provisioning). `servers.json` holds the URLs for everything else.
-import { join } from 'node:path';
+// What a set of servers consists of.
 import type { Say } from '../cli/say-type.js';
-import { makePrivateDir, placeOf, readJson, writeJson } from '../infra-files.js';
 
 /** The apps, each with a database server of its own. */
 export const DATABASES = ['order', 'payment', 'inventory'] as const;
@@ -69,22 +66,3 @@ export const serversOf = (kinds: readonly Kind[]): Server[] =>
 /** A value for each app. */
 export const perApp = <T>(make: (app: App) => T): Record<App, T> =>
   Object.fromEntries(DATABASES.map((app) => [app, make(app)])) as Record<App, T>;
-
-const stateFile = (name: string) => join(placeOf(name), 'state.json');
-const serversFile = (name: string) => join(placeOf(name), 'servers.json');
-
-export const readState = (name: string): ServerState =>
-  readJson<ServerState>(stateFile(name)) ?? { ways: {}, ports: {}, secrets: {} };
-
-export function writeState(name: string, state: ServerState): void {
-  makePrivateDir(placeOf(name));
-  writeJson(stateFile(name), state);
-}
-
-/** Null if none were started. A set that was started in part has only some of the URLs. */
-export const readServers = (name: string): Servers | null => readJson<Servers>(serversFile(name));
-
-export function writeServers(name: string, servers: Partial<Servers>): void {
-  makePrivateDir(placeOf(name));
-  writeJson(serversFile(name), servers);
-}

@@ -18,9 +18,9 @@ export {
 export { insertFirst } from './database/insert-first.js';
 export { inTransaction, requireTransaction } from './database/join-or-run-transaction.js';
 export { hasColumn, type Migration, migrate, type Once, widenIndexOnce } from './database/migrate.js';
-export { pinSessions } from './database/session-settings.js';
+export { pinSessions } from './database/pin-user-sessions.js';
 export { outsideTransaction } from './database/stray-statement-guard.js';
-export { limitWaits, type WaitLimits } from './database/user-pool-watch.js';
+export { limitWaits, type WaitLimits } from './database/user-pool-wait-limits.js';
 export { DtxModule } from './dtx.module.js';
 export { Alerts, type AlertView, type Incident } from './durable/alerts.js';
 export {

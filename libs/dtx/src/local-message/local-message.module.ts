@@ -1,30 +1,10 @@
-import { type DynamicModule, Inject, Injectable, Module } from '@nestjs/common';
-import { Purger, pastRetention } from '../core/durable/purge.js';
+import { type DynamicModule, Module } from '@nestjs/common';
 import { parseOptions } from '../core/options.js';
-import {
-  LOCAL_MESSAGE_OPTIONS,
-  type LocalMessageOptions,
-  type LocalMessageOptionsInput,
-  localMessageOptions,
-} from './options.js';
+import { LOCAL_MESSAGE_OPTIONS, type LocalMessageOptionsInput, localMessageOptions } from './options.js';
 import { LocalMessages } from './outbox.js';
+import { OutboxPurge } from './outbox-purge.js';
 import { Receipts } from './outbox-receipts.js';
 import { Relay } from './relay.js';
-
-/** Deletes DONE messages after `retentionMs`. */
-@Injectable()
-class OutboxPurge {
-  constructor(purger: Purger, @Inject(LOCAL_MESSAGE_OPTIONS) options: LocalMessageOptions) {
-    purger.add({
-      name: 'outbox',
-      statement: (limit) => ({
-        sql: `DELETE FROM dtx_outbox WHERE ${pastRetention(options.retentionMs, 'done_at')} AND state = 'DONE'
-          ORDER BY created_at LIMIT ${limit}`,
-        values: [],
-      }),
-    });
-  }
-}
 
 /**
  * The local message table (本地消息表), also known as the transactional outbox. Import it in the root module beside

@@ -1,7 +1,8 @@
 import { Controller, Get, Headers, HttpCode, NotFoundException, Param, Post, Query, UseGuards } from '@nestjs/common';
 import { Alerts, type AlertView } from '../core/durable/alerts.js';
 import { AdminGuard } from './admin.guard.js';
-import { alertsQuery, beforeOf, check, cursorOf, idParam, operatorOf } from './request-schemas.js';
+import { beforeOf, cursorOf } from './page-cursor.js';
+import { alertsQuery, check, idParam, operatorOf } from './request-schemas.js';
 
 /** `/dtx/alerts`: one alert per incident, newest first. An acknowledgement commits with its record and can be repeated. */
 @Controller('dtx/alerts')

@@ -50,16 +50,6 @@ export function check<S extends z.ZodType>(schema: S, value: unknown, where: str
   throw new BadRequestException({ message: errors.map((e) => `${e.field}: ${e.why}`).join('; '), errors });
 }
 
-/** The cursor of a page that goes on below an id. */
-export function cursorOf(id: string): string {
-  return Buffer.from(id).toString('base64url');
-}
-
-/** The id of a cursor. @throws BadRequestException */
-export function beforeOf(cursor: string | undefined): string | undefined {
-  return cursor === undefined ? undefined : check(idParam, Buffer.from(cursor, 'base64url').toString(), 'cursor');
-}
-
 /** The operator named by the header `DTX-Operator`, if any. @throws BadRequestException */
 export function operatorOf(operator: unknown): string | undefined {
   const parsed = operatorHeader.safeParse(operator);

@@ -20,17 +20,8 @@ import {
 import { AdminGuard } from './admin.guard.js';
 import { BulkRetry, type BulkRetryView } from './bulk-retry.js';
 import { Counts } from './open-row-counts.js';
-import {
-  beforeOf,
-  check,
-  cursorOf,
-  idParam,
-  listQuery,
-  operatorOf,
-  resolveBody,
-  retryBody,
-  retryOneBody,
-} from './request-schemas.js';
+import { beforeOf, cursorOf } from './page-cursor.js';
+import { check, idParam, listQuery, operatorOf, resolveBody, retryBody, retryOneBody } from './request-schemas.js';
 
 /** Optional header with the name of the operator, for the record. */
 const OPERATOR = 'dtx-operator';

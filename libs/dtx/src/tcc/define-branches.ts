@@ -2,10 +2,9 @@
 // commit that registers the transaction. If the process dies before it, no participant has been called.
 import { types } from 'node:util';
 import { checkedJson } from '../core/broker/outgoing-payload.js';
-import type { Sql } from '../core/database/sql-executor.js';
 import { DtxError } from '../core/errors/errors.js';
 import type { Participant } from './participant-contract.js';
-import { type Branch, branchRow, INSERT_BRANCHES } from './tcc-tables.js';
+import type { Branch } from './tcc-tables.js';
 
 const BRANCHES_MAX = 100;
 
@@ -82,28 +81,4 @@ function refuseThenable(returned: unknown): void {
   throw new DtxError(
     'define of a TCC transaction is asynchronous; await the data for the arguments before run, then make all calls at once',
   );
-}
-
-export async function insertBranches(sql: Sql, gid: string, branches: readonly Branch[]): Promise<void> {
-  for (const rows of rowsOf(gid, branches)) await sql.query(INSERT_BRANCHES, [rows]);
-}
-
-/** Characters per statement, since servers limit the size of a statement. A single larger branch gets its own. */
-const ROWS_CHARS_MAX = 1_000_000;
-
-/** The branches as rows, grouped into statements. Nearly always one statement. */
-export function rowsOf(gid: string, branches: readonly Branch[]): Array<Array<Array<string | number>>> {
-  const statements: Array<Array<Array<string | number>>> = [];
-  let room = 0;
-  for (const row of branches.map((branch) => branchRow(gid, branch))) {
-    const chars = row.reduce<number>((sum, value) => sum + String(value).length, 0);
-    if (chars > room || statements.length === 0) {
-      statements.push([]);
-      room = ROWS_CHARS_MAX;
-    }
-    statements.at(-1)!.push(row);
-    room -= chars;
-  }
-  // guard: tcc.branch-rows
-  return statements;
 }

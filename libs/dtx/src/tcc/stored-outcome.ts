@@ -9,6 +9,8 @@ import { SettledWaits } from './wait-until-settled.js';
 
 /** The reason of a cancel without a refusal: a Try was not answered in time, or failed. */
 export const TIMEOUT = 'TIMEOUT';
+/** The reason of a cancel after a call that came too late. */
+export const INCOMPLETE = 'INCOMPLETE';
 
 /** The outcome of a transaction. */
 export interface TccOutcome {

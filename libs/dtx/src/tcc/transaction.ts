@@ -20,13 +20,14 @@ import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
 import { measure } from '../core/telemetry-events.js';
 import { currentTraceparent } from '../core/trace-and-gid-context.js';
-import { branchesOf, type ClosedCalls, insertBranches, type TccCalls } from './define-branches.js';
+import { branchesOf, type ClosedCalls, type TccCalls } from './define-branches.js';
 import { failpoints, SCHEME } from './failpoints.js';
+import { insertBranches } from './insert-branches.js';
 import { leaseMsOf, TCC_OPTIONS, type TccOptions, timeoutOf } from './options.js';
 import { type CallDetails, Calls } from './participant-calls.js';
 import type { Participant } from './participant-contract.js';
 import { SecondPhase } from './second-phase.js';
-import { namesOf, Outcomes, outcomeOf, type TccOutcome, TIMEOUT } from './stored-outcome.js';
+import { INCOMPLETE, namesOf, Outcomes, outcomeOf, type TccOutcome, TIMEOUT } from './stored-outcome.js';
 import { type Branch, type Decision, type TccRow, tccIndexMigrations, tccMigrations } from './tcc-tables.js';
 
 export interface TccRun {
@@ -41,8 +42,6 @@ const BROKER_WAIT_MS = 1_000;
 /** Minimum time limit of the registration. A shorter `timeoutMs` applies to the Tries only and then cancels. */
 const REGISTER_LIMIT_MIN_MS = 2_000;
 const REASON_CHARS_MAX = 64;
-/** The reason of a cancel after a call that came too late. */
-const INCOMPLETE = 'INCOMPLETE';
 
 /** A transaction before its decision. */
 interface Begun {

@@ -16,6 +16,12 @@ export interface Participant {
   giveUp(error?: Error): void;
 }
 
+export function refuseFailed(participants: readonly Participant[]): void {
+  const failed = participants.find(({ failure }) => failure !== undefined);
+  // guard: xa.failed-statement
+  if (failed) throw failed.failure;
+}
+
 /**
  * A branch of an XA transaction. Its connection returns to the pool only after a successful second phase on it. If the
  * process dies, the server rolls back a branch that is not prepared. A prepared one keeps its locks until recovery ends

@@ -1,10 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { BINLOG_SQL, binlogFlaw } from '../core/database/binlog-format-check.js';
 import type { SqlValue } from '../core/database/sql-literals.js';
-import { OptionsError, textOf } from '../core/errors/errors.js';
-import { isUnavailable } from '../core/errors/sql-errors.js';
-import { isAnswered } from './branch-connection.js';
+import { OptionsError } from '../core/errors/errors.js';
 import { vendorOf } from './commit-flush-check.js';
+import { isOlder, OLDEST, refusalOfXa } from './supported-servers.js';
 import { type Xid, xidSql } from './xid.js';
 
 export type Query = (sql: string, values?: readonly SqlValue[]) => Promise<Array<Record<string, unknown>>>;
@@ -22,7 +21,6 @@ export interface Dialect {
   recover(query: Query): Promise<Xid[]>;
 }
 
-const OLDEST = { MySQL: [8, 0, 29], MariaDB: [10, 6, 0] } as const;
 /** XAER_RMERR: MySQL's answer to an account without XA_RECOVER_ADMIN. */
 const REFUSED = 1401;
 
@@ -64,14 +62,6 @@ async function beginOne(query: Query): Promise<void> {
   });
 }
 
-/** The OptionsError for a server that answers XA START with an error. Otherwise the error itself. */
-export function refusalOfXa(error: unknown): unknown {
-  if (!isAnswered(error) || isUnavailable(error)) return error;
-  return new OptionsError(
-    `this server refuses XA START: ${textOf(error)}; use a server without Galera replication and without a proxy that filters XA`,
-  );
-}
-
 /**
  * Also covers an account that lost the privilege later.
  * @throws OptionsError for an account without the privilege, otherwise the error itself
@@ -102,11 +92,4 @@ async function branchesOf(query: Query, sql: string, bytesOf: (data: unknown) =>
       branch: bytes.toString('latin1', Number(length)),
     };
   });
-}
-
-/** Compares by numbers. A version that cannot be read is older than any. */
-export function isOlder(version: string, oldest: readonly number[]): boolean {
-  const parts = version.split(/[.-]/, 3).map(Number);
-  const at = oldest.findIndex((number, index) => parts[index] !== number);
-  return at >= 0 && !(parts[at]! > oldest[at]!);
 }

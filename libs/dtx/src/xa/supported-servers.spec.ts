@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { OptionsError } from '../core/errors/errors.js';
-import { isOlder, refusalOfXa } from './dialect.js';
+import { isOlder, refusalOfXa } from './supported-servers.js';
 
 describe('refusalOfXa', () => {
   const answered = (errno: number, message: string) => Object.assign(new Error(message), { errno });

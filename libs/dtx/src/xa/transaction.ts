@@ -9,8 +9,9 @@ import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
 import { measure } from '../core/telemetry-events.js';
 import type { BeforeDone } from './before-done-hook.js';
-import { type Participant, XaBranch } from './branch.js';
+import { type Participant, refuseFailed, XaBranch } from './branch.js';
 import { isAnswered, type Limits } from './branch-connection.js';
+import { awaitHooks } from './commit-hook-time-limit.js';
 import { Admission } from './concurrency-limit.js';
 import { Decisions } from './decision-log-entries.js';
 import { DecisionLog } from './decision-log-trust.js';
@@ -19,7 +20,7 @@ import { LastResource } from './last-resource.js';
 import { XA_OPTIONS, type XaOptions } from './options.js';
 import { ResourceManagers } from './resource-manager-registry.js';
 import { SecondPhase } from './second-phase.js';
-import { awaitHooks, withinDeadline } from './transaction-deadline.js';
+import { withinDeadline } from './transaction-deadline.js';
 import type { XaRow } from './xa-tables.js';
 import { XaUnavailable } from './xa-unavailable.js';
 import { type Gtrid, gtridOf, parseGtrid } from './xid.js';
@@ -240,10 +241,4 @@ export class Xa {
     });
     await this.database.hooks.run(hooks);
   }
-}
-
-function refuseFailed(participants: readonly Participant[]): void {
-  const failed = participants.find(({ failure }) => failure !== undefined);
-  // guard: xa.failed-statement
-  if (failed) throw failed.failure;
 }

@@ -1,5 +1,4 @@
-import { type DynamicModule, Injectable, Module, OnModuleInit } from '@nestjs/common';
-import { Database } from '../core/database/database.service.js';
+import { type DynamicModule, Module } from '@nestjs/common';
 import { OptionsError } from '../core/errors/errors.js';
 import { parseOptions } from '../core/options.js';
 import { CarryOut } from './apply-decision-to-branch.js';
@@ -16,18 +15,8 @@ import { BRANCHES, ResourceManagers } from './resource-manager-registry.js';
 import { SecondPhase } from './second-phase.js';
 import { XaLifeCycle } from './start-and-stop.js';
 import { Xa } from './transaction.js';
-import { WITNESS, witnessMigrations } from './xa-tables.js';
+import { WitnessSchema } from './witness-migration.js';
 import { BRANCH_NAME } from './xid.js';
-
-/** Migrates the table for the witnesses of branches in this app's database. */
-@Injectable()
-class WitnessSchema implements OnModuleInit {
-  constructor(private readonly database: Database) {}
-
-  onModuleInit(): void {
-    this.database.addMigrations(WITNESS, witnessMigrations);
-  }
-}
 
 /** XA two-phase commit. Import it in the root module beside `DtxModule.forRoot`. See docs/schemes/xa.md. */
 @Module({})

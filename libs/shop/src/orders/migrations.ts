@@ -3,8 +3,9 @@ import { NAME_COLUMN, ORDER_ID_COLUMN, WORD_COLUMN } from '../column-types.js';
 
 /**
  * The business table of the order app. Lists read backwards by (created_at, order_id), and each index ends with these
- * columns. Version 8 lets two indexes serve filters together: order-page.ts reads one range for each value of a column
- * that the caller left out. An instance of the previous version still works, but its lists of one buyer are sorted.
+ * columns. Version 8 lets two indexes serve filters together: order-page-query.ts reads one range for each value of a
+ * column that the caller left out. An instance of the previous version still works, but its lists of one buyer are
+ * sorted.
  */
 export const ordersMigrations: Migration[] = [
   {

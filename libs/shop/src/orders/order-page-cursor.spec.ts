@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { cursorOf, positionOf } from './order-page.js';
+import { cursorOf, positionOf } from './order-page-cursor.js';
 
 const position = { createdAt: new Date('2026-01-31T09:15:00.123Z'), orderId: '01976d2e-8c1b-7d3a-9f00-5a1c2b3d4e5f' };
 const filters = { scheme: 'xa', buyerId: 'alice' } as const;

@@ -4,7 +4,7 @@
  * its own. So the cost of a page depends neither on its position nor on how rare the wanted orders are.
  */
 import { ORDER_STATUSES, SCHEMES } from '../purchase-schemas.js';
-import type { OrderFilters, Position } from './order-page.js';
+import type { OrderFilters, Position } from './order-page-cursor.js';
 
 export interface KeysOfPage {
   /** A SELECT with the columns `id` and `at`, newest first, and named parameters. */

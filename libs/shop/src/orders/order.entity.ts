@@ -1,6 +1,6 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import { bigint } from '../column-types.js';
-import type { OrderStatus, Purchase, Reason, Scheme } from '../purchase-schemas.js';
+import type { OrderStatus, Reason, Scheme } from '../purchase-schemas.js';
 
 /** A row of `orders`, only for reading. `orders.ts` writes by single statements. */
 @Entity('orders')
@@ -37,29 +37,4 @@ export class Order {
 
   @Column({ name: 'updated_at', type: 'datetime', precision: 3 })
   updatedAt!: Date;
-}
-
-/** The view of an order in the answers of all apps. */
-export function viewOf(order: Omit<Order, 'notifyUrl'>): Purchase {
-  const { orderId, scheme, buyerId, sku, quantity, amount, status, reason } = order;
-  return {
-    orderId,
-    scheme,
-    buyerId,
-    sku,
-    quantity,
-    amount,
-    status,
-    ...(reason !== null && { reason }),
-    createdAt: order.createdAt.toISOString(),
-    updatedAt: order.updatedAt.toISOString(),
-  };
-}
-
-/**
- * The view of an order at the time of its acceptance, PENDING. The first call and every replay of its `Idempotency-Key`
- * answer it, even after the order is settled.
- */
-export function acceptedViewOf(order: Omit<Order, 'status' | 'reason' | 'notifyUrl' | 'updatedAt'>): Purchase {
-  return viewOf({ ...order, status: 'PENDING', reason: null, updatedAt: order.createdAt });
 }

@@ -3,7 +3,7 @@
 
 import type { Failpoint } from 'nest-dtx';
 import { tableNames } from 'nest-dtx/testing';
-import type { Outcome, PurchaseScheme, Wanted } from '../../shop/purchase.js';
+import type { PurchaseScheme, Wanted } from '../../shop/purchase.js';
 
 export type StimulusKind = 'purchase' | 'restock' | 'unreadable' | 'lost-decision';
 
@@ -92,18 +92,6 @@ const PREPARATIONS: Record<string, Preparation> = {
     because: 'a message that is not JSON is put into the queue; no purchase is involved',
   },
 };
-
-/** Whether the shop refused a purchase because goods or money ran out. Other buyers may have taken the last ones meanwhile. */
-export const isHonestRefusal = (final: Outcome | null): boolean =>
-  final?.status === 'CANCELLED' && (final.reason === 'OUT_OF_STOCK' || final.reason === 'INSUFFICIENT_FUNDS');
-
-/** Whether a purchase ended as it may: a TCC transaction without a decision is cancelled as a whole at its deadline. */
-export function endedWell(point: Failpoint, final: Outcome | null): boolean {
-  if (isHonestRefusal(final)) return true;
-  if (point.name === 'half-message.rolled-back') return false;
-  if (final?.status === 'CONFIRMED') return true;
-  return point.scheme === 'tcc' && final?.status === 'CANCELLED' && final.reason === 'TIMEOUT';
-}
 
 /** The scheme by which a purchase reaches the point. A notification follows any purchase. */
 const schemeOf = ({ scheme }: Failpoint) => (scheme === 'notify' ? 'local-message' : scheme) as PurchaseScheme;

@@ -10,11 +10,13 @@ import { expectOk } from '../../shop/app-calls.js';
 import { refusalIn, type Urls, untilFinal } from '../../shop/purchase.js';
 import { fillSupplies } from '../../shop/supplies.js';
 import type { ControlClient, DemoStatus } from '../demo/control-socket.js';
+import { endedWell, isHonestRefusal } from './acceptable-outcomes.js';
 import type { AppEventQueue } from './app-event-queue.js';
-import { type Arming, armingOf, endedWell, isHonestRefusal } from './arming-per-failpoint.js';
+import { type Arming, armingOf } from './arming-per-failpoint.js';
 import type { Failpoint } from './known-failpoints.js';
 import type { Watch } from './recovery-watch.js';
-import { BOOK, loseDecision, type Stimulus, sendPurchase, sendRestock, sendUnreadable, untilGid } from './stimulus.js';
+import { BOOK, loseDecision, type Stimulus, sendPurchase, sendRestock, sendUnreadable } from './stimulus.js';
+import { untilGid } from './until-gid.js';
 
 const HIT_BOUND_MS = 60_000;
 const HEAL_BOUND_MS = 120_000;

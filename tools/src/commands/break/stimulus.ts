@@ -7,7 +7,6 @@ import { queueOf } from 'nest-dtx';
 import { tableNames } from 'nest-dtx/testing';
 import { v7 } from 'uuid';
 import type { Say } from '../../cli/say-type.js';
-import { until } from '../../cli/waits-and-progress.js';
 import type { Databases } from '../../sandbox/database-reader.js';
 import type { Sandbox } from '../../sandbox/sandbox.js';
 import type { App } from '../../servers/server-set.js';
@@ -15,7 +14,6 @@ import {
   type AskedPurchase,
   askForPurchase,
   type PurchaseScheme,
-  refusalIn,
   SCHEMES,
   type Urls,
   type Wanted,
@@ -37,29 +35,6 @@ export interface Stimulus {
   isHealed?(boundMs: number): Promise<boolean>;
   /** The inbox row that will be parked. */
   readonly parkedId?: string;
-}
-
-/** The id of the work, from a row or from a refusal. A refused purchase may have left no row, so there is nothing to heal. */
-export async function untilGid(
-  { findGid, answered }: Pick<Stimulus, 'findGid' | 'answered'>,
-  databases: Databases,
-  boundMs: number,
-): Promise<{ gid: string; isRefusal: boolean } | null> {
-  let refused: string | null = null;
-  answered.then(
-    (answer) => {
-      if (answer && refusalIn(answer.answered)) refused = answer.orderId;
-    },
-    () => {},
-  );
-  return until(
-    async () => {
-      const gid = await findGid(databases);
-      if (gid !== null) return { gid, isRefusal: false };
-      return refused === null ? null : { gid: refused, isRefusal: true };
-    },
-    { boundMs },
-  );
 }
 
 /** Begins a purchase and repeats the call with the same Idempotency-Key until it is answered. */

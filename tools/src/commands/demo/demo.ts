@@ -5,7 +5,7 @@ import { join, relative } from 'node:path';
 import { audit } from '../../audit/index.js';
 import { exitCodeOf, reportLines } from '../../audit/report-and-exit-code.js';
 import type { Say } from '../../cli/say-type.js';
-import { environmentOf, writeEnvFile } from '../../process/app-environment.js';
+import { environmentOf } from '../../process/app-environment.js';
 import { anyFreePort, choosePorts } from '../../process/app-ports.js';
 import { Supervisor } from '../../process/supervisor.js';
 import { rememberDemoSandbox } from '../../sandbox/known-sandboxes.js';
@@ -16,6 +16,7 @@ import { type Actions, type ControlServer, listen, socketPathOf } from './contro
 import { crashAndRecover } from './crash-step.js';
 import { makePurchases, purchaseTable, setTheScene } from './purchases.js';
 import { demoDir, saveSession } from './running-demo-file.js';
+import { writeEnvFile } from './shell-env-file.js';
 
 /** Exists once the apps are started. */
 interface Running {

@@ -98,16 +98,3 @@ export const inboxMigrations: Migration[] = [
     up: [addIndexOnce('dtx_inbox', 'by_state', 'state, id, scheme')],
   },
 ];
-
-export const servedMigrations: Migration[] = [
-  {
-    version: 1,
-    name: 'the consumers that each instance serves, with a heartbeat',
-    up: [
-      `CREATE TABLE IF NOT EXISTS dtx_served (
-        name VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
-        seen_at DATETIME(3) NOT NULL
-      ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4`,
-    ],
-  },
-];

@@ -2,11 +2,11 @@ import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nest
 import { Periodic } from '../async/periodic-task.js';
 import { typeOf } from '../broker/envelope.js';
 import { Database } from '../database/database.service.js';
+import type { Migration } from '../database/migrate.js';
 import type { Condition } from '../durable/durable-table.js';
 import { textOf } from '../errors/errors.js';
 import { CORE_OPTIONS } from '../injection-tokens.js';
 import type { CoreOptions } from '../options.js';
-import { servedMigrations } from './inbox-table.js';
 import type { Endpoint } from './incoming-message.js';
 
 /** The requirement of a stored delivery: a consumer of its type, with a `@BeforeAck` if the delivery has one. */
@@ -14,6 +14,19 @@ const NEED = `CONCAT(consumer, ' ', COALESCE(type, '-'), IF(before_ack OR settle
 
 /** Number of heartbeats within `absentMs`. */
 const BEATS = 5;
+
+const servedMigrations: Migration[] = [
+  {
+    version: 1,
+    name: 'the consumers that each instance serves, with a heartbeat',
+    up: [
+      `CREATE TABLE IF NOT EXISTS dtx_served (
+        name VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+        seen_at DATETIME(3) NOT NULL
+      ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4`,
+    ],
+  },
+];
 
 /**
  * Tracks which stored deliveries this instance can handle, and which no instance can. During a rolling deployment, old

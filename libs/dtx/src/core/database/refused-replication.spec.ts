@@ -1,8 +1,8 @@
 import { DataSource } from 'typeorm';
 import { expect, it } from 'vitest';
 import { OptionsError } from '../errors/errors.js';
-import { pinSessions } from './session-settings.js';
-import { limitWaits } from './user-pool-watch.js';
+import { pinSessions } from './pin-user-sessions.js';
+import { limitWaits } from './user-pool-wait-limits.js';
 
 const replicated = () =>
   new DataSource({
