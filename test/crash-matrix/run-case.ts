@@ -28,9 +28,8 @@ type Play = Omit<Case, 'victim' | 'attempt'>;
  * the outcome is proved.
  */
 export async function runCase(play: Play): Promise<void> {
-  const goOn = await setAside(play.shop, play.row.app);
+  const { victim, goOn } = await startVictim(play);
   try {
-    const victim = await startVictim(play);
     await playOut({ ...play, victim }, goOn).finally(() => victim.kill());
   } finally {
     goOn();
@@ -53,13 +52,21 @@ const VICTIMS_MAX = 5;
 
 /**
  * Starts a victim that is ready and has its failpoint before it. A late message of the case before, such as the receipt
- * of a resend, may take a victim to its failpoint before the call. Such a victim is replaced.
+ * of a resend, may take a victim to its failpoint before the call. Such a victim is replaced, after the warm instance has
+ * taken the message.
  */
-async function startVictim(play: Play): Promise<AppProcess> {
+async function startVictim(play: Play): Promise<{ victim: AppProcess; goOn: () => void }> {
   for (let count = 1; count <= VICTIMS_MAX; count++) {
+    const goOn = await setAside(play.shop, play.row.app);
     const victim = spawnVictim(play);
-    if (await isReadyUnspent(play, victim)) return victim;
+    try {
+      if (await isReadyUnspent(play, victim)) return { victim, goOn };
+    } catch (error) {
+      goOn();
+      throw error;
+    }
     await victim.kill();
+    goOn();
   }
   throw new Error(`${VICTIMS_MAX} victims were at ${play.row.failpoint} before the call; the case before still works`);
 }

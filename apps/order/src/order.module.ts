@@ -15,7 +15,7 @@ import { RecordFlashSaleByHalfMessage } from './record-flash-sale.consumer.js';
 import { RestockHintByReliableMessage } from './restock-hint.consumer.js';
 import { SettleOrderByLocalMessage } from './settle-order.consumer.js';
 import { SettledOrders } from './settled-order-waits.js';
-import { StockHintByLocalMessage } from './stock-hint.consumer.js';
+import { StockHintByLocalMessage } from './stock-hint-by-local-message.consumer.js';
 import { stockHintMigrations } from './stock-hint-table.js';
 
 @Module({})

@@ -5,7 +5,7 @@ import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { prepareBranch } from '../../fixtures/xa-branch-database.js';
 import { prepareStrange, STRANGE, strangeUrl } from './strange-session-accounts.js';
 import { prepareWays } from './transaction-ending-statements.js';
-import { heardOf, PLACES, Places, stepsOf } from './transaction-places.js';
+import { heardOf, PLACES, Places, stepsOf } from './transaction-entry-points.js';
 
 /** The library stores values unchanged, whatever the sessions of the server and the options of the driver are. */
 const library = libraryOf();

@@ -6,7 +6,7 @@ import { until } from '../../fixtures/until.js';
 import { prepareBranch } from '../../fixtures/xa-branch-database.js';
 import { buildMutant, copyBuild } from '../../mutants/build-copy.js';
 import { deadlock, prepareWays } from './transaction-ending-statements.js';
-import { PLACES, type Place, Places, stepsOf } from './transaction-places.js';
+import { PLACES, type Place, Places, stepsOf } from './transaction-entry-points.js';
 import { UNGUARDED } from './without-transaction-guard.mutant.js';
 
 /** The control of `one-transaction.e2e-spec.ts`: without the guard, the same units leave halves of themselves. */

@@ -7,7 +7,7 @@ import { DtxTransport } from './consumer/nest-transport.js';
 import { ReceiptSender } from './consumer/receipt-sender.js';
 import { RedisClaims } from './consumer/redis-claims.js';
 import { ServedConsumers } from './consumer/served-consumer-heartbeats.js';
-import { StoredDeliveries } from './consumer/stored-deliveries.js';
+import { StoredDeliveries } from './consumer/store-or-park-delivery.js';
 import { CorePurge } from './core-purge.js';
 import { Database } from './database/database.service.js';
 import { IdempotencyKeys } from './database/idempotency-keys.js';

@@ -3,7 +3,7 @@
 import http from 'node:http';
 import https from 'node:https';
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
-import { textOfCallError } from './http2-only-target.js';
+import { textOfCallError } from './call-error-text.js';
 import { BODY_GRACE_MS, NOTIFY_OPTIONS, type NotifyOptions } from './options.js';
 import { retryAfterMsOf } from './retry-after.js';
 import { SsrfGuard, TargetRefused } from './ssrf-guard.js';

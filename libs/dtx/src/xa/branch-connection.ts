@@ -1,9 +1,9 @@
 import type { DataSource, EntityManager } from 'typeorm';
+import type { TransactionGuard } from '../core/database/guarded-transaction.js';
 import type { Tap } from '../core/database/intercepted-connection.js';
 import type { Row } from '../core/database/mysql2-types.js';
 import type { SessionPool } from '../core/database/pinned-session-pool.js';
 import type { SqlValue } from '../core/database/sql-literals.js';
-import type { TransactionGuard } from '../core/database/transaction-guard.js';
 import { BoundRunner } from '../core/database/user-code-query-runner.js';
 import { endsConnection, errnoOf, isDatabaseAway, SERVER_ERRNO_MIN } from '../core/errors/sql-errors.js';
 import { XaUnavailable } from './xa-unavailable.js';

@@ -7,10 +7,10 @@ import { emit } from '../telemetry-events.js';
 import { within } from './broker-step-timeout.js';
 import type { BrokerConnection } from './connection.js';
 import { type Envelope, toProperties } from './envelope.js';
-import { SendRefusals } from './known-publish-refusals.js';
 import { BrokerBlocked, leave, Queues } from './queue-declarations.js';
 import { isProcessQueue, type QueueKind } from './queue-kinds.js';
 import { meaningOf } from './refusal.js';
+import { SendRefusals } from './remembered-publish-refusals.js';
 
 /**
  * The queue was deleted after its declaration. The broker confirms such a publish all the same, and returns the

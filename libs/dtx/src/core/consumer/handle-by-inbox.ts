@@ -26,7 +26,7 @@ import {
   read,
 } from './incoming-message.js';
 import { ReceiptSender } from './receipt-sender.js';
-import { type InboxOutcome, rowOf, StoredDeliveries } from './stored-deliveries.js';
+import { type InboxOutcome, rowOf, StoredDeliveries } from './store-or-park-delivery.js';
 
 /** The inbox row exists already, so the transaction is rolled back. */
 class AlreadyThere extends Error {}

@@ -14,7 +14,7 @@ import { redisFailpoints } from './failpoints.js';
 import { Inbox } from './handle-by-inbox.js';
 import { type Endpoint, type Incoming, incomingOf, type PayloadReader } from './incoming-message.js';
 import { RedisClaims } from './redis-claims.js';
-import { type InboxOutcome, StoredDeliveries } from './stored-deliveries.js';
+import { type InboxOutcome, StoredDeliveries } from './store-or-park-delivery.js';
 
 /** The handler failed. Only an unavailable own database makes the delivery wait. */
 class Failed extends Error {

@@ -21,7 +21,7 @@ import { INBOX } from './inbox-table.js';
 import { ANY_AGE, type Endpoint, type PayloadReader, read } from './incoming-message.js';
 import { type InboxRow, incomingOfRow } from './message-from-inbox-row.js';
 import { ServedConsumers } from './served-consumer-heartbeats.js';
-import { StoredDeliveries } from './stored-deliveries.js';
+import { StoredDeliveries } from './store-or-park-delivery.js';
 
 /**
  * Assignments of a finished row, in SQL that also runs under the sql_mode of the user. Under ORACLE, `body` is a

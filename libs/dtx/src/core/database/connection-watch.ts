@@ -1,6 +1,6 @@
 import { isCondemned } from '../errors/sql-errors.js';
 import type { RawConnection } from './mysql2-types.js';
-import type { PoolWatch } from './switchover-watch.js';
+import type { PoolWatch } from './pool-renewal.js';
 
 /** A command of mysql2: a query, a prepared statement, a ping. */
 interface DriverCommand {

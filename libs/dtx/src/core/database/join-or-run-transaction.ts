@@ -1,8 +1,8 @@
 import type { DataSource, EntityManager } from 'typeorm';
 import { TransactionRequired } from '../errors/errors.js';
 import { isDeadlock } from '../errors/sql-errors.js';
+import type { TransactionGuard } from './guarded-transaction.js';
 import { guardOf, watch } from './query-runner-guards.js';
-import type { TransactionGuard } from './transaction-guard.js';
 
 /** @throws TransactionRequired unless `tx` is the manager of an open transaction on the database of `source` */
 export function requireTransaction(tx: EntityManager, source: DataSource, call: string): void {

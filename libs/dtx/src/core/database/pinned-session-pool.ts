@@ -5,9 +5,9 @@ import { KEEP_ALIVE_MS } from '../tcp-keep-alive.js';
 import { watchOf } from './connection-watch.js';
 import { type Tap, tapOf } from './intercepted-connection.js';
 import { type Changed, type RawConnection, type Row } from './mysql2-types.js';
+import { PoolWatch } from './pool-renewal.js';
 import type { Sql } from './sql-executor.js';
 import type { SqlValue } from './sql-literals.js';
-import { PoolWatch } from './switchover-watch.js';
 
 interface RawPool {
   getConnection(done: (error: unknown, connection: RawConnection) => void): void;

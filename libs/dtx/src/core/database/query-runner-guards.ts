@@ -5,9 +5,9 @@
  */
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { DtxError, TransactionEnded } from '../errors/errors.js';
+import { TransactionGuard } from './guarded-transaction.js';
 import { tapOf } from './intercepted-connection.js';
 import { type RawConnection } from './mysql2-types.js';
-import { TransactionGuard } from './transaction-guard.js';
 
 /** Internal members of TypeORM. */
 type Runner = QueryRunner & { transactionDepth: number; databaseConnection: RawConnection };

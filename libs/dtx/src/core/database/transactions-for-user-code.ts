@@ -14,13 +14,13 @@ import {
 import type { CommitHooks } from './commit-hooks.js';
 import { breakOff, quietMsOf } from './connection-watch.js';
 import type { WorkShares } from './consumer-connection-shares.js';
+import type { TransactionGuard } from './guarded-transaction.js';
 import type { Tap } from './intercepted-connection.js';
 import type { Changed, Row } from './mysql2-types.js';
 import type { SessionPool } from './pinned-session-pool.js';
 import type { Sql } from './sql-executor.js';
 import type { SqlValue } from './sql-literals.js';
 import type { StrayGuard } from './stray-statement-guard.js';
-import type { TransactionGuard } from './transaction-guard.js';
 import { BEGUN } from './transaction-identity.js';
 import { BoundRunner } from './user-code-query-runner.js';
 

@@ -1,9 +1,9 @@
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { inTimeOf } from '../async/user-code-time-limit.js';
 import { DtxError, TransactionEnded } from '../errors/errors.js';
+import { type GuardOptions, TransactionGuard } from './guarded-transaction.js';
 import type { Tap } from './intercepted-connection.js';
 import { bindGuard, isOutermost, unwrapped } from './query-runner-guards.js';
-import { type GuardOptions, TransactionGuard } from './transaction-guard.js';
 
 /** Internal members of TypeORM. */
 type Runner = QueryRunner & { broadcaster: { broadcast(event: string): Promise<void> } };

@@ -3,7 +3,7 @@ import { DatabaseUnavailable } from '../errors/errors.js';
 import { watchOf } from './connection-watch.js';
 import type { RawConnection } from './mysql2-types.js';
 import { connectionOf, type Waits } from './pinned-session-pool.js';
-import { PoolWatch } from './switchover-watch.js';
+import { PoolWatch } from './pool-renewal.js';
 
 /** The TypeORM driver. Every query runner gets its connection here, with or without replication. */
 interface Driver {

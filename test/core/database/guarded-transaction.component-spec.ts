@@ -4,7 +4,7 @@ import { libraryOf } from '../../fixtures/little-service.js';
 import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { prepareBranch } from '../../fixtures/xa-branch-database.js';
 import { deadlock, ENDING, HARMLESS, HIDDEN, prepareWays, type Way } from './transaction-ending-statements.js';
-import { heardOf, PLACES, type Place, Places, stepsOf } from './transaction-places.js';
+import { heardOf, PLACES, type Place, Places, stepsOf } from './transaction-entry-points.js';
 
 /** The transaction that is committed is the one that was begun, at every place where one is; control: `unguarded`. */
 let sandbox: Sandbox;

@@ -238,7 +238,8 @@ function participantsOf(root: string | undefined, contracts: ReturnType<typeof c
   return [
     participantOf(library, contracts.try, { try: unit }),
     participantOf(library, contracts.confirm, { confirm: unit }),
-    participantOf(library, contracts.cancel, { cancel: unit }),
+    // The refusal may come before this Try, and without its Try a Cancel is not called otherwise.
+    participantOf(library, contracts.cancel, { cancel: unit, withoutTry: true }),
     participantOf(library, contracts.refuser, { try: refuse }),
   ];
 }

@@ -3,7 +3,7 @@ import { SHORT_TIMES } from '../crash-matrix/short-times.js';
 import { messagesIn } from '../fixtures/broker-queues.js';
 import { TestPublisher } from '../fixtures/outbox-message-copies.js';
 import { until } from '../fixtures/until.js';
-import { keyDeletedAfterAck } from './confirmed-publish.mutants.js';
+import { keyDeletedAfterAck } from './redis-claims.mutants.js';
 import type { Claim, Scenario } from './scenario.js';
 import type { Stage } from './scenario-stage.js';
 

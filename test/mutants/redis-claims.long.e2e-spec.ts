@@ -1,4 +1,4 @@
-import { confirmedPublishScenarios } from './confirmed-publish.scenarios.js';
 import { playAll } from './play.js';
+import { confirmedPublishScenarios } from './redis-claims.scenarios.js';
 
 playAll('cp', confirmedPublishScenarios);
