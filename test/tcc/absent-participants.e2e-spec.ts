@@ -1,32 +1,16 @@
-import { afterEach, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { z } from 'zod';
-import type { Participant } from '../../libs/dtx/src/index.js';
-import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
+import { sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { type Library, LittleApp, type LittleOptions, libraryOf, participantOf } from './little-app.js';
+import { type LittleApp, type LittleOptions, libraryOf, participantOf } from './little-app.js';
+import { useLittleApps } from './little-apps.js';
 
 const TIMES = { timeoutMs: 300, callTimeoutMs: 200, secondPhaseWaitMs: 500, markDelayMs: 1 };
 const BACKOFF = { firstMs: 30, factor: 1, capMs: 30 };
-let sandbox: Sandbox;
-let library: Library;
-let contract: Participant<object>;
-const running: LittleApp[] = [];
-
-beforeAll(async () => {
-  sandbox = await freshSandbox('tcc_absence', { audited: false });
-  library = libraryOf();
-  contract = library.decorators.defineParticipant({ name: 'payment.absent', version: 1, args: z.object({}) });
-});
-
-afterEach(async () => {
-  await Promise.all(running.splice(0).map((app) => app.close()));
-});
-
-async function start(options: Partial<LittleOptions> = {}): Promise<LittleApp> {
-  const app = await LittleApp.start({ sandbox, library, core: { leaseMs: 300 }, ...options });
-  running.push(app);
-  return app;
-}
+const library = libraryOf();
+const contract = library.decorators.defineParticipant({ name: 'payment.absent', version: 1, args: z.object({}) });
+const apps = useLittleApps('tcc_absence', library);
+const { start, rowOf, untilIs } = apps;
 
 /** No participant answers the Try, so the transaction is cancelled. No participant takes the Cancel either. */
 async function leaveOpen(gid: string, tcc: LittleOptions['participates']): Promise<LittleApp> {
@@ -36,18 +20,7 @@ async function leaveOpen(gid: string, tcc: LittleOptions['participates']): Promi
   return app;
 }
 
-const rowOf = async (gid: string) =>
-  (
-    await sql<{ state: string; attempts: number; last_error: string }>(
-      sandbox,
-      'payment',
-      'SELECT state, attempts, last_error FROM dtx_tcc WHERE id = ?',
-      [gid],
-    )
-  )[0]!;
-const untilIs = (gid: string, state: string) =>
-  until(`${gid} is ${state}`, async () => (await rowOf(gid)).state === state, { withinMs: 15_000 });
-const alertsOn = (gid: string) => sql(sandbox, 'payment', 'SELECT id FROM dtx_alert WHERE subject_id = ?', [gid]);
+const alertsOn = (gid: string) => sql(apps.sandbox, 'payment', 'SELECT id FROM dtx_alert WHERE subject_id = ?', [gid]);
 const participant = () => participantOf(library, contract, { withoutTry: true });
 
 test('a participant that is unavailable for a while costs no attempt, and its branches are carried out after its return', async () => {
@@ -55,7 +28,7 @@ test('a participant that is unavailable for a while costs no attempt, and its br
   const calls = async () =>
     (
       await sql(
-        sandbox,
+        apps.sandbox,
         'payment',
         'SELECT 1 FROM dtx_tcc WHERE id = ? AND next_attempt_at > UTC_TIMESTAMP(3) + INTERVAL 150000 MICROSECOND',
         ['short'],
@@ -80,11 +53,10 @@ test('a participant that no instance serves any more raises one alert, and a ret
     last_error: expect.stringContaining('no instance of the participant runs'),
   });
   expect(await alertsOn('long')).toHaveLength(1);
-  running.splice(running.indexOf(app), 1);
-  await app.close();
+  await apps.stop(app);
   await start({ providers: [participant()] });
   await sql(
-    sandbox,
+    apps.sandbox,
     'payment',
     `UPDATE dtx_tcc SET state = 'CANCELLING', attempts = 0, next_attempt_at = UTC_TIMESTAMP(3) WHERE id = 'long'`,
   );

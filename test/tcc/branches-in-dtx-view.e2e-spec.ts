@@ -1,32 +1,14 @@
-import { afterEach, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { z } from 'zod';
 import type { Participant } from '../../libs/dtx/src/index.js';
-import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { LittleApp, type LittleOptions, libraryOf, participantOf } from './little-app.js';
+import { libraryOf, participantOf } from './little-app.js';
+import { useLittleApps } from './little-apps.js';
 
 const TIMES = { timeoutMs: 10_000, callTimeoutMs: 200, secondPhaseWaitMs: 500, markDelayMs: 1 };
 const BACKOFF = { firstMs: 30, factor: 1, capMs: 30 };
 const library = libraryOf();
-let sandbox: Sandbox;
-const running: LittleApp[] = [];
-
-beforeAll(async () => {
-  sandbox = await freshSandbox('tcc_branches_shown', { audited: false });
-});
-
-afterEach(() => Promise.all(running.splice(0).map((app) => app.close())));
-
-async function start(options: Partial<LittleOptions>): Promise<LittleApp> {
-  const app = await LittleApp.start({ sandbox, library, core: { leaseMs: 300 }, ...options });
-  running.push(app);
-  return app;
-}
-
-const stateOf = async (gid: string) =>
-  (await sql<{ state: string }>(sandbox, 'payment', 'SELECT state FROM dtx_tcc WHERE id = ?', [gid]))[0]!.state;
-const untilIs = (gid: string, state: string) =>
-  until(`${gid} is ${state}`, async () => (await stateOf(gid)) === state, { withinMs: 15_000 });
+const { start, untilIs } = useLittleApps('tcc_branches_shown', library);
 
 test('/dtx shows each branch of an open transaction: applied with its time, or still pending', async () => {
   let isBroken = true;

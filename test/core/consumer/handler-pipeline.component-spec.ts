@@ -8,35 +8,10 @@ import {
   UseInterceptors,
 } from '@nestjs/common';
 import { catchError, EMPTY, of } from 'rxjs';
-import { afterEach, beforeAll, describe, expect, test } from 'vitest';
-import type { LittleService } from '../../fixtures/little-service.js';
-import { freshSandbox, type Sandbox } from '../../fixtures/sandbox.js';
-import {
-  createEffects,
-  effectsOf,
-  type Handle,
-  INSERT,
-  library,
-  type StartOptions,
-  sendOne,
-  startWith,
-} from './handler-with-effects.js';
+import { describe, expect, test } from 'vitest';
+import { type Handle, INSERT, library, useHandler } from './handler-with-effects.js';
 
-let sandbox: Sandbox;
-let service: LittleService;
-
-beforeAll(async () => {
-  sandbox = await freshSandbox('handler_pipeline', { audited: false });
-  await createEffects(sandbox);
-});
-
-afterEach(() => service?.close());
-
-const start = async (handle: Handle, options: StartOptions = {}) => {
-  service = await startWith(sandbox, handle, options);
-};
-const handled = () => sendOne(sandbox, service);
-const effects = (gid: string) => effectsOf(sandbox, gid);
+const { start, handled, effects } = useHandler('handler_pipeline');
 
 @Catch()
 class Silent implements ExceptionFilter {

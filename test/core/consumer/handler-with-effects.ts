@@ -1,5 +1,6 @@
 /** A service with one handler, which a test gives. The table `effect` shows which work of the handler is committed. */
 import type { EntityManager } from 'typeorm';
+import { afterEach, beforeAll } from 'vitest';
 import {
   contractOf,
   controllerOf,
@@ -7,7 +8,7 @@ import {
   libraryOf,
   type ServiceOptions,
 } from '../../fixtures/little-service.js';
-import { type Sandbox, sql } from '../../fixtures/sandbox.js';
+import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { until } from '../../fixtures/until.js';
 
 export const library = libraryOf();
@@ -15,13 +16,13 @@ const contract = contractOf(library, 'message');
 let count = 0;
 
 export type Handle = (tx: EntityManager, message: { gid: string }) => Promise<unknown>;
-export type StartOptions = Partial<ServiceOptions> & { decorate?: MethodDecorator[] };
+type StartOptions = Partial<ServiceOptions> & { decorate?: MethodDecorator[] };
 export const INSERT = 'INSERT INTO effect VALUES (?)';
 
-export const createEffects = (sandbox: Sandbox) =>
+const createEffects = (sandbox: Sandbox) =>
   sql(sandbox, 'payment', 'CREATE TABLE effect (gid VARCHAR(64) NOT NULL) ENGINE=InnoDB');
 
-export function startWith(sandbox: Sandbox, handle: Handle, options: StartOptions = {}): Promise<LittleService> {
+function startWith(sandbox: Sandbox, handle: Handle, options: StartOptions = {}): Promise<LittleService> {
   const { decorate = [], ...rest } = options;
   const mount = (target: object, name: string | symbol, descriptor: PropertyDescriptor) => {
     for (const one of [library.OnMessage(contract) as MethodDecorator, ...decorate]) one(target, name, descriptor);
@@ -42,7 +43,7 @@ export function startWith(sandbox: Sandbox, handle: Handle, options: StartOption
 }
 
 /** Sends one message. Returns its inbox row once it is handled or parked. */
-export async function sendOne(
+async function sendOne(
   sandbox: Sandbox,
   service: LittleService,
 ): Promise<{ gid: string; state: string; error: string | null }> {
@@ -56,5 +57,29 @@ export async function sendOne(
   return { gid, ...row! };
 }
 
-export const effectsOf = async (sandbox: Sandbox, gid: string) =>
+const effectsOf = async (sandbox: Sandbox, gid: string) =>
   (await sql(sandbox, 'payment', 'SELECT gid FROM effect WHERE gid = ?', [gid])).length;
+
+/** Databases of one spec file, and a service that each of its tests starts with a handler of its own. */
+export function useHandler(name: string) {
+  let sandbox: Sandbox;
+  let service: LittleService;
+  beforeAll(async () => {
+    sandbox = await freshSandbox(name, { audited: false });
+    await createEffects(sandbox);
+  });
+  afterEach(() => service?.close());
+  return {
+    get sandbox() {
+      return sandbox;
+    },
+    get source() {
+      return service.source;
+    },
+    start: async (handle: Handle, options: StartOptions = {}) => {
+      service = await startWith(sandbox, handle, options);
+    },
+    handled: () => sendOne(sandbox, service),
+    effects: (gid: string) => effectsOf(sandbox, gid),
+  };
+}

@@ -1,36 +1,17 @@
 import { randomUUID } from 'node:crypto';
-import { afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { AppProcess } from '../../fixtures/app-process.js';
-import {
-  contractOf,
-  controllerOf,
-  LittleService,
-  libraryOf,
-  type ServiceOptions,
-} from '../../fixtures/little-service.js';
+import { contractOf, controllerOf, libraryOf } from '../../fixtures/little-service.js';
 import { QueueProbe } from '../../fixtures/queue-probe.js';
-import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
+import { freshSandbox, sql } from '../../fixtures/sandbox.js';
 import { until } from '../../fixtures/until.js';
+import { untilOver, useMessageInService } from './message-in-service.js';
 import { inboxStateOf } from './outbox-inbox-alerts.js';
 
 /** A consumer holds each message until it is handled or parked, and a parked one holds up no other. */
 const library = libraryOf();
-let sandbox: Sandbox;
-let service: LittleService;
-let gid = '';
-
-beforeAll(async () => {
-  sandbox = await freshSandbox('held_until_parked', { audited: false });
-});
-beforeEach(() => {
-  gid = `message-${randomUUID()}`;
-});
-afterEach(() => service?.close());
-
-const start = async (options: Partial<ServiceOptions>) => {
-  service = await LittleService.start({ sandbox, library, ...options });
-};
-const untilOver: typeof until = (what, is) => until(what, is, { withinMs: 60_000 });
+const message = useMessageInService('held_until_parked', library);
+const { start } = message;
 
 test('a step before the ack with an unknown outcome is retried and parked, and only an unavailable broker is waited for', async () => {
   const contract = contractOf(library, 'unknowing');
@@ -44,13 +25,16 @@ test('a step before the ack with an unknown outcome is retried and parked, and o
     ]),
   ];
   await start({ controllers, core: { prefetch: 2, inbox: { attemptsMax: 2 } } });
-  const bad = [1, 2].map((n) => `${gid}-bad-${n}`);
-  await service.source.transaction(async (tx) => {
-    for (const one of bad) await service.get(library.LocalMessages).append(tx, contract, { gid: one, text: 'bad' });
+  const bad = [1, 2].map((n) => `${message.gid}-bad-${n}`);
+  await message.service.source.transaction(async (tx) => {
+    for (const one of bad)
+      await message.service.get(library.LocalMessages).append(tx, contract, { gid: one, text: 'bad' });
   });
-  for (const one of bad) await untilOver('it is parked', async () => (await inboxStateOf(sandbox, one)) === 'PARKED');
-  await service.source.transaction((tx) => service.get(library.LocalMessages).append(tx, contract, { gid }));
-  await untilOver('the one behind them is handled', async () => (await inboxStateOf(sandbox, gid)) === 'HANDLED');
+  for (const one of bad) await untilOver('it is parked', async () => (await message.inboxState(one)) === 'PARKED');
+  await message.service.source.transaction((tx) =>
+    message.service.get(library.LocalMessages).append(tx, contract, { gid: message.gid }),
+  );
+  await untilOver('the one behind them is handled', async () => (await message.inboxState()) === 'HANDLED');
 });
 
 test('a message that ends its process each time is parked with one alert, and the messages behind it are handled', async () => {
@@ -58,13 +42,20 @@ test('a message that ends its process each time is parked with one alert, and th
   const options = { core: { leaseMs: 300, scanIntervalMs: 50, inbox: { attemptsMax: 3 } } };
   const probe = await QueueProbe.open(own);
   const poisoned = { sandbox: own, options, failpoints: 'local-message.inserted=crash' };
-  const body = { orderId: gid, scheme: 'local-message', buyerId: 'alice', sku: 'book', quantity: 1, amount: 100 };
-  const state = () => inboxStateOf(own, gid, 'inventory');
+  const body = {
+    orderId: message.gid,
+    scheme: 'local-message',
+    buyerId: 'alice',
+    sku: 'book',
+    quantity: 1,
+    amount: 100,
+  };
+  const state = () => inboxStateOf(own, message.gid, 'inventory');
   let app = await AppProcess.start('inventory', poisoned);
   await probe.publish('dtx.inventory.take-stock.v1', JSON.stringify(body), {
     messageId: randomUUID(),
     type: 'order.placed.v1',
-    correlationId: gid,
+    correlationId: message.gid,
     headers: { 'dtx-scheme': 'local-message' },
   });
   let starts = 1;
@@ -80,7 +71,7 @@ test('a message that ends its process each time is parked with one alert, and th
     { withinMs: 120_000 },
   );
   expect(starts).toBeLessThan(8);
-  expect(await sql(own, 'inventory', 'SELECT gid FROM dtx_alert')).toEqual([{ gid }]);
+  expect(await sql(own, 'inventory', 'SELECT gid FROM dtx_alert')).toEqual([{ gid: message.gid }]);
   await app.kill();
   await probe.close();
 });

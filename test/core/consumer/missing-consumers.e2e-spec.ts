@@ -1,62 +1,42 @@
-import { randomUUID } from 'node:crypto';
-import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import {
-  contractOf,
-  controllerOf,
-  LittleService,
-  libraryOf,
-  type ServiceOptions,
-} from '../../fixtures/little-service.js';
-import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
-import { until } from '../../fixtures/until.js';
-import { alertsOf, inboxStateOf, messageStateOf } from './outbox-inbox-alerts.js';
+import { describe, expect, test } from 'vitest';
+import { contractOf, controllerOf, libraryOf } from '../../fixtures/little-service.js';
+import { sql } from '../../fixtures/sandbox.js';
+import { untilOver, useMessageInService } from './message-in-service.js';
 
 /** Nothing that was accepted falls silent: each scheme has a row whose owner notices, and tells a person once. */
 const library = libraryOf();
 const SHORT = { firstMs: 200, factor: 1, capMs: 200 };
-let sandbox: Sandbox;
-let service: LittleService;
-let gid = '';
-
-beforeAll(async () => {
-  sandbox = await freshSandbox('missing_consumers', { audited: false });
-});
-beforeEach(() => {
-  gid = `message-${randomUUID()}`;
-});
-afterEach(() => service?.close());
-
-const start = async (options: Partial<ServiceOptions>) => {
-  service = await LittleService.start({ sandbox, library, ...options });
-};
-const untilOver: typeof until = (what, is) => until(what, is, { withinMs: 60_000 });
+const message = useMessageInService('missing_consumers', library);
+const { start } = message;
 
 describe('a message without a consumer', () => {
   const contract = contractOf(library, 'gone');
   const append = () =>
-    service.source.transaction((tx) => service.get(library.LocalMessages).append(tx, contract, { gid }));
+    message.service.source.transaction((tx) =>
+      message.service.get(library.LocalMessages).append(tx, contract, { gid: message.gid }),
+    );
 
   test('a message without a consumer raises one alert after a while, which closes when a consumer handles it', async () => {
     const localMessage = { resend: SHORT, absentMs: 1_000, attemptsMax: 10_000 };
     await start({ localMessage });
     await append();
     const [alert] = await untilOver('an alert is raised', async () => {
-      const told = await alertsOf(sandbox, gid);
+      const told = await message.alerts();
       return told.length > 0 && told;
     });
     expect(alert!.alert_error).toContain('no consumer on queue dtx.payment.gone.v1');
-    expect(await messageStateOf(sandbox, gid)).toBe('SENT');
-    await service.close();
+    expect(await message.outboxState()).toBe('SENT');
+    await message.service.close();
     await start({ localMessage, controllers: [controllerOf([[library.OnMessage(contract), async () => {}]])] });
-    await untilOver('it is done', async () => (await messageStateOf(sandbox, gid)) === 'DONE');
-    expect(await alertsOf(sandbox, gid)).toEqual([{ ...alert, closed_at: expect.any(Date) }]);
+    await untilOver('it is done', async () => (await message.outboxState()) === 'DONE');
+    expect(await message.alerts()).toEqual([{ ...alert, closed_at: expect.any(Date) }]);
   });
 
   test('a message without a consumer is parked under the same alert when its attempts are used up', async () => {
     await start({ localMessage: { resend: SHORT, absentMs: 1_000, attemptsMax: 4 } });
     await append();
-    await untilOver('it is parked', async () => (await messageStateOf(sandbox, gid)) === 'PARKED');
-    expect(await alertsOf(sandbox, gid)).toHaveLength(1);
+    await untilOver('it is parked', async () => (await message.outboxState()) === 'PARKED');
+    expect(await message.alerts()).toHaveLength(1);
   });
 
   test('a message without a consumer raises no alert at first', async () => {
@@ -64,9 +44,9 @@ describe('a message without a consumer', () => {
     await append();
     const query = 'SELECT last_error FROM dtx_outbox WHERE gid = ?';
     await untilOver('it was looked at', async () =>
-      /no consumer on queue/.test(String((await sql(sandbox, 'payment', query, [gid]))[0]?.last_error)),
+      /no consumer on queue/.test(String((await sql(message.sandbox, 'payment', query, [message.gid]))[0]?.last_error)),
     );
-    expect([await messageStateOf(sandbox, gid), await alertsOf(sandbox, gid)]).toEqual(['SENT', []]);
+    expect([await message.outboxState(), await message.alerts()]).toEqual(['SENT', []]);
   });
 });
 
@@ -74,34 +54,43 @@ test('a half message without a consumer raises one alert and is done when a cons
   const contract = contractOf(library, 'half-gone', { replicated: true });
   const halfMessage = { markDelayMs: 1, sweepAfterMs: 300, sweepBackoff: SHORT, absentMs: 1_000, attemptsMax: 10_000 };
   const verdict = async () =>
-    (await sql<{ state: string }>(sandbox, 'payment', 'SELECT state FROM dtx_half WHERE gid = ?', [gid]))[0]?.state;
+    (
+      await sql<{ state: string }>(message.sandbox, 'payment', 'SELECT state FROM dtx_half WHERE gid = ?', [
+        message.gid,
+      ])
+    )[0]?.state;
   await start({ halfMessage });
-  await service.get(library.HalfMessages).send(contract, { gid }, async () => {});
+  await message.service.get(library.HalfMessages).send(contract, { gid: message.gid }, async () => {});
   const [alert] = await untilOver('an alert is raised', async () => {
-    const told = await alertsOf(sandbox, gid);
+    const told = await message.alerts();
     return told.length > 0 && told;
   });
   expect(alert!.alert_error).toContain('no consumer on queue dtx.payment.half-gone.v1');
   expect(await verdict()).toBe('SENT');
-  await service.close();
+  await message.service.close();
   await start({ halfMessage, controllers: [controllerOf([[library.OnMessage(contract), async () => {}]])] });
   await untilOver('it is done', async () => (await verdict()) === 'DONE');
-  expect(await alertsOf(sandbox, gid)).toEqual([{ ...alert, closed_at: expect.any(Date) }]);
-  expect(await inboxStateOf(sandbox, gid)).toBe('HANDLED');
+  expect(await message.alerts()).toEqual([{ ...alert, closed_at: expect.any(Date) }]);
+  expect(await message.inboxState()).toBe('HANDLED');
 });
 
 test('messages without a row and without a consumer raise one alert until a consumer comes', async () => {
   const contract = contractOf(library, 'reliable-gone', { replicated: true });
   const core = { absentMs: 1_000 };
   const told = () =>
-    sql<{ closed_at: Date | null }>(sandbox, 'payment', 'SELECT closed_at FROM dtx_alert WHERE subject_id = ?', [
-      'dtx.payment.reliable-gone.v1',
-    ]);
+    sql<{ closed_at: Date | null }>(
+      message.sandbox,
+      'payment',
+      'SELECT closed_at FROM dtx_alert WHERE subject_id = ?',
+      ['dtx.payment.reliable-gone.v1'],
+    );
   await start({ core });
   for (let n = 0; n < 3; n++)
-    await service.source.transaction((tx) => service.get(library.ConfirmedMessages).publish(tx, contract, { gid }));
+    await message.service.source.transaction((tx) =>
+      message.service.get(library.ConfirmedMessages).publish(tx, contract, { gid: message.gid }),
+    );
   await untilOver('an alert is raised', async () => (await told()).length > 0);
-  await service.close();
+  await message.service.close();
   await start({ core, controllers: [controllerOf([[library.OnMessage(contract), async () => {}]])] });
   await untilOver('the alert is closed', async () => (await told())[0]!.closed_at !== null);
   expect(await told()).toHaveLength(1);

@@ -1,33 +1,10 @@
-import { afterEach, beforeAll, describe, expect, test } from 'vitest';
-import type { LittleService } from '../../fixtures/little-service.js';
-import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
+import { describe, expect, test } from 'vitest';
+import { sql } from '../../fixtures/sandbox.js';
 import { until } from '../../fixtures/until.js';
-import {
-  createEffects,
-  effectsOf,
-  type Handle,
-  INSERT,
-  library,
-  type StartOptions,
-  sendOne,
-  startWith,
-} from './handler-with-effects.js';
+import { INSERT, library, useHandler } from './handler-with-effects.js';
 
-let sandbox: Sandbox;
-let service: LittleService;
-
-beforeAll(async () => {
-  sandbox = await freshSandbox('handlers', { audited: false });
-  await createEffects(sandbox);
-});
-
-afterEach(() => service?.close());
-
-const start = async (handle: Handle, options: StartOptions = {}) => {
-  service = await startWith(sandbox, handle, options);
-};
-const handled = () => sendOne(sandbox, service);
-const effects = (gid: string) => effectsOf(sandbox, gid);
+const handler = useHandler('handlers');
+const { start, handled, effects } = handler;
 
 describe('SQL on another connection inside a handler', () => {
   test.each(['development', 'production'])(
@@ -36,7 +13,7 @@ describe('SQL on another connection inside a handler', () => {
       const before = process.env.NODE_ENV;
       process.env.NODE_ENV = env;
       try {
-        await start(async (_tx, { gid }) => service.source.query(INSERT, [gid]));
+        await start(async (_tx, { gid }) => handler.source.query(INSERT, [gid]));
         const { gid, state, error } = await handled();
         expect([state, await effects(gid)]).toEqual(['PARKED', 0]);
         expect(error).toContain('@OnMessage(test.message.v1) of payment.message');
@@ -53,7 +30,7 @@ describe('SQL on another connection inside a handler', () => {
     const end = library.onMeasured('strayed', ({ what }) => strays.push(what));
     await start(
       async (_tx, { gid }) => {
-        await service.source.query(INSERT, [gid]);
+        await handler.source.query(INSERT, [gid]);
         if (++calls < 2) throw new Error('a passing failure');
       },
       { core: { strayStatements: 'count', inbox: { attemptsMax: 5 } } },
@@ -67,7 +44,7 @@ describe('SQL on another connection inside a handler', () => {
   test('outsideTransaction allows SQL on another connection, which stays when the handler is rolled back', async () => {
     await start(async (tx, { gid }) => {
       await tx.query(INSERT, [gid]);
-      await library.outsideTransaction(() => service.source.query(INSERT, [`${gid}.audit`]));
+      await library.outsideTransaction(() => handler.source.query(INSERT, [`${gid}.audit`]));
       throw new library.Rejected('NO');
     });
     const { gid } = await handled();
@@ -79,8 +56,8 @@ describe('SQL on another connection inside a handler', () => {
     await start(async (tx, { gid }) => {
       await tx.query(INSERT, [gid]);
       later = until('the handler is over', () =>
-        sql(sandbox, 'payment', `SELECT 1 FROM effect WHERE gid = ?`, [gid]).then((rows) => rows.length > 0),
-      ).then(() => service.source.query(INSERT, [`${gid}.later`]));
+        sql(handler.sandbox, 'payment', `SELECT 1 FROM effect WHERE gid = ?`, [gid]).then((rows) => rows.length > 0),
+      ).then(() => handler.source.query(INSERT, [`${gid}.later`]));
     });
     const { gid } = await handled();
     await later;

@@ -1,26 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { DtxError } from '../errors/errors.js';
-import { checkedJson, payloadOf } from './outgoing-payload.js';
-
-const subject = payloadOf({ name: 'order.placed', version: 3 });
-const MAX = 256 * 1024;
-const check = (schema: z.ZodType, given: unknown, max = MAX) => checkedJson(subject, schema, given, max);
-/** A schema for one field, at a depth that makes its path visible. */
-const at = (field: z.ZodType) => z.object({ order: z.object({ field }) });
-const inField = (field: unknown) => ({ order: { field } });
-
-/** The text of the error, or undefined. */
-function refusalOf(schema: z.ZodType, given: unknown, max = MAX): string | undefined {
-  try {
-    check(schema, given, max);
-    return undefined;
-  } catch (error) {
-    expect(error).toBeInstanceOf(DtxError);
-    return (error as Error).message;
-  }
-}
+import { at, check, inField, refusalOf } from '../../../../../test/fixtures/checked-payload.js';
 
 /** Whether the arrived value equals the given one. Independent of the code under test. */
 function isFaithful(given: unknown, arrived: unknown): boolean {

@@ -1,26 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { DtxError } from '../errors/errors.js';
-import { checkedJson, payloadOf } from './outgoing-payload.js';
-
-const subject = payloadOf({ name: 'order.placed', version: 3 });
-const MAX = 256 * 1024;
-const check = (schema: z.ZodType, given: unknown, max = MAX) => checkedJson(subject, schema, given, max);
-/** A schema for one field, at a depth that makes its path visible. */
-const at = (field: z.ZodType) => z.object({ order: z.object({ field }) });
-const inField = (field: unknown) => ({ order: { field } });
-
-/** The text of the error, which names contract and version, or undefined. */
-function refusalOf(schema: z.ZodType, given: unknown, max = MAX): string | undefined {
-  try {
-    check(schema, given, max);
-    return undefined;
-  } catch (error) {
-    expect(error).toBeInstanceOf(DtxError);
-    expect((error as Error).message).toMatch(/^payload does not fit order\.placed v3: /);
-    return (error as Error).message;
-  }
-}
+import { at, check, inField, refusalOf } from '../../../../../test/fixtures/checked-payload.js';
 
 class Money {
   constructor(readonly cents: number) {}
