@@ -1,4 +1,13 @@
-import { type DynamicModule, Inject, Injectable, Module, OnModuleInit } from '@nestjs/common';
+import {
+  type DynamicModule,
+  Inject,
+  Injectable,
+  type InjectionToken,
+  Module,
+  type ModuleMetadata,
+  OnModuleInit,
+} from '@nestjs/common';
+import { DATA_SOURCE, dataSourceProvider } from './app-data-source.js';
 import { Broker } from './broker/broker.service.js';
 import { Inbox } from './consumer/handle-by-inbox.js';
 import { OnceByRedis } from './consumer/handle-by-redis.js';
@@ -20,6 +29,7 @@ import { Purger } from './durable/purge.js';
 import { QueueWatch } from './durable/unattended-queues.js';
 import { checkFailpoints } from './failpoint.js';
 import { CORE_OPTIONS } from './injection-tokens.js';
+import { type AsyncModuleOptions, configurableModule, type ModuleScope } from './module-options.js';
 import { type CoreOptions, type CoreOptionsInput, coreOptions, parseOptions } from './options.js';
 
 /** Applies the app's own migrations together with those of the library, and checks the failpoints at start. */
@@ -52,30 +62,61 @@ const services = [
   DtxTransport,
 ];
 
+/** Services that no other module injects. */
+const inner = [ReceiptSender, OnceByRedis, ServedConsumers, StoredDeliveries, AlertWebhook, AppMigrations, CorePurge];
+
+const configured = configurableModule<CoreOptionsInput, 'createDtxOptions'>({
+  name: 'DtxModule',
+  factoryMethod: 'createDtxOptions',
+  values: [[CORE_OPTIONS, (given) => parseOptions('core', coreOptions, given)]],
+  providers: [...services, ...inner],
+  exports: [CORE_OPTIONS, DATA_SOURCE, ...services],
+});
+
+/** Extras of `DtxModule`, beside its checked options. They shape the module, so no factory returns them. */
+export interface DtxModuleExtras extends ModuleScope {
+  /**
+   * The DataSource of this app: the `name` in `TypeOrmModule.forRoot({ name })`, or its injection token, such as
+   * `getDataSourceToken(name)`. The default is the DataSource without a name.
+   */
+  dataSource?: InjectionToken;
+}
+
 /**
  * The NestJS module with the mechanisms that every scheme uses. It needs a TypeORM `DataSource` provider from
- * `@nestjs/typeorm`, with `manualInitialization: true`. The app then starts while its database is unavailable.
+ * `@nestjs/typeorm`, opened as usual. With `manualInitialization: true` the library opens it, and the app also starts
+ * while its database is unavailable.
+ * @example
+ *   imports: [
+ *     TypeOrmModule.forRoot({ type: 'mysql', url, autoLoadEntities: true }),
+ *     DtxModule.forRootAsync({
+ *       inject: [ConfigService],
+ *       useFactory: (config: ConfigService) => ({ app: 'order', rabbitmqUrl: config.getOrThrow('RABBITMQ_URL') }),
+ *     }),
+ *   ]
  */
 @Module({})
 export class DtxModule {
-  /** @throws OptionsError that names every wrong option */
-  static forRoot(options: CoreOptionsInput): DynamicModule {
-    const checked = parseOptions('core', coreOptions, options);
-    return {
-      module: DtxModule,
-      global: true,
-      providers: [
-        { provide: CORE_OPTIONS, useValue: checked },
-        ...services,
-        ReceiptSender,
-        OnceByRedis,
-        ServedConsumers,
-        StoredDeliveries,
-        AlertWebhook,
-        AppMigrations,
-        CorePurge,
-      ],
-      exports: [CORE_OPTIONS, ...services],
-    };
+  /** Options that are known at once. @throws OptionsError that names every wrong option */
+  static forRoot({ dataSource, ...options }: CoreOptionsInput & DtxModuleExtras): DynamicModule {
+    return withProvider(configured.forRoot(DtxModule, options), dataSourceProvider(dataSource));
   }
+
+  /**
+   * Options from other providers. `isGlobal` and `dataSource` stand beside the factory. A wrong option stops the start
+   * with an OptionsError that names it.
+   */
+  static forRootAsync({
+    dataSource,
+    ...options
+  }: AsyncModuleOptions<CoreOptionsInput, 'createDtxOptions'> & DtxModuleExtras): DynamicModule {
+    return withProvider(configured.forRootAsync(DtxModule, options), dataSourceProvider(dataSource));
+  }
+}
+
+function withProvider(
+  definition: DynamicModule,
+  provider: NonNullable<ModuleMetadata['providers']>[number],
+): DynamicModule {
+  return { ...definition, providers: [...(definition.providers ?? []), provider] };
 }

@@ -21,7 +21,7 @@ export { hasColumn, type Migration, migrate, type Once, widenIndexOnce } from '.
 export { pinSessions } from './database/pin-user-sessions.js';
 export { outsideTransaction } from './database/stray-statement-guard.js';
 export { limitWaits, type WaitLimits } from './database/user-pool-wait-limits.js';
-export { DtxModule } from './dtx.module.js';
+export { DtxModule, type DtxModuleExtras } from './dtx.module.js';
 export { Alerts, type AlertView, type Incident } from './durable/alerts.js';
 export {
   type ListPage,
@@ -50,6 +50,7 @@ export {
 export { isDeadlock, isDuplicateKey, isLockWait, isOutcomeUnknown, isUnavailable } from './errors/sql-errors.js';
 export { allFailpoints, type Failpoint } from './failpoint.js';
 export { assertGid, idTimeMs, newId } from './ids.js';
+export type { AsyncModuleOptions, ModuleScope } from './module-options.js';
 export type { CoreOptionsInput } from './options.js';
 export { databaseAddress, parseServerUrl, problemOfServerUrl, type ServerKind, type ServerUrl } from './server-url.js';
 export { emit, measure, onMeasured, type Telemetry } from './telemetry-events.js';

@@ -1,4 +1,5 @@
 import { type DynamicModule, Module } from '@nestjs/common';
+import { type AsyncModuleOptions, configurableModule, type ModuleScope } from '../core/module-options.js';
 import { parseOptions } from '../core/options.js';
 import { BrokerCheck } from './broker-check.js';
 import { CheckBack } from './check-back.js';
@@ -14,6 +15,27 @@ import { VerdictLossCheck } from './verdict-loss-check.js';
 import { VerdictPurge } from './verdict-purge.js';
 import { Verdicts } from './verdicts.js';
 
+const configured = configurableModule<HalfMessageOptionsInput, 'createHalfMessageOptions'>({
+  name: 'HalfMessageModule',
+  factoryMethod: 'createHalfMessageOptions',
+  values: [[HALF_MESSAGE_OPTIONS, (given) => parseOptions('halfMessage', halfMessageOptions, given)]],
+  providers: [
+    PreparedMessages,
+    ConsumerQueues,
+    VerdictLossCheck,
+    Verdicts,
+    HalfMessages,
+    ParkedPreparedMessages,
+    CheckBack,
+    Sweeper,
+    HalfReceipts,
+    ParkedMessageActions,
+    VerdictPurge,
+    BrokerCheck,
+  ],
+  exports: [HalfMessages],
+});
+
 /**
  * Half messages with check-back (可靠消息最终一致性). Import it beside `DtxModule.forRoot` in the producing apps. See
  * docs/schemes/half-message.md.
@@ -21,26 +43,12 @@ import { Verdicts } from './verdicts.js';
 @Module({})
 export class HalfMessageModule {
   /** @throws OptionsError that names the invalid option */
-  static forRoot(options: HalfMessageOptionsInput = {}): DynamicModule {
-    return {
-      module: HalfMessageModule,
-      global: true,
-      providers: [
-        { provide: HALF_MESSAGE_OPTIONS, useValue: parseOptions('halfMessage', halfMessageOptions, options) },
-        PreparedMessages,
-        ConsumerQueues,
-        VerdictLossCheck,
-        Verdicts,
-        HalfMessages,
-        ParkedPreparedMessages,
-        CheckBack,
-        Sweeper,
-        HalfReceipts,
-        ParkedMessageActions,
-        VerdictPurge,
-        BrokerCheck,
-      ],
-      exports: [HalfMessages],
-    };
+  static forRoot(options: HalfMessageOptionsInput & ModuleScope = {}): DynamicModule {
+    return configured.forRoot(HalfMessageModule, options);
+  }
+
+  /** Options from other providers. A wrong option stops the start with an OptionsError that names it. */
+  static forRootAsync(options: AsyncModuleOptions<HalfMessageOptionsInput, 'createHalfMessageOptions'>): DynamicModule {
+    return configured.forRootAsync(HalfMessageModule, options);
   }
 }

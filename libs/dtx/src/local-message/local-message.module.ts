@@ -1,10 +1,19 @@
 import { type DynamicModule, Module } from '@nestjs/common';
+import { type AsyncModuleOptions, configurableModule, type ModuleScope } from '../core/module-options.js';
 import { parseOptions } from '../core/options.js';
 import { LOCAL_MESSAGE_OPTIONS, type LocalMessageOptionsInput, localMessageOptions } from './options.js';
 import { LocalMessages } from './outbox.js';
 import { OutboxPurge } from './outbox-purge.js';
 import { Receipts } from './outbox-receipts.js';
 import { Relay } from './relay.js';
+
+const configured = configurableModule<LocalMessageOptionsInput, 'createLocalMessageOptions'>({
+  name: 'LocalMessageModule',
+  factoryMethod: 'createLocalMessageOptions',
+  values: [[LOCAL_MESSAGE_OPTIONS, (given) => parseOptions('localMessage', localMessageOptions, given)]],
+  providers: [LocalMessages, Relay, Receipts, OutboxPurge],
+  exports: [LocalMessages],
+});
 
 /**
  * The local message table (本地消息表), also known as the transactional outbox. Import it in the root module beside
@@ -13,13 +22,14 @@ import { Relay } from './relay.js';
 @Module({})
 export class LocalMessageModule {
   /** @throws OptionsError that names the invalid option */
-  static forRoot(options: LocalMessageOptionsInput = {}): DynamicModule {
-    const checked = parseOptions('localMessage', localMessageOptions, options);
-    return {
-      module: LocalMessageModule,
-      global: true,
-      providers: [{ provide: LOCAL_MESSAGE_OPTIONS, useValue: checked }, LocalMessages, Relay, Receipts, OutboxPurge],
-      exports: [LocalMessages],
-    };
+  static forRoot(options: LocalMessageOptionsInput & ModuleScope = {}): DynamicModule {
+    return configured.forRoot(LocalMessageModule, options);
+  }
+
+  /** Options from other providers. A wrong option stops the start with an OptionsError that names it. */
+  static forRootAsync(
+    options: AsyncModuleOptions<LocalMessageOptionsInput, 'createLocalMessageOptions'>,
+  ): DynamicModule {
+    return configured.forRootAsync(LocalMessageModule, options);
   }
 }

@@ -5,5 +5,5 @@ export type { TccOptionsInput } from './options.js';
 export { type ArgsOf, defineParticipant, type Participant } from './participant-contract.js';
 export { Cancel, Confirm, Confirmed, type TccBranch, TccParticipant, Try } from './participant-decorators.js';
 export type { TccOutcome } from './stored-outcome.js';
-export { TccModule } from './tcc.module.js';
+export { TccModule, type TccModuleOptions } from './tcc.module.js';
 export { Tcc, type TccRun } from './transaction.js';

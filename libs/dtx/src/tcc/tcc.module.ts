@@ -1,5 +1,6 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import { DiscoveryModule } from '@nestjs/core';
+import { type AsyncModuleOptions, configurableModule, type ModuleScope } from '../core/module-options.js';
 import { parseOptions } from '../core/options.js';
 import { OpenTries } from './open-try-alerts.js';
 import { TCC_OPTIONS, type TccOptionsInput, tccOptions } from './options.js';
@@ -13,6 +14,24 @@ import { Outcomes } from './stored-outcome.js';
 import { TccPurge } from './tcc-purge.js';
 import { Tcc } from './transaction.js';
 
+/** Options of `TccModule`. */
+export type TccModuleOptions = TccOptionsInput & {
+  /** Contracts for which this app must have a `@TccParticipant` class. */
+  participates?: readonly Participant[];
+};
+
+const configured = configurableModule<TccModuleOptions, 'createTccOptions'>({
+  name: 'TccModule',
+  factoryMethod: 'createTccOptions',
+  values: [
+    [TCC_OPTIONS, ({ participates: _, ...options }) => parseOptions('tcc', tccOptions, options)],
+    [PARTICIPATES, ({ participates = [] }) => participates],
+  ],
+  imports: [DiscoveryModule],
+  providers: [Calls, Outcomes, SecondPhase, Tcc, Explorer, TccEndpoint, Violations, OpenTries, TccPurge],
+  exports: [Tcc],
+});
+
 /**
  * TCC transactions. Import it in the root module beside `DtxModule.forRoot`. `participates` are contracts for which
  * this app must have a class. See docs/schemes/tcc.md.
@@ -20,26 +39,12 @@ import { Tcc } from './transaction.js';
 @Module({})
 export class TccModule {
   /** @throws OptionsError that names the wrong option */
-  static forRoot(options: TccOptionsInput & { participates?: readonly Participant[] } = {}): DynamicModule {
-    const { participates = [], ...rest } = options;
-    return {
-      module: TccModule,
-      global: true,
-      imports: [DiscoveryModule],
-      providers: [
-        { provide: TCC_OPTIONS, useValue: parseOptions('tcc', tccOptions, rest) },
-        { provide: PARTICIPATES, useValue: participates },
-        Calls,
-        Outcomes,
-        SecondPhase,
-        Tcc,
-        Explorer,
-        TccEndpoint,
-        Violations,
-        OpenTries,
-        TccPurge,
-      ],
-      exports: [Tcc],
-    };
+  static forRoot(options: TccModuleOptions & ModuleScope = {}): DynamicModule {
+    return configured.forRoot(TccModule, options);
+  }
+
+  /** Options from other providers. A wrong option stops the start with an OptionsError that names it. */
+  static forRootAsync(options: AsyncModuleOptions<TccModuleOptions, 'createTccOptions'>): DynamicModule {
+    return configured.forRootAsync(TccModule, options);
   }
 }

@@ -1,5 +1,6 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import { OptionsError } from '../core/errors/errors.js';
+import { type AsyncModuleOptions, configurableModule, type ModuleScope } from '../core/module-options.js';
 import { parseOptions } from '../core/options.js';
 import { CarryOut } from './apply-decision-to-branch.js';
 import type { BranchDatabase } from './branch-database.js';
@@ -18,6 +19,44 @@ import { Xa } from './transaction.js';
 import { WitnessSchema } from './witness-migration.js';
 import { BRANCH_NAME } from './xid.js';
 
+type Branches = Readonly<Record<string, BranchDatabase>>;
+
+/** Options of `XaModule`. */
+export type XaModuleOptions = XaOptionsInput & {
+  /** The other databases, by name. Without branches every `run` throws XaUnavailable. */
+  branches?: Branches;
+};
+
+const configured = configurableModule<XaModuleOptions, 'createXaOptions'>({
+  name: 'XaModule',
+  factoryMethod: 'createXaOptions',
+  values: [
+    [XA_OPTIONS, ({ branches: _, ...options }) => parseOptions('xa', xaOptions, options)],
+    [BRANCHES, ({ branches = {} }) => checkedBranches(branches)],
+  ],
+  providers: [
+    DecisionLog,
+    LogIncidents,
+    Decisions,
+    ResourceManagers,
+    CarryOut,
+    SecondPhase,
+    DecisionLossCheck,
+    Orphans,
+    Recovery,
+    Xa,
+    XaLifeCycle,
+    XaPurge,
+  ],
+  exports: [Xa],
+});
+
+function checkedBranches(branches: Branches): Branches {
+  const wrong = Object.keys(branches).find((name) => !BRANCH_NAME.test(name));
+  if (wrong === undefined) return branches;
+  throw new OptionsError(`xa.branches: ${JSON.stringify(wrong)} is not a branch name; use ${BRANCH_NAME.source}`);
+}
+
 /** XA two-phase commit. Import it in the root module beside `DtxModule.forRoot`. See docs/schemes/xa.md. */
 @Module({})
 export class XaModule {
@@ -27,38 +66,23 @@ export class XaModule {
    * XaUnavailable.
    * @throws OptionsError that names the wrong option
    */
-  static forRoot(
-    options: XaOptionsInput & { branches?: Readonly<Record<string, BranchDatabase>> } = {},
-  ): DynamicModule {
-    const { branches = {}, ...rest } = options;
-    const wrong = Object.keys(branches).find((name) => !BRANCH_NAME.test(name));
-    if (wrong !== undefined)
-      throw new OptionsError(`xa.branches: ${JSON.stringify(wrong)} is not a branch name; use ${BRANCH_NAME.source}`);
-    return {
-      module: XaModule,
-      global: true,
-      providers: [
-        { provide: XA_OPTIONS, useValue: parseOptions('xa', xaOptions, rest) },
-        { provide: BRANCHES, useValue: branches },
-        DecisionLog,
-        LogIncidents,
-        Decisions,
-        ResourceManagers,
-        CarryOut,
-        SecondPhase,
-        DecisionLossCheck,
-        Orphans,
-        Recovery,
-        Xa,
-        XaLifeCycle,
-        XaPurge,
-      ],
-      exports: [Xa],
-    };
+  static forRoot(options: XaModuleOptions & ModuleScope = {}): DynamicModule {
+    return configured.forRoot(XaModule, options);
   }
 
-  /** For an app in whose database branches work. Only migrates the witness table there. */
-  static forParticipant(): DynamicModule {
-    return { module: XaModule, providers: [WitnessSchema] };
+  /**
+   * Options from other providers, such as the passwords of `branches`. A wrong option stops the start with an
+   * OptionsError that names it.
+   */
+  static forRootAsync(options: AsyncModuleOptions<XaModuleOptions, 'createXaOptions'>): DynamicModule {
+    return configured.forRootAsync(XaModule, options);
+  }
+
+  /**
+   * For an app in whose database branches work. Only migrates the witness table there.
+   * @param imports the `DtxModule` of this app, if it is not global
+   */
+  static forParticipant({ imports = [] }: Pick<ModuleScope, 'imports'> = {}): DynamicModule {
+    return { module: XaModule, imports, providers: [WitnessSchema] };
   }
 }

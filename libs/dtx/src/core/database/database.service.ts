@@ -7,7 +7,8 @@ import {
   OnApplicationShutdown,
   OnModuleDestroy,
 } from '@nestjs/common';
-import { DataSource } from 'typeorm';
+import type { DataSource } from 'typeorm';
+import { DATA_SOURCE } from '../app-data-source.js';
 import { backoffMs } from '../async/backoff.js';
 import { DatabaseUnavailable, DtxError, textOf } from '../errors/errors.js';
 import { isAccountRefused, isDatabaseAway, isStarved, isUnavailable } from '../errors/sql-errors.js';
@@ -56,7 +57,7 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
   ready = false;
 
   constructor(
-    readonly source: DataSource,
+    @Inject(DATA_SOURCE) readonly source: DataSource,
     @Inject(CORE_OPTIONS) private readonly options: CoreOptions,
   ) {
     this.hooks = new CommitHooks(options.handlerTimeoutMs);
