@@ -29,6 +29,7 @@ import { Purger } from './durable/purge.js';
 import { QueueWatch } from './durable/unattended-queues.js';
 import { checkFailpoints } from './failpoint.js';
 import { CORE_OPTIONS } from './injection-tokens.js';
+import { Installation } from './installation.js';
 import { type AsyncModuleOptions, configurableModule, type ModuleScope } from './module-options.js';
 import { type CoreOptions, type CoreOptionsInput, coreOptions, parseOptions } from './options.js';
 
@@ -47,6 +48,7 @@ class AppMigrations implements OnModuleInit {
 }
 
 const services = [
+  Installation,
   Database,
   Broker,
   Conditions,

@@ -1,9 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { DiscoveryService, MetadataScanner } from '@nestjs/core';
+import { DiscoveryService, MetadataScanner, ModuleRef } from '@nestjs/core';
 import type { EntityManager } from 'typeorm';
 import { OptionsError } from '../core/errors/errors.js';
-import { CORE_OPTIONS } from '../core/injection-tokens.js';
-import type { CoreOptions } from '../core/options.js';
+import { Installation } from '../core/installation.js';
 import type { Participant } from './participant-contract.js';
 import { PARTICIPANT, PHASE, type PhaseMark, type TccBranch } from './participant-decorators.js';
 
@@ -29,7 +28,8 @@ export class Explorer {
   constructor(
     private readonly discovery: DiscoveryService,
     private readonly scanner: MetadataScanner,
-    @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
+    private readonly installation: Installation,
+    private readonly modules: ModuleRef,
     @Inject(PARTICIPATES) private readonly promised: readonly Participant[],
   ) {}
 
@@ -37,6 +37,7 @@ export class Explorer {
   explore(): MountedParticipant[] {
     const found = new Map<string, MountedParticipant>();
     const mounted = new Set<unknown>();
+    const otherApps = this.otherApps();
     for (const wrapper of this.discovery.getProviders()) {
       // `metatype` of a provider by `useFactory` is the factory, and its class shows in the instance. Two tokens may give
       // one instance.
@@ -45,8 +46,9 @@ export class Explorer {
       const contract: Participant = Reflect.getMetadata(PARTICIPANT, type);
       mounted.add(wrapper.instance);
       const label = `TCC participant ${contract.name} v${contract.version} (${type.name})`;
-      if (!contract.name.startsWith(`${this.core.app}.`))
-        throw new OptionsError(`${label} belongs to another app than ${this.core.app}`);
+      const { app } = this.installation;
+      if (otherApps.some((other) => contract.name.startsWith(`${other}.`))) continue;
+      if (!contract.name.startsWith(`${app}.`)) throw new OptionsError(`${label} belongs to another app than ${app}`);
       if (!wrapper.isDependencyTreeStatic())
         throw new OptionsError(`${label} is request-scoped or transient; make it and its dependencies singletons`);
       const key = `${contract.name} v${contract.version}`;
@@ -58,6 +60,12 @@ export class Explorer {
         throw new OptionsError(`TCC participant ${name} v${version} has no @TccParticipant class among the providers`);
     }
     return [...found.values()];
+  }
+
+  /** Apps in this application with a TccModule of their own, which takes their participants. */
+  private otherApps(): string[] {
+    const all = this.modules.get<Explorer, Explorer>(Explorer, { strict: false, each: true });
+    return all.filter((one) => one !== this).map(({ installation }) => installation.app);
   }
 
   private mount(contract: Participant, instance: object, label: string): MountedParticipant {

@@ -15,6 +15,7 @@ import type { QueueConsumer } from '../broker/queue-consumer.js';
 import { Database } from '../database/database.service.js';
 import { OptionsError, type Rejected } from '../errors/errors.js';
 import { CORE_OPTIONS } from '../injection-tokens.js';
+import { Installation } from '../installation.js';
 import type { CoreOptions } from '../options.js';
 import { DTX_TRANSPORT, type HandlerExtras, MessageContext } from './consumer-decorators.js';
 import { Inbox } from './handle-by-inbox.js';
@@ -44,6 +45,7 @@ export class DtxTransport extends Server implements CustomTransportStrategy, OnM
     private readonly onceByRedis: OnceByRedis,
     private readonly claims: RedisClaims,
     @Inject(CORE_OPTIONS) private readonly options: CoreOptions,
+    private readonly installation: Installation,
   ) {
     super();
   }
@@ -74,7 +76,7 @@ export class DtxTransport extends Server implements CustomTransportStrategy, OnM
   }
 
   private async start(): Promise<void> {
-    const endpoints = endpointsOf(this.messageHandlers, this.options.app, this.database.source.manager);
+    const endpoints = endpointsOf(this.messageHandlers, this.installation, this.database.source.manager);
     for (const { consumer, duplicates } of endpoints) if (duplicates === 'redis') await this.claims.open(consumer);
     this.retry.start(endpoints);
     this.database.onReady(() => {
@@ -110,11 +112,15 @@ interface DeferredMicroservice {
 /**
  * Adds the RabbitMQ transport to an application, before `startAllMicroservices()`. Handlers are mounted after the
  * filter is in place. Nest would mount them on connecting, with its own filter that hides errors. A global filter runs
- * last, so filters of the user run first.
+ * last, so filters of the user run first. An application with several `DtxModule`s gets a transport for each.
  * @throws OptionsError for a Nest version before 11.1, which cannot defer the mounting
  */
 export function connectDtx(app: INestApplication): void {
-  const transport = app.get(DtxTransport);
+  const transports = app.get<DtxTransport, DtxTransport>(DtxTransport, { strict: false, each: true });
+  for (const transport of transports) connect(app, transport);
+}
+
+function connect(app: INestApplication, transport: DtxTransport): void {
   const connected = app.connectMicroservice({ strategy: transport }, { deferInitialization: true });
   if (transport.getHandlers().size > 0) throw new OptionsError('connectDtx failed: it needs Nest 11.1 or newer');
   const microservice = connected as unknown as DeferredMicroservice;
@@ -128,14 +134,19 @@ export function connectDtx(app: INestApplication): void {
  * Collects the consumers of this app. @throws OptionsError for a handler that is missing, doubled or not among the
  * consumers of its contract
  */
-function endpointsOf(handlers: Map<string, MessageHandler>, app: string, bare: EntityManager): Endpoint[] {
+function endpointsOf(
+  handlers: Map<string, MessageHandler>,
+  installation: Installation,
+  bare: EntityManager,
+): Endpoint[] {
   const found = new Map<
     string,
     { [role in HandlerExtras['role']]?: MessageHandler } & { extras: HandlerExtras; consumer: string }
   >();
   for (const handler of handlers.values()) {
     const extras = handler.extras as unknown as HandlerExtras;
-    const consumer = consumerOf(extras, app);
+    const consumer = consumerOf(extras, installation);
+    if (!consumer.startsWith(`${installation.app}.`)) continue;
     const key = queueOf(consumer, extras.contract.version);
     const entry = found.get(key) ?? { extras, consumer };
     if (handler.next || entry[extras.role])
@@ -172,14 +183,18 @@ function endpointsOf(handlers: Map<string, MessageHandler>, app: string, bare: E
   });
 }
 
-function consumerOf({ contract, consumer }: HandlerExtras, app: string): string {
-  const mine = contract.consumers.filter((name) => name.startsWith(`${app}.`));
-  const named = consumer ? mine.filter((name) => name === `${app}.${consumer}`) : mine;
+/** The consumer of a handler. It may be of another app in this application. */
+function consumerOf({ contract, consumer }: HandlerExtras, { app, otherApps }: Installation): string {
+  const apps = [app, ...otherApps];
+  const here = contract.consumers.filter((name) => apps.some((one) => name.startsWith(`${one}.`)));
+  const isNamed = (name: string) => name === consumer || apps.some((one) => name === `${one}.${consumer}`);
+  const named = consumer ? here.filter(isNamed) : here;
   if (named.length === 1) return named[0]!;
+  const place = otherApps.length > 0 ? `apps ${apps.join(' and ')}` : `app ${app}`;
   const choice =
-    mine.length === 0
-      ? `has no consumer in app ${app}`
-      : `has ${mine.join(', ')} in this app; choose one with { consumer }`;
+    here.length === 0
+      ? `has no consumer in ${place}`
+      : `has ${here.join(', ')} in this app; choose one with { consumer }`;
   throw new OptionsError(`@OnMessage(${contract.name} v${contract.version}): the contract ${choice}`);
 }
 

@@ -20,6 +20,7 @@ import { DatabaseClock } from './clock.js';
 import { CommitHooks } from './commit-hooks.js';
 import { openPools, type Pools } from './library-pools.js';
 import { type Migration, migrateOver } from './migrate.js';
+import { openDataSource } from './open-data-source.js';
 import type { SessionPool } from './pinned-session-pool.js';
 import type { UserSession } from './session-settings.js';
 import { SidePool } from './slow-read-pool.js';
@@ -215,7 +216,7 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
   }
 
   private async openOnce(): Promise<void> {
-    if (!this.source.isInitialized) await this.source.initialize();
+    if (!this.source.isInitialized) await openDataSource(this.source);
     this.hooks.attachTo(this.source);
     guardUserPool(this.source);
     this.pools ??= await openPools(this.source, this.hooks, this.options);
