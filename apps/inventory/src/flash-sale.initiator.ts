@@ -14,7 +14,7 @@ import {
   takeStock,
 } from '@nest-dtx/shop';
 import { Injectable } from '@nestjs/common';
-import { Database, HalfMessages, IdempotencyKeys, idTimeMs, inTransaction, Rejected } from 'nest-dtx';
+import { DtxDatabase, HalfMessages, IdempotencyKeys, idTimeMs, inTransaction, Rejected } from 'nest-dtx';
 import { DataSource, EntityManager } from 'typeorm';
 
 const ROUTE = 'POST /flash-sales';
@@ -42,7 +42,7 @@ class KnownBefore extends Error {
 export class FlashSaleByHalfMessage {
   constructor(
     private readonly db: DataSource,
-    private readonly database: Database,
+    private readonly database: DtxDatabase,
     private readonly halfMessages: HalfMessages,
     private readonly keys: IdempotencyKeys,
   ) {}

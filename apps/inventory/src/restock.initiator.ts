@@ -4,7 +4,7 @@
  */
 import { restock, type Stock, stockRestocked } from '@nest-dtx/shop';
 import { Injectable } from '@nestjs/common';
-import { ConfirmedMessages, Database, IdempotencyKeys, inTransaction } from 'nest-dtx';
+import { ConfirmedMessages, DtxDatabase, IdempotencyKeys, inTransaction } from 'nest-dtx';
 import { DataSource, EntityManager } from 'typeorm';
 import { FewAtOnce } from './timed-semaphore.js';
 
@@ -26,7 +26,7 @@ export class RestockByReliableMessage {
 
   constructor(
     private readonly db: DataSource,
-    private readonly database: Database,
+    private readonly database: DtxDatabase,
     private readonly keys: IdempotencyKeys,
     private readonly messages: ConfirmedMessages,
   ) {}

@@ -1,21 +1,21 @@
 /** Steps 2 and 4 of 4 - take part: the stock as a TCC participant. Try reserves it, Confirm sells it, Cancel releases it. */
 import { type InventoryStock, inventoryStock, releaseReserved, reserveStock, sellReserved } from '@nest-dtx/shop';
-import { Cancel, Confirm, type TccBranch, TccParticipant, Try } from 'nest-dtx';
+import { type TccBranch, TccCancel, TccConfirm, TccParticipant, TccTry } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';
 
 @TccParticipant(inventoryStock)
 export class StockParticipant {
-  @Try()
+  @TccTry()
   async reserve(tx: EntityManager, pieces: InventoryStock): Promise<void> {
     await reserveStock(tx, pieces);
   }
 
-  @Confirm()
+  @TccConfirm()
   async sell(tx: EntityManager, pieces: InventoryStock, { gid: orderId }: TccBranch): Promise<void> {
     await sellReserved(tx, orderId, pieces);
   }
 
-  @Cancel()
+  @TccCancel()
   async release(tx: EntityManager, pieces: InventoryStock, { gid: orderId }: TccBranch): Promise<void> {
     await releaseReserved(tx, orderId, pieces);
   }

@@ -3,14 +3,14 @@
  * notification or from an inquiry. A real shop would ship the goods here.
  */
 import { ORDER_ID_COLUMN, type PaymentResult, WORD_COLUMN } from '@nest-dtx/shop';
-import { insertFirst, type Migration, NOW } from 'nest-dtx';
+import { DTX_NOW, type DtxMigration, insertFirst } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';
 
 /** Source of a result: a notification ('told') or an inquiry ('asked'). */
 export type Source = 'told' | 'asked';
 
 /** The versions of an app's schema may have gaps. */
-export const paymentResultMigrations: Migration[] = [
+export const paymentResultMigrations: DtxMigration[] = [
   {
     version: 7,
     name: 'payment results',
@@ -31,12 +31,12 @@ export const paymentResultMigrations: Migration[] = [
 /** Stores a result. Idempotent. Returns false for a duplicate. */
 export function keepResult(tx: EntityManager, result: PaymentResult, source: Source): Promise<boolean> {
   const { orderId, status, amount } = result;
-  const row = { event_id: `${orderId}.${status}`, order_id: orderId, status, amount, source, received_at: NOW };
+  const row = { event_id: `${orderId}.${status}`, order_id: orderId, status, amount, source, received_at: DTX_NOW };
   return insertFirst(tx, 'payment_result', row);
 }
 
 /** Stores that a cancelled order has no payment, which ends its inquiries. */
 export function keepNoResult(tx: EntityManager, orderId: string): Promise<boolean> {
   const row = { event_id: `${orderId}.NONE`, order_id: orderId, status: 'NONE', amount: 0, source: 'asked' };
-  return insertFirst(tx, 'payment_result', { ...row, received_at: NOW });
+  return insertFirst(tx, 'payment_result', { ...row, received_at: DTX_NOW });
 }

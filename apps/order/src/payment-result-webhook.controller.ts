@@ -1,7 +1,7 @@
 import { Checked, DatabaseOpen, Describe, type HttpRequest, InvalidRequest } from '@nest-dtx/host';
 import { paymentResultBody } from '@nest-dtx/shop';
 import { Body, Controller, HttpCode, Inject, Post, Req, UnauthorizedException, UseGuards } from '@nestjs/common';
-import { Database, inTransaction, SignatureInvalid, verifySignature } from 'nest-dtx';
+import { DtxDatabase, inTransaction, SignatureInvalid, verifySignature } from 'nest-dtx';
 import { DataSource } from 'typeorm';
 import type { z } from 'zod';
 import { keepResult } from './payment-result-table.js';
@@ -14,7 +14,7 @@ export const NOTIFY_SECRETS = Symbol('secrets of notifications');
 export class PaymentResultsController {
   constructor(
     private readonly db: DataSource,
-    private readonly database: Database,
+    private readonly database: DtxDatabase,
     @Inject(NOTIFY_SECRETS) private readonly secrets: readonly string[],
   ) {}
 

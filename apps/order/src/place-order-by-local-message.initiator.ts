@@ -12,7 +12,7 @@ import {
   type PurchaseBody,
 } from '@nest-dtx/shop';
 import { Injectable } from '@nestjs/common';
-import { Database, IdempotencyKeys, inTransaction, LocalMessages } from 'nest-dtx';
+import { DtxDatabase, IdempotencyKeys, inTransaction, LocalMessages } from 'nest-dtx';
 import { DataSource, EntityManager } from 'typeorm';
 
 const ROUTE = 'POST /orders';
@@ -21,7 +21,7 @@ const ROUTE = 'POST /orders';
 export class PlaceOrderByLocalMessage {
   constructor(
     private readonly db: DataSource,
-    private readonly database: Database,
+    private readonly database: DtxDatabase,
     private readonly keys: IdempotencyKeys,
     private readonly messages: LocalMessages,
   ) {}

@@ -17,7 +17,7 @@ import {
   viewOf,
 } from '@nest-dtx/shop';
 import { Injectable } from '@nestjs/common';
-import { Database, IdempotencyKeys, inTransaction, Notifications, Rejected, Xa } from 'nest-dtx';
+import { DtxDatabase, IdempotencyKeys, inTransaction, Notifications, Rejected, Xa } from 'nest-dtx';
 import { DataSource, type EntityManager } from 'typeorm';
 
 const ROUTE = 'POST /orders/xa';
@@ -33,7 +33,7 @@ class PlacedBefore extends Error {
 export class PlaceOrderByXa {
   constructor(
     private readonly db: DataSource,
-    private readonly database: Database,
+    private readonly database: DtxDatabase,
     private readonly keys: IdempotencyKeys,
     private readonly xa: Xa,
     private readonly notifications: Notifications,

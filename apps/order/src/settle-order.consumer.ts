@@ -9,7 +9,7 @@ import {
   stockRejected,
 } from '@nest-dtx/shop';
 import { Controller } from '@nestjs/common';
-import { Database, OnMessage } from 'nest-dtx';
+import { DtxDatabase, OnMessage } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';
 import { SettledOrders } from './settled-order-waits.js';
 
@@ -21,7 +21,7 @@ import { SettledOrders } from './settled-order-waits.js';
 @Controller()
 export class SettleOrderByLocalMessage {
   constructor(
-    private readonly database: Database,
+    private readonly database: DtxDatabase,
     private readonly settled: SettledOrders,
   ) {}
 

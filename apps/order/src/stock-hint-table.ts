@@ -1,10 +1,10 @@
 /** Stock hints of the catalog. They are only shown. The inventory app decides whether stock suffices. */
 import { NAME_COLUMN, wholeNumber } from '@nest-dtx/shop';
-import type { Migration } from 'nest-dtx';
+import type { DtxMigration } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';
 
 /** Runs after the migration of `orders`, which is version 1 of this app. */
-export const stockHintMigrations: Migration[] = [
+export const stockHintMigrations: DtxMigration[] = [
   {
     version: 2,
     name: 'stock hint',

@@ -13,7 +13,7 @@ import {
   reasonOf,
 } from '@nest-dtx/shop';
 import { Injectable } from '@nestjs/common';
-import { Database, IdempotencyKeyBusy, IdempotencyKeys, idTimeMs, Tcc, type TccOutcome } from 'nest-dtx';
+import { DtxDatabase, IdempotencyKeyBusy, IdempotencyKeys, idTimeMs, Tcc, type TccOutcome } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';
 
 const ROUTE = 'POST /checkouts';
@@ -38,7 +38,7 @@ export class PurchaseByTcc {
 
   constructor(
     private readonly tcc: Tcc,
-    private readonly database: Database,
+    private readonly database: DtxDatabase,
     private readonly keys: IdempotencyKeys,
   ) {}
 

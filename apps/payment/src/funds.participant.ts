@@ -7,7 +7,7 @@ import {
   publishPaymentResult,
   releaseFrozen,
 } from '@nest-dtx/shop';
-import { Cancel, Confirm, Confirmed, Notifications, type TccBranch, TccParticipant, Try } from 'nest-dtx';
+import { Notifications, type TccBranch, TccCancel, TccConfirm, TccConfirmed, TccParticipant, TccTry } from 'nest-dtx';
 import { DataSource, type EntityManager } from 'typeorm';
 
 @TccParticipant(paymentFunds)
@@ -17,23 +17,23 @@ export class FreezeFunds {
     private readonly db: DataSource,
   ) {}
 
-  @Try()
+  @TccTry()
   async freeze(tx: EntityManager, funds: PaymentFunds): Promise<void> {
     await freezeMoney(tx, funds);
   }
 
-  @Confirm()
+  @TccConfirm()
   async capture(tx: EntityManager, funds: PaymentFunds, { gid: orderId }: TccBranch): Promise<void> {
     await captureFrozen(tx, orderId, funds);
   }
 
   /** Notifies the merchant of the captured money. A repeated Confirm notifies again, under the same id. */
-  @Confirmed()
+  @TccConfirmed()
   async publishResult({ notifyUrl }: PaymentFunds, { gid: orderId }: TccBranch): Promise<void> {
     await publishPaymentResult(this.notifications, this.db.manager, { orderId, notifyUrl });
   }
 
-  @Cancel()
+  @TccCancel()
   async release(tx: EntityManager, funds: PaymentFunds, { gid: orderId }: TccBranch): Promise<void> {
     await releaseFrozen(tx, orderId, funds);
   }

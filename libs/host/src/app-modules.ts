@@ -1,9 +1,9 @@
 import type { DynamicModule } from '@nestjs/common';
 import {
   type BranchDatabase,
+  type DtxMigration,
   DtxModule,
   LocalMessageModule,
-  type Migration,
   NotifyModule,
   OpsModule,
   type Participant,
@@ -18,7 +18,7 @@ import type { Env } from './env.js';
 export interface AppParts {
   app: string;
   entities: EntityTarget<ObjectLiteral>[];
-  migrations: Migration[];
+  migrations: DtxMigration[];
   /** The TCC participants that the app implements. */
   participates: readonly Participant[];
   /** The app that runs the notification service for all apps. */

@@ -1,5 +1,5 @@
 import { type CanActivate, Injectable } from '@nestjs/common';
-import { Database, Unavailable } from 'nest-dtx';
+import { DtxDatabase, Unavailable } from 'nest-dtx';
 
 /**
  * Guards controllers that use the app's database. Answers 503 until the database was opened and migrated once. A later
@@ -7,7 +7,7 @@ import { Database, Unavailable } from 'nest-dtx';
  */
 @Injectable()
 export class DatabaseOpen implements CanActivate {
-  constructor(private readonly database: Database) {}
+  constructor(private readonly database: DtxDatabase) {}
 
   canActivate(): boolean {
     if (this.database.ready) return true;

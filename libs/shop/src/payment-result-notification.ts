@@ -2,7 +2,7 @@
  * Notifications of payment results to the merchant. They are derived from the payment row, so a retry publishes the same
  * content under the same id.
  */
-import type { Notification, Notifications } from 'nest-dtx';
+import type { DtxNotification, Notifications } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';
 import { z } from 'zod';
 import { findPayment } from './accounts/accounts.js';
@@ -32,7 +32,7 @@ export const paymentResultBody = z.object({
 type PaymentFacts = Pick<Payment, 'orderId' | 'buyerId' | 'amount' | 'status' | 'createdAt'>;
 
 /** The notification of a payment. `notifyUrl` is the target given with the purchase. */
-export function paymentNotification(payment: PaymentFacts, notifyUrl: string | undefined): Notification {
+export function paymentNotification(payment: PaymentFacts, notifyUrl: string | undefined): DtxNotification {
   const { orderId, buyerId, amount, status, createdAt: at } = payment;
   const type = status === 'CAPTURED' ? 'payment.captured' : 'payment.declined';
   return {

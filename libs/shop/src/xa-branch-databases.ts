@@ -1,5 +1,5 @@
 import { databaseOptions, type Env } from '@nest-dtx/host';
-import type { BranchDatabase, Migration } from 'nest-dtx';
+import type { BranchDatabase, DtxMigration } from 'nest-dtx';
 import { Account } from './accounts/account.entity.js';
 import { accountsMigrations } from './accounts/migrations.js';
 import { Payment } from './accounts/payment.entity.js';
@@ -32,4 +32,5 @@ function place(url: string): Pick<BranchDatabase, 'url' | 'options'> {
   return { url, options: { ...extra, ...(ssl ? { ssl } : {}) } };
 }
 
-const versionOf = (migrations: readonly Migration[]): number => Math.max(...migrations.map(({ version }) => version));
+const versionOf = (migrations: readonly DtxMigration[]): number =>
+  Math.max(...migrations.map(({ version }) => version));

@@ -1,13 +1,19 @@
 /** The public surface of the core: module, contracts, handlers, errors, transactions, operations. */
 export { type Backoff, backoffMs } from './async/backoff.js';
-export { Broker } from './broker/broker.service.js';
-export { type Contract, defineMessage, type MessageOf, queueOf, receiptQueueOf } from './broker/message-contract.js';
+export { Broker as DtxBroker } from './broker/broker.service.js';
+export {
+  type Contract as DtxContract,
+  defineMessage,
+  type MessageOf,
+  queueOf,
+  receiptQueueOf,
+} from './broker/message-contract.js';
 export { QueueRefused } from './broker/refusal.js';
 export { BeforeAck, MessageContext, OnMessage, OnRejected } from './consumer/consumer-decorators.js';
 export type { DeliveryInfo } from './consumer/incoming-message.js';
 export { connectDtx, DtxTransport } from './consumer/nest-transport.js';
-export { NOW } from './database/clock-sql.js';
-export { Database } from './database/database.service.js';
+export { NOW as DTX_NOW } from './database/clock-sql.js';
+export { Database as DtxDatabase } from './database/database.service.js';
 export {
   IdempotencyKeyBusy,
   IdempotencyKeyReused,
@@ -17,15 +23,22 @@ export {
 } from './database/idempotency-keys.js';
 export { insertFirst } from './database/insert-first.js';
 export { inTransaction, requireTransaction } from './database/join-or-run-transaction.js';
-export { hasColumn, type Migration, migrate, type Once, widenIndexOnce } from './database/migrate.js';
+export {
+  hasColumn,
+  type Migration as DtxMigration,
+  migrate as migrateDtx,
+  type Once,
+  widenIndexOnce,
+} from './database/migrate.js';
 export { pinSessions } from './database/pin-user-sessions.js';
 export { outsideTransaction } from './database/stray-statement-guard.js';
 export { limitWaits, type WaitLimits } from './database/user-pool-wait-limits.js';
+export * from './deprecated-names.js';
 export { DtxModule, type DtxModuleExtras } from './dtx.module.js';
 export { Alerts, type AlertView, type Incident } from './durable/alerts.js';
 export {
   type ListPage,
-  Operations,
+  Operations as DtxOperations,
   type OperationsSource,
   type SingleView,
   type SummaryRow,
@@ -53,5 +66,5 @@ export { assertGid, idTimeMs, newId } from './ids.js';
 export type { AsyncModuleOptions, ModuleScope } from './module-options.js';
 export type { CoreOptionsInput } from './options.js';
 export { databaseAddress, parseServerUrl, problemOfServerUrl, type ServerKind, type ServerUrl } from './server-url.js';
-export { emit, measure, onMeasured, type Telemetry } from './telemetry-events.js';
+export { emit as emitTelemetry, onMeasured, type Telemetry } from './telemetry-events.js';
 export { currentGid, currentTraceparent, traceparentFrom, withGid, withTraceparent } from './trace-and-gid-context.js';

@@ -1,11 +1,11 @@
-import type { Migration } from 'nest-dtx';
+import type { DtxMigration } from 'nest-dtx';
 import { NAME_COLUMN, ORDER_ID_COLUMN, WORD_COLUMN } from '../column-types.js';
 
 /**
  * The business tables of the payment app. At every commit `opening = balance + frozen + captured`, each at least 0, and
  * `captured` is the sum of the buyer's CAPTURED payments. The audit checks both.
  */
-export const accountsMigrations: Migration[] = [
+export const accountsMigrations: DtxMigration[] = [
   {
     version: 1,
     name: 'accounts and payments',

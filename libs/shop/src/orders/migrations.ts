@@ -1,4 +1,4 @@
-import { type Migration, widenIndexOnce } from 'nest-dtx';
+import { type DtxMigration, widenIndexOnce } from 'nest-dtx';
 import { NAME_COLUMN, ORDER_ID_COLUMN, WORD_COLUMN } from '../column-types.js';
 
 /**
@@ -7,7 +7,7 @@ import { NAME_COLUMN, ORDER_ID_COLUMN, WORD_COLUMN } from '../column-types.js';
  * column that the caller left out. An instance of the previous version still works, but its lists of one buyer are
  * sorted.
  */
-export const ordersMigrations: Migration[] = [
+export const ordersMigrations: DtxMigration[] = [
   {
     version: 1,
     name: 'orders',

@@ -1,4 +1,4 @@
-import type { Migration } from 'nest-dtx';
+import type { DtxMigration } from 'nest-dtx';
 import { NAME_COLUMN, ORDER_ID_COLUMN, WORD_COLUMN } from '../column-types.js';
 
 /**
@@ -6,7 +6,7 @@ import { NAME_COLUMN, ORDER_ID_COLUMN, WORD_COLUMN } from '../column-types.js';
  * `version` is incremented by every change of a row, so that the newer of two hints is known. `stock_take.times` counts
  * how often the stock of an order was taken. The audit reports a take whose count is not 1.
  */
-export const stockMigrations: Migration[] = [
+export const stockMigrations: DtxMigration[] = [
   {
     version: 1,
     name: 'stock and takes',
