@@ -88,7 +88,7 @@ test('readiness names a Redis without writes, and the log has it once', async ()
   expect(reasons.redis).toMatch(/NOPERM/);
   await may(['+@all']);
   await untilDegraded(instance, []);
-  const lines = logLines(instance).filter(({ context }) => context === 'Readiness');
+  const lines = logLines(instance).filter(({ context }) => context === 'nest-dtx readiness');
   expect(lines.map(({ level, message }) => [level, message.slice(0, 5)])).toEqual([
     ['warn', 'redis'],
     ['log', 'redis'],

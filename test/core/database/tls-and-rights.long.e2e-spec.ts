@@ -144,7 +144,7 @@ describe('an account with rights on rows only', () => {
       await server.sql('SET GLOBAL read_only = OFF');
     }
     await until('readiness says yes', async () => (await readyOf(payment)) === 200);
-    const told = () => logLines(payment).filter(({ context }) => context === 'Readiness');
+    const told = () => logLines(payment).filter(({ context }) => context === 'nest-dtx readiness');
     await until('the log says that it works again', () => told().length === 2);
     expect(told().map(({ level }) => level)).toEqual(['warn', 'log']);
   });

@@ -1,7 +1,8 @@
-import { Injectable, Logger, OnApplicationBootstrap } from '@nestjs/common';
+import { Injectable, OnApplicationBootstrap } from '@nestjs/common';
 import { Broker } from '../core/broker/broker.service.js';
 import { ACCESS_REFUSED, QueueRefused } from '../core/broker/refusal.js';
 import { OptionsError, textOf } from '../core/errors/errors.js';
+import { libraryLogger } from '../core/library-logger.js';
 import { PreparedMessages } from './half-message-publisher.js';
 
 /** How long the start of the app waits for the broker. After that the app starts without it. */
@@ -14,7 +15,7 @@ const BROKER_WAIT_MS = 3_000;
  */
 @Injectable()
 export class BrokerCheck implements OnApplicationBootstrap {
-  private readonly logger = new Logger('HalfMessages');
+  private readonly logger = libraryLogger('half messages');
 
   constructor(
     private readonly broker: Broker,

@@ -1,7 +1,7 @@
 // Step 4 of 6 - check-back: an expired prepared message is settled by its verdict. Without one the check rules ROLLED_BACK.
 // If the process dies before the ack, the broker redelivers the prepared message to any instance of the producer.
 
-import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
+import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { retryWhileUnavailable } from '../core/async/retry-while-unavailable.js';
 import { Broker } from '../core/broker/broker.service.js';
 import { printable } from '../core/broker/printable.js';
@@ -12,6 +12,7 @@ import { textOf } from '../core/errors/errors.js';
 import { isUnavailable } from '../core/errors/sql-errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
+import { libraryLogger } from '../core/library-logger.js';
 import type { CoreOptions } from '../core/options.js';
 import { withGid, withTraceparent } from '../core/trace-and-gid-context.js';
 import { failpoints } from './failpoints.js';
@@ -27,7 +28,7 @@ import { type Verdict, Verdicts } from './verdicts.js';
  */
 @Injectable()
 export class CheckBack implements OnModuleInit, OnModuleDestroy {
-  private readonly logger = new Logger('CheckBack');
+  private readonly logger = libraryLogger('check-back');
   private consumer: QueueConsumer | undefined;
 
   constructor(

@@ -1,10 +1,11 @@
-import { Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
+import { Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { Periodic } from '../core/async/periodic-task.js';
 import { Broker } from '../core/broker/broker.service.js';
 import { replicatedQueues } from '../core/broker/message-contract.js';
 import { PRECONDITION_FAILED, QueueRefused } from '../core/broker/refusal.js';
 import { Conditions } from '../core/dependency-health-registry.js';
 import { textOf } from '../core/errors/errors.js';
+import { libraryLogger } from '../core/library-logger.js';
 
 const LOOK_EVERY_MS = 5_000;
 
@@ -15,7 +16,7 @@ const LOOK_EVERY_MS = 5_000;
  */
 @Injectable()
 export class ConsumerQueues implements OnModuleInit, OnModuleDestroy {
-  private readonly logger = new Logger('HalfMessages');
+  private readonly logger = libraryLogger('half messages');
   private readonly looks: Periodic;
   /** The reason of the broker, by queue. */
   private readonly wrong = new Map<string, string>();

@@ -1,6 +1,6 @@
 // Steps 1 to 3 of 6 - prepare: stores the prepared message in the broker, runs the local transaction, sends the message.
 // If the process dies in between, the check settles the prepared message by the verdict.
-import { Inject, Injectable, Logger, OnModuleDestroy } from '@nestjs/common';
+import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import type { Contract } from '../core/broker/message-contract.js';
 import { checkedJson, payloadOf } from '../core/broker/outgoing-payload.js';
@@ -9,6 +9,7 @@ import { DtxError, OutcomeUnknown, textOf, Unavailable } from '../core/errors/er
 import { isDatabaseAway } from '../core/errors/sql-errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { assertGid } from '../core/ids.js';
+import { libraryLogger } from '../core/library-logger.js';
 import { measure } from '../core/telemetry-events.js';
 import { currentTraceparent } from '../core/trace-and-gid-context.js';
 import { ConsumerQueues } from './consumer-queue-check.js';
@@ -30,7 +31,7 @@ export class RuledBack extends Unavailable {
 /** RocketMQ's transactional message on plain RabbitMQ: prepare, local transaction, publish, and check-back. */
 @Injectable()
 export class HalfMessages implements OnModuleDestroy {
-  private readonly logger = new Logger('HalfMessages');
+  private readonly logger = libraryLogger('half messages');
   private readonly inWork = new Set<Promise<void>>();
 
   constructor(

@@ -1,6 +1,6 @@
 // Step 2 of 6 - relay: publishes committed rows with a publisher confirm, then marks them SENT. Step 6 is the resend of
 // rows with missing receipts. If the process dies, another instance's scan sends its rows after the lease has expired.
-import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
+import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { backoffSql } from '../core/async/backoff.js';
 import { Batcher } from '../core/async/batcher.js';
 import { Broker } from '../core/broker/broker.service.js';
@@ -15,6 +15,7 @@ import { Unreceipted } from '../core/durable/resend-or-give-up.js';
 import { textOf } from '../core/errors/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
+import { libraryLogger } from '../core/library-logger.js';
 import type { CoreOptions } from '../core/options.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { LOCAL_MESSAGE_OPTIONS, type LocalMessageOptions } from './options.js';
@@ -26,7 +27,7 @@ import { OUTBOX, type OutboxRow } from './outbox-table.js';
  */
 @Injectable()
 export class Relay implements OnModuleInit, OnModuleDestroy {
-  private readonly logger = new Logger('Relay');
+  private readonly logger = libraryLogger('relay');
   private readonly loop: DurableLoop<OutboxRow>;
   private readonly sentMarks: Batcher<OutboxRow>;
   private readonly unreceipted: Unreceipted;

@@ -1,12 +1,13 @@
 // Step 5 of 5 - inquire: a receiver without a notification asks for the result, since notification is best effort. If
 // the process dies in a round, the next round of any instance asks for results that are still missing.
 
-import { Inject, Injectable, Logger, OnModuleDestroy } from '@nestjs/common';
+import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import { inTimeOf } from '../core/async/user-code-time-limit.js';
 import { Database } from '../core/database/database.service.js';
 import { textOf } from '../core/errors/errors.js';
 import { isUnavailable } from '../core/errors/sql-errors.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
+import { libraryLogger } from '../core/library-logger.js';
 import type { CoreOptions } from '../core/options.js';
 import { NOTIFY_OPTIONS, type NotifyOptions } from './options.js';
 
@@ -35,7 +36,7 @@ const AT_ONCE_MAX = 8;
  */
 @Injectable()
 export class Inquiry implements OnModuleDestroy {
-  private readonly logger = new Logger('Inquiry');
+  private readonly logger = libraryLogger('inquiry');
   private readonly stopping = new AbortController();
   private readonly running = new Set<Promise<void>>();
   private readonly timers = new Map<Inquiries, NodeJS.Timeout>();

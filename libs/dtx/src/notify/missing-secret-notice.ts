@@ -1,4 +1,5 @@
-import { Inject, Injectable, Logger, OnModuleInit } from '@nestjs/common';
+import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
+import { libraryLogger } from '../core/library-logger.js';
 import { NOTIFY_OPTIONS, type NotifyOptions } from './options.js';
 
 /** Logs a missing secret at start. Without it every notification is dropped silently. */
@@ -8,6 +9,8 @@ export class MissingSecretNotice implements OnModuleInit {
 
   onModuleInit(): void {
     if (this.options.secrets.length === 0)
-      new Logger('Notify').log('notifications are off: `secrets` is empty; set one to sign and send notifications');
+      libraryLogger('notifications').log(
+        'notifications are off: `secrets` is empty; set one to sign and send notifications',
+      );
   }
 }

@@ -1,12 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
-import {
-  type CanActivate,
-  type ExecutionContext,
-  Inject,
-  Injectable,
-  Logger,
-  UnauthorizedException,
-} from '@nestjs/common';
+import { type CanActivate, type ExecutionContext, Inject, Injectable, UnauthorizedException } from '@nestjs/common';
+import { libraryLogger } from '../core/library-logger.js';
 import { emit } from '../core/telemetry-events.js';
 
 export const ADMIN_TOKEN = Symbol('dtx admin token');
@@ -17,7 +11,7 @@ const LOG_EVERY_MS = 60_000;
 /** Admits requests with the admin token. It compares digests, so the duration reveals neither content nor length. */
 @Injectable()
 export class AdminGuard implements CanActivate {
-  private readonly logger = new Logger('Ops');
+  private readonly logger = libraryLogger('operations');
   private denied = 0;
   private logAt = Number.NEGATIVE_INFINITY;
 

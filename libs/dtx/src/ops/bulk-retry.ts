@@ -1,8 +1,9 @@
-import { ConflictException, Inject, Injectable, Logger, OnModuleDestroy } from '@nestjs/common';
+import { ConflictException, Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import { retryWhileUnavailable } from '../core/async/retry-while-unavailable.js';
 import { type BulkQuery, Operations, type OperatorNote } from '../core/durable/operations-registry.js';
 import { textOf } from '../core/errors/errors.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
+import { libraryLogger } from '../core/library-logger.js';
 import type { CoreOptions } from '../core/options.js';
 import { Counts } from './open-row-counts.js';
 
@@ -24,7 +25,7 @@ export interface BulkRetryView extends BulkQuery {
  */
 @Injectable()
 export class BulkRetry implements OnModuleDestroy {
-  private readonly logger = new Logger('BulkRetry');
+  private readonly logger = libraryLogger('bulk retry');
   private last: BulkRetryView | null = null;
   private running: Promise<void> | undefined;
   private isStarting = false;

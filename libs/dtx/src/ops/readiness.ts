@@ -1,4 +1,4 @@
-import { Inject, Injectable, Logger, OnApplicationShutdown, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
+import { Inject, Injectable, OnApplicationShutdown, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { Broker } from '../core/broker/broker.service.js';
 import { RedisClaims } from '../core/consumer/redis-claims.js';
 import { Database } from '../core/database/database.service.js';
@@ -7,6 +7,7 @@ import { SidePool } from '../core/database/slow-read-pool.js';
 import { type Condition, Conditions } from '../core/dependency-health-registry.js';
 import { isDeadlock } from '../core/errors/sql-errors.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
+import { libraryLogger } from '../core/library-logger.js';
 import type { CoreOptions } from '../core/options.js';
 import { Probe } from './cached-health-probe.js';
 import { OPS_OPTIONS, type OpsOptions } from './options.js';
@@ -45,7 +46,7 @@ export class Readiness implements OnModuleInit, OnModuleDestroy, OnApplicationSh
   private readonly pool: SidePool;
   private readonly database: Probe;
   private readonly redis: Probe;
-  private readonly log = new ProblemLog(new Logger('Readiness'));
+  private readonly log = new ProblemLog(libraryLogger('readiness'));
   private timer: NodeJS.Timeout | undefined;
   private readonly stopped = new AbortController();
 

@@ -1,6 +1,6 @@
 // Participant's side of step 4: raises an alert for a Try without a second phase, since its initiator may be gone.
 
-import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
+import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { Periodic } from '../core/async/periodic-task.js';
 import { msOf } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
@@ -9,6 +9,7 @@ import { Alerts } from '../core/durable/alerts.js';
 import { inFuture } from '../core/durable/claim-and-reschedule.js';
 import { textOf } from '../core/errors/errors.js';
 import { isUnavailable } from '../core/errors/sql-errors.js';
+import { libraryLogger } from '../core/library-logger.js';
 import { SCHEME } from './failpoints.js';
 import { TCC_OPTIONS, type TccOptions } from './options.js';
 
@@ -33,7 +34,7 @@ interface OpenTry {
  */
 @Injectable()
 export class OpenTries implements OnModuleInit, OnModuleDestroy {
-  private readonly logger = new Logger('TccParticipant');
+  private readonly logger = libraryLogger('tcc participant');
   private readonly checks: Periodic;
   /** Rows older than this are checked. Milliseconds since the epoch, by the database's clock. */
   private checkedUntilMs: number | undefined;

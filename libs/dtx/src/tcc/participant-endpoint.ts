@@ -1,5 +1,5 @@
 // Participant's side of steps 2 and 4: barrier and business in one local transaction, then the answer, then the ack.
-import { Inject, Injectable, Logger, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
+import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { z } from 'zod';
 import { Semaphore } from '../core/async/semaphore.js';
@@ -14,6 +14,7 @@ import { isBrokerAway, isDoneInPart, OutcomeUnknown, Rejected, textOf } from '..
 import { isLockWait } from '../core/errors/sql-errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
+import { libraryLogger } from '../core/library-logger.js';
 import type { CoreOptions } from '../core/options.js';
 import { withGid, withTraceparent } from '../core/trace-and-gid-context.js';
 import { type BarrierDecision, enterCancel, enterConfirm, enterTry, keepData } from './barrier.js';
@@ -53,7 +54,7 @@ class RolledBack extends Error {
  */
 @Injectable()
 export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
-  private readonly logger = new Logger('TccParticipant');
+  private readonly logger = libraryLogger('tcc participant');
   private readonly consumers: QueueConsumer[] = [];
   private stopping = false;
   /** Bounds the Tries of all participants together, so that connections are left for second phases. */

@@ -1,9 +1,10 @@
 // Participant's side of steps 2 and 4: calls that violate the protocol. Refused, with one alert, and nothing is changed.
-import { Injectable, Logger } from '@nestjs/common';
+import { Injectable } from '@nestjs/common';
 import { Database } from '../core/database/database.service.js';
 import type { Sql } from '../core/database/sql-executor.js';
 import { Alerts } from '../core/durable/alerts.js';
 import { textOf } from '../core/errors/errors.js';
+import { libraryLogger } from '../core/library-logger.js';
 import { markBroken } from './barrier.js';
 import type { BranchKey } from './barrier-row-matching.js';
 import { SCHEME } from './failpoints.js';
@@ -20,7 +21,7 @@ export type Arrived = Call & { readonly isLocal?: boolean };
  */
 @Injectable()
 export class Violations {
-  private readonly logger = new Logger('TccParticipant');
+  private readonly logger = libraryLogger('tcc participant');
 
   constructor(
     private readonly database: Database,

@@ -1,6 +1,6 @@
 // Step 4 of 4 - second phase: Confirm or Cancel every branch until each has answered, in any instance, after any crash.
 
-import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
+import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { backoffMs } from '../core/async/backoff.js';
 import { Batcher } from '../core/async/batcher.js';
@@ -18,6 +18,7 @@ import { textOf } from '../core/errors/errors.js';
 import { isUnavailable } from '../core/errors/sql-errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
+import { libraryLogger } from '../core/library-logger.js';
 import type { CoreOptions } from '../core/options.js';
 import { measure } from '../core/telemetry-events.js';
 import { withTraceparent } from '../core/trace-and-gid-context.js';
@@ -38,7 +39,7 @@ const BUSY_RETRY_ATTEMPT = 3;
  */
 @Injectable()
 export class SecondPhase implements OnModuleInit, OnModuleDestroy {
-  private readonly logger = new Logger('SecondPhase');
+  private readonly logger = libraryLogger('tcc second phase');
   private readonly loop: DurableLoop<TccRow>;
   private readonly marks: Batcher<TccRow>;
   /** Waiting callers by row id. Each gets the names of the pending participants after the first round. */

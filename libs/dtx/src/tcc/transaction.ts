@@ -2,7 +2,7 @@
 // If the process dies before the decision, the deadline cancels. After it, the second phase goes on in any instance.
 import { randomBytes, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Inject, Injectable, Logger, OnModuleInit } from '@nestjs/common';
+import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { backoffMs } from '../core/async/backoff.js';
 import { withTimeout } from '../core/async/with-timeout.js';
@@ -17,6 +17,7 @@ import { isUnavailable } from '../core/errors/sql-errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { assertGid } from '../core/ids.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
+import { libraryLogger } from '../core/library-logger.js';
 import type { CoreOptions } from '../core/options.js';
 import { measure } from '../core/telemetry-events.js';
 import { currentTraceparent } from '../core/trace-and-gid-context.js';
@@ -53,7 +54,7 @@ interface Begun {
 /** The coordinator. It runs in the initiator's own process and database, without an extra server. */
 @Injectable()
 export class Tcc implements OnModuleInit {
-  private readonly logger = new Logger('Tcc');
+  private readonly logger = libraryLogger('tcc');
   /** The fencing token of decisions that this process makes. Their rows start out leased to it. */
   private readonly token = randomUUID();
 

@@ -1,8 +1,9 @@
 // For step 4, second phase: the decision is applied to one branch, in the database where it works. If the process dies
 // after the server has applied it, the next round finds that by the witness of the branch and counts it as done.
 
-import { Injectable, Logger } from '@nestjs/common';
+import { Injectable } from '@nestjs/common';
 import { textOf } from '../core/errors/errors.js';
+import { libraryLogger } from '../core/library-logger.js';
 import type { XaBranch } from './branch.js';
 import { commitBranch, type Place, type Resolution, rollBackBranch, traceOf } from './resolve-by-witness.js';
 import { ResourceManagers } from './resource-manager-registry.js';
@@ -45,7 +46,7 @@ export function remedyFor(open: readonly BranchResult[]): string {
 /** Commits and rolls back branches. Branches that this process prepared are committed on their own connections. */
 @Injectable()
 export class CarryOut {
-  private readonly logger = new Logger('SecondPhase');
+  private readonly logger = libraryLogger('xa second phase');
 
   constructor(private readonly resources: ResourceManagers) {}
 

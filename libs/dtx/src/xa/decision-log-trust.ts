@@ -1,6 +1,6 @@
 // The decision log (`dtx_xa`, `dtx_xa_log`): its owner, the place where it is read, and the trust in it. The open
 // log is remembered in memory only. A restarted process compares its place again before the first decision.
-import { Inject, Injectable, Logger } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { msOf, NOW_MS } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
 import type { Sql } from '../core/database/sql-executor.js';
@@ -8,6 +8,7 @@ import { Alerts } from '../core/durable/alerts.js';
 import { settleFinal } from '../core/durable/settle-or-park.js';
 import { OptionsError } from '../core/errors/errors.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
+import { libraryLogger } from '../core/library-logger.js';
 import type { CoreOptions } from '../core/options.js';
 import { FLUSH_COLUMNS, flushFlaw } from './commit-flush-check.js';
 import { DOUBTS, LogIncidents, MOVED } from './decision-log-incidents.js';
@@ -56,7 +57,7 @@ export class DecisionLog {
   problem = 'the decision log is not open yet';
   /** Time of the opening, by `performance.now()`. Comparisons made before it do not count. */
   openedAt = 0;
-  private readonly logger = new Logger('XaLog');
+  private readonly logger = libraryLogger('xa log');
   private here = '';
   private onLost: () => void = () => {};
 

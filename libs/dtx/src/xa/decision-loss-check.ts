@@ -1,13 +1,14 @@
 // For step 5, recovery: a committed branch proves a decision. If the log lacks it, the newest rows of the log are lost.
 // The check only reads, and what it has compared is in memory. A restarted process compares again.
 
-import { Inject, Injectable, Logger } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { Database } from '../core/database/database.service.js';
 import type { Sql } from '../core/database/sql-executor.js';
 import { textOf } from '../core/errors/errors.js';
 import { isUnavailable } from '../core/errors/sql-errors.js';
 import { idFloor } from '../core/ids.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
+import { libraryLogger } from '../core/library-logger.js';
 import type { CoreOptions } from '../core/options.js';
 import { LogIncidents } from './decision-log-incidents.js';
 import { DecisionLog, type LogState } from './decision-log-trust.js';
@@ -33,7 +34,7 @@ const PREFIX_CHARS = 24;
  */
 @Injectable()
 export class DecisionLossCheck {
-  private readonly logger = new Logger('XaLog');
+  private readonly logger = libraryLogger('xa log');
   /** The newest compared gtrid, by database and prefix. */
   private readonly seen = new Map<string, string>();
   private timer: NodeJS.Timeout | undefined;

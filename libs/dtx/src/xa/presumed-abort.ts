@@ -1,7 +1,7 @@
 // For step 5, recovery: an orphan (prepared, past its deadline, without a decision) is rolled back if that proves
 // anything.
 
-import { Inject, Injectable, Logger } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { NOW } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
 import { insertFirst } from '../core/database/insert-first.js';
@@ -10,6 +10,7 @@ import { parkedColumns } from '../core/durable/settle-or-park.js';
 import { textOf } from '../core/errors/errors.js';
 import { isLockWait } from '../core/errors/sql-errors.js';
 import { failpoint } from '../core/failpoint.js';
+import { libraryLogger } from '../core/library-logger.js';
 import { Decisions } from './decision-log-entries.js';
 import { DecisionLog, type LogState } from './decision-log-trust.js';
 import { DecisionLossCheck } from './decision-loss-check.js';
@@ -44,7 +45,7 @@ const WARN_EVERY_MS = 60_000;
  */
 @Injectable()
 export class Orphans {
-  private readonly logger = new Logger('XaRecovery');
+  private readonly logger = libraryLogger('xa recovery');
   private warnedAt = Number.NEGATIVE_INFINITY;
 
   constructor(

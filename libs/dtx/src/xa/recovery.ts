@@ -1,11 +1,12 @@
 // Step 5 of 5 - recovery: every instance compares the prepared branches with the log, at start and periodically.
 
-import { Inject, Injectable, Logger } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { Database } from '../core/database/database.service.js';
 import { Alerts } from '../core/durable/alerts.js';
 import { textOf } from '../core/errors/errors.js';
 import { isUnavailable } from '../core/errors/sql-errors.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
+import { libraryLogger } from '../core/library-logger.js';
 import type { CoreOptions } from '../core/options.js';
 import type { Scan } from '../core/scan-status.js';
 import { Decisions, type LoggedDecision } from './decision-log-entries.js';
@@ -29,7 +30,7 @@ const AHEAD_MS = 60_000;
  */
 @Injectable()
 export class Recovery {
-  private readonly logger = new Logger('XaRecovery');
+  private readonly logger = libraryLogger('xa recovery');
   private readonly foreign = new ForeignBranches(this.logger);
   private timer: NodeJS.Timeout | undefined;
   private scanning: Promise<void> = Promise.resolve();

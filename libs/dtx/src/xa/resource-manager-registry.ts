@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Inject, Injectable, Logger } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { backoffMs } from '../core/async/backoff.js';
 import { Database } from '../core/database/database.service.js';
 import { poolLike, type SessionPool } from '../core/database/pinned-session-pool.js';
@@ -8,6 +8,7 @@ import { type Condition, Conditions } from '../core/dependency-health-registry.j
 import { DtxError, textOf } from '../core/errors/errors.js';
 import { isDatabaseAway } from '../core/errors/sql-errors.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
+import { libraryLogger } from '../core/library-logger.js';
 import type { CoreOptions } from '../core/options.js';
 import { type BranchDatabase, IDLE_MS } from './branch-database.js';
 import { DecisionLog } from './decision-log-trust.js';
@@ -23,7 +24,7 @@ const LOG_NAME = 'the decision log';
 @Injectable()
 export class ResourceManagers {
   readonly branches: readonly ResourceManager[];
-  private readonly logger = new Logger('Xa');
+  private readonly logger = libraryLogger('xa');
   private readonly stopping = new AbortController();
   private last: SessionPool | undefined;
   private opening: Promise<unknown> = Promise.resolve();

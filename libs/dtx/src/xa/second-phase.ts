@@ -1,6 +1,6 @@
 // Step 4 of 5 - second phase: the decision is applied to every branch until all are resolved, in any instance.
 
-import { Inject, Injectable, Logger } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { backoffMs } from '../core/async/backoff.js';
 import { Batcher } from '../core/async/batcher.js';
 import { Database } from '../core/database/database.service.js';
@@ -16,6 +16,7 @@ import { settleFinal } from '../core/durable/settle-or-park.js';
 import { textOf } from '../core/errors/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
+import { libraryLogger } from '../core/library-logger.js';
 import type { CoreOptions } from '../core/options.js';
 import { measure } from '../core/telemetry-events.js';
 import { type BranchResult, CarryOut, remedyFor } from './apply-decision-to-branch.js';
@@ -38,7 +39,7 @@ const HELD_RETRY_PART = 1 / 4;
  */
 @Injectable()
 export class SecondPhase {
-  private readonly logger = new Logger('SecondPhase');
+  private readonly logger = libraryLogger('xa second phase');
   private readonly loop: DurableLoop<XaRow>;
   private readonly marks: Batcher<XaRow>;
   private readonly afterCommit: BeforeDoneHook;

@@ -1,11 +1,12 @@
 // Steps 1 to 3 of 5 - transaction: begin, work, prepare, decide. Presumed abort: the begin writes nothing durable.
-import { Inject, Injectable, Logger } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { Database } from '../core/database/database.service.js';
 import { OutcomeUnknown, textOf } from '../core/errors/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { assertGid, newId } from '../core/ids.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
+import { libraryLogger } from '../core/library-logger.js';
 import type { CoreOptions } from '../core/options.js';
 import { measure } from '../core/telemetry-events.js';
 import type { BeforeDone } from './before-done-hook.js';
@@ -48,7 +49,7 @@ const TOO_LATE = 1048;
  */
 @Injectable()
 export class Xa {
-  private readonly logger = new Logger('Xa');
+  private readonly logger = libraryLogger('xa');
   private readonly admission: Admission;
 
   constructor(

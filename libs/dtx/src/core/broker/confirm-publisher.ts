@@ -1,8 +1,8 @@
 import { EventEmitter } from 'node:events';
-import { Logger } from '@nestjs/common';
 import type { ChannelModel, ConfirmChannel, Options, Replies } from 'amqplib';
 import { Semaphore } from '../async/semaphore.js';
 import { BrokerUnavailable, DtxError, Unconfirmed } from '../errors/errors.js';
+import { libraryLogger } from '../library-logger.js';
 import { emit } from '../telemetry-events.js';
 import { within } from './broker-step-timeout.js';
 import type { BrokerConnection } from './connection.js';
@@ -52,7 +52,7 @@ interface InFlight {
  * the two. If the process dies before the confirm, the sender must publish again.
  */
 export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
-  private readonly logger = new Logger('Publisher');
+  private readonly logger = libraryLogger('publisher');
   private readonly inFlight = new Map<string, InFlight>();
   private readonly window: Semaphore;
   private readonly queues: Queues;

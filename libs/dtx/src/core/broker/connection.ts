@@ -1,9 +1,9 @@
 import { EventEmitter } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Logger } from '@nestjs/common';
 import { type ChannelModel, connect, type Options } from 'amqplib';
 import { type Backoff, backoffMs } from '../async/backoff.js';
+import { libraryLogger } from '../library-logger.js';
 import { parseServerUrl } from '../server-url.js';
 import { KEEP_ALIVE_MS } from '../tcp-keep-alive.js';
 import { CLOSE_LIMIT_MS, within } from './broker-step-timeout.js';
@@ -28,7 +28,7 @@ const CONNECT_LIMIT_MS = 10_000;
 export class BrokerConnection extends EventEmitter<{ up: [ChannelModel]; down: []; blocked: []; unblocked: [] }> {
   /** True after a close handshake without an answer. Later closes on this connection do not wait for one. */
   isSilent = false;
-  private readonly logger = new Logger('Broker');
+  private readonly logger = libraryLogger('broker');
   private readonly stopping = new AbortController();
   private current: ChannelModel | undefined;
   private blocked = false;

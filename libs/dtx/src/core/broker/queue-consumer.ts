@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Logger } from '@nestjs/common';
 import type { Channel, ConsumeMessage } from 'amqplib';
 import { type Backoff, backoffMs } from '../async/backoff.js';
 import { BrokerUnavailable, textOf } from '../errors/errors.js';
+import { libraryLogger } from '../library-logger.js';
 import { CLOSE_LIMIT_MS, within } from './broker-step-timeout.js';
 import type { BrokerConnection } from './connection.js';
 import { leave, type Queues } from './queue-declarations.js';
@@ -37,7 +37,7 @@ const GIVEN_BACK_MAX = 1_000;
  * valid only there. If the process dies, the broker redelivers every unacknowledged delivery.
  */
 export class QueueConsumer {
-  private readonly logger = new Logger('Consumer');
+  private readonly logger = libraryLogger('consumer');
   private readonly inWork = new Set<Promise<void>>();
   /** The number of returns of each message since its last ack. */
   private readonly givenBack = new Map<string, number>();

@@ -1,4 +1,4 @@
-import { Inject, Injectable, Logger, OnModuleInit } from '@nestjs/common';
+import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { retryWhileUnavailable } from '../async/retry-while-unavailable.js';
 import { inTimeOf } from '../async/user-code-time-limit.js';
@@ -10,6 +10,7 @@ import { insertOf, type Values } from '../database/insert-first.js';
 import { isBrokerUnavailable, isDoneInPart, Rejected, textOf } from '../errors/errors.js';
 import { failpoint } from '../failpoint.js';
 import { CORE_OPTIONS } from '../injection-tokens.js';
+import { libraryLogger } from '../library-logger.js';
 import type { CoreOptions } from '../options.js';
 import { emit } from '../telemetry-events.js';
 import { withGid, withTraceparent } from '../trace-and-gid-context.js';
@@ -39,7 +40,7 @@ class AlreadyThere extends Error {}
  */
 @Injectable()
 export class Inbox implements OnModuleInit {
-  private readonly logger = new Logger('Inbox');
+  private readonly logger = libraryLogger('inbox');
   private readonly crowd: Crowd;
 
   constructor(

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Inject, Injectable, Logger } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { retryWhileUnavailable } from '../async/retry-while-unavailable.js';
 import type { Delivery } from '../broker/queue-consumer.js';
@@ -7,6 +7,7 @@ import { Database } from '../database/database.service.js';
 import { isDoneInPart, textOf } from '../errors/errors.js';
 import { failpoint } from '../failpoint.js';
 import { CORE_OPTIONS } from '../injection-tokens.js';
+import { libraryLogger } from '../library-logger.js';
 import type { CoreOptions } from '../options.js';
 import { emit } from '../telemetry-events.js';
 import { withGid, withTraceparent } from '../trace-and-gid-context.js';
@@ -33,7 +34,7 @@ class Failed extends Error {
  */
 @Injectable()
 export class OnceByRedis {
-  private readonly logger = new Logger('OnceByRedis');
+  private readonly logger = libraryLogger('redis inbox');
 
   constructor(
     private readonly claims: RedisClaims,

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { Inject, Injectable, Logger, OnApplicationShutdown } from '@nestjs/common';
+import { Inject, Injectable, OnApplicationShutdown } from '@nestjs/common';
 import type { Redis, RedisOptions } from 'ioredis';
 import { backoffMs } from '../async/backoff.js';
 import { OptionsError, textOf, Unavailable } from '../errors/errors.js';
 import { CORE_OPTIONS } from '../injection-tokens.js';
+import { libraryLogger } from '../library-logger.js';
 import type { CoreOptions } from '../options.js';
 import { parseServerUrl } from '../server-url.js';
 import { KEEP_ALIVE_MS } from '../tcp-keep-alive.js';
@@ -36,7 +37,7 @@ const RELEASE = `if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call
  */
 @Injectable()
 export class RedisClaims implements OnApplicationShutdown {
-  private readonly logger = new Logger('Redis');
+  private readonly logger = libraryLogger('redis');
   private redis: Redis | undefined;
 
   constructor(@Inject(CORE_OPTIONS) private readonly options: CoreOptions) {}

@@ -1,4 +1,4 @@
-import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
+import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { Periodic } from '../async/periodic-task.js';
 import { typeOf } from '../broker/envelope.js';
 import { Database } from '../database/database.service.js';
@@ -6,6 +6,7 @@ import type { Migration } from '../database/migrate.js';
 import type { Condition } from '../durable/durable-table.js';
 import { textOf } from '../errors/errors.js';
 import { CORE_OPTIONS } from '../injection-tokens.js';
+import { libraryLogger } from '../library-logger.js';
 import type { CoreOptions } from '../options.js';
 import type { Endpoint } from './incoming-message.js';
 
@@ -36,7 +37,7 @@ const servedMigrations: Migration[] = [
  */
 @Injectable()
 export class ServedConsumers implements OnModuleInit, OnModuleDestroy {
-  private readonly logger = new Logger('ServedConsumers');
+  private readonly logger = libraryLogger('served consumers');
   private names: readonly string[] = [];
   private beats: Periodic | undefined;
   /**

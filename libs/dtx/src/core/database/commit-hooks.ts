@@ -1,7 +1,7 @@
-import { Logger } from '@nestjs/common';
 import type { DataSource, EntityManager, EntitySubscriberInterface, QueryRunner } from 'typeorm';
 import { inTimeOf } from '../async/user-code-time-limit.js';
 import { OutcomeUnknown, textOf } from '../errors/errors.js';
+import { libraryLogger } from '../library-logger.js';
 import type { Hook } from './hooks-by-savepoint.js';
 import { guardIn } from './join-or-run-transaction.js';
 import { guardOf, isOutermost, markCallbacks, watch } from './query-runner-guards.js';
@@ -11,7 +11,7 @@ import { guardOf, isOutermost, markCallbacks, watch } from './query-runner-guard
  * row. If the process dies before a hook runs, the row is stored and the scan finds it.
  */
 export class CommitHooks implements EntitySubscriberInterface {
-  private readonly logger = new Logger('Database');
+  private readonly logger = libraryLogger('database');
 
   /** @param limitMs time limit of one hook */
   constructor(private readonly limitMs: number) {}

@@ -1,12 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  Inject,
-  Injectable,
-  Logger,
-  OnApplicationBootstrap,
-  OnApplicationShutdown,
-  OnModuleDestroy,
-} from '@nestjs/common';
+import { Inject, Injectable, OnApplicationBootstrap, OnApplicationShutdown, OnModuleDestroy } from '@nestjs/common';
 import type { DataSource } from 'typeorm';
 import { DATA_SOURCE } from '../app-data-source.js';
 import { backoffMs } from '../async/backoff.js';
@@ -14,6 +7,7 @@ import { DatabaseUnavailable, DtxError, textOf } from '../errors/errors.js';
 import { isAccountRefused, isDatabaseAway, isStarved, isUnavailable } from '../errors/sql-errors.js';
 import { idTimeMs, newId } from '../ids.js';
 import { CORE_OPTIONS } from '../injection-tokens.js';
+import { libraryLogger } from '../library-logger.js';
 import { type CoreOptions } from '../options.js';
 import { Scans } from '../scan-status.js';
 import { DatabaseClock } from './clock.js';
@@ -43,7 +37,7 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
   readonly hooks: CommitHooks;
   /** The scans of all loops, for readiness and metrics. */
   readonly scans = new Scans();
-  private readonly logger = new Logger('Database');
+  private readonly logger = libraryLogger('database');
   private readonly components: Array<{ component: string; migrations: readonly Migration[]; isUsers: boolean }> = [];
   private readonly listeners: Array<() => void> = [];
   private readonly stopping = new AbortController();

@@ -1,6 +1,6 @@
-import { Logger } from '@nestjs/common';
 import type { DataSource } from 'typeorm';
 import { OptionsError } from '../errors/errors.js';
+import { libraryLogger } from '../library-logger.js';
 import { pinningSql } from './session-settings.js';
 
 interface RawConnection {
@@ -61,5 +61,5 @@ function pinPool(pool: RawPool, statements: readonly string[]): void {
 
 function giveUp(connection: RawConnection, error: Error): void {
   connection.destroy();
-  new Logger('Database').error(`cannot pin a session, closed its connection: ${error.message}`);
+  libraryLogger('database').error(`cannot pin a session, closed its connection: ${error.message}`);
 }

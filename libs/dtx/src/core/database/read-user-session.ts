@@ -1,6 +1,6 @@
-import { Logger } from '@nestjs/common';
 import type { DataSource } from 'typeorm';
 import { OptionsError } from '../errors/errors.js';
+import { libraryLogger } from '../library-logger.js';
 import { binlogFlaw } from './binlog-format-check.js';
 import { connectionOptionsOf } from './pinned-session-pool.js';
 import { AS_THE_USERS, type UserSession } from './session-settings.js';
@@ -79,7 +79,7 @@ function serverName(charset: string): string {
 
 function warnOfBackslashes(mode: string): void {
   if (!mode.split(',').includes('NO_BACKSLASH_ESCAPES')) return;
-  new Logger('Database').warn(
+  libraryLogger('database').warn(
     'sql_mode of the DataSource has NO_BACKSLASH_ESCAPES, and mysql2 escapes with backslashes: texts in your own ' +
       'statements can leave their quotes; remove it from sql_mode, or call pinSessions(dataSource)',
   );

@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Logger } from '@nestjs/common';
 import type { DataSource, EntityManager } from 'typeorm';
 import { inTimeOf } from '../async/user-code-time-limit.js';
 import { DatabaseUnavailable, isDoneInPart, Rejected, TookTooLong, textOf } from '../errors/errors.js';
@@ -11,6 +10,7 @@ import {
   isOutcomeUnknown,
   isPassing,
 } from '../errors/sql-errors.js';
+import { libraryLogger } from '../library-logger.js';
 import type { CommitHooks } from './commit-hooks.js';
 import { breakOff, quietMsOf } from './connection-watch.js';
 import type { WorkShares } from './consumer-connection-shares.js';
@@ -50,7 +50,7 @@ export interface Unit<T> {
  * the server rolls back the open transaction.
  */
 export class WorkTransactions implements Sql {
-  private readonly logger = new Logger('Database');
+  private readonly logger = libraryLogger('database');
   private readonly source: DataSource;
   private readonly pool: SessionPool;
   /** Sessions with a lock wait other than the pinned one. */

@@ -1,9 +1,10 @@
-import { Inject, Injectable, Logger, OnModuleInit } from '@nestjs/common';
+import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
 import { NOW } from '../database/clock-sql.js';
 import { Database } from '../database/database.service.js';
 import { insertFirst } from '../database/insert-first.js';
 import type { Sql } from '../database/sql-executor.js';
 import { CORE_OPTIONS } from '../injection-tokens.js';
+import { libraryLogger } from '../library-logger.js';
 import type { CoreOptions } from '../options.js';
 import { emit } from '../telemetry-events.js';
 import { alertMigrations } from './alert-and-operation-tables.js';
@@ -51,7 +52,7 @@ export interface AlertView {
  */
 @Injectable()
 export class Alerts implements OnModuleInit {
-  private readonly logger = new Logger('Alert');
+  private readonly logger = libraryLogger('alert');
 
   constructor(
     private readonly database: Database,

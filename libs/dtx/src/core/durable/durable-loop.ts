@@ -1,9 +1,9 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { Logger } from '@nestjs/common';
 import { backoffMs } from '../async/backoff.js';
 import type { Database } from '../database/database.service.js';
 import { textOf } from '../errors/errors.js';
 import { isUnavailable } from '../errors/sql-errors.js';
+import { libraryLogger } from '../library-logger.js';
 import type { Scan } from '../scan-status.js';
 import { emit } from '../telemetry-events.js';
 import { withGid, withTraceparent } from '../trace-and-gid-context.js';
@@ -26,7 +26,7 @@ const CLAIM_ROWS = 200;
  * expire and the scan of any instance takes the rows over.
  */
 export class DurableLoop<Row extends DurableRow> {
-  private readonly logger: Logger;
+  private readonly logger: ReturnType<typeof libraryLogger>;
   private readonly inWork = new Set<Promise<void>>();
   /** Set if the table has a concurrency key and the work limits it. */
   private readonly keyed: { readonly places: KeyShares<Row>; readonly claims: KeyedClaim<Row> } | undefined;
@@ -44,7 +44,7 @@ export class DurableLoop<Row extends DurableRow> {
     private readonly database: Database,
     private readonly alerts: Alerts,
   ) {
-    this.logger = new Logger(`loop ${work.table.name}`);
+    this.logger = libraryLogger(`loop ${work.table.name}`);
     const { table, perKeyMax, concurrencyMax, leaseMs, mine } = work;
     if (table.concurrencyKey && perKeyMax) {
       const places = new KeyShares<Row>(table.concurrencyKey, { concurrencyMax, perKeyMax });

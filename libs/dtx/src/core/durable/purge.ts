@@ -1,9 +1,10 @@
-import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
+import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { Database } from '../database/database.service.js';
 import type { SqlValue } from '../database/sql-literals.js';
 import { textOf } from '../errors/errors.js';
 import { isUnavailable } from '../errors/sql-errors.js';
 import { CORE_OPTIONS } from '../injection-tokens.js';
+import { libraryLogger } from '../library-logger.js';
 import type { CoreOptions } from '../options.js';
 import { inFuture } from './claim-and-reschedule.js';
 
@@ -37,7 +38,7 @@ export function pastRetention(retentionMs: number, endedAt: string): string {
  */
 @Injectable()
 export class Purger implements OnModuleInit, OnModuleDestroy {
-  private readonly logger = new Logger('Purger');
+  private readonly logger = libraryLogger('purge');
   private readonly tasks: PurgeTask[] = [];
   private timer: NodeJS.Timeout | undefined;
   private running: Promise<void> = Promise.resolve();

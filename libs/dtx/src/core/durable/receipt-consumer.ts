@@ -1,4 +1,3 @@
-import { Logger } from '@nestjs/common';
 import { z } from 'zod';
 import { Batcher } from '../async/batcher.js';
 import type { Broker } from '../broker/broker.service.js';
@@ -7,6 +6,7 @@ import type { Delivery, QueueConsumer } from '../broker/queue-consumer.js';
 import type { Database } from '../database/database.service.js';
 import { isUnavailable } from '../errors/sql-errors.js';
 import { type Failpoint, failpoint } from '../failpoint.js';
+import { libraryLogger } from '../library-logger.js';
 import type { CoreOptions } from '../options.js';
 import { emit } from '../telemetry-events.js';
 import type { Alerts } from './alerts.js';
@@ -50,7 +50,7 @@ export interface Receipted {
  * dies before the ack, the receipt is redelivered and changes nothing more.
  */
 export class ReceiptConsumer {
-  private readonly logger = new Logger('Receipts');
+  private readonly logger = libraryLogger('receipts');
   private readonly marks: Batcher<Receipt[]>;
   private consumer: QueueConsumer | undefined;
 

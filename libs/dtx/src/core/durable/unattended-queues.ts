@@ -1,4 +1,4 @@
-import { Inject, Injectable, Logger, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
+import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { Periodic } from '../async/periodic-task.js';
 import { Broker } from '../broker/broker.service.js';
 import type { QueueKind } from '../broker/queue-kinds.js';
@@ -8,6 +8,7 @@ import type { Migration } from '../database/migrate.js';
 import { textOf } from '../errors/errors.js';
 import { isUnavailable } from '../errors/sql-errors.js';
 import { CORE_OPTIONS } from '../injection-tokens.js';
+import { libraryLogger } from '../library-logger.js';
 import type { CoreOptions } from '../options.js';
 import { Alerts } from './alerts.js';
 import { inFuture } from './claim-and-reschedule.js';
@@ -54,7 +55,7 @@ interface Watched {
  */
 @Injectable()
 export class QueueWatch implements OnModuleInit, OnModuleDestroy {
-  private readonly logger = new Logger('QueueWatch');
+  private readonly logger = libraryLogger('queue watch');
   private readonly looks: Periodic;
   /** The time of the last recorded use of a queue, by the monotonic process clock. */
   private readonly said = new Map<string, number>();
