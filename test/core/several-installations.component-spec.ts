@@ -1,0 +1,169 @@
+import 'reflect-metadata';
+import type { Type } from '@nestjs/common';
+import { Controller, Injectable } from '@nestjs/common';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import { DataSource, type EntityManager } from 'typeorm';
+import { afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { z } from 'zod';
+import type * as Dtx from '../../libs/dtx/src/index.js';
+import { contractOf, controllerOf, libraryOf } from '../fixtures/little-service.js';
+import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
+import { closeServices, startService, typeOrm } from '../fixtures/typeorm-service.js';
+import { until } from '../fixtures/until.js';
+
+/** One application with two databases: each has a `DtxModule` with its own app name. */
+const library = libraryOf();
+const { DtxModule, LocalMessageModule, TccModule } = library;
+const toOrder = contractOf(library, 'to-order', { app: 'order' });
+const toPayment = contractOf(library, 'to-payment');
+const funds = library.defineParticipant({ name: 'payment.funds', version: 1, args: z.object({}) });
+const bills = library.defineParticipant({ name: 'order.bills', version: 1, args: z.object({}) });
+let sandbox: Sandbox;
+let handled: string[] = [];
+
+beforeAll(async () => {
+  sandbox = await freshSandbox('two_databases', { audited: false });
+});
+
+afterEach(async () => {
+  await closeServices();
+  handled = [];
+});
+
+type App = 'order' | 'payment';
+
+/** Notes the database in which a piece of work runs. */
+const noted = (what: string) => async (tx: EntityManager) => {
+  const [row] = await tx.query('SELECT DATABASE() AS name');
+  const app = Object.entries(sandbox.databases).find(([, url]) => url.endsWith(`/${row.name}`))![0];
+  handled.push(`${what} in ${app}`);
+};
+
+function participantOf(contract: typeof funds, what: string): Type {
+  @library.TccParticipant(contract)
+  class Made {}
+  for (const [name, decorate] of [
+    ['try', library.TccTry()],
+    ['confirm', library.TccConfirm()],
+    ['cancel', library.TccCancel()],
+  ] as const) {
+    const descriptor = { value: noted(`${name} of ${what}`), writable: true, configurable: true };
+    Object.defineProperty(Made.prototype, name, descriptor);
+    (decorate as MethodDecorator)(Made.prototype, name, descriptor);
+  }
+  return Made;
+}
+
+class OrderFeature {}
+class PaymentFeature {}
+
+/** A feature of the application, with the modules of its own database. */
+function feature(module: Type, app: App, contract: Dtx.DtxContract<never>, participant: Type) {
+  const dtx = DtxModule.forRoot({
+    app,
+    dataSource: app,
+    rabbitmqUrl: sandbox.rabbitmq,
+    scanIntervalMs: 100,
+    isGlobal: false,
+  });
+  const own = { isGlobal: false, imports: [dtx] };
+  const controller = controllerOf([[library.OnMessage(contract), noted(contract.name)]]);
+  Controller()(controller);
+  Injectable()(participant);
+  return {
+    module,
+    imports: [dtx, LocalMessageModule.forRoot(own), TccModule.forRoot(own)],
+    controllers: [controller],
+    providers: [participant],
+  };
+}
+
+const databases = () => (['order', 'payment'] as const).map((app) => typeOrm(sandbox.databases[app], { name: app }));
+
+/** A service of the library, from the modules of one database. */
+function serviceOf<T>(app: NestFastifyApplication, module: Type, token: Type<T>): T {
+  const reach = app.select(module) as unknown as { container: { getModules(): Map<string, Imported> } };
+  const found = [...reach.container.getModules().values()].find(({ metatype }) => metatype === module)!;
+  const owner = [...found.imports].find(({ providers }) => providers.has(token))!;
+  return owner.providers.get(token)!.instance as T;
+}
+interface Imported {
+  readonly metatype: unknown;
+  readonly imports: Set<Imported>;
+  readonly providers: Map<unknown, { instance: unknown }>;
+}
+
+describe('one application with two databases', () => {
+  test('messages go through the database of their sender to the database of their consumer', async () => {
+    const app = await startTwo();
+    const send = (from: Type, database: App, contract: typeof toOrder) =>
+      app
+        .get<DataSource>(`${database}DataSource`)
+        .transaction((tx) => serviceOf(app, from, library.LocalMessages).append(tx, contract, { gid: 'one' }));
+    await send(OrderFeature, 'order', toPayment);
+    await send(PaymentFeature, 'payment', toOrder);
+    await until('both messages are handled', () => handled.length === 2);
+    expect(handled.sort()).toEqual(['test.to-order in order', 'test.to-payment in payment']);
+    for (const database of ['order', 'payment'] as const)
+      await until('the receipt has arrived at the sender', async () => {
+        const [row] = await sql<{ state: string }>(sandbox, database, 'SELECT state FROM dtx_outbox');
+        return row?.state === 'DONE';
+      });
+  });
+
+  test('a TCC transaction of one database has branches in both', async () => {
+    const app = await startTwo();
+    const outcome = await serviceOf(app, OrderFeature, library.Tcc).run({}, (calls) => {
+      calls.call(funds, {});
+      calls.call(bills, {});
+    });
+    expect(outcome).toMatchObject({ outcome: 'CONFIRMED' });
+    await until('both branches are confirmed', () => handled.filter((one) => one.startsWith('confirm')).length === 2);
+    expect(new Set(handled)).toEqual(
+      new Set([
+        'try of funds in payment',
+        'try of bills in order',
+        'confirm of funds in payment',
+        'confirm of bills in order',
+      ]),
+    );
+  });
+
+  function startTwo() {
+    return startService({
+      imports: [
+        ...databases(),
+        feature(OrderFeature, 'order', toOrder as never, participantOf(bills, 'bills')),
+        feature(PaymentFeature, 'payment', toPayment as never, participantOf(funds, 'funds')),
+      ],
+    });
+  }
+});
+
+describe('two DtxModules that would disturb each other stop the start', () => {
+  const core = (app: string, extras: object = {}) =>
+    DtxModule.forRoot({ app, rabbitmqUrl: sandbox.rabbitmq, isGlobal: false, ...extras });
+
+  test.each([
+    [
+      'two global ones',
+      () => [
+        core('order', { dataSource: 'order', isGlobal: true }),
+        core('payment', { dataSource: 'payment', isGlobal: true }),
+      ],
+      /two DtxModules are global; set isGlobal: false/,
+    ],
+    [
+      'one app name for both',
+      () => [core('order', { dataSource: 'order' }), core('order', { dataSource: 'payment' })],
+      /two DtxModules have app: order/,
+    ],
+    [
+      'one DataSource for both',
+      () => [core('order', { dataSource: 'order' }), core('payment', { dataSource: 'orderDataSource' })],
+      /use one DataSource/,
+    ],
+  ])('%s', async (_, modules, line) => {
+    await expect(startService({ imports: [...databases(), ...modules()] })).rejects.toThrow(line);
+  });
+});
