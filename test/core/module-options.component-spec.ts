@@ -88,6 +88,8 @@ function everyModule(source: Source): NonNullable<ModuleMetadata['imports']> {
 const handler = () =>
   controllerOf([[library.OnMessage(contract), async (_: unknown, { gid }: { gid: string }) => void handled.push(gid)]]);
 
+const gidOf = (title: string) => title.replaceAll(/[ ,]+/g, '-');
+
 /** Sends a message in a transaction of a DataSource, and waits for its handler. */
 async function sendThrough(app: NestFastifyApplication, source: DataSource, gid: string): Promise<void> {
   const messages = app.get(library.LocalMessages, { strict: false });
@@ -101,7 +103,7 @@ describe('options from other providers', () => {
       imports: [typeOrm(sandbox.databases.payment), ...everyModule(source)],
       controllers: [handler()],
     });
-    await sendThrough(app, app.get(DataSource), style);
+    await sendThrough(app, app.get(DataSource), gidOf(style));
     const statusWith = async (token: string) => {
       const headers = { authorization: `Bearer ${token}` };
       return (await app.inject({ method: 'GET', url: '/dtx/summary', headers })).statusCode;
@@ -184,7 +186,7 @@ describe('one DataSource among several', () => {
       ],
       controllers: [handler()],
     });
-    await sendThrough(app, app.get<DataSource>('ordersDataSource'), way);
+    await sendThrough(app, app.get<DataSource>('ordersDataSource'), gidOf(way));
     const tables = async (of: 'order' | 'payment') => (await sql(fresh, of, "SHOW TABLES LIKE 'dtx\\_%'")).length;
     expect(await tables('order')).toBeGreaterThan(0);
     expect(await tables('payment')).toBe(0);

@@ -1,7 +1,6 @@
 import 'reflect-metadata';
 import type { Type } from '@nestjs/common';
 import { Controller, Injectable } from '@nestjs/common';
-import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { DataSource, type EntityManager } from 'typeorm';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
@@ -54,11 +53,21 @@ function participantOf(contract: typeof funds, what: string): Type {
   return Made;
 }
 
-class OrderFeature {}
-class PaymentFeature {}
+class Services {
+  constructor(
+    readonly messages: Dtx.LocalMessages,
+    readonly tcc: Dtx.Tcc,
+  ) {}
+}
+Injectable()(Services);
+Reflect.defineMetadata('design:paramtypes', [library.LocalMessages, library.Tcc], Services);
+/** A provider of each feature. Nest injects the services of the library that its module imports. */
+class OfOrder extends Services {}
+class OfPayment extends Services {}
 
 /** A feature of the application, with the modules of its own database. */
-function feature(module: Type, app: App, contract: Dtx.DtxContract<never>, participant: Type) {
+function feature(services: Type, app: App, contract: Dtx.DtxContract<never>, participant: Type) {
+  class Feature {}
   const dtx = DtxModule.forRoot({
     app,
     dataSource: app,
@@ -71,37 +80,24 @@ function feature(module: Type, app: App, contract: Dtx.DtxContract<never>, parti
   Controller()(controller);
   Injectable()(participant);
   return {
-    module,
+    module: Feature,
     imports: [dtx, LocalMessageModule.forRoot(own), TccModule.forRoot(own)],
     controllers: [controller],
-    providers: [participant],
+    providers: [participant, services],
   };
 }
 
 const databases = () => (['order', 'payment'] as const).map((app) => typeOrm(sandbox.databases[app], { name: app }));
 
-/** A service of the library, from the modules of one database. */
-function serviceOf<T>(app: NestFastifyApplication, module: Type, token: Type<T>): T {
-  const reach = app.select(module) as unknown as { container: { getModules(): Map<string, Imported> } };
-  const found = [...reach.container.getModules().values()].find(({ metatype }) => metatype === module)!;
-  const owner = [...found.imports].find(({ providers }) => providers.has(token))!;
-  return owner.providers.get(token)!.instance as T;
-}
-interface Imported {
-  readonly metatype: unknown;
-  readonly imports: Set<Imported>;
-  readonly providers: Map<unknown, { instance: unknown }>;
-}
-
 describe('one application with two databases', () => {
   test('messages go through the database of their sender to the database of their consumer', async () => {
     const app = await startTwo();
-    const send = (from: Type, database: App, contract: typeof toOrder) =>
+    const send = (from: typeof Services, database: App, contract: typeof toOrder) =>
       app
         .get<DataSource>(`${database}DataSource`)
-        .transaction((tx) => serviceOf(app, from, library.LocalMessages).append(tx, contract, { gid: 'one' }));
-    await send(OrderFeature, 'order', toPayment);
-    await send(PaymentFeature, 'payment', toOrder);
+        .transaction((tx) => app.get(from, { strict: false }).messages.append(tx, contract, { gid: 'one' }));
+    await send(OfOrder, 'order', toPayment);
+    await send(OfPayment, 'payment', toOrder);
     await until('both messages are handled', () => handled.length === 2);
     expect(handled.sort()).toEqual(['test.to-order in order', 'test.to-payment in payment']);
     for (const database of ['order', 'payment'] as const)
@@ -113,7 +109,7 @@ describe('one application with two databases', () => {
 
   test('a TCC transaction of one database has branches in both', async () => {
     const app = await startTwo();
-    const outcome = await serviceOf(app, OrderFeature, library.Tcc).run({}, (calls) => {
+    const outcome = await app.get(OfOrder, { strict: false }).tcc.run({}, (calls) => {
       calls.call(funds, {});
       calls.call(bills, {});
     });
@@ -133,8 +129,8 @@ describe('one application with two databases', () => {
     return startService({
       imports: [
         ...databases(),
-        feature(OrderFeature, 'order', toOrder as never, participantOf(bills, 'bills')),
-        feature(PaymentFeature, 'payment', toPayment as never, participantOf(funds, 'funds')),
+        feature(OfOrder, 'order', toOrder as never, participantOf(bills, 'bills')),
+        feature(OfPayment, 'payment', toPayment as never, participantOf(funds, 'funds')),
       ],
     });
   }
