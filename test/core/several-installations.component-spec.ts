@@ -113,7 +113,7 @@ describe('one application with two databases', () => {
       calls.call(funds, {});
       calls.call(bills, {});
     });
-    expect(outcome).toMatchObject({ outcome: 'CONFIRMED' });
+    expect(outcome).toMatchObject({ status: 'CONFIRMED' });
     await until('both branches are confirmed', () => handled.filter((one) => one.startsWith('confirm')).length === 2);
     expect(new Set(handled)).toEqual(
       new Set([

@@ -69,7 +69,7 @@ export class DurableLoop<Row extends DurableRow> {
     this.database.scans.end(this.scanned);
     clearTimeout(this.timer);
     await this.scanning;
-    await this.giveBackWaiting({ all: true });
+    if (this.scanned) await this.giveBackWaiting({ all: true });
     while (this.inWork.size > 0) await Promise.allSettled(this.inWork);
   }
 

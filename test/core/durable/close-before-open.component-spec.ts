@@ -1,0 +1,28 @@
+import { NestFactory } from '@nestjs/core';
+import { DataSource } from 'typeorm';
+import { expect, test } from 'vitest';
+import { libraryOf } from '../../fixtures/little-service.js';
+
+const library = libraryOf();
+
+test('an application whose database was never open closes without an error', async () => {
+  const source = new DataSource({ type: 'mysql', host: '127.0.0.1', port: 1, username: 'a', database: 'a' });
+  class Data {}
+  class Service {}
+  const data = {
+    module: Data,
+    global: true,
+    providers: [{ provide: DataSource, useValue: source }],
+    exports: [DataSource],
+  };
+  const imports = [
+    data,
+    library.DtxModule.forRoot({ app: 'payment', rabbitmqUrl: 'amqp://127.0.0.1:1' }),
+    library.LocalMessageModule.forRoot(),
+    library.TccModule.forRoot(),
+    library.XaModule.forRoot(),
+    library.NotifyModule.forService({ service: 'payment', secrets: ['a-secret-of-some-length'] }),
+  ];
+  const app = await NestFactory.createApplicationContext({ module: Service, imports }, { logger: false });
+  await expect(app.close()).resolves.toBeUndefined();
+});
