@@ -23,6 +23,10 @@ test('an application whose database was never open closes without an error', asy
     library.XaModule.forRoot(),
     library.NotifyModule.forService({ service: 'payment', secrets: ['a-secret-of-some-length'] }),
   ];
-  const app = await NestFactory.createApplicationContext({ module: Service, imports }, { logger: false });
-  await expect(app.close()).resolves.toBeUndefined();
+  // Nest 12 logs the error of a hook. Nest 11 throws it from close().
+  const errors: string[] = [];
+  const logger = { log() {}, warn() {}, error: (error: unknown) => void errors.push(String(error)) };
+  const app = await NestFactory.createApplicationContext({ module: Service, imports }, { logger });
+  await app.close();
+  expect(errors).toEqual([]);
 });
