@@ -75,6 +75,7 @@ function limitsOf(json: Json): string {
   if (json.type === 'array') return `list of ${pluralOf(json.items)}`;
   if (json.type === 'integer' || json.type === 'number') return rangeOf(json);
   if (typeof json.pattern === 'string') return `text, \`${json.pattern}\``;
+  if (json.type === undefined && !json.anyOf) return 'object';
   return json.type === 'boolean' ? '`true` or `false`' : 'text';
 }
 

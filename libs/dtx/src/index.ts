@@ -5,6 +5,7 @@
 export * from './confirmed-publish/index.js';
 export * from './core/index.js';
 export * from './half-message/index.js';
+export * from './http/index.js';
 export * from './local-message/index.js';
 export * from './notify/index.js';
 export * from './ops/index.js';

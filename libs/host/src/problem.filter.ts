@@ -1,8 +1,8 @@
 import { type ArgumentsHost, Catch, type ExceptionFilter, Logger } from '@nestjs/common';
+import { UnavailableLog } from 'nest-dtx';
 import type { RouteTable } from './allowed-methods.js';
 import type { HttpReply, HttpRequest } from './http-request-reply.js';
 import { MethodNotAllowed, NotFound, problemOf } from './problem.js';
-import { UnavailableLog } from './unavailable-log-throttle.js';
 
 /**
  * Answers every error as problem details. Unexpected errors are logged with their stack. The texts of unavailable

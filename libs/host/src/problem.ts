@@ -1,14 +1,7 @@
 /** Maps every error to problem details (RFC 9457). */
 import { STATUS_CODES } from 'node:http';
 import { HttpException } from '@nestjs/common';
-import {
-  IdempotencyKeyBusy,
-  IdempotencyKeyReused,
-  isOutcomeUnknown,
-  isUnavailable,
-  QueueRefused,
-  Rejected,
-} from 'nest-dtx';
+import { type ErrorAnswer, type ErrorKind, errorAnswerOf } from 'nest-dtx';
 import type { z } from 'zod';
 
 /** An invalid field of a request. */
@@ -33,7 +26,7 @@ export interface Problem {
 /** A problem with its headers. */
 export interface ProblemAnswer {
   problem: Problem;
-  headers: Record<string, string>;
+  headers: Readonly<Record<string, string>>;
   /** Logged with its stack. */
   unexpected: boolean;
   /** The text of an unavailable dependency. It may name servers and queues, so only the log shows it. */
@@ -76,13 +69,12 @@ export abstract class ProblemError extends Error {
 
 const INVALID_REQUEST = 'urn:nest-dtx:invalid-request';
 const RETRY_AFTER_SECONDS = '2';
-const UNAVAILABLE =
-  'a required service is unavailable or busy, so nothing was done; retry with the same Idempotency-Key';
-const UNKNOWN =
-  'a required service did not answer, so the call may have been carried out; retry with the same Idempotency-Key to find out';
-/** The log of the app names the queue and the missing permission. The caller cannot act on them. */
-const REFUSED =
-  'the message broker refuses a required queue, so nothing was done; the log of this app names the queue and the reason';
+/** The apps accept an Idempotency-Key for each call with an effect, so a retry is safe. */
+const DETAILS: { readonly [Kind in ErrorKind]?: string } = {
+  unavailable: 'a required service is unavailable or busy, so nothing was done; retry with the same Idempotency-Key',
+  'outcome-unknown':
+    'a required service did not answer, so the call may have been carried out; retry with the same Idempotency-Key to find out',
+};
 const ERRORS_SHOWN_MAX = 20;
 const FIELD_CHARS_MAX = 100;
 
@@ -100,22 +92,8 @@ export function problemOf(error: unknown): ProblemAnswer {
   if (error instanceof TooManyCalls) return answer(429, error.message, {}, { 'retry-after': RETRY_AFTER_SECONDS });
   if (error instanceof UnsupportedEncoding) return answer(415, error.message, {}, { 'accept-encoding': 'identity' });
   if (error instanceof ProblemError) return answer(error.status, error.message, error.members);
-  if (error instanceof Rejected) {
-    return answer(409, error.message, { type: 'urn:nest-dtx:refused', reason: error.reason });
-  }
-  if (error instanceof IdempotencyKeyBusy) {
-    const detail = 'the first call with this Idempotency-Key is still running; retry soon';
-    return answer(409, detail, { type: 'urn:nest-dtx:idempotency-key-busy' }, { 'retry-after': '1' });
-  }
-  if (error instanceof IdempotencyKeyReused) {
-    const detail = 'this Idempotency-Key was used with another body; use a new key for a new request';
-    return answer(422, detail, { type: 'urn:nest-dtx:idempotency-key-reused' });
-  }
-  if (error instanceof QueueRefused) return unavailable(REFUSED, textOf(error));
-  if (isUnavailable(error)) {
-    const text = textOf(error);
-    return isOutcomeUnknown(error) ? unavailable(UNKNOWN, `outcome unknown, ${text}`) : unavailable(UNAVAILABLE, text);
-  }
+  const known = errorAnswerOf(error);
+  if (known) return ofLibrary(known);
   return httpProblem(error) ?? { ...answer(500, 'internal error; it was logged'), unexpected: true };
 }
 
@@ -135,22 +113,16 @@ function httpProblem(error: unknown): ProblemAnswer | undefined {
   return status >= 400 && status < 500 ? answer(status, error.message) : undefined;
 }
 
-/** An error of a connection to several addresses has a code and no message. */
-function textOf(error: unknown): string {
-  const { message, code } = error as { message?: string; code?: unknown };
-  return message || String(code ?? error);
-}
-
-function unavailable(detail: string, withheld: string): ProblemAnswer {
-  const headers = { 'retry-after': RETRY_AFTER_SECONDS };
-  return { ...answer(503, detail, { type: 'urn:nest-dtx:unavailable' }, headers), withheld };
+function ofLibrary({ kind, status, headers, type, detail, reason, withheld }: ErrorAnswer): ProblemAnswer {
+  const members = { type, ...(reason !== undefined && { reason }) };
+  return { ...answer(status, DETAILS[kind] ?? detail, members, headers), withheld };
 }
 
 function answer(
   status: number,
   detail: string,
   members: Partial<Problem> = {},
-  headers: Record<string, string> = {},
+  headers: Readonly<Record<string, string>> = {},
 ): ProblemAnswer {
   const problem = { type: 'about:blank', title: STATUS_CODES[status] ?? 'Error', status, detail, ...members };
   return { problem, headers, unexpected: false };

@@ -4,7 +4,7 @@ import { type DynamicModule, Logger } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { SwaggerModule } from '@nestjs/swagger';
-import { connectDtx, OptionsError, Readiness } from 'nest-dtx';
+import { connectDtx, DtxLogger, OptionsError, Readiness } from 'nest-dtx';
 import { RouteTable } from './allowed-methods.js';
 import { AnswerDeadline } from './deadline.interceptor.js';
 import { type Env, EnvError, readEnv } from './env.js';
@@ -12,7 +12,6 @@ import { createAdapter } from './fastify-adapter.js';
 import { Calls } from './in-flight-requests.js';
 import { documentOf } from './openapi-document.js';
 import { ProblemFilter } from './problem.filter.js';
-import { TracedLogger } from './traced-json-logger.js';
 
 /** Time limit of a stop. After it the process exits, and recovery finishes its transactions after the next start. */
 const STOP_TIMEOUT_MS = 15_000;
@@ -58,7 +57,7 @@ async function createApp(definition: AppToServe, env: Env, calls: Calls): Promis
   const routes = new RouteTable();
   const adapter = createAdapter(routes, calls, env);
   const app = await NestFactory.create<NestFastifyApplication>(definition.module(env), adapter, {
-    logger: new TracedLogger(),
+    logger: new DtxLogger(),
     bodyParser: false,
     abortOnError: false,
   });

@@ -3,6 +3,7 @@ import { Registry } from 'prom-client';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { AdminGuard } from './admin.guard.js';
 import { countInto } from './event-metrics.js';
+import { loadPromClient } from './metrics-registry.js';
 
 const TOKEN = 'the token of this test';
 
@@ -16,10 +17,10 @@ describe('AdminGuard', () => {
   let endCounting: () => void;
   let warn: ReturnType<typeof vi.spyOn>;
 
-  beforeEach(() => {
+  beforeEach(async () => {
     vi.useFakeTimers();
     registry.clear();
-    endCounting = countInto(registry);
+    endCounting = countInto(registry, await loadPromClient());
     warn = vi.spyOn(Logger.prototype, 'warn').mockImplementation(() => {});
   });
   afterEach(() => {

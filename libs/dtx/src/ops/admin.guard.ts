@@ -23,7 +23,7 @@ export class AdminGuard implements CanActivate {
     if (timingSafeEqual(digest(given), digest(this.token))) return true;
     emit('denied', { token: given === '' ? 'missing' : 'wrong' });
     this.log(ip);
-    throw new UnauthorizedException('admin token missing or wrong; send Authorization: Bearer $DTX_ADMIN_TOKEN');
+    throw new UnauthorizedException('admin token missing or wrong; send Authorization: Bearer <token>');
   }
 
   /** Logs the first refused call at once, and then one line per interval with the number of calls. */
@@ -32,7 +32,7 @@ export class AdminGuard implements CanActivate {
     const now = performance.now();
     if (now < this.logAt) return;
     this.logger.warn(
-      `refused ${this.denied} call(s) to /dtx without the admin token, the last one from ${ip ?? 'unknown'}`,
+      `refused ${this.denied} call(s) to the operations API without the admin token, the last one from ${ip ?? 'unknown'}`,
     );
     this.denied = 0;
     this.logAt = now + LOG_EVERY_MS;

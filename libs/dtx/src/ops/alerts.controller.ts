@@ -1,12 +1,10 @@
-import { Controller, Get, Headers, HttpCode, NotFoundException, Param, Post, Query, UseGuards } from '@nestjs/common';
+import { Get, Headers, HttpCode, Injectable, NotFoundException, Param, Post, Query } from '@nestjs/common';
 import { Alerts, type AlertView } from '../core/durable/alerts.js';
-import { AdminGuard } from './admin.guard.js';
 import { beforeOf, cursorOf } from './page-cursor.js';
 import { alertsQuery, check, idParam, operatorOf } from './request-schemas.js';
 
 /** `/dtx/alerts`: one alert per incident, newest first. An acknowledgement commits with its record and can be repeated. */
-@Controller('dtx/alerts')
-@UseGuards(AdminGuard)
+@Injectable()
 export class AlertsController {
   constructor(private readonly alerts: Alerts) {}
 

@@ -1,21 +1,26 @@
-import { Counter, Histogram, type Registry } from 'prom-client';
 import { schemeLabel } from '../core/loaded-scheme-names.js';
 import { onMeasured } from '../core/telemetry-events.js';
+import type { MetricsRegistry, PromClient } from './metrics-registry.js';
 
 /** Histogram buckets in seconds, from a local publisher confirm to a transaction that waited for an operator. */
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3_600];
 
 /**
  * Registers the counters and histograms and subscribes them to the library's events. Labels are bounded, since an unknown
- * scheme counts as `other` and consumers are those of this app. Returns the function that unsubscribes.
+ * scheme counts as `other` and consumers are those of this app. Returns the function that unsubscribes and removes them.
  */
-export function countInto(registry: Registry): () => void {
+export function countInto(registry: MetricsRegistry, { Counter, Histogram }: PromClient): () => void {
+  const names: string[] = [];
   const registers = [registry];
   const labelOf = ({ scheme }: { scheme: string }) => ({ scheme: schemeLabel(scheme) });
-  const counter = (name: string, help: string, labelNames = ['scheme']) =>
-    new Counter({ name, help, labelNames, registers });
-  const histogram = (name: string, help: string, labelNames: string[]) =>
-    new Histogram({ name, help, labelNames, buckets: SECONDS, registers });
+  const counter = (name: string, help: string, labelNames = ['scheme']) => {
+    names.push(name);
+    return new Counter({ name, help, labelNames, registers });
+  };
+  const histogram = (name: string, help: string, labelNames: string[]) => {
+    names.push(name);
+    return new Histogram({ name, help, labelNames, buckets: SECONDS, registers });
+  };
 
   const started = counter('dtx_started_total', 'Transactions, messages and notifications started in this process');
   const settled = counter('dtx_settled_total', 'Transactions, messages (once per consumer) and notifications settled');
@@ -48,5 +53,6 @@ export function countInto(registry: Registry): () => void {
   ];
   return () => {
     for (const end of ends) end();
+    for (const name of names) registry.removeSingleMetric(name);
   };
 }

@@ -1,8 +1,8 @@
-import { Controller, Get, HttpCode, ServiceUnavailableException } from '@nestjs/common';
+import { Get, HttpCode, Injectable, ServiceUnavailableException } from '@nestjs/common';
 import { Readiness } from './readiness.js';
 
 /** `/health/live` answers as long as the process runs. `/health/ready` tells if the instance can work, and its degradations. */
-@Controller('health')
+@Injectable()
 export class HealthController {
   constructor(private readonly readiness: Readiness) {}
 

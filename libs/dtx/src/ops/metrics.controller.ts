@@ -1,13 +1,18 @@
-import { Controller, Get, Header } from '@nestjs/common';
+import { Get, Injectable, Res } from '@nestjs/common';
+import { HttpAdapterHost } from '@nestjs/core';
 import { Metrics } from './metrics.js';
 
-@Controller('metrics')
+/** `/metrics`: the text of the registry, in the format of the registry. */
+@Injectable()
 export class MetricsController {
-  constructor(private readonly metrics: Metrics) {}
+  constructor(
+    private readonly metrics: Metrics,
+    private readonly adapters: HttpAdapterHost,
+  ) {}
 
   @Get()
-  @Header('content-type', 'text/plain; version=0.0.4; charset=utf-8')
-  async get(): Promise<string> {
+  async get(@Res({ passthrough: true }) response: unknown): Promise<string> {
+    this.adapters.httpAdapter.setHeader(response, 'content-type', this.metrics.registry.contentType);
     return this.metrics.text();
   }
 }

@@ -1,10 +1,15 @@
 import { z } from 'zod';
 import { msOption } from '../core/options.js';
+import type { MetricsRegistry } from './metrics-registry.js';
+
+const isRegistry = (given: unknown) => typeof (given as MetricsRegistry | null)?.registerMetric === 'function';
 
 /** Options of the operations. Times in milliseconds. */
 export const opsOptions = z.strictObject({
-  /** Bearer token of `/dtx`. */
-  adminToken: z.string().min(1, 'must not be empty'),
+  /** Bearer token of `/dtx`. Required unless `guard` is given, or `endpoints` leaves out `operations`. */
+  adminToken: z.string().min(1, 'must not be empty').optional(),
+  /** A registry of prom-client that the metrics are added to. Without it they are in a private one. */
+  registry: z.custom<MetricsRegistry>(isRegistry, 'expected a Registry of prom-client').optional(),
   /** Largest age of the counts of open rows before they are counted again. Slow counts are repeated less often. */
   countsFreshMs: msOption(2_000),
   /** Time limit for the count of one table. After it the last counts stay, with their age. */

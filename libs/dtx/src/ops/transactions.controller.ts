@@ -1,15 +1,14 @@
 import {
   Body,
   ConflictException,
-  Controller,
   Get,
   Headers,
   HttpCode,
+  Injectable,
   NotFoundException,
   Param,
   Post,
   Query,
-  UseGuards,
 } from '@nestjs/common';
 import {
   Operations,
@@ -17,7 +16,6 @@ import {
   type SummaryRow,
   type TransactionView,
 } from '../core/durable/operations-registry.js';
-import { AdminGuard } from './admin.guard.js';
 import { BulkRetry, type BulkRetryView } from './bulk-retry.js';
 import { Counts } from './open-row-counts.js';
 import { beforeOf, cursorOf } from './page-cursor.js';
@@ -31,8 +29,7 @@ const OPERATOR = 'dtx-operator';
  * commits with its record in `dtx_operation`, or not at all. If the process dies within a retry of many rows, a part of
  * them is retried, and the call can be repeated.
  */
-@Controller('dtx')
-@UseGuards(AdminGuard)
+@Injectable()
 export class TransactionsController {
   constructor(
     private readonly operations: Operations,

@@ -5,6 +5,7 @@ import { backoffMs } from '../async/backoff.js';
 import { OptionsError, textOf, Unavailable } from '../errors/errors.js';
 import { CORE_OPTIONS } from '../injection-tokens.js';
 import { libraryLogger } from '../library-logger.js';
+import { optionalPackage } from '../optional-package.js';
 import type { CoreOptions } from '../options.js';
 import { parseServerUrl } from '../server-url.js';
 import { KEEP_ALIVE_MS } from '../tcp-keep-alive.js';
@@ -59,11 +60,12 @@ export class RedisClaims implements OnApplicationShutdown {
     const { redisUrl } = this.options;
     if (!redisUrl)
       throw new OptionsError(`consumer ${who} uses duplicates: 'redis', but DtxModule.forRoot has no redisUrl`);
-    const { Redis } = await import('ioredis').catch((error) => {
-      throw new OptionsError(
-        `consumer ${who} uses duplicates: 'redis', but ioredis cannot be loaded: ${textOf(error)}; install ioredis 5`,
-      );
-    });
+    const { Redis } = await optionalPackage<typeof import('ioredis')>(
+      'ioredis',
+      `consumer ${who} uses duplicates: 'redis'`,
+      () => (typeof require === 'function' ? require('ioredis') : import('ioredis')),
+      'install ioredis 5',
+    );
     this.redis ??= this.connect(Redis, redisUrl);
   }
 
