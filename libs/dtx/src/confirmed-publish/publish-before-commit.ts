@@ -20,6 +20,7 @@ import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
 import { measure } from '../core/telemetry-events.js';
 import { currentTraceparent } from '../core/trace-and-gid-context.js';
+import { createStep, Traced } from '../core/traced-steps.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { CONFIRMED_PUBLISH_OPTIONS, type ConfirmedPublishOptions } from './options.js';
 import { PublishGate } from './publish-gate.js';
@@ -60,6 +61,7 @@ export class ConfirmedMessages {
    *     await this.messages.publish(tx, stockRestocked, { sku, available: stock.available, version: stock.version });
    *   });
    */
+  @Traced((_tx: EntityManager, contract: Contract) => ({ ...createStep(SCHEME, contract), returnsMessageId: true }))
   async publish<P>(tx: EntityManager, contract: Contract<P>, payload: P): Promise<string> {
     if (!contract.replicated) {
       const about = `${contract.name} v${contract.version}`;

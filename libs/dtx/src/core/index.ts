@@ -68,3 +68,4 @@ export type { CoreOptionsInput } from './options.js';
 export { databaseAddress, parseServerUrl, problemOfServerUrl, type ServerKind, type ServerUrl } from './server-url.js';
 export { emit as emitTelemetry, onMeasured, type Telemetry } from './telemetry-events.js';
 export { currentGid, currentTraceparent, traceparentFrom, withGid, withTraceparent } from './trace-and-gid-context.js';
+export { type Step, type StepTracer, traceSteps } from './traced-steps.js';

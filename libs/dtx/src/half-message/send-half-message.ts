@@ -12,6 +12,7 @@ import { assertGid } from '../core/ids.js';
 import { libraryLogger } from '../core/library-logger.js';
 import { measure } from '../core/telemetry-events.js';
 import { currentTraceparent } from '../core/trace-and-gid-context.js';
+import { createStep, Traced } from '../core/traced-steps.js';
 import { ConsumerQueues } from './consumer-queue-check.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { PreparedMessages, queuesOf } from './half-message-publisher.js';
@@ -60,6 +61,7 @@ export class HalfMessages implements OnModuleDestroy {
    * @example
    *   await this.halfMessages.send(flashSold, payload, async (tx) => { await this.stock.take(tx, sku, quantity); });
    */
+  @Traced((contract: Contract) => createStep(SCHEME, contract))
   async send<P, T>(contract: Contract<P>, payload: P, work: (tx: EntityManager) => Promise<T>): Promise<T> {
     const message = this.messageOf(contract, payload);
     await Promise.all([

@@ -17,6 +17,7 @@ import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
 import { measure } from '../core/telemetry-events.js';
 import { currentTraceparent } from '../core/trace-and-gid-context.js';
+import { createStep, Traced } from '../core/traced-steps.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { LOCAL_MESSAGE_OPTIONS, type LocalMessageOptions } from './options.js';
 import { type OutboxRow, outboxMigrations } from './outbox-table.js';
@@ -55,6 +56,7 @@ export class LocalMessages implements OnModuleInit {
    *     await this.messages.append(tx, orderPlaced, { orderId, buyerId, sku, quantity, amount });
    *   });
    */
+  @Traced((_tx: EntityManager, contract: Contract) => ({ ...createStep(SCHEME, contract), returnsMessageId: true }))
   async append<P>(tx: EntityManager, contract: Contract<P>, payload: P): Promise<string> {
     const row = this.rowOf(contract, payload);
     const guard = await joinTransaction(tx, this.database.source, 'LocalMessages.append');

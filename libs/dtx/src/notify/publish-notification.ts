@@ -9,6 +9,7 @@ import { assertGid } from '../core/ids.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
 import { currentTraceparent } from '../core/trace-and-gid-context.js';
+import { Traced } from '../core/traced-steps.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { NOTIFICATION_TYPE, NOTIFY_QUEUE_KIND, notificationToSend, notifyQueueOf } from './notification-message.js';
 import { NOTIFY_OPTIONS, type NotifyOptions } from './options.js';
@@ -51,6 +52,13 @@ export class Notifications {
    * @throws BrokerUnavailable or Unconfirmed without a publisher confirm
    * @throws DtxError if the notification violates its schema, is not JSON, or exceeds `payloadMaxBytes`
    */
+  @Traced(({ id, gid, type }: Notification) => ({
+    operation: 'create',
+    target: type,
+    scheme: SCHEME,
+    gid,
+    messageId: id,
+  }))
   async publish(notification: Notification): Promise<void> {
     const { id, gid, target } = notification;
     if (!this.isFor(target)) return;

@@ -27,6 +27,7 @@ import type { TccBranch } from './participant-decorators.js';
 import { Explorer, type MountedParticipant } from './participant-discovery.js';
 import { type Arrived, cut, keyOf, Violations } from './protocol-violations.js';
 import { TIMEOUT } from './stored-outcome.js';
+import { TracedCall } from './traced-phases.js';
 
 /** The result of Try has no contract except JSON. */
 const ANY_JSON = z.unknown();
@@ -138,6 +139,8 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
     }
   }
 
+  /** @throws the reason for every answer but `ok` */
+  @TracedCall
   private handle(call: Call, participant: MountedParticipant): Promise<void> {
     const key = keyOf(call, participant.contract);
     const run = async (tx: EntityManager, sql: Sql) => {

@@ -28,6 +28,7 @@ import { Calls } from './participant-calls.js';
 import { type BranchResult, resultOf } from './second-phase-result.js';
 import { namesOf, Outcomes, TIMEOUT } from './stored-outcome.js';
 import { type Branch, TCC, type TccRow, UNKNOWN } from './tcc-tables.js';
+import { TracedSecondPhase } from './traced-phases.js';
 
 /** A busy participant is called again after the delay of this attempt number. */
 const BUSY_RETRY_ATTEMPT = 3;
@@ -109,6 +110,7 @@ export class SecondPhase implements OnModuleInit, OnModuleDestroy {
   }
 
   /** Runs a row: undecided past its deadline, or decided and not settled. */
+  @TracedSecondPhase
   private async run(row: TccRow): Promise<Tried> {
     const decided = row.decision ? row : await this.cancelOverdue(row);
     if (!decided) return { kind: 'settled' };

@@ -30,6 +30,7 @@ import type { Participant } from './participant-contract.js';
 import { SecondPhase } from './second-phase.js';
 import { INCOMPLETE, namesOf, Outcomes, outcomeOf, type TccOutcome, TIMEOUT } from './stored-outcome.js';
 import { type Branch, type Decision, type TccRow, tccIndexMigrations, tccMigrations } from './tcc-tables.js';
+import { TracedRun } from './traced-phases.js';
 
 export interface TccRun {
   /** Time limit for all Tries together, in milliseconds, by the database's clock. */
@@ -84,13 +85,13 @@ export class Tcc implements OnModuleInit {
    *     t.call(orderContract, {...}); t.call(fundsContract, {...}); t.call(stockContract, {...});
    *   });
    */
+  @TracedRun
   async run(run: TccRun, define: (calls: TccCalls) => void): Promise<TccOutcome> {
     const gid = assertGid(run.gid ?? this.database.newId());
     const calls = branchesOf(define, this.options.payloadMaxBytes);
     // Separates two transactions of one gid. The second may begin after this app has purged the first.
     const begun = { gid, incarnation: randomBytes(8).toString('hex'), calls };
-    const { branches } = calls;
-    const timeoutMs = timeoutOf(run.timeoutMs, this.options);
+    const [{ branches }, timeoutMs] = [calls, timeoutOf(run.timeoutMs, this.options)];
     await this.calls.untilUp(BROKER_WAIT_MS);
     const endsAt = performance.now() + timeoutMs;
     await failpoint(failpoints.registered, () => this.registerInTime(begun, { ...run, timeoutMs }));

@@ -26,6 +26,7 @@ import { Decisions } from './decision-log-entries.js';
 import { DecisionLog } from './decision-log-trust.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { heldForMs, leaseMsOf, XA_OPTIONS, type XaOptions } from './options.js';
+import { TracedRound } from './traced-phases.js';
 import { isLogFault, XA, type XaRow } from './xa-tables.js';
 import { parseGtrid } from './xid.js';
 
@@ -162,6 +163,7 @@ export class SecondPhase {
    * Runs one round over all branches in parallel, so an unavailable one does not delay the others. Resolves to null
    * when all are resolved.
    */
+  @TracedRound
   private async round(row: XaRow, own: ReadonlyMap<string, XaBranch>): Promise<Tried | null> {
     if (row.decision === null) return { kind: 'fatal', error: 'the decision is lost; end the branches by hand' };
     let isFirst = true;

@@ -21,6 +21,7 @@ import { LastResource } from './last-resource.js';
 import { XA_OPTIONS, type XaOptions } from './options.js';
 import { ResourceManagers } from './resource-manager-registry.js';
 import { SecondPhase } from './second-phase.js';
+import { TracedDecision, TracedPrepare, TracedRun } from './traced-phases.js';
 import { withinDeadline } from './transaction-deadline.js';
 import type { XaRow } from './xa-tables.js';
 import { XaUnavailable } from './xa-unavailable.js';
@@ -92,6 +93,7 @@ export class Xa {
    *     await takeStock(inventory, purchase); await captureMoney(payment, purchase); await insertOrder(order, purchase);
    *   });
    */
+  @TracedRun
   async run<Name extends string, T>(
     names: readonly Name[],
     work: (managers: Record<Name, EntityManager>) => Promise<T>,
@@ -188,6 +190,7 @@ export class Xa {
   }
 
   /** Prepares in parallel. A lost answer counts as no: the connection ends, and recovery resolves a prepared branch. */
+  @TracedPrepare
   private async prepareAll(branches: readonly XaBranch[]): Promise<void> {
     const all = await Promise.allSettled(
       branches.map(async (branch, index) => {
@@ -206,6 +209,7 @@ export class Xa {
   }
 
   /** Step 3: one commit in the database of the log. When this returns, the decision is on its disk. */
+  @TracedDecision
   private async decide(begun: Begun): Promise<void> {
     const { row, gtrid, last, participants } = begun;
     // guard: xa.log

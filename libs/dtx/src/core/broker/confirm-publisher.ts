@@ -3,10 +3,10 @@ import type { ChannelModel, ConfirmChannel, Options, Replies } from 'amqplib';
 import { Semaphore } from '../async/semaphore.js';
 import { BrokerUnavailable, DtxError, Unconfirmed } from '../errors/errors.js';
 import { libraryLogger } from '../library-logger.js';
-import { emit } from '../telemetry-events.js';
 import { within } from './broker-step-timeout.js';
 import type { BrokerConnection } from './connection.js';
 import { type Envelope, toProperties } from './envelope.js';
+import { observed } from './observed-publish.js';
 import { BrokerBlocked, leave, Queues } from './queue-declarations.js';
 import { isProcessQueue, type QueueKind } from './queue-kinds.js';
 import { meaningOf } from './refusal.js';
@@ -113,20 +113,19 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     const endsAt = performance.now() + limitMs;
     this.require();
     const release = await this.window.acquire(limitMs);
-    const since = performance.now();
-    let outcome: 'confirmed' | 'failed' = 'failed';
+    const to = { queue, kind, endsAt };
     try {
-      try {
-        await this.publishOnce({ queue, kind, endsAt }, body, properties);
-      } catch (error) {
-        if (!(error instanceof Unroutable) || isProcessQueue(queue)) throw error;
-        // The queue was deleted after its declaration: declare it again and retry once.
-        this.queues.forget(queue, kind);
-        await this.publishOnce({ queue, kind, endsAt }, body, properties);
-      }
-      outcome = 'confirmed';
+      await observed(queue, envelope, async () => {
+        try {
+          await this.publishOnce(to, body, properties);
+        } catch (error) {
+          if (!(error instanceof Unroutable) || isProcessQueue(queue)) throw error;
+          // The queue was deleted after its declaration: declare it again and retry once.
+          this.queues.forget(queue, kind);
+          await this.publishOnce(to, body, properties);
+        }
+      });
     } finally {
-      emit('published', { outcome, ms: performance.now() - since });
       release();
     }
   }

@@ -17,6 +17,7 @@ import { OptionsError, type Rejected } from '../errors/errors.js';
 import { CORE_OPTIONS } from '../injection-tokens.js';
 import { Installation } from '../installation.js';
 import type { CoreOptions } from '../options.js';
+import { type Step, tracedStep } from '../traced-steps.js';
 import { DTX_TRANSPORT, type HandlerExtras, MessageContext } from './consumer-decorators.js';
 import { Inbox } from './handle-by-inbox.js';
 import { OnceByRedis } from './handle-by-redis.js';
@@ -166,21 +167,34 @@ function endpointsOf(
       throw new OptionsError(
         `consumer ${consumer} has a @BeforeAck and uses duplicates: '${duplicates}'; @BeforeAck needs duplicates: 'inbox'`,
       );
+    const queue = queueOf(consumer, extras.contract.version);
     return {
       consumer,
       contract: extras.contract,
       duplicates,
       // Each run of user code gets its own message and context.
-      handle: async (tx, payload, info) => call(handle, payload(), new MessageContext(tx, { ...info })),
+      handle: async (tx, payload, info) =>
+        tracedStep(stepOf('process', queue, info), () => call(handle, payload(), new MessageContext(tx, { ...info }))),
       reject:
         reject &&
         (async (tx: EntityManager, payload: PayloadReader, no: Rejected, info: DeliveryInfo) =>
-          call(reject, payload(), new MessageContext(tx, { ...info }, no))),
+          tracedStep(stepOf('reject', queue, info), () =>
+            call(reject, payload(), new MessageContext(tx, { ...info }, no)),
+          )),
       // The bare manager has no transaction. Calls that need one reject it.
       beforeAck:
-        beforeAck && (async (payload, info) => call(beforeAck, payload(), new MessageContext(bare, { ...info }))),
+        beforeAck &&
+        (async (payload, info) =>
+          tracedStep(stepOf('before-ack', queue, info), () =>
+            call(beforeAck, payload(), new MessageContext(bare, { ...info })),
+          )),
     };
   });
+}
+
+/** A run of user code for a message. Several runs of one message are several steps. */
+function stepOf(operation: string, queue: string, { scheme, gid, messageId }: DeliveryInfo): Step {
+  return { operation, target: queue, scheme, gid, messageId, isCausedByMessage: true };
 }
 
 /** The consumer of a handler. It may be of another app in this application. */
