@@ -31,7 +31,11 @@ afterAll(async () => {
 
 test('the indicator is up with the degraded parts while the broker is cut off, and down while the database is', async () => {
   const indicator = service.get(library.DtxHealthIndicator);
-  expect(await indicator.isHealthy('dtx')).toEqual({ dtx: { status: 'up', degraded: [], reasons: {} } });
+  const healthy = await until('all consumers are attached', async () => {
+    const health = await indicator.isHealthy('dtx');
+    return health.dtx.status === 'up' && health.dtx.degraded.length === 0 && health;
+  });
+  expect(healthy).toEqual({ dtx: { status: 'up', degraded: [], reasons: {} } });
 
   broker.cut();
   const degraded = await until('the broker is missed', async () => {

@@ -15,9 +15,12 @@ it.each([
   },
   () => Promise.reject(new Error("Cannot find module 'prom-client'")),
 ])('names the package, the reason and the remedy if it cannot be loaded', async (get) => {
-  const failure = await load(get).catch((error) => error);
+  const failure = await load(get).then(
+    () => null,
+    (error: Error) => error,
+  );
   expect(failure).toBeInstanceOf(OptionsError);
-  expect(failure.message).toBe(
+  expect(failure?.message).toBe(
     "OpsModule collects metrics, but prom-client cannot be loaded: Cannot find module 'prom-client'; install it",
   );
 });
