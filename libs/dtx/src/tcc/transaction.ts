@@ -75,8 +75,7 @@ export class Tcc implements OnModuleInit {
 
   /**
    * Runs a TCC transaction: tries all branches, then confirms all or cancels all. Resolves to the final outcome, or to
-   * PENDING while it is unknown. `define` makes all calls before it returns. A later call throws, and before the
-   * decision it also cancels the transaction.
+   * PENDING. `define` makes all calls before it returns. A later call throws, and before the decision it also cancels.
    * @throws DtxError for malformed branches, an invalid `timeoutMs`, an asynchronous `define`, or a gid that this app still knows.
    *   BrokerUnavailable and database errors of the registration: nothing has begun. OutcomeUnknown when the
    *   registration exceeds the time limit: nothing has begun, or the deadline cancels it
