@@ -1,7 +1,7 @@
 import { type CanActivate, type ExecutionContext, Global, Injectable, Module } from '@nestjs/common';
 import { APP_GUARD, Reflector } from '@nestjs/core';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { LittleService, libraryOf } from '../fixtures/little-service.js';
+import { LittleService, libraryOf, type ServiceOptions } from '../fixtures/little-service.js';
 import { freshSandbox, type Sandbox } from '../fixtures/sandbox.js';
 
 const library = libraryOf();
@@ -57,8 +57,11 @@ afterEach(() => service?.close());
 
 type OpsOptions = Parameters<typeof library.OpsModule.forRoot>[0];
 
-async function start(ops: OpsOptions, imports: Array<typeof GuardedModule> = []): Promise<void> {
-  service = await LittleService.start({ sandbox, library, imports: [library.OpsModule.forRoot(ops), ...imports] });
+const start = (ops: OpsOptions, imports: Array<typeof GuardedModule> = []) =>
+  startWith([library.OpsModule.forRoot(ops), ...imports]);
+
+async function startWith(imports: ServiceOptions['imports']): Promise<void> {
+  service = await LittleService.start({ sandbox, library, imports });
   await service.app.listen(0, '127.0.0.1');
   url = await service.app.getUrl();
 }
@@ -84,6 +87,14 @@ describe('OpsModule', () => {
     const paths = ['/summary', '/alerts', '/transactions'];
     for (const path of paths) expect(await statusOf(`/internal/transactions-of-dtx${path}`, bearer)).toBe(200);
     for (const path of paths) expect(await statusOf(`/dtx${path}`, bearer)).toBe(404);
+  });
+
+  test('serves the operations API under `path` with the token of a factory', async () => {
+    const useFactory = async () => ({ adminToken: TOKEN });
+    await startWith([library.OpsModule.forRootAsync({ path: 'internal', endpoints: ['operations'], useFactory })]);
+    expect(await statusOf('/internal/summary')).toBe(401);
+    expect(await statusOf('/internal/summary', bearer)).toBe(200);
+    expect(await statusOf('/health/live')).toBe(404);
   });
 
   test('asks the `guard` of the app, with its injected providers, in place of the admin token', async () => {
