@@ -4,7 +4,7 @@ import { type DynamicModule, Logger } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { SwaggerModule } from '@nestjs/swagger';
-import { connectDtx, DtxLogger, OptionsError, Readiness } from 'nest-dtx';
+import { DtxLogger, OptionsError, Readiness } from 'nest-dtx';
 import { RouteTable } from './allowed-methods.js';
 import { AnswerDeadline } from './deadline.interceptor.js';
 import { type Env, EnvError, readEnv } from './env.js';
@@ -41,7 +41,6 @@ export async function serve(definition: AppToServe): Promise<void> {
     const calls = new Calls();
     const app = await createApp(definition, env, calls);
     stopOnSignal(app, calls);
-    await app.startAllMicroservices();
     await listen(app, env);
     process.stdout.write(`listening on ${addressOf(app)}\n`);
     if (env.adminTokenIsNew) {
@@ -64,7 +63,6 @@ async function createApp(definition: AppToServe, env: Env, calls: Calls): Promis
   app.useGlobalFilters(new ProblemFilter(routes));
   app.useGlobalInterceptors(new AnswerDeadline());
   SwaggerModule.setup('docs', app, () => documentOf(app, definition));
-  await connectDtx(app);
   return app;
 }
 

@@ -12,6 +12,8 @@ import { Broker } from './broker/broker.service.js';
 import { Inbox } from './consumer/handle-by-inbox.js';
 import { OnceByRedis } from './consumer/handle-by-redis.js';
 import { InboxRetry } from './consumer/inbox-retry.js';
+import { MessageHandlers } from './consumer/mount-handlers.js';
+import { HandlerPipeline } from './consumer/nest-pipeline.js';
 import { DtxTransport } from './consumer/nest-transport.js';
 import { ReceiptSender } from './consumer/receipt-sender.js';
 import { RedisClaims } from './consumer/redis-claims.js';
@@ -23,6 +25,7 @@ import { IdempotencyKeys } from './database/idempotency-keys.js';
 import { Conditions } from './dependency-health-registry.js';
 import { AlertWebhook } from './durable/alert-webhook.js';
 import { Alerts } from './durable/alerts.js';
+import { BackgroundWork } from './durable/background-work.js';
 import { DurableLoops } from './durable/loop-factory.js';
 import { Operations } from './durable/operations-registry.js';
 import { Purger } from './durable/purge.js';
@@ -58,6 +61,7 @@ const services = [
   IdempotencyKeys,
   RedisClaims,
   Operations,
+  BackgroundWork,
   DurableLoops,
   Purger,
   QueueWatch,
@@ -65,7 +69,17 @@ const services = [
 ];
 
 /** Services that no other module injects. */
-const inner = [ReceiptSender, OnceByRedis, ServedConsumers, StoredDeliveries, AlertWebhook, AppMigrations, CorePurge];
+const inner = [
+  ReceiptSender,
+  OnceByRedis,
+  HandlerPipeline,
+  MessageHandlers,
+  ServedConsumers,
+  StoredDeliveries,
+  AlertWebhook,
+  AppMigrations,
+  CorePurge,
+];
 
 const configured = configurableModule<CoreOptionsInput, 'createDtxOptions'>({
   name: 'DtxModule',

@@ -36,6 +36,7 @@ export { limitWaits, type WaitLimits } from './database/user-pool-wait-limits.js
 export * from './deprecated-names.js';
 export { DtxModule, type DtxModuleExtras } from './dtx.module.js';
 export { Alerts, type AlertView, type Incident } from './durable/alerts.js';
+export { type BackgroundSummary, type BackgroundTask, BackgroundWork } from './durable/background-work.js';
 export {
   type ListPage,
   Operations as DtxOperations,

@@ -72,6 +72,21 @@ export const coreOptions = z.strictObject({
   redisUrl: serverUrl('redis').optional(),
   /** URL that each new alert is posted to, in addition to the log and the table `dtx_alert`. */
   alertWebhook: httpUrlOption.optional(),
+  /**
+   * Whether this instance takes messages and calls of its queues. False for an instance that only serves an API. It then
+   * mounts no handler, and other instances of the app take the messages.
+   */
+  consumers: z.boolean().default(true),
+  /**
+   * Whether this instance runs background work: scans, resends, receipts, check-back, recovery, purges. False leaves
+   * that to other instances or to `BackgroundWork.runOnce()`. A message is still sent right after its commit.
+   */
+  relay: z.boolean().default(true),
+  /**
+   * Whether the global guards, pipes, interceptors and filters of the application apply to messages too. A global guard
+   * then sees contexts of type `rpc`.
+   */
+  inheritAppConfig: z.boolean().default(false),
   /** The app's own migrations, applied together with those of the library. */
   migrations: z
     .array(z.object({ version: z.number().int().min(1), name: z.string(), up: z.array(statement).readonly() }))

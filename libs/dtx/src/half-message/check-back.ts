@@ -8,6 +8,7 @@ import { printable } from '../core/broker/printable.js';
 import type { Delivery, QueueConsumer } from '../core/broker/queue-consumer.js';
 import { BrokerBlocked } from '../core/broker/queue-declarations.js';
 import { Database } from '../core/database/database.service.js';
+import { BackgroundWork } from '../core/durable/background-work.js';
 import { textOf } from '../core/errors/errors.js';
 import { isUnavailable } from '../core/errors/sql-errors.js';
 import { failpoint } from '../core/failpoint.js';
@@ -37,14 +38,23 @@ export class CheckBack implements OnModuleInit, OnModuleDestroy {
     private readonly preparedMessages: PreparedMessages,
     private readonly verdicts: Verdicts,
     private readonly parked: ParkedPreparedMessages,
+    private readonly background: BackgroundWork,
     @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
     @Inject(HALF_MESSAGE_OPTIONS) private readonly options: HalfMessageOptions,
   ) {}
 
   onModuleInit(): void {
     const how = { prefetch: this.options.checkPrefetch, kind: 'replicated' } as const;
-    this.database.onReady(() => {
-      this.consumer = this.broker.consume(this.preparedMessages.checkQueue, (delivery) => this.receive(delivery), how);
+    const { checkQueue } = this.preparedMessages;
+    const receive = (delivery: Delivery) => this.receive(delivery);
+    if (this.background.isContinuous)
+      this.database.onReady(() => {
+        this.consumer = this.broker.consume(checkQueue, receive, how);
+      });
+    this.background.register({
+      name: 'check of half messages',
+      phase: 'receive',
+      runOnce: async (until) => (this.consumer ? 0 : this.broker.drain(checkQueue, receive, { ...how, until })),
     });
   }
 

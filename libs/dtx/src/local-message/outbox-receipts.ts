@@ -5,6 +5,7 @@ import { Broker } from '../core/broker/broker.service.js';
 import { receiptQueueOf } from '../core/broker/message-contract.js';
 import { Database } from '../core/database/database.service.js';
 import { Alerts } from '../core/durable/alerts.js';
+import { BackgroundWork } from '../core/durable/background-work.js';
 import { ReceiptConsumer } from '../core/durable/receipt-consumer.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
@@ -23,6 +24,7 @@ export class Receipts implements OnModuleInit, OnModuleDestroy {
     broker: Broker,
     relay: Relay,
     alerts: Alerts,
+    background: BackgroundWork,
     @Inject(CORE_OPTIONS) core: CoreOptions,
     @Inject(LOCAL_MESSAGE_OPTIONS) options: LocalMessageOptions,
   ) {
@@ -35,7 +37,7 @@ export class Receipts implements OnModuleInit, OnModuleDestroy {
       failpoint: failpoints.done,
       arrived: (receipts: ReadonlyMap<string, string>) => relay.skipMarks(receipts),
     };
-    this.consumer = new ReceiptConsumer(messages, database, broker, alerts, core);
+    this.consumer = new ReceiptConsumer(messages, database, broker, alerts, core, background);
   }
 
   onModuleInit(): void {

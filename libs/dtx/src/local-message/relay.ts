@@ -55,6 +55,7 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
       backoff: options.resend,
       canRun: () => broker.publisher.isUp,
       run: (row) => this.run(row),
+      writeMarks: () => this.sentMarks.drain(),
       describe: (row) => ({ gid: row.gid, step: stepOf(row) }),
     });
   }

@@ -54,6 +54,7 @@ export class Deliveries implements OnModuleInit, OnModuleDestroy {
       backoff: { stepsMs: options.ladderMs },
       canRun: () => true,
       run: (row, answered) => this.run(row, answered),
+      writeMarks: () => this.marks.drain(),
       describe: (row) => ({ gid: row.gid, step: `calling ${row.target_host} with ${row.type}` }),
       resolve: async (tx, row, outcome) => outcome === 'done' && close(tx, row.id),
     });

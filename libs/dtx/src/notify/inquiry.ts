@@ -4,6 +4,7 @@
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import { inTimeOf } from '../core/async/user-code-time-limit.js';
 import { Database } from '../core/database/database.service.js';
+import { BackgroundWork } from '../core/durable/background-work.js';
 import { textOf } from '../core/errors/errors.js';
 import { isUnavailable } from '../core/errors/sql-errors.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
@@ -43,13 +44,16 @@ export class Inquiry implements OnModuleDestroy {
 
   constructor(
     private readonly database: Database,
+    private readonly background: BackgroundWork,
     @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
     @Inject(NOTIFY_OPTIONS) private readonly options: NotifyOptions,
   ) {}
 
-  /** Starts the rounds as soon as the database is open. */
+  /** Starts the rounds as soon as the database is open. With `relay: false`, only `BackgroundWork.runOnce` runs one. */
   start(inquiries: Inquiries): void {
-    this.database.onReady(() => this.schedule(inquiries));
+    const name = `inquiries ${inquiries.name}`;
+    this.background.register({ name, phase: 'check', runOnce: () => this.round(inquiries).then(() => 0) });
+    if (this.background.isContinuous) this.database.onReady(() => this.schedule(inquiries));
   }
 
   async onModuleDestroy(): Promise<void> {

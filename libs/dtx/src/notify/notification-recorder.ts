@@ -50,6 +50,7 @@ export class NotificationRecorder implements OnModuleInit, OnModuleDestroy {
   onModuleInit(): void {
     this.database.addMigrations('dtx-notify', notifyMigrations);
     const { prefetch, service } = this.options;
+    if (!this.core.consumers) return;
     this.database.onReady(() => {
       if (this.stopping) return;
       this.consumer = this.broker.consume(notifyQueueOf(service), (one) => this.receive(one), {

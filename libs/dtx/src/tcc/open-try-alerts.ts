@@ -6,6 +6,7 @@ import { msOf } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
 import type { Sql } from '../core/database/sql-executor.js';
 import { Alerts } from '../core/durable/alerts.js';
+import { BackgroundWork } from '../core/durable/background-work.js';
 import { inFuture } from '../core/durable/claim-and-reschedule.js';
 import { textOf } from '../core/errors/errors.js';
 import { isUnavailable } from '../core/errors/sql-errors.js';
@@ -42,6 +43,7 @@ export class OpenTries implements OnModuleInit, OnModuleDestroy {
   constructor(
     private readonly database: Database,
     private readonly alerts: Alerts,
+    private readonly background: BackgroundWork,
     @Inject(TCC_OPTIONS) private readonly options: TccOptions,
   ) {
     const everyMs = Math.min(options.absentMs / CHECKS, CHECK_EVERY_MS_MAX);
@@ -52,7 +54,7 @@ export class OpenTries implements OnModuleInit, OnModuleDestroy {
   }
 
   onModuleInit(): void {
-    this.database.onReady(() => this.checks.start());
+    this.database.onReady(() => this.background.startPeriodic('open Tries', this.checks));
   }
 
   async onModuleDestroy(): Promise<void> {

@@ -72,6 +72,7 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
   ) {}
 
   onApplicationBootstrap(): void {
+    if (!this.core.consumers) return;
     const participants = this.explorer.explore();
     this.database.onReady(() => {
       if (!this.stopping) for (const participant of participants) this.serve(participant);

@@ -68,6 +68,7 @@ export class SecondPhase implements OnModuleInit, OnModuleDestroy {
       backoff: options.backoff,
       canRun: () => calls.isUp,
       run: (row) => withTraceparent(row.traceparent, () => this.run(row)),
+      writeMarks: () => this.marks.drain(),
       describe: (row) => ({
         gid: row.id,
         step: `second phase (${row.decision ?? 'deadline'}) of a TCC transaction`,

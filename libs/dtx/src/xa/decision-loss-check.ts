@@ -4,6 +4,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { Database } from '../core/database/database.service.js';
 import type { Sql } from '../core/database/sql-executor.js';
+import { BackgroundWork } from '../core/durable/background-work.js';
 import { textOf } from '../core/errors/errors.js';
 import { isUnavailable } from '../core/errors/sql-errors.js';
 import { idFloor } from '../core/ids.js';
@@ -48,12 +49,14 @@ export class DecisionLossCheck {
     private readonly resources: ResourceManagers,
     private readonly log: DecisionLog,
     private readonly incidents: LogIncidents,
+    private readonly background: BackgroundWork,
     @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
     @Inject(XA_OPTIONS) private readonly options: XaOptions,
   ) {}
 
   start(): void {
-    this.schedule(0);
+    this.background.register({ name: 'xa decision loss', phase: 'check', runOnce: () => this.fresh().then(() => 0) });
+    if (this.background.isContinuous) this.schedule(0);
   }
 
   async stop(): Promise<void> {

@@ -3,6 +3,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { Database } from '../core/database/database.service.js';
 import { Alerts } from '../core/durable/alerts.js';
+import { BackgroundWork } from '../core/durable/background-work.js';
 import { textOf } from '../core/errors/errors.js';
 import { isUnavailable } from '../core/errors/sql-errors.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
@@ -46,11 +47,14 @@ export class Recovery {
     private readonly incidents: LogIncidents,
     private readonly secondPhase: SecondPhase,
     private readonly alerts: Alerts,
+    private readonly background: BackgroundWork,
     @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
   ) {}
 
   /** Starts the periodic scan. The first one runs at once. */
   start(): void {
+    this.background.register({ name: 'xa recovery', phase: 'receive', runOnce: () => this.scan().then(() => 0) });
+    if (!this.background.isContinuous) return;
     this.scanned = this.database.scans.begin('xa recovery', this.core.scanIntervalMs);
     this.schedule(0);
   }

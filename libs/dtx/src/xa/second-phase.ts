@@ -76,6 +76,7 @@ export class SecondPhase {
       // A copied log must not apply the decisions of its original.
       canRun: () => log.id !== '',
       run: (row) => this.run(row),
+      writeMarks: () => this.marks.drain(),
       describe: (row) => ({ gid: row.gid, step: stepOf(row) }),
       resolve: (tx, row, outcome) => this.resolve(sqlOf(tx), row, outcome),
     });

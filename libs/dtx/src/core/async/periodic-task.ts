@@ -16,6 +16,11 @@ export class Periodic {
     this.running = this.run();
   }
 
+  /** Runs the work once, apart from the repetition. @throws the error of the work */
+  async runOnce(signal: AbortSignal): Promise<void> {
+    await this.work(AbortSignal.any([signal, this.stopping.signal]));
+  }
+
   /** Stops the repetition and waits for the current run. */
   async stop(): Promise<void> {
     this.stopping.abort();

@@ -5,7 +5,15 @@ import { ConfirmPublisher } from './confirm-publisher.js';
 import { BrokerConnection } from './connection.js';
 import { type Delivery, QueueConsumer } from './queue-consumer.js';
 import { Queues } from './queue-declarations.js';
+import { drainQueue } from './queue-drain.js';
 import type { QueueKind } from './queue-kinds.js';
+
+interface DrainOptions {
+  readonly prefetch?: number;
+  readonly kind?: QueueKind;
+  /** Aborted when no further message may be taken. */
+  readonly until: AbortSignal;
+}
 
 /**
  * The RabbitMQ connections of the library, one for publishing and one for consuming. A broker with a memory or disk
@@ -47,6 +55,20 @@ export class Broker implements OnApplicationBootstrap, OnApplicationShutdown {
     this.consumers.push(consumer);
     consumer.start();
     return consumer;
+  }
+
+  /**
+   * Takes the messages that wait in a queue now, for an instance that does not consume it. Resolves to their number.
+   * @throws QueueRefused; BrokerUnavailable; the first error of `handle`
+   */
+  drain(
+    queue: string,
+    handle: (delivery: Delivery) => Promise<void>,
+    { prefetch = this.options.prefetch, kind = 'work' as QueueKind, until }: DrainOptions,
+  ): Promise<number> {
+    const limitMs = this.options.publishTimeoutMs;
+    const at = { connection: this.consuming, queues: this.consumed };
+    return drainQueue(at, { queue, prefetch, kind, limitMs }, handle, until);
   }
 
   /** The queues without deliveries to this process, with the reason. Empty in normal operation. */

@@ -65,7 +65,7 @@ describe('a message contract', () => {
     const second = { ...good, name: 'second.contract', consumers: ['audit.two', 'audit.one'] };
     defineMessage(first);
     expect(() => defineMessage(second)).toThrow(
-      /^message contract second\.contract: consumer audit\.one v1 belongs to first\.contract$/,
+      /^message contract second\.contract: consumer audit\.one v1 belongs to the contract first\.contract; give each/,
     );
     expect(defineMessage({ ...first, consumers: ['audit.two'] }).consumers).toEqual(['audit.two']);
     expect(defineMessage({ ...second, version: 2 }).version).toBe(2);

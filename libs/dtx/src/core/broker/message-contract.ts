@@ -101,7 +101,10 @@ function takeQueues({ name, version, consumers }: Pick<Contract, 'name' | 'versi
   for (const consumer of consumers) {
     const owner = contractOfQueue.get(queueOf(consumer, version)) ?? name;
     if (owner !== name)
-      throw new OptionsError(`message contract ${name}: consumer ${consumer} v${version} belongs to ${owner}`);
+      throw new OptionsError(
+        `message contract ${name}: consumer ${consumer} v${version} belongs to the contract ${owner}; give each contract ` +
+          'a consumer name of its own',
+      );
   }
   for (const consumer of consumers) contractOfQueue.set(queueOf(consumer, version), name);
 }

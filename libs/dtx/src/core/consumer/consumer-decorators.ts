@@ -1,16 +1,15 @@
 /** The decorators for consumers: `@OnMessage`, `@OnRejected`, `@BeforeAck`, and the Nest context of a delivery. */
 import 'reflect-metadata';
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
-import { EventPattern, Payload } from '@nestjs/microservices';
+import { Payload } from '@nestjs/microservices';
 import { isObservable, tap } from 'rxjs';
 import type { EntityManager } from 'typeorm';
-import { typeOf } from '../broker/envelope.js';
 import { type Contract } from '../broker/message-contract.js';
-import { DtxError, type Rejected } from '../errors/errors.js';
+import { DtxError, OptionsError, type Rejected } from '../errors/errors.js';
 import type { DeliveryInfo } from './incoming-message.js';
 
-/** The transport of these handlers. In a hybrid application, other transports do not mount them. */
-export const DTX_TRANSPORT = Symbol('dtx rabbitmq transport');
+/** The metadata key of a handler. It is not the key of `@EventPattern`, so other transports do not mount the method. */
+const HANDLES = 'nest-dtx:handles';
 
 /** The Nest context of a delivery, for interceptors, guards and filters. */
 export class MessageContext {
@@ -45,13 +44,35 @@ export class MessageContext {
   }
 }
 
-/** The metadata of a mounted handler. */
-export interface HandlerExtras {
+/** The arguments of one decorator of a method. */
+export interface HandlerMark {
   readonly contract: Contract;
   readonly consumer: string | undefined;
   readonly duplicates?: 'inbox' | 'redis' | undefined;
   readonly role: 'handle' | 'reject' | 'before-ack';
 }
+
+/** A decorated method, by its prototype. */
+export interface MarkedMethod {
+  readonly prototype: object;
+  readonly method: string;
+  readonly mark: HandlerMark;
+}
+
+/** All decorated methods of this process, so that a start can name a class that no module lists. */
+export const markedMethods: MarkedMethod[] = [];
+
+/** The marks of a method. Empty for a method without a decorator of this file. */
+export function marksOf(method: object): readonly HandlerMark[] {
+  return Reflect.getMetadata(HANDLES, method) ?? [];
+}
+
+/** The decorator of a mark, as in source code. */
+export function decoratorOf({ role, contract: { name, version } }: HandlerMark): string {
+  return `@${DECORATORS[role]}(${name} v${version})`;
+}
+
+const DECORATORS = { handle: 'OnMessage', reject: 'OnRejected', 'before-ack': 'BeforeAck' } as const;
 
 const contextValue = (pick: (context: MessageContext) => unknown) =>
   createParamDecorator((_: unknown, context: ExecutionContext) =>
@@ -64,8 +85,9 @@ const Info = contextValue((context) => context.delivery);
 const Context = contextValue((context) => context);
 
 /**
- * Handles the messages of a contract: `(tx, message, delivery?)` on an ordinary Nest controller. The inbox row and the
- * method run in one local transaction, `tx`. The receipt and the ack follow. `Rejected` is a definite business refusal.
+ * Handles the messages of a contract: `(tx, message, delivery?)`, on a provider or a controller. Nest pipes, guards,
+ * interceptors and filters of the class and the method apply. The inbox row and the method run in one local
+ * transaction, `tx`. The receipt and the ack follow. `Rejected` is a definite business refusal.
  * Any other error is retried with backoff, and parked with one alert when the attempts are used up. While the database
  * is unavailable, the delivery waits without counting an attempt. docs/schemes/local-message.md shows the whole
  * protocol.
@@ -117,7 +139,7 @@ export function BeforeAck<P>(contract: Contract<P>, { consumer }: { consumer?: s
   ): void => mount(target, method, descriptor, { contract, consumer, role: 'before-ack' });
 }
 
-const PARAMETERS: Record<HandlerExtras['role'], ReadonlyArray<() => ParameterDecorator>> = {
+const PARAMETERS: Record<HandlerMark['role'], ReadonlyArray<() => ParameterDecorator>> = {
   handle: [Tx, Payload, Info],
   reject: [Tx, Payload, RejectedReason, Info],
   'before-ack': [Payload, Info],
@@ -127,20 +149,29 @@ function mount<T>(
   target: object,
   method: string | symbol,
   descriptor: TypedPropertyDescriptor<T>,
-  extras: Omit<HandlerExtras, 'contract'> & { contract: unknown },
+  given: Omit<HandlerMark, 'contract'> & { contract: unknown },
 ): void {
-  const parameters = [...PARAMETERS[extras.role], Context];
+  const mark = given as HandlerMark;
+  const marks = marksOf(descriptor.value as object);
+  refuseUnusual(target, method, [...marks, mark]);
+  const parameters = [...PARAMETERS[mark.role], Context];
   for (const [index, decorate] of parameters.entries()) decorate()(target, method, index);
   descriptor.value = noting(descriptor.value as Method, parameters.length - 1) as T;
+  Reflect.defineMetadata(HANDLES, [...marks, mark], descriptor.value as object);
+  markedMethods.push({ prototype: target, method: String(method), mark });
   // Replaces the method at once. The TypeScript compiler writes the descriptor back, but a manual decoration may not.
   Object.defineProperty(target, method, descriptor);
-  const { name, version } = extras.contract as Contract;
-  const pattern = `${typeOf({ name, version })}:${extras.consumer ?? ''}:${extras.role}`;
-  EventPattern(pattern, DTX_TRANSPORT, extras as unknown as Record<string, unknown>)(
-    target,
-    method,
-    descriptor as PropertyDescriptor,
-  );
+}
+
+/** @throws OptionsError for a static method, a method named by a symbol, and decorators with different parameters */
+function refuseUnusual(target: object, method: string | symbol, marks: readonly HandlerMark[]): void {
+  const isStatic = typeof target === 'function';
+  const type = isStatic ? target : target.constructor;
+  const what = `${marks.map(decoratorOf).join(' and ')} on ${type.name}.${String(method)}`;
+  if (isStatic) throw new OptionsError(`${what}: the method is static; use a method of the instance`);
+  if (typeof method === 'symbol') throw new OptionsError(`${what}: the method is named by a symbol; use a text`);
+  if (new Set(marks.map(({ role }) => role)).size > 1)
+    throw new OptionsError(`${what}: the decorators pass different parameters; use one method for each`);
 }
 
 type Method = (...args: unknown[]) => unknown;

@@ -3,6 +3,7 @@ import { Periodic } from '../async/periodic-task.js';
 import { typeOf } from '../broker/envelope.js';
 import { Database } from '../database/database.service.js';
 import type { Migration } from '../database/migrate.js';
+import { BackgroundWork } from '../durable/background-work.js';
 import type { Condition } from '../durable/durable-table.js';
 import { textOf } from '../errors/errors.js';
 import { CORE_OPTIONS } from '../injection-tokens.js';
@@ -48,6 +49,7 @@ export class ServedConsumers implements OnModuleInit, OnModuleDestroy {
 
   constructor(
     private readonly database: Database,
+    private readonly background: BackgroundWork,
     @Inject(CORE_OPTIONS) private readonly options: CoreOptions,
   ) {}
 
@@ -69,7 +71,7 @@ export class ServedConsumers implements OnModuleInit, OnModuleDestroy {
       this.since = performance.now();
     };
     this.beats = new Periodic(this.options.absentMs / BEATS, () => this.say().then(beat), failed);
-    this.beats.start();
+    this.background.startPeriodic('served consumers', this.beats);
   }
 
   /** The rows that this instance can handle. */

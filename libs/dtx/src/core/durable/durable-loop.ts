@@ -1,19 +1,17 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { backoffMs } from '../async/backoff.js';
 import type { Database } from '../database/database.service.js';
 import { textOf } from '../errors/errors.js';
 import { isUnavailable } from '../errors/sql-errors.js';
 import { libraryLogger } from '../library-logger.js';
 import type { Scan } from '../scan-status.js';
-import { emit } from '../telemetry-events.js';
 import { withGid, withTraceparent } from '../trace-and-gid-context.js';
 import type { Alerts } from './alerts.js';
-import { claimDue, giveBack, putOff, reschedule } from './claim-and-reschedule.js';
+import { Attempts } from './attempt-conclusion.js';
+import { claimDue, giveBack } from './claim-and-reschedule.js';
 import { KeyedClaim } from './concurrency-key-claim.js';
 import { HOLD_MS, KeyShares } from './concurrency-key-shares.js';
 import type { DurableRow } from './durable-table.js';
-import type { DurableWork, Tried } from './durable-work.js';
-import { park } from './settle-or-park.js';
+import type { DurableWork } from './durable-work.js';
 
 export type { DurableWork, Tried } from './durable-work.js';
 
@@ -27,6 +25,7 @@ const CLAIM_ROWS = 200;
  */
 export class DurableLoop<Row extends DurableRow> {
   private readonly logger: ReturnType<typeof libraryLogger>;
+  private readonly attempts: Attempts<Row>;
   private readonly inWork = new Set<Promise<void>>();
   /** Set if the table has a concurrency key and the work limits it. */
   private readonly keyed: { readonly places: KeyShares<Row>; readonly claims: KeyedClaim<Row> } | undefined;
@@ -39,12 +38,15 @@ export class DurableLoop<Row extends DurableRow> {
   /** The scans run outside the async context of the caller of `wake`, without its trace and gid. */
   private readonly outside = AsyncLocalStorage.snapshot();
 
+  /** @param scansAlone false for a loop that scans only in `runOnce`. Its fast path works all the same. */
   constructor(
     private readonly work: DurableWork<Row>,
     private readonly database: Database,
-    private readonly alerts: Alerts,
+    alerts: Alerts,
+    private readonly scansAlone = true,
   ) {
     this.logger = libraryLogger(`loop ${work.table.name}`);
+    this.attempts = new Attempts(work, database, alerts);
     const { table, perKeyMax, concurrencyMax, leaseMs, mine } = work;
     if (table.concurrencyKey && perKeyMax) {
       const places = new KeyShares<Row>(table.concurrencyKey, { concurrencyMax, perKeyMax });
@@ -52,10 +54,11 @@ export class DurableLoop<Row extends DurableRow> {
     }
   }
 
-  /** Starts the scans. */
+  /** Takes rows from now on, and starts the scans. */
   start(): void {
     if (!this.stopped) return;
     this.stopped = false;
+    if (!this.scansAlone) return;
     this.scanned = this.database.scans.begin(this.work.table.name, this.work.scanIntervalMs);
     this.schedule(0);
   }
@@ -76,6 +79,24 @@ export class DurableLoop<Row extends DurableRow> {
   /** Scans at once, after a dependency is back or an operator acted. */
   wake(): void {
     if (!this.stopped) this.schedule(0);
+  }
+
+  /** Whether a scan could claim rows now. True for a loop that is not in use, which has nothing to claim. */
+  get isReady(): boolean {
+    return this.stopped || this.work.canRun();
+  }
+
+  /** Claims and runs due rows until none is left or `until` is aborted. Resolves to their number. */
+  async runOnce(until: AbortSignal): Promise<number> {
+    while (this.scanning) await this.scanning;
+    const pass = this.runAllDue(until);
+    this.scanning = pass.then(
+      () => {},
+      () => {},
+    );
+    const rows = await pass.finally(() => (this.scanning = undefined));
+    if (this.again) this.wake();
+    return rows;
   }
 
   /** The number of rows that can start now. */
@@ -104,7 +125,7 @@ export class DurableLoop<Row extends DurableRow> {
     const gid = this.work.describe(row)?.gid;
     let isSilent = false;
     const running: Promise<void> = withTraceparent(traceparent, () =>
-      withGid(gid, () => this.runOne(row, () => leaveShare(false))),
+      withGid(gid, () => this.attempts.runOne(row, () => leaveShare(false))),
     )
       .then((tried) => {
         isSilent = tried.kind === 'failed' && tried.isSilent === true;
@@ -145,9 +166,23 @@ export class DurableLoop<Row extends DurableRow> {
     );
   }
 
+  private async runAllDue(until: AbortSignal): Promise<number> {
+    let all = 0;
+    while (!this.stopped && !until.aborted && this.work.canRun()) {
+      await this.giveBackWaiting();
+      const { rows, isMore } = this.room > 0 ? await this.claim(this.room) : { rows: 0, isMore: true };
+      all += rows;
+      while (this.inWork.size > 0) await Promise.all(this.inWork);
+      if (rows === 0 && !isMore) break;
+    }
+    await this.work.writeMarks?.();
+    return all;
+  }
+
   private schedule(delayMs: number): void {
     clearTimeout(this.timer);
-    if (!this.stopped) this.outside(() => (this.timer = setTimeout(() => void this.scan(), delayMs)));
+    if (!this.stopped && this.scansAlone)
+      this.outside(() => (this.timer = setTimeout(() => void this.scan(), delayMs)));
   }
 
   private async scan(): Promise<void> {
@@ -170,7 +205,7 @@ export class DurableLoop<Row extends DurableRow> {
       await this.giveBackWaiting();
       while (!this.stopped && this.work.canRun() && this.room > 0) {
         // More rows may be due. The scan continues when a place is free.
-        this.again = await this.claim(this.room);
+        this.again = (await this.claim(this.room)).isMore;
         isCompleted = true;
         if (!this.again) break;
       }
@@ -183,67 +218,27 @@ export class DurableLoop<Row extends DurableRow> {
     }
   }
 
-  /** Claims and starts rows. Returns whether more rows may be due. */
-  private async claim(limit: number): Promise<boolean> {
+  /** Claims and starts rows. `isMore`: more rows may be due. */
+  private async claim(limit: number): Promise<{ rows: number; isMore: boolean }> {
     if (this.keyed) return this.claimOfKeys(this.keyed);
     const { table, leaseMs } = this.work;
     const rows = await claimDue<Row>(this.database.own, table, { limit, leaseMs, only: this.work.mine?.() });
     if (this.stopped) await giveBack(this.database.own, table, rows);
     else for (const row of rows) this.runNow(row);
-    return rows.length === limit;
+    return { rows: rows.length, isMore: rows.length === limit };
   }
 
-  private async claimOfKeys({ places, claims }: NonNullable<typeof this.keyed>): Promise<boolean> {
+  private async claimOfKeys({ places, claims }: NonNullable<typeof this.keyed>) {
     const wanted = (key: string) => places.wanted(key);
     const { rows, isMore } = await claims.claim(Math.max(this.work.concurrencyMax, CLAIM_ROWS), wanted, places.full());
     places.add(rows);
     if (this.stopped) await this.giveBackWaiting({ all: true });
     this.beginWaiting();
-    return isMore;
-  }
-
-  private async runOne(row: Row, answered: () => void): Promise<Tried> {
-    const tried = await this.work
-      .run(row, answered)
-      .catch(
-        (error): Tried => (isUnavailable(error) ? { kind: 'unreachable' } : { kind: 'failed', error: textOf(error) }),
-      );
-    await this.conclude(row, tried);
-    return tried;
-  }
-
-  private async conclude(row: Row, tried: Tried): Promise<void> {
-    if (tried.kind === 'settled') return;
-    if (tried.kind === 'unreachable') return this.putOff(row, tried.delayMs);
-    const attempts = tried.kind === 'fatal' ? row.attempts : row.attempts + 1;
-    const error = tried.error.slice(0, 1_000);
-    if (tried.kind === 'fatal' || attempts >= this.work.attemptsMax) return this.park(row, error, attempts);
-    const atLeastMs = tried.kind === 'failed' ? (tried.atLeastMs ?? 0) : 0;
-    emit('retried', { scheme: this.work.describe(row)?.scheme ?? this.work.scheme });
-    const delayMs = Math.max(atLeastMs, backoffMs(this.work.backoff, attempts));
-    await reschedule(this.database.own, this.work.table, row, { error, delayMs, attempts });
-  }
-
-  /**
-   * Leaves the row until its lease expires. If expired leases count as attempts, an update marks that the process
-   * lives.
-   */
-  private async putOff(row: Row, delayMs?: number): Promise<void> {
-    const { table, leaseMs } = this.work;
-    if (table.countsLostLeases || delayMs !== undefined)
-      await putOff(this.database.own, table, row, delayMs ?? leaseMs);
+    return { rows: rows.length, isMore };
   }
 
   /** Parks a claimed row. Its state and its alert are written in one transaction. */
-  async park(row: Row, error: string, attempts: number): Promise<void> {
-    const about = this.work.describe(row);
-    const parked = await this.database.own.transaction(async (sql) => {
-      if (!(await park(sql, this.work.table, row, { error, attempts }))) return false;
-      if (about) await this.alerts.raise(sql, { scheme: this.work.scheme, id: row.id, lastError: error, ...about });
-      return true;
-    });
-    if (!parked) return;
-    if (about) this.alerts.announce({ scheme: this.work.scheme, id: row.id, lastError: error, ...about });
-    await this.work.parked?.(row);
+  park(row: Row, error: string, attempts: number): Promise<void> {
+    return this.attempts.park(row, error, attempts);
   }
 }

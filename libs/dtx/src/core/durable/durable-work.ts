@@ -46,6 +46,8 @@ export interface DurableWork<Row extends DurableRow> {
    * not allow this outcome. Without it, only `done` is possible and ends the row.
    */
   resolve?(tx: EntityManager, row: TableRow, outcome: Outcome, note: string): Promise<boolean>;
+  /** Writes the marks that `run` has collected. Called when no row is in work. */
+  writeMarks?(): Promise<void>;
   /** Runs after the commit that parked the row and wrote its alert. */
   parked?(row: Row): Promise<void>;
 }

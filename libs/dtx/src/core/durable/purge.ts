@@ -6,6 +6,7 @@ import { isUnavailable } from '../errors/sql-errors.js';
 import { CORE_OPTIONS } from '../injection-tokens.js';
 import { libraryLogger } from '../library-logger.js';
 import type { CoreOptions } from '../options.js';
+import { BackgroundWork } from './background-work.js';
 import { inFuture } from './claim-and-reschedule.js';
 
 /** A DELETE of finished rows past their retention. It gets the batch size and must use an index. */
@@ -46,6 +47,7 @@ export class Purger implements OnModuleInit, OnModuleDestroy {
 
   constructor(
     private readonly database: Database,
+    private readonly background: BackgroundWork,
     @Inject(CORE_OPTIONS) private readonly options: CoreOptions,
   ) {}
 
@@ -54,7 +56,8 @@ export class Purger implements OnModuleInit, OnModuleDestroy {
   }
 
   onModuleInit(): void {
-    this.database.onReady(() => this.schedule());
+    this.background.register({ name: 'purge', phase: 'purge', runOnce: (until) => this.purgeOnce(until) });
+    if (this.background.isContinuous) this.database.onReady(() => this.schedule());
   }
 
   async onModuleDestroy(): Promise<void> {
@@ -76,11 +79,33 @@ export class Purger implements OnModuleInit, OnModuleDestroy {
   private async purgeAll(): Promise<void> {
     for (const task of this.tasks) {
       try {
-        while (!this.stopped && (await this.purgeBatch(task)) >= this.options.purgeBatchMax);
+        await this.purge(task, () => this.stopped);
       } catch (error) {
         if (!isUnavailable(error)) this.logger.error(`cannot purge ${task.name}, retrying: ${textOf(error)}`);
       }
     }
+  }
+
+  /** @throws the error of the first task that failed, after all others */
+  private async purgeOnce(until: AbortSignal): Promise<number> {
+    let rows = 0;
+    let failed: { error: unknown } | undefined;
+    for (const task of this.tasks) {
+      try {
+        rows += await this.purge(task, () => this.stopped || until.aborted);
+      } catch (error) {
+        failed ??= { error };
+      }
+    }
+    if (failed) throw failed.error;
+    return rows;
+  }
+
+  private async purge(task: PurgeTask, isOver: () => boolean): Promise<number> {
+    let all = 0;
+    for (let rows = this.options.purgeBatchMax; rows >= this.options.purgeBatchMax && !isOver(); all += rows)
+      rows = await this.purgeBatch(task);
+    return all;
   }
 
   private async purgeBatch(task: PurgeTask): Promise<number> {

@@ -10,6 +10,7 @@ import { libraryLogger } from '../library-logger.js';
 import type { CoreOptions } from '../options.js';
 import { emit } from '../telemetry-events.js';
 import type { Alerts } from './alerts.js';
+import type { BackgroundWork } from './background-work.js';
 import type { DurableTable } from './durable-table.js';
 
 /** ASCII, like the compared columns. The server rejects a comparison with other characters. */
@@ -60,6 +61,7 @@ export class ReceiptConsumer {
     private readonly broker: Broker,
     private readonly alerts: Alerts,
     private readonly core: CoreOptions,
+    private readonly background: BackgroundWork,
   ) {
     this.marks = new Batcher({ delayMs: GATHER_MS, batchMax: of.batchMax }, (groups) =>
       failpoint(of.failpoint, () => this.markDone(groups.flat())),
@@ -67,7 +69,14 @@ export class ReceiptConsumer {
   }
 
   start(): void {
-    this.consumer = this.broker.consume(this.of.queue, (one) => this.receive(one), { prefetch: PREFETCH });
+    const { queue, table } = this.of;
+    const receive = (one: Delivery) => this.receive(one);
+    if (this.background.isContinuous) this.consumer = this.broker.consume(queue, receive, { prefetch: PREFETCH });
+    this.background.register({
+      name: `receipts of ${table.name}`,
+      phase: 'receive',
+      runOnce: async (until) => (this.consumer ? 0 : this.broker.drain(queue, receive, { prefetch: PREFETCH, until })),
+    });
   }
 
   async stop(): Promise<void> {

@@ -11,6 +11,7 @@ import { CORE_OPTIONS } from '../injection-tokens.js';
 import { libraryLogger } from '../library-logger.js';
 import type { CoreOptions } from '../options.js';
 import { Alerts } from './alerts.js';
+import { BackgroundWork } from './background-work.js';
 import { inFuture } from './claim-and-reschedule.js';
 
 /** Number of looks within `absentMs`. */
@@ -64,6 +65,7 @@ export class QueueWatch implements OnModuleInit, OnModuleDestroy {
     private readonly database: Database,
     private readonly broker: Broker,
     private readonly alerts: Alerts,
+    private readonly background: BackgroundWork,
     @Inject(CORE_OPTIONS) private readonly options: CoreOptions,
   ) {
     const everyMs = Math.min(options.absentMs / LOOKS, LOOK_EVERY_MAX_MS);
@@ -76,7 +78,7 @@ export class QueueWatch implements OnModuleInit, OnModuleDestroy {
 
   onModuleInit(): void {
     this.database.addMigrations('dtx-queue', queueWatchMigrations);
-    this.database.onReady(() => this.looks.start());
+    this.database.onReady(() => this.background.startPeriodic('queues without a consumer', this.looks));
   }
 
   async onModuleDestroy(): Promise<void> {
