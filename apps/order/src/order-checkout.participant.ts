@@ -10,24 +10,22 @@ import {
   orderCheckout,
   reasonOf,
 } from '@nest-dtx/shop';
-import { DtxDatabase, type TccBranch, TccCancel, TccConfirm, TccParticipant, TccTry } from 'nest-dtx';
+import { DtxDatabase, type TccBranch, TccParticipant } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';
 import { SettledOrders } from './settled-order-waits.js';
 
-@TccParticipant(orderCheckout)
+@TccParticipant(orderCheckout, { try: 'place', confirm: 'confirm', cancel: 'cancel', cancelWithoutTry: true })
 export class OrderCheckoutParticipant {
   constructor(
     private readonly database: DtxDatabase,
     private readonly settled: SettledOrders,
   ) {}
 
-  @TccTry()
   async place(tx: EntityManager, purchase: OrderCheckout, { gid }: TccBranch): Promise<void> {
     mustBeOrderOf(gid, purchase);
     await insertOrderBegun(tx, purchase);
   }
 
-  @TccConfirm()
   async confirm(tx: EntityManager, purchase: OrderCheckout, { gid, decidedAt }: TccBranch): Promise<void> {
     mustBeOrderOf(gid, purchase);
     await confirmOrder(tx, purchase, decidedAt);
@@ -35,7 +33,6 @@ export class OrderCheckoutParticipant {
   }
 
   /** Runs even without a Try, so that a purchase refused before its Try here is readable as CANCELLED. */
-  @TccCancel({ withoutTry: true })
   async cancel(tx: EntityManager, purchase: OrderCheckout, { gid, reason = '', decidedAt }: TccBranch): Promise<void> {
     mustBeOrderOf(gid, purchase);
     await cancelOrder(tx, purchase, reasonOf({ reason }), decidedAt);

@@ -7,33 +7,29 @@ import {
   publishPaymentResult,
   releaseFrozen,
 } from '@nest-dtx/shop';
-import { Notifications, type TccBranch, TccCancel, TccConfirm, TccConfirmed, TccParticipant, TccTry } from 'nest-dtx';
+import { Notifications, type TccBranch, TccParticipant } from 'nest-dtx';
 import { DataSource, type EntityManager } from 'typeorm';
 
-@TccParticipant(paymentFunds)
+@TccParticipant(paymentFunds, { try: 'freeze', confirm: 'capture', cancel: 'release', confirmed: 'publishResult' })
 export class FreezeFunds {
   constructor(
     private readonly notifications: Notifications,
     private readonly db: DataSource,
   ) {}
 
-  @TccTry()
   async freeze(tx: EntityManager, funds: PaymentFunds): Promise<void> {
     await freezeMoney(tx, funds);
   }
 
-  @TccConfirm()
   async capture(tx: EntityManager, funds: PaymentFunds, { gid: orderId }: TccBranch): Promise<void> {
     await captureFrozen(tx, orderId, funds);
   }
 
   /** Notifies the merchant of the captured money. A repeated Confirm notifies again, under the same id. */
-  @TccConfirmed()
   async publishResult({ notifyUrl }: PaymentFunds, { gid: orderId }: TccBranch): Promise<void> {
     await publishPaymentResult(this.notifications, this.db.manager, { orderId, notifyUrl });
   }
 
-  @TccCancel()
   async release(tx: EntityManager, funds: PaymentFunds, { gid: orderId }: TccBranch): Promise<void> {
     await releaseFrozen(tx, orderId, funds);
   }

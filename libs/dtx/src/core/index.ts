@@ -9,6 +9,7 @@ export {
   receiptQueueOf,
 } from './broker/message-contract.js';
 export { QueueRefused } from './broker/refusal.js';
+export type { StandardIssue, StandardResult, StandardSchema } from './broker/schema.js';
 export { BeforeAck, MessageContext, OnMessage, OnRejected } from './consumer/consumer-decorators.js';
 export type { DeliveryInfo } from './consumer/incoming-message.js';
 export { connectDtx, DtxTransport } from './consumer/nest-transport.js';

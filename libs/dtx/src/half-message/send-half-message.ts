@@ -4,6 +4,7 @@ import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import type { Contract } from '../core/broker/message-contract.js';
 import { checkedJson, payloadOf } from '../core/broker/outgoing-payload.js';
+import { acceptedBy } from '../core/broker/schema.js';
 import { Database } from '../core/database/database.service.js';
 import { DtxError, OutcomeUnknown, textOf, Unavailable } from '../core/errors/errors.js';
 import { isDatabaseAway } from '../core/errors/sql-errors.js';
@@ -80,7 +81,7 @@ export class HalfMessages implements OnModuleDestroy {
    */
   async committed<P>(contract: Contract<P>, gid: string): Promise<P | null> {
     const payload = await this.verdicts.payloadOf(gid, contract);
-    return payload === null ? null : contract.schema.parse(JSON.parse(payload));
+    return payload === null ? null : acceptedBy(contract.schema, JSON.parse(payload), payloadOf(contract).misfit);
   }
 
   /** Step 2. The verdict is the first statement, so that a concurrent check waits for its lock instead of ruling. */

@@ -3,12 +3,12 @@
 export type { TccCalls } from './define-branches.js';
 export * from './deprecated-names.js';
 export type { TccOptionsInput } from './options.js';
+export type { TccBranch, TccMethods } from './participant-class-types.js';
 export { type ArgsOf, defineParticipant, type Participant } from './participant-contract.js';
 export {
   Cancel as TccCancel,
   Confirm as TccConfirm,
   Confirmed as TccConfirmed,
-  type TccBranch,
   TccParticipant,
   Try as TccTry,
 } from './participant-decorators.js';

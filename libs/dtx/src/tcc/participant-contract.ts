@@ -1,21 +1,29 @@
-import type { z } from 'zod';
 import { reserveConsumers } from '../core/broker/message-contract.js';
+import { mustBeSchema, type OutputOf, type StandardSchema } from '../core/broker/schema.js';
 import { OptionsError } from '../core/errors/errors.js';
 
 /**
  * The contract between the initiator and one participant of a TCC transaction. A breaking change gets a new `version`
  * beside the old one, since a running transaction ends with the version it began with.
  */
-export interface Participant<Args = unknown> {
+export interface Participant<Args = unknown, Result = unknown> {
   /** `<app>.<name>`: the participating app, and the name of its part. */
   readonly name: string;
   readonly version: number;
-  /** Applied to the JSON at the initiator and again at the participant. It must leave its own result unchanged. */
-  readonly args: z.ZodType<Args>;
+  /**
+   * The schema of the arguments, of any library with Standard Schema v1. Applied to the JSON at the initiator and again at
+   * the participant. It must leave its own result unchanged.
+   */
+  readonly args: StandardSchema<unknown, Args>;
+  /**
+   * The schema of the result of Try, with the same rules. Applied when Try returns, and to the stored result for Confirm
+   * and Cancel (`branch.data`). Without it, Try may return any JSON or nothing.
+   */
+  readonly result?: StandardSchema<unknown, Result> | undefined;
 }
 
 /** The arguments of a participant's three methods. */
-export type ArgsOf<P> = P extends Participant<infer Args> ? Args : never;
+export type ArgsOf<P> = P extends Participant<infer Args, infer _Result> ? Args : never;
 
 reserveConsumers(/^tcc-/);
 
@@ -24,13 +32,15 @@ const RESERVED = /\.answers$/;
 
 /**
  * Declares a participant. Both sides share the declaration.
- * @throws OptionsError for a malformed or reserved name, or an invalid version
+ * @throws OptionsError for a malformed or reserved name, an invalid version, or a schema without the Standard Schema
+ *   interface
  */
-export function defineParticipant<S extends z.ZodType>(contract: {
+export function defineParticipant<S extends StandardSchema, R extends StandardSchema = StandardSchema>(contract: {
   name: string;
   version: number;
   args: S;
-}): Participant<z.output<S>> {
+  result?: R;
+}): Participant<OutputOf<S>, OutputOf<R>> {
   if (!/^[a-z][a-z0-9-]{0,31}\.[a-z][a-z0-9-]{0,31}$/.test(contract.name)) {
     throw new OptionsError(
       `malformed name of a TCC participant: "${contract.name}"; use <app>.<name>, each of 1 to 32 characters: ` +
@@ -45,7 +55,9 @@ export function defineParticipant<S extends z.ZodType>(contract: {
   if (!Number.isInteger(contract.version) || contract.version < 1) {
     throw new OptionsError(`invalid version of TCC participant ${contract.name}: ${contract.version}; use 1, 2, ...`);
   }
-  return Object.freeze({ ...contract }) as Participant<z.output<S>>;
+  mustBeSchema(contract.args, `TCC participant ${contract.name}: args`);
+  if (contract.result !== undefined) mustBeSchema(contract.result, `TCC participant ${contract.name}: result`);
+  return Object.freeze({ ...contract }) as Participant<OutputOf<S>, OutputOf<R>>;
 }
 
 /** The queue of a participant's calls. */

@@ -3,8 +3,9 @@ import { DiscoveryService, MetadataScanner, ModuleRef } from '@nestjs/core';
 import type { EntityManager } from 'typeorm';
 import { OptionsError } from '../core/errors/errors.js';
 import { Installation } from '../core/installation.js';
+import type { TccBranch, TccMethods } from './participant-class-types.js';
 import type { Participant } from './participant-contract.js';
-import { PARTICIPANT, PHASE, type PhaseMark, type TccBranch } from './participant-decorators.js';
+import { METHODS, PARTICIPANT, PHASE, type PhaseMark } from './participant-decorators.js';
 
 type Bound = (tx: EntityManager, args: unknown, branch: TccBranch) => unknown;
 
@@ -53,7 +54,10 @@ export class Explorer {
         throw new OptionsError(`${label} is request-scoped or transient; make it and its dependencies singletons`);
       const key = `${contract.name} v${contract.version}`;
       if (found.has(key)) throw new OptionsError(`${label} is registered twice`);
-      found.set(key, this.mount(contract, wrapper.instance as object, label));
+      found.set(
+        key,
+        this.mount({ contract, label, names: Reflect.getMetadata(METHODS, type) }, wrapper.instance as object),
+      );
     }
     for (const { name, version } of this.promised) {
       if (!found.has(`${name} v${version}`))
@@ -68,15 +72,11 @@ export class Explorer {
     return all.filter((one) => one !== this).map(({ installation }) => installation.app);
   }
 
-  private mount(contract: Participant, instance: object, label: string): MountedParticipant {
-    const phases = new Map<PhaseMark['phase'], { run: Bound; withoutTry: boolean }>();
-    for (const name of this.scanner.getAllMethodNames(Object.getPrototypeOf(instance))) {
-      const method = (instance as Record<string, Bound>)[name]!;
-      const mark: PhaseMark | undefined = Reflect.getMetadata(PHASE, method);
-      if (!mark) continue;
-      if (phases.has(mark.phase)) throw new OptionsError(`${label} has two methods for ${mark.phase}: a phase has one`);
-      phases.set(mark.phase, { run: method.bind(instance) as Bound, withoutTry: mark.withoutTry });
-    }
+  private mount({ contract, label, names }: Found, instance: object): MountedParticipant {
+    const phases = this.markedMethods({ contract, label, names }, instance);
+    if (names && phases.size > 0)
+      throw new OptionsError(`${label} names its methods in @TccParticipant; remove @Try, @Confirm and @Cancel`);
+    if (names) for (const [phase, method] of namedMethods(names, instance, label)) phases.set(phase, method);
     const of = (phase: PhaseMark['phase']) => {
       const method = phases.get(phase);
       if (!method) throw new OptionsError(`${label} has no method for ${phase}`);
@@ -91,6 +91,43 @@ export class Explorer {
       confirmed: phases.get('confirmed')?.run as unknown as MountedParticipant['confirmed'],
     };
   }
+
+  /** The methods with `@Try`, `@Confirm`, `@Cancel` and `@Confirmed`. */
+  private markedMethods({ contract, label }: Found, instance: object): Phases {
+    const phases: Phases = new Map();
+    for (const name of this.scanner.getAllMethodNames(Object.getPrototypeOf(instance))) {
+      const method = (instance as Record<string, Bound>)[name]!;
+      const mark: PhaseMark | undefined = Reflect.getMetadata(PHASE, method);
+      if (!mark) continue;
+      const of = mark.contract ?? contract;
+      if (of.name !== contract.name || of.version !== contract.version)
+        throw new OptionsError(`${label} has a method for another contract: ${name} is for ${of.name} v${of.version}`);
+      if (phases.has(mark.phase)) throw new OptionsError(`${label} has two methods for ${mark.phase}: a phase has one`);
+      phases.set(mark.phase, { run: method.bind(instance) as Bound, withoutTry: mark.withoutTry });
+    }
+    return phases;
+  }
+}
+
+interface Found {
+  readonly contract: Participant;
+  readonly label: string;
+  readonly names: TccMethods | undefined;
+}
+
+type Phases = Map<PhaseMark['phase'], { run: Bound; withoutTry: boolean }>;
+
+/** The methods that `@TccParticipant` names. @throws OptionsError if the class does not have one */
+function namedMethods(names: TccMethods, instance: object, label: string): Phases {
+  const phases: Phases = new Map();
+  for (const phase of ['try', 'confirm', 'cancel', 'confirmed'] as const) {
+    const name = names[phase];
+    if (name === undefined) continue;
+    const method = (instance as Record<string, unknown>)[name];
+    if (typeof method !== 'function') throw new OptionsError(`${label} has no method ${name} for ${phase}`);
+    phases.set(phase, { run: method.bind(instance) as Bound, withoutTry: names.cancelWithoutTry ?? false });
+  }
+  return phases;
 }
 
 /** The class of an instance, without a read of its own properties. A foreign provider may be a proxy. */

@@ -8,9 +8,10 @@ import { Broker } from '../core/broker/broker.service.js';
 import { fromProperties } from '../core/broker/envelope.js';
 import { checkedJson } from '../core/broker/outgoing-payload.js';
 import type { Delivery, QueueConsumer } from '../core/broker/queue-consumer.js';
+import { acceptedBy, applySchema, problemOfSchema, type StandardSchema } from '../core/broker/schema.js';
 import { Database } from '../core/database/database.service.js';
 import type { Sql } from '../core/database/sql-executor.js';
-import { isBrokerAway, isDoneInPart, OutcomeUnknown, Rejected, textOf } from '../core/errors/errors.js';
+import { DtxError, isBrokerAway, isDoneInPart, OutcomeUnknown, Rejected, textOf } from '../core/errors/errors.js';
 import { isLockWait } from '../core/errors/sql-errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
@@ -22,14 +23,14 @@ import type { BranchKey } from './barrier-row-matching.js';
 import { failpoints } from './failpoints.js';
 import { TCC_OPTIONS, type TccOptions } from './options.js';
 import { type Call, Calls, callBody, callerOf, parseJson, type Verdict } from './participant-calls.js';
-import { callQueueOf, isAnswerQueue, secondQueueOf } from './participant-contract.js';
-import type { TccBranch } from './participant-decorators.js';
+import type { TccBranch } from './participant-class-types.js';
+import { callQueueOf, isAnswerQueue, type Participant, secondQueueOf } from './participant-contract.js';
 import { Explorer, type MountedParticipant } from './participant-discovery.js';
 import { type Arrived, cut, keyOf, Violations } from './protocol-violations.js';
 import { TIMEOUT } from './stored-outcome.js';
 import { TracedCall } from './traced-phases.js';
 
-/** The result of Try has no contract except JSON. */
+/** The result of Try without a schema in its contract. */
 const ANY_JSON = z.unknown();
 
 /** A call found no free place within its time limit. It was not begun. */
@@ -170,7 +171,7 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
   private async afterConfirm(call: Call, { contract, confirmed }: MountedParticipant): Promise<void> {
     if (!confirmed) return;
     const limits = { what: `@Confirmed of ${contract.name}`, limitMs: this.core.handlerTimeoutMs };
-    await inTimeOf(limits, () => confirmed(contract.args.parse(structuredClone(call.args)), branchOf(call, undefined)));
+    await inTimeOf(limits, () => confirmed(fitting(contract, call), branchOf(call, undefined)));
   }
 
   private enter(sql: Sql, key: BranchKey, call: Call, participant: MountedParticipant): Promise<BarrierDecision> {
@@ -183,11 +184,9 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
     tx: EntityManager,
     { call, participant, data }: { call: Call; participant: MountedParticipant; data: unknown },
   ): Promise<unknown> {
-    // A copy for every run, since a method or a schema may change its arguments. A local call is not encoded.
-    const args = participant.contract.args.safeParse(structuredClone(call.args));
-    if (!args.success)
-      throw new Misfit(`arguments do not fit ${participant.contract.name}: ${args.error.issues[0]?.message}`);
-    return participant[call.phase](tx, args.data, branchOf(call, data));
+    const { contract } = participant;
+    const args = fitting(contract, call);
+    return participant[call.phase](tx, args, branchOf(call, storedResult(contract, data)));
   }
 
   private async refuse(call: Arrived, { contract }: MountedParticipant, verdict: Verdict): Promise<Verdict> {
@@ -195,11 +194,33 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   /** The result of Try for Confirm and Cancel. @throws DtxError when it cannot be stored, which undoes the Try */
-  private resultOf({ contract: { name, version } }: MountedParticipant, returned: unknown): unknown {
-    if (returned === undefined) return undefined;
+  private resultOf({ contract: { name, version, result } }: MountedParticipant, returned: unknown): unknown {
+    if (returned === undefined && (!result || applySchema(result, undefined).ok)) return undefined;
     const misfit = `result of Try does not fit TCC participant ${name} v${version}`;
     const subject = { whole: 'result', misfit, option: 'payloadMaxBytes' } as const;
-    return checkedJson(subject, ANY_JSON, returned, this.options.payloadMaxBytes).value;
+    const { json } = checkedJson(subject, result ?? ANY_JSON, returned, this.options.payloadMaxBytes);
+    return JSON.parse(json);
+  }
+}
+
+/**
+ * The arguments of a call, a copy for every run, since a method or a schema may change them. A local call is not encoded.
+ * @throws Misfit
+ */
+function fitting({ name, args }: Participant, call: Call): unknown {
+  return applied(args, structuredClone(call.args), `arguments do not fit ${name}`);
+}
+
+/** @throws Misfit if the stored result of Try does not fit the contract of this process */
+function storedResult({ name, result }: Participant, data: unknown): unknown {
+  return result && data !== undefined ? applied(result, data, `stored result of Try does not fit ${name}`) : data;
+}
+
+function applied(schema: StandardSchema, json: unknown, misfit: string): unknown {
+  try {
+    return acceptedBy(schema, json, misfit);
+  } catch (error) {
+    throw new Misfit(error instanceof DtxError ? error.message : `${misfit}: ${problemOfSchema(error)}`);
   }
 }
 

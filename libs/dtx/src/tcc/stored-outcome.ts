@@ -1,6 +1,7 @@
 // For callers and for step 4: reads dtx_tcc and its branches. The mark `done_at` only saves calls. If the process dies
 // before it commits, the branch is called again, and its barrier answers.
 import { Injectable } from '@nestjs/common';
+import { acceptedBy } from '../core/broker/schema.js';
 import { Database } from '../core/database/database.service.js';
 import { isoTime } from '../core/durable/alerts.js';
 import type { Participant } from './participant-contract.js';
@@ -76,7 +77,8 @@ export class Outcomes {
       'SELECT args FROM dtx_tcc_branch WHERE gid = ? AND participant = ? AND version = ? ORDER BY branch LIMIT 1',
       [gid, name, version],
     );
-    return rows[0] ? args.parse(JSON.parse(rows[0].args)) : null;
+    const misfit = `stored arguments do not fit TCC participant ${name} v${version}`;
+    return rows[0] ? acceptedBy(args, JSON.parse(rows[0].args), misfit) : null;
   }
 
   /** The branches without a record that they have applied the decision. */

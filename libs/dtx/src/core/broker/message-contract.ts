@@ -1,5 +1,5 @@
-import type { z } from 'zod';
 import { OptionsError } from '../errors/errors.js';
+import { mustBeSchema, type OutputOf, type StandardSchema } from './schema.js';
 
 /**
  * The contract between the sender and the consumers of a message. A breaking change is a new `version` beside the old
@@ -9,10 +9,10 @@ export interface Contract<Payload = unknown> {
   readonly name: string;
   readonly version: number;
   /**
-   * The schema of the payload. Sender and receiver apply it, the receiver to the JSON. It must leave its own result
-   * unchanged. The sender rejects a payload that would arrive as another value.
+   * The schema of the payload, of any library with Standard Schema v1. Sender and receiver apply it, the receiver to the
+   * JSON. It must leave its own result unchanged. The sender rejects a payload that would arrive as another value.
    */
-  readonly schema: z.ZodType<Payload>;
+  readonly schema: StandardSchema<unknown, Payload>;
   readonly consumers: readonly string[];
   /** Returns the gid of the global transaction of a message. */
   readonly gid: (payload: Payload) => string;
@@ -54,23 +54,24 @@ const CONSUMERS_CHARS_MAX = 998;
 /**
  * Declares a message contract that sender and consumers share. Both declare the queues from it, so their start order
  * does not matter.
- * @throws OptionsError if a name is malformed, or if a consumer is listed twice, belongs to another contract or shares
- *   a queue with the library
+ * @throws OptionsError if a name is malformed, if `schema` has no Standard Schema interface or is asynchronous, or if a
+ *   consumer is listed twice, belongs to another contract or shares a queue with the library
  */
-export function defineMessage<S extends z.ZodType>(contract: {
+export function defineMessage<S extends StandardSchema>(contract: {
   name: string;
   version: number;
   schema: S;
   consumers: readonly string[];
-  gid: (payload: z.output<S>) => string;
+  gid: (payload: OutputOf<S>) => string;
   replicated?: boolean;
-}): Contract<z.output<S>> {
+}): Contract<OutputOf<S>> {
   const about = `message contract ${contract.name}`;
   if (!NAME.test(contract.name)) throw new OptionsError(`${about}: expected a name like invoice.issued`);
   if (contract.name.length > NAME_CHARS_MAX)
     throw new OptionsError(`${about}: a name has at most ${NAME_CHARS_MAX} characters`);
   if (!Number.isInteger(contract.version) || contract.version < 1)
     throw new OptionsError(`${about}: expected a version of 1, 2, ..., got ${contract.version}`);
+  mustBeSchema(contract.schema, `${about}: schema`);
   if (contract.consumers.length === 0)
     throw new OptionsError(`${about}: no consumers; list at least one as <app>.<consumer>`);
   if (new Set(contract.consumers).size !== contract.consumers.length)
@@ -90,7 +91,7 @@ export function defineMessage<S extends z.ZodType>(contract: {
   takeQueues(contract);
   if (contract.replicated)
     for (const consumer of contract.consumers) replicated.add(queueOf(consumer, contract.version));
-  return Object.freeze({ ...contract, consumers: Object.freeze([...contract.consumers]) }) as Contract<z.output<S>>;
+  return Object.freeze({ ...contract, consumers: Object.freeze([...contract.consumers]) }) as Contract<OutputOf<S>>;
 }
 
 /**

@@ -1,16 +1,15 @@
-import type { z } from 'zod';
-import { DtxError, textOf } from '../errors/errors.js';
+import { DtxError, OptionsError, textOf } from '../errors/errors.js';
 import { countOption } from '../options.js';
 import {
   differenceOf,
   type JsonForm,
   jsonFormOf,
   Misfit,
-  type Path,
   pathText,
   protoFieldOf,
   TooManyParts,
 } from './json-loss-check.js';
+import { type Applied, AsynchronousSchema, applySchema, problemOfSchema, type StandardSchema } from './schema.js';
 
 /** A checked value that can be stored and sent. */
 export interface Sendable<T> {
@@ -53,8 +52,14 @@ const PARTS_COUNTED = 250_000;
  * nothing with `given`, which the caller may change.
  * @param bytesMax the largest JSON, in bytes
  * @throws DtxError that names contract and field, or both sizes
+ * @throws OptionsError if the schema is asynchronous
  */
-export function checkedJson<T>(subject: Subject, schema: z.ZodType<T>, given: unknown, bytesMax: number): Sendable<T> {
+export function checkedJson<T>(
+  subject: Subject,
+  schema: StandardSchema<unknown, T>,
+  given: unknown,
+  bytesMax: number,
+): Sendable<T> {
   // Each part of a value takes at least one byte of JSON.
   const partsMax = Math.max(bytesMax, PARTS_COUNTED);
   try {
@@ -73,7 +78,7 @@ export function checkedJson<T>(subject: Subject, schema: z.ZodType<T>, given: un
 }
 
 /** Returns the value that the receiver will see. @throws Misfit if it differs from the sent value */
-function arrived<T>(schema: z.ZodType<T>, json: string, sent: JsonForm, partsMax: number): T {
+function arrived<T>(schema: StandardSchema<unknown, T>, json: string, sent: JsonForm, partsMax: number): T {
   const value = parse(schema, JSON.parse(json), 'does not come back from JSON: ');
   const form = jsonFormOf(value, partsMax);
   // Few schemas change the order of fields.
@@ -84,34 +89,39 @@ function arrived<T>(schema: z.ZodType<T>, json: string, sent: JsonForm, partsMax
 }
 
 /** @throws Misfit at the first invalid field, with the others in its text */
-function parse<T>(schema: z.ZodType<T>, given: unknown, prefix = ''): T {
-  const parsed = tryParse(schema, given);
-  if (parsed.success) return parsed.data;
-  const [first, ...others] = parsed.error.issues.slice(0, PROBLEMS_MAX);
+function parse<T>(schema: StandardSchema<unknown, T>, given: unknown, prefix = ''): T {
+  const applied = tryToApply(schema, given);
+  if (applied.ok) return applied.value;
+  const [first, ...others] = applied.issues.slice(0, PROBLEMS_MAX);
   const more = others.map(({ path, message }) => `; ${pathText(path)}: ${message}`).join('');
-  throw new Misfit((first?.path ?? []) as Path, `${prefix}${first?.message ?? 'is refused'}${more}`);
+  throw new Misfit(first?.path ?? [], `${prefix}${first?.message ?? 'is refused'}${more}`);
 }
 
+/** The schema itself is unusable. */
+class UnusableSchema extends Misfit {}
+
 /** A schema with code (`refine`, `transform`) may throw or be asynchronous. */
-function tryParse<T>(schema: z.ZodType<T>, given: unknown): z.ZodSafeParseResult<T> {
+function tryToApply<T>(schema: StandardSchema<unknown, T>, given: unknown): Applied<T> {
   try {
-    return schema.safeParse(given);
+    return applySchema(schema, given);
   } catch (error) {
-    throw new Misfit(throwingField(schema, given), `its schema throws: ${textOf(error)}`);
+    const type = error instanceof AsynchronousSchema ? UnusableSchema : Misfit;
+    throw new type(throwingField(schema, given), problemOfSchema(error));
   }
 }
 
 /**
- * Returns the path of the field whose schema throws, as far as the shape shows. The depth is bounded because a value
- * may contain itself.
+ * Returns the path of the field whose schema throws, as far as the fields of the schema show (`shape` in zod, `entries`
+ * in valibot). The depth is bounded because a value may contain itself.
  */
-function throwingField(schema: z.ZodType, given: unknown, levels = 8): string[] {
-  const { shape } = schema as { shape?: Record<string, z.ZodType> };
-  if (!shape || typeof given !== 'object' || given === null || levels === 0) return [];
-  for (const [field, inner] of Object.entries(shape)) {
+function throwingField(schema: StandardSchema, given: unknown, levels = 8): string[] {
+  type Fields = Record<string, StandardSchema>;
+  const { shape, entries = shape } = schema as { shape?: Fields; entries?: Fields };
+  if (typeof entries !== 'object' || typeof given !== 'object' || given === null || levels === 0) return [];
+  for (const [field, inner] of Object.entries(entries)) {
     const value = (given as Record<string, unknown>)[field];
     try {
-      inner.safeParse(value);
+      applySchema(inner, value);
     } catch {
       return [field, ...throwingField(inner, value, levels - 1)];
     }
@@ -119,8 +129,10 @@ function throwingField(schema: z.ZodType, given: unknown, levels = 8): string[] 
   return [];
 }
 
-function refusal({ misfit, whole }: Subject, { path, problem }: Misfit): DtxError {
-  return new DtxError(`${misfit}: ${pathText(path, whole)}: ${problem}`);
+/** @returns OptionsError if no payload can fit, otherwise DtxError */
+function refusal({ misfit, whole }: Subject, found: Misfit): DtxError {
+  const type = found instanceof UnusableSchema ? OptionsError : DtxError;
+  return new type(`${misfit}: ${pathText(found.path, whole)}: ${found.problem}`);
 }
 
 function tooLarge({ misfit, option }: Subject, bytes: string, bytesMax: number): DtxError {

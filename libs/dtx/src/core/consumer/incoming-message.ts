@@ -2,8 +2,10 @@ import { createHash } from 'node:crypto';
 import type { ConsumeMessage } from 'amqplib';
 import type { EntityManager } from 'typeorm';
 import { fromProperties, typeOf } from '../broker/envelope.js';
+import { pathText } from '../broker/json-loss-check.js';
 import type { Contract } from '../broker/message-contract.js';
-import { type Rejected, textOf } from '../errors/errors.js';
+import { acceptedBy, applySchema, problemOfSchema } from '../broker/schema.js';
+import type { Rejected } from '../errors/errors.js';
 import { idTimeMs } from '../ids.js';
 
 /** The metadata of a delivery, for its handler. */
@@ -134,7 +136,12 @@ export function read(incoming: Incoming, contract: Contract, limits: { nowMs: nu
   }
   const { payload, problems } = fit(json, contract);
   if (problems.length === 0)
-    return { ok: true, payload: readerOf(payload, () => contract.schema.parse(JSON.parse(text))) };
+    return {
+      ok: true,
+      payload: readerOf(payload, () =>
+        acceptedBy(contract.schema, JSON.parse(text), `payload does not fit ${expected}`),
+      ),
+    };
   return { ok: false, problem: `does not fit ${expected}: ${problems.slice(0, 5).join('; ')}` };
 }
 
@@ -151,10 +158,10 @@ function readerOf(first: unknown, parse: () => unknown): PayloadReader {
 /** A schema with code (`refine`, `transform`) may throw or be asynchronous. Both count as invalid. */
 function fit(json: unknown, { schema }: Contract): { payload?: unknown; problems: string[] } {
   try {
-    const parsed = schema.safeParse(json);
-    if (parsed.success) return { payload: parsed.data, problems: [] };
-    return { problems: parsed.error.issues.map(({ path, message }) => `${path.join('.') || 'body'}: ${message}`) };
+    const applied = applySchema(schema, json);
+    if (applied.ok) return { payload: applied.value, problems: [] };
+    return { problems: applied.issues.map(({ path, message }) => `${pathText(path, 'body')}: ${message}`) };
   } catch (error) {
-    return { problems: [`its schema throws: ${textOf(error)}`] };
+    return { problems: [problemOfSchema(error)] };
   }
 }

@@ -4,10 +4,26 @@ import { isDeadlock } from '../errors/sql-errors.js';
 import type { TransactionGuard } from './guarded-transaction.js';
 import { guardOf, watch } from './query-runner-guards.js';
 
-/** @throws TransactionRequired unless `tx` is the manager of an open transaction on the database of `source` */
+/**
+ * @throws TransactionRequired unless `tx` is the manager of an open transaction of `source`. A transaction of another
+ *   DataSource commits without the rows of the library, so the error names both.
+ */
 export function requireTransaction(tx: EntityManager, source: DataSource, call: string): void {
   const owner = (tx as { dataSource?: DataSource }).dataSource ?? tx.connection;
-  if (!tx.queryRunner?.isTransactionActive || owner !== source) throw new TransactionRequired(call);
+  if (!tx.queryRunner?.isTransactionActive) throw new TransactionRequired(call);
+  if (owner === source) return;
+  const [given, needed] = [nameOf(owner), nameOf(source)];
+  const which =
+    given === needed ? `another DataSource than the one of nest-dtx, both ${needed}` : `DataSource ${given}`;
+  throw new TransactionRequired(
+    call,
+    `${call} got a transaction of ${which}; call it inside a transaction of DataSource ${needed}, which nest-dtx uses`,
+  );
+}
+
+/** The name of a DataSource, as Nest gives it, with its database. */
+function nameOf({ options, driver }: DataSource): string {
+  return `${(options as { name?: string }).name ?? 'default'} (database ${driver.database ?? 'unknown'})`;
 }
 
 /**
