@@ -87,6 +87,11 @@ describe.each(Object.entries(placed))('a contract with a schema of %s', (_, sche
   });
 });
 
+it('an invalid object is not quoted in the error, as ArkType does', () => {
+  const schema = schemaOf(() => ({ issues: [{ message: 'must be "a" (was {"secret":"hunter2"})' }] }));
+  expect(() => send(schema, { secret: 'hunter2' })).toThrow('payload: must be "a" (was an object)');
+});
+
 describe('a schema that changes its own result', () => {
   it.each<[string, StandardSchema]>([
     ['by hand', schemaOf((value) => ({ value: (value as number) * 100 }))],

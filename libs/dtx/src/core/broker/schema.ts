@@ -111,8 +111,9 @@ function valueAt(path: readonly PropertyKey[], value: unknown): unknown {
   return path.reduce<unknown>((inner, key) => (inner as Record<PropertyKey, unknown> | null | undefined)?.[key], value);
 }
 
-/** Valibot and ArkType quote the invalid text. Errors are logged, so they carry no content. */
+/** Valibot and ArkType quote the invalid value. Errors are logged, so they carry no content. */
 function withoutContent(message: string, value: unknown): string {
+  if (typeof value === 'object' && value !== null) return message.replace(/\{.*\}|\[.*\]/s, 'an object');
   if (typeof value !== 'string') return message;
   const about = `a string of ${value.length} characters`;
   return message.replaceAll(JSON.stringify(value), about).replaceAll(`"${value}"`, about);
