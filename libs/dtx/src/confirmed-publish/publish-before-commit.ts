@@ -8,6 +8,7 @@ import { Broker } from '../core/broker/broker.service.js';
 import { type Envelope, typeOf } from '../core/broker/envelope.js';
 import { type Contract, queueOf } from '../core/broker/message-contract.js';
 import { checkedJson, payloadOf } from '../core/broker/outgoing-payload.js';
+import type { ExchangeRoute } from '../core/broker/publish-target.js';
 import { Database } from '../core/database/database.service.js';
 import { joinTransaction } from '../core/database/join-or-run-transaction.js';
 import { poolSizeOf } from '../core/database/library-pools.js';
@@ -47,13 +48,15 @@ export class ConfirmedMessages {
   ) {}
 
   /**
-   * Publishes now and resolves when the queue of every consumer has the message. Call it last in the transaction. Returns
+   * Publishes now and resolves when the queue of every consumer, or the exchange of `publishTo`, has the message. Call it last in the transaction. Returns
    * the message id. Let each of these errors roll the transaction back:
    * @throws BrokerUnavailable or Unconfirmed if the message is not confirmed by the last attempt or within `timeoutMs`, or
    *   if `concurrencyMax` messages already wait for the broker
-   * @throws QueueRefused if the broker rejects the queue of a consumer. Not retryable.
+   * @throws QueueRefused if the broker rejects the queue of a consumer, or the exchange of `publishTo` is missing. Not
+   *   retryable.
+   * @throws Unroutable if the exchange of `publishTo` leads to no queue
    * @throws TransactionRequired outside a transaction
-   * @throws DtxError if the contract is not `replicated`, or the payload violates it, changes in a JSON round trip, or
+   * @throws DtxError if the contract has neither `replicated` nor `publishTo`, or the payload violates it, changes in a JSON round trip, or
    *   exceeds `payloadMaxBytes`
    * @example
    *   await this.db.transaction(async (tx) => {
@@ -63,7 +66,7 @@ export class ConfirmedMessages {
    */
   @Traced((_tx: EntityManager, contract: Contract) => ({ ...createStep(SCHEME, contract), returnsMessageId: true }))
   async publish<P>(tx: EntityManager, contract: Contract<P>, payload: P): Promise<string> {
-    if (!contract.replicated) {
+    if (!contract.replicated && !contract.publishTo) {
       const about = `${contract.name} v${contract.version}`;
       throw new DtxError(
         `cannot publish ${about}: contract is not replicated, and only the broker stores the message; set \`replicated: true\``,
@@ -82,9 +85,10 @@ export class ConfirmedMessages {
     const guard = await joinTransaction(tx, this.database.source, 'ConfirmedMessages.publish');
     measure('started', { scheme: SCHEME });
     const queues = contract.consumers.map((consumer) => queueOf(consumer, contract.version));
+    const targets = contract.publishTo ? [contract.publishTo] : queues;
     for (const name of queues) await this.queueWatch.use({ name, kind: 'replicated', scheme: SCHEME });
     const body = Buffer.from(json);
-    await failpoint(failpoints.published, () => this.untilConfirmed(queues, body, envelope));
+    await failpoint(failpoints.published, () => this.untilConfirmed(targets, body, envelope));
     // The scheme's part of the work ends with the COMMIT.
     const settled = async () => measure('settled', { scheme: SCHEME, ms: this.database.ageMs(envelope.messageId) });
     guard.depend({ afterCommit: settled });
@@ -92,7 +96,11 @@ export class ConfirmedMessages {
   }
 
   /** Publishes until confirmed. Every attempt carries the same message id, so consumers recognise duplicates. */
-  private async untilConfirmed(queues: readonly string[], body: Buffer, envelope: Envelope): Promise<void> {
+  private async untilConfirmed(
+    targets: ReadonlyArray<string | ExchangeRoute>,
+    body: Buffer,
+    envelope: Envelope,
+  ): Promise<void> {
     const { triesMax, backoff, timeoutMs } = this.options;
     const endsAt = performance.now() + Math.min(timeoutMs, this.core.lockWaitSeconds * LOCK_WAIT_SHARE_MS);
     this.gate ??= new PublishGate(this.options.concurrencyMax ?? shareOf(poolSizeOf(this.database.source)));
@@ -101,7 +109,7 @@ export class ConfirmedMessages {
       for (let tries = 1; ; tries++) {
         try {
           const how = { kind: 'replicated', withinMs: endsAt - performance.now() } as const;
-          await Promise.all(queues.map((queue) => this.broker.publisher.publish(queue, body, envelope, how)));
+          await Promise.all(targets.map((to) => this.broker.publisher.publish(to, body, envelope, how)));
           return;
         } catch (error) {
           const waitMs = backoffMs(backoff, tries);

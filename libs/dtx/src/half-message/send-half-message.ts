@@ -130,12 +130,15 @@ export class HalfMessages implements OnModuleDestroy {
   }
 
   private messageOf<P>(contract: Contract<P>, payload: P): HalfMessage {
-    if (!contract.replicated) {
-      const about = `${contract.name} v${contract.version}`;
+    const about = `${contract.name} v${contract.version}`;
+    if (contract.receipts === false)
+      throw new DtxError(
+        `cannot send ${about} as a half message: contract has receipts: false; use LocalMessages.append`,
+      );
+    if (!contract.replicated)
       throw new DtxError(
         `cannot send ${about} as a half message: contract is not replicated; set \`replicated: true\``,
       );
-    }
     const { json, value } = checkedJson(payloadOf(contract), contract.schema, payload, this.options.payloadMaxBytes);
     return {
       id: this.database.newId(),

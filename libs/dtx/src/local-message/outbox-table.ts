@@ -1,7 +1,8 @@
 import { msOf } from '../core/database/clock-sql.js';
-import { addIndexOnce, type Migration, widenIndexOnce } from '../core/database/migrate.js';
+import { addIndexOnce, hasColumn, type Migration, widenIndexOnce } from '../core/database/migrate.js';
 import type { DurableRow, DurableTable } from '../core/durable/durable-table.js';
 import { SCHEME } from './failpoints.js';
+import { destinationOf } from './outbox-route.js';
 
 /**
  * The outbox: PENDING, then SENT, then DONE, or PARKED with an alert. See docs/states.md. The concurrency key is
@@ -20,18 +21,19 @@ export const OUTBOX: DurableTable = {
     'payload',
     'awaiting',
     'traceparent',
+    'route',
     'sent_at',
     `${msOf('created_at')} AS made_at_ms`,
   ],
   shown: {
     scheme: SCHEME,
     retryState: `'PENDING'`,
-    columns: ['contract', 'version', 'awaiting', 'sent_at', 'done_at'],
-    what: (row) => `${row.contract} v${row.version} to ${String(row.awaiting).slice(1, -1) || 'all its consumers'}`,
+    columns: ['contract', 'version', 'awaiting', 'route', 'sent_at', 'done_at'],
+    what: (row) => `${row.contract} v${row.version} to ${destinationOf({ route: row.route, awaiting: row.awaiting })}`,
     moments: (row) => [
       [row.created_at, 'committed with the business'],
       [row.sent_at, 'first confirmed by the broker'],
-      [row.done_at, 'settled by every consumer'],
+      [row.done_at, row.route == null ? 'settled by every consumer' : 'confirmed by the broker, without receipts'],
     ],
   },
 };
@@ -44,6 +46,8 @@ export type OutboxRow = DurableRow<{
   payload: string;
   awaiting: string;
   traceparent: string | null;
+  /** The destination without receipts, see `OutboxRoute`. */
+  route: string | null;
   /** Time of the first publisher confirm. It is text if the app's DataSource sets `dateStrings`. Read it with `isoTime`. */
   sent_at?: Date | string | null;
   /** Creation time in milliseconds since the epoch by the database clock. Receivers derive the message's age from it. */
@@ -88,5 +92,15 @@ export const outboxMigrations: Migration[] = [
     version: 4,
     name: 'outbox: pages of one state in the order of their ids',
     up: [addIndexOnce('dtx_outbox', 'by_state', 'state')],
+  },
+  {
+    version: 5,
+    name: 'outbox: destinations without receipts',
+    up: [
+      {
+        unless: hasColumn('dtx_outbox', 'route'),
+        sql: 'ALTER TABLE dtx_outbox ADD COLUMN route VARCHAR(2000) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL',
+      },
+    ],
   },
 ];

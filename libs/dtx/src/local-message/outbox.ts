@@ -20,6 +20,7 @@ import { currentTraceparent } from '../core/trace-and-gid-context.js';
 import { createStep, Traced } from '../core/traced-steps.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { LOCAL_MESSAGE_OPTIONS, type LocalMessageOptions } from './options.js';
+import { routeOf } from './outbox-route.js';
 import { type OutboxRow, outboxMigrations } from './outbox-table.js';
 import { Relay } from './relay.js';
 
@@ -45,10 +46,11 @@ export class LocalMessages implements OnModuleInit {
 
   /**
    * Appends a message to the caller's transaction. The message is delivered at least once to every consumer of its
-   * contract if and only if the transaction commits. The payload is serialized synchronously, so the caller may change
+   * contract if and only if the transaction commits. With `receipts: false` it is delivered at least once to its queues or
+   * its exchange. The payload is serialized synchronously, so the caller may change
    * it afterwards. Returns the message id.
    * @throws TransactionRequired outside a transaction
-   * @throws DtxError if the contract is `replicated`, or the payload violates it, changes in a JSON round trip, or exceeds
+   * @throws DtxError if the contract is `replicated` and has receipts, or the payload violates it, changes in a JSON round trip, or exceeds
    *   `payloadMaxBytes`
    * @example
    *   await this.db.transaction(async (tx) => {
@@ -71,9 +73,9 @@ export class LocalMessages implements OnModuleInit {
   }
 
   private rowOf<P>(contract: Contract<P>, payload: P): OutboxRow {
-    if (contract.replicated)
+    if (contract.replicated && contract.receipts !== false)
       throw new DtxError(
-        `cannot append ${contract.name} v${contract.version}: contract is replicated, which is for messages without a row; define a separate contract`,
+        `cannot append ${contract.name} v${contract.version}: contract is replicated, which is for messages that no row sends again; define a separate contract, or set receipts: false`,
       );
     const { json, value } = checkedJson(payloadOf(contract), contract.schema, payload, this.options.payloadMaxBytes);
     const nowMs = this.database.nowMs();
@@ -83,7 +85,8 @@ export class LocalMessages implements OnModuleInit {
       contract: contract.name,
       version: contract.version,
       payload: json,
-      awaiting: `,${contract.consumers.join(',')},`,
+      awaiting: contract.consumers.length > 0 ? `,${contract.consumers.join(',')},` : ',',
+      route: routeOf(contract),
       traceparent: currentTraceparent(),
       made_at_ms: nowMs,
       state: 'PENDING',
@@ -96,8 +99,8 @@ export class LocalMessages implements OnModuleInit {
   private async insert(sql: Sql, row: OutboxRow): Promise<void> {
     await sql.query(
       `INSERT INTO ${this.database.tableIn('dtx_outbox')}
-         (id, gid, contract, version, payload, awaiting, traceparent, state, next_attempt_at, claim_token, created_at)
-       VALUES (?, ?, ?, ?, ?, ?, ?, 'PENDING', ${inFuture(this.core.leaseMs)}, ?, ?)`,
+         (id, gid, contract, version, payload, awaiting, traceparent, route, state, next_attempt_at, claim_token, created_at)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'PENDING', ${inFuture(this.core.leaseMs)}, ?, ?)`,
       [
         row.id,
         row.gid,
@@ -106,6 +109,7 @@ export class LocalMessages implements OnModuleInit {
         row.payload,
         row.awaiting,
         row.traceparent,
+        row.route,
         row.claim_token,
         NOW_IN_ANY_SESSION,
       ],

@@ -12,13 +12,16 @@ import { Alerts } from '../core/durable/alerts.js';
 import type { DurableLoop, Tried } from '../core/durable/durable-loop.js';
 import { DurableLoops } from '../core/durable/loop-factory.js';
 import { Unreceipted } from '../core/durable/resend-or-give-up.js';
+import { QueueWatch } from '../core/durable/unattended-queues.js';
 import { textOf } from '../core/errors/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import { libraryLogger } from '../core/library-logger.js';
 import type { CoreOptions } from '../core/options.js';
+import { DoneAtConfirm } from './done-at-confirm.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { LOCAL_MESSAGE_OPTIONS, type LocalMessageOptions } from './options.js';
+import { destinationOf } from './outbox-route.js';
 import { OUTBOX, type OutboxRow } from './outbox-table.js';
 
 /**
@@ -31,11 +34,13 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
   private readonly loop: DurableLoop<OutboxRow>;
   private readonly sentMarks: Batcher<OutboxRow>;
   private readonly unreceipted: Unreceipted;
+  private readonly doneAtConfirm: DoneAtConfirm;
 
   constructor(
     private readonly database: Database,
     private readonly broker: Broker,
     alerts: Alerts,
+    queueWatch: QueueWatch,
     loops: DurableLoops,
     @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
     @Inject(LOCAL_MESSAGE_OPTIONS) private readonly options: LocalMessageOptions,
@@ -43,6 +48,7 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
     this.sentMarks = new Batcher({ delayMs: options.markDelayMs, batchMax: options.markBatchMax }, (rows) =>
       failpoint(failpoints.marked, () => this.markSent(rows)),
     );
+    this.doneAtConfirm = new DoneAtConfirm(database, broker.publisher, queueWatch, alerts, options);
     this.unreceipted = new Unreceipted(OUTBOX, database, broker.publisher, alerts, options);
     this.loop = loops.create<OutboxRow>({
       scheme: SCHEME,
@@ -68,7 +74,7 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
   /** Finishes the sends in work and writes the collected marks. Remaining rows become due when their lease expires. */
   async onModuleDestroy(): Promise<void> {
     await this.loop.stop();
-    await this.sentMarks.drain();
+    await Promise.all([this.sentMarks.drain(), this.doneAtConfirm.drain()]);
   }
 
   /** The fast path. If the window is full or the broker is unavailable, the row waits until its lease expires. */
@@ -98,12 +104,11 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
       throw error; // The broker is unavailable. The loop counts no attempt, and the row is due when its lease expires.
     }
     // Not awaited, so that the window only bounds publishing. If the mark fails, the scan sends a duplicate.
-    this.sentMarks
+    const marks = row.route === null ? this.sentMarks : this.doneAtConfirm;
+    marks
       .add(row)
       .catch((error) =>
-        this.logger.warn(
-          `cannot mark ${row.id} SENT in dtx_outbox, resending it when its lease expires: ${textOf(error)}`,
-        ),
+        this.logger.warn(`cannot mark ${row.id} in dtx_outbox, resending it when its lease expires: ${textOf(error)}`),
       );
     return { kind: 'settled' };
   }
@@ -111,6 +116,7 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
   /** The result for a claimed row that must wait or be parked, or null if the row is to be sent. */
   private async beforeResend(row: OutboxRow): Promise<Tried | null> {
     await failpoint(failpoints.claimed, async () => {});
+    if (row.route !== null) return null;
     const { id, gid, version, sent_at: sentAt } = row;
     const message = { scheme: SCHEME, id, gid, step: stepOf(row), sentAt, version, awaiting: awaitingOf(row) };
     return this.unreceipted.beforeSend(row, { ...message, kind: 'work' });
@@ -123,11 +129,12 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
       type: typeOf({ name: row.contract, version: row.version }),
       gid: row.gid,
       scheme: SCHEME,
-      replyTo: receiptQueueOf(this.core.app),
+      replyTo: row.route === null ? receiptQueueOf(this.core.app) : undefined,
       traceparent: row.traceparent ?? undefined,
       madeAtMs: Number(row.made_at_ms),
     };
     const queues = awaitingOf(row).map((consumer) => queueOf(consumer, row.version));
+    if (row.route !== null) return this.doneAtConfirm.publish(JSON.parse(row.route), queues, body, envelope);
     await Promise.all(queues.map((queue) => this.broker.publisher.publish(queue, body, envelope)));
   }
 
@@ -145,8 +152,8 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
   }
 }
 
-function stepOf({ contract, awaiting }: OutboxRow): string {
-  return `sending ${contract} to ${awaiting.slice(1, -1)}`;
+function stepOf(row: OutboxRow): string {
+  return `sending ${row.contract} to ${destinationOf(row)}`;
 }
 
 function awaitingOf({ awaiting }: OutboxRow): string[] {

@@ -7,13 +7,14 @@ import { within } from './broker-step-timeout.js';
 import type { BrokerConnection } from './connection.js';
 import { type Envelope, toProperties } from './envelope.js';
 import { observed } from './observed-publish.js';
+import { type Delivery, type ExchangeRoute, PublishTarget } from './publish-target.js';
 import { BrokerBlocked, leave, Queues } from './queue-declarations.js';
-import { isProcessQueue, type QueueKind } from './queue-kinds.js';
-import { meaningOf } from './refusal.js';
+import type { QueueKind } from './queue-kinds.js';
+import { meaningOf, NOT_FOUND } from './refusal.js';
 import { SendRefusals } from './remembered-publish-refusals.js';
 
 /**
- * The queue was deleted after its declaration. The broker confirms such a publish all the same, and returns the
+ * The queue was deleted after its declaration, or the exchange leads to no queue. The broker confirms such a publish all the same, and returns the
  * message.
  */
 export class Unroutable extends DtxError {}
@@ -23,17 +24,6 @@ export class Nacked extends BrokerUnavailable {}
 export interface PublishOptions {
   readonly windowMax: number;
   readonly timeoutMs: number;
-}
-
-/** Options of one message. The defaults are those of a durable message. */
-export interface Delivery {
-  readonly persistent?: boolean;
-  /** Time to live in milliseconds. The broker drops the message afterwards. */
-  readonly expiresMs?: number;
-  /** The kind with which the queue is declared. */
-  readonly kind?: QueueKind;
-  /** Wait for the publisher confirm in milliseconds. Default and maximum: `publishTimeoutMs`. */
-  readonly withinMs?: number;
 }
 
 /** The error text of amqplib for a nack of the broker. Any other error means that the channel ended. */
@@ -46,7 +36,7 @@ interface InFlight {
 }
 
 /**
- * Publishes to a queue through the default exchange: persistent, mandatory, with publisher confirms and a time limit.
+ * Publishes to a queue, or to an exchange of another program: persistent, mandatory, with publisher confirms and a time limit.
  * Many messages are in flight within a window, because one confirm at a time is about thirty times slower. A returned
  * message is a failure although the broker confirms it. `return` precedes the confirm, and the header `dtx-tag` matches
  * the two. If the process dies before the confirm, the sender must publish again.
@@ -95,11 +85,12 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
    * @throws BrokerUnavailable if nothing was sent
    * @throws Unconfirmed if the message may have been sent
    * @throws Nacked if the broker rejected the message
-   * @throws Unroutable if the queue is missing
-   * @throws QueueRefused if the broker rejects the queue as `kind`, the account, or a message of this size
+   * @throws Unroutable if the queue is missing, or the exchange leads to no queue
+   * @throws QueueRefused if the broker rejects the queue as `kind`, the account, or a message of this size, or the exchange
+   *   is missing
    */
   async publish(
-    queue: string,
+    to: string | ExchangeRoute,
     body: Buffer,
     envelope: Envelope,
     { persistent = true, expiresMs, kind = 'work', withinMs }: Delivery = {},
@@ -112,17 +103,16 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     const limitMs = Math.min(withinMs ?? this.options.timeoutMs, this.options.timeoutMs);
     const endsAt = performance.now() + limitMs;
     this.require();
+    const target = new PublishTarget(this.queues, to, kind);
     const release = await this.window.acquire(limitMs);
-    const to = { queue, kind, endsAt };
     try {
-      await observed(queue, envelope, async () => {
+      await observed(target.name, envelope, async () => {
         try {
-          await this.publishOnce(to, body, properties);
+          await this.publishOnce(target, endsAt, { body, properties });
         } catch (error) {
-          if (!(error instanceof Unroutable) || isProcessQueue(queue)) throw error;
           // The queue was deleted after its declaration: declare it again and retry once.
-          this.queues.forget(queue, kind);
-          await this.publishOnce(to, body, properties);
+          if (!(error instanceof Unroutable) || !target.forget()) throw error;
+          await this.publishOnce(target, endsAt, { body, properties });
         }
       });
     } finally {
@@ -148,42 +138,43 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
   }
 
   private async publishOnce(
-    { queue, kind, endsAt }: { queue: string; kind: QueueKind; endsAt: number },
-    body: Buffer,
-    properties: Options.Publish,
+    target: PublishTarget,
+    endsAt: number,
+    { body, properties }: { body: Buffer; properties: Options.Publish },
   ): Promise<void> {
+    const { name, exchange } = target;
     const leftMs = () => endsAt - performance.now();
-    if (!isProcessQueue(queue))
-      await within(leftMs(), `cannot declare queue ${queue}`, this.queues.ensure(queue, kind));
+    await target.prepare(leftMs());
     const channel = this.require();
-    const refused = this.refusals.before(queue, body.length);
+    const refused = this.refusals.before(target, body.length);
     if (refused) throw refused;
     const tag = String(++this.sequence);
     const sent: InFlight = { properties, returned: false };
     this.inFlight.set(tag, sent);
     try {
-      await within(leftMs(), `cannot publish to ${queue}`, this.send(channel, queue, body, tag));
+      await within(leftMs(), `cannot publish to ${name}`, this.send(channel, target, body, tag));
     } catch (error) {
-      throw onceSent(meaningOf(error, { what: `cannot publish to ${queue}`, queue, right: 'write' }));
+      throw onceSent(meaningOf(error, { what: `cannot publish to ${name}`, queue: name, right: 'write', exchange }));
     } finally {
       this.inFlight.delete(tag);
     }
     // guard: publisher.returned
-    if (sent.returned) throw new Unroutable(`cannot publish to ${queue}: the queue does not exist`);
+    if (sent.returned) throw new Unroutable(`cannot publish to ${name}: ${target.unroutable}`);
   }
 
-  private send(channel: ConfirmChannel, queue: string, body: Buffer, tag: string): Promise<void> {
+  private send(channel: ConfirmChannel, target: PublishTarget, body: Buffer, tag: string): Promise<void> {
     const { properties } = this.inFlight.get(tag)!;
     const headers = { ...(properties.headers as object), 'dtx-tag': tag };
+    const { name, exchange, routingKey } = target;
     return new Promise((resolve, reject) => {
       // guard: publisher.publish
-      channel.publish('', queue, body, { ...properties, headers, mandatory: true }, (error) => {
+      channel.publish(exchange, routingKey, body, { ...properties, headers, mandatory: true }, (error) => {
         if (!error) return resolve();
-        const refused = this.refusals.of(channel, queue, body.length);
+        const refused = this.refusals.of(channel, target, body.length);
         if (refused) reject(refused);
         else if (error.message === NACKED)
-          reject(new Nacked(`cannot publish to ${queue}: RabbitMQ rejected the message (nack)`));
-        else reject(new Unconfirmed(`publish to ${queue} unconfirmed: lost the connection to RabbitMQ`));
+          reject(new Nacked(`cannot publish to ${name}: RabbitMQ rejected the message (nack)`));
+        else reject(new Unconfirmed(`publish to ${name} unconfirmed: lost the connection to RabbitMQ`));
       });
     });
   }
@@ -202,7 +193,10 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     try {
       const channel = await within(this.options.timeoutMs, 'opening a channel', opening);
       // This event precedes the close of the channel and the errors of its publishes.
-      channel.on('error', (error) => this.refusals.closed(channel, error));
+      channel.on('error', (error: Error & { code?: number }) => {
+        this.refusals.closed(channel, error);
+        if (error.code === NOT_FOUND) this.queues.forgetExchanges();
+      });
       channel.on('return', (message) => {
         const sent = this.inFlight.get(String(message.properties.headers?.['dtx-tag']));
         if (sent) sent.returned = true;

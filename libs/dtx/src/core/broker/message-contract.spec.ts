@@ -46,6 +46,32 @@ describe('a message contract', () => {
     expect(define).toThrow(new RegExp(`^message contract ${wrong.name ?? good.name}: [^\n]+$`));
   });
 
+  const exchange = {
+    ...good,
+    consumers: undefined,
+    receipts: false,
+    publishTo: { exchange: 'shop', routingKey: 'o.p' },
+  };
+
+  it('may name an exchange instead of consumers, and then has no queue', () => {
+    const contract = defineMessage({ ...exchange, receipts: false, consumers: undefined });
+    expect(contract).toMatchObject({
+      consumers: [],
+      receipts: false,
+      publishTo: { exchange: 'shop', routingKey: 'o.p' },
+    });
+  });
+
+  it.each<[string, object, RegExp]>([
+    ['with receipts', { receipts: undefined }, /publishTo needs receipts: false/],
+    ['beside consumers', { consumers: ['a.b'] }, /remove consumers and replicated/],
+    ['of a replicated contract', { replicated: true }, /remove consumers and replicated/],
+    ['without a routing key', { publishTo: { exchange: 'shop' } }, /publishTo needs exchange and routingKey/],
+    ['with a long name', { publishTo: { exchange: 'x'.repeat(256), routingKey: '' } }, /texts of at most 255 bytes/],
+  ])('is rejected for an exchange %s', (_, wrong, error) => {
+    expect(() => defineMessage({ ...exchange, ...wrong } as unknown as typeof good)).toThrow(error);
+  });
+
   it('accepts any well-formed name and consumers', () => {
     const consumers = fc.uniqueArray(
       fc.tuple(part, part).map((parts) => parts.join('.')),

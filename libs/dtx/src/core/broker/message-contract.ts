@@ -1,4 +1,5 @@
 import { OptionsError } from '../errors/errors.js';
+import type { ExchangeRoute } from './publish-target.js';
 import { mustBeSchema, type OutputOf, type StandardSchema } from './schema.js';
 
 /**
@@ -21,7 +22,23 @@ export interface Contract<Payload = unknown> {
    * change needs a new version, because RabbitMQ rejects a declaration with another queue type.
    */
   readonly replicated?: boolean | undefined;
+  /**
+   * False for consumers that are other programs and send no receipts. The message is delivered at least once to its
+   * queues or its exchange, and no further: the row at the sender is done with the publisher confirm. A message that such
+   * a program loses is not sent again. Set `replicated` too, unless the queues may be lost with their node.
+   */
+  readonly receipts?: boolean | undefined;
+  /**
+   * An existing exchange instead of queues of consumers. Needs `receipts: false`. A message that the exchange leads to no
+   * queue is retried, and parked with one alert when the attempts are used up.
+   */
+  readonly publishTo?: ExchangeRoute | undefined;
 }
+
+/** The destination of the messages of a contract. */
+type Destination =
+  | { consumers: readonly string[]; replicated?: boolean; receipts?: boolean; publishTo?: undefined }
+  | { publishTo: ExchangeRoute; receipts: false; consumers?: undefined; replicated?: undefined };
 
 /** The payload type of a contract. */
 export type MessageOf<C> = C extends Contract<infer Payload> ? Payload : never;
@@ -57,14 +74,14 @@ const CONSUMERS_CHARS_MAX = 998;
  * @throws OptionsError if a name is malformed, if `schema` has no Standard Schema interface or is asynchronous, or if a
  *   consumer is listed twice, belongs to another contract or shares a queue with the library
  */
-export function defineMessage<S extends StandardSchema>(contract: {
-  name: string;
-  version: number;
-  schema: S;
-  consumers: readonly string[];
-  gid: (payload: OutputOf<S>) => string;
-  replicated?: boolean;
-}): Contract<OutputOf<S>> {
+export function defineMessage<S extends StandardSchema>(
+  contract: {
+    name: string;
+    version: number;
+    schema: S;
+    gid: (payload: OutputOf<S>) => string;
+  } & Destination,
+): Contract<OutputOf<S>> {
   const about = `message contract ${contract.name}`;
   if (!NAME.test(contract.name)) throw new OptionsError(`${about}: expected a name like invoice.issued`);
   if (contract.name.length > NAME_CHARS_MAX)
@@ -72,11 +89,31 @@ export function defineMessage<S extends StandardSchema>(contract: {
   if (!Number.isInteger(contract.version) || contract.version < 1)
     throw new OptionsError(`${about}: expected a version of 1, 2, ..., got ${contract.version}`);
   mustBeSchema(contract.schema, `${about}: schema`);
-  if (contract.consumers.length === 0)
-    throw new OptionsError(`${about}: no consumers; list at least one as <app>.<consumer>`);
-  if (new Set(contract.consumers).size !== contract.consumers.length)
-    throw new OptionsError(`${about}: a consumer is listed twice`);
-  for (const consumer of contract.consumers) {
+  const consumers: readonly string[] = contract.publishTo ? [] : contract.consumers;
+  if (contract.publishTo) mustBeRoute(contract, about);
+  else mustBeConsumers(consumers, about);
+  takeQueues({ ...contract, consumers });
+  if (contract.replicated) for (const consumer of consumers) replicated.add(queueOf(consumer, contract.version));
+  return Object.freeze({ ...contract, consumers: Object.freeze([...consumers]) }) as Contract<OutputOf<S>>;
+}
+
+const SHORT_TEXT_BYTES_MAX = 255;
+
+function mustBeRoute({ publishTo, ...contract }: Partial<Contract>, about: string): void {
+  const { exchange, routingKey } = publishTo!;
+  const isShort = (text: unknown) => typeof text === 'string' && Buffer.byteLength(text) <= SHORT_TEXT_BYTES_MAX;
+  if (!isShort(exchange) || !isShort(routingKey))
+    throw new OptionsError(`${about}: publishTo needs exchange and routingKey, texts of at most 255 bytes`);
+  if (contract.consumers !== undefined || contract.replicated !== undefined)
+    throw new OptionsError(`${about}: publishTo has no queues of this library; remove consumers and replicated`);
+  if (contract.receipts !== false)
+    throw new OptionsError(`${about}: publishTo needs receipts: false, since no consumer sends a receipt`);
+}
+
+function mustBeConsumers(consumers: readonly string[], about: string): void {
+  if (consumers.length === 0) throw new OptionsError(`${about}: no consumers; list at least one as <app>.<consumer>`);
+  if (new Set(consumers).size !== consumers.length) throw new OptionsError(`${about}: a consumer is listed twice`);
+  for (const consumer of consumers) {
     if (!/^[a-z][a-z0-9-]{0,31}\.[a-z][a-z0-9-]{0,31}$/.test(consumer)) {
       throw new OptionsError(`${about}: consumer ${consumer} is not <app>.<consumer>`);
     }
@@ -86,12 +123,8 @@ export function defineMessage<S extends StandardSchema>(contract: {
         `${about}: consumer ${consumer} would share a queue with the library; choose another name`,
       );
   }
-  if (contract.consumers.join(',').length > CONSUMERS_CHARS_MAX)
+  if (consumers.join(',').length > CONSUMERS_CHARS_MAX)
     throw new OptionsError(`${about}: the consumer names together have more than ${CONSUMERS_CHARS_MAX} characters`);
-  takeQueues(contract);
-  if (contract.replicated)
-    for (const consumer of contract.consumers) replicated.add(queueOf(consumer, contract.version));
-  return Object.freeze({ ...contract, consumers: Object.freeze([...contract.consumers]) }) as Contract<OutputOf<S>>;
 }
 
 /**

@@ -41,6 +41,7 @@ export class Queues {
       ),
   );
   private readonly declared = new Map<string, Promise<unknown>>();
+  private readonly exchanges = new Map<string, Promise<unknown>>();
   private readonly looks = new Map<string, Promise<Replies.AssertQueue>>();
   private readonly refusals = new Map<string, Refusal>();
   /** Queues that this account may not declare. They are used as they exist. */
@@ -55,6 +56,7 @@ export class Queues {
   ) {
     connection.on('down', () => {
       this.declared.clear();
+      this.exchanges.clear();
       this.foreign.clear();
       this.idle = [];
     });
@@ -132,6 +134,34 @@ export class Queues {
     } catch (error) {
       if (error instanceof QueueRefused && error.code === NOT_FOUND) return null;
       throw error;
+    }
+  }
+
+  /** Checks once per connection that an exchange exists. It is never declared. @throws QueueRefused; BrokerUnavailable */
+  async mustHaveExchange(exchange: string): Promise<void> {
+    let check = this.exchanges.get(exchange);
+    if (!check) {
+      check = this.findExchange(exchange);
+      this.exchanges.set(exchange, check);
+      const mine = check;
+      mine.catch(() => this.exchanges.get(exchange) === mine && this.exchanges.delete(exchange));
+    }
+    await check;
+  }
+
+  /** Forgets the checked exchanges, since one was deleted. */
+  forgetExchanges(): void {
+    this.exchanges.clear();
+  }
+
+  private async findExchange(exchange: string): Promise<void> {
+    const asked = { what: `cannot look at exchange ${exchange}`, queue: exchange, right: 'read' } as const;
+    try {
+      await this.onChannel(asked, (channel) => channel.checkExchange(exchange));
+    } catch (error) {
+      if (!(error instanceof QueueRefused) || error.code !== NOT_FOUND) throw error;
+      const remedy = 'create it, or correct `publishTo` of the contract';
+      throw new QueueRefused(exchange, NOT_FOUND, `exchange ${exchange} does not exist; ${remedy}`);
     }
   }
 

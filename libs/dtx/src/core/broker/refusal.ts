@@ -42,21 +42,24 @@ export interface Asked {
   readonly queue: string;
   /** The permission that the step needs. */
   readonly right: Right;
+  /** The exchange of a publish, if it is not the default one. */
+  readonly exchange?: string;
 }
 
 /** Maps an error of amqplib to QueueRefused, or to BrokerUnavailable for any temporary reason. */
-export function meaningOf(error: unknown, { what, queue, right }: Asked): DtxError {
+export function meaningOf(error: unknown, { what, queue, right, exchange }: Asked): DtxError {
   if (error instanceof DtxError) return error;
   const { code, message } = error as { code?: unknown; message?: string };
   const said = `${what}: ${message ?? String(error)}`;
-  if (code === ACCESS_REFUSED) return new QueueRefused(queue, code, `${what}: ${lacks(queue, right)}: ${message}`);
+  if (code === ACCESS_REFUSED)
+    return new QueueRefused(queue, code, `${what}: ${lacks(queue, right, exchange)}: ${message}`);
   if (typeof code !== 'number' || !(code in WHY)) return new BrokerUnavailable(said);
   if (code === NOT_FOUND && NODE_DOWN.test(message ?? '')) return new BrokerUnavailable(said);
   return new QueueRefused(queue, code, `${what}: ${WHY[code]}: ${message}`);
 }
 
-function lacks(queue: string, right: Right): string {
-  if (right === 'write') return 'the account lacks the right "write" on exchange amq.default';
+function lacks(queue: string, right: Right, exchange?: string): string {
+  if (right === 'write') return `the account lacks the right "write" on exchange ${exchange || 'amq.default'}`;
   const missing = `the account lacks the right "${right}" on ${queue}`;
   // The name is different in every process, so only a pattern can grant the permission.
   return isProcessQueue(queue) ? `${missing} (grant it on ^${queue.slice(0, -36).replaceAll('.', '\\.')})` : missing;

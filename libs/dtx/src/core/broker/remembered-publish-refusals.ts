@@ -1,4 +1,5 @@
 import type { ConfirmChannel } from 'amqplib';
+import type { PublishTarget } from './publish-target.js';
 import { ACCESS_REFUSED, meaningOf, PRECONDITION_FAILED, QueueRefused } from './refusal.js';
 
 /**
@@ -9,27 +10,34 @@ const REFUSED_MS = 5_000;
 /** The error text for a body above `max_message_size`: the size of the body and the maximum. */
 const TOO_LARGE = /message size (\d+)\D+(\d+)/;
 
+/** The exchange in the error text for a rejected account. */
+const EXCHANGE = /exchange '([^']*)'/;
+const DEFAULT = 'amq.default';
+
+type Sent = Pick<PublishTarget, 'name' | 'exchange'>;
+
 /**
  * Remembers permanent rejections of messages. The broker answers such a message by closing the channel, with all other
  * messages on it. So a known rejection is answered here and the message is not sent.
  */
 export class SendRefusals {
-  /** The current rejection of the account. */
-  private account: { readonly message: string; readonly until: number } | undefined;
+  /** The current rejections of the account, by exchange. */
+  private readonly accounts = new Map<string, { readonly message: string; readonly until: number }>();
   /** The largest accepted body in bytes. It changes only with a restart of the broker. */
   private bytesMax = Number.POSITIVE_INFINITY;
-  /** Closed channels with the reason: the account, or a body of this size. */
-  private readonly channels = new WeakMap<ConfirmChannel, 'account' | number>();
+  /** Closed channels with the reason: the account at this exchange, or a body of this size. */
+  private readonly channels = new WeakMap<ConfirmChannel, string | number>();
 
   constructor(private readonly warn: (message: string) => void) {}
 
   /** Learns from the error of a closed channel. */
   closed(channel: ConfirmChannel, error: Error & { code?: number }): void {
-    const { message } = meaningOf(error, { what: 'cannot publish', queue: '', right: 'write' });
-    if (error.code !== ACCESS_REFUSED || this.account?.message !== message) this.warn(message);
+    const [, exchange = DEFAULT] = EXCHANGE.exec(error.message) ?? [];
+    const { message } = meaningOf(error, { what: 'cannot publish', queue: '', right: 'write', exchange });
+    if (error.code !== ACCESS_REFUSED || this.accounts.get(exchange)?.message !== message) this.warn(message);
     if (error.code === ACCESS_REFUSED) {
-      this.account = { message, until: performance.now() + REFUSED_MS };
-      this.channels.set(channel, 'account');
+      this.accounts.set(exchange, { message, until: performance.now() + REFUSED_MS });
+      this.channels.set(channel, exchange);
     }
     const [, bytes, bytesMax] = (error.code === PRECONDITION_FAILED && TOO_LARGE.exec(error.message)) || [];
     if (bytes === undefined) return;
@@ -38,16 +46,18 @@ export class SendRefusals {
   }
 
   /** Returns the known rejection of a body before it is sent, or null. */
-  before(queue: string, bytes: number): QueueRefused | null {
-    if (this.account && performance.now() < this.account.until) return refusedAccount(queue, this.account.message);
-    return bytes > this.bytesMax ? this.tooLarge(queue, bytes) : null;
+  before({ name, exchange }: Sent, bytes: number): QueueRefused | null {
+    const account = this.accounts.get(exchange || DEFAULT);
+    if (account && performance.now() < account.until) return refusedAccount(name, account.message);
+    return bytes > this.bytesMax ? this.tooLarge(name, bytes) : null;
   }
 
   /** Returns the rejection of a sent body, or null if another body closed the channel. */
-  of(channel: ConfirmChannel, queue: string, bytes: number): QueueRefused | null {
+  of(channel: ConfirmChannel, { name, exchange }: Sent, bytes: number): QueueRefused | null {
     const why = this.channels.get(channel);
-    if (why === 'account') return refusedAccount(queue, this.account!.message);
-    return why === bytes ? this.tooLarge(queue, bytes) : null;
+    const account = this.accounts.get(exchange || DEFAULT);
+    if (account && why === (exchange || DEFAULT)) return refusedAccount(name, account.message);
+    return why === bytes ? this.tooLarge(name, bytes) : null;
   }
 
   /** Forgets the maximum size. The next connection may lead to a broker with another limit. */
