@@ -11,7 +11,7 @@ export interface TccBranch<Data = unknown> {
   readonly initiator: string | undefined;
   /** Number of the call within the transaction, from 0. */
   readonly branch: number;
-  /** The result of Try. Undefined in Try, in a Cancel without Try, and in `@Confirmed`. */
+  /** The result of Try. Undefined in Try, in a Cancel without Try, and in `@TccConfirmed`. */
   readonly data: Data | undefined;
   /** The reason of a Cancel. */
   readonly reason: string | undefined;

@@ -32,7 +32,7 @@ export interface PhaseMark {
  * The barrier keeps repeats, an empty rollback (Cancel before Try) and a suspended Try (after its Cancel) from the
  * class. With the names of the methods, the compiler checks the class against the contract. A missing method, other
  * arguments, and a Confirm or Cancel that expects another result of Try are errors.
- * @param methods names of the methods. Without it, `@Try`, `@Confirm` and `@Cancel` mark them
+ * @param methods names of the methods. Without it, `@TccTry`, `@TccConfirm` and `@TccCancel` mark them
  * @example
  *   @TccParticipant(fundsContract, { try: 'freeze', confirm: 'capture', cancel: 'release' })
  *   export class FreezeFunds {
@@ -90,7 +90,7 @@ export function Try(contract?: Participant): PhaseDecorator<Unchecked> {
 /**
  * Does the work (执行实际的操作). Must be able to succeed after every successful Try. A failure is retried and never turned
  * into a Cancel.
- * @param contract as in `@Try`
+ * @param contract as in `@TccTry`
  */
 export function Confirm<Args, Result>(
   contract: Participant<Args, Result>,
@@ -107,7 +107,7 @@ interface CancelOptions {
 
 /**
  * Gives back the reservation of Try (补偿). Not called if Try had no effect, unless `withoutTry` is set.
- * @param contract as in `@Try`
+ * @param contract as in `@TccTry`
  */
 export function Cancel<Args, Result>(
   contract: Participant<Args, Result>,
@@ -126,7 +126,7 @@ export function Cancel(
  * Runs between the commit of Confirm and its answer: `(args, branch)`, without a transaction. It runs at least once
  * before the transaction ends, and again on every repeat. An error fails the Confirm, which is then called again.
  * `BrokerUnavailable` does not count as an attempt. Optional.
- * @param contract as in `@Try`
+ * @param contract as in `@TccTry`
  */
 export function Confirmed<Args>(contract: Participant<Args, Unchecked>): PhaseDecorator<ConfirmedMethod<Args>>;
 export function Confirmed(): PhaseDecorator<(args: Unchecked, branch: TccBranch<Unchecked>) => unknown>;

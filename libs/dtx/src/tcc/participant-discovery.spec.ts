@@ -4,7 +4,7 @@ import { DiscoveryModule, NestFactory } from '@nestjs/core';
 import type { EntityManager } from 'typeorm';
 import { expect, it } from 'vitest';
 import { z } from 'zod';
-import { CORE_OPTIONS } from '../core/injection-tokens.js';
+import { Installation } from '../core/installation.js';
 import type { TccBranch, TccMethods } from './participant-class-types.js';
 import { defineParticipant } from './participant-contract.js';
 import { Cancel, Confirm, TccParticipant, Try } from './participant-decorators.js';
@@ -19,7 +19,7 @@ const branch = { gid: 'g', branch: 0 } as TccBranch<undefined>;
 async function explore(...participants: Type[]): Promise<MountedParticipant[]> {
   class App {}
   const providers = [
-    { provide: CORE_OPTIONS, useValue: { app: 'payment' } },
+    { provide: Installation, useValue: { app: 'payment' } },
     { provide: PARTICIPATES, useValue: [] },
     Explorer,
     ...participants,
@@ -79,7 +79,7 @@ it('refuses the start for named methods beside decorated ones', async () => {
   class Both {
     @Try() a() {}
   }
-  await expect(explore(Both)).rejects.toThrow(/\(Both\) names its methods in @TccParticipant; remove @Try/);
+  await expect(explore(Both)).rejects.toThrow(/\(Both\) names its methods in @TccParticipant; remove @TccTry/);
 });
 
 it('refuses the start for a method that is decorated for another contract', async () => {

@@ -16,7 +16,7 @@ export interface MountedParticipant {
   readonly confirm: Bound;
   readonly cancel: Bound;
   readonly cancelWithoutTry: boolean;
-  /** The `@Confirmed` method, if any. */
+  /** The `@TccConfirmed` method, if any. */
   readonly confirmed: ((args: unknown, branch: TccBranch) => unknown) | undefined;
 }
 
@@ -75,7 +75,9 @@ export class Explorer {
   private mount({ contract, label, names }: Found, instance: object): MountedParticipant {
     const phases = this.markedMethods({ contract, label, names }, instance);
     if (names && phases.size > 0)
-      throw new OptionsError(`${label} names its methods in @TccParticipant; remove @Try, @Confirm and @Cancel`);
+      throw new OptionsError(
+        `${label} names its methods in @TccParticipant; remove @TccTry, @TccConfirm and @TccCancel`,
+      );
     if (names) for (const [phase, method] of namedMethods(names, instance, label)) phases.set(phase, method);
     const of = (phase: PhaseMark['phase']) => {
       const method = phases.get(phase);
@@ -92,7 +94,7 @@ export class Explorer {
     };
   }
 
-  /** The methods with `@Try`, `@Confirm`, `@Cancel` and `@Confirmed`. */
+  /** The methods with `@TccTry`, `@TccConfirm`, `@TccCancel` and `@TccConfirmed`. */
   private markedMethods({ contract, label }: Found, instance: object): Phases {
     const phases: Phases = new Map();
     for (const name of this.scanner.getAllMethodNames(Object.getPrototypeOf(instance))) {
