@@ -19,6 +19,7 @@ COPY tsconfig.base.json tsconfig.json ./
 COPY libs libs
 COPY apps apps
 COPY tools tools
+COPY examples examples
 RUN npm run build && npm prune --omit=dev
 
 FROM ${DTX_IMAGE_PREFIX}node:24-slim AS runtime

@@ -54,7 +54,6 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^nest-dtx$/, replacement: source('./libs/dtx/src/index.ts') },
-      { find: /^nest-dtx\/testing$/, replacement: source('./libs/dtx/src/testing.ts') },
       { find: /^nest-dtx\/([\w-]+)$/, replacement: source('./libs/dtx/src/$1/index.ts') },
       { find: /^@nest-dtx\/(host|shop)$/, replacement: source('./libs/$1/src/index.ts') },
     ],

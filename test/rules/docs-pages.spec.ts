@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { allFailpoints } from '../../libs/dtx/src/index.js';
-import { durableTables } from '../../libs/dtx/src/testing.js';
+import { durableTables } from '../../libs/dtx/src/testing/index.js';
 import { ROOT } from '../fixtures/app-process.js';
 import { read, tracked } from './repository-texts.js';
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type TableRow, VIEW_COLUMNS } from './core/durable/durable-table.js';
-import { durableTables } from './testing.js';
+import { durableTables } from './testing/index.js';
 
 const shownTables = durableTables.filter(({ shown }) => shown);
 /** Each state, and each kind of row that the texts of a table tell apart. */

@@ -7,7 +7,7 @@ import { backoffMs } from '../core/async/backoff.js';
 import { Broker } from '../core/broker/broker.service.js';
 import { type Envelope, typeOf } from '../core/broker/envelope.js';
 import { type Contract, queueOf } from '../core/broker/message-contract.js';
-import { checkedJson, payloadOf } from '../core/broker/outgoing-payload.js';
+import { checkedJson, payloadOf, type Sendable } from '../core/broker/outgoing-payload.js';
 import type { ExchangeRoute } from '../core/broker/publish-target.js';
 import { Database } from '../core/database/database.service.js';
 import { joinTransaction } from '../core/database/join-or-run-transaction.js';
@@ -25,6 +25,22 @@ import { createStep, Traced } from '../core/traced-steps.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { CONFIRMED_PUBLISH_OPTIONS, type ConfirmedPublishOptions } from './options.js';
 import { PublishGate } from './publish-gate.js';
+
+/** The checked payload of a message, and its gid. @throws DtxError as `ConfirmedMessages.publish` */
+export function messageToPublish<P>(
+  contract: Contract<P>,
+  payload: P,
+  bytesMax: number,
+): Sendable<P> & { gid: string } {
+  if (!contract.replicated && !contract.publishTo) {
+    const about = `${contract.name} v${contract.version}`;
+    throw new DtxError(
+      `cannot publish ${about}: contract is not replicated, and only the broker stores the message; set \`replicated: true\``,
+    );
+  }
+  const checked = checkedJson(payloadOf(contract), contract.schema, payload, bytesMax);
+  return { ...checked, gid: assertGid(contract.gid(checked.value)) };
+}
 
 /**
  * Publishes messages with a publisher confirm before the local commit. The confirm of a quorum queue corresponds to
@@ -66,19 +82,13 @@ export class ConfirmedMessages {
    */
   @Traced((_tx: EntityManager, contract: Contract) => ({ ...createStep(SCHEME, contract), returnsMessageId: true }))
   async publish<P>(tx: EntityManager, contract: Contract<P>, payload: P): Promise<string> {
-    if (!contract.replicated && !contract.publishTo) {
-      const about = `${contract.name} v${contract.version}`;
-      throw new DtxError(
-        `cannot publish ${about}: contract is not replicated, and only the broker stores the message; set \`replicated: true\``,
-      );
-    }
-    const { json, value } = checkedJson(payloadOf(contract), contract.schema, payload, this.options.payloadMaxBytes);
+    const { json, gid } = messageToPublish(contract, payload, this.options.payloadMaxBytes);
     const madeAtMs = this.database.nowMs();
     const envelope = {
       messageId: newId(madeAtMs),
       madeAtMs,
       type: typeOf(contract),
-      gid: assertGid(contract.gid(value)),
+      gid,
       scheme: SCHEME,
       traceparent: currentTraceparent() ?? undefined,
     };

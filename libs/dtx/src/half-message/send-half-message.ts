@@ -3,7 +3,7 @@
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import type { Contract } from '../core/broker/message-contract.js';
-import { checkedJson, payloadOf } from '../core/broker/outgoing-payload.js';
+import { checkedJson, payloadOf, type Sendable } from '../core/broker/outgoing-payload.js';
 import { acceptedBy } from '../core/broker/schema.js';
 import { Database } from '../core/database/database.service.js';
 import { DtxError, OutcomeUnknown, textOf, Unavailable } from '../core/errors/errors.js';
@@ -28,6 +28,24 @@ export class RuledBack extends Unavailable {
       `local transaction of half message ${id} rolled back: its check had ruled ROLLED_BACK before; nothing happened, retry`,
     );
   }
+}
+
+/** The checked payload of a half message, and its gid. @throws DtxError as `HalfMessages.send` */
+export function messageToPrepare<P>(
+  contract: Contract<P>,
+  payload: P,
+  bytesMax: number,
+): Sendable<P> & { gid: string } {
+  const about = `${contract.name} v${contract.version}`;
+  if (contract.receipts === false)
+    throw new DtxError(
+      `cannot send ${about} as a half message: contract has receipts: false; use LocalMessages.append`,
+    );
+  if (!contract.replicated) {
+    throw new DtxError(`cannot send ${about} as a half message: contract is not replicated; set \`replicated: true\``);
+  }
+  const checked = checkedJson(payloadOf(contract), contract.schema, payload, bytesMax);
+  return { ...checked, gid: assertGid(contract.gid(checked.value)) };
 }
 
 /** RocketMQ's transactional message on plain RabbitMQ: prepare, local transaction, publish, and check-back. */
@@ -130,19 +148,10 @@ export class HalfMessages implements OnModuleDestroy {
   }
 
   private messageOf<P>(contract: Contract<P>, payload: P): HalfMessage {
-    const about = `${contract.name} v${contract.version}`;
-    if (contract.receipts === false)
-      throw new DtxError(
-        `cannot send ${about} as a half message: contract has receipts: false; use LocalMessages.append`,
-      );
-    if (!contract.replicated)
-      throw new DtxError(
-        `cannot send ${about} as a half message: contract is not replicated; set \`replicated: true\``,
-      );
-    const { json, value } = checkedJson(payloadOf(contract), contract.schema, payload, this.options.payloadMaxBytes);
+    const { json, gid } = messageToPrepare(contract, payload, this.options.payloadMaxBytes);
     return {
       id: this.database.newId(),
-      gid: assertGid(contract.gid(value)),
+      gid,
       contract: contract.name,
       version: contract.version,
       payload: json,

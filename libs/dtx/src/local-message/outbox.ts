@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import type { Contract } from '../core/broker/message-contract.js';
-import { checkedJson, payloadOf } from '../core/broker/outgoing-payload.js';
+import { checkedJson, payloadOf, type Sendable } from '../core/broker/outgoing-payload.js';
 import { clockStopped, NOW_IN_ANY_SESSION } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
 import { joinTransaction } from '../core/database/join-or-run-transaction.js';
@@ -23,6 +23,16 @@ import { LOCAL_MESSAGE_OPTIONS, type LocalMessageOptions } from './options.js';
 import { routeOf } from './outbox-route.js';
 import { type OutboxRow, outboxMigrations } from './outbox-table.js';
 import { Relay } from './relay.js';
+
+/** The checked payload of a message, and its gid. @throws DtxError as `LocalMessages.append` */
+export function messageToAppend<P>(contract: Contract<P>, payload: P, bytesMax: number): Sendable<P> & { gid: string } {
+  if (contract.replicated && contract.receipts !== false)
+    throw new DtxError(
+      `cannot append ${contract.name} v${contract.version}: contract is replicated, which is for messages that no row sends again; define a separate contract, or set receipts: false`,
+    );
+  const checked = checkedJson(payloadOf(contract), contract.schema, payload, bytesMax);
+  return { ...checked, gid: assertGid(contract.gid(checked.value)) };
+}
 
 /**
  * The local message table (本地消息表). A message is committed with the caller's transaction and resent until every
@@ -73,15 +83,11 @@ export class LocalMessages implements OnModuleInit {
   }
 
   private rowOf<P>(contract: Contract<P>, payload: P): OutboxRow {
-    if (contract.replicated && contract.receipts !== false)
-      throw new DtxError(
-        `cannot append ${contract.name} v${contract.version}: contract is replicated, which is for messages that no row sends again; define a separate contract, or set receipts: false`,
-      );
-    const { json, value } = checkedJson(payloadOf(contract), contract.schema, payload, this.options.payloadMaxBytes);
+    const { json, gid } = messageToAppend(contract, payload, this.options.payloadMaxBytes);
     const nowMs = this.database.nowMs();
     return {
       id: newId(nowMs),
-      gid: assertGid(contract.gid(value)),
+      gid,
       contract: contract.name,
       version: contract.version,
       payload: json,

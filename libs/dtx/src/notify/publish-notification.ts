@@ -2,7 +2,7 @@
 // dies in between, the retried step publishes again under the same id.
 import { Inject, Injectable } from '@nestjs/common';
 import { Broker } from '../core/broker/broker.service.js';
-import { checkedJson } from '../core/broker/outgoing-payload.js';
+import { checkedJson, type Sendable } from '../core/broker/outgoing-payload.js';
 import { QueueWatch } from '../core/durable/unattended-queues.js';
 import { failpoint } from '../core/failpoint.js';
 import { assertGid } from '../core/ids.js';
@@ -62,7 +62,7 @@ export class Notifications {
   async publish(notification: Notification): Promise<void> {
     const { id, gid, target } = notification;
     if (!this.isFor(target)) return;
-    const body = this.bodyOf(notification);
+    const body = Buffer.from(notificationToPublish(notification, this.options.payloadMaxBytes).json);
     await failpoint(failpoints.committed, async () => {});
     const envelope = {
       messageId: id,
@@ -77,11 +77,15 @@ export class Notifications {
       this.broker.publisher.publish(queue, body, envelope, { kind: NOTIFY_QUEUE_KIND }),
     );
   }
+}
 
-  private bodyOf({ id, gid, type, at, target = undefined, data }: Notification): Buffer {
-    const message = { id, gid, type, target: target ?? null, payload: { type, timestamp: at, data } };
-    const misfit = `notification ${JSON.stringify(id)} does not fit ${NOTIFICATION_TYPE}`;
-    const subject = { whole: 'notification', misfit, option: 'payloadMaxBytes' } as const;
-    return Buffer.from(checkedJson(subject, notificationToSend, message, this.options.payloadMaxBytes).json);
-  }
+/** The checked message to the notification service. @throws DtxError as `Notifications.publish` */
+export function notificationToPublish(
+  { id, gid, type, at, target = undefined, data }: Notification,
+  bytesMax: number,
+): Sendable<object> {
+  const message = { id, gid, type, target: target ?? null, payload: { type, timestamp: at, data } };
+  const misfit = `notification ${JSON.stringify(id)} does not fit ${NOTIFICATION_TYPE}`;
+  const subject = { whole: 'notification', misfit, option: 'payloadMaxBytes' } as const;
+  return checkedJson(subject, notificationToSend, message, bytesMax);
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { durableTables } from '../testing.js';
+import { durableTables } from '../testing/index.js';
 import { alertsQuery, listQuery, retryBody } from './request-schemas.js';
 
 const states = durableTables.flatMap(({ openStates, finalState }) => [

@@ -153,7 +153,8 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
       if (passage.kind === 'unclear') throw new RolledBack({ verdict: 'failed', reason: passage.what });
       if (passage.kind !== 'run') return;
       const returned = await this.business(tx, { call, participant, data: passage.data });
-      if (call.phase === 'try') await keepData(sql, key, this.resultOf(participant, returned));
+      if (call.phase === 'try')
+        await keepData(sql, key, resultOfTry(participant.contract, returned, this.options.payloadMaxBytes));
     };
     const unit = { what: `${call.phase} of ${participant.contract.name}`, run };
     const { work, workSize } = this.database;
@@ -192,15 +193,15 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
   private async refuse(call: Arrived, { contract }: MountedParticipant, verdict: Verdict): Promise<Verdict> {
     return verdict.verdict === 'illegal' ? this.violations.refuse(call, contract, verdict.reason ?? '') : verdict;
   }
+}
 
-  /** The result of Try for Confirm and Cancel. @throws DtxError when it cannot be stored, which undoes the Try */
-  private resultOf({ contract: { name, version, result } }: MountedParticipant, returned: unknown): unknown {
-    if (returned === undefined && (!result || applySchema(result, undefined).ok)) return undefined;
-    const misfit = `result of Try does not fit TCC participant ${name} v${version}`;
-    const subject = { whole: 'result', misfit, option: 'payloadMaxBytes' } as const;
-    const { json } = checkedJson(subject, result ?? ANY_JSON, returned, this.options.payloadMaxBytes);
-    return JSON.parse(json);
-  }
+/** The result of Try for Confirm and Cancel. @throws DtxError when it cannot be stored, which undoes the Try */
+export function resultOfTry({ name, version, result }: Participant, returned: unknown, bytesMax: number): unknown {
+  if (returned === undefined && (!result || applySchema(result, undefined).ok)) return undefined;
+  const misfit = `result of Try does not fit TCC participant ${name} v${version}`;
+  const subject = { whole: 'result', misfit, option: 'payloadMaxBytes' } as const;
+  const { json } = checkedJson(subject, result ?? ANY_JSON, returned, bytesMax);
+  return JSON.parse(json);
 }
 
 /**

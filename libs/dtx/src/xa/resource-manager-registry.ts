@@ -5,12 +5,13 @@ import { Database } from '../core/database/database.service.js';
 import { poolLike, type SessionPool } from '../core/database/pinned-session-pool.js';
 import { pinningSql } from '../core/database/session-settings.js';
 import { type Condition, Conditions } from '../core/dependency-health-registry.js';
-import { DtxError, textOf } from '../core/errors/errors.js';
+import { textOf } from '../core/errors/errors.js';
 import { isDatabaseAway } from '../core/errors/sql-errors.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import { libraryLogger } from '../core/library-logger.js';
 import type { CoreOptions } from '../core/options.js';
 import { type BranchDatabase, IDLE_MS } from './branch-database.js';
+import { checkBranchNames } from './branch-name-check.js';
 import { DecisionLog } from './decision-log-trust.js';
 import { silenceSecondsOf, XA_OPTIONS, type XaOptions } from './options.js';
 import { type Place, ResourceManager } from './resource-manager.js';
@@ -84,14 +85,8 @@ export class ResourceManagers {
     const wanted = names.filter((name) => name !== this.core.app);
     if (this.branches.length === 0)
       throw new XaUnavailable('XA is not configured: `XaModule.forRoot` has no `branches`');
-    const found = wanted.map((name) => {
-      const branch = this.branches.find((one) => one.name === name);
-      const known = () => [this.core.app, ...this.branches.map((one) => one.name)].join(', ');
-      if (!branch) throw new DtxError(`unknown XA database "${name}"; configured: ${known()}`);
-      return branch;
-    });
-    if (found.length === 0 || new Set(wanted).size < wanted.length)
-      throw new DtxError(`an XA transaction needs at least one branch database, each once: got ${names.join(', ')}`);
+    checkBranchNames(names, { app: this.core.app, branches: this.branches.map(({ name }) => name) });
+    const found = wanted.map((name) => this.branches.find((one) => one.name === name)!);
     const isOpen = () => this.last && !this.log.problem && found.every((one) => !one.problem);
     for (const end = performance.now() + waitMs; !isOpen(); await sleep(POLL_MS)) {
       const problems = found.filter(({ problem }) => problem).map(({ name, problem }) => `${name} ${problem}`);

@@ -22,22 +22,23 @@ import { RedisClaims } from './redis-claims.js';
  * Mounts the handlers of the app and consumes their queues, in any Nest application: with HTTP, as a microservice or as
  * an application context. A wrong handler stops the start before anything is opened. Consuming starts when the database
  * is ready, and attaches whenever the broker is available. The inbox around a handler provides the transaction, the
- * receipt and the ack. With `consumers: false` nothing is mounted. In an
- * application with several `DtxModule`s, each mounts the handlers of its app.
+ * receipt and the ack. With `consumers: false` nothing is mounted. In an application with several `DtxModule`s,
+ * each mounts the handlers of its app.
  */
 @Injectable()
 export class MessageHandlers implements OnModuleInit, OnApplicationBootstrap, OnModuleDestroy {
   private readonly logger = libraryLogger('handlers');
   private readonly consumers: QueueConsumer[] = [];
   private handlers: readonly ConsumerHandlers[] = [];
+  private mounted: readonly Endpoint[] = [];
   private closing: Promise<void> | undefined;
 
   constructor(
     private readonly modules: ModulesContainer,
     private readonly pipeline: HandlerPipeline,
     private readonly broker: Broker,
-    private readonly database: Database,
-    private readonly inbox: Inbox,
+    readonly database: Database,
+    readonly inbox: Inbox,
     private readonly retry: InboxRetry,
     private readonly onceByRedis: OnceByRedis,
     private readonly claims: RedisClaims,
@@ -55,12 +56,18 @@ export class MessageHandlers implements OnModuleInit, OnApplicationBootstrap, On
   async onApplicationBootstrap(): Promise<void> {
     const build = this.pipeline.build.bind(this.pipeline);
     const endpoints = this.handlers.map((one) => endpointOf(one, build, this.database.source.manager));
+    this.mounted = endpoints;
     for (const { consumer, duplicates } of endpoints) if (duplicates === 'redis') await this.claims.open(consumer);
     this.retry.start(endpoints);
     this.database.onReady(() => {
       if (this.closing) return;
       for (const endpoint of endpoints) this.consumers.push(this.consume(endpoint));
     });
+  }
+
+  /** The consumers of this app. Empty before the start, and with `consumers: false`. */
+  get endpoints(): readonly Endpoint[] {
+    return this.mounted;
   }
 
   /** Stops consuming and waits for the deliveries in work, while the database is still open for them. */

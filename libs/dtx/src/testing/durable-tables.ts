@@ -1,15 +1,12 @@
-/** For tests and tools: the failpoints, and a descriptor of every durable table. */
-import { INBOX } from './core/consumer/inbox-table.js';
-import { ALERTS } from './core/durable/alert-and-operation-tables.js';
-import type { DurableTable } from './core/durable/durable-table.js';
-import { HALF, HALF_PARKED } from './half-message/half-message-tables.js';
-import { OUTBOX } from './local-message/outbox-table.js';
-import { NOTIFICATIONS } from './notify/notification-table.js';
-import { TCC } from './tcc/tcc-tables.js';
-import { XA } from './xa/xa-tables.js';
-
-export type { DurableTable, ShownTable } from './core/durable/durable-table.js';
-export { allFailpoints, type Failpoint } from './core/failpoint.js';
+/** A descriptor of every durable table, for tests and tools that read the tables. */
+import { INBOX } from '../core/consumer/inbox-table.js';
+import { ALERTS } from '../core/durable/alert-and-operation-tables.js';
+import type { DurableTable } from '../core/durable/durable-table.js';
+import { HALF, HALF_PARKED } from '../half-message/half-message-tables.js';
+import { OUTBOX } from '../local-message/outbox-table.js';
+import { NOTIFICATIONS } from '../notify/notification-table.js';
+import { TCC } from '../tcc/tcc-tables.js';
+import { XA } from '../xa/xa-tables.js';
 
 /** The descriptors of all durable tables of the library, independent of the schemes that an app uses. */
 export const durableTables: readonly DurableTable[] = [

@@ -1,0 +1,54 @@
+import type { Provider } from '@nestjs/common';
+import { ConfirmedMessages } from '../confirmed-publish/index.js';
+import { HalfMessages } from '../half-message/index.js';
+import { LocalMessages } from '../local-message/index.js';
+import { Notifications } from '../notify/index.js';
+import { Tcc } from '../tcc/index.js';
+import { Xa } from '../xa/index.js';
+import { FakeConfirmedMessages, FakeHalfMessages, FakeLocalMessages } from './fake-messages.js';
+import { FakeNotifications, type FakeNotificationsOptions } from './fake-notifications.js';
+import { FakeTcc } from './fake-tcc.js';
+import { FakeDataSource } from './fake-transaction.js';
+import { FakeXa, type FakeXaOptions } from './fake-xa.js';
+
+/** All fakes, and the providers that put them in the place of the services. */
+export interface FakeDtx {
+  readonly localMessages: FakeLocalMessages;
+  readonly halfMessages: FakeHalfMessages;
+  readonly confirmedMessages: FakeConfirmedMessages;
+  readonly tcc: FakeTcc;
+  readonly xa: FakeXa;
+  readonly notifications: FakeNotifications;
+  /** Not among `providers`. Provide it as `DataSource` if the code under test opens transactions. */
+  readonly dataSource: FakeDataSource;
+  readonly providers: Provider[];
+}
+
+/**
+ * Makes fakes of all services of the library, for unit tests without a database and without a broker.
+ * @example
+ *   const dtx = fakeDtx();
+ *   const module = await Test.createTestingModule({
+ *     providers: [Orders, ...dtx.providers, { provide: DataSource, useValue: dtx.dataSource }],
+ *   }).compile();
+ *   await module.get(Orders).place(purchase);
+ *   expect(dtx.localMessages.sent(orderPlaced)).toEqual([{ orderId: purchase.orderId }]);
+ */
+export function fakeDtx(options: FakeXaOptions & FakeNotificationsOptions = {}): FakeDtx {
+  const localMessages = new FakeLocalMessages(options);
+  const halfMessages = new FakeHalfMessages(options);
+  const confirmedMessages = new FakeConfirmedMessages(options);
+  const tcc = new FakeTcc(options);
+  const xa = new FakeXa(options);
+  const notifications = new FakeNotifications(options);
+  const providers = [
+    { provide: LocalMessages, useValue: localMessages },
+    { provide: HalfMessages, useValue: halfMessages },
+    { provide: ConfirmedMessages, useValue: confirmedMessages },
+    { provide: Tcc, useValue: tcc },
+    { provide: Xa, useValue: xa },
+    { provide: Notifications, useValue: notifications },
+  ];
+  const dataSource = new FakeDataSource(options);
+  return { localMessages, halfMessages, confirmedMessages, tcc, xa, notifications, dataSource, providers };
+}

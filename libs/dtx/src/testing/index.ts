@@ -1,0 +1,17 @@
+/**
+ * For tests: fakes without servers, the call of a handler with its inbox, and a wait until all rows are final. Loads no
+ * test runner, so it works with vitest, jest and others. For tools: the failpoints and the durable tables.
+ */
+export type { DurableTable, ShownTable } from '../core/durable/durable-table.js';
+export { allFailpoints, type Failpoint } from '../core/failpoint.js';
+export { type Delivered, type DeliverOptions, deliver } from './deliver.js';
+export { durableTables, tableNames } from './durable-tables.js';
+export { type FakeDtx, fakeDtx } from './fake-dtx.js';
+export { FakeConfirmedMessages, FakeHalfMessages, FakeLocalMessages } from './fake-messages.js';
+export { FakeNotifications, type FakeNotificationsOptions } from './fake-notifications.js';
+export type { FakeOptions } from './fake-options.js';
+export { FakeTcc } from './fake-tcc.js';
+export type { TccStub } from './fake-tcc-participants.js';
+export { FakeDataSource, fakeTransaction } from './fake-transaction.js';
+export { type CommittedXa, FakeXa, type FakeXaOptions } from './fake-xa.js';
+export { type UntilSettledOptions, untilSettled } from './until-settled.js';
