@@ -68,6 +68,14 @@ export const coreOptions = z.strictObject({
   app: z.string().regex(/^[a-z][a-z0-9-]{0,31}$/),
   /** AMQP URL of the broker, or several separated by commas (nodes of one cluster). */
   rabbitmqUrl: serverUrl('broker'),
+  /**
+   * First part of all queue names. Two environments on one virtual host need different ones. All services that exchange
+   * messages need the same one.
+   */
+  queuePrefix: z
+    .string()
+    .regex(/^[a-z][a-z0-9-]{0,15}$/)
+    .default('dtx'),
   /** URL of Redis. Required where a consumer has `duplicates: 'redis'`. */
   redisUrl: serverUrl('redis').optional(),
   /** URL that each new alert is posted to, in addition to the log and the table `dtx_alert`. */
@@ -92,6 +100,11 @@ export const coreOptions = z.strictObject({
     .array(z.object({ version: z.number().int().min(1), name: z.string(), up: z.array(statement).readonly() }))
     .readonly()
     .default([]),
+  /**
+   * Who applies migrations at start, see docs/schema.md. `auto`: this app, which needs CREATE and ALTER for a new version.
+   * `check`: another account, and the app waits until the recorded versions are up to date. `false`: nothing is read.
+   */
+  migrate: z.literal(['auto', 'check', false]).default('auto'),
   /** Lock wait of the library's sessions, for a row or a table. The app's own pool is not changed. */
   lockWaitSeconds: count(3, 600),
   /** Time limit for a connection of the library's pools. After it the call fails with `DatabaseUnavailable`. */

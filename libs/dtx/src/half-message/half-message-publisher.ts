@@ -13,6 +13,7 @@ import type { CoreOptions } from '../core/options.js';
 import { SCHEME } from './failpoints.js';
 import type { HalfMessage } from './half-message-tables.js';
 import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
+import { checkQueueOf, waitQueueOf } from './prepared-message-queues.js';
 import { halfReceiptQueueOf } from './receipt-queue-name.js';
 
 const PREPARED_TYPE = 'dtx.half-copy.v1';
@@ -60,7 +61,7 @@ export class PreparedMessages {
     @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
     @Inject(HALF_MESSAGE_OPTIONS) private readonly options: HalfMessageOptions,
   ) {
-    this.checkQueue = `dtx.${core.app}.half-check.v1`;
+    this.checkQueue = checkQueueOf(core.app);
   }
 
   /** Checks without a verdict before a prepared message is parked. */
@@ -112,7 +113,6 @@ export class PreparedMessages {
   }
 
   private waitQueueOf(checks: number): { queue: string; kind: WaitingQueue } {
-    const ttlMs = this.options.levelsMs[checks]!;
-    return { queue: `dtx.${this.core.app}.half-wait.${ttlMs}ms.v1`, kind: { ttlMs, expiredTo: this.checkQueue } };
+    return waitQueueOf(this.core.app, this.options.levelsMs[checks]!);
   }
 }

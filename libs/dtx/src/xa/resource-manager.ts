@@ -12,6 +12,8 @@ import { WITNESS } from './xa-tables.js';
 import { XaUnavailable } from './xa-unavailable.js';
 
 const WITNESS_VERSION = 1;
+const WITNESS_REMEDY =
+  ' (import XaModule.forParticipant() into its app, or run npx nest-dtx migrate --schemes xa-participant there)';
 const RECOVERY_POOL = 4;
 /**
  * Recovery calls may queue for its few connections. The queue is long, because a full queue says nothing about the
@@ -161,7 +163,8 @@ export class ResourceManager {
     if (flaw) this.isBehind = false;
     this.schemaProblem = [
       ...wrong.map(
-        ([component, version]) => `has ${component} at version ${has.get(component) ?? 'none'}, not ${version}`,
+        ([component, version]) =>
+          `has ${component} at version ${has.get(component) ?? 'none'}, not ${version}${component === WITNESS ? WITNESS_REMEDY : ''}`,
       ),
       ...(flaw ? [flaw] : []),
     ].join(', ');

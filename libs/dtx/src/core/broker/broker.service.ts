@@ -30,9 +30,10 @@ export class Broker implements OnApplicationBootstrap, OnApplicationShutdown {
   private readonly consumers: QueueConsumer[] = [];
 
   constructor(@Inject(CORE_OPTIONS) private readonly options: CoreOptions) {
-    const { rabbitmqUrl: url, heartbeatSeconds, reconnect, app } = options;
-    this.publishing = new BrokerConnection({ url, heartbeatSeconds, reconnect, name: `dtx ${app} publish` });
-    this.consuming = new BrokerConnection({ url, heartbeatSeconds, reconnect, name: `dtx ${app} consume` });
+    const { rabbitmqUrl: url, heartbeatSeconds, reconnect, app, queuePrefix } = options;
+    const to = { url, heartbeatSeconds, reconnect, queuePrefix };
+    this.publishing = new BrokerConnection({ ...to, name: `dtx ${app} publish` });
+    this.consuming = new BrokerConnection({ ...to, name: `dtx ${app} consume` });
     this.consumed = new Queues(this.consuming, options.publishTimeoutMs);
     this.publisher = new ConfirmPublisher(this.publishing, {
       windowMax: options.publishWindowMax,

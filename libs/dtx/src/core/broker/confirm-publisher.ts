@@ -95,15 +95,13 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     envelope: Envelope,
     { persistent = true, expiresMs, kind = 'work', withinMs }: Delivery = {},
   ): Promise<void> {
-    const properties = {
-      ...toProperties(envelope),
-      persistent,
-      ...(expiresMs ? { expiration: Math.ceil(expiresMs) } : {}),
-    };
+    const { names } = this.connection;
+    const expiration = expiresMs ? { expiration: Math.ceil(expiresMs) } : {};
+    const properties = { ...toProperties(envelope, names), persistent, ...expiration };
     const limitMs = Math.min(withinMs ?? this.options.timeoutMs, this.options.timeoutMs);
     const endsAt = performance.now() + limitMs;
     this.require();
-    const target = new PublishTarget(this.queues, to, kind);
+    const target = new PublishTarget(this.queues, typeof to === 'string' ? names.onWire(to) : to, kind);
     const release = await this.window.acquire(limitMs);
     try {
       await observed(target.name, envelope, async () => {

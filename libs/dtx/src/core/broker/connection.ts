@@ -7,6 +7,7 @@ import { libraryLogger } from '../library-logger.js';
 import { parseServerUrl } from '../server-url.js';
 import { KEEP_ALIVE_MS } from '../tcp-keep-alive.js';
 import { CLOSE_LIMIT_MS, within } from './broker-step-timeout.js';
+import { QueueNames } from './queue-prefix.js';
 
 export interface ConnectionOptions {
   readonly url: string;
@@ -14,6 +15,8 @@ export interface ConnectionOptions {
   readonly reconnect: Backoff;
   /** The connection name in the management UI of the broker. */
   readonly name: string;
+  /** Option `queuePrefix`. Default: `dtx`. */
+  readonly queuePrefix?: string;
 }
 
 /** Time limit in milliseconds from the first packet to the open connection. */
@@ -34,11 +37,14 @@ export class BrokerConnection extends EventEmitter<{ up: [ChannelModel]; down: [
   private blocked = false;
   private running: Promise<void> | undefined;
   private readonly address: Options.Connect;
+  /** The names of queues on this connection. */
+  readonly names: QueueNames;
 
   /** @throws OptionsError for a URL that cannot be read */
   constructor(private readonly options: ConnectionOptions) {
     super();
-    this.address = addressOf(options.url);
+    this.address = brokerAddressOf(options.url);
+    this.names = new QueueNames(options.queuePrefix);
     this.setMaxListeners(100);
   }
 
@@ -151,7 +157,7 @@ function describe(error: unknown): string {
 }
 
 /** Passes the address as an object. amqplib parses URLs by its own rules and decodes an encoded password as Latin-1. */
-function addressOf(url: string): Options.Connect {
+export function brokerAddressOf(url: string): Options.Connect {
   const { protocol, host: hostname, port, user: username, password, path, query } = parseServerUrl('broker', url);
   const numbers = ['channelMax', 'frameMax', 'maxFrameSize'].filter((name) => name in query);
   return {

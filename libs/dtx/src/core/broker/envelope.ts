@@ -1,4 +1,5 @@
 import type { Options } from 'amqplib';
+import { QueueNames } from './queue-prefix.js';
 
 /**
  * The data beside the payload, in AMQP properties: messageId, type (contract name and version), gid as the
@@ -23,7 +24,8 @@ export function typeOf(contract: { name: string; version: number }): string {
   return `${contract.name}.v${contract.version}`;
 }
 
-export function toProperties(envelope: Envelope): Options.Publish {
+/** @param names translates the queue of `replyTo`. By default it stays as it is */
+export function toProperties(envelope: Envelope, names = new QueueNames()): Options.Publish {
   return {
     messageId: envelope.messageId,
     type: envelope.type,
@@ -36,7 +38,7 @@ export function toProperties(envelope: Envelope): Options.Publish {
       // A string, because client libraries decode large AMQP numbers differently.
       ...(envelope.madeAtMs === undefined ? {} : { 'dtx-made-at': String(Math.round(envelope.madeAtMs)) }),
     },
-    ...(envelope.replyTo ? { replyTo: envelope.replyTo } : {}),
+    ...(envelope.replyTo ? { replyTo: names.onWire(envelope.replyTo) } : {}),
   };
 }
 

@@ -120,7 +120,8 @@ export class QueueConsumer {
     const connection = this.connection.open;
     if (this.isStopped || this.isAttaching || this.channel || !connection) return;
     this.isAttaching = true;
-    const { queue, kind, limitMs } = this.options;
+    const { kind, limitMs } = this.options;
+    const queue = this.connection.names.onWire(this.queue);
     const what = `cannot consume ${queue}`;
     try {
       // The declaration uses another channel, because a rejection closes that one. It always asks the broker, because
@@ -150,7 +151,8 @@ export class QueueConsumer {
   };
 
   private async consume(channel: Channel, what: string): Promise<void> {
-    const { queue, prefetch, limitMs } = this.options;
+    const { prefetch, limitMs } = this.options;
+    const queue = this.connection.names.onWire(this.queue);
     const lost = new AbortController();
     // While attaching, the failed step reports the same error.
     const failed = `RabbitMQ closed the channel of queue ${queue}, consuming it again`;
@@ -212,7 +214,7 @@ export class QueueConsumer {
       this.givenBack.delete(keyOf(message));
       unlessClosed(lost, () => channel.ack(message));
     };
-    const delivery: Delivery = { message, lost, ack };
+    const delivery: Delivery = { message: this.connection.names.received(message), lost, ack };
     const running: Promise<void> = this.handle(delivery)
       .catch((error) => this.giveBack(channel, delivery, error))
       .finally(() => this.inWork.delete(running));

@@ -64,7 +64,7 @@ export class Queues {
 
   /** Declares a queue, once per connection. @throws QueueRefused; BrokerUnavailable */
   async ensure(queue: string, kind: QueueKind): Promise<void> {
-    const key = keyOf(queue, kind);
+    const key = this.keyOf(queue, kind);
     let declared = this.declared.get(key);
     if (!declared) {
       declared = this.inspect(queue, kind);
@@ -77,7 +77,7 @@ export class Queues {
 
   /** Forgets a declaration. The next use declares the queue again. */
   forget(queue: string, kind: QueueKind): void {
-    this.declared.delete(keyOf(queue, kind));
+    this.declared.delete(this.keyOf(queue, kind));
   }
 
   /**
@@ -85,7 +85,7 @@ export class Queues {
    * @throws QueueRefused; BrokerUnavailable
    */
   inspect(queue: string, kind: QueueKind = 'work'): Promise<Replies.AssertQueue> {
-    const key = keyOf(queue, kind);
+    const key = this.keyOf(queue, kind);
     const refusal = this.refusals.get(key);
     if (refusal && performance.now() < refusal.until) return Promise.reject(refusal.error);
     let look = this.looks.get(key);
@@ -107,7 +107,9 @@ export class Queues {
     }
   }
 
-  private async declareOrFind(queue: string, kind: QueueKind): Promise<Replies.AssertQueue> {
+  private async declareOrFind(name: string, kindInCode: QueueKind): Promise<Replies.AssertQueue> {
+    const { names } = this.connection;
+    const [queue, kind] = [names.onWire(name), names.kindOnWire(kindInCode)];
     const looksFirst = kind === 'replicated-if-new' || this.foreign.has(queue);
     const found = looksFirst ? await this.find(queue) : null;
     if (found) return found;
@@ -127,7 +129,8 @@ export class Queues {
   /**
    * Looks at a queue without declaring it. Returns null if it does not exist. @throws QueueRefused; BrokerUnavailable
    */
-  async find(queue: string): Promise<Replies.AssertQueue | null> {
+  async find(name: string): Promise<Replies.AssertQueue | null> {
+    const queue = this.connection.names.onWire(name);
     const asked = { what: `cannot look at queue ${queue}`, queue, right: 'read' } as const;
     try {
       return await this.onChannel(asked, (channel) => channel.checkQueue(queue));
@@ -163,6 +166,10 @@ export class Queues {
       const remedy = 'create it, or correct `publishTo` of the contract';
       throw new QueueRefused(exchange, NOT_FOUND, `exchange ${exchange} does not exist; ${remedy}`);
     }
+  }
+
+  private keyOf(queue: string, kind: QueueKind): string {
+    return `${this.connection.names.onWire(queue)} ${typeof kind === 'string' ? kind : JSON.stringify(kind)}`;
   }
 
   private remember(key: string, error: QueueRefused): void {
@@ -220,8 +227,4 @@ export function leave(channel: Channel): void {
   } catch {
     // The channel is already closed.
   }
-}
-
-function keyOf(queue: string, kind: QueueKind): string {
-  return `${queue} ${typeof kind === 'string' ? kind : JSON.stringify(kind)}`;
 }

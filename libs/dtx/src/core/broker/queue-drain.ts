@@ -14,10 +14,12 @@ import { meaningOf } from './refusal.js';
  */
 export async function drainQueue(
   { connection, queues }: { connection: BrokerConnection; queues: Queues },
-  { queue, kind, prefetch, limitMs }: ConsumerOptions,
+  { queue: name, kind, prefetch, limitMs }: ConsumerOptions,
   handle: (delivery: Delivery) => Promise<void>,
   until: AbortSignal,
 ): Promise<number> {
+  const { names } = connection;
+  const queue = names.onWire(name);
   const what = `cannot take messages from queue ${queue}`;
   await queues.inspect(queue, kind);
   if (!connection.open) throw new BrokerUnavailable(`${what}: no connection to RabbitMQ, reconnecting`);
@@ -33,7 +35,7 @@ export async function drainQueue(
   until.addEventListener('abort', lose, { once: true });
   let acked = 0;
   const deliveryOf = (message: GetMessage): Delivery => ({
-    message: asDelivered(message),
+    message: names.received(asDelivered(message)),
     lost: lost.signal,
     ack: () => {
       if (lost.signal.aborted) return;

@@ -35,7 +35,7 @@ describe('argumentsOf', () => {
 });
 
 describe('isProcessQueue', () => {
-  it.each(['dtx.payment.replies.v1', `x${PROCESS}`, `${PROCESS}x`, PROCESS.replace('payment', 'Payment')])(
+  it.each(['dtx.payment.replies.v1', `-${PROCESS}`, `${PROCESS}x`, PROCESS.replace('payment', 'Payment')])(
     'is false for %s',
     (queue) => {
       expect(isProcessQueue(queue)).toBe(false);

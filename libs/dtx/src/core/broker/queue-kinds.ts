@@ -9,9 +9,9 @@ const WORK_QUEUE: Options.AssertQueue = { durable: true };
 /** The exclusive queue of one process, deleted with its connection. For messages that only this process waits for. */
 const PROCESS_QUEUE: Options.AssertQueue = { exclusive: true, autoDelete: true, durable: false };
 
-/** Whether a name has the form `dtx.<app>.<purpose>.<uuid>`. Only its owner may declare such a queue. */
+/** Whether a name has the form `<prefix>.<app>.<purpose>.<uuid>`. Only its owner may declare such a queue. */
 export function isProcessQueue(queue: string): boolean {
-  return /^dtx\.[a-z][a-z0-9-]{0,31}\.[a-z][a-z0-9-]*\.[0-9a-f-]{36}$/.test(queue);
+  return /^[a-z][a-z0-9-]*\.[a-z][a-z0-9-]{0,31}\.[a-z][a-z0-9-]*\.[0-9a-f-]{36}$/.test(queue);
 }
 
 /** The delivery limit. From RabbitMQ 4.0 on, a quorum queue drops a message after 20 deliveries by default. */

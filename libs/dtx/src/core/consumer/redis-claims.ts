@@ -1,14 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { Inject, Injectable, OnApplicationShutdown } from '@nestjs/common';
-import type { Redis, RedisOptions } from 'ioredis';
+import type { Redis } from 'ioredis';
 import { backoffMs } from '../async/backoff.js';
 import { OptionsError, textOf, Unavailable } from '../errors/errors.js';
 import { CORE_OPTIONS } from '../injection-tokens.js';
 import { libraryLogger } from '../library-logger.js';
 import { optionalPackage } from '../optional-package.js';
 import type { CoreOptions } from '../options.js';
-import { parseServerUrl } from '../server-url.js';
 import { KEEP_ALIVE_MS } from '../tcp-keep-alive.js';
+import { redisAddressOf } from './redis-address.js';
 
 /**
  * Redis is unreachable or did not answer in time. Does not count as an attempt. A claim with a lost answer expires with
@@ -73,7 +73,7 @@ export class RedisClaims implements OnApplicationShutdown {
   private connect(Client: typeof Redis, redisUrl: string): Redis {
     // Commands fail at once while Redis is unavailable. The consumer waits and retries.
     const redis = new Client({
-      ...addressOf(redisUrl),
+      ...redisAddressOf(redisUrl),
       enableOfflineQueue: false,
       maxRetriesPerRequest: 0,
       commandTimeout: COMMAND_LIMIT_MS,
@@ -141,20 +141,4 @@ export class RedisClaims implements OnApplicationShutdown {
       throw new RedisUnavailable(`Redis command failed: ${textOf(error)}`);
     }
   }
-}
-
-/** Passes the address as an object, like every server address. The query parameters are options of ioredis. */
-function addressOf(url: string): RedisOptions {
-  const { protocol, host, port, user, password, path, query } = parseServerUrl('redis', url);
-  const { family, ...named } = query;
-  return {
-    ...named,
-    ...(family ? { family: Number(family) } : {}),
-    host,
-    port,
-    username: user,
-    password,
-    db: Number(path || 0),
-    ...(protocol === 'rediss' ? { tls: {} } : {}),
-  };
 }

@@ -17,7 +17,7 @@ const NEED = `CONCAT(consumer, ' ', COALESCE(type, '-'), IF(before_ack OR settle
 /** Number of heartbeats within `absentMs`. */
 const BEATS = 5;
 
-const servedMigrations: Migration[] = [
+export const servedMigrations: Migration[] = [
   {
     version: 1,
     name: 'the consumers that each instance serves, with a heartbeat',

@@ -3,7 +3,7 @@ import { Inject, Injectable, OnApplicationBootstrap, OnApplicationShutdown, OnMo
 import type { DataSource } from 'typeorm';
 import { DATA_SOURCE } from '../app-data-source.js';
 import { backoffMs } from '../async/backoff.js';
-import { DatabaseUnavailable, DtxError, textOf } from '../errors/errors.js';
+import { DatabaseUnavailable, textOf } from '../errors/errors.js';
 import { isAccountRefused, isDatabaseAway, isStarved, isUnavailable } from '../errors/sql-errors.js';
 import { idTimeMs, newId } from '../ids.js';
 import { CORE_OPTIONS } from '../injection-tokens.js';
@@ -13,9 +13,10 @@ import { Scans } from '../scan-status.js';
 import { DatabaseClock } from './clock.js';
 import { CommitHooks } from './commit-hooks.js';
 import { openPools, type Pools } from './library-pools.js';
-import { type Migration, migrateOver } from './migrate.js';
+import type { Migration } from './migrate.js';
 import { openDataSource } from './open-data-source.js';
 import type { SessionPool } from './pinned-session-pool.js';
+import { SchemaOwner } from './schema-owner.js';
 import type { UserSession } from './session-settings.js';
 import { SidePool } from './slow-read-pool.js';
 import type { StrayGuard } from './stray-statement-guard.js';
@@ -38,7 +39,7 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
   /** The scans of all loops, for readiness and metrics. */
   readonly scans = new Scans();
   private readonly logger = libraryLogger('database');
-  private readonly components: Array<{ component: string; migrations: readonly Migration[]; isUsers: boolean }> = [];
+  private readonly schema: SchemaOwner;
   private readonly listeners: Array<() => void> = [];
   private readonly stopping = new AbortController();
   private opening: Promise<void> = Promise.resolve();
@@ -48,7 +49,6 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
   problem = '';
   private pools: Pools | undefined;
   private readonly readers: SidePool;
-  private isMigrated = false;
   ready = false;
 
   constructor(
@@ -56,6 +56,7 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
     @Inject(CORE_OPTIONS) private readonly options: CoreOptions,
   ) {
     this.hooks = new CommitHooks(options.handlerTimeoutMs);
+    this.schema = new SchemaOwner(options.migrate);
     this.readers = new SidePool(source, READS);
   }
 
@@ -66,7 +67,7 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
 
   /** The pool for large lists of operators, separate from all other pools. Valid once migrated. */
   get reads(): SidePool {
-    if (!this.isMigrated) throw notOpen();
+    if (!this.schema.isUpToDate) throw notOpen();
     return this.readers;
   }
 
@@ -95,15 +96,7 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
    * @throws DtxError if the database is already migrated, or if the component name is taken by other migrations
    */
   addMigrations(component: string, migrations: readonly Migration[], { isUsers = false } = {}): void {
-    const known = this.components.find((one) => one.component === component);
-    // `dtx_schema_version` records versions by component name. Equal names would mix the versions of two components.
-    if (known && known.migrations !== migrations)
-      throw new DtxError(`cannot register migrations: two components have the name "${component}"; rename one of them`);
-    if (this.isMigrated)
-      throw new DtxError(
-        `cannot register migrations of "${component}": the database is already migrated; register them before the application starts`,
-      );
-    if (!known) this.components.push({ component, migrations, isUsers });
+    this.schema.add(component, migrations, isUsers);
   }
 
   /** Calls the listener when the database is open and migrated, or at once if it already is. */
@@ -216,20 +209,8 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
     this.pools ??= await openPools(this.source, this.hooks, this.options);
     const [row] = await this.own.query('SELECT DATABASE() AS name');
     this.name = String(row!.name);
-    for (const component of this.components) await this.migrate(component);
-    this.isMigrated = true;
+    await this.schema.bringUpToDate(this.opened);
     await this.clock.read();
-  }
-
-  /** Migrates on a connection that is closed afterwards, so its session settings end with it. */
-  private async migrate({ component, migrations, isUsers }: (typeof this.components)[number]): Promise<void> {
-    const { own, workPool } = this.opened;
-    const tap = await (isUsers ? workPool : own).acquire();
-    try {
-      await migrateOver(tap, component, migrations);
-    } finally {
-      tap.connection.destroy();
-    }
   }
 }
 

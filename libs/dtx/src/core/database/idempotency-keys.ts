@@ -34,7 +34,7 @@ export type KeyOwner = { first: true } | { first: false; gid: string; outcome: u
 const ROUTE_CHARS_MAX = 64;
 const KEY_BYTES_MAX = 255;
 
-const migrations: Migration[] = [
+export const idempotencyMigrations: Migration[] = [
   {
     version: 1,
     name: 'Idempotency-Key to gid',
@@ -63,7 +63,7 @@ export class IdempotencyKeys implements OnModuleInit {
   constructor(private readonly database: Database) {}
 
   onModuleInit(): void {
-    this.database.addMigrations('dtx-idempotency', migrations);
+    this.database.addMigrations('dtx-idempotency', idempotencyMigrations);
   }
 
   /**

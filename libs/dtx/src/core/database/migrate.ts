@@ -1,8 +1,16 @@
-import type { DataSource } from 'typeorm';
+import type { DataSource, QueryRunner } from 'typeorm';
 import { DtxError } from '../errors/errors.js';
 import { errnoOf, SERVER_ERRNO_MIN } from '../errors/sql-errors.js';
 import type { Tap } from './intercepted-connection.js';
-import { bind } from './sql-literals.js';
+import {
+  missingOf,
+  NO_SUCH_TABLE,
+  RECORDED_SQL,
+  type Recorded,
+  recordedBy,
+  recordSql,
+  VERSIONS_SQL,
+} from './schema-versions.js';
 
 /**
  * One version of a schema. DDL commits implicitly on MySQL and MariaDB, so each statement must be idempotent. If the
@@ -59,29 +67,36 @@ const LOCK_WAIT_SECONDS = 60;
  * Wait in seconds for transactions that use the table. Other sessions queue behind it, so it is short. The next start
  * repeats the migration.
  */
-const TABLE_WAIT_SECONDS = 5;
+export const TABLE_WAIT_SECONDS = 5;
 
 /**
  * A connection for a migration. `limitMs` overrides the statement limit of the connection in milliseconds. 0: no limit.
  */
-type Query = (sql: string, limitMs?: number) => Promise<Array<Record<string, unknown>>>;
+export type MigrationQuery = (sql: string, limitMs?: number) => Promise<Array<Record<string, unknown>>>;
+type Query = MigrationQuery;
 /** The time to build an index depends on the table size. */
 const NO_LIMIT = 0;
 
 /**
  * Migrates the schema of one component. Concurrent instances take turns through a named lock, which the server releases
  * if its holder dies. An up-to-date component is only read, which needs no DDL rights.
+ * @param applied called after each version that this call has applied
  * @throws DtxError if another instance holds the lock for more than a minute, or the account lacks a right
  */
-async function migrateOn(query: Query, component: string, migrations: readonly Migration[]): Promise<void> {
-  if (missingOf(migrations, await recorded(query, component)).length === 0) return;
+export async function migrateOn(
+  query: Query,
+  component: string,
+  migrations: readonly Migration[],
+  applied: (migration: Migration) => void = () => {},
+): Promise<void> {
+  if (missingOf(migrations, (await recorded(query, component)) ?? undefined).length === 0) return;
   const [row] = await query(`SELECT GET_LOCK(${LOCK}, ${LOCK_WAIT_SECONDS}) AS got`, 1_000 * (LOCK_WAIT_SECONDS + 5));
   if (Number(row!.got) !== 1)
     throw new DtxError(
       `cannot migrate "${component}": another instance has held the migration lock for ${LOCK_WAIT_SECONDS} s`,
     );
   try {
-    await apply(query, component, migrations);
+    await apply(query, component, migrations, applied);
   } finally {
     await query(`SELECT RELEASE_LOCK(${LOCK})`).catch(() => {});
   }
@@ -105,15 +120,24 @@ export async function migrate(source: DataSource, component: string, migrations:
   const runner = source.createQueryRunner();
   try {
     await runner.connect();
-    const [row] = await runner.query('SELECT @@SESSION.lock_wait_timeout AS seconds');
-    await runner.query(`SET SESSION lock_wait_timeout = ${TABLE_WAIT_SECONDS}`);
-    try {
-      await migrateOn((sql) => runner.query(sql), component, migrations);
-    } finally {
-      await runner.query(`SET SESSION lock_wait_timeout = ${Number(row.seconds)}`).catch(() => {});
-    }
+    await migrateOnRunner(runner, component, migrations);
   } finally {
     await runner.release();
+  }
+}
+
+/** Migrates on a connection of the user and restores its lock wait. */
+export async function migrateOnRunner(
+  runner: QueryRunner,
+  component: string,
+  migrations: readonly Migration[],
+): Promise<void> {
+  const [row] = await runner.query('SELECT @@SESSION.lock_wait_timeout AS seconds');
+  await runner.query(`SET SESSION lock_wait_timeout = ${TABLE_WAIT_SECONDS}`);
+  try {
+    await migrateOn((sql) => runner.query(sql), component, migrations);
+  } finally {
+    await runner.query(`SET SESSION lock_wait_timeout = ${Number(row.seconds)}`).catch(() => {});
   }
 }
 
@@ -132,50 +156,46 @@ async function run(query: Query, statement: string | Once): Promise<void> {
   }
 }
 
-async function apply(query: Query, component: string, migrations: readonly Migration[]): Promise<void> {
+async function apply(
+  query: Query,
+  component: string,
+  migrations: readonly Migration[],
+  applied: (migration: Migration) => void,
+): Promise<void> {
   let done = await recorded(query, component);
   if (!done) {
     await withRight(`the table of schema versions`, () => query(VERSIONS_SQL));
     done = await recorded(query, component);
   }
-  for (const migration of missingOf(migrations, done)) {
+  for (const migration of missingOf(migrations, done ?? undefined)) {
     const { version, name, up } = migration;
     await withRight(`${component} version ${version} (${name})`, async () => {
       for (const statement of up) await run(query, statement);
-      await query(
-        bind(
-          // An instance at another node of a cluster may have recorded the version.
-          `INSERT INTO dtx_schema_version (component, version, name, applied_at) VALUES (?, ?, ?, UTC_TIMESTAMP(3))
-           ON DUPLICATE KEY UPDATE version = VALUES(version)`,
-          [component, version, name],
-        ),
-      );
+      await query(recordSql(component, migration));
     });
+    applied(migration);
   }
 }
 
-const VERSIONS_SQL = `CREATE TABLE IF NOT EXISTS dtx_schema_version (
-    component VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL, version INT NOT NULL, name VARCHAR(128) NOT NULL,
-    applied_at DATETIME(3) NOT NULL, PRIMARY KEY (component, version)) ENGINE=InnoDB`;
-
-/** The recorded versions. Null if the table `dtx_schema_version` does not exist. */
+/** The recorded versions of a component. Null if the table `dtx_schema_version` does not exist. */
 async function recorded(query: Query, component: string): Promise<ReadonlySet<number> | null> {
-  const select = bind('SELECT version FROM dtx_schema_version WHERE component = ?', [component]);
+  const versions = await recordedVersions(query, `the look at the version of ${component}`);
+  return versions && (versions.get(component) ?? new Set());
+}
+
+/**
+ * Reads the recorded versions of all components. Null if the table `dtx_schema_version` does not exist.
+ * @throws DtxError if the account may not read the table
+ */
+export async function recordedVersions(query: Query, what: string): Promise<Recorded | null> {
   try {
-    const rows = await withRight(`the look at the version of ${component}`, () => query(select));
-    return new Set(rows.map((row) => Number(row.version)));
+    return recordedBy(await withRight(what, () => query(RECORDED_SQL)));
   } catch (error) {
     if (errnoOf(error) === NO_SUCH_TABLE) return null;
     throw error;
   }
 }
 
-/** The missing migrations in the order of their versions. */
-function missingOf(migrations: readonly Migration[], done: ReadonlySet<number> | null): Migration[] {
-  return migrations.filter(({ version }) => !done?.has(version)).sort((a, b) => a.version - b.version);
-}
-
-const NO_SUCH_TABLE = 1146;
 /** Access denied: to a database, a command on a table, a column, a global privilege, a routine. */
 const NO_RIGHT = new Set([1044, 1142, 1143, 1227, 1370]);
 

@@ -1,0 +1,99 @@
+import { parseServerUrl } from '../core/server-url.js';
+import {
+  answerQueuePatternOf,
+  type DtxQueue,
+  type QueueContract,
+  type QueueParticipant,
+  queueDefinitions,
+  queuesOf,
+} from '../schema/queues-of-app.js';
+import { type Command, listOf, readArguments, type Terminal, UsageError } from './command.js';
+import { exportedValues, loadedModule } from './loaded-module.js';
+import { SCHEMES_OPTION, SCHEMES_USAGE, schemesFrom } from './scheme-argument.js';
+
+export const QUEUE_OPTIONS = {
+  app: { type: 'string' },
+  contracts: { type: 'string' },
+  levels: { type: 'string' },
+  notify: { type: 'string' },
+  prefix: { type: 'string' },
+  ...SCHEMES_OPTION,
+} as const;
+
+const OPTIONS = { ...QUEUE_OPTIONS, vhost: { type: 'string' }, json: { type: 'boolean' } } as const;
+
+/** Prints the queues of an app, for an administrator who declares them. It connects to no server. */
+export const queuesCommand: Command = {
+  usage: `queues --app <name> --contracts <module> ${SCHEMES_USAGE} [--levels 5000,15000] [--notify <app>] [--prefix dtx] [--json [--vhost <name>]]`,
+  summary: 'prints the queues of an app, with --json as definitions for RabbitMQ',
+  run: async (args, terminal) => {
+    const values = readArguments(args, OPTIONS);
+    const queues = queuesFrom(values);
+    if (values.json) terminal.say(JSON.stringify(queueDefinitions(queues, vhostOf(values.vhost, terminal)), null, 2));
+    else for (const line of linesOf(answerQueuePatternOf(values.app!, values.prefix), queues)) terminal.say(line);
+    return 0;
+  },
+};
+
+interface QueueValues {
+  readonly app?: string | undefined;
+  readonly contracts?: string | undefined;
+  readonly levels?: string | undefined;
+  readonly notify?: string | undefined;
+  readonly prefix?: string | undefined;
+  readonly schemes?: string | undefined;
+}
+
+/** The queues that the options describe. @throws UsageError */
+export function queuesFrom({ app, contracts: path, levels, notify, prefix, schemes }: QueueValues): DtxQueue[] {
+  if (!app || !path) throw new UsageError(`missing --${app ? 'contracts' : 'app'}`);
+  const exported = exportedValues(loadedModule('contracts', path));
+  const contracts = exported.filter(isContract);
+  const participants = exported.filter(isParticipant);
+  if (contracts.length + participants.length === 0)
+    throw new UsageError(`--contracts ${path} exports no result of defineMessage or defineParticipant`);
+  const levelsMs = levels === undefined ? undefined : listOf(levels).map(Number);
+  if (levelsMs?.some((ms) => !Number.isInteger(ms) || ms < 1))
+    throw new UsageError('--levels: expected milliseconds, such as 5000,15000');
+  return queuesOf({
+    app,
+    contracts,
+    participants,
+    levelsMs,
+    notifyService: notify,
+    queuePrefix: prefix,
+    schemes: schemesFrom(schemes),
+  });
+}
+
+const fieldsOf = (value: unknown) =>
+  (value !== null && typeof value === 'object' ? value : {}) as Record<string, unknown>;
+const isNamed = ({ name, version }: Record<string, unknown>) => typeof name === 'string' && Number.isInteger(version);
+
+function isContract(value: unknown): value is QueueContract {
+  const fields = fieldsOf(value);
+  return isNamed(fields) && 'schema' in fields && Array.isArray(fields.consumers);
+}
+
+function isParticipant(value: unknown): value is QueueParticipant {
+  const fields = fieldsOf(value);
+  return isNamed(fields) && 'args' in fields;
+}
+
+/** The virtual host of `DTX_RABBITMQ_URL` by default. */
+function vhostOf(given: string | undefined, { env }: Terminal): string {
+  if (given !== undefined) return given;
+  return env.DTX_RABBITMQ_URL ? parseServerUrl('broker', env.DTX_RABBITMQ_URL).path || '/' : '/';
+}
+
+function linesOf(answerQueues: string, queues: readonly DtxQueue[]): string[] {
+  const nameWidth = Math.max(...queues.map(({ name }) => name.length));
+  return [
+    ...queues.map((queue) => {
+      const given = Object.entries(queue.arguments).filter(([name]) => name !== 'x-queue-type');
+      const rest = given.map(([name, value]) => `${name}=${value}`).join(' ');
+      return `${queue.use.padEnd(8)} ${queue.name.padEnd(nameWidth)} durable ${queue.type} ${rest}`.trimEnd();
+    }),
+    `A TCC initiator also needs the right configure on ${answerQueues}`,
+  ];
+}

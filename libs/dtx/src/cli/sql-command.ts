@@ -1,0 +1,50 @@
+import { recordedVersions } from '../core/database/migrate.js';
+import { VERSIONS_SQL } from '../core/database/schema-versions.js';
+import type { TableScheme } from '../schema/schema-components.js';
+import { dtxGrantSql, schemaSteps } from '../schema/table-sql.js';
+import { type Command, DATABASE, readArguments, type Terminal, UsageError, urlFrom } from './command.js';
+import { DatabaseSession } from './database-session.js';
+import { SCHEMES_OPTION, SCHEMES_USAGE, schemesFrom } from './scheme-argument.js';
+
+const OPTIONS = {
+  url: { type: 'string' },
+  from: { type: 'string' },
+  account: { type: 'string' },
+  ...SCHEMES_OPTION,
+} as const;
+
+/** Prints a script for an administrator. It runs on MySQL and MariaDB, and a second run changes nothing. */
+export const sqlCommand: Command = {
+  usage: `sql [--from status --url <mysql://...>] ${SCHEMES_USAGE} [--account "'user'@'host'"]`,
+  summary: 'prints the SQL of the tables and the GRANTs for an administrator',
+  run: async (args, terminal) => {
+    const values = readArguments(args, OPTIONS);
+    if (values.from !== undefined && values.from !== 'status') throw new UsageError('--from: expected status');
+    const schemes = schemesFrom(values.schemes);
+    const recorded = values.from ? await recordedAt(urlFrom(values.url, terminal, DATABASE), terminal) : undefined;
+    terminal.say('-- Run it in the database of the app, in one session. A second run changes nothing.');
+    terminal.say(`${VERSIONS_SQL};`);
+    for (const { component, version, name, statements } of schemaSteps({ schemes, recorded })) {
+      terminal.say(`\n-- ${component} version ${version}: ${name}`);
+      for (const statement of statements) terminal.say(`${statement};`);
+    }
+    sayGrants(values.account, schemes, terminal);
+    return 0;
+  },
+};
+
+async function recordedAt(url: string, { signal }: Terminal) {
+  const session = await DatabaseSession.open(url, signal);
+  try {
+    return (await recordedVersions(session.query, 'the look at the versions')) ?? undefined;
+  } finally {
+    session.close();
+  }
+}
+
+/** Without an account the GRANTs are comments, so the script runs as it is. */
+function sayGrants(account: string | undefined, schemes: readonly TableScheme[], { say }: Terminal): void {
+  say('\n-- Rights of the app at run time. Its own tables come on top.');
+  const prefix = account === undefined ? '-- ' : '';
+  for (const grant of dtxGrantSql(account ?? `'user'@'host'`, schemes)) say(`${prefix}${grant};`);
+}
