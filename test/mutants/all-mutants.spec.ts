@@ -4,7 +4,7 @@ import ts from 'typescript';
 import { describe, expect, test } from 'vitest';
 import * as unguarded from '../core/database/without-transaction-guard.mutant.js';
 import { ROOT } from '../fixtures/app-process.js';
-import { markersIn, mutate } from './guard-edit.js';
+import { bareNames, markersIn, mutate } from './guard-edit.js';
 import * as halfMessage from './half-message.mutants.js';
 import * as localMessage from './local-message.mutants.js';
 import type { Mutant } from './mutant.js';
@@ -31,7 +31,7 @@ const built = new Map(
 
 function emitted(text: string): { text: string; problems: string[] } {
   const { options } = ts.convertCompilerOptionsFromJson(
-    { target: 'ES2023', module: 'ES2022', experimentalDecorators: true },
+    { target: 'ES2023', module: 'CommonJS', experimentalDecorators: true },
     ROOT,
   );
   const { outputText, diagnostics = [] } = ts.transpileModule(text, {
@@ -53,6 +53,15 @@ function changed({ edits }: Mutant): Map<string, string> {
   return result;
 }
 
+/** Imported names that changed code reads as variables, which CommonJS code does not have. */
+function unknownImports(file: string, text: string): string[] {
+  const imports = readFileSync(join(SOURCE, file), 'utf8').matchAll(/^import (?:type )?\{([^}]*)\}/gm);
+  const imported = new Set([...imports].flatMap(([, names]) => names!.match(/\w+/g) ?? []));
+  const namesOf = (code: string) => bareNames(code).flatMap(({ name }) => (imported.has(name) ? [name] : []));
+  const before = new Set(namesOf(built.get(file)!));
+  return namesOf(text).filter((name) => !before.has(name));
+}
+
 describe('the mutants of the library', () => {
   test.each(MUTANTS)('every edit of %s has its place in the emitted code and leaves it well formed', (_, mutant) => {
     const files = changed(mutant);
@@ -60,6 +69,7 @@ describe('the mutants of the library', () => {
     for (const [file, text] of files) {
       expect(text, file).not.toBe(built.get(file));
       expect(emitted(text).problems, file).toEqual([]);
+      expect(unknownImports(file, text), file).toEqual([]);
     }
   });
 

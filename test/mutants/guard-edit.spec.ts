@@ -27,6 +27,18 @@ describe('an edit', () => {
     expect(mutate(text, { guard: 'a.ack', swap: ['ack', 'nack'] })).toContain('delivery.nack();');
   });
 
+  test('names an import as CommonJS code does', () => {
+    const built =
+      "const ids_js_1 = require('./ids.js');\nexports.NOW = 1;\n// guard: a\nuse((0, ids_js_1.newId)(), exports.NOW);\n";
+    const becomes = `const own = { newId: newId(), at: NOW, text: 'NOW' }; ${GUARDED}`;
+    expect(mutate(built, { guard: 'a', becomes })).toContain(
+      "const own = { newId: ids_js_1.newId(), at: exports.NOW, text: 'NOW' }; use((0, ids_js_1.newId)(), exports.NOW);",
+    );
+    expect(mutate(`${built}// guard: b\nif (a) f();\n`, { guard: 'b', condition: '!NOW' })).toContain(
+      'if (!exports.NOW)',
+    );
+  });
+
   test.each([
     ['whose marker is missing', { guard: 'a', becomes: '' }, 'guard a is marked 0 times'],
     [

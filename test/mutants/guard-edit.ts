@@ -43,9 +43,9 @@ export function mutate(text: string, edit: Edit): string {
   const code = node.getText(source);
   if ('condition' in edit) {
     if (!ts.isIfStatement(node)) throw new Error(`guard ${edit.guard} is not on an if statement: ${code}`);
-    return spliced(text, [node.expression.getStart(source), node.expression.end], edit.condition);
+    return spliced(text, [node.expression.getStart(source), node.expression.end], qualified(edit.condition, text));
   }
-  const becomes = 'swap' in edit ? swapped(code, edit) : edit.becomes.split(GUARDED).join(code);
+  const becomes = 'swap' in edit ? swapped(code, edit) : qualified(edit.becomes, text).split(GUARDED).join(code);
   const isWithComma = becomes === '' && text[node.end] === ',';
   return spliced(text, [node.getStart(source), isWithComma ? node.end + 1 : node.end], becomes);
 }
@@ -55,6 +55,41 @@ function swapped(code: string, { guard, swap: [find, replace] }: Edit & { swap: 
   if (parts.length !== 2)
     throw new Error(`guard ${guard} holds ${parts.length - 1} places, not one, that read: ${find}`);
   return parts.join(replace);
+}
+
+/**
+ * The code of an edit with its imported names as the file writes them. The build is CommonJS, in which an import and an
+ * exported constant are properties of an object.
+ */
+function qualified(code: string, text: string): string {
+  const found = text.matchAll(/\b(?:\w+_\d+|exports)\.(\w+)\b/g);
+  const imported = new Map([...found].map(([property, name]) => [name!, property]));
+  const places = bareNames(code).filter(({ name }) => imported.has(name));
+  return places.reduceRight(
+    (changed, { name, at }) => spliced(changed, [at, at + name.length], imported.get(name)!),
+    code,
+  );
+}
+
+/** The names that a piece of code reads from its surroundings, in order. */
+export function bareNames(code: string): ReadonlyArray<{ readonly name: string; readonly at: number }> {
+  const source = ts.createSourceFile('edit.js', code, ts.ScriptTarget.Latest, true, ts.ScriptKind.JS);
+  const found: Array<{ name: string; at: number }> = [];
+  const visit = (node: ts.Node): void => {
+    if (ts.isIdentifier(node) && !isProperty(node)) found.push({ name: node.text, at: node.getStart(source) });
+    ts.forEachChild(node, visit);
+  };
+  visit(source);
+  return found;
+}
+
+function isProperty(node: ts.Identifier): boolean {
+  const { parent } = node;
+  // A fragment `state: 'SENT'` is the property of an object, and parsed alone it is a statement with a label.
+  if (ts.isLabeledStatement(parent)) return parent.label === node;
+  const isMember =
+    ts.isPropertyAccessExpression(parent) || ts.isPropertyAssignment(parent) || ts.isMethodDeclaration(parent);
+  return isMember && parent.name === node;
 }
 
 const spliced = (text: string, [from, to]: readonly [number, number], by: string) =>

@@ -22,8 +22,10 @@ interface Export {
 
 export function apiReport(): string {
   const { name, exports } = JSON.parse(read(`${LIBRARY}/package.json`));
-  const entries = Object.entries<{ types?: string }>(exports).filter(([, target]) => target.types !== undefined);
-  const surfaces = entries.map(([path, { types }]) => [join(name, path), surfaceOf(join(LIBRARY, types!))] as const);
+  const entries = Object.entries<{ default?: { types: string } }>(exports).filter(([, target]) => target.default);
+  const surfaces = entries.map(
+    ([path, target]) => [join(name, path), surfaceOf(join(LIBRARY, target.default!.types))] as const,
+  );
   const [root, ...subpaths] = surfaces;
   const known = new Set(subpaths.flatMap(([, surface]) => [...surface.keys()]));
   return [HEAD, sectionOf(root!, known), ...subpaths.map((surface) => sectionOf(surface))].join('\n');

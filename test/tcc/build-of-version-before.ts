@@ -33,7 +33,7 @@ function takeBack(folder: string, find: string, replace: string): void {
 }
 
 const EDITS: ReadonlyArray<readonly [find: string, replace?: string]> = [
-  [`addMigrations('dtx-tcc', tccMigrations)`, `addMigrations('dtx-tcc', tccMigrations.slice(0, 1))`],
+  [`tcc_tables_js_1.tccMigrations)`, `tcc_tables_js_1.tccMigrations.slice(0, 1))`],
   [`incarnation,\n                state: 'TRYING'`, `state: 'TRYING'`],
   [' AND incarnation = ?'],
   ['decidedAt, this.token, gid, incarnation]', 'decidedAt, this.token, gid]'],
@@ -45,37 +45,40 @@ const EDITS: ReadonlyArray<readonly [find: string, replace?: string]> = [
   ['ORDER BY b.branch`, [id, incarnation]', 'ORDER BY b.branch`, [id]'],
   [' AND t.incarnation <=> ? AND b.branch', ' AND b.branch'],
   ['[id, incarnation, branches', '[id, branches'],
-  [`(m.id, COALESCE(m.incarnation, '\${UNKNOWN}')) IN (?) AND `],
+  [`(m.id, COALESCE(m.incarnation, '\${tcc_tables_js_1.UNKNOWN}')) IN (?) AND `],
   ['only: { sql, values: [names] }', 'only: { sql, values: [] }'],
   [`call.phase === 'try' || !(await this.isConsumed(second))`, 'true'],
-  [', this.broker.consume(secondQueueOf(participant.contract), receive, { prefetch: secondPhasePrefetch })'],
+  [
+    ', this.broker.consume((0, participant_contract_js_1.secondQueueOf)(participant.contract), receive, { prefetch: secondPhasePrefetch })',
+  ],
   [
     'const call = { ...about, initiator, callId',
     'const { incarnation: _, ...old } = about;\nconst call = { ...old, callId',
   ],
 ];
 
-const BARRIER = `import { NOW } from '../core/database/clock-sql.js';
-import { insertFirst } from '../core/database/insert-first.js';
-export async function markBroken() {}
-export async function enterTry(tx, key) {
+const BARRIER = `const { NOW } = require('../core/database/clock-sql.js');
+const { insertFirst } = require('../core/database/insert-first.js');
+Object.assign(exports, { markBroken, enterTry, keepData, enterConfirm, enterCancel });
+async function markBroken() {}
+async function enterTry(tx, key) {
   if (await record(tx, key, 'try', 'try')) return { kind: 'run', data: undefined, tried: false };
   const { first, second } = await passed(tx, key);
   return first?.op === 'try' && second?.op !== 'cancel' ? { kind: 'repeat', data: first.data } : { kind: 'late' };
 }
-export async function keepData(tx, key, data) {
+async function keepData(tx, key, data) {
   if (data === undefined) return;
   const sql = "UPDATE dtx_tcc_barrier SET data = ? WHERE gid = ? AND branch = ? AND phase = 'try'";
   await tx.query(sql, [JSON.stringify(data), key.gid, key.branch]);
 }
-export async function enterConfirm(tx, key) {
+async function enterConfirm(tx, key) {
   const isFirst = await record(tx, key, 'second', 'confirm');
   const { first, second } = await passed(tx, key);
   if (second?.op !== 'confirm') return { kind: 'illegal', what: 'Confirm after Cancel' };
   if (first?.op !== 'try') return { kind: 'illegal', what: 'Confirm without Try' };
   return isFirst ? { kind: 'run', data: first.data, tried: true } : { kind: 'repeat', data: undefined };
 }
-export async function enterCancel(tx, key, withoutTry) {
+async function enterCancel(tx, key, withoutTry) {
   const isUntried = await record(tx, key, 'try', 'cancel');
   const isFirst = await record(tx, key, 'second', 'cancel');
   if (isUntried && isFirst) return withoutTry ? { kind: 'run', data: undefined, tried: false } : { kind: 'skip' };

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { redisAddressOf } from '../core/consumer/redis-address.js';
 import { textOf } from '../core/errors/errors.js';
+import { optionalPackage } from '../core/optional-package.js';
 import { readableUrl } from './command.js';
 import type { Report } from './finding.js';
 
@@ -11,9 +12,14 @@ const TTL_MS = 10_000;
 export async function checkRedis(url: string, report: Report): Promise<void> {
   const what = 'redis';
   const address = readableUrl('Redis', () => redisAddressOf(url));
-  const { Redis } = await import('ioredis').catch(() => ({ Redis: undefined }));
-  if (!Redis) return report({ what, isOk: false, text: 'ioredis is not installed; run npm install ioredis' });
-  const redis = new Redis({
+  const ioredis = await optionalPackage<typeof import('ioredis')>(
+    'ioredis',
+    'nest-dtx doctor checks Redis',
+    () => (typeof require === 'function' ? require('ioredis') : import('ioredis')),
+    'install ioredis 5 or 6',
+  ).catch((error: unknown) => textOf(error));
+  if (typeof ioredis === 'string') return report({ what, isOk: false, text: ioredis });
+  const redis = new ioredis.default({
     ...address,
     lazyConnect: true,
     connectTimeout: LIMIT_MS,

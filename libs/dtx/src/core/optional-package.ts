@@ -7,11 +7,11 @@ import { OptionsError, textOf } from './errors/errors.js';
  *   written out, so a bundler finds it
  * @throws OptionsError that names the package, the reason and the remedy
  * @example
- *   const { Redis } = await optionalPackage<typeof import('ioredis')>(
+ *   const { default: Redis } = await optionalPackage<typeof import('ioredis')>(
  *     'ioredis',
  *     "consumer a.b uses duplicates: 'redis'",
  *     () => (typeof require === 'function' ? require('ioredis') : import('ioredis')),
- *     'install ioredis 5',
+ *     'install ioredis 5 or 6',
  *   );
  */
 export async function optionalPackage<T>(

@@ -6,7 +6,7 @@ import { componentsOf, SCHEMA_COMPONENTS, tablesOf } from './schema-components.j
 import { dtxGrantSql, dtxTableSql } from './table-sql.js';
 import { dtxMigrations } from './typeorm-migrations.js';
 
-const SOURCE = join(import.meta.dirname, '..');
+const SOURCE = join('libs', 'dtx', 'src');
 const sources = readdirSync(SOURCE, { recursive: true, encoding: 'utf8' })
   .filter((file) => file.endsWith('.ts') && !file.endsWith('.spec.ts'))
   .map((file) => readFileSync(join(SOURCE, file), 'utf8'));

@@ -60,11 +60,11 @@ export class RedisClaims implements OnApplicationShutdown {
     const { redisUrl } = this.options;
     if (!redisUrl)
       throw new OptionsError(`consumer ${who} uses duplicates: 'redis', but DtxModule.forRoot has no redisUrl`);
-    const { Redis } = await optionalPackage<typeof import('ioredis')>(
+    const { default: Redis } = await optionalPackage<typeof import('ioredis')>(
       'ioredis',
       `consumer ${who} uses duplicates: 'redis'`,
       () => (typeof require === 'function' ? require('ioredis') : import('ioredis')),
-      'install ioredis 5',
+      'install ioredis 5 or 6',
     );
     this.redis ??= this.connect(Redis, redisUrl);
   }

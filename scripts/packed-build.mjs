@@ -1,0 +1,75 @@
+// Builds the library for a tarball, in the folder of the package: node ../../scripts/packed-build.mjs
+// The code is CommonJS in one file per entry and a few that entries share: half the size of the repository's own build. The
+// tarball has no source maps, no comments in its JavaScript, and only the declarations that an entry reaches.
+// The next `npm run build` makes the repository's own build anew, because this one leaves no .tsbuildinfo.
+import { execFileSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join, relative } from 'node:path';
+import { rolldown } from 'rolldown';
+
+const DIST = 'dist';
+const MODULES = join(DIST, 'modules');
+
+/** ES modules, which a bundler can join without a wrapper around each, and the declarations. */
+function compile() {
+  rmSync(DIST, { recursive: true, force: true });
+  const off = ['composite', 'incremental', 'sourceMap', 'declarationMap'].flatMap((option) => [`--${option}`, 'false']);
+  const format = [
+    '--module',
+    'esnext',
+    '--moduleResolution',
+    'bundler',
+    '--outDir',
+    MODULES,
+    '--tsBuildInfoFile',
+    'null',
+  ];
+  const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc');
+  execFileSync(process.execPath, [tsc, '-p', '.', ...format, ...off], { stdio: ['ignore', 'inherit', 'inherit'] });
+}
+
+/** The modules that the package's manifest names, such as `xa/index.js`. */
+function entries() {
+  const { exports, bin = {} } = JSON.parse(readFileSync('package.json', 'utf8'));
+  const named = [...Object.values(exports).map((target) => target.default?.default), ...Object.values(bin)];
+  return named.flatMap((path) => (path ? [relative(DIST, path)] : []));
+}
+
+async function bundle() {
+  const input = Object.fromEntries(entries().map((file) => [file.replace(/\.js$/, ''), join(MODULES, file)]));
+  const build = await rolldown({
+    input,
+    platform: 'node',
+    external: (id) => !/^[./]/.test(id),
+    // Each module registers what it defines: failpoints, tables, schemes.
+    treeshake: false,
+  });
+  // Names of classes appear in errors, logs and the injection of Nest.
+  const output = { dir: DIST, format: 'cjs', strict: true, esModule: true, keepNames: true, comments: false };
+  await build.write({ ...output, chunkFileNames: 'shared/[name].js' });
+  await build.close();
+}
+
+/** Copies the wrappers for `import`, and the declarations that an entry reaches. */
+function copyTheRest() {
+  const copy = (file) => {
+    mkdirSync(dirname(join(DIST, file)), { recursive: true });
+    copyFileSync(join(MODULES, file), join(DIST, file));
+  };
+  const wrappers = readdirSync(MODULES, { recursive: true, encoding: 'utf8' }).filter((file) =>
+    /\.(d\.mts|mjs)$/.test(file),
+  );
+  const reached = new Set(entries().map((file) => file.replace(/\.js$/, '.d.ts')));
+  for (const file of reached)
+    for (const [, name] of readFileSync(join(MODULES, file), 'utf8').matchAll(
+      /(?:from|import\() ?["'](\.[^"']+)\.js["']/g,
+    ))
+      reached.add(`${join(dirname(file), name)}.d.ts`);
+  for (const file of [...wrappers, ...reached]) copy(file);
+  rmSync(MODULES, { recursive: true });
+}
+
+compile();
+await bundle();
+copyTheRest();
