@@ -41,8 +41,8 @@ export interface Installation {
   readonly branches: readonly RecordedBranch[];
 }
 
-/** Stands for the origin of the notified merchant in all files. */
-export const MERCHANT = 'http://merchant.invalid';
+/** Stands for host and port of the notified merchant in all files. */
+export const MERCHANT = 'merchant.invalid';
 
 const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;
 

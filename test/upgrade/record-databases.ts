@@ -9,6 +9,7 @@ async function onDatabase<T>(sandbox: Sandbox, app: AppName, work: (connection: 
   const connection = await createConnection({
     uri: sandbox.databases[app],
     dateStrings: true,
+    jsonStrings: true,
     supportBigNumbers: true,
     bigNumberStrings: true,
   });
@@ -47,10 +48,15 @@ export function dumpOf(sandbox: Sandbox, app: AppName): Promise<string> {
       const [definition] = await rowsOf(connection, `SHOW CREATE TABLE \`${table}\``);
       statements.push(String(definition!['Create Table']));
       for (const row of await rowsOf(connection, `SELECT * FROM \`${table}\``))
-        statements.push(insertOf(connection, table, row));
+        statements.push(insertOf(connection, table, withoutPlace(table, row)));
     }
     return `${statements.join(';\n')};\n`;
   });
+}
+
+/** The decision log belongs to the host and folder of the recording. Without that, the first instance that opens it takes it over. */
+function withoutPlace(table: string, row: Row): Row {
+  return table === 'dtx_xa_log' && 'home' in row ? { ...row, home: null } : row;
 }
 
 /** The rows of a database with those of prepared branches, as statements that write them. */

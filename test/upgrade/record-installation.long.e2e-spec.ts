@@ -1,10 +1,11 @@
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { dropSandbox } from '../../tools/src/sandbox/sandbox.js';
 import { AlertSink } from '../fixtures/alert-sink.js';
 import { ROOT } from '../fixtures/app-process.js';
 import { Target } from '../fixtures/notification-target.js';
-import { type AppName, freshSandbox, type Sandbox } from '../fixtures/sandbox.js';
+import { type AppName, freshSandbox, type Sandbox, servers } from '../fixtures/sandbox.js';
 import { APPS } from '../fixtures/three-apps.js';
 import { aboutOf, INSTALLATIONS, MERCHANT, readInstallation, writeInstallation } from './installation-files.js';
 import { clockAndServer, dumpOf } from './record-databases.js';
@@ -36,12 +37,12 @@ const STATES: ReadonlyArray<readonly [app: AppName, table: string, states: reado
 ];
 const QUEUES = [
   'dtx.inventory.half-wait.600000ms.v1',
-  'dtx.inventory.receipts.v1',
   'dtx.inventory.take-stock.v1',
-  'dtx.order.confirm.v1',
+  'dtx.order.receipts.v1',
   'dtx.order.record-flash-sale.v1',
   'dtx.order.restock-hint.v1',
   'dtx.payment.notify.v1',
+  'dtx.payment.take-money.v1',
 ];
 
 function commitOf(root: string): string {
@@ -59,6 +60,8 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await work?.end();
+  // Its prepared branches carry the log id of the recording, as those of a restored installation do.
+  await dropSandbox(servers(), sandbox.name);
   await alerts.down();
   await merchant?.close();
 });
@@ -69,8 +72,7 @@ test('the recording has every open state, messages in the queues and prepared br
   const { ms, server } = await clockAndServer(sandbox);
   const queues = await queuesOf(sandbox);
   const dumps = await Promise.all(APPS.map(async (app) => [app, await dumpOf(sandbox, app)] as const));
-  const anonymous = <T>(value: T): T =>
-    JSON.parse(JSON.stringify(value).replaceAll(`http://${merchant.host}`, MERCHANT));
+  const anonymous = <T>(value: T): T => JSON.parse(JSON.stringify(value).replaceAll(merchant.host, MERCHANT));
   writeInstallation(folder, {
     about: { commit: build ? commitOf(build) : 'present', recordedAtMs: ms, databaseServer: server },
     databases: anonymous(Object.fromEntries(dumps) as Record<AppName, string>),

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { queueState } from '../fixtures/broker-queues.js';
+import { type AppOptions, AppProcess } from '../fixtures/app-process.js';
 import { status, type Target } from '../fixtures/notification-target.js';
 import { NOTIFY_SECRET } from '../fixtures/notifying-shop.js';
 import { QueueProbe } from '../fixtures/queue-probe.js';
 import { type AppName, type Sandbox, sql } from '../fixtures/sandbox.js';
-import { APPS, Stack } from '../fixtures/three-apps.js';
+import { type Answer, APPS, Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
 import type { RecordedBranch } from './installation-files.js';
 import { dirtyRows, preparedXids } from './record-databases.js';
@@ -26,9 +26,14 @@ type Options = { [section in keyof typeof OPTIONS]?: object };
 /** The key of a purchase that was settled before the recording. */
 export const RECORDED_KEY = 'a-key-before-the-upgrade';
 export const RECORDED_PURCHASE = { buyerId: 'keyed', sku: 'book', quantity: 1 };
+const BOOK = { buyerId: 'alice', sku: 'book', quantity: 1 };
 const BUYERS = ['alice', 'keyed', 'xa-decided', 'xa-orphan', 'xa-presumed'];
-/** A committed handler holds its delivery until it is killed, and the prefetch leaves the others in the queue. */
-const HOLDING = { failpoints: `local-message.handled=delay(${LONG_MS});half-message.handled=delay(${LONG_MS})` };
+/**
+ * A consumer holds its delivery until it is killed, after its receipt or before its handler. The prefetch leaves the other
+ * messages in the queue.
+ */
+const RECEIPTED = `local-message.receipted=delay(${LONG_MS})`;
+const HOLDING = `local-message.inserted=delay(${LONG_MS})`;
 
 const mergedOptions = (own: Options) =>
   Object.fromEntries(
@@ -39,6 +44,7 @@ const mergedOptions = (own: Options) =>
 export class RecordedWork {
   readonly branches: RecordedBranch[] = [];
   private readonly shop: Stack;
+  private readonly defaults: Omit<AppOptions, 'sandbox'>;
 
   constructor(
     private readonly sandbox: Sandbox,
@@ -50,7 +56,8 @@ export class RecordedWork {
   ) {
     const { root, merchant, alertsUrl } = about;
     const env = { DTX_NOTIFY_SECRET: NOTIFY_SECRET, DTX_NOTIFY_ALLOW: merchant.host, DTX_ALERT_WEBHOOK: alertsUrl };
-    this.shop = new Stack(sandbox, { ...(root ? { root } : {}), env });
+    this.defaults = { ...(root ? { root } : {}), env };
+    this.shop = new Stack(sandbox, this.defaults);
   }
 
   async make(): Promise<void> {
@@ -61,7 +68,7 @@ export class RecordedWork {
     await this.notifications();
     await this.outboxRows();
     await this.halfMessages();
-    await this.receipts();
+    await this.notificationInQueue();
   }
 
   private start(apps: readonly AppName[], { failpoints, ...options }: Options & { failpoints?: string } = {}) {
@@ -96,10 +103,9 @@ export class RecordedWork {
     for (const sku of ['book', 'mug', 'phone', 'item-0001']) await this.shop.stock(sku, 100);
     const keyed = await this.shop.order(RECORDED_PURCHASE, RECORDED_KEY);
     await this.shop.settled(keyed.orderId);
-    const alice = { buyerId: 'alice', sku: 'book', quantity: 1 };
-    await this.post('order', '/orders/xa', alice);
-    await this.post('payment', '/checkouts', alice);
-    const { body } = await this.post('inventory', '/flash-sales', alice);
+    await this.post('order', '/orders/xa', BOOK);
+    await this.post('payment', '/checkouts', BOOK);
+    const { body } = await this.post('inventory', '/flash-sales', BOOK);
     await this.shop.settled(String(body.orderId));
     await this.shop.stop();
   }
@@ -143,7 +149,7 @@ export class RecordedWork {
     });
     await probe.close();
     await this.untilState('inventory', 'dtx_inbox', 'PARKED');
-    await this.shop.order({ buyerId: 'alice', sku: 'book', quantity: 1 });
+    await this.shop.order(BOOK);
     await this.untilState('inventory', 'dtx_inbox', 'RETRYING');
     await this.end();
   }
@@ -167,69 +173,69 @@ export class RecordedWork {
     await this.end();
   }
 
-  /** A merchant that is busy, one that is gone, and a notification that is still in its queue. */
+  /** A merchant that is busy, and one that is gone. */
   private async notifications(): Promise<void> {
     const { merchant } = this.about;
-    const buy = (path: string): [string, object] => [
-      '/checkouts',
-      { buyerId: 'alice', sku: 'book', quantity: 1, notifyUrl: merchant.url(path) },
-    ];
     merchant.behave('/busy', status(503));
     merchant.behave('/gone', status(410));
     await this.start(APPS);
-    await this.post('payment', ...buy('/busy'));
+    await this.post('payment', '/checkouts', { ...BOOK, notifyUrl: merchant.url('/busy') });
     await this.untilState('payment', 'dtx_notification', 'PENDING');
-    await this.post('payment', ...buy('/gone'));
+    await this.post('payment', '/checkouts', { ...BOOK, notifyUrl: merchant.url('/gone') });
     await this.untilState('payment', 'dtx_notification', 'PARKED');
-    await this.shop.of('payment').stop();
-    await this.crash('payment', 'notify.published', buy('/later'));
     await this.end();
   }
 
   private async outboxRows(): Promise<void> {
-    const book = { buyerId: 'alice', sku: 'book', quantity: 1 };
-    const [impatient] = await this.start(['order'], {
-      localMessage: { resend: SHORT, attemptsMax: 1, markDelayMs: 1 },
-    });
-    await this.shop.order(book);
+    const localMessage = { resend: SHORT, attemptsMax: 1, markDelayMs: 1 };
+    const [impatient] = await this.start(['order'], { localMessage });
+    const notifyUrl = this.about.merchant.url('/later');
+    await this.post('order', '/orders', { ...BOOK, notifyUrl });
     await this.untilState('order', 'dtx_outbox', 'PARKED');
     await impatient!.kill();
     const [order] = await this.start(['order']);
-    for (let n = 0; n < 2; n++) await this.shop.order(book);
-    await this.untilState('order', 'dtx_outbox', 'SENT', 2);
+    const before = await sql(this.sandbox, 'order', `SELECT id FROM dtx_outbox WHERE state = 'SENT'`);
+    for (let n = 0; n < 2; n++) await this.shop.order(BOOK);
+    await this.untilState('order', 'dtx_outbox', 'SENT', before.length + 2);
     await order!.kill();
-    await this.crash('order', 'local-message.committed', ['/orders', book]);
+    await this.crash('order', 'local-message.committed', ['/orders', BOOK]);
   }
 
   private async halfMessages(): Promise<void> {
-    const sale: [string, object] = ['/flash-sales', { buyerId: 'alice', sku: 'book', quantity: 1 }];
-    const core = { ...OPTIONS.core, prefetch: 1 };
-    const [inventory] = await this.start(['inventory'], { core, ...HOLDING });
-    await this.post('inventory', ...sale);
-    await this.untilState('inventory', 'dtx_half', 'SENT');
+    const sale: [string, object] = ['/flash-sales', BOOK];
+    const core = { prefetch: 1 };
+    const [inventory] = await this.start(['inventory'], { core, failpoints: RECEIPTED });
+    await this.untilSale(await this.post('inventory', ...sale));
     await this.post('inventory', '/restocks', { sku: 'book', quantity: 10 });
+    await this.untilState('inventory', 'dtx_outbox', 'SENT');
     await inventory!.kill();
-    const [slow] = await this.start(['inventory'], {
-      core,
-      halfMessage: { levelsMs: [1_000], markDelayMs: 1 },
-      failpoints: `half-message.opened=1*delay(6000);${HOLDING.failpoints}`,
-    });
-    await this.post('inventory', ...sale);
+    const halfMessage = { levelsMs: [1_000] };
+    const failpoints = `half-message.opened=1*delay(6000);${HOLDING}`;
+    const [slow] = await this.start(['inventory'], { core, halfMessage, failpoints });
+    const answer = this.post('inventory', ...sale);
     await this.untilState('inventory', 'dtx_half_parked', 'PARKED');
-    await this.untilState('inventory', 'dtx_half', 'SENT', 2);
+    await this.untilSale(await answer);
     await slow!.kill();
-    await this.crash('inventory', `${HOLDING.failpoints};half-message.committed`, sale, { core });
-    await this.crash('inventory', `${HOLDING.failpoints};half-message.prepared`, sale, { core });
+    await this.crash('inventory', `${HOLDING};half-message.committed`, sale, { core });
+    await this.crash('inventory', `${HOLDING};half-message.prepared`, sale, { core });
   }
 
-  /** Payment handles messages of inventory, whose receipts and answers stay in their queues. */
-  private async receipts(): Promise<void> {
-    await this.start(['payment']);
-    await until('a receipt waits for inventory', async () => {
-      const found = await queueState(this.sandbox, 'dtx.inventory.receipts.v1');
-      return found !== null && found.messages > 0;
+  private untilSale({ body }: Answer): Promise<unknown> {
+    return until('the half message is SENT', async () => {
+      const rows = await sql(this.sandbox, 'inventory', `SELECT id FROM dtx_half WHERE gid = ? AND state = 'SENT'`, [
+        body.orderId,
+      ]);
+      return rows.length === 1;
     });
-    await this.end();
+  }
+
+  /** Payment has taken the money and published the notification, and dies before its receipt. Its own consumer acks nothing. */
+  private async notificationInQueue(): Promise<void> {
+    const failpoints = `notify.recorded=delay(${LONG_MS});notify.published=1*crash`;
+    const options = mergedOptions({});
+    const victim = AppProcess.spawn('payment', { ...this.defaults, sandbox: this.sandbox, options, failpoints });
+    this.shop.instances.push(victim);
+    await victim.untilExited();
   }
 }
 
