@@ -35,6 +35,9 @@ const BUYERS = ['alice', 'keyed', 'xa-decided', 'xa-orphan', 'xa-presumed'];
 const RECEIPTED = `local-message.receipted=delay(${LONG_MS})`;
 const HOLDING = `local-message.inserted=delay(${LONG_MS})`;
 
+/** More than the starts of inventory that follow, because each start may store one delivery. */
+const ORDERS_IN_QUEUE = 6;
+
 const mergedOptions = (own: Options) =>
   Object.fromEntries(
     Object.entries(OPTIONS).map(([name, usual]) => [name, { ...usual, ...own[name as keyof typeof OPTIONS] }]),
@@ -195,8 +198,8 @@ export class RecordedWork {
     await impatient!.kill();
     const [order] = await this.start(['order']);
     const before = await sql(this.sandbox, 'order', `SELECT id FROM dtx_outbox WHERE state = 'SENT'`);
-    for (let n = 0; n < 2; n++) await this.shop.order(BOOK);
-    await this.untilState('order', 'dtx_outbox', 'SENT', before.length + 2);
+    for (let n = 0; n < ORDERS_IN_QUEUE; n++) await this.shop.order(BOOK);
+    await this.untilState('order', 'dtx_outbox', 'SENT', before.length + ORDERS_IN_QUEUE);
     await order!.kill();
     await this.crash('order', 'local-message.committed', ['/orders', BOOK]);
   }
