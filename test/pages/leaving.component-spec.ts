@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { DataSource } from 'typeorm';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { durableTables } from '../../libs/dtx/src/testing.js';
+import { durableTables } from '../../libs/dtx/src/testing/index.js';
 import { queueState } from '../fixtures/broker-queues.js';
 import { contractOf, controllerOf, LittleService, libraryOf } from '../fixtures/little-service.js';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';

@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { durableTables } from '../../libs/dtx/src/testing.js';
+import { durableTables } from '../../libs/dtx/src/testing/index.js';
 import { AlertSink } from '../fixtures/alert-sink.js';
 import { Target } from '../fixtures/notification-target.js';
 import { NOTIFY_SECRET } from '../fixtures/notifying-shop.js';
