@@ -1,4 +1,5 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { connect } from 'amqplib';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { z } from 'zod';
 import { messagesIn, queueState } from '../fixtures/broker-queues.js';
 import { contractOf, controllerOf, LittleService, libraryOf } from '../fixtures/little-service.js';
@@ -13,12 +14,16 @@ import { participantOf, libraryOf as tccLibraryOf } from '../tcc/little-app.js';
 const library = libraryOf();
 const noted = contractOf(library, 'note');
 const sold = contractOf(library, 'sell', { replicated: true });
-const funds = library.defineParticipant({ name: 'payment.funds', version: 1, args: z.object({ gid: z.string() }) });
+const printed = contractOf(library, 'print', { app: 'report' });
+const funds = library.defineParticipant({ name: 'inventory.funds', version: 1, args: z.object({ gid: z.string() }) });
 const ENVIRONMENTS = { production: 'payment', staging: 'order' } as const;
 type Environment = keyof typeof ENVIRONMENTS;
 
 const handled: Record<Environment, string[]> = { production: [], staging: [] };
 const services = {} as Record<Environment, LittleService>;
+/** Another service of the second environment. */
+let participant: LittleService;
+const confirmed: string[] = [];
 let sandbox: Sandbox;
 
 async function start(environment: Environment, queuePrefix?: string): Promise<LittleService> {
@@ -37,7 +42,6 @@ async function start(environment: Environment, queuePrefix?: string): Promise<Li
         [library.OnMessage(sold), note('sell')],
       ]),
     ],
-    providers: [participantOf(tccLibraryOf(), funds, { confirm: note('confirm') })],
   });
 }
 
@@ -45,9 +49,16 @@ beforeAll(async () => {
   sandbox = await freshSandbox('queue_prefix', { audited: false });
   services.production = await start('production');
   services.staging = await start('staging', 'staging');
+  participant = await LittleService.start({
+    sandbox,
+    library,
+    app: 'inventory',
+    core: { queuePrefix: 'staging' },
+    providers: [participantOf(tccLibraryOf(), funds, { confirm: (_tx, { gid }) => confirmed.push(gid) })],
+  });
 });
 
-afterAll(() => Promise.all(Object.values(services).map((service) => service.close())));
+afterAll(() => Promise.all([...Object.values(services), participant].map((service) => service?.close())));
 
 const rowsOf = (environment: Environment, query: string, values: unknown[] = []) =>
   sql<{ state: string }>(sandbox, ENVIRONMENTS[environment], query, values);
@@ -77,13 +88,24 @@ test('a half message and its checks stay in the environment of their prefix', as
   expect(await rowsOf('production', 'SELECT state FROM dtx_half')).toEqual([]);
 });
 
-test('a TCC transaction calls the participant of its own environment, which answers there', async () => {
+test('a TCC transaction calls a participant in another service of its environment, and gets its answers', async () => {
   const outcome = await services.staging
     .get(library.Tcc)
     .run({ gid: 'tcc' }, (calls) => calls.call(funds, { gid: 'tcc' }));
   expect(outcome).toMatchObject({ status: 'CONFIRMED' });
-  expect(handled.staging).toContain('confirm tcc');
-  expect(handled.production).not.toContain('confirm tcc');
+  expect(confirmed).toEqual(['tcc']);
+  expect(await queueState(sandbox, 'staging.inventory.tcc-funds.v1')).toMatchObject({ consumers: 1 });
+  expect(await queueState(sandbox, 'dtx.inventory.tcc-funds.v1')).toBeNull();
+});
+
+test('a message names the receipt queue of its environment, for consumers that are other programs', async () => {
+  const { staging } = services;
+  await staging.source.transaction((tx) => staging.get(library.LocalMessages).append(tx, printed, { gid: 'raw' }));
+  const connection = await connect(sandbox.rabbitmq);
+  onTestFinished(() => connection.close());
+  await until('the message is in its queue', () => messagesIn(sandbox, 'staging.report.print.v1'));
+  const message = await (await connection.createChannel()).get('staging.report.print.v1');
+  expect(message ? message.properties.replyTo : 'no message').toBe('staging.payment.receipts.v1');
 });
 
 test('an environment without the option keeps the prefix dtx', async () => {
