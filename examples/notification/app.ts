@@ -1,4 +1,4 @@
-// Notification: each payment is told to the merchant by a signed webhook, until the merchant accepts it.
+// Notification: a signed webhook tells each payment to the merchant, until the merchant accepts it.
 import { randomUUID } from 'node:crypto';
 import { env } from 'node:process';
 import { Controller, Module, Post } from '@nestjs/common';

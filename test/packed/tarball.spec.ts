@@ -34,14 +34,14 @@ async function answerOf(file: string, code: string): Promise<unknown> {
 }
 
 describe('the content of the tarball', () => {
-  test('is the code of its entries with their declarations, the README and the licence', () => {
+  test('is the code of its entries with their declarations, the README in two languages and the licence', () => {
     const named = entries().map((entry) => entry.replace(/^nest-dtx\/?/, ''));
     const code = packed.files.filter((file) => /\.m?js$/.test(file) && !/^dist\/(shared|cli)\//.test(file));
     const bases = code.flatMap((file) => (file.endsWith('.mjs') ? [file.replace(/\.mjs$/, '')] : []));
     expect(bases.map((base) => base.replace(/^dist\/|\/?index$/g, '')).toSorted()).toEqual(named.toSorted());
     expect(code.toSorted()).toEqual(bases.flatMap((base) => [`${base}.js`, `${base}.mjs`]).toSorted());
     const others = packed.files.filter((file) => !/\.(m?js|d\.m?ts)$/.test(file));
-    expect(others.toSorted()).toEqual(['LICENSE', 'README.md', 'package.json']);
+    expect(others.toSorted()).toEqual(['LICENSE', 'README.md', 'README.zh-CN.md', 'package.json']);
     expect(textOf('LICENSE')).toBe(readFileSync(join(ROOT, 'LICENSE'), 'utf8'));
   });
 
@@ -50,8 +50,10 @@ describe('the content of the tarball', () => {
   });
 
   test('names no file that it does not have', () => {
-    const links = [...textOf('README.md').matchAll(/\]\(([^)\s]+)\)/g)].map(([, link]) => link!);
-    expect(links.filter((link) => !/^https:/.test(link))).toEqual([]);
+    const links = ['README.md', 'README.zh-CN.md'].flatMap((page) =>
+      [...textOf(page).matchAll(/\]\(([^)\s]+)\)/g)].map(([, link]) => link!),
+    );
+    expect(links.filter((link) => !/^(https:|#)/.test(link) && !packed.files.includes(link))).toEqual([]);
     const missing = packed.files.flatMap((file) => {
       const text = textOf(file);
       const maps = text.includes('sourceMappingURL=') ? [`${file}: a source map`] : [];

@@ -10,6 +10,8 @@ import { read, tracked } from './repository-texts.js';
 const pages = tracked('*.md');
 const SCHEME_PAGES = ['local-message', 'xa', 'tcc', 'half-message', 'confirmed-publish', 'notification'];
 const LANGUAGES = ['.md', '.zh-CN.md'];
+/** The root of this repository in the links of the package's README. npm shows that page without the repository. */
+const ONLINE = 'https://github.com/nest-dtx/nest-dtx/blob/main/';
 const code = tracked(':(glob)libs/dtx/src/**/*.ts')
   .map((file) => read(file))
   .join('\n');
@@ -24,13 +26,14 @@ const anchorOf = (heading: string) =>
 describe.each(pages)('the page %s', (page) => {
   const text = read(page);
 
-  test('the relative links lead to a file and a heading', () => {
+  test('the links into the repository lead to a file and a heading', () => {
     const links = [...text.matchAll(/\]\(([^)\s]+)\)/g)]
       .map(([, link]) => link!)
-      .filter((link) => !/^https?:/.test(link));
+      .filter((link) => link.startsWith(ONLINE) || !/^https?:/.test(link));
     const broken = links.filter((link) => {
-      const [path = '', anchor] = link.split('#');
-      const file = path === '' ? page : normalize(join(dirname(page), path));
+      const [path = '', anchor] = link.replace(ONLINE, '').split('#');
+      const folder = link.startsWith(ONLINE) ? '.' : dirname(page);
+      const file = path === '' ? page : normalize(join(folder, path));
       if (!existsSync(join(ROOT, file))) return true;
       const headings = anchor ? [...read(file).matchAll(/^#+ (.*)$/gm)].map(([, heading]) => anchorOf(heading!)) : [];
       return anchor !== undefined && !headings.includes(anchor);
