@@ -4,14 +4,14 @@ import { describe, expect, test } from 'vitest';
 import { allFailpoints } from '../../libs/dtx/src/index.js';
 import { durableTables } from '../../libs/dtx/src/testing/index.js';
 import { ROOT } from '../fixtures/app-process.js';
-import { read, tracked } from './repository-texts.js';
+import { read, repositoryUrl, tracked } from './repository-texts.js';
 
 /** The pages against the code: links, commands, tables, failpoints and the pairs of languages. */
 const pages = tracked('*.md');
 const SCHEME_PAGES = ['local-message', 'xa', 'tcc', 'half-message', 'confirmed-publish', 'notification'];
 const LANGUAGES = ['.md', '.zh-CN.md'];
 /** The root of this repository in the links of the package's README. npm shows that page without the repository. */
-const ONLINE = 'https://github.com/nest-dtx/nest-dtx/blob/main/';
+const ONLINE = `${repositoryUrl()}/blob/main/`;
 const code = tracked(':(glob)libs/dtx/src/**/*.ts')
   .map((file) => read(file))
   .join('\n');

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { read, tracked } from './repository-texts.js';
+import { read, repositoryUrl, tracked } from './repository-texts.js';
 
 /**
  * The README of the package, which is the only page that npm shows. Its example apps are those of `examples/`, which a test
@@ -22,6 +22,12 @@ describe.each(PAGES)('%s', (page) => {
 
   test.each(examples)('the code of %s is the file, byte for byte', (example) => {
     expect(shownBy(page).find(({ file }) => file === example)?.code).toBe(read(example));
+  });
+
+  test('the links to GitHub lead to the repository of the package', () => {
+    const links = [...read(page).matchAll(/\]\((https:\/\/github\.com\/[^)]+)\)/g)].map(([, link]) => link!);
+    expect(links.length).toBeGreaterThan(20);
+    expect(links.filter((link) => !/^[/#]/.test(link.replace(repositoryUrl(), '')))).toEqual([]);
   });
 
   test('the page names each table that a migration creates, and no other one', () => {

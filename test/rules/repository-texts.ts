@@ -25,6 +25,12 @@ export function tracked(...patterns: string[]): string[] {
 
 export const read = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
 
+/** The address of the repository, as the package names it. */
+export function repositoryUrl(): string {
+  const { repository } = JSON.parse(read('libs/dtx/package.json'));
+  return repository.url.replace(/^git\+|\.git$/g, '');
+}
+
 const SOURCES = ['libs', 'apps', 'scripts', 'tools', 'test'].flatMap((folder) =>
   ['ts', 'mjs'].map((ending) => `${folder}/**/*.${ending}`),
 );
