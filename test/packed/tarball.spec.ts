@@ -41,7 +41,7 @@ describe('the content of the tarball', () => {
     expect(bases.map((base) => base.replace(/^dist\/|\/?index$/g, '')).toSorted()).toEqual(named.toSorted());
     expect(code.toSorted()).toEqual(bases.flatMap((base) => [`${base}.js`, `${base}.mjs`]).toSorted());
     const others = packed.files.filter((file) => !/\.(m?js|d\.m?ts)$/.test(file));
-    expect(others.toSorted()).toEqual(['LICENSE', 'README.md', 'README.zh-CN.md', 'package.json']);
+    expect(others.toSorted()).toEqual(['LICENSE', 'README-zh-CN.md', 'README.md', 'package.json']);
     expect(textOf('LICENSE')).toBe(readFileSync(join(ROOT, 'LICENSE'), 'utf8'));
   });
 
@@ -49,8 +49,12 @@ describe('the content of the tarball', () => {
     expect(packed.unpackedSize).toBeLessThanOrEqual(UNPACKED_BYTES_MAX);
   });
 
+  test('has one file that npm takes for its README', () => {
+    expect(packed.files.filter((file) => /^readme(\.|$)/i.test(file))).toEqual(['README.md']);
+  });
+
   test('names no file that it does not have', () => {
-    const links = ['README.md', 'README.zh-CN.md'].flatMap((page) =>
+    const links = ['README.md', 'README-zh-CN.md'].flatMap((page) =>
       [...textOf(page).matchAll(/\]\(([^)\s]+)\)/g)].map(([, link]) => link!),
     );
     expect(links.filter((link) => !/^(https:|#)/.test(link) && !packed.files.includes(link))).toEqual([]);

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { allFailpoints } from '../../libs/dtx/src/index.js';
 import { durableTables } from '../../libs/dtx/src/testing/index.js';
 import { ROOT } from '../fixtures/app-process.js';
-import { read, repositoryUrl, tracked } from './repository-texts.js';
+import { CHINESE, read, repositoryUrl, tracked } from './repository-texts.js';
 
 /** The pages against the code: links, commands, tables, failpoints and the pairs of languages. */
 const pages = tracked('*.md');
@@ -95,8 +95,8 @@ describe.each(SCHEME_PAGES.flatMap((page) => LANGUAGES.map((ending) => `docs/sch
   },
 );
 
-describe.each(pages.filter((page) => page.endsWith('.zh-CN.md')))('%s', (page) => {
-  const english = page.replace('.zh-CN.md', '.md');
+describe.each(pages.filter((page) => CHINESE.test(page)))('%s', (page) => {
+  const english = page.replace(CHINESE, '.md');
 
   test('the page has the code, the sections and the table rows of its English page', () => {
     expect(outlineOf(page)).toEqual(outlineOf(english));

@@ -5,7 +5,7 @@ import { read, repositoryUrl, tracked } from './repository-texts.js';
  * The README of the package, which is the only page that npm shows. Its example apps are those of `examples/`, which a test
  * compiles and starts. Its tables of defaults and of database tables are compared with their sources.
  */
-const PAGES = ['libs/dtx/README.md', 'libs/dtx/README.zh-CN.md'];
+const PAGES = ['libs/dtx/README.md', 'libs/dtx/README-zh-CN.md'];
 const examples = tracked(':(glob)examples/*/*.ts');
 /** What a Nest application has before it installs the library. */
 const PARTS_OF_NEST = ['@nestjs/common', '@nestjs/core', 'reflect-metadata', 'rxjs'];
@@ -47,13 +47,15 @@ describe.each(PAGES)('%s', (page) => {
     expect(given).toEqual(given.map(({ module, option }) => ({ module, option, value: defaultOf(module!, option!) })));
   });
 
-  test('the install line names each package that a Nest application needs besides', () => {
+  test('the page installs each package that its examples and the library need', () => {
     const { peerDependencies, peerDependenciesMeta } = JSON.parse(read('libs/dtx/package.json'));
-    const needed = Object.keys(peerDependencies).filter(
-      (name) => !peerDependenciesMeta[name]?.optional && !PARTS_OF_NEST.includes(name),
+    const peers = Object.keys(peerDependencies).filter((name) => !peerDependenciesMeta[name]?.optional);
+    const imported = examples.flatMap((example) =>
+      [...read(example).matchAll(/from '((?:@[\w-]+\/)?[\w-]+)(?:\/[\w-]+)?'/g)].map(([, name]) => name!),
     );
-    const [line = ''] = /^npm i nest-dtx .*$/m.exec(read(page)) ?? [];
-    expect(line.split(' ')).toEqual(expect.arrayContaining(needed));
+    const installed = [...read(page).matchAll(/npm i ([^`#\n]+)/g)].flatMap(([, names]) => names!.trim().split(' '));
+    const needed = [...new Set([...peers, ...imported])].filter((name) => !PARTS_OF_NEST.includes(name));
+    expect(installed.toSorted()).toEqual(needed.toSorted());
   });
 });
 

@@ -13,8 +13,11 @@ export interface Text {
 
 export type Kind = 'docs' | 'titles' | 'strings' | 'comments';
 
+/** The end of the names of Chinese pages. The package has `README-zh-CN.md`, because npm may show `README.zh-CN.md` as its README. */
+export const CHINESE = /[.-]zh-CN\.md$/;
+
 /** The English pages of the repository. */
-export const englishPages = (): string[] => tracked('*.md').filter((file) => !file.endsWith('.zh-CN.md'));
+export const englishPages = (): string[] => tracked('*.md').filter((file) => !CHINESE.test(file));
 
 /** Files that git has, or would take; as paths from the root. */
 export function tracked(...patterns: string[]): string[] {
