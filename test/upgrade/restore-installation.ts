@@ -1,5 +1,5 @@
 import { connect } from 'amqplib';
-import { createConnection } from 'mysql2/promise';
+import { type Connection, createConnection, type RowDataPacket } from 'mysql2/promise';
 import type { Sandbox } from '../fixtures/sandbox.js';
 import { APPS } from '../fixtures/three-apps.js';
 import { xidOf } from '../xa/branches-by-hand.js';
@@ -27,12 +27,18 @@ export async function restore(
   const installation = readInstallation(folder, change);
   for (const app of APPS) {
     const connection = await createConnection({ uri: sandbox.databases[app], multipleStatements: true });
-    await connection.query(installation.databases[app]);
+    await connection.query(await forServer(connection, installation.databases[app]));
     await connection.end();
   }
   for (const branch of installation.branches) await prepare(sandbox, branch);
   await fill(sandbox, installation.queues);
   return installation;
+}
+
+/** A dump of MariaDB in the words of the server. MySQL has another name for the collation without padding. */
+async function forServer(connection: Connection, dump: string): Promise<string> {
+  const [[row]] = await connection.query<RowDataPacket[]>('SELECT VERSION() AS version');
+  return /mariadb/i.test(row!.version) ? dump : dump.replaceAll('utf8mb4_nopad_bin', 'utf8mb4_0900_bin');
 }
 
 /** The session ends after the PREPARE, as that of a dead process. */
