@@ -7,6 +7,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import { newId } from '../../libs/dtx/src/index.js';
 import { ROOT } from '../fixtures/app-process.js';
+import { emptyQueue } from '../fixtures/broker-queues.js';
 import { controllerOf, LittleService, libraryOf } from '../fixtures/little-service.js';
 import { type Python, pythonWithPika } from '../fixtures/python-with-pika.js';
 import { QueueProbe } from '../fixtures/queue-probe.js';
@@ -22,6 +23,7 @@ const about = { version: 1, schema, gid };
 const orderPlaced = library.defineMessage({ ...about, name: 'order.placed', consumers: ['billing.write-invoice'] });
 const invoiceIssued = library.defineMessage({ ...about, name: 'invoice.issued', consumers: ['order.attach-invoice'] });
 
+const queue = 'dtx.billing.write-invoice.v1';
 let sandbox: Sandbox;
 let python: Python;
 let service: LittleService;
@@ -48,6 +50,8 @@ beforeAll(async () => {
 
 afterEach(async () => {
   for (const child of running.splice(0)) await ended(child);
+  // A program may have ended before an ack, and a slow one has been sent copies.
+  await emptyQueue(sandbox, queue);
 });
 
 afterAll(async () => {
@@ -99,7 +103,6 @@ interface Row {
 const outboxRow = async (id: string) =>
   (await sql<Row>(sandbox, 'order', 'SELECT state, awaiting, last_error FROM dtx_outbox WHERE id = ?', [id]))[0]!;
 const untilDone = (id: string) => until('the row is DONE', async () => (await outboxRow(id)).state === 'DONE');
-const queue = 'dtx.billing.write-invoice.v1';
 
 test('a local message is DONE by the receipt of receiver.py', async () => {
   const database = join(folder, 'receipt.sqlite');

@@ -18,6 +18,6 @@ test('a connection that the server closes after too large a statement is not use
   const tooLarge = 'x'.repeat(Number(row!.max) + 1);
   for (let n = 0; n < 5; n++) {
     await expect(own.query('SELECT LENGTH(?)', [tooLarge])).rejects.toThrow();
-    await expect(own.query('SELECT 1 AS one')).resolves.toEqual([{ one: 1 }]);
+    await expect(own.query("SELECT 'well' AS health")).resolves.toEqual([{ health: 'well' }]);
   }
 });
