@@ -1,9 +1,11 @@
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { prepareStrange, strangeUrl } from '../core/database/strange-session-accounts.js';
 import { ROOT } from '../fixtures/app-process.js';
 import { freePort } from '../fixtures/free-port.js';
-import { freshSandbox } from '../fixtures/sandbox.js';
+import { freshSandbox, type Sandbox } from '../fixtures/sandbox.js';
+import { dmlOf, limitedAccount } from '../schema/limited-account.js';
 import { type Packed, packFromClone, run, scratch } from './packed-library.js';
 
 /**
@@ -16,6 +18,8 @@ const SCHEMES = ['local message', 'half message', 'confirmed publish', 'TCC', 'X
 const ADOPTION_MS_MAX = 600_000;
 const SCHEME_LINES_MAX = 40;
 const LIMIT_MS = 1_500_000;
+/** The zone of the process, in which the driver writes dates unless told otherwise. The account `east` has the same. */
+const ZONE = 'Asia/Shanghai';
 const PRINTED = { maxBuffer: 64 * 1024 * 1024 };
 const folder = scratch('stacks');
 let packed: Packed;
@@ -63,17 +67,55 @@ interface Shown {
   readonly at: number;
 }
 
+/** What a pool shows: the settings of its sessions, and the dates of the rows. */
+interface Pool {
+  readonly sessions: ReadonlyArray<Readonly<Record<string, string>>>;
+  readonly dates: Readonly<Record<string, { readonly issued: string; readonly created: string }>>;
+}
+
+interface UnchangedSession {
+  readonly state: string;
+  readonly now: string;
+  readonly before: Pool;
+  readonly after: Pool;
+  /** The dates as a handler has read them. */
+  readonly inHandler: ReadonlyArray<Pool['dates']>;
+}
+
+interface StrayStatement {
+  readonly state: string;
+  readonly error: string;
+  readonly effects: number;
+}
+
+/** Runs a program of the service. @returns the lines of JSON that it has printed */
+async function linesOf<Line>(service: string, program: string, env: NodeJS.ProcessEnv): Promise<Line[]> {
+  const { stdout } = await inService(service, process.execPath, [`dist/${program}.js`], env);
+  return stdout.split('\n').flatMap((line) => (line.startsWith('{') ? [JSON.parse(line)] : []));
+}
+
 /** Runs every scheme of the service once. @returns what each has taken */
-async function runSchemes(service: string, stack: string): Promise<Shown[]> {
-  const { databases, rabbitmq, redis } = await freshSandbox(`packed_${stack}`, { audited: false });
-  const { stdout } = await inService(service, process.execPath, ['dist/main.js'], {
+const runSchemes = async (service: string, { databases, rabbitmq, redis }: Sandbox) =>
+  linesOf<Shown>(service, 'main', {
     SHOP_DATABASE: databases.order,
     STOCK_DATABASE: databases.inventory,
     RABBITMQ_URL: rabbitmq,
     REDIS_URL: redis,
     MERCHANT: `http://127.0.0.1:${await freePort()}/`,
   });
-  return stdout.split('\n').flatMap((line) => (line.startsWith('{') ? [JSON.parse(line)] : []));
+
+/** What the service has seen of each guarantee, by the name of the guarantee. */
+async function seenGuarantees(service: string, sandbox: Sandbox): Promise<Record<string, unknown>> {
+  await prepareStrange(sandbox);
+  const lines = await linesOf<{ guarantee: string }>(service, 'guarantees', {
+    TZ: ZONE,
+    DATABASE: sandbox.databases.payment,
+    EAST_DATABASE: strangeUrl(sandbox, 'payment', 'east'),
+    ROWS_DATABASE: (await limitedAccount(sandbox, [dmlOf(sandbox)])).url,
+    RABBITMQ_URL: sandbox.rabbitmq,
+    OWN_PORT: String(await freePort()),
+  });
+  return Object.fromEntries(lines.map(({ guarantee, ...seen }) => [guarantee, seen]));
 }
 
 describe.each([
@@ -81,19 +123,68 @@ describe.each([
   ['n11', 'Nest 11, CommonJS, jest and TypeORM 0.3', [['--module', 'nodenext', '--moduleResolution', 'nodenext']]],
   ['oldest', 'the oldest peers', [['--module', 'nodenext', '--moduleResolution', 'nodenext']]],
 ] as const)('the tarball in a service %s', { timeout: LIMIT_MS }, (stack, versions, resolutions) => {
+  let sandbox: Sandbox;
+  let service: string;
+  let seen: Record<string, unknown> | undefined;
+
+  /** What the program has seen of one guarantee. The first test that asks runs the program, which looks at all of them. */
+  async function guarantee<Seen>(name: string): Promise<Seen> {
+    seen ??= await seenGuarantees(service, sandbox);
+    return seen[name] as Seen;
+  }
+
   test(`with ${versions} installs, compiles, passes unit tests and runs every scheme`, async () => {
-    const service = serviceOf(stack);
+    sandbox = await freshSandbox(`packed_${stack}`, { audited: false });
+    service = serviceOf(stack);
     const since = Date.now();
     await install(service);
     const installedMs = Date.now() - since;
     await typeCheck(service);
     for (const options of resolutions) await typeCheck(service, '--noEmit', ...options);
-    const shown = await runSchemes(service, stack);
+    const shown = await runSchemes(service, sandbox);
     expect(shown.map(({ scheme }) => scheme)).toEqual(SCHEMES);
     const handledMs = shown[0]!.at - since;
     console.log(`${stack}: npm install ${installedMs} ms, first message handled after ${handledMs} ms`, shown);
     expect(handledMs).toBeLessThan(ADOPTION_MS_MAX);
     await inService(service, 'npm', ['test']);
+  });
+
+  test('leaves the sessions of its pool alone, and its dates are the same before and after', async () => {
+    const { state, now, before, after, inHandler } = await guarantee<UnchangedSession>('unchangedSession');
+    expect(state).toBe('HANDLED');
+    expect(before.sessions[0]).toMatchObject({ time_zone: '+08:00', innodb_lock_wait_timeout: '50' });
+    for (const session of [...before.sessions, ...after.sessions]) expect(session).toEqual(before.sessions[0]);
+    expect(Object.keys(after.dates).sort()).toEqual(['after', 'before', 'handler']);
+    expect(after.dates.before).toEqual(before.dates.before);
+    expect(inHandler).toEqual([after.dates]);
+    for (const date of Object.values(after.dates).flatMap(({ issued, created }) => [issued, created]))
+      expect(Math.abs(Date.parse(now) - Date.parse(date))).toBeLessThan(60_000);
+  });
+
+  test('has a handler refused that writes by an injected repository', async () => {
+    const { state, error, effects } = await guarantee<StrayStatement>('strayStatement');
+    expect([state, effects]).toEqual(['PARKED', 0]);
+    expect(error).toContain('@OnMessage(asked.astray.write.v1) of astray.write');
+    expect(error).toContain('outsideTransaction');
+  });
+
+  test('has its failing messages handled beside an application without their handler', async () => {
+    const handled = { states: ['HANDLED'], alerts: [] };
+    expect(await guarantee('differingInstances')).toEqual({ ofOneApp: handled, ofTwoApps: handled });
+  });
+
+  test('is alerted of a message without a consumer', async () => {
+    const { alerts } = await guarantee<{ alerts: string[] }>('missingConsumer');
+    expect(alerts).toEqual([expect.stringContaining('no consumer on queue dtx.gone.take.v1')]);
+  });
+
+  test('runs with rights on rows only, once its database is migrated', async () => {
+    expect(await guarantee('rightsOnRows')).toEqual({ refused: 'ER_TABLEACCESS_DENIED_ERROR', state: 'HANDLED' });
+  });
+
+  test('keeps its own handlers and subscribers, and takes options from a provider', async () => {
+    const seenThere = await guarantee('existingService');
+    expect(seenThere).toEqual({ sum: 3, events: [{ id: 7 }], subscribed: ['existing'], state: 'HANDLED' });
   });
 });
 
@@ -106,13 +197,8 @@ describe('the source of a stranger', () => {
   });
 });
 
-/** Contracts take any schema of the interface Standard Schema, once the library does not name zod in them. */
-const isStandard = !/from 'zod'/.test(
-  readFileSync(join(ROOT, 'libs', 'dtx', 'src', 'core', 'broker', 'message-contract.ts'), 'utf8'),
-);
-
-describe.skipIf(!isStandard)('contracts', { timeout: LIMIT_MS }, () => {
-  test('are made of schemas by zod 3.25, zod 4.0, zod 4, valibot and arktype', async () => {
+describe('contracts', { timeout: LIMIT_MS }, () => {
+  test('are made of schemas by zod 3.25, zod 4.0, zod 4, valibot and arktype, whose refusals name the field', async () => {
     const service = join(folder, 'contracts');
     cpSync(join(STACKS, 'contracts'), service, { recursive: true });
     mkdirSync(join(service, 'src'));
@@ -120,6 +206,11 @@ describe.skipIf(!isStandard)('contracts', { timeout: LIMIT_MS }, () => {
     await install(service);
     await typeCheck(service);
     const { stdout } = await inService(service, process.execPath, ['dist/contracts.js']);
-    expect(JSON.parse(stdout)).toEqual(['1', '2', '3', '4', '5', '6']);
+    const { gids, refusals } = JSON.parse(stdout);
+    expect(gids).toEqual(['1', '2', '3', '4', '5', '6']);
+    const names = ['zod-three', 'zod-three-with-four', 'zod-four-zero', 'zod-four', 'valibot', 'arktype'];
+    for (const [index, name] of names.entries())
+      expect(refusals[index]).toContain(`payload does not fit order.${name} v1: lines.1.sku: `);
+    expect(refusals).toHaveLength(names.length);
   });
 });

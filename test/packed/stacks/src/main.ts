@@ -1,9 +1,5 @@
 import 'reflect-metadata';
 import { createServer } from 'node:http';
-import { setTimeout as sleep } from 'node:timers/promises';
-import type { INestApplication } from '@nestjs/common';
-import { NestFactory } from '@nestjs/core';
-import { connectDtx, DtxBroker, DtxDatabase } from 'nest-dtx';
 import { DataSource } from 'typeorm';
 import { ShopModule, StockModule } from './apps.module.js';
 import { SetPrices } from './confirmed-publish.js';
@@ -11,29 +7,12 @@ import { Effect } from './effect.entity.js';
 import { SellInFlashes } from './half-message.js';
 import { PlaceOrders } from './local-message.js';
 import { TellMerchants } from './notification.js';
+import { start, until } from './running-service.js';
 import { settings } from './settings.js';
 import { CheckOut } from './tcc.js';
 import { BuyAtOnce } from './xa.js';
 
-const LIMIT_MS = 60_000;
 const told = new Set<string>();
-
-async function start(module: new () => unknown): Promise<INestApplication> {
-  const app = await NestFactory.create(module, { logger: ['error', 'warn'] });
-  connectDtx(app);
-  await app.startAllMicroservices();
-  await app.init();
-  await until(`${module.name} is ready`, () => app.get(DtxDatabase).ready && app.get(DtxBroker).isUp);
-  return app;
-}
-
-async function until(what: string, look: () => Promise<boolean> | boolean): Promise<void> {
-  const end = Date.now() + LIMIT_MS;
-  while (!(await look())) {
-    if (Date.now() > end) throw new Error(`${what}: not within ${LIMIT_MS} ms`);
-    await sleep(20);
-  }
-}
 
 /** Runs a scheme until its effect has happened. Prints the milliseconds that it took. */
 async function show(

@@ -1,0 +1,26 @@
+import 'reflect-metadata';
+import { differingInstances } from './differing-instances.js';
+import { existingService } from './existing-service.js';
+import { missingConsumer } from './missing-consumer.js';
+import { rightsOnRows } from './rights-on-rows.js';
+import { strayStatement } from './stray-statement.js';
+import { unchangedSession } from './unchanged-session.js';
+
+/** What the library promises to a service that was there before it. Prints one line for each promise. */
+async function main(): Promise<void> {
+  const guarantees = {
+    unchangedSession,
+    strayStatement,
+    differingInstances,
+    missingConsumer,
+    rightsOnRows,
+    existingService,
+  };
+  for (const [guarantee, check] of Object.entries(guarantees))
+    console.log(JSON.stringify({ guarantee, ...(await check()) }));
+}
+
+main().catch((error) => {
+  console.error(error);
+  process.exit(1);
+});
