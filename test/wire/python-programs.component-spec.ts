@@ -71,14 +71,17 @@ function startReceiver(database: string, change: (text: string) => string = (tex
   writeFileSync(file, change(readFileSync(join(PROGRAMS, 'receiver.py'), 'utf8')));
   const child = spawn(python.program, [file, sandbox.rabbitmq, database], { env: python.env });
   running.push(child);
-  const output = { lines: [] as string[], errors: '' };
-  child.stdout.on('data', (data) => output.lines.push(...String(data).split('\n').filter(Boolean)));
+  // A line may arrive in parts.
+  const output = { text: '', errors: '' };
+  child.stdout.on('data', (data) => {
+    output.text += data;
+  });
   child.stderr.on('data', (data) => {
     output.errors += data;
   });
   const untilPrinted = (line: string, times = 1) =>
     until(`receiver.py prints ${line} ${times} times`, () => {
-      const isPrinted = output.lines.filter((one) => one === line).length >= times;
+      const isPrinted = output.text.split('\n').filter((one) => one === line).length >= times;
       if (!isPrinted && child.exitCode !== null) throw new Error(output.errors);
       return isPrinted;
     });
