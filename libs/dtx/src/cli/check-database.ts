@@ -4,6 +4,7 @@ import { recordedVersions } from '../core/database/migrate.js';
 import { readUserSession } from '../core/database/read-user-session.js';
 import { NO_SUCH_TABLE, versionOf, versionText } from '../core/database/schema-versions.js';
 import type { Sql } from '../core/database/sql-executor.js';
+import type { TableNames } from '../core/database/table-prefix.js';
 import { OptionsError, textOf } from '../core/errors/errors.js';
 import { errnoOf } from '../core/errors/sql-errors.js';
 import { componentsOf, type TableScheme, tablesOf } from '../schema/schema-components.js';
@@ -16,13 +17,19 @@ import type { Report } from './finding.js';
 /** Ages of messages are compared between database servers, so their clocks must roughly agree. */
 const CLOCK_OFF_MAX_MS = 60_000;
 
+/** The tables of the app. */
+interface Tables {
+  readonly schemes: readonly TableScheme[];
+  readonly names: TableNames;
+}
+
 /**
  * Checks the database of an app with the account of the app. No check changes a row: statements that need a right have
  * the condition FALSE.
  */
 export async function checkDatabase(
   url: string,
-  { schemes, signal }: { schemes: readonly TableScheme[]; signal: AbortSignal },
+  { signal, ...tables }: Tables & { readonly signal: AbortSignal },
   report: Report,
 ): Promise<void> {
   const address = addressFrom(url);
@@ -40,8 +47,9 @@ export async function checkDatabase(
     await checkServer(session, report);
     await checkSession(session, address, report);
     await checkClock(session, report);
-    const isThere = await checkSchema(session, schemes, report);
-    if (isThere) await checkRights(session, schemes, report);
+    const isThere = await checkSchema(session, tables, report);
+    if (isThere) await checkRights(session, tables, report);
+    const { schemes } = tables;
     if (schemes.some((scheme) => scheme.startsWith('xa'))) await checkXa(session, schemes, report);
   } finally {
     session.close();
@@ -88,10 +96,10 @@ async function checkClock({ query }: DatabaseSession, report: Report): Promise<v
   report({ what: 'database clock', isOk, text: `${offMs} ms from the clock of this machine${advice}` });
 }
 
-async function checkSchema({ query }: DatabaseSession, schemes: readonly TableScheme[], report: Report) {
+async function checkSchema({ query }: DatabaseSession, { schemes, names }: Tables, report: Report) {
   const what = 'database schema';
   try {
-    const recorded = (await recordedVersions(query, 'the look at the versions')) ?? new Map();
+    const recorded = (await recordedVersions(query, 'the look at the versions', names)) ?? new Map();
     const versions = componentsOf(schemes).map((one) => versionOf(one.component, one.migrations, recorded));
     const behind = versions.filter(({ present, needed }) => present < needed);
     const text = behind.length === 0 ? 'up to date' : `${behind.map(versionText).join(', ')}; run npx nest-dtx migrate`;
@@ -103,8 +111,8 @@ async function checkSchema({ query }: DatabaseSession, schemes: readonly TableSc
   }
 }
 
-async function checkRights({ query }: DatabaseSession, schemes: readonly TableScheme[], report: Report): Promise<void> {
-  const tables = tablesOf(componentsOf(schemes));
+async function checkRights({ query }: DatabaseSession, { schemes, names }: Tables, report: Report): Promise<void> {
+  const tables = tablesOf(componentsOf(schemes)).map((one) => ({ ...one, name: names.inDatabase(one.name) }));
   const missing: string[] = [];
   for (const { name, column } of tables) {
     const tries = {

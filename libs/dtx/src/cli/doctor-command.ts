@@ -5,12 +5,14 @@ import { BROKER, type Command, DATABASE, REDIS, readArguments, type Terminal, Us
 import { type Finding, lineOfFinding } from './finding.js';
 import { QUEUE_OPTIONS, queuesFrom } from './queues-command.js';
 import { SCHEMES_USAGE, schemesFrom } from './scheme-argument.js';
+import { TABLE_PREFIX_OPTION, TABLE_PREFIX_USAGE, tableNamesFrom } from './table-prefix-argument.js';
 
 const OPTIONS = {
   url: { type: 'string' },
   rabbitmq: { type: 'string' },
   redis: { type: 'string' },
   ...QUEUE_OPTIONS,
+  ...TABLE_PREFIX_OPTION,
 } as const;
 
 /** Part of the name of the queue by which rights are tried, if no app is given. */
@@ -21,11 +23,12 @@ const NAMELESS_APP = 'doctor';
  * @returns 1 if a check has failed
  */
 export const doctorCommand: Command = {
-  usage: `doctor [--url <mysql://...>] [--rabbitmq <amqp://...>] [--redis <redis://...>] ${SCHEMES_USAGE} [--app <name> --contracts <module>] [--prefix dtx]`,
+  usage: `doctor [--url <mysql://...>] [--rabbitmq <amqp://...>] [--redis <redis://...>] ${SCHEMES_USAGE} [--app <name> --contracts <module>] [--prefix dtx] ${TABLE_PREFIX_USAGE}`,
   summary: 'checks servers, settings and rights, and exits with 1 if a check fails',
   run: async (args, terminal) => {
     const values = readArguments(args, OPTIONS);
     const schemes = schemesFrom(values.schemes);
+    const names = tableNamesFrom(values);
     const queues = values.contracts === undefined ? undefined : queuesFrom(values);
     const url = (option: string | undefined, { variable }: typeof DATABASE) => option ?? terminal.env[variable];
     const [database, broker, redis] = [
@@ -45,7 +48,7 @@ export const doctorCommand: Command = {
       terminal.say(lineOfFinding(finding));
     };
     const { signal } = terminal;
-    if (database) await checkDatabase(database, { schemes, signal }, report);
+    if (database) await checkDatabase(database, { schemes, names, signal }, report);
     stopIfAborted(terminal);
     if (broker)
       await checkBroker(

@@ -1,42 +1,43 @@
-import { type Migration, migrateOn } from '../core/database/migrate.js';
+import { type Migration, type MigrationWork, migrateOn, migrationsWith } from '../core/database/migrate.js';
 import { componentsOf } from '../schema/schema-components.js';
 import { type Command, DATABASE, readArguments, UsageError, urlFrom } from './command.js';
 import { DatabaseSession } from './database-session.js';
 import { exportedValues, loadedModule } from './loaded-module.js';
 import { SCHEMES_OPTION, SCHEMES_USAGE, schemesFrom } from './scheme-argument.js';
+import { TABLE_PREFIX_OPTION, TABLE_PREFIX_USAGE, tableNamesFrom } from './table-prefix-argument.js';
 
 const OPTIONS = {
   url: { type: 'string' },
   ...SCHEMES_OPTION,
+  ...TABLE_PREFIX_OPTION,
   app: { type: 'string' },
   migrations: { type: 'string' },
 } as const;
-
-interface Work {
-  readonly component: string;
-  readonly migrations: readonly Migration[];
-}
 
 /**
  * Applies the migrations of the library, and of one app if its module is given. Concurrent runs take turns. If the
  * process dies, the next run repeats the unfinished version.
  */
 export const migrateCommand: Command = {
-  usage: `migrate --url <mysql://...> ${SCHEMES_USAGE} [--app <name> --migrations <module>]`,
+  usage: `migrate --url <mysql://...> ${SCHEMES_USAGE} [--app <name> --migrations <module>] ${TABLE_PREFIX_USAGE}`,
   summary: 'applies the migrations of the library',
   run: async (args, terminal) => {
     const values = readArguments(args, OPTIONS);
-    const components = componentsOf(schemesFrom(values.schemes));
+    const names = tableNamesFrom(values);
+    const components = componentsOf(schemesFrom(values.schemes)).map(({ component, migrations }) => ({
+      component,
+      migrations: migrationsWith(names, migrations),
+    }));
     const own = ownMigrations(values);
     const url = urlFrom(values.url, terminal, DATABASE);
-    const applyAll = async (works: readonly Work[], isPinned: boolean): Promise<number> => {
+    const applyAll = async (works: readonly MigrationWork[], isPinned: boolean): Promise<number> => {
       const session = await DatabaseSession.open(url, terminal.signal, isPinned);
       let count = 0;
       try {
-        for (const { component, migrations } of works) {
-          await migrateOn(session.query, component, migrations, ({ version, name }) => {
+        for (const work of works) {
+          await migrateOn(session.query, { ...work, names }, ({ version, name }) => {
             count++;
-            terminal.say(`${component} version ${version}: ${name}`);
+            terminal.say(`${work.component} version ${version}: ${name}`);
           });
         }
       } finally {

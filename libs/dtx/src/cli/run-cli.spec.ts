@@ -30,6 +30,7 @@ describe('wrong arguments of nest-dtx', () => {
     [['status', '--schemes', 'saga'], /^--schemes: unknown scheme "saga", expected local-message, /m],
     [['migrate', '--app', 'order'], /^--app and --migrations belong together$/m],
     [['migrate', '--app', 'order', '--migrations', './nowhere.js'], /^cannot load --migrations \.\/nowhere\.js: /m],
+    [['status', '--table-prefix', 'staging_'], /^--table-prefix: expected 1 to 16 of a-z, /m],
     [['sql', '--from', 'start'], /^--from: expected status$/m],
     [['sql', '--from', 'status'], /^missing --url/m],
     [['queues', '--contracts', './contracts.js'], /^missing --app$/m],

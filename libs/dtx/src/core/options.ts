@@ -3,6 +3,7 @@
  * them.
  */
 import { z } from 'zod';
+import { isTablePrefix, TABLE_PREFIX, TABLE_PREFIX_RULE } from './database/table-prefix.js';
 import { OptionsError } from './errors/errors.js';
 import { problemOfServerUrl, type ServerKind } from './server-url.js';
 
@@ -76,6 +77,11 @@ export const coreOptions = z.strictObject({
     .string()
     .regex(/^[a-z][a-z0-9-]{0,15}$/)
     .default('dtx'),
+  /**
+   * First part of all table names of the library, before `_`. Two environments in one schema need different ones. The
+   * tables of the app itself are not renamed. All databases of one XA transaction need the same one.
+   */
+  tablePrefix: z.string().refine(isTablePrefix, `expected ${TABLE_PREFIX_RULE}`).default(TABLE_PREFIX),
   /** URL of Redis. Required where a consumer has `duplicates: 'redis'`. */
   redisUrl: serverUrl('redis').optional(),
   /** URL that each new alert is posted to, in addition to the log and the table `dtx_alert`. */

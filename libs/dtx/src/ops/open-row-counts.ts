@@ -40,7 +40,7 @@ export class Counts implements OnModuleInit, OnApplicationShutdown {
     private readonly operations: Operations,
     @Inject(OPS_OPTIONS) private readonly options: OpsOptions,
   ) {
-    this.pool = new SidePool(database.source, { size: 1, limitMs: options.countLimitMs });
+    this.pool = new SidePool(database.source, { size: 1, limitMs: options.countLimitMs, names: database.names });
   }
 
   /** Starts the first count early, and keeps the figures recent, so that every caller finds some. */

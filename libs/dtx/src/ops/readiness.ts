@@ -59,7 +59,7 @@ export class Readiness implements OnModuleInit, OnModuleDestroy, OnApplicationSh
     @Inject(OPS_OPTIONS) private readonly options: OpsOptions,
   ) {
     const { probeFreshMs: freshMs, probeLimitMs: limitMs } = options;
-    this.pool = new SidePool(db.source, { size: 1, limitMs });
+    this.pool = new SidePool(db.source, { size: 1, limitMs, names: db.names });
     this.database = new Probe(() => this.write(), { freshMs, limitMs });
     this.redis = new Probe(() => this.claims.probe(`dtx:ready:${core.app}`), { freshMs, limitMs: REDIS_LIMIT_MS });
   }

@@ -13,4 +13,4 @@ export {
 } from './queues-of-app.js';
 export { TABLE_SCHEMES, type TableScheme } from './schema-components.js';
 export { dtxGrantSql, dtxTableSql, type TableSqlOptions } from './table-sql.js';
-export { dtxMigrations } from './typeorm-migrations.js';
+export { dtxMigrations, type TypeOrmMigrationOptions } from './typeorm-migrations.js';

@@ -1,5 +1,6 @@
-import type { Once } from '../core/database/migrate.js';
+import { migrationsWith, type Once } from '../core/database/migrate.js';
 import { missingOf, recordSql, VERSIONS_SQL } from '../core/database/schema-versions.js';
+import { TableNames } from '../core/database/table-prefix.js';
 import { componentsOf, type TableScheme, tablesOf } from './schema-components.js';
 
 /** Which tables, and which versions of them are there. */
@@ -8,6 +9,8 @@ export interface TableSqlOptions {
   readonly schemes?: readonly TableScheme[];
   /** The versions that the database has, by component. None by default. */
   readonly recorded?: ReadonlyMap<string, ReadonlySet<number>>;
+  /** Option `tablePrefix` of `DtxModule`. Default: `dtx`. */
+  readonly tablePrefix?: string;
 }
 
 /** One version of one component, as statements that a plain SQL client can run, twice too. */
@@ -19,13 +22,14 @@ export interface SchemaStep {
 }
 
 /** The steps from the recorded versions to the present ones. Empty if nothing is missing. */
-export function schemaSteps({ schemes, recorded }: TableSqlOptions = {}): SchemaStep[] {
+export function schemaSteps({ schemes, recorded, tablePrefix }: TableSqlOptions = {}): SchemaStep[] {
+  const names = new TableNames(tablePrefix);
   return componentsOf(schemes).flatMap(({ component, migrations }) =>
-    missingOf(migrations, recorded?.get(component)).map((migration) => ({
+    missingOf(migrationsWith(names, migrations), recorded?.get(component)).map((migration) => ({
       component,
       version: migration.version,
       name: migration.name,
-      statements: [...migration.up.flatMap(repeatable), recordSql(component, migration)],
+      statements: [...migration.up.flatMap(repeatable), recordSql(component, migration, names)],
     })),
   );
 }
@@ -40,7 +44,12 @@ export function schemaSteps({ schemes, recorded }: TableSqlOptions = {}): Schema
  *   await writeFile('dtx.sql', dtxTableSql({ schemes: ['local-message'] }).join(';\n') + ';\n');
  */
 export function dtxTableSql(options: TableSqlOptions = {}): string[] {
-  return [VERSIONS_SQL, ...schemaSteps(options).flatMap(({ statements }) => statements)];
+  return [versionsTableSql(options), ...schemaSteps(options).flatMap(({ statements }) => statements)];
+}
+
+/** The statement that creates the table of versions. */
+export function versionsTableSql({ tablePrefix }: Pick<TableSqlOptions, 'tablePrefix'>): string {
+  return new TableNames(tablePrefix).inDatabase(VERSIONS_SQL);
 }
 
 /** Dynamic SQL gives plain SQL its condition. Both servers prepare ALTER TABLE and DO. */
@@ -62,17 +71,21 @@ function repeatable(statement: string | Once): string[] {
  * deciding program reaches this database.
  * @param account as SQL, such as `'order'@'10.%'`
  * @param schemes all by default
+ * @param tablePrefix option of `DtxModule`. Default: `dtx`
  * @returns one statement per entry, without a semicolon
- * @throws OptionsError for an unknown scheme
+ * @throws OptionsError for an unknown scheme or an invalid prefix
  * @example
  *   for (const grant of dtxGrantSql(`'order'@'10.%'`, ['local-message'])) await administrator.query(grant);
  */
-export function dtxGrantSql(account: string, schemes?: readonly TableScheme[]): string[] {
+export function dtxGrantSql(account: string, schemes?: readonly TableScheme[], tablePrefix?: string): string[] {
+  const names = new TableNames(tablePrefix);
   const components = componentsOf(schemes);
   const hasBranches = components.some(({ scheme }) => scheme === 'xa-participant');
   return [
-    `GRANT SELECT ON dtx_schema_version TO ${account}`,
-    ...tablesOf(components).map(({ name }) => `GRANT SELECT, INSERT, UPDATE, DELETE ON ${name} TO ${account}`),
+    `GRANT SELECT ON ${names.inDatabase('dtx_schema_version')} TO ${account}`,
+    ...tablesOf(components).map(
+      ({ name }) => `GRANT SELECT, INSERT, UPDATE, DELETE ON ${names.inDatabase(name)} TO ${account}`,
+    ),
     // MariaDB lists prepared branches without a privilege, and reads this as a comment.
     ...(hasBranches ? [`/*!80000 GRANT XA_RECOVER_ADMIN ON *.* TO ${account} */`] : []),
   ];

@@ -1,11 +1,19 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
-import { type Migration, migrateOnRunner } from '../core/database/migrate.js';
+import { type Migration, migrateOnRunner, migrationsWith } from '../core/database/migrate.js';
+import { TABLE_PREFIX, TableNames } from '../core/database/table-prefix.js';
 import { DtxError } from '../core/errors/errors.js';
 import { componentsOf, type SchemaComponent, type TableScheme } from './schema-components.js';
 
 /** TypeORM reads the time of a migration from the last 13 characters of its name. Those of the library come first. */
 const BASE_MS = 1_500_000_000_000;
 const VERSIONS_MAX = 1_000;
+
+export interface TypeOrmMigrationOptions {
+  /** All schemes by default. Schemes may be added later. */
+  readonly schemes?: readonly TableScheme[];
+  /** Option `tablePrefix` of `DtxModule`. Default: `dtx`. */
+  readonly tablePrefix?: string;
+}
 
 /**
  * The tables of the library as TypeORM migrations, for an app that runs its own. One class per version, so a new release
@@ -14,23 +22,31 @@ const VERSIONS_MAX = 1_000;
  *
  * `up` does nothing where the version is recorded already, by this or by any other way. DDL commits implicitly on MySQL
  * and MariaDB, so a transaction of TypeORM around it changes nothing. `down` throws, because a table may have open rows.
- * @param options `schemes`: all by default. Schemes may be added later
- * @throws OptionsError for an unknown scheme
+ * With a `tablePrefix` other than `dtx` the names of the classes contain it.
+ * @throws OptionsError for an unknown scheme or an invalid prefix
  * @example
  *   new DataSource({ type: 'mysql', ...address, migrations: [...dtxMigrations({ schemes: ['tcc'] }), CreateOrders1] });
  */
-export function dtxMigrations(options: { schemes?: readonly TableScheme[] } = {}): Array<new () => MigrationInterface> {
-  return componentsOf(options.schemes).flatMap((one) => one.migrations.map((migration) => classOf(one, migration)));
+export function dtxMigrations(options: TypeOrmMigrationOptions = {}): Array<new () => MigrationInterface> {
+  const names = new TableNames(options.tablePrefix);
+  return componentsOf(options.schemes).flatMap((one) =>
+    one.migrations.map((migration) => classOf(one, migration, names)),
+  );
 }
 
-function classOf({ component, number }: SchemaComponent, migration: Migration): new () => MigrationInterface {
+function classOf(
+  { component, number }: SchemaComponent,
+  migration: Migration,
+  names: TableNames,
+): new () => MigrationInterface {
   const { version } = migration;
-  const name = `${pascal(component)}V${version}_${BASE_MS + number * VERSIONS_MAX + version}`;
+  const prefix = names.prefix === TABLE_PREFIX ? '' : `_${names.prefix}`;
+  const name = `${pascal(component)}V${version}${prefix}_${BASE_MS + number * VERSIONS_MAX + version}`;
   class DtxMigration implements MigrationInterface {
     readonly name = name;
 
     async up(runner: QueryRunner): Promise<void> {
-      await migrateOnRunner(runner, component, [migration]);
+      await migrateOnRunner(runner, { component, migrations: migrationsWith(names, [migration]), names });
     }
 
     async down(): Promise<void> {

@@ -20,7 +20,9 @@ export const durableTables: readonly DurableTable[] = [
   ALERTS,
 ];
 
-/** The names of all tables of the library, for a program that reads them beside the apps. */
+/**
+ * The names of all tables of the library, for a program that reads them beside the apps. With the default `tablePrefix`.
+ */
 export const tableNames = {
   alert: ALERTS.name,
   half: HALF.name,

@@ -65,7 +65,7 @@ async function existingTables(database: Database): Promise<DurableTable[]> {
     'SELECT table_name AS name FROM information_schema.tables WHERE table_schema = DATABASE()',
   );
   const names = new Set(rows.map(({ name }) => name));
-  return TABLES.filter(({ name }) => names.has(name));
+  return TABLES.filter(({ name }) => names.has(database.names.inDatabase(name)));
 }
 
 /** Open rows have a due time. A PARKED row has one that never comes. */

@@ -138,7 +138,12 @@ export class ResourceManagers {
       asTheUsers: this.database.userSession,
     });
     const size = this.options.concurrencyMax;
-    this.last ??= poolLike(this.database.source, pins, { size, queueMax: size, idleMs: IDLE_MS });
+    this.last ??= poolLike(this.database.source, pins, {
+      size,
+      queueMax: size,
+      idleMs: IDLE_MS,
+      names: this.database.names,
+    });
   }
 
   private async openBranch(branch: ResourceManager): Promise<void> {

@@ -1,6 +1,7 @@
 import type { DataSource } from 'typeorm';
 import { poolBeside, poolOf, type SessionPool } from '../core/database/pinned-session-pool.js';
 import { pinningSql } from '../core/database/session-settings.js';
+import { TableNames } from '../core/database/table-prefix.js';
 import { OptionsError } from '../core/errors/errors.js';
 import type { CoreOptions } from '../core/options.js';
 import { BranchConnection } from './branch-connection.js';
@@ -52,6 +53,7 @@ export class ResourceManager {
   private readonly pins: Record<'work' | 'recovery', string[]>;
   private pools: { work: SessionPool; recovery: SessionPool } | undefined;
   private readonly acceptUnflushed: boolean;
+  private readonly names: TableNames;
 
   constructor(
     readonly name: string,
@@ -61,6 +63,7 @@ export class ResourceManager {
     this.callTimeoutMs = options.callTimeoutMs;
     this.scanLateMs = Math.max(SCAN_LATE_MS_MIN, SCAN_LATE_INTERVALS * core.scanIntervalMs);
     this.acceptUnflushed = options.acceptUnflushed;
+    this.names = new TableNames(core.tablePrefix);
     this.source = branchSource(name, database, options.concurrencyMax);
     this.pins = {
       work: pinningSql({ lockWaitSeconds: core.lockWaitSeconds, silenceSeconds: silenceSecondsOf(options) }),
@@ -127,11 +130,12 @@ export class ResourceManager {
   async open(): Promise<Dialect> {
     if (!this.source.isInitialized) await this.source.initialize();
     this.pools ??= {
-      work: poolOf(this.source, this.pins.work),
+      work: poolOf(this.source, this.pins.work, this.names),
       recovery: poolBeside(this.source, this.pins.recovery, {
         size: RECOVERY_POOL,
         queueMax: RECOVERY_QUEUE,
         idleMs: IDLE_MS,
+        names: this.names,
       }),
     };
     this.dialect ??= await this.readDialect();

@@ -20,6 +20,7 @@ import { SchemaOwner } from './schema-owner.js';
 import type { UserSession } from './session-settings.js';
 import { SidePool } from './slow-read-pool.js';
 import type { StrayGuard } from './stray-statement-guard.js';
+import { TableNames } from './table-prefix.js';
 import type { WorkTransactions } from './transactions-for-user-code.js';
 import { guardUserPool } from './user-pool-watch.js';
 
@@ -36,6 +37,8 @@ const READS = { size: 2, limitMs: 5_000 };
 @Injectable()
 export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnApplicationShutdown {
   readonly hooks: CommitHooks;
+  /** The table names of this installation (option `tablePrefix`). */
+  readonly names: TableNames;
   /** The scans of all loops, for readiness and metrics. */
   readonly scans = new Scans();
   private readonly logger = libraryLogger('database');
@@ -57,7 +60,8 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
   ) {
     this.hooks = new CommitHooks(options.handlerTimeoutMs);
     this.schema = new SchemaOwner(options.migrate);
-    this.readers = new SidePool(source, READS);
+    this.names = new TableNames(options.tablePrefix);
+    this.readers = new SidePool(source, { ...READS, names: this.names });
   }
 
   /** The own pool of the library: scans, marks and recovery. Valid once ready. */
@@ -105,9 +109,12 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
     else this.listeners.push(listener);
   }
 
-  /** A library table with its database name, for a session with another default database. */
+  /**
+   * A library table with its database name, by its name in the code. For sessions of the user, which may have another
+   * default database and do not translate names.
+   */
   tableIn(table: string): string {
-    return `\`${this.name.replaceAll('`', '``')}\`.${table}`;
+    return `\`${this.name.replaceAll('`', '``')}\`.${this.names.inDatabase(table)}`;
   }
 
   /**
@@ -206,7 +213,7 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
     if (!this.source.isInitialized) await openDataSource(this.source);
     this.hooks.attachTo(this.source);
     guardUserPool(this.source);
-    this.pools ??= await openPools(this.source, this.hooks, this.options);
+    this.pools ??= await openPools(this.source, this, this.options);
     const [row] = await this.own.query('SELECT DATABASE() AS name');
     this.name = String(row!.name);
     await this.schema.bringUpToDate(this.opened);

@@ -2,6 +2,7 @@ import { DtxError } from '../errors/errors.js';
 import { breakOff } from './connection-watch.js';
 import type { Changed, Command, Done, Gate, Prepared, RawConnection, Row } from './mysql2-types.js';
 import { bind, type SqlValue } from './sql-literals.js';
+import { DEFAULT_NAMES, type TableNames } from './table-prefix.js';
 
 /**
  * The form of the answers to library statements, independent of the pool options. Rows are objects. Times, large
@@ -39,6 +40,8 @@ export class Tap {
   gate: Gate | undefined;
   /** The time limit of a library statement in milliseconds. 0: no limit. */
   limitMs = 0;
+  /** The table names of the installation that the connection belongs to. Statements of the user are not translated. */
+  names: TableNames = DEFAULT_NAMES;
   private readonly direct: Pick<RawConnection, 'query' | 'execute' | 'prepare' | 'release' | 'changeUser' | 'reset'>;
   private readonly tapped = new WeakSet<Prepared>();
 
@@ -66,7 +69,8 @@ export class Tap {
    */
   ask<T = Row[] & Changed>(statement: string, values?: readonly SqlValue[]): Promise<T> {
     return this.limited((done) => {
-      this.direct.query.call(this.connection, { ...READ_AS, sql: bind(statement, values) }, done as never);
+      const sql = bind(this.names.inDatabase(statement), values);
+      this.direct.query.call(this.connection, { ...READ_AS, sql }, done as never);
     });
   }
 

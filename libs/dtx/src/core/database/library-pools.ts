@@ -6,6 +6,7 @@ import { connectionOptionsOf, poolBeside, poolLike, type SessionPool, type Waits
 import { readUserSession } from './read-user-session.js';
 import { pinningSql, type UserSession } from './session-settings.js';
 import { StrayGuard } from './stray-statement-guard.js';
+import type { TableNames } from './table-prefix.js';
 import { WorkTransactions } from './transactions-for-user-code.js';
 
 const OWN_SILENCE_SECONDS = 8;
@@ -25,18 +26,23 @@ export interface Pools {
   readonly work: WorkTransactions;
   readonly guard: StrayGuard;
   readonly userSession: UserSession;
+  readonly names: TableNames;
 }
 
 /**
  * Opens both pools and reads the settings of the user sessions. Throws the error of the database and leaves nothing
  * open.
  */
-export async function openPools(source: DataSource, hooks: CommitHooks, options: CoreOptions): Promise<Pools> {
+export async function openPools(
+  source: DataSource,
+  { hooks, names }: { hooks: CommitHooks; names: TableNames },
+  options: CoreOptions,
+): Promise<Pools> {
   const { lockWaitSeconds, ownPoolSize, strayStatements, workSilenceSeconds } = options;
   const waits = waitsOf(options);
   // The server takes the row locks of a process that is stopped during a claim.
   const ownPins = pinningSql({ lockWaitSeconds, silenceSeconds: OWN_SILENCE_SECONDS });
-  const own = poolBeside(source, ownPins, { size: ownPoolSize, queueMax: QUEUE_MAX, ...waits });
+  const own = poolBeside(source, ownPins, { size: ownPoolSize, queueMax: QUEUE_MAX, names, ...waits });
   const userSession = await readUserSession(source, own).catch(async (error) => {
     await own.end();
     throw error;
@@ -44,11 +50,11 @@ export async function openPools(source: DataSource, hooks: CommitHooks, options:
   const size = options.workPoolSize ?? poolSizeOf(source);
   const workPins = pinningSql({ lockWaitSeconds, asTheUsers: userSession, silenceSeconds: workSilenceSeconds });
   const idleMs = (workSilenceSeconds * 1_000) / 2;
-  const workPool = poolLike(source, workPins, { size, queueMax: QUEUE_MAX, idleMs, ...waits });
+  const workPool = poolLike(source, workPins, { size, queueMax: QUEUE_MAX, idleMs, names, ...waits });
   const guard = new StrayGuard(source, strayStatements);
   const limits = { limitMs: options.handlerTimeoutMs, pingMs: (workSilenceSeconds * 1_000) / 4, lockWaitSeconds };
   const work = new WorkTransactions({ source, pool: workPool, hooks, guard, shares: new WorkShares(size), limits });
-  return { own, workPool, workSize: size, work, guard, userSession };
+  return { own, workPool, workSize: size, work, guard, userSession, names };
 }
 
 /** The extra time in milliseconds for the server to answer a lock wait first. */

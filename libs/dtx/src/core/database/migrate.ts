@@ -11,6 +11,7 @@ import {
   recordSql,
   VERSIONS_SQL,
 } from './schema-versions.js';
+import { DEFAULT_NAMES, type TableNames } from './table-prefix.js';
 
 /**
  * One version of a schema. DDL commits implicitly on MySQL and MariaDB, so each statement must be idempotent. If the
@@ -62,6 +63,23 @@ export function widenIndexOnce(table: string, index: string, columns: string): O
   return { unless, sql: `ALTER TABLE ${table} ${change}, ALGORITHM=INPLACE, LOCK=NONE` };
 }
 
+/** The migrations of one component. */
+export interface MigrationWork {
+  readonly component: string;
+  /** As they are sent: those of the library with the names of the installation already. */
+  readonly migrations: readonly Migration[];
+  /** The name of the table of versions. Default: `dtx_schema_version`. */
+  readonly names?: TableNames;
+}
+
+/** Migrations of the library with the table names of an installation. Never for migrations of the user. */
+export function migrationsWith(names: TableNames, migrations: readonly Migration[]): readonly Migration[] {
+  const text = (sql: string) => names.inDatabase(sql);
+  const named = (one: string | Once) =>
+    typeof one === 'string' ? text(one) : { unless: text(one.unless), sql: text(one.sql) };
+  return migrations.map((migration) => ({ ...migration, up: migration.up.map(named) }));
+}
+
 const LOCK_WAIT_SECONDS = 60;
 /**
  * Wait in seconds for transactions that use the table. Other sessions queue behind it, so it is short. The next start
@@ -85,18 +103,18 @@ const NO_LIMIT = 0;
  */
 export async function migrateOn(
   query: Query,
-  component: string,
-  migrations: readonly Migration[],
+  work: MigrationWork,
   applied: (migration: Migration) => void = () => {},
 ): Promise<void> {
-  if (missingOf(migrations, (await recorded(query, component)) ?? undefined).length === 0) return;
+  const { component, migrations } = work;
+  if (missingOf(migrations, (await recorded(query, work)) ?? undefined).length === 0) return;
   const [row] = await query(`SELECT GET_LOCK(${LOCK}, ${LOCK_WAIT_SECONDS}) AS got`, 1_000 * (LOCK_WAIT_SECONDS + 5));
   if (Number(row!.got) !== 1)
     throw new DtxError(
       `cannot migrate "${component}": another instance has held the migration lock for ${LOCK_WAIT_SECONDS} s`,
     );
   try {
-    await apply(query, component, migrations, applied);
+    await apply(query, work, applied);
   } finally {
     await query(`SELECT RELEASE_LOCK(${LOCK})`).catch(() => {});
   }
@@ -105,14 +123,16 @@ export async function migrateOn(
 const LOCK = `CONCAT('dtx-migrate:', LEFT(SHA2(DATABASE(), 256), 40))`;
 
 /** Migrates over a connection that is closed afterwards, so its session settings end with it. */
-export async function migrateOver(tap: Tap, component: string, migrations: readonly Migration[]): Promise<void> {
+export async function migrateOver(tap: Tap, work: MigrationWork): Promise<void> {
   const usualMs = tap.limitMs;
+  // Migrations of the user have names of the user.
+  tap.names = DEFAULT_NAMES;
   await tap.ask(`SET SESSION lock_wait_timeout = ${TABLE_WAIT_SECONDS}`);
   const query: Query = (sql, limitMs = usualMs) => {
     tap.limitMs = limitMs;
     return tap.ask(sql);
   };
-  await migrateOn(query, component, migrations);
+  await migrateOn(query, work);
 }
 
 /** Migrates on a pooled connection of a DataSource and restores its lock wait. */
@@ -120,22 +140,18 @@ export async function migrate(source: DataSource, component: string, migrations:
   const runner = source.createQueryRunner();
   try {
     await runner.connect();
-    await migrateOnRunner(runner, component, migrations);
+    await migrateOnRunner(runner, { component, migrations });
   } finally {
     await runner.release();
   }
 }
 
 /** Migrates on a connection of the user and restores its lock wait. */
-export async function migrateOnRunner(
-  runner: QueryRunner,
-  component: string,
-  migrations: readonly Migration[],
-): Promise<void> {
+export async function migrateOnRunner(runner: QueryRunner, work: MigrationWork): Promise<void> {
   const [row] = await runner.query('SELECT @@SESSION.lock_wait_timeout AS seconds');
   await runner.query(`SET SESSION lock_wait_timeout = ${TABLE_WAIT_SECONDS}`);
   try {
-    await migrateOn((sql) => runner.query(sql), component, migrations);
+    await migrateOn((sql) => runner.query(sql), work);
   } finally {
     await runner.query(`SET SESSION lock_wait_timeout = ${Number(row.seconds)}`).catch(() => {});
   }
@@ -156,30 +172,26 @@ async function run(query: Query, statement: string | Once): Promise<void> {
   }
 }
 
-async function apply(
-  query: Query,
-  component: string,
-  migrations: readonly Migration[],
-  applied: (migration: Migration) => void,
-): Promise<void> {
-  let done = await recorded(query, component);
+async function apply(query: Query, work: MigrationWork, applied: (migration: Migration) => void): Promise<void> {
+  const { component, migrations, names = DEFAULT_NAMES } = work;
+  let done = await recorded(query, work);
   if (!done) {
-    await withRight(`the table of schema versions`, () => query(VERSIONS_SQL));
-    done = await recorded(query, component);
+    await withRight(`the table of schema versions`, () => query(names.inDatabase(VERSIONS_SQL)));
+    done = await recorded(query, work);
   }
   for (const migration of missingOf(migrations, done ?? undefined)) {
     const { version, name, up } = migration;
     await withRight(`${component} version ${version} (${name})`, async () => {
       for (const statement of up) await run(query, statement);
-      await query(recordSql(component, migration));
+      await query(recordSql(component, migration, names));
     });
     applied(migration);
   }
 }
 
 /** The recorded versions of a component. Null if the table `dtx_schema_version` does not exist. */
-async function recorded(query: Query, component: string): Promise<ReadonlySet<number> | null> {
-  const versions = await recordedVersions(query, `the look at the version of ${component}`);
+async function recorded(query: Query, { component, names }: MigrationWork): Promise<ReadonlySet<number> | null> {
+  const versions = await recordedVersions(query, `the look at the version of ${component}`, names);
   return versions && (versions.get(component) ?? new Set());
 }
 
@@ -187,9 +199,13 @@ async function recorded(query: Query, component: string): Promise<ReadonlySet<nu
  * Reads the recorded versions of all components. Null if the table `dtx_schema_version` does not exist.
  * @throws DtxError if the account may not read the table
  */
-export async function recordedVersions(query: Query, what: string): Promise<Recorded | null> {
+export async function recordedVersions(
+  query: Query,
+  what: string,
+  names: TableNames = DEFAULT_NAMES,
+): Promise<Recorded | null> {
   try {
-    return recordedBy(await withRight(what, () => query(RECORDED_SQL)));
+    return recordedBy(await withRight(what, () => query(names.inDatabase(RECORDED_SQL))));
   } catch (error) {
     if (errnoOf(error) === NO_SUCH_TABLE) return null;
     throw error;

@@ -8,6 +8,7 @@ import { type Changed, type RawConnection, type Row } from './mysql2-types.js';
 import { PoolWatch } from './pool-renewal.js';
 import type { Sql } from './sql-executor.js';
 import type { SqlValue } from './sql-literals.js';
+import { DEFAULT_NAMES, type TableNames } from './table-prefix.js';
 
 interface RawPool {
   getConnection(done: (error: unknown, connection: RawConnection) => void): void;
@@ -38,6 +39,7 @@ export class SessionPool implements Sql {
     private readonly pool: RawPool,
     private readonly pins: readonly string[],
     private readonly waits: Waits = {},
+    private readonly names: TableNames = DEFAULT_NAMES,
   ) {}
 
   /**
@@ -50,6 +52,7 @@ export class SessionPool implements Sql {
       const connection = await connectionOf(get, this.watch, this.waits.acquireMs);
       const tap = tapOf(connection);
       tap.limitMs = this.waits.statementMs ?? 0;
+      tap.names = this.names;
       if (!this.pinned.has(connection)) await this.pin(tap);
       return tap;
     } catch (error) {
@@ -173,17 +176,17 @@ const ADDRESS = [
 export function poolBeside(source: DataSource, pins: readonly string[], limits: Limits): SessionPool {
   const given = connectionOptionsOf(source);
   const address = Object.fromEntries(ADDRESS.filter((key) => given[key] !== undefined).map((key) => [key, given[key]]));
-  return new SessionPool(rawPool(source, address, limits), pins, limits);
+  return new SessionPool(rawPool(source, address, limits), pins, limits, limits.names);
 }
 
 /** Wraps the pool of a DataSource that belongs to the library. */
-export function poolOf(source: DataSource, pins: readonly string[]): SessionPool {
-  return new SessionPool((source.driver as unknown as { pool: RawPool }).pool, pins);
+export function poolOf(source: DataSource, pins: readonly string[], names: TableNames): SessionPool {
+  return new SessionPool((source.driver as unknown as { pool: RawPool }).pool, pins, {}, names);
 }
 
 /** Opens a pool that reads and writes values as the DataSource does, for statements of the user. */
 export function poolLike(source: DataSource, pins: readonly string[], limits: Limits): SessionPool {
-  return new SessionPool(rawPool(source, connectionOptionsOf(source), limits), pins, limits);
+  return new SessionPool(rawPool(source, connectionOptionsOf(source), limits), pins, limits, limits.names);
 }
 
 export interface Limits extends Waits {
@@ -193,6 +196,8 @@ export interface Limits extends Waits {
   readonly queueMax: number;
   /** The idle time in milliseconds before a connection is closed. Shorter than the silence limit of the server. */
   readonly idleMs?: number;
+  /** The table names in library statements. */
+  readonly names?: TableNames;
 }
 
 /**

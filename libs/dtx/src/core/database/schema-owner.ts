@@ -1,7 +1,7 @@
 import { DtxError } from '../errors/errors.js';
 import type { CoreOptions } from '../options.js';
 import type { Pools } from './library-pools.js';
-import { type Migration, migrateOver, recordedVersions } from './migrate.js';
+import { type Migration, migrateOver, migrationsWith, recordedVersions } from './migrate.js';
 import { type ComponentVersion, missingOf, versionOf, versionText } from './schema-versions.js';
 
 interface Component {
@@ -85,10 +85,10 @@ function remedyOfUsers(versions: readonly ComponentVersion[]): string[] {
 }
 
 /** Migrates on a connection that is closed afterwards, so its session settings end with it. */
-async function migrateComponent({ own, workPool }: Pools, { component, migrations, isUsers }: Component) {
+async function migrateComponent({ own, workPool, names }: Pools, { component, migrations, isUsers }: Component) {
   const tap = await (isUsers ? workPool : own).acquire();
   try {
-    await migrateOver(tap, component, migrations);
+    await migrateOver(tap, { component, names, migrations: isUsers ? migrations : migrationsWith(names, migrations) });
   } finally {
     tap.connection.destroy();
   }

@@ -1,4 +1,5 @@
 import { bind } from './sql-literals.js';
+import { DEFAULT_NAMES } from './table-prefix.js';
 
 /** A migration, as far as its record is concerned. */
 interface Versioned {
@@ -21,12 +22,10 @@ export const RECORDED_SQL = 'SELECT component, version FROM dtx_schema_version';
 export const NO_SUCH_TABLE = 1146;
 
 /** Records an applied version. An instance at another node of a cluster may have recorded it already. */
-export function recordSql(component: string, { version, name }: Versioned): string {
-  return bind(
-    `INSERT INTO dtx_schema_version (component, version, name, applied_at) VALUES (?, ?, ?, UTC_TIMESTAMP(3))
-           ON DUPLICATE KEY UPDATE version = VALUES(version)`,
-    [component, version, name],
-  );
+export function recordSql(component: string, { version, name }: Versioned, names = DEFAULT_NAMES): string {
+  const statement = `INSERT INTO dtx_schema_version (component, version, name, applied_at) VALUES (?, ?, ?, UTC_TIMESTAMP(3))
+           ON DUPLICATE KEY UPDATE version = VALUES(version)`;
+  return bind(names.inDatabase(statement), [component, version, name]);
 }
 
 /** The recorded versions by component. */

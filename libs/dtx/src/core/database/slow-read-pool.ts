@@ -6,12 +6,15 @@ import { poolBeside, type SessionPool } from './pinned-session-pool.js';
 import { pinningSql } from './session-settings.js';
 import type { Sql } from './sql-executor.js';
 import type { SqlValue } from './sql-literals.js';
+import type { TableNames } from './table-prefix.js';
 
 export interface SideLimits {
   /** The maximum number of connections. */
   readonly size: number;
   /** The time in milliseconds after which the server ends a statement. */
   readonly limitMs: number;
+  /** The table names of the installation. */
+  readonly names: TableNames;
 }
 
 const LOCK_WAIT_SECONDS = 1;
@@ -57,9 +60,9 @@ export class SidePool implements Sql {
   }
 
   private open(): SessionPool {
-    const { size, limitMs } = this.limits;
+    const { size, limitMs, names } = this.limits;
     const waits = { acquireMs: limitMs + ANSWER_MARGIN_MS, statementMs: limitMs + ANSWER_MARGIN_MS };
-    return poolBeside(this.source, pinsOf(limitMs), { size, queueMax: WAITERS_MAX, idleMs: IDLE_MS, ...waits });
+    return poolBeside(this.source, pinsOf(limitMs), { size, queueMax: WAITERS_MAX, idleMs: IDLE_MS, names, ...waits });
   }
 }
 
