@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
-import type { dtxMigrations, dtxTableSql } from '../../libs/dtx/src/schema/index.js';
 import type { untilSettled } from '../../libs/dtx/src/testing/index.js';
 import { built } from '../fixtures/built-library.js';
 import { contractOf, controllerOf, LittleService, libraryOf } from '../fixtures/little-service.js';
@@ -17,7 +16,6 @@ type Environment = (typeof ENVIRONMENTS)[number];
 
 const library = libraryOf();
 const settled = (built('testing/index.js') as { untilSettled: typeof untilSettled }).untilSettled;
-const schema: { dtxMigrations: typeof dtxMigrations; dtxTableSql: typeof dtxTableSql } = built('schema/index.js');
 const noted = contractOf(library, 'note');
 const sold = contractOf(library, 'sell', { replicated: true });
 const failing = contractOf(library, 'fail');
@@ -191,25 +189,18 @@ test('the user transaction of another default database writes to the tables of i
   await isAlone('blue', 'outbox', `gid = 'blue-used' AND state = 'DONE'`);
 });
 
-test('an instance with another table prefix than its schema migrates tables of its own, once', async () => {
+test('the commands status, migrate, doctor and sql work on the tables of --table-prefix', async () => {
   const url = sandbox.databases.payment;
   const args = ['--schemes', 'local-message,tcc', '--table-prefix'];
   expect(await dtx(['status', ...args, 'red'], url)).toMatchObject({ code: 2 });
   expect(await dtx(['migrate', ...args, 'red'], url)).toMatchObject({ code: 0 });
   expect(await dtx(['migrate', ...args, 'red'], url)).toMatchObject({ output: 'up to date, nothing to apply\n' });
-  expect(await dtx(['migrate', ...args, 'blue'], url)).toMatchObject({ output: 'up to date, nothing to apply\n' });
-  for (const prefix of ['red', 'blue']) expect(await dtx(['status', ...args, prefix], url)).toMatchObject({ code: 0 });
+  expect(await dtx(['status', ...args, 'red'], url)).toMatchObject({ code: 0 });
   const doctor = await dtx(['doctor', ...args, 'red'], url);
   expect(doctor.output).toMatch(/^ok +database rights: SELECT, INSERT, UPDATE and DELETE on \d+ tables$/m);
   const printed = await dtx(['sql', '--from', 'status', ...args, 'red'], url);
   expect(printed.output).toContain('GRANT SELECT ON red_schema_version TO');
   expect(printed.output).not.toMatch(/dtx_(?!done|found|sql|step)/);
-});
-
-test('the SQL and the TypeORM migrations have the prefix', () => {
-  expect(schema.dtxTableSql({ tablePrefix: 'red' }).join('\n')).not.toMatch(/\bdtx_(?!done|found|sql|step)/);
-  const names = schema.dtxMigrations({ schemes: ['xa-participant'], tablePrefix: 'red' }).map(({ name }) => name);
-  expect(names.at(-1)).toBe('DtxXaWitnessV1_red_1500000012001');
 });
 
 test('an app instance that restarts migrates nothing again, and the user component keeps its names', async () => {

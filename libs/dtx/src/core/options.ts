@@ -79,7 +79,7 @@ export const coreOptions = z.strictObject({
     .default('dtx'),
   /**
    * First part of all table names of the library, before `_`. Two environments in one schema need different ones. The
-   * tables of the app itself are not renamed. All databases of one XA transaction need the same one.
+   * tables of the app itself are not renamed. See docs/schema.md.
    */
   tablePrefix: z.string().refine(isTablePrefix, `expected ${TABLE_PREFIX_RULE}`).default(TABLE_PREFIX),
   /** URL of Redis. Required where a consumer has `duplicates: 'redis'`. */

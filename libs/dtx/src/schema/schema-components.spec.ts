@@ -50,6 +50,21 @@ describe('SQL for an administrator', () => {
   });
 });
 
+describe('with a table prefix', () => {
+  it('neither SQL nor GRANTs name a table with the default prefix', () => {
+    const texts = [...dtxTableSql({ tablePrefix: 'red' }), ...dtxGrantSql('ACCOUNT', undefined, 'red')].join(';\n');
+    expect(texts).toContain('CREATE TABLE IF NOT EXISTS red_schema_version');
+    expect(texts).toContain('DELETE ON red_outbox TO ACCOUNT');
+    expect(texts).toMatch(/table_name = ''?red_inbox/);
+    expect(texts.match(/\bdtx_\w+/g)?.filter((name) => !/^dtx_(done|found|sql|step)$/.test(name))).toEqual([]);
+  });
+
+  it('the names of TypeORM migrations contain it, so that both environments run theirs', () => {
+    const names = dtxMigrations({ schemes: ['xa-participant'], tablePrefix: 'red' }).map((one) => one.name);
+    expect(names.at(-1)).toBe('DtxXaWitnessV1_red_1500000012001');
+  });
+});
+
 describe('migrations for TypeORM', () => {
   const names = dtxMigrations().map((one) => one.name);
 

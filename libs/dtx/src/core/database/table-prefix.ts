@@ -24,7 +24,7 @@ export const isTablePrefix = (prefix: string) => ALLOWED.test(prefix);
 export class TableNames {
   private readonly isDefault: boolean;
 
-  /** @throws OptionsError for a prefix that is no valid beginning of a table name */
+  /** @throws OptionsError for a prefix that breaks `TABLE_PREFIX_RULE` */
   constructor(readonly prefix: string = TABLE_PREFIX) {
     if (!isTablePrefix(prefix))
       throw new OptionsError(`invalid tablePrefix "${prefix}": expected ${TABLE_PREFIX_RULE}`);
