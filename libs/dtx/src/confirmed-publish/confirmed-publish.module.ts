@@ -15,6 +15,8 @@ const configured = configurableModule<ConfirmedPublishOptionsInput, 'createConfi
 /**
  * Reliable messages without a table (可靠消息). Import it beside `DtxModule.forRoot` in the apps that publish them. See
  * docs/schemes/confirmed-publish.md.
+ * @example
+ *   imports: [DtxModule.forRoot({ app: 'order', rabbitmqUrl }), ConfirmedPublishModule.forRoot()]
  */
 @Module({})
 export class ConfirmedPublishModule {

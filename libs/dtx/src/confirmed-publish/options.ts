@@ -23,5 +23,8 @@ export const confirmedPublishOptions = z.strictObject({
 });
 
 export type ConfirmedPublishOptions = z.output<typeof confirmedPublishOptions>;
+/**
+ * The options of `ConfirmedPublishModule`, before defaults are applied. docs/configuration.md lists each with its unit and default.
+ */
 export type ConfirmedPublishOptionsInput = z.input<typeof confirmedPublishOptions>;
 export const CONFIRMED_PUBLISH_OPTIONS = Symbol('dtx reliable message options');

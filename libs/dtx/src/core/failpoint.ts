@@ -46,7 +46,11 @@ export function defineFailpoint(point: Failpoint): Failpoint {
   return point;
 }
 
-/** Returns every failpoint of the loaded schemes, in the order of definition. */
+/**
+ * Returns every failpoint of the loaded schemes, in the order of definition.
+ * @example
+ *   allFailpoints().filter(({ scheme }) => scheme === 'tcc').map(({ name }) => name);
+ */
 export function allFailpoints(): Failpoint[] {
   return [...registry.values()];
 }

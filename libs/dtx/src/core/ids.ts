@@ -7,6 +7,8 @@ const GID = /^[0-9A-Za-z_.:-]{1,64}$/;
  * Creates an id as UUID v7 (RFC 9562). Rows with such keys are inserted in the order of time, and old rows can be
  * purged by key.
  * @param nowMs milliseconds since the epoch, by the database clock if the caller has it
+ * @example
+ *   const orderId = newId(); // '01890a5d-ac96-774b-bcce-b302099a8057'
  */
 export function newId(nowMs?: number): string {
   return nowMs === undefined ? v7() : v7({ msecs: nowMs });
@@ -18,12 +20,22 @@ export function idFloor(atMs: number): string {
   return `${hex.slice(0, 8)}-${hex.slice(8)}-7000-8000-000000000000`;
 }
 
-/** The creation time of a UUID v7 in milliseconds since the epoch. Undefined for any other id. */
+/**
+ * The creation time of a UUID v7 in milliseconds since the epoch. Undefined for any other id.
+ * @example
+ *   idTimeMs('01890a5d-ac96-774b-bcce-b302099a8057'); // 1688096058518
+ */
 export function idTimeMs(id: string): number | undefined {
   return /^[0-9a-f]{8}-[0-9a-f]{4}-7/.test(id) ? Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16) : undefined;
 }
 
-/** Checks a global transaction id before it reaches SQL, headers or logs. @throws DtxError */
+/**
+ * Checks a global transaction id before it reaches SQL, headers or logs. Returns it.
+ * @throws DtxError unless it is 1 to 64 of [0-9A-Za-z_.:-]
+ * @example
+ *   assertGid('order-4711'); // 'order-4711'
+ *   assertGid('order 4711'); // throws DtxError
+ */
 export function assertGid(gid: string): string {
   // The regular expression alone would accept a number or undefined, which rows and messages store differently.
   if (typeof gid !== 'string' || !GID.test(gid))

@@ -213,6 +213,9 @@ export const coreOptions = z.strictObject({
 });
 
 export type CoreOptions = z.output<typeof coreOptions>;
+/**
+ * The options of `DtxModule`, before defaults are applied. docs/configuration.md lists each with its unit and default.
+ */
 export type CoreOptionsInput = z.input<typeof coreOptions>;
 
 /**

@@ -54,6 +54,8 @@ const OPTION_NAME = /^[A-Za-z][A-Za-z0-9_.-]*$/;
  * Parses the URL of a server. Library and apps parse every server URL here and pass the parts to the drivers. The
  * drivers have their own parsers, which differ for IPv6 addresses and for encoded passwords.
  * @throws OptionsError with one line that completes a sentence ("... must be a URL like ...") and omits the value
+ * @example
+ *   parseServerUrl('redis', 'redis://cache/2'); // { protocol: 'redis', host: 'cache', port: 6379, path: '2', ... }
  */
 export function parseServerUrl(kind: ServerKind, text: string): ServerUrl {
   const { ports, example, path, pathIs } = RULES[kind];
@@ -90,7 +92,11 @@ export function parseServerUrl(kind: ServerKind, text: string): ServerUrl {
   return parts;
 }
 
-/** Returns the problem of a URL, or null for a valid URL. For options that name themselves in the error. */
+/**
+ * Returns the problem of a URL, or null for a valid URL. For options that name themselves in the error.
+ * @example
+ *   problemOfServerUrl('broker', 'amqp://mq:5672/shop'); // null
+ */
 export function problemOfServerUrl(kind: ServerKind, text: string): string | null {
   try {
     parseServerUrl(kind, text);
@@ -104,6 +110,8 @@ export function problemOfServerUrl(kind: ServerKind, text: string): string | nul
  * The address of a database as options of a TypeORM DataSource: `{ type: 'mysql', ...databaseAddress(url) }` instead of
  * `{ type: 'mysql', url }`.
  * @throws OptionsError as `parseServerUrl`
+ * @example
+ *   TypeOrmModule.forRoot({ type: 'mysql', ...databaseAddress('mysql://app:secret@db:3306/orders') })
  */
 export function databaseAddress(url: string) {
   const { host, port, user: username, password, path: database } = parseServerUrl('database', url);

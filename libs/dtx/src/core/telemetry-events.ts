@@ -7,7 +7,10 @@ import { channel } from 'node:diagnostics_channel';
 export interface Telemetry {
   /** A scheme started work. It stored a message or registered a transaction. */
   started: { scheme: string };
-  /** The work ended. `ms` counts from its start if the id carries a time. A message counts once per consumer. */
+  /**
+   * The work ended. `ms` is the time since its start in milliseconds, if the id carries a time. A message counts once per
+   * consumer.
+   */
   settled: { scheme: string; ms: number | undefined };
   /** The work was parked and waits for an operator. */
   parked: { scheme: string };
@@ -15,8 +18,9 @@ export interface Telemetry {
   retried: { scheme: string };
   /** Code inside a library transaction used another connection. */
   strayed: { what: string };
+  /** A message was published. `ms` is the time until its confirm or failure, in milliseconds. */
   published: { outcome: 'confirmed' | 'failed'; ms: number };
-  /** A delivery reached its handler. `lagMs` is the age of the message. */
+  /** A delivery reached its handler. `lagMs` is the age of the message in milliseconds. */
   delivered: { consumer: string; lagMs: number | undefined };
   /** A call to `/dtx` had no admin token, or a wrong one. */
   denied: { token: 'missing' | 'wrong' };
@@ -33,7 +37,11 @@ const channels = {
   denied: channel('nest-dtx:denied'),
 };
 
-/** Publishes an event to the listeners. */
+/**
+ * Publishes an event to the listeners.
+ * @example
+ *   emitTelemetry('started', { scheme: 'local-message' });
+ */
 export function emit<Name extends keyof Telemetry>(name: Name, event: Telemetry[Name]): void {
   if (channels[name].hasSubscribers) channels[name].publish(event);
 }
@@ -41,7 +49,11 @@ export function emit<Name extends keyof Telemetry>(name: Name, event: Telemetry[
 /** @deprecated the old name of `emit` */
 export const measure = emit;
 
-/** Subscribes to the events of one name. Returns the function that unsubscribes. */
+/**
+ * Subscribes to the events of one name. Returns the function that unsubscribes.
+ * @example
+ *   const off = onMeasured('parked', ({ scheme }) => parkedTotal.inc({ scheme }));
+ */
 export function onMeasured<Name extends keyof Telemetry>(
   name: Name,
   listener: (event: Telemetry[Name]) => void,

@@ -15,26 +15,48 @@ interface Context {
 const storage = new AsyncLocalStorage<Context>();
 const NOTHING: Context = { traceparent: null, gid: null };
 
-/** Runs work under a W3C traceparent. Messages that the work sends carry it. A malformed value is ignored. */
+/**
+ * Runs work under a W3C traceparent. Messages that the work sends carry it. A malformed value is ignored.
+ * @example
+ *   await withTraceparent(job.traceparent, () => this.handle(job));
+ */
 export function withTraceparent<T>(traceparent: string | null | undefined, work: () => T): T {
   if (!traceparent || !TRACEPARENT.test(traceparent)) return work();
   return storage.run({ ...(storage.getStore() ?? NOTHING), traceparent }, work);
 }
 
-/** Runs work under the gid of a global transaction. Log lines of the work carry the gid. */
+/**
+ * Runs work under the gid of a global transaction. Log lines of the work carry the gid.
+ * @example
+ *   await withGid(orderId, () => this.refund(orderId));
+ */
 export function withGid<T>(gid: string | null | undefined, work: () => T): T {
   return gid ? storage.run({ ...(storage.getStore() ?? NOTHING), gid }, work) : work();
 }
 
+/**
+ * The W3C traceparent of the current work, or null.
+ * @example
+ *   withTraceparent(traceparent, () => currentTraceparent()); // traceparent
+ */
 export function currentTraceparent(): string | null {
   return storage.getStore()?.traceparent ?? null;
 }
 
+/**
+ * The gid of the current work, or null.
+ * @example
+ *   withGid('order-4711', () => currentGid()); // 'order-4711'
+ */
 export function currentGid(): string | null {
   return storage.getStore()?.gid ?? null;
 }
 
-/** Returns a valid traceparent of the caller, or a new sampled one (W3C Trace Context, level 1). */
+/**
+ * Returns a valid traceparent of the caller, or a new sampled one (W3C Trace Context, level 1).
+ * @example
+ *   withTraceparent(traceparentFrom(request.headers.traceparent), next);
+ */
 export function traceparentFrom(header: unknown): string {
   if (typeof header === 'string' && TRACEPARENT.test(header)) return header;
   return `00-${randomBytes(16).toString('hex')}-${randomBytes(8).toString('hex')}-01`;

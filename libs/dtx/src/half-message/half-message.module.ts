@@ -39,6 +39,8 @@ const configured = configurableModule<HalfMessageOptionsInput, 'createHalfMessag
 /**
  * Half messages with check-back (可靠消息最终一致性). Import it beside `DtxModule.forRoot` in the producing apps. See
  * docs/schemes/half-message.md.
+ * @example
+ *   imports: [DtxModule.forRoot({ app: 'order', rabbitmqUrl }), HalfMessageModule.forRoot()]
  */
 @Module({})
 export class HalfMessageModule {

@@ -47,6 +47,9 @@ export const halfMessageOptions = z.strictObject({
 });
 
 export type HalfMessageOptions = z.output<typeof halfMessageOptions>;
+/**
+ * The options of `HalfMessageModule`, before defaults are applied. docs/configuration.md lists each with its unit and default.
+ */
 export type HalfMessageOptionsInput = z.input<typeof halfMessageOptions>;
 export const HALF_MESSAGE_OPTIONS = Symbol('dtx half message options');
 

@@ -21,7 +21,11 @@ import type { HalfMessage } from './half-message-tables.js';
 import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
 import { Verdicts } from './verdicts.js';
 
-/** The check ruled ROLLED_BACK before the local transaction began, so that transaction was rolled back. Retry the call. */
+/**
+ * The check ruled ROLLED_BACK before the local transaction began, so that transaction was rolled back. Retry the call.
+ * @example
+ *   if (error instanceof RuledBack) return this.halfMessages.send(flashSold, payload, work);
+ */
 export class RuledBack extends Unavailable {
   constructor(id: string) {
     super(

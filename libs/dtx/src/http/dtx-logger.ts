@@ -41,11 +41,13 @@ export class DtxLogger extends ConsoleLogger {
     super({ json: true, colors: false, ...options });
   }
 
+  /** Adds `logFields` to the line. */
   // biome-ignore lint/suspicious/noExplicitAny: the type of the line differs between Nest 11 and 12
   protected override getJsonLogObject(message: unknown, options: any): any {
     return { ...super.getJsonLogObject(message, options), ...logFields() };
   }
 
+  /** Writes the line, also with versions of Nest 11 that do not call `getJsonLogObject`. */
   // biome-ignore lint/suspicious/noExplicitAny: as above
   protected override printAsJson(message: unknown, options: any): void {
     if ('getJsonLogObject' in ConsoleLogger.prototype) super.printAsJson(message, options);

@@ -15,6 +15,7 @@ import { traceparentFrom, withTraceparent } from '../core/trace-and-gid-context.
  */
 @Injectable()
 export class TraceparentMiddleware implements NestMiddleware {
+  /** Runs the rest of the request under its traceparent. */
   use(request: { readonly headers: IncomingHttpHeaders }, _response: unknown, next: () => void): void {
     withTraceparent(traceparentFrom(request.headers.traceparent), next);
   }

@@ -7,6 +7,12 @@ const PERIOD_MS = 10_000;
 /** Texts may differ in ways that `kindOf` does not know. Past this number a route has one line per period. */
 const LINES_MAX = 100;
 
+/**
+ * Logs 503 answers, and equal ones once per period with their number. `periodMs` is the period in milliseconds.
+ * @example
+ *   const log = new UnavailableLog((line) => logger.warn(line));
+ *   log.add('GET /orders/:id', 'the database is unavailable');
+ */
 export class UnavailableLog {
   /** Suppressed lines since the last one, by kind. */
   private readonly suppressed = new Map<string, number>();
@@ -16,7 +22,7 @@ export class UnavailableLog {
     private readonly periodMs = PERIOD_MS,
   ) {}
 
-  /** @param call method and path pattern, such as `GET /orders/:id` */
+  /** Logs or counts one answer. @param call method and path pattern, such as `GET /orders/:id` */
   add(call: string, text: string): void {
     const line = `${call} answered 503: ${text}`;
     const kind = this.suppressed.size < LINES_MAX ? `${call} ${kindOf(text)}` : call;

@@ -18,6 +18,8 @@ const configured = configurableModule<LocalMessageOptionsInput, 'createLocalMess
 /**
  * The local message table (本地消息表), also known as the transactional outbox. Import it in the root module beside
  * `DtxModule.forRoot`. See docs/schemes/local-message.md.
+ * @example
+ *   imports: [DtxModule.forRoot({ app: 'order', rabbitmqUrl }), LocalMessageModule.forRoot()]
  */
 @Module({})
 export class LocalMessageModule {

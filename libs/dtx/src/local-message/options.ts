@@ -36,5 +36,8 @@ export const localMessageOptions = z.strictObject({
 });
 
 export type LocalMessageOptions = z.output<typeof localMessageOptions>;
+/**
+ * The options of `LocalMessageModule`, before defaults are applied. docs/configuration.md lists each with its unit and default.
+ */
 export type LocalMessageOptionsInput = z.input<typeof localMessageOptions>;
 export const LOCAL_MESSAGE_OPTIONS = Symbol('dtx local message options');

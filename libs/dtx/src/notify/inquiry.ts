@@ -34,6 +34,8 @@ const AT_ONCE_MAX = 8;
 /**
  * Runs inquiries in rounds until the process stops. Nothing is stored about a round, so a restart begins a new one. Several
  * instances may ask for the same id.
+ * @example
+ *   this.inquiry.start({ name: 'payments', missing, urlOf, keep, none });
  */
 @Injectable()
 export class Inquiry implements OnModuleDestroy {

@@ -26,6 +26,9 @@ type AsyncNotifyOptions = AsyncModuleOptions<NotifyOptionsInput, 'createNotifyOp
 /**
  * Best-effort notification (最大努力通知). One app runs the notification service and imports `forService`. Every other app
  * that publishes notifications imports `forPublisher`. See docs/schemes/notification.md.
+ * @example
+ *   NotifyModule.forService({ service: 'webhook', secrets: [secret] }) // the app named webhook
+ *   NotifyModule.forPublisher({ service: 'webhook', secrets: [secret] }) // every other app
  */
 @Module({})
 export class NotifyModule {

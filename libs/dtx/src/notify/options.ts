@@ -77,6 +77,9 @@ export const notifyOptions = z.strictObject({
 });
 
 export type NotifyOptions = z.output<typeof notifyOptions>;
+/**
+ * The options of `NotifyModule`, before defaults are applied. docs/configuration.md lists each with its unit and default.
+ */
 export type NotifyOptionsInput = z.input<typeof notifyOptions>;
 export const NOTIFY_OPTIONS = Symbol('dtx notify options');
 

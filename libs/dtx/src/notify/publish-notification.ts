@@ -28,7 +28,12 @@ export interface Notification {
   readonly data: object;
 }
 
-/** Publishes results for the notification service. */
+/**
+ * Publishes results for the notification service.
+ * @example
+ *   const id = `captured-${orderId}`; // the same at each repetition
+ *   await this.notifications.publish({ id, gid: orderId, type: 'payment.captured', at: capturedAt, data: { orderId } });
+ */
 @Injectable()
 export class Notifications {
   constructor(

@@ -2,7 +2,11 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { DtxError } from '../core/errors/errors.js';
 
-/** The signature is wrong, the body was changed, or the timestamp is out of tolerance. Answer 401. */
+/**
+ * The signature is wrong, the body was changed, or the timestamp is out of tolerance. Answer 401.
+ * @example
+ *   if (error instanceof SignatureInvalid) throw new UnauthorizedException(error.message);
+ */
 export class SignatureInvalid extends DtxError {}
 
 /** Largest difference between the timestamp and the receiver's clock (Standard Webhooks: five minutes). */
@@ -27,7 +31,11 @@ export function signatureHeaders(message: {
 /**
  * Verifies a received notification against any of the secrets. Returns its id, by which the receiver drops duplicates.
  * @param message.body the request body as received, byte for byte
- * @throws SignatureInvalid
+ * @param message.nowMs the receiver's clock in milliseconds since the epoch. The timestamp may differ by 5 minutes
+ * @throws SignatureInvalid if a header is missing or malformed, no secret matches, or the timestamp is out of tolerance
+ * @throws DtxError for a secret that `isNotifySecret` refuses
+ * @example
+ *   const id = verifySignature({ headers: request.headers, body: request.rawBody, secrets: [secret], nowMs: Date.now() });
  */
 export function verifySignature(message: {
   headers: Readonly<Record<string, string | string[] | undefined>>;
@@ -69,7 +77,11 @@ const TEXT_CHARS_MIN = 16;
 /** Rule for a secret, for error messages. */
 export const SECRET_RULE = `must be ${PREFIX} and the base64 of at least ${KEY_BYTES_MIN} bytes, or any other text of at least ${TEXT_CHARS_MIN} characters`;
 
-/** True for a secret that signs with a key of sufficient length. */
+/**
+ * True for a secret that signs with a key of sufficient length.
+ * @example
+ *   isNotifySecret('change-me'); // false, it has fewer than 16 characters
+ */
 export function isNotifySecret(secret: string): boolean {
   if (!secret.startsWith(PREFIX)) return secret.length >= TEXT_CHARS_MIN;
   const text = secret.slice(PREFIX.length);

@@ -111,7 +111,12 @@ export class SsrfGuard {
   }
 }
 
-/** True for a valid entry of the option `allow`: `host`, `host:port`, an address, or a CIDR range. */
+/**
+ * True for a valid entry of the option `allow`: `host`, `host:port`, an address, or a CIDR range.
+ * @example
+ *   isAllowEntry('10.0.0.0/8'); // true
+ *   isAllowEntry('http://hooks.internal'); // false
+ */
 export function isAllowEntry(entry: string): boolean {
   const [address = '', bits, ...more] = entry.trim().split('/');
   const version = isIP(bareHost(address));

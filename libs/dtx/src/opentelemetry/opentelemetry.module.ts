@@ -26,6 +26,7 @@ class Tracing implements OnModuleInit, OnApplicationShutdown {
  */
 @Module({})
 export class DtxOpenTelemetryModule {
+  /** Begins the spans at the start of the application, and ends them at its stop. */
   static forRoot(options: OpenTelemetryOptions = {}): DynamicModule {
     return { module: DtxOpenTelemetryModule, providers: [{ provide: OPTIONS, useValue: options }, Tracing] };
   }

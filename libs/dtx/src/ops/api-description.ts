@@ -44,7 +44,11 @@ const page = <Item extends z.ZodType>(item: Item, title: string) =>
 
 const text = z.string();
 
-/** All calls of the operations API. */
+/**
+ * All calls of the operations API.
+ * @example
+ *   opsCalls.map(({ method, path }) => `${method} ${path}`); // ['get /dtx/transactions', ...]
+ */
 export const opsCalls: readonly OpsCall[] = [
   {
     method: 'get',

@@ -19,11 +19,7 @@ export type DtxHealth<Key extends string> = Record<
  * the instance stops. Other problems, such as an unavailable broker, leave it up and are listed in `degraded`.
  *
  * @example
- *   @Get()
- *   @HealthCheck()
- *   check() {
- *     return this.health.check([() => this.dtx.isHealthy('nest-dtx')]);
- *   }
+ *   return this.health.check([() => this.dtx.isHealthy('nest-dtx')]); // in a method with @HealthCheck()
  */
 @Injectable()
 export class DtxHealthIndicator {

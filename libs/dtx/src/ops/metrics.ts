@@ -9,6 +9,8 @@ import { Counts } from './open-row-counts.js';
 /**
  * The metrics of one application. They are in the registry that the app gives, or in a private one together with the default
  * metrics of Node. Gauges are computed when the registry is read. Several applications in a process need a registry each.
+ * @example
+ *   response.type('text/plain').send(await this.metrics.text());
  */
 @Injectable()
 export class Metrics implements OnModuleDestroy {

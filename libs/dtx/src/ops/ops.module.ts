@@ -37,6 +37,8 @@ const definitionOf = (routes: CheckedRoutes) =>
 /**
  * The operations endpoints of an app: `/dtx` (Bearer token), `/health/live`, `/health/ready` and `/metrics`. See
  * docs/operations.md and docs/integrations.md.
+ * @example
+ *   imports: [DtxModule.forRoot({ app: 'order', rabbitmqUrl }), OpsModule.forRoot({ adminToken })]
  */
 @Module({})
 export class OpsModule {

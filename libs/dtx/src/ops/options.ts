@@ -23,5 +23,8 @@ export const opsOptions = z.strictObject({
 });
 
 export type OpsOptions = z.output<typeof opsOptions>;
+/**
+ * The options of `OpsModule`, before defaults are applied. docs/configuration.md lists each with its unit and default.
+ */
 export type OpsOptionsInput = z.input<typeof opsOptions>;
 export const OPS_OPTIONS = Symbol('dtx ops options');

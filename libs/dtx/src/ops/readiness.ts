@@ -40,6 +40,8 @@ export interface Ready {
 /**
  * Readiness of this instance. It is ready while its own database accepts writes and it is not stopping. Any other problem
  * only degrades it, with a name, a reason and one log line per change.
+ * @example
+ *   const { refusal, reasons } = await this.readiness.look(); // refusal is null while the instance is ready
  */
 @Injectable()
 export class Readiness implements OnModuleInit, OnModuleDestroy, OnApplicationShutdown {

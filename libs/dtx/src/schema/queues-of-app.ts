@@ -10,8 +10,10 @@ import type { TableScheme } from './schema-components.js';
 
 /** The contract of a message, as far as its queues are concerned. */
 export type QueueContract = Pick<Contract, 'name' | 'version' | 'consumers' | 'replicated'>;
+/** The contract of a TCC participant, as far as its queues are concerned. */
 export type QueueParticipant = Pick<Participant, 'name' | 'version'>;
 
+/** The app whose queues `queuesOf` lists. */
 export interface QueuesOptions {
   /** The name of the app, as in `DtxModule`. */
   readonly app: string;
@@ -19,7 +21,7 @@ export interface QueuesOptions {
   readonly participants?: readonly QueueParticipant[];
   /** The schemes of the app. All by default. */
   readonly schemes?: readonly TableScheme[];
-  /** Option `levelsMs` of half messages. Each delay has a queue of its own. */
+  /** Option `levelsMs` of half messages, in milliseconds. Each delay has a queue of its own. */
   readonly levelsMs?: readonly number[];
   /** Option `queuePrefix` of `DtxModule`. Default: `dtx`. */
   readonly queuePrefix?: string;
@@ -69,7 +71,11 @@ export function queuesOf(options: QueuesOptions): DtxQueue[] {
   return [...new Map(found.map((queue) => [queue.name, queue])).values()].sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-/** The pattern of the exclusive answer queues of a TCC initiator, for the rights `configure` and `read`. */
+/**
+ * The pattern of the exclusive answer queues of a TCC initiator, for the rights `configure` and `read`.
+ * @example
+ *   answerQueuePatternOf('order'); // '^dtx\\.order\\.tcc-answers\\.'
+ */
 export function answerQueuePatternOf(app: string, queuePrefix = 'dtx'): string {
   return `^${queuePrefix}\\.${app}\\.tcc-answers\\.`;
 }
@@ -101,7 +107,11 @@ function asDeclared(name: string, use: DtxQueue['use'], kind: QueueKind): DtxQue
   return { name, use, type: given['x-queue-type'] === 'quorum' ? 'quorum' : 'classic', durable, arguments: given };
 }
 
-/** The queues in the format that RabbitMQ imports (`rabbitmqctl import_definitions`, `POST /api/definitions`). */
+/**
+ * The queues in the format that RabbitMQ imports (`rabbitmqctl import_definitions`, `POST /api/definitions`).
+ * @example
+ *   await writeFile('queues.json', JSON.stringify(queueDefinitions(queuesOf({ app: 'order' }), 'shop')));
+ */
 export function queueDefinitions(queues: readonly DtxQueue[], vhost: string): { queues: object[] } {
   return {
     queues: queues.map((queue) => ({

@@ -15,6 +15,8 @@ import { decisionMigrations, WITNESS, witnessMigrations } from '../xa/xa-tables.
 /**
  * The schemes by which tables are chosen. `xa` is the program that decides (`XaModule.forRoot`), `xa-participant` an app
  * in whose database branches work (`XaModule.forParticipant`). `confirmed-publish` has no table of its own.
+ * @example
+ *   for (const scheme of TABLE_SCHEMES) console.log(scheme); // local-message, half-message, ...
  */
 export const TABLE_SCHEMES = [
   'local-message',
@@ -25,6 +27,7 @@ export const TABLE_SCHEMES = [
   'xa-participant',
   'notify',
 ] as const;
+/** One of `TABLE_SCHEMES`. */
 export type TableScheme = (typeof TABLE_SCHEMES)[number];
 
 /** One component of `dtx_schema_version`. */

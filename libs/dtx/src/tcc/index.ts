@@ -12,6 +12,7 @@ export {
   TccParticipant,
   Try as TccTry,
 } from './participant-decorators.js';
+export type { TccRun } from './run-options.js';
 export type { TccOutcome } from './stored-outcome.js';
 export { TccModule, type TccModuleOptions } from './tcc.module.js';
-export { Tcc, type TccRun } from './transaction.js';
+export { Tcc } from './transaction.js';

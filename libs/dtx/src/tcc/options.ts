@@ -47,6 +47,9 @@ const fields = z.strictObject({
 export const tccOptions = fields.superRefine(retentionOutlastsTimeout);
 
 export type TccOptions = z.output<typeof tccOptions>;
+/**
+ * The options of `TccModule`, before defaults are applied. docs/configuration.md lists each with its unit and default.
+ */
 export type TccOptionsInput = z.input<typeof tccOptions>;
 export const TCC_OPTIONS = Symbol('dtx tcc options');
 

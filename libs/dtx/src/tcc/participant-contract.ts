@@ -34,6 +34,10 @@ const RESERVED = /\.answers$/;
  * Declares a participant. Both sides share the declaration.
  * @throws OptionsError for a malformed or reserved name, an invalid version, or a schema without the Standard Schema
  *   interface
+ * @example
+ *   export const fundsContract = defineParticipant({
+ *     name: 'payment.funds', version: 1, args: z.object({ orderId: z.string(), amount: z.int() }),
+ *   });
  */
 export function defineParticipant<S extends StandardSchema, R extends StandardSchema = StandardSchema>(contract: {
   name: string;

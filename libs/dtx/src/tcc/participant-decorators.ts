@@ -34,8 +34,7 @@ export interface PhaseMark {
  * arguments, and a Confirm or Cancel that expects another result of Try are errors.
  * @param methods names of the methods. Without it, `@TccTry`, `@TccConfirm` and `@TccCancel` mark them
  * @example
- *   @TccParticipant(fundsContract, { try: 'freeze', confirm: 'capture', cancel: 'release' })
- *   export class FreezeFunds {
+ *   export @TccParticipant(fundsContract, { try: 'freeze', confirm: 'capture', cancel: 'release' }) class FreezeFunds {
  *     freeze(tx: EntityManager, args: FreezeArgs, branch: TccBranch) { ... }
  *     capture(tx: EntityManager, args: FreezeArgs, branch: TccBranch) { ... }
  *     release(tx: EntityManager, args: FreezeArgs, branch: TccBranch) { ... }
@@ -80,6 +79,8 @@ function mark(phase: PhaseMark['phase'], contract?: Participant, withoutTry = fa
 /**
  * Checks and reserves (锁定或者预留). Throw `Rejected` for a business refusal. Confirm and Cancel see the returned value.
  * @param contract of the class. The compiler then checks arguments and result of the method
+ * @example
+ *   class Funds { @TccTry(fundsContract) async freeze(tx: EntityManager, args: FreezeArgs, branch: TccBranch) { ... } }
  */
 export function Try<Args, Result>(contract: Participant<Args, Result>): PhaseDecorator<TryMethod<Args, Result>>;
 export function Try(): PhaseDecorator<AnyMethod>;
@@ -91,6 +92,8 @@ export function Try(contract?: Participant): PhaseDecorator<Unchecked> {
  * Does the work (执行实际的操作). Must be able to succeed after every successful Try. A failure is retried and never turned
  * into a Cancel.
  * @param contract as in `@TccTry`
+ * @example
+ *   class Funds { @TccConfirm(fundsContract) async capture(tx: EntityManager, args: FreezeArgs, branch: TccBranch) { ... } }
  */
 export function Confirm<Args, Result>(
   contract: Participant<Args, Result>,
@@ -108,6 +111,8 @@ interface CancelOptions {
 /**
  * Gives back the reservation of Try (补偿). Not called if Try had no effect, unless `withoutTry` is set.
  * @param contract as in `@TccTry`
+ * @example
+ *   class Funds { @TccCancel(fundsContract) async release(tx: EntityManager, args: FreezeArgs, branch: TccBranch) { ... } }
  */
 export function Cancel<Args, Result>(
   contract: Participant<Args, Result>,
@@ -127,6 +132,8 @@ export function Cancel(
  * before the transaction ends, and again on every repeat. An error fails the Confirm, which is then called again.
  * `BrokerUnavailable` does not count as an attempt. Optional.
  * @param contract as in `@TccTry`
+ * @example
+ *   class Funds { @TccConfirmed(fundsContract) async notify(args: FreezeArgs, branch: TccBranch) { ... } }
  */
 export function Confirmed<Args>(contract: Participant<Args, Unchecked>): PhaseDecorator<ConfirmedMethod<Args>>;
 export function Confirmed(): PhaseDecorator<(args: Unchecked, branch: TccBranch<Unchecked>) => unknown>;

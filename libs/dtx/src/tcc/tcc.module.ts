@@ -35,6 +35,8 @@ const configured = configurableModule<TccModuleOptions, 'createTccOptions'>({
 /**
  * TCC transactions. Import it in the root module beside `DtxModule.forRoot`. `participates` are contracts for which
  * this app must have a class. See docs/schemes/tcc.md.
+ * @example
+ *   imports: [DtxModule.forRoot({ app: 'payment', rabbitmqUrl }), TccModule.forRoot({ participates: [fundsContract] })]
  */
 @Module({})
 export class TccModule {

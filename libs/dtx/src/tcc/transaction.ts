@@ -27,18 +27,11 @@ import { insertBranches } from './insert-branches.js';
 import { leaseMsOf, TCC_OPTIONS, type TccOptions, timeoutOf } from './options.js';
 import { type CallDetails, Calls } from './participant-calls.js';
 import type { Participant } from './participant-contract.js';
+import type { TccRun } from './run-options.js';
 import { SecondPhase } from './second-phase.js';
 import { INCOMPLETE, namesOf, Outcomes, outcomeOf, type TccOutcome, TIMEOUT } from './stored-outcome.js';
 import { type Branch, type Decision, type TccRow, tccIndexMigrations, tccMigrations } from './tcc-tables.js';
 import { TracedRun } from './traced-phases.js';
-
-export interface TccRun {
-  /** Time limit for all Tries together, in milliseconds, by the database's clock. */
-  readonly timeoutMs?: number;
-  readonly gid?: string;
-  /** Joins the registering commit, for example to store an Idempotency-Key. May run again after a deadlock. */
-  readonly within?: (tx: EntityManager) => Promise<void>;
-}
 
 const BROKER_WAIT_MS = 1_000;
 /** Minimum time limit of the registration. A shorter `timeoutMs` applies to the Tries only and then cancels. */

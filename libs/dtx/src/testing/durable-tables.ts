@@ -8,7 +8,11 @@ import { NOTIFICATIONS } from '../notify/notification-table.js';
 import { TCC } from '../tcc/tcc-tables.js';
 import { XA } from '../xa/xa-tables.js';
 
-/** The descriptors of all durable tables of the library, independent of the schemes that an app uses. */
+/**
+ * The descriptors of all durable tables of the library, independent of the schemes that an app uses.
+ * @example
+ *   durableTables.map(({ name }) => name); // ['dtx_inbox', 'dtx_outbox', ...]
+ */
 export const durableTables: readonly DurableTable[] = [
   INBOX,
   OUTBOX,
@@ -22,6 +26,8 @@ export const durableTables: readonly DurableTable[] = [
 
 /**
  * The names of all tables of the library, for a program that reads them beside the apps. With the default `tablePrefix`.
+ * @example
+ *   await dataSource.query(`SELECT COUNT(*) AS open FROM ${tableNames.outbox} WHERE state = 'PENDING'`);
  */
 export const tableNames = {
   alert: ALERTS.name,

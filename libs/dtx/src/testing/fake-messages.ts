@@ -43,7 +43,11 @@ export class FakeLocalMessages implements PublicOf<LocalMessages> {
   }
 }
 
-/** Fake of `HalfMessages`. The work gets a fake transaction. */
+/**
+ * Fake of `HalfMessages`. The work gets a fake transaction.
+ * @example
+ *   { provide: HalfMessages, useClass: FakeHalfMessages }
+ */
 export class FakeHalfMessages implements PublicOf<HalfMessages> {
   private readonly messages = new RecordedMessages();
   private readonly byGid = new Map<string, unknown>();
@@ -77,7 +81,11 @@ export class FakeHalfMessages implements PublicOf<HalfMessages> {
   }
 }
 
-/** Fake of `ConfirmedMessages`. As there, a message is published at once, even if its transaction then rolls back. */
+/**
+ * Fake of `ConfirmedMessages`. As there, a message is published at once, even if its transaction then rolls back.
+ * @example
+ *   { provide: ConfirmedMessages, useClass: FakeConfirmedMessages }
+ */
 export class FakeConfirmedMessages implements PublicOf<ConfirmedMessages> {
   private readonly messages = new RecordedMessages();
 

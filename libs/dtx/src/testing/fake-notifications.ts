@@ -9,12 +9,17 @@ export interface FakeNotificationsOptions extends FakeOptions {
   readonly isFor?: (target: string | undefined) => boolean;
 }
 
-/** Fake of `Notifications`: checks and keeps notifications, and calls no target. */
+/**
+ * Fake of `Notifications`: checks and keeps notifications, and calls no target.
+ * @example
+ *   { provide: Notifications, useClass: FakeNotifications }
+ */
 export class FakeNotifications implements PublicOf<Notifications> {
   private readonly all: DtxNotification[] = [];
 
   constructor(private readonly options: FakeNotificationsOptions = {}) {}
 
+  /** The answer of the option `isFor`, true by default. */
   isFor(target: string | undefined): boolean {
     return this.options.isFor?.(target) ?? true;
   }

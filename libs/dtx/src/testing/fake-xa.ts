@@ -21,7 +21,11 @@ export interface CommittedXa {
   readonly names: readonly string[];
 }
 
-/** Fake of `Xa`: runs the work with fake transactions, which commit or roll back together. */
+/**
+ * Fake of `Xa`: runs the work with fake transactions, which commit or roll back together.
+ * @example
+ *   { provide: Xa, useValue: new FakeXa({ app: 'order', branches: ['payment', 'inventory'] }) }
+ */
 export class FakeXa implements PublicOf<Xa> {
   private readonly logger = libraryLogger('FakeXa');
   private readonly done: CommittedXa[] = [];

@@ -64,6 +64,9 @@ export const xaOptions = fields.superRefine((options, context) => {
 });
 
 export type XaOptions = z.output<typeof xaOptions>;
+/**
+ * The options of `XaModule`, before defaults are applied. docs/configuration.md lists each with its unit and default.
+ */
 export type XaOptionsInput = z.input<typeof xaOptions>;
 export const XA_OPTIONS = Symbol('dtx xa options');
 

@@ -20,17 +20,13 @@ import { failpoints, SCHEME } from './failpoints.js';
 import { LastResource } from './last-resource.js';
 import { XA_OPTIONS, type XaOptions } from './options.js';
 import { ResourceManagers } from './resource-manager-registry.js';
+import type { XaRun } from './run-options.js';
 import { SecondPhase } from './second-phase.js';
 import { TracedDecision, TracedPrepare, TracedRun } from './traced-phases.js';
 import { withinDeadline } from './transaction-deadline.js';
 import type { XaRow } from './xa-tables.js';
 import { XaUnavailable } from './xa-unavailable.js';
 import { type Gtrid, gtridOf, parseGtrid } from './xid.js';
-
-export interface XaRun {
-  /** Name of the transaction for people and traces, for example an order id. */
-  readonly gid?: string;
-}
 
 /** A transaction before its decision. */
 interface Begun {

@@ -57,7 +57,12 @@ function checkedBranches(branches: Branches): Branches {
   throw new OptionsError(`xa.branches: ${JSON.stringify(wrong)} is not a branch name; use ${BRANCH_NAME.source}`);
 }
 
-/** XA two-phase commit. Import it in the root module beside `DtxModule.forRoot`. See docs/schemes/xa.md. */
+/**
+ * XA two-phase commit. Import it in the root module beside `DtxModule.forRoot`. See docs/schemes/xa.md.
+ * @example
+ *   XaModule.forRoot({ branches: { payment: { url: 'mysql://app:secret@payment-db/payment' } } })
+ *   XaModule.forParticipant() // an app in whose database branches work
+ */
 @Module({})
 export class XaModule {
   /**

@@ -1,7 +1,11 @@
 // Names of transactions and branches: format, parsing and SQL form of gtrids and xids.
 import { idTimeMs } from '../core/ids.js';
 
-/** 'ndtx': the format id of this library, which separates its branches from those of other transaction managers. */
+/**
+ * 'ndtx': the format id of this library, which separates its branches from those of other transaction managers.
+ * @example
+ *   branches.filter(({ formatID }) => Number(formatID) === XA_FORMAT_ID); // rows of XA RECOVER
+ */
 export const FORMAT_ID = 0x6e647478;
 
 /** Valid branch names. */
@@ -20,6 +24,7 @@ export interface Gtrid {
   readonly id: string;
   /** Milliseconds since the epoch, by the clock of the database that holds the log. */
   readonly startMs: number;
+  /** As `startMs`. */
   readonly deadlineMs: number;
 }
 
@@ -30,7 +35,11 @@ export function gtridOf(logId: string, id: string, timeoutMs: number): string {
   return `${logId}.${timeoutMs.toString(16).padStart(6, '0')}.${id}`;
 }
 
-/** Null for a gtrid that this library has not made. */
+/**
+ * The parts of a gtrid of this library. Null for any other gtrid.
+ * @example
+ *   parseXaGtrid('order.4711'); // null
+ */
 export function parseGtrid(gtrid: string): Gtrid | null {
   const match = /^([0-9a-f]{16})\.([0-9a-f]{6})\.([0-9a-f-]{36})$/.exec(gtrid);
   const startMs = match && idTimeMs(match[3]!);

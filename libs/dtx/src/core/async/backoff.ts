@@ -13,6 +13,8 @@ export interface RetrySchedule {
 /**
  * The wait after attempt number `attempt` (1 = the first), in milliseconds: exponential and capped, or a step of a
  * retry schedule. A random spread of 25 % keeps rows that failed together from retrying together.
+ * @example
+ *   backoffMs({ firstMs: 1_000, factor: 3, capMs: 600_000 }, 2); // 2250 to 3750
  */
 export function backoffMs(
   backoff: Backoff | RetrySchedule,

@@ -19,6 +19,9 @@ interface DrainOptions {
  * The RabbitMQ connections of the library, one for publishing and one for consuming. A broker with a memory or disk
  * alarm blocks the whole publishing connection. Consuming must go on, because it ends the alarm. If the process dies,
  * the broker redelivers every unacknowledged delivery.
+ * @example
+ *   this.broker.isUp; // true
+ *   this.broker.consumerProblems(); // [], or [{ queue: 'dtx.billing.send-invoice.v1', reason: '...' }]
  */
 @Injectable()
 export class Broker implements OnApplicationBootstrap, OnApplicationShutdown {
@@ -41,6 +44,7 @@ export class Broker implements OnApplicationBootstrap, OnApplicationShutdown {
     });
   }
 
+  /** True while the connections for publishing and for consuming are open. */
   get isUp(): boolean {
     return this.publisher.isUp && this.consuming.isUp;
   }

@@ -73,6 +73,11 @@ const CONSUMERS_CHARS_MAX = 998;
  * does not matter.
  * @throws OptionsError if a name is malformed, if `schema` has no Standard Schema interface or is asynchronous, or if a
  *   consumer is listed twice, belongs to another contract or shares a queue with the library
+ * @example
+ *   export const orderPlaced = defineMessage({
+ *     name: 'order.placed', version: 1, schema: z.object({ orderId: z.string() }),
+ *     gid: ({ orderId }) => orderId, consumers: ['inventory.deduct'],
+ *   });
  */
 export function defineMessage<S extends StandardSchema>(
   contract: {
@@ -143,12 +148,20 @@ function takeQueues({ name, version, consumers }: Pick<Contract, 'name' | 'versi
   for (const consumer of consumers) contractOfQueue.set(queueOf(consumer, version), name);
 }
 
-/** The queue of one consumer of one contract version. */
+/**
+ * The queue of one consumer of one contract version.
+ * @example
+ *   queueOf('inventory.deduct', 1); // 'dtx.inventory.deduct.v1'
+ */
 export function queueOf(consumer: string, version: number): string {
   return `dtx.${consumer}.v${version}`;
 }
 
-/** The queue of an app for receipts. */
+/**
+ * The queue of an app for receipts.
+ * @example
+ *   receiptQueueOf('order'); // 'dtx.order.receipts.v1'
+ */
 export function receiptQueueOf(app: string): string {
   return `dtx.${app}.receipts.v1`;
 }

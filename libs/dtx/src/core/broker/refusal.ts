@@ -4,6 +4,8 @@ import { isProcessQueue } from './queue-kinds.js';
 /**
  * The broker permanently rejects a queue. The account lacks a right, the queue is missing, or it exists with other
  * arguments. An operator must correct that. Counts as an attempt, unlike `BrokerUnavailable`.
+ * @example
+ *   if (error instanceof QueueRefused) logger.error(`${error.queue} (${error.code}): ${error.message}`);
  */
 export class QueueRefused extends DtxError {
   constructor(

@@ -11,7 +11,12 @@ import type { DeliveryInfo } from './incoming-message.js';
 /** The metadata key of a handler. It is not the key of `@EventPattern`, so other transports do not mount the method. */
 const HANDLES = 'nest-dtx:handles';
 
-/** The Nest context of a delivery, for interceptors, guards and filters. */
+/**
+ * The Nest context of a delivery, for interceptors, guards and filters.
+ * @example
+ *   const { delivery } = context.switchToRpc().getContext<MessageContext>();
+ *   span.setAttribute('messaging.message.id', delivery.messageId);
+ */
 export class MessageContext {
   private outcome: { failed: false } | { failed: true; error: unknown } | undefined;
 
@@ -95,8 +100,7 @@ const Context = contextValue((context) => context);
  * @param duplicates the way to detect duplicates. `inbox` (default): an inbox row in the transaction of the effect.
  *   `redis`: cheaper, but a message may be handled twice, so the effect must be idempotent.
  * @example
- *   @OnMessage(orderPlaced)
- *   async deduct(tx: EntityManager, message: OrderPlaced) { ... }
+ *   class Deduction { @OnMessage(orderPlaced) async deduct(tx: EntityManager, message: OrderPlaced) { ... } }
  */
 export function OnMessage<P>(
   contract: Contract<P>,
@@ -112,6 +116,9 @@ export function OnMessage<P>(
 /**
  * Handles the refusal of a message: `(tx, message, rejected, delivery?)`. Runs after the handler threw `Rejected` and
  * was rolled back, or when an operator rejects a parked delivery. Inbox row and refusal commit in one transaction.
+ * @param consumer the consumer of the contract, if this app has several
+ * @example
+ *   class Deduction { @OnRejected(orderPlaced) async close(tx: EntityManager, message: OrderPlaced, no: Rejected) { ... } }
  */
 export function OnRejected<P>(contract: Contract<P>, { consumer }: { consumer?: string } = {}) {
   return <T extends (tx: EntityManager, message: P, no: Rejected, delivery: DeliveryInfo) => unknown>(
@@ -128,8 +135,7 @@ export function OnRejected<P>(contract: Contract<P>, { consumer }: { consumer?: 
  * (`BrokerUnavailable`), the delivery waits. Any other error is retried with backoff, and parked with one alert when
  * the attempts are used up. The retry does not repeat the business.
  * @example
- *   @BeforeAck(invoiceIssued)
- *   async print(message: InvoiceIssued) { await this.printer.enqueue(await this.invoiceOf(message)); }
+ *   class Printing { @BeforeAck(invoiceIssued) async print(message: InvoiceIssued) { await this.printer.enqueue(message); } }
  */
 export function BeforeAck<P>(contract: Contract<P>, { consumer }: { consumer?: string } = {}) {
   return <T extends (message: P, delivery: DeliveryInfo) => unknown>(

@@ -13,7 +13,11 @@ export function msOf(expression: string): string {
   return `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', ${expression}) DIV 1000`;
 }
 
-/** The current database time as a value of a row. */
+/**
+ * The current database time as a value of a row.
+ * @example
+ *   await insertFirst(tx, 'orders', { id, placed_at: DTX_NOW });
+ */
 export const NOW = new SqlExpression('UTC_TIMESTAMP(3)');
 
 /**

@@ -33,6 +33,9 @@ const READS = { size: 2, limitMs: 5_000 };
  * whose database is unavailable at start keeps running. The pool of the DataSource belongs to the user, and the library
  * only joins transactions there. Scans, marks and recovery use a small pool of their own, so they never wait for
  * business connections. Transactions that the library starts for user code use a third pool (docs/sessions.md).
+ * @example
+ *   this.database.onReady(() => this.startReports());
+ *   await this.database.ping(); // true while the database answers
  */
 @Injectable()
 export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnApplicationShutdown {
@@ -137,6 +140,7 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
     return madeAt === undefined ? undefined : this.nowMs() - madeAt;
   }
 
+  /** Creates an id, a UUID v7 with the database time as last read. */
   newId(): string {
     return newId(this.nowMs());
   }

@@ -13,14 +13,24 @@ import { joinTransaction } from './join-or-run-transaction.js';
 import type { Migration } from './migrate.js';
 import type { Sql } from './sql-executor.js';
 
-/** The key was used before with another body. */
+/**
+ * The key was used before with another body.
+ * @example
+ *   if (error instanceof IdempotencyKeyReused) throw new UnprocessableEntityException(error.message);
+ */
 export class IdempotencyKeyReused extends DtxError {}
-/** The first call with this key is still running, so its outcome is unknown. Retryable. */
+/**
+ * The first call with this key is still running, so its outcome is unknown. Retryable.
+ * @example
+ *   if (error instanceof IdempotencyKeyBusy) throw new ConflictException(error.message);
+ */
 export class IdempotencyKeyBusy extends DtxError {}
 
+/** An Idempotency-Key and the call that it identifies. */
 export interface KeyClaim {
   /** The scope of the key, such as `POST /orders`. */
   readonly route: string;
+  /** The value of the header, 1 to 255 bytes. */
   readonly key: string;
   /** The request body, compared by content and independent of field order. */
   readonly body: unknown;
@@ -28,6 +38,7 @@ export interface KeyClaim {
   readonly gid: string;
 }
 
+/** The result of a claim. `first: false` has the gid of the first call, and its outcome as stored by `settle`, or null. */
 export type KeyOwner = { first: true } | { first: false; gid: string; outcome: unknown };
 
 /** The lengths of the columns. */
@@ -69,7 +80,14 @@ export class IdempotencyKeys implements OnModuleInit {
   /**
    * Claims a key, or returns its existing owner. While the transaction of the first call is open, the claim waits up to
    * the lock wait of the session.
-   * @throws IdempotencyKeyReused, IdempotencyKeyBusy, TransactionRequired
+   * @throws IdempotencyKeyReused if the key was claimed with another body
+   * @throws IdempotencyKeyBusy if the first call is still running after the lock wait
+   * @throws TransactionRequired outside a transaction
+   * @throws DtxError for a malformed route, key or gid
+   * @example
+   *   const key = { route: 'POST /orders', key: idempotencyKey, body: purchase };
+   *   const owner = await this.keys.claim(tx, { ...key, gid: orderId });
+   *   if (!owner.first) return this.orders.find(owner.gid);
    */
   async claim(tx: EntityManager, claim: KeyClaim): Promise<KeyOwner> {
     assertKey(claim);
@@ -93,7 +111,8 @@ export class IdempotencyKeys implements OnModuleInit {
   /**
    * Returns the committed owner of a key, or null for an unused key. For callers that can answer a repetition from
    * their own database. It only reads. `claim` decides.
-   * @throws IdempotencyKeyReused
+   * @throws IdempotencyKeyReused if the key was claimed with another body
+   * @throws DtxError for a malformed route or key
    */
   async find({ route, key, body }: Omit<KeyClaim, 'gid'>): Promise<{ gid: string; outcome: unknown } | null> {
     assertKey({ route, key });
@@ -105,7 +124,7 @@ export class IdempotencyKeys implements OnModuleInit {
    * Stores an outcome with the key, for results without another trace, such as a refusal. Only once, because a caller
    * may know it.
    * @throws DtxError if the key is not claimed or has an outcome, or if the outcome is not JSON or is too large
-   * @throws TransactionRequired
+   * @throws TransactionRequired outside a transaction
    */
   async settle(
     tx: EntityManager,

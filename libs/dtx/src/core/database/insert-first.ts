@@ -8,6 +8,9 @@ import { sqlOf } from './transaction-sql-executor.js';
  * Inserts a row under a unique key in the transaction of the effect, so that the effect happens at most once. Returns
  * false if the key exists. While the other transaction is open, the call waits. A lock wait timeout (1205) is thrown.
  * The result is unknown, never "absent". INSERT IGNORE is not used, because it also hides invalid values.
+ * @throws the error of the driver, unless the key exists
+ * @example
+ *   const isFirst = await insertFirst(tx, 'deduction', { order_id: orderId, quantity });
  */
 export async function insertFirst(tx: EntityManager | Sql, table: string, row: Values): Promise<boolean> {
   const { statement, values } = insertOf(table, row);

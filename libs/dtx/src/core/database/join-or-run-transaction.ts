@@ -5,8 +5,11 @@ import type { TransactionGuard } from './guarded-transaction.js';
 import { guardOf, watch } from './query-runner-guards.js';
 
 /**
+ * Checks that a call got the EntityManager of an open transaction. `call` is the name of the call in the error.
  * @throws TransactionRequired unless `tx` is the manager of an open transaction of `source`. A transaction of another
  *   DataSource commits without the rows of the library, so the error names both.
+ * @example
+ *   requireTransaction(tx, this.dataSource, 'Orders.place');
  */
 export function requireTransaction(tx: EntityManager, source: DataSource, call: string): void {
   const owner = (tx as { dataSource?: DataSource }).dataSource ?? tx.connection;
@@ -54,6 +57,9 @@ const DEADLOCK_TRIES = 4;
  * Runs a unit of work in a transaction of a DataSource. After a deadlock the whole unit runs again, even if the work
  * caught the error. Statements that would end the transaction are rejected.
  * @throws TransactionEnded if a statement ended the transaction, which is rolled back
+ * @throws the error of the work, after the rollback. A deadlock is thrown after 4 runs
+ * @example
+ *   const order = await inTransaction(this.dataSource, (tx) => this.orders.place(tx, purchase));
  */
 export async function inTransaction<T>(source: DataSource, work: (tx: EntityManager) => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {

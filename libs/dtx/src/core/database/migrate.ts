@@ -33,7 +33,11 @@ export interface Once {
   readonly sql: string;
 }
 
-/** The `unless` of a statement that adds a column. Names are constants, never input. */
+/**
+ * The `unless` of a statement that adds a column. Names are constants, never input.
+ * @example
+ *   { unless: hasColumn('orders', 'coupon'), sql: 'ALTER TABLE orders ADD COLUMN coupon CHAR(8) NULL' }
+ */
 export function hasColumn(table: string, column: string): string {
   return `SELECT 1 AS found FROM information_schema.columns
     WHERE table_schema = DATABASE() AND table_name = '${table}' AND column_name = '${column}'`;
@@ -54,7 +58,12 @@ export function addIndexOnce(table: string, index: string, columns: string): Onc
   return { unless: hasIndex(table, index), sql };
 }
 
-/** Replaces the columns of an index under the same name. One statement, so the table always has the index. */
+/**
+ * Replaces the columns of an index under the same name. One statement, so the table always has the index.
+ * @param columns the new columns, separated by a comma and a space
+ * @example
+ *   up: [widenIndexOnce('orders', 'by_buyer', 'buyer_id, created_at')]
+ */
 export function widenIndexOnce(table: string, index: string, columns: string): Once {
   const unless = `SELECT 1 AS found FROM information_schema.statistics WHERE table_schema = DATABASE()
     AND table_name = '${table}' AND index_name = '${index}'
@@ -135,7 +144,12 @@ export async function migrateOver(tap: Tap, work: MigrationWork): Promise<void> 
   await migrateOn(query, work);
 }
 
-/** Migrates on a pooled connection of a DataSource and restores its lock wait. */
+/**
+ * Migrates on a pooled connection of a DataSource and restores its lock wait.
+ * @throws DtxError if another instance holds the migration lock for more than 60 s, or the account lacks a right
+ * @example
+ *   await migrateDtx(dataSource, 'order', [{ version: 1, name: 'orders', up: ['CREATE TABLE IF NOT EXISTS orders (...)'] }]);
+ */
 export async function migrate(source: DataSource, component: string, migrations: readonly Migration[]): Promise<void> {
   const runner = source.createQueryRunner();
   try {

@@ -30,6 +30,7 @@ export interface Incident {
   readonly closesBy?: ClosesBy;
 }
 
+/** An alert as `/dtx/alerts` shows it. Times are ISO 8601 in UTC. */
 export interface AlertView {
   id: string;
   scheme: string;
@@ -49,6 +50,9 @@ export interface AlertView {
  * Raises one alert per incident: a row under a unique key, written in the transaction that parks. Log and webhook
  * follow after the commit. If the process dies in between, the log line is missing and the webhook is called from the
  * row.
+ * @example
+ *   const incident = { scheme: 'refund', id: orderId, gid: null, step: 'refund', lastError: 'no answer' };
+ *   await this.alerts.tell({ ...incident, closesBy: 'acknowledge' }, 'OPEN');
  */
 @Injectable()
 export class Alerts implements OnModuleInit {

@@ -60,6 +60,7 @@ export class BackgroundWork implements OnModuleDestroy {
     return this.options.relay;
   }
 
+  /** Adds a task to each `runOnce`. */
   register(task: BackgroundTask): void {
     this.tasks.push(task);
   }

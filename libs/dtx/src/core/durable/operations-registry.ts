@@ -69,6 +69,7 @@ export interface OperatorNote {
 /** @deprecated the old name of `OperatorNote` */
 export type Word = OperatorNote;
 
+/** The open rows of one scheme in one table, counted by state. */
 export interface SummaryRow {
   readonly scheme: string;
   readonly source: string;
@@ -97,11 +98,18 @@ export interface OperationsSource {
   summary(sql: Sql): Promise<SummaryRow[]>;
 }
 
-/** The sources of `/dtx`. Each registers itself at start. */
+/**
+ * The sources of `/dtx`. Each registers itself at start.
+ * @example
+ *   onModuleInit() {
+ *     this.operations.register(this.refundsSource);
+ *   }
+ */
 @Injectable()
 export class Operations {
   readonly sources: OperationsSource[] = [];
 
+  /** Adds a table to `/dtx`. Call it in `onModuleInit`. */
   register(source: OperationsSource): void {
     this.sources.push(source);
   }

@@ -55,17 +55,29 @@ export function errnoOf(error: unknown): number {
   return cause(error).errno ?? 0;
 }
 
-/** Another row has this unique key. */
+/**
+ * Another row has this unique key.
+ * @example
+ *   if (isDuplicateKey(error)) throw new Rejected('ORDER_EXISTS');
+ */
 export function isDuplicateKey(error: unknown): boolean {
   return cause(error).errno === DUPLICATE_KEY;
 }
 
-/** An open transaction holds the row lock. The result is unknown, never "absent". */
+/**
+ * An open transaction holds the row lock. The result is unknown, never "absent".
+ * @example
+ *   if (isLockWait(error)) throw new ServiceUnavailableException('the order is locked, retry');
+ */
 export function isLockWait(error: unknown): boolean {
   return LOCK_WAITS.has(cause(error).errno ?? 0);
 }
 
-/** The server rolled the transaction back to resolve a deadlock. The whole unit must run again. */
+/**
+ * The server rolled the transaction back to resolve a deadlock. The whole unit must run again.
+ * @example
+ *   if (isDeadlock(error)) return this.place(purchase); // the whole transaction again
+ */
 export function isDeadlock(error: unknown): boolean {
   return DEADLOCKS.has(cause(error).errno ?? 0);
 }
@@ -134,13 +146,19 @@ export function isAccountRefused(error: unknown): boolean {
 /**
  * The request is valid, but a dependency is unavailable, busy or silent. The same call can be retried.
  * `isOutcomeUnknown` tells whether it may have happened.
+ * @example
+ *   if (isUnavailable(error)) throw new ServiceUnavailableException();
  */
 export function isUnavailable(error: unknown): boolean {
   if (error instanceof Unavailable || error instanceof OutcomeUnknown) return true;
   return isDatabaseAway(error) || isStarved(error) || isBusy(error);
 }
 
-/** The step may have happened. Its answer was lost or never came. The caller must ask before it takes another way. */
+/**
+ * The step may have happened. Its answer was lost or never came. The caller must ask before it takes another way.
+ * @example
+ *   if (isOutcomeUnknown(error)) return this.orders.find(orderId); // ask before a retry with another id
+ */
 export function isOutcomeUnknown(error: unknown): boolean {
   if (error instanceof DtxError) return error instanceof OutcomeUnknown;
   const { code = '', syscall } = cause(error);
