@@ -1,12 +1,13 @@
 // Builds the library for a tarball, in the folder of the package: node ../../scripts/packed-build.mjs
 // The code is CommonJS in one file per entry and a few that entries share: half the size of the repository's own build. The
-// tarball has no source maps, no comments in its JavaScript, and only the declarations that an entry reaches.
+// tarball has no source maps, no comments in its JavaScript, and only the declarations that an entry reaches. Among these, only the names that an entry exports keep their docstrings.
 // The next `npm run build` makes the repository's own build anew, because this one leaves no .tsbuildinfo.
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { rolldown } from 'rolldown';
+import { withoutInnerDocs } from './packed-declarations.mjs';
 
 const DIST = 'dist';
 const MODULES = join(DIST, 'modules');
@@ -67,6 +68,12 @@ function copyTheRest() {
     ))
       reached.add(`${join(dirname(file), name)}.d.ts`);
   for (const file of [...wrappers, ...reached]) copy(file);
+  const roots = entries().map((file) => join(MODULES, file.replace(/\.js$/, '.d.ts')));
+  const texts = withoutInnerDocs(
+    roots,
+    [...reached].map((file) => join(MODULES, file)),
+  );
+  for (const [file, text] of texts) writeFileSync(join(DIST, relative(MODULES, file)), text);
   rmSync(MODULES, { recursive: true });
 }
 

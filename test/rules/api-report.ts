@@ -10,7 +10,8 @@ const HEAD = `# Public API
 
 <!-- Generated from the built declarations. Write it anew with: npm run build && npx vitest run test/rules/api-report.spec.ts -u -->
 
-Each section is a subpath of \`exports\` in \`package.json\`. Private members and doc comments are left out.
+Each section is a subpath of \`exports\` in \`package.json\`. Private members are left out. A comment gives
+the meaning of its name, the units of numbers, the errors and an example.
 `;
 
 /** A name, and where its declaration is. */
@@ -115,13 +116,15 @@ function declarationsOf(file: string, local: string): string[] {
   return found.map((statement) => textOf(statement));
 }
 
-const printer = ts.createPrinter({ removeComments: true });
+const printer = ts.createPrinter();
 
 function textOf(statement: ts.Statement): string {
   const shown = ts.isClassDeclaration(statement) ? withoutPrivates(statement) : statement;
   const text = printer.printNode(ts.EmitHint.Unspecified, shown, statement.getSourceFile());
-  const mark = ts.getJSDocDeprecatedTag(statement) ? '// deprecated\n' : '';
-  return mark + text.replace(/^export (declare )?/, '').replace(/^ {4,}/gm, (indent) => ' '.repeat(indent.length / 2));
+  return text
+    .replace(/^export (declare )?/m, '')
+    .replace(/^( {4})+/gm, (indent) => ' '.repeat(indent.length / 2))
+    .replace(/^(\s*)\/\*\*\n\s*\* ([^\n]*)\n\s*\*\/$/gm, '$1/** $2 */');
 }
 
 function withoutPrivates(node: ts.ClassDeclaration): ts.ClassDeclaration {
