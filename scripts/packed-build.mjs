@@ -1,6 +1,7 @@
 // Builds the library for a tarball, in the folder of the package: node ../../scripts/packed-build.mjs
 // The code is CommonJS in one file per entry and a few that entries share: half the size of the repository's own build. The
-// tarball has no source maps, no comments in its JavaScript, and only the declarations that an entry reaches. Among these, only the names that an entry exports keep their docstrings.
+// tarball has no source maps, no comments in its JavaScript, and only the declarations that an entry reaches. In them, the
+// services and functions that no entry exports have no docstrings.
 // The next `npm run build` makes the repository's own build anew, because this one leaves no .tsbuildinfo.
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

@@ -9,15 +9,19 @@ const OPTIONS = {
   types: [],
 };
 
-/** Returns the text of each declaration file. Names that no entry exports, and private members, have no docstrings. */
+/**
+ * Returns the text of each declaration file. Private members have no docstrings, nor have classes, functions and constants
+ * that no entry exports. Types keep theirs, because signatures of exported names use them.
+ */
 export function withoutInnerDocs(entries, files) {
   const program = ts.createProgram(entries, OPTIONS);
   const shown = exportedBy(program, entries);
   return files.map((file) => {
     const source = program.getSourceFile(resolve(file)) ?? program.getSourceFile(file);
-    const hidden = source.statements.flatMap((statement) =>
-      isIn(shown, statement) ? privatesOf(statement) : [statement],
-    );
+    const hidden = source.statements.flatMap((statement) => {
+      if (ts.isInterfaceDeclaration(statement) || ts.isTypeAliasDeclaration(statement)) return [];
+      return isIn(shown, statement) ? privatesOf(statement) : [statement];
+    });
     return [file, halfIndented(without(docsIn(hidden), source.text))];
   });
 }

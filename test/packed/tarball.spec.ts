@@ -49,6 +49,14 @@ describe('the content of the tarball', () => {
     expect(packed.unpackedSize).toBeLessThanOrEqual(UNPACKED_BYTES_MAX);
   });
 
+  test('has the docstrings of exported names and of types, not those of inner functions', () => {
+    expect(textOf('dist/local-message/outbox.d.ts')).toMatch(/@example[^/]+\*\/\s+append</);
+    const declarations = textOf('dist/core/failpoint.d.ts');
+    expect(declarations).toMatch(/\*\/\s+export interface Failpoint /);
+    expect(declarations).toMatch(/\*\/\s+export declare function allFailpoints/);
+    expect(declarations).not.toMatch(/\*\/\s+export declare function failpoint</);
+  });
+
   test('has one file that npm takes for its README', () => {
     expect(packed.files.filter((file) => /^readme(\.|$)/i.test(file))).toEqual(['README.md']);
   });
