@@ -49,7 +49,7 @@ export function defineFailpoint(point: Failpoint): Failpoint {
 /**
  * Returns every failpoint of the loaded schemes, in the order of definition.
  * @example
- *   allFailpoints().filter(({ scheme }) => scheme === 'tcc').map(({ name }) => name);
+ *   allFailpoints().map(({ name, role }) => `${name} (${role})`);
  */
 export function allFailpoints(): Failpoint[] {
   return [...registry.values()];

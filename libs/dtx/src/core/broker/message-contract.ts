@@ -74,9 +74,9 @@ const CONSUMERS_CHARS_MAX = 998;
  * @throws OptionsError if a name is malformed, if `schema` has no Standard Schema interface or is asynchronous, or if a
  *   consumer is listed twice, belongs to another contract or shares a queue with the library
  * @example
- *   export const orderPlaced = defineMessage({
- *     name: 'order.placed', version: 1, schema: z.object({ orderId: z.string() }),
- *     gid: ({ orderId }) => orderId, consumers: ['inventory.deduct'],
+ *   export const invoiceIssued = defineMessage({
+ *     name: 'invoice.issued', version: 1, schema: z.object({ invoiceId: z.string() }),
+ *     gid: ({ invoiceId }) => invoiceId, consumers: ['mail.send-invoice'],
  *   });
  */
 export function defineMessage<S extends StandardSchema>(
@@ -151,7 +151,7 @@ function takeQueues({ name, version, consumers }: Pick<Contract, 'name' | 'versi
 /**
  * The queue of one consumer of one contract version.
  * @example
- *   queueOf('inventory.deduct', 1); // 'dtx.inventory.deduct.v1'
+ *   queueOf('mail.send-invoice', 1); // 'dtx.mail.send-invoice.v1'
  */
 export function queueOf(consumer: string, version: number): string {
   return `dtx.${consumer}.v${version}`;
@@ -160,7 +160,7 @@ export function queueOf(consumer: string, version: number): string {
 /**
  * The queue of an app for receipts.
  * @example
- *   receiptQueueOf('order'); // 'dtx.order.receipts.v1'
+ *   receiptQueueOf('billing'); // 'dtx.billing.receipts.v1'
  */
 export function receiptQueueOf(app: string): string {
   return `dtx.${app}.receipts.v1`;

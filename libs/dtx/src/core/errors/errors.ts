@@ -137,7 +137,7 @@ export function isDoneInPart(error: unknown): error is Error {
 /**
  * An option or an environment value is invalid. The message is one line that names it.
  * @example
- *   TccModule.forRoot({ timeoutMs: -1 }); // throws OptionsError, whose message names tcc.timeoutMs
+ *   DtxModule.forRoot({ app, rabbitmqUrl, leaseMs: -1 }); // throws OptionsError, whose message names core.leaseMs
  */
 export class OptionsError extends DtxError {}
 
