@@ -8,6 +8,7 @@ import { componentsOf, type SchemaComponent, type TableScheme } from './schema-c
 const BASE_MS = 1_500_000_000_000;
 const VERSIONS_MAX = 1_000;
 
+/** Options of `dtxMigrations`. */
 export interface TypeOrmMigrationOptions {
   /** All schemes by default. Schemes may be added later. */
   readonly schemes?: readonly TableScheme[];
