@@ -75,7 +75,8 @@ function feature(services: Type, app: App, contract: Dtx.DtxContract<never>, par
     scanIntervalMs: 100,
     isGlobal: false,
   });
-  const own = { isGlobal: false, imports: [dtx] };
+  // Both ways to say which DtxModule a scheme uses.
+  const own = { isGlobal: false, ...(app === 'order' ? { imports: [dtx] } : { dataSource: app }) };
   const controller = controllerOf([[library.OnMessage(contract), noted(contract.name)]]);
   Controller()(controller);
   Injectable()(participant);
@@ -134,6 +135,13 @@ describe('one application with two databases', () => {
       ],
     });
   }
+});
+
+test('a module that names the DataSource of no DtxModule stops the start', async () => {
+  const messages = LocalMessageModule.forRoot({ dataSource: 'elsewhere' });
+  await expect(startService({ imports: [...databases(), messages] })).rejects.toThrow(
+    /LocalMessageModule: no DtxModule has dataSource: elsewhere; give DtxModule\.forRoot the same dataSource/,
+  );
 });
 
 describe('two DtxModules that would disturb each other stop the start', () => {

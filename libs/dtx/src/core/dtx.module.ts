@@ -1,12 +1,4 @@
-import {
-  type DynamicModule,
-  Inject,
-  Injectable,
-  type InjectionToken,
-  Module,
-  type ModuleMetadata,
-  OnModuleInit,
-} from '@nestjs/common';
+import { type DynamicModule, Inject, Injectable, type InjectionToken, Module, OnModuleInit } from '@nestjs/common';
 import { DATA_SOURCE, dataSourceProvider } from './app-data-source.js';
 import { Broker } from './broker/broker.service.js';
 import { Inbox } from './consumer/handle-by-inbox.js';
@@ -33,6 +25,7 @@ import { QueueWatch } from './durable/unattended-queues.js';
 import { checkFailpoints } from './failpoint.js';
 import { CORE_OPTIONS } from './injection-tokens.js';
 import { Installation } from './installation.js';
+import { defineModuleOf } from './module-of-data-source.js';
 import { type AsyncModuleOptions, configurableModule, type ModuleScope } from './module-options.js';
 import { type CoreOptions, type CoreOptionsInput, coreOptions, parseOptions } from './options.js';
 
@@ -115,7 +108,7 @@ export interface DtxModuleExtras extends ModuleScope {
 export class DtxModule {
   /** Options that are known at once. @throws OptionsError that names every wrong option */
   static forRoot({ dataSource, ...options }: CoreOptionsInput & DtxModuleExtras): DynamicModule {
-    return withProvider(configured.forRoot(DtxModule, options), dataSourceProvider(dataSource));
+    return withDataSource(configured.forRoot(DtxModule, options), dataSource);
   }
 
   /**
@@ -126,13 +119,11 @@ export class DtxModule {
     dataSource,
     ...options
   }: AsyncModuleOptions<CoreOptionsInput, 'createDtxOptions'> & DtxModuleExtras): DynamicModule {
-    return withProvider(configured.forRootAsync(DtxModule, options), dataSourceProvider(dataSource));
+    return withDataSource(configured.forRootAsync(DtxModule, options), dataSource);
   }
 }
 
-function withProvider(
-  definition: DynamicModule,
-  provider: NonNullable<ModuleMetadata['providers']>[number],
-): DynamicModule {
-  return { ...definition, providers: [...(definition.providers ?? []), provider] };
+function withDataSource(definition: DynamicModule, dataSource: InjectionToken | undefined): DynamicModule {
+  const providers = [...(definition.providers ?? []), dataSourceProvider(dataSource)];
+  return defineModuleOf(dataSource, { ...definition, providers });
 }

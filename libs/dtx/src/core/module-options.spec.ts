@@ -1,3 +1,4 @@
+import type { ForwardReference } from '@nestjs/common';
 import { describe, expect, test } from 'vitest';
 import { ConfirmedPublishModule } from '../confirmed-publish/index.js';
 import { HalfMessageModule } from '../half-message/index.js';
@@ -54,6 +55,19 @@ describe('every module', () => {
   test.each(MODULES)('%s passes its imports on', (_, sync, async, options) => {
     expect(sync({ ...options, imports: [Imported] }).imports).toContain(Imported);
     expect(async({ useFactory: () => options, imports: [Imported] }).imports).toContain(Imported);
+  });
+
+  const schemes = MODULES.filter(([name]) => name !== 'DtxModule');
+  test.each(schemes)('%s imports the DtxModule whose DataSource it names', (_, sync, async, options) => {
+    const billing = DtxModule.forRoot({ ...CORE, dataSource: 'billing', isGlobal: false });
+    expect(sync({ ...options, dataSource: 'billing' }).imports).toContain(billing);
+    expect(async({ useFactory: () => options, dataSource: 'billing' }).imports).toContain(billing);
+  });
+
+  test('a DtxModule may be defined after the module that names its DataSource', () => {
+    const { imports = [] } = LocalMessageModule.forRoot({ dataSource: 'later' });
+    const later = DtxModule.forRootAsync({ useFactory: () => CORE, dataSource: 'later' });
+    expect(imports.map((one) => (one as ForwardReference).forwardRef())).toEqual([later]);
   });
 
   test.each(MODULES)('%s refuses an unknown option in one line', (_, sync, _async, options) => {

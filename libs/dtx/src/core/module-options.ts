@@ -8,16 +8,22 @@ import {
   type Type,
 } from '@nestjs/common';
 import { OptionsError } from './errors/errors.js';
+import { moduleOf } from './module-of-data-source.js';
 
 /** Injection token of the options as given, inside each module of the library. They are not checked yet. */
 export const GIVEN_OPTIONS = Symbol('dtx given options');
 
-/** Extras of every module, beside its checked options. Both shape the module, so no factory returns them. */
+/** Extras of every module, beside its checked options. They shape the module, so no factory returns them. */
 export interface ModuleScope {
   /** Whether each module of the application sees the services. The default is true, and false for `OpsModule`. */
   isGlobal?: boolean;
   /** Modules that this one depends on, such as a `DtxModule` with `isGlobal: false`. */
   imports?: NonNullable<ModuleMetadata['imports']>;
+  /**
+   * The `dataSource` of the `DtxModule` that this module uses, in an application with several. It is the same as an entry
+   * of that `DtxModule` in `imports`. Without it the module uses the global one.
+   */
+  dataSource?: InjectionToken;
 }
 
 /**
@@ -68,17 +74,25 @@ export function configurableModule<Given extends object, Method extends string>(
   })
     .setClassMethodName('forRoot')
     .setFactoryMethodName(factoryMethod)
-    .setExtras<ModuleScope>({ isGlobal: isGlobalByDefault, imports: [] }, (definition, { isGlobal, imports = [] }) => ({
-      ...parts,
-      ...definition,
-      global: isGlobal ?? isGlobalByDefault,
-      imports: [...(definition.imports ?? []), ...imports, ...(parts.imports ?? [])],
-      providers: [...(definition.providers ?? []), ...checked, ...(parts.providers ?? [])],
-    }))
+    .setExtras<ModuleScope>(
+      { isGlobal: isGlobalByDefault, imports: [], dataSource: undefined },
+      (definition, { isGlobal, imports = [], dataSource }) => ({
+        ...parts,
+        ...definition,
+        global: isGlobal ?? isGlobalByDefault,
+        imports: [
+          ...(definition.imports ?? []),
+          ...imports,
+          ...(dataSource === undefined ? [] : [moduleOf(dataSource, name)]),
+          ...(parts.imports ?? []),
+        ],
+        providers: [...(definition.providers ?? []), ...checked, ...(parts.providers ?? [])],
+      }),
+    )
     .build();
   return {
     forRoot(module, options) {
-      const { isGlobal: _scope, imports: _imports, ...given } = { ...options };
+      const { isGlobal: _scope, imports: _imports, dataSource: _source, ...given } = { ...options };
       for (const [, read] of values) read(given as unknown as Given);
       return { ...Base.forRoot(options), module };
     },

@@ -1,5 +1,6 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import { OptionsError } from '../core/errors/errors.js';
+import { moduleOf } from '../core/module-of-data-source.js';
 import { type AsyncModuleOptions, configurableModule, type ModuleScope } from '../core/module-options.js';
 import { parseOptions } from '../core/options.js';
 import { CarryOut } from './apply-decision-to-branch.js';
@@ -85,9 +86,10 @@ export class XaModule {
 
   /**
    * For an app in whose database branches work. Only migrates the witness table there.
-   * @param imports the `DtxModule` of this app, if it is not global
+   * @param scope the `DtxModule` of this app, if it is not global: in `imports`, or named by its `dataSource`
    */
-  static forParticipant({ imports = [] }: Pick<ModuleScope, 'imports'> = {}): DynamicModule {
-    return { module: XaModule, imports, providers: [WitnessSchema] };
+  static forParticipant({ imports = [], dataSource }: Omit<ModuleScope, 'isGlobal'> = {}): DynamicModule {
+    const named = dataSource === undefined ? [] : [moduleOf(dataSource, 'XaModule')];
+    return { module: XaModule, imports: [...imports, ...named], providers: [WitnessSchema] };
   }
 }
