@@ -91,6 +91,18 @@ test("migrate: 'check' names the version of a component that is one version behi
   await until('the database is open', () => database.ready);
 });
 
+test("migrate: 'check' names the prefix of the tables that nest-dtx migrate shall make", async () => {
+  const database = await waiting(sandbox.databases.payment, { migrate: 'check', tablePrefix: 'red' });
+  expect(database.problem).toMatch(/; run npx nest-dtx migrate --table-prefix red, /);
+  const behind = await dtx(['status', '--table-prefix', 'red'], sandbox.databases.payment);
+  expect(behind).toMatchObject({
+    code: 2,
+    output: expect.stringContaining('run npx nest-dtx migrate --table-prefix red'),
+  });
+  await dtx(['migrate', '--table-prefix', 'red'], sandbox.databases.payment);
+  await until('the database is open', () => database.ready);
+});
+
 test('migrate: false reads no version, so an account without rights on dtx_schema_version opens', async () => {
   await dtx(['migrate'], sandbox.databases.payment);
   const grants: string[] = dtxGrantSql('ACCOUNT');

@@ -102,7 +102,8 @@ async function checkSchema({ query }: DatabaseSession, { schemes, names }: Table
     const recorded = (await recordedVersions(query, 'the look at the versions', names)) ?? new Map();
     const versions = componentsOf(schemes).map((one) => versionOf(one.component, one.migrations, recorded));
     const behind = versions.filter(({ present, needed }) => present < needed);
-    const text = behind.length === 0 ? 'up to date' : `${behind.map(versionText).join(', ')}; run npx nest-dtx migrate`;
+    const remedy = `run npx nest-dtx migrate${names.argument}`;
+    const text = behind.length === 0 ? 'up to date' : `${behind.map(versionText).join(', ')}; ${remedy}`;
     report({ what, isOk: behind.length === 0, text });
     return behind.length < versions.length;
   } catch (error) {

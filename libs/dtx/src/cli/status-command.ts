@@ -23,7 +23,7 @@ export const statusCommand: Command = {
       const versions = components.map(({ component, migrations }) => versionOf(component, migrations, recorded));
       for (const one of versions) terminal.say(lineOf(one));
       const isBehind = versions.some((one) => one.present < one.needed);
-      terminal.say(isBehind ? 'behind: run npx nest-dtx migrate' : 'up to date');
+      terminal.say(isBehind ? `behind: run npx nest-dtx migrate${names.argument}` : 'up to date');
       return isBehind ? BEHIND : 0;
     } finally {
       session.close();

@@ -13,8 +13,8 @@ import { WITNESS } from './xa-tables.js';
 import { XaUnavailable } from './xa-unavailable.js';
 
 const WITNESS_VERSION = 1;
-const WITNESS_REMEDY =
-  ' (import XaModule.forParticipant() into its app, or run npx nest-dtx migrate --schemes xa-participant there)';
+const remedyOfWitness = ({ argument }: TableNames) =>
+  ` (import XaModule.forParticipant() into its app, or run npx nest-dtx migrate${argument} --schemes xa-participant there)`;
 const RECOVERY_POOL = 4;
 /**
  * Recovery calls may queue for its few connections. The queue is long, because a full queue says nothing about the
@@ -168,7 +168,7 @@ export class ResourceManager {
     this.schemaProblem = [
       ...wrong.map(
         ([component, version]) =>
-          `has ${component} at version ${has.get(component) ?? 'none'}, not ${version}${component === WITNESS ? WITNESS_REMEDY : ''}`,
+          `has ${component} at version ${has.get(component) ?? 'none'}, not ${version}${component === WITNESS ? remedyOfWitness(this.names) : ''}`,
       ),
       ...(flaw ? [flaw] : []),
     ].join(', ');

@@ -3,6 +3,7 @@ import type { CoreOptions } from '../options.js';
 import type { Pools } from './library-pools.js';
 import { type Migration, migrateOver, migrationsWith, recordedVersions } from './migrate.js';
 import { type ComponentVersion, missingOf, versionOf, versionText } from './schema-versions.js';
+import type { TableNames } from './table-prefix.js';
 
 interface Component {
   readonly component: string;
@@ -53,7 +54,7 @@ export class SchemaOwner {
     this.isDone = true;
   }
 
-  private async check({ own }: Pools): Promise<void> {
+  private async check({ own, names }: Pools): Promise<void> {
     const query = (sql: string) => own.query(sql);
     const recorded = (await recordedVersions(query, 'the look at the versions of the schema')) ?? new Map();
     const behind = this.components.filter(
@@ -63,23 +64,23 @@ export class SchemaOwner {
     const versionsOf = (isUsers: boolean) =>
       behind.filter((one) => one.isUsers === isUsers).map((one) => versionOf(one.component, one.migrations, recorded));
     throw new SchemaBehind(
-      `the schema is behind: ${[...remedyOf(versionsOf(false)), ...remedyOfUsers(versionsOf(true))].join('; ')}`,
+      `the schema is behind: ${[...remedyOf(versionsOf(false), names), ...remedyOfUsers(versionsOf(true), names)].join('; ')}`,
     );
   }
 }
 
 const textsOf = (versions: readonly ComponentVersion[]) => versions.map(versionText).join(', ');
 
-function remedyOf(versions: readonly ComponentVersion[]): string[] {
+function remedyOf(versions: readonly ComponentVersion[], { argument }: TableNames): string[] {
   if (versions.length === 0) return [];
-  return [`${textsOf(versions)}; run npx nest-dtx migrate, because DtxModule has migrate: 'check'`];
+  return [`${textsOf(versions)}; run npx nest-dtx migrate${argument}, because DtxModule has migrate: 'check'`];
 }
 
 /** The command cannot know the migrations of an app. They are in a module of the app. */
-function remedyOfUsers(versions: readonly ComponentVersion[]): string[] {
+function remedyOfUsers(versions: readonly ComponentVersion[], { argument }: TableNames): string[] {
   return versions.map(
     (one) =>
-      `${versionText(one)} (option migrations of DtxModule); run npx nest-dtx migrate --app ${one.component} ` +
+      `${versionText(one)} (option migrations of DtxModule); run npx nest-dtx migrate${argument} --app ${one.component} ` +
       '--migrations <module that exports them>',
   );
 }

@@ -31,6 +31,11 @@ export class TableNames {
     this.isDefault = prefix === TABLE_PREFIX;
   }
 
+  /** The option of the command `nest-dtx` for these tables, after a space. Empty for the default. */
+  get argument(): string {
+    return this.isDefault ? '' : ` --table-prefix ${this.prefix}`;
+  }
+
   /**
    * A library statement, or a table name, as the database knows it. Values are bound afterwards, so data is never
    * changed. A translated text stays as it is.
