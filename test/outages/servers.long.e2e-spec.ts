@@ -30,6 +30,7 @@ beforeEach((context) => {
   context.skip(!servers.rabbitmq.supported || !servers.order.supported, 'the servers were given: not ours to stop');
 });
 
+const COUNTED = 'dtx_inbox WHERE attempts > 0';
 const startLoad = (name: string) => new Load({ name, urls: () => [shop.of('order').url], callers: 4, restMs: 250 });
 
 const health = async (app: AppName) => {
@@ -103,6 +104,7 @@ test('the apps detect a hanging broker, go on accepting purchases, and settle th
 
 test('purchases are accepted while the payment database is down for 20 s, and settle after it', async () => {
   const [pids, load] = [pidsNow(), startLoad('payment-db')];
+  const countedBefore = await count('payment', COUNTED);
   await untilBought(load, 20);
   await servers.payment.stop();
   const since = performance.now();
@@ -114,8 +116,9 @@ test('purchases are accepted while the payment database is down for 20 s, and se
   await servers.payment.start();
   await expectRecovery(load, pids);
   expect([...load.answers.keys()]).toEqual(['202']);
-  // An unavailable database does not count as an attempt: no delivery was held for a retry or parked.
-  expect(await count('payment', 'dtx_inbox WHERE attempts > 0')).toBe(0);
+  // An unavailable database does not count as an attempt: no delivery was held for a retry or parked. Those that the
+  // broker of the tests above delivered twice count one.
+  expect(await count('payment', COUNTED)).toBe(countedBefore);
 }, 180_000);
 
 test('purchases answer 503 with Retry-After while the order database is down, and each key finds its one purchase after it', async () => {
