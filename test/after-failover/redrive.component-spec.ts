@@ -104,7 +104,11 @@ test('a redrive brings back the effects that one receiver has lost, and the othe
   await untilDone('dtx_outbox', lost);
   expect(await effects('payment', [...kept, ...lost, 'later'])).toEqual([1, 1, 1, 1, 1, 1]);
   expect(await effects('inventory', [...kept, ...lost, 'later'])).toEqual([1, 1, 1, 1, 1, 1]);
-  const records = await sql(sandbox, 'order', `SELECT id FROM dtx_operation WHERE action = 'redrive' AND operator = 'alice'`);
+  const records = await sql(
+    sandbox,
+    'order',
+    `SELECT id FROM dtx_operation WHERE action = 'redrive' AND operator = 'alice'`,
+  );
   expect(records).toHaveLength(3);
 
   // They are DONE after the window now.
@@ -172,13 +176,18 @@ test('a row that another transaction holds delays nothing, and a second run send
   expect(first.output).toMatch(/: 1 messages are sent again/);
   expect(first.output).toMatch(/left out: 1 that another transaction holds or has changed; run it again/);
   await other.rollback();
-  expect((await redrive('--since', since, '--until', failover)).output).toMatch(/local-message: 1 messages are sent again/);
+  expect((await redrive('--since', since, '--until', failover)).output).toMatch(
+    /local-message: 1 messages are sent again/,
+  );
   await untilDone('dtx_outbox', ['held', 'free']);
 });
 
 test('a window that receivers no longer know, and a database without messages, are refused', async () => {
   const old = await redrive('--since', '9d');
-  expect(old).toMatchObject({ code: 2, output: expect.stringMatching(/^--since: .* is older than the retention of the inboxes/) });
+  expect(old).toMatchObject({
+    code: 2,
+    output: expect.stringMatching(/^--since: .* is older than the retention of the inboxes/),
+  });
   expect(await redrive('--since', '9d', '--inbox-retention', '10d', '--dry-run')).toMatchObject({ code: 0 });
   expect(await redrive()).toMatchObject({ code: 2, output: expect.stringMatching(/^missing --since/) });
   expect(await redrive('--since', '1h', '--until', '2h')).toMatchObject({ code: 2 });

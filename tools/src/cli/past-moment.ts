@@ -19,7 +19,6 @@ export function pastMoment(option: string, text: string, oldest: { agoMs: number
     );
   if (atMs > nowMs)
     throw new OperatorError(`${option} ${text} is in the future: now is ${new Date(nowMs).toISOString()}`);
-  if (atMs < nowMs - oldest.agoMs)
-    throw new OperatorError(`${option} ${text} is too long ago: ${oldest.reason}`);
+  if (atMs < nowMs - oldest.agoMs) throw new OperatorError(`${option} ${text} is too long ago: ${oldest.reason}`);
   return atMs;
 }

@@ -43,7 +43,9 @@ async function auditGiven(sinceMs: number | undefined): Promise<AuditReport> {
   const databases = await openGiven(sandbox);
   try {
     const result =
-      sinceMs === undefined ? await audit(sandbox) : await auditLostTail(databases, { sinceMs, name: sandbox.name, say });
+      sinceMs === undefined
+        ? await audit(sandbox)
+        : await auditLostTail(databases, { sinceMs, name: sandbox.name, say });
     return shown(result, sinceMs);
   } finally {
     await databases.close();

@@ -65,12 +65,16 @@ export async function openGiven({ databases }: GivenSandbox): Promise<Databases>
     const opened = await openDatabases({ databases: only }).catch((error: unknown) => error as Error);
     const { host, pathname } = new URL(url);
     if (opened instanceof Error)
-      failures.push(`${variableOf(app)}: ${host} says: ${messageOf(opened)}${codeOf(opened) ? ` (${codeOf(opened)})` : ''}`);
+      failures.push(
+        `${variableOf(app)}: ${host} says: ${messageOf(opened)}${codeOf(opened) ? ` (${codeOf(opened)})` : ''}`,
+      );
     else {
-      if (opened.apps.length === 0) failures.push(`${variableOf(app)}: database ${pathname.slice(1)} does not exist at ${host}`);
+      if (opened.apps.length === 0)
+        failures.push(`${variableOf(app)}: database ${pathname.slice(1)} does not exist at ${host}`);
       await opened.close();
     }
   }
-  if (failures.length > 0) throw new OperatorError(`cannot audit: ${failures.join('; ')}; correct the URL or start the server`);
+  if (failures.length > 0)
+    throw new OperatorError(`cannot audit: ${failures.join('; ')}; correct the URL or start the server`);
   return openDatabases({ databases });
 }

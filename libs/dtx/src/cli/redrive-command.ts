@@ -40,7 +40,8 @@ export const redriveCommand: Command = {
     const values = readArguments(args, OPTIONS);
     const { since, until, contract, consumer, operator = null } = values;
     if (since === undefined) throw new UsageError('missing --since, such as 2h or 2026-01-31T12:00:00Z');
-    if (consumer !== undefined && !CONSUMER.test(consumer)) throw new UsageError('--consumer: expected <app>.<consumer>');
+    if (consumer !== undefined && !CONSUMER.test(consumer))
+      throw new UsageError('--consumer: expected <app>.<consumer>');
     if (operator !== null && operator.length > OPERATOR_CHARS_MAX)
       throw new UsageError(`--operator: expected at most ${OPERATOR_CHARS_MAX} characters`);
     const keptMs = durationMs(values['inbox-retention'] ?? INBOX_RETENTION);

@@ -166,11 +166,9 @@ async function sendAgain(table: MessageTable, redrive: Redrive, rows: readonly F
 async function record({ scheme }: MessageTable, redrive: Redrive, ids: readonly string[]): Promise<void> {
   const note = `sent again: DONE since ${isoOf(redrive.sinceMs)}, before ${isoOf(redrive.untilMs)}`;
   const at = new Date(redrive.untilMs);
-  await ask(
-    redrive,
-    'INSERT INTO dtx_operation (id, scheme, subject_id, action, operator, note, at) VALUES ?',
-    [ids.map((id) => [newId(), scheme, id, 'redrive', redrive.operator, note, at])],
-  );
+  await ask(redrive, 'INSERT INTO dtx_operation (id, scheme, subject_id, action, operator, note, at) VALUES ?', [
+    ids.map((id) => [newId(), scheme, id, 'redrive', redrive.operator, note, at]),
+  ]);
 }
 
 export const isoOf = (ms: number) => new Date(ms).toISOString();

@@ -35,7 +35,9 @@ describe('redriveOf', () => {
   it('asks for the consumer of a row that did not store it', () => {
     const earlier = { ...done, consumers: null };
     expect(redriveOf(earlier, all)).toEqual({ leftOut: 'unknown' });
-    expect(redriveOf(earlier, { ...all, contract: 'order.placed', consumer: 'a.one' })).toEqual({ awaiting: ',a.one,' });
+    expect(redriveOf(earlier, { ...all, contract: 'order.placed', consumer: 'a.one' })).toEqual({
+      awaiting: ',a.one,',
+    });
   });
 
   it('leaves out rows without receipts unless they are asked for', () => {

@@ -52,7 +52,10 @@ export async function auditLostTail(databases: Databases, options: LostTailOptio
   if (found.some(({ lines }) => lines.length > 0)) {
     say(`looking again in ${staysMs / 1_000} s, since some of it may be under way`);
     await sleep(staysMs);
-    const again = await findAll(usable.filter((_, index) => found[index]!.lines.length > 0), tail);
+    const again = await findAll(
+      usable.filter((_, index) => found[index]!.lines.length > 0),
+      tail,
+    );
     found = found.map(({ finder, lines }) => {
       const still = new Set(again.find((one) => one.finder === finder)?.lines);
       return { finder, lines: lines.filter((line) => still.has(line)) };

@@ -76,7 +76,10 @@ export const messagesWithoutSender: Finder = {
       const columns = 'message_id AS id, gid, type, consumer';
       const source = { app, table: tableNames.inbox, key: 'id', columns, where };
       for await (const rows of rowsSince<Handled>(tail, source)) {
-        const known = await sentBy(tail, rows.map(({ id }) => id));
+        const known = await sentBy(
+          tail,
+          rows.map(({ id }) => id),
+        );
         const lost = rows.filter(({ id }) => !known.has(id));
         found.push(...lost.map(({ id, gid, type, consumer }) => `${id}: ${type} (gid ${gid}), handled by ${consumer}`));
       }

@@ -22,10 +22,17 @@ export const effectsWithoutOrder: Finder = {
   find: async (tail) => {
     const found: string[] = [];
     for (const source of [PAYMENT, TAKE]) {
-      const columns = source === PAYMENT ? `CONCAT(amount, ' of ', buyer_id) AS what` : `CONCAT(quantity, ' x ', sku) AS what`;
+      const columns =
+        source === PAYMENT ? `CONCAT(amount, ' of ', buyer_id) AS what` : `CONCAT(quantity, ' x ', sku) AS what`;
       for await (const rows of rowsSince<Effect>(tail, { ...source, columns: `order_id AS id, ${columns}` })) {
-        const known = await present(tail.databases, ORDERS, rows.map(({ id }) => id));
-        found.push(...rows.filter(({ id }) => !known.has(id)).map(({ id, what }) => `${id}: ${source.app} took ${what}`));
+        const known = await present(
+          tail.databases,
+          ORDERS,
+          rows.map(({ id }) => id),
+        );
+        found.push(
+          ...rows.filter(({ id }) => !known.has(id)).map(({ id, what }) => `${id}: ${source.app} took ${what}`),
+        );
       }
     }
     return found;
@@ -43,9 +50,16 @@ export const ordersWithoutEffect: Finder = {
     const found: string[] = [];
     const confirmed = { ...ORDERS, where: `status = 'CONFIRMED'`, columns: 'order_id AS id, scheme AS what' };
     for await (const rows of rowsSince<Effect>(tail, confirmed)) {
-      for (const [effect, text] of [[PAYMENT, 'has no payment'], [TAKE, 'has taken no stock']] as const) {
+      for (const [effect, text] of [
+        [PAYMENT, 'has no payment'],
+        [TAKE, 'has taken no stock'],
+      ] as const) {
         if (!tail.databases.has(effect.app, effect.table)) continue;
-        const known = await present(tail.databases, effect, rows.map(({ id }) => id));
+        const known = await present(
+          tail.databases,
+          effect,
+          rows.map(({ id }) => id),
+        );
         found.push(...rows.filter(({ id }) => !known.has(id)).map(({ id, what }) => `${id} (${what}) ${text}`));
       }
     }
@@ -72,7 +86,11 @@ export const tccWithoutBranch: Finder = {
         );
         for (const owner of tail.databases.apps) {
           const of = branches.filter(({ participant }) => participant.startsWith(`${owner}.`));
-          const known = await secondPhases(tail, owner, of.map(({ gid }) => gid));
+          const known = await secondPhases(
+            tail,
+            owner,
+            of.map(({ gid }) => gid),
+          );
           const missing = of.filter(({ gid, participant }) => !known.has(`${gid} ${participant}`));
           found.push(...missing.map(({ gid, participant }) => `${gid}: ${participant} has no Confirm`));
         }

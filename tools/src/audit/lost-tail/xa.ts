@@ -27,7 +27,8 @@ export const witnessesWithoutDecision: Finder = {
           `SELECT gtrid FROM ${tableNames.xaWitness} WHERE gtrid > ? AND gtrid < ? AND who = 'branch' ORDER BY gtrid LIMIT ${CHUNK}`,
           [after, `${logId}/`],
         );
-        progress(app, tableNames.xaWitness, (read += rows.length));
+        read += rows.length;
+        progress(app, tableNames.xaWitness, read);
         const ids = rows.map(({ gtrid }) => gtrid.slice(-36)).filter((id) => (idTimeMs(id) ?? 0) >= from);
         const known = await present(databases, { app: 'order', table: tableNames.xa, key: 'id' }, ids);
         found.push(...ids.filter((id) => !known.has(id)).map((id) => `${id}: committed at ${app}`));
@@ -54,13 +55,25 @@ export const decisionsWithoutWitness: Finder = {
     const { databases } = tail;
     const found: string[] = [];
     const where = `decision = 'COMMIT' AND state = 'DONE'`;
-    const source = { app: 'order', table: tableNames.xa, key: 'id', columns: 'id, gid, gtrid, branches', where } as const;
+    const source = {
+      app: 'order',
+      table: tableNames.xa,
+      key: 'id',
+      columns: 'id, gid, gtrid, branches',
+      where,
+    } as const;
     for await (const rows of rowsSince<Decision>(tail, source)) {
       for (const app of databases.apps.filter((one) => databases.has(one, tableNames.xaWitness))) {
         const of = rows.filter(({ branches }) => branches.split(',').includes(app));
         const key = { app, table: tableNames.xaWitness, key: 'gtrid', where: `who = 'branch'` } as const;
-        const known = await present(databases, key, of.map(({ gtrid }) => gtrid));
-        found.push(...of.filter(({ gtrid }) => !known.has(gtrid)).map(({ id, gid }) => `${id} (gid ${gid}): lost at ${app}`));
+        const known = await present(
+          databases,
+          key,
+          of.map(({ gtrid }) => gtrid),
+        );
+        found.push(
+          ...of.filter(({ gtrid }) => !known.has(gtrid)).map(({ id, gid }) => `${id} (gid ${gid}): lost at ${app}`),
+        );
       }
     }
     return found;
