@@ -70,7 +70,7 @@ interface Found {
 }
 
 /**
- * Walks over the table in the order of the primary key. There is no index on the time of the receipt, and a row may have
+ * Walks over the table in the order of the primary key. The time of the receipt has no index, and a row may have
  * waited long for it.
  */
 export async function redriveTable(table: MessageTable, redrive: Redrive, counts: Counts): Promise<void> {

@@ -16,7 +16,7 @@ const TAKE = { app: 'inventory', table: 'stock_take', key: 'order_id', where: `s
 export const effectsWithoutOrder: Finder = {
   kind: 'effects without an order',
   todo:
-    'the caller was told that the purchase exists. Write the order again from these rows and the answer of the caller, ' +
+    'the caller has the answer that the purchase exists. Write the order again from these rows and the answer of the caller, ' +
     'or refund the money and put the stock back. Repeated calls with the old Idempotency-Key buy again',
   needs: ['order'],
   find: async (tail) => {
