@@ -1,7 +1,8 @@
 // The databases and the broker of a deployment, given by URL. Nothing is made on these servers.
-import { codeOf, messageOf } from '../cli/error-text.js';
+import { messageOf } from '../cli/error-text.js';
 import { OperatorError } from '../cli/operator-error.js';
-import { perApp } from '../servers/server-set.js';
+import { askDatabase } from '../servers/database-probe.js';
+import { DATABASES, perApp } from '../servers/server-set.js';
 import { serverUrlParts } from '../servers/server-url.js';
 import { type Databases, openDatabases } from './database-reader.js';
 import type { Sandbox } from './sandbox.js';
@@ -56,25 +57,16 @@ function partsOf(variable: string, url: string) {
 
 /**
  * Opens the databases of a deployment.
- * @throws OperatorError that names the server for one that does not answer, and for a missing database
+ * @throws OperatorError that names each database that does not answer or does not exist
  */
 export async function openGiven({ databases }: GivenSandbox): Promise<Databases> {
   const failures: string[] = [];
-  for (const [app, url] of Object.entries(databases)) {
-    const only = perApp(() => url);
-    const opened = await openDatabases({ databases: only }).catch((error: unknown) => error as Error);
-    const { host, pathname } = new URL(url);
-    if (opened instanceof Error)
-      failures.push(
-        `${variableOf(app)}: ${host} says: ${messageOf(opened)}${codeOf(opened) ? ` (${codeOf(opened)})` : ''}`,
-      );
-    else {
-      if (opened.apps.length === 0)
-        failures.push(`${variableOf(app)}: database ${pathname.slice(1)} does not exist at ${host}`);
-      await opened.close();
-    }
+  for (const app of DATABASES) {
+    await askDatabase(databases[app]).catch((error: unknown) =>
+      failures.push(`${variableOf(app)}: ${new URL(databases[app]).host} says: ${messageOf(error)}`),
+    );
   }
   if (failures.length > 0)
-    throw new OperatorError(`cannot audit: ${failures.join('; ')}; correct the URL or start the server`);
+    throw new OperatorError(`cannot audit: ${failures.join('; ')}. Correct the URL, or start the server`);
   return openDatabases({ databases });
 }
