@@ -32,6 +32,11 @@ describe('redriveOf', () => {
     expect(redriveOf({ ...open, state: 'PARKED' }, all)).toEqual({ leftOut: 'parked' });
   });
 
+  it('leaves out a consumer for which an operator has resolved the row by hand', () => {
+    expect(redriveOf({ ...done, awaiting: ',b.two,' }, all)).toEqual({ awaiting: ',a.one,' });
+    expect(redriveOf({ ...done, awaiting: ',a.one,b.two,' }, all)).toBeNull();
+  });
+
   it('asks for the consumer of a row that did not store it', () => {
     const earlier = { ...done, consumers: null };
     expect(redriveOf(earlier, all)).toEqual({ leftOut: 'unknown' });

@@ -53,7 +53,8 @@ export function redriveOf(row: SentRow, selection: Selection): { awaiting: strin
   if (row.isTooOld) return { leftOut: 'old' };
   if (row.state === 'PARKED') return { leftOut: 'parked' };
   if (row.isUnreceipted && !selection.isWithoutReceipts) return { leftOut: 'unreceipted' };
-  const next = row.isUnreceipted ? missing : [...awaited, ...missing];
+  // A DONE row still lists a consumer for which an operator has resolved it by hand.
+  const next = isOpen ? [...awaited, ...missing] : missing;
   return { awaiting: next.length === 0 ? ',' : `,${next.join(',')},` };
 }
 
