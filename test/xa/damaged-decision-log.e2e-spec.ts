@@ -121,6 +121,34 @@ test('a log that has lost its end raises an alert even if no branch is prepared 
   expect(await openAlerts(sandbox)).toHaveLength(1);
 });
 
+test('a running transaction, a purged decision and a witness of another log raise no alert about the log', async () => {
+  const app = await apps.start();
+  const work = async (managers: Parameters<Parameters<typeof app.run>[1]>[0], gid: string) => {
+    for (const name of ALL) await managers[name]!.query('INSERT INTO effect (gid, n) VALUES (?, 1)', [gid]);
+  };
+  await app.run('purged', (managers) => work(managers, 'purged'));
+  const [purged] = await until('it is over', async () => {
+    const rows = await decisions(sandbox, 'purged');
+    return rows[0]?.state === 'DONE' && rows;
+  });
+  // The purge deletes the witnesses first.
+  for (const name of ['payment', 'inventory'] as const)
+    await sql(sandbox, name, 'DELETE FROM dtx_xa_witness WHERE gtrid LIKE ?', [`%${purged!.id}`]);
+  await sql(sandbox, 'order', `DELETE FROM dtx_xa WHERE gid = 'purged'`);
+  const { gtrid: own } = await begin(sandbox, { ageMs: 60_000 });
+  const foreign = `0123456789abcdef${own.slice(16)}`;
+  const insert = `INSERT INTO dtx_xa_witness (gtrid, branch, who, created_at) VALUES (?, 'payment', 'branch', UTC_TIMESTAMP(3))`;
+  await sql(sandbox, 'payment', insert, [foreign]);
+  // Within its deadline: the log may receive its decision at any moment.
+  const { gtrid: running } = await begin(sandbox, { ageMs: 0, timeoutMs: 600_000 });
+  await sql(sandbox, 'payment', insert, [running]);
+  await aNewerOneIsRolledBack();
+  expect(await openAlerts(sandbox)).toEqual([]);
+  // Control: the same witness in the own log, past its deadline.
+  await sql(sandbox, 'payment', insert, [own]);
+  expect((await untilAlert('log.tail')).error).toContain(own);
+});
+
 test('a log of a version without a sentinel does not count as emptied, and its migration may run again', async () => {
   const undo = [
     'ALTER TABLE dtx_xa DROP INDEX by_age',

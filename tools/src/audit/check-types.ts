@@ -38,6 +38,8 @@ export interface AuditCheck {
   readonly ok: boolean;
   readonly figures: Record<string, number | string>;
   readonly violations: string[];
+  /** What an operator does about the violations. */
+  readonly todo?: string;
 }
 
 export interface AuditReport {

@@ -4,8 +4,10 @@ import type { ParkedRow } from './durable-rows.js';
 
 const SHOWN_MAX = 20;
 
-export function reportLines(result: AuditReport): string[] {
-  return [headline(result), ...result.checks.flatMap(checkLines), ...parkedLines(result.parked)];
+/** @param shownMax violations shown of each check */
+export function reportLines(result: AuditReport, { shownMax = SHOWN_MAX } = {}): string[] {
+  const checks = result.checks.flatMap((check) => checkLines(check, shownMax));
+  return [headline(result), ...checks, ...parkedLines(result.parked)];
 }
 
 function headline({ sandbox, ok, nothing, checks, parked }: AuditReport): string {
@@ -15,11 +17,12 @@ function headline({ sandbox, ok, nothing, checks, parked }: AuditReport): string
   return `sandbox ${sandbox}: ${ok ? 'all' : 'not all'} ${checks.length} checks hold${parked.length > 0 ? `, ${parked.length} PARKED` : ''}`;
 }
 
-function checkLines({ name, ok, figures, violations }: AuditCheck): string[] {
+function checkLines({ name, ok, figures, violations, todo }: AuditCheck, shownMax: number): string[] {
   const shown = Object.entries(figures).map(([key, value]) => `${inWords(key)} ${value}`);
   return [
     `  ${ok ? 'holds ' : 'BROKEN'}  ${name.padEnd(18)} ${shown.join(', ')}`,
-    ...shorten(violations).map((line) => `            ${line}`),
+    ...shorten(violations, shownMax).map((line) => `            ${line}`),
+    ...(todo === undefined ? [] : [`            what to do: ${todo}`]),
   ];
 }
 
@@ -34,8 +37,8 @@ function parkedLines(parked: readonly ParkedRow[]): string[] {
 
 const inWords = (key: string) => key.replace(/(?<=[a-z])[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
 
-const shorten = (lines: readonly string[]) =>
-  lines.length <= SHOWN_MAX ? lines : [...lines.slice(0, SHOWN_MAX), `... and ${lines.length - SHOWN_MAX} more`];
+const shorten = (lines: readonly string[], shownMax = SHOWN_MAX) =>
+  lines.length <= shownMax ? lines : [...lines.slice(0, shownMax), `... and ${lines.length - shownMax} more`];
 
 /** 0: all checks hold. 1: a check is broken, or there was nothing to check. 2: all hold, but a row is PARKED. */
 export function exitCodeOf(results: ReadonlyArray<Pick<AuditReport, 'checks' | 'nothing' | 'parked'>>): 0 | 1 | 2 {

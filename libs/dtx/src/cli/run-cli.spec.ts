@@ -53,7 +53,7 @@ describe('help of nest-dtx', () => {
   it('lists every command and exits with 0', async () => {
     const { code, out } = await run(['--help']);
     expect(code).toBe(0);
-    for (const name of ['migrate', 'status', 'sql', 'queues', 'doctor']) expect(out).toContain(`  ${name}`);
+    for (const name of ['migrate', 'status', 'sql', 'queues', 'doctor', 'redrive']) expect(out).toContain(`  ${name}`);
   });
 
   it('shows the usage of one command and exits with 0', async () => {

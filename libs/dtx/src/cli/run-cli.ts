@@ -3,6 +3,7 @@ import { type Command, type Terminal, UsageError } from './command.js';
 import { doctorCommand } from './doctor-command.js';
 import { migrateCommand } from './migrate-command.js';
 import { queuesCommand } from './queues-command.js';
+import { redriveCommand } from './redrive-command.js';
 import { sqlCommand } from './sql-command.js';
 import { statusCommand } from './status-command.js';
 
@@ -12,6 +13,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   sql: sqlCommand,
   queues: queuesCommand,
   doctor: doctorCommand,
+  redrive: redriveCommand,
 };
 
 const FAILED = 1;

@@ -45,6 +45,8 @@ export type OutboxRow = DurableRow<{
   version: number;
   payload: string;
   awaiting: string;
+  /** All consumers of the contract, in the form of `awaiting`. Set on the fast path only, since the relay does not read it. */
+  consumers?: string;
   traceparent: string | null;
   /** The destination without receipts, see `OutboxRoute`. */
   route: string | null;
@@ -100,6 +102,17 @@ export const outboxMigrations: Migration[] = [
       {
         unless: hasColumn('dtx_outbox', 'route'),
         sql: 'ALTER TABLE dtx_outbox ADD COLUMN route VARCHAR(2000) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL',
+      },
+    ],
+  },
+  // Instances of the previous version insert NULL. `nest-dtx redrive` then asks for the consumer.
+  {
+    version: 6,
+    name: 'outbox: all consumers of a message, for a redrive after its receipts',
+    up: [
+      {
+        unless: hasColumn('dtx_outbox', 'consumers'),
+        sql: 'ALTER TABLE dtx_outbox ADD COLUMN consumers VARCHAR(1000) CHARACTER SET ascii COLLATE ascii_bin NULL',
       },
     ],
   },

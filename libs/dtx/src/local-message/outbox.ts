@@ -85,13 +85,15 @@ export class LocalMessages implements OnModuleInit {
   private rowOf<P>(contract: Contract<P>, payload: P): OutboxRow {
     const { json, gid } = messageToAppend(contract, payload, this.options.payloadMaxBytes);
     const nowMs = this.database.nowMs();
+    const consumers = contract.consumers.length > 0 ? `,${contract.consumers.join(',')},` : ',';
     return {
       id: newId(nowMs),
       gid,
       contract: contract.name,
       version: contract.version,
       payload: json,
-      awaiting: contract.consumers.length > 0 ? `,${contract.consumers.join(',')},` : ',',
+      awaiting: consumers,
+      consumers,
       route: routeOf(contract),
       traceparent: currentTraceparent(),
       made_at_ms: nowMs,
@@ -105,8 +107,8 @@ export class LocalMessages implements OnModuleInit {
   private async insert(sql: Sql, row: OutboxRow): Promise<void> {
     await sql.query(
       `INSERT INTO ${this.database.tableIn('dtx_outbox')}
-         (id, gid, contract, version, payload, awaiting, traceparent, route, state, next_attempt_at, claim_token, created_at)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'PENDING', ${inFuture(this.core.leaseMs)}, ?, ?)`,
+         (id, gid, contract, version, payload, awaiting, consumers, traceparent, route, state, next_attempt_at, claim_token, created_at)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'PENDING', ${inFuture(this.core.leaseMs)}, ?, ?)`,
       [
         row.id,
         row.gid,
@@ -114,6 +116,7 @@ export class LocalMessages implements OnModuleInit {
         row.version,
         row.payload,
         row.awaiting,
+        row.consumers ?? null,
         row.traceparent,
         row.route,
         row.claim_token,

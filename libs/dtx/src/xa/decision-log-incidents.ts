@@ -37,7 +37,7 @@ const confirmation = (id: string, outcome: string) => `POST /dtx/transactions/${
 const TEXTS = {
   moved: `the decision log is not where it belongs. No XA transaction begins or is recovered here. After a failover or a move: ${confirmation('log.moved', 'done')}. If this is a copy: ${confirmation('log.moved', 'reject')} gives it an id of its own. The option xa.deployment makes a failover known in advance`,
   truncated: `the decision log has lost rows (emptied, swept or restored). ${AFTER_DOUBT} ${confirmation('log.truncated', 'done')}. Recovery then rolls back the rest`,
-  tail: `the decision log has lost its newest rows (restored, or a lagging replica was promoted), or a branch was committed by hand. ${AFTER_DOUBT} ${confirmation('log.tail', 'done')}. Recovery then rolls back the rest`,
+  tail: `the decision log has lost its newest rows (restored, or a lagging replica was promoted), or a branch was committed by hand. Complete or undo by hand the transactions that the branches have committed. ${AFTER_DOUBT} ${confirmation('log.tail', 'done')}. Recovery then rolls back the rest`,
   clock: `a prepared branch began in the future: the clock of the log's database was ahead. Recovery waits until that time. To end it sooner, commit or roll it back by hand, then ${confirmation('log.clock', 'done')}`,
 } as const;
 

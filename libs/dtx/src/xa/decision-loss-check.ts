@@ -23,6 +23,8 @@ import { parseGtrid } from './xid.js';
 const PAGE = 1_000;
 /** Age of a missing decision beyond its deadline. The log may be read from a place that receives it late. */
 const MARGIN_MS = 2_000;
+/** Transactions that an alert names. Its text has a limit. */
+const NAMED_MAX = 3;
 /**
  * Length of `<log id, 16>.<timeout, 6>.`: witnesses of one log and timeout are adjacent, in the order of their begin.
  */
@@ -172,8 +174,9 @@ export class DecisionLossCheck {
 
   /** Reports that a branch of this gtrid is committed in this database while the log lacks the decision. */
   async reportMissing(where: string, gtrids: readonly string[]): Promise<void> {
-    const more = gtrids.length > 1 ? ` and ${gtrids.length - 1} more` : '';
-    const seen = `${where} has committed ${gtrids[0]}${more}, and dtx_xa has no such decision`;
+    const more = gtrids.length > NAMED_MAX ? ` and ${gtrids.length - NAMED_MAX} more` : '';
+    const named = gtrids.slice(0, NAMED_MAX).join(', ');
+    const seen = `${where} has committed ${named}${more}, and dtx_xa has no such decision`;
     const isStill = async (sql: Sql) => !(await this.log.isTrusted(sql, parseGtrid(gtrids[0]!)!.startMs));
     await this.incidents.raise('tail', seen, { gtrid: gtrids[0]!, isStill });
   }
