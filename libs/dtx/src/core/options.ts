@@ -78,6 +78,12 @@ export const coreOptions = z.strictObject({
     .regex(/^[a-z][a-z0-9-]{0,15}$/)
     .default('dtx'),
   /**
+   * Type of the queues that several processes share: messages, receipts, TCC calls, notifications. A quorum queue
+   * survives the loss of a node of a RabbitMQ cluster. `classic` suits one node. `classic-to-quorum` is the first step of a
+   * rolling upgrade. See docs/upgrading.md.
+   */
+  queues: z.enum(['quorum', 'classic-to-quorum', 'classic']).default('quorum'),
+  /**
    * First part of all table names of the library, before `_`. Two environments in one schema need different ones. The
    * tables of the app itself are not renamed. See docs/schema.md.
    */

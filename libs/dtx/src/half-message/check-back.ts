@@ -5,7 +5,8 @@ import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/commo
 import { retryWhileUnavailable } from '../core/async/retry-while-unavailable.js';
 import { Broker } from '../core/broker/broker.service.js';
 import { printable } from '../core/broker/printable.js';
-import type { Delivery, QueueConsumer } from '../core/broker/queue-consumer.js';
+import type { ConsumedQueue } from '../core/broker/consumed-queue.js';
+import type { Delivery } from '../core/broker/queue-consumer.js';
 import { BrokerBlocked } from '../core/broker/queue-declarations.js';
 import { Database } from '../core/database/database.service.js';
 import { BackgroundWork } from '../core/durable/background-work.js';
@@ -30,7 +31,7 @@ import { type Verdict, Verdicts } from './verdicts.js';
 @Injectable()
 export class CheckBack implements OnModuleInit, OnModuleDestroy {
   private readonly logger = libraryLogger('check-back');
-  private consumer: QueueConsumer | undefined;
+  private consumer: ConsumedQueue | undefined;
 
   constructor(
     private readonly database: Database,

@@ -60,7 +60,7 @@ export class ConsumerQueues implements OnModuleInit, OnModuleDestroy {
   private async look(queue: string): Promise<void> {
     const { publisher } = this.broker;
     try {
-      if (await publisher.find(queue)) await publisher.inspect(queue, 'replicated');
+      if (await publisher.find(queue, 'replicated')) await publisher.inspect(queue, 'replicated');
       if (this.wrong.delete(queue)) this.logger.log(`queue ${queue} can be used again`);
     } catch (error) {
       if (!isOfAnotherKind(error)) return;

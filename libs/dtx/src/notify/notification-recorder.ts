@@ -5,7 +5,8 @@ import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/commo
 import { retryWhileUnavailable } from '../core/async/retry-while-unavailable.js';
 import { Broker } from '../core/broker/broker.service.js';
 import { fromProperties } from '../core/broker/envelope.js';
-import type { Delivery, QueueConsumer } from '../core/broker/queue-consumer.js';
+import type { ConsumedQueue } from '../core/broker/consumed-queue.js';
+import type { Delivery } from '../core/broker/queue-consumer.js';
 import { NOW } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
 import { insertFirst } from '../core/database/insert-first.js';
@@ -35,7 +36,7 @@ const TEXT_STORED_MAX = 1_000_000;
 export class NotificationRecorder implements OnModuleInit, OnModuleDestroy {
   /** Fencing token of the rows that this process inserts under its own lease. */
   private readonly token = randomUUID();
-  private consumer: QueueConsumer | undefined;
+  private consumer: ConsumedQueue | undefined;
   private stopping = false;
 
   constructor(

@@ -3,7 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
 import { z } from 'zod';
 import { Broker } from '../core/broker/broker.service.js';
-import type { Delivery, QueueConsumer } from '../core/broker/queue-consumer.js';
+import type { ConsumedQueue } from '../core/broker/consumed-queue.js';
+import type { Delivery } from '../core/broker/queue-consumer.js';
 import { DtxError, OutcomeUnknown } from '../core/errors/errors.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
@@ -81,7 +82,7 @@ export class Calls implements OnModuleInit {
   /** Queues that were seen once. */
   private readonly existing = new Set<string>();
   private readonly answerQueue: string;
-  private answers: QueueConsumer | undefined;
+  private answers: ConsumedQueue | undefined;
 
   constructor(
     private readonly broker: Broker,

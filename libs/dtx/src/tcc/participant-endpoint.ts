@@ -7,7 +7,8 @@ import { inTimeOf } from '../core/async/user-code-time-limit.js';
 import { Broker } from '../core/broker/broker.service.js';
 import { fromProperties } from '../core/broker/envelope.js';
 import { checkedJson } from '../core/broker/outgoing-payload.js';
-import type { Delivery, QueueConsumer } from '../core/broker/queue-consumer.js';
+import type { ConsumedQueue } from '../core/broker/consumed-queue.js';
+import type { Delivery } from '../core/broker/queue-consumer.js';
 import { acceptedBy, applySchema, problemOfSchema, type StandardSchema } from '../core/broker/schema.js';
 import { Database } from '../core/database/database.service.js';
 import type { Sql } from '../core/database/sql-executor.js';
@@ -57,7 +58,7 @@ class RolledBack extends Error {
 @Injectable()
 export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly logger = libraryLogger('tcc participant');
-  private readonly consumers: QueueConsumer[] = [];
+  private readonly consumers: ConsumedQueue[] = [];
   private stopping = false;
   /** Bounds the Tries of all participants together, so that connections are left for second phases. */
   private triesAtOnce: Semaphore | undefined;

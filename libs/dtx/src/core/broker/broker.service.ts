@@ -3,6 +3,7 @@ import { CORE_OPTIONS } from '../injection-tokens.js';
 import type { CoreOptions } from '../options.js';
 import { ConfirmPublisher } from './confirm-publisher.js';
 import { BrokerConnection } from './connection.js';
+import { ConsumedQueue } from './consumed-queue.js';
 import { type Delivery, QueueConsumer } from './queue-consumer.js';
 import { Queues } from './queue-declarations.js';
 import { drainQueue } from './queue-drain.js';
@@ -33,8 +34,8 @@ export class Broker implements OnApplicationBootstrap, OnApplicationShutdown {
   private readonly consumers: QueueConsumer[] = [];
 
   constructor(@Inject(CORE_OPTIONS) private readonly options: CoreOptions) {
-    const { rabbitmqUrl: url, heartbeatSeconds, reconnect, app, queuePrefix } = options;
-    const to = { url, heartbeatSeconds, reconnect, queuePrefix };
+    const { rabbitmqUrl: url, heartbeatSeconds, reconnect, app, queuePrefix, queues } = options;
+    const to = { url, heartbeatSeconds, reconnect, queuePrefix, queues };
     this.publishing = new BrokerConnection({ ...to, name: `dtx ${app} publish` });
     this.consuming = new BrokerConnection({ ...to, name: `dtx ${app} consume` });
     this.consumed = new Queues(this.consuming, options.publishTimeoutMs);
@@ -49,31 +50,40 @@ export class Broker implements OnApplicationBootstrap, OnApplicationShutdown {
     return this.publisher.isUp && this.consuming.isUp;
   }
 
-  /** Consumes one queue from now on, whenever the broker is available. */
+  /**
+   * Consumes one queue from now on, whenever the broker is available. On the wire, this may be two queues, each with
+   * `prefetch` deliveries.
+   */
   consume(
     queue: string,
     handle: (delivery: Delivery) => Promise<void>,
     { prefetch = this.options.prefetch, kind = 'work' }: { prefetch?: number; kind?: QueueKind } = {},
-  ): QueueConsumer {
+  ): ConsumedQueue {
     const limitMs = this.options.publishTimeoutMs;
-    const consumer = new QueueConsumer(this.consuming, this.consumed, { queue, prefetch, kind, limitMs }, handle);
-    this.consumers.push(consumer);
-    consumer.start();
-    return consumer;
+    const [main, ...others] = this.consuming.names
+      .consumed(queue, kind)
+      .map((one) => new QueueConsumer(this.consuming, this.consumed, { ...one, prefetch, limitMs }, handle));
+    const consumers = [main!, ...others];
+    this.consumers.push(...consumers);
+    for (const consumer of consumers) consumer.start();
+    return new ConsumedQueue(main!, others);
   }
 
   /**
    * Takes the messages that wait in a queue now, for an instance that does not consume it. Resolves to their number.
    * @throws QueueRefused; BrokerUnavailable; the first error of `handle`
    */
-  drain(
+  async drain(
     queue: string,
     handle: (delivery: Delivery) => Promise<void>,
     { prefetch = this.options.prefetch, kind = 'work' as QueueKind, until }: DrainOptions,
   ): Promise<number> {
     const limitMs = this.options.publishTimeoutMs;
     const at = { connection: this.consuming, queues: this.consumed };
-    return drainQueue(at, { queue, prefetch, kind, limitMs }, handle, until);
+    let taken = 0;
+    for (const one of this.consuming.names.consumed(queue, kind))
+      taken += await drainQueue(at, { ...one, prefetch, limitMs }, handle, until);
+    return taken;
   }
 
   /** The queues without deliveries to this process, with the reason. Empty in normal operation. */

@@ -101,7 +101,7 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     const limitMs = Math.min(withinMs ?? this.options.timeoutMs, this.options.timeoutMs);
     const endsAt = performance.now() + limitMs;
     this.require();
-    const target = new PublishTarget(this.queues, typeof to === 'string' ? names.onWire(to) : to, kind);
+    const target = new PublishTarget(this.queues, typeof to === 'string' ? names.onWire(to, kind) : to, kind);
     const release = await this.window.acquire(limitMs);
     try {
       await observed(target.name, envelope, async () => {
@@ -123,11 +123,16 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     return this.queues.inspect(queue, kind);
   }
 
+  /** The messages that no consumer takes, see `Queues`. @throws QueueRefused; BrokerUnavailable */
+  unattended(queue: string, kind: QueueKind): Promise<number> {
+    return this.queues.unattended(queue, kind);
+  }
+
   /**
    * Looks at a queue without declaring it. Returns null if it does not exist. @throws QueueRefused; BrokerUnavailable
    */
-  find(queue: string): Promise<Replies.AssertQueue | null> {
-    return this.queues.find(queue);
+  find(queue: string, kind: QueueKind = 'work'): Promise<Replies.AssertQueue | null> {
+    return this.queues.find(queue, kind);
   }
 
   /** Declares a queue, once per connection. @throws QueueRefused; BrokerUnavailable */

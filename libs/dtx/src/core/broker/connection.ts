@@ -7,7 +7,7 @@ import { libraryLogger } from '../library-logger.js';
 import { parseServerUrl } from '../server-url.js';
 import { KEEP_ALIVE_MS } from '../tcp-keep-alive.js';
 import { CLOSE_LIMIT_MS, within } from './broker-step-timeout.js';
-import { QueueNames } from './queue-prefix.js';
+import { QueueNames, type SharedQueues } from './queue-prefix.js';
 
 export interface ConnectionOptions {
   readonly url: string;
@@ -17,6 +17,8 @@ export interface ConnectionOptions {
   readonly name: string;
   /** Option `queuePrefix`. Default: `dtx`. */
   readonly queuePrefix?: string;
+  /** Option `queues`. Default: `quorum`. */
+  readonly queues?: SharedQueues;
 }
 
 /** Time limit in milliseconds from the first packet to the open connection. */
@@ -44,7 +46,7 @@ export class BrokerConnection extends EventEmitter<{ up: [ChannelModel]; down: [
   constructor(private readonly options: ConnectionOptions) {
     super();
     this.address = brokerAddressOf(options.url);
-    this.names = new QueueNames(options.queuePrefix);
+    this.names = new QueueNames(options.queuePrefix, options.queues);
     this.setMaxListeners(100);
   }
 

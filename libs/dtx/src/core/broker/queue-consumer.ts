@@ -8,6 +8,7 @@ import type { BrokerConnection } from './connection.js';
 import { leave, type Queues } from './queue-declarations.js';
 import type { QueueKind } from './queue-kinds.js';
 import { meaningOf, QueueRefused } from './refusal.js';
+import { nameOf, ReturnCounts, returnWaitMs } from './return-counts.js';
 
 /** One delivery on the channel that brought it. */
 export interface Delivery {
@@ -21,15 +22,18 @@ export interface ConsumerOptions {
   readonly queue: string;
   readonly prefetch: number;
   readonly kind: QueueKind;
+  /** Whether the queue is consumed while it exists, and not declared. Default: false. */
+  readonly isOptional?: boolean;
   /** Time limit in milliseconds of each step of attaching. */
   readonly limitMs: number;
 }
 
 const RETRY: Backoff = { firstMs: 500, factor: 2, capMs: 5_000 };
-/** Waits before the same message is returned to the queue for the first, second, ... time. */
-const GIVE_BACK: Backoff = { firstMs: 500, factor: 2, capMs: 30_000 };
-/** The number of messages whose returns are counted. */
-const GIVEN_BACK_MAX = 1_000;
+/**
+ * Waits before the next look for an optional queue. RabbitMQ logs an error line for each look that finds none, so they
+ * become rare.
+ */
+const LOOK: Backoff = { firstMs: 5_000, factor: 2, capMs: 600_000 };
 
 /**
  * Consumes one queue for as long as the process lives. It attaches again after a lost connection, a closed channel, or
@@ -39,8 +43,7 @@ const GIVEN_BACK_MAX = 1_000;
 export class QueueConsumer {
   private readonly logger = libraryLogger('consumer');
   private readonly inWork = new Set<Promise<void>>();
-  /** The number of returns of each message since its last ack. */
-  private readonly givenBack = new Map<string, number>();
+  private readonly returns = new ReturnCounts();
   private readonly stopping = new AbortController();
   private channel: Channel | undefined;
   private tag: string | undefined;
@@ -49,6 +52,9 @@ export class QueueConsumer {
   /** The reason why the last attempt to attach failed. */
   private failure: string | undefined;
   private tries = 0;
+  /** The looks that have found no optional queue, since it was there or since the connection is up. */
+  private missed = 0;
+  private retry: NodeJS.Timeout | undefined;
 
   constructor(
     private readonly connection: BrokerConnection,
@@ -66,9 +72,13 @@ export class QueueConsumer {
     return this.tag !== undefined;
   }
 
-  /** The reason why the broker delivers nothing. Undefined while attached and after `stop`. */
+  /**
+   * The reason why the broker delivers nothing. Undefined while attached, after `stop`, and while an optional queue is
+   * missing.
+   */
   get problem(): string | undefined {
     if (this.isStopped || this.isAttached) return undefined;
+    if (this.options.isOptional && this.failure === undefined) return undefined;
     if (!this.connection.isUp) return 'no connection to RabbitMQ';
     return this.failure ?? 'not attached yet';
   }
@@ -80,7 +90,7 @@ export class QueueConsumer {
 
   start(): void {
     this.isStopped = false;
-    this.connection.on('up', this.attach);
+    this.connection.on('up', this.attachAnew);
     if (this.connection.isUp) void this.attach();
   }
 
@@ -91,7 +101,8 @@ export class QueueConsumer {
   async stop(drainMs: number): Promise<void> {
     this.isStopped = true;
     this.stopping.abort();
-    this.connection.off('up', this.attach);
+    this.connection.off('up', this.attachAnew);
+    clearTimeout(this.retry);
     const { channel, tag } = this;
     if (!channel) return;
     if (tag) await this.goodbye(() => channel.cancel(tag));
@@ -116,17 +127,25 @@ export class QueueConsumer {
     }
   }
 
+  private readonly attachAnew = (): void => {
+    this.missed = 0;
+    void this.attach();
+  };
+
   private readonly attach = async (): Promise<void> => {
     const connection = this.connection.open;
     if (this.isStopped || this.isAttaching || this.channel || !connection) return;
     this.isAttaching = true;
-    const { kind, limitMs } = this.options;
-    const queue = this.connection.names.onWire(this.queue);
+    const { limitMs } = this.options;
+    const queue = this.nameOnWire;
     const what = `cannot consume ${queue}`;
     try {
-      // The declaration uses another channel, because a rejection closes that one. It always asks the broker, because
-      // the queue may have been deleted.
-      await this.queues.inspect(queue, kind);
+      if (!(await this.isThere())) {
+        this.failure = undefined;
+        this.missed++;
+        return;
+      }
+      this.missed = 0;
       const opening = connection.createChannel();
       const channel = await within(limitMs, what, opening).catch((error) => {
         void opening.then(leave, () => {});
@@ -144,15 +163,30 @@ export class QueueConsumer {
       this.fail(meaningOf(error, { what, queue, right: 'read' }));
     } finally {
       this.isAttaching = false;
+      // `stop` may have run during the attach and seen no channel.
+      if (this.isStopped && this.channel) leave(this.channel);
+      else if (!this.channel) this.retryLater();
     }
-    // `stop` may have run during the attach and seen no channel.
-    if (this.isStopped && this.channel) leave(this.channel);
-    else if (!this.channel) this.retryLater();
   };
+
+  /** The name at the broker. */
+  private get nameOnWire(): string {
+    return this.connection.names.onWire(this.queue, this.options.kind);
+  }
+
+  /**
+   * Declares the queue, or looks for an optional one. This uses another channel, because a rejection closes that one. It
+   * always asks the broker, because the queue may have been deleted.
+   */
+  private async isThere(): Promise<boolean> {
+    const { kind, isOptional } = this.options;
+    const found = await (isOptional ? this.queues.find(this.queue, kind) : this.queues.inspect(this.queue, kind));
+    return found !== null;
+  }
 
   private async consume(channel: Channel, what: string): Promise<void> {
     const { prefetch, limitMs } = this.options;
-    const queue = this.connection.names.onWire(this.queue);
+    const queue = this.nameOnWire;
     const lost = new AbortController();
     // While attaching, the failed step reports the same error.
     const failed = `RabbitMQ closed the channel of queue ${queue}, consuming it again`;
@@ -189,29 +223,27 @@ export class QueueConsumer {
   /** Without a connection the attempt does nothing. The next connection emits `up`. */
   private retryLater(): void {
     if (this.isStopped) return;
-    setTimeout(() => void this.attach(), backoffMs(RETRY, Math.max(1, this.tries)));
+    const waitMs = this.missed > 0 ? backoffMs(LOOK, this.missed) : backoffMs(RETRY, Math.max(1, this.tries));
+    clearTimeout(this.retry);
+    this.retry = setTimeout(() => void this.attach(), waitMs);
   }
 
   /** The delivery was neither handled nor stored. It returns to the queue after a growing pause. */
   private async giveBack(channel: Channel, { message, lost }: Delivery, error: unknown): Promise<void> {
     if (lost.aborted) return;
-    const key = keyOf(message);
-    const times = (this.givenBack.get(key) ?? 0) + 1;
-    this.givenBack.delete(key);
-    if (this.givenBack.size >= GIVEN_BACK_MAX) this.givenBack.delete(this.givenBack.keys().next().value!);
-    this.givenBack.set(key, times);
+    const times = this.returns.countOf(message);
     this.logger.warn(
-      `cannot handle or store message ${key} of queue ${this.options.queue}, returning it to the queue and ` +
+      `cannot handle or store message ${nameOf(message)} of queue ${this.options.queue}, returning it to the queue and ` +
         `retrying (time ${times}): ${textOf(error)}`,
     );
     const signal = AbortSignal.any([lost, this.stopping.signal]);
-    await sleep(backoffMs(GIVE_BACK, times), undefined, { signal }).catch(() => {});
+    await sleep(returnWaitMs(times), undefined, { signal }).catch(() => {});
     unlessClosed(lost, () => channel.nack(message, false, true));
   }
 
   private take(channel: Channel, lost: AbortSignal, message: ConsumeMessage): void {
     const ack = () => {
-      this.givenBack.delete(keyOf(message));
+      this.returns.forget(message);
       unlessClosed(lost, () => channel.ack(message));
     };
     const delivery: Delivery = { message: this.connection.names.received(message), lost, ack };
@@ -230,9 +262,4 @@ function unlessClosed(lost: AbortSignal, settle: () => void): void {
   } catch {
     // The `close` event is still to come.
   }
-}
-
-/** A message without an id is identified by its size. */
-function keyOf({ properties, content }: ConsumeMessage): string {
-  return String(properties.messageId ?? `${content.length} bytes`).slice(0, 200);
 }

@@ -109,9 +109,9 @@ export class Queues {
 
   private async declareOrFind(name: string, kindInCode: QueueKind): Promise<Replies.AssertQueue> {
     const { names } = this.connection;
-    const [queue, kind] = [names.onWire(name), names.kindOnWire(kindInCode)];
+    const [queue, kind] = [names.onWire(name, kindInCode), names.kindOnWire(kindInCode)];
     const looksFirst = kind === 'replicated-if-new' || this.foreign.has(queue);
-    const found = looksFirst ? await this.find(queue) : null;
+    const found = looksFirst ? await this.find(queue, kind) : null;
     if (found) return found;
     try {
       const asked = { what: `cannot declare queue ${queue}`, queue, right: 'configure' } as const;
@@ -120,7 +120,7 @@ export class Queues {
       if (looksFirst || !(error instanceof QueueRefused) || error.code !== ACCESS_REFUSED) throw error;
       // Another account declares the queue. A passive declaration needs no right.
       this.foreign.add(queue);
-      const there = await this.find(queue);
+      const there = await this.find(queue, kind);
       if (there) return there;
       throw error;
     }
@@ -129,8 +129,8 @@ export class Queues {
   /**
    * Looks at a queue without declaring it. Returns null if it does not exist. @throws QueueRefused; BrokerUnavailable
    */
-  async find(name: string): Promise<Replies.AssertQueue | null> {
-    const queue = this.connection.names.onWire(name);
+  async find(name: string, kind: QueueKind = 'work'): Promise<Replies.AssertQueue | null> {
+    const queue = this.connection.names.onWire(name, kind);
     const asked = { what: `cannot look at queue ${queue}`, queue, right: 'read' } as const;
     try {
       return await this.onChannel(asked, (channel) => channel.checkQueue(queue));
@@ -138,6 +138,19 @@ export class Queues {
       if (error instanceof QueueRefused && error.code === NOT_FOUND) return null;
       throw error;
     }
+  }
+
+  /**
+   * Declares the queue again, and returns the number of its messages if it has no consumer. Those of a queue of the other
+   * type count too. It is asked for only without a consumer, because consumers attach to both.
+   * @throws QueueRefused; BrokerUnavailable
+   */
+  async unattended(queue: string, kind: QueueKind): Promise<number> {
+    const { messageCount, consumerCount } = await this.inspect(queue, kind);
+    if (consumerCount > 0) return 0;
+    const [, ...others] = this.connection.names.consumed(queue, kind);
+    const looks = await Promise.all(others.map((other) => this.find(other.queue, other.kind)));
+    return looks.reduce((sum, look) => sum + (look?.consumerCount === 0 ? look.messageCount : 0), messageCount);
   }
 
   /** Checks once per connection that an exchange exists. It is never declared. @throws QueueRefused; BrokerUnavailable */
@@ -169,7 +182,7 @@ export class Queues {
   }
 
   private keyOf(queue: string, kind: QueueKind): string {
-    return `${this.connection.names.onWire(queue)} ${typeof kind === 'string' ? kind : JSON.stringify(kind)}`;
+    return `${this.connection.names.onWire(queue, kind)} ${typeof kind === 'string' ? kind : JSON.stringify(kind)}`;
   }
 
   private remember(key: string, error: QueueRefused): void {

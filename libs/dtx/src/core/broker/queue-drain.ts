@@ -14,14 +14,15 @@ import { meaningOf } from './refusal.js';
  */
 export async function drainQueue(
   { connection, queues }: { connection: BrokerConnection; queues: Queues },
-  { queue: name, kind, prefetch, limitMs }: ConsumerOptions,
+  { queue: name, kind, isOptional, prefetch, limitMs }: ConsumerOptions,
   handle: (delivery: Delivery) => Promise<void>,
   until: AbortSignal,
 ): Promise<number> {
   const { names } = connection;
-  const queue = names.onWire(name);
+  const queue = names.onWire(name, kind);
   const what = `cannot take messages from queue ${queue}`;
-  await queues.inspect(queue, kind);
+  if (isOptional && !(await queues.find(queue, kind))) return 0;
+  if (!isOptional) await queues.inspect(queue, kind);
   if (!connection.open) throw new BrokerUnavailable(`${what}: no connection to RabbitMQ, reconnecting`);
   const opening = connection.open.createChannel();
   const channel = await within(limitMs, what, opening).catch((error) => {

@@ -1,10 +1,13 @@
 import type { Options } from 'amqplib';
 
 /**
- * Durable classic queues for the local message table. The row of the sender is authoritative and is resent until its
- * receipt arrives. A queue that is lost with its node costs a resend and not a message.
+ * The end of the name of a quorum queue whose classic predecessor has the rest of the name. The name tells the type, so
+ * that whoever knows the name can declare the queue.
  */
-const WORK_QUEUE: Options.AssertQueue = { durable: true };
+export const QUORUM_SUFFIX = '.quorum';
+
+/** Lives on one node. While that node is down, RabbitMQ refuses to declare the queue, on every node of the cluster. */
+const CLASSIC_QUEUE: Options.AssertQueue = { durable: true };
 
 /** The exclusive queue of one process, deleted with its connection. For messages that only this process waits for. */
 const PROCESS_QUEUE: Options.AssertQueue = { exclusive: true, autoDelete: true, durable: false };
@@ -18,11 +21,12 @@ export function isProcessQueue(queue: string): boolean {
 const DELIVERIES_MAX = 1_000_000;
 
 /**
- * `work`: durable classic queue. `replicated`: quorum queue, for messages that no row at the sender would send again.
- * Its publisher confirm means that a majority of the nodes has stored the message on disk. `replicated-if-new`: the
- * same, for a queue that an earlier version declared as another type. An existing queue is used as it is.
+ * `work`: of the type that option `queues` names, see `QueueNames`. `replicated`: always a quorum queue, for messages that
+ * no row at the sender would send again. Its publisher confirm means that a majority of the nodes has stored the message on
+ * disk. `replicated-if-new`: as `work`, and where the option says classic, an existing queue is used as it is, because
+ * earlier versions declared it as either type. `named`: a queue that another program has named. The name tells its type.
  */
-export type QueueKind = 'work' | 'replicated' | 'replicated-if-new' | WaitingQueue;
+export type QueueKind = 'work' | 'replicated' | 'replicated-if-new' | 'named' | WaitingQueue;
 
 /**
  * Delays messages, then dead-letters them to another queue. The delay is a property of the queue, because only the head
@@ -36,14 +40,15 @@ export interface WaitingQueue {
 }
 
 /**
- * The declaration arguments of a queue. Both sides derive them from name and kind, so they always agree and their start
- * order does not matter.
+ * The declaration arguments of a queue, by its name on the wire. Both sides derive them from name and kind, so they
+ * always agree and their start order does not matter.
  */
 export function argumentsOf(queue: string, kind: QueueKind): Options.AssertQueue {
   if (isProcessQueue(queue)) return PROCESS_QUEUE;
-  if (kind === 'work') return WORK_QUEUE;
+  const isByName = kind === 'work' || kind === 'named';
+  if (isByName && !queue.endsWith(QUORUM_SUFFIX)) return CLASSIC_QUEUE;
   const quorum = { 'x-queue-type': 'quorum' };
-  if (kind === 'replicated' || kind === 'replicated-if-new')
+  if (typeof kind === 'string')
     return { durable: true, arguments: { ...quorum, 'x-delivery-limit': DELIVERIES_MAX } };
   const waiting = {
     'x-message-ttl': kind.ttlMs,

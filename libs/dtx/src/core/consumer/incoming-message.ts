@@ -74,8 +74,8 @@ export type Read = { ok: true; payload: PayloadReader } | { ok: false; problem: 
 
 /** The id format of `/dtx/transactions/{id}`. An operator could not address a delivery with any other id. */
 const MESSAGE_ID = /^[0-9A-Za-z_.:-]{1,64}$/;
-/** The receipt queue of an app, or of a scheme of the app. */
-const RECEIPT_QUEUE = /^dtx\.[a-z][a-z0-9-]{0,39}\.receipts\.v1$/;
+/** The receipt queue of an app, or of a scheme of the app, classic or quorum. */
+const RECEIPT_QUEUE = /^dtx\.[a-z][a-z0-9-]{0,39}\.receipts\.v1(\.quorum)?$/;
 /**
  * The largest stored body. A statement carries it as hex, two bytes for one, and MariaDB accepts 16 MiB by default. A
  * longer body is truncated and therefore parked, because the rest is not valid JSON.

@@ -2,7 +2,7 @@ import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy, OnModuleIn
 import { ModulesContainer } from '@nestjs/core';
 import { Broker } from '../broker/broker.service.js';
 import { queueOf } from '../broker/message-contract.js';
-import type { QueueConsumer } from '../broker/queue-consumer.js';
+import type { ConsumedQueue } from '../broker/consumed-queue.js';
 import { Database } from '../database/database.service.js';
 import { CORE_OPTIONS } from '../injection-tokens.js';
 import { Installation } from '../installation.js';
@@ -28,7 +28,7 @@ import { RedisClaims } from './redis-claims.js';
 @Injectable()
 export class MessageHandlers implements OnModuleInit, OnApplicationBootstrap, OnModuleDestroy {
   private readonly logger = libraryLogger('handlers');
-  private readonly consumers: QueueConsumer[] = [];
+  private readonly consumers: ConsumedQueue[] = [];
   private handlers: readonly ConsumerHandlers[] = [];
   private mounted: readonly Endpoint[] = [];
   private closing: Promise<void> | undefined;
@@ -76,7 +76,7 @@ export class MessageHandlers implements OnModuleInit, OnApplicationBootstrap, On
     await this.closing;
   }
 
-  private consume(endpoint: Endpoint): QueueConsumer {
+  private consume(endpoint: Endpoint): ConsumedQueue {
     const queue = queueOf(endpoint.consumer, endpoint.contract.version);
     const kind = endpoint.contract.replicated ? 'replicated' : 'work';
     const receiver = endpoint.duplicates === 'redis' ? this.onceByRedis : this.inbox;

@@ -2,7 +2,8 @@ import { z } from 'zod';
 import { Batcher } from '../async/batcher.js';
 import type { Broker } from '../broker/broker.service.js';
 import { printable } from '../broker/printable.js';
-import type { Delivery, QueueConsumer } from '../broker/queue-consumer.js';
+import type { ConsumedQueue } from '../broker/consumed-queue.js';
+import type { Delivery } from '../broker/queue-consumer.js';
 import type { Database } from '../database/database.service.js';
 import { isUnavailable } from '../errors/sql-errors.js';
 import { type Failpoint, failpoint } from '../failpoint.js';
@@ -53,7 +54,7 @@ export interface Receipted {
 export class ReceiptConsumer {
   private readonly logger = libraryLogger('receipts');
   private readonly marks: Batcher<Receipt[]>;
-  private consumer: QueueConsumer | undefined;
+  private consumer: ConsumedQueue | undefined;
 
   constructor(
     private readonly of: Receipted,

@@ -114,8 +114,8 @@ export class QueueWatch implements OnModuleInit, OnModuleDestroy {
   }
 
   private async look(queue: Watched): Promise<void> {
-    const { messageCount, consumerCount } = await this.broker.publisher.inspect(queue.name, queue.kind);
-    const isUnattended = messageCount > 0 && consumerCount === 0;
+    const messageCount = await this.broker.publisher.unattended(queue.name, queue.kind);
+    const isUnattended = messageCount > 0;
     if (!isUnattended) return queue.unattended_ms === null ? undefined : this.close(queue);
     if (queue.unattended_ms === null)
       await this.database.own.query(
