@@ -5,7 +5,7 @@ import { brokerAddressOf } from '../core/broker/connection.js';
 import { argumentsOf } from '../core/broker/queue-kinds.js';
 import { meaningOf, NOT_FOUND, QueueRefused, type Right } from '../core/broker/refusal.js';
 import { textOf } from '../core/errors/errors.js';
-import type { DtxQueue } from '../schema/queues-of-app.js';
+import { type DtxQueue, leftoverQueuesOf, type QueuesOptions, queuesOf } from '../schema/queues-of-app.js';
 import { isOlder } from '../xa/supported-servers.js';
 import { readableUrl } from './command.js';
 import type { Report } from './finding.js';
@@ -19,8 +19,8 @@ export interface BrokerCheck {
   readonly app: string;
   /** Option `queuePrefix` of `DtxModule`. */
   readonly prefix: string;
-  /** The queues that must exist if the account may not declare them. Undefined if they are not known. */
-  readonly queues: readonly DtxQueue[] | undefined;
+  /** The app with its contracts. Its queues must exist if the account may not declare them. Undefined if not known. */
+  readonly queues: QueuesOptions | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -43,7 +43,10 @@ export async function checkBroker(url: string, check: BrokerCheck, report: Repor
   try {
     checkServer(connection, report);
     const mayConfigure = await checkOwnQueue(connection, check, report);
-    if (check.queues) await checkQueues(connection, check.queues, mayConfigure, report);
+    if (check.queues) {
+      await checkQueues(connection, queuesOf(check.queues), mayConfigure, report);
+      await tellLeftover(connection, leftoverQueuesOf(check.queues), report);
+    }
   } finally {
     await within(STEP_LIMIT_MS, 'closing', connection.close()).catch(() => {});
   }
@@ -129,6 +132,18 @@ async function checkQueues(
   const what = 'broker queues';
   if (problems.length === 0) report({ what, isOk: true, text: `${queues.length} queues, none missing or different` });
   else report({ what, isOk: false, text: `${problems.join('; ')}; npx nest-dtx queues prints them as they must be` });
+}
+
+/** The apps still take from queues of the other type. They cost nothing, but a classic one lives on one node. */
+async function tellLeftover(connection: ChannelModel, names: readonly string[], report: Report): Promise<void> {
+  const left: string[] = [];
+  for (const queue of names) {
+    const problem = await stepOf(connection, { queue, right: 'read' }, (channel) => channel.checkQueue(queue));
+    if (!problem) left.push(queue);
+  }
+  if (left.length === 0) return;
+  const text = `${left.join(', ')} are of the type of an earlier setting and still consumed; npx nest-dtx queues --delete-old deletes them when they are empty`;
+  report({ what: 'broker old queues', isOk: true, text });
 }
 
 interface Problem {

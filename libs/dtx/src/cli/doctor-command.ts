@@ -3,7 +3,7 @@ import { checkDatabase } from './check-database.js';
 import { checkRedis } from './check-redis.js';
 import { BROKER, type Command, DATABASE, REDIS, readArguments, type Terminal, UsageError } from './command.js';
 import { type Finding, lineOfFinding } from './finding.js';
-import { QUEUE_OPTIONS, queuesFrom } from './queues-command.js';
+import { QUEUE_OPTIONS, queueOptionsFrom } from './queues-command.js';
 import { SCHEMES_USAGE, schemesFrom } from './scheme-argument.js';
 import { TABLE_PREFIX_OPTION, TABLE_PREFIX_USAGE, tableNamesFrom } from './table-prefix-argument.js';
 
@@ -23,13 +23,13 @@ const NAMELESS_APP = 'doctor';
  * @returns 1 if a check has failed
  */
 export const doctorCommand: Command = {
-  usage: `doctor [--url <mysql://...>] [--rabbitmq <amqp://...>] [--redis <redis://...>] ${SCHEMES_USAGE} [--app <name> --contracts <module>] [--prefix dtx] ${TABLE_PREFIX_USAGE}`,
+  usage: `doctor [--url <mysql://...>] [--rabbitmq <amqp://...>] [--redis <redis://...>] ${SCHEMES_USAGE} [--app <name> --contracts <module> [--queues quorum]] [--prefix dtx] ${TABLE_PREFIX_USAGE}`,
   summary: 'checks servers, settings and rights, and exits with 1 if a check fails',
   run: async (args, terminal) => {
     const values = readArguments(args, OPTIONS);
     const schemes = schemesFrom(values.schemes);
     const names = tableNamesFrom(values);
-    const queues = values.contracts === undefined ? undefined : queuesFrom(values);
+    const queues = values.contracts === undefined ? undefined : queueOptionsFrom(values);
     const url = (option: string | undefined, { variable }: typeof DATABASE) => option ?? terminal.env[variable];
     const [database, broker, redis] = [
       url(values.url, DATABASE),

@@ -1,13 +1,17 @@
+import type { SharedQueues } from '../core/broker/queue-prefix.js';
 import { parseServerUrl } from '../core/server-url.js';
 import {
   answerQueuePatternOf,
   type DtxQueue,
   type QueueContract,
+  leftoverQueuesOf,
   type QueueParticipant,
+  type QueuesOptions,
   queueDefinitions,
   queuesOf,
 } from '../schema/queues-of-app.js';
-import { type Command, listOf, readArguments, type Terminal, UsageError } from './command.js';
+import { BROKER, type Command, listOf, readArguments, type Terminal, UsageError, urlFrom } from './command.js';
+import { deleteEmptyQueues } from './delete-empty-queues.js';
 import { exportedValues, loadedModule } from './loaded-module.js';
 import { SCHEMES_OPTION, SCHEMES_USAGE, schemesFrom } from './scheme-argument.js';
 
@@ -17,18 +21,38 @@ export const QUEUE_OPTIONS = {
   levels: { type: 'string' },
   notify: { type: 'string' },
   prefix: { type: 'string' },
+  queues: { type: 'string' },
   ...SCHEMES_OPTION,
 } as const;
 
-const OPTIONS = { ...QUEUE_OPTIONS, vhost: { type: 'string' }, json: { type: 'boolean' } } as const;
+const OPTIONS = {
+  ...QUEUE_OPTIONS,
+  vhost: { type: 'string' },
+  json: { type: 'boolean' },
+  'delete-old': { type: 'boolean' },
+  rabbitmq: { type: 'string' },
+} as const;
 
-/** Prints the queues of an app, for an administrator who declares them. It connects to no server. */
+/** The values of option `queues` of `DtxModule`. */
+const TYPES: readonly SharedQueues[] = ['quorum', 'classic-to-quorum', 'classic'];
+
+/**
+ * Prints the queues of an app, for an administrator who declares them. It connects to a server only with `--delete-old`,
+ * which deletes the queues of the other type that a migration has left.
+ */
 export const queuesCommand: Command = {
-  usage: `queues --app <name> --contracts <module> ${SCHEMES_USAGE} [--levels 5000,15000] [--notify <app>] [--prefix dtx] [--json [--vhost <name>]]`,
-  summary: 'prints the queues of an app, with --json as definitions for RabbitMQ',
+  usage: `queues --app <name> --contracts <module> ${SCHEMES_USAGE} [--queues ${TYPES.join('|')}] [--levels 5000,15000] [--notify <app>] [--prefix dtx] [--json [--vhost <name>]] [--delete-old --rabbitmq <amqp://...>]`,
+  summary: 'prints the queues of an app, with --json as definitions for RabbitMQ; --delete-old deletes empty old ones',
   run: async (args, terminal) => {
     const values = readArguments(args, OPTIONS);
-    const queues = queuesFrom(values);
+    const options = queueOptionsFrom(values);
+    if (values['delete-old']) {
+      if (options.queues === 'classic-to-quorum')
+        throw new UsageError('--delete-old: with --queues classic-to-quorum the apps use the queues of both types');
+      const url = urlFrom(values.rabbitmq, terminal, BROKER);
+      return deleteEmptyQueues(url, leftoverQueuesOf(options), terminal);
+    }
+    const queues = queuesOf(options);
     if (values.json) terminal.say(JSON.stringify(queueDefinitions(queues, vhostOf(values.vhost, terminal)), null, 2));
     else for (const line of linesOf(answerQueuePatternOf(values.app!, values.prefix), queues)) terminal.say(line);
     return 0;
@@ -41,11 +65,12 @@ interface QueueValues {
   readonly levels?: string | undefined;
   readonly notify?: string | undefined;
   readonly prefix?: string | undefined;
+  readonly queues?: string | undefined;
   readonly schemes?: string | undefined;
 }
 
-/** The queues that the options describe. @throws UsageError */
-export function queuesFrom({ app, contracts: path, levels, notify, prefix, schemes }: QueueValues): DtxQueue[] {
+/** The app that the options describe. @throws UsageError */
+export function queueOptionsFrom({ app, contracts: path, levels, notify, ...values }: QueueValues): QueuesOptions {
   if (!app || !path) throw new UsageError(`missing --${app ? 'contracts' : 'app'}`);
   const exported = exportedValues(loadedModule('contracts', path));
   const contracts = exported.filter(isContract);
@@ -55,15 +80,22 @@ export function queuesFrom({ app, contracts: path, levels, notify, prefix, schem
   const levelsMs = levels === undefined ? undefined : listOf(levels).map(Number);
   if (levelsMs?.some((ms) => !Number.isInteger(ms) || ms < 1))
     throw new UsageError('--levels: expected milliseconds, such as 5000,15000');
-  return queuesOf({
+  return {
     app,
     contracts,
     participants,
     levelsMs,
     notifyService: notify,
-    queuePrefix: prefix,
-    schemes: schemesFrom(schemes),
-  });
+    queuePrefix: values.prefix,
+    queues: typeFrom(values.queues),
+    schemes: schemesFrom(values.schemes),
+  };
+}
+
+function typeFrom(given: string | undefined): SharedQueues | undefined {
+  const type = TYPES.find((one) => one === given);
+  if (given !== undefined && !type) throw new UsageError(`--queues: expected ${TYPES.join(', ')}`);
+  return type;
 }
 
 const fieldsOf = (value: unknown) =>

@@ -1,6 +1,6 @@
 import { type Contract, queueOf, receiptQueueOf } from '../core/broker/message-contract.js';
 import { argumentsOf, type QueueKind } from '../core/broker/queue-kinds.js';
-import { QueueNames } from '../core/broker/queue-prefix.js';
+import { QueueNames, type SharedQueues } from '../core/broker/queue-prefix.js';
 import { halfMessageOptions } from '../half-message/options.js';
 import { checkQueueOf, waitQueueOf } from '../half-message/prepared-message-queues.js';
 import { halfReceiptQueueOf } from '../half-message/receipt-queue-name.js';
@@ -25,6 +25,8 @@ export interface QueuesOptions {
   readonly levelsMs?: readonly number[];
   /** Option `queuePrefix` of `DtxModule`. Default: `dtx`. */
   readonly queuePrefix?: string;
+  /** Option `queues` of `DtxModule`. Default: `quorum`. */
+  readonly queues?: SharedQueues;
   /** The notification service that the app publishes to, or is. */
   readonly notifyService?: string;
 }
@@ -49,26 +51,54 @@ export interface DtxQueue {
  *   await writeFile('queues.json', JSON.stringify(queueDefinitions(queues, 'shop')));
  */
 export function queuesOf(options: QueuesOptions): DtxQueue[] {
-  const { app, contracts = [], participants = [], schemes, notifyService } = options;
-  const names = new QueueNames(options.queuePrefix);
-  const described = (name: string, use: DtxQueue['use'], kind: QueueKind = 'work') =>
-    asDeclared(names.onWire(name), use, names.kindOnWire(kind));
+  const names = namesOf(options);
+  const declared = usedBy(options).flatMap(({ name, use, kind }) =>
+    names
+      .consumed(name, kind)
+      .filter(({ isOptional }) => !isOptional)
+      .map((one) => asDeclared(names.onWire(one.queue, one.kind), use, names.kindOnWire(one.kind))),
+  );
+  return [...new Map(declared.map((queue) => [queue.name, queue])).values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+/**
+ * The names of the queues of the other type that this app consumes while they exist. After a migration to quorum queues
+ * these are its old classic queues.
+ */
+export function leftoverQueuesOf(options: QueuesOptions): string[] {
+  const names = namesOf(options);
+  const optional = usedBy(options)
+    .filter(({ use }) => use === 'consumes')
+    .flatMap(({ name, kind }) => names.consumed(name, kind).filter(({ isOptional }) => isOptional));
+  return [...new Set(optional.map(({ queue, kind }) => names.onWire(queue, kind)))].sort();
+}
+
+const namesOf = ({ queuePrefix, queues }: QueuesOptions) => new QueueNames(queuePrefix, queues);
+
+/** A queue by its name in the code. */
+interface Used {
+  readonly name: string;
+  readonly use: DtxQueue['use'];
+  readonly kind: QueueKind;
+}
+
+function usedBy({ app, contracts = [], participants = [], schemes, notifyService, levelsMs }: QueuesOptions): Used[] {
   const uses = (scheme: TableScheme) => schemes?.includes(scheme) ?? true;
-  const found: DtxQueue[] = [
-    ...contracts.flatMap(({ consumers, version, replicated }) =>
-      consumers.map((consumer) =>
-        described(queueOf(consumer, version), useBy(app, consumer), replicated ? 'replicated' : 'work'),
-      ),
+  const kindOf = ({ replicated }: QueueContract): QueueKind => (replicated ? 'replicated' : 'work');
+  const notifying = notifyService !== undefined && uses('notify');
+  return [
+    ...contracts.flatMap((contract) =>
+      contract.consumers.map((consumer) => ({
+        name: queueOf(consumer, contract.version),
+        use: useBy(app, consumer),
+        kind: kindOf(contract),
+      })),
     ),
-    ...(uses('local-message') ? [described(receiptQueueOf(app), 'consumes')] : []),
-    ...(uses('half-message') ? halfQueues(app, described, options.levelsMs) : []),
-    ...(uses('tcc') ? participants.flatMap((one) => callQueues(app, one, described)) : []),
+    ...(uses('local-message') ? [consumedBy(receiptQueueOf(app))] : []),
+    ...(uses('half-message') ? halfQueues(app, levelsMs) : []),
+    ...(uses('tcc') ? participants.flatMap((one) => callQueues(app, one)) : []),
+    ...(notifying ? [notifyQueue(app, notifyService)] : []),
   ];
-  if (notifyService !== undefined && uses('notify')) {
-    const use = notifyService === app ? 'consumes' : 'sends';
-    found.push(described(notifyQueueOf(notifyService), use, NOTIFY_QUEUE_KIND));
-  }
-  return [...new Map(found.map((queue) => [queue.name, queue])).values()].sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 /**
@@ -80,27 +110,27 @@ export function answerQueuePatternOf(app: string, queuePrefix = 'dtx'): string {
   return `^${queuePrefix}\\.${app}\\.tcc-answers\\.`;
 }
 
-type Describe = (name: string, use: DtxQueue['use'], kind?: QueueKind) => DtxQueue;
+const consumedBy = (name: string, kind: QueueKind = 'work'): Used => ({ name, use: 'consumes', kind });
 
-function halfQueues(
-  app: string,
-  described: Describe,
-  levelsMs: readonly number[] = halfMessageOptions.parse({}).levelsMs,
-): DtxQueue[] {
+function halfQueues(app: string, levelsMs: readonly number[] = halfMessageOptions.parse({}).levelsMs): Used[] {
   const waiting = [...new Set(levelsMs)].map((ttlMs) => waitQueueOf(app, ttlMs));
   return [
-    described(halfReceiptQueueOf(app), 'consumes'),
-    described(checkQueueOf(app), 'consumes', 'replicated'),
-    ...waiting.map(({ queue, kind }) => described(queue, 'waits', kind)),
+    consumedBy(halfReceiptQueueOf(app)),
+    consumedBy(checkQueueOf(app), 'replicated'),
+    ...waiting.map(({ queue, kind }): Used => ({ name: queue, use: 'waits', kind })),
   ];
 }
 
-function callQueues(app: string, participant: QueueParticipant, described: Describe): DtxQueue[] {
+function callQueues(app: string, participant: QueueParticipant): Used[] {
   const use = useBy(app, participant.name);
-  return [described(callQueueOf(participant), use), described(secondQueueOf(participant), use)];
+  return [callQueueOf(participant), secondQueueOf(participant)].map((name) => ({ name, use, kind: 'work' }));
 }
 
-const useBy = (app: string, name: string) => (name.startsWith(`${app}.`) ? 'consumes' : 'sends');
+function notifyQueue(app: string, service: string): Used {
+  return { name: notifyQueueOf(service), use: service === app ? 'consumes' : 'sends', kind: NOTIFY_QUEUE_KIND };
+}
+
+const useBy = (app: string, name: string): DtxQueue['use'] => (name.startsWith(`${app}.`) ? 'consumes' : 'sends');
 
 function asDeclared(name: string, use: DtxQueue['use'], kind: QueueKind): DtxQueue {
   const { durable = false, arguments: given = {} } = argumentsOf(name, kind);

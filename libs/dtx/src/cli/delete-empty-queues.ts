@@ -1,0 +1,56 @@
+import { type ChannelModel, connect } from 'amqplib';
+import { within } from '../core/broker/broker-step-timeout.js';
+import { brokerAddressOf } from '../core/broker/connection.js';
+import { meaningOf, NOT_FOUND, PRECONDITION_FAILED, QueueRefused } from '../core/broker/refusal.js';
+import { readableUrl, type Terminal } from './command.js';
+
+const STEP_LIMIT_MS = 10_000;
+
+/**
+ * Deletes each of the queues that exists and has no message, and prints what it did. The broker refuses to delete a queue
+ * with a ready or an unacknowledged message, so no message is lost. An old sender declares the queue again when it sends.
+ * @returns 1 if a queue is left because it has messages
+ */
+export async function deleteEmptyQueues(
+  url: string,
+  queues: readonly string[],
+  { say, signal }: Terminal,
+): Promise<number> {
+  const address = readableUrl('RabbitMQ', () => brokerAddressOf(url));
+  const connection = await within(STEP_LIMIT_MS, 'connecting to RabbitMQ', connect(address) as Promise<ChannelModel>);
+  connection.on('error', () => {});
+  try {
+    let left = 0;
+    for (const queue of queues) {
+      signal.throwIfAborted();
+      const outcome = await deleteIfEmpty(connection, queue);
+      if (outcome === 'has messages') left++;
+      say(`${queue}: ${outcome}`);
+    }
+    say(left === 0 ? 'no old queue is left' : `${left} queue(s) have messages; wait until they are consumed, then repeat`);
+    return left === 0 ? 0 : 1;
+  } finally {
+    await within(STEP_LIMIT_MS, 'closing', connection.close()).catch(() => {});
+  }
+}
+
+/** On a channel of its own, since a refusal closes it. @throws QueueRefused without the right to delete */
+async function deleteIfEmpty(
+  connection: ChannelModel,
+  queue: string,
+): Promise<'deleted' | 'has messages' | 'does not exist'> {
+  const channel = await within(STEP_LIMIT_MS, 'opening a channel', connection.createChannel());
+  channel.on('error', () => {});
+  try {
+    await within(STEP_LIMIT_MS, `looking at ${queue}`, channel.checkQueue(queue));
+    await within(STEP_LIMIT_MS, `deleting ${queue}`, channel.deleteQueue(queue, { ifEmpty: true }));
+    await channel.close();
+    return 'deleted';
+  } catch (error) {
+    const meant = meaningOf(error, { what: `cannot delete queue ${queue}`, queue, right: 'configure' });
+    if (!(meant instanceof QueueRefused)) throw meant;
+    if (meant.code === NOT_FOUND) return 'does not exist';
+    if (meant.code === PRECONDITION_FAILED) return 'has messages';
+    throw meant;
+  }
+}
