@@ -27,7 +27,9 @@ export async function deleteEmptyQueues(
       if (outcome === 'has messages') left++;
       say(`${queue}: ${outcome}`);
     }
-    say(left === 0 ? 'no old queue is left' : `${left} queue(s) have messages; wait until they are consumed, then repeat`);
+    say(
+      left === 0 ? 'no old queue is left' : `${left} queue(s) have messages; wait until they are consumed, then repeat`,
+    );
     return left === 0 ? 0 : 1;
   } finally {
     await within(STEP_LIMIT_MS, 'closing', connection.close()).catch(() => {});

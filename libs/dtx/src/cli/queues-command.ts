@@ -3,8 +3,8 @@ import { parseServerUrl } from '../core/server-url.js';
 import {
   answerQueuePatternOf,
   type DtxQueue,
-  type QueueContract,
   leftoverQueuesOf,
+  type QueueContract,
   type QueueParticipant,
   type QueuesOptions,
   queueDefinitions,

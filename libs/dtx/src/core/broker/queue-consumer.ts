@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Channel, ConsumeMessage } from 'amqplib';
-import { type Backoff, backoffMs } from '../async/backoff.js';
 import { BrokerUnavailable, textOf } from '../errors/errors.js';
 import { libraryLogger } from '../library-logger.js';
 import { CLOSE_LIMIT_MS, within } from './broker-step-timeout.js';
+import { leave, unlessClosed } from './closing-channel.js';
 import type { BrokerConnection } from './connection.js';
-import { leave, type Queues } from './queue-declarations.js';
-import type { QueueKind } from './queue-kinds.js';
+import { attachWaitMs, type ConsumerOptions } from './consumer-options.js';
+import type { Queues } from './queue-declarations.js';
 import { meaningOf, QueueRefused } from './refusal.js';
 import { nameOf, ReturnCounts, returnWaitMs } from './return-counts.js';
 
@@ -17,23 +17,6 @@ export interface Delivery {
   readonly lost: AbortSignal;
   ack(): void;
 }
-
-export interface ConsumerOptions {
-  readonly queue: string;
-  readonly prefetch: number;
-  readonly kind: QueueKind;
-  /** Whether the queue is consumed while it exists, and not declared. Default: false. */
-  readonly isOptional?: boolean;
-  /** Time limit in milliseconds of each step of attaching. */
-  readonly limitMs: number;
-}
-
-const RETRY: Backoff = { firstMs: 500, factor: 2, capMs: 5_000 };
-/**
- * Waits before the next look for an optional queue. RabbitMQ logs an error line for each look that finds none, so they
- * become rare.
- */
-const LOOK: Backoff = { firstMs: 5_000, factor: 2, capMs: 600_000 };
 
 /**
  * Consumes one queue for as long as the process lives. It attaches again after a lost connection, a closed channel, or
@@ -223,8 +206,8 @@ export class QueueConsumer {
   /** Without a connection the attempt does nothing. The next connection emits `up`. */
   private retryLater(): void {
     if (this.isStopped) return;
-    const waitMs = this.missed > 0 ? backoffMs(LOOK, this.missed) : backoffMs(RETRY, Math.max(1, this.tries));
     clearTimeout(this.retry);
+    const waitMs = attachWaitMs({ missed: this.missed, refused: this.tries });
     this.retry = setTimeout(() => void this.attach(), waitMs);
   }
 
@@ -251,15 +234,5 @@ export class QueueConsumer {
       .catch((error) => this.giveBack(channel, delivery, error))
       .finally(() => this.inWork.delete(running));
     this.inWork.add(running);
-  }
-}
-
-/** amqplib throws on a closing channel. The broker redelivers its messages. */
-function unlessClosed(lost: AbortSignal, settle: () => void): void {
-  if (lost.aborted) return;
-  try {
-    settle();
-  } catch {
-    // The `close` event is still to come.
   }
 }

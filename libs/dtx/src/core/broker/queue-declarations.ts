@@ -1,7 +1,8 @@
 import type { Channel, ChannelModel, Replies } from 'amqplib';
 import { Semaphore } from '../async/semaphore.js';
 import { BrokerUnavailable } from '../errors/errors.js';
-import { CLOSE_LIMIT_MS, within } from './broker-step-timeout.js';
+import { within } from './broker-step-timeout.js';
+import { leave } from './closing-channel.js';
 import type { BrokerConnection } from './connection.js';
 import { argumentsOf, type QueueKind } from './queue-kinds.js';
 import { ACCESS_REFUSED, type Asked, meaningOf, NOT_FOUND, QueueRefused } from './refusal.js';
@@ -229,15 +230,5 @@ export class Queues {
       this.idle = this.idle.filter((one) => one !== channel);
     });
     return channel;
-  }
-}
-
-/** Closes a channel in the background. */
-export function leave(channel: Channel): void {
-  channel.on('error', () => {});
-  try {
-    void within(CLOSE_LIMIT_MS, 'closing a channel', channel.close()).catch(() => {});
-  } catch {
-    // The channel is already closed.
   }
 }

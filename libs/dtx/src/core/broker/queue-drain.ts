@@ -1,9 +1,11 @@
 import type { Channel, GetMessage } from 'amqplib';
 import { BrokerUnavailable } from '../errors/errors.js';
 import { within } from './broker-step-timeout.js';
+import { leave } from './closing-channel.js';
 import type { BrokerConnection } from './connection.js';
-import type { ConsumerOptions, Delivery } from './queue-consumer.js';
-import { leave, type Queues } from './queue-declarations.js';
+import type { ConsumerOptions } from './consumer-options.js';
+import type { Delivery } from './queue-consumer.js';
+import type { Queues } from './queue-declarations.js';
 import { meaningOf } from './refusal.js';
 
 /**

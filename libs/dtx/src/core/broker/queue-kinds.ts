@@ -48,8 +48,7 @@ export function argumentsOf(queue: string, kind: QueueKind): Options.AssertQueue
   const isByName = kind === 'work' || kind === 'named';
   if (isByName && !queue.endsWith(QUORUM_SUFFIX)) return CLASSIC_QUEUE;
   const quorum = { 'x-queue-type': 'quorum' };
-  if (typeof kind === 'string')
-    return { durable: true, arguments: { ...quorum, 'x-delivery-limit': DELIVERIES_MAX } };
+  if (typeof kind === 'string') return { durable: true, arguments: { ...quorum, 'x-delivery-limit': DELIVERIES_MAX } };
   const waiting = {
     'x-message-ttl': kind.ttlMs,
     'x-dead-letter-exchange': '',

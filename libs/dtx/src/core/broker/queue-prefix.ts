@@ -1,4 +1,4 @@
-import { isProcessQueue, type QueueKind, QUORUM_SUFFIX } from './queue-kinds.js';
+import { isProcessQueue, QUORUM_SUFFIX, type QueueKind } from './queue-kinds.js';
 
 /** The prefix of queue names in the code and in tables. */
 const IN_CODE = 'dtx.';

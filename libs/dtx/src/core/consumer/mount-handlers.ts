@@ -1,8 +1,8 @@
 import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
 import { Broker } from '../broker/broker.service.js';
-import { queueOf } from '../broker/message-contract.js';
 import type { ConsumedQueue } from '../broker/consumed-queue.js';
+import { queueOf } from '../broker/message-contract.js';
 import { Database } from '../database/database.service.js';
 import { CORE_OPTIONS } from '../injection-tokens.js';
 import { Installation } from '../installation.js';

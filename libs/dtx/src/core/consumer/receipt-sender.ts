@@ -76,7 +76,10 @@ export class ReceiptSender implements OnModuleDestroy {
       publisher.once('down', down);
     });
     try {
-      return await Promise.race([publisher.publish(queue, body, envelope, { kind: 'named' }).then(() => true), blocked]);
+      return await Promise.race([
+        publisher.publish(queue, body, envelope, { kind: 'named' }).then(() => true),
+        blocked,
+      ]);
     } finally {
       if (down) publisher.off('down', down);
     }

@@ -1,0 +1,24 @@
+import { type Backoff, backoffMs } from '../async/backoff.js';
+import type { QueueKind } from './queue-kinds.js';
+
+export interface ConsumerOptions {
+  readonly queue: string;
+  readonly prefetch: number;
+  readonly kind: QueueKind;
+  /** Whether the queue is consumed while it exists, and not declared. Default: false. */
+  readonly isOptional?: boolean;
+  /** Time limit in milliseconds of each step of attaching. */
+  readonly limitMs: number;
+}
+
+const RETRY: Backoff = { firstMs: 500, factor: 2, capMs: 5_000 };
+/**
+ * Waits before the next look for an optional queue. RabbitMQ logs an error line for each look that finds none, so they
+ * become rare.
+ */
+const LOOK: Backoff = { firstMs: 5_000, factor: 2, capMs: 600_000 };
+
+/** The wait in milliseconds before the next attempt to attach, after looks that found no queue, or after rejections. */
+export function attachWaitMs({ missed, refused }: { missed: number; refused: number }): number {
+  return missed > 0 ? backoffMs(LOOK, missed) : backoffMs(RETRY, Math.max(1, refused));
+}
