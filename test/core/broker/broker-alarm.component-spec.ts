@@ -38,7 +38,7 @@ async function start(methods: Parameters<typeof controllerOf>[0]): Promise<Littl
 }
 
 async function send(name: string): Promise<string> {
-  const queue = `dtx.payment.${name}.v1`;
+  const queue = `dtx.payment.${name}.v1.quorum`;
   await until('the queue is there', async () => {
     const look = await admin.createChannel();
     look.on('error', () => {});
