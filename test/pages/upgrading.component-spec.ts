@@ -56,7 +56,7 @@ test('an instance works on tables that a later version has migrated, with every 
     await sql(
       sandbox,
       'payment',
-      `INSERT INTO dtx_schema_version VALUES (?, 99, 'of a later version', UTC_TIMESTAMP(3))`,
+      `INSERT INTO dtx_schema_version (component, version, name, applied_at) VALUES (?, 99, 'of a later version', UTC_TIMESTAMP(3))`,
       [component],
     );
   await start();

@@ -27,16 +27,24 @@ test('a database at another schema version than the program knows is not written
   );
   expect(await effectsOf(sandbox, 'wrong-schema')).toEqual([]);
   for (const name of ['payment', 'inventory'] as const)
-    await sql(sandbox, name, `INSERT INTO dtx_schema_version VALUES ('business', 2, 'by hand', UTC_TIMESTAMP(3))`);
+    await sql(
+      sandbox,
+      name,
+      `INSERT INTO dtx_schema_version (component, version, name, applied_at) VALUES ('business', 2, 'by hand', UTC_TIMESTAMP(3))`,
+    );
   await until('it is opened', () => app.run('right-schema', everywhere('right-schema')).then(() => true));
-  await sql(sandbox, 'payment', `INSERT INTO dtx_schema_version VALUES ('business', 3, 'by hand', UTC_TIMESTAMP(3))`);
+  await sql(
+    sandbox,
+    'payment',
+    `INSERT INTO dtx_schema_version (component, version, name, applied_at) VALUES ('business', 3, 'by hand', UTC_TIMESTAMP(3))`,
+  );
   await until('it is noticed', () =>
     app.run('newer-schema', everywhere('newer-schema')).then(
       () =>
         Promise.all(ALL.map((name) => sql(sandbox, name, `DELETE FROM effect WHERE gid = 'newer-schema'`))).then(
           () => false,
         ),
-      (error: Error) => /version 3, not 2/.test(error.message),
+      (error: Error) => /version 3, open to programs from version 3, not 2/.test(error.message),
     ),
   );
 });

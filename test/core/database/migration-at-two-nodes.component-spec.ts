@@ -48,7 +48,11 @@ test('a migration that an instance at another node has finished meanwhile is com
   const migration = migrate(source, 'parcels', migrations);
   await meanwhile(migration, async () => {
     await sql(sandbox, 'payment', addWeight);
-    await sql(sandbox, 'payment', `INSERT INTO dtx_schema_version VALUES ('parcels', 1, 'weights', UTC_TIMESTAMP(3))`);
+    await sql(
+      sandbox,
+      'payment',
+      `INSERT INTO dtx_schema_version (component, version, name, applied_at) VALUES ('parcels', 1, 'weights', UTC_TIMESTAMP(3))`,
+    );
     await gate.query('DO RELEASE_LOCK(?)', [GATE]);
   });
   await migration;

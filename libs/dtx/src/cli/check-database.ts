@@ -1,13 +1,21 @@
 import { DataSource } from 'typeorm';
 import { NOW_MS } from '../core/database/clock-sql.js';
-import { recordedVersions } from '../core/database/migrate.js';
+import { recordedSchema } from '../core/database/migrate.js';
 import { readUserSession } from '../core/database/read-user-session.js';
-import { NO_SUCH_TABLE, versionOf, versionText } from '../core/database/schema-versions.js';
+import {
+  isShutOut,
+  NO_SUCH_TABLE,
+  NOTHING_RECORDED,
+  type RecordedSchema,
+  versionOf,
+  versionText,
+} from '../core/database/schema-versions.js';
+import { windowText } from '../core/database/schema-window.js';
 import type { Sql } from '../core/database/sql-executor.js';
 import type { TableNames } from '../core/database/table-prefix.js';
 import { OptionsError, textOf } from '../core/errors/errors.js';
 import { errnoOf } from '../core/errors/sql-errors.js';
-import { componentsOf, type TableScheme, tablesOf } from '../schema/schema-components.js';
+import { componentsOf, SCHEMA_COMPONENTS, type TableScheme, tablesOf } from '../schema/schema-components.js';
 import { FLUSH_COLUMNS, flushFlaw, vendorOf } from '../xa/commit-flush-check.js';
 import { dialectOf } from '../xa/dialect.js';
 import { isOlder, OLDEST } from '../xa/supported-servers.js';
@@ -99,17 +107,30 @@ async function checkClock({ query }: DatabaseSession, report: Report): Promise<v
 async function checkSchema({ query }: DatabaseSession, { schemes, names }: Tables, report: Report) {
   const what = 'database schema';
   try {
-    const recorded = (await recordedVersions(query, 'the look at the versions', names)) ?? new Map();
-    const versions = componentsOf(schemes).map((one) => versionOf(one.component, one.migrations, recorded));
+    const schema = (await recordedSchema(query, 'the look at the versions', names)) ?? NOTHING_RECORDED;
+    const versions = componentsOf(schemes).map((one) => versionOf(one.component, one.migrations, schema));
     const behind = versions.filter(({ present, needed }) => present < needed);
     const remedy = `run npx nest-dtx migrate${names.argument}`;
-    const text = behind.length === 0 ? 'up to date' : `${behind.map(versionText).join(', ')}; ${remedy}`;
-    report({ what, isOk: behind.length === 0, text });
+    const newer = versions
+      .filter(isShutOut)
+      .map(({ component, window }) => `${component} is at ${windowText(window!)}`);
+    const problems = [
+      ...(behind.length > 0 ? [`${behind.map(versionText).join(', ')}; ${remedy}`] : []),
+      ...(newer.length > 0 ? [`${newer.join(', ')}; install the release of nest-dtx that made it`] : []),
+    ];
+    report({ what, isOk: problems.length === 0, text: problems.join('; ') || upToDateText(schema.windows) });
     return behind.length < versions.length;
   } catch (error) {
     report({ what, isOk: false, text: textOf(error) });
     return false;
   }
+}
+
+/** XA of another app works here only inside of the windows of the app's own components. */
+function upToDateText(windows: RecordedSchema['windows']): string {
+  const isOfLibrary = (name: string) => SCHEMA_COMPONENTS.some(({ component }) => component === name);
+  const ofApps = [...windows].filter(([component]) => !isOfLibrary(component));
+  return ['up to date', ...ofApps.map(([component, window]) => `${component} is at ${windowText(window)}`)].join(', ');
 }
 
 async function checkRights({ query }: DatabaseSession, { schemes, names }: Tables, report: Report): Promise<void> {

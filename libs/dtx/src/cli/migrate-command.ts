@@ -1,4 +1,5 @@
 import { type Migration, type MigrationWork, migrateOn, migrationsWith } from '../core/database/migrate.js';
+import { checkWindows } from '../core/database/schema-window.js';
 import { componentsOf } from '../schema/schema-components.js';
 import { type Command, DATABASE, readArguments, UsageError, urlFrom } from './command.js';
 import { DatabaseSession } from './database-session.js';
@@ -51,7 +52,7 @@ export const migrateCommand: Command = {
   },
 };
 
-/** @throws UsageError */
+/** @throws UsageError, OptionsError for an impossible `compatibleFrom` */
 function ownMigrations({ app, migrations: path }: { app?: string | undefined; migrations?: string | undefined }) {
   if ((app === undefined) !== (path === undefined)) throw new UsageError('--app and --migrations belong together');
   if (app === undefined || path === undefined) return undefined;
@@ -60,7 +61,9 @@ function ownMigrations({ app, migrations: path }: { app?: string | undefined; mi
     throw new UsageError(
       `--migrations ${path} exports ${lists.length} lists of { version, name, up }; expected one list`,
     );
-  return { component: app, migrations: lists[0]! };
+  const migrations = lists[0]!;
+  checkWindows(app, migrations);
+  return { component: app, migrations };
 }
 
 function isMigrationList(value: unknown): value is Migration[] {

@@ -19,7 +19,9 @@ async function run(args: readonly string[], env: Record<string, string> = {}) {
 describe('wrong arguments of nest-dtx', () => {
   it.each<[string[], RegExp]>([
     [[], /^missing command$/m],
-    [['migrat'], /^unknown command$/m],
+    [['migrat'], /^unknown command migrat$/m],
+    [['\u001b[2J\n'], /^unknown command \\x1b\[2J\\x0a$/m],
+    [['x'.repeat(5_000)], /^unknown command x{200}$/m],
     [['migrate'], /^missing --url \(or the environment variable DTX_DATABASE_URL\)$/m],
     [['migrate', URL_OF_NOWHERE], /^1 argument\(s\) without an option name$/m],
     [['migrate', `--ulr=${URL_OF_NOWHERE}`], /^unknown option --ulr$/m],
@@ -47,6 +49,11 @@ describe('wrong arguments of nest-dtx', () => {
     expect(out).toBe('');
     expect(errors).not.toContain(SECRET);
   });
+});
+
+it('an unknown command is answered with the list of commands', async () => {
+  const { errors } = await run(['bogus']);
+  expect(errors.match(/^ {2}\w+/gm)).toEqual(['  migrate', '  status', '  sql', '  queues', '  doctor']);
 });
 
 describe('help of nest-dtx', () => {

@@ -1,3 +1,4 @@
+import { printable } from '../core/broker/printable.js';
 import { OptionsError, textOf } from '../core/errors/errors.js';
 import { type Command, type Terminal, UsageError } from './command.js';
 import { doctorCommand } from './doctor-command.js';
@@ -37,7 +38,7 @@ export async function runCli(
   }
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (!command) {
-    terminal.complain(name ? 'unknown command' : 'missing command');
+    terminal.complain(name ? `unknown command ${printable(Buffer.from(name))}` : 'missing command');
     for (const line of helpLines()) terminal.complain(line);
     return WRONG_ARGUMENTS;
   }

@@ -1,4 +1,4 @@
-import { recordedVersions } from '../core/database/migrate.js';
+import { recordedSchema } from '../core/database/migrate.js';
 import type { TableNames } from '../core/database/table-prefix.js';
 import type { TableScheme } from '../schema/schema-components.js';
 import { dtxGrantSql, schemaSteps, versionsTableSql } from '../schema/table-sql.js';
@@ -28,7 +28,7 @@ export const sqlCommand: Command = {
     const recorded = url ? await recordedAt(url, names, terminal) : undefined;
     const { prefix: tablePrefix } = names;
     terminal.say('-- Run it in the database of the app, in one session. A second run changes nothing.');
-    terminal.say(`${versionsTableSql({ tablePrefix })};`);
+    for (const statement of versionsTableSql({ tablePrefix })) terminal.say(`${statement};`);
     for (const { component, version, name, statements } of schemaSteps({ schemes, recorded, tablePrefix })) {
       terminal.say(`\n-- ${component} version ${version}: ${name}`);
       for (const statement of statements) terminal.say(`${statement};`);
@@ -41,7 +41,7 @@ export const sqlCommand: Command = {
 async function recordedAt(url: string, names: TableNames, { signal }: Terminal) {
   const session = await DatabaseSession.open(url, signal);
   try {
-    return (await recordedVersions(session.query, 'the look at the versions', names)) ?? undefined;
+    return (await recordedSchema(session.query, 'the look at the versions', names))?.versions;
   } finally {
     session.close();
   }

@@ -22,8 +22,12 @@ export function moduleOf(dataSource: InjectionToken, who: string): DynamicModule
 function foundModule(dataSource: InjectionToken, who: string): DynamicModule {
   const found = defined.get(dataSource);
   if (found) return found;
-  const name = typeof dataSource === 'function' ? dataSource.name : String(dataSource);
+  const others = [...defined.keys()].map(nameOf).join(', ') || 'none';
   throw new OptionsError(
-    `${who}: no DtxModule has dataSource: ${name}; give DtxModule.forRoot the same dataSource, or leave it out here`,
+    `${who}: no DtxModule has dataSource: ${nameOf(dataSource)}; give DtxModule.forRoot the same dataSource, use one of ` +
+      `those that exist (${others}), or leave it out here`,
   );
 }
+
+const nameOf = (dataSource: InjectionToken) =>
+  typeof dataSource === 'function' ? dataSource.name : String(dataSource);

@@ -64,6 +64,21 @@ describe('every module', () => {
     expect(async({ useFactory: () => options, dataSource: 'billing' }).imports).toContain(billing);
   });
 
+  test('XaModule.forParticipant imports the DtxModule whose DataSource it names', () => {
+    const billing = DtxModule.forRoot({ ...CORE, dataSource: 'billing', isGlobal: false });
+    expect(XaModule.forParticipant({ dataSource: 'billing' }).imports).toContain(billing);
+  });
+
+  test.each(schemes)('%s names the DataSources that exist if it names another one', (_, sync, async, options) => {
+    DtxModule.forRoot({ ...CORE, dataSource: 'billing', isGlobal: false });
+    const error = /: no DtxModule has dataSource: bilings; .* one of those that exist \(.*\bbilling\b.*\)/;
+    for (const { imports = [] } of [
+      sync({ ...options, dataSource: 'bilings' }),
+      async({ useFactory: () => options, dataSource: 'bilings' }),
+    ])
+      expect(() => imports.map((one) => (one as Partial<ForwardReference>).forwardRef?.())).toThrow(error);
+  });
+
   test('a DtxModule may be defined after the module that names its DataSource', () => {
     const { imports = [] } = LocalMessageModule.forRoot({ dataSource: 'later' });
     const later = DtxModule.forRootAsync({ useFactory: () => CORE, dataSource: 'later' });

@@ -45,6 +45,10 @@ describe('options', () => {
     ['core.inbox.retentionMs', { inbox: { retentionMs: 10 } }],
     ['core.idempotencyRetentionMs', { idempotencyRetentionMs: 3_600_000 }],
     ['core.migrations.0.version', { migrations: [{ version: 0, name: 'x', up: [] }] }],
+    ['core.migrations.0.compatibleFrom', { migrations: [{ version: 2, name: 'x', up: [], compatibleFrom: 3 }] }],
+    ['core.migrations.0.compatibleFrom', { migrations: [{ version: 2, name: 'x', up: [], compatibleFrom: 0 }] }],
+    ['core.migrations.0.compatibleFrom', { migrations: [{ version: 2, name: 'x', up: [], compatibleFrom: 1.5 }] }],
+    ['core.migrations.0.compatibleFrom', { migrations: [{ version: 2, name: 'x', up: [], compatibleFrom: '1' }] }],
     ['leaseMS', { leaseMS: 5_000 }],
     ['attempts', { inbox: { attempts: 2 } }],
   ])('are rejected with one line that names %s: %j', (name, given) => {

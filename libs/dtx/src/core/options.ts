@@ -3,6 +3,7 @@
  * them.
  */
 import { z } from 'zod';
+import { COMPATIBLE_FROM_RULE, isWindowValid } from './database/schema-window.js';
 import { isTablePrefix, TABLE_PREFIX, TABLE_PREFIX_RULE } from './database/table-prefix.js';
 import { OptionsError } from './errors/errors.js';
 import { problemOfServerUrl, type ServerKind } from './server-url.js';
@@ -38,6 +39,15 @@ export { count as countOption, ms as msOption };
 
 /** A statement of a migration, as `Migration` describes it. */
 const statement = z.union([z.string(), z.strictObject({ unless: z.string(), sql: z.string() })]);
+/** `Migration`, as an option. */
+const migration = z
+  .object({
+    version: z.number().int().min(1),
+    name: z.string(),
+    up: z.array(statement).readonly(),
+    compatibleFrom: z.number().optional(),
+  })
+  .refine(isWindowValid, { path: ['compatibleFrom'], message: `expected ${COMPATIBLE_FROM_RULE}` });
 /**
  * The smallest ratio of `retentionMs` to `timeoutMs`. A row that blocks late calls must outlast the longest transaction
  * and an outage.
@@ -108,10 +118,7 @@ export const coreOptions = z.strictObject({
    */
   inheritAppConfig: z.boolean().default(false),
   /** The app's own migrations, applied together with those of the library. */
-  migrations: z
-    .array(z.object({ version: z.number().int().min(1), name: z.string(), up: z.array(statement).readonly() }))
-    .readonly()
-    .default([]),
+  migrations: z.array(migration).readonly().default([]),
   /**
    * Who applies migrations at start, see docs/schema.md. `auto`: this app, which needs CREATE and ALTER for a new version.
    * `check`: another account, and the app waits until the recorded versions are up to date. `false`: nothing is read.

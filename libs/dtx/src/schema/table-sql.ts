@@ -1,5 +1,5 @@
 import { migrationsWith, type Once } from '../core/database/migrate.js';
-import { missingOf, recordSql, VERSIONS_SQL } from '../core/database/schema-versions.js';
+import { missingOf, recordSql, versionsTable } from '../core/database/schema-versions.js';
 import { TableNames } from '../core/database/table-prefix.js';
 import { componentsOf, type TableScheme, tablesOf } from './schema-components.js';
 
@@ -44,12 +44,12 @@ export function schemaSteps({ schemes, recorded, tablePrefix }: TableSqlOptions 
  *   await writeFile('dtx.sql', dtxTableSql({ schemes: ['local-message'] }).join(';\n') + ';\n');
  */
 export function dtxTableSql(options: TableSqlOptions = {}): string[] {
-  return [versionsTableSql(options), ...schemaSteps(options).flatMap(({ statements }) => statements)];
+  return [...versionsTableSql(options), ...schemaSteps(options).flatMap(({ statements }) => statements)];
 }
 
-/** The statement that creates the table of versions. */
-export function versionsTableSql({ tablePrefix }: Pick<TableSqlOptions, 'tablePrefix'>): string {
-  return new TableNames(tablePrefix).inDatabase(VERSIONS_SQL);
+/** The statements that create the table of versions, or bring an earlier one up to date. */
+export function versionsTableSql({ tablePrefix }: Pick<TableSqlOptions, 'tablePrefix'>): string[] {
+  return versionsTable(new TableNames(tablePrefix)).flatMap(repeatable);
 }
 
 /** Dynamic SQL gives plain SQL its condition. Both servers prepare ALTER TABLE and DO. */

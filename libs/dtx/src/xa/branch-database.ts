@@ -18,8 +18,8 @@ export interface BranchDatabase {
   /** Entities of the EntityManager that `work` gets for this branch. */
   readonly entities?: readonly EntityTarget<ObjectLiteral>[];
   /**
-   * The schema versions that this program writes to, by component. A branch begins only if each version is exactly
-   * equal.
+   * The schema versions that this program writes to, by component. A branch begins only if the database has this version,
+   * or a later one whose migrations state that this version may still write (`compatibleFrom`, docs/schema.md).
    */
   readonly schema?: Readonly<Record<string, number>>;
 }

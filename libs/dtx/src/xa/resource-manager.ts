@@ -1,20 +1,18 @@
 import type { DataSource } from 'typeorm';
 import { poolBeside, poolOf, type SessionPool } from '../core/database/pinned-session-pool.js';
+import { windowsOf } from '../core/database/schema-window.js';
 import { pinningSql } from '../core/database/session-settings.js';
 import { TableNames } from '../core/database/table-prefix.js';
 import { OptionsError } from '../core/errors/errors.js';
 import type { CoreOptions } from '../core/options.js';
 import { BranchConnection } from './branch-connection.js';
 import { type BranchDatabase, branchSource, IDLE_MS } from './branch-database.js';
+import { schemaFaults } from './branch-schema.js';
 import { FLUSH_COLUMNS, flushFlaw } from './commit-flush-check.js';
 import { type Dialect, dialectOf, type Query } from './dialect.js';
 import { silenceSecondsOf, type XaOptions } from './options.js';
-import { WITNESS } from './xa-tables.js';
 import { XaUnavailable } from './xa-unavailable.js';
 
-const WITNESS_VERSION = 1;
-const remedyOfWitness = ({ argument }: TableNames) =>
-  ` (import XaModule.forParticipant() into its app, or run npx nest-dtx migrate${argument} --schemes xa-participant there)`;
 const RECOVERY_POOL = 4;
 /**
  * Recovery calls may queue for its few connections. The queue is long, because a full queue says nothing about the
@@ -151,27 +149,19 @@ export class ResourceManager {
   }
 
   /**
-   * Compares the schema versions of the database with those that this program expects. Also checks the flush settings,
+   * Compares the schema of the database with the versions that this program writes to. Also checks the flush settings,
    * which can change at run time.
    */
   async checkSchema(): Promise<void> {
-    const wanted = { ...this.database.schema, [WITNESS]: WITNESS_VERSION };
     const versions = await this.ask((query) => query(SCHEMA_SQL)).catch((error) => {
       if (isMissingTable(error)) return [];
       throw error;
     });
-    const has = new Map(versions.map(({ component, version }) => [String(component), Number(version)]));
-    const wrong = Object.entries(wanted).filter(([component, version]) => has.get(component) !== version);
-    this.isBehind = wrong.every(([component, version]) => (has.get(component) ?? 0) < version);
+    const faults = schemaFaults(this.database.schema ?? {}, windowsOf(versions), this.names);
+    this.isBehind = faults.every(({ isBehind }) => isBehind);
     const flaw = this.acceptUnflushed || !versions[0] ? null : flushFlaw(versions[0]);
     if (flaw) this.isBehind = false;
-    this.schemaProblem = [
-      ...wrong.map(
-        ([component, version]) =>
-          `has ${component} at version ${has.get(component) ?? 'none'}, not ${version}${component === WITNESS ? remedyOfWitness(this.names) : ''}`,
-      ),
-      ...(flaw ? [flaw] : []),
-    ].join(', ');
+    this.schemaProblem = [...faults.map(({ text }) => text), ...(flaw ? [flaw] : [])].join(', ');
   }
 
   /**
@@ -218,5 +208,5 @@ export function isMissingTable(error: unknown): boolean {
   return (error as { errno?: number }).errno === NO_SUCH_TABLE;
 }
 
-const SCHEMA_SQL = `SELECT component, MAX(version) AS version, ${FLUSH_COLUMNS}
-  FROM dtx_schema_version GROUP BY component`;
+/** All columns, because the table of an earlier release has no `compatible_from`. */
+const SCHEMA_SQL = `SELECT *, ${FLUSH_COLUMNS} FROM dtx_schema_version`;

@@ -174,3 +174,6 @@ export const witnessMigrations: Migration[] = [
     ],
   },
 ];
+
+/** The version of the witness table that this program writes to. */
+export const WITNESS_VERSION = witnessMigrations.at(-1)!.version;

@@ -2,75 +2,20 @@ import type { DataSource, QueryRunner } from 'typeorm';
 import { DtxError } from '../errors/errors.js';
 import { errnoOf, SERVER_ERRNO_MIN } from '../errors/sql-errors.js';
 import type { Tap } from './intercepted-connection.js';
+import type { Migration, Once } from './migration.js';
 import {
   missingOf,
   NO_SUCH_TABLE,
   RECORDED_SQL,
-  type Recorded,
-  recordedBy,
+  type RecordedSchema,
+  recordedSchemaOf,
   recordSql,
-  VERSIONS_SQL,
+  versionsTable,
 } from './schema-versions.js';
+import { checkWindows } from './schema-window.js';
 import { DEFAULT_NAMES, type TableNames } from './table-prefix.js';
 
-/**
- * One version of a schema. DDL commits implicitly on MySQL and MariaDB, so each statement must be idempotent. If the
- * process dies between two statements, the version is not recorded and the next start repeats all of them. The nodes of
- * a Galera cluster do not share named locks, so another instance may run the same statement at the same time.
- */
-export interface Migration {
-  readonly version: number;
-  readonly name: string;
-  readonly up: ReadonlyArray<string | Once>;
-}
-
-/**
- * A statement that is not idempotent, such as ALTER TABLE. `unless` is a SELECT that returns a row after the statement
- * has taken effect. The statement must be atomic. Both servers undo an interrupted ALTER TABLE.
- */
-export interface Once {
-  readonly unless: string;
-  readonly sql: string;
-}
-
-/**
- * The `unless` of a statement that adds a column. Names are constants, never input.
- * @example
- *   { unless: hasColumn('orders', 'coupon'), sql: 'ALTER TABLE orders ADD COLUMN coupon CHAR(8) NULL' }
- */
-export function hasColumn(table: string, column: string): string {
-  return `SELECT 1 AS found FROM information_schema.columns
-    WHERE table_schema = DATABASE() AND table_name = '${table}' AND column_name = '${column}'`;
-}
-
-/** The `unless` of a statement that adds an index. Names are constants, never input. */
-function hasIndex(table: string, index: string): string {
-  return `SELECT 1 AS found FROM information_schema.statistics
-    WHERE table_schema = DATABASE() AND table_name = '${table}' AND index_name = '${index}' LIMIT 1`;
-}
-
-/**
- * Adds an index to a table of any size, while other sessions read and write it. The servers lock the table only at the
- * beginning and at the end.
- */
-export function addIndexOnce(table: string, index: string, columns: string): Once {
-  const sql = `ALTER TABLE ${table} ADD INDEX ${index} (${columns}), ALGORITHM=INPLACE, LOCK=NONE`;
-  return { unless: hasIndex(table, index), sql };
-}
-
-/**
- * Replaces the columns of an index under the same name. One statement, so the table always has the index.
- * @param columns the new columns, separated by a comma and a space
- * @example
- *   up: [widenIndexOnce('orders', 'by_buyer', 'buyer_id, created_at')]
- */
-export function widenIndexOnce(table: string, index: string, columns: string): Once {
-  const unless = `SELECT 1 AS found FROM information_schema.statistics WHERE table_schema = DATABASE()
-    AND table_name = '${table}' AND index_name = '${index}'
-    HAVING GROUP_CONCAT(column_name ORDER BY seq_in_index SEPARATOR ', ') = '${columns}'`;
-  const change = `DROP INDEX ${index}, ADD INDEX ${index} (${columns})`;
-  return { unless, sql: `ALTER TABLE ${table} ${change}, ALGORITHM=INPLACE, LOCK=NONE` };
-}
+export { addIndexOnce, hasColumn, type Migration, type Once, widenIndexOnce } from './migration.js';
 
 /** The migrations of one component. */
 export interface MigrationWork {
@@ -108,7 +53,8 @@ const NO_LIMIT = 0;
  * Migrates the schema of one component. Concurrent instances take turns through a named lock, which the server releases
  * if its holder dies. An up-to-date component is only read, which needs no DDL rights.
  * @param applied called after each version that this call has applied
- * @throws DtxError if another instance holds the lock for more than a minute, or the account lacks a right
+ * @throws DtxError if another instance holds the lock for more than a minute, or the account lacks a right, OptionsError
+ *   for an impossible `compatibleFrom`
  */
 export async function migrateOn(
   query: Query,
@@ -116,6 +62,7 @@ export async function migrateOn(
   applied: (migration: Migration) => void = () => {},
 ): Promise<void> {
   const { component, migrations } = work;
+  checkWindows(component, migrations);
   if (missingOf(migrations, (await recorded(query, work)) ?? undefined).length === 0) return;
   const [row] = await query(`SELECT GET_LOCK(${LOCK}, ${LOCK_WAIT_SECONDS}) AS got`, 1_000 * (LOCK_WAIT_SECONDS + 5));
   if (Number(row!.got) !== 1)
@@ -146,7 +93,8 @@ export async function migrateOver(tap: Tap, work: MigrationWork): Promise<void> 
 
 /**
  * Migrates on a pooled connection of a DataSource and restores its lock wait.
- * @throws DtxError if another instance holds the migration lock for more than 60 s, or the account lacks a right
+ * @throws DtxError if another instance holds the migration lock for more than 60 s, or the account lacks a right,
+ *   OptionsError for an impossible `compatibleFrom`
  * @example
  *   await migrateDtx(dataSource, 'order', [{ version: 1, name: 'orders', up: ['CREATE TABLE IF NOT EXISTS orders (...)'] }]);
  */
@@ -188,12 +136,14 @@ async function run(query: Query, statement: string | Once): Promise<void> {
 
 async function apply(query: Query, work: MigrationWork, applied: (migration: Migration) => void): Promise<void> {
   const { component, migrations, names = DEFAULT_NAMES } = work;
-  let done = await recorded(query, work);
-  if (!done) {
-    await withRight(`the table of schema versions`, () => query(names.inDatabase(VERSIONS_SQL)));
-    done = await recorded(query, work);
-  }
-  for (const migration of missingOf(migrations, done ?? undefined)) {
+  const done = await recorded(query, work);
+  const missing = missingOf(migrations, done ?? undefined);
+  // Another instance may have applied them while this one waited for the lock.
+  if (missing.length === 0) return;
+  await withRight('the table of schema versions', async () => {
+    for (const statement of versionsTable(names)) await run(query, statement);
+  });
+  for (const migration of missing) {
     const { version, name, up } = migration;
     await withRight(`${component} version ${version} (${name})`, async () => {
       for (const statement of up) await run(query, statement);
@@ -205,21 +155,22 @@ async function apply(query: Query, work: MigrationWork, applied: (migration: Mig
 
 /** The recorded versions of a component. Null if the table `dtx_schema_version` does not exist. */
 async function recorded(query: Query, { component, names }: MigrationWork): Promise<ReadonlySet<number> | null> {
-  const versions = await recordedVersions(query, `the look at the version of ${component}`, names);
-  return versions && (versions.get(component) ?? new Set());
+  const schema = await recordedSchema(query, `the look at the version of ${component}`, names);
+  return schema && (schema.versions.get(component) ?? new Set());
 }
 
 /**
- * Reads the recorded versions of all components. Null if the table `dtx_schema_version` does not exist.
+ * Reads the recorded versions of all components, with their windows. Null if the table `dtx_schema_version` does not
+ * exist.
  * @throws DtxError if the account may not read the table
  */
-export async function recordedVersions(
+export async function recordedSchema(
   query: Query,
   what: string,
   names: TableNames = DEFAULT_NAMES,
-): Promise<Recorded | null> {
+): Promise<RecordedSchema | null> {
   try {
-    return recordedBy(await withRight(what, () => query(names.inDatabase(RECORDED_SQL))));
+    return recordedSchemaOf(await withRight(what, () => query(names.inDatabase(RECORDED_SQL))));
   } catch (error) {
     if (errnoOf(error) === NO_SUCH_TABLE) return null;
     throw error;

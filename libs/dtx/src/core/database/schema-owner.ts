@@ -1,8 +1,16 @@
 import { DtxError } from '../errors/errors.js';
 import type { CoreOptions } from '../options.js';
 import type { Pools } from './library-pools.js';
-import { type Migration, migrateOver, migrationsWith, recordedVersions } from './migrate.js';
-import { type ComponentVersion, missingOf, versionOf, versionText } from './schema-versions.js';
+import { type Migration, migrateOver, migrationsWith, recordedSchema } from './migrate.js';
+import {
+  type ComponentVersion,
+  isShutOut,
+  missingOf,
+  NOTHING_RECORDED,
+  versionOf,
+  versionText,
+} from './schema-versions.js';
+import { windowText } from './schema-window.js';
 import type { TableNames } from './table-prefix.js';
 
 interface Component {
@@ -16,9 +24,15 @@ interface Component {
 export class SchemaBehind extends DtxError {}
 
 /**
+ * A newer program has migrated the database, and its migration states that this program may not write to it any more
+ * (`Migration.compatibleFrom`). The database opens after an upgrade of this program, or a changed statement.
+ */
+export class SchemaNewer extends DtxError {}
+
+/**
  * The schemas that this app needs in its own database, and who applies them (docs/schema.md). With `migrate: 'auto'` the
  * start applies missing versions. With `'check'` it only reads `dtx_schema_version` and refuses a schema that is behind.
- * With `false` it reads nothing. If the process dies during a migration, the next start repeats the unfinished version.
+ * Both refuse a schema that shuts this program out. With `false` it reads nothing. If the process dies during a migration, the next start repeats the unfinished version.
  */
 export class SchemaOwner {
   private readonly components: Component[] = [];
@@ -46,27 +60,34 @@ export class SchemaOwner {
 
   /**
    * Migrates or checks every component, as the mode says.
-   * @throws SchemaBehind under `'check'`; DtxError if the account lacks a right, or another instance holds the lock
+   * @throws SchemaBehind under `'check'`; SchemaNewer; DtxError if the account lacks a right, or another instance holds the lock
    */
   async bringUpToDate(pools: Pools): Promise<void> {
-    if (this.mode === 'check') await this.check(pools);
+    if (this.mode !== false) await this.check(pools);
     if (this.mode === 'auto') for (const component of this.components) await migrateComponent(pools, component);
     this.isDone = true;
   }
 
   private async check({ own, names }: Pools): Promise<void> {
     const query = (sql: string) => own.query(sql);
-    const recorded = (await recordedVersions(query, 'the look at the versions of the schema')) ?? new Map();
-    const behind = this.components.filter(
-      ({ component, migrations }) => missingOf(migrations, recorded.get(component)).length > 0,
-    );
-    if (behind.length === 0) return;
-    const versionsOf = (isUsers: boolean) =>
-      behind.filter((one) => one.isUsers === isUsers).map((one) => versionOf(one.component, one.migrations, recorded));
+    const schema = (await recordedSchema(query, 'the look at the versions of the schema')) ?? NOTHING_RECORDED;
+    const found = this.components.map((one) => ({ ...one, ...versionOf(one.component, one.migrations, schema) }));
+    const closed = found.filter(isShutOut);
+    if (closed.length > 0) throw new SchemaNewer(`the schema is newer than this program: ${newerText(closed)}`);
+    const behind = found.filter((one) => missingOf(one.migrations, schema.versions.get(one.component)).length > 0);
+    if (behind.length === 0 || this.mode !== 'check') return;
+    const of = (isUsers: boolean) => behind.filter((one) => one.isUsers === isUsers);
     throw new SchemaBehind(
-      `the schema is behind: ${[...remedyOf(versionsOf(false), names), ...remedyOfUsers(versionsOf(true), names)].join('; ')}`,
+      `the schema is behind: ${[...remedyOf(of(false), names), ...remedyOfUsers(of(true), names)].join('; ')}`,
     );
   }
+}
+
+function newerText(closed: readonly ComponentVersion[]): string {
+  const texts = closed.map(
+    ({ component, needed, window }) => `${component} is at ${windowText(window!)}, this program has version ${needed}`,
+  );
+  return `${texts.join(', ')}; deploy the program version that made the newest migration`;
 }
 
 const textsOf = (versions: readonly ComponentVersion[]) => versions.map(versionText).join(', ');
