@@ -12,7 +12,7 @@ import pika
 
 CONSUMER = "billing.write-invoice"
 TYPE = "order.placed.v1"
-QUEUE = f"dtx.{CONSUMER}.v1"
+QUEUE = f"dtx.{CONSUMER}.v1.quorum"
 
 db = sqlite3.connect(sys.argv[2])
 db.execute("CREATE TABLE IF NOT EXISTS inbox (id TEXT PRIMARY KEY, outcome TEXT, body BLOB)")
@@ -51,7 +51,7 @@ def receive(channel, method, properties, body):
 
 
 channel = pika.BlockingConnection(pika.URLParameters(sys.argv[1])).channel()
-channel.queue_declare(QUEUE, durable=True)
+channel.queue_declare(QUEUE, durable=True, arguments={"x-queue-type": "quorum", "x-delivery-limit": 1_000_000})
 channel.basic_qos(prefetch_count=20)
 channel.basic_consume(QUEUE, receive)
 channel.start_consuming()

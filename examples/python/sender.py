@@ -13,7 +13,8 @@ import pika
 
 TYPE = "invoice.issued.v1"
 CONSUMERS = ["order.attach-invoice"]
-RECEIPTS = "dtx.billing.receipts.v1"
+RECEIPTS = "dtx.billing.receipts.v1.quorum"
+QUORUM = {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
 RESEND_SECONDS = 10
 
 db = sqlite3.connect(sys.argv[2])
@@ -35,7 +36,7 @@ def send(channel, rows):
         about = pika.BasicProperties(
             message_id=message_id, type=TYPE, correlation_id=gid, reply_to=RECEIPTS, headers={"dtx-made-at": made_at},
             content_type="application/json", delivery_mode=2)
-        channel.basic_publish("", f"dtx.{consumer}.v1", body, about, mandatory=True)
+        channel.basic_publish("", f"dtx.{consumer}.v1.quorum", body, about, mandatory=True)
 
 
 def take_receipts(channel):
@@ -59,8 +60,8 @@ if len(sys.argv) > 3:
     issue(sys.argv[3], int(sys.argv[4]))
 channel = pika.BlockingConnection(pika.URLParameters(sys.argv[1])).channel()
 channel.confirm_delivery()
-for queue in [RECEIPTS, *(f"dtx.{consumer}.v1" for consumer in CONSUMERS)]:
-    channel.queue_declare(queue, durable=True)
+for queue in [RECEIPTS, *(f"dtx.{consumer}.v1.quorum" for consumer in CONSUMERS)]:
+    channel.queue_declare(queue, durable=True, arguments=QUORUM)
 while open_rows():
     send(channel, open_rows())
     take_receipts(channel)
