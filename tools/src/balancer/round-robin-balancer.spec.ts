@@ -92,7 +92,7 @@ describe('Balancer', () => {
     const { post } = await balance([one, two]);
     const answer = await post('take the money');
     expect(answer.status).toBe(502);
-    expect((await answer.json()).detail).toMatch(/^sent to an instance that did not answer: /);
+    expect(((await answer.json()) as { detail: string }).detail).toMatch(/^sent to an instance that did not answer: /);
     expect([...one.bodies, ...two.bodies]).toEqual(['take the money']);
   });
 

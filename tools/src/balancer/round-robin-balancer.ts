@@ -139,7 +139,8 @@ function withoutConnectionHeaders({ headers }: IncomingMessage): Record<string, 
 /** With the address of the caller, in place of an address that the caller wrote. `Host` stays: answers contain URLs. */
 function onwardHeaders(call: IncomingMessage): Record<string, string | string[]> {
   const from = call.socket.remoteAddress ?? '';
-  const body = call.headers['transfer-encoding'] === undefined ? {} : { 'transfer-encoding': 'chunked' };
+  const isChunked = call.headers['transfer-encoding'] !== undefined;
+  const body: Record<string, string> = isChunked ? { 'transfer-encoding': 'chunked' } : {};
   return { ...withoutConnectionHeaders(call), ...body, 'x-forwarded-for': from, connection: 'close' };
 }
 
