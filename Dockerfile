@@ -40,3 +40,6 @@ CMD ["node", "apps/inventory/dist/main.js"]
 
 FROM runtime AS scenario
 CMD ["node", "tools/dist/commands/scenario.js"]
+
+FROM runtime AS balancer
+CMD ["node", "tools/dist/commands/balancer.js"]

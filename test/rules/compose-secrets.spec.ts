@@ -55,7 +55,8 @@ describe('docker-compose.yml', () => {
 
   it('has no secret of its own, and each app waits for the secrets', () => {
     expect(compose).not.toMatch(/DTX_(ADMIN_TOKEN|NOTIFY_SECRET): \$\{\w+:-[^}]/);
-    expect(compose.match(/secrets: \{ condition: service_healthy \}/g)).toHaveLength(3);
+    // Three apps of the profile "single", and one list for all instances of the profile "cluster".
+    expect(compose.match(/secrets: \{ condition: service_healthy \}/g)).toHaveLength(4);
     // `docker compose up --exit-code-from scenario` stops everything when the first container exits.
     expect(script).toMatch(/\n *exec node .*setInterval/);
     expect(compose).not.toContain('service_completed_successfully');

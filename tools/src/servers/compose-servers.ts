@@ -70,6 +70,7 @@ function environment({ ports, secrets }: ServerState): NodeJS.ProcessEnv {
   ]);
   return {
     ...Object.fromEntries(published),
+    COMPOSE_PROFILES: 'single', // whatever the caller has set
     DTX_DB_PASSWORD: secrets.database,
     DTX_RABBITMQ_PASSWORD: secrets.broker,
     DTX_REDIS_PASSWORD: secrets.redis,
