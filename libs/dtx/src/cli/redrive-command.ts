@@ -1,6 +1,6 @@
 import { NOW_MS } from '../core/database/clock-sql.js';
-import { recordedVersions } from '../core/database/migrate.js';
-import { versionOf, versionText } from '../core/database/schema-versions.js';
+import { recordedSchema } from '../core/database/migrate.js';
+import { NOTHING_RECORDED, versionOf, versionText } from '../core/database/schema-versions.js';
 import type { TableNames } from '../core/database/table-prefix.js';
 import { SCHEMA_COMPONENTS } from '../schema/schema-components.js';
 import { type Command, DATABASE, readArguments, type Terminal, UsageError, urlFrom } from './command.js';
@@ -94,7 +94,7 @@ async function windowOf({ query }: DatabaseSession, { since, until, keptMs }: As
 
 /** The message tables that the database has. @throws UsageError for a database without one, or behind in its schema */
 async function tablesOf({ query }: DatabaseSession, names: TableNames): Promise<MessageTable[]> {
-  const recorded = (await recordedVersions(query, 'the look at the versions', names)) ?? new Map();
+  const recorded = (await recordedSchema(query, 'the look at the versions', names)) ?? NOTHING_RECORDED;
   const versions = MESSAGE_TABLES.map((table) => {
     const { migrations } = SCHEMA_COMPONENTS.find(({ component }) => component === table.component)!;
     return { table, ...versionOf(table.component, migrations, recorded) };

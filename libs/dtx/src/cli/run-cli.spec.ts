@@ -53,7 +53,7 @@ describe('wrong arguments of nest-dtx', () => {
 
 it('an unknown command is answered with the list of commands', async () => {
   const { errors } = await run(['bogus']);
-  expect(errors.match(/^ {2}\w+/gm)).toEqual(['  migrate', '  status', '  sql', '  queues', '  doctor']);
+  expect(errors.match(/^ {2}\w+/gm)).toEqual(['  migrate', '  status', '  sql', '  queues', '  doctor', '  redrive']);
 });
 
 describe('help of nest-dtx', () => {

@@ -88,7 +88,7 @@ export const coreOptions = z.strictObject({
     .regex(/^[a-z][a-z0-9-]{0,15}$/)
     .default('dtx'),
   /**
-   * Type of the queues that several processes share: messages, receipts, TCC calls, notifications. A quorum queue
+   * Type of the queues that several processes share: messages, receipts, calls. A quorum queue
    * survives the loss of a node of a RabbitMQ cluster. `classic` suits one node. `classic-to-quorum` is the first step of a
    * rolling upgrade. See docs/upgrading.md.
    */

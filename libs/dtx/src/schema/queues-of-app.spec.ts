@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { queueDefinitions, queuesOf } from './queues-of-app.js';
+import { leftoverQueuesOf, queueDefinitions, queuesOf } from './queues-of-app.js';
 
 const orderPlaced = { name: 'order.placed', version: 1, consumers: ['stock.reserve', 'mail.thank'] };
 const paid = { name: 'order.paid', version: 2, consumers: ['order.confirm'], replicated: true };
@@ -14,19 +14,19 @@ describe('the queues of an app', () => {
       schemes: ['local-message', 'tcc'],
     });
     expect(queues.map(({ name, use, type }) => `${use} ${type} ${name}`)).toEqual([
-      'sends classic dtx.mail.thank.v1',
+      'sends quorum dtx.mail.thank.v1.quorum',
       'consumes quorum dtx.order.confirm.v2',
-      'consumes classic dtx.order.receipts.v1',
-      'sends classic dtx.stock.reserve.v1',
-      'sends classic dtx.stock.tcc-shelf.second.v1',
-      'sends classic dtx.stock.tcc-shelf.v1',
+      'consumes quorum dtx.order.receipts.v1.quorum',
+      'sends quorum dtx.stock.reserve.v1.quorum',
+      'sends quorum dtx.stock.tcc-shelf.second.v1.quorum',
+      'sends quorum dtx.stock.tcc-shelf.v1.quorum',
     ]);
   });
 
   it('of half messages are a check queue and a waiting queue for each delay', () => {
     const queues = queuesOf({ app: 'order', schemes: ['half-message'], levelsMs: [5_000] });
     expect(queues.map(({ name }) => name)).toEqual([
-      'dtx.order--half.receipts.v1',
+      'dtx.order--half.receipts.v1.quorum',
       'dtx.order.half-check.v1',
       'dtx.order.half-wait.5000ms.v1',
     ]);
@@ -35,6 +35,26 @@ describe('the queues of an app', () => {
       'x-dead-letter-routing-key': 'dtx.order.half-check.v1',
       'x-queue-type': 'quorum',
     });
+  });
+
+  it('of the first step of a migration are those of both types', () => {
+    const options = { app: 'order', contracts: [orderPlaced], schemes: ['local-message'] as const };
+    const typesIn = (queues: 'classic' | 'classic-to-quorum') =>
+      queuesOf({ ...options, queues })
+        .filter(({ use }) => use === 'consumes')
+        .map(({ name, type }) => `${type} ${name}`);
+    expect(typesIn('classic')).toEqual(['classic dtx.order.receipts.v1']);
+    expect(typesIn('classic-to-quorum')).toEqual([
+      'classic dtx.order.receipts.v1',
+      'quorum dtx.order.receipts.v1.quorum',
+    ]);
+  });
+
+  it('of the other type are left over only where the app consumes them', () => {
+    const options = { app: 'order', contracts: [orderPlaced, paid], schemes: ['local-message'] as const };
+    expect(leftoverQueuesOf(options)).toEqual(['dtx.order.receipts.v1']);
+    expect(leftoverQueuesOf({ ...options, queues: 'classic' })).toEqual(['dtx.order.receipts.v1.quorum']);
+    expect(leftoverQueuesOf({ ...options, queues: 'classic-to-quorum' })).toEqual([]);
   });
 
   it('have the prefix of the environment, also as the target of a waiting queue', () => {

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type Envelope, fromProperties, toProperties, typeOf } from './envelope.js';
+import { QueueNames } from './queue-prefix.js';
 
 const full: Envelope = {
   messageId: '01976d2e-8c1b-7d3a-9f00-5a1c2b3d4e5f',
@@ -17,7 +18,7 @@ describe('an envelope', () => {
       messageId: full.messageId,
       type: 'order.placed.v1',
       correlationId: 'order-7',
-      replyTo: 'dtx.order.receipts.v1',
+      replyTo: 'dtx.order.receipts.v1.quorum',
       contentType: 'application/json',
       persistent: true,
       headers: { 'dtx-scheme': 'local-message', traceparent: full.traceparent },
@@ -44,7 +45,7 @@ describe('an envelope', () => {
     });
     fc.assert(
       fc.property(anyEnvelope, (envelope) => {
-        expect(fromProperties(toProperties(envelope))).toEqual(envelope);
+        expect(fromProperties(toProperties(envelope, new QueueNames('dtx', 'classic')))).toEqual(envelope);
       }),
     );
   });

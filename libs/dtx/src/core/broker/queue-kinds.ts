@@ -2,7 +2,7 @@ import type { Options } from 'amqplib';
 
 /**
  * The end of the name of a quorum queue whose classic predecessor has the rest of the name. The name tells the type, so
- * that whoever knows the name can declare the queue.
+ * each program that knows the name can declare the queue.
  */
 export const QUORUM_SUFFIX = '.quorum';
 

@@ -12,7 +12,7 @@ export interface Migration {
   /**
    * The oldest version of a program that may still write after this migration, from 1 to `version`. A program has the
    * version of its newest migration. `1` says that every earlier one may, as after an added column with a default. The
-   * value of `version` shuts all of them out. Without a value XA lets no earlier program begin a branch here, because it
+   * value of `version` shuts all of them out. Without a value no earlier program may begin a branch here, because it
    * works in a database of another app. See docs/schema.md.
    */
   readonly compatibleFrom?: number | undefined;
