@@ -1,6 +1,5 @@
 // A RabbitMQ cluster of three nodes on loopback, for tests and measurements of what outlives the loss of a node.
 import { execFile } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
@@ -15,44 +14,17 @@ import {
   killProcess,
   type Launched,
   launch,
-  type Program,
   pidOf,
   tailOf,
 } from '../process/detached-processes.js';
 import { management } from './broker-api.js';
-import { type BrokerProgram, brokerProgram, isLack } from './installed-programs.js';
-import { keepOrChoosePort } from './ports.js';
-import { prepareBroker } from './rabbitmq-server-setup.js';
+import { brokerProgram, isLack } from './installed-programs.js';
+import { erlangName, NODES, type Node, type NodeName, type NodeUrls, prepareNodes } from './rabbitmq-cluster-nodes.js';
 import { probe } from './readiness.js';
-import type { ServerState, ServerUrls } from './server-set.js';
 
-export const NODES = ['r1', 'r2', 'r3'] as const;
-export type NodeName = (typeof NODES)[number];
-/** The addresses of one node, without a virtual host. */
-export type NodeUrls = Pick<ServerUrls, 'rabbitmq' | 'management'>;
+export { NODES, type NodeName, type NodeUrls } from './rabbitmq-cluster-nodes.js';
 
 const START_BOUND_MS = 120_000;
-/** A node notices within 7.5 to 12.5 s that another one has fallen silent. The default is 60 s. */
-const NET_TICKTIME_SECONDS = 10;
-
-const JOINING = [
-  'cluster_formation.peer_discovery_backend = classic_config',
-  'cluster_formation.discovery_retry_limit = 120',
-  'cluster_formation.discovery_retry_interval = 500',
-];
-
-interface Node {
-  readonly name: NodeName;
-  readonly dir: string;
-  readonly urls: NodeUrls;
-  /** Where the other nodes reach it. */
-  readonly distPort: number;
-  readonly mapper: Program;
-  readonly broker: Program;
-}
-
-const erlangName = (name: NodeName) => `${name}@localhost`;
-
 /**
  * Three nodes with one Erlang cookie and one port mapper. A node that does not see a majority pauses itself
  * (`pause_minority`). `r1` forms the cluster and the others join it at their first start.
@@ -111,8 +83,10 @@ export class RabbitmqCluster {
       if (launched.exited) throw endedAtStart(launched);
       return (await answers(urls)) && (await this.isSeen(name));
     };
-    if (await until(isUp, { boundMs: START_BOUND_MS, everyMs: 200 })) return;
-    throw new OperatorError(`node ${name} of the cluster is not up after ${START_BOUND_MS / 1_000} s`);
+    if (!(await until(isUp, { boundMs: START_BOUND_MS, everyMs: 200 })))
+      throw new OperatorError(`node ${name} of the cluster is not up after ${START_BOUND_MS / 1_000} s`);
+    // It answers before it has started its last parts. A virtual host that is made meanwhile is never whole.
+    await this.ctl(name, 'await_startup');
   }
 
   /** The nodes that run, as one of them sees it. */
@@ -151,18 +125,20 @@ export class RabbitmqCluster {
     await this.ctl(at, 'forget_cluster_node', erlangName(lost));
   }
 
-  /** Cuts a node off from the other nodes. Its callers still reach it. */
+  /** Cuts a node off from the other nodes, which stay together. Its callers still reach it. */
   async isolate(name: NodeName): Promise<void> {
-    const [node, others] = [`'${erlangName(name)}'`, NODES.filter((one) => one !== name)];
-    const refuse = `erlang:set_cookie(${node}, wrong), erlang:disconnect_node(${node}).`;
-    await Promise.all(others.map((one) => this.ctl(one, 'eval', refuse)));
+    const { others, list } = this.othersThan(name);
+    const node = `'${erlangName(name)}'`;
+    // Both at once: a node that still sees the isolated one would take this for a partial partition.
+    const refuse = `rpc:multicall(${list}, erlang, set_cookie, [${node}, wrong])`;
+    await this.ctl(others[0]!, 'eval', `${refuse}, rpc:multicall(${list}, erlang, disconnect_node, [${node}]).`);
   }
 
   /** Lets an isolated node in again. Resolves once all nodes see it. */
   async rejoin(name: NodeName): Promise<void> {
-    const others = NODES.filter((one) => one !== name);
-    const admit = `erlang:set_cookie('${erlangName(name)}', erlang:get_cookie()).`;
-    await Promise.all(others.map((one) => this.ctl(one, 'eval', admit)));
+    const { others, list } = this.othersThan(name);
+    const admit = `rpc:multicall(${list}, erlang, set_cookie, ['${erlangName(name)}', erlang:get_cookie()]).`;
+    await this.ctl(others[0]!, 'eval', admit);
     const isBack = async () => (await answers(this.nodes[name].urls)) && (await this.isSeen(name));
     if (await until(isBack, { boundMs: START_BOUND_MS, everyMs: 500 })) return;
     throw new OperatorError(`node ${name} of the cluster has not come back after ${START_BOUND_MS / 1_000} s`);
@@ -173,6 +149,11 @@ export class RabbitmqCluster {
     await Promise.all(NODES.map((name) => this.kill(name)));
     await killProcess(pidOf(this.dir, 'epmd'));
     await endStrays(this.dir);
+  }
+
+  private othersThan(name: NodeName): { others: NodeName[]; list: string } {
+    const others = NODES.filter((one) => one !== name);
+    return { others, list: `[${others.map((one) => `'${erlangName(one)}'`).join(', ')}]` };
   }
 
   private pid(name: NodeName): number | null {
@@ -199,32 +180,6 @@ async function answers(urls: NodeUrls): Promise<boolean> {
 const endedAtStart = ({ log, exited }: Launched) =>
   new OperatorError(`a node of the cluster ended at its start (${exited}); the end of ${log}:\n${tailOf(log)}`);
 
-async function prepareNodes(dir: string, program: BrokerProgram, say: Say): Promise<Record<NodeName, Node>> {
-  const secrets = { broker: randomBytes(18).toString('hex'), cookie: randomBytes(18).toString('hex') };
-  const shared: ServerState = { ways: {}, ports: {}, secrets };
-  await keepOrChoosePort(shared, 'epmd', say);
-  const nodes: Partial<Record<NodeName, Node>> = {};
-  for (const name of NODES) {
-    const state: ServerState = { ...shared, ports: { epmd: shared.ports.epmd }, nodeName: erlangName(name) };
-    for (const port of ['rabbitmq', 'management', 'dist'] as const) await keepOrChoosePort(state, port, say);
-    const nodeDir = join(dir, name);
-    const member = {
-      home: join(dir, 'home'),
-      settings: settingsOf(name),
-      kernel: `-kernel net_ticktime ${NET_TICKTIME_SECONDS}`,
-    };
-    const at = (port: number | undefined) => `dtx:${secrets.broker}@127.0.0.1:${port}`;
-    nodes[name] = {
-      name,
-      dir: nodeDir,
-      urls: { rabbitmq: `amqp://${at(state.ports.rabbitmq)}`, management: `http://${at(state.ports.management)}` },
-      distPort: state.ports.dist!,
-      ...prepareBroker({ dir: nodeDir, state, program, member }),
-    };
-  }
-  return nodes as Record<NodeName, Node>;
-}
-
 async function untilListening(port: number): Promise<void> {
   const isListening = () =>
     new Promise<boolean>((resolve) => {
@@ -234,14 +189,4 @@ async function untilListening(port: number): Promise<void> {
     });
   if (!(await until(isListening, { boundMs: START_BOUND_MS })))
     throw new OperatorError(`nothing listens on port ${port} after ${START_BOUND_MS / 1_000} s`);
-}
-
-/** `r1` starts first and has no peers, so the others join it and cannot form clusters of their own. */
-function settingsOf(name: NodeName): string[] {
-  const peers: NodeName[] = name === 'r1' ? [] : ['r1', name];
-  return [
-    'cluster_partition_handling = pause_minority',
-    ...(peers.length > 0 ? JOINING : []),
-    ...peers.map((peer, index) => `cluster_formation.classic_config.nodes.${index + 1} = ${erlangName(peer)}`),
-  ];
 }
