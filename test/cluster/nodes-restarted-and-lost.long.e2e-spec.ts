@@ -134,7 +134,7 @@ async function buyUntold(of: Stack, name: string): Promise<void> {
 const callsAt = (name: string) =>
   new Set(target.calls.filter(({ path }) => path === `/${name}`).map(({ id }) => id)).size;
 
-test('every notification is told when the node of its queue is lost for good, and none with a classic queue', async () => {
+test('every notification is delivered when the node of its queue is lost for good, and none with a classic queue', async () => {
   const lost: NodeName = 'r3';
   const sandbox = await clusterSandbox(cluster, 'nodes_lost_classic', lost);
   await declareClassic(sandbox, NOTIFY_QUEUE);
