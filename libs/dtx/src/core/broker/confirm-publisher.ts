@@ -177,7 +177,7 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
   }
 
   private require(): ConfirmChannel {
-    if (!this.channel) throw new BrokerUnavailable('cannot publish: no connection to RabbitMQ, reconnecting');
+    if (!this.channel) throw new BrokerUnavailable(`cannot publish: ${this.connection.problem}`);
     if (this.connection.isBlocked)
       throw new BrokerBlocked(
         'cannot publish: RabbitMQ has blocked the connection (memory or disk alarm) until it has room again',

@@ -69,7 +69,7 @@ export class QueueConsumer {
   /** The reason why the broker delivers nothing. Undefined while attached and after `stop`. */
   get problem(): string | undefined {
     if (this.isStopped || this.isAttached) return undefined;
-    if (!this.connection.isUp) return 'no connection to RabbitMQ';
+    if (!this.connection.isUp) return this.connection.problem;
     return this.failure ?? 'not attached yet';
   }
 

@@ -22,7 +22,7 @@ export async function drainQueue(
   const queue = names.onWire(name);
   const what = `cannot take messages from queue ${queue}`;
   await queues.inspect(queue, kind);
-  if (!connection.open) throw new BrokerUnavailable(`${what}: no connection to RabbitMQ, reconnecting`);
+  if (!connection.open) throw new BrokerUnavailable(`${what}: ${connection.problem}`);
   const opening = connection.open.createChannel();
   const channel = await within(limitMs, what, opening).catch((error) => {
     void opening.then(leave, () => {});
