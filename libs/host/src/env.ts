@@ -1,6 +1,6 @@
 /** Reads and checks the environment of an app once at start. Errors never contain values, since URLs contain passwords. */
 import { randomBytes } from 'node:crypto';
-import { isAllowEntry, isNotifySecret, problemOfServerUrl, type ServerKind } from 'nest-dtx';
+import { isAllowEntry, isNotifySecret, problemOfBrokerUrls, problemOfServerUrl } from 'nest-dtx';
 import { z } from 'zod';
 import { problemOfDatabaseUrl } from './database-url.js';
 import { publicUrl, trustedProxies } from './env-reverse-proxy.js';
@@ -20,6 +20,7 @@ export interface Env {
   /** Base of the URLs in answers. Without it they follow the `Host` header of the request. */
   publicUrl?: string;
   databaseUrl: string;
+  /** One URL, or those of the nodes of one cluster with commas. */
   rabbitmqUrl: string;
   redisUrl?: string;
   adminToken: string;
@@ -41,17 +42,14 @@ export interface Env {
 const URL_CHARS_MAX = 4_096;
 
 /** Checked with the parser that the drivers use as well. */
-const serverUrl = (kind: ServerKind) =>
+const checkedBy = (problemOf: (text: string) => string | null) =>
   z.string().superRefine((text, context) => {
-    const problem = problemOfServerUrl(kind, text);
+    const problem = problemOf(text);
     if (problem !== null) context.addIssue(problem);
   });
 
 /** A database URL. Options of the driver may follow the `?`. */
-const databaseUrl = z.string().superRefine((text, context) => {
-  const problem = problemOfDatabaseUrl(text);
-  if (problem !== null) context.addIssue(problem);
-});
+const databaseUrl = checkedBy(problemOfDatabaseUrl);
 
 const HTTP_URL = 'must be a URL like https://host/path';
 const httpUrl = z
@@ -151,8 +149,8 @@ const variables = z.object({
   DTX_TRUST_PROXY: trustedProxies.optional(),
   DTX_PUBLIC_URL: publicUrl.optional(),
   DTX_DATABASE_URL: databaseUrl,
-  DTX_RABBITMQ_URL: serverUrl('broker'),
-  DTX_REDIS_URL: serverUrl('redis').optional(),
+  DTX_RABBITMQ_URL: checkedBy(problemOfBrokerUrls),
+  DTX_REDIS_URL: checkedBy((text) => problemOfServerUrl('redis', text)).optional(),
   DTX_ADMIN_TOKEN: token.optional(),
   DTX_ALERT_WEBHOOK: httpUrl.optional(),
   DTX_NOTIFY_URL: httpUrl.optional(),

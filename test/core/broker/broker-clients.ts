@@ -23,7 +23,7 @@ export class Wire {
   private readonly queues: Queues;
   private readonly consumers: QueueConsumer[] = [];
 
-  constructor(url: string) {
+  constructor(url: string | readonly string[]) {
     const reconnect = { firstMs: 20, factor: 1, capMs: 20 };
     this.connection = new (built('core/broker/connection.js').BrokerConnection)({
       url,

@@ -12,14 +12,14 @@ let service: LittleService;
 
 beforeAll(async () => {
   sandbox = await freshSandbox('full_queue', { audited: false });
-  // Each publish is rejected with a nack: no message fits.
+  // Each publish is rejected with a nack: no message fits. A quorum queue of no length still takes a first message.
   await management(sandbox.management, 'PUT', `/policies/${encodeURIComponent(sandbox.vhost)}/full`, {
     pattern: '^dtx\\.payment\\.full\\.',
     definition: { 'max-length': 0, overflow: 'reject-publish' },
     'apply-to': 'queues',
   });
   const localMessage = { absentMs: ABSENT_MS, attemptsMax: 3, resend: { firstMs: 100, factor: 1, capMs: 100 } };
-  service = await LittleService.start({ sandbox, library, localMessage, core: { leaseMs: 300 } });
+  service = await LittleService.start({ sandbox, library, localMessage, core: { leaseMs: 300, queues: 'classic' } });
 });
 
 afterAll(() => service?.close());

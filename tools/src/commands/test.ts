@@ -9,6 +9,7 @@ import { OperatorError } from '../cli/operator-error.js';
 import type { Say } from '../cli/say-type.js';
 import { makePrivateDir, placeOf, ROOT } from '../infra-files.js';
 import { withLock } from '../process/command-lock.js';
+import { killStraysBelow } from '../process/detached-processes.js';
 import { isUp } from '../sandbox/servers-for-sandboxes.js';
 import { down, up } from '../servers/index.js';
 import { auditTestSandboxes, dropOldSandboxes } from './test/drop-and-audit-sandboxes.js';
@@ -39,6 +40,7 @@ async function main(): Promise<number> {
 async function run(filters: readonly string[], isAll: boolean, signal: AbortSignal): Promise<Counts> {
   signal.throwIfAborted();
   const wasUp = await isUp('test');
+  await endPrivateServers(); // of a run that was killed
   try {
     const servers = await up('test', { say });
     signal.throwIfAborted();
@@ -47,9 +49,13 @@ async function run(filters: readonly string[], isAll: boolean, signal: AbortSign
     // Awaited here, because the servers stop when this block is left.
     return signal.aborted ? counts : await addAudit(counts, filters.length > 0);
   } finally {
+    await endPrivateServers();
     if (!wasUp) await down('test', { say });
   }
 }
+
+/** Servers of single spec files. A spec file that was interrupted has left them running. */
+const endPrivateServers = () => killStraysBelow(join(placeOf('test'), 'private-'));
 
 /** One more test: all invariants in every sandbox. A whole run without a purchase to check has tested nothing. */
 async function addAudit({ passed, failed }: Counts, isFiltered: boolean): Promise<Counts> {

@@ -128,21 +128,29 @@ async function gone(pid: number, start: string, ms: number): Promise<boolean> {
 export const forgetPid = (dir: string, label: string): void => rmSync(pidFile(dir, label), { force: true });
 
 /** Pids that carry the mark of this folder: processes that a crash of a command may have left running. */
-export function strays(dir: string): number[] {
+export const strays = (dir: string): number[] => marked((owner) => owner === dir);
+
+function marked(isWanted: (dir: string) => boolean): number[] {
   if (!existsSync('/proc/self/environ')) return [];
-  const wanted = `${MARK}=${dir}`;
   return readdirSync('/proc')
     .filter((entry) => /^\d+$/.test(entry))
     .map(Number)
-    .filter((pid) => pid !== process.pid && isMarked(pid, wanted));
+    .filter((pid) => pid !== process.pid && isWanted(ownerOf(pid)) && startOf(pid) !== null);
 }
 
-function isMarked(pid: number, wanted: string): boolean {
+/** The folder in the mark of a process, or an empty text. */
+function ownerOf(pid: number): string {
   try {
-    return readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').includes(wanted) && startOf(pid) !== null;
+    const entries = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0');
+    return entries.find((entry) => entry.startsWith(`${MARK}=`))?.slice(MARK.length + 1) ?? '';
   } catch {
-    return false; // it has ended meanwhile, or belongs to another user
+    return ''; // it has ended meanwhile, or belongs to another user
   }
+}
+
+/** Ends the processes of all folders whose path begins so, by SIGKILL. For servers whose data is of no further use. */
+export async function killStraysBelow(path: string): Promise<void> {
+  await Promise.all(marked((owner) => owner.startsWith(path)).map(killProcess));
 }
 
 export async function endStrays(dir: string): Promise<void> {

@@ -9,23 +9,37 @@ import { leastAccount } from './unprivileged-accounts.js';
 
 type BrokerState = Pick<ServerState, 'ports' | 'secrets' | 'nodeName'>;
 
+/** What a node of a cluster has beside the settings of a single broker. */
+export interface ClusterMember {
+  /** The folder of the Erlang cookie, which all nodes share. */
+  readonly home: string;
+  /** Lines of `rabbitmq.conf`. */
+  readonly settings: readonly string[];
+  /** Parameters of the Erlang kernel. */
+  readonly kernel: string;
+}
+
+interface BrokerPlan {
+  readonly dir: string;
+  readonly state: BrokerState;
+  readonly program: BrokerProgram;
+  readonly member?: ClusterMember;
+}
+
 /**
  * The two processes of a broker. Its port mapper (epmd) runs in the foreground on a port of its own: the one that Erlang
- * would start by itself outlives the broker and is shared by all brokers of a user.
+ * would start by itself outlives the broker and is shared by all brokers of a user. The nodes of a cluster share one.
  */
-export function prepareBroker({ dir, state, program }: { dir: string; state: BrokerState; program: BrokerProgram }): {
-  mapper: Program;
-  broker: Program;
-} {
+export function prepareBroker({ dir, state, program, member }: BrokerPlan): { mapper: Program; broker: Program } {
   state.nodeName ??= `dtx_${createHash('sha256').update(dir).digest('hex').slice(0, 10)}@localhost`;
-  makePrivateDir(dir);
-  for (const inner of ['home', 'data', 'conf.d']) makePrivateDir(join(dir, inner));
+  const home = member?.home ?? join(dir, 'home');
+  for (const folder of [dir, home, join(dir, 'data'), join(dir, 'conf.d')]) makePrivateDir(folder);
   // The cookie lets one Erlang node command another. A cookie that Erlang makes by itself is guessed more easily.
-  writePrivateFile(join(dir, 'home', '.erlang.cookie'), state.secrets.cookie ?? '');
-  writePrivateFile(join(dir, 'rabbitmq.conf'), settings(state));
+  writePrivateFile(join(home, '.erlang.cookie'), state.secrets.cookie ?? '');
+  writePrivateFile(join(dir, 'rabbitmq.conf'), settings(state, member?.settings));
   writePrivateFile(join(dir, 'enabled_plugins'), '[rabbitmq_management].\n');
   writePrivateFile(join(dir, 'rabbitmq-env.conf'), '# empty on purpose: replaces the machine-wide file\n');
-  const env = environment(dir, state);
+  const env = environment(dir, state, { home, kernel: member?.kernel });
   return {
     mapper: {
       command: program.epmd,
@@ -39,7 +53,7 @@ export function prepareBroker({ dir, state, program }: { dir: string; state: Bro
   };
 }
 
-function settings({ ports, secrets }: BrokerState): string {
+function settings({ ports, secrets }: BrokerState, more: readonly string[] = []): string {
   return [
     `listeners.tcp.1 = 127.0.0.1:${ports.rabbitmq}`,
     'management.tcp.ip = 127.0.0.1',
@@ -49,16 +63,21 @@ function settings({ ports, secrets }: BrokerState): string {
     'disk_free_limit.absolute = 50MB',
     'log.console = true',
     'log.file = false',
+    ...more,
     '',
   ].join('\n');
 }
 
-function environment(dir: string, state: BrokerState): NodeJS.ProcessEnv {
+function environment(
+  dir: string,
+  state: BrokerState,
+  { home, kernel = '' }: { home: string; kernel?: string },
+): NodeJS.ProcessEnv {
   // Settings of the caller's shell for another broker must not reach this one. `undefined` removes a variable.
   const foreign = Object.keys(process.env).filter((key) => /^(RABBITMQ|ERL)_|^NOTIFY_SOCKET$|^XDG_/.test(key));
   return {
     ...Object.fromEntries(foreign.map((key) => [key, undefined])),
-    HOME: join(dir, 'home'),
+    HOME: home,
     ERL_EPMD_PORT: `${state.ports.epmd}`,
     ERL_EPMD_ADDRESS: '127.0.0.1',
     RABBITMQ_NODENAME: state.nodeName,
@@ -75,6 +94,6 @@ function environment(dir: string, state: BrokerState): NodeJS.ProcessEnv {
     // "Allow input" makes the script become the broker instead of staying as its parent, so that the known pid is the
     // broker's own. -noinput then takes the shell away again.
     RABBITMQ_ALLOW_INPUT: '1',
-    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '-noinput -kernel inet_dist_use_interface {127,0,0,1}',
+    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: `-noinput -kernel inet_dist_use_interface {127,0,0,1} ${kernel}`.trimEnd(),
   };
 }

@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { type Channel, type ChannelModel, connect } from 'amqplib';
+import { type BrokerNode, brokerNodeOf } from '../core/broker/broker-nodes.js';
 import { within } from '../core/broker/broker-step-timeout.js';
-import { brokerAddressOf } from '../core/broker/connection.js';
+import { connectionProblem } from '../core/broker/connection-problem.js';
 import { argumentsOf } from '../core/broker/queue-kinds.js';
 import { meaningOf, NOT_FOUND, QueueRefused, type Right } from '../core/broker/refusal.js';
+import { parseBrokerUrls } from '../core/broker-urls.js';
 import { textOf } from '../core/errors/errors.js';
 import { type DtxQueue, leftoverQueuesOf, type QueuesOptions, queuesOf } from '../schema/queues-of-app.js';
 import { isOlder } from '../xa/supported-servers.js';
@@ -24,48 +26,58 @@ export interface BrokerCheck {
   readonly signal: AbortSignal;
 }
 
-/** Checks broker, virtual host and rights with the account of the app. It tries them on an exclusive queue of its own. */
-export async function checkBroker(url: string, check: BrokerCheck, report: Report): Promise<void> {
-  const address = readableUrl('RabbitMQ', () => brokerAddressOf(url));
-  let connection: ChannelModel;
+/**
+ * Checks broker, virtual host and rights with the account of the app. It tries them on an exclusive queue of its own.
+ * Each of several nodes must be reachable. Rights and queues belong to the cluster and are checked at the first of them.
+ */
+export async function checkBroker(urls: string, check: BrokerCheck, report: Report): Promise<void> {
+  const nodes = readableUrl('RabbitMQ', () => parseBrokerUrls(urls).map(brokerNodeOf));
+  const connections: ChannelModel[] = [];
   try {
-    const options = { timeout: CONNECT_LIMIT_MS, clientProperties: { connection_name: 'nest-dtx doctor' } };
-    const connecting = connect(address, options) as Promise<ChannelModel>;
-    connection = await within(CONNECT_LIMIT_MS, 'connecting', connecting, check.signal);
-  } catch (error) {
-    return report({
-      what: 'broker',
-      isOk: false,
-      text: connectProblem(error, decodeURIComponent(address.vhost ?? '/')),
-    });
-  }
-  connection.on('error', () => {});
-  try {
-    checkServer(connection, report);
-    const mayConfigure = await checkOwnQueue(connection, check, report);
+    for (const node of nodes) {
+      const connection = await checkNode(node, nodes.length > 1, check, report);
+      if (connection) connections.push(connection);
+    }
+    const [first] = connections;
+    if (!first) return;
+    const mayConfigure = await checkOwnQueue(first, check, report);
     if (check.queues) {
-      await checkQueues(connection, queuesOf(check.queues), mayConfigure, report);
-      await tellLeftover(connection, leftoverQueuesOf(check.queues), report);
+      await checkQueues(first, queuesOf(check.queues), mayConfigure, report);
+      await tellLeftover(first, leftoverQueuesOf(check.queues), report);
     }
   } finally {
-    await within(STEP_LIMIT_MS, 'closing', connection.close()).catch(() => {});
+    for (const one of connections) await within(STEP_LIMIT_MS, 'closing', one.close()).catch(() => {});
   }
 }
 
-/** RabbitMQ closes the connection while it opens the virtual host if the host is missing or not permitted. */
-function connectProblem(error: unknown, vhost: string): string {
-  const text = textOf(error);
-  if (/ConnectionOpenOk|NOT_ALLOWED|vhost/i.test(text))
-    return `virtual host "${vhost}" does not exist, or the account may not use it (${text}); run rabbitmqctl add_vhost and set_permissions`;
-  if (/ACCESS_REFUSED|ACCESS-REFUSED|403/.test(text)) return `account refused: ${text}; check user and password`;
-  return `cannot connect: ${text}; check the address`;
+/** The connection to one node, or null after a reported failure. */
+async function checkNode(
+  node: BrokerNode,
+  isOneOfSeveral: boolean,
+  { signal }: BrokerCheck,
+  report: Report,
+): Promise<ChannelModel | null> {
+  const of = isOneOfSeveral ? ` ${node.name}` : '';
+  try {
+    const options = { timeout: CONNECT_LIMIT_MS, clientProperties: { connection_name: 'nest-dtx doctor' } };
+    const connecting = connect(node.address, options) as Promise<ChannelModel>;
+    const connection = await within(CONNECT_LIMIT_MS, 'connecting', connecting, signal);
+    connection.on('error', () => {});
+    checkServer(connection, `broker server${of}`, report);
+    return connection;
+  } catch (error) {
+    const problem = await connectionProblem(error, node);
+    const advice = problem.includes('; ') ? '' : '; check the address';
+    report({ what: `broker${of}`, isOk: false, text: `cannot connect: ${problem}${advice}` });
+    return null;
+  }
 }
 
-function checkServer({ connection }: ChannelModel, report: Report): void {
+function checkServer({ connection }: ChannelModel, what: string, report: Report): void {
   const { product, version } = connection.serverProperties;
   const isOk = !isOlder(String(version), OLDEST_RABBITMQ);
   const advice = isOk ? '' : `; upgrade to RabbitMQ ${OLDEST_RABBITMQ.join('.')} or newer`;
-  report({ what: 'broker server', isOk, text: `${product} ${version}${advice}` });
+  report({ what, isOk, text: `${product} ${version}${advice}` });
 }
 
 /** Returns whether the account may declare a queue of this app. */

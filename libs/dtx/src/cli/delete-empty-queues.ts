@@ -1,7 +1,9 @@
 import { type ChannelModel, connect } from 'amqplib';
+import { type BrokerNode, brokerNodeOf } from '../core/broker/broker-nodes.js';
 import { within } from '../core/broker/broker-step-timeout.js';
-import { brokerAddressOf } from '../core/broker/connection.js';
+import { connectionProblem } from '../core/broker/connection-problem.js';
 import { meaningOf, NOT_FOUND, PRECONDITION_FAILED, QueueRefused } from '../core/broker/refusal.js';
+import { parseBrokerUrls } from '../core/broker-urls.js';
 import { readableUrl, type Terminal } from './command.js';
 
 const STEP_LIMIT_MS = 10_000;
@@ -12,13 +14,12 @@ const STEP_LIMIT_MS = 10_000;
  * @returns 1 if a queue is left because it has messages
  */
 export async function deleteEmptyQueues(
-  url: string,
+  urls: string,
   queues: readonly string[],
   { say, signal }: Terminal,
 ): Promise<number> {
-  const address = readableUrl('RabbitMQ', () => brokerAddressOf(url));
-  const connection = await within(STEP_LIMIT_MS, 'connecting to RabbitMQ', connect(address) as Promise<ChannelModel>);
-  connection.on('error', () => {});
+  const nodes = readableUrl('RabbitMQ', () => parseBrokerUrls(urls).map(brokerNodeOf));
+  const connection = await connectionToAny(nodes);
   try {
     let left = 0;
     for (const queue of queues) {
@@ -34,6 +35,21 @@ export async function deleteEmptyQueues(
   } finally {
     await within(STEP_LIMIT_MS, 'closing', connection.close()).catch(() => {});
   }
+}
+
+/** A connection to the first node that answers. @throws Error with the problem of the last one */
+async function connectionToAny(nodes: readonly BrokerNode[]): Promise<ChannelModel> {
+  let problem = '';
+  for (const node of nodes) {
+    try {
+      const connection = await within(STEP_LIMIT_MS, 'connecting', connect(node.address) as Promise<ChannelModel>);
+      connection.on('error', () => {});
+      return connection;
+    } catch (error) {
+      problem = `cannot connect to ${node.name}: ${await connectionProblem(error, node)}`;
+    }
+  }
+  throw new Error(problem);
 }
 
 /** On a channel of its own, since a refusal closes it. @throws QueueRefused without the right to delete */

@@ -23,7 +23,7 @@ const NAMELESS_APP = 'doctor';
  * @returns 1 if a check has failed
  */
 export const doctorCommand: Command = {
-  usage: `doctor [--url <mysql://...>] [--rabbitmq <amqp://...>] [--redis <redis://...>] ${SCHEMES_USAGE} [--app <name> --contracts <module> [--queues quorum]] [--prefix dtx] ${TABLE_PREFIX_USAGE}`,
+  usage: `doctor [--url <mysql://...>] [--rabbitmq <amqp://...[,amqp://...]>] [--redis <redis://...>] ${SCHEMES_USAGE} [--app <name> --contracts <module> [--queues quorum]] [--prefix dtx] ${TABLE_PREFIX_USAGE}`,
   summary: 'checks servers, settings and rights, and exits with 1 if a check fails',
   run: async (args, terminal) => {
     const values = readArguments(args, OPTIONS);

@@ -1,5 +1,5 @@
 import type { SharedQueues } from '../core/broker/queue-prefix.js';
-import { parseServerUrl } from '../core/server-url.js';
+import { parseBrokerUrls } from '../core/broker-urls.js';
 import {
   answerQueuePatternOf,
   type DtxQueue,
@@ -10,7 +10,16 @@ import {
   queueDefinitions,
   queuesOf,
 } from '../schema/queues-of-app.js';
-import { BROKER, type Command, listOf, readArguments, type Terminal, UsageError, urlFrom } from './command.js';
+import {
+  BROKER,
+  type Command,
+  listOf,
+  readArguments,
+  readableUrl,
+  type Terminal,
+  UsageError,
+  urlFrom,
+} from './command.js';
 import { deleteEmptyQueues } from './delete-empty-queues.js';
 import { exportedValues, loadedModule } from './loaded-module.js';
 import { SCHEMES_OPTION, SCHEMES_USAGE, schemesFrom } from './scheme-argument.js';
@@ -115,7 +124,8 @@ function isParticipant(value: unknown): value is QueueParticipant {
 /** The virtual host of `DTX_RABBITMQ_URL` by default. */
 function vhostOf(given: string | undefined, { env }: Terminal): string {
   if (given !== undefined) return given;
-  return env.DTX_RABBITMQ_URL ? parseServerUrl('broker', env.DTX_RABBITMQ_URL).path || '/' : '/';
+  const urls = env[BROKER.variable];
+  return urls ? readableUrl('RabbitMQ', () => parseBrokerUrls(urls))[0]!.path || '/' : '/';
 }
 
 function linesOf(answerQueues: string, queues: readonly DtxQueue[]): string[] {

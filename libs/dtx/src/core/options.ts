@@ -3,19 +3,24 @@
  * them.
  */
 import { z } from 'zod';
+import { problemOfBrokerUrls } from './broker-urls.js';
 import { COMPATIBLE_FROM_RULE, isWindowValid } from './database/schema-window.js';
 import { isTablePrefix, TABLE_PREFIX, TABLE_PREFIX_RULE } from './database/table-prefix.js';
 import { OptionsError } from './errors/errors.js';
-import { problemOfServerUrl, type ServerKind } from './server-url.js';
+import { problemOfServerUrl } from './server-url.js';
 
 const ms = (fallback: number) => z.number().int().min(1).max(2_147_483_647).default(fallback);
 const count = (fallback: number, max = 100_000) => z.number().int().min(1).max(max).default(fallback);
 /** The URL of a server. The error text omits the value, which may contain a password. */
-const serverUrl = (kind: ServerKind) =>
-  z.string().superRefine((text, context) => {
-    const problem = problemOfServerUrl(kind, text);
-    if (problem !== null) context.addIssue({ code: 'custom', message: problem });
-  });
+const redisUrl = z.string().superRefine((text, context) => {
+  const problem = problemOfServerUrl('redis', text);
+  if (problem !== null) context.addIssue({ code: 'custom', message: problem });
+});
+/** The URLs of the nodes of one broker, checked in the same way. */
+const brokerUrls = z.union([z.string(), z.array(z.string()).readonly()]).superRefine((given, context) => {
+  const problem = problemOfBrokerUrls(given);
+  if (problem !== null) context.addIssue({ code: 'custom', message: problem });
+});
 
 /**
  * An http(s) URL without user and password. `fetch` rejects a URL with credentials (Fetch standard), and logs would
@@ -77,8 +82,11 @@ const HANDLER_TIMEOUT_MS_MAX = 9 * 60_000;
 export const coreOptions = z.strictObject({
   /** Name of this app, the first part of its queue names. */
   app: z.string().regex(/^[a-z][a-z0-9-]{0,31}$/),
-  /** AMQP URL of the broker, or several separated by commas (nodes of one cluster). */
-  rabbitmqUrl: serverUrl('broker'),
+  /**
+   * AMQP URL of the broker, or the URLs of the nodes of one cluster: a list, or one text with commas. They differ only
+   * in host and port. A connection begins at a random node and moves on to the next one after a failure.
+   */
+  rabbitmqUrl: brokerUrls,
   /**
    * First part of all queue names. Two environments on one virtual host need different ones. All services that exchange
    * messages need the same one.
@@ -99,7 +107,7 @@ export const coreOptions = z.strictObject({
    */
   tablePrefix: z.string().refine(isTablePrefix, `expected ${TABLE_PREFIX_RULE}`).default(TABLE_PREFIX),
   /** URL of Redis. Required where a consumer has `duplicates: 'redis'`. */
-  redisUrl: serverUrl('redis').optional(),
+  redisUrl: redisUrl.optional(),
   /** URL that each new alert is posted to, in addition to the log and the table `dtx_alert`. */
   alertWebhook: httpUrlOption.optional(),
   /**

@@ -42,6 +42,7 @@ export class Broker implements OnApplicationBootstrap, OnApplicationShutdown {
     this.publisher = new ConfirmPublisher(this.publishing, {
       windowMax: options.publishWindowMax,
       timeoutMs: options.publishTimeoutMs,
+      leaseMs: options.leaseMs,
     });
   }
 

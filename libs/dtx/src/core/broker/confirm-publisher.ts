@@ -1,35 +1,38 @@
 import { EventEmitter } from 'node:events';
 import type { ChannelModel, ConfirmChannel, Options, Replies } from 'amqplib';
-import { Semaphore } from '../async/semaphore.js';
-import { BrokerUnavailable, DtxError, Unconfirmed } from '../errors/errors.js';
+import type { Semaphore } from '../async/semaphore.js';
+import { BrokerUnavailable, Unconfirmed } from '../errors/errors.js';
 import { libraryLogger } from '../library-logger.js';
 import { within } from './broker-step-timeout.js';
 import { leave } from './closing-channel.js';
 import type { BrokerConnection } from './connection.js';
 import { type Envelope, toProperties } from './envelope.js';
+import { leaveOnceConfirmed, NackRetries } from './nack-retries.js';
 import { observed } from './observed-publish.js';
+import { Nacked, onceSent, Unroutable } from './publish-outcomes.js';
 import { type Delivery, type ExchangeRoute, PublishTarget } from './publish-target.js';
+import { publishWindow } from './publish-window.js';
 import { BrokerBlocked, Queues } from './queue-declarations.js';
 import type { QueueKind } from './queue-kinds.js';
 import { meaningOf, NOT_FOUND } from './refusal.js';
 import { SendRefusals } from './remembered-publish-refusals.js';
 
-/**
- * The queue was deleted after its declaration, or the exchange leads to no queue. The broker confirms such a publish all the same, and returns the
- * message.
- */
-export class Unroutable extends DtxError {}
-/** The broker rejected the message with a nack: queue full, or alarm. Retryable. Does not count as an attempt. */
-export class Nacked extends BrokerUnavailable {}
+export { Nacked, Unroutable };
 
 export interface PublishOptions {
   readonly windowMax: number;
+  readonly leaseMs: number;
   readonly timeoutMs: number;
 }
 
 /** The error text of amqplib for a nack of the broker. Any other error means that the channel ended. */
 const NACKED = 'message nacked';
 const REOPEN_MS = 200;
+
+interface Outgoing {
+  readonly body: Buffer;
+  readonly properties: Options.Publish;
+}
 
 interface InFlight {
   readonly properties: Options.Publish;
@@ -48,7 +51,9 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
   private readonly window: Semaphore;
   private readonly queues: Queues;
   private readonly refusals = new SendRefusals((message) => this.logger.warn(message));
+  private readonly nacks: NackRetries;
   private channel: ConfirmChannel | undefined;
+  private isRenewing = false;
   private sequence = 0;
   private wasUp = false;
 
@@ -58,22 +63,15 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
   ) {
     super();
     this.setMaxListeners(100);
-    this.window = new Semaphore(
-      options.windowMax,
-      (ms) =>
-        new BrokerUnavailable(
-          `message not sent: publishWindowMax ${options.windowMax} messages wait for a confirm, no place for ${ms} ms; ` +
-            'check RabbitMQ for alarms and load, then retry',
-        ),
-    );
+    this.window = publishWindow(options.windowMax);
+    this.nacks = new NackRetries(options.leaseMs);
     this.queues = new Queues(connection, options.timeoutMs, (refused) => this.logger.warn(refused.message));
     connection.on('up', (opened) => void this.open(opened));
     connection.on('down', () => {
       this.refusals.forgetSize();
       this.lose();
     });
-    connection.on('blocked', () => this.tell());
-    connection.on('unblocked', () => this.tell());
+    for (const change of ['blocked', 'unblocked'] as const) connection.on(change, () => this.tell());
   }
 
   /** Whether a message can be sent now, on a connection that the broker does not block. */
@@ -105,15 +103,8 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     const target = new PublishTarget(this.queues, typeof to === 'string' ? names.onWire(to, kind) : to, kind);
     const release = await this.window.acquire(limitMs);
     try {
-      await observed(target.name, envelope, async () => {
-        try {
-          await this.publishOnce(target, endsAt, { body, properties });
-        } catch (error) {
-          // The queue was deleted after its declaration: declare it again and retry once.
-          if (!(error instanceof Unroutable) || !target.forget()) throw error;
-          await this.publishOnce(target, endsAt, { body, properties });
-        }
-      });
+      const send = () => this.publishDeclared(target, endsAt, { body, properties });
+      await observed(target.name, envelope, () => this.nacks.run(target.name, endsAt, send));
     } finally {
       release();
     }
@@ -129,9 +120,7 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     return this.queues.unattended(queue, kind);
   }
 
-  /**
-   * Looks at a queue without declaring it. Returns null if it does not exist. @throws QueueRefused; BrokerUnavailable
-   */
+  /** The queue, without a declaration. Null if it does not exist. @throws QueueRefused; BrokerUnavailable */
   find(queue: string, kind: QueueKind = 'work'): Promise<Replies.AssertQueue | null> {
     return this.queues.find(queue, kind);
   }
@@ -141,11 +130,17 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     return this.queues.ensure(queue, kind);
   }
 
-  private async publishOnce(
-    target: PublishTarget,
-    endsAt: number,
-    { body, properties }: { body: Buffer; properties: Options.Publish },
-  ): Promise<void> {
+  private async publishDeclared(target: PublishTarget, endsAt: number, message: Outgoing): Promise<void> {
+    try {
+      await this.publishOnce(target, endsAt, message);
+    } catch (error) {
+      // The queue was deleted after its declaration: declare it again and retry once.
+      if (!(error instanceof Unroutable) || !target.forget()) throw error;
+      await this.publishOnce(target, endsAt, message);
+    }
+  }
+
+  private async publishOnce(target: PublishTarget, endsAt: number, { body, properties }: Outgoing): Promise<void> {
     const { name, exchange } = target;
     const leftMs = () => endsAt - performance.now();
     await target.prepare(leftMs());
@@ -176,15 +171,16 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
         if (!error) return resolve();
         const refused = this.refusals.of(channel, target, body.length);
         if (refused) reject(refused);
-        else if (error.message === NACKED)
+        else if (error.message === NACKED) {
+          void this.renew(channel);
           reject(new Nacked(`cannot publish to ${name}: RabbitMQ rejected the message (nack)`));
-        else reject(new Unconfirmed(`publish to ${name} unconfirmed: lost the connection to RabbitMQ`));
+        } else reject(new Unconfirmed(`publish to ${name} unconfirmed: lost the connection to RabbitMQ`));
       });
     });
   }
 
   private require(): ConfirmChannel {
-    if (!this.channel) throw new BrokerUnavailable('cannot publish: no connection to RabbitMQ, reconnecting');
+    if (!this.channel) throw new BrokerUnavailable(`cannot publish: ${this.connection.problem}`);
     if (this.connection.isBlocked)
       throw new BrokerBlocked(
         'cannot publish: RabbitMQ has blocked the connection (memory or disk alarm) until it has room again',
@@ -211,13 +207,26 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
         // The channel died. The connection still works.
         this.openLater(connection);
       });
+      if (!this.connection.isCurrent(connection)) return leave(channel);
+      const before = this.channel;
       this.channel = channel;
+      if (before) void leaveOnceConfirmed(before);
       this.tell();
     } catch (error) {
       opening.then(leave, () => {});
       this.logger.warn(`cannot open a publishing channel, retrying: ${(error as Error).message}`);
       this.openLater(connection);
     }
+  }
+
+  /** Replaces a channel that nacks. See `NackRetries`. */
+  private async renew(channel: ConfirmChannel): Promise<void> {
+    const connection = this.connection.open;
+    if (this.isRenewing || this.channel !== channel || !connection) return;
+    this.isRenewing = true;
+    await this.open(connection).finally(() => {
+      this.isRenewing = false;
+    });
   }
 
   /** Opens a new channel on the same connection. A new connection emits `up` itself. */
@@ -238,9 +247,4 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     this.wasUp = this.isUp;
     this.emit(this.isUp ? 'up' : 'down');
   }
-}
-
-/** After the send, the outcome is unknown unless the broker rejected the message. */
-function onceSent(error: DtxError): DtxError {
-  return error instanceof BrokerUnavailable && !(error instanceof Nacked) ? new Unconfirmed(error.message) : error;
 }

@@ -1,16 +1,19 @@
 import { EventEmitter } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type ChannelModel, connect, type Options } from 'amqplib';
-import { type Backoff, backoffMs } from '../async/backoff.js';
+import { type ChannelModel, connect } from 'amqplib';
+import type { Backoff } from '../async/backoff.js';
+import { textOf } from '../errors/errors.js';
 import { libraryLogger } from '../library-logger.js';
-import { parseServerUrl } from '../server-url.js';
 import { KEEP_ALIVE_MS } from '../tcp-keep-alive.js';
+import { type BrokerNode, BrokerNodes } from './broker-nodes.js';
 import { CLOSE_LIMIT_MS, within } from './broker-step-timeout.js';
+import { connectionProblem, withAdvice, wordsOf } from './connection-problem.js';
 import { QueueNames, type SharedQueues } from './queue-prefix.js';
 
 export interface ConnectionOptions {
-  readonly url: string;
+  /** The URL of the broker, or those of the nodes of one cluster. */
+  readonly url: string | readonly string[];
   readonly heartbeatSeconds: number;
   readonly reconnect: Backoff;
   /** The connection name in the management UI of the broker. */
@@ -21,11 +24,9 @@ export interface ConnectionOptions {
   readonly queues?: SharedQueues;
 }
 
-/** Time limit in milliseconds from the first packet to the open connection. */
-const CONNECT_LIMIT_MS = 10_000;
-
 /**
- * One connection that reconnects for as long as the process lives. Emits `up` with the new connection, and `down`.
+ * One connection that reconnects for as long as the process lives. With several nodes, a failed or lost connection moves
+ * on to the next node. Emits `up` with the new connection, and `down`.
  * Channels, consumers and confirms belong to one connection and end with it. Emits `blocked` and `unblocked` when the
  * broker blocks and unblocks it. A message without a confirm on a lost connection may have arrived, so its sender sends it
  * again.
@@ -38,14 +39,15 @@ export class BrokerConnection extends EventEmitter<{ up: [ChannelModel]; down: [
   private current: ChannelModel | undefined;
   private blocked = false;
   private running: Promise<void> | undefined;
-  private readonly address: Options.Connect;
+  private readonly nodes: BrokerNodes;
+  private failure: string | undefined;
   /** The names of queues on this connection. */
   readonly names: QueueNames;
 
-  /** @throws OptionsError for a URL that cannot be read */
+  /** @throws OptionsError for a URL that cannot be read, and for URLs of different clusters */
   constructor(private readonly options: ConnectionOptions) {
     super();
-    this.address = brokerAddressOf(options.url);
+    this.nodes = new BrokerNodes(options.url);
     this.names = new QueueNames(options.queuePrefix, options.queues);
     this.setMaxListeners(100);
   }
@@ -60,6 +62,13 @@ export class BrokerConnection extends EventEmitter<{ up: [ChannelModel]; down: [
    */
   get isBlocked(): boolean {
     return this.blocked;
+  }
+
+  /** The text for a step without a connection, with the reason in the broker's own words. */
+  get problem(): string {
+    return this.failure
+      ? `no connection to RabbitMQ, reconnecting: ${this.failure}`
+      : 'no connection to RabbitMQ, reconnecting';
   }
 
   /** The open connection. */
@@ -84,20 +93,25 @@ export class BrokerConnection extends EventEmitter<{ up: [ChannelModel]; down: [
   }
 
   private async run(): Promise<void> {
-    for (let attempt = 1; !this.stopping.signal.aborted; attempt++) {
+    const { signal } = this.stopping;
+    while (!signal.aborted) {
+      const node = this.nodes.current;
       try {
-        const connection = await this.dial();
-        attempt = 0;
-        await this.untilClosed(connection);
+        const connection = await this.dial(node);
+        this.nodes.connected();
+        await this.untilClosed(connection, node);
       } catch (error) {
-        if (attempt % 10 === 1)
-          this.logger.warn(`${this.options.name}: cannot connect to RabbitMQ, retrying: ${describe(error)}`);
+        await this.report(error, node);
       }
-      if (this.stopping.signal.aborted) return;
-      await sleep(backoffMs(this.options.reconnect, attempt + 1), undefined, { signal: this.stopping.signal }).catch(
-        () => {},
-      );
+      if (signal.aborted) return;
+      await sleep(this.nodes.moveOn(this.options.reconnect), undefined, { signal }).catch(() => {});
     }
+  }
+
+  private async report(error: unknown, node: BrokerNode): Promise<void> {
+    if (this.stopping.signal.aborted || !this.nodes.failed(textOf(error))) return;
+    this.failure = `${node.name}: ${await connectionProblem(error, node)}`;
+    this.logger.warn(`${this.options.name}: cannot connect to RabbitMQ, retrying: ${this.failure}`);
   }
 
   private setBlocked(isBlocked: boolean, reason = ''): void {
@@ -107,19 +121,20 @@ export class BrokerConnection extends EventEmitter<{ up: [ChannelModel]; down: [
     this.emit(isBlocked ? 'blocked' : 'unblocked');
   }
 
-  private async dial(): Promise<ChannelModel> {
+  private async dial({ address }: BrokerNode): Promise<ChannelModel> {
     const { heartbeatSeconds: heartbeat, name } = this.options;
+    const limitMs = this.nodes.connectLimitMs;
     const dialing = connect(
-      { ...this.address, heartbeat },
+      { ...address, heartbeat },
       {
-        timeout: CONNECT_LIMIT_MS,
+        timeout: limitMs,
         keepAlive: true,
         keepAliveDelay: KEEP_ALIVE_MS,
         clientProperties: { connection_name: name },
       },
     ) as Promise<ChannelModel>;
     try {
-      const connection = await within(CONNECT_LIMIT_MS, 'connecting', dialing, this.stopping.signal);
+      const connection = await within(limitMs, 'connecting', dialing, this.stopping.signal);
       // A connection that ended in the very packet that opened it has emitted `close` already.
       if (streamOf(connection)?.writableEnded) throw new Error('RabbitMQ closed the connection while it was opened');
       return connection;
@@ -129,50 +144,32 @@ export class BrokerConnection extends EventEmitter<{ up: [ChannelModel]; down: [
     }
   }
 
-  private untilClosed(connection: ChannelModel): Promise<void> {
+  private untilClosed(connection: ChannelModel, { name: node }: BrokerNode): Promise<void> {
     if (this.stopping.signal.aborted) return hangUp(connection);
+    const { name } = this.options;
     return new Promise((resolve) => {
       // `close` follows each connection error. An `error` event without a listener would end the process.
-      connection.on('error', (error) =>
-        this.logger.warn(`${this.options.name}: connection to RabbitMQ failed, reconnecting: ${describe(error)}`),
-      );
+      connection.on('error', () => {});
       connection.on('blocked', (reason) => this.setBlocked(true, String(reason)));
       connection.on('unblocked', () => this.setBlocked(false));
-      connection.once('close', () => {
+      // A close by an operator or by a node that stops emits no `error`. A close of our own has no reason.
+      connection.once('close', (error) => {
         this.current = undefined;
         this.blocked = false;
+        if (error && !this.stopping.signal.aborted) {
+          this.failure = `${node}: ${withAdvice(wordsOf(error))}`;
+          this.logger.warn(`${name}: lost the connection to RabbitMQ, reconnecting: ${this.failure}`);
+        }
         this.emit('down');
         resolve();
       });
       this.current = connection;
+      this.failure = undefined;
       this.isSilent = false;
-      this.logger.log(`${this.options.name}: connected`);
+      this.logger.log(`${name}: connected to ${node}`);
       this.emit('up', connection);
     });
   }
-}
-
-/** Returns the text of a connection error. An AggregateError of Node (several addresses) has no message of its own. */
-function describe(error: unknown): string {
-  const { message, code } = error as { message?: string; code?: string };
-  return message || code || String(error);
-}
-
-/** Passes the address as an object. amqplib parses URLs by its own rules and decodes an encoded password as Latin-1. */
-export function brokerAddressOf(url: string): Options.Connect {
-  const { protocol, host: hostname, port, user: username, password, path, query } = parseServerUrl('broker', url);
-  const numbers = ['channelMax', 'frameMax', 'maxFrameSize'].filter((name) => name in query);
-  return {
-    protocol,
-    hostname,
-    port,
-    // The default account is guest.
-    ...(username === undefined && password === undefined ? {} : { username: username ?? '', password: password ?? '' }),
-    // amqplib decodes this field, also in an object. The default virtual host is "/".
-    vhost: encodeURIComponent(path || '/'),
-    ...(query.locale ? { locale: query.locale } : {}),
-    ...Object.fromEntries(numbers.map((name) => [name, Number(query[name])])),
-  };
 }
 
 /** Closes the connection, and destroys the socket if the broker does not answer. */

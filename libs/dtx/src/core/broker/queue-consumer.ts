@@ -62,7 +62,7 @@ export class QueueConsumer {
   get problem(): string | undefined {
     if (this.isStopped || this.isAttached) return undefined;
     if (this.options.isOptional && this.failure === undefined) return undefined;
-    if (!this.connection.isUp) return 'no connection to RabbitMQ';
+    if (!this.connection.isUp) return this.connection.problem;
     return this.failure ?? 'not attached yet';
   }
 

@@ -197,7 +197,7 @@ export class Queues {
   private async onChannel<T>(asked: Asked, ask: (channel: Channel) => Promise<T>): Promise<T> {
     const endsAt = performance.now() + this.limitMs;
     const connection = this.connection.open;
-    if (!connection) throw new BrokerUnavailable(`${asked.what}: no connection to RabbitMQ, reconnecting`);
+    if (!connection) throw new BrokerUnavailable(`${asked.what}: ${this.connection.problem}`);
     if (this.connection.isBlocked)
       throw new BrokerBlocked(
         `${asked.what}: RabbitMQ has blocked the connection (memory or disk alarm) until it has room`,

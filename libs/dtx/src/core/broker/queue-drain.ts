@@ -25,7 +25,7 @@ export async function drainQueue(
   const what = `cannot take messages from queue ${queue}`;
   if (isOptional && !(await queues.find(queue, kind))) return 0;
   if (!isOptional) await queues.inspect(queue, kind);
-  if (!connection.open) throw new BrokerUnavailable(`${what}: no connection to RabbitMQ, reconnecting`);
+  if (!connection.open) throw new BrokerUnavailable(`${what}: ${connection.problem}`);
   const opening = connection.open.createChannel();
   const channel = await within(limitMs, what, opening).catch((error) => {
     void opening.then(leave, () => {});

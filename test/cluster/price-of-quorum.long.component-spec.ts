@@ -1,0 +1,49 @@
+import type { Options } from 'amqplib';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { clusterSandbox, NODES, type RabbitmqCluster, startCluster } from '../fixtures/broker-cluster.js';
+import { measureQueue, quantile, type Speed } from '../fixtures/queue-speed.js';
+import { freshSandbox } from '../fixtures/sandbox.js';
+
+const ROUNDS = 5;
+const KINDS: Record<string, Options.AssertQueue> = {
+  classic: { durable: true },
+  quorum: { durable: true, arguments: { 'x-queue-type': 'quorum' } },
+};
+
+let cluster: RabbitmqCluster;
+let urls: Record<string, string>;
+
+beforeAll(async () => {
+  cluster = await startCluster('price');
+  urls = {
+    'one node': (await freshSandbox('price_one', { audited: false })).rabbitmq,
+    'three nodes': (await clusterSandbox(cluster, 'price_three', NODES[0])).rabbitmq,
+  };
+}, 180_000);
+
+afterAll(() => cluster?.end());
+
+/** A measurement without a verdict: the figures stand on the page docs/beyond-one-machine.md. */
+test('classic and quorum queues carry all messages on one node and on three, at a price that is printed', async () => {
+  const speeds = new Map<string, Speed[]>();
+  // In turn, so that other load on the machine meets all alike.
+  for (let round = 0; round < ROUNDS; round++)
+    for (const [place, url] of Object.entries(urls))
+      for (const [kind, declaration] of Object.entries(KINDS)) {
+        const of = `${kind}, ${place}`;
+        const speed = await measureQueue(url, `price-${kind}-${round}`, declaration);
+        speeds.set(of, [...(speeds.get(of) ?? []), speed]);
+      }
+  const rows = [...speeds].map(([of, measured]) => {
+    const confirmMs = measured.flatMap((one) => one.confirmMs);
+    const perSecond = measured.map((one) => one.messagesPerSecond);
+    return {
+      of,
+      'messages/s (median)': Math.round(quantile(perSecond, 0.5)),
+      'confirm p50 ms': Number(quantile(confirmMs, 0.5).toFixed(2)),
+      'confirm p99 ms': Number(quantile(confirmMs, 0.99).toFixed(2)),
+    };
+  });
+  console.table(rows);
+  expect(rows).toHaveLength(4);
+}, 240_000);
