@@ -93,7 +93,8 @@ export class Calls implements OnModuleInit {
   /** The consumer ends with the connection, after every component that may still wait for an answer. */
   onModuleInit(): void {
     const prefetch = ANSWERS_PREFETCH;
-    this.answers = this.broker.consume(this.answerQueue, (delivery) => this.receive(delivery), { prefetch });
+    const how = { prefetch, isPausable: false };
+    this.answers = this.broker.consume(this.answerQueue, (delivery) => this.receive(delivery), how);
   }
 
   /** Whether calls can be sent and answers received. */
@@ -135,10 +136,16 @@ export class Calls implements OnModuleInit {
     });
   }
 
-  /** Whether an instance consumes the participant's queue. A missing queue is not created. */
+  /**
+   * Whether an instance consumes a queue of the participant. Without its database it consumes only second phases. A
+   * missing queue is not created.
+   */
   async hasConsumer(branch: Branch): Promise<boolean> {
-    const queue = callQueueOf({ name: branch.participant, version: branch.version });
-    return this.local.has(queue) || ((await this.look(queue))?.consumerCount ?? 0) > 0;
+    const participant = { name: branch.participant, version: branch.version };
+    if (this.local.has(callQueueOf(participant))) return true;
+    for (const queue of [callQueueOf(participant), secondQueueOf(participant)])
+      if (((await this.look(queue))?.consumerCount ?? 0) > 0) return true;
+    return false;
   }
 
   /** Sends an answer to the caller. If the initiator has died, the answer is lost and recovery repeats the call. */

@@ -1,4 +1,5 @@
 // Participant's side of steps 2 and 4: barrier and business in one local transaction, then the answer, then the ack.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { z } from 'zod';
@@ -91,7 +92,11 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
     const receive = (delivery: Delivery) => this.receive(delivery, participant);
     this.consumers.push(
       this.broker.consume(queue, receive, { prefetch }),
-      this.broker.consume(secondQueueOf(participant.contract), receive, { prefetch: secondPhasePrefetch }),
+      // Without the database of this process a second phase is answered `away`, which its initiator does not count.
+      this.broker.consume(secondQueueOf(participant.contract), receive, {
+        prefetch: secondPhasePrefetch,
+        isPausable: false,
+      }),
     );
     // The same bounds as for the queues. A local call waits for its place, and is not begun after its time limit.
     const tries = semaphore(`Try of ${participant.contract.name}`, prefetch);
@@ -108,13 +113,29 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
     if (call.success) {
       const { replyTo, traceparent } = fromProperties(delivery.message.properties);
       const named = { ...call.data, initiator: call.data.initiator ?? callerOf(replyTo) };
-      const verdict = await withTraceparent(traceparent, () => withGid(named.gid, () => this.take(named, participant)));
+      const verdict = await withTraceparent(traceparent, () =>
+        withGid(named.gid, () => this.answerOf(named, participant, delivery.lost)),
+      );
       if (replyTo && isAnswerQueue(replyTo)) await this.calls.answer(replyTo, { callId: call.data.callId, ...verdict });
     } else {
       const { name } = participant.contract;
       this.logger.warn(`discarded an invalid call of ${name}, without an answer: ${call.error.issues[0]?.message}`);
     }
     delivery.ack();
+  }
+
+  /**
+   * A Try without the database of this process is not answered, because `away` would cancel a transaction that another
+   * instance can serve. It waits for the database, or for the pause that passes it on.
+   * @throws when the delivery is lost
+   */
+  private async answerOf(call: Arrived, participant: MountedParticipant, lost: AbortSignal): Promise<Verdict> {
+    for (;;) {
+      const verdict = await this.take(call, participant);
+      const isWaiting = call.phase === 'try' && verdict.verdict === 'away' && (await this.database.writeProblem());
+      if (!isWaiting) return verdict;
+      await sleep(this.core.reconnect.firstMs, undefined, { signal: lost });
+    }
   }
 
   /** Never throws. An error becomes an answer. */

@@ -8,6 +8,12 @@ import { Queues } from './queue-declarations.js';
 import { drainQueue } from './queue-drain.js';
 import type { QueueKind } from './queue-kinds.js';
 
+interface ConsumeOptions {
+  readonly prefetch?: number;
+  readonly kind?: QueueKind;
+  readonly isPausable?: boolean;
+}
+
 interface DrainOptions {
   readonly prefetch?: number;
   readonly kind?: QueueKind;
@@ -31,6 +37,9 @@ export class Broker implements OnApplicationBootstrap, OnApplicationShutdown {
   /** The queues of the consuming connection. An exclusive answer queue belongs to the connection that declares it. */
   private readonly consumed: Queues;
   private readonly consumers: QueueConsumer[] = [];
+  /** The consumers that write to the database of the app. */
+  private readonly pausable: QueueConsumer[] = [];
+  private pauseReason: string | undefined;
 
   constructor(@Inject(CORE_OPTIONS) private readonly options: CoreOptions) {
     const { rabbitmqUrl: url, heartbeatSeconds, reconnect, app, queuePrefix } = options;
@@ -49,17 +58,39 @@ export class Broker implements OnApplicationBootstrap, OnApplicationShutdown {
     return this.publisher.isUp && this.consuming.isUp;
   }
 
-  /** Consumes one queue from now on, whenever the broker is available. */
+  /**
+   * Consumes one queue from now on, whenever the broker is available. `isPausable: false` is for a queue whose deliveries
+   * need no database.
+   */
   consume(
     queue: string,
     handle: (delivery: Delivery) => Promise<void>,
-    { prefetch = this.options.prefetch, kind = 'work' }: { prefetch?: number; kind?: QueueKind } = {},
+    { prefetch = this.options.prefetch, kind = 'work', isPausable = true }: ConsumeOptions = {},
   ): QueueConsumer {
     const limitMs = this.options.publishTimeoutMs;
     const consumer = new QueueConsumer(this.consuming, this.consumed, { queue, prefetch, kind, limitMs }, handle);
     this.consumers.push(consumer);
+    if (isPausable) {
+      this.pausable.push(consumer);
+      consumer.pauseFor(this.pauseReason);
+    }
     consumer.start();
     return consumer;
+  }
+
+  /** Whether a pause would stop a consumer. */
+  get consumesForDatabase(): boolean {
+    return this.pausable.length > 0;
+  }
+
+  get isPaused(): boolean {
+    return this.pauseReason !== undefined;
+  }
+
+  /** Takes no deliveries while there is a reason, and gives those in work back to the broker. Undefined ends the pause. */
+  pauseFor(reason: string | undefined): void {
+    this.pauseReason = reason;
+    for (const consumer of this.pausable) consumer.pauseFor(reason);
   }
 
   /**

@@ -46,6 +46,7 @@ export class QueueConsumer {
   private tag: string | undefined;
   private isStopped = true;
   private isAttaching = false;
+  private pauseReason: string | undefined;
   /** The reason why the last attempt to attach failed. */
   private failure: string | undefined;
   private tries = 0;
@@ -69,6 +70,7 @@ export class QueueConsumer {
   /** The reason why the broker delivers nothing. Undefined while attached and after `stop`. */
   get problem(): string | undefined {
     if (this.isStopped || this.isAttached) return undefined;
+    if (this.pauseReason !== undefined) return this.pauseReason;
     if (!this.connection.isUp) return 'no connection to RabbitMQ';
     return this.failure ?? 'not attached yet';
   }
@@ -84,10 +86,14 @@ export class QueueConsumer {
     if (this.connection.isUp) void this.attach();
   }
 
-  /**
-   * Takes no more deliveries, waits up to `drainMs` for those in work, then closes the channel. The broker redelivers
-   * the rest.
-   */
+  /** Takes nothing while there is a reason. The broker gives the deliveries in work to other instances, or keeps them. */
+  pauseFor(reason: string | undefined): void {
+    this.pauseReason = reason;
+    if (reason === undefined) void this.attach();
+    else if (this.channel) leave(this.channel);
+  }
+
+  /** Takes no more deliveries, and waits up to `drainMs` for those in work. The broker redelivers the rest. */
   async stop(drainMs: number): Promise<void> {
     this.isStopped = true;
     this.stopping.abort();
@@ -118,7 +124,7 @@ export class QueueConsumer {
 
   private readonly attach = async (): Promise<void> => {
     const connection = this.connection.open;
-    if (this.isStopped || this.isAttaching || this.channel || !connection) return;
+    if (this.isIdle || this.isAttaching || this.channel || !connection) return;
     this.isAttaching = true;
     const { kind, limitMs } = this.options;
     const queue = this.connection.names.onWire(this.queue);
@@ -145,10 +151,14 @@ export class QueueConsumer {
     } finally {
       this.isAttaching = false;
     }
-    // `stop` may have run during the attach and seen no channel.
-    if (this.isStopped && this.channel) leave(this.channel);
+    // `stop` or `pause` may have run during the attach and seen no channel.
+    if (this.isIdle && this.channel) leave(this.channel);
     else if (!this.channel) this.retryLater();
   };
+
+  private get isIdle(): boolean {
+    return this.isStopped || this.pauseReason !== undefined;
+  }
 
   private async consume(channel: Channel, what: string): Promise<void> {
     const { prefetch, limitMs } = this.options;
@@ -188,7 +198,7 @@ export class QueueConsumer {
 
   /** Without a connection the attempt does nothing. The next connection emits `up`. */
   private retryLater(): void {
-    if (this.isStopped) return;
+    if (this.isIdle) return;
     setTimeout(() => void this.attach(), backoffMs(RETRY, Math.max(1, this.tries)));
   }
 
