@@ -4,13 +4,13 @@ import type { AppProcess } from '../fixtures/app-process.js';
 import { expectAuditClean } from '../fixtures/purchase-checks.js';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { TcpProxy } from '../fixtures/tcp-proxy.js';
-import { call, Stack } from '../fixtures/three-apps.js';
+import { type Answer, call, Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
 
 /** Two instances of the order app on one database. One of them reaches it through a proxy. */
 const PURCHASES = 12;
 /** Of a flash sale from its answer to its end. An instance that kept its deliveries would settle them after the outage. */
-const SETTLED_WITHIN_MS = 6_000;
+const SETTLED_WITHIN_MS = 10_000;
 const BODY = { buyerId: 'buyer-cut-off', sku: 'item-0001', quantity: 1 };
 
 let sandbox: Sandbox;
@@ -41,14 +41,14 @@ test('an instance without its database leaves all work to the other one, and tak
   proxy.cut();
   // Both kinds at once, from the moment of the cut: half of the deliveries go to the instance without a database.
   const numbers = Array.from({ length: PURCHASES }, (_, n) => n);
-  const checkouts = numbers.map((n) => post('payment', '/checkouts', n));
-  const sales = numbers.map(async (n) => {
-    const { status, body } = await post('inventory', '/flash-sales', n);
-    expect(status).toBe(202);
-    return shop.settled(String(body.orderId), SETTLED_WITHIN_MS);
-  });
-  expect((await Promise.all(checkouts)).map(({ status }) => status)).toEqual(numbers.map(() => 201));
-  expect((await Promise.all(sales)).map(({ status }) => status)).toEqual(numbers.map(() => 'CONFIRMED'));
+  const end = async ({ status, body }: Answer) => {
+    // 202: the second phase has reached the instance without a database first.
+    expect([201, 202]).toContain(status);
+    return (await shop.settled(String(body.orderId), SETTLED_WITHIN_MS)).status;
+  };
+  const checkouts = Promise.all(numbers.map(async (n) => end(await post('payment', '/checkouts', n))));
+  const sales = Promise.all(numbers.map(async (n) => end(await post('inventory', '/flash-sales', n))));
+  for (const kind of await Promise.all([checkouts, sales])) expect(kind).toEqual(numbers.map(() => 'CONFIRMED'));
   await until('its consumers are paused', () => logged('paused all consumers'));
   const { status, body } = await call(`${cutOff.url}/health/ready`);
   expect([status, body.detail]).toEqual([503, expect.stringMatching(/takes no write/)]);

@@ -93,8 +93,7 @@ export class Calls implements OnModuleInit {
   /** The consumer ends with the connection, after every component that may still wait for an answer. */
   onModuleInit(): void {
     const prefetch = ANSWERS_PREFETCH;
-    const how = { prefetch, isPausable: false };
-    this.answers = this.broker.consume(this.answerQueue, (delivery) => this.receive(delivery), how);
+    this.answers = this.broker.consume(this.answerQueue, (one) => this.receive(one), { prefetch, pausing: 'never' });
   }
 
   /** Whether calls can be sent and answers received. */

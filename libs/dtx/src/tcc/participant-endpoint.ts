@@ -89,14 +89,12 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
   private serve(participant: MountedParticipant): void {
     const queue = callQueueOf(participant.contract);
     const { prefetch, secondPhasePrefetch } = this.options;
+    const second = { prefetch: secondPhasePrefetch, pausing: 'last' } as const;
     const receive = (delivery: Delivery) => this.receive(delivery, participant);
     this.consumers.push(
       this.broker.consume(queue, receive, { prefetch }),
-      // Without the database of this process a second phase is answered `away`, which its initiator does not count.
-      this.broker.consume(secondQueueOf(participant.contract), receive, {
-        prefetch: secondPhasePrefetch,
-        isPausable: false,
-      }),
+      // If no instance has its database, second phases are answered `away`, which is not counted as an absence is.
+      this.broker.consume(secondQueueOf(participant.contract), receive, second),
     );
     // The same bounds as for the queues. A local call waits for its place, and is not begun after its time limit.
     const tries = semaphore(`Try of ${participant.contract.name}`, prefetch);
@@ -125,15 +123,14 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   /**
-   * A Try without the database of this process is not answered, because `away` would cancel a transaction that another
-   * instance can serve. It waits for the database, or for the pause that passes it on.
-   * @throws when the delivery is lost
+   * `away` cancels a Try and delays a second phase. So a call waits for the database, or for the pause that passes it on.
+   * In a pause, second phases come only if no other instance takes them. @throws when the delivery is lost
    */
   private async answerOf(call: Arrived, participant: MountedParticipant, lost: AbortSignal): Promise<Verdict> {
     for (;;) {
       const verdict = await this.take(call, participant);
-      const isWaiting = call.phase === 'try' && verdict.verdict === 'away' && (await this.database.writeProblem());
-      if (!isWaiting) return verdict;
+      const isFinal = verdict.verdict !== 'away' || (call.phase !== 'try' && this.broker.isPaused);
+      if (isFinal || !(await this.database.writeProblem())) return verdict;
       await sleep(this.core.reconnect.firstMs, undefined, { signal: lost });
     }
   }

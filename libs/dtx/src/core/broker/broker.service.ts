@@ -3,6 +3,7 @@ import { CORE_OPTIONS } from '../injection-tokens.js';
 import type { CoreOptions } from '../options.js';
 import { ConfirmPublisher } from './confirm-publisher.js';
 import { BrokerConnection } from './connection.js';
+import type { Pausing } from './pausing.js';
 import { type Delivery, QueueConsumer } from './queue-consumer.js';
 import { Queues } from './queue-declarations.js';
 import { drainQueue } from './queue-drain.js';
@@ -11,7 +12,7 @@ import type { QueueKind } from './queue-kinds.js';
 interface ConsumeOptions {
   readonly prefetch?: number;
   readonly kind?: QueueKind;
-  readonly isPausable?: boolean;
+  readonly pausing?: Pausing;
 }
 
 interface DrainOptions {
@@ -59,18 +60,22 @@ export class Broker implements OnApplicationBootstrap, OnApplicationShutdown {
   }
 
   /**
-   * Consumes one queue from now on, whenever the broker is available. `isPausable: false` is for a queue whose deliveries
-   * need no database.
+   * Consumes one queue from now on, whenever the broker is available.
    */
   consume(
     queue: string,
     handle: (delivery: Delivery) => Promise<void>,
-    { prefetch = this.options.prefetch, kind = 'work', isPausable = true }: ConsumeOptions = {},
+    { prefetch = this.options.prefetch, kind = 'work', pausing = 'stop' }: ConsumeOptions = {},
   ): QueueConsumer {
     const limitMs = this.options.publishTimeoutMs;
-    const consumer = new QueueConsumer(this.consuming, this.consumed, { queue, prefetch, kind, limitMs }, handle);
+    const consumer = new QueueConsumer(
+      this.consuming,
+      this.consumed,
+      { queue, prefetch, kind, pausing, limitMs },
+      handle,
+    );
     this.consumers.push(consumer);
-    if (isPausable) {
+    if (pausing !== 'never') {
       this.pausable.push(consumer);
       consumer.pauseFor(this.pauseReason);
     }

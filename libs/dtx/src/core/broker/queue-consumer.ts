@@ -5,6 +5,8 @@ import { BrokerUnavailable, textOf } from '../errors/errors.js';
 import { libraryLogger } from '../library-logger.js';
 import { CLOSE_LIMIT_MS, within } from './broker-step-timeout.js';
 import type { BrokerConnection } from './connection.js';
+import { keyOf } from './message-key.js';
+import { type Pausing, priorityDuring } from './pausing.js';
 import { leave, type Queues } from './queue-declarations.js';
 import type { QueueKind } from './queue-kinds.js';
 import { meaningOf, QueueRefused } from './refusal.js';
@@ -21,6 +23,7 @@ export interface ConsumerOptions {
   readonly queue: string;
   readonly prefetch: number;
   readonly kind: QueueKind;
+  readonly pausing?: Pausing;
   /** Time limit in milliseconds of each step of attaching. */
   readonly limitMs: number;
 }
@@ -89,8 +92,9 @@ export class QueueConsumer {
   /** Takes nothing while there is a reason. The broker gives the deliveries in work to other instances, or keeps them. */
   pauseFor(reason: string | undefined): void {
     this.pauseReason = reason;
-    if (reason === undefined) void this.attach();
-    else if (this.channel) leave(this.channel);
+    // A consumer attaches again with another priority.
+    if (this.channel) leave(this.channel);
+    else void this.attach();
   }
 
   /** Takes no more deliveries, and waits up to `drainMs` for those in work. The broker redelivers the rest. */
@@ -157,7 +161,7 @@ export class QueueConsumer {
   };
 
   private get isIdle(): boolean {
-    return this.isStopped || this.pauseReason !== undefined;
+    return this.isStopped || (this.pauseReason !== undefined && this.options.pausing !== 'last');
   }
 
   private async consume(channel: Channel, what: string): Promise<void> {
@@ -169,12 +173,13 @@ export class QueueConsumer {
     channel.on('error', (error) => this.tag && this.logger.warn(`${failed}: ${error.message}`));
     channel.once('close', () => this.detach(channel, lost));
     await within(limitMs, what, channel.prefetch(prefetch));
-    const consuming = channel.consume(queue, (message) => {
+    const take = (message: ConsumeMessage | null) => {
       if (message) return this.take(channel, lost.signal, message);
       // The broker cancelled the consumer. Acks on this channel are no longer valid.
       this.detach(channel, lost);
       leave(channel);
-    });
+    };
+    const consuming = channel.consume(queue, take, priorityDuring(this.pauseReason));
     const { consumerTag } = await within(limitMs, what, consuming);
     if (lost.signal.aborted) return;
     this.channel = channel;
@@ -240,9 +245,4 @@ function unlessClosed(lost: AbortSignal, settle: () => void): void {
   } catch {
     // The `close` event is still to come.
   }
-}
-
-/** A message without an id is identified by its size. */
-function keyOf({ properties, content }: ConsumeMessage): string {
-  return String(properties.messageId ?? `${content.length} bytes`).slice(0, 200);
 }
