@@ -3,11 +3,11 @@ import { textOf } from '../errors/errors.js';
 import type { Sql } from './sql-executor.js';
 
 /**
- * A server checks this statement like every write, and changes nothing. It is refused by a read-only server (1290, 1792),
- * and by a Galera node without quorum (1047). A read, such as `SELECT 1`, is answered by both. Reading `read_only` would
- * not do, since a privileged account may write in spite of it.
+ * Costs no commit. A read-only server refuses the beginning to an account that cannot write there (1290), and a Galera node
+ * without quorum refuses the table (1047). Both answer `SELECT 1`. Reading `read_only` would not do, since a privileged
+ * account may write in spite of it.
  */
-const WRITE_OF_NOTHING = 'UPDATE dtx_alert SET attempts = attempts WHERE 1 = 0';
+const BEGIN_TO_WRITE = 'START TRANSACTION READ WRITE; SELECT id FROM dtx_alert LIMIT 0; ROLLBACK';
 
 /** The time in milliseconds after which a look without an answer is a problem. */
 export const WRITE_PROBE_LIMIT_MS = 2_000;
@@ -40,7 +40,7 @@ export class WriteProbe {
   }
 
   private async look(): Promise<string> {
-    const write = this.pool.query(WRITE_OF_NOTHING).then(() => '', textOf);
+    const write = this.pool.query(BEGIN_TO_WRITE).then(() => '', textOf);
     const limit = sleep(WRITE_PROBE_LIMIT_MS, `no answer within ${WRITE_PROBE_LIMIT_MS} ms`, { ref: false });
     return Promise.race([write, limit]);
   }
