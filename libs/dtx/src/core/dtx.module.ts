@@ -7,6 +7,7 @@ import { InboxRetry } from './consumer/inbox-retry.js';
 import { MessageHandlers } from './consumer/mount-handlers.js';
 import { HandlerPipeline } from './consumer/nest-pipeline.js';
 import { DtxTransport } from './consumer/nest-transport.js';
+import { PauseWithoutWrites } from './consumer/pause-without-writes.js';
 import { ReceiptSender } from './consumer/receipt-sender.js';
 import { RedisClaims } from './consumer/redis-claims.js';
 import { ServedConsumers } from './consumer/served-consumer-heartbeats.js';
@@ -67,6 +68,7 @@ const inner = [
   OnceByRedis,
   HandlerPipeline,
   MessageHandlers,
+  PauseWithoutWrites,
   ServedConsumers,
   StoredDeliveries,
   AlertWebhook,

@@ -4,9 +4,8 @@
 import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { retryWhileUnavailable } from '../core/async/retry-while-unavailable.js';
 import { Broker } from '../core/broker/broker.service.js';
-import type { ConsumedQueue } from '../core/broker/consumed-queue.js';
+import type { ConsumedQueue, Delivery } from '../core/broker/consumed-queue.js';
 import { printable } from '../core/broker/printable.js';
-import type { Delivery } from '../core/broker/queue-consumer.js';
 import { BrokerBlocked } from '../core/broker/queue-declarations.js';
 import { Database } from '../core/database/database.service.js';
 import { BackgroundWork } from '../core/durable/background-work.js';

@@ -2,7 +2,8 @@ import { z } from 'zod';
 import { payloadMaxBytesOption } from '../core/broker/outgoing-payload.js';
 import { DtxError } from '../core/errors/errors.js';
 import type { CoreOptions } from '../core/options.js';
-import { backoffOption, countOption, msOption, retentionOutlastsTimeout } from '../core/options.js';
+import { backoffOption, countOption, msOption } from '../core/options.js';
+import { retentionOutlastsTimeout } from '../core/retention-rule.js';
 
 const fields = z.strictObject({
   /** Time limit for registering a transaction and all its Tries, unless `run` gives another one. */

@@ -3,8 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
 import { z } from 'zod';
 import { Broker } from '../core/broker/broker.service.js';
-import type { ConsumedQueue } from '../core/broker/consumed-queue.js';
-import type { Delivery } from '../core/broker/queue-consumer.js';
+import type { ConsumedQueue, Delivery } from '../core/broker/consumed-queue.js';
 import { DtxError, OutcomeUnknown } from '../core/errors/errors.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
@@ -94,7 +93,7 @@ export class Calls implements OnModuleInit {
   /** The consumer ends with the connection, after every component that may still wait for an answer. */
   onModuleInit(): void {
     const prefetch = ANSWERS_PREFETCH;
-    this.answers = this.broker.consume(this.answerQueue, (delivery) => this.receive(delivery), { prefetch });
+    this.answers = this.broker.consume(this.answerQueue, (one) => this.receive(one), { prefetch, pausing: 'never' });
   }
 
   /** Whether calls can be sent and answers received. */
@@ -136,10 +135,16 @@ export class Calls implements OnModuleInit {
     });
   }
 
-  /** Whether an instance consumes the participant's queue. A missing queue is not created. */
+  /**
+   * Whether an instance consumes a queue of the participant. Without its database it consumes only second phases. A
+   * missing queue is not created.
+   */
   async hasConsumer(branch: Branch): Promise<boolean> {
-    const queue = callQueueOf({ name: branch.participant, version: branch.version });
-    return this.local.has(queue) || ((await this.look(queue))?.consumerCount ?? 0) > 0;
+    const participant = { name: branch.participant, version: branch.version };
+    if (this.local.has(callQueueOf(participant))) return true;
+    for (const queue of [callQueueOf(participant), secondQueueOf(participant)])
+      if (((await this.look(queue))?.consumerCount ?? 0) > 0) return true;
+    return false;
   }
 
   /** Sends an answer to the caller. If the initiator has died, the answer is lost and recovery repeats the call. */

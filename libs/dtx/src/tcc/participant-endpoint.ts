@@ -1,14 +1,14 @@
 // Participant's side of steps 2 and 4: barrier and business in one local transaction, then the answer, then the ack.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { z } from 'zod';
 import { Semaphore } from '../core/async/semaphore.js';
 import { inTimeOf } from '../core/async/user-code-time-limit.js';
 import { Broker } from '../core/broker/broker.service.js';
-import type { ConsumedQueue } from '../core/broker/consumed-queue.js';
+import type { ConsumedQueue, Delivery } from '../core/broker/consumed-queue.js';
 import { fromProperties } from '../core/broker/envelope.js';
 import { checkedJson } from '../core/broker/outgoing-payload.js';
-import type { Delivery } from '../core/broker/queue-consumer.js';
 import { acceptedBy, applySchema, problemOfSchema, type StandardSchema } from '../core/broker/schema.js';
 import { Database } from '../core/database/database.service.js';
 import type { Sql } from '../core/database/sql-executor.js';
@@ -89,10 +89,12 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
   private serve(participant: MountedParticipant): void {
     const queue = callQueueOf(participant.contract);
     const { prefetch, secondPhasePrefetch } = this.options;
+    const second = { prefetch: secondPhasePrefetch, pausing: 'last' } as const;
     const receive = (delivery: Delivery) => this.receive(delivery, participant);
     this.consumers.push(
       this.broker.consume(queue, receive, { prefetch }),
-      this.broker.consume(secondQueueOf(participant.contract), receive, { prefetch: secondPhasePrefetch }),
+      // If no instance has its database, second phases are answered `away`, which is not counted as an absence is.
+      this.broker.consume(secondQueueOf(participant.contract), receive, second),
     );
     // The same bounds as for the queues. A local call waits for its place, and is not begun after its time limit.
     const tries = semaphore(`Try of ${participant.contract.name}`, prefetch);
@@ -109,13 +111,28 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
     if (call.success) {
       const { replyTo, traceparent } = fromProperties(delivery.message.properties);
       const named = { ...call.data, initiator: call.data.initiator ?? callerOf(replyTo) };
-      const verdict = await withTraceparent(traceparent, () => withGid(named.gid, () => this.take(named, participant)));
+      const verdict = await withTraceparent(traceparent, () =>
+        withGid(named.gid, () => this.answerOf(named, participant, delivery.lost)),
+      );
       if (replyTo && isAnswerQueue(replyTo)) await this.calls.answer(replyTo, { callId: call.data.callId, ...verdict });
     } else {
       const { name } = participant.contract;
       this.logger.warn(`discarded an invalid call of ${name}, without an answer: ${call.error.issues[0]?.message}`);
     }
     delivery.ack();
+  }
+
+  /**
+   * `away` cancels a Try and delays a second phase. So a call waits for the database, or for the pause that passes it on.
+   * In a pause, second phases come only if no other instance takes them. @throws when the delivery is lost
+   */
+  private async answerOf(call: Arrived, participant: MountedParticipant, lost: AbortSignal): Promise<Verdict> {
+    for (;;) {
+      const verdict = await this.take(call, participant);
+      const isFinal = verdict.verdict !== 'away' || (call.phase !== 'try' && this.broker.isPaused);
+      if (isFinal || !(await this.database.writeProblem())) return verdict;
+      await sleep(this.core.reconnect.firstMs, undefined, { signal: lost });
+    }
   }
 
   /** Never throws. An error becomes an answer. */

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import type { Backoff } from '../core/async/backoff.js';
 import type { CoreOptions } from '../core/options.js';
-import { backoffOption, countOption, msOption, retentionOutlastsTimeout } from '../core/options.js';
+import { backoffOption, countOption, msOption } from '../core/options.js';
+import { retentionOutlastsTimeout } from '../core/retention-rule.js';
 
 /** Upper bound of `timeoutMs`. Every xid carries the timeout in six hex digits. */
 const TIMEOUT_MS_MAX = 600_000;

@@ -27,7 +27,7 @@ export class TcpProxy {
   #isCut = false;
   #delayMs = 0;
   readonly #listening: Server;
-  readonly #target: { host: string; port: number };
+  #target: { host: string; port: number };
   /** The target's URL with host and port of this proxy. */
   readonly url: string;
 
@@ -40,7 +40,7 @@ export class TcpProxy {
 
   static async start(targetUrl: string): Promise<TcpProxy> {
     const url = new URL(targetUrl);
-    const target = { host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port) };
+    const target = targetOf(url);
     const listening = createServer();
     await new Promise<void>((resolve, reject) => listening.once('error', reject).listen(0, '127.0.0.1', resolve));
     url.hostname = '127.0.0.1';
@@ -73,6 +73,12 @@ export class TcpProxy {
   /** RST on every existing connection; new ones are let through. */
   reset(): void {
     for (const link of this.#links) this.#end(link, (socket) => socket.resetAndDestroy());
+  }
+
+  /** The address moves to another server, as after a failover. Open connections are reset. */
+  leadTo(targetUrl: string): void {
+    this.#target = targetOf(new URL(targetUrl));
+    this.reset();
   }
 
   /** The network works again. A connection that lost bytes is reset, because its stream cannot be repaired. */
@@ -150,6 +156,10 @@ export class TcpProxy {
     how(link.client);
     how(link.server);
   }
+}
+
+function targetOf(url: URL): { host: string; port: number } {
+  return { host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port) };
 }
 
 function holdBack(from: Socket, to: Socket): void {

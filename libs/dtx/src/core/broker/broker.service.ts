@@ -4,10 +4,17 @@ import type { CoreOptions } from '../options.js';
 import { ConfirmPublisher } from './confirm-publisher.js';
 import { BrokerConnection } from './connection.js';
 import { ConsumedQueue } from './consumed-queue.js';
+import type { Pausing } from './pausing.js';
 import { type Delivery, QueueConsumer } from './queue-consumer.js';
 import { Queues } from './queue-declarations.js';
 import { drainQueue } from './queue-drain.js';
 import type { QueueKind } from './queue-kinds.js';
+
+interface ConsumeOptions {
+  readonly prefetch?: number;
+  readonly kind?: QueueKind;
+  readonly pausing?: Pausing;
+}
 
 interface DrainOptions {
   readonly prefetch?: number;
@@ -32,6 +39,9 @@ export class Broker implements OnApplicationBootstrap, OnApplicationShutdown {
   /** The queues of the consuming connection. An exclusive answer queue belongs to the connection that declares it. */
   private readonly consumed: Queues;
   private readonly consumers: QueueConsumer[] = [];
+  /** The consumers that write to the database of the app. */
+  private readonly pausable: QueueConsumer[] = [];
+  private pauseReason: string | undefined;
 
   constructor(@Inject(CORE_OPTIONS) private readonly options: CoreOptions) {
     const { rabbitmqUrl: url, heartbeatSeconds, reconnect, app, queuePrefix, queues } = options;
@@ -58,16 +68,35 @@ export class Broker implements OnApplicationBootstrap, OnApplicationShutdown {
   consume(
     queue: string,
     handle: (delivery: Delivery) => Promise<void>,
-    { prefetch = this.options.prefetch, kind = 'work' }: { prefetch?: number; kind?: QueueKind } = {},
+    { prefetch = this.options.prefetch, kind = 'work', pausing = 'stop' }: ConsumeOptions = {},
   ): ConsumedQueue {
     const limitMs = this.options.publishTimeoutMs;
     const [main, ...others] = this.consuming.names
       .consumed(queue, kind)
-      .map((one) => new QueueConsumer(this.consuming, this.consumed, { ...one, prefetch, limitMs }, handle));
+      .map((one) => new QueueConsumer(this.consuming, this.consumed, { ...one, prefetch, pausing, limitMs }, handle));
     const consumers = [main!, ...others];
     this.consumers.push(...consumers);
+    if (pausing !== 'never') {
+      this.pausable.push(...consumers);
+      for (const consumer of consumers) consumer.pauseFor(this.pauseReason);
+    }
     for (const consumer of consumers) consumer.start();
     return new ConsumedQueue(main!, others);
+  }
+
+  /** Whether a pause would stop a consumer. */
+  get consumesForDatabase(): boolean {
+    return this.pausable.length > 0;
+  }
+
+  get isPaused(): boolean {
+    return this.pauseReason !== undefined;
+  }
+
+  /** Takes no deliveries while there is a reason, and gives those in work back to the broker. Undefined ends the pause. */
+  pauseFor(reason: string | undefined): void {
+    this.pauseReason = reason;
+    for (const consumer of this.pausable) consumer.pauseFor(reason);
   }
 
   /**

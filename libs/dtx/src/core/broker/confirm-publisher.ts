@@ -40,10 +40,9 @@ interface InFlight {
 }
 
 /**
- * Publishes to a queue, or to an exchange of another program: persistent, mandatory, with publisher confirms and a time limit.
- * Many messages are in flight within a window, because one confirm at a time is about thirty times slower. A returned
- * message is a failure although the broker confirms it. `return` precedes the confirm, and the header `dtx-tag` matches
- * the two. If the process dies before the confirm, the sender must publish again.
+ * Publishes to a queue or an exchange: persistent, mandatory, with publisher confirms and a time limit. Many messages are
+ * in flight within a window, because one confirm at a time is about thirty times slower. A returned message is a failure
+ * although it is confirmed. The header `dtx-tag` finds it. If the process dies before the confirm, the sender must repeat.
  */
 export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
   private readonly logger = libraryLogger('publisher');

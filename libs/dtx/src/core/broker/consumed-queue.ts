@@ -1,5 +1,7 @@
 import type { QueueConsumer } from './queue-consumer.js';
 
+export type { Delivery } from './consumer-options.js';
+
 /** The consumers of one queue in the code. On the wire, it may be a quorum queue beside its classic predecessor. */
 export class ConsumedQueue {
   /** @param main consumes the queue that gets the messages of this process */

@@ -1,10 +1,21 @@
+import type { ConsumeMessage } from 'amqplib';
 import { type Backoff, backoffMs } from '../async/backoff.js';
+import type { Pausing } from './pausing.js';
 import type { QueueKind } from './queue-kinds.js';
+
+/** One delivery on the channel that brought it. */
+export interface Delivery {
+  readonly message: ConsumeMessage;
+  /** Aborted when the channel closes or the drain time ends. The broker then delivers the message again. */
+  readonly lost: AbortSignal;
+  ack(): void;
+}
 
 export interface ConsumerOptions {
   readonly queue: string;
   readonly prefetch: number;
   readonly kind: QueueKind;
+  readonly pausing?: Pausing;
   /** Whether the queue is consumed while it exists, and not declared. Default: false. */
   readonly isOptional?: boolean;
   /** Time limit in milliseconds of each step of attaching. */

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Channel, ConsumeMessage } from 'amqplib';
 import { BrokerUnavailable, textOf } from '../errors/errors.js';
@@ -5,18 +6,13 @@ import { libraryLogger } from '../library-logger.js';
 import { CLOSE_LIMIT_MS, within } from './broker-step-timeout.js';
 import { leave, unlessClosed } from './closing-channel.js';
 import type { BrokerConnection } from './connection.js';
-import { attachWaitMs, type ConsumerOptions } from './consumer-options.js';
+import { attachWaitMs, type ConsumerOptions, type Delivery } from './consumer-options.js';
+import { priorityDuring } from './pausing.js';
 import type { Queues } from './queue-declarations.js';
 import { meaningOf, QueueRefused } from './refusal.js';
 import { nameOf, ReturnCounts, returnWaitMs } from './return-counts.js';
 
-/** One delivery on the channel that brought it. */
-export interface Delivery {
-  readonly message: ConsumeMessage;
-  /** Aborted when the channel closes or the drain time ends. The broker then delivers the message again. */
-  readonly lost: AbortSignal;
-  ack(): void;
-}
+export type { Delivery };
 
 /**
  * Consumes one queue for as long as the process lives. It attaches again after a lost connection, a closed channel, or
@@ -32,6 +28,7 @@ export class QueueConsumer {
   private tag: string | undefined;
   private isStopped = true;
   private isAttaching = false;
+  private pauseReason: string | undefined;
   /** The reason why the last attempt to attach failed. */
   private failure: string | undefined;
   private tries = 0;
@@ -62,6 +59,7 @@ export class QueueConsumer {
   get problem(): string | undefined {
     if (this.isStopped || this.isAttached) return undefined;
     if (this.options.isOptional && this.failure === undefined) return undefined;
+    if (this.pauseReason !== undefined) return this.pauseReason;
     if (!this.connection.isUp) return this.connection.problem;
     return this.failure ?? 'not attached yet';
   }
@@ -77,10 +75,15 @@ export class QueueConsumer {
     if (this.connection.isUp) void this.attach();
   }
 
-  /**
-   * Takes no more deliveries, waits up to `drainMs` for those in work, then closes the channel. The broker redelivers
-   * the rest.
-   */
+  /** Takes nothing while there is a reason. The broker gives the deliveries in work to other instances, or keeps them. */
+  pauseFor(reason: string | undefined): void {
+    this.pauseReason = reason;
+    // A consumer attaches again with another priority.
+    if (this.channel) leave(this.channel);
+    else void this.attach();
+  }
+
+  /** Takes no more deliveries, and waits up to `drainMs` for those in work. The broker redelivers the rest. */
   async stop(drainMs: number): Promise<void> {
     this.isStopped = true;
     this.stopping.abort();
@@ -117,7 +120,7 @@ export class QueueConsumer {
 
   private readonly attach = async (): Promise<void> => {
     const connection = this.connection.open;
-    if (this.isStopped || this.isAttaching || this.channel || !connection) return;
+    if (this.isIdle || this.isAttaching || this.channel || !connection) return;
     this.isAttaching = true;
     const { limitMs } = this.options;
     const queue = this.nameOnWire;
@@ -146,8 +149,8 @@ export class QueueConsumer {
       this.fail(meaningOf(error, { what, queue, right: 'read' }));
     } finally {
       this.isAttaching = false;
-      // `stop` may have run during the attach and seen no channel.
-      if (this.isStopped && this.channel) leave(this.channel);
+      // `stop` or a pause may have come during the attach and seen no channel.
+      if (this.isIdle && this.channel) leave(this.channel);
       else if (!this.channel) this.retryLater();
     }
   };
@@ -167,21 +170,27 @@ export class QueueConsumer {
     return found !== null;
   }
 
+  private get isIdle(): boolean {
+    return this.isStopped || (this.pauseReason !== undefined && this.options.pausing !== 'last');
+  }
+
   private async consume(channel: Channel, what: string): Promise<void> {
     const { prefetch, limitMs } = this.options;
     const queue = this.nameOnWire;
     const lost = new AbortController();
+    setMaxListeners(0, lost.signal); // each delivery in work listens
     // While attaching, the failed step reports the same error.
     const failed = `RabbitMQ closed the channel of queue ${queue}, consuming it again`;
     channel.on('error', (error) => this.tag && this.logger.warn(`${failed}: ${error.message}`));
     channel.once('close', () => this.detach(channel, lost));
     await within(limitMs, what, channel.prefetch(prefetch));
-    const consuming = channel.consume(queue, (message) => {
+    const take = (message: ConsumeMessage | null) => {
       if (message) return this.take(channel, lost.signal, message);
       // The broker cancelled the consumer. Acks on this channel are no longer valid.
       this.detach(channel, lost);
       leave(channel);
-    });
+    };
+    const consuming = channel.consume(queue, take, priorityDuring(this.pauseReason));
     const { consumerTag } = await within(limitMs, what, consuming);
     if (lost.signal.aborted) return;
     this.channel = channel;
@@ -205,7 +214,7 @@ export class QueueConsumer {
 
   /** Without a connection the attempt does nothing. The next connection emits `up`. */
   private retryLater(): void {
-    if (this.isStopped) return;
+    if (this.isIdle) return;
     clearTimeout(this.retry);
     const waitMs = attachWaitMs({ missed: this.missed, refused: this.tries });
     this.retry = setTimeout(() => void this.attach(), waitMs);

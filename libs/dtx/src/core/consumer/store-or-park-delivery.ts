@@ -51,13 +51,13 @@ export class StoredDeliveries {
   }
 
   /**
-   * Stores a redelivery, which may have killed its process. The attempt is counted in its own commit before anything
-   * else. Otherwise only surviving processes would count attempts, and such a message would kill every process without
-   * end.
+   * Stores a redelivery, which may have killed its process, in its own commit before anything else. From then on each
+   * lease that expires counts as an attempt. Otherwise only surviving processes would count attempts, and such a message
+   * would kill every process without end. The first delivery is not counted, because a lost connection and a paused
+   * consumer redeliver as well.
    */
   async storeRedelivery(incoming: Incoming, endpoint: Endpoint): Promise<InboxOutcome> {
-    const attempts = Math.min(1, this.options.inbox.attemptsMax - 1);
-    const again = { attempts, next_attempt_at: NOW, last_error: 'redelivered: the first delivery was not acked' };
+    const again = { attempts: 0, next_attempt_at: NOW, last_error: 'redelivered: the first delivery was not acked' };
     const outcome = await failpoint(inboxFailpoints(incoming.info.scheme)?.held, () =>
       this.store(incoming, endpoint, again),
     );

@@ -23,8 +23,8 @@ import type { StrayGuard } from './stray-statement-guard.js';
 import { TableNames } from './table-prefix.js';
 import type { WorkTransactions } from './transactions-for-user-code.js';
 import { guardUserPool } from './user-pool-watch.js';
+import { WRITE_PROBE_LIMIT_MS, WriteProbe } from './write-probe.js';
 
-const PING_LIMIT_MS = 2_000;
 /** The pool for lists of operators: few connections with a time limit per statement in milliseconds. */
 const READS = { size: 2, limitMs: 5_000 };
 
@@ -55,6 +55,8 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
   problem = '';
   private pools: Pools | undefined;
   private readonly readers: SidePool;
+  private readonly probes: SidePool;
+  private readonly writeProbe: WriteProbe;
   ready = false;
 
   constructor(
@@ -65,6 +67,8 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
     this.schema = new SchemaOwner(options.migrate);
     this.names = new TableNames(options.tablePrefix);
     this.readers = new SidePool(source, { ...READS, names: this.names });
+    this.probes = new SidePool(source, { size: 1, limitMs: WRITE_PROBE_LIMIT_MS, names: this.names });
+    this.writeProbe = new WriteProbe(this.probes);
   }
 
   /** The own pool of the library: scans, marks and recovery. Valid once ready. */
@@ -146,18 +150,21 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
   }
 
   /**
-   * Whether the database caused an error by being unavailable. A ping of the database decides, because a handler may
-   * throw a refused connection of its own. That is a failed attempt.
+   * Whether the database caused an error by being unavailable or by taking no writes. A look at the database decides,
+   * because a handler may throw a refused connection of its own. That is a failed attempt.
    */
   async isAway(error: unknown): Promise<boolean> {
     // An unavailable other DataSource is a handler failure.
     if (error instanceof DatabaseUnavailable) return error.of === undefined || error.of === this.source;
-    if (!isUnavailable(error)) return false;
-    const limit = sleep(PING_LIMIT_MS, true, { ref: false });
-    return Promise.race([limit, this.ping().then((up) => !up)]);
+    return isUnavailable(error) && (await this.writeProblem()) !== '';
   }
 
-  /** Whether the database answers. */
+  /** The reason why the database takes no writes now, or an empty text. Resolves within a few seconds. */
+  writeProblem(): Promise<string> {
+    return this.writeProbe.problem();
+  }
+
+  /** Whether the database answers, also one that takes no writes. */
   async ping(): Promise<boolean> {
     try {
       await this.own.query('SELECT 1');
@@ -178,7 +185,7 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
   async onApplicationShutdown(): Promise<void> {
     // A server that hangs during the migration must not delay the stop.
     await Promise.race([this.opening, sleep(this.options.drainMs, undefined, { ref: false })]);
-    await Promise.all([this.pools?.own.end(), this.pools?.work.end(), this.readers.end()]);
+    await Promise.all([this.pools?.own.end(), this.pools?.work.end(), this.readers.end(), this.probes.end()]);
   }
 
   private async open(): Promise<void> {

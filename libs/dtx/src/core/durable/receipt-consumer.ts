@@ -1,9 +1,8 @@
 import { z } from 'zod';
 import { Batcher } from '../async/batcher.js';
 import type { Broker } from '../broker/broker.service.js';
-import type { ConsumedQueue } from '../broker/consumed-queue.js';
+import type { ConsumedQueue, Delivery } from '../broker/consumed-queue.js';
 import { printable } from '../broker/printable.js';
-import type { Delivery } from '../broker/queue-consumer.js';
 import type { Database } from '../database/database.service.js';
 import { isUnavailable } from '../errors/sql-errors.js';
 import { type Failpoint, failpoint } from '../failpoint.js';

@@ -56,6 +56,7 @@ describe('an error of a server', () => {
     ['a killed connection', 1927, ['isDatabaseAway', 'isUnavailable', 'isOutcomeUnknown']],
     ['a silence that was too long', 4031, ['isDatabaseAway', 'isUnavailable', 'isOutcomeUnknown']],
     ['too many connections', 1040, ['isDatabaseAway', 'isPassing', 'isUnavailable']],
+    ['a transaction rolled back by Group Replication', 3101, ['isDeadlock', 'isUnavailable']],
     ['a full disk', 1021, ['isStarved', 'isPassing', 'isUnavailable']],
     ['a server without writes', 1290, ['isDatabaseAway', 'isCondemned', 'isPassing', 'isUnavailable']],
     [

@@ -4,8 +4,11 @@ import { DatabaseUnavailable, DtxError, OutcomeUnknown, Unavailable } from './er
 const DUPLICATE_KEY = 1062;
 /** 1205: lock wait timeout. 3572: the answer of MySQL to NOWAIT, for which MariaDB also uses 1205. */
 const LOCK_WAITS = new Set([1205, 3572]);
-/** 1213: deadlock victim. 1020: snapshot conflict of MariaDB >= 11.6. 1614: XA_RBDEADLOCK of MySQL. */
-const DEADLOCKS = new Set([1213, 1020, 1614]);
+/**
+ * 1213: deadlock victim. 1020: snapshot conflict of MariaDB >= 11.6. 1614: XA_RBDEADLOCK of MySQL. 3101: rolled back at
+ * COMMIT by Group Replication, because of a conflict or because the member has left its group.
+ */
+const DEADLOCKS = new Set([1213, 1020, 1614, 3101]);
 /** The server is starting or shutting down, or ended the session: aborted, killed, idle for too long. */
 const SERVER_AWAY = new Set([1053, 1152, 1927, 3032, 3168, 4031]);
 /**
