@@ -149,7 +149,7 @@ test('a participant without TccModule stops the start', async () => {
   const participant = participantOf(bills, 'bills');
   Injectable()(participant);
   await expect(startService({ imports: [...databases(), dtx], providers: [participant] })).rejects.toThrow(
-    /^@TccParticipant on Made has no TccModule, so nobody calls it; add TccModule\.forRoot\(\) to the imports$/,
+    /^@TccParticipant on Made needs TccModule; add TccModule\.forRoot\(\) to the imports$/,
   );
 });
 

@@ -2,7 +2,7 @@ import type { InjectionToken } from '@nestjs/common';
 import type { ModulesContainer } from '@nestjs/core';
 import { OptionsError } from './errors/errors.js';
 
-/** Classes of a scheme's users that nobody calls without the module of the scheme. */
+/** Classes of a scheme's users. Without the module of the scheme no code calls them. */
 export interface ClassesOfScheme {
   /** Metadata key of the classes. */
   readonly metadata: symbol;
@@ -29,7 +29,7 @@ export function refuseUnservedClasses(modules: ModulesContainer): void {
     for (const { metatype } of every.flatMap(({ providers }) => [...providers.values()]))
       if (metatype && Reflect.hasMetadata(metadata, metatype))
         throw new OptionsError(
-          `${decorator} on ${metatype.name} has no ${module}, so nobody calls it; add ${module}.forRoot() to the imports`,
+          `${decorator} on ${metatype.name} needs ${module}; add ${module}.forRoot() to the imports`,
         );
   }
 }

@@ -34,7 +34,7 @@ it('a participant without TccModule is refused with the name of its class', asyn
   const error = await refusalWith([]);
   expect(error).toBeInstanceOf(OptionsError);
   expect((error as Error).message).toBe(
-    '@TccParticipant on FreezeFunds has no TccModule, so nobody calls it; add TccModule.forRoot() to the imports',
+    '@TccParticipant on FreezeFunds needs TccModule; add TccModule.forRoot() to the imports',
   );
 });
 
