@@ -144,6 +144,15 @@ test('a module that names the DataSource of no DtxModule stops the start', async
   );
 });
 
+test('a participant without TccModule stops the start', async () => {
+  const dtx = DtxModule.forRoot({ app: 'order', dataSource: 'order', rabbitmqUrl: sandbox.rabbitmq });
+  const participant = participantOf(bills, 'bills');
+  Injectable()(participant);
+  await expect(startService({ imports: [...databases(), dtx], providers: [participant] })).rejects.toThrow(
+    /^@TccParticipant on Made needs TccModule; add TccModule\.forRoot\(\) to the imports$/,
+  );
+});
+
 describe('two DtxModules that would disturb each other stop the start', () => {
   const core = (app: string, extras: object = {}) =>
     DtxModule.forRoot({ app, rabbitmqUrl: sandbox.rabbitmq, isGlobal: false, ...extras });

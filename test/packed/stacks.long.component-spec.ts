@@ -1,6 +1,7 @@
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Administrator } from '../core/broker/broker-administrator.js';
 import { prepareStrange, strangeUrl } from '../core/database/strange-session-accounts.js';
 import { ROOT } from '../fixtures/app-process.js';
 import { freePort } from '../fixtures/free-port.js';
@@ -109,14 +110,18 @@ const runSchemes = async (service: string, { databases, rabbitmq, redis }: Sandb
 /** What the service has seen of each guarantee, by the name of the guarantee. */
 async function seenGuarantees(service: string, sandbox: Sandbox): Promise<Record<string, unknown>> {
   await prepareStrange(sandbox);
+  const admin = await Administrator.of(sandbox);
+  const user = `fixed-${sandbox.name}`;
+  const fixed = await admin.account(user, 'fixed-Passw0rd', { configure: '^$', write: '.*', read: '.*' });
   const lines = await linesOf<{ guarantee: string }>(service, 'guarantees', {
     TZ: ZONE,
     DATABASE: sandbox.databases.payment,
     EAST_DATABASE: strangeUrl(sandbox, 'payment', 'east'),
     ROWS_DATABASE: (await limitedAccount(sandbox, [dmlOf(sandbox)])).url,
     RABBITMQ_URL: sandbox.rabbitmq,
+    FIXED_RABBITMQ_URL: fixed,
     OWN_PORT: String(await freePort()),
-  });
+  }).finally(() => admin.close([user]));
   return Object.fromEntries(lines.map(({ guarantee, ...seen }) => [guarantee, seen]));
 }
 
@@ -184,9 +189,29 @@ describe.each([
     expect(await guarantee('rightsOnRows')).toEqual({ refused: 'ER_TABLEACCESS_DENIED_ERROR', state: 'HANDLED' });
   });
 
-  test('keeps its own handlers and subscribers, and takes options from a provider', async () => {
+  test('runs with a broker account without "configure", once its queues are declared', async () => {
+    const { state, error } = await guarantee<{ state: string; error: string }>('withoutConfigure');
+    expect(state).toBe('HANDLED');
+    expect(error).toContain('lacks the right "configure" on dtx.undeclared.take.v1');
+  });
+
+  test('keeps its own handlers, subscribers and repositories, and takes options from a provider', async () => {
+    const subscribed = ['seed', 'existing'];
     const seenThere = await guarantee('existingService');
-    expect(seenThere).toEqual({ sum: 3, events: [{ id: 7 }], subscribed: ['existing'], state: 'HANDLED' });
+    expect(seenThere).toEqual({ sum: 3, events: [{ id: 7 }], subscribed, read: 1, state: 'HANDLED' });
+  });
+
+  test('has a contract with a mistake refused when it is defined', async () => {
+    expect(await guarantee('contractRefusals')).toEqual({
+      name: expect.stringMatching(/^OptionsError: .*expected a name like/),
+      version: expect.stringMatching(/^OptionsError: .*expected a version of 1, 2, /),
+      schema: expect.stringMatching(/^OptionsError: .*is not a Standard Schema v1/),
+      noConsumer: expect.stringMatching(/^OptionsError: .*no consumers; list at least one/),
+      consumerTwice: expect.stringMatching(/^OptionsError: .*a consumer is listed twice/),
+      consumerName: expect.stringMatching(/^OptionsError: .*consumer take is not <app>\.<consumer>/),
+      reserved: expect.stringMatching(/^OptionsError: .*refused\.receipts would share a queue with the library/),
+      ofAnother: expect.stringMatching(/^OptionsError: .*belongs to the contract asked\.refused\.twice/),
+    });
   });
 });
 

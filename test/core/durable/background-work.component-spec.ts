@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { freePort } from '../../fixtures/free-port.js';
+import { leaveBehind } from '../../fixtures/left-behind-message.js';
 import {
   contractOf,
   controllerOf,
@@ -45,19 +46,7 @@ async function start(core: ServiceOptions['core'], handle?: Handle): Promise<Lit
 const API = { relay: false, consumers: false };
 const runOnce = (service: LittleService) => service.get(library.BackgroundWork).runOnce({ limitMs: 20_000 });
 
-/** A row whose sender died before it was sent. */
-async function leftBehind(): Promise<string> {
-  const id = randomUUID();
-  const columns = 'id, gid, contract, version, payload, awaiting, state, next_attempt_at, created_at';
-  await sql(
-    sandbox,
-    'payment',
-    `INSERT INTO dtx_outbox (${columns})
-     VALUES (?, ?, ?, 1, ?, ',payment.worked,', 'PENDING', UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))`,
-    [id, id, contract.name, JSON.stringify({ gid: id })],
-  );
-  return id;
-}
+const leftBehind = () => leaveBehind(sandbox, { app: 'payment', contract: contract.name, consumer: 'payment.worked' });
 
 const stateIn = async (table: 'dtx_outbox' | 'dtx_inbox', gid: string) =>
   (await sql<{ state: string }>(sandbox, 'payment', `SELECT state FROM ${table} WHERE gid = ?`, [gid]))[0]?.state;

@@ -1,22 +1,15 @@
 import { NestFactory } from '@nestjs/core';
 import { DataSource } from 'typeorm';
 import { expect, test } from 'vitest';
-import { libraryOf } from '../../fixtures/little-service.js';
+import { libraryOf, moduleOfSource } from '../../fixtures/little-service.js';
 
 const library = libraryOf();
 
 test('an application whose database was never open closes without an error', async () => {
   const source = new DataSource({ type: 'mysql', host: '127.0.0.1', port: 1, username: 'a', database: 'a' });
-  class Data {}
   class Service {}
-  const data = {
-    module: Data,
-    global: true,
-    providers: [{ provide: DataSource, useValue: source }],
-    exports: [DataSource],
-  };
   const imports = [
-    data,
+    moduleOfSource(source),
     library.DtxModule.forRoot({ app: 'payment', rabbitmqUrl: 'amqp://127.0.0.1:1' }),
     library.LocalMessageModule.forRoot(),
     library.TccModule.forRoot(),

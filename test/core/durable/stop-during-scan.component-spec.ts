@@ -1,8 +1,8 @@
-import { randomUUID } from 'node:crypto';
 import { createConnection } from 'mysql2/promise';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Relay } from '../../../libs/dtx/src/local-message/relay.js';
 import { built } from '../../fixtures/built-library.js';
+import { leaveBehind } from '../../fixtures/left-behind-message.js';
 import { LittleService, libraryOf } from '../../fixtures/little-service.js';
 import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { until } from '../../fixtures/until.js';
@@ -30,15 +30,7 @@ test('a stop waits for the scan in flight, and the rows that it claims are due a
     `CREATE TRIGGER gate BEFORE UPDATE ON dtx_outbox FOR EACH ROW
      SET @passed = IF(NEW.claim_token IS NULL, 1, GET_LOCK('${GATE}', 30) + RELEASE_LOCK('${GATE}'))`,
   );
-  const id = randomUUID();
-  const columns = 'id, gid, contract, version, payload, awaiting, state, next_attempt_at, created_at';
-  await sql(
-    sandbox,
-    'payment',
-    `INSERT INTO dtx_outbox (${columns})
-     VALUES (?, 'stopped', 'test.nobody', 1, '{}', ',payment.nobody,', 'PENDING', UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))`,
-    [id],
-  );
+  const id = await leaveBehind(sandbox, { app: 'payment', contract: 'test.nobody', consumer: 'payment.nobody' });
   await until('the claim waits', async () => {
     const waiting = `SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND state = 'User lock'`;
     return (await sql(sandbox, 'payment', waiting)).length > 0;

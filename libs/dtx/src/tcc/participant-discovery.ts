@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { DiscoveryService, MetadataScanner, ModuleRef } from '@nestjs/core';
 import type { EntityManager } from 'typeorm';
+import { declareClasses } from '../core/classes-of-schemes.js';
 import { OptionsError } from '../core/errors/errors.js';
 import { Installation } from '../core/installation.js';
 import type { TccBranch, TccMethods } from './participant-class-types.js';
@@ -110,6 +111,13 @@ export class Explorer {
     return phases;
   }
 }
+
+declareClasses({
+  metadata: PARTICIPANT,
+  decorator: '@TccParticipant',
+  module: 'TccModule',
+  provider: Explorer,
+});
 
 interface Found {
   readonly contract: Participant;

@@ -1,4 +1,4 @@
-import { Controller, Injectable, Module } from '@nestjs/common';
+import { Controller, Injectable, Module, type OnModuleInit } from '@nestjs/common';
 import {
   ClientProxyFactory,
   EventPattern,
@@ -7,10 +7,11 @@ import {
   Payload,
   Transport,
 } from '@nestjs/microservices';
+import { InjectRepository, TypeOrmModule } from '@nestjs/typeorm';
 import { DtxModule, OnMessage } from 'nest-dtx';
 import { LocalMessageModule } from 'nest-dtx/local-message';
 import { firstValueFrom } from 'rxjs';
-import { DataSource, EntityManager, EventSubscriber } from 'typeorm';
+import { DataSource, EntityManager, EventSubscriber, Repository } from 'typeorm';
 import { Effect } from './effect.entity.js';
 import { moduleOf, start, until } from './running-service.js';
 import { contractOf, coreOptions, ended, send, servers, typeOrm } from './sent-message.js';
@@ -23,6 +24,10 @@ const subscribed: string[] = [];
 @Injectable()
 class Settings {
   dtx = () => coreOptions('existing');
+
+  createLocalMessageOptions(): object {
+    return { attemptsMax: 3 };
+  }
 }
 
 @Module({ providers: [Settings], exports: [Settings] })
@@ -57,6 +62,17 @@ class OwnSubscriber {
   }
 }
 
+/** Fills a table at the start, by an injected repository. */
+@Injectable()
+class Seed implements OnModuleInit {
+  constructor(@InjectRepository(Effect) readonly effects: Repository<Effect>) {}
+
+  async onModuleInit(): Promise<void> {
+    if ((await this.effects.countBy({ scheme: 'seed' })) === 0)
+      await this.effects.insert({ scheme: 'seed', orderId: 'seed' });
+  }
+}
+
 /** A handler in a provider, beside the providers that the service had before. */
 @Injectable()
 class Take {
@@ -66,7 +82,7 @@ class Take {
   }
 }
 
-/** A service with handlers of another transport, a subscriber, a handler in a provider, and options by a factory. */
+/** A service with handlers of another transport, a subscriber, a repository, a handler in a provider, and later options. */
 export async function existingService(): Promise<object> {
   const imports = [
     typeOrm(),
@@ -75,10 +91,11 @@ export async function existingService(): Promise<object> {
       inject: [Settings],
       useFactory: (settings: Settings) => settings.dtx(),
     }),
-    LocalMessageModule.forRootAsync({ useFactory: () => ({}) }),
+    LocalMessageModule.forRootAsync({ isGlobal: true, imports: [SettingsModule], useExisting: Settings }),
+    TypeOrmModule.forFeature([Effect]),
   ];
   const tcp = { transport: Transport.TCP as const, options: { host: '127.0.0.1', port: servers.ownPort } };
-  const parts = { imports, controllers: [OwnHandlers], providers: [Take, OwnSubscriber] };
+  const parts = { imports, controllers: [OwnHandlers], providers: [Take, OwnSubscriber, Seed] };
   const app = await start(moduleOf(parts), (created) => {
     created.connectMicroservice<MicroserviceOptions>(tcp);
     return created.startAllMicroservices();
@@ -89,7 +106,8 @@ export async function existingService(): Promise<object> {
   await until('the event arrives', () => events.length);
   await send(app, asked, 'existing');
   const { state } = await ended(app, 'existing');
+  const read = await app.get(Seed).effects.countBy({ scheme: 'seed' });
   await client.close();
   await app.close();
-  return { sum, events, subscribed, state };
+  return { sum, events, subscribed, read, state };
 }

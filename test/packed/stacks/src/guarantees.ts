@@ -1,10 +1,12 @@
 import 'reflect-metadata';
+import { contractRefusals } from './contract-refusals.js';
 import { differingInstances } from './differing-instances.js';
 import { existingService } from './existing-service.js';
 import { missingConsumer } from './missing-consumer.js';
 import { rightsOnRows } from './rights-on-rows.js';
 import { strayStatement } from './stray-statement.js';
 import { unchangedSession } from './unchanged-session.js';
+import { withoutConfigure } from './without-configure.js';
 
 /** What the library promises to a service that was there before it. Prints one line for each promise. */
 async function main(): Promise<void> {
@@ -14,7 +16,9 @@ async function main(): Promise<void> {
     differingInstances,
     missingConsumer,
     rightsOnRows,
+    withoutConfigure,
     existingService,
+    contractRefusals,
   };
   for (const [guarantee, check] of Object.entries(guarantees))
     console.log(JSON.stringify({ guarantee, ...(await check()) }));

@@ -21,6 +21,8 @@ export const servers = {
   /** The same database through an account with SELECT, INSERT, UPDATE and DELETE only. */
   rowsDatabase: setting('ROWS_DATABASE'),
   rabbitmqUrl: setting('RABBITMQ_URL'),
+  /** The same broker through an account without the right `configure`. */
+  fixedRabbitmqUrl: setting('FIXED_RABBITMQ_URL'),
   ownPort: Number(setting('OWN_PORT')),
 };
 

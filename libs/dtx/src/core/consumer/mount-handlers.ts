@@ -3,6 +3,7 @@ import { ModulesContainer } from '@nestjs/core';
 import { Broker } from '../broker/broker.service.js';
 import type { ConsumedQueue } from '../broker/consumed-queue.js';
 import { queueOf } from '../broker/message-contract.js';
+import { refuseUnservedClasses } from '../classes-of-schemes.js';
 import { Database } from '../database/database.service.js';
 import { CORE_OPTIONS } from '../injection-tokens.js';
 import { Installation } from '../installation.js';
@@ -46,9 +47,10 @@ export class MessageHandlers implements OnModuleInit, OnApplicationBootstrap, On
     @Inject(CORE_OPTIONS) private readonly options: CoreOptions,
   ) {}
 
-  /** @throws OptionsError for a handler that cannot be mounted, with its class and method */
+  /** @throws OptionsError for a handler that cannot be mounted, or a class whose scheme has no module, by its name */
   onModuleInit(): void {
     if (!this.options.consumers) return;
+    refuseUnservedClasses(this.modules);
     this.handlers = groupByConsumer(discoverHandlers(this.modules), this.installation);
     this.warnOfUnmanaged();
   }
