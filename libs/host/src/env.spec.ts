@@ -48,6 +48,8 @@ describe('readEnv', () => {
     ['DTX_RABBITMQ_URL', undefined],
     ['DTX_RABBITMQ_URL', 'http://user:s3cr3t@127.0.0.1'],
     ['DTX_RABBITMQ_URL', ''],
+    ['DTX_RABBITMQ_URL', 'amqp://user:s3cr3t,x@127.0.0.1/shop'],
+    ['DTX_RABBITMQ_URL', 'amqp://user:s3cr3t@mq1/shop,amqp://user:s3cr3t@mq2/other'],
     ['DTX_RABBITMQ_URL', 'amqp://user:s3cr3t%zz@127.0.0.1/shop'],
     ['DTX_REDIS_URL', 's3cr3t'],
     ['DTX_REDIS_URL', 's3cr3t:6379'],
@@ -76,6 +78,11 @@ describe('readEnv', () => {
   ])('refuses %s = %j in one line that names the variable without its value', (variable, value) => {
     expect(() => read({ [variable]: value })).toThrow(new RegExp(`^${variable} is (missing|wrong): [^\n]+$`));
     expect(() => read({ [variable]: value })).not.toThrow(/s3cr3t/);
+  });
+
+  it('reads several nodes of one broker', () => {
+    const nodes = 'amqp://user:s3cr3t@mq1/shop,amqp://user:s3cr3t@mq2/shop';
+    expect(read({ DTX_RABBITMQ_URL: nodes }).rabbitmqUrl).toBe(nodes);
   });
 
   it('reads the trusted proxies and the public URL', () => {

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { type Channel, type ConfirmChannel, connect } from 'amqplib';
 import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { freshSandbox, type Sandbox } from '../../fixtures/sandbox.js';
 import { until } from '../../fixtures/until.js';
@@ -61,6 +62,63 @@ test('a queue that exists with other arguments fails only its own messages', asy
   expect(await admin.waiting('dtx.test.good.v1')).toBe(301);
   // Sixty askers, one question, one line.
   expect(logged.filter((line) => line.includes('dtx.test.clash.v1'))).toHaveLength(1);
+});
+
+/** Sends `count` messages to a healthy queue while each tenth turn asks for a queue that the broker refuses. */
+async function publishBeside(refused: () => Promise<unknown>, publish: (n: number) => Promise<unknown>, count = 200) {
+  const gapsMs: number[] = [];
+  let failed = 0;
+  let last = performance.now();
+  for (let n = 0; n < count; n++) {
+    if (n % 10 === 0) void refused().catch(() => {});
+    await publish(n).catch(() => failed++);
+    gapsMs.push(performance.now() - last);
+    last = performance.now();
+  }
+  return { failed, longestGapMs: Math.max(...gapsMs) };
+}
+
+test('a refused queue closes no channel of the publisher, and the confirms of all others have no gap', async () => {
+  const wire = await wireOf(sandbox.rabbitmq);
+  await admin.declare('dtx.test.other.v1', 'quorum');
+  await wire.publish('dtx.test.steady.v1', 'first');
+  const closed: string[] = [];
+  const { channel } = wire.publisher as unknown as { channel: Channel };
+  channel.on('close', () => closed.push('channel'));
+  wire.publisher.on('down', () => closed.push('publisher'));
+  const { failed, longestGapMs } = await publishBeside(
+    () => wire.publish('dtx.test.other.v1', 'refused'),
+    (n) => wire.publish('dtx.test.steady.v1', `steady-${n}`),
+  );
+  expect({ failed, closed }).toEqual({ failed: 0, closed: [] });
+  // Below the reopening of a channel (200 ms) on a quiet machine. A busy one has pauses of its own.
+  expect(longestGapMs).toBeLessThan(2_000);
+});
+
+test('control: a program that declares on its publishing channel loses the publishes of others', async () => {
+  const connection = await connect(sandbox.rabbitmq);
+  onTestFinished(() => connection.close());
+  await admin.declare('dtx.test.other.v1', 'quorum');
+  let opened = 0;
+  let channel: Promise<ConfirmChannel> | undefined;
+  const open = () => {
+    channel ??= connection.createConfirmChannel().then((fresh) => {
+      opened++;
+      fresh.on('error', () => {}).on('close', () => (channel = undefined));
+      return fresh;
+    });
+    return channel;
+  };
+  const { failed } = await publishBeside(
+    async () => (await open()).assertQueue('dtx.test.other.v1', { durable: true }),
+    async () => {
+      const current = await open();
+      current.publish('', 'dtx.test.steady.v1', Buffer.from('{}'));
+      await current.waitForConfirms();
+    },
+  );
+  expect(failed).toBeGreaterThan(0);
+  expect(opened).toBeGreaterThan(1);
 });
 
 test('an account without "configure" publishes to existing queues and consumes them', async () => {

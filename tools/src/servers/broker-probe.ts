@@ -23,3 +23,17 @@ export function amqpAnswers(url: string, { timeoutMs = 5_000 } = {}): Promise<vo
     });
   });
 }
+
+/** Of the URLs of a broker, separated by commas, the first whose node answers. If none does, the first. */
+export async function answeringNode(urls: string): Promise<string> {
+  const nodes = urls.split(',').map((url) => url.trim());
+  if (nodes.length === 1) return nodes[0]!;
+  for (const url of nodes) {
+    const answers = await amqpAnswers(url).then(
+      () => true,
+      () => false,
+    );
+    if (answers) return url;
+  }
+  return nodes[0]!;
+}

@@ -1,8 +1,10 @@
 // DTX_INFRA=url: servers that are run elsewhere and named by DTX_*_URL. Sandboxes are made on them. They are never stopped.
 import { setTimeout as sleep } from 'node:timers/promises';
+import { problemOfBrokerUrls } from 'nest-dtx';
 import { messageOf } from '../cli/error-text.js';
 import { OperatorError } from '../cli/operator-error.js';
 import type { Say } from '../cli/say-type.js';
+import { answeringNode } from './broker-probe.js';
 import { probe } from './readiness.js';
 import {
   isApp,
@@ -44,21 +46,29 @@ export const lackingUrls = (kinds: readonly Kind[]): string[] =>
 
 export async function startGiven({ state, say }: ServerSet, kinds: readonly Kind[]): Promise<void> {
   state.given ??= {};
-  for (const kind of kinds) state.given[kind] = readGiven(kind);
+  for (const kind of kinds) state.given[kind] = await readGiven(kind);
   await Promise.all(serversOf(kinds).map((server) => checkGiven(state, server, say)));
 }
 
 export const givenUrls = (state: ServerState, kind: Kind): Partial<ServerUrls> => state.given?.[kind] ?? {};
 
-function readGiven(kind: Kind): Partial<ServerUrls> {
+async function readGiven(kind: Kind): Promise<Partial<ServerUrls>> {
   if (kind === 'redis') return { redis: serverUrl('redis').replace(/\/$/, '') };
   if (kind === 'rabbitmq') {
-    const broker = new URL(serverUrl('rabbitmq'));
+    const broker = new URL(await brokerUrl());
     broker.username ||= 'guest'; // RabbitMQ's own default for a URL without credentials
     broker.password ||= 'guest';
     return { rabbitmq: broker.href, management: managementUrl(broker) };
   }
   return { databases: perApp(serverUrl) };
+}
+
+/** Of several nodes the first one that answers. Without its path, as below. */
+async function brokerUrl(): Promise<string> {
+  const urls = process.env[VARIABLES.rabbitmq] ?? '';
+  const problem = problemOfBrokerUrls(urls);
+  if (problem !== null) throw new OperatorError(`${VARIABLES.rabbitmq} is wrong: ${problem}`);
+  return Object.assign(new URL(await answeringNode(urls)), { pathname: '' }).href;
 }
 
 /** Without its path: a sandbox chooses database, vhost and number on the server. */

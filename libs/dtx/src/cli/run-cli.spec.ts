@@ -40,6 +40,10 @@ describe('wrong arguments of nest-dtx', () => {
     [['queues', '--app', 'order', '--json=yes'], /^option --json takes no value$/m],
     [['doctor'], /^missing --url, --rabbitmq or --redis/m],
     [['doctor', '--rabbitmq', `http://app:${SECRET}@127.0.0.1`], /^the RabbitMQ URL must be a URL like amqp:/m],
+    [
+      ['doctor', '--rabbitmq', `amqp://app:${SECRET}@a/v,amqp://app:${SECRET}@b/w`],
+      /^the RabbitMQ URL number 2 of 2 has another /m,
+    ],
     [['doctor', '--redis', `redis://:${SECRET}@127.0.0.1/one`], /^the Redis URL must be a URL like redis:/m],
   ])('end %j with one line, the usage and exit code 2', async (args, line) => {
     const { code, out, errors } = await run(args);
@@ -86,6 +90,15 @@ describe('a server that cannot be reached', () => {
     expect(out).toMatch(/^FAIL {2}database: cannot connect: .*ECONNREFUSED/m);
     expect(out).toMatch(/^FAIL {2}broker: cannot connect: .*ECONNREFUSED/m);
     expect(out).toContain('2 check(s) failed');
+    expect(out).not.toContain(SECRET);
+  });
+
+  it('is a failed check of doctor for each node of a broker', async () => {
+    const broker = `amqp://app:${SECRET}@127.0.0.1:1,amqp://app:${SECRET}@127.0.0.1:2`;
+    const { code, out } = await run(['doctor'], { DTX_RABBITMQ_URL: broker });
+    expect(code).toBe(1);
+    for (const port of [1, 2])
+      expect(out).toMatch(new RegExp(`^FAIL {2}broker 127\\.0\\.0\\.1:${port}: cannot connect: .*ECONNREFUSED`, 'm'));
     expect(out).not.toContain(SECRET);
   });
 });

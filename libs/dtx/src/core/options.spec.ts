@@ -31,6 +31,8 @@ describe('options', () => {
     ['core.app', { app: 'x'.repeat(33) }],
     ['core.rabbitmqUrl', { rabbitmqUrl: 'http://user:s3cr3t@127.0.0.1' }],
     ['core.rabbitmqUrl', { rabbitmqUrl: 's3cr3t' }],
+    ['core.rabbitmqUrl', { rabbitmqUrl: [] }],
+    ['core.rabbitmqUrl', { rabbitmqUrl: ['amqp://u:s3cr3t@h/v', 'amqp://u:s3cr3t@h2/w'] }],
     ['core.alertWebhook', { alertWebhook: 'ftp://user:s3cr3t@host' }],
     ['core.leaseMs', { leaseMs: '5000' }],
     ['core.leaseMs', { leaseMs: 0 }],

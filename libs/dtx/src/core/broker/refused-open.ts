@@ -3,11 +3,12 @@ import { connect as connectTls } from 'node:tls';
 import type { Options } from 'amqplib';
 
 const ANSWER_LIMIT_MS = 3_000;
-const FRAME_MAX = 131_072;
 const METHOD_FRAME = 1;
 /** Frame type, channel and size precede the payload. One byte ends it. */
 const HEADER_BYTES = 7;
 const FRAME_END = 0xce;
+/** Largest number of channels and size of a frame, as the broker offers them. No heartbeat follows them. */
+const LIMITS_BYTES = 6;
 /** Methods of class 10 (connection) of AMQP 0-9-1. */
 const CONNECTION = 10;
 const [START, START_OK, TUNE, TUNE_OK, OPEN, CLOSE] = [10, 11, 30, 31, 40, 50];
@@ -57,9 +58,7 @@ function answer(socket: Socket, payload: Buffer, address: Options.Connect): stri
     const login = long(Buffer.from(`\0${username}\0${password}`));
     send(socket, START_OK, [long(Buffer.alloc(0)), short('PLAIN'), login, short('en_US')]);
   } else if (method === TUNE) {
-    const limits = Buffer.alloc(8);
-    limits.writeUInt32BE(FRAME_MAX, 2);
-    send(socket, TUNE_OK, [limits]);
+    send(socket, TUNE_OK, [payload.subarray(4, 4 + LIMITS_BYTES), Buffer.alloc(2)]);
     send(socket, OPEN, [short(decodeURIComponent(vhost)), short(''), Buffer.from([0])]);
   } else return method === CLOSE ? payload.toString('utf8', 7, 7 + payload[6]!) : null;
   return undefined;
