@@ -51,13 +51,13 @@ const buy = (app: 'order' | 'payment' | 'inventory', path: string, key: string) 
   shop.send(app, 'POST', path, BODY, { 'idempotency-key': key });
 
 /**
- * The rows with an attempt or a final failure. Not those of notifications: their target is another program, whose 503 is a
- * failed attempt.
+ * The rows with an attempt or a final failure. The outbox counts each send, also the first one. Not those of notifications:
+ * their target is another program, whose 503 is a failed attempt.
  */
 async function counted(): Promise<unknown[]> {
   const all = APPS.flatMap((app) =>
     ['dtx_inbox', 'dtx_outbox', 'dtx_tcc', 'dtx_xa', 'dtx_half'].map(async (table) => {
-      const where = `FROM ${table} WHERE attempts > 0 OR state = 'PARKED'`;
+      const where = `FROM ${table} WHERE attempts > ${table === 'dtx_outbox' ? 1 : 0} OR state = 'PARKED'`;
       const rows = await sql(root, app, `SELECT '${app} ${table}' AS place, id, state, attempts, last_error ${where}`)
         // Only the tables of its schemes exist in the database of an app.
         .catch((error) => (/doesn't exist/.test(String(error)) ? [] : Promise.reject(error)));
