@@ -101,7 +101,7 @@ async function stealReceipts() {
   const take = (message: { content: Buffer } | null) => {
     if (message) thief.stolen += JSON.parse(message.content.toString()).receipts.length;
   };
-  for (const app of APPS) await channel.consume(receiptQueueOf(app), take, { noAck: true });
+  for (const app of APPS) await channel.consume(`${receiptQueueOf(app)}.quorum`, take, { noAck: true });
   return thief;
 }
 

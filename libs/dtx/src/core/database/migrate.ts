@@ -141,7 +141,9 @@ async function apply(query: Query, work: MigrationWork, applied: (migration: Mig
   // Another instance may have applied them while this one waited for the lock.
   if (missing.length === 0) return;
   await withRight('the table of schema versions', async () => {
-    for (const statement of versionsTable(names)) await run(query, statement);
+    const [create, ...changes] = versionsTable(names);
+    // CREATE TABLE IF NOT EXISTS needs the right to create also for a table that exists.
+    for (const statement of done ? changes : [create!, ...changes]) await run(query, statement);
   });
   for (const migration of missing) {
     const { version, name, up } = migration;
