@@ -104,8 +104,8 @@ test('a message names the receipt queue of its environment, for consumers that a
   const connection = await connect(sandbox.rabbitmq);
   onTestFinished(() => connection.close());
   await until('the message is in its queue', () => messagesIn(sandbox, 'staging.report.print.v1'));
-  const message = await (await connection.createChannel()).get('staging.report.print.v1');
-  expect(message ? message.properties.replyTo : 'no message').toBe('staging.payment.receipts.v1');
+  const message = await (await connection.createChannel()).get('staging.report.print.v1.quorum');
+  expect(message ? message.properties.replyTo : 'no message').toBe('staging.payment.receipts.v1.quorum');
 });
 
 test('an environment without the option keeps the prefix dtx', async () => {

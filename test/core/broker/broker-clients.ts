@@ -30,6 +30,7 @@ export class Wire {
       heartbeatSeconds: 60,
       reconnect,
       name: 'wire',
+      queues: 'classic',
     });
     this.queues = new (built('core/broker/queue-declarations.js').Queues)(this.connection, LIMIT_MS);
     const options = { windowMax: 500, timeoutMs: LIMIT_MS };
