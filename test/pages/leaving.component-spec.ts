@@ -79,7 +79,7 @@ test('step 3: the list shows the queues of the app without messages', async () =
     return listed.every(({ messages }) => messages === 0) && listed;
   });
   expect(queues.map(({ name }) => name)).toEqual(
-    expect.arrayContaining(['dtx.payment.receipts.v1', 'dtx.payment.message.v1']),
+    expect.arrayContaining(['dtx.payment.receipts.v1.quorum', 'dtx.payment.message.v1.quorum']),
   );
 });
 

@@ -53,7 +53,7 @@ const alertsAbout = async ({ name }: { name: string }) =>
   (await sql(sandbox, 'payment', 'SELECT id FROM dtx_alert WHERE gid LIKE ?', [`${name}-%`])).length;
 
 test('messages to a queue with other arguments are parked with an alert each, and all others are delivered', async () => {
-  await admin.declare('dtx.other.clash.v1', 'quorum');
+  await admin.declare('dtx.other.clash.v1.quorum', 'classic');
   const service = await start(sandbox.rabbitmq);
   await append(service, clash, 10);
   await append(service, fine, 40);
@@ -62,7 +62,7 @@ test('messages to a queue with other arguments are parked with an alert each, an
   for (const row of await rowsOf(clash))
     expect(row).toMatchObject({
       attempts: 3,
-      last_error: expect.stringContaining('dtx.other.clash.v1: it exists with'),
+      last_error: expect.stringContaining('dtx.other.clash.v1.quorum: it exists with'),
     });
   expect(await alertsAbout(clash)).toBe(10);
 });
