@@ -8,7 +8,7 @@ import { until } from '../../fixtures/until.js';
 import { Administrator } from './broker-administrator.js';
 import { Wire } from './broker-clients.js';
 
-/** Two proxies before one broker are the nodes of a cluster: what is declared through one is there through the other. */
+/** Two proxies before one broker are the nodes of a cluster. A queue that one has declared is there at the other. */
 const logged: string[] = [];
 let sandbox: Sandbox;
 let admin: Administrator;
