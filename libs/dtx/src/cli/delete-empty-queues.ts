@@ -9,8 +9,8 @@ import { readableUrl, type Terminal } from './command.js';
 const STEP_LIMIT_MS = 10_000;
 
 /**
- * Deletes each of the queues that exists and has no message, and prints what it did. The broker refuses to delete a queue
- * with a ready or an unacknowledged message, so no message is lost. An old sender declares the queue again when it sends.
+ * Deletes each of the classic queues that exists and has no ready message, and prints what it did. RabbitMQ 3.10 deletes a
+ * queue with an unacknowledged message, so the old senders must have ended before. One that sends declares it again.
  * @returns 1 if a queue is left because it has messages
  */
 export async function deleteEmptyQueues(

@@ -56,8 +56,9 @@ export const queuesCommand: Command = {
     const values = readArguments(args, OPTIONS);
     const options = queueOptionsFrom(values);
     if (values['delete-old']) {
-      if (options.queues === 'classic-to-quorum')
-        throw new UsageError('--delete-old: with --queues classic-to-quorum the apps use the queues of both types');
+      // RabbitMQ does not delete a quorum queue on the condition that it is empty.
+      if ((options.queues ?? 'quorum') !== 'quorum')
+        throw new UsageError('--delete-old: only for apps with quorum queues, and for their old classic queues');
       const url = urlFrom(values.rabbitmq, terminal, BROKER);
       return deleteEmptyQueues(url, leftoverQueuesOf(options), terminal);
     }
