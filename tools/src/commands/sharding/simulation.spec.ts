@@ -38,7 +38,13 @@ describe('simulation of sharded outboxes', () => {
   });
 
   it('sends nothing at rate 0', () => {
-    expect(simulate({ ...CALM, rate: 0 })).toMatchObject({ arrivals: 0, sent: 0, backlog: 0, lagP99: 0, backlogPeak: 0 });
+    expect(simulate({ ...CALM, rate: 0 })).toMatchObject({
+      arrivals: 0,
+      sent: 0,
+      backlog: 0,
+      lagP99: 0,
+      backlogPeak: 0,
+    });
   });
 
   it('grows by the excess per second when overloaded', () => {

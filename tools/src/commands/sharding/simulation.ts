@@ -126,7 +126,8 @@ function takeovers(outages: readonly Outage[][]) {
 }
 
 function refuseBadOptions(options: SimulationOptions): void {
-  const { shards, relays, ratePerShard, rate, hotShare, leaseSeconds, scanSeconds, deathEverySeconds, seconds } = options;
+  const { shards, relays, ratePerShard, rate, hotShare, leaseSeconds, scanSeconds, deathEverySeconds, seconds } =
+    options;
   refuseUnless('shards', shards, Number.isInteger(shards) && shards >= 1 && shards <= 100_000, 'from 1 to 100000');
   refuseUnless('relays', relays, Number.isInteger(relays) && relays >= 1 && relays <= 1_000, 'from 1 to 1000');
   refuseUnless('rate per shard', ratePerShard, ratePerShard > 0 && ratePerShard < Number.POSITIVE_INFINITY, 'above 0');
