@@ -136,7 +136,14 @@ test('a TCC transaction goes through while initiator and participant are at diff
       core: { queues },
       providers: [participantOf(tccLibraryOf(), funds, { confirm: (_tx, { gid }) => confirmed.push(gid) })],
     });
-  await (await participants('classic-to-quorum')).close(); // the classic queues exist from then on
+  const before = await participants('classic-to-quorum');
+  // The classic queues exist from then on.
+  const CALLS = ['dtx.inventory.tcc-funds.v1', 'dtx.inventory.tcc-funds.second.v1'];
+  await until('the classic queues are declared', async () => {
+    const listed = await typesOfQueues();
+    return CALLS.every((name) => listed[name]);
+  });
+  await before.close();
   for (const [initiator, participant] of [
     ['classic-to-quorum', 'quorum'],
     ['quorum', 'classic-to-quorum'],
