@@ -24,7 +24,7 @@ export function typeOf(contract: { name: string; version: number }): string {
   return `${contract.name}.v${contract.version}`;
 }
 
-/** @param names translates the queue of `replyTo`. By default it stays as it is */
+/** @param names translates the queue of `replyTo`. The default is that of an app without options, with quorum queues */
 export function toProperties(envelope: Envelope, names = new QueueNames()): Options.Publish {
   return {
     messageId: envelope.messageId,
