@@ -39,10 +39,13 @@ async function start(methods: Parameters<typeof controllerOf>[0]): Promise<Littl
 
 async function send(name: string): Promise<string> {
   const queue = `dtx.payment.${name}.v1.quorum`;
-  await until('the queue is there', async () => {
+  // A quorum queue without a leader yet loses messages that are published without a confirm. A consumer needs the leader.
+  await until('the queue has its consumer', async () => {
     const look = await admin.createChannel();
     look.on('error', () => {});
-    return look.checkQueue(queue).then(() => look.close().then(() => true));
+    const { consumerCount } = await look.checkQueue(queue);
+    await look.close();
+    return consumerCount > 0;
   });
   for (let n = 0; n < MESSAGES; n++) {
     const messageId = `${name}-${n}`;
