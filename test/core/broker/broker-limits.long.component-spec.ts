@@ -63,7 +63,7 @@ test('consumers work off their queues while the broker is short of memory, and e
   });
   const service = await start([[library.OnMessage(contract), () => gate]]);
   const channel = await (await administrator()).createChannel();
-  const queue = 'dtx.payment.in-alarm.v1';
+  const queue = 'dtx.payment.in-alarm.v1.quorum';
   await append(service, contract, Array(MESSAGES).fill('before'));
   await until(
     'all are in the broker',
