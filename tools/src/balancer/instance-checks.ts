@@ -2,11 +2,14 @@
 import { messageOf } from '../cli/error-text.js';
 import type { Say } from '../cli/say-type.js';
 
-const CHECK_LIMIT_MS = 2_000;
+/** A busy machine is slow to answer. An instance is out after this many checks in a row without an answer in time. */
+const SILENT_CHECKS_MAX = 3;
 
 export interface Instance {
   readonly url: string;
   isReady: boolean;
+  /** Checks in a row without an answer in time. */
+  silentChecks: number;
 }
 
 /** Asks each instance in turn. An instance that stops answers 503 from its signal on, so it gets no new call. */
@@ -17,9 +20,9 @@ export class InstanceChecks {
 
   constructor(
     urls: readonly string[],
-    private readonly options: { everyMs: number; say: Say },
+    private readonly options: { everyMs: number; limitMs: number; say: Say },
   ) {
-    this.#instances = urls.map((url) => ({ url, isReady: false }));
+    this.#instances = urls.map((url) => ({ url, isReady: false, silentChecks: 0 }));
   }
 
   /** Resolves when each instance has been asked once. */
@@ -52,7 +55,8 @@ export class InstanceChecks {
   }
 
   async #check(instance: Instance): Promise<void> {
-    const signal = AbortSignal.any([this.#stopped.signal, AbortSignal.timeout(CHECK_LIMIT_MS)]);
+    const limit = AbortSignal.timeout(this.options.limitMs);
+    const signal = AbortSignal.any([this.#stopped.signal, limit]);
     const problem = await fetch(`${instance.url}/health/ready`, { signal, headers: { connection: 'close' } }).then(
       async (answer) => {
         await answer.body?.cancel();
@@ -60,7 +64,9 @@ export class InstanceChecks {
       },
       (error: unknown) => messageOf((error as Error).cause ?? error),
     );
-    if (!this.#stopped.signal.aborted) this.#set(instance, problem);
+    if (this.#stopped.signal.aborted) return;
+    instance.silentChecks = problem && limit.aborted ? instance.silentChecks + 1 : 0;
+    if (instance.silentChecks === 0 || instance.silentChecks >= SILENT_CHECKS_MAX) this.#set(instance, problem);
   }
 
   #set(instance: Instance, problem: string): void {

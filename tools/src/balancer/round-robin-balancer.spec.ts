@@ -10,6 +10,9 @@ class App {
   readonly bodies: string[] = [];
   readonly addresses: unknown[] = [];
   isReady = true;
+  /** Readiness checks so far, and how many of the next ones get no answer. */
+  checks = 0;
+  silent = 0;
   onCall: (answer: ServerResponse, call: IncomingMessage) => void = (answer) => answer.end(this.name);
 
   private constructor(
@@ -41,7 +44,11 @@ class App {
   }
 
   async #answer(call: IncomingMessage, answer: ServerResponse): Promise<void> {
-    if (call.url === '/health/ready') return void answer.writeHead(this.isReady ? 200 : 503).end();
+    if (call.url === '/health/ready') {
+      this.checks++;
+      if (this.silent-- > 0) return;
+      return void answer.writeHead(this.isReady ? 200 : 503).end();
+    }
     this.addresses.push(call.headers['x-forwarded-for']);
     this.bodies.push(Buffer.concat(await call.toArray()).toString());
     this.onCall(answer, call);
@@ -52,9 +59,9 @@ const running: Array<() => Promise<void>> = [];
 afterEach(() => Promise.all(running.splice(0).map((stop) => stop())));
 
 /** With checks so rare that only a failed call takes an instance out, or so frequent that a test can wait for one. */
-async function balance(apps: App[], { checkEveryMs = 3_600_000, answerMs = 10_000 } = {}) {
+async function balance(apps: App[], { checkEveryMs = 3_600_000, checkLimitMs = 2_000, answerMs = 10_000 } = {}) {
   const instances = apps.map(({ url }) => url);
-  const balancer = await Balancer.start({ port: 0, instances, checkEveryMs, answerMs });
+  const balancer = await Balancer.start({ port: 0, instances, checkEveryMs, checkLimitMs, answerMs });
   running.push(() => balancer.stop());
   const url = `http://127.0.0.1:${balancer.port}`;
   const post = (body: string, headers = {}) => fetch(`${url}/orders?a=1`, { method: 'POST', body, headers });
@@ -121,6 +128,18 @@ describe('Balancer', () => {
     expect(one.bodies).toHaveLength(before);
     finish?.();
     expect(await inFlight).toBe('finished');
+  });
+
+  it('keeps an instance that is slow to answer two checks, and drops one that answers none of three', async () => {
+    const one = await App.start('one');
+    const { post, textOf } = await balance([one], { checkEveryMs: 20, checkLimitMs: 50 });
+    const seen = one.checks;
+    one.silent = 2;
+    while (one.checks <= seen + 2) expect(await textOf('a')).toBe('one');
+    one.silent = Number.POSITIVE_INFINITY;
+    await until(async () => (await post('b')).status === 503, { boundMs: 5_000, everyMs: 10 });
+    one.silent = 0;
+    expect(await until(async () => (await post('c')).status === 200, { boundMs: 5_000, everyMs: 10 })).toBe(true);
   });
 
   it('answers 503 with Retry-After while no instance is ready, and goes on when one is', async () => {

@@ -12,6 +12,8 @@ export interface BalancerPlan {
   /** Base URLs of the instances, such as http://order-1:3000. */
   readonly instances: readonly string[];
   readonly checkEveryMs?: number;
+  /** Bound of one readiness check. Without an answer to three in a row an instance gets no new call. */
+  readonly checkLimitMs?: number;
   /** Bound of one call. The apps end a call after 30 s, and a long poll may wait that long. */
   readonly answerMs?: number;
   readonly say?: Say;
@@ -21,6 +23,7 @@ export interface BalancerPlan {
 const OF_CONNECTION = ['connection', 'keep-alive', 'transfer-encoding', 'upgrade', 'te', 'trailer', 'proxy-connection'];
 const CONNECT_MS = 2_000;
 const STOP_MS = 15_000;
+const ANSWER_MS = 40_000;
 const IDLE_LOOK_MS = 50;
 
 /**
@@ -42,11 +45,11 @@ export class Balancer {
 
   /** Resolves when the port is open and every instance has been asked once. */
   static async start(plan: BalancerPlan): Promise<Balancer> {
-    const { port, host = '127.0.0.1', instances, checkEveryMs = 500, answerMs = 40_000, say = () => {} } = plan;
-    const checks = new InstanceChecks(instances, { everyMs: checkEveryMs, say });
+    const { port, host = '127.0.0.1', instances, checkEveryMs = 500, checkLimitMs = 2_000, say = () => {} } = plan;
+    const checks = new InstanceChecks(instances, { everyMs: checkEveryMs, limitMs: checkLimitMs, say });
     await checks.start();
     const server = createServer();
-    const balancer = new Balancer(server, checks, answerMs);
+    const balancer = new Balancer(server, checks, plan.answerMs ?? ANSWER_MS);
     server.on('request', (call, answer) => balancer.pass(call, answer));
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
