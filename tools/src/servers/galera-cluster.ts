@@ -20,13 +20,11 @@ import {
 import { createMissingData } from './database-server-setup.js';
 import { GALERA_NODES, type GaleraNode, type Member, prepareMembers } from './galera-nodes.js';
 import { writeStateTransfer } from './galera-state-transfer.js';
-import { databaseProgram, isLack } from './installed-programs.js';
+import { neededGalera, neededMariaDb } from './needed-programs.js';
 
 export { GALERA_NODES, type GaleraNode } from './galera-nodes.js';
 
 export interface GaleraOptions {
-  /** The path of `libgalera_smm.so`. */
-  readonly provider: string;
   readonly password: string;
   readonly say: Say;
 }
@@ -46,11 +44,11 @@ export class GaleraCluster {
 
   /**
    * Starts an empty cluster with its data in a folder. Data of an earlier one is removed, and its processes are ended.
-   * @throws OperatorError if this machine lacks MariaDB, or a node does not join
+   * @throws OperatorError if a program is missing and cannot be installed, or a node does not join
    */
-  static async start(dir: string, { provider, password, say }: GaleraOptions): Promise<GaleraCluster> {
-    const program = databaseProgram('mariadb');
-    if (isLack(program)) throw new OperatorError(`a Galera cluster needs ${program.lack} on this machine: install it`);
+  static async start(dir: string, { password, say }: GaleraOptions): Promise<GaleraCluster> {
+    const program = await neededMariaDb('a Galera cluster', say);
+    const provider = await neededGalera('a Galera cluster', say);
     const since = Date.now();
     for (const node of GALERA_NODES) await endStrays(join(dir, node));
     rmSync(dir, { recursive: true, force: true });

@@ -40,7 +40,11 @@ export async function prepareMembers(dir: string, plan: MemberPlan): Promise<Rec
     const state = { secrets: { database: plan.password }, ports: { order: portsOf(at)[0] } };
     const server = prepareDatabase({ dir: own, server: 'order', state, program: plan.program });
     const url = `mysql://root:${plan.password}@127.0.0.1:${portsOf(at)[0]}/`;
-    const args = [...(server.args ?? []), ...settings(node, portsOf(at), plan), `--wsrep-cluster-address=gcomm://${group}`];
+    const args = [
+      ...(server.args ?? []),
+      ...settings(node, portsOf(at), plan),
+      `--wsrep-cluster-address=gcomm://${group}`,
+    ];
     const env = { PATH: `${plan.transferDir}:${process.env.PATH}` };
     members[node] = { dir: own, url, server: { ...server, args, env } };
   }

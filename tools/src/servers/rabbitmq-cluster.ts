@@ -18,7 +18,7 @@ import {
   tailOf,
 } from '../process/detached-processes.js';
 import { management } from './broker-api.js';
-import { brokerProgram, isLack } from './installed-programs.js';
+import { neededBroker } from './needed-programs.js';
 import { erlangName, NODES, type Node, type NodeName, type NodeUrls, prepareNodes } from './rabbitmq-cluster-nodes.js';
 import { probe } from './readiness.js';
 
@@ -38,11 +38,10 @@ export class RabbitmqCluster {
 
   /**
    * Starts an empty cluster with its data in a folder. Data of an earlier cluster is removed, and its processes are ended.
-   * @throws OperatorError if this machine lacks a program, or a node does not start
+   * @throws OperatorError if a program is missing and cannot be installed, or a node does not start
    */
   static async start(dir: string, { say }: { say: Say }): Promise<RabbitmqCluster> {
-    const program = brokerProgram();
-    if (isLack(program)) throw new OperatorError(`a cluster needs ${program.lack} on this machine: install it`);
+    const program = await neededBroker('a cluster', say);
     const since = Date.now();
     for (const name of NODES) await endStrays(join(dir, name));
     await endStrays(dir);
