@@ -1,13 +1,12 @@
-import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { placeOf } from '../../tools/src/infra-files.js';
 import { HostNetwork, lackOfNamespaces } from '../../tools/src/servers/host-network.js';
 import {
   atNode,
   clusterSandbox,
   NODES,
   type NodeName,
-  RabbitmqCluster,
+  type RabbitmqCluster,
+  startCluster,
   urlListOf,
 } from '../fixtures/broker-cluster.js';
 import { OpenLoopPurchases, untrueAnswers } from '../fixtures/open-loop-purchases.js';
@@ -35,7 +34,7 @@ beforeAll(async () => {
     return;
   }
   network = HostNetwork.create(NODES);
-  cluster = await RabbitmqCluster.start(join(placeOf('test'), 'private-partition'), { say: console.log, network });
+  cluster = await startCluster('partition', network);
   const sandbox = await clusterSandbox(cluster, 'partition', 'r1');
   const nodes = NODES.map((name) => cluster.urls(name).rabbitmq);
   shop = new Stack(sandbox, { env: { DTX_RABBITMQ_URL: urlListOf(sandbox, nodes) } });

@@ -1,4 +1,4 @@
-// Hosts of their own on this machine: network namespaces with an address each, on one bridge. A link that is set down is a
+// Hosts of their own on this machine: network namespaces with an address each, on one switch. A link that is set down is a
 // cable that is pulled. Packets vanish, and no connection is reset. Linux as root only.
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -40,15 +40,19 @@ export class HostNetwork<Host extends string> {
   static create<Host extends string>(hosts: readonly Host[]): HostNetwork<Host> {
     const network = new HostNetwork(hosts);
     network.remove();
-    ip('link', 'add', PREFIX, 'type', 'bridge');
+    // The switch has a namespace of its own. The firewall of this machine might drop what a bridge of its own passes on.
+    ip('netns', 'add', PREFIX);
+    ip('-n', PREFIX, 'link', 'add', 'switch', 'type', 'bridge');
+    ip('-n', PREFIX, 'link', 'set', 'switch', 'up');
+    ip('link', 'add', PREFIX, 'type', 'veth', 'peer', 'name', 'machine', 'netns', PREFIX);
+    ip('-n', PREFIX, 'link', 'set', 'machine', 'master', 'switch', 'up');
     ip('addr', 'add', `${SUBNET}.254/24`, 'dev', PREFIX);
     ip('link', 'set', PREFIX, 'up');
     for (const host of hosts) {
-      const own = network.namespaceOf(host);
+      const own = namespaceOf(host);
       ip('netns', 'add', own);
-      // Both ends of a cable: the one at the bridge is named like the host.
-      ip('link', 'add', own, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', own);
-      ip('link', 'set', own, 'master', PREFIX, 'up');
+      ip('-n', PREFIX, 'link', 'add', host, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', own);
+      ip('-n', PREFIX, 'link', 'set', host, 'master', 'switch', 'up');
       ip('-n', own, 'addr', 'add', `${network.addressOf(host)}/24`, 'dev', 'eth0');
       ip('-n', own, 'link', 'set', 'lo', 'up');
       ip('-n', own, 'link', 'set', 'eth0', 'up');
@@ -60,27 +64,28 @@ export class HostNetwork<Host extends string> {
     return `${SUBNET}.${this.hosts.indexOf(host) + 1}`;
   }
 
-  /** The same program, run on a host. It keeps the pid of the command. */
+  /** The same program, run on a host. It keeps the pid of the command. Only root may enter a namespace. */
   on(host: Host, program: Program): Program {
     const { command, args = [] } = program;
-    return { ...program, command: 'ip', args: ['netns', 'exec', this.namespaceOf(host), command, ...args] };
+    return {
+      ...program,
+      account: null,
+      command: 'ip',
+      args: ['netns', 'exec', namespaceOf(host), command, ...args],
+    };
   }
 
   /** Pulls the cable of a host, or plugs it in again. */
   setLink(host: Host, state: 'up' | 'down'): void {
-    ip('link', 'set', this.namespaceOf(host), state);
+    ip('-n', PREFIX, 'link', 'set', host, state);
   }
 
   /** Processes on the hosts must have ended before. */
   remove(): void {
-    for (const host of this.hosts) {
-      attempt('link', 'del', this.namespaceOf(host));
-      attempt('netns', 'del', this.namespaceOf(host));
-    }
+    for (const host of this.hosts) attempt('netns', 'del', namespaceOf(host));
     attempt('link', 'del', PREFIX);
-  }
-
-  private namespaceOf(host: Host): string {
-    return `${PREFIX}-${host}`;
+    attempt('netns', 'del', PREFIX);
   }
 }
+
+const namespaceOf = (host: string) => `${PREFIX}-${host}`;

@@ -30,7 +30,7 @@ const START_BOUND_MS = 120_000;
 interface ClusterOptions {
   readonly say: Say;
   /** Hosts of their own for the nodes. Without them all are on loopback, and share a port mapper. */
-  readonly network?: HostNetwork<NodeName>;
+  readonly network?: HostNetwork<NodeName> | undefined;
 }
 
 /**
