@@ -128,7 +128,7 @@ test('a read at another node may be older than an answered commit, and wsrep_syn
   const holder = await createConnection(urlAt('g2'));
   try {
     await until('the row is there', async () => (await query('g2', 'SELECT n FROM counter WHERE id = 200')).length);
-    // g2 receives what is committed, and cannot apply it.
+    // g2 receives the commit, and cannot apply it.
     await holder.query('LOCK TABLES counter READ');
     await query('g1', incrementSql(200));
     const read = async () => {

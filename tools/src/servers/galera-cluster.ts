@@ -58,7 +58,7 @@ export class GaleraCluster {
     const members = await prepareMembers(dir, { provider, password, program, transferDir });
     const cluster = new GaleraCluster(members);
     await createMissingData([members.g1.dir], program);
-    // Copied with its place in the history of the cluster, the data of one node is that of a node which was away.
+    // The data has its position in the history of the cluster. With a copy, a node joins as one that has missed a little.
     await cluster.launch('g1', '--wsrep-new-cluster');
     await endProcess(cluster.pid('g1'));
     const [first, ...others] = GALERA_NODES;

@@ -55,7 +55,7 @@ function settings(node: GaleraNode, [, group, missed, transfer]: MemberPorts, { 
   const options = [
     `gmcast.listen_addr=tcp://127.0.0.1:${group}`,
     `ist.recv_addr=127.0.0.1:${missed}`,
-    // What a node keeps for one that was away. The default of 128 MB is more than a test writes.
+    // The write sets kept for a node that comes back. The default of 128 MB is more than a test writes.
     'gcache.size=32M',
   ];
   return [

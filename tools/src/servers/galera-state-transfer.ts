@@ -1,4 +1,4 @@
-// How a node of a Galera cluster on one machine gets what it has missed. `rsync` and `mariabackup` need programs of further
+// How a node of a Galera cluster on one machine gets the write sets that it has missed. `rsync` and `mariabackup` need programs of further
 // packages, and with `skip` the donor sends nothing at all, so that a joining node waits for ever.
 import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -20,7 +20,7 @@ interface Needed<T> {
   readonly say: Say;
 }
 
-/** Installs what is missing in the way of the servers of a run: with apt, and without starting a service. */
+/** Installs missing packages as for the servers of a run: with apt, and without starting a service. */
 async function needed<T extends object>({ what, find, packages, say }: Needed<T>): Promise<T> {
   const found = find();
   if (!isLack(found)) return found;
