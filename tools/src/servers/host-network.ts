@@ -9,12 +9,15 @@ import type { Program } from '../process/detached-processes.js';
 /** Why this machine cannot have such hosts, or an empty text. */
 export function lackOfNamespaces(): string {
   const name = `${PREFIX}-try`;
+  attempt('netns', 'del', name);
   try {
     ip('netns', 'add', name);
-    ip('netns', 'del', name);
+    ip('-n', name, 'link', 'add', 'switch', 'type', 'bridge');
     return '';
   } catch (error) {
     return `network namespaces are not permitted here: ${messageOf(error).split('\n').slice(0, 2).join(' ')}`;
+  } finally {
+    attempt('netns', 'del', name);
   }
 }
 
