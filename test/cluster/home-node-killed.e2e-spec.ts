@@ -54,7 +54,7 @@ beforeAll(async () => {
   await classicShop.start();
   await Promise.all([openShop(shop), openShop(classicShop)]);
   for (const name of NODES) proxies[name].heal();
-});
+}, 300_000); // RabbitMQ may have to be installed
 
 afterAll(async () => {
   await Promise.all([shop?.stop(), ...(classicShop?.instances.map((one) => one.kill()) ?? [])]);

@@ -31,7 +31,7 @@ beforeAll(async () => {
   cluster = await startCluster('nodes_lost');
   target = await Target.start();
   shop = await shopOf(await clusterSandbox(cluster, 'nodes_lost', 'r1'), 'quorum');
-}, 180_000);
+}, 300_000);
 
 afterAll(async () => {
   await shop?.stop();

@@ -19,7 +19,7 @@ beforeAll(async () => {
     'one node': (await freshSandbox('price_one', { audited: false })).rabbitmq,
     'three nodes': (await clusterSandbox(cluster, 'price_three', NODES[0])).rabbitmq,
   };
-}, 180_000);
+}, 300_000);
 
 afterAll(() => cluster?.end());
 

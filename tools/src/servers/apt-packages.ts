@@ -12,8 +12,11 @@ import { HEAL, INSTALL, UPDATE } from './apt-script.js';
 import { lackingPrograms } from './local-servers.js';
 import type { Kind, ServerSet } from './server-set.js';
 
-/** Per kind, the first set that the distribution has. MariaDB's core packages are the server without its service. */
-const PACKAGES: Record<Kind, string[][]> = {
+/** Package names, in the order in which they are tried: the first set that the distribution has. */
+export type Choices = readonly (readonly string[])[];
+
+/** MariaDB's core packages are the server without its service. */
+export const PACKAGES: Record<Kind, Choices> = {
   databases: [['mariadb-server-core', 'mariadb-client-core'], ['mariadb-server'], ['mysql-server']],
   rabbitmq: [['rabbitmq-server']],
   redis: [['redis-server'], ['valkey-server']],
@@ -35,7 +38,15 @@ export function lackingForApt(): string | null {
 export async function installMissing({ state, say }: ServerSet, kinds: readonly Kind[]): Promise<void> {
   const wanting = kinds.filter((kind) => lackingPrograms(state, [kind]).length > 0);
   if (wanting.length === 0) return;
-  await install(await choosePackages(wanting, say), say);
+  await installFirstOf(
+    wanting.map((kind) => PACKAGES[kind]),
+    say,
+  );
+}
+
+/** Installs one set of packages of each choice. @throws OperatorError if the package sources have none of a choice */
+export async function installFirstOf(choices: readonly Choices[], say: Say): Promise<void> {
+  await install(await choosePackages(choices, say), say);
 }
 
 /** After a kill in the middle packages may be unpacked but not set up, or the next boot may start their services. */
@@ -52,24 +63,24 @@ async function install(packages: readonly string[], say: Say): Promise<void> {
   say(`installed in ${((Date.now() - since) / 1000).toFixed(1)} s`);
 }
 
-async function choosePackages(kinds: readonly Kind[], say: Say): Promise<string[]> {
-  let chosen = await Promise.all(kinds.map(available));
+async function choosePackages(choices: readonly Choices[], say: Say): Promise<string[]> {
+  let chosen = await Promise.all(choices.map(available));
   if (chosen.includes(null)) {
     say('refreshing the package lists with apt-get update');
     await runQuietly(UPDATE, []);
-    chosen = await Promise.all(kinds.map(available));
+    chosen = await Promise.all(choices.map(available));
   }
-  const absent = kinds.filter((_, index) => chosen[index] === null);
+  const absent = choices.filter((_, index) => chosen[index] === null);
   if (absent.length > 0) {
     throw new OperatorError(
-      `the package sources have none of ${absent.flatMap((kind) => PACKAGES[kind].flat()).join(', ')}: add a source, or install by hand`,
+      `the package sources have none of ${absent.flat(2).join(', ')}: add a source, or install by hand`,
     );
   }
   return chosen.flatMap((names) => names ?? []);
 }
 
-async function available(kind: Kind): Promise<string[] | null> {
-  for (const names of PACKAGES[kind]) {
+async function available(choices: Choices): Promise<readonly string[] | null> {
+  for (const names of choices) {
     const { stdout } = await promisify(execFile)('apt-cache', ['policy', ...names], {
       env: { ...process.env, LC_ALL: 'C' },
     });

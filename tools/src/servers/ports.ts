@@ -26,6 +26,13 @@ export async function keepOrChoosePort(state: ServerState, port: keyof Ports, sa
   if (known) say(`port ${known} of ${port} is taken by another program: ${state.ports[port]} instead`);
 }
 
+/** Ports that differ, for servers whose data is made anew at each start. */
+export async function choosePorts(count: number): Promise<number[]> {
+  const chosen = new Set<number>();
+  while (chosen.size < count) chosen.add(await choosePort({ ways: {}, ports: {}, secrets: {} }));
+  return [...chosen];
+}
+
 /** A port that is free now and is not remembered by another set of servers that happens to be down. */
 async function choosePort(state: ServerState): Promise<number> {
   const reserved = reservedPorts(state);

@@ -18,15 +18,23 @@ import {
   tailOf,
 } from '../process/detached-processes.js';
 import { management } from './broker-api.js';
-import { brokerProgram, isLack } from './installed-programs.js';
-import { erlangName, NODES, type Node, type NodeName, type NodeUrls, prepareNodes } from './rabbitmq-cluster-nodes.js';
+import type { HostNetwork } from './host-network.js';
+import { neededBroker } from './needed-programs.js';
+import { NODES, type Node, type NodeName, type NodeUrls, prepareNodes } from './rabbitmq-cluster-nodes.js';
 import { probe } from './readiness.js';
 
 export { NODES, type NodeName, type NodeUrls } from './rabbitmq-cluster-nodes.js';
 
 const START_BOUND_MS = 120_000;
+
+interface ClusterOptions {
+  readonly say: Say;
+  /** Hosts of their own for the nodes. Without them all are on loopback, and share a port mapper. */
+  readonly network?: HostNetwork<NodeName> | undefined;
+}
+
 /**
- * Three nodes with one Erlang cookie and one port mapper. A node that does not see a majority pauses itself
+ * Three nodes with one Erlang cookie. A node that does not see a majority pauses itself
  * (`pause_minority`). `r1` forms the cluster and the others join it at their first start.
  */
 export class RabbitmqCluster {
@@ -34,26 +42,26 @@ export class RabbitmqCluster {
     private readonly dir: string,
     private readonly ctlProgram: string,
     private readonly nodes: Readonly<Record<NodeName, Node>>,
+    private readonly network: HostNetwork<NodeName> | undefined,
   ) {}
 
   /**
    * Starts an empty cluster with its data in a folder. Data of an earlier cluster is removed, and its processes are ended.
-   * @throws OperatorError if this machine lacks a program, or a node does not start
+   * @throws OperatorError if a program is missing and cannot be installed, or a node does not start
    */
-  static async start(dir: string, { say }: { say: Say }): Promise<RabbitmqCluster> {
-    const program = brokerProgram();
-    if (isLack(program)) throw new OperatorError(`a cluster needs ${program.lack} on this machine: install it`);
+  static async start(dir: string, { say, network }: ClusterOptions): Promise<RabbitmqCluster> {
+    const program = await neededBroker('a cluster', say);
     const since = Date.now();
     for (const name of NODES) await endStrays(join(dir, name));
     await endStrays(dir);
     rmSync(dir, { recursive: true, force: true });
     makePrivateDir(dir);
-    const nodes = await prepareNodes(dir, program, say);
-    const cluster = new RabbitmqCluster(dir, join(dirname(program.server), 'rabbitmqctl'), nodes);
-    launch(dir, 'epmd', nodes.r1.mapper);
+    const nodes = await prepareNodes(dir, { program, network, say });
+    const cluster = new RabbitmqCluster(dir, join(dirname(program.server), 'rabbitmqctl'), nodes, network);
+    for (const name of network ? NODES : NODES.slice(0, 1)) launch(dir, `epmd-${name}`, nodes[name].mapper);
     const first = cluster.start('r1');
     // From then on the others find it, and ask again until it can take them in.
-    await Promise.race([first, untilListening(nodes.r1.distPort)]);
+    await Promise.race([first, untilListening(nodes.r1.distribution)]);
     await Promise.all([first, cluster.start('r2'), cluster.start('r3')]);
     say(`a cluster of ${NODES.length} nodes is up in ${secondsSince(since)} s`);
     return cluster;
@@ -97,7 +105,7 @@ export class RabbitmqCluster {
       '/nodes',
     );
     const up = new Set((listed ?? []).filter(({ running }) => running).map(({ name }) => name));
-    return NODES.filter((name) => up.has(erlangName(name)));
+    return NODES.filter((name) => up.has(this.nodes[name].erlangName));
   }
 
   /** Where each queue of a virtual host lives: the node of a classic queue, the leader of a quorum queue. */
@@ -106,14 +114,19 @@ export class RabbitmqCluster {
     type Listed = { name: string; node: string; leader?: string };
     const listed = (await management<Listed[]>(this.nodes[at].urls.management, 'GET', path)) ?? [];
     return new Map(
-      listed.map(({ name, node, leader }) => [name, NODES.find((one) => erlangName(one) === (leader ?? node))!]),
+      listed.map(({ name, node, leader }) => [
+        name,
+        NODES.find((one) => this.nodes[one].erlangName === (leader ?? node))!,
+      ]),
     );
   }
 
   /** Runs rabbitmqctl against a node. */
   async ctl(at: NodeName, ...args: string[]): Promise<string> {
-    const { env } = this.nodes[at].broker;
-    const { stdout } = await promisify(execFile)(this.ctlProgram, ['--quiet', ...args], {
+    const { env, log } = this.nodes[at].broker;
+    const here = { command: this.ctlProgram, args: ['--quiet', ...args], log };
+    const { command, args: all } = this.network?.on(at, here) ?? here;
+    const { stdout } = await promisify(execFile)(command, all, {
       env: { ...process.env, ...env },
       timeout: 60_000,
     });
@@ -122,23 +135,28 @@ export class RabbitmqCluster {
 
   /** A node that is lost for good leaves the cluster. Queues that only it has had are gone. */
   async forget(lost: NodeName, { at }: { at: NodeName }): Promise<void> {
-    await this.ctl(at, 'forget_cluster_node', erlangName(lost));
+    await this.ctl(at, 'forget_cluster_node', this.nodes[lost].erlangName);
   }
 
   /** Cuts a node off from the other nodes, which stay together. Its callers still reach it. */
   async isolate(name: NodeName): Promise<void> {
     const { others, list } = this.othersThan(name);
-    const node = `'${erlangName(name)}'`;
+    const node = `'${this.nodes[name].erlangName}'`;
     // Both at once: a node that still sees the isolated one would take this for a partial partition.
     const refuse = `rpc:multicall(${list}, erlang, set_cookie, [${node}, wrong])`;
     await this.ctl(others[0]!, 'eval', `${refuse}, rpc:multicall(${list}, erlang, disconnect_node, [${node}]).`);
   }
 
-  /** Lets an isolated node in again. Resolves once all nodes see it. */
+  /** Lets an isolated node in again. Resolves as `untilBack`. */
   async rejoin(name: NodeName): Promise<void> {
     const { others, list } = this.othersThan(name);
-    const admit = `rpc:multicall(${list}, erlang, set_cookie, ['${erlangName(name)}', erlang:get_cookie()]).`;
+    const admit = `rpc:multicall(${list}, erlang, set_cookie, ['${this.nodes[name].erlangName}', erlang:get_cookie()]).`;
     await this.ctl(others[0]!, 'eval', admit);
+    await this.untilBack(name);
+  }
+
+  /** Resolves once a node that was cut off answers, and all nodes see it. */
+  async untilBack(name: NodeName): Promise<void> {
     const isBack = async () => (await answers(this.nodes[name].urls)) && (await this.isSeen(name));
     if (await until(isBack, { boundMs: START_BOUND_MS, everyMs: 500 })) return;
     throw new OperatorError(`node ${name} of the cluster has not come back after ${START_BOUND_MS / 1_000} s`);
@@ -147,13 +165,13 @@ export class RabbitmqCluster {
   /** Ends every process of the cluster by SIGKILL, as its data is not needed any more. */
   async end(): Promise<void> {
     await Promise.all(NODES.map((name) => this.kill(name)));
-    await killProcess(pidOf(this.dir, 'epmd'));
+    await Promise.all(NODES.map((name) => killProcess(pidOf(this.dir, `epmd-${name}`))));
     await endStrays(this.dir);
   }
 
   private othersThan(name: NodeName): { others: NodeName[]; list: string } {
     const others = NODES.filter((one) => one !== name);
-    return { others, list: `[${others.map((one) => `'${erlangName(one)}'`).join(', ')}]` };
+    return { others, list: `[${others.map((one) => `'${this.nodes[one].erlangName}'`).join(', ')}]` };
   }
 
   private pid(name: NodeName): number | null {
@@ -180,10 +198,10 @@ async function answers(urls: NodeUrls): Promise<boolean> {
 const endedAtStart = ({ log, exited }: Launched) =>
   new OperatorError(`a node of the cluster ended at its start (${exited}); the end of ${log}:\n${tailOf(log)}`);
 
-async function untilListening(port: number): Promise<void> {
+async function untilListening({ host, port }: Node['distribution']): Promise<void> {
   const isListening = () =>
     new Promise<boolean>((resolve) => {
-      const socket = connect({ port, host: '127.0.0.1' });
+      const socket = connect({ port, host });
       socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
       socket.once('connect', () => socket.destroy());
     });

@@ -17,7 +17,11 @@ export interface ClusterMember {
   readonly settings: readonly string[];
   /** Parameters of the Erlang kernel. */
   readonly kernel: string;
+  /** The address of its host. Without one it is on loopback. */
+  readonly address?: string | undefined;
 }
+
+const LOOPBACK = '127.0.0.1';
 
 interface BrokerPlan {
   readonly dir: string;
@@ -36,14 +40,14 @@ export function prepareBroker({ dir, state, program, member }: BrokerPlan): { ma
   for (const folder of [dir, home, join(dir, 'data'), join(dir, 'conf.d')]) makePrivateDir(folder);
   // The cookie lets one Erlang node command another. A cookie that Erlang makes by itself is guessed more easily.
   writePrivateFile(join(home, '.erlang.cookie'), state.secrets.cookie ?? '');
-  writePrivateFile(join(dir, 'rabbitmq.conf'), settings(state, member?.settings));
+  writePrivateFile(join(dir, 'rabbitmq.conf'), settings(state, member));
   writePrivateFile(join(dir, 'enabled_plugins'), '[rabbitmq_management].\n');
   writePrivateFile(join(dir, 'rabbitmq-env.conf'), '# empty on purpose: replaces the machine-wide file\n');
-  const env = environment(dir, state, { home, kernel: member?.kernel });
+  const env = environment(dir, state, { home, ...member });
   return {
     mapper: {
       command: program.epmd,
-      args: ['-port', `${state.ports.epmd}`, '-address', '127.0.0.1'],
+      args: ['-port', `${state.ports.epmd}`, '-address', member?.address ?? LOOPBACK],
       env,
       // It keeps nothing and asks for no password.
       account: leastAccount(['nobody'], program.epmd),
@@ -53,10 +57,12 @@ export function prepareBroker({ dir, state, program, member }: BrokerPlan): { ma
   };
 }
 
-function settings({ ports, secrets }: BrokerState, more: readonly string[] = []): string {
+type Member = Partial<ClusterMember>;
+
+function settings({ ports, secrets }: BrokerState, { address = LOOPBACK, settings: more = [] }: Member = {}): string {
   return [
-    `listeners.tcp.1 = 127.0.0.1:${ports.rabbitmq}`,
-    'management.tcp.ip = 127.0.0.1',
+    `listeners.tcp.1 = ${address}:${ports.rabbitmq}`,
+    `management.tcp.ip = ${address}`,
     `management.tcp.port = ${ports.management}`,
     'default_user = dtx',
     `default_pass = ${secrets.broker}`,
@@ -71,7 +77,7 @@ function settings({ ports, secrets }: BrokerState, more: readonly string[] = [])
 function environment(
   dir: string,
   state: BrokerState,
-  { home, kernel = '' }: { home: string; kernel?: string },
+  { home, kernel = '', address }: Member & { home: string },
 ): NodeJS.ProcessEnv {
   // Settings of the caller's shell for another broker must not reach this one. `undefined` removes a variable.
   const foreign = Object.keys(process.env).filter((key) => /^(RABBITMQ|ERL)_|^NOTIFY_SOCKET$|^XDG_/.test(key));
@@ -79,8 +85,10 @@ function environment(
     ...Object.fromEntries(foreign.map((key) => [key, undefined])),
     HOME: home,
     ERL_EPMD_PORT: `${state.ports.epmd}`,
-    ERL_EPMD_ADDRESS: '127.0.0.1',
+    ERL_EPMD_ADDRESS: address ?? LOOPBACK,
     RABBITMQ_NODENAME: state.nodeName,
+    // The name of a node on a host of its own ends with an address, which counts as a full name of a host.
+    RABBITMQ_USE_LONGNAME: address === undefined ? undefined : 'true',
     RABBITMQ_DIST_PORT: `${state.ports.dist}`,
     RABBITMQ_CONF_ENV_FILE: join(dir, 'rabbitmq-env.conf'),
     RABBITMQ_CONFIG_FILE: join(dir, 'rabbitmq.conf'),
@@ -94,6 +102,7 @@ function environment(
     // "Allow input" makes the script become the broker instead of staying as its parent, so that the known pid is the
     // broker's own. -noinput then takes the shell away again.
     RABBITMQ_ALLOW_INPUT: '1',
-    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: `-noinput -kernel inet_dist_use_interface {127,0,0,1} ${kernel}`.trimEnd(),
+    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS:
+      `-noinput -kernel inet_dist_use_interface {${(address ?? LOOPBACK).replaceAll('.', ',')}} ${kernel}`.trimEnd(),
   };
 }

@@ -3,12 +3,13 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { createConnection } from 'mysql2/promise';
 import { OperatorError } from '../cli/operator-error.js';
+import type { Say } from '../cli/say-type.js';
 import { until } from '../cli/waits-and-progress.js';
 import { makePrivateDir } from '../infra-files.js';
 import { endProcess, endStrays, killProcess, launch, pidOf } from '../process/detached-processes.js';
 import { askDatabase } from './database-probe.js';
 import { createMissingData, prepareDatabase } from './database-server-setup.js';
-import { databaseProgram, isLack } from './installed-programs.js';
+import { neededMariaDb } from './needed-programs.js';
 import { keepOrChoosePort } from './ports.js';
 import type { ServerState } from './server-set.js';
 
@@ -19,6 +20,7 @@ export interface PairOptions {
   readonly password: string;
   /** Whether a COMMIT is answered only when the replica has it. Otherwise the replication is asynchronous. */
   readonly isSemiSync: boolean;
+  readonly say: Say;
 }
 
 const START_BOUND_MS = 100_000;
@@ -54,13 +56,10 @@ export class ReplicatedPair {
 
   /**
    * Starts an empty pair with its data in a folder. Data of an earlier pair is removed, and its processes are ended.
-   * @throws OperatorError if this machine lacks MariaDB
+   * @throws OperatorError if MariaDB is missing and cannot be installed
    */
-  static async start(dir: string, { password, isSemiSync }: PairOptions): Promise<ReplicatedPair> {
-    const program = databaseProgram(undefined);
-    if (isLack(program)) throw new OperatorError(`a replicated pair needs ${program.lack} on this machine: install it`);
-    if (program.flavour !== 'mariadb')
-      throw new OperatorError('a replicated pair needs MariaDB: install mariadb-server');
+  static async start(dir: string, { password, isSemiSync, say }: PairOptions): Promise<ReplicatedPair> {
+    const program = await neededMariaDb('a replicated pair', say);
     const dirs = PAIR.map((node) => join(dir, node));
     for (const one of dirs) await endStrays(one);
     rmSync(dir, { recursive: true, force: true });

@@ -221,7 +221,11 @@ export class Xa {
       if (decision === 'COMMIT') return;
       if (decision === 'ROLLBACK') {
         await this.rollBack(begun);
-        throw new XaUnavailable(`${row.gid} missed its deadline (xa.timeoutMs) and was rolled back`, { cause: error });
+        // A Galera node refuses a COMMIT that conflicts with one at another node (1213).
+        const why = isTooLate
+          ? 'missed its deadline (xa.timeoutMs)'
+          : `could not commit its decision (${textOf(error)})`;
+        throw new XaUnavailable(`${row.gid} ${why} and was rolled back`, { cause: error });
       }
       // The COMMIT may still be running. Recovery gets the branches once their connections have ended.
       for (const one of participants) one.giveUp();

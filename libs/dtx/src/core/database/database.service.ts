@@ -4,7 +4,7 @@ import type { DataSource } from 'typeorm';
 import { DATA_SOURCE } from '../app-data-source.js';
 import { backoffMs } from '../async/backoff.js';
 import { DatabaseUnavailable, textOf } from '../errors/errors.js';
-import { isAccountRefused, isDatabaseAway, isStarved, isUnavailable } from '../errors/sql-errors.js';
+import { errnoOf, isAccountRefused, isBusy, isDatabaseAway, isStarved, isUnavailable } from '../errors/sql-errors.js';
 import { idTimeMs, newId } from '../ids.js';
 import { CORE_OPTIONS } from '../injection-tokens.js';
 import { libraryLogger } from '../library-logger.js';
@@ -232,9 +232,13 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
   }
 }
 
+/** ER_QUERY_INTERRUPTED: a migration at another node of a Galera cluster has ended this one, or an operator has. */
+const INTERRUPTED = 1317;
+
 /** Whether the error is temporary. Before the first open, a rejected account is a wrong setting. */
 function willPass(error: unknown): boolean {
   const root = error instanceof DatabaseUnavailable ? error.cause : error;
+  if (isBusy(root) || errnoOf(root) === INTERRUPTED) return true;
   return (isDatabaseAway(root) || isStarved(root)) && !isAccountRefused(root);
 }
 

@@ -53,6 +53,7 @@ describe('an error of a server', () => {
     ['a snapshot conflict of MariaDB', 1020, ['isDeadlock', 'isUnavailable']],
     ['an XA deadlock of MySQL', 1614, ['isDeadlock', 'isUnavailable']],
     ['a shutdown', 1053, ['isDatabaseAway', 'isUnavailable', 'isOutcomeUnknown']],
+    ['a COMMIT that failed in its cluster', 1180, ['isDatabaseAway', 'isUnavailable', 'isOutcomeUnknown']],
     ['a killed connection', 1927, ['isDatabaseAway', 'isUnavailable', 'isOutcomeUnknown']],
     ['a silence that was too long', 4031, ['isDatabaseAway', 'isUnavailable', 'isOutcomeUnknown']],
     ['too many connections', 1040, ['isDatabaseAway', 'isPassing', 'isUnavailable']],

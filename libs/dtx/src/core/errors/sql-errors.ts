@@ -9,8 +9,11 @@ const LOCK_WAITS = new Set([1205, 3572]);
  * COMMIT by Group Replication, because of a conflict or because the member has left its group.
  */
 const DEADLOCKS = new Set([1213, 1020, 1614, 3101]);
-/** The server is starting or shutting down, or ended the session: aborted, killed, idle for too long. */
-const SERVER_AWAY = new Set([1053, 1152, 1927, 3032, 3168, 4031]);
+/**
+ * The server is starting or shutting down, or ended the session: aborted, killed, idle for too long. 1180: a COMMIT failed,
+ * as at a Galera node that loses the majority meanwhile.
+ */
+const SERVER_AWAY = new Set([1053, 1152, 1180, 1927, 3032, 3168, 4031]);
 /**
  * Too many connections: of the server (1040), from a blocked host (1129), of all accounts (1203), of one account
  * (1226).
@@ -33,8 +36,11 @@ const ACCOUNT_REFUSED = new Set([1044, 1045, 1049, 1130, 1251, 1698, 1862, 3118,
  * write (1156 to 1161), an aborted connection (1184).
  */
 const CLOSES = new Set([1153, 1156, 1157, 1158, 1159, 1160, 1161, 1184]);
-/** The server ended the connection, possibly during a COMMIT: shutdown, abort, kill, idle timeout. */
-const ANSWER_LOST = new Set([1047, 1053, 1152, 1927, 3168, 4031]);
+/**
+ * The server ended the connection, possibly during a COMMIT: shutdown, abort, kill, idle timeout. After 1180 the majority of
+ * a Galera cluster may have the write set.
+ */
+const ANSWER_LOST = new Set([1047, 1053, 1152, 1180, 1927, 3168, 4031]);
 /** The lowest error number of the servers. Lower numbers belong to the operating system and to lost connections. */
 export const SERVER_ERRNO_MIN = 1_000;
 const CONNECTION_CODES =
