@@ -84,13 +84,10 @@ test('the recording has every open state, messages in the queues and prepared br
   // A quorum queue has the name of the classic queue of an earlier version, and a suffix.
   const filled = queues.filter(({ messages }) => messages.length > 0).map(({ name }) => name.replace(/\.quorum$/, ''));
   expect(filled).toEqual(expect.arrayContaining(QUEUES));
-  expect(work.branches.map(({ app }) => app).sort()).toEqual([
-    'inventory',
-    'inventory',
-    'payment',
-    'payment',
-    'payment',
-  ]);
+  // The transaction that is presumed aborted has one branch or two: the second may be prepared before the answer is lost.
+  expect(new Set(work.branches.map(({ gtrid }) => gtrid)).size).toBe(3);
+  for (const app of ['payment', 'inventory'])
+    expect(work.branches.filter((branch) => branch.app === app).length).toBeGreaterThanOrEqual(2);
   expect(readInstallation(folder, (text) => text).queues).toEqual(anonymous(queues));
   expect(aboutOf(folder).recordedAtMs).toBe(ms);
 });
