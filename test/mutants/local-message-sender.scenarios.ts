@@ -1,10 +1,20 @@
 import { expect } from 'vitest';
+import { NackingQueue } from '../core/broker/nacking-queue.js';
 import type { AppProcess } from '../fixtures/app-process.js';
 import { deleteQueue, messagesIn } from '../fixtures/broker-queues.js';
 import { sql } from '../fixtures/sandbox.js';
 import { TcpProxy } from '../fixtures/tcp-proxy.js';
 import { until } from '../fixtures/until.js';
-import { byId, noConfirm, noFence, noRow, notMandatory, returnedIsSent } from './local-message.mutants.js';
+import {
+  byId,
+  nackIsFinal,
+  nackingChannelStays,
+  noConfirm,
+  noFence,
+  noRow,
+  notMandatory,
+  returnedIsSent,
+} from './local-message.mutants.js';
 import {
   type MessageRow,
   messageRows,
@@ -74,6 +84,18 @@ async function queueWasDeleted(stage: Stage): Promise<Claim> {
   };
 }
 
+async function queueNacksForAWhile({ sandbox, root, keep }: Stage): Promise<Claim> {
+  const queue = keep(await NackingQueue.open(sandbox, { root }));
+  const { channel } = queue;
+  const sending = queue.publish('nacked');
+  sending.catch(() => {}); // awaited below
+  return async () => {
+    await queue.untilLeft(channel);
+    await queue.takeMessages();
+    await sending;
+  };
+}
+
 /**
  * Two transactions that commit in the reverse order of their ids. Neither uses the fast path: the early one dies before
  * it and the late one fails in it. Both rows are left to the scan of the living instance.
@@ -118,6 +140,11 @@ export const senderScenarios: Scenario[] = [
     promise: 'a message to a queue that was deleted since it was declared is SENT only when it is in the queue',
     mutants: [returnedIsSent, notMandatory],
     play: queueWasDeleted,
+  },
+  {
+    promise: 'a message that is nacked for a moment is sent on another channel',
+    mutants: [nackIsFinal, nackingChannelStays],
+    play: queueNacksForAWhile,
   },
   {
     promise: 'a row is sent even if it is committed after a row with a larger id was sent',

@@ -82,6 +82,22 @@ export const notMandatory: Mutant = {
   edits: [{ guard: 'publisher.publish', swap: ['mandatory: true', 'mandatory: false'] }],
 };
 
+export const nackIsFinal: Mutant = {
+  name: 'nack-is-final',
+  does: 'a message that RabbitMQ nacks is not sent again',
+  breaks: 'each publish fails while a quorum queue elects its leader',
+  foundBy: 'rejected the message (nack)',
+  edits: [{ guard: 'publisher.nacked', becomes: 'throw error;' }],
+};
+
+export const nackingChannelStays: Mutant = {
+  name: 'nacking-channel-stays',
+  does: 'a channel with a nack is used on',
+  breaks: 'RabbitMQ 3.10 nacks each message of it to a queue whose leader has died, for ever',
+  foundBy: 'another channel takes the place of the one that nacks',
+  edits: [{ guard: 'publisher.renew', becomes: '' }],
+};
+
 /** The claim: which rows are due, and which process holds them. */
 export const byId: Mutant = {
   name: 'by-id',

@@ -67,6 +67,14 @@ export const lateTryPasses: Mutant = {
   edits: [{ guard: 'tcc.late-try', swap: ['|| second ||', `|| second?.op === 'cancel' ||`] }],
 };
 
+export const triedOnce: Mutant = {
+  name: 'tried-once',
+  does: 'a Try is sent once, and its answer is awaited until the deadline',
+  breaks: 'each transaction in flight is cancelled when a connection to RabbitMQ is lost',
+  foundBy: 'outcome after a connection was lost during Try',
+  edits: [{ guard: 'tcc.try-again', becomes: `if (call.phase === 'try') return sendFirst();` }],
+};
+
 export const gidOnly: Mutant = {
   name: 'gid-only',
   does: 'the barrier knows a transaction by its gid alone',

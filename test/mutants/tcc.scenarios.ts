@@ -13,6 +13,7 @@ import { versionBefore } from '../tcc/build-of-version-before.js';
 import { contradictions, racers } from '../tcc/deadline-race.js';
 import { EFFECTS, write } from '../tcc/effect-table.js';
 import { type Library, LittleApp, libraryOf, participantOf } from '../tcc/little-app.js';
+import { tryWithLostConnection } from '../tcc/lost-connection-during-try.js';
 import type { Claim, Scenario } from './scenario.js';
 import type { Stage } from './scenario-stage.js';
 import {
@@ -28,6 +29,7 @@ import {
   lateTryPasses,
   neverClosed,
   placeOff,
+  triedOnce,
 } from './tcc.mutants.js';
 
 const SEED = 4;
@@ -61,6 +63,11 @@ async function bothVersions({ sandbox, root, keep }: Stage): Promise<Claim> {
       expect(await played, 'calls that arrive in any order differ from the model').toBeNull();
     }
   };
+}
+
+async function connectionLost({ sandbox, root, keep }: Stage): Promise<Claim> {
+  const { outcome } = await tryWithLostConnection({ sandbox, library: libraryOf(root) }, keep);
+  return async () => expect(outcome.status, 'outcome after a connection was lost during Try').toBe('CONFIRMED');
 }
 
 /** Two initiators, one gid, one participant. */
@@ -172,6 +179,11 @@ export const tccScenarios: Scenario[] = [
     promise: 'a reservation made before a crash is given back by every participant',
     mutants: [branchesLate],
     play: diesBeforeItsDecision,
+  },
+  {
+    promise: 'a transaction goes on after its initiator has lost the connection to RabbitMQ',
+    mutants: [triedOnce],
+    play: connectionLost,
   },
   { promise: 'an app whose clock is wrong still confirms in time', mutants: [appClock], play: slowClock },
 ];

@@ -1,15 +1,16 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
-import { z } from 'zod';
 import { Broker } from '../core/broker/broker.service.js';
 import type { ConsumedQueue, Delivery } from '../core/broker/consumed-queue.js';
 import { DtxError, OutcomeUnknown } from '../core/errors/errors.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
 import { currentTraceparent } from '../core/trace-and-gid-context.js';
+import { type Answer, answerBody, type Call, type CallDetails, parseJson, type Verdict } from './call-messages.js';
 import { SCHEME } from './failpoints.js';
-import { answerQueueOf, callQueueOf, isAnswerQueue, secondQueueOf } from './participant-contract.js';
+import { OpenTries } from './open-tries.js';
+import { answerQueueOf, callQueueOf, secondQueueOf } from './participant-contract.js';
 import type { Branch } from './tcc-tables.js';
 
 const CALL_TYPE = 'dtx.tcc-call.v1';
@@ -21,44 +22,6 @@ const CONSUMERS_TRUSTED_MS = 5_000;
 const CONSUMERS_LIMIT_MS = 500;
 /** A second phase without an answer checks the consumers of its queue after this part of its time limit. */
 const RECHECK_PARTS = 4;
-export const REASON_CHARS_MAX = 1_000;
-
-export const callBody = z.object({
-  callId: z.string().max(64),
-  gid: z.string().regex(/^[0-9A-Za-z_.:-]{1,64}$/),
-  branch: z.int().min(0).max(1_000),
-  /** Missing in calls of the version before, which ignores both fields. */
-  initiator: z
-    .string()
-    .regex(/^[a-z][a-z0-9-]{0,31}$/)
-    .optional(),
-  incarnation: z
-    .string()
-    .regex(/^[0-9A-Za-z_]{1,16}$/)
-    .optional(),
-  phase: z.enum(['try', 'confirm', 'cancel']),
-  args: z.unknown(),
-  reason: z.string().max(64).optional(),
-  decidedAt: z.iso.datetime().optional(),
-});
-export type Call = z.output<typeof callBody>;
-/** The caller's part of a call. The rest comes from the branch and this process. */
-export type CallDetails = Omit<Call, 'callId' | 'initiator' | 'branch' | 'args'>;
-
-/**
- * Answer of a participant on the wire, see docs/wire.md. `refused`: a definite no. `failed`: an error, may be repeated.
- * `away`: the participant's database is unavailable, which does not count as an attempt. `illegal`: the barrier refused
- * the call and raised an alert.
- */
-const answerBody = z.object({
-  callId: z.string().max(64),
-  verdict: z.enum(['ok', 'refused', 'failed', 'away', 'illegal']),
-  reason: z.string().max(REASON_CHARS_MAX).optional(),
-  /** With `away`: a needed row is locked. An initiator of the version before knows `away` only. */
-  isBusy: z.boolean().optional(),
-});
-type Answer = z.output<typeof answerBody>;
-export type Verdict = Omit<Answer, 'callId'>;
 
 /**
  * Handles a call in the participant's own process.
@@ -80,6 +43,7 @@ export class Calls implements OnModuleInit {
   private readonly looks = new Map<string, Promise<{ readonly consumerCount: number } | null>>();
   /** Queues that were seen once. */
   private readonly existing = new Set<string>();
+  private readonly tries = new OpenTries(() => this.isUp);
   private readonly answerQueue: string;
   private answers: ConsumedQueue | undefined;
 
@@ -93,12 +57,13 @@ export class Calls implements OnModuleInit {
   /** The consumer ends with the connection, after every component that may still wait for an answer. */
   onModuleInit(): void {
     const prefetch = ANSWERS_PREFETCH;
+    this.broker.onLost(() => this.tries.lost());
     this.answers = this.broker.consume(this.answerQueue, (one) => this.receive(one), { prefetch, pausing: 'never' });
   }
 
   /** Whether calls can be sent and answers received. */
   get isUp(): boolean {
-    return this.broker.publisher.isUp && this.answers?.isAttached === true;
+    return this.broker.isUp && this.answers?.isAttached === true;
   }
 
   /** Waits up to `limitMs`, since a new connection needs a moment. */
@@ -123,6 +88,7 @@ export class Calls implements OnModuleInit {
       const end = (settle: () => void) => {
         clearTimeout(timer);
         this.waiting.delete(call.callId);
+        this.tries.end(call.callId);
         settle();
       };
       const late = new OutcomeUnknown(`no answer within ${Math.round(timeoutMs)} ms`);
@@ -159,10 +125,13 @@ export class Calls implements OnModuleInit {
     const leftMs = () => Math.max(1, endsAt - performance.now());
     const first = callQueueOf({ name, version });
     const second = secondQueueOf({ name, version });
-    if (call.phase === 'try' || !(await this.isConsumed(second))) {
+    const sendFirst = async () => {
       await this.mustExist(first);
       return this.send(first, call, leftMs());
-    }
+    };
+    // guard: tcc.try-again
+    if (call.phase === 'try') return this.tries.run(call.callId, sendFirst);
+    if (!(await this.isConsumed(second))) return sendFirst();
     await this.send(second, call, leftMs());
     await sleep(timeoutMs / RECHECK_PARTS, undefined, { ref: false });
     // Its consumer is gone, and an instance of the version before may have taken over. The repeat is safe: the barrier
@@ -232,18 +201,5 @@ export class Calls implements OnModuleInit {
     const answer = answerBody.safeParse(parseJson(delivery.message.content));
     if (answer.success) this.waiting.get(answer.data.callId)?.(answer.data);
     delivery.ack();
-  }
-}
-
-/** The app that owns this answer queue. Identifies callers of a version that sends no `initiator`. */
-export function callerOf(replyTo: string | undefined): string | undefined {
-  return replyTo && isAnswerQueue(replyTo) ? replyTo.split('.')[1] : undefined;
-}
-
-export function parseJson(content: Buffer): unknown {
-  try {
-    return JSON.parse(content.toString('utf8'));
-  } catch {
-    return undefined;
   }
 }

@@ -1,5 +1,5 @@
 import type { Tried } from '../core/durable/durable-work.js';
-import type { Verdict } from './participant-calls.js';
+import type { Verdict } from './call-messages.js';
 
 /**
  * The result of one branch. `away`: the participant or its database is unavailable. That is not counted as an attempt.

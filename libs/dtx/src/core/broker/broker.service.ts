@@ -61,6 +61,11 @@ export class Broker implements OnApplicationBootstrap, OnApplicationShutdown {
     return this.publisher.isUp && this.consuming.isUp;
   }
 
+  /** Calls `then` at the end of each connection. What was sent on it may be lost, and what was to be received from it. */
+  onLost(then: () => void): void {
+    for (const connection of [this.publishing, this.consuming]) connection.on('down', then);
+  }
+
   /**
    * Consumes one queue from now on, whenever the broker is available. On the wire, this may be two queues, each with
    * `prefetch` deliveries.

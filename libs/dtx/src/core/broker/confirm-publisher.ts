@@ -171,6 +171,7 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
         const refused = this.refusals.of(channel, target, body.length);
         if (refused) reject(refused);
         else if (error.message === NACKED) {
+          // guard: publisher.renew
           void this.renew(channel);
           reject(new Nacked(`cannot publish to ${name}: RabbitMQ rejected the message (nack)`));
         } else reject(new Unconfirmed(`publish to ${name} unconfirmed: lost the connection to RabbitMQ`));

@@ -36,6 +36,7 @@ export class NackRetries {
         this.since.delete(queue);
         return;
       } catch (error) {
+        // guard: publisher.nacked
         if (!(error instanceof Nacked) || !this.mayRetry(queue, endsAt)) throw error;
         await sleep(RETRY_MS);
       }

@@ -62,6 +62,8 @@ describe('queue names with a type', () => {
     expect(names.consumed(QUEUE, 'replicated')).toHaveLength(1);
     expect(names.onWire(QUEUE, 'named')).toBe(QUEUE);
     expect(argumentsOf(QUEUE, 'named')).toEqual({ durable: true });
+    expect(names.onWire('staging.billing.receipts.v1', 'named')).toBe('staging.billing.receipts.v1');
+    expect(names.onWire('staging.order.answers.019aaaaa-0000-7000-8000-000000000000')).not.toContain('quorum');
     expect(names.onWire('dtx.order.answers.019aaaaa-0000-7000-8000-000000000000')).not.toContain('quorum');
   });
 });

@@ -35,7 +35,11 @@ export class QueueNames {
     this.onWirePrefix = `${prefix}.`;
   }
 
-  /** The name of the queue that gets the messages. A name that is translated already stays as it is. */
+  /**
+   * The name of the queue that gets the messages. A name that is translated already stays as it is. A name that came in a
+   * message (`replyTo`) may have another prefix, and its own installation may have chosen classic queues. Such a name is
+   * `named` or the queue of one process, which get no suffix. All other kinds get names that this library made.
+   */
   onWire(queue: string, kind: QueueKind = 'work'): string {
     const name = queue.startsWith(IN_CODE) ? this.onWirePrefix + queue.slice(IN_CODE.length) : queue;
     return this.shared === 'quorum' && hasTwoTypes(name, kind) ? name + QUORUM_SUFFIX : name;

@@ -9,7 +9,10 @@ import type { Sql } from './sql-executor.js';
  */
 const BEGIN_TO_WRITE = 'START TRANSACTION READ WRITE; SELECT id FROM dtx_alert LIMIT 0; ROLLBACK';
 
-/** The time in milliseconds after which a look without an answer is a problem. */
+/**
+ * The time in milliseconds after which a look without an answer is a problem. The statement touches no row, so a server that
+ * works answers it in milliseconds. Two looks in a row pause the consumers, see `PauseWithoutWrites`.
+ */
 export const WRITE_PROBE_LIMIT_MS = 2_000;
 
 /** Finds out whether the own database takes writes. */
