@@ -23,12 +23,14 @@ describe('a message contract', () => {
     expect(() => (contract.consumers as string[]).push('order.another')).toThrow(TypeError);
   });
 
+  // A consumer of another contract is refused as well.
+  const untaken = { consumers: ['order.untaken'] };
   it.each<[string, Partial<Contract>]>([
-    ['a name of one word', { name: 'order' }],
-    ['a name with capitals', { name: 'Order.placed' }],
-    ['an empty name', { name: '' }],
-    ['a name with a blank', { name: 'order. placed' }],
-    ['a name that is too long for its column', { name: `order.${'x'.repeat(95)}` }],
+    ['a name of one word', { ...untaken, name: 'order' }],
+    ['a name with capitals', { ...untaken, name: 'Order.placed' }],
+    ['an empty name', { ...untaken, name: '' }],
+    ['a name with a blank', { ...untaken, name: 'order. placed' }],
+    ['a name that is too long for its column', { ...untaken, name: `order.${'x'.repeat(95)}` }],
     ['more consumers than fit into their column', { consumers: manyConsumers }],
     ['version 0', { version: 0 }],
     ['version 1.5', { version: 1.5 }],
