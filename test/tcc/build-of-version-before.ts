@@ -47,7 +47,7 @@ const EDITS: ReadonlyArray<readonly [find: string, replace?: string]> = [
   ['[id, incarnation, branches', '[id, branches'],
   [`(m.id, COALESCE(m.incarnation, '\${tcc_tables_js_1.UNKNOWN}')) IN (?) AND `],
   ['only: { sql, values: [names] }', 'only: { sql, values: [] }'],
-  [`call.phase === 'try' || !(await this.isConsumed(second))`, 'true'],
+  [`!(await this.isConsumed(second))`, 'true'],
   ['this.broker.consume((0, participant_contract_js_1.secondQueueOf)(participant.contract), receive, second)'],
   [
     'const call = { ...about, initiator, callId',
