@@ -47,8 +47,10 @@ export class DurableLoop<Row extends DurableRow> {
   ) {
     this.logger = libraryLogger(`loop ${work.table.name}`);
     this.attempts = new Attempts(work, database, alerts);
-    const { table, perKeyMax, concurrencyMax, leaseMs, mine } = work;
+    const { table, perKeyMax, leaseMs, mine } = work;
     if (table.concurrencyKey && perKeyMax) {
+      // guard: loop.fresh
+      const concurrencyMax = work.concurrencyMax - (work.freshMin ?? 0);
       const places = new KeyShares<Row>(table.concurrencyKey, { concurrencyMax, perKeyMax });
       this.keyed = { places, claims: new KeyedClaim(() => database.own, table, leaseMs + HOLD_MS, mine) };
     }
