@@ -17,7 +17,7 @@ export const localMessageOptions = z.strictObject({
   /**
    * Rows of a scan in work at the same time for the same consumers. It limits the effect of a consumer that is down.
    */
-  consumerWindowMax: countOption(50, 10_000),
+  consumerWindowMax: countOption(100, 10_000),
   /** No message is resent while its queue holds this many messages, or any message without a consumer. */
   backlogMax: countOption(1_000, 10_000_000),
   /**

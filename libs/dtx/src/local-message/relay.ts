@@ -60,6 +60,7 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
       scanIntervalMs: core.scanIntervalMs,
       concurrencyMax: options.relayWindowMax,
       perKeyMax: Math.min(options.consumerWindowMax, options.relayWindowMax),
+      surplusMax: options.relayWindowMax,
       freshMin: Math.floor(options.relayWindowMax * FRESH_SHARE),
       attemptsMax: options.attemptsMax,
       backoff: options.resend,
