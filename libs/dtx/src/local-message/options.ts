@@ -12,12 +12,12 @@ export const localMessageOptions = z.strictObject({
   markDelayMs: msOption(100),
   /** Largest number of marks in one statement. */
   markBatchMax: countOption(200, 5_000),
-  /** Rows in work at the same time, fast path and scan together. */
+  /** Rows in work at the same time, fast path and scan together. The scan leaves a quarter to the fast path. */
   relayWindowMax: countOption(500, 10_000),
   /**
    * Rows of a scan in work at the same time for the same consumers. It limits the effect of a consumer that is down.
    */
-  consumerWindowMax: countOption(50, 10_000),
+  consumerWindowMax: countOption(100, 10_000),
   /** No message is resent while its queue holds this many messages, or any message without a consumer. */
   backlogMax: countOption(1_000, 10_000_000),
   /**

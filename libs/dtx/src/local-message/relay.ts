@@ -24,6 +24,9 @@ import { LOCAL_MESSAGE_OPTIONS, type LocalMessageOptions } from './options.js';
 import { destinationOf } from './outbox-route.js';
 import { OUTBOX, type OutboxRow } from './outbox-table.js';
 
+/** The part of the window that due rows leave to fresh ones. */
+const FRESH_SHARE = 1 / 4;
+
 /**
  * Sends messages. The fast path takes rows that this process has just committed and still leases. The scan takes rows
  * whose process died or whose receipts are missing. Both run the same code.
@@ -57,6 +60,8 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
       scanIntervalMs: core.scanIntervalMs,
       concurrencyMax: options.relayWindowMax,
       perKeyMax: Math.min(options.consumerWindowMax, options.relayWindowMax),
+      surplusMax: options.relayWindowMax,
+      freshMin: Math.floor(options.relayWindowMax * FRESH_SHARE),
       attemptsMax: options.attemptsMax,
       backoff: options.resend,
       canRun: () => broker.publisher.isUp,

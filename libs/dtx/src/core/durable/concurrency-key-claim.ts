@@ -150,11 +150,23 @@ export class KeyedClaim<Row extends DurableRow> {
 class Picked {
   readonly ids = new Set<string>();
   private readonly counts = new Map<string, number>();
+  private readonly limits = new Map<string, number>();
 
   constructor(
     readonly limit: number,
-    readonly wanted: Wanted,
+    private readonly wantedNow: Wanted,
   ) {}
+
+  /**
+   * The number of rows that this claim may take of a key. It stays the same while runs end during the claim. Otherwise a
+   * key whose look was limited by a smaller number would seem to have no further rows.
+   */
+  wanted(key: string): number {
+    // guard: keyed-claim.wanted
+    const limit = this.limits.get(key) ?? this.wantedNow(key);
+    this.limits.set(key, limit);
+    return limit;
+  }
 
   get left(): number {
     return this.limit - this.ids.size;

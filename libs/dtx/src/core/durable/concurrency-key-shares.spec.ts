@@ -1,11 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { HOLD_MS, KeyShares } from './concurrency-key-shares.js';
+import { HOLD_MS, KeyShares, SURPLUS_MAX } from './concurrency-key-shares.js';
 import type { DurableRow } from './durable-table.js';
 
 type Row = DurableRow<{ target: string }>;
 const row = (target: string, id = target) => ({ id, target }) as unknown as Row;
 const sharesOf = (concurrencyMax: number, perKeyMax: number) =>
-  new KeyShares<Row>('target', { concurrencyMax, perKeyMax });
+  new KeyShares<Row>('target', { concurrencyMax, perKeyMax, surplusMax: SURPLUS_MAX });
 
 /** Lets a key answer once, as one that is known. */
 const known = (shares: KeyShares<Row>, ...names: string[]) => {
@@ -62,14 +62,25 @@ describe('the room of a key', () => {
 });
 
 describe('the rows that a claim may take of a key', () => {
-  it('are more than its places if it has answered, and none while some wait', () => {
+  it('are more than its places if it has answered, and none while more than half of the others wait', () => {
     const shares = sharesOf(16, 4);
     expect(shares.wanted('a')).toBe(1);
     known(shares, 'a');
     expect(shares.wanted('a')).toBe(8);
+    shares.add([row('a'), row('a')]);
+    expect(shares.wanted('a')).toBe(6);
     shares.add([row('a')]);
     expect(shares.wanted('a')).toBe(0);
     expect(shares.full()).toEqual(['a']);
+  });
+
+  it('are those that replace the waiting ones while all places of the key are taken', () => {
+    const shares = sharesOf(16, 4);
+    known(shares, 'a');
+    for (let n = 0; n < 4; n++) shares.enter('a');
+    expect(shares.wanted('a')).toBe(0);
+    shares.add([row('a')]);
+    expect(shares.wanted('a')).toBe(3);
   });
 
   it('become more each time that they were used up in time, and fewer when they were not', () => {

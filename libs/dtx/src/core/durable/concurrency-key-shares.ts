@@ -4,11 +4,8 @@ import type { DurableRow } from './durable-table.js';
  * The maximum time in milliseconds that a claimed row waits in memory for a place. Its lease is longer by this time.
  */
 export const HOLD_MS = 1_000;
-/**
- * The maximum number of rows that a claim takes beyond the free places of a key. The number grows while the key uses
- * them in time.
- */
-const SURPLUS_MAX = 128;
+/** `KeyLimits.surplusMax` of a work without one. */
+export const SURPLUS_MAX = 128;
 /** The number of idle keys whose last outcome is remembered. */
 const REMEMBERED_MAX = 1_000;
 
@@ -28,6 +25,11 @@ export interface KeyLimits {
   readonly concurrencyMax: number;
   /** The maximum number of rows in work per key. */
   readonly perKeyMax: number;
+  /**
+   * The maximum number of rows that a claim takes beyond the free places of a key. The number grows while the key uses
+   * them in time.
+   */
+  readonly surplusMax: number;
 }
 
 /**
@@ -76,8 +78,11 @@ export class KeyShares<Row extends DurableRow> {
   wanted(name: string): number {
     const share = this.shares.get(name);
     const room = this.room(name);
-    if (room === 0 || (share && share.waiting.length > 0)) return 0;
-    return share?.last === 'answered' ? room + share.surplus : room;
+    if (share?.last !== 'answered') return share && share.waiting.length > 0 ? 0 : room;
+    const waiting = share.waiting.length;
+    // The next claim begins before the rows of the last one run out, so the places do not wait for it.
+    if (waiting > share.surplus / 2) return 0;
+    return room + waiting === 0 ? 0 : room + share.surplus - waiting;
   }
 
   /** The keys of which a claim takes no rows now. */
@@ -98,7 +103,7 @@ export class KeyShares<Row extends DurableRow> {
       const first = share.waiting[0];
       if (!first || first.untilMs < now || this.room(name) === 0) continue;
       share.waiting.shift();
-      if (share.waiting.length === 0) share.surplus = Math.min(SURPLUS_MAX, Math.max(1, share.surplus * 2));
+      if (share.waiting.length === 0) share.surplus = Math.min(this.limits.surplusMax, Math.max(1, share.surplus * 2));
       // Moves the key to the end for the next turn.
       this.shares.delete(name);
       this.shares.set(name, share);

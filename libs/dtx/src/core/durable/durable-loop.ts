@@ -9,7 +9,7 @@ import type { Alerts } from './alerts.js';
 import { Attempts } from './attempt-conclusion.js';
 import { claimDue, giveBack } from './claim-and-reschedule.js';
 import { KeyedClaim } from './concurrency-key-claim.js';
-import { HOLD_MS, KeyShares } from './concurrency-key-shares.js';
+import { HOLD_MS, KeyShares, SURPLUS_MAX } from './concurrency-key-shares.js';
 import type { DurableRow } from './durable-table.js';
 import type { DurableWork } from './durable-work.js';
 
@@ -47,9 +47,11 @@ export class DurableLoop<Row extends DurableRow> {
   ) {
     this.logger = libraryLogger(`loop ${work.table.name}`);
     this.attempts = new Attempts(work, database, alerts);
-    const { table, perKeyMax, concurrencyMax, leaseMs, mine } = work;
+    const { table, perKeyMax, surplusMax = SURPLUS_MAX, leaseMs, mine } = work;
     if (table.concurrencyKey && perKeyMax) {
-      const places = new KeyShares<Row>(table.concurrencyKey, { concurrencyMax, perKeyMax });
+      // guard: loop.fresh
+      const concurrencyMax = work.concurrencyMax - (work.freshMin ?? 0);
+      const places = new KeyShares<Row>(table.concurrencyKey, { concurrencyMax, perKeyMax, surplusMax });
       this.keyed = { places, claims: new KeyedClaim(() => database.own, table, leaseMs + HOLD_MS, mine) };
     }
   }

@@ -31,6 +31,10 @@ export interface DurableWork<Row extends DurableRow> {
   readonly concurrencyMax: number;
   /** The maximum number of rows in work per concurrency key. Without it the keys have no limit. */
   readonly perKeyMax?: number;
+  /** The maximum number of rows that a claim takes beyond the free places of a concurrency key, see `KeyShares`. */
+  readonly surplusMax?: number;
+  /** Places that scanned rows leave free, so that a backlog does not delay the fast path. Needs `perKeyMax`. */
+  readonly freshMin?: number;
   readonly attemptsMax: number;
   readonly backoff: Backoff | RetrySchedule;
   /** The rows that this process can handle. All rows without it. Other rows are left to other instances. */

@@ -7,6 +7,7 @@ import type { Database } from '../database/database.service.js';
 import { type Alerts, type Incident, isoTime } from './alerts.js';
 import type { Tried } from './durable-loop.js';
 import type { DurableRow, DurableTable } from './durable-table.js';
+import { type Backlog, postponeBacklog } from './postponed-backlog.js';
 
 export interface Patience {
   /** Sends of one message before it is parked. */
@@ -32,7 +33,15 @@ export interface Message extends Pick<Incident, 'scheme' | 'id' | 'gid' | 'step'
  * `wait`: the message is most likely still in its queue, so another send is useless. `abandoned`: the queue has
  * messages and no consumer.
  */
-type Advice = { kind: 'send' } | { kind: 'wait' | 'abandoned'; why: string };
+type Advice = { kind: 'send' } | { kind: 'abandoned'; why: string } | WaitAdvice;
+
+interface WaitAdvice {
+  readonly kind: 'wait';
+  readonly why: string;
+  readonly wait: Backoff;
+  /** The advice holds for messages whose first send is not older than this time in milliseconds. For all without it. */
+  readonly sentWithinMs?: number;
+}
 
 /**
  * The time in milliseconds for which an inspected queue is remembered. Many messages of one backlog ask the broker
@@ -41,15 +50,18 @@ type Advice = { kind: 'send' } | { kind: 'wait' | 'abandoned'; why: string };
 const LOOK_KEPT_MS = 1_000;
 const QUEUES_KEPT = 1_000;
 const WAIT_BATCH = { delayMs: 5, batchMax: 200 };
+/** A message waits at least this time for each message in its queue, so the waits of a large backlog stay few. */
+const WAIT_PER_MESSAGE_MS = 1;
 
 interface Wait {
   readonly row: DurableRow;
-  readonly why: string;
+  readonly advice: WaitAdvice;
 }
-const keyOf = ({ row, why }: Wait) => `${row.claim_token} ${why}`;
+const keyOf = ({ row, advice }: Wait) => `${row.claim_token} ${advice.wait.firstMs} ${advice.why}`;
 
 interface Look {
   readonly queue: string;
+  readonly messageCount: number;
   readonly isAbandoned: boolean;
   readonly isBacklogged: boolean;
 }
@@ -61,6 +73,10 @@ interface Look {
 export class Unreceipted {
   private readonly looks = new Map<string, { readonly atMs: number; readonly look: Promise<Look> }>();
   private readonly waits: Batcher<Wait>;
+  /** The time of the last alert for a message of a backlogged queue, by the monotonic process clock. */
+  private readonly told = new Map<string, number>();
+  /** Backlogs that this process is postponing. */
+  private readonly postponing = new Map<string, Promise<unknown>>();
 
   constructor(
     private readonly table: DurableTable,
@@ -84,7 +100,7 @@ export class Unreceipted {
     const advice = await this.look(row, message);
     if (advice.kind === 'send') return null;
     if (advice.kind === 'abandoned') return { kind: 'failed', error: advice.why };
-    await this.waits.add({ row, why: advice.why });
+    await Promise.all([this.waits.add({ row, advice }), this.postponeOthers(row, message, advice)]);
     return { kind: 'settled' };
   }
 
@@ -106,13 +122,33 @@ export class Unreceipted {
   private async putOff(waits: readonly Wait[]): Promise<void> {
     for (const key of new Set(waits.map(keyOf))) {
       const group = waits.filter((one) => keyOf(one) === key);
-      const { row, why } = group[0]!;
+      const { row, advice } = group[0]!;
       await this.database.own.query(
-        `UPDATE ${this.table.name} SET next_attempt_at = ${backoffSql(this.patience.resend, 'attempts')}, claim_token = NULL,
+        `UPDATE ${this.table.name} SET next_attempt_at = ${backoffSql(advice.wait, 'attempts')}, claim_token = NULL,
          last_error = ? WHERE id IN (?) AND claim_token = ?`,
-        [why, group.map((one) => one.row.id).sort(), row.claim_token],
+        [advice.why, group.map((one) => one.row.id).sort(), row.claim_token],
       );
     }
+  }
+
+  /**
+   * Postpones the due rows of the same queue with the row that was looked at. The row keeps its place meanwhile, so the
+   * loop claims few others of them.
+   */
+  private postponeOthers(row: DurableRow, { version }: Message, advice: WaitAdvice): Promise<unknown> {
+    const columns = row as DurableRow<Record<string, unknown>>;
+    const awaiting = (columns.awaiting ?? null) as string | null;
+    const backlog: Backlog = { key: String(columns[this.table.concurrencyKey!]), version, awaiting, ...advice };
+    const name = `${backlog.key} ${version} ${awaiting}`;
+    let postponing = this.postponing.get(name);
+    if (!postponing) {
+      // guard: backlog.postponed
+      postponing = postponeBacklog(this.database.own, this.table, backlog, advice);
+      const end = () => this.postponing.delete(name);
+      postponing.then(end, end);
+      this.postponing.set(name, postponing);
+    }
+    return postponing;
   }
 
   private async look(row: DurableRow, message: Message): Promise<Advice> {
@@ -125,15 +161,34 @@ export class Unreceipted {
     if (abandoned.length > 0) {
       const why = `no consumer on queue ${abandoned.join(', ')}`;
       if (isLong) await this.tell(row, message, `${why}, ${forSeconds}`);
-      return { kind: isLong ? 'abandoned' : 'wait', why };
+      const wait = this.patience.resend;
+      return isLong ? { kind: 'abandoned', why } : { kind: 'wait', why, wait, sentWithinMs: this.patience.absentMs };
     }
-    if (isLong) await this.tell(row, message, `no receipt ${forSeconds}`);
-    if (looks.some(({ isBacklogged }) => isBacklogged))
-      return {
-        kind: 'wait',
-        why: `not resent: a consumer queue holds ${this.patience.backlogMax} or more messages (backlogMax)`,
-      };
-    return { kind: 'send' };
+    const backlogged = looks.find(({ isBacklogged }) => isBacklogged);
+    if (isLong && !(backlogged && this.isTold(backlogged.queue)))
+      await this.tell(row, message, `no receipt ${forSeconds}`);
+    if (!backlogged) return { kind: 'send' };
+    return {
+      kind: 'wait',
+      why: `not resent: a consumer queue holds ${this.patience.backlogMax} or more messages (backlogMax)`,
+      wait: this.waitFor(Math.max(...looks.map(({ messageCount }) => messageCount))),
+    };
+  }
+
+  /** Whether a message of this backlogged queue has had an alert within `absentMs`. It speaks for the others. */
+  private isTold(queue: string): boolean {
+    const told = this.told.get(queue);
+    if (told !== undefined && performance.now() - told < this.patience.absentMs) return true;
+    if (this.told.size >= QUEUES_KEPT) this.told.clear();
+    this.told.set(queue, performance.now());
+    return false;
+  }
+
+  /** The wait for a queue with this number of messages. Beyond that of a resend it is at most `absentMs`. */
+  private waitFor(messageCount: number): Backoff {
+    const { resend, absentMs } = this.patience;
+    const firstMs = Math.max(resend.firstMs, Math.min(absentMs, messageCount * WAIT_PER_MESSAGE_MS));
+    return { ...resend, firstMs, capMs: Math.max(resend.capMs, firstMs) };
   }
 
   private lookAt(queue: string, kind: QueueKind): Promise<Look> {
@@ -149,7 +204,7 @@ export class Unreceipted {
   private async lookNow(queue: string, kind: QueueKind): Promise<Look> {
     const { messageCount, consumerCount } = await this.publisher.inspect(queue, kind);
     const isAbandoned = messageCount > 0 && consumerCount === 0;
-    return { queue, isAbandoned, isBacklogged: messageCount >= this.patience.backlogMax };
+    return { queue, messageCount, isAbandoned, isBacklogged: messageCount >= this.patience.backlogMax };
   }
 
   /**
