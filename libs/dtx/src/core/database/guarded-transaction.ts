@@ -1,26 +1,14 @@
 import { DtxError, OutcomeUnknown, TransactionEnded, textOf } from '../errors/errors.js';
+import { type HeldStatement, HeldStatements } from './held-statements.js';
 import { type Dependent, type Hook, isOnSavepoint } from './hooks-by-savepoint.js';
 import type { Tap } from './intercepted-connection.js';
 import type { Changed, Done, Gate, Row } from './mysql2-types.js';
+import { refuseEnding } from './refused-statements.js';
 import type { Sql } from './sql-executor.js';
 import type { SqlValue } from './sql-literals.js';
-import { countStatements, type Statement, statementOf } from './statement-effect.js';
+import { type Statement, statementOf } from './statement-effect.js';
+import type { GuardOptions, GuardState } from './transaction-guard-options.js';
 import { BEGUN, Evidence } from './transaction-identity.js';
-
-export interface GuardOptions {
-  /** Whether one query may hold several statements, as set on the DataSource of the user. */
-  readonly allowsSeveral: boolean;
-  /** The library started the transaction, on its own session. */
-  readonly isLibrarys: boolean;
-  /**
-   * Each failed user statement ends the transaction, even if user code catches the error. Only a duplicate key does
-   * not.
-   */
-  readonly everyErrorEnds?: boolean;
-}
-
-/** `watching`: a user transaction that the library has not joined and does not change. */
-export type GuardState = 'watching' | 'guarding' | 'committed' | 'rolled back';
 
 type Answer = [error: unknown, result?: unknown, fields?: unknown];
 
@@ -38,6 +26,7 @@ export class TransactionGuard implements Gate, Sql {
   protocol: 'commit' | 'rollback' | undefined;
   readonly evidence: Evidence;
   private turn: Promise<unknown> = Promise.resolve();
+  private readonly held = new HeldStatements();
 
   constructor(
     private readonly tap: Tap,
@@ -83,10 +72,28 @@ export class TransactionGuard implements Gate, Sql {
     return this.inTurn(async () => {
       // guard: transaction.own-statement
       if (this.state !== 'watching') await this.mustBeAlive();
+      await this.sendHeld();
       return this.tap.ask<T>(statement, values).catch((error) => {
         this.evidence.failed(error);
         throw error;
       });
+    });
+  }
+
+  /**
+   * Sends a statement whose answer is not needed, with the next statement or with COMMIT. It runs before both. Its error
+   * ends the transaction. Without `mayDefer` it is sent now.
+   * @param explain throws the error to report for one of the statement
+   */
+  async defer(statement: string, values: readonly SqlValue[], explain?: (error: unknown) => never): Promise<void> {
+    const held: HeldStatement = { ...this.tap.bound(statement, values), explain };
+    await this.inTurn(async () => {
+      if (this.state !== 'watching') await this.mustBeAlive();
+      if (!this.held.hasRoomFor(held)) await this.sendHeld();
+      this.held.add(held);
+      // guard: transaction.defer
+      if (this.state !== 'guarding' || !this.options.mayDefer || !this.held.hasRoomFor({ sql: '' }))
+        await this.sendHeld();
     });
   }
 
@@ -128,7 +135,7 @@ export class TransactionGuard implements Gate, Sql {
     return this.inTurn(async () => {
       if (this.failure !== undefined) throw this.failure;
       // guard: transaction.commit
-      await this.confirm(`RELEASE SAVEPOINT ${BEGUN}; COMMIT`);
+      await this.confirm([...this.held.take(), { sql: 'COMMIT' }]);
       this.over('committed');
     });
   }
@@ -149,8 +156,9 @@ export class TransactionGuard implements Gate, Sql {
   private async run(text: string, send: (done: Done) => void): Promise<Answer> {
     const statement = statementOf(text);
     await this.mustBeAlive();
-    if (this.protocol && statement.kind === 'ends') return this.runProtocol(this.protocol, send);
-    await this.refuse(statement, text);
+    if (this.protocol && statement.kind === 'ends') return this.runProtocol(this.protocol, text, send);
+    await refuseEnding(statement, text, { ...this.options, evidence: this.evidence });
+    await this.sendHeld();
     const { evidence } = this;
     if (statement.kind === 'opaque') await evidence.setProbe();
     const answer = await answerTo(send);
@@ -163,21 +171,41 @@ export class TransactionGuard implements Gate, Sql {
   }
 
   /** Runs the COMMIT or ROLLBACK of TypeORM at the end of a user transaction. */
-  private async runProtocol(protocol: 'commit' | 'rollback', send: (done: Done) => void): Promise<Answer> {
-    if (protocol === 'commit' && this.evidence.savepoints.has(BEGUN)) await this.confirm(`RELEASE SAVEPOINT ${BEGUN}`);
+  private async runProtocol(
+    protocol: 'commit' | 'rollback',
+    text: string,
+    send: (done: Done) => void,
+  ): Promise<Answer> {
+    const held = this.held.take();
+    if (protocol === 'commit' && this.evidence.savepoints.has(BEGUN)) {
+      if (this.options.mayDefer) return this.commitTogether([...held, { sql: text }]);
+      await this.confirm(held);
+    }
     const answer = await answerTo(send);
     if (!answer[0]) this.over(protocol === 'commit' ? 'committed' : 'rolled back');
     return answer;
   }
 
-  private async confirm(statement: string): Promise<void> {
+  private async commitTogether(statements: HeldStatement[]): Promise<Answer> {
+    const answers = await this.confirm(statements);
+    this.over('committed');
+    return [null, answers.at(-1)];
+  }
+
+  /** Sends statements behind the check that the transaction is the original one. None of them runs in another one. */
+  private async confirm(statements: readonly HeldStatement[]): Promise<unknown[]> {
     try {
-      await this.evidence.confirm(statement);
+      return await this.evidence.confirm(statements);
     } catch (error) {
       if (!this.evidence.isCommittedInPart) throw error;
       await this.undo();
       throw this.failure;
     }
+  }
+
+  /** Sends the statements that wait. @throws the error of one, which ends the transaction */
+  private async sendHeld(): Promise<void> {
+    if (!this.held.isEmpty) await this.evidence.sendHeld(this.held.take());
   }
 
   /** @throws the reason that ended the transaction */
@@ -186,18 +214,6 @@ export class TransactionGuard implements Gate, Sql {
       throw new DtxError(`statement rejected: the transaction is ${this.state}; await every statement inside it`);
     const { everyErrorEnds = false } = this.options;
     if (this.protocol !== 'rollback') await this.evidence.mustBeAlive({ everyErrorEnds });
-  }
-
-  /** @throws TransactionEnded or DtxError, before the statement is sent */
-  private async refuse(statement: Statement, text: string): Promise<void> {
-    if (statement.kind === 'ends') throw refusal(statement.what);
-    if (statement.kind === 'autocommit' && !(await this.evidence.hasAutocommit())) throw refusal('SET autocommit');
-    if (statement.kind === 'use' && this.options.isLibrarys)
-      throw new DtxError(
-        'USE rejected: the library needs its default database; qualify tables of another database with its name',
-      );
-    if (!this.options.allowsSeveral && text.includes(';') && countStatements(text) > 1)
-      throw new DtxError('several statements in one query rejected: DataSource option multipleStatements is not set');
   }
 
   /** Undoes early committed rows, which are still leased to this process. */
@@ -219,8 +235,4 @@ export class TransactionGuard implements Gate, Sql {
 
 function answerTo(send: (done: Done) => void): Promise<Answer> {
   return new Promise((resolve) => send((...answer) => resolve(answer as Answer)));
-}
-
-function refusal(what: string): TransactionEnded {
-  return new TransactionEnded(`${what} would end it and was not sent`);
 }

@@ -4,6 +4,8 @@ export type Done = (error: unknown, result?: unknown, fields?: unknown) => void;
 /** A query of mysql2. It can be created first and sent later. */
 export interface Command {
   readonly sql: string;
+  /** Internal: the number of results before the current one, with several statements in one packet. */
+  readonly _resultIndex?: number;
   onResult?: Done | undefined;
   once(event: 'error' | 'end', listener: (error: unknown) => void): unknown;
   emit(event: 'error', error: unknown): unknown;
@@ -44,3 +46,6 @@ export interface Changed {
 /** A row of a library table. The reader declares its type. */
 // biome-ignore lint/suspicious/noExplicitAny: columns are what the statement asks for
 export type Row = Record<string, any>;
+
+/** The number of statements of a packet that are answered. */
+export const answersOf = ({ _resultIndex = 0 }: Command): number => _resultIndex;

@@ -34,7 +34,7 @@ export function watch(given: QueryRunner): TransactionGuard {
   const runner = given as Runner;
   const tap = tapOf(runner.databaseConnection);
   const allowsSeveral = runner.databaseConnection.config.multipleStatements === true;
-  const guard = new TransactionGuard(tap, { allowsSeveral, isLibrarys: false });
+  const guard = new TransactionGuard(tap, { allowsSeveral, isLibrarys: false, mayDefer: allowsSeveral });
   guards.set(runner, guard);
   tap.gate = guard;
   const { commitTransaction, rollbackTransaction, query } = runner;
