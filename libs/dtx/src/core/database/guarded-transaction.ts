@@ -1,8 +1,8 @@
 import { DtxError, OutcomeUnknown, TransactionEnded, textOf } from '../errors/errors.js';
-import { type HeldStatement, HeldStatements } from './held-statements.js';
+import { type Answer, answerTo, type HeldStatement, HeldStatements } from './held-statements.js';
 import { type Dependent, type Hook, isOnSavepoint } from './hooks-by-savepoint.js';
 import type { Tap } from './intercepted-connection.js';
-import type { Changed, Done, Gate, Row } from './mysql2-types.js';
+import type { Changed, Done, Gate, Row, Send } from './mysql2-types.js';
 import { refuseEnding } from './refused-statements.js';
 import type { Sql } from './sql-executor.js';
 import type { SqlValue } from './sql-literals.js';
@@ -10,7 +10,8 @@ import { type Statement, statementOf } from './statement-effect.js';
 import type { GuardOptions, GuardState } from './transaction-guard-options.js';
 import { BEGUN, Evidence } from './transaction-identity.js';
 
-type Answer = [error: unknown, result?: unknown, fields?: unknown];
+/** The answer to a statement that is held back, in the form of the server. */
+const NOTHING_CHANGED = { affectedRows: 0, insertId: 0, info: '', serverStatus: 3, warningStatus: 0 };
 
 /**
  * One open transaction that commits as a whole or not at all. A deadlock, DDL or a manual COMMIT ends it on the server,
@@ -26,13 +27,14 @@ export class TransactionGuard implements Gate, Sql {
   protocol: 'commit' | 'rollback' | undefined;
   readonly evidence: Evidence;
   private turn: Promise<unknown> = Promise.resolve();
-  private readonly held = new HeldStatements();
+  private readonly held: HeldStatements;
 
   constructor(
     private readonly tap: Tap,
     private readonly options: GuardOptions,
   ) {
     this.evidence = new Evidence(tap);
+    this.held = new HeldStatements(tap, this.evidence);
   }
 
   get failure(): unknown {
@@ -72,11 +74,7 @@ export class TransactionGuard implements Gate, Sql {
     return this.inTurn(async () => {
       // guard: transaction.own-statement
       if (this.state !== 'watching') await this.mustBeAlive();
-      await this.sendHeld();
-      return this.tap.ask<T>(statement, values).catch((error) => {
-        this.evidence.failed(error);
-        throw error;
-      });
+      return this.held.sendWith<T>(this.tap.bound(statement, values));
     });
   }
 
@@ -89,15 +87,15 @@ export class TransactionGuard implements Gate, Sql {
     const held: HeldStatement = { ...this.tap.bound(statement, values), explain };
     await this.inTurn(async () => {
       if (this.state !== 'watching') await this.mustBeAlive();
-      if (!this.held.hasRoomFor(held)) await this.sendHeld();
+      if (!this.held.hasRoomFor(held)) await this.held.send();
       this.held.add(held);
       // guard: transaction.defer
       if (this.state !== 'guarding' || !this.options.mayDefer || !this.held.hasRoomFor({ sql: '' }))
-        await this.sendHeld();
+        await this.held.send();
     });
   }
 
-  pass(text: string, send: (done: Done) => void, done: Done): void {
+  pass(text: string, send: Send, done: Done): void {
     // guard: transaction.statement
     if (this.state === 'watching') {
       send((error, result, fields) => {
@@ -105,6 +103,10 @@ export class TransactionGuard implements Gate, Sql {
         this.watched(statementOf(text), error, result);
         done(error, result, fields);
       });
+      return;
+    }
+    if (this.state === 'beginning') {
+      this.begin(text, send, done);
       return;
     }
     const answered = this.inTurn(() => this.run(text, send)).catch((error): Answer => [error]);
@@ -134,6 +136,7 @@ export class TransactionGuard implements Gate, Sql {
   commit(): Promise<void> {
     return this.inTurn(async () => {
       if (this.failure !== undefined) throw this.failure;
+      if (this.held.hasBegin) await this.held.send();
       // guard: transaction.commit
       await this.confirm([...this.held.take(), { sql: 'COMMIT' }]);
       this.over('committed');
@@ -153,15 +156,16 @@ export class TransactionGuard implements Gate, Sql {
     else this.evidence.ended(statement);
   }
 
-  private async run(text: string, send: (done: Done) => void): Promise<Answer> {
+  private async run(text: string, send: Send): Promise<Answer> {
     const statement = statementOf(text);
     await this.mustBeAlive();
     if (this.protocol && statement.kind === 'ends') return this.runProtocol(this.protocol, text, send);
     await refuseEnding(statement, text, { ...this.options, evidence: this.evidence });
-    await this.sendHeld();
     const { evidence } = this;
+    const behind = statement.kind === 'plain' ? send.behind : undefined;
+    if (!behind) await this.held.send();
     if (statement.kind === 'opaque') await evidence.setProbe();
-    const answer = await answerTo(send);
+    const answer = await this.held.sendWithUsers({ alone: send, behind });
     this.isAltered ||= statement.kind !== 'plain' && !isOnSavepoint(statement);
     evidence.note(statement, answer[0], answer[1]);
     if (statement.kind === 'opaque') await evidence.takeProbe(statement.what);
@@ -171,25 +175,34 @@ export class TransactionGuard implements Gate, Sql {
   }
 
   /** Runs the COMMIT or ROLLBACK of TypeORM at the end of a user transaction. */
-  private async runProtocol(
-    protocol: 'commit' | 'rollback',
-    text: string,
-    send: (done: Done) => void,
-  ): Promise<Answer> {
-    const held = this.held.take();
+  private async runProtocol(protocol: 'commit' | 'rollback', text: string, send: Send): Promise<Answer> {
+    if (protocol === 'rollback') this.held.take();
+    else if (this.held.hasBegin || !this.evidence.savepoints.has(BEGUN)) await this.held.send();
     if (protocol === 'commit' && this.evidence.savepoints.has(BEGUN)) {
-      if (this.options.mayDefer) return this.commitTogether([...held, { sql: text }]);
-      await this.confirm(held);
+      if (this.options.mayDefer) return this.commitTogether(text);
+      await this.confirm(this.held.take());
     }
     const answer = await answerTo(send);
     if (!answer[0]) this.over(protocol === 'commit' ? 'committed' : 'rolled back');
     return answer;
   }
 
-  private async commitTogether(statements: HeldStatement[]): Promise<Answer> {
-    const answers = await this.confirm(statements);
+  private async commitTogether(text: string): Promise<Answer> {
+    const answers = await this.confirm([...this.held.take(), { sql: text }]);
     this.over('committed');
     return [null, answers.at(-1)];
+  }
+
+  /** Holds the START TRANSACTION of TypeORM back, with the savepoint, for the packet of the first statement. */
+  private begin(text: string, send: Send, done: Done): void {
+    if (text !== 'START TRANSACTION') {
+      send(done);
+      return;
+    }
+    for (const sql of [text, `SAVEPOINT ${BEGUN}`]) this.held.add({ sql });
+    this.held.hasBegin = true;
+    this.begun({ withSavepoint: true });
+    done(null, NOTHING_CHANGED);
   }
 
   /** Sends statements behind the check that the transaction is the original one. None of them runs in another one. */
@@ -201,11 +214,6 @@ export class TransactionGuard implements Gate, Sql {
       await this.undo();
       throw this.failure;
     }
-  }
-
-  /** Sends the statements that wait. @throws the error of one, which ends the transaction */
-  private async sendHeld(): Promise<void> {
-    if (!this.held.isEmpty) await this.evidence.sendHeld(this.held.take());
   }
 
   /** @throws the reason that ended the transaction */
@@ -231,8 +239,4 @@ export class TransactionGuard implements Gate, Sql {
     this.turn = result.catch(() => {});
     return result;
   }
-}
-
-function answerTo(send: (done: Done) => void): Promise<Answer> {
-  return new Promise((resolve) => send((...answer) => resolve(answer as Answer)));
 }

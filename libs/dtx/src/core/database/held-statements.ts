@@ -1,4 +1,6 @@
-import type { BoundStatement } from './intercepted-connection.js';
+import { type BoundStatement, failedAt, type Tap } from './intercepted-connection.js';
+import type { Send } from './mysql2-types.js';
+import type { Evidence } from './transaction-identity.js';
 
 /** A statement of the library that waits for the next packet of its transaction. */
 export interface HeldStatement extends BoundStatement {
@@ -6,20 +8,26 @@ export interface HeldStatement extends BoundStatement {
   readonly explain?: ((error: unknown) => never) | undefined;
 }
 
+export type Answer = [error: unknown, result?: unknown, fields?: unknown];
+
 /** Statements that wait are small, so that their packet stays far below `max_allowed_packet` of any server. */
 const HELD_CHARS_MAX = 64 * 1024;
 
 /**
  * The statements of a transaction that travel with its next packet, at the latest with its COMMIT. They save round trips
- * and run in the order of the calls. If the process dies before, the transaction is not committed either.
+ * and run in the order of the calls. An error of one ends the transaction, since its row would be missing, whatever the
+ * user does with the error. If the process dies before the packet, the transaction is not committed either.
  */
 export class HeldStatements {
   private held: HeldStatement[] = [];
   private chars = 0;
+  /** START TRANSACTION is among them. */
+  hasBegin = false;
 
-  get isEmpty(): boolean {
-    return this.held.length === 0;
-  }
+  constructor(
+    private readonly tap: Tap,
+    private readonly evidence: Evidence,
+  ) {}
 
   /** Whether a statement may wait beside the others. */
   hasRoomFor({ sql }: BoundStatement): boolean {
@@ -31,21 +39,52 @@ export class HeldStatements {
     this.chars += statement.sql.length;
   }
 
-  /** Removes and returns the statements, to send or to drop them. */
+  /** Removes and returns the statements. */
   take(): HeldStatement[] {
     const held = this.held;
     this.held = [];
     this.chars = 0;
+    this.hasBegin = false;
     return held;
+  }
+
+  /** Sends them alone. @throws the error of one, which ends the transaction */
+  async send(): Promise<void> {
+    const held = this.take();
+    if (held.length === 0) return;
+    await this.tap.askTogether(held).catch((error) => {
+      throw this.evidence.heldFailed(error, held[failedAt(error) ?? 0]);
+    });
+  }
+
+  /** Sends a statement of the library behind them, and returns its answer. @throws its error, or that of one of them */
+  async sendWith<T>(statement: BoundStatement): Promise<T> {
+    const held = this.take();
+    try {
+      const answer = await this.tap.askTogether([...held, statement]);
+      return (held.length === 0 ? answer : (answer as unknown[])[held.length]) as T;
+    } catch (error) {
+      const failed = held[failedAt(error) ?? 0];
+      if (failed) throw this.evidence.heldFailed(error, failed);
+      this.evidence.failed(error);
+      throw error;
+    }
+  }
+
+  /** Sends a statement of the user behind them, and returns its answer. @throws the error of one of them */
+  async sendWithUsers({ alone, behind }: { alone: Send; behind: Send['behind'] }): Promise<Answer> {
+    if (this.held.length === 0 || !behind) {
+      await this.send();
+      return answerTo(alone);
+    }
+    const held = this.take();
+    const answer = await answerTo((done) => behind(held, done));
+    const failed = answer[0] ? held[failedAt(answer[0]) ?? held.length] : undefined;
+    if (failed) throw this.evidence.heldFailed(answer[0], failed);
+    return answer;
   }
 }
 
-/** The error of a failed statement, as its sender explains it. */
-export function explained(error: unknown, statement: HeldStatement | undefined): unknown {
-  try {
-    statement?.explain?.(error);
-    return error;
-  } catch (known) {
-    return known;
-  }
+export function answerTo(send: Send): Promise<Answer> {
+  return new Promise((resolve) => send((...answer) => resolve(answer as Answer)));
 }

@@ -146,8 +146,33 @@ export class Tap {
       else listen(command, done);
       this.direct.query.call(this.connection, command);
     };
-    gate.pass(command.sql, send, onResult ?? ((error) => error && command.emit('error', error)));
+    const behind = (statements: readonly BoundStatement[], done: Done) => this.sendBehind(statements, command, done);
+    gate.pass(
+      command.sql,
+      onResult ? Object.assign(send, { behind }) : send,
+      onResult ?? ((error) => error && command.emit('error', error)),
+    );
     return command;
+  }
+
+  /**
+   * Sends a query in one packet behind statements without rows. The user gets its own result only. `failedAt` of an error
+   * tells which statement failed.
+   */
+  private sendBehind(statements: readonly BoundStatement[], command: Command, done: Done): void {
+    const { connection } = this;
+    connection._resolveNamedPlaceholders(command);
+    const own = connection.format(command.sql, command.values ?? []);
+    command.sql = [...statements.map(({ sql }) => sql), own].join('; ');
+    // The values are in the text. A question mark in it must not be replaced again.
+    delete command.values;
+    const place = statements.length;
+    command.onResult = (error, results, fields) => {
+      if (!error) return done(error, (results as unknown[])[place], (fields as unknown[] | undefined)?.[place]);
+      places.set(error as object, answersOf(command));
+      done(Object.assign(error as object, { sql: own }));
+    };
+    this.direct.query.call(connection, command);
   }
 
   /** Lets mysql2 parse the arguments, in any of their forms. */

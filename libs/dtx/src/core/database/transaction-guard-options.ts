@@ -15,5 +15,8 @@ export interface GuardOptions {
   readonly mayDefer?: boolean;
 }
 
-/** `watching`: a user transaction that the library has not joined and does not change. */
-export type GuardState = 'watching' | 'guarding' | 'committed' | 'rolled back';
+/**
+ * `beginning`: the START TRANSACTION of TypeORM comes next. `watching`: a user transaction that the library has not joined
+ * and does not change.
+ */
+export type GuardState = 'beginning' | 'watching' | 'guarding' | 'committed' | 'rolled back';

@@ -1,6 +1,6 @@
 import { DtxError, TransactionEnded } from '../errors/errors.js';
 import { effectOf, isDuplicateKey, isPassing } from '../errors/sql-errors.js';
-import { explained, type HeldStatement } from './held-statements.js';
+import type { HeldStatement } from './held-statements.js';
 import { isOnSavepoint, Savepoints } from './hooks-by-savepoint.js';
 import { failedAt, type Tap } from './intercepted-connection.js';
 import type { Statement } from './statement-effect.js';
@@ -135,16 +135,10 @@ export class Evidence {
     }
   }
 
-  /** Sends statements of the library in one packet. An error of one ends the transaction, since its row would be missing. */
-  async sendHeld(statements: readonly HeldStatement[]): Promise<void> {
-    await this.tap.askTogether(statements).catch((error) => {
-      throw this.heldFailed(error, statements[failedAt(error) ?? 0]);
-    });
-  }
-
-  private heldFailed(error: unknown, statement: HeldStatement | undefined): unknown {
+  /** Notes the error of a statement that waited, and returns the reason that ends the transaction. */
+  heldFailed(error: unknown, statement: HeldStatement | undefined): unknown {
     this.failed(error);
-    this.failure ??= explained(error, statement);
+    this.failure = explained(error, statement);
     return this.failure;
   }
 
@@ -174,4 +168,14 @@ function inPart(why: string): TransactionEnded {
 function statusesIn(result: unknown): Status[] {
   const all = Array.isArray(result) ? result : [result];
   return all.filter((one) => typeof one?.serverStatus === 'number' && 'affectedRows' in one);
+}
+
+/** The error of a failed statement, as its sender explains it. */
+function explained(error: unknown, statement: HeldStatement | undefined): unknown {
+  try {
+    statement?.explain?.(error);
+    return error;
+  } catch (known) {
+    return known;
+  }
 }
