@@ -1,5 +1,5 @@
 /** Rules of orders. An order moves only once, from PENDING to CONFIRMED or CANCELLED. */
-import { isDuplicateKey } from 'nest-dtx';
+import { idTimeMs, isDuplicateKey } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';
 import type { Changed } from '../column-types.js';
 import { databaseNow } from '../database-clock.js';
@@ -10,16 +10,21 @@ import { Order } from './order.entity.js';
 /** A new order without its time, which the database sets. */
 export type NewOrder = Omit<PurchaseOnTheWay, 'createdAt'>;
 
-/** Inserts a PENDING order. Returns its creation time by the database clock. */
+/** The creation time of an order. Its id carries it, by the database clock of the app that took the order. */
+function createdAtOf({ orderId }: NewOrder): Date {
+  return new Date(idTimeMs(orderId)!);
+}
+
+/** Inserts a PENDING order. Returns its creation time. */
 export async function insertOrder(tx: EntityManager, order: NewOrder): Promise<Date> {
-  const createdAt = await databaseNow(tx);
+  const createdAt = createdAtOf(order);
   await insertRow(tx, order, { status: 'PENDING', reason: null, createdAt, updatedAt: createdAt });
   return createdAt;
 }
 
-/** Inserts an order that is CONFIRMED from the start. Returns its creation time by the database clock. */
+/** Inserts an order that is CONFIRMED from the start. Returns its creation time. */
 export async function insertConfirmedOrder(tx: EntityManager, order: NewOrder): Promise<Date> {
-  const createdAt = await databaseNow(tx);
+  const createdAt = createdAtOf(order);
   await insertRow(tx, order, { status: 'CONFIRMED', reason: null, createdAt, updatedAt: createdAt });
   return createdAt;
 }

@@ -121,6 +121,7 @@ export class Evidence {
    * @throws TransactionEnded if BEGUN is missing
    */
   async confirm(statements: readonly HeldStatement[]): Promise<unknown[]> {
+    // guard: transaction.check-first
     const all = [{ sql: `RELEASE SAVEPOINT ${BEGUN}` }, ...statements];
     try {
       const answer = await this.tap.askTogether(all);
@@ -138,6 +139,7 @@ export class Evidence {
   /** Notes the error of a statement that waited, and returns the reason that ends the transaction. */
   heldFailed(error: unknown, statement: HeldStatement | undefined): unknown {
     this.failed(error);
+    // guard: transaction.held-failed
     this.failure = explained(error, statement);
     return this.failure;
   }
