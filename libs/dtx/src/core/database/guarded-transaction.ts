@@ -83,15 +83,27 @@ export class TransactionGuard implements Gate, Sql {
    * ends the transaction. Without `mayDefer` it is sent now.
    * @param explain throws the error to report for one of the statement
    */
-  async defer(statement: string, values: readonly SqlValue[], explain?: (error: unknown) => never): Promise<void> {
-    const held: HeldStatement = { ...this.tap.bound(statement, values), explain };
-    await this.inTurn(async () => {
+  defer(statement: string, values: readonly SqlValue[], explain?: (error: unknown) => never): Promise<void> {
+    return this.hold({ ...this.tap.bound(statement, values), explain });
+  }
+
+  /** Whether a statement of the user may wait for the next packet. */
+  canDefer(statement: string): boolean {
+    return this.state === 'guarding' && this.options.mayDefer === true && statementOf(statement).kind === 'plain';
+  }
+
+  /** As `defer`, for a statement of the user. */
+  deferUsers(statement: string, values: readonly unknown[]): Promise<void> {
+    return this.hold({ sql: this.tap.connection.format(statement, values) });
+  }
+
+  private hold(statement: HeldStatement): Promise<void> {
+    return this.inTurn(async () => {
       if (this.state !== 'watching') await this.mustBeAlive();
-      if (!this.held.hasRoomFor(held)) await this.held.send();
-      this.held.add(held);
+      if (!this.held.hasRoomFor(statement)) await this.held.send();
+      this.held.add(statement);
       // guard: transaction.defer
-      if (this.state !== 'guarding' || !this.options.mayDefer || !this.held.hasRoomFor({ sql: '' }))
-        await this.held.send();
+      if (this.state !== 'guarding' || !this.options.mayDefer || this.held.isFull) await this.held.send();
     });
   }
 

@@ -34,6 +34,10 @@ export class HeldStatements {
     return this.chars + sql.length <= HELD_CHARS_MAX;
   }
 
+  get isFull(): boolean {
+    return this.chars > HELD_CHARS_MAX;
+  }
+
   add(statement: HeldStatement): void {
     this.held.push(statement);
     this.chars += statement.sql.length;

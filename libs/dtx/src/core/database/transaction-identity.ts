@@ -139,6 +139,8 @@ export class Evidence {
   /** Notes the error of a statement that waited, and returns the reason that ends the transaction. */
   heldFailed(error: unknown, statement: HeldStatement | undefined): unknown {
     this.failed(error);
+    // The error carries the text of the whole packet.
+    if (statement) Object.assign(error as object, { sql: statement.sql });
     // guard: transaction.held-failed
     this.failure = explained(error, statement);
     return this.failure;
