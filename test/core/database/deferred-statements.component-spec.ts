@@ -1,54 +1,22 @@
-import { createConnection } from 'mysql2/promise';
-import type { DataSource, EntityManager } from 'typeorm';
+import type { EntityManager } from 'typeorm';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { contractOf, type Library, LittleService, libraryOf } from '../../fixtures/little-service.js';
-import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
+import { libraryOf } from '../../fixtures/little-service.js';
+import { TcpProxy } from '../../fixtures/tcp-proxy.js';
+import { until } from '../../fixtures/until.js';
 import { buildMutant, copyBuild } from '../../mutants/build-copy.js';
 import { deferredBeforeTheCheck, swallowedByUsers } from './deferred-statements.mutants.js';
+import { Deferring, intact, type Started, step } from './deferring-service.js';
 
 /** Where a packet may hold several statements, the outbox row travels with the next statement or with COMMIT. */
-let sandbox: Sandbox;
-let service: LittleService;
-let count = 0;
-const intact = libraryOf();
-
-const SEVERAL = { extra: { multipleStatements: true } };
+let deferring: Deferring;
+const start: Deferring['start'] = (setting) => deferring.start(setting);
+const insertedBy = (gid: string) => deferring.insertedBy(gid);
 
 beforeAll(async () => {
-  sandbox = await freshSandbox('deferred', { audited: false });
-  await sql(sandbox, 'payment', 'CREATE TABLE step (gid VARCHAR(64) NOT NULL, n INT NOT NULL, UNIQUE KEY (gid, n))');
+  deferring = await Deferring.open('deferred');
 });
 
-afterEach(() => service?.close());
-
-interface Setting {
-  readonly library?: Library;
-  readonly source?: object;
-}
-
-async function start({ library = intact, source = SEVERAL }: Setting = {}) {
-  const contract = contractOf(library, `message-${++count}`);
-  service = await LittleService.start({ sandbox, library, source });
-  const append = (tx: EntityManager, gid: string) => service.get(library.LocalMessages).append(tx, contract, { gid });
-  const db: DataSource = service.source;
-  const unit = (work: (tx: EntityManager) => Promise<unknown>) => library.inTransaction(db, work);
-  return { append, db, unit, gid: `deferred-${count}` };
-}
-
-const step = (tx: EntityManager, gid: string, n: number) => tx.query('INSERT INTO step VALUES (?, ?)', [gid, n]);
-
-/** Rows that a session has inserted, committed or not. */
-async function insertedBy(gid: string): Promise<{ steps: number; messages: number }> {
-  const connection = await createConnection(sandbox.databases.payment);
-  try {
-    await connection.query('SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED');
-    const [steps] = await connection.query<never[]>('SELECT 1 FROM step WHERE gid = ?', [gid]);
-    const [messages] = await connection.query<never[]>('SELECT 1 FROM dtx_outbox WHERE gid = ?', [gid]);
-    return { steps: steps.length, messages: messages.length };
-  } finally {
-    await connection.end();
-  }
-}
+afterEach(() => deferring.end());
 
 describe('an outbox row in a transaction of the user', () => {
   test('is sent with the next statement, and the user gets the result of its own statement', async () => {
@@ -110,12 +78,34 @@ describe('an outbox row in a transaction of the user', () => {
   });
 });
 
+describe('an answer to the packet with COMMIT that is lost', () => {
+  test('is an unknown outcome, and what is committed is complete', async () => {
+    const proxy = await TcpProxy.start(deferring.sandbox.databases.payment);
+    try {
+      const { append, unit, gid } = await start({ url: proxy.url });
+      proxy.onBytes('to-server', (chunk) => {
+        if (chunk.includes('dtx_outbox') && chunk.includes('; COMMIT')) proxy.blackHole('to-client');
+      });
+      const lost = unit(async (tx) => {
+        await step(tx, gid, 1);
+        await append(tx, gid);
+      }).catch((error: unknown) => error);
+      await until('the unit is committed', async () => (await insertedBy(gid)).messages === 1);
+      proxy.cut();
+      expect(intact.isOutcomeUnknown(await lost)).toBe(true);
+      expect(await insertedBy(gid)).toEqual({ steps: 1, messages: 1 });
+    } finally {
+      await proxy.close();
+    }
+  });
+});
+
 describe('the error of an outbox row that waits', () => {
   /** The session has stopped its clock, so the row has no time, and the server refuses it. */
   const stopClock = 'SET timestamp = 4102444800';
 
   /** The user swallows the error of a later statement, and commits. */
-  const swallowing = ({ append, unit, gid }: Awaited<ReturnType<typeof start>>) =>
+  const swallowing = ({ append, unit, gid }: Started) =>
     unit(async (tx) => {
       await step(tx, gid, 1);
       await tx.query(stopClock);
@@ -161,7 +151,7 @@ describe('COMMIT with an outbox row in a session whose transaction is another on
       );
   }
 
-  const unitWith = ({ append, db, gid }: Awaited<ReturnType<typeof start>>, statements: readonly string[]) =>
+  const unitWith = ({ append, db, gid }: Started, statements: readonly string[]) =>
     db.transaction(async (tx) => {
       await step(tx, gid, 1);
       await append(tx, gid);

@@ -1,5 +1,5 @@
 import { DtxError, OutcomeUnknown, TransactionEnded, textOf } from '../errors/errors.js';
-import { type Answer, answerTo, type HeldStatement, HeldStatements } from './held-statements.js';
+import { type Answer, answerTo, type HeldStatement, HeldStatements, NOTHING_CHANGED } from './held-statements.js';
 import { type Dependent, type Hook, isOnSavepoint } from './hooks-by-savepoint.js';
 import type { Tap } from './intercepted-connection.js';
 import type { Changed, Done, Gate, Row, Send } from './mysql2-types.js';
@@ -9,9 +9,6 @@ import type { SqlValue } from './sql-literals.js';
 import { type Statement, statementOf } from './statement-effect.js';
 import type { GuardOptions, GuardState } from './transaction-guard-options.js';
 import { BEGUN, Evidence } from './transaction-identity.js';
-
-/** The answer to a statement that is held back, in the form of the server. */
-const NOTHING_CHANGED = { affectedRows: 0, insertId: 0, info: '', serverStatus: 3, warningStatus: 0 };
 
 /**
  * One open transaction that commits as a whole or not at all. A deadlock, DDL or a manual COMMIT ends it on the server,
@@ -211,8 +208,7 @@ export class TransactionGuard implements Gate, Sql {
       send(done);
       return;
     }
-    for (const sql of [text, `SAVEPOINT ${BEGUN}`]) this.held.add({ sql });
-    this.held.hasBegin = true;
+    this.held.addBegin([text, `SAVEPOINT ${BEGUN}`]);
     this.begun({ withSavepoint: true });
     done(null, NOTHING_CHANGED);
   }

@@ -10,6 +10,9 @@ export interface HeldStatement extends BoundStatement {
 
 export type Answer = [error: unknown, result?: unknown, fields?: unknown];
 
+/** The answer to a statement that is held back, in the form of the server. */
+export const NOTHING_CHANGED = { affectedRows: 0, insertId: 0, info: '', serverStatus: 3, warningStatus: 0 };
+
 /** Statements that wait are small, so that their packet stays far below `max_allowed_packet` of any server. */
 const HELD_CHARS_MAX = 64 * 1024;
 
@@ -41,6 +44,11 @@ export class HeldStatements {
   add(statement: HeldStatement): void {
     this.held.push(statement);
     this.chars += statement.sql.length;
+  }
+
+  addBegin(statements: readonly string[]): void {
+    this.hasBegin = true;
+    for (const sql of statements) this.add({ sql });
   }
 
   /** Removes and returns the statements. */
