@@ -119,7 +119,12 @@ async function untilDeadLettersSettled(url: string, path: string): Promise<void>
   const isSettled = (queue: ListedQueue) =>
     queue.arguments?.['x-dead-letter-strategy'] !== 'at-least-once' || queue.messages !== undefined;
   const look = async () => {
-    const queues = await management<ListedQueue[]>(url, 'GET', `/queues/${path}`, undefined, { allow: [404] });
+    const answer = management<ListedQueue[]>(url, 'GET', `/queues/${path}`, undefined, { allow: [404] });
+    // The list of a broker that has just started is 500 for a moment.
+    const queues = await answer.catch((error: { status?: number }) => {
+      if (error.status !== 500) throw error;
+      return [{ arguments: { 'x-dead-letter-strategy': 'at-least-once' } }];
+    });
     return (queues ?? []).every(isSettled);
   };
   await until(look, { boundMs: SETTLED_BOUND_MS, everyMs: 250 });
