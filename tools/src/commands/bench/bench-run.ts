@@ -4,23 +4,20 @@ import { type Case, nameOf, type Plan, TABLE_CONCURRENCY, VARIANTS } from './cas
 import { measure, purchasesOf, type Sample, untilSettled } from './measure.js';
 import { ServerCounters } from './server-counters.js';
 import type { Shop, Stage } from './stage.js';
-import type { Counted } from './summary.js';
 
 const WARM_UP = 300;
-/** Purchases of each case in the counting pass. */
-const COUNTED = 200;
 
 export interface Progress {
   readonly say: Say;
   readonly signal: AbortSignal;
 }
 
-type Shops = Record<'naive' | 'shop', Shop>;
-const shopOf = (shops: Shops, { variant }: Case) => (variant === 'naive' ? shops.naive : shops.shop);
+export type Shops = Record<'naive' | 'shop', Shop>;
+export const shopOf = (shops: Shops, { variant }: Case) => (variant === 'naive' ? shops.naive : shops.shop);
 
 export async function playRounds(stage: Stage, plan: Plan, progress: Progress): Promise<Sample[]> {
   const shops = { naive: await stage.open('naive'), shop: await stage.open('shop') };
-  const counters = await ServerCounters.open([shops.naive.sandbox, shops.shop.sandbox]);
+  const counters = await ServerCounters.open(shops.shop.sandbox);
   try {
     for (const variant of VARIANTS) await warmUp(variant, shops, progress);
     return await rounds({ stage, shops, counters }, plan, progress);
@@ -31,7 +28,7 @@ export async function playRounds(stage: Stage, plan: Plan, progress: Progress): 
   }
 }
 
-async function warmUp(variant: Case['variant'], shops: Shops, { say, signal }: Progress): Promise<void> {
+export async function warmUp(variant: Case['variant'], shops: Shops, { say, signal }: Progress): Promise<void> {
   signal.throwIfAborted();
   say(`warming up: ${variant}`);
   const notify = variant !== 'naive';
@@ -61,33 +58,4 @@ function bar(done: number, total: number): string {
   const width = 24;
   const full = Math.round((done / total) * width);
   return `[${'#'.repeat(full)}${'.'.repeat(width - full)}] ${String(done).padStart(String(total).length)}/${total}`;
-}
-
-/** Counts round trips and messages of the cases of the table, apart from the rounds: proxies would slow them. */
-export async function playCounting(stage: Stage, plan: Plan, { say, signal }: Progress): Promise<Counted> {
-  const counted = new Map<string, { roundTrips: number; messages: number }>();
-  const open = { naive: await stage.open('naive', { counting: true }), shop: await stage.open('shop', { counting: true }) };
-  const counters = await ServerCounters.open([open.naive.sandbox, open.shop.sandbox]);
-  try {
-    for (const variant of VARIANTS) await warmUp(variant, open, { say, signal });
-    const cases = plan.cases.filter(({ concurrency, skus }) => concurrency === TABLE_CONCURRENCY && skus === 'many');
-    for (const given of cases) {
-      signal.throwIfAborted();
-      const of = { ...given, purchases: COUNTED };
-      const shop = shopOf(open, of);
-      const [messages, commands] = [await counters.messages(), shop.commands()!];
-      await untilSettled(of, await purchasesOf(of, shop), shop);
-      const published = (await counters.messages()) - messages;
-      counted.set(nameOf(of), {
-        roundTrips: (shop.commands()! - commands) / COUNTED,
-        messages: published / COUNTED,
-      });
-      say(`counted: ${nameOf(of)}`);
-    }
-    return counted;
-  } finally {
-    await counters.close();
-    await open.naive.stop();
-    await open.shop.stop();
-  }
 }

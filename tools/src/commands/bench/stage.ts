@@ -3,7 +3,6 @@ import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
-import { createConnection } from 'mysql2/promise';
 import { OperatorError } from '../../cli/operator-error.js';
 import type { Say } from '../../cli/say-type.js';
 import { makePrivateDir, placeOf, ROOT } from '../../infra-files.js';
@@ -15,20 +14,26 @@ import { createSandbox, type Sandbox } from '../../sandbox/sandbox.js';
 import { down, up } from '../../servers/index.js';
 import { type App, DATABASES, perApp, type ServerUrls } from '../../servers/server-set.js';
 import { untilReady } from '../../shop/app-calls.js';
-import { CountingProxy } from './packet-counter.js';
-import { buyerOf, ITEMS, skuOf } from './load.js';
+import { AmqpProxy } from './amqp-publishes.js';
+import { fill } from './goods-and-money.js';
+import { SqlProxy } from './sql-packets.js';
 
 const NAME = 'bench';
 const READY_BOUND_MS = 120_000;
-const PLENTY = 1_000_000_000;
 
 export interface Shop {
   readonly sandbox: Sandbox;
   readonly urls: Record<App, string>;
   readonly pids: readonly number[];
-  /** SQL commands of all apps so far. Null without counting proxies. */
-  commands(): number | null;
+  /** What passed the counting proxies so far. Null without them. */
+  readonly traffic: Traffic | null;
   stop(): Promise<void>;
+}
+
+/** Proxies between the apps and their servers. */
+export interface Traffic {
+  readonly databases: Readonly<Record<App, SqlProxy>>;
+  readonly broker: AmqpProxy;
 }
 
 export class Stage {
@@ -53,18 +58,17 @@ export class Stage {
   /** Starts a fresh shop with goods and money. @param counting through proxies that count SQL commands */
   async open(kind: 'naive' | 'shop', { counting = false } = {}): Promise<Shop> {
     const sandbox = await createSandbox(this.servers!, `bench_${kind}${counting ? '_counted' : ''}`);
-    const proxies = counting ? await Promise.all(DATABASES.map((app) => CountingProxy.start(sandbox.databases[app]))) : [];
-    const seen = counting
-      ? { ...sandbox, databases: perApp((app) => proxies[DATABASES.indexOf(app)]!.url) }
-      : sandbox;
+    const traffic = counting ? await proxiesOf(sandbox) : null;
+    const seen = traffic ? throughProxies(sandbox, traffic) : sandbox;
     const apps = kind === 'naive' ? await this.startNaive(seen) : await this.startShop(seen);
     const shop: Shop = {
       sandbox,
       urls: perApp((app) => apps[app].url),
       pids: DATABASES.map((app) => apps[app].pid),
-      commands: () => (counting ? proxies.reduce((sum, { commands }) => sum + commands, 0) : null),
+      traffic,
       stop: async () => {
         await Promise.allSettled(DATABASES.map((app) => apps[app].stop()));
+        const proxies = traffic ? [traffic.broker, ...Object.values(traffic.databases)] : [];
         await Promise.allSettled(proxies.map((proxy) => proxy.close()));
       },
     };
@@ -121,6 +125,7 @@ export class Stage {
 
   async stop(): Promise<void> {
     await Promise.allSettled(this.shops.map((shop) => shop.stop()));
+    await endStrays(join(this.dir, 'apps')); // apps whose start was interrupted
     await down(NAME, { say: this.say });
   }
 }
@@ -131,27 +136,13 @@ async function freePorts(): Promise<Record<App, number>> {
   return ports;
 }
 
-/** Goods and money by SQL, since a thousand calls for each would be slow. Both shops have these columns. */
-async function fill({ databases, name }: Sandbox): Promise<void> {
-  const isNaive = name.includes('naive');
-  const numbers = Array.from({ length: ITEMS }, (_, n) => n);
-  const stock = isNaive
-    ? { sql: 'INSERT INTO stock (sku, available) VALUES ?', rows: numbers.map((n) => [skuOf(n), PLENTY]) }
-    : {
-        sql: 'INSERT INTO stock (sku, available, reserved, sold, opening, version) VALUES ?',
-        rows: numbers.map((n) => [skuOf(n), PLENTY, 0, 0, PLENTY, 1]),
-      };
-  const accounts = isNaive
-    ? { sql: 'INSERT INTO account (buyer_id, balance) VALUES ?', rows: numbers.map((n) => [buyerOf(n), PLENTY]) }
-    : {
-        sql: 'INSERT INTO account (buyer_id, balance, frozen, captured, opening) VALUES ?',
-        rows: numbers.map((n) => [buyerOf(n), PLENTY, 0, 0, PLENTY]),
-      };
-  await insert(databases.inventory, stock);
-  await insert(databases.payment, accounts);
+async function proxiesOf({ databases, rabbitmq }: Sandbox): Promise<Traffic> {
+  const [order, payment, inventory] = await Promise.all(DATABASES.map((app) => SqlProxy.start(databases[app])));
+  return { databases: { order: order!, payment: payment!, inventory: inventory! }, broker: await AmqpProxy.start(rabbitmq) };
 }
 
-async function insert(uri: string, { sql, rows }: { sql: string; rows: unknown[][] }): Promise<void> {
-  const connection = await createConnection(uri);
-  await connection.query(sql, [rows]).finally(() => connection.end());
-}
+const throughProxies = (sandbox: Sandbox, { databases, broker }: Traffic): Sandbox => ({
+  ...sandbox,
+  databases: perApp((app) => databases[app].url),
+  rabbitmq: broker.url,
+});

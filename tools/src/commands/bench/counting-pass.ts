@@ -1,0 +1,134 @@
+// Counts round trips and messages per purchase, apart from the rounds: the proxies that count would slow those.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { until } from '../../cli/waits-and-progress.js';
+import { type App, DATABASES } from '../../servers/server-set.js';
+import type { Progress } from './bench-run.js';
+import { type Case, nameOf, TABLE_CONCURRENCY, type Variant } from './cases.js';
+import { purchasesOf, untilSettled } from './measure.js';
+import { ServerCounters } from './server-counters.js';
+import type { Shop, Stage, Traffic } from './stage.js';
+
+const WARM_UP = 200;
+const COUNTED = 400;
+/** What the apps do without work is measured for this long, and taken off. */
+const IDLE_MS = 4_000;
+const STILL_MS = 1_000;
+const STILL_BOUND_MS = 30_000;
+/** At rest the apps still scan for work: about this share more than in the window before is rest, too. */
+const STILL_SHARE = 1.3;
+const STILL_COMMANDS = 10;
+
+export interface CountedStatement {
+  readonly database: App;
+  readonly shape: string;
+  readonly perPurchase: number;
+}
+
+/** Per purchase. */
+export interface Count {
+  readonly roundTrips: number;
+  readonly messages: number;
+  readonly statements: number;
+  readonly commits: number;
+  readonly fsyncs: number;
+  readonly shapes: readonly CountedStatement[];
+}
+
+/** Counts these variants without and with notification. Each kind of shop runs alone. */
+export async function playCounting(
+  stage: Stage,
+  variants: readonly Variant[],
+  progress: Progress,
+): Promise<Map<string, Count>> {
+  const counted = new Map<string, Count>();
+  for (const kind of ['naive', 'shop'] as const) {
+    const here = variants.filter((variant) => (variant === 'naive') === (kind === 'naive'));
+    if (here.length === 0) continue;
+    progress.signal.throwIfAborted();
+    progress.say(`starting the ${kind === 'naive' ? 'naive shop' : 'shop'} behind counting proxies`);
+    const shop = await stage.open(kind, { counting: true });
+    const counters = await ServerCounters.open(shop.sandbox);
+    try {
+      for (const of of here.flatMap(casesOf)) counted.set(nameOf(of), await count(of, { shop, counters, progress }));
+    } finally {
+      await counters.close();
+      await shop.stop();
+    }
+  }
+  return counted;
+}
+
+const casesOf = (variant: Variant): Case[] =>
+  (variant === 'naive' ? [false] : [false, true]).map((notify) => ({
+    variant,
+    concurrency: TABLE_CONCURRENCY,
+    skus: 'many',
+    notify,
+    purchases: COUNTED,
+  }));
+
+interface Counting {
+  readonly shop: Shop;
+  readonly counters: ServerCounters;
+  readonly progress: Progress;
+}
+
+async function count(of: Case, { shop, counters, progress: { say, signal } }: Counting): Promise<Count> {
+  const buy = async (purchases: number) => {
+    signal.throwIfAborted();
+    const some = { ...of, purchases };
+    await untilSettled(some, await purchasesOf(some, shop), shop);
+    await untilStill(shop.traffic!);
+  };
+  const look = async () => ({ ...(await counters.databases()), ...trafficOf(shop.traffic!), at: performance.now() });
+  await buy(WARM_UP);
+  const before = await look();
+  await sleep(IDLE_MS, undefined, { signal });
+  const rested = await look();
+  await buy(COUNTED);
+  const after = await look();
+  // The apps go on looking for work while they have some, so the same rate is taken off.
+  const idleShare = (after.at - rested.at) / (rested.at - before.at);
+  const per = (pick: (one: typeof after) => number) =>
+    Math.max(0, (pick(after) - pick(rested) - (pick(rested) - pick(before)) * idleShare) / COUNTED);
+  say(`counted: ${nameOf(of)}`);
+  return {
+    roundTrips: per(({ commands }) => commands),
+    messages: per(({ published }) => published),
+    statements: per(({ statements }) => statements),
+    commits: per(({ commits }) => commits),
+    fsyncs: per(({ fsyncs }) => fsyncs),
+    shapes: DATABASES.flatMap((database) =>
+      [...after.shapes[database].keys()].map((shape) => ({
+        database,
+        shape,
+        perPurchase: per(({ shapes }) => shapes[database].get(shape) ?? 0),
+      })),
+    ),
+  };
+}
+
+function trafficOf({ databases, broker }: Traffic) {
+  const shapes = Object.fromEntries(DATABASES.map((app) => [app, databases[app].shapes])) as Record<
+    App,
+    Map<string, number>
+  >;
+  return { commands: commandsOf(databases), published: broker.published, shapes };
+}
+
+const commandsOf = (databases: Traffic['databases']) =>
+  DATABASES.reduce((sum, app) => sum + databases[app].commands, 0);
+
+/** Waits until no message is published and the commands no longer fall: receipts, marks and notifications follow an order. */
+async function untilStill({ databases, broker }: Traffic): Promise<void> {
+  let last = Number.POSITIVE_INFINITY;
+  const isStill = async () => {
+    const [commands, published] = [commandsOf(databases), broker.published];
+    await sleep(STILL_MS);
+    const here = commandsOf(databases) - commands;
+    const isRest = broker.published === published && here <= last * STILL_SHARE && last <= here * STILL_SHARE + STILL_COMMANDS;
+    last = here;
+    return isRest;
+  };
+  await until(isStill, { boundMs: STILL_BOUND_MS, everyMs: 1 });
+}
