@@ -1,61 +1,48 @@
 // The rounds: every case once in each, in turn, so that a slow minute of the machine hits all of them.
-import type { Say } from '../../cli/say-type.js';
-import { type Case, nameOf, type Plan, TABLE_CONCURRENCY, VARIANTS } from './cases.js';
-import { measure, purchasesOf, type Sample, untilSettled } from './measure.js';
-import { ServerCounters } from './server-counters.js';
+import type { Progress } from './bench-progress.js';
+import { type Case, nameOf, type Plan, TABLE_CONCURRENCY, type Variant, VARIANTS } from './cases.js';
+import { measure, purchasesOf, type Sample, untilAtRest, untilSettled } from './measure.js';
 import type { Shop, Stage } from './stage.js';
 
-const WARM_UP = 300;
-
-export interface Progress {
-  readonly say: Say;
-  readonly signal: AbortSignal;
-}
-
-export type Shops = Record<'naive' | 'shop', Shop>;
-export const shopOf = (shops: Shops, { variant }: Case) => (variant === 'naive' ? shops.naive : shops.shop);
+type Shops = Record<'naive' | 'shop', Shop>;
+const shopOf = (shops: Shops, { variant }: Case) => (variant === 'naive' ? shops.naive : shops.shop);
 
 export async function playRounds(stage: Stage, plan: Plan, progress: Progress): Promise<Sample[]> {
   const shops = { naive: await stage.open('naive'), shop: await stage.open('shop') };
-  const counters = await ServerCounters.open(shops.shop.sandbox);
   try {
-    for (const variant of VARIANTS) await warmUp(variant, shops, progress);
-    return await rounds({ stage, shops, counters }, plan, progress);
+    for (const variant of VARIANTS) {
+      progress.step(`warming up: ${variant}`);
+      await warmUp(variant, plan.warmUp, shops);
+    }
+    return await rounds(stage, shops, plan, progress);
   } finally {
-    await counters.close();
     await shops.naive.stop();
     await shops.shop.stop();
   }
 }
 
-export async function warmUp(variant: Case['variant'], shops: Shops, { say, signal }: Progress): Promise<void> {
-  signal.throwIfAborted();
-  say(`warming up: ${variant}`);
+async function warmUp(variant: Variant, purchases: number, shops: Shops): Promise<void> {
   const notify = variant !== 'naive';
-  const of: Case = { variant, concurrency: TABLE_CONCURRENCY, skus: 'many', notify, purchases: WARM_UP };
-  await untilSettled(of, await purchasesOf(of, shopOf(shops, of)), shopOf(shops, of));
+  const of: Case = { variant, concurrency: TABLE_CONCURRENCY, skus: 'many', notify, purchases };
+  const shop = shopOf(shops, of);
+  await untilSettled(of, await purchasesOf(of, shop), shop);
+  await untilAtRest(of, shop);
 }
 
 async function rounds(
-  { stage, shops, counters }: { stage: Stage; shops: Shops; counters: ServerCounters },
+  stage: Stage,
+  shops: Shops,
   { rounds: count, cases }: Plan,
-  { say, signal }: Progress,
+  progress: Progress,
 ): Promise<Sample[]> {
   const samples: Sample[] = [];
   const total = count * cases.length;
   for (let round = 1; round <= count; round++) {
     for (const of of cases) {
-      signal.throwIfAborted();
-      const sample = await measure(of, { stage, counters, shop: shopOf(shops, of) });
-      samples.push(sample);
-      say(`${bar(samples.length, total)} ${nameOf(of)}: ${sample.settledPerSecond.toFixed(0)}/s`);
+      progress.bar(samples.length, total, nameOf(of));
+      samples.push(await measure(of, shopOf(shops, of), stage));
     }
   }
+  progress.bar(total, total, 'done');
   return samples;
-}
-
-function bar(done: number, total: number): string {
-  const width = 24;
-  const full = Math.round((done / total) * width);
-  return `[${'#'.repeat(full)}${'.'.repeat(width - full)}] ${String(done).padStart(String(total).length)}/${total}`;
 }

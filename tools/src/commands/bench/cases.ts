@@ -19,6 +19,8 @@ export interface Case {
 /** How many purchases are made in how many rounds. Rounds are interleaved, so a slow minute hits every variant. */
 export interface Plan {
   readonly rounds: number;
+  /** Purchases of each variant before the first round. */
+  readonly warmUp: number;
   readonly cases: readonly Case[];
 }
 
@@ -26,10 +28,11 @@ const CONCURRENCIES = [1, 8, 32, 128];
 /** The concurrency of the table in the README. */
 export const TABLE_CONCURRENCY = 32;
 
-export const QUICK: Plan = { rounds: 2, cases: [...casesFor(TABLE_CONCURRENCY, 'many', 400)] };
+export const QUICK: Plan = { rounds: 2, warmUp: 200, cases: [...casesFor(TABLE_CONCURRENCY, 'many', 400)] };
 
 export const FULL: Plan = {
   rounds: 3,
+  warmUp: 500,
   cases: [
     ...casesFor(TABLE_CONCURRENCY, 'many', 1_000),
     ...CONCURRENCIES.filter((one) => one !== TABLE_CONCURRENCY).flatMap((concurrency) =>

@@ -2,10 +2,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { until } from '../../cli/waits-and-progress.js';
 import { type App, DATABASES } from '../../servers/server-set.js';
-import type { Progress } from './bench-run.js';
+import type { Progress } from './bench-progress.js';
 import { type Case, nameOf, TABLE_CONCURRENCY, type Variant } from './cases.js';
-import { purchasesOf, untilSettled } from './measure.js';
-import { ServerCounters } from './server-counters.js';
+import { purchasesOf, untilAtRest, untilSettled } from './measure.js';
+import type { Counts } from './shop-databases.js';
 import type { Shop, Stage, Traffic } from './stage.js';
 
 const WARM_UP = 200;
@@ -25,12 +25,9 @@ export interface CountedStatement {
 }
 
 /** Per purchase. */
-export interface Count {
+export interface Count extends Counts {
   readonly roundTrips: number;
   readonly messages: number;
-  readonly statements: number;
-  readonly commits: number;
-  readonly fsyncs: number;
   readonly shapes: readonly CountedStatement[];
 }
 
@@ -44,14 +41,11 @@ export async function playCounting(
   for (const kind of ['naive', 'shop'] as const) {
     const here = variants.filter((variant) => (variant === 'naive') === (kind === 'naive'));
     if (here.length === 0) continue;
-    progress.signal.throwIfAborted();
-    progress.say(`starting the ${kind === 'naive' ? 'naive shop' : 'shop'} behind counting proxies`);
+    progress.step(`starting the ${kind === 'naive' ? 'naive shop' : 'shop'} behind counting proxies`);
     const shop = await stage.open(kind, { counting: true });
-    const counters = await ServerCounters.open(shop.sandbox);
     try {
-      for (const of of here.flatMap(casesOf)) counted.set(nameOf(of), await count(of, { shop, counters, progress }));
+      for (const of of here.flatMap(casesOf)) counted.set(nameOf(of), await count(of, shop, progress));
     } finally {
-      await counters.close();
       await shop.stop();
     }
   }
@@ -67,20 +61,15 @@ const casesOf = (variant: Variant): Case[] =>
     purchases: COUNTED,
   }));
 
-interface Counting {
-  readonly shop: Shop;
-  readonly counters: ServerCounters;
-  readonly progress: Progress;
-}
-
-async function count(of: Case, { shop, counters, progress: { say, signal } }: Counting): Promise<Count> {
+async function count(of: Case, shop: Shop, { step, signal }: Progress): Promise<Count> {
+  step(`counting: ${nameOf(of)}`);
   const buy = async (purchases: number) => {
-    signal.throwIfAborted();
     const some = { ...of, purchases };
     await untilSettled(some, await purchasesOf(some, shop), shop);
+    await untilAtRest(some, shop);
     await untilStill(shop.traffic!);
   };
-  const look = async () => ({ ...(await counters.databases()), ...trafficOf(shop.traffic!), at: performance.now() });
+  const look = async () => ({ ...(await shop.databases.counts()), ...trafficOf(shop.traffic!), at: performance.now() });
   await buy(WARM_UP);
   const before = await look();
   await sleep(IDLE_MS, undefined, { signal });
@@ -91,7 +80,6 @@ async function count(of: Case, { shop, counters, progress: { say, signal } }: Co
   const idleShare = (after.at - rested.at) / (rested.at - before.at);
   const per = (pick: (one: typeof after) => number) =>
     Math.max(0, (pick(after) - pick(rested) - (pick(rested) - pick(before)) * idleShare) / COUNTED);
-  say(`counted: ${nameOf(of)}`);
   return {
     roundTrips: per(({ commands }) => commands),
     messages: per(({ published }) => published),

@@ -16,6 +16,7 @@ import { type App, DATABASES, perApp, type ServerUrls } from '../../servers/serv
 import { untilReady } from '../../shop/app-calls.js';
 import { AmqpProxy } from './amqp-publishes.js';
 import { fill } from './goods-and-money.js';
+import { ShopDatabases } from './shop-databases.js';
 import { SqlProxy } from './sql-packets.js';
 
 const NAME = 'bench';
@@ -23,12 +24,15 @@ const READY_BOUND_MS = 120_000;
 
 export interface Shop {
   readonly sandbox: Sandbox;
+  readonly databases: ShopDatabases;
   readonly urls: Record<App, string>;
   readonly pids: readonly number[];
   /** What passed the counting proxies so far. Null without them. */
   readonly traffic: Traffic | null;
   stop(): Promise<void>;
 }
+
+type Running = Pick<Shop, 'urls' | 'pids' | 'stop'>;
 
 /** Proxies between the apps and their servers. */
 export interface Traffic {
@@ -38,7 +42,7 @@ export interface Traffic {
 
 export class Stage {
   private readonly dir = makePrivateDir(placeOf(NAME));
-  private readonly shops: Shop[] = [];
+  private readonly running: Running[] = [];
   private servers: ServerUrls | undefined;
 
   constructor(private readonly say: Say) {}
@@ -61,21 +65,21 @@ export class Stage {
     const traffic = counting ? await proxiesOf(sandbox) : null;
     const seen = traffic ? throughProxies(sandbox, traffic) : sandbox;
     const apps = kind === 'naive' ? await this.startNaive(seen) : await this.startShop(seen);
-    const shop: Shop = {
-      sandbox,
+    const running: Running = {
       urls: perApp((app) => apps[app].url),
       pids: DATABASES.map((app) => apps[app].pid),
-      traffic,
       stop: async () => {
         await Promise.allSettled(DATABASES.map((app) => apps[app].stop()));
         const proxies = traffic ? [traffic.broker, ...Object.values(traffic.databases)] : [];
         await Promise.allSettled(proxies.map((proxy) => proxy.close()));
       },
     };
-    this.shops.push(shop);
-    await this.untilAllReady(shop.urls, kind);
+    this.running.push(running);
+    await this.untilAllReady(running.urls, kind);
     await fill(sandbox);
-    return shop;
+    const databases = await ShopDatabases.open(sandbox);
+    const stop = () => Promise.all([running.stop(), databases.close()]).then(() => {});
+    return { ...running, sandbox, traffic, databases, stop };
   }
 
   private async startShop(sandbox: Sandbox) {
@@ -124,7 +128,7 @@ export class Stage {
   }
 
   async stop(): Promise<void> {
-    await Promise.allSettled(this.shops.map((shop) => shop.stop()));
+    await Promise.allSettled(this.running.map((one) => one.stop()));
     await endStrays(join(this.dir, 'apps')); // apps whose start was interrupted
     await down(NAME, { say: this.say });
   }

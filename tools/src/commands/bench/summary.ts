@@ -1,6 +1,7 @@
 // The figures of a case over all rounds, and their relation to the naive shop of the same run.
 import { type Case, nameOf } from './cases.js';
-import type { Sample } from './measure.js';
+import type { Count } from './counting-pass.js';
+import type { CpuMs, Sample } from './measure.js';
 
 export interface Percentiles {
   readonly p50: number;
@@ -17,21 +18,21 @@ export interface Figures {
   readonly againstNaive: number | null;
   readonly answerMs: Percentiles;
   readonly settledMs: Percentiles;
-  /** Per purchase. Round trips and messages come from a counting pass, and only for the cases of the table. */
+  /** Per purchase. From the counting pass, or from the rounds for a case without one. */
   readonly perPurchase: {
     readonly statements: number;
     readonly roundTrips: number | null;
     readonly commits: number;
     readonly fsyncs: number;
     readonly messages: number | null;
-    readonly cpuMs: { readonly apps: number | null; readonly databases: number | null; readonly broker: number | null };
+    readonly cpuMs: CpuMs;
   };
   readonly cpuAgainstNaive: number | null;
   readonly rssMiB: number | null;
 }
 
-/** What a counting pass adds, by the name of the case. */
-export type Counted = ReadonlyMap<string, { readonly roundTrips: number; readonly messages: number }>;
+/** The counts of a counting pass, by the name of the case. */
+export type Counted = ReadonlyMap<string, Omit<Count, 'shapes'>>;
 
 export function summarize(samples: readonly Sample[], counted: Counted): Figures[] {
   const byCase = new Map<string, Sample[]>();
@@ -55,9 +56,10 @@ function figuresOf(rounds: readonly Sample[], counted: Counted): Figures {
   const [{ of }] = rounds as [Sample];
   const purchases = of.purchases * rounds.length;
   const per = (pick: (one: Sample) => number) => rounds.reduce((sum, one) => sum + pick(one), 0) / purchases;
-  const cpu = (kind: keyof Sample['cpuMs']) =>
+  const cpu = (kind: keyof CpuMs) =>
     rounds.some(({ cpuMs }) => cpuMs[kind] === null) ? null : per(({ cpuMs }) => cpuMs[kind]!);
   const name = nameOf(of);
+  const count = counted.get(name);
   return {
     case: of,
     name,
@@ -66,11 +68,11 @@ function figuresOf(rounds: readonly Sample[], counted: Counted): Figures {
     answerMs: percentiles(rounds.flatMap(({ answerMs }) => answerMs)),
     settledMs: percentiles(rounds.flatMap(({ settledMs }) => settledMs)),
     perPurchase: {
-      statements: per(({ statements }) => statements),
-      roundTrips: counted.get(name)?.roundTrips ?? null,
-      commits: per(({ commits }) => commits),
+      statements: count?.statements ?? per(({ statements }) => statements),
+      roundTrips: count?.roundTrips ?? null,
+      commits: count?.commits ?? per(({ commits }) => commits),
       fsyncs: per(({ fsyncs }) => fsyncs),
-      messages: counted.get(name)?.messages ?? null,
+      messages: count?.messages ?? null,
       cpuMs: { apps: cpu('apps'), databases: cpu('databases'), broker: cpu('broker') },
     },
     cpuAgainstNaive: null,
