@@ -68,7 +68,11 @@ export async function takeMoney(pool: Pool, { orderId, buyerId, amount }: Purcha
   }
 }
 
-export async function buy(pool: Pool, call: Call, { buyerId, sku, quantity }: Wanted): Promise<Purchase & { status: string }> {
+export async function buy(
+  pool: Pool,
+  call: Call,
+  { buyerId, sku, quantity }: Wanted,
+): Promise<Purchase & { status: string }> {
   const purchase = { orderId: randomUUID(), buyerId, sku, quantity, amount: quantity * PRICE };
   await pool.execute(
     "INSERT INTO orders VALUES (?, ?, ?, ?, ?, 'PENDING', UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))",

@@ -1,5 +1,6 @@
 // Measures what each guarantee costs: purchases by every scheme beside the same shop without a guarantee.
-// Usage: npm run bench [-- --quick] [--count <scheme>|all]     exit code: 0 measured, 1 failed, 130 interrupted
+// Usage: npm run bench [-- [relay|latency|recovery|backlog|claims ...|all] [--quick] [--rows N] [--write] [--count <scheme>|all]]
+// Exit code: 0 measured, 1 failed, 130 interrupted
 import { join } from 'node:path';
 import { readOptions, runCommand } from '../cli/command-options-and-exit.js';
 import { firstSignal } from '../cli/first-signal.js';
@@ -8,42 +9,71 @@ import type { Say } from '../cli/say-type.js';
 import { ROOT } from '../infra-files.js';
 import { withLock } from '../process/command-lock.js';
 import { type Progress, progressOn } from './bench/bench-progress.js';
-import { playRounds } from './bench/bench-run.js';
-import { FULL, QUICK, type Variant, VARIANTS } from './bench/cases.js';
+import { VARIANTS, type Variant } from './bench/cases.js';
 import { countTable, shapeTables } from './bench/count-report.js';
 import { playCounting } from './bench/counting-pass.js';
-import { figuresTable } from './bench/figures-table.js';
+import { type Measuring, measureParts, measurePurchases } from './bench/measure-and-report.js';
+import { PARTS, type Part } from './bench/parts/index.js';
 import { Stage } from './bench/stage.js';
-import { summarize } from './bench/summary.js';
+import { writeToRepository } from './bench/written-report.js';
 
-const USAGE = 'npm run bench -- [--quick] [--count <scheme>|all]';
+const USAGE = `npm run bench -- [${Object.keys(PARTS).join('|')} ...|all] [--quick] [--rows N] [--write] [--count <scheme>|all]`;
 const LOCK_BOUND_MS = 600_000;
+const ROWS_MAX = 10_000_000;
 const say: Say = (line) => console.log(line);
 
 async function main(): Promise<number> {
-  const { values } = readOptions(USAGE, {
-    options: { quick: { type: 'boolean' }, count: { type: 'string' } },
-    allowPositionals: false,
+  const { values, positionals } = readOptions(USAGE, {
+    options: {
+      quick: { type: 'boolean', default: false },
+      rows: { type: 'string', default: '1000000' },
+      write: { type: 'boolean', default: false },
+      count: { type: 'string' },
+    },
   });
+  const { quick, write } = values;
+  const parts = partsNamed(positionals);
   const counted = values.count === undefined ? null : variantsNamed(values.count);
-  const interrupt = firstSignal({ say });
+  if (counted && (positionals.length > 0 || write || quick))
+    throw new OperatorError(`--count measures nothing else: leave the other arguments out\nusage: ${USAGE}`);
+  const rowsMax = rowsIn(values.rows);
+  return onStage(async (stage, progress) => {
+    if (counted) return count(stage, counted, progress);
+    const measuring: Measuring = { stage, progress, quick, rowsMax, isWritten: write };
+    const withPurchases = positionals.length === 0 || positionals.some((name) => name === 'all');
+    const report = withPurchases ? await measurePurchases(measuring) : null;
+    const last = (await measureParts(parts, measuring)) ?? report!;
+    if (write) say(`written: ${writeToRepository(last).join(', ')}`);
+    return 0;
+  });
+}
+
+/** Runs `work` with servers, which are down again afterwards, also after Ctrl-C. */
+async function onStage(work: (stage: Stage, progress: Progress) => Promise<number>): Promise<number> {
+  const { happened, signal } = firstSignal({ say });
   const lock = join(ROOT, '.infra', 'bench-run.lock');
   return withLock(lock, { say, what: 'bench', boundMs: LOCK_BOUND_MS }, async () => {
     const stage = new Stage(say);
-    const progress = progressOn(process.stdout, { say, signal: interrupt.signal });
-    const interrupted = interrupt.happened.then((signal): never => {
-      throw new Interrupted(`${signal}: nothing was written`);
+    const interrupted = happened.then((name): never => {
+      throw new Interrupted(`${name}: what was measured so far is kept`);
     });
     interrupted.catch(() => {}); // the race may have ended before
-    const work = counted
-      ? () => count(stage, counted, progress)
-      : () => measureAll(stage, values.quick ? QUICK : FULL, progress);
+    const played = stage.start().then(() => work(stage, progressOn(process.stdout, { say, signal })));
+    played.catch(() => {}); // after an interruption its servers are gone
     try {
-      return await Promise.race([stage.start().then(work), interrupted]);
+      return await Promise.race([played, interrupted]);
     } finally {
       await stage.stop();
     }
   });
+}
+
+function partsNamed(names: readonly string[]): readonly Part[] {
+  const known = Object.keys(PARTS) as Part[];
+  const unknown = names.find((name) => name !== 'all' && !known.some((part) => part === name));
+  if (unknown !== undefined)
+    throw new OperatorError(`unknown part "${unknown}": all, ${known.join(', ')}\nusage: ${USAGE}`);
+  return names.includes('all') ? known : known.filter((part) => names.includes(part));
 }
 
 function variantsNamed(name: string): readonly Variant[] {
@@ -53,16 +83,15 @@ function variantsNamed(name: string): readonly Variant[] {
   return [known];
 }
 
+function rowsIn(text: string): number {
+  const rows = Number(text);
+  if (/^\d+$/.test(text) && rows >= 10_000 && rows <= ROWS_MAX) return rows;
+  throw new OperatorError(`--rows is "${text}": it must be a whole number from 10000 to ${ROWS_MAX}\nusage: ${USAGE}`);
+}
+
 async function count(stage: Stage, variants: readonly Variant[], progress: Progress): Promise<number> {
   const counted = await playCounting(stage, variants, progress);
   say(`\n${shapeTables(counted)}\n\n${countTable(counted)}`);
-  return 0;
-}
-
-async function measureAll(stage: Stage, plan: typeof FULL, progress: Progress): Promise<number> {
-  const samples = await playRounds(stage, plan, progress);
-  const counted = await playCounting(stage, VARIANTS, progress);
-  say(`\n${figuresTable(summarize(samples, counted))}`);
   return 0;
 }
 

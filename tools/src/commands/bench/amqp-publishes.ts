@@ -36,9 +36,9 @@ export class AmqpProxy {
   }
 
   private at(id: number): FramedStream {
-    let stream = this.streams.get(id);
-    if (!stream) this.streams.set(id, (stream = new FramedStream(FRAMING, (...frame) => this.onFrame(...frame))));
-    return stream;
+    const known = this.streams.get(id) ?? new FramedStream(FRAMING, (...frame) => this.onFrame(...frame));
+    this.streams.set(id, known);
+    return known;
   }
 
   private onFrame(header: Buffer, payload: Buffer): void {

@@ -1,6 +1,6 @@
 // The rounds: every case once in each, in turn, so that a slow minute of the machine hits all of them.
 import type { Progress } from './bench-progress.js';
-import { type Case, nameOf, type Plan, TABLE_CONCURRENCY, type Variant, VARIANTS } from './cases.js';
+import { type Case, nameOf, type Plan, TABLE_CONCURRENCY, VARIANTS, type Variant } from './cases.js';
 import { measure, purchasesOf, type Sample, untilAtRest, untilSettled } from './measure.js';
 import type { Shop, Stage } from './stage.js';
 

@@ -24,7 +24,7 @@ export interface Plan {
   readonly cases: readonly Case[];
 }
 
-const CONCURRENCIES = [1, 8, 32, 128];
+export const CONCURRENCIES = [1, 8, 32, 128];
 /** The concurrency of the table in the README. */
 export const TABLE_CONCURRENCY = 32;
 

@@ -114,7 +114,8 @@ async function untilStill({ databases, broker }: Traffic): Promise<void> {
     const [commands, published] = [commandsOf(databases), broker.published];
     await sleep(STILL_MS);
     const here = commandsOf(databases) - commands;
-    const isRest = broker.published === published && here <= last * STILL_SHARE && last <= here * STILL_SHARE + STILL_COMMANDS;
+    const isRest =
+      broker.published === published && here <= last * STILL_SHARE && last <= here * STILL_SHARE + STILL_COMMANDS;
     last = here;
     return isRest;
   };

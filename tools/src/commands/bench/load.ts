@@ -41,14 +41,17 @@ export async function makePurchases(
   }
 }
 
-function ask(agent: Agent, url: string, body: string): Promise<Asked> {
+/** One purchase. @throws for an answer that is not a purchase */
+export function ask(agent: Agent, url: string, body: string): Promise<Asked> {
   const askedAt = Date.now();
   const since = performance.now();
   return new Promise((resolve, reject) => {
     const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
     const sent = request(url, { method: 'POST', agent, headers, timeout: TIMEOUT_MS }, (response) => {
       let text = '';
-      response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+      response.setEncoding('utf8').on('data', (chunk: string) => {
+        text += chunk;
+      });
       response.on('error', reject);
       response.on('end', () => {
         const answerMs = performance.now() - since;

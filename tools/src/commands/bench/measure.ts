@@ -30,7 +30,11 @@ export interface Sample extends Counts {
 }
 
 export async function measure(of: Case, shop: Shop, stage: Pick<Stage, 'serverPids'>): Promise<Sample> {
-  const pids = { apps: shop.pids, databases: stage.serverPids('databases'), broker: stage.serverPids('broker') };
+  const pids = {
+    apps: shop.processes.pids,
+    databases: stage.serverPids('databases'),
+    broker: stage.serverPids('broker'),
+  };
   const usages = () => ({ apps: usageOf(pids.apps), databases: usageOf(pids.databases), broker: usageOf(pids.broker) });
   const before = usages();
   const counted = await shop.databases.counts();
@@ -56,7 +60,9 @@ export async function measure(of: Case, shop: Shop, stage: Pick<Stage, 'serverPi
 
 function timesOf(asked: readonly Asked[], settledAt: ReadonlyMap<string, number>) {
   // An answer that says CONFIRMED may arrive after the commit that confirms. The caller knows it with the answer.
-  const settledMs = asked.map(({ orderId, askedAt, answerMs }) => Math.max(settledAt.get(orderId)! - askedAt, answerMs));
+  const settledMs = asked.map(({ orderId, askedAt, answerMs }) =>
+    Math.max(settledAt.get(orderId)! - askedAt, answerMs),
+  );
   const startedAt = Math.min(...asked.map(({ askedAt }) => askedAt));
   const endedAt = Math.max(...asked.map(({ askedAt }, n) => askedAt + settledMs[n]!));
   return {

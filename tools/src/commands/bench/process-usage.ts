@@ -8,7 +8,11 @@ export interface Usage {
 }
 
 let ticksPerSecond: number | undefined;
-const msPerTick = () => 1_000 / (ticksPerSecond ??= Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' })));
+
+function msPerTick(): number {
+  ticksPerSecond ??= Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
+  return 1_000 / ticksPerSecond;
+}
 
 /** The sum over these processes. Null if one cannot be read: it has ended, or this is not Linux. */
 export function usageOf(pids: readonly number[]): Usage | null {

@@ -13,7 +13,12 @@ const FULL = 0xff_ff_ff;
 const QUERY = 0x03;
 const PREPARE = 0x16;
 const EXECUTE = 0x17;
-const NAMES: Readonly<Record<number, string>> = { 1: 'quit', 14: 'ping', 25: 'close statement', 31: 'reset connection' };
+const NAMES: Readonly<Record<number, string>> = {
+  1: 'quit',
+  14: 'ping',
+  25: 'close statement',
+  31: 'reset connection',
+};
 
 /** The commands of one connection. */
 export class SqlConnection {
@@ -23,7 +28,10 @@ export class SqlConnection {
   private readonly prepared = new Map<number, string>();
   private preparing: string | null = null;
   private isContinued = false;
+  private asked: { readonly shape: string; readonly at: number } | null = null;
   private readonly stream = new FramedStream(FRAMING, (header, payload) => this.onPacket(header, payload));
+
+  constructor(private readonly onAnswer: (shape: string, ms: number) => void = () => {}) {}
 
   toServer(chunk: Buffer): void {
     this.stream.take(chunk);
@@ -34,6 +42,8 @@ export class SqlConnection {
     if (this.preparing !== null && chunk.length >= 9 && chunk[4] === 0)
       this.prepared.set(chunk.readUInt32LE(5), this.preparing);
     this.preparing = null;
+    if (this.asked) this.onAnswer(this.asked.shape, performance.now() - this.asked.at);
+    this.asked = null;
   }
 
   private onPacket(header: Buffer, payload: Buffer): void {
@@ -42,6 +52,7 @@ export class SqlConnection {
     if (!isCommand) return;
     this.commands++;
     const shape = this.shapeOf(payload);
+    this.asked = { shape, at: performance.now() };
     this.shapes.set(shape, (this.shapes.get(shape) ?? 0) + 1);
   }
 
@@ -58,6 +69,8 @@ export class SqlConnection {
 
 /** A proxy before a database server that counts the commands of all connections. */
 export class SqlProxy {
+  /** Told of each answer: the shape of its command, and the time that the server took. */
+  onAnswer: (shape: string, ms: number) => void = () => {};
   private readonly connections = new Map<number, SqlConnection>();
 
   private constructor(private readonly proxy: TcpProxy) {
@@ -90,8 +103,8 @@ export class SqlProxy {
   }
 
   private at(id: number): SqlConnection {
-    let connection = this.connections.get(id);
-    if (!connection) this.connections.set(id, (connection = new SqlConnection()));
-    return connection;
+    const known = this.connections.get(id) ?? new SqlConnection((shape, ms) => this.onAnswer(shape, ms));
+    this.connections.set(id, known);
+    return known;
   }
 }

@@ -1,0 +1,42 @@
+// How long a claim takes with many finished rows in the table, as a proxy before the database sees it.
+import { addDueRows, addFinishedRows, isUndone } from '../outbox-rows.js';
+import type { Finding } from '../report.js';
+import { Sinks } from '../sinks.js';
+import { percentiles } from '../summary.js';
+import { type PartOptions, secondsUntil } from './part.js';
+
+const SIZES = [10_000, 100_000, 1_000_000, 10_000_000];
+const DUE = 4_000;
+const BOUND_MS = 120_000;
+const CLAIM = /FORCE INDEX \(due\).*FOR UPDATE/;
+
+export async function claims({ stage, progress, quick, rowsMax }: PartOptions): Promise<Finding[]> {
+  const sizes = SIZES.filter((size) => size <= (quick ? Math.min(rowsMax, 100_000) : rowsMax));
+  const shop = await stage.open('shop', { counting: true });
+  const sinks = await Sinks.start(shop.sandbox.rabbitmq);
+  const proxy = shop.traffic!.databases.order;
+  let times: number[] = [];
+  proxy.onAnswer = (shape, ms) => CLAIM.test(shape) && times.push(ms);
+  try {
+    const findings: Finding[] = [];
+    let filled = 0;
+    for (const size of sizes) {
+      progress.step(`filling up to ${size} finished rows`);
+      await addFinishedRows(shop.databases, size - filled, `done${size}-`);
+      filled = size;
+      times = [];
+      await addDueRows(shop.databases, DUE, `claim${size}-`);
+      const isDone = async () => !(await isUndone(shop.databases));
+      await secondsUntil(`${DUE} claims with ${size} finished rows`, isDone, BOUND_MS);
+      const { p50, p99 } = percentiles(times);
+      findings.push(
+        { what: `claim with ${size} finished rows, p50 of ${times.length}`, value: p50, unit: 'ms' },
+        { what: `claim with ${size} finished rows, p99 of ${times.length}`, value: p99, unit: 'ms' },
+      );
+    }
+    return findings;
+  } finally {
+    await sinks.stop();
+    await shop.stop();
+  }
+}
