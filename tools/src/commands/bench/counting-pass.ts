@@ -8,10 +8,13 @@ import { purchasesOf, untilAtRest, untilSettled } from './measure.js';
 import type { Counts } from './shop-databases.js';
 import type { Shop, Stage, Traffic } from './stage.js';
 
-const WARM_UP = 200;
-const COUNTED = 400;
-/** What the apps do without work is measured for this long, and taken off. */
-const IDLE_MS = 4_000;
+/** `idleMs`: how long apps without work are measured. Their rate is taken off. */
+export interface CountingSizes {
+  readonly warmUp: number;
+  readonly counted: number;
+  readonly idleMs: number;
+}
+const SIZES: CountingSizes = { warmUp: 200, counted: 400, idleMs: 4_000 };
 const STILL_MS = 1_000;
 const STILL_BOUND_MS = 30_000;
 /** At rest the apps still scan for work: about this share more than in the window before is rest, too. */
@@ -36,6 +39,7 @@ export async function playCounting(
   stage: Stage,
   variants: readonly Variant[],
   progress: Progress,
+  sizes = SIZES,
 ): Promise<Map<string, Count>> {
   const counted = new Map<string, Count>();
   for (const kind of ['naive', 'shop'] as const) {
@@ -44,7 +48,8 @@ export async function playCounting(
     progress.step(`starting the ${kind === 'naive' ? 'naive shop' : 'shop'} behind counting proxies`);
     const shop = await stage.open(kind, { counting: true });
     try {
-      for (const of of here.flatMap(casesOf)) counted.set(nameOf(of), await count(of, shop, progress));
+      for (const of of here.flatMap((variant) => casesOf(variant, sizes)))
+        counted.set(nameOf(of), await count(of, { shop, progress, sizes }));
     } finally {
       await shop.stop();
     }
@@ -52,17 +57,24 @@ export async function playCounting(
   return counted;
 }
 
-const casesOf = (variant: Variant): Case[] =>
+const casesOf = (variant: Variant, { counted }: CountingSizes): Case[] =>
   (variant === 'naive' ? [false] : [false, true]).map((notify) => ({
     variant,
     concurrency: TABLE_CONCURRENCY,
     skus: 'many',
     notify,
-    purchases: COUNTED,
+    purchases: counted,
   }));
 
-async function count(of: Case, shop: Shop, { step, signal }: Progress): Promise<Count> {
-  step(`counting: ${nameOf(of)}`);
+interface Counting {
+  readonly shop: Shop;
+  readonly progress: Progress;
+  readonly sizes: CountingSizes;
+}
+
+async function count(of: Case, { shop, progress, sizes }: Counting): Promise<Count> {
+  const { warmUp, counted, idleMs } = sizes;
+  progress.step(`counting: ${nameOf(of)}`);
   const buy = async (purchases: number) => {
     const some = { ...of, purchases };
     await untilSettled(some, await purchasesOf(some, shop), shop);
@@ -70,16 +82,16 @@ async function count(of: Case, shop: Shop, { step, signal }: Progress): Promise<
     await untilStill(shop.traffic!);
   };
   const look = async () => ({ ...(await shop.databases.counts()), ...trafficOf(shop.traffic!), at: performance.now() });
-  await buy(WARM_UP);
+  await buy(warmUp);
   const before = await look();
-  await sleep(IDLE_MS, undefined, { signal });
+  await sleep(idleMs, undefined, { signal: progress.signal });
   const rested = await look();
-  await buy(COUNTED);
+  await buy(counted);
   const after = await look();
   // The apps go on looking for work while they have some, so the same rate is taken off.
   const idleShare = (after.at - rested.at) / (rested.at - before.at);
   const per = (pick: (one: typeof after) => number) =>
-    Math.max(0, (pick(after) - pick(rested) - (pick(rested) - pick(before)) * idleShare) / COUNTED);
+    Math.max(0, (pick(after) - pick(rested) - (pick(rested) - pick(before)) * idleShare) / counted);
   return {
     roundTrips: per(({ commands }) => commands),
     messages: per(({ published }) => published),

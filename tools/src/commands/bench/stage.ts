@@ -40,11 +40,15 @@ export class Stage {
   private readonly stops: Array<() => Promise<void>> = [];
   private servers: ServerUrls | undefined;
 
-  constructor(private readonly say: Say) {}
+  /** @param given servers that run already, and stay. By default the stage has servers of its own. */
+  constructor(
+    private readonly say: Say,
+    private readonly given?: ServerUrls,
+  ) {}
 
   async start(): Promise<void> {
     await endStrays(this.apps); // of a run that was killed
-    this.servers = await up(NAME, { say: this.say });
+    this.servers = this.given ?? (await up(NAME, { say: this.say }));
   }
 
   /** Pids of the local servers. Empty for servers in containers and given ones. */
@@ -89,7 +93,7 @@ export class Stage {
   async stop(): Promise<void> {
     await Promise.allSettled(this.stops.map((stop) => stop()));
     await endStrays(this.apps); // apps whose start was interrupted
-    await down(NAME, { say: this.say });
+    if (!this.given) await down(NAME, { say: this.say });
   }
 }
 
