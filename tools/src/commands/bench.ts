@@ -55,7 +55,7 @@ async function onStage(work: (stage: Stage, progress: Progress) => Promise<numbe
   return withLock(lock, { say, what: 'bench', boundMs: LOCK_BOUND_MS }, async () => {
     const stage = new Stage(say);
     const interrupted = happened.then((name): never => {
-      throw new Interrupted(`${name}: what was measured so far is kept`);
+      throw new Interrupted(`${name}: stopped; finished parts are in the report`);
     });
     interrupted.catch(() => {}); // the race may have ended before
     const played = stage.start().then(() => work(stage, progressOn(process.stdout, { say, signal })));

@@ -1,4 +1,4 @@
-// What is measured. Every scheme makes the same purchases; `naive` is the shop without a guarantee in `bench/naive`.
+// The cases of a bench. Every scheme makes the same purchases. `naive` is the shop without a guarantee in `bench/naive`.
 import type { App } from '../../servers/server-set.js';
 import { SCHEMES } from '../../shop/purchase.js';
 

@@ -1,4 +1,4 @@
-// What was counted, as tables for the terminal.
+// The counts as tables for the terminal.
 import { formatTable } from '../../cli/table.js';
 import type { Count } from './counting-pass.js';
 

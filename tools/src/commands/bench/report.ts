@@ -57,7 +57,7 @@ export function circumstances({
 export const reportPath = (isWritten: boolean): string =>
   isWritten ? join(ROOT, 'docs', 'bench', 'bench.json') : join(makePrivateDir(placeOf('bench')), 'bench.json');
 
-/** Adds to the report what was measured now. Earlier parts stay. */
+/** Adds new figures to the report. Parts that were measured earlier stay. */
 export function addToReport(path: string, measured: BenchReport): BenchReport {
   const before = readJson<BenchReport>(path) ?? {};
   const report = { ...before, ...measured, parts: { ...before.parts, ...measured.parts } };

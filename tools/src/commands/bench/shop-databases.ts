@@ -15,7 +15,7 @@ export interface Counts {
 
 const STATUS = `SHOW GLOBAL STATUS WHERE Variable_name IN ('Questions', 'Innodb_data_fsyncs')`;
 const COMMITS = `SELECT COUNT AS n FROM information_schema.INNODB_METRICS WHERE NAME = 'trx_rw_commits'`;
-/** The server counts commits only if it is told to. */
+/** The server counts commits only after this statement. */
 const COUNT_COMMITS = `SET GLOBAL innodb_monitor_enable = 'trx_rw_commits'`;
 
 export class ShopDatabases {

@@ -1,4 +1,4 @@
-// The relay against the broker's own rate of confirmed messages: same size, same queues, nobody consumes.
+// The relay against the broker's own rate of confirmed messages: same size, same queues, no consumers.
 import { connect } from 'amqplib';
 import { addDueRows, isUnsent, PAYLOAD, queueOfSink, SINKS } from '../outbox-rows.js';
 import type { Finding } from '../report.js';
