@@ -7,7 +7,7 @@ import { playCounting } from './counting-pass.js';
 import { figuresTable } from './figures-table.js';
 import { PARTS, type Part } from './parts/index.js';
 import type { PartOptions } from './parts/part.js';
-import { addToReport, type BenchReport, circumstances, type Finding, loadNow, reportPath } from './report.js';
+import { addToReport, type BenchReport, circumstances, type Finding, loadNow, reportPath, textOf } from './report.js';
 import { summarize } from './summary.js';
 
 export interface Measuring extends PartOptions {
@@ -47,5 +47,5 @@ const loadLine = (load: readonly number[]) =>
 const findingsTable = (part: Part, findings: readonly Finding[]) =>
   formatTable(
     [part, 'figure'],
-    findings.map(({ what, value, unit }) => [what, `${value.toFixed(value >= 100 ? 0 : 2)} ${unit}`]),
+    findings.map((one) => [one.what, textOf(one)]),
   );

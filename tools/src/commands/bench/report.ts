@@ -11,6 +11,10 @@ export interface Finding {
   readonly unit: string;
 }
 
+/** The figure with its unit. */
+export const textOf = ({ value, unit }: Finding): string =>
+  `${value.toFixed(value >= 100 ? 0 : value >= 10 ? 1 : 2)} ${unit}`;
+
 export interface Circumstances {
   /** When the measurement ended, in ISO 8601. */
   readonly at: string;

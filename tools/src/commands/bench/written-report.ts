@@ -6,7 +6,7 @@ import { OperatorError } from '../../cli/operator-error.js';
 import { ROOT } from '../../infra-files.js';
 import { CONCURRENCIES, TABLE_CONCURRENCY, VARIANTS } from './cases.js';
 import { digits } from './figures-table.js';
-import type { BenchReport, Circumstances } from './report.js';
+import { type BenchReport, type Circumstances, textOf } from './report.js';
 import type { Figures } from './summary.js';
 import { barChart } from './svg-charts.js';
 
@@ -57,9 +57,7 @@ function tablesOf({ purchases, parts = {} }: BenchReport): Rows {
     ...(purchases
       ? { summary: VARIANTS.map((variant) => summaryRow(figures, variant)), cases: figures.map(caseRow) }
       : {}),
-    findings: Object.values(parts).flatMap(({ findings }) =>
-      findings.map(({ what, value, unit }) => [what, `${value >= 100 ? value.toFixed(0) : value.toFixed(1)} ${unit}`]),
-    ),
+    findings: Object.values(parts).flatMap(({ findings }) => findings.map((one) => [one.what, textOf(one)])),
     circumstances: all.map(([name, one]) => circumstancesRow(name, one)),
   };
 }
