@@ -44,9 +44,11 @@ test('rounds measure every purchase of every case, and compare it with the naive
 test('the counting pass finds the seven statements and four messages of the naive purchase, each in a packet of its own', async () => {
   const counted = await playCounting(stage, ['naive'], progress, { warmUp: 100, counted: 50, idleMs: 500 });
   const [naive] = [...counted.values()];
-  expect(naive!.roundTrips).toBeCloseTo(7, 0);
   expect(naive!.messages).toBeCloseTo(4, 1);
-  const shapes = naive!.shapes.filter(({ perPurchase }) => perPurchase > 0.5);
+  // A connection that no purchase has used yet prepares its statements first, with a packet for each.
+  const shapes = naive!.shapes.filter(({ shape, perPurchase }) => perPurchase > 0 && !shape.startsWith('prepare '));
+  expect(shapes.reduce((sum, { perPurchase }) => sum + perPurchase, 0)).toBeCloseTo(7, 1);
+  expect(naive!.roundTrips).toBeGreaterThanOrEqual(7);
   expect(shapes.map(({ database }) => database).toSorted()).toEqual([
     'inventory',
     'order',

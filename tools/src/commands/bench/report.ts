@@ -1,7 +1,8 @@
 // The file of a bench: figures of all parts, each with the machine and the load that it was measured at.
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, totalmem } from 'node:os';
-import { join } from 'node:path';
-import { makePrivateDir, placeOf, ROOT, readJson, writeJson } from '../../infra-files.js';
+import { dirname, join } from 'node:path';
+import { makePrivateDir, placeOf, ROOT, readJson } from '../../infra-files.js';
 import type { Figures } from './summary.js';
 
 /** One figure of a part beside the purchases. */
@@ -65,6 +66,7 @@ export const reportPath = (isWritten: boolean): string =>
 export function addToReport(path: string, measured: BenchReport): BenchReport {
   const before = readJson<BenchReport>(path) ?? {};
   const report = { ...before, ...measured, parts: { ...before.parts, ...measured.parts } };
-  writeJson(path, report);
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, `${JSON.stringify(report, null, 2)}\n`);
   return report;
 }
