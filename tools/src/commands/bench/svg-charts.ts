@@ -43,15 +43,15 @@ export function barChart({ title, unit, labels, series }: Chart): string {
     (label, group) =>
       `<text x="${px(PLOT.left + (group + 0.5) * groupWidth)}" y="${HEIGHT - 14}" text-anchor="middle">${textOf(label)}</text>`,
   );
-  return svg([heading(`${title}, ${unit}`), legend(series), ...grid(top, y), ...bars, ...names]);
+  return svg(`${title}, ${unit}`, [legend(series), ...grid(top, y), ...bars, ...names]);
 }
 
-function svg(parts: readonly string[]): string {
+function svg(title: string, parts: readonly string[]): string {
   const style =
     'text{font:12px system-ui,sans-serif;fill:#1f2328}.title{font-size:14px;font-weight:600}.value{font-size:10px}' +
     'line{stroke:#8b949e;stroke-opacity:.35}@media(prefers-color-scheme:dark){text{fill:#e6edf3}}';
-  const body = parts.filter(Boolean).join('\n');
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img"><style>${style}</style>\n${body}\n</svg>\n`;
+  const body = [`<title>${textOf(title)}</title>`, heading(title), ...parts].filter(Boolean).join('\n');
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${textOf(title)}"><style>${style}</style>\n${body}\n</svg>\n`;
 }
 
 const heading = (text: string) => `<text class="title" x="8" y="20">${textOf(text)}</text>`;
