@@ -19,6 +19,7 @@ COPY tsconfig.base.json tsconfig.json ./
 COPY libs libs
 COPY apps apps
 COPY tools tools
+COPY bench bench
 COPY examples examples
 RUN npm run build && npm prune --omit=dev
 

@@ -13,13 +13,17 @@ function run(command: string, args: readonly string[]): Promise<{ code: number; 
   });
 }
 
-const COMMANDS = ['audit', 'break', 'chaos', 'demo', 'failpoints', 'infra', 'sabotage', 'trace', 'xa-doctor'];
+const COMMANDS = ['audit', 'bench', 'break', 'chaos', 'demo', 'failpoints', 'infra', 'sabotage', 'trace', 'xa-doctor'];
 
 /** The command with its arguments, and what the error must name. */
 const WRONG: ReadonlyArray<[string, RegExp]> = [
   ...COMMANDS.map((command): [string, RegExp] => [`${command} --nonsense`, /--nonsense/]),
   ['audit cars', /cars/],
   ['audit --of cars', /"cars".*demo or test/],
+  ['bench cars', /"cars".*relay, latency/],
+  ['bench --rows many', /--rows is "many".*10000 to 10000000/],
+  ['bench --count cars', /"cars".*naive, local-message/],
+  ['bench relay --count xa', /--count/],
   ['break', /one failpoint/],
   ['break tcc.decided xa.decided', /one failpoint/],
   ['break tcc.decide', /unknown failpoint "tcc.decide".*tcc\.decided/],

@@ -1,0 +1,103 @@
+// The three processes of the shop or of the naive shop.
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { closeSync, openSync } from 'node:fs';
+import { join } from 'node:path';
+import { ROOT } from '../../infra-files.js';
+import { environmentOf } from '../../process/app-environment.js';
+import { anyFreePort } from '../../process/app-ports.js';
+import { startApp } from '../../process/app-process.js';
+import { endProcess, killProcess, markFor } from '../../process/detached-processes.js';
+import type { Sandbox } from '../../sandbox/sandbox.js';
+import { type App, DATABASES, perApp } from '../../servers/server-set.js';
+
+export type Kind = 'naive' | 'shop';
+
+interface Started {
+  readonly pid: number;
+  stop(): Promise<void>;
+  kill(): Promise<void>;
+}
+
+interface Options {
+  readonly sandbox: Sandbox;
+  /** All processes are found again by this folder. */
+  readonly marked: string;
+  readonly logOf: (app: App) => string;
+}
+
+export class ShopProcesses {
+  private readonly running = new Map<App, Started>();
+
+  private constructor(
+    private readonly startOne: (app: App, port: number) => Started,
+    private readonly ports: Record<App, number>,
+  ) {}
+
+  static async start(kind: Kind, options: Options): Promise<ShopProcesses> {
+    const ports = perApp(() => 0);
+    for (const app of DATABASES) ports[app] = await anyFreePort();
+    const startOne = kind === 'naive' ? naiveStart(options) : shopStart(options, ports);
+    const processes = new ShopProcesses(startOne, ports);
+    for (const app of DATABASES) processes.start(app);
+    return processes;
+  }
+
+  get urls(): Record<App, string> {
+    return urlsOf(this.ports);
+  }
+
+  /** In the order of `DATABASES`. */
+  get pids(): number[] {
+    return DATABASES.map((app) => this.running.get(app)!.pid);
+  }
+
+  start(app: App): void {
+    this.running.set(app, this.startOne(app, this.ports[app]));
+  }
+
+  /** kill -9. */
+  async kill(app: App): Promise<void> {
+    await this.running.get(app)!.kill();
+  }
+
+  async stop(): Promise<void> {
+    await Promise.allSettled([...this.running.values()].map((one) => one.stop()));
+  }
+}
+
+const urlsOf = (ports: Record<App, number>) => perApp((app) => `http://127.0.0.1:${ports[app]}`);
+
+function shopStart({ sandbox, marked, logOf }: Options, ports: Record<App, number>) {
+  const settings = {
+    sandbox,
+    token: randomBytes(24).toString('base64url'),
+    notifySecret: `whsec_${randomBytes(24).toString('base64')}`,
+    urls: urlsOf(ports),
+  };
+  return (name: App, port: number): Started => {
+    // Only purchases with a `notifyUrl` of their own notify.
+    const env = { ...environmentOf(name, settings), DTX_NOTIFY_URL: undefined, ...markFor(marked) };
+    return startApp({ name, port, env, log: logOf(name), onExit: () => {} });
+  };
+}
+
+function naiveStart({ sandbox, marked, logOf }: Options) {
+  return (name: App, port: number): Started => {
+    const out = openSync(logOf(name), 'a', 0o600);
+    const child = spawn(process.execPath, [join(ROOT, 'bench', 'dist', 'naive', 'main.js'), name], {
+      detached: true,
+      stdio: ['ignore', out, out],
+      env: {
+        ...process.env,
+        DTX_DATABASE_URL: sandbox.databases[name],
+        DTX_RABBITMQ_URL: sandbox.rabbitmq,
+        PORT: String(port),
+        ...markFor(marked),
+      },
+    });
+    closeSync(out);
+    const pid = child.pid!;
+    return { pid, stop: () => endProcess(pid), kill: () => killProcess(pid) };
+  };
+}

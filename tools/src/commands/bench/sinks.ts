@@ -1,0 +1,63 @@
+// Consumers of the rows of a bench, without a database: they answer with receipts at once (docs/wire.md).
+import { type ChannelModel, type ConfirmChannel, type ConsumeMessage, connect } from 'amqplib';
+import { queueOfSink, SINKS } from './outbox-rows.js';
+
+const PREFETCH = 500;
+const RECEIPTS = 100;
+const RECEIPT_DELAY_MS = 20;
+
+/** Declares the queues, without consumers. */
+export async function declareSinks(channel: ConfirmChannel): Promise<void> {
+  for (const sink of SINKS) {
+    await channel.assertQueue(queueOfSink(sink), { durable: true });
+    await channel.purgeQueue(queueOfSink(sink));
+  }
+}
+
+export class Sinks {
+  private waiting: ConsumeMessage[] = [];
+  private timer: NodeJS.Timeout | undefined;
+
+  private constructor(
+    private readonly connection: ChannelModel,
+    private readonly channel: ConfirmChannel,
+  ) {}
+
+  static async start(url: string): Promise<Sinks> {
+    const connection = await connect(url);
+    const sinks = new Sinks(connection, await connection.createConfirmChannel());
+    await declareSinks(sinks.channel);
+    await sinks.channel.prefetch(PREFETCH);
+    for (const sink of SINKS)
+      await sinks.channel.consume(queueOfSink(sink), (message) => message && sinks.take(message));
+    return sinks;
+  }
+
+  async stop(): Promise<void> {
+    clearTimeout(this.timer);
+    await this.connection.close();
+  }
+
+  private take(message: ConsumeMessage): void {
+    this.waiting.push(message);
+    if (this.waiting.length >= RECEIPTS) this.answer();
+    else this.timer ??= setTimeout(() => this.answer(), RECEIPT_DELAY_MS);
+  }
+
+  private answer(): void {
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    const messages = this.waiting;
+    this.waiting = [];
+    if (messages.length === 0) return;
+    const receipts = messages.map(({ properties, fields }) => ({
+      messageId: properties.messageId,
+      consumer: fields.routingKey.replace(/^dtx\.|\.v1$/g, ''),
+      outcome: 'HANDLED',
+    }));
+    const properties = { type: 'dtx.receipt.v1', messageId: receipts[0]!.messageId, persistent: true };
+    const body = Buffer.from(JSON.stringify({ receipts }));
+    this.channel.sendToQueue(messages[0]!.properties.replyTo, body, properties);
+    for (const message of messages) this.channel.ack(message);
+  }
+}
