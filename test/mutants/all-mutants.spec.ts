@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import ts from 'typescript';
 import { describe, expect, test } from 'vitest';
+import * as deferred from '../core/database/deferred-statements.mutants.js';
 import * as unguarded from '../core/database/without-transaction-guard.mutant.js';
 import { ROOT } from '../fixtures/app-process.js';
 import { bareNames, markersIn, mutate } from './guard-edit.js';
@@ -15,7 +16,7 @@ import * as xa from './xa.mutants.js';
 import * as xaLog from './xa-log.mutants.js';
 
 /** Every mutant under the name that it is exported by. */
-const MUTANTS = [unguarded, confirmedPublish, halfMessage, localMessage, notify, tcc, xa, xaLog]
+const MUTANTS = [unguarded, deferred, confirmedPublish, halfMessage, localMessage, notify, tcc, xa, xaLog]
   .flatMap((file) => Object.entries<unknown>(file))
   .filter((entry): entry is [string, Mutant] => typeof entry[1] === 'object');
 const SOURCE = join(ROOT, 'libs', 'dtx', 'src');
@@ -86,7 +87,7 @@ describe('the mutants of the library', () => {
   test('every mutant is played', () => {
     const folders = [import.meta.dirname, join(import.meta.dirname, '..', 'core', 'database')];
     const files = folders.flatMap((folder) => readdirSync(folder).map((file) => join(folder, file)));
-    const plays = files.filter((file) => /\.(scenarios|long\.e2e-spec)\.ts$/.test(file));
+    const plays = files.filter((file) => /\.(scenarios|long\.e2e-spec|component-spec)\.ts$/.test(file));
     const code = plays.map((file) => readFileSync(file, 'utf8').replace(/^import [^;]*;/gm, ''));
     const words = new Set(code.join(' ').match(/\w+/g));
     expect(MUTANTS.map(([name]) => name).filter((name) => !words.has(name))).toEqual([]);

@@ -93,7 +93,7 @@ test('messages of the version before in its classic queue are handled', async ()
   expect(await queueState(sandbox, QUEUE)).toEqual({ messages: 0, consumers: 1 });
 });
 
-test('a deleted classic queue is no problem of its consumer, which finds it again', async () => {
+test('a consumer whose classic queue was deleted is healthy, and finds it when it is there again', async () => {
   const to = await receiver('quorum');
   const broker = to.get(library.Broker);
   const isConsumed = async () => (await queueState(sandbox, QUEUE))?.consumers === 1;

@@ -44,7 +44,6 @@ function semaphore(what: string, permits: number): Semaphore {
 
 /** The arguments of a call do not fit the contract of this process. */
 class Misfit extends Error {}
-
 /** Rolls the transaction back, barrier rows included, and carries the answer. */
 class RolledBack extends Error {
   constructor(readonly verdict: Verdict) {

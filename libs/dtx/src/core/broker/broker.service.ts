@@ -61,7 +61,7 @@ export class Broker implements OnApplicationBootstrap, OnApplicationShutdown {
     return this.publisher.isUp && this.consuming.isUp;
   }
 
-  /** Calls `then` at the end of each connection. What was sent on it may be lost, and what was to be received from it. */
+  /** Calls `then` at the end of each connection. Messages on their way over it, in both directions, may be lost. */
   onLost(then: () => void): void {
     for (const connection of [this.publishing, this.consuming]) connection.on('down', then);
   }

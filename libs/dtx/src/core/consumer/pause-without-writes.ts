@@ -10,8 +10,8 @@ const LOOK_AGAIN_MS = 250;
 /**
  * A problem that ends within this time pauses nothing. A new connection takes as long. A refusal (read-only) is known at
  * once, so it pauses after this time. A database that does not answer pauses too, after two looks of `WRITE_PROBE_LIMIT_MS`
- * in a row, 4 s: the instance can end no delivery meanwhile, and another one can until the default deadline of a TCC
- * transaction, 5 s. A pause that a slow database did not need costs redeliveries, which the inbox answers.
+ * in a row, 4 s: the instance can end no delivery meanwhile, and another one can until the default time limit of a
+ * call that waits for an answer, 5 s. A pause that a slow database did not need costs redeliveries, which the inbox answers.
  */
 const TOLERATED_MS = 1_000;
 

@@ -1,7 +1,7 @@
 import { DtxError, OutcomeUnknown, TransactionEnded, textOf } from '../errors/errors.js';
-import { type Answer, answerTo, type HeldStatement, HeldStatements, NOTHING_CHANGED } from './held-statements.js';
+import { type Answer, answerTo, HeldStatements, NOTHING_CHANGED } from './held-statements.js';
 import { type Dependent, type Hook, isOnSavepoint } from './hooks-by-savepoint.js';
-import type { Tap } from './intercepted-connection.js';
+import type { HeldStatement, Tap } from './intercepted-connection.js';
 import type { Changed, Done, Gate, Row, Send } from './mysql2-types.js';
 import { refuseEnding } from './refused-statements.js';
 import type { Sql } from './sql-executor.js';
@@ -98,7 +98,6 @@ export class TransactionGuard implements Gate, Sql {
       if (this.state !== 'watching') await this.mustBeAlive();
       if (!this.held.hasRoomFor(statement)) await this.held.send();
       this.held.add(statement);
-      // guard: transaction.defer
       if (this.state !== 'guarding' || !this.options.mayDefer || this.held.isFull) await this.held.send();
     });
   }

@@ -1,8 +1,7 @@
 import { DtxError, TransactionEnded } from '../errors/errors.js';
 import { effectOf, isDuplicateKey, isPassing } from '../errors/sql-errors.js';
-import type { HeldStatement } from './held-statements.js';
 import { isOnSavepoint, Savepoints } from './hooks-by-savepoint.js';
-import { failedAt, type Tap } from './intercepted-connection.js';
+import { failedAt, type HeldStatement, type Tap } from './intercepted-connection.js';
 import type { Statement } from './statement-effect.js';
 
 /** The savepoint that identifies the transaction: set with BEGIN, released with COMMIT. Its name is reserved. */

@@ -162,7 +162,6 @@ class Picked {
    * key whose look was limited by a smaller number would seem to have no further rows.
    */
   wanted(key: string): number {
-    // guard: keyed-claim.wanted
     const limit = this.limits.get(key) ?? this.wantedNow(key);
     this.limits.set(key, limit);
     return limit;

@@ -49,7 +49,6 @@ export class DurableLoop<Row extends DurableRow> {
     this.attempts = new Attempts(work, database, alerts);
     const { table, perKeyMax, surplusMax = SURPLUS_MAX, leaseMs, mine } = work;
     if (table.concurrencyKey && perKeyMax) {
-      // guard: loop.fresh
       const concurrencyMax = work.concurrencyMax - (work.freshMin ?? 0);
       const places = new KeyShares<Row>(table.concurrencyKey, { concurrencyMax, perKeyMax, surplusMax });
       this.keyed = { places, claims: new KeyedClaim(() => database.own, table, leaseMs + HOLD_MS, mine) };
@@ -211,7 +210,6 @@ export class DurableLoop<Row extends DurableRow> {
     try {
       await this.giveBackWaiting();
       while (!this.stopped && this.work.canRun() && this.room > 0) {
-        // More rows may be due. The scan continues when a place is free.
         this.again = (await this.claim(this.room)).isMore;
         isCompleted = true;
         if (!this.again) break;
@@ -225,7 +223,7 @@ export class DurableLoop<Row extends DurableRow> {
     }
   }
 
-  /** Claims and starts rows. `isMore`: more rows may be due. */
+  /** Claims and starts rows. `isMore`: more rows may be due, for the scan that runs when a place is free. */
   private async claim(limit: number): Promise<{ rows: number; isMore: boolean }> {
     if (this.keyed) return this.claimOfKeys(this.keyed);
     const { table, leaseMs } = this.work;

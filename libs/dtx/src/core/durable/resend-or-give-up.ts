@@ -142,7 +142,6 @@ export class Unreceipted {
     const name = `${backlog.key} ${version} ${awaiting}`;
     let postponing = this.postponing.get(name);
     if (!postponing) {
-      // guard: backlog.postponed
       postponing = postponeBacklog(this.database.own, this.table, backlog, advice);
       const end = () => this.postponing.delete(name);
       postponing.then(end, end);
