@@ -224,9 +224,7 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     const connection = this.connection.open;
     if (this.isRenewing || this.channel !== channel || !connection) return;
     this.isRenewing = true;
-    await this.open(connection).finally(() => {
-      this.isRenewing = false;
-    });
+    await this.open(connection).finally(() => (this.isRenewing = false));
   }
 
   /** Opens a new channel on the same connection. A new connection emits `up` itself. */
