@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import ts from 'typescript';
 import { describe, expect, test } from 'vitest';
+import * as deferred from '../core/database/deferred-statements.mutants.js';
 import * as unguarded from '../core/database/without-transaction-guard.mutant.js';
 import { ROOT } from '../fixtures/app-process.js';
 import { bareNames, markersIn, mutate } from './guard-edit.js';
@@ -15,7 +16,7 @@ import * as xa from './xa.mutants.js';
 import * as xaLog from './xa-log.mutants.js';
 
 /** Every mutant under the name that it is exported by. */
-const MUTANTS = [unguarded, confirmedPublish, halfMessage, localMessage, notify, tcc, xa, xaLog]
+const MUTANTS = [deferred, unguarded, confirmedPublish, halfMessage, localMessage, notify, tcc, xa, xaLog]
   .flatMap((file) => Object.entries<unknown>(file))
   .filter((entry): entry is [string, Mutant] => typeof entry[1] === 'object');
 const SOURCE = join(ROOT, 'libs', 'dtx', 'src');

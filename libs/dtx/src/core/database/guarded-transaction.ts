@@ -1,5 +1,5 @@
 import { DtxError, OutcomeUnknown, TransactionEnded, textOf } from '../errors/errors.js';
-import { type Answer, answerTo, type HeldStatement, HeldStatements, NOTHING_CHANGED } from './held-statements.js';
+import { type Answer, answerTo, HeldStatements, NOTHING_CHANGED } from './held-statements.js';
 import { type Dependent, type Hook, isOnSavepoint } from './hooks-by-savepoint.js';
 import type { Tap } from './intercepted-connection.js';
 import type { Changed, Done, Gate, Row, Send } from './mysql2-types.js';
@@ -8,7 +8,7 @@ import type { Sql } from './sql-executor.js';
 import type { SqlValue } from './sql-literals.js';
 import { type Statement, statementOf } from './statement-effect.js';
 import type { GuardOptions, GuardState } from './transaction-guard-options.js';
-import { BEGUN, Evidence } from './transaction-identity.js';
+import { BEGUN, Evidence, type HeldStatement } from './transaction-identity.js';
 
 /**
  * One open transaction that commits as a whole or not at all. A deadlock, DDL or a manual COMMIT ends it on the server,
@@ -98,7 +98,6 @@ export class TransactionGuard implements Gate, Sql {
       if (this.state !== 'watching') await this.mustBeAlive();
       if (!this.held.hasRoomFor(statement)) await this.held.send();
       this.held.add(statement);
-      // guard: transaction.defer
       if (this.state !== 'guarding' || !this.options.mayDefer || this.held.isFull) await this.held.send();
     });
   }

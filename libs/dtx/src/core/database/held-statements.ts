@@ -1,12 +1,6 @@
 import { type BoundStatement, failedAt, type Tap } from './intercepted-connection.js';
 import type { Send } from './mysql2-types.js';
-import type { Evidence } from './transaction-identity.js';
-
-/** A statement of the library that waits for the next packet of its transaction. */
-export interface HeldStatement extends BoundStatement {
-  /** Throws the error to report in place of an error of this statement. */
-  readonly explain?: ((error: unknown) => never) | undefined;
-}
+import type { Evidence, HeldStatement } from './transaction-identity.js';
 
 export type Answer = [error: unknown, result?: unknown, fields?: unknown];
 
