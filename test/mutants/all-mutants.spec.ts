@@ -87,7 +87,7 @@ describe('the mutants of the library', () => {
   test('every mutant is played', () => {
     const folders = [import.meta.dirname, join(import.meta.dirname, '..', 'core', 'database')];
     const files = folders.flatMap((folder) => readdirSync(folder).map((file) => join(folder, file)));
-    const plays = files.filter((file) => /\.(scenarios|long\.e2e-spec)\.ts$/.test(file));
+    const plays = files.filter((file) => /\.(scenarios|long\.e2e-spec|component-spec)\.ts$/.test(file));
     const code = plays.map((file) => readFileSync(file, 'utf8').replace(/^import [^;]*;/gm, ''));
     const words = new Set(code.join(' ').match(/\w+/g));
     expect(MUTANTS.map(([name]) => name).filter((name) => !words.has(name))).toEqual([]);
