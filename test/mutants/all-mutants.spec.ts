@@ -16,7 +16,7 @@ import * as xa from './xa.mutants.js';
 import * as xaLog from './xa-log.mutants.js';
 
 /** Every mutant under the name that it is exported by. */
-const MUTANTS = [unguarded, deferred, confirmedPublish, halfMessage, localMessage, notify, tcc, xa, xaLog]
+const MUTANTS = [deferred, unguarded, confirmedPublish, halfMessage, localMessage, notify, tcc, xa, xaLog]
   .flatMap((file) => Object.entries<unknown>(file))
   .filter((entry): entry is [string, Mutant] => typeof entry[1] === 'object');
 const SOURCE = join(ROOT, 'libs', 'dtx', 'src');

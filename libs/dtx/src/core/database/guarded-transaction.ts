@@ -1,14 +1,14 @@
 import { DtxError, OutcomeUnknown, TransactionEnded, textOf } from '../errors/errors.js';
 import { type Answer, answerTo, HeldStatements, NOTHING_CHANGED } from './held-statements.js';
 import { type Dependent, type Hook, isOnSavepoint } from './hooks-by-savepoint.js';
-import type { HeldStatement, Tap } from './intercepted-connection.js';
+import type { Tap } from './intercepted-connection.js';
 import type { Changed, Done, Gate, Row, Send } from './mysql2-types.js';
 import { refuseEnding } from './refused-statements.js';
 import type { Sql } from './sql-executor.js';
 import type { SqlValue } from './sql-literals.js';
 import { type Statement, statementOf } from './statement-effect.js';
 import type { GuardOptions, GuardState } from './transaction-guard-options.js';
-import { BEGUN, Evidence } from './transaction-identity.js';
+import { BEGUN, Evidence, type HeldStatement } from './transaction-identity.js';
 
 /**
  * One open transaction that commits as a whole or not at all. A deadlock, DDL or a manual COMMIT ends it on the server,

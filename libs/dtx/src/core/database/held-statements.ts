@@ -1,6 +1,6 @@
-import { type BoundStatement, failedAt, type HeldStatement, type Tap } from './intercepted-connection.js';
+import { type BoundStatement, failedAt, type Tap } from './intercepted-connection.js';
 import type { Send } from './mysql2-types.js';
-import type { Evidence } from './transaction-identity.js';
+import type { Evidence, HeldStatement } from './transaction-identity.js';
 
 export type Answer = [error: unknown, result?: unknown, fields?: unknown];
 

@@ -33,12 +33,6 @@ export interface BoundStatement {
   readonly sql: string;
 }
 
-/** A statement of the library that waits for the next packet of its transaction. */
-export interface HeldStatement extends BoundStatement {
-  /** Throws the error to report in place of an error of this statement. */
-  readonly explain?: ((error: unknown) => never) | undefined;
-}
-
 /** The place of a failed statement in its packet. */
 const places = new WeakMap<object, number>();
 

@@ -1,7 +1,7 @@
 import { DtxError, TransactionEnded } from '../errors/errors.js';
 import { effectOf, isDuplicateKey, isPassing } from '../errors/sql-errors.js';
 import { isOnSavepoint, Savepoints } from './hooks-by-savepoint.js';
-import { failedAt, type HeldStatement, type Tap } from './intercepted-connection.js';
+import { type BoundStatement, failedAt, type Tap } from './intercepted-connection.js';
 import type { Statement } from './statement-effect.js';
 
 /** The savepoint that identifies the transaction: set with BEGIN, released with COMMIT. Its name is reserved. */
@@ -10,6 +10,12 @@ const PROBE = 'dtx_probe';
 /** Status flags in the answers of the server (MySQL source documentation, "Status Flags"). */
 const IN_TRANSACTION = 1;
 const AUTOCOMMIT = 2;
+
+/** A statement that waits for the next packet of its transaction. */
+export interface HeldStatement extends BoundStatement {
+  /** Throws the error to report in place of an error of this statement. */
+  readonly explain?: ((error: unknown) => never) | undefined;
+}
 
 /**
  * Tracks from the answers of the server whether the open transaction is still the original one. The status flag in each
