@@ -9,6 +9,7 @@ import {
   findOrder,
   insertConfirmedOrder,
   type NewOrder,
+  type Order,
   type Purchase,
   type PurchaseBody,
   paymentNotification,
@@ -29,8 +30,14 @@ class PlacedBefore extends Error {
   }
 }
 
+/** The columns of an order that a notification needs. */
+type Paid = Pick<Order, 'orderId' | 'buyerId' | 'amount' | 'createdAt' | 'notifyUrl'>;
+
 @Injectable()
 export class PlaceOrderByXa {
+  /** Orders that this process is placing. Their results are published without a read. A scan reads the row. */
+  private readonly placing = new Map<string, Paid>();
+
   constructor(
     private readonly db: DataSource,
     private readonly database: DtxDatabase,
@@ -59,6 +66,8 @@ export class PlaceOrderByXa {
       if (error instanceof PlacedBefore) return this.placedBefore(error.orderId);
       if (error instanceof Rejected) return this.refuse(order, claim, error);
       throw error;
+    } finally {
+      this.placing.delete(orderId);
     }
   }
 
@@ -72,6 +81,7 @@ export class PlaceOrderByXa {
         await takeStock(inventory, order);
         await captureMoney(payment, order);
         const createdAt = await insertConfirmedOrder(orders, order);
+        this.placing.set(orderId, { orderId, buyerId, amount, createdAt, notifyUrl: order.notifyUrl ?? null });
         const view = { orderId, scheme: 'xa' as const, buyerId, sku, quantity, amount };
         return viewOf({ ...view, status: 'CONFIRMED', reason: null, createdAt, updatedAt: createdAt });
       },
@@ -100,7 +110,7 @@ export class PlaceOrderByXa {
 
   /** Publishes the payment result, since this app has captured the money of the purchase. */
   private async publishResult(orderId: string): Promise<void> {
-    const order = await findOrder(this.db.manager, orderId);
+    const order = this.placing.get(orderId) ?? (await findOrder(this.db.manager, orderId));
     if (order === null || !this.notifications.isFor(order.notifyUrl ?? undefined)) return;
     const payment = { ...order, status: 'CAPTURED' as const };
     await this.notifications.publish(paymentNotification(payment, order.notifyUrl ?? undefined));

@@ -68,8 +68,9 @@ export class BranchConnection {
   }
 
   /** Opens the manager to the caller, with the entities of `source`. */
-  enter(source: DataSource, { withSavepoint }: { withSavepoint: boolean }): BoundRunner {
-    this.bound = new BoundRunner(source, this.tap, { everyErrorEnds: true }, (statement) => this.watch(statement));
+  enter(source: DataSource, { withSavepoint, mayDefer }: { withSavepoint: boolean; mayDefer: boolean }): BoundRunner {
+    const options = { everyErrorEnds: true, mayDefer };
+    this.bound = new BoundRunner(source, this.tap, options, (statement) => this.watch(statement));
     this.bound.open({ withSavepoint });
     return this.bound;
   }
@@ -88,8 +89,17 @@ export class BranchConnection {
    * @throws XaUnavailable when the answer takes longer than `limitMs`
    */
   async send<T = Row[]>(statement: string, values?: readonly SqlValue[]): Promise<T> {
-    const limit = setTimeout(() => this.abort(new XaUnavailable(`no answer within ${this.limitMs} ms`)), this.limitMs);
-    return this.watch(this.tap.ask<T>(statement, values)).finally(() => clearTimeout(limit));
+    return this.inTime(this.tap.ask<T>(statement, values));
+  }
+
+  /**
+   * Sends protocol statements in one packet, behind statements that still wait for one. The server stops at the first
+   * error, so none of them runs after a failed statement.
+   * @throws XaUnavailable when the answer takes longer than `limitMs`
+   */
+  async sendLast(...statements: readonly string[]): Promise<void> {
+    const deferred = this.guard.takeDeferred();
+    await this.inTime(this.tap.askTogether([...deferred, ...statements.map((sql) => ({ sql }))]));
   }
 
   /** Ends every wait on this connection with the error. A network that drops packets would never end it. */
@@ -117,6 +127,11 @@ export class BranchConnection {
     this.abort(new XaUnavailable('the connection was given up'));
     // guard: xa.connection
     this.tap.connection.destroy();
+  }
+
+  private async inTime<T>(answer: Promise<T>): Promise<T> {
+    const limit = setTimeout(() => this.abort(new XaUnavailable(`no answer within ${this.limitMs} ms`)), this.limitMs);
+    return this.watch(answer).finally(() => clearTimeout(limit));
   }
 
   private async watch<T>(statement: Promise<T>): Promise<T> {

@@ -35,9 +35,10 @@ export class XaBranch implements Participant {
   ) {}
 
   /**
-   * Begins the branch and inserts its witness. The row becomes visible with the commit of the branch, and its key
-   * admits no second row. The witness also makes every branch a writer, so the rules for read-only branches never
-   * apply.
+   * Takes a connection. XA START and the witness travel with the first statement of the work, at the latest with XA
+   * PREPARE. The server stops at the first error, so no statement of the work runs outside the branch. The witness
+   * becomes visible with the commit of the branch, and its key admits no second row. It also makes every branch a
+   * writer, so the rules for read-only branches never apply.
    */
   static async start(
     name: string,
@@ -46,13 +47,9 @@ export class XaBranch implements Participant {
   ): Promise<XaBranch> {
     const session = await BranchConnection.open(pool, limits);
     const branch = new XaBranch(name, session, xidSql(gtrid, name));
-    try {
-      await session.send(`XA START ${branch.xid}; ${WITNESS_SQL}`, [gtrid, name]);
-    } catch (error) {
-      await branch.rollBack();
-      throw error;
-    }
-    session.enter(source, { withSavepoint: false });
+    const { guard } = session.enter(source, { withSavepoint: false, mayDefer: true });
+    await guard.defer(`XA START ${branch.xid}`, []);
+    await guard.defer(WITNESS_SQL, [gtrid, name]);
     return branch;
   }
 
@@ -73,7 +70,7 @@ export class XaBranch implements Participant {
    * prepared or not.
    */
   async prepare(): Promise<void> {
-    await this.session.send(`XA END ${this.xid}; XA PREPARE ${this.xid}`);
+    await this.session.sendLast(`XA END ${this.xid}`, `XA PREPARE ${this.xid}`);
   }
 
   /** Commits on the connection that prepared the branch. Only there is the answer of the server proof. */
@@ -88,10 +85,16 @@ export class XaBranch implements Participant {
    */
   async rollBack(): Promise<void> {
     if (!this.session.isSound) return this.giveUp();
+    if (this.isUnsent) return this.session.release('rolled back');
     const isEnded = await this.answered(`XA END ${this.xid}`);
     const isRolledBack = this.session.isSound && (await this.answered(`XA ROLLBACK ${this.xid}`));
     if (isEnded !== null && isRolledBack) this.session.release('rolled back');
     else this.giveUp();
+  }
+
+  /** Whether XA START still waits for a packet. The server then knows nothing of the branch. */
+  private get isUnsent(): boolean {
+    return this.session.guard.takeDeferred().some(({ sql }) => sql.startsWith('XA START'));
   }
 
   giveUp(error?: Error): void {

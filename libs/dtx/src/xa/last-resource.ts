@@ -32,7 +32,7 @@ export class LastResource implements Participant {
       const [, , rows] = await session.send<[unknown, unknown, LogPlace[]]>(
         `START TRANSACTION; SAVEPOINT ${BEGUN}; ${placeSql}`,
       );
-      const bound = session.enter(source, { withSavepoint: true });
+      const bound = session.enter(source, { withSavepoint: true, mayDefer: false });
       await bound.tell('AfterTransactionStart');
       return new LastResource(name, session, bound, rows[0] ?? NOWHERE);
     } catch (error) {

@@ -83,6 +83,11 @@ export class TransactionGuard implements Gate, Sql {
     return this.hold({ ...this.tap.bound(statement, values), explain });
   }
 
+  /** Removes and returns the statements that wait, for a packet of the owner. Only when nothing is in flight. */
+  takeDeferred(): readonly HeldStatement[] {
+    return this.held.take();
+  }
+
   /** Whether a statement of the user may wait for the next packet. */
   canDefer(statement: string): boolean {
     return this.state === 'guarding' && this.options.mayDefer === true && statementOf(statement).kind === 'plain';
