@@ -1,23 +1,28 @@
 // Builds the library for a tarball, in the folder of the package: node ../../scripts/packed-build.mjs
 // The code is CommonJS in one file per entry and a few that entries share: half the size of the repository's own build. The
 // tarball has no source maps, no comments in its JavaScript, and only the declarations that an entry reaches. In them, the
-// services and functions that no entry exports have no docstrings.
+// services and functions that no entry exports have no docstrings, and each option has its own with its default.
 // The next `npm run build` makes the repository's own build anew, because this one leaves no .tsbuildinfo.
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join, relative } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { rolldown } from 'rolldown';
+import { docsOf, withOptionDocs } from './option-docs.mjs';
 import { withoutInnerDocs } from './packed-declarations.mjs';
 
 const DIST = 'dist';
 const MODULES = join(DIST, 'modules');
+/** The file of tslib that a bundler can join. */
+const HELPERS = 'tslib/tslib.es6.mjs';
 
 /** ES modules, which a bundler can join without a wrapper around each, and the declarations. */
 function compile() {
   rmSync(DIST, { recursive: true, force: true });
   const off = ['composite', 'incremental', 'sourceMap', 'declarationMap'].flatMap((option) => [`--${option}`, 'false']);
   const format = [
+    '--importHelpers',
     '--module',
     'esnext',
     '--moduleResolution',
@@ -43,7 +48,9 @@ async function bundle() {
   const build = await rolldown({
     input,
     platform: 'node',
-    external: (id) => !/^[./]/.test(id),
+    // The helpers of decorators come once, and not with each class.
+    external: (id) => !/^([./]|tslib)/.test(id),
+    resolve: { alias: { tslib: HELPERS } },
     // Each module registers what it defines: failpoints, tables, schemes.
     treeshake: false,
   });
@@ -77,9 +84,26 @@ function copyTheRest() {
     [...reached].map((file) => join(MODULES, file)),
   );
   for (const [file, text] of texts) writeFileSync(join(DIST, relative(MODULES, file)), text);
-  rmSync(MODULES, { recursive: true });
+}
+
+/** Writes a docstring at each field of the options, with its default. */
+async function documentOptions() {
+  // The manifest of the package says that its modules are CommonJS, and these are not.
+  writeFileSync(join(MODULES, 'package.json'), '{ "type": "module" }');
+  const docsIn = (folder) => docsOf(readFileSync(join('src', folder, 'options.ts'), 'utf8'));
+  const core = docsIn('core');
+  const backoff = ['firstMs', 'factor', 'capMs'].map((field) => [field, core.get(field)]);
+  for (const folder of readdirSync(DIST)) {
+    const file = join(DIST, folder, 'options.d.ts');
+    if (!existsSync(file)) continue;
+    const schemas = await import(pathToFileURL(resolve(MODULES, folder, 'options.js')).href);
+    const docs = new Map([...backoff, ...docsIn(folder)]);
+    writeFileSync(file, withOptionDocs(readFileSync(file, 'utf8'), docs, schemas));
+  }
 }
 
 compile();
 await bundle();
 copyTheRest();
+await documentOptions();
+rmSync(MODULES, { recursive: true });

@@ -1,7 +1,9 @@
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { builtinModules } from 'node:module';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ROOT } from '../fixtures/app-process.js';
+import { shownAtOptions } from './option-docs.js';
 import { type Packed, packFromClone, projectWith, run, scratch } from './packed-library.js';
 
 /** The tarball as npm would publish it: its content, and what it gives to `require`, `import` and TypeScript. */
@@ -57,8 +59,32 @@ describe('the content of the tarball', () => {
     expect(declarations).not.toMatch(/\*\/\s+export declare function failpoint</);
   });
 
+  test('has a docstring at each option of each module, with the default of its schema', { timeout: LIMIT_MS }, () => {
+    const declarations = packed.files.filter((file) => /^dist\/([\w-]+\/)?index\.d\.ts$/.test(file));
+    const shown = shownAtOptions(project, declarations);
+    expect([...shown].filter(([, text]) => text === '')).toEqual([]);
+    const modules = new Set([...shown.keys()].map((name) => name.split('.')[0]));
+    expect(modules.size).toBeGreaterThanOrEqual(8);
+    expect(shown.get('XaModule.backoff.firstMs')).toBe('The first wait. Default: `500` ms.');
+    expect(shown.get('DtxModule.inbox.retentionMs')).toMatch(/ is kept\. .* Default: `691200000` ms \(8 d\)\.$/);
+    expect(shown.get('TccModule.payloadMaxBytes')).toMatch(/ Default: `262144` bytes\.$/);
+  });
+
   test('has one file that npm takes for its README', () => {
     expect(packed.files.filter((file) => /^readme(\.|$)/i.test(file))).toEqual(['README.md']);
+  });
+
+  test('requires no package that its manifest does not name', () => {
+    const { dependencies, peerDependencies } = manifest as unknown as Record<string, Record<string, string>>;
+    const named = new Set([...Object.keys({ ...dependencies, ...peerDependencies }), ...builtinModules]);
+    const required = packed.files.flatMap((file) =>
+      /\.m?js$/.test(file)
+        ? [...textOf(file).matchAll(/\b(?:require\(|from |import )["'](?:node:)?([\w@][^"']*)["']/g)]
+        : [],
+    );
+    const packages = new Set(required.map(([, path]) => path!.match(/^(@[^/]+\/)?[^/]+/)![0]));
+    expect(packages).toContain('amqplib');
+    expect([...packages].filter((name) => !named.has(name))).toEqual([]);
   });
 
   test('names no file that it does not have', () => {

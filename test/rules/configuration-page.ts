@@ -1,4 +1,3 @@
-import ts from 'typescript';
 import { z } from 'zod';
 import { confirmedPublishOptions } from '../../libs/dtx/src/confirmed-publish/options.js';
 import { coreOptions } from '../../libs/dtx/src/core/options.js';
@@ -8,6 +7,7 @@ import { notifyOptions } from '../../libs/dtx/src/notify/options.js';
 import { opsOptions } from '../../libs/dtx/src/ops/options.js';
 import { tccOptions } from '../../libs/dtx/src/tcc/options.js';
 import { xaOptions } from '../../libs/dtx/src/xa/options.js';
+import { docsOf, inWords } from '../../scripts/option-docs.mjs';
 import { read } from './repository-texts.js';
 
 /** Writes docs/configuration.md: names, limits and defaults from the schemas, the meaning from the doc comments. */
@@ -52,7 +52,7 @@ type Json = Record<string, unknown> & { properties?: Record<string, Json>; items
 export function configurationPage(): string {
   const sections = SECTIONS.map((section) => {
     const { properties = {} } = z.toJSONSchema(section.schema, { io: 'input', unrepresentable: 'any' }) as Json;
-    const docs = docsOf(`libs/dtx/src/${section.folder}/options.ts`);
+    const docs = docsOf(read(`libs/dtx/src/${section.folder}/options.ts`));
     const rows = Object.entries(properties).flatMap(([name, json]) => rowsOf(name, json, docs));
     const source = `[libs/dtx/src/${section.folder}/options.ts](../libs/dtx/src/${section.folder}/options.ts)`;
     const table = ['| option | value | default | meaning |', '| --- | --- | --- | --- |', ...rows].join('\n');
@@ -66,7 +66,7 @@ function rowsOf(name: string, json: Json, docs: ReadonlyMap<string, string>): st
   if (isGroup) return Object.entries(json.properties!).flatMap(([key, one]) => rowsOf(`${name}.${key}`, one, docs));
   const meaning = docs.get(name);
   if (meaning === undefined) throw new Error(`${name} has no doc comment`);
-  return [`| \`${name}\` | ${limitsOf(json)} | ${defaultOf(name, json)} | ${meaning} |`];
+  return [`| \`${name}\` | ${limitsOf(json)} | ${defaultOf(name, json)} | ${meaning.replaceAll('|', '\\|')} |`];
 }
 
 function limitsOf(json: Json): string {
@@ -98,35 +98,4 @@ function defaultOf(name: string, json: Json): string {
   if (json.default === undefined) return '-';
   const isTime = /Ms$/.test(name) && typeof json.default === 'number';
   return `\`${JSON.stringify(json.default).replaceAll(',', ', ')}\`${isTime ? inWords(json.default as number) : ''}`;
-}
-
-const UNITS: Array<[number, string]> = [
-  [86_400_000, 'd'],
-  [3_600_000, 'h'],
-  [60_000, 'min'],
-  [1_000, 's'],
-];
-
-function inWords(ms: number): string {
-  const unit = UNITS.find(([size]) => ms >= size && ms % size === 0);
-  return unit ? ` (${ms / unit[0]} ${unit[1]})` : '';
-}
-
-/** The doc comments of all properties, by path. */
-function docsOf(file: string): Map<string, string> {
-  const source = ts.createSourceFile(file, read(file), ts.ScriptTarget.Latest, true);
-  const docs = new Map<string, string>();
-  const visit = (node: ts.Node, path: string): void => {
-    const isProperty = ts.isPropertyAssignment(node);
-    const name = isProperty ? path + node.name.getText() : path;
-    const comment = ts
-      .getJSDocCommentsAndTags(node)
-      .map((doc) => ts.getTextOfJSDocComment(doc.comment) ?? '')
-      .join(' ');
-    if (isProperty && comment !== '' && !docs.has(name))
-      docs.set(name, comment.replace(/\s+/g, ' ').replaceAll('|', '\\|').trim());
-    ts.forEachChild(node, (child) => visit(child, isProperty ? `${name}.` : path));
-  };
-  visit(source, '');
-  return docs;
 }

@@ -37,7 +37,14 @@ const hasUser = ({ username, password }: URL) => username !== '' || password !==
 /** A backoff as an option: first wait, factor and cap. */
 export const backoffOption = (firstMs: number, factor: number, capMs: number) =>
   z
-    .strictObject({ firstMs: ms(firstMs), factor: z.number().min(1).max(10).default(factor), capMs: ms(capMs) })
+    .strictObject({
+      /** The first wait. */
+      firstMs: ms(firstMs),
+      /** Each wait is the one before it times this. */
+      factor: z.number().min(1).max(10).default(factor),
+      /** The longest wait. */
+      capMs: ms(capMs),
+    })
     .prefault({});
 
 export { count as countOption, ms as msOption };
@@ -164,6 +171,7 @@ export const coreOptions = z.strictObject({
   prefetch: count(32, 1_000),
   /** Time limit for work in progress during a graceful stop. */
   drainMs: ms(10_000),
+  /** Handling of messages, and their receipts. */
   inbox: z
     .strictObject({
       /** Attempts of a handler before the delivery is parked. */
@@ -184,6 +192,7 @@ export const coreOptions = z.strictObject({
       receiptBatchMax: count(100, 1_000),
     })
     .prefault({}),
+  /** Consumers with `duplicates: 'redis'`. */
   redis: z
     .strictObject({
       /**
