@@ -14,6 +14,6 @@ export const UNGUARDED: Mutant = {
           this.over(this.protocol === 'commit' ? 'committed' : 'rolled back');`,
     },
     { guard: 'transaction.own-statement', becomes: '' },
-    { guard: 'transaction.commit', becomes: `await this.confirm('COMMIT');` },
+    { guard: 'transaction.commit', becomes: `await this.tap.askTogether([...this.held.take(), { sql: 'COMMIT' }]);` },
   ],
 };

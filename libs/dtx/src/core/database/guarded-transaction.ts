@@ -132,10 +132,7 @@ export class TransactionGuard implements Gate, Sql {
 
   /** Resolves when every statement is answered. */
   async settled(): Promise<void> {
-    for (let turn: unknown; turn !== this.turn; ) {
-      turn = this.turn;
-      await turn;
-    }
+    for (let turn: unknown; turn !== this.turn; await turn) turn = this.turn;
   }
 
   /**
