@@ -24,7 +24,8 @@ export class ParkedPreparedMessages {
    */
   async park(message: HalfMessage, checks: number): Promise<void> {
     // guard: half-message.park
-    const lastError = `outcome of the local transaction unknown at check ${checks}, the last one: it is still open, or dtx_half has lost rows`;
+    const lost = `${this.database.names.inDatabase('dtx_half')} has lost rows`;
+    const lastError = `outcome of the local transaction unknown at check ${checks}, the last one: it is still open, or ${lost}`;
     const step = `checking half message ${message.contract}`;
     const incident = { scheme: SCHEME, id: `${message.id}.check`, gid: message.gid, step, lastError };
     const isNew = await this.database.own.transaction(async (sql) => {

@@ -17,8 +17,8 @@ import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
 /** `dtx_half` has lost rows. No verdict can be ruled, since a missing row may have been COMMITTED. */
 export class VerdictsLost extends OutcomeUnknown {}
 
-const TEXT =
-  'dtx_half has lost rows (emptied or deleted), so checks do not rule ROLLED_BACK; ' +
+const lossOf = (table: string) =>
+  `${table} has lost rows (emptied or deleted), so checks do not rule ROLLED_BACK; ` +
   'insert the missing verdicts, or verify that none is missing, ' +
   `then POST /dtx/transactions/${VERDICTS_LOST}/resolve {"outcome":"done"} to resume`;
 
@@ -44,7 +44,9 @@ export class VerdictLossCheck {
   /** @throws VerdictsLost if the remembered verdict is missing */
   async assertComplete(sql: Sql): Promise<void> {
     if (await this.isLost(sql))
-      throw new VerdictsLost('cannot rule ROLLED_BACK: dtx_half has lost rows; see the alert');
+      throw new VerdictsLost(
+        `cannot rule ROLLED_BACK: ${this.database.names.inDatabase('dtx_half')} has lost rows; see the alert`,
+      );
   }
 
   /** Safe in several instances, since a later one remembers the same verdict or a newer one. */
@@ -69,9 +71,16 @@ export class VerdictLossCheck {
 
   /** Writes the row and its alert in one transaction. A row that an operator has resolved is parked again. */
   private async report(): Promise<void> {
-    const incident = { scheme: SCHEME, id: VERDICTS_LOST, gid: null, step: 'ruling half messages', lastError: TEXT };
+    const lastError = lossOf(this.database.names.inDatabase('dtx_half'));
+    const incident = { scheme: SCHEME, id: VERDICTS_LOST, gid: null, step: 'ruling half messages', lastError };
     const isNew = await this.database.own.transaction(async (sql) => {
-      const row = { id: VERDICTS_LOST, gid: 'half-verdicts', message: '{}', ...parkedColumns(TEXT), created_at: NOW };
+      const row = {
+        id: VERDICTS_LOST,
+        gid: 'half-verdicts',
+        message: '{}',
+        ...parkedColumns(lastError),
+        created_at: NOW,
+      };
       if (!(await insertFirst(sql, 'dtx_half_parked', row)))
         await sql.query(
           `UPDATE dtx_half_parked SET state = 'PARKED', next_attempt_at = ${NEVER_BY_ITSELF}, settled_at = NULL WHERE id = ?`,

@@ -77,7 +77,9 @@ export class Verdicts implements OnModuleInit, OnModuleDestroy {
     );
     const verdict = await this.read(id);
     if (verdict !== 'ROLLED_BACK')
-      throw new OutcomeUnknown(`cannot withdraw half message ${id}: verdict in dtx_half is ${verdict ?? 'missing'}`);
+      throw new OutcomeUnknown(
+        `cannot withdraw half message ${id}: verdict in ${this.database.names.inDatabase('dtx_half')} is ${verdict ?? 'missing'}`,
+      );
   }
 
   /** Reads a committed verdict, many in one statement. Undefined proves nothing, since a local transaction may be open. */
@@ -118,7 +120,7 @@ export class Verdicts implements OnModuleInit, OnModuleDestroy {
     const winner = await stateOf(sql, message.id, 'FOR UPDATE');
     if (!winner)
       throw new OutcomeUnknown(
-        `cannot rule half message ${message.id}: its row in dtx_half was deleted meanwhile; retry`,
+        `cannot rule half message ${message.id}: its row in ${this.database.names.inDatabase('dtx_half')} was deleted meanwhile; retry`,
       );
     return winner;
   }

@@ -139,6 +139,8 @@ export class LocalMessages implements OnModuleInit {
     ]);
     const rows = await this.database.own.query('SELECT id FROM dtx_outbox WHERE id = ?', [id]);
     if (rows.length > 0)
-      throw new OutcomeUnknown(`cannot withdraw message ${id} from dtx_outbox: it was claimed or sent meanwhile`);
+      throw new OutcomeUnknown(
+        `cannot withdraw message ${id} from ${this.database.names.inDatabase('dtx_outbox')}: it was claimed or sent meanwhile`,
+      );
   }
 }

@@ -113,7 +113,9 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
     marks
       .add(row)
       .catch((error) =>
-        this.logger.warn(`cannot mark ${row.id} in dtx_outbox, resending it when its lease expires: ${textOf(error)}`),
+        this.logger.warn(
+          `cannot mark ${row.id} in ${this.database.names.inDatabase('dtx_outbox')}, resending it when its lease expires: ${textOf(error)}`,
+        ),
       );
     return { kind: 'settled' };
   }

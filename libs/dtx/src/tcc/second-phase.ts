@@ -168,7 +168,11 @@ export class SecondPhase implements OnModuleInit, OnModuleDestroy {
     await failpoint(failpoints.allBranches, async () => {});
     const marked = this.marks.add(row);
     // Not awaited here. If the mark fails, the lease expires and the branches are called again, which is idempotent.
-    marked.catch((error) => this.logger.warn(`cannot mark ${row.id} settled in dtx_tcc, retrying: ${textOf(error)}`));
+    marked.catch((error) =>
+      this.logger.warn(
+        `cannot mark ${row.id} settled in ${this.database.names.inDatabase('dtx_tcc')}, retrying: ${textOf(error)}`,
+      ),
+    );
     // A cancel is reported only once its mark is on disk, so no later look finds it unfinished.
     const reported = row.decision === 'CONFIRM' ? Promise.resolve() : marked;
     reported.then(

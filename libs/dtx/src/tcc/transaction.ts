@@ -203,7 +203,9 @@ export class Tcc implements OnModuleInit {
         if (decided) return decided;
         const row = await this.outcomes.read(gid, incarnation);
         if (!row) {
-          this.logger.error(`${gid} was deleted from dtx_tcc before its decision; cancel its reservations by hand`);
+          this.logger.error(
+            `${gid} was deleted from ${this.database.names.inDatabase('dtx_tcc')} before its decision; cancel its reservations by hand`,
+          );
           return null;
         }
         if (row.decision !== null) return row;

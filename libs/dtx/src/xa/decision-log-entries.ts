@@ -81,7 +81,10 @@ export class Decisions {
       'SELECT decision FROM dtx_xa WHERE id = ? LOCK IN SHARE MODE',
       [id],
     );
-    if (!rows[0]) throw new DtxError(`cannot read the decision on ${id}: its row in dtx_xa was deleted meanwhile`);
+    if (!rows[0])
+      throw new DtxError(
+        `cannot read the decision on ${id}: its row in ${this.database.names.inDatabase('dtx_xa')} was deleted meanwhile`,
+      );
     return { decision: rows[0].decision };
   }
 

@@ -134,7 +134,10 @@ export class DecisionLog {
     // guard: xa.sentinel
     const isWhole = Number(row.sentinels) === 1;
     const nowMs = Number(row.ms);
-    if (!isWhole) await this.incidents.raise('truncated', 'dtx_xa lacks its sentinel row', { isStill: isEmptied });
+    if (!isWhole)
+      await this.incidents.raise('truncated', `${this.database.names.inDatabase('dtx_xa')} lacks its sentinel row`, {
+        isStill: isEmptied,
+      });
     const doubtedUntilMs = isWhole ? Number(row.doubted_ms ?? 0) : nowMs;
     return { nowMs, isWhole, doubtedUntilMs, trustedFromMs: Number(row.trusted_ms ?? 0) };
   }
@@ -181,8 +184,9 @@ export class DecisionLog {
   private async place(sql: Sql = this.database.own): Promise<LogPlace> {
     const [row]: LogPlace[] = await sql.query(this.placeSql);
     if (row) return row;
-    const found = 'the decision log has lost its id: dtx_xa_log is empty';
-    throw this.refused(`${found}; insert it again as log_id, the first 16 characters of every gtrid in dtx_xa`);
+    const [log, decisions] = ['dtx_xa_log', 'dtx_xa'].map((table) => this.database.names.inDatabase(table));
+    const found = `the decision log has lost its id: ${log} is empty`;
+    throw this.refused(`${found}; insert it again as log_id, the first 16 characters of every gtrid in ${decisions}`);
   }
 
   /** Binds the log to this place if that is allowed. Resolves to null, or to the difference that forbids it. */
@@ -211,7 +215,7 @@ export const NOWHERE: LogPlace = {
   log_id: '',
   home: null,
   deployment: null,
-  here: 'a server without its row in dtx_xa_log',
+  here: 'a server whose decision log has lost its id',
 };
 
 async function isEmptied(sql: Sql): Promise<boolean> {

@@ -176,7 +176,7 @@ export class DecisionLossCheck {
   async reportMissing(where: string, gtrids: readonly string[]): Promise<void> {
     const more = gtrids.length > NAMED_MAX ? ` and ${gtrids.length - NAMED_MAX} more` : '';
     const named = gtrids.slice(0, NAMED_MAX).join(', ');
-    const seen = `${where} has committed ${named}${more}, and dtx_xa has no such decision`;
+    const seen = `${where} has committed ${named}${more}, and ${this.database.names.inDatabase('dtx_xa')} has no such decision`;
     const isStill = async (sql: Sql) => !(await this.log.isTrusted(sql, parseGtrid(gtrids[0]!)!.startMs));
     await this.incidents.raise('tail', seen, { gtrid: gtrids[0]!, isStill });
   }

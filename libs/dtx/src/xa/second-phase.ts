@@ -229,9 +229,10 @@ export class SecondPhase {
     const postponed = await this.afterCommit.follow(row);
     if (postponed) return postponed;
     // Not awaited. If the mark fails, the lease expires and the next round checks the witnesses again.
-    this.marks
-      .add(row)
-      .catch((error) => this.logger.warn(`cannot mark ${row.id} DONE in dtx_xa, retrying: ${textOf(error)}`));
+    this.marks.add(row).catch((error) => {
+      const table = this.database.names.inDatabase('dtx_xa');
+      this.logger.warn(`cannot mark ${row.id} DONE in ${table}, retrying: ${textOf(error)}`);
+    });
     return { kind: 'settled' };
   }
 

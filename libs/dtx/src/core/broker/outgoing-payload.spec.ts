@@ -113,6 +113,13 @@ describe('a value that would arrive as another one', () => {
     expect(refusalOf(schema, {})).toMatch(/v3: a: .*expected number.*; b: .*expected string/);
   });
 
+  it('is rejected with its first ten invalid fields', () => {
+    const schema = z.object(Object.fromEntries(Array.from({ length: 12 }, (_, n) => [`field${n}`, z.number()])));
+    const refusal = refusalOf(schema, {});
+    expect(refusal).toContain('; field9: ');
+    expect(refusal).not.toContain('field10');
+  });
+
   it('is rejected if it is undefined', () => {
     expect(refusalOf(z.any(), undefined)).toBe('payload does not fit order.placed v3: payload: undefined is not JSON');
   });

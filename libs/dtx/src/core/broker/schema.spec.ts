@@ -149,12 +149,16 @@ describe('an asynchronous schema', () => {
   });
 });
 
-it.each([undefined, {}, { '~standard': {} }, { parse: () => 1 }, { '~standard': { version: 2, validate: () => 1 } }])(
-  'a definition with the schema %j is refused',
-  (schema) => {
-    const refused = expect(() => define(schema as unknown as StandardSchema));
-    refused.toThrow(
-      'message contract order.placed: schema is not a Standard Schema v1; use zod >= 3.25, valibot or ArkType',
-    );
-  },
-);
+it.each([
+  undefined,
+  {},
+  { '~standard': {} },
+  { parse: () => 1 },
+  { '~standard': { version: 1 } },
+  { '~standard': { version: 2, validate: () => 1 } },
+])('a definition with the schema %j is refused', (schema) => {
+  const refused = expect(() => define(schema as unknown as StandardSchema));
+  refused.toThrow(
+    'message contract order.placed: schema is not a Standard Schema v1; use zod >= 3.25, valibot or ArkType',
+  );
+});

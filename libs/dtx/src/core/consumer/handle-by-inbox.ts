@@ -149,7 +149,8 @@ export class Inbox implements OnModuleInit {
         );
       }
       const failed = `${endpoint.consumer} failed on ${incoming.info.messageId}`;
-      this.logger.warn(`${failed}, storing it in dtx_inbox for a retry or an alert: ${textOf(error)}`);
+      const table = this.database.names.inDatabase('dtx_inbox');
+      this.logger.warn(`${failed}, storing it in ${table} for a retry or an alert: ${textOf(error)}`);
       if (isDoneInPart(error))
         return failpoint(points?.parked, () => this.stored.parkInPart(incoming, endpoint, error));
       return failpoint(points?.held, () => this.stored.storeFailure(incoming, endpoint, error));

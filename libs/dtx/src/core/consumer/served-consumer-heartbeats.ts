@@ -66,7 +66,8 @@ export class ServedConsumers implements OnModuleInit, OnModuleDestroy {
     this.names = endpoints.flatMap(namesOf).sort();
     this.since = performance.now();
     const failed = (error: unknown) => {
-      this.logger.warn(`cannot record the consumers of this instance in dtx_served, retrying: ${textOf(error)}`);
+      const table = this.database.names.inDatabase('dtx_served');
+      this.logger.warn(`cannot record the consumers of this instance in ${table}, retrying: ${textOf(error)}`);
       // Other instances have the same problem, so their heartbeats are old for that reason only.
       this.since = performance.now();
     };

@@ -45,7 +45,7 @@ export class DurableLoop<Row extends DurableRow> {
     alerts: Alerts,
     private readonly scansAlone = true,
   ) {
-    this.logger = libraryLogger(`loop ${work.table.name}`);
+    this.logger = libraryLogger(`loop ${database.names.inDatabase(work.table.name)}`);
     this.attempts = new Attempts(work, database, alerts);
     const { table, perKeyMax, surplusMax = SURPLUS_MAX, leaseMs, mine } = work;
     if (table.concurrencyKey && perKeyMax) {
@@ -140,9 +140,7 @@ export class DurableLoop<Row extends DurableRow> {
         isSilent = tried.kind === 'failed' && tried.isSilent === true;
       })
       .catch((error) =>
-        this.logger.warn(
-          `run of ${row.id} in ${this.work.table.name} failed, the scan retries it while it is open: ${textOf(error)}`,
-        ),
+        this.logger.warn(`run of ${row.id} failed, the scan retries it while it is open: ${textOf(error)}`),
       )
       .finally(() => {
         this.inWork.delete(running);
@@ -166,9 +164,7 @@ export class DurableLoop<Row extends DurableRow> {
   private async giveBackWaiting({ all = false } = {}): Promise<void> {
     const rows = this.keyed?.places.takeWaiting({ all }) ?? [];
     await giveBack(this.database.own, this.work.table, rows).catch((error) =>
-      this.logger.warn(
-        `cannot return ${rows.length} rows of ${this.work.table.name}, due again when their lease expires: ${textOf(error)}`,
-      ),
+      this.logger.warn(`cannot return ${rows.length} rows, due again when their lease expires: ${textOf(error)}`),
     );
   }
 
@@ -218,8 +214,7 @@ export class DurableLoop<Row extends DurableRow> {
       else this.scanned?.failed(`all ${this.inWork.size} places are taken by rows in work`);
     } catch (error) {
       this.scanned?.failed(textOf(error));
-      if (!isUnavailable(error))
-        this.logger.error(`scan of ${this.work.table.name} failed, retrying: ${textOf(error)}`);
+      if (!isUnavailable(error)) this.logger.error(`scan failed, retrying: ${textOf(error)}`);
     }
   }
 

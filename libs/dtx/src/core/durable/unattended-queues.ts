@@ -71,7 +71,9 @@ export class QueueWatch implements OnModuleInit, OnModuleDestroy {
     const everyMs = Math.min(options.absentMs / LOOKS, LOOK_EVERY_MAX_MS);
     const failed = (error: unknown) => {
       if (!isUnavailable(error))
-        this.logger.error(`cannot inspect the queues of dtx_queue, retrying: ${textOf(error)}`);
+        this.logger.error(
+          `cannot inspect the queues of ${this.database.names.inDatabase('dtx_queue')}, retrying: ${textOf(error)}`,
+        );
     };
     this.looks = new Periodic(everyMs, () => this.lookAtAll(), failed);
   }
