@@ -126,13 +126,19 @@ export class Verdicts implements OnModuleInit, OnModuleDestroy {
   }
 
   /**
-   * Time of the verdict, in milliseconds since the epoch by the database clock. Returns the current time if the row was
-   * purged meanwhile.
+   * What a check still has to send: to the consumers without a receipt, and to those that a redrive has named. If the row
+   * was purged meanwhile, to all consumers of the prepared message.
+   * @returns time of the verdict, or now without a row, in milliseconds since the epoch by the database clock
    */
-  async madeAtMs(id: string): Promise<number> {
-    const made = msOf(`COALESCE((SELECT created_at FROM dtx_half WHERE id = ?), UTC_TIMESTAMP(3))`);
-    const [row] = await this.database.own.query(`SELECT ${made} AS ms`, [id]);
-    return Number(row.ms);
+  async unsent(message: HalfMessage): Promise<{ message: HalfMessage; madeAtMs: number }> {
+    const [row] = await this.database.own.query(
+      `SELECT ${msOf('COALESCE(half.created_at, UTC_TIMESTAMP(3))')} AS ms, half.awaiting
+       FROM (SELECT 1) AS one LEFT JOIN dtx_half half ON half.id = ?`,
+      [message.id],
+    );
+    const awaiting: string | null = row.awaiting;
+    const consumers = awaiting === null ? message.consumers : awaiting.split(',').filter(Boolean).join(',');
+    return { message: { ...message, consumers }, madeAtMs: Number(row.ms) };
   }
 
   /** Collects a SENT mark. A lost mark causes a duplicate, which the inboxes of the consumers drop. */
