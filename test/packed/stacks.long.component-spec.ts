@@ -34,6 +34,7 @@ beforeAll(async () => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const sources = () => readdirSync(join(STACKS, 'src')).filter((file) => file.endsWith('.ts'));
+const UNIT_TESTS = readdirSync(join(STACKS, 'src')).filter((file) => file.endsWith('-spec.template'));
 const sourceOf = (file: string) => readFileSync(join(STACKS, 'src', file), 'utf8');
 
 /** A service with the files of its stack and the sources that all stacks share. */
@@ -46,7 +47,8 @@ function serviceOf(stack: string): string {
   const write = (name: string, code: string) =>
     writeFileSync(join(service, 'src', name), type === 'module' ? code : code.replace(/'(\.\/[\w.-]+)\.js'/g, "'$1'"));
   for (const file of sources()) write(file, sourceOf(file));
-  write('unit.spec.ts', sourceOf('unit-spec.template'));
+  // Vitest of this repository would run them here by their names.
+  for (const file of UNIT_TESTS) write(file.replace('-spec.template', '.spec.ts'), sourceOf(file));
   return service;
 }
 
