@@ -33,8 +33,7 @@ beforeAll(async () => {
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-const sources = () => readdirSync(join(STACKS, 'src')).filter((file) => file.endsWith('.ts'));
-const UNIT_TESTS = readdirSync(join(STACKS, 'src')).filter((file) => file.endsWith('-spec.template'));
+const files = (ending: string) => readdirSync(join(STACKS, 'src')).filter((file) => file.endsWith(ending));
 const sourceOf = (file: string) => readFileSync(join(STACKS, 'src', file), 'utf8');
 
 /** A service with the files of its stack and the sources that all stacks share. */
@@ -46,9 +45,9 @@ function serviceOf(stack: string): string {
   // In a CommonJS project a relative import has no suffix, and the default jest finds none with one.
   const write = (name: string, code: string) =>
     writeFileSync(join(service, 'src', name), type === 'module' ? code : code.replace(/'(\.\/[\w.-]+)\.js'/g, "'$1'"));
-  for (const file of sources()) write(file, sourceOf(file));
+  for (const file of files('.ts')) write(file, sourceOf(file));
   // Vitest of this repository would run them here by their names.
-  for (const file of UNIT_TESTS) write(file.replace('-spec.template', '.spec.ts'), sourceOf(file));
+  for (const file of files('-spec.template')) write(file.replace('-spec.template', '.spec.ts'), sourceOf(file));
   return service;
 }
 
@@ -201,6 +200,12 @@ describe.each([
     const subscribed = ['seed', 'existing'];
     const seenThere = await guarantee('existingService');
     expect(seenThere).toEqual({ sum: 3, events: [{ id: 7 }], subscribed, read: 1, state: 'HANDLED' });
+  });
+
+  test('answers over Express by the filter of the library, joins the trace of a request, and is healthy in Terminus', async () => {
+    const { health, ...answers } = await guarantee<{ health: object }>('httpOverExpress');
+    expect(answers).toEqual({ adapter: 'express', placed: 201, isTraced: true, refused: [409, 'OUT_OF_STOCK'] });
+    expect(health).toMatchObject({ status: 'ok', details: { 'nest-dtx': { status: 'up' } } });
   });
 
   test('has a contract with a mistake refused when it is defined', async () => {

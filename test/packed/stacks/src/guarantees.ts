@@ -2,6 +2,7 @@ import 'reflect-metadata';
 import { contractRefusals } from './contract-refusals.js';
 import { differingInstances } from './differing-instances.js';
 import { existingService } from './existing-service.js';
+import { httpOverExpress } from './http-over-express.js';
 import { missingConsumer } from './missing-consumer.js';
 import { rightsOnRows } from './rights-on-rows.js';
 import { strayStatement } from './stray-statement.js';
@@ -19,6 +20,7 @@ async function main(): Promise<void> {
     withoutConfigure,
     existingService,
     contractRefusals,
+    httpOverExpress,
   };
   for (const [guarantee, check] of Object.entries(guarantees))
     console.log(JSON.stringify({ guarantee, ...(await check()) }));
