@@ -33,7 +33,6 @@ beforeAll(async () => {
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-const files = (ending: string) => readdirSync(join(STACKS, 'src')).filter((file) => file.endsWith(ending));
 const sourceOf = (file: string) => readFileSync(join(STACKS, 'src', file), 'utf8');
 
 /** A service with the files of its stack and the sources that all stacks share. */
@@ -45,9 +44,9 @@ function serviceOf(stack: string): string {
   // In a CommonJS project a relative import has no suffix, and the default jest finds none with one.
   const write = (name: string, code: string) =>
     writeFileSync(join(service, 'src', name), type === 'module' ? code : code.replace(/'(\.\/[\w.-]+)\.js'/g, "'$1'"));
-  for (const file of files('.ts')) write(file, sourceOf(file));
-  // Vitest of this repository would run them here by their names.
-  for (const file of files('-spec.template')) write(file.replace('-spec.template', '.spec.ts'), sourceOf(file));
+  // The repository would run the unit tests by their names, and it lacks packages of the other templates.
+  for (const file of readdirSync(join(STACKS, 'src')))
+    write(file.replace('-spec.template', '.spec.ts').replace('.template', '.ts'), sourceOf(file));
   return service;
 }
 
