@@ -26,7 +26,7 @@ async function main(): Promise<number> {
   const { values, positionals } = readOptions(USAGE, {
     options: {
       quick: { type: 'boolean', default: false },
-      rows: { type: 'string', default: '1000000' },
+      rows: { type: 'string' },
       write: { type: 'boolean', default: false },
       count: { type: 'string' },
     },
@@ -36,10 +36,10 @@ async function main(): Promise<number> {
   const counted = values.count === undefined ? null : variantsNamed(values.count);
   if (counted && (positionals.length > 0 || write || quick))
     throw new OperatorError(`--count measures nothing else: leave the other arguments out\nusage: ${USAGE}`);
-  const rowsMax = rowsIn(values.rows);
+  const rows = values.rows === undefined ? null : rowsIn(values.rows);
   return onStage(async (stage, progress) => {
     if (counted) return count(stage, counted, progress);
-    const measuring: Measuring = { stage, progress, quick, rowsMax, isWritten: write };
+    const measuring: Measuring = { stage, progress, quick, rows, isWritten: write };
     const withPurchases = positionals.length === 0 || positionals.some((name) => name === 'all');
     const report = withPurchases ? await measurePurchases(measuring) : null;
     const last = (await measureParts(parts, measuring)) ?? report!;
