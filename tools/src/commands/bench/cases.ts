@@ -14,6 +14,8 @@ export interface Case {
   /** Whether the payment is followed by a notification of the merchant. The naive shop has none. */
   readonly notify: boolean;
   readonly purchases: number;
+  /** Without quorum queues, as a broker of one node may have them. */
+  readonly isClassic?: boolean;
 }
 
 /** How many purchases are made in how many rounds. Rounds are interleaved, so a slow minute hits every variant. */
@@ -39,8 +41,16 @@ export const FULL: Plan = {
       casesFor(concurrency, 'many', concurrency === 1 ? 100 : 600, [false]),
     ),
     ...casesFor(TABLE_CONCURRENCY, 'hot', 400, [false]),
+    ...classicCases(1_000),
   ],
 };
+
+/** The naive shop has no choice of queues, since its messages need not survive. */
+function classicCases(purchases: number): Case[] {
+  return casesFor(TABLE_CONCURRENCY, 'many', purchases, [false])
+    .filter(({ variant }) => variant !== 'naive')
+    .map((one) => ({ ...one, isClassic: true }));
+}
 
 function casesFor(
   concurrency: number,
@@ -59,8 +69,9 @@ function casesFor(
   );
 }
 
-export function nameOf({ variant, concurrency, skus, notify }: Case): string {
-  return `${variant}, ${concurrency} at once, ${skus === 'hot' ? 'one hot sku' : 'many skus'}${notify ? ', notifying' : ''}`;
+export function nameOf({ variant, concurrency, skus, notify, isClassic }: Case): string {
+  const goods = skus === 'hot' ? 'one hot sku' : 'many skus';
+  return `${variant}, ${concurrency} at once, ${goods}${notify ? ', notifying' : ''}${isClassic ? ', classic queues' : ''}`;
 }
 
 /** Where the purchases of a variant begin. */

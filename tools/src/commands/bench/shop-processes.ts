@@ -11,7 +11,8 @@ import { endProcess, killProcess, markFor } from '../../process/detached-process
 import type { Sandbox } from '../../sandbox/sandbox.js';
 import { type App, DATABASES, perApp } from '../../servers/server-set.js';
 
-export type Kind = 'naive' | 'shop';
+/** `classic`: the shop with classic queues. */
+export type Kind = 'naive' | 'shop' | 'classic';
 
 interface Started {
   readonly pid: number;
@@ -37,7 +38,7 @@ export class ShopProcesses {
   static async start(kind: Kind, options: Options): Promise<ShopProcesses> {
     const ports = perApp(() => 0);
     for (const app of DATABASES) ports[app] = await anyFreePort();
-    const startOne = kind === 'naive' ? naiveStart(options) : shopStart(options, ports);
+    const startOne = kind === 'naive' ? naiveStart(options) : shopStart(options, ports, kind === 'classic');
     const processes = new ShopProcesses(startOne, ports);
     for (const app of DATABASES) processes.start(app);
     return processes;
@@ -68,7 +69,7 @@ export class ShopProcesses {
 
 const urlsOf = (ports: Record<App, number>) => perApp((app) => `http://127.0.0.1:${ports[app]}`);
 
-function shopStart({ sandbox, marked, logOf }: Options, ports: Record<App, number>) {
+function shopStart({ sandbox, marked, logOf }: Options, ports: Record<App, number>, isClassic: boolean) {
   const settings = {
     sandbox,
     token: randomBytes(24).toString('base64url'),
@@ -77,9 +78,16 @@ function shopStart({ sandbox, marked, logOf }: Options, ports: Record<App, numbe
   };
   return (name: App, port: number): Started => {
     // Only purchases with a `notifyUrl` of their own notify.
-    const env = { ...environmentOf(name, settings), DTX_NOTIFY_URL: undefined, ...markFor(marked) };
+    const given = environmentOf(name, settings);
+    const options = isClassic ? { DTX_OPTIONS: withClassicQueues(given.DTX_OPTIONS) } : {};
+    const env = { ...given, ...options, DTX_NOTIFY_URL: undefined, ...markFor(marked) };
     return startApp({ name, port, env, log: logOf(name), onExit: () => {} });
   };
+}
+
+function withClassicQueues(given = '{}'): string {
+  const options = JSON.parse(given);
+  return JSON.stringify({ ...options, core: { ...options.core, queues: 'classic' } });
 }
 
 function naiveStart({ sandbox, marked, logOf }: Options) {

@@ -65,7 +65,11 @@ function tablesOf({ purchases, parts = {} }: BenchReport): Rows {
 const inTable = (figures: readonly Figures[], variant: string, notify: boolean) =>
   figures.find(
     ({ case: of }) =>
-      of.variant === variant && of.notify === notify && of.concurrency === TABLE_CONCURRENCY && of.skus === 'many',
+      of.variant === variant &&
+      of.notify === notify &&
+      of.concurrency === TABLE_CONCURRENCY &&
+      of.skus === 'many' &&
+      !of.isClassic,
   );
 
 /** Without notification, and with it in brackets. */
@@ -119,7 +123,8 @@ function chartsOf(figures: readonly Figures[]): Record<string, string> {
   if (figures.length === 0) return {};
   const at = (variant: string, concurrency: number) =>
     figures.find(
-      ({ case: of }) => of.variant === variant && of.concurrency === concurrency && of.skus === 'many' && !of.notify,
+      ({ case: of }) =>
+        of.variant === variant && of.concurrency === concurrency && of.skus === 'many' && !of.notify && !of.isClassic,
     );
   const concurrencies = CONCURRENCIES.filter((concurrency) => at('naive', concurrency));
   const byScheme = (pick: (of: Figures) => number | null) =>
