@@ -78,7 +78,9 @@ export class Inbox implements OnModuleInit {
     const settle = () => (isAgain ? this.stored.storeRedelivery(incoming, endpoint) : this.settle(incoming, endpoint));
     const settled = await retryWhileUnavailable(patience, settle);
     // guard: inbox.before-ack
-    const outcome = await retryWhileUnavailable(patience, () => this.beforeAck(incoming, endpoint, settled));
+    const outcome = endpoint.beforeAck
+      ? await retryWhileUnavailable(patience, () => this.beforeAck(incoming, endpoint, settled))
+      : settled;
     await retryWhileUnavailable(patience, () => this.receipt(incoming, outcome));
     return outcome;
   }

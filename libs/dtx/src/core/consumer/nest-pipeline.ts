@@ -90,6 +90,7 @@ export class HandlerPipeline {
     const creator = ExternalContextCreator.fromContainer(this.container());
     creator.getContextModuleKey = () => moduleKey;
     creator.transformToResult = resultOf;
+    passWithoutPipes(creator);
     const create = (of: unknown, contextId?: ReturnType<typeof ContextIdFactory.create>): Run => {
       const instance = of as Record<string, (...args: unknown[]) => unknown>;
       const run = instance[method]!;
@@ -125,6 +126,24 @@ export class HandlerPipeline {
     config.getGlobalFilters = () => [new PassOn(), ...filters];
     return Object.create(container, { applicationConfig: { value: config } });
   }
+}
+
+const isPromise = (value: unknown): boolean =>
+  typeof (value as { then?: unknown } | null | undefined)?.then === 'function';
+
+/** Nest awaits each parameter several times, also one without a pipe. Parameters without pipes are passed at once. */
+function passWithoutPipes(creator: ExternalContextCreator): void {
+  const create = creator.createPipesFn.bind(creator);
+  creator.createPipesFn = (pipes, parameters) => {
+    if (pipes.length > 0 || parameters.length === 0 || parameters.some((one) => one.pipes.length > 0))
+      return create(pipes, parameters);
+    return async (args, ...given) => {
+      for (const { index, extractValue } of parameters) {
+        const value: unknown = extractValue(...given);
+        args[index] = isPromise(value) ? await value : value;
+      }
+    };
+  };
 }
 
 /**
