@@ -8,7 +8,7 @@ const SILENT_MS = 500;
 const LATE_SHARE = 1 / 2;
 const IN_TIME_SHARE = 2;
 /** So many open purchases keep the apps busy. A call does not wait for fewer. */
-const IN_WORK = 32;
+const IN_WORK = 24;
 /** The rate of settlements is a mean over this time in milliseconds. */
 const RATE_MS = 250;
 const WAIT_MS_MAX = 500;
