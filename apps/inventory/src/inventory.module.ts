@@ -1,4 +1,4 @@
-import { appModules, type Env } from '@nest-dtx/host';
+import { appModules, type Env, SettlementPace } from '@nest-dtx/host';
 import { inventoryStock, NOTIFIER, Stock, stockMigrations } from '@nest-dtx/shop';
 import { type DynamicModule, Module } from '@nestjs/common';
 import { ConfirmedPublishModule, HalfMessageModule } from 'nest-dtx';
@@ -29,6 +29,6 @@ export function inventoryModule(env: Env): DynamicModule {
       ConfirmedPublishModule.forRoot(env.options.reliableMessage),
     ],
     controllers: [StockController, FlashSalesController, RestocksController, TakeStockByLocalMessage],
-    providers: [StockParticipant, FlashSaleByHalfMessage, RestockByReliableMessage],
+    providers: [StockParticipant, FlashSaleByHalfMessage, RestockByReliableMessage, SettlementPace],
   };
 }

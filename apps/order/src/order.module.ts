@@ -1,4 +1,4 @@
-import { appModules, type Env, EnvError } from '@nest-dtx/host';
+import { appModules, type Env, EnvError, SettlementPace } from '@nest-dtx/host';
 import { NOTIFIER, Order, orderCheckout, ordersMigrations, xaBranches } from '@nest-dtx/shop';
 import { type DynamicModule, Module } from '@nestjs/common';
 import { OrderReads } from './batched-order-reads.js';
@@ -50,6 +50,7 @@ export function orderModule(env: Env): DynamicModule {
       PlaceOrderByXa,
       OrderCheckoutParticipant,
       SettledOrders,
+      SettlementPace,
       LongPolls,
       OrderReads,
       AskPayments,

@@ -114,10 +114,10 @@ export class WorkTransactions implements Sql {
       throw sorted(bound, error, what);
     }
     const hooks = bound.guard.takeHooks();
-    await bound.tell('AfterTransactionCommit').catch((error) => {
+    await bound.tell('AfterTransactionCommit')?.catch((error) => {
       this.logger.error(`AfterTransactionCommit subscriber failed (the transaction is committed): ${textOf(error)}`);
     });
-    await this.of.hooks.run(hooks);
+    if (hooks.length > 0) await this.of.hooks.run(hooks);
     return result;
   }
 
@@ -166,9 +166,9 @@ async function begin(bound: BoundRunner, tap: Tap, first: Unit<unknown>['first']
 
 /** Commits. Statements that user code did not await belong to the transaction and are waited for. */
 async function commit(bound: BoundRunner, tap: Tap): Promise<void> {
-  await bound.settled();
+  if (!bound.isSettled) await bound.settled();
   await bound.tell('BeforeTransactionCommit');
-  await bound.settled();
+  if (!bound.isSettled) await bound.settled();
   bound.close();
   await bound.guard.commit();
   bound.end('committed');
@@ -200,14 +200,14 @@ async function rollBack(bound: BoundRunner, tap: Tap, cause: unknown): Promise<v
   // User code that runs on after its time, or did not await its statements, sends nothing more.
   bound.close();
   await Promise.race([bound.settled(), sleep(SETTLE_LIMIT_MS, undefined, { ref: false })]);
-  await bound.tell('BeforeTransactionRollback').catch(() => {});
+  await bound.tell('BeforeTransactionRollback')?.catch(() => {});
   bound.end('rolled back');
   const { failure, evidence } = bound.guard;
   const isSound = ![cause, failure, evidence.passing].some(endsConnection);
   const isRolledBack = isSound && (await isAnswered(tap.ask('ROLLBACK')));
   if (isRolledBack && !bound.guard.isAltered) tap.release();
   else tap.connection.destroy();
-  await bound.tell('AfterTransactionRollback').catch(() => {});
+  await bound.tell('AfterTransactionRollback')?.catch(() => {});
 }
 
 const isAnswered = (statement: Promise<unknown>) =>
