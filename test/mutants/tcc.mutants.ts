@@ -32,7 +32,8 @@ export const checkThenInsert: Mutant = {
   edits: [
     {
       guard: 'tcc.barrier-row',
-      becomes: `return sql.query('SELECT 1 FROM dtx_tcc_barrier WHERE gid = ? AND branch = ? AND phase = ?', [gid, branch, row.phase])
+      becomes: `const { gid, branch, initiator, incarnation, participant } = key;
+        return sql.query('SELECT 1 FROM dtx_tcc_barrier WHERE gid = ? AND branch = ? AND phase = ?', [gid, branch, row.phase])
         .then((rows) => rows.length > 0 ? false : sql.query('INSERT IGNORE INTO dtx_tcc_barrier (gid, branch, initiator, incarnation, phase, op, participant, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, UTC_TIMESTAMP(3))', [gid, branch, initiator, incarnation, row.phase, row.op, participant]).then(() => true));`,
     },
   ],

@@ -2,8 +2,9 @@
 // business commit together. If the process dies before the commit, both are missing and the call may come again as if
 // for the first time. If it dies after, the row answers the repeated call without business.
 import { NOW } from '../core/database/clock-sql.js';
-import { insertFirst } from '../core/database/insert-first.js';
+import { insertFirst, insertOf, type Values } from '../core/database/insert-first.js';
 import type { Sql } from '../core/database/sql-executor.js';
+import { isDuplicateKey } from '../core/errors/sql-errors.js';
 import {
   type BarrierRow,
   type BranchKey,
@@ -35,6 +36,8 @@ export type BarrierDecision =
 const IN_PLACE = 1;
 const BESIDE = null;
 
+const TABLE = 'dtx_tcc_barrier';
+
 /**
  * The barrier on a Try. It inserts its row under a unique key before any business, in the participant's own
  * transaction. If the process dies before the commit, both are undone. The insert waits for an open transaction of the
@@ -61,8 +64,8 @@ export async function keepData(sql: Sql, key: BranchKey, data: unknown): Promise
 }
 
 export async function enterConfirm(sql: Sql, key: BranchKey): Promise<BarrierDecision> {
-  const isFirst = await take(sql, key, 'second', 'confirm');
-  const { first, second, problem } = ownRows(await rowsOf(sql, key), key);
+  const { isFirst, rows } = await takeAndRead(sql, key, 'second', 'confirm');
+  const { first, second, problem } = ownRows(rows, key);
   if (problem) return problem;
   if (second?.op !== 'confirm') return { kind: 'illegal', what: 'Confirm after Cancel' };
   // guard: tcc.confirm-tried
@@ -79,9 +82,9 @@ export async function enterConfirm(sql: Sql, key: BranchKey): Promise<BarrierDec
 export async function enterCancel(sql: Sql, key: BranchKey, withoutTry: boolean): Promise<BarrierDecision> {
   // guard: tcc.untried
   const isUntried = await take(sql, key, 'try', 'cancel');
-  const isFirst = await take(sql, key, 'second', 'cancel');
+  const { isFirst, rows } = await takeAndRead(sql, key, 'second', 'cancel');
   if (isUntried && isFirst) return withoutTry ? { kind: 'run', data: undefined, tried: false } : { kind: 'skip' };
-  const { first, second, problem } = ownRows(await rowsOf(sql, key), key);
+  const { first, second, problem } = ownRows(rows, key);
   if (problem) return problem;
   if (second?.op !== 'cancel') return { kind: 'illegal', what: 'Cancel after Confirm' };
   if (!isFirst || !first) return { kind: 'repeat', data: undefined };
@@ -90,6 +93,29 @@ export async function enterCancel(sql: Sql, key: BranchKey, withoutTry: boolean)
 }
 
 type Op = BarrierRow['op'];
+
+/**
+ * Takes a phase and reads the rows of the branch. Both statements travel in one packet. The server stops at the insert if
+ * the place is taken, and then `take` looks at the owner.
+ */
+async function takeAndRead(
+  sql: Sql,
+  key: BranchKey,
+  phase: BarrierRow['phase'],
+  op: Op,
+): Promise<{ isFirst: boolean; rows: BarrierRow[] }> {
+  const [insert, read] = [insertOf(TABLE, valuesOf(key, { phase, op, place: IN_PLACE })), readOf(key)];
+  try {
+    const [, rows] = await sql.query<[unknown, BarrierRow[]]>(`${insert.statement}; ${read.statement}`, [
+      ...insert.values,
+      ...read.values,
+    ]);
+    return { isFirst: true, rows };
+  } catch (error) {
+    if (!isDuplicateKey(error)) throw error;
+    return { isFirst: await take(sql, key, phase, op), rows: await rowsOf(sql, key) };
+  }
+}
 
 /**
  * Takes a phase of a branch for this call. Returns false if a row of its own transaction, or of an unknown owner,
@@ -109,23 +135,31 @@ function isTaken(rows: readonly BarrierRow[], key: BranchKey, phase: BarrierRow[
   return problem !== undefined || (phase === 'try' ? first : second) !== undefined;
 }
 
-function insert(
-  sql: Sql,
-  { gid, branch, participant, initiator, incarnation }: BranchKey,
-  row: { phase: BarrierRow['phase']; op: Op; place: 1 | null },
-): Promise<boolean> {
-  const name = { gid, branch, initiator, incarnation };
+interface NewRow {
+  readonly phase: BarrierRow['phase'];
+  readonly op: Op;
+  readonly place: 1 | null;
+}
+
+function insert(sql: Sql, key: BranchKey, row: NewRow): Promise<boolean> {
   // guard: tcc.barrier-row
-  return insertFirst(sql, 'dtx_tcc_barrier', { ...name, ...row, participant, created_at: NOW });
+  return insertFirst(sql, TABLE, valuesOf(key, row));
+}
+
+function valuesOf({ gid, branch, participant, initiator, incarnation }: BranchKey, row: NewRow): Values {
+  return { gid, branch, initiator, incarnation, ...row, participant, created_at: NOW };
+}
+
+function rowsOf(sql: Sql, key: BranchKey, lock?: string): Promise<BarrierRow[]> {
+  const { statement, values } = readOf(key, lock);
+  return sql.query(statement, values);
 }
 
 /** Reads every row of the branch. A locking read sees the first writer's row under every isolation level. */
-function rowsOf(sql: Sql, { gid, branch }: BranchKey, lock = 'LOCK IN SHARE MODE'): Promise<BarrierRow[]> {
-  return sql.query(
-    `SELECT phase, op, participant, initiator, incarnation, data FROM dtx_tcc_barrier
-     WHERE gid = ? AND branch = ? ${lock}`,
-    [gid, branch],
-  );
+function readOf({ gid, branch }: BranchKey, lock = 'LOCK IN SHARE MODE') {
+  const statement = `SELECT phase, op, participant, initiator, incarnation, data FROM dtx_tcc_barrier
+     WHERE gid = ? AND branch = ? ${lock}`;
+  return { statement, values: [gid, branch] };
 }
 
 /**
