@@ -2,9 +2,8 @@
 // business commit together. If the process dies before the commit, both are missing and the call may come again as if
 // for the first time. If it dies after, the row answers the repeated call without business.
 import { NOW } from '../core/database/clock-sql.js';
-import { insertFirst, insertOf, type Values } from '../core/database/insert-first.js';
+import { insertFirst, insertOf, type SqlStatement, together, type Values } from '../core/database/insert-first.js';
 import type { Sql } from '../core/database/sql-executor.js';
-import { isDuplicateKey } from '../core/errors/sql-errors.js';
 import {
   type BarrierRow,
   type BranchKey,
@@ -64,7 +63,35 @@ export async function keepData(sql: Sql, key: BranchKey, data: unknown): Promise
 }
 
 export async function enterConfirm(sql: Sql, key: BranchKey): Promise<BarrierDecision> {
-  const { isFirst, rows } = await takeAndRead(sql, key, 'second', 'confirm');
+  const isFirst = await take(sql, key, 'second', 'confirm');
+  return confirming(sql, key, { isFirst, rows: await rowsOf(sql, key) });
+}
+
+/**
+ * The statements that take an untouched place of a Try or a Confirm. The caller sends them with others, in one packet.
+ * If the place is taken the insert fails, and `enterTry` or `enterConfirm` decides in a new transaction.
+ */
+export function directEntry(key: BranchKey, phase: 'try' | 'confirm'): SqlStatement {
+  const row = { phase: phase === 'try' ? 'try' : 'second', op: phase, place: IN_PLACE } as const;
+  const insert = insertOf(TABLE, valuesOf(key, row));
+  return phase === 'try' ? insert : together([insert, readOf(key)]);
+}
+
+/** The decision after the statements of `directEntry`. @param answers end with theirs */
+export async function enteredDirectly(
+  sql: Sql,
+  key: BranchKey,
+  { phase, answers }: { phase: 'try' | 'confirm'; answers: readonly unknown[] },
+): Promise<BarrierDecision> {
+  if (phase === 'try') return { kind: 'run', data: undefined, tried: false };
+  return confirming(sql, key, { isFirst: true, rows: answers.at(-1) as BarrierRow[] });
+}
+
+async function confirming(
+  sql: Sql,
+  key: BranchKey,
+  { isFirst, rows }: { isFirst: boolean; rows: readonly BarrierRow[] },
+): Promise<BarrierDecision> {
   const { first, second, problem } = ownRows(rows, key);
   if (problem) return problem;
   if (second?.op !== 'confirm') return { kind: 'illegal', what: 'Confirm after Cancel' };
@@ -82,9 +109,9 @@ export async function enterConfirm(sql: Sql, key: BranchKey): Promise<BarrierDec
 export async function enterCancel(sql: Sql, key: BranchKey, withoutTry: boolean): Promise<BarrierDecision> {
   // guard: tcc.untried
   const isUntried = await take(sql, key, 'try', 'cancel');
-  const { isFirst, rows } = await takeAndRead(sql, key, 'second', 'cancel');
+  const isFirst = await take(sql, key, 'second', 'cancel');
   if (isUntried && isFirst) return withoutTry ? { kind: 'run', data: undefined, tried: false } : { kind: 'skip' };
-  const { first, second, problem } = ownRows(rows, key);
+  const { first, second, problem } = ownRows(await rowsOf(sql, key), key);
   if (problem) return problem;
   if (second?.op !== 'cancel') return { kind: 'illegal', what: 'Cancel after Confirm' };
   if (!isFirst || !first) return { kind: 'repeat', data: undefined };
@@ -93,29 +120,6 @@ export async function enterCancel(sql: Sql, key: BranchKey, withoutTry: boolean)
 }
 
 type Op = BarrierRow['op'];
-
-/**
- * Takes a phase and reads the rows of the branch. Both statements travel in one packet. The server stops at the insert if
- * the place is taken, and then `take` looks at the owner.
- */
-async function takeAndRead(
-  sql: Sql,
-  key: BranchKey,
-  phase: BarrierRow['phase'],
-  op: Op,
-): Promise<{ isFirst: boolean; rows: BarrierRow[] }> {
-  const [insert, read] = [insertOf(TABLE, valuesOf(key, { phase, op, place: IN_PLACE })), readOf(key)];
-  try {
-    const [, rows] = await sql.query<[unknown, BarrierRow[]]>(`${insert.statement}; ${read.statement}`, [
-      ...insert.values,
-      ...read.values,
-    ]);
-    return { isFirst: true, rows };
-  } catch (error) {
-    if (!isDuplicateKey(error)) throw error;
-    return { isFirst: await take(sql, key, phase, op), rows: await rowsOf(sql, key) };
-  }
-}
 
 /**
  * Takes a phase of a branch for this call. Returns false if a row of its own transaction, or of an unknown owner,
@@ -156,7 +160,7 @@ function rowsOf(sql: Sql, key: BranchKey, lock?: string): Promise<BarrierRow[]> 
 }
 
 /** Reads every row of the branch. A locking read sees the first writer's row under every isolation level. */
-function readOf({ gid, branch }: BranchKey, lock = 'LOCK IN SHARE MODE') {
+function readOf({ gid, branch }: BranchKey, lock = 'LOCK IN SHARE MODE'): SqlStatement {
   const statement = `SELECT phase, op, participant, initiator, incarnation, data FROM dtx_tcc_barrier
      WHERE gid = ? AND branch = ? ${lock}`;
   return { statement, values: [gid, branch] };
