@@ -1,7 +1,7 @@
 import { Checked, DatabaseOpen, Describe, type HttpRequest, InvalidRequest } from '@nest-dtx/host';
 import { paymentResultBody } from '@nest-dtx/shop';
 import { Body, Controller, HttpCode, Inject, Post, Req, UnauthorizedException, UseGuards } from '@nestjs/common';
-import { DtxDatabase, inTransaction, SignatureInvalid, verifySignature } from 'nest-dtx';
+import { DtxDatabase, SignatureInvalid, verifySignature } from 'nest-dtx';
 import { DataSource } from 'typeorm';
 import type { z } from 'zod';
 import { keepResult } from './payment-result-table.js';
@@ -40,7 +40,8 @@ export class PaymentResultsController {
     const eventId = this.verified(request);
     if (eventId !== `${data.orderId}.${data.status}`)
       throw new InvalidRequest([{ field: 'header.webhook-id', why: 'is not the id of this result' }]);
-    await inTransaction(this.db, (tx) => keepResult(tx, data, 'told'));
+    // One statement, which commits by itself.
+    await keepResult(this.db.manager, data, 'told');
   }
 
   private verified({ headers, rawBody }: HttpRequest): string {

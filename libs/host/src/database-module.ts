@@ -41,6 +41,11 @@ export function databaseModule(url: string, entities: EntityTarget<ObjectLiteral
       queueLimit: WAITERS_MAX,
       maxIdle: POOL_SIZE - 1,
       idleTimeout: IDLE_MS,
+      // BEGIN travels with the first statement and COMMIT with the last one of nest-dtx. Texts of callers never become SQL
+      // here: every value is a parameter.
+      multipleStatements: true,
+      // mysql2 would take a stack trace for each query.
+      trace: false,
       // A reset would undo the pinned session.
       resetOnRelease: false,
     },

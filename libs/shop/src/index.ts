@@ -13,6 +13,7 @@ export {
 } from './accounts/accounts.js';
 export { accountsMigrations } from './accounts/migrations.js';
 export { Payment } from './accounts/payment.entity.js';
+export { BatchedReads } from './batched-reads.js';
 export {
   bigint,
   type Changed,

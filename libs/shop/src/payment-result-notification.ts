@@ -3,10 +3,10 @@
  * content under the same id.
  */
 import type { DtxNotification, Notifications } from 'nest-dtx';
-import type { EntityManager } from 'typeorm';
+import { type EntityManager, In } from 'typeorm';
 import { z } from 'zod';
-import { findPayment } from './accounts/accounts.js';
-import type { Payment } from './accounts/payment.entity.js';
+import { Payment } from './accounts/payment.entity.js';
+import { BatchedReads } from './batched-reads.js';
 import type { PurchaseOnTheWay } from './message-contracts.js';
 import { cents, name } from './purchase-schemas.js';
 
@@ -56,6 +56,21 @@ export async function publishPaymentResult(
   { orderId, notifyUrl }: Pick<PurchaseOnTheWay, 'orderId' | 'notifyUrl'>,
 ): Promise<void> {
   if (!notifications.isFor(notifyUrl)) return;
-  const payment = await findPayment(manager, orderId);
+  const payment = await paymentsOf(manager).find(orderId);
   if (payment !== null) await notifications.publish(paymentNotification(payment, notifyUrl));
+}
+
+const reads = new WeakMap<EntityManager, BatchedReads<Payment>>();
+
+/** Many results are published at the same time, so their payments are read in one statement. */
+function paymentsOf(manager: EntityManager): BatchedReads<Payment> {
+  let payments = reads.get(manager);
+  if (!payments) {
+    payments = new BatchedReads(
+      (ids) => manager.getRepository(Payment).findBy({ orderId: In(ids) }),
+      ({ orderId }) => orderId,
+    );
+    reads.set(manager, payments);
+  }
+  return payments;
 }

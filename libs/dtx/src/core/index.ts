@@ -17,6 +17,7 @@ export type { DeliveryInfo } from './consumer/incoming-message.js';
 export { connectDtx, DtxTransport } from './consumer/nest-transport.js';
 export { NOW as DTX_NOW } from './database/clock-sql.js';
 export { Database as DtxDatabase } from './database/database.service.js';
+export { deferStatement } from './database/defer-statement.js';
 export {
   IdempotencyKeyBusy,
   IdempotencyKeyReused,

@@ -12,7 +12,7 @@ export const failpoints = {
   appended: point(
     'appended',
     1,
-    'The message row is inserted in the caller’s transaction, which is not committed. Nothing is on disk.',
+    'The message row belongs to the caller’s transaction, which is not committed. Nothing is on disk.',
     'No recovery is needed, since no order and no message exist. The caller retries with the same Idempotency-Key.',
   ),
   committed: point(

@@ -7,8 +7,8 @@ import type { Contract } from '../core/broker/message-contract.js';
 import { checkedJson, payloadOf, type Sendable } from '../core/broker/outgoing-payload.js';
 import { clockStopped, NOW_IN_ANY_SESSION } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
+import type { TransactionGuard } from '../core/database/guarded-transaction.js';
 import { joinTransaction } from '../core/database/join-or-run-transaction.js';
-import type { Sql } from '../core/database/sql-executor.js';
 import { inFuture } from '../core/durable/claim-and-reschedule.js';
 import { DtxError, OutcomeUnknown } from '../core/errors/errors.js';
 import { failpoint } from '../core/failpoint.js';
@@ -73,7 +73,7 @@ export class LocalMessages implements OnModuleInit {
     const row = this.rowOf(contract, payload);
     const guard = await joinTransaction(tx, this.database.source, 'LocalMessages.append');
     // guard: outbox.row
-    await failpoint(failpoints.appended, () => this.insert(guard, row).catch(clockStopped));
+    await failpoint(failpoints.appended, () => this.insert(guard, row));
     guard.depend({
       afterCommit: () => failpoint(failpoints.committed, async () => this.relay.sendNow(row)),
       afterEarlyCommit: () => this.withdraw(row),
@@ -104,8 +104,9 @@ export class LocalMessages implements OnModuleInit {
     };
   }
 
-  private async insert(sql: Sql, row: OutboxRow): Promise<void> {
-    await sql.query(
+  /** The row travels with the next statement of the caller, or with COMMIT. */
+  private async insert(guard: TransactionGuard, row: OutboxRow): Promise<void> {
+    await guard.defer(
       `INSERT INTO ${this.database.tableIn('dtx_outbox')}
          (id, gid, contract, version, payload, awaiting, consumers, traceparent, route, state, next_attempt_at, claim_token, created_at)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'PENDING', ${inFuture(this.core.leaseMs)}, ?, ?)`,
@@ -122,6 +123,7 @@ export class LocalMessages implements OnModuleInit {
         row.claim_token,
         NOW_IN_ANY_SESSION,
       ],
+      clockStopped,
     );
   }
 

@@ -77,9 +77,9 @@ export class Deliveries implements OnModuleInit, OnModuleDestroy {
     return this.loop.hasRoomIn(row.target_host);
   }
 
-  /** The fast path, for a row that this process has just recorded and leases. Gives it back if the room is taken meanwhile. */
+  /** The fast path, for a row that this process has just recorded and leases. Without room it gives the row back. */
   async deliverNow(row: NotificationRow): Promise<void> {
-    if (this.hasRoomFor(row)) this.loop.runNow(row);
+    if (this.hasRoomFor(row)) this.loop.runSoon(row);
     else await giveBack(this.database.own, NOTIFICATIONS, [row]);
   }
 

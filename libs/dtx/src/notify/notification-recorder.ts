@@ -8,11 +8,12 @@ import type { ConsumedQueue, Delivery } from '../core/broker/consumed-queue.js';
 import { fromProperties } from '../core/broker/envelope.js';
 import { NOW } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
-import { insertFirst } from '../core/database/insert-first.js';
+import { insertFirst, type Values } from '../core/database/insert-first.js';
 import { SqlExpression } from '../core/database/sql-literals.js';
 import { whyUnstorable } from '../core/database/unstorable-body.js';
 import { Alerts } from '../core/durable/alerts.js';
 import { inFuture } from '../core/durable/claim-and-reschedule.js';
+import { HOLD_MS } from '../core/durable/concurrency-key-shares.js';
 import { parkedColumns } from '../core/durable/settle-or-park.js';
 import { failpoint } from '../core/failpoint.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
@@ -20,6 +21,7 @@ import type { CoreOptions } from '../core/options.js';
 import { measure } from '../core/telemetry-events.js';
 import { Deliveries } from './delivery.js';
 import { failpoints, SCHEME } from './failpoints.js';
+import { NotificationBatches } from './notification-batches.js';
 import { NOTIFY_QUEUE_KIND, notificationBody, notifyQueueOf } from './notification-message.js';
 import { type NotificationRow, notifyMigrations } from './notification-table.js';
 import { leaseMsOf, NOTIFY_OPTIONS, type NotifyOptions } from './options.js';
@@ -37,6 +39,7 @@ export class NotificationRecorder implements OnModuleInit, OnModuleDestroy {
   private readonly token = randomUUID();
   private consumer: ConsumedQueue | undefined;
   private stopping = false;
+  private readonly batches: NotificationBatches;
 
   constructor(
     private readonly database: Database,
@@ -45,7 +48,9 @@ export class NotificationRecorder implements OnModuleInit, OnModuleDestroy {
     private readonly deliveries: Deliveries,
     @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
     @Inject(NOTIFY_OPTIONS) private readonly options: NotifyOptions,
-  ) {}
+  ) {
+    this.batches = new NotificationBatches(database);
+  }
 
   onModuleInit(): void {
     this.database.addMigrations('dtx-notify', notifyMigrations);
@@ -110,22 +115,27 @@ export class NotificationRecorder implements OnModuleInit, OnModuleDestroy {
     if (row.target === null) return;
     const { id, gid, type, target, target_host, body, traceparent, state } = row;
     const isNow = this.deliveries.hasRoomFor(row);
+    const leaseMs = leaseMsOf(this.core, this.options) + HOLD_MS;
     const lease = isNow
-      ? { claim_token: this.token, next_attempt_at: new SqlExpression(inFuture(leaseMsOf(this.core, this.options))) }
+      ? { claim_token: this.token, next_attempt_at: new SqlExpression(inFuture(leaseMs)) }
       : { claim_token: null, next_attempt_at: NOW };
     const values = { id, gid, type, target, target_host, body, traceparent, state, ...lease, created_at: NOW };
-    const isFirst = await failpoint(failpoints.recorded, () =>
-      insertFirst(this.database.own, 'dtx_notification', values),
-    ).catch(async (error) => {
-      const why = await whyUnstorable(this.database.own, error, body ?? '');
-      if (why === null) throw error;
-      return this.parkWithoutBody(row, why);
-    });
+    const isFirst = (await this.batches.insert(values)) || (await this.insertAlone(row, values));
     if (isFirst === 'parked') return;
     if (!isFirst) return this.compare(row);
     measure('started', { scheme: SCHEME });
     if (isNow) await this.deliveries.deliverNow(row);
     else this.deliveries.wake();
+  }
+
+  private async insertAlone(row: NotificationRow, values: Values): Promise<boolean | 'parked'> {
+    try {
+      return await failpoint(failpoints.recorded, () => insertFirst(this.database.own, 'dtx_notification', values));
+    } catch (error) {
+      const why = await whyUnstorable(this.database.own, error, row.body ?? '');
+      if (why === null) throw error;
+      return this.parkWithoutBody(row, why);
+    }
   }
 
   /**

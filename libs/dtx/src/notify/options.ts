@@ -63,7 +63,7 @@ export const notifyOptions = z.strictObject({
   /** Notifications recorded at the same time. */
   prefetch: countOption(64, 1_000),
   /** How long delivery marks are collected. */
-  markDelayMs: msOption(5),
+  markDelayMs: msOption(50),
   /** Delay after which a receiver asks for a result that has not arrived. */
   askAfterMs: msOption(120_000),
   /** Interval at which a receiver looks for missing results. */

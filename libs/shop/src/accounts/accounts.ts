@@ -2,7 +2,7 @@
  * Rules of accounts. A balance never falls below zero, and each order has at most one payment. Money is captured in one
  * step (`captureMoney`), or first frozen and then captured or released (`freezeMoney`, `captureFrozen`, `releaseFrozen`).
  */
-import { Rejected } from 'nest-dtx';
+import { deferStatement, Rejected } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';
 import type { Changed } from '../column-types.js';
 import type { PurchaseOnTheWay } from '../message-contracts.js';
@@ -104,7 +104,8 @@ async function insertPayment(
   { orderId, buyerId, amount }: Money & { orderId: string },
   { status, reason }: Pick<Payment, 'status' | 'reason'>,
 ): Promise<void> {
-  await tx.query(
+  await deferStatement(
+    tx,
     `INSERT INTO payment (order_id, buyer_id, amount, status, reason, created_at)
      VALUES (?, ?, ?, ?, ?, UTC_TIMESTAMP(3))`,
     [orderId, buyerId, amount, status, reason],

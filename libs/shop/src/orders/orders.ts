@@ -1,5 +1,5 @@
 /** Rules of orders. An order moves only once, from PENDING to CONFIRMED or CANCELLED. */
-import { isDuplicateKey } from 'nest-dtx';
+import { deferStatement, idTimeMs, isDuplicateKey } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';
 import type { Changed } from '../column-types.js';
 import { databaseNow } from '../database-clock.js';
@@ -10,33 +10,40 @@ import { Order } from './order.entity.js';
 /** A new order without its time, which the database sets. */
 export type NewOrder = Omit<PurchaseOnTheWay, 'createdAt'>;
 
-/** Inserts a PENDING order. Returns its creation time by the database clock. */
+/** The creation time of an order. Its id carries it, by the database clock of the app that took the order. */
+function createdAtOf({ orderId }: NewOrder): Date {
+  return new Date(idTimeMs(orderId)!);
+}
+
+/** Inserts a PENDING order. Returns its creation time. */
 export async function insertOrder(tx: EntityManager, order: NewOrder): Promise<Date> {
-  const createdAt = await databaseNow(tx);
+  const createdAt = createdAtOf(order);
   await insertRow(tx, order, { status: 'PENDING', reason: null, createdAt, updatedAt: createdAt });
   return createdAt;
 }
 
-/** Inserts an order that is CONFIRMED from the start. Returns its creation time by the database clock. */
+/** Inserts an order that is CONFIRMED from the start. Returns its creation time. */
 export async function insertConfirmedOrder(tx: EntityManager, order: NewOrder): Promise<Date> {
-  const createdAt = await databaseNow(tx);
+  const createdAt = createdAtOf(order);
   await insertRow(tx, order, { status: 'CONFIRMED', reason: null, createdAt, updatedAt: createdAt });
   return createdAt;
 }
 
 /** Inserts a PENDING order that another app has started, with the creation time from there. */
 export async function insertOrderBegun(tx: EntityManager, order: PurchaseOnTheWay): Promise<void> {
-  const createdAt = order.createdAt === undefined ? await databaseNow(tx) : new Date(order.createdAt);
-  await insertRow(tx, order, { status: 'PENDING', reason: null, createdAt, updatedAt: createdAt });
+  const { statement, values } = insertOf(order, await begunState(tx, order));
+  await tx.query(statement, values);
 }
 
 /** As `insertOrderBegun`, unless the order exists. A result that arrived first has inserted it. */
 export async function insertOrderUnlessSettled(tx: EntityManager, order: PurchaseOnTheWay): Promise<void> {
-  try {
-    await insertOrderBegun(tx, order);
-  } catch (error) {
-    if (!isDuplicateKey(error)) throw error;
-  }
+  const { statement, values } = insertOf(order, await begunState(tx, order));
+  await deferStatement(tx, `${statement} ON DUPLICATE KEY UPDATE order_id = order_id`, values);
+}
+
+async function begunState(tx: EntityManager, { createdAt: at }: PurchaseOnTheWay): Promise<RowState> {
+  const createdAt = at === undefined ? await databaseNow(tx) : new Date(at);
+  return { status: 'PENDING', reason: null, createdAt, updatedAt: createdAt };
 }
 
 /**
@@ -111,12 +118,17 @@ async function insertSettledOrder(tx: EntityManager, purchase: PurchaseOnTheWay,
 type RowState = Pick<Order, 'status' | 'reason' | 'createdAt' | 'updatedAt'>;
 
 async function insertRow(tx: EntityManager, order: NewOrder, state: RowState): Promise<void> {
+  const { statement, values } = insertOf(order, state);
+  await tx.query(statement, values);
+}
+
+function insertOf(order: NewOrder, state: RowState): { statement: string; values: unknown[] } {
   const { orderId, scheme, buyerId, sku, quantity, amount, notifyUrl = null } = order;
   const { status, reason, createdAt, updatedAt } = state;
-  await tx.query(
-    `INSERT INTO orders
+  return {
+    statement: `INSERT INTO orders
        (order_id, scheme, buyer_id, sku, quantity, amount, status, reason, notify_url, created_at, updated_at)
      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-    [orderId, scheme, buyerId, sku, quantity, amount, status, reason, notifyUrl, createdAt, updatedAt],
-  );
+    values: [orderId, scheme, buyerId, sku, quantity, amount, status, reason, notifyUrl, createdAt, updatedAt],
+  };
 }

@@ -2,7 +2,7 @@
  * Rules of stock. The available stock never falls below zero, so nothing is oversold. Pieces are sold in one step
  * (`takeStock`), or first reserved and then sold or released (`reserveStock`, `sellReserved`, `releaseReserved`).
  */
-import { Rejected } from 'nest-dtx';
+import { deferStatement, Rejected } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';
 import type { Changed } from '../column-types.js';
 import type { PurchaseOnTheWay } from '../message-contracts.js';
@@ -132,7 +132,8 @@ export async function putBack(tx: EntityManager, purchase: PurchaseOnTheWay): Pr
 
 /** Counts takes instead of refusing a second one, so that the audit can check the library's exactly-once effect. */
 async function recordTake(tx: EntityManager, orderId: string, { sku, quantity }: Pieces): Promise<void> {
-  await tx.query(
+  await deferStatement(
+    tx,
     `INSERT INTO stock_take (order_id, sku, quantity, state, times) VALUES (?, ?, ?, 'TAKEN', 1)
      ON DUPLICATE KEY UPDATE times = times + 1`,
     [orderId, sku, quantity],

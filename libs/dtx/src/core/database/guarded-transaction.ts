@@ -1,28 +1,14 @@
 import { DtxError, OutcomeUnknown, TransactionEnded, textOf } from '../errors/errors.js';
+import { type Answer, answerTo, type HeldStatement, HeldStatements, NOTHING_CHANGED } from './held-statements.js';
 import { type Dependent, type Hook, isOnSavepoint } from './hooks-by-savepoint.js';
 import type { Tap } from './intercepted-connection.js';
-import type { Changed, Done, Gate, Row } from './mysql2-types.js';
+import type { Changed, Done, Gate, Row, Send } from './mysql2-types.js';
+import { refuseEnding } from './refused-statements.js';
 import type { Sql } from './sql-executor.js';
 import type { SqlValue } from './sql-literals.js';
-import { countStatements, type Statement, statementOf } from './statement-effect.js';
+import { type Statement, statementOf } from './statement-effect.js';
+import type { GuardOptions, GuardState } from './transaction-guard-options.js';
 import { BEGUN, Evidence } from './transaction-identity.js';
-
-export interface GuardOptions {
-  /** Whether one query may hold several statements, as set on the DataSource of the user. */
-  readonly allowsSeveral: boolean;
-  /** The library started the transaction, on its own session. */
-  readonly isLibrarys: boolean;
-  /**
-   * Each failed user statement ends the transaction, even if user code catches the error. Only a duplicate key does
-   * not.
-   */
-  readonly everyErrorEnds?: boolean;
-}
-
-/** `watching`: a user transaction that the library has not joined and does not change. */
-export type GuardState = 'watching' | 'guarding' | 'committed' | 'rolled back';
-
-type Answer = [error: unknown, result?: unknown, fields?: unknown];
 
 /**
  * One open transaction that commits as a whole or not at all. A deadlock, DDL or a manual COMMIT ends it on the server,
@@ -38,12 +24,14 @@ export class TransactionGuard implements Gate, Sql {
   protocol: 'commit' | 'rollback' | undefined;
   readonly evidence: Evidence;
   private turn: Promise<unknown> = Promise.resolve();
+  private readonly held: HeldStatements;
 
   constructor(
     private readonly tap: Tap,
     private readonly options: GuardOptions,
   ) {
     this.evidence = new Evidence(tap);
+    this.held = new HeldStatements(tap, this.evidence);
   }
 
   get failure(): unknown {
@@ -83,14 +71,40 @@ export class TransactionGuard implements Gate, Sql {
     return this.inTurn(async () => {
       // guard: transaction.own-statement
       if (this.state !== 'watching') await this.mustBeAlive();
-      return this.tap.ask<T>(statement, values).catch((error) => {
-        this.evidence.failed(error);
-        throw error;
-      });
+      return this.held.sendWith<T>(this.tap.bound(statement, values));
     });
   }
 
-  pass(text: string, send: (done: Done) => void, done: Done): void {
+  /**
+   * Sends a statement whose answer is not needed, with the next statement or with COMMIT. It runs before both. Its error
+   * ends the transaction. Without `mayDefer` it is sent now.
+   * @param explain throws the error to report for one of the statement
+   */
+  defer(statement: string, values: readonly SqlValue[], explain?: (error: unknown) => never): Promise<void> {
+    return this.hold({ ...this.tap.bound(statement, values), explain });
+  }
+
+  /** Whether a statement of the user may wait for the next packet. */
+  canDefer(statement: string): boolean {
+    return this.state === 'guarding' && this.options.mayDefer === true && statementOf(statement).kind === 'plain';
+  }
+
+  /** As `defer`, for a statement of the user. */
+  deferUsers(statement: string, values: readonly unknown[]): Promise<void> {
+    return this.hold({ sql: this.tap.connection.format(statement, values) });
+  }
+
+  private hold(statement: HeldStatement): Promise<void> {
+    return this.inTurn(async () => {
+      if (this.state !== 'watching') await this.mustBeAlive();
+      if (!this.held.hasRoomFor(statement)) await this.held.send();
+      this.held.add(statement);
+      // guard: transaction.defer
+      if (this.state !== 'guarding' || !this.options.mayDefer || this.held.isFull) await this.held.send();
+    });
+  }
+
+  pass(text: string, send: Send, done: Done): void {
     // guard: transaction.statement
     if (this.state === 'watching') {
       send((error, result, fields) => {
@@ -98,6 +112,10 @@ export class TransactionGuard implements Gate, Sql {
         this.watched(statementOf(text), error, result);
         done(error, result, fields);
       });
+      return;
+    }
+    if (this.state === 'beginning') {
+      this.begin(text, send, done);
       return;
     }
     const answered = this.inTurn(() => this.run(text, send)).catch((error): Answer => [error]);
@@ -127,8 +145,9 @@ export class TransactionGuard implements Gate, Sql {
   commit(): Promise<void> {
     return this.inTurn(async () => {
       if (this.failure !== undefined) throw this.failure;
+      if (this.held.hasBegin) await this.held.send();
       // guard: transaction.commit
-      await this.confirm(`RELEASE SAVEPOINT ${BEGUN}; COMMIT`);
+      await this.confirm([...this.held.take(), { sql: 'COMMIT' }]);
       this.over('committed');
     });
   }
@@ -146,14 +165,16 @@ export class TransactionGuard implements Gate, Sql {
     else this.evidence.ended(statement);
   }
 
-  private async run(text: string, send: (done: Done) => void): Promise<Answer> {
+  private async run(text: string, send: Send): Promise<Answer> {
     const statement = statementOf(text);
     await this.mustBeAlive();
-    if (this.protocol && statement.kind === 'ends') return this.runProtocol(this.protocol, send);
-    await this.refuse(statement, text);
+    if (this.protocol && statement.kind === 'ends') return this.runProtocol(this.protocol, text, send);
+    await refuseEnding(statement, text, { ...this.options, evidence: this.evidence });
     const { evidence } = this;
+    const behind = statement.kind === 'plain' ? send.behind : undefined;
+    if (!behind) await this.held.send();
     if (statement.kind === 'opaque') await evidence.setProbe();
-    const answer = await answerTo(send);
+    const answer = await this.held.sendWithUsers({ alone: send, behind });
     this.isAltered ||= statement.kind !== 'plain' && !isOnSavepoint(statement);
     evidence.note(statement, answer[0], answer[1]);
     if (statement.kind === 'opaque') await evidence.takeProbe(statement.what);
@@ -163,16 +184,39 @@ export class TransactionGuard implements Gate, Sql {
   }
 
   /** Runs the COMMIT or ROLLBACK of TypeORM at the end of a user transaction. */
-  private async runProtocol(protocol: 'commit' | 'rollback', send: (done: Done) => void): Promise<Answer> {
-    if (protocol === 'commit' && this.evidence.savepoints.has(BEGUN)) await this.confirm(`RELEASE SAVEPOINT ${BEGUN}`);
+  private async runProtocol(protocol: 'commit' | 'rollback', text: string, send: Send): Promise<Answer> {
+    if (protocol === 'rollback') this.held.take();
+    else if (this.held.hasBegin || !this.evidence.savepoints.has(BEGUN)) await this.held.send();
+    if (protocol === 'commit' && this.evidence.savepoints.has(BEGUN)) {
+      if (this.options.mayDefer) return this.commitTogether(text);
+      await this.confirm(this.held.take());
+    }
     const answer = await answerTo(send);
     if (!answer[0]) this.over(protocol === 'commit' ? 'committed' : 'rolled back');
     return answer;
   }
 
-  private async confirm(statement: string): Promise<void> {
+  private async commitTogether(text: string): Promise<Answer> {
+    const answers = await this.confirm([...this.held.take(), { sql: text }]);
+    this.over('committed');
+    return [null, answers.at(-1)];
+  }
+
+  /** Holds the START TRANSACTION of TypeORM back, with the savepoint, for the packet of the first statement. */
+  private begin(text: string, send: Send, done: Done): void {
+    if (text !== 'START TRANSACTION') {
+      send(done);
+      return;
+    }
+    this.held.addBegin([text, `SAVEPOINT ${BEGUN}`]);
+    this.begun({ withSavepoint: true });
+    done(null, NOTHING_CHANGED);
+  }
+
+  /** Sends statements behind the check that the transaction is the original one. None of them runs in another one. */
+  private async confirm(statements: readonly HeldStatement[]): Promise<unknown[]> {
     try {
-      await this.evidence.confirm(statement);
+      return await this.evidence.confirm(statements);
     } catch (error) {
       if (!this.evidence.isCommittedInPart) throw error;
       await this.undo();
@@ -186,18 +230,6 @@ export class TransactionGuard implements Gate, Sql {
       throw new DtxError(`statement rejected: the transaction is ${this.state}; await every statement inside it`);
     const { everyErrorEnds = false } = this.options;
     if (this.protocol !== 'rollback') await this.evidence.mustBeAlive({ everyErrorEnds });
-  }
-
-  /** @throws TransactionEnded or DtxError, before the statement is sent */
-  private async refuse(statement: Statement, text: string): Promise<void> {
-    if (statement.kind === 'ends') throw refusal(statement.what);
-    if (statement.kind === 'autocommit' && !(await this.evidence.hasAutocommit())) throw refusal('SET autocommit');
-    if (statement.kind === 'use' && this.options.isLibrarys)
-      throw new DtxError(
-        'USE rejected: the library needs its default database; qualify tables of another database with its name',
-      );
-    if (!this.options.allowsSeveral && text.includes(';') && countStatements(text) > 1)
-      throw new DtxError('several statements in one query rejected: DataSource option multipleStatements is not set');
   }
 
   /** Undoes early committed rows, which are still leased to this process. */
@@ -215,12 +247,4 @@ export class TransactionGuard implements Gate, Sql {
     this.turn = result.catch(() => {});
     return result;
   }
-}
-
-function answerTo(send: (done: Done) => void): Promise<Answer> {
-  return new Promise((resolve) => send((...answer) => resolve(answer as Answer)));
-}
-
-function refusal(what: string): TransactionEnded {
-  return new TransactionEnded(`${what} would end it and was not sent`);
 }

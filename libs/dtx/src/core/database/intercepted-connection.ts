@@ -1,6 +1,15 @@
 import { DtxError } from '../errors/errors.js';
 import { breakOff } from './connection-watch.js';
-import type { Changed, Command, Done, Gate, Prepared, RawConnection, Row } from './mysql2-types.js';
+import {
+  answersOf,
+  type Changed,
+  type Command,
+  type Done,
+  type Gate,
+  type Prepared,
+  type RawConnection,
+  type Row,
+} from './mysql2-types.js';
 import { bind, type SqlValue } from './sql-literals.js';
 import { DEFAULT_NAMES, type TableNames } from './table-prefix.js';
 
@@ -18,6 +27,19 @@ const READ_AS = {
   decimalNumbers: false,
   jsonStrings: true,
 };
+
+/** A statement as it is sent. */
+export interface BoundStatement {
+  readonly sql: string;
+}
+
+/** The place of a failed statement in its packet. */
+const places = new WeakMap<object, number>();
+
+/** The place of the failed statement in its packet, from 0, or undefined for an error of no packet. */
+export function failedAt(error: unknown): number | undefined {
+  return typeof error === 'object' && error !== null ? places.get(error) : undefined;
+}
 
 const taps = new WeakMap<RawConnection, Tap>();
 
@@ -74,6 +96,25 @@ export class Tap {
     });
   }
 
+  /**
+   * Sends library statements in one packet, which the server runs in order up to the first error. It needs a connection
+   * that allows several statements. `failedAt` tells which one failed.
+   */
+  async askTogether(statements: readonly BoundStatement[]): Promise<unknown> {
+    return this.limited((done) => {
+      const sql = statements.map(({ sql }) => sql).join('; ');
+      const command = this.direct.query.call(this.connection, { ...READ_AS, sql }, ((error, result) => {
+        if (error) places.set(error as object, answersOf(command));
+        done(error, result);
+      }) as Done as never);
+    });
+  }
+
+  /** A library statement with its values and its table names, as it is sent. */
+  bound(statement: string, values?: readonly SqlValue[]): BoundStatement {
+    return { sql: bind(this.names.inDatabase(statement), values) };
+  }
+
   /** Sends a ping, so that the server sees a live session. No statement is affected. */
   ping(): Promise<void> {
     return this.limited((done) => this.connection.ping(done));
@@ -105,8 +146,33 @@ export class Tap {
       else listen(command, done);
       this.direct.query.call(this.connection, command);
     };
-    gate.pass(command.sql, send, onResult ?? ((error) => error && command.emit('error', error)));
+    const behind = (statements: readonly BoundStatement[], done: Done) => this.sendBehind(statements, command, done);
+    gate.pass(
+      command.sql,
+      onResult ? Object.assign(send, { behind }) : send,
+      onResult ?? ((error) => error && command.emit('error', error)),
+    );
     return command;
+  }
+
+  /**
+   * Sends a query in one packet behind statements without rows. The user gets its own result only. `failedAt` of an error
+   * tells which statement failed.
+   */
+  private sendBehind(statements: readonly BoundStatement[], command: Command, done: Done): void {
+    const { connection } = this;
+    connection._resolveNamedPlaceholders(command);
+    const own = connection.format(command.sql, command.values ?? []);
+    command.sql = [...statements.map(({ sql }) => sql), own].join('; ');
+    // The values are in the text. A question mark in it must not be replaced again.
+    delete command.values;
+    const place = statements.length;
+    command.onResult = (error, results, fields) => {
+      if (!error) return done(error, (results as unknown[])[place], (fields as unknown[] | undefined)?.[place]);
+      places.set(error as object, answersOf(command));
+      done(Object.assign(error as object, { sql: own }));
+    };
+    this.direct.query.call(connection, command);
   }
 
   /** Lets mysql2 parse the arguments, in any of their forms. */

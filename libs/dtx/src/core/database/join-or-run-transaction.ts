@@ -2,7 +2,8 @@ import type { DataSource, EntityManager } from 'typeorm';
 import { TransactionRequired } from '../errors/errors.js';
 import { isDeadlock } from '../errors/sql-errors.js';
 import type { TransactionGuard } from './guarded-transaction.js';
-import { guardOf, watch } from './query-runner-guards.js';
+import { connectionOptionsOf } from './pinned-session-pool.js';
+import { guardOf, marked, watch, watchBegin } from './query-runner-guards.js';
 
 /**
  * Checks that a call got the EntityManager of an open transaction. `call` is the name of the call in the error.
@@ -65,7 +66,7 @@ export async function inTransaction<T>(source: DataSource, work: (tx: EntityMana
   for (let attempt = 1; ; attempt++) {
     let guard: TransactionGuard | undefined;
     try {
-      return await source.transaction(async (tx) => {
+      return await transactionOf(source, async (tx) => {
         guard = guardOf(tx.queryRunner!);
         await guard?.join({ withSavepoint: false });
         return work(tx);
@@ -74,5 +75,23 @@ export async function inTransaction<T>(source: DataSource, work: (tx: EntityMana
       // After a COMMIT the unit never runs again, even if a subscriber fails.
       if (guard?.state === 'committed' || !isDeadlock(error) || attempt >= DEADLOCK_TRIES) throw error;
     }
+  }
+}
+
+/** As `source.transaction`. Where one packet may hold several statements, BEGIN travels with the first statement. */
+async function transactionOf<T>(source: DataSource, work: (tx: EntityManager) => Promise<T>): Promise<T> {
+  if (connectionOptionsOf(source).multipleStatements !== true) return source.transaction(work);
+  const runner = source.createQueryRunner();
+  try {
+    await runner.connect();
+    const guard = watchBegin(runner);
+    try {
+      return await runner.manager.transaction(marked(work));
+    } finally {
+      // A subscriber may fail before the begin.
+      if (guard.state === 'beginning') guard.over('rolled back');
+    }
+  } finally {
+    await runner.release();
   }
 }

@@ -3,7 +3,10 @@ export type Done = (error: unknown, result?: unknown, fields?: unknown) => void;
 
 /** A query of mysql2. It can be created first and sent later. */
 export interface Command {
-  readonly sql: string;
+  sql: string;
+  values?: unknown;
+  /** Internal: the number of results before the current one, with several statements in one packet. */
+  readonly _resultIndex?: number;
   onResult?: Done | undefined;
   once(event: 'error' | 'end', listener: (error: unknown) => void): unknown;
   emit(event: 'error', error: unknown): unknown;
@@ -21,18 +24,28 @@ export interface RawConnection {
   changeUser(...args: unknown[]): unknown;
   reset(...args: unknown[]): unknown;
   ping(done: (error: unknown) => void): unknown;
+  /** The text of a statement with its values, by the options of the connection. */
+  format(statement: string, values: unknown): string;
+  /** Internal: replaces named values by their places. */
+  _resolveNamedPlaceholders(command: unknown): void;
   release(): void;
   destroy(): void;
   readonly config: { readonly queryFormat?: unknown; readonly multipleStatements?: boolean };
 }
 
+/** Sends a statement of the user and calls `done` with its answer. */
+export interface Send {
+  (done: Done): void;
+  /** Sends it in one packet behind statements of the library. Undefined for a stream and for a prepared statement. */
+  readonly behind?: (statements: ReadonlyArray<{ readonly sql: string }>, done: Done) => void;
+}
+
 /** Decides about the statements of the user on a connection with an open transaction. */
 export interface Gate {
   /**
-   * Passes, delays or rejects a statement. `send` sends it and calls its argument with the answer. `done` belongs to
-   * the user, unless the gate replaces it.
+   * Passes, delays or rejects a statement. `done` belongs to the user, unless the gate replaces it.
    */
-  pass(text: string, send: (done: Done) => void, done: Done): void;
+  pass(text: string, send: Send, done: Done): void;
   /** Called before the connection returns to its pool. Returns false to keep it. */
   mayRelease(): boolean;
 }
@@ -44,3 +57,6 @@ export interface Changed {
 /** A row of a library table. The reader declares its type. */
 // biome-ignore lint/suspicious/noExplicitAny: columns are what the statement asks for
 export type Row = Record<string, any>;
+
+/** The number of statements of a packet that are answered. */
+export const answersOf = ({ _resultIndex = 0 }: Command): number => _resultIndex;

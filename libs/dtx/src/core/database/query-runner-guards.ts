@@ -34,7 +34,7 @@ export function watch(given: QueryRunner): TransactionGuard {
   const runner = given as Runner;
   const tap = tapOf(runner.databaseConnection);
   const allowsSeveral = runner.databaseConnection.config.multipleStatements === true;
-  const guard = new TransactionGuard(tap, { allowsSeveral, isLibrarys: false });
+  const guard = new TransactionGuard(tap, { allowsSeveral, isLibrarys: false, mayDefer: allowsSeveral });
   guards.set(runner, guard);
   tap.gate = guard;
   const { commitTransaction, rollbackTransaction, query } = runner;
@@ -65,19 +65,25 @@ export function watch(given: QueryRunner): TransactionGuard {
   return guard;
 }
 
+/**
+ * Guards the transaction that a query runner is about to begin. Its START TRANSACTION waits for the first statement. The
+ * connection must allow several statements in one packet.
+ */
+export function watchBegin(runner: QueryRunner): TransactionGuard {
+  const guard = watch(runner);
+  guard.state = 'beginning';
+  return guard;
+}
+
 /** Unwraps a DtxError. TypeORM wraps every error as a driver error. */
 export function unwrapped(error: unknown): unknown {
   const { driverError } = error as { driverError?: unknown };
   return driverError instanceof DtxError ? driverError : error;
 }
 
-type Work = (tx: EntityManager) => Promise<unknown>;
-
-/** Marks the callbacks of `dataSource.transaction`, to distinguish a commit inside the callback from the final one. */
-export function markCallbacks(source: DataSource): void {
-  const { manager } = source;
-  const transaction = manager.transaction.bind(manager) as (...args: unknown[]) => Promise<unknown>;
-  const marked = (work: Work) => async (tx: EntityManager) => {
+/** Notes that the callback runs inside `transaction`, which commits afterwards. */
+export function marked<T>(work: (tx: EntityManager) => Promise<T>): (tx: EntityManager) => Promise<T> {
+  return async (tx) => {
     const runner = tx.queryRunner!;
     inCallback.add(runner);
     try {
@@ -86,8 +92,18 @@ export function markCallbacks(source: DataSource): void {
       inCallback.delete(runner);
     }
   };
+}
+
+/** Marks the callbacks of `dataSource.transaction`, to distinguish a commit inside the callback from the final one. */
+export function markCallbacks(source: DataSource): void {
+  const { manager } = source;
+  const transaction = manager.transaction.bind(manager) as (...args: unknown[]) => Promise<unknown>;
   Object.assign(manager, {
     transaction: (...args: unknown[]) =>
-      transaction(...args.map((arg) => (typeof arg === 'function' ? marked(arg as Work) : arg))),
+      transaction(
+        ...args.map((arg) =>
+          typeof arg === 'function' ? marked(arg as (tx: EntityManager) => Promise<unknown>) : arg,
+        ),
+      ),
   });
 }

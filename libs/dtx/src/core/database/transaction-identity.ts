@@ -1,7 +1,8 @@
 import { DtxError, TransactionEnded } from '../errors/errors.js';
 import { effectOf, isDuplicateKey, isPassing } from '../errors/sql-errors.js';
+import type { HeldStatement } from './held-statements.js';
 import { isOnSavepoint, Savepoints } from './hooks-by-savepoint.js';
-import type { Tap } from './intercepted-connection.js';
+import { failedAt, type Tap } from './intercepted-connection.js';
 import type { Statement } from './statement-effect.js';
 
 /** The savepoint that identifies the transaction: set with BEGIN, released with COMMIT. Its name is reserved. */
@@ -114,14 +115,35 @@ export class Evidence {
     });
   }
 
-  /** Sends a statement that first releases BEGUN. @throws TransactionEnded if BEGUN is missing */
-  async confirm(statement: string): Promise<void> {
-    await this.tap.ask(statement).catch((error) => {
+  /**
+   * Sends statements behind the release of BEGUN, in one packet. The server runs none of them if BEGUN is missing, so no
+   * row of the library commits alone. Returns their answers.
+   * @throws TransactionEnded if BEGUN is missing
+   */
+  async confirm(statements: readonly HeldStatement[]): Promise<unknown[]> {
+    // guard: transaction.check-first
+    const all = [{ sql: `RELEASE SAVEPOINT ${BEGUN}` }, ...statements];
+    try {
+      const answer = await this.tap.askTogether(all);
+      return Array.isArray(answer) ? answer : [answer];
+    } catch (error) {
+      const at = failedAt(error) ?? 0;
+      if (at > 0) throw this.heldFailed(error, all[at]);
       this.failed(error);
       if (effectOf(error) !== 'no savepoint') throw error;
       this.failure = inPart('its savepoint dtx_begun is missing');
       throw this.failure;
-    });
+    }
+  }
+
+  /** Notes the error of a statement that waited, and returns the reason that ends the transaction. */
+  heldFailed(error: unknown, statement: HeldStatement | undefined): unknown {
+    this.failed(error);
+    // The error carries the text of the whole packet.
+    if (statement) Object.assign(error as object, { sql: statement.sql });
+    // guard: transaction.held-failed
+    this.failure = explained(error, statement);
+    return this.failure;
   }
 
   /** Replaces the stored driver error by the error of TypeORM, which user code sees. */
@@ -150,4 +172,14 @@ function inPart(why: string): TransactionEnded {
 function statusesIn(result: unknown): Status[] {
   const all = Array.isArray(result) ? result : [result];
   return all.filter((one) => typeof one?.serverStatus === 'number' && 'affectedRows' in one);
+}
+
+/** The error of a failed statement, as its sender explains it. */
+function explained(error: unknown, statement: HeldStatement | undefined): unknown {
+  try {
+    statement?.explain?.(error);
+    return error;
+  } catch (known) {
+    return known;
+  }
 }

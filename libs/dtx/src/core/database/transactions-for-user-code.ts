@@ -82,7 +82,7 @@ export class WorkTransactions implements Sql {
   private async untilCommitted<T>(unit: Unit<T>): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       const tap = await this.pool.acquire();
-      const bound = new BoundRunner(this.source, tap);
+      const bound = new BoundRunner(this.source, tap, { mayDefer: true });
       bound.subscribersMs = this.of.limits.limitMs;
       try {
         return await this.once(bound, tap, unit);

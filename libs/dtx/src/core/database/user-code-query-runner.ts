@@ -1,9 +1,10 @@
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { inTimeOf } from '../async/user-code-time-limit.js';
 import { DtxError, TransactionEnded } from '../errors/errors.js';
-import { type GuardOptions, TransactionGuard } from './guarded-transaction.js';
+import { TransactionGuard } from './guarded-transaction.js';
 import type { Tap } from './intercepted-connection.js';
 import { bindGuard, isOutermost, unwrapped } from './query-runner-guards.js';
+import type { GuardOptions } from './transaction-guard-options.js';
 
 /** Internal members of TypeORM. */
 type Runner = QueryRunner & { broadcaster: { broadcast(event: string): Promise<void> } };
@@ -25,7 +26,7 @@ export class BoundRunner {
   constructor(
     source: DataSource,
     private readonly tap: Tap,
-    options: Pick<GuardOptions, 'everyErrorEnds'> = {},
+    options: Pick<GuardOptions, 'everyErrorEnds' | 'mayDefer'> = {},
     private readonly race: <T>(statement: Promise<T>) => Promise<T> = (statement) => statement,
   ) {
     this.runner = source.createQueryRunner() as Runner;

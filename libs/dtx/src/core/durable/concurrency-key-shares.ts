@@ -72,6 +72,12 @@ export class KeyShares<Row extends DurableRow> {
     return inWork > 0 || isFull ? 0 : 1;
   }
 
+  /** Whether one more row of this key may wait here for a place. Only a key that answers keeps its places moving. */
+  mayWait(name: string): boolean {
+    const share = this.shares.get(name);
+    return share?.last === 'answered' && share.inWork > 0 && share.waiting.length < share.surplus;
+  }
+
   /** The number of rows of this key that a claim may take now. */
   wanted(name: string): number {
     const share = this.shares.get(name);

@@ -104,9 +104,17 @@ export class DurableLoop<Row extends DurableRow> {
     return this.stopped ? 0 : this.work.concurrencyMax - this.inWork.size;
   }
 
-  /** Whether a row with this concurrency key can start now. */
+  /** Whether a row with this concurrency key can start now, or soon. */
   hasRoomIn(key: string): boolean {
-    return this.room > 0 && (this.keyed?.places.room(key) ?? 1) > 0;
+    const places = this.keyed?.places;
+    return this.room > 0 && (!places || places.room(key) > 0 || places.mayWait(key));
+  }
+
+  /** As `runNow`, when the concurrency key of the row has a place. The lease of the row must outlast HOLD_MS. */
+  runSoon(row: Row): void {
+    this.keyed?.places.add([row]);
+    if (this.keyed) this.beginWaiting();
+    else this.runNow(row);
   }
 
   /**
@@ -153,10 +161,7 @@ export class DurableLoop<Row extends DurableRow> {
     }
   }
 
-  /**
-   * Returns waiting rows before their lease expires. If the process dies before, the rows are due again when the lease
-   * expires.
-   */
+  /** Returns waiting rows before their lease expires. If the process dies before, they are due again when it expires. */
   private async giveBackWaiting({ all = false } = {}): Promise<void> {
     const rows = this.keyed?.places.takeWaiting({ all }) ?? [];
     await giveBack(this.database.own, this.work.table, rows).catch((error) =>

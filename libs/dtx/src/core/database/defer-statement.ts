@@ -1,0 +1,21 @@
+import type { EntityManager } from 'typeorm';
+import { guardOf } from './query-runner-guards.js';
+
+/**
+ * Sends a statement together with the next one of the transaction, or with its COMMIT. It saves a round trip, for a
+ * statement whose result is not needed. The statements keep their order. Its error is thrown by the statement that it
+ * travels with, and ends the transaction even if that error is caught.
+ *
+ * The statement is sent at once where it cannot travel: in a branch of XA, in a transaction that nest-dtx has not joined,
+ * and in a transaction of a DataSource without `extra.multipleStatements`. TypeORM neither logs a statement that travels nor tells its
+ * subscribers.
+ * @throws the error of the statement, if it is sent at once
+ * @example
+ *   await deferStatement(tx, 'INSERT INTO deduction (order_id, quantity) VALUES (?, ?)', [orderId, quantity]);
+ *   await tx.query('UPDATE stock SET available = available - ? WHERE sku = ?', [quantity, sku]);
+ */
+export async function deferStatement(tx: EntityManager, statement: string, parameters: unknown[] = []): Promise<void> {
+  const guard = tx.queryRunner && guardOf(tx.queryRunner);
+  if (guard?.canDefer(statement)) await guard.deferUsers(statement, parameters);
+  else await tx.query(statement, parameters);
+}

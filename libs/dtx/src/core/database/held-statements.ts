@@ -1,0 +1,102 @@
+import { type BoundStatement, failedAt, type Tap } from './intercepted-connection.js';
+import type { Send } from './mysql2-types.js';
+import type { Evidence } from './transaction-identity.js';
+
+/** A statement of the library that waits for the next packet of its transaction. */
+export interface HeldStatement extends BoundStatement {
+  /** Throws the error to report in place of an error of this statement. */
+  readonly explain?: ((error: unknown) => never) | undefined;
+}
+
+export type Answer = [error: unknown, result?: unknown, fields?: unknown];
+
+/** The answer to a statement that is held back, in the form of the server. */
+export const NOTHING_CHANGED = { affectedRows: 0, insertId: 0, info: '', serverStatus: 3, warningStatus: 0 };
+
+/** Statements that wait are small, so that their packet stays far below `max_allowed_packet` of any server. */
+const HELD_CHARS_MAX = 64 * 1024;
+
+/**
+ * The statements of a transaction that travel with its next packet, at the latest with its COMMIT. They save round trips
+ * and run in the order of the calls. An error of one ends the transaction, since its row would be missing, whatever the
+ * user does with the error. If the process dies before the packet, the transaction is not committed either.
+ */
+export class HeldStatements {
+  private held: HeldStatement[] = [];
+  private chars = 0;
+  /** START TRANSACTION is among them. */
+  hasBegin = false;
+
+  constructor(
+    private readonly tap: Tap,
+    private readonly evidence: Evidence,
+  ) {}
+
+  /** Whether a statement may wait beside the others. */
+  hasRoomFor({ sql }: BoundStatement): boolean {
+    return this.chars + sql.length <= HELD_CHARS_MAX;
+  }
+
+  get isFull(): boolean {
+    return this.chars > HELD_CHARS_MAX;
+  }
+
+  add(statement: HeldStatement): void {
+    this.held.push(statement);
+    this.chars += statement.sql.length;
+  }
+
+  addBegin(statements: readonly string[]): void {
+    this.hasBegin = true;
+    for (const sql of statements) this.add({ sql });
+  }
+
+  /** Removes and returns the statements. */
+  take(): HeldStatement[] {
+    const held = this.held;
+    this.held = [];
+    this.chars = 0;
+    this.hasBegin = false;
+    return held;
+  }
+
+  /** Sends them alone. @throws the error of one, which ends the transaction */
+  async send(): Promise<void> {
+    const held = this.take();
+    if (held.length === 0) return;
+    await this.tap.askTogether(held).catch((error) => {
+      throw this.evidence.heldFailed(error, held[failedAt(error) ?? 0]);
+    });
+  }
+
+  /** Sends a statement of the library behind them, and returns its answer. @throws its error, or that of one of them */
+  async sendWith<T>(statement: BoundStatement): Promise<T> {
+    const held = this.take();
+    try {
+      const answer = await this.tap.askTogether([...held, statement]);
+      return (held.length === 0 ? answer : (answer as unknown[])[held.length]) as T;
+    } catch (error) {
+      const failed = held[failedAt(error) ?? 0];
+      if (failed) throw this.evidence.heldFailed(error, failed);
+      this.evidence.failed(error);
+      throw error;
+    }
+  }
+
+  /** Sends a statement of the user behind them, and returns its answer. @throws the error of one of them */
+  async sendWithUsers({ alone, behind }: { alone: Send; behind: Send['behind'] }): Promise<Answer> {
+    if (this.held.length === 0 || !behind) {
+      await this.send();
+      return answerTo(alone);
+    }
+    const held = this.take();
+    const answer = await answerTo((done) => behind(held, done));
+    const failed = answer[0] ? held[failedAt(answer[0]) ?? held.length] : undefined;
+    if (failed) throw this.evidence.heldFailed(answer[0], failed);
+    return answer;
+  }
+}
+
+export function answerTo(send: Send): Promise<Answer> {
+  return new Promise((resolve) => send((...answer) => resolve(answer as Answer)));
+}

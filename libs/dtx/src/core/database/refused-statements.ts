@@ -1,0 +1,27 @@
+import { DtxError, TransactionEnded } from '../errors/errors.js';
+import { countStatements, type Statement } from './statement-effect.js';
+import type { GuardOptions } from './transaction-guard-options.js';
+import type { Evidence } from './transaction-identity.js';
+
+/**
+ * Rejects a statement of the user that would end its transaction, before it is sent.
+ * @throws TransactionEnded, or DtxError for a statement that has no place in a transaction of the library
+ */
+export async function refuseEnding(
+  statement: Statement,
+  text: string,
+  { allowsSeveral, isLibrarys, evidence }: GuardOptions & { evidence: Evidence },
+): Promise<void> {
+  if (statement.kind === 'ends') throw refusal(statement.what);
+  if (statement.kind === 'autocommit' && !(await evidence.hasAutocommit())) throw refusal('SET autocommit');
+  if (statement.kind === 'use' && isLibrarys)
+    throw new DtxError(
+      'USE rejected: the library needs its default database; qualify tables of another database with its name',
+    );
+  if (!allowsSeveral && text.includes(';') && countStatements(text) > 1)
+    throw new DtxError('several statements in one query rejected: DataSource option multipleStatements is not set');
+}
+
+function refusal(what: string): TransactionEnded {
+  return new TransactionEnded(`${what} would end it and was not sent`);
+}

@@ -1,0 +1,22 @@
+export interface GuardOptions {
+  /** Whether one query may hold several statements, as set on the DataSource of the user. */
+  readonly allowsSeveral: boolean;
+  /** The library started the transaction, on its own session. */
+  readonly isLibrarys: boolean;
+  /**
+   * Each failed user statement ends the transaction, even if user code catches the error. Only a duplicate key does
+   * not.
+   */
+  readonly everyErrorEnds?: boolean;
+  /**
+   * Statements of the library may wait for the next packet (`defer`). The owner of the transaction commits by `commit` or
+   * by TypeORM, and its connection takes several statements in one packet.
+   */
+  readonly mayDefer?: boolean;
+}
+
+/**
+ * `beginning`: the START TRANSACTION of TypeORM comes next. `watching`: a user transaction that the library has not joined
+ * and does not change.
+ */
+export type GuardState = 'beginning' | 'watching' | 'guarding' | 'committed' | 'rolled back';

@@ -1,0 +1,24 @@
+import type { Mutant } from '../../mutants/mutant.js';
+
+/** The row that waits is sent before the server has confirmed the transaction. */
+export const deferredBeforeTheCheck: Mutant = {
+  name: 'deferred-before-the-check',
+  does: 'the savepoint is released behind the statements that waited, right before COMMIT',
+  breaks: 'a row commits alone in a session whose transaction has ended',
+  foundBy: '',
+  edits: [
+    {
+      guard: 'transaction.check-first',
+      becomes: `const all = [...statements.slice(0, -1), { sql: 'RELEASE SAVEPOINT dtx_begun' }, ...statements.slice(-1)];`,
+    },
+  ],
+};
+
+/** The error of a row that waited is an error of the user's statement, and no more. */
+export const swallowedByUsers: Mutant = {
+  name: 'deferred-swallowed',
+  does: 'the failure of a statement that waited does not end the transaction',
+  breaks: 'the business commits without its message',
+  foundBy: '',
+  edits: [{ guard: 'transaction.held-failed', becomes: '' }],
+};

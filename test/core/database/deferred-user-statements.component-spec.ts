@@ -1,0 +1,69 @@
+import { afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { sql } from '../../fixtures/sandbox.js';
+import { Deferring, intact, SEVERAL, step } from './deferring-service.js';
+
+let deferring: Deferring;
+const start: Deferring['start'] = (setting) => deferring.start(setting);
+const insertedBy = (gid: string) => deferring.insertedBy(gid);
+
+beforeAll(async () => {
+  deferring = await Deferring.open('deferred_users');
+});
+
+afterEach(() => deferring.end());
+
+describe('a statement of the user that is deferred', () => {
+  const values = (gid: string, n: number): [string, unknown[]] => ['INSERT INTO step VALUES (?, ?)', [gid, n]];
+
+  test('is sent with the next statement, and a wide one at once', async () => {
+    const { unit, gid } = await start();
+    await unit(async (tx) => {
+      await step(tx, gid, 1);
+      await intact.deferStatement(tx, ...values(gid, 2));
+      expect(await insertedBy(gid)).toEqual({ steps: 1, messages: 0 });
+      await step(tx, gid, 3);
+      expect(await insertedBy(gid)).toEqual({ steps: 3, messages: 0 });
+      await intact.deferStatement(tx, `INSERT INTO step SELECT ?, 4 FROM DUAL WHERE ? <> ''`, [
+        gid,
+        'x'.repeat(70_000),
+      ]);
+      expect(await insertedBy(gid)).toEqual({ steps: 4, messages: 0 });
+    });
+  });
+
+  test('ends the transaction by its error, although the user takes it for one of the next statement', async () => {
+    const { unit, gid } = await start();
+    const failing = unit(async (tx) => {
+      await step(tx, gid, 1);
+      await intact.deferStatement(tx, ...values(gid, 1));
+      await step(tx, gid, 2).catch((error) => {
+        if (!intact.isDuplicateKey(error)) throw error;
+      });
+    });
+    await expect(failing).rejects.toMatchObject({ driverError: { errno: 1062, sql: expect.stringContaining(', 1)') } });
+    expect(await insertedBy(gid)).toEqual({ steps: 0, messages: 0 });
+  });
+
+  test('is undone by a rollback to an earlier savepoint, and kept by one to a later savepoint', async () => {
+    const { unit, gid } = await start();
+    await unit(async (tx) => {
+      await intact.deferStatement(tx, ...values(gid, 1));
+      await tx.query('SAVEPOINT mine');
+      await intact.deferStatement(tx, ...values(gid, 2));
+      await tx.query('ROLLBACK TO SAVEPOINT mine');
+    });
+    const rows = await sql<{ n: number }>(deferring.sandbox, 'payment', 'SELECT n FROM step WHERE gid = ?', [gid]);
+    expect(rows).toEqual([{ n: 1 }]);
+  });
+
+  test.each([
+    ['takes one statement in a packet', {}],
+    ['is not joined by the library', SEVERAL],
+  ])('is sent at once if its transaction %s', async (_, source) => {
+    const { db, gid } = await start({ source });
+    await db.transaction(async (tx) => {
+      await intact.deferStatement(tx, ...values(gid, 1));
+      expect(await insertedBy(gid)).toEqual({ steps: 1, messages: 0 });
+    });
+  });
+});
