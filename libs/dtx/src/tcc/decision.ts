@@ -85,6 +85,7 @@ export class Decisions {
       first: { ...packet, ifThere: () => new PlaceTaken() },
       lockWaitSeconds: secondLockWaitSeconds(this.core, this.options),
       run: async (tx, sql, answers) => {
+        isConfirming = false; // the unit runs again after a deadlock
         // guard: tcc.decided-first
         if ((answers.at(-COMPARE_INSERT_READ) as Changed).affectedRows !== 1) throw new NotDecided();
         isConfirming = true;

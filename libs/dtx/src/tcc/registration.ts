@@ -100,12 +100,16 @@ export class Registration {
     const limitMs = run.timeoutMs / JOINED_PARTS;
     const entry = directEntry(keyOf(call, { name }), 'try');
     let isTrying = false;
-    const unit = this.unit(begun, run, { entry, mustBeInTime }, async (joined) => {
+    // Before and after the Try, and again when the unit runs again after a deadlock.
+    const outside = () => {
+      isTrying = false;
+      mustBeInTime();
+    };
+    const unit = this.unit(begun, run, { entry, mustBeInTime: outside }, async (joined) => {
       isTrying = true;
       const limit = { what: `Try in ${begun.gid}`, limitMs, option: 'timeoutMs' };
       await inTimeOf(limit, () => participant.join(call, joined));
-      isTrying = false;
-      mustBeInTime();
+      outside();
     });
     const lockWaitSeconds = Math.max(1, Math.min(this.core.lockWaitSeconds, Math.floor(limitMs / 1_000)));
     try {
