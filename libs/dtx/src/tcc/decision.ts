@@ -16,7 +16,7 @@ import { currentTraceparent } from '../core/trace-and-gid-context.js';
 import { directEntry } from './barrier.js';
 import { failpoints } from './failpoints.js';
 import { leaseMsOf, secondLockWaitSeconds, TCC_OPTIONS, type TccOptions } from './options.js';
-import { firstOwn, NoFreePlace, type OwnAnswers, type OwnCall, PlaceTaken } from './own-participant.js';
+import { NoFreePlace, type OwnAnswers, type OwnCall, PlaceTaken } from './own-participant.js';
 import { Calls } from './participant-calls.js';
 import { keyOf } from './protocol-violations.js';
 import type { Begun } from './registration.js';
@@ -58,7 +58,7 @@ export class Decisions {
   /** Decides. Null if the row was not TRYING, or for a Confirm after the deadline by the database's clock. */
   async make(begun: Begun, decision: Decision, reason: string | null): Promise<TccRow | null> {
     const row = this.rowOf(begun, decision, reason);
-    const own = decision === 'CONFIRM' ? firstOwn(this.calls, begun.calls.branches, secondCallOf(row)) : undefined;
+    const own = decision === 'CONFIRM' ? this.calls.firstOwn(begun.calls.branches, secondCallOf(row)) : undefined;
     try {
       const joined = own && (await this.withConfirm(own, row));
       if (joined?.isDecided) return { ...row, own: joined.answers };

@@ -1,9 +1,9 @@
 // The participants of the initiator's own app and database. Their calls need no message, and may join its commits.
+import type { EntityManager } from 'typeorm';
 import { Semaphore } from '../core/async/semaphore.js';
+import type { Sql } from '../core/database/sql-executor.js';
 import { OutcomeUnknown } from '../core/errors/errors.js';
-import type { Call, CallDetails, Calls, Verdict } from './participant-calls.js';
-import type { Joined } from './run-phase.js';
-import type { Branch } from './tcc-tables.js';
+import type { Call, Verdict } from './call-messages.js';
 
 /** A call found no free place within its time limit. It was not begun. */
 export class NoFreePlace extends OutcomeUnknown {}
@@ -14,6 +14,14 @@ export function semaphore(what: string, permits: number): Semaphore {
 
 /** A row of the barrier has the place of a call, or another unique key of its packet exists. */
 export class PlaceTaken extends Error {}
+
+/** The transaction of a call. */
+export interface Joined {
+  readonly tx: EntityManager;
+  readonly sql: Sql;
+  /** The answers to `directEntry`, if its statements were sent before. */
+  readonly answers?: readonly unknown[] | undefined;
+}
 
 /** A participant in this process. */
 export interface OwnParticipant {
@@ -38,12 +46,3 @@ export interface OwnCall {
 
 /** Answers of own participants by branch number. Each is asked for once. */
 export type OwnAnswers = ReadonlyMap<number, () => Promise<Verdict>>;
-
-/** The call of the first branch whose participant lives in this process. Only one branch joins a commit. */
-export function firstOwn(calls: Calls, branches: readonly Branch[], about: CallDetails): OwnCall | undefined {
-  for (const branch of branches) {
-    const participant = calls.own(branch);
-    if (participant) return { participant, call: calls.callOf(branch, about), name: branch.participant };
-  }
-  return undefined;
-}

@@ -1,15 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
-import { z } from 'zod';
 import { Broker } from '../core/broker/broker.service.js';
 import type { ConsumedQueue, Delivery } from '../core/broker/consumed-queue.js';
 import { DtxError, OutcomeUnknown } from '../core/errors/errors.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
 import { currentTraceparent } from '../core/trace-and-gid-context.js';
+import { type Answer, answerBody, type Call, type CallDetails, type Verdict } from './call-messages.js';
 import { SCHEME } from './failpoints.js';
-import type { OwnParticipant } from './own-participant.js';
+import type { OwnCall, OwnParticipant } from './own-participant.js';
 import { answerQueueOf, callQueueOf, isAnswerQueue, secondQueueOf } from './participant-contract.js';
 import type { Branch } from './tcc-tables.js';
 
@@ -22,44 +22,6 @@ const CONSUMERS_TRUSTED_MS = 5_000;
 const CONSUMERS_LIMIT_MS = 500;
 /** A second phase without an answer checks the consumers of its queue after this part of its time limit. */
 const RECHECK_PARTS = 4;
-export const REASON_CHARS_MAX = 1_000;
-
-export const callBody = z.object({
-  callId: z.string().max(64),
-  gid: z.string().regex(/^[0-9A-Za-z_.:-]{1,64}$/),
-  branch: z.int().min(0).max(1_000),
-  /** Missing in calls of the version before, which ignores both fields. */
-  initiator: z
-    .string()
-    .regex(/^[a-z][a-z0-9-]{0,31}$/)
-    .optional(),
-  incarnation: z
-    .string()
-    .regex(/^[0-9A-Za-z_]{1,16}$/)
-    .optional(),
-  phase: z.enum(['try', 'confirm', 'cancel']),
-  args: z.unknown(),
-  reason: z.string().max(64).optional(),
-  decidedAt: z.iso.datetime().optional(),
-});
-export type Call = z.output<typeof callBody>;
-/** The caller's part of a call. The rest comes from the branch and this process. */
-export type CallDetails = Omit<Call, 'callId' | 'initiator' | 'branch' | 'args'>;
-
-/**
- * Answer of a participant on the wire, see docs/wire.md. `refused`: a definite no. `failed`: an error, may be repeated.
- * `away`: the participant's database is unavailable, which does not count as an attempt. `illegal`: the barrier refused
- * the call and raised an alert.
- */
-const answerBody = z.object({
-  callId: z.string().max(64),
-  verdict: z.enum(['ok', 'refused', 'failed', 'away', 'illegal']),
-  reason: z.string().max(REASON_CHARS_MAX).optional(),
-  /** With `away`: a needed row is locked. An initiator of the version before knows `away` only. */
-  isBusy: z.boolean().optional(),
-});
-type Answer = z.output<typeof answerBody>;
-export type Verdict = Omit<Answer, 'callId'>;
 
 /**
  * Calls participants over RabbitMQ and waits for the answers on a queue of this process. A participant in this process
@@ -101,16 +63,25 @@ export class Calls implements OnModuleInit {
     for (const endsAt = performance.now() + limitMs; !this.isUp && performance.now() < endsAt; ) await sleep(POLL_MS);
   }
 
+  /** Registers a participant that lives in this process. */
   mount(queue: string, participant: OwnParticipant): void {
     this.local.set(queue, participant);
   }
 
-  /** The participant of a branch, if it lives in this process. */
-  own({ participant: name, version }: Branch): OwnParticipant | undefined {
+  private own({ participant: name, version }: Branch): OwnParticipant | undefined {
     return this.local.get(callQueueOf({ name, version }));
   }
 
-  callOf(branch: Branch, about: CallDetails): Call {
+  /** The call of the first branch whose participant lives in this process. Only one branch joins a commit. */
+  firstOwn(branches: readonly Branch[], about: CallDetails): OwnCall | undefined {
+    for (const branch of branches) {
+      const participant = this.own(branch);
+      if (participant) return { participant, call: this.callOf(branch, about), name: branch.participant };
+    }
+    return undefined;
+  }
+
+  private callOf(branch: Branch, about: CallDetails): Call {
     return { ...about, initiator: this.core.app, callId: randomUUID(), branch: branch.branch, args: branch.args };
   }
 

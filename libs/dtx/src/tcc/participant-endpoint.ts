@@ -16,14 +16,15 @@ import { libraryLogger } from '../core/library-logger.js';
 import type { CoreOptions } from '../core/options.js';
 import { withGid, withTraceparent } from '../core/trace-and-gid-context.js';
 import { directEntry } from './barrier.js';
+import { type Call, callBody, type Verdict } from './call-messages.js';
 import { failpoints } from './failpoints.js';
 import { secondLockWaitSeconds, TCC_OPTIONS, type TccOptions } from './options.js';
-import { NoFreePlace, PlaceTaken, semaphore } from './own-participant.js';
-import { type Call, Calls, callBody, callerOf, parseJson, type Verdict } from './participant-calls.js';
+import { type Joined, NoFreePlace, PlaceTaken, semaphore } from './own-participant.js';
+import { Calls, callerOf, parseJson } from './participant-calls.js';
 import { callQueueOf, isAnswerQueue, secondQueueOf } from './participant-contract.js';
 import { Explorer, type MountedParticipant } from './participant-discovery.js';
 import { type Arrived, cut, keyOf, Violations } from './protocol-violations.js';
-import { afterConfirm, type Joined, Misfit, RolledBack, runPhase } from './run-phase.js';
+import { afterConfirm, Misfit, RolledBack, runPhase } from './run-phase.js';
 import { TracedCall } from './traced-phases.js';
 
 /**

@@ -7,8 +7,8 @@ import { textOf } from '../core/errors/errors.js';
 import { libraryLogger } from '../core/library-logger.js';
 import { markBroken } from './barrier.js';
 import type { BranchKey } from './barrier-row-matching.js';
+import { type Call, REASON_CHARS_MAX, type Verdict } from './call-messages.js';
 import { SCHEME } from './failpoints.js';
-import { type Call, REASON_CHARS_MAX, type Verdict } from './participant-calls.js';
 import type { Participant } from './participant-contract.js';
 import { UNKNOWN } from './tcc-tables.js';
 

@@ -17,13 +17,13 @@ import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
 import { currentTraceparent } from '../core/trace-and-gid-context.js';
 import { directEntry } from './barrier.js';
+import type { Verdict } from './call-messages.js';
 import type { ClosedCalls } from './define-branches.js';
 import { insertsOf } from './insert-branches.js';
-import { firstOwn, NoFreePlace, type OwnCall, PlaceTaken } from './own-participant.js';
-import { Calls, type Verdict } from './participant-calls.js';
+import { type Joined, NoFreePlace, type OwnCall, PlaceTaken } from './own-participant.js';
+import { Calls } from './participant-calls.js';
 import { keyOf } from './protocol-violations.js';
 import type { TccRun } from './run-options.js';
-import type { Joined } from './run-phase.js';
 import { Outcomes } from './stored-outcome.js';
 
 /** Minimum time limit of the registration. A shorter `timeoutMs` applies to the Tries only and then cancels. */
@@ -80,7 +80,7 @@ export class Registration {
 
   private async register(begun: Begun, run: Limits, mustBeInTime: () => void): Promise<Verdicts> {
     const { gid, incarnation, calls } = begun;
-    const own = firstOwn(this.calls, calls.branches, { gid, incarnation, phase: 'try' });
+    const own = this.calls.firstOwn(calls.branches, { gid, incarnation, phase: 'try' });
     const joined = own && (await this.withTry(own, begun, run, mustBeInTime));
     if (joined?.isRegistered) return joined.answers;
     await this.alone(begun, run, mustBeInTime);

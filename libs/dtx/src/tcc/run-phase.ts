@@ -1,6 +1,5 @@
 // Participant's side of steps 2 and 4: the barrier, then the method, in one transaction. It belongs to the call, or to the
 // initiator in the same process. If the process dies before its commit, neither has happened.
-import type { EntityManager } from 'typeorm';
 import { z } from 'zod';
 import { inTimeOf } from '../core/async/user-code-time-limit.js';
 import { checkedJson } from '../core/broker/outgoing-payload.js';
@@ -10,8 +9,9 @@ import { DtxError } from '../core/errors/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { type BarrierDecision, enterCancel, enterConfirm, enteredDirectly, enterTry, keepData } from './barrier.js';
 import type { BranchKey } from './barrier-row-matching.js';
+import type { Call, Verdict } from './call-messages.js';
 import { failpoints } from './failpoints.js';
-import type { Call, Verdict } from './participant-calls.js';
+import type { Joined } from './own-participant.js';
 import type { TccBranch } from './participant-class-types.js';
 import type { Participant } from './participant-contract.js';
 import type { MountedParticipant } from './participant-discovery.js';
@@ -29,14 +29,6 @@ export class RolledBack extends Error {
   constructor(readonly verdict: Verdict) {
     super(verdict.reason);
   }
-}
-
-/** The transaction of a call. */
-export interface Joined {
-  readonly tx: EntityManager;
-  readonly sql: Sql;
-  /** The answers to `directEntry`, if its statements were sent before. */
-  readonly answers?: readonly unknown[] | undefined;
 }
 
 /** @throws the reason for every answer but `ok` */

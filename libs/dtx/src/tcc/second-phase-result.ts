@@ -1,6 +1,6 @@
 import { isoTime } from '../core/durable/alerts.js';
 import type { Tried } from '../core/durable/durable-work.js';
-import type { CallDetails, Verdict } from './participant-calls.js';
+import type { CallDetails, Verdict } from './call-messages.js';
 import type { TccRow } from './tcc-tables.js';
 
 /**
