@@ -5,7 +5,7 @@
  */
 import { findOrder, paymentResult } from '@nest-dtx/shop';
 import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
-import { type Inquiries, Inquiry, inTransaction } from 'nest-dtx';
+import { type Inquiries, Inquiry } from 'nest-dtx';
 import { DataSource } from 'typeorm';
 import { keepNoResult, keepResult } from './payment-result-table.js';
 
@@ -111,12 +111,12 @@ export class AskPayments implements OnModuleInit, Inquiries {
         `payment result of order ${orderId} not stored: ${this.urlOf(orderId)} answered for order ${known.orderId}; ` +
           'check DTX_PAYMENT_URL, the order is asked for again',
       );
-    await inTransaction(this.db, (tx) => keepResult(tx, known, 'asked'));
+    await keepResult(this.db.manager, known, 'asked');
   }
 
   /** A cancelled order will never have a payment, so its inquiries end. Any other order is asked for again. */
   async none(orderId: string): Promise<void> {
     const order = await findOrder(this.db.manager, orderId);
-    if (order?.status === 'CANCELLED') await inTransaction(this.db, (tx) => keepNoResult(tx, orderId));
+    if (order?.status === 'CANCELLED') await keepNoResult(this.db.manager, orderId);
   }
 }

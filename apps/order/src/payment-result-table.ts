@@ -3,7 +3,7 @@
  * notification or from an inquiry. A real shop would ship the goods here.
  */
 import { ORDER_ID_COLUMN, type PaymentResult, WORD_COLUMN } from '@nest-dtx/shop';
-import { DTX_NOW, type DtxMigration, insertFirst } from 'nest-dtx';
+import type { DtxMigration } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';
 
 /** Source of a result: a notification ('told') or an inquiry ('asked'). */
@@ -28,15 +28,21 @@ export const paymentResultMigrations: DtxMigration[] = [
   },
 ];
 
-/** Stores a result. Idempotent. Returns false for a duplicate. */
-export function keepResult(tx: EntityManager, result: PaymentResult, source: Source): Promise<boolean> {
+/** Stores a result by one statement, in the transaction of `manager` or in none. Idempotent. */
+export async function keepResult(manager: EntityManager, result: PaymentResult, source: Source): Promise<void> {
   const { orderId, status, amount } = result;
-  const row = { event_id: `${orderId}.${status}`, order_id: orderId, status, amount, source, received_at: DTX_NOW };
-  return insertFirst(tx, 'payment_result', row);
+  await insertOnce(manager, [`${orderId}.${status}`, orderId, status, amount, source]);
 }
 
 /** Stores that a cancelled order has no payment, which ends its inquiries. */
-export function keepNoResult(tx: EntityManager, orderId: string): Promise<boolean> {
-  const row = { event_id: `${orderId}.NONE`, order_id: orderId, status: 'NONE', amount: 0, source: 'asked' };
-  return insertFirst(tx, 'payment_result', { ...row, received_at: DTX_NOW });
+export async function keepNoResult(manager: EntityManager, orderId: string): Promise<void> {
+  await insertOnce(manager, [`${orderId}.NONE`, orderId, 'NONE', 0, 'asked']);
+}
+
+async function insertOnce(manager: EntityManager, values: unknown[]): Promise<void> {
+  await manager.query(
+    `INSERT INTO payment_result (event_id, order_id, status, amount, source, received_at)
+     VALUES (?, ?, ?, ?, ?, UTC_TIMESTAMP(3)) ON DUPLICATE KEY UPDATE event_id = event_id`,
+    values,
+  );
 }

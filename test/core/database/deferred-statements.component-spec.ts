@@ -79,7 +79,7 @@ describe('an outbox row in a transaction of the user', () => {
 });
 
 describe('an answer to the packet with COMMIT that is lost', () => {
-  test('is an unknown outcome, and what is committed is complete', async () => {
+  test('is an unknown outcome, and the commit is complete', async () => {
     const proxy = await TcpProxy.start(deferring.sandbox.databases.payment);
     try {
       const { append, unit, gid } = await start({ url: proxy.url });

@@ -39,7 +39,7 @@ export class NotificationBatches {
 
   private async insertAll(all: readonly Waiting[]): Promise<void> {
     const bytes = all.reduce((sum, { values }) => sum + Buffer.byteLength(String(values.body)), 0);
-    if (all.length < 2 || bytes > BYTES_MAX) return;
+    if (bytes > BYTES_MAX) return;
     const rows = all.map(({ values }) => Object.values(values) as SqlScalar[]);
     const columns = Object.keys(all[0]!.values).join(', ');
     try {

@@ -76,9 +76,8 @@ export class TransactionGuard implements Gate, Sql {
   }
 
   /**
-   * Sends a statement whose answer is not needed, with the next statement or with COMMIT. It runs before both. Its error
-   * ends the transaction. Without `mayDefer` it is sent now.
-   * @param explain throws the error to report for one of the statement
+   * Sends a statement whose answer is not needed in front of the next statement, or of COMMIT. Its error ends the
+   * transaction. Without `mayDefer` it is sent now. `explain` throws the error to report for one of the statement.
    */
   defer(statement: string, values: readonly SqlValue[], explain?: (error: unknown) => never): Promise<void> {
     return this.hold({ ...this.tap.bound(statement, values), explain });
@@ -114,10 +113,7 @@ export class TransactionGuard implements Gate, Sql {
       });
       return;
     }
-    if (this.state === 'beginning') {
-      this.begin(text, send, done);
-      return;
-    }
+    if (this.state === 'beginning') return void this.begin(text, send, done);
     const answered = this.inTurn(() => this.run(text, send)).catch((error): Answer => [error]);
     void answered.then((answer) => done(...answer));
   }
