@@ -124,13 +124,13 @@ export class Registration {
   }
 
   private async alone(begun: Begun, run: Limits, mustBeInTime: () => void): Promise<void> {
-    const { gid, incarnation } = begun;
+    const { gid, incarnation: own } = begun;
     try {
       await this.database.work.run(this.unit(begun, run, { mustBeInTime }, async () => mustBeInTime()));
     } catch (error) {
       if (!(error instanceof PlaceTaken)) throw error;
       // A method that has committed its Try by itself may have committed the registration with it.
-      if (!(await this.outcomes.read(gid, incarnation)))
+      if (!(await this.outcomes.read(gid, own)))
         throw new DtxError(`TCC transaction ${gid} exists already; use another gid`);
     }
   }
