@@ -24,6 +24,7 @@ import {
   cancelUnrecorded,
   casOff,
   checkThenInsert,
+  confirmUndecided,
   confirmUntried,
   gidOnly,
   lateTryPasses,
@@ -174,7 +175,11 @@ export const tccScenarios: Scenario[] = [
   },
   { promise: 'two transactions of one gid have effects of their own', mutants: [gidOnly], play: oneGid },
   { promise: 'a transaction is closed before it begins', mutants: [neverClosed], play: lateCall },
-  { promise: 'the deadline and the decision exclude one another', mutants: [casOff], play: deadlineRace },
+  {
+    promise: 'the deadline and the decision exclude one another',
+    mutants: [casOff, confirmUndecided],
+    play: deadlineRace,
+  },
   {
     promise: 'a reservation made before a crash is given back by every participant',
     mutants: [branchesLate],

@@ -74,9 +74,9 @@ function decideLate(
   // Earlier after a loss, later after a win: half of the callers win, even on a busy machine.
   let leadMs = 5;
   type Cas = (begun: { gid: string }, decision: Decision, reason: string | null) => Promise<unknown>;
-  const tcc = app.tcc as unknown as { compareAndSet: Cas };
-  const cas = tcc.compareAndSet.bind(app.tcc);
-  tcc.compareAndSet = async (begun, decision, reason) => {
+  const { decisions } = app.tcc as unknown as { decisions: { make: Cas } };
+  const cas = decisions.make.bind(decisions);
+  decisions.make = async (begun, decision, reason) => {
     if (decision === 'CONFIRM') onConfirm();
     if (decision === 'CONFIRM' && when === 'after the scan') await untilCancelled(app, begun.gid);
     else if (decision === 'CONFIRM')
