@@ -16,8 +16,6 @@ const CALLERS = 24;
 export interface Race {
   /** The outcome that each caller got. */
   readonly told: TccOutcome[];
-  /** Callers without an outcome, since a busy machine did not register their transaction. */
-  readonly unknown: number;
   /** How many compare-and-sets of callers were too late. A race needs at least one. */
   readonly late: Record<Decision, number>;
   /** Callers whose every Try was in time. Only they can confirm. */
@@ -50,19 +48,20 @@ export async function racers(
   for (const app of apps) decideLate(app, { when, late, onConfirm: () => wouldConfirm++ });
   const run = async (times: number) => {
     const told: TccOutcome[] = [];
-    let unknown = 0;
-    let begun = 0;
+    let open = 0;
+    // A caller without an outcome begins again. It gets none while a busy machine answers no statement for seconds.
     const caller = async (app: LittleApp) => {
-      while (begun++ < times) {
+      while (told.length + open < times) {
+        open++;
         const outcome = await app.tcc
           .run({ timeoutMs: TIMEOUT_MS[when] }, (t) => t.call(contract, {}))
           .catch(asUnknown);
-        if (outcome) told.push(outcome);
-        else unknown++;
+        open--;
+        if (outcome && outcome.status !== 'PENDING') told.push(outcome);
       }
     };
     await Promise.all(Array.from({ length: CALLERS }, (_, n) => caller(apps[n % 2]!)));
-    return { told, unknown, late, wouldConfirm };
+    return { told, late, wouldConfirm };
   };
   return { apps, run };
 }
@@ -100,7 +99,7 @@ function untilCancelled({ source }: LittleApp, gid: string): Promise<unknown> {
   return until('the scan has cancelled', async () => (await source.query(query, [gid]))[0].state === 'CANCELLED');
 }
 
-/** Every transaction whose state or effects differ from the outcome that its caller got. */
+/** Every transaction whose effects differ from its state, and every answer to a caller that does. */
 export async function contradictions(sandbox: Sandbox, told: readonly TccOutcome[]): Promise<string[]> {
   await until('everything is carried out or parked', async () => {
     const open = await sql(sandbox, 'payment', `SELECT id FROM dtx_tcc WHERE state LIKE '%ING' LIMIT 1`);
@@ -113,12 +112,13 @@ export async function contradictions(sandbox: Sandbox, told: readonly TccOutcome
     `SELECT gid, GROUP_CONCAT(phase ORDER BY n SEPARATOR ' ') AS effects FROM effect GROUP BY gid`,
   );
   const effectsOf = new Map(rows.map(({ gid, effects }) => [gid, effects]));
-  const stateOf = new Map(states.map(({ id, state }) => [id, state]));
-  return told.flatMap(({ gid, status }) => {
-    const effects = effectsOf.get(gid) ?? '';
-    const allowed = status === 'CONFIRMED' ? ['try confirm'] : ['', 'try cancel'];
-    if (stateOf.get(gid) === status && allowed.includes(effects)) return [];
-    return [`${gid}: answered ${status}, on disk ${stateOf.get(gid)}, effects: ${effects || 'none'}`];
+  const toldOf = new Map(told.map(({ gid, status }) => [gid, status]));
+  return states.flatMap(({ id, state }) => {
+    const effects = effectsOf.get(id) ?? '';
+    const answer = toldOf.get(id) ?? state;
+    const allowed = state === 'CONFIRMED' ? ['try confirm'] : ['', 'try cancel'];
+    if (answer === state && allowed.includes(effects)) return [];
+    return [`${id}: answered ${answer}, on disk ${state}, effects: ${effects || 'none'}`];
   });
 }
 
