@@ -9,8 +9,11 @@ import { until } from '../fixtures/until.js';
 import { write } from './effect-table.js';
 import { type Library, LittleApp, participantOf } from './little-app.js';
 
-/** Long enough for most Tries. With `after the scan` every Try must be in time, also on a busy machine. */
-const TIMEOUT_MS = { 'at the deadline': 200, 'after the scan': 3_000 } as const;
+/** Long enough for most Tries. Where the caller waits for the scan, every Try must be in time, also on a busy machine. */
+const TIMEOUT_MS = { 'at the deadline': 200, 'before the scan': 3_000, 'after the scan': 3_000 } as const;
+/** `before the scan` is a moment between two scans. */
+const SCAN_INTERVAL_MS = { 'at the deadline': 20, 'before the scan': 2_000, 'after the scan': 20 } as const;
+const PAST_DEADLINE_MS = 20;
 const CALLERS = 24;
 
 export interface Race {
@@ -22,8 +25,11 @@ export interface Race {
   readonly wouldConfirm: number;
 }
 
-/** When the caller decides: around its deadline, or after the scan has decided and cancelled. */
-type When = 'at the deadline' | 'after the scan';
+/**
+ * When the caller decides: around its deadline, after its deadline with a row that the scan has not seen, or after the
+ * scan has decided and cancelled.
+ */
+type When = keyof typeof TIMEOUT_MS;
 
 /** Two instances of one initiator, each with a participant that records its effects. */
 export async function racers(
@@ -41,7 +47,8 @@ export async function racers(
   // A caller that waits until the scan has decided must not be answered before.
   const patience = when === 'after the scan' ? { secondPhaseWaitMs: 30_000 } : {};
   const participates = { markDelayMs: 5, ...patience };
-  const one = () => LittleApp.start({ sandbox, library, providers: [type], participates });
+  const core = { scanIntervalMs: SCAN_INTERVAL_MS[when] };
+  const one = () => LittleApp.start({ sandbox, library, providers: [type], participates, core });
   const apps = await Promise.all([one(), one()]);
   const late = { CONFIRM: 0, CANCEL: 0 };
   let wouldConfirm = 0;
@@ -78,6 +85,8 @@ function decideLate(
   decisions.make = async (begun, decision, reason) => {
     if (decision === 'CONFIRM') onConfirm();
     if (decision === 'CONFIRM' && when === 'after the scan') await untilCancelled(app, begun.gid);
+    else if (decision === 'CONFIRM' && when === 'before the scan')
+      await sleep(Math.max(0, await msLeft(app, begun.gid)) + PAST_DEADLINE_MS);
     else if (decision === 'CONFIRM')
       await sleep(Math.max(0, (await msLeft(app, begun.gid)) - 2 * leadMs * Math.random()));
     const decided = await cas(begun, decision, reason);
