@@ -38,6 +38,19 @@ export const checkThenInsert: Mutant = {
   ],
 };
 
+export const directIgnored: Mutant = {
+  name: 'direct-ignored',
+  does: 'the statement that travels with BEGIN does not fail if another call has the place',
+  breaks: 'a repeated Try reserves twice, and a Try after its Cancel is never given back',
+  foundBy: ARRIVALS,
+  edits: [
+    {
+      guard: 'tcc.direct-entry',
+      becomes: `${GUARDED} insert.statement = insert.statement.replace('INSERT', 'INSERT IGNORE');`,
+    },
+  ],
+};
+
 export const cancelUnrecorded: Mutant = {
   name: 'cancel-unrecorded',
   does: 'a Cancel without a Try (null compensation) succeeds and leaves no row in the place of the Try',

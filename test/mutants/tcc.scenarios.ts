@@ -26,6 +26,7 @@ import {
   checkThenInsert,
   confirmUndecided,
   confirmUntried,
+  directIgnored,
   gidOnly,
   lateTryPasses,
   neverClosed,
@@ -172,7 +173,15 @@ async function slowClock({ shop }: Stage): Promise<Claim> {
 export const tccScenarios: Scenario[] = [
   {
     promise: 'calls of a branch arrive in any order and any number, and each has its effect once or not at all',
-    mutants: [barrierOff, barrierApart, checkThenInsert, cancelUnrecorded, confirmUntried, lateTryPasses],
+    mutants: [
+      barrierOff,
+      barrierApart,
+      checkThenInsert,
+      directIgnored,
+      cancelUnrecorded,
+      confirmUntried,
+      lateTryPasses,
+    ],
     play: anyOrder,
   },
   {

@@ -73,6 +73,7 @@ export async function enterConfirm(sql: Sql, key: BranchKey): Promise<BarrierDec
  */
 export function directEntry(key: BranchKey, phase: 'try' | 'confirm'): SqlStatement {
   const row = { phase: phase === 'try' ? 'try' : 'second', op: phase, place: IN_PLACE } as const;
+  // guard: tcc.direct-entry
   const insert = insertOf(TABLE, valuesOf(key, row));
   return phase === 'try' ? insert : together([insert, readOf(key)]);
 }

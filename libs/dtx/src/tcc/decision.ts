@@ -9,6 +9,7 @@ import type { Changed } from '../core/database/mysql2-types.js';
 import type { Unit } from '../core/database/transactions-for-user-code.js';
 import { inFuture } from '../core/durable/claim-and-reschedule.js';
 import { TookTooLong } from '../core/errors/errors.js';
+import { isLockWait } from '../core/errors/sql-errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
@@ -16,7 +17,7 @@ import { currentTraceparent } from '../core/trace-and-gid-context.js';
 import { directEntry } from './barrier.js';
 import { failpoints } from './failpoints.js';
 import { leaseMsOf, secondLockWaitSeconds, TCC_OPTIONS, type TccOptions } from './options.js';
-import { NoFreePlace, type OwnAnswers, type OwnCall, PlaceTaken } from './own-participant.js';
+import { isOfCall, NoFreePlace, type OwnAnswers, type OwnCall, PlaceTaken, type Progress } from './own-participant.js';
 import { Calls } from './participant-calls.js';
 import { keyOf } from './protocol-violations.js';
 import type { Begun } from './registration.js';
@@ -73,34 +74,34 @@ export class Decisions {
 
   /**
    * Decides with Confirm of an own participant in one commit. Undefined if that Confirm has to be called apart: another
-   * row has its place, or it takes long. The other branches do not wait for it.
+   * row has its place, another transaction has locked its rows, or it takes long. The other branches do not wait for it.
    * @throws NotDecided
    */
   private async withConfirm({ call, participant, name }: OwnCall, row: TccRow): Promise<Joint | undefined> {
     const limitMs = this.options.callTimeoutMs / JOINED_PARTS;
     const packet = together([this.compareAndSet(row), directEntry(keyOf(call, { name }), 'confirm')]);
-    let isConfirming = false;
+    let progress: Progress = 'not begun';
     const unit: Unit<void> = {
       what: `deciding on TCC transaction ${row.id}`,
       first: { ...packet, ifThere: () => new PlaceTaken() },
       lockWaitSeconds: secondLockWaitSeconds(this.core, this.options),
       run: async (tx, sql, answers) => {
-        isConfirming = false; // the unit runs again after a deadlock
+        progress = 'not begun'; // the unit runs again after a deadlock
         // guard: tcc.decided-first
         if ((answers.at(-COMPARE_INSERT_READ) as Changed).affectedRows !== 1) throw new NotDecided();
-        isConfirming = true;
+        progress = 'running';
         await failpoint(failpoints.deciding, async () => {});
         const limit = { what: `Confirm in ${row.id}`, limitMs, option: 'callTimeoutMs' };
         await inTimeOf(limit, () => participant.join(call, { tx, sql, answers }));
-        isConfirming = false;
+        progress = 'returned';
       },
     };
     try {
       await participant.inPlace(call, limitMs, () => this.database.work.run(unit));
       return { isDecided: true, answers: new Map([[call.branch, () => participant.committed(call)]]) };
     } catch (error) {
-      if (error instanceof PlaceTaken || error instanceof NoFreePlace) return undefined;
-      if (!isConfirming) throw error;
+      if (error instanceof PlaceTaken || error instanceof NoFreePlace || isLockWait(error)) return undefined;
+      if (!isOfCall(error, progress)) throw error;
       if (error instanceof TookTooLong) return undefined;
       const answer = await participant.failed(call, error);
       return { isDecided: false, answers: new Map([[call.branch, async () => answer]]) };

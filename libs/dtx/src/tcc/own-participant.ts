@@ -3,6 +3,7 @@ import type { EntityManager } from 'typeorm';
 import { Semaphore } from '../core/async/semaphore.js';
 import type { Sql } from '../core/database/sql-executor.js';
 import { OutcomeUnknown } from '../core/errors/errors.js';
+import { isUnavailable } from '../core/errors/sql-errors.js';
 import type { Call, Verdict } from './call-messages.js';
 
 /** A call found no free place within its time limit. It was not begun. */
@@ -14,6 +15,17 @@ export function semaphore(what: string, permits: number): Semaphore {
 
 /** A row of the barrier has the place of a call, or another unique key of its packet exists. */
 export class PlaceTaken extends Error {}
+
+/** How far a call has come that joins a commit of the initiator. */
+export type Progress = 'not begun' | 'running' | 'returned';
+
+/**
+ * Whether a commit of the initiator failed because of the call in it. A statement that the participant has deferred
+ * travels with COMMIT, and its error rolls everything back.
+ */
+export function isOfCall(error: unknown, progress: Progress): boolean {
+  return progress === 'running' || (progress === 'returned' && !isUnavailable(error));
+}
 
 /** The transaction of a call. */
 export interface Joined {

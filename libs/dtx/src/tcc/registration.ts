@@ -20,7 +20,7 @@ import { directEntry } from './barrier.js';
 import type { Verdict } from './call-messages.js';
 import type { ClosedCalls } from './define-branches.js';
 import { insertsOf } from './insert-branches.js';
-import { type Joined, NoFreePlace, type OwnCall, PlaceTaken } from './own-participant.js';
+import { isOfCall, type Joined, NoFreePlace, type OwnCall, PlaceTaken, type Progress } from './own-participant.js';
 import { Calls } from './participant-calls.js';
 import { keyOf } from './protocol-violations.js';
 import type { TccRun } from './run-options.js';
@@ -99,17 +99,18 @@ export class Registration {
   ): Promise<Tried | undefined> {
     const limitMs = run.timeoutMs / JOINED_PARTS;
     const entry = directEntry(keyOf(call, { name }), 'try');
-    let isTrying = false;
-    // Before and after the Try, and again when the unit runs again after a deadlock.
-    const outside = () => {
-      isTrying = false;
+    let progress: Progress = 'not begun';
+    // Also when the unit runs again after a deadlock.
+    const begins = () => {
+      progress = 'not begun';
       mustBeInTime();
     };
-    const unit = this.unit(begun, run, { entry, mustBeInTime: outside }, async (joined) => {
-      isTrying = true;
+    const unit = this.unit(begun, run, { entry, mustBeInTime: begins }, async (joined) => {
+      progress = 'running';
       const limit = { what: `Try in ${begun.gid}`, limitMs, option: 'timeoutMs' };
       await inTimeOf(limit, () => participant.join(call, joined));
-      outside();
+      progress = 'returned';
+      mustBeInTime();
     });
     const lockWaitSeconds = Math.max(1, Math.min(this.core.lockWaitSeconds, Math.floor(limitMs / 1_000)));
     try {
@@ -117,8 +118,8 @@ export class Registration {
       return { isRegistered: true, answers: new Map([[call.branch, { verdict: 'ok' }]]) };
     } catch (error) {
       if (error instanceof PlaceTaken || error instanceof NoFreePlace || isLockWait(error)) return undefined;
-      if (isTrying && error instanceof TookTooLong) return undefined;
-      if (!isTrying) throw error;
+      if (!isOfCall(error, progress)) throw error;
+      if (error instanceof TookTooLong) return undefined;
       return { isRegistered: false, answers: new Map([[call.branch, await participant.failed(call, error)]]) };
     }
   }
