@@ -48,9 +48,9 @@ export const initiatorRows: Row[] = [
   {
     failpoint: 'tcc.deciding',
     app: 'payment',
-    // An error rolls Confirm back. The decision is then made without it.
+    // An error before or after the step rolls Confirm back. The decision is then made without it.
     modes: few('crash', 'error'),
-    proof: endsAs((mode) => (mode === 'error' ? 'CONFIRMED' : 'CANCELLED')),
+    proof: endsAs((mode) => (mode === 'error' || mode === 'lost' ? 'CONFIRMED' : 'CANCELLED')),
     disk: async (at) => {
       expect(await stateOf(at)).toBe('TRYING');
       expect(await passed(at)).toEqual(['try', 'try', 'try']);
