@@ -6,9 +6,9 @@ import { backoffSql } from '../core/async/backoff.js';
 import { Batcher } from '../core/async/batcher.js';
 import { msOf, NOW } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
-import { insertFirst, insertOf, type Values } from '../core/database/insert-first.js';
+import { insertFirst, insertOf, type SqlStatement, type Values } from '../core/database/insert-first.js';
 import type { Sql } from '../core/database/sql-executor.js';
-import { SqlExpression, type SqlValue } from '../core/database/sql-literals.js';
+import { SqlExpression } from '../core/database/sql-literals.js';
 import { inFuture } from '../core/durable/claim-and-reschedule.js';
 import { OutcomeUnknown } from '../core/errors/errors.js';
 import { isLockWait } from '../core/errors/sql-errors.js';
@@ -60,7 +60,7 @@ export class Verdicts implements OnModuleInit, OnModuleDestroy {
    * The statement that inserts COMMITTED in the local transaction. A duplicate key means that the check has already ruled,
    * so the transaction must not commit.
    */
-  committed(message: HalfMessage): { statement: string; values: SqlValue[] } {
+  committed(message: HalfMessage): SqlStatement {
     const due = new SqlExpression(inFuture(this.options.sweepAfterMs));
     const awaiting = `,${message.consumers},`;
     return insertOf('dtx_half', { ...message, awaiting, state: 'COMMITTED', next_attempt_at: due, created_at: NOW });

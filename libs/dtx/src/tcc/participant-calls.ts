@@ -10,6 +10,7 @@ import { currentTraceparent } from '../core/trace-and-gid-context.js';
 import { type Answer, answerBody, type Call, type CallDetails, parseJson, type Verdict } from './call-messages.js';
 import { SCHEME } from './failpoints.js';
 import { OpenTries } from './open-tries.js';
+import type { OwnCall, OwnParticipant } from './own-participant.js';
 import { answerQueueOf, callQueueOf, secondQueueOf } from './participant-contract.js';
 import type { Branch } from './tcc-tables.js';
 
@@ -24,12 +25,6 @@ const CONSUMERS_LIMIT_MS = 500;
 const RECHECK_PARTS = 4;
 
 /**
- * Handles a call in the participant's own process.
- * @throws OutcomeUnknown when no place becomes free within the time limit
- */
-type LocalHandler = (call: Call, timeoutMs: number) => Promise<Verdict>;
-
-/**
  * Calls participants over RabbitMQ and waits for the answers on a queue of this process. A participant in this process
  * is called directly. Calls are not durable. If a call, an answer or this process is lost, the initiator's rows drive a
  * repeat.
@@ -37,7 +32,7 @@ type LocalHandler = (call: Call, timeoutMs: number) => Promise<Verdict>;
 @Injectable()
 export class Calls implements OnModuleInit {
   private readonly waiting = new Map<string, (answer: Answer) => void>();
-  private readonly local = new Map<string, LocalHandler>();
+  private readonly local = new Map<string, OwnParticipant>();
   /** By second-phase queue: whether a participant consumes it, and when that was seen. */
   private readonly secondQueues = new Map<string, { isConsumed: boolean; atMs: number }>();
   private readonly looks = new Map<string, Promise<{ readonly consumerCount: number } | null>>();
@@ -72,8 +67,25 @@ export class Calls implements OnModuleInit {
   }
 
   /** Registers a participant that lives in this process. */
-  mount(queue: string, take: LocalHandler): void {
-    this.local.set(queue, take);
+  mount(queue: string, participant: OwnParticipant): void {
+    this.local.set(queue, participant);
+  }
+
+  private own({ participant: name, version }: Branch): OwnParticipant | undefined {
+    return this.local.get(callQueueOf({ name, version }));
+  }
+
+  /** The call of the first branch whose participant lives in this process. Only one branch joins a commit. */
+  firstOwn(branches: readonly Branch[], about: CallDetails): OwnCall | undefined {
+    for (const branch of branches) {
+      const participant = this.own(branch);
+      if (participant) return { participant, call: this.callOf(branch, about), name: branch.participant };
+    }
+    return undefined;
+  }
+
+  private callOf(branch: Branch, about: CallDetails): Call {
+    return { ...about, initiator: this.core.app, callId: randomUUID(), branch: branch.branch, args: branch.args };
   }
 
   /**
@@ -81,9 +93,7 @@ export class Calls implements OnModuleInit {
    * @throws OutcomeUnknown without a valid answer within `timeoutMs`
    */
   async call(branch: Branch, about: CallDetails, timeoutMs: number): Promise<Verdict> {
-    const queue = callQueueOf({ name: branch.participant, version: branch.version });
-    const initiator = this.core.app;
-    const call: Call = { ...about, initiator, callId: randomUUID(), branch: branch.branch, args: branch.args };
+    const call = this.callOf(branch, about);
     return new Promise((resolve, reject) => {
       const end = (settle: () => void) => {
         clearTimeout(timer);
@@ -95,8 +105,8 @@ export class Calls implements OnModuleInit {
       const timer = setTimeout(() => end(() => reject(late)), timeoutMs);
       const answered = (answer: Verdict) => end(() => resolve(answer));
       this.waiting.set(call.callId, answered);
-      const handler = this.local.get(queue);
-      const sent = handler ? handler(call, timeoutMs).then(answered) : this.sendTo(branch, call, timeoutMs);
+      const own = this.own(branch);
+      const sent = own ? own.take(call, timeoutMs).then(answered) : this.sendTo(branch, call, timeoutMs);
       sent.catch((error) => end(() => reject(error)));
     });
   }
@@ -107,7 +117,7 @@ export class Calls implements OnModuleInit {
    */
   async hasConsumer(branch: Branch): Promise<boolean> {
     const participant = { name: branch.participant, version: branch.version };
-    if (this.local.has(callQueueOf(participant))) return true;
+    if (this.own(branch)) return true;
     for (const queue of [callQueueOf(participant), secondQueueOf(participant)])
       if (((await this.look(queue))?.consumerCount ?? 0) > 0) return true;
     return false;
