@@ -1,18 +1,19 @@
 // The rounds: every case once in each, in turn, so that a slow minute of the machine hits all of them.
 import type { Progress } from './bench-progress.js';
-import { type Case, nameOf, type Plan, TABLE_CONCURRENCY } from './cases.js';
+import { type Case, type Kind, kindOf, nameOf, type Plan, TABLE_CONCURRENCY } from './cases.js';
 import { measure, purchasesOf, type Sample, untilAtRest, untilSettled } from './measure.js';
-import type { Kind } from './shop-processes.js';
 import type { Shop, Stage } from './stage.js';
 
 type Shops = ReadonlyMap<Kind, Shop>;
-const kindOf = ({ variant, isClassic }: Case): Kind => (variant === 'naive' ? 'naive' : isClassic ? 'classic' : 'shop');
 const shopOf = (shops: Shops, of: Case): Shop => shops.get(kindOf(of))!;
 
 export async function playRounds(stage: Stage, plan: Plan, progress: Progress): Promise<Sample[]> {
   const shops = new Map<Kind, Shop>();
   try {
-    for (const kind of new Set(plan.cases.map(kindOf))) shops.set(kind, await stage.open(kind));
+    for (const kind of new Set(plan.cases.map(kindOf))) {
+      progress.step(`starting: ${kind}`);
+      shops.set(kind, await stage.open(kind));
+    }
     for (const of of warmUps(plan)) {
       progress.step(`warming up: ${nameOf(of)}`);
       const shop = shopOf(shops, of);
@@ -28,7 +29,7 @@ export async function playRounds(stage: Stage, plan: Plan, progress: Progress): 
 /** One case for each variant on each shop. */
 function warmUps({ cases, warmUp: purchases }: Plan): Case[] {
   const one = ({ variant, isClassic = false }: Case): Case => {
-    const notify = variant !== 'naive';
+    const notify = cases.some((other) => other.variant === variant && other.notify);
     return { variant, isClassic, concurrency: TABLE_CONCURRENCY, skus: 'many', notify, purchases };
   };
   return [...new Map(cases.map((of) => [`${of.variant} ${kindOf(of)}`, one(of)])).values()];
