@@ -3,9 +3,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { buyer, Load, openShop, sku } from '../fixtures/purchase-load.js';
-import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
+import { auditOf, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { Stack } from '../fixtures/three-apps.js';
-import { until } from '../fixtures/until.js';
 
 const CALLERS = 32;
 const PURCHASES = 2_000;
@@ -48,5 +47,5 @@ test('purchases of callers that never rest are settled as fast as they are answe
   await watching;
   expect(load.orderIds).toHaveLength(PURCHASES);
   expect(most).toBeLessThan(OPEN_MAX);
-  await until('every purchase is settled', async () => (await openOrders()) === 0, { withinMs: 60_000 });
+  expect((await auditOf(sandbox, 60_000)).checks.flatMap(({ violations }) => violations)).toEqual([]);
 }, 180_000);
