@@ -7,9 +7,9 @@ import { auditOf, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js
 import { Stack } from '../fixtures/three-apps.js';
 
 const CALLERS = 32;
-const PURCHASES = 2_000;
+const PURCHASES = 3_000;
 /** Far above the calls that wait and the purchases in work, far below the backlog of answers that run ahead. */
-const OPEN_MAX = 300;
+const OPEN_MAX = 200;
 const LOOK_MS = 50;
 
 let sandbox: Sandbox;
