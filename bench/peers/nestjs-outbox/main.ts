@@ -4,7 +4,6 @@ import 'reflect-metadata';
 import { randomUUID } from 'node:crypto';
 import { OnEvent, OutboxModule, TransactionalEventEmitter } from '@fullstackhouse/nestjs-outbox';
 import {
-  OutboxTransportEventMigrations,
   TypeORMDatabaseDriverFactory,
   TypeOrmOutboxTransportEvent,
 } from '@fullstackhouse/nestjs-outbox-typeorm-driver';
@@ -27,8 +26,7 @@ const db = await new DataSource({
   poolSize: POOL_SIZE,
   timezone: 'Z',
   entities: [TypeOrmOutboxTransportEvent],
-  migrations: [...OutboxTransportEventMigrations],
-  migrationsRun: true,
+  synchronize: true, // TypeORM 0.3.31 refuses the library's migrations by their names
 }).initialize();
 for (const table of TABLES[app]) await db.query(table);
 
@@ -36,12 +34,30 @@ const names = Object.keys(QUEUES) as EventName[];
 const connection = await connected(broker, Object.values(QUEUES).flat());
 const publisher = await publisherOn(connection);
 
+const toBroker = ({ name, purchase }: PurchaseEvent) => publisher.publish(QUEUES[name], purchase);
+
+/** The library takes one event per method. */
 class ToBroker {
-  publish({ name, purchase }: PurchaseEvent): Promise<void> {
-    return publisher.publish(QUEUES[name], purchase);
+  @OnEvent('order.placed')
+  orderPlaced(event: PurchaseEvent): Promise<void> {
+    return toBroker(event);
+  }
+
+  @OnEvent('stock.taken')
+  stockTaken(event: PurchaseEvent): Promise<void> {
+    return toBroker(event);
+  }
+
+  @OnEvent('money.taken')
+  moneyTaken(event: PurchaseEvent): Promise<void> {
+    return toBroker(event);
+  }
+
+  @OnEvent('purchase.refused')
+  purchaseRefused(event: PurchaseEvent): Promise<void> {
+    return toBroker(event);
   }
 }
-for (const name of names) OnEvent(name)(ToBroker.prototype, 'publish', {});
 
 @Module({
   imports: [

@@ -1,5 +1,6 @@
 // The purchase as a saga of Restate, one app: node main.js order|payment|inventory. Callers and services meet at Restate's server,
 // which stores each step. RabbitMQ has no part in it.
+import './promise-with-resolvers.js';
 import { createServer } from 'node:http2';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createEndpointHandler } from '@restatedev/restate-sdk';

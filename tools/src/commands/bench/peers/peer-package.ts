@@ -13,7 +13,7 @@ const MODULES = 'node_modules';
 const INSTALL_BOUND_MS = 900_000;
 const COMPILE_BOUND_MS = 180_000;
 /** Ignored scripts: `@scarf/scarf`, which Restate's server depends on, reports each installation from one. */
-const INSTALL = ['ci', '--ignore-scripts', '--prefer-offline', '--no-audit', '--no-fund', '--fetch-retries=1'];
+const INSTALL = ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error', '--fetch-retries=1'];
 
 export const mainOf = (peer: Peer, dir = PEERS_DIR): string => join(dir, 'dist', peer, 'main.js');
 

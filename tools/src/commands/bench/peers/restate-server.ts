@@ -46,9 +46,9 @@ export class RestateServer {
     return new RestateServer(child.pid ?? 0, `http://${ingress}`, `http://${admin}`, dataDir);
   }
 
-  /** For the apps. */
+  /** For the apps. Their SDK would log every call. */
   get env(): NodeJS.ProcessEnv {
-    return { RESTATE_ADMIN_URL: this.admin };
+    return { RESTATE_ADMIN_URL: this.admin, RESTATE_LOGGING: 'WARN' };
   }
 
   async stop(): Promise<void> {
