@@ -117,7 +117,7 @@ describe('the table of the peers', () => {
   });
   const rows = peerRows({ figures: [figuresOf('naive'), figuresOf('nestjs-outbox')], versions: versionsOfPeers() });
 
-  it('has the versions of the peers, and a dash for what was not measured', () => {
+  it('has the versions of the peers, and a dash for a missing figure', () => {
     expect(rows.map(([variant, version]) => [variant, version])).toEqual([
       ['naive', '-'],
       ['nestjs-outbox', versionsOfPeers()['nestjs-outbox']],
