@@ -55,19 +55,26 @@ async function open(): Promise<{ socket: Socket; ended: Promise<string>; answer:
   };
 }
 
+/** A connection on which a call was answered, so that it is idle. */
+async function openAfterCall() {
+  const connection = await open();
+  connection.socket.write(CALL);
+  expect(await connection.answer()).toContain(`\r\nkeep-alive: timeout=${ANNOUNCED_IDLE_S}\r\n`);
+  return connection;
+}
+
 /** As `serve` stops. */
 async function stop(withinMs: number): Promise<void> {
   await calls.end(withinMs);
   await app.close();
 }
 
-it.each(['after a call', 'before its first call'])('answers a call on a connection that is idle %s', async (when) => {
+it.each([
+  ['after a call', openAfterCall],
+  ['before its first call', open],
+])('answers a call on a connection that is idle %s', async (_, connect) => {
   await start();
-  const { socket, ended, answer } = await open();
-  if (when === 'after a call') {
-    socket.write(CALL);
-    expect(await answer()).toContain(`\r\nkeep-alive: timeout=${ANNOUNCED_IDLE_S}\r\n`);
-  }
+  const { socket, ended } = await connect();
   const stopped = stop(LONG_MS);
   socket.write(CALL);
   expect(await ended).toMatch(/HTTP\/1\.1 200 OK\r\n(?!.*keep-alive).*connection: close/s);
@@ -76,9 +83,7 @@ it.each(['after a call', 'before its first call'])('answers a call on a connecti
 
 it('control: a stop that waits for calls only ends the connection of a call that is on its way', async () => {
   await start();
-  const { socket, ended, answer } = await open();
-  socket.write(CALL);
-  await answer();
+  const { socket, ended } = await openAfterCall();
   const stopped = stop(0);
   await ended;
   await stopped;
@@ -87,9 +92,7 @@ it('control: a stop that waits for calls only ends the connection of a call that
 
 it('ends at once when no caller has a connection, and when the last one lets go of it', async () => {
   await start();
-  const { socket, answer } = await open();
-  socket.write(CALL);
-  await answer();
+  const { socket } = await openAfterCall();
   const since = performance.now();
   const ended = calls.end(LONG_MS);
   socket.destroy();
@@ -99,9 +102,7 @@ it('ends at once when no caller has a connection, and when the last one lets go 
 
 it('does not wait for a connection that is idle for longer than a caller keeps it', async () => {
   await start();
-  const { socket, answer } = await open();
-  socket.write(CALL);
-  await answer();
+  const { socket } = await openAfterCall();
   const since = performance.now();
   await calls.end(LONG_MS);
   expect(performance.now() - since).toBeLessThan(ANNOUNCED_IDLE_S * 1_000 + 1_000);
