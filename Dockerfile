@@ -31,13 +31,13 @@ COPY --from=build /app ./
 USER node
 
 FROM runtime AS order
-CMD ["node", "apps/order/dist/main.js"]
+CMD ["node", "--max-semi-space-size=32", "--min-semi-space-size=16", "apps/order/dist/main.js"]
 
 FROM runtime AS payment
-CMD ["node", "apps/payment/dist/main.js"]
+CMD ["node", "--max-semi-space-size=32", "--min-semi-space-size=16", "apps/payment/dist/main.js"]
 
 FROM runtime AS inventory
-CMD ["node", "apps/inventory/dist/main.js"]
+CMD ["node", "--max-semi-space-size=32", "--min-semi-space-size=16", "apps/inventory/dist/main.js"]
 
 FROM runtime AS scenario
 CMD ["node", "tools/dist/commands/scenario.js"]

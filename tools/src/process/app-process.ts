@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { ROOT } from '../infra-files.js';
 import type { App } from '../servers/server-set.js';
 import { endProcess, startOf } from './detached-processes.js';
+import { NODE_FLAGS } from './node-flags.js';
 
 // An app gets this long to finish its work before it is killed.
 const POLITE_MS = 12_000;
@@ -38,7 +39,7 @@ export interface AppStart {
 export function startApp({ name, port, env, log, onExit }: AppStart): AppProcess {
   const out = openSync(log, 'a', 0o600);
   const main = join(ROOT, 'apps', name, 'dist', 'main.js');
-  const child = spawn(process.execPath, ['--enable-source-maps', main], {
+  const child = spawn(process.execPath, [...NODE_FLAGS, '--enable-source-maps', main], {
     cwd: ROOT,
     detached: true,
     stdio: ['ignore', out, out],

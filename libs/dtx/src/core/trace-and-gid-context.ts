@@ -1,19 +1,8 @@
-/**
- * The trace context and the gid of the current work, as an AsyncLocalStorage. Messages, rows and log lines carry them
- * on.
- */
-import { AsyncLocalStorage } from 'node:async_hooks';
+/** The trace context and the gid of the current work. Messages, rows and log lines carry them on. */
 import { randomBytes } from 'node:crypto';
+import { asyncContext, withAsyncContext } from './async/async-context.js';
 
 const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
-
-interface Context {
-  readonly traceparent: string | null;
-  readonly gid: string | null;
-}
-
-const storage = new AsyncLocalStorage<Context>();
-const NOTHING: Context = { traceparent: null, gid: null };
 
 /**
  * Runs work under a W3C traceparent. Messages that the work sends carry it. A malformed value is ignored.
@@ -22,7 +11,7 @@ const NOTHING: Context = { traceparent: null, gid: null };
  */
 export function withTraceparent<T>(traceparent: string | null | undefined, work: () => T): T {
   if (!traceparent || !TRACEPARENT.test(traceparent)) return work();
-  return storage.run({ ...(storage.getStore() ?? NOTHING), traceparent }, work);
+  return withAsyncContext({ traceparent }, work);
 }
 
 /**
@@ -31,7 +20,7 @@ export function withTraceparent<T>(traceparent: string | null | undefined, work:
  *   await withGid(orderId, () => this.refund(orderId));
  */
 export function withGid<T>(gid: string | null | undefined, work: () => T): T {
-  return gid ? storage.run({ ...(storage.getStore() ?? NOTHING), gid }, work) : work();
+  return gid ? withAsyncContext({ gid }, work) : work();
 }
 
 /** As both together, for a message or a row. */
@@ -41,8 +30,8 @@ export function withTraceAndGid<T>(
 ): T {
   const isTrace = traceparent && TRACEPARENT.test(traceparent);
   if (!isTrace && !gid) return work();
-  const outer = storage.getStore() ?? NOTHING;
-  return storage.run({ traceparent: isTrace ? traceparent : outer.traceparent, gid: gid || outer.gid }, work);
+  const outer = asyncContext();
+  return withAsyncContext({ traceparent: isTrace ? traceparent : outer.traceparent, gid: gid || outer.gid }, work);
 }
 
 /**
@@ -51,7 +40,7 @@ export function withTraceAndGid<T>(
  *   withTraceparent(traceparent, () => currentTraceparent()); // traceparent
  */
 export function currentTraceparent(): string | null {
-  return storage.getStore()?.traceparent ?? null;
+  return asyncContext().traceparent;
 }
 
 /**
@@ -60,7 +49,7 @@ export function currentTraceparent(): string | null {
  *   withGid('order-4711', () => currentGid()); // 'order-4711'
  */
 export function currentGid(): string | null {
-  return storage.getStore()?.gid ?? null;
+  return asyncContext().gid;
 }
 
 /**

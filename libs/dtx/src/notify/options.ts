@@ -22,6 +22,11 @@ export const notifyOptions = z.strictObject({
   secrets: z.array(z.string().refine(isNotifySecret, SECRET_RULE)).max(5).default([]),
   /** Target of notifications that name none. Without it such notifications are not sent. */
   defaultTarget: httpUrlOption.optional(),
+  /**
+   * In an app without the service: whether the service has a default target. With `false`, a notification without a
+   * target is not published.
+   */
+  serviceHasDefaultTarget: z.boolean().default(true),
   /** Private targets that may be called: `host`, `host:port`, an address or a CIDR range. */
   allow: z.array(z.string().refine(isAllowEntry, 'expected host, host:port, an address or a CIDR range')).default([]),
   /**

@@ -45,9 +45,10 @@ export class Notifications {
 
   /** True if a notification with this target can be delivered. Otherwise `publish` does nothing. */
   isFor(target: string | undefined): boolean {
-    const { secrets, service, defaultTarget } = this.options;
+    const { secrets, service, defaultTarget, serviceHasDefaultTarget } = this.options;
     // Only the service itself knows its default target.
-    return secrets.length > 0 && (target !== undefined || defaultTarget !== undefined || service !== this.core.app);
+    const hasDefault = defaultTarget !== undefined || (service !== this.core.app && serviceHasDefaultTarget);
+    return secrets.length > 0 && (target !== undefined || hasDefault);
   }
 
   /**

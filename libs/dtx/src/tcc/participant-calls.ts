@@ -24,6 +24,13 @@ const CONSUMERS_LIMIT_MS = 500;
 /** A second phase without an answer checks the consumers of its queue after this part of its time limit. */
 const RECHECK_PARTS = 4;
 
+/** A call without its answer. */
+interface Waiting {
+  readonly answered: (answer: Answer) => void;
+  readonly failed: (error: unknown) => void;
+  recheck: NodeJS.Timeout | undefined;
+}
+
 /**
  * Calls participants over RabbitMQ and waits for the answers on a queue of this process. A participant in this process
  * is called directly. Calls are not durable. If a call, an answer or this process is lost, the initiator's rows drive a
@@ -31,7 +38,7 @@ const RECHECK_PARTS = 4;
  */
 @Injectable()
 export class Calls implements OnModuleInit {
-  private readonly waiting = new Map<string, (answer: Answer) => void>();
+  private readonly waiting = new Map<string, Waiting>();
   private readonly local = new Map<string, OwnParticipant>();
   /** By second-phase queue: whether a participant consumes it, and when that was seen. */
   private readonly secondQueues = new Map<string, { isConsumed: boolean; atMs: number }>();
@@ -97,17 +104,20 @@ export class Calls implements OnModuleInit {
     return new Promise((resolve, reject) => {
       const end = (settle: () => void) => {
         clearTimeout(timer);
+        clearTimeout(waiting.recheck);
         this.waiting.delete(call.callId);
         this.tries.end(call.callId);
         settle();
       };
-      const late = new OutcomeUnknown(`no answer within ${Math.round(timeoutMs)} ms`);
-      const timer = setTimeout(() => end(() => reject(late)), timeoutMs);
+      const late = () => reject(new OutcomeUnknown(`no answer within ${Math.round(timeoutMs)} ms`));
+      const timer = setTimeout(() => end(late), timeoutMs);
       const answered = (answer: Verdict) => end(() => resolve(answer));
-      this.waiting.set(call.callId, answered);
+      const failed = (error: unknown) => end(() => reject(error));
+      const waiting: Waiting = { answered, failed, recheck: undefined };
+      this.waiting.set(call.callId, waiting);
       const own = this.own(branch);
       const sent = own ? own.take(call, timeoutMs).then(answered) : this.sendTo(branch, call, timeoutMs);
-      sent.catch((error) => end(() => reject(error)));
+      sent.catch(failed);
     });
   }
 
@@ -143,10 +153,14 @@ export class Calls implements OnModuleInit {
     if (call.phase === 'try') return this.tries.run(call.callId, sendFirst);
     if (!(await this.isConsumed(second))) return sendFirst();
     await this.send(second, call, leftMs());
-    await sleep(timeoutMs / RECHECK_PARTS, undefined, { ref: false });
-    // Its consumer is gone, and an instance of the version before may have taken over. The repeat is safe: the barrier
+    const waiting = this.waiting.get(call.callId);
+    if (!waiting) return;
+    // If its consumer is gone, an instance of the version before may have taken over. The repeat is safe: the barrier
     // makes the participant idempotent.
-    if (this.waiting.has(call.callId) && !(await this.inspectQueue(second))) await this.send(first, call, leftMs());
+    const recheck = async () => {
+      if (!(await this.inspectQueue(second))) await this.send(first, call, leftMs());
+    };
+    waiting.recheck = setTimeout(() => void recheck().catch(waiting.failed), timeoutMs / RECHECK_PARTS).unref();
   }
 
   /**
@@ -209,7 +223,7 @@ export class Calls implements OnModuleInit {
 
   private async receive(delivery: Delivery): Promise<void> {
     const answer = answerBody.safeParse(parseJson(delivery.message.content));
-    if (answer.success) this.waiting.get(answer.data.callId)?.(answer.data);
+    if (answer.success) this.waiting.get(answer.data.callId)?.answered(answer.data);
     delivery.ack();
   }
 }

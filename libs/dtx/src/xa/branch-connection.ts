@@ -1,4 +1,5 @@
 import type { DataSource, EntityManager } from 'typeorm';
+import { withTimeout } from '../core/async/with-timeout.js';
 import type { TransactionGuard } from '../core/database/guarded-transaction.js';
 import type { Tap } from '../core/database/intercepted-connection.js';
 import type { Row } from '../core/database/mysql2-types.js';
@@ -24,34 +25,27 @@ export class BranchConnection {
   isSound = true;
   private isEnded = false;
   private bound: BoundRunner | undefined;
-  private abortWith: (error: Error) => void = () => {};
-  private readonly aborted: Promise<never>;
+  private abortedBy: Error | undefined;
+  /** Ends the wait for each statement in flight. */
+  private readonly waits = new Set<(error: Error) => void>();
 
   private constructor(
     private readonly tap: Tap,
     private readonly limitMs: number,
-  ) {
-    this.aborted = new Promise<never>((_, reject) => {
-      this.abortWith = reject;
-    });
-    this.aborted.catch(() => {}); // `watch` reports the error to a waiting statement
-  }
+  ) {}
 
   /** @throws XaUnavailable when the pool gives no connection in time, and connection errors */
   static async open(pool: SessionPool, { withinMs, limitMs }: Limits): Promise<BranchConnection> {
     const connecting = pool.acquire();
-    let timer: NodeJS.Timeout | undefined;
-    const limit = new Promise<null>((resolve) => {
-      timer = setTimeout(resolve, withinMs, null);
+    const tap = await withTimeout(withinMs, connecting, () => {
+      // The late connection goes back to the pool.
+      connecting.then(
+        (late) => late.release(),
+        () => {},
+      );
+      throw new XaUnavailable(`no connection within ${withinMs} ms`);
     });
-    const tap = await Promise.race([connecting, limit]).finally(() => clearTimeout(timer));
-    if (tap) return new BranchConnection(tap, limitMs);
-    // The late connection goes back to the pool.
-    connecting.then(
-      (late) => late.release(),
-      () => {},
-    );
-    throw new XaUnavailable(`no connection within ${withinMs} ms`);
+    return new BranchConnection(tap, limitMs);
   }
 
   get manager(): EntityManager {
@@ -104,7 +98,8 @@ export class BranchConnection {
 
   /** Ends every wait on this connection with the error. A network that drops packets would never end it. */
   abort(error: Error): void {
-    this.abortWith(error);
+    this.abortedBy ??= error;
+    for (const end of [...this.waits]) end(this.abortedBy);
   }
 
   /**
@@ -129,18 +124,28 @@ export class BranchConnection {
     this.tap.connection.destroy();
   }
 
-  private async inTime<T>(answer: Promise<T>): Promise<T> {
-    const limit = setTimeout(() => this.abort(new XaUnavailable(`no answer within ${this.limitMs} ms`)), this.limitMs);
-    return this.watch(answer).finally(() => clearTimeout(limit));
+  private inTime<T>(answer: Promise<T>): Promise<T> {
+    const { limitMs } = this;
+    return this.watch(answer, () => this.abort(new XaUnavailable(`no answer within ${limitMs} ms`)));
   }
 
-  private async watch<T>(statement: Promise<T>): Promise<T> {
-    try {
-      return await Promise.race([statement, this.aborted]);
-    } catch (error) {
-      if (!isAnswered(error) || endsConnection(error)) this.isSound = false;
-      throw error;
-    }
+  /** Waits for an answer, until the connection is given up. `late` is called after `limitMs`. */
+  private watch<T>(statement: Promise<T>, late?: () => void): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const timer = late && setTimeout(late, this.limitMs);
+      const over = () => {
+        clearTimeout(timer);
+        return this.waits.delete(end);
+      };
+      const end = (error: unknown) => {
+        if (!over()) return;
+        if (!isAnswered(error) || endsConnection(error)) this.isSound = false;
+        reject(error);
+      };
+      this.waits.add(end);
+      statement.then((value) => over() && resolve(value), end);
+      if (this.abortedBy) end(this.abortedBy);
+    });
   }
 }
 

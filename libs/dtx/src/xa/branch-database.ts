@@ -37,6 +37,8 @@ export function branchSource(
   const extra = {
     connectTimeout: CONNECT_TIMEOUT_MS,
     keepAliveInitialDelay: KEEP_ALIVE_MS,
+    // mysql2 would take a stack trace for each query.
+    trace: false,
     ...given,
     connectionLimit: size,
     queueLimit: size,

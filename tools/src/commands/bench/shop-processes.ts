@@ -8,6 +8,7 @@ import { environmentOf } from '../../process/app-environment.js';
 import { anyFreePort } from '../../process/app-ports.js';
 import { startApp } from '../../process/app-process.js';
 import { endProcess, killProcess, markFor } from '../../process/detached-processes.js';
+import { NODE_FLAGS } from '../../process/node-flags.js';
 import type { Sandbox } from '../../sandbox/sandbox.js';
 import { type App, DATABASES, perApp } from '../../servers/server-set.js';
 import type { Kind } from './cases.js';
@@ -97,15 +98,20 @@ function shopStart({ sandbox, marked, logOf }: Options, ports: Record<App, numbe
   return (name: App, port: number): Started => {
     // Only purchases with a `notifyUrl` of their own notify.
     const given = environmentOf(name, settings);
-    const options = isClassic ? { DTX_OPTIONS: withClassicQueues(given.DTX_OPTIONS) } : {};
-    const env = { ...given, ...options, DTX_NOTIFY_URL: undefined, ...markFor(marked) };
+    const DTX_OPTIONS = optionsOf(given.DTX_OPTIONS, isClassic);
+    const env = { ...given, DTX_OPTIONS, DTX_NOTIFY_URL: undefined, ...markFor(marked) };
     return startApp({ name, port, env, log: logOf(name), onExit: () => {} });
   };
 }
 
-function withClassicQueues(given = '{}'): string {
-  const options = JSON.parse(given);
-  return JSON.stringify({ ...options, core: { ...options.core, queues: 'classic' } });
+function optionsOf(given = '{}', isClassic: boolean): string {
+  const { core, notify, ...others } = JSON.parse(given);
+  const queues = isClassic ? { queues: 'classic' } : {};
+  return JSON.stringify({
+    ...others,
+    core: { ...core, ...queues },
+    notify: { ...notify, serviceHasDefaultTarget: false },
+  });
 }
 
 const MAINS = {
@@ -122,7 +128,7 @@ interface Plain {
 function plainStart(main: string, { options: { sandbox, marked, logOf }, env }: Plain) {
   return (name: App, port: number): Started => {
     const out = openSync(logOf(name), 'a', 0o600);
-    const child = spawn(process.execPath, [main, name], {
+    const child = spawn(process.execPath, [...NODE_FLAGS, main, name], {
       detached: true,
       stdio: ['ignore', out, out],
       env: {

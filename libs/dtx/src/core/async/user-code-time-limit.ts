@@ -1,4 +1,5 @@
 import { TookTooLong } from '../errors/errors.js';
+import { begun } from './begun.js';
 import { withTimeout } from './with-timeout.js';
 
 interface Limit {
@@ -15,12 +16,11 @@ interface Limit {
  * connection.
  * @throws TookTooLong
  */
-export async function inTimeOf<T>(
+export function inTimeOf<T>(
   { what, limitMs, option = 'handlerTimeoutMs', onLate }: Limit,
   work: () => T | Promise<T>,
 ): Promise<T> {
-  const begun = (async () => work())();
-  return withTimeout(limitMs, begun, () => {
+  return withTimeout(limitMs, begun(work), () => {
     onLate?.();
     throw new TookTooLong(`${what} has not ended within ${limitMs} ms (${option})`);
   });

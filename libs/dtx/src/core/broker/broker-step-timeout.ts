@@ -9,13 +9,21 @@ export const CLOSE_LIMIT_MS = 1_500;
  * has no effect.
  * @throws BrokerUnavailable after the time limit or the signal
  */
-export async function within<T>(limitMs: number, what: string, step: Promise<T>, stop?: AbortSignal): Promise<T> {
+export function within<T>(limitMs: number, what: string, step: Promise<T>, stop?: AbortSignal): Promise<T> {
   const late = () => {
-    throw new BrokerUnavailable(
-      `${what}: RabbitMQ did not answer within ${Math.round(limitMs)} ms; check its alarms and load`,
-    );
+    throw noAnswer(limitMs, what);
   };
-  if (!stop) return withTimeout(limitMs, step, late);
+  const end = stop ? orStopped(step, what, stop) : step;
+  return withTimeout(limitMs, end, late);
+}
+
+export function noAnswer(limitMs: number, what: string): BrokerUnavailable {
+  return new BrokerUnavailable(
+    `${what}: RabbitMQ did not answer within ${Math.round(limitMs)} ms; check its alarms and load`,
+  );
+}
+
+async function orStopped<T>(step: Promise<T>, what: string, stop: AbortSignal): Promise<T> {
   let onStop!: () => void;
   const stopping = new Promise<never>((_, reject) => {
     onStop = () => reject(new BrokerUnavailable(`${what}: the application is stopping`));
@@ -23,7 +31,7 @@ export async function within<T>(limitMs: number, what: string, step: Promise<T>,
   if (stop.aborted) onStop();
   stop.addEventListener('abort', onStop);
   try {
-    return await withTimeout(limitMs, Promise.race([step, stopping]), late);
+    return await Promise.race([step, stopping]);
   } finally {
     stop.removeEventListener('abort', onStop);
   }

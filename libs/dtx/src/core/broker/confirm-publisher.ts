@@ -3,7 +3,7 @@ import type { ChannelModel, ConfirmChannel, Options, Replies } from 'amqplib';
 import type { Semaphore } from '../async/semaphore.js';
 import { BrokerUnavailable, Unconfirmed } from '../errors/errors.js';
 import { libraryLogger } from '../library-logger.js';
-import { within } from './broker-step-timeout.js';
+import { noAnswer, within } from './broker-step-timeout.js';
 import { leave } from './closing-channel.js';
 import type { BrokerConnection } from './connection.js';
 import { type Envelope, toProperties } from './envelope.js';
@@ -29,15 +29,7 @@ export interface PublishOptions {
 const NACKED = 'message nacked';
 const REOPEN_MS = 200;
 
-interface Outgoing {
-  readonly body: Buffer;
-  readonly properties: Options.Publish;
-}
-
-interface InFlight {
-  readonly properties: Options.Publish;
-  returned: boolean;
-}
+type Outgoing = { readonly body: Buffer; readonly properties: Options.Publish };
 
 /**
  * Publishes to a queue or an exchange: persistent, mandatory, with publisher confirms and a time limit. Many messages are
@@ -46,7 +38,7 @@ interface InFlight {
  */
 export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
   private readonly logger = libraryLogger('publisher');
-  private readonly inFlight = new Map<string, InFlight>();
+  private readonly inFlight = new Map<string, { isReturned: boolean }>();
   private readonly window: Semaphore;
   private readonly queues: Queues;
   private readonly refusals = new SendRefusals((message) => this.logger.warn(message));
@@ -129,54 +121,63 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     return this.queues.ensure(queue, kind);
   }
 
-  private async publishDeclared(target: PublishTarget, endsAt: number, message: Outgoing): Promise<void> {
-    try {
-      await this.publishOnce(target, endsAt, message);
-    } catch (error) {
+  private publishDeclared(target: PublishTarget, endsAt: number, message: Outgoing): Promise<void> {
+    return this.prepareAndPublish(target, endsAt, message).catch((error) => {
       // The queue was deleted after its declaration: declare it again and retry once.
       if (!(error instanceof Unroutable) || !target.forget()) throw error;
-      await this.publishOnce(target, endsAt, message);
-    }
-  }
-
-  private async publishOnce(target: PublishTarget, endsAt: number, { body, properties }: Outgoing): Promise<void> {
-    const { name, exchange } = target;
-    const leftMs = () => endsAt - performance.now();
-    if (!target.isPrepared) await target.prepare(leftMs());
-    const channel = this.require();
-    const refused = this.refusals.before(target, body.length);
-    if (refused) throw refused;
-    const tag = String(++this.sequence);
-    const sent: InFlight = { properties, returned: false };
-    this.inFlight.set(tag, sent);
-    try {
-      await within(leftMs(), `cannot publish to ${name}`, this.send(channel, target, body, tag));
-    } catch (error) {
-      throw onceSent(meaningOf(error, { what: `cannot publish to ${name}`, queue: name, right: 'write', exchange }));
-    } finally {
-      this.inFlight.delete(tag);
-    }
-    // guard: publisher.returned
-    if (sent.returned) throw new Unroutable(`cannot publish to ${name}: ${target.unroutable}`);
-  }
-
-  private send(channel: ConfirmChannel, target: PublishTarget, body: Buffer, tag: string): Promise<void> {
-    const { properties } = this.inFlight.get(tag)!;
-    const headers = { ...(properties.headers as object), 'dtx-tag': tag };
-    const { name, exchange, routingKey } = target;
-    return new Promise((resolve, reject) => {
-      // guard: publisher.publish
-      channel.publish(exchange, routingKey, body, { ...properties, headers, mandatory: true }, (error) => {
-        if (!error) return resolve();
-        const refused = this.refusals.of(channel, target, body.length);
-        if (refused) reject(refused);
-        else if (error.message === NACKED) {
-          // guard: publisher.renew
-          void this.renew(channel);
-          reject(new Nacked(`cannot publish to ${name}: RabbitMQ rejected the message (nack)`));
-        } else reject(new Unconfirmed(`publish to ${name} unconfirmed: lost the connection to RabbitMQ`));
-      });
+      return this.prepareAndPublish(target, endsAt, message);
     });
+  }
+
+  private prepareAndPublish(target: PublishTarget, endsAt: number, message: Outgoing): Promise<void> {
+    const publish = () => this.publishOnce(target, endsAt - performance.now(), message);
+    return target.isPrepared ? publish() : target.prepare(endsAt - performance.now()).then(publish);
+  }
+
+  private publishOnce(target: PublishTarget, limitMs: number, { body, properties }: Outgoing): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const channel = this.require();
+      const refused = this.refusals.before(target, body.length);
+      if (refused) throw refused;
+      const { name, exchange, routingKey } = target;
+      const what = `cannot publish to ${name}`;
+      const tag = String(++this.sequence);
+      const sent = { isReturned: false };
+      const over = () => {
+        clearTimeout(timer);
+        this.inFlight.delete(tag);
+      };
+      const fail = (error: unknown) => {
+        over();
+        reject(onceSent(meaningOf(error, { what, queue: name, right: 'write', exchange })));
+      };
+      const timer = setTimeout(() => fail(noAnswer(limitMs, what)), Math.max(1, limitMs));
+      const end = (error: Error | null) => {
+        if (error) return fail(this.reasonOf(error, channel, target, body.length));
+        over();
+        // guard: publisher.returned
+        if (sent.isReturned) return reject(new Unroutable(`${what}: ${target.unroutable}`));
+        resolve();
+      };
+      this.inFlight.set(tag, sent);
+      const headers = { ...(properties.headers as object), 'dtx-tag': tag };
+      try {
+        // guard: publisher.publish
+        channel.publish(exchange, routingKey, body, { ...properties, headers, mandatory: true }, end);
+      } catch (error) {
+        fail(error);
+      }
+    });
+  }
+
+  private reasonOf(error: Error, channel: ConfirmChannel, target: PublishTarget, bytes: number): Error {
+    const refused = this.refusals.of(channel, target, bytes);
+    if (refused) return refused;
+    if (error.message !== NACKED)
+      return new Unconfirmed(`publish to ${target.name} unconfirmed: lost the connection to RabbitMQ`);
+    // guard: publisher.renew
+    void this.renew(channel);
+    return new Nacked(`cannot publish to ${target.name}: RabbitMQ rejected the message (nack)`);
   }
 
   private require(): ConfirmChannel {
@@ -199,7 +200,7 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
       });
       channel.on('return', (message) => {
         const sent = this.inFlight.get(String(message.properties.headers?.['dtx-tag']));
-        if (sent) sent.returned = true;
+        if (sent) sent.isReturned = true;
       });
       channel.once('close', () => {
         if (this.channel !== channel) return;

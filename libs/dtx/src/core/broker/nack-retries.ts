@@ -29,18 +29,22 @@ export class NackRetries {
    * @param endsAt by `performance.now()`. No attempt begins after it.
    * @throws Nacked if the queue has nacked for longer than an election takes
    */
-  async run(queue: string, endsAt: number, send: () => Promise<void>): Promise<void> {
-    for (;;) {
-      try {
-        await send();
-        this.since.delete(queue);
-        return;
-      } catch (error) {
-        // guard: publisher.nacked
-        if (!(error instanceof Nacked) || !this.mayRetry(queue, endsAt)) throw error;
-        await sleep(RETRY_MS);
-      }
-    }
+  run(queue: string, endsAt: number, send: () => Promise<void>): Promise<void> {
+    return send().then(
+      () => void this.since.delete(queue),
+      (error) => this.again(queue, endsAt, { error, send }),
+    );
+  }
+
+  private async again(
+    queue: string,
+    endsAt: number,
+    { error, send }: { error: unknown; send: () => Promise<void> },
+  ): Promise<void> {
+    // guard: publisher.nacked
+    if (!(error instanceof Nacked) || !this.mayRetry(queue, endsAt)) throw error;
+    await sleep(RETRY_MS);
+    return this.run(queue, endsAt, send);
   }
 
   private mayRetry(queue: string, endsAt: number): boolean {

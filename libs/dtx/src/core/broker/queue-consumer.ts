@@ -239,9 +239,10 @@ export class QueueConsumer {
       unlessClosed(lost, () => channel.ack(message));
     };
     const delivery: Delivery = { message: this.connection.names.received(message), lost, ack };
-    const running: Promise<void> = this.handle(delivery)
-      .catch((error) => this.giveBack(channel, delivery, error))
-      .finally(() => this.inWork.delete(running));
+    const over = () => void this.inWork.delete(running);
+    const running: Promise<void> = this.handle(delivery).then(over, (error) =>
+      this.giveBack(channel, delivery, error).finally(over),
+    );
     this.inWork.add(running);
   }
 }

@@ -19,8 +19,11 @@ export class WorkShares {
     this.all = semaphore('all consumers', size * ALL_CONSUMERS);
   }
 
-  async within<T>(consumer: string | undefined, work: () => Promise<T>): Promise<T> {
-    if (consumer === undefined) return work();
+  within<T>(consumer: string | undefined, work: () => Promise<T>): Promise<T> {
+    return consumer === undefined ? work() : this.withPlace(consumer, work);
+  }
+
+  private async withPlace<T>(consumer: string, work: () => Promise<T>): Promise<T> {
     let own = this.each.get(consumer);
     if (!own) {
       own = semaphore(consumer, this.size * ONE_CONSUMER);

@@ -68,9 +68,12 @@ export class Tap {
   private readonly tapped = new WeakSet<Prepared>();
 
   constructor(readonly connection: RawConnection) {
-    const { query, execute, prepare, release, changeUser, reset } = connection;
+    const { query, execute, prepare, release, changeUser, reset, promise } = connection;
     const direct = { query, execute, prepare, release, changeUser, reset };
     this.direct = direct;
+    // mysql2 would make an emitter at each call, and TypeORM calls it for each statement.
+    const promised = promise.call(connection);
+    connection.promise = (...args) => (args[0] ? promise.apply(connection, args) : promised);
     connection.query = (...args) => (this.gate ? this.query(this.gate, args) : query.apply(connection, args));
     connection.execute = (...args) => (this.gate ? this.execute(this.gate, args) : execute.apply(connection, args));
     connection.prepare = (...args) => (this.gate ? this.prepare(args) : prepare.apply(connection, args));

@@ -24,6 +24,8 @@ export interface RawConnection {
   changeUser(...args: unknown[]): unknown;
   reset(...args: unknown[]): unknown;
   ping(done: (error: unknown) => void): unknown;
+  /** The connection with promises instead of callbacks. */
+  promise(...args: unknown[]): unknown;
   /** The text of a statement with its values, by the options of the connection. */
   format(statement: string, values: unknown): string;
   /** Internal: replaces named values by their places. */

@@ -70,7 +70,7 @@ export class SessionPool implements Sql {
     this.pinned.add(tap.connection);
   }
 
-  async query<T = Row[] & Changed>(statement: string, values?: readonly SqlValue[]): Promise<T> {
+  query<T = Row[] & Changed>(statement: string, values?: readonly SqlValue[]): Promise<T> {
     return this.use((tap) => tap.ask<T>(statement, values));
   }
 
@@ -215,6 +215,8 @@ function rawPool(source: DataSource, options: object, { size, queueMax, idleMs }
   return mysql.createPool({
     connectTimeout: CONNECT_TIMEOUT_MS,
     keepAliveInitialDelay: KEEP_ALIVE_MS,
+    // A stack trace for each statement is expensive. An error through TypeORM has the stack of its caller without it.
+    trace: false,
     ...options,
     multipleStatements: true,
     resetOnRelease: false,

@@ -1,16 +1,8 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
 import type { DataSource } from 'typeorm';
+import { asyncContext, type Inside, withAsyncContext } from '../async/async-context.js';
+import { begun } from '../async/begun.js';
 import { TransactionRequired } from '../errors/errors.js';
 import { emit } from '../telemetry-events.js';
-
-interface Inside {
-  readonly source: DataSource;
-  /** The running user code, named in the error. */
-  readonly what: string;
-  isOver: boolean;
-}
-
-const current = new AsyncLocalStorage<Inside | undefined>();
 
 /**
  * Keeps user code inside its library transaction. An injected repository uses another connection. Its writes commit at
@@ -30,18 +22,19 @@ export class StrayGuard {
   }
 
   /** @throws TransactionRequired from the call of `work` that used another connection */
-  async inside<T>(what: string, work: () => Promise<T>): Promise<T> {
+  inside<T>(what: string, work: () => Promise<T>): Promise<T> {
     const inside: Inside = { source: this.source, what, isOver: false };
-    try {
-      return await current.run(inside, work);
-    } finally {
+    const running = withAsyncContext({ inside }, () => begun(work));
+    const over = () => {
       inside.isOver = true;
-    }
+    };
+    running.then(over, over);
+    return running;
   }
 
   /** @throws TransactionRequired inside a library transaction on this database */
   check(): void {
-    const inside = current.getStore();
+    const { inside } = asyncContext();
     if (inside?.source !== this.source || inside.isOver) return;
     emit('strayed', { what: inside.what });
     if (this.mode === 'refuse')
@@ -60,5 +53,5 @@ export class StrayGuard {
  *   await outsideTransaction(() => this.auditLog.insert({ what: 'refused', orderId }));
  */
 export function outsideTransaction<T>(work: () => T): T {
-  return current.run(undefined, work);
+  return withAsyncContext({ inside: undefined }, work);
 }

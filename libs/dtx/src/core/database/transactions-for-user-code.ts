@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource, EntityManager } from 'typeorm';
+import { begun } from '../async/begun.js';
 import { inTimeOf } from '../async/user-code-time-limit.js';
 import { DatabaseUnavailable, isDoneInPart, Rejected, TookTooLong, textOf } from '../errors/errors.js';
 import {
@@ -74,9 +75,11 @@ export class WorkTransactions implements Sql {
    * @throws DatabaseUnavailable without a connection, or for a temporary reason of the server
    * @throws TransactionRequired inside another unit, which would hold a second connection
    */
-  async run<T>(unit: Unit<T>): Promise<T> {
-    this.of.guard.check();
-    return this.of.shares.within(unit.consumer, () => this.untilCommitted(unit));
+  run<T>(unit: Unit<T>): Promise<T> {
+    return begun(() => {
+      this.of.guard.check();
+      return this.of.shares.within(unit.consumer, () => this.untilCommitted(unit));
+    });
   }
 
   private async untilCommitted<T>(unit: Unit<T>): Promise<T> {

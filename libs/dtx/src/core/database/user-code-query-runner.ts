@@ -7,8 +7,16 @@ import { bindGuard, isOutermost, unwrapped } from './query-runner-guards.js';
 import type { GuardOptions } from './transaction-guard-options.js';
 
 /** Internal members of TypeORM. */
-type Runner = QueryRunner & { broadcaster: { broadcast(event: string): Promise<void> } };
-type Event = `${'Before' | 'After'}Transaction${'Start' | 'Commit' | 'Rollback'}`;
+interface Broadcaster {
+  broadcast(event: string, ...about: unknown[]): Promise<void>;
+}
+type Runner = QueryRunner & { broadcaster: Broadcaster };
+type Event = 'BeforeQuery' | `${'Before' | 'After'}Transaction${'Start' | 'Commit' | 'Rollback'}`;
+
+const TOO_LATE =
+  'statement rejected: the transaction has ended, by its time limit or before a statement that was not awaited; ' +
+  'await every statement inside it';
+const NOBODY = Promise.resolve();
 
 /**
  * A query runner of the user's DataSource on one connection of the library. TypeORM sees it in an open transaction. It
@@ -86,6 +94,7 @@ export class BoundRunner {
 
   /** The subscriber of the library serves transactions of the user alone. */
   private hasListener(event: Event): boolean {
+    if (this.source.subscribers.length === 0) return false;
     const method = `${event[0]!.toLowerCase()}${event.slice(1)}`;
     return this.source.subscribers.some((one) => method in one && !('isLibrarys' in one));
   }
@@ -99,6 +108,11 @@ export class BoundRunner {
       if (!isOutermost(runner)) return run.call(runner);
       throw new TransactionEnded(`${name} would end it; only the library ends this transaction`);
     };
+    const broadcaster: Broadcaster = runner.broadcaster;
+    const { broadcast } = broadcaster;
+    // TypeORM waits for its subscribers at each statement, also without one.
+    broadcaster.broadcast = (event: string, ...about) =>
+      event !== 'BeforeQuery' || this.hasListener(event) ? broadcast.call(broadcaster, event, ...about) : NOBODY;
     Object.assign(runner, {
       // Always a savepoint. An isolation level applies only to a new transaction.
       startTransaction: () => startTransaction.call(runner),
@@ -113,18 +127,19 @@ export class BoundRunner {
   }
 
   /** Counts a statement in flight. TypeORM sends with a delay, and no statement may follow the end. */
-  private async counted<T>(statement: () => Promise<T>): Promise<T> {
-    if (!this.isOpen)
-      throw new DtxError(
-        'statement rejected: the transaction has ended, by its time limit or before a statement that was not awaited; ' +
-          'await every statement inside it',
-      );
-    const running = this.race(statement())
-      .catch((error) => {
+  private counted<T>(statement: () => Promise<T>): Promise<T> {
+    if (!this.isOpen) return Promise.reject(new DtxError(TOO_LATE));
+    const running = this.race(statement()).then(
+      (result) => {
+        this.inFlight.delete(running);
+        return result;
+      },
+      (error) => {
+        this.inFlight.delete(running);
         this.guard.evidence.rename(error);
         throw unwrapped(error);
-      })
-      .finally(() => this.inFlight.delete(running));
+      },
+    );
     this.inFlight.add(running);
     return running;
   }
