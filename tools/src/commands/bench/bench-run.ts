@@ -1,7 +1,7 @@
 // The rounds: every case once in each, in turn, so that a slow minute of the machine hits all of them.
 import type { Progress } from './bench-progress.js';
 import { type Case, type Kind, kindOf, nameOf, type Plan, TABLE_CONCURRENCY } from './cases.js';
-import { measure, purchasesOf, type Sample, untilAtRest, untilSettled } from './measure.js';
+import { measure, type Sample, warmUp } from './measure.js';
 import type { Shop, Stage } from './stage.js';
 
 type Shops = ReadonlyMap<Kind, Shop>;
@@ -16,9 +16,7 @@ export async function playRounds(stage: Stage, plan: Plan, progress: Progress): 
     }
     for (const of of warmUps(plan)) {
       progress.step(`warming up: ${nameOf(of)}`);
-      const shop = shopOf(shops, of);
-      await untilSettled(of, await purchasesOf(of, shop), shop);
-      await untilAtRest(of, shop);
+      await warmUp(of, shopOf(shops, of));
     }
     return await rounds(stage, shops, plan, progress);
   } finally {

@@ -47,7 +47,7 @@ export const QUICK: Plan = { rounds: 2, warmUp: 200, cases: [...casesFor(TABLE_C
 
 export const FULL: Plan = {
   rounds: 3,
-  warmUp: 500,
+  warmUp: 2_000,
   cases: [
     ...casesFor(TABLE_CONCURRENCY, 'many', 1_000),
     ...CONCURRENCIES.filter((one) => one !== TABLE_CONCURRENCY).flatMap((concurrency) =>

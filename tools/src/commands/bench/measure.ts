@@ -82,6 +82,12 @@ export function purchasesOf(of: Case, { urls, processes }: Pick<Shop, 'urls' | '
   );
 }
 
+/** Makes the purchases of a case without a measurement, until nothing is left to do. */
+export async function warmUp(of: Case, shop: Shop): Promise<void> {
+  await untilSettled(of, await purchasesOf(of, shop), shop);
+  await untilAtRest(of, shop);
+}
+
 /** When each order became final, by the clock of its database. @throws OperatorError for an order that does not */
 export async function untilSettled(
   of: Case,

@@ -1,10 +1,11 @@
 // The parts of a bench beside the purchases, by their names.
 import { backlog } from './backlog.js';
 import { claims } from './claims.js';
+import { growth } from './growth.js';
 import { latency } from './latency.js';
 import type { PlayPart } from './part.js';
 import { recovery } from './recovery.js';
 import { relay } from './relay.js';
 
-export const PARTS = { relay, latency, recovery, backlog, claims } as const satisfies Record<string, PlayPart>;
+export const PARTS = { relay, latency, recovery, backlog, claims, growth } as const satisfies Record<string, PlayPart>;
 export type Part = keyof typeof PARTS;
