@@ -17,9 +17,12 @@ export async function relay({ stage, progress, quick }: PartOptions): Promise<Fi
     await confirmedPerSecond(rabbitmq, 'quorum', 1_000);
     const classic = await confirmedPerSecond(rabbitmq, 'classic', rows);
     const quorum = await confirmedPerSecond(rabbitmq, 'quorum', rows);
+    const isSent = async () => !(await isUnsent(shop.databases));
+    await addDueRows(shop.databases, rows / 2, 'warm');
+    await secondsUntil('the warm-up', isSent, BOUND_MS);
     progress.step(`the relay sends ${rows} rows`);
     await addDueRows(shop.databases, rows, 'relay');
-    const seconds = await secondsUntil(`sending ${rows} rows`, async () => !(await isUnsent(shop.databases)), BOUND_MS);
+    const seconds = await secondsUntil(`sending ${rows} rows`, isSent, BOUND_MS);
     return [
       { what: `broker, quorum queues, window of ${WINDOW}`, value: quorum, unit: 'confirmed messages/s' },
       { what: `broker, classic queues, window of ${WINDOW}`, value: classic, unit: 'confirmed messages/s' },
