@@ -2,6 +2,7 @@ import { type DynamicModule, Module } from '@nestjs/common';
 import { DiscoveryModule } from '@nestjs/core';
 import { type AsyncModuleOptions, configurableModule, type ModuleScope } from '../core/module-options.js';
 import { parseOptions } from '../core/options.js';
+import { BarrierTrace } from './barrier-trace.js';
 import { OpenTries } from './open-try-alerts.js';
 import { TCC_OPTIONS, type TccOptionsInput, tccOptions } from './options.js';
 import { Calls } from './participant-calls.js';
@@ -28,7 +29,7 @@ const configured = configurableModule<TccModuleOptions, 'createTccOptions'>({
     [PARTICIPATES, ({ participates = [] }) => participates],
   ],
   imports: [DiscoveryModule],
-  providers: [Calls, Outcomes, SecondPhase, Tcc, Explorer, TccEndpoint, Violations, OpenTries, TccPurge],
+  providers: [Calls, Outcomes, SecondPhase, Tcc, Explorer, TccEndpoint, Violations, OpenTries, TccPurge, BarrierTrace],
   exports: [Tcc],
 });
 

@@ -88,7 +88,7 @@ export class Tcc implements OnModuleInit {
     await this.calls.untilUp(BROKER_WAIT_MS);
     const endsAt = performance.now() + timeoutMs;
     await failpoint(failpoints.registered, () => this.registerInTime(begun, { ...run, timeoutMs }));
-    measure('started', { scheme: SCHEME });
+    measure('started', { scheme: SCHEME, id: gid, gid });
     // The row exists from here on. If this process dies, the scan ends the transaction.
     // guard: tcc.tried
     const refusal = (await this.tryAll(begun, endsAt)) ?? (calls.isIncomplete() ? INCOMPLETE : null);
