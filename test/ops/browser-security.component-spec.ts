@@ -98,6 +98,35 @@ describe('a write by a form of another site', () => {
   });
 });
 
+describe('the console', () => {
+  const statusOf = async (path: string) => (await fetch(`${url}${path}`)).status;
+
+  test('is served without a token, and not if the option or the endpoints leave it out', async () => {
+    await start({ adminToken: TOKEN });
+    expect(await statusOf('/console')).toBe(200);
+    await service.close();
+    await start({ adminToken: TOKEN, console: false });
+    expect(await statusOf('/console')).toBe(404);
+    await service.close();
+    await start({ endpoints: ['health'] });
+    expect(await statusOf('/console')).toBe(404);
+  });
+
+  test('may call the listed apps, and no others', async () => {
+    await start({ adminToken: TOKEN, consoleApps: [{ name: 'other', url: `${LISTED}/api/dtx` }] });
+    const policy = (await fetch(`${url}/console`)).headers.get('content-security-policy');
+    expect(policy).toContain(`connect-src 'self' ${LISTED};`);
+    expect((await (await fetch(`${url}/topology`, { headers: bearer() })).json()) as object).toMatchObject({
+      apps: [{ name: 'other', url: `${LISTED}/api/dtx` }],
+    });
+  });
+
+  test.each(['not a url', 'ftp://x/dtx', 'https://user:pass@x/dtx'])('refuses an app at %s', (at) => {
+    const ops = { adminToken: TOKEN, consoleApps: [{ name: 'other', url: at }] };
+    expect(() => library.OpsModule.forRoot(ops)).toThrow(/^ops\.consoleApps\.0\.url: expected an http/);
+  });
+});
+
 describe('guesses of the token', () => {
   test('are answered 429 after wrongTokensMax of them, the right one included, and missing tokens do not count', async () => {
     await start({ adminToken: TOKEN, wrongTokensMax: 5 });

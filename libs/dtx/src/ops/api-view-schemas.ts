@@ -155,6 +155,7 @@ export const topologyView: z.ZodType<TopologyView> = z
     connections: z.array(connectionState),
     database: z.object({ isReady: z.boolean(), problem: text }).meta({ title: 'DatabaseState' }),
     redis: z.object({ isUsed: z.boolean(), isUp: z.boolean() }).meta({ title: 'RedisState' }),
+    apps: z.array(z.object({ name: z.string(), url: z.string() }).meta({ title: 'ConsoleApp' })),
     options: z.record(z.string(), z.unknown()),
   })
   .meta({ title: 'Topology' });

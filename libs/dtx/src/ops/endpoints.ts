@@ -2,6 +2,7 @@ import { type CanActivate, Controller, SetMetadata, type Type, UseGuards } from 
 import { OptionsError } from '../core/errors/errors.js';
 import { AdminGuard } from './admin.guard.js';
 import { AlertsController } from './alerts.controller.js';
+import { ConsoleController } from './console.controller.js';
 import { EventsController } from './events.controller.js';
 import { HealthController } from './health.controller.js';
 import { MetricsController } from './metrics.controller.js';
@@ -57,14 +58,16 @@ export function opsControllers(routes: CheckedRoutes): Type[] {
     ['operations', AlertsController, `${path}/alerts`],
     ['operations', EventsController, path],
     ['operations', TracesController, path],
+    ['operations', ConsoleController, `${path}/console`],
     ['health', HealthController, 'health'],
     ['metrics', MetricsController, 'metrics'],
   ];
+  // The files of the console contain no data.
+  const guardsOf = (endpoint: OpsEndpoint, base: Type) =>
+    endpoint === 'operations' && base !== ConsoleController ? [guard, WriteHeaderGuard] : [];
   return all
     .filter(([endpoint]) => endpoints.includes(endpoint))
-    .map(([endpoint, base, at]) =>
-      controllerAt(endpoint, base, at, endpoint === 'operations' ? [guard, WriteHeaderGuard] : []),
-    );
+    .map(([endpoint, base, at]) => controllerAt(endpoint, base, at, guardsOf(endpoint, base)));
 }
 
 /** Nest inherits the routes and the injected parameters of the base. The name appears in logs and in API documents. */

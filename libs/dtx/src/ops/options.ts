@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { countOption, msOption } from '../core/options.js';
+import { countOption, httpUrlOption, msOption } from '../core/options.js';
 import type { MetricsRegistry } from './metrics-registry.js';
 
 const isRegistry = (given: unknown) => typeof (given as MetricsRegistry | null)?.registerMetric === 'function';
@@ -28,6 +28,16 @@ export const opsOptions = z.strictObject({
    */
   corsOrigins: z
     .array(z.string().refine(isOrigin, 'expected an origin such as https://ops.example'))
+    .readonly()
+    .default([]),
+  /** Whether `/dtx/console` is served, if the package `nest-dtx-console` is installed. */
+  console: z.boolean().default(true),
+  /**
+   * The apps that the console shows beside this one: a name, and the URL of its `/dtx`. Each of them lists the origin of this
+   * app in its `corsOrigins`.
+   */
+  consoleApps: z
+    .array(z.strictObject({ name: z.string().min(1).max(64), url: httpUrlOption }))
     .readonly()
     .default([]),
   /** Wrong admin tokens from one address in a minute. After it all calls of the address are 429 until the minute ends. */

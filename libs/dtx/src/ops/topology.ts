@@ -8,7 +8,8 @@ import { Operations } from '../core/durable/operations-registry.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import { loadedSchemes } from '../core/loaded-scheme-names.js';
 import type { CoreOptions } from '../core/options.js';
-import { libraryVersion } from './library-version.js';
+import { installedPackage } from './installed-package.js';
+import { OPS_OPTIONS, type OpsOptions } from './options.js';
 import { shownOptions } from './shown-options.js';
 
 /** Callers within this time share one look at the broker. */
@@ -43,6 +44,8 @@ export interface TopologyView {
   readonly connections: readonly ConnectionState[];
   readonly database: { readonly isReady: boolean; readonly problem: string | null };
   readonly redis: { readonly isUsed: boolean; readonly isUp: boolean };
+  /** The apps that the console of this one shows, by their URLs of `/dtx`. */
+  readonly apps: ReadonlyArray<{ readonly name: string; readonly url: string }>;
   /** The options of each module without secrets, by the name of the module. */
   readonly options: Readonly<Record<string, unknown>>;
 }
@@ -54,6 +57,7 @@ export class Topology {
   private queues: Promise<QueueView[]> | undefined;
   private readAt = Number.NEGATIVE_INFINITY;
   private databaseVersion: string | null = null;
+  private readonly version = installedPackage('nest-dtx')?.version ?? 'unknown';
 
   constructor(
     private readonly broker: Broker,
@@ -61,6 +65,7 @@ export class Topology {
     private readonly claims: RedisClaims,
     private readonly operations: Operations,
     @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
+    @Inject(OPS_OPTIONS) private readonly options: OpsOptions,
   ) {}
 
   async view(): Promise<TopologyView> {
@@ -74,7 +79,7 @@ export class Topology {
       app: this.core.app,
       instance: { host: hostname(), pid: process.pid, startedAt: this.startedAt },
       versions: {
-        library: libraryVersion(),
+        library: this.version,
         node: process.versions.node,
         database: databaseVersion,
         broker: connections.find(({ server }) => server !== null)?.server ?? null,
@@ -84,6 +89,7 @@ export class Topology {
       connections,
       database: { isReady: this.database.ready, problem: this.database.problem || null },
       redis: { isUsed: this.claims.isUsed, isUp: this.claims.isUp },
+      apps: this.options.consoleApps,
       options: Object.fromEntries(options),
     };
   }
