@@ -118,6 +118,7 @@ export class Demo {
     this.#say(
       [
         '',
+        `console    ${order}/dtx/console  (all apps: charts, transactions, alerts. Sign in with the token)`,
         `order      ${order}  (docs ${order}/docs)`,
         `payment    ${payment}  (docs ${payment}/docs)`,
         `inventory  ${inventory}  (docs ${inventory}/docs)`,
