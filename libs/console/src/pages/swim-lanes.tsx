@@ -1,5 +1,5 @@
 import { useWords } from '../i18n';
-import { BROKER, lanesOf, positionsOf } from '../lanes';
+import { BROKER, lanesOf, positionsOf, type Step } from '../lanes';
 import { Time } from '../parts';
 import type { Trace } from '../types';
 
@@ -9,9 +9,9 @@ const LANE = 120;
 const LEFT = 76;
 
 /** Lanes with arrows, down a time axis. The same steps follow as a list, which a screen reader reads in place of the drawing. */
-export function SwimLanes({ traces }: { traces: Trace[] }) {
+export function SwimLanes({ traces, more }: { traces: Trace[]; more: readonly Step[] }) {
   const words = useWords();
-  const { lanes, steps } = lanesOf(traces);
+  const { lanes, steps } = lanesOf(traces, more);
   const positions = positionsOf(steps);
   const first = steps[0]?.at ?? 0;
   const x = (lane: string) => LEFT + (lanes.indexOf(lane) + 0.5) * LANE;
