@@ -2,6 +2,7 @@ import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openBrowser, openTab } from '../fixtures/browser.js';
 import { LAB_TOKEN, LabStand } from '../fixtures/lab-stand.js';
+import { sql } from '../fixtures/sandbox.js';
 
 const browser = await openBrowser();
 let stand: LabStand;
@@ -77,6 +78,24 @@ test.skipIf(!browser).each(others)(
     await page.locator('.steps').getByText(`error at ${point}`).waitFor();
     expect(await page.locator('.steps').getByText('died (SIGKILL)').count()).toBe(0);
     expect(stand.supervisor.processes.map(({ name }) => name)).toEqual(before);
+  },
+  180_000,
+);
+
+test.skipIf(!browser)(
+  'the audit holds after all this, and finds lost money',
+  async () => {
+    await page.getByRole('link', { name: 'Audit' }).click();
+    await page.getByRole('button', { name: 'Run the audit' }).click();
+    await page.getByText('All checks hold.').waitFor({ timeout: 60_000 });
+    // The control: money that no purchase has taken.
+    const take = (cents: number) =>
+      sql(stand.sandbox, 'payment', "UPDATE account SET balance = balance - ? WHERE buyer_id = 'alice'", [cents]);
+    await take(1);
+    await page.getByRole('button', { name: 'Run the audit' }).click();
+    await page.getByText('A check is broken.').waitFor({ timeout: 60_000 });
+    await page.getByRole('row').filter({ hasText: 'money' }).getByText('BROKEN').waitFor();
+    await take(-1);
   },
   180_000,
 );

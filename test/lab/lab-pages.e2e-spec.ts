@@ -43,7 +43,7 @@ describe.skipIf(!browser)('the lab', () => {
     await page.getByText('order: runs').waitFor();
     for (const name of ['Overview', 'Transactions', 'Alerts']) {
       await open(page, name);
-      await page.getByRole('heading', { name }).waitFor();
+      await page.getByRole('heading', { name, exact: true }).waitFor();
     }
     const kept = await page.evaluate<string>(
       'JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie])',
@@ -128,24 +128,13 @@ describe.skipIf(!browser)('the lab', () => {
     await page.context().close();
   });
 
-  test('runs the scenario with its progress, and the audit, which finds lost money', async () => {
+  test('runs the scenario with its progress', async () => {
     const { page } = await signedIn();
     await open(page, 'Scenario');
     await page.getByRole('button', { name: 'Run the scenario' }).click();
     await page.getByRole('progressbar').waitFor();
     await page.getByText('Every purchase ended as expected.').waitFor({ timeout: 60_000 });
     expect(await page.locator('tbody tr').count()).toBe(5 * SCHEMES.length);
-    await open(page, 'Audit');
-    await page.getByRole('button', { name: 'Run the audit' }).click();
-    await page.getByText('All checks hold.').waitFor({ timeout: 60_000 });
-    // The control: money that no purchase has taken.
-    const take = (cents: number) =>
-      sql(stand.sandbox, 'payment', "UPDATE accounts SET balance = balance - ? WHERE buyer_id = 'alice'", [cents]);
-    await take(1);
-    await page.getByRole('button', { name: 'Run the audit' }).click();
-    await page.getByText('A check is broken.').waitFor({ timeout: 60_000 });
-    await page.getByRole('row').filter({ hasText: 'money' }).getByText('BROKEN').waitFor();
-    await take(-1);
     await page.context().close();
   });
 
