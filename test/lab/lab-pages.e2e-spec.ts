@@ -1,6 +1,7 @@
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { accessibilityFaults, openBrowser, openTab } from '../fixtures/browser.js';
+import { LabCommand } from '../fixtures/lab-command.js';
 import { LAB_TOKEN, LabStand } from '../fixtures/lab-stand.js';
 import { sql } from '../fixtures/sandbox.js';
 
@@ -18,13 +19,17 @@ afterAll(async () => {
   await stand?.stop();
 });
 
-async function signedIn(options: BrowserContextOptions = {}) {
+async function signedIn(options: BrowserContextOptions = {}, url = stand.lab.url) {
   const tab = await openTab(browser as Browser, options);
-  await tab.page.goto(stand.lab.url);
-  await tab.page.locator('input[name=token]').fill(LAB_TOKEN);
-  await tab.page.locator('button[type=submit]').click();
-  await tab.page.locator('nav').waitFor();
+  await tab.page.goto(url);
+  await signInTo(tab.page);
   return tab;
+}
+
+async function signInTo(page: Page): Promise<void> {
+  await page.locator('input[name=token]').fill(LAB_TOKEN);
+  await page.locator('button[type=submit]').click();
+  await page.locator('nav').waitFor();
 }
 
 const open = (page: Page, name: string) => page.getByRole('link', { name, exact: true }).click();
@@ -153,6 +158,27 @@ describe.skipIf(!browser)('the lab', () => {
       expect([route, await page.evaluate<number>(OVERFLOW)]).toEqual([route, 0]);
     }
     expect(await page.locator('html').getAttribute('lang')).toBe(options.locale ?? 'en');
+    await page.context().close();
+  });
+
+  test('breaks nothing where the apps run elsewhere, says why, and ends by Ctrl-C while its page is open', async () => {
+    const lab = await LabCommand.start(stand);
+    const { page } = await signedIn({}, lab.url);
+    await page.getByRole('button', { name: 'Buy', exact: true }).click();
+    await finished(page, 'local-message');
+    await open(page, 'Break');
+    await page.getByRole('note').getByText('These apps run in containers').waitFor();
+    await page.getByRole('button', { name: 'Crash point local-message.committed' }).click();
+    await page.getByText('Business rows').waitFor();
+    expect(await page.getByRole('button', { name: /here$/ }).count()).toBe(0);
+    expect(await lab.interrupt()).toBe(0);
+    await page.getByText('The demo does not answer.').waitFor();
+    // The control: the lab of the demo has the buttons.
+    await page.goto(stand.lab.url);
+    await signInTo(page);
+    await open(page, 'Break');
+    await page.getByRole('button', { name: 'Crash point local-message.committed' }).click();
+    expect(await page.getByRole('button', { name: /here$/ }).count()).toBe(3);
     await page.context().close();
   });
 });

@@ -7,25 +7,40 @@ import { messageOf } from '../cli/error-text.js';
 import { firstSignal } from '../cli/first-signal.js';
 import { OperatorError } from '../cli/operator-error.js';
 import { appsElsewhere } from '../sandbox/apps-elsewhere.js';
-import { setTheScene } from './demo/purchases.js';
+import { untilReady } from '../shop/app-calls.js';
+import { fillSupplies } from '../shop/supplies.js';
+import type { Lab } from './lab/lab.js';
 import { startLab } from './lab/lab-settings.js';
+import type { LabTarget } from './lab/target.js';
 
+const READY_BOUND_MS = 120_000;
 const say = (line: string) => console.log(line);
 
 async function main(): Promise<number> {
-  const { happened } = firstSignal({ say });
+  const interrupt = firstSignal({ say });
   const { urls, sandbox } = await appsElsewhere('lab');
   const adminToken = readAdminToken();
   const { lab } = await startLab({ say, host: process.env.DTX_LAB_HOST || undefined });
   try {
-    await setTheScene(urls);
-    lab.serve({ urls, sandbox, adminToken, processes: null });
-    say('serving until Ctrl-C');
-    await happened;
-    return 0;
+    return await Promise.race([serve(lab, { urls, sandbox, adminToken }), interrupt.happened.then(() => 0)]);
   } finally {
     await lab.close();
   }
+}
+
+/** Serves until a signal. */
+async function serve(lab: Lab, target: Omit<LabTarget, 'processes'>): Promise<number> {
+  const { urls } = target;
+  for (const [app, url] of Object.entries(urls)) {
+    const failure = await untilReady(url, { boundMs: READY_BOUND_MS });
+    if (failure)
+      throw new OperatorError(`the ${app} app at ${url} was not ready after ${READY_BOUND_MS / 1_000} s: ${failure}`);
+  }
+  // Only what is missing, since the scenario may be buying at the same time.
+  for (const sku of ['book', 'mug']) await fillSupplies(urls, { buyerId: 'alice', sku, quantity: 1 }, { say });
+  lab.serve({ ...target, processes: null });
+  say('serving until Ctrl-C');
+  return new Promise(() => {});
 }
 
 function readAdminToken(): string {
