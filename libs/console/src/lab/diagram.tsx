@@ -1,14 +1,26 @@
-import { useContext } from 'react';
+import { useContext, useSyncExternalStore } from 'react';
 import { LanguageContext } from '../i18n';
 import { BROKER } from '../lanes';
 import type { Point } from './lab-types';
 import { useLabWords } from './lab-words';
 import { type DiagramRow, protocolOf, rowsOf } from './protocols';
 
-const TEXTS = 236;
-const LANE = 170;
+/** The widths of the column with the texts and of a lane, in pixels. The narrow ones fit three lanes on a phone. */
+const WIDE = { texts: 236, lane: 170 };
+const NARROW = { texts: 98, lane: 86 };
+const NARROW_SCREEN = '(max-width: 640px)';
 const TOP = 40;
 const ROW = 42;
+
+const narrowScreen = matchMedia(NARROW_SCREEN);
+
+function useNarrowScreen(): boolean {
+  const subscribe = (changed: () => void) => {
+    narrowScreen.addEventListener('change', changed);
+    return () => narrowScreen.removeEventListener('change', changed);
+  };
+  return useSyncExternalStore(subscribe, () => narrowScreen.matches);
+}
 
 interface DiagramProps {
   scheme: string;
@@ -24,16 +36,17 @@ export function Diagram({ scheme, points, chosen, choose }: DiagramProps) {
   const protocol = protocolOf(scheme, points);
   const lanes = [...new Set([...protocol.lanes, ...points.map(({ app }) => app)])];
   const rows = rowsOf(protocol, points);
-  const size = { width: TEXTS + lanes.length * LANE, height: TOP + rows.length * ROW + 8 };
-  const left = (lane: string) => TEXTS + lanes.indexOf(lane) * LANE;
+  const { texts, lane: laneWidth } = useNarrowScreen() ? NARROW : WIDE;
+  const size = { width: texts + lanes.length * laneWidth, height: TOP + rows.length * ROW + 8 };
+  const left = (lane: string) => texts + lanes.indexOf(lane) * laneWidth;
   return (
     <div className="scroll">
       {/* biome-ignore lint/a11y/useSemanticElements: a fieldset cannot be laid out over a drawing */}
       <div className="diagram" role="group" aria-label={`${words.diagram} ${scheme}`} style={size}>
-        <Drawing lanes={lanes} rows={rows} size={size} left={left} />
+        <Drawing lanes={lanes} rows={rows} size={size} left={left} laneWidth={laneWidth} />
         {rows.map(({ step, point }, index) =>
           step ? (
-            <p key={`step ${step.step}`} className="step" style={{ top: TOP + index * ROW, width: TEXTS - 10 }}>
+            <p key={`step ${step.step}`} className="step" style={{ top: TOP + index * ROW, width: texts - 8 }}>
               <b>{step.step}</b> {step.text[language]}
             </p>
           ) : (
@@ -43,7 +56,7 @@ export function Diagram({ scheme, points, chosen, choose }: DiagramProps) {
               className="point"
               aria-pressed={point.name === chosen}
               aria-label={`${words.point} ${point.name}`}
-              style={{ top: TOP + index * ROW + 4, left: left(point.app) + 10, width: LANE - 20 }}
+              style={{ top: TOP + index * ROW + 4, left: left(point.app) + 5, width: laneWidth - 10 }}
               onClick={() => choose(point)}
             >
               {point.name.slice(point.name.indexOf('.') + 1)}
@@ -60,10 +73,11 @@ interface DrawingProps {
   rows: readonly DiagramRow[];
   size: { width: number; height: number };
   left: (lane: string) => number;
+  laneWidth: number;
 }
 
-function Drawing({ lanes, rows, size, left }: DrawingProps) {
-  const middle = (lane: string) => left(lane) + LANE / 2;
+function Drawing({ lanes, rows, size, left, laneWidth }: DrawingProps) {
+  const middle = (lane: string) => left(lane) + laneWidth / 2;
   return (
     <svg className="lanes" viewBox={`0 0 ${size.width} ${size.height}`} {...size} aria-hidden="true">
       <defs>
@@ -81,7 +95,7 @@ function Drawing({ lanes, rows, size, left }: DrawingProps) {
       </defs>
       {lanes.map((lane) => (
         <g key={lane} className={lane === BROKER ? 'broker' : 'app'}>
-          <rect x={left(lane) + 14} y={4} width={LANE - 28} height={26} rx={5} />
+          <rect x={left(lane) + 5} y={4} width={laneWidth - 10} height={26} rx={5} />
           <text x={middle(lane)} y={21} textAnchor="middle">
             {lane}
           </text>

@@ -2,9 +2,6 @@ import type { Step } from '../lanes';
 import type { Happening } from './lab-types';
 import type { LabWord } from './lab-words';
 
-/** Before the first row of a transaction its process may have been armed and started. */
-const BEFORE_MS = 15_000;
-
 const WORDS: Record<Exclude<Happening['kind'], 'hit'>, LabWord> = {
   died: 'died',
   started: 'started',
@@ -13,13 +10,17 @@ const WORDS: Record<Exclude<Happening['kind'], 'hit'>, LabWord> = {
   'second-stopped': 'secondStopped',
 };
 
-/** What has happened to processes since shortly before `from`, as steps for the lanes. Null: since the last start of work. */
-export function stepsOfProcesses(
+/** What has happened to processes since the start of the one that the break of this subject has hit. None before the hit. */
+export function stepsOfBreak(
+  subject: string,
   happenings: readonly Happening[],
-  from: number,
   words: Record<LabWord, string>,
 ): Step[] {
-  return happenings.filter(({ at }) => at >= from - BEFORE_MS).map((one) => stepOf(one, words));
+  const how = subject.replace(' ', ' at ');
+  const hit = happenings.findLastIndex((one) => one.kind === 'hit' && one.how === how);
+  if (hit < 0) return [];
+  const start = happenings.findIndex(({ kind, pid }) => kind === 'started' && pid === happenings[hit]?.pid);
+  return happenings.slice(start < 0 ? hit : start).map((one) => stepOf(one, words));
 }
 
 function stepOf({ kind, app, pid, at, how }: Happening, words: Record<LabWord, string>): Step {

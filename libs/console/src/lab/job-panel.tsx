@@ -1,6 +1,7 @@
 import { useEffect, useRef } from 'react';
+import { SwimLanes } from '../pages/swim-lanes';
 import { TransactionView } from '../pages/transaction';
-import { stepsOfProcesses } from './happening-steps';
+import { stepsOfBreak } from './happening-steps';
 import type { Happening, Job } from './lab-types';
 import { useLabWords } from './lab-words';
 
@@ -49,8 +50,8 @@ export function Record({ lines }: { lines: string[] }) {
 /** The transaction of a job, followed while it runs and after it: receipts and notifications come later. */
 export function Followed({ job, happenings }: { job: Job; happenings: readonly Happening[] }) {
   const words = useLabWords();
-  if (!job.gid) return null;
-  const more = job.kind === 'break' ? stepsOfProcesses(happenings, startOf(job, happenings), words) : [];
+  const more = job.kind === 'break' ? stepsOfBreak(job.subject, happenings, words) : [];
+  if (!job.gid) return more.length > 0 && <SwimLanes traces={[]} more={more} />;
   return (
     <section aria-label={job.gid}>
       <h3>
@@ -61,11 +62,4 @@ export function Followed({ job, happenings }: { job: Job; happenings: readonly H
       <TransactionView key={job.gid} gid={job.gid} everyMs={job.state === 'running' ? LIVE_MS : CALM_MS} more={more} />
     </section>
   );
-}
-
-/** A break ends with its hit in sight. Earlier breaks have happenings of their own. */
-function startOf(job: Job, happenings: readonly Happening[]): number {
-  const [mode, point] = job.subject.split(' ');
-  const hits = happenings.filter(({ kind, how }) => kind === 'hit' && how === `${mode} at ${point}`);
-  return hits.at(-1)?.at ?? Number.POSITIVE_INFINITY;
 }

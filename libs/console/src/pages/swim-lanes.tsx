@@ -19,9 +19,9 @@ export function SwimLanes({ traces, more }: { traces: Trace[]; more: readonly St
   const width = LEFT + lanes.length * LANE;
   const height = y(steps.length - 1) + 24;
   return (
-    <section aria-label={words.lanes}>
-      <h3>{words.lanes}</h3>
+    <section aria-label={words.lanes} className="beside">
       <div className="scroll">
+        <h3>{words.lanes}</h3>
         <svg className="lanes" viewBox={`0 0 ${width} ${height}`} width={width} height={height} aria-hidden="true">
           <defs>
             <marker
@@ -69,14 +69,16 @@ export function SwimLanes({ traces, more }: { traces: Trace[]; more: readonly St
           ))}
         </svg>
       </div>
-      <h3>{words.events}</h3>
-      <ol className="steps">
-        {steps.map((step) => (
-          <li key={`${step.at} ${step.lane} ${step.text}`} className={step.kind}>
-            <Time at={new Date(step.at).toISOString()} /> <b>{step.lane}</b> {step.text}
-          </li>
-        ))}
-      </ol>
+      <div>
+        <h3>{words.events}</h3>
+        <ol className="steps">
+          {steps.map((step) => (
+            <li key={`${step.at} ${step.lane} ${step.text}`} className={step.kind}>
+              <Time at={new Date(step.at).toISOString()} /> <b>{step.lane}</b> {step.text}
+            </li>
+          ))}
+        </ol>
+      </div>
     </section>
   );
 }

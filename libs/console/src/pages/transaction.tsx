@@ -52,14 +52,12 @@ export function TransactionView({ gid, everyMs = EVERY_MS, more = [] }: Transact
   return (
     <>
       {queries.map(({ error }, index) => error && <Problem key={apps[index]?.name} error={error} />)}
-      {!isKnown && <p>{queries.some(({ isPending }) => isPending) ? `${words.loading} …` : words.unknownGid}</p>}
-      {traces.some(({ isComplete }) => !isComplete) && <p className="bad">{words.incomplete}</p>}
-      {isKnown && (
-        <>
-          <Rows rows={rows} choose={setAct} />
-          <SwimLanes traces={traces} more={more} />
-        </>
+      {!isKnown && more.length === 0 && (
+        <p>{queries.some(({ isPending }) => isPending) ? `${words.loading} …` : words.unknownGid}</p>
       )}
+      {traces.some(({ isComplete }) => !isComplete) && <p className="bad">{words.incomplete}</p>}
+      {isKnown && <Rows rows={rows} choose={setAct} />}
+      {(isKnown || more.length > 0) && <SwimLanes traces={traces} more={more} />}
       {act && <ActDialog act={act} close={() => setAct(null)} />}
     </>
   );
