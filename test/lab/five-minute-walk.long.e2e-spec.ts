@@ -1,5 +1,6 @@
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { ADMIN_TOKEN } from '../fixtures/app-process.js';
 import { openBrowser, openTab } from '../fixtures/browser.js';
 import { LAB_TOKEN, LabStand } from '../fixtures/lab-stand.js';
 import { LabWalk } from '../fixtures/lab-walk.js';
@@ -36,6 +37,7 @@ test.skipIf(!browser)(
     await walk.compare();
     await walk.scenario();
     await walk.audit();
+    if (stand) await walk.console(`${stand.supervisor.urls.order}/dtx/console`, ADMIN_TOKEN);
     expect(faults).toEqual([]);
   },
   600_000,

@@ -36,7 +36,7 @@ async function serve(lab: Lab, target: Omit<LabTarget, 'processes'>): Promise<nu
     if (failure)
       throw new OperatorError(`the ${app} app at ${url} was not ready after ${READY_BOUND_MS / 1_000} s: ${failure}`);
   }
-  // Only what is missing, since the scenario may be buying at the same time.
+  // Only missing goods and money, since the scenario may be buying at the same time.
   for (const sku of ['book', 'mug']) await fillSupplies(urls, { buyerId: 'alice', sku, quantity: 1 }, { say });
   lab.serve({ ...target, processes: null });
   say('serving until Ctrl-C');

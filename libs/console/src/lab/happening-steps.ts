@@ -10,7 +10,7 @@ const WORDS: Record<Exclude<Happening['kind'], 'hit'>, LabWord> = {
   'second-stopped': 'secondStopped',
 };
 
-/** What has happened to processes since the start of the one that the break of this subject has hit. None before the hit. */
+/** The happenings since the start of the process that this break has hit. None before the hit. */
 export function stepsOfBreak(
   subject: string,
   happenings: readonly Happening[],

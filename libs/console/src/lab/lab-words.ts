@@ -56,7 +56,7 @@ const en = {
   broken: 'BROKEN',
   allHold: 'All checks hold.',
   notAllHold: 'A check is broken.',
-  nothingToAudit: 'There is no purchase to check yet.',
+  nothingToAudit: 'Nothing was bought yet, so there is nothing to check.',
   check: 'Check',
   figures: 'Figures',
   parkedRows: 'Parked rows',

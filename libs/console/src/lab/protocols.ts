@@ -69,7 +69,7 @@ const PROTOCOLS: Record<string, Protocol> = {
       step(2, 'order', 'inventory', 'Work and XA PREPARE in every database', '各数据库执行并 XA PREPARE'),
       step(3, 'order', 'order', 'Decision row and order in one commit', '决定行与订单一次提交'),
       step(4, 'order', 'inventory', 'XA COMMIT in every database', '各数据库 XA COMMIT'),
-      step(5, 'order', 'inventory', 'Recovery settles what is in doubt', '恢复处理悬而未决的分支'),
+      step(5, 'order', 'inventory', 'Recovery settles branches in doubt', '恢复处理悬而未决的分支'),
     ],
   },
   notify: {

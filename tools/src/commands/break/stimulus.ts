@@ -106,8 +106,8 @@ export async function sendUnreadable(sandbox: Sandbox, scheme: PurchaseScheme): 
 }
 
 /**
- * The queue as the apps consume it: a quorum queue unless option `queues` is `classic`. The broker confirms and drops what
- * is sent to a queue that does not exist.
+ * The queue as the apps consume it: a quorum queue unless option `queues` is `classic`. The broker confirms and drops a
+ * message to a queue that does not exist.
  */
 async function existingQueue(connection: ChannelModel, name: string): Promise<string> {
   const channel = await connection.createChannel();

@@ -1,4 +1,4 @@
-// What the demo does on request, of `npm run break` or of the lab.
+// The actions of the demo on request of `npm run break` or of the lab.
 import { anyFreePort } from '../../process/app-ports.js';
 import type { Supervisor } from '../../process/supervisor.js';
 import type { Sandbox } from '../../sandbox/sandbox.js';

@@ -1,4 +1,4 @@
-// Who may call the lab: a browser of this machine that knows the token of this run.
+// Access to the lab for a browser of this machine that knows the token of this run.
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { LabError } from './lab-error.js';

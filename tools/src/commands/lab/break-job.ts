@@ -1,4 +1,4 @@
-// A crash, pause or error at a failpoint: what `npm run break` does, inside the process of the demo.
+// A crash, pause or error at a failpoint, as by `npm run break`, inside the process of the demo.
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROOT } from '../../infra-files.js';

@@ -1,4 +1,4 @@
-// What has happened to the processes of the apps, for the lanes of the page.
+// The starts, hits and deaths of the apps' processes, for the lanes of the page.
 import type { AppEvent } from '../../process/supervisor.js';
 import type { App } from '../../servers/server-set.js';
 

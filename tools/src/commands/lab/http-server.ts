@@ -61,7 +61,7 @@ export class LabHttpServer {
     return `http://127.0.0.1:${(this.server.address() as AddressInfo).port}/`;
   }
 
-  /** Cuts off what is under way: a page asks again, and finds nothing. */
+  /** Cuts off calls under way. An open page then says that the demo does not answer. */
   async close(): Promise<void> {
     const closed = new Promise((resolve) => this.server.close(resolve));
     this.server.closeAllConnections();

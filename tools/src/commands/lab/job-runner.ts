@@ -1,4 +1,5 @@
-// The work that the page of the lab has asked for. One piece at a time: two would disturb each other's processes and figures.
+// The work that the page of the lab has asked for. One piece runs at a time, since two would disturb each other's processes and
+// figures.
 import { messageOf } from '../../cli/error-text.js';
 import { LabError } from './lab-error.js';
 
@@ -10,7 +11,7 @@ export type JobKind = 'purchase' | 'comparison' | 'break' | 'scenario' | 'audit'
 export interface JobView {
   readonly id: number;
   readonly kind: JobKind;
-  /** What was asked for, such as the name of a failpoint. */
+  /** The subject of the work, such as the mode and the name of a failpoint. */
   readonly subject: string;
   readonly state: 'running' | 'done' | 'failed';
   /** The transaction, once it is known. */
@@ -22,7 +23,7 @@ export interface JobView {
   readonly problem: string | null;
 }
 
-/** What the work itself reports. */
+/** The work itself reports here. */
 export class Job {
   view: JobView;
 

@@ -1,4 +1,4 @@
-// The lab: buy, compare, break and audit from a page. It answers from the first moment of the demo, and works once the apps run.
+// The lab buys, compares, breaks and audits from a page. It answers from the first moment of the demo, and works when the apps run.
 import type { AppEvent } from '../../process/supervisor.js';
 import { DATABASES } from '../../servers/server-set.js';
 import { SCHEMES } from '../../shop/purchase.js';

@@ -1,4 +1,4 @@
-// What the lab accepts from its page. A wrong body is answered with the field, its value, and what is expected.
+// The bodies that the lab accepts from its page. A refusal names the field, its value and the expected one.
 
 import { OperatorError } from '../../cli/operator-error.js';
 import { type PurchaseScheme, SCHEMES, type Wanted } from '../../shop/purchase.js';

@@ -1,4 +1,4 @@
-// What the lab works on: running apps, and in the demo also the means to end and start them.
+// The apps that the lab works on. In the demo it can also end and start their processes.
 import type { Sandbox } from '../../sandbox/sandbox.js';
 import type { App } from '../../servers/server-set.js';
 import type { Urls } from '../../shop/purchase.js';
