@@ -102,12 +102,11 @@ describe.skipIf(!browser)('the lab', () => {
     await page.getByRole('button', { name: 'Crash point local-message.committed' }).click();
     await page.getByText('Business rows').waitFor();
     await page.getByRole('button', { name: 'Crash here' }).click();
-    await page.getByText('order: dead').waitFor();
-    await page.getByText('order: runs').waitFor();
     await page.getByText('healed', { exact: true }).waitFor({ timeout: 100_000 });
     const steps = page.locator('.steps');
     await steps.getByText(/process \d+: crash at local-message.committed/).waitFor();
     await steps.getByText(/process \d+: died \(SIGKILL\)/).waitFor();
+    await page.getByText('order: runs').waitFor();
     const [died] = /\d+/.exec((await steps.getByText('died (SIGKILL)').textContent())!.split('process ')[1]!)!;
     expect(stand.supervisor.processes.map(({ pid }) => String(pid))).not.toContain(died);
     expect(faults).toEqual([]);
