@@ -1,4 +1,4 @@
-# One build for the three apps and the scenario; each target below differs only in its command, so layers are shared.
+# One build for the three apps, the scenario and the lab; each target below differs only in its command, so layers are shared.
 ARG DTX_IMAGE_PREFIX=
 
 FROM ${DTX_IMAGE_PREFIX}node:24-slim AS build
@@ -10,6 +10,7 @@ COPY package.json package-lock.json .npmrc ./
 COPY libs/dtx/package.json libs/dtx/
 COPY libs/host/package.json libs/host/
 COPY libs/shop/package.json libs/shop/
+COPY libs/console/package.json libs/console/
 COPY apps/order/package.json apps/order/
 COPY apps/payment/package.json apps/payment/
 COPY apps/inventory/package.json apps/inventory/
@@ -41,6 +42,9 @@ CMD ["node", "--max-semi-space-size=32", "--min-semi-space-size=16", "apps/inven
 
 FROM runtime AS scenario
 CMD ["node", "tools/dist/commands/scenario.js"]
+
+FROM runtime AS lab
+CMD ["node", "tools/dist/commands/lab.js"]
 
 FROM runtime AS balancer
 CMD ["node", "tools/dist/commands/balancer.js"]

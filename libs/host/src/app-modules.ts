@@ -13,6 +13,7 @@ import {
 import type { EntityTarget, ObjectLiteral } from 'typeorm';
 import { databaseModule } from './database-module.js';
 import type { Env } from './env.js';
+import { originsOf } from './env-console-apps.js';
 
 /** The parts that an app contributes to the platform: its name in queues, its entities and migrations. */
 export interface AppParts {
@@ -44,8 +45,14 @@ export function appModules(env: Env, parts: AppParts): DynamicModule[] {
     TccModule.forRoot({ ...env.options.tcc, participates }),
     branches ? XaModule.forRoot({ ...env.options.xa, branches }) : XaModule.forParticipant(),
     notifyModule(env, app, notifier),
-    OpsModule.forRoot({ ...env.options.ops, adminToken: env.adminToken }),
+    operationsModule(env),
   ];
+}
+
+/** The purchases of the demo are made up, so operators may read them. */
+function operationsModule({ consoleApps, options, adminToken }: Env): DynamicModule {
+  const corsOrigins = originsOf(consoleApps);
+  return OpsModule.forRoot({ payloads: 'masked', consoleApps, corsOrigins, ...options.ops, adminToken });
 }
 
 /** One app runs the notification service. The others publish their notifications to it. */
