@@ -53,6 +53,7 @@ export class Tcc implements OnModuleInit {
   /** The fencing token of decisions that this process makes. Their rows start out leased to it. */
   private readonly token = randomUUID();
 
+  /** @internal */
   constructor(
     private readonly database: Database,
     private readonly calls: Calls,
