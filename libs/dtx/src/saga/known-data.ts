@@ -3,7 +3,7 @@
 import { acceptedBy } from '../core/broker/schema.js';
 import { DtxError } from '../core/errors/errors.js';
 import { nameOf, type Saga, type SagaScope } from './saga-entries.js';
-import type { SagaSignal, Step } from './step-contract.js';
+import type { SagaSignal, StepContract } from './step-contract.js';
 
 /** JSON by the name of an entry: results of steps, payloads of signals. */
 export type Results = Readonly<Record<string, unknown>>;
@@ -27,7 +27,7 @@ export class KnownData implements SagaScope<unknown> {
     return acceptedBy(input, structuredClone(this.rawInput), `stored input does not fit saga ${name} v${version}`);
   }
 
-  result<Result>(step: Step<unknown, Result>): Result {
+  result<Result>(step: StepContract<unknown, Result>): Result {
     const known = this.read(step.name, 'result of step');
     if (!step.result || known === undefined) return known as Result;
     return acceptedBy(step.result, known, `result of saga step ${step.name} v${step.version} does not fit`);

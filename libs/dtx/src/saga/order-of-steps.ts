@@ -26,6 +26,7 @@ export function problemOfOrder(groups: Groups): string | undefined {
   return (
     problemOfNames(entries) ??
     problemOfPivot(groups) ??
+    problemOfGroupedWait(groups) ??
     groups.flatMap((group, index) => group.map((entry) => problemOf(entry, placeOf(groups, index)))).find(Boolean)
   );
 }
@@ -55,6 +56,13 @@ function problemOfPivot(groups: Groups): string | undefined {
   if (group && group.length > 1)
     return `the pivot ${names} is in a group; let it stand alone, since nothing may run beside it`;
   return undefined;
+}
+
+function problemOfGroupedWait(groups: Groups): string | undefined {
+  const wait = groups
+    .filter((group) => group.length > 1)
+    .flatMap((group) => group.filter(({ kind }) => kind === 'wait'))[0];
+  return wait && `waitFor of ${nameOf(wait)} is in a group; let it stand alone, since steps do not wait for a person`;
 }
 
 function problemOf(entry: SagaEntry, place: Place): string | undefined {

@@ -80,6 +80,11 @@ const refused: Array<[string, Steps, RegExp]> = [
     /the pivot one\.a is in a group; let it stand alone/,
   ],
   [
+    'with a wait in a group',
+    ({ waitFor, compensable }) => [[compensable(a, made), waitFor(approval, { withinMs: 5 })]],
+    /waitFor of signal approval is in a group; let it stand alone/,
+  ],
+  [
     'with a compensable step after the pivot',
     ({ pivot, compensable }) => [pivot(a, made), compensable(b, made)],
     /compensable step one\.b after the pivot; .* move the step before the pivot or make it retriable/,

@@ -2,7 +2,7 @@ import { mustBeSchema, type OutputOf, type StandardSchema } from '../core/broker
 import { OptionsError } from '../core/errors/errors.js';
 import { problemOfOrder } from './order-of-steps.js';
 import type { CallEntry, Saga, SagaEntry, SagaScope, WaitEntry } from './saga-entries.js';
-import type { SagaSignal, Step } from './step-contract.js';
+import type { SagaSignal, StepContract } from './step-contract.js';
 import { mustBeVersion } from './step-contract.js';
 
 /** Makes the arguments of a step from the data of the saga. Runs again after a crash, so it must be a pure function. */
@@ -19,13 +19,13 @@ export interface WaitOptions<Payload> {
 /** The kinds of steps, for `defineSaga`. */
 export interface SagaSteps<Input> {
   /** Has no effect, and may refuse. */
-  checking<Args>(step: Step<Args, unknown>, args: ArgsMaker<Input, Args>): CallEntry;
+  checking<Args>(step: StepContract<Args, unknown>, args: ArgsMaker<Input, Args>): CallEntry;
   /** Has an effect that its `@Undo` takes back. May refuse. */
-  compensable<Args>(step: Step<Args, unknown>, args: ArgsMaker<Input, Args>): CallEntry;
+  compensable<Args>(step: StepContract<Args, unknown>, args: ArgsMaker<Input, Args>): CallEntry;
   /** The point of no return. May refuse. Once it has committed, the saga only goes forward. */
-  pivot<Args>(step: Step<Args, unknown>, args: ArgsMaker<Input, Args>): CallEntry;
+  pivot<Args>(step: StepContract<Args, unknown>, args: ArgsMaker<Input, Args>): CallEntry;
   /** After the pivot. Must succeed in the end, so it is repeated until it does. */
-  retriable<Args>(step: Step<Args, unknown>, args: ArgsMaker<Input, Args>): CallEntry;
+  retriable<Args>(step: StepContract<Args, unknown>, args: ArgsMaker<Input, Args>): CallEntry;
   /** Waits for a signal. */
   waitFor<Payload>(signal: SagaSignal<Payload>, options?: WaitOptions<Payload>): WaitEntry;
 }
@@ -43,7 +43,7 @@ const steps: SagaSteps<unknown> = {
     Object.freeze({ kind: 'wait', signal, withinMs: withinMs ?? null, refusal: refusal ?? null }) as WaitEntry,
 };
 
-function entryOf<Args>(kind: CallEntry['kind'], step: Step<Args>, args: ArgsMaker<unknown, Args>): CallEntry {
+function entryOf<Args>(kind: CallEntry['kind'], step: StepContract<Args>, args: ArgsMaker<unknown, Args>): CallEntry {
   return Object.freeze({ kind, step, args }) as CallEntry;
 }
 

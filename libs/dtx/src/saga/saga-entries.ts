@@ -1,6 +1,6 @@
 // A saga as data: its entries by groups. Pure, without a database.
 import type { StandardSchema } from '../core/broker/schema.js';
-import type { SagaSignal, Step } from './step-contract.js';
+import type { SagaSignal, StepContract } from './step-contract.js';
 
 /** The known data of a running saga. Arguments of a step are made of it, and of nothing else. */
 export interface SagaScope<Input = unknown> {
@@ -10,7 +10,7 @@ export interface SagaScope<Input = unknown> {
    * The result of an earlier step.
    * @throws DtxError for a step that is not an earlier one of this saga
    */
-  result<Result>(step: Step<unknown, Result>): Result;
+  result<Result>(step: StepContract<unknown, Result>): Result;
   /**
    * The payload of a signal that the saga has waited for.
    * @throws DtxError for a signal that it has not waited for yet
@@ -24,7 +24,7 @@ export type StepKind = 'checking' | 'compensable' | 'pivot' | 'retriable' | 'wai
 /** One entry of a saga that calls a step. */
 export interface CallEntry {
   readonly kind: Exclude<StepKind, 'wait'>;
-  readonly step: Step;
+  readonly step: StepContract;
   readonly args: (scope: SagaScope<never>) => unknown;
 }
 
@@ -75,4 +75,9 @@ export function callsOf(groups: Groups): CallEntry[] {
 /** The compensable entries of each group, in the order of the definition. */
 export function compensableOf(group: readonly SagaEntry[]): CallEntry[] {
   return callsOf([group]).filter(({ kind }) => kind === 'compensable');
+}
+
+/** The index of the last group that may be undone: all before the pivot, or all without one. -1 if the first one is the pivot. */
+export function lastUndoable(groups: Groups): number {
+  return (pivotGroupOf(groups) ?? groups.length) - 1;
 }

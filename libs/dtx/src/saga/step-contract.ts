@@ -6,7 +6,7 @@ import { OptionsError } from '../core/errors/errors.js';
  * The contract between the saga and the app that carries out one of its steps. A breaking change gets a new `version`
  * beside the old one, since a running saga ends with the version it began with.
  */
-export interface Step<Args = unknown, Result = unknown> {
+export interface StepContract<Args = unknown, Result = unknown> {
   /** `<app>.<name>`: the app that carries it out, and the name of the step. */
   readonly name: string;
   readonly version: number;
@@ -51,7 +51,7 @@ export function defineStep<S extends StandardSchema, R extends StandardSchema = 
   version: number;
   args: S;
   result?: R;
-}): Step<OutputOf<S>, OutputOf<R>> {
+}): StepContract<OutputOf<S>, OutputOf<R>> {
   const { name, version } = contract;
   if (!new RegExp(`^${PART}\\.${PART}$`).test(name)) {
     throw new OptionsError(
@@ -65,7 +65,7 @@ export function defineStep<S extends StandardSchema, R extends StandardSchema = 
   mustBeVersion(version, `saga step ${name}`);
   mustBeSchema(contract.args, `saga step ${name}: args`);
   if (contract.result !== undefined) mustBeSchema(contract.result, `saga step ${name}: result`);
-  return Object.freeze({ ...contract }) as Step<OutputOf<S>, OutputOf<R>>;
+  return Object.freeze({ ...contract }) as StepContract<OutputOf<S>, OutputOf<R>>;
 }
 
 /**
