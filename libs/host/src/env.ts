@@ -86,6 +86,7 @@ const sections = {
   core: coreSection,
   localMessage: section,
   tcc: section,
+  saga: section,
   xa: section,
   halfMessage: section,
   reliableMessage: section,

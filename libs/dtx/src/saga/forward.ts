@@ -133,6 +133,8 @@ export class Forward {
     const [answer] = answers as [Answered];
     if (answer.verdict === 'ok') return this.crossed(run, answer);
     if (answer.verdict === 'refused') return back(answer.reason ?? FAILED, step);
+    // Another process has fenced it, and may have died since.
+    if (answer.verdict === 'late') return back(TIMEOUT, step);
     await this.record(run, answers);
     const failure = failureOf(answers)!;
     const isUsedUp = failure.kind === 'failed' && run.row.attempts + 1 >= this.options.attemptsMax;

@@ -5,7 +5,7 @@ import { Database } from '../core/database/database.service.js';
 import { isoTime } from '../core/durable/alerts.js';
 import { textOf } from '../core/errors/errors.js';
 import { isUnavailable } from '../core/errors/sql-errors.js';
-import { failpoint } from '../core/failpoint.js';
+import { type Failpoint, failpoint } from '../core/failpoint.js';
 import type { Call, Verdict } from './call-messages.js';
 import { failpoints } from './failpoints.js';
 import type { KnownData } from './known-data.js';
@@ -40,12 +40,10 @@ export class GroupCalls {
     const given = entries.map((entry) => [entry, this.argsOf(entry, data)] as const);
     const since = isoTime(row.reached_at)!;
     return Promise.all(
-      given.map(async ([entry, args]) => {
+      given.map(([entry, args]) => {
         const about = { ...detailsOf(row, entry), phase: 'do', args, since } as const;
-        const answered = await this.call(row, entry, about, joined);
         const point = entry.kind === 'pivot' ? failpoints.pivotAnswered : failpoints.stepAnswered;
-        if (answered.verdict === 'ok') await failpoint(point, async () => {});
-        return answered;
+        return this.call(row, entry, about, { joined, point });
       }),
     );
   }
@@ -71,12 +69,13 @@ export class GroupCalls {
     row: SagaRow,
     entry: CallEntry,
     about: Omit<Call, 'callId' | 'initiator'>,
-    joined?: Joined,
+    { joined, point }: { readonly joined?: Joined | undefined; readonly point?: Failpoint } = {},
   ): Promise<Answered> {
     const label = `${about.phase} of ${nameOf(entry)}`;
     try {
       const answer = await this.calls.call(entry.step, about, this.options.callTimeoutMs, joined);
       const { verdict, reason = verdict, isBusy } = answer;
+      if (verdict === 'ok') await failpoint(point, async () => {});
       return { ...answer, verdict: isBusy ? this.absenceVerdict(row) : verdict, entry, error: `${label}: ${reason}` };
     } catch (error) {
       if (error instanceof ClaimLost) throw error;
