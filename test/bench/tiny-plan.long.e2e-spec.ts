@@ -24,7 +24,8 @@ beforeAll(async () => {
 afterAll(() => stage?.stop());
 
 test('rounds measure every purchase of every case, and compare it with the naive shop', async () => {
-  const cases = [caseOf('naive', false), caseOf('local-message', true), caseOf('xa', false)];
+  const classic: Case = { ...caseOf('half-message', false), isClassic: true };
+  const cases = [caseOf('naive', false), caseOf('local-message', true), caseOf('xa', false), classic];
   const samples = await playRounds(stage, { rounds: 2, warmUp: 4, cases }, progress);
   expect(samples.map(({ of }) => of)).toEqual([...cases, ...cases]);
   for (const { answerMs, settledMs } of samples) {

@@ -31,7 +31,8 @@ export const initiatorRows: Row[] = [
         at.attempt.orderId,
       ]);
       expect(branches).toHaveLength(3);
-      expect(await passed(at)).toEqual(['', '', '']);
+      // The Try of the initiator's own participant joins the registering commit.
+      expect(await passed(at)).toEqual(['', 'try', '']);
     },
   },
   {
@@ -45,12 +46,24 @@ export const initiatorRows: Row[] = [
     },
   },
   {
+    failpoint: 'tcc.deciding',
+    app: 'payment',
+    // An error before or after the step rolls Confirm back. The decision is then made without it.
+    modes: few('crash', 'error'),
+    proof: endsAs((mode) => (mode === 'error' || mode === 'lost' ? 'CONFIRMED' : 'CANCELLED')),
+    disk: async (at) => {
+      expect(await stateOf(at)).toBe('TRYING');
+      expect(await passed(at)).toEqual(['try', 'try', 'try']);
+    },
+  },
+  {
     failpoint: 'tcc.decided',
     app: 'payment',
     modes: QUICK,
     disk: async (at) => {
       expect(await stateOf(at)).toBe('CONFIRMING');
-      expect(await passed(at)).toEqual(['try', 'try', 'try']);
+      // Confirm of the initiator's own participant joins the deciding commit.
+      expect(await passed(at)).toEqual(['try', 'try confirm', 'try']);
     },
   },
   {
@@ -64,7 +77,7 @@ export const initiatorRows: Row[] = [
     proof: CANCELLED,
     disk: async (at) => {
       expect(await transaction(at.shop, at.attempt.orderId)).toMatchObject({ state: 'CANCELLING', reason: 'TIMEOUT' });
-      expect(await passed(at)).toEqual(['', '', '']);
+      expect(await passed(at)).toEqual(['', 'try', '']);
     },
   },
   {
@@ -105,23 +118,35 @@ export const initiatorRows: Row[] = [
   },
 ];
 
+/**
+ * The calls of the initiator's own participant usually join commits of the initiator. They have transactions of their own
+ * after a Try that took long, and after a Confirm that failed.
+ */
+const APART: Partial<Record<AppName, { try: string; second: string }>> = {
+  payment: { try: 'tcc.try-inserted=1*delay(1300)', second: 'tcc.deciding=1*error' },
+};
+
 /** A participant's two transactions: the first before and after its commit, the second after it. */
 function participant(app: AppName, modes: readonly Mode[]): Row[] {
+  const apart = APART[app];
   const barrierOf = async ({ shop, attempt }: Case) =>
     (await barrier(shop.sandbox, app, attempt.orderId)).map(({ op }) => op);
   return [
     {
       failpoint: 'tcc.try-inserted',
+      when: apart && 'within the registration',
       app,
       modes,
       recovered: notYet,
-      // The instance that gets the call again may be in time or too late.
-      proof: endsAs((mode) => (mode === 'error' || mode === 'lost' ? 'CANCELLED' : 'either')),
+      // The instance that gets the call again may be in time or too late. At the initiator nothing is registered yet.
+      proof: endsAs((mode) => (mode === 'error' || mode === 'lost' ? 'CANCELLED' : apart ? 'CONFIRMED' : 'either')),
       disk: async (at) => expect(await barrierOf(at)).toEqual([]),
     },
     {
       failpoint: 'tcc.try-committed',
+      when: apart && 'after a slow registration',
       app,
+      alsoArmed: apart?.try,
       modes,
       // The call of a dead or paused victim is redelivered to the warm instance, which may be in time or too late.
       proof: endsAs((mode) => (app !== 'payment' && /crash|pause/.test(mode) ? 'either' : 'CANCELLED')),
@@ -129,7 +154,9 @@ function participant(app: AppName, modes: readonly Mode[]): Row[] {
     },
     {
       failpoint: 'tcc.second-committed',
+      when: apart && 'after a Confirm that failed',
       app,
+      alsoArmed: apart?.second,
       modes,
       disk: async (at) => expect(await barrierOf(at)).toEqual(['try', 'confirm']),
     },

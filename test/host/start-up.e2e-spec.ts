@@ -1,8 +1,9 @@
 import { createServer, type Server } from 'node:net';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { logLines } from '../fixtures/app-logs.js';
 import { ADMIN_TOKEN, AppProcess } from '../fixtures/app-process.js';
 import { type AppName, freshSandbox, type Sandbox } from '../fixtures/sandbox.js';
+import { TcpProxy } from '../fixtures/tcp-proxy.js';
 import { call } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
 
@@ -106,6 +107,15 @@ describe('an app that comes up', () => {
     );
     const headers = { authorization: `Bearer ${token}` };
     await until('the token opens', async () => (await call(`${instance.url}/dtx/summary`, { headers })).status === 200);
+  });
+
+  test('the first call finds an open database, even a slow one', async () => {
+    await (await up('payment', {})).stop(); // migrated
+    const proxy = await TcpProxy.start(sandbox.databases.payment);
+    onTestFinished(() => proxy.close());
+    proxy.delay(4);
+    const instance = await up('payment', { DTX_DATABASE_URL: proxy.url });
+    expect((await call(`${instance.url}/checkouts/00000000-0000-7000-8000-000000000000`)).status).toBe(404);
   });
 
   test('an app with a refused password stays up, names the unavailable servers, and never shows the password', async () => {

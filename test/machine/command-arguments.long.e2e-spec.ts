@@ -24,6 +24,8 @@ const WRONG: ReadonlyArray<[string, RegExp]> = [
   ['bench --rows many', /--rows is "many".*10000 to 10000000/],
   ['bench --count cars', /"cars".*naive, local-message/],
   ['bench relay --count xa', /--count/],
+  ['bench --peers --count xa', /--count/],
+  ['bench --peer dtm', /"dtm".*nestjs-outbox, restate-saga/],
   ['break', /one failpoint/],
   ['break tcc.decided xa.decided', /one failpoint/],
   ['break tcc.decide', /unknown failpoint "tcc.decide".*tcc\.decided/],

@@ -3,12 +3,15 @@ import type { Mutant } from './mutant.js';
 
 const ARRIVALS = 'calls that arrive in any order differ from the model';
 
+/** Every call takes the way of one whose place may be taken. */
+const NO_DIRECT_WAY = { guard: 'tcc.direct', becomes: 'const direct = undefined;' };
+
 export const barrierOff: Mutant = {
   name: 'barrier-off',
   does: 'every call reaches the participant',
   breaks: 'a repeated Try freezes twice, and a Try after its Cancel is never given back',
   foundBy: ARRIVALS,
-  edits: [{ guard: 'tcc.enter', becomes: `const passage = { kind: 'run', data: { of: key.gid } };` }],
+  edits: [NO_DIRECT_WAY, { guard: 'tcc.enter', becomes: `const passage = { kind: 'run', data: { of: key.gid } };` }],
 };
 
 export const barrierApart: Mutant = {
@@ -16,12 +19,7 @@ export const barrierApart: Mutant = {
   does: 'the barrier is committed in a transaction of its own, before the business',
   breaks: 'a Try that was refused counts as done when it is repeated',
   foundBy: ARRIVALS,
-  edits: [
-    {
-      guard: 'tcc.enter',
-      becomes: 'const passage = await this.database.own.transaction((own) => this.enter(own, key, call, participant));',
-    },
-  ],
+  edits: [NO_DIRECT_WAY, { guard: 'tcc.barrier-joins', becomes: 'const joined = { tx, sql: this.database.own };' }],
 };
 
 export const checkThenInsert: Mutant = {
@@ -30,10 +28,25 @@ export const checkThenInsert: Mutant = {
   breaks: 'of two simultaneous calls both find no row, and both have their effect',
   foundBy: ARRIVALS,
   edits: [
+    NO_DIRECT_WAY,
     {
       guard: 'tcc.barrier-row',
-      becomes: `return sql.query('SELECT 1 FROM dtx_tcc_barrier WHERE gid = ? AND branch = ? AND phase = ?', [gid, branch, row.phase])
+      becomes: `const { gid, branch, initiator, incarnation, participant } = key;
+        return sql.query('SELECT 1 FROM dtx_tcc_barrier WHERE gid = ? AND branch = ? AND phase = ?', [gid, branch, row.phase])
         .then((rows) => rows.length > 0 ? false : sql.query('INSERT IGNORE INTO dtx_tcc_barrier (gid, branch, initiator, incarnation, phase, op, participant, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, UTC_TIMESTAMP(3))', [gid, branch, initiator, incarnation, row.phase, row.op, participant]).then(() => true));`,
+    },
+  ],
+};
+
+export const directIgnored: Mutant = {
+  name: 'direct-ignored',
+  does: 'the statement that travels with BEGIN does not fail if another call has the place',
+  breaks: 'a repeated Try reserves twice, and a Try after its Cancel is never given back',
+  foundBy: ARRIVALS,
+  edits: [
+    {
+      guard: 'tcc.direct-entry',
+      becomes: `${GUARDED} insert.statement = insert.statement.replace('INSERT', 'INSERT IGNORE');`,
     },
   ],
 };
@@ -111,6 +124,14 @@ export const casOff: Mutant = {
     { guard: 'tcc.compare-and-set', swap: [`AND state = 'TRYING'`, ''] },
     { guard: 'tcc.compare-and-set', swap: ['AND deadline > UTC_TIMESTAMP(3)', ''] },
   ],
+};
+
+export const confirmUndecided: Mutant = {
+  name: 'confirm-undecided',
+  does: 'Confirm in the transaction of the decision runs whether or not the decision was made',
+  breaks: 'the caller confirms a transaction that the deadline has cancelled',
+  foundBy: 'answers to callers against outcomes',
+  edits: [{ guard: 'tcc.decided-first', condition: 'false' }],
 };
 
 export const branchesLate: Mutant = {

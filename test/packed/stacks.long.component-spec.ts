@@ -33,7 +33,6 @@ beforeAll(async () => {
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-const sources = () => readdirSync(join(STACKS, 'src')).filter((file) => file.endsWith('.ts'));
 const sourceOf = (file: string) => readFileSync(join(STACKS, 'src', file), 'utf8');
 
 /** A service with the files of its stack and the sources that all stacks share. */
@@ -45,8 +44,9 @@ function serviceOf(stack: string): string {
   // In a CommonJS project a relative import has no suffix, and the default jest finds none with one.
   const write = (name: string, code: string) =>
     writeFileSync(join(service, 'src', name), type === 'module' ? code : code.replace(/'(\.\/[\w.-]+)\.js'/g, "'$1'"));
-  for (const file of sources()) write(file, sourceOf(file));
-  write('unit.spec.ts', sourceOf('unit-spec.template'));
+  // The repository would run the unit tests by their names, and it lacks packages of the other templates.
+  for (const file of readdirSync(join(STACKS, 'src')))
+    write(file.replace('-spec.template', '.spec.ts').replace('.template', '.ts'), sourceOf(file));
   return service;
 }
 
@@ -199,6 +199,12 @@ describe.each([
     const subscribed = ['seed', 'existing'];
     const seenThere = await guarantee('existingService');
     expect(seenThere).toEqual({ sum: 3, events: [{ id: 7 }], subscribed, read: 1, state: 'HANDLED' });
+  });
+
+  test('answers over Express by the filter of the library, joins the trace of a request, and is healthy in Terminus', async () => {
+    const { health, ...answers } = await guarantee<{ health: object }>('httpOverExpress');
+    expect(answers).toEqual({ adapter: 'express', placed: 201, isTraced: true, refused: [409, 'OUT_OF_STOCK'] });
+    expect(health).toMatchObject({ status: 'ok', details: { 'nest-dtx': { status: 'up' } } });
   });
 
   test('has a contract with a mistake refused when it is defined', async () => {

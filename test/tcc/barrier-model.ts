@@ -115,7 +115,18 @@ export function recorders(library: Library): Type[] {
 }
 
 /** Makes one call of the transaction that is played. */
-export type Caller = (branch: Branch, about: { gid: string; phase: Phase }) => Promise<{ verdict: string }>;
+export type Caller = (
+  branch: Branch,
+  about: { gid: string; phase: Phase },
+) => Promise<{ verdict: string; reason?: string | undefined }>;
+
+/** A call that has lost to others. It was rolled back, and the model knows only calls with an outcome. */
+const LOCKED = /Deadlock found|Lock wait timeout/;
+
+async function withOutcome(call: Caller, ...given: Parameters<Caller>): ReturnType<Caller> {
+  const answer = await call(...given);
+  return LOCKED.test(answer.reason ?? '') ? withOutcome(call, ...given) : answer;
+}
 
 /** Makes the calls, by default from `app` itself. Returns the first contradiction, or null. */
 export async function play(
@@ -129,10 +140,9 @@ export async function play(
   let models: Model[] = [{ first: 'none', second: 'none', effects: '' }];
   const seen: string[] = [];
   for (const wave of given.waves) {
-    const answers = await Promise.all(
-      wave.map(async (phase) => (await call(branch, { gid, phase })).verdict as Answer),
-    );
-    seen.push(wave.map((phase, index) => `${phase}:${answers[index]}`).join('+'));
+    const answered = await Promise.all(wave.map((phase) => withOutcome(call, branch, { gid, phase })));
+    const answers = answered.map(({ verdict }) => verdict as Answer);
+    seen.push(answered.map(({ verdict, reason = '' }, index) => `${wave[index]}:${verdict} ${reason}`).join('+'));
     models = explain(models, wave, answers, given);
     if (models.length === 0) return `no order explains ${seen.join(', then ')}`;
   }

@@ -32,11 +32,12 @@ function takeBack(folder: string, find: string, replace: string): void {
   writeFileSync(places[0]!.file, places[0]!.text);
 }
 
+/** Its barrier has no direct way, and no branch of it joins a commit of the initiator. */
 const EDITS: ReadonlyArray<readonly [find: string, replace?: string]> = [
   [`tcc_tables_js_1.tccMigrations)`, `tcc_tables_js_1.tccMigrations.slice(0, 1))`],
-  [`incarnation,\n                state: 'TRYING'`, `state: 'TRYING'`],
+  [`incarnation,\n        state: 'TRYING'`, `state: 'TRYING'`],
   [' AND incarnation = ?'],
-  ['decidedAt, this.token, gid, incarnation]', 'decidedAt, this.token, gid]'],
+  ['decidedAt, this.token, id, incarnation]', 'decidedAt, this.token, id]'],
   ['this.outcomes.read(gid, incarnation)', 'this.outcomes.read(gid)'],
   [', begun.incarnation)', ')'],
   [`columns: ['incarnation', `, 'columns: ['],
@@ -49,15 +50,16 @@ const EDITS: ReadonlyArray<readonly [find: string, replace?: string]> = [
   ['only: { sql, values: [names] }', 'only: { sql, values: [] }'],
   [`!(await this.isConsumed(second))`, 'true'],
   ['this.broker.consume((0, participant_contract_js_1.secondQueueOf)(participant.contract), receive, second)'],
+  ['firstOwn(branches, about) {', 'firstOwn(branches, about) { branches = [];'],
   [
-    'const call = { ...about, initiator, callId',
-    'const { incarnation: _, ...old } = about;\nconst call = { ...old, callId',
+    'return { ...about, initiator: this.core.app, callId',
+    'const { incarnation: _, ...old } = about;\nreturn { ...old, callId',
   ],
 ];
 
 const BARRIER = `const { NOW } = require('../core/database/clock-sql.js');
 const { insertFirst } = require('../core/database/insert-first.js');
-Object.assign(exports, { markBroken, enterTry, keepData, enterConfirm, enterCancel });
+Object.assign(exports, { markBroken, enterTry, keepData, enterConfirm, enterCancel, directEntry: () => undefined });
 async function markBroken() {}
 async function enterTry(tx, key) {
   if (await record(tx, key, 'try', 'try')) return { kind: 'run', data: undefined, tried: false };

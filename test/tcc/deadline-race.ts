@@ -9,23 +9,27 @@ import { until } from '../fixtures/until.js';
 import { write } from './effect-table.js';
 import { type Library, LittleApp, participantOf } from './little-app.js';
 
-/** Long enough for most Tries. With `after the scan` every Try must be in time, also on a busy machine. */
-const TIMEOUT_MS = { 'at the deadline': 200, 'after the scan': 3_000 } as const;
+/** Long enough for most Tries. Where the caller waits for the scan, every Try must be in time, also on a busy machine. */
+const TIMEOUT_MS = { 'at the deadline': 200, 'before the scan': 3_000, 'after the scan': 3_000 } as const;
+/** `before the scan` is a moment between two scans. */
+const SCAN_INTERVAL_MS = { 'at the deadline': 20, 'before the scan': 2_000, 'after the scan': 20 } as const;
+const PAST_DEADLINE_MS = 20;
 const CALLERS = 24;
 
 export interface Race {
   /** The outcome that each caller got. */
   readonly told: TccOutcome[];
-  /** Callers without an outcome, since a busy machine did not register their transaction. */
-  readonly unknown: number;
   /** How many compare-and-sets of callers were too late. A race needs at least one. */
   readonly late: Record<Decision, number>;
   /** Callers whose every Try was in time. Only they can confirm. */
   readonly wouldConfirm: number;
 }
 
-/** When the caller decides: around its deadline, or after the scan has decided and cancelled. */
-type When = 'at the deadline' | 'after the scan';
+/**
+ * When the caller decides: around its deadline, after its deadline with a row that the scan has not seen, or after the
+ * scan has decided and cancelled.
+ */
+type When = keyof typeof TIMEOUT_MS;
 
 /** Two instances of one initiator, each with a participant that records its effects. */
 export async function racers(
@@ -43,26 +47,28 @@ export async function racers(
   // A caller that waits until the scan has decided must not be answered before.
   const patience = when === 'after the scan' ? { secondPhaseWaitMs: 30_000 } : {};
   const participates = { markDelayMs: 5, ...patience };
-  const one = () => LittleApp.start({ sandbox, library, providers: [type], participates });
+  const core = { scanIntervalMs: SCAN_INTERVAL_MS[when] };
+  const one = () => LittleApp.start({ sandbox, library, providers: [type], participates, core });
   const apps = await Promise.all([one(), one()]);
   const late = { CONFIRM: 0, CANCEL: 0 };
   let wouldConfirm = 0;
   for (const app of apps) decideLate(app, { when, late, onConfirm: () => wouldConfirm++ });
   const run = async (times: number) => {
     const told: TccOutcome[] = [];
-    let unknown = 0;
-    let begun = 0;
+    let open = 0;
+    // A caller without an outcome begins again. It gets none while a busy machine answers no statement for seconds.
     const caller = async (app: LittleApp) => {
-      while (begun++ < times) {
+      while (told.length + open < times) {
+        open++;
         const outcome = await app.tcc
           .run({ timeoutMs: TIMEOUT_MS[when] }, (t) => t.call(contract, {}))
           .catch(asUnknown);
-        if (outcome) told.push(outcome);
-        else unknown++;
+        open--;
+        if (outcome && outcome.status !== 'PENDING') told.push(outcome);
       }
     };
     await Promise.all(Array.from({ length: CALLERS }, (_, n) => caller(apps[n % 2]!)));
-    return { told, unknown, late, wouldConfirm };
+    return { told, late, wouldConfirm };
   };
   return { apps, run };
 }
@@ -74,11 +80,13 @@ function decideLate(
   // Earlier after a loss, later after a win: half of the callers win, even on a busy machine.
   let leadMs = 5;
   type Cas = (begun: { gid: string }, decision: Decision, reason: string | null) => Promise<unknown>;
-  const tcc = app.tcc as unknown as { compareAndSet: Cas };
-  const cas = tcc.compareAndSet.bind(app.tcc);
-  tcc.compareAndSet = async (begun, decision, reason) => {
+  const { decisions } = app.tcc as unknown as { decisions: { make: Cas } };
+  const cas = decisions.make.bind(decisions);
+  decisions.make = async (begun, decision, reason) => {
     if (decision === 'CONFIRM') onConfirm();
     if (decision === 'CONFIRM' && when === 'after the scan') await untilCancelled(app, begun.gid);
+    else if (decision === 'CONFIRM' && when === 'before the scan')
+      await sleep(Math.max(0, await msLeft(app, begun.gid)) + PAST_DEADLINE_MS);
     else if (decision === 'CONFIRM')
       await sleep(Math.max(0, (await msLeft(app, begun.gid)) - 2 * leadMs * Math.random()));
     const decided = await cas(begun, decision, reason);
@@ -100,7 +108,7 @@ function untilCancelled({ source }: LittleApp, gid: string): Promise<unknown> {
   return until('the scan has cancelled', async () => (await source.query(query, [gid]))[0].state === 'CANCELLED');
 }
 
-/** Every transaction whose state or effects differ from the outcome that its caller got. */
+/** Every transaction whose effects differ from its state, and every answer to a caller that does. */
 export async function contradictions(sandbox: Sandbox, told: readonly TccOutcome[]): Promise<string[]> {
   await until('everything is carried out or parked', async () => {
     const open = await sql(sandbox, 'payment', `SELECT id FROM dtx_tcc WHERE state LIKE '%ING' LIMIT 1`);
@@ -113,12 +121,13 @@ export async function contradictions(sandbox: Sandbox, told: readonly TccOutcome
     `SELECT gid, GROUP_CONCAT(phase ORDER BY n SEPARATOR ' ') AS effects FROM effect GROUP BY gid`,
   );
   const effectsOf = new Map(rows.map(({ gid, effects }) => [gid, effects]));
-  const stateOf = new Map(states.map(({ id, state }) => [id, state]));
-  return told.flatMap(({ gid, status }) => {
-    const effects = effectsOf.get(gid) ?? '';
-    const allowed = status === 'CONFIRMED' ? ['try confirm'] : ['', 'try cancel'];
-    if (stateOf.get(gid) === status && allowed.includes(effects)) return [];
-    return [`${gid}: answered ${status}, on disk ${stateOf.get(gid)}, effects: ${effects || 'none'}`];
+  const toldOf = new Map(told.map(({ gid, status }) => [gid, status]));
+  return states.flatMap(({ id, state }) => {
+    const effects = effectsOf.get(id) ?? '';
+    const answer = toldOf.get(id) ?? state;
+    const allowed = state === 'CONFIRMED' ? ['try confirm'] : ['', 'try cancel'];
+    if (answer === state && allowed.includes(effects)) return [];
+    return [`${id}: answered ${answer}, on disk ${state}, effects: ${effects || 'none'}`];
   });
 }
 

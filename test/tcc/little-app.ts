@@ -11,7 +11,10 @@ import { until } from '../fixtures/until.js';
 
 /** The library as it is built, or a mutant of it, with the parts that its index does not show. */
 export interface Library
-  extends Pick<typeof Dtx, 'DtxModule' | 'TccModule' | 'Tcc' | 'Database' | 'Operations' | 'Rejected'> {
+  extends Pick<
+    typeof Dtx,
+    'DtxModule' | 'TccModule' | 'Tcc' | 'Database' | 'Operations' | 'Rejected' | 'deferStatement'
+  > {
   readonly Calls: Type<Calls>;
   readonly decorators: Pick<typeof Dtx, 'TccParticipant' | 'Try' | 'Confirm' | 'Cancel' | 'defineParticipant'>;
 }

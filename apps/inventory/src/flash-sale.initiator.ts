@@ -3,6 +3,7 @@
  * and verdict are one local transaction. Then the message goes to order and payment. The app writes no check-back, since
  * the library's verdict row answers it.
  */
+import { SettlementPace } from '@nest-dtx/host';
 import {
   acceptedViewOf,
   amountOf,
@@ -13,8 +14,8 @@ import {
   PurchaseRefused,
   takeStock,
 } from '@nest-dtx/shop';
-import { Injectable } from '@nestjs/common';
-import { DtxDatabase, HalfMessages, IdempotencyKeys, idTimeMs, inTransaction, Rejected } from 'nest-dtx';
+import { Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
+import { DtxDatabase, HalfMessages, IdempotencyKeys, idTimeMs, inTransaction, onMeasured, Rejected } from 'nest-dtx';
 import { DataSource, EntityManager } from 'typeorm';
 
 const ROUTE = 'POST /flash-sales';
@@ -39,13 +40,27 @@ class KnownBefore extends Error {
 }
 
 @Injectable()
-export class FlashSaleByHalfMessage {
+export class FlashSaleByHalfMessage implements OnModuleInit, OnModuleDestroy {
+  private stopListening = () => {};
+
   constructor(
     private readonly db: DataSource,
     private readonly database: DtxDatabase,
     private readonly halfMessages: HalfMessages,
     private readonly keys: IdempotencyKeys,
+    private readonly pace: SettlementPace,
   ) {}
+
+  /** The receipts of order and payment settle a sale. */
+  onModuleInit(): void {
+    this.stopListening = onMeasured('settled', ({ scheme, ms }) => {
+      if (scheme === 'half-message') this.pace.settled(ms);
+    });
+  }
+
+  onModuleDestroy(): void {
+    this.stopListening();
+  }
 
   /**
    * Sells stock. Returns a PENDING purchase, since order and payment follow. A repeated call with the same key returns the
@@ -58,6 +73,7 @@ export class FlashSaleByHalfMessage {
     // A repeated call needs neither the broker nor a prepared message.
     const known = key === undefined ? null : await this.keys.find({ route: ROUTE, key, body });
     if (known) return this.answerOf(known);
+    await this.pace.turn();
     const orderId = this.database.newId();
     try {
       return await this.sellNow({ key, body, orderId });

@@ -1,4 +1,4 @@
-import { appModules, type Env } from '@nest-dtx/host';
+import { appModules, type Env, SettlementPace } from '@nest-dtx/host';
 import { inventoryStock, NOTIFIER, Stock, stockMigrations, takeStockStep } from '@nest-dtx/shop';
 import { type DynamicModule, Module } from '@nestjs/common';
 import { ConfirmedPublishModule, HalfMessageModule } from 'nest-dtx';
@@ -31,6 +31,6 @@ export function inventoryModule(env: Env): DynamicModule {
       ConfirmedPublishModule.forRoot(env.options.reliableMessage),
     ],
     controllers: [StockController, FlashSalesController, RestocksController, TakeStockByLocalMessage],
-    providers: [StockParticipant, TakeStock, FlashSaleByHalfMessage, RestockByReliableMessage],
+    providers: [StockParticipant, TakeStock, FlashSaleByHalfMessage, RestockByReliableMessage, SettlementPace],
   };
 }

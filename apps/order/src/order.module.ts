@@ -1,4 +1,4 @@
-import { appModules, type Env, EnvError } from '@nest-dtx/host';
+import { appModules, type Env, EnvError, SettlementPace } from '@nest-dtx/host';
 import {
   confirmOrderStep,
   NOTIFIER,
@@ -66,6 +66,7 @@ export function orderModule(env: Env): DynamicModule {
       ConfirmOrder,
       OrderCheckoutParticipant,
       SettledOrders,
+      SettlementPace,
       LongPolls,
       OrderReads,
       AskPayments,

@@ -2,6 +2,8 @@
  * Step 1 of 6 - place: the order app accepts a purchase. One local transaction inserts the order, the idempotency key and
  * the message. After its commit the purchase will be settled, even if a process dies.
  */
+
+import { SettlementPace } from '@nest-dtx/host';
 import {
   acceptedViewOf,
   amountOf,
@@ -24,6 +26,7 @@ export class PlaceOrderByLocalMessage {
     private readonly database: DtxDatabase,
     private readonly keys: IdempotencyKeys,
     private readonly messages: LocalMessages,
+    private readonly pace: SettlementPace,
   ) {}
 
   /**
@@ -31,6 +34,7 @@ export class PlaceOrderByLocalMessage {
    * @throws IdempotencyKeyReused, IdempotencyKeyBusy
    */
   async place(body: PurchaseBody, key: string | undefined): Promise<Purchase> {
+    await this.pace.turn();
     const orderId = this.database.newId();
     return inTransaction(this.db, async (tx) => {
       if (key !== undefined) {

@@ -1,3 +1,4 @@
+import { SettlementPace } from '@nest-dtx/host';
 import {
   cancelOrder,
   confirmOrder,
@@ -23,6 +24,7 @@ export class SettleOrderByLocalMessage {
   constructor(
     private readonly database: DtxDatabase,
     private readonly settled: SettledOrders,
+    private readonly pace: SettlementPace,
   ) {}
 
   @OnMessage(paymentCaptured)
@@ -45,6 +47,9 @@ export class SettleOrderByLocalMessage {
 
   /** Wakes callers that wait in this process. If the process dies before, callers of other instances poll the database. */
   private wakeAfterCommit(tx: EntityManager, { orderId }: { orderId: string }): void {
-    this.database.hooks.afterCommit(tx, async () => this.settled.wake(orderId));
+    this.database.hooks.afterCommit(tx, async () => {
+      this.settled.wake(orderId);
+      this.pace.settled(this.database.ageMs(orderId));
+    });
   }
 }

@@ -4,6 +4,7 @@ import {
   freezeMoney,
   type PaymentFunds,
   paymentFunds,
+  paymentNotification,
   publishPaymentResult,
   releaseFrozen,
 } from '@nest-dtx/shop';
@@ -21,13 +22,19 @@ export class FreezeFunds {
     await freezeMoney(tx, funds);
   }
 
-  async capture(tx: EntityManager, funds: PaymentFunds, { gid: orderId }: TccBranch): Promise<void> {
-    await captureFrozen(tx, orderId, funds);
+  async capture(tx: EntityManager, funds: PaymentFunds, { gid: orderId, decidedAt }: TccBranch): Promise<void> {
+    await captureFrozen(tx, orderId, { ...funds, capturedAt: decidedAt });
   }
 
-  /** Notifies the merchant of the captured money. A repeated Confirm notifies again, under the same id. */
-  async publishResult({ notifyUrl }: PaymentFunds, { gid: orderId }: TccBranch): Promise<void> {
-    await publishPaymentResult(this.notifications, this.db.manager, { orderId, notifyUrl });
+  /**
+   * Notifies the merchant of the captured money. A repeated Confirm notifies again, with the same content under the same
+   * id. The payment row has the time of the decision, so it need not be read.
+   */
+  async publishResult(funds: PaymentFunds, { gid: orderId, decidedAt }: TccBranch): Promise<void> {
+    const { buyerId, amount, notifyUrl } = funds;
+    if (!decidedAt) return publishPaymentResult(this.notifications, this.db.manager, { orderId, notifyUrl });
+    const payment = { orderId, buyerId, amount, status: 'CAPTURED', createdAt: decidedAt } as const;
+    await this.notifications.publish(paymentNotification(payment, notifyUrl));
   }
 
   async release(tx: EntityManager, funds: PaymentFunds, { gid: orderId }: TccBranch): Promise<void> {

@@ -1,10 +1,11 @@
 /** Sets up the web framework. Requests that never reach a controller are answered as problem details as well. */
+import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { traceparentFrom, withTraceparent } from 'nest-dtx';
 import type { RouteTable } from './allowed-methods.js';
 import type { HttpReply, HttpRequest } from './http-request-reply.js';
-import type { Calls } from './in-flight-requests.js';
+import { ANNOUNCED_IDLE_S, type Calls } from './in-flight-requests.js';
 import { problemOf, UnsupportedEncoding } from './problem.js';
 import { headersFor, SECURITY_HEADERS } from './security-headers.js';
 
@@ -98,10 +99,12 @@ function keepSignedBodies(adapter: FastifyAdapter): void {
 
 function countCalls(adapter: FastifyAdapter, calls: Calls): void {
   const fastify = adapter.getInstance();
-  fastify.addHook('onRequest', (_request, reply, done) => {
+  fastify.server.on('connection', (socket: Socket) => calls.opened(socket));
+  fastify.addHook('onRequest', (request, reply, done) => {
+    const { socket } = request.raw;
     calls.begun();
     // `close` is emitted even if the caller has closed the connection early.
-    reply.raw.once('close', () => calls.ended());
+    reply.raw.once('close', () => calls.ended(socket));
     done();
   });
 }
@@ -123,10 +126,17 @@ function letConnectionsEnd(adapter: FastifyAdapter, calls: Calls): void {
     fastify.server.once('close', () => clearInterval(sweep));
     done();
   });
-  fastify.addHook('onSend', (_request, reply, _payload, done) => {
+  fastify.addHook('onSend', (request, reply, _payload, done) => {
     if (calls.areEnding) reply.header('connection', 'close');
+    else if (isKept(request.raw) && !reply.hasHeader('connection'))
+      reply.headers({ connection: 'keep-alive', 'keep-alive': `timeout=${ANNOUNCED_IDLE_S}` });
     done();
   });
+}
+
+/** Whether the caller keeps the connection. Older callers than HTTP/1.1 have to ask for it. */
+function isKept({ headers, httpVersion }: IncomingMessage): boolean {
+  return httpVersion === '1.1' && headers.connection?.toLowerCase() !== 'close';
 }
 
 /** Answers a request whose path cannot be decoded or is too long. It fails before routing. */

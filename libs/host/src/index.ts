@@ -13,4 +13,5 @@ export { schemaOf } from './openapi-schema.js';
 export { InvalidRequest, NotFound, type Problem, ProblemError, TooManyCalls } from './problem.js';
 export { queryNumber } from './query-number.js';
 export { type AppToServe, serve } from './serve.js';
+export { SettlementPace } from './settlement-pace.js';
 export { Checked } from './zod-validation.pipe.js';

@@ -4,7 +4,7 @@ import { type DynamicModule, Logger } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { SwaggerModule } from '@nestjs/swagger';
-import { DtxLogger, OptionsError, Readiness } from 'nest-dtx';
+import { DtxDatabase, DtxLogger, OptionsError, Readiness } from 'nest-dtx';
 import { RouteTable } from './allowed-methods.js';
 import { AnswerDeadline } from './deadline.interceptor.js';
 import { type Env, EnvError, readEnv } from './env.js';
@@ -15,10 +15,15 @@ import { ProblemFilter } from './problem.filter.js';
 
 /** Time limit of a stop. After it the process exits, and recovery finishes its transactions after the next start. */
 const STOP_TIMEOUT_MS = 15_000;
-/** Part of the stop in which new calls are still accepted while others run, so that load balancers can react to the 503. */
-const STILL_LISTENING_MS = 4_000;
+/**
+ * Part of the stop in which new calls are still accepted while others run or may be on their way, so that load balancers
+ * can react to the 503 and callers let their idle connections go.
+ */
+const STILL_LISTENING_MS = 5_000;
 /** Part of the stop in which accepted calls are answered, before loops and consumers stop. */
 const LAST_ANSWERS_MS = 4_000;
+/** How long the start waits for the database. Then the app listens without it and answers 503. */
+const DATABASE_WAIT_MS = 3_000;
 
 /** Description of an app. */
 export interface AppToServe {
@@ -66,9 +71,14 @@ async function createApp(definition: AppToServe, env: Env, calls: Calls): Promis
   return app;
 }
 
-/** Listens without the framework's `listen`, which would log a second error line. */
+/**
+ * Listens without the framework's `listen`, which would log a second error line. The first call usually finds an open
+ * database, even if a balancer does not ask for readiness.
+ */
 async function listen(app: NestFastifyApplication, { port, host }: Env): Promise<void> {
   await app.init();
+  const open = new Promise<void>((resolve) => app.get(DtxDatabase, { strict: false }).onReady(resolve));
+  await Promise.race([open, sleep(DATABASE_WAIT_MS)]);
   await app.getHttpAdapter().getInstance().listen({ port, host });
 }
 

@@ -1,5 +1,5 @@
 // Measures what each guarantee costs: purchases by every scheme beside the same shop without a guarantee.
-// Usage: npm run bench [-- [relay|latency|recovery|backlog|claims ...|all] [--quick] [--rows N] [--write] [--count <scheme>|all]]
+// Usage: npm run bench [-- [relay|latency|recovery|backlog|claims ...|all] [--quick] [--rows N] [--peers | --peer <name> ...] [--write] [--count <scheme>|all]]
 // Exit code: 0 measured, 1 failed, 130 interrupted
 import { join } from 'node:path';
 import { readOptions, runCommand } from '../cli/command-options-and-exit.js';
@@ -9,15 +9,16 @@ import type { Say } from '../cli/say-type.js';
 import { ROOT } from '../infra-files.js';
 import { withLock } from '../process/command-lock.js';
 import { type Progress, progressOn } from './bench/bench-progress.js';
-import { VARIANTS, type Variant } from './bench/cases.js';
+import { PEERS, type Peer, VARIANTS, type Variant } from './bench/cases.js';
 import { countTable, shapeTables } from './bench/count-report.js';
 import { playCounting } from './bench/counting-pass.js';
-import { type Measuring, measureParts, measurePurchases } from './bench/measure-and-report.js';
+import { type Measuring, measureParts, measurePeers, measurePurchases } from './bench/measure-and-report.js';
 import { PARTS, type Part } from './bench/parts/index.js';
+import { peersNamed, preparePeers } from './bench/peers/peer-package.js';
 import { Stage } from './bench/stage.js';
 import { writeToRepository } from './bench/written-report.js';
 
-const USAGE = `npm run bench -- [${Object.keys(PARTS).join('|')} ...|all] [--quick] [--rows N] [--write] [--count <scheme>|all]`;
+const USAGE = `npm run bench -- [${Object.keys(PARTS).join('|')} ...|all] [--quick] [--rows N] [--peers | --peer ${PEERS.join('|')} ...] [--write] [--count <scheme>|all]`;
 const LOCK_BOUND_MS = 600_000;
 const ROWS_MAX = 10_000_000;
 const say: Say = (line) => console.log(line);
@@ -26,33 +27,42 @@ async function main(): Promise<number> {
   const { values, positionals } = readOptions(USAGE, {
     options: {
       quick: { type: 'boolean', default: false },
-      rows: { type: 'string', default: '1000000' },
+      rows: { type: 'string' },
+      peers: { type: 'boolean', default: false },
+      peer: { type: 'string', multiple: true, default: [] },
       write: { type: 'boolean', default: false },
       count: { type: 'string' },
     },
   });
   const { quick, write } = values;
   const parts = partsNamed(positionals);
+  const peers = values.peers ? PEERS : peersNamed(values.peer);
   const counted = values.count === undefined ? null : variantsNamed(values.count);
-  if (counted && (positionals.length > 0 || write || quick))
+  if (counted && (positionals.length > 0 || peers.length > 0 || write || quick))
     throw new OperatorError(`--count measures nothing else: leave the other arguments out\nusage: ${USAGE}`);
-  const rowsMax = rowsIn(values.rows);
-  return onStage(async (stage, progress) => {
+  const rows = values.rows === undefined ? null : rowsIn(values.rows);
+  return onStage(peers, async (stage, progress) => {
     if (counted) return count(stage, counted, progress);
-    const measuring: Measuring = { stage, progress, quick, rowsMax, isWritten: write };
+    const measuring: Measuring = { stage, progress, quick, rows, isWritten: write };
     const withPurchases = positionals.length === 0 || positionals.some((name) => name === 'all');
-    const report = withPurchases ? await measurePurchases(measuring) : null;
-    const last = (await measureParts(parts, measuring)) ?? report!;
+    const purchases = withPurchases ? await measurePurchases(measuring) : null;
+    let last = purchases?.report;
+    if (peers.length > 0) last = await measurePeers(peers, measuring, purchases?.counted);
+    last = (await measureParts(parts, measuring)) ?? last!;
     if (write) say(`written: ${writeToRepository(last).join(', ')}`);
     return 0;
   });
 }
 
 /** Runs `work` with servers, which are down again afterwards, also after Ctrl-C. */
-async function onStage(work: (stage: Stage, progress: Progress) => Promise<number>): Promise<number> {
+async function onStage(
+  peers: readonly Peer[],
+  work: (stage: Stage, progress: Progress) => Promise<number>,
+): Promise<number> {
   const { happened, signal } = firstSignal({ say });
   const lock = join(ROOT, '.infra', 'bench-run.lock');
   return withLock(lock, { say, what: 'bench', boundMs: LOCK_BOUND_MS }, async () => {
+    if (peers.length > 0) await preparePeers(peers, { say, signal });
     const stage = new Stage(say);
     const interrupted = happened.then((name): never => {
       throw new Interrupted(`${name}: stopped; finished parts are in the report`);

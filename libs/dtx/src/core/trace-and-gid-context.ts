@@ -34,6 +34,17 @@ export function withGid<T>(gid: string | null | undefined, work: () => T): T {
   return gid ? storage.run({ ...(storage.getStore() ?? NOTHING), gid }, work) : work();
 }
 
+/** As both together, for a message or a row. */
+export function withTraceAndGid<T>(
+  { traceparent, gid }: { traceparent?: string | null | undefined; gid?: string | null | undefined },
+  work: () => T,
+): T {
+  const isTrace = traceparent && TRACEPARENT.test(traceparent);
+  if (!isTrace && !gid) return work();
+  const outer = storage.getStore() ?? NOTHING;
+  return storage.run({ traceparent: isTrace ? traceparent : outer.traceparent, gid: gid || outer.gid }, work);
+}
+
 /**
  * The W3C traceparent of the current work, or null.
  * @example

@@ -107,8 +107,8 @@ export class CheckBack implements OnModuleInit, OnModuleDestroy {
 
   private async deliver(message: HalfMessage): Promise<void> {
     try {
-      const madeAtMs = await this.verdicts.madeAtMs(message.id);
-      await failpoint(failpoints.checked, () => this.preparedMessages.deliver(message, madeAtMs));
+      const unsent = await this.verdicts.unsent(message);
+      await failpoint(failpoints.checked, () => this.preparedMessages.deliver(unsent.message, unsent.madeAtMs));
     } catch (error) {
       // A resource alarm may only end when this consumer acks, so a blocked broker is not waited for here.
       if (isUnavailable(error) && !(error instanceof BrokerBlocked)) throw error;

@@ -47,7 +47,10 @@ export function parsePrepared(content: Buffer): PreparedMessage | null {
 
 /** The queues of the consumers of a message. */
 export function queuesOf({ consumers, version }: Pick<HalfMessage, 'consumers' | 'version'>): string[] {
-  return consumers.split(',').map((consumer) => queueOf(consumer, version));
+  return consumers
+    .split(',')
+    .filter(Boolean)
+    .map((consumer) => queueOf(consumer, version));
 }
 
 /** Publishes prepared messages to a waiting queue for each check delay, and the message itself to its consumers. */

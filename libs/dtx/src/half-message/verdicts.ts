@@ -6,9 +6,9 @@ import { backoffSql } from '../core/async/backoff.js';
 import { Batcher } from '../core/async/batcher.js';
 import { msOf, NOW } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
-import { insertFirst, insertOf, type Values } from '../core/database/insert-first.js';
+import { insertFirst, insertOf, type SqlStatement, type Values } from '../core/database/insert-first.js';
 import type { Sql } from '../core/database/sql-executor.js';
-import { SqlExpression, type SqlValue } from '../core/database/sql-literals.js';
+import { SqlExpression } from '../core/database/sql-literals.js';
 import { inFuture } from '../core/durable/claim-and-reschedule.js';
 import { OutcomeUnknown } from '../core/errors/errors.js';
 import { isLockWait } from '../core/errors/sql-errors.js';
@@ -60,7 +60,7 @@ export class Verdicts implements OnModuleInit, OnModuleDestroy {
    * The statement that inserts COMMITTED in the local transaction. A duplicate key means that the check has already ruled,
    * so the transaction must not commit.
    */
-  committed(message: HalfMessage): { statement: string; values: SqlValue[] } {
+  committed(message: HalfMessage): SqlStatement {
     const due = new SqlExpression(inFuture(this.options.sweepAfterMs));
     const awaiting = `,${message.consumers},`;
     return insertOf('dtx_half', { ...message, awaiting, state: 'COMMITTED', next_attempt_at: due, created_at: NOW });
@@ -126,13 +126,19 @@ export class Verdicts implements OnModuleInit, OnModuleDestroy {
   }
 
   /**
-   * Time of the verdict, in milliseconds since the epoch by the database clock. Returns the current time if the row was
-   * purged meanwhile.
+   * What a check still has to send: to the consumers without a receipt, and to those that a redrive has named. If the row
+   * was purged meanwhile, to all consumers of the prepared message.
+   * @returns time of the verdict, or now without a row, in milliseconds since the epoch by the database clock
    */
-  async madeAtMs(id: string): Promise<number> {
-    const made = msOf(`COALESCE((SELECT created_at FROM dtx_half WHERE id = ?), UTC_TIMESTAMP(3))`);
-    const [row] = await this.database.own.query(`SELECT ${made} AS ms`, [id]);
-    return Number(row.ms);
+  async unsent(message: HalfMessage): Promise<{ message: HalfMessage; madeAtMs: number }> {
+    const [row] = await this.database.own.query(
+      `SELECT ${msOf('COALESCE(half.created_at, UTC_TIMESTAMP(3))')} AS ms, half.awaiting
+       FROM (SELECT 1) AS one LEFT JOIN dtx_half half ON half.id = ?`,
+      [message.id],
+    );
+    const awaiting: string | null = row.awaiting;
+    const consumers = awaiting === null ? message.consumers : awaiting.split(',').filter(Boolean).join(',');
+    return { message: { ...message, consumers }, madeAtMs: Number(row.ms) };
   }
 
   /** Collects a SENT mark. A lost mark causes a duplicate, which the inboxes of the consumers drop. */

@@ -2,7 +2,7 @@
 // business commit together. If the process dies before the commit, both are missing and the call may come again as if
 // for the first time. If it dies after, the row answers the repeated call without business.
 import { NOW } from '../core/database/clock-sql.js';
-import { insertFirst } from '../core/database/insert-first.js';
+import { insertFirst, insertOf, type SqlStatement, together, type Values } from '../core/database/insert-first.js';
 import type { Sql } from '../core/database/sql-executor.js';
 import {
   type BarrierRow,
@@ -35,6 +35,8 @@ export type BarrierDecision =
 const IN_PLACE = 1;
 const BESIDE = null;
 
+const TABLE = 'dtx_tcc_barrier';
+
 /**
  * The barrier on a Try. It inserts its row under a unique key before any business, in the participant's own
  * transaction. If the process dies before the commit, both are undone. The insert waits for an open transaction of the
@@ -62,7 +64,36 @@ export async function keepData(sql: Sql, key: BranchKey, data: unknown): Promise
 
 export async function enterConfirm(sql: Sql, key: BranchKey): Promise<BarrierDecision> {
   const isFirst = await take(sql, key, 'second', 'confirm');
-  const { first, second, problem } = ownRows(await rowsOf(sql, key), key);
+  return confirming(sql, key, { isFirst, rows: await rowsOf(sql, key) });
+}
+
+/**
+ * The statements that take an untouched place of a Try or a Confirm. The caller sends them with others, in one packet.
+ * If the place is taken the insert fails, and `enterTry` or `enterConfirm` decides in a new transaction.
+ */
+export function directEntry(key: BranchKey, phase: 'try' | 'confirm'): SqlStatement {
+  const row = { phase: phase === 'try' ? 'try' : 'second', op: phase, place: IN_PLACE } as const;
+  // guard: tcc.direct-entry
+  const insert = insertOf(TABLE, valuesOf(key, row));
+  return phase === 'try' ? insert : together([insert, readOf(key)]);
+}
+
+/** The decision after the statements of `directEntry`. @param answers end with theirs */
+export async function enteredDirectly(
+  sql: Sql,
+  key: BranchKey,
+  { phase, answers }: { phase: 'try' | 'confirm'; answers: readonly unknown[] },
+): Promise<BarrierDecision> {
+  if (phase === 'try') return { kind: 'run', data: undefined, tried: false };
+  return confirming(sql, key, { isFirst: true, rows: answers.at(-1) as BarrierRow[] });
+}
+
+async function confirming(
+  sql: Sql,
+  key: BranchKey,
+  { isFirst, rows }: { isFirst: boolean; rows: readonly BarrierRow[] },
+): Promise<BarrierDecision> {
+  const { first, second, problem } = ownRows(rows, key);
   if (problem) return problem;
   if (second?.op !== 'confirm') return { kind: 'illegal', what: 'Confirm after Cancel' };
   // guard: tcc.confirm-tried
@@ -109,23 +140,31 @@ function isTaken(rows: readonly BarrierRow[], key: BranchKey, phase: BarrierRow[
   return problem !== undefined || (phase === 'try' ? first : second) !== undefined;
 }
 
-function insert(
-  sql: Sql,
-  { gid, branch, participant, initiator, incarnation }: BranchKey,
-  row: { phase: BarrierRow['phase']; op: Op; place: 1 | null },
-): Promise<boolean> {
-  const name = { gid, branch, initiator, incarnation };
+interface NewRow {
+  readonly phase: BarrierRow['phase'];
+  readonly op: Op;
+  readonly place: 1 | null;
+}
+
+function insert(sql: Sql, key: BranchKey, row: NewRow): Promise<boolean> {
   // guard: tcc.barrier-row
-  return insertFirst(sql, 'dtx_tcc_barrier', { ...name, ...row, participant, created_at: NOW });
+  return insertFirst(sql, TABLE, valuesOf(key, row));
+}
+
+function valuesOf({ gid, branch, participant, initiator, incarnation }: BranchKey, row: NewRow): Values {
+  return { gid, branch, initiator, incarnation, ...row, participant, created_at: NOW };
+}
+
+function rowsOf(sql: Sql, key: BranchKey, lock?: string): Promise<BarrierRow[]> {
+  const { statement, values } = readOf(key, lock);
+  return sql.query(statement, values);
 }
 
 /** Reads every row of the branch. A locking read sees the first writer's row under every isolation level. */
-function rowsOf(sql: Sql, { gid, branch }: BranchKey, lock = 'LOCK IN SHARE MODE'): Promise<BarrierRow[]> {
-  return sql.query(
-    `SELECT phase, op, participant, initiator, incarnation, data FROM dtx_tcc_barrier
-     WHERE gid = ? AND branch = ? ${lock}`,
-    [gid, branch],
-  );
+function readOf({ gid, branch }: BranchKey, lock = 'LOCK IN SHARE MODE'): SqlStatement {
+  const statement = `SELECT phase, op, participant, initiator, incarnation, data FROM dtx_tcc_barrier
+     WHERE gid = ? AND branch = ? ${lock}`;
+  return { statement, values: [gid, branch] };
 }
 
 /**

@@ -1,3 +1,4 @@
+// Calls and answers of steps 2 and 4 as they are sent, see docs/wire.md.
 import { z } from 'zod';
 
 export { parseJson } from '../core/broker/remote-calls.js';

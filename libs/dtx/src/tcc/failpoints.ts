@@ -16,7 +16,7 @@ export const failpoints = {
   registered: initiator(
     'registered',
     1,
-    'The transaction (TRYING, with its deadline) and all its branches are committed at the initiator. No Try was sent.',
+    'The transaction (TRYING, with its deadline), all its branches and the Try of its own participant are committed at the initiator. No other Try was sent.',
     DEADLINE,
   ),
   tried: initiator(
@@ -25,10 +25,16 @@ export const failpoints = {
     'Every Try is answered, and the reservations are committed at the participants. No decision exists.',
     DEADLINE,
   ),
+  deciding: initiator(
+    'deciding',
+    3,
+    'Every Try is answered. The decision and Confirm of the own participant are not committed. The transaction is TRYING.',
+    DEADLINE,
+  ),
   decided: initiator(
     'decided',
     3,
-    'The decision (CONFIRMING or CANCELLING) is committed at the initiator. No branch was called with it.',
+    'The decision (CONFIRMING or CANCELLING) is committed at the initiator, CONFIRMING with Confirm of its own participant. No other branch was called with it.',
     SECOND_PHASE,
   ),
   firstBranch: initiator(

@@ -1,10 +1,10 @@
 // For step 1, register: inserts the rows of dtx_tcc_branch within the commit that registers the transaction. If the
 // process dies before that commit, no row exists and no participant has been called.
-import type { Sql } from '../core/database/sql-executor.js';
+import type { SqlStatement } from '../core/database/insert-first.js';
 import { type Branch, branchRow, INSERT_BRANCHES } from './tcc-tables.js';
 
-export async function insertBranches(sql: Sql, gid: string, branches: readonly Branch[]): Promise<void> {
-  for (const rows of rowsOf(gid, branches)) await sql.query(INSERT_BRANCHES, [rows]);
+export function insertsOf(gid: string, branches: readonly Branch[]): SqlStatement[] {
+  return rowsOf(gid, branches).map((rows) => ({ statement: INSERT_BRANCHES, values: [rows] }));
 }
 
 /** Characters per statement, since servers limit the size of a statement. A single larger branch gets its own. */

@@ -70,3 +70,8 @@ export function timeoutOf(given: number | undefined, options: TccOptions): numbe
 export function leaseMsOf(core: CoreOptions, options: TccOptions): number {
   return Math.max(core.leaseMs, 2 * options.callTimeoutMs);
 }
+
+/** Row lock wait of a second phase. Shorter than the call, so that a locked row is answered before its time limit. */
+export function secondLockWaitSeconds(core: CoreOptions, { callTimeoutMs }: TccOptions): number {
+  return Math.max(1, Math.min(core.lockWaitSeconds, Math.floor((callTimeoutMs * 0.75) / 1_000)));
+}

@@ -8,6 +8,7 @@ import type { CoreOptions } from '../core/options.js';
 import { type Answer, answerBody, type Call, type CallDetails, type Verdict } from './call-messages.js';
 import { SCHEME } from './failpoints.js';
 import { OpenTries } from './open-tries.js';
+import type { OwnCall, OwnParticipant } from './own-participant.js';
 import { answerQueueOf, callQueueOf, secondQueueOf } from './participant-contract.js';
 import type { Branch } from './tcc-tables.js';
 
@@ -20,19 +21,13 @@ const CONSUMERS_LIMIT_MS = 500;
 const RECHECK_PARTS = 4;
 
 /**
- * Handles a call in the participant's own process.
- * @throws OutcomeUnknown when no place becomes free within the time limit
- */
-type LocalHandler = (call: Call, timeoutMs: number) => Promise<Verdict>;
-
-/**
  * Calls participants over RabbitMQ and waits for the answers on a queue of this process. A participant in this process
  * is called directly. Calls are not durable. If a call, an answer or this process is lost, the initiator's rows drive a
  * repeat.
  */
 @Injectable()
 export class Calls implements OnModuleInit {
-  private readonly local = new Map<string, LocalHandler>();
+  private readonly local = new Map<string, OwnParticipant>();
   /** By second-phase queue: whether a participant consumes it, and when that was seen. */
   private readonly secondQueues = new Map<string, { isConsumed: boolean; atMs: number }>();
   private readonly tries = new OpenTries(() => this.isUp);
@@ -68,8 +63,25 @@ export class Calls implements OnModuleInit {
   }
 
   /** Registers a participant that lives in this process. */
-  mount(queue: string, take: LocalHandler): void {
-    this.local.set(queue, take);
+  mount(queue: string, participant: OwnParticipant): void {
+    this.local.set(queue, participant);
+  }
+
+  private own({ participant: name, version }: Branch): OwnParticipant | undefined {
+    return this.local.get(callQueueOf({ name, version }));
+  }
+
+  /** The call of the first branch whose participant lives in this process. Only one branch joins a commit. */
+  firstOwn(branches: readonly Branch[], about: CallDetails): OwnCall | undefined {
+    for (const branch of branches) {
+      const participant = this.own(branch);
+      if (participant) return { participant, call: this.callOf(branch, about), name: branch.participant };
+    }
+    return undefined;
+  }
+
+  private callOf(branch: Branch, about: CallDetails): Call {
+    return { ...about, initiator: this.core.app, callId: randomUUID(), branch: branch.branch, args: branch.args };
   }
 
   /**
@@ -77,12 +89,10 @@ export class Calls implements OnModuleInit {
    * @throws OutcomeUnknown without a valid answer within `timeoutMs`
    */
   async call(branch: Branch, about: CallDetails, timeoutMs: number): Promise<Verdict> {
-    const queue = callQueueOf({ name: branch.participant, version: branch.version });
-    const initiator = this.core.app;
-    const call: Call = { ...about, initiator, callId: randomUUID(), branch: branch.branch, args: branch.args };
-    const handler = this.local.get(queue);
+    const call = this.callOf(branch, about);
+    const own = this.own(branch);
     const send = (answered: (answer: Verdict) => void) =>
-      handler ? handler(call, timeoutMs).then(answered) : this.sendTo(branch, call, timeoutMs);
+      own ? own.take(call, timeoutMs).then(answered) : this.sendTo(branch, call, timeoutMs);
     return this.remote.ask(call.callId, timeoutMs, send).finally(() => this.tries.end(call.callId));
   }
 
@@ -92,7 +102,7 @@ export class Calls implements OnModuleInit {
    */
   async hasConsumer(branch: Branch): Promise<boolean> {
     const participant = { name: branch.participant, version: branch.version };
-    if (this.local.has(callQueueOf(participant))) return true;
+    if (this.own(branch)) return true;
     for (const queue of [callQueueOf(participant), secondQueueOf(participant)])
       if (((await this.remote.look(queue))?.consumerCount ?? 0) > 0) return true;
     return false;

@@ -1,5 +1,7 @@
+import { isoTime } from '../core/durable/alerts.js';
 import type { Tried } from '../core/durable/durable-work.js';
-import type { Verdict } from './call-messages.js';
+import type { CallDetails, Verdict } from './call-messages.js';
+import type { TccRow } from './tcc-tables.js';
 
 /**
  * The result of one branch. `away`: the participant or its database is unavailable. That is not counted as an attempt.
@@ -19,4 +21,15 @@ export function resultOf(failures: readonly BranchResult[], busyRetryMs: number)
   return failures.some(({ isBusy }) => isBusy)
     ? { kind: 'unreachable', delayMs: busyRetryMs }
     : { kind: 'unreachable' };
+}
+
+/** The call of a decided transaction to each of its branches. */
+export function secondCallOf({ id: gid, incarnation, decision, reason, decided_at: at }: TccRow): CallDetails {
+  return {
+    gid,
+    incarnation: incarnation ?? undefined,
+    phase: decision === 'CONFIRM' ? 'confirm' : 'cancel',
+    reason: reason ?? undefined,
+    decidedAt: isoTime(at) ?? undefined,
+  };
 }

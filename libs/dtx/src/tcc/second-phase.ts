@@ -25,7 +25,7 @@ import { withTraceparent } from '../core/trace-and-gid-context.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { leaseMsOf, TCC_OPTIONS, type TccOptions } from './options.js';
 import { Calls } from './participant-calls.js';
-import { type BranchResult, resultOf } from './second-phase-result.js';
+import { type BranchResult, resultOf, secondCallOf } from './second-phase-result.js';
 import { namesOf, Outcomes, TIMEOUT } from './stored-outcome.js';
 import { type Branch, TCC, type TccRow, UNKNOWN } from './tcc-tables.js';
 import { TracedSecondPhase } from './traced-phases.js';
@@ -183,20 +183,15 @@ export class SecondPhase implements OnModuleInit, OnModuleDestroy {
   }
 
   private async carryOut(row: TccRow, branch: Branch): Promise<BranchResult> {
-    const phase = row.decision === 'CONFIRM' ? 'confirm' : 'cancel';
-    const about = `${phase} of ${branch.participant}`;
-    const call = {
-      gid: row.id,
-      incarnation: row.incarnation ?? undefined,
-      phase,
-      reason: row.reason ?? undefined,
-      decidedAt: isoTime(row.decided_at) ?? undefined,
-    } as const;
+    const call = secondCallOf(row);
+    const about = `${call.phase} of ${branch.participant}`;
+    const own = row.own?.get(branch.branch);
     // On a retry a participant is likely to be missing. The consumer count answers sooner than a call would time out.
     const absent = row.branches ? null : await this.absence(row, branch);
     if (absent) return { ...absent, error: `${about}: ${absent.error}` };
     try {
-      const { verdict, reason = verdict, isBusy } = await this.calls.call(branch, call, this.options.callTimeoutMs);
+      const answered = own?.() ?? this.calls.call(branch, call, this.options.callTimeoutMs);
+      const { verdict, reason = verdict, isBusy } = await answered;
       return { verdict: isBusy ? this.absenceVerdict(row) : verdict, error: `${about}: ${reason}`, isBusy };
     } catch (error) {
       const absent = await this.absence(row, branch);

@@ -4,6 +4,7 @@ import type { Sql } from '../core/database/sql-executor.js';
 import { isoTime } from '../core/durable/alerts.js';
 import type { DurableRow, DurableTable, TableRow } from '../core/durable/durable-table.js';
 import { SCHEME } from './failpoints.js';
+import type { OwnAnswers } from './own-participant.js';
 
 export type Decision = 'CONFIRM' | 'CANCEL';
 
@@ -43,6 +44,8 @@ export type TccRow = DurableRow<{
   traceparent: string | null;
   /** Set only on the fast path, right after this process has decided. */
   branches?: readonly Branch[];
+  /** Set only on the fast path: the answers of own participants whose call was part of the decision. */
+  own?: OwnAnswers | undefined;
 }>;
 
 /** A call of a transaction, as the initiator stores it. */

@@ -2,6 +2,7 @@ import { type DynamicModule, Module } from '@nestjs/common';
 import { DiscoveryModule } from '@nestjs/core';
 import { type AsyncModuleOptions, configurableModule, type ModuleScope } from '../core/module-options.js';
 import { parseOptions } from '../core/options.js';
+import { Decisions } from './decision.js';
 import { OpenTries } from './open-try-alerts.js';
 import { TCC_OPTIONS, type TccOptionsInput, tccOptions } from './options.js';
 import { Calls } from './participant-calls.js';
@@ -9,6 +10,7 @@ import type { Participant } from './participant-contract.js';
 import { Explorer, PARTICIPATES } from './participant-discovery.js';
 import { TccEndpoint } from './participant-endpoint.js';
 import { Violations } from './protocol-violations.js';
+import { Registration } from './registration.js';
 import { SecondPhase } from './second-phase.js';
 import { Outcomes } from './stored-outcome.js';
 import { TccPurge } from './tcc-purge.js';
@@ -28,7 +30,19 @@ const configured = configurableModule<TccModuleOptions, 'createTccOptions'>({
     [PARTICIPATES, ({ participates = [] }) => participates],
   ],
   imports: [DiscoveryModule],
-  providers: [Calls, Outcomes, SecondPhase, Tcc, Explorer, TccEndpoint, Violations, OpenTries, TccPurge],
+  providers: [
+    Calls,
+    Outcomes,
+    Registration,
+    Decisions,
+    SecondPhase,
+    Tcc,
+    Explorer,
+    TccEndpoint,
+    Violations,
+    OpenTries,
+    TccPurge,
+  ],
   exports: [Tcc],
 });
 

@@ -12,7 +12,7 @@ import {
   type TccRun,
 } from '../tcc/index.js';
 import { tccOptions, timeoutOf } from '../tcc/options.js';
-import { resultOfTry } from '../tcc/participant-endpoint.js';
+import { resultOfTry } from '../tcc/run-phase.js';
 import { INCOMPLETE, TIMEOUT } from '../tcc/stored-outcome.js';
 import type { Branch } from '../tcc/tcc-tables.js';
 import { appOf, type FakeOptions, type PublicOf, payloadMaxBytesOf } from './fake-options.js';

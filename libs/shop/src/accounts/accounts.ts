@@ -57,10 +57,14 @@ export async function freezeMoney(tx: EntityManager, { buyerId, amount }: Money)
 /** The remedy of a row that contradicts the protocol. */
 const BY_HAND = 'look at it with npm run trace, correct the row, then retry';
 
-/** Captures frozen money. @throws Error if it is not frozen, which needs an operator */
-export async function captureFrozen(tx: EntityManager, orderId: string, money: Money): Promise<void> {
+/** Captures frozen money, at a given time or now. @throws Error if it is not frozen, which needs an operator */
+export async function captureFrozen(
+  tx: EntityManager,
+  orderId: string,
+  { capturedAt, ...money }: Money & { capturedAt?: Date | undefined },
+): Promise<void> {
   const { buyerId, amount } = money;
-  await insertPayment(tx, { orderId, ...money }, { status: 'CAPTURED', reason: null });
+  await insertPayment(tx, { orderId, ...money }, { status: 'CAPTURED', reason: null, createdAt: capturedAt });
   const captured: Changed = await tx.query(
     'UPDATE account SET frozen = frozen - ?, captured = captured + ? WHERE buyer_id = ? AND frozen >= ?',
     [amount, amount, buyerId, amount],
@@ -102,13 +106,13 @@ export async function findPayment(manager: EntityManager, orderId: string): Prom
 async function insertPayment(
   tx: EntityManager,
   { orderId, buyerId, amount }: Money & { orderId: string },
-  { status, reason }: Pick<Payment, 'status' | 'reason'>,
+  { status, reason, createdAt }: Pick<Payment, 'status' | 'reason'> & { createdAt?: Date | undefined },
 ): Promise<void> {
   await deferStatement(
     tx,
     `INSERT INTO payment (order_id, buyer_id, amount, status, reason, created_at)
-     VALUES (?, ?, ?, ?, ?, UTC_TIMESTAMP(3))`,
-    [orderId, buyerId, amount, status, reason],
+     VALUES (?, ?, ?, ?, ?, COALESCE(?, UTC_TIMESTAMP(3)))`,
+    [orderId, buyerId, amount, status, reason, createdAt ?? null],
   );
 }
 

@@ -32,7 +32,7 @@ export async function insertConfirmedOrder(tx: EntityManager, order: NewOrder): 
 /** Inserts a PENDING order that another app has started, with the creation time from there. */
 export async function insertOrderBegun(tx: EntityManager, order: PurchaseOnTheWay): Promise<void> {
   const { statement, values } = insertOf(order, await begunState(tx, order));
-  await tx.query(statement, values);
+  await deferStatement(tx, statement, values);
 }
 
 /** As `insertOrderBegun`, unless the order exists. A result that arrived first has inserted it. */

@@ -8,6 +8,10 @@ import { strayStatement } from './stray-statement.js';
 import { unchangedSession } from './unchanged-session.js';
 import { withoutConfigure } from './without-configure.js';
 
+/** Only a service has Terminus, so the repository does not compile this file. */
+const OVER_EXPRESS: string = './http-over-express.js';
+const httpOverExpress = async (): Promise<object> => (await import(OVER_EXPRESS)).httpOverExpress();
+
 /** What the library promises to a service that was there before it. Prints one line for each promise. */
 async function main(): Promise<void> {
   const guarantees = {
@@ -19,6 +23,7 @@ async function main(): Promise<void> {
     withoutConfigure,
     existingService,
     contractRefusals,
+    httpOverExpress,
   };
   for (const [guarantee, check] of Object.entries(guarantees))
     console.log(JSON.stringify({ guarantee, ...(await check()) }));

@@ -1,9 +1,17 @@
-// The cases of a bench. Every scheme makes the same purchases. `naive` is the shop without a guarantee in `bench/naive`.
+// The cases of a bench. Every scheme makes the same purchases. `naive` is the shop without a guarantee in `bench/naive`, the peers are
+// other libraries in `bench/peers`.
 import type { App } from '../../servers/server-set.js';
 import { SCHEMES } from '../../shop/purchase.js';
 
 export const VARIANTS = ['naive', 'local-message', 'half-message', 'tcc', 'xa'] as const;
-export type Variant = (typeof VARIANTS)[number];
+export const PEERS = ['nestjs-outbox', 'restate-saga'] as const;
+export type Peer = (typeof PEERS)[number];
+export type Variant = (typeof VARIANTS)[number] | Peer;
+
+/** The processes of a case: all schemes of the library share one shop, `classic` is the shop with classic queues. */
+export type Kind = 'naive' | 'shop' | 'classic' | Peer;
+
+export const isPeer = (name: string): name is Peer => PEERS.some((peer) => peer === name);
 
 export interface Case {
   readonly variant: Variant;
@@ -14,6 +22,13 @@ export interface Case {
   /** Whether the payment is followed by a notification of the merchant. The naive shop has none. */
   readonly notify: boolean;
   readonly purchases: number;
+  /** Without quorum queues, as a broker of one node may have them. */
+  readonly isClassic?: boolean;
+}
+
+export function kindOf({ variant, isClassic }: Pick<Case, 'variant' | 'isClassic'>): Kind {
+  if (variant === 'naive' || isPeer(variant)) return variant;
+  return isClassic ? 'classic' : 'shop';
 }
 
 /** How many purchases are made in how many rounds. Rounds are interleaved, so a slow minute hits every variant. */
@@ -39,8 +54,33 @@ export const FULL: Plan = {
       casesFor(concurrency, 'many', concurrency === 1 ? 100 : 600, [false]),
     ),
     ...casesFor(TABLE_CONCURRENCY, 'hot', 400, [false]),
+    ...classicCases(1_000),
   ],
 };
+
+/** The naive shop has no choice of queues, since its messages need not survive. */
+function classicCases(purchases: number): Case[] {
+  return casesFor(TABLE_CONCURRENCY, 'many', purchases, [false])
+    .filter(({ variant }) => variant !== 'naive')
+    .map((one) => ({ ...one, isClassic: true }));
+}
+
+export const PEERS_QUICK = { rounds: 2, warmUp: 200, purchases: 400 };
+export const PEERS_FULL = { rounds: 3, warmUp: 500, purchases: 1_000 };
+
+/** What a peer is compared with, by what both promise: a message after a local commit, and steps that are undone. */
+export const BESIDE = { 'nestjs-outbox': 'local-message', 'restate-saga': 'tcc' } as const satisfies Record<
+  Peer,
+  Variant
+>;
+
+/** Each peer beside its scheme and the naive shop, in rounds of their own: the peers' idle processes slow no other figures. */
+export function peersPlan(peers: readonly Peer[], sizes: Omit<Plan, 'cases'> & { readonly purchases: number }): Plan {
+  const { rounds, warmUp, purchases } = sizes;
+  const variants: readonly Variant[] = ['naive', ...peers.flatMap((peer) => [BESIDE[peer], peer])];
+  const of = { concurrency: TABLE_CONCURRENCY, skus: 'many', notify: false, purchases } as const;
+  return { rounds, warmUp, cases: variants.map((variant) => ({ variant, ...of })) };
+}
 
 function casesFor(
   concurrency: number,
@@ -59,10 +99,17 @@ function casesFor(
   );
 }
 
-export function nameOf({ variant, concurrency, skus, notify }: Case): string {
-  return `${variant}, ${concurrency} at once, ${skus === 'hot' ? 'one hot sku' : 'many skus'}${notify ? ', notifying' : ''}`;
+export function nameOf({ variant, concurrency, skus, notify, isClassic }: Case): string {
+  const goods = skus === 'hot' ? 'one hot sku' : 'many skus';
+  return `${variant}, ${concurrency} at once, ${goods}${notify ? ', notifying' : ''}${isClassic ? ', classic queues' : ''}`;
 }
 
+const ROUTES: Record<Variant, { readonly app: App; readonly path: string }> = {
+  naive: { app: 'order', path: '/orders' },
+  ...SCHEMES,
+  'nestjs-outbox': { app: 'order', path: '/orders' },
+  'restate-saga': { app: 'order', path: '/order/buy' },
+};
+
 /** Where the purchases of a variant begin. */
-export const routeOf = (variant: Variant): { app: App; path: string } =>
-  variant === 'naive' ? { app: 'order', path: '/orders' } : SCHEMES[variant];
+export const routeOf = (variant: Variant): { app: App; path: string } => ROUTES[variant];

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { until } from '../../cli/waits-and-progress.js';
 import { type App, DATABASES } from '../../servers/server-set.js';
 import type { Progress } from './bench-progress.js';
-import { type Case, nameOf, TABLE_CONCURRENCY, type Variant } from './cases.js';
+import { type Case, isPeer, kindOf, nameOf, TABLE_CONCURRENCY, type Variant } from './cases.js';
 import { purchasesOf, untilAtRest, untilSettled } from './measure.js';
 import type { Counts } from './shop-databases.js';
 import type { Shop, Stage, Traffic } from './stage.js';
@@ -42,10 +42,9 @@ export async function playCounting(
   sizes = SIZES,
 ): Promise<Map<string, Count>> {
   const counted = new Map<string, Count>();
-  for (const kind of ['naive', 'shop'] as const) {
-    const here = variants.filter((variant) => (variant === 'naive') === (kind === 'naive'));
-    if (here.length === 0) continue;
-    progress.step(`starting the ${kind === 'naive' ? 'naive shop' : 'shop'} behind counting proxies`);
+  for (const kind of new Set(variants.map((variant) => kindOf({ variant })))) {
+    const here = variants.filter((variant) => kindOf({ variant }) === kind);
+    progress.step(`starting behind counting proxies: ${kind}`);
     const shop = await stage.open(kind, { counting: true });
     try {
       for (const of of here.flatMap((variant) => casesOf(variant, sizes)))
@@ -58,7 +57,7 @@ export async function playCounting(
 }
 
 const casesOf = (variant: Variant, { counted }: CountingSizes): Case[] =>
-  (variant === 'naive' ? [false] : [false, true]).map((notify) => ({
+  (variant === 'naive' || isPeer(variant) ? [false] : [false, true]).map((notify) => ({
     variant,
     concurrency: TABLE_CONCURRENCY,
     skus: 'many',

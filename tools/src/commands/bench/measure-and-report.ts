@@ -2,13 +2,14 @@
 import { formatTable } from '../../cli/table.js';
 import type { Progress } from './bench-progress.js';
 import { playRounds } from './bench-run.js';
-import { FULL, QUICK, VARIANTS } from './cases.js';
+import { FULL, PEERS_FULL, PEERS_QUICK, type Peer, peersPlan, QUICK, VARIANTS } from './cases.js';
 import { playCounting } from './counting-pass.js';
 import { figuresTable } from './figures-table.js';
 import { PARTS, type Part } from './parts/index.js';
 import type { PartOptions } from './parts/part.js';
+import { versionsOfPeers } from './peers/peer-package.js';
 import { addToReport, type BenchReport, circumstances, type Finding, loadNow, reportPath, textOf } from './report.js';
-import { summarize } from './summary.js';
+import { type Counted, summarize } from './summary.js';
 
 export interface Measuring extends PartOptions {
   readonly progress: Progress;
@@ -16,7 +17,12 @@ export interface Measuring extends PartOptions {
   readonly isWritten: boolean;
 }
 
-export async function measurePurchases({ stage, progress, quick, isWritten }: Measuring): Promise<BenchReport> {
+interface Measured {
+  readonly report: BenchReport;
+  readonly counted: Counted;
+}
+
+export async function measurePurchases({ stage, progress, quick, isWritten }: Measuring): Promise<Measured> {
   const loadBefore = loadNow();
   const samples = await playRounds(stage, quick ? QUICK : FULL, progress);
   const counted = await playCounting(stage, VARIANTS, progress);
@@ -24,7 +30,23 @@ export async function measurePurchases({ stage, progress, quick, isWritten }: Me
   const now = circumstances({ ...(await stage.versions()), loadBefore });
   const path = reportPath(isWritten);
   progress.say(`\n${figuresTable(figures)}\n\n${loadLine(now.load)}; all figures: ${path}`);
-  return addToReport(path, { purchases: { circumstances: now, figures } });
+  return { report: addToReport(path, { purchases: { circumstances: now, figures } }), counted };
+}
+
+/** @param counted counts of schemes from the same run, which then need no pass of their own */
+export async function measurePeers(
+  peers: readonly Peer[],
+  { stage, progress, quick, isWritten }: Measuring,
+  counted: Counted = new Map(),
+): Promise<BenchReport> {
+  const loadBefore = loadNow();
+  const samples = await playRounds(stage, peersPlan(peers, quick ? PEERS_QUICK : PEERS_FULL), progress);
+  const ofPeers = await playCounting(stage, peers, progress);
+  const figures = summarize(samples, new Map([...counted, ...ofPeers]));
+  const now = circumstances({ ...(await stage.versions()), loadBefore });
+  const path = reportPath(isWritten);
+  progress.say(`\n${figuresTable(figures)}\n\n${loadLine(now.load)}; all figures: ${path}`);
+  return addToReport(path, { peers: { circumstances: now, versions: versionsOfPeers(), figures } });
 }
 
 /** Returns the report with the last part, or null without parts. */

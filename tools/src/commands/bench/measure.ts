@@ -10,7 +10,7 @@ import type { Shop, Stage } from './stage.js';
 const SETTLE_BOUND_MS = 120_000;
 const REST_BOUND_MS = 120_000;
 
-/** CPU time in milliseconds of the three apps, the three databases and the broker. Null where it cannot be read. */
+/** CPU time in milliseconds of the three apps, the three databases and the broker (with Restate's server). Null where it cannot be read. */
 export interface CpuMs {
   readonly apps: number | null;
   readonly databases: number | null;
@@ -30,10 +30,11 @@ export interface Sample extends Counts {
 }
 
 export async function measure(of: Case, shop: Shop, stage: Pick<Stage, 'serverPids'>): Promise<Sample> {
+  const broker = stage.serverPids('broker');
   const pids = {
     apps: shop.processes.pids,
     databases: stage.serverPids('databases'),
-    broker: stage.serverPids('broker'),
+    broker: broker.length === 0 ? [] : [...broker, ...shop.processes.serverPids],
   };
   const usages = () => ({ apps: usageOf(pids.apps), databases: usageOf(pids.databases), broker: usageOf(pids.broker) });
   const before = usages();
@@ -72,9 +73,13 @@ function timesOf(asked: readonly Asked[], settledAt: ReadonlyMap<string, number>
   };
 }
 
-export function purchasesOf(of: Case, { urls }: Pick<Shop, 'urls'>): Promise<Asked[]> {
+export function purchasesOf(of: Case, { urls, processes }: Pick<Shop, 'urls' | 'processes'>): Promise<Asked[]> {
   const { app, path } = routeOf(of.variant);
-  return makePurchases(of, `${urls[app]}${path}`, of.notify ? `${urls.order}/payment-results` : null);
+  return makePurchases(
+    of,
+    `${processes.entry ?? urls[app]}${path}`,
+    of.notify ? `${urls.order}/payment-results` : null,
+  );
 }
 
 /** When each order became final, by the clock of its database. @throws OperatorError for an order that does not */

@@ -2,7 +2,6 @@
 import type { ShopDatabases } from './shop-databases.js';
 
 export const SINKS = ['bench.sink-1', 'bench.sink-2', 'bench.sink-3', 'bench.sink-4'] as const;
-export const queueOfSink = (sink: string) => `dtx.${sink}.v1`;
 
 /** As long as the payload of an order. */
 export const PAYLOAD = JSON.stringify({ orderId: '0'.repeat(36), filler: '0'.repeat(150) });

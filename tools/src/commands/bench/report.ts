@@ -3,6 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { makePrivateDir, placeOf, ROOT, readJson } from '../../infra-files.js';
+import type { Peer } from './cases.js';
 import type { Figures } from './summary.js';
 
 /** One figure of a part beside the purchases. */
@@ -29,8 +30,16 @@ export interface Circumstances {
   readonly load: readonly [number, number];
 }
 
+/** Peers beside the schemes that they are compared with, in rounds of their own. */
+export interface PeersReport {
+  readonly circumstances: Circumstances;
+  readonly versions: Readonly<Record<Peer, string>>;
+  readonly figures: readonly Figures[];
+}
+
 export interface BenchReport {
   readonly purchases?: { readonly circumstances: Circumstances; readonly figures: readonly Figures[] };
+  readonly peers?: PeersReport;
   readonly parts?: Record<string, { readonly circumstances: Circumstances; readonly findings: readonly Finding[] }>;
 }
 

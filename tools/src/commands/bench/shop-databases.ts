@@ -15,6 +15,8 @@ export interface Counts {
 
 const STATUS = `SHOW GLOBAL STATUS WHERE Variable_name IN ('Questions', 'Innodb_data_fsyncs')`;
 const COMMITS = `SELECT COUNT AS n FROM information_schema.INNODB_METRICS WHERE NAME = 'trx_rw_commits'`;
+/** The table of `@fullstackhouse/nestjs-outbox`, which deletes finished rows. */
+const PEER_OUTBOX = 'outbox_transport_event';
 /** The server counts commits only after this statement. */
 const COUNT_COMMITS = `SET GLOBAL innodb_monitor_enable = 'trx_rw_commits'`;
 
@@ -48,6 +50,7 @@ export class ShopDatabases {
       const open = tables
         .filter((one) => one.app === app)
         .map(({ table }) => `EXISTS (SELECT 1 FROM ${table} WHERE next_attempt_at < '9000-01-01')`);
+      if (this.databases.has(app, PEER_OUTBOX)) open.push(`EXISTS (SELECT 1 FROM ${PEER_OUTBOX})`);
       if (open.length === 0) continue;
       const [row] = await this.query<{ busy: number | bigint }>(app, `SELECT ${open.join(' OR ')} AS busy`);
       if (Number(row?.busy) !== 0) return false;

@@ -1,4 +1,4 @@
-// The three processes of the shop or of the naive shop.
+// The three processes of the shop, of the naive shop or of a peer.
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { closeSync, openSync } from 'node:fs';
@@ -10,8 +10,9 @@ import { startApp } from '../../process/app-process.js';
 import { endProcess, killProcess, markFor } from '../../process/detached-processes.js';
 import type { Sandbox } from '../../sandbox/sandbox.js';
 import { type App, DATABASES, perApp } from '../../servers/server-set.js';
-
-export type Kind = 'naive' | 'shop';
+import type { Kind } from './cases.js';
+import { mainOf } from './peers/peer-package.js';
+import { RestateServer } from './peers/restate-server.js';
 
 interface Started {
   readonly pid: number;
@@ -23,7 +24,9 @@ interface Options {
   readonly sandbox: Sandbox;
   /** All processes are found again by this folder. */
   readonly marked: string;
-  readonly logOf: (app: App) => string;
+  readonly logOf: (process: string) => string;
+  /** For a server that belongs to this kind alone. Its files of an earlier run are removed. */
+  readonly dataDir: string;
 }
 
 export class ShopProcesses {
@@ -32,13 +35,18 @@ export class ShopProcesses {
   private constructor(
     private readonly startOne: (app: App, port: number) => Started,
     private readonly ports: Record<App, number>,
+    private readonly server: RestateServer | null,
   ) {}
 
   static async start(kind: Kind, options: Options): Promise<ShopProcesses> {
     const ports = perApp(() => 0);
     for (const app of DATABASES) ports[app] = await anyFreePort();
-    const startOne = kind === 'naive' ? naiveStart(options) : shopStart(options, ports);
-    const processes = new ShopProcesses(startOne, ports);
+    const server = kind === 'restate-saga' ? await RestateServer.start(options) : null;
+    const startOne =
+      kind === 'shop' || kind === 'classic'
+        ? shopStart(options, ports, kind === 'classic')
+        : plainStart(MAINS[kind], { options, env: server?.env ?? {} });
+    const processes = new ShopProcesses(startOne, ports, server);
     for (const app of DATABASES) processes.start(app);
     return processes;
   }
@@ -52,6 +60,16 @@ export class ShopProcesses {
     return DATABASES.map((app) => this.running.get(app)!.pid);
   }
 
+  /** Of the server that belongs to this shop alone. */
+  get serverPids(): number[] {
+    return this.server ? [this.server.pid] : [];
+  }
+
+  /** Where purchases begin if not at an app. */
+  get entry(): string | null {
+    return this.server?.ingress ?? null;
+  }
+
   start(app: App): void {
     this.running.set(app, this.startOne(app, this.ports[app]));
   }
@@ -63,12 +81,13 @@ export class ShopProcesses {
 
   async stop(): Promise<void> {
     await Promise.allSettled([...this.running.values()].map((one) => one.stop()));
+    await this.server?.stop();
   }
 }
 
 const urlsOf = (ports: Record<App, number>) => perApp((app) => `http://127.0.0.1:${ports[app]}`);
 
-function shopStart({ sandbox, marked, logOf }: Options, ports: Record<App, number>) {
+function shopStart({ sandbox, marked, logOf }: Options, ports: Record<App, number>, isClassic: boolean) {
   const settings = {
     sandbox,
     token: randomBytes(24).toString('base64url'),
@@ -77,19 +96,38 @@ function shopStart({ sandbox, marked, logOf }: Options, ports: Record<App, numbe
   };
   return (name: App, port: number): Started => {
     // Only purchases with a `notifyUrl` of their own notify.
-    const env = { ...environmentOf(name, settings), DTX_NOTIFY_URL: undefined, ...markFor(marked) };
+    const given = environmentOf(name, settings);
+    const options = isClassic ? { DTX_OPTIONS: withClassicQueues(given.DTX_OPTIONS) } : {};
+    const env = { ...given, ...options, DTX_NOTIFY_URL: undefined, ...markFor(marked) };
     return startApp({ name, port, env, log: logOf(name), onExit: () => {} });
   };
 }
 
-function naiveStart({ sandbox, marked, logOf }: Options) {
+function withClassicQueues(given = '{}'): string {
+  const options = JSON.parse(given);
+  return JSON.stringify({ ...options, core: { ...options.core, queues: 'classic' } });
+}
+
+const MAINS = {
+  naive: join(ROOT, 'bench', 'dist', 'naive', 'main.js'),
+  'nestjs-outbox': mainOf('nestjs-outbox'),
+  'restate-saga': mainOf('restate-saga'),
+} as const satisfies Record<Exclude<Kind, 'shop' | 'classic'>, string>;
+
+interface Plain {
+  readonly options: Options;
+  readonly env: NodeJS.ProcessEnv;
+}
+
+function plainStart(main: string, { options: { sandbox, marked, logOf }, env }: Plain) {
   return (name: App, port: number): Started => {
     const out = openSync(logOf(name), 'a', 0o600);
-    const child = spawn(process.execPath, [join(ROOT, 'bench', 'dist', 'naive', 'main.js'), name], {
+    const child = spawn(process.execPath, [main, name], {
       detached: true,
       stdio: ['ignore', out, out],
       env: {
         ...process.env,
+        ...env,
         DTX_DATABASE_URL: sandbox.databases[name],
         DTX_RABBITMQ_URL: sandbox.rabbitmq,
         PORT: String(port),

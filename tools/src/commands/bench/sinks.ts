@@ -1,16 +1,27 @@
 // Consumers of the rows of a bench, without a database: they answer with receipts at once (docs/wire.md).
 import { type ChannelModel, type ConfirmChannel, type ConsumeMessage, connect } from 'amqplib';
-import { queueOfSink, SINKS } from './outbox-rows.js';
+import { SINKS } from './outbox-rows.js';
 
 const PREFETCH = 500;
 const RECEIPTS = 100;
 const RECEIPT_DELAY_MS = 20;
 
-/** Declares the queues, without consumers. */
-export async function declareSinks(channel: ConfirmChannel): Promise<void> {
+export type QueueType = 'quorum' | 'classic';
+
+const END = { quorum: '.v1.quorum', classic: '.v1' };
+/** As the apps declare them (docs/wire.md). The apps of a bench use quorum queues, the default. */
+const HOW = {
+  quorum: { durable: true, arguments: { 'x-queue-type': 'quorum', 'x-delivery-limit': 1_000_000 } },
+  classic: { durable: true },
+};
+
+export const queueOfSink = (sink: string, type: QueueType = 'quorum') => `dtx.${sink}${END[type]}`;
+
+/** Declares the queues, empty and without consumers. */
+export async function declareSinks(channel: ConfirmChannel, type: QueueType = 'quorum'): Promise<void> {
   for (const sink of SINKS) {
-    await channel.assertQueue(queueOfSink(sink), { durable: true });
-    await channel.purgeQueue(queueOfSink(sink));
+    await channel.assertQueue(queueOfSink(sink, type), HOW[type]);
+    await channel.purgeQueue(queueOfSink(sink, type));
   }
 }
 
@@ -52,7 +63,7 @@ export class Sinks {
     if (messages.length === 0) return;
     const receipts = messages.map(({ properties, fields }) => ({
       messageId: properties.messageId,
-      consumer: fields.routingKey.replace(/^dtx\.|\.v1$/g, ''),
+      consumer: fields.routingKey.replace(/^dtx\.|\.v1(\.quorum)?$/g, ''),
       outcome: 'HANDLED',
     }));
     const properties = { type: 'dtx.receipt.v1', messageId: receipts[0]!.messageId, persistent: true };

@@ -9,9 +9,10 @@ import { down, up } from '../../servers/index.js';
 import { type App, DATABASES, perApp, type ServerUrls } from '../../servers/server-set.js';
 import { untilReady } from '../../shop/app-calls.js';
 import { AmqpProxy } from './amqp-publishes.js';
+import type { Kind } from './cases.js';
 import { fill } from './goods-and-money.js';
 import { ShopDatabases } from './shop-databases.js';
-import { type Kind, ShopProcesses } from './shop-processes.js';
+import { ShopProcesses } from './shop-processes.js';
 import { SqlProxy } from './sql-packets.js';
 import { versionsOf } from './versions.js';
 
@@ -60,13 +61,14 @@ export class Stage {
 
   /** Starts a fresh shop with goods and money. @param counting through proxies that count SQL commands */
   async open(kind: Kind, { counting = false } = {}): Promise<Shop> {
-    const sandbox = await createSandbox(this.servers!, `bench_${kind}${counting ? '_counted' : ''}`);
+    const sandbox = await createSandbox(this.servers!, `bench_${kind.replace('-', '_')}${counting ? '_counted' : ''}`);
     const traffic = counting ? await proxiesOf(sandbox) : null;
-    const logOf = (app: App) => join(this.dir, `${kind}-${app}.log`);
+    const logOf = (app: string) => join(this.dir, `${kind}-${app}.log`);
     const processes = await ShopProcesses.start(kind, {
       sandbox: traffic ? throughProxies(sandbox, traffic) : sandbox,
       marked: this.apps,
       logOf,
+      dataDir: join(this.dir, `${kind}-data`),
     });
     this.stops.push(() => processes.stop());
     const { urls } = processes;
@@ -74,7 +76,7 @@ export class Stage {
       const why = await untilReady(urls[app], { boundMs: READY_BOUND_MS });
       if (why !== null) throw new OperatorError(`${app} of the ${kind} is not ready: ${why}; see ${logOf(app)}`);
     }
-    await fill(sandbox);
+    await fill(sandbox, kind);
     const databases = await ShopDatabases.open(sandbox);
     const stop = async () => {
       await processes.stop();

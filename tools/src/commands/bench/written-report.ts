@@ -4,9 +4,9 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { OperatorError } from '../../cli/operator-error.js';
 import { ROOT } from '../../infra-files.js';
-import { CONCURRENCIES, TABLE_CONCURRENCY, VARIANTS } from './cases.js';
+import { CONCURRENCIES, isPeer, TABLE_CONCURRENCY, VARIANTS } from './cases.js';
 import { digits } from './figures-table.js';
-import { type BenchReport, type Circumstances, textOf } from './report.js';
+import { type BenchReport, type Circumstances, type PeersReport, textOf } from './report.js';
 import type { Figures } from './summary.js';
 import { barChart } from './svg-charts.js';
 
@@ -47,16 +47,18 @@ export function withTables(text: string, tables: Rows, page: string): string {
   }, text);
 }
 
-function tablesOf({ purchases, parts = {} }: BenchReport): Rows {
+function tablesOf({ purchases, peers, parts = {} }: BenchReport): Rows {
   const figures = purchases?.figures ?? [];
   const all = [
     ...(purchases ? [['purchases', purchases.circumstances] as const] : []),
+    ...(peers ? [['peers', peers.circumstances] as const] : []),
     ...Object.entries(parts).map(([name, { circumstances }]) => [name, circumstances] as const),
   ];
   return {
     ...(purchases
       ? { summary: VARIANTS.map((variant) => summaryRow(figures, variant)), cases: figures.map(caseRow) }
       : {}),
+    ...(peers ? { peers: peerRows(peers) } : {}),
     findings: Object.values(parts).flatMap(({ findings }) => findings.map((one) => [one.what, textOf(one)])),
     circumstances: all.map(([name, one]) => circumstancesRow(name, one)),
   };
@@ -65,7 +67,11 @@ function tablesOf({ purchases, parts = {} }: BenchReport): Rows {
 const inTable = (figures: readonly Figures[], variant: string, notify: boolean) =>
   figures.find(
     ({ case: of }) =>
-      of.variant === variant && of.notify === notify && of.concurrency === TABLE_CONCURRENCY && of.skus === 'many',
+      of.variant === variant &&
+      of.notify === notify &&
+      of.concurrency === TABLE_CONCURRENCY &&
+      of.skus === 'many' &&
+      !of.isClassic,
   );
 
 /** Without notification, and with it in brackets. */
@@ -89,20 +95,40 @@ function summaryRow(figures: readonly Figures[], variant: string): string[] {
   ];
 }
 
-function caseRow({ name, settledPerSecond, answerMs, settledMs, perPurchase, ...one }: Figures): string[] {
-  const times = ({ p50, p95, p99 }: Figures['answerMs']) => [p50, p95, p99].map((ms) => ms.toFixed(0)).join(' / ');
-  const { cpuMs } = perPurchase;
+const timesOf = ({ p50, p95, p99 }: Figures['answerMs']) => [p50, p95, p99].map((ms) => ms.toFixed(0)).join(' / ');
+const cpuOf = ({ perPurchase: { cpuMs } }: Figures) =>
+  [cpuMs.apps, cpuMs.databases, cpuMs.broker].map((ms) => digits(ms, 1)).join(' + ');
+
+function caseRow(of: Figures): string[] {
   return [
-    name,
-    settledPerSecond.toFixed(0),
-    digits(one.againstNaive, 2),
-    times(answerMs),
-    times(settledMs),
-    digits(perPurchase.fsyncs, 1),
-    [cpuMs.apps, cpuMs.databases, cpuMs.broker].map((ms) => digits(ms, 1)).join(' + '),
-    digits(one.cpuAgainstNaive, 2),
-    digits(one.rssMiB, 0),
+    of.name,
+    of.settledPerSecond.toFixed(0),
+    digits(of.againstNaive, 2),
+    timesOf(of.answerMs),
+    timesOf(of.settledMs),
+    digits(of.perPurchase.fsyncs, 1),
+    cpuOf(of),
+    digits(of.cpuAgainstNaive, 2),
+    digits(of.rssMiB, 0),
   ];
+}
+
+/** Peers and the schemes beside them, at one concurrency. */
+export function peerRows({ figures, versions }: Pick<PeersReport, 'figures' | 'versions'>): string[][] {
+  return figures.map((of) => {
+    const { variant } = of.case;
+    const { roundTrips, statements, commits, messages } = of.perPurchase;
+    return [
+      variant,
+      isPeer(variant) ? versions[variant] : '-',
+      of.settledPerSecond.toFixed(0),
+      digits(of.againstNaive, 2),
+      timesOf(of.answerMs),
+      timesOf(of.settledMs),
+      ...[roundTrips, statements, commits, messages].map((count) => digits(count, 1)),
+      cpuOf(of),
+    ];
+  });
 }
 
 const circumstancesRow = (name: string, { at, cores, cpu, node, database, broker, load }: Circumstances): string[] => [
@@ -119,7 +145,8 @@ function chartsOf(figures: readonly Figures[]): Record<string, string> {
   if (figures.length === 0) return {};
   const at = (variant: string, concurrency: number) =>
     figures.find(
-      ({ case: of }) => of.variant === variant && of.concurrency === concurrency && of.skus === 'many' && !of.notify,
+      ({ case: of }) =>
+        of.variant === variant && of.concurrency === concurrency && of.skus === 'many' && !of.notify && !of.isClassic,
     );
   const concurrencies = CONCURRENCIES.filter((concurrency) => at('naive', concurrency));
   const byScheme = (pick: (of: Figures) => number | null) =>

@@ -26,9 +26,18 @@ export class Semaphore {
    * @throws the error of `timedOut`
    */
   async acquire(limitMs: number): Promise<() => void> {
+    return this.tryAcquire() ?? this.turn(limitMs).then(() => this.held());
+  }
+
+  /** A free permit at once: the function that releases it. Undefined if none is free. @throws the error of `close` */
+  tryAcquire(): (() => void) | undefined {
     if (this.closedWith) throw this.closedWith;
-    if (this.free > 0) this.free -= 1;
-    else await this.turn(limitMs);
+    if (this.free === 0) return undefined;
+    this.free -= 1;
+    return this.held();
+  }
+
+  private held(): () => void {
     let isHeld = true;
     return () => {
       if (isHeld) this.release();
@@ -38,7 +47,7 @@ export class Semaphore {
 
   /** Runs the work with a permit. @throws the error of `timedOut`, or of the work */
   async within<T>(limitMs: number, work: () => Promise<T>): Promise<T> {
-    const release = await this.acquire(limitMs);
+    const release = this.tryAcquire() ?? (await this.acquire(limitMs));
     try {
       return await work();
     } finally {

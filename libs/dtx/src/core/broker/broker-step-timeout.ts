@@ -10,20 +10,21 @@ export const CLOSE_LIMIT_MS = 1_500;
  * @throws BrokerUnavailable after the time limit or the signal
  */
 export async function within<T>(limitMs: number, what: string, step: Promise<T>, stop?: AbortSignal): Promise<T> {
-  const stopped = `${what}: the application is stopping`;
+  const late = () => {
+    throw new BrokerUnavailable(
+      `${what}: RabbitMQ did not answer within ${Math.round(limitMs)} ms; check its alarms and load`,
+    );
+  };
+  if (!stop) return withTimeout(limitMs, step, late);
   let onStop!: () => void;
   const stopping = new Promise<never>((_, reject) => {
-    onStop = () => reject(new BrokerUnavailable(stopped));
+    onStop = () => reject(new BrokerUnavailable(`${what}: the application is stopping`));
   });
-  if (stop?.aborted) onStop();
-  stop?.addEventListener('abort', onStop);
+  if (stop.aborted) onStop();
+  stop.addEventListener('abort', onStop);
   try {
-    return await withTimeout(limitMs, Promise.race([step, stopping]), () => {
-      throw new BrokerUnavailable(
-        `${what}: RabbitMQ did not answer within ${Math.round(limitMs)} ms; check its alarms and load`,
-      );
-    });
+    return await withTimeout(limitMs, Promise.race([step, stopping]), late);
   } finally {
-    stop?.removeEventListener('abort', onStop);
+    stop.removeEventListener('abort', onStop);
   }
 }

@@ -100,7 +100,7 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     const endsAt = performance.now() + limitMs;
     this.require();
     const target = new PublishTarget(this.queues, typeof to === 'string' ? names.onWire(to, kind) : to, kind);
-    const release = await this.window.acquire(limitMs);
+    const release = this.window.tryAcquire() ?? (await this.window.acquire(limitMs));
     try {
       const send = () => this.publishDeclared(target, endsAt, { body, properties });
       await observed(target.name, envelope, () => this.nacks.run(target.name, endsAt, send));
@@ -142,7 +142,7 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
   private async publishOnce(target: PublishTarget, endsAt: number, { body, properties }: Outgoing): Promise<void> {
     const { name, exchange } = target;
     const leftMs = () => endsAt - performance.now();
-    await target.prepare(leftMs());
+    if (!target.isPrepared) await target.prepare(leftMs());
     const channel = this.require();
     const refused = this.refusals.before(target, body.length);
     if (refused) throw refused;

@@ -47,6 +47,11 @@ export class PublishTarget {
   private readonly isDeclared: boolean;
   private readonly isForeign: boolean;
 
+  /** Whether `prepare` has nothing to do. */
+  get isPrepared(): boolean {
+    return !this.isForeign && (!this.isDeclared || this.queues.isDeclared(this.routingKey, this.kind));
+  }
+
   /** Declares the queue, or checks that the exchange exists. Once per connection. @throws QueueRefused; BrokerUnavailable */
   async prepare(limitMs: number): Promise<void> {
     if (this.isDeclared)

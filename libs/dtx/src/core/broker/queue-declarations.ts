@@ -42,6 +42,8 @@ export class Queues {
       ),
   );
   private readonly declared = new Map<string, Promise<unknown>>();
+  /** The declarations of `declared` that the broker has accepted. */
+  private readonly accepted = new WeakSet<Promise<unknown>>();
   private readonly exchanges = new Map<string, Promise<unknown>>();
   private readonly looks = new Map<string, Promise<Replies.AssertQueue>>();
   private readonly refusals = new Map<string, Refusal>();
@@ -71,9 +73,16 @@ export class Queues {
       declared = this.inspect(queue, kind);
       this.declared.set(key, declared);
       const mine = declared;
+      void mine.then(() => this.accepted.add(mine)).catch(() => {});
       mine.catch(() => this.declared.get(key) === mine && this.declared.delete(key));
     }
     await declared;
+  }
+
+  /** Whether `ensure` has nothing to do. */
+  isDeclared(queue: string, kind: QueueKind): boolean {
+    const declared = this.declared.get(this.keyOf(queue, kind));
+    return declared !== undefined && this.accepted.has(declared);
   }
 
   /** Forgets a declaration. The next use declares the queue again. */

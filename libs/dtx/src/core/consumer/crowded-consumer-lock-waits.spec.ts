@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { Crowd } from './crowded-consumer-lock-waits.js';
 
 /** A handler that is in work until it is ended. Notes the lock wait that it was given. */
@@ -21,6 +21,8 @@ function handlerIn(crowd: Crowd, consumer: string) {
 }
 
 describe('Crowd', () => {
+  afterEach(() => vi.useRealTimers());
+
   it('gives held rows a quarter of the places, and at least one', () => {
     expect([64, 8, 7, 3, 1].map((places) => new Crowd(places).share)).toEqual([16, 2, 1, 1, 1]);
   });
@@ -30,8 +32,17 @@ describe('Crowd', () => {
     const [first, second, third] = [1, 2, 3].map(() => handlerIn(crowd, 'order.stock'));
     expect([first!.wait(), second!.wait(), third!.wait()]).toEqual([undefined, undefined, 1]);
     expect(handlerIn(crowd, 'order.money').wait()).toBeUndefined();
+  });
+
+  it('shortens the lock wait for a second after a crowd, so that sessions keep their setting under load', async () => {
+    vi.useFakeTimers({ toFake: ['performance'] });
+    const crowd = new Crowd(4);
+    const [first, second] = [1, 2].map(() => handlerIn(crowd, 'order.stock'));
     await Promise.all([first!.end(), second!.end()]);
-    expect(handlerIn(crowd, 'order.stock').wait()).toBeUndefined();
+    vi.advanceTimersByTime(999);
+    expect(await crowd.within('order.stock', async (wait) => wait)).toBe(1);
+    vi.advanceTimersByTime(1);
+    expect(await crowd.within('order.stock', async (wait) => wait)).toBeUndefined();
   });
 
   it('frees the place of a handler that has failed', async () => {

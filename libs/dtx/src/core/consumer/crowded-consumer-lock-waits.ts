@@ -6,6 +6,8 @@ const SHARES = 4;
 const SHORT_WAIT_SECONDS = 1;
 /** The number of deliveries with a lock wait that are remembered. */
 const REMEMBERED_MAX = 10_000;
+/** A crowd counts for this time in milliseconds after it has left, so that sessions do not change their setting at each handler. */
+const AFTER_CROWD_MS = 1_000;
 const WAITS = { firstMs: 1_000, factor: 2, capMs: 15_000 };
 
 /**
@@ -17,6 +19,8 @@ const WAITS = { firstMs: 1_000, factor: 2, capMs: 15_000 };
 export class Crowd {
   private readonly inWork = new Map<string, number>();
   private readonly met = new Map<string, number>();
+  /** When each consumer was crowded last, by `performance.now()`. */
+  private readonly crowdedAt = new Map<string, number>();
 
   /** @param placesMax concurrent deliveries of one consumer */
   constructor(private readonly placesMax: number) {}
@@ -31,12 +35,18 @@ export class Crowd {
     const others = this.inWork.get(consumer) ?? 0;
     this.inWork.set(consumer, others + 1);
     try {
-      return await handle(others >= this.share ? SHORT_WAIT_SECONDS : undefined);
+      return await handle(this.isCrowded(consumer, others) ? SHORT_WAIT_SECONDS : undefined);
     } finally {
       const left = this.inWork.get(consumer)! - 1;
       if (left > 0) this.inWork.set(consumer, left);
       else this.inWork.delete(consumer);
     }
+  }
+
+  private isCrowded(consumer: string, others: number): boolean {
+    const now = performance.now();
+    if (others >= this.share) this.crowdedAt.set(consumer, now);
+    return now - (this.crowdedAt.get(consumer) ?? Number.NEGATIVE_INFINITY) < AFTER_CROWD_MS;
   }
 
   /**

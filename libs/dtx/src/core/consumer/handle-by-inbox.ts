@@ -13,7 +13,7 @@ import { CORE_OPTIONS } from '../injection-tokens.js';
 import { libraryLogger } from '../library-logger.js';
 import type { CoreOptions } from '../options.js';
 import { emit } from '../telemetry-events.js';
-import { withGid, withTraceparent } from '../trace-and-gid-context.js';
+import { withTraceAndGid } from '../trace-and-gid-context.js';
 import { Crowd } from './crowded-consumer-lock-waits.js';
 import { inboxFailpoints } from './failpoints.js';
 import { inboxMigrations } from './inbox-table.js';
@@ -68,7 +68,7 @@ export class Inbox implements OnModuleInit {
     // guard: inbox.take
     const incoming = incomingOf(delivery.message, endpoint.consumer);
     const { traceparent, gid } = incoming.info;
-    return withTraceparent(traceparent, () => withGid(gid, () => this.takeOne(delivery, incoming, endpoint)));
+    return withTraceAndGid({ traceparent, gid }, () => this.takeOne(delivery, incoming, endpoint));
   }
 
   private async takeOne(delivery: Delivery, incoming: Incoming, endpoint: Endpoint): Promise<InboxOutcome> {
@@ -78,7 +78,9 @@ export class Inbox implements OnModuleInit {
     const settle = () => (isAgain ? this.stored.storeRedelivery(incoming, endpoint) : this.settle(incoming, endpoint));
     const settled = await retryWhileUnavailable(patience, settle);
     // guard: inbox.before-ack
-    const outcome = await retryWhileUnavailable(patience, () => this.beforeAck(incoming, endpoint, settled));
+    const outcome = endpoint.beforeAck
+      ? await retryWhileUnavailable(patience, () => this.beforeAck(incoming, endpoint, settled))
+      : settled;
     await retryWhileUnavailable(patience, () => this.receipt(incoming, outcome));
     return outcome;
   }

@@ -1,4 +1,4 @@
-import { Catch, type ExceptionFilter, Inject, Injectable, type NestInterceptor } from '@nestjs/common';
+import { Catch, type ExceptionFilter, Inject, Injectable } from '@nestjs/common';
 import {
   ApplicationConfig,
   ContextIdFactory,
@@ -6,7 +6,7 @@ import {
   ModuleRef,
   type NestContainer,
 } from '@nestjs/core';
-import { defaultIfEmpty, type Observable, throwError } from 'rxjs';
+import { isObservable, lastValueFrom, type Observable, throwError } from 'rxjs';
 import { OptionsError } from '../errors/errors.js';
 import { CORE_OPTIONS } from '../injection-tokens.js';
 import type { CoreOptions } from '../options.js';
@@ -38,10 +38,12 @@ class PassOn implements ExceptionFilter {
   }
 }
 
-/** Gives an Observable without a value the value `undefined`, because Nest treats its end as an error. */
-const endIsEnough: NestInterceptor = {
-  intercept: (_, next) => next.handle().pipe(defaultIfEmpty(undefined)),
-};
+/**
+ * Gives an Observable without a value the value `undefined`, because Nest treats its end as an error. An interceptor would do
+ * the same, and cost each message the Observables of Nest.
+ */
+const resultOf = async (result: unknown): Promise<unknown> =>
+  isObservable(result) ? lastValueFrom(result, { defaultValue: undefined }) : result;
 
 /** The request of a delivery, for request-scoped providers that inject REQUEST. */
 class MessageRequest {
@@ -87,6 +89,8 @@ export class HandlerPipeline {
     // One creator per handler, because its cache knows providers only by their class name.
     const creator = ExternalContextCreator.fromContainer(this.container());
     creator.getContextModuleKey = () => moduleKey;
+    creator.transformToResult = resultOf;
+    passWithoutPipes(creator);
     const create = (of: unknown, contextId?: ReturnType<typeof ContextIdFactory.create>): Run => {
       const instance = of as Record<string, (...args: unknown[]) => unknown>;
       const run = instance[method]!;
@@ -118,12 +122,28 @@ export class HandlerPipeline {
     const global = this.options.inheritAppConfig ? container.applicationConfig : undefined;
     const config: ApplicationConfig = Object.create(global ?? new ApplicationConfig());
     const filters = config.getGlobalFilters();
-    const interceptors = config.getGlobalInterceptors();
     // Filters of the user run first. The first in the list runs last.
     config.getGlobalFilters = () => [new PassOn(), ...filters];
-    config.getGlobalInterceptors = () => [endIsEnough, ...interceptors];
     return Object.create(container, { applicationConfig: { value: config } });
   }
+}
+
+const isPromise = (value: unknown): boolean =>
+  typeof (value as { then?: unknown } | null | undefined)?.then === 'function';
+
+/** Nest awaits each parameter several times, also one without a pipe. Parameters without pipes are passed at once. */
+function passWithoutPipes(creator: ExternalContextCreator): void {
+  const create = creator.createPipesFn.bind(creator);
+  creator.createPipesFn = (pipes, parameters) => {
+    if (pipes.length > 0 || parameters.length === 0 || parameters.some((one) => one.pipes.length > 0))
+      return create(pipes, parameters);
+    return async (args, ...given) => {
+      for (const { index, extractValue } of parameters) {
+        const value: unknown = extractValue(...given);
+        args[index] = isPromise(value) ? await value : value;
+      }
+    };
+  };
 }
 
 /**

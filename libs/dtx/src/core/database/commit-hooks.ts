@@ -11,6 +11,8 @@ import { guardOf, isOutermost, markCallbacks, watch } from './query-runner-guard
  * row. If the process dies before a hook runs, the row is stored and the scan finds it.
  */
 export class CommitHooks implements EntitySubscriberInterface {
+  /** It does nothing in the transactions that the library starts. */
+  readonly isLibrarys = true;
   private readonly logger = libraryLogger('database');
 
   /** @param limitMs time limit of one hook */

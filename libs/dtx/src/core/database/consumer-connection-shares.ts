@@ -19,14 +19,19 @@ export class WorkShares {
     this.all = semaphore('all consumers', size * ALL_CONSUMERS);
   }
 
-  within<T>(consumer: string | undefined, work: () => Promise<T>): Promise<T> {
+  async within<T>(consumer: string | undefined, work: () => Promise<T>): Promise<T> {
     if (consumer === undefined) return work();
     let own = this.each.get(consumer);
     if (!own) {
       own = semaphore(consumer, this.size * ONE_CONSUMER);
       this.each.set(consumer, own);
     }
-    return own.within(AS_LONG_AS_IT_TAKES_MS, () => this.all.within(AS_LONG_AS_IT_TAKES_MS, work));
+    const leaveOwn = own.tryAcquire() ?? (await own.acquire(AS_LONG_AS_IT_TAKES_MS));
+    try {
+      return await this.all.within(AS_LONG_AS_IT_TAKES_MS, work);
+    } finally {
+      leaveOwn();
+    }
   }
 }
 

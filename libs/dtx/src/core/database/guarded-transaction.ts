@@ -3,10 +3,11 @@ import { type Answer, answerTo, HeldStatements, NOTHING_CHANGED } from './held-s
 import { type Dependent, type Hook, isOnSavepoint } from './hooks-by-savepoint.js';
 import type { Tap } from './intercepted-connection.js';
 import type { Changed, Done, Gate, Row, Send } from './mysql2-types.js';
-import { refuseEnding } from './refused-statements.js';
+import { refuseAutocommit, refuseEnding } from './refused-statements.js';
 import type { Sql } from './sql-executor.js';
 import type { SqlValue } from './sql-literals.js';
 import { type Statement, statementOf } from './statement-effect.js';
+import { StatementTurns } from './statement-turns.js';
 import type { GuardOptions, GuardState } from './transaction-guard-options.js';
 import { BEGUN, Evidence, type HeldStatement } from './transaction-identity.js';
 
@@ -23,7 +24,7 @@ export class TransactionGuard implements Gate, Sql {
   /** TypeORM runs its own COMMIT or ROLLBACK. */
   protocol: 'commit' | 'rollback' | undefined;
   readonly evidence: Evidence;
-  private turn: Promise<unknown> = Promise.resolve();
+  readonly turns = new StatementTurns();
   private readonly held: HeldStatements;
 
   constructor(
@@ -47,7 +48,7 @@ export class TransactionGuard implements Gate, Sql {
     if (this.failure !== undefined) throw this.failure;
     if (this.state === 'watching') this.state = 'guarding';
     if (this.state !== 'guarding') throw new DtxError(`cannot join the transaction: it is ${this.state}`);
-    if (withSavepoint) await this.inTurn(() => this.evidence.demandSavepoint());
+    if (withSavepoint) await this.turns.take(() => this.evidence.demandSavepoint());
   }
 
   /** Notes that the library started the transaction. */
@@ -68,9 +69,10 @@ export class TransactionGuard implements Gate, Sql {
 
   /** Sends a library statement, in turn with those of the user. */
   query<T = Row[] & Changed>(statement: string, values?: readonly SqlValue[]): Promise<T> {
-    return this.inTurn(async () => {
+    return this.turns.take(async () => {
+      if (this.isDoubted) await this.evidence.lookAgain();
       // guard: transaction.own-statement
-      if (this.state !== 'watching') await this.mustBeAlive();
+      if (this.state !== 'watching') this.mustBeAlive();
       return this.held.sendWith<T>(this.tap.bound(statement, values));
     });
   }
@@ -99,8 +101,9 @@ export class TransactionGuard implements Gate, Sql {
   }
 
   private hold(statement: HeldStatement): Promise<void> {
-    return this.inTurn(async () => {
-      if (this.state !== 'watching') await this.mustBeAlive();
+    return this.turns.take(async () => {
+      if (this.isDoubted) await this.evidence.lookAgain();
+      if (this.state !== 'watching') this.mustBeAlive();
       if (!this.held.hasRoomFor(statement)) await this.held.send();
       this.held.add(statement);
       if (this.state !== 'guarding' || !this.options.mayDefer || this.held.isFull) await this.held.send();
@@ -118,8 +121,12 @@ export class TransactionGuard implements Gate, Sql {
       return;
     }
     if (this.state === 'beginning') return void this.begin(text, send, done);
-    const answered = this.inTurn(() => this.run(text, send)).catch((error): Answer => [error]);
-    void answered.then((answer) => done(...answer));
+    void this.turns
+      .take(() => this.run(text, send))
+      .then(
+        (answer) => done(...answer),
+        (error) => done(error),
+      );
   }
 
   mayRelease(): boolean {
@@ -130,17 +137,12 @@ export class TransactionGuard implements Gate, Sql {
     return false;
   }
 
-  /** Resolves when every statement is answered. */
-  async settled(): Promise<void> {
-    for (let turn: unknown; turn !== this.turn; await turn) turn = this.turn;
-  }
-
   /**
    * Commits after the server has confirmed by the savepoint that this is the original transaction.
    * @throws the reason that ended it. This call has then committed nothing.
    */
   commit(): Promise<void> {
-    return this.inTurn(async () => {
+    return this.turns.take(async () => {
       if (this.failure !== undefined) throw this.failure;
       if (this.held.hasBegin) await this.held.send();
       // guard: transaction.commit
@@ -164,18 +166,20 @@ export class TransactionGuard implements Gate, Sql {
 
   private async run(text: string, send: Send): Promise<Answer> {
     const statement = statementOf(text);
-    await this.mustBeAlive();
-    if (this.protocol && statement.kind === 'ends') return this.runProtocol(this.protocol, text, send);
-    await refuseEnding(statement, text, { ...this.options, evidence: this.evidence });
     const { evidence } = this;
+    if (this.isDoubted) await evidence.lookAgain();
+    this.mustBeAlive();
+    if (this.protocol && statement.kind === 'ends') return this.runProtocol(this.protocol, text, send);
+    refuseEnding(statement, text, this.options);
+    if (statement.kind === 'autocommit') await refuseAutocommit(evidence);
     const behind = statement.kind === 'plain' ? send.behind : undefined;
-    if (!behind) await this.held.send();
+    if (!behind && !this.held.isEmpty) await this.held.send();
     if (statement.kind === 'opaque') await evidence.setProbe();
     const answer = await this.held.sendWithUsers({ alone: send, behind });
     this.isAltered ||= statement.kind !== 'plain' && !isOnSavepoint(statement);
     evidence.note(statement, answer[0], answer[1]);
     if (statement.kind === 'opaque') await evidence.takeProbe(statement.what);
-    await evidence.keepSavepoint();
+    if (evidence.lacksSavepoint) await evidence.keepSavepoint();
     if (evidence.isCommittedInPart) await this.undo();
     return this.failure === undefined || answer[0] ? answer : [this.failure];
   }
@@ -222,11 +226,15 @@ export class TransactionGuard implements Gate, Sql {
   }
 
   /** @throws the reason that ended the transaction */
-  private async mustBeAlive(): Promise<void> {
+  private mustBeAlive(): void {
     if (this.state !== 'guarding')
       throw new DtxError(`statement rejected: the transaction is ${this.state}; await every statement inside it`);
-    const { everyErrorEnds = false } = this.options;
-    if (this.protocol !== 'rollback') await this.evidence.mustBeAlive({ everyErrorEnds });
+    if (this.protocol !== 'rollback') this.evidence.mustBeAlive(this.options);
+  }
+
+  /** Whether `mustBeAlive` needs another look at the server. */
+  private get isDoubted(): boolean {
+    return this.evidence.isDoubted && this.state === 'guarding' && this.protocol !== 'rollback';
   }
 
   /** Undoes early committed rows, which are still leased to this process. */
@@ -237,11 +245,5 @@ export class TransactionGuard implements Gate, Sql {
         this.evidence.failure = new OutcomeUnknown(known, { cause: this.failure });
       });
     }
-  }
-
-  private inTurn<T>(job: () => Promise<T>): Promise<T> {
-    const result = this.turn.then(job);
-    this.turn = result.catch(() => {});
-    return result;
   }
 }

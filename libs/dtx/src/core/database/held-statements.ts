@@ -31,6 +31,10 @@ export class HeldStatements {
     return this.chars + sql.length <= HELD_CHARS_MAX;
   }
 
+  get isEmpty(): boolean {
+    return this.held.length === 0;
+  }
+
   get isFull(): boolean {
     return this.chars > HELD_CHARS_MAX;
   }
@@ -79,7 +83,8 @@ export class HeldStatements {
 
   /** Sends a statement of the user behind them, and returns its answer. @throws the error of one of them */
   async sendWithUsers({ alone, behind }: { alone: Send; behind: Send['behind'] }): Promise<Answer> {
-    if (this.held.length === 0 || !behind) {
+    if (this.isEmpty) return answerTo(alone);
+    if (!behind) {
       await this.send();
       return answerTo(alone);
     }

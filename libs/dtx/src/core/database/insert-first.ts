@@ -26,8 +26,22 @@ export async function insertFirst(tx: EntityManager | Sql, table: string, row: V
 /** The columns of a row. Times are written in UTC. */
 export type Values = Readonly<Record<string, SqlValue>>;
 
+/** A library statement, or several separated by `;`, with its values. */
+export interface SqlStatement {
+  readonly statement: string;
+  readonly values: readonly SqlValue[];
+}
+
+/** Several statements in one packet, for a connection that allows it. The server stops at the first one that fails. */
+export function together(statements: readonly SqlStatement[]): SqlStatement {
+  return {
+    statement: statements.map(({ statement }) => statement).join('; '),
+    values: statements.flatMap(({ values }) => values),
+  };
+}
+
 /** The statement of `insertFirst`, for a caller that combines it with other statements. */
-export function insertOf(table: string, row: Values): { statement: string; values: SqlValue[] } {
+export function insertOf(table: string, row: Values): SqlStatement {
   const columns = Object.keys(row);
   const places = columns.map(() => '?').join(', ');
   return { statement: `INSERT INTO ${table} (${columns.join(', ')}) VALUES (${places})`, values: Object.values(row) };

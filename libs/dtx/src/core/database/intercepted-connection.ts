@@ -100,7 +100,7 @@ export class Tap {
    * Sends library statements in one packet, which the server runs in order up to the first error. It needs a connection
    * that allows several statements. `failedAt` tells which one failed.
    */
-  async askTogether(statements: readonly BoundStatement[]): Promise<unknown> {
+  askTogether(statements: readonly BoundStatement[]): Promise<unknown> {
     return this.limited((done) => {
       const sql = statements.map(({ sql }) => sql).join('; ');
       const command = this.direct.query.call(this.connection, { ...READ_AS, sql }, ((error, result) => {

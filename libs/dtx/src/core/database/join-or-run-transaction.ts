@@ -78,9 +78,21 @@ export async function inTransaction<T>(source: DataSource, work: (tx: EntityMana
   }
 }
 
+/** Whether the open pool of a DataSource takes several statements in one packet. */
+const severalAtOnce = new WeakMap<DataSource, boolean>();
+
+function takesSeveral(source: DataSource): boolean {
+  let takes = severalAtOnce.get(source);
+  if (takes === undefined) {
+    takes = connectionOptionsOf(source).multipleStatements === true;
+    if (source.isInitialized) severalAtOnce.set(source, takes);
+  }
+  return takes;
+}
+
 /** As `source.transaction`. Where one packet may hold several statements, BEGIN travels with the first statement. */
 async function transactionOf<T>(source: DataSource, work: (tx: EntityManager) => Promise<T>): Promise<T> {
-  if (connectionOptionsOf(source).multipleStatements !== true) return source.transaction(work);
+  if (!takesSeveral(source)) return source.transaction(work);
   const runner = source.createQueryRunner();
   try {
     await runner.connect();

@@ -149,20 +149,26 @@ export async function connectionOf(get: Get, watch: PoolWatch, acquireMs = 0): P
 type Get = () => Promise<RawConnection>;
 
 /** Waits for a connection. A late connection returns to the pool. */
-async function nextOf(get: Get, leftMs: number, limitMs: number): Promise<RawConnection> {
-  const coming = get();
-  if (leftMs === 0) return coming;
-  let timer: NodeJS.Timeout | undefined;
-  const limit = new Promise<null>((resolve) => {
-    timer = setTimeout(resolve, leftMs, null);
+function nextOf(get: Get, leftMs: number, limitMs: number): Promise<RawConnection> {
+  if (leftMs === 0) return get();
+  return new Promise((resolve, reject) => {
+    let isLate = false;
+    const timer = setTimeout(() => {
+      isLate = true;
+      reject(Object.assign(new Error(`no connection within ${limitMs} ms`), { code: 'POOL_ACQUIRE_TIMEOUT' }));
+    }, leftMs);
+    get().then(
+      (connection) => {
+        clearTimeout(timer);
+        if (isLate) connection.release();
+        else resolve(connection);
+      },
+      (error) => {
+        clearTimeout(timer);
+        reject(error);
+      },
+    );
   });
-  const given = await Promise.race([coming, limit]).finally(() => clearTimeout(timer));
-  if (given) return given;
-  coming.then(
-    (late) => late.release(),
-    () => {},
-  );
-  throw Object.assign(new Error(`no connection within ${limitMs} ms`), { code: 'POOL_ACQUIRE_TIMEOUT' });
 }
 
 /** The options that a library pool copies from the user pool, to reach the same database in the same way. */

@@ -7,19 +7,19 @@ import type { Evidence } from './transaction-identity.js';
  * Rejects a statement of the user that would end its transaction, before it is sent.
  * @throws TransactionEnded, or DtxError for a statement that has no place in a transaction of the library
  */
-export async function refuseEnding(
-  statement: Statement,
-  text: string,
-  { allowsSeveral, isLibrarys, evidence }: GuardOptions & { evidence: Evidence },
-): Promise<void> {
+export function refuseEnding(statement: Statement, text: string, { allowsSeveral, isLibrarys }: GuardOptions): void {
   if (statement.kind === 'ends') throw refusal(statement.what);
-  if (statement.kind === 'autocommit' && !(await evidence.hasAutocommit())) throw refusal('SET autocommit');
   if (statement.kind === 'use' && isLibrarys)
     throw new DtxError(
       'USE rejected: the library needs its default database; qualify tables of another database with its name',
     );
   if (!allowsSeveral && text.includes(';') && countStatements(text) > 1)
     throw new DtxError('several statements in one query rejected: DataSource option multipleStatements is not set');
+}
+
+/** @throws TransactionEnded for SET autocommit where autocommit is off, since it commits there */
+export async function refuseAutocommit(evidence: Evidence): Promise<void> {
+  if (!(await evidence.hasAutocommit())) throw refusal('SET autocommit');
 }
 
 function refusal(what: string): TransactionEnded {

@@ -30,7 +30,8 @@ export class Evidence {
   /** The first error outside the work, such as a read-only server or a full disk. */
   passing: unknown;
   readonly savepoints = new Savepoints();
-  private isDoubted = false;
+  /** An error left it open whether the transaction ended. `lookAgain` decides. */
+  isDoubted = false;
   private needsSavepoint = false;
   /** The status flags of the last answer that had them. */
   private status: number | undefined;
@@ -54,9 +55,13 @@ export class Evidence {
     if (this.failure !== undefined) throw this.failure;
   }
 
-  /** Sets a missing savepoint: at first, or after a rollback to an older savepoint of the user. */
+  /** Whether the savepoint is missing: at first, or after a rollback to an older savepoint of the user. */
+  get lacksSavepoint(): boolean {
+    return this.needsSavepoint && this.failure === undefined && !this.savepoints.has(BEGUN);
+  }
+
   async keepSavepoint(): Promise<void> {
-    if (!this.needsSavepoint || this.failure !== undefined || this.savepoints.has(BEGUN)) return;
+    if (!this.lacksSavepoint) return;
     const { serverStatus } = await this.tap.ask<Status>(`SAVEPOINT ${BEGUN}`);
     if ((serverStatus & IN_TRANSACTION) === 0) this.failure = inPart('it had ended before');
     else this.savepoints.add(BEGUN);
@@ -88,14 +93,15 @@ export class Evidence {
     else if (effect !== 'none') this.isDoubted = true;
   }
 
-  /** @throws the reason that ended the transaction */
-  async mustBeAlive({ everyErrorEnds }: { everyErrorEnds: boolean }): Promise<void> {
-    if (this.isDoubted && this.failure === undefined) {
-      // The error does not show whether the transaction ended. The status flag of another answer does.
-      if (((await this.ask()) & IN_TRANSACTION) === 0)
-        this.failure = new TransactionEnded('a failed statement has rolled it back');
-      this.isDoubted = false;
-    }
+  /** Asks whether the transaction ended. The error did not show it. The status flag of another answer does. */
+  async lookAgain(): Promise<void> {
+    if (this.failure === undefined && ((await this.ask()) & IN_TRANSACTION) === 0)
+      this.failure = new TransactionEnded('a failed statement has rolled it back');
+    this.isDoubted = false;
+  }
+
+  /** Call `lookAgain` first if it is doubted. @throws the reason that ended the transaction */
+  mustBeAlive({ everyErrorEnds }: { readonly everyErrorEnds?: boolean }): void {
     if (this.failure !== undefined) throw this.failure;
     // guard: transaction.every-error
     if (everyErrorEnds && this.firstError !== undefined && !isDuplicateKey(this.firstError)) throw this.firstError;

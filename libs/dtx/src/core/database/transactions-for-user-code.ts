@@ -29,14 +29,15 @@ const DEADLOCK_TRIES = 4;
 export interface Unit<T> {
   /** The name of the user code in errors: `@OnMessage(invoice.issued.v1) of mail.send-invoice`. */
   readonly what: string;
-  /** The first statement of the transaction, sent with its begin. */
+  /** The first statements of the transaction, sent with its begin. */
   readonly first?: {
     readonly statement: string;
     readonly values: readonly SqlValue[];
-    /** The error to throw for a duplicate key of this statement. */
+    /** The error to throw for a duplicate key of these statements. */
     readonly ifThere: () => Error;
   };
-  readonly run: (tx: EntityManager, guard: TransactionGuard) => Promise<T>;
+  /** @param answers end with those of `first` */
+  readonly run: (tx: EntityManager, guard: TransactionGuard, answers: readonly unknown[]) => Promise<T>;
   /** The row lock wait of a statement in seconds. Default: `lockWaitSeconds` of the core. */
   readonly lockWaitSeconds?: number | undefined;
   /** The consumer of the handler. It takes a place of that consumer (see `WorkShares`). */
@@ -106,18 +107,18 @@ export class WorkTransactions implements Sql {
   private async once<T>(bound: BoundRunner, tap: Tap, { what, first, run, lockWaitSeconds }: Unit<T>): Promise<T> {
     let result: T;
     try {
-      await begin(bound, tap, first, this.setLockWait(tap, lockWaitSeconds));
-      result = await this.limited(what, tap, () => run(bound.manager, bound.guard));
+      const answers = await begin(bound, tap, first, this.setLockWait(tap, lockWaitSeconds));
+      result = await this.limited(what, tap, () => run(bound.manager, bound.guard, answers));
       await commit(bound, tap);
     } catch (error) {
       await rollBack(bound, tap, error);
       throw sorted(bound, error, what);
     }
     const hooks = bound.guard.takeHooks();
-    await bound.tell('AfterTransactionCommit').catch((error) => {
+    await bound.tell('AfterTransactionCommit')?.catch((error) => {
       this.logger.error(`AfterTransactionCommit subscriber failed (the transaction is committed): ${textOf(error)}`);
     });
-    await this.of.hooks.run(hooks);
+    if (hooks.length > 0) await this.of.hooks.run(hooks);
     return result;
   }
 
@@ -151,24 +152,32 @@ function sorted({ guard }: BoundRunner, error: unknown, what: string): unknown {
   return passing === undefined ? failure : new DatabaseUnavailable(`the database refused ${what}`, passing);
 }
 
-async function begin(bound: BoundRunner, tap: Tap, first: Unit<unknown>['first'], setting: string): Promise<void> {
+async function begin(
+  bound: BoundRunner,
+  tap: Tap,
+  first: Unit<unknown>['first'],
+  setting: string,
+): Promise<readonly unknown[]> {
   await bound.tell('BeforeTransactionStart');
   const statement = `${setting}START TRANSACTION; SAVEPOINT ${BEGUN}`;
-  await tap.ask(first ? `${statement}; ${first.statement}` : statement, first?.values).catch((error) => {
-    if (first && isDuplicateKey(error)) throw first.ifThere();
-    throw isDatabaseAway(error) || isPassing(error)
-      ? new DatabaseUnavailable('cannot begin a transaction', error)
-      : error;
-  });
+  const answers = await tap
+    .ask<unknown[]>(first ? `${statement}; ${first.statement}` : statement, first?.values)
+    .catch((error) => {
+      if (first && isDuplicateKey(error)) throw first.ifThere();
+      throw isDatabaseAway(error) || isPassing(error)
+        ? new DatabaseUnavailable('cannot begin a transaction', error)
+        : error;
+    });
   bound.open({ withSavepoint: true });
   await bound.tell('AfterTransactionStart');
+  return answers;
 }
 
 /** Commits. Statements that user code did not await belong to the transaction and are waited for. */
 async function commit(bound: BoundRunner, tap: Tap): Promise<void> {
-  await bound.settled();
+  if (!bound.isSettled) await bound.settled();
   await bound.tell('BeforeTransactionCommit');
-  await bound.settled();
+  if (!bound.isSettled) await bound.settled();
   bound.close();
   await bound.guard.commit();
   bound.end('committed');
@@ -200,14 +209,14 @@ async function rollBack(bound: BoundRunner, tap: Tap, cause: unknown): Promise<v
   // User code that runs on after its time, or did not await its statements, sends nothing more.
   bound.close();
   await Promise.race([bound.settled(), sleep(SETTLE_LIMIT_MS, undefined, { ref: false })]);
-  await bound.tell('BeforeTransactionRollback').catch(() => {});
+  await bound.tell('BeforeTransactionRollback')?.catch(() => {});
   bound.end('rolled back');
   const { failure, evidence } = bound.guard;
   const isSound = ![cause, failure, evidence.passing].some(endsConnection);
   const isRolledBack = isSound && (await isAnswered(tap.ask('ROLLBACK')));
   if (isRolledBack && !bound.guard.isAltered) tap.release();
   else tap.connection.destroy();
-  await bound.tell('AfterTransactionRollback').catch(() => {});
+  await bound.tell('AfterTransactionRollback')?.catch(() => {});
 }
 
 const isAnswered = (statement: Promise<unknown>) =>

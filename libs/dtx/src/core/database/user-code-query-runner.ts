@@ -24,7 +24,7 @@ export class BoundRunner {
 
   /** @param race may end the wait for a statement of the user before its answer */
   constructor(
-    source: DataSource,
+    private readonly source: DataSource,
     private readonly tap: Tap,
     options: Pick<GuardOptions, 'everyErrorEnds' | 'mayDefer'> = {},
     private readonly race: <T>(statement: Promise<T>) => Promise<T> = (statement) => statement,
@@ -56,7 +56,7 @@ export class BoundRunner {
   /** Resolves when every statement of the user code is answered, including those that it did not await. */
   async settled(): Promise<void> {
     while (this.inFlight.size > 0) await Promise.allSettled(this.inFlight);
-    await this.guard.settled();
+    await this.guard.turns.settled();
   }
 
   /** Rejects every further statement. */
@@ -71,11 +71,23 @@ export class BoundRunner {
     Object.assign(this.runner, { isTransactionActive: false, transactionDepth: 0, isReleased: true });
   }
 
+  /** Whether every statement of the user code is answered. */
+  get isSettled(): boolean {
+    return this.inFlight.size === 0 && this.guard.turns.areOver;
+  }
+
   /** Broadcasts an event to the user's subscribers. @throws TookTooLong, or the error of a subscriber */
-  tell(event: Event): Promise<void> {
+  tell(event: Event): Promise<void> | undefined {
+    if (!this.hasListener(event)) return undefined;
     const told = () => this.runner.broadcaster.broadcast(event);
     const { subscribersMs: limitMs } = this;
     return limitMs > 0 ? inTimeOf({ what: `a subscriber's ${event}`, limitMs }, told) : told();
+  }
+
+  /** The subscriber of the library serves transactions of the user alone. */
+  private hasListener(event: Event): boolean {
+    const method = `${event[0]!.toLowerCase()}${event.slice(1)}`;
+    return this.source.subscribers.some((one) => method in one && !('isLibrarys' in one));
   }
 
   /** Replaces the methods that would end the transaction, lose it, or run after it. */

@@ -28,12 +28,11 @@ export class Attempts<Row extends DurableRow> {
       .catch(
         (error): Tried => (isUnavailable(error) ? { kind: 'unreachable' } : { kind: 'failed', error: textOf(error) }),
       );
-    await this.conclude(row, tried);
+    if (tried.kind !== 'settled') await this.conclude(row, tried);
     return tried;
   }
 
-  private async conclude(row: Row, tried: Tried): Promise<void> {
-    if (tried.kind === 'settled') return;
+  private async conclude(row: Row, tried: Exclude<Tried, { kind: 'settled' }>): Promise<void> {
     if (tried.kind === 'unreachable') return this.putOff(row, tried.delayMs);
     const attempts = tried.kind === 'fatal' ? row.attempts : row.attempts + 1;
     const error = tried.error.slice(0, ERROR_CHARS_MAX);

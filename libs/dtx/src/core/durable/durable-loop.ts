@@ -4,7 +4,7 @@ import { textOf } from '../errors/errors.js';
 import { isUnavailable } from '../errors/sql-errors.js';
 import { libraryLogger } from '../library-logger.js';
 import type { Scan } from '../scan-status.js';
-import { withGid, withTraceparent } from '../trace-and-gid-context.js';
+import { withTraceAndGid } from '../trace-and-gid-context.js';
 import type { Alerts } from './alerts.js';
 import { Attempts } from './attempt-conclusion.js';
 import { claimDue, giveBack } from './claim-and-reschedule.js';
@@ -130,24 +130,28 @@ export class DurableLoop<Row extends DurableRow> {
       leave = undefined;
       this.beginWaiting();
     };
-    const { traceparent } = row as { traceparent?: string | null };
-    const gid = this.work.describe(row)?.gid;
+    const { traceparent, gid = this.work.describe(row)?.gid } = row as Partial<
+      Record<'traceparent' | 'gid', string | null>
+    >;
     let isSilent = false;
-    const running: Promise<void> = withTraceparent(traceparent, () =>
-      withGid(gid, () => this.attempts.runOne(row, () => leaveShare(false))),
-    )
-      .then((tried) => {
+    const over = () => {
+      this.inWork.delete(running);
+      leaveShare(isSilent);
+      const isLeft = key !== undefined && this.keyed?.claims.hasLeft(key) && this.keyed.places.wanted(key) > 0;
+      if ((this.again || isLeft) && this.room > 0) this.wake();
+    };
+    const running: Promise<void> = withTraceAndGid({ traceparent, gid }, () =>
+      this.attempts.runOne(row, () => leaveShare(false)),
+    ).then(
+      (tried) => {
         isSilent = tried.kind === 'failed' && tried.isSilent === true;
-      })
-      .catch((error) =>
-        this.logger.warn(`run of ${row.id} failed, the scan retries it while it is open: ${textOf(error)}`),
-      )
-      .finally(() => {
-        this.inWork.delete(running);
-        leaveShare(isSilent);
-        const isLeft = key !== undefined && this.keyed?.claims.hasLeft(key) && this.keyed.places.wanted(key) > 0;
-        if ((this.again || isLeft) && this.room > 0) this.wake();
-      });
+        over();
+      },
+      (error) => {
+        this.logger.warn(`run of ${row.id} failed, the scan retries it while it is open: ${textOf(error)}`);
+        over();
+      },
+    );
     this.inWork.add(running);
   }
 

@@ -14,8 +14,8 @@ const BOUND_MS = 480_000;
 const FRESH_BOUND_MS = 120_000;
 const MIB = 2 ** 20;
 
-export async function backlog({ stage, progress, quick }: PartOptions): Promise<Finding[]> {
-  const rows = quick ? 20_000 : 200_000;
+export async function backlog({ stage, progress, quick, rows: asked }: PartOptions): Promise<Finding[]> {
+  const rows = asked ?? (quick ? 20_000 : 200_000);
   const shop = await stage.open('shop');
   const sinks = await Sinks.start(shop.sandbox.rabbitmq);
   const watch = new MemoryWatch(shop.processes.pids[0]!);

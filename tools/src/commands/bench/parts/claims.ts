@@ -11,8 +11,9 @@ const BOUND_MS = 120_000;
 /** The looks for due rows and the locking reads of them. Each statement is a sample of its own. */
 const CLAIM = /^(?!.*COUNT\(\*\)).*dtx_outbox.*(FORCE INDEX \(due\)|SKIP LOCKED)/;
 
-export async function claims({ stage, progress, quick, rowsMax }: PartOptions): Promise<Finding[]> {
-  const sizes = SIZES.filter((size) => size <= (quick ? Math.min(rowsMax, 100_000) : rowsMax));
+export async function claims({ stage, progress, quick, rows }: PartOptions): Promise<Finding[]> {
+  const rowsMax = rows ?? (quick ? 100_000 : 1_000_000);
+  const sizes = SIZES.filter((size) => size <= rowsMax);
   const due = quick ? 4_000 : 20_000;
   const shop = await stage.open('shop', { counting: true });
   const sinks = await Sinks.start(shop.sandbox.rabbitmq);

@@ -10,8 +10,8 @@ export interface PartOptions {
   readonly progress: Progress;
   /** Fewer rows and purchases. */
   readonly quick: boolean;
-  /** Largest number of finished rows in `claims`. */
-  readonly rowsMax: number;
+  /** Largest number of finished rows in `claims`, and of due rows in `backlog`. Null for the usual numbers. */
+  readonly rows: number | null;
 }
 
 export type PlayPart = (options: PartOptions) => Promise<Finding[]>;

@@ -1,8 +1,8 @@
-// The relay against the broker's own rate of confirmed messages: same size, same queues, no consumers.
+// The relay against the broker's own rate of confirmed messages: same size, same queues, without consumers.
 import { connect } from 'amqplib';
-import { addDueRows, isUnsent, PAYLOAD, queueOfSink, SINKS } from '../outbox-rows.js';
+import { addDueRows, isUnsent, PAYLOAD, SINKS } from '../outbox-rows.js';
 import type { Finding } from '../report.js';
-import { declareSinks } from '../sinks.js';
+import { declareSinks, type QueueType, queueOfSink } from '../sinks.js';
 import { type PartOptions, secondsUntil } from './part.js';
 
 const WINDOW = 100;
@@ -13,31 +13,34 @@ export async function relay({ stage, progress, quick }: PartOptions): Promise<Fi
   const shop = await stage.open('shop');
   try {
     progress.step(`the broker confirms ${rows} messages`);
-    await confirmedPerSecond(shop.sandbox.rabbitmq, 1_000);
-    const broker = await confirmedPerSecond(shop.sandbox.rabbitmq, rows);
+    const { rabbitmq } = shop.sandbox;
+    await confirmedPerSecond(rabbitmq, 'quorum', 1_000);
+    const classic = await confirmedPerSecond(rabbitmq, 'classic', rows);
+    const quorum = await confirmedPerSecond(rabbitmq, 'quorum', rows);
     progress.step(`the relay sends ${rows} rows`);
     await addDueRows(shop.databases, rows, 'relay');
     const seconds = await secondsUntil(`sending ${rows} rows`, async () => !(await isUnsent(shop.databases)), BOUND_MS);
     return [
-      { what: `broker, window of ${WINDOW}`, value: broker, unit: 'confirmed messages/s' },
+      { what: `broker, quorum queues, window of ${WINDOW}`, value: quorum, unit: 'confirmed messages/s' },
+      { what: `broker, classic queues, window of ${WINDOW}`, value: classic, unit: 'confirmed messages/s' },
       { what: 'relay of one instance', value: rows / seconds, unit: 'rows/s to SENT' },
-      { what: 'relay against the broker', value: rows / seconds / broker, unit: 'x' },
+      { what: 'relay against the broker, quorum queues', value: rows / seconds / quorum, unit: 'x' },
     ];
   } finally {
     await shop.stop();
   }
 }
 
-async function confirmedPerSecond(url: string, count: number): Promise<number> {
+async function confirmedPerSecond(url: string, type: QueueType, count: number): Promise<number> {
   const connection = await connect(url);
   try {
     const channel = await connection.createConfirmChannel();
-    await declareSinks(channel);
+    await declareSinks(channel, type);
     const body = Buffer.from(PAYLOAD);
     let next = 0;
     const publisher = async () => {
       while (next < count) {
-        const queue = queueOfSink(SINKS[next++ % SINKS.length]!);
+        const queue = queueOfSink(SINKS[next++ % SINKS.length]!, type);
         await new Promise<void>((resolve, reject) => {
           const options = { persistent: true, mandatory: true };
           channel.sendToQueue(queue, body, options, (error) => (error ? reject(error) : resolve()));
@@ -47,7 +50,7 @@ async function confirmedPerSecond(url: string, count: number): Promise<number> {
     const since = performance.now();
     await Promise.all(Array.from({ length: WINDOW }, publisher));
     const perSecond = count / ((performance.now() - since) / 1_000);
-    await declareSinks(channel); // empties them
+    await declareSinks(channel, type); // empties them
     return perSecond;
   } finally {
     await connection.close();
