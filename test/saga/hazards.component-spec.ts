@@ -1,11 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import type { EntityManager } from 'typeorm';
 import { expect, it } from 'vitest';
-import type { StepCalls } from '../../libs/dtx/src/saga/step-calls.js';
-import { built } from '../fixtures/built-library.js';
 import { sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { hold, pay, purchase } from './purchase-saga.js';
 import { effect, library } from './saga-apps.js';
 import { useStage } from './stage.js';
 
@@ -16,21 +13,6 @@ const WAIT_MS = 60_000;
 const fail = () => {
   throw new Error('no answer');
 };
-
-/** Calls a step as a process of the order app that was suspended since then. */
-async function callLate(gid: string, step: typeof hold | typeof pay, phase: 'do' | 'undo' = 'do') {
-  const [row] = await sql<{ incarnation: string; created_at: Date }>(
-    stage.sandbox,
-    'order',
-    'SELECT incarnation, created_at FROM dtx_saga WHERE id = ?',
-    [gid],
-  );
-  const calls: StepCalls = stage.order.context.get(built('saga/step-calls.js').StepCalls);
-  const about = { gid, incarnation: row!.incarnation, saga: purchase.name, since: row!.created_at.toISOString() };
-  const kind = step === hold ? 'compensable' : 'pivot';
-  const args = step === hold ? { sku: 'book' } : { sku: 'book', lot: `lot of ${gid}` };
-  return calls.call(step as never, { ...about, kind, phase, args: phase === 'do' ? args : undefined }, 20_000);
-}
 
 it('an Undo that comes while its Do runs waits for it and takes it back', async () => {
   let isRunning = false;
@@ -57,14 +39,14 @@ it('a Do that comes after its Undo never runs, which it would without the barrie
     status: 'COMPENSATED',
     reason: 'OUT_OF_STOCK',
   });
-  expect(await callLate(gid, hold)).toMatchObject({ verdict: 'refused', reason: 'OUT_OF_STOCK' });
-  expect(await callLate(gid, hold, 'undo')).toMatchObject({ verdict: 'ok' });
+  expect(await stage.callLate(gid, 'hold')).toMatchObject({ verdict: 'refused', reason: 'OUT_OF_STOCK' });
+  expect(await stage.callLate(gid, 'hold', 'undo')).toMatchObject({ verdict: 'ok' });
   const other = await stage.begin({ hold: { done: fail } });
   await stage.untilIs(other, 'COMPENSATED');
-  expect(await callLate(other, hold)).toMatchObject({ verdict: 'late' });
+  expect(await stage.callLate(other, 'hold')).toMatchObject({ verdict: 'late' });
   expect(await stage.effects('inventory', other)).toEqual(['hold', `put back lot of ${other}`]);
   await sql(stage.sandbox, 'inventory', 'DELETE FROM dtx_saga_barrier WHERE gid = ?', [other]);
-  await callLate(other, hold).catch(() => {});
+  await stage.callLate(other, 'hold').catch(() => {});
   expect(await stage.effects('inventory', other)).toEqual(['hold', `put back lot of ${other}`, 'hold']);
 });
 
@@ -80,7 +62,7 @@ it('a cancel fences every step, so that a process that was suspended cannot call
   const gid = await stage.begin({ hold: behaviour }, (tx, gid) => stage.order.sagas.cancel(tx, gid, 'AT_ONCE'));
   await stage.untilIs(gid, 'COMPENSATED');
   isAway = false;
-  expect(await callLate(gid, hold)).toMatchObject({ verdict: 'late' });
+  expect(await stage.callLate(gid, 'hold')).toMatchObject({ verdict: 'late' });
   expect(await stage.effects('inventory', gid)).toEqual([]);
   expect(await stage.effects('order', gid)).toEqual(['order.place', 'undo order.place']);
 });
@@ -165,7 +147,7 @@ it('a pivot that never commits is fenced after the deadline, and a late one is r
     },
   });
   expect(await stage.order.sagas.outcome(gid, WAIT_MS)).toMatchObject({ status: 'COMPENSATED', reason: 'TIMEOUT' });
-  expect(await callLate(gid, pay)).toMatchObject({ verdict: 'late' });
+  expect(await stage.callLate(gid, 'pay')).toMatchObject({ verdict: 'late' });
   expect(await stage.effects('payment', gid)).toEqual([]);
   expect(await stage.effects('inventory', gid)).toEqual(['hold', `put back lot of ${gid}`]);
 });
@@ -175,7 +157,7 @@ it('a Do that comes again with other arguments is refused with one alert', async
   await stage.untilIs(gid, 'COMPLETED');
   await sql(stage.sandbox, 'inventory', `UPDATE dtx_saga_barrier SET args = '{"sku":"other"}' WHERE gid = ?`, [gid]);
   for (const _ of [1, 2])
-    expect(await callLate(gid, hold)).toMatchObject({ verdict: 'illegal', reason: /other arguments/ });
+    expect(await stage.callLate(gid, 'hold')).toMatchObject({ verdict: 'illegal', reason: /other arguments/ });
   const alerts = await sql(stage.sandbox, 'inventory', 'SELECT id FROM dtx_alert WHERE gid = ?', [gid]);
   expect(alerts).toHaveLength(1);
   expect(await stage.effects('inventory', gid)).toEqual(['hold']);

@@ -3,10 +3,12 @@ import { expect, it } from 'vitest';
 import { z } from 'zod';
 import { sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { confirm, hold, pay, place, purchase } from './purchase-saga.js';
-import { effect, library, type Methods, saga, useSagaApps } from './saga-apps.js';
+import { purchaseOf } from './purchase-saga.js';
+import { effect, library, type Methods, saga } from './saga-apps.js';
+import { useSagaApps } from './saga-databases.js';
 
 const apps = useSagaApps('saga_outcomes');
+const { place, hold, pay, confirm, purchase } = purchaseOf({ saga });
 const { Rejected } = library;
 
 const held = async (tx: EntityManager, { sku }: { sku: string }, { gid }: { gid: string }) => {

@@ -1,17 +1,29 @@
-/** Apps of one spec file in this process, on real databases and a real broker: sagas, steps and the effects of steps. */
+/** Apps in this process, on real databases and a real broker: sagas, steps and the effects of steps. */
 import type { INestApplicationContext, Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { DataSource, type EntityManager } from 'typeorm';
-import { afterEach, beforeAll } from 'vitest';
 import type * as Dtx from '../../libs/dtx/src/index.js';
 import type * as SagaLibrary from '../../libs/dtx/src/saga/index.js';
+import { ROOT } from '../fixtures/app-process.js';
 import { built } from '../fixtures/built-library.js';
 import { moduleOfSource } from '../fixtures/little-service.js';
-import { type AppName, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
+import type { AppName, Sandbox } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
 
-export const library: typeof Dtx = built('index.js');
-export const saga: typeof SagaLibrary = built('saga/index.js');
+/** The library as it is built, or a mutant of it. */
+export interface Libraries {
+  readonly root: string;
+  readonly library: typeof Dtx;
+  readonly saga: typeof SagaLibrary;
+}
+
+export const librariesOf = (root = ROOT): Libraries => ({
+  root,
+  library: built('index.js', root),
+  saga: built('saga/index.js', root),
+});
+export const AS_BUILT = librariesOf();
+export const { library, saga } = AS_BUILT;
 
 // biome-ignore lint/suspicious/noExplicitAny: arguments and results are those of the test's contract
 type Any = any;
@@ -30,6 +42,7 @@ export interface AppOptions {
   readonly steps?: ReadonlyArray<readonly [SagaLibrary.StepContract<Any, Any>, Methods?]>;
   readonly options?: SagaLibrary.SagaOptionsInput;
   readonly core?: Partial<Dtx.CoreOptionsInput>;
+  readonly libraries?: Libraries;
 }
 
 /** Writes an effect in the database of the step. */
@@ -37,7 +50,11 @@ export const effect = (tx: EntityManager, gid: string, what: string) =>
   tx.query('INSERT INTO effect (gid, what) VALUES (?, ?)', [gid, what]);
 
 /** A class with the given methods. Without `undo` it has one that writes its effect, and null leaves it out. */
-export function stepClass(contract: SagaLibrary.StepContract<Any, Any>, methods: Methods = {}): Type {
+export function stepClass(
+  contract: SagaLibrary.StepContract<Any, Any>,
+  methods: Methods = {},
+  { saga }: Pick<Libraries, 'saga'> = AS_BUILT,
+): Type {
   class Made {}
   const define = (name: string, method: unknown, decorate: unknown) => {
     const descriptor = { value: (method as () => void).bind(null), writable: true, configurable: true };
@@ -66,18 +83,20 @@ export class SagaApp {
   private constructor(
     readonly context: INestApplicationContext,
     readonly source: DataSource,
+    readonly libraries: Libraries,
   ) {}
 
   static async start(
     sandbox: Sandbox,
-    { app = 'order', sagas = [], steps = [], options, core }: AppOptions,
+    { app = 'order', sagas = [], steps = [], options, core, libraries = AS_BUILT }: AppOptions,
   ): Promise<SagaApp> {
+    const { library, saga } = libraries;
     const source = new DataSource({ type: 'mysql', url: sandbox.databases[app], timezone: 'Z', poolSize: 16 });
     class Made {}
     const context = await NestFactory.createApplicationContext(
       {
         module: Made,
-        providers: steps.map(([contract, methods]) => stepClass(contract, methods)),
+        providers: steps.map(([contract, methods]) => stepClass(contract, methods, libraries)),
         imports: [
           moduleOfSource(source),
           library.DtxModule.forRoot({
@@ -101,20 +120,20 @@ export class SagaApp {
     const database = context.get(library.Database);
     const broker = context.get(library.Broker);
     await until('the app is ready', () => database.ready && broker.isUp && broker.consumerProblems().length === 0);
-    return new SagaApp(context, source);
+    return new SagaApp(context, source, libraries);
   }
 
   get sagas(): SagaLibrary.Sagas {
-    return this.context.get(saga.Sagas);
+    return this.context.get(this.libraries.saga.Sagas);
   }
 
   /** Starts a saga in a transaction of its own. */
   begin<Input>(definition: SagaLibrary.Saga<Input>, input: Input, gid: string): Promise<string> {
-    return library.inTransaction(this.source, (tx) => this.sagas.start(tx, definition, input, { gid }));
+    return this.libraries.library.inTransaction(this.source, (tx) => this.sagas.start(tx, definition, input, { gid }));
   }
 
   cancel(gid: string, reason = 'CUSTOMER') {
-    return library.inTransaction(this.source, (tx) => this.sagas.cancel(tx, gid, reason));
+    return this.libraries.library.inTransaction(this.source, (tx) => this.sagas.cancel(tx, gid, reason));
   }
 
   /** An operator's action on a saga, as `/dtx/transactions/:id` takes it. */
@@ -127,13 +146,15 @@ export class SagaApp {
   }
 
   private async operate(act: (one: Dtx.OperationsSource) => Promise<string>): Promise<string> {
-    const answers = await Promise.all(this.context.get(library.Operations).sources.map(act));
+    const answers = await Promise.all(this.context.get(this.libraries.library.Operations).sources.map(act));
     return answers.find((answer) => answer !== 'unknown-id') ?? 'unknown-id';
   }
 
   /** The saga as `/dtx/transactions/:id` shows it. */
   async shown(gid: string): Promise<Dtx.SingleView | undefined> {
-    const views = await Promise.all(this.context.get(library.Operations).sources.map((source) => source.get(gid)));
+    const views = await Promise.all(
+      this.context.get(this.libraries.library.Operations).sources.map((source) => source.get(gid)),
+    );
     return views.find((view) => view !== null) ?? undefined;
   }
 
@@ -141,85 +162,4 @@ export class SagaApp {
     await this.context.close();
     if (this.source.isInitialized) await this.source.destroy();
   }
-}
-
-const APPS: readonly AppName[] = ['order', 'payment', 'inventory'];
-
-interface SagaRow {
-  readonly state: string;
-  readonly direction: string | null;
-  readonly reason: string | null;
-  readonly attempts: number;
-  readonly last_error: string | null;
-}
-
-/** The databases of one spec file, with a table of effects in each, and what its tests read there. */
-export function useSagaDatabases(name: string) {
-  let sandbox: Sandbox;
-  beforeAll(async () => {
-    sandbox = await freshSandbox(name, { audited: false });
-    const create = 'CREATE TABLE effect (id INT AUTO_INCREMENT PRIMARY KEY, gid VARCHAR(64), what VARCHAR(100))';
-    for (const app of APPS) await sql(sandbox, app, create);
-  });
-  const rowOf = async (gid: string): Promise<SagaRow | undefined> => {
-    const query = 'SELECT state, direction, reason, attempts, last_error FROM dtx_saga WHERE id = ?';
-    return (await sql<SagaRow>(sandbox, 'order', query, [gid]))[0];
-  };
-  const isIn = async (gid: string, state: string) => {
-    const row = await rowOf(gid);
-    return row?.state === state || new Error(`${row?.state}: ${row?.last_error}`);
-  };
-  const reads = {
-    rowOf,
-    /** The effects of a saga at one app, in their order. */
-    effects: async (app: AppName, gid: string): Promise<string[]> => {
-      const rows = await sql<{ what: string }>(sandbox, app, 'SELECT what FROM effect WHERE gid = ? ORDER BY id', [
-        gid,
-      ]);
-      return rows.map(({ what }) => what);
-    },
-    untilIs: (gid: string, state: string) => until(`${gid} is ${state}`, () => isIn(gid, state), { withinMs: 60_000 }),
-    untilOver: (gid: string) =>
-      until(`${gid} is over`, async () => /^COMPLETED$|^COMPENSATED$/.test((await rowOf(gid))?.state ?? ''), {
-        withinMs: 60_000,
-        everyMs: 50,
-      }),
-    alertsOf: (gid: string) =>
-      sql<{ step: string; alert_error: string; closed_at: Date | null }>(
-        sandbox,
-        'order',
-        'SELECT step, alert_error, closed_at FROM dtx_alert WHERE subject_id = ? ORDER BY id',
-        [gid],
-      ),
-  };
-  return {
-    get sandbox() {
-      return sandbox;
-    },
-    reads,
-  };
-}
-
-/** Apps that each test starts for itself. They end with the test. */
-export function useSagaApps(name: string) {
-  const databases = useSagaDatabases(name);
-  const running: SagaApp[] = [];
-  afterEach(async () => {
-    await Promise.all(running.splice(0).map((app) => app.close()));
-  });
-  return {
-    ...databases.reads,
-    get sandbox() {
-      return databases.sandbox;
-    },
-    start: async (options: AppOptions): Promise<SagaApp> => {
-      const app = await SagaApp.start(databases.sandbox, options);
-      running.push(app);
-      return app;
-    },
-    stop: async (app: SagaApp): Promise<void> => {
-      running.splice(running.indexOf(app), 1);
-      await app.close();
-    },
-  };
 }

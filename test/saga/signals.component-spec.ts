@@ -3,7 +3,8 @@ import { expect, it } from 'vitest';
 import { z } from 'zod';
 import { sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { type SagaApp, saga, useSagaApps } from './saga-apps.js';
+import { type SagaApp, saga } from './saga-apps.js';
+import { useSagaApps } from './saga-databases.js';
 
 const apps = useSagaApps('saga_signals');
 const WAIT_MS = 60_000;

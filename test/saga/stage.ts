@@ -1,11 +1,16 @@
-/** The three apps of the purchase, started once for a file. Each test gives the steps of its saga their behaviour. */
+/** The three apps of the purchase. Each test gives the steps of its saga their behaviour. */
 import { randomUUID } from 'node:crypto';
 import type { EntityManager } from 'typeorm';
 import { afterAll, beforeAll } from 'vitest';
 import type * as SagaLibrary from '../../libs/dtx/src/saga/index.js';
+import type { StepCalls } from '../../libs/dtx/src/saga/step-calls.js';
+import { built } from '../fixtures/built-library.js';
 import { type Sandbox, sql } from '../fixtures/sandbox.js';
-import { confirm, hold, pay, place, purchase } from './purchase-saga.js';
-import { effect, library, type Methods, SagaApp, useSagaDatabases } from './saga-apps.js';
+import { purchaseOf } from './purchase-saga.js';
+import { AS_BUILT, effect, type Methods, SagaApp } from './saga-apps.js';
+import { readsOf, useSagaDatabases } from './saga-databases.js';
+
+const CALL_MS = 20_000;
 
 type Part = 'place' | 'hold' | 'pay' | 'confirm';
 type Also = (tx: EntityManager, gid: string) => Promise<unknown>;
@@ -27,8 +32,22 @@ const defaults: Record<Part, Methods> = {
 /** The options of every app: few attempts, so that a failing step ends soon. */
 export const OPTIONS = { attemptsMax: 3, callTimeoutMs: 2_000, backoff: { firstMs: 50, factor: 1, capMs: 50 } };
 
+/** The calls of an app, past its sagas. */
+export const callsOf = ({ context, libraries: { root } }: SagaApp): StepCalls =>
+  context.get(built('saga/step-calls.js', root).StepCalls);
+
+/** The apps are started once for a file. */
 export function useStage(name: string) {
   const databases = useSagaDatabases(name);
+  const stage = stageOn(() => databases.sandbox);
+  beforeAll(() => stage.start());
+  afterAll(() => stage.close());
+  return stage;
+}
+
+export function stageOn(sandboxOf: () => Sandbox, libraries = AS_BUILT) {
+  const contracts = purchaseOf(libraries);
+  const { place, hold, pay, confirm, purchase, booking } = contracts;
   const scripts = new Map<string, Script>();
   const apps: SagaApp[] = [];
 
@@ -48,8 +67,9 @@ export function useStage(name: string) {
     };
   };
   const startOrder = () =>
-    SagaApp.start(databases.sandbox, {
-      sagas: [purchase],
+    SagaApp.start(sandboxOf(), {
+      libraries,
+      sagas: [purchase, booking],
       steps: [
         [place, methodsOf('place', place as never)],
         [confirm, methodsOf('confirm', confirm as never)],
@@ -57,27 +77,42 @@ export function useStage(name: string) {
       options: OPTIONS,
     });
 
-  beforeAll(async () => {
+  const begin = async (definition: typeof purchase, script: Script, also: Also = async () => {}): Promise<string> => {
+    const gid = randomUUID();
+    scripts.set(gid, script);
+    const { sagas, source } = apps[2]!;
+    await libraries.library.inTransaction(source, async (tx) => {
+      await sagas.start(tx, definition, { sku: 'book' }, { gid });
+      await also(tx, gid);
+    });
+    return gid;
+  };
+
+  const start = async () => {
     apps.push(
-      await SagaApp.start(databases.sandbox, {
+      await SagaApp.start(sandboxOf(), {
+        libraries,
         app: 'inventory',
         steps: [[hold, methodsOf('hold', hold as never)]],
         options: OPTIONS,
       }),
-      await SagaApp.start(databases.sandbox, {
+      await SagaApp.start(sandboxOf(), {
+        libraries,
         app: 'payment',
         steps: [[pay, methodsOf('pay', pay as never)]],
         options: OPTIONS,
       }),
       await startOrder(),
     );
-  });
-  afterAll(() => Promise.all(apps.map((app) => app.close())));
+  };
 
   return {
-    ...databases.reads,
+    ...readsOf(sandboxOf),
+    contracts,
+    start,
+    close: () => Promise.all(apps.map((app) => app.close())),
     get sandbox(): Sandbox {
-      return databases.sandbox;
+      return sandboxOf();
     },
     get order(): SagaApp {
       return apps[2]!;
@@ -89,23 +124,27 @@ export function useStage(name: string) {
       return second;
     },
     /** Begins a purchase whose steps behave so. `also` joins its transaction. Resolves to its gid. */
-    begin: async (script: Script = {}, also: Also = async () => {}): Promise<string> => {
-      const gid = randomUUID();
-      scripts.set(gid, script);
-      const { sagas, source } = apps[2]!;
-      await library.inTransaction(source, async (tx) => {
-        await sagas.start(tx, purchase, { sku: 'book' }, { gid });
-        await also(tx, gid);
-      });
-      return gid;
+    begin: (script: Script = {}, also?: Also): Promise<string> => begin(purchase, script, also),
+    /** Begins a booking, which has no pivot. */
+    book: (script: Script): Promise<string> => begin(booking, script),
+    /** Calls a step as a process of the order app that was suspended since then. */
+    callLate: async (gid: string, part: 'hold' | 'pay', phase: 'do' | 'undo' = 'do') => {
+      const query = 'SELECT incarnation, created_at FROM dtx_saga WHERE id = ?';
+      const [row] = await sql<{ incarnation: string; created_at: Date }>(sandboxOf(), 'order', query, [gid]);
+      const { incarnation, created_at } = row!;
+      const about = { gid, incarnation, saga: purchase.name, since: created_at.toISOString(), phase } as const;
+      const kind = part === 'hold' ? 'compensable' : 'pivot';
+      const args = part === 'hold' ? { sku: 'book' } : { sku: 'book', lot: `lot of ${gid}` };
+      return callsOf(apps[2]!).call(
+        contracts[part] as never,
+        { ...about, kind, args: phase === 'do' ? args : undefined },
+        CALL_MS,
+      );
     },
     /** The deadline has passed, by the clock of the database. */
     passDeadline: (gid: string) =>
-      sql(
-        databases.sandbox,
-        'order',
-        'UPDATE dtx_saga SET deadline = UTC_TIMESTAMP(3) - INTERVAL 1 SECOND WHERE id = ?',
-        [gid],
-      ),
+      sql(sandboxOf(), 'order', 'UPDATE dtx_saga SET deadline = UTC_TIMESTAMP(3) - INTERVAL 1 SECOND WHERE id = ?', [
+        gid,
+      ]),
   };
 }

@@ -4,7 +4,8 @@ import type { Conditions } from '../../libs/dtx/src/core/dependency-health-regis
 import { built } from '../fixtures/built-library.js';
 import { sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { saga, useSagaApps } from './saga-apps.js';
+import { saga } from './saga-apps.js';
+import { useSagaApps } from './saga-databases.js';
 
 const apps = useSagaApps('saga_versions');
 const WAIT_MS = 60_000;

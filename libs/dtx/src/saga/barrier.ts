@@ -81,6 +81,7 @@ export const keepResultValues = ({ gid, step, initiator, incarnation }: StepKey,
 export async function recordRefusal(sql: Sql, key: StepKey, args: unknown, reason: string): Promise<BarrierDecision> {
   const given = reason.slice(0, REASON_STORED_MAX);
   const row = { ...doRow(key, args), op: 'refused', reason: given };
+  // guard: saga.refusal
   return (await insertFirst(sql, BARRIER, row)) ? { kind: 'refused', reason: given } : knownDo(sql, key, args);
 }
 
@@ -89,10 +90,12 @@ export async function recordRefusal(sql: Sql, key: StepKey, args: unknown, reaso
  * @param isOld whether rows of this saga may have been purged, so that a missing row proves nothing
  */
 export async function enterUndo(sql: Sql, key: StepKey, isOld: boolean): Promise<BarrierDecision> {
+  // guard: saga.undo-record
   if (await take(sql, key, 'do', 'undo')) return isOld ? forgotten(key) : { kind: 'skip' };
   const { first, second } = await rowsOf(sql, key);
   if (first?.op === 'broken' || second?.op === 'broken') return inPart(key);
   if (first?.op !== 'do') return { kind: 'repeat', result: undefined };
+  // guard: saga.undo-once
   if (!(await take(sql, key, 'undo', 'undo'))) return { kind: 'repeat', result: undefined };
   return { kind: 'run', args: parsed(first.args), result: parsed(first.result) };
 }

@@ -25,6 +25,7 @@ export class Compensation {
     const last = Math.min(row.step, lastUndoable(saga.groups));
     const undone = row.isFirstRun ? new Set<string>() : await this.records.settled(row.id, 'undone');
     let isFirst = true;
+    // guard: saga.undo-order
     for (let step = last; step >= 0; step--) {
       const open = compensableOf(saga.groups[step]!).filter((entry) => !undone.has(nameOf(entry)));
       const answers = await this.calls.undoAll(row, open);

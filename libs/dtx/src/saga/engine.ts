@@ -128,6 +128,7 @@ export class SagaEngine implements OnModuleInit, OnModuleDestroy {
     const end = await this.forward.run(row, saga);
     if (end.kind !== 'compensate') return { row, end };
     // A process that was suspended may still call a later step. Only the first run knows that there is none.
+    // guard: saga.may-have-run
     const decided = await this.rows.decide(row, end.reason, row.isFirstRun ? end.through : ALL);
     if (!decided) return { row, end: { kind: 'stopped' } };
     return { row: decided, end: await this.compensation.run(decided, saga) };

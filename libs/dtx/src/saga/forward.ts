@@ -145,6 +145,7 @@ export class Forward {
 
   /** Takes the pivot's place. Whether that succeeds decides, and not the time: the pivot may have committed unseen. */
   private async fence(run: Run, step: number, entry: CallEntry): Promise<GroupEnd> {
+    // guard: saga.fence
     const answer = await this.calls.fence(run.row, entry);
     if (answer.verdict === 'ok' && answer.isDone) return this.crossed(run, answer);
     if (answer.verdict === 'ok') return back(TIMEOUT, step);

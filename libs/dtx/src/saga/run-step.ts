@@ -86,6 +86,7 @@ export class StepRuns {
     try {
       const result = await this.database.work.run({
         what,
+        // guard: saga.do-row
         first: { ...insertOf(BARRIER, doRow(key, call.args)), ifThere: () => new Known() },
         run: (tx, sql) => this.first(tx, sql, { call, step, joined }),
       });

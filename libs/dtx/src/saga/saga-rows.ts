@@ -43,6 +43,7 @@ export class SagaRows {
    * @returns false after the deadline, or if another process or a cancel was first
    */
   async markPivot({ id, claim_token }: SagaRow, step: number, data: KnownData): Promise<boolean> {
+    // guard: saga.pivot-mark
     const { affectedRows } = await failpoint(failpoints.pivotMarked, () =>
       this.database.own.query(
         `UPDATE dtx_saga SET state = 'PIVOT', direction = 'PIVOT', step = ?, results = ?, attempts = 0,
@@ -100,6 +101,7 @@ export class SagaRows {
 
   /** Step 5: the final mark. False if the claim is lost. */
   async settle(sql: Sql, { id, claim_token }: SagaRow): Promise<boolean> {
+    // guard: saga.final-mark
     const only = {
       sql: `m.claim_token = ? AND m.state IN ('RUNNING', 'PIVOT', 'FORWARD', 'COMPENSATING')`,
       values: [claim_token],

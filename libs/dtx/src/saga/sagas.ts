@@ -119,6 +119,7 @@ export class Sagas implements OnModuleInit {
     if (!row) return null;
     if (row.state === 'COMPLETED' || row.state === 'COMPENSATED') return row.state;
     if (row.direction === 'COMPENSATING') return 'CANCELLING';
+    // guard: saga.too-late
     if (row.direction !== null) return 'TOO_LATE';
     await sql.query(
       `UPDATE ${this.table} SET state = 'COMPENSATING', direction = 'COMPENSATING', reason = ?, step = 1000, attempts = 0,
