@@ -29,7 +29,7 @@ const loan = defineSaga({
 /** A class whose Do writes an effect. */
 function stepClass(contract, hasUndo) {
   class Made {
-    do(tx) {
+    do(tx, _, { gid }) {
       return tx.query('INSERT INTO effect (gid, what) VALUES (?, ?)', [gid, contract.name]).then(() => undefined);
     }
     undo() {}
@@ -56,7 +56,7 @@ const app = await NestFactory.createApplicationContext(
     imports: [
       { module: Data, global: true, providers, exports: [DataSource] },
       DtxModule.forRoot({ app: 'order', rabbitmqUrl, scanIntervalMs: 50, leaseMs: 500 }),
-      SagaModule.forRoot({ sagas: [loan] }),
+      SagaModule.forRoot({ sagas: [loan], callTimeoutMs: 1_000 }),
     ],
   },
   { logger: ['error'] },
@@ -66,7 +66,8 @@ await until(async () => app.get(Database).ready);
 if (task === 'begin') {
   await inTransaction(source, (tx) => sagas.start(tx, loan, {}, { gid }));
   await until(async () => (await sagas.outcome(gid)).isWaiting);
-  await inTransaction(source, (tx) => sagas.signal(tx, gid, approval, {}, { id: 'one' }));
+  // A sender that does not know the outcome repeats the signal.
+  await until(() => inTransaction(source, (tx) => sagas.signal(tx, gid, approval, {}, { id: 'one' })));
 }
 await until(async () => (await sagas.outcome(gid, 1_000)).status !== 'PENDING');
 await app.close();

@@ -1,14 +1,20 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { allFailpoints } from '../../libs/dtx/src/index.js';
 import { ROOT } from '../fixtures/app-process.js';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
+import { until } from '../fixtures/until.js';
+import { few, type Mode } from './matrix-types.js';
 
 /** The failpoints of a saga that waits, which no saga of the demo does. The app of the test has one. */
 let sandbox: Sandbox;
 const SCRIPT = join(ROOT, 'test', 'crash-matrix', 'saga-signal-app.mjs');
+const hits = mkdtempSync(join(tmpdir(), 'saga-signals-'));
+const hitsOf = (gid: string) => join(hits, gid);
 const sentences = new Map(allFailpoints().map(({ name, disk }) => [name, disk]));
 
 beforeAll(async () => {
@@ -20,13 +26,18 @@ beforeAll(async () => {
   );
 });
 
-/** Runs the app until it ends. Resolves to the signal that has killed it, or its exit code. */
-async function run(gid: string, task: 'begin' | 'recover', failpoints = ''): Promise<string | number> {
-  const env = { ...process.env, DTX_FAILPOINTS: failpoints };
+afterAll(() => rmSync(hits, { recursive: true }));
+
+function start(gid: string, task: 'begin' | 'recover', failpoints = ''): ChildProcess {
+  const env = { ...process.env, DTX_FAILPOINTS: failpoints, DTX_FAILPOINT_LOG: hitsOf(gid) };
   const args = [SCRIPT, ROOT, sandbox.databases.order, sandbox.rabbitmq, gid, task];
-  const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'inherit', 'inherit'] });
-  const [code, signal] = (await once(child, 'exit')) as [number | null, string | null];
-  return signal ?? code!;
+  return spawn(process.execPath, args, { env, stdio: ['ignore', 'inherit', 'inherit'] });
+}
+
+/** Resolves to the signal that has killed the app, or its exit code. */
+async function ended(child: ChildProcess): Promise<string | number> {
+  if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+  return child.signalCode ?? child.exitCode!;
 }
 
 async function onDisk(gid: string) {
@@ -53,11 +64,44 @@ const POINTS = [
   ['saga.signal-taken', { state: 'RUNNING', step: 2, waits: 0, taken: 1, effects: ['order.request'] }],
 ] as const;
 
+const OVER = { state: 'COMPLETED', taken: 1, effects: ['order.request', 'order.ship'] };
+
+type Disk = (typeof POINTS)[number][1];
+
+/** What happens to the process that reaches the failpoint. */
+const MODES: Partial<Record<Mode, (point: string, disk: Disk) => Promise<void>>> = {
+  crash: async (point, disk) => {
+    const gid = `${point}-crash`;
+    expect(await ended(start(gid, 'begin', `${point}=1*crash`))).toBe('SIGKILL');
+    expect(await onDisk(gid)).toEqual(disk);
+    expect(await ended(start(gid, 'recover'))).toBe(0);
+    expect(await onDisk(gid)).toMatchObject(OVER);
+  },
+  'pause, recover, continue': async (point, disk) => {
+    const gid = `${point}-pause`;
+    const victim = start(gid, 'begin', `${point}=1*pause`);
+    try {
+      await until(`the app is at ${point}`, () => existsSync(hitsOf(gid)), { withinMs: 60_000 });
+      expect(await onDisk(gid)).toEqual(disk);
+      expect(await ended(start(gid, 'recover'))).toBe(0);
+      victim.kill('SIGCONT');
+      expect(await ended(victim)).toBe(0);
+    } finally {
+      victim.kill('SIGKILL');
+    }
+    expect(await onDisk(gid)).toMatchObject(OVER);
+  },
+  error: async (point) => {
+    const gid = `${point}-error`;
+    expect(await ended(start(gid, 'begin', `${point}=1*error`))).toBe(0);
+    expect(existsSync(hitsOf(gid))).toBe(true);
+    expect(await onDisk(gid)).toMatchObject(OVER);
+  },
+};
+
 describe.each(POINTS)('%s', (point, disk) => {
-  test(`${sentences.get(point)} The saga ends once after a crash.`, async () => {
-    expect(await run(point, 'begin', `${point}=1*crash`)).toBe('SIGKILL');
-    expect(await onDisk(point)).toEqual(disk);
-    expect(await run(point, 'recover')).toBe(0);
-    expect(await onDisk(point)).toMatchObject({ state: 'COMPLETED', effects: ['order.request', 'order.ship'] });
-  });
+  for (const mode of few('crash')) {
+    const play = MODES[mode];
+    if (play) test(`${sentences.get(point)} The saga ends once after: ${mode}.`, () => play(point, disk));
+  }
 });
