@@ -152,6 +152,19 @@ it('a pivot that never commits is fenced after the deadline, and a late one is r
   expect(await stage.effects('inventory', gid)).toEqual(['hold', `put back lot of ${gid}`]);
 });
 
+it('a saga without a pivot whose last answer is lost is undone after its deadline, and is never called completed', async () => {
+  const gid = await stage.book({
+    hold: {
+      done: async (_, { gid }) => {
+        await stage.passDeadline(gid);
+        fail();
+      },
+    },
+  });
+  expect(await stage.order.sagas.outcome(gid, WAIT_MS)).toMatchObject({ status: 'COMPENSATED', reason: 'TIMEOUT' });
+  expect(await stage.effects('inventory', gid)).toEqual(['hold', `put back lot of ${gid}`]);
+});
+
 it('a Do that comes again with other arguments is refused with one alert', async () => {
   const gid = await stage.begin();
   await stage.untilIs(gid, 'COMPLETED');
