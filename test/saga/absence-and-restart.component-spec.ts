@@ -30,7 +30,7 @@ async function failuresOf(gid: string): Promise<number | undefined> {
   return (await sql<{ attempts: number }>(apps.sandbox, 'order', query, [gid]))[0]?.attempts;
 }
 
-it('an app that is away costs no attempt, however often it is called', async () => {
+it('an absent app costs no attempt, however often it is called', async () => {
   await withoutInventory();
   const order = await apps.start({ sagas: [delivery], steps: [[reserve!]], options: QUICK });
   const gid = await order.begin(delivery, {}, randomUUID());

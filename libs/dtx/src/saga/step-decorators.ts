@@ -5,7 +5,7 @@ import type { EntityManager } from 'typeorm';
 import type { StepContract } from './step-contract.js';
 
 /** The context of a step's method, beside its arguments. */
-export interface SagaStepContext<Result = undefined> {
+export interface SagaStepContext<Result = unknown> {
   readonly gid: string;
   /**
    * The app that began the saga. A gid is unique per initiator only, so an app that carries out steps of several must
