@@ -19,6 +19,7 @@ export const SHORT_TIMES = {
     backoff: { firstMs: 100, factor: 1.5, capMs: 500 },
     markDelayMs: 1,
   },
+  saga: { callTimeoutMs: 1_000, attemptsMax: 100, backoff: { firstMs: 100, factor: 1.5, capMs: 500 } },
   halfMessage: {
     levelsMs: [1_000, 1_500, 2_000],
     markDelayMs: 1,

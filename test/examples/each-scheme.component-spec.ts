@@ -55,6 +55,42 @@ test('confirmed-publish lists the newest price', async () => {
   });
 });
 
+/** Four orders of four books, all waiting for a person. */
+async function waitingOrders(shop: ExampleProcess): Promise<[string, string, string, string]> {
+  await rows('payment', `INSERT INTO goods (name, available) VALUES ('book', 4)`);
+  const orders = await Promise.all(Array.from({ length: 4 }, async () => (await shop.post('/orders', 201)).body));
+  await until('each order waits for three days', async () => {
+    const waits = await rows<{ hours: number }>(
+      'payment',
+      'SELECT TIMESTAMPDIFF(HOUR, UTC_TIMESTAMP(), next_attempt_at) AS hours FROM dtx_saga WHERE waiting_since IS NOT NULL',
+    );
+    return waits.length === 4 && waits.every(({ hours }) => hours === 71);
+  });
+  return orders as [string, string, string, string];
+}
+
+test('saga ships an approved order, and a refused, a cancelled and a late one give the goods back', async () => {
+  const shop = await start('saga/app', 'payment');
+  const [approved, refused, cancelled, late] = await waitingOrders(shop);
+  expect((await shop.post(`/orders/${approved}/approval/yes`, 201)).body).toBe('KEPT');
+  expect((await shop.post(`/orders/${refused}/approval/no`, 201)).body).toBe('KEPT');
+  expect((await shop.post(`/orders/${cancelled}/cancel`, 201)).body).toBe('CANCELLING');
+  await rows(
+    'payment',
+    `UPDATE dtx_saga SET waiting_since = waiting_since - INTERVAL 3 DAY, next_attempt_at = UTC_TIMESTAMP(3) WHERE id = ?`,
+    [late],
+  );
+  const wanted = { [approved]: 'SHIPPED', [refused]: 'NOT_APPROVED', [cancelled]: 'CUSTOMER', [late]: 'TIMEOUT' };
+  await until('each order has its end', async () => {
+    const found = await rows<{ orderId: string; status: string }>('payment', 'SELECT * FROM purchase');
+    return found.every(({ orderId, status }) => status === wanted[orderId]);
+  });
+  expect(await rows('payment', 'SELECT available FROM goods')).toEqual([{ available: 3 }]);
+  await until('a shipped order cannot be cancelled', async () => {
+    return (await shop.post(`/orders/${approved}/cancel`, 201)).body === 'COMPLETED';
+  });
+});
+
 test('tcc books a seat with money, and gives the money back without a seat', async () => {
   const shop = await start('tcc/app', 'order');
   await rows('order', `INSERT INTO resource (name, available) VALUES ('seats', 1), ('money', 100)`);

@@ -70,6 +70,7 @@ const BODIES: Record<string, unknown> = {
 /** Further calls that the business refuses. */
 const REFUSED: Record<string, unknown[]> = {
   'post /orders/xa': [{ buyerId: 'stranger', sku: 'book', quantity: 1 }],
+  'post /orders/saga': [{ buyerId: 'stranger', sku: 'book', quantity: 1 }],
   'post /checkouts': [{ buyerId: 'stranger', sku: 'book', quantity: 1 }],
   'post /flash-sales': [{ buyerId: 'alice', sku: 'phone', quantity: 1 }],
   'post /restocks': [
@@ -80,7 +81,7 @@ const REFUSED: Record<string, unknown[]> = {
 
 /** Statuses that need an outage, a race or a thousand calls. Other tests make them. */
 const NOT_MADE =
-  /^(post \/orders 409|get \/orders\/\{orderId\} 429|post \/checkouts 202|post \/dtx\/transactions\/retry 409|\S+ \/dtx\/\S+ 429|\S+ \S+\/payload 403|\S+ \S+ 503)$/;
+  /^(post \/orders 409|get \/orders\/\{orderId\} 429|post \/checkouts 202|post \/orders\/saga 202|post \/dtx\/transactions\/retry 409|\S+ \/dtx\/\S+ 429|\S+ \S+\/payload 403|\S+ \S+ 503)$/;
 
 const idOf = (name: string): string => (name.replace('post ', '').includes('/resolve') ? 'parked-1' : 'parked-2');
 

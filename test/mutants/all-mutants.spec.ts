@@ -11,12 +11,13 @@ import * as localMessage from './local-message.mutants.js';
 import type { Mutant } from './mutant.js';
 import * as notify from './notify.mutants.js';
 import * as confirmedPublish from './redis-claims.mutants.js';
+import * as saga from './saga.mutants.js';
 import * as tcc from './tcc.mutants.js';
 import * as xa from './xa.mutants.js';
 import * as xaLog from './xa-log.mutants.js';
 
 /** Every mutant under the name that it is exported by. */
-const MUTANTS = [deferred, unguarded, confirmedPublish, halfMessage, localMessage, notify, tcc, xa, xaLog]
+const MUTANTS = [deferred, unguarded, confirmedPublish, halfMessage, localMessage, notify, saga, tcc, xa, xaLog]
   .flatMap((file) => Object.entries<unknown>(file))
   .filter((entry): entry is [string, Mutant] => typeof entry[1] === 'object');
 const SOURCE = join(ROOT, 'libs', 'dtx', 'src');

@@ -5,6 +5,7 @@ import { halfMessageOptions } from '../../libs/dtx/src/half-message/options.js';
 import { localMessageOptions } from '../../libs/dtx/src/local-message/options.js';
 import { notifyOptions } from '../../libs/dtx/src/notify/options.js';
 import { opsOptions } from '../../libs/dtx/src/ops/options.js';
+import { sagaOptions } from '../../libs/dtx/src/saga/options.js';
 import { tccOptions } from '../../libs/dtx/src/tcc/options.js';
 import { xaOptions } from '../../libs/dtx/src/xa/options.js';
 import { docsOf, inWords } from '../../scripts/option-docs.mjs';
@@ -23,6 +24,7 @@ const SECTIONS: Section[] = [
   { title: '`LocalMessageModule.forRoot`', key: 'localMessage', folder: 'local-message', schema: localMessageOptions },
   { title: '`XaModule.forRoot`', key: 'xa', folder: 'xa', schema: xaOptions },
   { title: '`TccModule.forRoot`', key: 'tcc', folder: 'tcc', schema: tccOptions },
+  { title: '`SagaModule.forRoot`', key: 'saga', folder: 'saga', schema: sagaOptions },
   { title: '`HalfMessageModule.forRoot`', key: 'halfMessage', folder: 'half-message', schema: halfMessageOptions },
   {
     title: '`ConfirmedPublishModule.forRoot`',

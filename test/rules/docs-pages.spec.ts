@@ -8,7 +8,7 @@ import { CHINESE, read, repositoryUrl, tracked } from './repository-texts.js';
 
 /** The pages against the code: links, commands, tables, failpoints and the pairs of languages. */
 const pages = tracked('*.md');
-const SCHEME_PAGES = ['local-message', 'xa', 'tcc', 'half-message', 'confirmed-publish', 'notification'];
+const SCHEME_PAGES = ['local-message', 'xa', 'tcc', 'saga', 'half-message', 'confirmed-publish', 'notification'];
 const LANGUAGES = ['.md', '.zh-CN.md'];
 /** The root of this repository in the links of the package's README. npm shows that page without the repository. */
 const ONLINE = `${repositoryUrl()}/blob/main/`;

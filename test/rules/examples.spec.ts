@@ -8,13 +8,13 @@ const examples = tracked(':(glob)examples/*/*.ts');
 const NOT_COUNTED = [
   /^import [\s\S]*?;\n/gm,
   /^@Entity[\s\S]*?\}\n/gm,
-  /^const \w+ = define(?:Message|Participant)\([\s\S]*?\);\n/gm,
+  /^(?:export )?const \w+ = define(?:Message|Participant|Step|Signal|Saga)\([\s\S]*?\);\n/gm,
   /^\s*\/\/.*\n/gm,
 ];
 
 test('there is an example of each scheme', () => {
   const folders = new Set(examples.map((file) => file.split('/')[1]));
-  const schemes = ['confirmed-publish', 'half-message', 'local-message', 'notification', 'tcc', 'xa'];
+  const schemes = ['confirmed-publish', 'half-message', 'local-message', 'notification', 'saga', 'tcc', 'xa'];
   expect([...folders].sort()).toEqual(schemes);
 });
 

@@ -7,11 +7,12 @@ const SOURCE = 'libs/dtx/src';
 
 /** Rooms of the core, each may import only those before it. Files right in `core/` stand beside all of them. */
 const CORE_ROOMS = ['errors', 'async', 'broker', 'database', 'durable', 'consumer'];
-const SCHEMES = ['local-message', 'half-message', 'confirmed-publish', 'tcc', 'xa', 'notify'];
+const SCHEMES = ['local-message', 'half-message', 'confirmed-publish', 'tcc', 'saga', 'xa', 'notify'];
 /** Rooms that gather a part of every scheme: the tables, the queues and the command line. */
 const GATHERING = /^(testing|schema|cli)\//;
 /** A word of a scheme, or the name of a demo app. */
-const SCHEME_WORDS = /\btcc\b|\bxa\b(?! ALTER)|half-?message|notification|outbox|\b(order|payment|inventory)\.[a-z]/i;
+const SCHEME_WORDS =
+  /\btcc\b|\bsaga\b|\bxa\b(?! ALTER)|half-?message|notification|outbox|\b(order|payment|inventory)\.[a-z]/i;
 /** Text in which such a word has its everyday sense. */
 const EVERYDAY = /in order\./;
 

@@ -34,8 +34,8 @@ const rules: Array<[string, RegExp, RegExp]> = [
   ['the core imports no scheme and no operations', /^libs\/dtx\/src\/core\//, /^libs\/dtx\/src\/(?!core\/)/],
   [
     'no scheme imports a scheme',
-    /^libs\/dtx\/src\/(local-message|half-message|confirmed-publish|tcc|xa|notify)\//,
-    /^libs\/dtx\/src\/(local-message|half-message|confirmed-publish|tcc|xa|notify|ops)\//,
+    /^libs\/dtx\/src\/(local-message|half-message|confirmed-publish|tcc|saga|xa|notify)\//,
+    /^libs\/dtx\/src\/(local-message|half-message|confirmed-publish|tcc|saga|xa|notify|ops)\//,
   ],
   ['operations know no scheme', /^libs\/dtx\/src\/ops\//, /^libs\/dtx\/src\/(?!core\/|ops\/)/],
   ['the library knows neither host nor shop nor apps', /^libs\/dtx\//, /^(libs\/host|libs\/shop|apps|@nest-dtx)\//],

@@ -25,6 +25,7 @@ describe('steps and failpoints', () => {
   test.each([
     ['local-message', 6, ['1', '2', '5']],
     ['tcc', 4, ['1', '1 to 3', '3', '4']],
+    ['saga', 5, ['1', '2 to 3', '4', '5']],
     ['xa', 5, ['1 to 3', '3', '4', '4', '5']],
     ['half-message', 6, ['1 to 3', '4', '6', '6']],
     ['confirmed-publish', 2, ['1']],

@@ -1,5 +1,5 @@
 import { appModules, type Env, SettlementPace } from '@nest-dtx/host';
-import { inventoryStock, NOTIFIER, Stock, stockMigrations } from '@nest-dtx/shop';
+import { inventoryStock, NOTIFIER, Stock, stockMigrations, takeStockStep } from '@nest-dtx/shop';
 import { type DynamicModule, Module } from '@nestjs/common';
 import { ConfirmedPublishModule, HalfMessageModule } from 'nest-dtx';
 import { FlashSaleByHalfMessage } from './flash-sale.initiator.js';
@@ -9,6 +9,7 @@ import { RestocksController } from './restocks.controller.js';
 import { StockController } from './stock.controller.js';
 import { StockParticipant } from './stock.participant.js';
 import { TakeStockByLocalMessage } from './take-or-return-stock.consumer.js';
+import { TakeStock } from './take-stock.step.js';
 
 @Module({})
 class InventoryModule {}
@@ -24,11 +25,12 @@ export function inventoryModule(env: Env): DynamicModule {
         entities: [Stock],
         migrations: stockMigrations,
         participates: [inventoryStock],
+        steps: [takeStockStep],
       }),
       HalfMessageModule.forRoot(env.options.halfMessage),
       ConfirmedPublishModule.forRoot(env.options.reliableMessage),
     ],
     controllers: [StockController, FlashSalesController, RestocksController, TakeStockByLocalMessage],
-    providers: [StockParticipant, FlashSaleByHalfMessage, RestockByReliableMessage, SettlementPace],
+    providers: [StockParticipant, TakeStock, FlashSaleByHalfMessage, RestockByReliableMessage, SettlementPace],
   };
 }

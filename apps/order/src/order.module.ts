@@ -1,16 +1,27 @@
 import { appModules, type Env, EnvError, SettlementPace } from '@nest-dtx/host';
-import { NOTIFIER, Order, orderCheckout, ordersMigrations, xaBranches } from '@nest-dtx/shop';
+import {
+  confirmOrderStep,
+  NOTIFIER,
+  Order,
+  orderCheckout,
+  ordersMigrations,
+  placeOrderStep,
+  xaBranches,
+} from '@nest-dtx/shop';
 import { type DynamicModule, Module } from '@nestjs/common';
 import { OrderReads } from './batched-order-reads.js';
 import { CatalogController } from './catalog.controller.js';
 import { LongPolls } from './long-poll-quota.js';
+import { ConfirmOrder, PlaceOrder } from './order.steps.js';
 import { OrderCheckoutParticipant } from './order-checkout.participant.js';
 import { OrdersController } from './orders.controller.js';
 import { AskPayments, PAYMENT_URL } from './payment-result-inquiry.js';
 import { paymentResultMigrations } from './payment-result-table.js';
 import { NOTIFY_SECRETS, PaymentResultsController } from './payment-result-webhook.controller.js';
 import { PlaceOrderByLocalMessage } from './place-order-by-local-message.initiator.js';
+import { PlaceOrderBySaga } from './place-order-by-saga.initiator.js';
 import { PlaceOrderByXa } from './place-order-by-xa.initiator.js';
+import { purchaseSaga } from './purchase.saga.js';
 import { RecordFlashSaleByHalfMessage } from './record-flash-sale.consumer.js';
 import { RestockHintByReliableMessage } from './restock-hint.consumer.js';
 import { SettleOrderByLocalMessage } from './settle-order.consumer.js';
@@ -35,6 +46,8 @@ export function orderModule(env: Env): DynamicModule {
       entities: [Order],
       migrations,
       participates: [orderCheckout],
+      steps: [placeOrderStep, confirmOrderStep],
+      sagas: [purchaseSaga],
     }),
     controllers: [
       OrdersController,
@@ -48,6 +61,9 @@ export function orderModule(env: Env): DynamicModule {
     providers: [
       PlaceOrderByLocalMessage,
       PlaceOrderByXa,
+      PlaceOrderBySaga,
+      PlaceOrder,
+      ConfirmOrder,
       OrderCheckoutParticipant,
       SettledOrders,
       SettlementPace,

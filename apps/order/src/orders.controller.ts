@@ -33,6 +33,7 @@ import { z } from 'zod';
 import { OrderReads } from './batched-order-reads.js';
 import { LongPolls } from './long-poll-quota.js';
 import { PlaceOrderByLocalMessage } from './place-order-by-local-message.initiator.js';
+import { PlaceOrderBySaga } from './place-order-by-saga.initiator.js';
 import { PlaceOrderByXa } from './place-order-by-xa.initiator.js';
 import { SettledOrders } from './settled-order-waits.js';
 
@@ -62,6 +63,7 @@ export class OrdersController {
     private readonly db: DataSource,
     private readonly localMessage: PlaceOrderByLocalMessage,
     private readonly xa: PlaceOrderByXa,
+    private readonly saga: PlaceOrderBySaga,
     private readonly settled: SettledOrders,
     private readonly longPolls: LongPolls,
     private readonly reads: OrderReads,
@@ -110,6 +112,37 @@ export class OrdersController {
   ): Promise<Purchase> {
     const purchase = await this.xa.place(body, key);
     if (purchase.status === 'CANCELLED') throw new PurchaseRefused(purchase.orderId, purchase.reason!);
+    reply.header('location', absoluteUrl(request, `/orders/${purchase.orderId}`));
+    return purchase;
+  }
+
+  @Post('saga')
+  @Describe({
+    summary: 'Makes a purchase with a saga',
+    description:
+      'Usually final at once. The goods are taken first and the money last. A refusal puts the goods back and cancels the order.',
+    body: purchaseBody,
+    idempotent: true,
+    answers: {
+      201: { description: 'The purchase, CONFIRMED', schema: purchaseView },
+      202: {
+        description: 'The purchase, PENDING. Its outcome is not known yet. Follow it at Location',
+        schema: purchaseView,
+      },
+    },
+    problems: {
+      409: 'The purchase was refused (with orderId and reason), or the first call with this Idempotency-Key is still running',
+    },
+  })
+  async placeBySaga(
+    @Body(new Checked(purchaseBody)) body: PurchaseBody,
+    @IdempotencyKey() key: string | undefined,
+    @Req() request: HttpRequest,
+    @Res({ passthrough: true }) reply: HttpReply,
+  ): Promise<Purchase> {
+    const purchase = await this.saga.place(body, key);
+    if (purchase.status === 'CANCELLED') throw new PurchaseRefused(purchase.orderId, purchase.reason!);
+    reply.status(purchase.status === 'CONFIRMED' ? 201 : 202);
     reply.header('location', absoluteUrl(request, `/orders/${purchase.orderId}`));
     return purchase;
   }

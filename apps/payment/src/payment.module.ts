@@ -1,5 +1,5 @@
 import { appModules, type Env } from '@nest-dtx/host';
-import { Account, accountsMigrations, NOTIFIER, Payment, paymentFunds } from '@nest-dtx/shop';
+import { Account, accountsMigrations, NOTIFIER, Payment, paymentFunds, takeMoneyStep } from '@nest-dtx/shop';
 import { type DynamicModule, Module } from '@nestjs/common';
 import { AccountsController } from './accounts.controller.js';
 import { PurchaseByTcc } from './check-out-by-tcc.initiator.js';
@@ -8,6 +8,7 @@ import { FreezeFunds } from './funds.participant.js';
 import { PaymentsController } from './payments.controller.js';
 import { TakeFlashMoneyByHalfMessage } from './take-flash-money.consumer.js';
 import { TakeMoneyByLocalMessage } from './take-money.consumer.js';
+import { TakeMoney } from './take-money.step.js';
 
 @Module({})
 class PaymentModule {}
@@ -22,6 +23,7 @@ export function paymentModule(env: Env): DynamicModule {
       entities: [Account, Payment],
       migrations: accountsMigrations,
       participates: [paymentFunds],
+      steps: [takeMoneyStep],
     }),
     controllers: [
       AccountsController,
@@ -30,6 +32,6 @@ export function paymentModule(env: Env): DynamicModule {
       TakeMoneyByLocalMessage,
       TakeFlashMoneyByHalfMessage,
     ],
-    providers: [PurchaseByTcc, FreezeFunds],
+    providers: [PurchaseByTcc, FreezeFunds, TakeMoney],
   };
 }

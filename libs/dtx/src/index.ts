@@ -9,5 +9,6 @@ export * from './http/index.js';
 export * from './local-message/index.js';
 export * from './notify/index.js';
 export * from './ops/index.js';
+export * from './saga/index.js';
 export * from './tcc/index.js';
 export * from './xa/index.js';

@@ -10,6 +10,7 @@ import {
   TccModule,
   XaModule,
 } from 'nest-dtx';
+import { type Saga, SagaModule, type StepContract } from 'nest-dtx/saga';
 import type { EntityTarget, ObjectLiteral } from 'typeorm';
 import { databaseModule } from './database-module.js';
 import type { Env } from './env.js';
@@ -22,6 +23,10 @@ export interface AppParts {
   migrations: DtxMigration[];
   /** The TCC participants that the app implements. */
   participates: readonly Participant[];
+  /** The saga steps that the app carries out. */
+  steps: readonly StepContract[];
+  /** The sagas that the app starts. */
+  sagas?: readonly Saga[];
   /** The app that runs the notification service for all apps. */
   notifier: string;
   /** Branch databases of an app that starts XA transactions. Other apps only own a branch database. */
@@ -30,7 +35,7 @@ export interface AppParts {
 
 /** The modules that every app imports: its own database, the library and the schemes. */
 export function appModules(env: Env, parts: AppParts): DynamicModule[] {
-  const { app, entities, migrations, participates, branches, notifier } = parts;
+  const { app, entities, migrations, participates, steps, sagas, branches, notifier } = parts;
   return [
     databaseModule(env.databaseUrl, entities),
     DtxModule.forRoot({
@@ -43,6 +48,7 @@ export function appModules(env: Env, parts: AppParts): DynamicModule[] {
     }),
     LocalMessageModule.forRoot(env.options.localMessage),
     TccModule.forRoot({ ...env.options.tcc, participates }),
+    SagaModule.forRoot({ ...env.options.saga, steps, sagas }),
     branches ? XaModule.forRoot({ ...env.options.xa, branches }) : XaModule.forParticipant(),
     notifyModule(env, app, notifier),
     operationsModule(env),

@@ -15,7 +15,16 @@ describe('readEnv', () => {
     const env = read({ DTX_REDIS_URL: '', PORT: '' });
     expect(env).toMatchObject({ port: 3001, host: '127.0.0.1', production: false, adminTokenIsNew: true });
     expect(env.redisUrl).toBeUndefined();
-    const sections = { core: {}, localMessage: {}, tcc: {}, xa: {}, halfMessage: {}, reliableMessage: {}, notify: {} };
+    const sections = {
+      core: {},
+      localMessage: {},
+      tcc: {},
+      saga: {},
+      xa: {},
+      halfMessage: {},
+      reliableMessage: {},
+      notify: {},
+    };
     expect(env.options).toEqual(sections);
     expect(read().adminToken).not.toBe(env.adminToken);
   });
@@ -29,7 +38,7 @@ describe('readEnv', () => {
       adminToken: 'a-token-of-24-characters',
       adminTokenIsNew: false,
     });
-    const sections = { core: {}, tcc: {}, xa: {}, halfMessage: {}, reliableMessage: {}, notify: {} };
+    const sections = { core: {}, tcc: {}, saga: {}, xa: {}, halfMessage: {}, reliableMessage: {}, notify: {} };
     expect(env.options).toEqual({ ...sections, localMessage: { attemptsMax: 3 } });
   });
 

@@ -89,6 +89,7 @@ const sections = {
   core: coreSection,
   localMessage: section,
   tcc: section,
+  saga: section,
   xa: section,
   halfMessage: section,
   reliableMessage: section,

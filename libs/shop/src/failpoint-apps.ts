@@ -7,6 +7,7 @@ const APPS: Readonly<Record<string, AppByRole>> = {
   'local-message': { sender: 'order', receiver: 'inventory' },
   'half-message': { sender: 'inventory', receiver: 'payment' },
   'reliable-message': { sender: 'inventory', receiver: 'order' },
+  saga: { initiator: 'order', participant: 'inventory' },
   tcc: { initiator: 'payment', participant: 'inventory' },
   xa: { initiator: 'order' },
   notify: { service: 'payment' },

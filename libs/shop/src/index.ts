@@ -40,6 +40,7 @@ export {
   orderPlaced,
   paymentCaptured,
   paymentDeclined,
+  purchaseOnTheWay,
   stockChanged,
   stockRejected,
   stockRestocked,
@@ -97,6 +98,7 @@ export {
   SCHEMES,
   soldSku,
 } from './purchase-schemas.js';
+export { confirmOrderStep, placeOrderStep, takeMoneyStep, takeStockStep } from './saga-contracts.js';
 export { stockMigrations } from './stock/migrations.js';
 export { Stock } from './stock/stock.entity.js';
 export {

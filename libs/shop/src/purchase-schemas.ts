@@ -15,7 +15,7 @@ const NAME_CHARS_MAX = 64;
 const NOTIFY_URL_CHARS_MAX = 2_048;
 
 /** The schemes that can carry out a purchase. */
-export const SCHEMES = ['local-message', 'xa', 'tcc', 'half-message'] as const;
+export const SCHEMES = ['local-message', 'xa', 'tcc', 'saga', 'half-message'] as const;
 export type Scheme = (typeof SCHEMES)[number];
 
 /** States of an order. PENDING moves once, to one of the other two. */

@@ -9,7 +9,13 @@ const CHUNK = 1_000;
 const LISTED_MAX = 20;
 
 /** The routes whose keys stand for a purchase. */
-const PURCHASE_ROUTES = ['POST /orders', 'POST /orders/xa', 'POST /checkouts', 'POST /flash-sales'];
+const PURCHASE_ROUTES = [
+  'POST /orders',
+  'POST /orders/xa',
+  'POST /orders/saga',
+  'POST /checkouts',
+  'POST /flash-sales',
+];
 
 interface KeyRow {
   route: string;

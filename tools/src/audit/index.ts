@@ -17,6 +17,7 @@ import { checkKeys } from './idempotency-key-checks.js';
 import { checkNotifications } from './notify-checks.js';
 import { checkParked } from './parked-row-checks.js';
 import { type PurchaseSummary, summarizePurchases } from './purchase-comparison.js';
+import { checkSagas } from './saga-checks.js';
 import { checkTcc } from './tcc-checks.js';
 import { checkDurableWork, checkNothingOpen, checkQueues } from './unfinished-work-checks.js';
 import { untilQuiet } from './until-quiet.js';
@@ -33,6 +34,7 @@ const CHECKS: ReadonlyArray<{ name: string; run: Check }> = [
   { name: 'idempotency keys', run: checkKeys },
   { name: 'durable work', run: checkDurableWork },
   { name: 'tcc', run: checkTcc },
+  { name: 'sagas', run: checkSagas },
   { name: 'xa', run: checkXa },
   { name: 'half messages', run: checkHalfMessages },
   { name: 'notifications', run: checkNotifications },

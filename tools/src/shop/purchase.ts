@@ -13,6 +13,7 @@ export const SCHEMES = {
   'local-message': { app: 'order', path: '/orders' },
   xa: { app: 'order', path: '/orders/xa' },
   tcc: { app: 'payment', path: '/checkouts' },
+  saga: { app: 'order', path: '/orders/saga' },
   'half-message': { app: 'inventory', path: '/flash-sales' },
 } as const satisfies Record<string, { app: App; path: string }>;
 export type PurchaseScheme = keyof typeof SCHEMES;

@@ -29,7 +29,7 @@ describe('wrong arguments of nest-dtx', () => {
     [['migrate', '--url', `mysql://app:${SECRET}@nowhere`], /^the database URL must be a URL like /m],
     [['status', '--url', `${URL_OF_NOWHERE}?sslmode=REQUIRED`], /^the database URL has the unknown option sslmode/m],
     [['status', '--url', `${URL_OF_NOWHERE}?ssl=${SECRET}`], /^the database URL has a wrong option ssl/m],
-    [['status', '--schemes', 'saga'], /^--schemes: unknown scheme "saga", expected local-message, /m],
+    [['status', '--schemes', 'workflow'], /^--schemes: unknown scheme "workflow", expected local-message, /m],
     [['migrate', '--app', 'order'], /^--app and --migrations belong together$/m],
     [['migrate', '--app', 'order', '--migrations', './nowhere.js'], /^cannot load --migrations \.\/nowhere\.js: /m],
     [['status', '--table-prefix', 'staging_'], /^--table-prefix: expected 1 to 16 of a-z, /m],

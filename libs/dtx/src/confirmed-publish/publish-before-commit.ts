@@ -55,6 +55,7 @@ export function messageToPublish<P>(
 export class ConfirmedMessages {
   private gate: PublishGate | undefined;
 
+  /** @internal */
   constructor(
     private readonly database: Database,
     private readonly broker: Broker,

@@ -27,6 +27,7 @@ import { Verdicts } from './verdicts.js';
  *   if (error instanceof RuledBack) return this.halfMessages.send(flashSold, payload, work);
  */
 export class RuledBack extends Unavailable {
+  /** @internal */
   constructor(id: string) {
     super(
       `local transaction of half message ${id} rolled back: its check had ruled ROLLED_BACK before; nothing happened, retry`,

@@ -43,6 +43,7 @@ export class LocalMessages implements OnModuleInit {
   /** Fencing token of the rows that this process inserts under its own lease. */
   private readonly token = randomUUID();
 
+  /** @internal */
   constructor(
     private readonly database: Database,
     private readonly relay: Relay,

@@ -44,6 +44,7 @@ export class Inquiry implements OnModuleDestroy {
   private readonly running = new Set<Promise<void>>();
   private readonly timers = new Map<Inquiries, NodeJS.Timeout>();
 
+  /** @internal */
   constructor(
     private readonly database: Database,
     private readonly background: BackgroundWork,

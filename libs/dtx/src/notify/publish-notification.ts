@@ -36,6 +36,7 @@ export interface Notification {
  */
 @Injectable()
 export class Notifications {
+  /** @internal */
   constructor(
     private readonly broker: Broker,
     private readonly queueWatch: QueueWatch,

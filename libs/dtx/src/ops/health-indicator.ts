@@ -23,6 +23,7 @@ export type DtxHealth<Key extends string> = Record<
  */
 @Injectable()
 export class DtxHealthIndicator {
+  /** @internal */
   constructor(private readonly readiness: Readiness) {}
 
   /** Checks the database with a test write that is at most `probeFreshMs` old. Never throws. */

@@ -52,6 +52,7 @@ export class Readiness implements OnModuleInit, OnModuleDestroy, OnApplicationSh
   private timer: NodeJS.Timeout | undefined;
   private readonly stopped = new AbortController();
 
+  /** @internal */
   constructor(
     private readonly db: Database,
     private readonly broker: Broker,

@@ -28,8 +28,8 @@ describe('the list of schema components', () => {
   });
 
   it('rejects an unknown scheme', () => {
-    expect(() => componentsOf(['saga' as never])).toThrow(
-      /unknown scheme "saga": expected one or more of local-message/,
+    expect(() => componentsOf(['workflow' as never])).toThrow(
+      /unknown scheme "workflow": expected one or more of local-message/,
     );
   });
 
@@ -76,7 +76,7 @@ describe('migrations for TypeORM', () => {
       'DtxAlertV2_1500000001002',
       'DtxInboxV1_1500000002001',
     ]);
-    expect(names.at(-1)).toBe('DtxNotifyV3_1500000013003');
+    expect(names.at(-1)).toBe('DtxSagaV1_1500000014001');
   });
 
   it('have the name at the instance too, as TypeORM reads it', () => {

@@ -9,6 +9,7 @@ import { halfMessageMigrations } from '../half-message/half-message-tables.js';
 import { outboxMigrations } from '../local-message/outbox-table.js';
 import { notifyMigrations } from '../notify/notification-table.js';
 import { probeMigrations } from '../ops/readiness.js';
+import { sagaMigrations } from '../saga/saga-tables.js';
 import { tccIndexMigrations, tccMigrations } from '../tcc/tcc-tables.js';
 import { decisionMigrations, WITNESS, witnessMigrations } from '../xa/xa-tables.js';
 
@@ -23,6 +24,7 @@ export const TABLE_SCHEMES = [
   'half-message',
   'confirmed-publish',
   'tcc',
+  'saga',
   'xa',
   'xa-participant',
   'notify',
@@ -56,6 +58,7 @@ export const SCHEMA_COMPONENTS: readonly SchemaComponent[] = [
   { component: 'dtx-xa', scheme: 'xa', number: 11, migrations: decisionMigrations },
   { component: WITNESS, scheme: 'xa-participant', number: 12, migrations: witnessMigrations },
   { component: 'dtx-notify', scheme: 'notify', number: 13, migrations: notifyMigrations },
+  { component: 'dtx-saga', scheme: 'saga', number: 14, migrations: sagaMigrations },
 ];
 
 /**

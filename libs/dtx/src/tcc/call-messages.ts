@@ -1,5 +1,8 @@
 // Calls and answers of steps 2 and 4 as they are sent, see docs/wire.md.
 import { z } from 'zod';
+
+export { parseJson } from '../core/broker/remote-calls.js';
+
 import { isAnswerQueue } from './participant-contract.js';
 
 export const REASON_CHARS_MAX = 1_000;
@@ -44,12 +47,4 @@ export type Verdict = Omit<Answer, 'callId'>;
 /** The app that owns this answer queue. Identifies callers of a version that sends no `initiator`. */
 export function callerOf(replyTo: string | undefined): string | undefined {
   return replyTo && isAnswerQueue(replyTo) ? replyTo.split('.')[1] : undefined;
-}
-
-export function parseJson(content: Buffer): unknown {
-  try {
-    return JSON.parse(content.toString('utf8'));
-  } catch {
-    return undefined;
-  }
 }

@@ -2,12 +2,10 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
 import { Broker } from '../core/broker/broker.service.js';
-import type { ConsumedQueue, Delivery } from '../core/broker/consumed-queue.js';
-import { DtxError, OutcomeUnknown } from '../core/errors/errors.js';
+import { RemoteCalls } from '../core/broker/remote-calls.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
-import { currentTraceparent } from '../core/trace-and-gid-context.js';
-import { type Answer, answerBody, type Call, type CallDetails, parseJson, type Verdict } from './call-messages.js';
+import { type Answer, answerBody, type Call, type CallDetails, type Verdict } from './call-messages.js';
 import { SCHEME } from './failpoints.js';
 import { OpenTries } from './open-tries.js';
 import type { OwnCall, OwnParticipant } from './own-participant.js';
@@ -16,20 +14,11 @@ import type { Branch } from './tcc-tables.js';
 
 const CALL_TYPE = 'dtx.tcc-call.v1';
 const ANSWER_TYPE = 'dtx.tcc-answer.v1';
-const ANSWERS_PREFETCH = 500;
-const POLL_MS = 10;
 /** How long the consumer count of a second-phase queue is trusted. A refresh delays no call. */
 const CONSUMERS_TRUSTED_MS = 5_000;
 const CONSUMERS_LIMIT_MS = 500;
 /** A second phase without an answer checks the consumers of its queue after this part of its time limit. */
 const RECHECK_PARTS = 4;
-
-/** A call without its answer. */
-interface Waiting {
-  readonly answered: (answer: Answer) => void;
-  readonly failed: (error: unknown) => void;
-  recheck: NodeJS.Timeout | undefined;
-}
 
 /**
  * Calls participants over RabbitMQ and waits for the answers on a queue of this process. A participant in this process
@@ -38,39 +27,39 @@ interface Waiting {
  */
 @Injectable()
 export class Calls implements OnModuleInit {
-  private readonly waiting = new Map<string, Waiting>();
   private readonly local = new Map<string, OwnParticipant>();
   /** By second-phase queue: whether a participant consumes it, and when that was seen. */
   private readonly secondQueues = new Map<string, { isConsumed: boolean; atMs: number }>();
-  private readonly looks = new Map<string, Promise<{ readonly consumerCount: number } | null>>();
-  /** Queues that were seen once. */
-  private readonly existing = new Set<string>();
   private readonly tries = new OpenTries(() => this.isUp);
-  private readonly answerQueue: string;
-  private answers: ConsumedQueue | undefined;
+  private readonly remote: RemoteCalls<Answer>;
 
   constructor(
     private readonly broker: Broker,
     @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
   ) {
-    this.answerQueue = answerQueueOf(core.app, randomUUID());
+    this.remote = new RemoteCalls(broker, {
+      scheme: SCHEME,
+      callType: CALL_TYPE,
+      answerType: ANSWER_TYPE,
+      answerQueue: answerQueueOf(core.app, randomUUID()),
+      read: (json) => answerBody.safeParse(json).data,
+    });
   }
 
   /** The consumer ends with the connection, after every component that may still wait for an answer. */
   onModuleInit(): void {
-    const prefetch = ANSWERS_PREFETCH;
     this.broker.onLost(() => this.tries.lost());
-    this.answers = this.broker.consume(this.answerQueue, (one) => this.receive(one), { prefetch, pausing: 'never' });
+    this.remote.listen();
   }
 
   /** Whether calls can be sent and answers received. */
   get isUp(): boolean {
-    return this.broker.isUp && this.answers?.isAttached === true;
+    return this.remote.isUp;
   }
 
   /** Waits up to `limitMs`, since a new connection needs a moment. */
-  async untilUp(limitMs: number): Promise<void> {
-    for (const endsAt = performance.now() + limitMs; !this.isUp && performance.now() < endsAt; ) await sleep(POLL_MS);
+  untilUp(limitMs: number): Promise<void> {
+    return this.remote.untilUp(limitMs);
   }
 
   /** Registers a participant that lives in this process. */
@@ -101,24 +90,10 @@ export class Calls implements OnModuleInit {
    */
   async call(branch: Branch, about: CallDetails, timeoutMs: number): Promise<Verdict> {
     const call = this.callOf(branch, about);
-    return new Promise((resolve, reject) => {
-      const end = (settle: () => void) => {
-        clearTimeout(timer);
-        clearTimeout(waiting.recheck);
-        this.waiting.delete(call.callId);
-        this.tries.end(call.callId);
-        settle();
-      };
-      const late = () => reject(new OutcomeUnknown(`no answer within ${Math.round(timeoutMs)} ms`));
-      const timer = setTimeout(() => end(late), timeoutMs);
-      const answered = (answer: Verdict) => end(() => resolve(answer));
-      const failed = (error: unknown) => end(() => reject(error));
-      const waiting: Waiting = { answered, failed, recheck: undefined };
-      this.waiting.set(call.callId, waiting);
-      const own = this.own(branch);
-      const sent = own ? own.take(call, timeoutMs).then(answered) : this.sendTo(branch, call, timeoutMs);
-      sent.catch(failed);
-    });
+    const own = this.own(branch);
+    const send = (answered: (answer: Verdict) => void) =>
+      own ? own.take(call, timeoutMs).then(answered) : this.sendTo(branch, call, timeoutMs);
+    return this.remote.ask(call.callId, timeoutMs, send).finally(() => this.tries.end(call.callId));
   }
 
   /**
@@ -129,15 +104,13 @@ export class Calls implements OnModuleInit {
     const participant = { name: branch.participant, version: branch.version };
     if (this.own(branch)) return true;
     for (const queue of [callQueueOf(participant), secondQueueOf(participant)])
-      if (((await this.look(queue))?.consumerCount ?? 0) > 0) return true;
+      if (((await this.remote.look(queue))?.consumerCount ?? 0) > 0) return true;
     return false;
   }
 
   /** Sends an answer to the caller. If the initiator has died, the answer is lost and recovery repeats the call. */
-  async answer(replyTo: string, answer: Answer): Promise<void> {
-    const envelope = { messageId: answer.callId, type: ANSWER_TYPE, gid: answer.callId, scheme: SCHEME };
-    const body = Buffer.from(JSON.stringify(answer));
-    await this.broker.publisher.publish(replyTo, body, envelope, { persistent: false }).catch(() => {});
+  answer(replyTo: string, answer: Answer): Promise<void> {
+    return this.remote.answer(replyTo, answer);
   }
 
   private async sendTo({ participant: name, version }: Branch, call: Call, timeoutMs: number): Promise<void> {
@@ -146,45 +119,18 @@ export class Calls implements OnModuleInit {
     const first = callQueueOf({ name, version });
     const second = secondQueueOf({ name, version });
     const sendFirst = async () => {
-      await this.mustExist(first);
-      return this.send(first, call, leftMs());
+      await this.remote.mustExist(first);
+      return this.remote.send(first, call, leftMs());
     };
     // guard: tcc.try-again
     if (call.phase === 'try') return this.tries.run(call.callId, sendFirst);
     if (!(await this.isConsumed(second))) return sendFirst();
-    await this.send(second, call, leftMs());
-    const waiting = this.waiting.get(call.callId);
-    if (!waiting) return;
+    await this.remote.send(second, call, leftMs());
     // If its consumer is gone, an instance of the version before may have taken over. The repeat is safe: the barrier
     // makes the participant idempotent.
-    const recheck = async () => {
-      if (!(await this.inspectQueue(second))) await this.send(first, call, leftMs());
-    };
-    waiting.recheck = setTimeout(() => void recheck().catch(waiting.failed), timeoutMs / RECHECK_PARTS).unref();
-  }
-
-  /**
-   * A participant creates its queue at its first start. Without that the name is most likely wrong, so a call neither
-   * creates the queue nor waits for an answer.
-   * @throws DtxError
-   */
-  private async mustExist(queue: string): Promise<void> {
-    if (this.existing.has(queue)) return;
-    // Without a look the publish finds out. Broker errors are its errors.
-    const found = await this.look(queue).catch(() => undefined);
-    if (found === null)
-      throw new DtxError(`queue ${queue} does not exist: start its participant, or correct the name of the contract`);
-    if (found) this.existing.add(queue);
-  }
-
-  /** Looks at a queue. Concurrent callers share the answer. Null if it does not exist. */
-  private look(queue: string): Promise<{ readonly consumerCount: number } | null> {
-    let look = this.looks.get(queue);
-    if (!look) {
-      look = this.broker.publisher.find(queue).finally(() => this.looks.delete(queue));
-      this.looks.set(queue, look);
-    }
-    return look;
+    this.remote.again(call.callId, timeoutMs / RECHECK_PARTS, async () => {
+      if (!(await this.inspectQueue(second))) await this.remote.send(first, call, leftMs());
+    });
   }
 
   /**
@@ -202,28 +148,9 @@ export class Calls implements OnModuleInit {
   }
 
   private async inspectQueue(queue: string): Promise<boolean> {
-    const found = await this.look(queue).catch(() => null);
+    const found = await this.remote.look(queue).catch(() => null);
     const isConsumed = found !== null && found.consumerCount > 0;
     this.secondQueues.set(queue, { isConsumed, atMs: performance.now() });
     return isConsumed;
-  }
-
-  private send(queue: string, call: Call, timeoutMs: number): Promise<void> {
-    const envelope = {
-      messageId: call.callId,
-      type: CALL_TYPE,
-      gid: call.gid,
-      scheme: SCHEME,
-      replyTo: this.answerQueue,
-      traceparent: currentTraceparent() ?? undefined,
-    };
-    const delivery = { persistent: false, expiresMs: timeoutMs };
-    return this.broker.publisher.publish(queue, Buffer.from(JSON.stringify(call)), envelope, delivery);
-  }
-
-  private async receive(delivery: Delivery): Promise<void> {
-    const answer = answerBody.safeParse(parseJson(delivery.message.content));
-    if (answer.success) this.waiting.get(answer.data.callId)?.answered(answer.data);
-    delivery.ack();
   }
 }

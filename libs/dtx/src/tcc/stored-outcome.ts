@@ -4,9 +4,9 @@ import { Injectable } from '@nestjs/common';
 import { acceptedBy } from '../core/broker/schema.js';
 import { Database } from '../core/database/database.service.js';
 import { isoTime } from '../core/durable/alerts.js';
+import { SettledWaits } from '../core/durable/wait-until-settled.js';
 import type { Participant } from './participant-contract.js';
 import { BRANCH_READ, type Branch, storedBranch, type TccRow } from './tcc-tables.js';
-import { SettledWaits } from './wait-until-settled.js';
 
 /** The reason of a cancel without a refusal: a Try was not answered in time, or failed. */
 export const TIMEOUT = 'TIMEOUT';

@@ -36,6 +36,7 @@ const REASON_CHARS_MAX = 64;
 export class Tcc implements OnModuleInit {
   private readonly logger = libraryLogger('tcc');
 
+  /** @internal */
   constructor(
     private readonly database: Database,
     private readonly calls: Calls,

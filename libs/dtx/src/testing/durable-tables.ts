@@ -5,6 +5,7 @@ import type { DurableTable } from '../core/durable/durable-table.js';
 import { HALF, HALF_PARKED } from '../half-message/half-message-tables.js';
 import { OUTBOX } from '../local-message/outbox-table.js';
 import { NOTIFICATIONS } from '../notify/notification-table.js';
+import { SAGA } from '../saga/saga-tables.js';
 import { TCC } from '../tcc/tcc-tables.js';
 import { XA } from '../xa/xa-tables.js';
 
@@ -19,6 +20,7 @@ export const durableTables: readonly DurableTable[] = [
   HALF,
   HALF_PARKED,
   TCC,
+  SAGA,
   XA,
   NOTIFICATIONS,
   ALERTS,
@@ -38,6 +40,11 @@ export const tableNames = {
   notification: NOTIFICATIONS.name,
   operation: 'dtx_operation',
   outbox: OUTBOX.name,
+  saga: SAGA.name,
+  sagaBarrier: 'dtx_saga_barrier',
+  sagaDefinition: 'dtx_saga_definition',
+  sagaSignal: 'dtx_saga_signal',
+  sagaStep: 'dtx_saga_step',
   tcc: TCC.name,
   tccBarrier: 'dtx_tcc_barrier',
   tccBranch: 'dtx_tcc_branch',

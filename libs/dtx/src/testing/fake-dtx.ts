@@ -3,10 +3,12 @@ import { ConfirmedMessages } from '../confirmed-publish/index.js';
 import { HalfMessages } from '../half-message/index.js';
 import { LocalMessages } from '../local-message/index.js';
 import { Notifications } from '../notify/index.js';
+import { Sagas } from '../saga/index.js';
 import { Tcc } from '../tcc/index.js';
 import { Xa } from '../xa/index.js';
 import { FakeConfirmedMessages, FakeHalfMessages, FakeLocalMessages } from './fake-messages.js';
 import { FakeNotifications, type FakeNotificationsOptions } from './fake-notifications.js';
+import { FakeSagas } from './fake-sagas.js';
 import { FakeTcc } from './fake-tcc.js';
 import { FakeDataSource } from './fake-transaction.js';
 import { FakeXa, type FakeXaOptions } from './fake-xa.js';
@@ -17,6 +19,7 @@ export interface FakeDtx {
   readonly halfMessages: FakeHalfMessages;
   readonly confirmedMessages: FakeConfirmedMessages;
   readonly tcc: FakeTcc;
+  readonly sagas: FakeSagas;
   readonly xa: FakeXa;
   readonly notifications: FakeNotifications;
   /** Not among `providers`. Provide it as `DataSource` if the code under test opens transactions. */
@@ -39,6 +42,7 @@ export function fakeDtx(options: FakeXaOptions & FakeNotificationsOptions = {}):
   const halfMessages = new FakeHalfMessages(options);
   const confirmedMessages = new FakeConfirmedMessages(options);
   const tcc = new FakeTcc(options);
+  const sagas = new FakeSagas(options);
   const xa = new FakeXa(options);
   const notifications = new FakeNotifications(options);
   const providers = [
@@ -46,9 +50,10 @@ export function fakeDtx(options: FakeXaOptions & FakeNotificationsOptions = {}):
     { provide: HalfMessages, useValue: halfMessages },
     { provide: ConfirmedMessages, useValue: confirmedMessages },
     { provide: Tcc, useValue: tcc },
+    { provide: Sagas, useValue: sagas },
     { provide: Xa, useValue: xa },
     { provide: Notifications, useValue: notifications },
   ];
   const dataSource = new FakeDataSource(options);
-  return { localMessages, halfMessages, confirmedMessages, tcc, xa, notifications, dataSource, providers };
+  return { localMessages, halfMessages, confirmedMessages, tcc, sagas, xa, notifications, dataSource, providers };
 }

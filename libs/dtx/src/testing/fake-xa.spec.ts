@@ -134,13 +134,14 @@ describe('FakeNotifications', () => {
 test('fakeDtx gives each service of the library its fake', () => {
   const dtx = fakeDtx();
   const tokens = dtx.providers.map((one) => (one as { provide: { name: string } }).provide.name);
-  expect(tokens).toEqual(['LocalMessages', 'HalfMessages', 'ConfirmedMessages', 'Tcc', 'Xa', 'Notifications']);
+  expect(tokens).toEqual(['LocalMessages', 'HalfMessages', 'ConfirmedMessages', 'Tcc', 'Sagas', 'Xa', 'Notifications']);
   const values = dtx.providers.map((one) => (one as { useValue: unknown }).useValue);
   expect(values).toEqual([
     dtx.localMessages,
     dtx.halfMessages,
     dtx.confirmedMessages,
     dtx.tcc,
+    dtx.sagas,
     dtx.xa,
     dtx.notifications,
   ]);

@@ -11,6 +11,7 @@ export { type FakeDtx, fakeDtx } from './fake-dtx.js';
 export { FakeConfirmedMessages, FakeHalfMessages, FakeLocalMessages } from './fake-messages.js';
 export { FakeNotifications, type FakeNotificationsOptions } from './fake-notifications.js';
 export type { FakeOptions } from './fake-options.js';
+export { FakeSagas, type SagaStub } from './fake-sagas.js';
 export { FakeTcc } from './fake-tcc.js';
 export type { TccStub } from './fake-tcc-participants.js';
 export { FakeDataSource, fakeTransaction } from './fake-transaction.js';

@@ -49,7 +49,7 @@ export class Xa {
   private readonly logger = libraryLogger('xa');
   private readonly admission: Admission;
 
-  constructor(
+  /** @internal */ constructor(
     private readonly database: Database,
     private readonly resources: ResourceManagers,
     private readonly log: DecisionLog,

@@ -3,7 +3,7 @@
 import type { App } from '../../servers/server-set.js';
 import { SCHEMES } from '../../shop/purchase.js';
 
-export const VARIANTS = ['naive', 'local-message', 'half-message', 'tcc', 'xa'] as const;
+export const VARIANTS = ['naive', 'local-message', 'half-message', 'tcc', 'saga', 'xa'] as const;
 export const PEERS = ['nestjs-outbox', 'restate-saga'] as const;
 export type Peer = (typeof PEERS)[number];
 export type Variant = (typeof VARIANTS)[number] | Peer;

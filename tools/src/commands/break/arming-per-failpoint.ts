@@ -28,6 +28,11 @@ const XA_ORPHAN: Preparation = {
   because: 'the answer to a PREPARE is lost first, so that there is an orphan for the recovery to find at its deadline',
 };
 
+const REFUSED_SAGA: Preparation = {
+  wanted: { buyerId: 'alice', sku: 'phone', quantity: 900 },
+  because: 'more is asked for than there is, so that the steps before are undone',
+};
+
 const PREPARATIONS: Record<string, Preparation> = {
   'xa.presumed': XA_ORPHAN,
   'xa.claimed': XA_ORPHAN,
@@ -79,6 +84,14 @@ const PREPARATIONS: Record<string, Preparation> = {
     options: { halfMessage: { sweepAfterMs: 1000 } },
     because: 'the fast path is made to fail after the commit, and the sweeper comes before the check',
   },
+  'saga.fenced': {
+    first: 'saga.pivot-answered=lost',
+    because: 'the answers of the pivot are lost until the deadline, 10 s later, so that the fence has to find out',
+  },
+  'saga.decided': REFUSED_SAGA,
+  'saga.first-undone': REFUSED_SAGA,
+  'saga.all-undone': REFUSED_SAGA,
+  'saga.undo-committed': REFUSED_SAGA,
   'notify.claimed': {
     first: 'notify.recorded=1*lost',
     because: 'the fast path is made to fail once the notification is recorded, so that the scan calls the target',

@@ -20,6 +20,7 @@ interface Write {
 const WRITES: readonly Write[] = [
   { route: 'POST /orders', app: 'order', path: '/orders', good: 202 },
   { route: 'POST /orders/xa', app: 'order', path: '/orders/xa', good: 201 },
+  { route: 'POST /orders/saga', app: 'order', path: '/orders/saga', good: 201 },
   { route: 'POST /checkouts', app: 'payment', path: '/checkouts', good: 201 },
   { route: 'POST /flash-sales', app: 'inventory', path: '/flash-sales', good: 202 },
   { route: 'POST /restocks', app: 'inventory', path: '/restocks', good: 201 },

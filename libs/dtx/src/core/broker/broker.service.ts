@@ -57,6 +57,7 @@ export class Broker implements OnApplicationBootstrap, OnApplicationShutdown {
   private readonly pausable: QueueConsumer[] = [];
   private pauseReason: string | undefined;
 
+  /** @internal */
   constructor(@Inject(CORE_OPTIONS) private readonly options: CoreOptions) {
     const { rabbitmqUrl: url, heartbeatSeconds, reconnect, app, queuePrefix, queues } = options;
     const to = { url, heartbeatSeconds, reconnect, queuePrefix, queues };

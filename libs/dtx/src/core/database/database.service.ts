@@ -59,6 +59,7 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
   private readonly writeProbe: WriteProbe;
   ready = false;
 
+  /** @internal */
   constructor(
     @Inject(DATA_SOURCE) readonly source: DataSource,
     @Inject(CORE_OPTIONS) private readonly options: CoreOptions,

@@ -71,6 +71,7 @@ export const idempotencyMigrations: Migration[] = [
  */
 @Injectable()
 export class IdempotencyKeys implements OnModuleInit {
+  /** @internal */
   constructor(private readonly database: Database) {}
 
   onModuleInit(): void {

@@ -58,6 +58,7 @@ export interface AlertView {
 export class Alerts implements OnModuleInit {
   private readonly logger = libraryLogger('alert');
 
+  /** @internal */
   constructor(
     private readonly database: Database,
     @Inject(CORE_OPTIONS) private readonly options: CoreOptions,

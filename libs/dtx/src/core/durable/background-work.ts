@@ -49,6 +49,7 @@ export class BackgroundWork implements OnModuleDestroy {
   private readonly stopping = new AbortController();
   private running: Promise<unknown> = Promise.resolve();
 
+  /** @internal */
   constructor(
     private readonly database: Database,
     private readonly broker: Broker,

@@ -35,6 +35,11 @@ export class SettledWaits {
     }
   }
 
+  /** Ends the waits for a row that this process has settled. Readers in other processes find out by their query. */
+  wake(id: string): void {
+    for (const wake of [...(this.waiting.get(id) ?? [])]) wake();
+  }
+
   private async poll(): Promise<void> {
     if (this.polling) return;
     this.polling = true;
@@ -43,7 +48,7 @@ export class SettledWaits {
       const ids = [...this.waiting.keys()];
       // While the database is unavailable the callers end by their time limit.
       const open = new Set(await this.unsettled(ids).catch(() => ids));
-      for (const id of ids) if (!open.has(id)) for (const wake of [...(this.waiting.get(id) ?? [])]) wake();
+      for (const id of ids) if (!open.has(id)) this.wake(id);
     }
     this.polling = false;
   }

@@ -1,0 +1,130 @@
+// dtx_saga_definition: the order of steps with which the sagas of a name and version run. A build that changes it under
+// the same version would resume running sagas at the wrong place, so it does not start any and does not go on with any.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
+import { NOW } from '../core/database/clock-sql.js';
+import { Database } from '../core/database/database.service.js';
+import { insertFirst } from '../core/database/insert-first.js';
+import type { Sql } from '../core/database/sql-executor.js';
+import { Conditions } from '../core/dependency-health-registry.js';
+import type { Condition } from '../core/durable/durable-table.js';
+import { DtxError, OptionsError } from '../core/errors/errors.js';
+import { Installation } from '../core/installation.js';
+import { libraryLogger } from '../core/library-logger.js';
+import { mustFitRetention, SAGA_OPTIONS, type SagaOptions } from './options.js';
+import { fingerprintOf } from './order-of-steps.js';
+import type { Saga } from './saga-entries.js';
+import { SAGA } from './saga-tables.js';
+import { SAGAS } from './step-discovery.js';
+
+/** The sagas of this build. */
+@Injectable()
+export class Definitions implements OnModuleInit, OnModuleDestroy {
+  private readonly logger = libraryLogger('saga');
+  private readonly known = new Map<string, Saga>();
+  /** Why this build must not run its sagas. Empty otherwise. */
+  private problem = '';
+  private isRecorded = false;
+  private readonly stopping = new AbortController();
+
+  constructor(
+    private readonly database: Database,
+    private readonly installation: Installation,
+    conditions: Conditions,
+    @Inject(SAGAS) sagas: readonly Saga[],
+    @Inject(SAGA_OPTIONS) options: SagaOptions,
+  ) {
+    for (const saga of sagas) this.add(saga, options);
+    conditions.register(() => (this.problem ? [{ name: 'saga definitions', reason: this.problem }] : []));
+  }
+
+  /** @throws OptionsError for a saga of another app, twice, or longer than the retention */
+  private add(saga: Saga, options: SagaOptions): void {
+    const { app } = this.installation;
+    if (!saga.name.startsWith(`${app}.`))
+      throw new OptionsError(`saga ${saga.name} belongs to another app than ${app}; name it ${app}.<name>`);
+    if (this.known.has(keyOf(saga.name, saga.version)))
+      throw new OptionsError(
+        `saga ${keyOf(saga.name, saga.version)} is in SagaModule twice; give the second one a new version`,
+      );
+    mustFitRetention(saga, options);
+    this.known.set(keyOf(saga.name, saga.version), saga);
+  }
+
+  onModuleInit(): void {
+    this.database.onReady(() => void this.record());
+  }
+
+  onModuleDestroy(): void {
+    this.stopping.abort();
+  }
+
+  /** Whether this build may run its sagas. */
+  get isUsable(): boolean {
+    return this.isRecorded && this.problem === '';
+  }
+
+  /** @throws DtxError for a saga that SagaModule does not have; OptionsError for a changed definition */
+  mustHave(saga: Saga): void {
+    if (this.problem) throw new OptionsError(this.problem);
+    if (this.known.get(keyOf(saga.name, saga.version)) !== saga)
+      throw new DtxError(`saga ${keyOf(saga.name, saga.version)} is not in SagaModule; add it to its sagas`);
+  }
+
+  find(name: string, version: number): Saga | undefined {
+    return this.known.get(keyOf(name, Number(version)));
+  }
+
+  /** The rows of sagas that this build has. */
+  get mine(): Condition {
+    const names = [...this.known.values()].map(({ name, version }) => [name, version] as const);
+    return names.length === 0 ? { sql: '1 = 0', values: [] } : { sql: '(saga, version) IN (?)', values: [names] };
+  }
+
+  /** Records new definitions and compares the others. Tried again until the database answers. */
+  private async record(): Promise<void> {
+    const { signal } = this.stopping;
+    while (!this.isRecorded && !signal.aborted && this.problem === '') {
+      try {
+        for (const saga of this.known.values()) await this.database.own.transaction((sql) => this.recordOne(sql, saga));
+        this.isRecorded = true;
+      } catch (error) {
+        if (error instanceof OptionsError) this.refuse(error.message);
+        else await sleep(RETRY_MS, undefined, { signal }).catch(() => {});
+      }
+    }
+  }
+
+  private refuse(problem: string): void {
+    this.problem = problem;
+    this.logger.error(problem);
+  }
+
+  /** @throws OptionsError */
+  private async recordOne(sql: Sql, saga: Saga): Promise<void> {
+    const { name, version } = saga;
+    const fingerprint = fingerprintOf(saga);
+    if (await insertFirst(sql, 'dtx_saga_definition', { name, version, fingerprint, recorded_at: NOW })) return;
+    const [row] = await sql.query(
+      'SELECT fingerprint FROM dtx_saga_definition WHERE name = ? AND version = ? FOR UPDATE',
+      [name, version],
+    );
+    if (row?.fingerprint === fingerprint) return;
+    const [{ open } = { open: 0 }] = await sql.query(
+      'SELECT COUNT(*) AS open FROM dtx_saga FORCE INDEX (by_state) WHERE state IN (?) AND saga = ? AND version = ?',
+      [[...SAGA.openStates], name, version],
+    );
+    if (Number(open) > 0)
+      throw new OptionsError(
+        `saga ${keyOf(name, version)} has other steps than its ${open} open sagas began with; give it a new version, and keep the old one until they are over`,
+      );
+    await sql.query(
+      'UPDATE dtx_saga_definition SET fingerprint = ?, recorded_at = UTC_TIMESTAMP(3) WHERE name = ? AND version = ?',
+      [fingerprint, name, version],
+    );
+  }
+}
+
+const RETRY_MS = 500;
+
+const keyOf = (name: string, version: number) => `${name} v${version}`;

@@ -1,0 +1,104 @@
+// Calls the steps of one group together, and waits for all of them. No sibling runs on while the saga turns.
+import { Inject, Injectable } from '@nestjs/common';
+import { checkedJson } from '../core/broker/outgoing-payload.js';
+import { Database } from '../core/database/database.service.js';
+import { isoTime } from '../core/durable/alerts.js';
+import { textOf } from '../core/errors/errors.js';
+import { isUnavailable } from '../core/errors/sql-errors.js';
+import { type Failpoint, failpoint } from '../core/failpoint.js';
+import type { Call, Verdict } from './call-messages.js';
+import { failpoints } from './failpoints.js';
+import type { KnownData } from './known-data.js';
+import { SAGA_OPTIONS, type SagaOptions } from './options.js';
+import type { Joined } from './run-step.js';
+import { type CallEntry, nameOf } from './saga-entries.js';
+import type { SagaRow } from './saga-tables.js';
+import { StepCalls } from './step-calls.js';
+import { ClaimLost } from './step-endpoint.js';
+
+/** The end of one call. */
+export interface Answered extends Verdict {
+  readonly entry: CallEntry;
+  /** The text of every verdict but `ok`, with the call in front. */
+  readonly error: string;
+}
+
+/** Makes the calls of a saga. */
+@Injectable()
+export class GroupCalls {
+  constructor(
+    private readonly calls: StepCalls,
+    private readonly database: Database,
+    @Inject(SAGA_OPTIONS) private readonly options: SagaOptions,
+  ) {}
+
+  /**
+   * Do of every entry, with arguments that are made before the first call.
+   * @param joined more work of the transaction, for a single entry that lives in this process
+   */
+  async doAll(row: SagaRow, entries: readonly CallEntry[], data: KnownData, joined?: Joined): Promise<Answered[]> {
+    const given = entries.map((entry) => [entry, this.argsOf(entry, data)] as const);
+    const since = isoTime(row.reached_at)!;
+    return Promise.all(
+      given.map(([entry, args]) => {
+        const about = { ...detailsOf(row, entry), phase: 'do', args, since } as const;
+        const point = entry.kind === 'pivot' ? failpoints.pivotAnswered : failpoints.stepAnswered;
+        return this.call(row, entry, about, { joined, point });
+      }),
+    );
+  }
+
+  undoAll(row: SagaRow, entries: readonly CallEntry[]): Promise<Answered[]> {
+    const about = { phase: 'undo', reason: row.reason ?? undefined, since: isoTime(row.created_at)! } as const;
+    return Promise.all(entries.map((entry) => this.call(row, entry, { ...detailsOf(row, entry), ...about })));
+  }
+
+  fence(row: SagaRow, entry: CallEntry): Promise<Answered> {
+    const about = { ...detailsOf(row, entry), phase: 'fence', since: isoTime(row.reached_at)! } as const;
+    return failpoint(failpoints.fenced, () => this.call(row, entry, about));
+  }
+
+  /** The entry's step, if it lives in this process and nothing has to follow its commit. */
+  canJoin({ step }: CallEntry): boolean {
+    const local = this.calls.localOf(step);
+    return local !== undefined && local.step.done === undefined;
+  }
+
+  /** @throws ClaimLost */
+  private async call(
+    row: SagaRow,
+    entry: CallEntry,
+    about: Omit<Call, 'callId' | 'initiator'>,
+    { joined, point }: { readonly joined?: Joined | undefined; readonly point?: Failpoint } = {},
+  ): Promise<Answered> {
+    const label = `${about.phase} of ${nameOf(entry)}`;
+    try {
+      const answer = await this.calls.call(entry.step, about, this.options.callTimeoutMs, joined);
+      const { verdict, reason = verdict, isBusy } = answer;
+      if (verdict === 'ok') await failpoint(point, async () => {});
+      return { ...answer, verdict: isBusy ? this.absenceVerdict(row) : verdict, entry, error: `${label}: ${reason}` };
+    } catch (error) {
+      if (error instanceof ClaimLost) throw error;
+      // A missing queue is a failure. A missing or slow app is an absence.
+      const verdict = isUnavailable(error) ? this.absenceVerdict(row) : 'failed';
+      return { verdict, entry, error: `${label}: ${textOf(error)}`, isBusy: verdict === 'away' };
+    }
+  }
+
+  /** Before a decision the deadline is the limit. After it, an absence counts as a failure once it has lasted `absentMs`. */
+  private absenceVerdict({ decided_at }: SagaRow): 'away' | 'failed' {
+    if (decided_at === null) return 'away';
+    return this.database.nowMs() - Date.parse(isoTime(decided_at)!) > this.options.absentMs ? 'failed' : 'away';
+  }
+
+  /** In the form that the app of the step gets. @throws DtxError that names the field */
+  argsOf({ step, args }: CallEntry, data: KnownData): unknown {
+    const misfit = `arguments do not fit saga step ${step.name} v${step.version}`;
+    const subject = { whole: 'arguments', misfit, option: 'payloadMaxBytes' } as const;
+    return JSON.parse(checkedJson(subject, step.args, args(data as never), this.options.payloadMaxBytes).json);
+  }
+}
+
+function detailsOf({ id: gid, incarnation, saga }: SagaRow, { kind }: CallEntry) {
+  return { gid, incarnation, saga, kind };
+}

@@ -1,0 +1,208 @@
+// Steps 2 to 4 at the app of a step: barrier and business in one local transaction. If the process dies before the
+// commit, no effect remains. After it, the barrier answers the repeated call.
+import { Inject, Injectable } from '@nestjs/common';
+import type { EntityManager } from 'typeorm';
+import { z } from 'zod';
+import { inTimeOf } from '../core/async/user-code-time-limit.js';
+import { checkedJson } from '../core/broker/outgoing-payload.js';
+import { acceptedBy, applySchema, problemOfSchema, type StandardSchema } from '../core/broker/schema.js';
+import { NOW_IN_ANY_SESSION } from '../core/database/clock-sql.js';
+import { Database } from '../core/database/database.service.js';
+import type { TransactionGuard } from '../core/database/guarded-transaction.js';
+import { insertFirst, insertOf } from '../core/database/insert-first.js';
+import type { Sql } from '../core/database/sql-executor.js';
+import { DtxError, Rejected, textOf } from '../core/errors/errors.js';
+import { failpoint } from '../core/failpoint.js';
+import { CORE_OPTIONS } from '../core/injection-tokens.js';
+import type { CoreOptions } from '../core/options.js';
+import {
+  BARRIER,
+  type BarrierDecision,
+  doRow,
+  enterFence,
+  enterUndo,
+  forgotten,
+  KEEP_RESULT,
+  keepResultValues,
+  knownDo,
+  recordRefusal,
+} from './barrier.js';
+import { type Call, cut, type Verdict } from './call-messages.js';
+import { failpoints } from './failpoints.js';
+import { SAGA_OPTIONS, type SagaOptions } from './options.js';
+import type { StepContract } from './step-contract.js';
+import type { SagaStepContext } from './step-decorators.js';
+import { type MountedStep, problemOfKind } from './step-discovery.js';
+import { keyOf } from './step-violations.js';
+
+/** The result of a Do without a schema in its contract. */
+const ANY_JSON = z.unknown();
+/** Clocks of two databases may differ by this much, in milliseconds, before the age of a saga misleads. */
+const CLOCKS_MS = 30_000;
+
+/** A value does not fit the contract of this process. A retry has the same one, so it cannot succeed. */
+export class Misfit extends Error {}
+/** The row of the Do exists already. */
+class Known extends Error {}
+/** Rolls the transaction back, barrier row included. */
+class Illegal extends Error {}
+
+/** More work of the transaction, for a saga in the same database. It throws to roll everything back. */
+export type Joined = (sql: Sql) => Promise<void>;
+
+/** Runs calls. Each either commits as a whole or leaves nothing. */
+@Injectable()
+export class StepRuns {
+  constructor(
+    private readonly database: Database,
+    @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
+    @Inject(SAGA_OPTIONS) private readonly options: SagaOptions,
+  ) {}
+
+  /** @throws Misfit, and every error of the business, with everything rolled back */
+  run(call: Call, step: MountedStep, joined?: Joined): Promise<Verdict> {
+    return call.phase === 'do' ? this.do(call, step, joined) : this.back(call, step);
+  }
+
+  /**
+   * Runs a Do in a transaction of the caller, which holds its barrier row too.
+   * @throws Rejected of the business, which the caller must let roll its transaction back
+   */
+  async doWithin(tx: EntityManager, sql: Sql, call: Call, step: MountedStep): Promise<unknown> {
+    const key = keyOf(call, step.contract);
+    const table = this.database.tableIn(BARRIER);
+    if (!(await insertFirst(sql, table, { ...doRow(key, call.args), created_at: NOW_IN_ANY_SESSION })))
+      throw new DtxError(`${step.contract.name} has run before for saga ${call.gid}; use another gid`);
+    const result = this.resultOf(step.contract, await step.do(tx, fitting(step.contract, call.args), contextOf(call)));
+    if (result !== undefined) await sql.query(KEEP_RESULT.replace(BARRIER, table), keepResultValues(key, result));
+    return result;
+  }
+
+  private async do(call: Call, step: MountedStep, joined: Joined | undefined): Promise<Verdict> {
+    const problem = problemOfKind(call.kind, step);
+    if (problem) return { verdict: 'illegal', reason: problem };
+    const key = keyOf(call, step.contract);
+    const what = `Do of ${step.contract.name}`;
+    try {
+      const result = await this.database.work.run({
+        what,
+        // guard: saga.do-row
+        first: { ...insertOf(BARRIER, doRow(key, call.args)), ifThere: () => new Known() },
+        run: (tx, sql) => this.first(tx, sql, { call, step, joined }),
+      });
+      return { verdict: 'ok', result };
+    } catch (error) {
+      if (error instanceof Known) return this.again(call, step, joined);
+      if (error instanceof Illegal) return { verdict: 'illegal', reason: cut(error.message) };
+      if (!(error instanceof Rejected)) throw error;
+      const reason = textOf(error.reason);
+      return this.answerOf(await recordRefusal(this.database.work, key, call.args, reason));
+    }
+  }
+
+  /** The first run of a Do. Its row was inserted with the begin of the transaction. */
+  private async first(
+    tx: EntityManager,
+    sql: TransactionGuard,
+    { call, step, joined }: { call: Call; step: MountedStep; joined: Joined | undefined },
+  ): Promise<unknown> {
+    await failpoint(failpoints.doInserted, async () => {});
+    const key = keyOf(call, step.contract);
+    if (this.isOld(call)) throw new Illegal((forgotten(key) as { what: string }).what);
+    const result = this.resultOf(step.contract, await step.do(tx, fitting(step.contract, call.args), contextOf(call)));
+    if (result !== undefined) await sql.defer(KEEP_RESULT, keepResultValues(key, result));
+    await joined?.(sql);
+    return result;
+  }
+
+  private again(call: Call, { contract }: MountedStep, joined: Joined | undefined): Promise<Verdict> {
+    const run = async (_: EntityManager, sql: Sql) => {
+      const decision = await knownDo(sql, keyOf(call, contract), call.args);
+      if (decision.kind === 'repeat') await joined?.(sql);
+      return this.answerOf(decision);
+    };
+    return this.database.work.run({ what: `repeated Do of ${contract.name}`, run });
+  }
+
+  /** Undo or fence. A locked row is answered before the time limit of the call. */
+  private async back(call: Call, step: MountedStep): Promise<Verdict> {
+    const { contract } = step;
+    const key = keyOf(call, contract);
+    const run = async (tx: EntityManager, sql: Sql): Promise<Verdict> => {
+      const enter = call.phase === 'undo' ? enterUndo : enterFence;
+      const decision = await enter(sql, key, this.isOld(call));
+      if (decision.kind === 'illegal') throw new Illegal(decision.what);
+      if (decision.kind !== 'run') return { ...this.answerOf(decision), isDone: decision.kind === 'repeat' };
+      if (!step.undo) throw new Illegal(`class of ${contract.name} has no method with @Undo`);
+      await step.undo(tx, fitting(contract, decision.args), contextOf(call, storedResult(contract, decision.result)));
+      return { verdict: 'ok' };
+    };
+    const lockWaitSeconds = Math.max(
+      1,
+      Math.min(this.core.lockWaitSeconds, Math.floor((this.options.callTimeoutMs * 0.75) / 1_000)),
+    );
+    try {
+      return await this.database.work.run({ what: `${call.phase} of ${contract.name}`, lockWaitSeconds, run });
+    } catch (error) {
+      if (error instanceof Illegal) return { verdict: 'illegal', reason: cut(error.message) };
+      throw error;
+    }
+  }
+
+  /** Runs `@Done`, after the commit. If the process dies here, the saga calls again and it runs again. */
+  async afterDo(call: Call, { contract, done }: MountedStep, result: unknown): Promise<void> {
+    if (!done) return;
+    const limits = { what: `@Done of ${contract.name}`, limitMs: this.core.handlerTimeoutMs };
+    const step = contextOf(call, storedResult(contract, result));
+    await inTimeOf(limits, () => done(fitting(contract, call.args), step));
+  }
+
+  private answerOf(decision: BarrierDecision): Verdict {
+    if (decision.kind === 'refused') return { verdict: 'refused', reason: decision.reason };
+    if (decision.kind === 'late') return { verdict: 'late' };
+    if (decision.kind === 'illegal') return { verdict: 'illegal', reason: cut(decision.what) };
+    return { verdict: 'ok', result: decision.kind === 'repeat' ? decision.result : undefined };
+  }
+
+  /** Whether barrier rows of this call's saga may have been purged here. */
+  private isOld({ since }: Call): boolean {
+    const { retentionMs } = this.options;
+    return this.database.nowMs() - Date.parse(since) > retentionMs - Math.min(CLOCKS_MS, retentionMs / 10);
+  }
+
+  /** @throws DtxError when the result cannot be stored, which undoes the Do */
+  private resultOf({ name, version, result }: StepContract, returned: unknown): unknown {
+    if (returned === undefined && (!result || applySchema(result, undefined).ok)) return undefined;
+    const subject = {
+      whole: 'result',
+      misfit: `result of Do does not fit saga step ${name} v${version}`,
+      option: 'payloadMaxBytes',
+    } as const;
+    return JSON.parse(checkedJson(subject, result ?? ANY_JSON, returned, this.options.payloadMaxBytes).json);
+  }
+}
+
+/** The arguments of a call, a copy for every run, since a method or a schema may change them. @throws Misfit */
+function fitting({ name, args }: StepContract, given: unknown): unknown {
+  return applied(args, structuredClone(given), `arguments do not fit saga step ${name}`);
+}
+
+/** @throws Misfit if the stored result does not fit the contract of this process */
+function storedResult({ name, result }: StepContract, data: unknown): unknown {
+  if (!result || data === undefined) return data;
+  return applied(result, structuredClone(data), `stored result does not fit saga step ${name}`);
+}
+
+function applied(schema: StandardSchema, json: unknown, misfit: string): unknown {
+  try {
+    return acceptedBy(schema, json, misfit);
+  } catch (error) {
+    throw new Misfit(error instanceof DtxError ? error.message : `${misfit}: ${problemOfSchema(error)}`);
+  }
+}
+
+function contextOf(call: Call): SagaStepContext;
+function contextOf(call: Call, result: unknown): SagaStepContext<unknown>;
+function contextOf({ gid, initiator, saga, reason }: Call, result?: unknown): SagaStepContext<unknown> {
+  return { gid, initiator, saga, result, reason };
+}

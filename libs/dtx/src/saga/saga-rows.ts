@@ -1,0 +1,186 @@
+// The writes of a running saga to its row. Each is one statement or one transaction, fenced by the token of the claim. A
+// process that has lost its claim changes nothing. If the process dies before a commit, the row is as before.
+import { Inject, Injectable } from '@nestjs/common';
+import { Database } from '../core/database/database.service.js';
+import type { Sql } from '../core/database/sql-executor.js';
+import { isoTime } from '../core/durable/alerts.js';
+import { inFuture } from '../core/durable/claim-and-reschedule.js';
+import { NEVER_BY_ITSELF, settleFinal } from '../core/durable/settle-or-park.js';
+import { failpoint } from '../core/failpoint.js';
+import { CORE_OPTIONS } from '../core/injection-tokens.js';
+import type { CoreOptions } from '../core/options.js';
+import { cut, REASON_STORED_MAX } from './call-messages.js';
+import { failpoints } from './failpoints.js';
+import type { KnownData } from './known-data.js';
+import { leaseMsOf, SAGA_OPTIONS, type SagaOptions } from './options.js';
+import { nameOf, type WaitEntry } from './saga-entries.js';
+import { SAGA, type SagaRow } from './saga-tables.js';
+
+/** `taken`: the saga is behind its wait. `overdue`: the time limit has passed. `lost`: the claim belongs to another process. */
+export type WaitResult = 'taken' | 'waiting' | 'overdue' | 'lost';
+
+/** Reads and writes rows of this initiator. */
+@Injectable()
+export class SagaRows {
+  constructor(
+    private readonly database: Database,
+    @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
+    @Inject(SAGA_OPTIONS) private readonly options: SagaOptions,
+  ) {}
+
+  /** The end of a lease from now, as SQL. */
+  get lease(): string {
+    return inFuture(leaseMsOf(this.core, this.options));
+  }
+
+  /** Milliseconds until the deadline, by the clock of the database. Negative after it. */
+  untilDeadlineMs(row: SagaRow): number {
+    return Date.parse(isoTime(row.deadline)!) - this.database.nowMs();
+  }
+
+  /**
+   * Step 3: from here on, cancel and deadline cannot turn the saga. One compare-and-set in competition with both.
+   * @returns false after the deadline, or if another process or a cancel was first
+   */
+  async markPivot({ id, claim_token }: SagaRow, step: number, data: KnownData): Promise<boolean> {
+    // guard: saga.pivot-mark
+    const { affectedRows } = await failpoint(failpoints.pivotMarked, () =>
+      this.database.own.query(
+        `UPDATE dtx_saga SET state = 'PIVOT', direction = 'PIVOT', step = ?, results = ?, attempts = 0,
+           decided_at = UTC_TIMESTAMP(3), reached_at = UTC_TIMESTAMP(3), next_attempt_at = ${this.lease}
+         WHERE id = ? AND claim_token = ? AND state = 'RUNNING' AND deadline > UTC_TIMESTAMP(3)`,
+        [step, data.stored, id, claim_token],
+      ),
+    );
+    return affectedRows === 1;
+  }
+
+  /** The row as it is now. Null if the claim is lost. */
+  async read({ id, claim_token }: SagaRow): Promise<SagaRow | null> {
+    const [row]: SagaRow[] = await this.database.own.query(
+      `SELECT id, state, attempts, claim_token, ${SAGA.columns.join(', ')} FROM dtx_saga WHERE id = ? AND claim_token = ?`,
+      [id, claim_token],
+    );
+    return row ? { ...row, step: Number(row.step), attempts: Number(row.attempts) } : null;
+  }
+
+  /** Whether this process still has the claim. */
+  async isOurs({ id, claim_token }: SagaRow): Promise<boolean> {
+    const rows: unknown[] = await this.database.own.query('SELECT id FROM dtx_saga WHERE id = ? AND claim_token = ?', [
+      id,
+      claim_token,
+    ]);
+    return rows.length > 0;
+  }
+
+  /** Step 4: decides to compensate. Null if another process or a cancel was first. */
+  async decide(row: SagaRow, reason: string, step: number): Promise<SagaRow | null> {
+    const given = cut(reason, REASON_STORED_MAX);
+    const { affectedRows } = await failpoint(failpoints.decided, () =>
+      this.database.own.query(
+        `UPDATE dtx_saga SET state = 'COMPENSATING', direction = 'COMPENSATING', reason = ?, step = ?, attempts = 0,
+           waiting_since = NULL, decided_at = UTC_TIMESTAMP(3), next_attempt_at = ${this.lease}
+         WHERE id = ? AND claim_token = ? AND state IN ('RUNNING', 'PIVOT')`,
+        [given, step, row.id, row.claim_token],
+      ),
+    );
+    if (affectedRows !== 1) return null;
+    const decided_at = new Date(this.database.nowMs());
+    return { ...row, state: 'COMPENSATING', direction: 'COMPENSATING', reason: given, step, attempts: 0, decided_at };
+  }
+
+  /** Records how far a saga is, when it cannot go on now. Its attempts begin anew behind the recorded place. */
+  async saveProgress({ id, claim_token }: SagaRow, step: number, data: KnownData | null): Promise<void> {
+    const forward = `, results = ?, state = IF(direction = 'PIVOT', 'FORWARD', state),
+      direction = IF(direction = 'PIVOT', 'FORWARD', direction)`;
+    await this.database.own.query(
+      `UPDATE dtx_saga SET step = ?, attempts = 0${data ? forward : ''} WHERE id = ? AND claim_token = ?`,
+      [step, ...(data ? [data.stored] : []), id, claim_token],
+    );
+  }
+
+  /** Step 5: the final mark. False if the claim is lost. */
+  async settle(sql: Sql, { id, claim_token }: SagaRow): Promise<boolean> {
+    // guard: saga.final-mark
+    const only = {
+      sql: `m.claim_token = ? AND m.state IN ('RUNNING', 'PIVOT', 'FORWARD', 'COMPENSATING')`,
+      values: [claim_token],
+    };
+    return (await settleFinal(sql, SAGA, { ids: [id], only })) > 0;
+  }
+
+  /**
+   * Takes the oldest signal, or lets the saga wait for one. The lock on the row of the saga serializes this with a sender,
+   * so no signal is missed between the look and the wait.
+   */
+  async wait(row: SagaRow, entry: WaitEntry, step: number, data: KnownData): Promise<WaitResult> {
+    const result = await this.database.own.transaction((sql) => this.waitWithin(sql, row, { entry, step, data }));
+    if (result === 'taken') await failpoint(failpoints.signalTaken, async () => {});
+    return result;
+  }
+
+  private async waitWithin(sql: Sql, row: SagaRow, { entry, step, data }: Waiting): Promise<WaitResult> {
+    const [found] = await sql.query(
+      `SELECT id, ${isOver(entry)} AS is_over FROM dtx_saga
+       WHERE id = ? AND claim_token = ? AND state IN ('RUNNING', 'PIVOT', 'FORWARD') FOR UPDATE`,
+      [row.id, row.claim_token],
+    );
+    if (!found) return 'lost';
+    if (await this.takeSignal(sql, row, entry, data)) return this.passWait(sql, row, step, data);
+    if (Number(found.is_over) === 1) return 'overdue';
+    return this.beginWait(sql, row, { entry, step, data });
+  }
+
+  private async takeSignal(sql: Sql, { id }: SagaRow, entry: WaitEntry, data: KnownData): Promise<boolean> {
+    const [signal] = await sql.query(
+      `SELECT signal_id, payload FROM dtx_saga_signal WHERE gid = ? AND name = ? AND taken_at IS NULL
+       ORDER BY created_at, signal_id LIMIT 1 FOR UPDATE`,
+      [id, entry.signal.name],
+    );
+    if (!signal) return false;
+    await sql.query(
+      'UPDATE dtx_saga_signal SET taken_at = UTC_TIMESTAMP(3) WHERE gid = ? AND name = ? AND signal_id = ?',
+      [id, entry.signal.name, String(signal.signal_id)],
+    );
+    data.set(nameOf(entry), JSON.parse(String(signal.payload)));
+    return true;
+  }
+
+  /** The deadline moves by the time of the wait. */
+  private async passWait(sql: Sql, { id }: SagaRow, step: number, data: KnownData): Promise<WaitResult> {
+    await sql.query(
+      `UPDATE dtx_saga SET step = ?, results = ?, attempts = 0, reached_at = UTC_TIMESTAMP(3), next_attempt_at = ${this.lease},
+         deadline = deadline + INTERVAL TIMESTAMPDIFF(MICROSECOND, COALESCE(waiting_since, UTC_TIMESTAMP(3)), UTC_TIMESTAMP(3)) MICROSECOND,
+         waiting_since = NULL, state = IF(direction = 'PIVOT', 'FORWARD', state),
+         direction = IF(direction = 'PIVOT', 'FORWARD', direction)
+       WHERE id = ?`,
+      [step + 1, data.stored, id],
+    );
+    return 'taken';
+  }
+
+  private async beginWait(sql: Sql, { id }: SagaRow, { entry, step, data }: Waiting): Promise<WaitResult> {
+    const { withinMs } = entry;
+    const until =
+      withinMs === null ? NEVER_BY_ITSELF : `waiting_since + INTERVAL ${Math.round(withinMs * 1_000)} MICROSECOND`;
+    await sql.query(
+      `UPDATE dtx_saga SET step = ?, results = ?, attempts = 0, claim_token = NULL,
+         waiting_since = COALESCE(waiting_since, UTC_TIMESTAMP(3)), next_attempt_at = ${until},
+         state = IF(direction = 'PIVOT', 'FORWARD', state), direction = IF(direction = 'PIVOT', 'FORWARD', direction)
+       WHERE id = ?`,
+      [step, data.stored, id],
+    );
+    return 'waiting';
+  }
+}
+
+interface Waiting {
+  readonly entry: WaitEntry;
+  readonly step: number;
+  readonly data: KnownData;
+}
+
+/** SQL: whether the time limit of the wait has passed. */
+function isOver({ withinMs }: WaitEntry): string {
+  return withinMs === null ? '0' : `COALESCE(waiting_since <= ${inFuture(-withinMs)}, 0)`;
+}

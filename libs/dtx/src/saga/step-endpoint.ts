@@ -1,0 +1,134 @@
+// The app of a step: takes calls of queues and of this process, answers each, then acknowledges.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
+import { Semaphore } from '../core/async/semaphore.js';
+import { Broker } from '../core/broker/broker.service.js';
+import type { ConsumedQueue, Delivery } from '../core/broker/consumed-queue.js';
+import { fromProperties } from '../core/broker/envelope.js';
+import { parseJson } from '../core/broker/remote-calls.js';
+import { Database } from '../core/database/database.service.js';
+import { isBrokerUnavailable, isDoneInPart, OutcomeUnknown, textOf } from '../core/errors/errors.js';
+import { isLockWait } from '../core/errors/sql-errors.js';
+import { failpoint } from '../core/failpoint.js';
+import { CORE_OPTIONS } from '../core/injection-tokens.js';
+import { libraryLogger } from '../core/library-logger.js';
+import type { CoreOptions } from '../core/options.js';
+import { withGid, withTraceparent } from '../core/trace-and-gid-context.js';
+import { callBody, callQueueOf, cut, isAnswerQueue, type Verdict } from './call-messages.js';
+import { failpoints } from './failpoints.js';
+import { SAGA_OPTIONS, type SagaOptions } from './options.js';
+import { type Joined, Misfit, StepRuns } from './run-step.js';
+import { StepCalls } from './step-calls.js';
+import { type MountedStep, StepExplorer } from './step-discovery.js';
+import { type Arrived, StepViolations } from './step-violations.js';
+import { TracedCall } from './traced-saga.js';
+
+/** A call found no free place within its time limit. It was not begun. */
+class NoFreePlace extends OutcomeUnknown {}
+
+/** The saga of this process has lost its claim, so the joined commit was rolled back. */
+export class ClaimLost extends Error {}
+
+/**
+ * Handles the calls of this app's steps. Every call is answered and acknowledged, and the saga decides what to do next.
+ */
+@Injectable()
+export class StepEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
+  private readonly logger = libraryLogger('saga step');
+  private readonly consumers: ConsumedQueue[] = [];
+  private stopping = false;
+
+  constructor(
+    private readonly explorer: StepExplorer,
+    private readonly broker: Broker,
+    private readonly calls: StepCalls,
+    private readonly runs: StepRuns,
+    private readonly database: Database,
+    private readonly violations: StepViolations,
+    @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
+    @Inject(SAGA_OPTIONS) private readonly options: SagaOptions,
+  ) {}
+
+  onApplicationBootstrap(): void {
+    const steps = this.explorer.explore();
+    if (!this.core.consumers) return;
+    this.database.onReady(() => {
+      if (!this.stopping) for (const step of steps) this.serve(step);
+    });
+  }
+
+  async onModuleDestroy(): Promise<void> {
+    this.stopping = true;
+    await Promise.all(this.consumers.map((consumer) => consumer.stop(this.core.drainMs)));
+  }
+
+  private serve(step: MountedStep): void {
+    const queue = callQueueOf(step.contract);
+    const { prefetch } = this.options;
+    this.consumers.push(this.broker.consume(queue, (delivery) => this.receive(delivery, step), { prefetch }));
+    // The same bound as for the queue. A local call waits for its place, and is not begun after its time limit.
+    const { name } = step.contract;
+    const noPlace = (ms: number) => new NoFreePlace(`${name} was not begun: no free place within ${ms} ms`);
+    const places = new Semaphore(prefetch, noPlace);
+    this.calls.mount(queue, {
+      step,
+      take: (call, timeoutMs, joined) =>
+        places.within(timeoutMs, () => this.take({ ...call, isLocal: true }, step, joined)),
+    });
+  }
+
+  private async receive(delivery: Delivery, step: MountedStep): Promise<void> {
+    const call = callBody.safeParse(parseJson(delivery.message.content));
+    if (call.success) {
+      const { replyTo, traceparent } = fromProperties(delivery.message.properties);
+      const verdict = await withTraceparent(traceparent, () =>
+        withGid(call.data.gid, () => this.answerOf(call.data, step, delivery.lost)),
+      );
+      if (replyTo && isAnswerQueue(replyTo)) await this.calls.answer(replyTo, { callId: call.data.callId, ...verdict });
+    } else {
+      const { name } = step.contract;
+      this.logger.warn(`discarded an invalid call of ${name}, without an answer: ${call.error.issues[0]?.message}`);
+    }
+    delivery.ack();
+  }
+
+  /** `away` delays the saga, so a call waits for the database of this app. @throws when the delivery is lost */
+  private async answerOf(call: Arrived, step: MountedStep, lost: AbortSignal): Promise<Verdict> {
+    for (;;) {
+      const verdict = await this.take(call, step);
+      if (verdict.verdict !== 'away' || !(await this.database.writeProblem())) return verdict;
+      await sleep(this.core.reconnect.firstMs, undefined, { signal: lost });
+    }
+  }
+
+  /** Every error but a lost claim becomes an answer. @throws ClaimLost */
+  private async take(call: Arrived, step: MountedStep, joined?: Joined): Promise<Verdict> {
+    const point = call.phase === 'do' ? failpoints.doCommitted : failpoints.undoCommitted;
+    try {
+      const verdict = await failpoint(point, () => this.handle(call, step, joined));
+      if (verdict.verdict === 'illegal') return await this.violations.refuse(call, step.contract, verdict.reason ?? '');
+      if (call.phase === 'do' && verdict.verdict === 'ok') await this.runs.afterDo(call, step, verdict.result);
+      return verdict;
+    } catch (error) {
+      if (error instanceof ClaimLost) throw error;
+      return this.verdictOf(error, call, step);
+    }
+  }
+
+  @TracedCall
+  private handle(call: Arrived, step: MountedStep, joined?: Joined): Promise<Verdict> {
+    return this.runs.run(call, step, joined);
+  }
+
+  private async verdictOf(error: unknown, call: Arrived, { contract }: MountedStep): Promise<Verdict> {
+    if (isDoneInPart(error)) return this.violations.recordBroken(call, contract, error);
+    const reason = cut(textOf(error));
+    // A retry has the same arguments, so it cannot succeed.
+    if (error instanceof Misfit) return { verdict: 'illegal', reason };
+    if (isBrokerUnavailable(error) || (await this.database.isAway(error))) return { verdict: 'away', reason };
+    // A locked row or a process without a free place is busy, so the call comes again.
+    if (isLockWait(error) || error instanceof NoFreePlace) return { verdict: 'away', reason, isBusy: true };
+    this.logger.error(`${call.phase} of ${contract.name} failed in ${call.gid}, answered: ${reason}`);
+    return { verdict: 'failed', reason };
+  }
+}

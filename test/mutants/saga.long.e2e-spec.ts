@@ -1,0 +1,4 @@
+import { playAll } from './play.js';
+import { sagaScenarios } from './saga.scenarios.js';
+
+playAll('saga', sagaScenarios);
