@@ -21,7 +21,6 @@ export interface Happening {
 
 export interface LabApp {
   name: string;
-  url: string | null;
   state: 'starting' | 'up' | 'dead' | 'stopped' | null;
   pids: number[];
 }

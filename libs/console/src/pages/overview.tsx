@@ -9,6 +9,8 @@ import { useApps } from '../session';
 import type { Minute, SummaryRow, Topology } from '../types';
 
 const EVERY_MS = 5_000;
+/** The topology asks the broker for every queue, and changes seldom. */
+const TOPOLOGY_MS = 10_000;
 
 export function Overview() {
   const words = useWords();
@@ -27,7 +29,7 @@ function AppOverview({ api }: { api: AppApi }) {
   const [act, setAct] = useState<Act | null>(null);
   const options = { refetchInterval: EVERY_MS };
   const topology = useQuery({
-    ...options,
+    refetchInterval: TOPOLOGY_MS,
     queryKey: ['topology', api.name],
     queryFn: () => api.get<Topology>('/topology'),
   });

@@ -1,5 +1,4 @@
 // A crash, pause or error at a failpoint, as by `npm run break`, inside the process of the demo.
-import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROOT } from '../../infra-files.js';
 import { withLock } from '../../process/command-lock.js';
@@ -34,7 +33,7 @@ export async function breakPoint(
   const { job, point } = asked;
   const lock = join(ROOT, '.infra', 'demo-break.lock');
   const run = () => breakLocked(target, processes, asked);
-  const healed = await withLock(lock, { say: job.say, what: `npm run break`, boundMs: LOCK_BOUND_MS }, run);
+  const healed = await withLock(lock, { say: job.say, what: 'the demo', boundMs: LOCK_BOUND_MS }, run);
   job.say(healed ? `healed: ${point.name}` : 'NOT HEALED in time: the lanes show where it stands');
   return { healed };
 }
@@ -44,7 +43,6 @@ async function breakLocked(target: LabTarget, processes: Processes, asked: Break
   const { failpointLog } = processes;
   const control = interruptible(localControl(recorded(processes.actions, record)), new AbortController().signal);
   const databases = await openDatabases(target.sandbox);
-  rmSync(failpointLog, { force: true });
   try {
     return await runBreak({
       point,

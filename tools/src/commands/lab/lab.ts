@@ -130,7 +130,6 @@ export class Lab {
       lines: this.lines,
       apps: DATABASES.map((name) => ({
         name,
-        url: this.target?.urls[name] ?? null,
         state: this.happenings.stateOf(name),
         pids: living.filter((one) => one.name === name).map(({ pid }) => pid),
       })),
