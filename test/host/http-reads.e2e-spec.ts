@@ -103,7 +103,7 @@ describe('GET /orders', () => {
     ['limit=-1', 'query.limit'],
     ['limit=1.5', 'query.limit'],
     ['limit=1&limit=2', 'query.limit'],
-    ['scheme=saga', 'query.scheme'],
+    ['scheme=sega', 'query.scheme'],
     ['scheme=', 'query.scheme'],
     ['status=pending', 'query.status'],
     ['status=PENDING&status=CONFIRMED', 'query.status'],

@@ -155,6 +155,7 @@ test('untilSettled sees the open rows of each scheme, and no row of a finished o
   const schemes = [
     library.HalfMessageModule.forRoot(),
     library.TccModule.forRoot(),
+    library.SagaModule.forRoot(),
     library.XaModule.forRoot(),
     library.NotifyModule.forService({ service: 'payment', secrets: ['a secret of the merchant'] }),
   ];

@@ -29,7 +29,7 @@ const LISTED_MAX = 20;
 const TABLES = durableTables.filter(({ name }) => name !== tableNames.alert);
 
 /**
- * Waits until every durable row of this app is final: outbox, inbox, half messages, TCC, XA and notifications. Call it
+ * Waits until every durable row of this app is final: outbox, inbox, half messages, TCC, sagas, XA, notifications. Call it
  * after the call that begins the work. A message that no row keeps (confirmed publish, and a notification before its
  * service has recorded it) is not seen.
  * @throws DtxError with the open rows, after `withinMs`, or at once when all open rows are PARKED, since those wait for an
