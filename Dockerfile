@@ -10,6 +10,7 @@ COPY package.json package-lock.json .npmrc ./
 COPY libs/dtx/package.json libs/dtx/
 COPY libs/host/package.json libs/host/
 COPY libs/shop/package.json libs/shop/
+COPY libs/console/package.json libs/console/
 COPY apps/order/package.json apps/order/
 COPY apps/payment/package.json apps/payment/
 COPY apps/inventory/package.json apps/inventory/

@@ -100,6 +100,14 @@ describe(`with ${ROWS} finished rows a call reads fewer than ${READS_MAX} rows`,
     await readsFewRows(() => call(`${shop.of('inventory').url}/metrics`));
   });
 
+  test('a trace, a payload, the topology and the history read few rows', async () => {
+    const { body } = await readsFewRows(() => inventory.get('/traces/g777777'));
+    expect(body.rows).toMatchObject([{ source: 'dtx_inbox', state: 'HANDLED' }]);
+    expect((await readsFewRows(() => inventory.get('/traces/unknown'))).body.rows).toEqual([]);
+    for (const path of [`/transactions/${PARKED}/payload`, '/topology', '/history'])
+      expect((await readsFewRows(() => inventory.get(path))).status).toBe(200);
+  });
+
   test('retry and resolve read few rows', async () => {
     await readsFewRows(() => inventory.post('/transactions/retry', { scheme: 'local-message', state: 'PARKED' }));
     expectProblem(await readsFewRows(() => inventory.retry('m000000001.inventory.take-stock')), 409);

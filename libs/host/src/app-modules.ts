@@ -14,6 +14,7 @@ import { type Saga, SagaModule, type StepContract } from 'nest-dtx/saga';
 import type { EntityTarget, ObjectLiteral } from 'typeorm';
 import { databaseModule } from './database-module.js';
 import type { Env } from './env.js';
+import { originsOf } from './env-console-apps.js';
 
 /** The parts that an app contributes to the platform: its name in queues, its entities and migrations. */
 export interface AppParts {
@@ -50,8 +51,14 @@ export function appModules(env: Env, parts: AppParts): DynamicModule[] {
     SagaModule.forRoot({ ...env.options.saga, steps, sagas }),
     branches ? XaModule.forRoot({ ...env.options.xa, branches }) : XaModule.forParticipant(),
     notifyModule(env, app, notifier),
-    OpsModule.forRoot({ ...env.options.ops, adminToken: env.adminToken }),
+    operationsModule(env),
   ];
+}
+
+/** The purchases of the demo are made up, so operators may read them. */
+function operationsModule({ consoleApps, options, adminToken }: Env): DynamicModule {
+  const corsOrigins = originsOf(consoleApps);
+  return OpsModule.forRoot({ payloads: 'masked', consoleApps, corsOrigins, ...options.ops, adminToken });
 }
 
 /** One app runs the notification service. The others publish their notifications to it. */

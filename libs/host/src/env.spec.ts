@@ -42,7 +42,19 @@ describe('readEnv', () => {
     expect(env.options).toEqual({ ...sections, localMessage: { attemptsMax: 3 } });
   });
 
+  it('reads the apps of the console', () => {
+    expect(read().consoleApps).toEqual([]);
+    expect(read({ DTX_CONSOLE_APPS: 'a=http://127.0.0.1:1/dtx, b=https://b.example/x' }).consoleApps).toEqual([
+      { name: 'a', url: 'http://127.0.0.1:1/dtx' },
+      { name: 'b', url: 'https://b.example/x' },
+    ]);
+  });
+
   it.each([
+    ['DTX_CONSOLE_APPS', 'payment'],
+    ['DTX_CONSOLE_APPS', 'payment=ftp://127.0.0.1/dtx'],
+    ['DTX_CONSOLE_APPS', 'payment=http://user:pass@127.0.0.1/dtx'],
+    ['DTX_CONSOLE_APPS', 'a b=http://127.0.0.1/dtx'],
     ['PORT', '65536'],
     ['PORT', '-1'],
     ['PORT', '3001x'],

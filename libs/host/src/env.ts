@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { isAllowEntry, isNotifySecret, problemOfBrokerUrls, problemOfServerUrl } from 'nest-dtx';
 import { z } from 'zod';
 import { problemOfDatabaseUrl } from './database-url.js';
+import { type ConsoleApp, consoleApps } from './env-console-apps.js';
 import { publicUrl, trustedProxies } from './env-reverse-proxy.js';
 import { problemOfSecrets, problemOfToken, withSecretFiles } from './env-secrets.js';
 
@@ -33,6 +34,8 @@ export interface Env {
   notifyAllow: string[];
   /** Base URL for the order app's inquiries about missing payment results. */
   paymentUrl?: string;
+  /** The apps that the console shows together. */
+  consoleApps: readonly ConsoleApp[];
   xaPaymentDatabaseUrl?: string;
   xaInventoryDatabaseUrl?: string;
   /** `DTX_OPTIONS`, with a section per module of the library. Each module checks its own section. */
@@ -160,6 +163,7 @@ const variables = z.object({
   DTX_PAYMENT_URL: httpUrl.optional(),
   DTX_XA_PAYMENT_DATABASE_URL: databaseUrl.optional(),
   DTX_XA_INVENTORY_DATABASE_URL: databaseUrl.optional(),
+  DTX_CONSOLE_APPS: consoleApps.optional(),
   DTX_OPTIONS: options.prefault('{}'),
   DTX_FAILPOINTS: z.string().optional(),
 });
@@ -197,6 +201,7 @@ export function readEnv(given: Record<string, string | undefined>, defaults: { p
     notifySecrets: env.DTX_NOTIFY_SECRET ?? [],
     notifyAllow: env.DTX_NOTIFY_ALLOW ?? [],
     paymentUrl: env.DTX_PAYMENT_URL,
+    consoleApps: env.DTX_CONSOLE_APPS ?? [],
     xaPaymentDatabaseUrl: env.DTX_XA_PAYMENT_DATABASE_URL,
     xaInventoryDatabaseUrl: env.DTX_XA_INVENTORY_DATABASE_URL,
     options: env.DTX_OPTIONS,

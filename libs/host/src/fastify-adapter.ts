@@ -68,7 +68,9 @@ function refuseEncodings(adapter: FastifyAdapter): void {
 /** Adds the security headers to every answer. */
 function secure(adapter: FastifyAdapter): void {
   adapter.getInstance().addHook('onSend', (request, reply, _payload, done) => {
-    reply.headers(headersFor(request.url));
+    // The console has a policy of its own.
+    for (const [name, value] of Object.entries(headersFor(request.url)))
+      if (!reply.hasHeader(name)) reply.header(name, value);
     done();
   });
 }

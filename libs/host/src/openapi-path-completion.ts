@@ -12,7 +12,8 @@ const BAD_PATHS: Readonly<Record<number, string>> = {
 };
 
 export function completed(paths: Paths): Paths {
-  const all = { ...paths };
+  // The files of the console are for browsers.
+  const all = Object.fromEntries(Object.entries(paths).filter(([path]) => !/^\/dtx\/console(\/|$)/.test(path)));
   for (const call of opsCalls)
     if (all[call.path])
       all[call.path] = { ...all[call.path], [call.method]: operationOf(call, all[call.path]![call.method]) };

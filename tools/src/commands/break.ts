@@ -1,5 +1,5 @@
 // Breaks the running demo at a failpoint and shows its recovery.
-// Usage: npm run break -- <failpoint> [--mode crash|pause]     exit code: 0 healed and every invariant holds
+// Usage: npm run break -- <failpoint> [--mode crash|pause|error]     exit code: 0 healed and every invariant holds
 import { join } from 'node:path';
 import { audit } from '../audit/index.js';
 import { exitCodeOf, reportLines } from '../audit/report-and-exit-code.js';
@@ -14,12 +14,11 @@ import { AppEventQueue } from './break/app-event-queue.js';
 import { type InterruptibleControl, interruptible } from './break/interruptible-control.js';
 import { type Failpoint, findFailpoint } from './break/known-failpoints.js';
 import { Watch } from './break/recovery-watch.js';
-import { type Mode, runBreak } from './break/run.js';
+import { MODES, type Mode, runBreak } from './break/run.js';
 import { callControl } from './demo/control-socket.js';
 import { demoDir, runningDemo } from './demo/running-demo-file.js';
 
-const USAGE = 'npm run break -- <failpoint> [--mode crash|pause]';
-const MODES = ['crash', 'pause'] as const;
+const USAGE = 'npm run break -- <failpoint> [--mode crash|pause|error]';
 const STARTING = 'the demo is still starting, or making its own purchases: wait until it says that it is serving';
 const say: Say = (line) => console.log(line);
 
@@ -29,7 +28,7 @@ async function main(): Promise<number> {
   if (name === undefined || rest.length > 0)
     throw new OperatorError(`expected one failpoint ("npm run failpoints" lists them)\nusage: ${USAGE}`);
   const mode = MODES.find((one) => one === values.mode);
-  if (!mode) throw new OperatorError(`unknown mode "${values.mode}": use ${MODES.join(' or ')}`);
+  if (!mode) throw new OperatorError(`unknown mode "${values.mode}": use ${MODES.join(', ')}`);
   const session = runningDemo();
   const point = findFailpoint(name);
   if (!session) throw new OperatorError('no demo is running: start one with "npm run demo" in another terminal');

@@ -17,7 +17,7 @@ async function main(): Promise<number> {
   const rows = points.map(({ name, scheme, step, app }) => [name, scheme, step, app]);
   console.log(formatTable(['failpoint', 'scheme', 'step', 'app'], rows));
   for (const { name, disk, finisher } of points) console.log(`\n${name}\n  on disk   ${disk}\n  finished  ${finisher}`);
-  console.log('\nnpm run break -- <failpoint> [--mode crash|pause] shows one in the running demo');
+  console.log('\nnpm run break -- <failpoint> [--mode crash|pause|error] shows one in the running demo');
   return 0;
 }
 

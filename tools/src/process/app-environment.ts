@@ -17,6 +17,7 @@ export function environmentOf(app: App, { sandbox, token, urls, notifySecret }: 
     DTX_RABBITMQ_URL: sandbox.rabbitmq,
     DTX_ADMIN_TOKEN: token,
     DTX_NOTIFY_SECRET: notifySecret,
+    DTX_CONSOLE_APPS: consoleApps(urls),
   };
   // The merchant, whose part the order app plays, is on this machine: a private target has to be allowed.
   if (app === 'payment') {
@@ -33,6 +34,13 @@ export function environmentOf(app: App, { sandbox, token, urls, notifySecret }: 
     DTX_XA_INVENTORY_DATABASE_URL: sandbox.databases.inventory,
     DTX_OPTIONS: withDeployment(process.env.DTX_OPTIONS, sandbox.name),
   };
+}
+
+/** The console of each app shows all of them. */
+export function consoleApps(urls: Record<App, string>): string {
+  return Object.entries(urls)
+    .map(([name, url]) => `${name}=${url}/dtx`)
+    .join(',');
 }
 
 /**

@@ -5,6 +5,7 @@ import type { Say } from '../cli/say-type.js';
 import { type App, DATABASES } from '../servers/server-set.js';
 
 const DEFAULTS: Record<App, number> = { order: 3001, payment: 3002, inventory: 3003 };
+const LAB_DEFAULT = 3000;
 
 /**
  * DTX_ORDER_PORT, DTX_PAYMENT_PORT and DTX_INVENTORY_PORT name a port, 0 = any free port. A default port that is taken is
@@ -23,6 +24,20 @@ export async function choosePorts({ say }: { say: Say }): Promise<Record<App, nu
     if (isTaken) say(`port ${wanted} is taken: the ${app} app listens on ${ports[app]} this time`);
   }
   return ports;
+}
+
+/** DTX_LAB_PORT, by default 3000. Treated like the ports of the apps. */
+export async function chooseLabPort({ say }: { say: Say }): Promise<number> {
+  const asked = readPort('DTX_LAB_PORT');
+  const wanted = asked ?? LAB_DEFAULT;
+  if (wanted === 0 || (await isFree(wanted))) return wanted;
+  if (asked)
+    throw new OperatorError(
+      `port ${wanted}, which DTX_LAB_PORT asks for, is taken: name another, or 0 for any free one`,
+    );
+  const port = await anyFreePort();
+  say(`port ${wanted} is taken: the lab listens on ${port} this time`);
+  return port;
 }
 
 function readPort(name: string): number | null {

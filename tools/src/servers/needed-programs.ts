@@ -69,3 +69,18 @@ export async function neededGalera(what: string, say: Say): Promise<string> {
   };
   return (await needed({ what, find, packages: [['galera-4']], say })).path;
 }
+
+const BROWSERS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome', '/snap/bin/chromium'];
+
+/**
+ * The path of a Chromium.
+ * @throws OperatorError if it is missing and cannot be installed here
+ */
+export async function neededChromium(what: string, say: Say): Promise<string> {
+  const find = (): { path: string } | Lack => {
+    const path = BROWSERS.find((one) => existsSync(one));
+    return path === undefined ? { lack: 'Chromium' } : { path };
+  };
+  const packages = [['chromium', 'fonts-noto-cjk'], ['chromium']];
+  return (await needed({ what, find, packages, say })).path;
+}

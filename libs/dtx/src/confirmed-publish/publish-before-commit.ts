@@ -94,14 +94,15 @@ export class ConfirmedMessages {
       traceparent: currentTraceparent() ?? undefined,
     };
     const guard = await joinTransaction(tx, this.database.source, 'ConfirmedMessages.publish');
-    measure('started', { scheme: SCHEME });
+    const about = { scheme: SCHEME, id: envelope.messageId, gid };
+    measure('started', about);
     const queues = contract.consumers.map((consumer) => queueOf(consumer, contract.version));
     const targets = contract.publishTo ? [contract.publishTo] : queues;
     for (const name of queues) await this.queueWatch.use({ name, kind: 'replicated', scheme: SCHEME });
     const body = Buffer.from(json);
     await failpoint(failpoints.published, () => this.untilConfirmed(targets, body, envelope));
     // The scheme's part of the work ends with the COMMIT.
-    const settled = async () => measure('settled', { scheme: SCHEME, ms: this.database.ageMs(envelope.messageId) });
+    const settled = async () => measure('settled', { ...about, ms: this.database.ageMs(envelope.messageId) });
     guard.depend({ afterCommit: settled });
     return envelope.messageId;
   }

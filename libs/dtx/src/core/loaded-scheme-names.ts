@@ -6,6 +6,11 @@ export function defineScheme<Name extends string>(name: Name): Name {
   return name;
 }
 
+/** The names of the schemes that this process has loaded. */
+export function loadedSchemes(): string[] {
+  return [...schemes].sort();
+}
+
 /**
  * Returns the metric label of a scheme: its name if it is loaded, or `other`. A message may carry any name, and labels
  * must stay few.

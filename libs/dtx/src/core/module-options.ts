@@ -7,6 +7,7 @@ import {
   type Provider,
   type Type,
 } from '@nestjs/common';
+import { Operations } from './durable/operations-registry.js';
 import { OptionsError } from './errors/errors.js';
 import { moduleOf } from './module-of-data-source.js';
 
@@ -66,8 +67,12 @@ export function configurableModule<Given extends object, Method extends string>(
 }: ModuleParts<Given, Method>): ConfigurableModule<Given, Method> {
   const checked: Provider[] = values.map(([provide, read]) => ({
     provide,
-    useFactory: (given: Given) => read(asObject(name, given)),
-    inject: [GIVEN_OPTIONS],
+    useFactory: (given: Given, operations?: Operations) => {
+      const value = read(asObject(name, given));
+      operations?.registerOptions(name, value);
+      return value;
+    },
+    inject: [GIVEN_OPTIONS, { token: Operations, optional: true }],
   }));
   const { ConfigurableModuleClass: Base } = new ConfigurableModuleBuilder<Given>({
     optionsInjectionToken: GIVEN_OPTIONS,

@@ -1,21 +1,27 @@
 import { channel } from 'node:diagnostics_channel';
 
+/** The row or message of an event, where the place of the event knows it. */
+interface About {
+  readonly id?: string | undefined;
+  readonly gid?: string | null | undefined;
+}
+
 /**
  * The events of the library, published on `nest-dtx:<name>` of node:diagnostics_channel, one object each. Without a
  * listener an event costs one boolean. A listener receives the events of all applications in the process.
  */
 export interface Telemetry {
   /** A scheme started work. It stored a message or registered a transaction. */
-  started: { scheme: string };
+  started: { scheme: string } & About;
   /**
    * The work ended. `ms` is the time since its start in milliseconds, if the id carries a time. A message counts once per
    * consumer.
    */
-  settled: { scheme: string; ms: number | undefined };
+  settled: { scheme: string; ms: number | undefined } & About;
   /** The work was parked and waits for an operator. */
-  parked: { scheme: string };
+  parked: { scheme: string } & About;
   /** An attempt failed and will be retried. */
-  retried: { scheme: string };
+  retried: { scheme: string } & About;
   /** Code inside a library transaction used another connection. */
   strayed: { what: string };
   /** A message was published. `ms` is the time until its confirm or failure, in milliseconds. */

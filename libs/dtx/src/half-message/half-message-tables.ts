@@ -1,6 +1,6 @@
 import { msOf } from '../core/database/clock-sql.js';
 import { addIndexOnce, hasColumn, type Migration, widenIndexOnce } from '../core/database/migrate.js';
-import type { DurableRow, DurableTable } from '../core/durable/durable-table.js';
+import { consumersIn, type DurableRow, type DurableTable } from '../core/durable/durable-table.js';
 import { SCHEME } from './failpoints.js';
 
 /**
@@ -30,6 +30,7 @@ export const HALF: DurableTable = {
     scheme: SCHEME,
     retryState: `'COMMITTED'`,
     columns: ['contract', 'version', 'awaiting', 'consumers', 'sent_at', 'done_at'],
+    body: 'payload',
     what: (row) =>
       `half message ${row.contract} v${row.version} to ${String(row.awaiting ?? row.consumers).replaceAll(/^,|,$/g, '') || 'all its consumers'}`,
     moments: (row) => [
@@ -37,6 +38,12 @@ export const HALF: DurableTable = {
       [row.sent_at, 'first confirmed by the broker'],
       [row.done_at, 'settled by every consumer'],
     ],
+    message: (row) => ({
+      id: row.id,
+      end: 'sender',
+      consumers: consumersIn(row.consumers),
+      awaiting: consumersIn(row.awaiting),
+    }),
   },
 };
 
@@ -57,6 +64,7 @@ export const HALF_PARKED: DurableTable = {
     scheme: SCHEME,
     retryState: `'RECHECK'`,
     columns: ['settled_at'],
+    body: 'message',
     what: (row) => (row.id === VERDICTS_LOST ? 'verdicts of half messages' : 'prepared message without a verdict'),
     moments: (row) => [
       [row.created_at, 'parked after its last check: outcome of the local transaction unknown'],

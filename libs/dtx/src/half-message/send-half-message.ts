@@ -92,7 +92,7 @@ export class HalfMessages implements OnModuleDestroy {
       this.consumerQueues.require(queuesOf(message)),
       failpoint(failpoints.prepared, () => this.preparedMessages.wait({ checks: 0, message })),
     ]);
-    measure('started', { scheme: SCHEME });
+    measure('started', { scheme: SCHEME, id: message.id, gid: message.gid });
     const result = await this.commit(message, work);
     this.sendNow(message);
     return result;

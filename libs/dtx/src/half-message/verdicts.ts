@@ -202,7 +202,7 @@ export class Verdicts implements OnModuleInit, OnModuleDestroy {
   }
 
   private countSettled(ids: readonly string[]): void {
-    for (const id of ids) measure('settled', { scheme: SCHEME, ms: this.database.ageMs(id) });
+    for (const id of ids) measure('settled', { scheme: SCHEME, ms: this.database.ageMs(id), id });
   }
 }
 

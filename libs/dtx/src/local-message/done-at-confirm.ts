@@ -64,6 +64,6 @@ export class DoneAtConfirm {
         only: { sql: 'm.claim_token = ?', values: [token] },
       });
     }
-    for (const { id } of rows) emit('settled', { scheme: SCHEME, ms: this.database.ageMs(id) });
+    for (const { id } of rows) emit('settled', { scheme: SCHEME, ms: this.database.ageMs(id), id });
   }
 }

@@ -1,6 +1,6 @@
 import { msOf } from '../core/database/clock-sql.js';
 import { addIndexOnce, hasColumn, type Migration, widenIndexOnce } from '../core/database/migrate.js';
-import type { DurableRow, DurableTable } from '../core/durable/durable-table.js';
+import { consumersIn, type DurableRow, type DurableTable } from '../core/durable/durable-table.js';
 import { SCHEME } from './failpoints.js';
 import { destinationOf } from './outbox-route.js';
 
@@ -28,13 +28,19 @@ export const OUTBOX: DurableTable = {
   shown: {
     scheme: SCHEME,
     retryState: `'PENDING'`,
-    columns: ['contract', 'version', 'awaiting', 'route', 'sent_at', 'done_at'],
+    columns: ['contract', 'version', 'awaiting', 'consumers', 'route', 'sent_at', 'done_at'],
+    body: 'payload',
     what: (row) => `${row.contract} v${row.version} to ${destinationOf({ route: row.route, awaiting: row.awaiting })}`,
     moments: (row) => [
       [row.created_at, 'committed with the business'],
       [row.sent_at, 'first confirmed by the broker'],
       [row.done_at, row.route == null ? 'settled by every consumer' : 'confirmed by the broker, without receipts'],
     ],
+    message: (row) => {
+      const awaiting = consumersIn(row.awaiting);
+      // Rows of an earlier version have no list of all consumers.
+      return { id: row.id, end: 'sender', consumers: row.consumers ? consumersIn(row.consumers) : awaiting, awaiting };
+    },
   },
 };
 

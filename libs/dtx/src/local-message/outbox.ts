@@ -79,7 +79,7 @@ export class LocalMessages implements OnModuleInit {
       afterCommit: () => failpoint(failpoints.committed, async () => this.relay.sendNow(row)),
       afterEarlyCommit: () => this.withdraw(row),
     });
-    measure('started', { scheme: SCHEME });
+    measure('started', { scheme: SCHEME, id: row.id, gid: row.gid });
     return row.id;
   }
 

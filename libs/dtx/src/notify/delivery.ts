@@ -130,7 +130,7 @@ export class Deliveries implements OnModuleInit, OnModuleDestroy {
       also: { sql: 'm.attempts = m.attempts + 1', values: [] },
       only: { sql: `m.state = 'PENDING'`, values: [] },
     });
-    for (const { id } of rows) measure('settled', { scheme: SCHEME, ms: this.database.ageMs(id) });
+    for (const { id } of rows) measure('settled', { scheme: SCHEME, ms: this.database.ageMs(id), id });
   }
 }
 

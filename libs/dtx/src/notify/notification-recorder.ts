@@ -123,7 +123,7 @@ export class NotificationRecorder implements OnModuleInit, OnModuleDestroy {
     const isFirst = (await this.batches.insert(values)) || (await this.insertAlone(row, values));
     if (isFirst === 'parked') return;
     if (!isFirst) return this.compare(row);
-    measure('started', { scheme: SCHEME });
+    measure('started', { scheme: SCHEME, id, gid });
     if (isNow) await this.deliveries.deliverNow(row);
     else this.deliveries.wake();
   }

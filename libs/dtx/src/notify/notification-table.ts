@@ -17,6 +17,7 @@ export const NOTIFICATIONS: DurableTable = {
     scheme: SCHEME,
     retryState: `'PENDING'`,
     columns: ['type', 'target_host', 'settled_at'],
+    body: 'body',
     what: (row) => `${row.type} to ${row.target_host}`,
     moments: (row) => [
       [row.created_at, 'recorded by the notification service'],

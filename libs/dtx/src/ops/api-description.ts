@@ -3,44 +3,12 @@
  * its own. A test calls every operation well and badly, and compares the answers with this description.
  */
 import { z } from 'zod';
+import { ACTION, type OpsCall, page, READ, SETTLED, TOKEN, UNAVAILABLE, UNKNOWN_ROW } from './api-call.js';
+import { consoleCalls } from './api-console-calls.js';
 import { alertView, bulkRetryView, summaryRow, transactionDetails, transactionView } from './api-view-schemas.js';
 import { alertsQuery, listQuery, resolveBody, retryBody, retryOneBody } from './request-schemas.js';
 
-/** One call of the operations API. Schemas are zod schemas. */
-export interface OpsCall {
-  readonly method: 'get' | 'post';
-  /** Path with `{name}` for a parameter. */
-  readonly path: string;
-  readonly summary: string;
-  readonly description?: string;
-  /** True for calls that need the admin token. */
-  readonly isSecured: boolean;
-  /** True for calls that accept the header `DTX-Operator`. */
-  readonly isAction?: boolean;
-  readonly query?: z.ZodObject;
-  readonly body?: z.ZodType;
-  readonly isBodyOptional?: boolean;
-  readonly answer: {
-    readonly status: number;
-    readonly description: string;
-    readonly schema: z.ZodType;
-    readonly type?: string;
-  };
-  /** Statuses that are answered with problem details (RFC 9457). */
-  readonly problems: Readonly<Record<number, string>>;
-}
-
-const TOKEN = { 401: 'The admin token is missing or wrong' };
-const INVALID = { 400: 'The request is invalid. The answer names each field and its error' };
-const UNAVAILABLE = { 503: 'The database of this app is unavailable. Retry after Retry-After' };
-const BODY = { 413: 'The body is too large', 415: 'The body is not application/json, or it is encoded' };
-const UNKNOWN_ROW = { 404: 'This app does not know the transaction' };
-const SETTLED = { 409: 'The transaction is already settled, or its scheme has no rejection' };
-const READ = { ...TOKEN, ...INVALID, ...UNAVAILABLE };
-const ACTION = { ...READ, ...BODY };
-
-const page = <Item extends z.ZodType>(item: Item, title: string) =>
-  z.object({ items: z.array(item), nextCursor: z.string().nullable() }).meta({ title });
+export type { OpsCall };
 
 const text = z.string();
 
@@ -147,6 +115,7 @@ export const opsCalls: readonly OpsCall[] = [
     answer: { status: 200, description: 'The alert', schema: alertView },
     problems: { ...READ, 404: 'This app does not know the alert' },
   },
+  ...consoleCalls,
   {
     method: 'get',
     path: '/health/live',

@@ -2,9 +2,13 @@ import { type CanActivate, Controller, SetMetadata, type Type, UseGuards } from 
 import { OptionsError } from '../core/errors/errors.js';
 import { AdminGuard } from './admin.guard.js';
 import { AlertsController } from './alerts.controller.js';
+import { ConsoleController } from './console.controller.js';
+import { EventsController } from './events.controller.js';
 import { HealthController } from './health.controller.js';
 import { MetricsController } from './metrics.controller.js';
+import { TracesController } from './traces.controller.js';
 import { TransactionsController } from './transactions.controller.js';
+import { WriteHeaderGuard } from './write-header.guard.js';
 
 /** A group of routes of `OpsModule`: `/dtx`, `/health` and `/metrics`. */
 export type OpsEndpoint = 'operations' | 'health' | 'metrics';
@@ -52,12 +56,18 @@ export function opsControllers(routes: CheckedRoutes): Type[] {
   const all: Array<[OpsEndpoint, Type, string]> = [
     ['operations', TransactionsController, path],
     ['operations', AlertsController, `${path}/alerts`],
+    ['operations', EventsController, path],
+    ['operations', TracesController, path],
+    ['operations', ConsoleController, `${path}/console`],
     ['health', HealthController, 'health'],
     ['metrics', MetricsController, 'metrics'],
   ];
+  // The files of the console contain no data.
+  const guardsOf = (endpoint: OpsEndpoint, base: Type) =>
+    endpoint === 'operations' && base !== ConsoleController ? [guard, WriteHeaderGuard] : [];
   return all
     .filter(([endpoint]) => endpoints.includes(endpoint))
-    .map(([endpoint, base, at]) => controllerAt(endpoint, base, at, endpoint === 'operations' ? [guard] : []));
+    .map(([endpoint, base, at]) => controllerAt(endpoint, base, at, guardsOf(endpoint, base)));
 }
 
 /** Nest inherits the routes and the injected parameters of the base. The name appears in logs and in API documents. */

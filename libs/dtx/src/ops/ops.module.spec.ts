@@ -12,7 +12,7 @@ it('forRoot refuses a missing admin token where the operations API has no other 
     canActivate = () => true;
   }
   expect(() => OpsModule.forRoot({})).toThrow(/^ops\.adminToken: missing; give a token, or a `guard`/);
-  expect(OpsModule.forRoot({ guard: OwnGuard }).controllers).toHaveLength(4);
+  expect(OpsModule.forRoot({ guard: OwnGuard }).controllers).toHaveLength(7);
   expect(OpsModule.forRoot({ endpoints: ['health', 'metrics'] }).controllers).toHaveLength(2);
 });
 

@@ -1,4 +1,12 @@
-import { type DynamicModule, Module, type Provider } from '@nestjs/common';
+import {
+  type DynamicModule,
+  Inject,
+  type MiddlewareConsumer,
+  Module,
+  type NestModule,
+  type Provider,
+  RequestMethod,
+} from '@nestjs/common';
 import { Broker } from '../core/broker/broker.service.js';
 import { Database } from '../core/database/database.service.js';
 import { OptionsError } from '../core/errors/errors.js';
@@ -7,12 +15,20 @@ import { parseOptions } from '../core/options.js';
 import { ADMIN_TOKEN, AdminGuard } from './admin.guard.js';
 import { BulkRetry } from './bulk-retry.js';
 import { type CheckedRoutes, checkedRoutes, type OpsRoutes, opsControllers } from './endpoints.js';
+import { EventFeed } from './event-feed.js';
 import { DtxHealthIndicator } from './health-indicator.js';
+import { allowOrigins } from './listed-origins.js';
 import { Metrics } from './metrics.js';
 import { loadPromClient } from './metrics-registry.js';
+import { MinuteHistory } from './minute-history.js';
 import { Counts } from './open-row-counts.js';
 import { OPS_OPTIONS, type OpsOptions, type OpsOptionsInput, opsOptions } from './options.js';
 import { Readiness } from './readiness.js';
+import { Topology } from './topology.js';
+import { WriteHeaderGuard } from './write-header.guard.js';
+
+/** The routes of one module. */
+const OPS_ROUTES = Symbol('dtx ops routes');
 
 /** The routes shape the module, so each call has a definition of its own. */
 const definitionOf = (routes: CheckedRoutes) =>
@@ -30,6 +46,11 @@ const definitionOf = (routes: CheckedRoutes) =>
       DtxHealthIndicator,
       metricsProvider(routes),
       Readiness,
+      EventFeed,
+      MinuteHistory,
+      Topology,
+      WriteHeaderGuard,
+      { provide: OPS_ROUTES, useValue: routes },
     ],
     exports: [DtxHealthIndicator, Metrics, Readiness],
   });
@@ -41,7 +62,20 @@ const definitionOf = (routes: CheckedRoutes) =>
  *   imports: [DtxModule.forRoot({ app: 'order', rabbitmqUrl }), OpsModule.forRoot({ adminToken })]
  */
 @Module({})
-export class OpsModule {
+export class OpsModule implements NestModule {
+  constructor(
+    @Inject(OPS_ROUTES) private readonly routes: CheckedRoutes,
+    @Inject(OPS_OPTIONS) private readonly options: OpsOptions,
+  ) {}
+
+  /** Answers browsers before guards and routes do, because a browser asks without the token what it may send. */
+  configure(consumer: MiddlewareConsumer): void {
+    const { corsOrigins } = this.options;
+    if (corsOrigins.length === 0 || !this.routes.endpoints.includes('operations')) return;
+    const path = `${this.routes.path}/*path`;
+    consumer.apply(allowOrigins(corsOrigins)).forRoutes({ path, method: RequestMethod.ALL });
+  }
+
   /** @throws OptionsError that names the invalid option, such as an empty `adminToken` */
   static forRoot({ path, endpoints, guard, ...options }: OpsOptionsInput & OpsRoutes & ModuleScope): DynamicModule {
     return definitionOf(checkedRoutes({ path, endpoints, guard })).forRoot(OpsModule, options);

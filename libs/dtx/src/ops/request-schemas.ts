@@ -29,6 +29,8 @@ export const alertsQuery = z.strictObject({
   cursor: cursor.optional(),
 });
 export const idParam = z.string().regex(/^[0-9A-Za-z_.:-]{1,160}$/, 'not an id of this list');
+/** The header of a stream that is resumed. Any id of another process is valid, and answered with `reset`. */
+export const lastEventId = z.string().regex(/^[ -~]{1,64}$/, 'expected 1 to 64 printable ASCII characters');
 const note = z.string().trim().min(1).max(1_000);
 /** Name of the operator for the record. It is not verified, since all operators share one token. */
 const operatorHeader = z

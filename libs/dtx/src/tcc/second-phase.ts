@@ -227,7 +227,7 @@ export class SecondPhase implements OnModuleInit, OnModuleDestroy {
     const names = rows.map(({ id, incarnation }) => [id, incarnation ?? UNKNOWN]);
     const sql = `(m.id, COALESCE(m.incarnation, '${UNKNOWN}')) IN (?) AND m.state IN ('CONFIRMING', 'CANCELLING')`;
     await settleFinal(this.database.own, TCC, { ids: rows.map(({ id }) => id), only: { sql, values: [names] } });
-    for (const { id } of rows) measure('settled', { scheme: SCHEME, ms: this.database.ageMs(id) });
+    for (const { id } of rows) measure('settled', { scheme: SCHEME, ms: this.database.ageMs(id), id });
   }
 }
 

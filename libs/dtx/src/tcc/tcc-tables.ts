@@ -21,6 +21,7 @@ export const TCC: DurableTable = {
   shown: {
     scheme: SCHEME,
     columns: ['decision', 'reason', 'decided_at', 'settled_at'],
+    tracedBy: 'id',
     // A decision is never reversed, so a retry continues it.
     retryState: `CASE decision WHEN 'CONFIRM' THEN 'CONFIRMING' WHEN 'CANCEL' THEN 'CANCELLING' ELSE 'TRYING' END`,
     what: (row) => `TCC transaction${row.reason ? `, ${row.reason}` : ''}`,

@@ -2,6 +2,7 @@ import { type DynamicModule, Module } from '@nestjs/common';
 import { DiscoveryModule } from '@nestjs/core';
 import { type AsyncModuleOptions, configurableModule, type ModuleScope } from '../core/module-options.js';
 import { parseOptions } from '../core/options.js';
+import { BarrierTrace } from './barrier-trace.js';
 import { Decisions } from './decision.js';
 import { OpenTries } from './open-try-alerts.js';
 import { TCC_OPTIONS, type TccOptionsInput, tccOptions } from './options.js';
@@ -42,6 +43,7 @@ const configured = configurableModule<TccModuleOptions, 'createTccOptions'>({
     Violations,
     OpenTries,
     TccPurge,
+    BarrierTrace,
   ],
   exports: [Tcc],
 });

@@ -76,7 +76,7 @@ export class Tcc implements OnModuleInit {
     const answers = await failpoint(failpoints.registered, () =>
       this.registration.inTime(begun, { ...run, timeoutMs }),
     );
-    measure('started', { scheme: SCHEME });
+    measure('started', { scheme: SCHEME, id: gid, gid });
     // The row exists from here on. If this process dies, the scan ends the transaction.
     // guard: tcc.tried
     const refusal = (await this.tryAll(begun, answers, endsAt)) ?? (calls.isIncomplete() ? INCOMPLETE : null);

@@ -2,7 +2,8 @@
  * For tests: fakes without servers, the call of a handler with its inbox, and a wait until all rows are final. Loads no
  * test runner, so it works with vitest, jest and others. For tools: the failpoints and the durable tables.
  */
-export type { DurableTable, ShownTable } from '../core/durable/durable-table.js';
+export type { DurableTable, MessageEnd, ShownTable } from '../core/durable/durable-table.js';
+export type { TracedRow } from '../core/durable/operations-registry.js';
 export { allFailpoints, type Failpoint } from '../core/failpoint.js';
 export { type Delivered, type DeliverOptions, deliver } from './deliver.js';
 export { durableTables, tableNames } from './durable-tables.js';
@@ -15,4 +16,5 @@ export { FakeTcc } from './fake-tcc.js';
 export type { TccStub } from './fake-tcc-participants.js';
 export { FakeDataSource, fakeTransaction } from './fake-transaction.js';
 export { type CommittedXa, FakeXa, type FakeXaOptions } from './fake-xa.js';
+export { readTrace, type TraceConnection } from './read-trace.js';
 export { type UntilSettledOptions, untilSettled } from './until-settled.js';

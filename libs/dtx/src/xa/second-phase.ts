@@ -238,7 +238,7 @@ export class SecondPhase {
 
   private async mark(rows: readonly XaRow[]): Promise<void> {
     await failpoint(failpoints.marked, () => this.decisions.markDone(rows.map(({ id }) => id)));
-    for (const { id } of rows) measure('settled', { scheme: SCHEME, ms: this.database.ageMs(id) });
+    for (const { id } of rows) measure('settled', { scheme: SCHEME, ms: this.database.ageMs(id), id });
   }
 }
 

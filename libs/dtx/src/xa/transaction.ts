@@ -99,7 +99,7 @@ export class Xa {
     const leave = await this.admission.enter();
     try {
       const begun = await this.begin(names, gid);
-      measure('started', { scheme: SCHEME });
+      measure('started', { scheme: SCHEME, gid });
       const result = await withinDeadline(
         begun.participants,
         { gid, limitMs: this.options.timeoutMs },

@@ -5,6 +5,7 @@ import { type AsyncModuleOptions, configurableModule, type ModuleScope } from '.
 import { parseOptions } from '../core/options.js';
 import { CarryOut } from './apply-decision-to-branch.js';
 import type { BranchDatabase } from './branch-database.js';
+import { BranchTrace } from './branch-trace.js';
 import { Decisions } from './decision-log-entries.js';
 import { LogIncidents } from './decision-log-incidents.js';
 import { DecisionLog } from './decision-log-trust.js';
@@ -48,6 +49,7 @@ const configured = configurableModule<XaModuleOptions, 'createXaOptions'>({
     Xa,
     XaLifeCycle,
     XaPurge,
+    BranchTrace,
   ],
   exports: [Xa],
 });

@@ -121,7 +121,7 @@ export interface Arming {
 /** The environment that arms a failpoint, and what to send. */
 export function armingOf(
   point: Failpoint,
-  { mode, failpointLog }: { mode: 'crash' | 'pause'; failpointLog: string },
+  { mode, failpointLog }: { mode: 'crash' | 'pause' | 'error'; failpointLog: string },
 ): Arming {
   const { first, options, because, wanted, settles, stimulus }: Partial<Preparation> = PREPARATIONS[point.name] ?? {};
   const usual = point.scheme === 'reliable-message' ? 'restock' : 'purchase';

@@ -25,7 +25,10 @@ const HEAL_BESIDE_PAUSED_MS = 60_000;
 /** How long a killed app stays dead, so that the state on disk can be shown. */
 const HOLD_MS = 2_000;
 
-export type Mode = 'crash' | 'pause';
+export const MODES = ['crash', 'pause', 'error'] as const;
+export type Mode = (typeof MODES)[number];
+
+const DOES: Record<Mode, string> = { crash: 'killed itself', pause: 'stopped itself', error: 'failed the step' };
 
 export interface BreakContext {
   readonly point: Failpoint;
@@ -36,6 +39,17 @@ export interface BreakContext {
   readonly watch: Watch;
   readonly failpointLog: string;
   readonly say: Say;
+  /** Called as soon as the id of the work is known. */
+  readonly onGid?: (gid: string) => void;
+  /** Called when the process has reached the failpoint. */
+  readonly onHit?: (hit: Hit) => void;
+}
+
+/** A line of the log of failpoints. */
+export interface Hit {
+  readonly name: string;
+  readonly pid: number;
+  readonly at: number;
 }
 
 /** Returns whether it healed. */
@@ -53,7 +67,7 @@ export async function runBreak(context: BreakContext): Promise<boolean> {
   const stimulus = await send(arming, status, urls, say);
   say(`2. ${stimulus.what}`);
   await untilHit(context);
-  const gid = mode === 'crash' ? await afterCrash(context, stimulus) : await afterPause(context, stimulus, urls);
+  const gid = await afterHit(context, stimulus, urls);
   if (stimulus.parkedId) await settleByHand(context, tableNames.inbox, stimulus.parkedId);
   if (arming.settles) await settleAllByHand(context, arming.settles);
   return gid !== null && (await conclude(context, gid, stimulus));
@@ -73,22 +87,28 @@ async function send({ stimulus, scheme, wanted }: Arming, status: DemoStatus, ur
   }
 }
 
-interface Hit {
-  readonly name: string;
-  readonly pid: number;
-}
-
 /** The app writes a line before the process dies or stops. Without that line nothing was shown. */
-async function untilHit({ point, mode, failpointLog, say }: BreakContext): Promise<void> {
+async function untilHit({ point, mode, failpointLog, say, onHit }: BreakContext): Promise<void> {
   const hit = await until(() => readHit(failpointLog, point.name), { boundMs: HIT_BOUND_MS });
   if (!hit)
     throw new OperatorError(
       `${point.name} was not reached within ${HIT_BOUND_MS / 1000} s; the app is still armed, restart the demo`,
     );
+  onHit?.(hit);
+  // An error comes instead of the step, so the text about the disk after the step would be wrong.
   say(
-    `3. process ${hit.pid} ${mode === 'crash' ? 'killed' : 'stopped'} itself at ${point.name}. On disk it is now like this:`,
+    `3. process ${hit.pid} ${DOES[mode]} at ${point.name}.${mode === 'error' ? '' : ' On disk it is now like this:'}`,
   );
-  say(`   "${point.disk}"`);
+  if (mode !== 'error') say(`   "${point.disk}"`);
+}
+
+async function afterHit(context: BreakContext, stimulus: Stimulus, urls: Urls): Promise<string | null> {
+  const { watch, onGid, mode } = context;
+  const gid = await stimulus.findGid(watch.databases);
+  if (gid !== null) onGid?.(gid);
+  await watch.showNow(gid);
+  if (mode === 'crash') return afterCrash(context, stimulus);
+  return mode === 'pause' ? afterPause(context, stimulus, urls) : afterError(context, stimulus);
 }
 
 function readHit(log: string, name: string): Hit | null {
@@ -100,21 +120,29 @@ function readHit(log: string, name: string): Hit | null {
   return hits.find((hit) => hit.name === name) ?? null;
 }
 
-async function afterCrash({ point, watch, events, say }: BreakContext, stimulus: Stimulus): Promise<string | null> {
-  await watch.showNow(await stimulus.findGid(watch.databases));
+async function afterCrash(context: BreakContext, stimulus: Stimulus): Promise<string | null> {
+  const { point, events, say } = context;
   say(`4. the ${point.app} app is started again. Who finishes: "${point.finisher}"`);
   await untilBack(events, point.app);
-  return heal(stimulus, watch, HEAL_BOUND_MS);
+  return heal(context, stimulus, HEAL_BOUND_MS);
+}
+
+/** The process lives on. It is restarted at the end, since it may have been armed with changed options. */
+async function afterError(context: BreakContext, stimulus: Stimulus): Promise<string | null> {
+  const { point, control, say } = context;
+  say(`4. the process goes on. Who finishes: "${point.finisher}"`);
+  const gid = await heal(context, stimulus, HEAL_BOUND_MS);
+  await control.ask('restart', { app: point.app, env: {}, holdMs: 0 });
+  return gid;
 }
 
 async function afterPause(context: BreakContext, stimulus: Stimulus, urls: Urls): Promise<string | null> {
-  const { point, control, watch, events, say } = context;
-  await watch.showNow(await stimulus.findGid(watch.databases));
+  const { point, control, events, say } = context;
   say(`4. the stopped process stays as it is; a second instance starts. Who finishes: "${point.finisher}"`);
   const second = await control.ask('startSecond', { app: point.app });
   urls[point.app] = second.url;
   say(`   the second ${point.app} app is process ${second.pid} at ${second.url}`);
-  let gid = await heal(stimulus, watch, HEAL_BESIDE_PAUSED_MS);
+  let gid = await heal(context, stimulus, HEAL_BESIDE_PAUSED_MS);
   say(
     gid
       ? '5. healed beside the stopped process, which is killed now'
@@ -122,7 +150,7 @@ async function afterPause(context: BreakContext, stimulus: Stimulus, urls: Urls)
   );
   await control.ask('kill', { app: point.app });
   await untilBack(events, point.app);
-  gid ??= await heal(stimulus, watch, HEAL_BOUND_MS);
+  gid ??= await heal(context, stimulus, HEAL_BOUND_MS);
   await control.ask('stopSecond', { app: point.app });
   return gid;
 }
@@ -135,12 +163,13 @@ async function untilBack(events: AppEventQueue, app: App): Promise<void> {
 }
 
 /** Follows the recovery. Returns the id of the purchase, or null if it did not heal in time. */
-async function heal(stimulus: Stimulus, watch: Watch, boundMs: number): Promise<string | null> {
+async function heal({ watch, onGid }: BreakContext, stimulus: Stimulus, boundMs: number): Promise<string | null> {
   const end = Date.now() + boundMs;
   // The purchase may not exist before the client repeats its call. Then its id comes with the answer.
   const found = await untilGid(stimulus, watch.databases, boundMs);
   if (!found) return null;
   const { gid } = found;
+  onGid?.(gid);
   if (found.isRefusal) return gid;
   const leftMs = Math.max(1_000, end - Date.now());
   const isHealed = stimulus.isHealed?.(leftMs) ?? watch.untilHealed(gid, { boundMs: leftMs });

@@ -12,6 +12,8 @@ import { rememberDemoSandbox } from '../../sandbox/known-sandboxes.js';
 import { createSandbox, type Sandbox } from '../../sandbox/sandbox.js';
 import { down, up } from '../../servers/index.js';
 import { type App, perApp } from '../../servers/server-set.js';
+import type { Lab } from '../lab/lab.js';
+import { startLab } from '../lab/lab-settings.js';
 import { type Actions, type ControlServer, listen, socketPathOf } from './control-socket.js';
 import { crashAndRecover } from './crash-step.js';
 import { makePurchases, purchaseTable, setTheScene } from './purchases.js';
@@ -23,6 +25,7 @@ interface Running {
   readonly sandbox: Sandbox;
   readonly supervisor: Supervisor;
   readonly control: ControlServer;
+  readonly actions: Actions;
 }
 
 export class Demo {
@@ -34,15 +37,24 @@ export class Demo {
   readonly #notifySecret = process.env.DTX_NOTIFY_SECRET || `whsec_${randomBytes(24).toString('base64')}`;
   #touchedServers = false;
   #running: Running | null = null;
+  #lab: Lab | null = null;
+  #labLines: string[] = [];
 
   constructor({ say, signal }: { say: Say; signal: AbortSignal }) {
-    this.#say = say;
+    this.#say = (line) => {
+      say(line);
+      this.#lab?.note(line);
+    };
     this.#signal = signal;
   }
 
   /** From a built clone to three ready apps on fresh data. */
   async start(): Promise<void> {
     const say = this.#say;
+    const { lab, lines } = await startLab({ say });
+    this.#lab = lab;
+    this.#labLines = lines;
+    this.#signal.throwIfAborted();
     const ports = await choosePorts({ say });
     this.#signal.throwIfAborted();
     this.#touchedServers = true;
@@ -68,9 +80,13 @@ export class Demo {
         saveSession({ apps, urls: supervisor.urls, control: path });
       },
     });
-    const control = await listen(path, this.#actions(sandbox, supervisor));
-    this.#running = { sandbox, supervisor, control };
-    supervisor.on('event', (event) => control.tell(event));
+    const actions = this.#actions(sandbox, supervisor);
+    const control = await listen(path, actions);
+    this.#running = { sandbox, supervisor, control, actions };
+    supervisor.on('event', (event) => {
+      control.tell(event);
+      this.#lab?.tell(event);
+    });
     this.#say('starting the apps ...');
     await supervisor.startAll(ports);
     for (const [app, url] of Object.entries(supervisor.urls)) this.#say(`the ${app} app is ready at ${url}`);
@@ -113,11 +129,20 @@ export class Demo {
   /** Prints all addresses. */
   serve(): void {
     const env = this.#writeEnvFile();
-    const { order, payment, inventory } = this.#started.supervisor.urls;
+    const { sandbox, supervisor, actions } = this.#started;
+    const { order, payment, inventory } = supervisor.urls;
     this.isServing = true;
+    this.#lab?.serve({
+      urls: supervisor.urls,
+      sandbox,
+      adminToken: this.#token,
+      processes: { actions, failpointLog: join(this.#dir, 'failpoints.log'), living: () => supervisor.processes },
+    });
     this.#say(
       [
         '',
+        ...this.#labLines,
+        `console    ${order}/dtx/console  (all apps: charts, transactions, alerts. Sign in with the token)`,
         `order      ${order}  (docs ${order}/docs)`,
         `payment    ${payment}  (docs ${payment}/docs)`,
         `inventory  ${inventory}  (docs ${inventory}/docs)`,
@@ -138,6 +163,7 @@ export class Demo {
 
   /** Apps first: a graceful stop needs its servers. */
   async stop(): Promise<void> {
+    await this.#lab?.close();
     this.#running?.control.close();
     await this.#running?.supervisor.stopAll();
     if (!this.#touchedServers) return;

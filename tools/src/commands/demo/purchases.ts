@@ -34,12 +34,18 @@ export async function setTheScene(urls: Urls): Promise<void> {
 }
 
 /** Makes every purchase through every scheme, one after another, so that each has its own milliseconds. */
-export async function makePurchases(urls: Urls, { say }: { say: Say }): Promise<ShownPurchase[]> {
+export async function makePurchases(
+  urls: Urls,
+  { say, onMade = () => {} }: { say: Say; onMade?: (row: ShownPurchase, total: number) => void },
+): Promise<ShownPurchase[]> {
   const rows: ShownPurchase[] = [];
-  for (const scheme of Object.keys(SCHEMES) as PurchaseScheme[]) {
+  const schemes = Object.keys(SCHEMES) as PurchaseScheme[];
+  for (const scheme of schemes) {
     for (const { wanted, status, reason } of PURCHASES) {
       const made = await buy(urls, scheme, wanted);
-      rows.push({ ...made, note: '', asExpected: made.status === status && made.reason === reason });
+      const row = { ...made, note: '', asExpected: made.status === status && made.reason === reason };
+      rows.push(row);
+      onMade(row, schemes.length * PURCHASES.length);
     }
     say(`${scheme}: ${PURCHASES.length} purchases made`);
   }

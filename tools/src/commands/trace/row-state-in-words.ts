@@ -1,8 +1,9 @@
-// The state of a durable row, in words.
-import type { Row } from './row-sources.js';
+// The state of a row of the library, in words.
+import type { TracedRow } from 'nest-dtx/testing';
 
-export function workOf({ state, attempts, next_attempt_at: next, last_error: error }: Row): string {
-  const tried = Number(attempts) > 0 ? `, attempts ${attempts}` : '';
-  const due = next && state !== 'PARKED' ? `, next attempt at ${next.toISOString().slice(11, 23)}` : '';
-  return `${state}${tried}${due}${error ? `, last error: ${error.split('\n')[0]}` : ''}`;
+export function stateInWords({ source, what, state, attempts, nextAttemptAt, lastError, message }: TracedRow): string {
+  const tried = attempts > 0 ? `, attempts ${attempts}` : '';
+  const due = nextAttemptAt ? `, next attempt at ${nextAttemptAt.slice(11, 23)}` : '';
+  const missing = message?.awaiting.length ? `, no receipt from ${message.awaiting.join(', ')}` : '';
+  return `${source} ${what}: ${state}${tried}${due}${missing}${lastError ? `, last error: ${lastError.split('\n')[0]}` : ''}`;
 }

@@ -1,7 +1,9 @@
 // One purchase as recorded in its rows: the events of all apps, and the present state of each row.
+import { readTrace } from 'nest-dtx/testing';
 import type { Databases } from '../../sandbox/database-reader.js';
 import type { App } from '../../servers/server-set.js';
 import { type Row, sourcesOf } from './row-sources.js';
+import { stateInWords } from './row-state-in-words.js';
 
 export interface TimelineEvent {
   readonly at: Date;
@@ -24,6 +26,13 @@ export async function readTimeline(databases: Databases, gid: string): Promise<T
     for (const row of rows) {
       for (const [at, text] of source.events(row)) if (at instanceof Date) events.push({ at, app, text });
       now.push({ app, text: source.now(row) });
+    }
+  }
+  for (const app of databases.apps) {
+    const connection = { query: (sql: string, values: readonly unknown[]) => databases.query(app, sql, values) };
+    for (const row of await readTrace(connection, gid, (table) => databases.has(app, table))) {
+      for (const { at, event } of row.timeline) events.push({ at: new Date(at), app, text: `${row.what}: ${event}` });
+      now.push({ app, text: stateInWords(row) });
     }
   }
   // A stable sort: rows that share a millisecond stay in the order in which the protocol writes them.

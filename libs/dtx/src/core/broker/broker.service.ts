@@ -4,11 +4,25 @@ import type { CoreOptions } from '../options.js';
 import { ConfirmPublisher } from './confirm-publisher.js';
 import { BrokerConnection } from './connection.js';
 import { ConsumedQueue } from './consumed-queue.js';
+import type { ConsumerState } from './consumer-options.js';
 import type { Pausing } from './pausing.js';
 import { type Delivery, QueueConsumer } from './queue-consumer.js';
 import { Queues } from './queue-declarations.js';
 import { drainQueue } from './queue-drain.js';
 import type { QueueKind } from './queue-kinds.js';
+
+/** A connection to the broker, as operators see it. */
+export interface ConnectionState {
+  readonly name: string;
+  readonly isUp: boolean;
+  readonly isBlocked: boolean;
+  /** Host and port of the node. */
+  readonly node: string;
+  /** The version of the server. Null without a connection. */
+  readonly server: string | null;
+  /** The reason of the last failure. Null while connected. */
+  readonly problem: string | null;
+}
 
 interface ConsumeOptions {
   readonly prefetch?: number;
@@ -125,6 +139,28 @@ export class Broker implements OnApplicationBootstrap, OnApplicationShutdown {
   /** The queues without deliveries to this process, with the reason. Empty in normal operation. */
   consumerProblems(): Array<{ queue: string; reason: string }> {
     return this.consumers.flatMap(({ queue, problem }) => (problem === undefined ? [] : [{ queue, reason: problem }]));
+  }
+
+  /** The consumers of this process, by the names of their queues on the wire. */
+  consumerStates(): ConsumerState[] {
+    return this.consumers.map(({ options, isAttached, busy, problem }) => {
+      const queue = this.consuming.names.onWire(options.queue, options.kind);
+      return { ...options, queue, isAttached, busy, problem };
+    });
+  }
+
+  /** The numbers of messages and consumers of a queue that this process consumes. Null if it does not exist. */
+  async depthOf({ queue, kind }: ConsumerState): Promise<{ messages: number; consumers: number } | null> {
+    const found = await this.consumed.find(queue, kind);
+    return found && { messages: found.messageCount, consumers: found.consumerCount };
+  }
+
+  /** Both connections, for operators. */
+  connectionStates(): ConnectionState[] {
+    return [
+      { name: 'publish', ...this.publishing.state },
+      { name: 'consume', ...this.consuming.state },
+    ];
   }
 
   /** Starts to connect, once. For components that use the broker during the start of the application. */

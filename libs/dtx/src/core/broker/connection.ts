@@ -64,6 +64,15 @@ export class BrokerConnection extends EventEmitter<{ up: [ChannelModel]; down: [
     return this.blocked;
   }
 
+  /** The connection, as operators see it. */
+  get state(): { isUp: boolean; isBlocked: boolean; node: string; server: string | null; problem: string | null } {
+    const { isUp, isBlocked, current } = this;
+    const properties = (current?.connection as { serverProperties?: { version?: unknown } } | undefined)
+      ?.serverProperties;
+    const server = properties?.version === undefined ? null : String(properties.version);
+    return { isUp, isBlocked, node: this.nodes.current.name, server, problem: isUp ? null : this.problem };
+  }
+
   /** The text for a step without a connection, with the reason in the broker's own words. */
   get problem(): string {
     return this.failure

@@ -22,6 +22,17 @@ export interface ConsumerOptions {
   readonly limitMs: number;
 }
 
+/** A consumer, as operators see it. */
+export interface ConsumerState extends Pick<ConsumerOptions, 'prefetch' | 'kind' | 'isOptional'> {
+  /** The name on the wire. */
+  readonly queue: string;
+  readonly isAttached: boolean;
+  /** The number of deliveries in work. */
+  readonly busy: number;
+  /** The reason why the broker delivers nothing. Undefined while attached. */
+  readonly problem: string | undefined;
+}
+
 const RETRY: Backoff = { firstMs: 500, factor: 2, capMs: 5_000 };
 /**
  * Waits before the next look for an optional queue. RabbitMQ logs an error line for each look that finds none, so they

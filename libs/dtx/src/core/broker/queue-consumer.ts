@@ -39,7 +39,7 @@ export class QueueConsumer {
   constructor(
     private readonly connection: BrokerConnection,
     private readonly queues: Queues,
-    private readonly options: ConsumerOptions,
+    readonly options: ConsumerOptions,
     private readonly handle: (delivery: Delivery) => Promise<void>,
   ) {}
 

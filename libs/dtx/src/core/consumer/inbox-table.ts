@@ -31,12 +31,19 @@ export const INBOX: DurableTable = {
   shown: {
     scheme: null,
     retryState: `'RETRYING'`,
-    columns: ['type', 'consumer', 'outcome', 'settled_at'],
+    columns: ['type', 'consumer', 'outcome', 'settled_at', 'message_id'],
+    body: 'body',
     what: (row) => `${row.type ?? 'message'} at ${row.consumer}`,
     moments: (row) => [
       [row.created_at, `received by ${row.consumer}`],
       [row.settled_at, row.outcome ? `settled: ${row.outcome}` : 'handled'],
     ],
+    message: (row) => ({
+      id: String(row.message_id),
+      end: 'receiver',
+      consumers: [String(row.consumer)],
+      awaiting: [],
+    }),
   },
 };
 

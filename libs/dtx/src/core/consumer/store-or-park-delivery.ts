@@ -67,7 +67,7 @@ export class StoredDeliveries {
 
   /** Inserts the delivery as a RETRYING row. */
   private async store(incoming: Incoming, endpoint: Endpoint, due: Values): Promise<InboxOutcome> {
-    emit('retried', { scheme: incoming.info.scheme });
+    emit('retried', { scheme: incoming.info.scheme, id: incoming.id, gid: incoming.info.gid });
     const row = { ...rowOf(incoming), state: 'RETRYING', ...due, ...stored(incoming, endpoint) };
     try {
       // The own pool has the sql_mode of the library. Under ORACLE, `body` is not a valid column name.
@@ -98,7 +98,7 @@ export class StoredDeliveries {
    * Marks a delivery with committed business as RETRYING, because its `@BeforeAck` failed. Only that step is due again.
    */
   async retryBeforeAck(incoming: Incoming, endpoint: Endpoint, problem: string): Promise<InboxOutcome> {
-    emit('retried', { scheme: incoming.info.scheme });
+    emit('retried', { scheme: incoming.info.scheme, id: incoming.id, gid: incoming.info.gid });
     const { body, reply_to, traceparent } = stored(incoming, undefined);
     try {
       await this.database.own.query(

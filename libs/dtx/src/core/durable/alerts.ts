@@ -108,7 +108,7 @@ export class Alerts implements OnModuleInit {
    */
   announce(incident: Incident, what: 'PARKED' | 'OPEN' | 'SILENT' | 'REFUSED' = 'PARKED'): void {
     const { scheme, id, gid, step, lastError, closesBy = 'retry' } = incident;
-    if (what === 'PARKED') emit('parked', { scheme });
+    if (what === 'PARKED') emit('parked', { scheme, id, gid });
     this.logger.error(`${what} ${scheme} ${id} (gid ${gid ?? '-'}) at ${step}: ${lastError}; ${HOW[closesBy](id)}`);
   }
 
@@ -128,6 +128,11 @@ export class Alerts implements OnModuleInit {
     const join = { sql: `LEFT JOIN dtx_alert a ON a.open_key = CONCAT(?, ${id})`, values: [openKey(scheme, '')] };
     const close = `a.closed_at = IF(${when}, UTC_TIMESTAMP(3), a.closed_at), a.open_key = IF(${when}, NULL, a.open_key)`;
     return { join, close };
+  }
+
+  /** The alerts of one global transaction, oldest first, by their index. At most `limit`. */
+  async ofGid(sql: Sql, gid: string, limit: number): Promise<AlertView[]> {
+    return (await sql.query(`${SELECT} WHERE gid = ? ORDER BY id LIMIT ${Number(limit)}`, [gid])).map(view);
   }
 
   /** Lists alerts, newest first. `isOpen` lists open ones only, by their index. Ids are ordered by time. */

@@ -38,7 +38,8 @@ export class Attempts<Row extends DurableRow> {
     const error = tried.error.slice(0, ERROR_CHARS_MAX);
     if (tried.kind === 'fatal' || attempts >= this.work.attemptsMax) return this.park(row, error, attempts);
     const atLeastMs = tried.kind === 'failed' ? (tried.atLeastMs ?? 0) : 0;
-    emit('retried', { scheme: this.work.describe(row)?.scheme ?? this.work.scheme });
+    const about = this.work.describe(row);
+    emit('retried', { scheme: about?.scheme ?? this.work.scheme, id: row.id, gid: about?.gid });
     const delayMs = Math.max(atLeastMs, backoffMs(this.work.backoff, attempts));
     await reschedule(this.database.own, this.work.table, row, { error, delayMs, attempts });
   }

@@ -51,7 +51,29 @@ export interface ShownTable {
   readonly moments: (row: TableRow) => readonly Moment[];
   /** More about one row, from other tables of its scheme. Only the view of a single transaction reads it. */
   readonly details?: (sql: Sql, row: TableRow) => Promise<Readonly<Record<string, unknown>>>;
+  /** The column with the id of the global transaction, which has an index. The default is `gid`. */
+  readonly tracedBy?: 'id' | 'gid';
+  /** The message that a row sends or has received. A trace joins both ends by its id. */
+  readonly message?: (row: TableRow) => MessageEnd;
+  /** The column with the business data, which only the view of one payload reads. */
+  readonly body?: string;
 }
+
+/** One end of a message in a trace. */
+export interface MessageEnd {
+  readonly id: string;
+  readonly end: 'sender' | 'receiver';
+  /** The consumers that the message goes to, or the one that has received it. */
+  readonly consumers: readonly string[];
+  /** The consumers without a receipt. Empty at the receiver. */
+  readonly awaiting: readonly string[];
+}
+
+/** The consumers in a column such as `,a.b,c.d,`. */
+export const consumersIn = (list: unknown): string[] =>
+  String(list ?? '')
+    .split(',')
+    .filter(Boolean);
 
 /** The columns of every entry of a list, beside `scheme` where the rows have one. */
 export const VIEW_COLUMNS = ['id', 'gid', 'state', 'attempts', 'next_attempt_at', 'last_error', 'created_at'] as const;

@@ -6,6 +6,7 @@ import { DurableLoop } from './durable-loop.js';
 import type { DurableRow } from './durable-table.js';
 import type { DurableWork } from './durable-work.js';
 import { Operations } from './operations-registry.js';
+import { traceReaderOf } from './row-views.js';
 import { TableOperations } from './table-operations.js';
 
 /** Creates the loop of a durable table, and registers it with the background work and the operations of `/dtx`. */
@@ -30,7 +31,10 @@ export class DurableLoops {
     });
     const { shown } = work.table;
     const wake = () => loop.wake();
-    if (shown) this.operations.register(new TableOperations({ ...work, shown, wake }, database, alerts));
+    if (shown) {
+      this.operations.register(new TableOperations({ ...work, shown, wake }, database, alerts));
+      this.operations.registerTrace(traceReaderOf({ ...work.table, shown }));
+    }
     return loop;
   }
 }

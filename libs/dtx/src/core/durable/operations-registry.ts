@@ -4,6 +4,7 @@
  */
 import { Injectable } from '@nestjs/common';
 import type { Sql } from '../database/sql-executor.js';
+import type { MessageEnd } from './durable-table.js';
 
 /** One entry of `/dtx/transactions`. Times are ISO 8601 in UTC. */
 export interface TransactionView {
@@ -29,6 +30,26 @@ export interface SingleView extends TransactionView {
   readonly timeline: TimelineEntry[];
   /** Data of the scheme (see `ShownTable.details`). */
   readonly details?: Readonly<Record<string, unknown>>;
+}
+
+/** A row of a global transaction, as `GET /dtx/traces/{gid}` shows it. */
+export interface TracedRow extends SingleView {
+  /** The table, by its name in the code. */
+  readonly source: string;
+  /** The message that the row sends or has received. */
+  readonly message: MessageEnd | null;
+}
+
+/** Reads the rows of one table that belong to a global transaction. */
+export interface TraceReader {
+  readonly source: string;
+  read(sql: Sql, gid: string): Promise<TracedRow[]>;
+}
+
+/** The business data of a row, as stored. `text` is null if there is none, or if it is too large to show. */
+export interface StoredPayload {
+  readonly bytes: number;
+  readonly text: string | null;
 }
 
 export interface ListQuery {
@@ -87,6 +108,8 @@ export interface OperationsSource {
   /** Lists entries, newest first. */
   list(query: ListQuery): Promise<ListPage>;
   get(id: string): Promise<SingleView | null>;
+  /** The business data of a row. Null for an unknown id and for a table without such data. */
+  payload?(id: string): Promise<StoredPayload | null>;
   /** Makes an open entry due now and resets its attempts. */
   retry(id: string, operator: OperatorNote): Promise<Resolution>;
   /** The number of entries that a retry of all would retry now. */
@@ -108,9 +131,22 @@ export interface OperationsSource {
 @Injectable()
 export class Operations {
   readonly sources: OperationsSource[] = [];
+  readonly traces: TraceReader[] = [];
+  /** The checked options of each module, by the name of the module. They contain secrets. */
+  readonly options = new Map<string, unknown[]>();
 
   /** Adds a table to `/dtx`. Call it in `onModuleInit`. */
   register(source: OperationsSource): void {
     this.sources.push(source);
+  }
+
+  /** Adds a table to the traces of `/dtx`. */
+  registerTrace(reader: TraceReader): void {
+    this.traces.push(reader);
+  }
+
+  /** Adds the options of a module to the topology of `/dtx`, which shows them without secrets. */
+  registerOptions(module: string, options: unknown): void {
+    this.options.set(module, [...(this.options.get(module) ?? []), options]);
   }
 }

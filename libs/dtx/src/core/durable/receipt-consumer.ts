@@ -116,7 +116,8 @@ export class ReceiptConsumer {
         if (ids.length > 0) await this.takeOff(ids.sort(), { consumer, outcome });
       }
     }
-    for (const { messageId } of receipts) emit('settled', { scheme, ms: this.database.ageMs(messageId) });
+    for (const { messageId } of receipts)
+      emit('settled', { scheme, ms: this.database.ageMs(messageId), id: messageId });
   }
 
   /**

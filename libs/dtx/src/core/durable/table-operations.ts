@@ -2,8 +2,8 @@ import type { EntityManager } from 'typeorm';
 import type { Database } from '../database/database.service.js';
 import { type Sql } from '../database/sql-executor.js';
 import { sqlOf } from '../database/transaction-sql-executor.js';
-import { type Alerts, isoTime } from './alerts.js';
-import type { DurableRow, DurableTable, Moment, ShownTable, TableRow } from './durable-table.js';
+import type { Alerts } from './alerts.js';
+import type { DurableRow, DurableTable, ShownTable, TableRow } from './durable-table.js';
 import type { DurableWork, Outcome } from './durable-work.js';
 import type {
   BulkQuery,
@@ -14,10 +14,10 @@ import type {
   Resolution,
   RetriedBatch,
   SingleView,
+  StoredPayload,
   SummaryRow,
-  TimelineEntry,
-  TransactionView,
 } from './operations-registry.js';
+import { singleViews, viewOf } from './row-views.js';
 import { settleFinal } from './settle-or-park.js';
 import { TableLists } from './table-pages.js';
 
@@ -51,32 +51,19 @@ export class TableOperations implements OperationsSource {
 
   async list(query: ListQuery): Promise<ListPage> {
     const { rows, through } = await this.lists.page(query);
-    return { items: rows.map((row) => this.view(row)), through };
+    return { items: rows.map((row) => viewOf(this.of.shown, row)), through };
   }
 
   async get(id: string): Promise<SingleView | null> {
     const row = await this.lists.row(id);
-    if (!row) return null;
-    // Ids are unique only within a scheme, because callers may choose equal ids.
-    const scheme = this.of.shown.scheme ?? String(row.scheme);
-    const operations: Row[] = await this.database.reads.query(
-      'SELECT * FROM dtx_operation WHERE subject_id = ? AND scheme = ? ORDER BY id',
-      [id, scheme],
-    );
-    const byPeople = operations.map((o) => ({
-      at: isoTime(o.at)!,
-      event: `${o.action} by ${o.operator ?? 'an unnamed operator'}${o.note ? `: ${o.note}` : ''}`,
-    }));
-    const incidents: Row[] = await this.database.reads.query(
-      'SELECT opened_at, alert_error FROM dtx_alert WHERE subject_id = ? AND scheme = ? ORDER BY id',
-      [id, scheme],
-    );
-    const gaveUp = incidents.map((i) => ({ at: isoTime(i.opened_at)!, event: `gave up: ${i.alert_error}` }));
-    const timeline = [...timelineOf(this.of.shown.moments(row)), ...gaveUp, ...byPeople].sort((a, b) =>
-      a.at.localeCompare(b.at),
-    );
-    const details = await this.of.shown.details?.(this.database.reads, row);
-    return { ...this.view(row), timeline, ...(details && { details }) };
+    const [view] = await singleViews(this.database.reads, this.of.shown, row ? [row] : []);
+    return view ?? null;
+  }
+
+  async payload(id: string): Promise<StoredPayload | null> {
+    const { body } = this.of.shown;
+    if (!body) return null;
+    return this.lists.payload(id, body);
   }
 
   async retry(id: string, operator: OperatorNote): Promise<Resolution> {
@@ -180,20 +167,6 @@ export class TableOperations implements OperationsSource {
     if (result === 'done') this.of.wake();
     return result;
   }
-
-  private view(row: Row): TransactionView {
-    return {
-      id: row.id,
-      gid: (row.gid as string | null) ?? null,
-      scheme: this.of.shown.scheme ?? String(row.scheme),
-      what: this.of.shown.what(row),
-      state: row.state,
-      attempts: Number(row.attempts),
-      nextAttemptAt: row.state === 'PARKED' ? null : isoTime(row.next_attempt_at),
-      lastError: (row.last_error as string | null) ?? null,
-      createdAt: isoTime(row.created_at)!,
-    };
-  }
 }
 
 function summaryRow(scheme: string, source: string, rows: Row[]): SummaryRow {
@@ -201,15 +174,4 @@ function summaryRow(scheme: string, source: string, rows: Row[]): SummaryRow {
   const ages = rows.filter((row) => row.state !== 'PARKED').map((row) => Number(row.age));
   const oldest = Math.max(...ages, Number.NEGATIVE_INFINITY);
   return { scheme, source, states, parked: states.PARKED ?? 0, oldestDueMs: oldest > 0 ? Math.round(oldest) : null };
-}
-
-/** Keeps the given order. A time before its predecessor comes from another clock and is raised to it. */
-function timelineOf(moments: readonly Moment[]): TimelineEntry[] {
-  let last = '';
-  return moments.flatMap(([at, event]) => {
-    const time = isoTime(at);
-    if (!time) return [];
-    last = time > last ? time : last;
-    return [{ at: last, event }];
-  });
 }

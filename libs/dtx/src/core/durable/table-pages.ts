@@ -1,7 +1,8 @@
 import type { Database } from '../database/database.service.js';
 import type { SqlValue } from '../database/sql-literals.js';
-import { type DurableTable, type ShownTable, type TableRow, VIEW_COLUMNS } from './durable-table.js';
-import type { ListQuery } from './operations-registry.js';
+import type { DurableTable, ShownTable, TableRow } from './durable-table.js';
+import type { ListQuery, StoredPayload } from './operations-registry.js';
+import { viewColumns } from './row-views.js';
 
 /** A condition with its value. */
 type Filter = readonly [sql: string, value: string];
@@ -11,6 +12,9 @@ const valuesOf = (filters: readonly Filter[]) => filters.map(([, value]) => valu
 
 /** The number of index entries that one call searches if no index has the filter in the order of the ids. */
 const STRETCH_ROWS = 5_000;
+
+/** Largest body in bytes that the operations API answers with. */
+export const PAYLOAD_BYTES_MAX = 2 * 1024 * 1024;
 
 /** Ids of one page, newest first, and the id below which the search goes on, as in `ListPage`. */
 export interface IdPage {
@@ -73,10 +77,21 @@ export class TableLists {
     return row;
   }
 
+  /** The body of one row, in a column that no list reads. A body above the limit stays in the table. */
+  async payload(id: string, column: string): Promise<StoredPayload | null> {
+    const [row] = await this.database.reads.query<TableRow[]>(
+      `SELECT LENGTH(${column}) AS bytes, IF(LENGTH(${column}) <= ${PAYLOAD_BYTES_MAX}, ${column}, NULL) AS body
+       FROM ${this.table.name} WHERE id = ?`,
+      [id],
+    );
+    if (!row) return null;
+    const bytes = Number(row.bytes ?? 0);
+    return { bytes, text: row.body == null ? null : String(row.body) };
+  }
+
   private rows(ids: readonly string[]): Promise<TableRow[]> {
     const { name } = this.table;
-    const columns = [...VIEW_COLUMNS, ...(this.shown.scheme ? [] : ['scheme']), ...this.shown.columns];
-    const sql = `SELECT ${columns.join(', ')} FROM ${name} FORCE INDEX (PRIMARY) WHERE id IN (?) ORDER BY id DESC`;
+    const sql = `SELECT ${viewColumns(this.shown)} FROM ${name} FORCE INDEX (PRIMARY) WHERE id IN (?) ORDER BY id DESC`;
     return this.database.reads.query(sql, [[...ids]]);
   }
 

@@ -1,0 +1,188 @@
+import { useQuery } from '@tanstack/react-query';
+import { useState } from 'react';
+import { type Act, ActDialog } from '../act-dialog';
+import type { AppApi } from '../api';
+import { Chart } from '../chart';
+import { useWords } from '../i18n';
+import { duration, Problem } from '../parts';
+import { useApps } from '../session';
+import type { Minute, SummaryRow, Topology } from '../types';
+
+const EVERY_MS = 5_000;
+
+export function Overview() {
+  const words = useWords();
+  return (
+    <>
+      <h2>{words.overview}</h2>
+      {useApps().map((api) => (
+        <AppOverview key={api.name} api={api} />
+      ))}
+    </>
+  );
+}
+
+function AppOverview({ api }: { api: AppApi }) {
+  const words = useWords();
+  const [act, setAct] = useState<Act | null>(null);
+  const options = { refetchInterval: EVERY_MS };
+  const topology = useQuery({
+    ...options,
+    queryKey: ['topology', api.name],
+    queryFn: () => api.get<Topology>('/topology'),
+  });
+  const summary = useQuery({
+    ...options,
+    queryKey: ['summary', api.name],
+    queryFn: () => api.get<{ schemes: SummaryRow[] }>('/summary'),
+  });
+  const history = useQuery({
+    ...options,
+    queryKey: ['history', api.name],
+    queryFn: () => api.get<{ minutes: Minute[] }>('/history'),
+  });
+  const error = topology.error ?? summary.error ?? history.error;
+  const minutes = history.data?.minutes ?? [];
+  const schemes = [...new Set([...minutes.flatMap((minute) => Object.keys(minute.schemes))])].sort();
+  return (
+    <section className="card" aria-label={api.name}>
+      <h3>
+        {api.name} {topology.data && <Health topology={topology.data} />}
+      </h3>
+      {error && <Problem error={error} />}
+      {schemes.map((scheme) => (
+        <div key={scheme} className="scheme">
+          <h4>{scheme}</h4>
+          <div className="charts">
+            {(['started', 'settled', 'retried', 'parked'] as const).map((name) => (
+              <Chart
+                key={name}
+                kind="bars"
+                name={words[name]}
+                minutes={minutes}
+                figureOf={({ schemes: all }) => all[scheme]?.[name] ?? 0}
+              />
+            ))}
+            <Chart
+              kind="line"
+              name={words.latency}
+              unit=" ms"
+              minutes={minutes}
+              figureOf={({ schemes: all }) => all[scheme]?.p95Ms ?? null}
+            />
+          </div>
+        </div>
+      ))}
+      {summary.data && <OpenRows api={api} rows={summary.data.schemes} choose={setAct} />}
+      {topology.data && <Queues queues={topology.data.queues} />}
+      {act && <ActDialog act={act} close={() => setAct(null)} />}
+    </section>
+  );
+}
+
+function Health({ topology }: { topology: Topology }) {
+  const words = useWords();
+  const problems = [
+    topology.database.isReady ? null : `${words.database}: ${topology.database.problem ?? '–'}`,
+    ...topology.connections.map((one) =>
+      one.isUp && !one.isBlocked ? null : `${words.broker}: ${one.problem ?? one.name}`,
+    ),
+    ...topology.queues.map((one) => (one.problem ? `${one.queue}: ${one.problem}` : null)),
+  ].filter((text) => text !== null);
+  const { versions, instance } = topology;
+  return (
+    <>
+      <span className={`state ${problems.length > 0 ? 'bad' : 'good'}`}>
+        {problems.length > 0 ? problems.join('; ') : words.works}
+      </span>{' '}
+      <small className="quiet">
+        {instance.host} #{instance.pid}, nest-dtx {versions.library}, Node {versions.node}, {versions.database ?? '?'},
+        RabbitMQ {versions.broker ?? '?'}
+      </small>
+    </>
+  );
+}
+
+function OpenRows({ api, rows, choose }: { api: AppApi; rows: SummaryRow[]; choose: (act: Act) => void }) {
+  const words = useWords();
+  const open = rows.filter(({ states }) => Object.keys(states).length > 0);
+  if (open.length === 0) return <p className="quiet">{words.openRows}: 0</p>;
+  return (
+    <div className="scroll">
+      <table>
+        <caption>{words.openRows}</caption>
+        <thead>
+          <tr>
+            <th scope="col">{words.scheme}</th>
+            <th scope="col">{words.state}</th>
+            <th scope="col">{words.oldestDue}</th>
+            <th scope="col">{words.parked}</th>
+          </tr>
+        </thead>
+        <tbody>
+          {open.map((row) => (
+            <tr key={`${row.scheme} ${row.source}`}>
+              <td>
+                {row.scheme} <small className="quiet">{row.source}</small>
+              </td>
+              <td>
+                {Object.entries(row.states)
+                  .map(([state, count]) => `${state} ${count}`)
+                  .join(', ')}
+              </td>
+              <td>{duration(row.oldestDueMs)}</td>
+              <td>
+                {row.parked}{' '}
+                {row.parked > 0 && (
+                  <button
+                    type="button"
+                    onClick={() =>
+                      choose({ kind: 'retry-all', api, scheme: row.scheme, count: row.parked, targets: [] })
+                    }
+                  >
+                    {words.retryAllParked}
+                  </button>
+                )}
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function Queues({ queues }: { queues: Topology['queues'] }) {
+  const words = useWords();
+  return (
+    <details>
+      <summary>
+        {words.queue}: {queues.length}, {queues.reduce((sum, { messages }) => sum + (messages ?? 0), 0)} {words.waiting}
+      </summary>
+      <div className="scroll">
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">{words.queue}</th>
+              <th scope="col">{words.waiting}</th>
+              <th scope="col">{words.inWork}</th>
+              <th scope="col">{words.consumers}</th>
+            </tr>
+          </thead>
+          <tbody>
+            {queues.map((one) => (
+              <tr key={one.queue}>
+                <td className="id">{one.queue}</td>
+                <td>{one.messages ?? '?'}</td>
+                <td>
+                  {one.busy} / {one.prefetch}
+                </td>
+                <td className={one.consumers === 0 ? 'bad' : undefined}>{one.consumers ?? '?'}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </details>
+  );
+}

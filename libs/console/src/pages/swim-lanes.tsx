@@ -1,0 +1,82 @@
+import { useWords } from '../i18n';
+import { BROKER, lanesOf, positionsOf } from '../lanes';
+import { Time } from '../parts';
+import type { Trace } from '../types';
+
+const ROW = 26;
+const TOP = 34;
+const LANE = 120;
+const LEFT = 76;
+
+/** Lanes with arrows, down a time axis. The same steps follow as a list, which a screen reader reads in place of the drawing. */
+export function SwimLanes({ traces }: { traces: Trace[] }) {
+  const words = useWords();
+  const { lanes, steps } = lanesOf(traces);
+  const positions = positionsOf(steps);
+  const first = steps[0]?.at ?? 0;
+  const x = (lane: string) => LEFT + (lanes.indexOf(lane) + 0.5) * LANE;
+  const y = (index: number) => TOP + 14 + (positions[index] ?? 0) * ROW;
+  const width = LEFT + lanes.length * LANE;
+  const height = y(steps.length - 1) + 24;
+  return (
+    <section aria-label={words.lanes}>
+      <h3>{words.lanes}</h3>
+      <div className="scroll">
+        <svg className="lanes" viewBox={`0 0 ${width} ${height}`} width={width} height={height} aria-hidden="true">
+          <defs>
+            <marker
+              id="head"
+              viewBox="0 0 8 8"
+              refX="7"
+              refY="4"
+              markerWidth="7"
+              markerHeight="7"
+              orient="auto-start-reverse"
+            >
+              <path d="M0 0 8 4 0 8z" />
+            </marker>
+          </defs>
+          {lanes.map((lane) => (
+            <g key={lane} className={lane === BROKER ? 'broker' : 'app'}>
+              <rect x={x(lane) - LANE / 2 + 6} y={4} width={LANE - 12} height={22} rx={5} />
+              <text x={x(lane)} y={19} textAnchor="middle">
+                {lane}
+              </text>
+              <line x1={x(lane)} x2={x(lane)} y1={TOP} y2={height} />
+            </g>
+          ))}
+          {steps.map((step, index) => (
+            <g key={`${step.at} ${step.lane} ${step.text}`} className={step.kind}>
+              <text className="offset" x={LEFT - 8} y={y(index) + 4} textAnchor="end">
+                +{step.at - first} ms
+              </text>
+              {step.arrow && (
+                <line
+                  className={step.arrow.isReceipt ? 'arrow receipt' : 'arrow'}
+                  markerEnd="url(#head)"
+                  x1={x(step.arrow.from)}
+                  x2={x(step.arrow.to) + (x(step.arrow.to) > x(step.arrow.from) ? -9 : 9)}
+                  y1={y(index)}
+                  y2={y(index)}
+                />
+              )}
+              <circle cx={x(step.lane)} cy={y(index)} r={9} />
+              <text className="number" x={x(step.lane)} y={y(index) + 4} textAnchor="middle">
+                {index + 1}
+              </text>
+              <title>{step.text}</title>
+            </g>
+          ))}
+        </svg>
+      </div>
+      <h3>{words.events}</h3>
+      <ol className="steps">
+        {steps.map((step) => (
+          <li key={`${step.at} ${step.lane} ${step.text}`} className={step.kind}>
+            <Time at={new Date(step.at).toISOString()} /> <b>{step.lane}</b> {step.text}
+          </li>
+        ))}
+      </ol>
+    </section>
+  );
+}

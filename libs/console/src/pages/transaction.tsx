@@ -1,0 +1,152 @@
+import { useQueries, useQuery } from '@tanstack/react-query';
+import { useState } from 'react';
+import { type Act, ActDialog, type ActKind } from '../act-dialog';
+import { type AppApi, CallFailed } from '../api';
+import { useWords } from '../i18n';
+import { Problem, State, Time } from '../parts';
+import { useApps } from '../session';
+import type { Trace, TracedRow } from '../types';
+import { SwimLanes } from './swim-lanes';
+
+const EVERY_MS = 5_000;
+const FINAL = /^(DONE|HANDLED|CONFIRMED|CANCELLED|DELIVERED|CLOSED|ROLLED_BACK|APPLIED|NO_TRACE)$/;
+/** The tables whose rows have business data. */
+const WITH_DATA = ['dtx_outbox', 'dtx_inbox', 'dtx_half', 'dtx_half_parked', 'dtx_notification'];
+/** Rows that an operator cannot act on, since they are final or belong to another row. */
+const WITHOUT_ACTIONS = ['dtx_tcc_barrier', 'dtx_saga_barrier', 'dtx_xa_witness'];
+
+export function TransactionPage({ gid }: { gid: string }) {
+  const words = useWords();
+  const apps = useApps();
+  const [act, setAct] = useState<Act | null>(null);
+  const queries = useQueries({
+    queries: apps.map((api) => ({
+      queryKey: ['trace', api.name, gid],
+      queryFn: () => api.get<Trace>(`/traces/${encodeURIComponent(gid)}`),
+      refetchInterval: EVERY_MS,
+    })),
+  });
+  const traces = queries.flatMap(({ data }) => (data ? [data] : []));
+  const rows = apps.flatMap((api, index) => (queries[index]?.data?.rows ?? []).map((row) => ({ api, row })));
+  const isKnown = rows.length > 0;
+  return (
+    <>
+      <h2>
+        <span className="id">{gid}</span>
+      </h2>
+      {queries.map(({ error }, index) => error && <Problem key={apps[index]?.name} error={error} />)}
+      {!isKnown && <p>{queries.some(({ isPending }) => isPending) ? `${words.loading} …` : words.unknownGid}</p>}
+      {traces.some(({ isComplete }) => !isComplete) && <p className="bad">{words.incomplete}</p>}
+      {isKnown && (
+        <>
+          <Rows rows={rows} choose={setAct} />
+          <SwimLanes traces={traces} />
+        </>
+      )}
+      {act && <ActDialog act={act} close={() => setAct(null)} />}
+    </>
+  );
+}
+
+function Rows({ rows, choose }: { rows: Array<{ api: AppApi; row: TracedRow }>; choose: (act: Act) => void }) {
+  const words = useWords();
+  return (
+    <section aria-label={words.onDisk}>
+      <h3>{words.onDisk}</h3>
+      <div className="scroll">
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">{words.app}</th>
+              <th scope="col">{words.what}</th>
+              <th scope="col">{words.state}</th>
+              <th scope="col">{words.attempts}</th>
+              <th scope="col">{words.whoNext}</th>
+              <th scope="col">{words.error}</th>
+            </tr>
+          </thead>
+          <tbody>
+            {rows.map(({ api, row }) => (
+              <tr key={`${api.name} ${row.source} ${row.id}`}>
+                <td>{api.name}</td>
+                <td>
+                  {row.what} <small className="quiet">{row.source}</small>
+                  {WITH_DATA.includes(row.source) && <Payload api={api} id={row.id} />}
+                </td>
+                <td>
+                  <State state={row.state} />
+                </td>
+                <td>{row.attempts}</td>
+                <td>
+                  <Next row={row} />
+                  {isOpen(row) && <Actions api={api} row={row} choose={choose} />}
+                </td>
+                <td className="error">{row.lastError}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </section>
+  );
+}
+
+/** COMMITTED is final for a branch of XA, and the first state of a half message. */
+const isOpen = ({ state, source }: TracedRow) => !WITHOUT_ACTIONS.includes(source) && !FINAL.test(state);
+
+function Next({ row }: { row: TracedRow }) {
+  const words = useWords();
+  if (!isOpen(row)) return <span className="quiet">{words.finished}</span>;
+  if (row.state === 'PARKED') return <b className="bad">{words.operatorNext}</b>;
+  const awaiting = row.message?.awaiting ?? [];
+  return (
+    <>
+      {awaiting.length > 0 && `${words.receiptsNext} ${awaiting.join(', ')}. `}
+      {row.nextAttemptAt ? (
+        <>
+          {words.retriesNext} <Time at={row.nextAttemptAt} />
+        </>
+      ) : (
+        words.appNext
+      )}
+    </>
+  );
+}
+
+function Actions({ api, row, choose }: { api: AppApi; row: TracedRow; choose: (act: Act) => void }) {
+  const words = useWords();
+  const start = (kind: ActKind) => () => choose({ kind, targets: [{ api, id: row.id, what: row.what }] });
+  return (
+    <p className="actions">
+      <button type="button" onClick={start('retry')}>
+        {words.retry}
+      </button>
+      <button type="button" onClick={start('done')}>
+        {words.resolveDone}
+      </button>
+      <button type="button" onClick={start('reject')}>
+        {words.resolveReject}
+      </button>
+    </p>
+  );
+}
+
+/** Business data is read when it is unfolded. It is text, whatever it contains. */
+function Payload({ api, id }: { api: AppApi; id: string }) {
+  const words = useWords();
+  const [isShown, show] = useState(false);
+  const { data, error } = useQuery({
+    queryKey: ['payload', api.name, id],
+    queryFn: () => api.get<{ text: string | null }>(`/transactions/${encodeURIComponent(id)}/payload`),
+    enabled: isShown,
+    staleTime: Number.POSITIVE_INFINITY,
+  });
+  const problem =
+    error instanceof CallFailed && error.status === 403 ? words.payloadHidden : error ? words.payloadNone : '';
+  return (
+    <details onToggle={(event) => show(event.currentTarget.open)}>
+      <summary>{words.payload}</summary>
+      {problem || (data && <pre>{data.text ?? words.payloadNone}</pre>)}
+    </details>
+  );
+}

@@ -1,0 +1,110 @@
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { openBrowser, openTab } from '../fixtures/browser.js';
+import { CONSOLE_TOKEN, ConsoleService } from '../fixtures/console-service.js';
+import { sql } from '../fixtures/sandbox.js';
+import { until } from '../fixtures/until.js';
+
+const browser = await openBrowser();
+let service: ConsoleService;
+
+beforeAll(async () => {
+  service = await ConsoleService.start('console_healing');
+});
+afterAll(async () => {
+  await browser?.close();
+  await service?.stop();
+});
+
+async function signedIn(): Promise<Page> {
+  const { page } = await openTab(browser as Browser);
+  await page.goto(`${service.url}/console`);
+  await page.getByLabel('Admin token').fill(CONSOLE_TOKEN);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByRole('heading', { name: 'Overview' }).waitFor();
+  return page;
+}
+
+const handled = (gids: readonly string[]) =>
+  until('all are handled', async () => (await service.statesOf(gids)).every((state) => state === 'HANDLED'));
+
+test.skipIf(!browser)(
+  'a parked row is found, retried and settled by clicks, and the record has the operator',
+  async () => {
+    await service.park(['one-parked']);
+    const page = await signedIn();
+    await page.getByRole('link', { name: 'Alerts' }).click();
+    await page.getByRole('row').filter({ hasText: 'the shelf is <b>broken</b>' }).getByRole('link').click();
+    await page.getByRole('heading', { name: 'one-parked' }).waitFor();
+    await page.getByText('an operator: retry or resolve it').waitFor();
+    await page.locator('.steps').getByText('gave up: ').waitFor();
+    await page.getByRole('button', { name: 'Retry' }).click();
+    const dialog = page.getByRole('dialog');
+    expect(await dialog.textContent()).toContain('1 rows');
+    await dialog.getByLabel('Your name').fill('alice');
+    expect(await service.statesOf(['one-parked'])).toEqual(['PARKED']); // nothing happens before the confirmation
+    await dialog.getByRole('button', { name: 'Confirm' }).click();
+    await dialog.getByText('done').waitFor();
+    await handled(['one-parked']);
+    await dialog.getByRole('button', { name: 'Close' }).click();
+    await page.locator('.steps').getByText('retry by alice').waitFor();
+    await page.getByRole('cell', { name: 'HANDLED' }).waitFor();
+    await page.context().close();
+  },
+);
+
+test.skipIf(!browser)('many parked rows are retried at once after a preview of their number', async () => {
+  const gids = Array.from({ length: 25 }, (_, n) => `many-${n}`);
+  await service.park(gids);
+  const page = await signedIn();
+  await page.getByRole('link', { name: 'Alerts' }).click();
+  await until('all alerts are shown', async () => (await page.getByRole('row').count()) === 26);
+  await page.getByLabel('Select all on this page').check();
+  await page.getByRole('toolbar').getByRole('button', { name: 'Retry' }).click();
+  const dialog = page.getByRole('dialog');
+  expect(await dialog.getByRole('heading').textContent()).toBe('Retry: 25 rows');
+  await dialog.getByLabel('Your name').fill('alice');
+  await dialog.getByRole('button', { name: 'Confirm' }).click();
+  await handled(gids);
+  await dialog.getByRole('button', { name: 'Close' }).click();
+  await page.getByText('Nothing here.').waitFor();
+  await page.context().close();
+});
+
+test.skipIf(!browser)('all parked rows of a scheme are retried from the overview', async () => {
+  const gids = ['all-1', 'all-2', 'all-3'];
+  await service.park(gids);
+  const page = await signedIn();
+  await page.getByRole('button', { name: 'Retry all parked' }).click();
+  const dialog = page.getByRole('dialog');
+  expect(await dialog.getByRole('heading').textContent()).toBe('Retry all parked: 3 rows');
+  await dialog.getByRole('button', { name: 'Cancel' }).click();
+  expect(await service.statesOf(gids)).toEqual(['PARKED', 'PARKED', 'PARKED']);
+  await page.getByRole('button', { name: 'Retry all parked' }).click();
+  await dialog.getByLabel('Your name').fill('alice');
+  await dialog.getByRole('button', { name: 'Confirm' }).click();
+  await handled(gids);
+  await page.context().close();
+});
+
+test.skipIf(!browser)('of two operators at the same row the second one learns that it is settled', async () => {
+  await service.park(['wanted']);
+  const [first, second] = [await signedIn(), await signedIn()];
+  for (const page of [first, second]) {
+    await page.getByRole('link', { name: 'Alerts' }).click();
+    await page.getByRole('row').filter({ hasText: 'broken' }).getByRole('checkbox').check();
+    await page.getByRole('toolbar').getByRole('button', { name: 'Close as done' }).click();
+    await page
+      .getByRole('dialog')
+      .getByLabel('Your name')
+      .fill(page === first ? 'alice' : 'bob');
+    await page.getByRole('dialog').getByLabel('Note').fill('by hand');
+  }
+  await first.getByRole('button', { name: 'Confirm' }).click();
+  await first.getByRole('dialog').getByText('done', { exact: true }).waitFor();
+  await second.getByRole('button', { name: 'Confirm' }).click();
+  await second.getByText('was settled already, perhaps by another operator').waitFor();
+  const record = await sql(service.sandbox, 'payment', "SELECT operator FROM dtx_operation WHERE action = 'done'");
+  expect(record).toEqual([{ operator: 'alice' }]);
+  for (const page of [first, second]) await page.context().close();
+});
