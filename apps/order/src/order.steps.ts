@@ -6,7 +6,7 @@ import {
   cancelOrder,
   confirmOrder,
   confirmOrderStep,
-  insertOrder,
+  insertOrderBegun,
   type PurchaseOnTheWay,
   placeOrderStep,
   reasonOf,
@@ -26,7 +26,7 @@ export class PlaceOrder {
   @Do(placeOrderStep)
   async place(tx: EntityManager, purchase: PurchaseOnTheWay, { gid }: SagaStepContext): Promise<void> {
     mustBeOrderOf(gid, purchase);
-    await insertOrder(tx, purchase);
+    await insertOrderBegun(tx, purchase);
   }
 
   @Undo(placeOrderStep)

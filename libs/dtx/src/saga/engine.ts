@@ -107,7 +107,7 @@ export class SagaEngine implements OnModuleInit, OnModuleDestroy {
   @TracedRun
   private run(row: SagaRow): Promise<Tried> {
     const leased = { sql: this.database.own, table: SAGA, row, leaseMs: this.leaseMs };
-    return whileLeased(leased, () => this.runLeased(row));
+    return this.stored.whileRunning(row.id, () => whileLeased(leased, () => this.runLeased(row)));
   }
 
   private async runLeased(claimed: SagaRow): Promise<Tried> {

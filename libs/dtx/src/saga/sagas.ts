@@ -7,12 +7,14 @@ import type { EntityManager } from 'typeorm';
 import { checkedJson } from '../core/broker/outgoing-payload.js';
 import { clockStopped, NOW_IN_ANY_SESSION } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
-import { insertFirst } from '../core/database/insert-first.js';
+import type { TransactionGuard } from '../core/database/guarded-transaction.js';
+import { insertFirst, insertOf } from '../core/database/insert-first.js';
 import { joinTransaction } from '../core/database/join-or-run-transaction.js';
 import type { Sql } from '../core/database/sql-executor.js';
 import { SqlExpression } from '../core/database/sql-literals.js';
 import { inFuture } from '../core/durable/claim-and-reschedule.js';
 import { DtxError } from '../core/errors/errors.js';
+import { isDuplicateKey } from '../core/errors/sql-errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { assertGid } from '../core/ids.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
@@ -71,8 +73,9 @@ export class Sagas implements OnModuleInit {
   /**
    * Starts a saga in the transaction of the caller. Resolves to its gid. If the first step belongs to this app and stands
    * alone, it runs in this transaction too. The other steps are called right after the commit.
-   * @throws DtxError for an input that does not fit, for a saga that SagaModule does not have, or for a gid that this app
-   *   still knows. Rejected of the first step, with which the caller must let its transaction roll back
+   * @throws DtxError for an input that does not fit, or for a saga that SagaModule does not have. For a gid that this app
+   *   still knows, the next statement or the commit throws it. Rejected of the first step, with which the caller must let
+   *   its transaction roll back
    * @throws TransactionRequired outside a transaction
    * @example
    *   await this.dataSource.transaction((tx) => this.sagas.start(tx, purchaseSaga, purchase, { gid: orderId }));
@@ -208,16 +211,20 @@ export class Sagas implements OnModuleInit {
     };
   }
 
-  private async insert(sql: Sql, row: SagaRow, deadlineMs: number): Promise<void> {
+  /** The row travels with the next statement of the caller, or with COMMIT. */
+  private async insert(guard: TransactionGuard, row: SagaRow, deadlineMs: number): Promise<void> {
     const { isFirstRun: _, ...columns } = row;
-    const first = await insertFirst(sql, this.table, {
+    const { statement, values } = insertOf(this.table, {
       ...columns,
       gid: row.id,
       deadline: new SqlExpression(`${NOW_IN_ANY_SESSION.sql} + INTERVAL ${deadlineMs * 1_000} MICROSECOND`),
       next_attempt_at: new SqlExpression(inFuture(leaseMsOf(this.core, this.options))),
       reached_at: NOW_IN_ANY_SESSION,
       created_at: NOW_IN_ANY_SESSION,
-    }).catch(clockStopped);
-    if (!first) throw new DtxError(`saga ${row.id} exists already; use another gid`);
+    });
+    await guard.defer(statement, values, (error) => {
+      if (isDuplicateKey(error)) throw new DtxError(`saga ${row.id} exists already; use another gid`);
+      return clockStopped(error);
+    });
   }
 }

@@ -26,15 +26,28 @@ const GOING_ON: string[] = ['RUNNING', 'PIVOT', 'FORWARD', 'COMPENSATING'];
 @Injectable()
 export class StoredSagas {
   private readonly waits = new SettledWaits((ids) => this.goingOn(ids));
+  /** Sagas that this process runs now, so they are not over. */
+  private readonly running = new Set<string>();
 
   constructor(private readonly database: Database) {}
 
   /** Waits up to `waitMs` for the end. A parked saga waits for an operator, so its reader does not. */
   async find(gid: string, waitMs: number): Promise<SagaOutcome | null> {
-    const first = await this.read(gid);
-    if (first === null || first.status !== 'PENDING' || waitMs <= 0) return first;
+    const isKnownOpen = waitMs > 0 && this.running.has(gid);
+    const first = isKnownOpen ? undefined : await this.read(gid);
+    if (first === null || (first && first.status !== 'PENDING') || waitMs <= 0) return first ?? null;
     await this.waits.wait(gid, waitMs);
     return this.read(gid);
+  }
+
+  /** Notes that this process runs the saga, until `run` ends. */
+  async whileRunning<T>(gid: string, run: () => Promise<T>): Promise<T> {
+    this.running.add(gid);
+    try {
+      return await run();
+    } finally {
+      this.running.delete(gid);
+    }
   }
 
   /** This process has ended the saga, so its readers here need not look. */
