@@ -1,4 +1,4 @@
-# One build for the three apps and the scenario; each target below differs only in its command, so layers are shared.
+# One build for the three apps, the scenario and the lab; each target below differs only in its command, so layers are shared.
 ARG DTX_IMAGE_PREFIX=
 
 FROM ${DTX_IMAGE_PREFIX}node:24-slim AS build
@@ -42,6 +42,9 @@ CMD ["node", "apps/inventory/dist/main.js"]
 
 FROM runtime AS scenario
 CMD ["node", "tools/dist/commands/scenario.js"]
+
+FROM runtime AS lab
+CMD ["node", "tools/dist/commands/lab.js"]
 
 FROM runtime AS balancer
 CMD ["node", "tools/dist/commands/balancer.js"]

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'vite';
 
 const ROOT = dirname(fileURLToPath(import.meta.url));
-const FILES = ['build.mjs', 'index.html', 'package.json', 'vite.config.ts'];
+const FILES = ['build.mjs', 'index.html', 'lab.html', 'package.json', 'vite.config.ts'];
 
 function sourcesHash() {
   const sources = readdirSync(join(ROOT, 'src'), { recursive: true, withFileTypes: true })

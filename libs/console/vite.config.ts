@@ -5,5 +5,13 @@ import { defineConfig } from 'vite';
 export default defineConfig({
   base: './',
   plugins: [react()],
-  build: { outDir: 'dist', assetsInlineLimit: 0, modulePreload: false, target: 'es2022', reportCompressedSize: false },
+  build: {
+    outDir: 'dist',
+    assetsInlineLimit: 0,
+    modulePreload: false,
+    target: 'es2022',
+    reportCompressedSize: false,
+    // The console of every app, and the lab, which the demo of the repository serves.
+    rolldownOptions: { input: ['index.html', 'lab.html'] },
+  },
 });

@@ -1,81 +1,36 @@
 import type { QueryClient } from '@tanstack/react-query';
-import { useEffect, useState } from 'react';
+import { useState } from 'react';
 import type { AppApi } from './api';
-import { firstLanguage, type Language, LanguageContext, languages, useWords } from './i18n';
+import { useWords } from './i18n';
 import { useLive } from './live';
 import { AlertsPage } from './pages/alerts';
 import { Overview } from './pages/overview';
 import { TransactionPage } from './pages/transaction';
 import { Transactions } from './pages/transactions';
+import { useRoute } from './route';
 import { Apps } from './session';
+import { Links, Shell } from './shell';
 import { SignIn } from './sign-in';
 
 const PAGES = ['overview', 'transactions', 'alerts'] as const;
 
-/** A hash that cannot be decoded is the first page. */
-function routeNow(): string[] {
-  try {
-    return location.hash.replace(/^#\/?/, '').split('/').map(decodeURIComponent);
-  } catch {
-    return [''];
-  }
-}
-
-/** The place after `#/`. Ids of transactions may be there, the token never is. */
-function useRoute(): string[] {
-  const [route, setRoute] = useState(routeNow);
-  useEffect(() => {
-    const change = () => setRoute(routeNow());
-    addEventListener('hashchange', change);
-    return () => removeEventListener('hashchange', change);
-  }, []);
-  return route;
-}
-
 export function Console({ client }: { client: QueryClient }) {
-  const [language, setLanguage] = useState<Language>(firstLanguage);
   const [apps, setApps] = useState<readonly AppApi[]>([]);
-  const words = languages[language];
-  useEffect(() => {
-    document.documentElement.lang = language === 'zh' ? 'zh-CN' : 'en';
-  }, [language]);
+  const isSignedIn = apps.length > 0;
   const signOut = () => {
     setApps([]);
     client.clear();
   };
   return (
-    <LanguageContext.Provider value={language}>
-      <Apps.Provider value={apps}>
-        <button type="button" className="skip" onClick={focusContent}>
-          {words.skip}
-        </button>
-        <header>
-          <h1>{words.title}</h1>
-          {apps.length > 0 && <Navigation apps={apps} client={client} />}
-          <label>
-            <span className="quiet">{words.language}</span>{' '}
-            <select value={language} onChange={(event) => setLanguage(event.target.value as Language)}>
-              <option value="en">English</option>
-              <option value="zh">中文</option>
-            </select>
-          </label>
-          {apps.length > 0 && (
-            <button type="button" onClick={signOut}>
-              {words.signOut}
-            </button>
-          )}
-        </header>
-        <main id="content" tabIndex={-1}>
-          {apps.length === 0 ? <SignIn signedIn={setApps} /> : <PageOfRoute />}
-        </main>
-      </Apps.Provider>
-    </LanguageContext.Provider>
+    <Apps.Provider value={apps}>
+      <Shell
+        navigation={isSignedIn && <Navigation apps={apps} client={client} />}
+        signOut={isSignedIn ? signOut : null}
+      >
+        {isSignedIn ? <PageOfRoute /> : <SignIn signedIn={setApps} />}
+      </Shell>
+    </Apps.Provider>
   );
-}
-
-/** A link would replace the hash, which names the page. */
-function focusContent(): void {
-  document.getElementById('content')?.focus();
 }
 
 function Navigation({ apps, client }: { apps: readonly AppApi[]; client: QueryClient }) {
@@ -84,17 +39,7 @@ function Navigation({ apps, client }: { apps: readonly AppApi[]; client: QueryCl
   const up = useLive(apps, client);
   return (
     <>
-      <nav aria-label={words.title}>
-        {PAGES.map((name) => (
-          <a
-            key={name}
-            href={`#/${name}`}
-            aria-current={page === name || (page === '' && name === 'overview') ? 'page' : undefined}
-          >
-            {words[name]}
-          </a>
-        ))}
-      </nav>
+      <Links label={words.title} links={PAGES.map((name) => ({ page: name, text: words[name] }))} current={page} />
       <output className="apps">
         {apps.map(({ name }) => (
           <span key={name} className={up.has(name) ? 'good' : 'bad'}>

@@ -91,6 +91,8 @@ const en = {
   unknownGid: 'No app knows this id.',
   copy: 'Time',
   stale: 'App does not answer. These are the last known figures.',
+  ofInstance:
+    'Charts and live changes are those of this instance alone. Rows, queues and alerts are those of the whole app.',
 };
 export type Word = keyof typeof en;
 
@@ -185,6 +187,7 @@ const zh: Record<Word, string> = {
   unknownGid: '没有应用知道此 ID。',
   copy: '时间',
   stale: '应用无应答，以下为最后已知数据。',
+  ofInstance: '图表和实时变化只来自此实例；行、队列和告警来自整个应用。',
 };
 
 export const languages = { en, zh };

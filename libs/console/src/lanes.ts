@@ -18,8 +18,8 @@ export interface Lanes {
 }
 
 /** Merges the rows of all apps into one sequence. Each app's times are those of its own database. */
-export function lanesOf(traces: readonly Trace[]): Lanes {
-  const steps = traces.flatMap(({ app, rows }) => rows.flatMap((row) => stepsOf(app, row)));
+export function lanesOf(traces: readonly Trace[], more: readonly Step[] = []): Lanes {
+  const steps = [...traces.flatMap(({ app, rows }) => rows.flatMap((row) => stepsOf(app, row))), ...more];
   steps.sort((one, other) => one.at - other.at);
   const used = new Set(steps.flatMap(({ lane, arrow }) => [lane, ...(arrow ? [arrow.from, arrow.to] : [])]));
   const apps = [...used].filter((name) => name !== BROKER);

@@ -1,13 +1,11 @@
-import { QueryClient, QueryClientProvider } from '@tanstack/react-query';
+import { QueryClientProvider } from '@tanstack/react-query';
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
 import { Console } from './console';
+import { newClient } from './query-client';
 import './styles.css';
 
-const client = new QueryClient({
-  // What is known stays on the page while an app is down.
-  defaultOptions: { queries: { retry: false, staleTime: 1_000, refetchOnWindowFocus: true, networkMode: 'always' } },
-});
+const client = newClient();
 const root = document.getElementById('root');
 if (root)
   createRoot(root).render(

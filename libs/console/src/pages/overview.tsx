@@ -50,6 +50,7 @@ function AppOverview({ api }: { api: AppApi }) {
         {api.name} {topology.data && <Health topology={topology.data} />}
       </h3>
       {error && <Problem error={error} />}
+      <p className="quiet">{words.ofInstance}</p>
       {schemes.map((scheme) => (
         <div key={scheme} className="scheme">
           <h4>{scheme}</h4>

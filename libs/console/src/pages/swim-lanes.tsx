@@ -1,5 +1,5 @@
 import { useWords } from '../i18n';
-import { BROKER, lanesOf, positionsOf } from '../lanes';
+import { BROKER, lanesOf, positionsOf, type Step } from '../lanes';
 import { Time } from '../parts';
 import type { Trace } from '../types';
 
@@ -9,9 +9,9 @@ const LANE = 120;
 const LEFT = 76;
 
 /** Lanes with arrows, down a time axis. The same steps follow as a list, which a screen reader reads in place of the drawing. */
-export function SwimLanes({ traces }: { traces: Trace[] }) {
+export function SwimLanes({ traces, more }: { traces: Trace[]; more: readonly Step[] }) {
   const words = useWords();
-  const { lanes, steps } = lanesOf(traces);
+  const { lanes, steps } = lanesOf(traces, more);
   const positions = positionsOf(steps);
   const first = steps[0]?.at ?? 0;
   const x = (lane: string) => LEFT + (lanes.indexOf(lane) + 0.5) * LANE;
@@ -19,9 +19,9 @@ export function SwimLanes({ traces }: { traces: Trace[] }) {
   const width = LEFT + lanes.length * LANE;
   const height = y(steps.length - 1) + 24;
   return (
-    <section aria-label={words.lanes}>
-      <h3>{words.lanes}</h3>
+    <section aria-label={words.lanes} className="beside">
       <div className="scroll">
+        <h3>{words.lanes}</h3>
         <svg className="lanes" viewBox={`0 0 ${width} ${height}`} width={width} height={height} aria-hidden="true">
           <defs>
             <marker
@@ -69,14 +69,16 @@ export function SwimLanes({ traces }: { traces: Trace[] }) {
           ))}
         </svg>
       </div>
-      <h3>{words.events}</h3>
-      <ol className="steps">
-        {steps.map((step) => (
-          <li key={`${step.at} ${step.lane} ${step.text}`} className={step.kind}>
-            <Time at={new Date(step.at).toISOString()} /> <b>{step.lane}</b> {step.text}
-          </li>
-        ))}
-      </ol>
+      <div>
+        <h3>{words.events}</h3>
+        <ol className="steps">
+          {steps.map((step) => (
+            <li key={`${step.at} ${step.lane} ${step.text}`} className={step.kind}>
+              <Time at={new Date(step.at).toISOString()} /> <b>{step.lane}</b> {step.text}
+            </li>
+          ))}
+        </ol>
+      </div>
     </section>
   );
 }

@@ -3,6 +3,7 @@ import { useState } from 'react';
 import { type Act, ActDialog, type ActKind } from '../act-dialog';
 import { type AppApi, CallFailed } from '../api';
 import { useWords } from '../i18n';
+import type { Step } from '../lanes';
 import { Problem, State, Time } from '../parts';
 import { useApps } from '../session';
 import type { Trace, TracedRow } from '../types';
@@ -16,6 +17,25 @@ const WITH_DATA = ['dtx_outbox', 'dtx_inbox', 'dtx_half', 'dtx_half_parked', 'dt
 const WITHOUT_ACTIONS = ['dtx_tcc_barrier', 'dtx_saga_barrier', 'dtx_xa_witness'];
 
 export function TransactionPage({ gid }: { gid: string }) {
+  return (
+    <>
+      <h2>
+        <span className="id">{gid}</span>
+      </h2>
+      <TransactionView gid={gid} />
+    </>
+  );
+}
+
+interface TransactionViewProps {
+  gid: string;
+  everyMs?: number;
+  /** Steps beside those of the rows, such as the death of a process. */
+  more?: readonly Step[];
+}
+
+/** The rows and lanes of all apps. What an app knew last stays while it is down. */
+export function TransactionView({ gid, everyMs = EVERY_MS, more = [] }: TransactionViewProps) {
   const words = useWords();
   const apps = useApps();
   const [act, setAct] = useState<Act | null>(null);
@@ -23,7 +43,7 @@ export function TransactionPage({ gid }: { gid: string }) {
     queries: apps.map((api) => ({
       queryKey: ['trace', api.name, gid],
       queryFn: () => api.get<Trace>(`/traces/${encodeURIComponent(gid)}`),
-      refetchInterval: EVERY_MS,
+      refetchInterval: everyMs,
     })),
   });
   const traces = queries.flatMap(({ data }) => (data ? [data] : []));
@@ -31,18 +51,13 @@ export function TransactionPage({ gid }: { gid: string }) {
   const isKnown = rows.length > 0;
   return (
     <>
-      <h2>
-        <span className="id">{gid}</span>
-      </h2>
       {queries.map(({ error }, index) => error && <Problem key={apps[index]?.name} error={error} />)}
-      {!isKnown && <p>{queries.some(({ isPending }) => isPending) ? `${words.loading} …` : words.unknownGid}</p>}
-      {traces.some(({ isComplete }) => !isComplete) && <p className="bad">{words.incomplete}</p>}
-      {isKnown && (
-        <>
-          <Rows rows={rows} choose={setAct} />
-          <SwimLanes traces={traces} />
-        </>
+      {!isKnown && more.length === 0 && (
+        <p>{queries.some(({ isPending }) => isPending) ? `${words.loading} …` : words.unknownGid}</p>
       )}
+      {traces.some(({ isComplete }) => !isComplete) && <p className="bad">{words.incomplete}</p>}
+      {isKnown && <Rows rows={rows} choose={setAct} />}
+      {(isKnown || more.length > 0) && <SwimLanes traces={traces} more={more} />}
       {act && <ActDialog act={act} close={() => setAct(null)} />}
     </>
   );

@@ -7,6 +7,7 @@ import { useApps } from '../session';
 import type { Page, Transaction } from '../types';
 
 const LIMIT = 50;
+const EVERY_MS = 10_000;
 const STATES = [
   'PARKED',
   'PENDING',
@@ -120,6 +121,8 @@ function List({ api, filter }: { api: AppApi; filter: Filter }) {
     queryKey: [cursor === first ? 'list' : 'older', api.name, query.toString()],
     queryFn: () => api.get<Page<Transaction>>(`/transactions?${query}`),
     placeholderData: keepPreviousData,
+    // Events are those of one instance. The others of the app change rows, too.
+    refetchInterval: cursor === first && EVERY_MS,
   });
   return (
     <>

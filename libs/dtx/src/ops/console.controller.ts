@@ -1,4 +1,4 @@
-import { Get, Headers, Inject, Injectable, NotFoundException, Param, Res, StreamableFile } from '@nestjs/common';
+import { Get, Headers, Inject, Injectable, NotFoundException, Param, Req, Res, StreamableFile } from '@nestjs/common';
 import { HttpAdapterHost } from '@nestjs/core';
 import { type ConsoleFile, installedConsole } from './console-files.js';
 import { OPS_OPTIONS, type OpsOptions } from './options.js';
@@ -35,7 +35,14 @@ export class ConsoleController {
   }
 
   @Get()
-  page(@Headers('accept-encoding') encodings: unknown, @Res({ passthrough: true }) response: unknown): StreamableFile {
+  page(
+    @Req() { originalUrl, url }: { originalUrl?: string; url: string },
+    @Headers('accept-encoding') encodings: unknown,
+    @Res({ passthrough: true }) response: unknown,
+  ): StreamableFile {
+    const [path = ''] = (originalUrl ?? url).split('?');
+    // Express also serves this path, but the files of the page are relative to the one without a slash.
+    if (path.endsWith('/')) throw new NotFoundException(`unknown page ${path}; open ${path.replace(/\/+$/, '')}`);
     return this.send('index.html', { encodings, response, cache: 'no-cache' });
   }
 

@@ -1,7 +1,7 @@
 // The work that leads the armed app to its failpoint: a purchase, a restock, or a damaged message or row.
 
 import { randomUUID } from 'node:crypto';
-import { connect } from 'amqplib';
+import { type ChannelModel, connect } from 'amqplib';
 import { createConnection, type RowDataPacket } from 'mysql2/promise';
 import { queueOf } from 'nest-dtx';
 import { tableNames } from 'nest-dtx/testing';
@@ -84,10 +84,11 @@ export async function sendUnreadable(sandbox: Sandbox, scheme: PurchaseScheme): 
     scheme === 'half-message'
       ? { type: 'flash.sold.v1', consumer: 'payment.take-flash-money' }
       : { type: 'order.placed.v1', consumer: 'inventory.take-stock' };
-  const queue = queueOf(consumer, 1);
   const [gid, messageId] = [randomUUID(), randomUUID()];
   const connection = await connect(sandbox.rabbitmq, { timeout: 10_000 });
+  let queue: string;
   try {
+    queue = await existingQueue(connection, queueOf(consumer, 1));
     const channel = await connection.createConfirmChannel();
     const headers = { 'dtx-scheme': scheme };
     const properties = { messageId, type, correlationId: gid, persistent: true, headers };
@@ -102,6 +103,19 @@ export async function sendUnreadable(sandbox: Sandbox, scheme: PurchaseScheme): 
     findGid: async () => gid,
     parkedId: `${messageId}.${consumer}`,
   };
+}
+
+/**
+ * The queue as the apps consume it: a quorum queue unless option `queues` is `classic`. The broker confirms and drops what
+ * is sent to a queue that does not exist.
+ */
+async function existingQueue(connection: ChannelModel, name: string): Promise<string> {
+  const channel = await connection.createChannel();
+  channel.on('error', () => {}); // a queue that does not exist closes the channel
+  return channel.checkQueue(`${name}.quorum`).then(
+    ({ queue }) => queue,
+    () => name,
+  );
 }
 
 /** Writes the traces of a decision log that has lost its end: the witness of a committed branch without a decision. */

@@ -6,7 +6,7 @@ import { audit } from '../../audit/index.js';
 import { exitCodeOf, reportLines } from '../../audit/report-and-exit-code.js';
 import type { Say } from '../../cli/say-type.js';
 import { environmentOf } from '../../process/app-environment.js';
-import { anyFreePort, choosePorts } from '../../process/app-ports.js';
+import { choosePorts } from '../../process/app-ports.js';
 import { Supervisor } from '../../process/supervisor.js';
 import { rememberDemoSandbox } from '../../sandbox/known-sandboxes.js';
 import { createSandbox, type Sandbox } from '../../sandbox/sandbox.js';
@@ -14,6 +14,7 @@ import { down, up } from '../../servers/index.js';
 import { type App, perApp } from '../../servers/server-set.js';
 import type { Lab } from '../lab/lab.js';
 import { startLab } from '../lab/lab-settings.js';
+import { actionsOn } from './app-actions.js';
 import { type Actions, type ControlServer, listen, socketPathOf } from './control-socket.js';
 import { crashAndRecover } from './crash-step.js';
 import { makePurchases, purchaseTable, setTheScene } from './purchases.js';
@@ -80,7 +81,7 @@ export class Demo {
         saveSession({ apps, urls: supervisor.urls, control: path });
       },
     });
-    const actions = this.#actions(sandbox, supervisor);
+    const actions = actionsOn({ supervisor, sandbox, token: this.#token, isServing: () => this.isServing });
     const control = await listen(path, actions);
     this.#running = { sandbox, supervisor, control, actions };
     supervisor.on('event', (event) => {
@@ -91,17 +92,6 @@ export class Demo {
     await supervisor.startAll(ports);
     for (const [app, url] of Object.entries(supervisor.urls)) this.#say(`the ${app} app is ready at ${url}`);
     this.#writeEnvFile();
-  }
-
-  /** The requests of `npm run break`. */
-  #actions(sandbox: Sandbox, supervisor: Supervisor): Actions {
-    return {
-      status: async () => ({ urls: supervisor.urls, sandbox, token: this.#token, isServing: this.isServing }),
-      restart: ({ app, env, holdMs }) => supervisor.restart(app, { env, holdMs }),
-      startSecond: async ({ app }) => supervisor.startSecond(app, await anyFreePort()),
-      stopSecond: ({ app }) => supervisor.stopSecond(app),
-      kill: ({ app }) => supervisor.kill(app),
-    };
   }
 
   get #started(): Running {

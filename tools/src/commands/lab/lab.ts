@@ -1,6 +1,7 @@
 // The lab: buy, compare, break and audit from a page. It answers from the first moment of the demo, and works once the apps run.
 import type { AppEvent } from '../../process/supervisor.js';
 import { DATABASES } from '../../servers/server-set.js';
+import { SCHEMES } from '../../shop/purchase.js';
 import { AppEventQueue } from '../break/app-event-queue.js';
 import { passOn, proxiedPath } from './app-proxy.js';
 import { breakPoint } from './break-job.js';
@@ -85,7 +86,7 @@ export class Lab {
     const { jobs } = this;
     return {
       'GET /api/status': () => this.status(),
-      'GET /api/schemes': () => ({ schemes: schemesWithPoints() }),
+      'GET /api/schemes': () => ({ schemes: schemesWithPoints(), purchases: Object.keys(SCHEMES) }),
       'POST /api/purchases': (body) => {
         const [target, scheme, wanted] = [this.ready, readScheme(body), readWanted(body)];
         return jobs.start('purchase', scheme, (job) => purchase(target, { scheme, wanted }, job));

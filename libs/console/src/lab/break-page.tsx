@@ -1,0 +1,147 @@
+import { useState } from 'react';
+import { useWords } from '../i18n';
+import { Diagram } from './diagram';
+import { Followed, JobState, Record } from './job-panel';
+import { useSchemes, useStart, useStatus } from './lab-session';
+import type { LabStatus, Point } from './lab-types';
+import { useLabWords } from './lab-words';
+
+const MODES = ['crash', 'pause', 'error'] as const;
+
+export function BreakPage() {
+  const words = useLabWords();
+  const { data: status } = useStatus();
+  const { start, problem } = useStart();
+  const { schemes } = useSchemes();
+  const [scheme, setScheme] = useState('local-message');
+  const [point, setPoint] = useState<Point | null>(null);
+  const job = status?.job;
+  const isBusy = !status?.isServing || job?.state === 'running';
+  const points = schemes.find((one) => one.scheme === scheme)?.points ?? [];
+  return (
+    <>
+      <h2>{words.break}</h2>
+      {status?.whyNoBreaks && (
+        <p role="note" className="busy">
+          {status.whyNoBreaks}
+        </p>
+      )}
+      <p className="tabs">
+        {schemes.map((one) => (
+          <button
+            key={one.scheme}
+            type="button"
+            aria-pressed={one.scheme === scheme}
+            onClick={() => {
+              setScheme(one.scheme);
+              setPoint(null);
+            }}
+          >
+            {one.scheme}
+          </button>
+        ))}
+      </p>
+      <div className="break">
+        <Diagram scheme={scheme} points={points} chosen={point?.name ?? null} choose={setPoint} />
+        <section className="card" aria-label={words.point}>
+          {point ? <Chosen point={point} /> : <p>{words.choosePoint}</p>}
+          {point && !status?.whyNoBreaks && (
+            <p className="actions">
+              {MODES.map((mode) => (
+                <button
+                  key={mode}
+                  type="button"
+                  className={mode === 'crash' ? 'main' : undefined}
+                  disabled={isBusy}
+                  title={words[`${mode}Means`]}
+                  onClick={() => start('/breaks', { point: point.name, mode })}
+                >
+                  {words[mode]}
+                </button>
+              ))}
+            </p>
+          )}
+          {MODES.map((mode) => (
+            <small key={mode} className="quiet mode">
+              {words[`${mode}Means`]}
+            </small>
+          ))}
+        </section>
+      </div>
+      {problem && (
+        <p role="alert" className="bad">
+          {problem}
+        </p>
+      )}
+      {status && <Outcome status={status} />}
+      <Parking status={status} isBusy={isBusy} start={start} />
+    </>
+  );
+}
+
+function Chosen({ point }: { point: Point }) {
+  const words = useLabWords();
+  return (
+    <>
+      <h3>{point.name}</h3>
+      {point.because && <p className="quiet">{point.because}</p>}
+      <dl>
+        <dt>{words.onDisk}</dt>
+        <dd>{point.disk}</dd>
+        <dt>{words.finisher}</dt>
+        <dd>{point.finisher}</dd>
+      </dl>
+    </>
+  );
+}
+
+function Outcome({ status: { job, happenings } }: { status: LabStatus }) {
+  const words = useLabWords();
+  if (job?.kind !== 'break') return null;
+  const result = job.result as { healed: boolean } | null;
+  return (
+    <>
+      <JobState job={job} />
+      {result && (
+        <p role="status">
+          <b className={result.healed ? 'good' : 'bad'}>{result.healed ? words.healed : words.notHealed}</b>
+        </p>
+      )}
+      <Record lines={job.lines} />
+      <Followed job={job} happenings={happenings} />
+    </>
+  );
+}
+
+interface ParkingProps {
+  status: LabStatus | undefined;
+  isBusy: boolean;
+  start: (path: string) => void;
+}
+
+function Parking({ status, isBusy, start }: ParkingProps) {
+  const words = useLabWords();
+  const { parked } = useWords();
+  const job = status?.job;
+  return (
+    <section className="card" aria-label={words.parkRow}>
+      <h3>{parked}</h3>
+      <p>{words.parkMeans}</p>
+      <p className="actions">
+        <button type="button" disabled={isBusy} onClick={() => start('/parkings')}>
+          {words.parkRow}
+        </button>
+      </p>
+      {job?.kind === 'park' && (
+        <>
+          <JobState job={job} />
+          {job.state === 'done' && (
+            <p>
+              <a href="#/alerts">{words.toAlerts}</a>
+            </p>
+          )}
+        </>
+      )}
+    </section>
+  );
+}
