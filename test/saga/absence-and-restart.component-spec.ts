@@ -18,7 +18,9 @@ const sagaOf = (name: string, steps: Steps) =>
   saga.defineSaga({ name: `order.${name}`, version: 1, input, deadlineMs: 120_000, steps });
 
 const delivery = sagaOf('delivery', ({ compensable }) => [compensable(reserve!, made), compensable(send!, made)]);
+/** A call to an absent app takes its whole time limit. */
 const QUICK = { attemptsMax: 2, callTimeoutMs: 300 };
+const FEW_ATTEMPTS = { attemptsMax: QUICK.attemptsMax };
 
 /** The queue of the step exists, and no app consumes it. */
 async function withoutInventory(): Promise<void> {
@@ -46,7 +48,7 @@ it('an absent app costs no attempt, however often it is called', async () => {
   // The control: a step that answers with an error uses its attempts up.
   const broken = await apps.start({ app: 'payment', steps: [[bill!, { do: () => Promise.reject(new Error('no')) }]] });
   const billing = sagaOf('billing', ({ compensable }) => [compensable(bill!, made)]);
-  const biller = await apps.start({ sagas: [billing], options: QUICK });
+  const biller = await apps.start({ sagas: [billing], options: FEW_ATTEMPTS });
   const failing = await biller.begin(billing, {}, randomUUID());
   await apps.untilIs(failing, 'COMPENSATED');
   expect(await failuresOf(failing)).toBe(QUICK.attemptsMax);
@@ -73,7 +75,7 @@ it('a saga whose arguments cannot be made is compensated, and others go on', asy
     }),
   ]);
   await apps.start({ app: 'inventory', steps: [[send!]] });
-  const order = await apps.start({ sagas: [delivery, throwing], steps: [[reserve!]], options: QUICK });
+  const order = await apps.start({ sagas: [delivery, throwing], steps: [[reserve!]], options: FEW_ATTEMPTS });
   const broken = await order.begin(throwing, {}, randomUUID());
   const sound = await order.begin(delivery, {}, randomUUID());
   await apps.untilIs(sound, 'COMPLETED');

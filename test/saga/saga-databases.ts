@@ -24,9 +24,9 @@ export function readsOf(sandboxOf: () => Sandbox) {
     const query = 'SELECT state, direction, reason, attempts, last_error FROM dtx_saga WHERE id = ?';
     return (await sql<SagaRow>(sandboxOf(), 'order', query, [gid]))[0];
   };
-  const isIn = async (gid: string, state: string) => {
+  const isIn = async (gid: string, ...states: string[]) => {
     const row = await rowOf(gid);
-    return row?.state === state || new Error(`${row?.state}: ${row?.last_error}`);
+    return states.includes(row?.state ?? '') || new Error(JSON.stringify(row));
   };
   return {
     rowOf,
@@ -39,10 +39,7 @@ export function readsOf(sandboxOf: () => Sandbox) {
     },
     untilIs: (gid: string, state: string) => until(`${gid} is ${state}`, () => isIn(gid, state), { withinMs: 60_000 }),
     untilOver: (gid: string) =>
-      until(`${gid} is over`, async () => /^COMPLETED$|^COMPENSATED$/.test((await rowOf(gid))?.state ?? ''), {
-        withinMs: 60_000,
-        everyMs: 50,
-      }),
+      until(`${gid} is over`, () => isIn(gid, 'COMPLETED', 'COMPENSATED'), { withinMs: 60_000, everyMs: 50 }),
     alertsOf: (gid: string) =>
       sql<{ step: string; alert_error: string; closed_at: Date | null }>(
         sandboxOf(),

@@ -33,9 +33,11 @@ export class StoredSagas {
 
   /** Waits up to `waitMs` for the end. A parked saga waits for an operator, so its reader does not. */
   async find(gid: string, waitMs: number): Promise<SagaOutcome | null> {
-    const isKnownOpen = waitMs > 0 && this.running.has(gid);
-    const first = isKnownOpen ? undefined : await this.read(gid);
-    if (first === null || (first && first.status !== 'PENDING') || waitMs <= 0) return first ?? null;
+    const isRunningHere = waitMs > 0 && this.running.has(gid);
+    if (!isRunningHere) {
+      const found = await this.read(gid);
+      if (found?.status !== 'PENDING' || waitMs <= 0) return found;
+    }
     await this.waits.wait(gid, waitMs);
     return this.read(gid);
   }
