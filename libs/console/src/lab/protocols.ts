@@ -62,6 +62,22 @@ const PROTOCOLS: Record<string, Protocol> = {
       step(4, 'payment', 'inventory', 'Confirm or Cancel until each answered', 'Confirm 或 Cancel，直到全部应答'),
     ],
   },
+  saga: {
+    lanes: ['order', BROKER, 'inventory', 'payment'],
+    steps: [
+      step(1, 'order', 'order', 'Saga and its first step, the order, in one commit', 'Saga 与第一步（订单）一次提交'),
+      step(
+        2,
+        'order',
+        'inventory',
+        'Do: the goods, with barrier and result in one commit',
+        'Do：库存，屏障与结果一次提交',
+      ),
+      step(3, 'order', 'payment', 'Mark the pivot, then Do: the money', '标记关键步骤，然后 Do：资金'),
+      step(4, 'order', 'inventory', 'After a refusal: Undo in reverse order', '被拒绝后：按相反顺序 Undo'),
+      step(5, 'order', 'order', 'Last step and final mark in one commit', '最后一步与最终标记一次提交'),
+    ],
+  },
   xa: {
     lanes: ['order', 'payment', 'inventory'],
     steps: [

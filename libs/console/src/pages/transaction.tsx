@@ -12,9 +12,9 @@ import { SwimLanes } from './swim-lanes';
 const EVERY_MS = 5_000;
 const FINAL = /^(DONE|HANDLED|CONFIRMED|CANCELLED|DELIVERED|CLOSED|ROLLED_BACK|APPLIED|NO_TRACE)$/;
 /** The tables whose rows have business data. */
-const WITH_DATA = ['dtx_outbox', 'dtx_inbox', 'dtx_half', 'dtx_half_parked', 'dtx_notification'];
+const WITH_DATA = ['dtx_outbox', 'dtx_inbox', 'dtx_half', 'dtx_half_parked', 'dtx_notification', 'dtx_saga'];
 /** Rows that an operator cannot act on, since they are final or belong to another row. */
-const WITHOUT_ACTIONS = ['dtx_tcc_barrier', 'dtx_xa_witness'];
+const WITHOUT_ACTIONS = ['dtx_tcc_barrier', 'dtx_saga_barrier', 'dtx_xa_witness'];
 
 export function TransactionPage({ gid }: { gid: string }) {
   return (

@@ -148,7 +148,7 @@ export class SagaEngine implements OnModuleInit, OnModuleDestroy {
       this.stored.over(row.id);
       return { kind: 'settled' };
     }
-    emit('retried', { scheme: SCHEME });
+    emit('retried', { scheme: SCHEME, id: row.id, gid: row.id });
     const delayMs = Math.min(backoffMs(this.options.backoff, attempts), this.leftMs(row));
     await reschedule(this.database.own, SAGA, row, { error: end.error, delayMs, attempts });
     return { kind: 'settled' };
@@ -159,7 +159,7 @@ export class SagaEngine implements OnModuleInit, OnModuleDestroy {
     const isOurs = isMarked || (await this.rows.settle(this.database.own, row));
     if (!isOurs) return { kind: 'settled' };
     await failpoint(failpoints.marked, async () => {});
-    emit('settled', { scheme: SCHEME, ms: this.database.ageMs(row.id) });
+    emit('settled', { scheme: SCHEME, ms: this.database.ageMs(row.id), id: row.id, gid: row.id });
     this.stored.over(row.id);
     if (!row.isFirstRun) await this.alerts.close(this.database.own, SCHEME, [row.id]).catch(() => {});
     return { kind: 'settled' };

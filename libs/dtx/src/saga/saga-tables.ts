@@ -38,6 +38,8 @@ export const SAGA: DurableTable = {
   shown: {
     scheme: SCHEME,
     columns: ['saga', 'version', 'reason', 'direction', 'waiting_since', 'decided_at', 'settled_at'],
+    tracedBy: 'id',
+    body: 'input',
     retryState: `COALESCE(direction, 'RUNNING')`,
     what: (row) => `saga ${row.saga} v${row.version}${row.reason ? `, ${row.reason}` : ''}`,
     moments: (row) => [

@@ -3,6 +3,7 @@ import { DiscoveryModule } from '@nestjs/core';
 import { type AsyncModuleOptions, configurableModule, type ModuleScope } from '../core/module-options.js';
 import { parseOptions } from '../core/options.js';
 import { AbsentVersions } from './absent-versions.js';
+import { BarrierTrace } from './barrier-trace.js';
 import { Compensation } from './compensation.js';
 import { Definitions } from './definitions.js';
 import { SagaEngine } from './engine.js';
@@ -49,6 +50,7 @@ const configured = configurableModule<SagaModuleOptions, 'createSagaOptions'>({
     GroupCalls,
     SagaEngine,
     SagaPurge,
+    BarrierTrace,
     SagaRows,
     Sagas,
     StepCalls,

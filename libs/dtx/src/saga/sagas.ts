@@ -97,7 +97,7 @@ export class Sagas implements OnModuleInit {
     const done = await this.firstStep.runWithin(tx, sql, row, saga as Saga);
     await this.insert(sql, { ...row, ...done }, saga.deadlineMs);
     this.database.hooks.afterCommit(tx, async () => {
-      emit('started', { scheme: SCHEME });
+      emit('started', { scheme: SCHEME, id: gid, gid });
       await this.engine.begin({ ...row, ...done });
     });
     return gid;

@@ -1,7 +1,8 @@
 import { type DurableTable, type ShownTable } from '../core/durable/durable-table.js';
 import type { TracedRow } from '../core/durable/operations-registry.js';
 import { traceReaderOf } from '../core/durable/row-views.js';
-import { BARRIER_TRACE } from '../tcc/barrier-trace.js';
+import { BARRIER_TRACE as SAGA_BARRIER } from '../saga/barrier-trace.js';
+import { BARRIER_TRACE as TCC_BARRIER } from '../tcc/barrier-trace.js';
 import { durableTables } from './durable-tables.js';
 
 /** A connection to the database of one app. */
@@ -10,7 +11,7 @@ export interface TraceConnection {
 }
 
 const isShown = (table: DurableTable): table is DurableTable & { shown: ShownTable } => table.shown !== undefined;
-const READERS = [...durableTables.filter(isShown).map(traceReaderOf), BARRIER_TRACE];
+const READERS = [...durableTables.filter(isShown).map(traceReaderOf), TCC_BARRIER, SAGA_BARRIER];
 
 /**
  * Reads the rows of one global transaction from the database of an app, as `GET /dtx/traces/{gid}` shows them. For tools
