@@ -7,7 +7,6 @@ import { readOptions, runCommand } from '../cli/command-options-and-exit.js';
 import { firstSignal } from '../cli/first-signal.js';
 import { OperatorError } from '../cli/operator-error.js';
 import type { Say } from '../cli/say-type.js';
-import { ROOT } from '../infra-files.js';
 import { withLock } from '../process/command-lock.js';
 import { openDatabases } from '../sandbox/database-reader.js';
 import { AppEventQueue } from './break/app-event-queue.js';
@@ -16,7 +15,7 @@ import { type Failpoint, findFailpoint } from './break/known-failpoints.js';
 import { Watch } from './break/recovery-watch.js';
 import { MODES, type Mode, runBreak } from './break/run.js';
 import { callControl } from './demo/control-socket.js';
-import { demoDir, runningDemo } from './demo/running-demo-file.js';
+import { breakLock, demoDir, runningDemo } from './demo/running-demo-file.js';
 
 const USAGE = 'npm run break -- <failpoint> [--mode crash|pause|error]';
 const STARTING = 'the demo is still starting, or making its own purchases: wait until it says that it is serving';
@@ -34,8 +33,7 @@ async function main(): Promise<number> {
   if (!session) throw new OperatorError('no demo is running: start one with "npm run demo" in another terminal');
   const { control } = session;
   if (!control) throw new OperatorError(STARTING);
-  const lock = join(ROOT, '.infra', 'demo-break.lock');
-  return withLock(lock, { say, what: 'the demo', boundMs: 600_000 }, () => breakDemo(control, point, mode));
+  return withLock(breakLock(), { say, what: 'the demo', boundMs: 600_000 }, () => breakDemo(control, point, mode));
 }
 
 async function breakDemo(address: string, point: Failpoint, mode: Mode): Promise<number> {

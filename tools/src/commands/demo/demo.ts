@@ -18,7 +18,7 @@ import { actionsOn } from './app-actions.js';
 import { type Actions, type ControlServer, listen, socketPathOf } from './control-socket.js';
 import { crashAndRecover } from './crash-step.js';
 import { makePurchases, purchaseTable, setTheScene } from './purchases.js';
-import { demoDir, saveSession } from './running-demo-file.js';
+import { breakLock, demoDir, saveSession } from './running-demo-file.js';
 import { writeEnvFile } from './shell-env-file.js';
 
 /** Exists once the apps are started. */
@@ -126,7 +126,12 @@ export class Demo {
       urls: supervisor.urls,
       sandbox,
       adminToken: this.#token,
-      processes: { actions, failpointLog: join(this.#dir, 'failpoints.log'), living: () => supervisor.processes },
+      processes: {
+        actions,
+        failpointLog: join(this.#dir, 'failpoints.log'),
+        breakLock: breakLock(),
+        living: () => supervisor.processes,
+      },
     });
     this.#say(
       [

@@ -18,6 +18,8 @@ interface Session {
 }
 
 export const demoDir = (): string => makePrivateDir(placeOf('demo'));
+/** One break at a time: of the lab, or of `npm run break`. */
+export const breakLock = (): string => join(ROOT, '.infra', 'demo-break.lock');
 const sessionFile = () => join(placeOf('demo'), 'session.json');
 
 /** The record of the running demo, or null if no demo runs. */

@@ -1,6 +1,4 @@
 // A crash, pause or error at a failpoint, as by `npm run break`, inside the process of the demo.
-import { join } from 'node:path';
-import { ROOT } from '../../infra-files.js';
 import { withLock } from '../../process/command-lock.js';
 import { openDatabases } from '../../sandbox/database-reader.js';
 import { AppEventQueue } from '../break/app-event-queue.js';
@@ -31,9 +29,8 @@ export async function breakPoint(
   asked: BreakJob,
 ): Promise<{ healed: boolean }> {
   const { job, point } = asked;
-  const lock = join(ROOT, '.infra', 'demo-break.lock');
   const run = () => breakLocked(target, processes, asked);
-  const healed = await withLock(lock, { say: job.say, what: 'the demo', boundMs: LOCK_BOUND_MS }, run);
+  const healed = await withLock(processes.breakLock, { say: job.say, what: 'the demo', boundMs: LOCK_BOUND_MS }, run);
   job.say(healed ? `healed: ${point.name}` : 'NOT HEALED in time: the lanes show where it stands');
   return { healed };
 }

@@ -17,6 +17,8 @@ export interface Processes {
   readonly actions: Actions;
   /** Where armed apps log their hits. */
   readonly failpointLog: string;
+  /** The file that one break at a time holds, of the lab or of `npm run break`. */
+  readonly breakLock: string;
   /** Every living process, second instances too. */
   living(): ReadonlyArray<{ readonly name: App; readonly pid: number }>;
 }
