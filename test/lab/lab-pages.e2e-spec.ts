@@ -5,7 +5,7 @@ import { LabCommand } from '../fixtures/lab-command.js';
 import { LAB_TOKEN, LabStand } from '../fixtures/lab-stand.js';
 import { sql } from '../fixtures/sandbox.js';
 
-const SCHEMES = ['local-message', 'xa', 'tcc', 'half-message'];
+const SCHEMES = ['local-message', 'xa', 'tcc', 'saga', 'half-message'];
 /** Pixels by which the page is wider than its window. */
 const OVERFLOW = 'document.documentElement.scrollWidth - document.documentElement.clientWidth';
 const browser = await openBrowser();

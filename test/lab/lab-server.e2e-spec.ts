@@ -94,7 +94,7 @@ describe('the server of the lab', () => {
       schemes: Array<{ scheme: string; points: Array<{ name: string; disk: string }> }>;
       purchases: string[];
     };
-    expect(purchases).toEqual(expect.arrayContaining(['local-message', 'xa', 'tcc', 'half-message']));
+    expect(purchases).toEqual(expect.arrayContaining(['local-message', 'xa', 'tcc', 'saga', 'half-message']));
     expect(schemes.map(({ scheme }) => scheme)).toEqual(expect.arrayContaining([...purchases, 'notify']));
     expect(schemes.flatMap(({ points }) => points).every(({ disk }) => disk.length > 0)).toBe(true);
   });
