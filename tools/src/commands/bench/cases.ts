@@ -43,7 +43,7 @@ export const CONCURRENCIES = [1, 8, 32, 128];
 /** The concurrency of the table in the README. */
 export const TABLE_CONCURRENCY = 32;
 
-export const QUICK: Plan = { rounds: 2, warmUp: 200, cases: [...casesFor(TABLE_CONCURRENCY, 'many', 400)] };
+export const QUICK: Plan = { rounds: 2, warmUp: 800, cases: [...casesFor(TABLE_CONCURRENCY, 'many', 400)] };
 
 export const FULL: Plan = {
   rounds: 3,
