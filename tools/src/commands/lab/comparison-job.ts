@@ -11,6 +11,7 @@ import type { LabTarget } from './target.js';
 const TIMES = 5;
 const REST_BOUND_MS = 30_000;
 const IDLE_MS = 2_000;
+const IDLE_LOOKS = 3;
 
 export interface ComparedScheme {
   readonly scheme: PurchaseScheme;
@@ -42,9 +43,7 @@ export async function compare({ urls, sandbox }: LabTarget, wanted: Wanted, job:
     };
     job.progress(0, total);
     // The rate of apps without work is taken off: readiness and leases write, too.
-    const first = await look();
-    await sleep(IDLE_MS);
-    const idle = perMs(first, await look());
+    const idle = await idleRate(look);
     const compared: ComparedScheme[] = [];
     for (const scheme of schemes) {
       await buy(urls, scheme, wanted); // the first one may have to connect
@@ -63,6 +62,18 @@ export async function compare({ urls, sandbox }: LabTarget, wanted: Wanted, job:
   } finally {
     await databases.close();
   }
+}
+
+/** Commits per millisecond. The smallest of several looks, since late work of earlier purchases is not idleness. */
+async function idleRate(look: () => Promise<Look>): Promise<number> {
+  const rates: number[] = [];
+  for (let before = await look(); rates.length < IDLE_LOOKS; ) {
+    await sleep(IDLE_MS);
+    const now = await look();
+    rates.push(perMs(before, now));
+    before = now;
+  }
+  return Math.min(...rates);
 }
 
 const perMs = (one: Look, other: Look) => (other.commits - one.commits) / (other.at - one.at);
