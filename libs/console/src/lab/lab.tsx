@@ -1,6 +1,5 @@
 import type { QueryClient } from '@tanstack/react-query';
-import { type FormEvent, useState } from 'react';
-import { CallFailed } from '../api';
+import { useState } from 'react';
 import { useWords } from '../i18n';
 import { AlertsPage } from '../pages/alerts';
 import { Overview } from '../pages/overview';
@@ -9,6 +8,7 @@ import { Transactions } from '../pages/transactions';
 import { useRoute } from '../route';
 import { Apps } from '../session';
 import { Links, Shell } from '../shell';
+import { SignInForm } from '../sign-in-form';
 import { BreakPage } from './break-page';
 import { BuyPage } from './buy-page';
 import { Record } from './job-panel';
@@ -90,35 +90,7 @@ function PageOfRoute() {
 }
 
 function SignIn({ signedIn }: { signedIn: (session: LabSession) => void }) {
-  const words = { ...useWords(), ...useLabWords() };
-  const [problem, setProblem] = useState('');
-  const submit = async (event: FormEvent<HTMLFormElement>) => {
-    event.preventDefault();
-    setProblem('');
-    const token = String(new FormData(event.currentTarget).get('token') ?? '').trim();
-    try {
-      signedIn(await signInToLab(token));
-    } catch (error) {
-      const { status = 0, message } = error as CallFailed;
-      setProblem(status === 401 ? words.wrongToken : status === 429 ? words.tooMany : message);
-    }
-  };
-  return (
-    <form className="sign-in" onSubmit={submit}>
-      <h2>{words.lab}</h2>
-      <label>
-        {words.token}
-        <input name="token" type="password" autoComplete="off" required />
-      </label>
-      <p className="quiet">{words.tokenHint}</p>
-      {problem && (
-        <p role="alert" className="bad">
-          {problem}
-        </p>
-      )}
-      <button type="submit" className="main">
-        {words.signIn}
-      </button>
-    </form>
-  );
+  const { lab: title, token, tokenHint } = useLabWords();
+  const take = (given: string) => signInToLab(given).then(signedIn);
+  return <SignInForm {...{ title, token, tokenHint }} signIn={take} />;
 }
