@@ -51,10 +51,10 @@ export class FlashSaleByHalfMessage implements OnModuleInit, OnModuleDestroy {
     private readonly pace: SettlementPace,
   ) {}
 
-  /** The receipts of order and payment settle a sale. */
+  /** The receipts of order and payment settle a sale together. */
   onModuleInit(): void {
     this.stopListening = onMeasured('settled', ({ scheme, ms }) => {
-      if (scheme === 'half-message') this.pace.settled(ms);
+      if (scheme === 'half-message') this.pace.settled(ms, 1 / flashSold.consumers.length);
     });
   }
 
@@ -78,6 +78,7 @@ export class FlashSaleByHalfMessage implements OnModuleInit, OnModuleDestroy {
     try {
       return await this.sellNow({ key, body, orderId });
     } catch (error) {
+      this.pace.settled(undefined);
       if (error instanceof KnownBefore) return this.answerOf(error.known);
       if (!(error instanceof Rejected)) throw error;
       return this.refuse({ key, body, orderId }, error.reason);

@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { SettlementPace } from './settlement-pace.js';
 
+/** So many purchases may be open before a call waits. */
+const OPEN = 40;
 const USUAL_MS = 20;
 const LATE_MS = 200;
 let pace: SettlementPace;
@@ -11,18 +13,9 @@ beforeEach(() => {
 });
 afterEach(() => void vi.useRealTimers());
 
-const settles = (ageMs: number, times = 1) => {
+const settles = (ageMs: number | undefined, times = 1) => {
   for (let n = 0; n < times; n++) pace.settled(ageMs);
 };
-
-/** Purchases settle late, and so many of them that they queue. */
-function settlesLate(ageMs = LATE_MS): void {
-  settles(USUAL_MS);
-  for (let ms = 0; ms < 500; ms++) {
-    vi.advanceTimersByTime(1);
-    settles(ageMs);
-  }
-}
 
 /** Calls that ask for their turn. The returned function counts those that may begin. */
 function calls(count: number): () => Promise<number> {
@@ -34,69 +27,92 @@ function calls(count: number): () => Promise<number> {
   };
 }
 
+/** As many purchases are open as may be, and the last ones settled at this age. */
+async function busy(ageMs: number): Promise<void> {
+  settles(USUAL_MS);
+  settles(ageMs, 100);
+  await calls(OPEN)();
+}
+
 describe('a call begins at once', () => {
-  it('if no purchase has settled yet', async () => {
-    expect(await calls(3)()).toBe(3);
+  it('if few purchases are open, also if they settle late', async () => {
+    settles(USUAL_MS);
+    settles(LATE_MS, 100);
+    expect(await calls(OPEN)()).toBe(OPEN);
   });
 
   it('if purchases settle as soon as usual, also if that is not soon', async () => {
-    for (let ms = 0; ms < 500; ms++) {
-      vi.advanceTimersByTime(1);
-      settles(LATE_MS + (ms % 10));
-    }
-    expect(await calls(3)()).toBe(3);
+    settles(LATE_MS, 100);
+    expect(await calls(2 * OPEN)()).toBe(2 * OPEN);
   });
 
-  it('if so few purchases are open that they do not queue', async () => {
-    settles(USUAL_MS);
-    for (let n = 0; n < 10; n++) {
-      vi.advanceTimersByTime(50);
-      settles(LATE_MS);
-    }
+  it('if one purchase settled late among many in time', async () => {
+    await busy(USUAL_MS);
+    settles(LATE_MS);
     expect(await calls(3)()).toBe(3);
   });
 
   it('if nothing settles any more', async () => {
-    settlesLate();
-    vi.advanceTimersByTime(501);
+    await busy(LATE_MS);
+    vi.advanceTimersByTime(500);
     expect(await calls(3)()).toBe(3);
   });
 
-  it('if the age of a purchase is not known', async () => {
-    pace.settled(undefined);
+  it('if nothing settles any more, and so do those that wait', async () => {
+    await busy(LATE_MS);
+    vi.advanceTimersByTime(400);
+    const before = calls(2);
+    expect(await before()).toBe(0);
+    vi.advanceTimersByTime(100);
+    expect(await calls(3)()).toBe(3);
+    expect(await before()).toBe(2);
+  });
+
+  it('if the open purchases are so old that another instance must have settled them', async () => {
+    await busy(LATE_MS);
+    for (let ms = 0; ms < 1_001; ms += 91) {
+      vi.advanceTimersByTime(91);
+      pace.settled(LATE_MS, 0.01);
+    }
     expect(await calls(3)()).toBe(3);
   });
 });
 
-describe('a call waits while purchases settle late', () => {
-  it('and begins when purchases settle, one call for two of them', async () => {
-    settlesLate();
+describe('a call waits while many purchases are open', () => {
+  it('also in the first moments of a load, before any has settled', async () => {
+    expect(await calls(OPEN + 3)()).toBe(OPEN);
+  });
+
+  it('and begins when one of them settles', async () => {
+    await busy(LATE_MS);
     const begun = calls(5);
     expect(await begun()).toBe(0);
-    settles(LATE_MS, 3);
+    settles(LATE_MS);
     expect(await begun()).toBe(1);
-    settles(LATE_MS, 1);
+    settles(undefined);
     expect(await begun()).toBe(2);
   });
 
-  it('and begins sooner when purchases settle in time again', async () => {
-    settlesLate();
+  it('of which two settlements end one, if each is a half', async () => {
+    await busy(LATE_MS);
     const begun = calls(5);
-    settles(USUAL_MS, 2);
-    expect(await begun()).toBe(4);
-  });
-
-  it('but no longer than purchases are late', async () => {
-    settlesLate();
-    const begun = calls(5);
-    vi.advanceTimersByTime(LATE_MS - USUAL_MS - 1);
+    pace.settled(LATE_MS, 1 / 2);
     expect(await begun()).toBe(0);
-    vi.advanceTimersByTime(1);
-    expect(await begun()).toBe(5);
+    pace.settled(LATE_MS, 1 / 2);
+    expect(await begun()).toBe(1);
   });
 
-  it('and no longer than half a second', async () => {
-    settlesLate(60_000);
+  it('and two begin for one settlement when purchases settle in time again', async () => {
+    await busy(LATE_MS);
+    const begun = calls(150);
+    settles(USUAL_MS, 60);
+    const before = await begun();
+    settles(USUAL_MS);
+    expect((await begun()) - before).toBe(2);
+  });
+
+  it('but no longer than half a second', async () => {
+    await busy(LATE_MS);
     const begun = calls(5);
     vi.advanceTimersByTime(499);
     expect(await begun()).toBe(0);

@@ -1,72 +1,93 @@
-/** A settlement is late if it takes this time in milliseconds longer than usual. */
+/** So many open purchases keep the apps busy. A call does not wait for fewer. */
+const OPEN_MAX = 40;
+/** A purchase that is older than this time in milliseconds is no longer counted: another instance may have settled it. */
+const COUNTED_MS = 1_000;
+/** Settlements are late if they take this time in milliseconds longer than usual, by the mean of the last ones. */
 const LATE_MS = 50;
+const MEAN_OF = 16;
 /** The usual age is the smallest one within this time in milliseconds. Waits keep queues short, so it is seen again. */
 const USUAL_FOR_MS = 600_000;
-/** After this time in milliseconds without a settlement no call waits. A consumer is down, or there is nothing to settle. */
+/** Waiting calls that begin for one settlement, at most. They begin one after the other, not all at once. */
+const BEGIN_MAX = 2;
+/** After this time in milliseconds without a settlement no call waits. A consumer is down, and must not delay answers. */
 const SILENT_MS = 500;
-/** Waiting calls that begin for each settlement: fewer than end while settlements are late, then more. */
-const LATE_SHARE = 1 / 2;
-const IN_TIME_SHARE = 2;
-/** So many open purchases keep the apps busy. A call does not wait for fewer. */
-const IN_WORK = 24;
-/** The rate of settlements is a mean over this time in milliseconds. */
-const RATE_MS = 250;
+/** Longest wait of one call in milliseconds. */
 const WAIT_MS_MAX = 500;
 
 /**
  * Keeps answers at the pace of settlement. An answer that says PENDING costs less than the settlement that follows, so at
- * full load queues would grow as long as the load lasts. While settlements are late, every second one lets a waiting call
- * begin. A wait has a limit, and there is none while nothing settles, since a consumer that is down must not delay answers.
- * Each instance takes the settlements that it sees as a sample of all. Only hints in memory.
+ * full load queues would grow as long as the load lasts. While `OPEN_MAX` purchases are open and settle late, a call waits
+ * for a settlement. Each instance takes the settlements that it sees as a sample of all. Only hints in memory.
  * @example
  *   await this.pace.turn();            // before the transaction, because a wait inside would hold its locks
  *   this.pace.settled(ageMs);          // when a purchase is final
  */
 export class SettlementPace {
-  private ageMs = 0;
-  private atMs = Number.NEGATIVE_INFINITY;
-  /** Settlements per millisecond. */
-  private rate = 0;
+  /** When the open purchases began, oldest first. A settlement takes the oldest one away. */
+  private readonly begun: number[] = [];
+  private settledShare = 0;
+  private lastMs = Number.NEGATIVE_INFINITY;
+  private meanAgeMs = 0;
   private usual = { ageMs: Number.POSITIVE_INFINITY, untilMs: 0 };
-  /** Waiting calls that may begin, with the part of one that is left from the last settlements. */
-  private turns = 0;
   private readonly waiting = new Set<() => void>();
 
-  /** @param ageMs the time from the call to the settlement in milliseconds. Undefined if it is not known. */
-  settled(ageMs: number | undefined): void {
-    if (ageMs === undefined) return;
+  /**
+   * @param ageMs the time from the call to the settlement in milliseconds. Undefined if it is not known or the call failed.
+   * @param share the part of the purchase that this settles, above 0 and at most 1
+   */
+  settled(ageMs: number | undefined, share = 1): void {
     const now = performance.now();
-    const sinceMs = Math.max(1, now - this.atMs);
-    this.rate += (1 / sinceMs - this.rate) * (1 - Math.exp(-sinceMs / RATE_MS));
-    this.ageMs = ageMs;
-    this.atMs = now;
-    if (ageMs <= this.usual.ageMs || now > this.usual.untilMs) this.usual = { ageMs, untilMs: now + USUAL_FOR_MS };
-    this.turns = this.waiting.size === 0 ? 0 : this.turns + (this.isLate ? LATE_SHARE : IN_TIME_SHARE);
+    this.settledShare += share;
+    if (this.settledShare >= 1) {
+      this.settledShare -= 1;
+      this.begun.shift();
+    }
+    if (ageMs !== undefined) this.noteAge(ageMs, now);
+    let left = BEGIN_MAX;
     for (const go of this.waiting) {
-      if (this.turns < 1) break;
-      this.turns -= 1;
+      if (left-- === 0 || this.mustWait(now)) break;
       go();
     }
   }
 
-  /** Resolves when a call may begin. At once unless purchases settle late. */
+  /** Resolves when a call may begin. At once unless too many purchases are open. */
   async turn(): Promise<void> {
-    if (performance.now() - this.atMs >= SILENT_MS) return;
-    if (this.waiting.size === 0 && !this.isLate) return;
-    await new Promise<void>((resolve) => {
+    const now = performance.now();
+    const mustWait = this.mustWait(now);
+    // Nobody lets the calls go that began to wait before.
+    if (!mustWait && this.isSilent(now)) for (const go of this.waiting) go();
+    if (mustWait || this.waiting.size > 0) await this.wait();
+    else this.begun.push(now);
+  }
+
+  private wait(): Promise<void> {
+    return new Promise((resolve) => {
       const go = () => {
         clearTimeout(timer);
         this.waiting.delete(go);
+        this.begun.push(performance.now());
         resolve();
       };
-      // Not longer than settlements are late, because none comes if all purchases have ended.
-      const timer = setTimeout(go, Math.min(WAIT_MS_MAX, this.ageMs - this.usual.ageMs));
+      const timer = setTimeout(go, WAIT_MS_MAX);
       this.waiting.add(go);
     });
   }
 
-  /** Little's law gives the number of open purchases, also if other instances settle a part of them. */
-  private get isLate(): boolean {
-    return this.ageMs > this.usual.ageMs + LATE_MS && this.ageMs * this.rate > IN_WORK;
+  private noteAge(ageMs: number, now: number): void {
+    this.meanAgeMs = this.isSilent(now) ? ageMs : this.meanAgeMs + (ageMs - this.meanAgeMs) / MEAN_OF;
+    this.lastMs = now;
+    if (ageMs <= this.usual.ageMs || now > this.usual.untilMs) this.usual = { ageMs, untilMs: now + USUAL_FOR_MS };
+  }
+
+  private mustWait(now: number): boolean {
+    while (this.begun.length > 0 && this.begun[0]! < now - COUNTED_MS) this.begun.shift();
+    if (this.begun.length < OPEN_MAX) return false;
+    // In the first moments of a load nothing has settled yet, and the last ages say nothing.
+    if (this.isSilent(now)) return now - this.begun[0]! < SILENT_MS;
+    return this.meanAgeMs > this.usual.ageMs + LATE_MS;
+  }
+
+  private isSilent(now: number): boolean {
+    return now - this.lastMs >= SILENT_MS;
   }
 }
