@@ -54,7 +54,7 @@ export class SettlementPace {
   async turn(): Promise<void> {
     const now = performance.now();
     const mustWait = this.mustWait(now);
-    // Nobody lets the calls go that began to wait before.
+    // No settlement lets the calls go that began to wait before.
     if (!mustWait && this.isSilent(now)) for (const go of this.waiting) go();
     if (mustWait || this.waiting.size > 0) await this.wait();
     else this.begun.push(now);
