@@ -31,6 +31,9 @@ export function kindOf({ variant, isClassic }: Pick<Case, 'variant' | 'isClassic
   return isClassic ? 'classic' : 'shop';
 }
 
+/** Whether the apps of the shop run, with the library and its tables, and not a naive shop or a peer. */
+export const isOurs = (kind: Kind): kind is 'shop' | 'classic' => kind === 'shop' || kind === 'classic';
+
 /** How many purchases are made in how many rounds. Rounds are interleaved, so a slow minute hits every variant. */
 export interface Plan {
   readonly rounds: number;

@@ -1,14 +1,14 @@
 // Goods and money for the purchases of a bench: more than it can use up.
 import { createConnection } from 'mysql2/promise';
 import type { Sandbox } from '../../sandbox/sandbox.js';
-import type { Kind } from './cases.js';
+import { isOurs, type Kind } from './cases.js';
 import { buyerOf, ITEMS, skuOf } from './load.js';
 
 const PLENTY = 1_000_000_000;
 
 /** By SQL, since a thousand calls for each would be slow. The peers have the columns of the naive shop. */
 export async function fill({ databases }: Sandbox, kind: Kind): Promise<void> {
-  const isPlain = kind !== 'shop';
+  const isPlain = !isOurs(kind);
   const numbers = Array.from({ length: ITEMS }, (_, n) => n);
   const stock = isPlain
     ? { sql: 'INSERT INTO stock (sku, available) VALUES ?', rows: numbers.map((n) => [skuOf(n), PLENTY]) }

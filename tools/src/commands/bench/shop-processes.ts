@@ -11,7 +11,7 @@ import { endProcess, killProcess, markFor } from '../../process/detached-process
 import { NODE_FLAGS } from '../../process/node-flags.js';
 import type { Sandbox } from '../../sandbox/sandbox.js';
 import { type App, DATABASES, perApp } from '../../servers/server-set.js';
-import type { Kind } from './cases.js';
+import { isOurs, type Kind } from './cases.js';
 import { mainOf } from './peers/peer-package.js';
 import { RestateServer } from './peers/restate-server.js';
 
@@ -43,10 +43,9 @@ export class ShopProcesses {
     const ports = perApp(() => 0);
     for (const app of DATABASES) ports[app] = await anyFreePort();
     const server = kind === 'restate-saga' ? await RestateServer.start(options) : null;
-    const startOne =
-      kind === 'shop' || kind === 'classic'
-        ? shopStart(options, ports, kind === 'classic')
-        : plainStart(MAINS[kind], { options, env: server?.env ?? {} });
+    const startOne = isOurs(kind)
+      ? shopStart(options, ports, kind === 'classic')
+      : plainStart(MAINS[kind], { options, env: server?.env ?? {} });
     const processes = new ShopProcesses(startOne, ports, server);
     for (const app of DATABASES) processes.start(app);
     return processes;
