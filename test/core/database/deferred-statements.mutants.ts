@@ -9,7 +9,7 @@ export const deferredBeforeTheCheck: Mutant = {
   edits: [
     {
       guard: 'transaction.check-first',
-      becomes: `const all = [...statements.slice(0, -1), { sql: 'RELEASE SAVEPOINT dtx_begun' }, ...statements.slice(-1)];`,
+      becomes: `const all = [...before, ...statements.slice(0, -1), { sql: 'RELEASE SAVEPOINT dtx_begun' }, ...statements.slice(-1)];`,
     },
   ],
 };

@@ -144,9 +144,8 @@ export class TransactionGuard implements Gate, Sql {
   commit(): Promise<void> {
     return this.turns.take(async () => {
       if (this.failure !== undefined) throw this.failure;
-      if (this.held.hasBegin) await this.held.send();
       // guard: transaction.commit
-      await this.confirm([...this.held.take(), { sql: 'COMMIT' }]);
+      await this.confirm({ sql: 'COMMIT' });
       this.over('committed');
     });
   }
@@ -187,10 +186,10 @@ export class TransactionGuard implements Gate, Sql {
   /** Runs the COMMIT or ROLLBACK of TypeORM at the end of a user transaction. */
   private async runProtocol(protocol: 'commit' | 'rollback', text: string, send: Send): Promise<Answer> {
     if (protocol === 'rollback') this.held.take();
-    else if (this.held.hasBegin || !this.evidence.savepoints.has(BEGUN)) await this.held.send();
+    else if (!this.evidence.savepoints.has(BEGUN)) await this.held.send();
     if (protocol === 'commit' && this.evidence.savepoints.has(BEGUN)) {
       if (this.options.mayDefer) return this.commitTogether(text);
-      await this.confirm(this.held.take());
+      await this.confirm();
     }
     const answer = await answerTo(send);
     if (!answer[0]) this.over(protocol === 'commit' ? 'committed' : 'rolled back');
@@ -198,7 +197,7 @@ export class TransactionGuard implements Gate, Sql {
   }
 
   private async commitTogether(text: string): Promise<Answer> {
-    const answers = await this.confirm([...this.held.take(), { sql: text }]);
+    const answers = await this.confirm({ sql: text });
     this.over('committed');
     return [null, answers.at(-1)];
   }
@@ -214,10 +213,10 @@ export class TransactionGuard implements Gate, Sql {
     done(null, NOTHING_CHANGED);
   }
 
-  /** Sends statements behind the check that the transaction is the original one. None of them runs in another one. */
-  private async confirm(statements: readonly HeldStatement[]): Promise<unknown[]> {
+  /** Sends the statements that wait and the end, behind the check that the transaction is the original one. */
+  private async confirm(...end: readonly HeldStatement[]): Promise<unknown[]> {
     try {
-      return await this.evidence.confirm(statements);
+      return await this.held.confirm(end);
     } catch (error) {
       if (!this.evidence.isCommittedInPart) throw error;
       await this.undo();

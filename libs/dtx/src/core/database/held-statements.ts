@@ -67,6 +67,17 @@ export class HeldStatements {
     });
   }
 
+  /**
+   * Sends them and the end of the transaction behind the check that it is the original one. None of them runs in another
+   * one. If the begin is among them, no statement was sent that could have ended it, and the whole transaction is one
+   * packet.
+   */
+  confirm(end: readonly HeldStatement[]): Promise<unknown[]> {
+    const { hasBegin } = this;
+    const held = this.take();
+    return hasBegin ? this.evidence.confirm(end, held) : this.evidence.confirm([...held, ...end]);
+  }
+
   /** Sends a statement of the library behind them, and returns its answer. @throws its error, or that of one of them */
   async sendWith<T>(statement: BoundStatement): Promise<T> {
     const held = this.take();

@@ -128,18 +128,19 @@ export class Evidence {
 
   /**
    * Sends statements behind the release of BEGUN, in one packet. The server runs none of them if BEGUN is missing, so no
-   * row of the library commits alone. Returns their answers.
+   * row of the library commits alone. Returns all answers of the packet.
+   * @param before the begin and everything behind it, for a transaction that was not sent yet
    * @throws TransactionEnded if BEGUN is missing
    */
-  async confirm(statements: readonly HeldStatement[]): Promise<unknown[]> {
+  async confirm(statements: readonly HeldStatement[], before: readonly HeldStatement[] = []): Promise<unknown[]> {
     // guard: transaction.check-first
-    const all = [{ sql: `RELEASE SAVEPOINT ${BEGUN}` }, ...statements];
+    const all = [...before, { sql: `RELEASE SAVEPOINT ${BEGUN}` }, ...statements];
     try {
       const answer = await this.tap.askTogether(all);
       return Array.isArray(answer) ? answer : [answer];
     } catch (error) {
-      const at = failedAt(error) ?? 0;
-      if (at > 0) throw this.heldFailed(error, all[at]);
+      const at = failedAt(error) ?? before.length;
+      if (at !== before.length) throw this.heldFailed(error, all[at]);
       this.failed(error);
       if (effectOf(error) !== 'no savepoint') throw error;
       this.failure = inPart('its savepoint dtx_begun is missing');
