@@ -1,5 +1,6 @@
 import type { SharedQueues } from '../core/broker/queue-prefix.js';
 import { parseBrokerUrls } from '../core/broker-urls.js';
+import { isStepContract } from '../saga/step-contract.js';
 import {
   answerQueuePatternOf,
   type DtxQueue,
@@ -85,8 +86,9 @@ export function queueOptionsFrom({ app, contracts: path, levels, notify, ...valu
   const exported = exportedValues(loadedModule('contracts', path));
   const contracts = exported.filter(isContract);
   const participants = exported.filter(isParticipant);
-  if (contracts.length + participants.length === 0)
-    throw new UsageError(`--contracts ${path} exports no result of defineMessage or defineParticipant`);
+  const steps = exported.filter(isStepContract);
+  if (contracts.length + participants.length + steps.length === 0)
+    throw new UsageError(`--contracts ${path} exports no result of defineMessage, defineParticipant or defineStep`);
   const levelsMs = levels === undefined ? undefined : listOf(levels).map(Number);
   if (levelsMs?.some((ms) => !Number.isInteger(ms) || ms < 1))
     throw new UsageError('--levels: expected milliseconds, such as 5000,15000');
@@ -94,6 +96,7 @@ export function queueOptionsFrom({ app, contracts: path, levels, notify, ...valu
     app,
     contracts,
     participants,
+    steps,
     levelsMs,
     notifyService: notify,
     queuePrefix: values.prefix,
@@ -119,7 +122,7 @@ function isContract(value: unknown): value is QueueContract {
 
 function isParticipant(value: unknown): value is QueueParticipant {
   const fields = fieldsOf(value);
-  return isNamed(fields) && 'args' in fields;
+  return isNamed(fields) && 'args' in fields && !isStepContract(value);
 }
 
 /** The virtual host of `DTX_RABBITMQ_URL` by default. */
@@ -137,6 +140,6 @@ function linesOf(answerQueues: string, queues: readonly DtxQueue[]): string[] {
       const rest = given.map(([name, value]) => `${name}=${value}`).join(' ');
       return `${queue.use.padEnd(8)} ${queue.name.padEnd(nameWidth)} durable ${queue.type} ${rest}`.trimEnd();
     }),
-    `A TCC initiator also needs the right configure on ${answerQueues}`,
+    `A TCC or saga initiator also needs the right configure on ${answerQueues}`,
   ];
 }

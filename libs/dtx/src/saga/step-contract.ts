@@ -29,6 +29,14 @@ export interface SagaSignal<Payload = unknown> {
   readonly payload: StandardSchema<unknown, Payload>;
 }
 
+/** Tells a step from a TCC participant, which has the same fields. Valid across copies of the library. */
+const IS_STEP = Symbol.for('nest-dtx.saga-step');
+
+/** Whether a value is the result of `defineStep`. */
+export function isStepContract(value: unknown): value is StepContract {
+  return typeof value === 'object' && value !== null && IS_STEP in value;
+}
+
 /** The names of step queues. A consumer of messages with such a name would share them. */
 reserveConsumers(/^saga-/);
 
@@ -65,7 +73,8 @@ export function defineStep<S extends StandardSchema, R extends StandardSchema = 
   mustBeVersion(version, `saga step ${name}`);
   mustBeSchema(contract.args, `saga step ${name}: args`);
   if (contract.result !== undefined) mustBeSchema(contract.result, `saga step ${name}: result`);
-  return Object.freeze({ ...contract }) as StepContract<OutputOf<S>, OutputOf<R>>;
+  const made = Object.defineProperty({ ...contract }, IS_STEP, { value: true });
+  return Object.freeze(made) as unknown as StepContract<OutputOf<S>, OutputOf<R>>;
 }
 
 /**

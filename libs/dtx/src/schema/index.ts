@@ -7,6 +7,7 @@ export {
   type DtxQueue,
   type QueueContract,
   type QueueParticipant,
+  type QueueStep,
   type QueuesOptions,
   queueDefinitions,
   queuesOf,

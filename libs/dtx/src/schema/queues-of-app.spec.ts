@@ -23,6 +23,19 @@ describe('the queues of an app', () => {
     ]);
   });
 
+  it('of sagas are one queue for each step, at the app that carries it out and at the saga', () => {
+    const steps = [
+      { name: 'order.place', version: 1 },
+      { name: 'stock.take', version: 2 },
+    ];
+    const queues = queuesOf({ app: 'order', steps, schemes: ['saga'] });
+    expect(queues.map(({ name, use, type }) => `${use} ${type} ${name}`)).toEqual([
+      'consumes quorum dtx.order.saga-place.v1.quorum',
+      'sends quorum dtx.stock.saga-take.v2.quorum',
+    ]);
+    expect(queuesOf({ app: 'order', steps, schemes: ['tcc'] })).toEqual([]);
+  });
+
   it('of half messages are a check queue and a waiting queue for each delay', () => {
     const queues = queuesOf({ app: 'order', schemes: ['half-message'], levelsMs: [5_000] });
     expect(queues.map(({ name }) => name)).toEqual([

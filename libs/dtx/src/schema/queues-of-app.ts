@@ -5,6 +5,8 @@ import { halfMessageOptions } from '../half-message/options.js';
 import { checkQueueOf, waitQueueOf } from '../half-message/prepared-message-queues.js';
 import { halfReceiptQueueOf } from '../half-message/receipt-queue-name.js';
 import { NOTIFY_QUEUE_KIND, notifyQueueOf } from '../notify/notification-message.js';
+import { callQueueOf as stepQueueOf } from '../saga/call-messages.js';
+import type { StepContract } from '../saga/step-contract.js';
 import { callQueueOf, type Participant, secondQueueOf } from '../tcc/participant-contract.js';
 import type { TableScheme } from './schema-components.js';
 
@@ -13,12 +15,17 @@ export type QueueContract = Pick<Contract, 'name' | 'version' | 'consumers' | 'r
 /** The contract of a TCC participant, as far as its queues are concerned. */
 export type QueueParticipant = Pick<Participant, 'name' | 'version'>;
 
+/** The contract of a saga step, as far as its queue is concerned. */
+export type QueueStep = Pick<StepContract, 'name' | 'version'>;
+
 /** The app whose queues `queuesOf` lists. */
 export interface QueuesOptions {
   /** The name of the app, as in `DtxModule`. */
   readonly app: string;
   readonly contracts?: readonly QueueContract[];
   readonly participants?: readonly QueueParticipant[];
+  /** The steps of its sagas, and those that it carries out for others. */
+  readonly steps?: readonly QueueStep[];
   /** The schemes of the app. All by default. */
   readonly schemes?: readonly TableScheme[];
   /** Option `levelsMs` of half messages, in milliseconds. Each delay has a queue of its own. */
@@ -44,7 +51,7 @@ export interface DtxQueue {
 /**
  * The durable queues of an app, for an administrator who declares them. An account without the right `configure` uses
  * queues as they are. Both sides of a contract declare its queues, so those of all given contracts are listed. The answer
- * queue of a TCC initiator is missing, because each process has its own. It needs `configure` on
+ * queue of a TCC or saga initiator is missing, because each process has its own. It needs `configure` on
  * `answerQueuePatternOf(app)`.
  * @example
  *   const queues = queuesOf({ app: 'order', contracts: [orderPlaced], schemes: ['local-message'] });
@@ -82,7 +89,8 @@ interface Used {
   readonly kind: QueueKind;
 }
 
-function usedBy({ app, contracts = [], participants = [], schemes, notifyService, levelsMs }: QueuesOptions): Used[] {
+function usedBy(options: QueuesOptions): Used[] {
+  const { app, contracts = [], participants = [], steps = [], schemes, notifyService, levelsMs } = options;
   const uses = (scheme: TableScheme) => schemes?.includes(scheme) ?? true;
   const kindOf = ({ replicated }: QueueContract): QueueKind => (replicated ? 'replicated' : 'work');
   const notifying = notifyService !== undefined && uses('notify');
@@ -97,17 +105,18 @@ function usedBy({ app, contracts = [], participants = [], schemes, notifyService
     ...(uses('local-message') ? [consumedBy(receiptQueueOf(app))] : []),
     ...(uses('half-message') ? halfQueues(app, levelsMs) : []),
     ...(uses('tcc') ? participants.flatMap((one) => callQueues(app, one)) : []),
+    ...(uses('saga') ? steps.map((one) => stepQueue(app, one)) : []),
     ...(notifying ? [notifyQueue(app, notifyService)] : []),
   ];
 }
 
 /**
- * The pattern of the exclusive answer queues of a TCC initiator, for the rights `configure` and `read`.
+ * The pattern of the exclusive answer queues of a TCC or saga initiator, for the rights `configure` and `read`.
  * @example
- *   answerQueuePatternOf('order'); // '^dtx\\.order\\.tcc-answers\\.'
+ *   answerQueuePatternOf('order'); // '^dtx\\.order\\.(tcc|saga)-answers\\.'
  */
 export function answerQueuePatternOf(app: string, queuePrefix = 'dtx'): string {
-  return `^${queuePrefix}\\.${app}\\.tcc-answers\\.`;
+  return `^${queuePrefix}\\.${app}\\.(tcc|saga)-answers\\.`;
 }
 
 const consumedBy = (name: string, kind: QueueKind = 'work'): Used => ({ name, use: 'consumes', kind });
@@ -124,6 +133,10 @@ function halfQueues(app: string, levelsMs: readonly number[] = halfMessageOption
 function callQueues(app: string, participant: QueueParticipant): Used[] {
   const use = useBy(app, participant.name);
   return [callQueueOf(participant), secondQueueOf(participant)].map((name) => ({ name, use, kind: 'work' }));
+}
+
+function stepQueue(app: string, step: QueueStep): Used {
+  return { name: stepQueueOf(step), use: useBy(app, step.name), kind: 'work' };
 }
 
 function notifyQueue(app: string, service: string): Used {
