@@ -9,6 +9,7 @@ const folders: Record<string, string> = { reliableMessage: 'confirmed-publish' }
 const lists: Record<string, string> = {
   xa: 'xaOptions',
   tcc: 'tccOptions',
+  saga: 'sagaOptions',
   notify: 'notifyOptions',
   ops: 'opsOptions',
   reliableMessage: 'confirmedPublishOptions',

@@ -24,6 +24,7 @@ const FINISHED: Record<string, readonly string[]> = {
   [tableNames.outbox]: ['DONE'],
   [tableNames.inbox]: ['HANDLED'],
   [tableNames.tcc]: ['CONFIRMED', 'CANCELLED'],
+  [tableNames.saga]: ['COMPLETED', 'COMPENSATED'],
   [tableNames.xa]: ['DONE'],
   // A SENT row without a next attempt comes from a version that asked for no receipts.
   [tableNames.half]: ['DONE', 'SENT', 'ROLLED_BACK'],

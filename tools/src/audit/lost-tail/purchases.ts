@@ -43,7 +43,7 @@ export const effectsWithoutOrder: Finder = {
 export const ordersWithoutEffect: Finder = {
   kind: 'orders without money or stock',
   todo:
-    'local message and half message: npx nest-dtx redrive on the database of each sender. XA and TCC: take the money and ' +
+    'local message and half message: npx nest-dtx redrive on the database of each sender. XA, TCC and saga: take the money and ' +
     'the stock by hand, or cancel the order',
   needs: ['order'],
   find: async (tail) => {
