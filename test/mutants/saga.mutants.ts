@@ -8,7 +8,7 @@ export const doUnrecorded: Mutant = {
   does: 'a Do leaves no row in the barrier',
   breaks: 'its repeat has a second effect, and its Undo finds nothing to undo',
   foundBy: ARRIVALS,
-  edits: [{ guard: 'saga.do-row', becomes: '' }],
+  edits: [{ guard: 'saga.do-row', becomes: `return joined ? [joined] : [{ statement: 'DO 0', values: [] }];` }],
 };
 
 export const undoUnrecorded: Mutant = {
@@ -72,6 +72,14 @@ export const markUnfenced: Mutant = {
   breaks: 'a cancelled saga is over although a step was not undone',
   foundBy: 'effects of a booking that was cancelled at its last step',
   edits: [{ guard: 'saga.final-mark', swap: ['m.claim_token = ? AND', '? IS NOT NULL AND'] }],
+};
+
+export const lastStepUnfenced: Mutant = {
+  name: 'last-step-unfenced',
+  does: 'a last step commits although the final mark in its transaction has changed no row',
+  breaks: 'a caller is told that a cancelled saga is completed',
+  foundBy: 'outcome of a stay that was cancelled before its last step',
+  edits: [{ guard: 'saga.joined-mark', condition: 'false' }],
 };
 
 export const answeredOnly: Mutant = {

@@ -42,5 +42,14 @@ export function purchaseOf({ saga }: Pick<Libraries, 'saga'>) {
     steps: ({ compensable }) => [compensable(place, (s) => s.input), compensable(hold, (s) => s.input)],
   });
 
-  return { place, hold, pay, confirm, purchase, booking };
+  /** Without a pivot. The last step joins the commit of the final mark. */
+  const stay = saga.defineSaga({
+    name: 'order.stay',
+    version: 1,
+    input: args,
+    deadlineMs: 120_000,
+    steps: ({ compensable }) => [compensable(hold, (s) => s.input), compensable(place, (s) => s.input)],
+  });
+
+  return { place, hold, pay, confirm, purchase, booking, stay };
 }

@@ -42,6 +42,8 @@ export interface AppOptions {
   readonly steps?: ReadonlyArray<readonly [SagaLibrary.StepContract<Any, Any>, Methods?]>;
   readonly options?: SagaLibrary.SagaOptionsInput;
   readonly core?: Partial<Dtx.CoreOptionsInput>;
+  /** Options of the DataSource. */
+  readonly source?: object;
   readonly libraries?: Libraries;
 }
 
@@ -88,10 +90,17 @@ export class SagaApp {
 
   static async start(
     sandbox: Sandbox,
-    { app = 'order', sagas = [], steps = [], options, core, libraries = AS_BUILT }: AppOptions,
+    { app = 'order', sagas = [], steps = [], options, core, source: given, libraries = AS_BUILT }: AppOptions,
   ): Promise<SagaApp> {
     const { library, saga } = libraries;
-    const source = new DataSource({ type: 'mysql', url: sandbox.databases[app], timezone: 'Z', poolSize: 16 });
+    const url = sandbox.databases[app];
+    const source = new DataSource({
+      type: 'mysql',
+      url,
+      timezone: 'Z',
+      poolSize: 16,
+      ...given,
+    });
     class Made {}
     const context = await NestFactory.createApplicationContext(
       {

@@ -47,7 +47,7 @@ export function useStage(name: string) {
 
 export function stageOn(sandboxOf: () => Sandbox, libraries = AS_BUILT) {
   const contracts = purchaseOf(libraries);
-  const { place, hold, pay, confirm, purchase, booking } = contracts;
+  const { place, hold, pay, confirm, purchase, booking, stay } = contracts;
   const scripts = new Map<string, Script>();
   const apps: SagaApp[] = [];
 
@@ -69,7 +69,7 @@ export function stageOn(sandboxOf: () => Sandbox, libraries = AS_BUILT) {
   const startOrder = () =>
     SagaApp.start(sandboxOf(), {
       libraries,
-      sagas: [purchase, booking],
+      sagas: [purchase, booking, stay],
       steps: [
         [place, methodsOf('place', place as never)],
         [confirm, methodsOf('confirm', confirm as never)],
@@ -127,6 +127,8 @@ export function stageOn(sandboxOf: () => Sandbox, libraries = AS_BUILT) {
     begin: (script: Script = {}, also?: Also): Promise<string> => begin(purchase, script, also),
     /** Begins a booking, which has no pivot. */
     book: (script: Script): Promise<string> => begin(booking, script),
+    /** Begins a stay, whose last step joins the commit of the final mark. */
+    stay: (script: Script): Promise<string> => begin(stay, script),
     /** Calls a step as a process of the order app that was suspended since then. */
     callLate: async (gid: string, part: 'hold' | 'pay', phase: 'do' | 'undo' = 'do') => {
       const query = 'SELECT incarnation, created_at FROM dtx_saga WHERE id = ?';

@@ -2,7 +2,7 @@ import { BatchedReads, Order } from '@nest-dtx/shop';
 import { Injectable } from '@nestjs/common';
 import { DataSource, In } from 'typeorm';
 
-/** Reads orders for long polls, many in one statement. */
+/** Reads orders for many callers at the same time in one statement. */
 @Injectable()
 export class OrderReads extends BatchedReads<Order> {
   constructor(db: DataSource) {

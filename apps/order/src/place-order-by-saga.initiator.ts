@@ -2,11 +2,12 @@
  * Step 1 of 5 - start: the order app starts the saga. One local transaction has the idempotency key, the saga and its first
  * step, which inserts the order. Every answer is the order, so a replay with the same key gets the same answer.
  */
-import { amountOf, findOrder, type Purchase, type PurchaseBody, viewOf } from '@nest-dtx/shop';
+import { amountOf, type Purchase, type PurchaseBody, viewOf } from '@nest-dtx/shop';
 import { Injectable } from '@nestjs/common';
 import { DtxDatabase, IdempotencyKeys, idTimeMs, inTransaction } from 'nest-dtx';
 import { Sagas } from 'nest-dtx/saga';
 import { DataSource } from 'typeorm';
+import { OrderReads } from './batched-order-reads.js';
 import { purchaseSaga } from './purchase.saga.js';
 
 const ROUTE = 'POST /orders/saga';
@@ -20,6 +21,7 @@ export class PlaceOrderBySaga {
     private readonly database: DtxDatabase,
     private readonly keys: IdempotencyKeys,
     private readonly sagas: Sagas,
+    private readonly orders: OrderReads,
   ) {}
 
   /**
@@ -41,7 +43,7 @@ export class PlaceOrderBySaga {
       return this.sagas.start(tx, purchaseSaga, purchase, { gid: newId });
     });
     await this.sagas.outcome(orderId, ANSWER_WAIT_MS);
-    const order = await findOrder(this.db.manager, orderId);
+    const order = await this.orders.find(orderId);
     if (order === null)
       throw new Error(
         `cannot answer ${ROUTE}: order ${orderId} is missing in orders, but its saga was started; ` +

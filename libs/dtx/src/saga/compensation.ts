@@ -40,7 +40,7 @@ export class Compensation {
       return { ...failure, isAnew: step !== last };
     }
     await failpoint(failpoints.allUndone, async () => {});
-    return { kind: 'completed', isMarked: false };
+    return { kind: 'completed', row, isMarked: false };
   }
 
   private record({ id }: SagaRow, answers: readonly Answered[]): Promise<void> {

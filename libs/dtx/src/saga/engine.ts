@@ -23,12 +23,12 @@ import { failpoints } from './failpoints.js';
 import { Forward, type RunEnd } from './forward.js';
 import { leaseMsOf, SAGA_OPTIONS, type SagaOptions } from './options.js';
 import { resolveByHand } from './resolution.js';
+import { ClaimLost } from './run-step.js';
 import type { Saga } from './saga-entries.js';
 import { SagaRows } from './saga-rows.js';
 import { SAGA, type SagaRow } from './saga-tables.js';
 import { SCHEME } from './scheme-name.js';
 import { StepCalls } from './step-calls.js';
-import { ClaimLost } from './step-endpoint.js';
 import { StepRecords } from './step-records.js';
 import { StoredSagas } from './stored-sagas.js';
 import { TracedRun } from './traced-saga.js';
@@ -138,14 +138,14 @@ export class SagaEngine implements OnModuleInit, OnModuleDestroy {
     claimed: SagaRow,
     { row, end }: { readonly row: SagaRow; readonly end: RunEnd },
   ): Promise<Tried> {
-    if (end.kind === 'completed') return this.complete(row, end.isMarked);
+    if (end.kind === 'completed') return this.complete(end.row, end.isMarked);
     if (end.kind === 'stopped' || end.kind === 'compensate') return { kind: 'settled' };
     if (end.kind === 'away') return { kind: 'unreachable', delayMs: this.awayMs(row) };
     const isFresh = end.isAnew || row !== claimed;
     const attempts = (isFresh ? 0 : claimed.attempts) + 1;
     if (end.kind === 'fatal' || attempts >= this.options.attemptsMax) {
       await this.loop.park(row, end.error, attempts);
-      this.stored.over(row.id);
+      this.stored.parked(row.id);
       return { kind: 'settled' };
     }
     emit('retried', { scheme: SCHEME, id: row.id, gid: row.id });
@@ -156,11 +156,11 @@ export class SagaEngine implements OnModuleInit, OnModuleDestroy {
 
   /** The final mark. If the process dies before it, the steps are asked again, and each answers as a repeat. */
   private async complete(row: SagaRow, isMarked: boolean): Promise<Tried> {
-    const isOurs = isMarked || (await this.rows.settle(this.database.own, row));
+    const isOurs = isMarked || (await this.rows.settle(row));
     if (!isOurs) return { kind: 'settled' };
     await failpoint(failpoints.marked, async () => {});
     emit('settled', { scheme: SCHEME, ms: this.database.ageMs(row.id), id: row.id, gid: row.id });
-    this.stored.over(row.id);
+    this.stored.over(row);
     if (!row.isFirstRun) await this.alerts.close(this.database.own, SCHEME, [row.id]).catch(() => {});
     return { kind: 'settled' };
   }

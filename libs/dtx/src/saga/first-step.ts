@@ -2,7 +2,7 @@
 // process dies before that commit, neither exists.
 import { Injectable } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
-import type { Sql } from '../core/database/sql-executor.js';
+import type { TransactionGuard } from '../core/database/guarded-transaction.js';
 import { isoTime } from '../core/durable/alerts.js';
 import { GroupCalls } from './group-calls.js';
 import { KnownData } from './known-data.js';
@@ -24,7 +24,12 @@ export class FirstStep {
    * Returns how the row changes.
    * @throws Rejected of the step
    */
-  async runWithin(tx: EntityManager, sql: Sql, row: SagaRow, saga: Saga): Promise<Pick<SagaRow, 'step' | 'results'>> {
+  async runWithin(
+    tx: EntityManager,
+    guard: TransactionGuard,
+    row: SagaRow,
+    saga: Saga,
+  ): Promise<Pick<SagaRow, 'step' | 'results'>> {
     const [entry, sibling] = saga.groups[0]!;
     const isAble = sibling === undefined && entry!.kind === 'compensable' && this.group.canJoin(entry!);
     if (entry!.kind === 'wait' || !isAble) return { step: row.step, results: row.results };
@@ -33,7 +38,7 @@ export class FirstStep {
     const { id: gid, incarnation } = row;
     const about = { gid, incarnation, saga: row.saga, kind: entry!.kind, phase: 'do', args } as const;
     const call = this.calls.callOf({ ...about, since: isoTime(row.reached_at)! });
-    data.set(nameOf(entry!), await this.runs.doWithin(tx, sql, call, this.calls.localOf(entry!.step)!.step));
+    data.set(nameOf(entry!), await this.runs.doWithin(tx, guard, call, this.calls.localOf(entry!.step)!.step));
     return { step: 1, results: data.stored };
   }
 }

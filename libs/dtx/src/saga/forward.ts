@@ -1,17 +1,16 @@
 // Steps 2 to 3 of 5 - forward: Do step by step, the pivot, and the steps after it. Data decides where a saga goes on, and
 // no code is replayed. If the process dies, another one calls the steps again, and each answers with its kept result.
 import { Inject, Injectable } from '@nestjs/common';
-import { Database } from '../core/database/database.service.js';
 import { textOf } from '../core/errors/errors.js';
 import { isUnavailable } from '../core/errors/sql-errors.js';
 import { type Answered, GroupCalls } from './group-calls.js';
 import { KnownData } from './known-data.js';
 import { SAGA_OPTIONS, type SagaOptions } from './options.js';
 import { failureOf, isCounted } from './round-result.js';
+import { ClaimLost } from './run-step.js';
 import { type CallEntry, nameOf, type Saga, type SagaEntry, type WaitEntry } from './saga-entries.js';
 import { SagaRows } from './saga-rows.js';
 import type { SagaRow } from './saga-tables.js';
-import { ClaimLost } from './step-endpoint.js';
 import { StepRecords } from './step-records.js';
 
 /** The reason of a compensation without a refusal or a cancel: the deadline or the limit of a wait has passed. */
@@ -27,7 +26,7 @@ export const FAILED = 'FAILED';
  * - `again`: not now. `isAnew`: the run has got on, so its attempts begin anew.
  */
 export type RunEnd =
-  | { readonly kind: 'completed'; readonly isMarked: boolean }
+  | { readonly kind: 'completed'; readonly row: SagaRow; readonly isMarked: boolean }
   | { readonly kind: 'compensate'; readonly reason: string; readonly through: number }
   | { readonly kind: 'stopped' }
   | { readonly kind: 'away' | 'failed' | 'fatal'; readonly error: string; readonly isAnew: boolean };
@@ -50,7 +49,6 @@ const STOPPED = { kind: 'stopped' } as const;
 @Injectable()
 export class Forward {
   constructor(
-    private readonly database: Database,
     private readonly calls: GroupCalls,
     private readonly rows: SagaRows,
     private readonly records: StepRecords,
@@ -69,7 +67,7 @@ export class Forward {
       else end = await this.together(run, step, isJoined);
       if (end) return end;
     }
-    return { kind: 'completed', isMarked: run.isMarked };
+    return { kind: 'completed', row: run.row, isMarked: run.isMarked };
   }
 
   /** Whether the last step commits together with the final mark: it is one, and lives in this process. */
@@ -79,13 +77,6 @@ export class Forward {
     return (
       step === saga.groups.length - 1 && group.length === 1 && entry!.kind !== 'wait' && this.calls.canJoin(entry!)
     );
-  }
-
-  private joined({ row }: Run, isJoined: boolean) {
-    if (!isJoined) return undefined;
-    return async (sql: Parameters<SagaRows['settle']>[0]) => {
-      if (!(await this.rows.settle(sql, row))) throw new ClaimLost(`saga ${row.id} belongs to another process`);
-    };
   }
 
   /** The steps of one group. */
@@ -120,14 +111,13 @@ export class Forward {
     step: number,
     { entry, isJoined }: { entry: CallEntry; isJoined: boolean },
   ): Promise<GroupEnd> {
-    if (run.row.direction === null && !(await this.rows.markPivot(run.row, step, run.data))) {
-      // After the deadline the row is still ours. Otherwise a cancel or another process was first.
-      return (await this.rows.isOurs(run.row)) ? back(TIMEOUT, step) : STOPPED;
-    }
     const isFresh = run.row.direction === null;
-    const decided_at = run.row.decided_at ?? new Date(this.database.nowMs());
-    const reached_at = isFresh ? decided_at : run.row.reached_at;
-    run.row = { ...run.row, direction: 'PIVOT', state: 'PIVOT', step, decided_at, reached_at };
+    if (isFresh) {
+      const marked = await this.rows.markPivot(run.row, step, run.data);
+      // After the deadline the row is still ours. Otherwise a cancel or another process was first.
+      if (!marked) return (await this.rows.isOurs(run.row)) ? back(TIMEOUT, step) : STOPPED;
+      run.row = marked;
+    }
     const answers = await this.do(run, [entry], isJoined);
     if (!Array.isArray(answers)) return { kind: 'failed', error: answers.error, isAnew: isFresh };
     const [answer] = answers as [Answered];
@@ -176,7 +166,8 @@ export class Forward {
     isJoined: boolean,
   ): Promise<Answered[] | { readonly error: string }> {
     try {
-      const answers = await this.calls.doAll(run.row, entries, run.data, this.joined(run, isJoined));
+      const mark = isJoined ? this.rows.finalMark(run.row) : undefined;
+      const answers = await this.calls.doAll(run.row, entries, run.data, mark);
       run.isMarked = isJoined && answers.some(({ verdict }) => verdict === 'ok');
       return answers;
     } catch (error) {

@@ -10,11 +10,10 @@ import type { Call, Verdict } from './call-messages.js';
 import { failpoints } from './failpoints.js';
 import type { KnownData } from './known-data.js';
 import { SAGA_OPTIONS, type SagaOptions } from './options.js';
-import type { Joined } from './run-step.js';
+import { ClaimLost, type Joined } from './run-step.js';
 import { type CallEntry, nameOf } from './saga-entries.js';
 import type { SagaRow } from './saga-tables.js';
 import { StepCalls } from './step-calls.js';
-import { ClaimLost } from './step-endpoint.js';
 
 /** The end of one call. */
 export interface Answered extends Verdict {
@@ -34,7 +33,7 @@ export class GroupCalls {
 
   /**
    * Do of every entry, with arguments that are made before the first call.
-   * @param joined more work of the transaction, for a single entry that lives in this process
+   * @param joined the final mark, for a single entry that lives in this process
    */
   async doAll(row: SagaRow, entries: readonly CallEntry[], data: KnownData, joined?: Joined): Promise<Answered[]> {
     const given = entries.map((entry) => [entry, this.argsOf(entry, data)] as const);

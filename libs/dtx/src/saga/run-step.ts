@@ -6,12 +6,14 @@ import { z } from 'zod';
 import { inTimeOf } from '../core/async/user-code-time-limit.js';
 import { checkedJson } from '../core/broker/outgoing-payload.js';
 import { acceptedBy, applySchema, problemOfSchema, type StandardSchema } from '../core/broker/schema.js';
-import { NOW_IN_ANY_SESSION } from '../core/database/clock-sql.js';
+import { clockStopped, NOW_IN_ANY_SESSION } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
 import type { TransactionGuard } from '../core/database/guarded-transaction.js';
-import { insertFirst, insertOf } from '../core/database/insert-first.js';
+import { insertOf, type SqlStatement, together } from '../core/database/insert-first.js';
+import type { Changed } from '../core/database/mysql2-types.js';
 import type { Sql } from '../core/database/sql-executor.js';
 import { DtxError, Rejected, textOf } from '../core/errors/errors.js';
+import { isDuplicateKey } from '../core/errors/sql-errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
@@ -26,6 +28,7 @@ import {
   keepResultValues,
   knownDo,
   recordRefusal,
+  type StepKey,
 } from './barrier.js';
 import { type Call, cut, type Verdict } from './call-messages.js';
 import { failpoints } from './failpoints.js';
@@ -47,8 +50,11 @@ class Known extends Error {}
 /** Rolls the transaction back, barrier row included. */
 class Illegal extends Error {}
 
-/** More work of the transaction, for a saga in the same database. It throws to roll everything back. */
-export type Joined = (sql: Sql) => Promise<void>;
+/** The final mark of a saga in the same database. It commits with the last step, or neither does. */
+export type Joined = SqlStatement;
+
+/** The saga of this process has lost its claim, so the last step was rolled back with its final mark. */
+export class ClaimLost extends Error {}
 
 /** Runs calls. Each either commits as a whole or leaves nothing. */
 @Injectable()
@@ -65,16 +71,20 @@ export class StepRuns {
   }
 
   /**
-   * Runs a Do in a transaction of the caller, which holds its barrier row too.
+   * Runs a Do in a transaction of the caller, which holds its barrier row too. The row travels with the next statement.
    * @throws Rejected of the business, which the caller must let roll its transaction back
    */
-  async doWithin(tx: EntityManager, sql: Sql, call: Call, step: MountedStep): Promise<unknown> {
+  async doWithin(tx: EntityManager, guard: TransactionGuard, call: Call, step: MountedStep): Promise<unknown> {
     const key = keyOf(call, step.contract);
     const table = this.database.tableIn(BARRIER);
-    if (!(await insertFirst(sql, table, { ...doRow(key, call.args), created_at: NOW_IN_ANY_SESSION })))
-      throw new DtxError(`${step.contract.name} has run before for saga ${call.gid}; use another gid`);
+    const { statement, values } = insertOf(table, { ...doRow(key, call.args), created_at: NOW_IN_ANY_SESSION });
+    await guard.defer(statement, values, (error) => {
+      if (isDuplicateKey(error))
+        throw new DtxError(`${step.contract.name} has run before for saga ${call.gid}; use another gid`);
+      return clockStopped(error);
+    });
     const result = this.resultOf(step.contract, await step.do(tx, fitting(step.contract, call.args), contextOf(call)));
-    if (result !== undefined) await sql.query(KEEP_RESULT.replace(BARRIER, table), keepResultValues(key, result));
+    if (result !== undefined) await guard.defer(KEEP_RESULT.replace(BARRIER, table), keepResultValues(key, result));
     return result;
   }
 
@@ -86,9 +96,11 @@ export class StepRuns {
     try {
       const result = await this.database.work.run({
         what,
-        // guard: saga.do-row
-        first: { ...insertOf(BARRIER, doRow(key, call.args)), ifThere: () => new Known() },
-        run: (tx, sql) => this.first(tx, sql, { call, step, joined }),
+        first: { ...together(firstOf(key, call.args, joined)), ifThere: () => new Known() },
+        run: (tx, sql, answers) => {
+          if (joined) mustBeMarked(answers.at(-1) as Changed, call);
+          return this.first(tx, sql, call, step);
+        },
       });
       return { verdict: 'ok', result };
     } catch (error) {
@@ -101,24 +113,19 @@ export class StepRuns {
   }
 
   /** The first run of a Do. Its row was inserted with the begin of the transaction. */
-  private async first(
-    tx: EntityManager,
-    sql: TransactionGuard,
-    { call, step, joined }: { call: Call; step: MountedStep; joined: Joined | undefined },
-  ): Promise<unknown> {
+  private async first(tx: EntityManager, sql: TransactionGuard, call: Call, step: MountedStep): Promise<unknown> {
     await failpoint(failpoints.doInserted, async () => {});
     const key = keyOf(call, step.contract);
     if (this.isOld(call)) throw new Illegal((forgotten(key) as { what: string }).what);
     const result = this.resultOf(step.contract, await step.do(tx, fitting(step.contract, call.args), contextOf(call)));
     if (result !== undefined) await sql.defer(KEEP_RESULT, keepResultValues(key, result));
-    await joined?.(sql);
     return result;
   }
 
   private again(call: Call, { contract }: MountedStep, joined: Joined | undefined): Promise<Verdict> {
     const run = async (_: EntityManager, sql: Sql) => {
       const decision = await knownDo(sql, keyOf(call, contract), call.args);
-      if (decision.kind === 'repeat') await joined?.(sql);
+      if (decision.kind === 'repeat' && joined) mustBeMarked(await sql.query(joined.statement, joined.values), call);
       return this.answerOf(decision);
     };
     return this.database.work.run({ what: `repeated Do of ${contract.name}`, run });
@@ -180,6 +187,19 @@ export class StepRuns {
     } as const;
     return JSON.parse(checkedJson(subject, result ?? ANY_JSON, returned, this.options.payloadMaxBytes).json);
   }
+}
+
+/** The statements of a Do that are sent with the begin of its transaction. */
+function firstOf(key: StepKey, args: unknown, joined: Joined | undefined): SqlStatement[] {
+  const row = insertOf(BARRIER, doRow(key, args));
+  // guard: saga.do-row
+  return joined ? [row, joined] : [row];
+}
+
+/** @throws ClaimLost */
+function mustBeMarked({ affectedRows }: Changed, { gid }: Call): void {
+  // guard: saga.joined-mark
+  if (affectedRows !== 1) throw new ClaimLost(`saga ${gid} belongs to another process`);
 }
 
 /** The arguments of a call, a copy for every run, since a method or a schema may change them. @throws Misfit */

@@ -2,10 +2,11 @@
 // process that has lost its claim changes nothing. If the process dies before a commit, the row is as before.
 import { Inject, Injectable } from '@nestjs/common';
 import { Database } from '../core/database/database.service.js';
+import type { SqlStatement } from '../core/database/insert-first.js';
 import type { Sql } from '../core/database/sql-executor.js';
 import { isoTime } from '../core/durable/alerts.js';
 import { inFuture } from '../core/durable/claim-and-reschedule.js';
-import { NEVER_BY_ITSELF, settleFinal } from '../core/durable/settle-or-park.js';
+import { finalMarkOf, NEVER_BY_ITSELF } from '../core/durable/settle-or-park.js';
 import { failpoint } from '../core/failpoint.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
@@ -40,19 +41,22 @@ export class SagaRows {
 
   /**
    * Step 3: from here on, cancel and deadline cannot turn the saga. One compare-and-set in competition with both.
-   * @returns false after the deadline, or if another process or a cancel was first
+   * Null after the deadline, or if another process or a cancel was first.
    */
-  async markPivot({ id, claim_token }: SagaRow, step: number, data: KnownData): Promise<boolean> {
+  async markPivot(row: SagaRow, step: number, data: KnownData): Promise<SagaRow | null> {
+    // The clock as last read is enough for people, and is what the process that ends the saga tells its readers.
+    const decided_at = new Date(this.database.nowMs());
     // guard: saga.pivot-mark
     const { affectedRows } = await failpoint(failpoints.pivotMarked, () =>
       this.database.own.query(
         `UPDATE dtx_saga SET state = 'PIVOT', direction = 'PIVOT', step = ?, results = ?, attempts = 0,
-           decided_at = UTC_TIMESTAMP(3), reached_at = UTC_TIMESTAMP(3), next_attempt_at = ${this.lease}
+           decided_at = ?, reached_at = UTC_TIMESTAMP(3), next_attempt_at = ${this.lease}
          WHERE id = ? AND claim_token = ? AND state = 'RUNNING' AND deadline > UTC_TIMESTAMP(3)`,
-        [step, data.stored, id, claim_token],
+        [step, data.stored, decided_at, row.id, row.claim_token],
       ),
     );
-    return affectedRows === 1;
+    if (affectedRows !== 1) return null;
+    return { ...row, state: 'PIVOT', direction: 'PIVOT', step, decided_at, reached_at: decided_at };
   }
 
   /** The row as it is now. Null if the claim is lost. */
@@ -76,17 +80,18 @@ export class SagaRows {
   /** Step 4: decides to compensate. Null if another process or a cancel was first. */
   async decide(row: SagaRow, reason: string, step: number): Promise<SagaRow | null> {
     const given = cut(reason, REASON_STORED_MAX);
+    const decided_at = new Date(this.database.nowMs());
     const { affectedRows } = await failpoint(failpoints.decided, () =>
       this.database.own.query(
         `UPDATE dtx_saga SET state = 'COMPENSATING', direction = 'COMPENSATING', reason = ?, step = ?, attempts = 0,
-           waiting_since = NULL, decided_at = UTC_TIMESTAMP(3), next_attempt_at = ${this.lease}
+           waiting_since = NULL, decided_at = ?, next_attempt_at = ${this.lease}
          WHERE id = ? AND claim_token = ? AND state IN ('RUNNING', 'PIVOT')`,
-        [given, step, row.id, row.claim_token],
+        [given, step, decided_at, row.id, row.claim_token],
       ),
     );
     if (affectedRows !== 1) return null;
-    const decided_at = new Date(this.database.nowMs());
-    return { ...row, state: 'COMPENSATING', direction: 'COMPENSATING', reason: given, step, attempts: 0, decided_at };
+    const end = { state: 'COMPENSATING', direction: 'COMPENSATING', reason: given, waiting_since: null } as const;
+    return { ...row, ...end, step, attempts: 0, decided_at };
   }
 
   /** Records how far a saga is, when it cannot go on now. Its attempts begin anew behind the recorded place. */
@@ -100,13 +105,19 @@ export class SagaRows {
   }
 
   /** Step 5: the final mark. False if the claim is lost. */
-  async settle(sql: Sql, { id, claim_token }: SagaRow): Promise<boolean> {
+  async settle(row: SagaRow): Promise<boolean> {
+    const { statement, values } = this.finalMark(row);
+    return (await this.database.own.query(statement, values)).affectedRows > 0;
+  }
+
+  /** The statement of `settle`, for the transaction of a last step in this database. It changes no row without the claim. */
+  finalMark({ id, claim_token }: SagaRow): SqlStatement {
     // guard: saga.final-mark
     const only = {
       sql: `m.claim_token = ? AND m.state IN ('RUNNING', 'PIVOT', 'FORWARD', 'COMPENSATING')`,
       values: [claim_token],
     };
-    return (await settleFinal(sql, SAGA, { ids: [id], only })) > 0;
+    return finalMarkOf(SAGA, { ids: [id], only });
   }
 
   /**

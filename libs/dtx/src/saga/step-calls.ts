@@ -57,7 +57,7 @@ export class StepCalls implements OnModuleInit {
 
   /**
    * Makes one call and resolves to its answer.
-   * @param joined more work of a local step's transaction
+   * @param joined the final mark, for a local step
    * @throws OutcomeUnknown without a valid answer within `timeoutMs`; ClaimLost
    */
   call(step: StepContract, about: CallDetails, timeoutMs: number, joined?: Joined): Promise<Verdict> {

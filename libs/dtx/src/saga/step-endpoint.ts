@@ -17,7 +17,7 @@ import { withGid, withTraceparent } from '../core/trace-and-gid-context.js';
 import { callBody, callQueueOf, cut, isAnswerQueue, type Verdict } from './call-messages.js';
 import { failpoints } from './failpoints.js';
 import { SAGA_OPTIONS, type SagaOptions } from './options.js';
-import { type Joined, Misfit, StepRuns } from './run-step.js';
+import { ClaimLost, type Joined, Misfit, StepRuns } from './run-step.js';
 import { StepCalls } from './step-calls.js';
 import { type MountedStep, StepExplorer } from './step-discovery.js';
 import { type Arrived, StepViolations } from './step-violations.js';
@@ -25,9 +25,6 @@ import { TracedCall } from './traced-saga.js';
 
 /** A call found no free place within its time limit. It was not begun. */
 class NoFreePlace extends OutcomeUnknown {}
-
-/** The saga of this process has lost its claim, so the joined commit was rolled back. */
-export class ClaimLost extends Error {}
 
 /**
  * Handles the calls of this app's steps. Every call is answered and acknowledged, and the saga decides what to do next.

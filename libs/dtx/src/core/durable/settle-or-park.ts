@@ -2,6 +2,7 @@
  * The statements that end or park a durable row. docs/states.md shows the states. Each is one UPDATE. If the process dies
  * before it commits, the row is unchanged, and it runs again when its lease expires.
  */
+import type { SqlStatement } from '../database/insert-first.js';
 import type { Sql } from '../database/sql-executor.js';
 import { SqlExpression, type SqlValue } from '../database/sql-literals.js';
 import type { DurableRow, DurableTable } from './durable-table.js';
@@ -52,11 +53,16 @@ interface Final {
  * Ends rows: final state, no due time, no claim, completion time. Returns the number of changed rows, including alerts
  * that close with them. A repeated call changes only the time.
  */
-export async function settleFinal(
-  sql: Sql,
+export async function settleFinal(sql: Sql, table: DurableTable, final: Final): Promise<number> {
+  const { statement, values } = finalMarkOf(table, final);
+  return (await sql.query(statement, values)).affectedRows;
+}
+
+/** The statement of `settleFinal`, for a caller that combines it with other statements. */
+export function finalMarkOf(
   { name, finalState, endedAt }: DurableTable,
   { ids, state = finalState, also, only, join }: Final,
-): Promise<number> {
+): SqlStatement {
   const assignments = [
     `m.state = ${state}`,
     'm.next_attempt_at = NULL',
@@ -64,9 +70,8 @@ export async function settleFinal(
     ...(endedAt ? [`m.${endedAt} = UTC_TIMESTAMP(3)`] : []),
     ...(also ? [also.sql] : []),
   ];
-  const { affectedRows } = await sql.query(
-    `UPDATE ${name} m ${join?.sql ?? ''} SET ${assignments.join(', ')} WHERE m.id IN (?)${only ? ` AND ${only.sql}` : ''}`,
-    [...(join?.values ?? []), ...(also?.values ?? []), [...ids].sort(), ...(only?.values ?? [])],
-  );
-  return affectedRows;
+  return {
+    statement: `UPDATE ${name} m ${join?.sql ?? ''} SET ${assignments.join(', ')} WHERE m.id IN (?)${only ? ` AND ${only.sql}` : ''}`,
+    values: [...(join?.values ?? []), ...(also?.values ?? []), [...ids].sort(), ...(only?.values ?? [])],
+  };
 }
