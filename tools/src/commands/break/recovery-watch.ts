@@ -3,9 +3,25 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { durableTables } from '../../audit/durable-rows.js';
 import type { Say } from '../../cli/say-type.js';
 import type { Databases } from '../../sandbox/database-reader.js';
+import type { App } from '../../servers/server-set.js';
 import { readTimeline, type Timeline, type TimelineEvent } from '../trace/timeline.js';
 
 const POLL_MS = 200;
+/**
+ * A failed attempt is postponed if its next one is further away than this. It is longer than any lease, so a row that waits
+ * for the lease of a dead process is not postponed.
+ */
+const FAR_MS = 30_000;
+
+/** An unfinished row. */
+export interface OpenRow {
+  readonly app: App;
+  readonly id: string;
+  readonly isPostponed: boolean;
+}
+
+/** `postponed`: work is left, and all of it waits for an attempt that is far away. `open`: the limit was reached. */
+export type Healing = 'healed' | 'postponed' | 'open';
 
 export class Watch {
   #seen = new Set<string>();
@@ -23,16 +39,44 @@ export class Watch {
     for (const { app, text } of now) this.say(`  ${app.padEnd(9)}  ${text}`);
   }
 
-  /** Shows new events until all work on `gid` is final or parked. False at the limit. */
-  async untilHealed(gid: string, { boundMs }: { boundMs: number }): Promise<boolean> {
+  /**
+   * Shows new events until all work on `gid` is final or parked.
+   * @param isPatient whether it also waits for attempts that are far away
+   */
+  async untilHealed(
+    gid: string,
+    { boundMs, isPatient = false }: { boundMs: number; isPatient?: boolean },
+  ): Promise<Healing> {
     for (const end = Date.now() + boundMs; Date.now() < end; await sleep(POLL_MS)) {
       await this.#tellNews(gid);
-      if (await this.#isFinished(gid)) {
+      const open = await this.openRows(gid);
+      if (!isPatient && open && open.length > 0 && open.every(({ isPostponed }) => isPostponed)) return 'postponed';
+      if (open?.length === 0 && !(await this.#isPending(gid))) {
         await this.#tellNews(gid);
-        return true;
+        return 'healed';
       }
     }
-    return false;
+    return 'open';
+  }
+
+  /** The rows of `gid` with a next attempt. A parked row waits for an operator, not for time. Null before it has any row. */
+  async openRows(gid: string): Promise<OpenRow[] | null> {
+    const found: OpenRow[] = [];
+    let rows = 0;
+    for (const { app, table } of durableTables(this.databases)) {
+      const failed = this.databases.columnsOf(app, table).has('last_error') ? 'last_error IS NOT NULL' : 'FALSE';
+      const read = await this.databases.query<{ id: string | bigint; isOpen: number; isPostponed: number }>(
+        app,
+        `SELECT id, next_attempt_at IS NOT NULL AND state <> 'PARKED' AS isOpen,
+           ${failed} AND next_attempt_at > UTC_TIMESTAMP(3) + INTERVAL ? MICROSECOND AS isPostponed
+         FROM ${table} WHERE gid = ?`,
+        [FAR_MS * 1_000, gid],
+      );
+      rows += read.length;
+      for (const { id, isOpen, isPostponed } of read)
+        if (Number(isOpen) === 1) found.push({ app, id: String(id), isPostponed: Number(isPostponed) === 1 });
+    }
+    return rows > 0 || (await this.#orders(gid)).length > 0 ? found : null;
   }
 
   async #tellNews(gid: string): Promise<void> {
@@ -49,21 +93,13 @@ export class Watch {
     return true;
   }
 
-  /** The order (if there is one) is final and no durable row of this gid is due. */
-  async #isFinished(gid: string): Promise<boolean> {
+  async #isPending(gid: string): Promise<boolean> {
+    return (await this.#orders(gid)).includes('PENDING');
+  }
+
+  async #orders(gid: string): Promise<string[]> {
     const sql = 'SELECT status FROM orders WHERE order_id = ?';
     const orders = await this.databases.query<{ status: string }>('order', sql, [gid]);
-    if (orders.some(({ status }) => status === 'PENDING')) return false;
-    let rows = orders.length;
-    for (const { app, table } of durableTables(this.databases)) {
-      const states = await this.databases.query<{ state: string; due: Date | null }>(
-        app,
-        `SELECT state, next_attempt_at AS due FROM ${table} WHERE gid = ?`,
-        [gid],
-      );
-      if (states.some(({ state, due }) => due !== null && state !== 'PARKED')) return false;
-      rows += states.length;
-    }
-    return rows > 0;
+    return orders.map(({ status }) => status);
   }
 }

@@ -13,10 +13,10 @@ import type { ControlClient, DemoStatus } from '../demo/control-socket.js';
 import { endedWell, isHonestRefusal } from './acceptable-outcomes.js';
 import type { AppEventQueue } from './app-event-queue.js';
 import { type Arming, armingOf } from './arming-per-failpoint.js';
+import { follow, heal } from './heal.js';
 import type { Failpoint } from './known-failpoints.js';
-import type { Watch } from './recovery-watch.js';
+import type { Healing, Watch } from './recovery-watch.js';
 import { BOOK, loseDecision, type Stimulus, sendPurchase, sendRestock, sendUnreadable } from './stimulus.js';
-import { untilGid } from './until-gid.js';
 
 const HIT_BOUND_MS = 60_000;
 const HEAL_BOUND_MS = 120_000;
@@ -136,21 +136,23 @@ async function afterError(context: BreakContext, stimulus: Stimulus): Promise<st
   return gid;
 }
 
+const BESIDE_PAUSED: Record<Healing, string> = {
+  healed: 'healed beside the stopped process, which is killed now',
+  postponed: 'the open rest waits for a later attempt, since it needs the stopped process, which is killed now',
+  open: 'the stopped process still holds the work (an open transaction): it is killed now',
+};
+
 async function afterPause(context: BreakContext, stimulus: Stimulus, urls: Urls): Promise<string | null> {
   const { point, control, events, say } = context;
   say(`4. the stopped process stays as it is; a second instance starts. Who finishes: "${point.finisher}"`);
   const second = await control.ask('startSecond', { app: point.app });
   urls[point.app] = second.url;
   say(`   the second ${point.app} app is process ${second.pid} at ${second.url}`);
-  let gid = await heal(context, stimulus, HEAL_BESIDE_PAUSED_MS);
-  say(
-    gid
-      ? '5. healed beside the stopped process, which is killed now'
-      : '5. the stopped process still holds the work (an open transaction): it is killed now',
-  );
+  const { gid: healed, healing } = await follow(context, stimulus, HEAL_BESIDE_PAUSED_MS);
+  say(`5. ${BESIDE_PAUSED[healing]}`);
   await control.ask('kill', { app: point.app });
   await untilBack(events, point.app);
-  gid ??= await heal(context, stimulus, HEAL_BOUND_MS);
+  const gid = healing === 'healed' ? healed : await heal(context, stimulus, HEAL_BOUND_MS);
   await control.ask('stopSecond', { app: point.app });
   return gid;
 }
@@ -160,20 +162,6 @@ async function untilBack(events: AppEventQueue, app: App): Promise<void> {
   const died = await events.next('died', app, HIT_BOUND_MS);
   if (died && (await events.next('ready', app, HIT_BOUND_MS))) return;
   throw new OperatorError(`the ${app} app did not ${died ? 'come back' : 'die'}: see its log in .infra/demo`);
-}
-
-/** Follows the recovery. Returns the id of the purchase, or null if it did not heal in time. */
-async function heal({ watch, onGid }: BreakContext, stimulus: Stimulus, boundMs: number): Promise<string | null> {
-  const end = Date.now() + boundMs;
-  // The purchase may not exist before the client repeats its call. Then its id comes with the answer.
-  const found = await untilGid(stimulus, watch.databases, boundMs);
-  if (!found) return null;
-  const { gid } = found;
-  onGid?.(gid);
-  if (found.isRefusal) return gid;
-  const leftMs = Math.max(1_000, end - Date.now());
-  const isHealed = stimulus.isHealed?.(leftMs) ?? watch.untilHealed(gid, { boundMs: leftMs });
-  return (await isHealed) ? gid : null;
 }
 
 /** A PARKED row waits for an operator. Here this command is the operator, so that the demo stays usable. */
