@@ -1,10 +1,11 @@
-import { useState } from 'react';
-import { useWords } from '../i18n';
+import { useContext, useState } from 'react';
+import { LanguageContext, useWords } from '../i18n';
 import { Diagram } from './diagram';
 import { Followed, JobState, Record } from './job-panel';
 import { useSchemes, useStart, useStatus } from './lab-session';
 import type { LabStatus, Point } from './lab-types';
 import { useLabWords } from './lab-words';
+import { inChinese } from './zh/point-texts';
 
 const MODES = ['crash', 'pause', 'error'] as const;
 
@@ -79,8 +80,9 @@ export function BreakPage() {
   );
 }
 
-function Chosen({ point }: { point: Point }) {
+function Chosen({ point: given }: { point: Point }) {
   const words = useLabWords();
+  const point = useContext(LanguageContext) === 'zh' ? inChinese(given) : given;
   return (
     <>
       <h3>{point.name}</h3>
