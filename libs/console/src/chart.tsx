@@ -13,14 +13,13 @@ interface ChartProps {
   unit?: string;
 }
 
-/** One figure over the last hour. Minutes before the start of the process are grey, since they have no data. */
+/** One figure over the last hour. Minutes in which no process ran are grey, since they have no data. */
 export function Chart({ name, minutes, kind, figureOf, unit = '' }: ChartProps) {
   const words = useWords();
-  const values = minutes.map(figureOf);
+  const shown = lastHour(minutes);
+  const values = shown.map((minute) => (minute ? figureOf(minute) : null));
   const most = Math.max(1, ...values.map((value) => value ?? 0));
   const step = WIDTH / MINUTES;
-  const offset = MINUTES - values.length;
-  const x = (index: number) => (offset + index) * step;
   const y = (value: number) => HEIGHT - (value / most) * (HEIGHT - 2);
   const last = values.at(-1) ?? 0;
   const total = values.reduce<number>((sum, value) => sum + (value ?? 0), 0);
@@ -37,18 +36,18 @@ export function Chart({ name, minutes, kind, figureOf, unit = '' }: ChartProps) 
       </figcaption>
       <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label={label} preserveAspectRatio="none">
         <title>{label}</title>
-        {offset > 0 && (
-          <rect className="gap" x={0} y={0} width={offset * step} height={HEIGHT}>
+        {gapsOf(shown).map(({ from, length }) => (
+          <rect key={from} className="gap" x={from * step} y={0} width={length * step} height={HEIGHT}>
             <title>{words.notRunning}</title>
           </rect>
-        )}
+        ))}
         {kind === 'bars'
           ? values.map((value, index) =>
               value ? (
                 <rect
-                  key={minutes[index]?.at}
+                  key={shown[index]?.at}
                   className="bar"
-                  x={x(index)}
+                  x={index * step}
                   y={y(value)}
                   width={step - 0.6}
                   height={HEIGHT - y(value)}
@@ -59,13 +58,35 @@ export function Chart({ name, minutes, kind, figureOf, unit = '' }: ChartProps) 
               <polyline
                 key={points[0]?.index}
                 className="line"
-                points={points.map(({ index, value }) => `${x(index) + step / 2},${y(value)}`).join(' ')}
+                points={points.map(({ index, value }) => `${(index + 0.5) * step},${y(value)}`).join(' ')}
               />
             ))}
         <line className="axis" x1={0} x2={WIDTH} y1={HEIGHT - 0.5} y2={HEIGHT - 0.5} />
       </svg>
     </figure>
   );
+}
+
+/** A place for each minute up to the newest one, oldest first. */
+function lastHour(minutes: readonly Minute[]): Array<Minute | undefined> {
+  const places = new Array<Minute | undefined>(MINUTES).fill(undefined);
+  const newest = Date.parse(minutes.at(-1)?.at ?? '');
+  for (const minute of minutes) {
+    const place = MINUTES - 1 - Math.round((newest - Date.parse(minute.at)) / 60_000);
+    if (place >= 0) places[place] = minute;
+  }
+  return places;
+}
+
+function gapsOf(shown: ReadonlyArray<Minute | undefined>): Array<{ from: number; length: number }> {
+  const gaps: Array<{ from: number; length: number }> = [];
+  for (const [index, minute] of shown.entries()) {
+    if (minute) continue;
+    const gap = index > 0 && !shown[index - 1] ? gaps.at(-1) : undefined;
+    if (gap) gap.length++;
+    else gaps.push({ from: index, length: 1 });
+  }
+  return gaps;
 }
 
 /** Runs of minutes with a value. A line over a gap would show figures that nobody measured. */

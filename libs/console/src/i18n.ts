@@ -91,8 +91,10 @@ const en = {
   unknownGid: 'No app knows this id.',
   copy: 'Time',
   stale: 'App does not answer. These are the last known figures.',
-  ofInstance:
-    'Charts and live changes are those of this instance alone. Rows, queues and alerts are those of the whole app.',
+  chartsAdd: 'Instances in the charts',
+  endedInstances: 'ended',
+  missingInstances: 'running without an answer',
+  missingMeans: 'The address leads to the others only. Give each instance an address of its own to see it.',
 };
 export type Word = keyof typeof en;
 
@@ -187,7 +189,10 @@ const zh: Record<Word, string> = {
   unknownGid: '没有应用知道此 ID。',
   copy: '时间',
   stale: '应用无应答，以下为最后已知数据。',
-  ofInstance: '图表和实时变化只来自此实例；行、队列和告警来自整个应用。',
+  chartsAdd: '图表包含的实例',
+  endedInstances: '已结束',
+  missingInstances: '运行但未应答',
+  missingMeans: '此地址只到达其他实例。给每个实例单独的地址即可查看。',
 };
 
 export const languages = { en, zh };

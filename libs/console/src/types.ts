@@ -55,17 +55,34 @@ export interface SummaryRow {
   ageMs: number;
 }
 
+export interface Instance {
+  host: string;
+  pid: number;
+  startedAt: string;
+}
+
+export interface MinuteOfScheme {
+  started: number;
+  settled: number;
+  parked: number;
+  retried: number;
+  p50Ms: number | null;
+  p95Ms: number | null;
+}
+
 export interface Minute {
   at: string;
-  schemes: Record<
-    string,
-    { started: number; settled: number; parked: number; retried: number; p50Ms: number | null; p95Ms: number | null }
-  >;
+  schemes: Record<string, MinuteOfScheme>;
+}
+
+export interface History {
+  instance: Instance;
+  minutes: Minute[];
 }
 
 export interface Topology {
   app: string;
-  instance: { host: string; pid: number; startedAt: string };
+  instance: Instance;
   versions: { library: string; node: string; database: string | null; broker: string | null };
   schemes: string[];
   queues: Array<{

@@ -1,12 +1,13 @@
-import { useQuery } from '@tanstack/react-query';
-import { useState } from 'react';
+import { useQuery, useQueryClient } from '@tanstack/react-query';
+import { useEffect, useState } from 'react';
 import { type Act, ActDialog } from '../act-dialog';
 import type { AppApi } from '../api';
 import { Chart } from '../chart';
 import { useWords } from '../i18n';
+import { addedUp, type Heard, hearInstances, recent, runningOf } from '../instances';
 import { duration, Problem } from '../parts';
 import { useApps } from '../session';
-import type { Minute, SummaryRow, Topology } from '../types';
+import type { History, Instance, SummaryRow, Topology } from '../types';
 
 const EVERY_MS = 5_000;
 /** The topology asks the broker for every queue, and changes seldom. */
@@ -27,32 +28,28 @@ export function Overview() {
 function AppOverview({ api }: { api: AppApi }) {
   const words = useWords();
   const [act, setAct] = useState<Act | null>(null);
-  const options = { refetchInterval: EVERY_MS };
-  const topology = useQuery({
-    refetchInterval: TOPOLOGY_MS,
-    queryKey: ['topology', api.name],
-    queryFn: () => api.get<Topology>('/topology'),
-  });
+  const [running, setRunning] = useState(1);
+  const topology = useInstances<Topology>(api, 'topology', { everyMs: TOPOLOGY_MS, expected: running });
+  const history = useInstances<History>(api, 'history', { everyMs: EVERY_MS, expected: running });
   const summary = useQuery({
-    ...options,
+    refetchInterval: EVERY_MS,
     queryKey: ['summary', api.name],
     queryFn: () => api.get<{ schemes: SummaryRow[] }>('/summary'),
   });
-  const history = useQuery({
-    ...options,
-    queryKey: ['history', api.name],
-    queryFn: () => api.get<{ minutes: Minute[] }>('/history'),
-  });
+  const answering = recent(topology.data ?? []);
+  const counted = Math.max(1, ...answering.map(({ view }) => runningOf(view)));
+  useEffect(() => setRunning(counted), [counted]);
   const error = topology.error ?? summary.error ?? history.error;
-  const minutes = history.data?.minutes ?? [];
-  const schemes = [...new Set([...minutes.flatMap((minute) => Object.keys(minute.schemes))])].sort();
+  const minutes = addedUp((history.data ?? []).map(({ view }) => view.minutes));
+  const schemes = [...new Set(minutes.flatMap((minute) => Object.keys(minute.schemes)))].sort();
   return (
     <section className="card" aria-label={api.name}>
-      <h3>
-        {api.name} {topology.data && <Health topology={topology.data} />}
-      </h3>
+      <h3>{api.name}</h3>
+      {answering.map(({ view }) => (
+        <Health key={view.instance.host + view.instance.pid + view.instance.startedAt} topology={view} />
+      ))}
       {error && <Problem error={error} />}
-      <p className="quiet">{words.ofInstance}</p>
+      {history.data && <Coverage heard={history.data} running={counted} />}
       {schemes.map((scheme) => (
         <div key={scheme} className="scheme">
           <h4>{scheme}</h4>
@@ -77,9 +74,40 @@ function AppOverview({ api }: { api: AppApi }) {
         </div>
       ))}
       {summary.data && <OpenRows api={api} rows={summary.data.schemes} choose={setAct} />}
-      {topology.data && <Queues queues={topology.data.queues} />}
+      {answering[0] && <Queues queues={answering[0].view.queues} />}
       {act && <ActDialog act={act} close={() => setAct(null)} />}
     </section>
+  );
+}
+
+/** The answers of all instances behind the URL of an app. */
+function useInstances<View extends { instance: Instance }>(
+  api: AppApi,
+  path: string,
+  { everyMs, expected }: { everyMs: number; expected: number },
+) {
+  const client = useQueryClient();
+  const queryKey = [path, api.name];
+  return useQuery({
+    queryKey,
+    refetchInterval: everyMs,
+    queryFn: () =>
+      hearInstances(() => api.get<View>(`/${path}`), client.getQueryData<Array<Heard<View>>>(queryKey) ?? [], expected),
+  });
+}
+
+/** Says whose events the charts have, unless they are those of the only instance. */
+function Coverage({ heard, running }: { heard: ReadonlyArray<Heard<History>>; running: number }) {
+  const words = useWords();
+  const answering = recent(heard).length;
+  const missing = running - answering;
+  if (missing <= 0 && heard.length === 1) return null;
+  return (
+    <p className={missing > 0 ? 'busy' : 'quiet'}>
+      {words.chartsAdd}: {answering}
+      {heard.length > answering && `, ${words.endedInstances}: ${heard.length - answering}`}
+      {missing > 0 && `, ${words.missingInstances}: ${missing}. ${words.missingMeans}`}
+    </p>
   );
 }
 
@@ -94,7 +122,7 @@ function Health({ topology }: { topology: Topology }) {
   ].filter((text) => text !== null);
   const { versions, instance } = topology;
   return (
-    <>
+    <p className="instance">
       <span className={`state ${problems.length > 0 ? 'bad' : 'good'}`}>
         {problems.length > 0 ? problems.join('; ') : words.works}
       </span>{' '}
@@ -102,7 +130,7 @@ function Health({ topology }: { topology: Topology }) {
         {instance.host} #{instance.pid}, nest-dtx {versions.library}, Node {versions.node}, {versions.database ?? '?'},
         RabbitMQ {versions.broker ?? '?'}
       </small>
-    </>
+    </p>
   );
 }
 

@@ -4,6 +4,7 @@ import type { AlertView } from '../core/durable/alerts.js';
 import type { SingleView, SummaryRow, TracedRow, TransactionView } from '../core/durable/operations-registry.js';
 import type { BulkRetryView } from './bulk-retry.js';
 import type { HistoryView } from './minute-history.js';
+import type { InstanceView } from './this-instance.js';
 import type { TopologyView } from './topology.js';
 import type { PayloadView, TraceView } from './traces.controller.js';
 
@@ -113,8 +114,13 @@ const minuteOfScheme = z
   })
   .meta({ title: 'MinuteOfScheme' });
 
+const instanceView: z.ZodType<InstanceView> = z
+  .object({ host: z.string(), pid: z.int(), startedAt: time })
+  .meta({ title: 'Instance' });
+
 export const historyView: z.ZodType<HistoryView> = z
   .object({
+    instance: instanceView,
     since: time,
     minutes: z.array(z.object({ at: time, schemes: z.record(z.string(), minuteOfScheme) }).meta({ title: 'Minute' })),
   })
@@ -146,7 +152,7 @@ const connectionState = z
 export const topologyView: z.ZodType<TopologyView> = z
   .object({
     app: z.string(),
-    instance: z.object({ host: z.string(), pid: z.int(), startedAt: time }).meta({ title: 'Instance' }),
+    instance: instanceView,
     versions: z
       .object({ library: z.string(), node: z.string(), database: text, broker: text })
       .meta({ title: 'Versions' }),

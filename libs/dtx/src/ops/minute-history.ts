@@ -1,6 +1,7 @@
 import { Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { schemeLabel } from '../core/loaded-scheme-names.js';
 import { onMeasured } from '../core/telemetry-events.js';
+import { type InstanceView, thisInstance } from './this-instance.js';
 
 const MINUTES_MAX = 60;
 const MINUTE_MS = 60_000;
@@ -18,6 +19,8 @@ export interface MinuteOfScheme {
 }
 
 export interface HistoryView {
+  /** Whose events these are. The console adds up the instances of an app. */
+  readonly instance: InstanceView;
   /** When this process began to count. Minutes before it are missing, and not zero. */
   readonly since: string;
   readonly minutes: ReadonlyArray<{ readonly at: string; readonly schemes: Readonly<Record<string, MinuteOfScheme>> }>;
@@ -86,7 +89,7 @@ export class MinuteHistory implements OnModuleInit, OnModuleDestroy {
       const schemes = [...(this.minutes.get(first + index) ?? [])].map(([scheme, tally]) => [scheme, tally.view]);
       return { at: new Date((first + index) * MINUTE_MS).toISOString(), schemes: Object.fromEntries(schemes) };
     });
-    return { since: new Date(this.since).toISOString(), minutes };
+    return { instance: thisInstance, since: new Date(this.since).toISOString(), minutes };
   }
 
   private add(count: Count, given: string, ms?: number): void {

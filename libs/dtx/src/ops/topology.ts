@@ -1,4 +1,3 @@
-import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable } from '@nestjs/common';
 import { Broker, type ConnectionState } from '../core/broker/broker.service.js';
@@ -11,6 +10,7 @@ import type { CoreOptions } from '../core/options.js';
 import { installedPackage } from './installed-package.js';
 import { OPS_OPTIONS, type OpsOptions } from './options.js';
 import { shownOptions } from './shown-options.js';
+import { type InstanceView, thisInstance } from './this-instance.js';
 
 /** Callers within this time share one look at the broker. */
 const FRESH_MS = 2_000;
@@ -32,7 +32,7 @@ export interface QueueView {
 
 export interface TopologyView {
   readonly app: string;
-  readonly instance: { readonly host: string; readonly pid: number; readonly startedAt: string };
+  readonly instance: InstanceView;
   readonly versions: {
     readonly library: string;
     readonly node: string;
@@ -53,7 +53,6 @@ export interface TopologyView {
 /** What this instance consists of, and how it is connected. */
 @Injectable()
 export class Topology {
-  private readonly startedAt = new Date(Date.now() - process.uptime() * 1_000).toISOString();
   private queues: Promise<QueueView[]> | undefined;
   private readAt = Number.NEGATIVE_INFINITY;
   private databaseVersion: string | null = null;
@@ -77,7 +76,7 @@ export class Topology {
     ]);
     return {
       app: this.core.app,
-      instance: { host: hostname(), pid: process.pid, startedAt: this.startedAt },
+      instance: thisInstance,
       versions: {
         library: this.version,
         node: process.versions.node,
