@@ -10,7 +10,12 @@ const APPS: readonly AppName[] = ['order', 'payment', 'inventory'];
 export async function openMessages(sandbox: Sandbox, gid: string): Promise<number> {
   const counts = await Promise.all(
     APPS.flatMap((app) => [
-      sql<{ n: number }>(sandbox, app, `SELECT COUNT(*) AS n FROM dtx_outbox WHERE gid = ? AND state <> 'DONE'`, [gid]),
+      sql<{ n: number }>(
+        sandbox,
+        app,
+        `SELECT COUNT(*) AS n FROM dtx_outbox WHERE gid = ? AND state NOT IN ('DONE', 'CANCELLED')`,
+        [gid],
+      ),
       sql<{ n: number }>(sandbox, app, `SELECT COUNT(*) AS n FROM dtx_inbox WHERE gid = ? AND state <> 'HANDLED'`, [
         gid,
       ]),

@@ -21,7 +21,7 @@ export interface ParkedRow extends AppTable {
 
 /** The final states of the known tables. A PARKED row is not final: it waits for an operator. */
 const FINISHED: Record<string, readonly string[]> = {
-  [tableNames.outbox]: ['DONE'],
+  [tableNames.outbox]: ['DONE', 'CANCELLED'],
   [tableNames.inbox]: ['HANDLED'],
   [tableNames.tcc]: ['CONFIRMED', 'CANCELLED'],
   [tableNames.saga]: ['COMPLETED', 'COMPENSATED'],
@@ -60,7 +60,7 @@ export async function countByState(databases: Databases, { app, table }: AppTabl
 
 /**
  * One line per table and state with unfinished rows. A row with a next attempt is unfinished in any state but PARKED, whose
- * next attempt is never due.
+ * next attempt is never due. A delayed message counts from its due time.
  */
 export async function unfinishedWork(databases: Databases): Promise<string[]> {
   const lines: string[] = [];
@@ -69,9 +69,11 @@ export async function unfinishedWork(databases: Databases): Promise<string[]> {
     const isUnfinished = finished
       ? `(next_attempt_at IS NOT NULL OR state NOT IN (${finished}))`
       : 'next_attempt_at IS NOT NULL';
+    const waiting = libraryTables.find(({ name }) => name === table)?.delayed?.waiting;
+    const isLater = waiting ? `(state = '${waiting}' AND next_attempt_at > UTC_TIMESTAMP(3))` : 'FALSE';
     const rows = await databases.query<{ state: string; number: bigint }>(
       app,
-      `SELECT state, COUNT(*) AS number FROM ${table} WHERE state <> 'PARKED' AND ${isUnfinished} GROUP BY state`,
+      `SELECT state, COUNT(*) AS number FROM ${table} WHERE state <> 'PARKED' AND NOT ${isLater} AND ${isUnfinished} GROUP BY state`,
     );
     lines.push(...rows.map(({ state, number }) => `${app}.${table}: ${number} ${state}`));
   }

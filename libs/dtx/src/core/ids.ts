@@ -14,6 +14,20 @@ export function newId(nowMs?: number): string {
   return nowMs === undefined ? v7() : v7({ msecs: nowMs });
 }
 
+/**
+ * The id of a message with a delay, as UUID v8 (RFC 9562): as `newId`, and it sorts by its creation. No receiver takes the
+ * time in it for the age of the message, whatever its version is, since only a UUID v7 carries a creation time.
+ */
+export function delayedId(nowMs: number): string {
+  const id = newId(nowMs);
+  return `${id.slice(0, 14)}8${id.slice(15)}`;
+}
+
+/** Whether an id is one of `delayedId`. */
+export function isDelayedId(id: string): boolean {
+  return /^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-/.test(id);
+}
+
 /** The smallest UUID v7 of a moment. Every id of an earlier moment sorts below it. */
 export function idFloor(atMs: number): string {
   const hex = Math.max(0, Math.floor(atMs)).toString(16).padStart(12, '0');

@@ -64,6 +64,7 @@ export class DoneAtConfirm {
         only: { sql: 'm.claim_token = ?', values: [token] },
       });
     }
-    for (const { id } of rows) emit('settled', { scheme: SCHEME, ms: this.database.ageMs(id), id });
+    for (const { id, made_at_ms: madeAtMs } of rows)
+      emit('settled', { scheme: SCHEME, ms: this.database.nowMs() - Number(madeAtMs), id });
   }
 }

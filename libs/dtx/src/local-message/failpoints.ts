@@ -21,6 +21,24 @@ export const failpoints = {
     'Business rows and the message row (PENDING, leased to this process) are committed. Nothing is published.',
     'The scan of any instance of the sender, after the lease has expired.',
   ),
+  due: point(
+    'due',
+    2,
+    'The scan has claimed a delayed row at its due time. The row is PENDING under a new token. Nothing is published.',
+    'The scan of any instance of the sender, after the lease has expired.',
+  ),
+  cancelled: point(
+    'cancelled',
+    1,
+    'The cancel of a delayed message belongs to the caller’s transaction, which is not committed. The row is SCHEDULED.',
+    'No recovery is needed. The message is sent when it is due, unless the caller repeats its transaction.',
+  ),
+  cancelInboxed: point(
+    'cancel-inboxed',
+    1,
+    'The message was due. The inbox rows in place of its consumers belong to the caller’s transaction, which is open.',
+    'No recovery is needed. The consumers handle the message, unless the caller repeats its transaction first.',
+  ),
   claimed: point(
     'claimed',
     2,

@@ -31,6 +31,13 @@ export const localMessageOptions = z.strictObject({
     .int()
     .min(1_000)
     .default(7 * 86_400_000),
+  /** Longest delay of a message. */
+  delayMaxMs: z
+    .number()
+    .int()
+    .min(1_000)
+    .max(10 * 365 * 86_400_000)
+    .default(400 * 86_400_000),
   /** Largest payload, in bytes of JSON. */
   payloadMaxBytes: payloadMaxBytesOption(),
 });

@@ -1,19 +1,21 @@
 import { msOf } from '../core/database/clock-sql.js';
 import { addIndexOnce, hasColumn, type Migration, widenIndexOnce } from '../core/database/migrate.js';
-import { consumersIn, type DurableRow, type DurableTable } from '../core/durable/durable-table.js';
+import { consumersIn, type DurableRow, type DurableTable, type TableRow } from '../core/durable/durable-table.js';
 import { SCHEME } from './failpoints.js';
 import { destinationOf } from './outbox-route.js';
 
 /**
- * The outbox: PENDING, then SENT, then DONE, or PARKED with an alert. See docs/states.md. The concurrency key is
+ * The outbox: SCHEDULED if it has a delay, PENDING, then SENT, then DONE or CANCELLED, or PARKED with an alert. See
+ * docs/states.md. The concurrency key is
  * `awaiting`, so the backlog of a stopped consumer does not delay messages to other consumers.
  */
 export const OUTBOX: DurableTable = {
   name: 'dtx_outbox',
-  openStates: ['PENDING', 'SENT', 'PARKED'],
+  openStates: ['SCHEDULED', 'PENDING', 'SENT', 'PARKED'],
   finalState: `'DONE'`,
   endedAt: 'done_at',
   concurrencyKey: 'awaiting',
+  delayed: { waiting: 'SCHEDULED', due: 'PENDING' },
   columns: [
     'gid',
     'contract',
@@ -28,14 +30,23 @@ export const OUTBOX: DurableTable = {
   shown: {
     scheme: SCHEME,
     retryState: `'PENDING'`,
-    columns: ['contract', 'version', 'awaiting', 'consumers', 'route', 'sent_at', 'done_at'],
+    columns: ['contract', 'version', 'awaiting', 'consumers', 'route', 'sent_at', 'done_at', 'scheduled_at', 'name'],
     body: 'payload',
-    what: (row) => `${row.contract} v${row.version} to ${destinationOf({ route: row.route, awaiting: row.awaiting })}`,
+    what: (row) => {
+      const named = row.name == null ? '' : ` (${row.name})`;
+      const to = destinationOf({ route: row.route, awaiting: row.awaiting });
+      return `${row.contract} v${row.version}${named} to ${to}`;
+    },
     moments: (row) => [
-      [row.created_at, 'committed with the business'],
+      [row.scheduled_at, 'committed with the business, to be sent later'],
+      [
+        row.state === 'CANCELLED' ? null : row.created_at,
+        row.scheduled_at == null ? 'committed with the business' : 'due',
+      ],
       [row.sent_at, 'first confirmed by the broker'],
-      [row.done_at, row.route == null ? 'settled by every consumer' : 'confirmed by the broker, without receipts'],
+      [row.done_at, endOf(row)],
     ],
+    committedAt: (row) => row.scheduled_at,
     message: (row) => {
       const awaiting = consumersIn(row.awaiting);
       // Rows of an earlier version have no list of all consumers.
@@ -43,6 +54,11 @@ export const OUTBOX: DurableTable = {
     },
   },
 };
+
+function endOf({ state, route }: TableRow): string {
+  if (state === 'CANCELLED') return 'cancelled';
+  return route == null ? 'settled by every consumer' : 'confirmed by the broker, without receipts';
+}
 
 /** An open message. `awaiting` lists the consumers without a receipt as `,a.b,c.d,`, and `,` is the empty list. */
 export type OutboxRow = DurableRow<{
@@ -58,7 +74,10 @@ export type OutboxRow = DurableRow<{
   route: string | null;
   /** Time of the first publisher confirm. It is text if the app's DataSource sets `dateStrings`. Read it with `isoTime`. */
   sent_at?: Date | string | null;
-  /** Creation time in milliseconds since the epoch by the database clock. Receivers derive the message's age from it. */
+  /**
+   * Creation time in milliseconds since the epoch by the database clock, or the due time of a delayed message. Receivers
+   * derive the message's age from it.
+   */
   made_at_ms: number | string;
   /** Set on the fast path, where this process has just inserted the row and holds its lease. */
   fresh?: true;
@@ -120,6 +139,28 @@ export const outboxMigrations: Migration[] = [
         unless: hasColumn('dtx_outbox', 'consumers'),
         sql: 'ALTER TABLE dtx_outbox ADD COLUMN consumers VARCHAR(1000) CHARACTER SET ascii COLLATE ascii_bin NULL',
       },
+    ],
+  },
+  // Instances of the previous version send such rows when they are due, and never read the new columns. Names have a
+  // table of their own, so a message without a name has no index entry more.
+  {
+    version: 7,
+    name: 'outbox: delayed messages and their names',
+    up: [
+      {
+        unless: hasColumn('dtx_outbox', 'scheduled_at'),
+        sql: 'ALTER TABLE dtx_outbox ADD COLUMN scheduled_at DATETIME(3) NULL',
+      },
+      {
+        unless: hasColumn('dtx_outbox', 'name'),
+        sql: 'ALTER TABLE dtx_outbox ADD COLUMN name VARCHAR(140) CHARACTER SET ascii COLLATE ascii_bin NULL',
+      },
+      `CREATE TABLE IF NOT EXISTS dtx_outbox_name (
+        contract VARCHAR(100) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+        name VARCHAR(140) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+        message_id CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+        PRIMARY KEY (contract, name)
+      ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4`,
     ],
   },
 ];

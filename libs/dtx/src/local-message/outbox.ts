@@ -10,7 +10,7 @@ import { Database } from '../core/database/database.service.js';
 import type { TransactionGuard } from '../core/database/guarded-transaction.js';
 import { joinTransaction } from '../core/database/join-or-run-transaction.js';
 import { inFuture } from '../core/durable/claim-and-reschedule.js';
-import { DtxError, OutcomeUnknown } from '../core/errors/errors.js';
+import { DtxError } from '../core/errors/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { assertGid, newId } from '../core/ids.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
@@ -18,11 +18,14 @@ import type { CoreOptions } from '../core/options.js';
 import { measure } from '../core/telemetry-events.js';
 import { currentTraceparent } from '../core/trace-and-gid-context.js';
 import { createStep, Traced } from '../core/traced-steps.js';
+import { checkedWhich, type Delay, type DelayOptions, type WhichMessage } from './delay.js';
+import { DelayedMessages } from './delayed-messages.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { LOCAL_MESSAGE_OPTIONS, type LocalMessageOptions } from './options.js';
 import { routeOf } from './outbox-route.js';
 import { type OutboxRow, outboxMigrations } from './outbox-table.js';
 import { Relay } from './relay.js';
+import { type CancelAnswer, notWithdrawn } from './withdraw.js';
 
 /** The checked payload of a message, and its gid. @throws DtxError as `LocalMessages.append` */
 export function messageToAppend<P>(contract: Contract<P>, payload: P, bytesMax: number): Sendable<P> & { gid: string } {
@@ -42,6 +45,7 @@ export function messageToAppend<P>(contract: Contract<P>, payload: P, bytesMax: 
 export class LocalMessages implements OnModuleInit {
   /** Fencing token of the rows that this process inserts under its own lease. */
   private readonly token = randomUUID();
+  private readonly delayed: DelayedMessages;
 
   /** @internal */
   constructor(
@@ -49,7 +53,9 @@ export class LocalMessages implements OnModuleInit {
     private readonly relay: Relay,
     @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
     @Inject(LOCAL_MESSAGE_OPTIONS) private readonly options: LocalMessageOptions,
-  ) {}
+  ) {
+    this.delayed = new DelayedMessages(core.app, database, relay, options);
+  }
 
   onModuleInit(): void {
     this.database.addMigrations('dtx-local-message', outboxMigrations);
@@ -60,9 +66,13 @@ export class LocalMessages implements OnModuleInit {
    * contract if and only if the transaction commits. With `receipts: false` it is delivered at least once to its queues or
    * its exchange. The payload is serialized synchronously, so the caller may change
    * it afterwards. Returns the message id.
+   *
+   * With a delay the message is sent when it is due by the clock of the database, never before. Until then it waits in its
+   * row, so it can be withdrawn and moved.
    * @throws TransactionRequired outside a transaction
+   * @throws NameTaken if an open message of the contract has the name
    * @throws DtxError if the contract is `replicated` and has receipts, or the payload violates it, changes in a JSON round trip, or exceeds
-   *   `payloadMaxBytes`
+   *   `payloadMaxBytes`, or the delay is malformed or longer than `delayMaxMs`
    * @example
    *   await this.db.transaction(async (tx) => {
    *     await this.orders.place(tx, purchase);
@@ -70,9 +80,11 @@ export class LocalMessages implements OnModuleInit {
    *   });
    */
   @Traced((_tx: EntityManager, contract: Contract) => ({ ...createStep(SCHEME, contract), returnsMessageId: true }))
-  async append<P>(tx: EntityManager, contract: Contract<P>, payload: P): Promise<string> {
+  async append<P>(tx: EntityManager, contract: Contract<P>, payload: P, delay?: DelayOptions): Promise<string> {
     const row = this.rowOf(contract, payload);
+    const later = delay === undefined ? undefined : this.delayed.check(contract, row, delay);
     const guard = await joinTransaction(tx, this.database.source, 'LocalMessages.append');
+    if (later) return this.delayed.append(guard, contract, later);
     // guard: outbox.row
     await failpoint(failpoints.appended, () => this.insert(guard, row));
     guard.depend({
@@ -81,6 +93,38 @@ export class LocalMessages implements OnModuleInit {
     });
     measure('started', { scheme: SCHEME, id: row.id, gid: row.gid });
     return row.id;
+  }
+
+  /**
+   * Withdraws a delayed message in the caller's transaction. The answer is exact, also at the due time, if all consumers
+   * belong to this app: the message is handled, or the transaction of the caller commits CANCELLED, never both. Call it
+   * before other locking statements of the transaction, so that it and the handler do not wait for each other.
+   * @throws TransactionRequired outside a transaction
+   * @throws OutcomeUnknown if a consumer is handling the message and takes longer than the lock wait of the session
+   * @throws DtxError for a malformed name or id
+   * @example
+   *   const answer = await this.messages.cancel(tx, orderExpired, { name: orderId });
+   *   if (answer === 'HANDLED') throw new Rejected('EXPIRED');
+   */
+  async cancel<P>(tx: EntityManager, contract: Contract<P>, which: WhichMessage): Promise<CancelAnswer> {
+    const checked = checkedWhich(which, contract);
+    const guard = await joinTransaction(tx, this.database.source, 'LocalMessages.cancel');
+    return this.delayed.cancel(guard, contract, checked);
+  }
+
+  /**
+   * Moves the due time of a message that is not sent yet. Returns false if it is too late, or without such a
+   * message.
+   * @throws TransactionRequired outside a transaction
+   * @throws DtxError for a malformed name, id or due time
+   * @example
+   *   const isMoved = await this.messages.reschedule(tx, orderExpired, { name: orderId }, { dueInMs: 600_000 });
+   */
+  async reschedule<P>(tx: EntityManager, contract: Contract<P>, which: WhichMessage, delay: Delay): Promise<boolean> {
+    const checked = checkedWhich(which, contract);
+    const due = this.delayed.dueTimeOf(delay, `cannot reschedule a message of ${contract.name}`);
+    const guard = await joinTransaction(tx, this.database.source, 'LocalMessages.reschedule');
+    return this.delayed.reschedule(guard, contract, checked, due);
   }
 
   private rowOf<P>(contract: Contract<P>, payload: P): OutboxRow {
@@ -139,9 +183,6 @@ export class LocalMessages implements OnModuleInit {
       claim_token,
     ]);
     const rows = await this.database.own.query('SELECT id FROM dtx_outbox WHERE id = ?', [id]);
-    if (rows.length > 0)
-      throw new OutcomeUnknown(
-        `cannot withdraw message ${id} from ${this.database.names.inDatabase('dtx_outbox')}: it was claimed or sent meanwhile`,
-      );
+    if (rows.length > 0) throw notWithdrawn(this.database, id);
   }
 }

@@ -8,6 +8,7 @@ import { Nacked, Unroutable } from '../core/broker/confirm-publisher.js';
 import { typeOf } from '../core/broker/envelope.js';
 import { queueOf, receiptQueueOf } from '../core/broker/message-contract.js';
 import { Database } from '../core/database/database.service.js';
+import { sqlOf } from '../core/database/transaction-sql-executor.js';
 import { Alerts } from '../core/durable/alerts.js';
 import type { DurableLoop, Tried } from '../core/durable/durable-loop.js';
 import { DurableLoops } from '../core/durable/loop-factory.js';
@@ -23,6 +24,7 @@ import { failpoints, SCHEME } from './failpoints.js';
 import { LOCAL_MESSAGE_OPTIONS, type LocalMessageOptions } from './options.js';
 import { destinationOf } from './outbox-route.js';
 import { OUTBOX, type OutboxRow } from './outbox-table.js';
+import { resolveMessage } from './resolution.js';
 
 /** The part of the window that due rows leave to fresh ones. */
 const FRESH_SHARE = 1 / 4;
@@ -66,6 +68,7 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
       backoff: options.resend,
       canRun: () => broker.publisher.isUp,
       run: (row) => this.run(row),
+      resolve: (tx, row, outcome) => resolveMessage(sqlOf(tx), row, outcome),
       writeMarks: () => this.sentMarks.drain(),
       describe: (row) => ({ gid: row.gid, step: stepOf(row) }),
     });
@@ -85,6 +88,11 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
   /** The fast path. If the window is full or the broker is unavailable, the row waits until its lease expires. */
   sendNow(row: OutboxRow): void {
     if (this.broker.publisher.isUp && this.loop.room > 0) this.loop.runNow(row, { takesShare: false });
+  }
+
+  /** Scans when a delayed message is due, if this process learns of it before its next scan. */
+  dueIn(delayMs: number): void {
+    this.loop.dueIn(delayMs);
   }
 
   wake(): void {
@@ -122,7 +130,7 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
 
   /** The result for a claimed row that must wait or be parked, or null if the row is to be sent. */
   private async beforeResend(row: OutboxRow): Promise<Tried | null> {
-    await failpoint(failpoints.claimed, async () => {});
+    await failpoint(row.state === 'SCHEDULED' ? failpoints.due : failpoints.claimed, async () => {});
     if (row.route !== null) return null;
     const { id, gid, version, sent_at: sentAt } = row;
     const message = { scheme: SCHEME, id, gid, step: stepOf(row), sentAt, version, awaiting: awaitingOf(row) };

@@ -5,7 +5,8 @@ import type { ConfirmedMessages } from '../confirmed-publish/index.js';
 import { DtxError, defineMessage, TransactionRequired } from '../core/index.js';
 import type { HalfMessages } from '../half-message/index.js';
 import type { LocalMessages } from '../local-message/index.js';
-import { FakeConfirmedMessages, FakeHalfMessages, FakeLocalMessages } from './fake-messages.js';
+import { FakeLocalMessages } from './fake-local-messages.js';
+import { FakeConfirmedMessages, FakeHalfMessages } from './fake-messages.js';
 import type { PublicOf } from './fake-options.js';
 import { FakeDataSource, fakeTransaction } from './fake-transaction.js';
 

@@ -1,47 +1,14 @@
-// Fakes of the three services that send messages. They check contract, payload and transaction with the code of the
-// services, keep the messages in memory, and reach neither a database nor a broker.
+// Fakes of the half messages and of the confirmed publish. They check contract, payload and transaction with the code of
+// the services, keep the messages in memory, and reach neither a database nor a broker.
 import type { EntityManager } from 'typeorm';
 import { type ConfirmedMessages } from '../confirmed-publish/index.js';
 import { messageToPublish } from '../confirmed-publish/publish-before-commit.js';
 import type { Contract } from '../core/broker/message-contract.js';
 import { type HalfMessages } from '../half-message/index.js';
 import { messageToPrepare } from '../half-message/send-half-message.js';
-import { type LocalMessages } from '../local-message/index.js';
-import { messageToAppend } from '../local-message/outbox.js';
 import { type FakeOptions, type PublicOf, payloadMaxBytesOf } from './fake-options.js';
 import { inFakeTransaction, requireFakeTransaction } from './fake-transaction.js';
 import { RecordedMessages } from './recorded-messages.js';
-
-/**
- * Fake of `LocalMessages`.
- * @example
- *   { provide: LocalMessages, useClass: FakeLocalMessages }
- */
-export class FakeLocalMessages implements PublicOf<LocalMessages> {
-  private readonly messages = new RecordedMessages();
-
-  constructor(private readonly options: FakeOptions = {}) {}
-
-  /** @throws TransactionRequired, DtxError as `LocalMessages.append` */
-  async append<P>(tx: EntityManager, contract: Contract<P>, payload: P): Promise<string> {
-    const { value } = messageToAppend(contract, payload, payloadMaxBytesOf(this.options));
-    requireFakeTransaction(tx, 'LocalMessages.append');
-    return this.messages.add(contract, value, tx);
-  }
-
-  /**
-   * The messages of a contract, as their consumers see them, oldest first. A message of a `FakeDataSource` transaction
-   * counts only after the commit. The end of any other transaction is not known, so its messages count at once.
-   */
-  sent<P>(contract: Contract<P>): P[] {
-    return this.messages.of(contract);
-  }
-
-  /** Forgets all messages. */
-  clear(): void {
-    this.messages.clear();
-  }
-}
 
 /**
  * Fake of `HalfMessages`. The work gets a fake transaction.

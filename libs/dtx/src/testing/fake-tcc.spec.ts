@@ -12,7 +12,7 @@ import {
   TccParticipant,
   TccTry,
 } from '../tcc/index.js';
-import { FakeLocalMessages } from './fake-messages.js';
+import { FakeLocalMessages } from './fake-local-messages.js';
 import type { PublicOf } from './fake-options.js';
 import { FakeTcc } from './fake-tcc.js';
 

@@ -4,7 +4,7 @@ import { defineMessage, TransactionRequired } from '../core/index.js';
 import { type DtxNotification, Notifications } from '../notify/index.js';
 import { Xa, XaUnavailable } from '../xa/index.js';
 import { fakeDtx } from './fake-dtx.js';
-import { FakeLocalMessages } from './fake-messages.js';
+import { FakeLocalMessages } from './fake-local-messages.js';
 import { FakeNotifications } from './fake-notifications.js';
 import type { PublicOf } from './fake-options.js';
 import { fakeTransaction } from './fake-transaction.js';

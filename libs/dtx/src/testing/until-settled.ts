@@ -29,7 +29,8 @@ const LISTED_MAX = 20;
 const TABLES = durableTables.filter(({ name }) => name !== tableNames.alert);
 
 /**
- * Waits until every durable row of this app is final: outbox, inbox, half messages, TCC, sagas, XA, notifications. Call it
+ * Waits until every durable row of this app is final: outbox, inbox, half messages, TCC, sagas, XA, notifications. A delayed
+ * message that is not due yet counts as settled. Call it
  * after the call that begins the work. A message that no row keeps (confirmed publish, and a notification before its
  * service has recorded it) is not seen.
  * @throws DtxError with the open rows, after `withinMs`, or at once when all open rows are PARKED, since those wait for an
@@ -69,11 +70,12 @@ async function existingTables(database: Database): Promise<DurableTable[]> {
 }
 
 /** Open rows have a due time. A PARKED row has one that never comes. */
-async function openRows(database: Database, { name, openStates, shown }: DurableTable): Promise<OpenRow[]> {
+async function openRows(database: Database, { name, openStates, shown, delayed }: DurableTable): Promise<OpenRow[]> {
   const below = shown?.below;
+  const isLater = delayed ? ` AND NOT (state = '${delayed.waiting}' AND next_attempt_at > UTC_TIMESTAMP(3))` : '';
   const rows: Array<Omit<OpenRow, 'table'>> = await database.own.query(
     `SELECT id, state, attempts, last_error FROM ${name}
-     WHERE next_attempt_at IS NOT NULL AND state IN (?)${below === undefined ? '' : ' AND id < ?'} ORDER BY id LIMIT ${LISTED_MAX}`,
+     WHERE next_attempt_at IS NOT NULL AND state IN (?)${isLater}${below === undefined ? '' : ' AND id < ?'} ORDER BY id LIMIT ${LISTED_MAX}`,
     [[...openStates], ...(below === undefined ? [] : [below])],
   );
   return rows.map((row) => ({ ...row, table: name }));

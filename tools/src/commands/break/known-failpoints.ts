@@ -10,7 +10,13 @@ export type Failpoint = DeclaredFailpoint & { readonly app: App };
 const NEAR_MAX = 5;
 
 /** Points of a saga that waits for a signal. No saga of the demo does. A crash test has an app of its own for them. */
-const NOT_IN_THE_DEMO = ['saga.signalled', 'saga.signal-taken'];
+const NOT_IN_THE_DEMO = [
+  'saga.signalled',
+  'saga.signal-taken',
+  'local-message.due',
+  'local-message.cancelled',
+  'local-message.cancel-inboxed',
+];
 
 /** The failpoints that the demo reaches. */
 export const knownFailpoints = (): Failpoint[] =>

@@ -14,8 +14,8 @@ export interface Envelope {
   readonly replyTo?: string | undefined;
   readonly traceparent?: string | undefined;
   /**
-   * Creation time in milliseconds since the epoch, by the database clock of the sender. Every repetition carries the
-   * same value. The receiver derives the age from it, because a message id may carry no time.
+   * Creation time in milliseconds since the epoch, by the database clock of the sender. For a message with a delay it is
+   * the due time. Every repetition carries the same value. The receiver derives the age from it, because a message id may carry no time.
    */
   readonly madeAtMs?: number | undefined;
 }

@@ -22,6 +22,7 @@ import {
   type Endpoint,
   type Incoming,
   incomingOf,
+  lagOf,
   type PayloadReader,
   type Read,
   read,
@@ -72,7 +73,7 @@ export class Inbox implements OnModuleInit {
   }
 
   private async takeOne(delivery: Delivery, incoming: Incoming, endpoint: Endpoint): Promise<InboxOutcome> {
-    emit('delivered', { consumer: endpoint.consumer, lagMs: this.database.ageMs(incoming.info.messageId) });
+    emit('delivered', { consumer: endpoint.consumer, lagMs: lagOf(incoming, this.database) });
     const patience = { lost: delivery.lost, reconnect: this.options.reconnect };
     const isAgain = delivery.message.fields.redelivered;
     const settle = () => (isAgain ? this.stored.storeRedelivery(incoming, endpoint) : this.settle(incoming, endpoint));

@@ -6,6 +6,7 @@ import type { Delivery } from '../broker/queue-consumer.js';
 import { Database } from '../database/database.service.js';
 import { isDoneInPart, textOf } from '../errors/errors.js';
 import { failpoint } from '../failpoint.js';
+import { isDelayedId } from '../ids.js';
 import { CORE_OPTIONS } from '../injection-tokens.js';
 import { libraryLogger } from '../library-logger.js';
 import type { CoreOptions } from '../options.js';
@@ -13,7 +14,7 @@ import { emit } from '../telemetry-events.js';
 import { withGid, withTraceparent } from '../trace-and-gid-context.js';
 import { redisFailpoints } from './failpoints.js';
 import { Inbox } from './handle-by-inbox.js';
-import { type Endpoint, type Incoming, incomingOf, type PayloadReader } from './incoming-message.js';
+import { type Endpoint, type Incoming, incomingOf, lagOf, type PayloadReader } from './incoming-message.js';
 import { RedisClaims } from './redis-claims.js';
 import { type InboxOutcome, StoredDeliveries } from './store-or-park-delivery.js';
 
@@ -59,7 +60,8 @@ export class OnceByRedis {
     // The delivery waits while the database is unavailable.
     const { messageId } = incoming.info;
     const message = await this.retryWhileUnavailable(messageId, lost, () => this.inbox.read(incoming, endpoint));
-    if (!message.ok) return this.inbox.receive(delivery, endpoint);
+    // The sender of a delayed message may take its place in the inbox, to withdraw it.
+    if (!message.ok || isDelayedId(messageId)) return this.inbox.receive(delivery, endpoint);
     const key = `dtx:${endpoint.consumer}:${incoming.info.messageId}`;
     const token = await this.claim(key, incoming, lost);
     const work = { delivery, endpoint, incoming, payload: message.payload };
@@ -72,7 +74,7 @@ export class OnceByRedis {
 
   private async take(work: Work, { key, token }: { key: string; token: string }): Promise<InboxOutcome> {
     const { delivery, endpoint, incoming } = work;
-    emit('delivered', { consumer: endpoint.consumer, lagMs: this.database.ageMs(incoming.info.messageId) });
+    emit('delivered', { consumer: endpoint.consumer, lagMs: lagOf(incoming, this.database) });
     const outcome = await this.work(work, () => this.release(key, token));
     await this.finish({ key, token }, incoming, delivery.lost);
     return outcome;

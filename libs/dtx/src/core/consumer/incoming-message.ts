@@ -52,7 +52,8 @@ export interface Incoming {
   readonly type: string | null;
   readonly replyTo: string | null;
   /**
-   * Creation time in milliseconds since the epoch, by the database clock of the sender. Undefined if neither a header
+   * Creation time in milliseconds since the epoch, by the database clock of the sender. The due time of a delayed message.
+   * Undefined if neither a header
    * nor the id carries it, as with foreign senders. Such a message is handled at any age.
    */
   readonly madeAtMs: number | undefined;
@@ -107,6 +108,11 @@ export function incomingOf(message: ConsumeMessage, consumer: string): Incoming 
     madeAtMs: envelope.madeAtMs ?? idTimeMs(messageId),
     body: message.content.length > BODY_STORED_MAX ? message.content.subarray(0, BODY_STORED_MAX) : message.content,
   };
+}
+
+/** The age of a message in milliseconds, by the clock of this database. A delayed message is new when it is due. */
+export function lagOf({ madeAtMs }: Incoming, database: { nowMs(): number }): number | undefined {
+  return madeAtMs === undefined ? undefined : database.nowMs() - madeAtMs;
 }
 
 /** Checks type, id, age, JSON and schema. A failure is permanent. Never throws. */

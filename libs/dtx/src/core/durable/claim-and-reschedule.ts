@@ -52,8 +52,9 @@ export async function claimByIds<Row extends DurableRow>(
 async function lease<Row extends DurableRow>(sql: Sql, table: DurableTable, rows: Row[], leaseMs: number) {
   const token = randomUUID();
   const counted = table.countsLostLeases ? 'attempts = attempts + (claim_token IS NOT NULL), ' : '';
+  const due = table.delayed ? `state = IF(state = '${table.delayed.waiting}', '${table.delayed.due}', state), ` : '';
   await sql.query(
-    `UPDATE ${table.name} SET ${counted}claim_token = ?, next_attempt_at = ${inFuture(leaseMs)} WHERE id IN (?)`,
+    `UPDATE ${table.name} SET ${counted}${due}claim_token = ?, next_attempt_at = ${inFuture(leaseMs)} WHERE id IN (?)`,
     [token, rows.map((row) => row.id)],
   );
   return rows.map((row): Row => {

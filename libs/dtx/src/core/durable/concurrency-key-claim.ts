@@ -1,5 +1,5 @@
 import type { SessionPool } from '../database/pinned-session-pool.js';
-import { claimByIds } from './claim-and-reschedule.js';
+import { claimByIds, inFuture } from './claim-and-reschedule.js';
 import type { Condition, DurableRow, DurableTable } from './durable-table.js';
 
 /** The full look at all due rows takes at most one part in this number of the time. */
@@ -16,6 +16,13 @@ interface Candidate {
   readonly id: string;
   readonly concurrency_key: string;
   readonly due_at: string;
+}
+
+/** The result of a claim. */
+interface Claimed<Row> {
+  readonly rows: Row[];
+  readonly isMore: boolean;
+  readonly dueInMs: number | undefined;
 }
 
 /** A look at the due rows of some concurrency keys from a due time on. `keys` is a comparison with `names`. */
@@ -50,6 +57,8 @@ export class KeyedClaim<Row extends DurableRow> {
     private readonly leaseMs: number,
     /** The rows that this process can handle. All rows without it. Other rows stay and take no place. */
     private readonly mine?: () => Condition,
+    /** How far in milliseconds a look for the next delayed row goes. Later ones are left to the next claim. */
+    private readonly aheadMs = 0,
   ) {}
 
   /** Whether a claim has skipped due rows of this key. */
@@ -57,8 +66,8 @@ export class KeyedClaim<Row extends DurableRow> {
     return this.passed.has(key);
   }
 
-  /** Claims at most `limit` rows. `isMore`: more rows may be claimable at once. */
-  async claim(limit: number, wanted: Wanted, full: readonly string[]): Promise<{ rows: Row[]; isMore: boolean }> {
+  /** Claims at most `limit` rows. `isMore`: more rows may be claimable at once. `dueInMs`: the next delayed row is due. */
+  async claim(limit: number, wanted: Wanted, full: readonly string[]): Promise<Claimed<Row>> {
     const since = performance.now();
     const isWhole = since >= this.lookAtAllAt;
     if (isWhole) this.beginAnew(full);
@@ -69,12 +78,13 @@ export class KeyedClaim<Row extends DurableRow> {
       this.lookAtAllAt = since + Math.min(LOOK_AT_ALL_MAX_MS, LOOK_AT_ALL_SHARE * (performance.now() - since));
     // No row was skipped. The next claim starts at the beginning.
     if (this.passed.size === 0) this.from = BEGINNING;
-    if (picked.ids.size === 0) return { rows: [], isMore: false };
+    const { dueInMs } = picked;
+    if (picked.ids.size === 0) return { rows: [], isMore: false, dueInMs };
     const only = this.mine?.();
     const ids = [...picked.ids];
     const rows = await claimByIds<Row>(this.pool(), this.table, { ids, leaseMs: this.leaseMs, only });
     // guard: keyed-claim.claimed
-    return { rows, isMore: rows.length > 0 && picked.left === 0 };
+    return { rows, isMore: rows.length > 0 && picked.left === 0, dueInMs };
   }
 
   private beginAnew(full: readonly string[]): void {
@@ -110,7 +120,8 @@ export class KeyedClaim<Row extends DurableRow> {
     const stretch = 2 * picked.limit;
     while (picked.left > 0 && this.passed.size < PASSED_MAX) {
       const keys = ['', ...this.passed.keys()];
-      const { rows, now } = await this.lookAt(keys, stretch);
+      const { rows, now, dueInMs } = await this.lookAt(keys, stretch);
+      picked.dueInMs = dueInMs;
       for (const row of rows) {
         if (picked.ids.has(row.id) || this.passed.has(row.concurrency_key)) continue;
         if (picked.left === 0) return;
@@ -125,13 +136,23 @@ export class KeyedClaim<Row extends DurableRow> {
     }
   }
 
-  /** The next rows of other keys, and the database time of the look. */
-  private async lookAt(keys: readonly string[], stretch: number): Promise<{ rows: Candidate[]; now: string }> {
+  /** The next rows of other keys, the database time of the look, and the time until the next delayed row is due. */
+  private async lookAt(keys: readonly string[], stretch: number) {
     const look = this.select({ from: this.from, keys: 'NOT IN (?)', names: keys, limit: stretch });
-    const sql = `(${look.sql}) UNION ALL SELECT NULL, NULL, CAST(UTC_TIMESTAMP(3) AS CHAR)`;
+    const sql = `(${look.sql}) UNION ALL SELECT NULL, ${this.nextDelayed}, CAST(UTC_TIMESTAMP(3) AS CHAR)`;
     const rows: Candidate[] = await this.pool().query(sql, look.values);
-    const { due_at: now } = rows.find(({ id }) => id === null)!;
-    return { rows: rows.filter(({ id }) => id !== null), now };
+    const { due_at: now, concurrency_key: due } = rows.find(({ id }) => id === null)!;
+    const dueInMs = due === null ? undefined : Number(due) / 1_000;
+    return { rows: rows.filter(({ id }) => id !== null), now, dueInMs };
+  }
+
+  /** The microseconds until the next delayed row is due, as SQL. It reads only the part of the index up to `aheadMs`. */
+  private get nextDelayed(): string {
+    const { name, delayed } = this.table;
+    if (!delayed || this.aheadMs === 0) return 'NULL';
+    return `(SELECT CAST(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(3), next_attempt_at) AS CHAR) FROM ${name} FORCE INDEX (due)
+      WHERE next_attempt_at > UTC_TIMESTAMP(3) AND next_attempt_at <= ${inFuture(this.aheadMs)}
+        AND state = '${delayed.waiting}' ORDER BY next_attempt_at LIMIT 1)`;
   }
 
   /** A non-locking read, so that skipped rows stay unlocked. */
@@ -149,6 +170,8 @@ export class KeyedClaim<Row extends DurableRow> {
 /** The rows of one claim. */
 class Picked {
   readonly ids = new Set<string>();
+  /** The time until the next delayed row is due. */
+  dueInMs: number | undefined;
   private readonly counts = new Map<string, number>();
   private readonly limits = new Map<string, number>();
 

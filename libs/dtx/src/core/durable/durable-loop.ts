@@ -1,4 +1,3 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Database } from '../database/database.service.js';
 import { textOf } from '../errors/errors.js';
 import { isUnavailable } from '../errors/sql-errors.js';
@@ -12,6 +11,7 @@ import { KeyedClaim } from './concurrency-key-claim.js';
 import { HOLD_MS, KeyShares, SURPLUS_MAX } from './concurrency-key-shares.js';
 import type { DurableRow } from './durable-table.js';
 import type { DurableWork } from './durable-work.js';
+import { ScanTimer } from './scan-timer.js';
 
 export type { DurableWork, Tried } from './durable-work.js';
 
@@ -29,14 +29,12 @@ export class DurableLoop<Row extends DurableRow> {
   private readonly inWork = new Set<Promise<void>>();
   /** Set if the table has a concurrency key and the work limits it. */
   private readonly keyed: { readonly places: KeyShares<Row>; readonly claims: KeyedClaim<Row> } | undefined;
-  private timer: NodeJS.Timeout | undefined;
+  private readonly timer: ScanTimer;
   /** The scan in flight. Undefined between two scans. */
   private scanning: Promise<void> | undefined;
   private again = false;
   private stopped = true;
   private scanned: Scan | undefined;
-  /** The scans run outside the async context of the caller of `wake`, without its trace and gid. */
-  private readonly outside = AsyncLocalStorage.snapshot();
 
   /** @param scansAlone false for a loop that scans only in `runOnce`. Its fast path works all the same. */
   constructor(
@@ -47,11 +45,13 @@ export class DurableLoop<Row extends DurableRow> {
   ) {
     this.logger = libraryLogger(`loop ${database.names.inDatabase(work.table.name)}`);
     this.attempts = new Attempts(work, database, alerts);
+    this.timer = new ScanTimer(work.scanIntervalMs, () => void this.scan());
     const { table, perKeyMax, surplusMax = SURPLUS_MAX, leaseMs, mine } = work;
     if (table.concurrencyKey && perKeyMax) {
       const concurrencyMax = work.concurrencyMax - (work.freshMin ?? 0);
       const places = new KeyShares<Row>(table.concurrencyKey, { concurrencyMax, perKeyMax, surplusMax });
-      this.keyed = { places, claims: new KeyedClaim(() => database.own, table, leaseMs + HOLD_MS, mine) };
+      const aheadMs = scansAlone ? ScanTimer.aheadMs(work.scanIntervalMs) : 0;
+      this.keyed = { places, claims: new KeyedClaim(() => database.own, table, leaseMs + HOLD_MS, mine, aheadMs) };
     }
   }
 
@@ -61,7 +61,7 @@ export class DurableLoop<Row extends DurableRow> {
     this.stopped = false;
     if (!this.scansAlone) return;
     this.scanned = this.database.scans.begin(this.work.table.name, this.work.scanIntervalMs);
-    this.schedule(0);
+    this.timer.in(0);
   }
 
   /**
@@ -71,7 +71,7 @@ export class DurableLoop<Row extends DurableRow> {
   async stop(): Promise<void> {
     this.stopped = true;
     this.database.scans.end(this.scanned);
-    clearTimeout(this.timer);
+    this.timer.stop();
     await this.scanning;
     if (this.scanned) await this.giveBackWaiting({ all: true });
     while (this.inWork.size > 0) await Promise.allSettled(this.inWork);
@@ -79,7 +79,12 @@ export class DurableLoop<Row extends DurableRow> {
 
   /** Scans at once, after a dependency is back or an operator acted. */
   wake(): void {
-    if (!this.stopped) this.schedule(0);
+    if (!this.stopped && this.scansAlone) this.timer.in(0);
+  }
+
+  /** Scans when a delayed row is due, if that is before the next regular scan. */
+  dueIn(delayMs: number): void {
+    if (!this.stopped && this.scansAlone) this.timer.due(delayMs);
   }
 
   /** Whether a scan could claim rows now. True for a loop that is not in use, which has nothing to claim. */
@@ -185,12 +190,6 @@ export class DurableLoop<Row extends DurableRow> {
     return all;
   }
 
-  private schedule(delayMs: number): void {
-    clearTimeout(this.timer);
-    if (!this.stopped && this.scansAlone)
-      this.outside(() => (this.timer = setTimeout(() => void this.scan(), delayMs)));
-  }
-
   private async scan(): Promise<void> {
     if (this.scanning) {
       this.again = true;
@@ -200,7 +199,7 @@ export class DurableLoop<Row extends DurableRow> {
     this.scanning = this.scanOnce();
     await this.scanning;
     this.scanning = undefined;
-    this.schedule(this.work.scanIntervalMs * (0.8 + Math.random() * 0.4));
+    if (!this.stopped) this.timer.next();
   }
 
   /** Never rejects. */
@@ -234,7 +233,9 @@ export class DurableLoop<Row extends DurableRow> {
 
   private async claimOfKeys({ places, claims }: NonNullable<typeof this.keyed>) {
     const wanted = (key: string) => places.wanted(key);
-    const { rows, isMore } = await claims.claim(Math.max(this.work.concurrencyMax, CLAIM_ROWS), wanted, places.full());
+    const limit = Math.max(this.work.concurrencyMax, CLAIM_ROWS);
+    const { rows, isMore, dueInMs } = await claims.claim(limit, wanted, places.full());
+    if (dueInMs !== undefined) this.dueIn(dueInMs);
     places.add(rows);
     if (this.stopped) await this.giveBackWaiting({ all: true });
     this.beginWaiting();

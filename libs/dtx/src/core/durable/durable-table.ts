@@ -31,8 +31,20 @@ export interface DurableTable {
    * would be claimed without end.
    */
   readonly countsLostLeases?: boolean;
+  /** Rows that wait for a time of the user. Needs `concurrencyKey`. */
+  readonly delayed?: DelayedRows;
   /** The presentation in `/dtx`. Without it the rows are not listed. */
   readonly shown?: ShownTable;
+}
+
+/**
+ * Rows with a due time that the user has set, in the column `next_attempt_at`. `created_at` of such a row is the due time
+ * as well, so age, retention and order count from there. A claim moves the row from `waiting` to `due`. A row in
+ * `waiting` without a token was therefore never in work.
+ */
+export interface DelayedRows {
+  readonly waiting: string;
+  readonly due: string;
 }
 
 /** The presentation of a table in `/dtx`. */
@@ -49,6 +61,8 @@ export interface ShownTable {
   readonly what: (row: TableRow) => string;
   /** The events of a row in order. Events without a time are omitted. */
   readonly moments: (row: TableRow) => readonly Moment[];
+  /** The time of the commit of a row. The default is `created_at`. */
+  readonly committedAt?: (row: TableRow) => unknown;
   /** More about one row, from other tables of its scheme. Only the view of a single transaction reads it. */
   readonly details?: (sql: Sql, row: TableRow) => Promise<Readonly<Record<string, unknown>>>;
   /** The column with the id of the global transaction, which has an index. The default is `gid`. */

@@ -23,7 +23,7 @@ export function viewOf(shown: ShownTable, row: TableRow): TransactionView {
     attempts: Number(row.attempts),
     nextAttemptAt: row.state === 'PARKED' ? null : isoTime(row.next_attempt_at),
     lastError: (row.last_error as string | null) ?? null,
-    createdAt: isoTime(row.created_at)!,
+    createdAt: isoTime(shown.committedAt?.(row) ?? row.created_at)!,
   };
 }
 

@@ -107,9 +107,11 @@ export class TableOperations implements OperationsSource {
   }
 
   private async makeDue(sql: Sql, ids: readonly string[]): Promise<void> {
+    // A delayed row is due now, and its age counts from now.
+    const early = this.of.table.delayed ? 'created_at = LEAST(created_at, UTC_TIMESTAMP(3)), ' : '';
     await sql.query(
       `UPDATE ${this.of.table.name} SET state = IF(state = 'PARKED', ${this.of.shown.retryState}, state), attempts = 0,
-         claim_token = NULL, next_attempt_at = UTC_TIMESTAMP(3) WHERE id IN (?)`,
+         ${early}claim_token = NULL, next_attempt_at = UTC_TIMESTAMP(3) WHERE id IN (?)`,
       [ids],
     );
   }
