@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { z } from 'zod';
 import { sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { type SagaApp, saga } from './saga-apps.js';
+import { library, type SagaApp, saga } from './saga-apps.js';
 import { useSagaApps } from './saga-databases.js';
 
 const apps = useSagaApps('saga_signals');
@@ -134,6 +134,21 @@ it('a signal is refused for an unknown saga, and for a payload that does not fit
   await expect(app.sagas.signal(manager, 'unknown', approval, given, { id: 'x' })).rejects.toThrow(
     /Sagas\.signal needs the EntityManager/,
   );
+});
+
+it('a signal that the saga does not wait for is refused, and so are malformed ids', async () => {
+  const app = await start();
+  const gid = await waiting(app);
+  const other = saga.defineSignal({ name: 'payment', payload: none });
+  const send = (signal: typeof other, to: string, id: string) =>
+    app.source.transaction((tx) => app.sagas.signal(tx, to, signal, {}, { id }));
+  await expect(send(other, gid, 'x')).rejects.toThrow(
+    `cannot signal saga ${gid}: saga order.loan v1 has no waitFor of signal payment; correct the signal or the gid`,
+  );
+  await expect(send(other, 'a b', 'x')).rejects.toThrow(/gid/);
+  await expect(signal(app, gid, given, 'a b')).rejects.toThrow(library.DtxError);
+  expect(await signal(app, gid)).toBe('KEPT');
+  await apps.untilIs(gid, 'COMPLETED');
 });
 
 it('a signal whose transaction rolls back is not there', async () => {

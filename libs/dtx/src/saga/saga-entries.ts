@@ -1,5 +1,6 @@
 // A saga as data: its entries by groups. Pure, without a database.
 import type { StandardSchema } from '../core/broker/schema.js';
+import { DtxError } from '../core/errors/errors.js';
 import type { SagaSignal, StepContract } from './step-contract.js';
 
 /** The known data of a running saga. Arguments of a step are made of it, and of nothing else. */
@@ -80,4 +81,12 @@ export function compensableOf(group: readonly SagaEntry[]): CallEntry[] {
 /** The index of the last group that may be undone: all before the pivot, or all without one. -1 if the first one is the pivot. */
 export function lastUndoable(groups: Groups): number {
   return (pivotGroupOf(groups) ?? groups.length) - 1;
+}
+
+/** @throws DtxError for a signal that the saga never takes, which would be lost without a word */
+export function mustWaitFor({ name, version, groups }: Saga, gid: string, signal: string): void {
+  if (groups.flat().some((entry) => entry.kind === 'wait' && entry.signal.name === signal)) return;
+  throw new DtxError(
+    `cannot signal saga ${gid}: saga ${name} v${version} has no waitFor of signal ${signal}; correct the signal or the gid`,
+  );
 }

@@ -27,7 +27,7 @@ import { SagaEngine } from './engine.js';
 import { failpoints } from './failpoints.js';
 import { FirstStep } from './first-step.js';
 import { leaseMsOf, SAGA_OPTIONS, type SagaOptions } from './options.js';
-import type { Saga } from './saga-entries.js';
+import { mustWaitFor, type Saga } from './saga-entries.js';
 import { type SagaRow, sagaMigrations } from './saga-tables.js';
 import { SCHEME } from './scheme-name.js';
 import type { SagaSignal } from './step-contract.js';
@@ -48,6 +48,8 @@ export type SagaCancel = 'CANCELLING' | 'TOO_LATE' | 'COMPLETED' | 'COMPENSATED'
 
 /** `KEPT`: stored, and taken once when the saga waits for it. `REPEATED`: stored before. `OVER`: the saga has ended. */
 export type SagaSignalled = 'KEPT' | 'REPEATED' | 'OVER';
+
+type Locked = Pick<SagaRow, 'state' | 'direction' | 'saga' | 'version'>;
 
 /** Sagas of this app. They run in its own processes and its own database, without an extra server. */
 @Injectable()
@@ -136,7 +138,8 @@ export class Sagas implements OnModuleInit {
 
   /**
    * Sends a signal to a saga. It is stored, also before the saga waits for it. A repeat with the same id is one signal.
-   * @throws DtxError for a payload that does not fit, or an unknown saga. TransactionRequired outside a transaction
+   * @throws DtxError for a payload that does not fit, an unknown saga, or a saga without `waitFor` of this signal.
+   *   TransactionRequired outside a transaction
    * @example
    *   await this.dataSource.transaction((tx) =>
    *     this.sagas.signal(tx, orderId, approval, { by: 'ann', isGiven: true }, { id: requestId }));
@@ -160,6 +163,9 @@ export class Sagas implements OnModuleInit {
       throw new DtxError(
         `cannot signal saga ${gid}: this app has no saga with this gid; check the gid, or start it first`,
       );
+    // A version that this build lacks is known to another one.
+    const saga = this.definitions.find(row.saga, row.version);
+    if (saga) mustWaitFor(saga, gid, signal.name);
     if (row.state === 'COMPLETED' || row.state === 'COMPENSATED') return 'OVER';
     const table = this.database.tableIn('dtx_saga_signal');
     const values = { gid, name: signal.name, signal_id: assertGid(id), payload: json, created_at: NOW_IN_ANY_SESSION };
@@ -179,9 +185,9 @@ export class Sagas implements OnModuleInit {
   }
 
   /** The lock decides between this call and the writes of a running saga. */
-  private async lock(sql: Sql, gid: string): Promise<{ state: string; direction: string | null } | undefined> {
-    const select = `SELECT state, direction FROM ${this.table} WHERE id = ? FOR UPDATE`;
-    const rows: Array<{ state: string; direction: string | null }> = await sql.query(select, [gid]);
+  private async lock(sql: Sql, gid: string): Promise<Locked | undefined> {
+    const select = `SELECT state, direction, saga, version FROM ${this.table} WHERE id = ? FOR UPDATE`;
+    const rows: Locked[] = await sql.query(select, [gid]);
     return rows[0];
   }
 

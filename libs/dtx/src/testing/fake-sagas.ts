@@ -18,7 +18,7 @@ import type {
   StepContract,
 } from '../saga/index.js';
 import { KnownData } from '../saga/known-data.js';
-import { type CallEntry, compensableOf, nameOf, type SagaEntry } from '../saga/saga-entries.js';
+import { type CallEntry, compensableOf, mustWaitFor, nameOf, type SagaEntry } from '../saga/saga-entries.js';
 import { METHOD, type MethodMark, STEP } from '../saga/step-decorators.js';
 import { appOf, type FakeOptions, type PublicOf, payloadMaxBytesOf } from './fake-options.js';
 import { inFakeTransaction, requireFakeTransaction } from './fake-transaction.js';
@@ -131,6 +131,7 @@ export class FakeSagas implements PublicOf<Sagas> {
     const { json } = checkedJson(subject, signal.payload, payload, payloadMaxBytesOf(this.options));
     const one = this.sagas.get(gid);
     if (!one) throw new DtxError(`cannot signal saga ${gid}: it was not started`);
+    mustWaitFor(one.saga, gid, signal.name);
     if (one.outcome.status !== 'PENDING') return 'OVER';
     const known = one.signals.get(signal.name) ?? new Map<string, unknown>();
     one.signals.set(signal.name, known);
