@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { z } from 'zod';
 import { sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { effect, saga } from './saga-apps.js';
+import { effect, library, saga } from './saga-apps.js';
 import { useSagaApps } from './saga-databases.js';
 
 const apps = useSagaApps('saga_absence');
@@ -65,6 +65,31 @@ it('a saga with a call under way goes on after a restart of its app, without a n
   await apps.start({ sagas: [delivery], steps: [[reserve!]], options: QUICK });
   await apps.untilIs(gid, 'COMPLETED');
   expect(await apps.effects('inventory', gid)).toEqual(['inventory.send']);
+});
+
+it('a saga is not called compensated while an Undo is open, also after a restart of its app', async () => {
+  let isBroken = true;
+  const undo = () => {
+    if (isBroken) throw new Error('no');
+  };
+  await apps.start({ app: 'inventory', steps: [[send!, { undo }]] });
+  await apps.start({ app: 'payment', steps: [[bill!, { do: () => Promise.reject(new library.Rejected('NO')) }]] });
+  const billed = sagaOf('billed', ({ compensable }) => [compensable(send!, made), compensable(bill!, made)]);
+  const first = await apps.start({ sagas: [billed] });
+  const gid = await first.begin(billed, {}, randomUUID());
+  const undoAttempts = async (): Promise<number> => {
+    const query = `SELECT undo_attempts AS n FROM dtx_saga_step WHERE gid = ? AND step = 'inventory.send'`;
+    return Number((await sql<{ n: number }>(apps.sandbox, 'order', query, [gid]))[0]?.n ?? 0);
+  };
+  await until('the Undo has failed', async () => (await undoAttempts()) > 0);
+  expect(await first.sagas.outcome(gid)).toMatchObject({ status: 'PENDING', isCompensating: true, reason: 'NO' });
+  await apps.stop(first);
+  const before = await undoAttempts();
+  const second = await apps.start({ sagas: [billed] });
+  await until('the Undo has failed again', async () => (await undoAttempts()) > before);
+  expect(await second.sagas.outcome(gid)).toMatchObject({ status: 'PENDING', isCompensating: true });
+  isBroken = false;
+  expect(await second.sagas.outcome(gid, WAIT_MS)).toMatchObject({ status: 'COMPENSATED', reason: 'NO' });
 });
 
 it('a saga whose arguments cannot be made is compensated, and others go on', async () => {

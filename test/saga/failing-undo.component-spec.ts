@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { library } from './saga-apps.js';
+import { effect, library } from './saga-apps.js';
 import { type Script, useStage } from './stage.js';
 
 const stage = useStage('saga_failing_undo');
@@ -38,6 +38,28 @@ it('each Undo has its own count of attempts', async () => {
   const gid = await stage.begin({ ...noFunds, hold: { undo: twice('hold') }, place: { undo: twice('place') } });
   expect(await stage.order.sagas.outcome(gid, WAIT_MS)).toMatchObject({ status: 'COMPENSATED' });
   expect(left).toEqual({ hold: -1, place: -1 });
+});
+
+it('attempts to do are not counted against the Undo', async () => {
+  const left = { do: 2, undo: 2 };
+  const gid = await stage.begin({
+    ...noFunds,
+    hold: {
+      do: async (tx, _, { gid }) => {
+        if (left.do-- > 0) broken();
+        await effect(tx, gid, 'hold');
+        return { lot: 'x' };
+      },
+      undo: async (tx, _, { gid }) => {
+        if (left.undo-- > 0) broken();
+        await effect(tx, gid, 'put back');
+      },
+    },
+  });
+  expect(await stage.order.sagas.outcome(gid, WAIT_MS)).toMatchObject({ status: 'COMPENSATED' });
+  expect(left).toEqual({ do: -1, undo: -1 });
+  expect(await stage.alertsOf(gid)).toEqual([]);
+  expect(await stage.effects('inventory', gid)).toEqual(['hold', 'put back']);
 });
 
 it('a step after the pivot that keeps failing parks the saga, and its retry completes it', async () => {

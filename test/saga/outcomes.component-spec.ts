@@ -85,6 +85,47 @@ it('a refusal of the first step refuses the start, and nothing has begun', async
   expect(await sql(apps.sandbox, 'order', `SELECT * FROM dtx_saga_barrier WHERE gid = 'never-1'`)).toEqual([]);
 });
 
+it('three steps of which the third refuses are undone in reverse order', async () => {
+  const undone: string[] = [];
+  const args = z.object({});
+  const [one, two, three] = ['inventory.one', 'payment.two', 'inventory.three'].map((name) =>
+    saga.defineStep({ name, version: 1, args }),
+  );
+  const row = saga.defineSaga({
+    name: 'order.row',
+    version: 1,
+    input: args,
+    deadlineMs: 120_000,
+    steps: ({ compensable }) => [one!, two!, three!].map((step) => compensable(step, () => ({}))),
+  });
+  const undo = (what: string) => ({ undo: () => void undone.push(what) });
+  const refuse = () => Promise.reject(new Rejected('NO'));
+  await apps.start({
+    app: 'inventory',
+    steps: [
+      [one!, undo('one')],
+      [three!, { do: refuse, ...undo('three') }],
+    ],
+  });
+  await apps.start({ app: 'payment', steps: [[two!, undo('two')]] });
+  const order = await apps.start({ sagas: [row] });
+  await order.begin(row, {}, 'row-1');
+  expect(await order.sagas.outcome('row-1', 60_000)).toMatchObject({ status: 'COMPENSATED', reason: 'NO' });
+  expect(undone).toEqual(['two', 'one']);
+});
+
+it('of two starts at once with one gid one is refused, and there is one saga', async () => {
+  const order = await startAll();
+  const start = (sku: string) => order.begin(purchase, { sku }, 'at-once-1');
+  const ends = await Promise.allSettled([start('book'), start('mug')]);
+  expect(ends.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+  const [refused] = ends.flatMap((end) => (end.status === 'rejected' ? [end.reason] : []));
+  expect(refused).toBeInstanceOf(library.DtxError);
+  expect(String(refused)).toContain('saga at-once-1 exists already; use another gid');
+  expect(await order.sagas.outcome('at-once-1', 60_000)).toMatchObject({ status: 'COMPLETED' });
+  expect(await apps.effects('inventory', 'at-once-1')).toHaveLength(1);
+});
+
 it('a second start with the gid of a saga is refused, and the first one goes on', async () => {
   const order = await startAll();
   await order.begin(purchase, { sku: 'book' }, 'twice-1');
