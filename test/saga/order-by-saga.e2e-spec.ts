@@ -64,6 +64,20 @@ describe('POST /orders/saga', () => {
     expectProblem(await order({ ...BOOK, quantity: 0 }), 400, 'quantity');
   });
 
+  test('a purchase during an outage of the payment app is answered with 202 PENDING, and confirmed afterwards', async () => {
+    await shop.of('payment').stop();
+    const answer = await order({ ...BOOK, buyerId: 'alice' }, 'saga-outage');
+    expect(answer).toMatchObject({ status: 202, body: { status: 'PENDING', scheme: 'saga' } });
+    const { orderId } = answer.body;
+    expect(answer.headers.get('location')).toBe(`${shop.of('order').url}/orders/${orderId}`);
+    expect((await shop.get('order', `/orders/${orderId}`)).body).toMatchObject({ status: 'PENDING' });
+    await shop.start(['payment']);
+    const found = await shop.get('order', `/orders/${orderId}?waitMs=30000`);
+    expect(found.body).toMatchObject({ status: 'CONFIRMED', scheme: 'saga' });
+    const again = await order({ ...BOOK, buyerId: 'alice' }, 'saga-outage');
+    expect(again).toMatchObject({ status: 201, body: found.body });
+  });
+
   test('an order app that is killed in the middle of purchases leaves no saga open, and every invariant holds', async () => {
     const [killed] = [shop.of('order')];
     const purchases = Array.from({ length: 20 }, (_, index) => order(BOOK, `saga-kill-${index}`).catch(() => null));
