@@ -86,7 +86,8 @@ const PREPARATIONS: Record<string, Preparation> = {
   },
   'saga.fenced': {
     first: 'saga.pivot-answered=lost',
-    because: 'the answers of the pivot are lost until the deadline, 10 s later, so that the fence has to find out',
+    options: { saga: { attemptsMax: 1 } },
+    because: 'the answer of the pivot is lost, and that was the last attempt, so that the fence has to find out',
   },
   'saga.decided': REFUSED_SAGA,
   'saga.first-undone': REFUSED_SAGA,
