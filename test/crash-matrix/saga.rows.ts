@@ -53,8 +53,8 @@ export const initiatorRows: Row[] = [
     failpoint: 'saga.fenced',
     app: 'order',
     alsoArmed: 'saga.pivot-answered=lost',
-    // Otherwise the fence comes at the deadline, a minute later.
-    options: { saga: { attemptsMax: 1 } },
+    // A lost answer is a failed attempt at once. Otherwise the fence comes at the deadline, a minute later.
+    options: { saga: { absentMs: 100, attemptsMax: 1 } },
     modes: QUICK,
     disk: async (at) => {
       expect(await stateOf(at)).toBe('PIVOT');

@@ -92,7 +92,7 @@ async function cancelAtLastStep(scene: Stage): Promise<Claim> {
       undo: async (tx, _, { gid }) => {
         if (isFirst) {
           isFirst = false;
-          await until('another process ends it', () => isOver(gid), { withinMs: 1_000 }).catch(() => {});
+          await until('another process ends it', () => isOver(gid), { withinMs: 1_800 }).catch(() => {});
           fail();
         }
         await effect(tx, gid, 'put back');

@@ -86,8 +86,8 @@ const PREPARATIONS: Record<string, Preparation> = {
   },
   'saga.fenced': {
     first: 'saga.pivot-answered=lost',
-    options: { saga: { attemptsMax: 1 } },
-    because: 'the answer of the pivot is lost, and that was the last attempt, so that the fence has to find out',
+    options: { saga: { absentMs: 100, attemptsMax: 1 } },
+    because: 'the answers of the pivot are lost, and one is the last attempt, so that the fence has to find out',
   },
   'saga.decided': REFUSED_SAGA,
   'saga.first-undone': REFUSED_SAGA,
