@@ -23,7 +23,7 @@ export function State({ state }: { state: string }) {
 }
 
 function stateClass(state: string): string {
-  if (/PARKED|UNKNOWN/.test(state)) return 'bad';
+  if (/PARKED|HELD|UNKNOWN/.test(state)) return 'bad';
   if (/DONE|HANDLED|CONFIRMED|DELIVERED|COMMITTED|APPLIED|CANCELLED|ROLLED_BACK|CLOSED/.test(state)) return 'good';
   return 'busy';
 }

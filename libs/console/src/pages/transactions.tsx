@@ -12,6 +12,8 @@ const STATES = [
   'PARKED',
   'PENDING',
   'SENT',
+  'WAITING',
+  'HELD',
   'DONE',
   'RETRYING',
   'HANDLED',

@@ -7,6 +7,7 @@ import { backoffMs } from '../core/async/backoff.js';
 import { Broker } from '../core/broker/broker.service.js';
 import { type Envelope, typeOf } from '../core/broker/envelope.js';
 import { type Contract, queueOf } from '../core/broker/message-contract.js';
+import { refuseOrder } from '../core/broker/ordered-messages.js';
 import { checkedJson, payloadOf, type Sendable } from '../core/broker/outgoing-payload.js';
 import type { ExchangeRoute } from '../core/broker/publish-target.js';
 import { Database } from '../core/database/database.service.js';
@@ -32,6 +33,7 @@ export function messageToPublish<P>(
   payload: P,
   bytesMax: number,
 ): Sendable<P> & { gid: string } {
+  refuseOrder(contract, 'publish');
   if (!contract.replicated && !contract.publishTo) {
     const about = `${contract.name} v${contract.version}`;
     throw new DtxError(

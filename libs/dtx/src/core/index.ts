@@ -8,6 +8,7 @@ export {
   queueOf,
   receiptQueueOf,
 } from './broker/message-contract.js';
+export type { MessageOrder, OnParked } from './broker/ordered-messages.js';
 export type { ExchangeRoute } from './broker/publish-target.js';
 export { QueueRefused } from './broker/refusal.js';
 export type { StandardIssue, StandardResult, StandardSchema } from './broker/schema.js';

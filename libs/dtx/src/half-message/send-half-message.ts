@@ -3,6 +3,7 @@
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import type { Contract } from '../core/broker/message-contract.js';
+import { refuseOrder } from '../core/broker/ordered-messages.js';
 import { checkedJson, payloadOf, type Sendable } from '../core/broker/outgoing-payload.js';
 import { acceptedBy } from '../core/broker/schema.js';
 import { Database } from '../core/database/database.service.js';
@@ -41,6 +42,7 @@ export function messageToPrepare<P>(
   payload: P,
   bytesMax: number,
 ): Sendable<P> & { gid: string } {
+  refuseOrder(contract, 'send as a half message');
   const about = `${contract.name} v${contract.version}`;
   if (contract.receipts === false)
     throw new DtxError(

@@ -63,6 +63,30 @@ export const failpoints = {
     'The row is DONE. The receipt is not acked.',
     'The broker redelivers the receipt, which changes nothing.',
   ),
+  keyed: point(
+    'keyed',
+    1,
+    'The message with a key and its place belong to the caller’s transaction, which is not committed. Nothing is on disk.',
+    'No recovery is needed. The caller retries. Other transactions of the key wait until the server ends this one.',
+  ),
+  notHead: point(
+    'not-head',
+    2,
+    'The message with a key is WAITING behind the head. This process has not looked at the head again.',
+    'The instance that ends the head, or the search for stranded keys of any instance.',
+  ),
+  released: point(
+    'released',
+    5,
+    'The predecessor is DONE. Its successor is claimed as the head of the key and not published.',
+    'The scan of any instance of the sender, after the lease has expired.',
+  ),
+  parkedThere: point(
+    'parked-there',
+    5,
+    'A receiver has parked the head of a key. The row is HELD, and the receipt is not acked.',
+    'The broker redelivers the receipt. An operator retries or resolves the message at the receiver, and its receipt ends the row.',
+  ),
 };
 
 defineInboxFailpoints(SCHEME, { handle: 3, receipt: 4 });

@@ -2,6 +2,10 @@ import { type DynamicModule, Module } from '@nestjs/common';
 import { type AsyncModuleOptions, configurableModule, type ModuleScope } from '../core/module-options.js';
 import { parseOptions } from '../core/options.js';
 import { LOCAL_MESSAGE_OPTIONS, type LocalMessageOptionsInput, localMessageOptions } from './options.js';
+import { KeyedOutbox } from './order/keyed-append.js';
+import { KeyedPurge } from './order/keyed-purge.js';
+import { KeyedReceipts } from './order/keyed-receipts.js';
+import { KeyedRelay } from './order/keyed-relay.js';
 import { LocalMessages } from './outbox.js';
 import { OutboxPurge } from './outbox-purge.js';
 import { Receipts } from './outbox-receipts.js';
@@ -11,7 +15,7 @@ const configured = configurableModule<LocalMessageOptionsInput, 'createLocalMess
   name: 'LocalMessageModule',
   factoryMethod: 'createLocalMessageOptions',
   values: [[LOCAL_MESSAGE_OPTIONS, (given) => parseOptions('localMessage', localMessageOptions, given)]],
-  providers: [LocalMessages, Relay, Receipts, OutboxPurge],
+  providers: [LocalMessages, Relay, Receipts, OutboxPurge, KeyedOutbox, KeyedRelay, KeyedReceipts, KeyedPurge],
   exports: [LocalMessages],
 });
 

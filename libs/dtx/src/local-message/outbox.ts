@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import type { Contract } from '../core/broker/message-contract.js';
+import { type OrderPlace, orderPlaceOf } from '../core/broker/ordered-messages.js';
 import { checkedJson, payloadOf, type Sendable } from '../core/broker/outgoing-payload.js';
 import { clockStopped, NOW_IN_ANY_SESSION } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
@@ -22,19 +23,31 @@ import { checkedWhich, type Delay, type DelayOptions, type WhichMessage } from '
 import { DelayedMessages } from './delayed-messages.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { LOCAL_MESSAGE_OPTIONS, type LocalMessageOptions } from './options.js';
+import { KeyedOutbox } from './order/keyed-append.js';
+import { keyedMigrations } from './order/keyed-table.js';
 import { routeOf } from './outbox-route.js';
 import { type OutboxRow, outboxMigrations } from './outbox-table.js';
 import { Relay } from './relay.js';
 import { type CancelAnswer, notWithdrawn } from './withdraw.js';
 
-/** The checked payload of a message, and its gid. @throws DtxError as `LocalMessages.append` */
-export function messageToAppend<P>(contract: Contract<P>, payload: P, bytesMax: number): Sendable<P> & { gid: string } {
+/** The checked payload of a message, its gid and its place in an order. @throws DtxError as `LocalMessages.append` */
+export function messageToAppend<P>(
+  contract: Contract<P>,
+  payload: P,
+  bytesMax: number,
+  delay?: DelayOptions,
+): Sendable<P> & { gid: string; place: OrderPlace | null } {
   if (contract.replicated && contract.receipts !== false)
     throw new DtxError(
       `cannot append ${contract.name} v${contract.version}: contract is replicated, which is for messages that no row sends again; define a separate contract, or set receipts: false`,
     );
   const checked = checkedJson(payloadOf(contract), contract.schema, payload, bytesMax);
-  return { ...checked, gid: assertGid(contract.gid(checked.value)) };
+  const place = orderPlaceOf(contract, checked.value);
+  if (place && delay)
+    throw new DtxError(
+      `cannot append ${contract.name} v${contract.version} with a delay: contract has inOrderOf, and later messages of its key would wait; define a separate contract`,
+    );
+  return { ...checked, gid: assertGid(contract.gid(checked.value)), place };
 }
 
 /**
@@ -51,6 +64,7 @@ export class LocalMessages implements OnModuleInit {
   constructor(
     private readonly database: Database,
     private readonly relay: Relay,
+    private readonly keyed: KeyedOutbox,
     @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
     @Inject(LOCAL_MESSAGE_OPTIONS) private readonly options: LocalMessageOptions,
   ) {
@@ -59,6 +73,7 @@ export class LocalMessages implements OnModuleInit {
 
   onModuleInit(): void {
     this.database.addMigrations('dtx-local-message', outboxMigrations);
+    this.database.addMigrations('dtx-keyed', keyedMigrations);
   }
 
   /**
@@ -68,11 +83,12 @@ export class LocalMessages implements OnModuleInit {
    * it afterwards. Returns the message id.
    *
    * With a delay the message is sent when it is due by the clock of the database, never before. Until then it waits in its
-   * row, so it can be withdrawn and moved.
+   * row, so it can be withdrawn and moved. With `inOrderOf`, consumers handle the messages of a key in the order of their
+   * commits. A contract has the one or the other.
    * @throws TransactionRequired outside a transaction
    * @throws NameTaken if an open message of the contract has the name
    * @throws DtxError if the contract is `replicated` and has receipts, or the payload violates it, changes in a JSON round trip, or exceeds
-   *   `payloadMaxBytes`, or the delay is malformed or longer than `delayMaxMs`
+   *   `payloadMaxBytes`, or the delay is malformed or longer than `delayMaxMs`, or `inOrderOf.key` is invalid
    * @example
    *   await this.db.transaction(async (tx) => {
    *     await this.orders.place(tx, purchase);
@@ -81,18 +97,23 @@ export class LocalMessages implements OnModuleInit {
    */
   @Traced((_tx: EntityManager, contract: Contract) => ({ ...createStep(SCHEME, contract), returnsMessageId: true }))
   async append<P>(tx: EntityManager, contract: Contract<P>, payload: P, delay?: DelayOptions): Promise<string> {
-    const row = this.rowOf(contract, payload);
+    const { row, place } = this.rowOf(contract, payload, delay);
     const later = delay === undefined ? undefined : this.delayed.check(contract, row, delay);
     const guard = await joinTransaction(tx, this.database.source, 'LocalMessages.append');
     if (later) return this.delayed.append(guard, contract, later);
+    if (place) await this.keyed.append(guard, row, place);
+    else await this.add(guard, row);
+    measure('started', { scheme: SCHEME, id: row.id, gid: row.gid });
+    return row.id;
+  }
+
+  private async add(guard: TransactionGuard, row: OutboxRow): Promise<void> {
     // guard: outbox.row
     await failpoint(failpoints.appended, () => this.insert(guard, row));
     guard.depend({
       afterCommit: () => failpoint(failpoints.committed, async () => this.relay.sendNow(row)),
       afterEarlyCommit: () => this.withdraw(row),
     });
-    measure('started', { scheme: SCHEME, id: row.id, gid: row.gid });
-    return row.id;
   }
 
   /**
@@ -127,11 +148,15 @@ export class LocalMessages implements OnModuleInit {
     return this.delayed.reschedule(guard, contract, checked, due);
   }
 
-  private rowOf<P>(contract: Contract<P>, payload: P): OutboxRow {
-    const { json, gid } = messageToAppend(contract, payload, this.options.payloadMaxBytes);
+  private rowOf<P>(
+    contract: Contract<P>,
+    payload: P,
+    delay: DelayOptions | undefined,
+  ): { row: OutboxRow; place: OrderPlace | null } {
+    const { json, gid, place } = messageToAppend(contract, payload, this.options.payloadMaxBytes, delay);
     const nowMs = this.database.nowMs();
     const consumers = contract.consumers.length > 0 ? `,${contract.consumers.join(',')},` : ',';
-    return {
+    const row: OutboxRow = {
       id: newId(nowMs),
       gid,
       contract: contract.name,
@@ -147,6 +172,7 @@ export class LocalMessages implements OnModuleInit {
       claim_token: this.token,
       fresh: true,
     };
+    return { row, place };
   }
 
   /** The row travels with the next statement of the caller, or with COMMIT. */

@@ -4,6 +4,7 @@ import { QueueNames, type SharedQueues } from '../core/broker/queue-prefix.js';
 import { halfMessageOptions } from '../half-message/options.js';
 import { checkQueueOf, waitQueueOf } from '../half-message/prepared-message-queues.js';
 import { halfReceiptQueueOf } from '../half-message/receipt-queue-name.js';
+import { keyedReceiptQueueOf } from '../local-message/order/keyed-sender.js';
 import { NOTIFY_QUEUE_KIND, notifyQueueOf } from '../notify/notification-message.js';
 import { callQueueOf as stepQueueOf } from '../saga/call-messages.js';
 import type { StepContract } from '../saga/step-contract.js';
@@ -11,7 +12,7 @@ import { callQueueOf, type Participant, secondQueueOf } from '../tcc/participant
 import type { TableScheme } from './schema-components.js';
 
 /** The contract of a message, as far as its queues are concerned. */
-export type QueueContract = Pick<Contract, 'name' | 'version' | 'consumers' | 'replicated'>;
+export type QueueContract = Pick<Contract, 'name' | 'version' | 'consumers' | 'replicated' | 'inOrderOf'>;
 /** The contract of a TCC participant, as far as its queues are concerned. */
 export type QueueParticipant = Pick<Participant, 'name' | 'version'>;
 
@@ -103,6 +104,9 @@ function usedBy(options: QueuesOptions): Used[] {
       })),
     ),
     ...(uses('local-message') ? [consumedBy(receiptQueueOf(app))] : []),
+    ...(uses('local-message') && contracts.some(({ inOrderOf }) => inOrderOf)
+      ? [consumedBy(keyedReceiptQueueOf(app))]
+      : []),
     ...(uses('half-message') ? halfQueues(app, levelsMs) : []),
     ...(uses('tcc') ? participants.flatMap((one) => callQueues(app, one)) : []),
     ...(uses('saga') ? steps.map((one) => stepQueue(app, one)) : []),

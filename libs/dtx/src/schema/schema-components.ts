@@ -6,6 +6,7 @@ import { alertMigrations } from '../core/durable/alert-and-operation-tables.js';
 import { queueWatchMigrations } from '../core/durable/unattended-queues.js';
 import { OptionsError } from '../core/errors/errors.js';
 import { halfMessageMigrations } from '../half-message/half-message-tables.js';
+import { keyedMigrations } from '../local-message/order/keyed-table.js';
 import { outboxMigrations } from '../local-message/outbox-table.js';
 import { notifyMigrations } from '../notify/notification-table.js';
 import { probeMigrations } from '../ops/readiness.js';
@@ -59,6 +60,7 @@ export const SCHEMA_COMPONENTS: readonly SchemaComponent[] = [
   { component: WITNESS, scheme: 'xa-participant', number: 12, migrations: witnessMigrations },
   { component: 'dtx-notify', scheme: 'notify', number: 13, migrations: notifyMigrations },
   { component: 'dtx-saga', scheme: 'saga', number: 14, migrations: sagaMigrations },
+  { component: 'dtx-keyed', scheme: 'local-message', number: 15, migrations: keyedMigrations },
 ];
 
 /**

@@ -3,6 +3,7 @@ import { INBOX } from '../core/consumer/inbox-table.js';
 import { ALERTS } from '../core/durable/alert-and-operation-tables.js';
 import type { DurableTable } from '../core/durable/durable-table.js';
 import { HALF, HALF_PARKED } from '../half-message/half-message-tables.js';
+import { KEYED } from '../local-message/order/keyed-table.js';
 import { OUTBOX } from '../local-message/outbox-table.js';
 import { NOTIFICATIONS } from '../notify/notification-table.js';
 import { SAGA } from '../saga/saga-tables.js';
@@ -17,6 +18,7 @@ import { XA } from '../xa/xa-tables.js';
 export const durableTables: readonly DurableTable[] = [
   INBOX,
   OUTBOX,
+  KEYED,
   HALF,
   HALF_PARKED,
   TCC,
@@ -37,6 +39,8 @@ export const tableNames = {
   halfParked: HALF_PARKED.name,
   idempotency: 'dtx_idempotency',
   inbox: INBOX.name,
+  keyed: KEYED.name,
+  keyedSeq: 'dtx_keyed_seq',
   notification: NOTIFICATIONS.name,
   operation: 'dtx_operation',
   outbox: OUTBOX.name,

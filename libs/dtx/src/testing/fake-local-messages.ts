@@ -31,7 +31,7 @@ export class FakeLocalMessages implements PublicOf<LocalMessages> {
 
   /** @throws TransactionRequired, NameTaken, DtxError as `LocalMessages.append` */
   async append<P>(tx: EntityManager, contract: Contract<P>, payload: P, delay?: DelayOptions): Promise<string> {
-    const { value } = messageToAppend(contract, payload, payloadMaxBytesOf(this.options));
+    const { value } = messageToAppend(contract, payload, payloadMaxBytesOf(this.options), delay);
     if (delay) this.checkDelay(contract, delay);
     requireFakeTransaction(tx, 'LocalMessages.append');
     if (delay?.name !== undefined) this.takeName(tx, contract, delay.name, delay.replace === true);

@@ -3,6 +3,7 @@ import type { INestApplicationContext } from '@nestjs/common';
 import { Database } from '../core/database/database.service.js';
 import type { DurableTable } from '../core/durable/durable-table.js';
 import { DtxError } from '../core/errors/errors.js';
+import { KEYED } from '../local-message/order/keyed-table.js';
 import { untilDatabaseReady } from './database-ready.js';
 import { durableTables, tableNames } from './durable-tables.js';
 
@@ -21,6 +22,9 @@ interface OpenRow {
   readonly attempts: number | string;
   readonly last_error: string | null;
 }
+
+/** Rows that only an operator moves. */
+const FOR_AN_OPERATOR = ['PARKED', 'HELD'];
 
 /** The rows of one table that an error lists. */
 const LISTED_MAX = 20;
@@ -54,8 +58,8 @@ export async function untilSettled(
   for (;;) {
     const open = (await Promise.all(looks.map((look) => look()))).flat();
     if (open.length === 0) return;
-    if (open.every(({ state }) => state === 'PARKED'))
-      throw new DtxError(`${listed(open)}; PARKED rows wait for an operator`);
+    if (open.every(({ state }) => FOR_AN_OPERATOR.includes(state)))
+      throw new DtxError(`${listed(open)}; PARKED and HELD rows wait for an operator`);
     if (performance.now() > end) throw new DtxError(`not settled after ${withinMs} ms: ${listed(open)}`);
     await sleep(everyMs);
   }
@@ -69,13 +73,17 @@ async function existingTables(database: Database): Promise<DurableTable[]> {
   return TABLES.filter(({ name }) => names.has(database.names.inDatabase(name)));
 }
 
+/** A message behind a head that waits for an operator waits for the same one. */
+const NOT_BEHIND_OPERATOR = ` AND (state <> 'WAITING' OR NOT EXISTS (SELECT 1 FROM ${KEYED.name} head
+  WHERE head.open_key = ${KEYED.name}.open_key AND head.state IN ('PARKED', 'HELD')))`;
+
 /** Open rows have a due time. A PARKED row has one that never comes. */
 async function openRows(database: Database, { name, openStates, shown, delayed }: DurableTable): Promise<OpenRow[]> {
   const below = shown?.below;
   const isLater = delayed ? ` AND NOT (state = '${delayed.waiting}' AND next_attempt_at > UTC_TIMESTAMP(3))` : '';
   const rows: Array<Omit<OpenRow, 'table'>> = await database.own.query(
     `SELECT id, state, attempts, last_error FROM ${name}
-     WHERE next_attempt_at IS NOT NULL AND state IN (?)${isLater}${below === undefined ? '' : ' AND id < ?'} ORDER BY id LIMIT ${LISTED_MAX}`,
+     WHERE next_attempt_at IS NOT NULL AND state IN (?)${isLater}${name === KEYED.name ? NOT_BEHIND_OPERATOR : ''}${below === undefined ? '' : ' AND id < ?'} ORDER BY id LIMIT ${LISTED_MAX}`,
     [[...openStates], ...(below === undefined ? [] : [below])],
   );
   return rows.map((row) => ({ ...row, table: name }));

@@ -9,13 +9,17 @@ export type Failpoint = DeclaredFailpoint & { readonly app: App };
 
 const NEAR_MAX = 5;
 
-/** Points of a saga that waits for a signal. No saga of the demo does. A crash test has an app of its own for them. */
+/** Points of messages with a key, and those that the demo does not reach otherwise. Crash tests have apps of their own. */
 const NOT_IN_THE_DEMO = [
   'saga.signalled',
   'saga.signal-taken',
   'local-message.due',
   'local-message.cancelled',
   'local-message.cancel-inboxed',
+  'local-message.keyed',
+  'local-message.not-head',
+  'local-message.released',
+  'local-message.parked-there',
 ];
 
 /** The failpoints that the demo reaches. */

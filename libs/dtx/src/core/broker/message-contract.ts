@@ -1,4 +1,5 @@
 import { OptionsError } from '../errors/errors.js';
+import { type MessageOrder, takeStream } from './ordered-messages.js';
 import type { ExchangeRoute } from './publish-target.js';
 import { mustBeSchema, type OutputOf, type StandardSchema } from './schema.js';
 
@@ -33,6 +34,11 @@ export interface Contract<Payload = unknown> {
    * queue is retried, and parked with one alert when the attempts are used up.
    */
   readonly publishTo?: ExchangeRoute | undefined;
+  /**
+   * Keeps the messages of one key in order. Needs receipts and a row at the sender, so neither `receipts: false` nor
+   * `replicated`. Without it the order is not guaranteed.
+   */
+  readonly inOrderOf?: MessageOrder<Payload> | undefined;
 }
 
 /** The destination of the messages of a contract. */
@@ -71,8 +77,9 @@ const CONSUMERS_CHARS_MAX = 998;
 /**
  * Declares a message contract that sender and consumers share. Both declare the queues from it, so their start order
  * does not matter.
- * @throws OptionsError if a name is malformed, if `schema` has no Standard Schema interface or is asynchronous, or if a
- *   consumer is listed twice, belongs to another contract or shares a queue with the library
+ * @throws OptionsError if a name is malformed, if `schema` has no Standard Schema interface or is asynchronous, if a
+ *   consumer is listed twice, belongs to another contract or shares a queue with the library, or if `inOrderOf` is
+ *   invalid, has no receipts, or contradicts another contract of its stream
  * @example
  *   export const invoiceIssued = defineMessage({
  *     name: 'invoice.issued', version: 1, schema: z.object({ invoiceId: z.string() }),
@@ -85,6 +92,7 @@ export function defineMessage<S extends StandardSchema>(
     version: number;
     schema: S;
     gid: (payload: OutputOf<S>) => string;
+    inOrderOf?: MessageOrder<OutputOf<S>> | undefined;
   } & Destination,
 ): Contract<OutputOf<S>> {
   const about = `message contract ${contract.name}`;
@@ -97,6 +105,7 @@ export function defineMessage<S extends StandardSchema>(
   const consumers: readonly string[] = contract.publishTo ? [] : contract.consumers;
   if (contract.publishTo) mustBeRoute(contract, about);
   else mustBeConsumers(consumers, about);
+  takeStream(contract, about);
   takeQueues({ ...contract, consumers });
   if (contract.replicated) for (const consumer of consumers) replicated.add(queueOf(consumer, contract.version));
   return Object.freeze({ ...contract, consumers: Object.freeze([...consumers]) }) as Contract<OutputOf<S>>;

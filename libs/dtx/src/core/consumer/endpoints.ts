@@ -71,6 +71,12 @@ function complete({ consumer, handle, reject, 'before-ack': beforeAck }: Group):
       `consumer ${consumer} has a @BeforeAck on ${beforeAck.name} and uses duplicates: '${duplicates}'; @BeforeAck needs ` +
         `duplicates: 'inbox'`,
     );
+  // guard: keyed.redis
+  if (handle.mark.contract.inOrderOf && duplicates !== 'inbox')
+    throw new OptionsError(
+      `consumer ${consumer} uses duplicates: '${duplicates}' on ${handle.name}, and ${handle.mark.contract.name} has ` +
+        `inOrderOf; a late duplicate could run after its successor, so use duplicates: 'inbox'`,
+    );
   return { consumer, handle, reject, beforeAck };
 }
 

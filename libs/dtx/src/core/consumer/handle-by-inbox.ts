@@ -2,6 +2,7 @@ import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { retryWhileUnavailable } from '../async/retry-while-unavailable.js';
 import { inTimeOf } from '../async/user-code-time-limit.js';
+import { heldKeyNote } from '../broker/ordered-messages.js';
 import type { Delivery } from '../broker/queue-consumer.js';
 import { BrokerBlocked } from '../broker/queue-declarations.js';
 import { NOW } from '../database/clock-sql.js';
@@ -137,7 +138,10 @@ export class Inbox implements OnModuleInit {
   private async settle(incoming: Incoming, endpoint: Endpoint): Promise<InboxOutcome> {
     const points = inboxFailpoints(incoming.info.scheme);
     const message = await this.read(incoming, endpoint);
-    if (!message.ok) return failpoint(points?.parked, () => this.stored.park(incoming, endpoint, message.problem));
+    if (!message.ok)
+      return failpoint(points?.parked, () =>
+        this.stored.park(incoming, endpoint, message.problem + heldKeyNote(endpoint.contract, null)),
+      );
     try {
       return await failpoint(points?.handled, () => this.handle(incoming, endpoint, message.payload));
     } catch (error) {
@@ -147,7 +151,7 @@ export class Inbox implements OnModuleInit {
           this.stored.park(
             incoming,
             endpoint,
-            `rejected (${error.reason}), and ${endpoint.consumer} has no @OnRejected`,
+            `rejected (${error.reason}), and ${endpoint.consumer} has no @OnRejected${heldKeyNote(endpoint.contract, message.payload)}`,
           ),
         );
       }

@@ -1,6 +1,7 @@
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { inTimeOf } from '../async/user-code-time-limit.js';
+import { heldKeyNote } from '../broker/ordered-messages.js';
 import { Database } from '../database/database.service.js';
 import { type Sql } from '../database/sql-executor.js';
 import { sqlOf } from '../database/transaction-sql-executor.js';
@@ -67,7 +68,7 @@ export class InboxRetry implements OnModuleDestroy {
       backoff: options.inbox.backoff,
       mine: () => served.mine(),
       canRun: () => true,
-      run: (row) => this.run(row),
+      run: async (row) => this.withHeldKey(row, await this.run(row)),
       describe: (row) => ({ scheme: row.scheme, gid: row.gid, step: `${row.consumer} handling ${row.type}` }),
       resolve: (tx, row, outcome, note) =>
         resolveDelivery(this.operable, tx, row as unknown as InboxRow, { outcome, note }),
@@ -165,6 +166,16 @@ export class InboxRetry implements OnModuleDestroy {
     // If this receipt is lost, the sender resends and the duplicate is receipted.
     await this.inbox.receipt(incoming, 'HANDLED').catch(() => {});
     return { kind: 'settled' };
+  }
+
+  /** The alert of a parked message names the key that waits for it. */
+  private withHeldKey(row: InboxRow, tried: Tried): Tried {
+    const isLast =
+      tried.kind === 'fatal' || (tried.kind === 'failed' && row.attempts + 1 >= this.options.inbox.attemptsMax);
+    const contract = this.endpointOf(row)?.contract;
+    if (!isLast || !contract?.inOrderOf) return tried;
+    const message = read(incomingOfRow(row), contract, ANY_AGE);
+    return { ...tried, error: tried.error + heldKeyNote(contract, message.ok ? message.payload : null) };
   }
 
   private isOld({ age_ms }: InboxRow): boolean {

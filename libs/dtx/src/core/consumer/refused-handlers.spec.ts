@@ -90,6 +90,13 @@ describe('a start is refused', () => {
     expect(text).toContain('would share queue dtx.spec.shared.v1; give each contract a consumer name of its own');
   });
 
+  it('for duplicates by Redis with inOrderOf, because a late duplicate could run after its successor', async () => {
+    const contract = { ...contractOf(), inOrderOf: { stream: 'refused', key: () => 'one' } };
+    const text = await refusal({ providers: [methodOf('Ordered', OnMessage(contract, { duplicates: 'redis' }))] });
+    expect(text).toContain(`uses duplicates: 'redis' on Ordered.on0`);
+    expect(text).toContain(`${contract.name} has inOrderOf; a late duplicate could run after its successor, so use`);
+  });
+
   it.each([
     ['OnRejected', OnRejected],
     ['BeforeAck', BeforeAck],

@@ -1,5 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { backoffMs } from '../async/backoff.js';
+import { heldKeyNote } from '../broker/ordered-messages.js';
 import { NOW } from '../database/clock-sql.js';
 import { Database } from '../database/database.service.js';
 import { insertFirst, type Values } from '../database/insert-first.js';
@@ -45,7 +46,8 @@ export class StoredDeliveries {
     const { attemptsMax, backoff } = this.options.inbox;
     // A lock wait is not a handler failure, so it does not count as an attempt.
     const attempts = isBusy(error) ? 0 : 1;
-    if (attempts >= attemptsMax) return this.park(incoming, endpoint, textOf(error));
+    if (attempts >= attemptsMax)
+      return this.park(incoming, endpoint, textOf(error) + heldKeyNote(endpoint.contract, () => payloadIn(incoming)));
     const next_attempt_at = new SqlExpression(inFuture(backoffMs(backoff, 1)));
     return this.store(incoming, endpoint, { attempts, next_attempt_at, last_error: textOf(error).slice(0, 1_000) });
   }
@@ -192,6 +194,9 @@ export function rowOf({ id, info, type }: Incoming): Values {
 function stored({ body, replyTo: reply_to, info: { traceparent } }: Incoming, endpoint: Endpoint | undefined) {
   return { body, reply_to, traceparent, before_ack: endpoint?.beforeAck ? 1 : 0 };
 }
+
+/** The message was read before, so its body is JSON. */
+const payloadIn = ({ body }: Incoming): unknown => JSON.parse(body.toString('utf8'));
 
 function withoutBody(incoming: Incoming): Incoming {
   return { ...incoming, body: Buffer.alloc(0) };

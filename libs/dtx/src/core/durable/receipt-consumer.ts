@@ -44,6 +44,10 @@ export interface Receipted {
   readonly failpoint: Failpoint;
   /** Receives the last consumer of each message before the update. */
   arrived(receipts: ReadonlyMap<string, string>): void;
+  /** Records receipts instead of the usual statement. It must be idempotent, since a receipt may be redelivered. */
+  record?(ids: readonly string[], by: Pick<Receipt, 'consumer' | 'outcome'>): Promise<void>;
+  /** Runs after the update and before the ack, so it is repeated if the process dies meanwhile. */
+  recorded?(ids: readonly string[]): Promise<void>;
 }
 
 /**
@@ -63,9 +67,11 @@ export class ReceiptConsumer {
     private readonly core: CoreOptions,
     private readonly background: BackgroundWork,
   ) {
-    this.marks = new Batcher({ delayMs: GATHER_MS, batchMax: of.batchMax }, (groups) =>
-      failpoint(of.failpoint, () => this.markDone(groups.flat())),
-    );
+    this.marks = new Batcher({ delayMs: GATHER_MS, batchMax: of.batchMax }, async (groups) => {
+      const receipts = groups.flat();
+      await failpoint(of.failpoint, () => this.markDone(receipts));
+      await of.recorded?.(receipts.map(({ messageId }) => messageId));
+    });
   }
 
   start(): void {
@@ -113,7 +119,9 @@ export class ReceiptConsumer {
     for (const consumer of new Set(receipts.map((receipt) => receipt.consumer))) {
       for (const outcome of ['HANDLED', 'PARKED'] as const) {
         const ids = receipts.filter((r) => r.consumer === consumer && r.outcome === outcome).map((r) => r.messageId);
-        if (ids.length > 0) await this.takeOff(ids.sort(), { consumer, outcome });
+        if (ids.length === 0) continue;
+        if (this.of.record) await this.of.record(ids.sort(), { consumer, outcome });
+        else await this.takeOff(ids.sort(), { consumer, outcome });
       }
     }
     for (const { messageId } of receipts)

@@ -21,10 +21,16 @@ export function viewOf(shown: ShownTable, row: TableRow): TransactionView {
     what: shown.what(row),
     state: row.state,
     attempts: Number(row.attempts),
-    nextAttemptAt: row.state === 'PARKED' ? null : isoTime(row.next_attempt_at),
+    nextAttemptAt: timeOrNever(row.next_attempt_at),
     lastError: (row.last_error as string | null) ?? null,
     createdAt: isoTime(shown.committedAt?.(row) ?? row.created_at)!,
   };
+}
+
+/** The due time, or null for a row that is never due by itself. */
+function timeOrNever(at: unknown): string | null {
+  const time = isoTime(at);
+  return time?.startsWith('9999-') ? null : time;
 }
 
 /** The views of rows with their timelines, in the order of the rows. Two statements read the records of all rows. */

@@ -1,0 +1,4 @@
+import { keyedScenarios } from './keyed.scenarios.js';
+import { playAll } from './play.js';
+
+playAll('keyed', keyedScenarios);
