@@ -22,6 +22,7 @@ export interface ParkedRow extends AppTable {
 /** The final states of the known tables. A PARKED row is not final: it waits for an operator. */
 const FINISHED: Record<string, readonly string[]> = {
   [tableNames.outbox]: ['DONE', 'CANCELLED'],
+  [tableNames.keyed]: ['DONE'],
   [tableNames.inbox]: ['HANDLED'],
   [tableNames.tcc]: ['CONFIRMED', 'CANCELLED'],
   [tableNames.saga]: ['COMPLETED', 'COMPENSATED'],
@@ -73,12 +74,19 @@ export async function unfinishedWork(databases: Databases): Promise<string[]> {
     const isLater = waiting ? `(state = '${waiting}' AND next_attempt_at > UTC_TIMESTAMP(3))` : 'FALSE';
     const rows = await databases.query<{ state: string; number: bigint }>(
       app,
-      `SELECT state, COUNT(*) AS number FROM ${table} WHERE state <> 'PARKED' AND NOT ${isLater} AND ${isUnfinished} GROUP BY state`,
+      `SELECT state, COUNT(*) AS number FROM ${table} WHERE ${forAnOperator(table)} AND NOT ${isLater} AND ${isUnfinished} GROUP BY state`,
     );
     lines.push(...rows.map(({ state, number }) => `${app}.${table}: ${number} ${state}`));
   }
   return lines;
 }
+
+/** Leaves out the rows that wait for an operator. A message with a key may wait behind such a row (see `checkKeyOrder`). */
+const forAnOperator = (table: string) =>
+  table === tableNames.keyed
+    ? `state NOT IN ('PARKED', 'HELD') AND NOT (state = 'WAITING' AND EXISTS (SELECT 1 FROM ${table} head
+        WHERE head.open_key = ${table}.open_key AND head.state IN ('PARKED', 'HELD')))`
+    : `state <> 'PARKED'`;
 
 interface StoredRow {
   id: string | bigint;

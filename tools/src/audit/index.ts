@@ -14,6 +14,7 @@ import { countByState, durableTables } from './durable-rows.js';
 import { checkHalfMessages } from './half-message-checks.js';
 import { heldByParkedTcc } from './held-by-parked-tcc.js';
 import { checkKeys } from './idempotency-key-checks.js';
+import { checkKeyOrder } from './key-order-checks.js';
 import { checkNotifications } from './notify-checks.js';
 import { checkParked } from './parked-row-checks.js';
 import { type PurchaseSummary, summarizePurchases } from './purchase-comparison.js';
@@ -38,6 +39,7 @@ const CHECKS: ReadonlyArray<{ name: string; run: Check }> = [
   { name: 'xa', run: checkXa },
   { name: 'half messages', run: checkHalfMessages },
   { name: 'notifications', run: checkNotifications },
+  { name: 'order of keys', run: checkKeyOrder },
   { name: 'parked', run: checkParked },
   { name: 'queues', run: checkQueues },
   { name: 'nothing left open', run: checkNothingOpen },

@@ -118,11 +118,13 @@ function progressOf({ name }: MessageTable, { say }: Terminal): (counts: Counts)
 }
 
 function report(
-  { scheme }: MessageTable,
+  { scheme, inOrder }: MessageTable,
   { sent, leftOut, busy }: Counts,
   { isDryRun, say }: { isDryRun: boolean; say: Terminal['say'] },
 ): void {
-  say(`${scheme}: ${sumOf(sent)} messages ${isDryRun ? 'would be sent' : 'are sent'} again`);
+  say(
+    `${scheme}${inOrder ? ' with a key' : ''}: ${sumOf(sent)} messages ${isDryRun ? 'would be sent' : 'are sent'} again`,
+  );
   for (const [to, number] of sent) say(`  ${number} ${to}`);
   for (const [reason, number] of leftOut) say(`  left out: ${number} ${LEFT_OUT[reason as LeftOut]}`);
   if (busy > 0) say(`  left out: ${busy} that another transaction holds or has changed; run it again`);

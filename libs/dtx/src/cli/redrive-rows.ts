@@ -2,6 +2,7 @@
 // that has a message handles it as a duplicate. If the process dies, the committed batches are due and the rest is unchanged.
 import { bind, type SqlValue } from '../core/database/sql-literals.js';
 import { type TableNames } from '../core/database/table-prefix.js';
+import { NEVER_BY_ITSELF } from '../core/durable/settle-or-park.js';
 import { newId } from '../core/ids.js';
 import type { DatabaseSession } from './database-session.js';
 import { type LeftOut, redriveOf, type Selection } from './redrive-selection.js';
@@ -15,6 +16,11 @@ export interface MessageTable {
   readonly unsent: string;
   /** `consumers`, `awaiting` and `unreceipted` of a row, as SQL. */
   readonly columns: string;
+  /**
+   * Rows in an order. They are made to wait, and all keys open in one statement at the end, so no message is sent before an
+   * earlier one that the redrive has not reached. If the process dies before, the next redrive opens them.
+   */
+  readonly inOrder?: { readonly dueAt: string; readonly open: string };
 }
 
 export const MESSAGE_TABLES: readonly MessageTable[] = [
@@ -31,6 +37,17 @@ export const MESSAGE_TABLES: readonly MessageTable[] = [
     name: 'dtx_half',
     unsent: 'COMMITTED',
     columns: `CONCAT(',', consumers, ',') AS consumers, COALESCE(awaiting, CONCAT(',', consumers, ',')) AS awaiting, 0 AS unreceipted`,
+  },
+  {
+    scheme: 'local-message',
+    component: 'dtx-keyed',
+    name: 'dtx_keyed',
+    unsent: 'WAITING',
+    columns: 'consumers, awaiting, 0 AS unreceipted',
+    inOrder: {
+      dueAt: NEVER_BY_ITSELF,
+      open: `UPDATE dtx_keyed SET open_key = stream_key, parked_at = ',' WHERE state = 'WAITING' AND open_key IS NULL`,
+    },
   },
 ];
 
@@ -80,9 +97,10 @@ export async function redriveTable(table: MessageTable, redrive: Redrive, counts
     for (const group of groupsOf(found)) await sendAgain(table, redrive, group, counts);
     counts.read += rows.length;
     redrive.progress(counts);
-    if (rows.length < PAGE_ROWS) return;
+    if (rows.length < PAGE_ROWS) break;
     after = String(rows.at(-1)!.id);
   }
+  if (table.inOrder && !redrive.isDryRun) await ask(redrive, table.inOrder.open);
 }
 
 type Row = Record<string, unknown>;
@@ -151,7 +169,7 @@ async function sendAgain(table: MessageTable, redrive: Redrive, rows: readonly F
   if (ids.length > 0) {
     await ask(
       redrive,
-      `UPDATE ${table.name} SET state = ?, awaiting = ?, attempts = 0, claim_token = NULL, next_attempt_at = UTC_TIMESTAMP(3),
+      `UPDATE ${table.name} SET state = ?, awaiting = ?, attempts = 0, claim_token = NULL, next_attempt_at = ${table.inOrder?.dueAt ?? 'UTC_TIMESTAMP(3)'},
          sent_at = NULL, done_at = NULL WHERE id IN (?)`,
       [table.unsent, next, ids],
     );

@@ -39,6 +39,7 @@ function sourcesOf({ databases }: Tail, app: App) {
   return [
     ...(hasConsumers ? [{ ...outbox, where: `state = 'DONE' AND route IS NULL AND consumers IS NOT NULL` }] : []),
     half,
+    { app, table: tableNames.keyed, key: 'id', columns, where: `state = 'DONE'` },
   ];
 }
 
