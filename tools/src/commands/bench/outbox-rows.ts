@@ -58,3 +58,33 @@ function numbersBelow(limit: number): string {
   const from = places.map((place) => `(${digits}) ${place}`).join(' JOIN ');
   return `(SELECT n FROM (SELECT ${number} AS n FROM ${from}) every WHERE n < ${limit}) numbers`;
 }
+
+interface KeyedRows {
+  readonly keys: number;
+  readonly perKey: number;
+  /** Begins the names of the keys and the ids. */
+  readonly prefix: string;
+  readonly parkedHead?: boolean;
+}
+
+/** Messages that wait in order of their keys. The search of the relay finds the heads that may go on. */
+export async function addKeyedRows(
+  databases: ShopDatabases,
+  { keys, perKey, prefix, parkedHead }: KeyedRows,
+): Promise<void> {
+  const count = keys * perKey;
+  for (let from = 0; from < count; from += CHUNK) {
+    const n = `(n + ${from})`;
+    const key = `CONCAT('${prefix}-', ${n} MOD ${keys})`;
+    const place = `1 + ${n} DIV ${keys}`;
+    const state = parkedHead ? `IF(${n} < ${keys}, 'PARKED', 'WAITING')` : `'WAITING'`;
+    const sink = `',${SINKS[0]},'`;
+    await databases.query(
+      'order',
+      `INSERT INTO dtx_keyed (id, gid, contract, version, payload, awaiting, consumers, stream_key, open_key, on_parked, seq, state,
+         next_attempt_at, created_at)
+       SELECT CONCAT('${prefix}-', LPAD(${n}, 12, '0')), 'bench', 'order.placed', 1, '${PAYLOAD}', ${sink}, ${sink}, ${key}, ${key}, 'wait',
+         ${place}, ${state}, '9999-12-31', UTC_TIMESTAMP(3) FROM ${numbersBelow(Math.min(CHUNK, count - from))}`,
+    );
+  }
+}

@@ -2,10 +2,14 @@
 import { backlog } from './backlog.js';
 import { claims } from './claims.js';
 import { growth } from './growth.js';
+import { keys } from './keys.js';
 import { latency } from './latency.js';
 import type { PlayPart } from './part.js';
 import { recovery } from './recovery.js';
 import { relay } from './relay.js';
 
-export const PARTS = { relay, latency, recovery, backlog, claims, growth } as const satisfies Record<string, PlayPart>;
+export const PARTS = { relay, latency, recovery, backlog, claims, keys, growth } as const satisfies Record<
+  string,
+  PlayPart
+>;
 export type Part = keyof typeof PARTS;
