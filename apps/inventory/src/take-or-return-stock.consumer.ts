@@ -8,7 +8,6 @@ import {
   type PaymentDeclined,
   paymentDeclined,
   putBack,
-  putBackOrRefuse,
   reasonOf,
   refuseStock,
   stockRejected,
@@ -33,17 +32,13 @@ export class TakeStockByLocalMessage {
   /** Records the refusal. The order app then cancels the order. */
   @OnRejected(orderPlaced)
   async refuse(tx: EntityManager, purchase: OrderPlaced, rejection: Rejected): Promise<void> {
-    // The order has expired before.
-    if (!(await refuseStock(tx, purchase))) return;
+    await refuseStock(tx, purchase);
     await this.messages.append(tx, stockRejected, { ...purchase, reason: reasonOf(rejection) });
   }
 
-  /**
-   * Puts the stock back after a declined payment. The order app cancels the order by the same message. An order may expire
-   * before its stock is taken.
-   */
+  /** Puts the stock back after a declined payment. The order app cancels the order by the same message. */
   @OnMessage(paymentDeclined)
   async undo(tx: EntityManager, purchase: PaymentDeclined): Promise<void> {
-    await (purchase.reason === 'TIMEOUT' ? putBackOrRefuse(tx, purchase) : putBack(tx, purchase));
+    await putBack(tx, purchase);
   }
 }

@@ -38,8 +38,7 @@ export class TakeFlashMoneyByHalfMessage {
   @OnRejected(flashSold)
   async decline(tx: EntityManager, sale: FlashSold, rejection: Rejected): Promise<void> {
     const reason = reasonOf(rejection);
-    // The expiry of the order has declined it before.
-    if (!(await declinePayment(tx, sale, reason))) return;
+    await declinePayment(tx, sale, reason);
     await this.messages.append(tx, paymentDeclined, { ...sale, reason });
   }
 

@@ -35,8 +35,7 @@ export class TakeMoneyByLocalMessage {
   @OnRejected(stockTaken)
   async decline(tx: EntityManager, purchase: StockTaken, rejection: Rejected): Promise<void> {
     const reason = reasonOf(rejection);
-    // The expiry of the order has declined it before.
-    if (!(await declinePayment(tx, purchase, reason))) return;
+    await declinePayment(tx, purchase, reason);
     await this.messages.append(tx, paymentDeclined, { ...purchase, reason });
   }
 

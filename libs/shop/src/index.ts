@@ -25,9 +25,7 @@ export {
 export { databaseNow } from './database-clock.js';
 export { appOf } from './failpoint-apps.js';
 export type {
-  ExpiryRequested,
   FlashSold,
-  OrderExpired,
   OrderPlaced,
   PaymentCaptured,
   PaymentDeclined,
@@ -38,9 +36,7 @@ export type {
   StockTaken,
 } from './message-contracts.js';
 export {
-  expiryRequested,
   flashSold,
-  orderExpired,
   orderPlaced,
   paymentCaptured,
   paymentDeclined,
@@ -108,7 +104,6 @@ export { Stock } from './stock/stock.entity.js';
 export {
   findStock,
   putBack,
-  putBackOrRefuse,
   refuseStock,
   releaseReserved,
   reserveStock,

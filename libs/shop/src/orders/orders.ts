@@ -18,8 +18,7 @@ function createdAtOf({ orderId }: NewOrder): Date {
 /** Inserts a PENDING order. Returns its creation time. */
 export async function insertOrder(tx: EntityManager, order: NewOrder): Promise<Date> {
   const createdAt = createdAtOf(order);
-  const { statement, values } = insertOf(order, { status: 'PENDING', reason: null, createdAt, updatedAt: createdAt });
-  await deferStatement(tx, statement, values);
+  await insertRow(tx, order, { status: 'PENDING', reason: null, createdAt, updatedAt: createdAt });
   return createdAt;
 }
 
