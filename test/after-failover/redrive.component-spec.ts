@@ -225,6 +225,6 @@ test('a window that receivers no longer know, and a database without messages, a
   await dtx(['migrate'], empty.databases.order);
   await sql(empty, 'order', `DELETE FROM dtx_schema_version WHERE component = 'dtx-local-message' AND version = 6`);
   expect((await dtx(['redrive', '--since', '1h'], empty.databases.order)).output).toMatch(
-    /^dtx-local-message is at version 5, needed is 6; run npx nest-dtx migrate$/m,
+    /^dtx-local-message is at version 5, needed is 7; run npx nest-dtx migrate$/m,
   );
 });
