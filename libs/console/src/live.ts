@@ -2,26 +2,34 @@ import type { QueryClient } from '@tanstack/react-query';
 import { useEffect, useState } from 'react';
 import type { AppApi } from './api';
 
-export interface Changed {
-  items: Array<{ change: string; scheme: string; id: string | null; gid: string | null }>;
+/** The event `changes`. Further changes than the named ones are counted. */
+interface Changed {
+  items: Array<{ gid: string | null }>;
+  omitted: number;
 }
 
 const RETRY_MS = 2_000;
+/** An app sends at least a ping every 15 s. A stream that is silent for longer is lost, and nothing told the browser so. */
+const SILENCE_MS = 40_000;
 /** A busy app changes four times a second. Lists are read again at most this often. */
-const READ_AGAIN_MS = 3_000;
+const READ_AGAIN_MS = 5_000;
 
 /** Reads the events of one app until `signal`. A lost stream is resumed by its last id. */
 async function follow(api: AppApi, signal: AbortSignal, take: (event: string, data: unknown) => void): Promise<void> {
   let lastId = '';
   while (!signal.aborted) {
+    const silent = new AbortController();
+    let silence = setTimeout(() => silent.abort(), SILENCE_MS);
     try {
       const headers = { ...api.headers, ...(lastId && { 'last-event-id': lastId }) };
-      const response = await fetch(`${api.base}/events`, { headers, signal });
+      const response = await fetch(`${api.base}/events`, { headers, signal: AbortSignal.any([signal, silent.signal]) });
       if (!response.ok || !response.body) throw new Error(String(response.status));
       take('up', null);
       let text = '';
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       for (let part = await reader.read(); !part.done; part = await reader.read()) {
+        clearTimeout(silence);
+        silence = setTimeout(() => silent.abort(), SILENCE_MS);
         const blocks = (text + part.value).split('\n\n');
         text = blocks.pop() ?? '';
         for (const block of blocks) {
@@ -31,7 +39,8 @@ async function follow(api: AppApi, signal: AbortSignal, take: (event: string, da
           if (event) take(event, JSON.parse(field('data') ?? 'null'));
         }
       }
-    } catch {} // the app is down, or the page is left
+    } catch {} // the app is down or silent, or the page is left
+    clearTimeout(silence);
     if (signal.aborted) return;
     take('down', null);
     await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
@@ -44,16 +53,26 @@ export function useLive(apps: readonly AppApi[], client: QueryClient): ReadonlyS
   useEffect(() => {
     const stop = new AbortController();
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const readAgain = () => {
+    const changed = new Set<string>();
+    let areAllNamed = true;
+    const readAgain = (event: string, data: unknown) => {
+      const { items = [], omitted = 0 } = event === 'changes' ? (data as Changed) : {};
+      for (const { gid } of items) if (gid !== null) changed.add(gid);
+      areAllNamed &&= omitted === 0;
       timer ??= setTimeout(() => {
         timer = undefined;
+        const isChanged = (gid: unknown) => !areAllNamed || changed.has(String(gid));
         void client.invalidateQueries({
-          predicate: ({ queryKey }) => queryKey[0] === 'list' || queryKey[0] === 'trace',
+          // A hidden tab reads them when it is shown.
+          refetchType: document.hidden ? 'none' : 'active',
+          predicate: ({ queryKey: [kind, , gid] }) => kind === 'list' || (kind === 'trace' && isChanged(gid)),
         });
+        changed.clear();
+        areAllNamed = true;
       }, READ_AGAIN_MS);
     };
     for (const api of apps)
-      void follow(api, stop.signal, (event) => {
+      void follow(api, stop.signal, (event, data) => {
         if (event === 'up' || event === 'down')
           setUp((before) => {
             const now = new Set(before);
@@ -64,7 +83,7 @@ export function useLive(apps: readonly AppApi[], client: QueryClient): ReadonlyS
         else if (event === 'reset' || event === 'hello') void client.invalidateQueries();
         else {
           if (event === 'alerts') void client.invalidateQueries({ queryKey: ['alerts'] });
-          readAgain();
+          readAgain(event, data);
         }
       });
     return () => {
