@@ -8,7 +8,7 @@ import { LabWalk } from '../fixtures/lab-walk.js';
 const FIVE_MINUTES_MS = 300_000;
 const browser = await openBrowser();
 /** `DTX_LAB` and `DTX_LAB_TOKEN`: the walk through a lab that runs already, such as that of `npm run demo`. */
-const { DTX_LAB, DTX_LAB_TOKEN, DTX_SCREENSHOTS } = process.env;
+const { DTX_LAB, DTX_LAB_TOKEN, DTX_SCREENSHOTS, DTX_COLORS } = process.env;
 let stand: LabStand | undefined;
 
 beforeAll(async () => {
@@ -19,11 +19,13 @@ afterAll(async () => {
   await stand?.stop();
 });
 
-// `DTX_SCREENSHOTS=docs/console` takes the pictures of the documentation.
+// `DTX_SCREENSHOTS=docs/console` takes the pictures of the documentation, and `DTX_COLORS=dark` dark ones to look at.
 test.skipIf(!browser)(
   'a new user sees a purchase of each scheme, a crash that heals and a parked row settled within five minutes',
   async () => {
-    const { page, faults } = await openTab(browser as Browser);
+    const { page, faults } = await openTab(browser as Browser, {
+      colorScheme: DTX_COLORS === 'dark' ? 'dark' : 'light',
+    });
     const walk = new LabWalk(page, DTX_SCREENSHOTS);
     const since = performance.now();
     await walk.signIn(DTX_LAB ?? stand!.lab.url, DTX_LAB_TOKEN ?? LAB_TOKEN);

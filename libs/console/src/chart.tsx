@@ -1,4 +1,5 @@
 import { useWords } from './i18n';
+import { duration } from './parts';
 import type { Minute } from './types';
 
 const WIDTH = 240;
@@ -10,29 +11,28 @@ interface ChartProps {
   minutes: Minute[];
   kind: 'bars' | 'line';
   figureOf: (minute: Minute) => number | null;
-  unit?: string;
 }
 
-/** One figure over the last hour. Minutes in which no process ran are grey, since they have no data. */
-export function Chart({ name, minutes, kind, figureOf, unit = '' }: ChartProps) {
+/**
+ * One figure over the last hour: bars are numbers, a line is a latency in milliseconds. Minutes in which no process ran are
+ * grey, since they have no data.
+ */
+export function Chart({ name, minutes, kind, figureOf }: ChartProps) {
   const words = useWords();
   const shown = lastHour(minutes);
   const values = shown.map((minute) => (minute ? figureOf(minute) : null));
   const most = Math.max(1, ...values.map((value) => value ?? 0));
   const step = WIDTH / MINUTES;
   const y = (value: number) => HEIGHT - (value / most) * (HEIGHT - 2);
-  const last = values.at(-1) ?? 0;
+  // A minute without an end has no latency, so the last one that has is shown.
+  const last = values.findLast((value) => value !== null) ?? null;
   const total = values.reduce<number>((sum, value) => sum + (value ?? 0), 0);
-  const figure = kind === 'bars' ? total : last;
-  const label = `${name}, ${words.lastHour}: ${figure}${unit}`;
+  const text = kind === 'bars' ? String(total) : duration(last);
+  const label = `${name}, ${words.lastHour}: ${text}`;
   return (
     <figure className="chart">
       <figcaption>
-        {name}{' '}
-        <b>
-          {figure}
-          {unit}
-        </b>
+        {name} <b>{text}</b>
       </figcaption>
       <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label={label} preserveAspectRatio="none">
         <title>{label}</title>
@@ -57,7 +57,7 @@ export function Chart({ name, minutes, kind, figureOf, unit = '' }: ChartProps) 
           : linesOf(values).map((points) => (
               <polyline
                 key={points[0]?.index}
-                className="line"
+                className={points[0] === points[1] ? 'line dot' : 'line'}
                 points={points.map(({ index, value }) => `${(index + 0.5) * step},${y(value)}`).join(' ')}
               />
             ))}

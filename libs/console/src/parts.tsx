@@ -1,5 +1,6 @@
 import { type ReactNode, useId } from 'react';
 import { useWords } from './i18n';
+import { stateClass } from './states';
 
 const CLOCK = { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' } as const;
 
@@ -20,12 +21,6 @@ export function Time({ at }: { at: string | null }) {
 
 export function State({ state }: { state: string }) {
   return <span className={`state ${stateClass(state)}`}>{state}</span>;
-}
-
-function stateClass(state: string): string {
-  if (/PARKED|HELD|UNKNOWN/.test(state)) return 'bad';
-  if (/DONE|HANDLED|CONFIRMED|DELIVERED|COMMITTED|APPLIED|CANCELLED|ROLLED_BACK|CLOSED/.test(state)) return 'good';
-  return 'busy';
 }
 
 /** A duration as one number and unit. */

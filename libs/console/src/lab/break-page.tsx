@@ -1,5 +1,6 @@
-import { useContext, useState } from 'react';
-import { LanguageContext, useWords } from '../i18n';
+import { useContext, useEffect, useRef, useState } from 'react';
+import { LanguageContext } from '../i18n';
+import { useNarrowScreen } from '../narrow-screen';
 import { Diagram } from './diagram';
 import { Followed, JobState, Record } from './job-panel';
 import { useSchemes, useStart, useStatus } from './lab-session';
@@ -16,6 +17,12 @@ export function BreakPage() {
   const { schemes } = useSchemes();
   const [scheme, setScheme] = useState('local-message');
   const [point, setPoint] = useState<Point | null>(null);
+  const card = useRef<HTMLElement>(null);
+  const isNarrow = useNarrowScreen();
+  // On a phone the buttons are below the diagram.
+  useEffect(() => {
+    if (point && isNarrow) card.current?.scrollIntoView({ block: 'start' });
+  }, [point, isNarrow]);
   const job = status?.job;
   const isBusy = !status?.isServing || job?.state === 'running';
   const points = schemes.find((one) => one.scheme === scheme)?.points ?? [];
@@ -44,7 +51,7 @@ export function BreakPage() {
       </p>
       <div className="break">
         <Diagram scheme={scheme} points={points} chosen={point?.name ?? null} choose={setPoint} />
-        <section className="card" aria-label={words.point}>
+        <section ref={card} className="card" aria-label={words.point}>
           {point ? <Chosen point={point} /> : <p>{words.choosePoint}</p>}
           {point && !status?.whyNoBreaks && (
             <p className="actions">
@@ -123,11 +130,10 @@ interface ParkingProps {
 
 function Parking({ status, isBusy, start }: ParkingProps) {
   const words = useLabWords();
-  const { parked } = useWords();
   const job = status?.job;
   return (
     <section className="card" aria-label={words.parkRow}>
-      <h3>{parked}</h3>
+      <h3>{words.parkedRows}</h3>
       <p>{words.parkMeans}</p>
       <p className="actions">
         <button type="button" disabled={isBusy} onClick={() => start('/parkings')}>

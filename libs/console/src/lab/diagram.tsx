@@ -1,6 +1,7 @@
-import { useContext, useSyncExternalStore } from 'react';
+import { useContext } from 'react';
 import { LanguageContext } from '../i18n';
 import { BROKER } from '../lanes';
+import { useNarrowScreen } from '../narrow-screen';
 import type { Point } from './lab-types';
 import { useLabWords } from './lab-words';
 import { type DiagramRow, protocolOf, rowsOf } from './protocols';
@@ -8,19 +9,8 @@ import { type DiagramRow, protocolOf, rowsOf } from './protocols';
 /** The widths of the column with the texts and of a lane, in pixels. The narrow ones fit three lanes on a phone. */
 const WIDE = { texts: 236, lane: 170 };
 const NARROW = { texts: 98, lane: 86 };
-const NARROW_SCREEN = '(max-width: 640px)';
 const TOP = 40;
 const ROW = 42;
-
-const narrowScreen = matchMedia(NARROW_SCREEN);
-
-function useNarrowScreen(): boolean {
-  const subscribe = (changed: () => void) => {
-    narrowScreen.addEventListener('change', changed);
-    return () => narrowScreen.removeEventListener('change', changed);
-  };
-  return useSyncExternalStore(subscribe, () => narrowScreen.matches);
-}
 
 interface DiagramProps {
   scheme: string;

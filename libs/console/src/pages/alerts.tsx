@@ -108,10 +108,10 @@ function Table({ shown, chosen, choose, start }: TableProps) {
   const areAll = shown.every(({ key }) => chosen.has(key));
   return (
     <div className="scroll">
-      <table>
+      <table className="stacked">
         <thead>
           <tr>
-            <th scope="col">
+            <th scope="col" data-label={words.selectAll}>
               <input
                 type="checkbox"
                 aria-label={words.selectAll}
@@ -137,19 +137,21 @@ function Table({ shown, chosen, choose, start }: TableProps) {
                   onChange={() => toggle(one.key)}
                 />
               </td>
-              <td>
+              <td data-label={words.opened}>
                 <Time at={one.alert.openedAt} />
               </td>
-              <td>{one.api.name}</td>
-              <td>
+              <td data-label={words.app}>{one.api.name}</td>
+              <td data-label={words.what}>
                 <a href={`#/transaction/${encodeURIComponent(one.alert.gid ?? one.alert.subject)}`}>
                   {one.alert.scheme} {one.alert.step}
                 </a>
                 <br />
                 <small className="id quiet">{one.alert.subject}</small>
               </td>
-              <td className="error">{one.alert.lastError}</td>
-              <td>
+              <td className="error" data-label={words.why}>
+                {one.alert.lastError}
+              </td>
+              <td data-label={words.whoNext}>
                 <ToDo one={one} start={start} />
               </td>
             </tr>

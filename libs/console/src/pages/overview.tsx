@@ -66,7 +66,6 @@ function AppOverview({ api }: { api: AppApi }) {
             <Chart
               kind="line"
               name={words.latency}
-              unit=" ms"
               minutes={minutes}
               figureOf={({ schemes: all }) => all[scheme]?.p95Ms ?? null}
             />

@@ -1,12 +1,14 @@
 import { useWords } from '../i18n';
 import { BROKER, lanesOf, positionsOf, type Step } from '../lanes';
-import { Time } from '../parts';
+import { useNarrowScreen } from '../narrow-screen';
+import { duration, Time } from '../parts';
 import type { Trace } from '../types';
 
 const ROW = 26;
 const TOP = 34;
-const LANE = 120;
-const LEFT = 76;
+/** The widths of a lane and of the times, in pixels. The narrow ones fit four lanes on a phone. */
+const WIDE = { lane: 120, left: 76 };
+const NARROW = { lane: 72, left: 52 };
 
 /** Lanes with arrows, down a time axis. The same steps follow as a list, which a screen reader reads in place of the drawing. */
 export function SwimLanes({ traces, more }: { traces: Trace[]; more: readonly Step[] }) {
@@ -14,9 +16,10 @@ export function SwimLanes({ traces, more }: { traces: Trace[]; more: readonly St
   const { lanes, steps } = lanesOf(traces, more);
   const positions = positionsOf(steps);
   const first = steps[0]?.at ?? 0;
-  const x = (lane: string) => LEFT + (lanes.indexOf(lane) + 0.5) * LANE;
+  const { lane: laneWidth, left } = useNarrowScreen() ? NARROW : WIDE;
+  const x = (lane: string) => left + (lanes.indexOf(lane) + 0.5) * laneWidth;
   const y = (index: number) => TOP + 14 + (positions[index] ?? 0) * ROW;
-  const width = LEFT + lanes.length * LANE;
+  const width = left + lanes.length * laneWidth;
   const height = y(steps.length - 1) + 24;
   return (
     <section aria-label={words.lanes} className="beside">
@@ -38,7 +41,7 @@ export function SwimLanes({ traces, more }: { traces: Trace[]; more: readonly St
           </defs>
           {lanes.map((lane) => (
             <g key={lane} className={lane === BROKER ? 'broker' : 'app'}>
-              <rect x={x(lane) - LANE / 2 + 6} y={4} width={LANE - 12} height={22} rx={5} />
+              <rect x={x(lane) - laneWidth / 2 + 4} y={4} width={laneWidth - 8} height={22} rx={5} />
               <text x={x(lane)} y={19} textAnchor="middle">
                 {lane}
               </text>
@@ -47,8 +50,8 @@ export function SwimLanes({ traces, more }: { traces: Trace[]; more: readonly St
           ))}
           {steps.map((step, index) => (
             <g key={`${step.at} ${step.lane} ${step.text}`} className={step.kind}>
-              <text className="offset" x={LEFT - 8} y={y(index) + 4} textAnchor="end">
-                +{step.at - first} ms
+              <text className="offset" x={left - 8} y={y(index) + 4} textAnchor="end">
+                +{duration(step.at - first)}
               </text>
               {step.arrow && (
                 <line

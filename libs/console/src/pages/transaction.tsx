@@ -6,11 +6,11 @@ import { useWords } from '../i18n';
 import type { Step } from '../lanes';
 import { Problem, State, Time } from '../parts';
 import { useApps } from '../session';
+import { isFinal } from '../states';
 import type { Trace, TracedRow } from '../types';
 import { SwimLanes } from './swim-lanes';
 
 const EVERY_MS = 5_000;
-const FINAL = /^(DONE|HANDLED|CONFIRMED|CANCELLED|DELIVERED|CLOSED|ROLLED_BACK|APPLIED|NO_TRACE)$/;
 /** The tables whose rows have business data. */
 const WITH_DATA = ['dtx_outbox', 'dtx_inbox', 'dtx_half', 'dtx_half_parked', 'dtx_notification', 'dtx_saga'];
 /** Rows that an operator cannot act on, since they are final or belong to another row. */
@@ -69,7 +69,7 @@ function Rows({ rows, choose }: { rows: Array<{ api: AppApi; row: TracedRow }>; 
     <section aria-label={words.onDisk}>
       <h3>{words.onDisk}</h3>
       <div className="scroll">
-        <table>
+        <table className="stacked">
           <thead>
             <tr>
               <th scope="col">{words.app}</th>
@@ -83,20 +83,22 @@ function Rows({ rows, choose }: { rows: Array<{ api: AppApi; row: TracedRow }>; 
           <tbody>
             {rows.map(({ api, row }) => (
               <tr key={`${api.name} ${row.source} ${row.id}`}>
-                <td>{api.name}</td>
-                <td>
+                <td data-label={words.app}>{api.name}</td>
+                <td data-label={words.what}>
                   {row.what} <small className="quiet">{row.source}</small>
                   {WITH_DATA.includes(row.source) && <Payload api={api} id={row.id} />}
                 </td>
-                <td>
+                <td data-label={words.state}>
                   <State state={row.state} />
                 </td>
-                <td>{row.attempts}</td>
-                <td>
+                <td data-label={words.attempts}>{row.attempts}</td>
+                <td data-label={words.whoNext}>
                   <Next row={row} />
                   {isOpen(row) && <Actions api={api} row={row} choose={choose} />}
                 </td>
-                <td className="error">{row.lastError}</td>
+                <td className="error" data-label={words.error}>
+                  {row.lastError}
+                </td>
               </tr>
             ))}
           </tbody>
@@ -106,8 +108,7 @@ function Rows({ rows, choose }: { rows: Array<{ api: AppApi; row: TracedRow }>; 
   );
 }
 
-/** COMMITTED is final for a branch of XA, and the first state of a half message. */
-const isOpen = ({ state, source }: TracedRow) => !WITHOUT_ACTIONS.includes(source) && !FINAL.test(state);
+const isOpen = ({ state, source }: TracedRow) => !WITHOUT_ACTIONS.includes(source) && !isFinal(state);
 
 function Next({ row }: { row: TracedRow }) {
   const words = useWords();

@@ -4,30 +4,12 @@ import { type AppApi, cursorBefore } from '../api';
 import { useWords } from '../i18n';
 import { Problem, State, Time } from '../parts';
 import { useApps } from '../session';
+import { FINAL_STATES, OPEN_STATES } from '../states';
 import type { Page, Transaction } from '../types';
 
 const LIMIT = 50;
 const EVERY_MS = 10_000;
-const STATES = [
-  'PARKED',
-  'PENDING',
-  'SENT',
-  'WAITING',
-  'HELD',
-  'DONE',
-  'RETRYING',
-  'HANDLED',
-  'TRYING',
-  'CONFIRMING',
-  'CANCELLING',
-  'CONFIRMED',
-  'CANCELLED',
-  'COMMITTED',
-  'COMMITTING',
-  'ROLLING_BACK',
-  'ROLLED_BACK',
-  'DELIVERED',
-];
+const STATES = [...OPEN_STATES, ...FINAL_STATES];
 const SCHEMES = ['local-message', 'half-message', 'tcc', 'xa', 'notify', 'saga'];
 
 interface Filter {
@@ -152,7 +134,7 @@ function Table({ items }: { items: Transaction[] }) {
   const words = useWords();
   return (
     <div className="scroll">
-      <table>
+      <table className="stacked">
         <thead>
           <tr>
             <th scope="col">{words.created}</th>
@@ -166,20 +148,22 @@ function Table({ items }: { items: Transaction[] }) {
         <tbody>
           {items.map((one) => (
             <tr key={`${one.id} ${one.scheme} ${one.what}`}>
-              <td>
+              <td data-label={words.created}>
                 <Time at={one.createdAt} />
               </td>
-              <td>{one.scheme}</td>
-              <td>
+              <td data-label={words.scheme}>{one.scheme}</td>
+              <td data-label={words.what}>
                 <a href={`#/transaction/${encodeURIComponent(one.gid ?? one.id)}`}>{one.what}</a>
                 <br />
                 <small className="id quiet">{one.gid ?? one.id}</small>
               </td>
-              <td>
+              <td data-label={words.state}>
                 <State state={one.state} />
               </td>
-              <td>{one.attempts}</td>
-              <td className="error">{one.lastError?.slice(0, 200)}</td>
+              <td data-label={words.attempts}>{one.attempts}</td>
+              <td className="error" data-label={words.error}>
+                {one.lastError?.slice(0, 200)}
+              </td>
             </tr>
           ))}
         </tbody>
