@@ -10,6 +10,7 @@ const LIMIT = 50;
 const EVERY_MS = 10_000;
 const STATES = [
   'PARKED',
+  'SCHEDULED',
   'PENDING',
   'SENT',
   'WAITING',
