@@ -19,6 +19,7 @@ import { failpoint } from '../core/failpoint.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import { libraryLogger } from '../core/library-logger.js';
 import type { CoreOptions } from '../core/options.js';
+import { emit } from '../core/telemetry-events.js';
 import { DoneAtConfirm } from './done-at-confirm.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { LOCAL_MESSAGE_OPTIONS, type LocalMessageOptions } from './options.js';
@@ -131,6 +132,8 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
   /** The result for a claimed row that must wait or be parked, or null if the row is to be sent. */
   private async beforeResend(row: OutboxRow): Promise<Tried | null> {
     await failpoint(row.state === 'SCHEDULED' ? failpoints.due : failpoints.claimed, async () => {});
+    // Not when it was appended: a withdrawn message would look as if it never ended.
+    if (row.state === 'SCHEDULED' && row.attempts === 0) emit('started', { scheme: SCHEME, id: row.id, gid: row.gid });
     if (row.route !== null) return null;
     const { id, gid, version, sent_at: sentAt } = row;
     const message = { scheme: SCHEME, id, gid, step: stepOf(row), sentAt, version, awaiting: awaitingOf(row) };
