@@ -8,7 +8,7 @@ import { allFailpoints } from '../../libs/dtx/src/index.js';
 import { ROOT } from '../fixtures/app-process.js';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { few, type Mode } from './matrix-types.js';
+import { few, inMatrix, type Mode } from './matrix-types.js';
 
 /** The failpoints of a delayed message and of its cancel. The handler and the cancel compete for one effect. */
 let sandbox: Sandbox;
@@ -111,6 +111,7 @@ const PLAYS: Partial<Record<Mode, (point: Point) => Promise<void>>> = {
 describe.each(POINTS)('$point', (point) => {
   for (const mode of few('crash')) {
     const play = PLAYS[mode];
-    if (play) test(`${sentences.get(point.point)} There is one effect after: ${mode}.`, () => play(point), 120_000);
+    const options = { ...inMatrix(point.point, 'a service', mode), timeout: 120_000 };
+    if (play) test(`${sentences.get(point.point)} There is one effect after: ${mode}.`, options, () => play(point));
   }
 });

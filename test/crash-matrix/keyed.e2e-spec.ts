@@ -6,7 +6,7 @@ import { allFailpoints } from '../../libs/dtx/src/index.js';
 import { endOf, type OrderedTask, orderedApp, orderedTables } from '../fixtures/ordered-app.js';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { few, type Mode } from './matrix-types.js';
+import { few, inMatrix, type Mode } from './matrix-types.js';
 
 /** The failpoints of messages with a key, which the demo does not send. The app of the test sends three of one key. */
 let sandbox: Sandbox;
@@ -122,7 +122,10 @@ describe.each(POINTS)('%s', (name, point) => {
   const modes = few('crash', 'pause, recover, kill', 'pause, recover, continue');
   for (const mode of modes.filter((one) => point.modes?.includes(one) ?? true)) {
     const key = `${name}-${mode.replaceAll(/\W+/g, '-')}`;
-    test(`${sentences.get(name)} The messages are handled in their order after: ${mode}.`, () =>
-      PLAYS[mode](key, name, point));
+    test(
+      `${sentences.get(name)} The messages are handled in their order after: ${mode}.`,
+      inMatrix(name, 'a service', mode),
+      () => PLAYS[mode](key, name, point),
+    );
   }
 });

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { allFailpoints } from '../../libs/dtx/src/index.js';
 import { auditOf, freshSandbox } from '../fixtures/sandbox.js';
 import { Stack } from '../fixtures/three-apps.js';
-import { MODES, type Mode, type Row, type Scheme } from './matrix-types.js';
+import { inMatrix, MODES, type Mode, type Row, type Scheme } from './matrix-types.js';
 import { runCase } from './run-case.js';
 import { SHORT_TIMES } from './short-times.js';
 
@@ -55,7 +55,9 @@ export function crashMatrix(name: string, scheme: Scheme, rows: readonly Row[]):
   for (const [index, row] of playedOf(rows).entries()) {
     describe(`${row.failpoint} in ${row.app}${row.when ? `, ${row.when}` : ''}: ${sentences.get(row.failpoint)}`, () => {
       for (const mode of modesOf(row, index)) {
-        test(`the work ends once ${AFTER[mode]}`, () => runCase({ shop, scheme, row, mode }), CASE_MS);
+        const name = inMatrix(row.failpoint, row.app, mode, row.when);
+        const options = { ...name, timeout: CASE_MS };
+        test(`the work ends once ${AFTER[mode]}`, options, () => runCase({ shop, scheme, row, mode }));
       }
     });
   }

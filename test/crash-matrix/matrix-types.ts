@@ -1,3 +1,4 @@
+import type { CaseName } from '../../tools/src/commands/crash-matrix/cases.js';
 import type { AppProcess } from '../fixtures/app-process.js';
 import type { AppName } from '../fixtures/sandbox.js';
 import type { Stack } from '../fixtures/three-apps.js';
@@ -6,6 +7,17 @@ import type { Stack } from '../fixtures/three-apps.js';
 export type Mode = 'crash' | 'pause, recover, kill' | 'pause, recover, continue' | 'error' | 'lost';
 
 export const MODES: readonly Mode[] = ['crash', 'pause, recover, kill', 'pause, recover, continue', 'error', 'lost'];
+
+/** The name of a case, which the reporter of `npm run crash-matrix` reads. */
+export function inMatrix(failpoint: string, app: string, mode: Mode, when = '') {
+  return { meta: { matrix: { failpoint, app, when, mode } satisfies CaseName } };
+}
+
+declare module 'vitest' {
+  interface TaskMeta {
+    matrix?: CaseName;
+  }
+}
 
 /** All modes in the long run. Otherwise the given ones, because another mode or another failpoint covers the rest. */
 export const few = (...modes: Mode[]): readonly Mode[] => (process.env.DTX_TEST_ALL ? MODES : modes);

@@ -8,7 +8,7 @@ import { allFailpoints } from '../../libs/dtx/src/index.js';
 import { ROOT } from '../fixtures/app-process.js';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { few, type Mode } from './matrix-types.js';
+import { few, inMatrix, type Mode } from './matrix-types.js';
 
 /** The failpoints of a saga that waits, which no saga of the demo does. The app of the test has one. */
 let sandbox: Sandbox;
@@ -102,6 +102,9 @@ const MODES: Partial<Record<Mode, (point: string, disk: Disk) => Promise<void>>>
 describe.each(POINTS)('%s', (point, disk) => {
   for (const mode of few('crash')) {
     const play = MODES[mode];
-    if (play) test(`${sentences.get(point)} The saga ends once after: ${mode}.`, () => play(point, disk));
+    if (play)
+      test(`${sentences.get(point)} The saga ends once after: ${mode}.`, inMatrix(point, 'a service', mode), () =>
+        play(point, disk),
+      );
   }
 });

@@ -2,18 +2,14 @@
 // Usage: npm test [-- <vitest filters and options>]     npm run test:all: the long ones too
 // A run of unit specs alone starts no servers.
 // The last line is the result: `N passed, N failed`. The audit counts as one test.
-import { join } from 'node:path';
 import { runCommand } from '../cli/command-options-and-exit.js';
 import { firstSignal } from '../cli/first-signal.js';
 import { OperatorError } from '../cli/operator-error.js';
 import type { Say } from '../cli/say-type.js';
-import { makePrivateDir, placeOf, ROOT } from '../infra-files.js';
-import { withLock } from '../process/command-lock.js';
-import { killStraysBelow } from '../process/detached-processes.js';
-import { isUp } from '../sandbox/servers-for-sandboxes.js';
-import { down, up } from '../servers/index.js';
-import { auditTestSandboxes, dropOldSandboxes } from './test/drop-and-audit-sandboxes.js';
+import { makePrivateDir, placeOf } from '../infra-files.js';
+import { auditTestSandboxes } from './test/drop-and-audit-sandboxes.js';
 import { needsServers } from './test/needs-servers.js';
+import { onTestServers } from './test/on-test-servers.js';
 import { type Counts, runVitest } from './test/run-vitest.js';
 
 const say: Say = (line) => console.log(line);
@@ -24,9 +20,8 @@ async function main(): Promise<number> {
   const { signal } = firstSignal({ say });
   let counts: Counts = { passed: 0, failed: 1 };
   try {
-    const lock = join(ROOT, '.infra', 'test-run.lock'); // two runs at once would drop each other's databases
     counts = needsServers(filters)
-      ? await withLock(lock, { say, what: 'the tests', boundMs: 3_600_000 }, () => run(filters, isAll, signal))
+      ? await onTestServers({ say, signal }, () => run(filters, isAll, signal))
       : await runVitest(filters, { isAll: true, place: makePrivateDir(placeOf('unit')), signal, say });
   } catch (error) {
     if (!signal.aborted) console.error(error instanceof OperatorError ? error.message : error);
@@ -36,26 +31,10 @@ async function main(): Promise<number> {
   return counts.passed > 0 && counts.failed === 0 ? 0 : 1;
 }
 
-/** Servers that were up before stay up: another command may use them. */
 async function run(filters: readonly string[], isAll: boolean, signal: AbortSignal): Promise<Counts> {
-  signal.throwIfAborted();
-  const wasUp = await isUp('test');
-  await endPrivateServers(); // of a run that was killed
-  try {
-    const servers = await up('test', { say });
-    signal.throwIfAborted();
-    await dropOldSandboxes(servers);
-    const counts = await runVitest(filters, { isAll, place: makePrivateDir(placeOf('test')), signal, say });
-    // Awaited here, because the servers stop when this block is left.
-    return signal.aborted ? counts : await addAudit(counts, filters.length > 0);
-  } finally {
-    await endPrivateServers();
-    if (!wasUp) await down('test', { say });
-  }
+  const counts = await runVitest(filters, { isAll, place: makePrivateDir(placeOf('test')), signal, say });
+  return signal.aborted ? counts : addAudit(counts, filters.length > 0);
 }
-
-/** Servers of single spec files. A spec file that was interrupted has left them running. */
-const endPrivateServers = () => killStraysBelow(join(placeOf('test'), 'private-'));
 
 /** One more test: all invariants in every sandbox. A whole run without a purchase to check has tested nothing. */
 async function addAudit({ passed, failed }: Counts, isFiltered: boolean): Promise<Counts> {

@@ -7,6 +7,7 @@ import { endStrays, pidOf } from '../../process/detached-processes.js';
 import { createSandbox, type Sandbox } from '../../sandbox/sandbox.js';
 import { down, up } from '../../servers/index.js';
 import { type App, DATABASES, perApp, type ServerUrls } from '../../servers/server-set.js';
+import { versionsOf } from '../../servers/versions.js';
 import { untilReady } from '../../shop/app-calls.js';
 import { AmqpProxy } from './amqp-publishes.js';
 import type { Kind } from './cases.js';
@@ -14,7 +15,6 @@ import { fill } from './goods-and-money.js';
 import { ShopDatabases } from './shop-databases.js';
 import { ShopProcesses } from './shop-processes.js';
 import { SqlProxy } from './sql-packets.js';
-import { versionsOf } from './versions.js';
 
 const NAME = 'bench';
 const READY_BOUND_MS = 120_000;

@@ -20,12 +20,16 @@ interface VitestOptions {
   readonly place: string;
   readonly signal: AbortSignal;
   readonly say: Say;
+  /** Beside the JSON report. */
+  readonly reporter?: string;
+  readonly boundMs?: number;
+  readonly env?: NodeJS.ProcessEnv;
 }
 
 /** `args` are filters and options that are passed on. */
 export async function runVitest(
   args: readonly string[],
-  { isAll, place, signal, say }: VitestOptions,
+  { isAll, place, signal, say, reporter = 'default', boundMs = BOUND_MS, env = {} }: VitestOptions,
 ): Promise<Counts> {
   const report = join(place, 'report.json');
   rmSync(report, { force: true });
@@ -34,13 +38,18 @@ export async function runVitest(
     [
       join(ROOT, 'node_modules', 'vitest', 'vitest.mjs'),
       'run',
-      '--reporter=default',
+      `--reporter=${reporter}`,
       '--reporter=json',
       `--outputFile.json=${report}`,
       ...args,
     ],
     // A group of its own: this process passes Ctrl-C on, and leftovers of a killed test are ended with the group.
-    { cwd: ROOT, detached: true, stdio: ['ignore', 'inherit', 'inherit'], env: testEnvironment(isAll, place) },
+    {
+      cwd: ROOT,
+      detached: true,
+      stdio: ['ignore', 'inherit', 'inherit'],
+      env: { ...testEnvironment(isAll, place), ...env },
+    },
   );
   const ended = new Promise<number | string | null>((resolve) => {
     child.on('error', (error) => resolve(error.message));
@@ -51,7 +60,7 @@ export async function runVitest(
     signalGroup(child.pid, 'SIGINT');
     setTimeout(() => signalGroup(child.pid, 'SIGKILL'), POLITE_MS).unref();
   };
-  const timer = setTimeout(() => stop(`the tests took more than ${BOUND_MS / 60_000} minutes`), BOUND_MS);
+  const timer = setTimeout(() => stop(`the tests took more than ${boundMs / 60_000} minutes`), boundMs);
   signal.addEventListener('abort', () => stop('interrupted'));
   const code = await ended;
   clearTimeout(timer);

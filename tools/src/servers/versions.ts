@@ -1,7 +1,7 @@
 // The versions of the servers, which belong to each figure.
 import { createConnection, type RowDataPacket } from 'mysql2/promise';
-import { management } from '../../servers/broker-api.js';
-import type { ServerUrls } from '../../servers/server-set.js';
+import { management } from './broker-api.js';
+import type { ServerUrls } from './server-set.js';
 
 export async function versionsOf(servers: ServerUrls): Promise<{ database: string; broker: string }> {
   const connection = await createConnection(servers.databases.order);
