@@ -4,11 +4,13 @@ import * as half from '../mutants/half-message.mutants.js';
 import type { Mutant } from '../mutants/mutant.js';
 import * as saga from '../mutants/saga.mutants.js';
 import * as tcc from '../mutants/tcc.mutants.js';
+import * as xa from '../mutants/xa.mutants.js';
 import { type Exploration, explore, type Model } from './explorer.js';
 import { halfMessageModel } from './half-message.model.js';
 import { sagaModel } from './saga.model.js';
 import { tccModel } from './tcc.model.js';
 import type { Budget } from './world.js';
+import { xaModel } from './xa.model.js';
 
 /** A mutant of the library, or several at once where one guard stands in for the other, and what the model says. */
 interface Planted {
@@ -23,7 +25,7 @@ interface Case {
   readonly planted: readonly Planted[];
   /** Found by a crash or a fault. */
   readonly plantedForFaults: readonly Planted[];
-  /** Mutants that change nothing alone, because another guard stands in. Each is part of a pair above. */
+  /** Mutants that change nothing here alone, because another guard or the server stands in. */
   readonly hidden: readonly Mutant[];
 }
 
@@ -62,6 +64,24 @@ export const CASES: readonly Case[] = [
       { mutants: [half.checkIsARead, half.noSweeper], what: 'a sale is committed, and nothing will send its message' },
     ],
     hidden: [half.checkIsARead],
+  },
+  {
+    scheme: 'XA on MariaDB',
+    model: xaModel('MariaDB'),
+    planted: [],
+    plantedForFaults: [
+      { mutants: [xa.claimOff], what: 'a branch stays prepared' },
+      { mutants: [xa.notaIsDone], what: 'a branch stays prepared' },
+    ],
+    hidden: [],
+  },
+  {
+    scheme: 'XA on MySQL',
+    model: xaModel('MySQL'),
+    planted: [],
+    plantedForFaults: [{ mutants: [xa.claimOff], what: 'a branch stays prepared' }],
+    // MySQL lets every session end a prepared branch, so the answer of XA COMMIT is true more often.
+    hidden: [xa.notaIsDone],
   },
 ];
 

@@ -32,9 +32,14 @@ export class ModelDatabase {
     for (const [table, keys] of keysOf(migrations)) this.tables.set(table, new Table(keys));
     this.tables.set(EFFECTS, new Table([]));
     world.onCrash((process) => {
-      for (const one of [...this.open]) if (one.process === process) this.end(one, false);
+      for (const one of [...this.open]) if (one.process === process && !this.survivesCrash(one)) this.end(one, false);
     });
     world.hold(() => [name, this.isOverdue, [...this.tables.values()].map(({ state }) => state)]);
+  }
+
+  /** For a branch of XA that is prepared. */
+  protected survivesCrash(_: Transaction): boolean {
+    return false;
   }
 
   /** Committed rows, for conditions of waits and for invariants. */
@@ -87,7 +92,7 @@ export class ModelDatabase {
     });
   }
 
-  private begin(process: Process): Transaction {
+  protected begin(process: Process): Transaction {
     const one = new Transaction(process, process.nextName('at'));
     this.open.add(one);
     const other = process.holds;
@@ -106,7 +111,7 @@ export class ModelDatabase {
     return one.process.step(step);
   }
 
-  private end(one: Transaction, isCommit: boolean): void {
+  protected end(one: Transaction, isCommit: boolean): void {
     if (!one.isOpen) return;
     one.isOpen = false;
     this.open.delete(one);
@@ -114,7 +119,7 @@ export class ModelDatabase {
     for (const table of this.tables.values()) table.end(one, isCommit);
   }
 
-  private step<T>(one: Transaction, text: string, values: readonly SqlValue[] = [], isAlone: boolean): Promise<T> {
+  protected step<T>(one: Transaction, text: string, values: readonly SqlValue[] = [], isAlone: boolean): Promise<T> {
     const statement = this.read(text, values);
     // A row of the business is invisible to others before its commit.
     if (statement.table === EFFECTS) return Promise.resolve(this.apply(one, statement)) as Promise<T>;
@@ -140,7 +145,7 @@ export class ModelDatabase {
       },
       faults: () => {
         if (!isNowait && blocked().length > 0)
-          return [{ label: `${label}, the lock wait times out`, take: () => failed(LOCK_WAIT) }];
+          return [{ label: `${label}, the lock wait times out`, take: () => failed(LOCK_WAIT), isInTheEnd: true }];
         if (!isAlone || statement.kind === 'select') return [];
         const take = () => {
           ended(this.apply(one, statement));

@@ -9,6 +9,10 @@ export class SqlError extends Error {
 export const DUPLICATE = 1062;
 export const LOCK_WAIT = 1205;
 export const DEADLOCK = 1213;
+/** XAER_NOTA. */
+export const UNKNOWN_XID = 1397;
+/** A NULL in a column that has none. */
+export const NOT_NULL = 1048;
 
 /** The answer to a COMMIT was lost with its connection. */
 export class ConnectionLost extends Error {

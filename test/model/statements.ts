@@ -11,7 +11,14 @@ export type Condition = (row: Row, isOverdue: boolean) => boolean;
 export type Assignments = Readonly<Record<string, Cell | ((row: Row) => Cell)>>;
 
 export type Statement =
-  | { readonly kind: 'insert'; readonly table: string; readonly row: Row; readonly isQuiet: boolean }
+  | {
+      readonly kind: 'insert';
+      readonly table: string;
+      readonly row: Row;
+      readonly isQuiet: boolean;
+      /** A NULL takes the place of its key after the deadline, and the server refuses it. */
+      readonly isRefusedLate: boolean;
+    }
   | {
       readonly kind: 'select';
       readonly table: string;
@@ -67,7 +74,8 @@ function parsed(text: string, values: readonly SqlValue[]): Statement {
   if (table && columns && row) {
     const cells = split(row, ',').map((text, index) => cellOf(columns.split(',')[index]!.trim(), text, values));
     const given = Object.fromEntries(columns.split(',').map((name, index) => [name.trim(), cells[index]!]));
-    return { kind: 'insert', table, row: given, isQuiet: sql.includes('ON DUPLICATE KEY') };
+    const isRefusedLate = IN_TIME.test(row);
+    return { kind: 'insert', table, row: given, isQuiet: sql.includes('ON DUPLICATE KEY'), isRefusedLate };
   }
   const select = /^SELECT (.*) FROM (\w+)(?: FORCE INDEX \(\w+\))? WHERE (.*)$/.exec(sql);
   if (select) {
@@ -103,8 +111,13 @@ function cellOf(column: string, text: string, values: readonly SqlValue[]): Cell
   return ANY;
 }
 
+/** `IF(now < deadline, value, NULL)`. */
+const IN_TIME = /^IF\(.* < \?\d+, (\?\d+), NULL\)/;
+
 function literalOf(text: string, values: readonly SqlValue[]): Cell | undefined {
   if (text === 'NULL') return null;
+  const [, inTime] = IN_TIME.exec(text) ?? [];
+  if (inTime) return literalOf(inTime, values);
   const [, literal] = /^'([^']*)'$/.exec(text) ?? [];
   if (literal !== undefined) return literal;
   const [, place] = /^\?(\d+)$/.exec(text) ?? [];

@@ -1,6 +1,6 @@
 // A table of a model database: rows under the library's unique keys, with row locks as InnoDB takes them under READ COMMITTED.
 
-import { DUPLICATE, SqlError } from './server-errors.js';
+import { DUPLICATE, NOT_NULL, SqlError } from './server-errors.js';
 import type { Lock, Row, Statement } from './statements.js';
 import { isSameKey } from './unique-keys.js';
 import type { Outcome, Process } from './world.js';
@@ -58,7 +58,10 @@ export class Table {
   }
 
   apply(one: Transaction, statement: Statement, isOverdue: boolean): Outcome {
-    if (statement.kind === 'insert') return this.insert(one, statement);
+    if (statement.kind === 'insert') {
+      if (statement.isRefusedLate && isOverdue) return { error: new SqlError(NOT_NULL) };
+      return this.insert(one, statement);
+    }
     const isPlain = statement.kind === 'select' && statement.lock.mode === 'none';
     const seenBy = ({ row, before, writer }: Stored) => (isPlain && writer && writer !== one ? before : row);
     const found = this.rows.filter((stored) => {

@@ -4,6 +4,13 @@
 /** The result of a step: a value, or an error that the process gets. */
 export type Outcome = { readonly value: unknown } | { readonly error: unknown };
 
+export interface Fault {
+  readonly label: string;
+  readonly take: () => Outcome;
+  /** It happens for free when nothing else can, as a lock wait that ends. */
+  readonly isInTheEnd?: boolean;
+}
+
 /** One step that a process wants to take. */
 export interface Step {
   readonly label: string;
@@ -11,7 +18,7 @@ export interface Step {
   readonly isEnabled: () => boolean;
   readonly take: () => Outcome;
   /** Further ends of this step, such as a lock wait that times out or an answer that is lost. Each costs one of `faults`. */
-  readonly faults?: (() => ReadonlyArray<{ readonly label: string; readonly take: () => Outcome }>) | undefined;
+  readonly faults?: (() => readonly Fault[]) | undefined;
 }
 
 interface Waiting {
@@ -136,7 +143,14 @@ export class World {
     }
     for (const [index, event] of this.events.entries())
       if (event?.isOpen() && (!event.isFault || this.faults > 0)) found.push(`event ${index}`);
-    return found;
+    return this.isStuck ? [...found, ...this.lastChoices()] : found;
+  }
+
+  private lastChoices(): string[] {
+    return this.processes.flatMap(({ isDead, waiting }, index) => {
+      const faults = isDead ? [] : (waiting?.step.faults?.() ?? []);
+      return faults.flatMap((fault, at) => (fault.isInTheEnd ? [`last ${index} ${at}`] : []));
+    });
   }
 
   /**
@@ -157,7 +171,7 @@ export class World {
       return `${process.name} dies`;
     }
     const { step, resolve, reject } = process.waiting!;
-    const { label, take } = kind === 'fault' ? step.faults!()[at]! : step;
+    const { label, take } = kind === 'step' ? step : step.faults!()[at]!;
     if (kind === 'fault') this.faults--;
     process.waiting = undefined;
     this.last = process;
@@ -191,6 +205,10 @@ export class World {
 
   /** Nothing has to happen any more. Only faults and crashes are left. */
   get isAtEnd(): boolean {
+    return this.isStuck && this.lastChoices().length === 0;
+  }
+
+  private get isStuck(): boolean {
     const isWaiting = ({ isDead, waiting }: Process) => !isDead && waiting?.step.isEnabled() === true;
     return !this.processes.some(isWaiting) && !this.events.some((event) => event && !event.isFault && event.isOpen());
   }
