@@ -1,12 +1,14 @@
 // The models, and the mistakes that each must find.
 import type { Edit } from '../mutants/guard-edit.js';
 import * as half from '../mutants/half-message.mutants.js';
+import * as local from '../mutants/local-message.mutants.js';
 import type { Mutant } from '../mutants/mutant.js';
 import * as saga from '../mutants/saga.mutants.js';
 import * as tcc from '../mutants/tcc.mutants.js';
 import * as xa from '../mutants/xa.mutants.js';
 import { type Exploration, explore, type Model } from './explorer.js';
 import { halfMessageModel } from './half-message.model.js';
+import { localMessageModel } from './local-message.model.js';
 import { sagaModel } from './saga.model.js';
 import { tccModel } from './tcc.model.js';
 import type { Budget } from './world.js';
@@ -64,6 +66,17 @@ export const CASES: readonly Case[] = [
       { mutants: [half.checkIsARead, half.noSweeper], what: 'a sale is committed, and nothing will send its message' },
     ],
     hidden: [half.checkIsARead],
+  },
+  {
+    scheme: 'local message',
+    model: localMessageModel,
+    planted: [
+      { mutants: [local.noInbox], what: 'the stock is taken twice' },
+      { mutants: [local.inboxRowApart], what: 'the message is DONE, and its stock was never taken' },
+      { mutants: [local.receiptBeforeCommit], what: 'the message is DONE, and its stock was never taken' },
+    ],
+    plantedForFaults: [],
+    hidden: [],
   },
   {
     scheme: 'XA on MariaDB',

@@ -47,6 +47,10 @@ export class ModelDatabase {
     return this.table(table).committed;
   }
 
+  isLocked(table: string): boolean {
+    return [...this.open].some((one) => this.table(table).isHeldBy(one));
+  }
+
   effects(what: string): number {
     return this.rows(EFFECTS).filter((row) => row.what === what).length;
   }

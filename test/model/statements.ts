@@ -67,6 +67,7 @@ function parsed(text: string, values: readonly SqlValue[]): Statement {
   let place = 0;
   const sql = text
     .replaceAll(/\s+/g, ' ')
+    .replaceAll('`', '')
     .replaceAll('?', () => `?${place++}`)
     .trim();
   const [, table, columns, row] =
@@ -124,7 +125,8 @@ function literalOf(text: string, values: readonly SqlValue[]): Cell | undefined 
   if (place === undefined) return undefined;
   const value = values[Number(place)];
   if (value === undefined) throw new Error(`the statement has no value for place ${place}`);
-  return value instanceof SqlExpression || value instanceof Date ? ANY : (value as Cell);
+  const isOther = value instanceof SqlExpression || value instanceof Date || Buffer.isBuffer(value);
+  return isOther ? ANY : (value as Cell);
 }
 
 function conditionOf(text: string, values: readonly SqlValue[]): Condition {

@@ -44,7 +44,7 @@ export class Process {
     readonly name: string,
     readonly program: (self: Process) => Promise<unknown>,
     /** Whether the program begins anew after a crash, as another instance or a redelivery does. */
-    readonly again: boolean,
+    public again: boolean,
   ) {}
 
   /** A name that no other process uses. */
