@@ -8,7 +8,8 @@ import { OperatorError } from '../cli/operator-error.js';
 import type { Say } from '../cli/say-type.js';
 import { ROOT } from '../infra-files.js';
 import { withLock } from '../process/command-lock.js';
-import { routesTable, wordsLines } from './chaos/report.js';
+import { gapsOf } from './chaos/history.js';
+import { evidenceLines, routesTable, wordsLines } from './chaos/report.js';
 import { ChaosRun } from './chaos/run.js';
 
 const USAGE = 'npm run chaos -- [--seed N] [--minutes M] [--instances I]';
@@ -66,7 +67,9 @@ async function breakAndJudge(run: ChaosRun, seed: number): Promise<number> {
   say(`\n${routesTable(result.routes)}\n`);
   say(wordsLines(result).join('\n'));
   say(reportLines(result.report).join('\n'));
-  const holds = result.broken.length === 0 && exitCodeOf([result.report]) === 0;
+  say(evidenceLines(result.evidence).join('\n'));
+  const isEnough = gapsOf(result.evidence).length === 0;
+  const holds = result.findings.length === 0 && isEnough && exitCodeOf([result.report]) === 0;
   say(
     holds
       ? `seed ${seed}: all holds`

@@ -3,39 +3,56 @@ import type { AuditReport } from '../../audit/check-types.js';
 import { audit } from '../../audit/index.js';
 import { openDatabases } from '../../sandbox/database-reader.js';
 import type { Sandbox } from '../../sandbox/sandbox.js';
-import type { Clients } from './clients.js';
+import { readTimeline, timelineLines } from '../trace/timeline.js';
+import { countOf, type Finding, findingsOf, type Seen } from './history.js';
 
 export interface Judgement {
   readonly report: AuditReport;
-  /** Answers that do not agree with the databases. */
-  readonly broken: readonly string[];
+  /** Broken invariants of the history. */
+  readonly findings: readonly Finding[];
   /** Purchases by their final status. */
   readonly counts: Readonly<Record<string, number>>;
+  /** The timeline of the first purchase that shows a violation. */
+  readonly trace: readonly string[];
 }
 
 export async function judge(
   sandbox: Sandbox,
-  clients: Clients,
-  { settleMs }: { settleMs: number },
+  seen: Seen,
+  { settleMs, opened }: { settleMs: number; opened: bigint },
 ): Promise<Judgement> {
   const report = await audit(sandbox, { settleMs });
   const databases = await openDatabases(sandbox);
   try {
-    const sql = 'SELECT order_id AS id, status FROM orders';
-    const rows = await databases.query<{ id: string; status: string }>('order', sql);
-    const statuses = new Map(rows.map(({ id, status }) => [id, status]));
-    const counts: Record<string, number> = {};
-    const broken = [...clients.wrong];
-    for (const [key, { route, orderId, status }] of clients.told) {
-      if (route === 'POST /restocks') continue;
-      // A purchase that was refused at once may have left no row.
-      const really = statuses.get(orderId) ?? (status === 'CANCELLED' ? 'CANCELLED' : 'missing');
-      counts[really] = (counts[really] ?? 0) + 1;
-      const isKept = status === 'PENDING' ? really === 'CONFIRMED' || really === 'CANCELLED' : really === status;
-      if (!isKept) broken.push(`${route} with ${key} got ${status} for ${orderId}, which is ${really}`);
-    }
-    return { report, broken, counts };
+    const rows = await databases.query<{ id: string; status: string }>(
+      'order',
+      'SELECT order_id AS id, status FROM orders',
+    );
+    const [stock] = await databases.query<{ total: bigint }>(
+      'inventory',
+      'SELECT CAST(SUM(opening) AS SIGNED) AS total FROM stock',
+    );
+    const found = { orders: new Map(rows.map(({ id, status }) => [id, status])), opening: BigInt(stock!.total) };
+    const findings = findingsOf(seen, found, opened);
+    const shown = shownPurchase(findings, report);
+    const timeline = shown === null ? null : await readTimeline(databases, shown);
+    const trace = timeline
+      ? [`purchase ${shown}:`, ...timelineLines(timeline.events), ...timeline.now.map(asLine)]
+      : [];
+    return { report, findings, counts: countOf(seen, found), trace };
   } finally {
     await databases.close();
   }
+}
+
+const asLine = ({ app, text }: { app: string; text: string }) => `${app.padEnd(9)}  ${text}`;
+
+/** The first purchase that a finding or a violation names. */
+function shownPurchase(findings: readonly Finding[], { checks }: AuditReport): string | null {
+  const found = findings.find(({ orderId }) => orderId !== undefined)?.orderId;
+  if (found !== undefined) return found;
+  const named = checks
+    .flatMap(({ violations }) => violations)
+    .map((line) => /\border ([0-9a-f-]{36})\b/.exec(line)?.[1]);
+  return named.find((id) => id !== undefined) ?? null;
 }

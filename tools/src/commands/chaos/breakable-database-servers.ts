@@ -1,7 +1,7 @@
 // The database servers of a run, as its nemeses see them: an account for the apps with only the rights that they need, and an
 // administrator's own connection beside it.
 import { randomBytes } from 'node:crypto';
-import { type Connection, createConnection, type RowDataPacket } from 'mysql2/promise';
+import { type Connection, createConnection, type ResultSetHeader, type RowDataPacket } from 'mysql2/promise';
 import { codeOf } from '../../cli/error-text.js';
 import type { Sandbox } from '../../sandbox/sandbox.js';
 import { type App, perApp, type Server, type ServerControl, type Servers } from '../../servers/server-set.js';
@@ -9,6 +9,13 @@ import { type App, perApp, type Server, type ServerControl, type Servers } from 
 const ACCOUNT = 'dtx_chaos';
 /** Rows of the shop that every purchase needs. */
 const ROWS: Record<App, string> = { order: 'orders', payment: 'account', inventory: 'stock' };
+
+const SENT_AGAIN_MAX = 20;
+/** The tables of messages with receipts, with the state before the first send. */
+const MESSAGES = [
+  { table: 'dtx_outbox', unsent: 'PENDING', awaiting: 'consumers' },
+  { table: 'dtx_half', unsent: 'COMMITTED', awaiting: `CONCAT(',', consumers, ',')` },
+] as const;
 
 interface DatabaseServerOptions {
   readonly app: App;
@@ -21,6 +28,8 @@ export class DatabaseServer {
   readonly #root: string;
   readonly #app: App;
   readonly #database: string;
+  /** Messages that `sendAgain` made due. */
+  sentAgain = 0;
   /** Stops, kills and pauses it, if the commands run it. */
   readonly server: ServerControl;
 
@@ -59,14 +68,43 @@ export class DatabaseServer {
     });
   }
 
+  /** The table of the shop that every purchase needs. */
+  get table(): string {
+    return `\`${this.#database}\`.${ROWS[this.#app]}`;
+  }
+
+  /** Runs one statement in the database of the app, as root. Returns the number of changed rows. */
+  run(statement: string, values: readonly unknown[] = []): Promise<number> {
+    return this.#asRoot(async (root) => {
+      await root.query(`USE \`${this.#database}\``);
+      const [result] = await root.query<ResultSetHeader>(statement, [...values]);
+      return result.affectedRows;
+    });
+  }
+
+  /**
+   * Makes some finished messages due again, as `nest-dtx redrive` does. Their consumers get them under the same ids, and must
+   * not handle them twice.
+   */
+  async sendAgain(): Promise<void> {
+    for (const { table, unsent, awaiting } of MESSAGES) {
+      const statement = `UPDATE ${table} SET state = '${unsent}', awaiting = ${awaiting}, attempts = 0, claim_token = NULL,
+         next_attempt_at = UTC_TIMESTAMP(3), sent_at = NULL, done_at = NULL
+         WHERE state = 'DONE' AND consumers IS NOT NULL ORDER BY created_at DESC LIMIT ${SENT_AGAIN_MAX}`;
+      this.sentAgain += await this.run(statement).catch((error) => {
+        if (codeOf(error) === 'ER_NO_SUCH_TABLE') return 0; // this app has no such messages
+        throw error;
+      });
+    }
+  }
+
   /** Locks some rows that purchases need, and returns how to release them. */
   async lockRows(): Promise<() => Promise<void>> {
     const holder = await createConnection(this.#root);
     holder.on('error', () => {}); // its server may be the next one to be killed
     await holder.query('SET SESSION innodb_lock_wait_timeout = 2');
     await holder.query('START TRANSACTION');
-    const table = `\`${this.#database}\`.${ROWS[this.#app]}`;
-    await holder.query(`SELECT * FROM ${table} LIMIT 2 FOR UPDATE`).catch((error) => {
+    await holder.query(`SELECT * FROM ${this.table} LIMIT 2 FOR UPDATE`).catch((error) => {
       if (codeOf(error) !== 'ER_LOCK_WAIT_TIMEOUT') throw error; // other sessions hold them already
     });
     return async () => holder.destroy();

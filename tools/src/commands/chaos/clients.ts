@@ -3,6 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { codeOf } from '../../cli/error-text.js';
 import type { App } from '../../servers/server-set.js';
+import { RESTOCK, type Seen, type Told } from './history.js';
 import type { Instance } from './proxied-app-instance.js';
 
 const CALL_LIMIT_MS = 30_000;
@@ -23,7 +24,7 @@ const WRITES: readonly Write[] = [
   { route: 'POST /orders/saga', app: 'order', path: '/orders/saga', good: 201 },
   { route: 'POST /checkouts', app: 'payment', path: '/checkouts', good: 201 },
   { route: 'POST /flash-sales', app: 'inventory', path: '/flash-sales', good: 202 },
-  { route: 'POST /restocks', app: 'inventory', path: '/restocks', good: 201 },
+  { route: RESTOCK, app: 'inventory', path: '/restocks', good: 201 },
 ];
 
 const READS: ReadonlyArray<{ route: string; app: App; path: (n: number) => string }> = [
@@ -40,16 +41,9 @@ export const buyer = (n: number): string => `buyer-${n % SPREAD}`;
 export const sku = (n: number): string => `item-${String(1 + (n % SPREAD)).padStart(4, '0')}`;
 /** In every tenth purchase the buyer cannot pay, so that refusals and compensations happen too. */
 const bodyOf = (n: number, route: string) =>
-  route === 'POST /restocks'
+  route === RESTOCK
     ? { sku: sku(n), quantity: 1 }
     : { buyerId: n % 10 === 9 ? 'poor' : buyer(n), sku: sku(n), quantity: 1 + (n % 3) };
-
-/** The last definite answer to a key. */
-interface Told {
-  readonly route: string;
-  readonly orderId: string;
-  readonly status: string;
-}
 
 export interface RouteFigures {
   /** How often each answer came. */
@@ -78,10 +72,9 @@ interface ClientOptions {
   readonly readers: number;
 }
 
-export class Clients {
-  /** By key. */
+export class Clients implements Seen {
   readonly told = new Map<string, Told>();
-  /** Answers that must never happen, and answers that contradict an earlier one. */
+  readonly unknown = new Set<string>();
   readonly wrong: string[] = [];
   readonly routes = new Map<string, RouteFigures>();
   readonly #instances: Record<App, readonly Instance[]>;
@@ -130,6 +123,7 @@ export class Clients {
   /** True once it has a definite answer. */
   async #ask({ route, app, path, good }: Write, n: number): Promise<boolean> {
     const key = `chaos-${n}`;
+    if (!this.told.has(key)) this.unknown.add(key);
     const headers = { 'content-type': 'application/json', 'idempotency-key': key };
     const body = JSON.stringify(bodyOf(n, route));
     const answer = await this.#call(route, app, path, { method: 'POST', headers, body });
@@ -150,7 +144,8 @@ export class Clients {
   #remember(key: string, route: string, orderId: string, status: string): true {
     const before = this.told.get(key);
     if (before && before.orderId !== orderId) this.wrong.push(`${key}: first ${before.orderId}, then ${orderId}`);
-    const isFinal = (one: string) => one === 'CONFIRMED' || one === 'CANCELLED';
+    this.unknown.delete(key);
+    const isFinal = (one: string | undefined) => one === 'CONFIRMED' || one === 'CANCELLED';
     if (before && isFinal(before.status) && isFinal(status) && before.status !== status)
       this.wrong.push(`${key}: first ${before.status}, then ${status}`);
     this.told.set(key, { route, orderId, status: before && isFinal(before.status) ? before.status : status });

@@ -74,6 +74,31 @@ export const NEMESES: readonly Nemesis[] = [
     lastsMs: [500, 3_000],
     fault: ({ server }) => ({ begin: () => server.kill(), end: () => server.start() }),
   },
+  {
+    name: 'old messages are sent again',
+    on: 'database',
+    lastsMs: [500, 1_000],
+    fault: (database) => ({ begin: () => database.sendAgain(), end: () => {} }),
+  },
+  {
+    name: 'an operator retries at random',
+    on: 'instance',
+    lastsMs: [500, 1_000],
+    fault: (instance) => ({ begin: () => instance.retryAtRandom(), end: () => {} }),
+  },
+  {
+    name: 'restart an app (SIGTERM)',
+    on: 'instance',
+    lastsMs: [500, 1_500],
+    fault: (instance) => ({ begin: () => instance.restart(), end: () => {} }),
+  },
+  {
+    name: 'kill -9 the broker',
+    on: 'broker',
+    needsControl: true,
+    lastsMs: [500, 3_000],
+    fault: ({ server }) => ({ begin: () => server.kill(), end: () => server.start() }),
+  },
   { name: 'freeze the broker', on: 'broker', needsControl: true, lastsMs: [2_000, 10_000], fault: frozen },
 ];
 

@@ -3,10 +3,12 @@ import { openSync } from 'node:fs';
 import { type AppSettings, environmentOf } from '../../process/app-environment.js';
 import { type AppProcess, type AppStart, startApp } from '../../process/app-process.js';
 import type { App } from '../../servers/server-set.js';
+import { call } from '../../shop/app-calls.js';
 import type { NetworkPath } from './schedule.js';
 import { TcpProxy } from './tcp-proxy.js';
 
 const RESTART_MS = 300;
+const RETRIED_MAX = 5;
 
 interface InstancePlan {
   readonly app: App;
@@ -24,6 +26,7 @@ export class Instance {
   readonly number: number;
   readonly url: string;
   readonly #proxies: Proxies;
+  readonly #token: string;
   readonly #options: Omit<AppStart, 'onExit'>;
   #process: AppProcess | null = null;
   #isClosing = false;
@@ -36,6 +39,7 @@ export class Instance {
     this.number = number;
     this.url = `http://127.0.0.1:${port}`;
     this.#proxies = proxies;
+    this.#token = settings.token;
     this.#options = { name: app, port, env: { ...environmentOf(app, settings), ...mark }, log };
   }
 
@@ -82,6 +86,23 @@ export class Instance {
   async kill(): Promise<void> {
     this.#become(false);
     await this.#process?.kill();
+  }
+
+  /** A graceful stop. It starts itself again. */
+  async restart(): Promise<void> {
+    this.#become(false);
+    await this.#process?.stop();
+  }
+
+  /** Retries some open and parked rows, as an operator with the token does who does not look closely. */
+  async retryAtRandom(): Promise<void> {
+    const headers = { authorization: `Bearer ${this.#token}` };
+    const list = `${this.url}/dtx/transactions?limit=${RETRIED_MAX}`;
+    for (const url of [list, `${list}&state=PARKED`]) {
+      const { body } = await call<{ items?: Array<{ id: string }> } | null>('GET', url, { headers });
+      for (const { id } of body?.items ?? [])
+        await call('POST', `${this.url}/dtx/transactions/${encodeURIComponent(id)}/retry`, { headers, body: {} });
+    }
   }
 
   /** Returns the pid of the stopped process, if there is one. */

@@ -2,6 +2,7 @@
 import { formatTable } from '../../cli/table.js';
 import type { Judgement } from './answer-checker.js';
 import type { RouteFigures } from './clients.js';
+import { type Evidence, gapsOf } from './history.js';
 
 const SHOWN_MAX = 20;
 
@@ -19,11 +20,24 @@ export function routesTable(routes: ReadonlyMap<string, RouteFigures>): string {
   return formatTable(['route', 'longest ms', 'answers (a code stands for a missing answer)'], rows);
 }
 
-export function wordsLines({ broken, counts }: Pick<Judgement, 'broken' | 'counts'>): string[] {
+export function wordsLines({ findings, counts, trace }: Pick<Judgement, 'findings' | 'counts' | 'trace'>): string[] {
   const outcomes = Object.entries(counts).map(([status, n]) => `${n} ${status}`);
   return [
-    `clients have an answer about ${Object.values(counts).reduce((sum, n) => sum + n, 0)} purchases: ${outcomes.join(', ') || 'none'}`,
-    broken.length === 0 ? 'every answer holds' : `${broken.length} WRONG ANSWERS:`,
-    ...broken.slice(0, SHOWN_MAX).map((line) => `  ${line}`),
+    `clients have an answer about ${purchasesIn(counts)} purchases: ${outcomes.join(', ') || 'none'}`,
+    findings.length === 0 ? 'every answer holds' : `${findings.length} BROKEN INVARIANTS:`,
+    ...findings.slice(0, SHOWN_MAX).map(({ invariant, text }) => `  ${invariant}: ${text}`),
+    ...trace.map((line) => `  ${line}`),
+  ];
+}
+
+export const purchasesIn = (counts: Judgement['counts']) => Object.values(counts).reduce((sum, n) => sum + n, 0);
+
+/** Uses of each nemesis, the duplicates, and the reasons why the run proves nothing. */
+export function evidenceLines(evidence: Evidence): string[] {
+  const uses = Object.entries(evidence.begun).map(([name, count]) => `${count} x ${name}`);
+  return [
+    `faults: ${uses.join(', ') || 'none'}`,
+    `${evidence.duplicates} messages came again`,
+    ...gapsOf(evidence).map((gap) => `PROVES NOTHING: ${gap}`),
   ];
 }

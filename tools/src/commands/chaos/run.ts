@@ -17,6 +17,8 @@ import { expectOk, untilAnswered, untilReady } from '../../shop/app-calls.js';
 import { type Judgement, judge } from './answer-checker.js';
 import { type DatabaseServer, databaseServers } from './breakable-database-servers.js';
 import { buyer, Clients, type RouteFigures, sku } from './clients.js';
+import { evidenceOf } from './evidence.js';
+import type { Evidence } from './history.js';
 import { type Fault, NEMESES, type Nemesis, nemesisOf } from './nemeses.js';
 import { emptyLog, Instance } from './proxied-app-instance.js';
 import { lineOf, type Step, scheduleOf, type Target } from './schedule.js';
@@ -45,11 +47,16 @@ interface Stage {
   readonly databases: Record<App, DatabaseServer>;
 }
 
+/** All that a run has found. */
+export type Verdict = Judgement & { readonly evidence: Evidence; readonly routes: ReadonlyMap<string, RouteFigures> };
+
 export class ChaosRun {
   readonly #dir = makePrivateDir(placeOf(NAME));
   readonly #instances: Instance[] = [];
   #stage: Stage | null = null;
   #clients: Clients | null = null;
+  /** Uses by the name of the nemesis. */
+  readonly #begun: Record<string, number> = {};
   /** How to end each fault that is at work, by the number of its step. */
   readonly #running = new Map<number, () => Promise<void>>();
 
@@ -158,12 +165,13 @@ export class ChaosRun {
     if (this.options.signal.aborted) return;
     this.options.say(lineOf(step));
     const fault = this.#faultOf(nemesisOf(step.nemesis), step.target);
-    // A fault that cannot begin (another step has frozen its server) is left out.
-    const leaveOut = (error: unknown) =>
+    try {
+      await fault.begin();
+      this.#begun[step.nemesis] = (this.#begun[step.nemesis] ?? 0) + 1;
+    } catch (error) {
+      // Another step has frozen its server, so this one is left out.
       this.options.say(`        ${step.nemesis}: could not be begun (${messageOf(error)})`);
-    await Promise.resolve()
-      .then(() => fault.begin())
-      .catch(leaveOut);
+    }
     this.#running.set(step.n, () => this.#end(step.nemesis, fault));
     await this.#sleepUntil(since + step.atMs + step.lastsMs);
     await this.#running.get(step.n)?.();
@@ -206,7 +214,7 @@ export class ChaosRun {
   }
 
   /** After the last fault: every client gets its answer, the system settles, and the checker compares. */
-  async judge(): Promise<Judgement & { routes: ReadonlyMap<string, RouteFigures> }> {
+  async judge(): Promise<Verdict> {
     const clients = this.#clients;
     if (!clients) throw new Error('nothing to judge: call breakThings() first, which makes the clients');
     const work = async () => {
@@ -214,8 +222,10 @@ export class ChaosRun {
       await this.#untilAllReady();
       await clients.replay();
       await this.#untilReadable();
-      const judgement = await judge(this.#started.sandbox, clients, { settleMs: SETTLE_MS });
-      return { ...judgement, routes: clients.routes };
+      const { sandbox } = this.#started;
+      const judgement = await judge(sandbox, clients, { settleMs: SETTLE_MS, opened: BigInt(BUYERS * FULL) });
+      const evidence = await evidenceOf(this.#started, judgement, this.#begun);
+      return { ...judgement, evidence, routes: clients.routes };
     };
     return withProgress(work, { say: this.options.say, what: 'coming to rest' });
   }
