@@ -16,6 +16,7 @@ import { type App, DATABASES, perApp, type Server, type ServerControl } from '..
 import { expectOk, untilAnswered, untilReady } from '../../shop/app-calls.js';
 import { type Judgement, judge } from './answer-checker.js';
 import { type DatabaseServer, databaseServers } from './breakable-database-servers.js';
+import { SCRATCH_SKU } from './canary.js';
 import { buyer, Clients, type RouteFigures, sku } from './clients.js';
 import { evidenceOf } from './evidence.js';
 import type { Evidence } from './history.js';
@@ -127,6 +128,7 @@ export class ChaosRun {
   async #openShop(): Promise<void> {
     const { payment, inventory } = this.#firstUrls();
     await expectOk('PUT', `${payment}/accounts/poor`, { body: { balance: 1 } });
+    await expectOk('PUT', `${inventory}/stock/${SCRATCH_SKU}`, { body: { available: 0 } });
     for (let n = 0; n < BUYERS; n++) {
       await expectOk('PUT', `${payment}/accounts/${buyer(n)}`, { body: { balance: RICH_CENTS } });
       await expectOk('PUT', `${inventory}/stock/${sku(n)}`, { body: { available: FULL } });
