@@ -22,7 +22,7 @@ async function main(): Promise<number> {
   try {
     counts = needsServers(filters)
       ? await onTestServers({ say, signal }, () => run(filters, isAll, signal))
-      : await runVitest(filters, { isAll: true, place: makePrivateDir(placeOf('unit')), signal, say });
+      : await runVitest(filters, { isAll, place: makePrivateDir(placeOf('unit')), signal, say });
   } catch (error) {
     if (!signal.aborted) console.error(error instanceof OperatorError ? error.message : error);
   }
