@@ -48,8 +48,9 @@ class Prices {
   @OnMessage(priceChanged)
   async list(tx: EntityManager, price: MessageOf<typeof priceChanged>): Promise<void> {
     const { sku } = price;
-    const { affected } = await tx.update(ListedPrice, { sku, version: LessThan(price.version) }, price);
-    if (affected === 0 && !(await tx.existsBy(ListedPrice, { sku }))) await tx.insert(ListedPrice, price);
+    // Two prices may be handled at once. The second INSERT waits for the first one's commit, so the UPDATE sees its row.
+    await tx.createQueryBuilder().insert().into(ListedPrice).values({ ...price, version: 0 }).orIgnore().execute();
+    await tx.update(ListedPrice, { sku, version: LessThan(price.version) }, price);
   }
 }
 
