@@ -17,7 +17,10 @@ async function traceOf(app: AppName, gid: string): Promise<Array<{ source: strin
   const isSaga = (table: string) => /^dtx_saga(_barrier)?$/.test(table) && (app === 'order' || table !== 'dtx_saga');
   const rows: TracedRow[] = await built('testing/index.js').readTrace(one, gid, isSaga);
   await connection.end();
-  return rows.map(({ source, timeline }) => ({ source, events: timeline.map(({ event }) => event) }));
+  return rows.map(({ source, what, timeline }) => ({
+    source,
+    events: timeline.map(({ event }) => (source === 'dtx_saga' ? event : `${what}: ${event}`)),
+  }));
 }
 
 it('a trace shows the saga at its own app, and at every app the calls that its barrier has let through', async () => {
@@ -28,15 +31,15 @@ it('a trace shows the saga at its own app, and at every app the calls that its b
       source: 'dtx_saga',
       events: ['started', 'decided to compensate (INSUFFICIENT_FUNDS)', 'every step undone'],
     },
-    { source: 'dtx_saga_barrier', events: ['order.place do'] },
-    { source: 'dtx_saga_barrier', events: ['order.place undo'] },
+    { source: 'dtx_saga_barrier', events: ['order.place do: recorded'] },
+    { source: 'dtx_saga_barrier', events: ['order.place undo: recorded'] },
   ]);
   expect((await traceOf('inventory', gid)).flatMap(({ events }) => events)).toEqual([
-    'inventory.hold do',
-    'inventory.hold undo',
+    'inventory.hold do: recorded',
+    'inventory.hold undo: recorded',
   ]);
   expect((await traceOf('payment', gid)).flatMap(({ events }) => events)).toEqual([
-    'payment.pay refused: INSUFFICIENT_FUNDS',
+    'payment.pay refused: INSUFFICIENT_FUNDS: recorded',
   ]);
 });
 
@@ -45,6 +48,6 @@ it('a step that never ran, and whose Undo came first, refuses a late Do', async 
   const gid = await stage.begin({ hold: never }, (tx, gid) => stage.order.sagas.cancel(tx, gid, 'AT_ONCE'));
   await stage.untilIs(gid, 'COMPENSATED');
   expect((await traceOf('inventory', gid)).flatMap(({ events }) => events)).toEqual([
-    'inventory.hold refuses a late do',
+    'inventory.hold refuses a late do: recorded',
   ]);
 });

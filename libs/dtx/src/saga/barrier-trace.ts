@@ -21,20 +21,19 @@ export const BARRIER_TRACE: TraceReader = {
 
 function barrierRow(row: TableRow): TracedRow {
   const { gid, step, phase, op, initiator } = row;
-  const what = `${step} ${wordOf(row)}`;
   const createdAt = isoTime(row.created_at)!;
   return {
     source: BARRIER,
     id: `${gid}.${step}.${phase}`,
     gid: String(gid),
     scheme: SCHEME,
-    what,
+    what: `${step} ${wordOf(row)}`,
     state: 'APPLIED',
     attempts: 0,
     nextAttemptAt: null,
     lastError: null,
     createdAt,
-    timeline: [{ at: createdAt, event: what }],
+    timeline: [{ at: createdAt, event: 'recorded' }],
     details: { step, phase, op, initiator },
     message: null,
   };

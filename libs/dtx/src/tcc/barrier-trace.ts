@@ -33,7 +33,7 @@ function barrierRow({ gid, branch, phase, op, participant, initiator, created_at
     nextAttemptAt: null,
     lastError: null,
     createdAt,
-    timeline: [{ at: createdAt, event: `${word} by ${participant}` }],
+    timeline: [{ at: createdAt, event: 'recorded' }],
     details: { branch: Number(branch), phase, op, participant, initiator },
     message: null,
   };
