@@ -32,6 +32,8 @@ export function findFailpoint(name: string): Failpoint {
   const points = knownFailpoints();
   const found = points.find((point) => point.name === name);
   if (found) return found;
+  if (NOT_IN_THE_DEMO.includes(name))
+    throw new OperatorError(`the demo does not reach ${name}; the apps of test/crash-matrix do`);
   const near = points
     .map((point) => ({ name: point.name, distance: distanceTo(name, point.name) }))
     .sort((one, other) => one.distance - other.distance)
