@@ -14,7 +14,7 @@ import { type Packed, packFromClone, run, scratch } from './packed-library.js';
  * `skipLibCheck`, loaded by its test runner, and run against the real servers.
  */
 const STACKS = join(ROOT, 'test', 'packed', 'stacks');
-const SCHEMES = ['local message', 'half message', 'confirmed publish', 'TCC', 'XA', 'notification'];
+const SCHEMES = ['local message', 'half message', 'confirmed publish', 'TCC', 'saga', 'XA', 'notification'];
 /** From `npm install` to the first message handled. */
 const ADOPTION_MS_MAX = 600_000;
 const SCHEME_LINES_MAX = 40;
@@ -223,7 +223,7 @@ describe.each([
 
 describe('the source of a stranger', () => {
   test.each(
-    ['local-message', 'half-message', 'confirmed-publish', 'tcc', 'xa', 'notification'].map((scheme) => [scheme]),
+    ['local-message', 'half-message', 'confirmed-publish', 'tcc', 'saga', 'xa', 'notification'].map((one) => [one]),
   )(`needs at most ${SCHEME_LINES_MAX} lines for %s`, (scheme) => {
     const lines = sourceOf(`${scheme}.ts`).split('\n');
     expect(lines.filter((line) => line.trim() !== '').length).toBeLessThanOrEqual(SCHEME_LINES_MAX);

@@ -142,6 +142,32 @@ describe('the entries of the tarball', { timeout: LIMIT_MS }, () => {
     expect(await answerOf('parallel-imports.mjs', program)).toBe(together.length);
   });
 
+  test('run a saga with its fake, and undo it when a step refuses', async () => {
+    const program = `import 'reflect-metadata';
+      import { Rejected } from 'nest-dtx';
+      import { defineSaga, defineStep } from 'nest-dtx/saga';
+      import { FakeSagas, fakeTransaction } from 'nest-dtx/testing';
+      import { z } from 'zod';
+      const args = z.object({ sku: z.string() });
+      const take = defineStep({ name: 'stock.take', version: 1, args });
+      const pay = defineStep({ name: 'money.pay', version: 1, args });
+      const steps = ({ compensable, pivot }) => [compensable(take, (s) => s.input), pivot(pay, (s) => s.input)];
+      const purchase = defineSaga({ name: 'order.purchase', version: 1, input: args, deadlineMs: 60_000, steps });
+      const calls = [];
+      const called = (name) => () => void calls.push(name);
+      const refuse = (args) => { if (args.sku === 'yacht') throw new Rejected('POOR'); calls.push('pay'); };
+      const sagas = new FakeSagas()
+        .stub(take, { do: called('take'), undo: called('put back') })
+        .stub(pay, { do: refuse });
+      for (const sku of ['book', 'yacht']) {
+        const { status, reason = null } = await sagas.outcome(await sagas.start(fakeTransaction(), purchase, { sku }));
+        calls.push(status + ' ' + reason);
+      }
+      console.log(JSON.stringify(calls));`;
+    const expected = ['take', 'pay', 'COMPLETED null', 'take', 'put back', 'COMPENSATED POOR'];
+    expect(await answerOf('saga.mjs', program)).toEqual(expected);
+  });
+
   test('are found by TypeScript that does not read exports', () => {
     const { main, types, typesVersions } = manifest as unknown as Record<'main' | 'types', string> & {
       typesVersions: { '*': Record<string, [string]> };

@@ -6,6 +6,7 @@ import { Effect } from './effect.entity.js';
 import * as halfMessage from './half-message.js';
 import * as localMessage from './local-message.js';
 import * as notification from './notification.js';
+import * as saga from './saga.js';
 import { settings } from './settings.js';
 import * as tcc from './tcc.js';
 import * as xa from './xa.js';
@@ -21,6 +22,7 @@ const database = { type: 'mysql' as const, entities: [Effect], synchronize: true
     ...halfMessage.shop.imports,
     ...confirmedPublish.shop.imports,
     ...tcc.shop.imports,
+    ...saga.shop.imports,
     ...xa.shop.imports,
     ...notification.shop.imports,
   ],
@@ -29,6 +31,7 @@ const database = { type: 'mysql' as const, entities: [Effect], synchronize: true
     ...halfMessage.shop.providers,
     ...confirmedPublish.shop.providers,
     ...tcc.shop.providers,
+    ...saga.shop.providers,
     ...xa.shop.providers,
     ...notification.shop.providers,
   ],
@@ -40,6 +43,7 @@ export class ShopModule {}
     TypeOrmModule.forRoot({ ...database, url: settings.stockDatabase }),
     DtxModule.forRoot({ app: 'stock', rabbitmqUrl, redisUrl }),
     ...tcc.stock.imports,
+    ...saga.stock.imports,
     ...xa.stock.imports,
   ],
   controllers: [
@@ -47,6 +51,6 @@ export class ShopModule {}
     ...halfMessage.stock.controllers,
     ...confirmedPublish.stock.controllers,
   ],
-  providers: tcc.stock.providers,
+  providers: [...tcc.stock.providers, ...saga.stock.providers],
 })
 export class StockModule {}

@@ -8,6 +8,7 @@ import { SellInFlashes } from './half-message.js';
 import { PlaceOrders } from './local-message.js';
 import { TellMerchants } from './notification.js';
 import { start, until } from './running-service.js';
+import { ShipOrders } from './saga.js';
 import { settings } from './settings.js';
 import { CheckOut } from './tcc.js';
 import { BuyAtOnce } from './xa.js';
@@ -41,6 +42,7 @@ async function main(): Promise<void> {
     ['half message', SellInFlashes],
     ['confirmed publish', SetPrices],
     ['TCC', CheckOut],
+    ['saga', ShipOrders],
     ['XA', BuyAtOnce],
   ] as const;
   for (const [scheme, service] of schemes)
