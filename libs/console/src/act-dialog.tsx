@@ -61,7 +61,7 @@ export function ActDialog({ act, close }: { act: Act; close: () => void }) {
   return (
     <dialog ref={dialog} onClose={close} aria-labelledby="act-title">
       <h3 id="act-title">
-        {words[TITLE[act.kind]]}: {count} {words.rows}
+        {words[TITLE[act.kind]]}: {count} {count === 1 ? words.row : words.rows}
       </h3>
       <p>{words[MEANING[act.kind]]}</p>
       {act.scheme && (

@@ -1,28 +1,28 @@
 import { useContext, useEffect, useRef, useState } from 'react';
 import { LanguageContext } from '../i18n';
-import { useNarrowScreen } from '../narrow-screen';
 import { Diagram } from './diagram';
 import { Followed, JobState, Record } from './job-panel';
 import { useSchemes, useStart, useStatus } from './lab-session';
-import type { LabStatus, Point } from './lab-types';
+import type { Job, LabStatus, Point } from './lab-types';
 import { useLabWords } from './lab-words';
+import { aboutScheme } from './protocols';
 import { inChinese } from './zh/point-texts';
 
 const MODES = ['crash', 'pause', 'error'] as const;
 
 export function BreakPage() {
   const words = useLabWords();
+  const language = useContext(LanguageContext);
   const { data: status } = useStatus();
   const { start, problem } = useStart();
   const { schemes } = useSchemes();
   const [scheme, setScheme] = useState('local-message');
   const [point, setPoint] = useState<Point | null>(null);
   const card = useRef<HTMLElement>(null);
-  const isNarrow = useNarrowScreen();
   // On a phone the buttons are below the diagram.
   useEffect(() => {
-    if (point && isNarrow) card.current?.scrollIntoView({ block: 'start' });
-  }, [point, isNarrow]);
+    if (point) card.current?.scrollIntoView({ block: 'nearest' });
+  }, [point]);
   const job = status?.job;
   const isBusy = !status?.isServing || job?.state === 'running';
   const points = schemes.find((one) => one.scheme === scheme)?.points ?? [];
@@ -49,6 +49,7 @@ export function BreakPage() {
           </button>
         ))}
       </p>
+      <p className="quiet">{aboutScheme(scheme, language)}</p>
       <div className="break">
         <Diagram scheme={scheme} points={points} chosen={point?.name ?? null} choose={setPoint} />
         <section ref={card} className="card" aria-label={words.point}>
@@ -69,6 +70,7 @@ export function BreakPage() {
               ))}
             </p>
           )}
+          {job?.kind === 'break' && <Outcome job={job} />}
           {MODES.map((mode) => (
             <small key={mode} className="quiet mode">
               {words[`${mode}Means`]}
@@ -81,7 +83,12 @@ export function BreakPage() {
           {problem}
         </p>
       )}
-      {status && <Outcome status={status} />}
+      {status && job?.kind === 'break' && (
+        <>
+          <Record lines={job.lines} />
+          <Followed job={job} happenings={status.happenings} />
+        </>
+      )}
       <Parking status={status} isBusy={isBusy} start={start} />
     </>
   );
@@ -104,9 +111,9 @@ function Chosen({ point: given }: { point: Point }) {
   );
 }
 
-function Outcome({ status: { job, happenings } }: { status: LabStatus }) {
+/** Beside the buttons, where the eyes are after the click. The record and the lanes are below. */
+function Outcome({ job }: { job: Job }) {
   const words = useLabWords();
-  if (job?.kind !== 'break') return null;
   const result = job.result as { healed: boolean } | null;
   return (
     <>
@@ -116,8 +123,6 @@ function Outcome({ status: { job, happenings } }: { status: LabStatus }) {
           <b className={result.healed ? 'good' : 'bad'}>{result.healed ? words.healed : words.notHealed}</b>
         </p>
       )}
-      <Record lines={job.lines} />
-      <Followed job={job} happenings={happenings} />
     </>
   );
 }

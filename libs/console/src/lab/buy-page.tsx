@@ -1,14 +1,17 @@
-import { type FormEvent, useState } from 'react';
+import { type FormEvent, useContext, useState } from 'react';
+import { LanguageContext } from '../i18n';
 import { Field } from '../parts';
 import { Followed, JobState, Record } from './job-panel';
 import { useSchemes, useStart, useStatus } from './lab-session';
 import type { Compared } from './lab-types';
 import { useLabWords } from './lab-words';
+import { aboutScheme } from './protocols';
 
 const GOODS = ['book', 'mug', 'phone'];
 
 export function BuyPage() {
   const words = useLabWords();
+  const language = useContext(LanguageContext);
   const { data: status } = useStatus();
   const { start, problem } = useStart();
   const { purchases } = useSchemes();
@@ -80,6 +83,7 @@ export function BuyPage() {
             {words.compareAll}
           </button>
         </p>
+        <p className="quiet">{aboutScheme(scheme, language)}</p>
         <p className="quiet">{words.compareMeans}</p>
       </form>
       {problem && (
@@ -89,7 +93,7 @@ export function BuyPage() {
       )}
       {job?.kind === 'comparison' && (
         <>
-          <JobState job={job} />
+          <JobState job={job} title={words.compareAll} />
           <Comparison rows={(job.result as Compared[] | null) ?? []} />
         </>
       )}
@@ -110,7 +114,7 @@ function Comparison({ rows }: { rows: Compared[] }) {
   if (rows.length === 0) return null;
   return (
     <div className="scroll">
-      <table className="comparison">
+      <table className="dense comparison">
         <thead>
           <tr>
             <th scope="col">{words.scheme}</th>

@@ -8,12 +8,14 @@ import { useLabWords } from './lab-words';
 const LIVE_MS = 600;
 const CALM_MS = 2_000;
 
-export function JobState({ job }: { job: Job }) {
+/** @param title stands before the subject of the job */
+export function JobState({ job, title }: { job: Job; title?: string }) {
   const words = useLabWords();
   const { state, problem, progress } = job;
   return (
     <>
       <p role="status" className={state === 'failed' ? 'bad' : state === 'done' ? 'good' : 'busy'}>
+        {title && `${title}: `}
         {job.subject} {words[state]}
         {problem && `: ${problem}`}
       </p>

@@ -12,6 +12,8 @@ export interface ProtocolStep {
 }
 
 export interface Protocol {
+  /** What the scheme does, in one sentence. */
+  readonly about: Texts;
   readonly lanes: readonly string[];
   readonly steps: readonly ProtocolStep[];
 }
@@ -26,6 +28,10 @@ const step = (n: number, from: string, to: string, en: string, zh: string): Prot
 /** The steps of docs/schemes, in few words, with the apps of the demo. */
 const PROTOCOLS: Record<string, Protocol> = {
   'local-message': {
+    about: {
+      en: "Local message table (transactional outbox): the message is a row of the order's transaction.",
+      zh: '本地消息表（事务性发件箱）：消息是订单事务中的一行。',
+    },
     lanes: ['order', BROKER, 'inventory'],
     steps: [
       step(1, 'order', 'order', 'Order and message row in one commit', '订单与消息行一次提交'),
@@ -43,6 +49,10 @@ const PROTOCOLS: Record<string, Protocol> = {
     ],
   },
   'half-message': {
+    about: {
+      en: 'Half message: the broker holds the message back until its sender has committed.',
+      zh: '半消息：发送方提交之前，代理保留消息。',
+    },
     lanes: ['inventory', BROKER, 'payment'],
     steps: [
       step(1, 'inventory', BROKER, 'Prepared message waits in the broker', '预备消息在代理中等待'),
@@ -54,6 +64,10 @@ const PROTOCOLS: Record<string, Protocol> = {
     ],
   },
   tcc: {
+    about: {
+      en: 'TCC: every app reserves, then all confirm or all cancel.',
+      zh: 'TCC：各应用先预留，然后全部确认或全部取消。',
+    },
     lanes: ['payment', BROKER, 'inventory'],
     steps: [
       step(1, 'payment', 'payment', 'Register all branches, own Try, one commit', '登记所有分支与自己的 Try，一次提交'),
@@ -63,7 +77,11 @@ const PROTOCOLS: Record<string, Protocol> = {
     ],
   },
   saga: {
-    lanes: ['order', BROKER, 'inventory', 'payment'],
+    about: {
+      en: 'Saga: one step after the other, and after a refusal each step is undone.',
+      zh: 'Saga：逐步执行，被拒绝后逐步撤销。',
+    },
+    lanes: ['order', 'inventory', 'payment'],
     steps: [
       step(1, 'order', 'order', 'Saga and its first step, the order, in one commit', 'Saga 与第一步（订单）一次提交'),
       step(
@@ -79,6 +97,10 @@ const PROTOCOLS: Record<string, Protocol> = {
     ],
   },
   xa: {
+    about: {
+      en: 'XA: every database prepares, then all commit or none.',
+      zh: 'XA：各数据库先准备，然后全部提交或全部回滚。',
+    },
     lanes: ['order', 'payment', 'inventory'],
     steps: [
       step(1, 'order', 'order', 'Begin writes nothing', '开始时不写入'),
@@ -89,6 +111,10 @@ const PROTOCOLS: Record<string, Protocol> = {
     ],
   },
   notify: {
+    about: {
+      en: 'Notification: another system is told the result, again until it answers.',
+      zh: '通知：把结果告知其他系统，直到得到应答。',
+    },
     lanes: ['payment', BROKER, 'order'],
     steps: [
       step(1, 'payment', BROKER, 'Publish the result after the commit', '提交后发布结果'),
@@ -99,6 +125,10 @@ const PROTOCOLS: Record<string, Protocol> = {
     ],
   },
   'reliable-message': {
+    about: {
+      en: 'Confirmed publish: the broker confirms the message before the transaction commits.',
+      zh: '确认发布：代理确认消息之后，事务才提交。',
+    },
     lanes: ['inventory', BROKER, 'order'],
     steps: [
       step(1, 'inventory', BROKER, 'Publish inside the transaction, confirmed', '在事务内发布并确认'),
@@ -107,10 +137,16 @@ const PROTOCOLS: Record<string, Protocol> = {
   },
 };
 
+const NONE: Texts = { en: '', zh: '' };
+
 /** A scheme without a text of its own has the lanes of its points. */
 export function protocolOf(scheme: string, points: readonly Point[]): Protocol {
-  return PROTOCOLS[scheme] ?? { lanes: [...new Set(points.map(({ app }) => app))], steps: [] };
+  return PROTOCOLS[scheme] ?? { about: NONE, lanes: [...new Set(points.map(({ app }) => app))], steps: [] };
 }
+
+/** What the scheme does, in one sentence. Empty for a scheme without a text. */
+export const aboutScheme = (scheme: string, language: keyof Texts): string =>
+  (PROTOCOLS[scheme]?.about ?? NONE)[language];
 
 export type DiagramRow =
   | { readonly step: ProtocolStep; readonly point: null }

@@ -27,7 +27,7 @@ function Purchases({ rows }: { rows: ScenarioResult['rows'] }) {
   const words = useLabWords();
   return (
     <div className="scroll">
-      <table>
+      <table className="dense">
         <thead>
           <tr>
             <th scope="col">{words.scheme}</th>
@@ -84,7 +84,7 @@ function Report({ report: { checks, parked, nothing, ok } }: { report: AuditRepo
         <b className={ok ? 'good' : 'bad'}>{verdict}</b>
       </p>
       <div className="scroll">
-        <table>
+        <table className="dense">
           <thead>
             <tr>
               <th scope="col">{words.check}</th>

@@ -165,7 +165,12 @@ function Table({ shown, chosen, choose, start }: TableProps) {
 function ToDo({ one, start }: { one: Shown; start: TableProps['start'] }) {
   const words = useWords();
   const { alert } = one;
-  if (alert.closedAt) return <Time at={alert.closedAt} />;
+  if (alert.closedAt)
+    return (
+      <>
+        {words.closed} <Time at={alert.closedAt} />
+      </>
+    );
   if (alert.closesBy === 'itself') return <>{words.closesItself}</>;
   const kind = alert.closesBy === 'acknowledge' ? 'acknowledge' : 'retry';
   return (

@@ -187,10 +187,11 @@ function Queues({ queues }: { queues: Topology['queues'] }) {
   return (
     <details>
       <summary>
-        {words.queue}: {queues.length}, {queues.reduce((sum, { messages }) => sum + (messages ?? 0), 0)} {words.waiting}
+        {words.queues}: {queues.length}, {words.messagesWait}:{' '}
+        {queues.reduce((sum, { messages }) => sum + (messages ?? 0), 0)}
       </summary>
       <div className="scroll">
-        <table>
+        <table className="stacked">
           <thead>
             <tr>
               <th scope="col">{words.queue}</th>
@@ -203,11 +204,13 @@ function Queues({ queues }: { queues: Topology['queues'] }) {
             {queues.map((one) => (
               <tr key={one.queue}>
                 <td className="id">{one.queue}</td>
-                <td>{one.messages ?? '?'}</td>
-                <td>
+                <td data-label={words.waiting}>{one.messages ?? '?'}</td>
+                <td data-label={words.inWork}>
                   {one.busy} / {one.prefetch}
                 </td>
-                <td className={one.consumers === 0 ? 'bad' : undefined}>{one.consumers ?? '?'}</td>
+                <td data-label={words.consumers} className={one.consumers === 0 ? 'bad' : undefined}>
+                  {one.consumers ?? '?'}
+                </td>
               </tr>
             ))}
           </tbody>
