@@ -49,7 +49,8 @@ class Prices {
   async list(tx: EntityManager, price: MessageOf<typeof priceChanged>): Promise<void> {
     const { sku } = price;
     // Two prices may be handled at once. The second INSERT waits for the first one's commit, so the UPDATE sees its row.
-    await tx.createQueryBuilder().insert().into(ListedPrice).values({ ...price, version: 0 }).orIgnore().execute();
+    const first = { ...price, version: 0 };
+    await tx.createQueryBuilder().insert().into(ListedPrice).values(first).orIgnore().execute();
     await tx.update(ListedPrice, { sku, version: LessThan(price.version) }, price);
   }
 }

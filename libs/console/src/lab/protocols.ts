@@ -112,7 +112,7 @@ const PROTOCOLS: Record<string, Protocol> = {
   },
   notify: {
     about: {
-      en: 'Notification: another system is told the result, again until it answers.',
+      en: 'Notification: another system gets the result, again until it answers.',
       zh: '通知：把结果告知其他系统，直到得到应答。',
     },
     lanes: ['payment', BROKER, 'order'],
