@@ -5,8 +5,9 @@ import type { Edit } from '../mutants/guard-edit.js';
 import type { Model } from './explorer.js';
 import { libraryCode } from './library-code.js';
 import { ModelDatabase } from './model-database.js';
+import type { Process } from './process.js';
 import { isOfServer } from './server-errors.js';
-import { type Budget, type Process, World } from './world.js';
+import { type Budget, World } from './world.js';
 
 interface Code {
   readonly Verdicts: typeof import('../../libs/dtx/src/half-message/verdicts.js')['Verdicts'];

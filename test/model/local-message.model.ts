@@ -7,9 +7,10 @@ import type { Edit } from '../mutants/guard-edit.js';
 import type { Model } from './explorer.js';
 import { libraryCode } from './library-code.js';
 import { ModelDatabase } from './model-database.js';
+import type { Process } from './process.js';
 import { ConnectionLost, isOfServer } from './server-errors.js';
 import type { Row } from './statements.js';
-import { type Budget, type Process, World } from './world.js';
+import { type Budget, World } from './world.js';
 
 type Code = Pick<typeof import('../../libs/dtx/src/core/consumer/handle-by-inbox.js'), 'Inbox'> &
   Pick<typeof import('../../libs/dtx/src/core/consumer/store-or-park-delivery.js'), 'StoredDeliveries'> &
@@ -100,6 +101,7 @@ class Shop {
     await self.step({
       label: 'publishes, and the broker confirms',
       isEnabled: () => true,
+      isUnseen: true,
       take: () => {
         this.deliver(self.nextName('delivery'));
         return { value: undefined };
@@ -111,7 +113,7 @@ class Shop {
   }
 
   private deliver(name: string): void {
-    this.world.spawn(name, (self) => this.receive(self, self.name !== name), { again: true });
+    this.world.spawn(name, (self) => this.receive(self, self.name !== name), { again: true, kind: 'delivery' });
   }
 
   private partsOf(self: Process) {
@@ -144,12 +146,15 @@ class Shop {
         return await inbox.receive(delivery as never, endpoint);
       } catch (error) {
         if (!isOfServer(error)) throw error;
+        self.forget();
+        self.seen.push('again');
       }
     }
   }
 
   private async retry(self: Process): Promise<void> {
     for (;;) {
+      self.forget();
       const token = self.nextName('claim');
       await self.step({
         label: 'claims the stored delivery',
@@ -183,9 +188,10 @@ class Shop {
     return self.step({
       label: 'sends the receipt',
       isEnabled: () => true,
+      isUnseen: true,
       take: () => {
         const mark = (process: Process) => quiet(this.sender.pool(process).query(done, [ID]));
-        this.world.spawn(self.nextName('receipt'), mark, { again: true });
+        this.world.spawn(self.nextName('receipt'), mark, { again: true, kind: 'receipt' });
         return { value: undefined };
       },
       faults: () => [{ label: 'the receipt is lost', take: () => ({ value: undefined }) }],

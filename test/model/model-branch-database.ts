@@ -4,9 +4,10 @@ import type { Sql } from '../../libs/dtx/src/core/database/sql-executor.js';
 import { witnessMigrations } from '../../libs/dtx/src/xa/xa-tables.js';
 import { FORMAT_ID, type Xid, xidSql } from '../../libs/dtx/src/xa/xid.js';
 import { ModelDatabase } from './model-database.js';
+import type { Outcome, Process } from './process.js';
 import { SqlError, UNKNOWN_XID } from './server-errors.js';
 import type { Transaction } from './table.js';
-import type { Outcome, Process, World } from './world.js';
+import type { World } from './world.js';
 
 export type Vendor = 'MariaDB' | 'MySQL';
 

@@ -2,11 +2,12 @@
 import type { Migration } from '../../libs/dtx/src/core/database/migrate.js';
 import type { Sql } from '../../libs/dtx/src/core/database/sql-executor.js';
 import type { SqlValue } from '../../libs/dtx/src/core/database/sql-literals.js';
+import type { Outcome, Process } from './process.js';
 import { ConnectionLost, DEADLOCK, DUPLICATE, LOCK_WAIT, SqlError } from './server-errors.js';
 import { labelOf, type Row, read, type Statement } from './statements.js';
 import { Table, Transaction } from './table.js';
 import { keysOf } from './unique-keys.js';
-import type { Outcome, Process, World } from './world.js';
+import type { World } from './world.js';
 
 /** A table without a key: one row per effect of the business. */
 const EFFECTS = 'effect';

@@ -5,7 +5,7 @@ import { CASES, exploreAll, rowsOf, told } from './cases.js';
 /** Every order of the steps. Crashes and faults are in `models.long.spec.ts`. */
 const ORDERS = [{ crashes: 0, faults: 0 }];
 /** Fewer states would mean that a model has lost steps. */
-const STATES_MIN = 80;
+const STATES_MIN = 60;
 
 beforeAll(() => Logger.overrideLogger(false));
 afterAll(() => Logger.overrideLogger(new Logger()));

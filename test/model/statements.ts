@@ -137,7 +137,8 @@ function conditionOf(text: string, values: readonly SqlValue[]): Condition {
 function partOf(part: string, values: readonly SqlValue[]): Condition {
   const [, column, operator, right] = /^(\w+) (=|<=>|IN|>|<=|IS) (.*)$/.exec(part) ?? [];
   if (column === 'deadline' && right === 'UTC_TIMESTAMP(3)') return (_, isOverdue) => (operator === '<=') === isOverdue;
-  if (operator === 'IS') return (row) => (row[column!] === null) === (right === 'NULL');
+  // An insert without the column has left it NULL.
+  if (operator === 'IS') return (row) => ((row[column!] ?? null) === null) === (right === 'NULL');
   if (operator === 'IN') {
     const wanted = split(right!.slice(1, -1), ',').flatMap((text) => {
       const [, place] = /^\?(\d+)$/.exec(text.trim()) ?? [];

@@ -1,9 +1,9 @@
 // A table of a model database: rows under the library's unique keys, with row locks as InnoDB takes them under READ COMMITTED.
 
+import type { Outcome, Process } from './process.js';
 import { DUPLICATE, NOT_NULL, SqlError } from './server-errors.js';
 import type { Lock, Row, Statement } from './statements.js';
 import { isSameKey } from './unique-keys.js';
-import type { Outcome, Process } from './world.js';
 
 export class Transaction {
   isOpen = true;

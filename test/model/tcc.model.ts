@@ -5,9 +5,10 @@ import type { Edit } from '../mutants/guard-edit.js';
 import type { Model } from './explorer.js';
 import { libraryCode } from './library-code.js';
 import { ModelDatabase } from './model-database.js';
+import type { Process } from './process.js';
 import { isOfServer } from './server-errors.js';
 import type { Row } from './statements.js';
-import { type Budget, type Process, World } from './world.js';
+import { type Budget, World } from './world.js';
 
 type Barrier = typeof import('../../libs/dtx/src/tcc/barrier.js');
 type DecisionCode = typeof import('../../libs/dtx/src/tcc/decision.js');

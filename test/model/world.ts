@@ -1,72 +1,8 @@
-// A small world in which the library's own code runs one step at a time. A process is an asynchronous function that stops at
-// every statement, message and wait. The explorer chooses the next step, so a process that is not chosen is paused.
-
-/** The result of a step: a value, or an error that the process gets. */
-export type Outcome = { readonly value: unknown } | { readonly error: unknown };
-
-export interface Fault {
-  readonly label: string;
-  readonly take: () => Outcome;
-  /** It happens for free when nothing else can, as a lock wait that ends. */
-  readonly isInTheEnd?: boolean;
-}
-
-/** One step that a process wants to take. */
-export interface Step {
-  readonly label: string;
-  /** False while it must wait, for a lock or a message. */
-  readonly isEnabled: () => boolean;
-  readonly take: () => Outcome;
-  /** Further ends of this step, such as a lock wait that times out or an answer that is lost. Each costs one of `faults`. */
-  readonly faults?: (() => readonly Fault[]) | undefined;
-}
-
-interface Waiting {
-  readonly step: Step;
-  readonly resolve: (value: unknown) => void;
-  readonly reject: (error: unknown) => void;
-}
+// A small world in which the library's own code runs one step at a time, and the explorer chooses the next step.
+import { Process, type Waiting } from './process.js';
 
 /** What a crash of one process frees. */
 export type OnCrash = (process: Process) => void;
-
-export class Process {
-  waiting: Waiting | undefined;
-  hasEnded = false;
-  isDead = false;
-  private named = 0;
-  /** Whether it holds a lock. */
-  holds = (): boolean => false;
-  /** Results of all steps. They determine the local state, since the code is deterministic. */
-  readonly seen: string[] = [];
-
-  constructor(
-    readonly name: string,
-    readonly program: (self: Process) => Promise<unknown>,
-    /** Whether the program begins anew after a crash, as another instance or a redelivery does. */
-    public again: boolean,
-  ) {}
-
-  /** A name that no other process uses. */
-  nextName(what: string): string {
-    return `${this.name}.${what} ${++this.named}`;
-  }
-
-  /** Stops here until the explorer chooses this step. A dead process never goes on. */
-  step<T>(step: Step): Promise<T> {
-    if (this.isDead) return new Promise(() => {});
-    if (this.waiting)
-      throw new Error(`${this.name} takes two steps at once: ${this.waiting.step.label}, ${step.label}`);
-    return new Promise<T>((resolve, reject) => {
-      this.waiting = { step, resolve: resolve as (value: unknown) => void, reject };
-    });
-  }
-
-  /** Waits for a condition of the world. */
-  until(label: string, isTrue: () => boolean): Promise<void> {
-    return this.step({ label, isEnabled: isTrue, take: () => ({ value: undefined }) });
-  }
-}
 
 export interface WorldEvent {
   readonly label: string;
@@ -103,8 +39,8 @@ export class World {
   }
 
   /** Starts a process. @param again whether it begins anew after a crash */
-  spawn(name: string, program: (self: Process) => Promise<unknown>, { again = false } = {}): Process {
-    const process = new Process(name, program, again);
+  spawn(name: string, program: (self: Process) => Promise<unknown>, { again = false, kind = name } = {}): Process {
+    const process = new Process(name, program, again, kind);
     this.processes.push(process);
     program(process).then(
       () => {
@@ -131,19 +67,27 @@ export class World {
     this.states.push(state);
   }
 
-  /** Names of all that may happen next: a step of a process, a fault of its step, its crash, an event. */
+  /** Names of all that may happen next: a step of a process, a fault of its step, its crash, an event, an accident. */
   choices(): string[] {
     const found: string[] = [];
     for (const [index, process] of this.processes.entries()) {
       const { waiting } = process;
       if (process.isDead || !waiting) continue;
-      if (waiting.step.isEnabled()) found.push(`step ${index}`);
-      if (this.faults > 0) for (const at of waiting.step.faults?.().keys() ?? []) found.push(`fault ${index} ${at}`);
-      if (this.crashes > 0 && this.mayCrash(process)) found.push(`crash ${index}`);
+      const own = this.choicesOf(process, waiting, index);
+      if (waiting.step.isUnseen) return own;
+      found.push(...own);
     }
     for (const [index, event] of this.events.entries())
-      if (event?.isOpen() && (!event.isFault || this.faults > 0)) found.push(`event ${index}`);
+      if (event?.isOpen() && (!event.isFault || this.faults > 0))
+        found.push(`${event.isFault ? 'accident' : 'event'} ${index}`);
     return this.isStuck ? [...found, ...this.lastChoices()] : found;
+  }
+
+  private choicesOf(process: Process, { step }: Waiting, index: number): string[] {
+    const found = step.isEnabled() ? [`step ${index}`] : [];
+    if (this.faults > 0) for (const at of step.faults?.().keys() ?? []) found.push(`fault ${index} ${at}`);
+    if (this.crashes > 0 && this.mayCrash(process)) found.push(`crash ${index}`);
+    return found;
   }
 
   private lastChoices(): string[] {
@@ -164,7 +108,7 @@ export class World {
   /** Lets one choice happen, and returns it in words. */
   happen(choice: string): string {
     const [kind, index, at] = choice.split(' ') as [string, number, number];
-    if (kind === 'event') return this.occur(Number(index));
+    if (kind === 'event' || kind === 'accident') return this.occur(Number(index));
     const process = this.processes[index]!;
     if (kind === 'crash') {
       this.crash(process);
@@ -218,16 +162,26 @@ export class World {
     process.isDead = true;
     process.waiting = undefined;
     for (const listener of this.crashed) listener(process);
-    if (process.again) this.spawn(`${process.name}'`, process.program);
+    if (process.again) this.spawn(`${process.name}'`, process.program, { kind: `${process.kind}'` });
   }
 
   /** The whole state as text. Two worlds with one text have the same future. */
   key(): string {
-    const processes = this.processes.map(({ name, seen, waiting, isDead, hasEnded }) =>
-      isDead ? [name] : [name, hasEnded || seen, waiting?.step.label],
-    );
+    const running = this.processes
+      .filter(({ isDead, hasEnded }) => !isDead && !hasEnded)
+      .map(({ name, kind, seen, waiting }) => ({
+        name,
+        kind,
+        state: JSON.stringify([kind, seen, waiting?.step.label]),
+      }))
+      .sort((one, other) => (one.state < other.state ? -1 : 1));
     const events = this.events.map((event) => event?.label);
     const rest = this.states.map((state) => state());
-    return JSON.stringify([processes, events, this.notes, this.crashes, this.faults, rest]);
+    const states = running.map(({ state }) => state);
+    const text = JSON.stringify([states, events, this.notes, this.crashes, this.faults, rest]);
+    return running.reduce(
+      (renamed, { name, kind }, place) => (name === kind ? renamed : renamed.replaceAll(`"${name}.`, `"#${place}.`)),
+      text,
+    );
   }
 }

@@ -6,9 +6,10 @@ import type { Model } from './explorer.js';
 import { libraryCode } from './library-code.js';
 import { ModelBranchDatabase, type Vendor } from './model-branch-database.js';
 import { ModelDatabase } from './model-database.js';
+import type { Process } from './process.js';
 import { isOfServer } from './server-errors.js';
 import type { Row } from './statements.js';
-import { type Budget, type Process, World } from './world.js';
+import { type Budget, World } from './world.js';
 
 type Log = typeof import('../../libs/dtx/src/xa/decision-log-entries.js');
 type Resolving = typeof import('../../libs/dtx/src/xa/resolve-by-witness.js');
