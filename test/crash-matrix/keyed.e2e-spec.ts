@@ -119,7 +119,7 @@ async function failing(key: string, name: string, point: Point, action: 'error' 
 }
 
 describe.each(POINTS)('%s', (name, point) => {
-  const modes = few('crash', 'pause, recover, kill', 'pause, recover, continue');
+  const modes = few('crash', 'pause, recover, continue');
   for (const mode of modes.filter((one) => point.modes?.includes(one) ?? true)) {
     const key = `${name}-${mode.replaceAll(/\W+/g, '-')}`;
     test(

@@ -59,7 +59,7 @@ async function packetsOf(run: () => Promise<unknown>): Promise<string[]> {
     if (bytes[3] === 0 && bytes[4] === 3) texts.push(bytes.toString('latin1', 5));
   });
   await run().finally(stop);
-  return texts.filter((text) => /dtx_saga|effect|COMMIT/.test(text));
+  return texts.filter((text) => /dtx_saga|effect|\bCOMMIT\b/.test(text));
 }
 
 it('a saga costs five packets at its database: start, mark of the pivot, and three for the last step with the final mark', async () => {
