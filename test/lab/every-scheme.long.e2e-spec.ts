@@ -26,11 +26,19 @@ const crashed = [
   'local-message.committed',
   'xa.decided',
   'tcc.decided',
+  'saga.pivot-marked',
   'half-message.committed',
   'notify.recorded',
   'reliable-message.worked',
 ];
-const others = ['xa.prepared-all', 'tcc.tried', 'half-message.committed', 'notify.called', 'local-message.handled'];
+const others = [
+  'xa.prepared-all',
+  'tcc.tried',
+  'saga.step-answered',
+  'half-message.committed',
+  'notify.called',
+  'local-message.handled',
+];
 
 /** Chooses the point in its diagram and clicks the button. */
 async function breakAt(point: string, button: string): Promise<void> {
