@@ -19,7 +19,7 @@ export function BreakPage() {
   const [scheme, setScheme] = useState('local-message');
   const [point, setPoint] = useState<Point | null>(null);
   const card = useRef<HTMLElement>(null);
-  // On a phone the buttons are below the diagram.
+  // On a phone the buttons are below the diagram. Each click is a new object, so a second one on the same point scrolls too.
   useEffect(() => {
     if (point) card.current?.scrollIntoView({ block: 'nearest' });
   }, [point]);
@@ -51,7 +51,7 @@ export function BreakPage() {
       </p>
       <p className="quiet">{aboutScheme(scheme, language)}</p>
       <div className="break">
-        <Diagram scheme={scheme} points={points} chosen={point?.name ?? null} choose={setPoint} />
+        <Diagram scheme={scheme} points={points} chosen={point?.name ?? null} choose={(one) => setPoint({ ...one })} />
         <section ref={card} className="card" aria-label={words.point}>
           {point ? <Chosen point={point} /> : <p>{words.choosePoint}</p>}
           {point && !status?.whyNoBreaks && (
