@@ -1,6 +1,7 @@
 // An app of one process with a delayed message, as built. Its handler and its cancel compete for one effect. Task `append`
-// sends the message, `cancel` withdraws it before it is due, and `late` while it is in the queue. `recover` ends the work of
-// a process that has died. The environment arms a failpoint.
+// sends the message, `cancel` withdraws it before it is due, and `late` while it is in the queue. `far` leaves it for an hour
+// beside another one, and `seldom` scans once in a minute. `recover` ends the work of a process that has died. The
+// environment arms a failpoint.
 import { createRequire } from 'node:module';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -43,7 +44,13 @@ const app = await NestFactory.createApplicationContext(
     imports: [
       { module: Data, global: true, providers, exports: [DataSource] },
       // The message of a late cancel stays in its queue.
-      DtxModule.forRoot({ app: 'order', rabbitmqUrl, scanIntervalMs: 50, leaseMs: 500, consumers: task !== 'late' }),
+      DtxModule.forRoot({
+        app: 'order',
+        rabbitmqUrl,
+        scanIntervalMs: task === 'seldom' ? 60_000 : 50,
+        leaseMs: 500,
+        consumers: task !== 'late',
+      }),
       LocalMessageModule.forRoot({ resend: { firstMs: 300, factor: 1, capMs: 300 }, markDelayMs: 1 }),
     ],
   },
@@ -51,9 +58,9 @@ const app = await NestFactory.createApplicationContext(
 );
 await until(async () => app.get(Database).ready && app.get(Broker).isUp);
 const messages = app.get(LocalMessages);
-const stateOf = async () => (await source.query('SELECT state FROM dtx_outbox WHERE gid = ?', [gid]))[0]?.state;
-const append = (dueInMs) =>
-  inTransaction(source, (tx) => messages.append(tx, reminder, { gid }, { dueInMs, name: gid }));
+const stateOf = async (of = gid) => (await source.query('SELECT state FROM dtx_outbox WHERE gid = ?', [of]))[0]?.state;
+const append = (dueInMs, of = gid) =>
+  inTransaction(source, (tx) => messages.append(tx, reminder, { gid: of }, { dueInMs, name: of }));
 // A caller that does not know the outcome repeats its transaction.
 const cancel = () =>
   until(() =>
@@ -65,12 +72,15 @@ const cancel = () =>
     }),
   );
 
-if (task === 'append') await append(200);
+if (task === 'append' || task === 'seldom') await append(200);
+if (task === 'far') await append(3_600_000);
+if (task === 'far') await append(200, `${gid}-near`);
+if (task === 'far') await until(async () => (await stateOf(`${gid}-near`)) === 'DONE');
 if (task === 'cancel') await append(3_600_000);
 if (task === 'late') await append(0);
 if (task === 'late') await until(async () => (await stateOf()) === 'SENT');
 if (task === 'cancel' || task === 'late') await cancel();
 if (task === 'recover' && (await stateOf()) === 'SCHEDULED') await cancel();
-if (task !== 'late') await until(async () => ['DONE', 'CANCELLED'].includes(await stateOf()));
+if (task !== 'late' && task !== 'far') await until(async () => ['DONE', 'CANCELLED'].includes(await stateOf()));
 await app.close();
 await source.destroy();

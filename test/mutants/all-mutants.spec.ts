@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest';
 import * as deferred from '../core/database/deferred-statements.mutants.js';
 import * as unguarded from '../core/database/without-transaction-guard.mutant.js';
 import { ROOT } from '../fixtures/app-process.js';
+import * as delayedMessage from './delayed-message.mutants.js';
 import { bareNames, markersIn, mutate } from './guard-edit.js';
 import * as halfMessage from './half-message.mutants.js';
 import * as keyed from './keyed.mutants.js';
@@ -18,7 +19,20 @@ import * as xa from './xa.mutants.js';
 import * as xaLog from './xa-log.mutants.js';
 
 /** Every mutant under the name that it is exported by. */
-const MUTANTS = [deferred, unguarded, confirmedPublish, halfMessage, keyed, localMessage, notify, saga, tcc, xa, xaLog]
+const MUTANTS = [
+  deferred,
+  unguarded,
+  confirmedPublish,
+  delayedMessage,
+  halfMessage,
+  keyed,
+  localMessage,
+  notify,
+  saga,
+  tcc,
+  xa,
+  xaLog,
+]
   .flatMap((file) => Object.entries<unknown>(file))
   .filter((entry): entry is [string, Mutant] => typeof entry[1] === 'object');
 const SOURCE = join(ROOT, 'libs', 'dtx', 'src');

@@ -8,6 +8,7 @@ import {
   type PaymentDeclined,
   paymentDeclined,
   putBack,
+  putBackOrRefuse,
   reasonOf,
   refuseStock,
   stockRejected,
@@ -32,13 +33,17 @@ export class TakeStockByLocalMessage {
   /** Records the refusal. The order app then cancels the order. */
   @OnRejected(orderPlaced)
   async refuse(tx: EntityManager, purchase: OrderPlaced, rejection: Rejected): Promise<void> {
-    await refuseStock(tx, purchase);
+    // The order has expired before.
+    if (!(await refuseStock(tx, purchase))) return;
     await this.messages.append(tx, stockRejected, { ...purchase, reason: reasonOf(rejection) });
   }
 
-  /** Puts the stock back after a declined payment. The order app cancels the order by the same message. */
+  /**
+   * Puts the stock back after a declined payment. The order app cancels the order by the same message. An order may expire
+   * before its stock is taken.
+   */
   @OnMessage(paymentDeclined)
   async undo(tx: EntityManager, purchase: PaymentDeclined): Promise<void> {
-    await putBack(tx, purchase);
+    await (purchase.reason === 'TIMEOUT' ? putBackOrRefuse(tx, purchase) : putBack(tx, purchase));
   }
 }

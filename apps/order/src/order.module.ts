@@ -11,9 +11,11 @@ import {
 import { type DynamicModule, Module } from '@nestjs/common';
 import { OrderReads } from './batched-order-reads.js';
 import { CatalogController } from './catalog.controller.js';
+import { ExpireOrderByLocalMessage } from './expire-order.consumer.js';
 import { LongPolls } from './long-poll-quota.js';
 import { ConfirmOrder, PlaceOrder } from './order.steps.js';
 import { OrderCheckoutParticipant } from './order-checkout.participant.js';
+import { ORDER_EXPIRY_MS, OrderExpiry } from './order-expiry.js';
 import { OrdersController } from './orders.controller.js';
 import { AskPayments, PAYMENT_URL } from './payment-result-inquiry.js';
 import { paymentResultMigrations } from './payment-result-table.js';
@@ -54,6 +56,7 @@ export function orderModule(env: Env): DynamicModule {
       CatalogController,
       PaymentResultsController,
       SettleOrderByLocalMessage,
+      ExpireOrderByLocalMessage,
       StockHintByLocalMessage,
       RecordFlashSaleByHalfMessage,
       RestockHintByReliableMessage,
@@ -66,6 +69,8 @@ export function orderModule(env: Env): DynamicModule {
       ConfirmOrder,
       OrderCheckoutParticipant,
       SettledOrders,
+      OrderExpiry,
+      { provide: ORDER_EXPIRY_MS, useValue: env.orderExpiryMs },
       SettlementPace,
       LongPolls,
       OrderReads,

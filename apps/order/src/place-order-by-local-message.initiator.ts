@@ -1,6 +1,6 @@
 /**
- * Step 1 of 6 - place: the order app accepts a purchase. One local transaction inserts the order, the idempotency key and
- * the message. After its commit the purchase will be settled, even if a process dies.
+ * Step 1 of 6 - place: the order app accepts a purchase. One local transaction inserts the order, the idempotency key,
+ * the message and the delayed message of the expiry. After its commit the purchase will be settled, even if a process dies.
  */
 
 import { SettlementPace } from '@nest-dtx/host';
@@ -16,6 +16,7 @@ import {
 import { Injectable } from '@nestjs/common';
 import { DtxDatabase, IdempotencyKeys, inTransaction, LocalMessages } from 'nest-dtx';
 import { DataSource, EntityManager } from 'typeorm';
+import { OrderExpiry } from './order-expiry.js';
 
 const ROUTE = 'POST /orders';
 
@@ -26,6 +27,7 @@ export class PlaceOrderByLocalMessage {
     private readonly database: DtxDatabase,
     private readonly keys: IdempotencyKeys,
     private readonly messages: LocalMessages,
+    private readonly expiry: OrderExpiry,
     private readonly pace: SettlementPace,
   ) {}
 
@@ -43,7 +45,9 @@ export class PlaceOrderByLocalMessage {
       }
       const order = { ...body, orderId, scheme: 'local-message' as const, amount: amountOf(body) };
       const createdAt = await insertOrder(tx, order);
-      await this.messages.append(tx, orderPlaced, { ...order, createdAt: createdAt.toISOString() });
+      const placed = { ...order, createdAt: createdAt.toISOString() };
+      await this.messages.append(tx, orderPlaced, placed);
+      await this.expiry.schedule(tx, placed);
       return acceptedViewOf({ ...order, createdAt });
     });
   }

@@ -6,11 +6,15 @@ import { type FlashSold, flashSold, insertOrderUnlessSettled } from '@nest-dtx/s
 import { Controller } from '@nestjs/common';
 import { OnMessage } from 'nest-dtx';
 import { EntityManager } from 'typeorm';
+import { OrderExpiry } from './order-expiry.js';
 
 @Controller()
 export class RecordFlashSaleByHalfMessage {
+  constructor(private readonly expiry: OrderExpiry) {}
+
   @OnMessage(flashSold)
   async record(tx: EntityManager, sale: FlashSold): Promise<void> {
     await insertOrderUnlessSettled(tx, sale);
+    await this.expiry.schedule(tx, sale);
   }
 }

@@ -12,6 +12,7 @@ import {
 import { Controller } from '@nestjs/common';
 import { DtxDatabase, OnMessage } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';
+import { OrderExpiry } from './order-expiry.js';
 import { SettledOrders } from './settled-order-waits.js';
 
 /**
@@ -24,23 +25,27 @@ export class SettleOrderByLocalMessage {
   constructor(
     private readonly database: DtxDatabase,
     private readonly settled: SettledOrders,
+    private readonly expiry: OrderExpiry,
     private readonly pace: SettlementPace,
   ) {}
 
   @OnMessage(paymentCaptured)
   async confirm(tx: EntityManager, purchase: PaymentCaptured): Promise<void> {
+    await this.expiry.withdraw(tx, purchase);
     await confirmOrder(tx, purchase);
     this.wakeAfterCommit(tx, purchase);
   }
 
   @OnMessage(stockRejected)
   async cancelRejected(tx: EntityManager, purchase: StockRejected): Promise<void> {
+    await this.expiry.withdraw(tx, purchase);
     await cancelOrder(tx, purchase, purchase.reason);
     this.wakeAfterCommit(tx, purchase);
   }
 
   @OnMessage(paymentDeclined)
   async cancelDeclined(tx: EntityManager, purchase: PaymentDeclined): Promise<void> {
+    await this.expiry.withdraw(tx, purchase);
     await cancelOrder(tx, purchase, purchase.reason);
     this.wakeAfterCommit(tx, purchase);
   }

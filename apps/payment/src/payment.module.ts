@@ -4,6 +4,7 @@ import { type DynamicModule, Module } from '@nestjs/common';
 import { AccountsController } from './accounts.controller.js';
 import { PurchaseByTcc } from './check-out-by-tcc.initiator.js';
 import { CheckoutsController } from './checkouts.controller.js';
+import { DeclineExpiredByLocalMessage } from './decline-expired.consumer.js';
 import { FreezeFunds } from './funds.participant.js';
 import { PaymentsController } from './payments.controller.js';
 import { TakeFlashMoneyByHalfMessage } from './take-flash-money.consumer.js';
@@ -30,6 +31,7 @@ export function paymentModule(env: Env): DynamicModule {
       PaymentsController,
       CheckoutsController,
       TakeMoneyByLocalMessage,
+      DeclineExpiredByLocalMessage,
       TakeFlashMoneyByHalfMessage,
     ],
     providers: [PurchaseByTcc, FreezeFunds, TakeMoney],

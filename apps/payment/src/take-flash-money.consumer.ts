@@ -38,7 +38,8 @@ export class TakeFlashMoneyByHalfMessage {
   @OnRejected(flashSold)
   async decline(tx: EntityManager, sale: FlashSold, rejection: Rejected): Promise<void> {
     const reason = reasonOf(rejection);
-    await declinePayment(tx, sale, reason);
+    // The expiry of the order has declined it before.
+    if (!(await declinePayment(tx, sale, reason))) return;
     await this.messages.append(tx, paymentDeclined, { ...sale, reason });
   }
 

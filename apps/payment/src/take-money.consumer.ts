@@ -35,7 +35,8 @@ export class TakeMoneyByLocalMessage {
   @OnRejected(stockTaken)
   async decline(tx: EntityManager, purchase: StockTaken, rejection: Rejected): Promise<void> {
     const reason = reasonOf(rejection);
-    await declinePayment(tx, purchase, reason);
+    // The expiry of the order has declined it before.
+    if (!(await declinePayment(tx, purchase, reason))) return;
     await this.messages.append(tx, paymentDeclined, { ...purchase, reason });
   }
 

@@ -55,6 +55,8 @@ describe('readEnv', () => {
     ['DTX_CONSOLE_APPS', 'payment=ftp://127.0.0.1/dtx'],
     ['DTX_CONSOLE_APPS', 'payment=http://user:pass@127.0.0.1/dtx'],
     ['DTX_CONSOLE_APPS', 'a b=http://127.0.0.1/dtx'],
+    ['DTX_ORDER_EXPIRY_MS', '999'],
+    ['DTX_ORDER_EXPIRY_MS', '34560000001'],
     ['PORT', '65536'],
     ['PORT', '-1'],
     ['PORT', '3001x'],

@@ -4,6 +4,7 @@ import { isAllowEntry, isNotifySecret, problemOfBrokerUrls, problemOfServerUrl }
 import { z } from 'zod';
 import { problemOfDatabaseUrl } from './database-url.js';
 import { type ConsoleApp, consoleApps } from './env-console-apps.js';
+import { ORDER_EXPIRY_MS, orderExpiryMs } from './env-order-expiry.js';
 import { publicUrl, trustedProxies } from './env-reverse-proxy.js';
 import { problemOfSecrets, problemOfToken, withSecretFiles } from './env-secrets.js';
 
@@ -34,6 +35,8 @@ export interface Env {
   notifyAllow: string[];
   /** Base URL for the order app's inquiries about missing payment results. */
   paymentUrl?: string;
+  /** The time in milliseconds after which the order app gives up a PENDING order. */
+  orderExpiryMs: number;
   /** The apps that the console shows together. */
   consoleApps: readonly ConsoleApp[];
   xaPaymentDatabaseUrl?: string;
@@ -161,6 +164,7 @@ const variables = z.object({
   DTX_NOTIFY_SECRET: secrets.optional(),
   DTX_NOTIFY_ALLOW: allowedTargets.optional(),
   DTX_PAYMENT_URL: httpUrl.optional(),
+  DTX_ORDER_EXPIRY_MS: orderExpiryMs.default(ORDER_EXPIRY_MS),
   DTX_XA_PAYMENT_DATABASE_URL: databaseUrl.optional(),
   DTX_XA_INVENTORY_DATABASE_URL: databaseUrl.optional(),
   DTX_CONSOLE_APPS: consoleApps.optional(),
@@ -201,6 +205,7 @@ export function readEnv(given: Record<string, string | undefined>, defaults: { p
     notifySecrets: env.DTX_NOTIFY_SECRET ?? [],
     notifyAllow: env.DTX_NOTIFY_ALLOW ?? [],
     paymentUrl: env.DTX_PAYMENT_URL,
+    orderExpiryMs: env.DTX_ORDER_EXPIRY_MS,
     consoleApps: env.DTX_CONSOLE_APPS ?? [],
     xaPaymentDatabaseUrl: env.DTX_XA_PAYMENT_DATABASE_URL,
     xaInventoryDatabaseUrl: env.DTX_XA_INVENTORY_DATABASE_URL,

@@ -25,7 +25,9 @@ export {
 export { databaseNow } from './database-clock.js';
 export { appOf } from './failpoint-apps.js';
 export type {
+  ExpiryRequested,
   FlashSold,
+  OrderExpired,
   OrderPlaced,
   PaymentCaptured,
   PaymentDeclined,
@@ -36,7 +38,9 @@ export type {
   StockTaken,
 } from './message-contracts.js';
 export {
+  expiryRequested,
   flashSold,
+  orderExpired,
   orderPlaced,
   paymentCaptured,
   paymentDeclined,
@@ -104,6 +108,7 @@ export { Stock } from './stock/stock.entity.js';
 export {
   findStock,
   putBack,
+  putBackOrRefuse,
   refuseStock,
   releaseReserved,
   reserveStock,

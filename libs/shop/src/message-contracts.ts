@@ -76,6 +76,26 @@ export const paymentDeclined = defineMessage({
 });
 export type PaymentDeclined = MessageOf<typeof paymentDeclined>;
 
+/** An order may have expired. The order app sends it to itself with a delay, and withdraws it when the order is settled. */
+export const orderExpired = defineMessage({
+  name: 'order.expired',
+  version: 1,
+  schema: purchaseOnTheWay,
+  consumers: ['order.expire'],
+  gid: ofOrder,
+});
+export type OrderExpired = MessageOf<typeof orderExpired>;
+
+/** The order app wants to give up a PENDING order. The payment app decides, since it may have taken the money. */
+export const expiryRequested = defineMessage({
+  name: 'expiry.requested',
+  version: 1,
+  schema: purchaseOnTheWay,
+  consumers: ['payment.decline-expired'],
+  gid: ofOrder,
+});
+export type ExpiryRequested = MessageOf<typeof expiryRequested>;
+
 /**
  * A flash sale. The stock is taken, and order and payment follow. Half messages need a replicated contract, since the
  * prepared message exists only in the broker.

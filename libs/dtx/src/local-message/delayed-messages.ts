@@ -65,7 +65,7 @@ export class DelayedMessages {
     if (name !== undefined) await this.takeName(guard, contract, { id: row.id, name, replace: later.replace });
     await failpoint(failpoints.appended, () => this.rows.insert(guard, row, due, name));
     guard.depend({
-      afterCommit: () => failpoint(failpoints.committed, async () => this.relay.dueIn(due.inMs)),
+      afterCommit: async () => this.relay.dueIn(due.inMs),
       afterEarlyCommit: async () => {
         if (!(await this.rows.withdraw(row, name))) throw notWithdrawn(this.database, row.id);
       },

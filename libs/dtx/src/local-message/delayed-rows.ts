@@ -73,6 +73,7 @@ export class DelayedRows {
   /** Withdraws a message that was never sent. Returns false if there is none, or it is too late. */
   async cancel(guard: TransactionGuard, contract: ContractName, which: WhichMessage): Promise<boolean> {
     const { tables, where, values } = this.place(contract, which);
+    // guard: outbox.cancel-untouched
     const only = `${where} AND ${UNTOUCHED}`;
     const { affectedRows } = await guard.query(`UPDATE ${tables} SET ${CANCELLED} WHERE ${only}`, values);
     return affectedRows > 0;

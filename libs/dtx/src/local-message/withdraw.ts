@@ -71,6 +71,7 @@ export class Withdrawal {
     await failpoint(failpoints.cancelInboxed, async () => {
       for (const consumer of consumers) {
         const id = `${found.id}.${consumer}`;
+        // guard: withdraw.inbox-place
         places.push({ id, place: await this.takePlace(guard, contract, found, { id, consumer }) });
       }
     });

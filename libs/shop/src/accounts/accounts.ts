@@ -2,7 +2,7 @@
  * Rules of accounts. A balance never falls below zero, and each order has at most one payment. Money is captured in one
  * step (`captureMoney`), or first frozen and then captured or released (`freezeMoney`, `captureFrozen`, `releaseFrozen`).
  */
-import { deferStatement, Rejected } from 'nest-dtx';
+import { DTX_NOW, deferStatement, insertFirst, Rejected } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';
 import type { Changed } from '../column-types.js';
 import type { PurchaseOnTheWay } from '../message-contracts.js';
@@ -27,19 +27,25 @@ export async function setBalance(tx: EntityManager, buyerId: string, balance: nu
 
 /**
  * Captures the money of a purchase.
- * @throws Rejected INSUFFICIENT_FUNDS or UNKNOWN_BUYER. The caller's transaction must roll back.
+ * @throws Rejected INSUFFICIENT_FUNDS or UNKNOWN_BUYER, or TIMEOUT if the order has expired. The caller's transaction must
+ *   roll back.
  */
 export async function captureMoney(tx: EntityManager, purchase: PurchaseOnTheWay): Promise<void> {
   const { buyerId, amount } = purchase;
   // The account row is last, since other purchases of this buyer wait for its lock until the commit.
-  await insertPayment(tx, purchase, { status: 'CAPTURED', reason: null });
+  await insertPayment(tx, purchase, { status: 'CAPTURED', reason: null }, UNLESS_DECLINED);
   const paid: Changed = await tx.query(
-    'UPDATE account SET balance = balance - ?, captured = captured + ? WHERE buyer_id = ? AND balance >= ?',
-    [amount, amount, buyerId, amount],
+    `UPDATE account SET balance = balance - ?, captured = captured + ? WHERE buyer_id = ? AND balance >= ?
+     AND (SELECT status FROM payment WHERE order_id = ?) = 'CAPTURED'`,
+    [amount, amount, buyerId, amount, purchase.orderId],
   );
   if (paid.affectedRows === 1) return;
+  if ((await findPayment(tx, purchase.orderId))?.status === 'DECLINED') throw new Rejected('TIMEOUT');
   throw new Rejected((await accountExists(tx, buyerId)) ? 'INSUFFICIENT_FUNDS' : 'UNKNOWN_BUYER');
 }
+
+/** A payment that was declined stays. A second capture is an error, since the column is NOT NULL. */
+const UNLESS_DECLINED = `ON DUPLICATE KEY UPDATE amount = IF(status = 'DECLINED', amount, NULL)`;
 
 /**
  * Freezes the money of a purchase. It leaves the balance and is not captured yet.
@@ -87,9 +93,13 @@ export async function releaseFrozen(tx: EntityManager, orderId: string, { buyerI
     );
 }
 
-/** Records a declined payment, so that a later inquiry gets an answer. */
-export async function declinePayment(tx: EntityManager, purchase: PurchaseOnTheWay, reason: Reason): Promise<void> {
-  await insertPayment(tx, purchase, { status: 'DECLINED', reason });
+/**
+ * Records a declined payment, so that a later inquiry gets an answer, and a later capture is refused. Returns false if the
+ * order has a payment, which stays as it is.
+ */
+export async function declinePayment(tx: EntityManager, purchase: PurchaseOnTheWay, reason: Reason): Promise<boolean> {
+  const { orderId: order_id, buyerId: buyer_id, amount } = purchase;
+  return insertFirst(tx, 'payment', { order_id, buyer_id, amount, status: 'DECLINED', reason, created_at: DTX_NOW });
 }
 
 /** The account, or null. It only reads, so it needs no transaction. */
@@ -107,11 +117,12 @@ async function insertPayment(
   tx: EntityManager,
   { orderId, buyerId, amount }: Money & { orderId: string },
   { status, reason, createdAt }: Pick<Payment, 'status' | 'reason'> & { createdAt?: Date | undefined },
+  ifThere = '',
 ): Promise<void> {
   await deferStatement(
     tx,
     `INSERT INTO payment (order_id, buyer_id, amount, status, reason, created_at)
-     VALUES (?, ?, ?, ?, ?, COALESCE(?, UTC_TIMESTAMP(3)))`,
+     VALUES (?, ?, ?, ?, ?, COALESCE(?, UTC_TIMESTAMP(3))) ${ifThere}`,
     [orderId, buyerId, amount, status, reason, createdAt ?? null],
   );
 }

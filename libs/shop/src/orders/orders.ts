@@ -18,7 +18,8 @@ function createdAtOf({ orderId }: NewOrder): Date {
 /** Inserts a PENDING order. Returns its creation time. */
 export async function insertOrder(tx: EntityManager, order: NewOrder): Promise<Date> {
   const createdAt = createdAtOf(order);
-  await insertRow(tx, order, { status: 'PENDING', reason: null, createdAt, updatedAt: createdAt });
+  const { statement, values } = insertOf(order, { status: 'PENDING', reason: null, createdAt, updatedAt: createdAt });
+  await deferStatement(tx, statement, values);
   return createdAt;
 }
 

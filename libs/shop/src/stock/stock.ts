@@ -2,7 +2,7 @@
  * Rules of stock. The available stock never falls below zero, so nothing is oversold. Pieces are sold in one step
  * (`takeStock`), or first reserved and then sold or released (`reserveStock`, `sellReserved`, `releaseReserved`).
  */
-import { deferStatement, Rejected } from 'nest-dtx';
+import { deferStatement, insertFirst, Rejected } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';
 import type { Changed } from '../column-types.js';
 import type { PurchaseOnTheWay } from '../message-contracts.js';
@@ -47,7 +47,7 @@ export async function restock(tx: EntityManager, { sku, quantity }: Pieces): Pro
 
 /**
  * Sells the pieces of a purchase.
- * @throws Rejected OUT_OF_STOCK. The caller's transaction must roll back.
+ * @throws Rejected OUT_OF_STOCK, also for an order that has expired. The caller's transaction must roll back.
  */
 export async function takeStock(tx: EntityManager, purchase: PurchaseOnTheWay): Promise<void> {
   const { orderId, sku, quantity } = purchase;
@@ -55,8 +55,8 @@ export async function takeStock(tx: EntityManager, purchase: PurchaseOnTheWay): 
   // The stock row is last, since other purchases of this sku wait for its lock until the commit.
   const taken: Changed = await tx.query(
     `UPDATE stock SET available = available - ?, sold = sold + ?, version = version + 1
-     WHERE sku = ? AND available >= ?`,
-    [quantity, quantity, sku, quantity],
+     WHERE sku = ? AND available >= ? AND (SELECT state FROM stock_take WHERE order_id = ?) <> 'REFUSED'`,
+    [quantity, quantity, sku, quantity, orderId],
   );
   if (taken.affectedRows !== 1) throw new Rejected('OUT_OF_STOCK');
 }
@@ -96,14 +96,40 @@ export async function releaseReserved(tx: EntityManager, orderId: string, { sku,
     throw new Error(`cannot release ${quantity} x ${sku} for order ${orderId}: less is reserved`);
 }
 
-/** Records that an order got no stock. It fails if the order has a record, since REFUSED after TAKEN would lose the pieces. */
-export async function refuseStock(tx: EntityManager, purchase: PurchaseOnTheWay): Promise<void> {
+/**
+ * Records that an order gets no stock, so that a later take is refused. Returns false if that is recorded already.
+ * @throws Error if the order has taken stock, since REFUSED after TAKEN would lose the pieces
+ */
+export async function refuseStock(tx: EntityManager, purchase: PurchaseOnTheWay): Promise<boolean> {
   const { orderId, sku, quantity } = purchase;
-  await tx.query(`INSERT INTO stock_take (order_id, sku, quantity, state, times) VALUES (?, ?, ?, 'REFUSED', 0)`, [
+  const row = { order_id: orderId, sku, quantity, state: 'REFUSED', times: 0 };
+  if (await insertFirst(tx, 'stock_take', row)) return true;
+  const state = await stateOfTake(tx, orderId);
+  if (state === 'REFUSED') return false;
+  throw new Error(`cannot refuse stock of order ${orderId}: state in stock_take is ${state}; ${BY_HAND}`);
+}
+
+/** As `putBack`, and refuses a take that comes later. For an order that expired before its stock was taken. */
+export async function putBackOrRefuse(tx: EntityManager, purchase: PurchaseOnTheWay): Promise<void> {
+  const row = {
+    order_id: purchase.orderId,
+    sku: purchase.sku,
+    quantity: purchase.quantity,
+    state: 'REFUSED',
+    times: 0,
+  };
+  if (await insertFirst(tx, 'stock_take', row)) return;
+  if ((await stateOfTake(tx, purchase.orderId)) !== 'REFUSED') await putBack(tx, purchase);
+}
+
+const BY_HAND = 'look at it with npm run trace, correct the row, then retry';
+
+/** A locking read, because the record of another transaction may be newer than the snapshot of this one. */
+async function stateOfTake(tx: EntityManager, orderId: string): Promise<TakeState | undefined> {
+  const rows: { state: TakeState }[] = await tx.query('SELECT state FROM stock_take WHERE order_id = ? FOR UPDATE', [
     orderId,
-    sku,
-    quantity,
   ]);
+  return rows[0]?.state;
 }
 
 /** Returns the pieces of an order to the available stock. Idempotent. @throws Error if the order took no pieces */
@@ -124,8 +150,7 @@ export async function putBack(tx: EntityManager, purchase: PurchaseOnTheWay): Pr
   const rows: { state: TakeState }[] = await tx.query('SELECT state FROM stock_take WHERE order_id = ?', [orderId]);
   if (rows[0]?.state !== 'RETURNED') {
     throw new Error(
-      `cannot put back stock of order ${orderId}: state in stock_take is ${rows[0]?.state ?? 'missing'}, expected TAKEN; ` +
-        'look at it with npm run trace, correct the row, then retry',
+      `cannot put back stock of order ${orderId}: state in stock_take is ${rows[0]?.state ?? 'missing'}, expected TAKEN; ${BY_HAND}`,
     );
   }
 }
@@ -135,7 +160,7 @@ async function recordTake(tx: EntityManager, orderId: string, { sku, quantity }:
   await deferStatement(
     tx,
     `INSERT INTO stock_take (order_id, sku, quantity, state, times) VALUES (?, ?, ?, 'TAKEN', 1)
-     ON DUPLICATE KEY UPDATE times = times + 1`,
+     ON DUPLICATE KEY UPDATE times = times + IF(state = 'REFUSED', 0, 1)`,
     [orderId, sku, quantity],
   );
 }

@@ -5,6 +5,15 @@ export const SINKS = ['bench.sink-1', 'bench.sink-2', 'bench.sink-3', 'bench.sin
 
 /** As long as the payload of an order. */
 export const PAYLOAD = JSON.stringify({ orderId: '0'.repeat(36), filler: '0'.repeat(150) });
+/** A purchase that no app knows. */
+const PURCHASE = JSON.stringify({
+  orderId: '00000000-0000-7000-8000-000000000000',
+  scheme: 'local-message',
+  buyerId: 'bench',
+  sku: 'bench',
+  quantity: 1,
+  amount: 1,
+});
 const CHUNK = 100_000;
 const COLUMNS = 'id, gid, contract, version, payload, awaiting, state, next_attempt_at, created_at, done_at';
 
@@ -28,6 +37,28 @@ export function addFinishedRows(databases: ShopDatabases, count: number, prefix:
     count,
     (id) => `${id(prefix)}, 'bench', 'order.placed', 1, '{}', ',', 'DONE', NULL, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3)`,
   );
+}
+
+interface Scheduled {
+  readonly consumer: string;
+  /** When the first is due, and how far apart the others are, in milliseconds. */
+  readonly firstMs: number;
+  readonly apartMs: number;
+}
+
+const IN_A_YEAR: Scheduled = { consumer: SINKS[0], firstMs: 365 * 86_400_000, apartMs: 1 };
+
+/** Delayed rows. By default none of them is due during a bench. */
+export function addScheduledRows(
+  databases: ShopDatabases,
+  count: number,
+  prefix: string,
+  { consumer, firstMs, apartMs }: Scheduled = IN_A_YEAR,
+): Promise<void> {
+  const due = `UTC_TIMESTAMP(3) + INTERVAL (${firstMs} + n * ${apartMs}) * 1000 MICROSECOND`;
+  const row = (id: string) =>
+    `${id}, 'bench', 'order.expired', 1, '${PURCHASE}', ',${consumer},', 'SCHEDULED', ${due}, ${due}, NULL`;
+  return addRows(databases, count, (id) => row(id(prefix)));
 }
 
 type Values = (id: (prefix: string) => string) => string;

@@ -9,12 +9,14 @@ export type Failpoint = DeclaredFailpoint & { readonly app: App };
 
 const NEAR_MAX = 5;
 
-/** Points of messages with a key, and those that the demo does not reach otherwise. Crash tests have apps of their own. */
+/**
+ * Points of messages with a key, of a saga that waits for a signal, of an expiry after half an hour, and of one at the very
+ * time of the payment. Crash tests have apps of their own for them.
+ */
 const NOT_IN_THE_DEMO = [
   'saga.signalled',
   'saga.signal-taken',
   'local-message.due',
-  'local-message.cancelled',
   'local-message.cancel-inboxed',
   'local-message.keyed',
   'local-message.not-head',

@@ -17,6 +17,7 @@ import { startLab } from '../lab/lab-settings.js';
 import { actionsOn } from './app-actions.js';
 import { type Actions, type ControlServer, listen, socketPathOf } from './control-socket.js';
 import { crashAndRecover } from './crash-step.js';
+import { expireAnOrder } from './expiry-step.js';
 import { makePurchases, purchaseTable, setTheScene } from './purchases.js';
 import { breakLock, demoDir, saveSession } from './running-demo-file.js';
 import { writeEnvFile } from './shell-env-file.js';
@@ -99,7 +100,7 @@ export class Demo {
     return this.#running;
   }
 
-  /** The purchases, the crash, the audit. True only if all results are as expected. */
+  /** The purchases, the crash, the expiry, the audit. True only if all results are as expected. */
   async showWhatItDoes(): Promise<boolean> {
     const say = this.#say;
     const { supervisor, sandbox } = this.#started;
@@ -109,6 +110,7 @@ export class Demo {
     const failpointLog = join(this.#dir, 'failpoints.log');
     rmSync(failpointLog, { force: true });
     rows.push(await crashAndRecover(supervisor, { say, failpointLog }));
+    rows.push(await expireAnOrder(supervisor, { say, failpointLog }));
     say(`\n${purchaseTable(rows)}\n`);
     say('checking the invariants (waits until the system is quiet) ...');
     const result = await audit(sandbox);

@@ -47,6 +47,10 @@ export const localMessage: PointTexts = {
     '无需恢复，因为订单和消息都不存在。调用方用同一个 Idempotency-Key 重试。',
   ],
   committed: ['业务行和消息行（PENDING，由此进程租用）已提交，尚未发布任何内容。', BY_SCAN],
+  cancelled: [
+    '延时消息的撤回属于调用方尚未提交的事务，该行仍为 SCHEDULED。',
+    '无需恢复。除非调用方重做事务，否则消息到期发送。',
+  ],
   claimed: [
     '扫描已用新令牌认领到期的行，此次认领尚未发布任何内容。',
     BY_SCAN,

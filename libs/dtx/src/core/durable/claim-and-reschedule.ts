@@ -70,6 +70,7 @@ async function isAnyDue(sql: Sql, { name }: DurableTable, isDue: Condition): Pro
 }
 
 function due(only: Condition | undefined): Condition {
+  // guard: claim.is-due
   const isDue = 'next_attempt_at <= UTC_TIMESTAMP(3)';
   return only ? { sql: `${isDue} AND ${only.sql}`, values: only.values } : { sql: isDue, values: [] };
 }

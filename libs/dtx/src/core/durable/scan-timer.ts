@@ -43,6 +43,7 @@ export class ScanTimer {
   /** A delayed row is due after this time. A scan in flight may have missed it, so the next one is planned for it. */
   due(inMs: number): void {
     if (inMs > ScanTimer.aheadMs(this.intervalMs)) return;
+    // guard: loop.due-timer
     this.dueAt = Math.min(this.dueAt, performance.now() + Math.max(inMs, TOGETHER_MS));
     if (this.plannedAt !== NEVER && this.dueAt < this.plannedAt) this.in(this.dueAt - performance.now());
   }

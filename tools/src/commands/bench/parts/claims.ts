@@ -9,7 +9,7 @@ import { type PartOptions, secondsUntil } from './part.js';
 const SIZES = [10_000, 100_000, 1_000_000, 10_000_000];
 const BOUND_MS = 120_000;
 /** The looks for due rows and the locking reads of them. Each statement is a sample of its own. */
-const CLAIM = /^(?!.*COUNT\(\*\)).*dtx_outbox.*(FORCE INDEX \(due\)|SKIP LOCKED)/;
+export const CLAIM = /^(?!.*COUNT\(\*\)).*dtx_outbox.*(FORCE INDEX \(due\)|SKIP LOCKED)/;
 
 export async function claims({ stage, progress, quick, rows }: PartOptions): Promise<Finding[]> {
   const rowsMax = rows ?? (quick ? 100_000 : 1_000_000);

@@ -1,6 +1,7 @@
 // The parts of a bench beside the purchases, by their names.
 import { backlog } from './backlog.js';
 import { claims } from './claims.js';
+import { delays } from './delays.js';
 import { growth } from './growth.js';
 import { keys } from './keys.js';
 import { latency } from './latency.js';
@@ -8,7 +9,7 @@ import type { PlayPart } from './part.js';
 import { recovery } from './recovery.js';
 import { relay } from './relay.js';
 
-export const PARTS = { relay, latency, recovery, backlog, claims, keys, growth } as const satisfies Record<
+export const PARTS = { relay, latency, recovery, backlog, claims, keys, delays, growth } as const satisfies Record<
   string,
   PlayPart
 >;
