@@ -32,7 +32,7 @@ beforeAll(async () => {
 
 afterAll(() => shop?.stop());
 
-/** Three parked deliveries, of which one is left alone, a settled one, and an alert. */
+/** Three parked deliveries, of which one is left alone, a settled one, a delayed message, and an alert. */
 async function leaveWork(app: AppName): Promise<void> {
   const columns = 'id, message_id, consumer, gid, scheme, type, state, next_attempt_at, created_at, body';
   for (const id of ['parked-1', 'parked-2', 'parked-3', SETTLED]) {
@@ -44,6 +44,12 @@ async function leaveWork(app: AppName): Promise<void> {
       [id, id, CONSUMER[app], state, due],
     );
   }
+  await sql(
+    sandbox,
+    app,
+    `INSERT INTO dtx_outbox (id, gid, contract, version, payload, awaiting, state, next_attempt_at, created_at)
+     VALUES ('delayed-1', 'g', 'order.expired', 1, '{}', ',order.expire,', 'SCHEDULED', '9000-01-01', '9000-01-01')`,
+  );
   await sql(
     sandbox,
     app,
@@ -64,6 +70,7 @@ interface Given {
 const BODIES: Record<string, unknown> = {
   'post /dtx/transactions/{id}/resolve': { outcome: 'done', note: 'by the test' },
   'post /dtx/transactions/{id}/retry': {},
+  'post /dtx/transactions/{id}/reschedule': { dueInMs: 3_600_000 },
   'post /dtx/transactions/retry': { scheme: 'tcc', state: 'PARKED' },
 };
 
@@ -83,7 +90,10 @@ const REFUSED: Record<string, unknown[]> = {
 const NOT_MADE =
   /^(post \/orders 409|get \/orders\/\{orderId\} 429|post \/checkouts 202|post \/orders\/saga 202|post \/dtx\/transactions\/retry 409|\S+ \/dtx\/\S+ 429|\S+ \S+\/payload 403|\S+ \S+ 503)$/;
 
-const idOf = (name: string): string => (name.replace('post ', '').includes('/resolve') ? 'parked-1' : 'parked-2');
+function idOf(name: string): string {
+  if (name.includes('/reschedule')) return 'delayed-1';
+  return name.includes('/resolve') ? 'parked-1' : 'parked-2';
+}
 
 function parameterOf(app: AppName, operation: string, name: string): string {
   if (name === 'buyerId') return 'alice';
@@ -230,6 +240,7 @@ describe.each(APPS)('the API document of the %s app', (app) => {
       'get /metrics',
       'post /dtx/alerts/{id}/acknowledge',
       'post /dtx/transactions/retry',
+      'post /dtx/transactions/{id}/reschedule',
       'post /dtx/transactions/{id}/resolve',
       'post /dtx/transactions/{id}/retry',
     ]);

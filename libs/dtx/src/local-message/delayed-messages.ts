@@ -5,7 +5,6 @@ import type { TransactionGuard } from '../core/database/guarded-transaction.js';
 import { OutcomeUnknown } from '../core/errors/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { delayedId } from '../core/ids.js';
-import { measure } from '../core/telemetry-events.js';
 import {
   type ContractName,
   checkedName,
@@ -17,7 +16,7 @@ import {
   type WhichMessage,
 } from './delay.js';
 import { DelayedRows } from './delayed-rows.js';
-import { failpoints, SCHEME } from './failpoints.js';
+import { failpoints } from './failpoints.js';
 import type { LocalMessageOptions } from './options.js';
 import { OUTBOX, type OutboxRow } from './outbox-table.js';
 import type { Relay } from './relay.js';
@@ -70,7 +69,6 @@ export class DelayedMessages {
         if (!(await this.rows.withdraw(row, name))) throw notWithdrawn(this.database, row.id);
       },
     });
-    measure('started', { scheme: SCHEME, id: row.id, gid: row.gid });
     return row.id;
   }
 

@@ -19,6 +19,7 @@ import { failpoint } from '../core/failpoint.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import { libraryLogger } from '../core/library-logger.js';
 import type { CoreOptions } from '../core/options.js';
+import { emit } from '../core/telemetry-events.js';
 import { DoneAtConfirm } from './done-at-confirm.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { LOCAL_MESSAGE_OPTIONS, type LocalMessageOptions } from './options.js';
@@ -130,11 +131,18 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
 
   /** The result for a claimed row that must wait or be parked, or null if the row is to be sent. */
   private async beforeResend(row: OutboxRow): Promise<Tried | null> {
-    await failpoint(row.state === 'SCHEDULED' ? failpoints.due : failpoints.claimed, async () => {});
+    await this.tookUp(row);
     if (row.route !== null) return null;
     const { id, gid, version, sent_at: sentAt } = row;
     const message = { scheme: SCHEME, id, gid, step: stepOf(row), sentAt, version, awaiting: awaitingOf(row) };
     return this.unreceipted.beforeSend(row, { ...message, kind: 'work' });
+  }
+
+  /** A message with a delay begins when it is due. A withdrawn one never does. */
+  private async tookUp({ state, id, gid }: OutboxRow): Promise<void> {
+    if (state !== 'SCHEDULED') return failpoint(failpoints.claimed, async () => {});
+    emit('started', { scheme: SCHEME, id, gid });
+    await failpoint(failpoints.due, async () => {});
   }
 
   private async publish(row: OutboxRow): Promise<void> {

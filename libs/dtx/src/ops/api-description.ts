@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { ACTION, type OpsCall, page, READ, SETTLED, TOKEN, UNAVAILABLE, UNKNOWN_ROW } from './api-call.js';
 import { consoleCalls } from './api-console-calls.js';
 import { alertView, bulkRetryView, summaryRow, transactionDetails, transactionView } from './api-view-schemas.js';
-import { alertsQuery, listQuery, resolveBody, retryBody, retryOneBody } from './request-schemas.js';
+import { alertsQuery, listQuery, rescheduleBody, resolveBody, retryBody, retryOneBody } from './request-schemas.js';
 
 export type { OpsCall };
 
@@ -73,6 +73,16 @@ export const opsCalls: readonly OpsCall[] = [
     isBodyOptional: true,
     answer: { status: 200, description: 'The transaction', schema: transactionDetails },
     problems: { ...ACTION, ...UNKNOWN_ROW, ...SETTLED },
+  },
+  {
+    method: 'post',
+    path: '/dtx/transactions/{id}/reschedule',
+    summary: 'Moves the due time of a delayed message that is not sent yet',
+    isSecured: true,
+    isAction: true,
+    body: rescheduleBody,
+    answer: { status: 200, description: 'The transaction', schema: transactionDetails },
+    problems: { ...ACTION, ...UNKNOWN_ROW, 409: 'The transaction has no delay, or it is due' },
   },
   {
     method: 'post',

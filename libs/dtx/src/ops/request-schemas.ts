@@ -39,6 +39,8 @@ const operatorHeader = z
   .optional();
 export const retryBody = z.strictObject({ scheme: word, state });
 export const retryOneBody = z.strictObject({ note: note.optional() });
+const DELAY_MAX_MS = 400 * 86_400_000;
+export const rescheduleBody = z.strictObject({ dueInMs: z.int().min(0).max(DELAY_MAX_MS), note: note.optional() });
 export const resolveBody = z.strictObject({
   outcome: z.enum(['done', 'reject']),
   note,

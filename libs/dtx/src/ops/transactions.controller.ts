@@ -12,6 +12,7 @@ import {
 } from '@nestjs/common';
 import {
   Operations,
+  type OperationsSource,
   type Resolution,
   type SummaryRow,
   type TransactionView,
@@ -19,7 +20,16 @@ import {
 import { BulkRetry, type BulkRetryView } from './bulk-retry.js';
 import { Counts } from './open-row-counts.js';
 import { beforeOf, cursorOf } from './page-cursor.js';
-import { check, idParam, listQuery, operatorOf, resolveBody, retryBody, retryOneBody } from './request-schemas.js';
+import {
+  check,
+  idParam,
+  listQuery,
+  operatorOf,
+  rescheduleBody,
+  resolveBody,
+  retryBody,
+  retryOneBody,
+} from './request-schemas.js';
 
 /** Optional header with the name of the operator, for the record. */
 const OPERATOR = 'dtx-operator';
@@ -88,6 +98,22 @@ export class TransactionsController {
     const id = check(idParam, given, 'id');
     const action = { ...check(retryOneBody, body, 'body'), by: operatorOf(operator) };
     await this.act(id, (source) => source.retry(id, action), 'cannot retry: already settled');
+    return this.one(id);
+  }
+
+  @Post('transactions/:id/reschedule')
+  @HttpCode(200)
+  async reschedule(
+    @Param('id') given: unknown,
+    @Body() body: unknown,
+    @Headers(OPERATOR) operator: unknown,
+  ): Promise<object> {
+    const id = check(idParam, given, 'id');
+    const { dueInMs, note } = check(rescheduleBody, body, 'body');
+    const action = { note, by: operatorOf(operator) };
+    const move = async (source: OperationsSource): Promise<Resolution> =>
+      source.reschedule?.(id, dueInMs, action) ?? ((await source.get(id)) ? 'not-possible' : 'unknown-id');
+    await this.act(id, move, 'cannot reschedule: it has no delay, or it is due');
     return this.one(id);
   }
 

@@ -116,6 +116,8 @@ export interface OperationsSource {
   count(query: BulkQuery): Promise<number>;
   /** Retries the next matching entries in one transaction. Entries that others have locked are left out. */
   retryNext(query: BulkQuery & { before?: string | undefined }, operator: OperatorNote): Promise<RetriedBatch>;
+  /** Moves the due time of an entry with a delay that was never in work. Sources without delays lack it. */
+  reschedule?(id: string, dueInMs: number, operator: OperatorNote): Promise<Resolution>;
   resolve(id: string, outcome: 'done' | 'reject', operator: OperatorNote & { note: string }): Promise<Resolution>;
   /** Counts through `sql`, which may end a slow count. */
   summary(sql: Sql): Promise<SummaryRow[]>;

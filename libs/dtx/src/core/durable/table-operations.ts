@@ -3,6 +3,7 @@ import type { Database } from '../database/database.service.js';
 import { type Sql } from '../database/sql-executor.js';
 import { sqlOf } from '../database/transaction-sql-executor.js';
 import type { Alerts } from './alerts.js';
+import { inFuture } from './claim-and-reschedule.js';
 import type { DurableRow, DurableTable, ShownTable, TableRow } from './durable-table.js';
 import type { DurableWork, Outcome } from './durable-work.js';
 import type {
@@ -118,6 +119,16 @@ export class TableOperations implements OperationsSource {
 
   async resolve(id: string, outcome: Outcome, operator: OperatorNote & { note: string }): Promise<Resolution> {
     return this.change(id, { ...operator, action: outcome }, (tx, row) => this.settle(tx, row, outcome, operator.note));
+  }
+
+  async reschedule(id: string, dueInMs: number, operator: OperatorNote): Promise<Resolution> {
+    const { name, delayed } = this.of.table;
+    return this.change(id, { ...operator, action: 'reschedule' }, async (tx, { state, claim_token }) => {
+      if (state !== delayed?.waiting || claim_token !== null) return false;
+      const due = inFuture(dueInMs);
+      await sqlOf(tx).query(`UPDATE ${name} SET next_attempt_at = ${due}, created_at = ${due} WHERE id = ?`, [id]);
+      return true;
+    });
   }
 
   private async settle(tx: EntityManager, row: Row, outcome: Outcome, note: string): Promise<boolean> {

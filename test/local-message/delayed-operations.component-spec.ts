@@ -1,0 +1,91 @@
+// What an operator does with a delayed message, and what the retention leaves of it.
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { contractOf, controllerOf, LittleService, libraryOf } from '../fixtures/little-service.js';
+import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
+import { until } from '../fixtures/until.js';
+
+const library = libraryOf();
+const HOUR_MS = 3_600_000;
+const reminder = contractOf(library, 'reminder');
+const handled: string[] = [];
+let sandbox: Sandbox;
+let service: LittleService;
+
+beforeAll(async () => {
+  sandbox = await freshSandbox('delayed_operations', { audited: false });
+  const consume = async (_tx: unknown, message: { gid: string }) => void handled.push(message.gid);
+  service = await LittleService.start({
+    sandbox,
+    library,
+    controllers: [controllerOf([[library.OnMessage(reminder), consume]])],
+    localMessage: { retentionMs: 1_000 },
+    core: { purgeIntervalMs: 100 },
+  });
+});
+afterAll(() => service?.close());
+
+const append = (gid: string, dueInMs = HOUR_MS) =>
+  service.source.transaction((tx) =>
+    service.get(library.LocalMessages).append(tx, reminder, { gid }, { dueInMs, name: gid }),
+  );
+const outbox = async () => {
+  for (const one of service.get(library.Operations).sources) {
+    const [row] = await one.summary(service.get(library.Database).own);
+    if (row?.source === 'dtx_outbox') return one;
+  }
+  throw new Error('the outbox is no source of the operations');
+};
+const viewOf = async (id: string) => (await (await outbox()).get(id))!;
+
+test('a list shows the due time and the name, and the counts have the state apart', async () => {
+  const id = await append('listed');
+  const { items } = await (await outbox()).list({ state: 'SCHEDULED', limit: 10 });
+  const item = items.find((one) => one.id === id)!;
+  expect(item).toMatchObject({ what: 'test.reminder v1 (listed) to payment.reminder', gid: 'listed' });
+  expect(Date.parse(item.nextAttemptAt!) - Date.parse(item.createdAt)).toBe(HOUR_MS);
+  const [counts] = await (await outbox()).summary(service.get(library.Database).own);
+  expect(counts).toMatchObject({ states: { SCHEDULED: expect.any(Number) }, parked: 0, oldestDueMs: null });
+});
+
+test('a retry sends it now, with the age from now', async () => {
+  const id = await append('sent-now');
+  expect(await (await outbox()).retry(id, { by: 'alice' })).toBe('done');
+  await until('it is handled', () => handled.includes('sent-now'));
+  const { timeline } = await viewOf(id);
+  expect(timeline.map(({ event }) => event)).toEqual(
+    expect.arrayContaining(['committed with the business, to be sent later', 'due', 'retry by alice']),
+  );
+});
+
+test('a reschedule moves it while it waits, and is refused afterwards', async () => {
+  const id = await append('moved');
+  expect(await (await outbox()).reschedule!(id, 2 * HOUR_MS, {})).toBe('done');
+  expect(Date.parse((await viewOf(id)).nextAttemptAt!) - Date.now()).toBeGreaterThan(1.5 * HOUR_MS);
+  expect(await (await outbox()).reschedule!(id, 0, {})).toBe('done');
+  await until('it is handled', () => handled.includes('moved'));
+  expect(await (await outbox()).reschedule!(id, HOUR_MS, {})).toBe('not-possible');
+  expect(await (await outbox()).reschedule!('nobody', HOUR_MS, {})).toBe('unknown-id');
+});
+
+test('a rejection cancels it, and its name is free', async () => {
+  const id = await append('rejected');
+  expect(await (await outbox()).resolve(id, 'reject', { note: 'by phone' })).toBe('done');
+  expect((await viewOf(id)).state).toBe('CANCELLED');
+  await append('rejected');
+  expect(await (await outbox()).resolve(id, 'reject', { note: 'again' })).toBe('not-possible');
+});
+
+test('the retention of a cancelled message counts from its cancel, and that of a waiting one has not begun', async () => {
+  const waiting = await append('waiting');
+  const cancelled = await append('cancelled');
+  await service.source.transaction((tx) => service.get(library.LocalMessages).cancel(tx, reminder, { id: cancelled }));
+  const left = (id: string) => sql(sandbox, 'payment', 'SELECT 1 FROM dtx_outbox WHERE id = ?', [id]);
+  await until('the cancelled one is purged', async () => (await left(cancelled)).length === 0);
+  expect(await left(waiting)).toHaveLength(1);
+  const names = await sql<{ name: string }>(
+    sandbox,
+    'payment',
+    `SELECT name FROM dtx_outbox_name WHERE name IN ('waiting', 'cancelled')`,
+  );
+  expect(names).toEqual([{ name: 'waiting' }]);
+});
