@@ -22,12 +22,13 @@ export async function delays({ stage, progress, quick, rows }: PartOptions): Pro
   const sinks = await Sinks.start(shop.sandbox.rabbitmq);
   try {
     progress.step('the shop at rest');
-    const none = await atRest(shop, idleS);
+    const pids = [...shop.processes.pids, ...stage.serverPids('databases')];
+    const none = await atRest(shop, pids, idleS);
     const late = await lateness(shop, quick ? 100 : 500, 'few');
     progress.step(`filling up to ${scheduled} scheduled rows`);
     await addScheduledRows(shop.databases, scheduled, 'later');
     progress.step(`the shop at rest with ${scheduled} scheduled rows`);
-    const many = await atRest(shop, idleS);
+    const many = await atRest(shop, pids, idleS);
     const lateAmongMany = await lateness(shop, quick ? 100 : 500, 'many');
     const claims = await claimTimes(shop, quick ? 4_000 : 20_000);
     const beside = `with ${scheduled} scheduled rows`;
@@ -36,8 +37,8 @@ export async function delays({ stage, progress, quick, rows }: PartOptions): Pro
       ...latenessFindings(`, ${beside}`, lateAmongMany),
       { what: 'SQL packets of the idle order app', value: none.packetsPerS, unit: 'per s' },
       { what: `SQL packets of the idle order app ${beside}`, value: many.packetsPerS, unit: 'per s' },
-      { what: 'CPU of the idle apps', value: none.cpuPercent, unit: '%' },
-      { what: `CPU of the idle apps ${beside}`, value: many.cpuPercent, unit: '%' },
+      { what: 'CPU of the idle apps and databases', value: none.cpuPercent, unit: '%' },
+      { what: `CPU of the idle apps and databases ${beside}`, value: many.cpuPercent, unit: '%' },
       { what: `claim ${beside}, p50 of ${claims.length}`, value: percentiles(claims).p50, unit: 'ms' },
       { what: `claim ${beside}, p99 of ${claims.length}`, value: percentiles(claims).p99, unit: 'ms' },
     ];
@@ -56,10 +57,10 @@ function latenessFindings(beside: string, late: readonly number[]): Finding[] {
   ];
 }
 
-async function atRest(shop: Shop, seconds: number): Promise<{ packetsPerS: number; cpuPercent: number }> {
+async function atRest({ traffic }: Shop, pids: readonly number[], seconds: number) {
   const look = () => ({
-    packets: shop.traffic!.databases.order.commands,
-    cpuMs: usageOf(shop.processes.pids)?.cpuMs ?? 0,
+    packets: traffic!.databases.order.commands,
+    cpuMs: usageOf(pids)?.cpuMs ?? 0,
   });
   const before = look();
   await sleep(seconds * 1_000);
