@@ -171,7 +171,7 @@ test('only the accepted purchases exist, settled, and no log has an error or a s
   const [{ messages }] = await sql<{ messages: number }>(
     sandbox,
     'order',
-    'SELECT COUNT(*) AS messages FROM dtx_outbox',
+    `SELECT COUNT(*) AS messages FROM dtx_outbox WHERE contract = 'order.placed'`,
   );
   expect(Number(messages)).toBe(accepted.size);
   expect(troubleIn(shop.instances)).toEqual([]);

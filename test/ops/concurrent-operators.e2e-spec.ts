@@ -64,7 +64,7 @@ test('a parked row that two operators reject at once is rejected by one, and a l
   const [copy] = await sql<{ id: string; payload: string }>(
     sandbox,
     'order',
-    'SELECT id, payload FROM dtx_outbox WHERE gid = ?',
+    `SELECT id, payload FROM dtx_outbox WHERE gid = ? AND contract = 'order.placed'`,
     [orderId],
   );
   const headers = { 'dtx-scheme': 'local-message' };

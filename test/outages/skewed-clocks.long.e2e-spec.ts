@@ -97,7 +97,8 @@ test.each([
     expect(await shop.settled(orderId)).toMatchObject({ status: 'CONFIRMED' });
     expect(rescuer.hits().length).toBe(hitsBefore + 1);
     // By the database's clock. The row was leased to the victim when it was made.
-    const query = 'SELECT created_at + INTERVAL ? MICROSECOND <= sent_at AS isAfterLease FROM dtx_outbox WHERE gid = ?';
+    const query = `SELECT created_at + INTERVAL ? MICROSECOND <= sent_at AS isAfterLease FROM dtx_outbox
+      WHERE gid = ? AND contract = 'order.placed'`;
     expect(await sql(sandbox, 'order', query, [LEASE_MS * 1_000, orderId])).toMatchObject([{ isAfterLease: 1 }]);
     await startShifted('order', shiftMs);
   },

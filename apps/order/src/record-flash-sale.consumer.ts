@@ -14,7 +14,6 @@ export class RecordFlashSaleByHalfMessage {
 
   @OnMessage(flashSold)
   async record(tx: EntityManager, sale: FlashSold): Promise<void> {
-    await insertOrderUnlessSettled(tx, sale);
-    await this.expiry.schedule(tx, sale);
+    if (await insertOrderUnlessSettled(tx, sale)) await this.expiry.schedule(tx, sale);
   }
 }

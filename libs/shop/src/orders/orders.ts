@@ -36,10 +36,12 @@ export async function insertOrderBegun(tx: EntityManager, order: PurchaseOnTheWa
   await deferStatement(tx, statement, values);
 }
 
-/** As `insertOrderBegun`, unless the order exists. A result that arrived first has inserted it. */
-export async function insertOrderUnlessSettled(tx: EntityManager, order: PurchaseOnTheWay): Promise<void> {
-  const { statement, values } = insertOf(order, await begunState(tx, order));
-  await deferStatement(tx, `${statement} ON DUPLICATE KEY UPDATE order_id = order_id`, values);
+/**
+ * As `insertOrderBegun`, unless the order exists. A result that arrived first has inserted it. Returns false then, since the
+ * order is settled.
+ */
+export async function insertOrderUnlessSettled(tx: EntityManager, order: PurchaseOnTheWay): Promise<boolean> {
+  return insertUnlessThere(tx, order, await begunState(tx, order));
 }
 
 async function begunState(tx: EntityManager, { createdAt: at }: PurchaseOnTheWay): Promise<RowState> {
@@ -107,8 +109,12 @@ async function insertSettledOrder(tx: EntityManager, purchase: PurchaseOnTheWay,
   const settledAt = outcome.at ?? (await databaseNow(tx));
   const createdAt = purchase.createdAt === undefined ? settledAt : new Date(purchase.createdAt);
   const updatedAt = new Date(Math.max(createdAt.getTime(), settledAt.getTime()));
+  return insertUnlessThere(tx, purchase, { ...outcome, createdAt, updatedAt });
+}
+
+async function insertUnlessThere(tx: EntityManager, purchase: PurchaseOnTheWay, state: RowState): Promise<boolean> {
   try {
-    await insertRow(tx, purchase, { ...outcome, createdAt, updatedAt });
+    await insertRow(tx, purchase, state);
     return true;
   } catch (error) {
     if (isDuplicateKey(error)) return false;
