@@ -35,7 +35,7 @@ export interface Env {
   notifyAllow: string[];
   /** Base URL for the order app's inquiries about missing payment results. */
   paymentUrl?: string;
-  /** The time in milliseconds after which the order app gives up a PENDING order. */
+  /** The time in milliseconds after which the order app gives up a PENDING order, or 0 for never. */
   orderExpiryMs: number;
   /** The apps that the console shows together. */
   consoleApps: readonly ConsoleApp[];

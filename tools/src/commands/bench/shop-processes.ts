@@ -98,10 +98,13 @@ function shopStart({ sandbox, marked, logOf }: Options, ports: Record<App, numbe
     // Only purchases with a `notifyUrl` of their own notify.
     const given = environmentOf(name, settings);
     const DTX_OPTIONS = optionsOf(given.DTX_OPTIONS, isClassic);
-    const env = { ...given, DTX_OPTIONS, DTX_NOTIFY_URL: undefined, ...markFor(marked) };
+    const env = { ...given, DTX_OPTIONS, DTX_NOTIFY_URL: undefined, ...NO_EXPIRY, ...markFor(marked) };
     return startApp({ name, port, env, log: logOf(name), onExit: () => {} });
   };
 }
+
+/** A purchase alone is measured, as the peers make it. With this variable set, an order has a delayed message too. */
+const NO_EXPIRY = { DTX_ORDER_EXPIRY_MS: process.env.DTX_ORDER_EXPIRY_MS ?? '0' };
 
 function optionsOf(given = '{}', isClassic: boolean): string {
   const { core, notify, ...others } = JSON.parse(given);
