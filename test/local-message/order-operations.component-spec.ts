@@ -139,7 +139,7 @@ describe('a message with two consumers', () => {
 });
 
 describe('a message without a receipt', () => {
-  test('is parked with one alert that says how many wait, and a retry sends it first', async () => {
+  test('O3, O6: is parked with one alert that says how many wait, and a retry sends it first', async () => {
     await append(absent, 'four', 1, 2, 3);
     await untilStates('four', 'PARKED', 'WAITING', 'WAITING');
     const [head] = await rowsOf('four');

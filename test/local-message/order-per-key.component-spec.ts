@@ -95,7 +95,7 @@ test('without a key a message overtakes one whose handler fails (control)', asyn
 });
 
 describe('with a key', () => {
-  test('a message waits for the retry of its predecessor, and other keys do not', async () => {
+  test('O2: a message waits for the retry of its predecessor, and other keys do not', async () => {
     failures.set('a-1', 2);
     await append('waiting', 'a', 1, 2, 3);
     await append('waiting', 'b', 1);
@@ -106,7 +106,7 @@ describe('with a key', () => {
     await until('the key has no open message', async () => (await rowsOf('a')).every((row) => row.endsWith('DONE')));
   });
 
-  test('the order is that of the commits, not of the calls or of the ids', async () => {
+  test('O1: the order is that of the commits, not of the calls or of the ids', async () => {
     const messages = service.get(library.LocalMessages);
     const [first, second] = [service.source.createQueryRunner(), service.source.createQueryRunner()];
     await first.startTransaction();
@@ -125,7 +125,7 @@ describe('with a key', () => {
     expect(handled.c).toEqual([1, 2]);
   });
 
-  test('a message that is parked at its receiver holds its key with one alert, until an operator retries it', async () => {
+  test('O7: a message that is parked at its receiver holds its key with one alert, until an operator retries it', async () => {
     failures.set('d-2', 3);
     await append('waiting', 'd', 1, 2, 3, 4);
     await append('waiting', 'e', 1, 2);
@@ -176,6 +176,14 @@ describe('with a key', () => {
     await append('waiting', 'h', 2);
     await isHandled('h', 1);
     expect(handled.h).toEqual([2]);
+  });
+
+  test('O8: a delay is refused, since the later messages of the key would wait', async () => {
+    const delayed = service.source.transaction((tx) =>
+      service.get(library.LocalMessages).append(tx, waiting, { key: 'later', n: 1 }, { dueInMs: 1_000 }),
+    );
+    await expect(delayed).rejects.toThrow(/cannot append test.waiting v1 with a delay: contract has inOrderOf/);
+    expect(await rowsOf('later')).toEqual([]);
   });
 
   test('an invalid key is refused by append', async () => {

@@ -31,7 +31,7 @@ async function idsOf(table: string, place: string): Promise<Record<string, strin
 }
 
 test(
-  `${TOTAL} messages of 16 producers over 5 keys in two instances are each handled once and in the order of the commits, with kills in between`,
+  `O4, O5: ${TOTAL} messages of 16 producers over 5 keys in two instances are each handled once and in the order of the commits, with kills in between`,
   async () => {
     const start = () => orderedApp(sandbox, { task: 'produce', keys: KEYS, total: TOTAL, producers: 8 });
     const instances: ChildProcess[] = [start(), start()];

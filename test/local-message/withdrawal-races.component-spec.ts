@@ -106,12 +106,12 @@ async function endsOf(prefix: string): Promise<{ paid: Set<string>; expired: Set
   return { paid, expired, both: [...paid].filter((gid) => expired.has(gid)) };
 }
 
-test('without a place in the inbox some are paid and expired (control)', async () => {
+test('D5, control: without a place in the inbox some are paid and expired', async () => {
   await race('naive', NAIVE_RACES, payNaively);
   await until('one is paid and expired', async () => (await endsOf('naive')).both.length > 0);
 });
 
-test('1,000 races of a payment against its expiry: paid or expired, never both, and the answer says which', async () => {
+test('D5: 1,000 races of a payment against its expiry: paid or expired, never both, and the answer says which', async () => {
   const answers = await race('race', RACES, (gid) => pay(expiry, gid));
   await until('every race is over', async () => {
     const { paid, expired } = await endsOf('race');
