@@ -1,5 +1,6 @@
 // Every failpoint in every mode, as a table: a process of the app dies, stops or fails there, and the work must end once.
 // Usage: npm run crash-matrix [-- --shards N] [--shard I] [--write] [<vitest filters>]
+//        npm run crash-matrix -- --publish <matrix.json of each shard>
 // Exit code: 0 all hold, 1 not, 130 interrupted
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -13,12 +14,14 @@ import type { Servers } from '../servers/server-set.js';
 import { versionsOf } from '../servers/versions.js';
 import { failedOf, type MatrixRun, type ShardResult } from './crash-matrix/cases.js';
 import { pageOf, summaryOf, tableOf } from './crash-matrix/matrix-report.js';
+import { mergedRun, readRun } from './crash-matrix/merged-run.js';
 import { publish } from './crash-matrix/written-page.js';
 import { auditTestSandboxes } from './test/drop-and-audit-sandboxes.js';
 import { onTestServers } from './test/on-test-servers.js';
 import { runVitest } from './test/run-vitest.js';
 
-const USAGE = 'npm run crash-matrix [-- --shards N] [--shard I] [--write] [<vitest filters>]';
+const USAGE =
+  'npm run crash-matrix [-- --shards N] [--shard I] [--write] [<vitest filters>] | --publish <matrix.json>...';
 const say: Say = (line) => console.log(line);
 const SHARD_BOUND_MS = 50 * 60_000;
 const REPORTER = join(import.meta.dirname, 'crash-matrix', 'progress-reporter.js');
@@ -34,8 +37,10 @@ async function main(): Promise<number> {
       shards: { type: 'string', default: '2' },
       shard: { type: 'string' },
       write: { type: 'boolean', default: false },
+      publish: { type: 'boolean', default: false },
     },
   });
+  if (values.publish) return publishFiles(positionals);
   const count = numberIn('--shards', values.shards, 99);
   const chosen = values.shard === undefined ? null : numberIn('--shard', values.shard, count);
   if (values.write && (chosen !== null || positionals.length > 0))
@@ -48,6 +53,16 @@ async function main(): Promise<number> {
   );
   if (!run || signal.aborted) return 130;
   return report(run, values.write);
+}
+
+/** For shards that were played apart. Writes nothing if a case has failed. */
+function publishFiles(paths: readonly string[]): number {
+  const run = mergedRun(paths.map(readRun));
+  const failed = failedOf(run);
+  for (const line of failed) say(`FAILED  ${line}`);
+  say(summaryOf(run));
+  say(failed.length === 0 ? `written: ${publish(run).join(', ')}` : 'not written, since a case has failed');
+  return failed.length === 0 ? 0 : 1;
 }
 
 function numberIn(name: string, text: string, max: number): number {

@@ -4,6 +4,7 @@ import { expect, test } from 'vitest';
 import { ROOT } from '../../infra-files.js';
 import { failedOf, type MatrixCase, type MatrixRun, rowsOf } from './cases.js';
 import { pageOf, pageTables, tableOf } from './matrix-report.js';
+import { mergedRun } from './merged-run.js';
 import { PAGES, publishedRuns, withTables } from './written-page.js';
 
 const held = { failpoint: 'xa.decided', app: 'order', when: '', mode: 'crash', isPassed: true, ms: 1_234 } as const;
@@ -41,6 +42,19 @@ test('the page counts the servers on which a case holds', () => {
     ['10.11.19-MariaDB', 'RabbitMQ 4.3.6', '24.0.0', '1', '0', '2'],
     ['9.7.0', 'RabbitMQ 4.3.6', '24.0.0', '2', '1', '2'],
   ]);
+});
+
+test('shards that were played apart are one run, and the page counts them', () => {
+  const part = (shard: string, cases: readonly MatrixCase[]) => ({
+    ...runOf('9.7.0', cases),
+    shards: [{ shard, seconds: 61 }],
+  });
+  const run = mergedRun([part('1/3', [held]), part('3/3', [{ ...held, app: 'payment' }])]);
+  expect(run.cases.map(({ app }) => app)).toEqual(['order', 'payment']);
+  expect(pageTables([run]).runs![0]!.at(-1)).toBe('2 + 2 (2 of 3 shards)');
+  expect(() => mergedRun([part('1/3', []), part('1/3', [])])).toThrow('not the shards of one run: 1/3, 1/3');
+  expect(() => mergedRun([part('1/3', []), part('2/2', [])])).toThrow('not the shards of one run: 1/3, 2/2');
+  expect(() => mergedRun([part('1/3', []), { ...part('2/3', []), commit: 'def' }])).toThrow('their commit: abc, def');
 });
 
 test.each(PAGES)('%s shows the published results', (page) => {

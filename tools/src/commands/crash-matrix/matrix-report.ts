@@ -1,6 +1,7 @@
 // The matrix as a table on the screen, as a page, and as the tables of docs/proof.md.
 import { formatTable } from '../../cli/table.js';
 import { failedOf, type MatrixCase, type MatrixRow, type MatrixRun, MODES, rowsOf } from './cases.js';
+import { countIn } from './merged-run.js';
 
 const HEADS = Object.values(MODES);
 const seconds = (ms: number) => `${(ms / 1_000).toFixed(1)} s`;
@@ -57,9 +58,16 @@ export function pageTables(runs: readonly MatrixRun[]): Record<string, string[][
     run.node,
     String(run.cases.length),
     String(failedOf(run).length),
-    run.shards.map((one) => Math.ceil(one.seconds / 60)).join(' + '),
+    minutesOf(run),
   ]);
   return { runs: summary, cases: mergedRows(newestFirst) };
+}
+
+/** Says so if not all shards were played. */
+function minutesOf({ shards }: MatrixRun): string {
+  const minutes = shards.map(({ seconds }) => Math.ceil(seconds / 60)).join(' + ');
+  const count = countIn(shards[0]!.shard);
+  return shards.length === count ? minutes : `${minutes} (${shards.length} of ${count} shards)`;
 }
 
 /** A row per failpoint. A cell counts the runs in which the case holds. */
