@@ -22,9 +22,14 @@ export class OrderExpiry {
     await this.messages.append(tx, orderExpired, purchase, { dueInMs: this.dueInMs, name: purchase.orderId });
   }
 
-  /** Before the statements that settle the order. The handler of the expiry never waits for this transaction then. */
-  async withdraw(tx: EntityManager, { orderId }: Pick<PurchaseOnTheWay, 'orderId'>): Promise<void> {
-    if (this.dueInMs === 0) return;
-    await this.messages.cancel(tx, orderExpired, { name: orderId });
+  /**
+   * Settles the order and withdraws its expiry, in this order of locks: the handler of the expiry never waits for this
+   * transaction then. A result may overtake the flash sale that it is of. `settle` waits for the commit that records the sale,
+   * and the expiry of that commit is found afterwards alone.
+   */
+  async withdraw(tx: EntityManager, { orderId }: { orderId: string }, settle: () => Promise<void>): Promise<void> {
+    const withdrawn = this.dueInMs > 0 && (await this.messages.cancel(tx, orderExpired, { name: orderId }));
+    await settle();
+    if (withdrawn === 'NOT_FOUND') await this.messages.cancel(tx, orderExpired, { name: orderId });
   }
 }

@@ -9,7 +9,7 @@ const SCRATCH_SKU = 'item-1000';
 /** One piece is sold that no order has. The row is gone afterwards. */
 export async function isCanaryFound(sandbox: Sandbox, inventory: DatabaseServer): Promise<boolean> {
   const { table } = inventory;
-  const insert = `INSERT INTO ${table} (sku, available, reserved, sold, opening) VALUES (?, 0, 0, 1, 1)`;
+  const insert = `INSERT INTO ${table} (sku, available, reserved, sold, opening, version) VALUES (?, 0, 0, 1, 1, 1)`;
   await inventory.run(insert, [SCRATCH_SKU]);
   try {
     const { checks } = await audit(sandbox, { settleMs: 1_000, brokerLagMs: 0 });
