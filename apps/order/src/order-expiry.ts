@@ -27,7 +27,11 @@ export class OrderExpiry {
    * transaction then. A result may overtake the flash sale that it is of. `settle` waits for the commit that records the sale,
    * and the expiry of that commit is found afterwards alone.
    */
-  async withdraw(tx: EntityManager, { orderId }: { orderId: string }, settle: () => Promise<void>): Promise<void> {
+  async settleAndWithdraw(
+    tx: EntityManager,
+    { orderId }: { orderId: string },
+    settle: () => Promise<void>,
+  ): Promise<void> {
     const withdrawn = this.dueInMs > 0 && (await this.messages.cancel(tx, orderExpired, { name: orderId }));
     await settle();
     if (withdrawn === 'NOT_FOUND') await this.messages.cancel(tx, orderExpired, { name: orderId });

@@ -31,19 +31,19 @@ export class SettleOrderByLocalMessage {
 
   @OnMessage(paymentCaptured)
   async confirm(tx: EntityManager, purchase: PaymentCaptured): Promise<void> {
-    await this.expiry.withdraw(tx, purchase, () => confirmOrder(tx, purchase));
+    await this.expiry.settleAndWithdraw(tx, purchase, () => confirmOrder(tx, purchase));
     this.wakeAfterCommit(tx, purchase);
   }
 
   @OnMessage(stockRejected)
   async cancelRejected(tx: EntityManager, purchase: StockRejected): Promise<void> {
-    await this.expiry.withdraw(tx, purchase, () => cancelOrder(tx, purchase, purchase.reason));
+    await this.expiry.settleAndWithdraw(tx, purchase, () => cancelOrder(tx, purchase, purchase.reason));
     this.wakeAfterCommit(tx, purchase);
   }
 
   @OnMessage(paymentDeclined)
   async cancelDeclined(tx: EntityManager, purchase: PaymentDeclined): Promise<void> {
-    await this.expiry.withdraw(tx, purchase, () => cancelOrder(tx, purchase, purchase.reason));
+    await this.expiry.settleAndWithdraw(tx, purchase, () => cancelOrder(tx, purchase, purchase.reason));
     this.wakeAfterCommit(tx, purchase);
   }
 
