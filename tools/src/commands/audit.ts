@@ -1,5 +1,5 @@
 // Checks the invariants against databases and broker, each with its figures. With --since: what a failover has lost.
-// Usage: npm run audit [-- --of demo|test|url] [--since 2h]
+// Usage: npm run audit [-- --of demo|test|chaos|url] [--since 2h]
 // exit code: 0 all hold, 1 a check is broken, 2 a row is PARKED
 
 import type { AuditReport } from '../audit/check-types.js';
@@ -21,7 +21,7 @@ const OLDEST = { agoMs: 7 * 86_400_000, reason: 'finished messages are kept for 
 const LOST_SHOWN_MAX = 1_000;
 
 async function main(): Promise<number> {
-  const { values } = readOptions('npm run audit [-- --of demo|test|url] [--since 2h|<ISO 8601>]', {
+  const { values } = readOptions('npm run audit [-- --of demo|test|chaos|url] [--since 2h|<ISO 8601>]', {
     options: { of: { type: 'string' }, since: { type: 'string' } },
     allowPositionals: false,
   });

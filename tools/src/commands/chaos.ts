@@ -1,81 +1,80 @@
 // Buys through every scheme while apps, network and servers are broken at random. Then it checks every answer of a client.
-// Usage: npm run chaos -- [--seed N] [--minutes M] [--instances I]     exit code: 0 every answer and every invariant holds
+// Usage: npm run chaos -- [--seed N] [--minutes M] [--instances I] [--only 3,7,12] [--shrink]
+// exit code: 0 every answer and every invariant holds
 import { join } from 'node:path';
-import { exitCodeOf, reportLines } from '../audit/report-and-exit-code.js';
+import { reportLines } from '../audit/report-and-exit-code.js';
 import { readOptions, runCommand } from '../cli/command-options-and-exit.js';
 import { firstSignal, type Interrupt } from '../cli/first-signal.js';
-import { OperatorError } from '../cli/operator-error.js';
+import { Interrupted } from '../cli/operator-error.js';
 import type { Say } from '../cli/say-type.js';
 import { ROOT } from '../infra-files.js';
 import { withLock } from '../process/command-lock.js';
+import { rememberSandbox } from '../sandbox/known-sandboxes.js';
 import { gapsOf } from './chaos/history.js';
 import { evidenceLines, routesTable, wordsLines } from './chaos/report.js';
-import { ChaosRun } from './chaos/run.js';
+import { ChaosRun, type Verdict } from './chaos/run.js';
+import { CHAOS_OPTIONS, commandOf, type Settings, settingsOf, USAGE } from './chaos/settings.js';
+import { type Play, shrinkRun } from './chaos/shrink-run.js';
 
-const USAGE = 'npm run chaos -- [--seed N] [--minutes M] [--instances I]';
 const say: Say = (line) => console.log(line);
 
-interface Settings {
-  readonly seed: number;
-  readonly minutes: number;
-  readonly instances: number;
-}
-
 async function main(): Promise<number> {
-  const { values } = readOptions(USAGE, {
-    options: {
-      seed: { type: 'string' },
-      minutes: { type: 'string', default: '2' },
-      instances: { type: 'string', default: '3' },
-    },
-    allowPositionals: false,
-  });
-  const settings = {
-    seed: values.seed === undefined ? Date.now() % 1_000_000 : wholeNumber('--seed', values.seed, 0, 2 ** 31),
-    minutes: wholeNumber('--minutes', values.minutes, 1, 600),
-    instances: wholeNumber('--instances', values.instances, 1, 9),
-  };
+  const { values } = readOptions(USAGE, { options: CHAOS_OPTIONS, allowPositionals: false });
+  const settings = settingsOf(values);
   const interrupt = firstSignal({ say });
   const lock = join(ROOT, '.infra', 'chaos-run.lock');
-  return withLock(lock, { say, what: 'chaos', boundMs: 60_000 }, () => play(settings, interrupt));
+  return withLock(lock, { say, what: 'chaos', boundMs: 60_000 }, () => {
+    if (!settings.shrink) return playOnce(settings, interrupt);
+    const play = (only: readonly number[] | undefined, sandbox: string) =>
+      breakAndJudge({ ...settings, only }, sandbox, interrupt);
+    return shrinkRun({ say, settings, play, show: ({ sandbox }) => rememberSandbox('chaos', sandbox) });
+  });
 }
 
-function wholeNumber(name: string, text: string, min: number, max: number): number {
-  const number = Number(text);
-  if (/^\d+$/.test(text) && number >= min && number <= max) return number;
-  throw new OperatorError(`${name} is "${text}": it must be a whole number from ${min} to ${max}\nusage: ${USAGE}`);
+async function playOnce(settings: Settings, interrupt: Interrupt): Promise<number> {
+  const { broken, evidence } = await breakAndJudge(settings, 'chaos', interrupt);
+  const { seed, only } = settings;
+  // A part of a schedule is played to see whether it breaks. It may be too short to meet everything.
+  const isEnough = only !== undefined || gapsOf(evidence).length === 0;
+  const holds = broken.length === 0 && isEnough;
+  say(
+    holds
+      ? `seed ${seed}: all holds`
+      : `seed ${seed}: BROKEN; ${commandOf(settings, only)} breaks the same things again, and --shrink looks for fewer`,
+  );
+  return holds ? 0 : 1;
 }
 
-async function play({ seed, minutes, instances }: Settings, interrupt: Interrupt): Promise<number> {
-  const run = new ChaosRun({ say, signal: interrupt.signal, seed, minutes, instances, callers: 10 });
-  say(`seed ${seed}, ${minutes} min, ${instances} instances of each app`);
+/** Stops everything that it has started, also after Ctrl-C. @throws Interrupted then */
+async function breakAndJudge(settings: Settings, sandbox: string, interrupt: Interrupt): Promise<Play & Verdict> {
+  const { signal, happened } = interrupt;
+  const interrupted = happened.then((name): never => {
+    throw new Interrupted(`${name}: everything that chaos has started is stopped`);
+  });
+  interrupted.catch(() => {}); // the race below may be over
+  say(`seed ${settings.seed}, ${settings.minutes} min, ${settings.instances} instances of each app`);
+  const run = new ChaosRun({ ...settings, say, signal, sandbox });
   try {
-    return await Promise.race([breakAndJudge(run, seed), interrupt.happened.then(() => 130)]);
+    return await Promise.race([playAll(run), interrupted]);
   } catch (error) {
-    if (interrupt.signal.aborted) return 130;
+    // A step that was stopped in the middle fails in its own words.
+    if (signal.aborted) await interrupted;
     throw error;
   } finally {
     await run.stop();
   }
 }
 
-async function breakAndJudge(run: ChaosRun, seed: number): Promise<number> {
+async function playAll(run: ChaosRun): Promise<Play & Verdict> {
   await run.start();
   const steps = await run.breakThings();
-  say(`\n${steps} accidents are over; now everything is whole again`);
-  const result = await run.judge();
-  say(`\n${routesTable(result.routes)}\n`);
-  say(wordsLines(result).join('\n'));
-  say(reportLines(result.report).join('\n'));
-  say(evidenceLines(result.evidence).join('\n'));
-  const isEnough = gapsOf(result.evidence).length === 0;
-  const holds = result.findings.length === 0 && isEnough && exitCodeOf([result.report]) === 0;
-  say(
-    holds
-      ? `seed ${seed}: all holds`
-      : `seed ${seed}: BROKEN; npm run chaos -- --seed ${seed} breaks the same things again`,
-  );
-  return holds ? 0 : 1;
+  say(`\n${steps.length} accidents are over; now everything is whole again`);
+  const verdict = await run.judge();
+  say(`\n${routesTable(verdict.routes)}\n`);
+  say(wordsLines(verdict).join('\n'));
+  say(reportLines(verdict.report).join('\n'));
+  say(evidenceLines(verdict.evidence).join('\n'));
+  return { ...verdict, steps: steps.map(({ n }) => n) };
 }
 
 await runCommand(main);

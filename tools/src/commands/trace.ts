@@ -1,5 +1,5 @@
 // One timeline of a purchase from all apps, databases and queues.
-// Usage: npm run trace -- <orderId> [--of demo|test]
+// Usage: npm run trace -- <orderId> [--of demo|test|chaos]
 import { type QueueState, readQueues } from '../audit/queue-states.js';
 import { readOptions, runCommand } from '../cli/command-options-and-exit.js';
 import { messageOf } from '../cli/error-text.js';
@@ -10,7 +10,7 @@ import type { Sandbox } from '../sandbox/sandbox.js';
 import { withSandboxes } from '../sandbox/servers-for-sandboxes.js';
 import { readTimeline, type Timeline, timelineLines } from './trace/timeline.js';
 
-const USAGE = 'npm run trace -- <orderId> [--of demo|test]';
+const USAGE = 'npm run trace -- <orderId> [--of demo|test|chaos]';
 
 async function main(): Promise<number> {
   const { values, positionals } = readOptions(USAGE, { options: { of: { type: 'string' } } });

@@ -1,5 +1,5 @@
 // Prepared XA branches on all three servers: their owner, the decision in the log, and who ends them next.
-// Usage: npm run xa-doctor [-- --of demo|test] [--json]     exit code: 0 none is overdue, 2 some are overdue or PARKED
+// Usage: npm run xa-doctor [-- --of demo|test|chaos] [--json]     exit code: 0 none is overdue, 2 some are overdue or PARKED
 
 import { readOptions, runCommand } from '../cli/command-options-and-exit.js';
 import { OperatorError } from '../cli/operator-error.js';
@@ -11,7 +11,7 @@ import { type Examination, examine } from './xa-doctor/examine.js';
 import { reportOf } from './xa-doctor/report.js';
 
 async function main(): Promise<number> {
-  const { values } = readOptions('npm run xa-doctor [-- --of demo|test] [--json]', {
+  const { values } = readOptions('npm run xa-doctor [-- --of demo|test|chaos] [--json]', {
     options: { of: { type: 'string' }, json: { type: 'boolean' } },
     allowPositionals: false,
   });

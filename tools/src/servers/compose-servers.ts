@@ -170,3 +170,8 @@ export const composeControl: ServerActions = {
     await untilReady(server, loopbackUrls(context.state, kindOf(server)), context);
   },
 };
+
+/** Runs rabbitmqctl in the container of the broker. */
+export async function composeBrokerCtl(context: ServerSet, args: readonly string[]): Promise<void> {
+  await compose(context, ['exec', '-T', serviceOf('rabbitmq'), 'rabbitmqctl', '--quiet', ...args]);
+}

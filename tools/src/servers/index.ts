@@ -23,7 +23,7 @@ import {
 } from './server-set.js';
 import { readServers, readState, writeServers, writeState } from './server-set-files.js';
 
-export { control } from './server-control.js';
+export { brokerCtl, control } from './server-control.js';
 export { readServers } from './server-set-files.js';
 
 /** Resolves once all servers of these kinds answer, with the URLs of all servers that the set has. */

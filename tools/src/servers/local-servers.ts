@@ -1,6 +1,8 @@
 // DTX_INFRA=local: installed server programs, run as private servers with their data under `.infra/<name>/`.
+import { execFile } from 'node:child_process';
 import { rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { OperatorError } from '../cli/operator-error.js';
 import { secondsSince } from '../cli/waits-and-progress.js';
 import { placeOf } from '../infra-files.js';
@@ -28,7 +30,7 @@ import {
 } from './installed-programs.js';
 import { keepOrChoosePort } from './ports.js';
 import type { Exclusively, ServerActions } from './provisioning.js';
-import { prepareBroker } from './rabbitmq-server-setup.js';
+import { environmentOfBroker, prepareBroker } from './rabbitmq-server-setup.js';
 import { untilReady } from './readiness.js';
 import { isOpenRedis, prepareRedis } from './redis-server-setup.js';
 import {
@@ -44,6 +46,8 @@ import {
   type ServerUrls,
   serversOf,
 } from './server-set.js';
+
+const CTL_BOUND_MS = 60_000;
 
 interface Programs {
   databases?: DatabaseProgram;
@@ -194,6 +198,16 @@ async function startAgain(set: ServerSet, server: Server, exclusively: Exclusive
   const local: LocalSet = { ...set, programs: programsFor(set.state, [kindOf(server)], lacking) };
   const wait = await exclusively(() => beginServer(local, server));
   await wait();
+}
+
+/** Runs rabbitmqctl in the broker of a set. Its start alone takes seconds on a busy machine. */
+export async function localBrokerCtl({ name, state }: ServerSet, args: readonly string[]): Promise<void> {
+  const { rabbitmq } = programsFor(state, ['rabbitmq'], (lack) => `rabbitmqctl cannot run without ${lack}`);
+  const env = { ...process.env, ...environmentOfBroker(dirOf(name, 'rabbitmq'), state) };
+  await promisify(execFile)(join(dirname(rabbitmq!.server), 'rabbitmqctl'), ['--quiet', ...args], {
+    env,
+    timeout: CTL_BOUND_MS,
+  });
 }
 
 function needPid(name: string, server: Server): number {

@@ -2,9 +2,9 @@
 // Decided per kind, so that databases may be given while broker and Redis are started here.
 import { OperatorError } from '../cli/operator-error.js';
 import { completeInterrupted, installMissing, lackingForApt } from './apt-packages.js';
-import { composeControl, lackingForCompose, startCompose, stopCompose } from './compose-servers.js';
+import { composeBrokerCtl, composeControl, lackingForCompose, startCompose, stopCompose } from './compose-servers.js';
 import { givenUrls, isGiven, lackingUrls, startGiven } from './given-servers.js';
-import { lackingPrograms, localControl, loopbackUrls, startLocal, stopLocal } from './local-servers.js';
+import { lackingPrograms, localBrokerCtl, localControl, loopbackUrls, startLocal, stopLocal } from './local-servers.js';
 import type { Kind, Provision, Server, ServerSet, ServerState, ServerUrls } from './server-set.js';
 
 /** Runs `work` under the lock of the set of servers. */
@@ -20,12 +20,26 @@ interface Provisioner {
   urls(state: ServerState, kind: Kind): Partial<ServerUrls>;
   /** For outage tests. Null if the servers are not run by the commands. */
   readonly control: ServerActions | null;
+  /** Runs rabbitmqctl in the broker. Null if the servers are not run by the commands. */
+  readonly brokerCtl: ((set: ServerSet, args: readonly string[]) => Promise<void>) | null;
 }
 
 export const PROVISIONING: Record<Provision, Provisioner> = {
-  url: { start: startGiven, stop: async () => {}, urls: givenUrls, control: null },
-  compose: { start: startCompose, stop: stopCompose, urls: loopbackUrls, control: composeControl },
-  local: { start: startLocal, stop: stopLocal, urls: loopbackUrls, control: localControl },
+  url: { start: startGiven, stop: async () => {}, urls: givenUrls, control: null, brokerCtl: null },
+  compose: {
+    start: startCompose,
+    stop: stopCompose,
+    urls: loopbackUrls,
+    control: composeControl,
+    brokerCtl: composeBrokerCtl,
+  },
+  local: {
+    start: startLocal,
+    stop: stopLocal,
+    urls: loopbackUrls,
+    control: localControl,
+    brokerCtl: localBrokerCtl,
+  },
 };
 
 const FORCIBLE = ['url', 'compose', 'local', 'apt'] as const;

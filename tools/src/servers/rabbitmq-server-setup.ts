@@ -57,6 +57,10 @@ export function prepareBroker({ dir, state, program, member }: BrokerPlan): { ma
   };
 }
 
+/** The environment of rabbitmqctl for the broker of a folder. It finds the broker by its cookie and its port mapper. */
+export const environmentOfBroker = (dir: string, state: BrokerState): NodeJS.ProcessEnv =>
+  environment(dir, state, { home: join(dir, 'home') });
+
 type Member = Partial<ClusterMember>;
 
 function settings({ ports, secrets }: BrokerState, { address = LOOPBACK, settings: more = [] }: Member = {}): string {

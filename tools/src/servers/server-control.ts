@@ -18,6 +18,16 @@ export function control(name: string): Record<Server, ServerControl> {
   >;
 }
 
+/** Runs rabbitmqctl in the broker of a set. Rejects for a broker that was given by URL. */
+export async function brokerCtl(name: string, ...args: string[]): Promise<void> {
+  const state = readState(name);
+  const provision = state.ways.rabbitmq;
+  const run = provision && PROVISIONING[provision].brokerCtl;
+  if (!run)
+    throw new OperatorError(`cannot run rabbitmqctl ${args[0]}: the broker of ${name} is not run by this command`);
+  await run({ name, state, say: () => {}, save: () => {} }, args);
+}
+
 function controlOf(name: string, server: Server): ServerControl {
   const actions = () => {
     const provision = readState(name).ways[kindOf(server)];

@@ -4,12 +4,15 @@ import { audit } from '../../audit/index.js';
 import { openDatabases } from '../../sandbox/database-reader.js';
 import type { Sandbox } from '../../sandbox/sandbox.js';
 import { readTimeline, timelineLines } from '../trace/timeline.js';
+import { brokenInvariants } from './broken-invariants.js';
 import { countOf, type Finding, findingsOf, type Seen } from './history.js';
 
 export interface Judgement {
   readonly report: AuditReport;
   /** Broken invariants of the history. */
   readonly findings: readonly Finding[];
+  /** Those, and what the audit has found. Empty if everything holds. */
+  readonly broken: readonly Finding[];
   /** Purchases by their final status. */
   readonly counts: Readonly<Record<string, number>>;
   /** The timeline of the first purchase that shows a violation. */
@@ -34,25 +37,16 @@ export async function judge(
     );
     const found = { orders: new Map(rows.map(({ id, status }) => [id, status])), opening: BigInt(stock!.total) };
     const findings = findingsOf(seen, found, opened);
-    const shown = shownPurchase(findings, report);
-    const timeline = shown === null ? null : await readTimeline(databases, shown);
+    const broken = brokenInvariants(findings, report);
+    const shown = broken.find(({ orderId }) => orderId !== undefined)?.orderId;
+    const timeline = shown === undefined ? null : await readTimeline(databases, shown);
     const trace = timeline
       ? [`purchase ${shown}:`, ...timelineLines(timeline.events), ...timeline.now.map(asLine)]
       : [];
-    return { report, findings, counts: countOf(seen, found), trace };
+    return { report, findings, broken, counts: countOf(seen, found), trace };
   } finally {
     await databases.close();
   }
 }
 
 const asLine = ({ app, text }: { app: string; text: string }) => `${app.padEnd(9)}  ${text}`;
-
-/** The first purchase that a finding or a violation names. */
-function shownPurchase(findings: readonly Finding[], { checks }: AuditReport): string | null {
-  const found = findings.find(({ orderId }) => orderId !== undefined)?.orderId;
-  if (found !== undefined) return found;
-  const named = checks
-    .flatMap(({ violations }) => violations)
-    .map((line) => /\border ([0-9a-f-]{36})\b/.exec(line)?.[1]);
-  return named.find((id) => id !== undefined) ?? null;
-}

@@ -28,7 +28,7 @@ export class DatabaseServer {
   readonly #root: string;
   readonly #app: App;
   readonly #database: string;
-  /** Messages that `sendAgain` made due. */
+  /** Messages that `sendAgain` and `sendTwice` made due. */
   sentAgain = 0;
   /** Stops, kills and pauses it, if the commands run it. */
   readonly server: ServerControl;
@@ -86,11 +86,23 @@ export class DatabaseServer {
    * Makes some finished messages due again, as `nest-dtx redrive` does. Their consumers get them under the same ids, and must
    * not handle them twice.
    */
-  async sendAgain(): Promise<void> {
-    for (const { table, unsent, awaiting } of MESSAGES) {
-      const statement = `UPDATE ${table} SET state = '${unsent}', awaiting = ${awaiting}, attempts = 0, claim_token = NULL,
-         next_attempt_at = UTC_TIMESTAMP(3), sent_at = NULL, done_at = NULL
-         WHERE state = 'DONE' AND consumers IS NOT NULL ORDER BY created_at DESC LIMIT ${SENT_AGAIN_MAX}`;
+  sendAgain(): Promise<void> {
+    return this.#makeDue(
+      ({ unsent, awaiting }) => `state = '${unsent}', awaiting = ${awaiting}, sent_at = NULL, done_at = NULL`,
+      `state = 'DONE' AND consumers IS NOT NULL`,
+    );
+  }
+
+  /** Makes messages due that were sent and wait for their receipts, so that two copies of a message are on their way at once. */
+  sendTwice(): Promise<void> {
+    return this.#makeDue(() => `state = state`, `state = 'SENT' AND next_attempt_at IS NOT NULL`);
+  }
+
+  /** The attempts begin at 0, because a send on purpose must not bring a message nearer to being given up. */
+  async #makeDue(changed: (messages: (typeof MESSAGES)[number]) => string, where: string): Promise<void> {
+    for (const messages of MESSAGES) {
+      const statement = `UPDATE ${messages.table} SET ${changed(messages)}, attempts = 0, claim_token = NULL,
+         next_attempt_at = UTC_TIMESTAMP(3) WHERE ${where} ORDER BY created_at DESC LIMIT ${SENT_AGAIN_MAX}`;
       this.sentAgain += await this.run(statement).catch((error) => {
         if (codeOf(error) === 'ER_NO_SUCH_TABLE') return 0; // this app has no such messages
         throw error;

@@ -1,19 +1,25 @@
 // The faults of a run, as data. Each has a kind of target (`on`), a duration, a beginning and an end.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ServerControl } from '../../servers/server-set.js';
-import { call } from '../../shop/app-calls.js';
+import { call, untilReady } from '../../shop/app-calls.js';
+import type { Broker, Resource } from './breakable-broker.js';
 import type { DatabaseServer } from './breakable-database-servers.js';
 import type { Instance } from './proxied-app-instance.js';
 import type { TcpProxy } from './tcp-proxy.js';
 
 const FLOOD_CALLERS = 50;
+const TEN_MINUTES_MS = 600_000;
+/** Of one instance in a rolling restart. Another nemesis may keep it from becoming ready. */
+const ROLLED_BOUND_MS = 30_000;
 
 /** What a nemesis is given, by its `on`. */
 export interface Targets {
   instance: Instance;
+  /** All instances of an app. */
+  app: readonly Instance[];
   path: TcpProxy;
   database: DatabaseServer;
-  broker: { readonly server: ServerControl };
+  broker: Broker;
 }
 
 /** One use of a nemesis. `end` is called in any case, also after a `begin` that failed halfway. */
@@ -80,6 +86,7 @@ export const NEMESES: readonly Nemesis[] = [
     lastsMs: [500, 1_000],
     fault: (database) => ({ begin: () => database.sendAgain(), end: () => {} }),
   },
+  { name: 'messages are sent twice at once', on: 'database', lastsMs: [2_000, 6_000], fault: doubledMessages },
   {
     name: 'an operator retries at random',
     on: 'instance',
@@ -92,6 +99,9 @@ export const NEMESES: readonly Nemesis[] = [
     lastsMs: [500, 1_500],
     fault: (instance) => ({ begin: () => instance.restart(), end: () => {} }),
   },
+  { name: 'a rolling restart of an app', on: 'app', lastsMs: [8_000, 16_000], fault: rollingRestart },
+  wrongClock('a clock that is 10 minutes fast', TEN_MINUTES_MS),
+  wrongClock('a clock that is 10 minutes slow', -TEN_MINUTES_MS),
   {
     name: 'kill -9 the broker',
     on: 'broker',
@@ -100,6 +110,8 @@ export const NEMESES: readonly Nemesis[] = [
     fault: ({ server }) => ({ begin: () => server.kill(), end: () => server.start() }),
   },
   { name: 'freeze the broker', on: 'broker', needsControl: true, lastsMs: [2_000, 10_000], fault: frozen },
+  scarcity('the broker is short of memory', 'memory'),
+  scarcity('the disk of the broker is full', 'disk'),
 ];
 
 export function nemesisOf(name: string): Nemesis {
@@ -111,6 +123,40 @@ export function nemesisOf(name: string): Nemesis {
 /** A fault of the network that lasts until the proxy is healed. */
 function onPath(name: string, lastsMs: readonly [number, number], begin: (proxy: TcpProxy) => void): NemesisOn<'path'> {
   return { name, on: 'path', lastsMs, fault: (proxy) => ({ begin: () => begin(proxy), end: () => proxy.heal() }) };
+}
+
+/** The broker raises its alarm and blocks every publisher. Its consumers go on. */
+function scarcity(name: string, resource: Resource): NemesisOn<'broker'> {
+  return {
+    name,
+    on: 'broker',
+    needsControl: true,
+    lastsMs: [3_000, 12_000],
+    fault: (broker) => ({ begin: () => broker.exhaust(resource), end: () => broker.provide(resource) }),
+  };
+}
+
+/** The instance is restarted with the wrong clock and at the end with the true one. Its servers keep the true time. */
+function wrongClock(name: string, shiftMs: number): NemesisOn<'instance'> {
+  return {
+    name,
+    on: 'instance',
+    lastsMs: [8_000, 20_000],
+    fault: (instance) => ({ begin: () => instance.shiftClock(shiftMs), end: () => instance.shiftClock(0) }),
+  };
+}
+
+/** One instance after the other, as a deployment does. */
+function rollingRestart(instances: readonly Instance[]): Fault {
+  return {
+    begin: async () => {
+      for (const instance of instances) {
+        await instance.restart();
+        await untilReady(instance.url, { boundMs: ROLLED_BOUND_MS });
+      }
+    },
+    end: () => {},
+  };
 }
 
 function frozen({ server }: { readonly server: ServerControl }): Fault {
@@ -152,6 +198,28 @@ function flood(instance: Instance): Fault {
     end: async () => {
       isOver = true;
       await Promise.all(callers);
+    },
+  };
+}
+
+/** Messages without a receipt are sent again and again. */
+function doubledMessages(database: DatabaseServer): Fault {
+  let isOver = false;
+  let loop = Promise.resolve();
+  const goOn = async () => {
+    while (!isOver) {
+      await sleep(200);
+      await database.sendTwice().catch(() => {}); // another nemesis has taken the database away
+    }
+  };
+  return {
+    begin: async () => {
+      await database.sendTwice();
+      loop = goOn();
+    },
+    end: () => {
+      isOver = true;
+      return loop;
     },
   };
 }

@@ -1,5 +1,8 @@
 // One instance of an app with a network of its own, started again whenever it has died.
 import { openSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { ROOT } from '../../infra-files.js';
 import { type AppSettings, environmentOf } from '../../process/app-environment.js';
 import { type AppProcess, type AppStart, startApp } from '../../process/app-process.js';
 import type { App } from '../../servers/server-set.js';
@@ -9,6 +12,8 @@ import { TcpProxy } from './tcp-proxy.js';
 
 const RESTART_MS = 300;
 const RETRIED_MAX = 5;
+/** Shifts the wall clock of a process from its first line on. */
+const WRONG_CLOCK = pathToFileURL(join(ROOT, 'test', 'fixtures', 'wrong-clock.mjs')).href;
 
 interface InstancePlan {
   readonly app: App;
@@ -30,6 +35,7 @@ export class Instance {
   readonly #options: Omit<AppStart, 'onExit'>;
   #process: AppProcess | null = null;
   #isClosing = false;
+  #clockShiftMs = 0;
   /** Since when it has not been killed, stopped or cut off. Calls that began earlier prove nothing about it. */
   #wholeSince = 0;
   #isWhole = false;
@@ -68,7 +74,8 @@ export class Instance {
       this.#isWhole = false;
       if (!this.#isClosing) setTimeout(() => this.start(), RESTART_MS);
     };
-    this.#process = startApp({ ...this.#options, onExit });
+    const env = { ...this.#options.env, ...clockEnvironment(this.#clockShiftMs) };
+    this.#process = startApp({ ...this.#options, env, onExit });
     this.#become(true);
   }
 
@@ -92,6 +99,12 @@ export class Instance {
   async restart(): Promise<void> {
     this.#become(false);
     await this.#process?.stop();
+  }
+
+  /** A graceful restart. From then on, and after every later death, its clock is wrong by that much. */
+  async shiftClock(ms: number): Promise<void> {
+    this.#clockShiftMs = ms;
+    await this.restart();
   }
 
   /** Retries some open and parked rows, as an operator with the token does who does not look closely. */
@@ -134,6 +147,10 @@ export class Instance {
     process.kill(pid, name);
     return pid;
   }
+}
+
+function clockEnvironment(shiftMs: number): NodeJS.ProcessEnv {
+  return shiftMs === 0 ? {} : { NODE_OPTIONS: `--import=${WRONG_CLOCK}`, TEST_CLOCK_SHIFT_MS: String(shiftMs) };
 }
 
 /** Created before any start, so that a log that cannot be written is reported at once. */

@@ -13,7 +13,7 @@ export const PATHS: Record<App, readonly NetworkPath[]> = {
   inventory: ['database', 'broker'],
 };
 
-const BEGIN_MS = 4_000;
+export const BEGIN_MS = 4_000;
 /** The last part of a run has no new faults, so that the last ones are seen to heal under load. */
 const END_MS = 10_000;
 const REST_MS = [500, 3_500] as const;
@@ -30,6 +30,7 @@ export interface Target {
 /** How the target of a nemesis is chosen. One function for each value of `on`. */
 const TARGETS: Record<Nemesis['on'], (pick: Pick01, options: { instances: number }) => Target> = {
   instance: (pick, { instances }) => ({ app: one(pick, DATABASES), instance: whole(pick, instances) }),
+  app: (pick) => ({ app: one(pick, DATABASES) }),
   path: (pick, { instances }) => {
     const app = one(pick, DATABASES);
     return { app, instance: whole(pick, instances), path: one(pick, PATHS[app]) };
@@ -70,6 +71,10 @@ export function scheduleOf({ seed, minutes, instances, can = () => true }: Sched
   return steps;
 }
 
+/** When a part of a schedule is over, and its last faults are seen to have healed. */
+export const endOf = (steps: readonly Step[]): number =>
+  Math.max(BEGIN_MS, ...steps.map(({ atMs, lastsMs }) => atMs + lastsMs)) + END_MS;
+
 /** At most three faults at once, and no target twice: the end of one fault would end the other. */
 function isFree(steps: readonly Step[], nemesis: Nemesis, atMs: number, target: Target): boolean {
   const running = steps.filter((step) => step.atMs + step.lastsMs + 1_000 > atMs);
@@ -83,7 +88,7 @@ const one = <T>(pick: Pick01, list: readonly T[]): T => list[whole(pick, list.le
 const between = (pick: Pick01, [low, high]: readonly [number, number]) => Math.round(low + pick() * (high - low));
 
 /** One line for a person. */
-export const lineOf = ({ atMs, lastsMs, nemesis, target: { app, instance, path } }: Step): string => {
+export const lineOf = ({ n, atMs, lastsMs, nemesis, target: { app, instance, path } }: Step): string => {
   const where = [app && (instance === undefined ? app : `${app} ${instance + 1}`), path && `its ${path}`];
-  return `${(atMs / 1_000).toFixed(1).padStart(6)} s  ${nemesis}${where.some(Boolean) ? ` (${where.filter(Boolean).join(', ')})` : ''}, for ${(lastsMs / 1_000).toFixed(1)} s`;
+  return `${`#${n}`.padStart(4)}${(atMs / 1_000).toFixed(1).padStart(7)} s  ${nemesis}${where.some(Boolean) ? ` (${where.filter(Boolean).join(', ')})` : ''}, for ${(lastsMs / 1_000).toFixed(1)} s`;
 };

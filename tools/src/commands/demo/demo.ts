@@ -8,7 +8,7 @@ import type { Say } from '../../cli/say-type.js';
 import { environmentOf } from '../../process/app-environment.js';
 import { choosePorts } from '../../process/app-ports.js';
 import { Supervisor } from '../../process/supervisor.js';
-import { rememberDemoSandbox } from '../../sandbox/known-sandboxes.js';
+import { rememberSandbox } from '../../sandbox/known-sandboxes.js';
 import { createSandbox, type Sandbox } from '../../sandbox/sandbox.js';
 import { down, up } from '../../servers/index.js';
 import { type App, perApp } from '../../servers/server-set.js';
@@ -63,7 +63,7 @@ export class Demo {
     const servers = await up('demo', { say });
     this.#signal.throwIfAborted();
     const sandbox = await createSandbox(servers, 'demo', { fresh: true });
-    rememberDemoSandbox(sandbox);
+    rememberSandbox('demo', sandbox);
     say('fresh databases, virtual host and Redis number made: each demo starts anew');
     this.#signal.throwIfAborted();
     await this.#startApps(sandbox, ports);
