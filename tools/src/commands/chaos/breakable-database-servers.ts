@@ -5,10 +5,15 @@ import { type Connection, createConnection, type ResultSetHeader, type RowDataPa
 import { codeOf } from '../../cli/error-text.js';
 import type { Sandbox } from '../../sandbox/sandbox.js';
 import { type App, perApp, type Server, type ServerControl, type Servers } from '../../servers/server-set.js';
+import { HANDLER_FAULT } from './operator.js';
 
 const ACCOUNT = 'dtx_chaos';
 /** Rows of the shop that every purchase needs. */
 const ROWS: Record<App, string> = { order: 'orders', payment: 'account', inventory: 'stock' };
+
+/** The message that the handler sends in its transaction. It cannot, so its business is rolled back. */
+const FAILING_CONTRACT = 'stock.taken';
+const FAILURES = 'chaos_failures';
 
 const SENT_AGAIN_MAX = 20;
 /** The tables of messages with receipts, with the state before the first send. */
@@ -108,6 +113,22 @@ export class DatabaseServer {
         throw error;
       });
     }
+  }
+
+  /** Called once, before any load: a later DDL statement would wait for the transactions of the apps. */
+  async prepareHandlerFault(): Promise<void> {
+    await this.run(`CREATE TABLE ${FAILURES} (contract VARCHAR(100) NOT NULL PRIMARY KEY)`);
+    await this.run(
+      `CREATE TRIGGER chaos_handler BEFORE INSERT ON dtx_outbox FOR EACH ROW
+       IF EXISTS (SELECT 1 FROM ${FAILURES} WHERE contract = NEW.contract)
+       THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '${HANDLER_FAULT}'; END IF`,
+    );
+  }
+
+  /** From now on one handler fails, or succeeds again. No other scheme sends its message. */
+  async failHandler(isFailing: boolean): Promise<void> {
+    if (isFailing) await this.run(`INSERT IGNORE INTO ${FAILURES} (contract) VALUES (?)`, [FAILING_CONTRACT]);
+    else await this.run(`DELETE FROM ${FAILURES}`);
   }
 
   /** Locks some rows that purchases need, and returns how to release them. */

@@ -16,12 +16,13 @@ interface Stage {
 export async function evidenceOf(
   { sandbox, databases }: Stage,
   { counts }: Judgement,
-  begun: Evidence['begun'],
+  { begun, byOperator }: Pick<Evidence, 'begun' | 'byOperator'>,
 ): Promise<Evidence> {
   const sentAgain = Object.values(databases).reduce((sum, one) => sum + one.sentAgain, 0);
   return {
     purchases: purchasesIn(counts),
     begun,
+    byOperator,
     duplicates: sentAgain + (await redelivered(sandbox)),
     isCanaryFound: await isCanaryFound(sandbox, databases.inventory),
   };

@@ -69,7 +69,13 @@ describe('a forged history is found', () => {
 });
 
 describe('a run that has checked nothing fails', () => {
-  const enough: Evidence = { purchases: 20, begun: { 'kill -9 an app': 1 }, duplicates: 1, isCanaryFound: true };
+  const enough: Evidence = {
+    purchases: 20,
+    begun: { 'kill -9 an app': 1 },
+    duplicates: 1,
+    byOperator: { retried: 0, rejected: 0 },
+    isCanaryFound: true,
+  };
 
   test('and one with enough evidence does not', () => expect(gapsOf(enough)).toEqual([]));
 

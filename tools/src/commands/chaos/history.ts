@@ -108,6 +108,8 @@ export interface Evidence {
   readonly begun: Readonly<Record<string, number>>;
   /** Deliveries that came again, by the count of the broker, and messages that were sent again on purpose. */
   readonly duplicates: number;
+  /** Rows that the operator has retried or rejected. */
+  readonly byOperator: { readonly retried: number; readonly rejected: number };
   /** Whether the audit has found the wrong row that was planted for it. */
   readonly isCanaryFound: boolean;
 }

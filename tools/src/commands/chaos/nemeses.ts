@@ -20,6 +20,8 @@ export interface Targets {
   path: TcpProxy;
   database: DatabaseServer;
   broker: Broker;
+  /** The database of the handler that a run lets fail. */
+  handler: DatabaseServer;
 }
 
 /** One use of a nemesis. `end` is called in any case, also after a `begin` that failed halfway. */
@@ -81,6 +83,12 @@ export const NEMESES: readonly Nemesis[] = [
     fault: ({ server }) => ({ begin: () => server.kill(), end: () => server.start() }),
   },
   {
+    name: 'a handler fails until its messages are parked',
+    on: 'handler',
+    lastsMs: [4_000, 10_000],
+    fault: (database) => ({ begin: () => database.failHandler(true), end: () => database.failHandler(false) }),
+  },
+  {
     name: 'old messages are sent again',
     on: 'database',
     lastsMs: [500, 1_000],
@@ -88,10 +96,10 @@ export const NEMESES: readonly Nemesis[] = [
   },
   { name: 'messages are sent twice at once', on: 'database', lastsMs: [2_000, 6_000], fault: doubledMessages },
   {
-    name: 'an operator retries at random',
+    name: 'an operator retries and rejects at random',
     on: 'instance',
     lastsMs: [500, 1_000],
-    fault: (instance) => ({ begin: () => instance.retryAtRandom(), end: () => {} }),
+    fault: (instance) => ({ begin: () => instance.operator.actAtRandom(), end: () => {} }),
   },
   {
     name: 'restart an app (SIGTERM)',

@@ -6,12 +6,12 @@ import { ROOT } from '../../infra-files.js';
 import { type AppSettings, environmentOf } from '../../process/app-environment.js';
 import { type AppProcess, type AppStart, startApp } from '../../process/app-process.js';
 import type { App } from '../../servers/server-set.js';
-import { call } from '../../shop/app-calls.js';
+import { chaosOptions } from './app-options.js';
+import { Operator } from './operator.js';
 import type { NetworkPath } from './schedule.js';
 import { TcpProxy } from './tcp-proxy.js';
 
 const RESTART_MS = 300;
-const RETRIED_MAX = 5;
 /** Shifts the wall clock of a process from its first line on. */
 const WRONG_CLOCK = pathToFileURL(join(ROOT, 'test', 'fixtures', 'wrong-clock.mjs')).href;
 
@@ -31,7 +31,7 @@ export class Instance {
   readonly number: number;
   readonly url: string;
   readonly #proxies: Proxies;
-  readonly #token: string;
+  readonly operator: Operator;
   readonly #options: Omit<AppStart, 'onExit'>;
   #process: AppProcess | null = null;
   #isClosing = false;
@@ -45,8 +45,10 @@ export class Instance {
     this.number = number;
     this.url = `http://127.0.0.1:${port}`;
     this.#proxies = proxies;
-    this.#token = settings.token;
-    this.#options = { name: app, port, env: { ...environmentOf(app, settings), ...mark }, log };
+    this.operator = new Operator(this.url, settings.token);
+    const env = environmentOf(app, settings);
+    const options = { DTX_OPTIONS: chaosOptions(env.DTX_OPTIONS ?? process.env.DTX_OPTIONS) };
+    this.#options = { name: app, port, env: { ...env, ...options, ...mark }, log };
   }
 
   static async make(plan: InstancePlan): Promise<Instance> {
@@ -105,17 +107,6 @@ export class Instance {
   async shiftClock(ms: number): Promise<void> {
     this.#clockShiftMs = ms;
     await this.restart();
-  }
-
-  /** Retries some open and parked rows, as an operator with the token does who does not look closely. */
-  async retryAtRandom(): Promise<void> {
-    const headers = { authorization: `Bearer ${this.#token}` };
-    const list = `${this.url}/dtx/transactions?limit=${RETRIED_MAX}`;
-    for (const url of [list, `${list}&state=PARKED`]) {
-      const { body } = await call<{ items?: Array<{ id: string }> } | null>('GET', url, { headers });
-      for (const { id } of body?.items ?? [])
-        await call('POST', `${this.url}/dtx/transactions/${encodeURIComponent(id)}/retry`, { headers, body: {} });
-    }
   }
 
   /** Returns the pid of the stopped process, if there is one. */

@@ -38,6 +38,7 @@ export function evidenceLines(evidence: Evidence): string[] {
   return [
     `faults: ${uses.join(', ') || 'none'}`,
     `${evidence.duplicates} messages came again`,
+    `an operator retried ${evidence.byOperator.retried} rows and rejected ${evidence.byOperator.rejected}`,
     ...gapsOf(evidence).map((gap) => `PROVES NOTHING: ${gap}`),
   ];
 }

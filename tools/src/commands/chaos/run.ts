@@ -85,11 +85,15 @@ export class ChaosRun {
     const work = async () => {
       await clients.stop({ boundMs: 60_000 });
       await this.#stage.untilAllReady();
+      await this.#stage.byApp.inventory[0]!.operator.settleFailedHandlers();
       await clients.replay();
       await this.#untilReadable();
       const { behind } = this.#stage;
       const judgement = await judge(behind.sandbox, clients, { settleMs: SETTLE_MS, opened: BigInt(OPENED) });
-      const evidence = await evidenceOf(behind, judgement, this.#player.begun);
+      const evidence = await evidenceOf(behind, judgement, {
+        begun: this.#player.begun,
+        byOperator: this.#stage.byOperator,
+      });
       return { ...judgement, evidence, routes: clients.routes, sandbox: behind.sandbox };
     };
     return withProgress(work, { say: this.options.say, what: 'coming to rest' });

@@ -37,6 +37,7 @@ const TARGETS: Record<Nemesis['on'], (pick: Pick01, options: { instances: number
   },
   database: (pick) => ({ app: one(pick, DATABASES) }),
   broker: () => ({}),
+  handler: () => ({}),
 };
 
 export interface Step {

@@ -10,10 +10,12 @@ import { rememberSandbox } from '../../sandbox/known-sandboxes.js';
 import { createSandbox, type Sandbox } from '../../sandbox/sandbox.js';
 import { control, down, up } from '../../servers/index.js';
 import { type App, DATABASES, perApp, type Server, type ServerControl } from '../../servers/server-set.js';
+import { versionsOf } from '../../servers/versions.js';
 import { expectOk, untilReady } from '../../shop/app-calls.js';
 import { Broker } from './breakable-broker.js';
 import { type DatabaseServer, databaseServers } from './breakable-database-servers.js';
 import { buyer, sku } from './clients.js';
+import type { Operator } from './operator.js';
 import { emptyLog, Instance } from './proxied-app-instance.js';
 
 const SET = 'chaos';
@@ -58,6 +60,12 @@ export class Stage {
     return perApp((app) => this.#instances.filter((one) => one.app === app));
   }
 
+  /** The acts of the operator, over all instances. */
+  get byOperator(): Operator['counts'] {
+    const counts = this.#instances.map(({ operator }) => operator.counts);
+    return counts.reduce((a, b) => ({ retried: a.retried + b.retried, rejected: a.rejected + b.rejected }));
+  }
+
   async open(): Promise<void> {
     const { say, signal, sandbox: name } = this.options;
     await endStrays(join(this.dir, 'apps')); // of a run that was killed
@@ -78,6 +86,7 @@ export class Stage {
     }
     signal.throwIfAborted();
     await this.#startInstances({ ...sandbox, databases: accounts });
+    await databases.inventory.prepareHandlerFault();
     await this.#openShop();
   }
 
@@ -100,7 +109,11 @@ export class Stage {
     }
     for (const instance of this.#instances) instance.start();
     await this.untilAllReady();
-    this.options.say(`${count} instances of each app are ready, each with a network of its own; logs in ${this.dir}`);
+    const { database, broker } = await versionsOf(sandbox);
+    this.options.say(
+      `${count} instances of each app are ready on ${database} and ${broker}, each with a network of its own`,
+    );
+    this.options.say(`logs are in ${this.dir}`);
   }
 
   /** @throws OperatorError with the instances that are not ready at the limit */

@@ -55,6 +55,8 @@ export class StepPlayer {
     switch (nemesis.on) {
       case 'broker':
         return nemesis.fault(behind.broker);
+      case 'handler':
+        return nemesis.fault(behind.databases.inventory);
       case 'app':
         return nemesis.fault(byApp[app]);
       case 'database':

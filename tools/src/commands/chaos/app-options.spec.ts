@@ -1,0 +1,17 @@
+import { expect, test } from 'vitest';
+import { chaosOptions } from './app-options.js';
+
+const inboxOf = (given: string | undefined) => JSON.parse(chaosOptions(given)!).core.inbox;
+
+test('a handler gives up within a run, unless the caller says otherwise', () => {
+  expect(inboxOf(undefined)).toMatchObject({ attemptsMax: 5, backoff: { firstMs: 100 } });
+  expect(inboxOf('{"core":{"inbox":{"attemptsMax":9}}}')).toMatchObject({ attemptsMax: 9, backoff: { firstMs: 100 } });
+});
+
+test('other options are kept, and a text that is not JSON is left to the app', () => {
+  expect(JSON.parse(chaosOptions('{"xa":{"deployment":"a"},"core":{"prefetch":4}}')!)).toMatchObject({
+    xa: { deployment: 'a' },
+    core: { prefetch: 4 },
+  });
+  expect(chaosOptions('{oops')).toBe('{oops');
+});
