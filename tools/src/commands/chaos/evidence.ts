@@ -16,13 +16,12 @@ interface Stage {
 export async function evidenceOf(
   { sandbox, databases }: Stage,
   { counts }: Judgement,
-  { begun, byOperator }: Pick<Evidence, 'begun' | 'byOperator'>,
+  known: Pick<Evidence, 'begun' | 'failed' | 'byOperator'>,
 ): Promise<Evidence> {
   const sentAgain = Object.values(databases).reduce((sum, one) => sum + one.sentAgain, 0);
   return {
     purchases: purchasesIn(counts),
-    begun,
-    byOperator,
+    ...known,
     duplicates: sentAgain + (await redelivered(sandbox)),
     isCanaryFound: await isCanaryFound(sandbox, databases.inventory),
   };

@@ -72,6 +72,7 @@ describe('a run that has checked nothing fails', () => {
   const enough: Evidence = {
     purchases: 20,
     begun: { 'kill -9 an app': 1 },
+    failed: { 'kill -9 an app': 3, 'freeze the database': 2 },
     duplicates: 1,
     byOperator: { retried: 0, rejected: 0 },
     isCanaryFound: true,
@@ -81,7 +82,8 @@ describe('a run that has checked nothing fails', () => {
 
   test.each([
     [{ purchases: 19 }, 'only 19 purchases have an answer'],
-    [{ begun: { 'kill -9 an app': 0 } }, 'no fault began'],
+    [{ begun: {}, failed: {} }, 'no fault began'],
+    [{ failed: { 'freeze the database': 3 } }, '"freeze the database" failed to begin 3 times and never began'],
     [{ duplicates: 0 }, 'no message came twice'],
     [{ isCanaryFound: false }, 'the audit has not found the row that was falsified for it'],
   ])('%o', (missing, gap) => expect(gapsOf({ ...enough, ...missing })).toEqual([gap]));

@@ -106,6 +106,8 @@ export interface Evidence {
   readonly purchases: number;
   /** Uses of each nemesis that began. */
   readonly begun: Readonly<Record<string, number>>;
+  /** Uses of each nemesis that could not be begun, for example because its server was frozen. */
+  readonly failed: Readonly<Record<string, number>>;
   /** Deliveries that came again, by the count of the broker, and messages that were sent again on purpose. */
   readonly duplicates: number;
   /** Rows that the operator has retried or rejected. */
@@ -115,13 +117,17 @@ export interface Evidence {
 }
 
 const PURCHASES_MIN = 20;
+/** A nemesis that fails so often and never begins does not work on these servers. */
+const FAILED_MAX = 3;
 
 /** Why the run proves nothing. Empty if it does. */
-export function gapsOf({ purchases, begun, duplicates, isCanaryFound }: Evidence): string[] {
+export function gapsOf({ purchases, begun, failed, duplicates, isCanaryFound }: Evidence): string[] {
   const faults = Object.values(begun).reduce((sum, count) => sum + count, 0);
+  const useless = Object.keys(failed).filter((name) => !begun[name] && failed[name]! >= FAILED_MAX);
   return [
     ...(purchases < PURCHASES_MIN ? [`only ${purchases} purchases have an answer`] : []),
     ...(faults === 0 ? ['no fault began'] : []),
+    ...useless.map((name) => `"${name}" failed to begin ${failed[name]} times and never began`),
     ...(duplicates === 0 ? ['no message came twice'] : []),
     ...(isCanaryFound ? [] : ['the audit has not found the row that was falsified for it']),
   ];

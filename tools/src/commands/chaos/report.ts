@@ -34,9 +34,11 @@ export const purchasesIn = (counts: Judgement['counts']) => Object.values(counts
 
 /** Uses of each nemesis, the duplicates, and the reasons why the run proves nothing. */
 export function evidenceLines(evidence: Evidence): string[] {
-  const uses = Object.entries(evidence.begun).map(([name, count]) => `${count} x ${name}`);
+  const listed = (uses: Evidence['begun']) => Object.entries(uses).map(([name, count]) => `${count} x ${name}`);
+  const failed = listed(evidence.failed);
   return [
-    `faults: ${uses.join(', ') || 'none'}`,
+    `faults: ${listed(evidence.begun).join(', ') || 'none'}`,
+    ...(failed.length > 0 ? [`could not be begun: ${failed.join(', ')}`] : []),
     `${evidence.duplicates} messages came again`,
     `an operator retried ${evidence.byOperator.retried} rows and rejected ${evidence.byOperator.rejected}`,
     ...gapsOf(evidence).map((gap) => `PROVES NOTHING: ${gap}`),

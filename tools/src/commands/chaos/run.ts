@@ -92,6 +92,7 @@ export class ChaosRun {
       const judgement = await judge(behind.sandbox, clients, { settleMs: SETTLE_MS, opened: BigInt(OPENED) });
       const evidence = await evidenceOf(behind, judgement, {
         begun: this.#player.begun,
+        failed: this.#player.failed,
         byOperator: this.#stage.byOperator,
       });
       return { ...judgement, evidence, routes: clients.routes, sandbox: behind.sandbox };

@@ -11,8 +11,9 @@ import type { Stage } from './stage.js';
 const END_BOUND_MS = 60_000;
 
 export class StepPlayer {
-  /** Uses by the name of the nemesis. */
+  /** Uses that began, and those that could not be begun, by the name of the nemesis. */
   readonly begun: Record<string, number> = {};
+  readonly failed: Record<string, number> = {};
   /** How to end each fault that is at work, by the number of its step. */
   readonly #running = new Map<number, () => Promise<void>>();
 
@@ -40,9 +41,10 @@ export class StepPlayer {
     this.#running.set(step.n, () => this.#end(step.nemesis, fault));
     try {
       await fault.begin();
-      this.begun[step.nemesis] = (this.begun[step.nemesis] ?? 0) + 1;
+      count(this.begun, step.nemesis);
     } catch (error) {
-      // Another step has frozen its server, so this one is left out.
+      // Another step may have frozen its server, so this one is left out.
+      count(this.failed, step.nemesis);
       this.options.say(`          ${step.nemesis}: could not be begun (${messageOf(error)})`);
     }
     await this.#sleepUntil(since + step.atMs + step.lastsMs);
@@ -88,4 +90,8 @@ export class StepPlayer {
     const ms = moment - performance.now();
     if (ms > 0) await sleep(ms, undefined, { signal: this.options.signal }).catch(() => {});
   }
+}
+
+function count(uses: Record<string, number>, name: string): void {
+  uses[name] = (uses[name] ?? 0) + 1;
 }
