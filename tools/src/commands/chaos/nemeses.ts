@@ -85,7 +85,7 @@ export const NEMESES: readonly Nemesis[] = [
   {
     name: 'a handler fails until its messages are parked',
     on: 'handler',
-    lastsMs: [4_000, 10_000],
+    lastsMs: [6_000, 12_000],
     fault: (database) => ({ begin: () => database.failHandler(true), end: () => database.failHandler(false) }),
   },
   {
