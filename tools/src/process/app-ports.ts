@@ -1,5 +1,6 @@
 // The ports of the apps: the documented ones, unless the caller names others or another program listens there.
-import { type AddressInfo, createServer } from 'node:net';
+import { randomInt } from 'node:crypto';
+import { createServer } from 'node:net';
 import { OperatorError } from '../cli/operator-error.js';
 import type { Say } from '../cli/say-type.js';
 import { type App, DATABASES } from '../servers/server-set.js';
@@ -48,21 +49,30 @@ function readPort(name: string): number | null {
   throw new OperatorError(`${name} is ${JSON.stringify(text)}: it must be a port, 0 to 65535`);
 }
 
-const isFree = async (port: number) => (await listenOnce(port)) !== null;
+/** Below the range from which the kernel gives ports, on Linux and elsewhere. */
+const OWN_PORTS = [20_000, 32_000] as const;
+const TRIES_MAX = 100;
+/** A port is free until its app listens, so it must not be given to a second one. */
+const given = new Set<number>();
 
+/**
+ * A port that is free now. Other programs ask the kernel for any port while an app starts, or starts again, so a port of that
+ * range may be taken before the app listens.
+ */
 export async function anyFreePort(): Promise<number> {
-  const port = await listenOnce(0);
-  if (port === null) throw new OperatorError('no free port on 127.0.0.1: free some');
-  return port;
+  for (let tried = 0; tried < TRIES_MAX; tried++) {
+    const port = randomInt(...OWN_PORTS);
+    if (given.has(port) || !(await isFree(port))) continue;
+    given.add(port);
+    return port;
+  }
+  throw new OperatorError(`no free port on 127.0.0.1 from ${OWN_PORTS.join(' to ')} in ${TRIES_MAX} tries: free some`);
 }
 
-function listenOnce(port: number): Promise<number | null> {
+function isFree(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const probe = createServer();
-    probe.once('error', () => resolve(null));
-    probe.listen({ port, host: '127.0.0.1', exclusive: true }, () => {
-      const { port: found } = probe.address() as AddressInfo;
-      probe.close(() => resolve(found));
-    });
+    probe.once('error', () => resolve(false));
+    probe.listen({ port, host: '127.0.0.1', exclusive: true }, () => probe.close(() => resolve(true)));
   });
 }

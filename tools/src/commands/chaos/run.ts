@@ -63,6 +63,7 @@ export class ChaosRun {
     const endMs = only ? endOf(steps) : minutes * 60_000;
     this.#clients = new Clients({ instances: this.#stage.byApp, callers: CALLERS, readers: READERS });
     await this.#player.play(steps, { endMs });
+    this.options.signal.throwIfAborted();
     return steps;
   }
 
