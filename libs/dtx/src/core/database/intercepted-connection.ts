@@ -106,8 +106,10 @@ export class Tap {
   askTogether(statements: readonly BoundStatement[]): Promise<unknown> {
     return this.limited((done) => {
       const sql = statements.map(({ sql }) => sql).join('; ');
-      const command = this.direct.query.call(this.connection, { ...READ_AS, sql }, ((error, result) => {
-        if (error) places.set(error as object, answersOf(command));
+      let command: Command | undefined;
+      command = this.direct.query.call(this.connection, { ...READ_AS, sql }, ((error, result) => {
+        // mysql2 answers at once, before it returns the command, if the connection is closed. Then nothing was sent.
+        if (error) places.set(error as object, command ? answersOf(command) : 0);
         done(error, result);
       }) as Done as never);
     });
