@@ -1,8 +1,11 @@
 // The expiry of an order that stays PENDING: a delayed message of the order app to itself. The payment decides.
+import { createConnection } from 'mysql2/promise';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { statementsNow } from '../fixtures/running-statements.js';
 import { auditOf, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
+import { sold } from '../half-message/sale-and-verdict.js';
 
 const RACES = process.env.DTX_TEST_ALL ? 1_000 : 60;
 const AT_ONCE = 20;
@@ -38,6 +41,25 @@ test('the commit that settles an order withdraws its expiry', async () => {
   expect(await expiryOf(orderId)).toEqual({ state: 'CANCELLED', name: orderId });
 });
 
+test('a result that overtakes the commit of its flash sale withdraws the expiry of that commit', async () => {
+  // A locked gap holds the insert of the name, between the order and the commit. The cancel reads committed rows, so it passes.
+  const gap = await createConnection({ uri: sandbox.databases.order });
+  try {
+    await gap.query('SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ');
+    await gap.beginTransaction();
+    await gap.query('SELECT 1 FROM dtx_outbox_name FOR UPDATE');
+    const orderId = await sold(shop.of('inventory'), 'overtaken');
+    const waiting = (statement: string) => async () => (await statementsNow(sandbox, 'order', statement)) > 0;
+    await until('the sale waits for the name of its expiry', waiting('%INTO%dtx_outbox_name%'));
+    await until('the result waits for the order', waiting('%UPDATE orders%'));
+    await gap.rollback();
+    expect(await shop.settled(orderId)).toMatchObject({ status: 'CONFIRMED' });
+    expect(await expiryOf(orderId)).toEqual({ state: 'CANCELLED', name: orderId });
+  } finally {
+    await gap.end();
+  }
+});
+
 test('an order without inventory expires with TIMEOUT, and takes no stock when inventory is back', async () => {
   const stock = (await shop.get('inventory', '/stock/book')).body;
   await shop.of('inventory').kill();
@@ -66,14 +88,18 @@ test('of payment and expiry at the same time one decides each order', async () =
   // The stock is taken about when the order expires, so both reach the payment app at about the same time.
   await shop.of('inventory').kill();
   await shop.start(['inventory'], { failpoints: 'local-message.inserted=delay(900)' });
-  const orders: Array<{ orderId: string }> = [];
-  while (orders.length < RACES) orders.push(...(await Promise.all(Array.from({ length: AT_ONCE }, buy))));
-  const statuses = await Promise.all(orders.map(async ({ orderId }) => (await shop.settled(orderId, 60_000)).status));
+  const orderIds: string[] = [];
+  const statuses: string[] = [];
+  while (statuses.length < RACES) {
+    const wave = await Promise.all(Array.from({ length: AT_ONCE }, buy));
+    orderIds.push(...wave.map(({ orderId }) => orderId));
+    statuses.push(...(await Promise.all(wave.map(async ({ orderId }) => (await shop.settled(orderId)).status))));
+  }
   const rows = await sql<{ status: string; n: number }>(
     sandbox,
     'payment',
     'SELECT status, COUNT(*) AS n FROM payment WHERE order_id IN (?) GROUP BY status',
-    [orders.map(({ orderId }) => orderId)],
+    [orderIds],
   );
   const count = (status: string) => statuses.filter((one) => one === status).length;
   const paid = (status: string) => Number(rows.find((row) => row.status === status)?.n ?? 0);

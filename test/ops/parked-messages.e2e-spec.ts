@@ -91,7 +91,7 @@ describe('a message that cannot be read', () => {
       return found.length === 2 && found;
     });
     expect(alerts.filter(({ closedAt }) => closedAt === null)).toHaveLength(1);
-    expect(parkedLines(id)).toHaveLength(2);
+    await until('it is logged', async () => parkedLines(id).length === 2); // after the commit that the API has shown
     expect((await inventory.resolve(id, 'done')).status).toBe(200);
     expect((await inventory.alertsOf(id)).filter(({ closedAt }) => closedAt === null)).toEqual([]);
   });
