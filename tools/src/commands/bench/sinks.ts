@@ -1,5 +1,12 @@
 // Consumers of the rows of a bench, without a database: they answer with receipts at once (docs/wire.md).
-import { type ChannelModel, type ConfirmChannel, type ConsumeMessage, connect } from 'amqplib';
+import {
+  type ChannelModel,
+  type ConfirmChannel,
+  type ConsumeMessage,
+  connect,
+  type Message,
+  type Options,
+} from 'amqplib';
 import { SINKS } from './outbox-rows.js';
 
 const PREFETCH = 500;
@@ -28,6 +35,7 @@ export async function declareSinks(channel: ConfirmChannel, type: QueueType = 'q
 export class Sinks {
   private waiting: ConsumeMessage[] = [];
   private timer: NodeJS.Timeout | undefined;
+  private isStopped = false;
 
   private constructor(
     private readonly connection: ChannelModel,
@@ -38,6 +46,7 @@ export class Sinks {
     const connection = await connect(url);
     const sinks = new Sinks(connection, await connection.createConfirmChannel());
     await declareSinks(sinks.channel);
+    sinks.channel.on('return', (receipts: Message) => sinks.publishLater(receipts));
     await sinks.channel.prefetch(PREFETCH);
     for (const sink of SINKS)
       await sinks.channel.consume(queueOfSink(sink), (message) => message && sinks.take(message));
@@ -45,6 +54,7 @@ export class Sinks {
   }
 
   async stop(): Promise<void> {
+    this.isStopped = true;
     clearTimeout(this.timer);
     await this.connection.close();
   }
@@ -66,9 +76,17 @@ export class Sinks {
       consumer: fields.routingKey.replace(/^dtx\.|\.v1(\.quorum)?$/g, ''),
       outcome: 'HANDLED',
     }));
-    const properties = { type: 'dtx.receipt.v1', messageId: receipts[0]!.messageId, persistent: true };
-    const body = Buffer.from(JSON.stringify({ receipts }));
-    this.channel.sendToQueue(messages[0]!.properties.replyTo, body, properties);
+    const properties = { type: 'dtx.receipt.v1', messageId: receipts[0]!.messageId };
+    this.publish(messages[0]!.properties.replyTo, Buffer.from(JSON.stringify({ receipts })), properties);
     for (const message of messages) this.channel.ack(message);
+  }
+
+  private publish(queue: string, body: Buffer, properties: Options.Publish): void {
+    if (!this.isStopped) this.channel.sendToQueue(queue, body, { ...properties, persistent: true, mandatory: true });
+  }
+
+  /** An app that starts sends before its queue of receipts exists. A lost receipt would cost a resend after a minute. */
+  private publishLater({ fields, content, properties: { type, messageId } }: Message): void {
+    setTimeout(() => this.publish(fields.routingKey, content, { type, messageId }), RECEIPT_DELAY_MS);
   }
 }
