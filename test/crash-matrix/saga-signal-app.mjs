@@ -1,5 +1,5 @@
-// An app of one process whose saga waits for a signal, as built. It starts the saga and sends the signal, unless its task is to
-// recover. It ends when the saga has ended. The environment arms a failpoint.
+// An app of one process whose saga waits for a signal, as built. It starts the saga and approves or refuses it, unless its task is
+// to recover. It ends when the saga has ended. The environment arms a failpoint.
 import { createRequire } from 'node:module';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -12,7 +12,7 @@ const { DtxModule, inTransaction, Database } = load('./dist/index.js');
 const { Do, Undo, SagaStep, SagaModule, Sagas, defineSaga, defineSignal, defineStep } = load('./dist/saga/index.js');
 
 const none = z.object({});
-const approval = defineSignal({ name: 'approval', payload: none });
+const approval = defineSignal({ name: 'approval', payload: z.object({ isGiven: z.boolean() }) });
 const [request, ship] = ['order.request', 'order.ship'].map((name) => defineStep({ name, version: 1, args: none }));
 const loan = defineSaga({
   name: 'order.loan',
@@ -21,7 +21,7 @@ const loan = defineSaga({
   deadlineMs: 60_000,
   steps: ({ compensable, pivot, waitFor }) => [
     compensable(request, () => ({})),
-    waitFor(approval, { withinMs: 3_600_000 }),
+    waitFor(approval, { withinMs: 3_600_000, refusal: ({ isGiven }) => (isGiven ? null : 'NOT_APPROVED') }),
     pivot(ship, () => ({})),
   ],
 });
@@ -63,11 +63,12 @@ const app = await NestFactory.createApplicationContext(
 );
 const sagas = app.get(Sagas);
 await until(async () => app.get(Database).ready);
-if (task === 'begin') {
+if (task !== 'recover') {
+  const payload = { isGiven: task === 'approve' };
   await inTransaction(source, (tx) => sagas.start(tx, loan, {}, { gid }));
   await until(async () => (await sagas.outcome(gid)).isWaiting);
   // A sender that does not know the outcome repeats the signal.
-  await until(() => inTransaction(source, (tx) => sagas.signal(tx, gid, approval, {}, { id: 'one' })));
+  await until(() => inTransaction(source, (tx) => sagas.signal(tx, gid, approval, payload, { id: 'one' })));
 }
 await until(async () => (await sagas.outcome(gid, 1_000)).status !== 'PENDING');
 await app.close();

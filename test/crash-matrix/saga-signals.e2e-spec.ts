@@ -28,7 +28,9 @@ beforeAll(async () => {
 
 afterAll(() => rmSync(hits, { recursive: true }));
 
-function start(gid: string, task: 'begin' | 'recover', failpoints = ''): ChildProcess {
+type Task = 'approve' | 'refuse' | 'recover';
+
+function start(gid: string, task: Task, failpoints = ''): ChildProcess {
   const env = { ...process.env, DTX_FAILPOINTS: failpoints, DTX_FAILPOINT_LOG: hitsOf(gid) };
   const args = [SCRIPT, ROOT, sandbox.databases.order, sandbox.rabbitmq, gid, task];
   return spawn(process.execPath, args, { env, stdio: ['ignore', 'inherit', 'inherit'] });
@@ -61,25 +63,29 @@ async function onDisk(gid: string) {
 
 const POINTS = [
   ['saga.signalled', { state: 'RUNNING', step: 1, waits: 1, taken: 0, effects: ['order.request'] }],
-  ['saga.signal-taken', { state: 'RUNNING', step: 2, waits: 0, taken: 1, effects: ['order.request'] }],
+  ['saga.signal-taken', { state: 'RUNNING', step: 1, waits: 0, taken: 1, effects: ['order.request'] }],
 ] as const;
 
-const OVER = { state: 'COMPLETED', taken: 1, effects: ['order.request', 'order.ship'] };
-
+/** What the sender of the signal wants, and how the saga ends then. */
+const ENDS = {
+  approve: { state: 'COMPLETED', taken: 1, effects: ['order.request', 'order.ship'] },
+  refuse: { state: 'COMPENSATED', taken: 1, effects: ['order.request'] },
+} as const;
+type Wish = keyof typeof ENDS;
 type Disk = (typeof POINTS)[number][1];
 
 /** What happens to the process that reaches the failpoint. */
-const MODES: Partial<Record<Mode, (point: string, disk: Disk) => Promise<void>>> = {
-  crash: async (point, disk) => {
-    const gid = `${point}-crash`;
-    expect(await ended(start(gid, 'begin', `${point}=1*crash`))).toBe('SIGKILL');
+const MODES: Partial<Record<Mode, (point: string, disk: Disk, wish: Wish) => Promise<void>>> = {
+  crash: async (point, disk, wish) => {
+    const gid = `${point}-${wish}-crash`;
+    expect(await ended(start(gid, wish, `${point}=1*crash`))).toBe('SIGKILL');
     expect(await onDisk(gid)).toEqual(disk);
     expect(await ended(start(gid, 'recover'))).toBe(0);
-    expect(await onDisk(gid)).toMatchObject(OVER);
+    expect(await onDisk(gid)).toMatchObject(ENDS[wish]);
   },
-  'pause, recover, continue': async (point, disk) => {
-    const gid = `${point}-pause`;
-    const victim = start(gid, 'begin', `${point}=1*pause`);
+  'pause, recover, continue': async (point, disk, wish) => {
+    const gid = `${point}-${wish}-pause`;
+    const victim = start(gid, wish, `${point}=1*pause`);
     try {
       await until(`the app is at ${point}`, () => existsSync(hitsOf(gid)), { withinMs: 60_000 });
       expect(await onDisk(gid)).toEqual(disk);
@@ -89,13 +95,13 @@ const MODES: Partial<Record<Mode, (point: string, disk: Disk) => Promise<void>>>
     } finally {
       victim.kill('SIGKILL');
     }
-    expect(await onDisk(gid)).toMatchObject(OVER);
+    expect(await onDisk(gid)).toMatchObject(ENDS[wish]);
   },
-  error: async (point) => {
-    const gid = `${point}-error`;
-    expect(await ended(start(gid, 'begin', `${point}=1*error`))).toBe(0);
+  error: async (point, _disk, wish) => {
+    const gid = `${point}-${wish}-error`;
+    expect(await ended(start(gid, wish, `${point}=1*error`))).toBe(0);
     expect(existsSync(hitsOf(gid))).toBe(true);
-    expect(await onDisk(gid)).toMatchObject(OVER);
+    expect(await onDisk(gid)).toMatchObject(ENDS[wish]);
   },
 };
 
@@ -104,7 +110,12 @@ describe.each(POINTS)('%s', (point, disk) => {
     const play = MODES[mode];
     if (play)
       test(`${sentences.get(point)} The saga ends once after: ${mode}.`, inMatrix(point, 'a service', mode), () =>
-        play(point, disk),
+        play(point, disk, 'approve'),
       );
   }
 });
+
+test.each(Object.keys(MODES) as Mode[])(
+  'a refusal that was taken and not yet judged turns the saga back after: %s',
+  (mode) => MODES[mode]!(...POINTS[1], 'refuse'),
+);

@@ -25,9 +25,9 @@ const loan = saga.defineSaga({
 });
 const given = { by: 'ann', isGiven: true };
 
-const start = () =>
+const start = (more: ReturnType<typeof saga.defineSaga>[] = []) =>
   apps.start({
-    sagas: [loan],
+    sagas: [loan, ...more],
     steps: [
       [request],
       [
@@ -97,6 +97,7 @@ it('a refused payload, a passed time limit and a cancel each undo the steps befo
     [late],
   );
   expect(await app.cancel(cancelled)).toBe('CANCELLING');
+  expect(await signal(app, cancelled)).toBe('OVER');
   for (const [gid, reason] of [
     [refused, 'NOT_APPROVED'],
     [late, 'TIMEOUT'],
@@ -106,6 +107,37 @@ it('a refused payload, a passed time limit and a cancel each undo the steps befo
     expect(await apps.rowOf(gid)).toMatchObject({ reason });
     expect(await effects(gid)).toEqual(['order.request', 'undo order.request']);
   }
+});
+
+it('a refusal that throws is judged again, and a second signal is too late for a wait that has its own', async () => {
+  let calls = 0;
+  const doubtful = saga.defineSaga({
+    name: 'order.doubt',
+    version: 1,
+    input: none,
+    deadlineMs: 60_000,
+    steps: ({ compensable, pivot, waitFor }) => [
+      compensable(request, () => ({})),
+      waitFor(approval, {
+        withinMs: 86_400_000,
+        refusal: () => {
+          if (++calls === 1) throw new Error('the list of approvers is missing');
+          return 'NOT_APPROVED';
+        },
+      }),
+      pivot(ship, (s) => ({ by: s.signal(approval).by })),
+    ],
+  });
+  const app = await start([doubtful]);
+  const gid = await app.begin(doubtful, {}, randomUUID());
+  await untilWaiting(app, gid);
+  await signal(app, gid);
+  await until('it is judged', () => calls > 0);
+  expect(await signal(app, gid, given, 'two')).toBe('OVER');
+  expect(await signal(app, gid)).toMatch(/REPEATED|OVER/);
+  await apps.untilIs(gid, 'COMPENSATED');
+  expect(calls).toBe(2);
+  expect(await effects(gid)).toEqual(['order.request', 'undo order.request']);
 });
 
 it('a wait does not use up the time of the steps after it', async () => {

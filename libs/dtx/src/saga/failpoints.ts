@@ -66,7 +66,7 @@ export const failpoints = {
   signalTaken: initiator(
     'signal-taken',
     2,
-    'The signal is taken, and the saga is behind its wait, in one commit. The next step was not called.',
+    'The signal is taken in one commit. Its refusal was not judged, and the next step was not called.',
     FORWARD,
   ),
   doInserted: participant(

@@ -148,15 +148,24 @@ export class Forward {
   }
 
   private async wait(run: Run, step: number, entry: WaitEntry): Promise<GroupEnd> {
-    const { row, data } = run;
-    const result = await this.rows.wait(row, entry, step, data);
+    // Taken by an earlier run, which has ended before the refusal was decided.
+    if (run.data.has(nameOf(entry))) return this.judge(run, step, entry);
+    const result = await this.rows.wait(run.row, entry, step, run.data);
     if (result === 'overdue') return back(TIMEOUT, step);
     if (result !== 'taken') return STOPPED;
-    const fresh = await this.rows.read(row);
+    const fresh = await this.rows.read(run.row);
     if (!fresh) return STOPPED;
     run.row = fresh;
-    const reason = entry.refusal?.(data.signal(entry.signal) as never);
-    return reason ? back(reason, step) : undefined;
+    return this.judge(run, step, entry);
+  }
+
+  private judge(run: Run, step: number, { signal, refusal }: WaitEntry): Promise<GroupEnd> | GroupEnd {
+    try {
+      const reason = refusal?.(run.data.signal(signal) as never);
+      return reason ? back(reason, step) : undefined;
+    } catch (error) {
+      return this.unmade(run, step, textOf(error));
+    }
   }
 
   /** The calls of a group. A definition that throws, and a lost claim, end the run. */

@@ -17,7 +17,7 @@ import { leaseMsOf, SAGA_OPTIONS, type SagaOptions } from './options.js';
 import { nameOf, type WaitEntry } from './saga-entries.js';
 import { SAGA, type SagaRow } from './saga-tables.js';
 
-/** `taken`: the saga is behind its wait. `overdue`: the time limit has passed. `lost`: the claim belongs to another process. */
+/** `taken`: the signal is stored with the saga. `overdue`: the time limit has passed. `lost`: the claim belongs to another process. */
 export type WaitResult = 'taken' | 'waiting' | 'overdue' | 'lost';
 
 /** Reads and writes rows of this initiator. */
@@ -137,7 +137,8 @@ export class SagaRows {
       [row.id, row.claim_token],
     );
     if (!found) return 'lost';
-    if (await this.takeSignal(sql, row, entry, data)) return this.passWait(sql, row, step, data);
+    if (await this.takeSignal(sql, row, entry, data))
+      return this.passWait(sql, row, entry.refusal ? step : step + 1, data);
     if (Number(found.is_over) === 1) return 'overdue';
     return this.beginWait(sql, row, { entry, step, data });
   }
@@ -157,7 +158,10 @@ export class SagaRows {
     return true;
   }
 
-  /** The deadline moves by the time of the wait. */
+  /**
+   * The deadline moves by the time of the wait. A saga whose signal may be refused stays at the wait: if the process dies
+   * here, the next one judges the signal again.
+   */
   private async passWait(sql: Sql, { id }: SagaRow, step: number, data: KnownData): Promise<WaitResult> {
     await sql.query(
       `UPDATE dtx_saga SET step = ?, results = ?, attempts = 0, reached_at = UTC_TIMESTAMP(3), next_attempt_at = ${this.lease},
@@ -165,7 +169,7 @@ export class SagaRows {
          waiting_since = NULL, state = IF(direction = 'PIVOT', 'FORWARD', state),
          direction = IF(direction = 'PIVOT', 'FORWARD', direction)
        WHERE id = ?`,
-      [step + 1, data.stored, id],
+      [step, data.stored, id],
     );
     return 'taken';
   }

@@ -46,7 +46,10 @@ export interface SagaStart {
  */
 export type SagaCancel = 'CANCELLING' | 'TOO_LATE' | 'COMPLETED' | 'COMPENSATED';
 
-/** `KEPT`: stored, and taken once when the saga waits for it. `REPEATED`: stored before. `OVER`: the saga has ended. */
+/**
+ * `KEPT`: stored, and taken once when the saga waits for it. `REPEATED`: stored before. `OVER`: the saga does not take it any
+ * more. It has ended, is being compensated, or has taken another signal of this name.
+ */
 export type SagaSignalled = 'KEPT' | 'REPEATED' | 'OVER';
 
 type Locked = Pick<SagaRow, 'state' | 'direction' | 'saga' | 'version'>;
@@ -168,6 +171,12 @@ export class Sagas implements OnModuleInit {
     if (saga) mustWaitFor(saga, gid, signal.name);
     if (row.state === 'COMPLETED' || row.state === 'COMPENSATED') return 'OVER';
     const table = this.database.tableIn('dtx_saga_signal');
+    const known: Array<{ signal_id: string; taken: unknown }> = await sql.query(
+      `SELECT signal_id, taken_at IS NOT NULL AS taken FROM ${table} WHERE gid = ? AND name = ? FOR UPDATE`,
+      [gid, signal.name],
+    );
+    if (known.some(({ signal_id }) => signal_id === id)) return 'REPEATED';
+    if (row.direction === 'COMPENSATING' || known.some(({ taken }) => Number(taken) === 1)) return 'OVER';
     const values = { gid, name: signal.name, signal_id: assertGid(id), payload: json, created_at: NOW_IN_ANY_SESSION };
     if (!(await insertFirst(sql, table, values).catch(clockStopped))) return 'REPEATED';
     // Only a waiting saga is due at once. Any other one finds the signal when it waits.

@@ -136,6 +136,7 @@ export class FakeSagas implements PublicOf<Sagas> {
     const known = one.signals.get(signal.name) ?? new Map<string, unknown>();
     one.signals.set(signal.name, known);
     if (known.has(id)) return 'REPEATED';
+    if (one.outcome.isCompensating || one.data.has(`signal ${signal.name}`)) return 'OVER';
     known.set(id, JSON.parse(json));
     return 'KEPT';
   }
