@@ -137,8 +137,9 @@ describe.skipIf(!browser)('the lab', () => {
     await open(page, 'Scenario');
     await page.getByRole('button', { name: 'Run the scenario' }).click();
     await page.getByRole('progressbar').waitFor();
-    await page.getByText('Every purchase ended as expected.').waitFor({ timeout: 60_000 });
-    expect(await page.locator('tbody tr').count()).toBe(5 * SCHEMES.length);
+    await page.getByText('Every purchase ended as expected.').waitFor({ timeout: 90_000 });
+    expect(await page.locator('tbody tr').count()).toBe(5 * SCHEMES.length + 1);
+    expect(await page.getByRole('row', { name: 'CANCELLED TIMEOUT' }).count()).toBe(1);
     await page.context().close();
   });
 

@@ -41,7 +41,8 @@ const en = {
   parkMeans: 'Puts a message into a queue that no consumer can read. Its row is parked. Settle it under Alerts.',
   toAlerts: 'Settle it under Alerts',
   runScenario: 'Run the scenario',
-  scenarioMeans: 'Accounts and stock are set anew, then each scheme gets good purchases and each kind of refusal.',
+  scenarioMeans:
+    'Accounts and stock are set anew, then each scheme gets good purchases and each kind of refusal. Where the apps can be stopped, an order then expires by a delayed message while the inventory app is down.',
   runAudit: 'Run the audit',
   auditMeans: 'Waits until the system is quiet, then compares money, goods, orders, rows and queues of all apps.',
   progress: 'Progress',
@@ -113,7 +114,8 @@ const zh: Record<LabWord, string> = {
   parkMeans: '向队列放入一条无法读取的消息，其行被停放。请在告警页处理。',
   toAlerts: '到告警页处理',
   runScenario: '运行场景',
-  scenarioMeans: '重新设置账户和库存，然后每个方案执行正常购买和各种拒绝。',
+  scenarioMeans:
+    '重新设置账户和库存，然后每个方案执行正常购买和各种拒绝。在可以停止应用的地方，最后有一个订单在库存应用停机时因延迟消息过期。',
   runAudit: '运行审计',
   auditMeans: '等待系统静止，然后核对所有应用的资金、商品、订单、行和队列。',
   progress: '进度',
