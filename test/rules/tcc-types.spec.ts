@@ -1,12 +1,7 @@
-import { join } from 'node:path';
-import ts from 'typescript';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { ROOT } from '../fixtures/app-process.js';
+import { compilerProblems } from './compiler-problems.js';
 
-/**
- * The compiler over small participants, with the decorators that Nest uses. Each source is one file beside this one. A
- * source without an expected error must compile, so that the others fail for their own reason only.
- */
+/** A source without an expected error must compile, so that the others fail for their own reason only. */
 const PRELUDE = `
 import type { EntityManager } from 'typeorm';
 import { z } from 'zod';
@@ -116,38 +111,10 @@ const sources: Array<[string, string, RegExp?]> = [
   ],
 ];
 
-const fileOf = (index: number) => join(ROOT, 'test', 'rules', `participant-${index}.ts`);
 let problems: string[][];
 
 beforeAll(() => {
-  const config = ts.readConfigFile(join(ROOT, 'tsconfig.base.json'), ts.sys.readFile).config as {
-    compilerOptions: object;
-  };
-  const { options } = ts.convertCompilerOptionsFromJson(config.compilerOptions, ROOT);
-  const given = {
-    ...options,
-    noEmit: true,
-    composite: false,
-    incremental: false,
-    declaration: false,
-    declarationMap: false,
-  };
-  const quiet = { ...given, noUnusedLocals: false, noUnusedParameters: false };
-  const texts = new Map(sources.map(([, source], index) => [fileOf(index), PRELUDE + source]));
-  const host = ts.createCompilerHost(quiet);
-  const { getSourceFile, fileExists, readFile } = host;
-  host.fileExists = (name) => texts.has(name) || fileExists(name);
-  host.readFile = (name) => texts.get(name) ?? readFile(name);
-  host.getSourceFile = (name, version, ...rest) => {
-    const text = texts.get(name);
-    return text === undefined ? getSourceFile(name, version, ...rest) : ts.createSourceFile(name, text, version);
-  };
-  const program = ts.createProgram([...texts.keys()], quiet, host);
-  problems = sources.map((_, index) => {
-    const file = program.getSourceFile(fileOf(index));
-    const found = [...program.getSyntacticDiagnostics(file), ...program.getSemanticDiagnostics(file)];
-    return found.map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, '\n'));
-  });
+  problems = compilerProblems(sources.map(([, source]) => PRELUDE + source));
 }, 120_000);
 
 describe('a participant', () => {
