@@ -1,4 +1,5 @@
-// An app of one process with a delayed message, as built. Its handler and its cancel compete for one effect. Task `append`
+// An app of one process with a delayed message, as built. Its handler and its cancel compete for one effect. The step before
+// the ack has an effect only without the handler. Task `append`
 // sends the message, `cancel` withdraws it before it is due, and `late` while it is in the queue. `far` leaves it for an hour
 // beside another one, and `seldom` scans once in a minute. `recover` ends the work of a process that has died. The
 // environment arms a failpoint.
@@ -10,7 +11,7 @@ const load = createRequire(`${root}/libs/dtx/package.json`);
 const { NestFactory } = load('@nestjs/core');
 const { DataSource } = load('typeorm');
 const { z } = load('zod');
-const { Broker, Database, DtxModule, OnMessage, defineMessage, inTransaction } = load('./dist/index.js');
+const { BeforeAck, Broker, Database, DtxModule, OnMessage, defineMessage, inTransaction } = load('./dist/index.js');
 const { LocalMessageModule, LocalMessages } = load('./dist/local-message/index.js');
 
 const reminder = defineMessage({
@@ -26,8 +27,19 @@ class Reminders {
   async remind(tx, message) {
     await effect(tx, message.gid, 'handled');
   }
+  async beforeAck({ gid: id }) {
+    const [{ number }] = await source.query(
+      `SELECT COUNT(*) AS number FROM effect WHERE gid = ? AND what = 'handled'`,
+      [id],
+    );
+    if (Number(number) === 0) await effect(source, id, 'before the ack, without the handler');
+  }
 }
-OnMessage(reminder)(Reminders.prototype, 'remind', Object.getOwnPropertyDescriptor(Reminders.prototype, 'remind'));
+for (const [decorate, method] of [
+  [OnMessage, 'remind'],
+  [BeforeAck, 'beforeAck'],
+])
+  decorate(reminder)(Reminders.prototype, method, Object.getOwnPropertyDescriptor(Reminders.prototype, method));
 
 async function until(look) {
   while (!(await look().catch(() => false))) await sleep(20);

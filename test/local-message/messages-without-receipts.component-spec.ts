@@ -56,6 +56,11 @@ afterAll(async () => {
 const append = (contract: Contract<Payload>, payload: Payload) =>
   service.source.transaction((tx) => service.get(library.LocalMessages).append(tx, contract, payload));
 
+const appendLater = (contract: Contract<Payload>, payload: Payload) =>
+  service.source.transaction((tx) => service.get(library.LocalMessages).append(tx, contract, payload, { dueInMs: 0 }));
+const cancel = (contract: Contract<Payload>, id: string) =>
+  service.source.transaction((tx) => service.get(library.LocalMessages).cancel(tx, contract, { id }));
+
 interface Row {
   state: string;
   attempts: number;
@@ -158,3 +163,15 @@ test('a half message refuses a contract without receipts', async () => {
   const halves = service.get(library.HalfMessages);
   await expect(halves.send(foreign, { gid: 'h1' }, async () => {})).rejects.toThrow(/contract has receipts: false/);
 });
+
+test.each([
+  ['an exchange', exchanged],
+  ['the queue of another program', foreign],
+])(
+  'a cancel of a message to %s says SENT after the confirm, since nothing shows that it was handled',
+  async (_to, contract) => {
+    const id = await appendLater(contract, { gid: 'not-known' });
+    await inState(id, 'DONE');
+    for (let n = 0; n < 2; n++) expect(await cancel(contract, id)).toBe('SENT');
+  },
+);

@@ -11,6 +11,14 @@ export const cancelWithoutPlace: Mutant = {
   edits: [{ guard: 'withdraw.inbox-place', becomes: `places.push({ id, place: 'inserted' });` }],
 };
 
+export const stepOfWithdrawn: Mutant = {
+  name: 'step-of-withdrawn',
+  does: 'a withdrawn message counts as handled at its consumer',
+  breaks: 'the step before the ack runs for a message that its sender has withdrawn',
+  foundBy: TWO_EFFECTS,
+  edits: [{ guard: 'inbox.withdrawn', becomes: '' }],
+};
+
 export const cancelOfSent: Mutant = {
   name: 'cancel-of-sent',
   does: 'a cancel ends the row of a message that was sent',

@@ -5,7 +5,7 @@ import { expect } from 'vitest';
 import { ROOT } from '../fixtures/app-process.js';
 import { sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { cancelOfSent, cancelWithoutPlace, neverWaits, sleepsOn } from './delayed-message.mutants.js';
+import { cancelOfSent, cancelWithoutPlace, neverWaits, sleepsOn, stepOfWithdrawn } from './delayed-message.mutants.js';
 import type { Scenario } from './scenario.js';
 import type { Stage } from './scenario-stage.js';
 
@@ -37,7 +37,7 @@ async function withEffects({ sandbox }: Stage): Promise<() => Promise<number>> {
 export const delayedMessageScenarios: Scenario[] = [
   {
     promise: 'a message in the queue of its consumer is withdrawn or handled, never both',
-    mutants: [cancelWithoutPlace, cancelOfSent],
+    mutants: [cancelWithoutPlace, cancelOfSent, stepOfWithdrawn],
     play: async (stage) => {
       const effects = await withEffects(stage);
       await run(stage, 'late');

@@ -22,6 +22,8 @@ export interface FoundMessage {
   readonly state: string;
   readonly consumers: string;
   readonly isDelayed: boolean;
+  /** Whether receipts end its row. Otherwise the publisher confirm does, and DONE says nothing about its consumers. */
+  readonly hasReceipts: boolean;
   /** Whether no process has ever claimed it. */
   readonly isUntouched: boolean;
 }
@@ -112,13 +114,18 @@ export class DelayedRows {
   async find(guard: TransactionGuard, contract: ContractName, which: WhichMessage): Promise<FoundMessage | null> {
     const { tables, where, values } = this.place(contract, which);
     const [row]: Array<Record<string, unknown>> = await guard.query(
-      `SELECT m.id, m.gid, m.version, m.state, m.consumers, m.scheduled_at IS NOT NULL AS is_delayed, ${UNTOUCHED} AS is_untouched
+      `SELECT m.id, m.gid, m.version, m.state, m.consumers, m.scheduled_at IS NOT NULL AS is_delayed,
+         m.route IS NULL AS has_receipts, ${UNTOUCHED} AS is_untouched
        FROM ${tables} WHERE ${where} FOR UPDATE`,
       values,
     );
     if (!row) return null;
-    const { is_delayed, is_untouched, version, ...rest } = row as Record<string, string>;
-    const flags = { isDelayed: Number(is_delayed) === 1, isUntouched: Number(is_untouched) === 1 };
+    const { is_delayed, has_receipts, is_untouched, version, ...rest } = row as Record<string, string>;
+    const flags = {
+      isDelayed: Number(is_delayed) === 1,
+      hasReceipts: Number(has_receipts) === 1,
+      isUntouched: Number(is_untouched) === 1,
+    };
     return { ...rest, ...flags, version: Number(version) } as unknown as FoundMessage;
   }
 

@@ -1,5 +1,6 @@
 // The cancel of a delayed message, exact where the consumers share the database of the caller. All of it belongs to the
 // caller's transaction. If the process dies before the commit, the message is as before.
+import { WITHDRAWN } from '../core/consumer/inbox-table.js';
 import { NOW_IN_ANY_SESSION } from '../core/database/clock-sql.js';
 import type { Database } from '../core/database/database.service.js';
 import type { TransactionGuard } from '../core/database/guarded-transaction.js';
@@ -13,17 +14,16 @@ import type { DelayedRows, FoundMessage } from './delayed-rows.js';
 import { failpoints, SCHEME } from './failpoints.js';
 
 /**
- * The answer of `cancel`. A repeated call has the same one.
+ * The answer of `cancel`. CANCELLED and HANDLED are final: a repeated call has the same answer until the retention ends.
+ * SENT may become HANDLED.
  * - CANCELLED: no consumer handles the message, if the caller's transaction commits.
  * - HANDLED: a consumer has handled it.
- * - SENT: it is on its way, and a consumer may still get it. Only for a consumer with another database, and for a message
- *   that waits for an operator at its consumer.
+ * - SENT: it is on its way, and a consumer may still get it. Only for a consumer with another database, for a message
+ *   that waits for an operator at its consumer, and for the exchange of `publishTo`. It becomes HANDLED with the receipts.
+ *   With `receipts: false` it stays SENT.
  * - NOT_FOUND: the contract has no such message.
  */
 export type CancelAnswer = 'CANCELLED' | 'HANDLED' | 'SENT' | 'NOT_FOUND';
-
-/** The outcome of an inbox row that the sender has inserted in place of the consumer. */
-const BY_SENDER = 'cancelled by its sender';
 
 type PlaceAtConsumer = 'inserted' | 'retrying' | 'cancelled' | 'handled' | 'parked';
 
@@ -45,7 +45,7 @@ export class Withdrawal {
     if (found.state === 'CANCELLED') return 'CANCELLED';
     const consumers = consumersIn(found.consumers).sort();
     const areOurs = consumers.length > 0 && consumers.every((one) => one.startsWith(`${this.app}.`));
-    if (!areOurs || !found.isDelayed) return found.state === 'DONE' ? 'HANDLED' : 'SENT';
+    if (!areOurs || !found.isDelayed) return found.state === 'DONE' && found.hasReceipts ? 'HANDLED' : 'SENT';
     try {
       return await this.takePlaces(guard, contract, found, consumers);
     } catch (error) {
@@ -93,13 +93,13 @@ export class Withdrawal {
   ): Promise<PlaceAtConsumer> {
     const now = NOW_IN_ANY_SESSION;
     const row = { id, message_id, consumer, gid, scheme: SCHEME, type: `${contract.name}.v${version}` };
-    const end = { state: 'HANDLED', outcome: BY_SENDER, created_at: now, settled_at: now };
+    const end = { state: 'HANDLED', outcome: WITHDRAWN, created_at: now, settled_at: now };
     if (await insertFirst(guard, this.inbox, { ...row, ...end })) return 'inserted';
     const [there]: Array<{ state: string; outcome: string | null; settled: number }> = await guard.query(
       `SELECT state, outcome, settled_at IS NOT NULL AS settled FROM ${this.inbox} WHERE id = ? FOR UPDATE`,
       [id],
     );
-    if (there!.outcome === BY_SENDER) return 'cancelled';
+    if (there!.outcome === WITHDRAWN) return 'cancelled';
     if (there!.state === 'PARKED') return 'parked';
     // A RETRYING row with a time of settlement has committed its business. Only its step before the ack is left.
     return there!.state === 'RETRYING' && Number(there!.settled) === 0 ? 'retrying' : 'handled';
@@ -114,7 +114,7 @@ export class Withdrawal {
     await guard.query(
       `UPDATE ${this.inbox} SET state = 'HANDLED', outcome = ?, settled_at = ?, next_attempt_at = NULL, claim_token = NULL,
          \`body\` = NULL WHERE id = ?`,
-      [BY_SENDER, NOW_IN_ANY_SESSION, id],
+      [WITHDRAWN, NOW_IN_ANY_SESSION, id],
     );
   }
 

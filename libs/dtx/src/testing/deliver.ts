@@ -32,8 +32,9 @@ export interface DeliverOptions {
  * - REJECTED: it threw `Rejected`, and `@OnRejected` has committed.
  * - RETRYING: it failed, or `@BeforeAck` failed. The row in `dtx_inbox` is retried with backoff.
  * - PARKED: it waits for an operator, with one alert.
+ * - WITHDRAWN: its sender has withdrawn it by `LocalMessages.cancel`. No code of the consumer runs.
  */
-export type Delivered = 'HANDLED' | 'REJECTED' | 'RETRYING' | 'PARKED';
+export type Delivered = 'HANDLED' | 'REJECTED' | 'RETRYING' | 'PARKED' | 'WITHDRAWN';
 
 /**
  * Delivers a message to the consumer of this app, as the broker would: contract check, inbox row, handler, `@OnRejected`,

@@ -87,9 +87,10 @@ export class Inbox implements OnModuleInit {
     return outcome;
   }
 
-  /** Sends the receipt if the message is settled and the sender expects one. */
-  async receipt(incoming: Incoming, outcome: InboxOutcome): Promise<void> {
-    if (outcome === 'RETRYING' || !incoming.replyTo) return;
+  /** Sends the receipt if the message is settled and the sender expects one. A withdrawn one is settled as a handled one. */
+  async receipt(incoming: Incoming, settled: InboxOutcome): Promise<void> {
+    if (settled === 'RETRYING' || !incoming.replyTo) return;
+    const outcome = settled === 'WITHDRAWN' ? 'HANDLED' : settled;
     const { messageId, consumer, scheme } = incoming.info;
     const queue = incoming.replyTo;
     await failpoint(inboxFailpoints(scheme)?.receipted, () =>
@@ -98,7 +99,7 @@ export class Inbox implements OnModuleInit {
   }
 
   /**
-   * Runs `@BeforeAck` between the commit and the ack, also for a duplicate. If the process dies in between, the
+   * Runs `@BeforeAck` between the commit and the ack, also for a duplicate, but not for a withdrawn message. If the process dies in between, the
    * redelivery runs it again. After a failure other than an outage, the row becomes RETRYING although its business is
    * committed, and the retry loop repeats only this step.
    */

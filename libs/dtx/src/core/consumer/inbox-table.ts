@@ -47,6 +47,9 @@ export const INBOX: DurableTable = {
   },
 };
 
+/** The `outcome` of a row that the sender has inserted in place of the consumer, to withdraw the message. */
+export const WITHDRAWN = 'cancelled by its sender';
+
 export const inboxMigrations: Migration[] = [
   {
     version: 1,

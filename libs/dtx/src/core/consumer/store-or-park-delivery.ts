@@ -16,10 +16,14 @@ import { CORE_OPTIONS } from '../injection-tokens.js';
 import type { CoreOptions } from '../options.js';
 import { emit } from '../telemetry-events.js';
 import { inboxFailpoints } from './failpoints.js';
+import { WITHDRAWN } from './inbox-table.js';
 import type { Endpoint, Incoming } from './incoming-message.js';
 
-/** RETRYING: the handler failed and the delivery waits in `dtx_inbox`. It gets no receipt yet. */
-export type InboxOutcome = 'HANDLED' | 'RETRYING' | 'PARKED';
+/**
+ * RETRYING: the handler failed and the delivery waits in `dtx_inbox`. It gets no receipt yet. WITHDRAWN: the sender has
+ * taken the place of the handler, so no code of the user runs.
+ */
+export type InboxOutcome = 'HANDLED' | 'RETRYING' | 'PARKED' | 'WITHDRAWN';
 
 /**
  * Stores deliveries that were not handled: RETRYING for the retry loop, PARKED for an operator. A stored delivery no
@@ -178,8 +182,10 @@ export class StoredDeliveries {
 
   /** The outcome of a delivery. HANDLED if it has no row. */
   async outcomeOf(id: string): Promise<InboxOutcome> {
-    const rows = await this.database.work.query('SELECT state FROM dtx_inbox WHERE id = ?', [id]);
-    const state = rows[0]?.state;
+    const rows = await this.database.work.query('SELECT state, outcome FROM dtx_inbox WHERE id = ?', [id]);
+    const { state, outcome } = rows[0] ?? {};
+    // guard: inbox.withdrawn
+    if (outcome === WITHDRAWN) return 'WITHDRAWN';
     return state === 'RETRYING' || state === 'PARKED' ? state : 'HANDLED';
   }
 }
