@@ -108,21 +108,25 @@ describe('with a key', () => {
 
   test('O1: the order is that of the commits, not of the calls or of the ids', async () => {
     const messages = service.get(library.LocalMessages);
-    const [first, second] = [service.source.createQueryRunner(), service.source.createQueryRunner()];
+    const runners = [1, 2, 3].map(() => service.source.createQueryRunner());
+    const [first, second, gate] = runners as [(typeof runners)[0], (typeof runners)[0], (typeof runners)[0]];
+    await gate.query(`SELECT GET_LOCK('o1', 60)`);
     await first.startTransaction();
     await second.startTransaction();
-    // The id of 2 is made before that of 1, whose transaction has the key and commits first.
-    const ids: string[] = [];
-    const early = second.manager.query('SELECT 1');
-    await early;
-    ids.push(await messages.append(first.manager, waiting, { key: 'c', n: 1 }));
-    const late = messages.append(second.manager, waiting, { key: 'c', n: 2 });
-    await first.commitTransaction();
-    ids.push(await late);
+    // The append of 1 is called first and makes its id, but its statements wait behind this one.
+    const busy = first.manager.query(`SELECT GET_LOCK('o1', 60)`);
+    const early = messages.append(first.manager, waiting, { key: 'c', n: 1 });
+    const lateId = await messages.append(second.manager, waiting, { key: 'c', n: 2 });
     await second.commitTransaction();
-    await Promise.all([first.release(), second.release()]);
+    await gate.query(`SELECT RELEASE_LOCK('o1')`);
+    await busy;
+    const earlyId = await early;
+    await first.commitTransaction();
+    await first.query(`SELECT RELEASE_LOCK('o1')`);
+    await Promise.all(runners.map((one) => one.release()));
+    expect(earlyId < lateId).toBe(true);
     await isHandled('c', 2);
-    expect(handled.c).toEqual([1, 2]);
+    expect(handled.c).toEqual([2, 1]);
   });
 
   test('O7: a message that is parked at its receiver holds its key with one alert, until an operator retries it', async () => {
