@@ -71,20 +71,95 @@ test.skipIf(!browser)('many parked rows are retried at once after a preview of t
   await page.context().close();
 });
 
-test.skipIf(!browser)('all parked rows of a scheme are retried from the overview', async () => {
+test.skipIf(!browser)('all parked rows of a scheme, of all its tables, are retried from the overview', async () => {
   const gids = ['all-1', 'all-2', 'all-3'];
   await service.park(gids);
+  // The scheme has a second table with a parked row. It goes to a consumer that no app has, so it stays open.
+  await sql(
+    service.sandbox,
+    'payment',
+    `INSERT INTO dtx_outbox (id, gid, contract, version, payload, awaiting, state, next_attempt_at, created_at)
+     VALUES ('00000000-0000-7000-8000-000000000001', 'sent-by-hand', 'test.shown', 1, '{}', ',payment.nobody,', 'PARKED',
+       '9999-12-31', UTC_TIMESTAMP(3))`,
+  );
   const page = await signedIn();
   await page.getByRole('button', { name: 'Retry all parked' }).click();
   const dialog = page.getByRole('dialog');
-  expect(await dialog.getByRole('heading').textContent()).toBe('Retry all parked: 3 rows');
+  expect(await dialog.getByRole('heading').textContent()).toBe('Retry all parked: 4 rows');
   await dialog.getByRole('button', { name: 'Cancel' }).click();
   expect(await service.statesOf(gids)).toEqual(['PARKED', 'PARKED', 'PARKED']);
   await page.getByRole('button', { name: 'Retry all parked' }).click();
   await dialog.getByLabel('Your name').fill('alice');
   await dialog.getByRole('button', { name: 'Confirm' }).click();
+  await dialog.getByText('4 rows', { exact: true }).waitFor();
   await handled(gids);
+  const [row] = await sql<{ state: string }>(
+    service.sandbox,
+    'payment',
+    "SELECT state FROM dtx_outbox WHERE gid = 'sent-by-hand'",
+  );
+  expect(row?.state).not.toBe('PARKED');
   await page.context().close();
+});
+
+test.skipIf(!browser)('a bulk action is stopped by Escape: the page says what is done and what is not', async () => {
+  const gids = ['stop-1', 'stop-2', 'stop-3'];
+  await service.park(gids);
+  const page = await signedIn();
+  let letGo: () => void = () => {};
+  const held = new Promise<void>((resolve) => {
+    letGo = resolve;
+  });
+  let posts = 0;
+  await page.route('**/resolve', async (route) => {
+    if (++posts === 2) await held;
+    await route.continue();
+  });
+  await page.getByRole('link', { name: 'Alerts' }).click();
+  for (const gid of gids)
+    await page
+      .getByRole('row')
+      .filter({ has: page.locator(`a[href$="${gid}"]`) })
+      .getByRole('checkbox')
+      .check();
+  await page.getByRole('toolbar').getByRole('button', { name: 'Close as done' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByLabel('Your name').fill('alice');
+  await dialog.getByLabel('Note').fill('counted');
+  await dialog.getByRole('button', { name: 'Confirm' }).click();
+  await dialog.getByText('done: 1 / 3, not done: 2').waitFor();
+  await until('the second call is under way', () => posts === 2);
+  await page.keyboard.press('Escape');
+  await page.keyboard.press('Escape');
+  await dialog.getByText('done: 1 / 3').waitFor();
+  letGo();
+  await dialog.getByText('done: 2 / 3, not done: 1').waitFor();
+  await dialog.getByRole('button', { name: 'Close' }).waitFor();
+  expect(posts).toBe(2);
+  const states = await service.statesOf(gids);
+  expect(states.filter((state) => state === 'PARKED')).toHaveLength(1);
+  await dialog.getByRole('button', { name: 'Close' }).click();
+  await dialog.waitFor({ state: 'detached' });
+  await page.context().close();
+});
+
+test.skipIf(!browser)('an action on no row cannot be confirmed', async () => {
+  await sql(
+    service.sandbox,
+    'payment',
+    `INSERT INTO dtx_alert (id, open_key, scheme, subject_id, step, alert_error, state, closes_by, opened_at)
+     VALUES ('00000000-0000-7000-8000-00000000000a', 'watched', 'xa', 'a-watch', 'watching', 'silent', 'LOGGED', 'itself', UTC_TIMESTAMP(3))`,
+  );
+  const page = await signedIn();
+  await page.getByRole('link', { name: 'Alerts' }).click();
+  await page.getByRole('row').filter({ hasText: 'a-watch' }).getByRole('checkbox').check();
+  await page.getByRole('toolbar').getByRole('button', { name: 'Retry' }).click();
+  const dialog = page.getByRole('dialog');
+  expect(await dialog.getByRole('heading').textContent()).toBe('Retry: 0 rows');
+  await dialog.getByLabel('Your name').fill('alice');
+  expect(await dialog.getByRole('button', { name: 'Confirm' }).isDisabled()).toBe(true);
+  await page.context().close();
+  await sql(service.sandbox, 'payment', "DELETE FROM dtx_alert WHERE subject_id = 'a-watch'");
 });
 
 test.skipIf(!browser)('of two operators at the same row the second one learns that it is settled', async () => {
@@ -108,3 +183,21 @@ test.skipIf(!browser)('of two operators at the same row the second one learns th
   expect(record).toEqual([{ operator: 'alice' }]);
   for (const page of [first, second]) await page.context().close();
 });
+
+test.skipIf(!browser)(
+  'a refusal of an open row has the reason of the app, and does not say that the row is settled',
+  async () => {
+    await service.park(['no-rejection']);
+    const page = await signedIn();
+    await page.goto(`${service.url}/console#/transaction/no-rejection`);
+    const outcome = page.getByRole('dialog').locator('output');
+    await page.route('**/retry', (route) =>
+      route.fulfill({ status: 409, json: { detail: 'another operator holds it' } }),
+    );
+    await page.getByRole('button', { name: 'Retry' }).first().click();
+    await page.getByRole('dialog').getByLabel('Your name').fill('alice');
+    await page.getByRole('dialog').getByRole('button', { name: 'Confirm' }).click();
+    expect((await outcome.textContent())?.trim()).toBe('payment: another operator holds it');
+    await page.context().close();
+  },
+);

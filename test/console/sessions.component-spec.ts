@@ -116,6 +116,31 @@ describe.skipIf(!browser)('a session of the console', () => {
     await page.context().close();
   });
 
+  test('calls an app with a refused token once, asks to sign in again, and goes on with the right one', async () => {
+    const { page, calls } = await signedIn({ hasClock: true });
+    let isRefused = true;
+    // The operator of the app has changed its token, so the app is as one that answers 401 from now on.
+    await page.route('**/dtx/**', (route) =>
+      isRefused && !route.request().url().includes('/console')
+        ? route.fulfill({ status: 401, json: { detail: 'admin token missing or wrong' } })
+        : route.fallback(),
+    );
+    proxy.cut();
+    proxy.heal();
+    await page.getByText('payment: signed out').waitFor();
+    const before = calls.length;
+    await page.clock.fastForward(300_000);
+    expect(calls.slice(before)).toEqual([]);
+    isRefused = false;
+    await page.getByText('the token is refused. Sign in again').first().click();
+    await page.getByLabel('Admin token').fill(CONSOLE_TOKEN);
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await page.getByText('payment: live').waitFor();
+    expect(await page.getByText('the token is refused').count()).toBe(0);
+    expect(calls.slice(before).length).toBeGreaterThan(1);
+    await page.context().close();
+  });
+
   test('does not begin after 30 wrong tokens in a minute, and the page says why', async () => {
     const { page } = await openTab(browser as Browser);
     await page.goto(`${proxy.url}/console`);

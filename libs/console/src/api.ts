@@ -5,6 +5,7 @@ export class CallFailed extends Error {
   constructor(
     readonly status: number,
     readonly detail: string,
+    readonly app: string,
   ) {
     super(detail);
   }
@@ -15,6 +16,9 @@ const LIMIT_MS = 15_000;
 export class AppApi {
   /** The operator, for the record of the app. */
   operator = '';
+  private readonly refusal = new AbortController();
+  /** Aborted by the first answer 401. The app is not called after it: each wrong token counts against the address. */
+  readonly refused = this.refusal.signal;
 
   constructor(
     readonly name: string,
@@ -33,24 +37,42 @@ export class AppApi {
   }
 
   post<Answer>(path: string, body: object): Promise<Answer> {
-    const operator = this.operator.replace(/[^ -~]/g, '?').slice(0, 64);
-    const headers = { 'content-type': 'application/json', 'dtx-operator': operator || 'console' };
+    const headers = { 'content-type': 'application/json', 'dtx-operator': operatorHeader(this.operator) };
     return this.call<Answer>(path, { method: 'POST', headers, body: JSON.stringify(body) });
   }
 
+  /** A stream of events. @throws if the app cannot be reached, or refuses the token */
+  async stream(path: string, init: { headers: Record<string, string>; signal: AbortSignal }): Promise<Response> {
+    const signal = AbortSignal.any([init.signal, this.refused]);
+    return this.take(await fetch(`${this.base}${path}`, { headers: { ...this.headers, ...init.headers }, signal }));
+  }
+
   private async call<Answer>(path: string, init: RequestInit): Promise<Answer> {
+    if (this.refused.aborted) throw new CallFailed(401, '', this.name);
     let response: Response;
     try {
       const headers = { ...this.headers, ...init.headers };
-      response = await fetch(`${this.base}${path}`, { ...init, headers, signal: AbortSignal.timeout(LIMIT_MS) });
+      const signal = AbortSignal.any([AbortSignal.timeout(LIMIT_MS), this.refused]);
+      response = this.take(await fetch(`${this.base}${path}`, { ...init, headers, signal }));
     } catch {
-      throw new CallFailed(0, `${this.name}: no answer`);
+      throw new CallFailed(this.refused.aborted ? 401 : 0, '', this.name);
     }
     const body = await response.json().catch(() => ({}));
     if (response.ok) return body as Answer;
     const { detail, message } = body as { detail?: string; message?: string };
-    throw new CallFailed(response.status, String(detail ?? message ?? response.statusText));
+    throw new CallFailed(response.status, String(detail ?? message ?? response.statusText), this.name);
   }
+
+  private take(response: Response): Response {
+    if (response.status === 401) this.refusal.abort();
+    return response;
+  }
+}
+
+/** A name beyond ASCII is encoded as in RFC 8187, and the app decodes it. */
+export function operatorHeader(name: string): string {
+  const given = name.trim() || 'console';
+  return /^[ -~]+$/.test(given) && !/^UTF-8''/i.test(given) ? given : `UTF-8''${encodeURIComponent(given)}`;
 }
 
 /** The URL of `/dtx` of the app that serves this page, for a page at `/dtx/console`. */

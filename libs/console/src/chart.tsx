@@ -1,14 +1,16 @@
 import { useWords } from './i18n';
+import { lastHour, MINUTES } from './last-hour';
 import { duration } from './parts';
 import type { Minute } from './types';
 
 const WIDTH = 240;
 const HEIGHT = 48;
-const MINUTES = 60;
 
 interface ChartProps {
   name: string;
   minutes: Minute[];
+  /** The present minute, in milliseconds. The chart ends there. */
+  now: number;
   kind: 'bars' | 'line';
   figureOf: (minute: Minute) => number | null;
 }
@@ -17,9 +19,9 @@ interface ChartProps {
  * One figure over the last hour: bars are numbers, a line is a latency in milliseconds. Minutes in which no process ran are
  * grey, since they have no data.
  */
-export function Chart({ name, minutes, kind, figureOf }: ChartProps) {
+export function Chart({ name, minutes, now, kind, figureOf }: ChartProps) {
   const words = useWords();
-  const shown = lastHour(minutes);
+  const shown = lastHour(minutes, now);
   const values = shown.map((minute) => (minute ? figureOf(minute) : null));
   const most = Math.max(1, ...values.map((value) => value ?? 0));
   const step = WIDTH / MINUTES;
@@ -65,17 +67,6 @@ export function Chart({ name, minutes, kind, figureOf }: ChartProps) {
       </svg>
     </figure>
   );
-}
-
-/** A place for each minute up to the newest one, oldest first. */
-function lastHour(minutes: readonly Minute[]): Array<Minute | undefined> {
-  const places = new Array<Minute | undefined>(MINUTES).fill(undefined);
-  const newest = Date.parse(minutes.at(-1)?.at ?? '');
-  for (const minute of minutes) {
-    const place = MINUTES - 1 - Math.round((newest - Date.parse(minute.at)) / 60_000);
-    if (place >= 0) places[place] = minute;
-  }
-  return places;
 }
 
 function gapsOf(shown: ReadonlyArray<Minute | undefined>): Array<{ from: number; length: number }> {

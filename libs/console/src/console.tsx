@@ -11,6 +11,7 @@ import { useRoute } from './route';
 import { Apps } from './session';
 import { Links, Shell } from './shell';
 import { SignIn } from './sign-in';
+import { SignInAgain } from './sign-in-again';
 
 const PAGES = ['overview', 'transactions', 'alerts'] as const;
 
@@ -21,13 +22,24 @@ export function Console({ client }: { client: QueryClient }) {
     setApps([]);
     client.clear();
   };
+  const replace = (api: AppApi) => {
+    setApps((before) => before.map((one) => (one.name === api.name ? api : one)));
+    void client.invalidateQueries();
+  };
   return (
     <Apps.Provider value={apps}>
       <Shell
         navigation={isSignedIn && <Navigation apps={apps} client={client} />}
         signOut={isSignedIn ? signOut : null}
       >
-        {isSignedIn ? <PageOfRoute /> : <SignIn signedIn={setApps} />}
+        {isSignedIn ? (
+          <>
+            <SignInAgain apps={apps} signedIn={replace} />
+            <PageOfRoute />
+          </>
+        ) : (
+          <SignIn signedIn={setApps} />
+        )}
       </Shell>
     </Apps.Provider>
   );
@@ -41,9 +53,9 @@ function Navigation({ apps, client }: { apps: readonly AppApi[]; client: QueryCl
     <>
       <Links label={words.title} links={PAGES.map((name) => ({ page: name, text: words[name] }))} current={page} />
       <output className="apps">
-        {apps.map(({ name }) => (
+        {apps.map(({ name, refused }) => (
           <span key={name} className={up.has(name) ? 'good' : 'bad'}>
-            {name}: {up.has(name) ? words.live : words.reconnecting}
+            {name}: {up.has(name) ? words.live : refused.aborted ? words.signedOut : words.reconnecting}
           </span>
         ))}
       </output>

@@ -1,4 +1,4 @@
-import type { Instance, Minute, MinuteOfScheme, Topology } from './types.js';
+import type { History, Instance, Minute, MinuteOfScheme, Topology } from './types.js';
 
 /** The last answer of one of the instances behind a URL. */
 export interface Heard<View> {
@@ -49,6 +49,13 @@ export function recent<View>(heard: ReadonlyArray<Heard<View>>): Array<Heard<Vie
 /** Each instance is one consumer of each of its queues, so the broker knows how many run. At least the one that answered. */
 export const runningOf = ({ queues }: Pick<Topology, 'queues'>): number =>
   Math.max(1, ...queues.map(({ isAttached, consumers }) => (isAttached ? (consumers ?? 1) : 1)));
+
+/**
+ * The present minute by the clock of the instances, whose newest minute was the present one when they were heard. It goes on
+ * while nobody answers. The clock of the viewer may be wrong, so only its progress counts.
+ */
+export const minuteNow = (heard: ReadonlyArray<Heard<Pick<History, 'minutes'>>>, now = Date.now()): number =>
+  Math.max(...heard.map(({ view, heardAt }) => Date.parse(view.minutes.at(-1)?.at ?? '') + now - heardAt));
 
 /** The minutes of all instances. Counts are added up. A latency is the highest of the instances. */
 export function addedUp(histories: ReadonlyArray<readonly Minute[]>): Minute[] {

@@ -14,15 +14,15 @@ const SILENCE_MS = 40_000;
 /** A busy app changes four times a second. Lists are read again at most this often. */
 const READ_AGAIN_MS = 5_000;
 
-/** Reads the events of one app until `signal`. A lost stream is resumed by its last id. */
+/** Reads the events of one app until `signal`, or until it refuses the token. A lost stream is resumed by its last id. */
 async function follow(api: AppApi, signal: AbortSignal, take: (event: string, data: unknown) => void): Promise<void> {
   let lastId = '';
-  while (!signal.aborted) {
+  while (!signal.aborted && !api.refused.aborted) {
     const silent = new AbortController();
     let silence = setTimeout(() => silent.abort(), SILENCE_MS);
     try {
-      const headers = { ...api.headers, ...(lastId && { 'last-event-id': lastId }) };
-      const response = await fetch(`${api.base}/events`, { headers, signal: AbortSignal.any([signal, silent.signal]) });
+      const headers: Record<string, string> = lastId ? { 'last-event-id': lastId } : {};
+      const response = await api.stream('/events', { headers, signal: AbortSignal.any([signal, silent.signal]) });
       if (!response.ok || !response.body) throw new Error(String(response.status));
       take('up', null);
       let text = '';
@@ -43,6 +43,7 @@ async function follow(api: AppApi, signal: AbortSignal, take: (event: string, da
     clearTimeout(silence);
     if (signal.aborted) return;
     take('down', null);
+    if (api.refused.aborted) return;
     await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
   }
 }

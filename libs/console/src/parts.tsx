@@ -1,5 +1,6 @@
 import { type ReactNode, useId } from 'react';
 import { useWords } from './i18n';
+import { isUnanswered, problemText } from './problem-text';
 import { stateClass } from './states';
 
 const CLOCK = { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' } as const;
@@ -31,11 +32,11 @@ export function duration(ms: number | null): string {
   return ms < 3_600_000 ? `${Math.round(ms / 60_000)} min` : `${(ms / 3_600_000).toFixed(1)} h`;
 }
 
-export function Problem({ error, children }: { error: unknown; children?: ReactNode }) {
+export function Problem({ error }: { error: unknown }) {
   const words = useWords();
   return (
     <p role="alert" className="bad">
-      {error instanceof Error ? error.message : String(error)} {children ?? words.stale}
+      {problemText(error, words)} {isUnanswered(error) && words.stale}
     </p>
   );
 }

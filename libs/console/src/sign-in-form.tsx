@@ -1,6 +1,7 @@
 import { type FormEvent, useState } from 'react';
 import { CallFailed } from './api';
 import { useWords } from './i18n';
+import { problemText } from './problem-text';
 
 interface Asked {
   readonly title: string;
@@ -18,7 +19,7 @@ export function SignInForm({ title, token: label, tokenHint, signIn }: Asked) {
   const textOf = (error: unknown): string => {
     const status = error instanceof CallFailed ? error.status : 0;
     if (status === 401 || status === 403) return words.wrongToken;
-    return status === 429 ? words.tooMany : String((error as Error).message);
+    return status === 429 ? words.tooMany : problemText(error, words);
   };
   const submit = async (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();

@@ -1,6 +1,8 @@
 import { type UseQueryResult, useQuery, useQueryClient } from '@tanstack/react-query';
 import { createContext, useContext, useState } from 'react';
 import { AppApi } from '../api';
+import { useWords } from '../i18n';
+import { problemText } from '../problem-text';
 import type { LabSchemes, LabStatus } from './lab-types';
 
 const STATUS_MS = 700;
@@ -52,12 +54,13 @@ export function useSchemes(): LabSchemes {
 export function useStart(): { start: (path: string, body?: object) => void; problem: string } {
   const api = useLabApi();
   const client = useQueryClient();
+  const words = useWords();
   const [problem, setProblem] = useState('');
   const start = (path: string, body: object = {}) => {
     setProblem('');
     api
       .post(path, body)
-      .catch((error: Error) => setProblem(error.message))
+      .catch((error: unknown) => setProblem(problemText(error, words)))
       .finally(() => void client.invalidateQueries({ queryKey: ['status'] }));
   };
   return { start, problem };

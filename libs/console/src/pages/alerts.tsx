@@ -1,6 +1,7 @@
 import { useQueries } from '@tanstack/react-query';
 import { useState } from 'react';
-import { type Act, ActDialog, type ActKind } from '../act-dialog';
+import type { Act, ActKind } from '../act';
+import { ActDialog } from '../act-dialog';
 import type { AppApi } from '../api';
 import { useWords } from '../i18n';
 import { Problem, Time } from '../parts';

@@ -1,10 +1,12 @@
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { useEffect, useState } from 'react';
-import { type Act, ActDialog } from '../act-dialog';
+import type { Act } from '../act';
+import { ActDialog } from '../act-dialog';
 import type { AppApi } from '../api';
 import { Chart } from '../chart';
 import { useWords } from '../i18n';
-import { addedUp, type Heard, hearInstances, recent, runningOf } from '../instances';
+import { addedUp, type Heard, hearInstances, minuteNow, recent, runningOf } from '../instances';
+import { parkedByScheme } from '../parked-by-scheme';
 import { duration, Problem } from '../parts';
 import { useApps } from '../session';
 import type { History, Instance, SummaryRow, Topology } from '../types';
@@ -41,6 +43,7 @@ function AppOverview({ api }: { api: AppApi }) {
   useEffect(() => setRunning(counted), [counted]);
   const error = topology.error ?? summary.error ?? history.error;
   const minutes = addedUp((history.data ?? []).map(({ view }) => view.minutes));
+  const now = minuteNow(history.data ?? []);
   const schemes = [...new Set(minutes.flatMap((minute) => Object.keys(minute.schemes)))].sort();
   return (
     <section className="card" aria-label={api.name}>
@@ -60,6 +63,7 @@ function AppOverview({ api }: { api: AppApi }) {
                 kind="bars"
                 name={words[name]}
                 minutes={minutes}
+                now={now}
                 figureOf={({ schemes: all }) => all[scheme]?.[name] ?? 0}
               />
             ))}
@@ -67,6 +71,7 @@ function AppOverview({ api }: { api: AppApi }) {
               kind="line"
               name={words.latency}
               minutes={minutes}
+              now={now}
               figureOf={({ schemes: all }) => all[scheme]?.p95Ms ?? null}
             />
           </div>
@@ -117,6 +122,7 @@ function Health({ topology }: { topology: Topology }) {
     ...topology.connections.map((one) =>
       one.isUp && !one.isBlocked ? null : `${words.broker}: ${one.problem ?? one.name}`,
     ),
+    topology.redis.isUsed && !topology.redis.isUp ? `Redis: ${words.notConnected}` : null,
     ...topology.queues.map((one) => (one.problem ? `${one.queue}: ${one.problem}` : null)),
   ].filter((text) => text !== null);
   const { versions, instance } = topology;
@@ -128,6 +134,7 @@ function Health({ topology }: { topology: Topology }) {
       <small className="quiet">
         {instance.host} #{instance.pid}, nest-dtx {versions.library}, Node {versions.node}, {versions.database ?? '?'},
         RabbitMQ {versions.broker ?? '?'}
+        {topology.redis.isUsed && ', Redis'}
       </small>
     </p>
   );
@@ -136,6 +143,7 @@ function Health({ topology }: { topology: Topology }) {
 function OpenRows({ api, rows, choose }: { api: AppApi; rows: SummaryRow[]; choose: (act: Act) => void }) {
   const words = useWords();
   const open = rows.filter(({ states }) => Object.keys(states).length > 0);
+  const buttons = parkedByScheme(open);
   if (open.length === 0) return <p className="quiet">{words.openRows}: 0</p>;
   return (
     <div className="scroll">
@@ -163,16 +171,17 @@ function OpenRows({ api, rows, choose }: { api: AppApi; rows: SummaryRow[]; choo
               <td>{duration(row.oldestDueMs)}</td>
               <td>
                 {row.parked}{' '}
-                {row.parked > 0 && (
-                  <button
-                    type="button"
-                    onClick={() =>
-                      choose({ kind: 'retry-all', api, scheme: row.scheme, count: row.parked, targets: [] })
-                    }
-                  >
-                    {words.retryAllParked}
-                  </button>
-                )}
+                {buttons
+                  .filter(({ first }) => first === row)
+                  .map(({ scheme, count }) => (
+                    <button
+                      key={scheme}
+                      type="button"
+                      onClick={() => choose({ kind: 'retry-all', api, scheme, count, targets: [] })}
+                    >
+                      {words.retryAllParked}: {scheme}
+                    </button>
+                  ))}
               </td>
             </tr>
           ))}

@@ -1,20 +1,19 @@
 import { useQueries, useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
-import { type Act, ActDialog, type ActKind } from '../act-dialog';
+import type { Act, ActKind } from '../act';
+import { ActDialog } from '../act-dialog';
 import { type AppApi, CallFailed } from '../api';
 import { useWords } from '../i18n';
 import type { Step } from '../lanes';
+import { isOpen, nextActorOf } from '../next-actor';
 import { Problem, State, Time } from '../parts';
 import { useApps } from '../session';
-import { isFinal } from '../states';
 import type { Trace, TracedRow } from '../types';
 import { SwimLanes } from './swim-lanes';
 
 const EVERY_MS = 5_000;
 /** The tables whose rows have business data. */
 const WITH_DATA = ['dtx_outbox', 'dtx_inbox', 'dtx_half', 'dtx_half_parked', 'dtx_notification', 'dtx_saga'];
-/** Rows that an operator cannot act on, since they are final or belong to another row. */
-const WITHOUT_ACTIONS = ['dtx_tcc_barrier', 'dtx_saga_barrier', 'dtx_xa_witness'];
 
 export function TransactionPage({ gid }: { gid: string }) {
   return (
@@ -108,12 +107,12 @@ function Rows({ rows, choose }: { rows: Array<{ api: AppApi; row: TracedRow }>; 
   );
 }
 
-const isOpen = ({ state, source }: TracedRow) => !WITHOUT_ACTIONS.includes(source) && !isFinal(state);
-
 function Next({ row }: { row: TracedRow }) {
   const words = useWords();
-  if (!isOpen(row)) return <span className="quiet">{words.finished}</span>;
-  if (row.state === 'PARKED') return <b className="bad">{words.operatorNext}</b>;
+  const actor = nextActorOf(row);
+  if (actor === 'finished') return <span className="quiet">{words.finished}</span>;
+  if (actor === 'recovery') return <b className="bad">{words.recoveryNext}</b>;
+  if (actor === 'operator') return <b className="bad">{words.operatorNext}</b>;
   const awaiting = row.message?.awaiting ?? [];
   return (
     <>
