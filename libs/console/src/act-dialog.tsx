@@ -1,8 +1,9 @@
 import { useQueryClient } from '@tanstack/react-query';
 import { type FormEvent, useEffect, useRef, useState } from 'react';
-import { type Act, type ActKind, carryOut, type Result, rowsOf } from './act';
+import { type Act, type ActKind, carryOut, type Result, retriedSchemes, rowsOf } from './act';
 import { useWords, type Word } from './i18n';
 import { Field } from './parts';
+import { retryMeaning } from './retry-meaning';
 
 const TITLE: Record<ActKind, Word> = {
   retry: 'retry',
@@ -59,9 +60,14 @@ export function ActDialog({ act, close }: { act: Act; close: () => void }) {
         {words[TITLE[act.kind]]}: {count} {count === 1 ? words.row : words.rows}
       </h3>
       <p>{words[MEANING[act.kind]]}</p>
-      {act.scheme && (
+      {retriedSchemes(act).map((scheme) => (
+        <p key={scheme}>
+          {scheme}: {words[retryMeaning(scheme)]}
+        </p>
+      ))}
+      {act.api && (
         <p>
-          {act.api?.name}: {act.scheme}
+          {words.app}: {act.api.name}
         </p>
       )}
       <ul className="targets">

@@ -9,7 +9,12 @@ export type ActKind = 'retry' | 'done' | 'reject' | 'acknowledge' | 'retry-all';
 /** An action on rows, before it is confirmed. `targets` are ids of rows, or of alerts for `acknowledge`. */
 export interface Act {
   readonly kind: ActKind;
-  readonly targets: ReadonlyArray<{ readonly api: AppApi; readonly id: string; readonly what: string }>;
+  readonly targets: ReadonlyArray<{
+    readonly api: AppApi;
+    readonly id: string;
+    readonly what: string;
+    readonly scheme: string;
+  }>;
   /** For `retry-all`. */
   readonly api?: AppApi;
   readonly scheme?: string;
@@ -25,6 +30,12 @@ export interface Result {
 }
 
 type Words = Record<Word, string>;
+
+/** The schemes whose rows a retry concerns. Empty for other actions. */
+export function retriedSchemes({ kind, scheme, targets }: Act): string[] {
+  if (kind === 'retry-all') return scheme ? [scheme] : [];
+  return kind === 'retry' ? [...new Set(targets.map((target) => target.scheme))] : [];
+}
 
 /** The rows that an action concerns, as its preview says. */
 export const rowsOf = ({ kind, count = 0, targets }: Act): number => (kind === 'retry-all' ? count : targets.length);

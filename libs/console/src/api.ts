@@ -1,3 +1,5 @@
+import { operatorHeader } from './operator-header';
+
 /** Calls of the operations API of one app. The token lives in this object only, so a reload asks for it again. */
 
 /** An answer other than 2xx, or no answer. `status` is 0 without one. */
@@ -67,12 +69,6 @@ export class AppApi {
     if (response.status === 401) this.refusal.abort();
     return response;
   }
-}
-
-/** A name beyond ASCII is encoded as in RFC 8187, and the app decodes it. */
-export function operatorHeader(name: string): string {
-  const given = name.trim() || 'console';
-  return /^[ -~]+$/.test(given) && !/^UTF-8''/i.test(given) ? given : `UTF-8''${encodeURIComponent(given)}`;
 }
 
 /** The URL of `/dtx` of the app that serves this page, for a page at `/dtx/console`. */

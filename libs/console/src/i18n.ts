@@ -106,6 +106,18 @@ const en = {
   stop: 'Stop after this row',
   notDone: 'not done',
   failed: 'failed',
+  retryOfLocalMessage: 'The message is sent again, or its handler runs again. A consumer that has handled it skips it.',
+  retryOfHalfMessage:
+    'The message is sent again, its local transaction is checked again, or its handler runs again. A consumer that has handled it skips it.',
+  retryOfTcc: 'The decision stays. Confirm or Cancel is called again at each participant that has not applied it.',
+  retryOfXa: 'The decision stays. It is carried out again at each branch that has not applied it.',
+  retryOfNotify: 'The notification is delivered again under the same id. Its receiver may get it twice.',
+  retryOfSaga:
+    'The saga goes on where it stopped: with the next step, or with the next undo. A call that was applied is not applied again.',
+  byId: 'This row belongs to no global transaction.',
+  more: 'Show more',
+  thereAreMore: 'Newest alerts are shown. There are more.',
+  olderThan: 'Older than',
 };
 export type Word = keyof typeof en;
 
@@ -215,6 +227,16 @@ const zh: Record<Word, string> = {
   stop: '处理完此行后停止',
   notDone: '未处理',
   failed: '失败',
+  retryOfLocalMessage: '消息再次发送，或其处理程序再次运行。已处理过的消费者会跳过它。',
+  retryOfHalfMessage: '消息再次发送，本地事务再次回查，或其处理程序再次运行。已处理过的消费者会跳过它。',
+  retryOfTcc: '决定不变。对尚未执行的参与者再次调用 Confirm 或 Cancel。',
+  retryOfXa: '决定不变。对尚未执行的分支再次执行该决定。',
+  retryOfNotify: '通知以相同的 id 再次投递，接收方可能收到两次。',
+  retryOfSaga: 'Saga 从停止处继续：执行下一步或下一次撤销。已生效的调用不会再次生效。',
+  byId: '此行不属于任何全局事务。',
+  more: '显示更多',
+  thereAreMore: '仅显示最新的告警，还有更多。',
+  olderThan: '早于（时长）',
 };
 
 export const languages = { en, zh };

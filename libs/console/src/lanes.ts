@@ -17,11 +17,14 @@ export interface Lanes {
   readonly steps: Step[];
 }
 
+/** An event of a row in the language of the page. */
+type Say = (event: string) => string;
+
 /** Merges the rows of all apps into one sequence. Each app's times are those of its own database. */
-export function lanesOf(traces: readonly Trace[], more: readonly Step[] = []): Lanes {
+export function lanesOf(traces: readonly Trace[], more: readonly Step[] = [], say: Say = (event) => event): Lanes {
   const rows = traces.flatMap(({ app, rows: all }) => all.map((row) => ({ app, row })));
   const sendings = rows.flatMap((one) => sendingOf(one, rows));
-  const steps = [...rows.flatMap((one) => stepsOf(one, sendings)), ...more];
+  const steps = [...rows.flatMap((one) => stepsOf(one, sendings, say)), ...more];
   steps.sort((one, other) => one.at - other.at);
   const used = new Set(steps.flatMap(({ lane, arrow }) => [lane, ...(arrow ? [arrow.from, arrow.to] : [])]));
   const apps = [...used].filter((name) => name !== BROKER);
@@ -73,13 +76,13 @@ const isReceipt = (row: TracedRow, index: number) =>
   /settled by every consumer/.test(eventOf(row, index)) &&
   !row.timeline.some(({ event }) => /^(done|reject) by /.test(event));
 
-function stepsOf({ app, row }: Placed, sendings: readonly Sending[]): Step[] {
+function stepsOf({ app, row }: Placed, sendings: readonly Sending[], say: Say): Step[] {
   return row.timeline.flatMap(({ at, event }, index) => {
     const signs = sendings.filter((one) => one.sign.row === row && one.index === index);
     const step: Step = {
       at: Date.parse(at),
       lane: laneOf(app, row),
-      text: `${row.what}: ${event}`,
+      text: `${row.what}: ${say(event)}`,
       kind: /^gave up/.test(event)
         ? 'failure'
         : /^(retry|done|reject|acknowledge) by /.test(event)
@@ -90,16 +93,16 @@ function stepsOf({ app, row }: Placed, sendings: readonly Sending[]): Step[] {
           ? { from: app, to: BROKER, isReceipt: false }
           : arrowOf(app, row, index),
     };
-    return [...(isConfirm(row, index) ? [] : signs.map(sendingStep)), step];
+    return [...(isConfirm(row, index) ? [] : signs.map((one) => sendingStep(one, say))), step];
   });
 }
 
 /** The clock of another app may be behind. A message never leaves before its commit. */
-function sendingStep({ from: { app, row }, at }: Sending): Step {
+function sendingStep({ from: { app, row }, at }: Sending, say: Say): Step {
   return {
     at: Math.max(at, Date.parse(row.timeline[0]?.at ?? '')),
     lane: app,
-    text: `${row.what}: sent by now`,
+    text: `${row.what}: ${say('sent by now')}`,
     kind: 'step',
     arrow: { from: app, to: BROKER, isReceipt: false },
   };

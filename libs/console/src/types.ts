@@ -11,10 +11,17 @@ export interface Transaction {
   createdAt: string;
 }
 
-export interface TracedRow extends Transaction {
-  source: string;
+/** One row with its timeline, as it is read by its id. */
+export interface SingleRow extends Transaction {
   timeline: Array<{ at: string; event: string }>;
   details?: Record<string, unknown>;
+}
+
+/** The source of a row that was read by its id, where the table is not told. */
+export const SINGLE = '';
+
+export interface TracedRow extends SingleRow {
+  source: string;
   message: { id: string; end: 'sender' | 'receiver'; consumers: string[]; awaiting: string[] } | null;
 }
 

@@ -41,8 +41,8 @@ const OPERATOR: Parameter = {
   name: 'DTX-Operator',
   in: 'header',
   required: false,
-  description: 'Name of the operator, for the record',
-  schema: { type: 'string', minLength: 1, maxLength: 64, pattern: '^[ -~]+$' },
+  description: "Name of the operator, for the record. A name beyond ASCII is encoded as UTF-8''%E7%8E%8B (RFC 8187)",
+  schema: { type: 'string', minLength: 1, maxLength: 800, pattern: "^([ -~]{1,64}|UTF-8''[ -~]+)$" },
 };
 
 function queryParameters(schema: Schema): Parameter[] {

@@ -1,10 +1,11 @@
-import { useQueries } from '@tanstack/react-query';
+import { keepPreviousData, useQueries } from '@tanstack/react-query';
 import { useState } from 'react';
 import type { Act, ActKind } from '../act';
 import { ActDialog } from '../act-dialog';
 import type { AppApi } from '../api';
 import { useWords } from '../i18n';
 import { Problem, Time } from '../parts';
+import { retryMeaning } from '../retry-meaning';
 import { useApps } from '../session';
 import type { Alert, Page } from '../types';
 
@@ -21,19 +22,23 @@ export function AlertsPage() {
   const words = useWords();
   const apps = useApps();
   const [onlyOpen, setOnlyOpen] = useState(true);
+  const [pages, setPages] = useState(1);
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
   const [act, setAct] = useState<Act | null>(null);
   const queries = useQueries({
     queries: apps.map((api) => ({
-      queryKey: ['alerts', api.name, onlyOpen],
-      queryFn: () => api.get<Page<Alert>>(`/alerts?limit=${LIMIT}${onlyOpen ? '&open=true' : ''}`),
-      refetchInterval: EVERY_MS,
+      queryKey: ['alerts', api.name, onlyOpen, pages],
+      queryFn: () => newestAlerts(api, onlyOpen, pages),
+      placeholderData: keepPreviousData,
+      // As many calls a minute for many pages as for one.
+      refetchInterval: EVERY_MS * pages,
     })),
   });
   const shown: Shown[] = apps.flatMap((api, index) =>
     (queries[index]?.data?.items ?? []).map((alert) => ({ api, alert, key: `${api.name} ${alert.id}` })),
   );
   shown.sort((one, other) => other.alert.openedAt.localeCompare(one.alert.openedAt));
+  const areMore = queries.some(({ data }) => data?.nextCursor);
   const selected = shown.filter(({ key }) => chosen.has(key));
   const close = () => {
     setAct(null);
@@ -53,9 +58,31 @@ export function AlertsPage() {
       ) : (
         <Table shown={shown} chosen={chosen} choose={setChosen} start={(kind, one) => setAct(actOn(kind, [one]))} />
       )}
+      {areMore && (
+        <p className="paging">
+          {words.thereAreMore}{' '}
+          <button type="button" onClick={() => setPages(pages + 1)}>
+            {words.more}
+          </button>
+        </p>
+      )}
       {act && <ActDialog act={act} close={close} />}
     </>
   );
+}
+
+/** The first pages of an app. A failed page fails them all, since a list with a hole would look complete. */
+async function newestAlerts(api: AppApi, onlyOpen: boolean, pages: number): Promise<Page<Alert>> {
+  const items: Alert[] = [];
+  let nextCursor: string | null = null;
+  for (let page = 0; page === 0 || (page < pages && nextCursor); page++) {
+    const query = new URLSearchParams({ limit: String(LIMIT), ...(onlyOpen && { open: 'true' }) });
+    if (nextCursor) query.set('cursor', nextCursor);
+    const next: Page<Alert> = await api.get(`/alerts?${query}`);
+    items.push(...next.items);
+    nextCursor = next.nextCursor;
+  }
+  return { items, nextCursor };
 }
 
 /** An acknowledgement names the alert, the other actions its row. */
@@ -66,6 +93,7 @@ function actOn(kind: ActKind, shown: readonly Shown[]): Act {
       api,
       id: kind === 'acknowledge' ? alert.id : alert.subject,
       what: `${alert.scheme} ${alert.step}`,
+      scheme: alert.scheme,
     }));
   return { kind, targets };
 }
@@ -175,8 +203,12 @@ function ToDo({ one, start }: { one: Shown; start: TableProps['start'] }) {
   if (alert.closesBy === 'itself') return <>{words.closesItself}</>;
   const kind = alert.closesBy === 'acknowledge' ? 'acknowledge' : 'retry';
   return (
-    <button type="button" onClick={() => start(kind, one)}>
-      {words[kind]}
-    </button>
+    <>
+      <button type="button" onClick={() => start(kind, one)}>
+        {words[kind]}
+      </button>
+      <br />
+      <small className="quiet">{words[kind === 'retry' ? retryMeaning(alert.scheme) : 'acknowledgeMeans']}</small>
+    </>
   );
 }

@@ -1,4 +1,6 @@
-import { useWords } from '../i18n';
+import { useContext } from 'react';
+import { eventText } from '../event-text';
+import { LanguageContext, useWords } from '../i18n';
 import { BROKER, lanesOf, positionsOf, type Step } from '../lanes';
 import { useNarrowScreen } from '../narrow-screen';
 import { duration, Time } from '../parts';
@@ -13,7 +15,8 @@ const NARROW = { lane: 72, left: 52 };
 /** Lanes with arrows, down a time axis. The same steps follow as a list, which a screen reader reads in place of the drawing. */
 export function SwimLanes({ traces, more }: { traces: Trace[]; more: readonly Step[] }) {
   const words = useWords();
-  const { lanes, steps } = lanesOf(traces, more);
+  const language = useContext(LanguageContext);
+  const { lanes, steps } = lanesOf(traces, more, (event) => eventText(event, language));
   const positions = positionsOf(steps);
   const first = steps[0]?.at ?? 0;
   const { lane: laneWidth, left } = useNarrowScreen() ? NARROW : WIDE;

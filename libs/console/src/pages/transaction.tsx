@@ -8,12 +8,13 @@ import type { Step } from '../lanes';
 import { isOpen, nextActorOf } from '../next-actor';
 import { Problem, State, Time } from '../parts';
 import { useApps } from '../session';
-import type { Trace, TracedRow } from '../types';
+import { SINGLE, type Trace, type TracedRow } from '../types';
+import { useRowById } from './row-by-id';
 import { SwimLanes } from './swim-lanes';
 
 const EVERY_MS = 5_000;
 /** The tables whose rows have business data. */
-const WITH_DATA = ['dtx_outbox', 'dtx_inbox', 'dtx_half', 'dtx_half_parked', 'dtx_notification', 'dtx_saga'];
+const WITH_DATA = [SINGLE, 'dtx_outbox', 'dtx_inbox', 'dtx_half', 'dtx_half_parked', 'dtx_notification', 'dtx_saga'];
 
 export function TransactionPage({ gid }: { gid: string }) {
   return (
@@ -45,8 +46,18 @@ export function TransactionView({ gid, everyMs = EVERY_MS, more = [] }: Transact
       refetchInterval: everyMs,
     })),
   });
-  const traces = queries.flatMap(({ data }) => (data ? [data] : []));
-  const rows = apps.flatMap((api, index) => (queries[index]?.data?.rows ?? []).map((row) => ({ api, row })));
+  const answered = queries.flatMap(({ data }) => (data ? [data] : []));
+  const single = useRowById(gid, {
+    isNeeded:
+      queries.every(({ isPending }) => !isPending) &&
+      answered.length > 0 &&
+      answered.every(({ rows: none }) => none.length === 0),
+    everyMs,
+  });
+  const traces = single ? [single] : answered;
+  const rows = traces.flatMap(({ app, rows: all }) =>
+    apps.filter(({ name }) => name === app).flatMap((api) => all.map((row) => ({ api, row }))),
+  );
   const isKnown = rows.length > 0;
   return (
     <>
@@ -55,6 +66,7 @@ export function TransactionView({ gid, everyMs = EVERY_MS, more = [] }: Transact
         <p>{queries.some(({ isPending }) => isPending) ? `${words.loading} …` : words.unknownGid}</p>
       )}
       {traces.some(({ isComplete }) => !isComplete) && <p className="bad">{words.incomplete}</p>}
+      {single && <p className="quiet">{words.byId}</p>}
       {isKnown && <Rows rows={rows} choose={setAct} />}
       {(isKnown || more.length > 0) && <SwimLanes traces={traces} more={more} />}
       {act && <ActDialog act={act} close={() => setAct(null)} />}
@@ -130,7 +142,8 @@ function Next({ row }: { row: TracedRow }) {
 
 function Actions({ api, row, choose }: { api: AppApi; row: TracedRow; choose: (act: Act) => void }) {
   const words = useWords();
-  const start = (kind: ActKind) => () => choose({ kind, targets: [{ api, id: row.id, what: row.what }] });
+  const start = (kind: ActKind) => () =>
+    choose({ kind, targets: [{ api, id: row.id, what: row.what, scheme: row.scheme }] });
   return (
     <p className="actions">
       <button type="button" onClick={start('retry')}>

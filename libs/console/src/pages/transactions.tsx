@@ -5,24 +5,26 @@ import { useWords } from '../i18n';
 import { Problem, State, Time } from '../parts';
 import { useApps } from '../session';
 import { FINAL_STATES, OPEN_STATES } from '../states';
-import type { Page, Transaction } from '../types';
+import type { Page, SummaryRow, Transaction } from '../types';
 
 const LIMIT = 50;
 const EVERY_MS = 10_000;
 const STATES = [...OPEN_STATES, ...FINAL_STATES];
-const SCHEMES = ['local-message', 'half-message', 'tcc', 'xa', 'notify', 'saga'];
+/** Ages by their names. */
+const AGES: Record<string, number> = { '1 min': 60_000, '10 min': 600_000, '1 h': 3_600_000, '1 d': 86_400_000 };
 
 interface Filter {
   scheme: string;
   state: string;
   before: string;
+  age: string;
 }
 
 export function Transactions() {
   const words = useWords();
   const apps = useApps();
   const [app, setApp] = useState(apps[0]?.name ?? '');
-  const [filter, setFilter] = useState<Filter>({ scheme: '', state: '', before: '' });
+  const [filter, setFilter] = useState<Filter>({ scheme: '', state: '', before: '', age: '' });
   const set = (part: Partial<Filter>) => setFilter((now) => ({ ...now, ...part }));
   const api = apps.find(({ name }) => name === app) ?? apps[0];
   const open = (event: FormEvent<HTMLFormElement>) => {
@@ -38,7 +40,7 @@ export function Transactions() {
         <Choice
           label={words.scheme}
           value={filter.scheme}
-          choices={SCHEMES}
+          choices={useSchemesOf(api)}
           none={words.all}
           choose={(scheme) => set({ scheme })}
         />
@@ -54,9 +56,16 @@ export function Transactions() {
           <input
             type="datetime-local"
             value={filter.before}
-            onChange={(event) => set({ before: event.target.value })}
+            onChange={(event) => set({ before: event.target.value, age: '' })}
           />
         </label>
+        <Choice
+          label={words.olderThan}
+          value={filter.age}
+          choices={Object.keys(AGES)}
+          none={words.all}
+          choose={(age) => set({ age, before: '' })}
+        />
         <form onSubmit={open}>
           <label>
             {words.id}
@@ -68,6 +77,22 @@ export function Transactions() {
       {api && <List key={`${api.name} ${JSON.stringify(filter)}`} api={api} filter={filter} />}
     </>
   );
+}
+
+/** The schemes of an app, as it names them itself. */
+function useSchemesOf(api: AppApi | undefined): string[] {
+  const { data } = useQuery({
+    queryKey: ['summary', api?.name],
+    queryFn: () => api?.get<{ schemes: SummaryRow[] }>('/summary') ?? { schemes: [] },
+    enabled: api !== undefined,
+  });
+  return [...new Set(data?.schemes.map(({ scheme }) => scheme))].sort();
+}
+
+function firstCursor({ before, age }: Filter): string {
+  if (before) return cursorBefore(new Date(before));
+  const ms = AGES[age];
+  return ms ? cursorBefore(new Date(Date.now() - ms)) : '';
 }
 
 interface ChoiceProps {
@@ -96,7 +121,8 @@ function Choice({ label, value, choices, none, choose }: ChoiceProps) {
 function List({ api, filter }: { api: AppApi; filter: Filter }) {
   const words = useWords();
   const [cursors, setCursors] = useState<string[]>([]);
-  const first = filter.before ? cursorBefore(new Date(filter.before)) : '';
+  // The age counts from the choice. A list that moved on with the clock would never hold still.
+  const [first] = useState(() => firstCursor(filter));
   const cursor = cursors.at(-1) ?? first;
   const query = new URLSearchParams({ limit: String(LIMIT) });
   for (const [name, value] of Object.entries({ scheme: filter.scheme, state: filter.state, cursor }))

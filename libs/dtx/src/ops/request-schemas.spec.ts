@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { durableTables } from '../testing/index.js';
-import { alertsQuery, listQuery, retryBody } from './request-schemas.js';
+import { alertsQuery, listQuery, operatorOf, retryBody } from './request-schemas.js';
 
 const states = durableTables.flatMap(({ openStates, finalState }) => [
   ...openStates,
@@ -21,5 +21,28 @@ describe('queries of /dtx', () => {
     expect(alertsQuery.parse({ open: 'true' })).toMatchObject({ open: true, limit: 20 });
     expect(alertsQuery.parse({ open: 'false' })).toMatchObject({ open: false });
     for (const open of ['1', '', 'yes']) expect(alertsQuery.safeParse({ open }).success).toBe(false);
+  });
+});
+
+describe('the header DTX-Operator', () => {
+  it('names the operator in ASCII, or in UTF-8 encoded as in RFC 8187', () => {
+    expect(operatorOf(undefined)).toBeUndefined();
+    expect(operatorOf('alice, 50 %')).toBe('alice, 50 %');
+    expect(operatorOf("UTF-8''%E7%8E%8B%E5%B0%8F%E6%98%8E")).toBe('王小明');
+    expect(operatorOf(`utf-8''${encodeURIComponent('王'.repeat(64))}`)).toBe('王'.repeat(64));
+  });
+
+  it.each([
+    ['王', /printable ASCII characters; encode a name beyond them/],
+    ["UTF-8''%E7%8E", /expected UTF-8'' and a name in percent-encoded UTF-8/],
+    ["UTF-8''%zz", /expected UTF-8'' and a name in percent-encoded UTF-8/],
+    ["UTF-8''", /1 to 64 characters/],
+    ["UTF-8''a%0Ab", /1 to 64 characters, without control characters/],
+    [`UTF-8''${encodeURIComponent('王'.repeat(65))}`, /1 to 64 characters/],
+    ['x'.repeat(65), /1 to 64 characters/],
+    ['x'.repeat(801), /printable ASCII/],
+    ['', /printable ASCII/],
+  ])('is refused as %j, with the reason', (given, why) => {
+    expect(() => operatorOf(given)).toThrow(why);
   });
 });

@@ -32,10 +32,24 @@ export const idParam = z.string().regex(/^[0-9A-Za-z_.:-]{1,160}$/, 'not an id o
 /** The header of a stream that is resumed. Any id of another process is valid, and answered with `reset`. */
 export const lastEventId = z.string().regex(/^[ -~]{1,64}$/, 'expected 1 to 64 printable ASCII characters');
 const note = z.string().trim().min(1).max(1_000);
-/** Name of the operator for the record. It is not verified, since all operators share one token. */
+/**
+ * Name of the operator for the record. It is not verified, since all operators share one token. A header is ASCII, so a name
+ * beyond it is encoded as `UTF-8''` and percent signs (the ext-value of RFC 8187).
+ */
+const ENCODED = /^UTF-8''/i;
 const operatorHeader = z
   .string()
-  .regex(/^[ -~]{1,64}$/, 'expected 1 to 64 printable ASCII characters')
+  .regex(/^[ -~]{1,800}$/, 'expected printable ASCII characters; encode a name beyond them as in RFC 8187')
+  .transform((text, context) => {
+    if (!ENCODED.test(text)) return text;
+    try {
+      return decodeURIComponent(text.replace(ENCODED, ''));
+    } catch {
+      context.addIssue("expected UTF-8'' and a name in percent-encoded UTF-8, such as UTF-8''%E7%8E%8B");
+      return z.NEVER;
+    }
+  })
+  .pipe(z.string().regex(/^[^\p{C}]{1,64}$/u, 'expected 1 to 64 characters, without control characters'))
   .optional();
 export const retryBody = z.strictObject({ scheme: word, state });
 export const retryOneBody = z.strictObject({ note: note.optional() });
