@@ -22,10 +22,8 @@ export function Console({ client }: { client: QueryClient }) {
     setApps([]);
     client.clear();
   };
-  const replace = (api: AppApi) => {
-    setApps((before) => before.map((one) => (one.name === api.name ? api : one)));
-    void client.invalidateQueries();
-  };
+  // The events of the app begin anew, and then its data is read.
+  const replace = (api: AppApi) => setApps((before) => before.map((one) => (one.name === api.name ? api : one)));
   return (
     <Apps.Provider value={apps}>
       <Shell

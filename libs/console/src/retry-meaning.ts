@@ -1,13 +1,12 @@
-import type { Word } from './i18n';
-
-const MEANING: Record<string, Word> = {
+const MEANING = {
   'local-message': 'retryOfLocalMessage',
   'half-message': 'retryOfHalfMessage',
   tcc: 'retryOfTcc',
   xa: 'retryOfXa',
   notify: 'retryOfNotify',
   saga: 'retryOfSaga',
-};
+} as const;
 
-/** What a retry of a row of this scheme does. A scheme of the app's own has the general sentence. */
-export const retryMeaning = (scheme: string): Word => MEANING[scheme] ?? 'retryMeans';
+/** The word for what a retry of a row of this scheme does. A scheme of the app's own has the general sentence. */
+export const retryMeaning = (scheme: string): (typeof MEANING)[keyof typeof MEANING] | 'retryMeans' =>
+  scheme in MEANING ? MEANING[scheme as keyof typeof MEANING] : 'retryMeans';
