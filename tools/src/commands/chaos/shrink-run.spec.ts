@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { Interrupted, OperatorError } from '../../cli/operator-error.js';
 import { type Play, shrinkRun } from './shrink-run.js';
 
 const settings = { seed: 7, minutes: 2, instances: 3, shrink: true };
@@ -6,12 +7,16 @@ const ORDER = '0199d7a4-0000-7000-8000-000000000001';
 const broken = [{ invariant: 'an answer is kept', text: 'got CONFIRMED, which is CANCELLED', orderId: ORDER }];
 const all = Array.from({ length: 12 }, (_, n) => n + 1);
 
-async function run(isBroken: (steps: readonly number[]) => boolean) {
+async function run(
+  isBroken: (steps: readonly number[]) => boolean,
+  fails: (steps: readonly number[]) => void = () => {},
+) {
   const said: string[] = [];
   const plays: Array<{ steps: readonly number[]; sandbox: string; isBroken: boolean }> = [];
   const shown: string[] = [];
   const play = async (only: readonly number[] | undefined, sandbox: string): Promise<Play & { sandbox: string }> => {
     const steps = only ?? all;
+    fails(steps);
     plays.push({ steps, sandbox, isBroken: isBroken(steps) });
     return { steps, broken: isBroken(steps) ? broken : [], sandbox };
   };
@@ -41,4 +46,22 @@ test('a schedule that holds is not shrunk', async () => {
   expect(code).toBe(0);
   expect(plays).toHaveLength(1);
   expect(text).toMatch(/^nothing to shrink/);
+});
+
+test('a replay that does not start is left out, and Ctrl-C ends all of them', async () => {
+  const { text } = await run(
+    (steps) => steps.includes(4),
+    (steps) => {
+      if (steps.length === 6) throw new OperatorError('not ready within 120 s');
+    },
+  );
+  expect(text).toContain('this replay says nothing: not ready within 120 s');
+  expect(text).toContain('--only 4\n');
+  const interrupted = run(
+    () => true,
+    (steps) => {
+      if (steps.length < 12) throw new Interrupted('SIGINT');
+    },
+  );
+  await expect(interrupted).rejects.toThrow(Interrupted);
 });

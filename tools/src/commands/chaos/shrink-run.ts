@@ -1,4 +1,5 @@
 // --shrink: replays ever smaller parts of a schedule that breaks something, and says what the smallest one breaks.
+import { Interrupted, OperatorError } from '../../cli/operator-error.js';
 import type { Say } from '../../cli/say-type.js';
 import { oneOfEach } from './broken-invariants.js';
 import type { Finding } from './history.js';
@@ -37,8 +38,13 @@ export async function shrinkRun<P extends Play>({ say, settings, play, show }: S
   const isBroken = async (part: readonly number[]): Promise<boolean> => {
     const sandbox = SANDBOXES.find((one) => one !== kept)!;
     say(`\nreplay of ${part.length} of ${whole.steps.length} steps: ${part.join(', ') || 'none'}`);
-    const played = await play(part, sandbox);
-    if (played.broken.length === 0) return false;
+    const played = await play(part, sandbox).catch((error: unknown) => {
+      // Servers or apps did not start. The smallest failure so far must not be lost by it.
+      if (!(error instanceof OperatorError) || error instanceof Interrupted) throw error;
+      say(`this replay says nothing: ${error.message}`);
+      return null;
+    });
+    if (played === null || played.broken.length === 0) return false;
     kept = sandbox;
     smallest = played;
     return true;
@@ -61,7 +67,7 @@ export function shrunkLines(
   ]);
   const doubt = isMinimal ? 'each part of one step less has held once' : `the ${replays} replays are used up`;
   return [
-    `\nthe smallest part that breaks has ${smallest.length} steps (${replays} replays, ${doubt}):`,
+    `\nthe smallest part that breaks has ${smallest.length} step${smallest.length === 1 ? '' : 's'} (${replays} replays, ${doubt}):`,
     `  ${commandOf(settings, smallest)}`,
     'it breaks:',
     ...found,
