@@ -53,16 +53,18 @@ export interface AuditOptions {
    * old.
    */
   readonly brokerLagMs?: number;
+  /** Gets the parts of the sandbox that are not at rest yet, at each look. */
+  readonly onLook?: ((unsettled: readonly string[]) => void) | undefined;
 }
 
 /** Checks the invariants of a sandbox once it is quiet. */
 export async function audit(
   sandbox: Omit<Sandbox, 'redis'>,
-  { settleMs = 20_000, brokerLagMs = 5_500 }: AuditOptions = {},
+  { settleMs = 20_000, brokerLagMs = 5_500, onLook }: AuditOptions = {},
 ): Promise<AuditReport> {
   const databases = await openDatabases(sandbox);
   try {
-    const quiet = await untilQuiet(sandbox, databases, { settleMs, brokerLagMs });
+    const quiet = await untilQuiet(sandbox, databases, { settleMs, brokerLagMs, onLook });
     const ordersBefore = await fingerprintOfOrders(databases);
     const parkedGids = new Set(quiet.parked.map(({ gid }) => gid).filter((gid) => gid !== null));
     const purchases = await summarizePurchases(databases, parkedGids);

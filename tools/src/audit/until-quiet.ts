@@ -15,6 +15,13 @@ const LISTED_MAX = 20;
 type Look = Omit<Quiet, 'waitedMs'>;
 type Broker = Pick<Sandbox, 'vhost' | 'management' | 'rabbitmq'>;
 
+export interface QuietOptions {
+  readonly settleMs: number;
+  readonly brokerLagMs: number;
+  /** Gets the unsettled parts of each look. */
+  readonly onLook?: ((unsettled: readonly string[]) => void) | undefined;
+}
+
 /**
  * Waits until nothing moves and stays so: for two looks, or for as long as the broker's count of unacked messages may lag
  * behind.
@@ -22,12 +29,13 @@ type Broker = Pick<Sandbox, 'vhost' | 'management' | 'rabbitmq'>;
 export async function untilQuiet(
   sandbox: Broker,
   databases: Databases,
-  { settleMs, brokerLagMs }: { settleMs: number; brokerLagMs: number },
+  { settleMs, brokerLagMs, onLook = () => {} }: QuietOptions,
 ): Promise<Quiet> {
   const since = Date.now();
   let quietSince: number | null = null;
   for (;;) {
     const look = await lookOnce(sandbox, databases);
+    onLook(look.unsettled);
     if (look.unsettled.length > 0) quietSince = null;
     else quietSince ??= Date.now();
     const needed = mayLag(look.queues ?? []) ? brokerLagMs : POLL_MS;

@@ -18,14 +18,22 @@ export async function until<T>(
   }
 }
 
+interface ProgressOptions {
+  readonly say: Say;
+  readonly what: string;
+  /** The present reason of the wait, behind each line. */
+  readonly detail?: () => string;
+  readonly everyMs?: number;
+}
+
 /** Prints a line now and then while `work` runs, so that a long step is never silent. */
 export async function withProgress<T>(
   work: () => Promise<T>,
-  { say, what, everyMs = 10_000 }: { say: Say; what: string; everyMs?: number },
+  { say, what, detail = () => '', everyMs = 10_000 }: ProgressOptions,
 ): Promise<T> {
   const since = Date.now();
   const timer = setInterval(
-    () => say(`${what}: still at it after ${Math.round((Date.now() - since) / 1000)} s`),
+    () => say(`${what}: still at it after ${Math.round((Date.now() - since) / 1000)} s${detail()}`),
     everyMs,
   );
   try {

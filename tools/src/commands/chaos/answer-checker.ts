@@ -1,6 +1,6 @@
 // The judge of a run. It trusts no app: it reads databases and broker, and compares them with the answers that clients got.
 import type { AuditReport } from '../../audit/check-types.js';
-import { audit } from '../../audit/index.js';
+import { type AuditOptions, audit } from '../../audit/index.js';
 import { openDatabases } from '../../sandbox/database-reader.js';
 import type { Sandbox } from '../../sandbox/sandbox.js';
 import { readTimeline, timelineLines } from '../trace/timeline.js';
@@ -22,9 +22,9 @@ export interface Judgement {
 export async function judge(
   sandbox: Sandbox,
   seen: Seen,
-  { settleMs, opened }: { settleMs: number; opened: bigint },
+  { opened, ...options }: AuditOptions & { opened: bigint },
 ): Promise<Judgement> {
-  const report = await audit(sandbox, { settleMs });
+  const report = await audit(sandbox, options);
   const databases = await openDatabases(sandbox);
   try {
     const rows = await databases.query<{ id: string; status: string }>(

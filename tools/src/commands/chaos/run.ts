@@ -83,6 +83,11 @@ export class ChaosRun {
   async judge(): Promise<Verdict> {
     const clients = this.#clients;
     if (!clients) throw new Error('nothing to judge: call breakThings() first, which makes the clients');
+    let unsettled: readonly string[] = [];
+    const onLook = (open: readonly string[]) => {
+      unsettled = open;
+    };
+    const detail = () => (unsettled.length > 0 ? `, ${unsettled.length} open, such as: ${unsettled[0]}` : '');
     const work = async () => {
       await clients.stop({ boundMs: 60_000 });
       await this.#stage.untilAllReady();
@@ -90,7 +95,11 @@ export class ChaosRun {
       await clients.replay();
       await this.#untilReadable();
       const { behind } = this.#stage;
-      const judgement = await judge(behind.sandbox, clients, { settleMs: SETTLE_MS, opened: BigInt(OPENED) });
+      const judgement = await judge(behind.sandbox, clients, {
+        settleMs: SETTLE_MS,
+        opened: BigInt(OPENED),
+        onLook,
+      });
       const evidence = await evidenceOf(behind, judgement, {
         begun: this.#player.begun,
         failed: this.#player.failed,
@@ -98,7 +107,7 @@ export class ChaosRun {
       });
       return { ...judgement, evidence, routes: clients.routes, sandbox: behind.sandbox };
     };
-    return withProgress(work, { say: this.options.say, what: 'coming to rest' });
+    return withProgress(work, { say: this.options.say, what: 'coming to rest', detail });
   }
 
   async #untilReadable(): Promise<void> {
