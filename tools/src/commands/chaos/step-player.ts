@@ -14,8 +14,8 @@ export class StepPlayer {
   /** Uses that began, and those that could not be begun, by the name of the nemesis. */
   readonly begun: Record<string, number> = {};
   readonly failed: Record<string, number> = {};
-  /** How to end each fault that is at work, by the number of its step. */
-  readonly #running = new Map<number, () => Promise<void>>();
+  /** How to end each fault that is at work, by its target. */
+  readonly #running = new Map<string, () => Promise<void>>();
 
   constructor(
     private readonly stage: Stage,
@@ -37,19 +37,27 @@ export class StepPlayer {
     await this.#sleepUntil(since + step.atMs);
     if (this.options.signal.aborted) return;
     this.options.say(lineOf(step));
-    const fault = this.#faultOf(nemesisOf(step.nemesis), step.target);
-    this.#running.set(step.n, () => this.#end(step.nemesis, fault));
+    const nemesis = nemesisOf(step.nemesis);
+    const target = `${nemesis.on} ${JSON.stringify(step.target)}`;
+    // On a busy machine a fault begins and ends later than planned. The end of one would end the other.
+    if (this.#running.has(target)) return this.#leaveOut(step, 'the fault before it still lasts');
+    const fault = this.#faultOf(nemesis, step.target);
+    this.#running.set(target, () => this.#end(step.nemesis, fault));
     try {
       await fault.begin();
       count(this.begun, step.nemesis);
     } catch (error) {
-      // Another step may have frozen its server, so this one is left out.
-      count(this.failed, step.nemesis);
-      this.options.say(`          ${step.nemesis}: could not be begun (${messageOf(error)})`);
+      // Another step may have frozen its server.
+      this.#leaveOut(step, messageOf(error));
     }
     await this.#sleepUntil(since + step.atMs + step.lastsMs);
-    await this.#running.get(step.n)?.();
-    this.#running.delete(step.n);
+    await this.#running.get(target)?.();
+    this.#running.delete(target);
+  }
+
+  #leaveOut({ n, nemesis }: Step, why: string): void {
+    count(this.failed, nemesis);
+    this.options.say(`${`#${n}`.padStart(4)}  could not be begun: ${why}`);
   }
 
   #faultOf(nemesis: Nemesis, { app = 'order', instance = 0, path = 'database' }: Target): Fault {
