@@ -48,6 +48,14 @@ export const unfenced: Mutant = {
   edits: [{ guard: 'saga.fence', becomes: `const answer = { verdict: 'ok', isDone: false };` }],
 };
 
+export const doneLost: Mutant = {
+  name: 'done-lost',
+  does: 'a fence that finds the pivot committed does not run its @Done',
+  breaks: 'the captured money is never announced if the process died before',
+  foundBy: 'runs of @Done',
+  edits: [{ guard: 'saga.fence-done', condition: 'false' }],
+};
+
 export const cancelledAtPivot: Mutant = {
   name: 'cancelled-at-pivot',
   does: 'a cancel turns a saga that has reached its pivot',

@@ -5,6 +5,7 @@ import type { Script } from '../saga/stage.js';
 import {
   answeredOnly,
   cancelledAtPivot,
+  doneLost,
   doUnrecorded,
   lastStepUnfenced,
   markUnfenced,
@@ -40,17 +41,21 @@ const ends = (script: (stage: SagaStage) => Script, wanted: 'paid' | 'put back')
   return claim;
 };
 
-const pivotUnanswered = ends(
-  (stage) => ({
-    pay: {
-      done: async (_, { gid }) => {
-        await stage.passDeadline(gid);
-        fail();
-      },
-    },
-  }),
-  'paid',
-);
+/** The answer to the pivot is lost, and then its deadline passes. */
+async function pivotUnanswered(scene: Stage): Promise<Claim> {
+  const stage = await openSagas(scene);
+  let runs = 0;
+  const done = async (_: unknown, { gid }: { gid: string }) => {
+    if (++runs === 1) await stage.passDeadline(gid);
+    // The saga calls its pivot once more before it sends the fence.
+    if (runs <= 2) fail();
+  };
+  const gid = await stage.begin({ pay: { done } });
+  return async () => {
+    expect(await endOf(stage, gid), 'effects of a purchase that ended').toBe('paid');
+    expect(runs, 'runs of @Done').toBe(3);
+  };
+}
 
 const cancelAtPivot = ends(
   (stage) => ({
@@ -160,7 +165,7 @@ export const sagaScenarios: Scenario[] = [
     play: anyOrder,
   },
   { promise: 'a Do that was refused stays refused', mutants: [refusalForgotten], play: refusedOnce },
-  { promise: 'a pivot that has committed unseen is found', mutants: [unfenced], play: pivotUnanswered },
+  { promise: 'a pivot that has committed unseen is found', mutants: [unfenced, doneLost], play: pivotUnanswered },
   { promise: 'a cancel does not turn a saga at its pivot', mutants: [cancelledAtPivot], play: cancelAtPivot },
   { promise: 'the pivot of a cancelled saga never runs', mutants: [pivotMarkedBlindly], play: cancelBeforePivot },
   { promise: 'a saga is not over while one step is open', mutants: [markUnfenced], play: cancelAtLastStep },

@@ -123,18 +123,23 @@ it('a cancel before the pivot keeps the pivot from running, also by a process th
   expect(await stage.order.cancel(gid)).toBe('COMPENSATED');
 });
 
-it('a pivot whose answer is lost is found by the fence after the deadline, and the saga completes', async () => {
+it('a pivot whose answer is lost is found by the fence after the deadline, its @Done runs again, and the saga completes', async () => {
+  const notified: unknown[] = [];
   const gid = await stage.begin({
     pay: {
-      done: async (_, { gid }) => {
-        await stage.passDeadline(gid);
-        fail();
+      done: async (args, { gid }) => {
+        notified.push(args);
+        if (notified.length === 1) await stage.passDeadline(gid);
+        // The saga calls its pivot once more before it sends the fence.
+        if (notified.length <= 2) fail();
       },
     },
   });
   expect(await stage.order.sagas.outcome(gid, WAIT_MS)).toMatchObject({ status: 'COMPLETED' });
   expect(await stage.effects('payment', gid)).toEqual(['payment.pay']);
   expect(await stage.effects('inventory', gid)).toEqual(['hold']);
+  // The fence has no arguments of its own. It gets those that the Do has kept.
+  expect(notified).toEqual([notified[0], notified[0], notified[0]]);
 });
 
 it('a pivot that never commits is fenced after the deadline, and a late one is refused', async () => {

@@ -111,6 +111,12 @@ export async function enterFence(sql: Sql, key: StepKey, isOld: boolean): Promis
   return first?.op === 'do' ? { kind: 'repeat', result: parsed(first.result) } : { kind: 'skip' };
 }
 
+/** The arguments of a Do that has run. A fence has none of its own. */
+export async function keptArgs(sql: Sql, key: StepKey): Promise<unknown> {
+  const { first } = await rowsOf(sql, key);
+  return parsed(first?.args ?? null);
+}
+
 /**
  * Records that a phase has committed a part of its business, perhaps with its row. Every later call of the step is then
  * illegal. Runs in a transaction of its own, after that of the business.

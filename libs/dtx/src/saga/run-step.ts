@@ -26,6 +26,7 @@ import {
   forgotten,
   KEEP_RESULT,
   keepResultValues,
+  keptArgs,
   knownDo,
   recordRefusal,
   type StepKey,
@@ -162,6 +163,16 @@ export class StepRuns {
     const limits = { what: `@Done of ${contract.name}`, limitMs: this.core.handlerTimeoutMs };
     const step = contextOf(call, storedResult(contract, result));
     await inTimeOf(limits, () => done(fitting(contract, call.args), step));
+  }
+
+  /**
+   * Runs `@Done` of a pivot that a fence has found. The call that has committed the pivot may have died before its own
+   * `@Done`, and after the fence the saga calls the pivot no more.
+   */
+  async afterFence(call: Call, step: MountedStep, result: unknown): Promise<void> {
+    if (!step.done) return;
+    const args = await keptArgs(this.database.own, keyOf(call, step.contract));
+    await this.afterDo({ ...call, args }, step, result);
   }
 
   private answerOf(decision: BarrierDecision): Verdict {

@@ -105,6 +105,8 @@ export class StepEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
       const verdict = await failpoint(point, () => this.handle(call, step, joined));
       if (verdict.verdict === 'illegal') return await this.violations.refuse(call, step.contract, verdict.reason ?? '');
       if (call.phase === 'do' && verdict.verdict === 'ok') await this.runs.afterDo(call, step, verdict.result);
+      // guard: saga.fence-done
+      if (call.phase === 'fence' && verdict.isDone) await this.runs.afterFence(call, step, verdict.result);
       return verdict;
     } catch (error) {
       if (error instanceof ClaimLost) throw error;
