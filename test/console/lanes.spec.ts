@@ -73,7 +73,7 @@ describe('the arrow of a message', () => {
     expect(arrowsOf(cancelled)).toEqual([]);
   });
 
-  it('is missing for a row that an operator has closed, since that is no receipt', () => {
+  it('is missing for a row that an operator has closed, since a receipt never came', () => {
     const closed: Moments = [committed, [60, 'settled by every consumer'], [60, 'done by alice: by hand']];
     expect(arrowsOf(lanesOf([trace('order', [row('sender', closed)])]).steps)).toEqual([]);
   });
@@ -90,14 +90,14 @@ describe('the arrow of a message', () => {
 describe('who acts next', () => {
   const actor = (source: string, state: string) => nextActorOf({ source, state });
 
-  it('is recovery for a branch of XA in doubt, and nobody for a branch with a witness', () => {
+  it('is recovery for a branch of XA in doubt, and none for a branch with a witness', () => {
     expect(actor('dtx_xa_witness', 'PREPARED')).toBe('recovery');
     expect(actor('dtx_xa_witness', 'UNKNOWN')).toBe('recovery');
     expect(actor('dtx_xa_witness', 'COMMITTED')).toBe('finished');
     expect(actor('dtx_xa_witness', 'ROLLED_BACK')).toBe('finished');
   });
 
-  it('is an operator for a parked row, the app for another open one, and nobody for a final one', () => {
+  it('is an operator for a parked row, the app for another open one, and none for a final one', () => {
     expect(actor('dtx_half', 'PARKED')).toBe('operator');
     expect(actor('dtx_half', 'COMMITTED')).toBe('app');
     expect(actor('dtx_inbox', 'HANDLED')).toBe('finished');

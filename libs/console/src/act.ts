@@ -21,7 +21,7 @@ export interface Act {
   readonly count?: number;
 }
 
-/** What became of one row, or of the scheme of a retry of all. */
+/** The outcome for one row, or for the scheme of a retry of all. */
 export interface Result {
   readonly app: string;
   readonly id: string;

@@ -52,7 +52,7 @@ export const runningOf = ({ queues }: Pick<Topology, 'queues'>): number =>
 
 /**
  * The present minute by the clock of the instances, whose newest minute was the present one when they were heard. It goes on
- * while nobody answers. The clock of the viewer may be wrong, so only its progress counts.
+ * while no instance answers. The clock of the viewer may be wrong, so only its progress counts.
  */
 export const minuteNow = (heard: ReadonlyArray<Heard<Pick<History, 'minutes'>>>, now = Date.now()): number =>
   Math.max(...heard.map(({ view, heardAt }) => Date.parse(view.minutes.at(-1)?.at ?? '') + now - heardAt));

@@ -50,7 +50,7 @@ interface Sending {
 /**
  * No row has the time of the publish itself: between it and the commit the process may have died for hours. The first sign
  * is the confirm of the broker, the receipt at a consumer, or the end. Confirms are recorded in batches, so a receipt may be
- * earlier. Without a sign nobody knows whether the message has left.
+ * earlier. Without a sign it is unknown whether the message has left.
  */
 function sendingOf(from: Placed, rows: readonly Placed[]): Sending[] {
   const { message, timeline } = from.row;
