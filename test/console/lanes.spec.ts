@@ -100,6 +100,9 @@ describe('who acts next', () => {
   it('is an operator for a parked row, the app for another open one, and none for a final one', () => {
     expect(actor('dtx_half', 'PARKED')).toBe('operator');
     expect(actor('dtx_half', 'COMMITTED')).toBe('app');
+    expect(actor('dtx_outbox', 'SCHEDULED')).toBe('schedule');
+    expect(actor('dtx_keyed', 'WAITING')).toBe('predecessor');
+    expect(actor('dtx_keyed', 'HELD')).toBe('receiver');
     expect(actor('dtx_inbox', 'HANDLED')).toBe('finished');
     expect(actor('dtx_tcc_barrier', 'APPLIED')).toBe('finished');
   });

@@ -14,7 +14,16 @@ import { SwimLanes } from './swim-lanes';
 
 const EVERY_MS = 5_000;
 /** The tables whose rows have business data. */
-const WITH_DATA = [SINGLE, 'dtx_outbox', 'dtx_inbox', 'dtx_half', 'dtx_half_parked', 'dtx_notification', 'dtx_saga'];
+const WITH_DATA = [
+  SINGLE,
+  'dtx_outbox',
+  'dtx_keyed',
+  'dtx_inbox',
+  'dtx_half',
+  'dtx_half_parked',
+  'dtx_notification',
+  'dtx_saga',
+];
 
 export function TransactionPage({ gid }: { gid: string }) {
   return (
@@ -125,7 +134,15 @@ function Next({ row }: { row: TracedRow }) {
   if (actor === 'finished') return <span className="quiet">{words.finished}</span>;
   if (actor === 'recovery') return <b className="bad">{words.recoveryNext}</b>;
   if (actor === 'operator') return <b className="bad">{words.operatorNext}</b>;
+  if (actor === 'predecessor') return words.predecessorNext;
   const awaiting = row.message?.awaiting ?? [];
+  if (actor === 'receiver') return <b className="bad">{`${words.receiverNext} ${awaiting.join(', ')}`}</b>;
+  if (actor === 'schedule' && row.nextAttemptAt)
+    return (
+      <>
+        {words.scheduleNext} <Time at={row.nextAttemptAt} />
+      </>
+    );
   return (
     <>
       {awaiting.length > 0 && `${words.receiptsNext} ${awaiting.join(', ')}. `}
