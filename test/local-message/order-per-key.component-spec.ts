@@ -116,6 +116,10 @@ describe('with a key', () => {
     // The append of 1 is called first and makes its id, but its statements wait behind this one.
     const busy = first.manager.query(`SELECT GET_LOCK('o1', 60)`);
     const early = messages.append(first.manager, waiting, { key: 'c', n: 1 });
+    // Ids of one millisecond have no order.
+    const database = service.get(library.Database);
+    const madeAt = database.nowMs();
+    await until('a later millisecond', () => database.nowMs() >= madeAt + 2, { everyMs: 1 });
     const lateId = await messages.append(second.manager, waiting, { key: 'c', n: 2 });
     await second.commitTransaction();
     await gate.query(`SELECT RELEASE_LOCK('o1')`);
