@@ -3,7 +3,7 @@ import { until } from '../fixtures/until.js';
 import { claims, hintOf, isShown, stockOf } from './confirmed-publish.scheme.js';
 import { few, notYet, type Row } from './matrix-types.js';
 
-const modes = few('crash', 'pause, recover, continue', 'error');
+const modes = few('crash');
 
 const receiver = { app: 'order', modes } as const;
 

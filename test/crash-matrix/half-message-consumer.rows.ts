@@ -52,7 +52,7 @@ async function poison({ sandbox }: Stack): Promise<string> {
 }
 
 export const consumerRows: Row[] = [
-  ...consumer('payment', few('crash', 'pause, recover, kill', 'pause, recover, continue', 'error')),
+  ...consumer('payment', few('crash', 'pause, recover, kill')),
   ...consumer('order', DEAD_OR_LATE),
   {
     failpoint: 'half-message.held',

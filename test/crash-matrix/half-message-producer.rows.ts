@@ -105,7 +105,7 @@ export const producerRows: Row[] = [
   {
     failpoint: 'half-message.confirmed',
     app: 'inventory',
-    modes: few('crash', 'pause, recover, continue', 'error'),
+    modes: few('crash'),
     disk: async (at) => expect(['COMMITTED', 'SENT', 'DONE']).toContain(await verdictOf(at)),
   },
   {
@@ -135,14 +135,14 @@ export const producerRows: Row[] = [
   {
     failpoint: 'half-message.checked',
     app: 'inventory',
-    modes: few('crash', 'pause, recover, continue', 'error'),
+    modes: few('crash'),
     alsoArmed: 'half-message.confirmed=error;half-message.done=error',
     disk: async (at) => expect(['COMMITTED', 'SENT', 'DONE']).toContain(await verdictOf(at)),
   },
   {
     failpoint: 'half-message.postponed',
     app: 'inventory',
-    modes: few('crash', 'pause, recover, continue', 'error'),
+    modes: few('crash'),
     alsoArmed: 'half-message.opened=delay(1800)',
     disk: noKeyYet,
     recovered: notYet,
@@ -176,7 +176,7 @@ export const producerRows: Row[] = [
   {
     failpoint: 'half-message.swept',
     app: 'inventory',
-    modes: few('crash', 'pause, recover, continue', 'error'),
+    modes: few('crash'),
     alsoArmed: 'half-message.confirmed=error',
     // The sweeper comes before the check.
     options: { halfMessage: { sweepAfterMs: 100, levelsMs: [5_000, 1_500, 2_000] } },

@@ -21,7 +21,7 @@ export const orderRows = (target: Target): Row[] => {
     {
       failpoint: 'notify.committed',
       app: 'payment',
-      modes: few('crash', 'pause, recover, continue', 'error'),
+      modes: few('crash'),
       disk: async (at) => {
         expect(await statesOf(at)).toEqual([]);
         expect(await paymentOf(at)).toEqual(CAPTURED);

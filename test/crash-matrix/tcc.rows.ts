@@ -38,7 +38,7 @@ export const initiatorRows: Row[] = [
   {
     failpoint: 'tcc.tried',
     app: 'payment',
-    modes: few('crash', 'pause, recover, continue', 'error'),
+    modes: few('crash'),
     proof: CANCELLED,
     disk: async (at) => {
       expect(await stateOf(at)).toBe('TRYING');
@@ -113,7 +113,7 @@ export const initiatorRows: Row[] = [
   {
     failpoint: 'tcc.marked',
     app: 'payment',
-    modes: few('crash', 'pause, recover, continue', 'error'),
+    modes: few('crash'),
     disk: async (at) => expect(await stateOf(at)).toBe('CONFIRMED'),
   },
 ];

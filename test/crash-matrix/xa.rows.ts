@@ -19,7 +19,7 @@ export const managerRows: Row[] = [
   {
     failpoint: 'xa.worked',
     app: 'order',
-    modes: few('crash', 'pause, recover, continue', 'error'),
+    modes: few('crash'),
     recovered: notYet,
     disk: async (at) => {
       expect(await preparedNow(at)).toEqual([]);
@@ -36,7 +36,7 @@ export const managerRows: Row[] = [
   {
     failpoint: 'xa.prepared-all',
     app: 'order',
-    modes: few('crash', 'pause, recover, kill', 'pause, recover, continue', 'error'),
+    modes: few('crash', 'pause, recover, kill'),
     recovered,
     disk: async (at) => expect(await preparedNow(at)).toEqual(['payment', 'inventory']),
   },
@@ -74,7 +74,7 @@ export const managerRows: Row[] = [
   {
     failpoint: 'xa.marked',
     app: 'order',
-    modes: few('crash', 'pause, recover, continue', 'error'),
+    modes: few('crash'),
     disk: async (at) => expect(await decisionOf(at)).toMatchObject({ decision: 'COMMIT', state: 'DONE' }),
   },
 ];
@@ -132,7 +132,7 @@ export const recoveryRows: Row[] = [
   {
     failpoint: 'xa.doubted',
     app: 'order',
-    modes: few('crash', 'pause, recover, continue', 'error'),
+    modes: few('crash'),
     trigger: lostDecision,
     recovered: untilDoubted,
     disk: async (at) => {
@@ -161,7 +161,7 @@ export const recoveryRows: Row[] = [
   {
     ...ofOrphan,
     failpoint: 'xa.claimed',
-    modes: few('crash', 'pause, recover, continue', 'error'),
+    modes: few('crash'),
     disk: async (at) => {
       const row = await orphanOf(at);
       expect(row).toMatchObject({ decision: 'ROLLBACK', state: 'ROLLING_BACK' });
