@@ -29,7 +29,10 @@ async function rowOf(apps: readonly AppApi[], id: string): Promise<Found | null>
  * An id that no app has as a gid may be that of a row, such as the subject of an alert. A row of a global transaction leads
  * to that. Another one, such as a message without a gid, is shown alone, as a trace of one row.
  */
-export function useRowById(id: string, { isNeeded, everyMs }: { isNeeded: boolean; everyMs: number }): Trace | null {
+export function useRowById(
+  id: string,
+  { isNeeded, everyMs }: { isNeeded: boolean; everyMs: number },
+): { readonly api: AppApi; readonly trace: Trace } | null {
   const apps = useApps();
   const { data } = useQuery({
     queryKey: ['row', id],
@@ -44,5 +47,5 @@ export function useRowById(id: string, { isNeeded, everyMs }: { isNeeded: boolea
   if (!isNeeded || !data) return null;
   const { api, row } = data;
   const rows = [{ ...row, source: SINGLE, message: null }];
-  return { app: api.name, gid: id, at: row.createdAt, rows, alerts: [], isComplete: true };
+  return { api, trace: { app: api.name, gid: id, at: row.createdAt, rows, alerts: [], isComplete: true } };
 }

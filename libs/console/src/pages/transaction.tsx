@@ -63,10 +63,10 @@ export function TransactionView({ gid, everyMs = EVERY_MS, more = [] }: Transact
       answered.every(({ rows: none }) => none.length === 0),
     everyMs,
   });
-  const traces = single ? [single] : answered;
-  const rows = traces.flatMap(({ app, rows: all }) =>
-    apps.filter(({ name }) => name === app).flatMap((api) => all.map((row) => ({ api, row }))),
-  );
+  const traces = single ? [single.trace] : answered;
+  const rows = single
+    ? single.trace.rows.map((row) => ({ api: single.api, row }))
+    : apps.flatMap((api, index) => (queries[index]?.data?.rows ?? []).map((row) => ({ api, row })));
   const isKnown = rows.length > 0;
   return (
     <>
