@@ -17,7 +17,7 @@ import { OPENED, Stage } from './stage.js';
 import { StepPlayer } from './step-player.js';
 import { chosenSteps } from './step-selection.js';
 
-/** Leases, resends and backoffs of the last faults have to run out. A notification that was refused often waits for minutes. */
+/** Leases, resends and backoffs of the last faults have to run out. A notification that has failed often waits for minutes. */
 const SETTLE_MS = 300_000;
 const CALLERS = 10;
 const READERS = 6;
