@@ -8,6 +8,12 @@ test('a handler gives up within a run, unless the caller says otherwise', () => 
   expect(inboxOf('{"core":{"inbox":{"attemptsMax":9}}}')).toMatchObject({ attemptsMax: 9, backoff: { firstMs: 100 } });
 });
 
+test('a notification that has failed often is sent again within 30 s', () => {
+  const { ladderMs } = JSON.parse(chaosOptions(undefined)!).notify;
+  expect(Math.max(...ladderMs)).toBeLessThanOrEqual(30_000);
+  expect(JSON.parse(chaosOptions('{"notify":{"ladderMs":[7]}}')!).notify.ladderMs).toEqual([7]);
+});
+
 test('other options are kept, and a text that is not JSON is left to the app', () => {
   expect(JSON.parse(chaosOptions('{"xa":{"deployment":"a"},"core":{"prefetch":4}}')!)).toMatchObject({
     xa: { deployment: 'a' },
