@@ -1,7 +1,7 @@
-import type { Browser, Page } from 'playwright-core';
+import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { openBrowser, openTab } from '../fixtures/browser.js';
-import { CONSOLE_TOKEN, ConsoleService } from '../fixtures/console-service.js';
+import { openBrowser } from '../fixtures/browser.js';
+import { ConsoleService, signedInAt } from '../fixtures/console-service.js';
 import { sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
 
@@ -16,14 +16,7 @@ afterAll(async () => {
   await service?.stop();
 });
 
-async function signedIn(): Promise<Page> {
-  const { page } = await openTab(browser as Browser);
-  await page.goto(`${service.url}/console`);
-  await page.getByLabel('Admin token').fill(CONSOLE_TOKEN);
-  await page.getByRole('button', { name: 'Sign in' }).click();
-  await page.getByRole('heading', { name: 'Overview' }).waitFor();
-  return page;
-}
+const signedIn = () => signedInAt(browser as Browser, service.url);
 
 test.skipIf(!browser)('the id of a row leads to its transaction, and a row without a gid is shown alone', async () => {
   await service.park(['by-row-id']);
