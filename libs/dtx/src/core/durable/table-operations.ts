@@ -4,6 +4,7 @@ import { type Sql } from '../database/sql-executor.js';
 import { sqlOf } from '../database/transaction-sql-executor.js';
 import type { Alerts } from './alerts.js';
 import { inFuture } from './claim-and-reschedule.js';
+import { DelayedRowCounts, type StateCount } from './delayed-row-counts.js';
 import type { DurableRow, DurableTable, ShownTable, TableRow } from './durable-table.js';
 import type { DurableWork, Outcome } from './durable-work.js';
 import type {
@@ -41,6 +42,7 @@ interface Operable {
  */
 export class TableOperations implements OperationsSource {
   private readonly lists: TableLists;
+  private readonly delayed: DelayedRowCounts | undefined;
 
   constructor(
     private readonly of: Operable,
@@ -48,6 +50,8 @@ export class TableOperations implements OperationsSource {
     private readonly alerts: Alerts,
   ) {
     this.lists = new TableLists(of.table, of.shown, database);
+    const { delayed } = of.table;
+    this.delayed = delayed && new DelayedRowCounts(of.table, delayed.waiting);
   }
 
   async list(query: ListQuery): Promise<ListPage> {
@@ -103,7 +107,7 @@ export class TableOperations implements OperationsSource {
       await this.alerts.recordOperations(sql, { ...operator, scheme, action: 'retry' }, ids);
       return ids.length;
     });
-    if (retried > 0) this.of.wake();
+    if (retried > 0) this.changed();
     return { retried, through };
   }
 
@@ -139,25 +143,32 @@ export class TableOperations implements OperationsSource {
     return true;
   }
 
-  /** Counts in the index `due` without reading the table. */
   async summary(sql: Sql): Promise<SummaryRow[]> {
-    const scheme = this.of.shown.scheme ? `'${this.of.shown.scheme}'` : 'scheme';
+    const { shown, table } = this.of;
+    if (shown.scheme) return [summaryRow(shown.scheme, table.name, await this.counts(sql))];
+    const rows = await this.countInDue(sql, 'scheme');
+    const schemes = new Set(rows.map(({ scheme }) => String(scheme)));
+    return [...schemes].map((name) =>
+      summaryRow(
+        name,
+        table.name,
+        rows.filter(({ scheme }) => scheme === name),
+      ),
+    );
+  }
+
+  private counts(sql: Sql): Promise<readonly StateCount[]> {
+    return this.delayed ? this.delayed.read(sql) : this.countInDue(sql, 'NULL');
+  }
+
+  /** Counts in the index `due` without reading the table. */
+  private async countInDue(sql: Sql, scheme: string): Promise<Array<StateCount & { scheme: unknown }>> {
     const rows: Row[] = await sql.query(
       `SELECT ${scheme} AS scheme, state, COUNT(*) AS n,
        TIMESTAMPDIFF(MICROSECOND, MIN(next_attempt_at), UTC_TIMESTAMP(3)) / 1000 AS age
        FROM ${this.of.table.name} FORCE INDEX (due) WHERE next_attempt_at IS NOT NULL GROUP BY 1, 2`,
     );
-    const schemes = new Set([
-      ...(this.of.shown.scheme ? [this.of.shown.scheme] : []),
-      ...rows.map((row) => String(row.scheme)),
-    ]);
-    return [...schemes].map((name) =>
-      summaryRow(
-        name,
-        this.of.table.name,
-        rows.filter((row) => row.scheme === name),
-      ),
-    );
+    return rows.map(({ scheme, state, n, age }) => ({ scheme, state, n: Number(n), age: Number(age) }));
   }
 
   /** Locks, acts, closes the alert and records the operator in one transaction. Concurrent operators take turns. */
@@ -177,14 +188,19 @@ export class TableOperations implements OperationsSource {
       return 'done';
     };
     const result = await this.database.work.run({ what: `${operator.action} of ${id} by an operator`, run });
-    if (result === 'done') this.of.wake();
+    if (result === 'done') this.changed();
     return result;
+  }
+
+  private changed(): void {
+    this.delayed?.forget();
+    this.of.wake();
   }
 }
 
-function summaryRow(scheme: string, source: string, rows: Row[]): SummaryRow {
-  const states = Object.fromEntries(rows.map((row) => [row.state, Number(row.n)]));
-  const ages = rows.filter((row) => row.state !== 'PARKED').map((row) => Number(row.age));
+function summaryRow(scheme: string, source: string, rows: readonly StateCount[]): SummaryRow {
+  const states = Object.fromEntries(rows.filter(({ n }) => n > 0).map(({ state, n }) => [state, n]));
+  const ages = rows.flatMap(({ state, age }) => (state === 'PARKED' || age === null ? [] : [age]));
   const oldest = Math.max(...ages, Number.NEGATIVE_INFINITY);
   return { scheme, source, states, parked: states.PARKED ?? 0, oldestDueMs: oldest > 0 ? Math.round(oldest) : null };
 }

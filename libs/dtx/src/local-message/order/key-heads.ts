@@ -30,7 +30,8 @@ export class KeyHeads {
     private readonly leaseMs: number,
   ) {
     this.looks = new Batcher(LOOK, async (asked) => {
-      const heads = await this.of([...new Set(asked.map(({ key }) => key))]);
+      const found = await this.of([...new Set(asked.map(({ key }) => key))]);
+      const heads = new Map(found.map((head) => [head.open_key, head]));
       for (const one of asked) one.head = heads.get(one.key);
     });
     this.waits = new Batcher(WAIT, (rows) => this.writeWaits(rows));
@@ -45,8 +46,8 @@ export class KeyHeads {
     return asked.head?.id === id;
   }
 
-  /** The heads of these keys, by key. */
-  async of(keys: readonly string[]): Promise<Map<string, Head>> {
+  /** The heads of these keys. */
+  async of(keys: readonly string[]): Promise<Head[]> {
     const found: Head[] = [];
     for (let start = 0; start < keys.length; start += KEYS_AT_ONCE) {
       const some = keys.slice(start, start + KEYS_AT_ONCE);
@@ -54,7 +55,7 @@ export class KeyHeads {
         WHERE open_key = ? ORDER BY seq LIMIT 1)`;
       found.push(...(await this.database.own.query<Head[]>(some.map(() => one).join(' UNION ALL '), some)));
     }
-    return new Map(found.map((head) => [head.open_key, head]));
+    return found;
   }
 
   /**
@@ -112,14 +113,16 @@ export class KeyHeads {
     ]);
   }
 
-  /** The keys of these messages. */
-  async keysOf(ids: readonly string[]): Promise<string[]> {
+  /** The heads of the keys of these messages, in one statement. The messages themselves may have ended. */
+  async behind(ids: readonly string[]): Promise<Head[]> {
     if (ids.length === 0) return [];
-    const rows = await this.database.own.query<Array<{ stream_key: string }>>(
-      'SELECT DISTINCT stream_key FROM dtx_keyed WHERE id IN (?)',
+    return this.database.own.query<Head[]>(
+      `SELECT m.open_key, m.id, m.state, m.on_parked FROM (
+         SELECT (SELECT id FROM dtx_keyed FORCE INDEX (in_order) WHERE open_key = ended.k ORDER BY open_key, seq LIMIT 1) AS head
+         FROM (SELECT DISTINCT stream_key AS k FROM dtx_keyed FORCE INDEX (PRIMARY) WHERE id IN (?)) ended LIMIT ${ids.length}) heads
+       STRAIGHT_JOIN dtx_keyed m FORCE INDEX (PRIMARY) ON m.id = heads.head`,
       [[...ids].sort()],
     );
-    return rows.map(({ stream_key }) => stream_key);
   }
 
   /**

@@ -25,7 +25,7 @@ import { libraryLogger } from '../../core/library-logger.js';
 import type { CoreOptions } from '../../core/options.js';
 import { failpoints, SCHEME } from '../failpoints.js';
 import { LOCAL_MESSAGE_OPTIONS, type LocalMessageOptions } from '../options.js';
-import { isPassed, KeyHeads } from './key-heads.js';
+import { type Head, isPassed, KeyHeads } from './key-heads.js';
 import { KeyedSender } from './keyed-sender.js';
 import { KEYED, type KeyedRow, waitingBehind } from './keyed-table.js';
 
@@ -129,17 +129,21 @@ export class KeyedRelay implements OnModuleInit, OnModuleDestroy {
 
   /** Lets the successors of ended messages go. */
   async ended(ids: readonly string[]): Promise<void> {
-    await this.release(await this.heads.keysOf(ids));
+    await this.letGo(await this.heads.behind(ids));
   }
 
   /** Sends the heads of these keys that wait. Safe to call at any time and in several instances. */
   async release(keys: readonly string[]): Promise<void> {
-    for (let left = keys; left.length > 0; ) {
-      const heads = [...(await this.heads.of(left)).values()];
+    await this.letGo(await this.heads.of(keys));
+  }
+
+  /** Sends heads that wait. A parked head that lets its successors pass is passed. */
+  private async letGo(first: readonly Head[]): Promise<void> {
+    for (let heads = first; heads.length > 0; ) {
       await this.sendHeads(heads.filter(({ state }) => state === 'WAITING').map(({ id }) => id));
       const passed = heads.filter(isPassed);
       await this.heads.leave(passed.map(({ id }) => id));
-      left = passed.map(({ open_key: key }) => key);
+      heads = await this.heads.of(passed.map(({ open_key: key }) => key));
     }
   }
 

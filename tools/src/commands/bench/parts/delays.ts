@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { addDueRows, addScheduledRows, isUndone } from '../outbox-rows.js';
 import { usageOf } from '../process-usage.js';
 import type { Finding } from '../report.js';
+import type { ShopDatabases } from '../shop-databases.js';
 import { Sinks } from '../sinks.js';
 import type { Shop } from '../stage.js';
 import { percentiles } from '../summary.js';
@@ -17,12 +18,12 @@ const APART_MS = 100;
 
 export async function delays({ stage, progress, quick, rows }: PartOptions): Promise<Finding[]> {
   const scheduled = rows ?? (quick ? 100_000 : 1_000_000);
-  const idleS = quick ? 5 : 20;
+  const idleS = quick ? 10 : 60;
   const shop = await stage.open('shop', { counting: true });
   const sinks = await Sinks.start(shop.sandbox.rabbitmq);
   try {
     progress.step('the shop at rest');
-    const pids = [...shop.processes.pids, ...stage.serverPids('databases')];
+    const pids = { apps: shop.processes.pids, databases: stage.serverPids('databases') };
     const none = await atRest(shop, pids, idleS);
     const late = await lateness(shop, quick ? 100 : 500, 'few');
     progress.step(`filling up to ${scheduled} scheduled rows`);
@@ -37,8 +38,10 @@ export async function delays({ stage, progress, quick, rows }: PartOptions): Pro
       ...latenessFindings(`, ${beside}`, lateAmongMany),
       { what: 'SQL packets of the idle order app', value: none.packetsPerS, unit: 'per s' },
       { what: `SQL packets of the idle order app ${beside}`, value: many.packetsPerS, unit: 'per s' },
-      { what: 'CPU of the idle apps and databases', value: none.cpuPercent, unit: '%' },
-      { what: `CPU of the idle apps and databases ${beside}`, value: many.cpuPercent, unit: '%' },
+      { what: 'CPU of the idle apps', value: none.appsPercent, unit: '%' },
+      { what: `CPU of the idle apps ${beside}`, value: many.appsPercent, unit: '%' },
+      { what: 'CPU of the idle databases', value: none.databasesPercent, unit: '%' },
+      { what: `CPU of the idle databases ${beside}`, value: many.databasesPercent, unit: '%' },
       { what: `claim ${beside}, p50 of ${claims.length}`, value: percentiles(claims).p50, unit: 'ms' },
       { what: `claim ${beside}, p99 of ${claims.length}`, value: percentiles(claims).p99, unit: 'ms' },
     ];
@@ -57,18 +60,38 @@ function latenessFindings(beside: string, late: readonly number[]): Finding[] {
   ];
 }
 
-async function atRest({ traffic }: Shop, pids: readonly number[], seconds: number) {
+interface Pids {
+  readonly apps: readonly number[];
+  readonly databases: readonly number[];
+}
+
+/** The figures of some seconds in which nothing is bought. They begin once the server has written all its pages. */
+async function atRest({ traffic, databases }: Shop, pids: Pids, seconds: number) {
+  await secondsUntil('writing the pages of the rows', () => hasWritten(databases), BOUND_MS);
   const look = () => ({
     packets: traffic!.databases.order.commands,
-    cpuMs: usageOf(pids)?.cpuMs ?? 0,
+    appsMs: usageOf(pids.apps)?.cpuMs ?? 0,
+    databasesMs: usageOf(pids.databases)?.cpuMs ?? 0,
   });
   const before = look();
   await sleep(seconds * 1_000);
   const after = look();
   return {
     packetsPerS: (after.packets - before.packets) / seconds,
-    cpuPercent: (after.cpuMs - before.cpuMs) / (seconds * 10),
+    appsPercent: (after.appsMs - before.appsMs) / (seconds * 10),
+    databasesPercent: (after.databasesMs - before.databasesMs) / (seconds * 10),
   };
+}
+
+/** Whether the server has written no page in a second. */
+async function hasWritten(databases: ShopDatabases): Promise<boolean> {
+  const pages = async () => {
+    const [row] = await databases.query<{ Value: string }>('order', `SHOW GLOBAL STATUS LIKE 'Innodb_pages_written'`);
+    return Number(row!.Value);
+  };
+  const before = await pages();
+  await sleep(1_000);
+  return (await pages()) === before;
 }
 
 /** The order app handles its own messages. Their orders do not exist, so the handler only reads. */
