@@ -4,7 +4,7 @@ import { chaosOptions } from './app-options.js';
 const inboxOf = (given: string | undefined) => JSON.parse(chaosOptions(given)!).core.inbox;
 
 test('a handler gives up within a run, unless the caller says otherwise', () => {
-  expect(inboxOf(undefined)).toMatchObject({ attemptsMax: 4, backoff: { firstMs: 100 } });
+  expect(inboxOf(undefined)).toMatchObject({ attemptsMax: 8, backoff: { firstMs: 100 } });
   expect(inboxOf('{"core":{"inbox":{"attemptsMax":9}}}')).toMatchObject({ attemptsMax: 9, backoff: { firstMs: 100 } });
 });
 

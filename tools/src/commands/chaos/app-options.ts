@@ -1,7 +1,7 @@
 // Options of the apps of a run.
 
 /** A handler gives up after a few seconds, so that rows are parked within a run. The caller's own options come first. */
-const INBOX = { attemptsMax: 4, backoff: { firstMs: 100, factor: 2, capMs: 1_000 } };
+const INBOX = { attemptsMax: 8, backoff: { firstMs: 100, factor: 2, capMs: 1_000 } };
 
 /**
  * The default ladder waits for 10 minutes after its fourth attempt, longer than a run takes to come to rest. This one goes on
