@@ -42,7 +42,7 @@ export class DelayedRowCounts {
     this.dueAt = Number.NEGATIVE_INFINITY;
   }
 
-  /** A count that the server ends at its time limit leaves the last figure, and the other states have theirs. */
+  /** A count that the server ends at its time limit leaves the last figure. The state is missing before the first one. */
   private async countWaiting(sql: Sql): Promise<void> {
     const since = performance.now();
     this.dueAt = Number.POSITIVE_INFINITY;
