@@ -1,15 +1,13 @@
-import { createConnection } from 'mysql2/promise';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Relay } from '../../../libs/dtx/src/local-message/relay.js';
 import { built } from '../../fixtures/built-library.js';
 import { leaveBehind } from '../../fixtures/left-behind-message.js';
 import { LittleService, libraryOf } from '../../fixtures/little-service.js';
 import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
-import { until } from '../../fixtures/until.js';
+import { ClaimGate } from './claim-gate.js';
 
 const library = libraryOf();
 const RELAY: { Relay: new (...args: never[]) => Relay } = built('local-message/relay.js');
-const GATE = 'stop-gate';
 let sandbox: Sandbox;
 let service: LittleService;
 
@@ -21,20 +19,9 @@ beforeAll(async () => {
 afterAll(() => service?.close());
 
 test('a stop waits for the scan in flight, and the rows that it claims are due at once for other instances', async () => {
-  const gate = await createConnection(sandbox.databases.payment);
-  await gate.query('DO GET_LOCK(?, 0)', [GATE]);
-  // A claim waits at the gate between its look and its commit.
-  await sql(
-    sandbox,
-    'payment',
-    `CREATE TRIGGER gate BEFORE UPDATE ON dtx_outbox FOR EACH ROW
-     SET @passed = IF(NEW.claim_token IS NULL, 1, GET_LOCK('${GATE}', 30) + RELEASE_LOCK('${GATE}'))`,
-  );
+  const gate = await ClaimGate.close(sandbox);
   const id = await leaveBehind(sandbox, { app: 'payment', contract: 'test.nobody', consumer: 'payment.nobody' });
-  await until('the claim waits', async () => {
-    const waiting = `SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND state = 'User lock'`;
-    return (await sql(sandbox, 'payment', waiting)).length > 0;
-  });
+  await gate.claimWaits();
   let isStopped = false;
   const stopped = service
     .get(RELAY.Relay as never as new () => Relay)
@@ -44,7 +31,7 @@ test('a stop waits for the scan in flight, and the rows that it claims are due a
     });
   await sql(sandbox, 'payment', 'SELECT 1');
   expect(isStopped).toBe(false);
-  await gate.query('DO RELEASE_LOCK(?)', [GATE]);
+  await gate.open();
   await stopped;
   const [row] = await sql(
     sandbox,
@@ -53,5 +40,4 @@ test('a stop waits for the scan in flight, and the rows that it claims are due a
     [id],
   );
   expect(row).toEqual({ state: 'PENDING', token: null, isDue: 1 });
-  await gate.end();
 });

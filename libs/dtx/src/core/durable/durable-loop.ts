@@ -30,9 +30,8 @@ export class DurableLoop<Row extends DurableRow> {
   /** Set if the table has a concurrency key and the work limits it. */
   private readonly keyed: { readonly places: KeyShares<Row>; readonly claims: KeyedClaim<Row> } | undefined;
   private readonly timer: ScanTimer;
-  /** The scan in flight. Undefined between two scans. */
-  private scanning: Promise<void> | undefined;
-  private again = false;
+  /** Rows may be due that found no place. The next row that ends makes room for them. */
+  private isMore = false;
   private stopped = true;
   private scanned: Scan | undefined;
 
@@ -45,7 +44,7 @@ export class DurableLoop<Row extends DurableRow> {
   ) {
     this.logger = libraryLogger(`loop ${database.names.inDatabase(work.table.name)}`);
     this.attempts = new Attempts(work, database, alerts);
-    this.timer = new ScanTimer(work.scanIntervalMs, () => void this.scan());
+    this.timer = new ScanTimer(work.scanIntervalMs, () => this.scan());
     const { table, perKeyMax, surplusMax = SURPLUS_MAX, leaseMs, mine } = work;
     if (table.concurrencyKey && perKeyMax) {
       const concurrencyMax = work.concurrencyMax - (work.freshMin ?? 0);
@@ -61,7 +60,7 @@ export class DurableLoop<Row extends DurableRow> {
     this.stopped = false;
     if (!this.scansAlone) return;
     this.scanned = this.database.scans.begin(this.work.table.name, this.work.scanIntervalMs);
-    this.timer.in(0);
+    this.timer.start();
   }
 
   /**
@@ -71,20 +70,19 @@ export class DurableLoop<Row extends DurableRow> {
   async stop(): Promise<void> {
     this.stopped = true;
     this.database.scans.end(this.scanned);
-    this.timer.stop();
-    await this.scanning;
+    await this.timer.stop();
     if (this.scanned) await this.giveBackWaiting({ all: true });
     while (this.inWork.size > 0) await Promise.allSettled(this.inWork);
   }
 
   /** Scans at once, after a dependency is back or an operator acted. */
   wake(): void {
-    if (!this.stopped && this.scansAlone) this.timer.in(0);
+    this.timer.now();
   }
 
   /** Scans when a delayed row is due, if that is before the next regular scan. */
   dueIn(delayMs: number): void {
-    if (!this.stopped && this.scansAlone) this.timer.due(delayMs);
+    this.timer.due(delayMs);
   }
 
   /** Whether a scan could claim rows now. True for a loop that is not in use, which has nothing to claim. */
@@ -93,16 +91,8 @@ export class DurableLoop<Row extends DurableRow> {
   }
 
   /** Claims and runs due rows until none is left or `until` is aborted. Resolves to their number. */
-  async runOnce(until: AbortSignal): Promise<number> {
-    while (this.scanning) await this.scanning;
-    const pass = this.runAllDue(until);
-    this.scanning = pass.then(
-      () => {},
-      () => {},
-    );
-    const rows = await pass.finally(() => (this.scanning = undefined));
-    if (this.again) this.wake();
-    return rows;
+  runOnce(until: AbortSignal): Promise<number> {
+    return this.timer.alone(() => this.runAllDue(until));
   }
 
   /** The number of rows that can start now. */
@@ -143,7 +133,7 @@ export class DurableLoop<Row extends DurableRow> {
       this.inWork.delete(running);
       leaveShare(isSilent);
       const isLeft = key !== undefined && this.keyed?.claims.hasLeft(key) && this.keyed.places.wanted(key) > 0;
-      if ((this.again || isLeft) && this.room > 0) this.wake();
+      if ((this.isMore || isLeft) && this.room > 0) this.wake();
     };
     const running: Promise<void> = withTraceAndGid({ traceparent, gid }, () =>
       this.attempts.runOne(row, () => leaveShare(false)),
@@ -190,29 +180,20 @@ export class DurableLoop<Row extends DurableRow> {
     return all;
   }
 
-  private async scan(): Promise<void> {
-    if (this.scanning) {
-      this.again = true;
-      return;
-    }
-    this.again = false;
-    this.scanning = this.scanOnce();
-    await this.scanning;
-    this.scanning = undefined;
-    if (!this.stopped) this.timer.next();
-  }
-
   /** Never rejects. */
-  private async scanOnce(): Promise<void> {
+  private async scan(): Promise<void> {
     // While a dependency is unavailable, the loop has nothing to claim.
     let isCompleted = !this.work.canRun();
+    let isMore = !isCompleted;
+    this.isMore = false;
     try {
       await this.giveBackWaiting();
       while (!this.stopped && this.work.canRun() && this.room > 0) {
-        this.again = (await this.claim(this.room)).isMore;
+        ({ isMore } = await this.claim(this.room));
         isCompleted = true;
-        if (!this.again) break;
+        if (!isMore) break;
       }
+      this.isMore = isMore;
       if (isCompleted) this.scanned?.completed();
       else this.scanned?.failed(`all ${this.inWork.size} places are taken by rows in work`);
     } catch (error) {
