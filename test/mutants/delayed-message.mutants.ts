@@ -2,6 +2,7 @@ import type { Mutant } from './mutant.js';
 
 /** Delayed messages: when they are sent, and who takes part in their cancel. */
 const TWO_EFFECTS = 'effects of a message that was withdrawn';
+const NOT_DUE = 'effects of a message that is not due';
 
 export const cancelWithoutPlace: Mutant = {
   name: 'cancel-without-place',
@@ -28,15 +29,28 @@ export const cancelOfSent: Mutant = {
   edits: [{ guard: 'outbox.cancel-untouched', swap: ['AND ${UNTOUCHED}', ''] }],
 };
 
+export const claimsUndue: Mutant = {
+  name: 'claims-undue',
+  does: 'the claim takes rows without a look at their due time',
+  breaks: 'a message with a delay of an hour is sent at once',
+  foundBy: NOT_DUE,
+  edits: [{ guard: 'claim.is-due', swap: ["'next_attempt_at <= UTC_TIMESTAMP(3)'", "'next_attempt_at IS NOT NULL'"] }],
+};
+
+export const looksAtUndue: Mutant = {
+  name: 'looks-at-undue',
+  does: 'the look before a claim finds rows that are not due',
+  breaks: 'a message with a delay of an hour is sent at once',
+  foundBy: NOT_DUE,
+  edits: [{ guard: 'keyed-claim.look', swap: ['AND next_attempt_at <= UTC_TIMESTAMP(3)', ''] }],
+};
+
 export const neverWaits: Mutant = {
   name: 'never-waits',
   does: 'the scan takes rows without a look at their due time',
   breaks: 'a message with a delay of an hour is sent at once',
-  foundBy: 'effects of a message that is not due',
-  edits: [
-    { guard: 'claim.is-due', swap: ["'next_attempt_at <= UTC_TIMESTAMP(3)'", "'next_attempt_at IS NOT NULL'"] },
-    { guard: 'keyed-claim.look', swap: ['AND next_attempt_at <= UTC_TIMESTAMP(3)', ''] },
-  ],
+  foundBy: NOT_DUE,
+  edits: [...claimsUndue.edits, ...looksAtUndue.edits],
 };
 
 export const sleepsOn: Mutant = {

@@ -5,7 +5,15 @@ import { expect } from 'vitest';
 import { ROOT } from '../fixtures/app-process.js';
 import { sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
-import { cancelOfSent, cancelWithoutPlace, neverWaits, sleepsOn, stepOfWithdrawn } from './delayed-message.mutants.js';
+import {
+  cancelOfSent,
+  cancelWithoutPlace,
+  claimsUndue,
+  looksAtUndue,
+  neverWaits,
+  sleepsOn,
+  stepOfWithdrawn,
+} from './delayed-message.mutants.js';
 import type { Scenario } from './scenario.js';
 import type { Stage } from './scenario-stage.js';
 
@@ -49,6 +57,7 @@ export const delayedMessageScenarios: Scenario[] = [
   {
     promise: 'a message is not sent before it is due',
     mutants: [neverWaits],
+    pair: [claimsUndue, looksAtUndue],
     play: async (stage) => {
       const effects = await withEffects(stage);
       await run(stage, 'far');

@@ -66,6 +66,22 @@ export const noSearch: Mutant = {
   edits: [{ guard: 'order.search', becomes: '' }],
 };
 
+export const noReleaseNoSearch: Mutant = {
+  name: 'no-release-no-search',
+  does: 'neither a receipt nor a search lets the successor of a message go',
+  breaks: 'each key stops behind its first message',
+  foundBy: UNTIL_DONE,
+  edits: [...noRelease.edits, ...noSearch.edits],
+};
+
+export const noLookNoSearch: Mutant = {
+  name: 'no-look-no-search',
+  does: 'a message that is made to wait looks for no head again, and no instance searches for stranded keys',
+  breaks: 'a message whose predecessor ends meanwhile waits for ever',
+  foundBy: UNTIL_DONE,
+  edits: [...noSecondLook.edits, ...noSearch.edits],
+};
+
 export const redisAllowed: Mutant = {
   name: 'order-with-redis',
   does: 'a consumer with duplicates in Redis is mounted for a contract with inOrderOf',

@@ -4,7 +4,9 @@ import { controllerOf, type Library, LittleService, libraryOf } from '../fixture
 import { type Sandbox, sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
 import {
+  noLookNoSearch,
   noRelease,
+  noReleaseNoSearch,
   noSearch,
   noSecondLook,
   parkedIsPassed,
@@ -97,6 +99,8 @@ class Ordered {
   }
 }
 
+const WITHOUT_SCANS: Given = { withoutScans: true };
+
 async function waitingIn(sandbox: Sandbox): Promise<number> {
   const rows = await sql(sandbox, 'payment', `SELECT id FROM dtx_keyed WHERE state = 'WAITING'`);
   return rows.length;
@@ -167,23 +171,27 @@ async function purgedKey(stage: Stage): Promise<Claim> {
 }
 
 /** The message is made to wait so slowly that its predecessor ends meanwhile. */
-async function slowWait(stage: Stage): Promise<Claim> {
-  const ordered = await Ordered.start(stage, { withoutScans: true });
-  await sql(
-    stage.sandbox,
-    'payment',
-    `CREATE TRIGGER slow_wait BEFORE UPDATE ON dtx_keyed FOR EACH ROW
+const slowWait =
+  (given: Given) =>
+  async (stage: Stage): Promise<Claim> => {
+    const ordered = await Ordered.start(stage, given);
+    await sql(
+      stage.sandbox,
+      'payment',
+      `CREATE TRIGGER slow_wait BEFORE UPDATE ON dtx_keyed FOR EACH ROW
        IF NEW.state = 'WAITING' THEN DO SLEEP(2); END IF`,
-  );
-  await ordered.append(1, 2);
-  return () => ordered.handledInOrder([1, 2]);
-}
+    );
+    await ordered.append(1, 2);
+    return () => ordered.handledInOrder([1, 2]);
+  };
 
-async function withoutScans(stage: Stage): Promise<Claim> {
-  const ordered = await Ordered.start(stage, { withoutScans: true, slowFirst: true });
-  await ordered.append(1, 2, 3);
-  return () => ordered.handledInOrder([1, 2, 3]);
-}
+const slowFirst =
+  (given: Given) =>
+  async (stage: Stage): Promise<Claim> => {
+    const ordered = await Ordered.start(stage, { ...given, slowFirst: true });
+    await ordered.append(1, 2, 3);
+    return () => ordered.handledInOrder([1, 2, 3]);
+  };
 
 /** As after a process that died between the end of a message and its look. */
 async function stranded(stage: Stage): Promise<Claim> {
@@ -214,8 +222,24 @@ export const keyedScenarios: readonly Scenario[] = [
   { promise: 'the order of a key is that of the commits', mutants: [placeWithoutLock], play: overlapping },
   { promise: 'a parked message holds its key', mutants: [parkedIsPassed], play: parkedHead },
   { promise: 'a key with open messages keeps its places', mutants: [usedKeyPurged], play: purgedKey },
-  { promise: 'a message whose predecessor ends meanwhile is sent', mutants: [noSecondLook], play: slowWait },
-  { promise: 'the receipt of a message sends the next one', mutants: [noRelease], play: withoutScans },
+  {
+    promise: 'a message whose predecessor ends meanwhile is sent',
+    mutants: [noSecondLook],
+    play: slowWait(WITHOUT_SCANS),
+  },
+  { promise: 'the receipt of a message sends the next one', mutants: [noRelease], play: slowFirst(WITHOUT_SCANS) },
+  {
+    promise: 'a message whose predecessor ends meanwhile is sent, by its own look or by a search',
+    mutants: [noLookNoSearch],
+    pair: [noSecondLook, noSearch],
+    play: slowWait({}),
+  },
+  {
+    promise: 'the next message of a key is sent, by a receipt or by a search',
+    mutants: [noReleaseNoSearch],
+    pair: [noRelease, noSearch],
+    play: slowFirst({}),
+  },
   { promise: 'a stranded key is found', mutants: [noSearch], play: stranded },
   { promise: 'no ordered consumer detects duplicates by Redis', mutants: [redisAllowed], play: redisConsumer },
 ];

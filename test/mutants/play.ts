@@ -4,6 +4,7 @@
  */
 import { beforeAll, describe, expect, test } from 'vitest';
 import { buildMutant, copyBuild } from './build-copy.js';
+import type { Mutant } from './mutant.js';
 import type { Claim, Scenario } from './scenario.js';
 import { Stage } from './scenario-stage.js';
 
@@ -26,8 +27,19 @@ export function playAll(set: string, scenarios: readonly Scenario[]): void {
             await expect(claim(), 'the mutant lives: the claim holds').rejects.toThrow(mutant.foundBy);
           }));
       }
+
+      const { pair, mutants } = scenario;
+      if (pair) test('the edits of the pair together are one of the mutants', () => areTogetherIn(mutants, pair));
+      for (const [index, mutant] of (pair ?? []).entries()) {
+        test.concurrent(`the mutant ${mutant.name} alone is hidden by its partner: ${mutant.does}`, () =>
+          play(scenario, { name: `${set}_pair_${index}`, root: buildMutant(asBuilt, mutant) }, (claim) => claim()));
+      }
     });
   }
+}
+
+function areTogetherIn(mutants: readonly Mutant[], pair: readonly Mutant[]): void {
+  expect(mutants.map(({ edits }) => edits)).toContainEqual(pair.flatMap(({ edits }) => edits));
 }
 
 /** The claim is checked while the apps run, because it may wait for an effect. */

@@ -9,6 +9,11 @@ export interface Scenario {
   /** The library's promise as a sentence. */
   readonly promise: string;
   readonly mutants: readonly Mutant[];
+  /**
+   * A pair: two mutants that each keep the promise, because the mechanism that one lacks hides that the other is missing.
+   * Their edits together are one of `mutants`.
+   */
+  readonly pair?: readonly [Mutant, Mutant];
   /** Leads up to the claim. A failure on the way is a mistake of the scenario, on a mutant as well. */
   play(stage: Stage): Promise<Claim>;
 }

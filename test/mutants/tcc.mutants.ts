@@ -2,6 +2,8 @@ import { GUARDED } from './guard-edit.js';
 import type { Mutant } from './mutant.js';
 
 const ARRIVALS = 'calls that arrive in any order differ from the model';
+const CONFIRMED_LATE = 'the caller confirms a transaction that the deadline has cancelled';
+const TOLD = 'answers to callers against outcomes';
 
 /** Every call takes the way of one whose place may be taken. */
 const NO_DIRECT_WAY = { guard: 'tcc.direct', becomes: 'const direct = undefined;' };
@@ -115,22 +117,35 @@ export const placeOff: Mutant = {
   edits: [{ guard: 'tcc.place', swap: ['ADD UNIQUE KEY one_in_place', 'ADD KEY one_in_place'] }],
 };
 
+export const anyState: Mutant = {
+  name: 'any-state',
+  does: 'the caller writes its decision over any state of the row',
+  breaks: CONFIRMED_LATE,
+  foundBy: TOLD,
+  edits: [{ guard: 'tcc.compare-and-set', swap: [`AND state = 'TRYING'`, ''] }],
+};
+
+export const anyTime: Mutant = {
+  name: 'any-time',
+  does: 'the caller writes its decision after the deadline',
+  breaks: CONFIRMED_LATE,
+  foundBy: TOLD,
+  edits: [{ guard: 'tcc.compare-and-set', swap: ['AND deadline > UTC_TIMESTAMP(3)', ''] }],
+};
+
 export const casOff: Mutant = {
   name: 'cas-off',
-  does: 'the caller writes its decision over any state of the row',
-  breaks: 'the caller confirms a transaction that the deadline has cancelled',
-  foundBy: 'answers to callers against outcomes',
-  edits: [
-    { guard: 'tcc.compare-and-set', swap: [`AND state = 'TRYING'`, ''] },
-    { guard: 'tcc.compare-and-set', swap: ['AND deadline > UTC_TIMESTAMP(3)', ''] },
-  ],
+  does: 'the caller writes its decision over any state of the row, at any time',
+  breaks: CONFIRMED_LATE,
+  foundBy: TOLD,
+  edits: [...anyState.edits, ...anyTime.edits],
 };
 
 export const confirmUndecided: Mutant = {
   name: 'confirm-undecided',
   does: 'Confirm in the transaction of the decision runs whether or not the decision was made',
-  breaks: 'the caller confirms a transaction that the deadline has cancelled',
-  foundBy: 'answers to callers against outcomes',
+  breaks: CONFIRMED_LATE,
+  foundBy: TOLD,
   edits: [{ guard: 'tcc.decided-first', condition: 'false' }],
 };
 

@@ -17,6 +17,8 @@ import { tryWithLostConnection } from '../tcc/lost-connection-during-try.js';
 import type { Claim, Scenario } from './scenario.js';
 import type { Stage } from './scenario-stage.js';
 import {
+  anyState,
+  anyTime,
   appClock,
   barrierApart,
   barrierOff,
@@ -194,6 +196,7 @@ export const tccScenarios: Scenario[] = [
   {
     promise: 'the deadline and the decision exclude one another',
     mutants: [casOff],
+    pair: [anyState, anyTime],
     play: deadlineRace('after the scan'),
   },
   {

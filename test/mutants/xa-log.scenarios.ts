@@ -7,7 +7,16 @@ import { copyOf } from '../xa/database-copies.js';
 import { LittleXa, libraryOf, prepareTables } from '../xa/little-xa.js';
 import type { Claim, Scenario } from './scenario.js';
 import type { Stage } from './scenario-stage.js';
-import { evidenceOff, PREPARED, sentinelOff, traceOff } from './xa-log.mutants.js';
+import {
+  evidenceOff,
+  hereIsAnywhere,
+  orphanAlone,
+  PREPARED,
+  rollsBackUntraced,
+  sentinelOff,
+  traceOff,
+  uncompared,
+} from './xa-log.mutants.js';
 
 /** A sandbox with a log, and how to start an app of it. */
 async function openedSandbox({ sandbox, root, keep }: Stage): Promise<(of?: Sandbox) => Promise<LittleXa>> {
@@ -88,11 +97,13 @@ export const xaLogScenarios: Scenario[] = [
   {
     promise: 'a branch with a committed sibling is never rolled back, even if the log has no decision',
     mutants: [evidenceOff],
+    pair: [uncompared, orphanAlone],
     play: shortenedLog,
   },
   {
     promise: 'a copy of the databases ends no branch of the original',
     mutants: [traceOff],
+    pair: [hereIsAnywhere, rollsBackUntraced],
     play: copiedLog,
   },
 ];

@@ -27,15 +27,31 @@ export const decidedEarly: Mutant = {
   ],
 };
 
+const UNSEEN =
+  'a branch that was rolled back by hand, or is held by a stopped process, counts as done without an alert';
+
+export const commitUntraced: Mutant = {
+  name: 'commit-untraced',
+  does: 'XA COMMIT is sent without a look for a trace of the branch',
+  breaks: UNSEEN,
+  foundBy: HEURISTIC,
+  edits: [{ guard: 'xa.commit-trace', becomes: '' }],
+};
+
+export const commitUnwitnessed: Mutant = {
+  name: 'commit-unwitnessed',
+  does: 'the witness is not asked after XA COMMIT',
+  breaks: UNSEEN,
+  foundBy: HEURISTIC,
+  edits: [{ guard: 'xa.commit-witness', becomes: `return 'done';` }],
+};
+
 export const notaIsDone: Mutant = {
   name: 'nota-is-done',
   does: 'every answer to XA COMMIT counts as a commit of the branch',
-  breaks: 'a branch that was rolled back by hand, or is held by a stopped process, counts as done without an alert',
+  breaks: UNSEEN,
   foundBy: HEURISTIC,
-  edits: [
-    { guard: 'xa.commit-trace', becomes: '' },
-    { guard: 'xa.commit-witness', becomes: `return 'done';` },
-  ],
+  edits: [...commitUntraced.edits, ...commitUnwitnessed.edits],
 };
 
 const CLAIM_OFF = { guard: 'xa.claim', becomes: '' };

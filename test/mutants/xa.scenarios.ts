@@ -12,6 +12,8 @@ import type { Stage } from './scenario-stage.js';
 import {
   claimAndScanOff,
   claimOff,
+  commitUntraced,
+  commitUnwitnessed,
   decidedEarly,
   logOff,
   notaIsDone,
@@ -147,6 +149,7 @@ export const xaScenarios: Scenario[] = [
   {
     promise: 'a branch that was resolved heuristically against the decision raises an alert and never counts as done',
     mutants: [notaIsDone],
+    pair: [commitUntraced, commitUnwitnessed],
     play: rolledBackByHand,
   },
   { promise: 'a branch that was rolled back cannot be prepared later', mutants: [claimOff], play: lateBranch },
