@@ -1,11 +1,14 @@
 // The judge of a run. It trusts no app: it reads databases and broker, and compares them with the answers that clients got.
 import type { AuditReport } from '../../audit/check-types.js';
 import { type AuditOptions, audit } from '../../audit/index.js';
-import { openDatabases } from '../../sandbox/database-reader.js';
+import { type Databases, openDatabases } from '../../sandbox/database-reader.js';
 import type { Sandbox } from '../../sandbox/sandbox.js';
 import { readTimeline, timelineLines } from '../trace/timeline.js';
 import { brokenInvariants } from './broken-invariants.js';
 import { countOf, type Finding, findingsOf, type Seen } from './history.js';
+
+/** Ids whose timeline is looked for. */
+const LOOKED_UP_MAX = 20;
 
 export interface Judgement {
   readonly report: AuditReport;
@@ -38,15 +41,20 @@ export async function judge(
     const found = { orders: new Map(rows.map(({ id, status }) => [id, status])), opening: BigInt(stock!.total) };
     const findings = findingsOf(seen, found, opened);
     const broken = brokenInvariants(findings, report);
-    const shown = broken.find(({ orderId }) => orderId !== undefined)?.orderId;
-    const timeline = shown === undefined ? null : await readTimeline(databases, shown);
-    const trace = timeline
-      ? [`purchase ${shown}:`, ...timelineLines(timeline.events), ...timeline.now.map(asLine)]
-      : [];
-    return { report, findings, broken, counts: countOf(seen, found), trace };
+    return { report, findings, broken, counts: countOf(seen, found), trace: await traceOf(databases, broken) };
   } finally {
     await databases.close();
   }
+}
+
+/** The timeline of the first purchase in the findings. An id that no purchase has, such as that of a row, shows nothing. */
+async function traceOf(databases: Databases, broken: readonly Finding[]): Promise<string[]> {
+  const named = new Set(broken.flatMap(({ orderId }) => orderId ?? []));
+  for (const id of [...named].slice(0, LOOKED_UP_MAX)) {
+    const { events, now } = await readTimeline(databases, id);
+    if (events.length > 0) return [`purchase ${id}:`, ...timelineLines(events), ...now.map(asLine)];
+  }
+  return [];
 }
 
 const asLine = ({ app, text }: { app: string; text: string }) => `${app.padEnd(9)}  ${text}`;

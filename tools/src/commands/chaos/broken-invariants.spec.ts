@@ -25,6 +25,16 @@ test('a violation of the audit names its check and its purchase', () => {
   ]);
 });
 
+test.each([
+  `payment ${ORDER} is CAPTURED, and no notification of it was recorded`,
+  `notification ${ORDER}.CAPTURED is DELIVERED, but the merchant does not have it`,
+  `saga ${ORDER} is UNDOING, which is not final`,
+  `payment: the barrier of ${ORDER}.goods has let through try, then nothing`,
+])('a violation names its purchase, whatever it is about: %s', (text) => {
+  const [found] = brokenInvariants([], { ...whole, checks: [check('any', [text])] });
+  expect(found!.orderId).toBe(ORDER);
+});
+
 test('a row that is left parked is broken, and so is an empty sandbox', () => {
   expect(brokenInvariants([], { ...whole, parked: [parked] })).toEqual([
     { invariant: 'no row is parked', text: 'inventory.dtx_inbox m1: gave up', orderId: ORDER },

@@ -18,7 +18,8 @@ export function brokenInvariants(findings: readonly Finding[], { checks, nothing
   return [...findings, ...violated, ...waiting, ...empty];
 }
 
-const orderIn = (text: string) => /\border ([0-9a-f-]{36})\b/.exec(text)?.[1];
+/** The purchase that a violation names: as an order, a payment, a saga, a transaction or a notification. */
+const orderIn = (text: string) => /\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b/.exec(text)?.[0];
 
 /** One broken invariant of each kind, with a purchase that shows it where there is one. */
 export function oneOfEach(broken: readonly Finding[]): Finding[] {
