@@ -65,6 +65,7 @@ export default defineConfig({
     testTimeout: 120_000,
     hookTimeout: 120_000,
     teardownTimeout: 20_000,
+    setupFiles: [source('./test/fixtures/kill-left-processes.ts')],
     projects: Object.entries(projects).map(([name, { include, exclude = [], ...rest }]) => ({
       extends: true,
       test: { ...rest, name, include, exclude: ['**/node_modules/**', '**/dist/**', ...exclude, ...long] },

@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { auditLostTail } from '../../tools/src/audit/lost-tail/index.js';
@@ -6,6 +5,7 @@ import { exitCodeOf, reportLines } from '../../tools/src/audit/report-and-exit-c
 import { openDatabases } from '../../tools/src/sandbox/database-reader.js';
 import { ROOT } from '../fixtures/app-process.js';
 import { type AppName, auditOf, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
+import { spawnForFile } from '../fixtures/spawned-processes.js';
 import { Stack } from '../fixtures/three-apps.js';
 import { until } from '../fixtures/until.js';
 import { dtx } from '../schema/dtx-command.js';
@@ -57,9 +57,12 @@ function audit(args: readonly string[], env: Record<string, string> = {}): Promi
   );
   const given = { ...urls, DTX_RABBITMQ_URL: sandbox.rabbitmq, DTX_RABBITMQ_MANAGEMENT_URL: sandbox.management };
   const program = join(ROOT, 'tools', 'dist', 'commands', 'audit.js');
-  const child = spawn(process.execPath, [program, ...args], { cwd: ROOT, env: { ...process.env, ...given, ...env } });
+  const child = spawnForFile(process.execPath, [program, ...args], {
+    cwd: ROOT,
+    env: { ...process.env, ...given, ...env },
+  });
   let output = '';
-  for (const stream of [child.stdout, child.stderr])
+  for (const stream of [child.stdout!, child.stderr!])
     stream.setEncoding('utf8').on('data', (text) => {
       output += text;
     });

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { allFailpoints } from '../../libs/dtx/src/index.js';
 import { ROOT } from '../fixtures/app-process.js';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
+import { spawnForFile } from '../fixtures/spawned-processes.js';
 import { until } from '../fixtures/until.js';
 import { few, inMatrix, type Mode } from './matrix-types.js';
 
@@ -33,7 +34,7 @@ type Task = 'append' | 'cancel' | 'late' | 'recover';
 function start(gid: string, task: Task, failpoints = ''): ChildProcess {
   const env = { ...process.env, DTX_FAILPOINTS: failpoints, DTX_FAILPOINT_LOG: hitsOf(gid) };
   const args = [SCRIPT, ROOT, sandbox.databases.order, sandbox.rabbitmq, gid, task];
-  return spawn(process.execPath, args, { env, stdio: ['ignore', 'inherit', 'inherit'] });
+  return spawnForFile(process.execPath, args, { env, stdio: ['ignore', 'inherit', 'inherit'] });
 }
 
 /** Resolves to the signal that has killed the app, or its exit code. */

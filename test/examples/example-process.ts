@@ -1,7 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import { ROOT } from '../fixtures/app-process.js';
 import { freePort } from '../fixtures/free-port.js';
+import { spawnForFile } from '../fixtures/spawned-processes.js';
 import { until } from '../fixtures/until.js';
 
 /** One app of `examples/`, from its build, on a free port. */
@@ -20,7 +21,9 @@ export class ExampleProcess {
     const port = await freePort();
     const main = join(ROOT, 'examples', 'dist', `${path}.js`);
     const { PATH, HOME } = process.env;
-    const child = spawn(process.execPath, [main], { env: { PATH, HOME, NO_COLOR: '1', PORT: String(port), ...env } });
+    const child = spawnForFile(process.execPath, [main], {
+      env: { PATH, HOME, NO_COLOR: '1', PORT: String(port), ...env },
+    });
     const example = new ExampleProcess(child, `http://localhost:${port}`);
     const isListening = () => example.text.includes('successfully started') || example.hasEnded;
     await until(`the example ${path} listens`, isListening, { withinMs: 60_000 });

@@ -1,9 +1,9 @@
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import { ROOT } from '../fixtures/app-process.js';
 import { sql } from '../fixtures/sandbox.js';
+import { spawnForFile } from '../fixtures/spawned-processes.js';
 import { until } from '../fixtures/until.js';
 import {
   cancelOfSent,
@@ -23,7 +23,7 @@ const GID = 'delayed';
 const PROMPT_MS = 20_000;
 
 const start = ({ root, sandbox }: Stage, task: string) =>
-  spawn(process.execPath, [SCRIPT, root, sandbox.databases.order, sandbox.rabbitmq, GID, task], {
+  spawnForFile(process.execPath, [SCRIPT, root, sandbox.databases.order, sandbox.rabbitmq, GID, task], {
     stdio: ['ignore', 'inherit', 'inherit'],
   });
 

@@ -79,6 +79,11 @@ describe('arrows run one way', () => {
   });
 });
 
+test('tests start processes in the way that ends them with their file', () => {
+  const own = /import \{[^}]*\bspawn\b[^}]*\} from 'node:child_process'/;
+  expect(tests.filter((file) => own.test(read(file)))).toEqual(['test/fixtures/spawned-processes.ts']);
+});
+
 describe('things stay small', () => {
   test(`no file is longer than ${FILE_LINES_MAX} lines`, () => {
     const long = [...product, ...scripts, ...tests].map((file) => [file, read(file).split('\n').length] as const);

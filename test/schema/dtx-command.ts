@@ -1,6 +1,7 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import { ROOT } from '../fixtures/app-process.js';
+import { spawnForFile } from '../fixtures/spawned-processes.js';
 
 const PROGRAM = join(ROOT, 'libs', 'dtx', 'dist', 'cli', 'nest-dtx.js');
 
@@ -27,7 +28,9 @@ export class DtxCommand {
 
   static start(args: readonly string[], env: Record<string, string> = {}): DtxCommand {
     const { DTX_DATABASE_URL: _, DTX_RABBITMQ_URL: __, DTX_REDIS_URL: ___, ...inherited } = process.env;
-    return new DtxCommand(spawn(process.execPath, [PROGRAM, ...args], { cwd: ROOT, env: { ...inherited, ...env } }));
+    return new DtxCommand(
+      spawnForFile(process.execPath, [PROGRAM, ...args], { cwd: ROOT, env: { ...inherited, ...env } }),
+    );
   }
 
   kill(signal: NodeJS.Signals): void {

@@ -1,5 +1,4 @@
 /** The first migration that alters a table. It may run twice, end at any statement, and run beside itself and the version before. */
-import { spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -9,6 +8,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import type { Migration } from '../../libs/dtx/src/index.js';
 import { ROOT } from '../fixtures/app-process.js';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
+import { spawnForFile } from '../fixtures/spawned-processes.js';
 import { until } from '../fixtures/until.js';
 import { arrivals, type Caller, play, recorders } from './barrier-model.js';
 import { versionBefore } from './build-of-version-before.js';
@@ -112,7 +112,11 @@ function migratingProcess() {
     await migrate(source, '${COMPONENT}', tccMigrations);
     await source.destroy();`;
   const env = { ...process.env, URL: sandbox.databases.payment };
-  const child = spawn(process.execPath, ['--input-type=module', '-e', script], { cwd: ROOT, env, stdio: 'inherit' });
+  const child = spawnForFile(process.execPath, ['--input-type=module', '-e', script], {
+    cwd: ROOT,
+    env,
+    stdio: 'inherit',
+  });
   const ended = new Promise<number | null>((resolve) => child.once('exit', resolve));
   return { child, ended };
 }

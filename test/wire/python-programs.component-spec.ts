@@ -1,4 +1,4 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { type ChildProcess, execFile } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,6 +12,7 @@ import { controllerOf, LittleService, libraryOf } from '../fixtures/little-servi
 import { type Python, pythonWithPika } from '../fixtures/python-with-pika.js';
 import { QueueProbe } from '../fixtures/queue-probe.js';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
+import { spawnForFile } from '../fixtures/spawned-processes.js';
 import { until } from '../fixtures/until.js';
 
 /** The programs of examples/python speak with a service by the wire format alone. */
@@ -69,14 +70,14 @@ async function ended(child: ChildProcess): Promise<void> {
 function startReceiver(database: string, change: (text: string) => string = (text) => text) {
   const file = join(folder, `receiver-${running.length}.py`);
   writeFileSync(file, change(readFileSync(join(PROGRAMS, 'receiver.py'), 'utf8')));
-  const child = spawn(python.program, [file, sandbox.rabbitmq, database], { env: python.env });
+  const child = spawnForFile(python.program, [file, sandbox.rabbitmq, database], { env: python.env });
   running.push(child);
   // A line may arrive in parts.
   const output = { text: '', errors: '' };
-  child.stdout.on('data', (data) => {
+  child.stdout!.on('data', (data) => {
     output.text += data;
   });
-  child.stderr.on('data', (data) => {
+  child.stderr!.on('data', (data) => {
     output.errors += data;
   });
   const untilPrinted = (line: string, times = 1) =>
