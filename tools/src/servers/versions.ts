@@ -8,7 +8,10 @@ export async function versionsOf(servers: ServerUrls): Promise<{ database: strin
   try {
     const [rows] = await connection.query<RowDataPacket[]>('SELECT VERSION() AS version');
     const overview = await management<{ rabbitmq_version: string }>(servers.management, 'GET', '/overview');
-    return { database: String(rows[0]?.version), broker: `RabbitMQ ${overview?.rabbitmq_version}` };
+    const version = String(rows[0]?.version);
+    // MySQL gives its number alone.
+    const database = /mariadb/i.test(version) ? version : `MySQL ${version}`;
+    return { database, broker: `RabbitMQ ${overview?.rabbitmq_version}` };
   } finally {
     await connection.end();
   }

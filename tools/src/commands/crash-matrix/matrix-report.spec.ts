@@ -39,8 +39,8 @@ test('the page counts the servers on which a case holds', () => {
   const tables = pageTables([runOf('9.7.0', [held, broken]), runOf('10.11.19-MariaDB', [held])]);
   expect(tables.cases).toEqual([['`xa.decided`', 'order', '✓✓', '', '', '', '0 of 1']]);
   expect(tables.runs!.map((row) => row.slice(1))).toEqual([
-    ['10.11.19-MariaDB', 'RabbitMQ 4.3.6', '24.0.0', '1', '0', '2'],
-    ['9.7.0', 'RabbitMQ 4.3.6', '24.0.0', '2', '1', '2'],
+    ['`abc`', '10.11.19-MariaDB', 'RabbitMQ 4.3.6', '24.0.0', '1', '0', '2'],
+    ['`abc`', '9.7.0', 'RabbitMQ 4.3.6', '24.0.0', '2', '1', '2'],
   ]);
 });
 

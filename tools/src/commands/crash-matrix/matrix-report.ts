@@ -53,6 +53,7 @@ export function pageTables(runs: readonly MatrixRun[]): Record<string, string[][
   const newestFirst = [...runs].sort((one, other) => (one.database < other.database ? -1 : 1));
   const summary = newestFirst.map((run) => [
     run.date,
+    `\`${run.commit}\``,
     run.database,
     run.broker,
     run.node,
