@@ -1,5 +1,6 @@
-// The relay against the broker's own rate of confirmed messages: same size, same queues, without consumers.
+// The relay against the broker's own rate of confirmed messages, and against a bare relay: same size, same queues, without consumers.
 import { connect } from 'amqplib';
+import { bareRelayPerSecond } from '../bare-relay.js';
 import { addDueRows, isUnsent, PAYLOAD, SINKS } from '../outbox-rows.js';
 import type { Finding } from '../report.js';
 import { declareSinks, type QueueType, queueOfSink } from '../sinks.js';
@@ -24,11 +25,15 @@ export async function relay({ stage, progress, quick }: PartOptions): Promise<Fi
     progress.step(`the relay sends ${rows} rows`);
     await addDueRows(shop.databases, rows, 'relay');
     const seconds = await secondsUntil(`sending ${rows} rows`, isSent, BOUND_MS);
+    progress.step(`a bare relay sends ${rows} rows`);
+    const bare = await bareRelayPerSecond(shop.sandbox, 'relay');
     return [
       { what: `broker, quorum queues, window of ${WINDOW}`, value: quorum, unit: 'confirmed messages/s' },
       { what: `broker, classic queues, window of ${WINDOW}`, value: classic, unit: 'confirmed messages/s' },
       { what: 'relay of one instance', value: rows / seconds, unit: 'rows/s to SENT' },
       { what: 'relay against the broker, quorum queues', value: rows / seconds / quorum, unit: 'x' },
+      { what: 'bare relay, with the same statements and without the library', value: bare, unit: 'rows/s to SENT' },
+      { what: 'bare relay against the broker, quorum queues', value: bare / quorum, unit: 'x' },
     ];
   } finally {
     await shop.stop();
