@@ -50,8 +50,8 @@ const escaped = (text: string) => text.replaceAll(/[&<>"]/g, (char) => ENTITIES[
 
 /** The rows of the tables in docs/proof.md by the name of their place. */
 export function pageTables(runs: readonly MatrixRun[]): Record<string, string[][]> {
-  const newestFirst = [...runs].sort((one, other) => (one.database < other.database ? -1 : 1));
-  const summary = newestFirst.map((run) => [
+  const byDatabase = [...runs].sort((one, other) => (one.database < other.database ? -1 : 1));
+  const summary = byDatabase.map((run) => [
     run.date,
     `\`${run.commit}\``,
     run.database,
@@ -61,7 +61,7 @@ export function pageTables(runs: readonly MatrixRun[]): Record<string, string[][
     String(failedOf(run).length),
     minutesOf(run),
   ]);
-  return { runs: summary, cases: mergedRows(newestFirst) };
+  return { runs: summary, cases: mergedRows(byDatabase) };
 }
 
 /** Says so if not all shards were played. */
