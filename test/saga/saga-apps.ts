@@ -45,6 +45,8 @@ export interface AppOptions {
   /** Options of the DataSource. */
   readonly source?: object;
   readonly libraries?: Libraries;
+  /** Called after the bootstrap, before the app is ready. */
+  readonly onCreated?: () => void;
 }
 
 /** Writes an effect in the database of the step. */
@@ -90,7 +92,16 @@ export class SagaApp {
 
   static async start(
     sandbox: Sandbox,
-    { app = 'order', sagas = [], steps = [], options, core, source: given, libraries = AS_BUILT }: AppOptions,
+    {
+      app = 'order',
+      sagas = [],
+      steps = [],
+      options,
+      core,
+      source: given,
+      libraries = AS_BUILT,
+      onCreated,
+    }: AppOptions,
   ): Promise<SagaApp> {
     const { library, saga } = libraries;
     const url = sandbox.databases[app];
@@ -126,6 +137,7 @@ export class SagaApp {
       },
       { logger: process.env.DTX_LOG ? ['error', 'warn'] : false, abortOnError: false },
     );
+    onCreated?.();
     const database = context.get(library.Database);
     const broker = context.get(library.Broker);
     await until('the app is ready', () => database.ready && broker.isUp && broker.consumerProblems().length === 0);

@@ -1,10 +1,11 @@
-import { expect, it } from 'vitest';
+import { expect, it, onTestFinished } from 'vitest';
 import { z } from 'zod';
 import type { Conditions } from '../../libs/dtx/src/core/dependency-health-registry.js';
 import { built } from '../fixtures/built-library.js';
 import { sql } from '../fixtures/sandbox.js';
+import { TcpProxy } from '../fixtures/tcp-proxy.js';
 import { until } from '../fixtures/until.js';
-import { saga } from './saga-apps.js';
+import { SagaApp, saga } from './saga-apps.js';
 import { useSagaApps } from './saga-databases.js';
 
 const apps = useSagaApps('saga_versions');
@@ -60,27 +61,45 @@ it('a running saga goes on under its own version beside a new one, and waits wit
   expect(await alerts()).toHaveLength(1);
 });
 
-it('a definition that changed under its version runs no saga while one of it is open, and is taken once none is', async () => {
-  const before = sagaOf(7, ({ compensable }) => [compensable(first, made), compensable(second, made)]);
-  const changed = sagaOf(7, ({ compensable }) => [compensable(first, made), compensable(third, made)]);
+const before = sagaOf(7, ({ compensable }) => [compensable(first, made), compensable(second, made)]);
+const changed = sagaOf(7, ({ compensable }) => [compensable(first, made), compensable(third, made)]);
+const CHANGED = /saga order\.flow v7 has other steps than its 1 open sagas began with; give it a new version/;
+
+it('a definition that changed under its version stops the start while a saga of it is open, and is taken once none is', async () => {
   const old = await apps.start({ sagas: [before], steps });
   await expect(old.begin(changed, {}, 'changed-0')).rejects.toThrow(/saga order\.flow v7 is not in SagaModule/);
   await old.begin(before, {}, 'changed-1');
   await apps.stop(old);
   await sql(apps.sandbox, 'order', `UPDATE dtx_saga SET next_attempt_at = '9999-01-01' WHERE id = 'changed-1'`);
 
-  const app = await apps.start({ sagas: [changed], steps });
-  const conditions = () => app.context.get<Conditions>(built('core/dependency-health-registry.js').Conditions).all;
-  await until('the change is noticed', () => conditions().length > 0);
-  const error = /saga order\.flow v7 has other steps than its 1 open sagas began with; give it a new version/;
-  expect(conditions()).toMatchObject([{ name: 'saga definitions', reason: error }]);
-  await expect(app.begin(changed, {}, 'changed-2')).rejects.toThrow(error);
-  await apps.stop(app);
+  await expect(apps.start({ sagas: [changed], steps })).rejects.toThrow(CHANGED);
+  const same = await apps.start({ sagas: [before], steps });
+  await apps.stop(same);
 
   await sql(apps.sandbox, 'order', `DELETE FROM dtx_saga WHERE id = 'changed-1'`);
   const later = await apps.start({ sagas: [changed], steps });
   await later.begin(changed, {}, 'changed-3');
   await apps.untilIs('changed-3', 'COMPLETED');
+});
+
+it('an app that starts without its database is not ready later, and runs no saga of a changed definition', async () => {
+  const { sandbox } = apps;
+  await sql(sandbox, 'order', `UPDATE dtx_saga_definition SET fingerprint = 'other' WHERE version = 7`);
+  const old = await apps.start({ sagas: [v2], steps });
+  await old.begin(v2, {}, 'unseen-1');
+  await apps.stop(old);
+  await sql(sandbox, 'order', `UPDATE dtx_saga SET version = 7, next_attempt_at = '9999-01-01' WHERE id = 'unseen-1'`);
+
+  const proxy = await TcpProxy.start(sandbox.databases.order);
+  onTestFinished(() => proxy.close());
+  proxy.cut();
+  const behind = { ...sandbox, databases: { ...sandbox.databases, order: proxy.url } };
+  const app = await SagaApp.start(behind, { sagas: [changed], steps, onCreated: () => proxy.heal() });
+  onTestFinished(() => app.close());
+  const conditions = () => app.context.get<Conditions>(built('core/dependency-health-registry.js').Conditions).all;
+  await until('the change is noticed', () => conditions().length > 0);
+  expect(conditions()).toMatchObject([{ name: 'saga definitions', reason: CHANGED }]);
+  await expect(app.begin(changed, {}, 'changed-2')).rejects.toThrow(CHANGED);
 });
 
 it.each([

@@ -1,7 +1,8 @@
 // dtx_saga_definition: the order of steps with which the sagas of a name and version run. A build that changes it under
-// the same version would resume running sagas at the wrong place, so it does not start any and does not go on with any.
+// the same version would resume running sagas at the wrong place, so it does not start.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
+import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
+import { withTimeout } from '../core/async/with-timeout.js';
 import { NOW } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
 import { insertFirst } from '../core/database/insert-first.js';
@@ -17,9 +18,15 @@ import type { Saga } from './saga-entries.js';
 import { SAGA } from './saga-tables.js';
 import { SAGAS } from './step-discovery.js';
 
-/** The sagas of this build. */
+/** How long the start of the app waits for the database. After that the app starts without it. */
+const DATABASE_WAIT_MS = 3_000;
+
+/**
+ * The sagas of this build. A changed definition with open sagas stops the start. If the database is unavailable then, the
+ * app starts, and later it is not ready and runs no saga.
+ */
 @Injectable()
-export class Definitions implements OnModuleInit, OnModuleDestroy {
+export class Definitions implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly logger = libraryLogger('saga');
   private readonly known = new Map<string, Saga>();
   /** Why this build must not run its sagas. Empty otherwise. */
@@ -51,8 +58,13 @@ export class Definitions implements OnModuleInit, OnModuleDestroy {
     this.known.set(keyOf(saga.name, saga.version), saga);
   }
 
-  onModuleInit(): void {
-    this.database.onReady(() => void this.record());
+  /** @throws OptionsError for a changed definition with open sagas */
+  async onApplicationBootstrap(): Promise<void> {
+    const recorded = new Promise<void>((resolve) => this.database.onReady(() => resolve(this.record())));
+    if (this.known.size === 0) return;
+    this.database.start();
+    await withTimeout(DATABASE_WAIT_MS, recorded, () => {});
+    if (this.problem) throw new OptionsError(this.problem);
   }
 
   onModuleDestroy(): void {

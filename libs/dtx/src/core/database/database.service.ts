@@ -4,7 +4,7 @@ import type { DataSource } from 'typeorm';
 import { DATA_SOURCE } from '../app-data-source.js';
 import { backoffMs } from '../async/backoff.js';
 import { DatabaseUnavailable, textOf } from '../errors/errors.js';
-import { errnoOf, isAccountRefused, isBusy, isDatabaseAway, isStarved, isUnavailable } from '../errors/sql-errors.js';
+import { isUnavailable } from '../errors/sql-errors.js';
 import { idTimeMs, newId } from '../ids.js';
 import { CORE_OPTIONS } from '../injection-tokens.js';
 import { libraryLogger } from '../library-logger.js';
@@ -14,7 +14,7 @@ import { DatabaseClock } from './clock.js';
 import { CommitHooks } from './commit-hooks.js';
 import { openPools, type Pools } from './library-pools.js';
 import type { Migration } from './migrate.js';
-import { openDataSource } from './open-data-source.js';
+import { openDataSource, willPass } from './open-data-source.js';
 import type { SessionPool } from './pinned-session-pool.js';
 import { SchemaOwner } from './schema-owner.js';
 import type { UserSession } from './session-settings.js';
@@ -48,7 +48,7 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
   private readonly schema: SchemaOwner;
   private readonly listeners: Array<() => void> = [];
   private readonly stopping = new AbortController();
-  private opening: Promise<void> = Promise.resolve();
+  private opening: Promise<void> | undefined;
   private readonly clock = new DatabaseClock(() => this.own);
   private name = '';
   /** The permanent reason why the database does not open. Empty otherwise. */
@@ -176,7 +176,12 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
   }
 
   onApplicationBootstrap(): void {
-    this.opening = this.open();
+    this.start();
+  }
+
+  /** Opens the database in the background. Later calls do nothing. */
+  start(): void {
+    this.opening ??= this.open();
   }
 
   onModuleDestroy(): void {
@@ -231,16 +236,6 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
     await this.schema.bringUpToDate(this.opened);
     await this.clock.read();
   }
-}
-
-/** ER_QUERY_INTERRUPTED: a migration at another node of a Galera cluster has ended this one, or an operator has. */
-const INTERRUPTED = 1317;
-
-/** Whether the error is temporary. Before the first open, a rejected account is a wrong setting. */
-function willPass(error: unknown): boolean {
-  const root = error instanceof DatabaseUnavailable ? error.cause : error;
-  if (isBusy(root) || errnoOf(root) === INTERRUPTED) return true;
-  return (isDatabaseAway(root) || isStarved(root)) && !isAccountRefused(root);
 }
 
 function notOpen(): Error {

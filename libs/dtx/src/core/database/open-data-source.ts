@@ -1,4 +1,6 @@
 import type { DataSource } from 'typeorm';
+import { DatabaseUnavailable } from '../errors/errors.js';
+import { errnoOf, isAccountRefused, isBusy, isDatabaseAway, isStarved } from '../errors/sql-errors.js';
 
 /**
  * Opens a DataSource with `manualInitialization: true`. Subscribers that services have pushed in their constructors stay,
@@ -14,4 +16,14 @@ export async function openDataSource(source: DataSource): Promise<void> {
     throw error;
   }
   source.subscribers.push(...pushed.filter((one) => !source.subscribers.includes(one)));
+}
+
+/** ER_QUERY_INTERRUPTED: a migration at another node of a Galera cluster has ended this one, or an operator has. */
+const INTERRUPTED = 1317;
+
+/** Whether an error of the open is temporary. Before the first open, a rejected account is a wrong setting. */
+export function willPass(error: unknown): boolean {
+  const root = error instanceof DatabaseUnavailable ? error.cause : error;
+  if (isBusy(root) || errnoOf(root) === INTERRUPTED) return true;
+  return (isDatabaseAway(root) || isStarved(root)) && !isAccountRefused(root);
 }
