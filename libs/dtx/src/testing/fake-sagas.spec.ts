@@ -69,6 +69,40 @@ it('the fake undoes the steps before a refused signal, a refusal of the pivot an
   expect(await cancelled.sagas.outcome(cancelled.gid)).toMatchObject({ status: 'COMPENSATED', reason: 'CUSTOMER' });
 });
 
+const place = defineStep({ name: 'order.place', version: 1, args });
+
+@SagaStep(place)
+class Place {
+  @Do(place) place(tx: { insert(sku: string): void }, { sku }: { sku: string }) {
+    if (sku === 'none') throw new Rejected('NO_SKU');
+    tx.insert(sku);
+  }
+  @Undo(place) cancel() {
+    calls.push('cancel the order');
+  }
+}
+
+it('the first step of the own app runs in the transaction of the start, and its refusal is that of the start', async () => {
+  calls.length = 0;
+  const saga = defineSaga({
+    name: 'order.place-and-pay',
+    version: 1,
+    input: args,
+    deadlineMs: 1_000,
+    steps: ({ compensable, pivot }) => [compensable(place, (s) => s.input), pivot(pay, () => ({ lot: 'L' }))],
+  });
+  const sagas = new FakeSagas().step(new Place()).stub(pay, { do: () => Promise.reject(new Rejected('NO_FUNDS')) });
+  const inserted: string[] = [];
+  const tx = fakeTransaction({ insert: (sku: string) => inserted.push(sku) });
+  await expect(sagas.start(tx, saga, { sku: 'none' }, { gid: 'refused' })).rejects.toThrow(new Rejected('NO_SKU'));
+  expect(await sagas.outcome('refused')).toBeNull();
+  const gid = await sagas.start(tx, saga, { sku: 'book' });
+  expect(inserted).toEqual(['book']);
+  expect(await sagas.outcome(gid)).toMatchObject({ status: 'COMPENSATED', reason: 'NO_FUNDS' });
+  expect(calls).toEqual(['cancel the order']);
+  expect(inserted).toEqual(['book']);
+});
+
 it('the fake refuses what the service refuses', async () => {
   const { sagas, tx, gid } = await started();
   await expect(sagas.start(tx, buy, { sku: 'book' }, { gid })).rejects.toThrow(/exists already/);

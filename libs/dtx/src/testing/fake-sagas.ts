@@ -53,6 +53,8 @@ interface FakeSaga {
  */
 export class FakeSagas implements PublicOf<Sagas> {
   private readonly steps = new Map<string, Methods>();
+  /** The steps with a class, which live in the app under test. */
+  private readonly own = new Set<string>();
   private readonly sagas = new Map<string, FakeSaga>();
 
   constructor(private readonly options: FakeOptions = {}) {}
@@ -69,6 +71,7 @@ export class FakeSagas implements PublicOf<Sagas> {
       if (mark) methods.set(mark.phase, method.bind(instance) as Method);
     }
     this.steps.set(keyOf(contract), methods);
+    this.own.add(keyOf(contract));
     return this;
   }
 
@@ -79,10 +82,14 @@ export class FakeSagas implements PublicOf<Sagas> {
       ['undo', (_, args, step) => stub.undo?.(args as Args, step as SagaStepContext<Result>)],
     ]);
     this.steps.set(keyOf(contract), methods);
+    this.own.delete(keyOf(contract));
     return this;
   }
 
-  /** @throws DtxError as `Sagas.start`. TransactionRequired outside a transaction */
+  /**
+   * As `Sagas.start`. A first step with a class, of the app that the saga is named after, runs in `tx`.
+   * @throws DtxError as `Sagas.start`. Rejected of that step. TransactionRequired outside a transaction
+   */
   async start<Input>(
     tx: EntityManager,
     saga: Saga<Input>,
@@ -97,7 +104,13 @@ export class FakeSagas implements PublicOf<Sagas> {
     const outcome = { gid, status: 'PENDING', isCompensating: false, isWaiting: false } as const;
     const data = new KnownData(saga as Saga, gid, JSON.parse(json));
     const about = { done: [], signals: new Map(), next: 0, hasPassedPivot: false, outcome };
-    this.sagas.set(gid, { saga: saga as Saga, data, ...about });
+    const one: FakeSaga = { saga: saga as Saga, data, ...about };
+    const first = this.joiningStep(one);
+    if (first) {
+      await this.call(one, first, (work) => work(tx));
+      one.next = 1;
+    }
+    this.sagas.set(gid, one);
     return gid;
   }
 
@@ -170,19 +183,31 @@ export class FakeSagas implements PublicOf<Sagas> {
       if (reason) throw new Rejected(reason);
       return true;
     }
+    await this.call(one, entry, (work) => inFakeTransaction(this.options, work));
+    return true;
+  }
+
+  /** The first step, if it commits with the start: it stands alone, may be undone, and lives in the app of the saga. */
+  private joiningStep({ saga }: FakeSaga): CallEntry | undefined {
+    const [entry, sibling] = saga.groups[0]!;
+    if (sibling !== undefined || entry?.kind !== 'compensable' || !this.own.has(keyOf(entry.step))) return undefined;
+    const isOfApp = entry.step.name.split('.')[0] === saga.name.split('.')[0];
+    return isOfApp && !this.methodsOf(entry).has('done') ? entry : undefined;
+  }
+
+  private async call(
+    one: FakeSaga,
+    entry: CallEntry,
+    within: (work: (tx: EntityManager) => Promise<unknown>) => Promise<unknown>,
+  ): Promise<void> {
     const args = acceptedBy(entry.step.args, entry.args(one.data as never), `arguments do not fit ${nameOf(entry)}`);
     const context = this.contextOf(one, undefined);
-    const result = await inFakeTransaction(this.options, async (tx) =>
-      this.methodsOf(entry).get('do')!(tx, args, context),
-    );
+    const methods = this.methodsOf(entry);
+    const result = await within(async (tx) => methods.get('do')!(tx, args, context));
     one.data.set(nameOf(entry), result);
     one.done.push({ entry, args, result });
     if (entry.kind === 'pivot') one.hasPassedPivot = true;
-    await (this.methodsOf(entry).get('done') as unknown as ((...given: unknown[]) => unknown) | undefined)?.(
-      args,
-      context,
-    );
-    return true;
+    await (methods.get('done') as unknown as ((...given: unknown[]) => unknown) | undefined)?.(args, context);
   }
 
   private async compensate(one: FakeSaga, reason: string): Promise<void> {
