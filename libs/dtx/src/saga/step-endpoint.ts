@@ -1,20 +1,16 @@
 // The app of a step: takes calls of queues and of this process, answers each, then acknowledges.
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
-import { Semaphore } from '../core/async/semaphore.js';
 import { Broker } from '../core/broker/broker.service.js';
-import type { ConsumedQueue, Delivery } from '../core/broker/consumed-queue.js';
-import { fromProperties } from '../core/broker/envelope.js';
-import { parseJson } from '../core/broker/remote-calls.js';
+import { type Called, NoFreePlace, placesOf, receiveCall } from '../core/broker/called-side.js';
+import type { ConsumedQueue } from '../core/broker/consumed-queue.js';
 import { Database } from '../core/database/database.service.js';
-import { isBrokerUnavailable, isDoneInPart, OutcomeUnknown, textOf } from '../core/errors/errors.js';
+import { isBrokerUnavailable, isDoneInPart, textOf } from '../core/errors/errors.js';
 import { isLockWait } from '../core/errors/sql-errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import { libraryLogger } from '../core/library-logger.js';
 import type { CoreOptions } from '../core/options.js';
-import { withGid, withTraceparent } from '../core/trace-and-gid-context.js';
-import { callBody, callQueueOf, cut, isAnswerQueue, type Verdict } from './call-messages.js';
+import { type Call, callBody, callQueueOf, cut, isAnswerQueue, type Verdict } from './call-messages.js';
 import { failpoints } from './failpoints.js';
 import { SAGA_OPTIONS, type SagaOptions } from './options.js';
 import { ClaimLost, type Joined, Misfit, StepRuns } from './run-step.js';
@@ -22,9 +18,6 @@ import { StepCalls } from './step-calls.js';
 import { type MountedStep, StepExplorer } from './step-discovery.js';
 import { type Arrived, StepViolations } from './step-violations.js';
 import { TracedCall } from './traced-saga.js';
-
-/** A call found no free place within its time limit. It was not begun. */
-class NoFreePlace extends OutcomeUnknown {}
 
 /**
  * Handles the calls of this app's steps. Every call is answered and acknowledged, and the saga decides what to do next.
@@ -60,42 +53,27 @@ export class StepEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   private serve(step: MountedStep): void {
+    const { name } = step.contract;
     const queue = callQueueOf(step.contract);
     const { prefetch } = this.options;
-    this.consumers.push(this.broker.consume(queue, (delivery) => this.receive(delivery, step), { prefetch }));
-    // The same bound as for the queue. A local call waits for its place, and is not begun after its time limit.
-    const { name } = step.contract;
-    const noPlace = (ms: number) => new NoFreePlace(`${name} was not begun: no free place within ${ms} ms`);
-    const places = new Semaphore(prefetch, noPlace);
+    const called: Called<Call, Verdict> = {
+      name,
+      body: callBody,
+      isAnswerQueue,
+      take: (call) => this.take(call, step),
+      answer: (replyTo, answer) => this.calls.answer(replyTo, answer),
+      writeProblem: () => this.database.writeProblem(),
+      retryMs: this.core.reconnect.firstMs,
+      logger: this.logger,
+    };
+    this.consumers.push(this.broker.consume(queue, (delivery) => receiveCall(delivery, called), { prefetch }));
+    // A local call waits for its place, and is not begun after its time limit.
+    const places = placesOf(name, prefetch);
     this.calls.mount(queue, {
       step,
       take: (call, timeoutMs, joined) =>
         places.within(timeoutMs, () => this.take({ ...call, isLocal: true }, step, joined)),
     });
-  }
-
-  private async receive(delivery: Delivery, step: MountedStep): Promise<void> {
-    const call = callBody.safeParse(parseJson(delivery.message.content));
-    if (call.success) {
-      const { replyTo, traceparent } = fromProperties(delivery.message.properties);
-      const verdict = await withTraceparent(traceparent, () =>
-        withGid(call.data.gid, () => this.answerOf(call.data, step, delivery.lost)),
-      );
-      if (replyTo && isAnswerQueue(replyTo)) await this.calls.answer(replyTo, { callId: call.data.callId, ...verdict });
-    } else {
-      const { name } = step.contract;
-      this.logger.warn(`discarded an invalid call of ${name}, without an answer: ${call.error.issues[0]?.message}`);
-    }
-    delivery.ack();
-  }
-
-  /** `away` delays the saga, so a call waits for the database of this app. @throws when the delivery is lost */
-  private async answerOf(call: Arrived, step: MountedStep, lost: AbortSignal): Promise<Verdict> {
-    for (;;) {
-      const verdict = await this.take(call, step);
-      if (verdict.verdict !== 'away' || !(await this.database.writeProblem())) return verdict;
-      await sleep(this.core.reconnect.firstMs, undefined, { signal: lost });
-    }
   }
 
   /** Every error but a lost claim becomes an answer. @throws ClaimLost */

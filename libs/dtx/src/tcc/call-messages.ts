@@ -1,8 +1,5 @@
 // Calls and answers of steps 2 and 4 as they are sent, see docs/wire.md.
 import { z } from 'zod';
-
-export { parseJson } from '../core/broker/remote-calls.js';
-
 import { isAnswerQueue } from './participant-contract.js';
 
 export const REASON_CHARS_MAX = 1_000;

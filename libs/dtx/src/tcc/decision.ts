@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
 import { inTimeOf } from '../core/async/user-code-time-limit.js';
+import { NoFreePlace } from '../core/broker/called-side.js';
 import { Database } from '../core/database/database.service.js';
 import { type SqlStatement, together } from '../core/database/insert-first.js';
 import type { Changed } from '../core/database/mysql2-types.js';
@@ -17,7 +18,7 @@ import { currentTraceparent } from '../core/trace-and-gid-context.js';
 import { directEntry } from './barrier.js';
 import { failpoints } from './failpoints.js';
 import { leaseMsOf, secondLockWaitSeconds, TCC_OPTIONS, type TccOptions } from './options.js';
-import { isOfCall, NoFreePlace, type OwnAnswers, type OwnCall, PlaceTaken, type Progress } from './own-participant.js';
+import { isOfCall, type OwnAnswers, type OwnCall, PlaceTaken, type Progress } from './own-participant.js';
 import { Calls } from './participant-calls.js';
 import { keyOf } from './protocol-violations.js';
 import type { Begun } from './registration.js';

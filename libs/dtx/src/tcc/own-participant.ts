@@ -1,17 +1,8 @@
 // The participants of the initiator's own app and database. Their calls need no message, and may join its commits.
 import type { EntityManager } from 'typeorm';
-import { Semaphore } from '../core/async/semaphore.js';
 import type { Sql } from '../core/database/sql-executor.js';
-import { OutcomeUnknown } from '../core/errors/errors.js';
 import { isUnavailable } from '../core/errors/sql-errors.js';
 import type { Call, Verdict } from './call-messages.js';
-
-/** A call found no free place within its time limit. It was not begun. */
-export class NoFreePlace extends OutcomeUnknown {}
-
-export function semaphore(what: string, permits: number): Semaphore {
-  return new Semaphore(permits, (ms) => new NoFreePlace(`${what} was not begun: no free place within ${ms} ms`));
-}
 
 /** A row of the barrier has the place of a call, or another unique key of its packet exists. */
 export class PlaceTaken extends Error {}

@@ -1,10 +1,9 @@
 // Participant's side of steps 2 and 4: barrier and business in one local transaction, then the answer, then the ack.
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
 import type { Semaphore } from '../core/async/semaphore.js';
 import { Broker } from '../core/broker/broker.service.js';
+import { type Called, NoFreePlace, placesOf, receiveCall } from '../core/broker/called-side.js';
 import type { ConsumedQueue, Delivery } from '../core/broker/consumed-queue.js';
-import { fromProperties } from '../core/broker/envelope.js';
 import { Database } from '../core/database/database.service.js';
 import type { SqlStatement } from '../core/database/insert-first.js';
 import type { Unit } from '../core/database/transactions-for-user-code.js';
@@ -14,12 +13,11 @@ import { failpoint } from '../core/failpoint.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import { libraryLogger } from '../core/library-logger.js';
 import type { CoreOptions } from '../core/options.js';
-import { withGid, withTraceparent } from '../core/trace-and-gid-context.js';
 import { directEntry } from './barrier.js';
-import { type Call, callBody, callerOf, parseJson, type Verdict } from './call-messages.js';
+import { type Call, callBody, callerOf, type Verdict } from './call-messages.js';
 import { failpoints } from './failpoints.js';
 import { secondLockWaitSeconds, TCC_OPTIONS, type TccOptions } from './options.js';
-import { type Joined, NoFreePlace, PlaceTaken, semaphore } from './own-participant.js';
+import { type Joined, PlaceTaken } from './own-participant.js';
 import { Calls } from './participant-calls.js';
 import { callQueueOf, isAnswerQueue, secondQueueOf } from './participant-contract.js';
 import { Explorer, type MountedParticipant } from './participant-discovery.js';
@@ -65,15 +63,16 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
     const queue = callQueueOf(participant.contract);
     const { prefetch, secondPhasePrefetch } = this.options;
     const second = { prefetch: secondPhasePrefetch, pausing: 'last' } as const;
-    const receive = (delivery: Delivery) => this.receive(delivery, participant);
+    const called = this.called(participant);
+    const receive = (delivery: Delivery) => receiveCall(delivery, called);
     this.consumers.push(
       this.broker.consume(queue, receive, { prefetch }),
       // If no instance has its database, second phases are answered `away`, which is not counted as an absence is.
       this.broker.consume(secondQueueOf(participant.contract), receive, second),
     );
-    // The same bounds as for the queues. A local call waits for its place, and is not begun after its time limit.
-    const tries = semaphore(`Try of ${participant.contract.name}`, prefetch);
-    const seconds = semaphore(`second phase of ${participant.contract.name}`, secondPhasePrefetch);
+    // A local call waits for its place, and is not begun after its time limit.
+    const tries = placesOf(`Try of ${participant.contract.name}`, prefetch);
+    const seconds = placesOf(`second phase of ${participant.contract.name}`, secondPhasePrefetch);
     const places = ({ phase }: Call) => (phase === 'try' ? tries : seconds);
     this.calls.mount(queue, {
       take: (call, timeoutMs) =>
@@ -94,33 +93,19 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
     return this.database.guard.inside(`${call.phase} of ${participant.contract.name}`, work);
   }
 
-  private async receive(delivery: Delivery, participant: MountedParticipant): Promise<void> {
-    const call = callBody.safeParse(parseJson(delivery.message.content));
-    if (call.success) {
-      const { replyTo, traceparent } = fromProperties(delivery.message.properties);
-      const named = { ...call.data, initiator: call.data.initiator ?? callerOf(replyTo) };
-      const verdict = await withTraceparent(traceparent, () =>
-        withGid(named.gid, () => this.answerOf(named, participant, delivery.lost)),
-      );
-      if (replyTo && isAnswerQueue(replyTo)) await this.calls.answer(replyTo, { callId: call.data.callId, ...verdict });
-    } else {
-      const { name } = participant.contract;
-      this.logger.warn(`discarded an invalid call of ${name}, without an answer: ${call.error.issues[0]?.message}`);
-    }
-    delivery.ack();
-  }
-
-  /**
-   * `away` cancels a Try and delays a second phase. So a call waits for the database, or for the pause that passes it on.
-   * In a pause, second phases come only if no other instance takes them. @throws when the delivery is lost
-   */
-  private async answerOf(call: Arrived, participant: MountedParticipant, lost: AbortSignal): Promise<Verdict> {
-    for (;;) {
-      const verdict = await this.take(call, participant);
-      const isFinal = verdict.verdict !== 'away' || (call.phase !== 'try' && this.broker.isPaused);
-      if (isFinal || !(await this.database.writeProblem())) return verdict;
-      await sleep(this.core.reconnect.firstMs, undefined, { signal: lost });
-    }
+  /** Calls from a queue. In a pause, second phases come only if no other instance takes them, so they are not waited out. */
+  private called(participant: MountedParticipant): Called<Call, Verdict> {
+    return {
+      name: participant.contract.name,
+      body: callBody,
+      isAnswerQueue,
+      take: (call, replyTo) => this.take({ ...call, initiator: call.initiator ?? callerOf(replyTo) }, participant),
+      answer: (replyTo, answer) => this.calls.answer(replyTo, answer),
+      writeProblem: () => this.database.writeProblem(),
+      mayBeAway: ({ phase }) => phase !== 'try' && this.broker.isPaused,
+      retryMs: this.core.reconnect.firstMs,
+      logger: this.logger,
+    };
   }
 
   /** Never throws. An error becomes an answer. */
@@ -189,7 +174,7 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
 
   /** Bounds the Tries of all participants together, so that connections are left for second phases. */
   private get tries(): Semaphore {
-    this.triesAtOnce ??= semaphore('Try', Math.max(1, Math.floor((this.database.workSize * 3) / 4)));
+    this.triesAtOnce ??= placesOf('Try', Math.max(1, Math.floor((this.database.workSize * 3) / 4)));
     return this.triesAtOnce;
   }
 
