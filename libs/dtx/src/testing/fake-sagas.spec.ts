@@ -1,3 +1,4 @@
+import type { EntityManager } from 'typeorm';
 import { expect, it } from 'vitest';
 import { z } from 'zod';
 import { Rejected } from '../core/errors/errors.js';
@@ -73,9 +74,9 @@ const place = defineStep({ name: 'order.place', version: 1, args });
 
 @SagaStep(place)
 class Place {
-  @Do(place) place(tx: { insert(sku: string): void }, { sku }: { sku: string }) {
+  @Do(place) async place(tx: EntityManager, { sku }: { sku: string }) {
     if (sku === 'none') throw new Rejected('NO_SKU');
-    tx.insert(sku);
+    await tx.insert('orders', { sku });
   }
   @Undo(place) cancel() {
     calls.push('cancel the order');
@@ -92,15 +93,15 @@ it('the first step of the own app runs in the transaction of the start, and its 
     steps: ({ compensable, pivot }) => [compensable(place, (s) => s.input), pivot(pay, () => ({ lot: 'L' }))],
   });
   const sagas = new FakeSagas().step(new Place()).stub(pay, { do: () => Promise.reject(new Rejected('NO_FUNDS')) });
-  const inserted: string[] = [];
-  const tx = fakeTransaction({ insert: (sku: string) => inserted.push(sku) });
+  const inserted: unknown[] = [];
+  const tx = fakeTransaction({ insert: async (_table: string, row: unknown) => void inserted.push(row) });
   await expect(sagas.start(tx, saga, { sku: 'none' }, { gid: 'refused' })).rejects.toThrow(new Rejected('NO_SKU'));
   expect(await sagas.outcome('refused')).toBeNull();
   const gid = await sagas.start(tx, saga, { sku: 'book' });
-  expect(inserted).toEqual(['book']);
+  expect(inserted).toEqual([{ sku: 'book' }]);
   expect(await sagas.outcome(gid)).toMatchObject({ status: 'COMPENSATED', reason: 'NO_FUNDS' });
   expect(calls).toEqual(['cancel the order']);
-  expect(inserted).toEqual(['book']);
+  expect(inserted).toEqual([{ sku: 'book' }]);
 });
 
 it('the fake refuses what the service refuses', async () => {
