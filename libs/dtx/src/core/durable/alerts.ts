@@ -1,7 +1,7 @@
 import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
 import { NOW } from '../database/clock-sql.js';
 import { Database } from '../database/database.service.js';
-import { insertFirst } from '../database/insert-first.js';
+import { insertFirst, type SqlStatement } from '../database/insert-first.js';
 import type { Sql } from '../database/sql-executor.js';
 import { CORE_OPTIONS } from '../injection-tokens.js';
 import { libraryLogger } from '../library-logger.js';
@@ -120,10 +120,15 @@ export class Alerts implements OnModuleInit {
     ]);
   }
 
-  /**
-   * The same as a part of an UPDATE of the rows, joined to their open alerts as `a`. `close` contains the condition
-   * twice.
-   */
+  /** Closes the alerts of those rows that are DONE or deleted. The caller repeats it until it has run. */
+  closingOfEnded({ scheme, table, ids }: { scheme: string; table: string; ids: readonly string[] }): SqlStatement {
+    const state = `COALESCE((SELECT m.state FROM ${table} m WHERE m.id = a.subject_id), 'DONE')`;
+    const set = 'SET a.closed_at = UTC_TIMESTAMP(3), a.open_key = NULL';
+    const values = [ids.map((id) => openKey(scheme, id))];
+    return { statement: `UPDATE dtx_alert a ${set} WHERE a.open_key IN (?) AND ${state} = 'DONE'`, values };
+  }
+
+  /** Closes alerts as a part of an UPDATE of rows, joined to them as `a`. `close` contains the condition twice. */
   closeWith({ scheme, id, when }: { scheme: string; id: string; when: string }): { join: Condition; close: string } {
     const join = { sql: `LEFT JOIN dtx_alert a ON a.open_key = CONCAT(?, ${id})`, values: [openKey(scheme, '')] };
     const close = `a.closed_at = IF(${when}, UTC_TIMESTAMP(3), a.closed_at), a.open_key = IF(${when}, NULL, a.open_key)`;
