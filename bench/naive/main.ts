@@ -3,7 +3,7 @@
 import { fastify } from 'fastify';
 import { createPool } from 'mysql2/promise';
 import { client, serve } from './rpc.js';
-import { buy, type Purchase, TABLES, takeMoney, takeStock, type Wanted } from './shop.js';
+import { buy, type Purchase, TABLES, takeMoney, takeStock, WANTED, type Wanted } from './shop.js';
 
 /** As many connections as an app of the shop has. */
 const POOL_SIZE = 32;
@@ -26,26 +26,10 @@ if (app === 'inventory') await serve(broker, 'naive.inventory', (purchase: Purch
 if (app === 'payment') await serve(broker, 'naive.payment', (purchase: Purchase) => takeMoney(pool, purchase));
 if (app === 'order') {
   const call = await client(broker);
-  http.post<{ Body: Wanted }>(
-    '/orders',
-    {
-      schema: {
-        body: {
-          type: 'object',
-          required: ['buyerId', 'sku', 'quantity'],
-          properties: {
-            buyerId: { type: 'string', minLength: 1, maxLength: 64 },
-            sku: { type: 'string', minLength: 1, maxLength: 64 },
-            quantity: { type: 'integer', minimum: 1, maximum: 1_000 },
-          },
-        },
-      },
-    },
-    async ({ body }, reply) => {
-      const purchase = await buy(pool, call, body);
-      return reply.code(purchase.status === 'CONFIRMED' ? 201 : 409).send(purchase);
-    },
-  );
+  http.post<{ Body: Wanted }>('/orders', { schema: { body: WANTED } }, async ({ body }, reply) => {
+    const purchase = await buy(pool, call, body);
+    return reply.code(purchase.status === 'CONFIRMED' ? 201 : 409).send(purchase);
+  });
 }
 http.get('/health/ready', async () => ({ status: 'ok' }));
 await http.listen({ port: Number(port), host: '127.0.0.1' });

@@ -37,8 +37,19 @@ export interface Purchase {
 }
 export type Wanted = Pick<Purchase, 'buyerId' | 'sku' | 'quantity'>;
 
+/** The schema of a purchase's body. */
+export const WANTED = {
+  type: 'object',
+  required: ['buyerId', 'sku', 'quantity'],
+  properties: {
+    buyerId: { type: 'string', minLength: 1, maxLength: 64 },
+    sku: { type: 'string', minLength: 1, maxLength: 64 },
+    quantity: { type: 'integer', minimum: 1, maximum: 1_000 },
+  },
+} as const;
+
 /** Every sku of the comparison costs the same. */
-const PRICE = 100;
+export const PRICE = 100;
 
 export async function takeStock(pool: Pool, { sku, quantity }: Purchase): Promise<boolean> {
   const [taken] = await pool.execute<ResultSetHeader>(

@@ -3,6 +3,7 @@ import type { Progress } from '../../tools/src/commands/bench/bench-progress.js'
 import { playRounds } from '../../tools/src/commands/bench/bench-run.js';
 import type { Case, Variant } from '../../tools/src/commands/bench/cases.js';
 import { playCounting } from '../../tools/src/commands/bench/counting-pass.js';
+import { measure } from '../../tools/src/commands/bench/measure.js';
 import { Stage } from '../../tools/src/commands/bench/stage.js';
 import { summarize } from '../../tools/src/commands/bench/summary.js';
 import { servers } from '../fixtures/sandbox.js';
@@ -40,6 +41,14 @@ test('rounds measure every purchase of every case, and compare it with the naive
     expect(perPurchase.fsyncs).toBeGreaterThan(0);
     expect(againstNaive).toBeCloseTo(settledPerSecond / naive!.settledPerSecond);
   }
+});
+
+test('the steps by hand settle every purchase, with the statements of two messages more than the naive shop', async () => {
+  const shop = await stage.open('bare');
+  const { answerMs, settledMs, statements } = await measure({ ...caseOf('naive', false), purchases: 60 }, shop, stage);
+  expect([answerMs.length, settledMs.length]).toEqual([60, 60]);
+  expect(statements / 60).toBeGreaterThan(18);
+  await shop.stop();
 });
 
 test('the counting pass finds the seven statements and four messages of the naive purchase, each in a packet of its own', async () => {

@@ -1,5 +1,5 @@
 // Measures what each guarantee costs: purchases by every scheme beside the same shop without a guarantee.
-// Usage: npm run bench [-- [relay|latency|recovery|backlog|claims|keys|growth ...|all] [--quick] [--rows N] [--peers | --peer <name> ...] [--write] [--count <scheme>|all]]
+// Usage: npm run bench [-- [relay|latency|recovery|backlog|claims|keys|delays|growth|bare ...|all] [--quick] [--rows N] [--peers | --peer <name> ...] [--write] [--count <scheme>|all]]
 // Exit code: 0 measured, 1 failed, 130 interrupted
 import { join } from 'node:path';
 import { readOptions, runCommand } from '../cli/command-options-and-exit.js';

@@ -3,7 +3,6 @@
 import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { Broker } from '../core/broker/broker.service.js';
 import { Database } from '../core/database/database.service.js';
-import { Alerts } from '../core/durable/alerts.js';
 import { BackgroundWork } from '../core/durable/background-work.js';
 import { ReceiptConsumer } from '../core/durable/receipt-consumer.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
@@ -23,7 +22,6 @@ export class HalfReceipts implements OnModuleInit, OnModuleDestroy {
     private readonly database: Database,
     broker: Broker,
     verdicts: Verdicts,
-    alerts: Alerts,
     background: BackgroundWork,
     @Inject(CORE_OPTIONS) core: CoreOptions,
     @Inject(HALF_MESSAGE_OPTIONS) options: HalfMessageOptions,
@@ -38,7 +36,7 @@ export class HalfReceipts implements OnModuleInit, OnModuleDestroy {
       failpoint: failpoints.done,
       arrived: (receipts: ReadonlyMap<string, string>) => verdicts.skipMarks(receipts),
     };
-    this.consumer = new ReceiptConsumer(messages, database, broker, alerts, core, background);
+    this.consumer = new ReceiptConsumer(messages, database, broker, core, background);
   }
 
   onModuleInit(): void {

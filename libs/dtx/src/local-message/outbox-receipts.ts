@@ -4,7 +4,6 @@ import { Inject, Injectable, OnModuleDestroy, OnModuleInit } from '@nestjs/commo
 import { Broker } from '../core/broker/broker.service.js';
 import { receiptQueueOf } from '../core/broker/message-contract.js';
 import { Database } from '../core/database/database.service.js';
-import { Alerts } from '../core/durable/alerts.js';
 import { BackgroundWork } from '../core/durable/background-work.js';
 import { ReceiptConsumer } from '../core/durable/receipt-consumer.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
@@ -23,7 +22,6 @@ export class Receipts implements OnModuleInit, OnModuleDestroy {
     private readonly database: Database,
     broker: Broker,
     relay: Relay,
-    alerts: Alerts,
     background: BackgroundWork,
     @Inject(CORE_OPTIONS) core: CoreOptions,
     @Inject(LOCAL_MESSAGE_OPTIONS) options: LocalMessageOptions,
@@ -37,7 +35,7 @@ export class Receipts implements OnModuleInit, OnModuleDestroy {
       failpoint: failpoints.done,
       arrived: (receipts: ReadonlyMap<string, string>) => relay.skipMarks(receipts),
     };
-    this.consumer = new ReceiptConsumer(messages, database, broker, alerts, core, background);
+    this.consumer = new ReceiptConsumer(messages, database, broker, core, background);
   }
 
   onModuleInit(): void {

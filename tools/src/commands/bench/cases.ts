@@ -8,8 +8,11 @@ export const PEERS = ['nestjs-outbox', 'restate-saga'] as const;
 export type Peer = (typeof PEERS)[number];
 export type Variant = (typeof VARIANTS)[number] | Peer;
 
-/** The processes of a case: all schemes of the library share one shop, `classic` is the shop with classic queues. */
-export type Kind = 'naive' | 'shop' | 'classic' | Peer;
+/**
+ * The processes of a case: all schemes of the library share one shop, `classic` is the shop with classic queues. `bare` is the
+ * floor of the part of this name, called like the naive shop.
+ */
+export type Kind = 'naive' | 'bare' | 'shop' | 'classic' | Peer;
 
 export const isPeer = (name: string): name is Peer => PEERS.some((peer) => peer === name);
 

@@ -1,4 +1,4 @@
-// The three processes of the shop, of the naive shop or of a peer.
+// The three processes of the shop, of the naive or bare shop, or of a peer.
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { closeSync, openSync } from 'node:fs';
@@ -118,6 +118,7 @@ function optionsOf(given = '{}', isClassic: boolean): string {
 
 const MAINS = {
   naive: join(ROOT, 'bench', 'dist', 'naive', 'main.js'),
+  bare: join(ROOT, 'bench', 'dist', 'bare', 'main.js'),
   'nestjs-outbox': mainOf('nestjs-outbox'),
   'restate-saga': mainOf('restate-saga'),
 } as const satisfies Record<Exclude<Kind, 'shop' | 'classic'>, string>;

@@ -120,14 +120,6 @@ export class Alerts implements OnModuleInit {
     ]);
   }
 
-  /** Closes the alerts of those rows that are DONE or deleted. The caller repeats it until it has run. */
-  closingOfEnded({ scheme, table, ids }: { scheme: string; table: string; ids: readonly string[] }): SqlStatement {
-    const state = `COALESCE((SELECT m.state FROM ${table} m WHERE m.id = a.subject_id), 'DONE')`;
-    const set = 'SET a.closed_at = UTC_TIMESTAMP(3), a.open_key = NULL';
-    const values = [ids.map((id) => openKey(scheme, id))];
-    return { statement: `UPDATE dtx_alert a ${set} WHERE a.open_key IN (?) AND ${state} = 'DONE'`, values };
-  }
-
   /** Closes alerts as a part of an UPDATE of rows, joined to them as `a`. `close` contains the condition twice. */
   closeWith({ scheme, id, when }: { scheme: string; id: string; when: string }): { join: Condition; close: string } {
     const join = { sql: `LEFT JOIN dtx_alert a ON a.open_key = CONCAT(?, ${id})`, values: [openKey(scheme, '')] };
@@ -233,6 +225,14 @@ export function isoTime(value: unknown): string | null {
   if (value === null || value === undefined) return null;
   if (value instanceof Date) return value.toISOString();
   return new Date(`${String(value).replace(' ', 'T')}Z`).toISOString();
+}
+
+/** Closes the alerts of those rows that are DONE or deleted. The caller repeats it until it has run. */
+export function closingOfEnded(of: { scheme: string; table: string; ids: readonly string[] }): SqlStatement {
+  const state = `COALESCE((SELECT m.state FROM ${of.table} m WHERE m.id = a.subject_id), 'DONE')`;
+  const set = 'SET a.closed_at = UTC_TIMESTAMP(3), a.open_key = NULL';
+  const values = [of.ids.map((id) => openKey(of.scheme, id))];
+  return { statement: `UPDATE dtx_alert a ${set} WHERE a.open_key IN (?) AND ${state} = 'DONE'`, values };
 }
 
 function openKey(scheme: string, id: string): string {

@@ -10,7 +10,7 @@ import { type Failpoint, failpoint } from '../failpoint.js';
 import { libraryLogger } from '../library-logger.js';
 import type { CoreOptions } from '../options.js';
 import { emit } from '../telemetry-events.js';
-import type { Alerts } from './alerts.js';
+import { closingOfEnded } from './alerts.js';
 import type { BackgroundWork } from './background-work.js';
 import type { DurableTable } from './durable-table.js';
 
@@ -64,7 +64,6 @@ export class ReceiptConsumer {
     private readonly of: Receipted,
     private readonly database: Database,
     private readonly broker: Broker,
-    private readonly alerts: Alerts,
     private readonly core: CoreOptions,
     private readonly background: BackgroundWork,
   ) {
@@ -137,8 +136,7 @@ export class ReceiptConsumer {
    */
   private async takeOff(ids: string[], by: Pick<Receipt, 'consumer' | 'outcome'>): Promise<void> {
     const { scheme, table } = this.of;
-    const closing = this.alerts.closingOfEnded({ scheme, table: table.name, ids });
-    const packet = together([this.withoutConsumer(ids, by), closing]);
+    const packet = together([this.withoutConsumer(ids, by), closingOfEnded({ scheme, table: table.name, ids })]);
     await this.database.own.query(packet.statement, packet.values);
   }
 

@@ -42,7 +42,7 @@ export class KeyedReceipts implements OnModuleInit, OnModuleDestroy {
       // guard: order.released
       recorded: (ids: readonly string[]) => relay.ended(ids),
     };
-    this.consumer = new ReceiptConsumer(messages, database, broker, alerts, core, background);
+    this.consumer = new ReceiptConsumer(messages, database, broker, core, background);
   }
 
   onModuleInit(): void {

@@ -1,5 +1,6 @@
 // The parts of a bench beside the purchases, by their names.
 import { backlog } from './backlog.js';
+import { bare } from './bare.js';
 import { claims } from './claims.js';
 import { delays } from './delays.js';
 import { growth } from './growth.js';
@@ -9,8 +10,15 @@ import type { PlayPart } from './part.js';
 import { recovery } from './recovery.js';
 import { relay } from './relay.js';
 
-export const PARTS = { relay, latency, recovery, backlog, claims, keys, delays, growth } as const satisfies Record<
-  string,
-  PlayPart
->;
+export const PARTS = {
+  relay,
+  latency,
+  recovery,
+  backlog,
+  claims,
+  keys,
+  delays,
+  growth,
+  bare,
+} as const satisfies Record<string, PlayPart>;
 export type Part = keyof typeof PARTS;

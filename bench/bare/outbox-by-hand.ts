@@ -1,0 +1,142 @@
+// The steps of the local message table by hand: the same transactions, packets, messages, confirms and receipts as the
+// library. Without scans, so a crash loses messages. It shows what the steps cost without Nest, TypeORM and nest-dtx.
+import { randomUUID } from 'node:crypto';
+import { type ConfirmChannel, connect } from 'amqplib';
+import type { Pool, PoolConnection } from 'mysql2/promise';
+import type { Purchase } from '../naive/shop.js';
+
+export const APPS = ['order', 'payment', 'inventory'] as const;
+export type App = (typeof APPS)[number];
+
+const PREFETCH = 64;
+/** Receipts and marks are gathered for this time in milliseconds, as the library does. */
+const GATHER_MS = 5;
+const ASCII_ID = 'CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY';
+const TABLES = [
+  `CREATE TABLE IF NOT EXISTS outbox (
+    id ${ASCII_ID}, payload JSON NOT NULL, state VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    next_attempt_at DATETIME(3) NULL, created_at DATETIME(3) NOT NULL, done_at DATETIME(3) NULL, KEY due (next_attempt_at)
+  ) ENGINE=InnoDB`,
+  `CREATE TABLE IF NOT EXISTS inbox (id ${ASCII_ID}, created_at DATETIME(3) NOT NULL) ENGINE=InnoDB`,
+];
+
+export interface Message {
+  readonly id: string;
+  readonly purchase: Purchase;
+}
+
+interface Step {
+  readonly queue: string;
+  /** The app whose outbox has the message, for the receipt. */
+  readonly from: App;
+  /** The queue of the message that the transaction appends. Without it the purchase ends here. */
+  readonly next?: string;
+  work(connection: PoolConnection, purchase: Purchase): Promise<unknown>;
+}
+
+export class OutboxByHand {
+  private readonly receipts: Record<App, (id: string) => Promise<void>>;
+
+  private constructor(
+    private readonly pool: Pool,
+    private readonly channel: ConfirmChannel,
+  ) {
+    const to = (app: App) => gather((ids: string[]) => this.publish(receiptQueue(app), ids));
+    this.receipts = { order: to('order'), payment: to('payment'), inventory: to('inventory') };
+  }
+
+  /** Declares quorum queues and consumes the receipts of this app. */
+  static async open(app: App, { pool, broker }: { pool: Pool; broker: string }): Promise<OutboxByHand> {
+    for (const table of TABLES) await pool.query(table);
+    const channel = await (await connect(broker)).createConfirmChannel();
+    for (const queue of ['bare.take-stock', 'bare.take-money', 'bare.settle', ...APPS.map(receiptQueue)])
+      await channel.assertQueue(queue, { durable: true, arguments: { 'x-queue-type': 'quorum' } });
+    await channel.prefetch(PREFETCH);
+    const outbox = new OutboxByHand(pool, channel);
+    await outbox.markByReceipts(receiptQueue(app));
+    return outbox;
+  }
+
+  /** Two packets, like the library: the user awaits the business statement. Resolves after COMMIT, and then publishes. */
+  async accept(purchase: Purchase, queue: string): Promise<void> {
+    const connection = await this.pool.getConnection();
+    await connection.query(
+      "START TRANSACTION; INSERT INTO orders VALUES (?, ?, ?, ?, ?, 'PENDING', UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))",
+      Object.values(purchase),
+    );
+    const message = await appendAndCommit(connection, purchase);
+    this.publish(queue, message).catch(exit);
+  }
+
+  /** Consumes a queue: inbox row, business and next message in one transaction, then confirm, receipt and ack. */
+  async consume({ queue, from, next, work }: Step): Promise<void> {
+    const receive = async ({ id, purchase }: Message) => {
+      const connection = await this.pool.getConnection();
+      await connection.query('START TRANSACTION; INSERT INTO inbox VALUES (?, UTC_TIMESTAMP(3))', [id]);
+      await work(connection, purchase);
+      if (next) await this.publish(next, await appendAndCommit(connection, purchase));
+      else await commit(connection);
+      await this.receipts[from](id);
+    };
+    await this.each(queue, receive);
+  }
+
+  private async markByReceipts(queue: string): Promise<void> {
+    const mark = gather((receipts: string[][]) =>
+      this.pool.query(
+        "UPDATE outbox SET state = 'DONE', next_attempt_at = NULL, done_at = UTC_TIMESTAMP(3) WHERE id IN (?)",
+        [receipts.flat().sort()],
+      ),
+    );
+    await this.each(queue, mark);
+  }
+
+  private async each<Body>(queue: string, receive: (body: Body) => Promise<void>): Promise<void> {
+    await this.channel.consume(queue, (message) => {
+      if (!message) return;
+      receive(JSON.parse(message.content.toString()) as Body).then(() => this.channel.ack(message), exit);
+    });
+  }
+
+  /** Resolves with the publisher confirm. */
+  private publish(queue: string, body: unknown): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const answer = (error: unknown) => (error ? reject(error) : resolve());
+      this.channel.sendToQueue(queue, Buffer.from(JSON.stringify(body)), { persistent: true }, answer);
+    });
+  }
+}
+
+const receiptQueue = (app: App) => `bare.${app}.receipts`;
+
+async function appendAndCommit(connection: PoolConnection, purchase: Purchase): Promise<Message> {
+  const id = randomUUID();
+  await connection.query(
+    `INSERT INTO outbox VALUES (?, ?, 'PENDING', UTC_TIMESTAMP(3) + INTERVAL 30 SECOND, UTC_TIMESTAMP(3), NULL); COMMIT`,
+    [id, JSON.stringify(purchase)],
+  );
+  connection.release();
+  return { id, purchase };
+}
+
+async function commit(connection: PoolConnection): Promise<void> {
+  await connection.query('COMMIT');
+  connection.release();
+}
+
+/** Calls `run` once for everything that comes within `GATHER_MS`. */
+function gather<One>(run: (all: One[]) => Promise<unknown>): (one: One) => Promise<void> {
+  let waiting: Array<{ one: One; resolve: () => void }> = [];
+  const go = () => {
+    const now = waiting;
+    waiting = [];
+    run(now.map(({ one }) => one)).then(() => now.forEach(({ resolve }) => void resolve()), exit);
+  };
+  return (one) => new Promise((resolve) => waiting.push({ one, resolve }) === 1 && setTimeout(go, GATHER_MS));
+}
+
+/** A measurement with an error is none. */
+export function exit(error: unknown): never {
+  console.error(error);
+  process.exit(1);
+}
