@@ -6,7 +6,7 @@ import type { Pool, PoolConnection } from 'mysql2/promise';
 import type { Purchase } from '../naive/shop.js';
 
 export const APPS = ['order', 'payment', 'inventory'] as const;
-export type App = (typeof APPS)[number];
+type App = (typeof APPS)[number];
 
 const PREFETCH = 64;
 /** Receipts and marks are gathered for this time in milliseconds, as the library does. */
@@ -20,7 +20,7 @@ const TABLES = [
   `CREATE TABLE IF NOT EXISTS inbox (id ${ASCII_ID}, created_at DATETIME(3) NOT NULL) ENGINE=InnoDB`,
 ];
 
-export interface Message {
+interface Message {
   readonly id: string;
   readonly purchase: Purchase;
 }
@@ -136,7 +136,7 @@ function gather<One>(run: (all: One[]) => Promise<unknown>): (one: One) => Promi
 }
 
 /** A measurement with an error is none. */
-export function exit(error: unknown): never {
+function exit(error: unknown): never {
   console.error(error);
   process.exit(1);
 }

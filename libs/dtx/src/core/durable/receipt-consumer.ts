@@ -112,7 +112,7 @@ export class ReceiptConsumer {
     }
   }
 
-  /** Each packet commits alone. A receipt whose update is lost is redelivered. */
+  /** Each statement commits alone. A receipt whose update is lost is redelivered. */
   private async markDone(receipts: Receipt[]): Promise<void> {
     const { scheme } = this.of;
     this.of.arrived(new Map(receipts.map(({ messageId, consumer }) => [messageId, consumer])));
