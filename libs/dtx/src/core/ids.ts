@@ -51,10 +51,15 @@ export function idTimeMs(id: string): number | undefined {
  *   assertGid('order 4711'); // throws DtxError
  */
 export function assertGid(gid: string): string {
+  return assertId(gid, 'gid');
+}
+
+/** As `assertGid`, for an id that is called `what` in the error. @throws DtxError */
+export function assertId(id: string, what: string): string {
   // The regular expression alone would accept a number or undefined, which rows and messages store differently.
-  if (typeof gid !== 'string' || !GID.test(gid))
+  if (typeof id !== 'string' || !GID.test(id))
     throw new DtxError(
-      `invalid gid: expected 1 to 64 of [0-9A-Za-z_.:-], got ${String(JSON.stringify(gid)).slice(0, 80)}`,
+      `invalid ${what}: expected 1 to 64 of [0-9A-Za-z_.:-], got ${String(JSON.stringify(id)).slice(0, 80)}`,
     );
-  return gid;
+  return id;
 }

@@ -37,7 +37,7 @@ export class Compensation {
       if (!failure) continue;
       await this.record(row, answers);
       if (step !== row.step) await this.rows.saveProgress(row, step, null);
-      return { ...failure, isAnew: step !== last };
+      return { ...failure, attempts: step === last ? row.attempts : 0 };
     }
     await failpoint(failpoints.allUndone, async () => {});
     return { kind: 'completed', row, isMarked: false };

@@ -23,7 +23,7 @@ import { failpoints } from './failpoints.js';
 import { Forward, type RunEnd } from './forward.js';
 import { leaseMsOf, SAGA_OPTIONS, type SagaOptions } from './options.js';
 import { resolveByHand } from './resolution.js';
-import { ClaimLost } from './run-step.js';
+import { ClaimLost, StepRuns } from './run-step.js';
 import type { Saga } from './saga-entries.js';
 import { SagaRows } from './saga-rows.js';
 import { SAGA, type SagaRow } from './saga-tables.js';
@@ -53,6 +53,7 @@ export class SagaEngine implements OnModuleInit, OnModuleDestroy {
     private readonly rows: SagaRows,
     private readonly stored: StoredSagas,
     private readonly alerts: Alerts,
+    private readonly stepRuns: StepRuns,
     records: StepRecords,
     loops: DurableLoops,
     @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
@@ -106,7 +107,8 @@ export class SagaEngine implements OnModuleInit, OnModuleDestroy {
 
   @TracedRun
   private run(row: SagaRow): Promise<Tried> {
-    const leased = { sql: this.database.own, table: SAGA, row, leaseMs: this.leaseMs };
+    const isLocked = () => this.stepRuns.isMarking(row.id);
+    const leased = { sql: this.database.own, table: SAGA, row, leaseMs: this.leaseMs, isLocked };
     return this.stored.whileRunning(row.id, () => whileLeased(leased, () => this.runLeased(row)));
   }
 
@@ -116,7 +118,7 @@ export class SagaEngine implements OnModuleInit, OnModuleDestroy {
     if (!saga) return { kind: 'unreachable' };
     try {
       const end = await this.go(row, saga);
-      return await this.conclude(row, end);
+      return await this.conclude(end);
     } catch (error) {
       if (error instanceof ClaimLost) return { kind: 'settled' };
       throw error;
@@ -134,15 +136,11 @@ export class SagaEngine implements OnModuleInit, OnModuleDestroy {
     return { row: decided, end: await this.compensation.run(decided, saga) };
   }
 
-  private async conclude(
-    claimed: SagaRow,
-    { row, end }: { readonly row: SagaRow; readonly end: RunEnd },
-  ): Promise<Tried> {
+  private async conclude({ row, end }: { readonly row: SagaRow; readonly end: RunEnd }): Promise<Tried> {
     if (end.kind === 'completed') return this.complete(end.row, end.isMarked);
     if (end.kind === 'stopped' || end.kind === 'compensate') return { kind: 'settled' };
     if (end.kind === 'away') return { kind: 'unreachable', delayMs: this.awayMs(row) };
-    const isFresh = end.isAnew || row !== claimed;
-    const attempts = (isFresh ? 0 : claimed.attempts) + 1;
+    const attempts = end.attempts + 1;
     if (end.kind === 'fatal' || attempts >= this.options.attemptsMax) {
       await this.loop.park(row, end.error, attempts);
       this.stored.parked(row.id);

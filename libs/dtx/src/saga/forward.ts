@@ -2,12 +2,10 @@
 // no code is replayed. If the process dies, another one calls the steps again, and each answers with its kept result.
 import { Inject, Injectable } from '@nestjs/common';
 import { textOf } from '../core/errors/errors.js';
-import { isUnavailable } from '../core/errors/sql-errors.js';
-import { type Answered, GroupCalls } from './group-calls.js';
+import { type Answered, GroupCalls, type Prepared } from './group-calls.js';
 import { KnownData } from './known-data.js';
 import { SAGA_OPTIONS, type SagaOptions } from './options.js';
 import { failureOf, isCounted } from './round-result.js';
-import { ClaimLost } from './run-step.js';
 import { type CallEntry, nameOf, type Saga, type SagaEntry, type WaitEntry } from './saga-entries.js';
 import { SagaRows } from './saga-rows.js';
 import type { SagaRow } from './saga-tables.js';
@@ -23,13 +21,13 @@ export const FAILED = 'FAILED';
  * - `completed`: every step is done. `isMarked`: the final mark is in the commit of the last step.
  * - `compensate`: the way back, with its reason and the last group that may have run.
  * - `stopped`: it waits for a signal, or another process has the claim.
- * - `again`: not now. `isAnew`: the run has got on, so its attempts begin anew.
+ * - `away`, `failed`, `fatal`: not now. `attempts`: the counted failures before this one, at the place where the saga is.
  */
 export type RunEnd =
   | { readonly kind: 'completed'; readonly row: SagaRow; readonly isMarked: boolean }
   | { readonly kind: 'compensate'; readonly reason: string; readonly through: number }
   | { readonly kind: 'stopped' }
-  | { readonly kind: 'away' | 'failed' | 'fatal'; readonly error: string; readonly isAnew: boolean };
+  | { readonly kind: 'away' | 'failed' | 'fatal'; readonly error: string; readonly attempts: number };
 
 /** One run. `row.direction` changes in it. */
 interface Run {
@@ -58,6 +56,8 @@ export class Forward {
   async run(row: SagaRow, saga: Saga): Promise<RunEnd> {
     const data = new KnownData(saga, row.id, JSON.parse(row.input), JSON.parse(row.results ?? '{}'));
     const run: Run = { row, saga, data, isMarked: false };
+    // An operator has settled them, a pivot for example.
+    if (row.direction === 'FORWARD') data.fill(saga.groups.slice(0, row.step).flat().map(nameOf));
     for (let step = row.step; step < saga.groups.length; step++) {
       const [first] = saga.groups[step]!;
       const isJoined = this.isJoined(run, step);
@@ -86,23 +86,23 @@ export class Forward {
     if (!isForward && this.rows.untilDeadlineMs(row) <= 0) return back(TIMEOUT, step);
     const settled = isForward && !row.isFirstRun ? await this.records.settled(row.id, 'done') : new Set<string>();
     const open = callsIn(run.saga.groups[step]!).filter((entry) => !this.isKnown(run, entry, settled));
-    const answers = await this.do(run, open, isJoined);
-    if (!Array.isArray(answers)) return this.unmade(run, step, answers.error);
+    const answers = await this.do(run, this.calls.prepare(open, data), isJoined);
     for (const { verdict, entry, result } of answers) if (verdict === 'ok') data.set(nameOf(entry), result);
     const refusal = answers.find(({ verdict }) => verdict === 'refused');
     if (refusal && !isForward) return back(refusal.reason ?? FAILED, step);
     const failure = failureOf(answers);
     if (!failure) return undefined;
+    // The results of siblings first. A step on record as done is not called again.
+    if (isForward && !(await this.rows.saveProgress(row, step, data))) return STOPPED;
     await this.record(run, answers);
     if (!isForward) return this.beforePivot(run, step, failure);
-    if (row.step !== step || row.direction === 'PIVOT') await this.rows.saveProgress(row, step, data);
-    return { ...failure, isAnew: row.step !== step };
+    return { ...failure, attempts: row.step === step ? row.attempts : 0 };
   }
 
-  /** A step that an operator has settled has no result, and is not called again. */
+  /** Done in an earlier run of this group, or settled by an operator. Then it has no result. Neither is called again. */
   private isKnown({ data }: Run, entry: CallEntry, settled: ReadonlySet<string>): boolean {
     if (settled.has(nameOf(entry)) && !data.has(nameOf(entry))) data.set(nameOf(entry), undefined);
-    return settled.has(nameOf(entry));
+    return data.has(nameOf(entry));
   }
 
   /** Step 3: the mark, the call, and the fence if the call has no answer in time. */
@@ -111,15 +111,17 @@ export class Forward {
     step: number,
     { entry, isJoined }: { entry: CallEntry; isJoined: boolean },
   ): Promise<GroupEnd> {
-    const isFresh = run.row.direction === null;
-    if (isFresh) {
+    const prepared = this.calls.prepare([entry], run.data);
+    if (run.row.direction === null) {
+      // Nothing has happened that would have to be found out at the app of the pivot.
+      const unmade = failureOf(prepared.unmade);
+      if (unmade) return this.beforePivot(run, step, unmade);
       const marked = await this.rows.markPivot(run.row, step, run.data);
       // After the deadline the row is still ours. Otherwise a cancel or another process was first.
       if (!marked) return (await this.rows.isOurs(run.row)) ? back(TIMEOUT, step) : STOPPED;
       run.row = marked;
     }
-    const answers = await this.do(run, [entry], isJoined);
-    if (!Array.isArray(answers)) return { kind: 'failed', error: answers.error, isAnew: isFresh };
+    const answers = await this.do(run, prepared, isJoined);
     const [answer] = answers as [Answered];
     if (answer.verdict === 'ok') return this.crossed(run, answer);
     if (answer.verdict === 'refused') return back(answer.reason ?? FAILED, step);
@@ -130,7 +132,7 @@ export class Forward {
     const isUsedUp = failure.kind === 'failed' && run.row.attempts + 1 >= this.options.attemptsMax;
     if (failure.kind !== 'fatal' && (isUsedUp || this.rows.untilDeadlineMs(run.row) <= 0))
       return this.fence(run, step, entry);
-    return { ...failure, isAnew: isFresh };
+    return { ...failure, attempts: run.row.attempts };
   }
 
   /** Takes the pivot's place. Whether that succeeds decides, and not the time: the pivot may have committed unseen. */
@@ -140,7 +142,7 @@ export class Forward {
     if (answer.verdict === 'ok' && answer.isDone) return this.crossed(run, answer);
     if (answer.verdict === 'ok') return back(TIMEOUT, step);
     await this.record(run, [answer]);
-    return { ...failureOf([answer])!, isAnew: false };
+    return { ...failureOf([answer])!, attempts: run.row.attempts };
   }
 
   private crossed(run: Run, { entry, result }: Answered): undefined {
@@ -159,36 +161,24 @@ export class Forward {
     return this.judge(run, step, entry);
   }
 
-  private judge(run: Run, step: number, { signal, refusal }: WaitEntry): Promise<GroupEnd> | GroupEnd {
+  private judge(run: Run, step: number, { signal, refusal }: WaitEntry): GroupEnd {
     try {
       const reason = refusal?.(run.data.signal(signal) as never);
       return reason ? back(reason, step) : undefined;
     } catch (error) {
-      return this.unmade(run, step, textOf(error));
+      const failure = { kind: 'failed', error: textOf(error) } as const;
+      return run.row.direction === null
+        ? this.beforePivot(run, step, failure)
+        : { ...failure, attempts: run.row.attempts };
     }
   }
 
-  /** The calls of a group. A definition that throws, and a lost claim, end the run. */
-  private async do(
-    run: Run,
-    entries: readonly CallEntry[],
-    isJoined: boolean,
-  ): Promise<Answered[] | { readonly error: string }> {
-    try {
-      const mark = isJoined ? this.rows.finalMark(run.row) : undefined;
-      const answers = await this.calls.doAll(run.row, entries, run.data, mark);
-      run.isMarked = isJoined && answers.some(({ verdict }) => verdict === 'ok');
-      return answers;
-    } catch (error) {
-      if (error instanceof ClaimLost || isUnavailable(error)) throw error;
-      return { error: textOf(error) };
-    }
-  }
-
-  /** The arguments could not be made. */
-  private unmade(run: Run, step: number, error: string): Promise<GroupEnd> | GroupEnd {
-    if (run.row.direction === null) return this.beforePivot(run, step, { kind: 'failed', error });
-    return { kind: 'failed', error, isAnew: false };
+  /** The calls of a group. @throws ClaimLost */
+  private async do(run: Run, prepared: Prepared, isJoined: boolean): Promise<readonly Answered[]> {
+    const mark = isJoined ? this.rows.finalMark(run.row) : undefined;
+    const answers = await this.calls.doAll(run.row, prepared, mark);
+    run.isMarked = isJoined && answers.some(({ verdict }) => verdict === 'ok');
+    return answers;
   }
 
   /** Before the pivot nothing is parked: a saga that cannot go on turns back. */
@@ -200,7 +190,7 @@ export class Forward {
     if (this.rows.untilDeadlineMs(run.row) <= 0) return back(TIMEOUT, step);
     const isUsedUp = kind === 'failed' && run.row.attempts + 1 >= this.options.attemptsMax;
     if (kind === 'fatal' || isUsedUp) return back(FAILED, step);
-    return { kind, error, isAnew: false };
+    return { kind, error, attempts: run.row.attempts };
   }
 
   private record({ row }: Run, answers: readonly Answered[]): Promise<void> {

@@ -22,6 +22,13 @@ export interface Answered extends Verdict {
   readonly error: string;
 }
 
+/** The entries of a group with their arguments. */
+export interface Prepared {
+  readonly calls: ReadonlyArray<{ readonly entry: CallEntry; readonly args: unknown }>;
+  /** Entries whose arguments cannot be made. */
+  readonly unmade: readonly Answered[];
+}
+
 /** Makes the calls of a saga. */
 @Injectable()
 export class GroupCalls {
@@ -31,15 +38,29 @@ export class GroupCalls {
     @Inject(SAGA_OPTIONS) private readonly options: SagaOptions,
   ) {}
 
+  /** Makes the arguments of every entry. An error of a maker is the failure of its entry. */
+  prepare(entries: readonly CallEntry[], data: KnownData): Prepared {
+    const calls: Array<Prepared['calls'][number]> = [];
+    const unmade: Answered[] = [];
+    for (const entry of entries)
+      try {
+        calls.push({ entry, args: this.argsOf(entry, data) });
+      } catch (error) {
+        unmade.push({ verdict: 'failed', entry, error: `do of ${nameOf(entry)}: ${textOf(error)}` });
+      }
+    return { calls, unmade };
+  }
+
   /**
-   * Do of every entry, with arguments that are made before the first call.
+   * Do of every entry. If the arguments of one could not be made, none is called.
    * @param joined the final mark, for a single entry that lives in this process
+   * @throws ClaimLost
    */
-  async doAll(row: SagaRow, entries: readonly CallEntry[], data: KnownData, joined?: Joined): Promise<Answered[]> {
-    const given = entries.map((entry) => [entry, this.argsOf(entry, data)] as const);
+  async doAll(row: SagaRow, { calls, unmade }: Prepared, joined?: Joined): Promise<readonly Answered[]> {
+    if (unmade.length > 0) return unmade;
     const since = isoTime(row.reached_at)!;
     return Promise.all(
-      given.map(([entry, args]) => {
+      calls.map(({ entry, args }) => {
         const about = { ...detailsOf(row, entry), phase: 'do', args, since } as const;
         const point = entry.kind === 'pivot' ? failpoints.pivotAnswered : failpoints.stepAnswered;
         return this.call(row, entry, about, { joined, point });

@@ -1,6 +1,6 @@
 // The data of one running saga, from which the arguments of its steps are made. Held in memory. After a crash it is read
 // from the row, and steps that the row does not know are asked again, since their apps have kept the results.
-import { acceptedBy } from '../core/broker/schema.js';
+import { acceptedBy, applySchema, type StandardSchema } from '../core/broker/schema.js';
 import { DtxError } from '../core/errors/errors.js';
 import { nameOf, type Saga, type SagaScope } from './saga-entries.js';
 import type { SagaSignal, StepContract } from './step-contract.js';
@@ -28,18 +28,25 @@ export class KnownData implements SagaScope<unknown> {
   }
 
   result<Result>(step: StepContract<unknown, Result>): Result {
-    const known = this.read(step.name, 'result of step');
+    const kept = this.read(step.name, 'result of step');
+    const known = step.result ? nullOrNothing(step.result, kept) : (kept ?? undefined);
     if (!step.result || known === undefined) return known as Result;
     return acceptedBy(step.result, known, `result of saga step ${step.name} v${step.version} does not fit`);
   }
 
   signal<Payload>(signal: SagaSignal<Payload>): Payload {
-    const known = this.read(nameOf({ kind: 'wait', signal, withinMs: null, refusal: null }), 'payload of signal');
+    const kept = this.read(nameOf({ kind: 'wait', signal, withinMs: null, refusal: null }), 'payload of signal');
+    const known = nullOrNothing(signal.payload, kept);
     return acceptedBy(signal.payload, known, `stored payload does not fit saga signal ${signal.name}`);
   }
 
   set(name: string, result: unknown): void {
     this.results.set(name, result);
+  }
+
+  /** Entries that are over without a known result have none. */
+  fill(names: readonly string[]): void {
+    for (const name of names) if (!this.results.has(name)) this.results.set(name, undefined);
   }
 
   has(name: string): boolean {
@@ -58,6 +65,11 @@ export class KnownData implements SagaScope<unknown> {
         `saga ${saga} v${version} has no ${what} ${name} yet; read only results of groups before this step`,
       );
     }
-    return structuredClone(this.results.get(name) ?? undefined);
+    return structuredClone(this.results.get(name) ?? null);
   }
+}
+
+/** JSON has no undefined, so nothing is kept as null. The schema tells which of the two it was. */
+function nullOrNothing(schema: StandardSchema, kept: unknown): unknown {
+  return kept !== null || applySchema(schema, null).ok ? kept : undefined;
 }

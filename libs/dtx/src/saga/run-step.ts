@@ -60,6 +60,9 @@ export class ClaimLost extends Error {}
 /** Runs calls. Each either commits as a whole or leaves nothing. */
 @Injectable()
 export class StepRuns {
+  /** Sagas whose rows are locked by the transaction of their last step. */
+  private readonly marking = new Set<string>();
+
   constructor(
     private readonly database: Database,
     @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
@@ -68,7 +71,13 @@ export class StepRuns {
 
   /** @throws Misfit, and every error of the business, with everything rolled back */
   run(call: Call, step: MountedStep, joined?: Joined): Promise<Verdict> {
-    return call.phase === 'do' ? this.do(call, step, joined) : this.back(call, step);
+    if (call.phase !== 'do') return this.back(call, step);
+    return this.do(call, step, joined).finally(() => this.marking.delete(call.gid));
+  }
+
+  /** Whether the last step of the saga runs here, in the transaction that holds the lock of the saga's row. */
+  isMarking(gid: string): boolean {
+    return this.marking.has(gid);
   }
 
   /**
@@ -100,6 +109,7 @@ export class StepRuns {
         first: { ...together(firstOf(key, call.args, joined)), ifThere: () => new Known() },
         run: (tx, sql, answers) => {
           if (joined) mustBeMarked(answers.at(-1) as Changed, call);
+          if (joined) this.marking.add(call.gid);
           return this.first(tx, sql, call, step);
         },
       });

@@ -56,7 +56,7 @@ export class SagaRows {
       ),
     );
     if (affectedRows !== 1) return null;
-    return { ...row, state: 'PIVOT', direction: 'PIVOT', step, decided_at, reached_at: decided_at };
+    return { ...row, state: 'PIVOT', direction: 'PIVOT', step, attempts: 0, decided_at, reached_at: decided_at };
   }
 
   /** The row as it is now. Null if the claim is lost. */
@@ -94,14 +94,19 @@ export class SagaRows {
     return { ...row, ...end, step, attempts: 0, decided_at };
   }
 
-  /** Records how far a saga is, when it cannot go on now. Its attempts begin anew behind the recorded place. */
-  async saveProgress({ id, claim_token }: SagaRow, step: number, data: KnownData | null): Promise<void> {
+  /**
+   * Records how far a saga is, when it cannot go on now. Its attempts begin anew behind the recorded place. On the way
+   * forward it also records the results, of the siblings in the same group too. The server assigns from left to right.
+   * Returns false if the claim is lost.
+   */
+  async saveProgress({ id, claim_token }: SagaRow, step: number, data: KnownData | null): Promise<boolean> {
     const forward = `, results = ?, state = IF(direction = 'PIVOT', 'FORWARD', state),
       direction = IF(direction = 'PIVOT', 'FORWARD', direction)`;
-    await this.database.own.query(
-      `UPDATE dtx_saga SET step = ?, attempts = 0${data ? forward : ''} WHERE id = ? AND claim_token = ?`,
-      [step, ...(data ? [data.stored] : []), id, claim_token],
+    const { affectedRows } = await this.database.own.query(
+      `UPDATE dtx_saga SET attempts = IF(step = ?, attempts, 0), step = ?${data ? forward : ''} WHERE id = ? AND claim_token = ?`,
+      [step, step, ...(data ? [data.stored] : []), id, claim_token],
     );
+    return affectedRows === 1;
   }
 
   /** Step 5: the final mark. False if the claim is lost. */

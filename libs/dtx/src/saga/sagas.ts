@@ -16,7 +16,7 @@ import { inFuture } from '../core/durable/claim-and-reschedule.js';
 import { DtxError } from '../core/errors/errors.js';
 import { isDuplicateKey } from '../core/errors/sql-errors.js';
 import { failpoint } from '../core/failpoint.js';
-import { assertGid } from '../core/ids.js';
+import { assertGid, assertId } from '../core/ids.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
 import { emit } from '../core/telemetry-events.js';
@@ -117,11 +117,12 @@ export class Sagas implements OnModuleInit {
    * Cancels a saga unless it has reached its pivot. Resolves to null for an unknown gid. The steps are undone after the
    * commit of the caller.
    * @param reason a short code such as `CUSTOMER`, cut to 64 characters
-   * @throws TransactionRequired outside a transaction
+   * @throws DtxError for a malformed gid or reason; TransactionRequired outside a transaction
    * @example
    *   const answer = await this.dataSource.transaction((tx) => this.sagas.cancel(tx, orderId, 'CUSTOMER'));
    */
   async cancel(tx: EntityManager, gid: string, reason: string): Promise<SagaCancel | null> {
+    if (typeof reason !== 'string') throw new DtxError(`cannot cancel saga ${gid}: give a reason, such as 'CUSTOMER'`);
     const sql = await joinTransaction(tx, this.database.source, 'Sagas.cancel');
     const row = await this.lock(sql, assertGid(gid));
     if (!row) return null;
@@ -141,7 +142,7 @@ export class Sagas implements OnModuleInit {
 
   /**
    * Sends a signal to a saga. It is stored, also before the saga waits for it. A repeat with the same id is one signal.
-   * @throws DtxError for a payload that does not fit, an unknown saga, or a saga without `waitFor` of this signal.
+   * @throws DtxError for a payload that does not fit, a malformed id, an unknown saga, or a saga without `waitFor` of this signal.
    *   TransactionRequired outside a transaction
    * @example
    *   await this.dataSource.transaction((tx) =>
@@ -160,6 +161,7 @@ export class Sagas implements OnModuleInit {
       option: 'payloadMaxBytes',
     } as const;
     const { json } = checkedJson(subject, signal.payload, payload, this.options.payloadMaxBytes);
+    const signal_id = assertId(id, 'id of a signal');
     const sql = await joinTransaction(tx, this.database.source, 'Sagas.signal');
     const row = await this.lock(sql, assertGid(gid));
     if (!row)
@@ -177,7 +179,7 @@ export class Sagas implements OnModuleInit {
     );
     if (known.some(({ signal_id }) => signal_id === id)) return 'REPEATED';
     if (row.direction === 'COMPENSATING' || known.some(({ taken }) => Number(taken) === 1)) return 'OVER';
-    const values = { gid, name: signal.name, signal_id: assertGid(id), payload: json, created_at: NOW_IN_ANY_SESSION };
+    const values = { gid, name: signal.name, signal_id, payload: json, created_at: NOW_IN_ANY_SESSION };
     if (!(await insertFirst(sql, table, values).catch(clockStopped))) return 'REPEATED';
     // Only a waiting saga is due at once. Any other one finds the signal when it waits.
     await sql.query(

@@ -28,14 +28,14 @@ export class StepRecords {
     return new Set(rows.map(({ step }) => step));
   }
 
-  /** Records a round with a failure. */
+  /** Records a round with a failure. A process that has lost its claim takes back nothing that is settled. */
   async record(gid: string, way: Way, calls: readonly RecordedCall[]): Promise<void> {
     const count = way === 'done' ? 'attempts' : 'undo_attempts';
     for (const { step, error, isCounted } of calls)
       await this.database.own.query(
         `INSERT INTO dtx_saga_step (gid, step, ${way}_at, ${count}, last_error)
          VALUES (?, ?, ${error === null ? 'UTC_TIMESTAMP(3)' : 'NULL'}, ?, ?)
-         ON DUPLICATE KEY UPDATE ${way}_at = VALUES(${way}_at), ${count} = ${count} + VALUES(${count}), last_error = VALUES(last_error)`,
+         ON DUPLICATE KEY UPDATE ${way}_at = COALESCE(${way}_at, VALUES(${way}_at)), ${count} = ${count} + VALUES(${count}), last_error = VALUES(last_error)`,
         [gid, step, isCounted ? 1 : 0, error],
       );
   }

@@ -1,5 +1,5 @@
 /** The longest delay of a Node timer, in milliseconds. */
-const TIMER_MS_MAX = 2_147_483_647;
+export const TIMER_MS_MAX = 2_147_483_647;
 
 /**
  * Waits for work for a limited time. The work itself goes on. Its late result or late error has no effect.

@@ -10,19 +10,31 @@ interface Leased {
   readonly table: DurableTable;
   readonly row: DurableRow;
   readonly leaseMs: number;
+  /** Whether a transaction of the work holds the lock of the row. No other process can claim it then, and a renewal would wait. */
+  readonly isLocked?: () => boolean;
 }
 
 /**
- * Renews the lease of a claimed row while the work runs. If the process dies, the row is due again when the last lease
- * expires.
+ * Renews the lease of a claimed row while the work runs, one renewal at a time. If the process dies, the row is due again
+ * when the last lease expires.
  */
-export async function whileLeased<T>({ sql, table, row, leaseMs }: Leased, work: () => Promise<T>): Promise<T> {
+export async function whileLeased<T>(
+  { sql, table, row, leaseMs, isLocked = () => false }: Leased,
+  work: () => Promise<T>,
+): Promise<T> {
+  let isRenewing = false;
   const renew = () =>
     sql.query(`UPDATE ${table.name} SET next_attempt_at = ${inFuture(leaseMs)} WHERE id = ? AND claim_token = ?`, [
       row.id,
       row.claim_token,
     ]);
-  const timer = setInterval(() => void renew().catch(() => {}), leaseMs / PARTS);
+  const tick = async () => {
+    if (isRenewing || isLocked()) return;
+    isRenewing = true;
+    await renew().catch(() => {});
+    isRenewing = false;
+  };
+  const timer = setInterval(() => void tick(), leaseMs / PARTS);
   try {
     return await work();
   } finally {

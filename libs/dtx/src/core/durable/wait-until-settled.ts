@@ -1,5 +1,6 @@
 /** Callers that wait until a decided transaction is settled. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { TIMER_MS_MAX } from '../async/with-timeout.js';
 
 /** The interval of the query for all waiting callers of this process. */
 const POLL_MS = 25;
@@ -27,7 +28,10 @@ export class SettledWaits {
     wakers.add(wake);
     void this.poll();
     try {
-      await Promise.race([woken, sleep(waitMs, undefined, { signal: limit.signal }).catch(() => {})]);
+      await Promise.race([
+        woken,
+        sleep(Math.min(waitMs, TIMER_MS_MAX), undefined, { signal: limit.signal }).catch(() => {}),
+      ]);
     } finally {
       limit.abort();
       wakers.delete(wake);
