@@ -10,6 +10,7 @@ import { isUnavailable } from '../core/errors/sql-errors.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import { libraryLogger } from '../core/library-logger.js';
 import type { CoreOptions } from '../core/options.js';
+import { InquiryFailures } from './inquiry-failures.js';
 import { NOTIFY_OPTIONS, type NotifyOptions } from './options.js';
 
 /** The inquiries of a receiver of notifications. Its methods must be idempotent, since several instances may run them. */
@@ -26,7 +27,7 @@ export interface Inquiries {
   none(id: string): Promise<void>;
 }
 
-type Outcome = 'known' | 'none' | 'unavailable';
+type Outcome = 'answered' | 'no answer' | 'not asked';
 
 const ROUND_MAX = 100;
 const AT_ONCE_MAX = 8;
@@ -79,38 +80,48 @@ export class Inquiry implements OnModuleDestroy {
   }
 
   private async round(inquiries: Inquiries): Promise<void> {
+    const failures = new InquiryFailures(inquiries.name, this.logger, this.stopping.signal);
     try {
       const about = { olderThanMs: this.options.askAfterMs, limit: ROUND_MAX };
       const ids = await this.inTime(inquiries, 'missing', () => inquiries.missing(about));
       for (let at = 0; at < ids.length && !this.stopping.signal.aborted; at += AT_ONCE_MAX) {
-        const outcomes = await Promise.all(ids.slice(at, at + AT_ONCE_MAX).map((id) => this.ask(inquiries, id)));
-        // The target is unavailable, so the rest of the round is skipped.
-        if (outcomes.every((outcome) => outcome === 'unavailable')) return;
+        const asked = ids.slice(at, at + AT_ONCE_MAX).map((id) => this.ask(inquiries, id, failures));
+        const outcomes = await Promise.all(asked);
+        // The target is unavailable, so the rest of the round is skipped. A failed id alone must not hide those behind it.
+        if (outcomes.includes('no answer') && !outcomes.includes('answered')) break;
       }
     } catch (error) {
       if (!isUnavailable(error))
         this.logger.error(`inquiry round "${inquiries.name}" failed, retrying: ${textOf(error)}`);
     }
+    failures.end();
   }
 
-  private async ask(inquiries: Inquiries, id: string): Promise<Outcome> {
+  /** Asks for one id. Any status is an answer. Never throws. */
+  private async ask(inquiries: Inquiries, id: string, failures: InquiryFailures): Promise<Outcome> {
+    const url = await failures.attempt('urlOf', id, () => new URL(inquiries.urlOf(id)));
+    if (!url) return 'not asked';
     const signal = AbortSignal.any([this.stopping.signal, AbortSignal.timeout(this.options.callTimeoutMs)]);
-    let answer: { status: number; result: unknown };
-    try {
-      const response = await fetch(inquiries.urlOf(id), { redirect: 'manual', signal });
-      answer = { status: response.status, result: response.ok ? await response.json() : await response.body?.cancel() };
-    } catch (error) {
-      if (!this.stopping.signal.aborted)
-        this.logger.warn(`inquiry "${inquiries.name}" for ${id} failed, retrying: ${textOf(error)}`);
-      return 'unavailable';
+    const response = await failures.attempt('call', id, () => fetch(url, { redirect: 'manual', signal }));
+    if (!response) return 'no answer';
+    await this.take(inquiries, { id, response }, failures);
+    return 'answered';
+  }
+
+  private async take(
+    inquiries: Inquiries,
+    { id, response }: { id: string; response: Response },
+    failures: InquiryFailures,
+  ): Promise<void> {
+    if (response.status === 200) {
+      const answer = await failures.attempt('answer', id, async () => ({ result: await response.json() }));
+      const keep = () => inquiries.keep(id, answer?.result);
+      if (answer) await failures.attempt('keep', id, () => this.inTime(inquiries, 'keep', keep));
+      return;
     }
-    if (answer.status === 200) await this.inTime(inquiries, 'keep', () => inquiries.keep(id, answer.result));
-    else if (answer.status === 404) await this.inTime(inquiries, 'none', () => inquiries.none(id));
-    else {
-      this.logger.warn(`inquiry "${inquiries.name}" for ${id} failed, retrying: answered ${answer.status}`);
-      return 'unavailable';
-    }
-    return answer.status === 200 ? 'known' : 'none';
+    await response.body?.cancel().catch(() => {});
+    if (response.status !== 404) return failures.addStatus(id, response.status);
+    await failures.attempt('none', id, () => this.inTime(inquiries, 'none', () => inquiries.none(id)));
   }
 
   /** Bounds user code, since a hanging round would stop all later rounds. */

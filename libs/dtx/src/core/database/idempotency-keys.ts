@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { inspect } from 'node:util';
 import { Injectable, OnModuleInit } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { z } from 'zod';
@@ -161,18 +162,32 @@ export class IdempotencyKeys implements OnModuleInit {
 
 /**
  * Rejects a route or key that its column would change in some session. A truncated key would equal another key. The
- * server ignores trailing spaces of a route.
+ * server ignores trailing spaces of a route. Types are checked too, since Nest passes a missing header as undefined.
  * @throws DtxError
  */
-function assertKey({ route, key }: Pick<KeyClaim, 'route' | 'key'>): void {
-  if (!/^[!-~]([ -~]{0,62}[!-~])?$/.test(route))
+function assertKey({ route, key }: { route: unknown; key: unknown }): void {
+  if (typeof route !== 'string' || !/^[!-~]([ -~]{0,62}[!-~])?$/.test(route))
     throw new DtxError(
-      `invalid Idempotency-Key route: expected 1 to ${ROUTE_CHARS_MAX} ASCII characters without spaces around them, got ${JSON.stringify(route).slice(0, 80)}`,
+      `invalid Idempotency-Key route: expected 1 to ${ROUTE_CHARS_MAX} ASCII characters without spaces around them, got ${shown(route)}`,
     );
+  if (typeof key !== 'string') {
+    const remedy = key == null ? 'send the header Idempotency-Key' : 'pass the header as a string';
+    throw new DtxError(
+      `invalid Idempotency-Key: expected a text of 1 to ${KEY_BYTES_MAX} bytes, got ${shown(key)}; ${remedy}`,
+    );
+  }
   const bytes = Buffer.byteLength(key);
   if (bytes < 1 || bytes > KEY_BYTES_MAX)
     throw new DtxError(`invalid Idempotency-Key: expected 1 to ${KEY_BYTES_MAX} bytes, got ${bytes}`);
 }
+
+/** The value in one line. JSON has no undefined and no bigint. */
+function shown(value: unknown): string {
+  const text =
+    typeof value === 'string' ? JSON.stringify(value) : inspect(value, { compact: true, breakLength: Infinity });
+  return text.slice(0, 80);
+}
+
 const OUTCOME = { whole: 'outcome', misfit: 'outcome does not fit an Idempotency-Key' };
 const OUTCOME_MAX_BYTES = 256 * 1024;
 
