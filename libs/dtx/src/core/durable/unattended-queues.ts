@@ -58,8 +58,8 @@ interface Watched {
 export class QueueWatch implements OnModuleInit, OnModuleDestroy {
   private readonly logger = libraryLogger('queue watch');
   private readonly looks: Periodic;
-  /** The time of the last recorded use of a queue, by the monotonic process clock. */
-  private readonly said = new Map<string, number>();
+  /** The last recorded use of a queue, `at` by the monotonic process clock. */
+  private readonly said = new Map<string, { readonly kind: Kind; readonly at: number }>();
 
   constructor(
     private readonly database: Database,
@@ -89,17 +89,18 @@ export class QueueWatch implements OnModuleInit, OnModuleDestroy {
 
   /**
    * Records the use of a queue before the first message of this process. From then on some instance inspects the queue,
-   * even if this process dies.
+   * even if this process dies. A contract may have changed the kind of its queue, and with it the name on the wire. The
+   * scheme of the row stays, because it is a part of the key that closes an open alert.
    */
   async use(queue: { name: string; kind: Kind; scheme: string }): Promise<void> {
     const said = this.said.get(queue.name);
-    if (said !== undefined && performance.now() - said < SAY_AGAIN_MS) return;
+    if (said?.kind === queue.kind && performance.now() - said.at < SAY_AGAIN_MS) return;
     await this.database.own.query(
       `INSERT INTO dtx_queue (name, kind, scheme, used_at) VALUES (?, ?, ?, UTC_TIMESTAMP(3))
-       ON DUPLICATE KEY UPDATE used_at = UTC_TIMESTAMP(3)`,
+       ON DUPLICATE KEY UPDATE kind = VALUES(kind), used_at = UTC_TIMESTAMP(3)`,
       [queue.name, queue.kind, queue.scheme],
     );
-    this.said.set(queue.name, performance.now());
+    this.said.set(queue.name, { kind: queue.kind, at: performance.now() });
   }
 
   private async lookAtAll(): Promise<void> {
@@ -108,6 +109,8 @@ export class QueueWatch implements OnModuleInit, OnModuleDestroy {
       `SELECT name, kind, scheme, ${msOf('UTC_TIMESTAMP(3)')} - (${msOf('unattended_since')}) AS unattended_ms
        FROM dtx_queue WHERE used_at > ${inFuture(-USED_MS)} OR unattended_since IS NOT NULL`,
     );
+    // During a deployment an instance of the older version may have set it back.
+    for (const { name, kind } of watched) if (this.said.get(name)?.kind !== kind) this.said.delete(name);
     // A queue that the broker rejects must not hide the others.
     for (const queue of watched)
       await this.look(queue).catch((error) =>
