@@ -1,5 +1,6 @@
 /** What a saga keeps when it fails behind its pivot, and what its definition gives to later steps. */
 import { randomUUID } from 'node:crypto';
+import type { EntityManager } from 'typeorm';
 import { expect, it } from 'vitest';
 import { z } from 'zod';
 import type { SagaSteps } from '../../libs/dtx/src/saga/index.js';
@@ -206,7 +207,7 @@ it('bad ids and reasons are refused with an error that names them', async () => 
     sagas: [sagaOf('bare', ({ pivot }) => [pivot(pay, made) as never])],
     steps: [[pay, paid]],
   });
-  const within = (work: Parameters<typeof app.source.transaction>[0]) => app.source.transaction(work as never);
+  const within = (work: (tx: EntityManager) => Promise<unknown>) => app.source.transaction(work);
   await expect(within((tx) => app.sagas.signal(tx, 'a', hint, null, { id: 'not an id' }))).rejects.toThrow(
     /invalid id of a signal: .*"not an id"/,
   );
