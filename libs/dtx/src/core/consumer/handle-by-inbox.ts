@@ -19,7 +19,10 @@ import { Crowd } from './crowded-consumer-lock-waits.js';
 import { inboxFailpoints } from './failpoints.js';
 import { inboxMigrations } from './inbox-table.js';
 import {
+  type AgeLimits,
   ANY_AGE,
+  type Checked,
+  check,
   type Endpoint,
   type Incoming,
   incomingOf,
@@ -37,8 +40,8 @@ class AlreadyThere extends Error {}
 /**
  * The consumer side of a message. Inbox row and handler commit in one local transaction (at most once). The receipt and
  * then the ack follow (at least once). A delivery that cannot be handled is stored and acked, so it never blocks the
- * deliveries behind it. If the process dies before the commit, no row exists. The redelivery is then stored as RETRYING
- * and handled by the retry loop. If it dies later, the row identifies the redelivery as a duplicate.
+ * deliveries behind it. If the process dies before the commit, no row exists. The redelivery is then checked, stored as
+ * RETRYING and handled by the retry loop. If it dies later, the row identifies the redelivery as a duplicate.
  */
 @Injectable()
 export class Inbox implements OnModuleInit {
@@ -77,7 +80,7 @@ export class Inbox implements OnModuleInit {
     emit('delivered', { consumer: endpoint.consumer, lagMs: lagOf(incoming, this.database) });
     const patience = { lost: delivery.lost, reconnect: this.options.reconnect };
     const isAgain = delivery.message.fields.redelivered;
-    const settle = () => (isAgain ? this.stored.storeRedelivery(incoming, endpoint) : this.settle(incoming, endpoint));
+    const settle = () => (isAgain ? this.settleAgain(incoming, endpoint) : this.settle(incoming, endpoint));
     const settled = await retryWhileUnavailable(patience, settle);
     // guard: inbox.before-ack
     const outcome = endpoint.beforeAck
@@ -125,24 +128,41 @@ export class Inbox implements OnModuleInit {
     }
   }
 
-  /**
-   * Reads a message. Before it rejects a message as too old, it reads the database clock again, because that clock may
-   * have jumped.
-   */
-  async read(incoming: Incoming, { contract }: Endpoint): Promise<Read> {
+  /** Reads a message within the limits of its age. */
+  read(incoming: Incoming, { contract }: Endpoint): Promise<Read> {
+    return this.withinAge((limits) => read(incoming, contract, limits));
+  }
+
+  /** Before a message is rejected as too old, the database clock is read again, because that clock may have jumped. */
+  private async withinAge<Result extends Checked>(checkBy: (limits: AgeLimits) => Result): Promise<Result> {
     const { retentionMs } = this.options.inbox;
-    const message = read(incoming, contract, { nowMs: this.database.nowMs(), retentionMs });
-    if (message.ok || !message.isTooOld) return message;
-    return read(incoming, contract, { nowMs: await this.database.readNowMs(), retentionMs });
+    const checked = checkBy({ nowMs: this.database.nowMs(), retentionMs });
+    if (checked.ok || !checked.isTooOld) return checked;
+    return checkBy({ nowMs: await this.database.readNowMs(), retentionMs });
+  }
+
+  /**
+   * Stores a redelivery for the retry loop, or parks it. The row that it inserts proves nothing about an earlier handling,
+   * so type, id and age are checked first. The schema is code of the user and may kill the process, so it runs behind the
+   * row. The outcome of a row that exists stays. If the process dies before the insert, the next redelivery is checked
+   * again.
+   */
+  private async settleAgain(incoming: Incoming, endpoint: Endpoint): Promise<InboxOutcome> {
+    const checked = await this.withinAge((limits) => check(incoming, endpoint.contract, limits));
+    if (checked.ok) return this.stored.storeRedelivery(incoming, endpoint);
+    return this.parkUnread(incoming, endpoint, checked.problem);
+  }
+
+  private parkUnread(incoming: Incoming, endpoint: Endpoint, problem: string): Promise<InboxOutcome> {
+    return failpoint(inboxFailpoints(incoming.info.scheme)?.parked, () =>
+      this.stored.park(incoming, endpoint, problem + heldKeyNote(endpoint.contract, null)),
+    );
   }
 
   private async settle(incoming: Incoming, endpoint: Endpoint): Promise<InboxOutcome> {
     const points = inboxFailpoints(incoming.info.scheme);
     const message = await this.read(incoming, endpoint);
-    if (!message.ok)
-      return failpoint(points?.parked, () =>
-        this.stored.park(incoming, endpoint, message.problem + heldKeyNote(endpoint.contract, null)),
-      );
+    if (!message.ok) return this.parkUnread(incoming, endpoint, message.problem);
     try {
       return await failpoint(points?.handled, () => this.handle(incoming, endpoint, message.payload));
     } catch (error) {

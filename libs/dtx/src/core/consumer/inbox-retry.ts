@@ -138,8 +138,7 @@ export class InboxRetry implements OnModuleDestroy {
     const incoming = incomingOfRow(row);
     if (!endpoint) return { kind: 'fatal', error: `${row.consumer} has no handler for messages of type ${row.type}` };
     if (row.attempts >= this.options.inbox.attemptsMax) return { kind: 'fatal', error: LOST_LEASES };
-    // The stored row detects duplicates, so the age does not matter. An operator may have retried a row that was parked
-    // for its age.
+    // The age was checked before the row was stored. An operator may have retried a row that was parked for its age.
     const message = read(incoming, endpoint.contract, ANY_AGE);
     if (!message.ok) return { kind: 'fatal', error: message.problem };
     try {

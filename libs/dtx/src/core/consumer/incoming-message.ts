@@ -67,11 +67,21 @@ const CLOCK_SKEW_MS = 600_000;
  */
 export const INBOX_SLACK_MS = 6 * CLOCK_SKEW_MS;
 
-/** Limits without a maximum age. For a message whose row exists, because the row detects duplicates. */
-export const ANY_AGE = { nowMs: 0, retentionMs: Number.MAX_SAFE_INTEGER };
+/** The present time by the database clock, and the maximum age of a message. */
+export interface AgeLimits {
+  readonly nowMs: number;
+  readonly retentionMs: number;
+}
 
+/** Limits without a maximum age. For a message whose row exists, because its age was checked before the insert. */
+export const ANY_AGE: AgeLimits = { nowMs: 0, retentionMs: Number.MAX_SAFE_INTEGER };
+
+/** The reason why a message can never be handled. */
+type Unreadable = { ok: false; problem: string; isTooOld?: true };
+/** The result of the checks without code of the user. */
+export type Checked = { ok: true } | Unreadable;
 /** A valid payload, or the reason why there is none. */
-export type Read = { ok: true; payload: PayloadReader } | { ok: false; problem: string; isTooOld?: true };
+export type Read = { ok: true; payload: PayloadReader } | Unreadable;
 
 /** The id format of `/dtx/transactions/{id}`. An operator could not address a delivery with any other id. */
 const MESSAGE_ID = /^[0-9A-Za-z_.:-]{1,64}$/;
@@ -115,8 +125,11 @@ export function lagOf({ madeAtMs }: Incoming, database: { nowMs(): number }): nu
   return madeAtMs === undefined ? undefined : database.nowMs() - madeAtMs;
 }
 
-/** Checks type, id, age, JSON and schema. A failure is permanent. Never throws. */
-export function read(incoming: Incoming, contract: Contract, limits: { nowMs: number; retentionMs: number }): Read {
+/**
+ * Checks type, id and age. A failure is permanent. Runs no code of the user, so it cannot kill the process and may run
+ * before the row is stored. Never throws.
+ */
+export function check(incoming: Incoming, contract: Contract, limits: AgeLimits): Checked {
   const expected = typeOf(contract);
   if (incoming.type !== expected)
     return { ok: false, problem: `expected a message of type ${expected}, got ${incoming.type ?? 'none'}` };
@@ -132,6 +145,13 @@ export function read(incoming: Incoming, contract: Contract, limits: { nowMs: nu
       problem: `older than inbox.retentionMs (${limits.retentionMs} ms): it may have been handled before`,
     };
   }
+  return { ok: true };
+}
+
+/** As `check`, then reads JSON and applies the schema, which may be code of the user. Never throws. */
+export function read(incoming: Incoming, contract: Contract, limits: AgeLimits): Read {
+  const checked = check(incoming, contract, limits);
+  if (!checked.ok) return checked;
   const text = incoming.body.toString('utf8');
   let json: unknown;
   try {
@@ -145,10 +165,10 @@ export function read(incoming: Incoming, contract: Contract, limits: { nowMs: nu
     return {
       ok: true,
       payload: readerOf(payload, () =>
-        acceptedBy(contract.schema, JSON.parse(text), `payload does not fit ${expected}`),
+        acceptedBy(contract.schema, JSON.parse(text), `payload does not fit ${typeOf(contract)}`),
       ),
     };
-  return { ok: false, problem: `does not fit ${expected}: ${problems.slice(0, 5).join('; ')}` };
+  return { ok: false, problem: `does not fit ${typeOf(contract)}: ${problems.slice(0, 5).join('; ')}` };
 }
 
 /** Passes the parsed value to the first reader and parses again for later readers. Most messages have one reader. */

@@ -60,7 +60,7 @@ export class StoredDeliveries {
    * Stores a redelivery, which may have killed its process, in its own commit before anything else. From then on each
    * lease that expires counts as an attempt. Otherwise only surviving processes would count attempts, and such a message
    * would kill every process without end. The first delivery is not counted, because a lost connection and a paused
-   * consumer redeliver as well.
+   * consumer redeliver as well. The caller has checked type, id and age, which the retry loop does not repeat.
    */
   async storeRedelivery(incoming: Incoming, endpoint: Endpoint): Promise<InboxOutcome> {
     const again = { attempts: 0, next_attempt_at: NOW, last_error: 'redelivered: the first delivery was not acked' };
