@@ -4,8 +4,10 @@ import type { Database } from '../core/database/database.service.js';
 import type { TransactionGuard } from '../core/database/guarded-transaction.js';
 import { insertFirst } from '../core/database/insert-first.js';
 import type { SqlValue } from '../core/database/sql-literals.js';
+import { openKey } from '../core/durable/alerts.js';
 import { DtxError } from '../core/errors/errors.js';
 import type { ContractName, DueTime, WhichMessage } from './delay.js';
+import { SCHEME } from './failpoints.js';
 import type { OutboxRow } from './outbox-table.js';
 
 /**
@@ -81,12 +83,31 @@ export class DelayedRows {
     return affectedRows > 0;
   }
 
-  /** Ends a row whose message no consumer can handle any more. A parked row keeps its alert, which an operator ends. */
+  /**
+   * Ends a row whose message no consumer can handle any more, and closes its alert about missing receipts. Later neither a
+   * receipt nor an operator ends the row. A parked row keeps its alert, which an operator ends.
+   */
   async end(guard: TransactionGuard, id: string): Promise<void> {
-    await guard.query(`UPDATE ${this.outbox} m SET ${CANCELLED} WHERE m.id = ? AND m.state IN (?)`, [
-      id,
-      ['SCHEDULED', 'PENDING', 'SENT'],
-    ]);
+    const { affectedRows } = await guard.query(
+      `UPDATE ${this.outbox} m SET ${CANCELLED} WHERE m.id = ? AND m.state IN (?)`,
+      [id, ['SCHEDULED', 'PENDING', 'SENT']],
+    );
+    if (affectedRows > 0) await this.closeAlert(guard, id);
+  }
+
+  /**
+   * The caller has locked the row, so no process raises its alert meanwhile, and another session sees one that is there. An
+   * UPDATE that finds none would lock a gap of a REPEATABLE READ session. No alert in that gap could then be raised before
+   * the caller commits.
+   */
+  private async closeAlert(guard: TransactionGuard, id: string): Promise<void> {
+    const key = openKey(SCHEME, id);
+    const open: unknown[] = await this.database.own.query('SELECT id FROM dtx_alert WHERE open_key = ?', [key]);
+    if (open.length === 0) return;
+    await guard.query(
+      `UPDATE ${this.database.tableIn('dtx_alert')} SET closed_at = ?, open_key = NULL WHERE open_key = ?`,
+      [NOW_IN_ANY_SESSION, key],
+    );
   }
 
   /**

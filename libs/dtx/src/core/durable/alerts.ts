@@ -8,7 +8,7 @@ import { libraryLogger } from '../library-logger.js';
 import type { CoreOptions } from '../options.js';
 import { emit } from '../telemetry-events.js';
 import { alertMigrations } from './alert-and-operation-tables.js';
-import type { Condition } from './durable-table.js';
+import type { Condition, DurableTable } from './durable-table.js';
 import type { OperatorNote } from './operations-registry.js';
 
 /**
@@ -227,15 +227,19 @@ export function isoTime(value: unknown): string | null {
   return new Date(`${String(value).replace(' ', 'T')}Z`).toISOString();
 }
 
-/** Closes the alerts of those rows that are DONE or deleted. The caller repeats it until it has run. */
-export function closingOfEnded(of: { scheme: string; table: string; ids: readonly string[] }): SqlStatement {
-  const state = `COALESCE((SELECT m.state FROM ${of.table} m WHERE m.id = a.subject_id), 'DONE')`;
+/**
+ * Closes the alerts of those rows that have ended. The caller repeats it until it has run. An id without a row may be that of
+ * an alert of another table, since a receipt can name any id. Such an alert stays open.
+ */
+export function closingOfEnded(of: { scheme: string; table: DurableTable; ids: readonly string[] }): SqlStatement {
+  const state = `(SELECT m.state FROM ${of.table.name} m WHERE m.id = a.subject_id)`;
   const set = 'SET a.closed_at = UTC_TIMESTAMP(3), a.open_key = NULL';
-  const values = [of.ids.map((id) => openKey(of.scheme, id))];
-  return { statement: `UPDATE dtx_alert a ${set} WHERE a.open_key IN (?) AND ${state} = 'DONE'`, values };
+  const values = [of.ids.map((id) => openKey(of.scheme, id)), [...of.table.openStates]];
+  return { statement: `UPDATE dtx_alert a ${set} WHERE a.open_key IN (?) AND ${state} NOT IN (?)`, values };
 }
 
-function openKey(scheme: string, id: string): string {
+/** The unique key of an open alert. */
+export function openKey(scheme: string, id: string): string {
   return `${scheme}:${id}`;
 }
 

@@ -136,7 +136,7 @@ export class ReceiptConsumer {
    */
   private async takeOff(ids: string[], by: Pick<Receipt, 'consumer' | 'outcome'>): Promise<void> {
     const { scheme, table } = this.of;
-    const packet = together([this.withoutConsumer(ids, by), closingOfEnded({ scheme, table: table.name, ids })]);
+    const packet = together([this.withoutConsumer(ids, by), closingOfEnded({ scheme, table, ids })]);
     await this.database.own.query(packet.statement, packet.values);
   }
 
