@@ -82,6 +82,35 @@ it('a definition that changed under its version stops the start while a saga of 
   await apps.untilIs('changed-3', 'COMPLETED');
 });
 
+it('an instance leaves a saga alone that began with other steps under the same version, and raises one alert', async () => {
+  const began = sagaOf(8, ({ compensable }) => [compensable(first, made), compensable(second, made)]);
+  const other = sagaOf(8, ({ compensable }) => [compensable(first, made), compensable(third, made)]);
+  const old = await apps.start({ sagas: [began], steps });
+  // No saga is open, so the new build starts beside the old one. The old one begins another saga.
+  await apps.start({ sagas: [other], steps, options: { absentMs: 2_000 } });
+  await old.begin(began, {}, 'other-1');
+  await until('the first call had no app', async () => (await apps.rowOf('other-1'))?.state === 'RUNNING');
+  await apps.stop(old);
+  await makeDue('other-1');
+  const alerts = () =>
+    sql<{ alert_error: string; closed_at: Date | null }>(
+      apps.sandbox,
+      'order',
+      `SELECT alert_error, closed_at FROM dtx_alert WHERE subject_id = 'absent:order.flow.v8'`,
+    );
+  await until('an alert is raised', async () => (await alerts()).length > 0, { withinMs: WAIT_MS });
+  expect((await alerts())[0]!.alert_error).toMatch(
+    /and 1 wait for one; they began with other steps; start an instance/,
+  );
+  expect(await apps.effects('order', 'other-1')).toEqual(['order.first']);
+
+  await apps.start({ app: 'inventory', steps: [[second]] });
+  await apps.start({ sagas: [began], steps });
+  await apps.untilIs('other-1', 'COMPLETED');
+  expect(await apps.effects('inventory', 'other-1')).toEqual(['inventory.second']);
+  await until('the alert closes', async () => (await alerts())[0]!.closed_at !== null, { withinMs: WAIT_MS });
+});
+
 it('an app that starts without its database is not ready later, and runs no saga of a changed definition', async () => {
   const { sandbox } = apps;
   await sql(sandbox, 'order', `UPDATE dtx_saga_definition SET fingerprint = 'other' WHERE version = 7`);

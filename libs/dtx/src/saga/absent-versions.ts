@@ -8,7 +8,7 @@ import { inFuture } from '../core/durable/claim-and-reschedule.js';
 import { textOf } from '../core/errors/errors.js';
 import { isUnavailable } from '../core/errors/sql-errors.js';
 import { libraryLogger } from '../core/library-logger.js';
-import { Definitions } from './definitions.js';
+import { type Began, Definitions } from './definitions.js';
 import { SAGA_OPTIONS, type SagaOptions } from './options.js';
 import { SCHEME } from './scheme-name.js';
 
@@ -51,14 +51,17 @@ export class AbsentVersions implements OnModuleInit, OnModuleDestroy {
 
   private async check(): Promise<void> {
     const { own } = this.database;
-    const rows: Array<{ saga: string; version: number; number: number }> = await own.query(
-      `SELECT saga, version, COUNT(*) AS number FROM dtx_saga FORCE INDEX (due)
-       WHERE next_attempt_at < ${inFuture(-this.options.absentMs)} GROUP BY saga, version`,
+    const rows: Array<Began & { number: number }> = await own.query(
+      `SELECT saga, version, fingerprint, COUNT(*) AS number FROM dtx_saga FORCE INDEX (due)
+       WHERE next_attempt_at < ${inFuture(-this.options.absentMs)} GROUP BY saga, version, fingerprint`,
     );
-    const absent = rows.filter(({ saga, version }) => !this.definitions.find(saga, version));
-    for (const { saga, version, number } of absent) {
+    for (const row of rows.filter((one) => !this.definitions.of(one))) {
+      const { saga, version, number } = row;
       const step = `going on with saga ${saga} v${version}`;
-      const lastError = `no instance has saga ${saga} v${version}, and ${number} wait for one; start an instance that has this version`;
+      const remedy = this.definitions.hasVersion(row)
+        ? 'they began with other steps; start an instance of the build that began them, and give the changed definition a new version'
+        : 'start an instance that has this version';
+      const lastError = `no instance has saga ${saga} v${version}, and ${number} wait for one; ${remedy}`;
       const id = `${SUBJECT}${saga}.v${version}`;
       await this.alerts.tell({ scheme: SCHEME, id, gid: null, step, lastError, closesBy: 'itself' }, 'SILENT');
     }

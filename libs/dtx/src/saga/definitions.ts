@@ -15,11 +15,19 @@ import { libraryLogger } from '../core/library-logger.js';
 import { mustFitRetention, SAGA_OPTIONS, type SagaOptions } from './options.js';
 import { fingerprintOf } from './order-of-steps.js';
 import type { Saga } from './saga-entries.js';
-import { SAGA } from './saga-tables.js';
+import { SAGA, type SagaRow } from './saga-tables.js';
 import { SAGAS } from './step-discovery.js';
 
 /** How long the start of the app waits for the database. After that the app starts without it. */
 const DATABASE_WAIT_MS = 3_000;
+
+/** The columns of a row that tell its definition. */
+export type Began = Pick<SagaRow, 'saga' | 'version' | 'fingerprint'>;
+
+interface Known {
+  readonly saga: Saga;
+  readonly fingerprint: string;
+}
 
 /**
  * The sagas of this build. A changed definition with open sagas stops the start. If the database is unavailable then, the
@@ -28,7 +36,7 @@ const DATABASE_WAIT_MS = 3_000;
 @Injectable()
 export class Definitions implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly logger = libraryLogger('saga');
-  private readonly known = new Map<string, Saga>();
+  private readonly known = new Map<string, Known>();
   /** Why this build must not run its sagas. Empty otherwise. */
   private problem = '';
   private isRecorded = false;
@@ -55,7 +63,7 @@ export class Definitions implements OnApplicationBootstrap, OnModuleDestroy {
         `saga ${keyOf(saga.name, saga.version)} is in SagaModule twice; give the second one a new version`,
       );
     mustFitRetention(saga, options);
-    this.known.set(keyOf(saga.name, saga.version), saga);
+    this.known.set(keyOf(saga.name, saga.version), { saga, fingerprint: fingerprintOf(saga) });
   }
 
   /** @throws OptionsError for a changed definition with open sagas */
@@ -76,21 +84,43 @@ export class Definitions implements OnApplicationBootstrap, OnModuleDestroy {
     return this.isRecorded && this.problem === '';
   }
 
-  /** @throws DtxError for a saga that SagaModule does not have; OptionsError for a changed definition */
-  mustHave(saga: Saga): void {
+  /**
+   * The fingerprint of a saga, for its row.
+   * @throws DtxError for a saga that SagaModule does not have; OptionsError for a changed definition
+   */
+  mustHave(saga: Saga): string {
     if (this.problem) throw new OptionsError(this.problem);
-    if (this.known.get(keyOf(saga.name, saga.version)) !== saga)
+    const known = this.known.get(keyOf(saga.name, saga.version));
+    if (known?.saga !== saga)
       throw new DtxError(`saga ${keyOf(saga.name, saga.version)} is not in SagaModule; add it to its sagas`);
+    return known.fingerprint;
   }
 
-  find(name: string, version: number): Saga | undefined {
-    return this.known.get(keyOf(name, Number(version)));
+  /** Whether this build has a saga of this name and version, with whatever steps. */
+  hasVersion({ saga, version }: Pick<Began, 'saga' | 'version'>): boolean {
+    return this.known.has(keyOf(saga, Number(version)));
   }
 
-  /** The rows of sagas that this build has. */
+  /** The saga of a row, if this build has it with the steps that the row began with. */
+  of({ saga, version, fingerprint }: Began): Saga | undefined {
+    const known = this.known.get(keyOf(saga, Number(version)));
+    return fingerprint === null || fingerprint === known?.fingerprint ? known?.saga : undefined;
+  }
+
+  /**
+   * The rows of sagas that this build has. During a deployment an instance with other steps under the same version may have
+   * begun one meanwhile, which the check at the start cannot see.
+   */
   get mine(): Condition {
-    const names = [...this.known.values()].map(({ name, version }) => [name, version] as const);
-    return names.length === 0 ? { sql: '1 = 0', values: [] } : { sql: '(saga, version) IN (?)', values: [names] };
+    const all = [...this.known.values()].map(({ saga: { name, version }, fingerprint }) => [
+      name,
+      version,
+      fingerprint,
+    ]);
+    if (all.length === 0) return { sql: '1 = 0', values: [] };
+    const began = all.map(([name, version]) => [name!, version!]);
+    const sql = '((saga, version, fingerprint) IN (?) OR (fingerprint IS NULL AND (saga, version) IN (?)))';
+    return { sql, values: [all, began] };
   }
 
   /** Records new definitions and compares the others. Tried again until the database answers. */
@@ -98,7 +128,7 @@ export class Definitions implements OnApplicationBootstrap, OnModuleDestroy {
     const { signal } = this.stopping;
     while (!this.isRecorded && !signal.aborted && this.problem === '') {
       try {
-        for (const saga of this.known.values()) await this.database.own.transaction((sql) => this.recordOne(sql, saga));
+        for (const one of this.known.values()) await this.database.own.transaction((sql) => this.recordOne(sql, one));
         this.isRecorded = true;
       } catch (error) {
         if (error instanceof OptionsError) this.refuse(error.message);
@@ -113,9 +143,7 @@ export class Definitions implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   /** @throws OptionsError */
-  private async recordOne(sql: Sql, saga: Saga): Promise<void> {
-    const { name, version } = saga;
-    const fingerprint = fingerprintOf(saga);
+  private async recordOne(sql: Sql, { saga: { name, version }, fingerprint }: Known): Promise<void> {
     if (await insertFirst(sql, 'dtx_saga_definition', { name, version, fingerprint, recorded_at: NOW })) return;
     const [row] = await sql.query(
       'SELECT fingerprint FROM dtx_saga_definition WHERE name = ? AND version = ? FOR UPDATE',
@@ -123,8 +151,9 @@ export class Definitions implements OnApplicationBootstrap, OnModuleDestroy {
     );
     if (row?.fingerprint === fingerprint) return;
     const [{ open } = { open: 0 }] = await sql.query(
-      'SELECT COUNT(*) AS open FROM dtx_saga FORCE INDEX (by_state) WHERE state IN (?) AND saga = ? AND version = ?',
-      [[...SAGA.openStates], name, version],
+      `SELECT COUNT(*) AS open FROM dtx_saga FORCE INDEX (by_state)
+       WHERE state IN (?) AND saga = ? AND version = ? AND (fingerprint IS NULL OR fingerprint <> ?)`,
+      [[...SAGA.openStates], name, version, fingerprint],
     );
     if (Number(open) > 0)
       throw new OptionsError(

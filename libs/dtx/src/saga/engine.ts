@@ -18,7 +18,7 @@ import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
 import { emit } from '../core/telemetry-events.js';
 import { Compensation } from './compensation.js';
-import { Definitions } from './definitions.js';
+import { type Began, Definitions } from './definitions.js';
 import { failpoints } from './failpoints.js';
 import { Forward, type RunEnd } from './forward.js';
 import { leaseMsOf, SAGA_OPTIONS, type SagaOptions } from './options.js';
@@ -77,7 +77,7 @@ export class SagaEngine implements OnModuleInit, OnModuleDestroy {
           row,
           outcome,
           records,
-          saga: definitions.find(String(row.saga), Number(row.version)),
+          saga: definitions.of(row as unknown as Began),
         }),
     });
   }
@@ -114,7 +114,7 @@ export class SagaEngine implements OnModuleInit, OnModuleDestroy {
 
   private async runLeased(claimed: SagaRow): Promise<Tried> {
     const row = { ...claimed, step: Number(claimed.step), attempts: Number(claimed.attempts) };
-    const saga = this.definitions.find(row.saga, row.version);
+    const saga = this.definitions.of(row);
     if (!saga) return { kind: 'unreachable' };
     try {
       const end = await this.go(row, saga);

@@ -1,6 +1,6 @@
 // Tables of sagas: dtx_saga, dtx_saga_step, dtx_saga_signal and dtx_saga_definition at the initiator, dtx_saga_barrier at
 // each app that carries out steps.
-import type { Migration } from '../core/database/migrate.js';
+import { hasColumn, type Migration } from '../core/database/migrate.js';
 import type { Sql } from '../core/database/sql-executor.js';
 import { isoTime } from '../core/durable/alerts.js';
 import type { DurableRow, DurableTable, TableRow } from '../core/durable/durable-table.js';
@@ -20,6 +20,7 @@ export const SAGA: DurableTable = {
     'incarnation',
     'saga',
     'version',
+    'fingerprint',
     'direction',
     'input',
     'results',
@@ -61,6 +62,8 @@ export type SagaRow = DurableRow<{
   readonly incarnation: string;
   readonly saga: string;
   readonly version: number;
+  /** Of the definition that the saga began with. Null: begun by an earlier version of the library. */
+  readonly fingerprint: string | null;
   readonly direction: Direction | null;
   readonly input: string;
   readonly results: string | null;
@@ -106,6 +109,7 @@ async function signalViews(sql: Sql, { id }: TableRow): Promise<object[]> {
   }));
 }
 
+const FINGERPRINT = 'CHAR(64) CHARACTER SET ascii COLLATE ascii_bin';
 const ascii = (length: number) => `VARCHAR(${length}) CHARACTER SET ascii COLLATE ascii_bin`;
 
 export const sagaMigrations: Migration[] = [
@@ -162,7 +166,7 @@ export const sagaMigrations: Migration[] = [
       `CREATE TABLE IF NOT EXISTS dtx_saga_definition (
         name ${ascii(65)} NOT NULL,
         version INT NOT NULL,
-        fingerprint CHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+        fingerprint ${FINGERPRINT} NOT NULL,
         recorded_at DATETIME(3) NOT NULL,
         PRIMARY KEY (name, version)
       ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4`,
@@ -180,6 +184,17 @@ export const sagaMigrations: Migration[] = [
         PRIMARY KEY (gid, step, phase, initiator, incarnation),
         KEY by_age (created_at)
       ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4`,
+    ],
+  },
+  // Instances of the previous version insert NULL, and claim by name and version alone.
+  {
+    version: 2,
+    name: 'saga: the definition that a saga began with',
+    up: [
+      {
+        unless: hasColumn('dtx_saga', 'fingerprint'),
+        sql: `ALTER TABLE dtx_saga ADD COLUMN fingerprint ${FINGERPRINT} NULL`,
+      },
     ],
   },
 ];

@@ -22,7 +22,7 @@ import type { CoreOptions } from '../core/options.js';
 import { emit } from '../core/telemetry-events.js';
 import { currentTraceparent } from '../core/trace-and-gid-context.js';
 import { cut, REASON_STORED_MAX } from './call-messages.js';
-import { Definitions } from './definitions.js';
+import { type Began, Definitions } from './definitions.js';
 import { SagaEngine } from './engine.js';
 import { failpoints } from './failpoints.js';
 import { FirstStep } from './first-step.js';
@@ -52,7 +52,7 @@ export type SagaCancel = 'CANCELLING' | 'TOO_LATE' | 'COMPLETED' | 'COMPENSATED'
  */
 export type SagaSignalled = 'KEPT' | 'REPEATED' | 'OVER';
 
-type Locked = Pick<SagaRow, 'state' | 'direction' | 'saga' | 'version'>;
+type Locked = Pick<SagaRow, 'state' | 'direction'> & Began;
 
 /** Sagas of this app. They run in its own processes and its own database, without an extra server. */
 @Injectable()
@@ -92,13 +92,13 @@ export class Sagas implements OnModuleInit {
     input: Input,
     { gid: given }: SagaStart = {},
   ): Promise<string> {
-    this.definitions.mustHave(saga as Saga);
+    const fingerprint = this.definitions.mustHave(saga as Saga);
     const gid = assertGid(given ?? this.database.newId());
     const misfit = `input does not fit saga ${saga.name} v${saga.version}`;
     const subject = { whole: 'input', misfit, option: 'payloadMaxBytes' } as const;
     const { json } = checkedJson(subject, saga.input, input, this.options.payloadMaxBytes);
     const sql = await joinTransaction(tx, this.database.source, 'Sagas.start');
-    const row = this.rowOf(saga as Saga, gid, json);
+    const row = { ...this.rowOf(saga as Saga, gid, json), fingerprint };
     const done = await this.firstStep.runWithin(tx, sql, row, saga as Saga);
     await this.insert(sql, { ...row, ...done }, saga.deadlineMs);
     this.database.hooks.afterCommit(tx, async () => {
@@ -169,7 +169,7 @@ export class Sagas implements OnModuleInit {
         `cannot signal saga ${gid}: this app has no saga with this gid; check the gid, or start it first`,
       );
     // A version that this build lacks is known to another one.
-    const saga = this.definitions.find(row.saga, row.version);
+    const saga = this.definitions.of(row);
     if (saga) mustWaitFor(saga, gid, signal.name);
     if (row.state === 'COMPLETED' || row.state === 'COMPENSATED') return 'OVER';
     const table = this.database.tableIn('dtx_saga_signal');
@@ -197,12 +197,12 @@ export class Sagas implements OnModuleInit {
 
   /** The lock decides between this call and the writes of a running saga. */
   private async lock(sql: Sql, gid: string): Promise<Locked | undefined> {
-    const select = `SELECT state, direction, saga, version FROM ${this.table} WHERE id = ? FOR UPDATE`;
+    const select = `SELECT state, direction, saga, version, fingerprint FROM ${this.table} WHERE id = ? FOR UPDATE`;
     const rows: Locked[] = await sql.query(select, [gid]);
     return rows[0];
   }
 
-  private rowOf(saga: Saga, gid: string, input: string): SagaRow {
+  private rowOf(saga: Saga, gid: string, input: string): Omit<SagaRow, 'fingerprint'> {
     const now = new Date(this.database.nowMs());
     return {
       id: gid,
