@@ -102,7 +102,8 @@ class Booking {
     const records = { settled: async () => new Set<string>(), record: async () => {} };
     const rows = new this.code.SagaRows(database as never, { leaseMs: 1_000 } as never, options as never);
     const calls = {
-      doAll: (_: unknown, entries: CallEntry[]) => this.all(self, entries, 'do'),
+      prepare: (entries: CallEntry[]) => ({ calls: entries, unmade: [] }),
+      doAll: (_: unknown, { calls }: { calls: CallEntry[] }) => this.all(self, calls, 'do'),
       undoAll: (_: unknown, entries: CallEntry[]) => this.all(self, entries, 'undo'),
       fence: (_: unknown, pivot: CallEntry) => this.call(self, pivot, 'fence'),
       canJoin: () => false,
