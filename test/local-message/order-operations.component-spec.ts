@@ -104,7 +104,6 @@ describe('a message with two consumers', () => {
     const [head] = await rowsOf('one');
     expect(await viewOf(head!.id)).toMatchObject({
       state: 'HELD',
-      nextAttemptAt: null,
       lastError: 'parked at payment.ops-b',
       details: { inOrderOf: 'ops-pair:one', waitingBehind: 1 },
     });
@@ -126,6 +125,46 @@ describe('a message with two consumers', () => {
     await act('done', second!.subject);
     await untilStates('two', 'DONE', 'DONE');
     expect(handled.filter((one) => / two 2/.test(one)).sort()).toEqual(['a two 2', 'b two 2']);
+  });
+
+  test('ends after a copy has asked for its outcome, when the receipt of the retry was lost', async () => {
+    failing.add('b lost 1');
+    await append(pair, 'lost', 1, 2);
+    await untilStates('lost', 'HELD', 'WAITING');
+    failing.clear();
+    const [head] = await rowsOf('lost');
+    // The operator has retried it, and the process died after the commit, before the receipt was confirmed.
+    const handledThere = `UPDATE dtx_inbox SET state = 'HANDLED', next_attempt_at = NULL WHERE message_id = ? AND state = 'PARKED'`;
+    await sql(sandbox, 'payment', handledThere, [head!.id]);
+    const comeSooner = `UPDATE dtx_keyed SET next_attempt_at = next_attempt_at - INTERVAL 1 HOUR WHERE id = ?`;
+    await sql(sandbox, 'payment', comeSooner, [head!.id]);
+    await untilStates('lost', 'DONE', 'DONE');
+  });
+
+  test('stays held, without an attempt, when a copy finds it still parked', async () => {
+    failing.add('b still 1');
+    await append(pair, 'still', 1, 2);
+    await untilStates('still', 'HELD', 'WAITING');
+    const [head] = await rowsOf('still');
+    const read = 'SELECT state, attempts, sent_at, next_attempt_at FROM dtx_keyed WHERE id = ?';
+    const [before] = await sql(sandbox, 'payment', read, [head!.id]);
+    for (let copy = 1; copy <= 3; copy++) {
+      const isDue = `UPDATE dtx_keyed SET next_attempt_at = UTC_TIMESTAMP(3) WHERE id = ? AND claim_token IS NULL`;
+      await sql(sandbox, 'payment', isDue, [head!.id]);
+      await until('the copy was answered', async () => {
+        const [row] = await sql<{ left: number }>(
+          sandbox,
+          'payment',
+          'SELECT TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(3), next_attempt_at) AS `left` FROM dtx_keyed WHERE id = ? AND claim_token IS NULL',
+          [head!.id],
+        );
+        return row && row.left > 600;
+      });
+    }
+    expect(await statesOf('still')).toEqual(['HELD', 'WAITING']);
+    expect((await sql(sandbox, 'payment', read, [head!.id]))[0]).toMatchObject({ attempts: before!.attempts });
+    expect(await alertsOf('still')).toHaveLength(1);
+    failing.clear();
   });
 
   test('lets its successors go when an operator resolves it at the sender', async () => {

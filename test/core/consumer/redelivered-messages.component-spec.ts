@@ -19,13 +19,17 @@ type Way = (typeof WAYS)[number];
 const byInbox = contractOf(library, 'by-inbox');
 const byRedis = contractOf(library, 'by-redis');
 const seen: string[] = [];
-const picky = library.defineMessage({
-  name: 'test.picky',
-  version: 1,
-  schema: z.object({ gid: z.string().refine((gid) => seen.push(`schema ${gid}`) > 0) }),
-  consumers: ['payment.picky'],
-  gid: ({ gid }) => gid,
-});
+const pickyOf = (name: string) =>
+  library.defineMessage({
+    name: `test.${name}`,
+    version: 1,
+    schema: z.object({ gid: z.string().refine((gid) => seen.push(`schema ${gid}`) > 0) }),
+    consumers: [`payment.${name}`],
+    gid: ({ gid }) => gid,
+  });
+const picky = pickyOf('picky');
+const pickyByRedis = pickyOf('picky-by-redis');
+const QUEUES = ['by-inbox', 'by-redis', 'picky', 'picky-by-redis'];
 let sandbox: Sandbox;
 let probe: QueueProbe;
 let service: LittleService | undefined;
@@ -34,7 +38,7 @@ beforeAll(async () => {
   sandbox = await freshSandbox('redelivered', { audited: false });
   probe = await QueueProbe.open(sandbox);
   await start();
-  for (const name of ['by-inbox', 'by-redis', 'picky']) await until(`${name} has a queue`, () => isDeclared(name));
+  for (const name of QUEUES) await until(`${name} has a queue`, () => isDeclared(name));
   await stop();
   return () => probe.close();
 });
@@ -49,6 +53,7 @@ async function start(): Promise<LittleService> {
     [library.OnMessage(byInbox), handle],
     [library.OnMessage(byRedis, { duplicates: 'redis' }), handle],
     [library.OnMessage(picky), handle],
+    [library.OnMessage(pickyByRedis, { duplicates: 'redis' }), handle],
   ] as const;
   service = await LittleService.start({ sandbox, library, controllers: [controllerOf(methods)] });
   return service;
@@ -170,15 +175,17 @@ test.each(WAYS)(
   },
 );
 
-test('the schema of a redelivered message runs after its row is stored, since it may kill the process', async () => {
-  const gid = 'picky';
-  const off = library.onMeasured('retried', () => void seen.push('stored'));
-  await redeliver('picky', { gid, messageId: library.newId() });
-  await start();
-  await untilEnded(gid);
-  off();
-  expect(seen).toEqual(['stored', `schema ${gid}`, `handler ${gid}`]);
-});
+test.each(['picky', 'picky-by-redis'])(
+  'the schema of a redelivered message runs after its row is stored, since it may kill the process (%s)',
+  async (gid) => {
+    const off = library.onMeasured('retried', () => void seen.push('stored'));
+    await redeliver(gid, { gid, messageId: library.newId() });
+    await start();
+    await untilEnded(gid);
+    off();
+    expect(seen).toEqual(['stored', `schema ${gid}`, `handler ${gid}`]);
+  },
+);
 
 test.each(['HANDLED', 'RETRYING', 'PARKED', 'WITHDRAWN'])(
   'a redelivery that is too old keeps the outcome %s of its row',

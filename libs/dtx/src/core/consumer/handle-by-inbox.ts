@@ -133,6 +133,11 @@ export class Inbox implements OnModuleInit {
     return this.withinAge((limits) => read(incoming, contract, limits));
   }
 
+  /** As `read`, without code of the user. */
+  check(incoming: Incoming, { contract }: Endpoint): Promise<Checked> {
+    return this.withinAge((limits) => check(incoming, contract, limits));
+  }
+
   /** Before a message is rejected as too old, the database clock is read again, because that clock may have jumped. */
   private async withinAge<Result extends Checked>(checkBy: (limits: AgeLimits) => Result): Promise<Result> {
     const { retentionMs } = this.options.inbox;
@@ -148,7 +153,7 @@ export class Inbox implements OnModuleInit {
    * again.
    */
   private async settleAgain(incoming: Incoming, endpoint: Endpoint): Promise<InboxOutcome> {
-    const checked = await this.withinAge((limits) => check(incoming, endpoint.contract, limits));
+    const checked = await this.check(incoming, endpoint);
     if (checked.ok) return this.stored.storeRedelivery(incoming, endpoint);
     return this.parkUnread(incoming, endpoint, checked.problem);
   }

@@ -14,7 +14,15 @@ import { emit } from '../telemetry-events.js';
 import { withGid, withTraceparent } from '../trace-and-gid-context.js';
 import { redisFailpoints } from './failpoints.js';
 import { Inbox } from './handle-by-inbox.js';
-import { type Endpoint, type Incoming, incomingOf, lagOf, type PayloadReader } from './incoming-message.js';
+import {
+  type Checked,
+  type Endpoint,
+  type Incoming,
+  incomingOf,
+  lagOf,
+  type PayloadReader,
+  type Read,
+} from './incoming-message.js';
 import { RedisClaims } from './redis-claims.js';
 import { type InboxOutcome, StoredDeliveries } from './store-or-park-delivery.js';
 
@@ -59,12 +67,15 @@ export class OnceByRedis {
     const { lost } = delivery;
     // The delivery waits while the database is unavailable.
     const { messageId } = incoming.info;
-    const message = await this.retryWhileUnavailable(messageId, lost, () => this.inbox.read(incoming, endpoint));
+    // The schema is code of the user and may kill the process. A redelivery is read by the inbox, which counts that.
+    const look = (): Promise<Checked | Read> =>
+      delivery.message.fields.redelivered ? this.inbox.check(incoming, endpoint) : this.inbox.read(incoming, endpoint);
+    const message = await this.retryWhileUnavailable(messageId, lost, look);
     // The sender of a delayed message may take its place in the inbox, to withdraw it.
     if (!message.ok || isDelayedId(messageId)) return this.inbox.receive(delivery, endpoint);
     const key = `dtx:${endpoint.consumer}:${incoming.info.messageId}`;
     const token = await this.claim(key, incoming, lost);
-    const work = { delivery, endpoint, incoming, payload: message.payload };
+    const work = { delivery, endpoint, incoming, payload: 'payload' in message ? message.payload : undefined };
     const outcome = token === null ? await this.doneBefore(work) : await this.take(work, { key, token });
     // If the process dies before the receipt, the redelivery finds `done` and is receipted.
     await this.retryWhileUnavailable(messageId, lost, () => this.inbox.receipt(incoming, outcome));
@@ -106,7 +117,7 @@ export class OnceByRedis {
     release: () => Promise<void>,
   ): Promise<InboxOutcome> {
     // A redelivery may have killed its process. The inbox counts that as an attempt.
-    if (delivery.message.fields.redelivered) return this.inbox.take(delivery, endpoint);
+    if (!payload) return this.inbox.take(delivery, endpoint);
     const unit = {
       what: `@OnMessage(${incoming.type}) of ${endpoint.consumer}`,
       consumer: endpoint.consumer,
@@ -167,5 +178,6 @@ interface Work {
   readonly delivery: Delivery;
   readonly endpoint: Endpoint;
   readonly incoming: Incoming;
-  readonly payload: PayloadReader;
+  /** Undefined for a redelivery. */
+  readonly payload: PayloadReader | undefined;
 }

@@ -9,6 +9,7 @@ import { claimDue } from '../durable/claim-and-reschedule.js';
 import type { DurableLoop, Tried } from '../durable/durable-loop.js';
 import { whileLeased } from '../durable/lease-renewal.js';
 import { DurableLoops } from '../durable/loop-factory.js';
+import { NoHandlerHere } from '../durable/operations-registry.js';
 import { isBrokerUnavailable, isDoneInPart, Rejected, TookTooLong, textOf } from '../errors/errors.js';
 import { isBusy } from '../errors/sql-errors.js';
 import { failpoint } from '../failpoint.js';
@@ -101,10 +102,12 @@ export class InboxRetry implements OnModuleDestroy {
   /**
    * Runs `@OnRejected` for an operator, in the transaction of the row, so that a later redelivery is a duplicate.
    * Returns false if the consumer has none or the message is unreadable.
+   * @throws NoHandlerHere if this instance has not mounted the consumer. No instance serves a message without a type.
    */
   private async refuse(tx: EntityManager, row: InboxRow, no: Rejected): Promise<boolean> {
     const endpoint = this.endpointOf(row);
     const incoming = incomingOfRow(row);
+    if (!endpoint && row.type) throw new NoHandlerHere(`${row.consumer} for ${row.type}`);
     if (!endpoint?.reject) return false;
     const message = read(incoming, endpoint.contract, ANY_AGE);
     if (!message.ok) return false;

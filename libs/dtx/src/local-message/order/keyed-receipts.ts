@@ -5,8 +5,8 @@ import { Broker } from '../../core/broker/broker.service.js';
 import { Database } from '../../core/database/database.service.js';
 import { Alerts } from '../../core/durable/alerts.js';
 import { BackgroundWork } from '../../core/durable/background-work.js';
+import { inFuture } from '../../core/durable/claim-and-reschedule.js';
 import { type Receipt, ReceiptConsumer } from '../../core/durable/receipt-consumer.js';
-import { NEVER_BY_ITSELF } from '../../core/durable/settle-or-park.js';
 import { failpoint } from '../../core/failpoint.js';
 import { CORE_OPTIONS } from '../../core/injection-tokens.js';
 import type { CoreOptions } from '../../core/options.js';
@@ -14,7 +14,7 @@ import { failpoints, SCHEME } from '../failpoints.js';
 import { LOCAL_MESSAGE_OPTIONS, type LocalMessageOptions } from '../options.js';
 import { KeyedRelay } from './keyed-relay.js';
 import { keyedReceiptQueueOf } from './keyed-sender.js';
-import { KEYED } from './keyed-table.js';
+import { HELD_LOOK_MS, KEYED } from './keyed-table.js';
 
 /** Consumes the receipts of messages with a key. */
 @Injectable()
@@ -72,14 +72,15 @@ export class KeyedReceipts implements OnModuleInit, OnModuleDestroy {
     const rest = 'REPLACE(m.awaiting, r.gone, r.comma)';
     const held = 'REPLACE(m.parked_at, r.gone, r.comma)';
     const isDone = `${rest} = r.comma`;
-    const isHeld = `${rest} = ${held}`;
+    // The second list has no consumer that the first one lacks, and is in the order of the receipts.
+    const isHeld = `CHAR_LENGTH(${rest}) = CHAR_LENGTH(${held})`;
     const { join, close } = this.alerts.closeWith({ scheme: SCHEME, id: 'm.id', when: `${isDone} OR ${isHeld}` });
     await this.database.own.query(
       `UPDATE dtx_keyed m JOIN ${RECEIPT} ${join.sql} SET
          m.state = IF(${isDone}, 'DONE', IF(${isHeld}, 'HELD', m.state)),
          m.done_at = IF(${isDone}, UTC_TIMESTAMP(3), m.done_at),
          m.open_key = IF(${isDone}, NULL, m.open_key),
-         m.next_attempt_at = IF(${isDone}, NULL, IF(${isHeld}, ${NEVER_BY_ITSELF}, m.next_attempt_at)),
+         m.next_attempt_at = IF(${isDone}, NULL, IF(${isHeld}, ${inFuture(HELD_LOOK_MS)}, m.next_attempt_at)),
          m.claim_token = IF(${isDone} OR ${isHeld}, NULL, m.claim_token), ${close},
          m.sent_at = COALESCE(m.sent_at, UTC_TIMESTAMP(3)), m.last_error = COALESCE(?, m.last_error),
          m.awaiting = ${rest}, m.parked_at = ${held}
@@ -90,8 +91,8 @@ export class KeyedReceipts implements OnModuleInit, OnModuleDestroy {
 
   /**
    * Notes that a consumer has parked the message. The alert at the receiver covers it, so no second one is raised here. Once
-   * every missing consumer has parked it, the row is HELD: a resend is useless, and the receipt HANDLED after a retry or a
-   * resolution at the receiver ends it.
+   * every missing consumer has parked it, the row is HELD, and the receipt HANDLED after a retry or a resolution at the
+   * receiver ends it. That receipt may be lost, so a copy asks for the outcome now and then.
    */
   private async parkedThere(
     ids: readonly string[],
@@ -105,7 +106,7 @@ export class KeyedReceipts implements OnModuleInit, OnModuleDestroy {
     await this.database.own.query(
       `UPDATE dtx_keyed m JOIN ${RECEIPT} ${join.sql} SET
          m.state = IF(${isHeld}, 'HELD', m.state),
-         m.next_attempt_at = IF(${isHeld}, ${NEVER_BY_ITSELF}, m.next_attempt_at),
+         m.next_attempt_at = IF(${isHeld}, ${inFuture(HELD_LOOK_MS)}, m.next_attempt_at),
          m.claim_token = IF(${isHeld}, NULL, m.claim_token), ${close},
          m.sent_at = COALESCE(m.sent_at, UTC_TIMESTAMP(3)), m.last_error = ?, m.parked_at = ${held}
        WHERE m.id IN (?) AND m.state IN (?) AND m.on_parked = 'wait'`,

@@ -4,13 +4,14 @@ import type { ConfirmPublisher } from '../../core/broker/confirm-publisher.js';
 import { typeOf } from '../../core/broker/envelope.js';
 import { queueOf, receiptQueueOf } from '../../core/broker/message-contract.js';
 import type { Database } from '../../core/database/database.service.js';
+import { inFuture } from '../../core/durable/claim-and-reschedule.js';
 import { consumersIn } from '../../core/durable/durable-table.js';
 import { textOf } from '../../core/errors/errors.js';
 import { failpoint } from '../../core/failpoint.js';
 import { libraryLogger } from '../../core/library-logger.js';
 import { failpoints, SCHEME } from '../failpoints.js';
 import type { LocalMessageOptions } from '../options.js';
-import type { KeyedRow } from './keyed-table.js';
+import { HELD_LOOK_MS, type KeyedRow } from './keyed-table.js';
 
 /**
  * The receipt queue of messages with a key. It is separate, so an instance of a version without keys never takes a
@@ -73,13 +74,17 @@ export class KeyedSender {
     await Promise.all(queues.map((queue) => this.publisher.publish(queue, body, envelope)));
   }
 
-  /** Marks rows only forward and only under the claim that sent them, since a receipt may have ended a row. */
+  /**
+   * Marks rows only forward and only under the claim that sent them, since a receipt may have ended a row. The copy of a
+   * HELD row is a question to its receiver, and not an attempt.
+   */
   private async markSent(rows: readonly KeyedRow[]): Promise<void> {
+    const backoff = backoffSql(this.options.resend, '(attempts + 1)');
     for (const token of new Set(rows.map((row) => row.claim_token))) {
       const ids = rows.filter((row) => row.claim_token === token).map((row) => row.id);
       await this.database.own.query(
-        `UPDATE dtx_keyed SET state = 'SENT', next_attempt_at = ${backoffSql(this.options.resend, '(attempts + 1)')},
-         attempts = attempts + 1, claim_token = NULL, sent_at = COALESCE(sent_at, UTC_TIMESTAMP(3))
+        `UPDATE dtx_keyed SET next_attempt_at = IF(state = 'HELD', ${inFuture(HELD_LOOK_MS)}, ${backoff}),
+         attempts = attempts + (state <> 'HELD'), state = IF(state = 'HELD', state, 'SENT'), claim_token = NULL, sent_at = COALESCE(sent_at, UTC_TIMESTAMP(3))
          WHERE id IN (?) AND claim_token = ? AND state IN ('PENDING', 'SENT', 'HELD')`,
         [ids.sort(), token],
       );

@@ -57,6 +57,12 @@ export const KEYED: DurableTable = {
   },
 };
 
+/**
+ * A HELD message is sent again this often, in milliseconds. Its receiver answers the copy with the outcome that it has. If
+ * the receipt of an operator's retry was lost there, nothing else would tell it.
+ */
+export const HELD_LOOK_MS = 15 * 60_000;
+
 /** The number of open messages of a key behind its head. */
 export async function waitingBehind(sql: Reader, key: string | null): Promise<number> {
   if (key === null) return 0;
