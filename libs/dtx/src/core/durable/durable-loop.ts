@@ -103,14 +103,18 @@ export class DurableLoop<Row extends DurableRow> {
   /** Whether a row with this concurrency key can start now, or soon. */
   hasRoomIn(key: string): boolean {
     const places = this.keyed?.places;
-    return this.room > 0 && (!places || places.room(key) > 0 || places.mayWait(key));
+    return this.room > 0 && (!places || places.room(key) > 0 || (this.scansAlone && places.mayWait(key)));
   }
 
-  /** As `runNow`, when the concurrency key of the row has a place. The lease of the row must outlast HOLD_MS. */
+  /**
+   * As `runNow`, when the concurrency key of the row has a place. The lease of the row must outlast HOLD_MS. Without scans
+   * nothing would end the wait for a place, so another process gets the row.
+   */
   runSoon(row: Row): void {
     this.keyed?.places.add([row]);
     if (this.keyed) this.beginWaiting();
     else this.runNow(row);
+    if (!this.scansAlone) void this.giveBackWaiting({ all: true });
   }
 
   /**
