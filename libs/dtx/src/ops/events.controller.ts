@@ -41,6 +41,8 @@ export class EventsController {
     // Fastify would end the answer after the handler.
     response.hijack?.();
     const raw = response.raw ?? (response as unknown as ServerResponse);
+    // An asynchronous guard may outlast the client. Its `close` has been emitted, and does not come again.
+    if (raw.destroyed || raw.closed) return;
     raw.writeHead(200, HEADERS);
     const write = (text: string) => {
       if (raw.writableLength > WAITING_BYTES_MAX) raw.destroy();
