@@ -2,10 +2,7 @@
 // commit, no effect remains. After it, the barrier answers the repeated call.
 import { Inject, Injectable } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
-import { z } from 'zod';
 import { inTimeOf } from '../core/async/user-code-time-limit.js';
-import { checkedJson } from '../core/broker/outgoing-payload.js';
-import { acceptedBy, applySchema, problemOfSchema, type StandardSchema } from '../core/broker/schema.js';
 import { clockStopped, NOW_IN_ANY_SESSION } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
 import type { TransactionGuard } from '../core/database/guarded-transaction.js';
@@ -37,15 +34,14 @@ import { SAGA_OPTIONS, type SagaOptions } from './options.js';
 import type { StepContract } from './step-contract.js';
 import type { SagaStepContext } from './step-decorators.js';
 import { type MountedStep, problemOfKind } from './step-discovery.js';
+import { applied, resultOf, storedResult } from './step-results.js';
 import { keyOf } from './step-violations.js';
 
-/** The result of a Do without a schema in its contract. */
-const ANY_JSON = z.unknown();
+export { Misfit } from './step-results.js';
+
 /** Clocks of two databases may differ by this much, in milliseconds, before the age of a saga misleads. */
 const CLOCKS_MS = 30_000;
 
-/** A value does not fit the contract of this process. A retry has the same one, so it cannot succeed. */
-export class Misfit extends Error {}
 /** The row of the Do exists already. */
 class Known extends Error {}
 /** Rolls the transaction back, barrier row included. */
@@ -93,7 +89,7 @@ export class StepRuns {
         throw new DtxError(`${step.contract.name} has run before for saga ${call.gid}; use another gid`);
       return clockStopped(error);
     });
-    const result = this.resultOf(step.contract, await step.do(tx, fitting(step.contract, call.args), contextOf(call)));
+    const result = await this.resultOfDo(tx, call, step);
     if (result !== undefined) await guard.defer(KEEP_RESULT.replace(BARRIER, table), keepResultValues(key, result));
     return result;
   }
@@ -128,7 +124,7 @@ export class StepRuns {
     await failpoint(failpoints.doInserted, async () => {});
     const key = keyOf(call, step.contract);
     if (this.isOld(call)) throw new Illegal((forgotten(key) as { what: string }).what);
-    const result = this.resultOf(step.contract, await step.do(tx, fitting(step.contract, call.args), contextOf(call)));
+    const result = await this.resultOfDo(tx, call, step);
     if (result !== undefined) await sql.defer(KEEP_RESULT, keepResultValues(key, result));
     return result;
   }
@@ -199,14 +195,9 @@ export class StepRuns {
   }
 
   /** @throws DtxError when the result cannot be stored, which undoes the Do */
-  private resultOf({ name, version, result }: StepContract, returned: unknown): unknown {
-    if (returned === undefined && (!result || applySchema(result, undefined).ok)) return undefined;
-    const subject = {
-      whole: 'result',
-      misfit: `result of Do does not fit saga step ${name} v${version}`,
-      option: 'payloadMaxBytes',
-    } as const;
-    return JSON.parse(checkedJson(subject, result ?? ANY_JSON, returned, this.options.payloadMaxBytes).json);
+  private async resultOfDo(tx: EntityManager, call: Call, { contract, do: run }: MountedStep): Promise<unknown> {
+    const returned = await run(tx, fitting(contract, call.args), contextOf(call));
+    return resultOf(contract, returned, this.options.payloadMaxBytes);
   }
 }
 
@@ -226,20 +217,6 @@ function mustBeMarked({ affectedRows }: Changed, { gid }: Call): void {
 /** The arguments of a call, a copy for every run, since a method or a schema may change them. @throws Misfit */
 function fitting({ name, args }: StepContract, given: unknown): unknown {
   return applied(args, structuredClone(given), `arguments do not fit saga step ${name}`);
-}
-
-/** @throws Misfit if the stored result does not fit the contract of this process */
-function storedResult({ name, result }: StepContract, data: unknown): unknown {
-  if (!result || data === undefined) return data;
-  return applied(result, structuredClone(data), `stored result does not fit saga step ${name}`);
-}
-
-function applied(schema: StandardSchema, json: unknown, misfit: string): unknown {
-  try {
-    return acceptedBy(schema, json, misfit);
-  } catch (error) {
-    throw new Misfit(error instanceof DtxError ? error.message : `${misfit}: ${problemOfSchema(error)}`);
-  }
 }
 
 function contextOf(call: Call): SagaStepContext;

@@ -2,7 +2,7 @@ import type { EntityManager } from 'typeorm';
 import { expect, it } from 'vitest';
 import { z } from 'zod';
 import { Rejected } from '../core/errors/errors.js';
-import { Do, defineSaga, defineSignal, defineStep, SagaStep, Undo } from '../saga/index.js';
+import { Do, Done, defineSaga, defineSignal, defineStep, SagaStep, Undo } from '../saga/index.js';
 import { FakeSagas } from './fake-sagas.js';
 import { fakeTransaction } from './fake-transaction.js';
 
@@ -112,4 +112,112 @@ it('the fake refuses what the service refuses', async () => {
   const bare = new FakeSagas();
   const bareGid = await bare.start(tx, buy, { sku: 'book' });
   await expect(bare.outcome(bareGid)).rejects.toThrow(/does not know step inventory\.take v1; register it/);
+});
+
+const book = defineStep({ name: 'hotel.book', version: 1, args, result: z.object({ until: z.coerce.date() }) });
+const note = defineStep({ name: 'hotel.note', version: 1, args });
+const end = defineStep({ name: 'hotel.end', version: 1, args: z.object({ read: z.unknown() }) });
+const until = new Date('2030-01-02T03:04:05.000Z');
+const returned = { noted: until as unknown };
+
+@SagaStep(book)
+class Book {
+  @Do(book) book() {
+    return { until };
+  }
+  @Undo(book) cancel(_tx: unknown, _args: unknown, { result }: { result: { until: Date } }) {
+    calls.push({ undone: result });
+  }
+  @Done(book) tell(_args: unknown, { result }: { result: { until: Date } }) {
+    calls.push({ told: result });
+  }
+}
+
+@SagaStep(note)
+class Note {
+  @Do(note) note() {
+    return returned.noted;
+  }
+  @Undo(note) forget(_tx: unknown, _args: unknown, { result }: { result: unknown }) {
+    calls.push({ forgotten: result });
+  }
+}
+
+const stay = defineSaga({
+  name: 'trip.stay',
+  version: 1,
+  input: args,
+  deadlineMs: 1_000,
+  steps: ({ compensable, pivot }) => [
+    compensable(book, (s) => s.input),
+    compensable(note, (s) => s.input),
+    pivot(end, (s) => ({ read: [s.result(book), s.result(note)] })),
+  ],
+});
+
+async function stayed(noted: unknown) {
+  calls.length = 0;
+  returned.noted = noted;
+  const refuse = ({ read }: { read: unknown }) => {
+    calls.push({ read });
+    throw new Rejected('FULL');
+  };
+  const sagas = new FakeSagas({ payloadMaxBytes: 1_000 }).step(new Book()).step(new Note()).stub(end, { do: refuse });
+  return { sagas, gid: await sagas.start(fakeTransaction(), stay, { sku: 'room' }) };
+}
+
+it('later steps, Done and Undo get the result of a Do as it comes back from JSON', async () => {
+  const { sagas, gid } = await stayed({ at: until, none: undefined });
+  expect(await sagas.outcome(gid)).toMatchObject({ status: 'COMPENSATED', reason: 'FULL' });
+  const noted = { at: until.toISOString() };
+  expect(calls).toStrictEqual([
+    { told: { until } },
+    { read: [{ until }, noted] },
+    { forgotten: noted },
+    { undone: { until } },
+  ]);
+});
+
+it('a Do without a result has none in later steps and in Undo', async () => {
+  const { sagas, gid } = await stayed(undefined);
+  await sagas.outcome(gid);
+  expect(calls.slice(1, 3)).toStrictEqual([{ read: [{ until }, undefined] }, { forgotten: undefined }]);
+});
+
+it.each([
+  ['a bigint', { n: 1n }, /^result of Do does not fit saga step hotel\.note v1: n: a bigint is not JSON$/],
+  ['a Map', new Map(), /^result of Do does not fit saga step hotel\.note v1: result: /],
+  ['too many bytes', 'x'.repeat(1_000), /1002 bytes, at most 1000 are allowed \(payloadMaxBytes\)$/],
+])('the fake refuses a result with %s, as the service does', async (_, noted, problem) => {
+  const { sagas, gid } = await stayed(noted);
+  await expect(sagas.outcome(gid)).rejects.toThrow(problem);
+});
+
+it('the fake refuses a result that does not fit the contract', async () => {
+  const { sagas, gid } = await started();
+  sagas.stub(take, { do: () => ({ lot: 1 }) as never });
+  await expect(sagas.outcome(gid)).rejects.toThrow(
+    /^result of Do does not fit saga step inventory\.take v1: lot: Invalid input/,
+  );
+});
+
+it('the start refuses such a result of the step that runs in its transaction', async () => {
+  @SagaStep(place)
+  class Misplace {
+    @Do(place) place() {
+      return { id: 1n };
+    }
+    @Undo(place) cancel() {}
+  }
+  const saga = defineSaga({
+    name: 'order.misplace',
+    version: 1,
+    input: args,
+    deadlineMs: 1_000,
+    steps: ({ compensable, pivot }) => [compensable(place, (s) => s.input), pivot(pay, () => ({ lot: 'L' }))],
+  });
+  const start = new FakeSagas().step(new Misplace()).start(fakeTransaction(), saga, { sku: 'book' });
+  await expect(start).rejects.toThrow(
+    /^result of Do does not fit saga step order\.place v1: id: a bigint is not JSON$/,
+  );
 });

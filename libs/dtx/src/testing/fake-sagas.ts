@@ -20,10 +20,14 @@ import type {
 import { KnownData } from '../saga/known-data.js';
 import { type CallEntry, compensableOf, mustWaitFor, nameOf, type SagaEntry } from '../saga/saga-entries.js';
 import { METHOD, type MethodMark, STEP } from '../saga/step-decorators.js';
+import { resultOf, storedResult } from '../saga/step-results.js';
 import { appOf, type FakeOptions, type PublicOf, payloadMaxBytesOf } from './fake-options.js';
 import { inFakeTransaction, requireFakeTransaction } from './fake-transaction.js';
 
-/** Stands in for a step of another service. A method that is left out succeeds without effect. */
+/**
+ * Stands in for a step of another service. A method that is left out succeeds without effect. A step with a `result` schema
+ * needs `do`, unless the schema accepts undefined.
+ */
 export interface SagaStub<Args, Result = unknown> {
   /** Throw `Rejected` to refuse. Later steps and `undo` get the returned value. */
   do?(args: Args, step: SagaStepContext): Result | Promise<Result>;
@@ -114,7 +118,10 @@ export class FakeSagas implements PublicOf<Sagas> {
     return gid;
   }
 
-  /** Runs the saga as far as it can. @throws DtxError for a step that is not registered */
+  /**
+   * Runs the saga as far as it can.
+   * @throws DtxError for a step that is not registered, and for arguments or a result that do not fit
+   */
   async outcome(gid: string, _waitMs = 0): Promise<SagaOutcome | null> {
     const one = this.sagas.get(gid);
     if (one?.outcome.status === 'PENDING') await this.run(one);
@@ -201,20 +208,23 @@ export class FakeSagas implements PublicOf<Sagas> {
     within: (work: (tx: EntityManager) => Promise<unknown>) => Promise<unknown>,
   ): Promise<void> {
     const args = acceptedBy(entry.step.args, entry.args(one.data as never), `arguments do not fit ${nameOf(entry)}`);
-    const context = this.contextOf(one, undefined);
     const methods = this.methodsOf(entry);
-    const result = await within(async (tx) => methods.get('do')!(tx, args, context));
+    const result = await within(async (tx) => {
+      const returned = await methods.get('do')!(tx, args, this.contextOf(one, undefined));
+      return resultOf(entry.step, returned, payloadMaxBytesOf(this.options));
+    });
     one.data.set(nameOf(entry), result);
     one.done.push({ entry, args, result });
     if (entry.kind === 'pivot') one.hasPassedPivot = true;
-    await (methods.get('done') as unknown as ((...given: unknown[]) => unknown) | undefined)?.(args, context);
+    const done = methods.get('done') as unknown as ((...given: unknown[]) => unknown) | undefined;
+    await done?.(args, this.contextOf(one, storedResult(entry.step, result)));
   }
 
   private async compensate(one: FakeSaga, reason: string): Promise<void> {
     for (const { entry, args, result } of one.done
       .toReversed()
       .filter(({ entry }) => compensableOf([entry]).length > 0)) {
-      const context = this.contextOf(one, result, reason);
+      const context = this.contextOf(one, storedResult(entry.step, result), reason);
       await inFakeTransaction(this.options, async (tx) => this.methodsOf(entry).get('undo')?.(tx, args, context));
     }
     one.outcome = { ...one.outcome, status: 'COMPENSATED', isWaiting: false, reason, decidedAt: new Date() };
