@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { createConnection } from 'mysql2/promise';
 import { beforeEach, expect, onTestFinished, test } from 'vitest';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
@@ -110,6 +112,20 @@ test('Ctrl-C ends a migrate that waits for another one, with exit code 130', asy
   command.kill('SIGINT');
   expect(await command.ended).toEqual({ code: 130, output: 'migrate stopped; run it again to go on\n' });
   expect(await sql(sandbox, 'payment', 'SHOW TABLES')).toEqual([]);
+});
+
+test('Ctrl-C ends a doctor that waits for Redis, with exit code 130 and without a verdict', async () => {
+  const silent = createServer((socket) => socket.on('error', () => {})).listen(0, '127.0.0.1');
+  onTestFinished(() => void silent.close());
+  await once(silent, 'listening');
+  const command = DtxCommand.start([
+    'doctor',
+    '--redis',
+    `redis://127.0.0.1:${(silent.address() as AddressInfo).port}`,
+  ]);
+  await once(silent, 'connection');
+  command.kill('SIGINT');
+  expect(await command.ended).toEqual({ code: 130, output: 'doctor stopped; run it again to go on\n' });
 });
 
 test('a wrong password ends migrate with exit code 1 and is not printed', async () => {

@@ -58,12 +58,13 @@ export const doctorCommand: Command = {
       );
     stopIfAborted(terminal);
     if (redis) await checkRedis(redis, report);
+    stopIfAborted(terminal);
     terminal.say(failures === 0 ? 'all checks passed' : `${failures} check(s) failed`);
     return failures === 0 ? 0 : 1;
   },
 };
 
-/** Checks report their errors. Without this, a signal would start the next check. */
+/** Checks report their errors. Without this, a signal would start the next check, or end in a verdict. */
 function stopIfAborted({ signal }: Terminal): void {
   if (signal.aborted) throw new Error('stopped');
 }

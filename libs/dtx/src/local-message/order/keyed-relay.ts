@@ -170,7 +170,7 @@ export class KeyedRelay implements OnModuleInit, OnModuleDestroy {
     const isUnsent = row.state === 'PENDING' || row.state === 'WAITING';
     // guard: order.head
     if (isUnsent && !row.isHead && !(await this.heads.isHead(row))) return this.wait(row);
-    // The receiver of a HELD row has answered, so its silence is no reason to give up.
+    // The receiver of a HELD row has answered, so nothing is given up.
     const isAsking = row.state === 'HELD';
     const tried = row.fresh || row.isHead || isAsking ? null : await this.beforeResend(row);
     if (tried) return tried;
