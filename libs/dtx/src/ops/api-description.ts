@@ -92,7 +92,11 @@ export const opsCalls: readonly OpsCall[] = [
     isAction: true,
     body: resolveBody,
     answer: { status: 200, description: 'The transaction', schema: transactionDetails },
-    problems: { ...ACTION, ...UNKNOWN_ROW, ...SETTLED },
+    problems: {
+      ...ACTION,
+      ...UNKNOWN_ROW,
+      409: `${SETTLED[409]}, or this instance has no handler for the rejection`,
+    },
   },
   {
     method: 'get',

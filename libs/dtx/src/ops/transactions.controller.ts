@@ -11,9 +11,11 @@ import {
   Query,
 } from '@nestjs/common';
 import {
+  NoHandlerHere,
   Operations,
   type OperationsSource,
   type Resolution,
+  type SingleView,
   type SummaryRow,
   type TransactionView,
 } from '../core/durable/operations-registry.js';
@@ -30,6 +32,7 @@ import {
   retryBody,
   retryOneBody,
 } from './request-schemas.js';
+import { type FoundRow, firstForOperator } from './row-of-an-id.js';
 
 /** Optional header with the name of the operator, for the record. */
 const OPERATOR = 'dtx-operator';
@@ -71,13 +74,7 @@ export class TransactionsController {
   @Get('transactions/:id')
   async one(@Param('id') given: unknown): Promise<object> {
     const id = check(idParam, given, 'id');
-    const found = await Promise.all(this.operations.sources.map((source) => source.get(id)));
-    const known = found.filter((one) => one !== null);
-    // Two schemes may know an id. The parked row goes first, since it waits for an operator. Otherwise the oldest one.
-    known.sort((one, other) => one.createdAt.localeCompare(other.createdAt));
-    const view = known.find(({ state }) => state === 'PARKED') ?? known[0];
-    if (!view) throw new NotFoundException(`unknown transaction ${id}; another app may have it`);
-    return view;
+    return (await this.find(id)).view;
   }
 
   /** Answers before the rows are retried, since a million of them takes longer than a request may. */
@@ -97,8 +94,7 @@ export class TransactionsController {
   ): Promise<object> {
     const id = check(idParam, given, 'id');
     const action = { ...check(retryOneBody, body, 'body'), by: operatorOf(operator) };
-    await this.act(id, (source) => source.retry(id, action), 'cannot retry: already settled');
-    return this.one(id);
+    return this.act(id, (source) => source.retry(id, action), 'cannot retry: already settled');
   }
 
   @Post('transactions/:id/reschedule')
@@ -112,9 +108,8 @@ export class TransactionsController {
     const { dueInMs, note } = check(rescheduleBody, body, 'body');
     const action = { note, by: operatorOf(operator) };
     const move = async (source: OperationsSource): Promise<Resolution> =>
-      source.reschedule?.(id, dueInMs, action) ?? ((await source.get(id)) ? 'not-possible' : 'unknown-id');
-    await this.act(id, move, 'cannot reschedule: it has no delay, or it is due');
-    return this.one(id);
+      source.reschedule?.(id, dueInMs, action) ?? 'not-possible';
+    return this.act(id, move, 'cannot reschedule: it has no delay, or it is due');
   }
 
   @Post('transactions/:id/resolve')
@@ -130,8 +125,8 @@ export class TransactionsController {
       outcome === 'reject'
         ? 'cannot reject: already settled, or its scheme has no rejection; use {"outcome":"done"}'
         : 'cannot resolve: already settled';
-    await this.act(id, (source) => source.resolve(id, outcome, { note, by: operatorOf(operator) }), refusal);
-    return this.one(id);
+    const action = { note, by: operatorOf(operator) };
+    return this.act(id, (source) => source.resolve(id, outcome, action), refusal);
   }
 
   @Get('summary')
@@ -139,20 +134,31 @@ export class TransactionsController {
     return { schemes: await this.counts.readOrFail() };
   }
 
+  /** Acts on the row that `one` shows, and answers with its new view. A row of another scheme stays as it is. */
   private async act(
     id: string,
-    act: (source: Operations['sources'][number]) => Promise<Resolution>,
+    act: (source: OperationsSource) => Promise<Resolution>,
     refusal: string,
-  ): Promise<void> {
-    let isKnown = false;
-    // Two schemes may know an id. A row settled in one of them does not end the search.
-    for (const source of this.operations.sources) {
-      const result = await act(source);
-      this.counts.forget();
-      if (result === 'done') return;
-      isKnown ||= result === 'not-possible';
-    }
-    if (isKnown) throw new ConflictException(`${id}: ${refusal}`);
-    throw new NotFoundException(`unknown transaction ${id}; another app may have it`);
+  ): Promise<SingleView> {
+    const { source } = await this.find(id);
+    const result = await act(source).catch((error: unknown) => {
+      throw error instanceof NoHandlerHere ? new ConflictException(`${id}: cannot reject: ${error.message}`) : error;
+    });
+    this.counts.forget();
+    if (result === 'not-possible') throw new ConflictException(`${id}: ${refusal}`);
+    const view = result === 'done' ? await source.get(id) : null;
+    return view ?? unknownId(id);
   }
+
+  /** The row of an id, with its source. @throws NotFoundException */
+  private async find(id: string): Promise<FoundRow> {
+    const { sources } = this.operations;
+    const views = await Promise.all(sources.map((source) => source.get(id)));
+    const found = sources.flatMap((source, index) => (views[index] ? [{ source, view: views[index] }] : []));
+    return (await firstForOperator(found)) ?? unknownId(id);
+  }
+}
+
+function unknownId(id: string): never {
+  throw new NotFoundException(`unknown transaction ${id}; another app may have it`);
 }

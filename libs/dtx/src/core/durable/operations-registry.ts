@@ -4,6 +4,7 @@
  */
 import { Injectable } from '@nestjs/common';
 import type { Sql } from '../database/sql-executor.js';
+import { DtxError } from '../errors/errors.js';
 import type { MessageEnd } from './durable-table.js';
 
 /** One entry of `/dtx/transactions`. Times are ISO 8601 in UTC. */
@@ -103,6 +104,16 @@ export interface SummaryRow {
 /** The result of an operator action on one transaction. */
 export type Resolution = 'done' | 'unknown-id' | 'not-possible';
 
+/**
+ * The resolution needs a handler that this instance has not mounted. Nothing happened. Another instance may have the
+ * handler, for example during a rolling deployment.
+ */
+export class NoHandlerHere extends DtxError {
+  constructor(handler: string) {
+    super(`this instance has no handler of ${handler}; call an instance that serves it`);
+  }
+}
+
 /** The view and the actions of one table for operators. */
 export interface OperationsSource {
   /** Lists entries, newest first. */
@@ -118,6 +129,7 @@ export interface OperationsSource {
   retryNext(query: BulkQuery & { before?: string | undefined }, operator: OperatorNote): Promise<RetriedBatch>;
   /** Moves the due time of an entry with a delay that was never in work. Sources without delays lack it. */
   reschedule?(id: string, dueInMs: number, operator: OperatorNote): Promise<Resolution>;
+  /** @throws NoHandlerHere if only another instance can run the handler of a rejection */
   resolve(id: string, outcome: 'done' | 'reject', operator: OperatorNote & { note: string }): Promise<Resolution>;
   /** Counts through `sql`, which may end a slow count. */
   summary(sql: Sql): Promise<SummaryRow[]>;

@@ -10,6 +10,9 @@ const whereOf = (filters: readonly Filter[]) =>
   filters.length > 0 ? `WHERE ${filters.map(([sql]) => sql).join(' AND ')}` : '';
 const valuesOf = (filters: readonly Filter[]) => filters.map(([, value]) => value);
 
+/** The lower of two bounds. Ids are ASCII in the collation `ascii_bin`, so the server orders them as JavaScript does. */
+const lower = (one?: string, other?: string) => (one && other ? (one < other ? one : other) : (one ?? other));
+
 /** The number of index entries that one call searches if no index has the filter in the order of the ids. */
 const STRETCH_ROWS = 5_000;
 
@@ -41,7 +44,7 @@ export class TableLists {
 
   async ids({ scheme, state, limit, before }: ListQuery): Promise<IdPage> {
     if (this.shown.scheme && scheme && scheme !== this.shown.scheme) return { ids: [], through: null };
-    const top = before ?? this.shown.below;
+    const top = lower(before, this.shown.below);
     const bounds: Filter[] = [];
     if (state) bounds.push(['state = ?', state]);
     if (top) bounds.push(['id < ?', top]);
