@@ -27,8 +27,9 @@ test('two coordinators that recover one transaction at once have each branch car
       },
     },
     'payment.two',
-    // A round gives up long before the participant answers, so that the next claim meets it still at work.
-    { callTimeoutMs: 100, secondPhaseWaitMs: 50, backoff: { firstMs: 20, factor: 1, capMs: 20 } },
+    // A round gives up long before the participant answers, so that the next claim meets it still at work. The decision has
+    // its second, since a busy machine needs it.
+    { callTimeoutMs: 100, secondPhaseWaitMs: 1_000, backoff: { firstMs: 20, factor: 1, capMs: 20 } },
   );
   running.push(...apps);
   const { gid, status, waitingFor } = await apps[0]!.tcc.run({}, (t) => t.call(contract, {}));
@@ -38,6 +39,7 @@ test('two coordinators that recover one transaction at once have each branch car
     calls.every(({ count }) => count > 0),
   );
   // The one in the transaction of the decision was rolled back, because it took long. The barrier delays all others.
+  await until('a Confirm is open', () => inConfirm.length > 1);
   expect(inConfirm).toHaveLength(2);
   inConfirm[1]!();
   await untilOver(sandbox, gid);
