@@ -30,6 +30,15 @@ const makeDue = (gid: string) =>
     gid,
   ]);
 
+/** The alerts about sagas of a version that no instance has. */
+const alertsOf = (version: number) =>
+  sql<{ alert_error: string; closed_at: Date | null }>(
+    apps.sandbox,
+    'order',
+    'SELECT alert_error, closed_at FROM dtx_alert WHERE subject_id = ?',
+    [`absent:order.flow.v${version}`],
+  );
+
 it('a running saga goes on under its own version beside a new one, and waits with one alert where no instance has it', async () => {
   const old = await apps.start({ sagas: [v1], steps });
   await old.begin(v1, {}, 'old-1');
@@ -38,12 +47,7 @@ it('a running saga goes on under its own version beside a new one, and waits wit
 
   const newOnly = await apps.start({ sagas: [v2], steps, options: { absentMs: 2_000 } });
   await makeDue('old-1');
-  const alerts = () =>
-    sql<{ alert_error: string; closed_at: Date | null }>(
-      apps.sandbox,
-      'order',
-      `SELECT alert_error, closed_at FROM dtx_alert WHERE subject_id = 'absent:order.flow.v1'`,
-    );
+  const alerts = () => alertsOf(1);
   await until('an alert is raised', async () => (await alerts()).length > 0, { withinMs: WAIT_MS });
   expect((await alerts())[0]!.alert_error).toMatch(
     /no instance has saga order\.flow v1, and 1 wait for one; start an instance/,
@@ -92,12 +96,7 @@ it('an instance leaves a saga alone that began with other steps under the same v
   await until('the first call had no app', async () => (await apps.rowOf('other-1'))?.state === 'RUNNING');
   await apps.stop(old);
   await makeDue('other-1');
-  const alerts = () =>
-    sql<{ alert_error: string; closed_at: Date | null }>(
-      apps.sandbox,
-      'order',
-      `SELECT alert_error, closed_at FROM dtx_alert WHERE subject_id = 'absent:order.flow.v8'`,
-    );
+  const alerts = () => alertsOf(8);
   await until('an alert is raised', async () => (await alerts()).length > 0, { withinMs: WAIT_MS });
   expect((await alerts())[0]!.alert_error).toMatch(
     /and 1 wait for one; they began with other steps; start an instance/,

@@ -37,8 +37,6 @@ import { type MountedStep, problemOfKind } from './step-discovery.js';
 import { applied, resultOf, storedResult } from './step-results.js';
 import { keyOf } from './step-violations.js';
 
-export { Misfit } from './step-results.js';
-
 /** Clocks of two databases may differ by this much, in milliseconds, before the age of a saga misleads. */
 const CLOCKS_MS = 30_000;
 

@@ -13,9 +13,10 @@ import type { CoreOptions } from '../core/options.js';
 import { type Call, callBody, callQueueOf, cut, isAnswerQueue, type Verdict } from './call-messages.js';
 import { failpoints } from './failpoints.js';
 import { SAGA_OPTIONS, type SagaOptions } from './options.js';
-import { ClaimLost, type Joined, Misfit, StepRuns } from './run-step.js';
+import { ClaimLost, type Joined, StepRuns } from './run-step.js';
 import { StepCalls } from './step-calls.js';
 import { type MountedStep, StepExplorer } from './step-discovery.js';
+import { Misfit } from './step-results.js';
 import { type Arrived, StepViolations } from './step-violations.js';
 import { TracedCall } from './traced-saga.js';
 
