@@ -21,24 +21,28 @@ interface Project {
   readonly testTimeout?: number;
   readonly isolate?: boolean;
   readonly globalSetup?: string;
+  readonly setupFiles?: string[];
 }
 
 /** Of the projects that start apps. */
 const globalSetup = source('./test/fixtures/bundled-apps.ts');
+const killLeft = source('./test/fixtures/kill-left-processes.ts');
+/** Before `killLeft`, which must have the modules of the spec file. */
+const libraryOfItsOwn = source('./test/fixtures/library-of-its-own.ts');
 
 /**
  * The file name decides the project. `tools/src/commands/test/needs-servers.ts` reads the same names, to tell a run that needs servers.
  * unit: `*.spec.ts`, rules without servers. component: `*.component-spec.ts`, the library against real servers.
  * e2e: `*.e2e-spec.ts`, the apps as processes. crash and mutants: their folders.
  *
- * Loading Nest and TypeORM takes seconds, so the files of a worker load them once. The library keeps registries of names for
- * the life of a process, so each component file, which defines contracts and starts a service, has a process of its own.
+ * Loading Nest and TypeORM takes seconds, so the files of a worker share one process and load them once. Component files define
+ * contracts and start services, so each of them gets a library of its own.
  */
 const projects: Record<string, Project> = {
   mutants: { include: ['test/mutants/**/*.e2e-spec.ts'], isolate: false, globalSetup },
   crash: { include: ['test/crash-matrix/**/*.e2e-spec.ts'], isolate: false, globalSetup },
   e2e: { include: ['test/**/*.e2e-spec.ts'], exclude: ['test/{crash-matrix,mutants}/**'], isolate: false, globalSetup },
-  component: { include: ['test/**/*.component-spec.ts'] },
+  component: { include: ['test/**/*.component-spec.ts'], isolate: false, setupFiles: [libraryOfItsOwn, killLeft] },
   unit: {
     include: ['{libs,apps}/*/src/**/*.spec.ts', 'tools/src/**/*.spec.ts', 'test/**/*.spec.ts'],
     testTimeout: 20_000,
@@ -65,10 +69,9 @@ export default defineConfig({
     testTimeout: 120_000,
     hookTimeout: 120_000,
     teardownTimeout: 20_000,
-    setupFiles: [source('./test/fixtures/kill-left-processes.ts')],
-    projects: Object.entries(projects).map(([name, { include, exclude = [], ...rest }]) => ({
+    projects: Object.entries(projects).map(([name, { include, exclude = [], setupFiles = [killLeft], ...rest }]) => ({
       extends: true,
-      test: { ...rest, name, include, exclude: ['**/node_modules/**', '**/dist/**', ...exclude, ...long] },
+      test: { ...rest, name, include, setupFiles, exclude: ['**/node_modules/**', '**/dist/**', ...exclude, ...long] },
     })),
   },
 });
