@@ -114,6 +114,26 @@ describe('a message with two consumers', () => {
     expect(await alertsOf('one')).toEqual([]);
   });
 
+  test('has the age of its release, when it has waited for longer than the inbox keeps its rows', async () => {
+    failing.add('b old 1');
+    await append(pair, 'old', 1, 2, 3);
+    await untilStates('old', 'HELD', 'WAITING', 'WAITING');
+    await sql(
+      sandbox,
+      'payment',
+      `UPDATE dtx_keyed SET created_at = created_at - INTERVAL 30 DAY WHERE stream_key LIKE '%:old'`,
+    );
+    failing.clear();
+    const [alert] = await alertsOf('old');
+    await act('retry', alert!.subject);
+    await untilStates('old', 'DONE', 'DONE', 'DONE');
+    expect(handled.filter((one) => one.startsWith('a old'))).toEqual(['a old 1', 'a old 2', 'a old 3']);
+    expect(await alertsOf('old')).toEqual([]);
+    const [, second] = await rowsOf('old');
+    const { timeline } = await viewOf(second!.id);
+    expect(timeline.map(({ event }) => event)).toContain('released by its predecessor');
+  });
+
   test('is held until both have been retried, when both have parked it', async () => {
     failing.add('a two 1').add('b two 1');
     await append(pair, 'two', 1, 2);

@@ -18,7 +18,11 @@ let count = 0;
 beforeAll(async () => {
   sandbox = await freshSandbox('one_id_in_two_schemes', { audited: false });
   const notify = library.NotifyModule.forService({ service: 'payment', allow: ['127.0.0.1:9'] });
-  const imports = [library.OpsModule.forRoot({ adminToken: TOKEN }), notify, library.SagaModule.forRoot()];
+  const imports = [
+    library.OpsModule.forRoot({ adminToken: TOKEN, payloads: 'masked' }),
+    notify,
+    library.SagaModule.forRoot(),
+  ];
   service = await LittleService.start({ sandbox, library, imports });
   await service.app.listen(0, '127.0.0.1');
   url = `${await service.app.getUrl()}/dtx/transactions`;
@@ -147,4 +151,17 @@ test('an id that no scheme knows answers 404 to each call', async () => {
   const answers = [await call('GET'), await call('POST', '/retry'), await resolve('done'), await resolve('reject')];
   answers.push(await call('POST', '/reschedule', { dueInMs: 0 }));
   expect(answers.map(({ status }) => status)).toEqual([404, 404, 404, 404, 404]);
+});
+
+test('the business data of an id is that of the row that is shown, and not of another scheme', async () => {
+  await insert.waitingSaga();
+  await sql(sandbox, 'payment', `UPDATE dtx_saga SET input = '{"of":"the saga"}' WHERE id = ?`, [id]);
+  await insert.tcc('CONFIRMED', 'NULL');
+  await insert.notification('CLOSED', 'NULL');
+  await sql(sandbox, 'payment', `UPDATE dtx_notification SET body = '{"of":"the notification"}' WHERE id = ?`, [id]);
+  expect((await call('GET')).body).toMatchObject({ scheme: 'saga' });
+  expect((await call('GET', '/payload')).body).toMatchObject({ text: expect.stringContaining('the saga') });
+  await sql(sandbox, 'payment', 'DELETE FROM dtx_saga WHERE id = ?', [id]);
+  expect((await call('GET')).body).toMatchObject({ scheme: 'tcc' });
+  expect((await call('GET', '/payload')).status).toBe(404);
 });

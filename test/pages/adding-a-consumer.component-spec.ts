@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { queueState } from '../fixtures/broker-queues.js';
 import { controllerOf, LittleService, libraryOf } from '../fixtures/little-service.js';
@@ -7,7 +7,9 @@ import { until } from '../fixtures/until.js';
 import { codeOf, statementsOf } from './page-code.js';
 
 /** The steps of docs/adding-a-consumer.md, in their order. */
-const [sendEarlier, keepsUp, takeOff] = codeOf('adding-a-consumer.md', 'sql').map((code) => statementsOf(code)[0]!);
+const [sendEarlier, keepsUp, sendEarlierKeyed, takeOff, takeOffKeyed] = codeOf('adding-a-consumer.md', 'sql').map(
+  (code) => statementsOf(code)[0]!,
+);
 const library = libraryOf();
 const OLD = 'inventory.take-stock';
 const NEW = 'payment.write-invoice';
@@ -16,6 +18,12 @@ const schema = z.object({ orderId: z.string() });
 const about = { name: 'order.placed', version: 1, schema, gid: ({ orderId }: { orderId: string }) => orderId };
 const before = library.defineMessage({ ...about, consumers: [OLD] });
 const after = library.defineMessage({ ...about, consumers: [OLD, NEW] });
+const keyed = { ...about, name: 'order.moved', inOrderOf: { stream: 'order', key: () => 'one' } };
+const keyedBefore = library.defineMessage({ ...keyed, consumers: ['inventory.follow-order'] });
+const keyedAfter = library.defineMessage({ ...keyed, consumers: ['inventory.follow-order', 'payment.follow-order'] });
+/** As the page has it, for these contracts. */
+const forKeyed = (statement: string) =>
+  statement.replaceAll('order.placed', 'order.moved').replaceAll(NEW, 'payment.follow-order');
 const SHORT = { firstMs: 300, factor: 1, capMs: 300 };
 
 let sandbox: Sandbox;
@@ -24,10 +32,14 @@ let receiver: LittleService;
 const handled: Record<string, string[]> = { [OLD]: [], [NEW]: [] };
 const services: LittleService[] = [];
 
-async function start(app: 'order' | 'payment' | 'inventory', contract?: typeof after): Promise<LittleService> {
+async function start(
+  app: 'order' | 'payment' | 'inventory',
+  ...contracts: Array<typeof after>
+): Promise<LittleService> {
   const on = (_: unknown, { orderId }: { orderId: string }) =>
     void handled[app === 'payment' ? NEW : OLD]!.push(orderId);
-  const controllers = contract ? [controllerOf([[library.OnMessage(contract), on]])] : [];
+  const methods = contracts.map((contract) => [library.OnMessage(contract), on] as const);
+  const controllers = contracts.length > 0 ? [controllerOf(methods)] : [];
   const service = await LittleService.start({ sandbox, library, app, controllers, localMessage: { resend: SHORT } });
   services.push(service);
   return service;
@@ -51,7 +63,7 @@ const openOfNew = async () => Number((await sql<{ open: number }>(sandbox, 'orde
 beforeAll(async () => {
   sandbox = await freshSandbox('adding_a_consumer', { audited: false });
   sender = await start('order');
-  await start('inventory', before);
+  await start('inventory', before, keyedBefore);
 });
 
 afterAll(async () => {
@@ -103,4 +115,43 @@ test('removing: a consumer that is gone is taken off the rows, which are then DO
   await sql(sandbox, 'order', takeOff!);
   expect(await row(id)).toEqual({ state: 'DONE', awaiting: ',' });
   expect(await openOfNew()).toBe(0);
+});
+
+describe('with an order per key', () => {
+  const statesOfKey = async () =>
+    (await sql<{ state: string }>(sandbox, 'order', 'SELECT state FROM dtx_keyed ORDER BY seq')).map(
+      (one) => one.state,
+    );
+  const untilKeyIsDone = () =>
+    until('every message of the key is DONE', async () => (await statesOfKey()).every((state) => state === 'DONE'));
+
+  beforeAll(() => {
+    for (const all of Object.values(handled)) all.length = 0;
+  });
+
+  test('step 4: the earlier messages reach the new consumer in their order, and later ones after them', async () => {
+    for (const id of ['k1', 'k2', 'k3']) await append(keyedBefore, id);
+    await untilKeyIsDone();
+    await sql(sandbox, 'order', forKeyed(sendEarlierKeyed!));
+    await append(keyedAfter, 'k4');
+    receiver = await start('payment', keyedAfter);
+    await untilKeyIsDone();
+    expect(handled).toEqual({ [OLD]: ['k1', 'k2', 'k3', 'k4'], [NEW]: ['k1', 'k2', 'k3', 'k4'] });
+  });
+
+  test('removing: a consumer that is gone is taken off the rows, and the key goes on', async () => {
+    await receiver.close();
+    services.splice(services.indexOf(receiver), 1);
+    await append(keyedAfter, 'k5');
+    await append(keyedBefore, 'k6');
+    await until('the one has handled k5', () => handled[OLD]!.includes('k5'));
+    await until('k6 waits', async () => (await statesOfKey()).at(-1) === 'WAITING');
+    await until('only the new consumer is awaited', async () => {
+      const open = `SELECT id FROM dtx_keyed WHERE state = 'SENT' AND awaiting = ',payment.follow-order,'`;
+      return (await sql(sandbox, 'order', open)).length === 1;
+    });
+    await sql(sandbox, 'order', forKeyed(takeOffKeyed!));
+    await untilKeyIsDone();
+    expect(handled[OLD]!.at(-1)).toBe('k6');
+  });
 });

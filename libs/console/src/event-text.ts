@@ -4,6 +4,7 @@ const CHINESE: ReadonlyArray<readonly [event: RegExp, text: string]> = [
   [/^committed with the business$/i, '与业务一起提交'],
   [/^due$/, '到期'],
   [/^sent by now$/, '此时已发送'],
+  [/^released by its predecessor$/, '前一条消息已结束，轮到它发送'],
   [/^first confirmed by the broker$/, '消息代理首次确认'],
   [/^confirmed by the broker, without receipts$/, '消息代理已确认，无回执'],
   [/^settled by every consumer$/, '所有消费者已处理'],

@@ -137,6 +137,17 @@ describe('a round of inquiries', () => {
     expect(lines).toHaveLength(8);
   });
 
+  it('asks the other targets if one answers none of the first ids', async () => {
+    const gone = createServer((_, response) => response.destroy());
+    await new Promise<void>((resolve) => gone.listen(0, '127.0.0.1', resolve));
+    const portOf = (one: Server) => (one.address() as AddressInfo).port;
+    await round({ urlOf: (id) => `http://127.0.0.1:${portOf(isBad(id) ? gone : server)}/${id}` });
+    gone.close();
+    expect(kept.toSorted()).toEqual(good);
+    // The ninth id of the silent target is not asked for.
+    expect(lines).toHaveLength(8);
+  });
+
   it('goes on if the target answers one of the first ids', async () => {
     answer = (response, id) => (id === 'id-07' ? status(500) : reset)(response, id);
     await round();

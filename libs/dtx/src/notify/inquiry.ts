@@ -27,7 +27,11 @@ export interface Inquiries {
   none(id: string): Promise<void>;
 }
 
-type Outcome = 'answered' | 'no answer' | 'not asked';
+/** A call for one id, and the target that it went to. */
+interface Call {
+  readonly origin: string;
+  readonly isAnswered: boolean;
+}
 
 const ROUND_MAX = 100;
 const AT_ONCE_MAX = 8;
@@ -84,11 +88,10 @@ export class Inquiry implements OnModuleDestroy {
     try {
       const about = { olderThanMs: this.options.askAfterMs, limit: ROUND_MAX };
       const ids = await this.inTime(inquiries, 'missing', () => inquiries.missing(about));
+      const silent = new Set<string>();
       for (let at = 0; at < ids.length && !this.stopping.signal.aborted; at += AT_ONCE_MAX) {
-        const asked = ids.slice(at, at + AT_ONCE_MAX).map((id) => this.ask(inquiries, id, failures));
-        const outcomes = await Promise.all(asked);
-        // The target is unavailable, so the rest of the round is skipped. A failed id alone must not hide those behind it.
-        if (outcomes.includes('no answer') && !outcomes.includes('answered')) break;
+        const asked = ids.slice(at, at + AT_ONCE_MAX).map((id) => this.ask(inquiries, id, { failures, silent }));
+        for (const origin of silentIn(await Promise.all(asked))) silent.add(origin);
       }
     } catch (error) {
       if (!isUnavailable(error))
@@ -98,14 +101,19 @@ export class Inquiry implements OnModuleDestroy {
   }
 
   /** Asks for one id. Any status is an answer. Never throws. */
-  private async ask(inquiries: Inquiries, id: string, failures: InquiryFailures): Promise<Outcome> {
+  private async ask(
+    inquiries: Inquiries,
+    id: string,
+    { failures, silent }: { failures: InquiryFailures; silent: ReadonlySet<string> },
+  ): Promise<Call | undefined> {
     const url = await failures.attempt('urlOf', id, () => new URL(inquiries.urlOf(id)));
-    if (!url) return 'not asked';
+    if (!url || silent.has(url.origin)) return undefined;
+    const { origin } = url;
     const signal = AbortSignal.any([this.stopping.signal, AbortSignal.timeout(this.options.callTimeoutMs)]);
     const response = await failures.attempt('call', id, () => fetch(url, { redirect: 'manual', signal }));
-    if (!response) return 'no answer';
+    if (!response) return { origin, isAnswered: false };
     await this.take(inquiries, { id, response }, failures);
-    return 'answered';
+    return { origin, isAnswered: true };
   }
 
   private async take(
@@ -128,4 +136,14 @@ export class Inquiry implements OnModuleDestroy {
   private inTime<T>({ name }: Inquiries, step: string, work: () => Promise<T>): Promise<T> {
     return inTimeOf({ what: `${step} of the inquiries ${name}`, limitMs: this.core.handlerTimeoutMs }, work);
   }
+}
+
+/**
+ * Targets of which no call was answered. The round asks them nothing more. A failed id alone does not hide those behind it,
+ * and a target does not hide another one.
+ */
+function silentIn(calls: ReadonlyArray<Call | undefined>): string[] {
+  const made = calls.filter((call) => call !== undefined);
+  const answered = new Set(made.filter(({ isAnswered }) => isAnswered).map(({ origin }) => origin));
+  return made.map(({ origin }) => origin).filter((origin) => !answered.has(origin));
 }

@@ -7,6 +7,12 @@ export interface FoundRow {
   readonly view: SingleView;
 }
 
+/** The rows that schemes of this app have under an id. */
+export async function rowsOf(sources: readonly OperationsSource[], id: string): Promise<FoundRow[]> {
+  const views = await Promise.all(sources.map((source) => source.get(id)));
+  return sources.flatMap((source, index) => (views[index] ? [{ source, view: views[index] }] : []));
+}
+
 /**
  * The row that `/dtx` shows for an id and acts on. Callers choose ids, so two schemes may know one. The parked row goes
  * first, since it waits for an operator. Then comes an open row, then a settled one. Among equals the oldest row wins.

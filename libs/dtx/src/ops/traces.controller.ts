@@ -1,13 +1,14 @@
 import { ForbiddenException, Get, Inject, Injectable, NotFoundException, Param } from '@nestjs/common';
 import { Database } from '../core/database/database.service.js';
 import { Alerts, type AlertView } from '../core/durable/alerts.js';
-import { Operations, type TracedRow } from '../core/durable/operations-registry.js';
+import { Operations, type StoredPayload, type TracedRow } from '../core/durable/operations-registry.js';
 import { TRACED_ROWS_MAX } from '../core/durable/row-views.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
 import { maskedPayload } from './masked-payload.js';
 import { OPS_OPTIONS, type OpsOptions } from './options.js';
 import { check, idParam } from './request-schemas.js';
+import { firstForOperator, rowsOf } from './row-of-an-id.js';
 import { Topology, type TopologyView } from './topology.js';
 
 /** The part of a global transaction that this app knows, by its rows. */
@@ -67,10 +68,19 @@ export class TracesController {
     const { payloads, maskedFields } = this.options;
     if (payloads === 'hidden')
       throw new ForbiddenException("business data is hidden; set payloads: 'masked' of OpsModule to show it");
-    const found = await Promise.all(this.operations.sources.map((source) => source.payload?.(id) ?? null));
-    const stored = found.find((one) => one?.text != null) ?? found.find((one) => one !== null);
+    const stored = await this.stored(id);
     if (!stored) throw new NotFoundException(`no business data of transaction ${id}; another app may have it`);
     return { id, bytes: stored.bytes, text: stored.text === null ? null : maskedPayload(stored.text, maskedFields) };
+  }
+
+  /** Callers choose ids. So the business data is that of the row that is shown, or of another table of its scheme. */
+  private async stored(id: string): Promise<StoredPayload | undefined> {
+    const rows = await rowsOf(this.operations.sources, id);
+    const first = await firstForOperator(rows);
+    const ofScheme = rows.filter(({ view }) => view.scheme === first?.view.scheme);
+    ofScheme.sort((a, b) => Number(b === first) - Number(a === first));
+    const found = await Promise.all(ofScheme.map(({ source }) => source.payload?.(id)));
+    return found.find((one) => one?.text != null) ?? found.find((one) => one != null) ?? undefined;
   }
 
   @Get('topology')

@@ -32,7 +32,7 @@ import {
   retryBody,
   retryOneBody,
 } from './request-schemas.js';
-import { type FoundRow, firstForOperator } from './row-of-an-id.js';
+import { type FoundRow, firstForOperator, rowsOf } from './row-of-an-id.js';
 
 /** Optional header with the name of the operator, for the record. */
 const OPERATOR = 'dtx-operator';
@@ -152,10 +152,7 @@ export class TransactionsController {
 
   /** The row of an id, with its source. @throws NotFoundException */
   private async find(id: string): Promise<FoundRow> {
-    const { sources } = this.operations;
-    const views = await Promise.all(sources.map((source) => source.get(id)));
-    const found = sources.flatMap((source, index) => (views[index] ? [{ source, view: views[index] }] : []));
-    return (await firstForOperator(found)) ?? unknownId(id);
+    return (await firstForOperator(await rowsOf(this.operations.sources, id))) ?? unknownId(id);
   }
 }
 

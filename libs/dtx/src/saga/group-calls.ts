@@ -1,6 +1,5 @@
 // Calls the steps of one group together, and waits for all of them. No sibling runs on while the saga turns.
 import { Inject, Injectable } from '@nestjs/common';
-import { checkedJson } from '../core/broker/outgoing-payload.js';
 import { Database } from '../core/database/database.service.js';
 import { isoTime } from '../core/durable/alerts.js';
 import { textOf } from '../core/errors/errors.js';
@@ -13,6 +12,7 @@ import { SAGA_OPTIONS, type SagaOptions } from './options.js';
 import { ClaimLost, type Joined } from './run-step.js';
 import { type CallEntry, nameOf } from './saga-entries.js';
 import type { SagaRow } from './saga-tables.js';
+import { argumentsOf } from './step-arguments.js';
 import { StepCalls } from './step-calls.js';
 
 /** The end of one call. */
@@ -112,10 +112,8 @@ export class GroupCalls {
   }
 
   /** In the form that the app of the step gets. @throws DtxError that names the field */
-  argsOf({ step, args }: CallEntry, data: KnownData): unknown {
-    const misfit = `arguments do not fit saga step ${step.name} v${step.version}`;
-    const subject = { whole: 'arguments', misfit, option: 'payloadMaxBytes' } as const;
-    return JSON.parse(checkedJson(subject, step.args, args(data as never), this.options.payloadMaxBytes).json);
+  argsOf(entry: CallEntry, data: KnownData): unknown {
+    return argumentsOf(entry, data, this.options.payloadMaxBytes);
   }
 }
 

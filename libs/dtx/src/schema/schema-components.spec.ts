@@ -76,7 +76,7 @@ describe('migrations for TypeORM', () => {
       'DtxAlertV2_1500000001002',
       'DtxInboxV1_1500000002001',
     ]);
-    expect(names.at(-1)).toBe('DtxKeyedV1_1500000015001');
+    expect(names.at(-1)).toBe('DtxKeyedV2_1500000015002');
   });
 
   it('have the name at the instance too, as TypeORM reads it', () => {

@@ -116,7 +116,11 @@ it('the fake refuses what the service refuses', async () => {
 
 const book = defineStep({ name: 'hotel.book', version: 1, args, result: z.object({ until: z.coerce.date() }) });
 const note = defineStep({ name: 'hotel.note', version: 1, args });
-const end = defineStep({ name: 'hotel.end', version: 1, args: z.object({ read: z.unknown() }) });
+const end = defineStep({
+  name: 'hotel.end',
+  version: 1,
+  args: z.object({ book: z.object({ until: z.coerce.date() }), note: z.unknown() }),
+});
 const until = new Date('2030-01-02T03:04:05.000Z');
 const returned = { noted: until as unknown };
 
@@ -151,14 +155,14 @@ const stay = defineSaga({
   steps: ({ compensable, pivot }) => [
     compensable(book, (s) => s.input),
     compensable(note, (s) => s.input),
-    pivot(end, (s) => ({ read: [s.result(book), s.result(note)] })),
+    pivot(end, (s) => ({ book: s.result(book), note: s.result(note) ?? null })),
   ],
 });
 
 async function stayed(noted: unknown) {
   calls.length = 0;
   returned.noted = noted;
-  const refuse = ({ read }: { read: unknown }) => {
+  const refuse = (read: object) => {
     calls.push({ read });
     throw new Rejected('FULL');
   };
@@ -172,7 +176,7 @@ it('later steps, Done and Undo get the result of a Do as it comes back from JSON
   const noted = { at: until.toISOString() };
   expect(calls).toStrictEqual([
     { told: { until } },
-    { read: [{ until }, noted] },
+    { read: { book: { until }, note: noted } },
     { forgotten: noted },
     { undone: { until } },
   ]);
@@ -181,7 +185,7 @@ it('later steps, Done and Undo get the result of a Do as it comes back from JSON
 it('a Do without a result has none in later steps and in Undo', async () => {
   const { sagas, gid } = await stayed(undefined);
   await sagas.outcome(gid);
-  expect(calls.slice(1, 3)).toStrictEqual([{ read: [{ until }, undefined] }, { forgotten: undefined }]);
+  expect(calls.slice(1, 3)).toEqual([{ read: { book: { until }, note: null } }, { forgotten: undefined }]);
 });
 
 it.each([
@@ -191,6 +195,20 @@ it.each([
 ])('the fake refuses a result with %s, as the service does', async (_, noted, problem) => {
   const { sagas, gid } = await stayed(noted);
   await expect(sagas.outcome(gid)).rejects.toThrow(problem);
+});
+
+it('the fake refuses arguments that JSON would change', async () => {
+  const tagged = defineStep({ name: 'order.tag', version: 1, args: z.object({ tags: z.set(z.string()) }) });
+  const saga = defineSaga({
+    name: 'order.tagging',
+    version: 1,
+    input: args,
+    deadlineMs: 1_000,
+    steps: ({ pivot }) => [pivot(tagged, () => ({ tags: new Set(['new']) }))],
+  });
+  const sagas = new FakeSagas().stub(tagged, { do: () => {} });
+  const gid = await sagas.start(fakeTransaction(), saga, { sku: 'book' });
+  await expect(sagas.outcome(gid)).rejects.toThrow(/arguments do not fit saga step order\.tag v1: tags/);
 });
 
 it('the fake refuses a result that does not fit the contract', async () => {

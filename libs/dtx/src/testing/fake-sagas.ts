@@ -19,6 +19,7 @@ import type {
 } from '../saga/index.js';
 import { KnownData } from '../saga/known-data.js';
 import { type CallEntry, compensableOf, mustWaitFor, nameOf, type SagaEntry } from '../saga/saga-entries.js';
+import { argumentsOf } from '../saga/step-arguments.js';
 import { METHOD, type MethodMark, STEP } from '../saga/step-decorators.js';
 import { resultOf, storedResult } from '../saga/step-results.js';
 import { appOf, type FakeOptions, type PublicOf, payloadMaxBytesOf } from './fake-options.js';
@@ -207,7 +208,8 @@ export class FakeSagas implements PublicOf<Sagas> {
     entry: CallEntry,
     within: (work: (tx: EntityManager) => Promise<unknown>) => Promise<unknown>,
   ): Promise<void> {
-    const args = acceptedBy(entry.step.args, entry.args(one.data as never), `arguments do not fit ${nameOf(entry)}`);
+    const json = argumentsOf(entry, one.data, payloadMaxBytesOf(this.options));
+    const args = acceptedBy(entry.step.args, json, `arguments do not fit ${nameOf(entry)}`);
     const methods = this.methodsOf(entry);
     const result = await within(async (tx) => {
       const returned = await methods.get('do')!(tx, args, this.contextOf(one, undefined));

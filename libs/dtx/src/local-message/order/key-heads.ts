@@ -89,10 +89,17 @@ export class KeyHeads {
       if (rows.length === 0) return [];
       const token = randomUUID();
       await sql.query(
-        `UPDATE dtx_keyed SET state = 'PENDING', claim_token = ?, next_attempt_at = ${inFuture(this.leaseMs)} WHERE id IN (?)`,
+        `UPDATE dtx_keyed SET state = 'PENDING', claim_token = ?, released_at = UTC_TIMESTAMP(3),
+         next_attempt_at = ${inFuture(this.leaseMs)} WHERE id IN (?)`,
         [token, rows.map(({ id }) => id)],
       );
-      return rows.map((row): KeyedRow => ({ ...row, state: 'PENDING', claim_token: token, isHead: true }));
+      const released = {
+        state: 'PENDING',
+        claim_token: token,
+        made_at_ms: this.database.nowMs(),
+        isHead: true,
+      } as const;
+      return rows.map((row): KeyedRow => ({ ...row, ...released }));
     });
   }
 
@@ -100,7 +107,8 @@ export class KeyHeads {
   async makeDue(ids: readonly string[]): Promise<void> {
     if (ids.length === 0) return;
     await this.database.own.query(
-      `UPDATE dtx_keyed SET state = 'PENDING', next_attempt_at = UTC_TIMESTAMP(3) WHERE id IN (?) AND state = 'WAITING'`,
+      `UPDATE dtx_keyed SET state = 'PENDING', next_attempt_at = UTC_TIMESTAMP(3), released_at = UTC_TIMESTAMP(3)
+       WHERE id IN (?) AND state = 'WAITING'`,
       [[...ids].sort()],
     );
   }

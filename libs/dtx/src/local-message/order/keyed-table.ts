@@ -1,5 +1,5 @@
 import { msOf } from '../../core/database/clock-sql.js';
-import type { Migration } from '../../core/database/migrate.js';
+import { hasColumn, type Migration } from '../../core/database/migrate.js';
 import { consumersIn, type DurableTable } from '../../core/durable/durable-table.js';
 import { SCHEME } from '../failpoints.js';
 import type { OutboxRow } from '../outbox-table.js';
@@ -10,7 +10,8 @@ import type { OutboxRow } from '../outbox-table.js';
  *
  * `stream_key` and `seq` are the place of a message, given under the lock of its row in `dtx_keyed_seq`. `open_key` is the
  * same key until the message lets its successors go, then NULL. So the index `in_order` has open messages only, and its
- * first entry of a key is the head. Only a head is sent. The table is separate from `dtx_outbox`, so messages without a
+ * first entry of a key is the head. Only a head is sent. `released_at` is set when a message that has waited becomes the
+ * head. It was never sent before, so receivers derive its age from this time. The table is separate from `dtx_outbox`, so messages without a
  * key pay no index entry, and instances of a version without this table cannot send a message out of its order.
  */
 export const KEYED: DurableTable = {
@@ -30,17 +31,28 @@ export const KEYED: DurableTable = {
     'open_key',
     'on_parked',
     'sent_at',
-    `${msOf('created_at')} AS made_at_ms`,
+    `${msOf('COALESCE(released_at, created_at)')} AS made_at_ms`,
   ],
   shown: {
     scheme: SCHEME,
     retryState: `'PENDING'`,
-    columns: ['contract', 'version', 'awaiting', 'consumers', 'stream_key', 'open_key', 'sent_at', 'done_at'],
+    columns: [
+      'contract',
+      'version',
+      'awaiting',
+      'consumers',
+      'stream_key',
+      'open_key',
+      'released_at',
+      'sent_at',
+      'done_at',
+    ],
     body: 'payload',
     what: (row) =>
       `${row.contract} v${row.version} to ${String(row.awaiting).slice(1, -1) || 'all its consumers'} in order of ${row.stream_key}`,
     moments: (row) => [
       [row.created_at, 'committed with the business'],
+      [row.released_at, 'released by its predecessor'],
       [row.sent_at, 'first confirmed by the broker'],
       [row.done_at, 'settled by every consumer'],
     ],
@@ -122,6 +134,17 @@ export const keyedMigrations: Migration[] = [
         used_at DATETIME(3) NOT NULL,
         KEY by_age (used_at)
       ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4`,
+    ],
+  },
+  // Instances of the previous version leave it NULL, and give the time of the commit as the age.
+  {
+    version: 2,
+    name: 'the time when a message that waited for its key may be sent',
+    up: [
+      {
+        unless: hasColumn('dtx_keyed', 'released_at'),
+        sql: 'ALTER TABLE dtx_keyed ADD COLUMN released_at DATETIME(3) NULL',
+      },
     ],
   },
 ];
