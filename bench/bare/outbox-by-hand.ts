@@ -1,12 +1,11 @@
 // The steps of the local message table by hand: the same transactions, packets, messages, confirms and receipts as the
 // library. Without scans, so a crash loses messages. It shows what the steps cost without Nest, TypeORM and nest-dtx.
 import { randomUUID } from 'node:crypto';
-import { type ConfirmChannel, connect } from 'amqplib';
 import type { Pool, PoolConnection } from 'mysql2/promise';
 import type { Purchase } from '../naive/shop.js';
-
-export const APPS = ['order', 'payment', 'inventory'] as const;
-type App = (typeof APPS)[number];
+import { APPS, type App } from './apps.js';
+import { type Broker, exit } from './broker.js';
+import { gather } from './gather.js';
 
 const PREFETCH = 64;
 /** Receipts and marks are gathered for this time in milliseconds, as the library does. */
@@ -39,20 +38,17 @@ export class OutboxByHand {
 
   private constructor(
     private readonly pool: Pool,
-    private readonly channel: ConfirmChannel,
+    private readonly broker: Broker,
   ) {
-    const to = (app: App) => gather((ids: string[]) => this.publish(receiptQueue(app), ids));
+    const to = (app: App) => gather(GATHER_MS, (ids: string[]) => broker.publish(receiptQueue(app), ids));
     this.receipts = { order: to('order'), payment: to('payment'), inventory: to('inventory') };
   }
 
   /** Declares quorum queues and consumes the receipts of this app. */
-  static async open(app: App, { pool, broker }: { pool: Pool; broker: string }): Promise<OutboxByHand> {
+  static async open(app: App, { pool, broker }: { pool: Pool; broker: Broker }): Promise<OutboxByHand> {
     for (const table of TABLES) await pool.query(table);
-    const channel = await (await connect(broker)).createConfirmChannel();
-    for (const queue of ['bare.take-stock', 'bare.take-money', 'bare.settle', ...APPS.map(receiptQueue)])
-      await channel.assertQueue(queue, { durable: true, arguments: { 'x-queue-type': 'quorum' } });
-    await channel.prefetch(PREFETCH);
-    const outbox = new OutboxByHand(pool, channel);
+    await broker.declare(['bare.take-stock', 'bare.take-money', 'bare.settle', ...APPS.map(receiptQueue)]);
+    const outbox = new OutboxByHand(pool, broker);
     await outbox.markByReceipts(receiptQueue(app));
     return outbox;
   }
@@ -65,7 +61,7 @@ export class OutboxByHand {
       Object.values(purchase),
     );
     const message = await appendAndCommit(connection, purchase);
-    this.publish(queue, message).catch(exit);
+    this.broker.publish(queue, message).catch(exit);
   }
 
   /** Consumes a queue: inbox row, business and next message in one transaction, then confirm, receipt and ack. */
@@ -74,36 +70,21 @@ export class OutboxByHand {
       const connection = await this.pool.getConnection();
       await connection.query('START TRANSACTION; INSERT INTO inbox VALUES (?, UTC_TIMESTAMP(3))', [id]);
       await work(connection, purchase);
-      if (next) await this.publish(next, await appendAndCommit(connection, purchase));
+      if (next) await this.broker.publish(next, await appendAndCommit(connection, purchase));
       else await commit(connection);
       await this.receipts[from](id);
     };
-    await this.each(queue, receive);
+    await this.broker.consume(queue, PREFETCH, receive);
   }
 
   private async markByReceipts(queue: string): Promise<void> {
-    const mark = gather((receipts: string[][]) =>
+    const mark = gather(GATHER_MS, (receipts: string[][]) =>
       this.pool.query(
         "UPDATE outbox SET state = 'DONE', next_attempt_at = NULL, done_at = UTC_TIMESTAMP(3) WHERE id IN (?)",
         [receipts.flat().sort()],
       ),
     );
-    await this.each(queue, mark);
-  }
-
-  private async each<Body>(queue: string, receive: (body: Body) => Promise<void>): Promise<void> {
-    await this.channel.consume(queue, (message) => {
-      if (!message) return;
-      receive(JSON.parse(message.content.toString()) as Body).then(() => this.channel.ack(message), exit);
-    });
-  }
-
-  /** Resolves with the publisher confirm. */
-  private publish(queue: string, body: unknown): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const answer = (error: unknown) => (error ? reject(error) : resolve());
-      this.channel.sendToQueue(queue, Buffer.from(JSON.stringify(body)), { persistent: true }, answer);
-    });
+    await this.broker.consume(queue, PREFETCH, mark);
   }
 }
 
@@ -122,21 +103,4 @@ async function appendAndCommit(connection: PoolConnection, purchase: Purchase): 
 async function commit(connection: PoolConnection): Promise<void> {
   await connection.query('COMMIT');
   connection.release();
-}
-
-/** Calls `run` once for everything that comes within `GATHER_MS`. */
-function gather<One>(run: (all: One[]) => Promise<unknown>): (one: One) => Promise<void> {
-  let waiting: Array<{ one: One; resolve: () => void }> = [];
-  const go = () => {
-    const now = waiting;
-    waiting = [];
-    run(now.map(({ one }) => one)).then(() => now.forEach(({ resolve }) => void resolve()), exit);
-  };
-  return (one) => new Promise((resolve) => waiting.push({ one, resolve }) === 1 && setTimeout(go, GATHER_MS));
-}
-
-/** A measurement with an error is none. */
-function exit(error: unknown): never {
-  console.error(error);
-  process.exit(1);
 }

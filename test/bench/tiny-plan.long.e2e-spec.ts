@@ -51,6 +51,14 @@ test('the steps by hand settle every purchase, with the statements of two messag
   await shop.stop();
 });
 
+test('TCC by hand settles every purchase before its answer, with a commit for each of six local transactions', async () => {
+  const shop = await stage.open('bare');
+  const { answerMs, settledMs, commits } = await measure({ ...caseOf('tcc', false), purchases: 60 }, shop, stage);
+  expect(settledMs.every((ms, n) => ms - answerMs[n]! < 2)).toBe(true); // the clocks count whole milliseconds
+  expect(commits / 60).toBeGreaterThanOrEqual(6);
+  await shop.stop();
+});
+
 test('the counting pass finds the seven statements and four messages of the naive purchase, each in a packet of its own', async () => {
   const counted = await playCounting(stage, ['naive'], progress, { warmUp: 100, counted: 50, idleMs: 500 });
   const [naive] = [...counted.values()];

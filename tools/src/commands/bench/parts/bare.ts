@@ -1,37 +1,39 @@
-// A purchase by messages with the library, and by hand without any framework. The second is the floor of the first.
-import { type Case, TABLE_CONCURRENCY } from '../cases.js';
+// A purchase by messages and one by TCC with the library, and by hand without any framework. By hand is the floor.
+import { type Case, type Kind, TABLE_CONCURRENCY } from '../cases.js';
 import { measure, type Sample, warmUp } from '../measure.js';
 import type { Finding } from '../report.js';
+import type { Shop } from '../stage.js';
 import { median, percentiles } from '../summary.js';
 import type { PartOptions } from './part.js';
 
 const OF = { concurrency: TABLE_CONCURRENCY, skus: 'many', notify: false } as const;
 const PLAYED = [
   { kind: 'naive', variant: 'naive', name: 'naive' },
-  // Its order app has the route of the naive one.
+  // By hand, messages have the route of the naive shop, and TCC has that of the library.
   { kind: 'bare', variant: 'naive', name: 'messages by hand' },
+  { kind: 'bare', variant: 'tcc', name: 'TCC by hand' },
   { kind: 'shop', variant: 'local-message', name: 'local-message' },
+  { kind: 'shop', variant: 'tcc', name: 'tcc' },
 ] as const;
 
 export async function bare({ stage, progress, quick }: PartOptions): Promise<Finding[]> {
   const [rounds, warm, purchases] = quick ? [2, 400, 400] : [3, 2_000, 1_000];
   const samples = PLAYED.map((): Sample[] => []);
-  const shops = [];
+  const shops = new Map<Kind, Shop>();
   try {
     for (const { kind, variant, name } of PLAYED) {
       progress.step(`warming up: ${name}`);
-      const shop = await stage.open(kind);
-      shops.push(shop);
-      await warmUp({ ...OF, variant, purchases: warm }, shop);
+      if (!shops.has(kind)) shops.set(kind, await stage.open(kind));
+      await warmUp({ ...OF, variant, purchases: warm }, shops.get(kind)!);
     }
     for (let round = 1; round <= rounds; round++)
-      for (const [n, { variant, name }] of PLAYED.entries()) {
+      for (const [n, { kind, variant, name }] of PLAYED.entries()) {
         progress.step(`${name}, round ${round}`);
         const of: Case = { ...OF, variant, purchases };
-        samples[n]!.push(await measure(of, shops[n]!, stage));
+        samples[n]!.push(await measure(of, shops.get(kind)!, stage));
       }
   } finally {
-    for (const shop of shops) await shop.stop();
+    for (const shop of shops.values()) await shop.stop();
   }
   return PLAYED.flatMap(({ name }, n) => findingsOf(name, { of: samples[n]!, naive: samples[0]! }));
 }
