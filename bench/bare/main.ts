@@ -1,4 +1,4 @@
-// A purchase by messages and by TCC with mysql2, amqplib and Fastify alone: the floor of `npm run bench -- bare`. It is not for
+// A purchase by messages, by TCC and by saga with mysql2, amqplib and Fastify alone: the floor of `npm run bench -- bare`. It is not for
 // use, since it recovers nothing. Usage: node main.js order|payment|inventory
 import { fastify } from 'fastify';
 import { createPool } from 'mysql2/promise';
@@ -6,6 +6,7 @@ import { TABLES } from '../naive/shop.js';
 import { APPS } from './apps.js';
 import { Broker } from './broker.js';
 import { serveMessages } from './messages.js';
+import { serveSaga } from './saga.js';
 import { serveTcc } from './tcc.js';
 
 const POOL_SIZE = 32;
@@ -28,6 +29,7 @@ const http = fastify();
 const broker = await Broker.open(url);
 await serveMessages(app, { pool, broker, http });
 await serveTcc(app, { pool, broker, http });
+await serveSaga(app, { pool, broker, http });
 http.get('/health/ready', async () => ({ status: 'ok' }));
 await http.listen({ port: Number(port), host: '127.0.0.1' });
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => process.exit(0));

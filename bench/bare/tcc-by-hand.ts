@@ -1,18 +1,19 @@
 // The steps of TCC by hand: the same transactions, packets, messages, confirms and acks as the library. Without scans and
 // without Cancel, so a crash leaves what it has reserved. It shows what the steps cost without Nest, TypeORM and nest-dtx.
 import { randomUUID } from 'node:crypto';
-import type { Pool, ResultSetHeader, RowDataPacket } from 'mysql2/promise';
+import type { Pool } from 'mysql2/promise';
 import type { Purchase } from '../naive/shop.js';
 import { APPS, type App } from './apps.js';
-import { type Broker, exit } from './broker.js';
+import type { Broker } from './broker.js';
+import { Calls } from './calls.js';
 import { gather } from './gather.js';
+import { type Business, type Statement, transact } from './transact.js';
 
 const PHASES = ['try', 'confirm'] as const;
 type Phase = (typeof PHASES)[number];
 
 /** As in the library, Confirm never waits behind Tries in a queue. */
 const PREFETCH = { try: 32, confirm: 16 } as const satisfies Record<Phase, number>;
-const ANSWERS_PREFETCH = 500;
 /** Final marks are gathered for this time in milliseconds, as the library does. */
 const MARK_MS = 25;
 const DEADLINE = 'UTC_TIMESTAMP(3) + INTERVAL 5 SECOND';
@@ -36,21 +37,8 @@ const TABLES = [
   ) ENGINE=InnoDB`,
 ];
 
-export interface Statement {
-  readonly sql: string;
-  readonly values: unknown[];
-}
-
-/** The business of one phase. With `isDeferred` its result is not needed, so it travels with COMMIT. */
-export type Business = Statement & { readonly isDeferred?: true };
-
 /** What one app does in each phase. */
 export type Participant = Readonly<Record<Phase, (purchase: Purchase) => Business>>;
-
-interface Call {
-  readonly callId: string;
-  readonly purchase: Purchase;
-}
 
 interface Options {
   readonly participant: Participant;
@@ -61,14 +49,12 @@ interface Options {
 export class TccByHand {
   /** The fencing token of the decisions of this process. */
   private readonly token = randomUUID();
-  /** Calls without an answer. */
-  private readonly open = new Map<string, () => void>();
   private readonly mark: (id: string) => Promise<void>;
 
   private constructor(
     private readonly app: App,
     private readonly of: Options,
-    private readonly answers: string,
+    private readonly calls: Calls,
   ) {
     this.mark = gather(MARK_MS, (ids: string[]) =>
       of.pool.query(
@@ -79,14 +65,13 @@ export class TccByHand {
     );
   }
 
-  /** Declares the queues, and consumes the calls and the answers of this app. */
+  /** Declares the queues, and consumes the calls of this app. */
   static async open(app: App, options: Options): Promise<TccByHand> {
     const { pool, broker } = options;
     for (const table of TABLES) await pool.query(table);
     await broker.declare(APPS.flatMap((one) => PHASES.map((phase) => queueOf(one, phase))));
-    const tcc = new TccByHand(app, options, await broker.declareOwn());
+    const tcc = new TccByHand(app, options, await Calls.open(broker));
     for (const phase of PHASES) await tcc.serve(phase);
-    await tcc.takeAnswers();
     return tcc;
   }
 
@@ -126,52 +111,19 @@ export class TccByHand {
   }
 
   private async callOthers(phase: Phase, purchase: Purchase): Promise<void> {
-    await Promise.all(APPS.filter((app) => app !== this.app).map((app) => this.call(app, phase, purchase)));
+    const others = APPS.filter((app) => app !== this.app);
+    await Promise.all(others.map((app) => this.calls.call(queueOf(app, phase), purchase)));
   }
 
-  /** Resolves with the answer. The confirm of the call is not waited for. */
-  private call(app: App, phase: Phase, purchase: Purchase): Promise<void> {
-    const call: Call = { callId: randomUUID(), purchase };
-    return new Promise((resolve) => {
-      this.open.set(call.callId, resolve);
-      const properties = { persistent: false, replyTo: this.answers };
-      this.of.broker.publish(queueOf(app, phase), call, properties).catch(exit);
-    });
-  }
-
-  private takeAnswers(): Promise<void> {
-    return this.of.broker.consume(this.answers, ANSWERS_PREFETCH, async ({ callId }: Pick<Call, 'callId'>) => {
-      this.open.get(callId)?.();
-      this.open.delete(callId);
-    });
-  }
-
-  /** Consumes the calls of a phase: barrier and business in one transaction, then the confirmed answer, then the ack. */
   private serve(phase: Phase): Promise<void> {
-    const { broker } = this.of;
-    return broker.consume(queueOf(this.app, phase), PREFETCH[phase], async ({ callId, purchase }: Call, replyTo) => {
-      await this.transact(phase, purchase);
-      await broker.publish(replyTo, { callId, verdict: 'ok' }, { persistent: false });
-    });
+    const work = (purchase: Purchase) => this.transact(phase, purchase);
+    return this.calls.serve(queueOf(this.app, phase), PREFETCH[phase], work);
   }
 
-  /** The barrier travels with the begin, behind the rows of the initiator. The user awaits the business statement. */
-  private async transact(phase: Phase, purchase: Purchase, rows: readonly Statement[] = []): Promise<void> {
-    const connection = await this.of.pool.getConnection();
-    const first = [...rows, ...barrierOf(this.app, phase, purchase)];
-    const [entered] = await connection.query(
-      `START TRANSACTION; ${first.map(({ sql }) => sql).join('; ')}`,
-      first.flatMap(({ values }) => values),
-    );
-    mustPass((entered as Answer[]).slice(1));
-    const { sql, values, isDeferred } = this.of.participant[phase](purchase);
-    if (isDeferred) await connection.query(`${sql}; COMMIT`, values);
-    else {
-      const [done] = await connection.query(sql, values);
-      mustPass([done].flat() as Answer[]);
-      await connection.query('COMMIT');
-    }
-    connection.release();
+  /** Barrier and business, behind the rows of the initiator. */
+  private transact(phase: Phase, purchase: Purchase, rows: readonly Statement[] = []): Promise<void> {
+    const { pool, participant } = this.of;
+    return transact(pool, [...rows, ...barrierOf(this.app, phase, purchase)], participant[phase](purchase));
   }
 }
 
@@ -187,15 +139,7 @@ function barrierOf(app: App, phase: Phase, { orderId: gid }: Purchase): Statemen
   const read = {
     sql: 'SELECT phase, op, participant, data FROM tcc_barrier WHERE gid = ? AND branch = ? LOCK IN SHARE MODE',
     values: [gid, branch],
+    finds: ({ op }: { op?: string }) => op === 'try',
   };
   return phase === 'try' ? [insert] : [insert, read];
-}
-
-type Answer = ResultSetHeader | RowDataPacket[];
-
-/** Each statement has changed a row, and the barrier has the row of Try. @throws Error otherwise: the shop has everything */
-function mustPass(answers: readonly Answer[]): void {
-  const passes = (answer: Answer) =>
-    Array.isArray(answer) ? answer.some(({ op }) => op === 'try') : answer.affectedRows > 0;
-  if (!answers.every(passes)) throw new Error('TCC by hand: a statement has changed nothing');
 }

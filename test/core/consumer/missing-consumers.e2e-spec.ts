@@ -8,6 +8,8 @@ const library = libraryOf();
 const SHORT = { firstMs: 200, factor: 1, capMs: 200 };
 const message = useMessageInService('missing_consumers', library);
 const { start } = message;
+/** The row ends first, then its alert. */
+const isClosed = async () => (await message.alerts())[0]?.closed_at != null;
 
 describe('a message without a consumer', () => {
   const contract = contractOf(library, 'gone');
@@ -29,6 +31,7 @@ describe('a message without a consumer', () => {
     await message.service.close();
     await start({ localMessage, controllers: [controllerOf([[library.OnMessage(contract), async () => {}]])] });
     await untilOver('it is done', async () => (await message.outboxState()) === 'DONE');
+    await untilOver('the alert is closed', isClosed);
     expect(await message.alerts()).toEqual([{ ...alert, closed_at: expect.any(Date) }]);
   });
 
@@ -70,6 +73,7 @@ test('a half message without a consumer raises one alert and is done when a cons
   await message.service.close();
   await start({ halfMessage, controllers: [controllerOf([[library.OnMessage(contract), async () => {}]])] });
   await untilOver('it is done', async () => (await verdict()) === 'DONE');
+  await untilOver('the alert is closed', isClosed);
   expect(await message.alerts()).toEqual([{ ...alert, closed_at: expect.any(Date) }]);
   expect(await message.inboxState()).toBe('HANDLED');
 });

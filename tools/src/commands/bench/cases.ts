@@ -10,7 +10,7 @@ export type Variant = (typeof VARIANTS)[number] | Peer;
 
 /**
  * The processes of a case: all schemes of the library share one shop, `classic` is the shop with classic queues. `bare` is the
- * floor of the part of this name, called like the naive shop for messages and like the library for TCC.
+ * floor of the part of this name, called like the naive shop for messages, and like the library for TCC and saga.
  */
 export type Kind = 'naive' | 'bare' | 'shop' | 'classic' | Peer;
 

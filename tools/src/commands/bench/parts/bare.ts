@@ -1,4 +1,4 @@
-// A purchase by messages and one by TCC with the library, and by hand without any framework. By hand is the floor.
+// A purchase by messages, one by TCC and one by saga with the library, and by hand without any framework. By hand is the floor.
 import { type Case, type Kind, TABLE_CONCURRENCY } from '../cases.js';
 import { measure, type Sample, warmUp } from '../measure.js';
 import type { Finding } from '../report.js';
@@ -9,11 +9,13 @@ import type { PartOptions } from './part.js';
 const OF = { concurrency: TABLE_CONCURRENCY, skus: 'many', notify: false } as const;
 const PLAYED = [
   { kind: 'naive', variant: 'naive', name: 'naive' },
-  // By hand, messages have the route of the naive shop, and TCC has that of the library.
+  // By hand, messages have the route of the naive shop. TCC and saga have those of the library.
   { kind: 'bare', variant: 'naive', name: 'messages by hand' },
   { kind: 'bare', variant: 'tcc', name: 'TCC by hand' },
+  { kind: 'bare', variant: 'saga', name: 'saga by hand' },
   { kind: 'shop', variant: 'local-message', name: 'local-message' },
   { kind: 'shop', variant: 'tcc', name: 'tcc' },
+  { kind: 'shop', variant: 'saga', name: 'saga' },
 ] as const;
 
 export async function bare({ stage, progress, quick }: PartOptions): Promise<Finding[]> {
