@@ -5,18 +5,19 @@ import type { Pool, PoolConnection } from 'mysql2/promise';
 import type { Purchase } from '../naive/shop.js';
 import { APPS, type App } from './apps.js';
 import { type Broker, exit } from './broker.js';
+import { ascii, LEASE } from './columns.js';
 import { gather } from './gather.js';
 
 const PREFETCH = 64;
 /** Receipts and marks are gathered for this time in milliseconds, as the library does. */
 const GATHER_MS = 5;
-const ASCII_ID = 'CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY';
+const ID = `${ascii('CHAR(36)')} NOT NULL PRIMARY KEY`;
 const TABLES = [
   `CREATE TABLE IF NOT EXISTS outbox (
-    id ${ASCII_ID}, payload JSON NOT NULL, state VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    id ${ID}, payload JSON NOT NULL, state ${ascii('VARCHAR(16)')} NOT NULL,
     next_attempt_at DATETIME(3) NULL, created_at DATETIME(3) NOT NULL, done_at DATETIME(3) NULL, KEY due (next_attempt_at)
   ) ENGINE=InnoDB`,
-  `CREATE TABLE IF NOT EXISTS inbox (id ${ASCII_ID}, created_at DATETIME(3) NOT NULL) ENGINE=InnoDB`,
+  `CREATE TABLE IF NOT EXISTS inbox (id ${ID}, created_at DATETIME(3) NOT NULL) ENGINE=InnoDB`,
 ];
 
 interface Message {
@@ -92,10 +93,10 @@ const receiptQueue = (app: App) => `bare.${app}.receipts`;
 
 async function appendAndCommit(connection: PoolConnection, purchase: Purchase): Promise<Message> {
   const id = randomUUID();
-  await connection.query(
-    `INSERT INTO outbox VALUES (?, ?, 'PENDING', UTC_TIMESTAMP(3) + INTERVAL 30 SECOND, UTC_TIMESTAMP(3), NULL); COMMIT`,
-    [id, JSON.stringify(purchase)],
-  );
+  await connection.query(`INSERT INTO outbox VALUES (?, ?, 'PENDING', ${LEASE}, UTC_TIMESTAMP(3), NULL); COMMIT`, [
+    id,
+    JSON.stringify(purchase),
+  ]);
   connection.release();
   return { id, purchase };
 }

@@ -4,12 +4,11 @@ import { randomUUID } from 'node:crypto';
 import type { Pool, ResultSetHeader } from 'mysql2/promise';
 import type { Purchase } from '../naive/shop.js';
 import type { Calls } from './calls.js';
+import { ascii, LEASE } from './columns.js';
 import { type Business, type Statement, transact } from './transact.js';
 
 const PREFETCH = 32;
 const DEADLINE = 'UTC_TIMESTAMP(3) + INTERVAL 60 SECOND';
-const LEASE = 'UTC_TIMESTAMP(3) + INTERVAL 30 SECOND';
-const ascii = (type: string) => `${type} CHARACTER SET ascii COLLATE ascii_bin`;
 const TABLES = [
   `CREATE TABLE IF NOT EXISTS saga (
     id ${ascii('CHAR(36)')} NOT NULL PRIMARY KEY, state ${ascii('VARCHAR(16)')} NOT NULL, step INT NOT NULL,

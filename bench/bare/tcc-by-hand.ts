@@ -6,6 +6,7 @@ import type { Purchase } from '../naive/shop.js';
 import { APPS, type App } from './apps.js';
 import type { Broker } from './broker.js';
 import { Calls } from './calls.js';
+import { ascii, LEASE } from './columns.js';
 import { gather } from './gather.js';
 import { type Business, type Statement, transact } from './transact.js';
 
@@ -17,8 +18,6 @@ const PREFETCH = { try: 32, confirm: 16 } as const satisfies Record<Phase, numbe
 /** Final marks are gathered for this time in milliseconds, as the library does. */
 const MARK_MS = 25;
 const DEADLINE = 'UTC_TIMESTAMP(3) + INTERVAL 5 SECOND';
-const LEASE = 'UTC_TIMESTAMP(3) + INTERVAL 30 SECOND';
-const ascii = (type: string) => `${type} CHARACTER SET ascii COLLATE ascii_bin`;
 const TABLES = [
   `CREATE TABLE IF NOT EXISTS tcc (
     id ${ascii('CHAR(36)')} NOT NULL PRIMARY KEY, state ${ascii('VARCHAR(16)')} NOT NULL,

@@ -10,9 +10,10 @@ import type { OutboxRow } from '../outbox-table.js';
  *
  * `stream_key` and `seq` are the place of a message, given under the lock of its row in `dtx_keyed_seq`. `open_key` is the
  * same key until the message lets its successors go, then NULL. So the index `in_order` has open messages only, and its
- * first entry of a key is the head. Only a head is sent. `released_at` is set when a message that has waited becomes the
- * head. It was never sent before, so receivers derive its age from this time. The table is separate from `dtx_outbox`, so messages without a
- * key pay no index entry, and instances of a version without this table cannot send a message out of its order.
+ * first entry of a key is the head. Only a head is sent. `released_at` is set when a message that has waited becomes
+ * the head. It was never sent before, so receivers derive its age from this time. The table is separate from
+ * `dtx_outbox`, so messages without a key pay no index entry, and instances of a version without this table cannot send
+ * a message out of its order.
  */
 export const KEYED: DurableTable = {
   name: 'dtx_keyed',
