@@ -18,11 +18,6 @@ export const ORDER_ID_COLUMN = 'CHAR(36) CHARACTER SET ascii COLLATE ascii_bin';
 /** Column type of words from a fixed list (a status, a scheme). */
 export const WORD_COLUMN = 'VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin';
 
-/** Result of an INSERT, UPDATE or DELETE by `tx.query`. */
-export interface Changed {
-  affectedRows: number;
-}
-
 /**
  * Converts a BIGINT, which the driver returns as a string, to a number.
  * @throws RangeError outside ±2^53, since a rounded amount of money must not be used

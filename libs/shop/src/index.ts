@@ -16,7 +16,6 @@ export { Payment } from './accounts/payment.entity.js';
 export { BatchedReads } from './batched-reads.js';
 export {
   bigint,
-  type Changed,
   NAME_COLUMN,
   ORDER_ID_COLUMN,
   WORD_COLUMN,

@@ -22,3 +22,21 @@ export const swallowedByUsers: Mutant = {
   foundBy: '',
   edits: [{ guard: 'transaction.held-failed', becomes: '' }],
 };
+
+/** The server does not check the promise to the code. */
+export const uncheckedChange: Mutant = {
+  name: 'unchecked-change',
+  does: 'a change that waits is taken for one row without a check',
+  breaks: 'a sale commits although the stock was not taken',
+  foundBy: '',
+  edits: [{ guard: 'transaction.changed-one', becomes: `return { sql: 'DO 0', explain };` }],
+};
+
+/** Every plain statement waits. */
+export const anythingInFront: Mutant = {
+  name: 'anything-in-front',
+  does: 'a statement with a comment at its end is sent in front of others',
+  breaks: 'the comment hides COMMIT, and the work is lost',
+  foundBy: '',
+  edits: [{ guard: 'transaction.in-front', becomes: "return statementOf(text).kind === 'plain';" }],
+};

@@ -1,5 +1,8 @@
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { libraryOf } from '../../fixtures/little-service.js';
 import { sql } from '../../fixtures/sandbox.js';
+import { buildMutant, copyBuild } from '../../mutants/build-copy.js';
+import { anythingInFront } from './deferred-statements.mutants.js';
 import { Deferring, intact, SEVERAL, step } from './deferring-service.js';
 
 let deferring: Deferring;
@@ -54,6 +57,34 @@ describe('a statement of the user that is deferred', () => {
     });
     const rows = await sql<{ n: number }>(deferring.sandbox, 'payment', 'SELECT n FROM step WHERE gid = ?', [gid]);
     expect(rows).toEqual([{ n: 1 }]);
+  });
+
+  test.each([
+    ['-- note', [1, 2, 3]],
+    ['# note', [1, 2, 3]],
+    ['/* note */', [1, 2, 3]],
+    ['--', [1, 2, 3]],
+    [';', [1, 2, 3]],
+    ['/* open', [2]],
+  ])('is sent at once if %j would hide the statements behind it, and COMMIT is kept', async (tail, kept) => {
+    const { unit, gid } = await start();
+    await unit(async (tx) => {
+      await intact.deferStatement(tx, `INSERT INTO step VALUES (?, ?) ${tail}`, [gid, 1]).catch(() => {});
+      await step(tx, gid, 2);
+      await intact.deferStatement(tx, `INSERT INTO step VALUES (?, '3') ${tail}`, [gid]).catch(() => {});
+    });
+    await deferring.end();
+    const rows = await sql<{ n: number }>(deferring.sandbox, 'payment', 'SELECT n FROM step WHERE gid = ?', [gid]);
+    expect(rows.map(({ n }) => n)).toEqual(kept);
+  });
+
+  test('control: a COMMIT behind a comment is hidden, and the work is lost although the unit succeeds', async () => {
+    const library = libraryOf(buildMutant(copyBuild('in-front'), anythingInFront));
+    const { unit, gid } = await start({ library });
+    await unit((tx) => library.deferStatement(tx, 'INSERT INTO step VALUES (?, ?) -- note', [gid, 1]));
+    await deferring.end();
+    const rows = await sql(deferring.sandbox, 'payment', 'SELECT n FROM step WHERE gid = ?', [gid]);
+    expect(rows).toEqual([]);
   });
 
   test.each([

@@ -33,7 +33,8 @@ export class Deferring {
     const append = (tx: EntityManager, gid: string) => service.get(library.LocalMessages).append(tx, contract, { gid });
     const db: DataSource = service.source;
     const unit = (work: (tx: EntityManager) => Promise<unknown>) => library.inTransaction(db, work);
-    return { append, db, unit, gid: `deferred-${this.count}` };
+    const database = service.get(library.DtxDatabase);
+    return { append, db, database, unit, gid: `deferred-${this.count}` };
   }
 
   async end(): Promise<void> {

@@ -16,6 +16,7 @@ export { parseBrokerUrls, problemOfBrokerUrls } from './broker-urls.js';
 export { BeforeAck, MessageContext, OnMessage, OnRejected } from './consumer/consumer-decorators.js';
 export type { DeliveryInfo } from './consumer/incoming-message.js';
 export { connectDtx, DtxTransport } from './consumer/nest-transport.js';
+export { changesOneRow } from './database/changes-one-row.js';
 export { NOW as DTX_NOW } from './database/clock-sql.js';
 export { Database as DtxDatabase } from './database/database.service.js';
 export { deferStatement } from './database/defer-statement.js';

@@ -2,9 +2,8 @@
  * Rules of accounts. A balance never falls below zero, and each order has at most one payment. Money is captured in one
  * step (`captureMoney`), or first frozen and then captured or released (`freezeMoney`, `captureFrozen`, `releaseFrozen`).
  */
-import { DTX_NOW, deferStatement, insertFirst, Rejected } from 'nest-dtx';
+import { changesOneRow, DTX_NOW, deferStatement, insertFirst, Rejected } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';
-import type { Changed } from '../column-types.js';
 import type { PurchaseOnTheWay } from '../message-contracts.js';
 import type { Reason } from '../purchase-schemas.js';
 import { Account } from './account.entity.js';
@@ -34,12 +33,13 @@ export async function captureMoney(tx: EntityManager, purchase: PurchaseOnTheWay
   const { buyerId, amount } = purchase;
   // The account row is last, since other purchases of this buyer wait for its lock until the commit.
   await insertPayment(tx, purchase, { status: 'CAPTURED', reason: null }, UNLESS_DECLINED);
-  const paid: Changed = await tx.query(
+  const isPaid = await changesOneRow(
+    tx,
     `UPDATE account SET balance = balance - ?, captured = captured + ? WHERE buyer_id = ? AND balance >= ?
      AND (SELECT status FROM payment WHERE order_id = ?) = 'CAPTURED'`,
     [amount, amount, buyerId, amount, purchase.orderId],
   );
-  if (paid.affectedRows === 1) return;
+  if (isPaid) return;
   if ((await findPayment(tx, purchase.orderId))?.status === 'DECLINED') throw new Rejected('TIMEOUT');
   throw new Rejected((await accountExists(tx, buyerId)) ? 'INSUFFICIENT_FUNDS' : 'UNKNOWN_BUYER');
 }
@@ -52,11 +52,12 @@ const UNLESS_DECLINED = `ON DUPLICATE KEY UPDATE amount = IF(status = 'DECLINED'
  * @throws Rejected INSUFFICIENT_FUNDS or UNKNOWN_BUYER. The caller's transaction must roll back.
  */
 export async function freezeMoney(tx: EntityManager, { buyerId, amount }: Money): Promise<void> {
-  const frozen: Changed = await tx.query(
+  const isFrozen = await changesOneRow(
+    tx,
     'UPDATE account SET balance = balance - ?, frozen = frozen + ? WHERE buyer_id = ? AND balance >= ?',
     [amount, amount, buyerId, amount],
   );
-  if (frozen.affectedRows === 1) return;
+  if (isFrozen) return;
   throw new Rejected((await accountExists(tx, buyerId)) ? 'INSUFFICIENT_FUNDS' : 'UNKNOWN_BUYER');
 }
 
@@ -71,11 +72,12 @@ export async function captureFrozen(
 ): Promise<void> {
   const { buyerId, amount } = money;
   await insertPayment(tx, { orderId, ...money }, { status: 'CAPTURED', reason: null, createdAt: capturedAt });
-  const captured: Changed = await tx.query(
+  const isCaptured = await changesOneRow(
+    tx,
     'UPDATE account SET frozen = frozen - ?, captured = captured + ? WHERE buyer_id = ? AND frozen >= ?',
     [amount, amount, buyerId, amount],
   );
-  if (captured.affectedRows !== 1)
+  if (!isCaptured)
     throw new Error(
       `cannot capture ${amount} for order ${orderId}: account ${buyerId} has less than that in frozen; ${BY_HAND}`,
     );
@@ -83,11 +85,12 @@ export async function captureFrozen(
 
 /** Releases frozen money. @throws Error if it is not frozen, which needs an operator */
 export async function releaseFrozen(tx: EntityManager, orderId: string, { buyerId, amount }: Money): Promise<void> {
-  const released: Changed = await tx.query(
+  const isReleased = await changesOneRow(
+    tx,
     'UPDATE account SET frozen = frozen - ?, balance = balance + ? WHERE buyer_id = ? AND frozen >= ?',
     [amount, amount, buyerId, amount],
   );
-  if (released.affectedRows !== 1)
+  if (!isReleased)
     throw new Error(
       `cannot release ${amount} for order ${orderId}: account ${buyerId} has less than that in frozen; ${BY_HAND}`,
     );

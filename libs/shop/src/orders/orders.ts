@@ -1,7 +1,6 @@
 /** Rules of orders. An order moves only once, from PENDING to CONFIRMED or CANCELLED. */
-import { deferStatement, idTimeMs, isDuplicateKey } from 'nest-dtx';
+import { changesOneRow, deferStatement, idTimeMs, isDuplicateKey } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';
-import type { Changed } from '../column-types.js';
 import { databaseNow } from '../database-clock.js';
 import type { PurchaseOnTheWay } from '../message-contracts.js';
 import type { OrderStatus, Reason } from '../purchase-schemas.js';
@@ -83,12 +82,13 @@ interface Outcome {
 
 async function settleOrder(tx: EntityManager, purchase: PurchaseOnTheWay, outcome: Outcome): Promise<void> {
   const { orderId } = purchase;
-  const moved: Changed = await tx.query(
+  const isMoved = await changesOneRow(
+    tx,
     `UPDATE orders SET status = ?, reason = ?, updated_at = GREATEST(created_at, COALESCE(?, UTC_TIMESTAMP(3)))
      WHERE order_id = ? AND status = 'PENDING'`,
     [outcome.status, outcome.reason, outcome.at ?? null, orderId],
   );
-  if (moved.affectedRows === 1) return;
+  if (isMoved) return;
 
   const rows: { status: OrderStatus }[] = await tx.query('SELECT status FROM orders WHERE order_id = ? FOR UPDATE', [
     orderId,

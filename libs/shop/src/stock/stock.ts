@@ -2,9 +2,8 @@
  * Rules of stock. The available stock never falls below zero, so nothing is oversold. Pieces are sold in one step
  * (`takeStock`), or first reserved and then sold or released (`reserveStock`, `sellReserved`, `releaseReserved`).
  */
-import { deferStatement, insertFirst, Rejected } from 'nest-dtx';
+import { changesOneRow, deferStatement, insertFirst, Rejected } from 'nest-dtx';
 import type { EntityManager } from 'typeorm';
-import type { Changed } from '../column-types.js';
 import type { PurchaseOnTheWay } from '../message-contracts.js';
 import { AVAILABLE_MAX } from '../purchase-schemas.js';
 import { Stock } from './stock.entity.js';
@@ -53,12 +52,13 @@ export async function takeStock(tx: EntityManager, purchase: PurchaseOnTheWay): 
   const { orderId, sku, quantity } = purchase;
   await recordTake(tx, orderId, purchase);
   // The stock row is last, since other purchases of this sku wait for its lock until the commit.
-  const taken: Changed = await tx.query(
+  const isTaken = await changesOneRow(
+    tx,
     `UPDATE stock SET available = available - ?, sold = sold + ?, version = version + 1
      WHERE sku = ? AND available >= ? AND (SELECT state FROM stock_take WHERE order_id = ?) <> 'REFUSED'`,
     [quantity, quantity, sku, quantity, orderId],
   );
-  if (taken.affectedRows !== 1) throw new Rejected('OUT_OF_STOCK');
+  if (!isTaken) throw new Rejected('OUT_OF_STOCK');
 }
 
 /**
@@ -66,34 +66,35 @@ export async function takeStock(tx: EntityManager, purchase: PurchaseOnTheWay): 
  * @throws Rejected OUT_OF_STOCK. The caller's transaction must roll back.
  */
 export async function reserveStock(tx: EntityManager, { sku, quantity }: Pieces): Promise<void> {
-  const reserved: Changed = await tx.query(
+  const isReserved = await changesOneRow(
+    tx,
     `UPDATE stock SET available = available - ?, reserved = reserved + ?, version = version + 1
      WHERE sku = ? AND available >= ?`,
     [quantity, quantity, sku, quantity],
   );
-  if (reserved.affectedRows !== 1) throw new Rejected('OUT_OF_STOCK');
+  if (!isReserved) throw new Rejected('OUT_OF_STOCK');
 }
 
 /** Sells reserved pieces. @throws Error if they are not reserved, which needs an operator */
 export async function sellReserved(tx: EntityManager, orderId: string, { sku, quantity }: Pieces): Promise<void> {
   await recordTake(tx, orderId, { sku, quantity });
-  const sold: Changed = await tx.query(
+  const isSold = await changesOneRow(
+    tx,
     'UPDATE stock SET reserved = reserved - ?, sold = sold + ?, version = version + 1 WHERE sku = ? AND reserved >= ?',
     [quantity, quantity, sku, quantity],
   );
-  if (sold.affectedRows !== 1)
-    throw new Error(`cannot sell ${quantity} x ${sku} for order ${orderId}: less is reserved`);
+  if (!isSold) throw new Error(`cannot sell ${quantity} x ${sku} for order ${orderId}: less is reserved`);
 }
 
 /** Releases reserved pieces. @throws Error if they are not reserved, which needs an operator */
 export async function releaseReserved(tx: EntityManager, orderId: string, { sku, quantity }: Pieces): Promise<void> {
-  const released: Changed = await tx.query(
+  const isReleased = await changesOneRow(
+    tx,
     `UPDATE stock SET reserved = reserved - ?, available = available + ?, version = version + 1
      WHERE sku = ? AND reserved >= ?`,
     [quantity, quantity, sku, quantity],
   );
-  if (released.affectedRows !== 1)
-    throw new Error(`cannot release ${quantity} x ${sku} for order ${orderId}: less is reserved`);
+  if (!isReleased) throw new Error(`cannot release ${quantity} x ${sku} for order ${orderId}: less is reserved`);
 }
 
 /**
@@ -135,11 +136,12 @@ async function stateOfTake(tx: EntityManager, orderId: string): Promise<TakeStat
 /** Returns the pieces of an order to the available stock. Idempotent. @throws Error if the order took no pieces */
 export async function putBack(tx: EntityManager, purchase: PurchaseOnTheWay): Promise<void> {
   const { orderId, sku, quantity } = purchase;
-  const returned: Changed = await tx.query(
+  const isReturned = await changesOneRow(
+    tx,
     `UPDATE stock_take SET state = 'RETURNED' WHERE order_id = ? AND state = 'TAKEN'`,
     [orderId],
   );
-  if (returned.affectedRows === 1) {
+  if (isReturned) {
     await tx.query('UPDATE stock SET available = available + ?, sold = sold - ?, version = version + 1 WHERE sku = ?', [
       quantity,
       quantity,

@@ -6,8 +6,8 @@ import { guardOf } from './query-runner-guards.js';
  * statement whose result is not needed. The statements keep their order. Its error is thrown by the statement that it
  * travels with, and ends the transaction even if that error is caught.
  *
- * The statement is sent at once where it cannot travel: in a transaction that nest-dtx has not joined, and in one of a
- * DataSource without `extra.multipleStatements`. TypeORM neither logs a statement that travels nor tells its subscribers.
+ * The statement is sent at once where it cannot travel: with a comment or `;` in it, in a transaction that nest-dtx has not
+ * joined, and in one of a DataSource without `extra.multipleStatements`. TypeORM neither logs a statement that travels nor tells its subscribers.
  * @throws the error of the statement, if it is sent at once
  * @example
  *   await deferStatement(tx, 'INSERT INTO deduction (order_id, quantity) VALUES (?, ?)', [orderId, quantity]);

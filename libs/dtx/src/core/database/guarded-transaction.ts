@@ -6,7 +6,7 @@ import type { Changed, Done, Gate, Row, Send } from './mysql2-types.js';
 import { refuseAutocommit, refuseEnding } from './refused-statements.js';
 import type { Sql } from './sql-executor.js';
 import type { SqlValue } from './sql-literals.js';
-import { type Statement, statementOf } from './statement-effect.js';
+import { mayStandInFront, type Statement, statementOf } from './statement-effect.js';
 import { StatementTurns } from './statement-turns.js';
 import type { GuardOptions, GuardState } from './transaction-guard-options.js';
 import { BEGUN, Evidence, type HeldStatement } from './transaction-identity.js';
@@ -29,7 +29,7 @@ export class TransactionGuard implements Gate, Sql {
 
   constructor(
     private readonly tap: Tap,
-    private readonly options: GuardOptions,
+    readonly options: GuardOptions,
   ) {
     this.evidence = new Evidence(tap);
     this.held = new HeldStatements(tap, this.evidence);
@@ -82,7 +82,7 @@ export class TransactionGuard implements Gate, Sql {
    * transaction. Without `mayDefer` it is sent now. `explain` throws the error to report for one of the statement.
    */
   defer(statement: string, values: readonly SqlValue[], explain?: (error: unknown) => never): Promise<void> {
-    return this.hold({ ...this.tap.bound(statement, values), explain });
+    return this.hold([{ ...this.tap.bound(statement, values), explain }]);
   }
 
   /** Removes and returns the statements that wait, for a packet of the owner. Only when nothing is in flight. */
@@ -92,20 +92,21 @@ export class TransactionGuard implements Gate, Sql {
 
   /** Whether a statement of the user may wait for the next packet. */
   canDefer(statement: string): boolean {
-    return this.state === 'guarding' && this.options.mayDefer === true && statementOf(statement).kind === 'plain';
+    return this.state === 'guarding' && this.options.mayDefer === true && mayStandInFront(statement);
   }
 
-  /** As `defer`, for a statement of the user. */
-  deferUsers(statement: string, values: readonly unknown[]): Promise<void> {
-    return this.hold({ sql: this.tap.connection.format(statement, values) });
+  /** As `defer`, for a statement of the user. The check of its answer is sent right behind it. */
+  deferUsers(statement: string, values: readonly unknown[], check?: HeldStatement): Promise<void> {
+    const users = { sql: this.tap.connection.format(statement, values) };
+    return this.hold(check ? [users, check] : [users]);
   }
 
-  private hold(statement: HeldStatement): Promise<void> {
+  private hold(together: readonly HeldStatement[]): Promise<void> {
     return this.turns.take(async () => {
       if (this.isDoubted) await this.evidence.lookAgain();
       if (this.state !== 'watching') this.mustBeAlive();
-      if (!this.held.hasRoomFor(statement)) await this.held.send();
-      this.held.add(statement);
+      if (!this.held.hasRoomFor(together)) await this.held.send();
+      for (const statement of together) this.held.add(statement);
       if (this.state !== 'guarding' || !this.options.mayDefer || this.held.isFull) await this.held.send();
     });
   }

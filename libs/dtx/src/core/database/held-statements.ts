@@ -26,9 +26,9 @@ export class HeldStatements {
     private readonly evidence: Evidence,
   ) {}
 
-  /** Whether a statement may wait beside the others. */
-  hasRoomFor({ sql }: BoundStatement): boolean {
-    return this.chars + sql.length <= HELD_CHARS_MAX;
+  /** Whether statements may wait beside the others. */
+  hasRoomFor(statements: readonly BoundStatement[]): boolean {
+    return statements.reduce((chars, { sql }) => chars + sql.length, this.chars) <= HELD_CHARS_MAX;
   }
 
   get isEmpty(): boolean {

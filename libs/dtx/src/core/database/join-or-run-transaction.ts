@@ -1,9 +1,11 @@
 import type { DataSource, EntityManager } from 'typeorm';
 import { TransactionRequired } from '../errors/errors.js';
 import { isDeadlock } from '../errors/sql-errors.js';
+import { ChangeMissed } from './changes-one-row.js';
 import type { TransactionGuard } from './guarded-transaction.js';
 import { connectionOptionsOf } from './pinned-session-pool.js';
 import { guardOf, marked, watch, watchBegin } from './query-runner-guards.js';
+import type { GuardOptions } from './transaction-guard-options.js';
 
 /**
  * Checks that a call got the EntityManager of an open transaction. `call` is the name of the call in the error.
@@ -56,7 +58,7 @@ const DEADLOCK_TRIES = 4;
 
 /**
  * Runs a unit of work in a transaction of a DataSource. After a deadlock the whole unit runs again, even if the work
- * caught the error. Statements that would end the transaction are rejected.
+ * caught the error. So it does after a change of `changesOneRow` that missed. Statements that would end the transaction are rejected.
  * @throws TransactionEnded if a statement ended the transaction, which is rolled back
  * @throws the error of the work, after the rollback. A deadlock is thrown after 4 runs
  * @example
@@ -66,14 +68,15 @@ export async function inTransaction<T>(source: DataSource, work: (tx: EntityMana
   for (let attempt = 1; ; attempt++) {
     let guard: TransactionGuard | undefined;
     try {
-      return await transactionOf(source, async (tx) => {
+      return await transactionOf(source, { runsAgain: attempt === 1 }, async (tx) => {
         guard = guardOf(tx.queryRunner!);
         await guard?.join({ withSavepoint: false });
         return work(tx);
       });
     } catch (error) {
       // After a COMMIT the unit never runs again, even if a subscriber fails.
-      if (guard?.state === 'committed' || !isDeadlock(error) || attempt >= DEADLOCK_TRIES) throw error;
+      const mustRunAgain = isDeadlock(error) || guard?.failure instanceof ChangeMissed;
+      if (guard?.state === 'committed' || !mustRunAgain || attempt >= DEADLOCK_TRIES) throw error;
     }
   }
 }
@@ -91,12 +94,16 @@ function takesSeveral(source: DataSource): boolean {
 }
 
 /** As `source.transaction`. Where one packet may hold several statements, BEGIN travels with the first statement. */
-async function transactionOf<T>(source: DataSource, work: (tx: EntityManager) => Promise<T>): Promise<T> {
+async function transactionOf<T>(
+  source: DataSource,
+  options: Pick<GuardOptions, 'runsAgain'>,
+  work: (tx: EntityManager) => Promise<T>,
+): Promise<T> {
   if (!takesSeveral(source)) return source.transaction(work);
   const runner = source.createQueryRunner();
   try {
     await runner.connect();
-    const guard = watchBegin(runner);
+    const guard = watchBegin(runner, options);
     try {
       return await runner.manager.transaction(marked(work));
     } finally {

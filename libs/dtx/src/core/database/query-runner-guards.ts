@@ -8,6 +8,7 @@ import { DtxError, TransactionEnded } from '../errors/errors.js';
 import { TransactionGuard } from './guarded-transaction.js';
 import { tapOf } from './intercepted-connection.js';
 import { type RawConnection } from './mysql2-types.js';
+import type { GuardOptions } from './transaction-guard-options.js';
 
 /** Internal members of TypeORM. */
 type Runner = QueryRunner & { transactionDepth: number; databaseConnection: RawConnection };
@@ -30,11 +31,11 @@ export function isOutermost(runner: QueryRunner): boolean {
 }
 
 /** Watches a transaction of the user. It sends and changes nothing until the library joins the transaction. */
-export function watch(given: QueryRunner): TransactionGuard {
+export function watch(given: QueryRunner, options: Pick<GuardOptions, 'runsAgain'> = {}): TransactionGuard {
   const runner = given as Runner;
   const tap = tapOf(runner.databaseConnection);
   const allowsSeveral = runner.databaseConnection.config.multipleStatements === true;
-  const guard = new TransactionGuard(tap, { allowsSeveral, isLibrarys: false, mayDefer: allowsSeveral });
+  const guard = new TransactionGuard(tap, { ...options, allowsSeveral, isLibrarys: false, mayDefer: allowsSeveral });
   guards.set(runner, guard);
   tap.gate = guard;
   const { commitTransaction, rollbackTransaction, query } = runner;
@@ -69,8 +70,8 @@ export function watch(given: QueryRunner): TransactionGuard {
  * Guards the transaction that a query runner is about to begin. Its START TRANSACTION waits for the first statement. The
  * connection must allow several statements in one packet.
  */
-export function watchBegin(runner: QueryRunner): TransactionGuard {
-  const guard = watch(runner);
+export function watchBegin(runner: QueryRunner, options: Pick<GuardOptions, 'runsAgain'>): TransactionGuard {
+  const guard = watch(runner, options);
   guard.state = 'beginning';
   return guard;
 }

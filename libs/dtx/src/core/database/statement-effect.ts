@@ -42,6 +42,19 @@ export function statementOf(text: string): Statement {
   return ending ?? { kind: 'opaque', what: 'several statements in one' };
 }
 
+/**
+ * Whether a text may stand in front of other statements in one packet. A comment at its end would hide them, COMMIT
+ * too, and a `;` behind it is a syntax error.
+ */
+export function mayStandInFront(text: string): boolean {
+  // guard: transaction.in-front
+  return statementOf(text).kind === 'plain' && !(/;|--|#|\/\*/.test(text) && hasCommentOrEnd(text));
+}
+
+function hasCommentOrEnd(text: string): boolean {
+  return [...text.matchAll(TOKEN)].some(([token]) => /^(;|#|--|\/\*)/.test(token));
+}
+
 /** The number of statements in a text. */
 export function countStatements(text: string): number {
   return split(text).length;

@@ -13,6 +13,8 @@ export interface GuardOptions {
    * by TypeORM, and its connection takes several statements in one packet.
    */
   readonly mayDefer?: boolean;
+  /** The owner of the transaction runs it again after `ChangeMissed`, and then without this option. */
+  readonly runsAgain?: boolean;
 }
 
 /**

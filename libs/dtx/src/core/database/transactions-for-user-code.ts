@@ -12,6 +12,7 @@ import {
   isPassing,
 } from '../errors/sql-errors.js';
 import { libraryLogger } from '../library-logger.js';
+import { ChangeMissed } from './changes-one-row.js';
 import type { CommitHooks } from './commit-hooks.js';
 import { breakOff, quietMsOf } from './connection-watch.js';
 import type { WorkShares } from './consumer-connection-shares.js';
@@ -69,7 +70,7 @@ export class WorkTransactions implements Sql {
   }
 
   /**
-   * Runs a unit. After a deadlock the whole unit runs again, even if user code caught the error.
+   * Runs a unit. After a deadlock or `ChangeMissed` the whole unit runs again, even if user code caught the error.
    * @throws TransactionEnded if a user statement ended the transaction
    * @throws TookTooLong after `handlerTimeoutMs`, with everything rolled back
    * @throws DatabaseUnavailable without a connection, or for a temporary reason of the server
@@ -85,12 +86,13 @@ export class WorkTransactions implements Sql {
   private async untilCommitted<T>(unit: Unit<T>): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       const tap = await this.pool.acquire();
-      const bound = new BoundRunner(this.source, tap, { mayDefer: true });
+      const bound = new BoundRunner(this.source, tap, { mayDefer: true, runsAgain: attempt === 1 });
       bound.subscribersMs = this.of.limits.limitMs;
       try {
         return await this.once(bound, tap, unit);
       } catch (error) {
-        if (bound.guard.state === 'committed' || !isDeadlock(error) || attempt >= DEADLOCK_TRIES) throw error;
+        const { state } = bound.guard;
+        if (state === 'committed' || !mustRunAgain(error) || attempt >= DEADLOCK_TRIES) throw error;
       }
     }
   }
@@ -139,6 +141,8 @@ export class WorkTransactions implements Sql {
     }
   }
 }
+
+const mustRunAgain = (error: unknown) => isDeadlock(error) || error instanceof ChangeMissed;
 
 /**
  * Classifies the error of a unit. A server without writes or resources is not a failure of the user code, whatever

@@ -34,7 +34,7 @@ export class BoundRunner {
   constructor(
     private readonly source: DataSource,
     private readonly tap: Tap,
-    options: Pick<GuardOptions, 'everyErrorEnds' | 'mayDefer'> = {},
+    options: Pick<GuardOptions, 'everyErrorEnds' | 'mayDefer' | 'runsAgain'> = {},
     private readonly race: <T>(statement: Promise<T>) => Promise<T> = (statement) => statement,
   ) {
     this.runner = source.createQueryRunner() as Runner;

@@ -1,0 +1,72 @@
+import type { EntityManager } from 'typeorm';
+import { DtxError } from '../errors/errors.js';
+import { errnoOf } from '../errors/sql-errors.js';
+import type { Changed } from './mysql2-types.js';
+import { guardOf } from './query-runner-guards.js';
+import type { HeldStatement } from './transaction-identity.js';
+
+/** A change that waited has not changed exactly one row. The unit runs again, and its changes are sent at once. */
+export class ChangeMissed extends DtxError {}
+
+/**
+ * Fails unless the statement before it changed one row: ~0 is the largest BIGINT. DO would hide the error, and SELECT
+ * would answer with rows (MySQL manual, "Out-of-Range and Overflow Handling", "DO Statement").
+ */
+const CHECK_SQL = 'SET @dtx_changed_one = ~0 + (ROW_COUNT() <> 1)';
+const OUT_OF_RANGE = 1690;
+const CHANGES = /^\s*(\/\*[\s\S]*?\*\/\s*)*(INSERT|UPDATE|DELETE|REPLACE)\b/i;
+/** A statement that missed is sent at once for this time in milliseconds. Sold-out stock would miss at every purchase. */
+const AT_ONCE_MS = 1_000;
+/** Bounds the memory of statements that contain values. */
+const MISSES_MAX = 1_000;
+
+/** The statements that have missed, with the time of this machine until which they are sent at once. */
+const missed = new Map<string, number>();
+
+/**
+ * Runs an INSERT, UPDATE, DELETE or REPLACE, and returns whether it changed exactly one row. An UPDATE counts the rows
+ * that it matched.
+ *
+ * In a transaction that nest-dtx runs (handlers, participants, steps, `inTransaction`), it saves a round trip: the
+ * statement travels with the next one, or with COMMIT, and the call returns true. The server checks the rows. If they are
+ * not one, the whole transaction is rolled back and its code runs again, and this call returns false. So code behind it
+ * runs again as after a deadlock. Anywhere else the statement is sent at once.
+ * @throws DtxError for another statement
+ * @throws the error of the statement, if it is sent at once
+ * @example
+ *   const statement = 'UPDATE stock SET available = available - ? WHERE sku = ? AND available >= ?';
+ *   if (!(await changesOneRow(tx, statement, [quantity, sku, quantity]))) throw new Rejected('OUT_OF_STOCK');
+ */
+export async function changesOneRow(
+  tx: EntityManager,
+  statement: string,
+  parameters: unknown[] = [],
+): Promise<boolean> {
+  if (!CHANGES.test(statement))
+    throw new DtxError(`changesOneRow takes INSERT, UPDATE, DELETE or REPLACE, not ${statement.trim().slice(0, 40)}`);
+  const guard = tx.queryRunner && guardOf(tx.queryRunner);
+  if (guard?.options.runsAgain && guard.canDefer(statement) && !hasMissed(statement)) {
+    await guard.deferUsers(statement, parameters, checkOf(statement));
+    return true;
+  }
+  const { affectedRows } = await tx.query<Changed>(statement, parameters);
+  return affectedRows === 1;
+}
+
+function checkOf(statement: string): HeldStatement {
+  const explain = (error: unknown): never => {
+    if (errnoOf(error) !== OUT_OF_RANGE) throw error;
+    if (missed.size >= MISSES_MAX) missed.clear();
+    missed.set(statement, Date.now() + AT_ONCE_MS);
+    throw new ChangeMissed('a change behind which this code ran has not changed one row; the transaction runs again');
+  };
+  // guard: transaction.changed-one
+  return { sql: CHECK_SQL, explain };
+}
+
+function hasMissed(statement: string): boolean {
+  const untilMs = missed.get(statement);
+  if (untilMs === undefined || Date.now() < untilMs) return untilMs !== undefined;
+  missed.delete(statement);
+  return false;
+}
