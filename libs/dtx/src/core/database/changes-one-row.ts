@@ -30,7 +30,8 @@ const missed = new Map<string, number>();
  * In a transaction that nest-dtx runs (handlers, participants, steps, `inTransaction`), it saves a round trip: the
  * statement travels with the next one, or with COMMIT, and the call returns true. The server checks the rows. If they are
  * not one, the whole transaction is rolled back and its code runs again, and this call returns false. So code behind it
- * runs again as after a deadlock. Anywhere else the statement is sent at once.
+ * runs again as after a deadlock. An error of a statement that waits ends the transaction, as by `deferStatement`. Anywhere
+ * else the statement is sent at once.
  * @throws DtxError for another statement
  * @throws the error of the statement, if it is sent at once
  * @example
