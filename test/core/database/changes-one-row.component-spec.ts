@@ -167,6 +167,14 @@ describe('changesOneRow', () => {
     await expect(reading).rejects.toThrow('changesOneRow takes INSERT, UPDATE, DELETE or REPLACE, not SELECT 1');
   });
 
+  test('refuses a statement that returns rows, and undoes it', async () => {
+    const { db, gid } = await start();
+    const returning = `DELETE FROM goods WHERE sku = ? RETURNING pieces`;
+    const deleting = intact.inTransaction(db, (tx) => intact.changesOneRow(tx, returning, [gid]));
+    await expect(deleting).rejects.toThrow(/takes no RETURNING|SQL syntax/); // MySQL has no RETURNING
+    expect(await piecesSent(gid)).toBe(1);
+  });
+
   /** Two buyers of one piece, with a row of each sale. */
   async function salesOfOnePiece(library: Library): Promise<number> {
     const { db, gid } = await start({ library });

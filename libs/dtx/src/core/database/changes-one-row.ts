@@ -32,7 +32,7 @@ const missed = new Map<string, number>();
  * not one, the whole transaction is rolled back and its code runs again, and this call returns false. So code behind it
  * runs again as after a deadlock. An error of a statement that waits ends the transaction, as by `deferStatement`. Anywhere
  * else the statement is sent at once.
- * @throws DtxError for another statement
+ * @throws DtxError for another statement, and for one with RETURNING
  * @throws the error of the statement, if it is sent at once
  * @example
  *   const statement = 'UPDATE stock SET available = available - ? WHERE sku = ? AND available >= ?';
@@ -50,7 +50,8 @@ export async function changesOneRow(
     await guard.deferUsers(statement, parameters, checkOf(statement));
     return true;
   }
-  const { affectedRows } = await tx.query<Changed>(statement, parameters);
+  const { affectedRows } = await tx.query<Partial<Changed>>(statement, parameters);
+  if (affectedRows === undefined) throw new DtxError('changesOneRow takes no RETURNING, since the rows would be lost');
   return affectedRows === 1;
 }
 
