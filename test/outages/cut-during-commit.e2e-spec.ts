@@ -56,7 +56,9 @@ function cutInCommit(network: TcpProxy, fault: Fault, words: readonly string[]):
     if (words.every((word) => chunk.includes(word)) && !matching.has(connection)) {
       matching.add(connection);
       cut.transactions++;
-    } else if (isCommit && matching.delete(connection) && cut.transactions === 1) {
+    }
+    // The packet of the words may be that of COMMIT.
+    if (isCommit && matching.delete(connection) && cut.transactions === 1) {
       cut.isDown = true;
       if (fault === 'COMMIT not delivered') network.cut();
       else network.blackHole('to-client');
