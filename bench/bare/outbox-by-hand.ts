@@ -1,5 +1,6 @@
-// The steps of the local message table by hand: the same transactions, packets, messages, confirms and receipts as the
-// library. Without scans, so a crash loses messages. It shows what the steps cost without Nest, TypeORM and nest-dtx.
+// The steps of the local message table by hand: the same transactions, messages, confirms and receipts as the library, and the
+// packets of one without `changesOneRow`. Without scans, so a crash loses messages. It shows what the steps cost without Nest,
+// TypeORM and nest-dtx.
 import { randomUUID } from 'node:crypto';
 import type { Pool, PoolConnection } from 'mysql2/promise';
 import type { Purchase } from '../naive/shop.js';

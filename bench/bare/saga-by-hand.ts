@@ -1,5 +1,6 @@
-// The steps of a saga by hand: the same transactions, packets, messages, confirms and acks as the library. Without scans and
-// without Undo, so a crash leaves a purchase half done. It shows what the steps cost without Nest, TypeORM and nest-dtx.
+// The steps of a saga by hand: the same transactions, messages, confirms and acks as the library, and the packets of one without
+// `changesOneRow`. Without scans and without Undo, so a crash leaves a purchase half done. It shows what the steps cost without
+// Nest, TypeORM and nest-dtx.
 import { randomUUID } from 'node:crypto';
 import type { Pool, ResultSetHeader } from 'mysql2/promise';
 import type { Purchase } from '../naive/shop.js';

@@ -1,5 +1,6 @@
-// The steps of TCC by hand: the same transactions, packets, messages, confirms and acks as the library. Without scans and
-// without Cancel, so a crash leaves what it has reserved. It shows what the steps cost without Nest, TypeORM and nest-dtx.
+// The steps of TCC by hand: the same transactions, messages, confirms and acks as the library, and the packets of one without
+// `changesOneRow`. Without scans and without Cancel, so a crash leaves what it has reserved. It shows what the steps cost without
+// Nest, TypeORM and nest-dtx.
 import { randomUUID } from 'node:crypto';
 import type { Pool } from 'mysql2/promise';
 import type { Purchase } from '../naive/shop.js';

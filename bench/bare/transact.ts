@@ -1,4 +1,4 @@
-// A local transaction of a call with mysql2 alone, in the packets of the library.
+// A local transaction of a call with mysql2 alone, in the packets of the library without `changesOneRow`.
 import type { Pool, ResultSetHeader, RowDataPacket } from 'mysql2/promise';
 
 export interface Statement {

@@ -57,8 +57,8 @@ export function guardIn(tx: EntityManager, call: string): TransactionGuard {
 const DEADLOCK_TRIES = 4;
 
 /**
- * Runs a unit of work in a transaction of a DataSource. After a deadlock the whole unit runs again, even if the work
- * caught the error. So it does after a change of `changesOneRow` that missed. Statements that would end the transaction are rejected.
+ * Runs a unit of work in a transaction of a DataSource. After a deadlock, or a change of `changesOneRow` that missed, the
+ * whole unit runs again, even if the work caught the error. Statements that would end the transaction are rejected.
  * @throws TransactionEnded if a statement ended the transaction, which is rolled back
  * @throws the error of the work, after the rollback. A deadlock is thrown after 4 runs
  * @example
