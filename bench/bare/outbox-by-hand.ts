@@ -1,13 +1,13 @@
-// The steps of the local message table by hand: the same transactions, messages, confirms and receipts as the library, and the
-// packets of one without `changesOneRow`. Without scans, so a crash loses messages. It shows what the steps cost without Nest,
-// TypeORM and nest-dtx.
+// The steps of the local message table by hand: the same transactions, packets, messages, confirms and receipts as the library.
+// Without scans, so a crash loses messages. It shows what the steps cost without Nest, TypeORM and nest-dtx.
 import { randomUUID } from 'node:crypto';
-import type { Pool, PoolConnection } from 'mysql2/promise';
+import type { Pool } from 'mysql2/promise';
 import type { Purchase } from '../naive/shop.js';
 import { APPS, type App } from './apps.js';
 import { type Broker, exit } from './broker.js';
 import { ascii, LEASE } from './columns.js';
 import { gather } from './gather.js';
+import { type Statement, transact } from './transact.js';
 
 const PREFETCH = 64;
 /** Receipts and marks are gathered for this time in milliseconds, as the library does. */
@@ -32,7 +32,9 @@ interface Step {
   readonly from: App;
   /** The queue of the message that the transaction appends. Without it the purchase ends here. */
   readonly next?: string;
-  work(connection: PoolConnection, purchase: Purchase): Promise<unknown>;
+  readonly business: (purchase: Purchase) => Statement;
+  /** Called after COMMIT. */
+  readonly committed?: () => void;
 }
 
 export class OutboxByHand {
@@ -55,25 +57,20 @@ export class OutboxByHand {
     return outbox;
   }
 
-  /** Two packets, like the library: the user awaits the business statement. Resolves after COMMIT, and then publishes. */
-  async accept(purchase: Purchase, queue: string): Promise<void> {
-    const connection = await this.pool.getConnection();
-    await connection.query(
-      "START TRANSACTION; INSERT INTO orders VALUES (?, ?, ?, ?, ?, 'PENDING', UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))",
-      Object.values(purchase),
-    );
-    const message = await appendAndCommit(connection, purchase);
+  /** Resolves after COMMIT, and then publishes. */
+  async accept(purchase: Purchase, order: Statement, queue: string): Promise<void> {
+    const message = messageOf(purchase);
+    await transact(this.pool, [order], [outboxRowOf(message)]);
     this.broker.publish(queue, message).catch(exit);
   }
 
   /** Consumes a queue: inbox row, business and next message in one transaction, then confirm, receipt and ack. */
-  async consume({ queue, from, next, work }: Step): Promise<void> {
+  async consume({ queue, from, next, business, committed }: Step): Promise<void> {
     const receive = async ({ id, purchase }: Message) => {
-      const connection = await this.pool.getConnection();
-      await connection.query('START TRANSACTION; INSERT INTO inbox VALUES (?, UTC_TIMESTAMP(3))', [id]);
-      await work(connection, purchase);
-      if (next) await this.broker.publish(next, await appendAndCommit(connection, purchase));
-      else await commit(connection);
+      const message = messageOf(purchase);
+      await transact(this.pool, [inboxRowOf(id)], [business(purchase), ...(next ? [outboxRowOf(message)] : [])]);
+      committed?.();
+      if (next) await this.broker.publish(next, message);
       await this.receipts[from](id);
     };
     await this.broker.consume(queue, PREFETCH, receive);
@@ -92,17 +89,11 @@ export class OutboxByHand {
 
 const receiptQueue = (app: App) => `bare.${app}.receipts`;
 
-async function appendAndCommit(connection: PoolConnection, purchase: Purchase): Promise<Message> {
-  const id = randomUUID();
-  await connection.query(`INSERT INTO outbox VALUES (?, ?, 'PENDING', ${LEASE}, UTC_TIMESTAMP(3), NULL); COMMIT`, [
-    id,
-    JSON.stringify(purchase),
-  ]);
-  connection.release();
-  return { id, purchase };
-}
+const messageOf = (purchase: Purchase): Message => ({ id: randomUUID(), purchase });
 
-async function commit(connection: PoolConnection): Promise<void> {
-  await connection.query('COMMIT');
-  connection.release();
-}
+const inboxRowOf = (id: string): Statement => ({ sql: 'INSERT INTO inbox VALUES (?, UTC_TIMESTAMP(3))', values: [id] });
+
+const outboxRowOf = ({ id, purchase }: Message): Statement => ({
+  sql: `INSERT INTO outbox VALUES (?, ?, 'PENDING', ${LEASE}, UTC_TIMESTAMP(3), NULL)`,
+  values: [id, JSON.stringify(purchase)],
+});

@@ -1,12 +1,11 @@
-// The steps of a saga by hand: the same transactions, messages, confirms and acks as the library, and the packets of one without
-// `changesOneRow`. Without scans and without Undo, so a crash leaves a purchase half done. It shows what the steps cost without
-// Nest, TypeORM and nest-dtx.
+// The steps of a saga by hand: the same transactions, packets, messages, confirms and acks as the library. Without scans and without
+// Undo, so a crash leaves a purchase half done. It shows what the steps cost without Nest, TypeORM and nest-dtx.
 import { randomUUID } from 'node:crypto';
 import type { Pool, ResultSetHeader } from 'mysql2/promise';
 import type { Purchase } from '../naive/shop.js';
 import type { Calls } from './calls.js';
 import { ascii, LEASE } from './columns.js';
-import { type Business, type Statement, transact } from './transact.js';
+import { type Statement, transact } from './transact.js';
 
 const PREFETCH = 32;
 const DEADLINE = 'UTC_TIMESTAMP(3) + INTERVAL 60 SECOND';
@@ -29,7 +28,7 @@ export interface Steps {
   readonly first: (purchase: Purchase) => Statement;
   readonly compensable: string;
   readonly pivot: string;
-  readonly last: (purchase: Purchase) => Business;
+  readonly last: (purchase: Purchase) => Statement;
 }
 
 export class SagaByHand {
@@ -47,8 +46,8 @@ export class SagaByHand {
   }
 
   /** Consumes the calls of a step: barrier and business in one transaction, then the confirmed answer, then the ack. */
-  serve(step: string, business: (purchase: Purchase) => Business): Promise<void> {
-    const work = (purchase: Purchase) => transact(this.pool, [barrierOf(step, purchase)], business(purchase));
+  serve(step: string, business: (purchase: Purchase) => Statement): Promise<void> {
+    const work = (purchase: Purchase) => transact(this.pool, [barrierOf(step, purchase)], [business(purchase)]);
     return this.calls.serve(queueOf(step), PREFETCH, work);
   }
 
@@ -58,7 +57,7 @@ export class SagaByHand {
     await this.calls.call(queueOf(compensable), purchase);
     await this.markPivot(purchase);
     await this.calls.call(queueOf(pivot), purchase);
-    await transact(this.pool, [barrierOf('last', purchase), this.finalMark(purchase)], last(purchase));
+    await transact(this.pool, [barrierOf('last', purchase), this.finalMark(purchase)], [last(purchase)]);
   }
 
   /** The saga and its first step in one packet: no statement has a result that is needed before COMMIT. */

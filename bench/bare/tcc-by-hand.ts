@@ -1,6 +1,5 @@
-// The steps of TCC by hand: the same transactions, messages, confirms and acks as the library, and the packets of one without
-// `changesOneRow`. Without scans and without Cancel, so a crash leaves what it has reserved. It shows what the steps cost without
-// Nest, TypeORM and nest-dtx.
+// The steps of TCC by hand: the same transactions, packets, messages, confirms and acks as the library. Without scans and without
+// Cancel, so a crash leaves what it has reserved. It shows what the steps cost without Nest, TypeORM and nest-dtx.
 import { randomUUID } from 'node:crypto';
 import type { Pool } from 'mysql2/promise';
 import type { Purchase } from '../naive/shop.js';
@@ -9,7 +8,7 @@ import type { Broker } from './broker.js';
 import { Calls } from './calls.js';
 import { ascii, LEASE } from './columns.js';
 import { gather } from './gather.js';
-import { type Business, type Statement, transact } from './transact.js';
+import { type Statement, transact } from './transact.js';
 
 const PHASES = ['try', 'confirm'] as const;
 type Phase = (typeof PHASES)[number];
@@ -38,7 +37,7 @@ const TABLES = [
 ];
 
 /** What one app does in each phase. */
-export type Participant = Readonly<Record<Phase, (purchase: Purchase) => Business>>;
+export type Participant = Readonly<Record<Phase, (purchase: Purchase) => Statement>>;
 
 interface Options {
   readonly participant: Participant;
@@ -123,7 +122,7 @@ export class TccByHand {
   /** Barrier and business, behind the rows of the initiator. */
   private transact(phase: Phase, purchase: Purchase, rows: readonly Statement[] = []): Promise<void> {
     const { pool, participant } = this.of;
-    return transact(pool, [...rows, ...barrierOf(this.app, phase, purchase)], participant[phase](purchase));
+    return transact(pool, [...rows, ...barrierOf(this.app, phase, purchase)], [participant[phase](purchase)]);
   }
 }
 

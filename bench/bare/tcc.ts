@@ -1,7 +1,9 @@
 // The business of a purchase by TCC: order, money and stock are reserved, then confirmed. It begins at the payment app.
 import { WANTED, type Wanted } from '../naive/shop.js';
 import { type App, type Process, purchaseOf } from './apps.js';
+import { confirmOrder, insertOrder } from './business.js';
 import { type Participant, TccByHand } from './tcc-by-hand.js';
+import { changesOneRow } from './transact.js';
 
 /** The tables of the naive shop have no place for what is reserved. */
 const COLUMNS: Partial<Record<App, string>> = {
@@ -11,35 +13,31 @@ const COLUMNS: Partial<Record<App, string>> = {
 
 const PARTICIPANTS: Readonly<Record<App, Participant>> = {
   order: {
-    try: ({ orderId, buyerId, sku, quantity, amount }) => ({
-      sql: "INSERT INTO orders VALUES (?, ?, ?, ?, ?, 'PENDING', UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))",
-      values: [orderId, buyerId, sku, quantity, amount],
-      isDeferred: true,
-    }),
-    confirm: ({ orderId }) => ({
-      sql: `UPDATE orders SET status = 'CONFIRMED', updated_at = UTC_TIMESTAMP(3)
-        WHERE order_id = ? AND status = 'PENDING'`,
-      values: [orderId],
-    }),
+    try: insertOrder,
+    confirm: confirmOrder,
   },
   payment: {
     try: ({ buyerId, amount }) => ({
-      sql: 'UPDATE account SET balance = balance - ?, frozen = frozen + ? WHERE buyer_id = ? AND balance >= ?',
+      sql: changesOneRow(
+        'UPDATE account SET balance = balance - ?, frozen = frozen + ? WHERE buyer_id = ? AND balance >= ?',
+      ),
       values: [amount, amount, buyerId, amount],
     }),
     confirm: ({ orderId, buyerId, amount }) => ({
-      sql: `INSERT INTO payment VALUES (?, ?, ?, UTC_TIMESTAMP(3));
-        UPDATE account SET frozen = frozen - ?, captured = captured + ? WHERE buyer_id = ? AND frozen >= ?`,
+      sql: changesOneRow(`INSERT INTO payment VALUES (?, ?, ?, UTC_TIMESTAMP(3));
+        UPDATE account SET frozen = frozen - ?, captured = captured + ? WHERE buyer_id = ? AND frozen >= ?`),
       values: [orderId, buyerId, amount, amount, amount, buyerId, amount],
     }),
   },
   inventory: {
     try: ({ sku, quantity }) => ({
-      sql: 'UPDATE stock SET available = available - ?, reserved = reserved + ? WHERE sku = ? AND available >= ?',
+      sql: changesOneRow(
+        'UPDATE stock SET available = available - ?, reserved = reserved + ? WHERE sku = ? AND available >= ?',
+      ),
       values: [quantity, quantity, sku, quantity],
     }),
     confirm: ({ sku, quantity }) => ({
-      sql: 'UPDATE stock SET reserved = reserved - ?, sold = sold + ? WHERE sku = ? AND reserved >= ?',
+      sql: changesOneRow('UPDATE stock SET reserved = reserved - ?, sold = sold + ? WHERE sku = ? AND reserved >= ?'),
       values: [quantity, quantity, sku, quantity],
     }),
   },

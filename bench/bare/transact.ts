@@ -1,4 +1,4 @@
-// A local transaction of a call with mysql2 alone, in the packets of the library without `changesOneRow`.
+// A local transaction with mysql2 alone, in the two packets of the library.
 import type { Pool, ResultSetHeader, RowDataPacket } from 'mysql2/promise';
 
 export interface Statement {
@@ -8,24 +8,24 @@ export interface Statement {
   readonly finds?: (row: RowDataPacket) => boolean;
 }
 
-/** The business of one call. With `isDeferred` its result is not needed, so it travels with COMMIT. */
-export type Business = Statement & { readonly isDeferred?: true };
+/** Ends the packet before COMMIT unless the statement before it has changed one row, as `changesOneRow` of the library does. */
+const CHECK = 'SET @changed_one = ~0 + (ROW_COUNT() <> 1)';
 
-/** `first` travels with the begin. The user awaits the business statement. */
-export async function transact(pool: Pool, first: readonly Statement[], business: Business): Promise<void> {
+/** A statement that must change one row, with its check. */
+export const changesOneRow = (sql: string) => `${sql}; ${CHECK}`;
+
+/** `first` travels with the begin, and `last` with COMMIT. */
+export async function transact(pool: Pool, first: readonly Statement[], last: readonly Statement[]): Promise<void> {
   const connection = await pool.getConnection();
   const [begun] = await connection.query(
     `START TRANSACTION; ${first.map(({ sql }) => sql).join('; ')}`,
     first.flatMap(({ values }) => values),
   );
   mustPass(first, (begun as Answer[]).slice(1));
-  const { sql, values, isDeferred } = business;
-  if (isDeferred) await connection.query(`${sql}; COMMIT`, values);
-  else {
-    const [done] = await connection.query(sql, values);
-    mustPass([], [done].flat() as Answer[]);
-    await connection.query('COMMIT');
-  }
+  await connection.query(
+    `${last.map(({ sql }) => sql).join('; ')}; COMMIT`,
+    last.flatMap(({ values }) => values),
+  );
   connection.release();
 }
 
