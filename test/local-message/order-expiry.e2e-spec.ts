@@ -9,14 +9,15 @@ import { sold } from '../half-message/sale-and-verdict.js';
 
 const RACES = process.env.DTX_TEST_ALL ? 1_000 : 60;
 const AT_ONCE = 20;
-const EXPIRY = { DTX_ORDER_EXPIRY_MS: '1000' };
+/** Long enough for a purchase on a busy machine. */
+const EXPIRY_MS = 2_000;
 let sandbox: Sandbox;
 let shop: Stack;
 
 beforeAll(async () => {
   sandbox = await freshSandbox('order_expiry');
   shop = new Stack(sandbox);
-  await shop.start(['order'], { env: EXPIRY });
+  await shop.start(['order'], { env: { DTX_ORDER_EXPIRY_MS: String(EXPIRY_MS) } });
   await shop.start(['payment', 'inventory']);
   await shop.account('alice', 100_000_000);
   await shop.stock('book', 10_000);
@@ -87,7 +88,7 @@ test('an order without payment stays PENDING, since only the payment can decide,
 test('of payment and expiry at the same time one decides each order', async () => {
   // The stock is taken about when the order expires, so both reach the payment app at about the same time.
   await shop.of('inventory').kill();
-  await shop.start(['inventory'], { failpoints: 'local-message.inserted=delay(900)' });
+  await shop.start(['inventory'], { failpoints: `local-message.inserted=delay(${EXPIRY_MS - 100})` });
   const orderIds: string[] = [];
   const statuses: string[] = [];
   while (statuses.length < RACES) {

@@ -75,7 +75,7 @@ describe('a message that cannot be read', () => {
       expectProblem(await inventory.resolve(id, 'reject'), 409);
       const closed = await inventory.resolve(id, 'done');
       expect([closed.status, closed.body.state]).toEqual([200, 'HANDLED']);
-      expect(await inventory.alertsOf(id)).toEqual([expect.objectContaining({ closedAt: expect.any(String) })]);
+      expect(await inventory.closedAlertsOf(id)).toHaveLength(1);
       expect((await probe.deliver(TAKE_STOCK, body, properties)).outcome).toBe('HANDLED');
       for (const again of [inventory.resolve(id, 'done'), inventory.retry(id)]) expectProblem(await again, 409);
       expect(await inventory.parked()).toEqual([]);
@@ -146,7 +146,7 @@ describe('a purchase whose handler keeps failing', () => {
     const retried = await inventory.retry(id);
     expect(retried.status).toBe(200);
     expect(await shop.settled(orderId)).toMatchObject({ status: 'CONFIRMED' });
-    expect(await inventory.alertsOf(id)).toEqual([expect.objectContaining({ closedAt: expect.any(String) })]);
+    expect(await inventory.closedAlertsOf(id)).toHaveLength(1);
     expectProblem(await inventory.retry(id), 409);
   });
 

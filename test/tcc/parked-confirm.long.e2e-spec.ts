@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Operator } from '../fixtures/operator.js';
 import { auditOf, freshSandbox, type Sandbox } from '../fixtures/sandbox.js';
 import { Stack } from '../fixtures/three-apps.js';
 import { checkOut, down, transactionOf, untilState } from './checkouts-by-key.js';
@@ -51,10 +52,7 @@ test('a Confirm that fails for ever is PARKED with one alert and never cancelled
   await start();
   expect((await shop.send('payment', 'POST', `/dtx/transactions/${orderId}/retry`, {})).status).toBe(200);
   await untilState(sandbox, 'parked', 'CONFIRMED');
-  const alerts = (await shop.get('payment', '/dtx/alerts')).body as {
-    items: Array<{ subject: string; closedAt: string | null }>;
-  };
-  expect(alerts.items.filter(({ subject }) => subject === orderId)).toMatchObject([{ closedAt: expect.any(String) }]);
+  expect(await new Operator(shop, 'payment').closedAlertsOf(String(orderId))).toHaveLength(1);
   await paying!.stop();
   await back();
   await expectAllWell();

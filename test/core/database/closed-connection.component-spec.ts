@@ -1,8 +1,9 @@
 import { once } from 'node:events';
 import { type Connection, createConnection } from 'mysql2';
 import { beforeAll, expect, test } from 'vitest';
-import { failedAt, tapOf } from '../../../libs/dtx/src/core/database/intercepted-connection.js';
+import { tapOf } from '../../../libs/dtx/src/core/database/intercepted-connection.js';
 import type { RawConnection } from '../../../libs/dtx/src/core/database/mysql2-types.js';
+import { failedAt } from '../../../libs/dtx/src/core/database/packet.js';
 import { isUnavailable } from '../../../libs/dtx/src/core/errors/sql-errors.js';
 import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 

@@ -1,3 +1,4 @@
+import type { Edit } from '../../mutants/guard-edit.js';
 import type { Mutant } from '../../mutants/mutant.js';
 
 /** The row that waits is sent before the server has confirmed the transaction. */
@@ -32,11 +33,52 @@ export const uncheckedChange: Mutant = {
   edits: [{ guard: 'transaction.changed-one', becomes: `return { sql: 'DO 0', explain };` }],
 };
 
-/** Every plain statement waits. */
+const inFront: readonly Edit[] = [
+  { guard: 'transaction.in-front', becomes: 'return true;' },
+  { guard: 'transaction.line-ends', becomes: `const BETWEEN = '; ';` },
+];
+
+/** Every statement waits, in one line with those behind it. The answers are counted. */
 export const anythingInFront: Mutant = {
   name: 'anything-in-front',
   does: 'a statement with a comment at its end is sent in front of others',
+  breaks: 'the comment hides COMMIT, and the unit fails',
+  foundBy: '',
+  edits: inFront,
+};
+
+/** Every statement waits, and the answers to a packet are not counted either. */
+export const hiddenCommit: Mutant = {
+  name: 'hidden-commit',
+  does: 'a statement with a comment at its end is sent in front of others, and their answers are not missed',
   breaks: 'the comment hides COMMIT, and the work is lost',
   foundBy: '',
-  edits: [{ guard: 'transaction.in-front', becomes: "return statementOf(text).kind === 'plain';" }],
+  edits: [...inFront, { guard: 'transaction.all-answered', becomes: 'const isHidden = false;' }],
+};
+
+/** An effect outside of the transaction does not wait for the statements before it. */
+export const unsentStatements: Mutant = {
+  name: 'unsent-statements',
+  does: 'the statements that wait are not sent before a message, and not when the code fails',
+  breaks: 'a purchase is refused, or a message is sent, because of a change that has never happened',
+  foundBy: '',
+  edits: [{ guard: 'transaction.users-first', becomes: '' }],
+};
+
+/** A statement of the user has the time of one of the library. */
+export const hurriedStatements: Mutant = {
+  name: 'hurried-statements',
+  does: 'the time limit of a library statement holds for a packet with statements of the user',
+  breaks: 'work that takes longer is committed and reported as unknown',
+  foundBy: '',
+  edits: [{ guard: 'transaction.users-time', becomes: 'if (true) return limitMs;' }],
+};
+
+/** A packet may hold a statement of any size behind others. */
+export const largePackets: Mutant = {
+  name: 'large-packets',
+  does: 'a large statement is sent behind those that wait',
+  breaks: 'the packet is larger than the server takes',
+  foundBy: '',
+  edits: [{ guard: 'transaction.large-alone', becomes: 'const isLarge = () => false;' }],
 };

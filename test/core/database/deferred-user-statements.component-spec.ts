@@ -2,7 +2,7 @@ import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { libraryOf } from '../../fixtures/little-service.js';
 import { sql } from '../../fixtures/sandbox.js';
 import { buildMutant, copyBuild } from '../../mutants/build-copy.js';
-import { anythingInFront } from './deferred-statements.mutants.js';
+import { anythingInFront, hiddenCommit } from './deferred-statements.mutants.js';
 import { Deferring, intact, SEVERAL, step } from './deferring-service.js';
 
 let deferring: Deferring;
@@ -78,13 +78,44 @@ describe('a statement of the user that is deferred', () => {
     expect(rows.map(({ n }) => n)).toEqual(kept);
   });
 
-  test('control: a COMMIT behind a comment is hidden, and the work is lost although the unit succeeds', async () => {
-    const library = libraryOf(buildMutant(copyBuild('in-front'), anythingInFront));
-    const { unit, gid } = await start({ library });
-    await unit((tx) => library.deferStatement(tx, 'INSERT INTO step VALUES (?, ?) -- note', [gid, 1]));
+  const committed = async (gid: string) => {
     await deferring.end();
-    const rows = await sql(deferring.sandbox, 'payment', 'SELECT n FROM step WHERE gid = ?', [gid]);
-    expect(rows).toEqual([]);
+    return sql<{ n: number }>(deferring.sandbox, 'payment', 'SELECT n FROM step WHERE gid = ? ORDER BY n', [gid]);
+  };
+
+  test.each([
+    ['a value of its own text', 'VALUES (?, 1) ON DUPLICATE KEY UPDATE n = ?', [{ toSqlString: () => '2 -- keep' }]],
+    ['a control character', 'VALUES (?, 1) --\u0001 x', []],
+    ['a quote that is open without backslash escapes', "SELECT ?, 1 FROM DUAL WHERE 'c:\\' <> '' -- it's c:", []],
+  ])('is sent at once if %s makes a comment of it', async (_, text, more) => {
+    const { db, unit, gid } = await start({ source: { extra: { multipleStatements: true, connectionLimit: 1 } } });
+    await db.query("SET SESSION sql_mode = CONCAT(@@sql_mode, ',NO_BACKSLASH_ESCAPES')");
+    await unit((tx) => intact.deferStatement(tx, `INSERT INTO step (gid, n) ${text}`, [gid, ...more]));
+    await db.query('INSERT INTO step VALUES (?, 2)', [gid]);
+    expect(await committed(gid)).toEqual([{ n: 1 }, { n: 2 }]);
+  });
+
+  const hiding = 'INSERT INTO step VALUES (?, ?) -- note';
+
+  test('that hides COMMIT after all ends its unit, and the connection', async () => {
+    const library = libraryOf(buildMutant(copyBuild('in-front'), anythingInFront));
+    const { db, unit, gid } = await start({ library, source: { extra: { ...SEVERAL.extra, connectionLimit: 1 } } });
+    const failing = unit((tx) => library.deferStatement(tx, hiding, [gid, 1]));
+    await expect(failing).rejects.toThrow(/cannot be committed as a whole: "INSERT INTO step .*" hides the statements/);
+    const behind = unit(async (tx) => {
+      await library.deferStatement(tx, hiding, [gid, 1]);
+      await step(tx, gid, 1);
+    });
+    await expect(behind).rejects.toThrow('hides the statements');
+    await db.query('INSERT INTO step VALUES (?, 2)', [gid]);
+    expect(await committed(gid)).toEqual([{ n: 2 }]);
+  });
+
+  test('control: a COMMIT behind a comment is hidden, and the work is lost although the unit succeeds', async () => {
+    const library = libraryOf(buildMutant(copyBuild('hidden-commit'), hiddenCommit));
+    const { unit, gid } = await start({ library });
+    await unit((tx) => library.deferStatement(tx, hiding, [gid, 1]));
+    expect(await committed(gid)).toEqual([]);
   });
 
   test.each([

@@ -1,14 +1,19 @@
 import { createConnection } from 'mysql2/promise';
 import type { DataSource, EntityManager } from 'typeorm';
-import { contractOf, type Library, LittleService, libraryOf } from '../../fixtures/little-service.js';
+import {
+  contractOf,
+  type Library,
+  LittleService,
+  libraryOf,
+  type ServiceOptions,
+} from '../../fixtures/little-service.js';
 import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 
 /** A DataSource whose packets may hold several statements. */
 export const SEVERAL = { extra: { multipleStatements: true } };
 export const intact = libraryOf();
 
-interface Setting {
-  readonly url?: string;
+interface Setting extends Pick<ServiceOptions, 'url' | 'core' | 'controllers'> {
   readonly library?: Library;
   readonly source?: object;
 }
@@ -34,7 +39,7 @@ export class Deferring {
     const db: DataSource = service.source;
     const unit = (work: (tx: EntityManager) => Promise<unknown>) => library.inTransaction(db, work);
     const database = service.get(library.DtxDatabase);
-    return { append, db, database, unit, gid: `deferred-${this.count}` };
+    return { append, db, database, unit, service, gid: `deferred-${this.count}` };
   }
 
   async end(): Promise<void> {

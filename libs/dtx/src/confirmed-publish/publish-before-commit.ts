@@ -96,6 +96,8 @@ export class ConfirmedMessages {
       traceparent: currentTraceparent() ?? undefined,
     };
     const guard = await joinTransaction(tx, this.database.source, 'ConfirmedMessages.publish');
+    // A statement that waits may fail, and the message cannot be taken back.
+    await guard.sendUsers();
     const about = { scheme: SCHEME, id: envelope.messageId, gid };
     measure('started', about);
     const queues = contract.consumers.map((consumer) => queueOf(consumer, contract.version));

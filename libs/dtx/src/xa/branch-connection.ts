@@ -92,7 +92,7 @@ export class BranchConnection {
    * @throws XaUnavailable when the answer takes longer than `limitMs`
    */
   async sendLast(...statements: readonly string[]): Promise<void> {
-    const deferred = this.guard.takeDeferred();
+    const deferred = this.guard.held.take();
     await this.inTime(this.tap.askTogether([...deferred, ...statements.map((sql) => ({ sql }))]));
   }
 

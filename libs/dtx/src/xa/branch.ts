@@ -94,7 +94,7 @@ export class XaBranch implements Participant {
 
   /** Whether XA START still waits for a packet. The server then knows nothing of the branch. */
   private get isUnsent(): boolean {
-    return this.session.guard.takeDeferred().some(({ sql }) => sql.startsWith('XA START'));
+    return this.session.guard.held.take().some(({ sql }) => sql.startsWith('XA START'));
   }
 
   giveUp(error?: Error): void {

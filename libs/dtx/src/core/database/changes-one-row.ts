@@ -30,8 +30,10 @@ const missed = new Map<string, number>();
  * In a transaction that nest-dtx runs (handlers, participants, steps, `inTransaction`), it saves a round trip: the
  * statement travels with the next one, or with COMMIT, and the call returns true. The server checks the rows. If they are
  * not one, the whole transaction is rolled back and its code runs again, and this call returns false. So code behind it
- * runs again as after a deadlock. An error of a statement that waits ends the transaction, as by `deferStatement`. Anywhere
- * else the statement is sent at once.
+ * runs again as after a deadlock, also if it has thrown. Until the statement is sent, its row is not locked, so an effect
+ * outside of the transaction must not rely on true. An error of a statement that waits ends the transaction, as by
+ * `deferStatement`. The statement is sent at once in the second run, for a second after a miss, where `deferStatement`
+ * sends at once, and in any other transaction.
  * @throws DtxError for another statement, and for one with RETURNING
  * @throws the error of the statement, if it is sent at once
  * @example
@@ -46,12 +48,14 @@ export async function changesOneRow(
   if (!CHANGES.test(statement))
     throw new DtxError(`changesOneRow takes INSERT, UPDATE, DELETE or REPLACE, not ${statement.trim().slice(0, 40)}`);
   const guard = tx.queryRunner && guardOf(tx.queryRunner);
-  if (guard?.options.runsAgain && guard.canDefer(statement) && !hasMissed(statement)) {
-    await guard.deferUsers(statement, parameters, checkOf(statement));
+  const mayWait = guard?.options.runsAgain && !hasMissed(statement);
+  const change = mayWait ? guard.ofUser(statement, parameters) : undefined;
+  if (guard && change) {
+    await guard.hold([change, checkOf(statement)]);
     return true;
   }
   const { affectedRows } = await tx.query<Partial<Changed>>(statement, parameters);
-  if (affectedRows === undefined) throw new DtxError('changesOneRow takes no RETURNING, since the rows would be lost');
+  if (affectedRows === undefined) throw new DtxError('changesOneRow takes one statement without RETURNING, and sees no number of rows');
   return affectedRows === 1;
 }
 

@@ -6,8 +6,9 @@ import { guardOf } from './query-runner-guards.js';
  * statement whose result is not needed. The statements keep their order. Its error is thrown by the statement that it
  * travels with, and ends the transaction even if that error is caught.
  *
- * The statement is sent at once where it cannot travel: with a comment or `;` in it, in a transaction that nest-dtx has not
- * joined, and in one of a DataSource without `extra.multipleStatements`. TypeORM neither logs a statement that travels nor tells its subscribers.
+ * The statement is sent at once where it cannot travel: with a comment, `;` or backslash in it, in a transaction that
+ * nest-dtx has not joined, and in one of a DataSource without `extra.multipleStatements`. If the code throws, it is sent
+ * before the rollback, and its error counts. TypeORM neither logs a statement that travels nor tells its subscribers.
  * @throws the error of the statement, if it is sent at once
  * @example
  *   await deferStatement(tx, 'INSERT INTO deduction (order_id, quantity) VALUES (?, ?)', [orderId, quantity]);
@@ -15,6 +16,7 @@ import { guardOf } from './query-runner-guards.js';
  */
 export async function deferStatement(tx: EntityManager, statement: string, parameters: unknown[] = []): Promise<void> {
   const guard = tx.queryRunner && guardOf(tx.queryRunner);
-  if (guard?.canDefer(statement)) await guard.deferUsers(statement, parameters);
+  const own = guard?.ofUser(statement, parameters);
+  if (guard && own) await guard.hold([own]);
   else await tx.query(statement, parameters);
 }

@@ -25,7 +25,7 @@ export class TransactionGuard implements Gate, Sql {
   protocol: 'commit' | 'rollback' | undefined;
   readonly evidence: Evidence;
   readonly turns = new StatementTurns();
-  private readonly held: HeldStatements;
+  readonly held: HeldStatements;
 
   constructor(
     private readonly tap: Tap,
@@ -85,23 +85,23 @@ export class TransactionGuard implements Gate, Sql {
     return this.hold([{ ...this.tap.bound(statement, values), explain }]);
   }
 
-  /** Removes and returns the statements that wait, for a packet of the owner. Only when nothing is in flight. */
-  takeDeferred(): readonly HeldStatement[] {
-    return this.held.take();
+  /** A statement of the user for `hold`. Undefined if it cannot wait, and must be sent at once. */
+  ofUser(statement: string, values: readonly unknown[]): HeldStatement | undefined {
+    if (this.state !== 'guarding' || !this.options.mayDefer) return undefined;
+    const sql = this.tap.connection.format(statement, values);
+    return mayStandInFront(statement, sql) ? { sql, isUsers: true } : undefined;
   }
 
-  /** Whether a statement of the user may wait for the next packet. */
-  canDefer(statement: string): boolean {
-    return this.state === 'guarding' && this.options.mayDefer === true && mayStandInFront(statement);
+  /** Sends the waiting statements of the user. @throws the error of one, which ends the transaction */
+  sendUsers(): Promise<void> {
+    return this.turns.take(async () => {
+      // guard: transaction.users-first
+      if (this.failure === undefined && this.held.hasUsers) await this.held.send();
+    });
   }
 
-  /** As `defer`, for a statement of the user. The check of its answer is sent right behind it. */
-  deferUsers(statement: string, values: readonly unknown[], check?: HeldStatement): Promise<void> {
-    const users = { sql: this.tap.connection.format(statement, values) };
-    return this.hold(check ? [users, check] : [users]);
-  }
-
-  private hold(together: readonly HeldStatement[]): Promise<void> {
+  /** As `defer`, for statements that stay together. */
+  hold(together: readonly HeldStatement[]): Promise<void> {
     return this.turns.take(async () => {
       if (this.isDoubted) await this.evidence.lookAgain();
       if (this.state !== 'watching') this.mustBeAlive();

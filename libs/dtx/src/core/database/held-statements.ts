@@ -1,5 +1,6 @@
-import { type BoundStatement, failedAt, type Tap } from './intercepted-connection.js';
+import type { Tap } from './intercepted-connection.js';
 import type { Send } from './mysql2-types.js';
+import { type BoundStatement, failedAt } from './packet.js';
 import type { Evidence, HeldStatement } from './transaction-identity.js';
 
 export type Answer = [error: unknown, result?: unknown, fields?: unknown];
@@ -7,8 +8,13 @@ export type Answer = [error: unknown, result?: unknown, fields?: unknown];
 /** The answer to a statement that is held back, in the form of the server. */
 export const NOTHING_CHANGED = { affectedRows: 0, insertId: 0, info: '', serverStatus: 3, warningStatus: 0 };
 
-/** Statements that wait are small, so that their packet stays far below `max_allowed_packet` of any server. */
+/**
+ * Statements that wait are small, and so is one that travels with them, so that their packet stays far below
+ * `max_allowed_packet` of any server.
+ */
 const HELD_CHARS_MAX = 64 * 1024;
+// guard: transaction.large-alone
+const isLarge = (chars: number) => chars > HELD_CHARS_MAX;
 
 /**
  * The statements of a transaction that travel with its next packet, at the latest with its COMMIT. They save round trips
@@ -20,6 +26,8 @@ export class HeldStatements {
   private chars = 0;
   /** START TRANSACTION is among them. */
   hasBegin = false;
+  /** The end of the time of the user code, by `performance.now()`. Undefined without a limit. */
+  userCodeUntilMs: number | undefined;
 
   constructor(
     private readonly tap: Tap,
@@ -37,6 +45,11 @@ export class HeldStatements {
 
   get isFull(): boolean {
     return this.chars > HELD_CHARS_MAX;
+  }
+
+  /** Whether statements of the user are among them. */
+  get hasUsers(): boolean {
+    return this.held.some(({ isUsers }) => isUsers);
   }
 
   add(statement: HeldStatement): void {
@@ -60,9 +73,10 @@ export class HeldStatements {
 
   /** Sends them alone. @throws the error of one, which ends the transaction */
   async send(): Promise<void> {
+    const { limitMs } = this;
     const held = this.take();
     if (held.length === 0) return;
-    await this.tap.askTogether(held).catch((error) => {
+    await this.tap.askTogether(held, limitMs).catch((error) => {
       throw this.evidence.heldFailed(error, held[failedAt(error) ?? 0]);
     });
   }
@@ -73,16 +87,20 @@ export class HeldStatements {
    * packet.
    */
   confirm(end: readonly HeldStatement[]): Promise<unknown[]> {
-    const { hasBegin } = this;
+    const { hasBegin, limitMs } = this;
     const held = this.take();
-    return hasBegin ? this.evidence.confirm(end, held) : this.evidence.confirm([...held, ...end]);
+    return hasBegin
+      ? this.evidence.confirm(end, { before: held, limitMs })
+      : this.evidence.confirm([...held, ...end], { limitMs });
   }
 
   /** Sends a statement of the library behind them, and returns its answer. @throws its error, or that of one of them */
   async sendWith<T>(statement: BoundStatement): Promise<T> {
+    if (isLarge(statement.sql.length)) await this.send();
+    const { limitMs } = this;
     const held = this.take();
     try {
-      const answer = await this.tap.askTogether([...held, statement]);
+      const answer = await this.tap.askTogether([...held, statement], limitMs);
       return (held.length === 0 ? answer : (answer as unknown[])[held.length]) as T;
     } catch (error) {
       const failed = held[failedAt(error) ?? 0];
@@ -95,15 +113,26 @@ export class HeldStatements {
   /** Sends a statement of the user behind them, and returns its answer. @throws the error of one of them */
   async sendWithUsers({ alone, behind }: { alone: Send; behind: Send['behind'] }): Promise<Answer> {
     if (this.isEmpty) return answerTo(alone);
-    if (!behind) {
+    if (!behind || isLarge(behind.length())) {
       await this.send();
       return answerTo(alone);
     }
     const held = this.take();
-    const answer = await answerTo((done) => behind(held, done));
+    const answer = await answerTo((done) => behind.send(held, done));
     const failed = answer[0] ? held[failedAt(answer[0]) ?? held.length] : undefined;
     if (failed) throw this.evidence.heldFailed(answer[0], failed);
     return answer;
+  }
+
+  /**
+   * The time limit of the next packet in milliseconds. 0: no limit. That of a library statement is too short for
+   * statements of the user, which have the time that is left to the user code.
+   */
+  private get limitMs(): number {
+    const { limitMs } = this.tap;
+    // guard: transaction.users-time
+    if (limitMs === 0 || !this.hasUsers) return limitMs;
+    return this.userCodeUntilMs === undefined ? 0 : Math.max(limitMs, this.userCodeUntilMs - performance.now());
   }
 }
 

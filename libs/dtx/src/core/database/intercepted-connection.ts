@@ -1,7 +1,7 @@
 import { DtxError } from '../errors/errors.js';
 import { breakOff } from './connection-watch.js';
 import {
-  answersOf,
+  type Behind,
   type Changed,
   type Command,
   type Done,
@@ -10,6 +10,7 @@ import {
   type RawConnection,
   type Row,
 } from './mysql2-types.js';
+import { type BoundStatement, failureOf, packetOf } from './packet.js';
 import { bind, type SqlValue } from './sql-literals.js';
 import { DEFAULT_NAMES, type TableNames } from './table-prefix.js';
 
@@ -27,19 +28,6 @@ const READ_AS = {
   decimalNumbers: false,
   jsonStrings: true,
 };
-
-/** A statement as it is sent. */
-export interface BoundStatement {
-  readonly sql: string;
-}
-
-/** The place of a failed statement in its packet. */
-const places = new WeakMap<object, number>();
-
-/** The place of the failed statement in its packet, from 0, or undefined for an error of no packet. */
-export function failedAt(error: unknown): number | undefined {
-  return typeof error === 'object' && error !== null ? places.get(error) : undefined;
-}
 
 const taps = new WeakMap<RawConnection, Tap>();
 
@@ -100,19 +88,16 @@ export class Tap {
   }
 
   /**
-   * Sends library statements in one packet, which the server runs in order up to the first error. It needs a connection
-   * that allows several statements. `failedAt` tells which one failed.
+   * Sends statements in one packet, which the server runs in order up to the first error. It needs a connection that
+   * allows several statements. `failedAt` tells which one failed.
    */
-  askTogether(statements: readonly BoundStatement[]): Promise<unknown> {
+  askTogether(statements: readonly BoundStatement[], limitMs = this.limitMs): Promise<unknown> {
     return this.limited((done) => {
-      const sql = statements.map(({ sql }) => sql).join('; ');
       let command: Command | undefined;
-      command = this.direct.query.call(this.connection, { ...READ_AS, sql }, ((error, result) => {
-        // mysql2 answers at once, before it returns the command, if the connection is closed. Then nothing was sent.
-        if (error) places.set(error as object, command ? answersOf(command) : 0);
-        done(error, result);
+      command = this.direct.query.call(this.connection, { ...READ_AS, sql: packetOf(statements) }, ((error, result) => {
+        done(failureOf(error, statements, { command, connection: this.connection }), result);
       }) as Done as never);
-    });
+    }, limitMs);
   }
 
   /** A library statement with its values and its table names, as it is sent. */
@@ -125,8 +110,8 @@ export class Tap {
     return this.limited((done) => this.connection.ping(done));
   }
 
-  private limited<T>(send: (done: Done) => unknown): Promise<T> {
-    const { limitMs, connection } = this;
+  private limited<T>(send: (done: Done) => unknown, limitMs = this.limitMs): Promise<T> {
+    const { connection } = this;
     return new Promise((resolve, reject) => {
       const timer = limitMs > 0 ? setTimeout(() => reject(breakOff(connection, limitMs)), limitMs) : undefined;
       send((error, result) => {
@@ -151,33 +136,49 @@ export class Tap {
       else listen(command, done);
       this.direct.query.call(this.connection, command);
     };
-    const behind = (statements: readonly BoundStatement[], done: Done) => this.sendBehind(statements, command, done);
     gate.pass(
       command.sql,
-      onResult ? Object.assign(send, { behind }) : send,
+      onResult ? Object.assign(send, { behind: this.behind(command) }) : send,
       onResult ?? ((error) => error && command.emit('error', error)),
     );
     return command;
+  }
+
+  /** A query in one packet behind others. Its text is made once, when it is needed. */
+  private behind(command: Command): Behind {
+    let made: string | undefined;
+    const own = () => {
+      if (made !== undefined) return made;
+      this.connection._resolveNamedPlaceholders(command);
+      made = this.connection.format(command.sql, command.values ?? []);
+      return made;
+    };
+    return {
+      length: () => own().length,
+      send: (statements, done) => this.sendBehind(statements, { command, own: own() }, done),
+    };
   }
 
   /**
    * Sends a query in one packet behind statements without rows. The user gets its own result only. `failedAt` of an error
    * tells which statement failed.
    */
-  private sendBehind(statements: readonly BoundStatement[], command: Command, done: Done): void {
-    const { connection } = this;
-    connection._resolveNamedPlaceholders(command);
-    const own = connection.format(command.sql, command.values ?? []);
-    command.sql = [...statements.map(({ sql }) => sql), own].join('; ');
+  private sendBehind(
+    statements: readonly BoundStatement[],
+    { command, own }: { command: Command; own: string },
+    done: Done,
+  ): void {
+    const all = [...statements, { sql: own }];
+    const place = statements.length;
+    command.sql = packetOf(all);
     // The values are in the text. A question mark in it must not be replaced again.
     delete command.values;
-    const place = statements.length;
     command.onResult = (error, results, fields) => {
-      if (!error) return done(error, (results as unknown[])[place], (fields as unknown[] | undefined)?.[place]);
-      places.set(error as object, answersOf(command));
-      done(Object.assign(error as object, { sql: own }));
+      const failure = failureOf(error, all, { command, connection: this.connection });
+      if (failure) done(Object.assign(failure, { sql: own }));
+      else done(null, (results as unknown[])[place], (fields as unknown[] | undefined)?.[place]);
     };
-    this.direct.query.call(connection, command);
+    this.direct.query.call(this.connection, command);
   }
 
   /** Lets mysql2 parse the arguments, in any of their forms. */

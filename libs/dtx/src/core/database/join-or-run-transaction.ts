@@ -71,13 +71,23 @@ export async function inTransaction<T>(source: DataSource, work: (tx: EntityMana
       return await transactionOf(source, { runsAgain: attempt === 1 }, async (tx) => {
         guard = guardOf(tx.queryRunner!);
         await guard?.join({ withSavepoint: false });
-        return work(tx);
+        return await checked(work(tx), guard);
       });
     } catch (error) {
       // After a COMMIT the unit never runs again, even if a subscriber fails.
       const mustRunAgain = isDeadlock(error) || guard?.failure instanceof ChangeMissed;
       if (guard?.state === 'committed' || !mustRunAgain || attempt >= DEADLOCK_TRIES) throw error;
     }
+  }
+}
+
+/** The work may fail because of an answer of `changesOneRow` that was not checked yet. Then that failure counts. */
+async function checked<T>(work: Promise<T>, guard: TransactionGuard | undefined): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    await guard?.sendUsers();
+    throw error;
   }
 }
 

@@ -38,8 +38,15 @@ export interface RawConnection {
 /** Sends a statement of the user and calls `done` with its answer. */
 export interface Send {
   (done: Done): void;
-  /** Sends it in one packet behind statements of the library. Undefined for a stream and for a prepared statement. */
-  readonly behind?: (statements: ReadonlyArray<{ readonly sql: string }>, done: Done) => void;
+  /** Undefined for a stream and for a prepared statement. */
+  readonly behind?: Behind;
+}
+
+/** A statement of the user in one packet behind statements that wait. */
+export interface Behind {
+  /** The length of the statement with its values, in characters. */
+  length(): number;
+  send(statements: ReadonlyArray<{ readonly sql: string }>, done: Done): void;
 }
 
 /** Decides about the statements of the user on a connection with an open transaction. */

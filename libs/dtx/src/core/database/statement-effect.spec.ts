@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { countStatements, statementOf } from './statement-effect.js';
+import { countStatements, mayStandInFront, statementOf } from './statement-effect.js';
 
 describe('statementOf', () => {
   test.each([
@@ -99,6 +99,23 @@ describe('statementOf', () => {
     expect(statementOf('RELEASE SAVEPOINT x')).toEqual({ kind: 'release', name: 'x' });
     expect(statementOf('rollback to x')).toEqual({ kind: 'rollback-to', name: 'x' });
     expect(statementOf('ROLLBACK WORK TO SAVEPOINT x ;')).toEqual({ kind: 'rollback-to', name: 'x' });
+  });
+
+  test.each([
+    ['a space of Unicode begins no comment', 'SELECT 1 --\u00a0; COMMIT', 'ends'],
+    ['a control character begins one', 'SELECT 1 --\u0001; COMMIT', 'plain'],
+    ['a string goes on behind an escaped line end', "SELECT 'a\\\nb'; COMMIT", 'ends'],
+  ])('reads as the servers do that %s', (_, text, kind) => {
+    expect(statementOf(text).kind).toBe(kind);
+  });
+
+  test('lets a statement stand in front only if nothing in it may hide those behind', () => {
+    const inFront = (statement: string, bound = statement) => mayStandInFront(statement, bound);
+    expect(inFront("INSERT INTO t VALUES ('; -- # /* it''s')")).toBe(true);
+    expect(inFront('INSERT INTO t VALUES (?)', "INSERT INTO t VALUES ('it\\'s -- x')")).toBe(true);
+    expect(inFront('INSERT INTO t VALUES (?)', 'INSERT INTO t VALUES (2 -- x)')).toBe(false);
+    expect(inFront("INSERT INTO t VALUES ('\\')")).toBe(false);
+    expect(inFront('COMMIT')).toBe(false);
   });
 
   test('counts statements, not semicolons', () => {

@@ -43,17 +43,23 @@ export function statementOf(text: string): Statement {
 }
 
 /**
- * Whether a text may stand in front of other statements in one packet. A comment at its end would hide them, COMMIT
- * too, and a `;` behind it is a syntax error.
+ * Whether a statement may stand in front of others in one packet. A comment at its end would hide them, COMMIT too, and a
+ * `;` behind it is a syntax error. A value may bring either along (`toSqlString`). A backslash in the statement itself may
+ * escape a quote or not, by the mode of the session.
+ * @param bound the statement with its values
  */
-export function mayStandInFront(text: string): boolean {
+export function mayStandInFront(statement: string, bound: string): boolean {
   // guard: transaction.in-front
-  return statementOf(text).kind === 'plain' && !(/;|--|#|\/\*/.test(text) && hasCommentOrEnd(text));
+  if (statement.includes('\\') || statementOf(statement).kind !== 'plain') return false;
+  return !(/;|--|#|\/\*/.test(bound) && hasCommentOrEnd(bound));
 }
 
 function hasCommentOrEnd(text: string): boolean {
-  return [...text.matchAll(TOKEN)].some(([token]) => /^(;|#|--|\/\*)/.test(token));
+  return [...text.matchAll(TOKEN)].some(([token]) => token === ';' || isComment(token));
 }
+
+/** A `-` or `/` that begins no comment is a token of its own. */
+const isComment = (token: string) => /^(--|#|\/\*)/.test(token);
 
 /** The number of statements in a text. */
 export function countStatements(text: string): number {
@@ -128,8 +134,10 @@ function nameAfter(words: string, head: RegExp): string {
     .toLowerCase();
 }
 
+/** A comment begins with `--` before a control character or a space of ASCII, or at the end (MySQL manual, "Comments"). */
 const TOKEN =
-  /'(?:[^'\\]|\\.|'')*'?|"(?:[^"\\]|\\.|"")*"?|`(?:[^`]|``)*`?|--(?=\s|$)[^\n]*|#[^\n]*|\/\*[\s\S]*?(?:\*\/|$)|;|[^'"`#;/-]+|[-/]/g;
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the servers take each of them
+  /'(?:[^'\\]|\\.|'')*'?|"(?:[^"\\]|\\.|"")*"?|`(?:[^`]|``)*`?|--(?=[\x00-\x20\x7f]|$)[^\n]*|#[^\n]*|\/\*.*?(?:\*\/|$)|;|[^'"`#;/-]+|[-/]/gs;
 
 /** The statements of a text, without comments. */
 function split(text: string): string[] {
@@ -148,7 +156,7 @@ function split(text: string): string[] {
 function uncommented(text: string): string {
   let hasCode = false;
   const plain = text.replace(TOKEN, (token) => {
-    if (!/^(--(\s|$)|#|\/\*)/.test(token)) return token;
+    if (!isComment(token)) return token;
     const code = /^\/\*M?!(?:\d{5,6})?([\s\S]*?)(?:\*\/)?$/.exec(token);
     hasCode ||= code !== null;
     return code ? ` ${code[1]} ` : ' ';

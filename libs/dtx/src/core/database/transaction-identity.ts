@@ -1,7 +1,8 @@
 import { DtxError, TransactionEnded } from '../errors/errors.js';
 import { effectOf, isDuplicateKey, isPassing } from '../errors/sql-errors.js';
 import { isOnSavepoint, Savepoints } from './hooks-by-savepoint.js';
-import { type BoundStatement, failedAt, type Tap } from './intercepted-connection.js';
+import type { Tap } from './intercepted-connection.js';
+import { type BoundStatement, failedAt } from './packet.js';
 import type { Statement } from './statement-effect.js';
 
 /** The savepoint that identifies the transaction: set with BEGIN, released with COMMIT. Its name is reserved. */
@@ -13,6 +14,7 @@ const AUTOCOMMIT = 2;
 
 /** A statement that waits for the next packet of its transaction. */
 export interface HeldStatement extends BoundStatement {
+  readonly isUsers?: true;
   /** Throws the error to report in place of an error of this statement. */
   readonly explain?: ((error: unknown) => never) | undefined;
 }
@@ -129,14 +131,18 @@ export class Evidence {
   /**
    * Sends statements behind the release of BEGUN, in one packet. The server runs none of them if BEGUN is missing, so no
    * row of the library commits alone. Returns all answers of the packet.
-   * @param before the begin and everything behind it, for a transaction that was not sent yet
+   * @param of `before`: the begin and everything behind it, for a transaction that was not sent yet. `limitMs`: the time
+   *   limit of the packet, or 0
    * @throws TransactionEnded if BEGUN is missing
    */
-  async confirm(statements: readonly HeldStatement[], before: readonly HeldStatement[] = []): Promise<unknown[]> {
+  async confirm(
+    statements: readonly HeldStatement[],
+    { before = [], limitMs }: { before?: readonly HeldStatement[]; limitMs: number },
+  ): Promise<unknown[]> {
     // guard: transaction.check-first
     const all = [...before, { sql: `RELEASE SAVEPOINT ${BEGUN}` }, ...statements];
     try {
-      const answer = await this.tap.askTogether(all);
+      const answer = await this.tap.askTogether(all, limitMs);
       return Array.isArray(answer) ? answer : [answer];
     } catch (error) {
       const at = failedAt(error) ?? before.length;

@@ -113,7 +113,7 @@ export class WorkTransactions implements Sql {
     let result: T;
     try {
       const answers = await begin(bound, tap, first, this.setLockWait(tap, lockWaitSeconds));
-      result = await this.limited(what, tap, () => run(bound.manager, bound.guard, answers));
+      result = await this.limited(what, bound, () => run(bound.manager, bound.guard, answers));
       await commit(bound, tap);
     } catch (error) {
       await rollBack(bound, tap, error);
@@ -128,9 +128,11 @@ export class WorkTransactions implements Sql {
   }
 
   /** Runs user code with its time limit. Pings keep the silent session alive while the code is slow. */
-  private async limited<T>(what: string, tap: Tap, work: () => Promise<T>): Promise<T> {
+  private async limited<T>(what: string, bound: BoundRunner, work: () => Promise<T>): Promise<T> {
+    const { tap } = bound;
     const { guard, limits } = this.of;
     const { limitMs, pingMs } = limits;
+    bound.guard.held.userCodeUntilMs = performance.now() + limitMs;
     const ping = () => quietMsOf(tap.connection) >= pingMs && tap.ping().catch(() => {});
     const pings = setInterval(ping, pingMs);
     const onLate = () => breakOff(tap.connection, limitMs);
@@ -216,6 +218,8 @@ async function rollBack(bound: BoundRunner, tap: Tap, cause: unknown): Promise<v
   // User code that runs on after its time, or did not await its statements, sends nothing more.
   bound.close();
   await Promise.race([bound.settled(), sleep(SETTLE_LIMIT_MS, undefined, { ref: false })]);
+  // The work may have failed because of an answer that was not checked yet. Then that failure counts.
+  if (bound.isSettled && !(cause instanceof TookTooLong)) await bound.guard.sendUsers().catch(() => {});
   await bound.tell('BeforeTransactionRollback')?.catch(() => {});
   bound.end('rolled back');
   const { failure, evidence } = bound.guard;

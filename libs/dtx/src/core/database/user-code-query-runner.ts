@@ -33,7 +33,7 @@ export class BoundRunner {
   /** @param race may end the wait for a statement of the user before its answer */
   constructor(
     private readonly source: DataSource,
-    private readonly tap: Tap,
+    readonly tap: Tap,
     options: Pick<GuardOptions, 'everyErrorEnds' | 'mayDefer' | 'runsAgain'> = {},
     private readonly race: <T>(statement: Promise<T>) => Promise<T> = (statement) => statement,
   ) {
