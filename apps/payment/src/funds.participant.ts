@@ -32,6 +32,7 @@ export class FreezeFunds {
    */
   async publishResult(funds: PaymentFunds, { gid: orderId, decidedAt }: TccBranch): Promise<void> {
     const { buyerId, amount, notifyUrl } = funds;
+    if (!this.notifications.isFor(notifyUrl)) return;
     if (!decidedAt) return publishPaymentResult(this.notifications, this.db.manager, { orderId, notifyUrl });
     const payment = { orderId, buyerId, amount, status: 'CAPTURED', createdAt: decidedAt } as const;
     await this.notifications.publish(paymentNotification(payment, notifyUrl));

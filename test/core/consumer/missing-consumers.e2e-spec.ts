@@ -26,7 +26,7 @@ describe('a message without a consumer', () => {
       const told = await message.alerts();
       return told.length > 0 && told;
     });
-    expect(alert!.alert_error).toContain('no consumer on queue dtx.payment.gone.v1');
+    expect(alert!.alert_error).toContain('no consumer on queue dtx.payment.gone.v1.quorum');
     expect(await message.outboxState()).toBe('SENT');
     await message.service.close();
     await start({ localMessage, controllers: [controllerOf([[library.OnMessage(contract), async () => {}]])] });

@@ -161,17 +161,23 @@ describe('changesOneRow', () => {
     expect(await deferring.insertedBy(gid)).toEqual({ steps: 0, messages: 1 });
   });
 
-  test('refuses a statement that changes no rows', async () => {
+  test('refuses a statement that changes no rows, and one that counts a row as two', async () => {
     const { db } = await start();
-    const reading = intact.inTransaction(db, (tx) => intact.changesOneRow(tx, 'SELECT 1'));
-    await expect(reading).rejects.toThrow('changesOneRow takes INSERT, UPDATE, DELETE or REPLACE, not SELECT 1');
+    for (const statement of [
+      'SELECT 1',
+      'REPLACE INTO goods VALUES (1, 1, 1)',
+      'INSERT INTO goods ON DUPLICATE KEY UPDATE',
+    ])
+      await expect(intact.inTransaction(db, (tx) => intact.changesOneRow(tx, statement))).rejects.toThrow(
+        `an UPDATE or a DELETE, not ${statement.slice(0, 40)}`,
+      );
   });
 
   test('refuses a statement that returns rows, and undoes it', async () => {
     const { db, gid } = await start();
     const returning = `DELETE FROM goods WHERE sku = ? RETURNING pieces`;
     const deleting = intact.inTransaction(db, (tx) => intact.changesOneRow(tx, returning, [gid]));
-    await expect(deleting).rejects.toThrow(/takes no RETURNING|SQL syntax/); // MySQL has no RETURNING
+    await expect(deleting).rejects.toThrow(/without RETURNING|SQL syntax/); // MySQL has no RETURNING
     expect(await piecesSent(gid)).toBe(1);
   });
 

@@ -103,7 +103,7 @@ test.each([
     await until('the backlog is postponed', async () => (await due()) === 0, { withinMs: 60_000 });
     expect(rowsOf(updates.filter(isOneByOne))).toBeLessThan(ONE_BY_ONE_MAX);
     expect(updates.length).toBeLessThan(STATEMENTS_MAX);
-    expect(await countOf(table, `last_error = 'no consumer on queue dtx.${dead}.v1'`)).toBe(BACKLOG);
+    expect(await countOf(table, `last_error LIKE 'no consumer on queue dtx.${dead}.v1%'`)).toBe(BACKLOG);
     await service.close();
   },
 );

@@ -5,6 +5,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { backoffMs } from '../core/async/backoff.js';
 import { Broker } from '../core/broker/broker.service.js';
+import { mustBeContract } from '../core/broker/contract-argument.js';
 import { type Envelope, typeOf } from '../core/broker/envelope.js';
 import { type Contract, queueOf } from '../core/broker/message-contract.js';
 import { refuseOrder } from '../core/broker/ordered-messages.js';
@@ -33,6 +34,7 @@ export function messageToPublish<P>(
   payload: P,
   bytesMax: number,
 ): Sendable<P> & { gid: string } {
+  mustBeContract(contract, 'publish(tx, contract, payload)');
   refuseOrder(contract, 'publish');
   if (!contract.replicated && !contract.publishTo) {
     const about = `${contract.name} v${contract.version}`;

@@ -17,10 +17,14 @@ const redisUrl = z.string().superRefine((text, context) => {
   if (problem !== null) context.addIssue({ code: 'custom', message: problem });
 });
 /** The URLs of the nodes of one broker, checked in the same way. */
-const brokerUrls = z.union([z.string(), z.array(z.string()).readonly()]).superRefine((given, context) => {
-  const problem = problemOfBrokerUrls(given);
-  if (problem !== null) context.addIssue({ code: 'custom', message: problem });
-});
+const brokerUrls = z
+  .union([z.string(), z.array(z.string()).readonly()], {
+    error: 'expected an amqp(s) URL, or a list; is its variable set?',
+  })
+  .superRefine((given, context) => {
+    const problem = problemOfBrokerUrls(given);
+    if (problem !== null) context.addIssue({ code: 'custom', message: problem });
+  });
 
 /**
  * An http(s) URL without user and password. `fetch` rejects a URL with credentials (Fetch standard), and logs would

@@ -72,7 +72,7 @@ export class CheckBack implements OnModuleInit, OnModuleDestroy {
     // If a committed message was behind it, the sweeper sends that message.
     else
       this.logger.error(
-        `discarded an invalid message from queue ${this.preparedMessages.checkQueue}; the sweeper sends the half message, ` +
+        `discarded an invalid message from queue ${this.broker.publisher.nameAtBroker(this.preparedMessages.checkQueue, 'replicated')}; the sweeper sends the half message, ` +
           `check who publishes there: ${printable(content)}`,
       );
     delivery.ack();

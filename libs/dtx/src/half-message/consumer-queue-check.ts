@@ -59,14 +59,15 @@ export class ConsumerQueues implements OnModuleInit, OnModuleDestroy {
   /** An unavailable queue keeps its last result. */
   private async look(queue: string): Promise<void> {
     const { publisher } = this.broker;
+    const name = publisher.nameAtBroker(queue, 'replicated');
     try {
       if (await publisher.find(queue, 'replicated')) await publisher.inspect(queue, 'replicated');
-      if (this.wrong.delete(queue)) this.logger.log(`queue ${queue} can be used again`);
+      if (this.wrong.delete(name)) this.logger.log(`queue ${name} can be used again`);
     } catch (error) {
       if (!isOfAnotherKind(error)) return;
-      if (!this.wrong.has(queue))
-        this.logger.error(`half messages to queue ${queue} are refused: ${textOf(error)}; delete the queue`);
-      this.wrong.set(queue, textOf(error));
+      if (!this.wrong.has(name))
+        this.logger.error(`half messages to queue ${name} are refused: ${textOf(error)}; delete the queue`);
+      this.wrong.set(name, textOf(error));
     }
   }
 }

@@ -2,6 +2,7 @@
 // If the process dies in between, the check settles the prepared message by the verdict.
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
+import { mustBeContract } from '../core/broker/contract-argument.js';
 import type { Contract } from '../core/broker/message-contract.js';
 import { refuseOrder } from '../core/broker/ordered-messages.js';
 import { checkedJson, payloadOf, type Sendable } from '../core/broker/outgoing-payload.js';
@@ -89,6 +90,8 @@ export class HalfMessages implements OnModuleDestroy {
    */
   @Traced((contract: Contract) => createStep(SCHEME, contract))
   async send<P, T>(contract: Contract<P>, payload: P, work: (tx: EntityManager) => Promise<T>): Promise<T> {
+    mustBeContract(contract, 'send(contract, payload, work)');
+    if (typeof work !== 'function') throw new DtxError('send(contract, payload, work) needs the work as a function');
     const message = this.messageOf(contract, payload);
     await Promise.all([
       this.consumerQueues.require(queuesOf(message)),

@@ -75,7 +75,8 @@ export function dueTimeOf(
     throw new DtxError(`${about}: dueAt must be a valid Date, got ${String(dueAt)}`);
   if (dueInMs !== undefined && !(Number.isSafeInteger(dueInMs) && (dueInMs as number) >= 0))
     throw new DtxError(`${about}: dueInMs must be a whole number of milliseconds from 0, got ${String(dueInMs)}`);
-  const atMs = (dueAt as Date | undefined)?.getTime();
+  // A message in the past is due now. By an older time its consumer would take it for a forgotten one.
+  const atMs = dueAt && Math.max((dueAt as Date).getTime(), nowMs);
   const inMs = (dueInMs as number | undefined) ?? atMs! - nowMs;
   if (inMs > delayMaxMs)
     throw new DtxError(

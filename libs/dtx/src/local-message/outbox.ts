@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
+import { mustBeContract } from '../core/broker/contract-argument.js';
 import type { Contract } from '../core/broker/message-contract.js';
 import { type OrderPlace, orderPlaceOf } from '../core/broker/ordered-messages.js';
 import { checkedJson, payloadOf, type Sendable } from '../core/broker/outgoing-payload.js';
@@ -37,6 +38,7 @@ export function messageToAppend<P>(
   bytesMax: number,
   delay?: DelayOptions,
 ): Sendable<P> & { gid: string; place: OrderPlace | null } {
+  mustBeContract(contract, 'append(tx, contract, payload)');
   if (contract.replicated && contract.receipts !== false)
     throw new DtxError(
       `cannot append ${contract.name} v${contract.version}: contract is replicated, which is for messages that no row sends again; define a separate contract, or set receipts: false`,

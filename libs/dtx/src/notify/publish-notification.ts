@@ -7,6 +7,7 @@ import { QueueWatch } from '../core/durable/unattended-queues.js';
 import { failpoint } from '../core/failpoint.js';
 import { assertGid } from '../core/ids.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
+import { libraryLogger } from '../core/library-logger.js';
 import type { CoreOptions } from '../core/options.js';
 import { currentTraceparent } from '../core/trace-and-gid-context.js';
 import { Traced } from '../core/traced-steps.js';
@@ -36,6 +37,9 @@ export interface Notification {
  */
 @Injectable()
 export class Notifications {
+  private readonly logger = libraryLogger('notifications');
+  private isDropSaid = false;
+
   /** @internal */
   constructor(
     private readonly broker: Broker,
@@ -50,6 +54,16 @@ export class Notifications {
     // Only the service itself knows its default target.
     const hasDefault = defaultTarget !== undefined || (service !== this.core.app && serviceHasDefaultTarget);
     return secrets.length > 0 && (target !== undefined || hasDefault);
+  }
+
+  /** Says once that a target is missing, which may be an unset variable. Missing secrets are said at the start. */
+  private sayDropped({ type, gid }: Notification): void {
+    if (this.isDropSaid || this.options.secrets.length === 0) return;
+    this.isDropSaid = true;
+    this.logger.warn(
+      `notification ${type} (gid ${gid}) has no target and is not sent: set defaultTarget of NotifyModule, or give a target; ` +
+        'ask isFor(target) before, if that is meant (said once)',
+    );
   }
 
   /**
@@ -68,7 +82,7 @@ export class Notifications {
   }))
   async publish(notification: Notification): Promise<void> {
     const { id, gid, target } = notification;
-    if (!this.isFor(target)) return;
+    if (!this.isFor(target)) return this.sayDropped(notification);
     const body = Buffer.from(notificationToPublish(notification, this.options.payloadMaxBytes).json);
     await failpoint(failpoints.committed, async () => {});
     const envelope = {

@@ -153,8 +153,9 @@ export class Sagas implements OnModuleInit {
     gid: string,
     signal: SagaSignal<Payload>,
     payload: Payload,
-    { id }: { readonly id: string },
+    { id }: { readonly id: string } = { id: '' },
   ): Promise<SagaSignalled> {
+    if (!id) throw new DtxError(`signal ${signal.name} needs { id }, so that a repeated call counts once`);
     const subject = {
       whole: 'payload',
       misfit: `payload does not fit saga signal ${signal.name}`,

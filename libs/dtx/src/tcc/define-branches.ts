@@ -32,6 +32,7 @@ export interface ClosedCalls {
  * @throws the error of `define`
  */
 export function branchesOf(define: (calls: TccCalls) => unknown, bytesMax: number): ClosedCalls {
+  if (typeof define !== 'function') throw new DtxError('run(options, define) needs a function that makes the calls');
   const branches: Branch[] = [];
   let state: 'open' | 'closed' | 'incomplete' = 'open';
   const call: TccCalls['call'] = (participant, given) => {

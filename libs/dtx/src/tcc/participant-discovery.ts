@@ -29,7 +29,6 @@ export const PARTICIPATES = Symbol('dtx tcc participates');
 export class Explorer {
   constructor(
     private readonly discovery: DiscoveryService,
-    private readonly scanner: MetadataScanner,
     private readonly installation: Installation,
     private readonly modules: ModuleRef,
     @Inject(PARTICIPATES) private readonly promised: readonly Participant[],
@@ -57,7 +56,7 @@ export class Explorer {
       if (found.has(key)) throw new OptionsError(`${label} is registered twice`);
       found.set(
         key,
-        this.mount({ contract, label, names: Reflect.getMetadata(METHODS, type) }, wrapper.instance as object),
+        mountedOf({ contract, label, names: Reflect.getMetadata(METHODS, type) }, wrapper.instance as object),
       );
     }
     for (const { name, version } of this.promised) {
@@ -71,44 +70,6 @@ export class Explorer {
   private otherApps(): string[] {
     const all = this.modules.get<Explorer, Explorer>(Explorer, { strict: false, each: true });
     return all.filter((one) => one !== this).map(({ installation }) => installation.app);
-  }
-
-  private mount({ contract, label, names }: Found, instance: object): MountedParticipant {
-    const phases = this.markedMethods({ contract, label, names }, instance);
-    if (names && phases.size > 0)
-      throw new OptionsError(
-        `${label} names its methods in @TccParticipant; remove @TccTry, @TccConfirm and @TccCancel`,
-      );
-    if (names) for (const [phase, method] of namedMethods(names, instance, label)) phases.set(phase, method);
-    const of = (phase: PhaseMark['phase']) => {
-      const method = phases.get(phase);
-      if (!method) throw new OptionsError(`${label} has no method for ${phase}`);
-      return method;
-    };
-    return {
-      contract,
-      try: of('try').run,
-      confirm: of('confirm').run,
-      cancel: of('cancel').run,
-      cancelWithoutTry: of('cancel').withoutTry,
-      confirmed: phases.get('confirmed')?.run as unknown as MountedParticipant['confirmed'],
-    };
-  }
-
-  /** The methods with `@TccTry`, `@TccConfirm`, `@TccCancel` and `@TccConfirmed`. */
-  private markedMethods({ contract, label }: Found, instance: object): Phases {
-    const phases: Phases = new Map();
-    for (const name of this.scanner.getAllMethodNames(Object.getPrototypeOf(instance))) {
-      const method = (instance as Record<string, Bound>)[name]!;
-      const mark: PhaseMark | undefined = Reflect.getMetadata(PHASE, method);
-      if (!mark) continue;
-      const of = mark.contract ?? contract;
-      if (of.name !== contract.name || of.version !== contract.version)
-        throw new OptionsError(`${label} has a method for another contract: ${name} is for ${of.name} v${of.version}`);
-      if (phases.has(mark.phase)) throw new OptionsError(`${label} has two methods for ${mark.phase}: a phase has one`);
-      phases.set(mark.phase, { run: method.bind(instance) as Bound, withoutTry: mark.withoutTry });
-    }
-    return phases;
   }
 }
 
@@ -126,6 +87,44 @@ interface Found {
 }
 
 type Phases = Map<PhaseMark['phase'], { run: Bound; withoutTry: boolean }>;
+
+/** The participant of an instance. @throws OptionsError for a class without a method for each phase */
+export function mountedOf(found: Found, instance: object): MountedParticipant {
+  const { contract, label, names } = found;
+  const phases = markedMethods(found, instance);
+  if (names && phases.size > 0)
+    throw new OptionsError(`${label} names its methods in @TccParticipant; remove @TccTry, @TccConfirm and @TccCancel`);
+  if (names) for (const [phase, method] of namedMethods(names, instance, label)) phases.set(phase, method);
+  const of = (phase: PhaseMark['phase']) => {
+    const method = phases.get(phase);
+    if (!method) throw new OptionsError(`${label} has no method for ${phase}`);
+    return method;
+  };
+  return {
+    contract,
+    try: of('try').run,
+    confirm: of('confirm').run,
+    cancel: of('cancel').run,
+    cancelWithoutTry: of('cancel').withoutTry,
+    confirmed: phases.get('confirmed')?.run as unknown as MountedParticipant['confirmed'],
+  };
+}
+
+/** The methods with `@TccTry`, `@TccConfirm`, `@TccCancel` and `@TccConfirmed`. */
+function markedMethods({ contract, label }: Found, instance: object): Phases {
+  const phases: Phases = new Map();
+  for (const name of new MetadataScanner().getAllMethodNames(Object.getPrototypeOf(instance))) {
+    const method = (instance as Record<string, Bound>)[name]!;
+    const mark: PhaseMark | undefined = Reflect.getMetadata(PHASE, method);
+    if (!mark) continue;
+    const of = mark.contract ?? contract;
+    if (of.name !== contract.name || of.version !== contract.version)
+      throw new OptionsError(`${label} has a method for another contract: ${name} is for ${of.name} v${of.version}`);
+    if (phases.has(mark.phase)) throw new OptionsError(`${label} has two methods for ${mark.phase}: a phase has one`);
+    phases.set(mark.phase, { run: method.bind(instance) as Bound, withoutTry: mark.withoutTry });
+  }
+  return phases;
+}
 
 /** The methods that `@TccParticipant` names. @throws OptionsError if the class does not have one */
 function namedMethods(names: TccMethods, instance: object, label: string): Phases {

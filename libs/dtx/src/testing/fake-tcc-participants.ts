@@ -1,9 +1,9 @@
 // The participants that FakeTcc calls: instances of `@TccParticipant` classes, or stubs.
-import { MetadataScanner } from '@nestjs/core';
 import type { EntityManager } from 'typeorm';
 import { DtxError } from '../core/errors/errors.js';
 import { type Participant, type TccBranch } from '../tcc/index.js';
-import { PARTICIPANT, PHASE, type PhaseMark } from '../tcc/participant-decorators.js';
+import { METHODS, PARTICIPANT } from '../tcc/participant-decorators.js';
+import { mountedOf } from '../tcc/participant-discovery.js';
 
 /** Stands in for a participant of another service. A phase that is left out succeeds without effect. */
 export interface TccStub<Args> {
@@ -47,24 +47,7 @@ export function decorated(instance: object): FakeParticipant {
   const contract: Participant | undefined = Reflect.getMetadata(PARTICIPANT, type);
   if (!contract)
     throw new DtxError(`${type.name} is not a TCC participant; decorate it with @TccParticipant(contract)`);
-  const phases = new Map<PhaseMark['phase'], { mark: PhaseMark; run: Phase }>();
-  for (const name of new MetadataScanner().getAllMethodNames(Object.getPrototypeOf(instance))) {
-    const method = (instance as Record<string, Phase>)[name]!;
-    const mark: PhaseMark | undefined = Reflect.getMetadata(PHASE, method);
-    if (mark) phases.set(mark.phase, { mark, run: method.bind(instance) });
-  }
-  const required = (phase: PhaseMark['phase']) => {
-    const found = phases.get(phase);
-    if (!found) throw new DtxError(`TCC participant ${keyOf(contract)} (${type.name}) has no method for ${phase}`);
-    return found;
-  };
-  const confirmed = phases.get('confirmed')?.run as FakeParticipant['confirmed'] | undefined;
-  return {
-    contract,
-    try: required('try').run,
-    confirm: required('confirm').run,
-    cancel: required('cancel').run,
-    cancelWithoutTry: required('cancel').mark.withoutTry,
-    confirmed: confirmed ?? (() => {}),
-  };
+  const label = `TCC participant ${keyOf(contract)} (${type.name})`;
+  const mounted = mountedOf({ contract, label, names: Reflect.getMetadata(METHODS, type) }, instance);
+  return { ...mounted, confirmed: mounted.confirmed ?? (() => {}) };
 }

@@ -1,7 +1,7 @@
-import type { EntityManager } from 'typeorm';
+import type { DataSource, EntityManager } from 'typeorm';
 import { describe, expect, expectTypeOf, test } from 'vitest';
 import { z } from 'zod';
-import { defineMessage, OutcomeUnknown, Rejected } from '../core/index.js';
+import { changesOneRow, defineMessage, inTransaction, OutcomeUnknown, Rejected } from '../core/index.js';
 import {
   defineParticipant,
   type Tcc,
@@ -15,6 +15,7 @@ import {
 import { FakeLocalMessages } from './fake-local-messages.js';
 import type { PublicOf } from './fake-options.js';
 import { FakeTcc } from './fake-tcc.js';
+import { FakeDataSource, fakeTransaction } from './fake-transaction.js';
 
 const args = z.object({ sku: z.string(), until: z.coerce.date().optional() });
 const stock = defineParticipant({ name: 'fakes.stock', version: 1, args });
@@ -48,6 +49,32 @@ class ReserveStock {
     this.seen.push(['confirmed', given.sku, branch]);
   }
 }
+
+@TccParticipant(stock, { try: 'reserve', confirm: 'take', cancel: 'free' })
+class NamedStock {
+  readonly seen: string[] = [];
+  reserve(_: EntityManager, given: { sku: string }) {
+    this.seen.push(`try ${given.sku}`);
+  }
+  take(_: EntityManager, given: { sku: string }) {
+    this.seen.push(`confirm ${given.sku}`);
+  }
+  free() {}
+}
+
+test('a participant may name its methods in the decorator', async () => {
+  const named = new NamedStock();
+  const tcc = new FakeTcc({ app: 'shop' }).participant(named);
+  await tcc.run({ gid: 'named' }, (t) => t.call(stock, { sku: 'book' }));
+  expect(named.seen).toEqual(['try book', 'confirm book']);
+});
+
+test('inTransaction runs on the stand-in of a DataSource', async () => {
+  const query = async () => ({ affectedRows: 1 });
+  const source = new FakeDataSource({ transaction: () => fakeTransaction({ query }) });
+  const work = (tx: EntityManager) => changesOneRow(tx, 'UPDATE stock SET available = 1');
+  expect(await inTransaction(source as unknown as DataSource, work)).toBe(true);
+});
 
 test('FakeTcc has the public methods of Tcc', () => {
   expectTypeOf<Pick<FakeTcc, keyof PublicOf<Tcc>>>().toEqualTypeOf<PublicOf<Tcc>>();

@@ -47,6 +47,8 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
   private isRenewing = false;
   private sequence = 0;
   private wasUp = false;
+  /** The name of a queue at the broker, for errors: with the prefix of the installation and a suffix for its type. */
+  readonly nameAtBroker = (queue: string, kind?: QueueKind): string => this.connection.names.onWire(queue, kind);
 
   constructor(
     private readonly connection: BrokerConnection,
@@ -58,10 +60,8 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     this.nacks = new NackRetries(options.leaseMs);
     this.queues = new Queues(connection, options.timeoutMs, (refused) => this.logger.warn(refused.message));
     connection.on('up', (opened) => void this.open(opened));
-    connection.on('down', () => {
-      this.refusals.forgetSize();
-      this.lose();
-    });
+    connection.on('down', () => this.refusals.forgetSize());
+    connection.on('down', () => this.lose());
     for (const change of ['blocked', 'unblocked'] as const) connection.on(change, () => this.tell());
   }
 
@@ -76,8 +76,7 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
    * @throws Unconfirmed if the message may have been sent
    * @throws Nacked if the broker rejected the message
    * @throws Unroutable if the queue is missing, or the exchange leads to no queue
-   * @throws QueueRefused if the broker rejects the queue as `kind`, the account, or a message of this size, or the exchange
-   *   is missing
+   * @throws QueueRefused if the broker rejects the queue, the account or the size, or the exchange is missing
    */
   async publish(
     to: string | ExchangeRoute,
@@ -86,7 +85,7 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     { persistent = true, expiresMs, kind = 'work', withinMs }: Delivery = {},
   ): Promise<void> {
     const { names } = this.connection;
-    const expiration = expiresMs ? { expiration: Math.ceil(expiresMs) } : {};
+    const expiration = expiresMs && { expiration: Math.ceil(expiresMs) };
     const properties = { ...toProperties(envelope, names), persistent, ...expiration };
     const limitMs = Math.min(withinMs ?? this.options.timeoutMs, this.options.timeoutMs);
     const endsAt = performance.now() + limitMs;

@@ -102,6 +102,7 @@ export function defineMessage<S extends StandardSchema>(
   if (!Number.isInteger(contract.version) || contract.version < 1)
     throw new OptionsError(`${about}: expected a version of 1, 2, ..., got ${contract.version}`);
   mustBeSchema(contract.schema, `${about}: schema`);
+  if (typeof contract.gid !== 'function') throw new OptionsError(`${about}: gid must be a function of the payload`);
   const consumers: readonly string[] = contract.publishTo ? [] : contract.consumers;
   if (contract.publishTo) mustBeRoute(contract, about);
   else mustBeConsumers(consumers, about);

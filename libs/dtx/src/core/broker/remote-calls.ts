@@ -132,7 +132,9 @@ export class RemoteCalls<Answer extends { readonly callId: string }> {
     // Without a look the publish finds out. Broker errors are its errors.
     const found = await this.look(queue).catch(() => undefined);
     if (found === null)
-      throw new DtxError(`queue ${queue} does not exist: start its participant, or correct the name of the contract`);
+      throw new DtxError(
+        `queue ${this.broker.publisher.nameAtBroker(queue)} does not exist: start its participant, or correct the name of the contract`,
+      );
     if (found) this.existing.add(queue);
   }
 

@@ -1,4 +1,5 @@
 /** The decorators for consumers: `@OnMessage`, `@OnRejected`, `@BeforeAck`, and the Nest context of a delivery. */
+import { mustBeContract } from '../broker/contract-argument.js';
 import 'reflect-metadata';
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import { Payload } from '@nestjs/microservices';
@@ -157,6 +158,7 @@ function mount<T>(
   descriptor: TypedPropertyDescriptor<T>,
   given: Omit<HandlerMark, 'contract'> & { contract: unknown },
 ): void {
+  mustBeContract(given.contract, `the decorator of ${target.constructor.name}.${String(method)}`);
   const mark = given as HandlerMark;
   const marks = marksOf(descriptor.value as object);
   refuseUnusual(target, method, [...marks, mark]);

@@ -1,5 +1,5 @@
 import type { EntityManager } from 'typeorm';
-import { DtxError } from '../errors/errors.js';
+import { DtxError, TransactionRequired } from '../errors/errors.js';
 import { errnoOf } from '../errors/sql-errors.js';
 import type { Changed } from './mysql2-types.js';
 import { guardOf } from './query-runner-guards.js';
@@ -14,7 +14,9 @@ export class ChangeMissed extends DtxError {}
  */
 const CHECK_SQL = 'SET @dtx_changed_one = ~0 + (ROW_COUNT() <> 1)';
 const OUT_OF_RANGE = 1690;
-const CHANGES = /^\s*(\/\*[\s\S]*?\*\/\s*)*(INSERT|UPDATE|DELETE|REPLACE)\b/i;
+const CHANGES = /^\s*(\/\*[\s\S]*?\*\/\s*)*(INSERT|UPDATE|DELETE)\b/i;
+/** A row that was there counts as two, or as none (MySQL manual, "mysql_affected_rows()"). */
+const UPSERT = /\bON\s+DUPLICATE\s+KEY\s+UPDATE\b/i;
 /** A statement that missed is sent at once for this time in milliseconds. Sold-out stock would miss at every purchase. */
 const AT_ONCE_MS = 1_000;
 /** Bounds the memory of statements that contain values. */
@@ -24,8 +26,8 @@ const MISSES_MAX = 1_000;
 const missed = new Map<string, number>();
 
 /**
- * Runs an INSERT, UPDATE, DELETE or REPLACE, and returns whether it changed exactly one row. An UPDATE counts the rows
- * that it matched.
+ * Runs an INSERT, UPDATE or DELETE, and returns whether it changed exactly one row. An UPDATE counts the rows that it
+ * matched.
  *
  * In a transaction that nest-dtx runs (handlers, participants, steps, `inTransaction`), it saves a round trip: the
  * statement travels with the next one, or with COMMIT, and the call returns true. The server checks the rows. If they are
@@ -34,7 +36,8 @@ const missed = new Map<string, number>();
  * outside of the transaction must not rely on true. An error of a statement that waits ends the transaction, as by
  * `deferStatement`. The statement is sent at once in the second run, for a second after a miss, where `deferStatement`
  * sends at once, and in any other transaction.
- * @throws DtxError for another statement, and for one with RETURNING
+ * @throws TransactionRequired outside a transaction
+ * @throws DtxError for another statement, for one with RETURNING, and for an upsert, which counts a row as two
  * @throws the error of the statement, if it is sent at once
  * @example
  *   const statement = 'UPDATE stock SET available = available - ? WHERE sku = ? AND available >= ?';
@@ -45,9 +48,12 @@ export async function changesOneRow(
   statement: string,
   parameters: unknown[] = [],
 ): Promise<boolean> {
-  if (!CHANGES.test(statement))
-    throw new DtxError(`changesOneRow takes INSERT, UPDATE, DELETE or REPLACE, not ${statement.trim().slice(0, 40)}`);
-  const guard = tx.queryRunner && guardOf(tx.queryRunner);
+  if (!CHANGES.test(statement) || UPSERT.test(statement))
+    throw new DtxError(
+      `changesOneRow takes an INSERT without ON DUPLICATE KEY UPDATE, an UPDATE or a DELETE, not ${statement.trim().slice(0, 40)}`,
+    );
+  if (!tx?.queryRunner?.isTransactionActive) throw new TransactionRequired('changesOneRow');
+  const guard = guardOf(tx.queryRunner);
   const mayWait = guard?.options.runsAgain && !hasMissed(statement);
   const change = mayWait ? guard.ofUser(statement, parameters) : undefined;
   if (guard && change) {
@@ -55,7 +61,8 @@ export async function changesOneRow(
     return true;
   }
   const { affectedRows } = await tx.query<Partial<Changed>>(statement, parameters);
-  if (affectedRows === undefined) throw new DtxError('changesOneRow takes one statement without RETURNING, and sees no number of rows');
+  if (affectedRows === undefined)
+    throw new DtxError('changesOneRow takes one statement without RETURNING, and sees no number of rows');
   return affectedRows === 1;
 }
 

@@ -3,7 +3,7 @@ import { Inject, Injectable, OnApplicationBootstrap, OnApplicationShutdown, OnMo
 import type { DataSource } from 'typeorm';
 import { DATA_SOURCE } from '../app-data-source.js';
 import { backoffMs } from '../async/backoff.js';
-import { DatabaseUnavailable, textOf } from '../errors/errors.js';
+import { DatabaseUnavailable, DtxError, textOf } from '../errors/errors.js';
 import { isUnavailable } from '../errors/sql-errors.js';
 import { idTimeMs, newId } from '../ids.js';
 import { CORE_OPTIONS } from '../injection-tokens.js';
@@ -14,11 +14,12 @@ import { DatabaseClock } from './clock.js';
 import { CommitHooks } from './commit-hooks.js';
 import { openPools, type Pools } from './library-pools.js';
 import type { Migration } from './migrate.js';
-import { openDataSource, willPass } from './open-data-source.js';
+import { notOpen, openDataSource, willPass } from './open-data-source.js';
 import type { SessionPool } from './pinned-session-pool.js';
 import { SchemaOwner } from './schema-owner.js';
 import type { UserSession } from './session-settings.js';
 import { SidePool } from './slow-read-pool.js';
+import { isAnswered } from './sql-executor.js';
 import type { StrayGuard } from './stray-statement-guard.js';
 import { TableNames } from './table-prefix.js';
 import type { WorkTransactions } from './transactions-for-user-code.js';
@@ -34,8 +35,7 @@ const READS = { size: 2, limitMs: 5_000 };
  * only joins transactions there. Scans, marks and recovery use a small pool of their own, so they never wait for
  * business connections. Transactions that the library starts for user code use a third pool (docs/sessions.md).
  * @example
- *   this.database.onReady(() => this.startReports());
- *   await this.database.ping(); // true while the database answers
+ *   await this.database.untilReady(); // in a script, or in `onApplicationBootstrap`
  */
 @Injectable()
 export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnApplicationShutdown {
@@ -118,17 +118,32 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
   }
 
   /**
-   * A library table with its database name, by its name in the code. For sessions of the user, which may have another
-   * default database and do not translate names.
+   * Resolves when the database is open and migrated: for a script, and for work at the start. Not in `onModuleInit`, where
+   * modules still register their tables.
+   * @throws DtxError when the application stops before
    */
-  tableIn(table: string): string {
-    return `\`${this.name.replaceAll('`', '``')}\`.${this.names.inDatabase(table)}`;
+  untilReady(): Promise<void> {
+    this.start();
+    const { signal } = this.stopping;
+    return new Promise((resolve, reject) => {
+      const gone = () => reject(new DtxError(`the application stopped before its database was open: ${this.problem}`));
+      if (signal.aborted) gone();
+      else signal.addEventListener('abort', gone, { once: true });
+      this.onReady(resolve);
+    });
   }
 
   /**
-   * The database time in milliseconds since the epoch, as last read. For ids and views, not for claims. The clock of
-   * this machine may be wrong and is not used.
+   * A library table with its database name, by its name in the code. For sessions of the user, which may have another
+   * default database and do not translate names.
+   * @throws Error as of an unavailable database, before it is open and migrated
    */
+  tableIn(table: string): string {
+    if (!this.schema.isUpToDate) throw notOpen();
+    return `\`${this.name.replaceAll('`', '``')}\`.${this.names.inDatabase(table)}`;
+  }
+
+  /** The database time in milliseconds since the epoch, as last read. For ids and views, not for claims. */
   nowMs(): number {
     return this.clock.nowMs();
   }
@@ -167,12 +182,7 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
 
   /** Whether the database answers, also one that takes no writes. */
   async ping(): Promise<boolean> {
-    try {
-      await this.own.query('SELECT 1');
-      return true;
-    } catch {
-      return false;
-    }
+    return this.pools !== undefined && isAnswered(this.pools.own.query('SELECT 1'));
   }
 
   onApplicationBootstrap(): void {
@@ -195,30 +205,30 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
   }
 
   private async open(): Promise<void> {
-    for (let attempt = 1; !this.stopping.signal.aborted; attempt++) {
+    const { signal } = this.stopping;
+    for (let attempt = 1; !signal.aborted; attempt++) {
       try {
         await this.openOnce();
+        // The listeners would begin work that is not stopped any more.
+        if (signal.aborted) return;
         this.problem = '';
         this.ready = true;
         for (const listener of this.listeners.splice(0)) listener();
-        void this.clock.keep(this.stopping.signal);
+        void this.clock.keep(signal);
         return;
       } catch (error) {
         const reason = textOf(error);
         if (!willPass(error)) this.complain(reason);
         else if (attempt % 10 === 1) this.logger.warn(`cannot open the database, retrying: ${reason}`);
-        await sleep(backoffMs(this.options.reconnect, attempt), undefined, { signal: this.stopping.signal }).catch(
-          () => {},
-        );
+        await sleep(backoffMs(this.options.reconnect, attempt), undefined, { signal }).catch(() => {});
       }
     }
   }
 
   /** Logs each reason once. The open is retried, because an operator may correct the server. */
   private complain(reason: string): void {
-    if (this.problem === reason) return;
+    if (this.problem !== reason) this.logger.error(`cannot use the database, retrying: ${reason}`);
     this.problem = reason;
-    this.logger.error(`cannot use the database, retrying: ${reason}`);
   }
 
   private get opened(): Pools {
@@ -236,8 +246,4 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
     await this.schema.bringUpToDate(this.opened);
     await this.clock.read();
   }
-}
-
-function notOpen(): Error {
-  return Object.assign(new Error('the database is not open yet'), { code: 'POOL_NOT_OPEN' });
 }

@@ -15,8 +15,8 @@ import type { GuardOptions } from './transaction-guard-options.js';
  *   requireTransaction(tx, this.dataSource, 'Orders.place');
  */
 export function requireTransaction(tx: EntityManager, source: DataSource, call: string): void {
+  if (!tx?.queryRunner?.isTransactionActive) throw new TransactionRequired(call);
   const owner = (tx as { dataSource?: DataSource }).dataSource ?? tx.connection;
-  if (!tx.queryRunner?.isTransactionActive) throw new TransactionRequired(call);
   if (owner === source) return;
   const [given, needed] = [nameOf(owner), nameOf(source)];
   const which =
@@ -48,7 +48,7 @@ export async function joinTransaction(tx: EntityManager, source: DataSource, cal
  * Returns the guard of the open transaction of `tx`. A transaction that began before the hooks were attached is watched from now on.
  */
 export function guardIn(tx: EntityManager, call: string): TransactionGuard {
-  if (!tx.queryRunner?.isTransactionActive) throw new TransactionRequired(call);
+  if (!tx?.queryRunner?.isTransactionActive) throw new TransactionRequired(call);
   const guard = guardOf(tx.queryRunner);
   const isOpen = guard?.state === 'watching' || guard?.state === 'guarding';
   return isOpen ? guard : watch(tx.queryRunner);
@@ -97,7 +97,8 @@ const severalAtOnce = new WeakMap<DataSource, boolean>();
 function takesSeveral(source: DataSource): boolean {
   let takes = severalAtOnce.get(source);
   if (takes === undefined) {
-    takes = connectionOptionsOf(source).multipleStatements === true;
+    // The stand-in of a test has no driver.
+    takes = source.driver !== undefined && connectionOptionsOf(source).multipleStatements === true;
     if (source.isInitialized) severalAtOnce.set(source, takes);
   }
   return takes;

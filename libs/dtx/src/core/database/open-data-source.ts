@@ -18,6 +18,13 @@ export async function openDataSource(source: DataSource): Promise<void> {
   source.subscribers.push(...pushed.filter((one) => !source.subscribers.includes(one)));
 }
 
+/** The error of a call that comes too early. It counts as an unavailable database. */
+export function notOpen(): Error {
+  const what =
+    'the database is not open yet: it is opened and migrated in the background; wait for DtxDatabase.untilReady()';
+  return Object.assign(new Error(what), { code: 'POOL_NOT_OPEN' });
+}
+
 /** ER_QUERY_INTERRUPTED: a migration at another node of a Galera cluster has ended this one, or an operator has. */
 const INTERRUPTED = 1317;
 

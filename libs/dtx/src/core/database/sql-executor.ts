@@ -6,3 +6,9 @@ export interface Sql {
   /** Returns rows, or the number of changes. `READ_AS` in `intercepted-connection.ts` defines the form of the values. */
   query<T = Row[] & Changed>(statement: string, values?: readonly SqlValue[]): Promise<T>;
 }
+
+export const isAnswered = (statement: Promise<unknown>): Promise<boolean> =>
+  statement.then(
+    () => true,
+    () => false,
+  );

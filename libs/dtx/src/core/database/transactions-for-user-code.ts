@@ -20,7 +20,7 @@ import type { TransactionGuard } from './guarded-transaction.js';
 import type { Tap } from './intercepted-connection.js';
 import type { Changed, Row } from './mysql2-types.js';
 import type { SessionPool } from './pinned-session-pool.js';
-import type { Sql } from './sql-executor.js';
+import { isAnswered, type Sql } from './sql-executor.js';
 import type { SqlValue } from './sql-literals.js';
 import type { StrayGuard } from './stray-statement-guard.js';
 import { BEGUN } from './transaction-identity.js';
@@ -229,9 +229,3 @@ async function rollBack(bound: BoundRunner, tap: Tap, cause: unknown): Promise<v
   else tap.connection.destroy();
   await bound.tell('AfterTransactionRollback')?.catch(() => {});
 }
-
-const isAnswered = (statement: Promise<unknown>) =>
-  statement.then(
-    () => true,
-    () => false,
-  );

@@ -93,7 +93,7 @@ export class ReceiptConsumer {
     const receipts = parse(delivery.message.content);
     if (!receipts)
       this.logger.warn(
-        `discarded an invalid receipt from queue ${this.of.queue}; without a valid one the message is sent again, ` +
+        `discarded an invalid receipt from queue ${this.broker.publisher.nameAtBroker(this.of.queue)}; without a valid one the message is sent again, ` +
           `so check who publishes there: ${printable(delivery.message.content)}`,
       );
     else await this.marked(receipts, delivery.lost);

@@ -203,7 +203,12 @@ export class Unreceipted {
   private async lookNow(queue: string, kind: QueueKind): Promise<Look> {
     const { messageCount, consumerCount } = await this.publisher.inspect(queue, kind);
     const isAbandoned = messageCount > 0 && consumerCount === 0;
-    return { queue, messageCount, isAbandoned, isBacklogged: messageCount >= this.patience.backlogMax };
+    return {
+      queue: this.publisher.nameAtBroker(queue, kind),
+      messageCount,
+      isAbandoned,
+      isBacklogged: messageCount >= this.patience.backlogMax,
+    };
   }
 
   /**

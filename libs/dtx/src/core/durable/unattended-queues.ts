@@ -113,9 +113,7 @@ export class QueueWatch implements OnModuleInit, OnModuleDestroy {
     for (const { name, kind } of watched) if (this.said.get(name)?.kind !== kind) this.said.delete(name);
     // A queue that the broker rejects must not hide the others.
     for (const queue of watched)
-      await this.look(queue).catch((error) =>
-        this.logger.warn(`cannot inspect queue ${queue.name}, retrying: ${textOf(error)}`),
-      );
+      await this.look(queue).catch((error) => this.logger.warn(`cannot inspect a queue, retrying: ${textOf(error)}`));
   }
 
   private async look(queue: Watched): Promise<void> {
@@ -130,8 +128,9 @@ export class QueueWatch implements OnModuleInit, OnModuleDestroy {
     else if (Number(queue.unattended_ms) > this.options.absentMs) await this.tell(queue, messageCount);
   }
 
-  private async tell({ name, scheme, unattended_ms: ms }: Watched, messages: number): Promise<void> {
-    const lastError = `queue ${name} has had no consumer for ${Math.round(Number(ms) / 1_000)} s: ${messages} messages wait; start a consumer`;
+  private async tell({ name, kind, scheme, unattended_ms: ms }: Watched, messages: number): Promise<void> {
+    const queue = this.broker.publisher.nameAtBroker(name, kind);
+    const lastError = `queue ${queue} has had no consumer for ${Math.round(Number(ms) / 1_000)} s: ${messages} messages wait; start a consumer`;
     const step = 'waiting for a consumer';
     const incident = { scheme, id: name, gid: null, step, lastError, closesBy: 'itself' } as const;
     // Another instance may have seen a consumer and closed the alert.
