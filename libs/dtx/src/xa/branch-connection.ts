@@ -92,8 +92,10 @@ export class BranchConnection {
    * @throws XaUnavailable when the answer takes longer than `limitMs`
    */
   async sendLast(...statements: readonly string[]): Promise<void> {
-    const deferred = this.guard.held.take();
-    await this.inTime(this.tap.askTogether([...deferred, ...statements.map((sql) => ({ sql }))]));
+    const { held } = this.guard;
+    const { limitMs } = held;
+    const all = [...held.take(), ...statements.map((sql) => ({ sql }))];
+    await this.inTime(this.tap.askTogether(all, limitMs));
   }
 
   /** Ends every wait on this connection with the error. A network that drops packets would never end it. */

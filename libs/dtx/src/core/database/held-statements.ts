@@ -128,7 +128,7 @@ export class HeldStatements {
    * The time limit of the next packet in milliseconds. 0: no limit. That of a library statement is too short for
    * statements of the user, which have the time that is left to the user code.
    */
-  private get limitMs(): number {
+  get limitMs(): number {
     const { limitMs } = this.tap;
     // guard: transaction.users-time
     if (limitMs === 0 || !this.hasUsers) return limitMs;
