@@ -39,7 +39,7 @@ async function packetsOf(run: () => Promise<unknown>): Promise<string[]> {
   const texts: string[] = [];
   const stop = proxy.onBytes('to-server', (chunk) => {
     const bytes = Buffer.from(chunk as never, 'latin1');
-    if (bytes[3] === 0 && bytes[4] === 3) texts.push(bytes.toString('latin1', 5));
+    if (bytes[3] === 0 && bytes[4] === 3) texts.push(bytes.toString('latin1', 5).replaceAll('\n; ', '; '));
   });
   await run().finally(stop);
   return texts;

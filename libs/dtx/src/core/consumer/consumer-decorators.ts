@@ -1,10 +1,10 @@
 /** The decorators for consumers: `@OnMessage`, `@OnRejected`, `@BeforeAck`, and the Nest context of a delivery. */
-import { mustBeContract } from '../broker/contract-argument.js';
 import 'reflect-metadata';
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import { Payload } from '@nestjs/microservices';
 import { isObservable, tap } from 'rxjs';
 import type { EntityManager } from 'typeorm';
+import { mustBeContract } from '../broker/contract-argument.js';
 import { type Contract } from '../broker/message-contract.js';
 import { DtxError, OptionsError, type Rejected } from '../errors/errors.js';
 import type { DeliveryInfo } from './incoming-message.js';

@@ -71,7 +71,7 @@ export async function inTransaction<T>(source: DataSource, work: (tx: EntityMana
       return await transactionOf(source, { runsAgain: attempt === 1 }, async (tx) => {
         guard = guardOf(tx.queryRunner!);
         await guard?.join({ withSavepoint: false });
-        return await checked(work(tx), guard);
+        return await checked(() => work(tx), guard);
       });
     } catch (error) {
       // After a COMMIT the unit never runs again, even if a subscriber fails.
@@ -82,9 +82,9 @@ export async function inTransaction<T>(source: DataSource, work: (tx: EntityMana
 }
 
 /** The work may fail because of an answer of `changesOneRow` that was not checked yet. Then that failure counts. */
-async function checked<T>(work: Promise<T>, guard: TransactionGuard | undefined): Promise<T> {
+async function checked<T>(work: () => Promise<T>, guard: TransactionGuard | undefined): Promise<T> {
   try {
-    return await work;
+    return await work();
   } catch (error) {
     await guard?.sendUsers();
     throw error;
