@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { queryIn } from '../fixtures/query-packet.js';
 import { TcpProxy } from '../fixtures/tcp-proxy.js';
 import { purchaseOf } from './purchase-saga.js';
 import { effect, library, type Methods, SagaApp, saga } from './saga-apps.js';
@@ -55,8 +56,8 @@ async function endOf(gid: string): Promise<unknown> {
 async function packetsOf(run: () => Promise<unknown>): Promise<string[]> {
   const texts: string[] = [];
   const stop = proxy.onBytes('to-server', (chunk) => {
-    const bytes = Buffer.from(chunk as never, 'latin1');
-    if (bytes[3] === 0 && bytes[4] === 3) texts.push(bytes.toString('latin1', 5).replaceAll('\n; ', '; '));
+    const text = queryIn(chunk);
+    if (text !== null) texts.push(text);
   });
   await run().finally(stop);
   return texts.filter((text) => /dtx_saga|effect|\bCOMMIT\b/.test(text));

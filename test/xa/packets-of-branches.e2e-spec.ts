@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { deferStatement } from '../../libs/dtx/dist/index.js';
+import { queryIn } from '../fixtures/query-packet.js';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
 import { TcpProxy } from '../fixtures/tcp-proxy.js';
 import { expectNothingLeft } from './branches-and-decisions.js';
@@ -38,8 +39,8 @@ afterAll(async () => {
 async function packetsOf(run: () => Promise<unknown>): Promise<string[]> {
   const texts: string[] = [];
   const stop = proxy.onBytes('to-server', (chunk) => {
-    const bytes = Buffer.from(chunk as never, 'latin1');
-    if (bytes[3] === 0 && bytes[4] === 3) texts.push(bytes.toString('latin1', 5).replaceAll('\n; ', '; '));
+    const text = queryIn(chunk);
+    if (text !== null) texts.push(text);
   });
   await run().finally(stop);
   return texts;
