@@ -75,6 +75,30 @@ describe.each(Object.entries(unitsOf))('code that fails behind a waiting stateme
     expect(intact.isDuplicateKey(await failing.catch((error: unknown) => error))).toBe(true);
   });
 
+  test.each([
+    ['is committed in part', () => new intact.TransactionEnded('elsewhere', { isCommittedInPart: true })],
+    ['has an unknown outcome elsewhere', () => new intact.OutcomeUnknown('elsewhere')],
+  ])('keeps its error and runs once if its work %s', async (_, reason) => {
+    const started = await deferring.start();
+    let runs = 0;
+    const error = reason();
+    const failing = of(started)(async (tx) => {
+      runs++;
+      if (await intact.changesOneRow(tx, move(started.gid), [started.gid])) throw error;
+    });
+    expect(await failing.catch((thrown: unknown) => thrown)).toBe(error);
+    expect(runs).toBe(1);
+  });
+
+  test('sees the error of an empty statement, which is sent alone', async () => {
+    const { gid, ...started } = await deferring.start();
+    await of({ gid, ...started })(async (tx) => {
+      await intact.deferStatement(tx, 'INSERT INTO step VALUES (?, 1)', [gid]);
+      await expect(tx.query('')).rejects.toMatchObject({ driverError: { errno: 1065 } });
+    });
+    expect(await deferring.insertedBy(gid)).toEqual({ steps: 1, messages: 0 });
+  });
+
   test('keeps its error if the answer was true', async () => {
     const started = await deferring.start();
     const { gid, db } = started;

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, OnApplicationBootstrap, OnApplicationShutdown, OnModuleDestroy } from '@nestjs/common';
 import type { DataSource } from 'typeorm';
@@ -122,15 +123,12 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy, OnAppl
    * modules still register their tables.
    * @throws DtxError when the application stops before
    */
-  untilReady(): Promise<void> {
+  async untilReady(): Promise<void> {
     this.start();
     const { signal } = this.stopping;
-    return new Promise((resolve, reject) => {
-      const gone = () => reject(new DtxError(`the application stopped before its database was open: ${this.problem}`));
-      if (signal.aborted) gone();
-      else signal.addEventListener('abort', gone, { once: true });
-      this.onReady(resolve);
-    });
+    if (!this.ready && !signal.aborted)
+      await Promise.race([new Promise<void>((resolve) => this.onReady(resolve)), once(signal, 'abort')]);
+    if (!this.ready) throw new DtxError(`the application stopped before its database was open: ${this.problem}`);
   }
 
   /**

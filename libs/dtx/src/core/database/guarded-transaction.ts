@@ -6,7 +6,7 @@ import type { Changed, Done, Gate, Row, Send } from './mysql2-types.js';
 import { refuseAutocommit, refuseEnding } from './refused-statements.js';
 import type { Sql } from './sql-executor.js';
 import type { SqlValue } from './sql-literals.js';
-import { mayStandInFront, type Statement, statementOf } from './statement-effect.js';
+import { hasStatement, mayStandInFront, type Statement, statementOf } from './statement-effect.js';
 import { StatementTurns } from './statement-turns.js';
 import type { GuardOptions, GuardState } from './transaction-guard-options.js';
 import { BEGUN, Evidence, type HeldStatement } from './transaction-identity.js';
@@ -88,8 +88,8 @@ export class TransactionGuard implements Gate, Sql {
   /** A statement of the user for `hold`. Undefined if it cannot wait, and must be sent at once. */
   ofUser(statement: string, values: readonly unknown[]): HeldStatement | undefined {
     if (this.state !== 'guarding' || !this.options.mayDefer) return undefined;
-    const sql = this.tap.connection.format(statement, values);
-    return mayStandInFront(statement, sql) ? { sql, isUsers: true } : undefined;
+    const own = { sql: this.tap.connection.format(statement, values), isUsers: true } as const;
+    return this.held.mayHold(own) && mayStandInFront(statement, own.sql) ? own : undefined;
   }
 
   /** Sends the waiting statements of the user. @throws the error of one, which ends the transaction */
@@ -172,7 +172,7 @@ export class TransactionGuard implements Gate, Sql {
     if (this.protocol && statement.kind === 'ends') return this.runProtocol(this.protocol, text, send);
     refuseEnding(statement, text, this.options);
     if (statement.kind === 'autocommit') await refuseAutocommit(evidence);
-    const behind = statement.kind === 'plain' ? send.behind : undefined;
+    const behind = statement.kind === 'plain' && hasStatement(text) ? send.behind : undefined;
     if (!behind && !this.held.isEmpty) await this.held.send();
     if (statement.kind === 'opaque') await evidence.setProbe();
     const answer = await this.held.sendWithUsers({ alone: send, behind });

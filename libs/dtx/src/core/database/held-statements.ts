@@ -1,3 +1,4 @@
+import { isDoneInPart, OutcomeUnknown, TookTooLong } from '../errors/errors.js';
 import type { Tap } from './intercepted-connection.js';
 import type { Send } from './mysql2-types.js';
 import { type BoundStatement, failedAt } from './packet.js';
@@ -33,6 +34,11 @@ export class HeldStatements {
     private readonly tap: Tap,
     private readonly evidence: Evidence,
   ) {}
+
+  /** Whether a statement is small enough to wait. */
+  mayHold({ sql }: BoundStatement): boolean {
+    return !isLarge(sql.length);
+  }
 
   /** Whether statements may wait beside the others. */
   hasRoomFor(statements: readonly BoundStatement[]): boolean {
@@ -134,6 +140,14 @@ export class HeldStatements {
     if (limitMs === 0 || !this.hasUsers) return limitMs;
     return this.userCodeUntilMs === undefined ? 0 : Math.max(limitMs, this.userCodeUntilMs - performance.now());
   }
+}
+
+/**
+ * Whether code may have failed because of an answer that was not checked yet. The error of work that may be done elsewhere
+ * must not be replaced, since that work must not run again.
+ */
+export function mayBeForAnAnswer(error: unknown): boolean {
+  return !(isDoneInPart(error) || error instanceof OutcomeUnknown || error instanceof TookTooLong);
 }
 
 export function answerTo(send: Send): Promise<Answer> {

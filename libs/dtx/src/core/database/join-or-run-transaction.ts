@@ -3,6 +3,7 @@ import { TransactionRequired } from '../errors/errors.js';
 import { isDeadlock } from '../errors/sql-errors.js';
 import { ChangeMissed } from './changes-one-row.js';
 import type { TransactionGuard } from './guarded-transaction.js';
+import { mayBeForAnAnswer } from './held-statements.js';
 import { connectionOptionsOf } from './pinned-session-pool.js';
 import { guardOf, marked, watch, watchBegin } from './query-runner-guards.js';
 import type { GuardOptions } from './transaction-guard-options.js';
@@ -86,7 +87,7 @@ async function checked<T>(work: () => Promise<T>, guard: TransactionGuard | unde
   try {
     return await work();
   } catch (error) {
-    await guard?.sendUsers();
+    if (mayBeForAnAnswer(error)) await guard?.sendUsers();
     throw error;
   }
 }

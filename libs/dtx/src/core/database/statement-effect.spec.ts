@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { countStatements, mayStandInFront, statementOf } from './statement-effect.js';
+import { countStatements, hasStatement, mayStandInFront, statementOf } from './statement-effect.js';
 
 describe('statementOf', () => {
   test.each([
@@ -116,6 +116,16 @@ describe('statementOf', () => {
     expect(inFront('INSERT INTO t VALUES (?)', 'INSERT INTO t VALUES (2 -- x)')).toBe(false);
     expect(inFront("INSERT INTO t VALUES ('\\')")).toBe(false);
     expect(inFront('COMMIT')).toBe(false);
+  });
+
+  test.each([
+    ['SELECT 1', true],
+    ['/* trace */ SELECT 1', true],
+    [' (SELECT 1)', true],
+    ['', false],
+    ['-- nothing\n /* at all */', false],
+  ])('knows whether %j has a statement', (text, expected) => {
+    expect(hasStatement(text)).toBe(expected);
   });
 
   test('counts statements, not semicolons', () => {

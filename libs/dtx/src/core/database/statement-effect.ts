@@ -61,6 +61,11 @@ function hasCommentOrEnd(text: string): boolean {
 /** A `-` or `/` that begins no comment is a token of its own. */
 const isComment = (token: string) => /^(--|#|\/\*)/.test(token);
 
+/** False for an empty text and for a comment alone, which the server does not answer behind other statements. */
+export function hasStatement(text: string): boolean {
+  return /^\s*[a-z(]/i.test(text) || countStatements(text) > 0;
+}
+
 /** The number of statements in a text. */
 export function countStatements(text: string): number {
   return split(text).length;

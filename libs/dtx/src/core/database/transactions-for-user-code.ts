@@ -17,6 +17,7 @@ import type { CommitHooks } from './commit-hooks.js';
 import { breakOff, quietMsOf } from './connection-watch.js';
 import type { WorkShares } from './consumer-connection-shares.js';
 import type { TransactionGuard } from './guarded-transaction.js';
+import { mayBeForAnAnswer } from './held-statements.js';
 import type { Tap } from './intercepted-connection.js';
 import type { Changed, Row } from './mysql2-types.js';
 import type { SessionPool } from './pinned-session-pool.js';
@@ -219,7 +220,7 @@ async function rollBack(bound: BoundRunner, tap: Tap, cause: unknown): Promise<v
   bound.close();
   await Promise.race([bound.settled(), sleep(SETTLE_LIMIT_MS, undefined, { ref: false })]);
   // The work may have failed because of an answer that was not checked yet. Then that failure counts.
-  if (bound.isSettled && !(cause instanceof TookTooLong)) await bound.guard.sendUsers().catch(() => {});
+  if (bound.isSettled && mayBeForAnAnswer(cause)) await bound.guard.sendUsers().catch(() => {});
   await bound.tell('BeforeTransactionRollback')?.catch(() => {});
   bound.end('rolled back');
   const { failure, evidence } = bound.guard;

@@ -113,7 +113,9 @@ export class QueueWatch implements OnModuleInit, OnModuleDestroy {
     for (const { name, kind } of watched) if (this.said.get(name)?.kind !== kind) this.said.delete(name);
     // A queue that the broker rejects must not hide the others.
     for (const queue of watched)
-      await this.look(queue).catch((error) => this.logger.warn(`cannot inspect a queue, retrying: ${textOf(error)}`));
+      await this.look(queue).catch((error) =>
+        this.logger.warn(`cannot inspect queue ${this.nameOf(queue)}, retrying: ${textOf(error)}`),
+      );
   }
 
   private async look(queue: Watched): Promise<void> {
@@ -128,9 +130,13 @@ export class QueueWatch implements OnModuleInit, OnModuleDestroy {
     else if (Number(queue.unattended_ms) > this.options.absentMs) await this.tell(queue, messageCount);
   }
 
-  private async tell({ name, kind, scheme, unattended_ms: ms }: Watched, messages: number): Promise<void> {
-    const queue = this.broker.publisher.nameAtBroker(name, kind);
-    const lastError = `queue ${queue} has had no consumer for ${Math.round(Number(ms) / 1_000)} s: ${messages} messages wait; start a consumer`;
+  private nameOf({ name, kind }: Watched): string {
+    return this.broker.publisher.nameAtBroker(name, kind);
+  }
+
+  private async tell(queue: Watched, messages: number): Promise<void> {
+    const { name, scheme, unattended_ms: ms } = queue;
+    const lastError = `queue ${this.nameOf(queue)} has had no consumer for ${Math.round(Number(ms) / 1_000)} s: ${messages} messages wait; start a consumer`;
     const step = 'waiting for a consumer';
     const incident = { scheme, id: name, gid: null, step, lastError, closesBy: 'itself' } as const;
     // Another instance may have seen a consumer and closed the alert.
