@@ -153,9 +153,10 @@ export class Sagas implements OnModuleInit {
     gid: string,
     signal: SagaSignal<Payload>,
     payload: Payload,
-    { id }: { readonly id: string } = { id: '' },
+    identity: { readonly id: string },
   ): Promise<SagaSignalled> {
-    if (!id) throw new DtxError(`signal ${signal.name} needs { id }, so that a repeated call counts once`);
+    if (!identity?.id) throw new DtxError(`signal ${signal.name} needs { id }, so that a repeated call counts once`);
+    const { id } = identity;
     const subject = {
       whole: 'payload',
       misfit: `payload does not fit saga signal ${signal.name}`,
