@@ -102,7 +102,7 @@ describe('an answer to the packet with COMMIT that is lost', () => {
 
 describe('the error of an outbox row that waits', () => {
   /** The session has stopped its clock, so the row has no time, and the server refuses it. */
-  const stopClock = 'SET timestamp = 4102444800';
+  const stopClock = 'SET timestamp = 2000000000';
 
   /** The user swallows the error of a later statement, and commits. */
   const swallowing = ({ append, unit, gid }: Started) =>
