@@ -8,8 +8,9 @@ import { guardOf } from './query-runner-guards.js';
  * travels with, and ends the transaction even if that error is caught.
  *
  * The statement is sent at once where it cannot travel: with a comment, `;` or backslash in it, in a transaction that
- * nest-dtx has not joined, and in one of a DataSource without `extra.multipleStatements`. If the code of a
- * handler, a step or `inTransaction` throws, it is sent before the rollback, and its error counts. TypeORM neither logs a statement that travels nor tells its subscribers.
+ * nest-dtx has not joined, and in one of a DataSource without `extra.multipleStatements`. If the code of a handler, a
+ * step or `inTransaction` throws, it is sent before the rollback, and its error counts. TypeORM neither logs a statement
+ * that travels nor tells its subscribers.
  * @throws TransactionRequired outside a transaction
  * @throws the error of the statement, if it is sent at once
  * @example
