@@ -24,7 +24,7 @@ export class TakeStockByLocalMessage {
   constructor(private readonly messages: LocalMessages) {}
 
   /** Takes the stock and requests the payment. */
-  @OnMessage(orderPlaced)
+  @OnMessage(orderPlaced, { messagesPerTransaction: 16 })
   async take(tx: EntityManager, purchase: OrderPlaced): Promise<void> {
     await takeStock(tx, purchase);
     await this.messages.append(tx, stockTaken, purchase);

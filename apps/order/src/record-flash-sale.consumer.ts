@@ -12,7 +12,7 @@ import { OrderExpiry } from './order-expiry.js';
 export class RecordFlashSaleByHalfMessage {
   constructor(private readonly expiry: OrderExpiry) {}
 
-  @OnMessage(flashSold)
+  @OnMessage(flashSold, { messagesPerTransaction: 16 })
   async record(tx: EntityManager, sale: FlashSold): Promise<void> {
     if (await insertOrderUnlessSettled(tx, sale)) await this.expiry.schedule(tx, sale);
   }

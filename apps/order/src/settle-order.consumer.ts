@@ -29,7 +29,7 @@ export class SettleOrderByLocalMessage {
     private readonly pace: SettlementPace,
   ) {}
 
-  @OnMessage(paymentCaptured)
+  @OnMessage(paymentCaptured, { messagesPerTransaction: 16 })
   async confirm(tx: EntityManager, purchase: PaymentCaptured): Promise<void> {
     await this.expiry.settleAndWithdraw(tx, purchase, () => confirmOrder(tx, purchase));
     this.wakeAfterCommit(tx, purchase);

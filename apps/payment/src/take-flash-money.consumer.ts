@@ -25,7 +25,7 @@ export class TakeFlashMoneyByHalfMessage {
   ) {}
 
   /** Captures the money and publishes the completed purchase to the order app. */
-  @OnMessage(flashSold)
+  @OnMessage(flashSold, { messagesPerTransaction: 16 })
   async take(tx: EntityManager, sale: FlashSold): Promise<void> {
     await captureMoney(tx, sale);
     await this.messages.append(tx, paymentCaptured, sale);

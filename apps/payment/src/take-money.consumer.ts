@@ -25,7 +25,7 @@ export class TakeMoneyByLocalMessage {
   ) {}
 
   /** Captures the money and publishes the completed purchase to the order app. */
-  @OnMessage(stockTaken)
+  @OnMessage(stockTaken, { messagesPerTransaction: 16 })
   async take(tx: EntityManager, purchase: StockTaken): Promise<void> {
     await captureMoney(tx, purchase);
     await this.messages.append(tx, paymentCaptured, purchase);

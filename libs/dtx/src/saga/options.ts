@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { payloadMaxBytesOption } from '../core/broker/outgoing-payload.js';
+import { UNITS_MAX } from '../core/database/shared-transactions.js';
 import { OptionsError } from '../core/errors/errors.js';
 import type { CoreOptions } from '../core/options.js';
 import { backoffOption, countOption, msOption } from '../core/options.js';
@@ -26,6 +27,11 @@ export const sagaOptions = z.strictObject({
   concurrencyMax: countOption(200, 10_000),
   /** Calls handled at the same time per step of this app. */
   prefetch: countOption(32, 1_000),
+  /**
+   * The largest number of waiting calls of one step that one transaction handles, one after the other. They share
+   * its packets and its COMMIT. After a failure of one, everything is rolled back, and each runs in a transaction of its own.
+   */
+  callsPerTransaction: countOption(1, UNITS_MAX),
   /** Largest input of a saga, arguments and result of a step, and payload of a signal, in bytes of JSON. */
   payloadMaxBytes: payloadMaxBytesOption(),
   /**

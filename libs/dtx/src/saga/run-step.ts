@@ -8,6 +8,7 @@ import { Database } from '../core/database/database.service.js';
 import type { TransactionGuard } from '../core/database/guarded-transaction.js';
 import { insertOf, type SqlStatement, together } from '../core/database/insert-first.js';
 import type { Changed } from '../core/database/mysql2-types.js';
+import { SharingByName } from '../core/database/shared-transactions.js';
 import type { Sql } from '../core/database/sql-executor.js';
 import { DtxError, Rejected, textOf } from '../core/errors/errors.js';
 import { isDuplicateKey } from '../core/errors/sql-errors.js';
@@ -56,12 +57,15 @@ export class ClaimLost extends Error {}
 export class StepRuns {
   /** Sagas whose rows are locked by the transaction of their last step. */
   private readonly marking = new Set<string>();
+  private readonly sharing: SharingByName;
 
   constructor(
     private readonly database: Database,
     @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
     @Inject(SAGA_OPTIONS) private readonly options: SagaOptions,
-  ) {}
+  ) {
+    this.sharing = new SharingByName(options.callsPerTransaction);
+  }
 
   /** @throws Misfit, and every error of the business, with everything rolled back */
   run(call: Call, step: MountedStep, joined?: Joined): Promise<Verdict> {
@@ -101,6 +105,7 @@ export class StepRuns {
       const result = await this.database.work.run({
         what,
         first: { ...together(firstOf(key, call.args, joined)), ifThere: () => new Known() },
+        sharing: this.sharing.of(`${step.contract.name}.v${step.contract.version}`),
         run: (tx, sql, answers) => {
           if (joined) mustBeMarked(answers.at(-1) as Changed, call);
           if (joined) this.marking.add(call.gid);

@@ -3,6 +3,8 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { Database } from '../core/database/database.service.js';
 import type { SqlStatement } from '../core/database/insert-first.js';
+import type { Changed } from '../core/database/mysql2-types.js';
+import { SharingByName } from '../core/database/shared-transactions.js';
 import type { Sql } from '../core/database/sql-executor.js';
 import { isoTime } from '../core/durable/alerts.js';
 import { inFuture } from '../core/durable/claim-and-reschedule.js';
@@ -23,11 +25,15 @@ export type WaitResult = 'taken' | 'waiting' | 'overdue' | 'lost';
 /** Reads and writes rows of this initiator. */
 @Injectable()
 export class SagaRows {
+  private readonly sharing: SharingByName;
+
   constructor(
     private readonly database: Database,
     @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
     @Inject(SAGA_OPTIONS) private readonly options: SagaOptions,
-  ) {}
+  ) {
+    this.sharing = new SharingByName(options.callsPerTransaction);
+  }
 
   /** The end of a lease from now, as SQL. */
   get lease(): string {
@@ -47,13 +53,19 @@ export class SagaRows {
     // The clock as last read is enough for people, and is what the process that ends the saga tells its readers.
     const decided_at = new Date(this.database.nowMs());
     // guard: saga.pivot-mark
+    // Under this claim only a mark whose answer was lost has made it a PIVOT.
+    const statement = `UPDATE dtx_saga SET state = 'PIVOT', direction = 'PIVOT', step = ?, results = ?, attempts = 0,
+         decided_at = ?, reached_at = UTC_TIMESTAMP(3), next_attempt_at = ${this.lease}
+       WHERE id = ? AND claim_token = ? AND (state = 'RUNNING' AND deadline > UTC_TIMESTAMP(3) OR state = 'PIVOT')`;
+    const values = [step, data.stored, decided_at, row.id, row.claim_token];
     const { affectedRows } = await failpoint(failpoints.pivotMarked, () =>
-      this.database.own.query(
-        `UPDATE dtx_saga SET state = 'PIVOT', direction = 'PIVOT', step = ?, results = ?, attempts = 0,
-           decided_at = ?, reached_at = UTC_TIMESTAMP(3), next_attempt_at = ${this.lease}
-         WHERE id = ? AND claim_token = ? AND state = 'RUNNING' AND deadline > UTC_TIMESTAMP(3)`,
-        [step, data.stored, decided_at, row.id, row.claim_token],
-      ),
+      this.database.work.run({
+        what: 'mark of a pivot',
+        sharing: this.sharing.of('pivot'),
+        alone: () => this.database.own.query<Changed>(statement, values),
+        first: { statement, values },
+        run: async (_tx, _sql, answers) => answers.at(-1) as Changed,
+      }),
     );
     if (affectedRows !== 1) return null;
     return { ...row, state: 'PIVOT', direction: 'PIVOT', step, attempts: 0, decided_at, reached_at: decided_at };

@@ -7,7 +7,8 @@ import { NoFreePlace } from '../core/broker/called-side.js';
 import { Database } from '../core/database/database.service.js';
 import { type SqlStatement, together } from '../core/database/insert-first.js';
 import type { Changed } from '../core/database/mysql2-types.js';
-import type { Unit } from '../core/database/transactions-for-user-code.js';
+import { SharingByName } from '../core/database/shared-transactions.js';
+import type { Unit } from '../core/database/unit-of-work.js';
 import { inFuture } from '../core/durable/claim-and-reschedule.js';
 import { TookTooLong } from '../core/errors/errors.js';
 import { isLockWait } from '../core/errors/sql-errors.js';
@@ -44,13 +45,16 @@ class NotDecided extends Error {}
 export class Decisions {
   /** The fencing token of decisions that this process makes. Their rows start out leased to it. */
   readonly token = randomUUID();
+  private readonly sharing: SharingByName;
 
   constructor(
     private readonly database: Database,
     private readonly calls: Calls,
     @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
     @Inject(TCC_OPTIONS) private readonly options: TccOptions,
-  ) {}
+  ) {
+    this.sharing = new SharingByName(options.callsPerTransaction);
+  }
 
   /** How long a caller waits for a decision, and for the Confirm in it. */
   get waitMs(): number {
@@ -85,6 +89,7 @@ export class Decisions {
     const unit: Unit<void> = {
       what: `deciding on TCC transaction ${row.id}`,
       first: { ...packet, ifThere: () => new PlaceTaken() },
+      sharing: this.sharing.of('decide'),
       lockWaitSeconds: secondLockWaitSeconds(this.core, this.options),
       run: async (tx, sql, answers) => {
         progress = 'not begun'; // the unit runs again after a deadlock

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { payloadMaxBytesOption } from '../core/broker/outgoing-payload.js';
+import { UNITS_MAX } from '../core/database/shared-transactions.js';
 import { DtxError } from '../core/errors/errors.js';
 import type { CoreOptions } from '../core/options.js';
 import { backoffOption, countOption, msOption } from '../core/options.js';
@@ -34,6 +35,11 @@ const fields = z.strictObject({
   prefetch: countOption(32, 1_000),
   /** Confirm and Cancel calls handled at the same time per participant, in addition to its Tries. */
   secondPhasePrefetch: countOption(16, 1_000),
+  /**
+   * The largest number of waiting calls of one participant and phase that one transaction handles, one after the other. They share
+   * its packets and its COMMIT. After a failure of one, everything is rolled back, and each runs in a transaction of its own.
+   */
+  callsPerTransaction: countOption(1, UNITS_MAX),
   /** Largest arguments of one branch, and largest result of a Try, in bytes of JSON. */
   payloadMaxBytes: payloadMaxBytesOption(),
   /** How long settled transactions and barrier rows are kept. It must exceed the lifetime of any late call. */

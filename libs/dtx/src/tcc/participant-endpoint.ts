@@ -6,7 +6,8 @@ import { type Called, NoFreePlace, placesOf, receiveCall } from '../core/broker/
 import type { ConsumedQueue, Delivery } from '../core/broker/consumed-queue.js';
 import { Database } from '../core/database/database.service.js';
 import type { SqlStatement } from '../core/database/insert-first.js';
-import type { Unit } from '../core/database/transactions-for-user-code.js';
+import { SharingByName } from '../core/database/shared-transactions.js';
+import type { Unit } from '../core/database/unit-of-work.js';
 import { isBrokerAway, isDoneInPart, Rejected, textOf } from '../core/errors/errors.js';
 import { isLockWait } from '../core/errors/sql-errors.js';
 import { failpoint } from '../core/failpoint.js';
@@ -34,6 +35,7 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly logger = libraryLogger('tcc participant');
   private readonly consumers: ConsumedQueue[] = [];
   private stopping = false;
+  private readonly sharing: SharingByName;
   private triesAtOnce: Semaphore | undefined;
 
   constructor(
@@ -44,7 +46,9 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
     private readonly violations: Violations,
     @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
     @Inject(TCC_OPTIONS) private readonly options: TccOptions,
-  ) {}
+  ) {
+    this.sharing = new SharingByName(options.callsPerTransaction);
+  }
 
   onApplicationBootstrap(): void {
     if (!this.core.consumers) return;
@@ -160,6 +164,7 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
     const unit: Unit<void> = {
       what: `${call.phase} of ${participant.contract.name}`,
       ...(direct && { first: { ...direct, ifThere: () => new PlaceTaken() } }),
+      sharing: this.sharing.of(`${call.phase} ${participant.contract.name}.v${participant.contract.version}`),
       run: (tx, sql, answers) => {
         // guard: tcc.barrier-joins
         const joined = { tx, sql, answers: direct && answers };

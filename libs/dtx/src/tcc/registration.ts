@@ -8,9 +8,10 @@ import { NoFreePlace } from '../core/broker/called-side.js';
 import { NOW } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
 import { insertOf, type SqlStatement, together } from '../core/database/insert-first.js';
+import { SharingByName } from '../core/database/shared-transactions.js';
 import type { Sql } from '../core/database/sql-executor.js';
 import { SqlExpression } from '../core/database/sql-literals.js';
-import type { Unit } from '../core/database/transactions-for-user-code.js';
+import type { Unit } from '../core/database/unit-of-work.js';
 import { inFuture } from '../core/durable/claim-and-reschedule.js';
 import { BrokerUnavailable, DtxError, OutcomeUnknown, TookTooLong } from '../core/errors/errors.js';
 import { isDuplicateKey, isLockWait } from '../core/errors/sql-errors.js';
@@ -21,6 +22,7 @@ import { directEntry } from './barrier.js';
 import type { Verdict } from './call-messages.js';
 import type { ClosedCalls } from './define-branches.js';
 import { insertsOf } from './insert-branches.js';
+import { TCC_OPTIONS, type TccOptions } from './options.js';
 import { isOfCall, type Joined, type OwnCall, PlaceTaken, type Progress } from './own-participant.js';
 import { Calls } from './participant-calls.js';
 import { keyOf } from './protocol-violations.js';
@@ -52,12 +54,17 @@ interface Tried {
 
 @Injectable()
 export class Registration {
+  private readonly sharing: SharingByName;
+
   constructor(
     private readonly database: Database,
     private readonly calls: Calls,
     private readonly outcomes: Outcomes,
     @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
-  ) {}
+    @Inject(TCC_OPTIONS) options: TccOptions,
+  ) {
+    this.sharing = new SharingByName(options.callsPerTransaction);
+  }
 
   /**
    * Registers a transaction, and returns the answers to the Tries that it has made. The time limit is at least 2 s, since a
@@ -162,7 +169,7 @@ export class Registration {
       await last({ tx, sql, answers: entry && answers });
     };
     const first = within ? {} : { first: { ...packet, ifThere: () => new PlaceTaken() } };
-    return { what: `beginning TCC transaction ${gid}`, ...first, run: work };
+    return { what: `beginning TCC transaction ${gid}`, ...first, sharing: this.sharing.of('register'), run: work };
   }
 
   /** @throws BrokerUnavailable */

@@ -6,6 +6,7 @@ import { isObservable, tap } from 'rxjs';
 import type { EntityManager } from 'typeorm';
 import { mustBeContract } from '../broker/contract-argument.js';
 import { type Contract } from '../broker/message-contract.js';
+import { UNITS_MAX } from '../database/shared-transactions.js';
 import { DtxError, OptionsError, type Rejected } from '../errors/errors.js';
 import type { DeliveryInfo } from './incoming-message.js';
 
@@ -55,6 +56,7 @@ export interface HandlerMark {
   readonly contract: Contract;
   readonly consumer: string | undefined;
   readonly duplicates?: 'inbox' | 'redis' | undefined;
+  readonly messagesPerTransaction?: number | undefined;
   readonly role: 'handle' | 'reject' | 'before-ack';
 }
 
@@ -80,6 +82,23 @@ export function decoratorOf({ role, contract: { name, version } }: HandlerMark):
 
 const DECORATORS = { handle: 'OnMessage', reject: 'OnRejected', 'before-ack': 'BeforeAck' } as const;
 
+/** The options of `@OnMessage`. */
+export interface HandlerOptions {
+  /** The consumer of the contract, if this app has several. */
+  consumer?: string;
+  /**
+   * The way to detect duplicates. `inbox` (default): an inbox row in the transaction of the effect. `redis`: cheaper, but a
+   * message may be handled twice, so the effect must be idempotent.
+   */
+  duplicates?: 'inbox' | 'redis';
+  /**
+   * The largest number of waiting messages that one transaction handles, one after the other, 1 to 100. Default 1. They
+   * share its packets and its COMMIT. After a failure of one, everything is rolled back, and each runs in a transaction of
+   * its own. So the method runs again more often, and all its effects must be in `tx`.
+   */
+  messagesPerTransaction?: number;
+}
+
 const contextValue = (pick: (context: MessageContext) => unknown) =>
   createParamDecorator((_: unknown, context: ExecutionContext) =>
     pick(context.switchToRpc().getContext<MessageContext>()),
@@ -97,21 +116,19 @@ const Context = contextValue((context) => context);
  * Any other error is retried with backoff, and parked with one alert when the attempts are used up. While the database
  * is unavailable, the delivery waits without counting an attempt. docs/schemes/local-message.md shows the whole
  * protocol.
- * @param consumer the consumer of the contract, if this app has several
- * @param duplicates the way to detect duplicates. `inbox` (default): an inbox row in the transaction of the effect.
- *   `redis`: cheaper, but a message may be handled twice, so the effect must be idempotent.
  * @example
  *   class Deduction { @OnMessage(orderPlaced) async deduct(tx: EntityManager, message: OrderPlaced) { ... } }
  */
 export function OnMessage<P>(
   contract: Contract<P>,
-  { consumer, duplicates }: { consumer?: string; duplicates?: 'inbox' | 'redis' } = {},
+  { consumer, duplicates, messagesPerTransaction }: HandlerOptions = {},
 ) {
   return <T extends (tx: EntityManager, message: P, delivery: DeliveryInfo) => unknown>(
     target: object,
     method: string | symbol,
     descriptor: TypedPropertyDescriptor<T>,
-  ): void => mount(target, method, descriptor, { contract, consumer, duplicates, role: 'handle' });
+  ): void =>
+    mount(target, method, descriptor, { contract, consumer, duplicates, messagesPerTransaction, role: 'handle' });
 }
 
 /**
@@ -178,6 +195,9 @@ function refuseUnusual(target: object, method: string | symbol, marks: readonly 
   const what = `${marks.map(decoratorOf).join(' and ')} on ${type.name}.${String(method)}`;
   if (isStatic) throw new OptionsError(`${what}: the method is static; use a method of the instance`);
   if (typeof method === 'symbol') throw new OptionsError(`${what}: the method is named by a symbol; use a text`);
+  for (const { messagesPerTransaction: most } of marks)
+    if (most !== undefined && !(Number.isInteger(most) && most >= 1 && most <= UNITS_MAX))
+      throw new OptionsError(`${what}: messagesPerTransaction must be an integer from 1 to ${UNITS_MAX}`);
   if (new Set(marks.map(({ role }) => role)).size > 1)
     throw new OptionsError(`${what}: the decorators pass different parameters; use one method for each`);
 }

@@ -1,6 +1,7 @@
 import { isObservable, lastValueFrom } from 'rxjs';
 import type { EntityManager } from 'typeorm';
 import { queueOf } from '../broker/message-contract.js';
+import { sharingOf } from '../database/shared-transactions.js';
 import { OptionsError, type Rejected } from '../errors/errors.js';
 import type { Installation } from '../installation.js';
 import { type Step, tracedStep } from '../traced-steps.js';
@@ -71,6 +72,11 @@ function complete({ consumer, handle, reject, 'before-ack': beforeAck }: Group):
       `consumer ${consumer} has a @BeforeAck on ${beforeAck.name} and uses duplicates: '${duplicates}'; @BeforeAck needs ` +
         `duplicates: 'inbox'`,
     );
+  if (handle.mark.messagesPerTransaction && duplicates !== 'inbox')
+    throw new OptionsError(
+      `consumer ${consumer} has messagesPerTransaction on ${handle.name} and uses duplicates: '${duplicates}'; ` +
+        `messagesPerTransaction needs duplicates: 'inbox'`,
+    );
   // guard: keyed.redis
   if (handle.mark.contract.inOrderOf && duplicates !== 'inbox')
     throw new OptionsError(
@@ -114,6 +120,7 @@ export function endpointOf(
     consumer,
     contract: handle.mark.contract,
     duplicates: handle.mark.duplicates ?? 'inbox',
+    sharing: sharingOf(handle.mark.messagesPerTransaction),
     handle: async (tx, payload, info) =>
       tracedStep(stepOf('process', queue, info), () => call(run, payload(), new MessageContext(tx, { ...info }))),
     reject:

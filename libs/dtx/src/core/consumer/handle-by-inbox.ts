@@ -8,6 +8,7 @@ import { BrokerBlocked } from '../broker/queue-declarations.js';
 import { NOW } from '../database/clock-sql.js';
 import { Database } from '../database/database.service.js';
 import { insertOf, type Values } from '../database/insert-first.js';
+import type { Unit } from '../database/unit-of-work.js';
 import { isBrokerUnavailable, isDoneInPart, Rejected, textOf } from '../errors/errors.js';
 import { failpoint } from '../failpoint.js';
 import { CORE_OPTIONS } from '../injection-tokens.js';
@@ -197,7 +198,8 @@ export class Inbox implements OnModuleInit {
   private async handle(incoming: Incoming, endpoint: Endpoint, payload: PayloadReader): Promise<InboxOutcome> {
     try {
       const what = `@OnMessage(${incoming.type}) of ${endpoint.consumer}`;
-      return await this.first(incoming, { state: 'HANDLED', settled_at: NOW }, what, (tx) =>
+      const { sharing } = endpoint;
+      return await this.first(incoming, { state: 'HANDLED', settled_at: NOW }, { what, sharing }, (tx) =>
         endpoint.handle(tx, payload, incoming.info),
       );
     } catch (error) {
@@ -205,7 +207,7 @@ export class Inbox implements OnModuleInit {
       if (!(error instanceof Rejected) || !reject) throw error;
       const row = { state: 'HANDLED', outcome: error.reason.slice(0, 64), settled_at: NOW };
       const what = `@OnRejected(${incoming.type}) of ${endpoint.consumer}`;
-      return this.first(incoming, row, what, (tx) => reject(tx, payload, error, incoming.info));
+      return this.first(incoming, row, { what }, (tx) => reject(tx, payload, error, incoming.info));
     }
   }
 
@@ -216,7 +218,7 @@ export class Inbox implements OnModuleInit {
   private async first(
     incoming: Incoming,
     row: Values,
-    what: string,
+    about: Pick<Unit<void>, 'what' | 'sharing'>,
     work: (tx: EntityManager) => Promise<void>,
   ): Promise<InboxOutcome> {
     // guard: inbox.row
@@ -224,7 +226,7 @@ export class Inbox implements OnModuleInit {
     try {
       await this.crowd.within(incoming.info.consumer, (lockWaitSeconds) =>
         this.database.work.run({
-          what,
+          ...about,
           consumer: incoming.info.consumer,
           lockWaitSeconds,
           // guard: inbox.first

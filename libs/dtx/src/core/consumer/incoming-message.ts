@@ -5,6 +5,7 @@ import { fromProperties, typeOf } from '../broker/envelope.js';
 import { pathText } from '../broker/json-loss-check.js';
 import type { Contract } from '../broker/message-contract.js';
 import { acceptedBy, applySchema, problemOfSchema } from '../broker/schema.js';
+import type { Sharing } from '../database/shared-transactions.js';
 import type { Rejected } from '../errors/errors.js';
 import { idTimeMs } from '../ids.js';
 
@@ -33,6 +34,8 @@ export interface Endpoint {
   readonly contract: Contract;
   /** The way to detect duplicates. */
   readonly duplicates: 'inbox' | 'redis';
+  /** The transactions that several of its messages may share, if they may. */
+  readonly sharing: Sharing | undefined;
   handle(tx: EntityManager, payload: PayloadReader, info: DeliveryInfo): Promise<void>;
   /** `@OnRejected` of the consumer, if there is one. */
   reject: ((tx: EntityManager, payload: PayloadReader, no: Rejected, info: DeliveryInfo) => Promise<void>) | undefined;

@@ -30,6 +30,8 @@ export type Values = Readonly<Record<string, SqlValue>>;
 export interface SqlStatement {
   readonly statement: string;
   readonly values: readonly SqlValue[];
+  /** The number of statements. Default 1. */
+  readonly count?: number;
 }
 
 /** Several statements in one packet, for a connection that allows it. The server stops at the first one that fails. */
@@ -37,6 +39,7 @@ export function together(statements: readonly SqlStatement[]): SqlStatement {
   return {
     statement: statements.map(({ statement }) => statement).join('; '),
     values: statements.flatMap(({ values }) => values),
+    count: statements.reduce((sum, { count = 1 }) => sum + count, 0),
   };
 }
 

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { DataSource, EntityManager } from 'typeorm';
+import type { DataSource } from 'typeorm';
 import { begun } from '../async/begun.js';
 import { inTimeOf } from '../async/user-code-time-limit.js';
 import { DatabaseUnavailable, isDoneInPart, Rejected, TookTooLong, textOf } from '../errors/errors.js';
@@ -16,7 +16,6 @@ import { ChangeMissed } from './changes-one-row.js';
 import type { CommitHooks } from './commit-hooks.js';
 import { breakOff, quietMsOf } from './connection-watch.js';
 import type { WorkShares } from './consumer-connection-shares.js';
-import type { TransactionGuard } from './guarded-transaction.js';
 import { mayBeForAnAnswer } from './held-statements.js';
 import type { Tap } from './intercepted-connection.js';
 import type { Changed, Row } from './mysql2-types.js';
@@ -25,27 +24,10 @@ import { isAnswered, type Sql } from './sql-executor.js';
 import type { SqlValue } from './sql-literals.js';
 import type { StrayGuard } from './stray-statement-guard.js';
 import { BEGUN } from './transaction-identity.js';
+import type { Unit } from './unit-of-work.js';
 import { BoundRunner } from './user-code-query-runner.js';
 
 const DEADLOCK_TRIES = 4;
-
-export interface Unit<T> {
-  /** The name of the user code in errors: `@OnMessage(invoice.issued.v1) of mail.send-invoice`. */
-  readonly what: string;
-  /** The first statements of the transaction, sent with its begin. */
-  readonly first?: {
-    readonly statement: string;
-    readonly values: readonly SqlValue[];
-    /** The error to throw for a duplicate key of these statements. */
-    readonly ifThere: () => Error;
-  };
-  /** @param answers end with those of `first` */
-  readonly run: (tx: EntityManager, guard: TransactionGuard, answers: readonly unknown[]) => Promise<T>;
-  /** The row lock wait of a statement in seconds. Default: `lockWaitSeconds` of the core. */
-  readonly lockWaitSeconds?: number | undefined;
-  /** The consumer of the handler. It takes a place of that consumer (see `WorkShares`). */
-  readonly consumer?: string;
-}
 
 /**
  * Runs the transactions that the library starts for user code: handlers, participants, the work between a prepared
@@ -80,9 +62,12 @@ export class WorkTransactions implements Sql {
   run<T>(unit: Unit<T>): Promise<T> {
     return begun(() => {
       this.of.guard.check();
-      return this.of.shares.within(unit.consumer, () => this.untilCommitted(unit));
+      return unit.sharing?.run(unit, this.inPlace) ?? this.inPlace(unit);
     });
   }
+
+  private readonly inPlace = <T>(unit: Unit<T>): Promise<T> =>
+    unit.alone?.() ?? this.of.shares.within(unit.consumer, () => this.untilCommitted(unit));
 
   private async untilCommitted<T>(unit: Unit<T>): Promise<T> {
     for (let attempt = 1; ; attempt++) {
@@ -93,7 +78,7 @@ export class WorkTransactions implements Sql {
         return await this.once(bound, tap, unit);
       } catch (error) {
         const { state } = bound.guard;
-        if (state === 'committed' || !mustRunAgain(error) || attempt >= DEADLOCK_TRIES) throw error;
+        if (state === 'committed' || unit.isOnce || !mustRunAgain(error) || attempt >= DEADLOCK_TRIES) throw error;
       }
     }
   }
@@ -173,7 +158,7 @@ async function begin(
   const answers = await tap
     .ask<unknown[]>(first ? `${statement}; ${first.statement}` : statement, first?.values)
     .catch((error) => {
-      if (first && isDuplicateKey(error)) throw first.ifThere();
+      if (first?.ifThere && isDuplicateKey(error)) throw first.ifThere();
       throw isDatabaseAway(error) || isPassing(error)
         ? new DatabaseUnavailable('cannot begin a transaction', error)
         : error;

@@ -1,0 +1,157 @@
+import { asyncContext, withAsyncContext } from '../async/async-context.js';
+import { DtxError, isDoneInPart } from '../errors/errors.js';
+import { together } from './insert-first.js';
+import type { RunUnit, SharesTransactions, Unit } from './unit-of-work.js';
+
+/** The largest number of units in one transaction, which holds the row locks of all of them. */
+export const UNITS_MAX = 100;
+/** A shared transaction that lasts longer, in milliseconds, holds its locks too long. The next ones are smaller. */
+const SLOW_MS = 500;
+/** The next transaction begins after this time in milliseconds, even if the one before still waits for a lock. */
+const PATIENCE_MS = 200;
+
+/** Why the units of a transaction run one by one instead. */
+class Parted extends DtxError {}
+
+interface Waiting {
+  readonly unit: Unit<unknown>;
+  /** The trace of its caller. */
+  readonly trace: { readonly traceparent: string | null; readonly gid: string | null };
+  /** Undefined: the unit runs by itself, and then calls `ended`. */
+  readonly resolve: (shared: { readonly result: unknown } | undefined) => void;
+  readonly reject: (error: unknown) => void;
+  ended?: () => void;
+}
+
+/**
+ * Units of one consumer, participant or step that may share a transaction, with its packets and its COMMIT. It is all or
+ * nothing: after any failure, also a refusal or a duplicate, everything is rolled back and each unit runs by itself. So a
+ * failure is always that of the unit, and a lost answer to COMMIT is found by the rows of each. A unit does not wait for
+ * others: it begins at once, and the next transaction takes those behind it. After a failure units run by themselves,
+ * until as many have succeeded as may share. If the process dies before COMMIT, no unit has an effect.
+ */
+export class Sharing implements SharesTransactions {
+  private readonly waiting: Waiting[] = [];
+  private isBusy = false;
+  /** The number of units that the next transaction may have. */
+  private size: number;
+  private succeededAlone = 0;
+
+  /** @param sizeMax the largest number of units in one transaction */
+  constructor(private readonly sizeMax: number) {
+    this.size = sizeMax;
+  }
+
+  /** @throws the error of the unit, or that of a shared transaction which may be committed in part */
+  async run<T>(unit: Unit<T>, run: RunUnit): Promise<T> {
+    if (this.size === 1) return this.alone(unit, run);
+    const turn: { own?: Waiting } = {};
+    const shared = await new Promise<{ readonly result: unknown } | undefined>((resolve, reject) => {
+      const { traceparent, gid } = asyncContext();
+      turn.own = { unit, trace: { traceparent, gid }, resolve, reject };
+      this.waiting.push(turn.own);
+      // The deliveries of one read of the socket come in one turn of the event loop.
+      if (!this.isBusy && this.waiting.length === 1) setImmediate(() => void this.work(run));
+    });
+    if (shared) return shared.result as T;
+    return this.alone(unit, run).finally(turn.own?.ended);
+  }
+
+  private async work(run: RunUnit): Promise<void> {
+    if (this.isBusy) return;
+    this.isBusy = true;
+    while (this.waiting.length > 0) {
+      const isApart = this.size === 1;
+      const units = this.waiting.splice(0, isApart ? this.waiting.length : this.size);
+      if (isApart) for (const { resolve } of units) resolve(undefined);
+      else await withPatience(units.length === 1 ? itsTurn(units[0]!) : this.share(units, run));
+    }
+    this.isBusy = false;
+  }
+
+  private async share(units: readonly Waiting[], run: RunUnit): Promise<void> {
+    const begunMs = performance.now();
+    try {
+      const results = await run(unitOf(units));
+      const isSlow = performance.now() - begunMs > SLOW_MS;
+      this.size = isSlow ? Math.max(1, this.size >> 1) : Math.min(this.sizeMax, this.size * 2);
+      for (const [at, { resolve }] of units.entries()) resolve({ result: results[at] });
+    } catch (error) {
+      this.size = 1;
+      this.succeededAlone = 0;
+      // guard: shared.in-part
+      const isInPart = isDoneInPart(error);
+      for (const { resolve, reject } of units) isInPart ? reject(error) : resolve(undefined);
+    }
+  }
+
+  private async alone<T>(unit: Unit<T>, run: RunUnit): Promise<T> {
+    try {
+      const result = await run(unit);
+      if (this.size === 1 && ++this.succeededAlone >= this.sizeMax) this.size = 2;
+      return result;
+    } catch (error) {
+      this.succeededAlone = 0;
+      throw error;
+    }
+  }
+}
+
+/** @returns undefined if each unit has a transaction of its own */
+export function sharingOf(sizeMax: number | undefined): Sharing | undefined {
+  return sizeMax === undefined || sizeMax === 1 ? undefined : new Sharing(sizeMax);
+}
+
+/** The units that may share, by what they run. */
+export class SharingByName {
+  private readonly byName = new Map<string, Sharing | undefined>();
+
+  constructor(private readonly sizeMax: number) {}
+
+  of(name: string): Sharing | undefined {
+    if (!this.byName.has(name)) this.byName.set(name, sharingOf(this.sizeMax));
+    return this.byName.get(name);
+  }
+}
+
+/** Lets a single unit run by itself, and resolves when it has ended. */
+function itsTurn(unit: Waiting): Promise<void> {
+  return new Promise((resolve) => {
+    unit.ended = resolve;
+    unit.resolve(undefined);
+  });
+}
+
+async function withPatience(transaction: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  await Promise.race([transaction, new Promise((resolve) => (timer = setTimeout(resolve, PATIENCE_MS)))]);
+  clearTimeout(timer);
+}
+
+/** One unit of several: their first statements in one packet, then the code of each in turn. */
+function unitOf(waiting: readonly Waiting[]): Unit<unknown[]> {
+  const units = waiting.map(({ unit }) => unit);
+  const firsts = units.flatMap(({ first }) => first ?? []);
+  const waits = units.flatMap(({ lockWaitSeconds }) => lockWaitSeconds ?? []);
+  const { what, consumer } = units[0]!;
+  return {
+    what: `${what} (${units.length} in one transaction)`,
+    ...(consumer !== undefined && { consumer }),
+    lockWaitSeconds: waits.length > 0 ? Math.min(...waits) : undefined,
+    isOnce: true,
+    ...(firsts.length > 0 && { first: { ...together(firsts), ifThere: () => new Parted('a row of one is there') } }),
+    run: async (tx, guard, answers) => {
+      const results: unknown[] = [];
+      let end = answers.length - firsts.reduce((sum, { count = 1 }) => sum + count, 0);
+      for (const { unit, trace } of waiting) {
+        end += unit.first ? (unit.first.count ?? 1) : 0;
+        const its = answers.slice(0, end);
+        // guard: shared.trace
+        results.push(await withAsyncContext(trace, () => unit.run(tx, guard, its)));
+        // guard: shared.session
+        if (guard.isAltered) throw new Parted('one has changed the session, which the next one would see');
+      }
+      return results;
+    },
+  };
+}
