@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import ts from 'typescript';
 import { describe, expect, test } from 'vitest';
 import * as deferred from '../core/database/deferred-statements.mutants.js';
+import * as shared from '../core/database/shared-transactions.mutants.js';
 import * as unguarded from '../core/database/without-transaction-guard.mutant.js';
 import { ROOT } from '../fixtures/app-process.js';
 import * as delayedMessage from './delayed-message.mutants.js';
@@ -21,6 +22,7 @@ import * as xaLog from './xa-log.mutants.js';
 /** Every mutant under the name that it is exported by. */
 const MUTANTS = [
   deferred,
+  shared,
   unguarded,
   confirmedPublish,
   delayedMessage,

@@ -1,0 +1,299 @@
+// Units that share a transaction. Those that begin in one turn of the event loop share, if they may.
+import { createConnection } from 'mysql2/promise';
+import type { EntityManager } from 'typeorm';
+import { afterEach, beforeAll, describe, expect, test } from 'vitest';
+import type { Sharing } from '../../../libs/dtx/src/core/database/shared-transactions.js';
+import type { Unit } from '../../../libs/dtx/src/core/database/unit-of-work.js';
+import { ROOT } from '../../fixtures/app-process.js';
+import { built } from '../../fixtures/built-library.js';
+import { type Library, libraryOf } from '../../fixtures/little-service.js';
+import { sql } from '../../fixtures/sandbox.js';
+import { until } from '../../fixtures/until.js';
+import { buildMutant, copyBuild } from '../../mutants/build-copy.js';
+import type { Mutant } from '../../mutants/mutant.js';
+import { Deferring, intact, SEVERAL, step } from './deferring-service.js';
+import { inheritedSession, partsRunAgain, sharedTrace } from './shared-transactions.mutants.js';
+
+type Run = (tx: EntityManager) => Promise<unknown>;
+
+const MOST = 8;
+let deferring: Deferring;
+let count = 0;
+
+beforeAll(async () => {
+  deferring = await Deferring.open('shared_transactions');
+  await sql(deferring.sandbox, 'payment', 'CREATE TABLE mark (id VARCHAR(64) NOT NULL PRIMARY KEY)');
+  await sql(
+    deferring.sandbox,
+    'payment',
+    'CREATE PROCEDURE commits(gid VARCHAR(64)) BEGIN INSERT INTO step VALUES (gid, 1); COMMIT; INSERT INTO step VALUES (gid, 2); END',
+  );
+});
+
+afterEach(() => deferring.end());
+
+interface Side {
+  readonly library: Library;
+  readonly root: string;
+}
+
+const INTACT: Side = { library: intact, root: ROOT };
+
+function without(mutant: Mutant): Side {
+  const root = buildMutant(copyBuild(mutant.name), mutant);
+  return { library: libraryOf(root), root };
+}
+
+/** A service, and units of it that share. The mark of a unit is a row under its unique key, as that of a message. */
+async function start({ library, root }: Side = INTACT) {
+  const { database } = await deferring.start({ library, source: SEVERAL });
+  const { Sharing: SharingOf } = built<{ Sharing: new (sizeMax: number) => Sharing }>(
+    'core/database/shared-transactions.js',
+    root,
+  );
+  const sharing = new SharingOf(MOST);
+  const transactions: EntityManager[] = [];
+  const unit = <T>(gid: string, run: (tx: EntityManager) => Promise<T>): Unit<T> => ({
+    what: 'test',
+    sharing,
+    first: { statement: 'INSERT INTO mark VALUES (?)', values: [gid], ifThere: () => new Error('there') },
+    run: (tx) => {
+      transactions.push(tx);
+      return run(tx);
+    },
+  });
+  const together = (units: Array<readonly [string, Run]>) =>
+    Promise.allSettled(
+      units.map(([gid, run]) => library.withGid(gid, () => database.work.run<unknown>(unit(gid, run)))),
+    );
+  return { library, together, shared: () => new Set(transactions).size < transactions.length, transactions };
+}
+
+const gidsOf = (n: number) => Array.from({ length: n }, () => `shared-${++count}`);
+const reasonOf = (one: PromiseSettledResult<unknown>) =>
+  one.status === 'rejected' ? (one.reason as Error).message : one.value;
+
+async function stepsOf(gids: readonly string[]): Promise<number[]> {
+  const rows = await sql<{ gid: string }>(deferring.sandbox, 'payment', 'SELECT gid FROM step WHERE gid IN (?)', [
+    gids,
+  ]);
+  return gids.map((gid) => rows.filter((row) => row.gid === gid).length);
+}
+
+test('units that begin in one turn share a transaction, and each gets its own result', async () => {
+  const { together, transactions } = await start();
+  const gids = gidsOf(MOST);
+  const ended = await together(
+    gids.map((gid) => [gid, async (tx: EntityManager) => step(tx, gid, 1).then(() => gid)] as const),
+  );
+  expect(ended.map(reasonOf)).toEqual(gids);
+  expect(new Set(transactions).size).toBe(1);
+  expect(await stepsOf(gids)).toEqual(gids.map(() => 1));
+});
+
+test('more units than may share have the next transaction', async () => {
+  const { together, transactions } = await start();
+  const gids = gidsOf(2 * MOST);
+  await together(gids.map((gid) => [gid, (tx) => step(tx, gid, 1)] as const));
+  expect(new Set(transactions).size).toBe(2);
+  expect(await stepsOf(gids)).toEqual(gids.map(() => 1));
+});
+
+test('a single unit has a transaction of its own', async () => {
+  const { together, transactions } = await start();
+  const [gid] = gidsOf(1);
+  const [ended] = await together([[gid!, (tx) => step(tx, gid!, 1)]]);
+  expect(ended!.status).toBe('fulfilled');
+  expect(transactions).toHaveLength(1);
+});
+
+/** The work of one unit among others, and how it ends. */
+const ODD: Record<string, { odd: (gid: string, library: Library) => Run; ends: unknown; steps: number }> = {
+  'is refused': {
+    odd: (gid, library) => async (tx) => {
+      await step(tx, gid, 1);
+      throw new library.Rejected('NO');
+    },
+    ends: 'NO',
+    steps: 0,
+  },
+  'fails in a statement': {
+    odd: (gid) => async (tx) => {
+      await step(tx, gid, 1);
+      await tx.query('SELECT nothing FROM step');
+    },
+    ends: expect.stringContaining('nothing'),
+    steps: 0,
+  },
+  'fails in a statement that waits for the code of the next one': {
+    odd: (gid, library) => async (tx) => {
+      await step(tx, gid, 1);
+      await library.deferStatement(tx, 'INSERT INTO step VALUES (?, 1)', [gid]);
+    },
+    ends: expect.stringContaining('Duplicate'),
+    steps: 0,
+  },
+  'finds by a change that waited that there is no such row': {
+    odd: (gid, library) => async (tx) => {
+      await step(tx, gid, 1);
+      return library.changesOneRow(tx, `UPDATE step SET n = 9 WHERE gid = ? AND n = 8 AND gid <> '-- ${gid}'`, [gid]);
+    },
+    ends: false,
+    steps: 1,
+  },
+  'has run before': {
+    odd: (gid) => async (tx) => step(tx, gid, 1),
+    ends: 'there',
+    steps: 0,
+  },
+};
+
+test.each(Object.entries(ODD))(
+  'if one %s, the others commit once, and it gets its own answer',
+  async (name, { odd, ends, steps }) => {
+    const { library, together, shared } = await start();
+    const gids = gidsOf(5);
+    if (name === 'has run before') await sql(deferring.sandbox, 'payment', 'INSERT INTO mark VALUES (?)', [gids[2]]);
+    const ended = await together(
+      gids.map((gid, n) => [gid, n === 2 ? odd(gid, library) : (tx: EntityManager) => step(tx, gid, 1)] as const),
+    );
+    const answers = ended.map(reasonOf);
+    expect(answers[2]).toEqual(ends);
+    expect(ended.filter(({ status }, n) => n !== 2 && status === 'rejected')).toEqual([]);
+    expect(await stepsOf(gids)).toEqual([1, 1, steps, 1, 1]);
+    if (name !== 'has run before') expect(shared()).toBe(true);
+  },
+);
+
+test('after a failure units run by themselves, until as many have succeeded as may share', async () => {
+  const { library, together, transactions } = await start();
+  const failing = async () => {
+    throw new library.Rejected('NO');
+  };
+  const round = async (runs: readonly Run[]) => {
+    transactions.length = 0;
+    await together(gidsOf(runs.length).map((gid, n) => [gid, runs[n]!] as const));
+    return new Set(transactions).size;
+  };
+  const fine = async () => {};
+  await round([fine, failing]);
+  expect(await round(Array(MOST - 2).fill(fine))).toBe(MOST - 2);
+  expect(await round(Array(2).fill(fine))).toBe(2);
+  expect(await round(Array(2).fill(fine))).toBe(1);
+  expect(await round(Array(4).fill(fine))).toBe(1);
+});
+
+test('a unit that waits for a lock does not hold up those that come later', async () => {
+  const { together } = await start();
+  const [held, ...others] = gidsOf(4);
+  await sql(deferring.sandbox, 'payment', 'INSERT INTO step VALUES (?, 1)', [held]);
+  const order: string[] = [];
+  const noted =
+    (name: string, run: Run): Run =>
+    async (tx) => {
+      await run(tx);
+      order.push(name);
+    };
+  const locking = await createConnection(deferring.sandbox.databases.payment);
+  try {
+    await locking.query('BEGIN');
+    await locking.query('SELECT n FROM step WHERE gid = ? AND n = 1 FOR UPDATE', [held]);
+    let isWaiting = false;
+    const update: Run = (tx) => {
+      isWaiting = true;
+      return tx.query('UPDATE step SET n = 2 WHERE gid = ? AND n = 1', [held]);
+    };
+    const first = together([[held!, noted('held', update)]]);
+    await until('the unit waits for its lock', () => isWaiting);
+    await together(others.map((gid) => [gid, noted('other', (tx) => step(tx, gid, 1))] as const));
+    await locking.query('COMMIT');
+    await first;
+  } finally {
+    await locking.end();
+  }
+  expect(order).toEqual(['other', 'other', 'other', 'held']);
+});
+
+test('a connection that breaks in a shared transaction costs no unit and doubles none', async () => {
+  const { together, shared } = await start();
+  const gids = gidsOf(4);
+  let isBroken = false;
+  const breaks: Run = async (tx) => {
+    const [{ id }] = await tx.query('SELECT CONNECTION_ID() AS id');
+    if (!isBroken) await sql(deferring.sandbox, 'payment', `KILL ${Number(id)}`);
+    isBroken = true;
+    await step(tx, gids[3]!, 1);
+  };
+  const ended = await together(
+    gids.map((gid, n) => [gid, n === 3 ? breaks : (tx: EntityManager) => step(tx, gid, 1)] as const),
+  );
+  expect(ended.map(({ status }) => status)).toEqual(Array(4).fill('fulfilled'));
+  expect(await stepsOf(gids)).toEqual([1, 1, 1, 1]);
+  expect(shared()).toBe(true);
+});
+
+describe('each unit has the gid of its caller', () => {
+  async function gidsSeen(side?: Side) {
+    const { library, together } = await start(side);
+    const gids = gidsOf(3);
+    const ended = await together(gids.map((gid) => [gid, async () => library.currentGid()] as const));
+    return { gids, seen: ended.map(reasonOf) };
+  }
+
+  test('in a shared transaction too', async () => {
+    const { gids, seen } = await gidsSeen();
+    expect(seen).toEqual(gids);
+  });
+
+  test('control: in one context they have another one', async () => {
+    const { gids, seen } = await gidsSeen(without(sharedTrace));
+    expect(seen).not.toEqual(gids);
+  });
+});
+
+describe('a unit that changes its session', () => {
+  async function variableSeen(side?: Side) {
+    const { together } = await start(side);
+    const [changes, looks] = gidsOf(2);
+    const [, seen] = await together([
+      [changes!, (tx) => tx.query("SET @shop_mode = 'audit'")],
+      [looks!, async (tx) => (await tx.query('SELECT @shop_mode AS mode'))[0].mode],
+    ]);
+    return reasonOf(seen!);
+  }
+
+  test('changes none of the others', async () => {
+    expect(await variableSeen()).toBeNull();
+  });
+
+  test('control: without the look at it, the next unit sees the change', async () => {
+    expect(await variableSeen(without(inheritedSession))).toBe('audit');
+  });
+});
+
+describe('a shared transaction that one unit has committed in part', () => {
+  /** The units that count as done, because their mark is there or they have succeeded, and their steps. */
+  async function doneWithout(side?: Side) {
+    const { library, together } = await start(side);
+    const gids = gidsOf(4);
+    const commits: Run = (tx) => tx.query('CALL commits(?)', [gids[1]]);
+    const ended = await together(
+      gids.map((gid, n) => [gid, n === 1 ? commits : (tx: EntityManager) => step(tx, gid, 1)] as const),
+    );
+    const steps = await stepsOf(gids);
+    const isInPart = (one: PromiseSettledResult<unknown>) =>
+      one.status === 'rejected' && one.reason instanceof library.TransactionEnded && one.reason.isCommittedInPart;
+    const counts = ended.map((one) => one.status === 'fulfilled' || reasonOf(one) === 'there');
+    return { ended, isInPart, lost: gids.filter((_, n) => counts[n] && steps[n] === 0).length };
+  }
+
+  test('is reported to all of them, since some may have no effect', async () => {
+    const { ended, isInPart, lost } = await doneWithout();
+    expect(ended.map(isInPart)).toEqual([true, true, true, true]);
+    expect(lost).toBe(0);
+  });
+
+  test('control: if they run again, their marks are there and their effects are lost', async () => {
+    expect((await doneWithout(without(partsRunAgain))).lost).toBeGreaterThan(0);
+  });
+});
