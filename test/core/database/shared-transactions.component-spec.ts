@@ -1,84 +1,23 @@
 // Units that share a transaction. Those that begin in one turn of the event loop share, if they may.
 import { createConnection } from 'mysql2/promise';
 import type { EntityManager } from 'typeorm';
-import { afterEach, beforeAll, describe, expect, test } from 'vitest';
-import type { Sharing } from '../../../libs/dtx/src/core/database/shared-transactions.js';
-import type { Unit } from '../../../libs/dtx/src/core/database/unit-of-work.js';
-import { ROOT } from '../../fixtures/app-process.js';
-import { built } from '../../fixtures/built-library.js';
-import { type Library, libraryOf } from '../../fixtures/little-service.js';
+import { afterEach, beforeAll, expect, test } from 'vitest';
+import type { Library } from '../../fixtures/little-service.js';
 import { sql } from '../../fixtures/sandbox.js';
 import { until } from '../../fixtures/until.js';
-import { buildMutant, copyBuild } from '../../mutants/build-copy.js';
-import type { Mutant } from '../../mutants/mutant.js';
-import { Deferring, intact, SEVERAL, step } from './deferring-service.js';
-import { inheritedSession, partsRunAgain, sharedTrace } from './shared-transactions.mutants.js';
+import { Deferring, step } from './deferring-service.js';
+import { gidsOf, MOST, openSharing, type Run, reasonOf, startSharing, stepsOf as stepsIn } from './sharing-units.js';
 
-type Run = (tx: EntityManager) => Promise<unknown>;
-
-const MOST = 8;
 let deferring: Deferring;
-let count = 0;
 
 beforeAll(async () => {
-  deferring = await Deferring.open('shared_transactions');
-  await sql(deferring.sandbox, 'payment', 'CREATE TABLE mark (id VARCHAR(64) NOT NULL PRIMARY KEY)');
-  await sql(
-    deferring.sandbox,
-    'payment',
-    'CREATE PROCEDURE commits(gid VARCHAR(64)) BEGIN INSERT INTO step VALUES (gid, 1); COMMIT; INSERT INTO step VALUES (gid, 2); END',
-  );
+  deferring = await openSharing('shared_transactions');
 });
 
 afterEach(() => deferring.end());
 
-interface Side {
-  readonly library: Library;
-  readonly root: string;
-}
-
-const INTACT: Side = { library: intact, root: ROOT };
-
-function without(mutant: Mutant): Side {
-  const root = buildMutant(copyBuild(mutant.name), mutant);
-  return { library: libraryOf(root), root };
-}
-
-/** A service, and units of it that share. The mark of a unit is a row under its unique key, as that of a message. */
-async function start({ library, root }: Side = INTACT) {
-  const { database } = await deferring.start({ library, source: SEVERAL });
-  const { Sharing: SharingOf } = built<{ Sharing: new (sizeMax: number) => Sharing }>(
-    'core/database/shared-transactions.js',
-    root,
-  );
-  const sharing = new SharingOf(MOST);
-  const transactions: EntityManager[] = [];
-  const unit = <T>(gid: string, run: (tx: EntityManager) => Promise<T>): Unit<T> => ({
-    what: 'test',
-    sharing,
-    first: { statement: 'INSERT INTO mark VALUES (?)', values: [gid], ifThere: () => new Error('there') },
-    run: (tx) => {
-      transactions.push(tx);
-      return run(tx);
-    },
-  });
-  const together = (units: Array<readonly [string, Run]>) =>
-    Promise.allSettled(
-      units.map(([gid, run]) => library.withGid(gid, () => database.work.run<unknown>(unit(gid, run)))),
-    );
-  return { library, together, shared: () => new Set(transactions).size < transactions.length, transactions };
-}
-
-const gidsOf = (n: number) => Array.from({ length: n }, () => `shared-${++count}`);
-const reasonOf = (one: PromiseSettledResult<unknown>) =>
-  one.status === 'rejected' ? (one.reason as Error).message : one.value;
-
-async function stepsOf(gids: readonly string[]): Promise<number[]> {
-  const rows = await sql<{ gid: string }>(deferring.sandbox, 'payment', 'SELECT gid FROM step WHERE gid IN (?)', [
-    gids,
-  ]);
-  return gids.map((gid) => rows.filter((row) => row.gid === gid).length);
-}
+const start = () => startSharing(deferring);
+const stepsOf = (gids: readonly string[]) => stepsIn(deferring, gids);
 
 test('units that begin in one turn share a transaction, and each gets its own result', async () => {
   const { together, transactions } = await start();
@@ -230,70 +169,4 @@ test('a connection that breaks in a shared transaction costs no unit and doubles
   expect(ended.map(({ status }) => status)).toEqual(Array(4).fill('fulfilled'));
   expect(await stepsOf(gids)).toEqual([1, 1, 1, 1]);
   expect(shared()).toBe(true);
-});
-
-describe('each unit has the gid of its caller', () => {
-  async function gidsSeen(side?: Side) {
-    const { library, together } = await start(side);
-    const gids = gidsOf(3);
-    const ended = await together(gids.map((gid) => [gid, async () => library.currentGid()] as const));
-    return { gids, seen: ended.map(reasonOf) };
-  }
-
-  test('in a shared transaction too', async () => {
-    const { gids, seen } = await gidsSeen();
-    expect(seen).toEqual(gids);
-  });
-
-  test('control: in one context they have another one', async () => {
-    const { gids, seen } = await gidsSeen(without(sharedTrace));
-    expect(seen).not.toEqual(gids);
-  });
-});
-
-describe('a unit that changes its session', () => {
-  async function variableSeen(side?: Side) {
-    const { together } = await start(side);
-    const [changes, looks] = gidsOf(2);
-    const [, seen] = await together([
-      [changes!, (tx) => tx.query("SET @shop_mode = 'audit'")],
-      [looks!, async (tx) => (await tx.query('SELECT @shop_mode AS mode'))[0].mode],
-    ]);
-    return reasonOf(seen!);
-  }
-
-  test('changes none of the others', async () => {
-    expect(await variableSeen()).toBeNull();
-  });
-
-  test('control: without the look at it, the next unit sees the change', async () => {
-    expect(await variableSeen(without(inheritedSession))).toBe('audit');
-  });
-});
-
-describe('a shared transaction that one unit has committed in part', () => {
-  /** The units that count as done, because their mark is there or they have succeeded, and their steps. */
-  async function doneWithout(side?: Side) {
-    const { library, together } = await start(side);
-    const gids = gidsOf(4);
-    const commits: Run = (tx) => tx.query('CALL commits(?)', [gids[1]]);
-    const ended = await together(
-      gids.map((gid, n) => [gid, n === 1 ? commits : (tx: EntityManager) => step(tx, gid, 1)] as const),
-    );
-    const steps = await stepsOf(gids);
-    const isInPart = (one: PromiseSettledResult<unknown>) =>
-      one.status === 'rejected' && one.reason instanceof library.TransactionEnded && one.reason.isCommittedInPart;
-    const counts = ended.map((one) => one.status === 'fulfilled' || reasonOf(one) === 'there');
-    return { ended, isInPart, lost: gids.filter((_, n) => counts[n] && steps[n] === 0).length };
-  }
-
-  test('is reported to all of them, since some may have no effect', async () => {
-    const { ended, isInPart, lost } = await doneWithout();
-    expect(ended.map(isInPart)).toEqual([true, true, true, true]);
-    expect(lost).toBe(0);
-  });
-
-  test('control: if they run again, their marks are there and their effects are lost', async () => {
-    expect((await doneWithout(without(partsRunAgain))).lost).toBeGreaterThan(0);
-  });
 });

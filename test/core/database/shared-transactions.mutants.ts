@@ -1,12 +1,24 @@
 import type { Mutant } from '../../mutants/mutant.js';
 
-/** After a shared transaction that may be committed in part, each unit runs by itself. */
+/** A shared transaction takes a statement that may commit a part of it. Then its units run by themselves. */
 export const partsRunAgain: Mutant = {
   name: 'parts-run-again',
-  does: 'units of a shared transaction run by themselves, also after a part of it was committed',
+  does: 'units of a shared transaction run by themselves after a part of it was committed',
   breaks: 'a message counts as handled although its handler has not run',
   foundBy: '',
-  edits: [{ guard: 'shared.in-part', becomes: 'const isInPart = false;' }],
+  edits: [
+    { guard: 'shared.opaque', becomes: '' },
+    { guard: 'shared.in-part', becomes: 'const isInPart = false;' },
+  ],
+};
+
+/** A unit may leave a nested transaction to the next one. */
+export const leftNested: Mutant = {
+  name: 'left-nested',
+  does: 'a shared transaction goes on although a nested transaction of one unit is open',
+  breaks: 'its late rollback undoes the work of the next unit',
+  foundBy: '',
+  edits: [{ guard: 'shared.nested', becomes: '' }],
 };
 
 /** A unit may change the session of the next one. */
@@ -22,7 +34,7 @@ export const inheritedSession: Mutant = {
 export const sharedTrace: Mutant = {
   name: 'shared-trace',
   does: 'the units of a shared transaction run in one async context',
-  breaks: 'a log line and a message carry the gid of another unit',
+  breaks: 'a log line, a message and a query carry the gid or the tenant of another unit',
   foundBy: '',
   edits: [{ guard: 'shared.trace', becomes: 'results.push(await unit.run(tx, guard, its));' }],
 };

@@ -52,8 +52,8 @@ export class SagaRows {
   async markPivot(row: SagaRow, step: number, data: KnownData): Promise<SagaRow | null> {
     // The clock as last read is enough for people, and is what the process that ends the saga tells its readers.
     const decided_at = new Date(this.database.nowMs());
-    // guard: saga.pivot-mark
     // Under this claim only a mark whose answer was lost has made it a PIVOT.
+    // guard: saga.pivot-mark
     const statement = `UPDATE dtx_saga SET state = 'PIVOT', direction = 'PIVOT', step = ?, results = ?, attempts = 0,
          decided_at = ?, reached_at = UTC_TIMESTAMP(3), next_attempt_at = ${this.lease}
        WHERE id = ? AND claim_token = ? AND (state = 'RUNNING' AND deadline > UTC_TIMESTAMP(3) OR state = 'PIVOT')`;

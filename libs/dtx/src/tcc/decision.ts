@@ -10,7 +10,7 @@ import type { Changed } from '../core/database/mysql2-types.js';
 import { SharingByName } from '../core/database/shared-transactions.js';
 import type { Unit } from '../core/database/unit-of-work.js';
 import { inFuture } from '../core/durable/claim-and-reschedule.js';
-import { TookTooLong } from '../core/errors/errors.js';
+import { isDoneInPart, TookTooLong } from '../core/errors/errors.js';
 import { isLockWait } from '../core/errors/sql-errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
@@ -90,6 +90,9 @@ export class Decisions {
       what: `deciding on TCC transaction ${row.id}`,
       first: { ...packet, ifThere: () => new PlaceTaken() },
       sharing: this.sharing.of('decide'),
+      parted: () => {
+        progress = 'not begun';
+      },
       lockWaitSeconds: secondLockWaitSeconds(this.core, this.options),
       run: async (tx, sql, answers) => {
         progress = 'not begun'; // the unit runs again after a deadlock
@@ -107,7 +110,7 @@ export class Decisions {
       return { isDecided: true, answers: new Map([[call.branch, () => participant.committed(call)]]) };
     } catch (error) {
       if (error instanceof PlaceTaken || error instanceof NoFreePlace || isLockWait(error)) return undefined;
-      if (!isOfCall(error, progress)) throw error;
+      if (!isDoneInPart(error) && !isOfCall(error, progress)) throw error;
       if (error instanceof TookTooLong) return undefined;
       const answer = await participant.failed(call, error);
       return { isDecided: false, answers: new Map([[call.branch, async () => answer]]) };

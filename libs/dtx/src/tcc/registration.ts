@@ -13,7 +13,7 @@ import type { Sql } from '../core/database/sql-executor.js';
 import { SqlExpression } from '../core/database/sql-literals.js';
 import type { Unit } from '../core/database/unit-of-work.js';
 import { inFuture } from '../core/durable/claim-and-reschedule.js';
-import { BrokerUnavailable, DtxError, OutcomeUnknown, TookTooLong } from '../core/errors/errors.js';
+import { BrokerUnavailable, DtxError, isDoneInPart, OutcomeUnknown, TookTooLong } from '../core/errors/errors.js';
 import { isDuplicateKey, isLockWait } from '../core/errors/sql-errors.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
@@ -122,11 +122,15 @@ export class Registration {
     });
     const lockWaitSeconds = Math.max(1, Math.min(this.core.lockWaitSeconds, Math.floor(limitMs / 1_000)));
     try {
-      await participant.inPlace(call, limitMs, () => this.database.work.run({ ...unit, lockWaitSeconds }));
+      const parted = () => {
+        progress = 'not begun';
+      };
+      await participant.inPlace(call, limitMs, () => this.database.work.run({ ...unit, lockWaitSeconds, parted }));
       return { isRegistered: true, answers: new Map([[call.branch, { verdict: 'ok' }]]) };
     } catch (error) {
       if (error instanceof PlaceTaken || error instanceof NoFreePlace || isLockWait(error)) return undefined;
-      if (!isOfCall(error, progress)) throw error;
+      const isInPart = !run.within && isDoneInPart(error);
+      if (!isInPart && !isOfCall(error, progress)) throw error;
       if (error instanceof TookTooLong) return undefined;
       return { isRegistered: false, answers: new Map([[call.branch, await participant.failed(call, error)]]) };
     }
@@ -168,8 +172,15 @@ export class Registration {
         throw new DtxError(`TCC transaction ${gid} was not begun: a call came after define had returned`);
       await last({ tx, sql, answers: entry && answers });
     };
-    const first = within ? {} : { first: { ...packet, ifThere: () => new PlaceTaken() } };
-    return { what: `beginning TCC transaction ${gid}`, ...first, sharing: this.sharing.of('register'), run: work };
+    const what = `beginning TCC transaction ${gid}`;
+    // Code of the caller may not find its own rows when it runs again after a lost answer to COMMIT.
+    if (within) return { what, run: work };
+    return {
+      what,
+      first: { ...packet, ifThere: () => new PlaceTaken() },
+      sharing: this.sharing.of('register'),
+      run: work,
+    };
   }
 
   /** @throws BrokerUnavailable */

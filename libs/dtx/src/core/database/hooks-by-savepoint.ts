@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks';
 import type { Statement } from './statement-effect.js';
 
 export type OnSavepoint = Extract<Statement, { name: string }>;
@@ -22,6 +23,8 @@ export const isOnSavepoint = (statement: Statement): statement is OnSavepoint =>
 export class Savepoints {
   private readonly set: Array<{ name: string; dependents: number }> = [];
   private readonly dependents: Dependent[] = [];
+  /** The number of nested transactions of TypeORM that are begun and not ended. */
+  openNested = 0;
 
   has(name: string): boolean {
     return this.set.some((one) => one.name === name);
@@ -33,8 +36,12 @@ export class Savepoints {
     this.set.push({ name, dependents: this.dependents.length });
   }
 
-  depend(dependent: Dependent): void {
-    this.dependents.push(dependent);
+  /** A hook keeps the async context of its unit, since another one may end the transaction. */
+  depend({ afterCommit, afterEarlyCommit }: Dependent): void {
+    this.dependents.push({
+      ...(afterCommit && { afterCommit: AsyncResource.bind(afterCommit) }),
+      ...(afterEarlyCommit && { afterEarlyCommit }),
+    });
   }
 
   takeDependents(): Dependent[] {

@@ -1,22 +1,23 @@
+import { AsyncResource } from 'node:async_hooks';
 import { asyncContext, withAsyncContext } from '../async/async-context.js';
-import { DtxError, isDoneInPart } from '../errors/errors.js';
+import { isDoneInPart } from '../errors/errors.js';
 import { together } from './insert-first.js';
+import { Parted } from './parted-transaction.js';
 import type { RunUnit, SharesTransactions, Unit } from './unit-of-work.js';
 
 /** The largest number of units in one transaction, which holds the row locks of all of them. */
 export const UNITS_MAX = 100;
 /** A shared transaction that lasts longer, in milliseconds, holds its locks too long. The next ones are smaller. */
 const SLOW_MS = 500;
+/** A shared transaction that has lasted longer, in milliseconds, takes no further unit. Each runs by itself. */
+const LATE_MS = 2_000;
 /** The next transaction begins after this time in milliseconds, even if the one before still waits for a lock. */
 const PATIENCE_MS = 200;
 
-/** Why the units of a transaction run one by one instead. */
-class Parted extends DtxError {}
-
 interface Waiting {
   readonly unit: Unit<unknown>;
-  /** The trace of its caller. */
-  readonly trace: { readonly traceparent: string | null; readonly gid: string | null };
+  /** The async context of its caller: trace, gid, and each AsyncLocalStorage of the user. */
+  readonly caller: AsyncResource;
   /** Undefined: the unit runs by itself, and then calls `ended`. */
   readonly resolve: (shared: { readonly result: unknown } | undefined) => void;
   readonly reject: (error: unknown) => void;
@@ -39,7 +40,7 @@ export class Sharing implements SharesTransactions {
 
   /** @param sizeMax the largest number of units in one transaction */
   constructor(private readonly sizeMax: number) {
-    this.size = sizeMax;
+    this.size = Math.min(2, sizeMax);
   }
 
   /** @throws the error of the unit, or that of a shared transaction which may be committed in part */
@@ -47,8 +48,7 @@ export class Sharing implements SharesTransactions {
     if (this.size === 1) return this.alone(unit, run);
     const turn: { own?: Waiting } = {};
     const shared = await new Promise<{ readonly result: unknown } | undefined>((resolve, reject) => {
-      const { traceparent, gid } = asyncContext();
-      turn.own = { unit, trace: { traceparent, gid }, resolve, reject };
+      turn.own = { unit, caller: new AsyncResource('dtx-unit'), resolve, reject };
       this.waiting.push(turn.own);
       // The deliveries of one read of the socket come in one turn of the event loop.
       if (!this.isBusy && this.waiting.length === 1) setImmediate(() => void this.work(run));
@@ -74,6 +74,7 @@ export class Sharing implements SharesTransactions {
     try {
       const results = await run(unitOf(units));
       const isSlow = performance.now() - begunMs > SLOW_MS;
+      if (isSlow) this.succeededAlone = 0;
       this.size = isSlow ? Math.max(1, this.size >> 1) : Math.min(this.sizeMax, this.size * 2);
       for (const [at, { resolve }] of units.entries()) resolve({ result: results[at] });
     } catch (error) {
@@ -81,7 +82,11 @@ export class Sharing implements SharesTransactions {
       this.succeededAlone = 0;
       // guard: shared.in-part
       const isInPart = isDoneInPart(error);
-      for (const { resolve, reject } of units) isInPart ? reject(error) : resolve(undefined);
+      for (const { unit, resolve, reject } of units) {
+        if (isInPart) reject(error);
+        else unit.parted?.();
+        resolve(undefined);
+      }
     }
   }
 
@@ -142,12 +147,20 @@ function unitOf(waiting: readonly Waiting[]): Unit<unknown[]> {
     ...(firsts.length > 0 && { first: { ...together(firsts), ifThere: () => new Parted('a row of one is there') } }),
     run: async (tx, guard, answers) => {
       const results: unknown[] = [];
+      const begunMs = performance.now();
+      const { inside } = asyncContext();
+      const { evidence } = guard;
+      evidence.isShared = true;
       let end = answers.length - firsts.reduce((sum, { count = 1 }) => sum + count, 0);
-      for (const { unit, trace } of waiting) {
+      for (const { unit, caller } of waiting) {
+        // Also after the time limit of user code, when each of the others runs by itself already.
+        if (results.length > 0 && performance.now() - begunMs > LATE_MS) throw new Parted('it lasts too long');
         end += unit.first ? (unit.first.count ?? 1) : 0;
         const its = answers.slice(0, end);
         // guard: shared.trace
-        results.push(await withAsyncContext(trace, () => unit.run(tx, guard, its)));
+        results.push(await caller.runInAsyncScope(() => withAsyncContext({ inside }, () => unit.run(tx, guard, its))));
+        // guard: shared.nested
+        if (evidence.savepoints.openNested > 0) throw new Parted('one has not awaited the end of a nested transaction');
         // guard: shared.session
         if (guard.isAltered) throw new Parted('one has changed the session, which the next one would see');
       }

@@ -3,6 +3,7 @@ import { effectOf, isDuplicateKey, isPassing } from '../errors/sql-errors.js';
 import { isOnSavepoint, Savepoints } from './hooks-by-savepoint.js';
 import type { Tap } from './intercepted-connection.js';
 import { type BoundStatement, failedAt } from './packet.js';
+import { Parted } from './parted-transaction.js';
 import type { Statement } from './statement-effect.js';
 
 /** The savepoint that identifies the transaction: set with BEGIN, released with COMMIT. Its name is reserved. */
@@ -34,6 +35,8 @@ export class Evidence {
   readonly savepoints = new Savepoints();
   /** An error left it open whether the transaction ended. `lookAgain` decides. */
   isDoubted = false;
+  /** Other units share the transaction. A statement that may commit a part of it is refused, and each runs by itself. */
+  isShared = false;
   private needsSavepoint = false;
   /** The status flags of the last answer that had them. */
   private status: number | undefined;
@@ -117,6 +120,9 @@ export class Evidence {
 
   /** Sets a probe savepoint before a statement with unknown content. */
   async setProbe(): Promise<void> {
+    // guard: shared.opaque
+    if (this.isShared) this.failure = new Parted('one has sent a statement that may commit a part');
+    if (this.failure !== undefined) throw this.failure;
     await this.tap.ask(`SAVEPOINT ${PROBE}`);
   }
 

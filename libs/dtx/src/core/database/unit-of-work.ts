@@ -23,6 +23,8 @@ export interface Unit<T> {
   readonly isOnce?: boolean;
   /** Units with the same one may share a transaction. Each must find its own effect if it runs again. */
   readonly sharing?: SharesTransactions | undefined;
+  /** Called before a unit runs by itself, whose shared transaction has failed. */
+  readonly parted?: () => void;
   /** Runs a unit that shares no transaction. Default: a transaction of its own. */
   readonly alone?: () => Promise<T>;
   /** The consumer of the handler. It takes a place of that consumer (see `WorkShares`). */
