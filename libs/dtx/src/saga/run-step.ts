@@ -105,7 +105,7 @@ export class StepRuns {
       const result = await this.database.work.run({
         what,
         first: { ...together(firstOf(key, call.args, joined)), ifThere: () => new Known() },
-        sharing: joined ? undefined : this.sharing.of(`${step.contract.name}.v${step.contract.version}`),
+        sharing: this.sharing.of(`${step.contract.name}.v${step.contract.version}`),
         run: (tx, sql, answers) => {
           if (joined) mustBeMarked(answers.at(-1) as Changed, call);
           if (joined) this.marking.add(call.gid);
