@@ -13,7 +13,13 @@ export type { ExchangeRoute } from './broker/publish-target.js';
 export { QueueRefused } from './broker/refusal.js';
 export type { StandardIssue, StandardResult, StandardSchema } from './broker/schema.js';
 export { parseBrokerUrls, problemOfBrokerUrls } from './broker-urls.js';
-export { BeforeAck, MessageContext, OnMessage, OnRejected } from './consumer/consumer-decorators.js';
+export {
+  BeforeAck,
+  type HandlerOptions,
+  MessageContext,
+  OnMessage,
+  OnRejected,
+} from './consumer/consumer-decorators.js';
 export type { DeliveryInfo } from './consumer/incoming-message.js';
 export { connectDtx, DtxTransport } from './consumer/nest-transport.js';
 export { changesOneRow } from './database/changes-one-row.js';

@@ -83,9 +83,9 @@ export class Sharing implements SharesTransactions {
       // guard: shared.in-part
       const isInPart = isDoneInPart(error);
       for (const { unit, resolve, reject } of units) {
+        unit.parted?.();
         if (isInPart) reject(error);
-        else unit.parted?.();
-        resolve(undefined);
+        else resolve(undefined);
       }
     }
   }

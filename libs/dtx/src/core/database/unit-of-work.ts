@@ -23,7 +23,7 @@ export interface Unit<T> {
   readonly isOnce?: boolean;
   /** Units with the same one may share a transaction. Each must find its own effect if it runs again. */
   readonly sharing?: SharesTransactions | undefined;
-  /** Called before a unit runs by itself, whose shared transaction has failed. */
+  /** Called when its shared transaction has failed. Nothing of the unit is committed then, unless a part of all is. */
   readonly parted?: () => void;
   /** Runs a unit that shares no transaction. Default: a transaction of its own. */
   readonly alone?: () => Promise<T>;
