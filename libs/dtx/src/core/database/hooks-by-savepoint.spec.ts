@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { type Dependent, Savepoints } from './hooks-by-savepoint.js';
 
-const dependent = (): Dependent => ({ afterCommit: async () => {} });
+/** A hook after the commit is kept with its async context, and not as it was given. */
+const dependent = (): Dependent => ({ afterEarlyCommit: async () => {} });
 const [a, b, c] = [dependent(), dependent(), dependent()];
 const set = (name: string) => ({ kind: 'savepoint', name }) as const;
 const rollbackTo = (name: string) => ({ kind: 'rollback-to', name }) as const;
