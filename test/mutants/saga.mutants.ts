@@ -70,7 +70,10 @@ export const pivotMarkedBlindly: Mutant = {
   breaks: 'the money of a cancelled purchase is taken',
   foundBy: BOTH_WAYS,
   edits: [
-    { guard: 'saga.pivot-mark', swap: [`AND claim_token = ? AND (state = 'RUNNING' AND`, 'AND ? IS NOT NULL AND ('] },
+    {
+      guard: 'saga.pivot-mark',
+      swap: [`AND claim_token = ? AND state IN ('RUNNING', 'PIVOT') AND`, 'AND ? IS NOT NULL AND'],
+    },
   ],
 };
 

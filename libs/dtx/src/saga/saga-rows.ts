@@ -6,6 +6,8 @@ import type { SqlStatement } from '../core/database/insert-first.js';
 import type { Changed } from '../core/database/mysql2-types.js';
 import { SharingByName } from '../core/database/shared-transactions.js';
 import type { Sql } from '../core/database/sql-executor.js';
+import type { SqlValue } from '../core/database/sql-literals.js';
+import type { Unit } from '../core/database/unit-of-work.js';
 import { isoTime } from '../core/durable/alerts.js';
 import { inFuture } from '../core/durable/claim-and-reschedule.js';
 import { finalMarkOf, NEVER_BY_ITSELF } from '../core/durable/settle-or-park.js';
@@ -56,19 +58,20 @@ export class SagaRows {
     // guard: saga.pivot-mark
     const statement = `UPDATE dtx_saga SET state = 'PIVOT', direction = 'PIVOT', step = ?, results = ?, attempts = 0,
          decided_at = ?, reached_at = UTC_TIMESTAMP(3), next_attempt_at = ${this.lease}
-       WHERE id = ? AND claim_token = ? AND (state = 'RUNNING' AND deadline > UTC_TIMESTAMP(3) OR state = 'PIVOT')`;
+       WHERE id = ? AND claim_token = ? AND state IN ('RUNNING', 'PIVOT') AND deadline > UTC_TIMESTAMP(3)`;
     const values = [step, data.stored, decided_at, row.id, row.claim_token];
-    const { affectedRows } = await failpoint(failpoints.pivotMarked, () =>
-      this.database.work.run({
-        what: 'mark of a pivot',
-        sharing: this.sharing.of('pivot'),
-        alone: () => this.database.own.query<Changed>(statement, values),
-        first: { statement, values },
-        run: async (_tx, _sql, answers) => answers.at(-1) as Changed,
-      }),
-    );
+    const { affectedRows } = await failpoint(failpoints.pivotMarked, () => this.sharedOrAlone(statement, values));
     if (affectedRows !== 1) return null;
     return { ...row, state: 'PIVOT', direction: 'PIVOT', step, attempts: 0, decided_at, reached_at: decided_at };
+  }
+
+  /** Changes rows by one statement, perhaps in one transaction with those of other sagas. */
+  private sharedOrAlone(statement: string, values: readonly SqlValue[]): Promise<Changed> {
+    const alone = () => this.database.own.query<Changed>(statement, values);
+    const sharing = this.sharing.of('pivot');
+    if (!sharing) return alone();
+    const run: Unit<Changed>['run'] = async (_tx, _sql, answers) => answers.at(-1) as Changed;
+    return this.database.work.run({ what: 'mark of a pivot', sharing, alone, first: { statement, values }, run });
   }
 
   /** The row as it is now. Null if the claim is lost. */
