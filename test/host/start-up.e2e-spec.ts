@@ -113,7 +113,7 @@ describe('an app that comes up', () => {
     await (await up('payment', {})).stop(); // migrated
     const proxy = await TcpProxy.start(sandbox.databases.payment);
     onTestFinished(() => proxy.close());
-    proxy.delay(4);
+    proxy.delay(1);
     const instance = await up('payment', { DTX_DATABASE_URL: proxy.url });
     expect((await call(`${instance.url}/checkouts/00000000-0000-7000-8000-000000000000`)).status).toBe(404);
   });
