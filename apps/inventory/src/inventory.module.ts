@@ -27,7 +27,7 @@ export function inventoryModule(env: Env): DynamicModule {
         participates: [inventoryStock],
         steps: [takeStockStep],
       }),
-      HalfMessageModule.forRoot(env.options.halfMessage),
+      HalfMessageModule.forRoot({ sendsPerTransaction: 16, ...env.options.halfMessage }),
       ConfirmedPublishModule.forRoot(env.options.reliableMessage),
     ],
     controllers: [StockController, FlashSalesController, RestocksController, TakeStockByLocalMessage],

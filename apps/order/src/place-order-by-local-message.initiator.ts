@@ -14,8 +14,8 @@ import {
   type PurchaseBody,
 } from '@nest-dtx/shop';
 import { Injectable } from '@nestjs/common';
-import { DtxDatabase, IdempotencyKeys, inTransaction, LocalMessages } from 'nest-dtx';
-import { DataSource, EntityManager } from 'typeorm';
+import { DtxDatabase, IdempotencyKeys, LocalMessages, SharedTransactions } from 'nest-dtx';
+import { EntityManager } from 'typeorm';
 import { OrderExpiry } from './order-expiry.js';
 
 const ROUTE = 'POST /orders';
@@ -23,7 +23,7 @@ const ROUTE = 'POST /orders';
 @Injectable()
 export class PlaceOrderByLocalMessage {
   constructor(
-    private readonly db: DataSource,
+    private readonly shared: SharedTransactions,
     private readonly database: DtxDatabase,
     private readonly keys: IdempotencyKeys,
     private readonly messages: LocalMessages,
@@ -38,7 +38,7 @@ export class PlaceOrderByLocalMessage {
   async place(body: PurchaseBody, key: string | undefined): Promise<Purchase> {
     await this.pace.turn();
     const orderId = this.database.newId();
-    return inTransaction(this.db, async (tx) => {
+    return this.shared.run('place an order', async (tx) => {
       if (key !== undefined) {
         const claim = await this.keys.claim(tx, { route: ROUTE, key, body, gid: orderId });
         if (!claim.first) return this.acceptedBefore(tx, claim.gid);

@@ -4,9 +4,8 @@
  */
 import { amountOf, type Purchase, type PurchaseBody, viewOf } from '@nest-dtx/shop';
 import { Injectable } from '@nestjs/common';
-import { DtxDatabase, IdempotencyKeys, idTimeMs, inTransaction } from 'nest-dtx';
+import { DtxDatabase, IdempotencyKeys, idTimeMs, SharedTransactions } from 'nest-dtx';
 import { Sagas } from 'nest-dtx/saga';
-import { DataSource } from 'typeorm';
 import { OrderReads } from './batched-order-reads.js';
 import { purchaseSaga } from './purchase.saga.js';
 
@@ -17,7 +16,7 @@ const ANSWER_WAIT_MS = 5_000;
 @Injectable()
 export class PlaceOrderBySaga {
   constructor(
-    private readonly db: DataSource,
+    private readonly shared: SharedTransactions,
     private readonly database: DtxDatabase,
     private readonly keys: IdempotencyKeys,
     private readonly sagas: Sagas,
@@ -32,7 +31,7 @@ export class PlaceOrderBySaga {
    */
   async place(body: PurchaseBody, key: string | undefined): Promise<Purchase> {
     const newId = this.database.newId();
-    const orderId = await inTransaction(this.db, async (tx) => {
+    const orderId = await this.shared.run('start the saga of an order', async (tx) => {
       if (key !== undefined) {
         const claim = await this.keys.claim(tx, { route: ROUTE, key, body, gid: newId });
         if (!claim.first) return claim.gid;

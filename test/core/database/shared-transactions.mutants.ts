@@ -38,3 +38,12 @@ export const sharedTrace: Mutant = {
   foundBy: '',
   edits: [{ guard: 'shared.trace', becomes: 'results.push(await unit.run(tx, guard, its));' }],
 };
+
+/** The calls of a service whose shared COMMIT got no answer. */
+export const lostCommitRunsAgain: Mutant = {
+  name: 'lost-commit-runs-again',
+  does: 'a call whose shared COMMIT got no answer runs again, as a message that finds its row would',
+  breaks: 'a committed call is done twice, and a committed half message is said to be rolled back',
+  foundBy: '',
+  edits: [{ guard: 'shared.unknown', becomes: 'const isUnknown = false;' }],
+};

@@ -15,6 +15,7 @@ import { StoredDeliveries } from './consumer/store-or-park-delivery.js';
 import { CorePurge } from './core-purge.js';
 import { Database } from './database/database.service.js';
 import { IdempotencyKeys } from './database/idempotency-keys.js';
+import { SharedTransactions } from './database/transactions-of-callers.js';
 import { Conditions } from './dependency-health-registry.js';
 import { AlertWebhook } from './durable/alert-webhook.js';
 import { Alerts } from './durable/alerts.js';
@@ -53,6 +54,7 @@ const services = [
   Inbox,
   InboxRetry,
   IdempotencyKeys,
+  SharedTransactions,
   RedisClaims,
   Operations,
   BackgroundWork,

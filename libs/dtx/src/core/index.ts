@@ -44,6 +44,7 @@ export {
 } from './database/migrate.js';
 export { pinSessions } from './database/pin-user-sessions.js';
 export { outsideTransaction } from './database/stray-statement-guard.js';
+export { type SharedTransactionOptions, SharedTransactions } from './database/transactions-of-callers.js';
 export { limitWaits, type WaitLimits } from './database/user-pool-wait-limits.js';
 export * from './deprecated-names.js';
 export { DtxModule, type DtxModuleExtras } from './dtx.module.js';

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { payloadMaxBytesOption } from '../core/broker/outgoing-payload.js';
+import { UNITS_MAX } from '../core/database/shared-transactions.js';
 import { backoffOption, countOption, msOption } from '../core/options.js';
 
 /** Options of half messages. Times in milliseconds. */
@@ -19,6 +20,11 @@ export const halfMessageOptions = z.strictObject({
   markDelayMs: msOption(100),
   /** Largest number of marks in one statement. */
   markBatchMax: countOption(200, 5_000),
+  /**
+   * The largest number of waiting sends of one contract whose work one transaction does, one after the other. They share its
+   * packets and its COMMIT. After a failure of one, everything is rolled back, and each runs in a transaction of its own.
+   */
+  sendsPerTransaction: countOption(1, UNITS_MAX),
   /** Messages published after their commit at the same time. Further ones are left to their check. */
   sendingMax: countOption(5_000, 100_000),
   /** Delay before the sweeper takes a verdict that was never marked SENT. It should exceed the first check delay. */

@@ -8,6 +8,7 @@ import { refuseOrder } from '../core/broker/ordered-messages.js';
 import { checkedJson, payloadOf, type Sendable } from '../core/broker/outgoing-payload.js';
 import { acceptedBy } from '../core/broker/schema.js';
 import { Database } from '../core/database/database.service.js';
+import { SharingByName } from '../core/database/shared-transactions.js';
 import { DtxError, OutcomeUnknown, textOf, Unavailable } from '../core/errors/errors.js';
 import { isDatabaseAway } from '../core/errors/sql-errors.js';
 import { failpoint } from '../core/failpoint.js';
@@ -61,6 +62,7 @@ export function messageToPrepare<P>(
 export class HalfMessages implements OnModuleDestroy {
   private readonly logger = libraryLogger('half messages');
   private readonly inWork = new Set<Promise<void>>();
+  private readonly sharing: SharingByName;
 
   constructor(
     private readonly database: Database,
@@ -68,7 +70,9 @@ export class HalfMessages implements OnModuleDestroy {
     private readonly consumerQueues: ConsumerQueues,
     private readonly verdicts: Verdicts,
     @Inject(HALF_MESSAGE_OPTIONS) private readonly options: HalfMessageOptions,
-  ) {}
+  ) {
+    this.sharing = new SharingByName(options.sendsPerTransaction);
+  }
 
   /** Waits for the sends in the background. `Verdicts` writes their marks afterwards. */
   async onModuleDestroy(): Promise<void> {
@@ -77,7 +81,7 @@ export class HalfMessages implements OnModuleDestroy {
 
   /**
    * Runs `work` in a local transaction and sends the message if and only if it commits. Returns the result of `work`.
-   * `work` may run again after a deadlock.
+   * `work` may run again after a deadlock, and with `sendsPerTransaction` after a failure of another send.
    * @throws BrokerUnavailable or Unconfirmed if the message could not be prepared. Nothing happened.
    * @throws QueueRefused if a consumer's queue exists as another kind. Nothing happened.
    * @throws RuledBack if the first check came before the local transaction. Nothing happened.
@@ -114,11 +118,15 @@ export class HalfMessages implements OnModuleDestroy {
 
   /** Step 2. The verdict is the first statement, so that a concurrent check waits for its lock instead of ruling. */
   private async commit<T>(message: HalfMessage, work: (tx: EntityManager) => Promise<T>): Promise<T> {
+    const contract = `${message.contract} v${message.version}`;
     try {
       // guard: half-message.commit
       return await failpoint(failpoints.committed, () =>
         this.database.work.run({
-          what: `the work of half message ${message.contract} v${message.version}`,
+          what: `the work of half message ${contract}`,
+          sharing: this.sharing.of(contract),
+          // The row of the verdict would be taken for a ruling of the check.
+          throwsUnknown: true,
           // guard: half-message.verdict
           first: { ...this.verdicts.committed(message), ifThere: () => new RuledBack(message.id) },
           run: async (tx, guard) => {

@@ -1,5 +1,6 @@
 import type { Provider } from '@nestjs/common';
 import { ConfirmedMessages } from '../confirmed-publish/index.js';
+import { SharedTransactions } from '../core/database/transactions-of-callers.js';
 import { HalfMessages } from '../half-message/index.js';
 import { LocalMessages } from '../local-message/index.js';
 import { Notifications } from '../notify/index.js';
@@ -10,6 +11,7 @@ import { FakeLocalMessages } from './fake-local-messages.js';
 import { FakeConfirmedMessages, FakeHalfMessages } from './fake-messages.js';
 import { FakeNotifications, type FakeNotificationsOptions } from './fake-notifications.js';
 import { FakeSagas } from './fake-sagas.js';
+import { FakeSharedTransactions } from './fake-shared-transactions.js';
 import { FakeTcc } from './fake-tcc.js';
 import { FakeDataSource } from './fake-transaction.js';
 import { FakeXa, type FakeXaOptions } from './fake-xa.js';
@@ -23,6 +25,7 @@ export interface FakeDtx {
   readonly sagas: FakeSagas;
   readonly xa: FakeXa;
   readonly notifications: FakeNotifications;
+  readonly sharedTransactions: FakeSharedTransactions;
   /** Not among `providers`. Provide it as `DataSource` if the code under test opens transactions. */
   readonly dataSource: FakeDataSource;
   readonly providers: Provider[];
@@ -46,6 +49,7 @@ export function fakeDtx(options: FakeXaOptions & FakeNotificationsOptions = {}):
   const sagas = new FakeSagas(options);
   const xa = new FakeXa(options);
   const notifications = new FakeNotifications(options);
+  const sharedTransactions = new FakeSharedTransactions(options);
   const providers = [
     { provide: LocalMessages, useValue: localMessages },
     { provide: HalfMessages, useValue: halfMessages },
@@ -54,7 +58,19 @@ export function fakeDtx(options: FakeXaOptions & FakeNotificationsOptions = {}):
     { provide: Sagas, useValue: sagas },
     { provide: Xa, useValue: xa },
     { provide: Notifications, useValue: notifications },
+    { provide: SharedTransactions, useValue: sharedTransactions },
   ];
   const dataSource = new FakeDataSource(options);
-  return { localMessages, halfMessages, confirmedMessages, tcc, sagas, xa, notifications, dataSource, providers };
+  return {
+    localMessages,
+    halfMessages,
+    confirmedMessages,
+    tcc,
+    sagas,
+    xa,
+    notifications,
+    sharedTransactions,
+    dataSource,
+    providers,
+  };
 }

@@ -13,6 +13,7 @@ export { FakeConfirmedMessages, FakeHalfMessages } from './fake-messages.js';
 export { FakeNotifications, type FakeNotificationsOptions } from './fake-notifications.js';
 export type { FakeOptions } from './fake-options.js';
 export { FakeSagas, type SagaStub } from './fake-sagas.js';
+export { FakeSharedTransactions } from './fake-shared-transactions.js';
 export { FakeTcc } from './fake-tcc.js';
 export type { TccStub } from './fake-tcc-participants.js';
 export { FakeDataSource, fakeTransaction } from './fake-transaction.js';

@@ -1,6 +1,7 @@
 import { AsyncResource } from 'node:async_hooks';
 import { asyncContext, withAsyncContext } from '../async/async-context.js';
 import { isDoneInPart } from '../errors/errors.js';
+import { isOutcomeUnknown } from '../errors/sql-errors.js';
 import { together } from './insert-first.js';
 import { Parted } from './parted-transaction.js';
 import type { RunUnit, SharesTransactions, Unit } from './unit-of-work.js';
@@ -27,7 +28,7 @@ interface Waiting {
 /**
  * Units of one consumer, participant or step that may share a transaction, with its packets and its COMMIT. It is all or
  * nothing: after any failure, also a refusal or a duplicate, everything is rolled back and each unit runs by itself. So a
- * failure is always that of the unit, and a lost answer to COMMIT is found by the rows of each. A unit does not wait for
+ * failure is always that of the unit. After a lost answer to COMMIT, each finds its rows or throws (`throwsUnknown`). A unit does not wait for
  * others: it begins at once, and the next transaction takes those behind it. After a failure units run by themselves,
  * until as many have succeeded as may share. If the process dies before COMMIT, no unit has an effect.
  */
@@ -71,8 +72,9 @@ export class Sharing implements SharesTransactions {
 
   private async share(units: readonly Waiting[], run: RunUnit): Promise<void> {
     const begunMs = performance.now();
+    const end = { isReached: false };
     try {
-      const results = await run(unitOf(units));
+      const results = await run(unitOf(units, end));
       const isSlow = performance.now() - begunMs > SLOW_MS;
       if (isSlow) this.succeededAlone = 0;
       this.size = isSlow ? Math.max(1, this.size >> 1) : Math.min(this.sizeMax, this.size * 2);
@@ -82,9 +84,11 @@ export class Sharing implements SharesTransactions {
       this.succeededAlone = 0;
       // guard: shared.in-part
       const isInPart = isDoneInPart(error);
+      // guard: shared.unknown
+      const isUnknown = end.isReached && isOutcomeUnknown(error);
       for (const { unit, resolve, reject } of units) {
         unit.parted?.();
-        if (isInPart) reject(error);
+        if (isInPart || (isUnknown && unit.throwsUnknown)) reject(error);
         else resolve(undefined);
       }
     }
@@ -133,8 +137,11 @@ async function withPatience(transaction: Promise<void>): Promise<void> {
   clearTimeout(timer);
 }
 
-/** One unit of several: their first statements in one packet, then the code of each in turn. */
-function unitOf(waiting: readonly Waiting[]): Unit<unknown[]> {
+/**
+ * One unit of several: their first statements in one packet, then the code of each in turn. Behind `reached` there are only
+ * the COMMIT and its hooks.
+ */
+function unitOf(waiting: readonly Waiting[], reached: { isReached: boolean }): Unit<unknown[]> {
   const units = waiting.map(({ unit }) => unit);
   const firsts = units.flatMap(({ first }) => first ?? []);
   const waits = units.flatMap(({ lockWaitSeconds }) => lockWaitSeconds ?? []);
@@ -164,6 +171,7 @@ function unitOf(waiting: readonly Waiting[]): Unit<unknown[]> {
         // guard: shared.session
         if (guard.isAltered) throw new Parted('one has changed the session, which the next one would see');
       }
+      reached.isReached = true;
       return results;
     },
   };

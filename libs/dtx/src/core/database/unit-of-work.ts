@@ -21,8 +21,10 @@ export interface Unit<T> {
   readonly lockWaitSeconds?: number | undefined;
   /** A deadlock or `ChangeMissed` is thrown, since the caller has another way. Default: the unit runs again. */
   readonly isOnce?: boolean;
-  /** Units with the same one may share a transaction. Each must find its own effect if it runs again. */
+  /** Units with the same one may share a transaction. Each must find its own effect if it runs again, or `throwsUnknown`. */
   readonly sharing?: SharesTransactions | undefined;
+  /** A lost answer to a shared COMMIT is thrown, since the unit would not find its effect. Default: it runs again. */
+  readonly throwsUnknown?: boolean;
   /** Called when its shared transaction has failed. Nothing of the unit is committed then, unless a part of all is. */
   readonly parted?: () => void;
   /** Runs a unit that shares no transaction. Default: a transaction of its own. */
