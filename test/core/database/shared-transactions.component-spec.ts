@@ -104,6 +104,23 @@ test.each(Object.entries(ODD))(
   },
 );
 
+test('a change that missed lets all of them run again, in one transaction', async () => {
+  const { library, together, transactions } = await start();
+  const gids = gidsOf(4);
+  const miss = (gid: string): Run => {
+    const change = `UPDATE step SET n = 9 WHERE gid = ? AND n = 8 AND gid <> '-- of ${gid}'`;
+    return async (tx) => library.changesOneRow(tx, change, [gid]);
+  };
+  const runs = gids.map((gid, n) => [gid, n === 1 ? miss(gid) : (tx: EntityManager) => step(tx, gid, 1)] as const);
+  const ended = await together(runs);
+  expect(ended.map(({ status }) => status)).toEqual(Array(4).fill('fulfilled'));
+  expect(reasonOf(ended[1]!)).toBe(false);
+  expect(new Set(transactions).size).toBe(2);
+  // The statement of the one behind it finds the miss.
+  expect(transactions).toHaveLength(3 + gids.length);
+  expect(await stepsOf(gids)).toEqual([1, 0, 1, 1]);
+});
+
 test('after a failure units run by themselves, until as many have succeeded as may share', async () => {
   const { library, together, transactions } = await start();
   const failing = async () => {

@@ -153,6 +153,7 @@ function unitOf(waiting: readonly Waiting[], reached: { isReached: boolean }): U
     isOnce: true,
     ...(firsts.length > 0 && { first: { ...together(firsts), ifThere: () => new Parted('a row of one is there') } }),
     run: async (tx, guard, answers) => {
+      reached.isReached = false;
       const results: unknown[] = [];
       const begunMs = performance.now();
       const { inside } = asyncContext();

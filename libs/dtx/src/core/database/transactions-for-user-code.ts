@@ -78,7 +78,7 @@ export class WorkTransactions implements Sql {
         return await this.once(bound, tap, unit);
       } catch (error) {
         const { state } = bound.guard;
-        if (state === 'committed' || unit.isOnce || !mustRunAgain(error) || attempt >= DEADLOCK_TRIES) throw error;
+        if (state === 'committed' || !mustRunAgain(error, attempt, unit)) throw error;
       }
     }
   }
@@ -130,7 +130,11 @@ export class WorkTransactions implements Sql {
   }
 }
 
-const mustRunAgain = (error: unknown) => isDeadlock(error) || error instanceof ChangeMissed;
+/** A change that missed is sent at once in the second run, which shared units also have. */
+function mustRunAgain(error: unknown, attempt: number, { isOnce }: Unit<unknown>): boolean {
+  if (isOnce) return error instanceof ChangeMissed && attempt === 1;
+  return (isDeadlock(error) || error instanceof ChangeMissed) && attempt < DEADLOCK_TRIES;
+}
 
 /**
  * Classifies the error of a unit. A server without writes or resources is not a failure of the user code, whatever

@@ -19,7 +19,7 @@ export interface Unit<T> {
   readonly run: (tx: EntityManager, guard: TransactionGuard, answers: readonly unknown[]) => Promise<T>;
   /** The row lock wait of a statement in seconds. Default: `lockWaitSeconds` of the core. */
   readonly lockWaitSeconds?: number | undefined;
-  /** A deadlock or `ChangeMissed` is thrown, since the caller has another way. Default: the unit runs again. */
+  /** A deadlock is thrown, since the caller has another way. Default: the unit runs again. */
   readonly isOnce?: boolean;
   /** Units with the same one may share a transaction. Each must find its own effect if it runs again, or `throwsUnknown`. */
   readonly sharing?: SharesTransactions | undefined;
