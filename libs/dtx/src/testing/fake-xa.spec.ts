@@ -134,7 +134,8 @@ describe('FakeNotifications', () => {
 test('fakeDtx gives each service of the library its fake', () => {
   const dtx = fakeDtx();
   const tokens = dtx.providers.map((one) => (one as { provide: { name: string } }).provide.name);
-  expect(tokens).toEqual(['LocalMessages', 'HalfMessages', 'ConfirmedMessages', 'Tcc', 'Sagas', 'Xa', 'Notifications']);
+  const schemes = ['LocalMessages', 'HalfMessages', 'ConfirmedMessages', 'Tcc', 'Sagas', 'Xa', 'Notifications'];
+  expect(tokens).toEqual([...schemes, 'SharedTransactions']);
   const values = dtx.providers.map((one) => (one as { useValue: unknown }).useValue);
   expect(values).toEqual([
     dtx.localMessages,
@@ -144,5 +145,6 @@ test('fakeDtx gives each service of the library its fake', () => {
     dtx.sagas,
     dtx.xa,
     dtx.notifications,
+    dtx.sharedTransactions,
   ]);
 });
