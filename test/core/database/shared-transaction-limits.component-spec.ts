@@ -2,8 +2,16 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { EntityManager } from 'typeorm';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { until } from '../../fixtures/until.js';
 import { type Deferring, step } from './deferring-service.js';
-import { inheritedSession, leftNested, partsRunAgain, sharedTrace } from './shared-transactions.mutants.js';
+import {
+  inheritedSession,
+  lateStatement,
+  leftNested,
+  leftSavepoint,
+  partsRunAgain,
+  sharedTrace,
+} from './shared-transactions.mutants.js';
 import { gidsOf, openSharing, type Run, reasonOf, type Side, startSharing, stepsOf, without } from './sharing-units.js';
 
 let deferring: Deferring;
@@ -78,6 +86,85 @@ describe('a nested transaction that its unit does not await', () => {
   test('control: in the same transaction, it does', async () => {
     expect(await stepsBehind(without(leftNested))).toEqual([0]);
   });
+});
+
+describe('a unit that goes on after its end', () => {
+  const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+
+  /** The steps of a late unit that has ended, and of the one behind it, which was done. */
+  async function stepsAfter(side?: Side) {
+    const { together } = await start(side);
+    const gids = gidsOf(2);
+    let late: Promise<unknown> = Promise.resolve();
+    let isBehind = false;
+    let runs = 0;
+    const careless: Run = async (tx) => {
+      if (++runs > 1) return;
+      const behind = until('the next one runs', () => isBehind, { everyMs: 1 });
+      late = behind.then(() => step(tx, gids[0]!, 1)).catch(() => {});
+    };
+    const behind: Run = async (tx) => {
+      isBehind = true;
+      await pause(30);
+      await step(tx, gids[1]!, 1);
+      await late;
+    };
+    const ended = await together([
+      [gids[0]!, careless],
+      [gids[1]!, behind],
+    ]);
+    await late;
+    return { ended: ended.map(({ status }) => status), steps: await stepsOf(deferring, gids) };
+  }
+
+  test('has no further effect, and the next one has its own', async () => {
+    expect(await stepsAfter()).toEqual({ ended: ['fulfilled', 'fulfilled'], steps: [0, 1] });
+  });
+
+  test('control: in the same transaction, its late statement is committed', async () => {
+    expect((await stepsAfter(without(lateStatement))).steps).toEqual([1, 1]);
+  });
+});
+
+describe('a savepoint that a unit leaves', () => {
+  async function stepsWith(side?: Side) {
+    const { together } = await start(side);
+    const gids = gidsOf(2);
+    const leaves: Run = async (tx) => {
+      await tx.query('SAVEPOINT mine');
+      await step(tx, gids[0]!, 1);
+    };
+    const takes: Run = async (tx) => {
+      await tx.query('ROLLBACK TO SAVEPOINT mine').catch(() => {});
+      await step(tx, gids[1]!, 1);
+    };
+    await together([
+      [gids[0]!, leaves],
+      [gids[1]!, takes],
+    ]);
+    return stepsOf(deferring, gids);
+  }
+
+  test('is not that of the next one', async () => {
+    expect(await stepsWith()).toEqual([1, 1]);
+  });
+
+  test('control: in the same transaction, the next one rolls its work back', async () => {
+    expect(await stepsWith(without(leftSavepoint))).toEqual([0, 1]);
+  });
+});
+
+test('a unit does not see the data of the query runner of another one', async () => {
+  const { together } = await start();
+  const seen: unknown[] = [];
+  const run =
+    (gid: string): Run =>
+    async (tx) => {
+      seen.push({ ...tx.queryRunner!.data });
+      tx.queryRunner!.data.user = gid;
+    };
+  await together(gidsOf(3).map((gid) => [gid, run(gid)] as const));
+  expect(seen).toEqual([{}, {}, {}]);
 });
 
 describe('a unit that changes its session', () => {

@@ -1,4 +1,5 @@
 // Calls of a service and sends of half messages that share a transaction. Here only their caller could find their effects.
+import type { Socket } from 'node:net';
 import type { EntityManager } from 'typeorm';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { contractOf, type Library, LittleService } from '../../fixtures/little-service.js';
@@ -6,8 +7,8 @@ import { sql } from '../../fixtures/sandbox.js';
 import { TcpProxy } from '../../fixtures/tcp-proxy.js';
 import { until } from '../../fixtures/until.js';
 import { type Deferring, intact, SEVERAL, step } from './deferring-service.js';
-import { lostCommitRunsAgain } from './shared-transactions.mutants.js';
-import { gidsOf, MOST, openSharing, reasonOf, type Side, stepsOf, without } from './sharing-units.js';
+import { lostCommitRunsAgain, onlyKnownErrors } from './shared-transactions.mutants.js';
+import { gidsOf, MOST, openSharing, reasonOf, stepsOf, without } from './sharing-units.js';
 
 type Call = (gid: string, run: (tx: EntityManager) => Promise<unknown>) => Promise<unknown>;
 
@@ -116,6 +117,9 @@ test('a call inside a shared transaction is refused, and a wrong argument is nam
   await expect(run('n'.repeat(101), work)).rejects.toThrow('needs a constant name');
   await expect(run(work, undefined)).rejects.toThrow('needs a constant name');
   await expect(run('a name', undefined)).rejects.toThrow("run('a name', work) needs the work as a function");
+  await expect(shared.run('a name', work, null as never)).rejects.toThrow('needs an object');
+  await shared.run('a small name', work, { callsPerTransaction: 2 });
+  await expect(shared.run('a small name', work)).rejects.toThrow('has callsPerTransaction 16 here and 2 elsewhere');
   for (const calls of [0, 101, 1.5, '2', null, Number.NaN])
     await expect(run('a name', work, calls)).rejects.toThrow('callsPerTransaction must be an integer from 1 to 100');
 });
@@ -125,7 +129,7 @@ describe('an answer to the COMMIT of several that is lost', () => {
    * Four calls run once each, and the connection breaks before the answer to their COMMIT. They have waited for another one,
    * so they share.
    */
-  async function lost(kind: 'call' | 'send', { library }: Pick<Side, 'library'> = { library: intact }) {
+  async function lost(kind: 'call' | 'send', { library = intact, error }: { library?: Library; error?: object } = {}) {
     const proxy = await TcpProxy.start(deferring.sandbox.databases.payment);
     try {
       const { calls, together } = await start({ library, url: proxy.url });
@@ -145,14 +149,19 @@ describe('an answer to the COMMIT of several that is lost', () => {
       };
       const holding = calls[kind](gidsOf(1)[0]!, hold).catch(() => {});
       await until('the first one runs', () => isHolding);
-      const run = (gid: string) => async (tx: EntityManager) => void (await step(tx, gid, ++runs));
+      let socket: Socket | undefined;
+      const run = (gid: string) => async (tx: EntityManager) => {
+        socket = (tx.queryRunner as unknown as { databaseConnection: { stream: Socket } }).databaseConnection.stream;
+        await step(tx, gid, ++runs);
+      };
       const ending = together(
         calls[kind],
         gids.map((gid) => [gid, run(gid)]),
       );
       await until('they are committed', async () => (await stepsOf(deferring, gids)).every((steps) => steps > 0));
       stop();
-      proxy.cut();
+      if (error) socket!.destroy(Object.assign(new Error('the connection broke'), error));
+      else proxy.cut();
       proxy.heal();
       const ended = await ending;
       over();
@@ -170,6 +179,28 @@ describe('an answer to the COMMIT of several that is lost', () => {
     const { errors, steps } = await lost(kind);
     expect(errors.map(intact.isOutcomeUnknown)).toEqual([true, true, true, true]);
     expect(steps).toEqual([1, 1, 1, 1]);
+  });
+
+  /** Linux reports these on an open connection, and OpenSSL a damaged record. */
+  const OTHERS = [
+    { code: 'EHOSTUNREACH', errno: -113, syscall: 'read' },
+    { code: 'ERR_SSL_DECRYPTION_FAILED_OR_BAD_RECORD_MAC' },
+    // A proxy between the app and the server has numbers of the client.
+    { code: 'CR_SERVER_LOST', errno: 2013 },
+  ];
+
+  test.each(OTHERS)('is unknown with the error $code of the connection too', async (error) => {
+    for (const kind of ['call', 'send'] as const) {
+      const { errors, steps } = await lost(kind, { error });
+      expect(errors.map(intact.isOutcomeUnknown)).toEqual([true, true, true, true]);
+      expect(steps).toEqual([1, 1, 1, 1]);
+    }
+  });
+
+  test('control: if only known errors are unknown, it is done twice', async () => {
+    const { errors, steps } = await lost('call', { ...without(onlyKnownErrors), error: OTHERS[0]! });
+    expect(errors).toEqual(Array(4).fill(undefined));
+    expect(steps).toEqual([2, 2, 2, 2]);
   });
 
   test('control: if each call runs again, it is done twice', async () => {

@@ -139,6 +139,19 @@ test('after a failure units run by themselves, until as many have succeeded as m
   expect(await round(Array(4).fill(fine))).toBe(1);
 });
 
+test('slow units soon run by themselves, at the same time', async () => {
+  const { together, transactions } = await start();
+  const slow: Run = (tx) => tx.query('SELECT SLEEP(0.15)');
+  const round = async () => {
+    transactions.length = 0;
+    await together(gidsOf(MOST).map((gid) => [gid, slow] as const));
+    return new Set(transactions).size;
+  };
+  expect(await round()).toBe(1);
+  expect(await round()).toBeGreaterThan(1);
+  expect(await round()).toBe(MOST);
+});
+
 test('a unit that waits for a lock does not hold up those that come later', async () => {
   const { together } = await start();
   const [held, ...others] = gidsOf(4);

@@ -18,7 +18,10 @@ export const leftNested: Mutant = {
   does: 'a shared transaction goes on although a nested transaction of one unit is open',
   breaks: 'its late rollback undoes the work of the next unit',
   foundBy: '',
-  edits: [{ guard: 'shared.nested', becomes: '' }],
+  edits: [
+    { guard: 'shared.savepoint', becomes: '' },
+    { guard: 'shared.late', becomes: '' },
+  ],
 };
 
 /** A unit may change the session of the next one. */
@@ -36,7 +39,34 @@ export const sharedTrace: Mutant = {
   does: 'the units of a shared transaction run in one async context',
   breaks: 'a log line, a message and a query carry the gid or the tenant of another unit',
   foundBy: '',
-  edits: [{ guard: 'shared.trace', becomes: 'results.push(await unit.run(tx, guard, its));' }],
+  edits: [{ guard: 'shared.trace', becomes: 'const running = unit.run(tx, guard, its);' }],
+};
+
+/** A unit may go on after its end. */
+export const lateStatement: Mutant = {
+  name: 'late-statement',
+  does: 'a shared transaction takes statements of a unit that has ended',
+  breaks: 'its late rollback undoes the work of the next unit, and its late effect is committed',
+  foundBy: '',
+  edits: [{ guard: 'shared.late', becomes: '' }],
+};
+
+/** A unit may leave a savepoint behind. */
+export const leftSavepoint: Mutant = {
+  name: 'left-savepoint',
+  does: 'a shared transaction keeps the savepoint of a unit for the next one',
+  breaks: 'the next unit rolls the work of that unit back',
+  foundBy: '',
+  edits: [{ guard: 'shared.savepoint', becomes: '' }],
+};
+
+/** The connection may break with any error. */
+export const onlyKnownErrors: Mutant = {
+  name: 'only-known-errors',
+  does: 'an error at COMMIT counts as lost only if its code is known for that',
+  breaks: 'a committed call is done twice',
+  foundBy: '',
+  edits: [{ guard: 'transaction.commit-answer', becomes: '' }],
 };
 
 /** The calls of a service whose shared COMMIT got no answer. */

@@ -23,8 +23,10 @@ export const isOnSavepoint = (statement: Statement): statement is OnSavepoint =>
 export class Savepoints {
   private readonly set: Array<{ name: string; dependents: number }> = [];
   private readonly dependents: Dependent[] = [];
-  /** The number of nested transactions of TypeORM that are begun and not ended. */
-  openNested = 0;
+
+  get count(): number {
+    return this.set.length;
+  }
 
   has(name: string): boolean {
     return this.set.some((one) => one.name === name);

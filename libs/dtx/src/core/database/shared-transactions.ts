@@ -8,12 +8,14 @@ import type { RunUnit, SharesTransactions, Unit } from './unit-of-work.js';
 
 /** The largest number of units in one transaction, which holds the row locks of all of them. */
 export const UNITS_MAX = 100;
-/** A shared transaction that lasts longer, in milliseconds, holds its locks too long. The next ones are smaller. */
-const SLOW_MS = 500;
+/** A shared transaction that lasts longer, in milliseconds, holds up its units. The next ones are smaller. */
+const SLOW_MS = 100;
 /** A shared transaction that has lasted longer, in milliseconds, takes no further unit. Each runs by itself. */
 const LATE_MS = 2_000;
 /** The next transaction begins after this time in milliseconds, even if the one before still waits for a lock. */
-const PATIENCE_MS = 200;
+const PATIENCE_MS = 100;
+/** Transactions have the async context of no caller. */
+const OUTSIDE = new AsyncResource('dtx-sharing');
 
 interface Waiting {
   readonly unit: Unit<unknown>;
@@ -52,7 +54,8 @@ export class Sharing implements SharesTransactions {
       turn.own = { unit, caller: new AsyncResource('dtx-unit'), resolve, reject };
       this.waiting.push(turn.own);
       // The deliveries of one read of the socket come in one turn of the event loop.
-      if (!this.isBusy && this.waiting.length === 1) setImmediate(() => void this.work(run));
+      if (!this.isBusy && this.waiting.length === 1)
+        OUTSIDE.runInAsyncScope(setImmediate, undefined, () => void this.work(run));
     });
     if (shared) return shared.result as T;
     return this.alone(unit, run).finally(turn.own?.ended);
@@ -151,6 +154,7 @@ function unitOf(waiting: readonly Waiting[], reached: { isReached: boolean }): U
     ...(consumer !== undefined && { consumer }),
     lockWaitSeconds: waits.length > 0 ? Math.min(...waits) : undefined,
     isOnce: true,
+    throwsUnknown: units.some(({ throwsUnknown }) => throwsUnknown),
     ...(firsts.length > 0 && { first: { ...together(firsts), ifThere: () => new Parted('a row of one is there') } }),
     run: async (tx, guard, answers) => {
       reached.isReached = false;
@@ -165,10 +169,16 @@ function unitOf(waiting: readonly Waiting[], reached: { isReached: boolean }): U
         if (results.length > 0 && performance.now() - begunMs > LATE_MS) throw new Parted('it lasts too long');
         end += unit.first ? (unit.first.count ?? 1) : 0;
         const its = answers.slice(0, end);
+        const own = inside && { ...inside };
+        const savepoints = evidence.savepoints.count;
+        Object.assign(tx.queryRunner!, { data: {} });
         // guard: shared.trace
-        results.push(await caller.runInAsyncScope(() => withAsyncContext({ inside }, () => unit.run(tx, guard, its))));
-        // guard: shared.nested
-        if (evidence.savepoints.openNested > 0) throw new Parted('one has not awaited the end of a nested transaction');
+        const running = caller.runInAsyncScope(() => withAsyncContext({ inside: own }, () => unit.run(tx, guard, its)));
+        results.push(await running);
+        if (own) own.isOver = true;
+        // A nested transaction that the unit has not awaited is a savepoint too.
+        // guard: shared.savepoint
+        if (evidence.savepoints.count > savepoints) throw new Parted('one has left a savepoint to the next one');
         // guard: shared.session
         if (guard.isAltered) throw new Parted('one has changed the session, which the next one would see');
       }

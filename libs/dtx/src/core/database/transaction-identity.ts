@@ -1,5 +1,14 @@
+import { asyncContext } from '../async/async-context.js';
 import { DtxError, TransactionEnded } from '../errors/errors.js';
-import { effectOf, isDuplicateKey, isPassing } from '../errors/sql-errors.js';
+import {
+  effectOf,
+  errnoOf,
+  isBusy,
+  isCondemned,
+  isDuplicateKey,
+  isPassing,
+  SERVER_ERRNO_MIN,
+} from '../errors/sql-errors.js';
 import { isOnSavepoint, Savepoints } from './hooks-by-savepoint.js';
 import type { Tap } from './intercepted-connection.js';
 import { type BoundStatement, failedAt } from './packet.js';
@@ -37,6 +46,8 @@ export class Evidence {
   isDoubted = false;
   /** Other units share the transaction. A statement that may commit a part of it is refused, and each runs by itself. */
   isShared = false;
+  /** COMMIT was sent, and no answer of the server says that it did not commit. */
+  mayBeCommitted = false;
   private needsSavepoint = false;
   /** The status flags of the last answer that had them. */
   private status: number | undefined;
@@ -107,6 +118,9 @@ export class Evidence {
 
   /** Call `lookAgain` first if it is doubted. @throws the reason that ended the transaction */
   mustBeAlive({ everyErrorEnds }: { readonly everyErrorEnds?: boolean }): void {
+    // guard: shared.late
+    if (this.isShared && asyncContext().inside?.isOver)
+      this.failure ??= new Parted('one has sent a statement after its end');
     if (this.failure !== undefined) throw this.failure;
     // guard: transaction.every-error
     if (everyErrorEnds && this.firstError !== undefined && !isDuplicateKey(this.firstError)) throw this.firstError;
@@ -152,6 +166,8 @@ export class Evidence {
       return Array.isArray(answer) ? answer : [answer];
     } catch (error) {
       const at = failedAt(error) ?? before.length;
+      // guard: transaction.commit-answer
+      this.mayBeCommitted = all.at(-1)!.sql === 'COMMIT' && !isRefused(error, at < all.length - 1);
       if (at !== before.length) throw this.heldFailed(error, all[at]);
       this.failed(error);
       if (effectOf(error) !== 'no savepoint') throw error;
@@ -181,6 +197,16 @@ export class Evidence {
   private async ask(): Promise<number> {
     return (await this.tap.ask<Status>('DO 0')).serverStatus;
   }
+}
+
+/**
+ * Whether the server has answered that it did not commit. The numbers from 2000 to 2999 belong to clients, such as a proxy
+ * in between (MySQL manual, "Error Message Sources and Elements").
+ */
+function isRefused(error: unknown, isBeforeCommit: boolean): boolean {
+  const errno = errnoOf(error);
+  if (isBeforeCommit) return errno >= SERVER_ERRNO_MIN && (errno < 2_000 || errno >= 3_000);
+  return isBusy(error) || isCondemned(error);
 }
 
 interface Status {

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource } from 'typeorm';
 import { begun } from '../async/begun.js';
 import { inTimeOf } from '../async/user-code-time-limit.js';
-import { DatabaseUnavailable, isDoneInPart, Rejected, TookTooLong, textOf } from '../errors/errors.js';
+import { DatabaseUnavailable, isDoneInPart, OutcomeUnknown, Rejected, TookTooLong, textOf } from '../errors/errors.js';
 import {
   endsConnection,
   isDatabaseAway,
@@ -95,7 +95,8 @@ export class WorkTransactions implements Sql {
     return `SET SESSION innodb_lock_wait_timeout = ${Number(seconds)}; `;
   }
 
-  private async once<T>(bound: BoundRunner, tap: Tap, { what, first, run, lockWaitSeconds }: Unit<T>): Promise<T> {
+  private async once<T>(bound: BoundRunner, tap: Tap, unit: Unit<T>): Promise<T> {
+    const { what, first, run, lockWaitSeconds } = unit;
     let result: T;
     try {
       const answers = await begin(bound, tap, first, this.setLockWait(tap, lockWaitSeconds));
@@ -103,7 +104,7 @@ export class WorkTransactions implements Sql {
       await commit(bound, tap);
     } catch (error) {
       await rollBack(bound, tap, error);
-      throw sorted(bound, error, what);
+      throw sorted(bound, error, unit);
     }
     const hooks = bound.guard.takeHooks();
     await bound.tell('AfterTransactionCommit')?.catch((error) => {
@@ -140,11 +141,13 @@ function mustRunAgain(error: unknown, attempt: number, { isOnce }: Unit<unknown>
  * Classifies the error of a unit. A server without writes or resources is not a failure of the user code, whatever
  * error that code threw. `Rejected` and a COMMIT with an unknown outcome stay as they are.
  */
-function sorted({ guard }: BoundRunner, error: unknown, what: string): unknown {
+function sorted({ guard }: BoundRunner, error: unknown, { what, throwsUnknown }: Unit<unknown>): unknown {
   const failure = guard.failure ?? error;
   // Work that is committed in part must never run again.
   if (isDoneInPart(failure)) return failure;
-  const { passing } = guard.evidence;
+  const { passing, mayBeCommitted } = guard.evidence;
+  if (throwsUnknown && mayBeCommitted && !isOutcomeUnknown(failure))
+    return new OutcomeUnknown(`no answer to COMMIT of ${what}: ${textOf(failure)}`, { cause: failure });
   if (error instanceof TookTooLong) return error;
   const isItsOwn = isDeadlock(failure) || isOutcomeUnknown(failure) || failure instanceof Rejected;
   if (isItsOwn || failure instanceof DatabaseUnavailable) return failure;

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { DtxError } from '../errors/errors.js';
 import { Database } from './database.service.js';
-import { SharingByName, UNITS_MAX } from './shared-transactions.js';
+import { type Sharing, sharingOf, UNITS_MAX } from './shared-transactions.js';
 
 /** Options of `SharedTransactions.run`. */
 export interface SharedTransactionOptions {
@@ -12,6 +12,10 @@ export interface SharedTransactionOptions {
 
 const CALLS_DEFAULT = 16;
 const NAME_CHARS_MAX = 100;
+/** Names are constants. More of them are made of values, and would fill the memory. */
+const NAMES_MAX = 1_000;
+/** All calls take at most half of the connections of the work pool, as one consumer does. */
+const PLACE = 'calls of SharedTransactions';
 
 /**
  * Transactions that waiting calls of one name share, such as the requests of a busy route. They share its packets and its
@@ -20,22 +24,22 @@ const NAME_CHARS_MAX = 100;
  */
 @Injectable()
 export class SharedTransactions {
-  /** By the largest number of calls. */
-  private readonly sharing = new Map<number, SharingByName>();
+  private readonly byName = new Map<string, { readonly most: number; readonly sharing: Sharing | undefined }>();
 
   /** @internal */
   constructor(private readonly database: Database) {}
 
   /**
    * Runs `work` in a transaction that it may share with other waiting calls of the same name, one after the other. A call
-   * does not wait for others: it begins at once, and the next transaction takes those that came meanwhile. After any failure
-   * everything is rolled back, and each call runs again in its own transaction. So `work` may run again, all its effects
-   * must be in `tx`, and it may see the uncommitted rows of the calls before it. docs/library.md has the rules.
+   * that meets no transaction of its name begins at once. The next transaction takes those that came meanwhile. If one of
+   * them fails, everything is rolled back, and each runs again in its own transaction. So `work` may run again, all its
+   * effects must be in `tx`, and it may see the uncommitted rows of the calls before it. A call is answered after the COMMIT
+   * of all, so `work` is short and calls no other service. docs/library.md has the rules.
    * @param name names the code in errors. Calls with the same name share, so it is a constant such as `place an order`.
    * @throws any error of `work`, with everything rolled back
    * @throws OutcomeUnknown, or the error of the driver, if the answer to COMMIT was lost. Ask, or repeat with the same key.
-   * @throws TransactionEnded if a statement ended the transaction, which is rolled back
-   * @throws TookTooLong after `handlerTimeoutMs`, with everything rolled back
+   * @throws TransactionEnded if a statement ended the transaction. With `isCommittedInPart`, each call of it gets that error.
+   * @throws TookTooLong after `handlerTimeoutMs` in its own transaction, with everything rolled back
    * @throws DatabaseUnavailable without a connection, or before the database is open
    * @throws TransactionRequired inside another transaction of the library
    * @throws DtxError for a wrong argument
@@ -53,15 +57,24 @@ export class SharedTransactions {
     const most = mustBeSharedCall(name, work, options);
     return this.database.work.run({
       what: name,
-      sharing: this.sharingOf(most).of(name),
+      consumer: PLACE,
+      sharing: this.sharingOf(name, most),
       throwsUnknown: true,
       run: (tx) => work(tx),
     });
   }
 
-  private sharingOf(calls: number): SharingByName {
-    const sharing = this.sharing.get(calls) ?? new SharingByName(calls);
-    this.sharing.set(calls, sharing);
+  private sharingOf(name: string, most: number): Sharing | undefined {
+    const known = this.byName.get(name);
+    if (known && known.most !== most)
+      throw new DtxError(`run('${name}', work) has callsPerTransaction ${most} here and ${known.most} elsewhere`);
+    if (known) return known.sharing;
+    if (this.byName.size >= NAMES_MAX)
+      throw new DtxError(
+        `run('${name}', work): more than ${NAMES_MAX} names; a name is a constant of one place in the code`,
+      );
+    const sharing = sharingOf(most);
+    this.byName.set(name, { most, sharing });
     return sharing;
   }
 }
@@ -71,6 +84,7 @@ export class SharedTransactions {
  * @throws DtxError
  */
 export function mustBeSharedCall(name: unknown, work: unknown, options: SharedTransactionOptions): number {
+  if (typeof options !== 'object' || options === null) throw new DtxError('run(name, work, options) needs an object');
   const { callsPerTransaction: calls = CALLS_DEFAULT } = options;
   if (typeof name !== 'string' || name.length === 0 || name.length > NAME_CHARS_MAX)
     throw new DtxError(`run(name, work) needs a constant name of 1 to ${NAME_CHARS_MAX} characters`);

@@ -104,9 +104,8 @@ export class BoundRunner {
     const { runner } = this;
     const { startTransaction, commitTransaction, rollbackTransaction, stream } = runner;
     const query = runner.query.bind(runner) as (...args: unknown[]) => Promise<unknown>;
-    const { savepoints } = this.guard.evidence;
     const nestedOnly = (name: string, run: () => Promise<void>) => async () => {
-      if (!isOutermost(runner)) return run.call(runner).finally(() => savepoints.openNested--);
+      if (!isOutermost(runner)) return run.call(runner);
       throw new TransactionEnded(`${name} would end it; only the library ends this transaction`);
     };
     const broadcaster: Broadcaster = runner.broadcaster;
@@ -116,10 +115,7 @@ export class BoundRunner {
       event !== 'BeforeQuery' || this.hasListener(event) ? broadcast.call(broadcaster, event, ...about) : NOBODY;
     Object.assign(runner, {
       // Always a savepoint. An isolation level applies only to a new transaction.
-      startTransaction: () => {
-        savepoints.openNested++;
-        return startTransaction.call(runner);
-      },
+      startTransaction: () => startTransaction.call(runner),
       commitTransaction: nestedOnly('commitTransaction', commitTransaction),
       rollbackTransaction: nestedOnly('rollbackTransaction', rollbackTransaction),
       release: async () => {
