@@ -145,7 +145,7 @@ export const coreOptions = z.strictObject({
   workSilenceSeconds: z.number().int().min(3).max(28_800).default(20),
   /** Connections for scans, marks and recovery. They never wait behind business transactions. */
   ownPoolSize: count(4, 64),
-  /** Connections for handlers and participants. The default is the pool size of the app's DataSource. */
+  /** Connections for handlers, participants and shared transactions. The default is the pool size of the app's DataSource. */
   workPoolSize: z.number().int().min(1).max(1_000).optional(),
   /**
    * Reaction to SQL on another connection inside a handler. A rollback does not undo such SQL, and each retry repeats

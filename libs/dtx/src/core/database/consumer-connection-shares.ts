@@ -3,12 +3,12 @@ import { DtxError } from '../errors/errors.js';
 
 const ONE_CONSUMER = 1 / 2;
 const ALL_CONSUMERS = 3 / 4;
-/** The wait for a place has no limit of its own. The handlers in front have `handlerTimeoutMs`. */
+/** The wait for a place has no limit of its own. The handlers and calls in front have `handlerTimeoutMs`. */
 const AS_LONG_AS_IT_TAKES_MS = 2_147_483_647;
 
 /**
  * Shares the connections of the work pool. One consumer takes at most half of them, all consumers together three
- * quarters. The rest serves all other library transactions, also while handlers hang.
+ * quarters. Calls of `SharedTransactions` are one consumer. The rest serves all other library transactions, also while handlers hang.
  */
 export class WorkShares {
   private readonly each = new Map<string, Semaphore>();
