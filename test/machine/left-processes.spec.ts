@@ -14,20 +14,29 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-/** Runs a spec file whose only test starts a process and runs out of time. Resolves to the pid of that process. */
-async function runOutOfTime(setupFiles: readonly string[]): Promise<number> {
+/** How a spec file fails before it ends the process of its test. */
+const FAILURES = {
+  'runs out of time': { body: 'await new Promise(() => {});', after: '', error: 'Test timed out in 500ms' },
+  'fails in afterAll': { body: '', after: "throw new Error('not settled');", error: 'not settled' },
+} as const;
+const failures = Object.keys(FAILURES) as Array<keyof typeof FAILURES>;
+
+/** Runs a spec file whose only test starts a process, and which fails. Resolves to the pid of that process. */
+async function leftBy(failure: keyof typeof FAILURES, setupFiles: readonly string[]): Promise<number> {
+  const { body, after, error } = FAILURES[failure];
   const pidFile = join(folder, 'pid');
   const config = { test: { root: folder, pool: 'forks', testTimeout: 500, setupFiles } };
   writeFileSync(join(folder, 'vitest.config.mjs'), `export default ${JSON.stringify(config)}`);
   writeFileSync(
     join(folder, 'leaving.spec.ts'),
     `import { writeFileSync } from 'node:fs';
-     import { test } from 'vitest';
+     import { afterAll, test } from 'vitest';
      import { spawnForFile } from ${JSON.stringify(join(FIXTURES, 'spawned-processes.js'))};
-     test('never ends', () => {
+     afterAll(() => { ${after} });
+     test('starts a process', async () => {
        const child = spawnForFile(process.execPath, ['-e', 'setInterval(() => {}, 1_000)'], { stdio: 'ignore' });
        writeFileSync(${JSON.stringify(pidFile)}, String(child.pid));
-       return new Promise(() => {});
+       ${body}
      });`,
   );
   const vitest = join(ROOT, 'node_modules', 'vitest', 'vitest.mjs');
@@ -35,7 +44,7 @@ async function runOutOfTime(setupFiles: readonly string[]): Promise<number> {
   const output = await new Promise<string>((resolve) =>
     execFile(process.execPath, args, { cwd: folder }, (_, out, errors) => resolve(out + errors)),
   );
-  expect(output).toContain('Test timed out in 500ms');
+  expect(output).toContain(error);
   return Number(readFileSync(pidFile, 'utf8'));
 }
 
@@ -47,13 +56,13 @@ function isAlive(pid: number): boolean {
   }
 }
 
-test('a test that runs out of time leaves no process', async () => {
-  const pid = await runOutOfTime([join(FIXTURES, 'kill-left-processes.ts')]);
+test.each(failures)('a file that %s leaves no process', async (failure) => {
+  const pid = await leftBy(failure, [join(FIXTURES, 'kill-left-processes.ts')]);
   await until('the process of the test ends', () => !isAlive(pid), { withinMs: 5_000 });
 });
 
-test('without the hook the process outlives its file', async () => {
-  const pid = await runOutOfTime([]);
+test.each(failures)('without the hook, the process of a file that %s outlives it', async (failure) => {
+  const pid = await leftBy(failure, []);
   expect(isAlive(pid)).toBe(true);
   process.kill(pid, 'SIGKILL');
 });
