@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import ts from 'typescript';
 import { describe, expect, test } from 'vitest';
+import * as copies from '../core/consumer/recent-copies.mutants.js';
 import * as deferred from '../core/database/deferred-statements.mutants.js';
 import * as shared from '../core/database/shared-transactions.mutants.js';
 import * as unguarded from '../core/database/without-transaction-guard.mutant.js';
@@ -21,6 +22,7 @@ import * as xaLog from './xa-log.mutants.js';
 
 /** Every mutant under the name that it is exported by. */
 const MUTANTS = [
+  copies,
   deferred,
   shared,
   unguarded,
@@ -103,7 +105,8 @@ describe('the mutants of the library', () => {
   });
 
   test('every mutant is played', () => {
-    const folders = [import.meta.dirname, join(import.meta.dirname, '..', 'core', 'database')];
+    const core = join(import.meta.dirname, '..', 'core');
+    const folders = [import.meta.dirname, join(core, 'database'), join(core, 'consumer')];
     const files = folders.flatMap((folder) => readdirSync(folder).map((file) => join(folder, file)));
     const plays = files.filter((file) => /\.(scenarios|long\.e2e-spec|component-spec)\.ts$/.test(file));
     const code = plays.map((file) => readFileSync(file, 'utf8').replace(/^import [^;]*;/gm, ''));

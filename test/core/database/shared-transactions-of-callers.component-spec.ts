@@ -8,7 +8,17 @@ import { TcpProxy } from '../../fixtures/tcp-proxy.js';
 import { until } from '../../fixtures/until.js';
 import { type Deferring, intact, SEVERAL, step } from './deferring-service.js';
 import { lostCommitRunsAgain, onlyKnownErrors } from './shared-transactions.mutants.js';
-import { gidsOf, MOST, openSharing, reasonOf, stepsOf, without } from './sharing-units.js';
+import {
+  gidsOf,
+  type Inside,
+  insideOf,
+  MOST,
+  openSharing,
+  reasonOf,
+  stepsOf,
+  untilAllShare,
+  without,
+} from './sharing-units.js';
 
 type Call = (gid: string, run: (tx: EntityManager) => Promise<unknown>) => Promise<unknown>;
 
@@ -45,15 +55,23 @@ async function start({ library = intact, url = deferring.sandbox.databases.payme
   };
   const together = (call: Call, runs: ReadonlyArray<readonly [string, (tx: EntityManager) => Promise<unknown>]>) =>
     Promise.allSettled(runs.map(([gid, run]) => call(gid, run)));
-  // The first transactions are small.
-  for (const call of Object.values(calls)) {
-    for (let round = 1; round <= 3; round++)
-      await together(
-        call,
-        gidsOf(MOST).map((gid) => [gid, async () => {}]),
-      );
-  }
-  return { calls, shared, together, append };
+  const round = (call: Call) =>
+    together(
+      call,
+      gidsOf(MOST).map((gid) => [gid, async () => {}]),
+    );
+  for (const call of Object.values(calls)) await round(call);
+  const insides = {
+    call: insideOf<{ byName: Map<string, { sharing: Inside }> }>(shared).byName.get('place an order')!.sharing,
+    send: insideOf<{ sharing: { byName: Map<string, Inside> } }>(halfMessages).sharing.byName.values().next().value!,
+  };
+  for (const kind of ['call', 'send'] as const) await untilAllShare(insides[kind], () => round(calls[kind]));
+  return { calls, shared, together, append, insides };
+}
+
+/** Units that have been slow by themselves wait longer for the transaction before them. */
+function makePatient({ size }: Inside): void {
+  for (let unit = 1; unit <= 40; unit++) size.alone(2_000);
 }
 
 test.each(['call', 'send'] as const)('calls by %s share a transaction, and each gets its own result', async (kind) => {
@@ -132,11 +150,15 @@ describe('an answer to the COMMIT of several that is lost', () => {
   async function lost(kind: 'call' | 'send', { library = intact, error }: { library?: Library; error?: object } = {}) {
     const proxy = await TcpProxy.start(deferring.sandbox.databases.payment);
     try {
-      const { calls, together } = await start({ library, url: proxy.url });
+      const { calls, together, insides } = await start({ library, url: proxy.url });
+      const sharing = insides[kind];
+      makePatient(sharing);
       const gids = gidsOf(4);
       let runs = 0;
+      // Another COMMIT of the service must not take away the answer to a step.
+      let ended = 0;
       const stop = proxy.onBytes('to-server', (chunk) => {
-        if (runs >= gids.length && chunk.includes('COMMIT')) proxy.blackHole('to-client');
+        if (ended >= gids.length && chunk.includes('COMMIT')) proxy.blackHole('to-client');
       });
       let over = () => {};
       const first = new Promise<void>((resolve) => {
@@ -153,20 +175,22 @@ describe('an answer to the COMMIT of several that is lost', () => {
       const run = (gid: string) => async (tx: EntityManager) => {
         socket = (tx.queryRunner as unknown as { databaseConnection: { stream: Socket } }).databaseConnection.stream;
         await step(tx, gid, ++runs);
+        ended++;
       };
       const ending = together(
         calls[kind],
         gids.map((gid) => [gid, run(gid)]),
       );
+      await until('they wait for the first one', () => sharing.waiting.length === gids.length, { everyMs: 1 });
+      over();
+      await holding;
       await until('they are committed', async () => (await stepsOf(deferring, gids)).every((steps) => steps > 0));
       stop();
       if (error) socket!.destroy(Object.assign(new Error('the connection broke'), error));
       else proxy.cut();
       proxy.heal();
-      const ended = await ending;
-      over();
-      await holding;
-      const errors = ended.map((one) => (one.status === 'rejected' ? one.reason : undefined));
+      const answers = await ending;
+      const errors = answers.map((one) => (one.status === 'rejected' ? one.reason : undefined));
       return { errors, steps: await stepsOf(deferring, gids) };
     } finally {
       await service?.close();

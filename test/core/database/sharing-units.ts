@@ -59,8 +59,7 @@ export async function startSharing(deferring: Deferring, { library, root }: Side
     Promise.allSettled(
       units.map(([gid, run]) => library.withGid(gid, () => database.work.run<unknown>(unit(gid, run)))),
     );
-  // The first ones are small.
-  await together(gidsOf(MOST).map((gid) => [gid, async () => {}] as const));
+  await untilAllShare(sharing, () => together(gidsOf(MOST).map((gid) => [gid, async () => {}] as const)));
   transactions.length = 0;
   const afterCommit = database.hooks.afterCommit.bind(database.hooks);
   return {
@@ -70,6 +69,23 @@ export async function startSharing(deferring: Deferring, { library, root }: Side
     shared: () => new Set(transactions).size < transactions.length,
     transactions,
   };
+}
+
+/** Only the inside shows how many units may share, and which wait for the transaction before them. */
+export interface Inside {
+  readonly waiting: readonly unknown[];
+  readonly size: { readonly units: number; alone(ms: number): void };
+}
+
+export const insideOf = <T = Inside>(of: object) => of as unknown as T;
+
+/** The first transactions of a process are small, and smaller on a slow machine. */
+export async function untilAllShare(sharing: object, round: () => Promise<unknown>): Promise<void> {
+  const { size } = insideOf(sharing);
+  for (let rounds = 1; size.units < MOST; rounds++) {
+    if (rounds > 100) throw new Error(`after ${rounds} rounds, ${size.units} units may share`);
+    await round();
+  }
 }
 
 export const gidsOf = (n: number) => Array.from({ length: n }, () => `shared-${++count}`);

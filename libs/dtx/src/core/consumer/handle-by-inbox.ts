@@ -221,6 +221,8 @@ export class Inbox implements OnModuleInit {
     about: Pick<Unit<void>, 'what' | 'sharing'>,
     work: (tx: EntityManager) => Promise<void>,
   ): Promise<InboxOutcome> {
+    const known = await this.stored.outcomeIfRecent(incoming.id);
+    if (known) return known;
     // guard: inbox.row
     const insert = insertOf('dtx_inbox', { ...rowOf(incoming), ...row });
     try {
@@ -237,6 +239,7 @@ export class Inbox implements OnModuleInit {
           },
         }),
       );
+      this.stored.remember(incoming.id);
       return 'HANDLED';
     } catch (error) {
       if (error instanceof AlreadyThere) return this.stored.outcomeOf(incoming.id);
