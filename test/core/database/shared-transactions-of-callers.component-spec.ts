@@ -8,17 +8,7 @@ import { TcpProxy } from '../../fixtures/tcp-proxy.js';
 import { until } from '../../fixtures/until.js';
 import { type Deferring, intact, SEVERAL, step } from './deferring-service.js';
 import { lostCommitRunsAgain, onlyKnownErrors } from './shared-transactions.mutants.js';
-import {
-  gidsOf,
-  type Inside,
-  insideOf,
-  MOST,
-  openSharing,
-  reasonOf,
-  stepsOf,
-  untilAllShare,
-  without,
-} from './sharing-units.js';
+import { gidsOf, inside, MOST, openSharing, reasonOf, stepsOf, untilAllShare, without } from './sharing-units.js';
 
 type Call = (gid: string, run: (tx: EntityManager) => Promise<unknown>) => Promise<unknown>;
 
@@ -39,6 +29,10 @@ interface Setting {
   readonly url?: string;
 }
 
+interface Names<T> {
+  readonly byName: Map<string, T>;
+}
+
 /** A service of `library`, and its two kinds of calls. `together` begins its calls in one turn of the event loop. */
 async function start({ library = intact, url = deferring.sandbox.databases.payment }: Setting = {}) {
   const { sandbox } = deferring;
@@ -55,23 +49,18 @@ async function start({ library = intact, url = deferring.sandbox.databases.payme
   };
   const together = (call: Call, runs: ReadonlyArray<readonly [string, (tx: EntityManager) => Promise<unknown>]>) =>
     Promise.allSettled(runs.map(([gid, run]) => call(gid, run)));
-  const round = (call: Call) =>
-    together(
-      call,
-      gidsOf(MOST).map((gid) => [gid, async () => {}]),
-    );
-  for (const call of Object.values(calls)) await round(call);
-  const insides = {
-    call: insideOf<{ byName: Map<string, { sharing: Inside }> }>(shared).byName.get('place an order')!.sharing,
-    send: insideOf<{ sharing: { byName: Map<string, Inside> } }>(halfMessages).sharing.byName.values().next().value!,
+  const rounds = async (call: Call, sharing: () => object) => {
+    const round = () =>
+      together(
+        call,
+        gidsOf(MOST).map((gid) => [gid, async () => {}]),
+      );
+    await round();
+    await untilAllShare(sharing(), round);
   };
-  for (const kind of ['call', 'send'] as const) await untilAllShare(insides[kind], () => round(calls[kind]));
-  return { calls, shared, together, append, insides };
-}
-
-/** Units that have been slow by themselves wait longer for the transaction before them. */
-function makePatient({ size }: Inside): void {
-  for (let unit = 1; unit <= 40; unit++) size.alone(2_000);
+  await rounds(calls.call, () => inside<Names<{ sharing: object }>>(shared).byName.get('place an order')!.sharing);
+  await rounds(calls.send, () => [...inside<{ sharing: Names<object> }>(halfMessages).sharing.byName.values()][0]!);
+  return { calls, shared, together, append };
 }
 
 test.each(['call', 'send'] as const)('calls by %s share a transaction, and each gets its own result', async (kind) => {
@@ -150,15 +139,13 @@ describe('an answer to the COMMIT of several that is lost', () => {
   async function lost(kind: 'call' | 'send', { library = intact, error }: { library?: Library; error?: object } = {}) {
     const proxy = await TcpProxy.start(deferring.sandbox.databases.payment);
     try {
-      const { calls, together, insides } = await start({ library, url: proxy.url });
-      const sharing = insides[kind];
-      makePatient(sharing);
+      const { calls, together } = await start({ library, url: proxy.url });
       const gids = gidsOf(4);
       let runs = 0;
       // Another COMMIT of the service must not take away the answer to a step.
-      let ended = 0;
+      let done = 0;
       const stop = proxy.onBytes('to-server', (chunk) => {
-        if (ended >= gids.length && chunk.includes('COMMIT')) proxy.blackHole('to-client');
+        if (done >= gids.length && chunk.includes('COMMIT')) proxy.blackHole('to-client');
       });
       let over = () => {};
       const first = new Promise<void>((resolve) => {
@@ -175,22 +162,21 @@ describe('an answer to the COMMIT of several that is lost', () => {
       const run = (gid: string) => async (tx: EntityManager) => {
         socket = (tx.queryRunner as unknown as { databaseConnection: { stream: Socket } }).databaseConnection.stream;
         await step(tx, gid, ++runs);
-        ended++;
+        done++;
       };
       const ending = together(
         calls[kind],
         gids.map((gid) => [gid, run(gid)]),
       );
-      await until('they wait for the first one', () => sharing.waiting.length === gids.length, { everyMs: 1 });
-      over();
-      await holding;
       await until('they are committed', async () => (await stepsOf(deferring, gids)).every((steps) => steps > 0));
       stop();
       if (error) socket!.destroy(Object.assign(new Error('the connection broke'), error));
       else proxy.cut();
       proxy.heal();
-      const answers = await ending;
-      const errors = answers.map((one) => (one.status === 'rejected' ? one.reason : undefined));
+      const ended = await ending;
+      over();
+      await holding;
+      const errors = ended.map((one) => (one.status === 'rejected' ? one.reason : undefined));
       return { errors, steps: await stepsOf(deferring, gids) };
     } finally {
       await service?.close();

@@ -71,19 +71,13 @@ export async function startSharing(deferring: Deferring, { library, root }: Side
   };
 }
 
-/** Only the inside shows how many units may share, and which wait for the transaction before them. */
-export interface Inside {
-  readonly waiting: readonly unknown[];
-  readonly size: { readonly units: number; alone(ms: number): void };
-}
+/** Only the inside shows how many units may share. */
+export const inside = <T>(of: object) => of as unknown as T;
 
-export const insideOf = <T = Inside>(of: object) => of as unknown as T;
-
-/** The first transactions of a process are small, and smaller on a slow machine. */
+/** The first transactions of a process are small, and slow ones make the next ones smaller. */
 export async function untilAllShare(sharing: object, round: () => Promise<unknown>): Promise<void> {
-  const { size } = insideOf(sharing);
-  for (let rounds = 1; size.units < MOST; rounds++) {
-    if (rounds > 100) throw new Error(`after ${rounds} rounds, ${size.units} units may share`);
+  for (let rounds = 1; inside<{ size: number }>(sharing).size < MOST; rounds++) {
+    if (rounds > 100) throw new Error(`after ${rounds} rounds, not yet ${MOST} units share`);
     await round();
   }
 }
