@@ -149,7 +149,25 @@ test('slow units soon run by themselves, at the same time', async () => {
   };
   expect(await round()).toBe(1);
   expect(await round()).toBeGreaterThan(1);
+  await round();
   expect(await round()).toBe(MOST);
+});
+
+test('a transaction that lasts long lets those behind it run by themselves, and no second one of several begins', async () => {
+  const { together, transactions } = await start();
+  let release = () => {};
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const holding = together(gidsOf(2).map((gid) => [gid, () => released] as const));
+  await until('the first one of two runs', () => transactions.length > 0);
+  const behind = gidsOf(3 * MOST);
+  await together(behind.map((gid) => [gid, async () => {}] as const));
+  release();
+  await holding;
+  expect(new Set(transactions).size).toBe(1 + behind.length);
+  // The second unit of the first transaction has run in it after all others.
+  expect(transactions.at(-1)).toBe(transactions[0]);
 });
 
 test('a unit that waits for a lock does not hold up those that come later', async () => {

@@ -76,7 +76,7 @@ export const inside = <T>(of: object) => of as unknown as T;
 
 /** The first transactions of a process are small, and slow ones make the next ones smaller. */
 export async function untilAllShare(sharing: object, round: () => Promise<unknown>): Promise<void> {
-  for (let rounds = 1; inside<{ size: number }>(sharing).size < MOST; rounds++) {
+  for (let rounds = 1; inside<{ size: { units: number } }>(sharing).size.units < MOST; rounds++) {
     if (rounds > 100) throw new Error(`after ${rounds} rounds, not yet ${MOST} units share`);
     await round();
   }

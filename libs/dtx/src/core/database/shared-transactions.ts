@@ -4,16 +4,17 @@ import { isDoneInPart } from '../errors/errors.js';
 import { isOutcomeUnknown } from '../errors/sql-errors.js';
 import { together } from './insert-first.js';
 import { Parted } from './parted-transaction.js';
+import { SharedTransactionSize } from './shared-transaction-size.js';
 import type { RunUnit, SharesTransactions, Unit } from './unit-of-work.js';
 
 /** The largest number of units in one transaction, which holds the row locks of all of them. */
 export const UNITS_MAX = 100;
-/** A shared transaction that lasts longer, in milliseconds, holds up its units. The next ones are smaller. */
-const SLOW_MS = 100;
 /** A shared transaction that has lasted longer, in milliseconds, takes no further unit. Each runs by itself. */
 const LATE_MS = 2_000;
-/** The next transaction begins after this time in milliseconds, even if the one before still waits for a lock. */
-const PATIENCE_MS = 100;
+/** The next transaction begins after this time in milliseconds, even if the single unit before still waits for a lock. */
+const SINGLE_MS = 100;
+/** So many units leave a slow shared transaction first. Then twice as many each time, so a hanging one soon holds up none. */
+const LEAVING_FIRST = 4;
 /** Transactions have the async context of no caller. */
 const OUTSIDE = new AsyncResource('dtx-sharing');
 
@@ -31,25 +32,23 @@ interface Waiting {
  * Units of one consumer, participant or step that may share a transaction, with its packets and its COMMIT. It is all or
  * nothing: after any failure, also a refusal or a duplicate, everything is rolled back and each unit runs by itself. So a
  * failure is always that of the unit. After a lost answer to COMMIT, each finds its rows or throws (`throwsUnknown`).
- * Nothing waits for company: the first unit begins at once, and the next transaction takes those that came meanwhile. After
- * a failure units run by themselves, until as many have succeeded as may share. If the process dies before COMMIT, no unit
- * has an effect.
+ * Nothing waits for company: the first unit begins at once, and the next transaction takes those that came meanwhile. Two
+ * shared transactions never run at the same time, because they would lock the same rows in another order. If one lasts
+ * long, more and more of those behind it run by themselves. If the process dies before COMMIT, no unit has an effect.
  */
 export class Sharing implements SharesTransactions {
   private readonly waiting: Waiting[] = [];
   private isBusy = false;
-  /** The number of units that the next transaction may have. */
-  private size: number;
-  private succeededAlone = 0;
+  private readonly size: SharedTransactionSize;
 
   /** @param sizeMax the largest number of units in one transaction */
-  constructor(private readonly sizeMax: number) {
-    this.size = Math.min(2, sizeMax);
+  constructor(sizeMax: number) {
+    this.size = new SharedTransactionSize(sizeMax);
   }
 
   /** @throws the error of the unit, or that of a shared transaction which may be committed in part */
   async run<T>(unit: Unit<T>, run: RunUnit): Promise<T> {
-    if (this.size === 1) return this.alone(unit, run);
+    if (this.size.units === 1) return this.alone(unit, run);
     const turn: { own?: Waiting } = {};
     const shared = await new Promise<{ readonly result: unknown } | undefined>((resolve, reject) => {
       turn.own = { unit, caller: new AsyncResource('dtx-unit'), resolve, reject };
@@ -66,30 +65,38 @@ export class Sharing implements SharesTransactions {
     if (this.isBusy) return;
     this.isBusy = true;
     while (this.waiting.length > 0) {
-      const isApart = this.size === 1;
-      const units = this.waiting.splice(0, isApart ? this.waiting.length : this.size);
-      if (isApart) for (const { resolve } of units) resolve(undefined);
-      else await withPatience(units.length === 1 ? itsTurn(units[0]!) : this.share(units, run));
+      const isApart = this.size.units === 1;
+      const units = this.waiting.splice(0, isApart ? this.waiting.length : this.size.units);
+      if (isApart) leave(units);
+      else if (units.length === 1) await withPatience(itsTurn(units[0]!));
+      else await this.holding(this.share(units, run));
     }
     this.isBusy = false;
   }
 
+  /** While a shared transaction lasts long, those behind it leave. */
+  private async holding(transaction: Promise<void>): Promise<void> {
+    let leaving = LEAVING_FIRST;
+    const ticks = setInterval(() => {
+      leave(this.waiting.splice(0, leaving));
+      leaving *= 2;
+    }, this.size.patienceMs);
+    await transaction;
+    clearInterval(ticks);
+  }
+
   private async share(units: readonly Waiting[], run: RunUnit): Promise<void> {
-    const begunMs = performance.now();
-    const end = { isReached: false };
+    const progress: Progress = { begunMs: 0, isAtCommit: false };
     try {
-      const results = await run(unitOf(units, end));
-      const isSlow = performance.now() - begunMs > SLOW_MS;
-      if (isSlow) this.succeededAlone = 0;
-      this.size = isSlow ? Math.max(1, this.size >> 1) : Math.min(this.sizeMax, this.size * 2);
+      const results = await run(unitOf(units, progress));
+      this.size.shared(units.length, performance.now() - progress.begunMs);
       for (const [at, { resolve }] of units.entries()) resolve({ result: results[at] });
     } catch (error) {
-      this.size = 1;
-      this.succeededAlone = 0;
+      this.size.failed();
       // guard: shared.in-part
       const isInPart = isDoneInPart(error);
       // guard: shared.unknown
-      const isUnknown = end.isReached && isOutcomeUnknown(error);
+      const isUnknown = progress.isAtCommit && isOutcomeUnknown(error);
       for (const { unit, resolve, reject } of units) {
         unit.parted?.();
         if (isInPart || (isUnknown && unit.throwsUnknown)) reject(error);
@@ -99,12 +106,20 @@ export class Sharing implements SharesTransactions {
   }
 
   private async alone<T>(unit: Unit<T>, run: RunUnit): Promise<T> {
+    let begunMs = performance.now();
+    const timed: Unit<T> = {
+      ...unit,
+      run: (...given) => {
+        begunMs = performance.now();
+        return unit.run(...given);
+      },
+    };
     try {
-      const result = await run(unit);
-      if (this.size === 1 && ++this.succeededAlone >= this.sizeMax) this.size = 2;
+      const result = await run(timed);
+      this.size.alone(performance.now() - begunMs);
       return result;
     } catch (error) {
-      this.succeededAlone = 0;
+      this.size.failedAlone();
       throw error;
     }
   }
@@ -135,17 +150,26 @@ function itsTurn(unit: Waiting): Promise<void> {
   });
 }
 
-async function withPatience(transaction: Promise<void>): Promise<void> {
+async function withPatience(single: Promise<void>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
-  await Promise.race([transaction, new Promise((resolve) => (timer = setTimeout(resolve, PATIENCE_MS)))]);
+  await Promise.race([single, new Promise((resolve) => (timer = setTimeout(resolve, SINGLE_MS)))]);
   clearTimeout(timer);
 }
 
-/**
- * One unit of several: their first statements in one packet, then the code of each in turn. Behind `reached` there are only
- * the COMMIT and its hooks.
- */
-function unitOf(waiting: readonly Waiting[], reached: { isReached: boolean }): Unit<unknown[]> {
+/** These run by themselves. */
+function leave(units: readonly Waiting[]): void {
+  for (const { resolve } of units) resolve(undefined);
+}
+
+interface Progress {
+  /** When the code of the first unit began. */
+  begunMs: number;
+  /** The code of all has ended. Only the COMMIT and its hooks are left. */
+  isAtCommit: boolean;
+}
+
+/** One unit of several: their first statements in one packet, then the code of each in turn. */
+function unitOf(waiting: readonly Waiting[], progress: Progress): Unit<unknown[]> {
   const units = waiting.map(({ unit }) => unit);
   const firsts = units.flatMap(({ first }) => first ?? []);
   const waits = units.flatMap(({ lockWaitSeconds }) => lockWaitSeconds ?? []);
@@ -158,16 +182,15 @@ function unitOf(waiting: readonly Waiting[], reached: { isReached: boolean }): U
     throwsUnknown: units.some(({ throwsUnknown }) => throwsUnknown),
     ...(firsts.length > 0 && { first: { ...together(firsts), ifThere: () => new Parted('a row of one is there') } }),
     run: async (tx, guard, answers) => {
-      reached.isReached = false;
+      Object.assign(progress, { begunMs: performance.now(), isAtCommit: false });
       const results: unknown[] = [];
-      const begunMs = performance.now();
       const { inside } = asyncContext();
       const { evidence } = guard;
       evidence.isShared = true;
       let end = answers.length - firsts.reduce((sum, { count = 1 }) => sum + count, 0);
       for (const { unit, caller } of waiting) {
         // Also after the time limit of user code, when each of the others runs by itself already.
-        if (results.length > 0 && performance.now() - begunMs > LATE_MS) throw new Parted('it lasts too long');
+        if (results.length > 0 && performance.now() - progress.begunMs > LATE_MS) throw new Parted('it lasts too long');
         end += unit.first ? (unit.first.count ?? 1) : 0;
         const its = answers.slice(0, end);
         const own = inside && { ...inside };
@@ -183,7 +206,7 @@ function unitOf(waiting: readonly Waiting[], reached: { isReached: boolean }): U
         // guard: shared.session
         if (guard.isAltered) throw new Parted('one has changed the session, which the next one would see');
       }
-      reached.isReached = true;
+      progress.isAtCommit = true;
       return results;
     },
   };
