@@ -33,7 +33,7 @@ interface Waiting {
  * nothing: after any failure, also a refusal or a duplicate, everything is rolled back and each unit runs by itself. So a
  * failure is always that of the unit. After a lost answer to COMMIT, each finds its rows or throws (`throwsUnknown`).
  * Nothing waits for company: the first unit begins at once, and the next transaction takes those that came meanwhile. Two
- * shared transactions never run at the same time, because they would lock the same rows in another order. If one lasts
+ * shared transactions never run at the same time in a process, because they would lock the same rows in another order. If one lasts
  * long, more and more of those behind it run by themselves. If the process dies before COMMIT, no unit has an effect.
  */
 export class Sharing implements SharesTransactions {
