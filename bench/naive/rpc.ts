@@ -4,12 +4,13 @@ import { type Channel, connect } from 'amqplib';
 
 const PREFETCH = 64;
 const TIMEOUT_MS = 10_000;
+const noDelay = process.env.NAIVE_NO_DELAY === '1';
 
 export type Call = <Reply>(queue: string, body: unknown) => Promise<Reply>;
 
 /** Serves one queue. A request whose handler throws gets the error text as its reply. */
 export async function serve(url: string, queue: string, handle: (body: never) => Promise<unknown>): Promise<void> {
-  const channel = await (await connect(url)).createChannel();
+  const channel = await (await connect(url, { noDelay })).createChannel();
   await channel.assertQueue(queue, { durable: false });
   await channel.prefetch(PREFETCH);
   await channel.consume(queue, async (message) => {
@@ -26,7 +27,7 @@ export async function serve(url: string, queue: string, handle: (body: never) =>
 
 /** A client with a reply queue of its own. */
 export async function client(url: string): Promise<Call> {
-  const channel = await (await connect(url)).createChannel();
+  const channel = await (await connect(url, { noDelay })).createChannel();
   const { queue: replyTo } = await channel.assertQueue('', { exclusive: true });
   const waiting = new Map<string, (answer: Answer) => void>();
   await channel.consume(

@@ -6,6 +6,7 @@ import * as copies from '../core/consumer/recent-copies.mutants.js';
 import * as deferred from '../core/database/deferred-statements.mutants.js';
 import * as shared from '../core/database/shared-transactions.mutants.js';
 import * as unguarded from '../core/database/without-transaction-guard.mutant.js';
+import * as waiting from '../core/durable/copies-of-waiting-messages.mutants.js';
 import { ROOT } from '../fixtures/app-process.js';
 import * as delayedMessage from './delayed-message.mutants.js';
 import { bareNames, markersIn, mutate } from './guard-edit.js';
@@ -26,6 +27,7 @@ const MUTANTS = [
   deferred,
   shared,
   unguarded,
+  waiting,
   confirmedPublish,
   delayedMessage,
   halfMessage,
@@ -106,7 +108,7 @@ describe('the mutants of the library', () => {
 
   test('every mutant is played', () => {
     const core = join(import.meta.dirname, '..', 'core');
-    const folders = [import.meta.dirname, join(core, 'database'), join(core, 'consumer')];
+    const folders = [import.meta.dirname, ...['database', 'consumer', 'durable'].map((room) => join(core, room))];
     const files = folders.flatMap((folder) => readdirSync(folder).map((file) => join(folder, file)));
     const plays = files.filter((file) => /\.(scenarios|long\.e2e-spec|component-spec)\.ts$/.test(file));
     const code = plays.map((file) => readFileSync(file, 'utf8').replace(/^import [^;]*;/gm, ''));

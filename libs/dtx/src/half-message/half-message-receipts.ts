@@ -11,6 +11,7 @@ import { failpoints, SCHEME } from './failpoints.js';
 import { HALF } from './half-message-tables.js';
 import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
 import { halfReceiptQueueOf } from './receipt-queue-name.js';
+import { Sweeper } from './resend-sweeper.js';
 import { Verdicts } from './verdicts.js';
 
 /** Consumes the receipts of the app's half messages. The sweeper resends messages with missing receipts. */
@@ -22,6 +23,7 @@ export class HalfReceipts implements OnModuleInit, OnModuleDestroy {
     private readonly database: Database,
     broker: Broker,
     verdicts: Verdicts,
+    sweeper: Sweeper,
     background: BackgroundWork,
     @Inject(CORE_OPTIONS) core: CoreOptions,
     @Inject(HALF_MESSAGE_OPTIONS) options: HalfMessageOptions,
@@ -34,7 +36,10 @@ export class HalfReceipts implements OnModuleInit, OnModuleDestroy {
       queue: halfReceiptQueueOf(core.app),
       batchMax: options.markBatchMax,
       failpoint: failpoints.done,
-      arrived: (receipts: ReadonlyMap<string, string>) => verdicts.skipMarks(receipts),
+      arrived: (receipts: ReadonlyMap<string, string>) => {
+        verdicts.skipMarks(receipts);
+        sweeper.receipted(receipts);
+      },
     };
     this.consumer = new ReceiptConsumer(messages, database, broker, core, background);
   }

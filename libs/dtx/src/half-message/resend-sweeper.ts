@@ -70,6 +70,11 @@ export class Sweeper implements OnModuleInit, OnModuleDestroy {
     this.loop.wake();
   }
 
+  /** Takes receipts, as the consumer of each message id. */
+  receipted(receipts: ReadonlyMap<string, string>): void {
+    this.unreceipted.receipted(receipts);
+  }
+
   /** Errors go to the loop. It counts an attempt unless a dependency is unavailable. */
   private async sweep(row: HalfRow): Promise<Tried> {
     const { id, gid, version, sent_at: sentAt } = row;

@@ -33,7 +33,7 @@ export class Receipts implements OnModuleInit, OnModuleDestroy {
       queue: receiptQueueOf(core.app),
       batchMax: options.markBatchMax,
       failpoint: failpoints.done,
-      arrived: (receipts: ReadonlyMap<string, string>) => relay.skipMarks(receipts),
+      arrived: (receipts: ReadonlyMap<string, string>) => relay.receipted(receipts),
     };
     this.consumer = new ReceiptConsumer(messages, database, broker, core, background);
   }

@@ -101,8 +101,9 @@ export class Relay implements OnModuleInit, OnModuleDestroy {
   }
 
   /** Drops the SENT marks of messages whose receipts are all in. They are DONE already. */
-  skipMarks(receipted: ReadonlyMap<string, string>): void {
-    this.sentMarks.drop((row) => row.awaiting === `,${receipted.get(row.id)},`);
+  receipted(receipts: ReadonlyMap<string, string>): void {
+    this.sentMarks.drop((row) => row.awaiting === `,${receipts.get(row.id)},`);
+    this.unreceipted.receipted(receipts);
   }
 
   private async run(row: OutboxRow): Promise<Tried> {

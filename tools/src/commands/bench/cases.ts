@@ -1,9 +1,9 @@
-// The cases of a bench. Every scheme makes the same purchases. `naive` is the shop without a guarantee in `bench/naive`, the peers are
-// other libraries in `bench/peers`.
+// The cases of a bench. Every scheme makes the same purchases. `naive` is the shop without a guarantee in `bench/naive`, which every
+// other one is compared with, and `naive-no-delay` the same without Nagle's algorithm. The peers are other libraries in `bench/peers`.
 import type { App } from '../../servers/server-set.js';
 import { SCHEMES } from '../../shop/purchase.js';
 
-export const VARIANTS = ['naive', 'local-message', 'half-message', 'tcc', 'saga', 'xa'] as const;
+export const VARIANTS = ['naive', 'naive-no-delay', 'local-message', 'half-message', 'tcc', 'saga', 'xa'] as const;
 export const PEERS = ['nestjs-outbox', 'restate-saga'] as const;
 export type Peer = (typeof PEERS)[number];
 export type Variant = (typeof VARIANTS)[number] | Peer;
@@ -12,8 +12,10 @@ export type Variant = (typeof VARIANTS)[number] | Peer;
  * The processes of a case: all schemes of the library share one shop, `classic` is the shop with classic queues. `bare` is the
  * floor of the part of this name, called like the naive shop for messages, and like the library for TCC and saga.
  */
-export type Kind = 'naive' | 'bare' | 'shop' | 'classic' | Peer;
+export type Kind = Naive | 'bare' | 'shop' | 'classic' | Peer;
 
+type Naive = 'naive' | 'naive-no-delay';
+export const isNaive = (name: string): name is Naive => name === 'naive' || name === 'naive-no-delay';
 export const isPeer = (name: string): name is Peer => PEERS.some((peer) => peer === name);
 
 export interface Case {
@@ -30,7 +32,7 @@ export interface Case {
 }
 
 export function kindOf({ variant, isClassic }: Pick<Case, 'variant' | 'isClassic'>): Kind {
-  if (variant === 'naive' || isPeer(variant)) return variant;
+  if (isNaive(variant) || isPeer(variant)) return variant;
   return isClassic ? 'classic' : 'shop';
 }
 
@@ -67,7 +69,7 @@ export const FULL: Plan = {
 /** The naive shop has no choice of queues, since its messages need not survive. */
 function classicCases(purchases: number): Case[] {
   return casesFor(TABLE_CONCURRENCY, 'many', purchases, [false])
-    .filter(({ variant }) => variant !== 'naive')
+    .filter(({ variant }) => !isNaive(variant))
     .map((one) => ({ ...one, isClassic: true }));
 }
 
@@ -95,7 +97,7 @@ function casesFor(
   notifying: readonly boolean[] = [false, true],
 ): Case[] {
   return notifying.flatMap((notify) =>
-    VARIANTS.filter((variant) => !(notify && variant === 'naive')).map((variant) => ({
+    VARIANTS.filter((variant) => !(notify && isNaive(variant))).map((variant) => ({
       variant,
       concurrency,
       skus,
@@ -112,6 +114,7 @@ export function nameOf({ variant, concurrency, skus, notify, isClassic }: Case):
 
 const ROUTES: Record<Variant, { readonly app: App; readonly path: string }> = {
   naive: { app: 'order', path: '/orders' },
+  'naive-no-delay': { app: 'order', path: '/orders' },
   ...SCHEMES,
   'nestjs-outbox': { app: 'order', path: '/orders' },
   'restate-saga': { app: 'order', path: '/order/buy' },

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { until } from '../../cli/waits-and-progress.js';
 import { type App, DATABASES } from '../../servers/server-set.js';
 import type { Progress } from './bench-progress.js';
-import { type Case, isPeer, kindOf, nameOf, TABLE_CONCURRENCY, type Variant } from './cases.js';
+import { type Case, isNaive, isPeer, kindOf, nameOf, TABLE_CONCURRENCY, type Variant } from './cases.js';
 import { purchasesOf, untilAtRest, untilSettled } from './measure.js';
 import type { Counts } from './shop-databases.js';
 import type { Shop, Stage, Traffic } from './stage.js';
@@ -57,7 +57,7 @@ export async function playCounting(
 }
 
 const casesOf = (variant: Variant, { counted }: CountingSizes): Case[] =>
-  (variant === 'naive' || isPeer(variant) ? [false] : [false, true]).map((notify) => ({
+  (isNaive(variant) || isPeer(variant) ? [false] : [false, true]).map((notify) => ({
     variant,
     concurrency: TABLE_CONCURRENCY,
     skus: 'many',

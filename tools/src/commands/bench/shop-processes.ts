@@ -45,7 +45,7 @@ export class ShopProcesses {
     const server = kind === 'restate-saga' ? await RestateServer.start(options) : null;
     const startOne = isOurs(kind)
       ? shopStart(options, ports, kind === 'classic')
-      : plainStart(MAINS[kind], { options, env: server?.env ?? {} });
+      : plainStart(MAINS[kind], { options, env: { ...server?.env, ...(kind === 'naive-no-delay' ? NO_DELAY : {}) } });
     const processes = new ShopProcesses(startOne, ports, server);
     for (const app of DATABASES) processes.start(app);
     return processes;
@@ -116,8 +116,11 @@ function optionsOf(given = '{}', isClassic: boolean): string {
   });
 }
 
+const NAIVE = join(ROOT, 'bench', 'dist', 'naive', 'main.js');
+const NO_DELAY = { NAIVE_NO_DELAY: '1' };
 const MAINS = {
-  naive: join(ROOT, 'bench', 'dist', 'naive', 'main.js'),
+  naive: NAIVE,
+  'naive-no-delay': NAIVE,
   bare: join(ROOT, 'bench', 'dist', 'bare', 'main.js'),
   'nestjs-outbox': mainOf('nestjs-outbox'),
   'restate-saga': mainOf('restate-saga'),

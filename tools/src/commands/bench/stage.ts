@@ -61,7 +61,10 @@ export class Stage {
 
   /** Starts a fresh shop with goods and money. @param counting through proxies that count SQL commands */
   async open(kind: Kind, { counting = false } = {}): Promise<Shop> {
-    const sandbox = await createSandbox(this.servers!, `bench_${kind.replace('-', '_')}${counting ? '_counted' : ''}`);
+    const sandbox = await createSandbox(
+      this.servers!,
+      `bench_${kind.replaceAll('-', '_')}${counting ? '_counted' : ''}`,
+    );
     const traffic = counting ? await proxiesOf(sandbox) : null;
     const logOf = (app: string) => join(this.dir, `${kind}-${app}.log`);
     const processes = await ShopProcesses.start(kind, {

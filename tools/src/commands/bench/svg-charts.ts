@@ -13,7 +13,7 @@ export interface Chart {
   readonly series: readonly Series[];
 }
 
-const COLOURS = ['#8b949e', '#2f81f7', '#2ea043', '#d29922', '#a371f7', '#db61a2'];
+const COLOURS = ['#8b949e', '#57606a', '#2f81f7', '#2ea043', '#d29922', '#a371f7', '#db61a2'];
 const [WIDTH, HEIGHT] = [760, 320];
 const PLOT = { left: 60, right: 16, top: 56, bottom: 36 };
 const PLOT_HEIGHT = HEIGHT - PLOT.top - PLOT.bottom;

@@ -137,6 +137,8 @@ export class BrokerConnection extends EventEmitter<{ up: [ChannelModel]; down: [
       { ...address, heartbeat },
       {
         timeout: limitMs,
+        // amqplib leaves Nagle's algorithm on (RFC 896). A small write, as an ack, would delay the next one by up to 40 ms.
+        noDelay: true,
         keepAlive: true,
         keepAliveDelay: KEEP_ALIVE_MS,
         clientProperties: { connection_name: name },

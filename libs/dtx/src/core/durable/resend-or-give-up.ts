@@ -1,13 +1,14 @@
 import { type Backoff, backoffSql } from '../async/backoff.js';
 import { Batcher } from '../async/batcher.js';
 import type { ConfirmPublisher, Nacked } from '../broker/confirm-publisher.js';
-import { queueOf } from '../broker/message-contract.js';
 import type { QueueKind } from '../broker/queue-kinds.js';
 import type { Database } from '../database/database.service.js';
 import { type Alerts, type Incident, isoTime } from './alerts.js';
+import { ConsumerProgress } from './consumer-progress.js';
 import type { Tried } from './durable-loop.js';
 import type { DurableRow, DurableTable } from './durable-table.js';
 import { type Backlog, postponeBacklog } from './postponed-backlog.js';
+import { type Look, QueueLooks } from './queue-looks.js';
 
 export interface Patience {
   /** Sends of one message before it is parked. */
@@ -43,15 +44,12 @@ interface WaitAdvice {
   readonly sentWithinMs?: number;
 }
 
-/**
- * The time in milliseconds for which an inspected queue is remembered. Many messages of one backlog ask the broker
- * once.
- */
-const LOOK_KEPT_MS = 1_000;
+/** Backlogged queues whose last alert is remembered. */
 const QUEUES_KEPT = 1_000;
 const WAIT_BATCH = { delayMs: 5, batchMax: 200 };
 /** A message waits at least this time for each message in its queue, so the waits of a large backlog stay few. */
 const WAIT_PER_MESSAGE_MS = 1;
+const BEHIND_OTHERS = 'not resent yet: its queue holds messages, and no later message has a receipt';
 
 interface Wait {
   readonly row: DurableRow;
@@ -59,19 +57,13 @@ interface Wait {
 }
 const keyOf = ({ row, advice }: Wait) => `${row.claim_token} ${advice.wait.firstMs} ${advice.why}`;
 
-interface Look {
-  readonly queue: string;
-  readonly messageCount: number;
-  readonly isAbandoned: boolean;
-  readonly isBacklogged: boolean;
-}
-
 /**
  * Decides about messages without a receipt: resend, wait, raise an alert, or give up. The row of the message is the
  * durable state. If the process dies, the next scan decides again.
  */
 export class Unreceipted {
-  private readonly looks = new Map<string, { readonly atMs: number; readonly look: Promise<Look> }>();
+  private readonly looks: QueueLooks;
+  private readonly progress = new ConsumerProgress();
   private readonly waits: Batcher<Wait>;
   /** The time of the last alert for a message of a backlogged queue, by the monotonic process clock. */
   private readonly told = new Map<string, number>();
@@ -81,11 +73,17 @@ export class Unreceipted {
   constructor(
     private readonly table: DurableTable,
     private readonly database: Database,
-    private readonly publisher: ConfirmPublisher,
+    publisher: ConfirmPublisher,
     private readonly alerts: Alerts,
     private readonly patience: Patience,
   ) {
+    this.looks = new QueueLooks(publisher);
     this.waits = new Batcher(WAIT_BATCH, (waits) => this.putOff(waits));
+  }
+
+  /** Takes receipts, as the consumer of each message id. They show which messages of a queue are still unhandled. */
+  receipted(receipts: ReadonlyMap<string, string>): void {
+    this.progress.receipted(receipts);
   }
 
   /**
@@ -151,8 +149,7 @@ export class Unreceipted {
   }
 
   private async look(row: DurableRow, message: Message): Promise<Advice> {
-    const queues = message.awaiting.map((consumer) => queueOf(consumer, message.version));
-    const looks = await Promise.all(queues.map((queue) => this.lookAt(queue, message.kind)));
+    const looks = await Promise.all(message.awaiting.map((consumer) => this.looks.at(consumer, message)));
     const silentMs = this.database.nowMs() - Date.parse(isoTime(message.sentAt) ?? '');
     const isLong = silentMs > this.patience.absentMs;
     const forSeconds = `${Math.round(silentMs / 1_000)} s after it was sent`;
@@ -163,15 +160,31 @@ export class Unreceipted {
       const wait = this.patience.resend;
       return isLong ? { kind: 'abandoned', why } : { kind: 'wait', why, wait, sentWithinMs: this.patience.absentMs };
     }
-    const backlogged = looks.find(({ isBacklogged }) => isBacklogged);
+    const backlogged = looks.find(({ messageCount }) => messageCount >= this.patience.backlogMax);
     if (isLong && !(backlogged && this.isTold(backlogged.queue)))
       await this.tell(row, message, `no receipt ${forSeconds}`);
-    if (!backlogged) return { kind: 'send' };
-    return {
-      kind: 'wait',
-      why: `not resent: a consumer queue holds ${this.patience.backlogMax} or more messages (backlogMax)`,
-      wait: this.waitFor(Math.max(...looks.map(({ messageCount }) => messageCount))),
-    };
+    const wait = this.waitFor(Math.max(...looks.map(({ messageCount }) => messageCount)));
+    if (backlogged) {
+      const why = `not resent: a consumer queue holds ${this.patience.backlogMax} or more messages (backlogMax)`;
+      return { kind: 'wait', why, wait };
+    }
+    const sentWithinMs = this.inQueueMs(looks);
+    // guard: resend.behind
+    if (silentMs < sentWithinMs) return { kind: 'wait', why: BEHIND_OTHERS, wait, sentWithinMs };
+    return { kind: 'send' };
+  }
+
+  /**
+   * Messages sent within this time in milliseconds are most likely still in one of these queues: it is not empty, and its
+   * consumer has sent no receipt for a later message. A copy would only make the queue longer. It is at most `absentMs`,
+   * because other senders may keep the queue of a lost message from ever being empty.
+   */
+  private inQueueMs(looks: readonly Look[]): number {
+    const ages = looks
+      .filter(({ messageCount }) => messageCount > 0)
+      .map(({ consumer }) => this.progress.madeAtMs(consumer));
+    if (ages.length === 0) return 0;
+    return Math.min(this.patience.absentMs, this.database.nowMs() - Math.min(...ages));
   }
 
   /** Whether a message of this backlogged queue has had an alert within `absentMs`. It speaks for the others. */
@@ -188,27 +201,6 @@ export class Unreceipted {
     const { resend, absentMs } = this.patience;
     const firstMs = Math.max(resend.firstMs, Math.min(absentMs, messageCount * WAIT_PER_MESSAGE_MS));
     return { ...resend, firstMs, capMs: Math.max(resend.capMs, firstMs) };
-  }
-
-  private lookAt(queue: string, kind: QueueKind): Promise<Look> {
-    const known = this.looks.get(queue);
-    if (known && performance.now() - known.atMs < LOOK_KEPT_MS) return known.look;
-    if (this.looks.size >= QUEUES_KEPT) this.looks.clear();
-    const look = this.lookNow(queue, kind);
-    this.looks.set(queue, { atMs: performance.now(), look });
-    look.catch(() => this.looks.delete(queue));
-    return look;
-  }
-
-  private async lookNow(queue: string, kind: QueueKind): Promise<Look> {
-    const { messageCount, consumerCount } = await this.publisher.inspect(queue, kind);
-    const isAbandoned = messageCount > 0 && consumerCount === 0;
-    return {
-      queue: this.publisher.nameAtBroker(queue, kind),
-      messageCount,
-      isAbandoned,
-      isBacklogged: messageCount >= this.patience.backlogMax,
-    };
   }
 
   /**

@@ -1,5 +1,5 @@
 // Whether ten times the purchases take ten times as long. Less than ten means that the start of a round costs something.
-import { type Case, nameOf, VARIANTS } from '../cases.js';
+import { type Case, isNaive, nameOf, VARIANTS } from '../cases.js';
 import { measure, warmUp } from '../measure.js';
 import type { Finding } from '../report.js';
 import type { PartOptions } from './part.js';
@@ -12,7 +12,7 @@ export async function growth({ stage, progress, quick }: PartOptions): Promise<F
   const few = quick ? 100 : 400;
   try {
     const findings: Finding[] = [];
-    for (const variant of VARIANTS.filter((one) => one !== 'naive')) {
+    for (const variant of VARIANTS.filter((one) => !isNaive(one))) {
       const seconds = async (purchases: number) => {
         const of: Case = { ...OF, variant, purchases };
         progress.step(`${purchases} purchases: ${nameOf(of)}`);
