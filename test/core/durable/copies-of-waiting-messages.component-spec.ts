@@ -1,6 +1,6 @@
 // A consumer that is behind. Its messages wait in the queue for longer than the sender waits for a receipt.
 import { randomUUID } from 'node:crypto';
-import { afterEach, beforeAll, expect, test } from 'vitest';
+import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { messagesIn } from '../../fixtures/broker-queues.js';
 import { contractOf, controllerOf, type Library, LittleService, libraryOf } from '../../fixtures/little-service.js';
 import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
@@ -32,12 +32,24 @@ function openAll(): void {
   for (const end of ends.values()) end();
 }
 
+type Scheme = 'local-message' | 'half-message';
+const TABLE = { 'local-message': 'dtx_outbox', 'half-message': 'dtx_half' } as const;
+
+interface Given {
+  readonly library?: Library;
+  readonly absentMs?: number;
+  readonly scheme?: Scheme;
+  /** Whether the consumer has sent a receipt. */
+  readonly isKnown?: boolean;
+}
+
 /** A service whose consumer handles one message after the other, each until `ends` lets it end. */
-async function slowConsumer({ library = intact, absentMs = LONG_MS }: { library?: Library; absentMs?: number } = {}) {
-  [handled, ends, isOpen] = [[], new Map(), false];
+async function slowConsumer(given: Given = {}) {
+  const { library = intact, absentMs = LONG_MS, scheme = 'local-message', isKnown = true } = given;
+  [handled, ends, isOpen] = [[], new Map(), true];
   const name = `slow-${randomUUID().slice(0, 8)}`;
   queue = `dtx.payment.${name}.v1`;
-  const contract = contractOf(library, name);
+  const contract = contractOf(library, name, { replicated: scheme === 'half-message' });
   const handle = async (_tx: unknown, { gid }: { gid: string }) => {
     await new Promise<void>((resolve) => (isOpen ? resolve() : ends.set(gid, resolve)));
     handled.push(gid);
@@ -47,17 +59,25 @@ async function slowConsumer({ library = intact, absentMs = LONG_MS }: { library?
     library,
     controllers: [controllerOf([[library.OnMessage(contract), handle]] as never)],
     localMessage: { resend: RESEND, absentMs, attemptsMax: 1_000 },
+    halfMessage: { sweepAfterMs: 200, sweepBackoff: RESEND, absentMs, attemptsMax: 1_000, markDelayMs: 1 },
     core: { prefetch: 1, handlerTimeoutMs: 60_000 },
   });
   const { source } = service;
-  const messages = service.get(library.LocalMessages);
-  return {
-    contract,
-    send: (...gids: string[]) =>
-      source.transaction(async (tx) => {
-        for (const gid of gids) await messages.append(tx, contract, { gid });
-      }),
+  const [messages, halves] = [service.get(library.LocalMessages), service.get(library.HalfMessages)];
+  const append = (gids: readonly string[]) =>
+    source.transaction(async (tx) => {
+      for (const gid of gids) await messages.append(tx, contract, { gid });
+    });
+  const halve = async (gids: readonly string[]) => {
+    for (const gid of gids) await halves.send(contract, { gid }, async () => {});
   };
+  const send = (...gids: string[]) => (scheme === 'half-message' ? halve(gids) : append(gids));
+  if (isKnown) {
+    await send('first');
+    await until('its receipt is there', async () => (await rowsOf(['first'], scheme)).every(isDone));
+  }
+  [handled, isOpen] = [[], false];
+  return { contract, send };
 }
 
 interface Row {
@@ -66,54 +86,63 @@ interface Row {
   readonly attempts: number;
   readonly last_error: string | null;
 }
-const rowsOf = (gids: readonly string[]) =>
-  sql<Row>(sandbox, 'payment', 'SELECT gid, state, attempts, last_error FROM dtx_outbox WHERE gid IN (?)', [gids]);
+const rowsOf = (gids: readonly string[], scheme: Scheme = 'local-message') =>
+  sql<Row>(sandbox, 'payment', `SELECT gid, state, attempts, last_error FROM ${TABLE[scheme]} WHERE gid IN (?)`, [
+    gids,
+  ]);
+const isDone = ({ state }: Row) => state === 'DONE';
 const gidsOf = (count: number) => Array.from({ length: count }, (_, n) => `waiting-${n}-${randomUUID()}`);
 
-/** Each of these messages has been due three times, or was sent three times. */
-async function dueThreeTimes(gids: readonly string[]): Promise<void> {
-  for (let round = 0; round < 3; round++) {
+/** Each of these sent messages becomes due three times. */
+async function dueThreeTimes(gids: readonly string[], scheme: Scheme = 'local-message'): Promise<void> {
+  await until('all are sent', async () => (await rowsOf(gids, scheme)).every(({ state }) => state === 'SENT'));
+  const [{ attempts: before }] = (await rowsOf(gids, scheme)) as [Row];
+  for (let round = 1; round <= 3; round++) {
     await sql(
       sandbox,
       'payment',
-      `UPDATE dtx_outbox SET next_attempt_at = UTC_TIMESTAMP(3), last_error = NULL
+      `UPDATE ${TABLE[scheme]} SET next_attempt_at = UTC_TIMESTAMP(3), last_error = NULL
        WHERE gid IN (?) AND state = 'SENT' AND claim_token IS NULL`,
       [gids],
     );
     await until('each was looked at', async () =>
-      (await rowsOf(gids)).every((row) => row.last_error?.startsWith('not resent yet') || row.attempts > round + 1),
+      (await rowsOf(gids, scheme)).every(
+        (row) => row.last_error?.startsWith('not resent yet') || row.attempts >= before + round,
+      ),
     );
   }
 }
 
 /** How many messages wait in the queue of a consumer after each of them was due three times. */
-async function waitingAfterThreeTimes(library?: Library) {
-  const { send } = await slowConsumer({ library: library ?? intact });
+async function waitingAfterThreeTimes(given: Given) {
+  const { send } = await slowConsumer(given);
   const gids = gidsOf(12);
   await send(...gids);
   await until(
     'one is in work and the others wait',
     async () => ends.size === 1 && (await messagesIn(sandbox, queue)) === 11,
   );
-  await dueThreeTimes(gids);
+  await dueThreeTimes(gids, given.scheme);
   const waiting = await messagesIn(sandbox, queue);
   openAll();
-  await until('all are done', async () => (await rowsOf(gids)).every(({ state }) => state === 'DONE'));
+  await until('all are done', async () => (await rowsOf(gids, given.scheme)).every(isDone));
   expect([...handled].sort()).toEqual([...gids].sort());
   return waiting!;
 }
 
-test('no copy is sent of messages that the consumer has not come to', async () => {
-  expect(await waitingAfterThreeTimes()).toBe(11);
+describe.each(['local-message', 'half-message'] as const)('a %s that its consumer has not come to', (scheme) => {
+  test('is not sent again', async () => {
+    expect(await waitingAfterThreeTimes({ scheme })).toBe(11);
+  });
+
+  test('control: if only time counts, the queue grows by a copy of each, again and again', async () => {
+    const library = libraryOf(buildMutant(copyBuild(`${impatientRelay.name}-${scheme}`), impatientRelay));
+    expect(await waitingAfterThreeTimes({ library, scheme })).toBeGreaterThanOrEqual(11 + 2 * 12);
+  });
 });
 
-test('control: if only time counts, the queue grows by a copy of each, again and again', async () => {
-  const library = libraryOf(buildMutant(copyBuild(impatientRelay.name), impatientRelay));
-  expect(await waitingAfterThreeTimes(library)).toBeGreaterThanOrEqual(11 + 2 * 12);
-});
-
-/** A message that was sent and that the broker has lost, with its queue as it then was. */
-async function lose(contract: string): Promise<string> {
+/** A message that was sent a second ago and that the broker has lost. */
+async function lose(contract: string, { dueInS = 0, others = '' } = {}): Promise<string> {
   const gid = `lost-${randomUUID()}`;
   const consumer = contract.replace('test.', 'payment.');
   await sql(
@@ -121,35 +150,67 @@ async function lose(contract: string): Promise<string> {
     'payment',
     `INSERT INTO dtx_outbox
        (id, version, gid, contract, payload, awaiting, state, attempts, next_attempt_at, created_at, sent_at)
-     VALUES (?, 1, ?, ?, ?, ?, 'SENT', 1, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))`,
-    [intact.newId(Date.now()), gid, contract, JSON.stringify({ gid }), `,${consumer},`],
+     VALUES (?, 1, ?, ?, ?, ?, 'SENT', 1, UTC_TIMESTAMP(3) + INTERVAL ? SECOND,
+       UTC_TIMESTAMP(3) - INTERVAL 1 SECOND, UTC_TIMESTAMP(3) - INTERVAL 1 SECOND)`,
+    [randomUUID(), gid, contract, JSON.stringify({ gid }), `,${others}${consumer},`, dueInS],
   );
   return gid;
 }
 
+const attemptsOf = async (gid: string) => (await rowsOf([gid]))[0]!.attempts;
+/** So that the message of the consumer's first receipt is older than the first send of a lost one. */
+const aSecondLater = async () => {
+  const from = Date.now();
+  await until('more than a second has passed', () => Date.now() - from > 1_200);
+};
+
 test('a lost message is sent again as soon as a later one has its receipt, though the queue is never empty', async () => {
   const { contract, send } = await slowConsumer();
-  const gid = await lose(contract.name);
+  await aSecondLater();
+  const gid = await lose(contract.name, { dueInS: 3_600 });
   const later = gidsOf(4);
   await send(...later);
-  await until('one is in work', () => ends.size === 1);
+  await until('the others wait', async () => ends.size === 1 && (await messagesIn(sandbox, queue)) === 3);
   await dueThreeTimes([gid]);
-  expect((await rowsOf([gid]))[0]!.attempts).toBe(1);
+  expect(await attemptsOf(gid)).toBe(1);
   ends.values().next().value!();
-  await until('it is sent again', async () => (await rowsOf([gid]))[0]!.attempts > 1);
+  await until('it is sent again', async () => (await attemptsOf(gid)) > 1);
   expect(await messagesIn(sandbox, queue)).toBeGreaterThan(0);
   openAll();
-  await until('all are done', async () => (await rowsOf([gid, ...later])).every(({ state }) => state === 'DONE'));
+  await until('all are done', async () => (await rowsOf([gid, ...later])).every(isDone));
   expect(handled.filter((one) => one === gid)).toHaveLength(1);
 });
 
-test('a lost message is sent again after absentMs, if no receipt shows how far the consumer is', async () => {
-  const { contract, send } = await slowConsumer({ absentMs: 2_000 });
+test('a lost message is sent again absentMs after its first send, if no receipt shows how far the consumer is', async () => {
+  const absentMs = 4_000;
+  const { contract, send } = await slowConsumer({ absentMs });
+  await aSecondLater();
   await send(...gidsOf(4));
-  await until('one is in work', () => ends.size === 1);
+  await until('the others wait', async () => ends.size === 1 && (await messagesIn(sandbox, queue)) === 3);
+  const from = Date.now();
   const gid = await lose(contract.name);
-  await until('it waits', async () => (await rowsOf([gid]))[0]!.last_error?.startsWith('not resent yet'));
-  await until('it is sent again', async () => (await rowsOf([gid]))[0]!.attempts > 1);
+  await until('it is sent again', async () => (await attemptsOf(gid)) > 1);
+  expect(Date.now() - from).toBeGreaterThan(absentMs - 1_100);
   openAll();
   await until('it is done', async () => (await rowsOf([gid]))[0]!.state === 'DONE');
+});
+
+describe('a lost message is sent again at once, though its queue is not empty', () => {
+  async function lostBehindOthers({ isKnown = true, others = '' }) {
+    const { contract, send } = await slowConsumer({ isKnown });
+    await aSecondLater();
+    await send(...gidsOf(4));
+    await until('the others wait', async () => ends.size === 1 && (await messagesIn(sandbox, queue)) === 3);
+    return lose(contract.name, { others });
+  }
+
+  test('if nothing is known about its consumer', async () => {
+    const gid = await lostBehindOthers({ isKnown: false });
+    await until('it is sent again', async () => (await attemptsOf(gid)) > 1);
+  });
+
+  test('if another of its consumers has an empty queue', async () => {
+    const gid = await lostBehindOthers({ others: 'payment.idle,' });
+    await until('it is sent again', async () => (await attemptsOf(gid)) > 1);
+  });
 });

@@ -37,7 +37,8 @@ export const halfMessageOptions = z.strictObject({
   backlogMax: countOption(1_000, 10_000_000),
   /**
    * Time without a consumer or without a receipt before an alert is raised. Sending continues. After this time each
-   * look at an unconsumed queue counts as an attempt, and each rejection by a full queue.
+   * look at an unconsumed queue counts as an attempt, and each rejection by a full queue. A message behind others in
+   * its queue is sent again after this time at the latest.
    */
   absentMs: msOption(300_000),
   /**

@@ -45,7 +45,10 @@ export class ShopProcesses {
     const server = kind === 'restate-saga' ? await RestateServer.start(options) : null;
     const startOne = isOurs(kind)
       ? shopStart(options, ports, kind === 'classic')
-      : plainStart(MAINS[kind], { options, env: { ...server?.env, ...(kind === 'naive-no-delay' ? NO_DELAY : {}) } });
+      : plainStart(MAINS[kind], {
+          options,
+          env: { ...server?.env, NAIVE_NO_DELAY: kind === 'naive-no-delay' ? '1' : '0' },
+        });
     const processes = new ShopProcesses(startOne, ports, server);
     for (const app of DATABASES) processes.start(app);
     return processes;
@@ -117,7 +120,6 @@ function optionsOf(given = '{}', isClassic: boolean): string {
 }
 
 const NAIVE = join(ROOT, 'bench', 'dist', 'naive', 'main.js');
-const NO_DELAY = { NAIVE_NO_DELAY: '1' };
 const MAINS = {
   naive: NAIVE,
   'naive-no-delay': NAIVE,

@@ -15,17 +15,18 @@ export class ConsumerProgress {
   receipted(receipts: ReadonlyMap<string, string>): void {
     for (const [id, consumer] of receipts) {
       const madeAtMs = idTimeMs(id);
-      if (madeAtMs === undefined || madeAtMs <= this.madeAtMs(consumer)) continue;
-      if (this.newest.size >= CONSUMERS_KEPT) this.newest.clear();
+      const newest = this.newest.get(consumer);
+      if (madeAtMs === undefined || (newest !== undefined && madeAtMs <= newest)) continue;
+      if (newest === undefined && this.newest.size >= CONSUMERS_KEPT) this.newest.clear();
       this.newest.set(consumer, madeAtMs);
     }
   }
 
   /**
    * When the newest message with a receipt from this consumer was made, in milliseconds since the epoch by the database
-   * clock. Without a receipt `-Infinity`.
+   * clock. Undefined without a receipt.
    */
-  madeAtMs(consumer: string): number {
-    return this.newest.get(consumer) ?? Number.NEGATIVE_INFINITY;
+  madeAtMs(consumer: string): number | undefined {
+    return this.newest.get(consumer);
   }
 }

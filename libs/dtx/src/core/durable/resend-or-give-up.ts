@@ -15,7 +15,10 @@ export interface Patience {
   readonly attemptsMax: number;
   /** Wait before the next check of a message without all receipts. */
   readonly resend: Backoff;
-  /** Time in milliseconds without any receipt after the first send, before an alert is raised. */
+  /**
+   * Time in milliseconds without any receipt after the first send, before an alert is raised. Also the longest time for
+   * which a message behind others in its queue is not sent again.
+   */
   readonly absentMs: number;
   /** A queue with this number of messages gets no more. */
   readonly backlogMax: number;
@@ -50,6 +53,13 @@ const WAIT_BATCH = { delayMs: 5, batchMax: 200 };
 /** A message waits at least this time for each message in its queue, so the waits of a large backlog stay few. */
 const WAIT_PER_MESSAGE_MS = 1;
 const BEHIND_OTHERS = 'not resent yet: its queue holds messages, and no later message has a receipt';
+
+interface Behind {
+  readonly wait: Backoff;
+  readonly sentWithinMs: number;
+  /** Time in milliseconds since the first send. */
+  readonly silentMs: number;
+}
 
 interface Wait {
   readonly row: DurableRow;
@@ -168,23 +178,30 @@ export class Unreceipted {
       const why = `not resent: a consumer queue holds ${this.patience.backlogMax} or more messages (backlogMax)`;
       return { kind: 'wait', why, wait };
     }
-    const sentWithinMs = this.inQueueMs(looks);
+    const sentWithinMs = this.behindMs(looks);
     // guard: resend.behind
-    if (silentMs < sentWithinMs) return { kind: 'wait', why: BEHIND_OTHERS, wait, sentWithinMs };
+    if (silentMs < sentWithinMs) return this.waitBehind({ wait, sentWithinMs, silentMs });
     return { kind: 'send' };
   }
 
   /**
-   * Messages sent within this time in milliseconds are most likely still in one of these queues: it is not empty, and its
-   * consumer has sent no receipt for a later message. A copy would only make the queue longer. It is at most `absentMs`,
-   * because other senders may keep the queue of a lost message from ever being empty.
+   * Messages sent within this time in milliseconds most likely still wait in all of these queues. A queue is first in, first
+   * out. This one is not empty, and the newest message with a receipt from its consumer was made before that time. A
+   * copy would only make it longer. Other senders may keep the queue of a lost message from ever being empty, so the
+   * time is at most `absentMs`. It is 0 if a queue is empty or its consumer is unknown.
    */
-  private inQueueMs(looks: readonly Look[]): number {
-    const ages = looks
-      .filter(({ messageCount }) => messageCount > 0)
-      .map(({ consumer }) => this.progress.madeAtMs(consumer));
-    if (ages.length === 0) return 0;
-    return Math.min(this.patience.absentMs, this.database.nowMs() - Math.min(...ages));
+  private behindMs(looks: readonly Look[]): number {
+    const comeTo = looks.map(({ consumer, messageCount }) =>
+      messageCount > 0 ? this.progress.madeAtMs(consumer) : undefined,
+    );
+    if (!comeTo.every((madeAtMs) => madeAtMs !== undefined)) return 0;
+    return Math.min(this.patience.absentMs, this.database.nowMs() - Math.max(...comeTo));
+  }
+
+  /** The message is due again at `absentMs` at the latest. */
+  private waitBehind({ wait, sentWithinMs, silentMs }: Behind): WaitAdvice {
+    const capMs = Math.min(wait.capMs, this.patience.absentMs - silentMs);
+    return { kind: 'wait', why: BEHIND_OTHERS, wait: { ...wait, capMs }, sentWithinMs };
   }
 
   /** Whether a message of this backlogged queue has had an alert within `absentMs`. It speaks for the others. */

@@ -37,7 +37,7 @@ export class KeyedReceipts implements OnModuleInit, OnModuleDestroy {
       queue: keyedReceiptQueueOf(core.app),
       batchMax: options.markBatchMax,
       failpoint: failpoints.done,
-      arrived: (receipts: ReadonlyMap<string, string>) => relay.receipted(receipts),
+      arrived: (receipts: ReadonlyMap<string, string>) => relay.sender.skipMarks(receipts),
       record: (ids: readonly string[], by: Pick<Receipt, 'consumer' | 'outcome'>) => this.record(ids, by),
       // guard: order.released
       recorded: (ids: readonly string[]) => relay.ended(ids),

@@ -127,12 +127,6 @@ export class KeyedRelay implements OnModuleInit, OnModuleDestroy {
     if (this.broker.publisher.isUp && this.loop && this.loop.room > 0) this.loop.runNow(row, { takesShare: false });
   }
 
-  /** Takes receipts, as the consumer of each message id, before they are recorded. */
-  receipted(receipts: ReadonlyMap<string, string>): void {
-    this.sender.skipMarks(receipts);
-    this.unreceipted.receipted(receipts);
-  }
-
   /** Lets the successors of ended messages go. */
   async ended(ids: readonly string[]): Promise<void> {
     await this.letGo(await this.heads.behind(ids));
