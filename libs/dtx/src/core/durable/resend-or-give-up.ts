@@ -198,7 +198,7 @@ export class Unreceipted {
     return Math.min(this.patience.absentMs, this.database.nowMs() - Math.max(...comeTo));
   }
 
-  /** The message is due again at `absentMs` at the latest. */
+  /** The message is due again no later than about `absentMs` after its first send. */
   private waitBehind({ wait, sentWithinMs, silentMs }: Behind): WaitAdvice {
     const capMs = Math.min(wait.capMs, this.patience.absentMs - silentMs);
     return { kind: 'wait', why: BEHIND_OTHERS, wait: { ...wait, capMs }, sentWithinMs };
