@@ -3,7 +3,7 @@
 import { Agent } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Asked, ask, buyerOf, skuOf } from '../load.js';
-import { measure, untilAtRest, untilSettled } from '../measure.js';
+import { measure, untilAtRest, untilSettled, warmUp } from '../measure.js';
 import type { Finding } from '../report.js';
 import type { Shop } from '../stage.js';
 import { percentiles } from '../summary.js';
@@ -15,8 +15,9 @@ const SHARE = 1 / 3;
 export async function latency({ stage, progress, quick }: PartOptions): Promise<Finding[]> {
   const shop = await stage.open('shop');
   try {
+    progress.step('warming up');
+    await warmUp({ ...TOP, purchases: quick ? 800 : 5_000 }, shop);
     progress.step('the top load, to know a third of it');
-    await measure(TOP, shop, stage);
     const { settledPerSecond: top } = await measure(TOP, shop, stage);
     const perSecond = top * SHARE;
     progress.step(`${perSecond.toFixed(0)} purchases per second`);
