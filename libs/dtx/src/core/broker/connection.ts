@@ -9,6 +9,7 @@ import { KEEP_ALIVE_MS } from '../tcp-keep-alive.js';
 import { type BrokerNode, BrokerNodes } from './broker-nodes.js';
 import { CLOSE_LIMIT_MS, within } from './broker-step-timeout.js';
 import { connectionProblem, withAdvice, wordsOf } from './connection-problem.js';
+import { gatherWrites } from './gathered-writes.js';
 import { QueueNames, type SharedQueues } from './queue-prefix.js';
 
 export interface ConnectionOptions {
@@ -147,7 +148,9 @@ export class BrokerConnection extends EventEmitter<{ up: [ChannelModel]; down: [
     try {
       const connection = await within(limitMs, 'connecting', dialing, this.stopping.signal);
       // A connection that ended in the very packet that opened it has emitted `close` already.
-      if (streamOf(connection)?.writableEnded) throw new Error('RabbitMQ closed the connection while it was opened');
+      const stream = streamOf(connection);
+      if (stream?.writableEnded) throw new Error('RabbitMQ closed the connection while it was opened');
+      if (stream) gatherWrites(stream);
       return connection;
     } catch (error) {
       dialing.then(hangUp, () => {});
