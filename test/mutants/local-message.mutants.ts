@@ -79,7 +79,7 @@ export const notMandatory: Mutant = {
   does: 'messages are not published as mandatory, so the broker drops an unroutable one and confirms it',
   breaks: 'a message that is SENT to a deleted queue is lost',
   foundBy: RETURNED,
-  edits: [{ guard: 'publisher.publish', swap: ['mandatory: true', 'mandatory: false'] }],
+  edits: [{ guard: 'publisher.mandatory', swap: ['mandatory: true', 'mandatory: false'] }],
 };
 
 export const nackIsFinal: Mutant = {

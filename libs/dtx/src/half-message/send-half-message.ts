@@ -8,6 +8,7 @@ import { refuseOrder } from '../core/broker/ordered-messages.js';
 import { checkedJson, payloadOf, type Sendable } from '../core/broker/outgoing-payload.js';
 import { acceptedBy } from '../core/broker/schema.js';
 import { Database } from '../core/database/database.service.js';
+import { firstUnlessThere } from '../core/database/insert-first.js';
 import { SharingByName } from '../core/database/shared-transactions.js';
 import { DtxError, OutcomeUnknown, textOf, Unavailable } from '../core/errors/errors.js';
 import { isDatabaseAway } from '../core/errors/sql-errors.js';
@@ -128,7 +129,7 @@ export class HalfMessages implements OnModuleDestroy {
           // The row of the verdict would be taken for a ruling of the check.
           throwsUnknown: true,
           // guard: half-message.verdict
-          first: { ...this.verdicts.committed(message), ifThere: () => new RuledBack(message.id) },
+          first: firstUnlessThere(this.verdicts.committed(message), () => new RuledBack(message.id)),
           run: async (tx, guard) => {
             guard.depend({ afterEarlyCommit: () => this.verdicts.withdraw(message.id) });
             await failpoint(failpoints.opened, async () => {});

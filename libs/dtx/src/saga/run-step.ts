@@ -6,7 +6,7 @@ import { inTimeOf } from '../core/async/user-code-time-limit.js';
 import { clockStopped, NOW_IN_ANY_SESSION } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
 import type { TransactionGuard } from '../core/database/guarded-transaction.js';
-import { insertOf, type SqlStatement, together } from '../core/database/insert-first.js';
+import { firstUnlessThere, insertOf, type SqlStatement, together } from '../core/database/insert-first.js';
 import type { Changed } from '../core/database/mysql2-types.js';
 import { SharingByName } from '../core/database/shared-transactions.js';
 import type { Sql } from '../core/database/sql-executor.js';
@@ -104,7 +104,7 @@ export class StepRuns {
     try {
       const result = await this.database.work.run({
         what,
-        first: { ...together(firstOf(key, call.args, joined)), ifThere: () => new Known() },
+        first: firstUnlessThere(together(firstOf(key, call.args, joined)), () => new Known()),
         sharing: this.sharing.of(`${step.contract.name}.v${step.contract.version}`),
         run: (tx, sql, answers) => {
           if (joined) mustBeMarked(answers.at(-1) as Changed, call);

@@ -5,7 +5,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { inTimeOf } from '../core/async/user-code-time-limit.js';
 import { NoFreePlace } from '../core/broker/called-side.js';
 import { Database } from '../core/database/database.service.js';
-import { type SqlStatement, together } from '../core/database/insert-first.js';
+import { firstUnlessThere, type SqlStatement, together } from '../core/database/insert-first.js';
 import type { Changed } from '../core/database/mysql2-types.js';
 import { SharingByName } from '../core/database/shared-transactions.js';
 import type { Unit } from '../core/database/unit-of-work.js';
@@ -88,7 +88,7 @@ export class Decisions {
     let progress: Progress = 'not begun';
     const unit: Unit<void> = {
       what: `deciding on TCC transaction ${row.id}`,
-      first: { ...packet, ifThere: () => new PlaceTaken() },
+      first: firstUnlessThere(packet, () => new PlaceTaken()),
       sharing: this.sharing.of('decide'),
       parted: () => {
         progress = 'not begun';

@@ -5,7 +5,7 @@ import { Broker } from '../core/broker/broker.service.js';
 import { type Called, NoFreePlace, placesOf, receiveCall } from '../core/broker/called-side.js';
 import type { ConsumedQueue, Delivery } from '../core/broker/consumed-queue.js';
 import { Database } from '../core/database/database.service.js';
-import type { SqlStatement } from '../core/database/insert-first.js';
+import { firstUnlessThere, type SqlStatement } from '../core/database/insert-first.js';
 import { SharingByName } from '../core/database/shared-transactions.js';
 import type { Unit } from '../core/database/unit-of-work.js';
 import { isBrokerAway, isDoneInPart, Rejected, textOf } from '../core/errors/errors.js';
@@ -163,7 +163,7 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
   private transact(call: Call, participant: MountedParticipant, direct: SqlStatement | undefined): Promise<void> {
     const unit: Unit<void> = {
       what: `${call.phase} of ${participant.contract.name}`,
-      ...(direct && { first: { ...direct, ifThere: () => new PlaceTaken() } }),
+      ...(direct && { first: firstUnlessThere(direct, () => new PlaceTaken()) }),
       sharing: this.sharing.of(`${call.phase} ${participant.contract.name}.v${participant.contract.version}`),
       run: (tx, sql, answers) => {
         // guard: tcc.barrier-joins

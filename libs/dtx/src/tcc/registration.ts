@@ -7,7 +7,7 @@ import { withTimeout } from '../core/async/with-timeout.js';
 import { NoFreePlace } from '../core/broker/called-side.js';
 import { NOW } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
-import { insertOf, type SqlStatement, together } from '../core/database/insert-first.js';
+import { firstUnlessThere, insertOf, type SqlStatement, together } from '../core/database/insert-first.js';
 import { SharingByName } from '../core/database/shared-transactions.js';
 import type { Sql } from '../core/database/sql-executor.js';
 import { SqlExpression } from '../core/database/sql-literals.js';
@@ -177,7 +177,7 @@ export class Registration {
     if (within) return { what, run: work };
     return {
       what,
-      first: { ...packet, ifThere: () => new PlaceTaken() },
+      first: firstUnlessThere(packet, () => new PlaceTaken()),
       sharing: this.sharing.of('register'),
       run: work,
     };

@@ -27,5 +27,8 @@ export function asyncContext(): AsyncContext {
 
 /** Runs work with the current context and these changes. */
 export function withAsyncContext<T>(changes: Partial<AsyncContext>, work: () => T): T {
-  return storage.run({ ...asyncContext(), ...changes }, work);
+  const outer = asyncContext();
+  const { traceparent = outer.traceparent, gid = outer.gid } = changes;
+  // Not spread: this runs for each message and each unit.
+  return storage.run({ traceparent, gid, inside: 'inside' in changes ? changes.inside : outer.inside }, work);
 }

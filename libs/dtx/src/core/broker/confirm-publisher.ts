@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events';
-import type { ChannelModel, ConfirmChannel, Options, Replies } from 'amqplib';
+import type { ChannelModel, ConfirmChannel, Replies } from 'amqplib';
 import type { Semaphore } from '../async/semaphore.js';
 import { BrokerUnavailable, Unconfirmed } from '../errors/errors.js';
 import { libraryLogger } from '../library-logger.js';
@@ -29,7 +29,7 @@ export interface PublishOptions {
 const NACKED = 'message nacked';
 const REOPEN_MS = 200;
 
-type Outgoing = { readonly body: Buffer; readonly properties: Options.Publish };
+type Outgoing = { readonly body: Buffer; readonly properties: ReturnType<typeof toProperties> };
 
 /**
  * Publishes to a queue or an exchange: persistent, mandatory, with publisher confirms and a time limit. Many messages are
@@ -85,8 +85,9 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     { persistent = true, expiresMs, kind = 'work', withinMs }: Delivery = {},
   ): Promise<void> {
     const { names } = this.connection;
-    const expiration = expiresMs && { expiration: Math.ceil(expiresMs) };
-    const properties = { ...toProperties(envelope, names), persistent, ...expiration };
+    const properties = toProperties(envelope, names);
+    // guard: publisher.mandatory
+    Object.assign(properties, { persistent, mandatory: true, ...(expiresMs && { expiration: Math.ceil(expiresMs) }) });
     const limitMs = Math.min(withinMs ?? this.options.timeoutMs, this.options.timeoutMs);
     const endsAt = performance.now() + limitMs;
     this.require();
@@ -159,10 +160,10 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
         resolve();
       };
       this.inFlight.set(tag, sent);
-      const headers = { ...(properties.headers as object), 'dtx-tag': tag };
+      properties.headers['dtx-tag'] = tag; // amqplib encodes them before `publish` returns
       try {
         // guard: publisher.publish
-        channel.publish(exchange, routingKey, body, { ...properties, headers, mandatory: true }, end);
+        channel.publish(exchange, routingKey, body, properties, end);
       } catch (error) {
         fail(error);
       }

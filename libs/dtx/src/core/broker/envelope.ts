@@ -20,24 +20,26 @@ export interface Envelope {
   readonly madeAtMs?: number | undefined;
 }
 
+type Headers = Record<string, string>;
+
 export function typeOf(contract: { name: string; version: number }): string {
   return `${contract.name}.v${contract.version}`;
 }
 
 /** @param names translates the queue of `replyTo`. The default is that of an app without options, with quorum queues */
-export function toProperties(envelope: Envelope, names = new QueueNames()): Options.Publish {
+export function toProperties(envelope: Envelope, names = new QueueNames()): Options.Publish & { headers: Headers } {
+  // Not spread together: this runs for each message.
+  const headers: Headers = { 'dtx-scheme': envelope.scheme };
+  if (envelope.traceparent) headers.traceparent = envelope.traceparent;
+  // A string, because client libraries decode large AMQP numbers differently.
+  if (envelope.madeAtMs !== undefined) headers['dtx-made-at'] = String(Math.round(envelope.madeAtMs));
   return {
     messageId: envelope.messageId,
     type: envelope.type,
     correlationId: envelope.gid,
     contentType: 'application/json',
     persistent: true,
-    headers: {
-      'dtx-scheme': envelope.scheme,
-      ...(envelope.traceparent ? { traceparent: envelope.traceparent } : {}),
-      // A string, because client libraries decode large AMQP numbers differently.
-      ...(envelope.madeAtMs === undefined ? {} : { 'dtx-made-at': String(Math.round(envelope.madeAtMs)) }),
-    },
+    headers,
     ...(envelope.replyTo ? { replyTo: names.onWire(envelope.replyTo) } : {}),
   };
 }

@@ -7,7 +7,7 @@ import type { Delivery } from '../broker/queue-consumer.js';
 import { BrokerBlocked } from '../broker/queue-declarations.js';
 import { NOW } from '../database/clock-sql.js';
 import { Database } from '../database/database.service.js';
-import { insertOf, type Values } from '../database/insert-first.js';
+import { firstUnlessThere, insertOf, type Values } from '../database/insert-first.js';
 import type { Unit } from '../database/unit-of-work.js';
 import { isBrokerUnavailable, isDoneInPart, Rejected, textOf } from '../errors/errors.js';
 import { failpoint } from '../failpoint.js';
@@ -212,13 +212,12 @@ export class Inbox implements OnModuleInit {
   }
 
   /**
-   * Runs the work at most once per message and consumer. The transaction that inserts the row does the work. Any other
-   * reads its state.
+   * Does the work once per message and consumer. The transaction that inserts the row does it. Others read its state.
    */
   private async first(
     incoming: Incoming,
     row: Values,
-    about: Pick<Unit<void>, 'what' | 'sharing'>,
+    { what, sharing }: Pick<Unit<void>, 'what' | 'sharing'>,
     work: (tx: EntityManager) => Promise<void>,
   ): Promise<InboxOutcome> {
     const known = await this.stored.outcomeIfRecent(incoming.id);
@@ -228,11 +227,12 @@ export class Inbox implements OnModuleInit {
     try {
       await this.crowd.within(incoming.info.consumer, (lockWaitSeconds) =>
         this.database.work.run({
-          ...about,
+          what,
+          sharing,
           consumer: incoming.info.consumer,
           lockWaitSeconds,
           // guard: inbox.first
-          first: { ...insert, ifThere: () => new AlreadyThere() },
+          first: firstUnlessThere(insert, () => new AlreadyThere()),
           run: async (tx) => {
             await failpoint(inboxFailpoints(incoming.info.scheme)?.inserted, async () => {});
             await work(tx);

@@ -64,7 +64,7 @@ export class TransactionGuard implements Gate, Sql {
   /** Removes and returns the hooks of the committed transaction. */
   takeHooks(): Hook[] {
     const dependents = this.evidence.savepoints.takeDependents();
-    return dependents.flatMap(({ afterCommit }) => (afterCommit ? [afterCommit] : []));
+    return dependents.map(({ afterCommit }) => afterCommit).filter((hook) => hook !== undefined);
   }
 
   /** Sends a library statement, in turn with those of the user. */

@@ -13,6 +13,12 @@ export interface Dependent {
   readonly afterEarlyCommit?: Hook;
 }
 
+/** A hook keeps the async context of its unit, since another one may end the transaction. `AsyncResource.bind` is slow. */
+function inContextOfUnit(dependent: Dependent, afterCommit: Hook): Dependent {
+  const unit = new AsyncResource('dtx-hook');
+  return { ...dependent, afterCommit: () => unit.runInAsyncScope(afterCommit) };
+}
+
 export const isOnSavepoint = (statement: Statement): statement is OnSavepoint => 'name' in statement;
 
 /**
@@ -38,12 +44,8 @@ export class Savepoints {
     this.set.push({ name, dependents: this.dependents.length });
   }
 
-  /** A hook keeps the async context of its unit, since another one may end the transaction. */
-  depend({ afterCommit, afterEarlyCommit }: Dependent): void {
-    this.dependents.push({
-      ...(afterCommit && { afterCommit: AsyncResource.bind(afterCommit) }),
-      ...(afterEarlyCommit && { afterEarlyCommit }),
-    });
+  depend(dependent: Dependent): void {
+    this.dependents.push(dependent.afterCommit ? inContextOfUnit(dependent, dependent.afterCommit) : dependent);
   }
 
   takeDependents(): Dependent[] {

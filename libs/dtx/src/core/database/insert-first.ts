@@ -38,9 +38,14 @@ export interface SqlStatement {
 export function together(statements: readonly SqlStatement[]): SqlStatement {
   return {
     statement: statements.map(({ statement }) => statement).join('; '),
-    values: statements.flatMap(({ values }) => values),
+    values: ([] as SqlValue[]).concat(...statements.map(({ values }) => values)),
     count: statements.reduce((sum, { count = 1 }) => sum + count, 0),
   };
+}
+
+/** The first statement of a unit of work. If it meets a duplicate key, the error of `ifThere` is thrown. */
+export function firstUnlessThere({ statement, values, count = 1 }: SqlStatement, ifThere: () => Error) {
+  return { statement, values, count, ifThere };
 }
 
 /** The statement of `insertFirst`, for a caller that combines it with other statements. */

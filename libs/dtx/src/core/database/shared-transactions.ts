@@ -2,7 +2,7 @@ import { AsyncResource } from 'node:async_hooks';
 import { asyncContext, withAsyncContext } from '../async/async-context.js';
 import { isDoneInPart } from '../errors/errors.js';
 import { isOutcomeUnknown } from '../errors/sql-errors.js';
-import { together } from './insert-first.js';
+import { firstUnlessThere, together } from './insert-first.js';
 import { Parted } from './parted-transaction.js';
 import { SharedTransactionSize } from './shared-transaction-size.js';
 import type { RunUnit, SharesTransactions, Unit } from './unit-of-work.js';
@@ -171,8 +171,8 @@ interface Progress {
 /** One unit of several: their first statements in one packet, then the code of each in turn. */
 function unitOf(waiting: readonly Waiting[], progress: Progress): Unit<unknown[]> {
   const units = waiting.map(({ unit }) => unit);
-  const firsts = units.flatMap(({ first }) => first ?? []);
-  const waits = units.flatMap(({ lockWaitSeconds }) => lockWaitSeconds ?? []);
+  const firsts = units.map(({ first }) => first).filter((first) => first !== undefined);
+  const waits = units.map((unit) => unit.lockWaitSeconds).filter((seconds) => seconds !== undefined);
   const { what, consumer } = units[0]!;
   return {
     what: `${what} (${units.length} in one transaction)`,
@@ -180,7 +180,9 @@ function unitOf(waiting: readonly Waiting[], progress: Progress): Unit<unknown[]
     lockWaitSeconds: waits.length > 0 ? Math.min(...waits) : undefined,
     isOnce: true,
     throwsUnknown: units.some(({ throwsUnknown }) => throwsUnknown),
-    ...(firsts.length > 0 && { first: { ...together(firsts), ifThere: () => new Parted('a row of one is there') } }),
+    ...(firsts.length > 0 && {
+      first: firstUnlessThere(together(firsts), () => new Parted('a row of one is there')),
+    }),
     run: async (tx, guard, answers) => {
       Object.assign(progress, { begunMs: performance.now(), isAtCommit: false });
       const results: unknown[] = [];
