@@ -27,6 +27,16 @@ async function wireWith(queue: string): Promise<Wire> {
   return wire;
 }
 
+async function arrivedAt(wire: Wire, queue: string, count: number): Promise<string[]> {
+  const arrived: string[] = [];
+  wire.consume(queue, async ({ message, ack }) => {
+    arrived.push(message.properties.messageId);
+    ack();
+  });
+  await until('all have arrived', () => arrived.length >= count);
+  return arrived;
+}
+
 const publishAll = (publish: (n: number) => Promise<void>) =>
   Promise.all(Array.from({ length: MESSAGES }, (_, n) => publish(n)));
 
@@ -52,11 +62,24 @@ test('messages of one turn are handed to the kernel together, and all arrive in 
   const writes = writesOf(wire.connection.open!.connection);
   await publishAll((n) => wire.publish(queue, `${n}`));
   expect(writes()).toBeLessThanOrEqual(MESSAGES / 5);
-  const arrived: string[] = [];
-  wire.consume(queue, async ({ message, ack }) => {
-    arrived.push(message.properties.messageId);
-    ack();
+  const sent = Array.from({ length: MESSAGES }, (_, n) => `${n}`);
+  expect(await arrivedAt(wire, queue, MESSAGES + 1)).toEqual(['declares it', ...sent]);
+});
+
+test('a burst larger than the high water mark goes on after each drain, and arrives in its order', async () => {
+  const queue = 'dtx.test.burst.v1';
+  const wire = await wireWith(queue);
+  const { connection } = wire.connection.open!;
+  let drains = 0;
+  (connection as unknown as { stream: Duplex }).stream.on('drain', () => {
+    drains++;
   });
-  await until('all have arrived', () => arrived.length > MESSAGES);
-  expect(arrived).toEqual(['declares it', ...Array.from({ length: MESSAGES }, (_, n) => `${n}`)]);
+  const writes = writesOf(connection);
+  const body = Buffer.alloc(1_024, 'b');
+  const envelope = { type: 'test', gid: 'burst', scheme: 'test' };
+  const ids = Array.from({ length: 4 * MESSAGES }, (_, n) => `burst-${n}`);
+  await Promise.all(ids.map((messageId) => wire.publisher.publish(queue, body, { ...envelope, messageId })));
+  expect(drains).toBeGreaterThan(0);
+  expect(writes()).toBeLessThanOrEqual(ids.length / 5);
+  expect(await arrivedAt(wire, queue, ids.length + 1)).toEqual(['declares it', ...ids]);
 });
