@@ -1,5 +1,6 @@
 import { DtxError } from '../errors/errors.js';
 import { breakOff } from './connection-watch.js';
+import { libraryQueries } from './library-query.js';
 import {
   type Behind,
   type Changed,
@@ -13,21 +14,6 @@ import {
 import { type BoundStatement, failureOf, packetOf } from './packet.js';
 import { bind, type SqlValue } from './sql-literals.js';
 import { DEFAULT_NAMES, type TableNames } from './table-prefix.js';
-
-/**
- * The form of the answers to library statements, independent of the pool options. Rows are objects. Times, large
- * numbers and JSON are text.
- */
-const READ_AS = {
-  rowsAsArray: false,
-  nestTables: false,
-  typeCast: true,
-  dateStrings: true,
-  supportBigNumbers: true,
-  bigNumberStrings: true,
-  decimalNumbers: false,
-  jsonStrings: true,
-};
 
 const taps = new WeakMap<RawConnection, Tap>();
 
@@ -54,11 +40,14 @@ export class Tap {
   names: TableNames = DEFAULT_NAMES;
   private readonly direct: Pick<RawConnection, 'query' | 'execute' | 'prepare' | 'release' | 'changeUser' | 'reset'>;
   private readonly tapped = new WeakSet<Prepared>();
+  /** Sends a statement of the library. */
+  private readonly send: (sql: string, done: Done) => Command;
 
   constructor(readonly connection: RawConnection) {
     const { query, execute, prepare, release, changeUser, reset, promise } = connection;
     const direct = { query, execute, prepare, release, changeUser, reset };
     this.direct = direct;
+    this.send = libraryQueries(connection, query);
     // mysql2 would make an emitter at each call, and TypeORM calls it for each statement.
     const promised = promise.call(connection);
     connection.promise = (...args) => (args[0] ? promise.apply(connection, args) : promised);
@@ -83,7 +72,7 @@ export class Tap {
   ask<T = Row[] & Changed>(statement: string, values?: readonly SqlValue[]): Promise<T> {
     return this.limited((done) => {
       const sql = bind(this.names.inDatabase(statement), values);
-      this.direct.query.call(this.connection, { ...READ_AS, sql }, done as never);
+      this.send(sql, done);
     });
   }
 
@@ -94,9 +83,9 @@ export class Tap {
   askTogether(statements: readonly BoundStatement[], limitMs = this.limitMs): Promise<unknown> {
     return this.limited((done) => {
       let command: Command | undefined;
-      command = this.direct.query.call(this.connection, { ...READ_AS, sql: packetOf(statements) }, ((error, result) => {
+      command = this.send(packetOf(statements), (error, result) => {
         done(failureOf(error, statements, { command, connection: this.connection }), result);
-      }) as Done as never);
+      });
     }, limitMs);
   }
 

@@ -3,7 +3,7 @@ import type { SqlValue } from './sql-literals.js';
 
 /** The target of a library statement: a pool of the library, or a transaction. */
 export interface Sql {
-  /** Returns rows, or the number of changes. `READ_AS` in `intercepted-connection.ts` defines the form of the values. */
+  /** Returns rows, or the number of changes. `readAs` in `library-query.ts` defines the form of the values. */
   query<T = Row[] & Changed>(statement: string, values?: readonly SqlValue[]): Promise<T>;
 }
 
