@@ -108,3 +108,23 @@ test.each<['retry' | 'reject', string]>([
   },
   60_000,
 );
+
+test('a prepared message is parked again if its transaction is open at every check after a retry, and delivered by the next retry', async () => {
+  const levelsMs = [300, 400];
+  const stuck = await inventory.restart(
+    { levelsMs },
+    'half-message.opened=1*delay(12000);half-message.confirmed=error',
+  );
+  const operator = new Operator(shop, 'inventory');
+  const answered = sell(stuck, 'long').catch(() => null);
+  const copy = await until('it is parked', async () => (await operator.parked())[0]);
+  expect((await operator.retry(copy.id)).status).toBe(200);
+  const again = await until('it is parked again', async () => (await operator.parked())[0]);
+  expect(again.lastError).toMatch(/unknown at check 2 after the retry: it is still open/);
+  expect((await operator.alertsOf(copy.id)).filter(({ closedAt }) => closedAt === null)).toHaveLength(1);
+  expect((await answered)?.status).toBe(202);
+  expect((await operator.retry(copy.id)).status).toBe(200);
+  expect((await shop.settled(copy.gid!)).status).toBe('CONFIRMED');
+  expect(await operator.closedAlertsOf(copy.id)).toHaveLength(2);
+  expect(await operator.parked()).toEqual([]);
+}, 60_000);

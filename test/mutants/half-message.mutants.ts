@@ -60,3 +60,25 @@ export const noSweeper: Mutant = {
   foundBy: DELIVERED,
   edits: [{ guard: 'half-message.sweeper', becomes: '' }],
 };
+
+export const parkedByACopy: Mutant = {
+  name: 'parked-by-a-copy',
+  does: 'a parked prepared message that comes again is parked again, also after an operator has resolved it',
+  breaks: 'the operator has the same incident a second time, and a retry in work is undone',
+  foundBy: 'state of the resolved message',
+  edits: [
+    {
+      guard: 'half-message.parked-once',
+      becomes: `const isThere = !(await insertFirst(sql, 'dtx_half_parked', { ...row, ...parkedColumns(lastError) }));
+        if (isThere) await sql.query("UPDATE dtx_half_parked SET state = 'PARKED' WHERE id = ?", [row.id]);`,
+    },
+  ],
+};
+
+export const lossSeenBefore: Mutant = {
+  name: 'loss-seen-before',
+  does: 'a loss of verdicts is reported as it was seen, without a look under the lock of its row',
+  breaks: 'an operator who has just resolved it gets it again, though no verdict is missing',
+  foundBy: 'state of the resolved loss',
+  edits: [{ guard: 'half-message.still-lost', condition: 'false' }],
+};

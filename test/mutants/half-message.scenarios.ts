@@ -1,7 +1,11 @@
+import { createConnection } from 'mysql2/promise';
 import { expect } from 'vitest';
 import { SHORT_TIMES } from '../crash-matrix/short-times.js';
 import type { AppProcess } from '../fixtures/app-process.js';
 import { deleteQueue, messagesIn } from '../fixtures/broker-queues.js';
+import { Operator } from '../fixtures/operator.js';
+import { TestPublisher } from '../fixtures/outbox-message-copies.js';
+import { statementsNow } from '../fixtures/running-statements.js';
 import { sql } from '../fixtures/sandbox.js';
 import { until } from '../fixtures/until.js';
 import { isSent, sell, sold, takes, verdicts } from '../half-message/sale-and-verdict.js';
@@ -10,7 +14,9 @@ import {
   countsByXDeath,
   lastLevelDrops,
   lateIsLet,
+  lossSeenBefore,
   noSweeper,
+  parkedByACopy,
   verdictApart,
 } from './half-message.mutants.js';
 import type { Claim, Scenario } from './scenario.js';
@@ -93,6 +99,26 @@ async function openForEver(stage: Stage): Promise<Claim> {
   };
 }
 
+/** As if the ack of the parked copy had been lost, and an operator had been quicker than the broker. */
+async function comesAgainAfterTheOperator(stage: Stage): Promise<Claim> {
+  const { shop, sandbox } = stage;
+  const armed = 'half-message.opened=1*delay(60000);half-message.exhausted=delay(0)';
+  const stuck = await inventory(stage, armed, { levelsMs: [300] });
+  void sell(stuck, 'one').catch(() => {});
+  const parked = () =>
+    sql<{ id: string; message: string; state: string }>(sandbox, 'inventory', 'SELECT * FROM dtx_half_parked');
+  const { id, message } = await until('it is parked', async () => (await parked())[0]);
+  expect((await new Operator(shop, 'inventory').resolve(id, 'done')).status).toBe(200);
+  const publisher = await TestPublisher.open(sandbox);
+  const copy = JSON.stringify({ checks: 0, message: JSON.parse(message) });
+  await publisher.publish('dtx.inventory.half-check.v1', copy);
+  await publisher.close();
+  await until('the copy had its check', async () => stuck.hits().length === 3);
+  return async () => {
+    expect((await parked())[0]!.state, 'state of the resolved message').toBe('DONE');
+  };
+}
+
 async function copyIsLost(stage: Stage): Promise<Claim> {
   const { shop, sandbox } = stage;
   const options = { levelsMs: [NEVER_MS], sweepAfterMs: 500 };
@@ -104,6 +130,32 @@ async function copyIsLost(stage: Stage): Promise<Claim> {
   return async () => {
     await untilSent(stage);
     expect(await messagesIn(sandbox, SOLD)).toBe(1);
+  };
+}
+
+/** The check of the verdicts has seen a loss, and waits for the operator who is resolving it. */
+async function resolvedWhileReported({ shop, sandbox }: Stage): Promise<Claim> {
+  const options = { ...times({}), core: { ...SHORT_TIMES.core, purgeIntervalMs: 100 } };
+  await shop.start(['inventory'], { options });
+  await sql(
+    sandbox,
+    'inventory',
+    'INSERT INTO dtx_half_mark (one, id, created_at) VALUES (1, UUID(), UTC_TIMESTAMP(3))',
+  );
+  const loss = () => sql<{ state: string }>(sandbox, 'inventory', 'SELECT state FROM dtx_half_parked');
+  await until('the loss is reported', async () => (await loss()).length === 1);
+  const operator = await createConnection({ uri: sandbox.databases.inventory });
+  await operator.beginTransaction();
+  await operator.query(`UPDATE dtx_half_parked SET state = 'DONE', next_attempt_at = NULL`);
+  await operator.query('DELETE FROM dtx_half_mark');
+  const reports = () => statementsNow(sandbox, 'inventory', '%INTO dtx_half_parked%');
+  await until('it is to be reported again', async () => (await reports()) === 1);
+  await operator.commit();
+  await operator.end();
+  await until('the report is over', async () => (await reports()) === 0);
+  await shop.of('inventory').stop();
+  return async () => {
+    expect(await loss(), 'state of the resolved loss').toEqual([{ state: 'DONE' }]);
   };
 }
 
@@ -127,6 +179,16 @@ export const halfMessageScenarios: Scenario[] = [
     promise: 'a transaction that is open at every check raises an alert',
     mutants: [lastLevelDrops, countsByXDeath],
     play: openForEver,
+  },
+  {
+    promise: 'a parked prepared message that an operator has resolved stays resolved when it comes again',
+    mutants: [parkedByACopy],
+    play: comesAgainAfterTheOperator,
+  },
+  {
+    promise: 'a loss of verdicts that an operator resolves stays resolved',
+    mutants: [lossSeenBefore],
+    play: resolvedWhileReported,
   },
   {
     promise: 'a committed message is sent although its process died and an operator deleted the waiting queue',

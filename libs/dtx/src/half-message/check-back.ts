@@ -80,21 +80,21 @@ export class CheckBack implements OnModuleInit, OnModuleDestroy {
 
   /** Settles one prepared message: publishes the message, drops it, or checks again later. */
   check(prepared: PreparedMessage): Promise<void> {
-    const { gid, traceparent } = prepared.message;
-    return withTraceparent(traceparent, () => withGid(gid, () => this.settle(prepared)));
+    return inContextOf(prepared.message, async () => {
+      if (!(await this.settle(prepared.message))) await this.postpone(prepared);
+    });
   }
 
-  private async settle(prepared: PreparedMessage): Promise<void> {
-    const verdict = (await this.verdicts.read(prepared.message.id)) ?? (await this.rule(prepared.message));
-    switch (verdict) {
-      case 'COMMITTED':
-      case 'PARKED':
-        return this.deliver(prepared.message);
-      case 'UNKNOWN':
-        return this.postpone(prepared);
-      default:
-        return; // The verdict is SENT, DONE or ROLLED_BACK. Dropping the prepared message completes it.
-    }
+  /** Settles a parked prepared message, without the broker. Returns false if its outcome is still unknown. */
+  recheck(message: HalfMessage): Promise<boolean> {
+    return inContextOf(message, () => this.settle(message));
+  }
+
+  private async settle(message: HalfMessage): Promise<boolean> {
+    const verdict = (await this.verdicts.read(message.id)) ?? (await this.rule(message));
+    if (verdict === 'COMMITTED' || verdict === 'PARKED') await this.deliver(message);
+    // After SENT, DONE or ROLLED_BACK, dropping the prepared message completes it.
+    return verdict !== 'UNKNOWN';
   }
 
   /** Claims the verdict. A read without a result proves nothing, since the local transaction may be open or yet to begin. */
@@ -132,4 +132,8 @@ export class CheckBack implements OnModuleInit, OnModuleDestroy {
       await failpoint(failpoints.postponed, () => this.preparedMessages.wait({ checks: used, message }));
     else await failpoint(failpoints.exhausted, () => this.parked.park(message, used));
   }
+}
+
+function inContextOf<T>({ gid, traceparent }: HalfMessage, run: () => Promise<T>): Promise<T> {
+  return withTraceparent(traceparent, () => withGid(gid, run));
 }

@@ -17,6 +17,7 @@ import { SCHEME } from './failpoints.js';
 import { halfMessage } from './half-message-publisher.js';
 import { HALF_PARKED, type ParkedRow, VERDICTS_LOST } from './half-message-tables.js';
 import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions } from './options.js';
+import { outcomeUnknown } from './park-prepared-message.js';
 import { acceptVerdicts } from './verdict-loss-check.js';
 import { Verdicts } from './verdicts.js';
 
@@ -39,8 +40,9 @@ export class ParkedMessageActions implements OnModuleInit, OnModuleDestroy {
       leaseMs: core.leaseMs,
       scanIntervalMs: core.scanIntervalMs,
       concurrencyMax: options.checkPrefetch,
-      attemptsMax: options.attemptsMax,
-      backoff: options.sweepBackoff,
+      // The same number of checks as by the broker, with the same delays between them.
+      attemptsMax: options.levelsMs.length,
+      backoff: { stepsMs: options.levelsMs.slice(1) },
       canRun: () => true,
       run: (row) => this.recheck(row),
       describe: (row) => ({ gid: row.gid, step: 'checking a half message again' }),
@@ -56,10 +58,17 @@ export class ParkedMessageActions implements OnModuleInit, OnModuleDestroy {
     await this.loop.stop();
   }
 
-  /** Checks again from the first check on. If the check parks it again, the claim is lost and DONE is not written. */
+  /**
+   * Checks again from the first check on, without the broker. A copy from there could not be told from a redelivery of the
+   * one that was parked.
+   */
   private async recheck(row: ParkedRow): Promise<Tried> {
     if (row.id === VERDICTS_LOST) return { kind: 'fatal', error: row.last_error ?? 'verdicts are missing' };
-    await this.checkBack.check({ checks: 0, message: halfMessage.parse(JSON.parse(row.message)) });
+    const isKnown = await this.checkBack.recheck(halfMessage.parse(JSON.parse(row.message)));
+    if (!isKnown) {
+      const check = `check ${row.attempts + 1} after the retry`;
+      return { kind: 'failed', error: outcomeUnknown(this.database.names.inDatabase('dtx_half'), check) };
+    }
     // If the process dies before this, the lease expires and it is checked once more, which changes nothing.
     const only = { sql: 'm.claim_token = ?', values: [row.claim_token] };
     await settleFinal(this.database.own, HALF_PARKED, { ids: [row.id], only });

@@ -69,27 +69,35 @@ export class VerdictLossCheck {
     return rows.length > 0;
   }
 
-  /** Writes the row and its alert in one transaction. A row that an operator has resolved is parked again. */
+  /** Writes the row and its alert in one transaction. The row of an earlier loss, which an operator has resolved, is parked again. */
   private async report(): Promise<void> {
     const lastError = lossOf(this.database.names.inDatabase('dtx_half'));
     const incident = { scheme: SCHEME, id: VERDICTS_LOST, gid: null, step: 'ruling half messages', lastError };
-    const isNew = await this.database.own.transaction(async (sql) => {
-      const row = {
-        id: VERDICTS_LOST,
-        gid: 'half-verdicts',
-        message: '{}',
-        ...parkedColumns(lastError),
-        created_at: NOW,
-      };
-      if (!(await insertFirst(sql, 'dtx_half_parked', row)))
-        await sql.query(
-          `UPDATE dtx_half_parked SET state = 'PARKED', next_attempt_at = ${NEVER_BY_ITSELF}, settled_at = NULL WHERE id = ?`,
-          [VERDICTS_LOST],
-        );
-      return this.alerts.raise(sql, incident);
-    });
+    const isNew = await this.database.own
+      .transaction(async (sql) => {
+        const row = { id: VERDICTS_LOST, gid: 'half-verdicts', message: '{}', ...parkedColumns(lastError) };
+        if (!(await insertFirst(sql, 'dtx_half_parked', { ...row, created_at: NOW }))) await parkAgain(sql);
+        // Under the lock of the row, which an operator holds who resolves this loss: it may be over since it was seen.
+        // guard: half-message.still-lost
+        if (!(await this.isLost(sql))) throw new LossIsOver();
+        return this.alerts.raise(sql, incident);
+      })
+      .catch((error) => {
+        if (error instanceof LossIsOver) return false;
+        throw error;
+      });
     if (isNew) this.alerts.announce(incident);
   }
+}
+
+/** Rolls back a report. */
+class LossIsOver extends Error {}
+
+function parkAgain(sql: Sql) {
+  return sql.query(
+    `UPDATE dtx_half_parked SET state = 'PARKED', next_attempt_at = ${NEVER_BY_ITSELF}, settled_at = NULL WHERE id = ?`,
+    [VERDICTS_LOST],
+  );
 }
 
 /** Forgets the remembered verdict in the transaction in which an operator resolves the loss. The next run remembers anew. */
