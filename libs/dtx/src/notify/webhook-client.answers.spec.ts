@@ -1,4 +1,5 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { createServer as createHttpServer } from 'node:http';
 import { createServer as createHttp2Server } from 'node:http2';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -23,6 +24,7 @@ describe('WebhookClient.post', () => {
   );
   afterEach(() => {
     for (const socket of sockets) socket.destroy();
+    sockets.clear();
     for (const server of servers.splice(0)) server.close();
   });
 
@@ -75,4 +77,20 @@ describe('WebhookClient.post', () => {
       /[Pp]arse|Expected/,
     );
   });
+
+  it('makes calls at the same time over as many connections, and the next ones over the same', async () => {
+    const url = await listen(createHttpServer((_, response) => response.end()));
+    for (let round = 0; round < 5; round++) {
+      const answers = await Promise.all([1, 2, 3, 4].map(() => client.post(url, {}, BODY)));
+      expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
+    }
+    expect(sockets.size).toBe(4);
+  });
+
+  it('closes a connection that nothing uses', async () => {
+    const url = await listen(createHttpServer({ keepAliveTimeout: 60_000 }, (_, response) => response.end()));
+    await client.post(url, {}, BODY);
+    const [socket] = sockets;
+    await new Promise((resolve) => socket!.once('close', resolve));
+  }, 20_000);
 });

@@ -16,8 +16,8 @@ export interface Answer {
 }
 
 const HEADERS_MAX_BYTES = 16 * 1024;
-/** Time after which an idle connection is closed. Otherwise a target could hold a file descriptor for ever. */
-const IDLE_MS = 30_000;
+/** Time after which an idle connection is closed. Calls to many targets would otherwise hold many file descriptors. */
+const IDLE_MS = 4_000;
 
 /**
  * Calls untrusted targets within a total time limit. It follows no redirects, bounds the answer, and connects only to
@@ -30,8 +30,9 @@ export class WebhookClient implements OnModuleDestroy {
 
   constructor(@Inject(NOTIFY_OPTIONS) private readonly options: NotifyOptions) {
     this.guard = new SsrfGuard(options.allow);
-    const bounds = { maxSockets: options.targetConcurrencyMax, maxFreeSockets: 1, timeout: IDLE_MS };
-    const keeping = { keepAlive: true, ...bounds };
+    const perTarget = options.targetConcurrencyMax;
+    // Fewer free ones would close a connection after most calls to a busy target.
+    const keeping = { keepAlive: true, maxSockets: perTarget, maxFreeSockets: perTarget, timeout: IDLE_MS };
     this.agents = { 'http:': new http.Agent(keeping), 'https:': new https.Agent(keeping) };
   }
 
