@@ -17,9 +17,13 @@ export class ProblemFilter implements ExceptionFilter {
 
   catch(error: unknown, host: ArgumentsHost): void {
     if (host.getType() !== 'http') throw error;
-    const request = host.switchToHttp().getRequest<HttpRequest>();
-    const reply = host.switchToHttp().getResponse<HttpReply>();
-    const path = request.url.split('?', 1)[0];
+    const http = host.switchToHttp();
+    this.answer(error, http.getRequest<HttpRequest>(), http.getResponse<HttpReply>());
+  }
+
+  /** Logs the error, and answers it unless the call is answered. */
+  answer(error: unknown, request: HttpRequest, reply: HttpReply): void {
+    const path = request.url.split('?', 1)[0]!;
 
     const { problem, headers, unexpected, withheld } = problemOf(request.is404 ? this.noRoute(path) : error);
     if (unexpected) {

@@ -6,7 +6,7 @@ import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { SwaggerModule } from '@nestjs/swagger';
 import { DtxDatabase, DtxLogger, OptionsError, Readiness } from 'nest-dtx';
 import { RouteTable } from './allowed-methods.js';
-import { AnswerDeadline } from './deadline.interceptor.js';
+import { answerInTime } from './answer-deadline.js';
 import { type Env, EnvError, readEnv } from './env.js';
 import { createAdapter } from './fastify-adapter.js';
 import { Calls } from './in-flight-requests.js';
@@ -60,13 +60,14 @@ export async function serve(definition: AppToServe): Promise<void> {
 async function createApp(definition: AppToServe, env: Env, calls: Calls): Promise<NestFastifyApplication> {
   const routes = new RouteTable();
   const adapter = createAdapter(routes, calls, env);
+  const filter = new ProblemFilter(routes);
+  answerInTime(adapter, (...of) => filter.answer(...of));
   const app = await NestFactory.create<NestFastifyApplication>(definition.module(env), adapter, {
     logger: new DtxLogger(),
     bodyParser: false,
     abortOnError: false,
   });
-  app.useGlobalFilters(new ProblemFilter(routes));
-  app.useGlobalInterceptors(new AnswerDeadline());
+  app.useGlobalFilters(filter);
   SwaggerModule.setup('docs', app, () => documentOf(app, definition));
   return app;
 }
