@@ -5,8 +5,9 @@ const EFFECTS = 'effects of a decided purchase in the three databases';
 const HEURISTIC = 'state of a decision to commit whose branch is gone';
 const LATE = 'a branch that is prepared after its rollback';
 const ORPHANS = 'branches that no instance will ever end';
-const NEXT = 'the purchase after one that was rolled back';
+const NEXT = 'the purchase after one whose answer was lost';
 const HALF = 'effects of a transaction in which one statement has failed';
+const ORDER = 'a lock that comes before its turn';
 
 export const logOff: Mutant = {
   name: 'log-off',
@@ -98,4 +99,35 @@ export const swallowed: Mutant = {
     { guard: 'xa.failed-statement', becomes: '' },
     { guard: 'transaction.every-error', becomes: '' },
   ],
+};
+
+export const sentBefore: Mutant = {
+  name: 'sent-before-waiting',
+  does: 'a statement that is sent at once passes those that wait in other databases',
+  breaks: 'transactions that lock in one order meet in a deadlock across servers, which only a lock wait ends',
+  foundBy: ORDER,
+  edits: [{ guard: 'xa.work-order', condition: 'false' }],
+};
+
+export const preparedTogether: Mutant = {
+  name: 'prepared-together',
+  does: 'branches are prepared in parallel although statements of the work wait in them',
+  breaks: 'their rows are locked in any order, so transactions meet in a deadlock across servers',
+  foundBy: ORDER,
+  edits: [
+    {
+      guard: 'xa.prepare-in-turn',
+      becomes: `const inTurn = async () => {
+        await Promise.all(waiting.map(({ name }) => prepare(named.get(name))));
+      };`,
+    },
+  ],
+};
+
+export const missStands: Mutant = {
+  name: 'miss-stands',
+  does: 'work behind a change that has missed does not run again',
+  breaks: 'sold-out stock is answered with an error of the library, and never with its refusal',
+  foundBy: 'what the work has seen',
+  edits: [{ guard: 'xa.runs-again', condition: 'true' }],
 };

@@ -6,6 +6,7 @@ import { until } from '../fixtures/until.js';
 import { decisions, type Prepared, preparedOf } from '../xa/branches-and-decisions.js';
 import { endAll, FORMAT_ID, finish, orphan, prepare } from '../xa/branches-by-hand.js';
 import { effectsOf, everywhere, LittleXa, libraryOf, prepareTables } from '../xa/little-xa.js';
+import { heldShelf, isLocked } from '../xa/shelf-locks.js';
 import { buy } from '../xa/xa-purchase.js';
 import type { Claim, Scenario } from './scenario.js';
 import type { Stage } from './scenario-stage.js';
@@ -16,9 +17,12 @@ import {
   commitUnwitnessed,
   decidedEarly,
   logOff,
+  missStands,
   notaIsDone,
   pooledConnection,
+  preparedTogether,
   scanOff,
+  sentBefore,
   swallowed,
 } from './xa.mutants.js';
 
@@ -111,26 +115,82 @@ async function orphanIsEnded(stage: Stage): Promise<Claim> {
   };
 }
 
-async function afterARollback(stage: Stage): Promise<Claim> {
-  const order = await openedShop(stage, 'xa.prepared-first=1*error');
+async function afterALostAnswer(stage: Stage): Promise<Claim> {
+  const order = await openedShop(stage, 'xa.prepared-first=1*lost');
+  await Promise.all([stage.shop.account('bob', 1_000_000), stage.shop.stock('phone', 100)]);
   const first = await until('one was rolled back', async () => {
     const answer = await buy(order.url, undefined, BOOK);
     return order.hits().length > 0 && answer;
   });
   if (first.status !== 503) throw new Error(`expected 503, got ${first.status}`);
-  const next = await Promise.all([1, 2].map(() => buy(order.url, undefined, BOOK)));
+  // Of other rows, since the branch whose answer was lost is prepared and keeps its locks.
+  const next = await Promise.all(
+    [1, 2].map(() => buy(order.url, undefined, { ...BOOK, buyerId: 'bob', sku: 'phone' })),
+  );
   return async () => {
     expect(
       next.map(({ status }) => status),
-      'the purchase after one that was rolled back',
+      'the purchase after one whose answer was lost',
     ).toEqual([201, 201]);
   };
 }
 
-async function swallowsAnError({ sandbox, root, keep }: Stage): Promise<Claim> {
+async function little({ sandbox, root, keep }: Stage) {
   const library = libraryOf(root);
   await prepareTables(sandbox, library);
   const app = keep(await LittleXa.start({ sandbox, library, xa: { timeoutMs: 10_000 } }));
+  return { app, library };
+}
+
+const CHANGE = 'UPDATE shelf SET n = n + 1 WHERE id = ?';
+
+async function sendsBehindAChange(stage: Stage): Promise<Claim> {
+  const { app, library } = await little(stage);
+  let isHeld = false;
+  await app.run('passes', async ({ payment, inventory }) => {
+    await library.changesOneRow(payment!, CHANGE, [1]);
+    await inventory!.query('DO 1');
+    isHeld = await isLocked(stage.sandbox, 'payment', 1);
+  });
+  return async () => {
+    expect(isHeld, 'the first lock: else a lock that comes before its turn').toBe(true);
+  };
+}
+
+async function changesInTwo(stage: Stage): Promise<Claim> {
+  const { app, library } = await little(stage);
+  const held = await heldShelf(stage.sandbox, 'payment', 1);
+  const run = app.run('two', async ({ payment, inventory }) => {
+    await library.changesOneRow(payment!, CHANGE, [1]);
+    await library.changesOneRow(inventory!, CHANGE, [1]);
+  });
+  await held.untilWaitedFor();
+  const isEarly = await until('the second lock', () => isLocked(stage.sandbox, 'inventory', 1), { withinMs: 500 }).then(
+    () => true,
+    () => false,
+  );
+  await held.end();
+  await run;
+  return async () => {
+    expect(isEarly, 'a lock that comes before its turn').toBe(false);
+  };
+}
+
+async function soldOut(stage: Stage): Promise<Claim> {
+  const { app, library } = await little(stage);
+  const seen: boolean[] = [];
+  const run = app.run('sold-out', async ({ payment }) => {
+    seen.push(await library.changesOneRow(payment!, CHANGE, [99]));
+  });
+  await run.catch(() => {});
+  return async () => {
+    expect(seen, 'what the work has seen').toEqual([true, false]);
+  };
+}
+
+async function swallowsAnError(stage: Stage): Promise<Claim> {
+  const { sandbox } = stage;
+  const { app } = await little(stage);
   const run = app.run('half', async (managers) => {
     await everywhere('half')(managers);
     await managers.payment!.query('INSERT INTO effect (gid, n) VALUES (?, 2)', ['half']).catch(() => {});
@@ -161,7 +221,18 @@ export const xaScenarios: Scenario[] = [
   {
     promise: 'a connection with an open branch is never used again',
     mutants: [pooledConnection],
-    play: afterARollback,
+    play: afterALostAnswer,
   },
   { promise: 'one failed statement rolls the whole transaction back', mutants: [swallowed], play: swallowsAnError },
+  {
+    promise: 'a statement is sent behind those of the work that wait in other databases',
+    mutants: [sentBefore],
+    play: sendsBehindAChange,
+  },
+  {
+    promise: 'changes that wait lock their rows in the order of the work, over all databases',
+    mutants: [preparedTogether],
+    play: changesInTwo,
+  },
+  { promise: 'work behind a change that has missed runs again and sees it', mutants: [missStands], play: soldOut },
 ];

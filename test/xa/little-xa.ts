@@ -14,7 +14,16 @@ import { BRANCHES } from './branches-and-decisions.js';
 /** The library as it is built, or a mutant of it. */
 export type Library = Pick<
   typeof Dtx,
-  'DtxModule' | 'XaModule' | 'Xa' | 'Database' | 'OutcomeUnknown' | 'BrokerUnavailable' | 'Operations' | 'migrate'
+  | 'DtxModule'
+  | 'XaModule'
+  | 'Xa'
+  | 'Database'
+  | 'OutcomeUnknown'
+  | 'BrokerUnavailable'
+  | 'Operations'
+  | 'migrate'
+  | 'changesOneRow'
+  | 'deferStatement'
 > & {
   readonly witnessMigrations: Migration[];
   readonly Decisions: Type<Decisions>;

@@ -1,18 +1,38 @@
 import type { DataSource, EntityManager } from 'typeorm';
 import { withTimeout } from '../core/async/with-timeout.js';
+import { ChangeMissed } from '../core/database/changes-one-row.js';
 import type { TransactionGuard } from '../core/database/guarded-transaction.js';
+import type { SqlStatement } from '../core/database/insert-first.js';
 import type { Tap } from '../core/database/intercepted-connection.js';
 import type { Row } from '../core/database/mysql2-types.js';
+import { failedAt } from '../core/database/packet.js';
 import type { SessionPool } from '../core/database/pinned-session-pool.js';
 import type { SqlValue } from '../core/database/sql-literals.js';
 import { BoundRunner } from '../core/database/user-code-query-runner.js';
 import { endsConnection, errnoOf, isDatabaseAway, SERVER_ERRNO_MIN } from '../core/errors/sql-errors.js';
+import type { PlaceInOrder } from './work-order.js';
 import { XaUnavailable } from './xa-unavailable.js';
 
 /** Waits in milliseconds: for a connection, and for the answer to one protocol statement. */
 export interface Limits {
   readonly withinMs: number;
   readonly limitMs: number;
+}
+
+/** The opening of a connection to the caller. */
+interface Entrance {
+  /** The savepoint was set with the begin. */
+  readonly withSavepoint: boolean;
+  /** The owner of the transaction runs its work again after `ChangeMissed`. */
+  readonly runsAgain: boolean;
+  readonly order: PlaceInOrder;
+}
+
+/** The server refused a statement of the work that waited, and has not read the end of the transaction behind it. */
+export class WorkRefused extends Error {
+  constructor(readonly reason: unknown) {
+    super('a statement of the work was refused');
+  }
 }
 
 /**
@@ -62,11 +82,13 @@ export class BranchConnection {
   }
 
   /** Opens the manager to the caller, with the entities of `source`. */
-  enter(source: DataSource, { withSavepoint, mayDefer }: { withSavepoint: boolean; mayDefer: boolean }): BoundRunner {
-    const options = { everyErrorEnds: true, mayDefer };
-    this.bound = new BoundRunner(source, this.tap, options, (statement) => this.watch(statement));
-    this.bound.open({ withSavepoint });
-    return this.bound;
+  enter(source: DataSource, { withSavepoint, runsAgain, order }: Entrance): BoundRunner {
+    const options = { everyErrorEnds: true, mayDefer: true, runsAgain, order };
+    const bound = new BoundRunner(source, this.tap, options, (statement) => this.watch(statement));
+    bound.open({ withSavepoint });
+    order.send = () => this.watch(bound.guard.sendUsers());
+    this.bound = bound;
+    return bound;
   }
 
   /**
@@ -89,13 +111,39 @@ export class BranchConnection {
   /**
    * Sends protocol statements in one packet, behind statements that still wait for one. The server stops at the first
    * error, so none of them runs after a failed statement.
+   * @throws the error of a statement that waited, as its sender explains it
    * @throws XaUnavailable when the answer takes longer than `limitMs`
    */
   async sendLast(...statements: readonly string[]): Promise<void> {
-    const { held } = this.guard;
+    const { held, evidence } = this.guard;
     const { limitMs } = held;
-    const all = [...held.take(), ...statements.map((sql) => ({ sql }))];
-    await this.inTime(this.tap.askTogether(all, limitMs));
+    const waiting = held.take();
+    const all = [...waiting, ...statements.map((sql) => ({ sql }))];
+    await this.inTime(this.tap.askTogether(all, limitMs)).catch((error) => {
+      const failed = waiting[failedAt(error) ?? waiting.length];
+      throw failed && isAnswered(error) ? evidence.heldFailed(error, failed) : error;
+    });
+  }
+
+  /**
+   * Sends a last statement and COMMIT in one packet, behind the proof that the transaction is the one that was begun, and
+   * behind statements that still wait. The server runs each only if the one before it succeeded.
+   * @param first statements in front of the proof
+   * @throws WorkRefused for a statement of the work that waited: COMMIT was not read
+   * @throws XaUnavailable when the answer takes longer than `limitMs`
+   */
+  async commitWith({ statement, values }: SqlStatement, first: readonly string[]): Promise<void> {
+    const { held, evidence } = this.guard;
+    const { limitMs } = held;
+    const waiting = held.take();
+    const before = first.map((sql) => ({ sql }));
+    const end = [this.tap.bound(statement, values), { sql: 'COMMIT' }];
+    const answer = evidence.confirm([...waiting, ...end], { before, limitMs });
+    await this.inTime(answer).catch((error) => {
+      const at = (failedAt(error) ?? -1) - before.length - 1;
+      const isOfWork = error instanceof ChangeMissed || waiting[at] !== undefined;
+      throw isOfWork && !evidence.mayBeCommitted ? new WorkRefused(error) : error;
+    });
   }
 
   /** Ends every wait on this connection with the error. A network that drops packets would never end it. */

@@ -1,6 +1,7 @@
 import type { EntityManager } from 'typeorm';
 import { BranchConnection, isAnswered, type Limits } from './branch-connection.js';
 import type { Place } from './resource-manager.js';
+import type { WorkOrder } from './work-order.js';
 import { xidSql } from './xid.js';
 
 /** One participant of an XA transaction, with the one connection that it keeps from begin to end. */
@@ -43,11 +44,11 @@ export class XaBranch implements Participant {
   static async start(
     name: string,
     { source, pool }: Place,
-    { gtrid, ...limits }: { gtrid: string } & Limits,
+    { gtrid, runsAgain, order, ...limits }: { gtrid: string; runsAgain: boolean; order: WorkOrder } & Limits,
   ): Promise<XaBranch> {
     const session = await BranchConnection.open(pool, limits);
     const branch = new XaBranch(name, session, xidSql(gtrid, name));
-    const { guard } = session.enter(source, { withSavepoint: false, mayDefer: true });
+    const { guard } = session.enter(source, { withSavepoint: false, runsAgain, order: order.place(name) });
     await guard.defer(`XA START ${branch.xid}`, []);
     await guard.defer(WITNESS_SQL, [gtrid, name]);
     return branch;

@@ -1,12 +1,13 @@
 import type { EntityManager } from 'typeorm';
 import type { Hook } from '../core/database/hooks-by-savepoint.js';
-import type { SqlValue } from '../core/database/sql-literals.js';
+import type { SqlStatement } from '../core/database/insert-first.js';
 import { BEGUN } from '../core/database/transaction-identity.js';
 import type { BoundRunner } from '../core/database/user-code-query-runner.js';
 import type { Participant } from './branch.js';
 import { BranchConnection, type Limits } from './branch-connection.js';
 import { type LogPlace, NOWHERE } from './decision-log-trust.js';
 import type { Place } from './resource-manager.js';
+import type { WorkOrder } from './work-order.js';
 
 /**
  * The last resource: a local transaction in the database of the decision log. Its commit is the decision. If the
@@ -25,14 +26,14 @@ export class LastResource implements Participant {
   static async start(
     name: string,
     { source, pool }: Place,
-    { placeSql, ...limits }: { placeSql: string } & Limits,
+    { placeSql, runsAgain, order, ...limits }: { placeSql: string; runsAgain: boolean; order: WorkOrder } & Limits,
   ): Promise<LastResource> {
     const session = await BranchConnection.open(pool, limits);
     try {
       const [, , rows] = await session.send<[unknown, unknown, LogPlace[]]>(
         `START TRANSACTION; SAVEPOINT ${BEGUN}; ${placeSql}`,
       );
-      const bound = session.enter(source, { withSavepoint: true, mayDefer: false });
+      const bound = session.enter(source, { withSavepoint: true, runsAgain, order: order.place(name) });
       await bound.tell('AfterTransactionStart');
       return new LastResource(name, session, bound, rows[0] ?? NOWHERE);
     } catch (error) {
@@ -59,13 +60,14 @@ export class LastResource implements Participant {
   }
 
   /**
-   * Sends three statements together: proof that the transaction is still the one that was begun, the decision, and
-   * COMMIT. The server runs each only if the one before it succeeded. A session clock that the caller has changed would
-   * falsify the deadline, so it is reset first.
+   * Sends together: proof that the transaction is still the one that was begun, statements of the work that wait, the
+   * decision, and COMMIT. The server runs each only if the one before it succeeded. A session clock that the caller has
+   * changed would falsify the deadline, so it is reset first.
+   * @throws WorkRefused for a statement of the work: nothing is decided
    */
-  async commitWith(statement: string, values: readonly SqlValue[]): Promise<void> {
-    const clock = this.session.guard.isAltered ? 'SET timestamp = DEFAULT; ' : '';
-    await this.session.send(`${clock}RELEASE SAVEPOINT ${BEGUN}; ${statement}; COMMIT`, values);
+  async commitWith(decision: SqlStatement): Promise<void> {
+    const clock = this.session.guard.isAltered ? ['SET timestamp = DEFAULT'] : [];
+    await this.session.commitWith(decision, clock);
     this.session.release('committed');
   }
 

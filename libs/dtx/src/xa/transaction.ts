@@ -1,41 +1,29 @@
-// Steps 1 to 3 of 5 - transaction: begin, work, prepare, decide. Presumed abort: the begin writes nothing durable.
+// Steps 2 to 3 of 5 - transaction: work, prepare, decide. `begin-transaction.ts` has step 1.
 import { Inject, Injectable } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
+import { ChangeMissed } from '../core/database/changes-one-row.js';
 import { Database } from '../core/database/database.service.js';
+import { mayBeForAnAnswer } from '../core/database/held-statements.js';
 import { OutcomeUnknown, textOf } from '../core/errors/errors.js';
 import { failpoint } from '../core/failpoint.js';
-import { assertGid, newId } from '../core/ids.js';
-import { CORE_OPTIONS } from '../core/injection-tokens.js';
+import { assertGid } from '../core/ids.js';
 import { libraryLogger } from '../core/library-logger.js';
-import type { CoreOptions } from '../core/options.js';
 import { measure } from '../core/telemetry-events.js';
 import type { BeforeDone } from './before-done-hook.js';
-import { type Participant, refuseFailed, XaBranch } from './branch.js';
-import { isAnswered, type Limits } from './branch-connection.js';
+import { BeginTransaction, type Begun } from './begin-transaction.js';
+import { refuseFailed } from './branch.js';
+import { WorkRefused } from './branch-connection.js';
 import { awaitHooks } from './commit-hook-time-limit.js';
 import { Admission } from './concurrency-limit.js';
 import { Decisions } from './decision-log-entries.js';
-import { DecisionLog } from './decision-log-trust.js';
 import { failpoints, SCHEME } from './failpoints.js';
-import { LastResource } from './last-resource.js';
 import { XA_OPTIONS, type XaOptions } from './options.js';
-import { ResourceManagers } from './resource-manager-registry.js';
+import { PrepareBranches } from './prepare-branches.js';
 import type { XaRun } from './run-options.js';
 import { SecondPhase } from './second-phase.js';
-import { TracedDecision, TracedPrepare, TracedRun } from './traced-phases.js';
+import { TracedDecision, TracedRun } from './traced-phases.js';
 import { withinDeadline } from './transaction-deadline.js';
-import type { XaRow } from './xa-tables.js';
 import { XaUnavailable } from './xa-unavailable.js';
-import { type Gtrid, gtridOf, parseGtrid } from './xid.js';
-
-/** A transaction before its decision. */
-interface Begun {
-  readonly row: XaRow;
-  readonly gtrid: Gtrid;
-  readonly last: LastResource;
-  readonly branches: readonly XaBranch[];
-  readonly participants: readonly Participant[];
-}
 
 /** ER_BAD_NULL_ERROR: the deciding statement fails with it after the deadline. */
 const TOO_LATE = 1048;
@@ -51,11 +39,10 @@ export class Xa {
 
   /** @internal */ constructor(
     private readonly database: Database,
-    private readonly resources: ResourceManagers,
-    private readonly log: DecisionLog,
+    private readonly beginning: BeginTransaction,
+    private readonly preparing: PrepareBranches,
     private readonly decisions: Decisions,
     private readonly secondPhase: SecondPhase,
-    @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
     @Inject(XA_OPTIONS) private readonly options: XaOptions,
   ) {
     const { concurrencyMax, waitersMax, acquireTimeoutMs: waitMs } = options;
@@ -81,6 +68,7 @@ export class Xa {
    * Runs work that commits in all named databases or in none. The managers are valid inside `work` only. A failed
    * statement rolls everything back, even if the work swallows the error. After the deadline, its statements are
    * refused. All transactions must lock the databases in one order: only a lock wait ends a deadlock across servers.
+   * Work that calls `changesOneRow` may run twice.
    * @throws the error of the work, after the rollback
    * @throws XaUnavailable if nothing began or all was rolled back, since a database, a connection or time was missing
    * @throws OutcomeUnknown if the outcome is unknown for now
@@ -98,20 +86,7 @@ export class Xa {
     assertGid(gid);
     const leave = await this.admission.enter();
     try {
-      const begun = await this.begin(names, gid);
-      measure('started', { scheme: SCHEME, gid });
-      const result = await withinDeadline(
-        begun.participants,
-        { gid, limitMs: this.options.timeoutMs },
-        async (late) => {
-          const given = await this.prepared(begun, (managers: Record<Name, EntityManager>) =>
-            Promise.race([this.database.guard.inside(`the work of XA transaction ${gid}`, () => work(managers)), late]),
-          );
-          // guard: xa.decide
-          await this.decide(begun);
-          return given;
-        },
-      );
+      const { begun, result } = await this.decided(names, work, { gid, runsAgain: true });
       // In parallel, so a hook that hangs delays no branch's commit.
       const hooks = awaitHooks({ gid, limitMs: this.options.secondPhaseWaitMs }, this.afterCommit(begun), this.logger);
       await Promise.all([this.secondPhase.runNow(begun.row, begun.branches), hooks]);
@@ -121,46 +96,34 @@ export class Xa {
     }
   }
 
-  /** Step 1: the last resource reads the time, the xid carries it, and every branch begins with its witness. */
-  private async begin(names: readonly string[], gid: string): Promise<Begun> {
-    const { acquireTimeoutMs: withinMs, timeoutMs } = this.options;
-    const limits = { withinMs, limitMs: timeoutMs };
-    const resources = await this.resources.require(names, withinMs);
-    const last = await this.beginLast(limits);
-    const id = newId(Number(last.place.ms));
-    const gtrid = gtridOf(last.place.log_id, id, timeoutMs);
-    const started = await Promise.allSettled(
-      resources.map(({ name, work }) => XaBranch.start(name, work, { gtrid, ...limits })),
-    );
-    const branches = started.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
-    const failed = started.find((one) => one.status === 'rejected');
-    if (failed) {
-      await Promise.all([last, ...branches].map((one) => one.rollBack()));
-      throw failed.reason;
-    }
-    const about = { id, gid, gtrid, branches: branches.map(({ name }) => name).join(',') };
-    const row = {
-      ...about,
-      before_done: this.secondPhase.hasBeforeDone ? 1 : 0,
-      decision: 'COMMIT',
-      state: 'COMMITTING',
-      attempts: 0,
-      claim_token: this.decisions.token,
-    } as const;
-    return { row, gtrid: parseGtrid(gtrid)!, last, branches, participants: [last, ...branches] };
-  }
-
-  /** @throws XaUnavailable when the session is in another log than was opened */
-  private async beginLast(limits: Limits): Promise<LastResource> {
-    const { placeSql } = this.log;
-    const last = await LastResource.start(this.core.app, this.resources.lastResource, { placeSql, ...limits });
+  /**
+   * Steps 1 to 3. They run once more after a change of `changesOneRow` that missed, and it is sent at once then. All of the
+   * first run was rolled back. If the process dies in between, nothing has happened.
+   */
+  private async decided<Name extends string, T>(
+    names: readonly Name[],
+    work: (managers: Record<Name, EntityManager>) => Promise<T>,
+    { gid, runsAgain }: { gid: string; runsAgain: boolean },
+  ): Promise<{ begun: Begun; result: T }> {
+    const begun = await this.beginning.begin(names, { gid, runsAgain });
+    if (runsAgain) measure('started', { scheme: SCHEME, gid });
+    const { participants } = begun;
     try {
-      this.log.confirm(last.place);
-      return last;
+      const result = await withinDeadline(participants, { gid, limitMs: this.options.timeoutMs }, async (late) => {
+        const given = await this.prepared(begun, (managers: Record<Name, EntityManager>) =>
+          Promise.race([this.database.guard.inside(`the work of XA transaction ${gid}`, () => work(managers)), late]),
+        );
+        // guard: xa.decide
+        await this.decide(begun);
+        return given;
+      });
+      return { begun, result };
     } catch (error) {
-      await last.rollBack();
-      throw error;
+      const hasMissed = participants.some(({ failure }) => failure instanceof ChangeMissed);
+      // guard: xa.runs-again
+      if (!hasMissed || error instanceof XaUnavailable) throw error;
     }
+    return this.decided(names, work, { gid, runsAgain: false });
   }
 
   /** Step 2: the work, then every branch is prepared. Any error here rolls everything back. */
@@ -168,7 +131,7 @@ export class Xa {
     begun: Begun,
     work: (managers: Record<Name, EntityManager>) => Promise<T>,
   ): Promise<T> {
-    const { participants, branches } = begun;
+    const { participants, branches, order } = begun;
     try {
       const managers = Object.fromEntries(participants.map(({ name, manager }) => [name, manager]));
       const result = await failpoint(failpoints.worked, () => work(managers as Record<Name, EntityManager>));
@@ -176,32 +139,15 @@ export class Xa {
       await Promise.all(participants.map((one) => one.leave()));
       refuseFailed(participants);
       // guard: xa.prepare
-      await this.prepareAll(branches);
+      await this.preparing.prepareAll(branches, order);
       return result;
     } catch (error) {
       await Promise.all(participants.map((one) => one.leave()));
+      // The work may have failed because of an answer that was not checked yet. Then that failure counts.
+      const known = mayBeForAnAnswer(error) ? await order.sendAll().catch((waited: unknown) => waited) : undefined;
       await this.rollBack(begun);
-      throw error;
+      throw known ?? error;
     }
-  }
-
-  /** Prepares in parallel. A lost answer counts as no: the connection ends, and recovery resolves a prepared branch. */
-  @TracedPrepare
-  private async prepareAll(branches: readonly XaBranch[]): Promise<void> {
-    const all = await Promise.allSettled(
-      branches.map(async (branch, index) => {
-        const prepare = () => branch.prepare();
-        try {
-          await (index === 0 ? failpoint(failpoints.preparedFirst, prepare) : prepare());
-        } catch (error) {
-          if (!isAnswered(error)) branch.giveUp();
-          throw error;
-        }
-      }),
-    );
-    const failed = all.find((one) => one.status === 'rejected');
-    if (failed) throw failed.reason;
-    await failpoint(failpoints.preparedAll, async () => {});
   }
 
   /** Step 3: one commit in the database of the log. When this returns, the decision is on its disk. */
@@ -211,8 +157,12 @@ export class Xa {
     // guard: xa.log
     const { sql, values } = this.decisions.commitSql(row, gtrid);
     try {
-      await failpoint(failpoints.decided, () => last.commitWith(sql, values));
+      await failpoint(failpoints.decided, () => last.commitWith({ statement: sql, values }));
     } catch (error) {
+      if (error instanceof WorkRefused) {
+        await this.rollBack(begun);
+        throw error.reason;
+      }
       // Error 1048 is definite: the row was not written, and the COMMIT behind it was not read. A duplicate key is not:
       // the row may be this very decision, from a first statement whose answer was lost.
       const isTooLate = (error as { errno?: number }).errno === TOO_LATE;

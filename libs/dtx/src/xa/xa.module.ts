@@ -4,6 +4,7 @@ import { moduleOf } from '../core/module-of-data-source.js';
 import { type AsyncModuleOptions, configurableModule, type ModuleScope } from '../core/module-options.js';
 import { parseOptions } from '../core/options.js';
 import { CarryOut } from './apply-decision-to-branch.js';
+import { BeginTransaction } from './begin-transaction.js';
 import type { BranchDatabase } from './branch-database.js';
 import { BranchTrace } from './branch-trace.js';
 import { Decisions } from './decision-log-entries.js';
@@ -12,6 +13,7 @@ import { DecisionLog } from './decision-log-trust.js';
 import { DecisionLossCheck } from './decision-loss-check.js';
 import { XaPurge } from './decision-purge.js';
 import { XA_OPTIONS, type XaOptionsInput, xaOptions } from './options.js';
+import { PrepareBranches } from './prepare-branches.js';
 import { Orphans } from './presumed-abort.js';
 import { Recovery } from './recovery.js';
 import { BRANCHES, ResourceManagers } from './resource-manager-registry.js';
@@ -46,6 +48,8 @@ const configured = configurableModule<XaModuleOptions, 'createXaOptions'>({
     DecisionLossCheck,
     Orphans,
     Recovery,
+    BeginTransaction,
+    PrepareBranches,
     Xa,
     XaLifeCycle,
     XaPurge,

@@ -25,7 +25,8 @@ export async function insertOrder(tx: EntityManager, order: NewOrder): Promise<D
 /** Inserts an order that is CONFIRMED from the start. Returns its creation time. */
 export async function insertConfirmedOrder(tx: EntityManager, order: NewOrder): Promise<Date> {
   const createdAt = createdAtOf(order);
-  await insertRow(tx, order, { status: 'CONFIRMED', reason: null, createdAt, updatedAt: createdAt });
+  const { statement, values } = insertOf(order, { status: 'CONFIRMED', reason: null, createdAt, updatedAt: createdAt });
+  await deferStatement(tx, statement, values);
   return createdAt;
 }
 

@@ -29,7 +29,7 @@ const missed = new Map<string, number>();
  * Runs an INSERT, UPDATE or DELETE, and returns whether it changed exactly one row. An UPDATE counts the rows that it
  * matched.
  *
- * In a transaction that nest-dtx runs (handlers, participants, steps, `inTransaction`), it saves a round trip: the
+ * In a transaction that nest-dtx runs, such as that of a handler or of `inTransaction`, it saves a round trip: the
  * statement travels with the next one, or with COMMIT, and the call returns true. The server checks the rows. If they are
  * not one, the whole transaction is rolled back and its code runs again, and this call returns false. So code behind it
  * runs again as after a deadlock, also if it has thrown. Until the statement is sent, its row is not locked, so an effect

@@ -63,8 +63,7 @@ export class TransactionGuard implements Gate, Sql {
 
   /** Removes and returns the hooks of the committed transaction. */
   takeHooks(): Hook[] {
-    const dependents = this.evidence.savepoints.takeDependents();
-    return dependents.map(({ afterCommit }) => afterCommit).filter((hook) => hook !== undefined);
+    return this.evidence.savepoints.takeHooks();
   }
 
   /** Sends a library statement, in turn with those of the user. */
@@ -74,7 +73,7 @@ export class TransactionGuard implements Gate, Sql {
       // guard: transaction.own-statement
       if (this.state !== 'watching') this.mustBeAlive();
       return this.held.sendWith<T>(this.tap.bound(statement, values));
-    });
+    }, this.options.order?.before('sent'));
   }
 
   /**
@@ -108,7 +107,7 @@ export class TransactionGuard implements Gate, Sql {
       if (!this.held.hasRoomFor(together)) await this.held.send();
       for (const statement of together) this.held.add(statement);
       if (this.state !== 'guarding' || !this.options.mayDefer || this.held.isFull) await this.held.send();
-    });
+    }, together[0]?.isUsers && this.options.order?.before('waits'));
   }
 
   pass(text: string, send: Send, done: Done): void {
@@ -123,7 +122,7 @@ export class TransactionGuard implements Gate, Sql {
     }
     if (this.state === 'beginning') return void this.begin(text, send, done);
     void this.turns
-      .take(() => this.run(text, send))
+      .take(() => this.run(text, send), this.options.order?.before('sent'))
       .then(
         (answer) => done(...answer),
         (error) => done(error),

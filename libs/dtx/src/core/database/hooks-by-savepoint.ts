@@ -52,6 +52,11 @@ export class Savepoints {
     return this.dependents.splice(0);
   }
 
+  takeHooks(): Hook[] {
+    const hooks = this.takeDependents().map(({ afterCommit }) => afterCommit);
+    return hooks.filter((hook) => hook !== undefined);
+  }
+
   /**
    * Follows an executed statement. ROLLBACK TO drops the dependents that joined after the savepoint. RELEASE keeps
    * them. An unknown savepoint counts as the first of all.

@@ -1,3 +1,12 @@
+/** Keeps the order of statements over several transactions, which the user code takes for one. */
+export interface StatementOrder {
+  /**
+   * Called before a statement is sent, or before one of the user waits for a packet. Resolves when it is in turn. Undefined
+   * if it is in turn now.
+   */
+  before(how: 'waits' | 'sent'): Promise<void> | undefined;
+}
+
 export interface GuardOptions {
   /** Whether one query may hold several statements, as set on the DataSource of the user. */
   readonly allowsSeveral: boolean;
@@ -15,6 +24,7 @@ export interface GuardOptions {
   readonly mayDefer?: boolean;
   /** The owner of the transaction runs it again after `ChangeMissed`, and then without this option. */
   readonly runsAgain?: boolean;
+  readonly order?: StatementOrder;
 }
 
 /**

@@ -34,7 +34,7 @@ export class BoundRunner {
   constructor(
     private readonly source: DataSource,
     readonly tap: Tap,
-    options: Pick<GuardOptions, 'everyErrorEnds' | 'mayDefer' | 'runsAgain'> = {},
+    options: Pick<GuardOptions, 'everyErrorEnds' | 'mayDefer' | 'runsAgain' | 'order'> = {},
     private readonly race: <T>(statement: Promise<T>) => Promise<T> = (statement) => statement,
   ) {
     this.runner = source.createQueryRunner() as Runner;
