@@ -59,5 +59,6 @@ export function currentGid(): string | null {
  */
 export function traceparentFrom(header: unknown): string {
   if (typeof header === 'string' && TRACEPARENT.test(header)) return header;
-  return `00-${randomBytes(16).toString('hex')}-${randomBytes(8).toString('hex')}-01`;
+  const hex = randomBytes(24).toString('hex');
+  return `00-${hex.slice(0, 32)}-${hex.slice(32)}-01`;
 }

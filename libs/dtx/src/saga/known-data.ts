@@ -2,6 +2,7 @@
 // from the row, and steps that the row does not know are asked again, since their apps have kept the results.
 import { acceptedBy, applySchema, type StandardSchema } from '../core/broker/schema.js';
 import { DtxError } from '../core/errors/errors.js';
+import { copyOfJson } from '../core/json-copy.js';
 import { nameOf, type Saga, type SagaScope } from './saga-entries.js';
 import type { SagaSignal, StepContract } from './step-contract.js';
 
@@ -24,7 +25,7 @@ export class KnownData implements SagaScope<unknown> {
   /** A copy of every read, since the maker of arguments may change it. */
   get input(): unknown {
     const { name, version, input } = this.saga;
-    return acceptedBy(input, structuredClone(this.rawInput), `stored input does not fit saga ${name} v${version}`);
+    return acceptedBy(input, copyOfJson(this.rawInput), `stored input does not fit saga ${name} v${version}`);
   }
 
   result<Result>(step: StepContract<unknown, Result>): Result {
@@ -65,7 +66,7 @@ export class KnownData implements SagaScope<unknown> {
         `saga ${saga} v${version} has no ${what} ${name} yet; read only results of groups before this step`,
       );
     }
-    return structuredClone(this.results.get(name) ?? null);
+    return copyOfJson(this.results.get(name) ?? null);
   }
 }
 

@@ -14,6 +14,7 @@ import { DtxError, Rejected, textOf } from '../core/errors/errors.js';
 import { isDuplicateKey } from '../core/errors/sql-errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
+import { copyOfJson } from '../core/json-copy.js';
 import type { CoreOptions } from '../core/options.js';
 import {
   BARRIER,
@@ -219,7 +220,7 @@ function mustBeMarked({ affectedRows }: Changed, { gid }: Call): void {
 
 /** The arguments of a call, a copy for every run, since a method or a schema may change them. @throws Misfit */
 function fitting({ name, args }: StepContract, given: unknown): unknown {
-  return applied(args, structuredClone(given), `arguments do not fit saga step ${name}`);
+  return applied(args, copyOfJson(given), `arguments do not fit saga step ${name}`);
 }
 
 function contextOf(call: Call): SagaStepContext;

@@ -72,7 +72,20 @@ export class StepCalls implements OnModuleInit {
   }
 
   callOf(about: CallDetails): Call {
-    return { ...about, initiator: this.core.app, callId: randomUUID() };
+    const { gid, incarnation, saga, kind, phase, args, reason, since } = about;
+    // Not spread: this runs for each call.
+    return {
+      callId: randomUUID(),
+      gid,
+      initiator: this.core.app,
+      incarnation,
+      saga,
+      kind,
+      phase,
+      args,
+      reason,
+      since,
+    };
   }
 
   answer(replyTo: string, answer: Answer): Promise<void> {

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { checkedJson } from '../core/broker/outgoing-payload.js';
 import { acceptedBy, applySchema, problemOfSchema, type StandardSchema } from '../core/broker/schema.js';
 import { DtxError } from '../core/errors/errors.js';
+import { copyOfJson } from '../core/json-copy.js';
 import type { StepContract } from './step-contract.js';
 
 /** The result of a Do without a schema in its contract. */
@@ -28,7 +29,7 @@ export function resultOf({ name, version, result }: StepContract, returned: unkn
 /** @throws Misfit if the stored result does not fit the contract of this process */
 export function storedResult({ name, result }: StepContract, data: unknown): unknown {
   if (!result || data === undefined) return data;
-  return applied(result, structuredClone(data), `stored result does not fit saga step ${name}`);
+  return applied(result, copyOfJson(data), `stored result does not fit saga step ${name}`);
 }
 
 /** The value of a schema for JSON of another process. @throws Misfit */

@@ -80,8 +80,20 @@ export class Calls implements OnModuleInit {
     return undefined;
   }
 
-  private callOf(branch: Branch, about: CallDetails): Call {
-    return { ...about, initiator: this.core.app, callId: randomUUID(), branch: branch.branch, args: branch.args };
+  private callOf({ branch, args }: Branch, about: CallDetails): Call {
+    const { gid, incarnation, phase, reason, decidedAt } = about;
+    // Not spread: this runs for each call.
+    return {
+      callId: randomUUID(),
+      gid,
+      branch,
+      initiator: this.core.app,
+      incarnation,
+      phase,
+      args,
+      reason,
+      decidedAt,
+    };
   }
 
   /**

@@ -161,20 +161,20 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   private transact(call: Call, participant: MountedParticipant, direct: SqlStatement | undefined): Promise<void> {
+    const isTry = call.phase === 'try';
     const unit: Unit<void> = {
       what: `${call.phase} of ${participant.contract.name}`,
-      ...(direct && { first: firstUnlessThere(direct, () => new PlaceTaken()) }),
+      first: direct && firstUnlessThere(direct, () => new PlaceTaken()),
       sharing: this.sharing.of(`${call.phase} ${participant.contract.name}.v${participant.contract.version}`),
       run: (tx, sql, answers) => {
         // guard: tcc.barrier-joins
         const joined = { tx, sql, answers: direct && answers };
         return runPhase(joined, call, { participant, bytesMax: this.options.payloadMaxBytes });
       },
+      lockWaitSeconds: isTry ? undefined : secondLockWaitSeconds(this.core, this.options),
     };
-    const { work } = this.database;
-    if (call.phase !== 'try')
-      return work.run({ ...unit, lockWaitSeconds: secondLockWaitSeconds(this.core, this.options) });
-    return this.tries.within(this.options.timeoutMs, () => work.run(unit));
+    const run = () => this.database.work.run(unit);
+    return isTry ? this.tries.within(this.options.timeoutMs, run) : run();
   }
 
   /** Bounds the Tries of all participants together, so that connections are left for second phases. */

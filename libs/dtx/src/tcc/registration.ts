@@ -74,16 +74,16 @@ export class Registration {
    */
   async inTime(begun: Begun, run: Limits): Promise<Verdicts> {
     const limitMs = Math.max(run.timeoutMs, REGISTER_LIMIT_MIN_MS);
-    const late = new OutcomeUnknown(`TCC transaction ${begun.gid} was not registered within ${limitMs} ms`);
+    const late = () => new OutcomeUnknown(`TCC transaction ${begun.gid} was not registered within ${limitMs} ms`);
     const limit = new AbortController();
     const registered = this.register(begun, run, () => {
-      if (limit.signal.aborted) throw late;
+      if (limit.signal.aborted) throw late();
     });
     registered.catch(() => {}); // handled below, and ignored after the time limit
     const answers = await withTimeout(limitMs, registered, () => null);
     if (answers) return answers;
     limit.abort();
-    throw late;
+    throw late();
   }
 
   private async register(begun: Begun, run: Limits, mustBeInTime: () => void): Promise<Verdicts> {

@@ -7,6 +7,7 @@ import { acceptedBy, applySchema, problemOfSchema, type StandardSchema } from '.
 import type { Sql } from '../core/database/sql-executor.js';
 import { DtxError } from '../core/errors/errors.js';
 import { failpoint } from '../core/failpoint.js';
+import { copyOfJson } from '../core/json-copy.js';
 import { type BarrierDecision, enterCancel, enterConfirm, enteredDirectly, enterTry, keepData } from './barrier.js';
 import type { BranchKey } from './barrier-row-matching.js';
 import type { Call, Verdict } from './call-messages.js';
@@ -87,7 +88,7 @@ export function resultOfTry({ name, version, result }: Participant, returned: un
  * @throws Misfit
  */
 function fitting({ name, args }: Participant, call: Call): unknown {
-  return applied(args, structuredClone(call.args), `arguments do not fit ${name}`);
+  return applied(args, copyOfJson(call.args), `arguments do not fit ${name}`);
 }
 
 /** @throws Misfit if the stored result of Try does not fit the contract of this process */

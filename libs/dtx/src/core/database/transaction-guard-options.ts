@@ -16,15 +16,15 @@ export interface GuardOptions {
    * Each failed user statement ends the transaction, even if user code catches the error. Only a duplicate key does
    * not.
    */
-  readonly everyErrorEnds?: boolean;
+  readonly everyErrorEnds?: boolean | undefined;
   /**
    * Statements of the library may wait for the next packet (`defer`). The owner of the transaction commits by `commit` or
    * by TypeORM, and its connection takes several statements in one packet.
    */
-  readonly mayDefer?: boolean;
+  readonly mayDefer?: boolean | undefined;
   /** The owner of the transaction runs it again after `ChangeMissed`, and then without this option. */
-  readonly runsAgain?: boolean;
-  readonly order?: StatementOrder;
+  readonly runsAgain?: boolean | undefined;
+  readonly order?: StatementOrder | undefined;
 }
 
 /**

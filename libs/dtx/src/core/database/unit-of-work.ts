@@ -7,14 +7,16 @@ export interface Unit<T> {
   /** The name of the user code in errors: `@OnMessage(invoice.issued.v1) of mail.send-invoice`. */
   readonly what: string;
   /** The first statements of the transaction, sent with its begin. */
-  readonly first?: {
-    readonly statement: string;
-    readonly values: readonly SqlValue[];
-    /** The error to throw for a duplicate key of these statements. Default: that of the driver. */
-    readonly ifThere?: () => Error;
-    /** The number of these statements. Default 1. */
-    readonly count?: number;
-  };
+  readonly first?:
+    | {
+        readonly statement: string;
+        readonly values: readonly SqlValue[];
+        /** The error to throw for a duplicate key of these statements. Default: that of the driver. */
+        readonly ifThere?: () => Error;
+        /** The number of these statements. Default 1. */
+        readonly count?: number;
+      }
+    | undefined;
   /** @param answers end with those of `first` */
   readonly run: (tx: EntityManager, guard: TransactionGuard, answers: readonly unknown[]) => Promise<T>;
   /** The row lock wait of a statement in seconds. Default: `lockWaitSeconds` of the core. */

@@ -17,6 +17,16 @@ const TOO_LATE =
   'statement rejected: the transaction has ended, by its time limit or before a statement that was not awaited; ' +
   'await every statement inside it';
 const NOBODY = Promise.resolve();
+/** The methods of subscribers. */
+const METHODS: Record<Event, string> = {
+  BeforeQuery: 'beforeQuery',
+  BeforeTransactionStart: 'beforeTransactionStart',
+  AfterTransactionStart: 'afterTransactionStart',
+  BeforeTransactionCommit: 'beforeTransactionCommit',
+  AfterTransactionCommit: 'afterTransactionCommit',
+  BeforeTransactionRollback: 'beforeTransactionRollback',
+  AfterTransactionRollback: 'afterTransactionRollback',
+};
 
 /**
  * A query runner of the user's DataSource on one connection of the library. TypeORM sees it in an open transaction. It
@@ -39,11 +49,11 @@ export class BoundRunner {
   ) {
     this.runner = source.createQueryRunner() as Runner;
     const { multipleStatements } = source.options as { multipleStatements?: boolean };
-    this.guard = new TransactionGuard(tap, {
-      ...options,
-      allowsSeveral: multipleStatements === true,
-      isLibrarys: true,
-    });
+    const { everyErrorEnds, mayDefer, runsAgain, order } = options;
+    const allowsSeveral = multipleStatements === true;
+    // Not spread: this runs for each transaction.
+    const all = { allowsSeveral, isLibrarys: true, everyErrorEnds, mayDefer, runsAgain, order };
+    this.guard = new TransactionGuard(tap, all);
     Object.assign(this.runner, { databaseConnection: tap.connection });
     bindGuard(this.runner, this.guard);
     this.keepFromEnding();
@@ -95,8 +105,7 @@ export class BoundRunner {
   /** The subscriber of the library serves transactions of the user alone. */
   private hasListener(event: Event): boolean {
     if (this.source.subscribers.length === 0) return false;
-    const method = `${event[0]!.toLowerCase()}${event.slice(1)}`;
-    return this.source.subscribers.some((one) => method in one && !('isLibrarys' in one));
+    return this.source.subscribers.some((one) => !('isLibrarys' in one) && METHODS[event] in one);
   }
 
   /** Replaces the methods that would end the transaction, lose it, or run after it. */
