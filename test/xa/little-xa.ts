@@ -24,6 +24,10 @@ export type Library = Pick<
   | 'migrate'
   | 'changesOneRow'
   | 'deferStatement'
+  | 'IdempotencyKeys'
+  | 'ConfirmedPublishModule'
+  | 'ConfirmedMessages'
+  | 'defineMessage'
 > & {
   readonly witnessMigrations: Migration[];
   readonly Decisions: Type<Decisions>;
@@ -110,6 +114,7 @@ export class LittleXa {
           { module: Data, global: true, providers: [{ provide: DataSource, useValue: source }], exports: [DataSource] },
           library.DtxModule.forRoot({ ...own, reconnect, ...core }),
           library.XaModule.forRoot({ ...times, ...xa, branches }),
+          library.ConfirmedPublishModule.forRoot(),
         ],
       },
       { logger: false, abortOnError: false },

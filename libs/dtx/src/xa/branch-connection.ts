@@ -1,16 +1,16 @@
 import type { DataSource, EntityManager } from 'typeorm';
 import { withTimeout } from '../core/async/with-timeout.js';
-import { ChangeMissed } from '../core/database/changes-one-row.js';
 import type { TransactionGuard } from '../core/database/guarded-transaction.js';
 import type { SqlStatement } from '../core/database/insert-first.js';
 import type { Tap } from '../core/database/intercepted-connection.js';
 import type { Row } from '../core/database/mysql2-types.js';
-import { failedAt } from '../core/database/packet.js';
+import { failedAt, rawOf } from '../core/database/packet.js';
 import type { SessionPool } from '../core/database/pinned-session-pool.js';
+import { unwrapped } from '../core/database/query-runner-guards.js';
 import type { SqlValue } from '../core/database/sql-literals.js';
 import { BoundRunner } from '../core/database/user-code-query-runner.js';
 import { endsConnection, errnoOf, isDatabaseAway, SERVER_ERRNO_MIN } from '../core/errors/sql-errors.js';
-import type { PlaceInOrder } from './work-order.js';
+import { type PlaceInOrder, WaitingFailed } from './work-order.js';
 import { XaUnavailable } from './xa-unavailable.js';
 
 /** Waits in milliseconds: for a connection, and for the answer to one protocol statement. */
@@ -86,7 +86,7 @@ export class BranchConnection {
     const options = { everyErrorEnds: true, mayDefer: true, runsAgain, order };
     const bound = new BoundRunner(source, this.tap, options, (statement) => this.watch(statement));
     bound.open({ withSavepoint });
-    order.send = () => this.watch(bound.guard.sendUsers());
+    order.connect({ held: bound.guard.held, send: () => this.watch(bound.guard.sendOwnUsers()) });
     this.bound = bound;
     return bound;
   }
@@ -126,22 +126,19 @@ export class BranchConnection {
   }
 
   /**
-   * Sends a last statement and COMMIT in one packet, behind the proof that the transaction is the one that was begun, and
+   * Sends the last statements and COMMIT in one packet, behind the proof that the transaction is the one that was begun, and
    * behind statements that still wait. The server runs each only if the one before it succeeded.
-   * @param first statements in front of the proof
-   * @throws WorkRefused for a statement of the work that waited: COMMIT was not read
+   * @throws WorkRefused for a statement that waited: COMMIT was not read
    * @throws XaUnavailable when the answer takes longer than `limitMs`
    */
-  async commitWith({ statement, values }: SqlStatement, first: readonly string[]): Promise<void> {
+  async commitWith(last: readonly SqlStatement[]): Promise<void> {
     const { held, evidence } = this.guard;
     const { limitMs } = held;
     const waiting = held.take();
-    const before = first.map((sql) => ({ sql }));
-    const end = [this.tap.bound(statement, values), { sql: 'COMMIT' }];
-    const answer = evidence.confirm([...waiting, ...end], { before, limitMs });
-    await this.inTime(answer).catch((error) => {
-      const at = (failedAt(error) ?? -1) - before.length - 1;
-      const isOfWork = error instanceof ChangeMissed || waiting[at] !== undefined;
+    const end = [...last.map(({ statement, values }) => this.tap.bound(statement, values)), { sql: 'COMMIT' }];
+    await this.inTime(evidence.confirm([...waiting, ...end], { limitMs })).catch((error) => {
+      // The proof is the first statement of the packet.
+      const isOfWork = waiting[(failedAt(error) ?? 0) - 1] !== undefined;
       throw isOfWork && !evidence.mayBeCommitted ? new WorkRefused(error) : error;
     });
   }
@@ -189,7 +186,7 @@ export class BranchConnection {
       };
       const end = (error: unknown) => {
         if (!over()) return;
-        if (!isAnswered(error) || endsConnection(error)) this.isSound = false;
+        if (!isAnswered(error) || endsConnection(rawOf(error))) this.isSound = false;
         reject(error);
       };
       this.waits.add(end);
@@ -199,7 +196,10 @@ export class BranchConnection {
   }
 }
 
-/** Whether the server refused the statement. After any other error the statement may have been carried out. */
-export function isAnswered(error: unknown): boolean {
-  return errnoOf(error) >= SERVER_ERRNO_MIN && !isDatabaseAway(error);
+/** Whether the server refused the statement, or it was not sent. After any other error it may have been carried out. */
+export function isAnswered(given: unknown): boolean {
+  const error = unwrapped(given);
+  if (error instanceof WaitingFailed) return true;
+  const known = rawOf(error);
+  return errnoOf(known) >= SERVER_ERRNO_MIN && !isDatabaseAway(known);
 }

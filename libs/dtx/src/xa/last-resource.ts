@@ -66,8 +66,8 @@ export class LastResource implements Participant {
    * @throws WorkRefused for a statement of the work: nothing is decided
    */
   async commitWith(decision: SqlStatement): Promise<void> {
-    const clock = this.session.guard.isAltered ? ['SET timestamp = DEFAULT'] : [];
-    await this.session.commitWith(decision, clock);
+    const clock = this.session.guard.isAltered ? [{ statement: 'SET timestamp = DEFAULT', values: [] }] : [];
+    await this.session.commitWith([...clock, decision]);
     this.session.release('committed');
   }
 

@@ -1,6 +1,5 @@
 // End of step 2 of 5 - prepare. If the process dies here, recovery rolls back the prepared branches after the deadline.
 import { Injectable } from '@nestjs/common';
-import { ChangeMissed } from '../core/database/changes-one-row.js';
 import { failpoint } from '../core/failpoint.js';
 import type { XaBranch } from './branch.js';
 import { isAnswered } from './branch-connection.js';
@@ -19,7 +18,7 @@ export class PrepareBranches {
    */
   @TracedPrepare
   async prepareAll(branches: readonly XaBranch[], order: WorkOrder): Promise<void> {
-    const waiting = order.take();
+    const { waiting } = order;
     const named = new Map(branches.map((branch) => [branch.name, branch]));
     const atOnce = branches.filter(({ name }) => !waiting.some((place) => place.name === name));
     let isFirst = true;
@@ -27,7 +26,7 @@ export class PrepareBranches {
       const point = isFirst ? failpoints.preparedFirst : undefined;
       isFirst = false;
       return failpoint(point, () => branch.prepare()).catch((error) => {
-        if (!isAnswered(error) && !(error instanceof ChangeMissed)) branch.giveUp();
+        if (!isAnswered(error)) branch.giveUp();
         throw error;
       });
     };

@@ -23,6 +23,7 @@ import type { XaRun } from './run-options.js';
 import { SecondPhase } from './second-phase.js';
 import { TracedDecision, TracedRun } from './traced-phases.js';
 import { withinDeadline } from './transaction-deadline.js';
+import { reasonOf, WaitingFailed } from './work-order.js';
 import { XaUnavailable } from './xa-unavailable.js';
 
 /** ER_BAD_NULL_ERROR: the deciding statement fails with it after the deadline. */
@@ -121,7 +122,7 @@ export class Xa {
     } catch (error) {
       const hasMissed = participants.some(({ failure }) => failure instanceof ChangeMissed);
       // guard: xa.runs-again
-      if (!hasMissed || error instanceof XaUnavailable) throw error;
+      if (!hasMissed || !mayBeForAnAnswer(error) || error instanceof XaUnavailable) throw error;
     }
     return this.decided(names, work, { gid, runsAgain: false });
   }
@@ -133,20 +134,33 @@ export class Xa {
   ): Promise<T> {
     const { participants, branches, order } = begun;
     try {
-      const managers = Object.fromEntries(participants.map(({ name, manager }) => [name, manager]));
-      const result = await failpoint(failpoints.worked, () => work(managers as Record<Name, EntityManager>));
-      await begun.last.beforeCommit();
-      await Promise.all(participants.map((one) => one.leave()));
+      const result = await this.worked(begun, work);
+      await leave(participants);
       refuseFailed(participants);
       // guard: xa.prepare
       await this.preparing.prepareAll(branches, order);
       return result;
     } catch (error) {
-      await Promise.all(participants.map((one) => one.leave()));
-      // The work may have failed because of an answer that was not checked yet. Then that failure counts.
-      const known = mayBeForAnAnswer(error) ? await order.sendAll().catch((waited: unknown) => waited) : undefined;
+      await leave(participants);
       await this.rollBack(begun);
-      throw known ?? error;
+      throw reasonOf(error);
+    }
+  }
+
+  private async worked<Name extends string, T>(
+    { participants, last, order }: Begun,
+    work: (managers: Record<Name, EntityManager>) => Promise<T>,
+  ): Promise<T> {
+    const managers = Object.fromEntries(participants.map(({ name, manager }) => [name, manager]));
+    try {
+      const result = await failpoint(failpoints.worked, () => work(managers as Record<Name, EntityManager>));
+      await last.beforeCommit();
+      return result;
+    } catch (error) {
+      await leave(participants);
+      // The work may have failed because of an answer that was not checked yet. Then that failure counts.
+      if (mayBeForAnAnswer(error) && !(error instanceof WaitingFailed)) await order.sendAll();
+      throw error;
     }
   }
 
@@ -197,3 +211,6 @@ export class Xa {
     await this.database.hooks.run(hooks);
   }
 }
+
+/** Ends the access of the work to all databases. */
+const leave = (participants: Begun['participants']) => Promise.all(participants.map((one) => one.leave()));

@@ -5,7 +5,8 @@ import { guardOf } from './query-runner-guards.js';
 /**
  * Sends a statement together with the next one of the transaction, or with its COMMIT. It saves a round trip, for a
  * statement whose result is not needed. The statements keep their order. Its error is thrown by the statement that it
- * travels with, and ends the transaction even if that error is caught.
+ * travels with, and ends the transaction even if that error is caught. Over several databases it is thrown by the call that
+ * runs the transaction.
  *
  * The statement is sent at once where it cannot travel: with a comment, `;` or backslash in it, in a transaction that
  * nest-dtx has not joined, and in one of a DataSource without `extra.multipleStatements`. If the code of a handler, a

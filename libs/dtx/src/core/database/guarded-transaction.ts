@@ -1,9 +1,9 @@
-import { DtxError, OutcomeUnknown, TransactionEnded, textOf } from '../errors/errors.js';
+import { DtxError, TransactionEnded } from '../errors/errors.js';
 import { type Answer, answerTo, HeldStatements, NOTHING_CHANGED } from './held-statements.js';
 import { type Dependent, type Hook, isOnSavepoint } from './hooks-by-savepoint.js';
 import type { Tap } from './intercepted-connection.js';
 import type { Changed, Done, Gate, Row, Send } from './mysql2-types.js';
-import { refuseAutocommit, refuseEnding } from './refused-statements.js';
+import { refuseAutocommit, refuseEnding, tooLate } from './refused-statements.js';
 import type { Sql } from './sql-executor.js';
 import type { SqlValue } from './sql-literals.js';
 import { hasStatement, mayStandInFront, type Statement, statementOf } from './statement-effect.js';
@@ -21,6 +21,8 @@ export class TransactionGuard implements Gate, Sql {
   state: GuardState = 'watching';
   /** User statements changed the session, so it must not serve another transaction. */
   isAltered = false;
+  /** The user code is over. Statements of it that were begun before are still sent. */
+  isClosed = false;
   /** TypeORM runs its own COMMIT or ROLLBACK. */
   protocol: 'commit' | 'rollback' | undefined;
   readonly evidence: Evidence;
@@ -68,6 +70,7 @@ export class TransactionGuard implements Gate, Sql {
 
   /** Sends a library statement, in turn with those of the user. */
   query<T = Row[] & Changed>(statement: string, values?: readonly SqlValue[]): Promise<T> {
+    if (this.isClosed) return tooLate();
     return this.turns.take(async () => {
       if (this.isDoubted) await this.evidence.lookAgain();
       // guard: transaction.own-statement
@@ -86,13 +89,18 @@ export class TransactionGuard implements Gate, Sql {
 
   /** A statement of the user for `hold`. Undefined if it cannot wait, and must be sent at once. */
   ofUser(statement: string, values: readonly unknown[]): HeldStatement | undefined {
-    if (this.state !== 'guarding' || !this.options.mayDefer) return undefined;
+    if (this.state !== 'guarding' || !this.options.mayDefer || this.isClosed) return undefined;
     const own = { sql: this.tap.connection.format(statement, values), isUsers: true } as const;
     return this.held.mayHold(own) && mayStandInFront(statement, own.sql) ? own : undefined;
   }
 
-  /** Sends the waiting statements of the user. @throws the error of one, which ends the transaction */
+  /** Sends the waiting statements of the user, in all databases. @throws the error of one, which ends the transaction */
   sendUsers(): Promise<void> {
+    return this.options.order?.sendAll() ?? this.sendOwnUsers();
+  }
+
+  /** As `sendUsers`, in this database alone. */
+  sendOwnUsers(): Promise<void> {
     return this.turns.take(async () => {
       // guard: transaction.users-first
       if (this.failure === undefined && this.held.hasUsers) await this.held.send();
@@ -101,13 +109,17 @@ export class TransactionGuard implements Gate, Sql {
 
   /** As `defer`, for statements that stay together. */
   hold(together: readonly HeldStatement[]): Promise<void> {
+    if (this.isClosed) return tooLate();
+    const order = together[0]?.isUsers ? this.options.order : undefined;
+    const inTurn = order?.before(this.held.hasRoomFor(together) ? 'waits' : 'sent');
     return this.turns.take(async () => {
       if (this.isDoubted) await this.evidence.lookAgain();
       if (this.state !== 'watching') this.mustBeAlive();
       if (!this.held.hasRoomFor(together)) await this.held.send();
+      if (!this.held.hasUsers) order?.waits();
       for (const statement of together) this.held.add(statement);
       if (this.state !== 'guarding' || !this.options.mayDefer || this.held.isFull) await this.held.send();
-    }, together[0]?.isUsers && this.options.order?.before('waits'));
+    }, inTurn);
   }
 
   pass(text: string, send: Send, done: Done): void {
@@ -179,7 +191,7 @@ export class TransactionGuard implements Gate, Sql {
     evidence.note(statement, answer[0], answer[1]);
     if (statement.kind === 'opaque') await evidence.takeProbe(statement.what);
     if (evidence.lacksSavepoint) await evidence.keepSavepoint();
-    if (evidence.isCommittedInPart) await this.undo();
+    if (evidence.isCommittedInPart) await this.evidence.undoEarly();
     return this.failure === undefined || answer[0] ? answer : [this.failure];
   }
 
@@ -188,18 +200,14 @@ export class TransactionGuard implements Gate, Sql {
     if (protocol === 'rollback') this.held.take();
     else if (!this.evidence.savepoints.has(BEGUN)) await this.held.send();
     if (protocol === 'commit' && this.evidence.savepoints.has(BEGUN)) {
-      if (this.options.mayDefer) return this.commitTogether(text);
-      await this.confirm();
+      const { mayDefer } = this.options;
+      const answers = await this.confirm(...(mayDefer ? [{ sql: text }] : []));
+      if (mayDefer) this.over('committed');
+      if (mayDefer) return [null, answers.at(-1)];
     }
     const answer = await answerTo(send);
     if (!answer[0]) this.over(protocol === 'commit' ? 'committed' : 'rolled back');
     return answer;
-  }
-
-  private async commitTogether(text: string): Promise<Answer> {
-    const answers = await this.confirm({ sql: text });
-    this.over('committed');
-    return [null, answers.at(-1)];
   }
 
   /** Holds the START TRANSACTION of TypeORM back, with the savepoint, for the packet of the first statement. */
@@ -219,7 +227,7 @@ export class TransactionGuard implements Gate, Sql {
       return await this.held.confirm(end);
     } catch (error) {
       if (!this.evidence.isCommittedInPart) throw error;
-      await this.undo();
+      await this.evidence.undoEarly();
       throw this.failure;
     }
   }
@@ -234,15 +242,5 @@ export class TransactionGuard implements Gate, Sql {
   /** Whether `mustBeAlive` needs another look at the server. */
   private get isDoubted(): boolean {
     return this.evidence.isDoubted && this.state === 'guarding' && this.protocol !== 'rollback';
-  }
-
-  /** Undoes early committed rows, which are still leased to this process. */
-  private async undo(): Promise<void> {
-    for (const { afterEarlyCommit } of this.evidence.savepoints.takeDependents()) {
-      await afterEarlyCommit?.().catch((error) => {
-        const known = `${textOf(this.failure)}; its message may be sent, as it was committed early and is not undone: ${textOf(error)}`;
-        this.evidence.failure = new OutcomeUnknown(known, { cause: this.failure });
-      });
-    }
   }
 }

@@ -13,9 +13,25 @@ const SHOWN_CHARS = 80;
 /** The place of a failed statement in its packet. */
 const places = new WeakMap<object, number>();
 
+/** The errors of the server by those that explain them. */
+const raw = new WeakMap<object, unknown>();
+
+const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null;
+
+/** Notes the error of the server that another one explains. */
+export function explains(explanation: unknown, error: unknown): void {
+  if (isObject(explanation) && explanation !== error) raw.set(explanation, error);
+}
+
+/** The error of the server that this one explains, or this one. */
+export function rawOf(error: unknown): unknown {
+  return isObject(error) && raw.has(error) ? raw.get(error) : error;
+}
+
 /** The place of the failed statement in its packet, from 0, or undefined for an error of no packet. */
 export function failedAt(error: unknown): number | undefined {
-  return typeof error === 'object' && error !== null ? places.get(error) : undefined;
+  const known = rawOf(error);
+  return isObject(known) ? places.get(known) : undefined;
 }
 
 /** The end of the line ends a comment of the statement before it. */

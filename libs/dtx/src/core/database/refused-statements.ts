@@ -25,3 +25,12 @@ export async function refuseAutocommit(evidence: Evidence): Promise<void> {
 function refusal(what: string): TransactionEnded {
   return new TransactionEnded(`${what} would end it and was not sent`);
 }
+
+const TOO_LATE =
+  'statement rejected: the transaction has ended, by its time limit or before a statement that was not awaited; ' +
+  'await every statement inside it';
+
+/** The answer to a statement behind the end of the user code. */
+export function tooLate(): Promise<never> {
+  return Promise.reject(new DtxError(TOO_LATE));
+}

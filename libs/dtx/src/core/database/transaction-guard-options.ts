@@ -5,6 +5,10 @@ export interface StatementOrder {
    * if it is in turn now.
    */
   before(how: 'waits' | 'sent'): Promise<void> | undefined;
+  /** Called when the first statement of the user waits. */
+  waits(): void;
+  /** Sends all waiting statements of the user, in order. @throws the first error */
+  sendAll(): Promise<void>;
 }
 
 export interface GuardOptions {

@@ -1,5 +1,5 @@
 import { asyncContext } from '../async/async-context.js';
-import { DtxError, TransactionEnded } from '../errors/errors.js';
+import { DtxError, OutcomeUnknown, TransactionEnded, textOf } from '../errors/errors.js';
 import {
   effectOf,
   errnoOf,
@@ -11,7 +11,7 @@ import {
 } from '../errors/sql-errors.js';
 import { isOnSavepoint, Savepoints } from './hooks-by-savepoint.js';
 import type { Tap } from './intercepted-connection.js';
-import { type BoundStatement, failedAt } from './packet.js';
+import { type BoundStatement, explains, failedAt } from './packet.js';
 import { Parted } from './parted-transaction.js';
 import type { Statement } from './statement-effect.js';
 
@@ -176,6 +176,16 @@ export class Evidence {
     }
   }
 
+  /** Undoes early committed rows, which are still leased to this process. */
+  async undoEarly(): Promise<void> {
+    for (const { afterEarlyCommit } of this.savepoints.takeDependents()) {
+      await afterEarlyCommit?.().catch((error) => {
+        const known = `${textOf(this.failure)}; its message may be sent, as it was committed early and is not undone: ${textOf(error)}`;
+        this.failure = new OutcomeUnknown(known, { cause: this.failure });
+      });
+    }
+  }
+
   /** Notes the error of a statement that waited, and returns the reason that ends the transaction. */
   heldFailed(error: unknown, statement: HeldStatement | undefined): unknown {
     this.failed(error);
@@ -183,6 +193,7 @@ export class Evidence {
     if (statement) Object.assign(error as object, { sql: statement.sql });
     // guard: transaction.held-failed
     this.failure = explained(error, statement);
+    explains(this.failure, error);
     return this.failure;
   }
 

@@ -1,9 +1,10 @@
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { inTimeOf } from '../async/user-code-time-limit.js';
-import { DtxError, TransactionEnded } from '../errors/errors.js';
+import { TransactionEnded } from '../errors/errors.js';
 import { TransactionGuard } from './guarded-transaction.js';
 import type { Tap } from './intercepted-connection.js';
 import { bindGuard, isOutermost, unwrapped } from './query-runner-guards.js';
+import { tooLate } from './refused-statements.js';
 import type { GuardOptions } from './transaction-guard-options.js';
 
 /** Internal members of TypeORM. */
@@ -13,9 +14,6 @@ interface Broadcaster {
 type Runner = QueryRunner & { broadcaster: Broadcaster };
 type Event = 'BeforeQuery' | `${'Before' | 'After'}Transaction${'Start' | 'Commit' | 'Rollback'}`;
 
-const TOO_LATE =
-  'statement rejected: the transaction has ended, by its time limit or before a statement that was not awaited; ' +
-  'await every statement inside it';
 const NOBODY = Promise.resolve();
 /** The methods of subscribers. */
 const METHODS: Record<Event, string> = {
@@ -80,6 +78,7 @@ export class BoundRunner {
   /** Rejects every further statement. */
   close(): void {
     this.isOpen = false;
+    this.guard.isClosed = true;
   }
 
   /** Ends the transaction and detaches the connection from the runner. */
@@ -137,7 +136,7 @@ export class BoundRunner {
 
   /** Counts a statement in flight. TypeORM sends with a delay, and no statement may follow the end. */
   private counted<T>(statement: () => Promise<T>): Promise<T> {
-    if (!this.isOpen) return Promise.reject(new DtxError(TOO_LATE));
+    if (!this.isOpen) return tooLate();
     const running = this.race(statement()).then(
       (result) => {
         this.inFlight.delete(running);
