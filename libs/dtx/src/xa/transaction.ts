@@ -135,13 +135,13 @@ export class Xa {
     const { participants, branches, order } = begun;
     try {
       const result = await this.worked(begun, work);
-      await leave(participants);
+      await endAccess(participants);
       refuseFailed(participants);
       // guard: xa.prepare
       await this.preparing.prepareAll(branches, order);
       return result;
     } catch (error) {
-      await leave(participants);
+      await endAccess(participants);
       await this.rollBack(begun);
       throw reasonOf(error);
     }
@@ -157,7 +157,7 @@ export class Xa {
       await last.beforeCommit();
       return result;
     } catch (error) {
-      await leave(participants);
+      await endAccess(participants);
       // The work may have failed because of an answer that was not checked yet. Then that failure counts.
       if (mayBeForAnAnswer(error) && !(error instanceof WaitingFailed)) await order.sendAll();
       throw error;
@@ -213,4 +213,4 @@ export class Xa {
 }
 
 /** Ends the access of the work to all databases. */
-const leave = (participants: Begun['participants']) => Promise.all(participants.map((one) => one.leave()));
+const endAccess = (participants: Begun['participants']) => Promise.all(participants.map((one) => one.leave()));
