@@ -10,6 +10,14 @@ const library = libraryOf();
 const { changesOneRow, deferStatement } = library;
 const INSERT = 'INSERT INTO effect (gid, n) VALUES (?, 1)';
 const CHANGE = 'UPDATE shelf SET n = n + 1 WHERE id = ?';
+const SOLD = library.defineMessage({
+  name: 'test.sold',
+  version: 1,
+  schema: z.object({ gid: z.string() }),
+  consumers: ['order.sold'],
+  replicated: true,
+  gid: (sale: { gid: string }) => sale.gid,
+});
 let sandbox: Sandbox;
 let app: LittleXa;
 let count = 0;
@@ -143,21 +151,41 @@ test('a change that begins after the end of the work is refused, and is in no da
   expect(await sql(sandbox, 'payment', 'SELECT n FROM shelf WHERE id = 2')).toEqual([before]);
 });
 
-test('a message is published only after the waiting changes of all databases were sent', async () => {
-  const sold = library.defineMessage({
-    name: 'test.sold',
-    version: 1,
-    schema: z.object({ gid: z.string() }),
-    consumers: ['order.sold'],
-    replicated: true,
-    gid: (sale: { gid: string }) => sale.gid,
+test('a change is not lost when a call that nothing awaits sends those of other databases', async () => {
+  const gid = newGid();
+  const seen: boolean[] = [];
+  const messages = app.context.get(library.ConfirmedMessages);
+  const held = await heldShelf(sandbox, 'payment', 1);
+  const run = app.run(gid, async ({ order, payment }) => {
+    await changesOneRow(payment!, CHANGE, [1]);
+    seen.push(await changesOneRow(order!, missing(gid)));
+    if (seen.length === 1) void messages.publish(order!, SOLD, { gid }).catch(() => {});
   });
+  await held.untilWaitedFor();
+  await held.end();
+  await run;
+  expect(seen).toEqual([true, false]);
+});
+
+test('a statement of another database waits for the answer to changes that are on their way', async () => {
+  const held = await heldShelf(sandbox, 'payment', 1);
+  const run = app.run(newGid(), async ({ payment, inventory }) => {
+    await changesOneRow(payment!, CHANGE, [1]);
+    await Promise.all([payment!.query('DO 1'), inventory!.query(CHANGE, [2])]);
+  });
+  await held.untilWaitedFor();
+  expect(await isLocked(sandbox, 'inventory', 2)).toBe(false);
+  await held.end();
+  await run;
+});
+
+test('a message is published only after the waiting changes of all databases were sent', async () => {
   const messages = app.context.get(library.ConfirmedMessages);
   const sell = (gid: string, change: string) =>
     app.run(gid, async ({ order, inventory }) => {
       if (!(await changesOneRow(inventory!, change, [1]))) throw new Error('sold out');
       await deferStatement(order!, INSERT, [gid]);
-      await messages.publish(order!, sold, { gid });
+      await messages.publish(order!, SOLD, { gid });
     });
   await sell(newGid(), CHANGE);
   expect(await messagesIn(sandbox, 'dtx.order.sold.v1')).toBe(1);

@@ -82,6 +82,8 @@ export class LastResource implements Participant {
 
   async rollBack(): Promise<void> {
     if (!this.session.isSound) return this.giveUp();
+    // Nothing that waits may follow the end.
+    this.session.guard.held.take();
     await this.session.send('ROLLBACK').then(
       () => this.session.release('rolled back'),
       () => this.giveUp(),

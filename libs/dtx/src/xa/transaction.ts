@@ -135,29 +135,32 @@ export class Xa {
     const { participants, branches, order } = begun;
     try {
       const result = await this.worked(begun, work);
-      await endAccess(participants);
+      await endAccess(begun);
       refuseFailed(participants);
       // guard: xa.prepare
       await this.preparing.prepareAll(branches, order);
+      // A call of the library that the work has not awaited may have been refused in the middle meanwhile.
+      refuseFailed(participants);
       return result;
     } catch (error) {
-      await endAccess(participants);
+      await endAccess(begun);
       await this.rollBack(begun);
       throw reasonOf(error);
     }
   }
 
   private async worked<Name extends string, T>(
-    { participants, last, order }: Begun,
+    begun: Begun,
     work: (managers: Record<Name, EntityManager>) => Promise<T>,
   ): Promise<T> {
+    const { participants, last, order } = begun;
     const managers = Object.fromEntries(participants.map(({ name, manager }) => [name, manager]));
     try {
       const result = await failpoint(failpoints.worked, () => work(managers as Record<Name, EntityManager>));
       await last.beforeCommit();
       return result;
     } catch (error) {
-      await endAccess(participants);
+      await endAccess(begun);
       // The work may have failed because of an answer that was not checked yet. Then that failure counts.
       if (mayBeForAnAnswer(error) && !(error instanceof WaitingFailed)) await order.sendAll();
       throw error;
@@ -212,5 +215,8 @@ export class Xa {
   }
 }
 
-/** Ends the access of the work to all databases. */
-const endAccess = (participants: Begun['participants']) => Promise.all(participants.map((one) => one.leave()));
+/** Ends the access of the work to all databases. Resolves when everything that it has sent is answered. */
+async function endAccess({ participants, order }: Begun): Promise<void> {
+  await Promise.all(participants.map((one) => one.leave()));
+  await order.settled();
+}

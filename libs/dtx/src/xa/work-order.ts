@@ -38,9 +38,9 @@ export class PlaceInOrder implements StatementOrder {
     this.connected = connected;
   }
 
-  /** Whether statements of the work wait here. */
+  /** Whether statements of the work wait here, for a packet or for its answer. */
   get isWaiting(): boolean {
-    return this.connected?.held.hasUsers ?? false;
+    return this.connected?.held.hasOpenUsers ?? false;
   }
 
   async send(): Promise<void> {
@@ -90,6 +90,11 @@ export class WorkOrder {
       this.sending = undefined;
     });
     return this.sending;
+  }
+
+  /** Resolves when nothing is being sent. */
+  async settled(): Promise<void> {
+    while (this.sending) await this.sending.catch(() => {});
   }
 
   /** Resolves when a statement at this place is in turn. Undefined if it is in turn now. @throws WaitingFailed */

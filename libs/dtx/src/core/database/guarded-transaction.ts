@@ -47,6 +47,7 @@ export class TransactionGuard implements Gate, Sql {
 
   /** Guards the transaction from now on. @throws the reason that ended it already */
   async join({ withSavepoint }: { withSavepoint: boolean }): Promise<void> {
+    if (this.isClosed) return tooLate(this);
     if (this.failure !== undefined) throw this.failure;
     if (this.state === 'watching') this.state = 'guarding';
     if (this.state !== 'guarding') throw new DtxError(`cannot join the transaction: it is ${this.state}`);
@@ -70,7 +71,7 @@ export class TransactionGuard implements Gate, Sql {
 
   /** Sends a library statement, in turn with those of the user. */
   query<T = Row[] & Changed>(statement: string, values?: readonly SqlValue[]): Promise<T> {
-    if (this.isClosed) return tooLate();
+    if (this.isClosed) return tooLate(this);
     return this.turns.take(async () => {
       if (this.isDoubted) await this.evidence.lookAgain();
       // guard: transaction.own-statement
@@ -96,6 +97,7 @@ export class TransactionGuard implements Gate, Sql {
 
   /** Sends the waiting statements of the user, in all databases. @throws the error of one, which ends the transaction */
   sendUsers(): Promise<void> {
+    if (this.isClosed) return tooLate(this);
     return this.options.order?.sendAll() ?? this.sendOwnUsers();
   }
 
@@ -109,14 +111,15 @@ export class TransactionGuard implements Gate, Sql {
 
   /** As `defer`, for statements that stay together. */
   hold(together: readonly HeldStatement[]): Promise<void> {
-    if (this.isClosed) return tooLate();
-    const order = together[0]?.isUsers ? this.options.order : undefined;
-    const inTurn = order?.before(this.held.hasRoomFor(together) ? 'waits' : 'sent');
+    if (this.isClosed) return tooLate(this);
+    const isUsers = together[0]?.isUsers === true;
+    const how = this.held.hasRoomFor(together) ? isUsers && 'waits' : 'sent';
+    const inTurn = how ? this.options.order?.before(how) : undefined;
     return this.turns.take(async () => {
       if (this.isDoubted) await this.evidence.lookAgain();
       if (this.state !== 'watching') this.mustBeAlive();
       if (!this.held.hasRoomFor(together)) await this.held.send();
-      if (!this.held.hasUsers) order?.waits();
+      if (isUsers && !this.held.hasUsers) this.options.order?.waits();
       for (const statement of together) this.held.add(statement);
       if (this.state !== 'guarding' || !this.options.mayDefer || this.held.isFull) await this.held.send();
     }, inTurn);

@@ -25,6 +25,8 @@ const isLarge = (chars: number) => chars > HELD_CHARS_MAX;
 export class HeldStatements {
   private held: HeldStatement[] = [];
   private chars = 0;
+  /** Packets with statements of the user that are not answered yet. */
+  private usersInFlight = 0;
   /** START TRANSACTION is among them. */
   hasBegin = false;
   /** The end of the time of the user code, by `performance.now()`. Undefined without a limit. */
@@ -58,6 +60,11 @@ export class HeldStatements {
     return this.held.some(({ isUsers }) => isUsers);
   }
 
+  /** Whether statements of the user are among them, or were sent and are not answered. */
+  get hasOpenUsers(): boolean {
+    return this.hasUsers || this.usersInFlight > 0;
+  }
+
   add(statement: HeldStatement): void {
     this.held.push(statement);
     this.chars += statement.sql.length;
@@ -82,7 +89,7 @@ export class HeldStatements {
     const { limitMs } = this;
     const held = this.take();
     if (held.length === 0) return;
-    await this.tap.askTogether(held, limitMs).catch((error) => {
+    await this.inFlight(held, this.tap.askTogether(held, limitMs)).catch((error) => {
       throw this.evidence.heldFailed(error, held[failedAt(error) ?? 0]);
     });
   }
@@ -106,7 +113,7 @@ export class HeldStatements {
     const { limitMs } = this;
     const held = this.take();
     try {
-      const answer = await this.tap.askTogether([...held, statement], limitMs);
+      const answer = await this.inFlight(held, this.tap.askTogether([...held, statement], limitMs));
       return (held.length === 0 ? answer : (answer as unknown[])[held.length]) as T;
     } catch (error) {
       const failed = held[failedAt(error) ?? 0];
@@ -124,10 +131,19 @@ export class HeldStatements {
       return answerTo(alone);
     }
     const held = this.take();
-    const answer = await answerTo((done) => behind.send(held, done));
+    const sent = answerTo((done) => behind.send(held, done));
+    const answer = await this.inFlight(held, sent);
     const failed = answer[0] ? held[failedAt(answer[0]) ?? held.length] : undefined;
     if (failed) throw this.evidence.heldFailed(answer[0], failed);
     return answer;
+  }
+
+  private inFlight<T>(held: readonly HeldStatement[], answer: Promise<T>): Promise<T> {
+    if (!held.some(({ isUsers }) => isUsers)) return answer;
+    this.usersInFlight++;
+    return answer.finally(() => {
+      this.usersInFlight--;
+    });
   }
 
   /**

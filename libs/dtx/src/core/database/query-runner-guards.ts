@@ -78,7 +78,7 @@ export function watchBegin(runner: QueryRunner, options: Pick<GuardOptions, 'run
 
 /** Unwraps a DtxError. TypeORM wraps every error as a driver error. */
 export function unwrapped(error: unknown): unknown {
-  const { driverError } = error as { driverError?: unknown };
+  const driverError = (error as { driverError?: unknown } | null | undefined)?.driverError;
   return driverError instanceof DtxError ? driverError : error;
 }
 

@@ -30,7 +30,12 @@ const TOO_LATE =
   'statement rejected: the transaction has ended, by its time limit or before a statement that was not awaited; ' +
   'await every statement inside it';
 
-/** The answer to a statement behind the end of the user code. */
-export function tooLate(): Promise<never> {
-  return Promise.reject(new DtxError(TOO_LATE));
+/**
+ * The answer to a statement behind the end of the user code. Where every error ends the transaction, this one does, too: the
+ * call may have sent a part of its statements before.
+ */
+export function tooLate(of?: { readonly options: GuardOptions; readonly evidence: Evidence }): Promise<never> {
+  const error = new DtxError(TOO_LATE);
+  if (of?.options.everyErrorEnds) of.evidence.failure ??= error;
+  return Promise.reject(error);
 }

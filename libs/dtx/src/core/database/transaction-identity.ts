@@ -199,7 +199,7 @@ export class Evidence {
 
   /** Replaces the stored driver error by the error of TypeORM, which user code sees. */
   rename(error: unknown): void {
-    const { driverError } = error as { driverError?: unknown };
+    const driverError = (error as { driverError?: unknown } | null | undefined)?.driverError;
     if (driverError === undefined || driverError instanceof DtxError) return;
     if (this.failure === driverError) this.failure = error;
     if (this.firstError === driverError) this.firstError = error;

@@ -212,7 +212,7 @@ async function rollBack(bound: BoundRunner, tap: Tap, cause: unknown): Promise<v
   bound.close();
   await Promise.race([bound.settled(), sleep(SETTLE_LIMIT_MS, undefined, { ref: false })]);
   // The work may have failed because of an answer that was not checked yet. Then that failure counts.
-  if (bound.isSettled && mayBeForAnAnswer(cause)) await bound.guard.sendUsers().catch(() => {});
+  if (bound.isSettled && mayBeForAnAnswer(cause)) await bound.guard.sendOwnUsers().catch(() => {});
   await bound.tell('BeforeTransactionRollback')?.catch(() => {});
   bound.end('rolled back');
   const { failure, evidence } = bound.guard;
