@@ -1,9 +1,10 @@
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { z } from 'zod';
 import { deleteQueue, messagesIn } from '../fixtures/broker-queues.js';
-import { type AppName, freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';
-import { decisions, expectNothingLeft, preparedOf } from './branches-and-decisions.js';
-import { ALL, effectsOf, everywhere, LittleXa, libraryOf, type Managers, prepareTables } from './little-xa.js';
+import { type AppName, sql } from '../fixtures/sandbox.js';
+import { decisions, preparedOf } from './branches-and-decisions.js';
+import { effectsOf, libraryOf, type Managers } from './little-xa.js';
+import { oneLittleXa } from './one-little-xa.js';
 import { heldShelf, isLocked } from './shelf-locks.js';
 
 const library = libraryOf();
@@ -18,33 +19,15 @@ const SOLD = library.defineMessage({
   replicated: true,
   gid: (sale: { gid: string }) => sale.gid,
 });
-let sandbox: Sandbox;
-let app: LittleXa;
-let count = 0;
-const newGid = () => `failing-${++count}`;
-
-beforeAll(async () => {
-  sandbox = await freshSandbox('xa_failing');
-  await prepareTables(sandbox, library);
-  app = await LittleXa.start({ sandbox, library, xa: { timeoutMs: 10_000 } });
-});
-
-/** Whatever happened, the connections are good and nothing is left: the next one goes through. */
-afterEach(async () => {
-  const gid = newGid();
-  await app.run(gid, everywhere(gid));
-  expect(await effectsOf(sandbox, gid)).toEqual(ALL);
-  await expectNothingLeft(sandbox);
-});
-
-afterAll(() => app?.close());
+const little = oneLittleXa('xa_failing', library);
+const { newGid } = little;
 
 /** A change that hits no row. Each test has its own, since one that has missed is sent at once for a second. */
 const missing = (gid: string) => `UPDATE shelf SET n = n + 1 WHERE id = 99 AND '${gid}' <> ''`;
 
 /** Waits in the database of `at`, and fails there with a duplicate key. */
 async function duplicate(at: AppName, { [at]: manager }: Managers, gid: string): Promise<void> {
-  await sql(sandbox, at, INSERT, [`${gid}-there`]);
+  await sql(little.sandbox, at, INSERT, [`${gid}-there`]);
   await deferStatement(manager!, INSERT, [`${gid}-there`]);
 }
 
@@ -54,7 +37,7 @@ test.each(['thrown', 'swallowed'])(
     const gid = newGid();
     const seen: boolean[] = [];
     const sessions: string[] = [];
-    const result = await app.run(gid, async ({ payment, inventory }) => {
+    const result = await little.app.run(gid, async ({ payment, inventory }) => {
       const ids = await Promise.all([payment, inventory].map((one) => one!.query('SELECT CONNECTION_ID() AS id')));
       sessions.push(ids.map(([row]) => row.id).join());
       const isChanged = await changesOneRow(payment!, missing(gid));
@@ -65,16 +48,16 @@ test.each(['thrown', 'swallowed'])(
     });
     expect([seen, result]).toEqual([[true, false], false]);
     expect(sessions[1]).toBe(sessions[0]);
-    expect(await effectsOf(sandbox, gid)).toEqual(['inventory']);
+    expect(await effectsOf(little.sandbox, gid)).toEqual(['inventory']);
   },
 );
 
 test('the hooks of a first run that missed are forgotten', async () => {
   const gid = newGid();
   const ran: number[] = [];
-  const { hooks } = app.context.get(library.Database);
+  const { hooks } = little.app.context.get(library.Database);
   let runs = 0;
-  await app.run(gid, async ({ order, payment }) => {
+  await little.app.run(gid, async ({ order, payment }) => {
     const run = ++runs;
     hooks.afterCommit(order!, async () => void ran.push(run));
     await changesOneRow(payment!, missing(gid));
@@ -85,7 +68,7 @@ test('the hooks of a first run that missed are forgotten', async () => {
 test('a statement that waited and failed is not taken for the failure of the call that has sent it', async () => {
   const gid = newGid();
   let seen: unknown;
-  const run = app.run(gid, async (managers) => {
+  const run = little.app.run(gid, async (managers) => {
     await duplicate('payment', managers, gid);
     await managers.order!.query('DO 1').catch((error: unknown) => {
       seen = error;
@@ -99,64 +82,64 @@ test('a statement that waited and failed is not taken for the failure of the cal
 
 test('an idempotency key is not called busy because of a statement that waited elsewhere', async () => {
   const gid = newGid();
-  const run = app.run(gid, async (managers) => {
+  const run = little.app.run(gid, async (managers) => {
     await duplicate('payment', managers, gid);
     const key = { route: 'POST /tests', key: gid, body: {}, gid };
-    await app.context.get(library.IdempotencyKeys).claim(managers.order!, key);
+    await little.app.context.get(library.IdempotencyKeys).claim(managers.order!, key);
   });
   await expect(run).rejects.toMatchObject({ errno: 1062 });
 });
 
 test('NULL in a statement that waits for the decision is the error of the work, and no missed deadline', async () => {
   const gid = newGid();
-  const run = app.run(gid, async ({ order, payment }) => {
+  const run = little.app.run(gid, async ({ order, payment }) => {
     await payment!.query(INSERT, [gid]);
     await deferStatement(order!, 'INSERT INTO effect (gid, n) VALUES (?, NULL)', [gid]);
   });
   await expect(run).rejects.toMatchObject({ errno: 1048 });
-  expect(await effectsOf(sandbox, gid)).toEqual([]);
-  expect(await decisions(sandbox, gid)).toEqual([]);
+  expect(await effectsOf(little.sandbox, gid)).toEqual([]);
+  expect(await decisions(little.sandbox, gid)).toEqual([]);
 });
 
 test('a branch that was prepared before another one is refused frees its locks at once', async () => {
   const gid = newGid();
-  const run = app.run(gid, async (managers) => {
+  const run = little.app.run(gid, async (managers) => {
     await changesOneRow(managers.payment!, CHANGE, [1]);
     await duplicate('inventory', managers, gid);
   });
   await expect(run).rejects.toMatchObject({ errno: 1062 });
-  expect(await preparedOf(sandbox)).toEqual([]);
-  expect(await isLocked(sandbox, 'payment', 1)).toBe(false);
+  expect(await preparedOf(little.sandbox)).toEqual([]);
+  expect(await isLocked(little.sandbox, 'payment', 1)).toBe(false);
 });
 
 test('a change that begins after the end of the work is refused, and is in no database', async () => {
   const gid = newGid();
-  const held = await heldShelf(sandbox, 'order', 1);
+  const held = await heldShelf(little.sandbox, 'order', 1);
   let begin: () => void = () => {};
   const begun = new Promise<void>((resolve) => {
     begin = resolve;
   });
   let late: Promise<unknown> = Promise.resolve();
-  const run = app.run(gid, async ({ order, payment }) => {
+  const run = little.app.run(gid, async ({ order, payment }) => {
     late = begun.then(() => changesOneRow(payment!, `${CHANGE} AND '${gid}' <> ''`, [2])).catch((error) => error);
     await payment!.query(INSERT, [gid]);
     await changesOneRow(order!, CHANGE, [1]);
   });
   await held.untilWaitedFor();
-  const [before] = await sql<{ n: number }>(sandbox, 'payment', 'SELECT n FROM shelf WHERE id = 2');
+  const [before] = await sql<{ n: number }>(little.sandbox, 'payment', 'SELECT n FROM shelf WHERE id = 2');
   begin();
   expect(String(await late)).toMatch(/await every statement inside it/);
   await held.end();
   await run;
-  expect(await sql(sandbox, 'payment', 'SELECT n FROM shelf WHERE id = 2')).toEqual([before]);
+  expect(await sql(little.sandbox, 'payment', 'SELECT n FROM shelf WHERE id = 2')).toEqual([before]);
 });
 
 test('a change is not lost when a call that nothing awaits sends those of other databases', async () => {
   const gid = newGid();
   const seen: boolean[] = [];
-  const messages = app.context.get(library.ConfirmedMessages);
-  const held = await heldShelf(sandbox, 'payment', 1);
-  const run = app.run(gid, async ({ order, payment }) => {
+  const messages = little.app.context.get(library.ConfirmedMessages);
+  const held = await heldShelf(little.sandbox, 'payment', 1);
+  const run = little.app.run(gid, async ({ order, payment }) => {
     await changesOneRow(payment!, CHANGE, [1]);
     seen.push(await changesOneRow(order!, missing(gid)));
     if (seen.length === 1) void messages.publish(order!, SOLD, { gid }).catch(() => {});
@@ -168,30 +151,30 @@ test('a change is not lost when a call that nothing awaits sends those of other 
 });
 
 test('a statement of another database waits for the answer to changes that are on their way', async () => {
-  const held = await heldShelf(sandbox, 'payment', 1);
-  const run = app.run(newGid(), async ({ payment, inventory }) => {
+  const held = await heldShelf(little.sandbox, 'payment', 1);
+  const run = little.app.run(newGid(), async ({ payment, inventory }) => {
     await changesOneRow(payment!, CHANGE, [1]);
     await Promise.all([payment!.query('DO 1'), inventory!.query(CHANGE, [2])]);
   });
   await held.untilWaitedFor();
-  expect(await isLocked(sandbox, 'inventory', 2)).toBe(false);
+  expect(await isLocked(little.sandbox, 'inventory', 2)).toBe(false);
   await held.end();
   await run;
 });
 
 test('a message is published only after the waiting changes of all databases were sent', async () => {
-  const messages = app.context.get(library.ConfirmedMessages);
+  const messages = little.app.context.get(library.ConfirmedMessages);
   const sell = (gid: string, change: string) =>
-    app.run(gid, async ({ order, inventory }) => {
+    little.app.run(gid, async ({ order, inventory }) => {
       if (!(await changesOneRow(inventory!, change, [1]))) throw new Error('sold out');
       await deferStatement(order!, INSERT, [gid]);
       await messages.publish(order!, SOLD, { gid });
     });
   await sell(newGid(), CHANGE);
-  expect(await messagesIn(sandbox, 'dtx.order.sold.v1')).toBe(1);
+  expect(await messagesIn(little.sandbox, 'dtx.order.sold.v1')).toBe(1);
   const soldOut = newGid();
   await expect(sell(soldOut, `${missing(soldOut)} AND n < ?`)).rejects.toThrow('sold out');
-  expect(await messagesIn(sandbox, 'dtx.order.sold.v1')).toBe(1);
+  expect(await messagesIn(little.sandbox, 'dtx.order.sold.v1')).toBe(1);
   // The audit would wait for its consumer.
-  await deleteQueue(sandbox, 'dtx.order.sold.v1');
+  await deleteQueue(little.sandbox, 'dtx.order.sold.v1');
 });
