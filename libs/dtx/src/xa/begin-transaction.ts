@@ -62,7 +62,10 @@ export class BeginTransaction {
       throw failed.reason;
     }
     const row = {
-      ...{ id, gid, gtrid, branches: branches.map(({ name }) => name).join(',') },
+      id,
+      gid,
+      gtrid,
+      branches: branches.map(({ name }) => name).join(','),
       before_done: this.secondPhase.hasBeforeDone ? 1 : 0,
       decision: 'COMMIT',
       state: 'COMMITTING',

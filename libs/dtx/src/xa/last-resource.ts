@@ -62,7 +62,7 @@ export class LastResource implements Participant {
   /**
    * Sends together: proof that the transaction is still the one that was begun, statements of the work that wait, the
    * decision, and COMMIT. The server runs each only if the one before it succeeded. A session clock that the caller has
-   * changed would falsify the deadline, so it is reset first.
+   * changed would falsify the deadline, so it is reset in front of the decision.
    * @throws WorkRefused for a statement of the work: nothing is decided
    */
   async commitWith(decision: SqlStatement): Promise<void> {
