@@ -75,6 +75,35 @@ describe.each(Object.entries(unitsOf))('code that fails behind a waiting stateme
     expect(intact.isDuplicateKey(await failing.catch((error: unknown) => error))).toBe(true);
   });
 
+  test('gets the error of the statement in front, and not a duplicate of its own', async () => {
+    const started = await deferring.start();
+    const { gid, db } = started;
+    await db.query('INSERT INTO step VALUES (?, 1)', [gid]);
+    const seen: boolean[] = [];
+    const failing = of(started)(async (tx) => {
+      await intact.deferStatement(tx, 'INSERT INTO step VALUES (?, 1)', [gid]);
+      seen.push(await intact.insertFirst(tx, 'step', { gid, n: 2 }));
+    });
+    expect(intact.isDuplicateKey(await failing.catch((error: unknown) => error))).toBe(true);
+    expect(seen).toEqual([]);
+  });
+
+  test('gets the lock wait of the statement in front, and not a busy Idempotency-Key', async () => {
+    const started = await deferring.start();
+    const { gid, db, service } = started;
+    await db.query('INSERT INTO step VALUES (?, 7)', [gid]);
+    const keys = service.get(intact.IdempotencyKeys);
+    const failing = db.transaction(async (holder) => {
+      await holder.query('UPDATE step SET n = 8 WHERE gid = ?', [gid]);
+      await of(started)(async (tx) => {
+        await tx.query('SET SESSION innodb_lock_wait_timeout = 1');
+        await intact.deferStatement(tx, 'UPDATE step SET n = 9 WHERE gid = ?', [gid]);
+        await keys.claim(tx, { route: 'POST /steps', key: gid, body: {}, gid });
+      });
+    });
+    expect(intact.isLockWait(await failing.catch((error: unknown) => error))).toBe(true);
+  });
+
   test.each([
     ['is committed in part', () => new intact.TransactionEnded('elsewhere', { isCommittedInPart: true })],
     ['has an unknown outcome elsewhere', () => new intact.OutcomeUnknown('elsewhere')],

@@ -102,7 +102,8 @@ export class IdempotencyKeys implements OnModuleInit {
       const first = await insertFirst(guard, this.table, row).catch(clockStopped);
       return first ? { first } : await this.owner(guard, claim, fingerprint);
     } catch (error) {
-      if (isLockWait(error))
+      // A statement that waited in front may wait for a lock of its own. That has ended the transaction.
+      if (isLockWait(error) && guard.failure === undefined)
         throw new IdempotencyKeyBusy(
           'the first call with this Idempotency-Key is still running; retry later with the same key',
         );

@@ -14,11 +14,13 @@ import { sqlOf } from './transaction-sql-executor.js';
  */
 export async function insertFirst(tx: EntityManager | Sql, table: string, row: Values): Promise<boolean> {
   const { statement, values } = insertOf(table, row);
+  const sql = sqlOf(tx);
   try {
-    await sqlOf(tx).query(statement, values);
+    await sql.query(statement, values);
     return true;
   } catch (error) {
-    if (isDuplicateKey(error)) return false;
+    // A statement that waited in front may have met a key of its own. That has ended the transaction.
+    if (isDuplicateKey(error) && sql.failure === undefined) return false;
     throw error;
   }
 }

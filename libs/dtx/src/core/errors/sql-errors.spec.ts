@@ -76,14 +76,14 @@ describe('an error of a server', () => {
 });
 
 describe('an error of a connection', () => {
-  it.each(['ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'PROTOCOL_CONNECTION_LOST'])(
+  it.each(['ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETDOWN', 'PROTOCOL_CONNECTION_LOST'])(
     'leaves the outcome unknown if it ended an open connection: %s',
     (code) => {
       expect(answersFor(network(code, 'read'))).toEqual(['isDatabaseAway', 'isUnavailable', 'isOutcomeUnknown']);
     },
   );
 
-  it.each(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'POOL_CLOSED'])(
+  it.each(['ECONNREFUSED', 'EADDRNOTAVAIL', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'POOL_CLOSED'])(
     'means that nothing was sent without a connection: %s',
     (code) => {
       expect(answersFor(network(code, 'connect'))).toEqual(['isDatabaseAway', 'isUnavailable']);

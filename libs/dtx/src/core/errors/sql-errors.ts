@@ -43,8 +43,10 @@ const CLOSES = new Set([1153, 1156, 1157, 1158, 1159, 1160, 1161, 1184]);
 const ANSWER_LOST = new Set([1047, 1053, 1152, 1180, 1927, 3168, 4031]);
 /** The lowest error number of the servers. Lower numbers belong to the operating system and to lost connections. */
 export const SERVER_ERRNO_MIN = 1_000;
-const CONNECTION_CODES =
-  /^(ECONNREFUSED|ECONNRESET|ECONNABORTED|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|PROTOCOL_.*|ER_SERVER_SHUTDOWN|POOL_.*)$/;
+/** The system ends an open connection with one of these, also a network that is gone (POSIX, "Error Numbers"). */
+const CONNECTION_LOST =
+  /^(ECONNRESET|ECONNABORTED|EPIPE|ETIMEDOUT|EHOSTUNREACH|EHOSTDOWN|ENETUNREACH|ENETDOWN|ENETRESET|PROTOCOL_.*)$/;
+const NOT_CONNECTED = /^(ECONNREFUSED|EADDRNOTAVAIL|ENOTFOUND|EAI_AGAIN|ER_SERVER_SHUTDOWN|POOL_.*)$/;
 
 interface SqlError {
   errno?: number;
@@ -121,7 +123,7 @@ export function isDatabaseAway(error: unknown): boolean {
   const { errno, code, message } = cause(error);
   const number = errno ?? 0;
   if (SERVER_AWAY.has(number) || NO_CONNECTION.has(number) || CONDEMNED.has(number)) return true;
-  if (CONNECTION_CODES.test(code ?? '')) return true;
+  if (CONNECTION_LOST.test(code ?? '') || NOT_CONNECTED.test(code ?? '')) return true;
   return /closed state|Pool is closed|Queue limit reached|not established|No connections available/i.test(
     message ?? '',
   );
@@ -172,5 +174,5 @@ export function isOutcomeUnknown(error: unknown): boolean {
   if (error instanceof DtxError) return error instanceof OutcomeUnknown;
   const { code = '', syscall } = cause(error);
   if (ANSWER_LOST.has(errnoOf(error))) return true;
-  return /^(ECONNRESET|ECONNABORTED|EPIPE|ETIMEDOUT|PROTOCOL_.*)$/.test(code) && syscall !== 'connect';
+  return CONNECTION_LOST.test(code) && syscall !== 'connect';
 }
