@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import ts from 'typescript';
 import { describe, expect, test } from 'vitest';
+import * as answers from '../core/broker/gathered-answers.mutants.js';
 import * as copies from '../core/consumer/recent-copies.mutants.js';
 import * as deferred from '../core/database/deferred-statements.mutants.js';
 import * as shared from '../core/database/shared-transactions.mutants.js';
@@ -23,6 +24,7 @@ import * as xaLog from './xa-log.mutants.js';
 
 /** Every mutant under the name that it is exported by. */
 const MUTANTS = [
+  answers,
   copies,
   deferred,
   shared,
@@ -108,7 +110,7 @@ describe('the mutants of the library', () => {
 
   test('every mutant is played', () => {
     const core = join(import.meta.dirname, '..', 'core');
-    const folders = [import.meta.dirname, ...['database', 'consumer', 'durable'].map((room) => join(core, room))];
+    const folders = [import.meta.dirname, ...['broker', 'database', 'consumer', 'durable'].map((room) => join(core, room))];
     const files = folders.flatMap((folder) => readdirSync(folder).map((file) => join(folder, file)));
     const plays = files.filter((file) => /\.(scenarios|long\.e2e-spec|component-spec)\.ts$/.test(file));
     const code = plays.map((file) => readFileSync(file, 'utf8').replace(/^import [^;]*;/gm, ''));

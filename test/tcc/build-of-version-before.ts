@@ -51,10 +51,7 @@ const EDITS: ReadonlyArray<readonly [find: string, replace?: string]> = [
   [`!(await this.isConsumed(second))`, 'true'],
   ['this.broker.consume((0, participant_contract_js_1.secondQueueOf)(participant.contract), receive, second)'],
   ['firstOwn(branches, about) {', 'firstOwn(branches, about) { branches = [];'],
-  [
-    'return { ...about, initiator: this.core.app, callId',
-    'const { incarnation: _, ...old } = about;\nreturn { ...old, callId',
-  ],
+  ['initiator: this.core.app,\n            incarnation,\n'],
 ];
 
 const BARRIER = `const { NOW } = require('../core/database/clock-sql.js');

@@ -18,6 +18,7 @@ export const callBody = z.object({
   reason: z.string().max(REASON_STORED_MAX).optional(),
   /** The earliest time at which a call of this step may have been made, by the clock of the initiator's database. */
   since: z.iso.datetime(),
+  takesSeveral: z.boolean().optional(),
 });
 export type Call = z.output<typeof callBody>;
 

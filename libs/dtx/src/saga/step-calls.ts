@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
 import { Broker } from '../core/broker/broker.service.js';
-import { RemoteCalls } from '../core/broker/remote-calls.js';
+import { type Caller, RemoteCalls } from '../core/broker/remote-calls.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
 import { type Answer, answerBody, answerQueueOf, type Call, callQueueOf, type Verdict } from './call-messages.js';
@@ -11,7 +11,7 @@ import type { StepContract } from './step-contract.js';
 import type { MountedStep } from './step-discovery.js';
 
 /** A call without what the transport adds. */
-export type CallDetails = Omit<Call, 'callId' | 'initiator'>;
+export type CallDetails = Omit<Call, 'callId' | 'initiator' | 'takesSeveral'>;
 
 /** A step that lives in this process. */
 export interface LocalStep {
@@ -85,10 +85,11 @@ export class StepCalls implements OnModuleInit {
       args,
       reason,
       since,
+      takesSeveral: true,
     };
   }
 
-  answer(replyTo: string, answer: Answer): Promise<void> {
-    return this.remote.answer(replyTo, answer);
+  answer(to: Caller, answer: Answer): Promise<void> {
+    return this.remote.answer(to, answer);
   }
 }

@@ -62,7 +62,7 @@ export class StepEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
       body: callBody,
       isAnswerQueue,
       take: (call) => this.take(call, step),
-      answer: (replyTo, answer) => this.calls.answer(replyTo, answer),
+      answer: (to, answer) => this.calls.answer(to, answer),
       writeProblem: () => this.database.writeProblem(),
       retryMs: this.core.reconnect.firstMs,
       logger: this.logger,

@@ -21,10 +21,11 @@ export const callBody = z.object({
   args: z.unknown(),
   reason: z.string().max(64).optional(),
   decidedAt: z.iso.datetime().optional(),
+  takesSeveral: z.boolean().optional(),
 });
 export type Call = z.output<typeof callBody>;
 /** The caller's part of a call. The rest comes from the branch and this process. */
-export type CallDetails = Omit<Call, 'callId' | 'initiator' | 'branch' | 'args'>;
+export type CallDetails = Omit<Call, 'callId' | 'initiator' | 'branch' | 'args' | 'takesSeveral'>;
 
 /**
  * Answer of a participant on the wire, see docs/wire.md. `refused`: a definite no. `failed`: an error, may be repeated.

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
 import { Broker } from '../core/broker/broker.service.js';
-import { RemoteCalls } from '../core/broker/remote-calls.js';
+import { type Caller, RemoteCalls } from '../core/broker/remote-calls.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
 import { type Answer, answerBody, type Call, type CallDetails, type Verdict } from './call-messages.js';
@@ -93,6 +93,7 @@ export class Calls implements OnModuleInit {
       args,
       reason,
       decidedAt,
+      takesSeveral: true,
     };
   }
 
@@ -121,8 +122,8 @@ export class Calls implements OnModuleInit {
   }
 
   /** Sends an answer to the caller. If the initiator has died, the answer is lost and recovery repeats the call. */
-  answer(replyTo: string, answer: Answer): Promise<void> {
-    return this.remote.answer(replyTo, answer);
+  answer(to: Caller, answer: Answer): Promise<void> {
+    return this.remote.answer(to, answer);
   }
 
   private async sendTo({ participant: name, version }: Branch, call: Call, timeoutMs: number): Promise<void> {

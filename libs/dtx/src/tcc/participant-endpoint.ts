@@ -104,7 +104,7 @@ export class TccEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
       body: callBody,
       isAnswerQueue,
       take: (call, replyTo) => this.take({ ...call, initiator: call.initiator ?? callerOf(replyTo) }, participant),
-      answer: (replyTo, answer) => this.calls.answer(replyTo, answer),
+      answer: (to, answer) => this.calls.answer(to, answer),
       writeProblem: () => this.database.writeProblem(),
       mayBeAway: ({ phase }) => phase !== 'try' && this.broker.isPaused,
       retryMs: this.core.reconnect.firstMs,

@@ -7,7 +7,7 @@ import { OutcomeUnknown } from '../errors/errors.js';
 import { withTraceAndGid } from '../trace-and-gid-context.js';
 import type { Delivery } from './consumed-queue.js';
 import { fromProperties } from './envelope.js';
-import { type Addressed, parseJson } from './remote-calls.js';
+import { type Addressed, type Caller, parseJson } from './remote-calls.js';
 
 /** A call found no free place within its time limit. It was not begun. */
 export class NoFreePlace extends OutcomeUnknown {}
@@ -26,7 +26,7 @@ export interface Called<Call extends Addressed, Verdict extends { readonly verdi
   readonly isAnswerQueue: (queue: string) => boolean;
   /** Carries out a call. Every error is an answer. */
   readonly take: (call: Call, replyTo: string | undefined) => Promise<Verdict>;
-  readonly answer: (replyTo: string, answer: Verdict & { readonly callId: string }) => Promise<void>;
+  readonly answer: (to: Caller, answer: Verdict & { readonly callId: string }) => Promise<void>;
   /** Why the database of this app takes no writes. An empty text if it does. */
   readonly writeProblem: () => Promise<string>;
   /** Whether `away` is the answer to this call, although the database may come back. Default: it is not. */
@@ -50,12 +50,13 @@ export async function receiveCall<Call extends Addressed, Verdict extends { read
   const call = called.body.safeParse(parseJson(delivery.message.content));
   if (call.success) {
     const { replyTo, traceparent } = fromProperties(delivery.message.properties);
-    const { callId, gid } = call.data;
+    const { callId, gid, takesSeveral = false } = call.data;
     const take = () => called.take(call.data, replyTo);
     const verdict = await withTraceAndGid({ traceparent, gid }, () =>
       untilReached(take, call.data, called, delivery.lost),
     );
-    if (replyTo && called.isAnswerQueue(replyTo)) await called.answer(replyTo, { callId, ...verdict });
+    if (replyTo && called.isAnswerQueue(replyTo))
+      await called.answer({ queue: replyTo, takesSeveral }, { callId, ...verdict });
   } else {
     const [issue] = call.error.issues;
     called.logger.warn(`discarded an invalid call of ${called.name}, without an answer: ${issue?.message}`);

@@ -3,6 +3,7 @@ import { DtxError, OutcomeUnknown } from '../errors/errors.js';
 import { currentTraceparent } from '../trace-and-gid-context.js';
 import type { Broker } from './broker.service.js';
 import type { ConsumedQueue, Delivery } from './consumed-queue.js';
+import { answersIn, GatheredAnswers } from './gathered-answers.js';
 
 const ANSWERS_PREFETCH = 500;
 const POLL_MS = 10;
@@ -23,6 +24,14 @@ export interface CallKind<Answer> {
 export interface Addressed {
   readonly callId: string;
   readonly gid: string;
+  /** The caller reads several answers in one message. Missing in calls of the version before, which does not. */
+  readonly takesSeveral?: boolean | undefined;
+}
+
+/** Where a call is answered. */
+export interface Caller {
+  readonly queue: string;
+  readonly takesSeveral: boolean;
 }
 
 /** A call without its answer. */
@@ -42,6 +51,7 @@ export class RemoteCalls<Answer extends { readonly callId: string }> {
   /** Queues that were seen once. */
   private readonly existing = new Set<string>();
   private answers: ConsumedQueue | undefined;
+  private readonly gathered = new GatheredAnswers((to, id, body) => this.sendAnswers(to, id, body));
 
   constructor(
     private readonly broker: Broker,
@@ -115,11 +125,18 @@ export class RemoteCalls<Answer extends { readonly callId: string }> {
   }
 
   /** Sends an answer to the caller. If the caller has died, the answer is lost and recovery repeats the call. */
-  async answer(replyTo: string, answer: Answer): Promise<void> {
+  async answer({ queue, takesSeveral }: Caller, answer: Answer): Promise<void> {
+    const { callId } = answer;
+    const text = JSON.stringify(answer);
+    // guard: calls.several-answers
+    const sent = takesSeveral ? this.gathered.add(queue, callId, text) : this.sendAnswers(queue, callId, text);
+    await sent.catch(() => {});
+  }
+
+  private sendAnswers(queue: string, id: string, body: string): Promise<void> {
     const { answerType: type, scheme } = this.kind;
-    const envelope = { messageId: answer.callId, type, gid: answer.callId, scheme };
-    const body = Buffer.from(JSON.stringify(answer));
-    await this.broker.publisher.publish(replyTo, body, envelope, { persistent: false }).catch(() => {});
+    const envelope = { messageId: id, type, gid: id, scheme };
+    return this.broker.publisher.publish(queue, Buffer.from(body), envelope, { persistent: false });
   }
 
   /**
@@ -149,8 +166,10 @@ export class RemoteCalls<Answer extends { readonly callId: string }> {
   }
 
   private async receive(delivery: Delivery): Promise<void> {
-    const answer = this.kind.read(parseJson(delivery.message.content));
-    if (answer) this.open.get(answer.callId)?.answered(answer);
+    for (const one of answersIn(parseJson(delivery.message.content))) {
+      const answer = this.kind.read(one);
+      if (answer) this.open.get(answer.callId)?.answered(answer);
+    }
     delivery.ack();
   }
 }
