@@ -110,7 +110,10 @@ describe('the mutants of the library', () => {
 
   test('every mutant is played', () => {
     const core = join(import.meta.dirname, '..', 'core');
-    const folders = [import.meta.dirname, ...['broker', 'database', 'consumer', 'durable'].map((room) => join(core, room))];
+    const folders = [
+      import.meta.dirname,
+      ...['broker', 'database', 'consumer', 'durable'].map((room) => join(core, room)),
+    ];
     const files = folders.flatMap((folder) => readdirSync(folder).map((file) => join(folder, file)));
     const plays = files.filter((file) => /\.(scenarios|long\.e2e-spec|component-spec)\.ts$/.test(file));
     const code = plays.map((file) => readFileSync(file, 'utf8').replace(/^import [^;]*;/gm, ''));
