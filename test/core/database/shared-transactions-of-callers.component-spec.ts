@@ -208,7 +208,7 @@ describe('an answer to the COMMIT of several that is lost', () => {
   });
 
   test('control: if only known errors are unknown, it is done twice', async () => {
-    const { errors, steps } = await lost('call', { ...without(onlyKnownErrors), error: OTHERS[0]! });
+    const { errors, steps } = await lost('call', { ...without(onlyKnownErrors), error: OTHERS[1]! });
     expect(errors).toEqual(Array(4).fill(undefined));
     expect(steps).toEqual([2, 2, 2, 2]);
   });
