@@ -4,8 +4,8 @@ import { tapOf } from '../../../libs/dtx/src/core/database/intercepted-connectio
 import type { RawConnection } from '../../../libs/dtx/src/core/database/mysql2-types.js';
 import { freshSandbox, type Sandbox } from '../../fixtures/sandbox.js';
 
-const READ = `SELECT TIMESTAMP '2026-12-01 03:04:05.678' AS at, 9007199254740993 AS big, CAST(7 AS SIGNED) AS n`;
-const ANSWER = [{ at: '2026-12-01 03:04:05.678', big: '9007199254740993', n: '7' }];
+const READ = `SELECT TIMESTAMP '2026-12-01 03:04:05.678' AS at, 9007199254740993 AS big`;
+const ANSWER = [{ at: '2026-12-01 03:04:05.678', big: '9007199254740993' }];
 let sandbox: Sandbox;
 
 beforeAll(async () => {
