@@ -59,6 +59,7 @@ test.skipIf(!browser)(
     await tab.getByText('payment: live').waitFor();
     await tab.getByRole('link', { name: 'Alerts' }).click();
     await tab.getByRole('row').filter({ hasText: 'the shelf is <b>broken</b>' }).getByRole('link').click();
+    await tab.getByRole('heading', { name: 'over-express' }).waitFor();
     await tab.getByRole('button', { name: 'Retry' }).click();
     await tab.getByRole('dialog').getByLabel('Your name').fill('alice');
     await tab.getByRole('button', { name: 'Confirm' }).click();
