@@ -43,10 +43,14 @@ const CLOSES = new Set([1153, 1156, 1157, 1158, 1159, 1160, 1161, 1184]);
 const ANSWER_LOST = new Set([1047, 1053, 1152, 1180, 1927, 3168, 4031]);
 /** The lowest error number of the servers. Lower numbers belong to the operating system and to lost connections. */
 export const SERVER_ERRNO_MIN = 1_000;
-/** The system ends an open connection with one of these, also a network that is gone (POSIX, "Error Numbers"). */
+/**
+ * An open connection ended: codes of the system, also for a network that is gone (POSIX, "Error Numbers"), and of mysql2. While it
+ * connects, nothing was sent yet.
+ */
 const CONNECTION_LOST =
   /^(ECONNRESET|ECONNABORTED|EPIPE|ETIMEDOUT|EHOSTUNREACH|EHOSTDOWN|ENETUNREACH|ENETDOWN|ENETRESET|PROTOCOL_.*)$/;
-const NOT_CONNECTED = /^(ECONNREFUSED|EADDRNOTAVAIL|ENOTFOUND|EAI_AGAIN|ER_SERVER_SHUTDOWN|POOL_.*)$/;
+/** Further codes of an unreachable database. They say nothing about a statement on its way. */
+const AWAY = /^(ECONNREFUSED|EADDRNOTAVAIL|ENOTFOUND|EAI_AGAIN|ER_SERVER_SHUTDOWN|POOL_.*)$/;
 
 interface SqlError {
   errno?: number;
@@ -123,7 +127,7 @@ export function isDatabaseAway(error: unknown): boolean {
   const { errno, code, message } = cause(error);
   const number = errno ?? 0;
   if (SERVER_AWAY.has(number) || NO_CONNECTION.has(number) || CONDEMNED.has(number)) return true;
-  if (CONNECTION_LOST.test(code ?? '') || NOT_CONNECTED.test(code ?? '')) return true;
+  if (CONNECTION_LOST.test(code ?? '') || AWAY.test(code ?? '')) return true;
   return /closed state|Pool is closed|Queue limit reached|not established|No connections available/i.test(
     message ?? '',
   );
