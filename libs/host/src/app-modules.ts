@@ -64,6 +64,8 @@ function operationsModule({ consoleApps, options, adminToken }: Env): DynamicMod
 /** One app runs the notification service. The others publish their notifications to it. */
 function notifyModule(env: Env, app: string, service: string): DynamicModule {
   const { notifySecrets: secrets, notifyUrl: defaultTarget, notifyAllow: allow, options } = env;
-  if (app !== service) return NotifyModule.forPublisher({ ...options.notify, service, secrets });
+  // All apps have the same secrets. Without one the service calls no target.
+  const serviceHasDefaultTarget = secrets.length > 0;
+  if (app !== service) return NotifyModule.forPublisher({ serviceHasDefaultTarget, ...options.notify, service });
   return NotifyModule.forService({ ...options.notify, service, secrets, defaultTarget, allow });
 }

@@ -16,7 +16,7 @@ import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
 import { measure } from '../core/telemetry-events.js';
 import { failpoints, SCHEME } from './failpoints.js';
-import { NOTIFICATIONS, type NotificationRow } from './notification-table.js';
+import { DEFAULT_TARGET_HOST, NO_TARGET, NOTIFICATIONS, type NotificationRow } from './notification-table.js';
 import { leaseMsOf, NOTIFY_OPTIONS, type NotifyOptions } from './options.js';
 import { signatureHeaders } from './signature.js';
 import { TargetRefused } from './ssrf-guard.js';
@@ -61,7 +61,8 @@ export class Deliveries implements OnModuleInit, OnModuleDestroy {
   }
 
   onModuleInit(): void {
-    this.database.onReady(() => this.loop.start());
+    // Without a secret no call can be signed. The rows stay PENDING until a start with one.
+    if (this.options.secrets.length > 0) this.database.onReady(() => this.loop.start());
   }
 
   async onModuleDestroy(): Promise<void> {
@@ -95,11 +96,12 @@ export class Deliveries implements OnModuleInit, OnModuleDestroy {
 
   /** Calls the target. It never throws, since every error of a call counts as a failed attempt. */
   private async call(row: NotificationRow): Promise<Answer | Tried> {
-    if (row.target === null || row.body === null)
-      return {
-        kind: 'fatal',
-        error: `cannot call ${row.target_host}: row has no target or no body; resolve it by hand`,
-      };
+    const isForDefault = row.target_host === DEFAULT_TARGET_HOST;
+    const target = isForDefault ? this.options.defaultTarget : row.target;
+    if (!target || row.body === null) {
+      const why = isForDefault ? NO_TARGET : 'row has no target or no body; resolve it by hand';
+      return { kind: 'fatal', error: `cannot call ${row.target_host}: ${why}` };
+    }
     const { secrets } = this.options;
     const headers = {
       'content-type': 'application/json',
@@ -108,7 +110,7 @@ export class Deliveries implements OnModuleInit, OnModuleDestroy {
       ...(row.traceparent ? { traceparent: row.traceparent } : {}),
     };
     try {
-      return await this.client.post(row.target, headers, row.body);
+      return await this.client.post(target, headers, row.body);
     } catch (error) {
       const text = `${row.target_host}: ${textOf(error)}`;
       if (error instanceof TargetRefused) return { kind: 'fatal', error: text };

@@ -23,7 +23,7 @@ import { Deliveries } from './delivery.js';
 import { failpoints, SCHEME } from './failpoints.js';
 import { NotificationBatches } from './notification-batches.js';
 import { NOTIFY_QUEUE_KIND, notificationBody, notifyQueueOf } from './notification-message.js';
-import { type NotificationRow, notifyMigrations } from './notification-table.js';
+import { DEFAULT_TARGET_HOST, NO_TARGET, type NotificationRow, notifyMigrations } from './notification-table.js';
 import { leaseMsOf, NOTIFY_OPTIONS, type NotifyOptions } from './options.js';
 
 /** A message as a row, or the reason why it is invalid. */
@@ -98,7 +98,7 @@ export class NotificationRecorder implements OnModuleInit, OnModuleDestroy {
       gid: ownGid,
       type,
       target: url,
-      target_host: url !== null && URL.canParse(url) ? new URL(url).host.slice(0, HOST_CHARS_MAX) : '-',
+      target_host: hostOf(url),
       body: JSON.stringify(payload),
       traceparent: traceparent ?? null,
       state: 'PENDING',
@@ -111,15 +111,15 @@ export class NotificationRecorder implements OnModuleInit, OnModuleDestroy {
 
   /** Inserts the row, leased to this process if it has room for the call, and otherwise due now for any instance. */
   private async record(row: NotificationRow): Promise<void> {
-    // Neither the event nor the option `defaultTarget` names a target.
-    if (row.target === null) return;
     const { id, gid, type, target, target_host, body, traceparent, state } = row;
+    const event = { id, gid, type, target, target_host, body, traceparent };
+    if (target === null) return this.park(event, NO_TARGET);
     const isNow = this.deliveries.hasRoomFor(row);
     const leaseMs = leaseMsOf(this.core, this.options) + HOLD_MS;
     const lease = isNow
       ? { claim_token: this.token, next_attempt_at: new SqlExpression(inFuture(leaseMs)) }
       : { claim_token: null, next_attempt_at: NOW };
-    const values = { id, gid, type, target, target_host, body, traceparent, state, ...lease, created_at: NOW };
+    const values = { ...event, state, ...lease, created_at: NOW };
     const isFirst = (await this.batches.insert(values)) || (await this.insertAlone(row, values));
     if (isFirst === 'parked') return;
     if (!isFirst) return this.compare(row);
@@ -196,6 +196,11 @@ export class NotificationRecorder implements OnModuleInit, OnModuleDestroy {
 }
 
 type ParkedValues = Pick<NotificationRow, 'id' | 'gid' | 'type' | 'target' | 'target_host' | 'body' | 'traceparent'>;
+
+function hostOf(url: string | null): string {
+  if (url === null) return DEFAULT_TARGET_HOST;
+  return URL.canParse(url) ? new URL(url).host.slice(0, HOST_CHARS_MAX) : '-';
+}
 
 function parseJson(content: Buffer): unknown {
   try {

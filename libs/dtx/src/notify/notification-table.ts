@@ -30,7 +30,7 @@ export const NOTIFICATIONS: DurableTable = {
 export type NotificationRow = DurableRow<{
   gid: string | null;
   type: string;
-  /** Null if the message is invalid or its body could not be stored. Such a row is inserted as PARKED. */
+  /** Null if no target is named, the message is invalid or its body could not be stored. Such a row is inserted as PARKED. */
   target: string | null;
   target_host: string;
   body: string | null;
@@ -38,6 +38,11 @@ export type NotificationRow = DurableRow<{
   /** Set on the fast path, where this process has just recorded the row and holds its lease. */
   fresh?: true;
 }>;
+
+/** `target_host` of a row without a target, which a retry sends to the default target that the service has then. */
+export const DEFAULT_TARGET_HOST = 'default-target';
+export const NO_TARGET =
+  'neither the notification nor `defaultTarget` of NotifyModule names a target; set it, then retry';
 
 const ascii = (length: number) => `VARCHAR(${length}) CHARACTER SET ascii COLLATE ascii_bin`;
 

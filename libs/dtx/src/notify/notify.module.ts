@@ -28,7 +28,7 @@ type AsyncNotifyOptions = AsyncModuleOptions<NotifyOptionsInput, 'createNotifyOp
  * that publishes notifications imports `forPublisher`. See docs/schemes/notification.md.
  * @example
  *   NotifyModule.forService({ service: 'webhook', secrets: [secret] }) // the app named webhook
- *   NotifyModule.forPublisher({ service: 'webhook', secrets: [secret] }) // every other app
+ *   NotifyModule.forPublisher({ service: 'webhook' }) // every other app, which needs no secret
  */
 @Module({})
 export class NotifyModule {

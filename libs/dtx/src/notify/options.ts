@@ -16,11 +16,14 @@ export const notifyOptions = z.strictObject({
   /** Name of the app that runs the notification service. All other apps only publish to it. */
   service: z.string().regex(/^[a-z][a-z0-9-]{0,31}$/),
   /**
-   * Standard Webhooks secrets. Each one signs, so that receivers can change to a new secret at any time. Without a
-   * secret no notification is sent.
+   * Standard Webhooks secrets of the service. Each one signs, so that receivers can change to a new secret at any time.
+   * Without a secret the service publishes none of its own notifications, and those of other apps wait in its table.
    */
   secrets: z.array(z.string().refine(isNotifySecret, SECRET_RULE)).max(5).default([]),
-  /** Target of notifications that name none. Without it such notifications are not sent. */
+  /**
+   * Target of notifications that name none. Without it the service publishes none of them, and parks those of other apps
+   * with an alert.
+   */
   defaultTarget: httpUrlOption.optional(),
   /**
    * In an app without the service: whether the service has a default target. With `false`, a notification without a

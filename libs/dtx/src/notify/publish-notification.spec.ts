@@ -24,7 +24,8 @@ test.each([
     true,
   ],
   ['a target is enough', 'order', { serviceHasDefaultTarget: false }, TARGET, true],
-  ['without a secret nothing is sent', 'order', { secrets: [] }, TARGET, false],
+  ['the service without a secret takes none', 'payment', { secrets: [] }, TARGET, false],
+  ['another app needs no secret, since the service signs', 'order', { secrets: [] }, TARGET, true],
 ])('%s', (_, app, options, target, expected) => {
   expect(isFor(app, options, target)).toBe(expected);
 });

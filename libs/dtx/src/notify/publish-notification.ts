@@ -51,14 +51,15 @@ export class Notifications {
   /** True if a notification with this target can be delivered. Otherwise `publish` does nothing. */
   isFor(target: string | undefined): boolean {
     const { secrets, service, defaultTarget, serviceHasDefaultTarget } = this.options;
-    // Only the service itself knows its default target.
-    const hasDefault = defaultTarget !== undefined || (service !== this.core.app && serviceHasDefaultTarget);
-    return secrets.length > 0 && (target !== undefined || hasDefault);
+    const isService = service === this.core.app;
+    // Only the service itself signs, and knows its default target.
+    if (isService && secrets.length === 0) return false;
+    return target !== undefined || defaultTarget !== undefined || (!isService && serviceHasDefaultTarget);
   }
 
   /** Says once that a target is missing, which may be an unset variable. Missing secrets are said at the start. */
-  private sayDropped({ type, gid }: Notification): void {
-    if (this.isDropSaid || this.options.secrets.length === 0) return;
+  private sayDropped({ type, gid, target = this.options.defaultTarget }: Notification): void {
+    if (this.isDropSaid || target !== undefined) return;
     this.isDropSaid = true;
     this.logger.warn(
       `notification ${type} (gid ${gid}) has no target and is not sent: set defaultTarget of NotifyModule, or give a target; ` +

@@ -81,6 +81,19 @@ describe('verifySignature', () => {
       expect(() => verify({ ...signed([NEW]), 'webhook-signature': bad })).toThrow(SignatureInvalid);
   });
 
+  it.each([undefined, null, { id: 'parsed' }])('says what to do without the raw body (%j)', (body) => {
+    const message = { headers: signed([NEW]), body: body as never, secrets: [NEW], nowMs: NOW_MS };
+    expect(() => verifySignature(message)).toThrow(/start Nest with \{ rawBody: true \}/);
+  });
+
+  it.each([Number.NaN, undefined, Number.POSITIVE_INFINITY])(
+    'refuses the clock %j, which fits any timestamp',
+    (nowMs) => {
+      const message = { headers: signed([NEW]), body: Buffer.from(BODY), secrets: [NEW], nowMs: nowMs as never };
+      expect(() => verifySignature(message)).toThrow(/nowMs is/);
+    },
+  );
+
   it('reads at most 20 signatures', () => {
     const { 'webhook-signature': good, ...rest } = signed([NEW]);
     const behind = (others: number) => `${'v1,AAAA '.repeat(others)}${good}`;
@@ -100,6 +113,8 @@ const WEAK = [
   `whsec_ ${BASE64_OF_24}`,
   `whsec_${BASE64_OF_24.slice(0, -2)}-_`,
   'fifteen letters',
+  'a secret that ends with a line break\n',
+  ' a secret that begins with a space',
   '',
 ];
 

@@ -33,7 +33,7 @@ export function signatureHeaders(message: {
  * @param message.body the request body as received, byte for byte
  * @param message.nowMs the receiver's clock in milliseconds since the epoch. The timestamp may differ by 5 minutes
  * @throws SignatureInvalid if a header is missing or malformed, no secret matches, or the timestamp is out of tolerance
- * @throws DtxError for a secret that `isNotifySecret` refuses
+ * @throws DtxError for a secret that `isNotifySecret` refuses, a missing raw body, or an invalid `nowMs`
  * @example
  *   const id = verifySignature({ headers: request.headers, body: request.rawBody, secrets: [secret], nowMs: Date.now() });
  */
@@ -43,6 +43,10 @@ export function verifySignature(message: {
   secrets: readonly string[];
   nowMs: number;
 }): string {
+  const { body, nowMs } = message;
+  if (!Buffer.isBuffer(body) && typeof body !== 'string')
+    throw new DtxError('cannot verify a notification: body is not the raw body; start Nest with { rawBody: true }');
+  if (!Number.isFinite(nowMs)) throw new DtxError(`cannot verify a notification: nowMs is ${nowMs}, expected a number`);
   const header = (name: string) => {
     const value = message.headers[name];
     if (typeof value !== 'string') throw new SignatureInvalid(`header ${name} is missing`);
@@ -54,12 +58,12 @@ export function verifySignature(message: {
   if (!/^\d{1,12}$/.test(timestamp)) throw new SignatureInvalid('webhook-timestamp is not a time in seconds');
   const given = header('webhook-signature').split(' ').slice(0, SIGNATURES_MAX);
   const isSigned = message.secrets.some((secret) => {
-    const expected = sign(secret, `${id}.${timestamp}.`, message.body);
+    const expected = sign(secret, `${id}.${timestamp}.`, body);
     return given.some((one) => isEqual(one, expected));
   });
   if (!isSigned)
     throw new SignatureInvalid('webhook-signature does not match; check the secret and that the body is unchanged');
-  if (Math.abs(message.nowMs - Number(timestamp) * 1_000) > TOLERANCE_MS)
+  if (Math.abs(nowMs - Number(timestamp) * 1_000) > TOLERANCE_MS)
     throw new SignatureInvalid('webhook-timestamp is more than 5 minutes off; check the clocks');
   return id;
 }
@@ -75,7 +79,7 @@ const KEY_BYTES_MIN = 24;
 const TEXT_CHARS_MIN = 16;
 
 /** Rule for a secret, for error messages. */
-export const SECRET_RULE = `must be ${PREFIX} and the base64 of at least ${KEY_BYTES_MIN} bytes, or any other text of at least ${TEXT_CHARS_MIN} characters`;
+export const SECRET_RULE = `must be ${PREFIX} and the base64 of at least ${KEY_BYTES_MIN} bytes, or any other text of at least ${TEXT_CHARS_MIN} characters that neither begins nor ends with white space`;
 
 /**
  * True for a secret that signs with a key of sufficient length.
@@ -83,7 +87,7 @@ export const SECRET_RULE = `must be ${PREFIX} and the base64 of at least ${KEY_B
  *   isNotifySecret('change-me'); // false, it has fewer than 16 characters
  */
 export function isNotifySecret(secret: string): boolean {
-  if (!secret.startsWith(PREFIX)) return secret.length >= TEXT_CHARS_MIN;
+  if (!secret.startsWith(PREFIX)) return secret.length >= TEXT_CHARS_MIN && secret.trim() === secret;
   const text = secret.slice(PREFIX.length);
   return BASE64.test(text) && Buffer.from(text, 'base64').length >= KEY_BYTES_MIN;
 }
