@@ -17,6 +17,7 @@ export const NOT_NULL = 1048;
 /** The answer to a COMMIT was lost with its connection. */
 export class ConnectionLost extends Error {
   readonly code = 'ECONNRESET';
+  readonly fatal = true;
 }
 
 /** Whether a server could have raised this error, so that the code must live with it. */

@@ -17,7 +17,7 @@ describe('problemOf', () => {
     ['a business error with a status', new Refused('no'), { status: 409, detail: 'no', orderId: 'order-1' }],
     ['a rejection', new Rejected('OUT_OF_STOCK'), { status: 409, reason: 'OUT_OF_STOCK' }],
     ['a body that is too large', Object.assign(new Error('too large'), { statusCode: 413 }), { status: 413 }],
-    ['a dead database', Object.assign(new Error('no'), { code: 'ECONNREFUSED' }), { status: 503 }],
+    ['a dead database', Object.assign(new Error('no'), { code: 'ECONNREFUSED', fatal: true }), { status: 503 }],
   ])('maps %s', (_, error, expected) => {
     const { problem, unexpected } = problemOf(error);
     expect(problem).toMatchObject(expected);
@@ -37,7 +37,7 @@ describe('problemOf', () => {
   });
 
   it('says for an unavailable service that nothing was done, and for a lost answer that the call may have been', () => {
-    const lost = Object.assign(new Error('no'), { code: 'ECONNRESET' });
+    const lost = Object.assign(new Error('no'), { code: 'ECONNRESET', fatal: true });
     const details = [new Unavailable('no'), new OutcomeUnknown('no'), lost].map((error) => {
       const { problem, headers } = problemOf(error);
       expect([problem.status, Number(headers['retry-after'])]).toEqual([503, 2]);
@@ -49,7 +49,7 @@ describe('problemOf', () => {
   });
 
   it('hides the text of an unavailable service from the caller, and gives it to the log', () => {
-    const dead = Object.assign(new AggregateError([], ''), { code: 'ECONNREFUSED' });
+    const dead = Object.assign(new AggregateError([], ''), { code: 'ECONNREFUSED', fatal: true });
     const answers = [new Unavailable('db-7 is full'), new OutcomeUnknown('db-7 was silent'), dead].map(problemOf);
     for (const { problem } of answers) expect(JSON.stringify(problem)).not.toMatch(/db-7|ECONN/);
     expect(answers.map(({ withheld }) => withheld)).toEqual([

@@ -23,7 +23,7 @@ const errors: Record<string, () => unknown> = {
   rejected: () => new Rejected('OUT_OF_STOCK'),
   unavailable: () => new BrokerUnavailable('cannot connect to broker-7'),
   unknown: () => new OutcomeUnknown('broker-7 was silent'),
-  driver: () => Object.assign(new Error('connect failed'), { code: 'ECONNREFUSED' }),
+  driver: () => Object.assign(new Error('connect failed'), { code: 'ECONNREFUSED', fatal: true }),
   invalid: () => new BadRequestException('wrong field'),
   range: () => new RangeError('of the app'),
   bug: () => new Error('a bug'),

@@ -9,7 +9,8 @@ import {
 } from '../core/errors/errors.js';
 import { errorAnswerOf } from './error-answer.js';
 
-const withCode = (code: string) => Object.assign(new Error('db-7 has no room'), { code });
+/** An error of mysql2. */
+const withCode = (code: string) => Object.assign(new Error('db-7 has no room'), { code, fatal: true });
 
 describe('errorAnswerOf', () => {
   it('answers 409 with the code for a rejection', () => {
@@ -44,6 +45,8 @@ describe('errorAnswerOf', () => {
     new Error('a bug'),
     new TypeError('x is not a function'),
     new ServiceUnavailableException('Pool is closed'),
+    Object.assign(new Error('of a client of another service'), { code: 'ECONNREFUSED', syscall: 'connect' }),
+    Object.assign(new Error('of a client of another service'), { code: 'ECONNRESET', syscall: 'read' }),
     'a text',
     null,
     undefined,

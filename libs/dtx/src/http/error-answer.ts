@@ -25,7 +25,7 @@ export interface ErrorAnswer {
 }
 
 const RETRY_AFTER = { 'retry-after': '2' };
-const UNAVAILABLE = 'a required service is unavailable or busy, so nothing was done; retry later';
+const UNAVAILABLE = 'a required service is unavailable or busy, so the step that needs it was not done; retry later';
 const UNKNOWN =
   'a required service did not answer, so the call may have been carried out; ask for its outcome before you repeat it';
 /** The log of the app names the queue and the missing permission. The caller cannot act on them. */
@@ -33,13 +33,13 @@ const REFUSED =
   'the message broker refuses a required queue, so nothing was done; the log of this app names the queue and the reason';
 
 /**
- * Returns the answer to an error of the library or of a driver, and `null` for any other error. An `HttpException` already
- * has its answer.
+ * Returns the answer to an error of the library or of its database driver, and `null` for any other error, such as that of an
+ * HTTP client. An `HttpException` already has its answer.
  *
  * | error | status |
  * | --- | --- |
  * | `Rejected` | 409 with its `reason` |
- * | `Unavailable`, an unreachable or busy database | 503 with `retry-after`: nothing was done |
+ * | `Unavailable`, an unreachable or busy database | 503 with `retry-after`: the failed step did nothing |
  * | `OutcomeUnknown`, a lost answer | 503 with `retry-after`: the call may have been carried out |
  * | `QueueRefused` | 503 with `retry-after` |
  * | `IdempotencyKeyBusy`, `IdempotencyKeyReused` | 409 with `retry-after`, 422 |

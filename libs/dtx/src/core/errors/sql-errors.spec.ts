@@ -1,3 +1,4 @@
+import { CannotExecuteNotConnectedError, ConnectionIsNotSetError } from 'typeorm';
 import { describe, expect, it } from 'vitest';
 import {
   BrokerUnavailable,
@@ -25,7 +26,8 @@ import {
 } from './sql-errors.js';
 
 const server = (errno: number) => Object.assign(new Error('of the server'), { errno });
-const network = (code: string, syscall?: string) => Object.assign(new Error(code), { code, syscall });
+/** As mysql2 marks it. */
+const network = (code: string, syscall?: string) => Object.assign(new Error(code), { code, syscall, fatal: true });
 
 /** What each question answers for an error, by the names of those that say yes. */
 function answersFor(error: unknown): string[] {
@@ -94,10 +96,36 @@ describe('an error of a connection', () => {
     expect(isOutcomeUnknown(network('ETIMEDOUT', 'connect'))).toBe(false);
   });
 
-  it.each(['Pool is closed.', 'Queue limit reached.', 'Connection is in closed state'])(
-    'is recognized by the text of the driver: %s',
+  it.each(['Pool is closed.', 'Queue limit reached.', 'No connections available.'])(
+    'is recognized by the text of the pool: %s',
     (message) => {
       expect(isDatabaseAway(new Error(message))).toBe(true);
+    },
+  );
+
+  it('is recognized after the connection was closed', () => {
+    const text = "Can't add new command when connection is in closed state";
+    expect(isDatabaseAway(Object.assign(new Error(text), { fatal: true }))).toBe(true);
+  });
+
+  it.each([CannotExecuteNotConnectedError, ConnectionIsNotSetError])('is recognized before it is open: %s', (Known) => {
+    expect(isDatabaseAway(new Known('mysql'))).toBe(true);
+  });
+
+  it.each(['ECONNREFUSED', 'ECONNRESET', 'ENOTFOUND', 'ETIMEDOUT', 'EPIPE'])(
+    'says nothing of the database if another client threw it: %s',
+    (code) => {
+      const ofOther = Object.assign(new Error(code), { code, errno: -111, syscall: 'connect' });
+      expect(answersFor(ofOther)).toEqual([]);
+      expect(answersFor(Object.assign(ofOther, { syscall: 'read' }))).toEqual([]);
+      expect(answersFor({ driverError: ofOther })).toContain('isUnavailable');
+    },
+  );
+
+  it.each(['the session is not established', 'The pool is closed for the season', 'in closed state'])(
+    'is not recognized by a text of the app: %s',
+    (message) => {
+      expect(answersFor(new Error(message))).toEqual([]);
     },
   );
 });

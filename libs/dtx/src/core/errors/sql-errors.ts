@@ -51,12 +51,20 @@ const CONNECTION_LOST =
   /^(ECONNRESET|ECONNABORTED|EPIPE|ETIMEDOUT|EHOSTUNREACH|EHOSTDOWN|ENETUNREACH|ENETDOWN|ENETRESET|PROTOCOL_.*)$/;
 /** Further codes of an unreachable database. They say nothing about a statement on its way. */
 const AWAY = /^(ECONNREFUSED|EADDRNOTAVAIL|ENOTFOUND|EAI_AGAIN|ER_SERVER_SHUTDOWN|POOL_.*)$/;
+/** Codes that only mysql2 and this library use. */
+const OF_DATABASE = /^(PROTOCOL|POOL|ER)_/;
+/** Errors without a code: of the pool of mysql2, and of TypeORM before a DataSource is open. */
+const POOL_TEXT = /^(Pool is closed|Queue limit reached|No connections available)\.?$/;
+const NOT_OPEN = /^(CannotExecuteNotConnectedError|ConnectionIsNotSetError)$/;
 
 interface SqlError {
   errno?: number;
   code?: string;
   syscall?: string;
   message?: string;
+  name?: string;
+  /** Set by mysql2 on an error that ended its connection, or that came before it was open. */
+  fatal?: boolean;
   driverError?: unknown;
 }
 
@@ -124,13 +132,19 @@ export function isBusy(error: unknown): boolean {
 /** The database is unreachable, or the connection was lost. The last statement may or may not have run. */
 export function isDatabaseAway(error: unknown): boolean {
   if (error instanceof DatabaseUnavailable) return true;
-  const { errno, code, message } = cause(error);
-  const number = errno ?? 0;
-  if (SERVER_AWAY.has(number) || NO_CONNECTION.has(number) || CONDEMNED.has(number)) return true;
-  if (CONNECTION_LOST.test(code ?? '') || AWAY.test(code ?? '')) return true;
-  return /closed state|Pool is closed|Queue limit reached|not established|No connections available/i.test(
-    message ?? '',
-  );
+  const { errno = 0, code = '', message = '', name = '' } = cause(error);
+  if (SERVER_AWAY.has(errno) || NO_CONNECTION.has(errno) || CONDEMNED.has(errno)) return true;
+  if (POOL_TEXT.test(message) || NOT_OPEN.test(name)) return true;
+  return isOfDatabase(error) && (CONNECTION_LOST.test(code) || AWAY.test(code) || message.includes('closed state'));
+}
+
+/**
+ * Whether the error of a connection is one of mysql2, possibly wrapped by TypeORM. Clients of other services throw the same
+ * codes of the system.
+ */
+function isOfDatabase(error: unknown): boolean {
+  const { code = '', fatal } = cause(error);
+  return cause(error) !== error || fatal === true || OF_DATABASE.test(code);
 }
 
 /** The connection takes no further statement, whatever the reason of the error was. */
@@ -178,5 +192,5 @@ export function isOutcomeUnknown(error: unknown): boolean {
   if (error instanceof DtxError) return error instanceof OutcomeUnknown;
   const { code = '', syscall } = cause(error);
   if (ANSWER_LOST.has(errnoOf(error))) return true;
-  return CONNECTION_LOST.test(code) && syscall !== 'connect';
+  return CONNECTION_LOST.test(code) && syscall !== 'connect' && isOfDatabase(error);
 }
