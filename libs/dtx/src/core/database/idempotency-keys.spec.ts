@@ -4,7 +4,7 @@ import type { Database } from './database.service.js';
 import { IdempotencyKeys } from './idempotency-keys.js';
 
 /** A route or key as the code of a caller without type checks gives it, such as a missing header. */
-type Given = { route?: unknown; key?: unknown };
+type Given = { route?: unknown; key?: unknown; caller?: unknown };
 
 /** Route and key are checked before the database is used, so these keys have none. */
 const keys = new IdempotencyKeys({} as Database);
@@ -35,6 +35,15 @@ describe.each(calls)('IdempotencyKeys.%s', (_, call) => {
   ])('refuses %s', async (_what, key, text) => {
     expect(await refusalOf({ key })).toBe(text);
   });
+
+  it.each([undefined, null, '', 7])(
+    'refuses the caller %j, since all of these callers would share keys',
+    async (caller) => {
+      expect(await refusalOf({ caller })).toMatch(
+        /^invalid caller of an Idempotency-Key: .*leave it out for a key that all/,
+      );
+    },
+  );
 
   const ROUTE = 'invalid Idempotency-Key route: expected 1 to 64 ASCII characters without spaces around them, got';
   it.each<[string, unknown, string]>([

@@ -33,6 +33,11 @@ export interface KeyClaim {
   readonly route: string;
   /** The value of the header, 1 to 255 bytes. */
   readonly key: string;
+  /**
+   * Who calls, such as the id of the authenticated user or tenant. Two callers may choose the same key. Without it they
+   * share the key, and the second one gets the answer to the first.
+   */
+  readonly caller?: string;
   /** The request body, compared by content and independent of field order. */
   readonly body: unknown;
   /** The gid of the transaction that the key identifies. */
@@ -85,9 +90,9 @@ export class IdempotencyKeys implements OnModuleInit {
    * @throws IdempotencyKeyReused if the key was claimed with another body
    * @throws IdempotencyKeyBusy if the first call is still running after the lock wait
    * @throws TransactionRequired outside a transaction
-   * @throws DtxError for a malformed route, key or gid
+   * @throws DtxError for a malformed route, key, caller or gid
    * @example
-   *   const key = { route: 'POST /orders', key: idempotencyKey, body: purchase };
+   *   const key = { route: 'POST /orders', caller: user.id, key: idempotencyKey, body: purchase };
    *   const owner = await this.keys.claim(tx, { ...key, gid: orderId });
    *   if (!owner.first) return this.orders.find(owner.gid);
    */
@@ -96,7 +101,7 @@ export class IdempotencyKeys implements OnModuleInit {
     const fingerprint = fingerprintOf(claim.body);
     const gid = assertGid(claim.gid);
     const guard = await joinTransaction(tx, this.database.source, 'IdempotencyKeys.claim');
-    const idempotency_key = Buffer.from(claim.key);
+    const idempotency_key = storedKeyOf(claim);
     const row = { route: claim.route, idempotency_key, fingerprint, gid, created_at: NOW_IN_ANY_SESSION };
     try {
       const first = await insertFirst(guard, this.table, row).catch(clockStopped);
@@ -115,12 +120,12 @@ export class IdempotencyKeys implements OnModuleInit {
    * Returns the committed owner of a key, or null for an unused key. For callers that can answer a repetition from
    * their own database. It only reads. `claim` decides.
    * @throws IdempotencyKeyReused if the key was claimed with another body
-   * @throws DtxError for a malformed route or key
+   * @throws DtxError for a malformed route, key or caller
    */
-  async find({ route, key, body }: Omit<KeyClaim, 'gid'>): Promise<{ gid: string; outcome: unknown } | null> {
-    assertKey({ route, key });
-    const rows: KeyRow[] = await this.database.work.query(this.selectKey, [route, Buffer.from(key)]);
-    return rows[0] ? standsFor(rows[0], fingerprintOf(body)) : null;
+  async find(claim: Omit<KeyClaim, 'gid'>): Promise<{ gid: string; outcome: unknown } | null> {
+    assertKey(claim);
+    const rows: KeyRow[] = await this.database.work.query(this.selectKey, [claim.route, storedKeyOf(claim)]);
+    return rows[0] ? standsFor(rows[0], fingerprintOf(claim.body)) : null;
   }
 
   /**
@@ -131,13 +136,14 @@ export class IdempotencyKeys implements OnModuleInit {
    */
   async settle(
     tx: EntityManager,
-    { route, key, outcome }: { route: string; key: string; outcome: unknown },
+    { outcome, ...claimed }: Pick<KeyClaim, 'route' | 'key' | 'caller'> & { outcome: unknown },
   ): Promise<void> {
-    assertKey({ route, key });
+    const { route } = claimed;
+    assertKey(claimed);
     const json = outcome === undefined ? null : checkedJson(OUTCOME, z.unknown(), outcome, OUTCOME_MAX_BYTES).json;
     const guard = await joinTransaction(tx, this.database.source, 'IdempotencyKeys.settle');
     const statement = `UPDATE ${this.table} SET outcome = ? WHERE route = ? AND idempotency_key = ? AND outcome IS NULL`;
-    const { affectedRows } = await guard.query(statement, [json, route, Buffer.from(key)]);
+    const { affectedRows } = await guard.query(statement, [json, route, storedKeyOf(claimed)]);
     if (affectedRows !== 1)
       throw new DtxError(`cannot settle an Idempotency-Key of ${route}: it is not claimed or already has an outcome`);
   }
@@ -153,12 +159,25 @@ export class IdempotencyKeys implements OnModuleInit {
   }
 
   /** The locking read sees the committed row in any isolation level and after any earlier snapshot. */
-  private async owner(sql: Sql, { route, key }: KeyClaim, fingerprint: string): Promise<KeyOwner> {
-    const rows: KeyRow[] = await sql.query(`${this.selectKey} LOCK IN SHARE MODE`, [route, Buffer.from(key)]);
+  private async owner(sql: Sql, claim: KeyClaim, fingerprint: string): Promise<KeyOwner> {
+    const statement = `${this.selectKey} LOCK IN SHARE MODE`;
+    const rows: KeyRow[] = await sql.query(statement, [claim.route, storedKeyOf(claim)]);
     if (!rows[0])
       throw new IdempotencyKeyBusy('the first call with this Idempotency-Key has just ended; retry with the same key');
     return { first: false, ...standsFor(rows[0], fingerprint) };
   }
+}
+
+/** This byte begins no text in UTF-8, so the digest of a caller and a key never equals a key without a caller. */
+const DIGEST_MARK = Buffer.from([0xff]);
+
+/** The key as its column has it. The digest of a caller and its key fits the column, whatever their lengths. */
+function storedKeyOf({ key, caller }: { key: string; caller?: string }): Buffer {
+  if (caller === undefined) return Buffer.from(key);
+  const digest = createHash('sha256')
+    .update(JSON.stringify([caller, key]))
+    .digest();
+  return Buffer.concat([DIGEST_MARK, digest]);
 }
 
 /**
@@ -166,7 +185,12 @@ export class IdempotencyKeys implements OnModuleInit {
  * server ignores trailing spaces of a route. Types are checked too, since Nest passes a missing header as undefined.
  * @throws DtxError
  */
-function assertKey({ route, key }: { route: unknown; key: unknown }): void {
+function assertKey(given: { route: unknown; key: unknown; caller?: unknown }): void {
+  const { route, key, caller } = given;
+  if ('caller' in given && (typeof caller !== 'string' || caller === ''))
+    throw new DtxError(
+      `invalid caller of an Idempotency-Key: expected a text such as the id of the user, got ${shown(caller)}; leave it out for a key that all callers share`,
+    );
   if (typeof route !== 'string' || !/^[!-~]([ -~]{0,62}[!-~])?$/.test(route))
     throw new DtxError(
       `invalid Idempotency-Key route: expected 1 to ${ROUTE_CHARS_MAX} ASCII characters without spaces around them, got ${shown(route)}`,

@@ -45,7 +45,7 @@ export class SharedTransactions {
    * @throws DtxError for a wrong argument
    * @example
    *   const order = await this.shared.run('place an order', async (tx) => {
-   *     const claim = await this.keys.claim(tx, { route: 'POST /orders', key, body, gid: orderId });
+   *     const claim = await this.keys.claim(tx, { route: 'POST /orders', caller, key, body, gid: orderId });
    *     return claim.first ? this.orders.place(tx, orderId, body) : this.orders.find(tx, claim.gid);
    *   });
    */
