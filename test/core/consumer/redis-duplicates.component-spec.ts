@@ -1,3 +1,4 @@
+import { Redis } from 'ioredis';
 import { afterEach, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { contractOf, controllerOf, LittleService, libraryOf } from '../../fixtures/little-service.js';
 import { freshSandbox, type Sandbox } from '../../fixtures/sandbox.js';
@@ -49,4 +50,21 @@ test('a consumer with `duplicates: redis` sends the receipt of a handled message
     withinMs: 60_000,
   });
   expect([await messageStateOf(sandbox, gid), handled, await alertsOf(sandbox, gid)]).toEqual(['DONE', 1, []]);
+});
+
+test('the mark of a handled message has the prefix of its environment, and outlasts each message that may come', async () => {
+  const contract = contractOf(library, 'marked');
+  const handle = async () => {};
+  const controllers = [controllerOf([[library.OnMessage(contract, { duplicates: 'redis' }), handle]])];
+  const [retentionMs, anHourMs] = [120_000, 3_600_000];
+  const core = { queuePrefix: 'staging', inbox: { retentionMs }, redis: { doneTtlMs: 1_000 } };
+  const service = await LittleService.start({ sandbox, library, controllers, core });
+  onTestFinished(() => service.close());
+  const messages = service.get(library.LocalMessages);
+  const id = await service.source.transaction((tx) => messages.append(tx, contract, { gid: 'marked' }));
+  const redis = new Redis(sandbox.redis);
+  onTestFinished(() => redis.disconnect());
+  const key = `staging:${contract.consumers[0]}:${id}`;
+  await until('the message is done', async () => (await redis.get(key)) === 'done');
+  expect(await redis.pttl(key)).toBeGreaterThan(retentionMs + anHourMs - 60_000);
 });
