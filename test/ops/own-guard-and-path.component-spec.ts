@@ -1,4 +1,4 @@
-import { type CanActivate, type ExecutionContext, Global, Injectable, Module } from '@nestjs/common';
+import { type CanActivate, type ExecutionContext, Global, Injectable, Module, VersioningType } from '@nestjs/common';
 import { APP_GUARD, Reflector } from '@nestjs/core';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { LittleService, libraryOf, type ServiceOptions } from '../fixtures/little-service.js';
@@ -60,8 +60,11 @@ type OpsOptions = Parameters<typeof library.OpsModule.forRoot>[0];
 const start = (ops: OpsOptions, imports: Array<typeof GuardedModule> = []) =>
   startWith([library.OpsModule.forRoot(ops), ...imports]);
 
-async function startWith(imports: ServiceOptions['imports']): Promise<void> {
-  service = await LittleService.start({ sandbox, library, imports });
+async function startWith(
+  imports: ServiceOptions['imports'],
+  configure: ServiceOptions['configure'] = () => {},
+): Promise<void> {
+  service = await LittleService.start({ sandbox, library, imports, configure });
   await service.app.listen(0, '127.0.0.1');
   url = await service.app.getUrl();
 }
@@ -118,5 +121,27 @@ describe('OpsModule', () => {
     await start({ adminToken: TOKEN }, [GuardedModule]);
     expect([await statusOf('/health/live'), await statusOf('/metrics')]).toEqual([200, 200]);
     expect(await statusOf('/dtx/summary', bearer)).toBe(403);
+  });
+
+  test('keeps its paths in an app whose routes have a version by default', async () => {
+    await startWith([library.OpsModule.forRoot({ adminToken: TOKEN, corsOrigins: ['https://ops.example'] })], (app) =>
+      app.enableVersioning({ type: VersioningType.URI, defaultVersion: '1' }),
+    );
+    const paths = ['/health/live', '/health/ready', '/metrics', '/dtx/summary', '/dtx/alerts'];
+    for (const path of paths) expect([path, await statusOf(path, bearer)]).toEqual([path, 200]);
+    const headers = { origin: 'https://ops.example', ...bearer };
+    const answer = await fetch(`${url}/dtx/summary`, { headers });
+    expect(answer.headers.get('access-control-allow-origin')).toBe('https://ops.example');
+  });
+
+  test.each(['', ' a-token-behind-a-space', 'a-token-with-a-line-break\n', 'ein-tökén-mit-umlauten'])(
+    'refuses the admin token %j, which no header carries unchanged',
+    (adminToken) => {
+      expect(() => library.OpsModule.forRoot({ adminToken })).toThrow(/^ops\.adminToken: must be ASCII without spaces/);
+    },
+  );
+
+  test('refuses an admin token beside a guard, which replaces it', () => {
+    expect(() => library.OpsModule.forRoot({ adminToken: TOKEN, guard: OperatorsOnly })).toThrow(/leave out one/);
   });
 });

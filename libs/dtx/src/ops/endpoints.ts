@@ -1,4 +1,4 @@
-import { type CanActivate, Controller, SetMetadata, type Type, UseGuards } from '@nestjs/common';
+import { type CanActivate, Controller, SetMetadata, type Type, UseGuards, VERSION_NEUTRAL } from '@nestjs/common';
 import { OptionsError } from '../core/errors/errors.js';
 import { AdminGuard } from './admin.guard.js';
 import { AlertsController } from './alerts.controller.js';
@@ -73,7 +73,8 @@ export function opsControllers(routes: CheckedRoutes): Type[] {
 /** Nest inherits the routes and the injected parameters of the base. The name appears in logs and in API documents. */
 function controllerAt(endpoint: OpsEndpoint, base: Type, path: string, guards: Array<Type<CanActivate>>): Type {
   const controller = { [base.name]: class extends base {} }[base.name]!;
-  Controller(path)(controller);
+  // Probes, scrapes and the console know one path, whatever versions the app's own routes have.
+  Controller({ path, version: VERSION_NEUTRAL })(controller);
   SetMetadata(DTX_ENDPOINT, endpoint)(controller);
   if (guards.length > 0) UseGuards(...guards)(controller);
   return controller;

@@ -112,6 +112,8 @@ function metricsProvider({ endpoints }: CheckedRoutes): Provider {
 
 function checkedOptions(given: OpsOptionsInput, { endpoints, guard }: CheckedRoutes): OpsOptions {
   const options = parseOptions('ops', opsOptions, given);
+  if (options.adminToken !== undefined && guard !== undefined)
+    throw new OptionsError('ops.adminToken: nothing checks it, since `guard` is given; leave out one of the two');
   if (options.adminToken === undefined && guard === undefined && endpoints.includes('operations'))
     throw new OptionsError(
       "ops.adminToken: missing; give a token, or a `guard` of the app, or `endpoints` without 'operations'",

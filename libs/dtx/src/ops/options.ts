@@ -8,10 +8,19 @@ const isRegistry = (given: unknown) => typeof (given as MetricsRegistry | null)?
 const isOrigin = (text: string) =>
   URL.canParse(text) && /^https?:$/.test(new URL(text).protocol) && new URL(text).origin === text;
 
+/** What arrives unchanged in a header, from whose value HTTP strips white space (RFC 9110, 5.5). */
+const TOKEN = /^[!-~]([ -~]*[!-~])?$/;
+
 /** Options of the operations. Times in milliseconds. */
 export const opsOptions = z.strictObject({
-  /** Bearer token of `/dtx`. Required unless `guard` is given, or `endpoints` leaves out `operations`. */
-  adminToken: z.string().min(1, 'must not be empty').optional(),
+  /**
+   * Bearer token of `/dtx`: ASCII letters, digits and signs, without spaces around them. Use 16 or more at random. Required
+   * unless `guard` is given, or `endpoints` leaves out `operations`.
+   */
+  adminToken: z
+    .string()
+    .regex(TOKEN, 'must be ASCII without spaces or line breaks around it, since it is sent in a header')
+    .optional(),
   /** A registry of prom-client that the metrics are added to. Without it they are in a private one. */
   registry: z.custom<MetricsRegistry>(isRegistry, 'expected a Registry of prom-client').optional(),
   /** Largest age of the counts of open rows before they are counted again. Slow counts are repeated less often. */
