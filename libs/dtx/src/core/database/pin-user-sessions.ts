@@ -1,6 +1,8 @@
 import type { DataSource } from 'typeorm';
+import { z } from 'zod';
 import { OptionsError } from '../errors/errors.js';
 import { libraryLogger } from '../library-logger.js';
+import { parseOptions } from '../options.js';
 import { pinningSql } from './session-settings.js';
 
 interface RawConnection {
@@ -10,6 +12,12 @@ interface RawConnection {
 interface RawPool {
   on(event: 'acquire', listener: (connection: RawConnection) => void): void;
 }
+
+/** The maximum of `lock_wait_timeout` (manuals of the servers, "Server System Variables"). */
+const LOCK_WAIT_SECONDS_MAX = 31_536_000;
+const pinOptions = z.strictObject({
+  lockWaitSeconds: z.number().int().min(1).max(LOCK_WAIT_SECONDS_MAX).default(3),
+});
 
 /**
  * Pins the sessions of your own DataSource to the library settings:
@@ -21,14 +29,14 @@ interface RawPool {
  *
  * The library never does this by itself, because dates stored in another zone would be read as other times. Call it
  * before the application starts. Open sessions are pinned before their next statement.
- * @param lockWaitSeconds wait of a statement for a row lock or for table metadata
- * @throws OptionsError for a DataSource with `replication`, whose pools the driver does not expose
+ * @param options.lockWaitSeconds wait of a statement for a row lock or for table metadata. The default is 3
+ * @throws OptionsError for a wait that is not a whole number of 1 or more, or for a DataSource with `replication`, whose pools the driver does not expose
  * @example
  *   const source = new DataSource({ type: 'mysql', url, timezone: 'Z', charset: 'utf8mb4', entities });
  *   pinSessions(source);
  */
-export function pinSessions(source: DataSource, { lockWaitSeconds = 3 }: { lockWaitSeconds?: number } = {}): void {
-  pinEach(source, pinningSql({ lockWaitSeconds }));
+export function pinSessions(source: DataSource, options: { lockWaitSeconds?: number } = {}): void {
+  pinEach(source, pinningSql(parseOptions('pinSessions', pinOptions, options)));
 }
 
 /** Pins all sessions, including open ones. A DataSource may already be initialized. */

@@ -1,4 +1,6 @@
 import type { DataSource } from 'typeorm';
+import { z } from 'zod';
+import { parseOptions } from '../options.js';
 import { pinEach } from './pin-user-sessions.js';
 import { guardUserPool } from './user-pool-watch.js';
 
@@ -20,24 +22,33 @@ export interface WaitLimits {
   readonly silenceSeconds?: number;
 }
 
+const TIMER_MS_MAX = 2_147_483_647;
+/** The maximum of `wait_timeout` and `idle_transaction_timeout` (manuals of the servers, "Server System Variables"). */
+const SILENCE_SECONDS_MAX = 31_536_000;
+const waitLimits = z.strictObject({
+  acquireMs: z.number().int().min(1).max(TIMER_MS_MAX).optional(),
+  statementMs: z.number().int().min(1).max(TIMER_MS_MAX).optional(),
+  silenceSeconds: z.number().int().min(1).max(SILENCE_SECONDS_MAX).optional(),
+});
+
 /**
  * Limits the waits of your own DataSource. The library never does this by itself, because a report may run for an hour.
  * Call it before the application starts, beside `pinSessions`, which limits the lock waits.
- * @throws OptionsError for `silenceSeconds` with `replication`, whose pools the driver does not expose
+ * @throws OptionsError for a limit that is not a whole number of 1 or more, or for `silenceSeconds` with `replication`, whose pools the driver does not expose
  * @example
  *   pinSessions(source);
  *   limitWaits(source, { acquireMs: 5_000, statementMs: 5_000, silenceSeconds: 20 });
  */
-export function limitWaits(source: DataSource, { acquireMs, statementMs, silenceSeconds }: WaitLimits): void {
+export function limitWaits(source: DataSource, limits: WaitLimits): void {
+  const { acquireMs, statementMs, silenceSeconds } = parseOptions('limitWaits', waitLimits, limits);
   Object.assign(guardUserPool(source), { waits: { acquireMs, statementMs } });
   if (silenceSeconds !== undefined) pinEach(source, [silenceSql(silenceSeconds)]);
 }
 
 /** MariaDB limits only sessions in a transaction. Each server reads its own comment. */
 function silenceSql(seconds: number): string {
-  const limit = Number(seconds);
   return (
-    `SET @dtx_silence = ${limit} /*M!100300 , SESSION idle_transaction_timeout = ${limit} */ ` +
-    `/*!80000 , SESSION wait_timeout = ${limit} */`
+    `SET @dtx_silence = ${seconds} /*M!100300 , SESSION idle_transaction_timeout = ${seconds} */ ` +
+    `/*!80000 , SESSION wait_timeout = ${seconds} */`
   );
 }
