@@ -65,6 +65,14 @@ test('doctor says which component is behind', async () => {
   expect(output).toMatch(/^FAIL {2}database schema: dtx-inbox is at version 4, needed is 5; run npx nest-dtx migrate/m);
 });
 
+test('doctor of an app with some schemes says how to leave out the others', async () => {
+  await sql(sandbox, 'payment', `DELETE FROM dtx_schema_version WHERE component = 'dtx-xa-witness'`);
+  const all = await doctor('--url', sandbox.databases.payment);
+  expect(all.output).toMatch(/dtx-xa-witness is at version none.*, or name the schemes of this app with --schemes$/m);
+  const own = await doctor('--url', sandbox.databases.payment, '--schemes', 'local-message');
+  expect(own).toMatchObject({ code: 0, output: expect.stringMatching(/^ok {4}database schema: up to date/m) });
+});
+
 test('doctor changes no row of a table on which it tries rights', async () => {
   const { url } = await limitedAccount(sandbox, [dmlOf(sandbox)]);
   const rows = () => sql(sandbox, 'payment', 'SELECT * FROM dtx_xa_log');

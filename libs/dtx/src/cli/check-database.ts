@@ -15,7 +15,13 @@ import type { Sql } from '../core/database/sql-executor.js';
 import type { TableNames } from '../core/database/table-prefix.js';
 import { OptionsError, textOf } from '../core/errors/errors.js';
 import { errnoOf } from '../core/errors/sql-errors.js';
-import { componentsOf, SCHEMA_COMPONENTS, type TableScheme, tablesOf } from '../schema/schema-components.js';
+import {
+  componentsOf,
+  SCHEMA_COMPONENTS,
+  TABLE_SCHEMES,
+  type TableScheme,
+  tablesOf,
+} from '../schema/schema-components.js';
 import { FLUSH_COLUMNS, flushFlaw, vendorOf } from '../xa/commit-flush-check.js';
 import { dialectOf } from '../xa/dialect.js';
 import { isOlder, OLDEST } from '../xa/supported-servers.js';
@@ -110,7 +116,9 @@ async function checkSchema({ query }: DatabaseSession, { schemes, names }: Table
     const schema = (await recordedSchema(query, 'the look at the versions', names)) ?? NOTHING_RECORDED;
     const versions = componentsOf(schemes).map((one) => versionOf(one.component, one.migrations, schema));
     const behind = versions.filter(({ present, needed }) => present < needed);
-    const remedy = `run npx nest-dtx migrate${names.argument}`;
+    const isOfFewer = schemes.length === TABLE_SCHEMES.length && behind.some(({ present }) => present === 0);
+    const orFewer = isOfFewer ? ', or name the schemes of this app with --schemes' : '';
+    const remedy = `run npx nest-dtx migrate${names.argument}${orFewer}`;
     const newer = versions
       .filter(isShutOut)
       .map(({ component, window }) => `${component} is at ${windowText(window!)}`);
