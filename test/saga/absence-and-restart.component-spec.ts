@@ -136,3 +136,14 @@ it('a cancel while the steps of a group run undoes each of them, also one that c
   expect(await apps.effects('inventory', gid)).toEqual(['sent', 'undo inventory.send']);
   expect(await apps.effects('payment', gid)).toEqual(['payment.bill', 'undo payment.bill']);
 });
+
+it('an alert of a saga whose gid begins like the subject of an absent version stays open', async () => {
+  const order = await apps.start({ sagas: [delivery], steps: [[reserve!]], options: { ...QUICK, absentMs: 400 } });
+  const alerts = order.context.get(library.Alerts);
+  const incident = { scheme: 'saga', step: 'a step', lastError: 'no' };
+  await alerts.tell({ ...incident, id: 'absent:users-own', gid: 'absent:users-own' }, 'OPEN');
+  await alerts.tell({ ...incident, id: 'absent:order.gone.v1', gid: null, closesBy: 'itself' }, 'SILENT');
+  const isOpen = async (gid: string) => (await apps.alertsOf(gid))[0]!.closed_at === null;
+  await until('a check closes the one that closes by itself', async () => !(await isOpen('absent:order.gone.v1')));
+  expect(await isOpen('absent:users-own')).toBe(true);
+});

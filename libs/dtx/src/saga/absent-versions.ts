@@ -66,7 +66,9 @@ export class AbsentVersions implements OnModuleInit, OnModuleDestroy {
       await this.alerts.tell({ scheme: SCHEME, id, gid: null, step, lastError, closesBy: 'itself' }, 'SILENT');
     }
     const told: Array<{ id: string }> = await own.query(
-      `SELECT subject_id AS id FROM dtx_alert WHERE open_key LIKE '${SCHEME}:${SUBJECT}%'`,
+      // The gid of a user may begin like the subject, and its alert waits for an operator.
+      `SELECT subject_id AS id FROM dtx_alert
+       WHERE open_key LIKE '${SCHEME}:${SUBJECT}%' AND gid IS NULL AND closes_by = 'itself'`,
     );
     const still = new Set(rows.map(({ saga, version }) => `${SUBJECT}${saga}.v${version}`));
     await this.alerts.close(

@@ -66,6 +66,9 @@ export async function knownDo(sql: Sql, key: StepKey, args: unknown): Promise<Ba
 export const KEEP_RESULT = `UPDATE ${BARRIER} SET result = ?
   WHERE gid = ? AND step = ? AND phase = 'do' AND initiator = ? AND incarnation = ?`;
 
+/** `KEEP_RESULT` for a table with the name of its database, in which `replace` would take `$` for a pattern. */
+export const keepResultIn = (table: string): string => KEEP_RESULT.replace(BARRIER, () => table);
+
 export const keepResultValues = ({ gid, step, initiator, incarnation }: StepKey, result: unknown) => [
   JSON.stringify(result),
   gid,
@@ -87,11 +90,12 @@ export async function recordRefusal(sql: Sql, key: StepKey, args: unknown, reaso
 
 /**
  * The barrier on an Undo. It takes the Do's row first. If that succeeds, the Do has not run, and a late one never will.
- * @param isOld whether rows of this saga may have been purged, so that a missing row proves nothing
+ * @param isOld whether rows of this saga may have been purged, so that a missing row proves nothing. Asked after the wait for
+ *   the row
  */
-export async function enterUndo(sql: Sql, key: StepKey, isOld: boolean): Promise<BarrierDecision> {
+export async function enterUndo(sql: Sql, key: StepKey, isOld: () => boolean): Promise<BarrierDecision> {
   // guard: saga.undo-record
-  if (await take(sql, key, 'do', 'undo')) return isOld ? forgotten(key) : { kind: 'skip' };
+  if (await take(sql, key, 'do', 'undo')) return isOld() ? forgotten(key) : { kind: 'skip' };
   const { first, second } = await rowsOf(sql, key);
   if (first?.op === 'broken' || second?.op === 'broken') return inPart(key);
   if (first?.op !== 'do') return { kind: 'repeat', result: undefined };
@@ -104,8 +108,8 @@ export async function enterUndo(sql: Sql, key: StepKey, isOld: boolean): Promise
  * The fence of a pivot: takes its place. `skip`: the pivot has not run and never will. `repeat`: it has run, with its
  * result.
  */
-export async function enterFence(sql: Sql, key: StepKey, isOld: boolean): Promise<BarrierDecision> {
-  if (await take(sql, key, 'do', 'undo')) return isOld ? forgotten(key) : { kind: 'skip' };
+export async function enterFence(sql: Sql, key: StepKey, isOld: () => boolean): Promise<BarrierDecision> {
+  if (await take(sql, key, 'do', 'undo')) return isOld() ? forgotten(key) : { kind: 'skip' };
   const { first } = await rowsOf(sql, key);
   if (first?.op === 'broken') return inPart(key);
   return first?.op === 'do' ? { kind: 'repeat', result: parsed(first.result) } : { kind: 'skip' };

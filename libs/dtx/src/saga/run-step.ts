@@ -24,6 +24,7 @@ import {
   enterUndo,
   forgotten,
   KEEP_RESULT,
+  keepResultIn,
   keepResultValues,
   keptArgs,
   knownDo,
@@ -93,7 +94,7 @@ export class StepRuns {
       return clockStopped(error);
     });
     const result = await this.resultOfDo(tx, call, step);
-    if (result !== undefined) await guard.defer(KEEP_RESULT.replace(BARRIER, table), keepResultValues(key, result));
+    if (result !== undefined) await guard.defer(keepResultIn(table), keepResultValues(key, result));
     return result;
   }
 
@@ -148,7 +149,7 @@ export class StepRuns {
     const key = keyOf(call, contract);
     const run = async (tx: EntityManager, sql: Sql): Promise<Verdict> => {
       const enter = call.phase === 'undo' ? enterUndo : enterFence;
-      const decision = await enter(sql, key, this.isOld(call));
+      const decision = await enter(sql, key, () => this.isOld(call));
       if (decision.kind === 'illegal') throw new Illegal(decision.what);
       if (decision.kind !== 'run') return { ...this.answerOf(decision), isDone: decision.kind === 'repeat' };
       if (!step.undo) throw new Illegal(`class of ${contract.name} has no method with @Undo`);
