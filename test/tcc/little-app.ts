@@ -64,7 +64,7 @@ export interface LittleOptions {
   readonly participates?: Parameters<typeof Dtx.TccModule.forRoot>[0];
   readonly core?: object;
   /** How the app's own DataSource differs. */
-  readonly source?: { readonly dateStrings?: boolean };
+  readonly source?: { readonly dateStrings?: boolean; readonly url?: string };
   /** The DataSource is open before the library sees it, as `TypeOrmModule` opens it by default. */
   readonly isOpenBefore?: boolean;
 }

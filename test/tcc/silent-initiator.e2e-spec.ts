@@ -15,9 +15,9 @@ beforeAll(async () => {
 
 afterEach(() => Promise.all(running.splice(0).map((app) => app.close())));
 
-async function start(absentMs: number): Promise<LittleApp> {
+async function start(absentMs: number, hold: () => unknown = () => {}): Promise<LittleApp> {
   const contract = library.decorators.defineParticipant({ name: 'payment.hold', version: 1, args: z.object({}) });
-  const providers = [participantOf(library, contract, {})];
+  const providers = [participantOf(library, contract, { try: hold })];
   const app = await LittleApp.start({ sandbox, library, providers, participates: { absentMs } });
   running.push(app);
   return app;
@@ -82,4 +82,25 @@ test('a Try that was open before the start raises an alert, and a young one does
   await call(app, 'young', { phase: 'try' });
   await until('the alert is raised', async () => (await alertsOf('from-before')).length > 0);
   expect(await alertsOf('young')).toEqual([]);
+});
+
+test('a Try that is committed later than absentMs after its begin raises its alert too', async () => {
+  let [hasBegun, isHeld] = [false, true];
+  const app = await start(300, async () => {
+    hasBegun = true;
+    await until('it may end', () => !isHeld);
+  });
+  const slow = call(app, 'slow', { phase: 'try' });
+  await until('the slow one has begun', () => hasBegun);
+  // The check goes past the time at which the slow one began.
+  await sql(
+    sandbox,
+    'payment',
+    `INSERT INTO dtx_tcc_barrier (gid, branch, phase, op, participant, initiator, incarnation, created_at)
+     VALUES ('quick', 0, 'try', 'try', 'payment.hold', 'payment', 'a1', UTC_TIMESTAMP(3))`,
+  );
+  await until('the quick one raises its alert', async () => (await alertsOf('quick')).length > 0);
+  isHeld = false;
+  expect(await slow).toMatchObject({ verdict: 'ok' });
+  await until('the slow one raises its alert', async () => (await alertsOf('slow')).length > 0);
 });

@@ -10,7 +10,9 @@ import { BackgroundWork } from '../core/durable/background-work.js';
 import { inFuture } from '../core/durable/claim-and-reschedule.js';
 import { textOf } from '../core/errors/errors.js';
 import { isUnavailable } from '../core/errors/sql-errors.js';
+import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import { libraryLogger } from '../core/library-logger.js';
+import type { CoreOptions } from '../core/options.js';
 import { SCHEME } from './failpoints.js';
 import { TCC_OPTIONS, type TccOptions } from './options.js';
 
@@ -30,7 +32,7 @@ interface OpenTry {
 
 /**
  * A participant keeps the reservation of a Try until the second phase, and must not decide by itself. After `absentMs`
- * it can only raise an alert. Each barrier row is checked once. The alert closes when the second phase has come, or when an
+ * it can only raise an alert. Each barrier row is checked once it cannot be committed any more. The alert closes when the second phase has come, or when an
  * operator acknowledges it. If the process dies, the next one checks the rows of the whole retention again.
  */
 @Injectable()
@@ -39,13 +41,17 @@ export class OpenTries implements OnModuleInit, OnModuleDestroy {
   private readonly checks: Periodic;
   /** Rows older than this are checked. Milliseconds since the epoch, by the database's clock. */
   private checkedUntilMs: number | undefined;
+  /** A row has the time of its begin. It may be committed this much later than `absentMs` in milliseconds. */
+  private readonly lateMs: number;
 
   constructor(
     private readonly database: Database,
     private readonly alerts: Alerts,
     private readonly background: BackgroundWork,
+    @Inject(CORE_OPTIONS) { handlerTimeoutMs, statementTimeoutMs }: CoreOptions,
     @Inject(TCC_OPTIONS) private readonly options: TccOptions,
   ) {
+    this.lateMs = Math.max(0, handlerTimeoutMs + statementTimeoutMs - options.absentMs);
     const everyMs = Math.min(options.absentMs / CHECKS, CHECK_EVERY_MS_MAX);
     const failed = (error: unknown) => {
       if (!isUnavailable(error)) this.logger.error(`cannot check for open Tries, retrying: ${textOf(error)}`);
@@ -63,6 +69,7 @@ export class OpenTries implements OnModuleInit, OnModuleDestroy {
 
   private async check(stopping: AbortSignal): Promise<void> {
     await this.closeSettled();
+    if (this.checkedUntilMs !== undefined) this.checkedUntilMs -= this.lateMs;
     while (!stopping.aborted && (await this.checkNextPage()));
   }
 

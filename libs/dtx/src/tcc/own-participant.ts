@@ -1,7 +1,7 @@
 // The participants of the initiator's own app and database. Their calls need no message, and may join its commits.
 import type { EntityManager } from 'typeorm';
 import type { Sql } from '../core/database/sql-executor.js';
-import { isUnavailable } from '../core/errors/sql-errors.js';
+import { isOutcomeUnknown, isUnavailable } from '../core/errors/sql-errors.js';
 import type { Call, Verdict } from './call-messages.js';
 
 /** A row of the barrier has the place of a call, or another unique key of its packet exists. */
@@ -16,6 +16,11 @@ export type Progress = 'not begun' | 'running' | 'returned';
  */
 export function isOfCall(error: unknown, progress: Progress): boolean {
   return progress === 'running' || (progress === 'returned' && !isUnavailable(error));
+}
+
+/** Whether the answer to COMMIT was lost. One that is lost before it leaves nothing. */
+export function isLostCommit(error: unknown, progress: Progress): boolean {
+  return progress === 'returned' && isOutcomeUnknown(error);
 }
 
 /** The transaction of a call. */

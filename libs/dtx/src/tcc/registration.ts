@@ -13,17 +13,24 @@ import type { Sql } from '../core/database/sql-executor.js';
 import { SqlExpression } from '../core/database/sql-literals.js';
 import type { Unit } from '../core/database/unit-of-work.js';
 import { inFuture } from '../core/durable/claim-and-reschedule.js';
-import { BrokerUnavailable, DtxError, isDoneInPart, OutcomeUnknown, TookTooLong } from '../core/errors/errors.js';
+import {
+  BrokerUnavailable,
+  DtxError,
+  isDoneInPart,
+  OutcomeUnknown,
+  TookTooLong,
+  textOf,
+} from '../core/errors/errors.js';
 import { isDuplicateKey, isLockWait } from '../core/errors/sql-errors.js';
 import { CORE_OPTIONS } from '../core/injection-tokens.js';
 import type { CoreOptions } from '../core/options.js';
 import { currentTraceparent } from '../core/trace-and-gid-context.js';
 import { directEntry } from './barrier.js';
-import type { Verdict } from './call-messages.js';
+import type { Call, Verdict } from './call-messages.js';
 import type { ClosedCalls } from './define-branches.js';
 import { insertsOf } from './insert-branches.js';
 import { TCC_OPTIONS, type TccOptions } from './options.js';
-import { isOfCall, type Joined, type OwnCall, PlaceTaken, type Progress } from './own-participant.js';
+import { isLostCommit, isOfCall, type Joined, type OwnCall, PlaceTaken, type Progress } from './own-participant.js';
 import { Calls } from './participant-calls.js';
 import { keyOf } from './protocol-violations.js';
 import type { TccRun } from './run-options.js';
@@ -70,7 +77,7 @@ export class Registration {
    * Registers a transaction, and returns the answers to the Tries that it has made. The time limit is at least 2 s, since a
    * connection or a row lock may take long. A commit that runs at the limit leaves a row, which the deadline cancels.
    * Otherwise the registration is rolled back.
-   * @throws OutcomeUnknown after the time limit
+   * @throws OutcomeUnknown after the time limit, or if the answer to its COMMIT was lost and its row is not there
    */
   async inTime(begun: Begun, run: Limits): Promise<Verdicts> {
     const limitMs = Math.max(run.timeoutMs, REGISTER_LIMIT_MIN_MS);
@@ -126,8 +133,12 @@ export class Registration {
         progress = 'not begun';
       };
       await participant.inPlace(call, limitMs, () => this.database.work.run({ ...unit, lockWaitSeconds, parted }));
-      return { isRegistered: true, answers: new Map([[call.branch, { verdict: 'ok' }]]) };
+      return triedBy(call);
     } catch (error) {
+      if (isLostCommit(error, progress)) {
+        await this.mustBeThere(begun, error);
+        return triedBy(call);
+      }
       if (error instanceof PlaceTaken || error instanceof NoFreePlace || isLockWait(error)) return undefined;
       const isInPart = !run.within && isDoneInPart(error);
       if (!isInPart && !isOfCall(error, progress)) throw error;
@@ -138,14 +149,32 @@ export class Registration {
 
   private async alone(begun: Begun, run: Limits, mustBeInTime: () => void): Promise<void> {
     const { gid, incarnation: own } = begun;
+    let progress: Progress = 'not begun';
+    const begins = () => {
+      progress = 'not begun';
+      mustBeInTime();
+    };
+    const last = async () => {
+      progress = 'returned';
+      mustBeInTime();
+    };
     try {
-      await this.database.work.run(this.unit(begun, run, { mustBeInTime }, async () => mustBeInTime()));
+      await this.database.work.run(this.unit(begun, run, { mustBeInTime: begins }, last));
     } catch (error) {
+      if (isLostCommit(error, progress)) return this.mustBeThere(begun, error);
       if (!(error instanceof PlaceTaken)) throw error;
       // A method that has committed its Try by itself may have committed the registration with it.
       if (!(await this.outcomes.read(gid, own)))
         throw new DtxError(`TCC transaction ${gid} exists already; use another gid`);
     }
+  }
+
+  /** The answer to COMMIT was lost. Without its row, it may still be under way. @throws OutcomeUnknown */
+  private async mustBeThere({ gid, incarnation }: Begun, error: unknown): Promise<void> {
+    if (await this.outcomes.read(gid, incarnation).catch(() => null)) return;
+    throw new OutcomeUnknown(`no answer to the COMMIT that begins TCC transaction ${gid}: ${textOf(error)}`, {
+      cause: error,
+    });
   }
 
   /** The rows travel with the begin of the transaction, or follow `within`. */
@@ -188,6 +217,8 @@ export class Registration {
     if (!this.calls.isUp) throw new BrokerUnavailable('cannot begin a TCC transaction: RabbitMQ is unavailable, retry');
   }
 }
+
+const triedBy = ({ branch }: Call): Tried => ({ isRegistered: true, answers: new Map([[branch, { verdict: 'ok' }]]) });
 
 function insertOfTransaction({ gid, incarnation }: Begun, run: Limits): SqlStatement {
   // guard: tcc.deadline

@@ -58,7 +58,7 @@ export class Tcc implements OnModuleInit {
    * PENDING. `define` makes all calls before it returns. A later call throws, and before the decision it also cancels.
    * @throws DtxError for malformed branches, an invalid `timeoutMs`, an asynchronous `define`, or a gid that this app still knows.
    *   BrokerUnavailable and database errors of the registration: nothing has begun. OutcomeUnknown when the
-   *   registration exceeds the time limit: nothing has begun, or the deadline cancels it
+   *   registration exceeds the time limit, or the answer to its COMMIT was lost: nothing has begun, or the deadline cancels it
    * @example
    *   const outcome = await this.tcc.run({ timeoutMs: 5_000 }, (t) => {
    *     t.call(orderContract, {...}); t.call(fundsContract, {...}); t.call(stockContract, {...});
