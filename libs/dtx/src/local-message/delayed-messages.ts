@@ -5,6 +5,7 @@ import type { TransactionGuard } from '../core/database/guarded-transaction.js';
 import { OutcomeUnknown } from '../core/errors/errors.js';
 import { failpoint } from '../core/failpoint.js';
 import { delayedId } from '../core/ids.js';
+import type { CoreOptions } from '../core/options.js';
 import {
   type ContractName,
   checkedName,
@@ -36,12 +37,12 @@ export class DelayedMessages {
   private readonly withdrawal: Withdrawal;
 
   constructor(
-    app: string,
+    { app, inbox }: Pick<CoreOptions, 'app' | 'inbox'>,
     private readonly database: Database,
     private readonly relay: Relay,
     private readonly options: LocalMessageOptions,
   ) {
-    this.rows = new DelayedRows(database);
+    this.rows = new DelayedRows(database, inbox.retentionMs);
     this.withdrawal = new Withdrawal(app, database, this.rows);
   }
 
@@ -74,12 +75,7 @@ export class DelayedMessages {
 
   async cancel(guard: TransactionGuard, contract: ContractName, which: WhichMessage): Promise<CancelAnswer> {
     const cancelled = await this.withdrawal.cancel(guard, contract, which);
-    if (cancelled === 'CANCELLED')
-      guard.depend({
-        afterEarlyCommit: async () => {
-          throw new OutcomeUnknown(`the cancel of a message of ${contract.name} was committed early and stays`);
-        },
-      });
+    if (cancelled === 'CANCELLED') guard.depend({ afterEarlyCommit: () => stays('cancel', contract) });
     return cancelled;
   }
 
@@ -90,7 +86,11 @@ export class DelayedMessages {
     due: DueTime,
   ): Promise<boolean> {
     const isMoved = await this.rows.move(guard, contract, which, due);
-    if (isMoved) guard.depend({ afterCommit: async () => this.relay.dueIn(due.inMs) });
+    if (isMoved)
+      guard.depend({
+        afterCommit: async () => this.relay.dueIn(due.inMs),
+        afterEarlyCommit: () => stays('reschedule', contract),
+      });
     return isMoved;
   }
 
@@ -103,9 +103,13 @@ export class DelayedMessages {
     if (await this.rows.takeName(guard, contract, name, id)) return;
     const there = await this.rows.find(guard, contract, { name });
     const isOpen = there !== null && OUTBOX.openStates.includes(there.state);
-    const isReplaced =
-      replace && isOpen && (await this.withdrawal.cancel(guard, contract, { id: there.id })) !== 'SENT';
+    const isReplaced = replace && isOpen && (await this.cancel(guard, contract, { id: there.id })) !== 'SENT';
     if (isOpen && !isReplaced) throw new NameTaken(contract.name, name, there.state);
     await this.rows.moveName(guard, contract, name, id);
   }
+}
+
+/** A statement of the caller committed the change early, and its call fails. */
+async function stays(change: string, { name }: ContractName): Promise<never> {
+  throw new OutcomeUnknown(`the ${change} of a message of ${name} was committed early and stays`);
 }

@@ -5,6 +5,7 @@ import type { TransactionGuard } from '../core/database/guarded-transaction.js';
 import { insertFirst } from '../core/database/insert-first.js';
 import type { SqlValue } from '../core/database/sql-literals.js';
 import { openKey } from '../core/durable/alerts.js';
+import { inFuture } from '../core/durable/claim-and-reschedule.js';
 import { DtxError } from '../core/errors/errors.js';
 import type { ContractName, DueTime, WhichMessage } from './delay.js';
 import { SCHEME } from './failpoints.js';
@@ -23,6 +24,10 @@ export interface FoundMessage {
   readonly version: number;
   readonly state: string;
   readonly consumers: string;
+  /** The consumers whose receipt is missing. */
+  readonly awaiting: string | null;
+  /** Whether it was sent so long ago that the inbox row of a consumer may be purged. */
+  readonly isOld: boolean;
   readonly isDelayed: boolean;
   /** Whether receipts end its row. Otherwise the publisher confirm does, and DONE says nothing about its consumers. */
   readonly hasReceipts: boolean;
@@ -32,7 +37,11 @@ export interface FoundMessage {
 
 /** Reads and writes rows of delayed messages on a session of the user. */
 export class DelayedRows {
-  constructor(private readonly database: Database) {}
+  /** @param inboxRetentionMs how long the inbox keeps a handled message at least, in milliseconds */
+  constructor(
+    private readonly database: Database,
+    private readonly inboxRetentionMs: number,
+  ) {}
 
   /** The row travels with the next statement of the caller, or with COMMIT. It has no lease, so only a scan sends it. */
   async insert(guard: TransactionGuard, row: OutboxRow, due: DueTime, name: string | undefined): Promise<void> {
@@ -135,15 +144,17 @@ export class DelayedRows {
   async find(guard: TransactionGuard, contract: ContractName, which: WhichMessage): Promise<FoundMessage | null> {
     const { tables, where, values } = this.place(contract, which);
     const [row]: Array<Record<string, unknown>> = await guard.query(
-      `SELECT m.id, m.gid, m.version, m.state, m.consumers, m.scheduled_at IS NOT NULL AS is_delayed,
+      `SELECT m.id, m.gid, m.version, m.state, m.consumers, m.awaiting, m.scheduled_at IS NOT NULL AS is_delayed,
+         COALESCE(m.sent_at, m.created_at) < ${inFuture(-this.inboxRetentionMs)} AS is_old,
          m.route IS NULL AS has_receipts, ${UNTOUCHED} AS is_untouched
        FROM ${tables} WHERE ${where} FOR UPDATE`,
       values,
     );
     if (!row) return null;
-    const { is_delayed, has_receipts, is_untouched, version, ...rest } = row as Record<string, string>;
+    const { is_delayed, is_old, has_receipts, is_untouched, version, ...rest } = row as Record<string, string>;
     const flags = {
       isDelayed: Number(is_delayed) === 1,
+      isOld: Number(is_old) === 1,
       hasReceipts: Number(has_receipts) === 1,
       isUntouched: Number(is_untouched) === 1,
     };

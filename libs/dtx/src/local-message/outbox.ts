@@ -70,7 +70,7 @@ export class LocalMessages implements OnModuleInit {
     @Inject(CORE_OPTIONS) private readonly core: CoreOptions,
     @Inject(LOCAL_MESSAGE_OPTIONS) private readonly options: LocalMessageOptions,
   ) {
-    this.delayed = new DelayedMessages(core.app, database, relay, options);
+    this.delayed = new DelayedMessages(core, database, relay, options);
   }
 
   onModuleInit(): void {

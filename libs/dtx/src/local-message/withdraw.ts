@@ -19,7 +19,8 @@ import { failpoints, SCHEME } from './failpoints.js';
  * - CANCELLED: no consumer handles the message, if the caller's transaction commits.
  * - HANDLED: a consumer has handled it.
  * - SENT: it is on its way, and a consumer may still get it. Only for a consumer with another database, for a message
- *   that waits for an operator at its consumer, and for the exchange of `publishTo`. It becomes HANDLED with the receipts.
+ *   that waits for an operator at its consumer or is older than `inbox.retentionMs`, and for the exchange of `publishTo`. It
+ *   becomes HANDLED with the receipts.
  *   With `receipts: false` it stays SENT.
  * - NOT_FOUND: the contract has no such message.
  */
@@ -67,18 +68,19 @@ export class Withdrawal {
     found: FoundMessage,
     consumers: readonly string[],
   ): Promise<CancelAnswer> {
-    const places: Array<{ id: string; place: PlaceAtConsumer }> = [];
+    const places: Taken[] = [];
     await failpoint(failpoints.cancelInboxed, async () => {
       for (const consumer of consumers) {
         const id = `${found.id}.${consumer}`;
         // guard: withdraw.inbox-place
-        places.push({ id, place: await this.takePlace(guard, contract, found, { id, consumer }) });
+        places.push({ id, consumer, place: await this.takePlace(guard, contract, found, { id, consumer }) });
       }
     });
-    const isLate = places.some(({ place }) => place === 'handled' || place === 'parked');
-    if (isLate) {
+    const isHandled = places.some((one) => one.place === 'handled' || isForgotten(one, found));
+    const isLate = places.some(({ place }) => place === 'parked' || (place === 'inserted' && found.isOld));
+    if (isHandled || isLate) {
       for (const { id, place } of places) if (place === 'inserted') await this.givePlaceBack(guard, id);
-      return places.some(({ place }) => place === 'handled') ? 'HANDLED' : 'SENT';
+      return isHandled ? 'HANDLED' : 'SENT';
     }
     for (const { id, place } of places) if (place === 'retrying') await this.endRetry(guard, id);
     await this.rows.end(guard, found.id);
@@ -121,6 +123,18 @@ export class Withdrawal {
   private get inbox(): string {
     return this.database.tableIn('dtx_inbox');
   }
+}
+
+/** The place at one consumer. */
+interface Taken {
+  readonly id: string;
+  readonly consumer: string;
+  readonly place: PlaceAtConsumer;
+}
+
+/** Whether the consumer has handled the message, and its inbox row is purged: its receipt has arrived. */
+function isForgotten({ consumer, place }: Taken, { awaiting, hasReceipts }: FoundMessage): boolean {
+  return place === 'inserted' && hasReceipts && !consumersIn(awaiting ?? '').includes(consumer);
 }
 
 /** A statement of the caller committed the row early, and its call fails. */

@@ -31,7 +31,8 @@ import { KEYED, type KeyedRow, waitingBehind } from './keyed-table.js';
 
 /**
  * Sends messages with a key, one of each key at a time. It begins with the first contract that has `inOrderOf`, or with
- * rows that a former version of the app has left. Other apps pay one read at their start.
+ * rows that a former version of the app has left. Other apps pay one read per `absentMs`, since a rolling deployment may
+ * leave rows after their start.
  */
 @Injectable()
 export class KeyedRelay implements OnModuleInit, OnModuleDestroy {
@@ -40,6 +41,7 @@ export class KeyedRelay implements OnModuleInit, OnModuleDestroy {
   readonly sender: KeyedSender;
   private readonly unreceipted: Unreceipted;
   private readonly search: Periodic;
+  private readonly leftRows: Periodic;
   private readonly listeners: Array<() => void> = [];
   private loop: DurableLoop<KeyedRow> | undefined;
 
@@ -62,15 +64,21 @@ export class KeyedRelay implements OnModuleInit, OnModuleDestroy {
         if (!isUnavailable(error)) this.logger.error(`search for stranded keys failed, retrying: ${textOf(error)}`);
       },
     );
+    this.leftRows = new Periodic(
+      options.absentMs,
+      () => this.beginForLeftRows(),
+      (error) => this.logger.warn(`cannot read ${database.names.inDatabase('dtx_keyed')}, retrying: ${textOf(error)}`),
+    );
   }
 
   onModuleInit(): void {
     if (hasOrderedContracts()) this.begin();
-    else this.database.onReady(() => void this.beginForLeftRows());
+    else this.database.onReady(() => this.leftRows.start());
     this.broker.publisher.on('up', () => this.loop?.wake());
   }
 
   async onModuleDestroy(): Promise<void> {
+    await this.leftRows.stop();
     await this.search.stop();
     await this.loop?.stop();
     await this.sender.drain();
@@ -114,12 +122,9 @@ export class KeyedRelay implements OnModuleInit, OnModuleDestroy {
   }
 
   private async beginForLeftRows(): Promise<void> {
+    if (this.loop) return;
     const open = 'SELECT 1 AS found FROM dtx_keyed FORCE INDEX (due) WHERE next_attempt_at IS NOT NULL LIMIT 1';
-    try {
-      if ((await this.database.own.query<unknown[]>(open)).length > 0) this.begin();
-    } catch (error) {
-      this.logger.warn(`cannot read ${this.database.names.inDatabase('dtx_keyed')} at the start: ${textOf(error)}`);
-    }
+    if ((await this.database.own.query<unknown[]>(open)).length > 0) this.begin();
   }
 
   /** The fast path. If the window is full or the broker is unavailable, the row waits until its lease expires. */
