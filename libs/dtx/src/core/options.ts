@@ -80,8 +80,8 @@ export const coreOptions = z.strictObject({
    */
   rabbitmqUrl: brokerUrls,
   /**
-   * First part of all queue names. Two environments on one virtual host need different ones. All services that exchange
-   * messages need the same one.
+   * First part of all queue names, and of the keys in Redis. Two environments on one virtual host or Redis database need
+   * different ones. All services that exchange messages need the same one.
    */
   queuePrefix: z
     .string()
@@ -203,7 +203,10 @@ export const coreOptions = z.strictObject({
        * Lifetime of a claim in Redis. It must exceed the handler's time, otherwise another delivery repeats the work.
        */
       leaseMs: ms(5_000),
-      /** Duplicate detection window in Redis: how long a message id is marked as done. */
+      /**
+       * Duplicate detection window in Redis: how long a message id is marked as done. The effective time is at least
+       * `inbox.retentionMs` and one hour, since younger messages are handled.
+       */
       doneTtlMs: ms(8 * 86_400_000),
       /** Interval at which a duplicate delivery checks whether the first one is done. */
       pollMs: ms(200),

@@ -42,7 +42,8 @@ export const halfMessageOptions = z.strictObject({
    */
   absentMs: msOption(300_000),
   /**
-   * How long final verdicts are kept after the last check delay. It should exceed the lifetime of an `Idempotency-Key`.
+   * How long final verdicts are kept after the last check delay. The effective time is at least `idempotencyRetentionMs` of
+   * `DtxModule`.
    */
   retentionMs: z
     .number()

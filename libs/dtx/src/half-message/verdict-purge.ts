@@ -1,5 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { Purger, pastRetention } from '../core/durable/purge.js';
+import { CORE_OPTIONS } from '../core/injection-tokens.js';
+import type { CoreOptions } from '../core/options.js';
 import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions, horizonMs } from './options.js';
 
 /**
@@ -8,9 +10,15 @@ import { HALF_MESSAGE_OPTIONS, type HalfMessageOptions, horizonMs } from './opti
  */
 @Injectable()
 export class VerdictPurge {
-  constructor(purger: Purger, @Inject(HALF_MESSAGE_OPTIONS) options: HalfMessageOptions) {
+  constructor(
+    purger: Purger,
+    @Inject(CORE_OPTIONS) { idempotencyRetentionMs }: CoreOptions,
+    @Inject(HALF_MESSAGE_OPTIONS) options: HalfMessageOptions,
+  ) {
+    // A caller may store the gid under an Idempotency-Key, and a replay then asks for the verdict.
+    const keptMs = horizonMs(options) + Math.max(options.retentionMs, idempotencyRetentionMs);
     const task = (table: string, endedAt: string, isFinal: string) => {
-      const old = pastRetention(horizonMs(options) + options.retentionMs, endedAt);
+      const old = pastRetention(keptMs, endedAt);
       const statement = (limit: number) => ({
         sql: `DELETE FROM ${table} WHERE ${old} AND (${isFinal}) ORDER BY created_at LIMIT ${limit}`,
         values: [],

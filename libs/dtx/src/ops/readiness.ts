@@ -64,7 +64,10 @@ export class Readiness implements OnModuleInit, OnModuleDestroy, OnApplicationSh
     const { probeFreshMs: freshMs, probeLimitMs: limitMs } = options;
     this.pool = new SidePool(db.source, { size: 1, limitMs, names: db.names });
     this.database = new Probe(() => this.write(), { freshMs, limitMs });
-    this.redis = new Probe(() => this.claims.probe(`dtx:ready:${core.app}`), { freshMs, limitMs: REDIS_LIMIT_MS });
+    this.redis = new Probe(() => this.claims.probe(`${core.queuePrefix}:ready:${core.app}`), {
+      freshMs,
+      limitMs: REDIS_LIMIT_MS,
+    });
   }
 
   onModuleInit(): void {

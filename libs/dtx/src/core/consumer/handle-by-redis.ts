@@ -17,6 +17,7 @@ import { Inbox } from './handle-by-inbox.js';
 import {
   type Checked,
   type Endpoint,
+  INBOX_SLACK_MS,
   type Incoming,
   incomingOf,
   lagOf,
@@ -73,7 +74,7 @@ export class OnceByRedis {
     const message = await this.retryWhileUnavailable(messageId, lost, look);
     // The sender of a delayed message may take its place in the inbox, to withdraw it.
     if (!message.ok || isDelayedId(messageId)) return this.inbox.receive(delivery, endpoint);
-    const key = `dtx:${endpoint.consumer}:${incoming.info.messageId}`;
+    const key = `${this.options.queuePrefix}:${endpoint.consumer}:${incoming.info.messageId}`;
     const token = await this.claim(key, incoming, lost);
     const work = { delivery, endpoint, incoming, payload: 'payload' in message ? message.payload : undefined };
     const outcome = token === null ? await this.doneBefore(work) : await this.take(work, { key, token });
@@ -150,7 +151,9 @@ export class OnceByRedis {
     { info }: Incoming,
     lost: AbortSignal,
   ): Promise<void> {
-    const { doneTtlMs } = this.options.redis;
+    const { redis, inbox } = this.options;
+    // A message is handled up to this age. A duplicate of it must find the mark, or it would be handled again.
+    const doneTtlMs = Math.max(redis.doneTtlMs, inbox.retentionMs + INBOX_SLACK_MS);
     const step = () => failpoint(redisFailpoints(info.scheme)?.done, () => this.claims.finish(key, token, doneTtlMs));
     const isOurs = await this.retryWhileUnavailable(info.messageId, lost, step);
     if (!isOurs)
