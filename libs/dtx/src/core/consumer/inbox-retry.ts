@@ -5,6 +5,7 @@ import { heldKeyNote } from '../broker/ordered-messages.js';
 import { Database } from '../database/database.service.js';
 import { type Sql } from '../database/sql-executor.js';
 import { sqlOf } from '../database/transaction-sql-executor.js';
+import type { Unit } from '../database/unit-of-work.js';
 import { claimDue } from '../durable/claim-and-reschedule.js';
 import type { DurableLoop, Tried } from '../durable/durable-loop.js';
 import { whileLeased } from '../durable/lease-renewal.js';
@@ -186,27 +187,29 @@ export class InboxRetry implements OnModuleDestroy {
 
   private async handle(row: InboxRow, endpoint: Endpoint, payload: PayloadReader): Promise<void> {
     const { info } = incomingOfRow(row);
-    const { work } = this.database;
     const isLast = !endpoint.beforeAck;
+    let isLocked = false;
     const run = (work: (tx: EntityManager) => Promise<void>, outcome: string | null) => async (tx: EntityManager) => {
       await this.take(sqlOf(tx), row, { outcome, isLast });
+      isLocked = true;
       await failpoint(inboxFailpoints(row.scheme)?.inserted, async () => {});
       await work(tx);
     };
+    const { leaseMs } = this.options;
+    const lease = { sql: this.database.own, table: INBOX, row, leaseMs, isLocked: () => isLocked };
+    // The wait for a place of the consumer has no limit. Until its transaction holds the row lock, the lease is renewed.
+    const inTransaction = (unit: Unit<void>) =>
+      whileLeased(lease, () => this.database.work.run(unit).finally(() => (isLocked = false)));
+    const { type, consumer } = row;
     try {
       const handle = run((tx) => endpoint.handle(tx, payload, info), null);
       const lockWaitSeconds = this.crowd.waitOf(row.id);
-      await work.run({
-        what: `@OnMessage(${row.type}) of ${row.consumer}`,
-        consumer: row.consumer,
-        lockWaitSeconds,
-        run: handle,
-      });
+      await inTransaction({ what: `@OnMessage(${type}) of ${consumer}`, consumer, lockWaitSeconds, run: handle });
     } catch (error) {
       const reject = endpoint.reject;
       if (!(error instanceof Rejected) || !reject) throw error;
       const refuse = run((tx) => reject(tx, payload, error, info), error.reason.slice(0, 64));
-      await work.run({ what: `@OnRejected(${row.type}) of ${row.consumer}`, consumer: row.consumer, run: refuse });
+      await inTransaction({ what: `@OnRejected(${type}) of ${consumer}`, consumer, run: refuse });
     }
   }
 
