@@ -1,5 +1,7 @@
 import { type ChannelModel, connect } from 'amqplib';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import type { ConfirmPublisher } from '../../../libs/dtx/src/core/broker/confirm-publisher.js';
+import { built } from '../../fixtures/built-library.js';
 import { contractOf, controllerOf, LittleService, libraryOf } from '../../fixtures/little-service.js';
 import { PrivateBroker } from '../../fixtures/private-broker.js';
 import { type Sandbox, sql } from '../../fixtures/sandbox.js';
@@ -104,4 +106,30 @@ test('a message above the size limit of the broker is parked by name, and the me
   });
   const alerts = await sql(sandbox, 'payment', 'SELECT id FROM dtx_alert WHERE gid = ?', [parked[0]!.gid]);
   expect(alerts).toHaveLength(1);
+});
+
+test('a queue that does not answer takes the whole window only until its channel is replaced', async () => {
+  const [silent, other] = ['dtx.test.silent.v1', 'dtx.test.other.v1'];
+  const options = { url: sandbox.rabbitmq, heartbeatSeconds: 60, name: 'test', queues: 'classic' };
+  const reconnect = { firstMs: 20, factor: 1, capMs: 20 };
+  const connection = new (built('core/broker/connection.js').BrokerConnection)({ ...options, reconnect });
+  onTestFinished(() => connection.close());
+  const publisher: ConfirmPublisher = new (built('core/broker/confirm-publisher.js').ConfirmPublisher)(connection, {
+    windowMax: 5,
+    timeoutMs: 1_000,
+    leaseMs: 1_000,
+  });
+  connection.start();
+  await until('the publisher is up', () => publisher.isUp);
+  const publish = (queue: string, id: string) =>
+    publisher.publish(queue, Buffer.from('{}'), { messageId: id, type: 'test', gid: id, scheme: 'test' });
+  for (const queue of [silent, other]) await publish(queue, 'declares the queue');
+  const process = `{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"${sandbox.vhost}">>, queue, <<"${silent}">>)),`;
+  await broker.ctl('eval', `${process} sys:suspend(amqqueue:get_pid(Q)).`);
+  onTestFinished(() => broker.ctl('eval', `${process} sys:resume(amqqueue:get_pid(Q)).`).then(() => {}));
+  const opened = connection.open;
+  const ends = await Promise.allSettled(Array.from({ length: 5 }, (_, n) => publish(silent, `silent-${n}`)));
+  expect(ends.map((end) => end.status === 'rejected' && end.reason.name)).toEqual(Array(5).fill('Unconfirmed'));
+  await until('messages to other queues are confirmed', () => publish(other, 'other').then(() => true));
+  expect(connection.open).toBe(opened);
 });

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import type { ChannelModel, ConfirmChannel, Replies } from 'amqplib';
 import type { Semaphore } from '../async/semaphore.js';
-import { BrokerUnavailable, Unconfirmed } from '../errors/errors.js';
+import { BrokerUnavailable } from '../errors/errors.js';
 import { libraryLogger } from '../library-logger.js';
 import { noAnswer, within } from './broker-step-timeout.js';
 import { leave } from './closing-channel.js';
@@ -9,9 +9,9 @@ import type { BrokerConnection } from './connection.js';
 import { type Envelope, toProperties } from './envelope.js';
 import { leaveOnceConfirmed, NackRetries } from './nack-retries.js';
 import { observed } from './observed-publish.js';
-import { Nacked, onceSent, Unroutable } from './publish-outcomes.js';
+import { Nacked, notConfirmed, onceSent, Unroutable } from './publish-outcomes.js';
 import { type Delivery, type ExchangeRoute, PublishTarget } from './publish-target.js';
-import { publishWindow } from './publish-window.js';
+import { type PublishOptions, publishWindow, WindowPlace } from './publish-window.js';
 import { BrokerBlocked, Queues } from './queue-declarations.js';
 import type { QueueKind } from './queue-kinds.js';
 import { meaningOf, NOT_FOUND } from './refusal.js';
@@ -19,17 +19,9 @@ import { SendRefusals } from './remembered-publish-refusals.js';
 
 export { Nacked, Unroutable };
 
-export interface PublishOptions {
-  readonly windowMax: number;
-  readonly leaseMs: number;
-  readonly timeoutMs: number;
-}
-
-/** The error text of amqplib for a nack of the broker. Any other error means that the channel ended. */
-const NACKED = 'message nacked';
 const REOPEN_MS = 200;
 
-type Outgoing = { readonly body: Buffer; readonly properties: ReturnType<typeof toProperties> };
+type Outgoing = { body: Buffer; properties: ReturnType<typeof toProperties>; place: WindowPlace };
 
 /**
  * Publishes to a queue or an exchange: persistent, mandatory, with publisher confirms and a time limit. Many messages are
@@ -92,12 +84,12 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     const endsAt = performance.now() + limitMs;
     this.require();
     const target = new PublishTarget(this.queues, typeof to === 'string' ? names.onWire(to, kind) : to, kind);
-    const release = this.window.tryAcquire() ?? (await this.window.acquire(limitMs));
+    const place = new WindowPlace(this.window.tryAcquire() ?? (await this.window.acquire(limitMs)));
     try {
-      const send = () => this.publishDeclared(target, endsAt, { body, properties });
+      const send = () => this.publishDeclared(target, endsAt, { body, properties, place });
       await observed(target.name, envelope, () => this.nacks.run(target.name, endsAt, send));
     } finally {
-      release();
+      place.leave();
     }
   }
 
@@ -134,7 +126,7 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     return target.isPrepared ? publish() : target.prepare(endsAt - performance.now()).then(publish);
   }
 
-  private publishOnce(target: PublishTarget, limitMs: number, { body, properties }: Outgoing): Promise<void> {
+  private publishOnce(target: PublishTarget, limitMs: number, { body, properties, place }: Outgoing): Promise<void> {
     return new Promise((resolve, reject) => {
       const channel = this.require();
       const refused = this.refusals.before(target, body.length);
@@ -151,8 +143,13 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
         over();
         reject(onceSent(meaningOf(error, { what, queue: name, right: 'write', exchange })));
       };
-      const timer = setTimeout(() => fail(noAnswer(limitMs, what)), Math.max(1, limitMs));
+      const late = () => {
+        fail(noAnswer(limitMs, what));
+        void this.renew(channel);
+      };
+      const timer = setTimeout(late, Math.max(1, limitMs));
       const end = (error: Error | null) => {
+        place.leave();
         if (error) return fail(this.reasonOf(error, channel, target, body.length));
         over();
         // guard: publisher.returned
@@ -164,6 +161,7 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
       try {
         // guard: publisher.publish
         channel.publish(exchange, routingKey, body, properties, end);
+        place.hold();
       } catch (error) {
         fail(error);
       }
@@ -173,11 +171,10 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
   private reasonOf(error: Error, channel: ConfirmChannel, target: PublishTarget, bytes: number): Error {
     const refused = this.refusals.of(channel, target, bytes);
     if (refused) return refused;
-    if (error.message !== NACKED)
-      return new Unconfirmed(`publish to ${target.name} unconfirmed: lost the connection to RabbitMQ`);
+    const outcome = notConfirmed(error, target.name);
     // guard: publisher.renew
-    void this.renew(channel);
-    return new Nacked(`cannot publish to ${target.name}: RabbitMQ rejected the message (nack)`);
+    if (outcome instanceof Nacked) void this.renew(channel);
+    return outcome;
   }
 
   private require(): ConfirmChannel {
@@ -211,7 +208,7 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
       if (!this.connection.isCurrent(connection)) return leave(channel);
       const before = this.channel;
       this.channel = channel;
-      if (before) void leaveOnceConfirmed(before);
+      if (before) void leaveOnceConfirmed(before, this.options.timeoutMs);
       this.tell();
     } catch (error) {
       opening.then(leave, () => {});
@@ -220,10 +217,13 @@ export class ConfirmPublisher extends EventEmitter<{ up: []; down: [] }> {
     }
   }
 
-  /** Replaces a channel that nacks. See `NackRetries`. */
+  /**
+   * Replaces a channel that nacks (see `NackRetries`), and one with a message without an answer. The end of the old one
+   * frees the places of its messages, so a queue that does not answer never takes the whole window for long.
+   */
   private async renew(channel: ConfirmChannel): Promise<void> {
     const connection = this.connection.open;
-    if (this.isRenewing || this.channel !== channel || !connection) return;
+    if (this.isRenewing || this.channel !== channel || !connection || this.connection.isBlocked) return;
     this.isRenewing = true;
     await this.open(connection).finally(() => (this.isRenewing = false));
   }

@@ -5,6 +5,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConfirmChannel } from 'amqplib';
+import { withTimeout } from '../async/with-timeout.js';
 import { leave } from './closing-channel.js';
 import { Nacked } from './publish-outcomes.js';
 
@@ -55,17 +56,22 @@ export class NackRetries {
   }
 }
 
-/** Closes a channel in the background once no message on it waits for its confirm. */
-export async function leaveOnceConfirmed(channel: ConfirmChannel): Promise<void> {
-  let isClosed = false;
+/** Closes a channel in the background once no message on it waits for its confirm, and at the latest after `limitMs`. */
+export async function leaveOnceConfirmed(channel: ConfirmChannel, limitMs: number): Promise<void> {
+  let isOver = false;
   channel.once('close', () => {
-    isClosed = true;
+    isOver = true;
   });
   const wait = () =>
     channel.waitForConfirms().then(
       () => true,
       () => false, // a nack ends the wait, and other messages still have none
     );
-  while (!isClosed && !(await wait()));
+  const confirmed = async () => {
+    while (!isOver && !(await wait()));
+  };
+  await withTimeout(limitMs, confirmed(), () => {
+    isOver = true;
+  });
   leave(channel);
 }

@@ -8,6 +8,16 @@ export class Unroutable extends DtxError {}
 /** The broker rejected the message with a nack: queue full, or alarm. Retryable. Does not count as an attempt. */
 export class Nacked extends BrokerUnavailable {}
 
+/** The error text of amqplib for a nack of the broker. Any other error means that the channel ended. */
+const NACKED = 'message nacked';
+
+/** The outcome of a sent message that amqplib ends with an error. */
+export function notConfirmed({ message }: Error, name: string): Nacked | Unconfirmed {
+  return message === NACKED
+    ? new Nacked(`cannot publish to ${name}: RabbitMQ rejected the message (nack)`)
+    : new Unconfirmed(`publish to ${name} unconfirmed: lost the connection to RabbitMQ`);
+}
+
 /** After the send, the outcome is unknown unless the broker rejected the message. */
 export function onceSent(error: DtxError): DtxError {
   return error instanceof BrokerUnavailable && !(error instanceof Nacked) ? new Unconfirmed(error.message) : error;
