@@ -4,8 +4,9 @@ import { Batcher } from '../core/async/batcher.js';
 import type { ConfirmPublisher } from '../core/broker/confirm-publisher.js';
 import type { Envelope } from '../core/broker/envelope.js';
 import type { Database } from '../core/database/database.service.js';
+import { together } from '../core/database/insert-first.js';
 import type { Alerts } from '../core/durable/alerts.js';
-import { settleFinal } from '../core/durable/settle-or-park.js';
+import { finalMarkOf } from '../core/durable/settle-or-park.js';
 import type { QueueWatch } from '../core/durable/unattended-queues.js';
 import { failpoint } from '../core/failpoint.js';
 import { emit } from '../core/telemetry-events.js';
@@ -42,7 +43,7 @@ export class DoneAtConfirm {
     await Promise.all(queues.map((queue) => this.publisher.publish(queue, body, envelope, { kind })));
   }
 
-  /** Resolves when the row is DONE. If its claim was lost, the row is unchanged. */
+  /** Resolves when the row is DONE. A row that has ended already is unchanged. */
   add(row: OutboxRow): Promise<void> {
     return this.marks.add(row);
   }
@@ -51,20 +52,25 @@ export class DoneAtConfirm {
     await this.marks.drain();
   }
 
-  /** Only under the claim that has sent the rows. Closes an alert of a row that was parked before. */
+  /**
+   * Whatever process holds the claim, since a confirm proves that the message has arrived. Under the claim alone, a broker
+   * that confirms more slowly than leases expire would get the message without end. Closes an alert of a row that was
+   * parked meanwhile. Only rows that were open count as settled.
+   */
   private async markDone(rows: OutboxRow[]): Promise<void> {
+    const ids = [...new Set(rows.map(({ id }) => id))].sort();
     const { join, close } = this.alerts.closeWith({ scheme: SCHEME, id: 'm.id', when: 'TRUE' });
     const also = { sql: `m.sent_at = COALESCE(m.sent_at, UTC_TIMESTAMP(3)), ${close}`, values: [] };
-    for (const token of new Set(rows.map((row) => row.claim_token))) {
-      const ids = rows.filter((row) => row.claim_token === token).map((row) => row.id);
-      await settleFinal(this.database.own, OUTBOX, {
-        ids,
-        also,
-        join,
-        only: { sql: 'm.claim_token = ?', values: [token] },
-      });
-    }
-    for (const { id, made_at_ms: madeAtMs } of rows)
-      emit('settled', { scheme: SCHEME, ms: this.database.nowMs() - Number(madeAtMs), id });
+    const only = { sql: 'm.state IN (?)', values: [[...OUTBOX.openStates]] };
+    const mark = finalMarkOf(OUTBOX, { ids, also, join, only });
+    const open = {
+      statement: `SELECT m.id FROM ${OUTBOX.name} m WHERE m.id IN (?) AND ${only.sql}`,
+      values: [ids, ...only.values],
+    };
+    const { statement, values } = together([open, mark]);
+    const [settled] = await this.database.own.query<[Array<{ id: string }>]>(statement, values);
+    const madeAtMs = new Map(rows.map((row) => [row.id, Number(row.made_at_ms)]));
+    for (const { id } of settled)
+      emit('settled', { scheme: SCHEME, ms: this.database.nowMs() - madeAtMs.get(id)!, id });
   }
 }
