@@ -170,6 +170,7 @@ export class BrokerConnection extends EventEmitter<{ up: [ChannelModel]; down: [
       connection.once('close', (error) => {
         this.current = undefined;
         this.blocked = false;
+        destroyLater(connection);
         if (error && !this.stopping.signal.aborted) {
           this.failure = `${node}: ${withAdvice(wordsOf(error))}`;
           this.logger.warn(`${name}: lost the connection to RabbitMQ, reconnecting: ${this.failure}`);
@@ -191,6 +192,15 @@ async function hangUp(connection: ChannelModel): Promise<void> {
   connection.on('error', () => {});
   const stream = streamOf(connection);
   await within(CLOSE_LIMIT_MS, 'closing', connection.close()).catch((error) => stream?.destroy(error));
+}
+
+/**
+ * amqplib ends its side of a lost connection and waits for the other one. After a silence of the network that end never
+ * comes, and the socket would keep the process alive.
+ */
+function destroyLater(connection: ChannelModel): void {
+  const stream = streamOf(connection);
+  setTimeout(() => stream?.destroy(), CLOSE_LIMIT_MS).unref();
 }
 
 function streamOf(connection: ChannelModel): Duplex | undefined {
