@@ -90,13 +90,12 @@ export class QueueConsumer {
     this.connection.off('up', this.attachAnew);
     clearTimeout(this.retry);
     const { channel, tag } = this;
-    if (!channel) return;
-    if (tag) await this.goodbye(() => channel.cancel(tag));
+    if (channel && tag) await this.goodbye(() => channel.cancel(tag));
     const done = Promise.allSettled(this.inWork);
     let timer: NodeJS.Timeout | undefined;
     await Promise.race([done, new Promise((resolve) => (timer = setTimeout(resolve, drainMs)))]);
     clearTimeout(timer);
-    await this.goodbye(() => channel.close());
+    if (channel) await this.goodbye(() => channel.close());
   }
 
   /**
@@ -185,6 +184,7 @@ export class QueueConsumer {
     channel.once('close', () => this.detach(channel, lost));
     await within(limitMs, what, channel.prefetch(prefetch));
     const take = (message: ConsumeMessage | null) => {
+      if (message && this.isStopped) return unlessClosed(lost.signal, () => channel.nack(message, false, true));
       if (message) return this.take(channel, lost.signal, message);
       // The broker cancelled the consumer. Acks on this channel are no longer valid.
       this.detach(channel, lost);
