@@ -18,6 +18,19 @@ const { OUTBOX }: typeof import('../../../libs/dtx/src/local-message/outbox-tabl
 );
 const KEY = ',payment.busy,';
 const TOKEN = randomUUID();
+const CLAIMED = 'SELECT id FROM dtx_outbox WHERE id IN (?) AND claim_token IS NOT NULL';
+const WORK = {
+  scheme: 'test',
+  table: OUTBOX,
+  leaseMs: 60_000,
+  scanIntervalMs: 1_000,
+  concurrencyMax: 8,
+  perKeyMax: 2,
+  attemptsMax: 3,
+  backoff: { firstMs: 1_000, factor: 1, capMs: 1_000 },
+  canRun: () => true,
+  describe: ({ id }: { id: string }) => ({ gid: null, step: id }),
+};
 let sandbox: Sandbox;
 let service: LittleService;
 
@@ -48,21 +61,12 @@ test('rows without a place are given back, and later rows of the key start', asy
   const started: string[] = [];
   let isFree = false;
   const loop = service.get(DurableLoops).create<OutboxRow>({
-    scheme: 'test',
-    table: OUTBOX,
-    leaseMs: 60_000,
-    scanIntervalMs: 1_000,
-    concurrencyMax: 8,
-    perKeyMax: 2,
-    attemptsMax: 3,
-    backoff: { firstMs: 1_000, factor: 1, capMs: 1_000 },
-    canRun: () => true,
+    ...WORK,
     run: async ({ id }) => {
       started.push(id);
       await until('the target answers', () => isFree);
       return { kind: 'settled' };
     },
-    describe: ({ id }) => ({ gid: null, step: id }),
   });
   loop.start();
   const rows = await leasedRows(4);
@@ -81,4 +85,36 @@ test('rows without a place are given back, and later rows of the key start', asy
   loop.runSoon(later);
   await until('the later row starts', () => started.includes(later.id), { withinMs: 5_000 });
   await loop.stop();
+});
+
+test('rows that a run has claimed and not started are given back by a stop', async () => {
+  const ids: string[] = Array.from({ length: 6 }, () => randomUUID());
+  await sql(
+    sandbox,
+    'payment',
+    `INSERT INTO dtx_outbox (id, awaiting, gid, contract, version, payload, state, next_attempt_at, created_at)
+     VALUES ${ids.map(() => `(?, ',payment.stopped,', 'left', 'test.stopped', 1, '{}', 'PENDING', '2021-01-01', UTC_TIMESTAMP(3))`).join(', ')}`,
+    ids,
+  );
+  const started: string[] = [];
+  let isFree = false;
+  const loop = service.get(DurableLoops).create<OutboxRow>({
+    ...WORK,
+    run: async ({ id }) => {
+      if (!ids.includes(id)) return { kind: 'settled' };
+      started.push(id);
+      // A key that has answered gets a second place, and its next rows wait in memory.
+      if (started.length > 1) await until('the target answers', () => isFree);
+      return { kind: 'settled' };
+    },
+  });
+  loop.start();
+  const run = loop.runOnce(new AbortController().signal);
+  await until('both places are taken', () => started.length === 3);
+  const claimed = () => sql<{ id: string }>(sandbox, 'payment', CLAIMED, [ids]);
+  expect((await claimed()).length).toBeGreaterThan(started.length);
+  const stopped = loop.stop();
+  isFree = true;
+  await Promise.all([stopped, run]);
+  expect((await claimed()).map(({ id }) => id).sort()).toEqual([...started].sort());
 });

@@ -71,7 +71,7 @@ export class DurableLoop<Row extends DurableRow> {
     this.stopped = true;
     this.database.scans.end(this.scanned);
     await this.timer.stop();
-    if (this.scanned) await this.giveBackWaiting({ all: true });
+    await this.giveBackWaiting({ all: true });
     while (this.inWork.size > 0) await Promise.allSettled(this.inWork);
   }
 
@@ -166,6 +166,8 @@ export class DurableLoop<Row extends DurableRow> {
   /** Returns waiting rows before their lease expires. If the process dies before, they are due again when it expires. */
   private async giveBackWaiting({ all = false } = {}): Promise<void> {
     const rows = this.keyed?.places.takeWaiting({ all }) ?? [];
+    // A loop that has claimed nothing may stop before the database is open.
+    if (rows.length === 0) return;
     await giveBack(this.database.own, this.work.table, rows).catch((error) =>
       this.logger.warn(`cannot return ${rows.length} rows, due again when their lease expires: ${textOf(error)}`),
     );
