@@ -1,6 +1,7 @@
 import { Logger } from '@nestjs/common';
 import type { ConfirmPublisher } from '../../../libs/dtx/src/core/broker/confirm-publisher.js';
 import type { BrokerConnection } from '../../../libs/dtx/src/core/broker/connection.js';
+import type { Pausing } from '../../../libs/dtx/src/core/broker/pausing.js';
 import type { Delivery, QueueConsumer } from '../../../libs/dtx/src/core/broker/queue-consumer.js';
 import type { Queues } from '../../../libs/dtx/src/core/broker/queue-declarations.js';
 import type { QueueKind } from '../../../libs/dtx/src/core/broker/queue-kinds.js';
@@ -43,8 +44,13 @@ export class Wire {
     return this.publisher.publish(queue, Buffer.from('{}'), envelope, { kind });
   }
 
-  consume(queue: string, handle: (delivery: Delivery) => Promise<void>, kind: QueueKind = 'work'): QueueConsumer {
-    const options = { queue, kind, prefetch: 10, limitMs: LIMIT_MS };
+  consume(
+    queue: string,
+    handle: (delivery: Delivery) => Promise<void>,
+    kind: QueueKind = 'work',
+    pausing: Pausing = 'stop',
+  ): QueueConsumer {
+    const options = { queue, kind, prefetch: 10, limitMs: LIMIT_MS, pausing };
     const consumer = new (built('core/broker/queue-consumer.js').QueueConsumer)(
       this.connection,
       this.queues,

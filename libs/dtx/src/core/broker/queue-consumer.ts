@@ -148,9 +148,7 @@ export class QueueConsumer {
       this.fail(meaningOf(error, { what, queue, right: 'read' }));
     } finally {
       this.isAttaching = false;
-      // `stop` or a pause may have come during the attach and seen no channel.
-      if (this.isIdle && this.channel) leave(this.channel);
-      else if (!this.channel) this.retryLater();
+      if (!this.channel) this.retryLater();
     }
   };
 
@@ -190,11 +188,14 @@ export class QueueConsumer {
       this.detach(channel, lost);
       leave(channel);
     };
-    const consuming = channel.consume(queue, take, priorityDuring(this.pauseReason));
+    const how = priorityDuring(this.pauseReason);
+    const consuming = channel.consume(queue, take, how);
     const { consumerTag } = await within(limitMs, what, consuming);
     if (lost.signal.aborted) return;
     this.channel = channel;
     this.tag = consumerTag;
+    // A stop or a pause may have come during the attach and seen no channel, or a pause may have ended.
+    if (this.isIdle || how.priority !== priorityDuring(this.pauseReason).priority) leave(channel);
   }
 
   /** Logs each reason once. Only a rejection by the broker slows the retries. Other reasons may end at any moment. */

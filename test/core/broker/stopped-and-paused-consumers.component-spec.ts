@@ -1,5 +1,6 @@
 import { setImmediate as aTurn } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { management } from '../../../tools/src/servers/broker-api.js';
 import { freshSandbox, type Sandbox } from '../../fixtures/sandbox.js';
 import { TcpProxy } from '../../fixtures/tcp-proxy.js';
 import { until } from '../../fixtures/until.js';
@@ -7,6 +8,8 @@ import { Administrator } from './broker-administrator.js';
 import { keepLogs, Wire } from './broker-clients.js';
 
 const DRAIN_MS = 20_000;
+/** The method frame of AMQP 0-9-1 that begins a consumer: class 60 (basic), method 20 (consume). */
+const CONSUME = Buffer.from([0, 60, 0, 20]);
 let sandbox: Sandbox;
 let admin: Administrator;
 
@@ -68,3 +71,41 @@ test('a delivery that arrives after the stop of its consumer returns to the queu
   await until('it waits in the queue', async () => (await admin.waiting(queue)) === 1, { withinMs: 10_000 });
   expect(handled).toEqual(['before']);
 });
+
+test.each([
+  ['begins', -1],
+  ['ends', undefined],
+])('a pause that %s while a consumer attaches decides its priority', async (change, priority) => {
+  const queue = `dtx.test.pause-${change}.v1`;
+  const { direct, behind, proxy } = await wires();
+  await direct.publish(queue, 'declares the queue');
+  const consumer = behind.consume(queue, async () => {}, 'work', 'last');
+  const first = await until('it is attached', () => consumerOf(queue));
+  expect(first.priority).toBe(undefined);
+  const [before, after] = change === 'begins' ? [undefined, 'paused'] : ['paused', undefined];
+  let isAsked = false;
+  const stop = proxy.onBytes('to-server', (bytes) => {
+    if (isAsked || !bytes.includes(CONSUME)) return;
+    isAsked = true;
+    consumer.pauseFor(after);
+  });
+  onTestFinished(stop);
+  consumer.pauseFor(before);
+  await until('it attaches again', () => isAsked);
+  // The statistics of the broker may still show the first one.
+  const isThere = (now: typeof first | undefined) => now && now.tag !== first.tag && now.priority === priority;
+  await until('it has the priority of the pause', async () => isThere(await consumerOf(queue)));
+});
+
+interface Details {
+  readonly consumer_tag: string;
+  readonly arguments: { readonly 'x-priority'?: number };
+}
+
+/** The only consumer of a queue, as the broker has it. */
+async function consumerOf(queue: string): Promise<{ tag: string; priority: number | undefined } | undefined> {
+  const path = `/queues/${encodeURIComponent(sandbox.vhost)}/${encodeURIComponent(queue)}`;
+  const found = await management<{ consumer_details?: Details[] }>(sandbox.management, 'GET', path);
+  const [one, ...others] = found?.consumer_details ?? [];
+  return one && others.length === 0 ? { tag: one.consumer_tag, priority: one.arguments['x-priority'] } : undefined;
+}
