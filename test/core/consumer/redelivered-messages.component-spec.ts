@@ -1,8 +1,9 @@
 // A redelivery is stored before its handler runs. The row that it creates says nothing about an earlier handling, so the
 // checks of type, id and age come before it. Real redeliveries come from a client that takes a message and dies.
 import { randomUUID } from 'node:crypto';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { connect } from 'amqplib';
-import { afterEach, beforeAll, expect, test } from 'vitest';
+import { afterEach, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { z } from 'zod';
 import type * as Testing from '../../../libs/dtx/src/testing/index.js';
 import { built } from '../../fixtures/built-library.js';
@@ -219,4 +220,18 @@ test('deliver with redelivered: true parks a message with an old id', async () =
   const gid = 'by-tool';
   expect(await deliver(app, byInbox, { gid }, { messageId: oldId(), redelivered: true })).toBe('PARKED');
   expect(seen).toEqual([]);
+});
+
+test('a redelivery that finds its row is not counted as a retry', async () => {
+  const { app } = await start();
+  const gid = 'counted-once';
+  const retried: unknown[] = [];
+  const keep = (event: unknown) => (event as { gid?: string }).gid === gid && retried.push(event);
+  subscribe('nest-dtx:retried', keep);
+  onTestFinished(() => void unsubscribe('nest-dtx:retried', keep));
+  const messageId = randomUUID();
+  const take = () => deliver(app, byInbox, { gid }, { messageId, redelivered: true });
+  expect(await take()).toBe('RETRYING');
+  await until('its row is handled', async () => (await rowsOf(gid))[0]?.state === 'HANDLED');
+  expect([await take(), retried.length]).toEqual(['HANDLED', 1]);
 });

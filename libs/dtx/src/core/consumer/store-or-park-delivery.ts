@@ -76,12 +76,13 @@ export class StoredDeliveries {
 
   /** Inserts the delivery as a RETRYING row. */
   private async store(incoming: Incoming, endpoint: Endpoint, due: Values): Promise<InboxOutcome> {
-    emit('retried', { scheme: incoming.info.scheme, id: incoming.id, gid: incoming.info.gid });
     const row = { ...rowOf(incoming), state: 'RETRYING', ...due, ...stored(incoming, endpoint) };
     try {
       // The own pool has the sql_mode of the library. Under ORACLE, `body` is not a valid column name.
       const isFirst = await insertFirst(this.database.own, 'dtx_inbox', row);
-      return isFirst ? 'RETRYING' : this.outcomeOf(incoming.id);
+      if (!isFirst) return this.outcomeOf(incoming.id);
+      emit('retried', { scheme: incoming.info.scheme, id: incoming.id, gid: incoming.info.gid });
+      return 'RETRYING';
     } catch (error) {
       const why = await whyUnstorable(this.database.own, error, incoming.body);
       if (why === null) throw error;
