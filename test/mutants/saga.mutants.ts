@@ -48,6 +48,14 @@ export const unfenced: Mutant = {
   edits: [{ guard: 'saga.fence', becomes: `const answer = { verdict: 'ok', isDone: false };` }],
 };
 
+export const unfencedByHand: Mutant = {
+  name: 'unfenced-by-hand',
+  does: 'a pivot that an operator has rejected counts as one that has not run, without a look at its app',
+  breaks: 'the goods are put back although the money was taken',
+  foundBy: BOTH_WAYS,
+  edits: [{ guard: 'saga.fence-by-hand', becomes: `const answer = { verdict: 'ok', isDone: false };` }],
+};
+
 export const doneLost: Mutant = {
   name: 'done-lost',
   does: 'a fence that finds the pivot committed does not run its @Done',

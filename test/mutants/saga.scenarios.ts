@@ -15,6 +15,7 @@ import {
   undoneInOrder,
   undoUnrecorded,
   unfenced,
+  unfencedByHand,
 } from './saga.mutants.js';
 import { anyOrder, CALL_MS, openSagas, refusedOnce, type SagaStage } from './saga-calls.scenarios.js';
 import type { Claim, Scenario } from './scenario.js';
@@ -54,6 +55,25 @@ async function pivotUnanswered(scene: Stage): Promise<Claim> {
   return async () => {
     expect(await endOf(stage, gid), 'effects of a purchase that ended').toBe('paid');
     expect(runs, 'runs of @Done').toBe(3);
+  };
+}
+
+/** An operator rejects a pivot that has committed, and whose answers were lost. */
+async function pivotRejected(scene: Stage): Promise<Claim> {
+  const stage = await openSagas(scene);
+  let isLost = true;
+  const done = () => {
+    if (isLost) fail();
+  };
+  const gid = await stage.begin({ pay: { done } });
+  await stage.untilIs(gid, 'PARKED');
+  isLost = false;
+  await stage.order.resolve(gid, 'reject');
+  return async () => {
+    const isOver = async () => (await stage.rowOf(gid))?.direction !== 'PIVOT';
+    await until('the app of the pivot was asked', isOver);
+    await until('the saga can go on', async () => (await stage.order.retry(gid)) === 'done').catch(() => {});
+    expect(await endOf(stage, gid), 'effects of a purchase that ended').toBe('paid');
   };
 }
 
@@ -166,6 +186,7 @@ export const sagaScenarios: Scenario[] = [
   },
   { promise: 'a Do that was refused stays refused', mutants: [refusalForgotten], play: refusedOnce },
   { promise: 'a pivot that has committed unseen is found', mutants: [unfenced, doneLost], play: pivotUnanswered },
+  { promise: 'a pivot that has committed is not rejected', mutants: [unfencedByHand], play: pivotRejected },
   { promise: 'a cancel does not turn a saga at its pivot', mutants: [cancelledAtPivot], play: cancelAtPivot },
   { promise: 'the pivot of a cancelled saga never runs', mutants: [pivotMarkedBlindly], play: cancelBeforePivot },
   { promise: 'a saga is not over while one step is open', mutants: [markUnfenced], play: cancelAtLastStep },

@@ -6,7 +6,7 @@ import { type Answered, GroupCalls, type Prepared } from './group-calls.js';
 import { KnownData } from './known-data.js';
 import { SAGA_OPTIONS, type SagaOptions } from './options.js';
 import { failureOf, isCounted } from './round-result.js';
-import { type CallEntry, nameOf, type Saga, type SagaEntry, type WaitEntry } from './saga-entries.js';
+import { type CallEntry, nameOf, pivotGroupOf, type Saga, type SagaEntry, type WaitEntry } from './saga-entries.js';
 import { SagaRows } from './saga-rows.js';
 import type { SagaRow } from './saga-tables.js';
 import { StepRecords } from './step-records.js';
@@ -56,6 +56,10 @@ export class Forward {
   async run(row: SagaRow, saga: Saga): Promise<RunEnd> {
     const data = new KnownData(saga, row.id, JSON.parse(row.input), JSON.parse(row.results ?? '{}'));
     const run: Run = { row, saga, data, isMarked: false };
+    if (row.reason) {
+      const end = await this.pivotByHand(run);
+      if (end) return end;
+    }
     // An operator has settled them, a pivot for example.
     if (row.direction === 'FORWARD') data.fill(saga.groups.slice(0, row.step).flat().map(nameOf));
     for (let step = row.step; step < saga.groups.length; step++) {
@@ -145,6 +149,29 @@ export class Forward {
     return { ...failureOf([answer])!, attempts: run.row.attempts };
   }
 
+  /**
+   * An operator has settled the pivot: `reject` leaves PIVOT with a reason, and `done` FORWARD with one. A late call could
+   * still commit the pivot, so its place is taken first. A pivot that has committed is never compensated. If its app
+   * cannot tell, and refuses each later call, the operator decides. If the process dies here, the app is asked again.
+   */
+  private async pivotByHand(run: Run): Promise<GroupEnd> {
+    const { row, saga, data } = run;
+    const step = pivotGroupOf(saga.groups)!;
+    const entry = saga.groups[step]![0] as CallEntry;
+    // guard: saga.fence-by-hand
+    const answer = await this.calls.fence(row, entry);
+    if (answer.verdict !== 'ok' && answer.verdict !== 'illegal') {
+      await this.record(run, [answer]);
+      return { ...failureOf([answer])!, attempts: row.attempts };
+    }
+    const isRejected = row.direction === 'PIVOT';
+    if (isRejected && !answer.isDone) return back(row.reason!, step);
+    data.set(nameOf(entry), answer.result);
+    if (!(await this.rows.passPivot(row, step + 1, data))) return STOPPED;
+    run.row = { ...row, direction: 'FORWARD', reason: null, step: step + 1 };
+    return isRejected ? { kind: 'fatal', error: hasCommitted(entry), attempts: 0 } : undefined;
+  }
+
   private crossed(run: Run, { entry, result }: Answered): undefined {
     run.data.set(nameOf(entry), result);
   }
@@ -205,6 +232,10 @@ export class Forward {
 
 function back(reason: string, through: number): RunEnd {
   return { kind: 'compensate', reason, through };
+}
+
+function hasCommitted(entry: CallEntry): string {
+  return `cannot reject: pivot ${nameOf(entry)} has committed, nothing was undone; retry the saga, and it goes forward`;
 }
 
 function callsIn(group: readonly SagaEntry[]): CallEntry[] {

@@ -124,6 +124,16 @@ export class SagaRows {
     return affectedRows === 1;
   }
 
+  /** The pivot that an operator has settled lies behind the saga. Returns false if the claim is lost. */
+  async passPivot({ id, claim_token }: SagaRow, step: number, data: KnownData): Promise<boolean> {
+    const { affectedRows } = await this.database.own.query(
+      `UPDATE dtx_saga SET state = 'FORWARD', direction = 'FORWARD', reason = NULL, step = ?, results = ?, attempts = 0
+       WHERE id = ? AND claim_token = ?`,
+      [step, data.stored, id, claim_token],
+    );
+    return affectedRows === 1;
+  }
+
   /** Step 5: the final mark. False if the claim is lost. */
   async settle(row: SagaRow): Promise<boolean> {
     const { statement, values } = this.finalMark(row);

@@ -99,10 +99,12 @@ export class StepEndpoint implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   private async verdictOf(error: unknown, call: Arrived, { contract }: MountedStep): Promise<Verdict> {
-    if (isDoneInPart(error)) return this.violations.recordBroken(call, contract, error);
+    // A fence runs @Done only, of a pivot that has committed. An error of it says nothing about the pivot.
+    const isFence = call.phase === 'fence';
+    if (isDoneInPart(error) && !isFence) return this.violations.recordBroken(call, contract, error);
     const reason = cut(textOf(error));
     // A retry has the same arguments, so it cannot succeed.
-    if (error instanceof Misfit) return { verdict: 'illegal', reason };
+    if (error instanceof Misfit && !isFence) return { verdict: 'illegal', reason };
     if (isBrokerUnavailable(error) || (await this.database.isAway(error))) return { verdict: 'away', reason };
     // A locked row or a process without a free place is busy, so the call comes again.
     if (isLockWait(error) || error instanceof NoFreePlace) return { verdict: 'away', reason, isBusy: true };

@@ -109,7 +109,7 @@ function outcomeOf({ id: gid, state, direction, reason, waiting_since, decided_a
     status: isOver ? state : 'PENDING',
     isCompensating: direction === 'COMPENSATING' && !isOver,
     isWaiting: waiting_since !== null,
-    ...(reason !== null && { reason }),
+    ...(reason !== null && direction === 'COMPENSATING' && { reason }),
     ...(at !== null && { decidedAt: new Date(at) }),
   };
 }
