@@ -1,5 +1,5 @@
 // A rolling deployment takes out the last contract with `inOrderOf`. Its last instances may leave messages after the others have started.
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, test } from 'vitest';
 import { SqlProxy } from '../../tools/src/commands/bench/sql-packets.js';
 import { contractOf, LittleService, libraryOf } from '../fixtures/little-service.js';
 import { freshSandbox, type Sandbox, sql } from '../fixtures/sandbox.js';

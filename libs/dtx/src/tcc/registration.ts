@@ -170,8 +170,8 @@ export class Registration {
   }
 
   /** The answer to COMMIT was lost. Without its row, it may still be under way. @throws OutcomeUnknown */
-  private async mustBeThere({ gid, incarnation }: Begun, error: unknown): Promise<void> {
-    if (await this.outcomes.read(gid, incarnation).catch(() => null)) return;
+  private async mustBeThere({ gid, incarnation: own }: Begun, error: unknown): Promise<void> {
+    if (await this.outcomes.read(gid, own).catch(() => null)) return;
     throw new OutcomeUnknown(`no answer to the COMMIT that begins TCC transaction ${gid}: ${textOf(error)}`, {
       cause: error,
     });
