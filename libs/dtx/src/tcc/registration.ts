@@ -241,6 +241,7 @@ async function sent(sql: Sql, { statement, values }: SqlStatement): Promise<read
     const answers = await sql.query<unknown>(statement, values);
     return Array.isArray(answers) ? answers : [answers];
   } catch (error) {
-    throw isDuplicateKey(error) ? new PlaceTaken() : error;
+    // A statement of `within` that waited in front may have met a key of its own.
+    throw isDuplicateKey(error) && sql.failure === undefined ? new PlaceTaken() : error;
   }
 }
