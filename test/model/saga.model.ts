@@ -184,7 +184,7 @@ class Booking {
   private back(self: Process, key: StepKey, phase: string): Promise<string> {
     return this.participant.transaction(self, async (sql) => {
       const enter = phase === 'undo' ? this.code.enterUndo : this.code.enterFence;
-      const { kind } = await enter(sql, key, () => false);
+      const { kind } = await enter(sql, key, async () => false);
       if (kind === 'run') await this.business(sql as never, `undo ${key.step}`);
       return kind;
     });

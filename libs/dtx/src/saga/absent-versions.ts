@@ -68,7 +68,7 @@ export class AbsentVersions implements OnModuleInit, OnModuleDestroy {
     const told: Array<{ id: string }> = await own.query(
       // The gid of a user may begin like the subject, and its alert waits for an operator.
       `SELECT subject_id AS id FROM dtx_alert
-       WHERE open_key LIKE '${SCHEME}:${SUBJECT}%' AND gid IS NULL AND closes_by = 'itself'`,
+       WHERE open_key LIKE '${SCHEME}:${SUBJECT}%' AND gid IS NULL`,
     );
     const still = new Set(rows.map(({ saga, version }) => `${SUBJECT}${saga}.v${version}`));
     await this.alerts.close(

@@ -88,14 +88,16 @@ export async function recordRefusal(sql: Sql, key: StepKey, args: unknown, reaso
   return (await insertFirst(sql, BARRIER, row)) ? { kind: 'refused', reason: given } : knownDo(sql, key, args);
 }
 
+type IsOld = () => Promise<boolean>;
+
 /**
  * The barrier on an Undo. It takes the Do's row first. If that succeeds, the Do has not run, and a late one never will.
- * @param isOld whether rows of this saga may have been purged, so that a missing row proves nothing. Asked after the wait for
- *   the row
+ * @param isOld whether rows of this saga may have been purged, so that a missing row proves nothing. Asked once the row is
+ *   known to be missing, since the look at it may have waited for a lock.
  */
-export async function enterUndo(sql: Sql, key: StepKey, isOld: () => boolean): Promise<BarrierDecision> {
+export async function enterUndo(sql: Sql, key: StepKey, isOld: IsOld): Promise<BarrierDecision> {
   // guard: saga.undo-record
-  if (await take(sql, key, 'do', 'undo')) return isOld() ? forgotten(key) : { kind: 'skip' };
+  if (await take(sql, key, 'do', 'undo')) return (await isOld()) ? forgotten(key) : { kind: 'skip' };
   const { first, second } = await rowsOf(sql, key);
   if (first?.op === 'broken' || second?.op === 'broken') return inPart(key);
   if (first?.op !== 'do') return { kind: 'repeat', result: undefined };
@@ -108,8 +110,8 @@ export async function enterUndo(sql: Sql, key: StepKey, isOld: () => boolean): P
  * The fence of a pivot: takes its place. `skip`: the pivot has not run and never will. `repeat`: it has run, with its
  * result.
  */
-export async function enterFence(sql: Sql, key: StepKey, isOld: () => boolean): Promise<BarrierDecision> {
-  if (await take(sql, key, 'do', 'undo')) return isOld() ? forgotten(key) : { kind: 'skip' };
+export async function enterFence(sql: Sql, key: StepKey, isOld: IsOld): Promise<BarrierDecision> {
+  if (await take(sql, key, 'do', 'undo')) return (await isOld()) ? forgotten(key) : { kind: 'skip' };
   const { first } = await rowsOf(sql, key);
   if (first?.op === 'broken') return inPart(key);
   return first?.op === 'do' ? { kind: 'repeat', result: parsed(first.result) } : { kind: 'skip' };

@@ -3,7 +3,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { inTimeOf } from '../core/async/user-code-time-limit.js';
-import { clockStopped, NOW_IN_ANY_SESSION } from '../core/database/clock-sql.js';
+import { clockStopped, NOW_IN_ANY_SESSION, NOW_MS } from '../core/database/clock-sql.js';
 import { Database } from '../core/database/database.service.js';
 import type { TransactionGuard } from '../core/database/guarded-transaction.js';
 import { firstUnlessThere, insertOf, type SqlStatement, together } from '../core/database/insert-first.js';
@@ -149,7 +149,7 @@ export class StepRuns {
     const key = keyOf(call, contract);
     const run = async (tx: EntityManager, sql: Sql): Promise<Verdict> => {
       const enter = call.phase === 'undo' ? enterUndo : enterFence;
-      const decision = await enter(sql, key, () => this.isOld(call));
+      const decision = await enter(sql, key, () => this.isOldNow(sql, call));
       if (decision.kind === 'illegal') throw new Illegal(decision.what);
       if (decision.kind !== 'run') return { ...this.answerOf(decision), isDone: decision.kind === 'repeat' };
       if (!step.undo) throw new Illegal(`class of ${contract.name} has no method with @Undo`);
@@ -194,9 +194,15 @@ export class StepRuns {
   }
 
   /** Whether barrier rows of this call's saga may have been purged here. */
-  private isOld({ since }: Call): boolean {
+  private isOld({ since }: Call, nowMs = this.database.nowMs()): boolean {
     const { retentionMs } = this.options;
-    return this.database.nowMs() - Date.parse(since) > retentionMs - Math.min(CLOCKS_MS, retentionMs / 10);
+    return nowMs - Date.parse(since) > retentionMs - Math.min(CLOCKS_MS, retentionMs / 10);
+  }
+
+  /** The same, by the clock of the database at this moment. */
+  private async isOldNow(sql: Sql, call: Call): Promise<boolean> {
+    const [{ ms }] = await sql.query<[{ ms: unknown }]>(`SELECT ${NOW_MS} AS ms`);
+    return this.isOld(call, Number(ms));
   }
 
   /** @throws DtxError when the result cannot be stored, which undoes the Do */
