@@ -78,17 +78,20 @@ test('a rejection cancels it, and its name is free', async () => {
   expect(await (await outbox()).resolve(id, 'reject', { note: 'again' })).toBe('not-possible');
 });
 
-test('the retention of a cancelled message counts from its cancel, and that of a waiting one has not begun', async () => {
+test('the retention of a cancelled or settled message counts from its end, and that of a waiting one has not begun', async () => {
   const waiting = await append('waiting');
   const cancelled = await append('cancelled');
+  const settled = await append('settled');
+  expect(await (await outbox()).resolve(settled, 'done', { note: 'told by phone' })).toBe('done');
   await service.source.transaction((tx) => service.get(library.LocalMessages).cancel(tx, reminder, { id: cancelled }));
   const left = (id: string) => sql(sandbox, 'payment', 'SELECT 1 FROM dtx_outbox WHERE id = ?', [id]);
   await until('the cancelled one is purged', async () => (await left(cancelled)).length === 0);
+  await until('the settled one is purged', async () => (await left(settled)).length === 0);
   expect(await left(waiting)).toHaveLength(1);
   const names = await sql<{ name: string }>(
     sandbox,
     'payment',
-    `SELECT name FROM dtx_outbox_name WHERE name IN ('waiting', 'cancelled')`,
+    `SELECT name FROM dtx_outbox_name WHERE name IN ('waiting', 'cancelled', 'settled')`,
   );
   expect(names).toEqual([{ name: 'waiting' }]);
 });

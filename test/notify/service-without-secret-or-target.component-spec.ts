@@ -97,3 +97,12 @@ test('an event for a default target that is missing is parked, and a retry goes 
   await until('it is delivered', async () => (await rows())[0]!.state === 'DELIVERED');
   expect(calls).toHaveLength(1);
 });
+
+test('a service that means to have no default target drops an event without one', async () => {
+  await startService({ secrets: [SECRET], withoutTarget: 'drop' });
+  const publisher = await startPublisher();
+  await publish(publisher, 'dropped');
+  await publish(publisher, 'behind-it', target());
+  await until('the one behind it is delivered', () => calls.length === 1);
+  expect((await rows()).map(({ id }) => id)).toEqual(['behind-it']);
+});

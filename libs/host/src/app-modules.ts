@@ -67,5 +67,6 @@ function notifyModule(env: Env, app: string, service: string): DynamicModule {
   // All apps have the same secrets. Without one the service calls no target.
   const serviceHasDefaultTarget = secrets.length > 0;
   if (app !== service) return NotifyModule.forPublisher({ serviceHasDefaultTarget, ...options.notify, service });
-  return NotifyModule.forService({ ...options.notify, service, secrets, defaultTarget, allow });
+  // Without DTX_NOTIFY_URL the results of purchases without a `notifyUrl` have no receiver.
+  return NotifyModule.forService({ withoutTarget: 'drop', ...options.notify, service, secrets, defaultTarget, allow });
 }

@@ -58,7 +58,17 @@ export function Traced<Args extends unknown[]>(describe: (...args: Args) => Step
   return (_target: object, _name: string, descriptor: TypedPropertyDescriptor<Method>): void => {
     const method = descriptor.value!;
     descriptor.value = function (this: unknown, ...args: unknown[]) {
-      return tracer ? tracer(describe(...(args as Args)), () => method.apply(this, args)) : method.apply(this, args);
+      const step = tracer && describedBy(() => describe(...(args as Args)));
+      return tracer && step ? tracer(step, () => method.apply(this, args)) : method.apply(this, args);
     };
   };
+}
+
+/** Undefined for arguments that have no step. The method itself refuses them. */
+function describedBy(describe: () => Step): Step | undefined {
+  try {
+    return describe();
+  } catch {
+    return undefined;
+  }
 }

@@ -10,12 +10,13 @@ import { OUTBOX } from './outbox-table.js';
  * any other message, which a consumer may have.
  */
 export async function resolveMessage(sql: Sql, row: TableRow, outcome: Outcome): Promise<boolean> {
+  // The retention of a delayed message counts from its end, and not from its due time.
+  const also = { sql: 'm.created_at = LEAST(m.created_at, UTC_TIMESTAMP(3))', values: [] };
   if (outcome === 'done') {
-    await settleFinal(sql, OUTBOX, { ids: [row.id] });
+    await settleFinal(sql, OUTBOX, { ids: [row.id], also });
     return true;
   }
   if (row.state !== 'SCHEDULED' || row.claim_token !== null) return false;
-  const also = { sql: 'm.created_at = LEAST(m.created_at, UTC_TIMESTAMP(3))', values: [] };
   await settleFinal(sql, OUTBOX, { ids: [row.id], state: `'CANCELLED'`, also });
   return true;
 }

@@ -113,7 +113,7 @@ export class NotificationRecorder implements OnModuleInit, OnModuleDestroy {
   private async record(row: NotificationRow): Promise<void> {
     const { id, gid, type, target, target_host, body, traceparent, state } = row;
     const event = { id, gid, type, target, target_host, body, traceparent };
-    if (target === null) return this.park(event, NO_TARGET);
+    if (target === null) return this.options.withoutTarget === 'drop' ? undefined : this.park(event, NO_TARGET);
     const isNow = this.deliveries.hasRoomFor(row);
     const leaseMs = leaseMsOf(this.core, this.options) + HOLD_MS;
     const lease = isNow

@@ -21,10 +21,15 @@ export const notifyOptions = z.strictObject({
    */
   secrets: z.array(z.string().refine(isNotifySecret, SECRET_RULE)).max(5).default([]),
   /**
-   * Target of notifications that name none. Without it the service publishes none of them, and parks those of other apps
-   * with an alert.
+   * Target of notifications that name none. Without it the service publishes none of them, and `withoutTarget` decides about
+   * those of other apps.
    */
   defaultTarget: httpUrlOption.optional(),
+  /**
+   * A notification of another app without any target. `park` keeps it with an alert, and a retry sends it to the default
+   * target that is set then. `drop` is for a service that means to have none.
+   */
+  withoutTarget: z.enum(['park', 'drop']).default('park'),
   /**
    * In an app without the service: whether the service has a default target. With `false`, a notification without a
    * target is not published.

@@ -8,7 +8,7 @@ const isRegistry = (given: unknown) => typeof (given as MetricsRegistry | null)?
 const isOrigin = (text: string) =>
   URL.canParse(text) && /^https?:$/.test(new URL(text).protocol) && new URL(text).origin === text;
 
-/** What arrives unchanged in a header, from whose value HTTP strips white space (RFC 9110, 5.5). */
+/** Text that arrives unchanged in a header, from whose value HTTP strips white space (RFC 9110, 5.5). */
 const TOKEN = /^[!-~]([ -~]*[!-~])?$/;
 
 /** Options of the operations. Times in milliseconds. */

@@ -112,6 +112,12 @@ export class Unreceipted {
     return { kind: 'settled' };
   }
 
+  /** Whether a queue of the message has messages and no consumer. @throws BrokerUnavailable, QueueRefused */
+  async isAbandoned(message: Pick<Message, 'awaiting' | 'version' | 'kind'>): Promise<boolean> {
+    const looks = await Promise.all(message.awaiting.map((consumer) => this.looks.at(consumer, message)));
+    return looks.some(({ isAbandoned }) => isAbandoned);
+  }
+
   /**
    * Returns the result of the attempt after the broker rejected the message with a nack. A queue may be full for a while,
    * and a queue with a length limit and no consumer is full for ever. So a nack counts once the message is older than

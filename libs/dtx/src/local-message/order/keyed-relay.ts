@@ -175,9 +175,7 @@ export class KeyedRelay implements OnModuleInit, OnModuleDestroy {
     const isUnsent = row.state === 'PENDING' || row.state === 'WAITING';
     // guard: order.head
     if (isUnsent && !row.isHead && !(await this.heads.isHead(row))) return this.wait(row);
-    // The receiver of a HELD row has answered, so nothing is given up.
-    const isAsking = row.state === 'HELD';
-    const tried = row.fresh || row.isHead || isAsking ? null : await this.beforeResend(row);
+    const tried = row.fresh || row.isHead ? null : await this.beforeResend(row);
     if (tried) return tried;
     try {
       await this.sender.send(row);
@@ -192,9 +190,11 @@ export class KeyedRelay implements OnModuleInit, OnModuleDestroy {
   /** An alert about missing receipts says how many messages wait. It may be open when the row is parked later. */
   private async beforeResend(row: KeyedRow): Promise<Tried | null> {
     const { id, gid, version, sent_at: sentAt } = row;
+    const to = { version, awaiting: consumersIn(row.awaiting), kind: 'work' } as const;
+    // The receiver of a HELD row has answered, so nothing is given up. Without a consumer its last copy still asks.
+    if (row.state === 'HELD') return (await this.unreceipted.isAbandoned(to)) ? this.sender.askLater(row) : null;
     const step = stepOf(row, ` (${await this.waitingText(row)})`);
-    const message = { scheme: SCHEME, id, gid, step, sentAt, version, awaiting: consumersIn(row.awaiting) };
-    return this.unreceipted.beforeSend(row, { ...message, kind: 'work' });
+    return this.unreceipted.beforeSend(row, { scheme: SCHEME, id, gid, step, sentAt, ...to });
   }
 
   private async waitingText(row: KeyedRow): Promise<string> {

@@ -6,6 +6,7 @@ import { queueOf, receiptQueueOf } from '../../core/broker/message-contract.js';
 import type { Database } from '../../core/database/database.service.js';
 import { inFuture } from '../../core/durable/claim-and-reschedule.js';
 import { consumersIn } from '../../core/durable/durable-table.js';
+import type { Tried } from '../../core/durable/durable-work.js';
 import { textOf } from '../../core/errors/errors.js';
 import { failpoint } from '../../core/failpoint.js';
 import { libraryLogger } from '../../core/library-logger.js';
@@ -57,6 +58,12 @@ export class KeyedSender {
 
   async drain(): Promise<void> {
     await this.marks.drain();
+  }
+
+  /** A copy of a HELD row waits at its receiver, which does not run. Another one would only make its queue longer. */
+  async askLater(row: KeyedRow): Promise<Tried> {
+    await this.marks.add(row);
+    return { kind: 'settled' };
   }
 
   private async publish(row: KeyedRow): Promise<void> {
