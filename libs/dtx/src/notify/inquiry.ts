@@ -2,6 +2,7 @@
 // the process dies in a round, the next round of any instance asks for results that are still missing.
 
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
+import { abortedWithin } from '../core/async/time-limited-signal.js';
 import { inTimeOf } from '../core/async/user-code-time-limit.js';
 import { Database } from '../core/database/database.service.js';
 import { BackgroundWork } from '../core/durable/background-work.js';
@@ -109,7 +110,7 @@ export class Inquiry implements OnModuleDestroy {
     const url = await failures.attempt('urlOf', id, () => new URL(inquiries.urlOf(id)));
     if (!url || silent.has(url.origin)) return undefined;
     const { origin } = url;
-    const signal = AbortSignal.any([this.stopping.signal, AbortSignal.timeout(this.options.callTimeoutMs)]);
+    const signal = abortedWithin(this.stopping.signal, this.options.callTimeoutMs);
     const response = await failures.attempt('call', id, () => fetch(url, { redirect: 'manual', signal }));
     if (!response) return { origin, isAnswered: false };
     await this.take(inquiries, { id, response }, failures);

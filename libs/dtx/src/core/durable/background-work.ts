@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import { Periodic } from '../async/periodic-task.js';
+import { abortedWithin } from '../async/time-limited-signal.js';
 import { Broker } from '../broker/broker.service.js';
 import { Database } from '../database/database.service.js';
 import { BrokerUnavailable, DatabaseUnavailable, textOf } from '../errors/errors.js';
@@ -83,7 +84,7 @@ export class BackgroundWork implements OnModuleDestroy {
    *   await app.close();
    */
   async runOnce({ limitMs = 60_000 }: { limitMs?: number } = {}): Promise<BackgroundSummary> {
-    const until = AbortSignal.any([this.stopping.signal, AbortSignal.timeout(limitMs)]);
+    const until = abortedWithin(this.stopping.signal, limitMs);
     // Each task listens.
     setMaxListeners(0, until);
     const run = this.running.then(() => this.runUntil(until, limitMs));
@@ -107,7 +108,7 @@ export class BackgroundWork implements OnModuleDestroy {
       throw new BrokerUnavailable(`cannot run background work: no connection to RabbitMQ ${within}`);
     const worked: Record<string, number> = {};
     const failed: Record<string, string> = {};
-    const patience = AbortSignal.any([until, AbortSignal.timeout(NOT_READY_MS)]);
+    const patience = abortedWithin(until, NOT_READY_MS);
     await holds(() => this.tasks.every(isReady), patience);
     for (let rows = 1; rows > 0 && !until.aborted; ) {
       rows = 0;
