@@ -1,8 +1,8 @@
-import { randomUUID } from 'node:crypto';
 import { afterEach, beforeAll, expect, test } from 'vitest';
 import { contractOf, controllerOf, LittleService, libraryOf } from '../../fixtures/little-service.js';
 import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { until } from '../../fixtures/until.js';
+import { storeDue } from './due-deliveries.js';
 
 const library = libraryOf();
 const hanging = contractOf(library, 'hanging');
@@ -33,23 +33,6 @@ async function start(): Promise<LittleService> {
   return LittleService.start({ sandbox, library, controllers, core: CORE });
 }
 
-/** Held deliveries, as a process that was stopped has left them. */
-async function hold({ name }: { name: string }, count: number, due: string): Promise<void> {
-  const rows = Array.from({ length: count }, (_, n) => {
-    const messageId = randomUUID();
-    const body = JSON.stringify({ gid: `${name}-${n}` });
-    const consumer = name.replace('test.', 'payment.');
-    return [`${consumer}:${messageId}`, messageId, consumer, `${name}-${n}`, 'local-message', `${name}.v1`, body, due];
-  });
-  await sql(
-    sandbox,
-    'payment',
-    `INSERT INTO dtx_inbox (id, message_id, consumer, gid, scheme, type, body, next_attempt_at, state, created_at)
-     VALUES ${rows.map(() => `(?, 'RETRYING', UTC_TIMESTAMP(3))`).join(', ')}`,
-    rows,
-  );
-}
-
 const states = async ({ name }: { name: string }) =>
   (
     await sql<{ state: string; attempts: number }>(
@@ -64,8 +47,8 @@ const gidsOf = (name: string, count: number) => Array.from({ length: count }, (_
 
 test('held deliveries of a hanging consumer do not delay those of another consumer', async () => {
   await (await start()).close(); // migrates
-  await hold(hanging, HANGING, '2021-01-01');
-  await hold(fine, FINE, '2021-01-02');
+  await storeDue(sandbox, hanging, { count: HANGING, due: '2021-01-01' });
+  await storeDue(sandbox, fine, { count: FINE, due: '2021-01-02' });
   service = await start();
   await until('the others are handled', async () => (await states(fine)).every((one) => one === 'HANDLED 0'), {
     withinMs: 20_000,

@@ -1,10 +1,9 @@
-import { randomUUID } from 'node:crypto';
 import { beforeAll, expect, onTestFinished, test } from 'vitest';
 import { contractOf, controllerOf, LittleService, libraryOf } from '../../fixtures/little-service.js';
 import { freshSandbox, type Sandbox, sql } from '../../fixtures/sandbox.js';
 import { until, untilPassed } from '../../fixtures/until.js';
+import { storeDue } from './due-deliveries.js';
 
-const CONSUMER = 'payment.waiting-for-place';
 const LEASE_MS = 500;
 /** A row of a consumer is leased for this much longer, since it may wait for a place of the loop. */
 const HOLD_MS = 1_000;
@@ -43,7 +42,7 @@ test('a stored delivery that waits for a place of its consumer for many leases k
     return service;
   };
   await (await start()).close(); // migrates
-  await store(3);
+  await storeDue(sandbox, contract, { count: 3, due: '2021-01-01' });
   await start();
   await until('the second one has the place', () => begun === 2);
   await untilPassed(performance.now(), 4 * (LEASE_MS + HOLD_MS));
@@ -52,22 +51,6 @@ test('a stored delivery that waits for a place of its consumer for many leases k
   await until('all are over', async () => (await states()).every((state) => !state.startsWith('RETRYING')));
   expect([begun, await states()]).toEqual([3, ['HANDLED 0', 'HANDLED 0', 'HANDLED 0']]);
 });
-
-/** Deliveries that are due, as a process that was stopped has left them. */
-async function store(count: number): Promise<void> {
-  const rows = Array.from({ length: count }, () => {
-    const id = randomUUID();
-    const body = JSON.stringify({ gid: id });
-    return [`${CONSUMER}:${id}`, id, CONSUMER, id, 'local-message', 'test.waiting-for-place.v1', body, '2021-01-01'];
-  });
-  await sql(
-    sandbox,
-    'payment',
-    `INSERT INTO dtx_inbox (id, message_id, consumer, gid, scheme, type, body, next_attempt_at, state, created_at)
-     VALUES ${rows.map(() => `(?, 'RETRYING', UTC_TIMESTAMP(3))`).join(', ')}`,
-    rows,
-  );
-}
 
 async function states(): Promise<string[]> {
   const found = await sql<{ state: string; attempts: number }>(
